@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mail
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// A Domain is a host or mail domain in canonical form: lower case, without a
+// trailing dot, made of letters, digits and hyphens (underscore is tolerated),
+// or an address literal such as [192.0.2.1] or [IPv6:2001:db8::1]. Build one
+// with [ParseDomain].
+type Domain string
+
+// An Address is a mailbox. Its local part is kept without quotes; String puts
+// them back where RFC 5321 §4.1.2 needs them. The zero Address is the null
+// reverse-path, written <>.
+type Address struct {
+	Local  string
+	Domain Domain
+}
+
+// Limits of RFC 5321 §4.5.3.1.
+const (
+	maxLocal  = 64
+	maxDomain = 255
+)
+
+// ParseDomain gives the canonical form of s. It takes no non-ASCII name: those
+// come as A-labels (RFC 5890).
+func ParseDomain(s string) (Domain, error) {
+	bad := func(why string) (Domain, error) { return "", fmt.Errorf("domain %q: %s", s, why) }
+	if strings.HasPrefix(s, "[") {
+		return parseLiteral(s)
+	}
+	name := strings.ToLower(strings.TrimSuffix(s, "."))
+	if name == "" {
+		return bad("is empty")
+	}
+	if len(name) > maxDomain {
+		return bad("is longer than 255 octets")
+	}
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 {
+			return bad("each label has 1 to 63 octets")
+		}
+		if label[0] == '-' || label[len(label)-1] == '-' {
+			return bad("a label neither begins nor ends with a hyphen")
+		}
+		for _, c := range []byte(label) {
+			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+				return bad("only letters, digits and hyphens")
+			}
+		}
+	}
+	return Domain(name), nil
+}
+
+func parseLiteral(s string) (Domain, error) {
+	inner, ok := strings.CutSuffix(s[1:], "]")
+	if !ok {
+		return "", fmt.Errorf("domain %q: the literal has no closing bracket", s)
+	}
+	if rest, ok := cutPrefixFold(inner, "IPv6:"); ok {
+		ip, err := netip.ParseAddr(rest)
+		if err != nil || !ip.Is6() || ip.Zone() != "" {
+			return "", fmt.Errorf("domain %q: not an IPv6 address literal", s)
+		}
+		return Domain("[IPv6:" + ip.String() + "]"), nil
+	}
+	ip, err := netip.ParseAddr(inner)
+	if err != nil || !ip.Is4() {
+		return "", fmt.Errorf("domain %q: not an address literal", s)
+	}
+	return Domain("[" + ip.String() + "]"), nil
+}
+
+func cutPrefixFold(s, prefix string) (string, bool) {
+	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return s, false
+	}
+	return s[len(prefix):], true
+}
+
+// Literal gives the address of an address literal; ok is false for a name.
+func (d Domain) Literal() (ip netip.Addr, ok bool) {
+	inner, ok := strings.CutPrefix(string(d), "[")
+	if !ok {
+		return netip.Addr{}, false
+	}
+	inner = strings.TrimPrefix(strings.TrimSuffix(inner, "]"), "IPv6:")
+	ip, err := netip.ParseAddr(inner)
+	return ip, err == nil
+}
+
+// Below says that d is parent or a name below it.
+func (d Domain) Below(parent Domain) bool {
+	return d == parent || strings.HasSuffix(string(d), "."+string(parent))
+}
+
+// ParseAddress reads what stands between the angle brackets of a path: a
+// mailbox, or "" for the null address. A source route (RFC 5321 §F.2) is
+// accepted and dropped. The local part may be a dot-atom or a quoted string;
+// an address that could not be written back safely is refused.
+func ParseAddress(s string) (Address, error) {
+	if s == "" {
+		return Address{}, nil
+	}
+	bad := func(err error) (Address, error) { return Address{}, fmt.Errorf("address %q: %w", s, err) }
+	rest := s
+	if strings.HasPrefix(rest, "@") {
+		_, after, ok := strings.Cut(rest, ":")
+		if !ok {
+			return bad(errors.New("a source route has no mailbox"))
+		}
+		rest = after
+	}
+	// The last @ parts them: a quoted local part may hold others.
+	at := strings.LastIndexByte(rest, '@')
+	if at < 0 {
+		return bad(errors.New("has no domain"))
+	}
+	local, err := parseLocal(rest[:at])
+	if err != nil {
+		return bad(err)
+	}
+	domain, err := ParseDomain(rest[at+1:])
+	if err != nil {
+		return bad(err)
+	}
+	return Address{Local: local, Domain: domain}, nil
+}
+
+func parseLocal(s string) (string, error) {
+	if s == "" {
+		return "", errors.New("has no local part")
+	}
+	if len(s) > maxLocal+2 {
+		return "", errors.New("the local part is longer than 64 octets")
+	}
+	if s[0] != '"' {
+		if !isDotAtom(s) {
+			return "", errors.New("the local part must be quoted")
+		}
+		return s, checkLocalLength(s)
+	}
+	if len(s) < 2 || s[len(s)-1] != '"' {
+		return "", errors.New("the quoted local part has no end")
+	}
+	var out strings.Builder
+	inner := s[1 : len(s)-1]
+	for i := 0; i < len(inner); i++ {
+		c := inner[i]
+		if c == '"' {
+			return "", errors.New("a bare quote in the local part")
+		}
+		if c == '\\' {
+			if i++; i == len(inner) {
+				return "", errors.New("the local part ends in a backslash")
+			}
+			c = inner[i]
+		}
+		if c < ' ' || c > '~' {
+			return "", errors.New("a control or non-ASCII octet in the local part")
+		}
+		out.WriteByte(c)
+	}
+	return out.String(), checkLocalLength(out.String())
+}
+
+func checkLocalLength(s string) error {
+	if len(s) > maxLocal {
+		return errors.New("the local part is longer than 64 octets")
+	}
+	return nil
+}
+
+// isDotAtom is RFC 5321 §4.1.2 Dot-string.
+func isDotAtom(s string) bool {
+	for atom := range strings.SplitSeq(s, ".") {
+		if atom == "" {
+			return false
+		}
+		for _, c := range []byte(atom) {
+			if c <= ' ' || c > '~' || strings.IndexByte(`"(),:;<>@[\]`, c) >= 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// IsNull says that a is the null address <>.
+func (a Address) IsNull() bool { return a == Address{} }
+
+// String is the mailbox as it is written between angle brackets, quoted where
+// that is needed; "" for the null address.
+func (a Address) String() string {
+	if a.IsNull() {
+		return ""
+	}
+	if isDotAtom(a.Local) {
+		return a.Local + "@" + string(a.Domain)
+	}
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, c := range []byte(a.Local) {
+		if c == '"' || c == '\\' {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(c)
+	}
+	b.WriteString(`"@` + string(a.Domain))
+	return b.String()
+}
+
+// MarshalJSON writes the mailbox as String does.
+func (a Address) MarshalJSON() ([]byte, error) { return json.Marshal(a.String()) }
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (a *Address) UnmarshalJSON(b []byte) error {
+	var s string
+	err := json.Unmarshal(b, &s)
+	if err != nil {
+		return err
+	}
+	*a, err = ParseAddress(s)
+	return err
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package mail has the nouns that every room of the engine speaks in:
+// addresses, domains, envelopes, replies and outcomes. It does nothing with
+// them: it reads no socket, no disk and no clock but to make a MessageID.
+package mail
+
+import (
+	"net/netip"
+	"time"
+)
+
+// An Envelope is what was agreed on about a message before its body came. The
+// spool keeps it as accepted; what became of each recipient is the queue's
+// business.
+type Envelope struct {
+	ID       MessageID   `json:"id"`
+	From     Address     `json:"from"` // the null address for a report (DSN)
+	To       []Recipient `json:"to"`
+	Received time.Time   `json:"received"`
+	Size     int64       `json:"size"`              // octets of the body as spooled, trace header included
+	Body8Bit bool        `json:"body_8bit"`         // RFC 6152: BODY=8BITMIME was declared
+	Ret      string      `json:"ret,omitempty"`     // RFC 3461 §4.3: FULL, HDRS or ""
+	EnvID    string      `json:"env_id,omitempty"`  // RFC 3461 §4.4, as xtext
+	Client   netip.Addr  `json:"client"`            // who handed it to us; invalid for our own reports
+	Helo     string      `json:"helo,omitempty"`    // the name the caller gave
+	Account  string      `json:"account,omitempty"` // who had signed in, or ""
+	TLS      bool        `json:"tls"`               // it came over TLS
+}
+
+// A Recipient is one RCPT of an envelope.
+type Recipient struct {
+	Address Address `json:"address"`
+	Notify  string  `json:"notify,omitempty"` // RFC 3461 §4.1, as given; "" is FAILURE
+	ORcpt   string  `json:"orcpt,omitempty"`  // RFC 3461 §4.2, as xtext with its type
+}
+
+// Status says what an attempt did for one recipient.
+type Status int
+
+const (
+	Deferred  Status = iota // try again later
+	Delivered               // the next hop took responsibility
+	Failed                  // it can never be delivered; the sender is told
+)
+
+func (s Status) String() string {
+	return [...]string{"deferred", "delivered", "failed"}[s]
+}
+
+// An Outcome is what one attempt came to for one recipient.
+type Outcome struct {
+	To     Address
+	Status Status
+	Reply  Reply  // the peer's, or ours where no peer answered
+	Host   string // the peer that said so, or "" where none was reached
+}
+
+// OutcomeOf reads the outcome for to off the reply of host.
+func OutcomeOf(to Address, r Reply, host string) Outcome {
+	o := Outcome{To: to, Reply: r, Host: host, Status: Failed}
+	switch {
+	case r.Positive():
+		o.Status = Delivered
+	case r.Temporary():
+		o.Status = Deferred
+	}
+	return o
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/emersion/go-sasl"
+
+	"restante/engine/mail"
+)
+
+// A Session decides for one caller. Wire asks it verb by verb, one at a time
+// and in order, and has already checked syntax and sequence: Mail never comes
+// before a greeting, Rcpt never without Mail. Each answers with the Reply that
+// wire sends.
+type Session interface {
+	// Mail opens a transaction.
+	Mail(ctx context.Context, m MailArgs) mail.Reply
+
+	// Rcpt adds a recipient to it.
+	Rcpt(ctx context.Context, r RcptArgs) mail.Reply
+
+	// Data takes the message in. Body gives the message without dot-stuffing,
+	// with CRLF line ends, and then io.EOF; any other error means that the
+	// message did not come whole and must not be kept. What Data does not read
+	// is drained by wire.
+	Data(ctx context.Context, body io.Reader) mail.Reply
+
+	// Reset drops the transaction, if there is one. It comes after RSET, a
+	// further EHLO and a finished Data.
+	Reset()
+
+	// Close is the last call: the caller is gone.
+	Close()
+}
+
+// A Hearer is a Session that wants to know by what name the caller greets. A
+// reply that is not positive refuses the greeting.
+type Hearer interface {
+	Hello(ctx context.Context, name string, extended bool) mail.Reply
+}
+
+// An Authenticator is a Session that lets callers sign in.
+type Authenticator interface {
+	// Mechanisms lists what AUTH offers now; none means that AUTH is not
+	// listed. It is asked at each EHLO and each AUTH.
+	Mechanisms() []string
+
+	// Auth begins an exchange. Wire runs it, and calls SignedIn when the
+	// server side is done without error. An error that is a mail.Reply is
+	// answered as it is, any other as 535 5.7.8.
+	Auth(ctx context.Context, mechanism string) (sasl.Server, error)
+}
+
+// A Releaser is a Session that hands mail over to the host that calls.
+type Releaser interface {
+	// Etrn answers ETRN node at once and works later. RFC 1985.
+	Etrn(ctx context.Context, node string) mail.Reply
+
+	// Turn answers TURN (RFC 821 §3.8) or, with atrn, ATRN (RFC 2645); domains
+	// is what ATRN named, in order, nil for none. With a nil Handover the
+	// roles stay as they are. Otherwise wire sends the reply, and then runs
+	// the Handover on the connection with roles reversed.
+	Turn(ctx context.Context, atrn bool, domains []mail.Domain) (mail.Reply, Handover)
+}
+
+// A Handover has the reversed connection to itself: the caller greets, we
+// say EHLO. It is called once, and conn is closed after it returns.
+type Handover func(ctx context.Context, conn net.Conn)
+
+// MailArgs is MAIL FROM with its parameters.
+type MailArgs struct {
+	From  mail.Address
+	Size  int64 // RFC 1870, 0 when not given
+	Body8 bool  // RFC 6152, BODY=8BITMIME
+	Ret   string
+	EnvID string
+	Auth  string // RFC 4954 §5, as given
+}
+
+// RcptArgs is RCPT TO with its parameters.
+type RcptArgs struct {
+	To     mail.Address
+	Notify string
+	ORcpt  string
+}
+
+// A Caller is the other end of one accepted connection. Its methods may be
+// called from anywhere while the connection lives.
+type Caller struct {
+	Remote  netip.AddrPort
+	Local   netip.AddrPort
+	Started time.Time
+	// unexported state follows
+}
+
+// Verbs switches groups of verbs on. A verb that is off answers 502 5.5.1 and
+// is not listed in EHLO.
+type Verbs struct {
+	ETRN, TURN, ATRN          bool
+	Chunking, EightBit, DSN   bool
+	Pipelining, EnhancedCodes bool
+	// ODMR makes this connection one of RFC 2645's port: before a sign-in only
+	// EHLO, AUTH, STARTTLS, NOOP, RSET and QUIT, after it ATRN as well.
+	ODMR bool
+}
+
+// Config is what one connection lives under from greeting to end.
+type Config struct {
+	Hostname     string      // our name, in the greeting and in EHLO
+	Greeting     string      // text of the 220 after the name; "" for the built-in one
+	TLS          *tls.Config // nil: no STARTTLS
+	ImplicitTLS  bool        // TLS from the first octet
+	RequireTLS   bool        // everything but EHLO, STARTTLS, NOOP and QUIT is 530 before TLS
+	Verbs        Verbs
+	MaxSize      int64 // octets of one message, listed by SIZE; 0: no limit
+	MaxErrors    int   // bad commands before 421; 0: no limit
+	MaxLine      int   // octets of a command line; 0: 2048
+	AcceptBareLF bool  // take bare CR and LF in messages instead of refusing them with 550
+	IdleTimeout  time.Duration
+}
