@@ -1,0 +1,60 @@
+# make          build bin/restante
+# make run      build, start a service on loopback below ./data, say what to try next
+# make test     all tests, with the real peers that they need; CI runs just this
+# make cross    build for every platform that we ship to
+# make docs     write the generated pages again: docs/man, docs/commands.md, docs/properties.md
+# make bench    figures, beside Postfix when it is installed (minutes)
+# make fuzz     each fuzz target for FUZZTIME (default 60s)
+# make soak     the long ones: 200 kills, the model test at full length (an hour)
+.PHONY: build run test check fmt vet cross docs bench fuzz soak peers
+
+export CGO_ENABLED ?= 0
+FUZZTIME ?= 60s
+STATICCHECK = go tool -modfile=tools.mod staticcheck
+
+build:
+	go build -trimpath -o bin/ ./cmd/...
+
+run: build
+	@.ci/try ./bin/restante ./data
+
+test: check peers
+	CGO_ENABLED=1 go test -race -shuffle=on -timeout 9m ./...
+
+check: fmt vet cross
+
+fmt:
+	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
+
+vet:
+	go vet ./...
+	$(STATICCHECK) ./...
+	go mod verify
+	go mod tidy -diff
+
+cross:
+	@for os in linux windows darwin; do for arch in amd64 arm64; do \
+		echo "build $$os/$$arch"; \
+		CGO_ENABLED=0 GOOS=$$os GOARCH=$$arch go build -o /dev/null ./... || exit 1; \
+	done; done
+
+docs:
+	RESTANTE_WRITE_DOCS=1 go test -run 'TestDocs' ./...
+
+bench: build
+	go test -run '^$$' -bench . -benchtime 1s ./metabase/... ./engine/... ./internal/kv/
+	go run ./internal/bench -restante bin/restante
+
+fuzz:
+	@go list -f '{{.Dir}}' ./... | while read -r dir; do \
+		for f in $$(grep -hos '^func Fuzz[A-Za-z0-9]*' "$$dir"/*_test.go | cut -c6-); do \
+			echo "fuzz $$f in $$dir"; \
+			go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; \
+		done; \
+	done
+
+soak: build
+	RESTANTE_SOAK=1 go test -run 'Soak|Kill|Model' -timeout 3h -v ./metabase/ ./engine/... ./cmd/restante/
+
+peers:
+	@.ci/peers
