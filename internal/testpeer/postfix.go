@@ -98,8 +98,15 @@ func (p *Postfix) Stop() {
 
 // Queued counts the messages in Postfix's queue.
 func (p *Postfix) Queued() (int, error) {
+	return p.count("maildrop", "incoming", "active", "deferred", "hold")
+}
+
+// Deferred counts those that wait for another try.
+func (p *Postfix) Deferred() (int, error) { return p.count("deferred") }
+
+func (p *Postfix) count(queues ...string) (int, error) {
 	n := 0
-	for _, q := range []string{"maildrop", "incoming", "active", "deferred", "hold"} {
+	for _, q := range queues {
 		err := filepath.WalkDir(filepath.Join(p.Dir, "queue", q), func(_ string, d os.DirEntry, err error) error {
 			if err == nil && d.Type().IsRegular() {
 				n++

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"restante/internal/testpeer"
+)
+
+// measureRelease prints messages per second from the call to the last message:
+// TURN on one connection, beside Postfix's ETRN flush to a sink of the same
+// make over as many connections as it likes.
+func measureRelease(ctx context.Context, o options) error {
+	var ours, theirs []float64
+	for range o.rounds {
+		rate, err := releaseRestante(ctx, o)
+		if err != nil {
+			return err
+		}
+		ours = append(ours, rate)
+		if testpeer.PostfixMissing() != nil {
+			continue
+		}
+		if rate, err = releasePostfix(ctx, o); err != nil {
+			return err
+		}
+		theirs = append(theirs, rate)
+	}
+	a, b := median(ours), median(theirs)
+	fmt.Printf("released, messages per second (%d of 1 KiB held for one domain, median of %d paired runs)\n", o.held, o.rounds)
+	fmt.Printf("%10s %14s %7s\n%10.0f %14.0f %7s\n", "TURN", "postfix ETRN", "ratio", a, b, ratio(a, b))
+	return nil
+}
+
+func releaseRestante(ctx context.Context, o options) (float64, error) {
+	s, err := startRestante(ctx, o)
+	if err != nil {
+		return 0, err
+	}
+	defer s.stop()
+	if _, err := load(ctx, s.Addr(1), 20, 1<<10, 0, int64(o.held-20)); err != nil {
+		return 0, err
+	}
+	c, err := dial(s.Addr(1))
+	if err != nil {
+		return 0, err
+	}
+	defer c.Close()
+	if err := c.signIn(); err != nil {
+		return 0, err
+	}
+	begin := time.Now()
+	if err := c.say("TURN", "250"); err != nil {
+		return 0, err
+	}
+	n, err := c.takeIn()
+	if err != nil {
+		return 0, err
+	}
+	if n != o.held {
+		return 0, fmt.Errorf("TURN handed over %d of %d", n, o.held)
+	}
+	return float64(n) / time.Since(begin).Seconds(), nil
+}
+
+func releasePostfix(ctx context.Context, o options) (float64, error) {
+	sink, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	var got atomic.Int64
+	all := make(chan struct{})
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		for {
+			raw, err := sink.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() {
+				defer raw.Close()
+				c := &conn{Conn: counted{raw, &got, int64(o.held), all}, r: bufio.NewReader(raw)}
+				_, _ = c.takeIn() // Postfix may end a conversation as it likes
+			})
+		}
+	})
+	defer conns.Wait()
+	defer sink.Close()
+	p, err := startPostfix(ctx, o, sink.Addr().String())
+	if err != nil {
+		return 0, err
+	}
+	defer p.stop()
+	if _, err := load(ctx, p.Addr, 20, 1<<10, 0, int64(o.held-20)); err != nil {
+		return 0, err
+	}
+	if err := settled(ctx, p, o.held); err != nil {
+		return 0, err
+	}
+	c, err := dial(p.Addr)
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	begin := time.Now()
+	if err := c.say("ETRN "+heldDomain, "250"); err != nil {
+		return 0, err
+	}
+	select {
+	case <-all:
+		return float64(o.held) / time.Since(begin).Seconds(), nil
+	case <-time.After(5 * time.Minute):
+		return 0, fmt.Errorf("ETRN sent %d of %d", got.Load(), o.held)
+	}
+}
+
+// settled waits until Postfix has put everything into its deferred queue.
+func settled(ctx context.Context, p postfix, want int) error {
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for range 300 {
+		if n, err := p.Deferred(); err != nil || n >= want {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-again.C:
+		}
+	}
+	return errors.New("postfix did not defer all it was given")
+}
+
+// counted counts the replies that take a message, as they are written.
+type counted struct {
+	net.Conn
+	got  *atomic.Int64
+	want int64
+	all  chan struct{}
+}
+
+func (c counted) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	for range bytes.Count(b, []byte(takenLine)) {
+		if c.got.Add(1) == c.want {
+			close(c.all)
+		}
+	}
+	return n, err
+}

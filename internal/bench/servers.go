@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"restante/internal/testpeer"
+)
+
+type service struct{ *testpeer.Service }
+
+// startRestante sets a service up that holds mail for heldDomain, which
+// account may take.
+func startRestante(ctx context.Context, o options) (service, error) {
+	data, err := os.MkdirTemp(o.dir, "restante-")
+	if err != nil {
+		return service{}, err
+	}
+	s, err := testpeer.StartService(ctx, o.restante, data, "--bind", "127.0.0.1:0", "--domain", "hub.test", "--fqdn", "hub.test")
+	if err != nil {
+		return service{}, err
+	}
+	for _, c := range []struct {
+		stdin string
+		args  []string
+	}{
+		{password + "\n", []string{"account", "add", "--password-stdin", "--cram-md5", account}},
+		{"", []string{"domain", "create", "1", heldDomain, "--remote", "--turn", account}},
+	} {
+		if _, err := s.Run(ctx, c.stdin, c.args...); err != nil {
+			return service{}, errors.Join(err, s.Halt())
+		}
+	}
+	return service{s}, nil
+}
+
+// stop ends the service and removes its data.
+func (s service) stop() {
+	_ = s.Halt()
+	_ = os.RemoveAll(s.Data)
+}
+
+// resident is the process' resident memory in MiB.
+func (s service) resident() (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID()))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 64)
+			return kib / 1024, err
+		}
+	}
+	return 0, errors.New("no VmRSS")
+}
+
+type postfix struct{ *testpeer.Postfix }
+
+// startPostfix starts a Postfix that keeps mail for heldDomain until ETRN, and
+// then sends it to next.
+func startPostfix(ctx context.Context, o options, next string) (postfix, error) {
+	dir, err := os.MkdirTemp(o.dir, "postfix-")
+	if err != nil {
+		return postfix{}, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return postfix{}, err
+	}
+	host, port, _ := strings.Cut(next, ":")
+	p, err := testpeer.StartPostfix(ctx, dir, 120,
+		"relay_domains = "+heldDomain,
+		"fast_flush_domains = $relay_domains",
+		"defer_transports = relay",
+		"transport_maps = inline:{"+heldDomain+"=relay:["+host+"]:"+port+"}",
+		"smtpd_client_event_limit_exceptions = 127.0.0.0/8",
+	)
+	return postfix{p}, err
+}
+
+func (p postfix) stop() {
+	p.Stop()
+	_ = os.RemoveAll(p.Dir)
+}
