@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package resolver says where mail for a domain goes, in the order in which
+// hosts are to be tried: address literals, MX, or the domain's own addresses
+// where it has no MX (RFC 5321 §5.1), and that some take no mail at all (RFC
+// 7505).
+//
+// It asks the servers that the caller names or, where it names none, those of
+// the system. Nothing of the hosts file is read, but localhost is this machine
+// without a question (RFC 6761 §6.3).
+package resolver
+
+import (
+	"cmp"
+	"context"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"restante/engine/mail"
+)
+
+// A Host takes mail: its name, and its addresses in the order to try them.
+// The name of an address literal is the address.
+type Host struct {
+	Name  string
+	Addrs []netip.Addr
+}
+
+// A Query adjusts one question. The zero value asks the system's servers and
+// knows no host as ours.
+type Query struct {
+	Servers []string // host:port or host of each DNS server; none: the system's
+	TCP     bool     // ask over TCP only
+
+	// Self says that a host is this one. Mail is never sent to it, nor to hosts
+	// of the same or less preference (RFC 5321 §5.1). Nil: none is.
+	Self func(name string, addrs []netip.Addr) bool
+}
+
+// Options adjusts New. The zero value is the production setting.
+type Options struct {
+	Timeout time.Duration // for one server's answer; 0: 3 s
+	Rounds  int           // times round the servers before giving up; 0: 2
+	Conf    string        // the system's resolver file; "": /etc/resolv.conf
+	NoCache bool          // ask each time
+
+	system source // what stands in where there is no resolver file; nil: net.DefaultResolver
+}
+
+// A Resolver finds hosts. Its methods may be called from anywhere.
+type Resolver struct {
+	opts  Options
+	cache *cache
+}
+
+// New makes a resolver. It starts nothing.
+func New(opts Options) *Resolver {
+	opts.Timeout = cmp.Or(opts.Timeout, 3*time.Second)
+	opts.Rounds = cmp.Or(opts.Rounds, 2)
+	opts.Conf = cmp.Or(opts.Conf, "/etc/resolv.conf")
+	if opts.system == nil {
+		opts.system = netSource{}
+	}
+	return &Resolver{opts: opts, cache: newCache()}
+}
+
+// mx is one MX record; an empty host is the null MX.
+type mx struct {
+	pref uint16
+	host string
+}
+
+// source answers the two questions that mail has. An answer without records
+// is nil and no error when the name exists; errors are *Error.
+type source interface {
+	mx(ctx context.Context, name string) ([]mx, error)
+	addrs(ctx context.Context, name string) ([]netip.Addr, error)
+}
+
+// Hosts gives the hosts that take mail for d, best first; hosts of equal
+// preference come in random order. The list is never empty when err is nil; an
+// error is an *Error.
+func (r *Resolver) Hosts(ctx context.Context, d mail.Domain, q Query) ([]Host, error) {
+	if ip, ok := d.Literal(); ok {
+		return q.withoutSelf(string(d), []Host{{Name: ip.String(), Addrs: []netip.Addr{ip}}})
+	}
+	if isLocalhost(string(d)) {
+		return q.withoutSelf(string(d), []Host{{Name: string(d), Addrs: loopback()}})
+	}
+	src := r.source(q)
+	records, err := src.mx(ctx, string(d))
+	if err != nil {
+		return nil, err
+	}
+	if len(records) == 0 {
+		// The implicit MX of RFC 5321 §5.1: the domain itself, preference 0.
+		return r.resolve(ctx, src, q, string(d), []mx{{0, string(d)}})
+	}
+	// RFC 7505 §3: "." beside other records means nothing and is passed over.
+	named := slices.DeleteFunc(records, func(m mx) bool { return m.host == "" })
+	if len(named) == 0 {
+		return nil, &Error{Name: string(d), Kind: NullMX}
+	}
+	rand.Shuffle(len(named), func(i, j int) { named[i], named[j] = named[j], named[i] })
+	slices.SortStableFunc(named, func(a, b mx) int { return cmp.Compare(a.pref, b.pref) })
+	return r.resolve(ctx, src, q, string(d), named)
+}
+
+// Addresses gives the one host called name, such as a smart host. A name that
+// has no address but MX records stands for those hosts. Brackets around an
+// address are allowed.
+func (r *Resolver) Addresses(ctx context.Context, name string, q Query) ([]Host, error) {
+	if ip, ok := parseIP(name); ok {
+		return []Host{{Name: ip.String(), Addrs: []netip.Addr{ip}}}, nil
+	}
+	d, err := mail.ParseDomain(name)
+	if err != nil {
+		return nil, &Error{Name: name, Kind: NotFound, Err: err}
+	}
+	addrs, err := r.lookup(ctx, r.source(q), string(d))
+	if len(addrs) > 0 {
+		return []Host{{Name: string(d), Addrs: addrs}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.Hosts(ctx, d, q)
+}
+
+func parseIP(name string) (netip.Addr, bool) {
+	inner := strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	if len(inner) > 5 && strings.EqualFold(inner[:5], "IPv6:") {
+		inner = inner[5:]
+	}
+	ip, err := netip.ParseAddr(inner)
+	return ip, err == nil
+}
+
+// maxHosts bounds what one domain may make us ask for.
+const maxHosts = 20
+
+// resolve turns records, best first, into hosts with addresses.
+func (r *Resolver) resolve(ctx context.Context, src source, q Query, d string, records []mx) ([]Host, error) {
+	type found struct {
+		pref uint16
+		Host
+	}
+	var hosts []found
+	var later, never error
+	self := false
+	for _, m := range records[:min(len(records), maxHosts)] {
+		addrs, err := r.lookup(ctx, src, m.host)
+		if q.Self != nil && q.Self(m.host, addrs) {
+			// Hosts as good as we are would hand the mail back to us.
+			hosts = slices.DeleteFunc(hosts, func(h found) bool { return h.pref >= m.pref })
+			self = true
+			break
+		}
+		switch {
+		case len(addrs) > 0:
+			hosts = append(hosts, found{m.pref, Host{Name: m.host, Addrs: addrs}})
+		case IsTemporary(err):
+			later = cmp.Or(later, err)
+		default:
+			never = cmp.Or(never, err)
+		}
+	}
+	switch {
+	case len(hosts) > 0:
+		out := make([]Host, len(hosts))
+		for i, h := range hosts {
+			out[i] = h.Host
+		}
+		return out, nil
+	case later != nil:
+		return nil, later
+	case self:
+		return nil, &Error{Name: d, Kind: Loop}
+	case never != nil && records[0].host == d:
+		return nil, never // the domain itself does not exist
+	default:
+		return nil, &Error{Name: d, Kind: NoAddress, Err: never}
+	}
+}
+
+// lookup gives the addresses of a host; none and no error when it exists
+// without any.
+func (r *Resolver) lookup(ctx context.Context, src source, host string) ([]netip.Addr, error) {
+	if isLocalhost(host) {
+		return loopback(), nil
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{ip}, nil // wrong in an MX record, and common
+	}
+	return src.addrs(ctx, host)
+}
+
+// withoutSelf refuses hosts that are this machine.
+func (q Query) withoutSelf(d string, hosts []Host) ([]Host, error) {
+	if q.Self != nil && q.Self(hosts[0].Name, hosts[0].Addrs) {
+		return nil, &Error{Name: d, Kind: Loop}
+	}
+	return hosts, nil
+}
+
+func isLocalhost(name string) bool {
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
+}
+
+func loopback() []netip.Addr {
+	return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+}

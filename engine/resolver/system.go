@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resolver
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+
+	"github.com/miekg/dns"
+)
+
+// source picks who is asked: the query's servers, those of the system's
+// resolver file, or, where there is no such file (Windows), the system itself.
+// The file is read each time: it is short, and changes under us when the line
+// is dialled.
+func (r *Resolver) source(q Query) source {
+	s := dnsSource{tcp: q.TCP, timeout: r.opts.Timeout, rounds: r.opts.Rounds, cache: r.cache}
+	if r.opts.NoCache {
+		s.cache = nil
+	}
+	for _, server := range q.Servers {
+		s.servers = append(s.servers, serverAddr(server))
+	}
+	if len(s.servers) > 0 {
+		return s
+	}
+	conf, err := dns.ClientConfigFromFile(r.opts.Conf)
+	if err != nil || len(conf.Servers) == 0 {
+		return r.opts.system
+	}
+	for _, server := range conf.Servers {
+		s.servers = append(s.servers, net.JoinHostPort(server, conf.Port))
+	}
+	return s
+}
+
+// netSource asks by the means of the operating system.
+type netSource struct {
+	r *net.Resolver // nil: net.DefaultResolver
+}
+
+func (s netSource) mx(ctx context.Context, name string) ([]mx, error) {
+	records, err := s.r.LookupMX(ctx, name+".")
+	if len(records) == 0 && err != nil {
+		// The system tells a name without MX from no such name by the
+		// addresses only; they are asked for next.
+		if e := asError(name, err); e.Kind == Temporary {
+			return nil, e
+		}
+		return nil, nil
+	}
+	var out []mx
+	for _, m := range records {
+		out = append(out, mx{m.Pref, hostName(m.Host)})
+	}
+	return out, nil
+}
+
+func (s netSource) addrs(ctx context.Context, name string) ([]netip.Addr, error) {
+	addrs, err := s.r.LookupNetIP(ctx, "ip", name+".")
+	if err != nil {
+		return nil, asError(name, err)
+	}
+	for i := range addrs {
+		addrs[i] = addrs[i].Unmap()
+	}
+	return addrs, nil
+}
+
+func asError(name string, err error) *Error {
+	var d *net.DNSError
+	if errors.As(err, &d) && d.IsNotFound {
+		return &Error{Name: name, Kind: NotFound, Err: err}
+	}
+	return &Error{Name: name, Kind: Temporary, Err: err}
+}
