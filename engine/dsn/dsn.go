@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package dsn writes the report that tells a sender what became of a message:
+// a multipart/report with a part for people, a message/delivery-status part
+// for programs, and the message or its header (RFC 3461, 3462, 3464).
+//
+// What a stranger sent is never trusted to be clean: a report is made of
+// 7-bit lines of at most 998 octets, whatever the peer answered and whatever
+// the message holds, and nothing in either can add a field or end a part. The
+// package reads no disk and no clock; bytes in, bytes out.
+package dsn
+
+import (
+	"io"
+	"strings"
+	"time"
+
+	"restante/engine/mail"
+)
+
+// MaxReturn is how many octets of a message a report brings back when nobody
+// says otherwise; of a larger one it brings the header.
+const MaxReturn = 64 << 10
+
+// An Action is what a report says about one recipient, RFC 3464 §2.3.3.
+type Action string
+
+const (
+	Failed    Action = "failed"    // given up
+	Delayed   Action = "delayed"   // still trying
+	Delivered Action = "delivered" // it is in the mailbox
+	Relayed   Action = "relayed"   // handed to a host that makes no reports
+	Expanded  Action = "expanded"  // delivered to a list, which goes on from there
+)
+
+// A Fate is what became of one recipient.
+type Fate struct {
+	To     mail.Recipient
+	Action Action
+	Status string     // RFC 3463 with its class; "" takes the one of Reply
+	Reply  mail.Reply // what was answered last; code 0: nobody answered anything
+	Host   string     // who answered, or "" for this host
+	Tried  time.Time  // the last attempt; zero: none
+	Until  time.Time  // Delayed only: when it will be given up
+}
+
+// A Report is what one message to a sender is made of.
+type Report struct {
+	ID        mail.MessageID // of the report itself
+	At        time.Time      // its date
+	MTA       string         // the reporting host's name
+	About     mail.Envelope  // of the message reported on
+	Fates     []Fate         // at least one
+	Message   io.Reader      // that message; nil: it cannot be shown
+	MaxReturn int64          // octets of it to return; 0: the constant MaxReturn
+}
+
+// Wanted says that a sender who gave notify for a recipient (RFC 3461 §4.1)
+// is to be told of action. Without a NOTIFY failures are told, and delays
+// where the caller's policy, delays, is to tell them.
+func Wanted(notify string, action Action, delays bool) bool {
+	if notify == "" {
+		return action == Failed || action == Delayed && delays
+	}
+	keyword := "SUCCESS"
+	switch action {
+	case Failed:
+		keyword = "FAILURE"
+	case Delayed:
+		keyword = "DELAY"
+	}
+	for word := range strings.SplitSeq(notify, ",") {
+		if strings.EqualFold(strings.TrimSpace(word), keyword) {
+			return true
+		}
+	}
+	return false
+}
