@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package delivery makes one attempt at a destination: it finds the hosts by
+// the settings of that moment, opens a conversation with the first that
+// answers, hands over the messages of the lease, and settles an outcome for
+// each recipient. A local domain's mail becomes files in a folder.
+//
+// The package keeps nothing between attempts: when to try again, and when to
+// give up, is the queue's business.
+package delivery
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/emersion/go-sasl"
+
+	"restante/engine/delivery/transfer"
+	"restante/engine/mail"
+	"restante/engine/resolver"
+	"restante/engine/wire"
+)
+
+// A Kind of route.
+type Kind int
+
+const (
+	MX        Kind = iota // to the hosts that DNS names
+	SmartHost             // to the hosts of Route.Smart
+	Drop                  // into the folder Route.Dir
+)
+
+// A Route says where a destination's mail goes and how the host is spoken to.
+type Route struct {
+	Kind        Kind
+	Dir         string // Drop: the folder; it is made when missing
+	Smart       []Hop  // SmartHost: in the order to try them
+	DirectFirst bool   // SmartHost: only when the hosts that DNS names are out of reach
+	Talk        Talk
+}
+
+// A Hop is a smart host.
+type Hop struct {
+	Host string // a name, or an address in brackets
+	Port uint16 // 0: that of Talk
+}
+
+// Talk is how we speak to a host.
+type Talk struct {
+	Hello        string             // our name
+	Port         uint16             // of the hosts that DNS names; 0: 25
+	TLS          *tls.Config        // base for STARTTLS: roots, least version; nil: the system's roots
+	RequireTLS   bool               // no mail without TLS, and the host must prove its name
+	Auth         func() sasl.Client // makes the sign-in of one connection; nil: none
+	HELO         bool               // HELO instead of EHLO
+	NoPipelining bool               // one command at a time
+	MaxMessages  int                // on one connection; 0: no limit
+	Timeouts     wire.Timeouts
+	DNS          resolver.Query
+}
+
+// A Router is asked for the route at each attempt, so that a change of
+// configuration frees the mail that the old one stranded.
+type Router interface {
+	Route(d mail.Domain) Route
+}
+
+// A Resolver finds hosts: *resolver.Resolver.
+type Resolver interface {
+	Hosts(ctx context.Context, d mail.Domain, q resolver.Query) ([]resolver.Host, error)
+	Addresses(ctx context.Context, name string, q resolver.Query) ([]resolver.Host, error)
+}
+
+// A Dialer opens connections: *net.Dialer.
+type Dialer interface {
+	DialContext(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Options adjusts New. The zero value is the production setting.
+type Options struct {
+	Log     *slog.Logger  // diagnostics; nil: none
+	Dialer  Dialer        // nil: net.Dialer
+	Connect time.Duration // for one address to answer; 0: 30 s
+	disk    disk          // nil: the real one
+}
+
+// Delivery makes attempts. Its methods may be called from anywhere.
+type Delivery struct {
+	router   Router
+	resolver Resolver
+	opts     Options
+}
+
+// New makes a Delivery. It starts nothing.
+func New(router Router, res Resolver, opts Options) *Delivery {
+	return &Delivery{router: router, resolver: res, opts: opts}
+}
+
+// Attempt hands over what l gives, settles each, and returns when that is
+// done or no host is left. It does not close l.
+func (d *Delivery) Attempt(ctx context.Context, dest mail.Domain, l transfer.Lease) {}
