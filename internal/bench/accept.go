@@ -79,7 +79,7 @@ func load(ctx context.Context, addr string, sessions, size int, window time.Dura
 				cancel(err)
 				return
 			}
-			defer c.close()
+			defer c.Quit()
 			warm := c.send(size, i) // the first message of a session is not counted
 			ready.Done()
 			if warm != nil {

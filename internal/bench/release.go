@@ -55,15 +55,15 @@ func releaseRestante(ctx context.Context, o options) (float64, error) {
 		return 0, err
 	}
 	defer c.Close()
-	if err := c.signIn(); err != nil {
+	if err := c.SignIn(account, password); err != nil {
 		return 0, err
 	}
 	begin := time.Now()
-	if err := c.say("TURN", "250"); err != nil {
+	if err := c.Say("TURN", "250"); err != nil {
 		return 0, err
 	}
-	n, err := c.takeIn()
-	if err != nil {
+	n := 0
+	if err := c.TakeIn(func(testpeer.Received) error { n++; return nil }); err != nil {
 		return 0, err
 	}
 	if n != o.held {
@@ -88,8 +88,8 @@ func releasePostfix(ctx context.Context, o options) (float64, error) {
 			}
 			conns.Go(func() {
 				defer raw.Close()
-				c := &conn{Conn: counted{raw, &got, int64(o.held), all}, r: bufio.NewReader(raw)}
-				_, _ = c.takeIn() // Postfix may end a conversation as it likes
+				l := &testpeer.Line{Conn: counted{raw, &got, int64(o.held), all}, R: bufio.NewReader(raw)}
+				_ = l.TakeIn(nil) // Postfix may end a conversation as it likes
 			})
 		}
 	})
@@ -110,9 +110,9 @@ func releasePostfix(ctx context.Context, o options) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer c.close()
+	defer c.Quit()
 	begin := time.Now()
-	if err := c.say("ETRN "+heldDomain, "250"); err != nil {
+	if err := c.Say("ETRN "+heldDomain, "250"); err != nil {
 		return 0, err
 	}
 	select {
@@ -150,7 +150,7 @@ type counted struct {
 
 func (c counted) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
-	for range bytes.Count(b, []byte(takenLine)) {
+	for range bytes.Count(b, []byte(testpeer.TakenLine)) {
 		if c.got.Add(1) == c.want {
 			close(c.all)
 		}

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testpeer
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/hmac"
+	"crypto/md5" // CRAM-MD5 is made of it
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+)
+
+// A Line is one SMTP conversation in plain sight: a sender that waits for each
+// reply, and, after TURN, the receiving server on the same connection.
+type Line struct {
+	net.Conn
+	R *bufio.Reader
+}
+
+// Dial connects to an SMTP server and greets it. The conversation may take ten
+// minutes.
+func Dial(addr string) (*Line, error) {
+	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Minute))
+	l := &Line{Conn: conn, R: bufio.NewReader(conn)}
+	if err := l.Expect("220"); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return l, l.Say("EHLO caller.test", "250")
+}
+
+// Quit says QUIT and closes, without waiting for the answer.
+func (l *Line) Quit() {
+	_, _ = io.WriteString(l.Conn, "QUIT\r\n")
+	_ = l.Conn.Close()
+}
+
+// Say sends one command and wants a reply that begins with code.
+func (l *Line) Say(command, code string) error {
+	if _, err := io.WriteString(l.Conn, command+"\r\n"); err != nil {
+		return err
+	}
+	if err := l.Expect(code); err != nil {
+		verb, _, _ := strings.Cut(command, " ")
+		return fmt.Errorf("%s: %w", verb, err)
+	}
+	return nil
+}
+
+// Expect reads a reply that begins with code.
+func (l *Line) Expect(code string) error {
+	reply, err := l.Reply()
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(reply, code) {
+		return fmt.Errorf("wanted %s, got %q", code, reply)
+	}
+	return nil
+}
+
+// Reply reads a whole reply and gives its last line.
+func (l *Line) Reply() (string, error) {
+	for {
+		line, err := l.R.ReadSlice('\n')
+		if err != nil {
+			return "", err
+		}
+		if len(line) < 4 || line[3] != '-' {
+			return strings.TrimSpace(string(line)), nil
+		}
+	}
+}
+
+// Send hands over one message: dot-stuffed octets that end in the end marker.
+func (l *Line) Send(from, to string, stuffed []byte) error {
+	if err := l.Say("MAIL FROM:<"+from+">", "250"); err != nil {
+		return err
+	}
+	if err := l.Say("RCPT TO:<"+to+">", "250"); err != nil {
+		return err
+	}
+	if err := l.Say("DATA", "354"); err != nil {
+		return err
+	}
+	if _, err := l.Write(stuffed); err != nil {
+		return err
+	}
+	return l.Expect("250")
+}
+
+// Stuff makes of a message what stands on the wire after DATA.
+func Stuff(message []byte) []byte {
+	var b bytes.Buffer
+	for line := range bytes.Lines(message) {
+		if line[0] == '.' {
+			b.WriteByte('.')
+		}
+		b.Write(line)
+	}
+	b.WriteString(".\r\n")
+	return b.Bytes()
+}
+
+// SignIn uses CRAM-MD5 (RFC 2195), which needs no TLS.
+func (l *Line) SignIn(account, password string) error {
+	if _, err := io.WriteString(l.Conn, "AUTH CRAM-MD5\r\n"); err != nil {
+		return err
+	}
+	line, err := l.Reply()
+	if err != nil {
+		return err
+	}
+	challenge, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(line, "334 "))
+	if err != nil {
+		return fmt.Errorf("AUTH: challenge %q: %w", line, err)
+	}
+	mac := hmac.New(md5.New, []byte(password))
+	mac.Write(challenge)
+	answer := account + " " + hex.EncodeToString(mac.Sum(nil))
+	return l.Say(base64.StdEncoding.EncodeToString([]byte(answer)), "235")
+}
+
+// A Received is one message as a receiving server got it.
+type Received struct {
+	From string
+	To   []string
+	Data []byte // without dot-stuffing
+}
+
+// TakenLine is what TakeIn answers a message with, and nothing else.
+const TakenLine = "250 taken\r\n"
+
+// TakeIn plays the receiving server until the other side quits: it greets,
+// offers PIPELINING, SIZE and 8BITMIME, and gives each message to keep before
+// it answers. An error of keep ends the conversation without a word, as a
+// broken line does. A nil keep counts only.
+func (l *Line) TakeIn(keep func(Received) error) error {
+	out := bufio.NewWriter(l.Conn)
+	fmt.Fprint(out, "220 sink.test\r\n")
+	var m Received
+	for {
+		if l.R.Buffered() == 0 {
+			if err := out.Flush(); err != nil {
+				return err
+			}
+		}
+		line, err := l.R.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		switch strings.ToUpper(line[:min(4, len(line))]) {
+		case "EHLO":
+			fmt.Fprint(out, "250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE\r\n")
+		case "MAIL":
+			m = Received{From: path(line)}
+			fmt.Fprint(out, "250 ok\r\n")
+		case "RCPT":
+			m.To = append(m.To, path(line))
+			fmt.Fprint(out, "250 ok\r\n")
+		case "DATA":
+			fmt.Fprint(out, "354 go\r\n")
+			if err := out.Flush(); err != nil {
+				return err
+			}
+			if m.Data, err = l.body(keep != nil); err != nil {
+				return err
+			}
+			if keep != nil {
+				if err := keep(m); err != nil {
+					return err
+				}
+			}
+			fmt.Fprint(out, TakenLine)
+		case "QUIT":
+			fmt.Fprint(out, "221 bye\r\n")
+			return out.Flush()
+		default:
+			fmt.Fprint(out, "250 ok\r\n")
+		}
+	}
+}
+
+// path is what stands between the angle brackets.
+func path(line string) string {
+	_, rest, _ := strings.Cut(line, "<")
+	inner, _, _ := strings.Cut(rest, ">")
+	return inner
+}
+
+// body reads to the end marker.
+func (l *Line) body(keep bool) ([]byte, error) {
+	var b []byte
+	atStart := true
+	for {
+		part, err := l.R.ReadSlice('\n')
+		if err != nil && err != bufio.ErrBufferFull {
+			return nil, err
+		}
+		whole := err == nil
+		if atStart && string(part) == ".\r\n" {
+			return b, nil
+		}
+		if atStart && part[0] == '.' {
+			part = part[1:]
+		}
+		if keep {
+			b = append(b, part...)
+		}
+		atStart = whole
+	}
+}
