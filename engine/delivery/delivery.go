@@ -96,9 +96,63 @@ type Delivery struct {
 
 // New makes a Delivery. It starts nothing.
 func New(router Router, res Resolver, opts Options) *Delivery {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Dialer == nil {
+		opts.Dialer = &net.Dialer{}
+	}
+	if opts.Connect == 0 {
+		opts.Connect = 30 * time.Second
+	}
+	if opts.disk == nil {
+		opts.disk = osDisk{}
+	}
 	return &Delivery{router: router, resolver: res, opts: opts}
 }
 
-// Attempt hands over what l gives, settles each, and returns when that is
-// done or no host is left. It does not close l.
-func (d *Delivery) Attempt(ctx context.Context, dest mail.Domain, l transfer.Lease) {}
+// Attempt hands over what l gives, settles each message, and returns when that
+// is done: delivered, or put off because no host takes it now. When ctx ends,
+// what is not yet handed over stays as it was. Attempt does not close l.
+func (d *Delivery) Attempt(ctx context.Context, dest mail.Domain, l transfer.Lease) {
+	route := d.router.Route(dest)
+	b := transfer.NewBatch(l)
+	var err error
+	if route.Kind == Drop {
+		err = d.drop(ctx, route.Dir, b)
+	} else {
+		err = d.send(ctx, dest, route, b)
+	}
+	if err != nil && ctx.Err() == nil {
+		d.opts.Log.ErrorContext(ctx, "delivery", "domain", dest, "err", err)
+	}
+}
+
+// send tries the hosts of the route until nothing is left. An error is one of
+// our own, such as a settle that went wrong.
+func (d *Delivery) send(ctx context.Context, dest mail.Domain, route Route, b *transfer.Batch) error {
+	failed := failure{status: mail.Deferred, reply: mail.Reply{Code: 451, Enhanced: "4.4", Text: "there is no route for the domain"}}
+	for _, find := range d.stages(dest, route) {
+		targets, err := find(ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			failed = unresolved(err)
+			continue
+		}
+		done, f, err := d.try(ctx, targets, route.Talk, b)
+		if done || err != nil {
+			return err
+		}
+		failed = f
+	}
+	return b.GiveUp(ctx, failed.status, failed.reply, failed.host)
+}
+
+// failure is why no host took the mail.
+type failure struct {
+	status mail.Status
+	reply  mail.Reply
+	host   string
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package delivery
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+
+	"restante/engine/delivery/transfer"
+	"restante/engine/mail"
+	"restante/engine/wire"
+)
+
+// maxBreaks is how often in a row a host may break conversations before it has
+// taken a message; after that it is the next one's turn.
+const maxBreaks = 3
+
+// try goes through the targets until nothing is left of b. When it is not
+// done, f says what the last of them said. An error is one of our own.
+func (d *Delivery) try(ctx context.Context, targets []target, talk Talk, b *transfer.Batch) (done bool, f failure, err error) {
+	f = failure{mail.Deferred, mail.Reply{Code: 451, Enhanced: "4.4", Text: "there is no host to send to"}, ""}
+	for _, t := range targets {
+		cause := d.converse(ctx, t, talk, b)
+		switch {
+		case b.Err() != nil:
+			return false, f, b.Err()
+		case cause == nil:
+			return true, f, nil
+		case ctx.Err() != nil:
+			return false, f, context.Cause(ctx)
+		}
+		d.opts.Log.WarnContext(ctx, "conversation", "host", t.host, "addr", t.addr, "err", cause)
+		f = failure{mail.Deferred, refusal(cause, t), t.host}
+	}
+	return false, f, nil
+}
+
+// converse holds as many conversations with one target as it takes: some hosts
+// hang up after so many messages. It returns nil when nothing is left of b,
+// and otherwise why it is no use to go on with this target.
+func (d *Delivery) converse(ctx context.Context, t target, talk Talk, b *transfer.Batch) error {
+	for breaks := 0; ; {
+		c, err := d.open(ctx, t, talk)
+		if err != nil {
+			return err
+		}
+		res := b.Send(ctx, c, t.host, talk.MaxMessages)
+		if res.Err == nil {
+			_ = c.Quit(ctx) // all is settled: what the peer says to QUIT changes nothing
+			if res.Done {
+				return nil
+			}
+			continue // the limit of one connection
+		}
+		_ = c.Close() // broken already
+		if breaks++; res.Taken > 0 {
+			breaks = 0
+		}
+		if breaks == maxBreaks || b.Err() != nil || ctx.Err() != nil {
+			return res.Err
+		}
+	}
+}
+
+// open connects and greets. Where TLS is not demanded, a failed handshake is
+// no reason to keep mail back: the same host is asked once more in clear (RFC
+// 7435), but never with a password.
+func (d *Delivery) open(ctx context.Context, t target, talk Talk) (*wire.Client, error) {
+	c, err := d.greet(ctx, t, talk, false)
+	if noTLS(err) && !talk.RequireTLS && talk.Auth == nil && ctx.Err() == nil {
+		d.opts.Log.WarnContext(ctx, "TLS handshake; sending in clear", "host", t.host, "addr", t.addr, "err", err)
+		return d.greet(ctx, t, talk, true)
+	}
+	return c, err
+}
+
+func (d *Delivery) greet(ctx context.Context, t target, talk Talk, clear bool) (*wire.Client, error) {
+	dial, cancel := context.WithTimeout(ctx, d.opts.Connect)
+	conn, err := d.opts.Dialer.DialContext(dial, "tcp", t.addr.String())
+	cancel()
+	if err != nil {
+		return nil, err
+	}
+	opts := wire.ClientOptions{
+		Hello: talk.Hello, TLS: config(talk, t.host), UseHELO: talk.HELO,
+		NoPipelining: talk.NoPipelining, Timeouts: talk.Timeouts,
+	}
+	switch {
+	case talk.RequireTLS:
+		opts.TLSPolicy = wire.TLSRequired
+	case clear:
+		opts.TLSPolicy = wire.TLSNever
+	}
+	if talk.Auth != nil {
+		opts.Auth = talk.Auth()
+	}
+	return wire.NewClient(ctx, conn, opts)
+}
+
+// config completes the TLS settings for one host. Where TLS is a bonus, any
+// certificate will do: the alternative is to send in clear.
+func config(talk Talk, host string) *tls.Config {
+	cfg := talk.TLS.Clone()
+	if cfg == nil {
+		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	cfg.ServerName = host
+	cfg.InsecureSkipVerify = !talk.RequireTLS
+	return cfg
+}
+
+// refusal is what a message is told that this target did not let come to its
+// turn: the peer's own words, or that there was no answer.
+func refusal(cause error, t target) mail.Reply {
+	var r mail.Reply
+	if errors.As(cause, &r) {
+		return r
+	}
+	if noTLS(cause) {
+		return mail.Reply{Code: 454, Enhanced: "7.5", Text: "no trusted TLS connection to " + t.host, Cause: cause}
+	}
+	return mail.Reply{Code: 451, Enhanced: "4.1", Text: "no answer from " + t.host, Cause: cause}
+}
+
+// noTLS says that a handshake did not come about.
+func noTLS(err error) bool {
+	var alert tls.AlertError
+	var cert *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	return errors.As(err, &alert) || errors.As(err, &cert) || errors.As(err, &record)
+}

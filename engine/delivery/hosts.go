@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/netip"
+
+	"restante/engine/mail"
+	"restante/engine/resolver"
+)
+
+// A target is one address of one host.
+type target struct {
+	host string
+	addr netip.AddrPort
+}
+
+// maxTargets bounds how long one attempt may go round addresses.
+const maxTargets = 10
+
+// A stage finds targets; the next one is asked when they lead nowhere.
+type stage func(ctx context.Context) ([]target, error)
+
+// stages gives the ways of a route in order.
+func (d *Delivery) stages(dest mail.Domain, route Route) []stage {
+	direct := func(ctx context.Context) ([]target, error) {
+		hosts, err := d.resolver.Hosts(ctx, dest, route.Talk.DNS)
+		return targets(hosts, cmp.Or(route.Talk.Port, 25)), err
+	}
+	smart := func(ctx context.Context) ([]target, error) {
+		return d.smart(ctx, route)
+	}
+	switch {
+	case route.Kind != SmartHost:
+		return []stage{direct}
+	case route.DirectFirst:
+		return []stage{direct, smart}
+	}
+	return []stage{smart}
+}
+
+// smart gives the targets of the smart hosts that have any. A smart host that
+// cannot be found is a mistake in the settings, and never a reason to return
+// mail: the error is always a temporary one.
+func (d *Delivery) smart(ctx context.Context, route Route) ([]target, error) {
+	var out []target
+	var first error
+	for _, hop := range route.Smart {
+		// A smart host that is this machine under another port is allowed.
+		q := route.Talk.DNS
+		q.Self = nil
+		hosts, err := d.resolver.Addresses(ctx, hop.Host, q)
+		out = append(out, targets(hosts, cmp.Or(hop.Port, route.Talk.Port, 25))...)
+		if first == nil {
+			first = err
+		}
+	}
+	if len(out) > 0 || first == nil {
+		return out, nil
+	}
+	return nil, &resolver.Error{Name: route.Smart[0].Host, Kind: resolver.Temporary, Err: first}
+}
+
+func targets(hosts []resolver.Host, port uint16) (out []target) {
+	for _, h := range hosts {
+		for _, ip := range h.Addrs {
+			out = append(out, target{h.Name, netip.AddrPortFrom(ip, port)})
+		}
+	}
+	return out[:min(len(out), maxTargets)]
+}
+
+// unresolved says what it means for mail that there are no hosts.
+func unresolved(err error) failure {
+	for _, row := range []struct {
+		kind resolver.Kind
+		code int
+		enh  string
+	}{
+		{resolver.NotFound, 550, "1.2"},
+		{resolver.NullMX, 556, "1.10"}, // RFC 7505 §5
+		{resolver.NoAddress, 550, "4.4"},
+		{resolver.Loop, 554, "4.6"},
+	} {
+		if errors.Is(err, row.kind) {
+			return failure{mail.Failed, mail.Reply{Code: row.code, Enhanced: row.enh, Text: string(row.kind), Cause: err}, ""}
+		}
+	}
+	return failure{mail.Deferred, mail.Reply{Code: 451, Enhanced: "4.3", Text: string(resolver.Temporary), Cause: err}, ""}
+}

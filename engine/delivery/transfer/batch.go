@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package transfer
+
+import (
+	"context"
+	"sync"
+
+	"restante/engine/mail"
+)
+
+// window is how many confirmed messages may wait to be settled: enough that
+// one commit serves many, and the most that a crash sends twice.
+const window = 32
+
+// A Batch is what is left of a lease. It outlives conversations: what one
+// could not hand over, the next one begins with. Its methods are for one
+// goroutine.
+type Batch struct {
+	lease Lease
+	back  []Item   // taken, and to be taken again first
+	buf   []byte   // of the small body under way
+	bad   struct { // the message that broke the last conversation
+		id    mail.MessageID
+		times int
+	}
+
+	slots   chan struct{}
+	settles sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows
+	broken error      // the first settle that went wrong
+}
+
+// NewBatch begins with what l gives. It does not close l.
+func NewBatch(l Lease) *Batch {
+	return &Batch{lease: l, slots: make(chan struct{}, window)}
+}
+
+// Err is the first settle that went wrong. After it nothing more is sent: what
+// cannot be remembered would be sent again and again.
+func (b *Batch) Err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.broken
+}
+
+func (b *Batch) next() (Item, bool) {
+	if n := len(b.back); n > 0 {
+		it := b.back[n-1]
+		b.back = b.back[:n-1]
+		return it, true
+	}
+	return b.lease.Next()
+}
+
+// settle remembers outcomes in the background, where there is room in the
+// window. What a peer has said stands, even when ctx has ended since.
+func (b *Batch) settle(ctx context.Context, id mail.MessageID, outcomes []mail.Outcome) {
+	if len(outcomes) == 0 {
+		return
+	}
+	b.slots <- struct{}{}
+	b.settles.Go(func() {
+		defer func() { <-b.slots }()
+		if err := b.lease.Settle(context.WithoutCancel(ctx), id, outcomes); err != nil {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			if b.broken == nil {
+				b.broken = err
+			}
+		}
+	})
+}
+
+// Each has do decide about every message that is left, without a peer, and
+// settles what it gives back. It ends early with ctx or when a settle goes
+// wrong, and returns when all is on stable storage.
+func (b *Batch) Each(ctx context.Context, do func(context.Context, Item) []mail.Outcome) error {
+	defer b.settles.Wait()
+	for {
+		if err := b.Err(); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		it, ok := b.next()
+		if !ok {
+			b.settles.Wait()
+			return b.Err()
+		}
+		b.settle(ctx, it.Env.ID, do(ctx, it))
+	}
+}
+
+// A deferrer is a lease that can put off a whole destination in one step.
+type deferrer interface {
+	DeferRest(ctx context.Context, r mail.Reply, host string) error
+}
+
+// GiveUp settles all that is left with the same outcome, because no peer can be
+// asked about it: r is why, host the last one tried or "".
+func (b *Batch) GiveUp(ctx context.Context, s mail.Status, r mail.Reply, host string) error {
+	if l, ok := b.lease.(deferrer); ok && s == mail.Deferred {
+		b.back = nil
+		return l.DeferRest(ctx, r, host)
+	}
+	return b.Each(ctx, func(_ context.Context, it Item) []mail.Outcome {
+		return all(it.To, s, r, host)
+	})
+}
+
+// all gives every recipient the same outcome.
+func all(to []mail.Recipient, s mail.Status, r mail.Reply, host string) []mail.Outcome {
+	out := make([]mail.Outcome, len(to))
+	for i, rcpt := range to {
+		out[i] = mail.Outcome{To: rcpt.Address, Status: s, Reply: r, Host: host}
+	}
+	return out
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package transfer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"restante/engine/mail"
+	"restante/engine/wire"
+)
+
+// A Result is what one conversation came to.
+type Result struct {
+	Taken int   // messages that the peer took for at least one recipient
+	Done  bool  // the lease gives no more
+	Err   error // why it ended early: the peer's last word as a mail.Reply, a broken line, or a settle that went wrong
+}
+
+// Send hands messages to the peer called host until there are no more, limit
+// (0: none) are sent, or the conversation breaks. The message under way when
+// it breaks is kept for the next Send. All that the peer confirmed is on
+// stable storage when it returns; QUIT is the caller's.
+func (b *Batch) Send(ctx context.Context, c Client, host string, limit int) (res Result) {
+	defer func() {
+		b.settles.Wait()
+		if err := b.Err(); err != nil {
+			res.Done, res.Err = false, err
+		}
+	}()
+	for n := 0; limit == 0 || n < limit; n++ {
+		if b.Err() != nil {
+			return res
+		}
+		if ctx.Err() != nil {
+			res.Err = context.Cause(ctx)
+			return res
+		}
+		it, ok := b.next()
+		if !ok {
+			res.Done = true
+			return res
+		}
+		taken, err := b.sendItem(ctx, c, host, it)
+		if taken {
+			res.Taken++
+		}
+		if err != nil {
+			res.Err = err
+			return res
+		}
+	}
+	return res
+}
+
+// unreadable is what becomes of a message whose body cannot be read: it waits,
+// and the others go on.
+func unreadable(err error) mail.Reply {
+	return mail.Reply{Code: 451, Enhanced: "3.0", Text: "the message cannot be read now", Cause: err}
+}
+
+// sendItem offers one message, in as many transactions as the peer's limit of
+// recipients asks for.
+func (b *Batch) sendItem(ctx context.Context, c Client, host string, it Item) (taken bool, err error) {
+	body, err := b.open(it)
+	if err != nil {
+		b.settle(ctx, it.Env.ID, all(it.To, mail.Deferred, unreadable(err), ""))
+		return false, nil
+	}
+	defer body.close()
+	var outcomes []mail.Outcome
+	rest := it.To
+	for len(rest) > 0 && err == nil {
+		var got []mail.Outcome
+		got, rest, err = transaction(ctx, c, host, it.Env, rest, body)
+		outcomes = append(outcomes, got...)
+	}
+	for _, o := range outcomes {
+		taken = taken || o.Status == mail.Delivered
+	}
+	if err != nil && body.err != nil {
+		// The line broke because we had nothing to send on it.
+		outcomes = append(outcomes, all(rest, mail.Deferred, unreadable(body.err), "")...)
+		rest = nil
+	}
+	if len(rest) > 0 && b.breaker(it.Env.ID) {
+		outcomes = append(outcomes, all(rest, mail.Deferred, broke(err), host)...)
+		rest = nil
+	}
+	b.settle(ctx, it.Env.ID, outcomes)
+	if len(rest) > 0 {
+		it.To = rest
+		b.back = append(b.back, it)
+	}
+	return taken, err
+}
+
+// maxBreaks is how many conversations in a row one message may break before it
+// is put off, so that it does not keep the others from the peer.
+const maxBreaks = 2
+
+// breaker counts a conversation broken by message id, and says that it is one
+// too many.
+func (b *Batch) breaker(id mail.MessageID) bool {
+	if b.bad.id != id {
+		b.bad.id, b.bad.times = id, 0
+	}
+	b.bad.times++
+	return b.bad.times >= maxBreaks
+}
+
+// broke is what a message is told that the line broke under.
+func broke(err error) mail.Reply {
+	return mail.Reply{Code: 451, Enhanced: "4.2", Text: "the connection broke while the message was sent", Cause: err}
+}
+
+// transaction offers the message to some recipients. Rest is those of whom the
+// peer said nothing final: with no error, those beyond its limit.
+func transaction(ctx context.Context, c Client, host string, env mail.Envelope, to []mail.Recipient, body *body) (
+	outcomes []mail.Outcome, rest []mail.Recipient, err error) {
+	if err := body.rewind(); err != nil {
+		return all(to, mail.Deferred, unreadable(err), ""), nil, nil
+	}
+	replies, err := c.Send(ctx, wire.Outgoing{
+		From: env.From, To: to, Size: env.Size, Body8Bit: env.Body8Bit,
+		Ret: env.Ret, EnvID: env.EnvID, Body: body,
+	})
+	replies = append(replies, make([]mail.Reply, max(0, len(to)-len(replies)))...)
+	some := false
+	for _, r := range replies {
+		some = some || r.Positive()
+	}
+	for i, rcpt := range to {
+		switch r := replies[i]; {
+		case r.Code == 421: // RFC 5321 §3.8: it hangs up, and has not looked at the message
+			if err == nil {
+				err = r
+			}
+			rest = append(rest, rcpt)
+		case r.Code == 0, some && overLimit(r):
+			rest = append(rest, rcpt)
+		default:
+			outcomes = append(outcomes, mail.OutcomeOf(rcpt.Address, r, host))
+		}
+	}
+	if err == nil && len(rest) == len(to) {
+		err = errors.New("transfer: the peer's replies are missing")
+	}
+	return outcomes, rest, err
+}
+
+// overLimit says that the peer takes no more recipients in this transaction
+// (RFC 5321 §4.5.3.1.10), and not that it is short of something else.
+func overLimit(r mail.Reply) bool {
+	return r.Code == 452 && (r.Enhanced == "" || r.Enhanced == "5.3")
+}
+
+// Bodies up to smallBody are read before a word is said to the peer: a damaged
+// one does not cost the conversation, and fast lines do not wait for the disk.
+const smallBody = 64 << 10
+
+// A body reads a message, and remembers when the reading failed.
+type body struct {
+	r   io.ReadSeeker
+	c   io.Closer // nil: closed already
+	err error
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
+}
+
+func (b *body) rewind() error {
+	_, err := b.r.Seek(0, io.SeekStart)
+	return err
+}
+
+func (b *body) close() {
+	if b.c != nil {
+		b.c.Close()
+	}
+}
+
+// open prepares the body of it. A large one that was deferred before is read
+// through first: if it is damaged it must not break one conversation after the
+// other.
+func (b *Batch) open(it Item) (*body, error) {
+	f, err := it.Open()
+	if err != nil {
+		return nil, fmt.Errorf("message %s: open: %w", it.Env.ID, err)
+	}
+	if it.Env.Size > smallBody {
+		out := &body{r: f, c: f}
+		if it.Attempts > 0 {
+			_, err = io.Copy(io.Discard, out)
+		}
+		if err != nil {
+			out.close()
+			return nil, fmt.Errorf("message %s: read: %w", it.Env.ID, err)
+		}
+		return out, nil
+	}
+	defer f.Close()
+	buf := bytes.NewBuffer(b.buf[:0])
+	_, err = buf.ReadFrom(f)
+	b.buf = buf.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("message %s: read: %w", it.Env.ID, err)
+	}
+	return &body{r: bytes.NewReader(b.buf)}, nil
+}
