@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testpeer_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"restante/engine/resolver/dnstest"
+	"restante/internal/testpeer"
+)
+
+// fetchmail runs it once on a configuration and gives its exit code.
+func fetchmail(t *testing.T, rc string) (int, string) {
+	t.Helper()
+	need(t, "fetchmail")
+	file := filepath.Join(t.TempDir(), "fetchmailrc")
+	if err := os.WriteFile(file, []byte(rc), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return run(t, "", "fetchmail", "-f", file, "--nosyslog", "--nodetach", "-v",
+		"--pidfile", file+".pid", "--idfile", file+".ids")
+}
+
+// hostPort parts an address for a program that wants it in two words.
+func hostPort(t *testing.T, addr string) (host, port string) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host, port
+}
+
+// lead points the service's DNS at a zone in which the domain's mail goes to
+// this machine, and its outgoing port at addr.
+func lead(t *testing.T, s *testpeer.Service, domain, addr string) {
+	t.Helper()
+	zone := dnstest.Serve(t, domain+". 60 IN MX 10 mx."+domain+".\nmx."+domain+". 60 IN A 127.0.0.1\n")
+	_, port := hostPort(t, addr)
+	command(t, s, "", "mb", "set", "/LM/SMTPSVC/1", "DnsServers", zone.Addr)
+	command(t, s, "", "mb", "set", "/LM/SMTPSVC/1", "RemoteSmtpPort", port)
+}
+
+func TestFetchmailTakesByODMR(t *testing.T) {
+	s, sink := serve(t), testpeer.StartSink(t)
+	command(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
+	host, port := hostPort(t, s.Addr(1))
+	rc := "poll " + host + " protocol ODMR service " + port + " timeout 60\n" +
+		"  user \"" + account + "\" password \"" + password + "\"\n" +
+		"  fetchdomains held.test smtphost " + strings.Replace(sink.Addr, ":", "/", 1) + "\n"
+
+	if code, out := fetchmail(t, rc); code != 0 || !strings.Contains(out, "453") {
+		t.Errorf("with nothing waiting: exit %d:\n%s", code, out)
+	}
+	sent := hand(t, s, "held.test", 5)
+	if code, out := fetchmail(t, rc); code != 0 {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	sameMail(t, sent, sink.Messages())
+
+	wrong := strings.Replace(rc, password, "wrong", 1)
+	hand(t, s, "held.test", 1)
+	if code, out := fetchmail(t, wrong); code == 0 {
+		t.Errorf("a wrong password is taken:\n%s", out)
+	}
+	foreign := strings.Replace(rc, "held.test", "other.test", 1)
+	if code, out := fetchmail(t, foreign); code == 0 || !strings.Contains(out, "450") {
+		t.Errorf("a foreign domain: exit %d:\n%s", code, out)
+	}
+	if n := len(sink.Messages()); n != len(sent) {
+		t.Errorf("%d messages after two refusals, want %d", n, len(sent))
+	}
+}
+
+func TestFetchmailTakesByETRN(t *testing.T) {
+	s, sink := serve(t), testpeer.StartSink(t)
+	command(t, s, "", "domain", "create", "1", "held.test", "--remote", "--hold")
+	lead(t, s, "held.test", sink.Addr)
+	sent := hand(t, s, "held.test", 5)
+	if n := len(sink.Messages()); n != 0 {
+		t.Fatalf("%d messages went out before they were asked for", n)
+	}
+	host, port := hostPort(t, s.Addr(1))
+	rc := "poll " + host + " protocol ETRN service " + port + " timeout 60\n  fetchdomains held.test\n"
+	if code, out := fetchmail(t, rc); code != 0 || !strings.Contains(out, "SMTP< 250") {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	got, err := sink.Await(ctx, len(sent))
+	if err != nil {
+		t.Error(err)
+	}
+	sameMail(t, sent, got)
+}
+
+func TestPostfixSendsAndReceives(t *testing.T) {
+	if err := testpeer.PostfixMissing(); err != nil {
+		testpeer.Missing(t, err)
+	}
+	need(t, "sendmail")
+	s := serve(t)
+	command(t, s, "", "domain", "create", "1", "held.test", "--remote", "--hold")
+	receiver, err := testpeer.StartPostfix(t.Context(), t.TempDir(), 20,
+		"virtual_mailbox_domains = held.test", "virtual_mailbox_base = /nonexistent",
+		"default_transport = hold", "virtual_transport = error:never",
+		"smtpd_recipient_restrictions = check_recipient_access inline:{held.test=HOLD}, permit",
+		"local_recipient_maps =", "virtual_mailbox_maps =")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer receiver.Stop()
+	host, port := hostPort(t, s.Addr(1))
+	sender, err := testpeer.StartPostfix(t.Context(), t.TempDir(), 20, "relayhost = ["+host+"]:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sender.Stop()
+	lead(t, s, "held.test", receiver.Addr)
+
+	// Postfix takes in 10 and hands them to us; we hold them.
+	const n = 10
+	l, err := testpeer.Dial(sender.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range n {
+		if err := l.Send("a@sender.test", "someone@held.test", testpeer.Stuff([]byte("Subject: x\r\n\r\n.\r\n..\r\n"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Quit()
+	await(t, "Postfix hands over what it was given", func() bool {
+		left, err := sender.Queued()
+		return err == nil && left == 0
+	})
+	if held := command(t, s, "", "queue", "list"); !strings.Contains(held, "held.test") || !strings.Contains(held, "held") {
+		t.Errorf("queue list:\n%s\nPostfix:\n%s", held, sender.Log())
+	}
+
+	// ETRN sends them on to the other Postfix.
+	if l, err = testpeer.Dial(s.Addr(1)); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Quit()
+	if err := l.Say("ETRN held.test", "250"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the receiving Postfix has them", func() bool {
+		have, err := receiver.Queued()
+		return err == nil && have == n
+	})
+	if t.Failed() {
+		t.Logf("receiver:\n%s", receiver.Log())
+	}
+}
+
+// await looks again and again until ok, for a minute.
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for !ok() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("not within a minute: %s", what)
+		case <-again.C:
+		}
+	}
+}
+
+func TestSwaksSignsInOverSTARTTLS(t *testing.T) {
+	need(t, "swaks")
+	s := serve(t)
+	base := []string{"--server", s.Addr(1), "--from", "a@sender.test", "--to", "someone@hub.test", "--helo", "swaks.test"}
+	for _, mech := range []string{"PLAIN", "LOGIN", "CRAM-MD5"} {
+		auth := append(base, "--tls", "--auth", mech, "--auth-user", account)
+		if code, out := run(t, "", "swaks", append(auth, "--auth-password", password)...); code != 0 || !strings.Contains(out, "235 2.7.0") {
+			t.Errorf("%s: exit %d:\n%s", mech, code, out)
+		}
+		if code, out := run(t, "", "swaks", append(auth, "--auth-password", "wrong")...); code == 0 || !strings.Contains(out, "535 5.7.8") {
+			t.Errorf("%s with a wrong password: exit %d:\n%s", mech, code, out)
+		}
+	}
+	if code, out := run(t, "", "swaks", append(base, "--pipeline")...); code != 0 {
+		t.Errorf("pipelined: exit %d:\n%s", code, out)
+	}
+}
+
+// A piped program's input and output, as a connection without deadlines.
+type piped struct {
+	io.Reader
+	io.WriteCloser
+	net.Conn // for the methods that nobody calls
+}
+
+func (p piped) Read(b []byte) (int, error)  { return p.Reader.Read(b) }
+func (p piped) Write(b []byte) (int, error) { return p.WriteCloser.Write(b) }
+func (p piped) Close() error                { return p.WriteCloser.Close() }
+
+func TestOpensslSignsInAndTurnsOverSTARTTLS(t *testing.T) {
+	need(t, "openssl")
+	s := serve(t)
+	command(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
+	sent := hand(t, s, "held.test", 3)
+
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "openssl", "s_client", "-starttls", "smtp", "-connect", s.Addr(1), "-quiet", "-verify_quiet")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	l := &testpeer.Line{Conn: piped{Reader: out, WriteCloser: in}, R: bufio.NewReader(out)}
+	// s_client shows the last line of the EHLO that it asked STARTTLS by.
+	if err := l.Expect("250"); err != nil {
+		t.Fatal(err)
+	}
+	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + account + "\x00" + password))
+	for _, step := range []struct{ say, want string }{
+		{"EHLO openssl.test", "250"}, {"AUTH PLAIN " + plain, "235 2.7.0"}, {"TURN", "250"},
+	} {
+		if err := l.Say(step.say, step.want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []testpeer.Received
+	if err := l.TakeIn(func(m testpeer.Received) error { got = append(got, m); return nil }); err != nil {
+		t.Error(err)
+	}
+	sameMail(t, sent, got)
+	_ = in.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("openssl: %v", err)
+	}
+}
