@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kv
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+)
+
+// Options adjusts Open. The zero value is the production setting.
+type Options struct {
+	Log *slog.Logger // what the store has to say of itself; nil: nothing
+}
+
+// Every key in Badger begins with one of these, so that callers may use any
+// key at all, the empty one included.
+const (
+	dataPrefix  = 'u'
+	stagePrefix = 's' // see stage.go
+)
+
+// A durable DB keeps its pairs in Badger.
+type durable struct {
+	dir    string
+	bdb    *badger.DB
+	disk   *disk
+	commit *committer
+
+	// view keeps the beginning of a read out of the middle of a staged batch.
+	view    sync.RWMutex
+	pinned  *badger.Txn    // what is read from when a staged batch broke off half applied
+	closed  atomic.Bool    // set under view
+	readers sync.WaitGroup // scans under way; grows only under view and not closed
+	once    sync.Once
+	closing error
+}
+
+// Open opens the store in dir and makes it if there is none. It finishes a
+// large commit that was cut off after the point from which it holds, and
+// discards one cut off before. The error is ErrInUse while somebody has the
+// store, ErrDamaged when its files are, ErrFull when the disk has no room to
+// work in; each names the folder.
+func Open(dir string, opts Options) (DB, error) {
+	db, err := open(dir, opts)
+	if err != nil {
+		return nil, fmt.Errorf("kv: open %s: %w", dir, err)
+	}
+	return db, nil
+}
+
+func open(dir string, opts Options) (*durable, error) {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := prepare(dir); err != nil {
+		return nil, err
+	}
+	space, err := newDisk(dir)
+	if err != nil {
+		return nil, err
+	}
+	bopts := tuned(dir, space.memTable, opts.Log)
+	if err := verify(dir, bopts); err != nil {
+		return nil, err
+	}
+	bdb, err := openBadger(bopts)
+	if err != nil {
+		return nil, classify(dir, err)
+	}
+	db := &durable{dir: dir, bdb: bdb, disk: space}
+	if err := errors.Join(space.settle(), db.recover()); err != nil {
+		return nil, errors.Join(err, bdb.Close())
+	}
+	collect(bdb)
+	db.commit = newCommitter(db)
+	return db, nil
+}
+
+// prepare makes the folder and tells the plain troubles (no right, no folder,
+// no room) apart from what only Badger can find.
+func prepare(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, "probe-*.tmp")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, 4096))
+	err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+	if isFull(err) {
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return err
+}
+
+// tuned is Badger for a queue and a tree of settings: small, durable, values
+// beside their keys, one version of each. Defaults cost hundreds of MiB.
+func tuned(dir string, memTable int64, log *slog.Logger) badger.Options {
+	maxBatch := memTable * 15 / 100 // Badger's own rule
+	return badger.DefaultOptions(dir).
+		WithLogger(logger{log}).
+		WithSyncWrites(true).
+		WithDetectConflicts(false). // there is one writer, the committer
+		WithMetricsEnabled(false).
+		WithNumVersionsToKeep(1).
+		WithNumGoroutines(1).
+		WithMemTableSize(memTable).
+		WithNumMemtables(2).
+		WithNumLevelZeroTables(2).
+		WithNumLevelZeroTablesStall(6).
+		WithNumCompactors(2).
+		WithCompression(options.None). // with it, Badger wants a cache of blocks
+		WithBlockCacheSize(0).
+		WithChecksumVerificationMode(options.OnBlockRead).
+		WithValueThreshold(min(1<<20, maxBatch/2)).
+		WithValueLogFileSize(64 << 20)
+}
+
+// openBadger turns a panic over broken files into an error.
+func openBadger(opts badger.Options) (bdb *badger.DB, err error) {
+	defer guard(&err)()
+	return badger.Open(opts)
+}
+
+// classify says what kind an error of Badger's Open is. Badger does not wrap
+// causes, so its words have to do.
+func classify(dir string, err error) error {
+	text := err.Error()
+	switch {
+	case strings.Contains(text, "Another process is using"):
+		if pid, rerr := os.ReadFile(filepath.Join(dir, "LOCK")); rerr == nil && len(bytes.TrimSpace(pid)) > 0 {
+			return fmt.Errorf("%w (process %s)", ErrInUse, bytes.TrimSpace(pid))
+		}
+		return ErrInUse
+	case isFull(err), strings.Contains(text, "no space left"):
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	case strings.Contains(text, "permission denied"), strings.Contains(text, "too many open files"):
+		return err
+	}
+	return damaged(err)
+}
+
+// damaged adds what to do about it.
+func damaged(err error) error {
+	if errors.Is(err, ErrDamaged) {
+		return err
+	}
+	return fmt.Errorf("%w: %w; nothing was changed: put back the folder from a backup, or move it aside to begin anew", ErrDamaged, err)
+}
+
+// collect gives back what large values that are gone have left in the value
+// log. Most stores never have one.
+func collect(bdb *badger.DB) {
+	for bdb.RunValueLogGC(0.5) == nil {
+	}
+}
+
+func dataKey(key []byte) []byte {
+	out := make([]byte, 0, len(key)+9) // Badger adds 8 bytes of its own
+	return append(append(out, dataPrefix), key...)
+}
+
+func (db *durable) Get(key []byte) (value []byte, ok bool, err error) {
+	db.view.RLock()
+	defer db.view.RUnlock()
+	if db.closed.Load() {
+		return nil, false, ErrClosed
+	}
+	txn := db.pinned
+	if txn == nil {
+		txn = db.bdb.NewTransaction(false)
+		defer txn.Discard()
+	}
+	item, err := txn.Get(dataKey(key))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, false, nil
+	}
+	if err == nil {
+		value, err = item.ValueCopy([]byte{})
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("kv: get: %w", err)
+	}
+	return value, true, nil
+}
+
+// A snapshot is the database as of one call of Scan. It is let go when the
+// scan was ranged over or, if it never is, with the garbage.
+type snapshot struct{ txn *badger.Txn }
+
+func (db *durable) snapshot() (*snapshot, error) {
+	db.view.RLock()
+	defer db.view.RUnlock()
+	if db.closed.Load() {
+		return nil, ErrClosed
+	}
+	if db.pinned != nil {
+		return &snapshot{db.pinned}, nil
+	}
+	s := &snapshot{db.bdb.NewTransaction(false)}
+	runtime.AddCleanup(s, db.release, s.txn)
+	return s, nil
+}
+
+func (db *durable) release(txn *badger.Txn) {
+	db.view.RLock()
+	defer db.view.RUnlock()
+	if !db.closed.Load() && txn != db.pinned {
+		txn.Discard() // harmless when done before
+	}
+}
+
+func (db *durable) Scan(ctx context.Context, prefix []byte) iter.Seq2[Pair, error] {
+	snap, err := db.snapshot()
+	prefix = dataKey(prefix)
+	return func(yield func(Pair, error) bool) {
+		if err == nil {
+			err = db.scan(ctx, snap, prefix, yield)
+		}
+		if err != nil {
+			yield(Pair{}, err)
+		}
+	}
+}
+
+func (db *durable) scan(ctx context.Context, snap *snapshot, prefix []byte, yield func(Pair, error) bool) error {
+	if !db.enter() {
+		return ErrClosed
+	}
+	defer db.readers.Done()
+	opts := badger.DefaultIteratorOptions
+	opts.Prefix = prefix
+	it := snap.txn.NewIterator(opts)
+	defer runtime.KeepAlive(snap)
+	defer it.Close()
+	var pair Pair
+	for it.Rewind(); it.Valid(); it.Next() {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if db.closed.Load() {
+			return ErrClosed
+		}
+		var err error
+		if pair.Value, err = it.Item().ValueCopy(pair.Value); err != nil {
+			return fmt.Errorf("kv: scan: %w", err)
+		}
+		pair.Key = it.Item().Key()[1:]
+		if !yield(pair, nil) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (db *durable) enter() bool {
+	db.view.RLock()
+	defer db.view.RUnlock()
+	if db.closed.Load() {
+		return false
+	}
+	db.readers.Add(1)
+	return true
+}
+
+func (db *durable) Commit(ctx context.Context, ops ...Op) error {
+	if err := checkOps(ops); err != nil {
+		return err
+	}
+	if len(ops) == 0 {
+		return context.Cause(ctx)
+	}
+	return db.commit.do(ctx, ops)
+}
+
+// Close lets commits and the current step of each scan end, then closes the
+// files. It must not be called from inside a scan.
+func (db *durable) Close() error {
+	db.once.Do(func() {
+		db.commit.close()
+		db.view.Lock()
+		db.closed.Store(true)
+		db.view.Unlock()
+		db.readers.Wait()
+		if err := db.bdb.Close(); err != nil {
+			db.closing = fmt.Errorf("kv: close %s: %w", db.dir, err)
+		}
+	})
+	return db.closing
+}
+
+// logger hands Badger's own lines on. Its everyday ones are only for debugging.
+type logger struct{ log *slog.Logger }
+
+func (l logger) line(level slog.Level, format string, args []any) {
+	if l.log.Enabled(context.Background(), level) {
+		l.log.Log(context.Background(), level, "kv: "+strings.TrimSpace(fmt.Sprintf(format, args...)))
+	}
+}
+
+func (l logger) Errorf(format string, args ...any)   { l.line(slog.LevelError, format, args) }
+func (l logger) Warningf(format string, args ...any) { l.line(slog.LevelWarn, format, args) }
+func (l logger) Infof(format string, args ...any)    { l.line(slog.LevelDebug, format, args) }
+func (l logger) Debugf(string, ...any)               {} // several per commit

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kv
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// A request is one caller's Commit. Whoever moves its state away from waiting
+// decides: the caller that gave up, or the committer that took it in.
+type request struct {
+	ops   []Op
+	size  int64
+	state atomic.Int32
+	done  chan error
+}
+
+const (
+	waiting int32 = iota
+	taken
+	gone
+)
+
+// A committer is the only writer. It takes all requests that wait, as far as
+// one Badger transaction has room, and commits them with one sync.
+type committer struct {
+	db              *durable
+	maxSize, maxOps int64
+	threshold       int64
+	knock           chan struct{} // capacity 1
+	stopped         chan struct{}
+	txns            atomic.Int64 // how many transactions there were, for tests
+
+	mu     sync.Mutex // guards what follows
+	queue  []*request
+	closed bool
+	broken error // the state on disk is unknown; nothing may be written any more
+}
+
+// newCommitter starts the writer; close ends it.
+func newCommitter(db *durable) *committer {
+	c := newIdleCommitter(db)
+	go c.run()
+	return c
+}
+
+func newIdleCommitter(db *durable) *committer {
+	return &committer{
+		db: db,
+		// Badger counts at most opCost less one byte per op, and refuses at
+		// its limits, not above them.
+		maxSize:   db.bdb.MaxBatchSize() - 1,
+		maxOps:    db.bdb.MaxBatchCount() - 2,
+		threshold: db.bdb.Opts().ValueThreshold,
+		knock:     make(chan struct{}, 1),
+		stopped:   make(chan struct{}),
+	}
+}
+
+// opCost is not less than what Badger takes one op for.
+func (c *committer) opCost(op Op) int64 {
+	const overhead = 64
+	if n := int64(len(op.Value)); n < c.threshold {
+		return int64(len(op.Key)) + n + overhead
+	}
+	return int64(len(op.Key)) + overhead // its value goes to a file of its own
+}
+
+// do waits for the ops to be on disk. A caller that gives up before they are
+// taken in leaves no trace; after that, it gets the true answer, which is a
+// matter of milliseconds.
+func (c *committer) do(ctx context.Context, ops []Op) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	r := &request{ops: ops, done: make(chan error, 1)}
+	for _, op := range ops {
+		r.size += c.opCost(op)
+	}
+	if err := c.enqueue(r); err != nil {
+		return err
+	}
+	select {
+	case err := <-r.done:
+		return err
+	case <-ctx.Done():
+		if r.state.CompareAndSwap(waiting, gone) {
+			return context.Cause(ctx)
+		}
+		return <-r.done
+	}
+}
+
+func (c *committer) enqueue(r *request) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.broken != nil:
+		return c.broken
+	case c.closed:
+		return ErrClosed
+	}
+	c.queue = append(c.queue, r)
+	select {
+	case c.knock <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (c *committer) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	select {
+	case c.knock <- struct{}{}:
+	default:
+	}
+	<-c.stopped
+}
+
+func (c *committer) run() {
+	defer close(c.stopped)
+	for range c.knock {
+		for {
+			batch, done := c.take()
+			if done {
+				return
+			}
+			if len(batch) == 0 {
+				break
+			}
+			c.answer(batch, c.write(batch))
+		}
+	}
+}
+
+// take gives the requests of the next transaction, in the order they came. One
+// that is too large for any transaction comes alone.
+func (c *committer) take() (batch []*request, done bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var size, ops int64
+	n := 0
+	for _, r := range c.queue {
+		fits := size+r.size <= c.maxSize && ops+int64(len(r.ops)) <= c.maxOps
+		if len(batch) > 0 && !fits {
+			break
+		}
+		n++
+		if !r.state.CompareAndSwap(waiting, taken) {
+			continue
+		}
+		batch = append(batch, r)
+		size += r.size
+		ops += int64(len(r.ops))
+		if !fits {
+			break
+		}
+	}
+	clear(c.queue[:n])
+	if c.queue = c.queue[n:]; len(c.queue) == 0 {
+		c.queue = nil
+	}
+	return batch, len(batch) == 0 && c.closed
+}
+
+func (c *committer) answer(batch []*request, err error) {
+	for _, r := range batch {
+		r.done <- err
+	}
+}
+
+func (c *committer) write(batch []*request) error {
+	c.mu.Lock()
+	broken := c.broken
+	c.mu.Unlock()
+	if broken != nil {
+		return broken
+	}
+	first := batch[0]
+	if first.size > c.maxSize || int64(len(first.ops)) > c.maxOps {
+		return c.stage(first.ops)
+	}
+	var bytes int64
+	for _, r := range batch {
+		for _, op := range r.ops {
+			bytes += int64(len(op.Key) + len(op.Value) + 64)
+		}
+	}
+	if err := c.db.disk.room(bytes); err != nil {
+		return err
+	}
+	err := c.txn(func(add func(Op) error) error {
+		for _, r := range batch {
+			for _, op := range r.ops {
+				if err := add(Op{Key: dataKey(op.Key), Value: op.Value, Delete: op.Delete}); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// txn commits what fill adds, keys being Badger's own. An error of the commit
+// itself leaves the state unknown and is the last word of this store.
+func (c *committer) txn(fill func(add func(Op) error) error) (err error) {
+	txn := c.db.bdb.NewTransaction(true)
+	defer txn.Discard()
+	err = fill(func(op Op) error {
+		if op.Delete {
+			return txn.Delete(op.Key)
+		}
+		return txn.SetEntry(badger.NewEntry(op.Key, op.Value))
+	})
+	if err != nil {
+		return fmt.Errorf("kv: commit: %w", err) // nothing was sent to the disk yet
+	}
+	c.txns.Add(1)
+	err = txn.Commit()
+	if err == nil {
+		err = c.db.disk.settle()
+	}
+	if err != nil {
+		return c.fail(fmt.Errorf("kv: commit in %s: %w; what is on disk is not known, so nothing more is written until the store is opened again", c.db.dir, err))
+	}
+	return nil
+}
+
+// fail makes err the answer to every later commit.
+func (c *committer) fail(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.broken == nil {
+		c.broken = err
+	}
+	return err
+}

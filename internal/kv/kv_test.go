@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kv_test
+
+import (
+	"testing"
+
+	"restante/internal/kv"
+	"restante/internal/kv/kvtest"
+)
+
+func openAt(t *testing.T, dir string) kv.DB {
+	t.Helper()
+	db, err := kv.Open(dir, kv.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func TestMem(t *testing.T) {
+	kvtest.Run(t, func(t *testing.T) kv.DB { return kv.NewMem() })
+}
+
+func TestDurable(t *testing.T) {
+	kvtest.Run(t, func(t *testing.T) kv.DB { return openAt(t, t.TempDir()) })
+}
+
+func TestPrefix(t *testing.T) {
+	kvtest.Run(t, func(t *testing.T) kv.DB {
+		inner := kv.NewMem()
+		if err := inner.Commit(t.Context(), kv.Put([]byte("o"), nil), kv.Put([]byte("q"), nil), kv.Put([]byte("p"), nil)); err != nil {
+			t.Fatal(err)
+		}
+		return part{kv.Prefix(kv.Prefix(inner, "p"), "/"), inner}
+	})
+}
+
+// A part closes with the whole: Close of a Prefix does nothing.
+type part struct {
+	kv.DB
+	whole kv.DB
+}
+
+func (p part) Close() error { return p.whole.Close() }

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kv
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// A batch that no transaction of Badger's has room for is first written in
+// pieces under the stage prefix, where nobody reads. Then one small commit
+// writes the marker: from here on the batch holds. Then the pieces are applied
+// and the marker goes. Open does the rest of whatever was cut off.
+//
+// A piece stays small enough to lie beside its key.
+func (c *committer) pieceSize() int { return int(min(128<<10, c.threshold/4)) }
+
+var markerKey = []byte{stagePrefix, '!'}
+
+func pieceKey(n uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{stagePrefix, 'p'}, n)
+}
+
+// appendOp writes an op as it stands in a piece: what to do, then the lengths
+// and bytes of key and value.
+func appendOp(b []byte, op Op) []byte {
+	kind := byte('+')
+	if op.Delete {
+		kind = '-'
+	}
+	b = append(b, kind)
+	b = append(binary.AppendUvarint(b, uint64(len(op.Key))), op.Key...)
+	return append(binary.AppendUvarint(b, uint64(len(op.Value))), op.Value...)
+}
+
+var errPiece = errors.New("a piece of a large commit does not read back")
+
+func readOp(b []byte) (op Op, rest []byte, err error) {
+	if len(b) == 0 || b[0] != '+' && b[0] != '-' {
+		return op, nil, errPiece
+	}
+	op.Delete, b = b[0] == '-', b[1:]
+	for _, field := range []*[]byte{&op.Key, &op.Value} {
+		n, w := binary.Uvarint(b)
+		if w <= 0 || n > uint64(len(b)-w) {
+			return op, nil, errPiece
+		}
+		*field, b = b[w:w+int(n)], b[w+int(n):]
+	}
+	return op, b, nil
+}
+
+// stage commits a batch of any size. Readers see all of it or nothing: they
+// are held back while it is applied.
+func (c *committer) stage(ops []Op) error {
+	var bytes int64
+	for _, op := range ops {
+		bytes += int64(len(op.Key) + len(op.Value) + 64)
+	}
+	if err := c.db.disk.room(2 * bytes); err != nil {
+		return err
+	}
+	n, err := c.writePieces(ops)
+	if err != nil {
+		return err
+	}
+	before := c.db.bdb.NewTransaction(false)
+	c.db.view.Lock()
+	defer c.db.view.Unlock()
+	err = c.txn(func(add func(Op) error) error {
+		return add(Put(markerKey, binary.BigEndian.AppendUint32(nil, n)))
+	})
+	if err == nil {
+		err = c.apply(n)
+	}
+	if err != nil {
+		c.db.pinned = before // half of it may be there: reads stay with what was before
+		return c.fail(err)
+	}
+	before.Discard()
+	return nil
+}
+
+// writePieces returns how many pieces there are.
+func (c *committer) writePieces(ops []Op) (n uint32, err error) {
+	var piece []byte
+	var pending []Op
+	flush := func(last bool) error {
+		if len(piece) > 0 && (last || len(piece) >= c.pieceSize()) {
+			pending = append(pending, Put(pieceKey(n), piece))
+			n, piece = n+1, nil
+		}
+		return c.flush(&pending, last)
+	}
+	for _, op := range ops {
+		if len(piece) > 0 && len(piece)+len(op.Key)+len(op.Value) > 2*c.pieceSize() {
+			pending = append(pending, Put(pieceKey(n), piece))
+			n, piece = n+1, nil
+		}
+		piece = appendOp(piece, op)
+		if err := flush(false); err != nil {
+			return n, err
+		}
+	}
+	return n, flush(true)
+}
+
+// flush commits pending as far as whole transactions can be filled, or all of
+// it when it is the last.
+func (c *committer) flush(pending *[]Op, last bool) error {
+	var size, n int64
+	for i := 0; i < len(*pending); i++ {
+		cost := c.opCost((*pending)[i])
+		if n > 0 && (size+cost > c.maxSize || n+1 > c.maxOps) {
+			if err := c.putAll((*pending)[:i]); err != nil {
+				return err
+			}
+			*pending = append([]Op(nil), (*pending)[i:]...)
+			i, size, n = 0, 0, 0
+			cost = c.opCost((*pending)[0])
+		}
+		size, n = size+cost, n+1
+	}
+	if !last || n == 0 {
+		return nil
+	}
+	err := c.putAll(*pending)
+	*pending = nil
+	return err
+}
+
+func (c *committer) putAll(ops []Op) error {
+	return c.txn(func(add func(Op) error) error {
+		for _, op := range ops {
+			if err := add(op); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// apply makes the n pieces true and clears the stage. Doing it twice is
+// harmless: the ops are in their order.
+func (c *committer) apply(n uint32) error {
+	var pending []Op
+	for i := range n {
+		piece, err := c.piece(i)
+		if err != nil {
+			return err
+		}
+		for len(piece) > 0 {
+			var op Op
+			if op, piece, err = readOp(piece); err != nil {
+				return damaged(err)
+			}
+			op.Key = dataKey(op.Key)
+			pending = append(pending, op)
+		}
+		if err := c.flush(&pending, false); err != nil {
+			return err
+		}
+	}
+	if err := c.flush(&pending, true); err != nil {
+		return err
+	}
+	if err := c.putAll([]Op{Del(markerKey)}); err != nil {
+		return err
+	}
+	return c.clearStage()
+}
+
+func (c *committer) piece(n uint32) ([]byte, error) {
+	txn := c.db.bdb.NewTransaction(false)
+	defer txn.Discard()
+	item, err := txn.Get(pieceKey(n))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, damaged(fmt.Errorf("piece %d of a large commit is missing", n))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return item.ValueCopy(nil)
+}
+
+// clearStage removes pieces that no marker makes valid.
+func (c *committer) clearStage() error {
+	var pending []Op
+	txn := c.db.bdb.NewTransaction(false)
+	defer txn.Discard()
+	opts := badger.DefaultIteratorOptions
+	opts.Prefix = []byte{stagePrefix}
+	opts.PrefetchValues = false
+	it := txn.NewIterator(opts)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		pending = append(pending, Del(it.Item().KeyCopy(nil)))
+	}
+	return c.flush(&pending, true)
+}
+
+// recover finishes or discards what a crash has left on the stage.
+func (db *durable) recover() error {
+	c := newIdleCommitter(db)
+	txn := db.bdb.NewTransaction(false)
+	item, err := txn.Get(markerKey)
+	var marker []byte
+	if err == nil {
+		marker, err = item.ValueCopy(nil)
+	}
+	txn.Discard()
+	switch {
+	case errors.Is(err, badger.ErrKeyNotFound):
+		return c.clearStage()
+	case err != nil:
+		return err
+	case len(marker) != 4:
+		return damaged(errors.New("the marker of a large commit does not read back"))
+	}
+	return c.apply(binary.BigEndian.Uint32(marker))
+}
