@@ -54,7 +54,7 @@ fuzz:
 	done
 
 soak: build
-	RESTANTE_SOAK=1 go test -run 'Soak|Kill|Model' -timeout 3h -v ./metabase/ ./engine/... ./cmd/restante/
+	RESTANTE_SOAK=1 go test -run 'Soak|Kill|Model' -timeout 3h -v ./metabase/ ./engine/... ./internal/testpeer/
 
 peers:
 	@.ci/peers
