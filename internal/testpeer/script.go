@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testpeer
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// A Step waits for a line that begins with Want (any case), and then says Say.
+// An empty Want does not wait; Want "BODY" takes a message up to its dot. Say
+// "HANGUP" closes the connection, "" says nothing.
+type Step struct{ Want, Say string }
+
+// A Host follows scripts.
+type Host struct {
+	Addr string // host:port
+
+	mu    sync.Mutex // guards what follows
+	lines []string
+	conns int
+}
+
+// FakeMX starts a host whose n-th connection follows the n-th script, and the
+// later ones the last. A line that is not what a step waits for fails the test
+// and closes the connection; so does the script's end. What the peer leaves
+// unsaid fails nothing: look at Lines.
+func FakeMX(t testing.TB, scripts ...[]Step) *Host {
+	t.Helper()
+	h := &Host{}
+	h.Addr = listen(t, func(n int, c net.Conn) {
+		h.mu.Lock()
+		h.conns++
+		h.mu.Unlock()
+		if err := h.follow(c, scripts[min(n, len(scripts)-1)]); err != nil {
+			t.Errorf("connection %d: %v", n, err)
+		}
+	}).String()
+	return h
+}
+
+// Lines gives the commands of all connections so far.
+func (h *Host) Lines() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.lines)
+}
+
+// Conns counts the connections so far.
+func (h *Host) Conns() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.conns
+}
+
+func (h *Host) follow(c net.Conn, steps []Step) error {
+	r := bufio.NewReader(c)
+	for _, s := range steps {
+		switch s.Want {
+		case "":
+		case "BODY":
+			if _, err := readBody(r); err != nil {
+				return nil // the peer went away: its right
+			}
+		default:
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return nil
+			}
+			line = strings.TrimRight(line, "\r\n")
+			h.mu.Lock()
+			h.lines = append(h.lines, line)
+			h.mu.Unlock()
+			if len(line) < len(s.Want) || !strings.EqualFold(line[:len(s.Want)], s.Want) {
+				return fmt.Errorf("got %q, want %q", line, s.Want)
+			}
+		}
+		if s.Say == "HANGUP" {
+			return nil
+		}
+		if s.Say != "" {
+			if _, err := fmt.Fprintf(c, "%s\r\n", s.Say); err != nil {
+				return nil
+			}
+		}
+	}
+	return nil
+}
