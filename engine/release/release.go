@@ -113,15 +113,3 @@ func New(q Queue, opts Options) *Desk {
 	}
 	return &Desk{queue: q, opts: opts, last: map[string]time.Time{}}
 }
-
-// Etrn answers ETRN node. Delivery starts later, by new connections.
-func (d *Desk) Etrn(ctx context.Context, p Policy, c Caller, node string) mail.Reply {
-	return mail.Reply{Code: 502, Enhanced: "5.1", Text: "ETRN is not available"}
-}
-
-// Turn answers TURN or, with atrn, ATRN; domains is what ATRN named, nil for
-// all of the account's. A positive reply comes with the Handover, which must
-// be called once, whatever becomes of the reply: it holds leases.
-func (d *Desk) Turn(ctx context.Context, p Policy, c Caller, atrn bool, domains []mail.Domain) (mail.Reply, wire.Handover) {
-	return mail.Reply{Code: 502, Enhanced: "5.1", Text: "not available"}, nil
-}

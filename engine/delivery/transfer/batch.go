@@ -96,7 +96,7 @@ func (b *Batch) Each(ctx context.Context, do func(context.Context, Item) []mail.
 
 // A deferrer is a lease that can put off a whole destination in one step.
 type deferrer interface {
-	DeferRest(ctx context.Context, r mail.Reply, host string) error
+	Defer(ctx context.Context, r mail.Reply, host string) error
 }
 
 // GiveUp settles all that is left with the same outcome, because no peer can be
@@ -104,7 +104,7 @@ type deferrer interface {
 func (b *Batch) GiveUp(ctx context.Context, s mail.Status, r mail.Reply, host string) error {
 	if l, ok := b.lease.(deferrer); ok && s == mail.Deferred {
 		b.back = nil
-		return l.DeferRest(ctx, r, host)
+		return l.Defer(ctx, r, host)
 	}
 	return b.Each(ctx, func(_ context.Context, it Item) []mail.Outcome {
 		return all(it.To, s, r, host)

@@ -125,6 +125,7 @@ func (s *Server) answer(w dns.ResponseWriter, q *dns.Msg) {
 	}
 	m := new(dns.Msg)
 	m.SetReply(q)
+	m.RecursionAvailable = true
 	_, udp := w.LocalAddr().(*net.UDPAddr)
 	switch rcode, ok := s.rcodes[name]; {
 	case ok:

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"restante/engine/mail"
+)
+
+// Replies that more than one verb gives.
+var (
+	off       = mail.Reply{Code: 502, Enhanced: "5.1", Text: "not available here"}
+	needTLS   = mail.Reply{Code: 530, Enhanced: "7.0", Text: "must issue STARTTLS first"}
+	needAuth  = mail.Reply{Code: 530, Enhanced: "7.0", Text: "authentication required"}
+	badDomain = mail.Reply{Code: 501, Enhanced: "5.4", Text: "not the name of a mail domain"}
+)
+
+// notAllowed is the same for a domain that is unknown and for one that is not
+// the caller's, so that it tells a stranger nothing (RFC 1985 §5.3).
+var notAllowed = mail.Reply{Code: 459, Enhanced: "7.1", Text: "not allowed for this name"}
+
+// Etrn answers ETRN node at once. What it starts goes, later, to the hosts
+// that DNS names: who asked makes no difference to where mail goes.
+func (d *Desk) Etrn(ctx context.Context, p Policy, c Caller, node string) mail.Reply {
+	switch {
+	case !p.ETRN:
+		return off
+	case p.RequireAuth && c.Account == "":
+		return needAuth
+	}
+	name, form, reply := parseNode(node)
+	if reply.Code != 0 {
+		return reply
+	}
+	if form == '#' || form == '@' && !p.Subdomains || !d.mayEtrn(p, c, name, form == '@') {
+		return notAllowed
+	}
+	key := "ETRN " + string(name)
+	if form == '@' {
+		key = "ETRN @" + string(name)
+	}
+	if !d.again(key, p.Interval) {
+		return mail.Reply{Code: 458, Enhanced: "3.2", Text: "asked again too soon"}
+	}
+	waiting, err := d.queue.Waiting(name, form == '@')
+	if err != nil {
+		d.forget(key)
+		return mail.Reply{Code: 458, Enhanced: "3.0", Text: "the queue is out of reach now", Cause: err}
+	}
+	started, messages, reply := d.trigger(ctx, p, c, waiting)
+	if reply.Code != 0 {
+		return reply
+	}
+	return started250(p, c, started, messages)
+}
+
+// trigger starts each destination that the caller may start. A reply is given
+// when none could be.
+func (d *Desk) trigger(ctx context.Context, p Policy, c Caller, waiting []Waiting) (started, messages int, reply mail.Reply) {
+	for _, w := range waiting {
+		if !d.mayEtrn(p, c, w.Domain, false) {
+			continue
+		}
+		err := d.queue.Trigger(w.Domain)
+		switch {
+		case err == nil:
+			started++
+			messages += w.Messages
+			d.opts.Journal.Released(ctx, w.Domain, "ETRN", c.Account, c.Remote, 0, w.Messages)
+		case errors.Is(err, ErrBusy):
+			reply = mail.Reply{Code: 458, Enhanced: "3.2", Text: "already running"}
+		default:
+			reply = mail.Reply{Code: 458, Enhanced: "3.0", Text: "the queue cannot be started now", Cause: err}
+		}
+	}
+	if started > 0 {
+		return started, messages, mail.Reply{}
+	}
+	return 0, 0, reply
+}
+
+// started250 is the answer to an ETRN that went well. It says 250 whatever
+// there is, unless the site wants callers who have signed in to know more (RFC
+// 1985 §5.2).
+func started250(p Policy, c Caller, started, messages int) mail.Reply {
+	switch {
+	case !p.Counts || c.Account == "":
+		return mail.Reply{Code: 250, Enhanced: "0.0", Text: "queuing started"}
+	case started == 0:
+		return mail.Reply{Code: 251, Enhanced: "0.0", Text: "no messages waiting"}
+	}
+	return mail.Reply{Code: 253, Enhanced: "0.0", Text: fmt.Sprintf("%d pending messages, queuing started", messages)}
+}
+
+// parseNode reads ETRN's argument: a domain, with @ for it and all names below
+// it, with # for a queue by a name of ours. A reply is given when it is wrong.
+func parseNode(node string) (name mail.Domain, form byte, reply mail.Reply) {
+	if node == "" {
+		return "", 0, mail.Reply{Code: 500, Enhanced: "5.4", Text: "ETRN needs the name of a domain"}
+	}
+	if node[0] == '@' || node[0] == '#' {
+		form, node = node[0], node[1:]
+	}
+	if form == '#' && node != "" {
+		return "", form, mail.Reply{} // any name: we have no such queues
+	}
+	name, err := mail.ParseDomain(node)
+	if err != nil || !twoLabels(name) {
+		return "", 0, badDomain
+	}
+	return name, form, mail.Reply{}
+}
+
+// twoLabels is what RFC 1985 §5 and RFC 2645 §5.2.1 ask of a domain.
+func twoLabels(d mail.Domain) bool {
+	_, literal := d.Literal()
+	return literal || strings.Contains(string(d), ".")
+}
+
+// mayEtrn says that the caller may start d; below is the @ form, for which a
+// wildcard over the names below d is enough.
+func (d *Desk) mayEtrn(p Policy, c Caller, name mail.Domain, below bool) bool {
+	h, ok := p.Rules.Hold(name)
+	if !ok && below {
+		h, ok = p.Rules.Hold("*." + name)
+	}
+	if !ok || h.NoETRN {
+		return false
+	}
+	return !p.RequireAuth || len(h.Accounts) == 0 ||
+		slices.ContainsFunc(h.Accounts, func(a string) bool { return strings.EqualFold(a, c.Account) })
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package release
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"restante/engine/delivery/transfer"
+	"restante/engine/mail"
+	"restante/engine/wire"
+)
+
+// Turn answers TURN or, with atrn, ATRN; domains is what ATRN named, nil for
+// all of the account's. A Handover comes with a positive reply only, and holds
+// leases: it must be called once, even if the reply could not be sent.
+func (d *Desk) Turn(ctx context.Context, p Policy, c Caller, atrn bool, domains []mail.Domain) (mail.Reply, wire.Handover) {
+	verb, on := "TURN", p.TURN
+	if atrn {
+		verb, on = "ATRN", p.ATRN
+	}
+	switch {
+	case !on:
+		return off, nil
+	case p.RequireTLS && !c.TLS:
+		return needTLS, nil
+	case c.Account == "":
+		return needAuth, nil
+	case slices.ContainsFunc(domains, func(d mail.Domain) bool { return !twoLabels(d) }):
+		return badDomain, nil
+	}
+	s := &session{desk: d, policy: p, caller: c, verb: verb}
+	asked, ok := s.choose(domains)
+	if !ok {
+		return notYours(atrn), nil
+	}
+	key := verb + " " + strings.ToLower(c.Account)
+	if !d.again(key, p.Interval) {
+		return mail.Reply{Code: 450, Enhanced: "3.2", Text: "asked again too soon"}, nil
+	}
+	if reply := s.take(asked); reply.Code != 0 {
+		d.forget(key)
+		return reply, nil
+	}
+	if atrn && len(s.leases) == 0 {
+		return mail.Reply{Code: 453, Enhanced: "3.0", Text: "you have no mail"}, nil
+	}
+	return mail.Reply{Code: 250, Enhanced: "0.0", Text: "turning round"}, s.handOver
+}
+
+func notYours(atrn bool) mail.Reply {
+	if atrn { // RFC 2645 §5.2.1 knows no permanent refusal but 502
+		return mail.Reply{Code: 450, Enhanced: "7.1", Text: "not allowed for this account"}
+	}
+	return mail.Reply{Code: 550, Enhanced: "7.1", Text: "not allowed for this account"}
+}
+
+// choose gives what of the account's domains is asked for: all of them, or the
+// named ones if each is among them. It is false when the account has none or
+// one that was named is not its own: then it gets nothing (RFC 2645 §5.2.1).
+func (s *session) choose(named []mail.Domain) ([]mail.Domain, bool) {
+	own := s.policy.Rules.TurnDomains(s.caller.Account)
+	if len(own) == 0 {
+		return nil, false
+	}
+	if len(named) == 0 {
+		return own, true
+	}
+	for _, n := range named {
+		if !slices.ContainsFunc(own, func(o mail.Domain) bool { return o == n || s.under(o, n) }) {
+			return nil, false
+		}
+	}
+	return named, true
+}
+
+// covers says that own is d or, beginning with "*.", stands above it.
+func covers(own, d mail.Domain) bool {
+	if suffix, ok := strings.CutPrefix(string(own), "*."); ok {
+		return strings.HasSuffix(string(d), "."+suffix)
+	}
+	return own == d
+}
+
+// A session is one call: what it has leased, until it ends.
+type session struct {
+	desk   *Desk
+	policy Policy
+	caller Caller
+	verb   string
+	leases []leased
+}
+
+type leased struct {
+	Waiting
+	lease transfer.Lease
+}
+
+// take leases every destination of asked that has mail and nobody else has. A
+// reply is given when all that have mail are in other hands, or the queue is
+// out of reach; then nothing is leased.
+func (s *session) take(asked []mail.Domain) (reply mail.Reply) {
+	busy := false
+	for _, pattern := range asked {
+		waiting, err := s.waiting(pattern)
+		if err != nil {
+			s.close()
+			return mail.Reply{Code: 451, Enhanced: "3.0", Text: "the queue is out of reach now", Cause: err}
+		}
+		for _, w := range waiting {
+			if slices.ContainsFunc(s.leases, func(l leased) bool { return l.Domain == w.Domain }) {
+				continue // under an earlier pattern
+			}
+			l, err := s.desk.queue.Lease(w.Domain, s.verb+" "+s.caller.Account)
+			switch {
+			case err == nil:
+				s.leases = append(s.leases, leased{w, l})
+			case errors.Is(err, ErrBusy):
+				busy = true
+			default:
+				s.close()
+				return mail.Reply{Code: 451, Enhanced: "3.0", Text: "the queue is out of reach now", Cause: err}
+			}
+		}
+	}
+	if busy && len(s.leases) == 0 {
+		return mail.Reply{Code: 450, Enhanced: "3.2", Text: "your mail is being handed over already"}
+	}
+	return mail.Reply{}
+}
+
+// waiting gives the destinations with mail that a domain of the account stands
+// for. A wildcard covers the names below it, not the name itself.
+func (s *session) waiting(pattern mail.Domain) ([]Waiting, error) {
+	suffix, wild := strings.CutPrefix(string(pattern), "*.")
+	if !wild {
+		return s.desk.queue.Waiting(pattern, false)
+	}
+	all, err := s.desk.queue.Waiting(mail.Domain(suffix), true)
+	return slices.DeleteFunc(all, func(w Waiting) bool { return !s.under(pattern, w.Domain) }), err
+}
+
+// under says that d is covered by pattern and by no nearer rule that gives it
+// to others: a key of its own, or a longer wildcard, beats a wildcard.
+func (s *session) under(pattern, d mail.Domain) bool {
+	if !covers(pattern, d) {
+		return false
+	}
+	h, ok := s.policy.Rules.Hold(d)
+	return !ok || slices.ContainsFunc(h.Accounts, func(a string) bool { return strings.EqualFold(a, s.caller.Account) })
+}
+
+func (s *session) close() {
+	for _, l := range s.leases {
+		l.lease.Close()
+	}
+	s.leases = nil
+}

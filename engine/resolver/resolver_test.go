@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package resolver
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"restante/engine/mail"
+	"restante/engine/resolver/dnstest"
+	"restante/internal/deptest"
+)
+
+const zone = `
+two.test.       MX 20 far.test.
+two.test.       MX 10 Near.Test.
+near.test.      A 192.0.2.1
+near.test.      AAAA 2001:db8::1
+far.test.       A 192.0.2.2
+plain.test.     A 192.0.2.3
+null.test.      MX 0 .
+null.test.      A 192.0.2.3
+mixed.test.     MX 0 .
+mixed.test.     MX 5 far.test.
+empty.test.     TXT "no address"
+nohost.test.    MX 10 gone.test.
+half.test.      MX 10 gone.test.
+half.test.      MX 20 far.test.
+ailing.test.    MX 10 sick.test.
+sick.test.      A 192.0.2.9
+limping.test.   MX 10 sick.test.
+limping.test.   MX 20 far.test.
+alias.test.     CNAME two.test.
+astray.test.    CNAME nowhere.test.
+round.test.     CNAME round2.test.
+round2.test.    CNAME round.test.
+mxalias.test.   MX 10 alias2.test.
+alias2.test.    CNAME far.test.
+six.test.       AAAA 2001:db8::6
+literal.test.   MX 10 192.0.2.77.
+relay.test.     MX 10 near.test.
+relay.test.     MX 20 us.test.
+relay.test.     MX 20 far.test.
+relay.test.     MX 30 plain.test.
+us.test.        A 192.0.2.100
+ours.test.      MX 10 us.test.
+ours.test.      MX 20 far.test.
+many.test.      MX 10 near.test.
+many.test.      MX 10 far.test.
+many.test.      MX 10 plain.test.
+`
+
+func flat(hosts []Host) string {
+	var out []string
+	for _, h := range hosts {
+		line := h.Name
+		for _, a := range h.Addrs {
+			line += " " + a.String()
+		}
+		out = append(out, line)
+	}
+	return strings.Join(out, ", ")
+}
+
+func TestHosts(t *testing.T) {
+	srv := dnstest.Serve(t, zone)
+	srv.Fail("sick.test")
+	srv.Fail("broken.test")
+	isUs := func(name string, _ []netip.Addr) bool { return name == "us.test" }
+	tests := []struct {
+		domain mail.Domain
+		want   string
+		err    error
+	}{
+		{"two.test", "near.test 192.0.2.1 2001:db8::1, far.test 192.0.2.2", nil},
+		{"plain.test", "plain.test 192.0.2.3", nil}, // the implicit MX
+		{"six.test", "six.test 2001:db8::6", nil},
+		{"alias.test", "near.test 192.0.2.1 2001:db8::1, far.test 192.0.2.2", nil},
+		{"mxalias.test", "alias2.test 192.0.2.2", nil},
+		{"half.test", "far.test 192.0.2.2", nil},
+		{"limping.test", "far.test 192.0.2.2", nil},
+		{"mixed.test", "far.test 192.0.2.2", nil},
+		{"literal.test", "192.0.2.77 192.0.2.77", nil},
+		{"[192.0.2.50]", "192.0.2.50 192.0.2.50", nil},
+		{"[IPv6:2001:db8::5]", "2001:db8::5 2001:db8::5", nil},
+		{"localhost", "localhost 127.0.0.1 ::1", nil},
+		{"relay.test", "near.test 192.0.2.1 2001:db8::1", nil}, // we are a worse MX
+
+		{"nowhere.test", "", NotFound},
+		{"astray.test", "", NotFound}, // its alias leads nowhere
+		{"null.test", "", NullMX},
+		{"empty.test", "", NoAddress},
+		{"nohost.test", "", NoAddress},
+		{"round.test", "", NoAddress},
+		{"ailing.test", "", Temporary},
+		{"broken.test", "", Temporary},
+		{"ours.test", "", Loop},
+		{"us.test", "", Loop},
+	}
+	for _, noCache := range []bool{true, false} {
+		r := New(Options{NoCache: noCache})
+		for _, tt := range tests {
+			got, err := r.Hosts(t.Context(), tt.domain, Query{Servers: []string{srv.Addr}, Self: isUs})
+			if flat(got) != tt.want || !errors.Is(err, tt.err) {
+				t.Errorf("Hosts(%s) = %q, %v; want %q, %v", tt.domain, flat(got), err, tt.want, tt.err)
+			}
+			if IsTemporary(err) != (tt.err == Temporary) {
+				t.Errorf("Hosts(%s): IsTemporary(%v) = %v", tt.domain, err, IsTemporary(err))
+			}
+		}
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	srv := dnstest.Serve(t, zone)
+	srv.Fail("sick.test")
+	tests := []struct {
+		name, want string
+		err        error
+	}{
+		{"near.test", "near.test 192.0.2.1 2001:db8::1", nil},
+		{"Near.Test.", "near.test 192.0.2.1 2001:db8::1", nil},
+		{"two.test", "near.test 192.0.2.1 2001:db8::1, far.test 192.0.2.2", nil}, // no address: its MX
+		{"192.0.2.8", "192.0.2.8 192.0.2.8", nil},
+		{"[192.0.2.8]", "192.0.2.8 192.0.2.8", nil},
+		{"[IPv6:::1]", "::1 ::1", nil},
+		{"localhost", "localhost 127.0.0.1 ::1", nil},
+		{"nowhere.test", "", NotFound},
+		{"sick.test", "", Temporary},
+		{"not a name", "", NotFound},
+		{"", "", NotFound},
+	}
+	r := New(Options{})
+	for _, tt := range tests {
+		got, err := r.Addresses(t.Context(), tt.name, Query{Servers: []string{srv.Addr}})
+		if flat(got) != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("Addresses(%q) = %q, %v; want %q, %v", tt.name, flat(got), err, tt.want, tt.err)
+		}
+	}
+}
+
+func TestEqualPreferencesAreShuffled(t *testing.T) {
+	srv := dnstest.Serve(t, zone)
+	r := New(Options{})
+	first := map[string]bool{}
+	for range 200 { // one of three stays away with a chance of 10^-35
+		hosts, err := r.Hosts(t.Context(), "many.test", Query{Servers: []string{srv.Addr}})
+		if err != nil || len(hosts) != 3 {
+			t.Fatalf("Hosts = %q, %v", flat(hosts), err)
+		}
+		first[hosts[0].Name] = true
+	}
+	if len(first) != 3 {
+		t.Errorf("first were only %v", first)
+	}
+}
+
+func TestTruncatedAnswerIsAskedForOverTCP(t *testing.T) {
+	srv := dnstest.Serve(t, zone)
+	srv.Truncate()
+	for _, tcp := range []bool{false, true} {
+		got, err := New(Options{}).Hosts(t.Context(), "far.test", Query{Servers: []string{srv.Addr}, TCP: tcp})
+		if flat(got) != "far.test 192.0.2.2" {
+			t.Errorf("TCP %v: %q, %v", tcp, flat(got), err)
+		}
+	}
+}
+
+func TestNextServerIsAskedWhenOneIsSilentOrFails(t *testing.T) {
+	silent, failing, good := dnstest.Serve(t, zone), dnstest.Serve(t, zone), dnstest.Serve(t, zone)
+	silent.Ignore("far.test")
+	failing.Fail("far.test")
+	r := New(Options{Timeout: 100 * time.Millisecond})
+	got, err := r.Hosts(t.Context(), "far.test", Query{Servers: []string{silent.Addr, failing.Addr, good.Addr}})
+	if flat(got) != "far.test 192.0.2.2" {
+		t.Errorf("Hosts = %q, %v", flat(got), err)
+	}
+	if silent.Asked("far.test") == 0 || failing.Asked("far.test") == 0 {
+		t.Error("the servers were not asked in order")
+	}
+}
+
+func TestSilentServersEndInATemporaryError(t *testing.T) {
+	srv := dnstest.Serve(t, zone)
+	srv.Ignore("far.test")
+	_, err := New(Options{Timeout: 50 * time.Millisecond}).Hosts(t.Context(), "far.test", Query{Servers: []string{srv.Addr}})
+	if !IsTemporary(err) {
+		t.Errorf("err = %v", err)
+	}
+	if got := srv.Asked("far.test"); got != 2 { // MX only, two rounds
+		t.Errorf("asked %d times, want 2", got)
+	}
+}
+
+func TestContextEndsTheSearch(t *testing.T) {
+	srv := dnstest.Serve(t, zone)
+	srv.Ignore("far.test")
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err := New(Options{Timeout: time.Minute}).Hosts(ctx, "far.test", Query{Servers: []string{srv.Addr}})
+	if !IsTemporary(err) || time.Since(start) > 30*time.Second {
+		t.Errorf("err = %v after %v", err, time.Since(start))
+	}
+}
+
+func TestSystemServersComeFromTheResolverFile(t *testing.T) {
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "resolv.conf")
+	srv := dnstest.Serve(t, zone)
+	system := netSource{&net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, srv.Addr)
+	}}}
+	r := New(Options{Conf: conf, Timeout: 20 * time.Millisecond, Rounds: 1, system: system, NoCache: true})
+
+	// Without a file the system answers.
+	tests := []struct {
+		domain mail.Domain
+		want   string
+		err    error
+	}{
+		{"two.test", "near.test 192.0.2.1 2001:db8::1, far.test 192.0.2.2", nil},
+		{"plain.test", "plain.test 192.0.2.3", nil},
+		{"null.test", "", NullMX},
+		{"nowhere.test", "", NotFound},
+	}
+	for _, tt := range tests {
+		got, err := r.Hosts(t.Context(), tt.domain, Query{})
+		if flat(got) != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("Hosts(%s) = %q, %v; want %q, %v", tt.domain, flat(got), err, tt.want, tt.err)
+		}
+	}
+
+	// With one, its servers are asked, and a change is seen at once.
+	if err := os.WriteFile(conf, []byte("nameserver 127.0.0.253\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := srv.Asked("plain.test")
+	if _, err := r.Hosts(t.Context(), "plain.test", Query{}); !IsTemporary(err) {
+		t.Errorf("a server where nobody listens: %v", err)
+	}
+	if srv.Asked("plain.test") != before {
+		t.Error("the system was asked although there is a resolver file")
+	}
+}
+
+func TestAnswersAreKeptForTheirTTL(t *testing.T) {
+	srv := dnstest.Serve(t, "a.test. 600 A 192.0.2.1\nb.test. 0 A 192.0.2.1\n")
+	r := New(Options{})
+	q := Query{Servers: []string{srv.Addr}}
+	for range 3 {
+		for _, d := range []mail.Domain{"a.test", "b.test", "gone.test"} {
+			_, _ = r.Hosts(t.Context(), d, q)
+		}
+	}
+	// MX, A and AAAA each; only the record that lives for no time is asked for
+	// again. That there is no such name covers all types but is kept by type.
+	for name, want := range map[string]int{"a.test": 3, "b.test": 5, "gone.test": 1} {
+		if got := srv.Asked(name); got != want {
+			t.Errorf("%s was asked %d times, want %d", name, got, want)
+		}
+	}
+	k := cacheKey{srv.Addr, "a.test.", 1}
+	if r.cache.get(k, time.Now()) == nil || r.cache.get(k, time.Now().Add(601*time.Second)) != nil {
+		t.Error("the answer does not live for its TTL")
+	}
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	c := newCache()
+	srv := dnstest.Serve(t, "a.test. 600 A 192.0.2.1\n")
+	s := dnsSource{servers: []string{srv.Addr}, timeout: time.Second, rounds: 1}
+	msg, err := s.query(t.Context(), "a.test.", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxEntries + 10 {
+		c.put(cacheKey{qtype: uint16(i)}, msg, time.Now())
+	}
+	if len(c.entries) != maxEntries {
+		t.Errorf("%d entries", len(c.entries))
+	}
+}
+
+func TestServerAddr(t *testing.T) {
+	for in, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1:53", "192.0.2.1:5353": "192.0.2.1:5353",
+		"2001:db8::1": "[2001:db8::1]:53", "[2001:db8::1]": "[2001:db8::1]:53", "[::1]:54": "[::1]:54",
+	} {
+		if got := serverAddr(in); got != want {
+			t.Errorf("serverAddr(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestErrorNamesTheDomain(t *testing.T) {
+	err := &Error{Name: "a.test", Kind: Temporary, Err: os.ErrDeadlineExceeded}
+	want := "resolve a.test: no answer from the name servers: i/o timeout"
+	if err.Error() != want || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%q, want %q", err, want)
+	}
+	kinds := []Kind{Temporary, NotFound, NullMX, NoAddress, Loop}
+	if slices.ContainsFunc(kinds, func(k Kind) bool { return errors.Is(err, k) != (k == Temporary) }) {
+		t.Error("the kind is not told apart")
+	}
+}
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/metabase":        "the mail wing knows nothing of paths",
+		"/engine/settings": "settings are given by the caller",
+		"/engine/wire":     "the resolver speaks DNS only",
+	})
+}
