@@ -18,6 +18,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
+
+	"restante/internal/disk"
 )
 
 // Options adjusts Open. The zero value is the production setting.
@@ -36,7 +38,7 @@ const (
 type durable struct {
 	dir    string
 	bdb    *badger.DB
-	disk   *disk
+	room   *room
 	commit *committer
 
 	// view keeps the beginning of a read out of the middle of a staged batch.
@@ -68,7 +70,7 @@ func open(dir string, opts Options) (*durable, error) {
 	if err := prepare(dir); err != nil {
 		return nil, err
 	}
-	space, err := newDisk(dir)
+	space, err := newRoom(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +82,7 @@ func open(dir string, opts Options) (*durable, error) {
 	if err != nil {
 		return nil, classify(dir, err)
 	}
-	db := &durable{dir: dir, bdb: bdb, disk: space}
+	db := &durable{dir: dir, bdb: bdb, room: space}
 	if err := errors.Join(space.settle(), db.recover()); err != nil {
 		return nil, errors.Join(err, bdb.Close())
 	}
@@ -101,7 +103,7 @@ func prepare(dir string) error {
 	}
 	_, err = f.Write(make([]byte, 4096))
 	err = errors.Join(err, f.Close(), os.Remove(f.Name()))
-	if isFull(err) {
+	if disk.IsFull(err) {
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return err
@@ -146,7 +148,7 @@ func classify(dir string, err error) error {
 			return fmt.Errorf("%w (process %s)", ErrInUse, bytes.TrimSpace(pid))
 		}
 		return ErrInUse
-	case isFull(err), strings.Contains(text, "no space left"):
+	case disk.IsFull(err), strings.Contains(text, "no space left"):
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	case strings.Contains(text, "permission denied"), strings.Contains(text, "too many open files"):
 		return err

@@ -193,7 +193,7 @@ func (c *committer) write(batch []*request) error {
 			bytes += int64(len(op.Key) + len(op.Value) + 64)
 		}
 	}
-	if err := c.db.disk.room(bytes); err != nil {
+	if err := c.db.room.check(bytes); err != nil {
 		return err
 	}
 	err := c.txn(func(add func(Op) error) error {
@@ -226,7 +226,7 @@ func (c *committer) txn(fill func(add func(Op) error) error) (err error) {
 	c.txns.Add(1)
 	err = txn.Commit()
 	if err == nil {
-		err = c.db.disk.settle()
+		err = c.db.room.settle()
 	}
 	if err != nil {
 		return c.fail(fmt.Errorf("kv: commit in %s: %w; what is on disk is not known, so nothing more is written until the store is opened again", c.db.dir, err))

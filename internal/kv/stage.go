@@ -60,7 +60,7 @@ func (c *committer) stage(ops []Op) error {
 	for _, op := range ops {
 		bytes += int64(len(op.Key) + len(op.Value) + 64)
 	}
-	if err := c.db.disk.room(2 * bytes); err != nil {
+	if err := c.db.room.check(2 * bytes); err != nil {
 		return err
 	}
 	n, err := c.writePieces(ops)

@@ -1,23 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kv
+package disk
 
 import (
 	"errors"
+	"os"
 
 	"golang.org/x/sys/windows"
 )
 
-// freeSpace gives the bytes that we may still write below dir and the size of
-// its file system.
-func freeSpace(dir string) (free, total int64, err error) {
+// Free gives the bytes that we may still write below dir and the size of its
+// file system.
+func Free(dir string) (free, total int64, err error) {
 	name, err := windows.UTF16PtrFromString(dir)
 	if err != nil {
 		return 0, 0, err
 	}
 	var avail, all, rest uint64
 	if err := windows.GetDiskFreeSpaceEx(name, &avail, &all, &rest); err != nil {
-		return 0, 0, err
+		return 0, 0, &os.PathError{Op: "GetDiskFreeSpaceEx", Path: dir, Err: err}
 	}
 	return int64(avail), int64(all), nil
 }
@@ -26,5 +27,5 @@ func isQuota(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }
 
-// syncDir: NTFS keeps names in its journal.
-func syncDir(string) error { return nil }
+// SyncDir: NTFS keeps names in its journal.
+func SyncDir(string) error { return nil }

@@ -2,7 +2,7 @@
 
 //go:build linux || darwin || freebsd
 
-package kv
+package disk
 
 import (
 	"errors"
@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// freeSpace gives the bytes that we may still write below dir and the size of
-// its file system; a size of 0 means that nobody knows.
-func freeSpace(dir string) (free, total int64, err error) {
+// Free gives the bytes that we may still write below dir and the size of its
+// file system; a size of 0 means that nobody knows.
+func Free(dir string) (free, total int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, 0, &os.PathError{Op: "statfs", Path: dir, Err: err}
@@ -24,7 +24,8 @@ func freeSpace(dir string) (free, total int64, err error) {
 
 func isQuota(err error) bool { return errors.Is(err, syscall.EDQUOT) }
 
-func syncDir(dir string) error {
+// SyncDir makes the names in dir durable.
+func SyncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err

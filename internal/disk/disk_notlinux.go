@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux
+
+package disk
+
+import "os"
+
+// Preallocate is only needed where a mapped file may have holes, and only
+// known how to do on Linux.
+func Preallocate(string, int64) error { return nil }
+
+// SyncData makes what was written to f durable.
+func SyncData(f *os.File) error { return f.Sync() }

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package disk_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"restante/internal/disk"
+)
+
+func TestIsFull(t *testing.T) {
+	for err, want := range map[error]bool{
+		syscall.ENOSPC: true,
+		&os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}: true,
+		fmt.Errorf("spool: %w", syscall.ENOSPC):                    true,
+		syscall.EIO:                                                false,
+		errors.New("no space left on device"):                      false,
+	} {
+		if got := disk.IsFull(err); got != want {
+			t.Errorf("IsFull(%v) = %v", err, got)
+		}
+	}
+}
+
+func TestFree(t *testing.T) {
+	free, total, err := disk.Free(t.TempDir())
+	if err != nil || free > total || runtime.GOOS == "linux" && total == 0 {
+		t.Errorf("Free = %d, %d, %v", free, total, err)
+	}
+	if _, _, err := disk.Free(filepath.Join(t.TempDir(), "none")); runtime.GOOS == "linux" && !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Free of no folder: %v", err)
+	}
+}
+
+func TestSync(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(disk.Preallocate(f.Name(), 1<<20), disk.SyncData(f), disk.SyncDir(dir)); err != nil {
+		t.Error(err)
+	}
+	if info, err := f.Stat(); err != nil || info.Size() != 0 {
+		t.Errorf("preallocation changed the size: %v, %v", info.Size(), err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := disk.SyncData(f); err == nil {
+		t.Error("a closed file is synced")
+	}
+}
