@@ -54,6 +54,7 @@ type Outcome struct {
 	Status Status
 	Reply  Reply  // the peer's, or ours where no peer answered
 	Host   string // the peer that said so, or "" where none was reached
+	NoDSN  bool   // Delivered, and nobody further on reports of it (RFC 3461 §5.2.2)
 }
 
 // OutcomeOf reads the outcome for to off the reply of host.

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queue
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"restante/engine/mail"
+	"restante/internal/kv"
+)
+
+// A Filter picks messages. Conditions that are given must all hold; none at
+// all picks nothing and is an error, unless All says that everything is meant.
+type Filter struct {
+	IDs    []mail.MessageID
+	Domain mail.Domain
+	From   *mail.Address // the sender; the null address picks reports
+	Before time.Time     // older than that
+	All    bool
+}
+
+// ErrNoFilter means that a Filter says nothing.
+var ErrNoFilter = errors.New("queue: no message is named")
+
+// A Tally is what an act came to, or would come to.
+type Tally struct {
+	Messages int   `json:"messages"`
+	Bytes    int64 `json:"bytes"`
+	Busy     int   `json:"busy"` // were being sent just then, and are as they were
+}
+
+// An act changes what the queue does with entries that it has claimed. It
+// leaves them claimed or drops them.
+type act struct {
+	name string
+	do   func(ctx context.Context, entries []*entry) error
+}
+
+// Retry makes the picked messages due now, and reads those again that were set
+// aside. A held destination stays held, a frozen message frozen.
+func (q *Queue) Retry(ctx context.Context, f Filter, dry bool) (Tally, error) {
+	return q.act(ctx, f, dry, act{"retry", func(ctx context.Context, entries []*entry) error {
+		err := q.change(ctx, entries, func(r *record) { r.next = 0 })
+		if err != nil {
+			return err
+		}
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		for _, e := range entries {
+			e.next, e.at.off.next = 0, 0
+			e.at.mark(e, 0, aside)
+		}
+		return nil
+	}})
+}
+
+// Freeze keeps the picked messages where they are, whoever calls for them.
+func (q *Queue) Freeze(ctx context.Context, f Filter, dry bool) (Tally, error) {
+	return q.flag(ctx, f, dry, "freeze", frozen, 0)
+}
+
+// Thaw undoes Freeze.
+func (q *Queue) Thaw(ctx context.Context, f Filter, dry bool) (Tally, error) {
+	return q.flag(ctx, f, dry, "thaw", 0, frozen)
+}
+
+func (q *Queue) flag(ctx context.Context, f Filter, dry bool, name string, set, clear uint8) (Tally, error) {
+	return q.act(ctx, f, dry, act{name, func(ctx context.Context, entries []*entry) error {
+		err := q.change(ctx, entries, func(r *record) { r.flags = r.flags&^clear | set })
+		if err != nil {
+			return err
+		}
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		for _, e := range entries {
+			e.at.mark(e, set, clear)
+		}
+		return nil
+	}})
+}
+
+// Delete drops the picked messages; nobody is told.
+func (q *Queue) Delete(ctx context.Context, f Filter, dry bool) (Tally, error) {
+	return q.act(ctx, f, dry, act{"delete", q.remove})
+}
+
+// Bounce gives the picked messages up and tells their senders.
+func (q *Queue) Bounce(ctx context.Context, f Filter, dry bool) (Tally, error) {
+	reply := mail.Reply{Code: 550, Text: "taken out of the queue by its administrator"}
+	return q.act(ctx, f, dry, act{"bounce", func(ctx context.Context, entries []*entry) error {
+		for _, e := range entries {
+			rec, env, err := q.load(e)
+			if err != nil {
+				return fmt.Errorf("queue %s: %w", e.id, err)
+			}
+			o := outcomesFor(env, rec.open, mail.Outcome{Status: mail.Failed, Reply: reply})
+			if _, err := q.settle(ctx, &taken{e, rec, env}, o); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+}
+
+// chunk is how many messages share a commit, and how many may be out of a
+// release's sight at a time.
+const chunk = 256
+
+// act does a to what f picks, chunk by chunk; what is being sent is counted
+// and left alone. After an error the tally says how far it came.
+func (q *Queue) act(ctx context.Context, f Filter, dry bool, a act) (Tally, error) {
+	picked, err := q.pick(ctx, f)
+	if err != nil {
+		return Tally{}, err
+	}
+	var sum counting
+	for part := range slices.Chunk(picked, chunk) {
+		if err := context.Cause(ctx); err != nil {
+			return sum.Tally, err
+		}
+		free := q.claimAll(part, &sum, dry)
+		if dry || len(free) == 0 {
+			continue
+		}
+		err := a.do(ctx, free)
+		dropped := q.unclaimAll(free)
+		if err != nil {
+			free = dropped // those it was done to
+		}
+		for _, e := range free {
+			sum.add(e)
+			q.deps.Journal.Acted(ctx, a.name, e.id, e.at.name)
+		}
+		if err != nil {
+			return sum.Tally, fmt.Errorf("queue: %s: %w", a.name, err)
+		}
+	}
+	return sum.Tally, nil
+}
+
+// counting counts a message with several destinations once.
+type counting struct {
+	Tally
+	seen map[mail.MessageID]bool // only those with several
+}
+
+func (c *counting) add(e *entry) {
+	if c.seen[e.id] {
+		return
+	}
+	if c.seen == nil {
+		c.seen = map[mail.MessageID]bool{}
+	}
+	c.seen[e.id] = true
+	c.Messages++
+	c.Bytes += e.size
+}
+
+// claimAll claims what nobody has of entries; on a dry run it only counts.
+func (q *Queue) claimAll(entries []*entry, sum *counting, dry bool) []*entry {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var free []*entry
+	for _, e := range entries {
+		switch {
+		case e.is(gone):
+		case e.is(claimed):
+			sum.Busy++
+		case dry:
+			sum.add(e)
+		default:
+			e.at.mark(e, claimed, 0)
+			free = append(free, e)
+		}
+	}
+	return free
+}
+
+// unclaimAll gives entries back, and names those that are gone.
+func (q *Queue) unclaimAll(entries []*entry) (dropped []*entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range entries {
+		if e.is(gone) {
+			dropped = append(dropped, e)
+			continue
+		}
+		e.at.mark(e, 0, claimed)
+		if h := e.at.hold; h != nil {
+			h.arrived(e) // a release may have passed it by
+		}
+		q.touch(e.at)
+	}
+	return dropped
+}
+
+// pick gives the entries that f means, in the order of arrival within each
+// destination. An ID that is not in the queue is ErrNotFound.
+func (q *Queue) pick(ctx context.Context, f Filter) ([]*entry, error) {
+	if len(f.IDs) == 0 && f.Domain == "" && f.From == nil && f.Before.IsZero() && !f.All {
+		return nil, ErrNoFilter
+	}
+	var all []*entry
+	if len(f.IDs) > 0 {
+		for _, id := range slices.Compact(slices.Sorted(slices.Values(f.IDs))) {
+			found := q.find(id)
+			if len(found) == 0 {
+				return nil, fmt.Errorf("queue %s: %w", id, ErrNotFound)
+			}
+			all = append(all, found...)
+		}
+	} else {
+		all = q.entriesIn(f.Domain)
+	}
+	var out []*entry
+	for _, e := range all {
+		if err := context.Cause(ctx); err != nil {
+			return nil, err
+		}
+		if q.matches(e, f) {
+			out = append(out, e)
+		}
+	}
+	return out, nil
+}
+
+func (q *Queue) matches(e *entry, f Filter) bool {
+	if f.Domain != "" && e.at.name != f.Domain {
+		return false
+	}
+	if !f.Before.IsZero() && e.received >= f.Before.UnixNano() {
+		return false
+	}
+	if f.From == nil {
+		return true
+	}
+	env, err := q.sp.Envelope(e.id)
+	return err == nil && env.From == *f.From
+}
+
+// change writes the records of entries anew, in one commit. A record that is
+// damaged stays as it is.
+func (q *Queue) change(ctx context.Context, entries []*entry, with func(*record)) error {
+	var ops []kv.Op
+	for _, e := range entries {
+		key := entryKey(e.id, e.at.name)
+		raw, ok, err := q.db.Get(key)
+		if err != nil {
+			return err
+		}
+		rec, err := decodeRecord(raw)
+		if !ok || err != nil {
+			continue
+		}
+		with(&rec)
+		ops = append(ops, kv.Put(key, rec.encode()))
+	}
+	return q.db.Commit(ctx, ops...)
+}
+
+// remove takes entries out, the message with the last one of it.
+func (q *Queue) remove(ctx context.Context, entries []*entry) error {
+	var ids []mail.MessageID
+	var ops []kv.Op
+	var single []*entry
+	for _, e := range entries {
+		others, unlock := q.lockSplit(e.id)
+		if others == 0 {
+			unlock()
+			ids, ops = append(ids, e.id), append(ops, kv.Del(entryKey(e.id, e.at.name)))
+			single = append(single, e)
+			continue
+		}
+		err := q.db.Commit(ctx, kv.Del(entryKey(e.id, e.at.name)))
+		if err == nil {
+			q.dropAll([]*entry{e})
+		}
+		unlock()
+		if err != nil {
+			return err
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	// Nobody adds a destination to a message, so these are still the last.
+	if err := q.sp.Remove(ctx, ids, ops...); err != nil {
+		return err
+	}
+	q.dropAll(single)
+	return nil
+}
+
+func (q *Queue) dropAll(entries []*entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range entries {
+		q.forget(e)
+	}
+}
+
+func compareNames(a, b *destination) int { return cmp.Compare(a.name, b.name) }

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"restante/engine/mail"
+)
+
+// ErrNotFound means that there is no such message in the queue.
+var ErrNotFound = errors.New("no such message")
+
+// A State is what a destination or a message is doing.
+type State string
+
+const (
+	Active  State = "active"  // being handed over, or about to be
+	Retry   State = "retry"   // waits for its next try
+	Held    State = "held"    // waits for its host to call
+	Frozen  State = "frozen"  // waits for an administrator
+	Damaged State = "damaged" // cannot be read, waits for an administrator
+)
+
+// Counts is what there is. A message with several destinations counts once
+// among Messages, and for each of its held ones among Held.
+type Counts struct {
+	Messages     int   `json:"messages"`
+	Bytes        int64 `json:"bytes"`
+	Held         int   `json:"held"`
+	HeldBytes    int64 `json:"held_bytes"`
+	Destinations int   `json:"destinations"`
+}
+
+// Counts says what there is; it looks at each destination, at no message.
+func (q *Queue) Counts() Counts {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	c := q.total
+	for name, d := range q.dests {
+		if d.live() > 0 {
+			c.Destinations++
+		}
+		if q.deps.Router.Route(name).Held {
+			c.Held += d.live()
+			c.HeldBytes += d.bytes
+		}
+	}
+	return c
+}
+
+// Count says how many messages for d could be handed over.
+func (q *Queue) Count(d mail.Domain) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if dest := q.dests[d]; dest != nil {
+		return dest.count()
+	}
+	return 0
+}
+
+// Below gives the destinations that are parent or below it, in the order of
+// their names.
+func (q *Queue) Below(parent mail.Domain) []mail.Domain {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []mail.Domain
+	for name := range q.dests {
+		if name.Below(parent) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// A DestinationState is a destination as it is shown.
+type DestinationState struct {
+	Domain    mail.Domain `json:"domain"`
+	State     State       `json:"state"`
+	Holder    string      `json:"holder,omitempty"` // who has it leased
+	Messages  int         `json:"messages"`
+	Bytes     int64       `json:"bytes"`
+	Oldest    time.Time   `json:"oldest,omitzero"`   // the arrival of the oldest message
+	NextTry   time.Time   `json:"next_try,omitzero"` // only in state retry
+	LastError string      `json:"last_error,omitempty"`
+}
+
+// Destinations lists what there is mail for, in the order of the names.
+func (q *Queue) Destinations() []DestinationState {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	out := make([]DestinationState, 0, len(q.dests))
+	for _, name := range slices.Sorted(maps.Keys(q.dests)) {
+		d := q.dests[name]
+		s := DestinationState{Domain: name, State: Active, Messages: d.live(), Bytes: d.bytes}
+		if d.off.last.tried != 0 {
+			s.LastError = d.off.last.reply.String()
+		}
+		if e := d.oldest(); e != nil {
+			s.Oldest = at(e.received)
+		}
+		if d.hold != nil {
+			s.Holder = d.hold.holder
+		} else {
+			s.State, s.NextTry = q.resting(d)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// resting is the state of a destination that nobody has. The caller holds q.mu.
+func (q *Queue) resting(d *destination) (State, time.Time) {
+	route := q.deps.Router.Route(d.name)
+	wake := q.wake(d)
+	switch {
+	case route.Frozen || d.count() == 0:
+		return Frozen, time.Time{}
+	case wake <= now():
+		return Active, time.Time{}
+	case route.Held:
+		return Held, time.Time{}
+	}
+	if wake == never {
+		return Active, time.Time{} // an administrator's act is under way
+	}
+	return Retry, at(wake)
+}
+
+// A Message is one message on its way to one destination, as it is shown.
+type Message struct {
+	ID        mail.MessageID   `json:"id"`
+	Domain    mail.Domain      `json:"domain"`
+	State     State            `json:"state"`
+	From      mail.Address     `json:"from"`
+	To        []mail.Recipient `json:"to"` // those still open
+	Size      int64            `json:"size"`
+	Received  time.Time        `json:"received"`
+	Attempts  int              `json:"attempts"`
+	NextTry   time.Time        `json:"next_try,omitzero"`
+	LastTry   time.Time        `json:"last_try,omitzero"`
+	LastError string           `json:"last_error,omitempty"`
+	Host      string           `json:"host,omitempty"` // that gave it
+}
+
+// Messages yields what waits for d, in the order of arrival. What is settled
+// meanwhile is left out. Nothing is locked between steps.
+func (q *Queue) Messages(ctx context.Context, d mail.Domain) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		for _, e := range q.entriesIn(d) {
+			if err := context.Cause(ctx); err != nil {
+				yield(Message{}, err)
+				return
+			}
+			m, ok := q.message(e)
+			if ok && !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
+// entriesIn gives d's entries, or those of every destination when d is "".
+func (q *Queue) entriesIn(d mail.Domain) []*entry {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []*entry
+	take := func(d *destination) {
+		for _, e := range d.list {
+			if !e.is(gone) {
+				out = append(out, e)
+			}
+		}
+	}
+	if d != "" {
+		if dest := q.dests[d]; dest != nil {
+			take(dest)
+		}
+		return out
+	}
+	for _, name := range slices.Sorted(maps.Keys(q.dests)) {
+		take(q.dests[name])
+	}
+	return out
+}
+
+// message shows e; ok is false when it was settled meanwhile.
+func (q *Queue) message(e *entry) (m Message, ok bool) {
+	rec, env, err := q.load(e)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if e.is(gone) {
+		return Message{}, false
+	}
+	d := e.at
+	m = Message{ID: e.id, Domain: d.name, State: Active, Size: e.size, Received: at(e.received), Attempts: int(e.attempts)}
+	if err != nil {
+		m.State, m.LastError = Damaged, err.Error()
+		return m, true
+	}
+	m.From, m.To = env.From, recipients(env, rec.open)
+	last := rec.last
+	if d.off.failures > 0 && d.off.last.tried > last.tried {
+		last = d.off.last
+	}
+	if last.tried != 0 {
+		m.LastTry, m.LastError, m.Host = at(last.tried), last.reply.String(), last.host
+	}
+	route := q.deps.Router.Route(d.name)
+	switch next := max(e.next, d.off.next); {
+	case e.is(aside):
+		m.State = Damaged
+	case e.is(frozen) || route.Frozen:
+		m.State = Frozen
+	case e.is(claimed):
+	case route.Held:
+		m.State = Held
+	case next > now():
+		m.State, m.NextTry = Retry, at(next)
+	}
+	return m, true
+}
+
+// A Detail is all there is to know of a message.
+type Detail struct {
+	Envelope mail.Envelope `json:"envelope"`
+	Entries  []Message     `json:"entries"` // one for each destination left
+}
+
+// Show tells of message id; the error is ErrNotFound when it is not, or no
+// longer, in the queue.
+func (q *Queue) Show(id mail.MessageID) (Detail, error) {
+	var out Detail
+	for _, e := range q.find(id) {
+		if m, ok := q.message(e); ok {
+			out.Entries = append(out.Entries, m)
+		}
+	}
+	if len(out.Entries) == 0 {
+		return Detail{}, fmt.Errorf("queue %s: %w", id, ErrNotFound)
+	}
+	env, err := q.sp.Envelope(id)
+	if err != nil && !q.sp.Lost(err) {
+		return Detail{}, fmt.Errorf("queue %s: %w", id, err)
+	}
+	out.Envelope = env
+	return out, nil
+}
+
+// Open gives the text of message id as it lies in the spool.
+func (q *Queue) Open(id mail.MessageID) (io.ReadSeekCloser, error) {
+	if len(q.find(id)) == 0 {
+		return nil, fmt.Errorf("queue %s: %w", id, ErrNotFound)
+	}
+	return q.sp.Open(id)
+}
+
+// find gives the entries of message id, in the order of their destinations.
+func (q *Queue) find(id mail.MessageID) []*entry {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []*entry
+	for _, d := range q.dests {
+		if e := d.find(id); e != nil {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b *entry) int { return compareNames(a.at, b.at) })
+	return out
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package queue knows which messages wait for which destination, when each is
+// due, and who has it in hand. A [Queue] belongs to one site; a destination is
+// a mail domain, and a message is in the queue once for each domain it goes to.
+//
+// What it promises, in the order in which things happen:
+//
+//   - Accept returns when the message, its envelope and its places in the
+//     queue are on stable storage in one commit.
+//   - A destination is tried as soon as something in it is due, unless the
+//     [Router] holds it; that is asked at each decision and never stored.
+//   - Who delivers has the destination leased. Two leases never get the same
+//     message.
+//   - What became of a message is remembered in one commit, the report to its
+//     sender with it, before anything of it is removed. A message goes when it
+//     is settled for its last destination.
+//
+// The index is in memory and small; recipients, replies and bodies stay in the
+// store until they are needed. The package does not know how mail is
+// delivered, what a report looks like, or why a domain is held.
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"sync"
+	"time"
+
+	"restante/engine/dsn"
+	"restante/engine/journal"
+	"restante/engine/mail"
+	"restante/internal/kv"
+)
+
+// A RouteState is what the settings say about a domain right now.
+type RouteState struct {
+	Held   bool // it waits for its host to call
+	Frozen bool // nobody gets it, whoever calls
+}
+
+// A Router answers from the settings in force. It is asked often, and while
+// the queue is locked: it must be quick and must not call the queue.
+type Router interface {
+	Route(d mail.Domain) RouteState
+}
+
+// An Attempt delivers what the lease gives until it gives no more, and settles
+// each message. The lease is closed for it. Several may share a destination.
+type Attempt func(ctx context.Context, l *Lease)
+
+// A Reporter writes the report to a sender. Report lacks the reporting host's
+// name and limits, which the Reporter fills in.
+type Reporter func(ctx context.Context, r dsn.Report) ([]byte, error)
+
+// Badmail keeps a message that failed and whose sender is nobody: a report
+// that cannot be delivered. After an error the message stays in the queue.
+type Badmail func(ctx context.Context, env mail.Envelope, fates []dsn.Fate, body io.Reader) error
+
+// Deps is what a Queue works with. Router, Attempt and Report are required.
+type Deps struct {
+	Router  Router
+	Attempt Attempt
+	Report  Reporter
+	Badmail Badmail          // nil: such a message is dropped, and the journal says so
+	Policy  func() Policy    // asked at each decision; nil: the zero Policy
+	Journal *journal.Journal // may be nil
+}
+
+func (d Deps) validate() error {
+	switch {
+	case d.Router == nil:
+		return errors.New("queue: no router")
+	case d.Attempt == nil:
+		return errors.New("queue: no attempt")
+	case d.Report == nil:
+		return errors.New("queue: no reporter")
+	}
+	return nil
+}
+
+// A Queue is one site's. Its methods may be called from anywhere.
+type Queue struct {
+	sp    store
+	db    kv.DB
+	deps  Deps
+	knock chan struct{}
+
+	// A message with several destinations is settled under its lock: only the
+	// last one to be settled may take the message away.
+	locks [64]sync.Mutex
+	seed  maphash.Seed
+
+	mu    sync.Mutex // guards what follows and all entries and destinations
+	dests map[mail.Domain]*destination
+	due   agenda
+	split map[mail.MessageID]int // entries left of messages that had several
+	total Counts                 // Messages and Bytes only
+	talks int                    // attempts under way
+}
+
+// accept is Accept over any store.
+func (q *Queue) accept(ctx context.Context, body Body, env mail.Envelope, extra ...kv.Op) error {
+	fresh, ops, err := entriesOf(env)
+	if err != nil {
+		return err
+	}
+	if err := q.sp.Commit(ctx, body, env, append(ops, extra...)...); err != nil {
+		return fmt.Errorf("queue %s: %w", env.ID, err)
+	}
+	// From here on the message is ours: a crash must not lose it.
+	q.deps.Journal.Accepted(ctx, env)
+	for _, d := range q.enter(env, fresh) {
+		q.deps.Journal.Held(ctx, env.ID, d)
+	}
+	return nil
+}
+
+// entriesOf parts env by destination, in the order of its recipients.
+func entriesOf(env mail.Envelope) (map[mail.Domain]record, []kv.Op, error) {
+	if len(env.To) == 0 {
+		return nil, nil, fmt.Errorf("queue %s: the envelope has no recipient", env.ID)
+	}
+	if _, err := mail.ParseMessageID(string(env.ID)); err != nil {
+		return nil, nil, fmt.Errorf("queue: %w", err)
+	}
+	parts := make(map[mail.Domain]record, 1)
+	for i, to := range env.To {
+		if to.Address.Domain == "" {
+			return nil, nil, fmt.Errorf("queue %s: recipient %q has no domain", env.ID, to.Address)
+		}
+		r, ok := parts[to.Address.Domain]
+		if !ok {
+			r = record{received: env.Received.UnixNano(), size: env.Size}
+		}
+		r.open = append(r.open, i)
+		parts[to.Address.Domain] = r
+	}
+	ops := make([]kv.Op, 0, len(parts))
+	for d, r := range parts {
+		ops = append(ops, kv.Put(entryKey(env.ID, d), r.encode()))
+	}
+	return parts, ops, nil
+}
+
+// enter puts a stored message into the index, and gives the destinations in
+// which it is held.
+func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []mail.Domain) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(parts) > 1 {
+		q.split[env.ID] = len(parts)
+	}
+	q.total.Messages++
+	q.total.Bytes += env.Size
+	for name, r := range parts {
+		d := q.destination(name)
+		e := &entry{id: env.ID, received: r.received, size: r.size, next: r.next}
+		d.add(e)
+		if d.hold != nil {
+			d.hold.arrived(e)
+		}
+		q.touch(d)
+		if q.deps.Router.Route(name).Held {
+			held = append(held, name)
+		}
+	}
+	return held
+}
+
+// destination gives the one called name, which it makes if need be. The caller
+// holds q.mu, and touches it when done.
+func (q *Queue) destination(name mail.Domain) *destination {
+	d := q.dests[name]
+	if d == nil {
+		d = &destination{name: name, agenda: slot{place: -1}}
+		q.dests[name] = d
+	}
+	return d
+}
+
+// touch puts d where it belongs in the agenda after something about it
+// changed, or away when there is nothing left of it. The caller holds q.mu.
+func (q *Queue) touch(d *destination) {
+	if d.live() == 0 && d.hold == nil {
+		q.due.set(d, never)
+		delete(q.dests, d.name)
+		return
+	}
+	before := never
+	if len(q.due) > 0 {
+		before = q.due[0].agenda.wake
+	}
+	wake := q.wake(d)
+	q.due.set(d, wake)
+	if wake < before {
+		q.nudge()
+	}
+}
+
+// wake is when somebody should look after d: 0 at once, or never as things
+// are. The caller holds q.mu.
+func (q *Queue) wake(d *destination) int64 {
+	if d.hold != nil {
+		if d.hold.crowded(d, q.policy().PerDestination) {
+			return 0
+		}
+		return never
+	}
+	route := q.deps.Router.Route(d.name)
+	switch {
+	case route.Frozen:
+		return never
+	case d.nudged && d.count() > 0:
+		return 0
+	case route.Held || len(d.due) == 0:
+		return never
+	}
+	return max(d.due[0].next, d.off.next)
+}
+
+// nudge wakes the scheduler.
+func (q *Queue) nudge() {
+	select {
+	case q.knock <- struct{}{}:
+	default: // it is about to look anyway
+	}
+}
+
+func (q *Queue) policy() Policy {
+	var p Policy
+	if q.deps.Policy != nil {
+		p = q.deps.Policy()
+	}
+	return p.filled()
+}
+
+// Recheck looks at every destination anew: the settings have changed.
+func (q *Queue) Recheck() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, d := range q.dests {
+		q.touch(d)
+	}
+	q.nudge() // there may be room for more conversations
+}
+
+// Knock makes d due now if it waits after a failure: its host is known to be
+// there again. A held destination stays held.
+func (q *Queue) Knock(d mail.Domain) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if dest := q.dests[d]; dest != nil {
+		dest.off.next = 0
+		q.touch(dest)
+	}
+}
+
+// Trigger makes everything in d due once, held or not, and gives the number of
+// messages that there are to try. A destination that is leased is tried when
+// the lease ends. It does nothing for a frozen destination.
+func (q *Queue) Trigger(d mail.Domain) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	dest := q.dests[d]
+	if dest == nil || q.deps.Router.Route(d).Frozen || dest.count() == 0 {
+		return 0
+	}
+	dest.nudged = true
+	q.touch(dest)
+	return dest.count()
+}
+
+func now() int64 { return time.Now().UnixNano() }

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queue
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"restante/engine/mail"
+)
+
+// The queue's keys share a DB with the spool's. An entry's key is its
+// message's ID before its destination, so that the entries of one message
+// stand together and a scan comes in the order of arrival.
+const (
+	entryPrefix   = "q/e/"
+	backoffPrefix = "q/d/"
+)
+
+func entryKey(id mail.MessageID, d mail.Domain) []byte {
+	return []byte(entryPrefix + string(id) + "/" + string(d))
+}
+
+func backoffKey(d mail.Domain) []byte { return []byte(backoffPrefix + string(d)) }
+
+// splitEntryKey undoes entryKey.
+func splitEntryKey(key []byte) (mail.MessageID, mail.Domain, error) {
+	id, domain, ok := strings.Cut(strings.TrimPrefix(string(key), entryPrefix), "/")
+	if !ok || id == "" || domain == "" {
+		return "", "", fmt.Errorf("queue: key %q is no entry's", key)
+	}
+	return mail.MessageID(id), mail.Domain(domain), nil
+}
+
+// What is remembered of an entry by one bit. The lower ones are stored.
+const (
+	frozen  uint8 = 1 << iota // an administrator put it aside
+	noticed                   // its sender was told, or need not be told, that it is late
+
+	stored  = frozen | noticed
+	claimed = 1 << 4 // somebody works on it: a lease, or an administrator's act
+	aside   = 1 << 5 // it cannot be read
+	gone    = 1 << 6 // it is settled; its place in the list is not yet reused
+)
+
+// A record is an entry as it is stored. Recipients are numbers into the To of
+// the envelope, which never changes. A record without any is settled: its
+// message may go.
+type record struct {
+	flags    uint8
+	attempts int
+	received int64 // times are Unix nanoseconds, 0 for none
+	size     int64
+	next     int64
+	open     []int
+	last     word
+}
+
+// A word is what was answered last.
+type word struct {
+	tried int64
+	reply mail.Reply
+	host  string
+}
+
+const recordVersion = 1
+
+func (r record) encode() []byte {
+	b := make([]byte, 0, 48+len(r.last.reply.Text)+len(r.last.host))
+	b = append(b, recordVersion, r.flags&stored)
+	b = binary.AppendUvarint(b, uint64(r.attempts))
+	b = binary.AppendVarint(b, r.received)
+	b = binary.AppendVarint(b, r.size)
+	b = binary.AppendVarint(b, r.next)
+	b = binary.AppendUvarint(b, uint64(len(r.open)))
+	for _, i := range r.open {
+		b = binary.AppendUvarint(b, uint64(i))
+	}
+	return r.last.append(b)
+}
+
+func (w word) append(b []byte) []byte {
+	b = binary.AppendVarint(b, w.tried)
+	b = binary.AppendUvarint(b, uint64(w.reply.Code))
+	for _, s := range []string{w.reply.Enhanced, w.reply.Text, w.host} {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	return b
+}
+
+// A backoff is what is remembered of a destination none of whose messages
+// could be tried.
+type backoff struct {
+	failures int
+	next     int64
+	last     word
+}
+
+func (o backoff) encode() []byte {
+	b := append(make([]byte, 0, 32+len(o.last.reply.Text)), recordVersion)
+	b = binary.AppendUvarint(b, uint64(o.failures))
+	b = binary.AppendVarint(b, o.next)
+	return o.last.append(b)
+}
+
+var errRecord = errors.New("the queue's record is damaged")
+
+// A reader takes numbers and strings off the front of b; after the first that
+// is not there it is bad and gives zeroes.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) octet() uint8 {
+	if len(r.b) == 0 {
+		r.bad = true
+		return 0
+	}
+	c := r.b[0]
+	r.b = r.b[1:]
+	return c
+}
+
+// count reads a number that is at most max.
+func (r *reader) count(max int) int {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 || v > uint64(max) {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return int(v)
+}
+
+func (r *reader) signed() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) text() string {
+	n := r.count(len(r.b))
+	if n > len(r.b) {
+		r.bad = true
+		return ""
+	}
+	s := string(r.b[:n])
+	r.b = r.b[n:]
+	return s
+}
+
+func (r *reader) word() word {
+	w := word{tried: r.signed()}
+	w.reply = mail.Reply{Code: r.count(999), Enhanced: r.text(), Text: r.text()}
+	w.host = r.text()
+	return w
+}
+
+const maxCount = 1 << 30
+
+func decodeRecord(b []byte) (record, error) {
+	r := &reader{b: b}
+	if r.octet() != recordVersion {
+		return record{}, errRecord
+	}
+	out := record{flags: r.octet() & stored, attempts: r.count(maxCount)}
+	out.received, out.size, out.next = r.signed(), r.signed(), r.signed()
+	n := r.count(len(r.b)) // each takes an octet at least
+	for range n {
+		out.open = append(out.open, r.count(maxCount))
+	}
+	out.last = r.word()
+	if r.bad || len(r.b) != 0 {
+		return record{}, errRecord
+	}
+	return out, nil
+}
+
+func decodeBackoff(b []byte) (backoff, error) {
+	r := &reader{b: b}
+	if r.octet() != recordVersion {
+		return backoff{}, errRecord
+	}
+	out := backoff{failures: r.count(maxCount), next: r.signed(), last: r.word()}
+	if r.bad || len(r.b) != 0 {
+		return backoff{}, errRecord
+	}
+	return out, nil
+}
+
+// at is the time of a stored number; the zero Time for 0.
+func at(nano int64) time.Time {
+	if nano == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nano)
+}
+
+// copies of a text that a peer sent are cut to what a person can use.
+func shorten(s string) string {
+	const most = 1000
+	if len(s) <= most {
+		return s
+	}
+	return string(bytes.ToValidUTF8([]byte(s[:most]), nil))
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"restante/engine/mail"
+)
+
+// Export writes what f picks into dir, which it makes if need be: for each
+// message ID.eml, the text, and ID.json, the envelope with the recipients that
+// are still open. The messages stay in the queue. An ID.json is written last,
+// so that one that is there has its text.
+func (q *Queue) Export(ctx context.Context, f Filter, dir string) (Tally, error) {
+	picked, err := q.pick(ctx, f)
+	if err != nil {
+		return Tally{}, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return Tally{}, fmt.Errorf("queue: export: %w", err)
+	}
+	byID := map[mail.MessageID][]*entry{}
+	for _, e := range picked {
+		byID[e.id] = append(byID[e.id], e)
+	}
+	var sum counting
+	for _, e := range picked {
+		parts := byID[e.id]
+		if parts == nil {
+			continue // with its first destination
+		}
+		delete(byID, e.id)
+		if err := context.Cause(ctx); err != nil {
+			return sum.Tally, err
+		}
+		written, err := q.exportOne(dir, parts)
+		if err != nil {
+			return sum.Tally, fmt.Errorf("queue %s: export: %w", e.id, err)
+		}
+		if written {
+			sum.add(e)
+		}
+	}
+	return sum.Tally, nil
+}
+
+// exportOne writes the message of parts; false when it was settled meanwhile.
+func (q *Queue) exportOne(dir string, parts []*entry) (bool, error) {
+	var open []int
+	var env mail.Envelope
+	for _, e := range parts {
+		rec, of, err := q.load(e)
+		q.mu.Lock()
+		settled := e.is(gone)
+		q.mu.Unlock()
+		if settled {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		env, open = of, append(open, rec.open...)
+	}
+	if len(open) == 0 {
+		return false, nil
+	}
+	slices.Sort(open)
+	env.To = recipients(env, open)
+	body, err := q.sp.Open(env.ID)
+	if err != nil {
+		return false, err
+	}
+	defer body.Close()
+	name := filepath.Join(dir, string(env.ID))
+	if err := writeFile(name+".eml", body); err != nil {
+		return false, err
+	}
+	text, err := json.MarshalIndent(env, "", "  ")
+	if err != nil {
+		return false, err
+	}
+	return true, writeFile(name+".json", strings.NewReader(string(text)+"\n"))
+}
+
+// writeFile puts a file on the disk by the one way there is.
+func writeFile(name string, text io.Reader) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(name), "tmp-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = tmp.Close()
+			_ = os.Remove(tmp.Name()) // best effort; the name says what it is
+		}
+	}()
+	if _, err := io.Copy(tmp, text); err != nil {
+		return err
+	}
+	if err := tmp.Sync(); err != nil {
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), name)
+}
+
+// Import takes in what Export wrote into dir. A message whose ID is in the
+// queue already is passed over, so that an import that was cut short can be
+// run again. Files without their other half are an error, before anything is
+// taken in.
+func (q *Queue) Import(ctx context.Context, dir string) (Tally, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return Tally{}, fmt.Errorf("queue: import: %w", err)
+	}
+	envs, err := readEnvelopes(names)
+	if err != nil {
+		return Tally{}, fmt.Errorf("queue: import: %w", err)
+	}
+	var sum Tally
+	for i, env := range envs {
+		if len(q.find(env.ID)) > 0 {
+			continue
+		}
+		if err := q.importOne(ctx, env, strings.TrimSuffix(names[i], ".json")+".eml"); err != nil {
+			return sum, fmt.Errorf("queue: import: %s: %w", names[i], err)
+		}
+		sum.Messages++
+		sum.Bytes += env.Size
+	}
+	return sum, nil
+}
+
+// readEnvelopes reads and checks all of names, and reports every problem.
+func readEnvelopes(names []string) ([]mail.Envelope, error) {
+	var problems []error
+	out := make([]mail.Envelope, len(names))
+	for i, name := range names {
+		if err := readEnvelope(name, &out[i]); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return out, errors.Join(problems...)
+}
+
+func readEnvelope(name string, env *mail.Envelope) error {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, env); err != nil {
+		return err
+	}
+	if _, _, err := entriesOf(*env); err != nil {
+		return err
+	}
+	info, err := os.Stat(strings.TrimSuffix(name, ".json") + ".eml")
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("its .eml is not there")
+	}
+	if err != nil {
+		return err
+	}
+	env.Size = info.Size()
+	if env.Received.IsZero() {
+		env.Received = time.Now()
+	}
+	return nil
+}
+
+func (q *Queue) importOne(ctx context.Context, env mail.Envelope, name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	body, err := q.sp.Create(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(body, f); err != nil {
+		body.Abort()
+		return err
+	}
+	env.Size = body.Size()
+	if err := q.accept(ctx, body, env); err != nil {
+		body.Abort()
+		return err
+	}
+	return nil
+}
