@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package transfer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"restante/engine/mail"
+	"restante/engine/wire"
+	"restante/internal/deptest"
+)
+
+var (
+	errLine  = errors.New("the line broke")
+	errDisk  = errors.New("the disk is gone")
+	taken    = mail.Reply{Code: 250, Enhanced: "0.0", Text: "taken"}
+	tooMany  = mail.Reply{Code: 452, Enhanced: "5.3", Text: "too many"}
+	unknown  = mail.Reply{Code: 550, Enhanced: "1.1", Text: "no such user"}
+	notNow   = mail.Reply{Code: 450, Enhanced: "2.1", Text: "busy"}
+	shutting = mail.Reply{Code: 421, Enhanced: "3.2", Text: "bye"}
+)
+
+// lease is a queue of one destination in memory.
+type lease struct {
+	settleFor time.Duration // how long a commit takes
+	fail      error         // what each settle ends in
+
+	mu       sync.Mutex // guards what follows
+	items    []Item
+	settled  map[mail.MessageID][]mail.Outcome
+	busy     int
+	mostBusy int
+}
+
+func newLease(items ...Item) *lease {
+	return &lease{items: items, settled: map[mail.MessageID][]mail.Outcome{}}
+}
+
+func (l *lease) Next() (Item, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.items) == 0 {
+		return Item{}, false
+	}
+	it := l.items[0]
+	l.items = l.items[1:]
+	return it, true
+}
+
+func (l *lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.Outcome) error {
+	l.mu.Lock()
+	l.busy++
+	l.mostBusy = max(l.mostBusy, l.busy)
+	l.mu.Unlock()
+	if l.settleFor > 0 {
+		time.Sleep(l.settleFor) // in a bubble
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.busy--
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if l.fail != nil {
+		return l.fail
+	}
+	l.settled[id] = append(l.settled[id], outcomes...)
+	return nil
+}
+
+func (l *lease) Close() {}
+
+// what gives the settled outcomes of message n as "a delivered, b failed".
+func (l *lease) what(n int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []string
+	for _, o := range l.settled[msgID(n)] {
+		out = append(out, o.To.Local+" "+o.Status.String())
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+func msgID(n int) mail.MessageID { return mail.MessageID(fmt.Sprintf("%020d", n)) }
+
+type closer struct{ io.ReadSeeker }
+
+func (closer) Close() error { return nil }
+
+// message n to the named recipients.
+func message(n int, body string, to ...string) Item {
+	it := Item{
+		Env:  mail.Envelope{ID: msgID(n), From: mail.Address{Local: "s", Domain: "from.test"}, Size: int64(len(body))},
+		Open: func() (io.ReadSeekCloser, error) { return closer{strings.NewReader(body)}, nil },
+	}
+	for _, local := range to {
+		it.To = append(it.To, mail.Recipient{Address: mail.Address{Local: local, Domain: "to.test"}})
+	}
+	it.Env.To = it.To
+	return it
+}
+
+// peer answers by a function, after it has read the body.
+type peer struct {
+	sent   []string // body and recipients of each transaction
+	answer func(n int, m wire.Outgoing) ([]mail.Reply, error)
+}
+
+func (p *peer) Send(_ context.Context, m wire.Outgoing) ([]mail.Reply, error) {
+	body, err := io.ReadAll(m.Body)
+	if err != nil {
+		return nil, fmt.Errorf("write: %w", err)
+	}
+	var to []string
+	for _, r := range m.To {
+		to = append(to, r.Address.Local)
+	}
+	p.sent = append(p.sent, fmt.Sprintf("%s>%s", body, strings.Join(to, ",")))
+	if p.answer == nil {
+		return slices.Repeat([]mail.Reply{taken}, len(m.To)), nil
+	}
+	return p.answer(len(p.sent), m)
+}
+
+func say(replies ...mail.Reply) func(int, wire.Outgoing) ([]mail.Reply, error) {
+	return func(int, wire.Outgoing) ([]mail.Reply, error) { return replies, nil }
+}
+
+func TestEachRecipientGetsItsOwnOutcome(t *testing.T) {
+	l := newLease(message(1, "x", "a", "b", "c"))
+	p := &peer{answer: say(taken, unknown, notNow)}
+	res := NewBatch(l).Send(t.Context(), p, "mx.test", 0)
+	if !res.Done || res.Taken != 1 || res.Err != nil {
+		t.Errorf("result %+v", res)
+	}
+	if got := l.what(1); got != "a delivered, b failed, c deferred" {
+		t.Errorf("settled %q", got)
+	}
+	if o := l.settled[msgID(1)][1]; o.Host != "mx.test" || o.Reply != unknown {
+		t.Errorf("outcome %+v", o)
+	}
+}
+
+func TestRecipientsBeyondThePeersLimitGoInAFurtherTransaction(t *testing.T) {
+	l := newLease(message(1, "x", "a", "b", "c", "d", "e"))
+	p := &peer{answer: func(_ int, m wire.Outgoing) (out []mail.Reply, _ error) {
+		for i := range m.To {
+			if out = append(out, taken); i >= 2 {
+				out[i] = tooMany
+			}
+		}
+		return out, nil
+	}}
+	NewBatch(l).Send(t.Context(), p, "mx.test", 0)
+	if want := []string{"x>a,b,c,d,e", "x>c,d,e", "x>e"}; !slices.Equal(p.sent, want) {
+		t.Errorf("sent %q, want %q", p.sent, want)
+	}
+	if got := l.what(1); got != "a delivered, b delivered, c delivered, d delivered, e delivered" {
+		t.Errorf("settled %q", got)
+	}
+}
+
+func TestLimitThatLetsNobodyThroughDefers(t *testing.T) {
+	noRoom := mail.Reply{Code: 452, Enhanced: "3.1", Text: "no room"}
+	for _, tt := range []struct {
+		answer []mail.Reply
+		want   string
+	}{
+		{[]mail.Reply{tooMany, tooMany}, "a deferred, b deferred"},
+		{[]mail.Reply{taken, noRoom}, "a delivered, b deferred"}, // not about recipients
+		{[]mail.Reply{unknown, tooMany}, "a failed, b deferred"},
+	} {
+		l, p := newLease(message(1, "x", "a", "b")), &peer{answer: say(tt.answer...)}
+		NewBatch(l).Send(t.Context(), p, "mx.test", 0)
+		if got := l.what(1); got != tt.want || len(p.sent) != 1 {
+			t.Errorf("%v: settled %q after %d transactions, want %q", tt.answer, got, len(p.sent), tt.want)
+		}
+	}
+}
+
+func TestBrokenLineResumesAtTheMessageItBrokeUnder(t *testing.T) {
+	for name, broken := range map[string]func(int, wire.Outgoing) ([]mail.Reply, error){
+		"broken":       func(int, wire.Outgoing) ([]mail.Reply, error) { return nil, errLine },
+		"421":          say(shutting),
+		"reply is 421": func(int, wire.Outgoing) ([]mail.Reply, error) { return nil, shutting },
+		"no replies":   say(),
+	} {
+		l := newLease(message(1, "1", "a"), message(2, "2", "a"), message(3, "3", "a"))
+		b := NewBatch(l)
+		first := &peer{answer: func(n int, m wire.Outgoing) ([]mail.Reply, error) {
+			if n == 2 {
+				return broken(n, m)
+			}
+			return []mail.Reply{taken}, nil
+		}}
+		res := b.Send(t.Context(), first, "one.test", 0)
+		if res.Done || res.Taken != 1 || res.Err == nil {
+			t.Errorf("%s: result %+v", name, res)
+		}
+		if l.what(1) != "a delivered" || l.what(2) != "" {
+			t.Errorf("%s: settled %q and %q", name, l.what(1), l.what(2))
+		}
+		second := &peer{}
+		res = b.Send(t.Context(), second, "two.test", 0)
+		if want := []string{"2>a", "3>a"}; !res.Done || !slices.Equal(second.sent, want) {
+			t.Errorf("%s: sent %q, want %q; %+v", name, second.sent, want, res)
+		}
+		for n := 1; n <= 3; n++ {
+			if got := l.what(n); got != "a delivered" {
+				t.Errorf("%s: message %d settled %q", name, n, got)
+			}
+		}
+	}
+}
+
+func TestWhatThePeerSaidBeforeTheBreakIsKept(t *testing.T) {
+	l := newLease(message(1, "x", "a", "b"))
+	b := NewBatch(l)
+	b.Send(t.Context(), &peer{answer: func(int, wire.Outgoing) ([]mail.Reply, error) {
+		return []mail.Reply{unknown, {}}, errLine
+	}}, "one.test", 0)
+	second := &peer{}
+	b.Send(t.Context(), second, "two.test", 0)
+	if want := []string{"x>b"}; !slices.Equal(second.sent, want) || l.what(1) != "a failed, b delivered" {
+		t.Errorf("sent %q, settled %q", second.sent, l.what(1))
+	}
+}
+
+func TestMessageThatBreaksEveryConversationIsPutOff(t *testing.T) {
+	l := newLease(message(1, "poison", "a"), message(2, "good", "a"))
+	b := NewBatch(l)
+	p := &peer{answer: func(_ int, m wire.Outgoing) ([]mail.Reply, error) {
+		if m.Size == 6 {
+			return nil, errLine
+		}
+		return []mail.Reply{taken}, nil
+	}}
+	for n := range 2 {
+		if res := b.Send(t.Context(), p, "mx.test", 0); res.Err == nil {
+			t.Fatalf("conversation %d: %+v", n, res)
+		}
+	}
+	if res := b.Send(t.Context(), p, "mx.test", 0); !res.Done {
+		t.Errorf("%+v", res)
+	}
+	if l.what(1) != "a deferred" || l.what(2) != "a delivered" {
+		t.Errorf("settled %q and %q", l.what(1), l.what(2))
+	}
+}
+
+func TestUnreadableBodyDoesNotStopTheOthers(t *testing.T) {
+	gone := message(1, "x", "a")
+	gone.Open = func() (io.ReadSeekCloser, error) { return nil, errDisk }
+	torn := message(2, "x", "a")
+	torn.Open = func() (io.ReadSeekCloser, error) { return closer{badReader{}}, nil }
+	again := message(3, "x", "a") // large, and tried before
+	again.Env.Size, again.Attempts, again.Open = smallBody+1, 1, torn.Open
+	l := newLease(gone, torn, again, message(4, "good", "a"))
+	p := &peer{}
+	res := NewBatch(l).Send(t.Context(), p, "mx.test", 0)
+	if want := []string{"good>a"}; !res.Done || !slices.Equal(p.sent, want) {
+		t.Errorf("sent %q; %+v", p.sent, res)
+	}
+	for n := 1; n <= 3; n++ {
+		if o := l.settled[msgID(n)]; len(o) != 1 || o[0].Status != mail.Deferred || !errors.Is(o[0].Reply, errDisk) {
+			t.Errorf("message %d: %+v", n, o)
+		}
+	}
+}
+
+type badReader struct{}
+
+func (badReader) Read([]byte) (int, error)                { return 0, errDisk }
+func (badReader) Seek(n int64, whence int) (int64, error) { return 0, nil }
+
+func TestLargeBodyThatFailsUnderWayIsPutOff(t *testing.T) {
+	torn := message(1, "x", "a")
+	torn.Env.Size = smallBody + 1
+	torn.Open = func() (io.ReadSeekCloser, error) { return closer{badReader{}}, nil }
+	l := newLease(torn, message(2, "good", "a"))
+	b := NewBatch(l)
+	if res := b.Send(t.Context(), &peer{}, "mx.test", 0); res.Err == nil || l.what(1) != "a deferred" {
+		t.Errorf("%+v, settled %q", res, l.what(1))
+	}
+	if res := b.Send(t.Context(), &peer{}, "mx.test", 0); !res.Done || l.what(2) != "a delivered" {
+		t.Errorf("%+v, settled %q", res, l.what(2))
+	}
+}
+
+func TestLargeBodyArrivesWhole(t *testing.T) {
+	want := strings.Repeat("0123456789abcde\n", smallBody/8)
+	for _, attempts := range []int{0, 1} {
+		it := message(1, want, "a", "b")
+		it.Attempts = attempts
+		p := &peer{answer: say(taken, tooMany)} // twice: it is wound back
+		p.answer = func(n int, m wire.Outgoing) ([]mail.Reply, error) {
+			return []mail.Reply{taken, tooMany}[:len(m.To)], nil
+		}
+		NewBatch(newLease(it)).Send(t.Context(), p, "mx.test", 0)
+		if !slices.Equal(p.sent, []string{want + ">a,b", want + ">b"}) {
+			t.Errorf("attempts %d: %d transactions, not the body", attempts, len(p.sent))
+		}
+	}
+}
+
+func TestSettlesOverlapWithinTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 10 * window
+		l := newLease()
+		for i := range n {
+			l.items = append(l.items, message(i, "x", "a"))
+		}
+		l.settleFor = time.Second
+		start := time.Now()
+		res := NewBatch(l).Send(t.Context(), &peer{}, "mx.test", 0)
+		if !res.Done || res.Taken != n || len(l.settled) != n {
+			t.Errorf("%+v, %d settled when it returned", res, len(l.settled))
+		}
+		if took := time.Since(start); took != 10*time.Second || l.mostBusy != window {
+			t.Errorf("took %v with %d at once", took, l.mostBusy)
+		}
+	})
+}
+
+func TestNothingIsSentOnceASettleWentWrong(t *testing.T) {
+	l := newLease()
+	for i := range 10 * window {
+		l.items = append(l.items, message(i, "x", "a"))
+	}
+	l.fail = errDisk
+	b, p := NewBatch(l), &peer{}
+	res := b.Send(t.Context(), p, "mx.test", 0)
+	if res.Done || !errors.Is(res.Err, errDisk) || !errors.Is(b.Err(), errDisk) {
+		t.Errorf("%+v", res)
+	}
+	if len(p.sent) > window+1 {
+		t.Errorf("%d messages sent that will come again", len(p.sent))
+	}
+	sent := len(p.sent)
+	if b.Send(t.Context(), p, "mx.test", 0); len(p.sent) != sent {
+		t.Error("the next conversation went on")
+	}
+}
+
+func TestLastSettleThatGoesWrongIsSeen(t *testing.T) {
+	l := newLease(message(1, "x", "a"))
+	l.fail = errDisk
+	if res := NewBatch(l).Send(t.Context(), &peer{}, "mx.test", 0); res.Done || !errors.Is(res.Err, errDisk) {
+		t.Errorf("%+v", res)
+	}
+}
+
+func TestLimitOfOneConversation(t *testing.T) {
+	l := newLease(message(1, "1", "a"), message(2, "2", "a"), message(3, "3", "a"))
+	b := NewBatch(l)
+	for _, want := range []Result{{Taken: 2}, {Taken: 1, Done: true}} {
+		if res := b.Send(t.Context(), &peer{}, "mx.test", 2); res != want {
+			t.Errorf("%+v, want %+v", res, want)
+		}
+	}
+}
+
+func TestWhatThePeerTookIsSettledAfterTheContextEnded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	l := newLease(message(1, "1", "a"), message(2, "2", "a"))
+	res := NewBatch(l).Send(ctx, &peer{answer: func(int, wire.Outgoing) ([]mail.Reply, error) {
+		cancel()
+		return []mail.Reply{taken}, nil
+	}}, "mx.test", 0)
+	if !errors.Is(res.Err, context.Canceled) || l.what(1) != "a delivered" || l.what(2) != "" {
+		t.Errorf("%+v, settled %q and %q", res, l.what(1), l.what(2))
+	}
+}
+
+func TestGiveUp(t *testing.T) {
+	items := []Item{message(1, "1", "a", "b"), message(2, "2", "a")}
+	for _, s := range []mail.Status{mail.Deferred, mail.Failed} {
+		l := newLease(items...)
+		if err := NewBatch(l).GiveUp(t.Context(), s, unknown, "mx.test"); err != nil {
+			t.Error(err)
+		}
+		want := fmt.Sprintf("a %s, b %s", s, s)
+		if l.what(1) != want || l.what(2) != "a "+s.String() {
+			t.Errorf("settled %q and %q", l.what(1), l.what(2))
+		}
+	}
+
+	whole := &wholeLease{lease: newLease(items...)}
+	if err := NewBatch(whole).GiveUp(t.Context(), mail.Deferred, notNow, "mx.test"); err != nil || whole.reply != notNow {
+		t.Errorf("%v, %v", err, whole.reply)
+	}
+	if len(whole.settled) != 0 {
+		t.Error("the messages were settled one by one as well")
+	}
+	if err := NewBatch(whole).GiveUp(t.Context(), mail.Failed, unknown, ""); err != nil || whole.what(1) != "a failed, b failed" {
+		t.Errorf("%v, settled %q", err, whole.what(1))
+	}
+}
+
+type wholeLease struct {
+	*lease
+	reply mail.Reply
+}
+
+func (l *wholeLease) Defer(_ context.Context, r mail.Reply, _ string) error {
+	l.reply = r
+	return nil
+}
+
+func TestOutgoingCarriesTheEnvelope(t *testing.T) {
+	it := message(1, "x", "a")
+	it.Env.Body8Bit, it.Env.Ret, it.Env.EnvID = true, "HDRS", "QQ314159"
+	it.To[0].Notify, it.To[0].ORcpt = "NEVER", "rfc822;a@to.test"
+	var got wire.Outgoing
+	NewBatch(newLease(it)).Send(t.Context(), &peer{answer: func(_ int, m wire.Outgoing) ([]mail.Reply, error) {
+		got = m
+		return []mail.Reply{taken}, nil
+	}}, "mx.test", 0)
+	if got.From != it.Env.From || got.Size != 1 || !got.Body8Bit || got.Ret != "HDRS" || got.EnvID != "QQ314159" || got.To[0] != it.To[0] {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestSmallBodiesShareTheBuffer(t *testing.T) {
+	b := NewBatch(newLease())
+	for _, body := range []string{"a long one", "short", ""} {
+		f, err := b.open(message(1, body, "a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(f)
+		if err != nil || !bytes.Equal(got, []byte(body)) {
+			t.Errorf("%q, %v; want %q", got, err, body)
+		}
+	}
+}
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/metabase":        "the mail wing knows nothing of paths",
+		"/engine/settings": "what a conversation needs is given by the caller",
+		"/engine/queue":    "a lease is all it knows of the queue",
+		"/engine/release":  "release stands on this floor",
+	})
+}
