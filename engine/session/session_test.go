@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"restante/engine/account"
+	"restante/engine/mail"
+	"restante/engine/wire"
+	"restante/internal/deptest"
+)
+
+type fakeCaller struct {
+	hello, account string
+	secure         bool
+}
+
+func (c *fakeCaller) Hello() string { return c.hello }
+func (c *fakeCaller) TLS() (tls.ConnectionState, bool) {
+	return tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256}, c.secure
+}
+func (c *fakeCaller) Account() string    { return c.account }
+func (c *fakeCaller) SignIn(name string) { c.account = name }
+
+// shelf is an intake in memory that fails where it is told to.
+type shelf struct {
+	create, write, accept error
+	kept                  map[mail.MessageID]string
+	envs                  []mail.Envelope
+	aborted               int
+}
+
+type shelfBody struct {
+	bytes.Buffer
+	shelf *shelf
+	done  bool
+}
+
+func (b *shelfBody) Size() int64 { return int64(b.Len()) }
+func (b *shelfBody) Abort() {
+	if !b.done {
+		b.shelf.aborted++
+	}
+	b.done = true
+}
+func (b *shelfBody) Write(p []byte) (int, error) {
+	if b.shelf.write != nil && b.Len() > 0 {
+		return 0, b.shelf.write
+	}
+	return b.Buffer.Write(p)
+}
+
+func (s *shelf) Create(context.Context) (Body, error) {
+	if s.create != nil {
+		return nil, s.create
+	}
+	return &shelfBody{shelf: s}, nil
+}
+
+func (s *shelf) Accept(_ context.Context, b Body, env mail.Envelope) error {
+	if s.accept != nil {
+		return s.accept
+	}
+	body := b.(*shelfBody)
+	body.done = true
+	if s.kept == nil {
+		s.kept = map[mail.MessageID]string{}
+	}
+	s.kept[env.ID] = body.String()
+	s.envs = append(s.envs, env)
+	return nil
+}
+
+type noReleases struct{ asked []Who }
+
+func (n *noReleases) Etrn(_ context.Context, w Who, node string) mail.Reply {
+	n.asked = append(n.asked, w)
+	return mail.Reply{Code: 459, Enhanced: "7.1", Text: node}
+}
+func (n *noReleases) Turn(_ context.Context, w Who, atrn bool, _ []mail.Domain) (mail.Reply, wire.Handover) {
+	n.asked = append(n.asked, w)
+	return mail.Reply{Code: 550, Enhanced: "7.1"}, nil
+}
+
+func address(t testing.TB, s string) mail.Address {
+	t.Helper()
+	a, err := mail.ParseAddress(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func testPolicy() *Policy {
+	return &Policy{
+		Hostname: "hub.test", Default: "hub.test",
+		Domains: DomainsFunc(func(d mail.Domain) Standing {
+			return map[mail.Domain]Standing{"hub.test": Local, "held.test": Held, "relayed.test": Relayed}[d]
+		}),
+		Relay: Relay{Listed: func(a netip.Addr) bool { return a.IsLoopback() }},
+	}
+}
+
+type setup struct {
+	*Session
+	caller *fakeCaller
+	shelf  *shelf
+	rel    *noReleases
+}
+
+func open(p *Policy, remote string) setup {
+	s := setup{caller: &fakeCaller{hello: "client.test"}, shelf: &shelf{}, rel: &noReleases{}}
+	s.Session = New(p, netip.MustParseAddr(remote), s.caller, Deps{Intake: s.shelf, Releases: s.rel, Gate: account.NewGate()})
+	s.Hello(context.Background(), "client.test", true)
+	return s
+}
+
+func (s setup) mail(t *testing.T, size int64) mail.Reply {
+	return s.Mail(t.Context(), wire.MailArgs{From: address(t, "a@b.test"), Size: size})
+}
+
+func (s setup) rcpt(t *testing.T, to string) mail.Reply {
+	return s.Rcpt(t.Context(), wire.RcptArgs{To: address(t, to)})
+}
+
+func (s setup) send(t *testing.T, body string) mail.Reply {
+	t.Helper()
+	if r := s.mail(t, 0); !r.Positive() {
+		return r
+	}
+	if r := s.rcpt(t, "x@hub.test"); !r.Positive() {
+		return r
+	}
+	r := s.Data(t.Context(), strings.NewReader(body))
+	s.Reset()
+	return r
+}
+
+func TestRelayMatrix(t *testing.T) {
+	const inside, outside = "127.0.0.1", "192.0.2.1"
+	tests := []struct {
+		to, remote, account string
+		forAuth             bool
+		want                Verdict
+	}{
+		{"hub.test", outside, "", false, IsLocal},
+		{"held.test", outside, "", false, IsHeld},
+		{"relayed.test", outside, "", false, IsRelayed},
+		{"foreign.test", outside, "", false, Nobody},
+		{"foreign.test", outside, "", true, Nobody}, // it has not signed in
+		{"foreign.test", outside, "joe", false, Nobody},
+		{"foreign.test", outside, "joe", true, HasSignedIn},
+		{"foreign.test", inside, "", false, ListedHere},
+		{"foreign.test", "::1", "", false, ListedHere},
+		{"foreign.test", "::ffff:127.0.0.1", "", false, ListedHere},
+		{"sub.hub.test", outside, "", false, Nobody},
+		{"[192.0.2.99]", outside, "", false, Nobody},
+	}
+	for _, tt := range tests {
+		p := testPolicy()
+		p.Relay.ForAuth = tt.forAuth
+		s := open(p, tt.remote)
+		s.caller.account = tt.account
+		if got := p.Judge(mail.Domain(tt.to), netip.MustParseAddr(tt.remote), tt.account); got != tt.want {
+			t.Errorf("to %s from %s as %q, forAuth %v: %q, want %q", tt.to, tt.remote, tt.account, tt.forAuth, got, tt.want)
+		}
+		s.mail(t, 0)
+		r := s.rcpt(t, "x@"+tt.to)
+		if r.Positive() != tt.want.Taken() {
+			t.Errorf("RCPT to %s from %s as %q: %v", tt.to, tt.remote, tt.account, r)
+		}
+		if want := "550 5.7.1 Unable to relay for <x@" + tt.to + ">"; !r.Positive() && r.String() != want {
+			t.Errorf("refused by %q, want %q", r, want)
+		}
+	}
+}
+
+func TestRelayListOfNobody(t *testing.T) {
+	p := testPolicy()
+	p.Relay.Listed = nil
+	if v := p.Judge("foreign.test", netip.MustParseAddr("127.0.0.1"), ""); v.Taken() {
+		t.Errorf("without a list: %v", v)
+	}
+}
+
+func TestTricksWithAddresses(t *testing.T) {
+	s := open(testPolicy(), "192.0.2.1")
+	s.mail(t, 0)
+	for _, to := range []string{`"x@foreign.test"@hub.test`, "x%foreign.test@hub.test", "foreign.test!x@hub.test"} {
+		if r := s.rcpt(t, to); !r.Positive() {
+			t.Errorf("%s: %v", to, r)
+		}
+	}
+	for _, r := range s.tx.to {
+		if r.Address.Domain != "hub.test" {
+			t.Errorf("%s leaves for %s", r.Address, r.Address.Domain)
+		}
+	}
+	if r := s.rcpt(t, "@hub.test:x@foreign.test"); r.Positive() {
+		t.Errorf("a source route through us relays: %v", r)
+	}
+}
+
+func TestPostmaster(t *testing.T) {
+	s := open(testPolicy(), "192.0.2.1")
+	s.mail(t, 0)
+	for local, code := range map[string]int{"postmaster": 250, "Postmaster": 250, "root": 550, "": 550} {
+		if r := s.Rcpt(t.Context(), wire.RcptArgs{To: mail.Address{Local: local}}); r.Code != code {
+			t.Errorf("<%s>: %v, want %d", local, r, code)
+		}
+	}
+	if got := s.tx.to[0].Address.Domain; got != "hub.test" {
+		t.Errorf("postmaster is at %q", got)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	body := func(n int) string { return strings.Repeat("x", n) }
+	tests := []struct {
+		name   string
+		limits Limits
+		do     func(s setup) mail.Reply
+		want   string
+	}{
+		{"SIZE over the limit", Limits{Size: 100}, func(s setup) mail.Reply { return s.mail(t, 101) }, "552 5.3.4"},
+		{"SIZE at the limit", Limits{Size: 100}, func(s setup) mail.Reply { return s.mail(t, 100) }, "250"},
+		{"a body over the limit", Limits{Size: 100}, func(s setup) mail.Reply { return s.send(t, body(101)) }, "552 5.3.4"},
+		{"a body at the limit", Limits{Size: 100}, func(s setup) mail.Reply { return s.send(t, body(100)) }, "250 2.6.0"},
+		{"SIZE over what any session has", Limits{Session: 100}, func(s setup) mail.Reply { return s.mail(t, 101) }, "552"},
+		{"a body over what any session has", Limits{Session: 100}, func(s setup) mail.Reply { return s.send(t, body(101)) }, "552"},
+		{"a second body over the session's", Limits{Session: 100}, func(s setup) mail.Reply { s.send(t, body(60)); return s.send(t, body(60)) }, "421 4.3.2"},
+		{"SIZE over the session's rest", Limits{Session: 100}, func(s setup) mail.Reply { s.send(t, body(60)); return s.mail(t, 60) }, "421"},
+		{"a full session", Limits{Session: 100}, func(s setup) mail.Reply { s.send(t, body(100)); return s.mail(t, 0) }, "421"},
+		{"messages per connection", Limits{Messages: 2}, func(s setup) mail.Reply { s.send(t, "1"); s.send(t, "2"); return s.mail(t, 0) }, "421 4.3.2"},
+		{"the last message that fits", Limits{Messages: 2}, func(s setup) mail.Reply { s.send(t, "1"); return s.send(t, "2") }, "250"},
+		{"recipients", Limits{Recipients: 2}, func(s setup) mail.Reply {
+			s.mail(t, 0)
+			s.rcpt(t, "a@hub.test")
+			s.rcpt(t, "b@hub.test")
+			return s.rcpt(t, "c@hub.test")
+		}, "452 4.5.3"},
+		{"the same recipient again", Limits{Recipients: 2}, func(s setup) mail.Reply {
+			s.mail(t, 0)
+			s.rcpt(t, "a@hub.test")
+			s.rcpt(t, "b@hub.test")
+			return s.rcpt(t, "a@hub.test")
+		}, "250"},
+		{"hops over the limit", Limits{Hops: 2}, func(s setup) mail.Reply {
+			return s.send(t, "Received: 1\r\nRECEIVED : 2\r\nreceived: 3\r\n\r\n")
+		}, "554 5.4.6"},
+		{"hops at the limit", Limits{Hops: 2}, func(s setup) mail.Reply {
+			return s.send(t, "Received: 1\r\nX-Received: 2\r\nReceived-SPF: 3\r\n Received: 4\r\nreceived: 5\r\n\r\nReceived: 6\r\n")
+		}, "250"},
+		{"no recipient", Limits{}, func(s setup) mail.Reply { s.mail(t, 0); return s.Data(t.Context(), strings.NewReader("")) }, "554"},
+		{"no MAIL", Limits{}, func(s setup) mail.Reply { return s.rcpt(t, "a@hub.test") }, "503"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := testPolicy()
+			p.Limits = tt.limits
+			s := open(p, "192.0.2.1")
+			if r := tt.do(s); !strings.HasPrefix(r.String(), tt.want) {
+				t.Errorf("%v, want %s", r, tt.want)
+			}
+		})
+	}
+}
+
+func TestHundredRecipientsAndMore(t *testing.T) {
+	s := open(testPolicy(), "192.0.2.1")
+	s.mail(t, 0)
+	for i := range 1000 {
+		if r := s.rcpt(t, strings.Repeat("a", i%60+1)+string(rune('a'+i/60))+"@hub.test"); !r.Positive() {
+			t.Fatalf("recipient %d: %v", i, r)
+		}
+	}
+}
+
+func TestWhatIsKept(t *testing.T) {
+	const body = "Subject: x\r\n\r\n.dot\r\nTURN\r\n\xff\r\n"
+	s := open(testPolicy(), "192.0.2.7")
+	s.caller.secure = true
+	s.Mail(t.Context(), wire.MailArgs{From: address(t, "a@b.test"), Body8: true, Ret: "HDRS", EnvID: "e1"})
+	s.Rcpt(t.Context(), wire.RcptArgs{To: address(t, "x@hub.test"), Notify: "NEVER", ORcpt: "rfc822;x@hub.test"})
+	// Octet by octet: a reader may give as little as it likes.
+	r := s.Data(t.Context(), iotest.OneByteReader(strings.NewReader(body)))
+	if !r.Positive() || len(s.shelf.envs) != 1 {
+		t.Fatalf("%v, %d kept", r, len(s.shelf.envs))
+	}
+	env := s.shelf.envs[0]
+	kept := s.shelf.kept[env.ID]
+	trace, rest, _ := strings.Cut(kept, "Subject:")
+	if "Subject:"+rest != body {
+		t.Errorf("kept %q, want a trace header and %q", kept, body)
+	}
+	want := regexp.MustCompile(`^Received: from client\.test \(\[192\.0\.2\.7\]\)\r\n\tby hub\.test with ESMTPS id ` + string(env.ID) +
+		`\r\n\t\(TLS1\.3, TLS_AES_128_GCM_SHA256\)\r\n\tfor <x@hub\.test>; \w{3}, \d+ \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}\r\n$`)
+	if !want.MatchString(trace) {
+		t.Errorf("trace header %q", trace)
+	}
+	if !strings.Contains(r.Text, string(env.ID)) || r.Status() != "2.6.0" {
+		t.Errorf("answered %v without the id", r)
+	}
+	if env.Size != int64(len(kept)) || !env.Body8Bit || !env.TLS || env.Ret != "HDRS" || env.EnvID != "e1" ||
+		env.Helo != "client.test" || env.Client.String() != "192.0.2.7" || env.To[0].Notify != "NEVER" || env.To[0].ORcpt == "" {
+		t.Errorf("envelope %+v", env)
+	}
+}
+
+func TestTrace(t *testing.T) {
+	one := []mail.Recipient{{Address: address(t, "x@hub.test")}}
+	tests := []struct {
+		env      mail.Envelope
+		extended bool
+		want     []string
+		not      []string
+	}{
+		{mail.Envelope{Helo: "c.test", To: one}, false, []string{"from c.test (unknown)", "with SMTP id", "for <x@hub.test>"}, nil},
+		{mail.Envelope{Helo: "c.test", To: append(one, one...)}, true, []string{"with ESMTP id"}, []string{"for"}},
+		{mail.Envelope{Account: "joe", To: one}, true, []string{"with ESMTPA id"}, []string{"joe"}},
+		{mail.Envelope{Account: "joe", TLS: true, To: one}, true, []string{"with ESMTPSA id"}, nil},
+		{mail.Envelope{Helo: "evil)\r\nX: y", Client: netip.MustParseAddr("2001:db8::1")}, true, []string{"from [IPv6:2001:db8::1] ([IPv6:2001:db8::1])"}, []string{"evil"}},
+	}
+	for _, tt := range tests {
+		got := trace("hub.test", tt.env, tt.extended, tls.ConnectionState{})
+		for _, w := range tt.want {
+			if !strings.Contains(got, w) {
+				t.Errorf("%q lacks %q", got, w)
+			}
+		}
+		for _, n := range tt.not {
+			if strings.Contains(got, n) {
+				t.Errorf("%q has %q", got, n)
+			}
+		}
+		for line := range strings.SplitSeq(strings.TrimSuffix(got, "\r\n"), "\r\n") {
+			if len(line) > 998 || strings.ContainsAny(line, "\r\n") {
+				t.Errorf("line %q", line)
+			}
+		}
+	}
+}
+
+func TestFaults(t *testing.T) {
+	broken := errors.New("disk /srv/x: gone")
+	full := mail.Reply{Code: 452, Enhanced: "3.1", Text: "no room", Cause: broken}
+	tests := []struct {
+		name  string
+		shelf shelf
+		body  io.Reader
+		want  string
+	}{
+		{"create", shelf{create: broken}, strings.NewReader("x"), "451 4.3.0"},
+		{"create, full", shelf{create: full}, strings.NewReader("x"), "452 4.3.1 no room"},
+		{"write", shelf{write: broken}, strings.NewReader("x"), "451 4.3.0"},
+		{"write, full", shelf{write: full}, strings.NewReader("x"), "452 4.3.1"},
+		{"accept", shelf{accept: broken}, strings.NewReader("x"), "451 4.3.0"},
+		{"accept, full", shelf{accept: full}, strings.NewReader("x"), "452 4.3.1"},
+		{"caller gone", shelf{}, iotest.ErrReader(io.ErrUnexpectedEOF), "451"},
+		{"bare LF", shelf{}, iotest.ErrReader(mail.Reply{Code: 550, Enhanced: "6.0", Text: "bare LF"}), "550 5.6.0"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := open(testPolicy(), "192.0.2.1")
+			*s.shelf = tt.shelf
+			s.mail(t, 0)
+			s.rcpt(t, "x@hub.test")
+			r := s.Data(t.Context(), tt.body)
+			if !strings.HasPrefix(r.String(), tt.want) || strings.Contains(r.Text, "/srv") {
+				t.Errorf("%v, want %s", r, tt.want)
+			}
+			if len(s.shelf.envs) != 0 {
+				t.Error("it is kept all the same")
+			}
+			if tt.shelf.create == nil && s.shelf.aborted != 1 {
+				t.Errorf("aborted %d times", s.shelf.aborted)
+			}
+		})
+	}
+}
+
+func TestReceivedCounter(t *testing.T) {
+	const header = "Received: a\r\n\tfolded\r\nReceived:b\r\nFrom: x\r\nreceiveD \t: c\r\nReceive: no\r\nReceivedd: no\r\n\r\nReceived: body\r\n"
+	for cut := range len(header) {
+		var r receivedCounter
+		r.feed([]byte(header[:cut]))
+		r.feed([]byte(header[cut:]))
+		if r.count != 3 {
+			t.Errorf("cut at %d: %d, want 3", cut, r.count)
+		}
+	}
+}
+
+func TestReleasesAreAskedAsWhoCalls(t *testing.T) {
+	s := open(testPolicy(), "::ffff:192.0.2.9")
+	s.caller.account, s.caller.secure = "joe", true
+	if r := s.Etrn(t.Context(), "b.test"); r.Code != 459 {
+		t.Errorf("ETRN: %v", r)
+	}
+	if r, hand := s.Turn(t.Context(), false, nil); r.Code != 550 || hand != nil {
+		t.Errorf("TURN: %v", r)
+	}
+	want := Who{Account: "joe", Remote: netip.MustParseAddr("192.0.2.9"), TLS: true}
+	for _, got := range s.rel.asked {
+		if got != want {
+			t.Errorf("asked as %+v, want %+v", got, want)
+		}
+	}
+}
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/metabase":        "the mail wing knows nothing of paths",
+		"/engine/settings": "a session lives under its own Policy, so that it can be tested without a tree",
+		"/engine/queue":    "a neighbour on the same floor",
+		"go-smtp":          "only engine/wire speaks SMTP",
+	})
+}

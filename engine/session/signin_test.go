@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"restante/engine/account"
+	"restante/engine/mail"
+	"restante/engine/wire"
+)
+
+func people(t testing.TB) account.Lookup {
+	t.Helper()
+	joe, err := account.New("Joe", "pw", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(name string) (account.Credential, bool) {
+		return joe, strings.EqualFold(name, joe.Name)
+	}
+}
+
+func TestMechanisms(t *testing.T) {
+	lookup := people(t)
+	tests := []struct {
+		in     SignIn
+		secure bool
+		remote string
+		want   string
+	}{
+		{SignIn{}, true, "127.0.0.1", ""}, // nobody can
+		{SignIn{Lookup: lookup}, false, "192.0.2.1", "SCRAM-SHA-256"},
+		{SignIn{Lookup: lookup, Cram: true}, false, "192.0.2.1", "CRAM-MD5 SCRAM-SHA-256"},
+		{SignIn{Lookup: lookup}, true, "192.0.2.1", "PLAIN LOGIN SCRAM-SHA-256"},
+		{SignIn{Lookup: lookup, Clear: true}, false, "192.0.2.1", "PLAIN LOGIN SCRAM-SHA-256"},
+		{SignIn{Lookup: lookup}, false, "127.0.0.1", "PLAIN LOGIN SCRAM-SHA-256"},
+		{SignIn{Lookup: lookup}, false, "::ffff:127.0.0.1", "PLAIN LOGIN SCRAM-SHA-256"},
+	}
+	for _, tt := range tests {
+		p := testPolicy()
+		p.SignIn = tt.in
+		s := open(p, tt.remote)
+		s.caller.secure = tt.secure
+		if got := strings.Join(s.Mechanisms(), " "); got != tt.want {
+			t.Errorf("%+v, TLS %v, from %s: %q, want %q", tt.in, tt.secure, tt.remote, got, tt.want)
+		}
+		for _, m := range []string{"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "NTLM", "plain"} {
+			_, err := s.Auth(t.Context(), m)
+			listed := slices.Contains(s.Mechanisms(), strings.ToUpper(m))
+			if (err == nil) != listed {
+				t.Errorf("AUTH %s: %v though listed is %v", m, err, listed)
+			}
+			if r := (mail.Reply{}); err != nil && (!errors.As(err, &r) || r.Code != 504) {
+				t.Errorf("AUTH %s: %v, want 504", m, err)
+			}
+		}
+	}
+}
+
+func plainTry(t *testing.T, s setup, password string) error {
+	t.Helper()
+	x, err := s.Auth(t.Context(), account.Plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, done, err := x.Next([]byte("\x00joe\x00" + password))
+	if done == (err != nil) {
+		t.Errorf("done %v with %v", done, err)
+	}
+	return err
+}
+
+func TestSigningIn(t *testing.T) {
+	p := testPolicy()
+	p.SignIn = SignIn{Lookup: people(t), Required: true}
+	p.Relay.ForAuth = true
+	s := open(p, "192.0.2.1")
+	s.caller.secure = true
+	if r := s.mail(t, 0); r.Code != 530 {
+		t.Errorf("MAIL before the sign-in: %v, want 530", r)
+	}
+	if err := plainTry(t, s, "wrong"); err == nil || s.caller.account != "" {
+		t.Fatalf("a wrong password: %v, as %q", err, s.caller.account)
+	}
+	if err := plainTry(t, s, "pw"); err != nil || s.caller.account != "Joe" {
+		t.Fatalf("the right one: %v, as %q", err, s.caller.account)
+	}
+	if r := s.mail(t, 0); !r.Positive() {
+		t.Errorf("MAIL after it: %v", r)
+	}
+	if r := s.rcpt(t, "x@foreign.test"); !r.Positive() {
+		t.Errorf("RCPT after it: %v", r)
+	}
+}
+
+func TestThreeFailures(t *testing.T) {
+	p := testPolicy()
+	p.SignIn = SignIn{Lookup: people(t)}
+	s := open(p, "127.0.0.1")
+	for i, want := range []int{535, 535, 421} {
+		var r mail.Reply
+		if err := plainTry(t, s, "wrong"); !errors.As(err, &r) || r.Code != want {
+			t.Errorf("failure %d: %v, want %d", i+1, err, want)
+		}
+		if strings.Contains(r.Text, "joe") {
+			t.Errorf("the answer %q says too much", r.Text)
+		}
+	}
+}
+
+// TestPolicyOfTheNextCaller: a session lives under the policy that it came
+// under, and the next one under what holds then.
+func TestPolicyOfTheNextCaller(t *testing.T) {
+	before, after := testPolicy(), testPolicy()
+	after.Limits.Size = 10
+	first, second := open(before, "192.0.2.1"), open(after, "192.0.2.1")
+	args := wire.MailArgs{From: address(t, "a@b.test"), Size: 11}
+	if r := first.Mail(t.Context(), args); !r.Positive() {
+		t.Errorf("the caller that was there: %v", r)
+	}
+	if r := second.Mail(t.Context(), args); r.Code != 552 {
+		t.Errorf("the next one: %v", r)
+	}
+}
