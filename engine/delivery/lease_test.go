@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"restante/engine/delivery/transfer"
+	"restante/engine/mail"
+)
+
+// fixed is a router with one route.
+type fixed Route
+
+func (f fixed) Route(mail.Domain) Route { return Route(f) }
+
+// lease is a queue of one destination in memory.
+type lease struct {
+	mu      sync.Mutex // guards what follows
+	items   []transfer.Item
+	settled map[mail.MessageID][]mail.Outcome
+}
+
+func newLease(items ...transfer.Item) *lease {
+	return &lease{items: items, settled: map[mail.MessageID][]mail.Outcome{}}
+}
+
+func (l *lease) Next() (transfer.Item, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.items) == 0 {
+		return transfer.Item{}, false
+	}
+	it := l.items[0]
+	l.items = l.items[1:]
+	return it, true
+}
+
+func (l *lease) Settle(_ context.Context, id mail.MessageID, outcomes []mail.Outcome) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.settled[id] = append(l.settled[id], outcomes...)
+	return nil
+}
+
+func (l *lease) Close() {}
+
+// outcomes gives what was settled of message n.
+func (l *lease) outcomes(n int) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []string
+	for _, o := range l.settled[msgID(n)] {
+		out = append(out, o.To.String()+" "+o.Status.String())
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+// reply gives what was settled last of message n.
+func (l *lease) reply(n int) mail.Reply {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o := l.settled[msgID(n)]
+	if len(o) == 0 {
+		return mail.Reply{}
+	}
+	return o[len(o)-1].Reply
+}
+
+func msgID(n int) mail.MessageID { return mail.MessageID(fmt.Sprintf("%020d", n)) }
+
+type closer struct{ io.ReadSeeker }
+
+func (closer) Close() error { return nil }
+
+// message n from s@from.test.
+func message(n int, body string, to ...string) transfer.Item {
+	it := transfer.Item{
+		Env:  mail.Envelope{ID: msgID(n), From: mail.Address{Local: "s", Domain: "from.test"}, Size: int64(len(body))},
+		Open: func() (io.ReadSeekCloser, error) { return closer{strings.NewReader(body)}, nil },
+	}
+	for _, s := range to {
+		a, err := mail.ParseAddress(s)
+		if err != nil {
+			panic(err)
+		}
+		it.To = append(it.To, mail.Recipient{Address: a})
+	}
+	it.Env.To = it.To
+	return it
+}
