@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-sasl"
@@ -33,10 +34,13 @@ type Session interface {
 	Data(ctx context.Context, body io.Reader) mail.Reply
 
 	// Reset drops the transaction, if there is one. It comes after RSET, a
-	// further EHLO and a finished Data.
+	// further EHLO, a finished Data and STARTTLS, which also voids the greeting
+	// and the sign-in: ask the Caller for those.
 	Reset()
 
-	// Close is the last call: the caller is gone.
+	// Close is the last call: the caller is gone. It comes once, after every
+	// other call has returned; there is one Session for a connection, STARTTLS
+	// or not.
 	Close()
 }
 
@@ -52,9 +56,10 @@ type Authenticator interface {
 	// listed. It is asked at each EHLO and each AUTH.
 	Mechanisms() []string
 
-	// Auth begins an exchange. Wire runs it, and calls SignedIn when the
-	// server side is done without error. An error that is a mail.Reply is
-	// answered as it is, any other as 535 5.7.8.
+	// Auth begins an exchange, which wire runs. Whoever finds the credential
+	// right calls [Caller.SignIn] from within it; that holds once the exchange
+	// ends with 235. An error that is a mail.Reply is answered as it is, any
+	// other as 535 5.7.8.
 	Auth(ctx context.Context, mechanism string) (sasl.Server, error)
 }
 
@@ -71,7 +76,9 @@ type Releaser interface {
 }
 
 // A Handover has the reversed connection to itself: the caller greets, we
-// say EHLO. It is called once, and conn is closed after it returns.
+// say EHLO. It is called exactly once, even if the reply could not be sent, so
+// it may hold what must be given back; conn is closed after it returns. Its
+// context ends when the server is closed or the caller kicked.
 type Handover func(ctx context.Context, conn net.Conn)
 
 // MailArgs is MAIL FROM with its parameters.
@@ -97,7 +104,15 @@ type Caller struct {
 	Remote  netip.AddrPort
 	Local   netip.AddrPort
 	Started time.Time
-	// unexported state follows
+
+	kick func(mail.Reply) // nil in a Caller that wire did not make
+
+	mu      sync.Mutex // guards what follows
+	hello   string
+	account string
+	claimed string // signed in, but the exchange is not over
+	signing bool
+	tls     *tls.ConnectionState // nil in clear
 }
 
 // Verbs switches groups of verbs on. A verb that is off answers 502 5.5.1 and
@@ -119,9 +134,9 @@ type Config struct {
 	ImplicitTLS  bool        // TLS from the first octet
 	RequireTLS   bool        // everything but EHLO, STARTTLS, NOOP and QUIT is 530 before TLS
 	Verbs        Verbs
-	MaxSize      int64 // octets of one message, listed by SIZE; 0: no limit
-	MaxErrors    int   // bad commands before 421; 0: no limit
-	MaxLine      int   // octets of a command line; 0: 2048
-	AcceptBareLF bool  // take bare CR and LF in messages instead of refusing them with 550
-	IdleTimeout  time.Duration
+	MaxSize      int64         // octets of one message, listed by SIZE; 0: no limit
+	MaxErrors    int           // bad commands before 421; 0: no limit
+	MaxLine      int           // octets of a command line; 0: 2048
+	AcceptBareLF bool          // take bare CR and LF in messages as line ends instead of refusing them with 550
+	IdleTimeout  time.Duration // for each command line, and for each read of a body; 0: 5 minutes
 }

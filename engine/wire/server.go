@@ -4,33 +4,185 @@ package wire
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"restante/engine/mail"
+)
+
+const (
+	defaultIdle    = 5 * time.Minute // RFC 5321 §4.5.3.2.7
+	defaultMaxLine = 2048            // 512 and the room that the extensions ask for
+	mostMaxLine    = largeBuffer / 2
+	maxHandshake   = time.Minute
 )
 
 // A Server talks with callers. It listens nowhere: whoever accepts gives it
-// the connections, one Serve each.
+// the connections, one Serve each. Its methods may be called from anywhere.
 type Server struct {
-	log *slog.Logger
+	log  *slog.Logger
+	bufs sync.Pool // of *[largeBuffer]byte, for bodies
 
 	mu     sync.Mutex // guards what follows
 	conns  map[*conn]struct{}
 	closed bool
 }
 
-type conn struct{}
-
-// NewServer gives a server that logs faults of its own to log.
+// NewServer gives a server that logs faults of its own to log: panics, and
+// replies of a Session that cannot be sent.
 func NewServer(log *slog.Logger) *Server {
-	return &Server{log: log, conns: map[*conn]struct{}{}}
+	s := &Server{log: log, conns: map[*conn]struct{}{}}
+	s.bufs.New = func() any { return new([largeBuffer]byte) }
+	return s
 }
 
-// Serve talks with one caller until it is gone and returns when everything
-// it started has returned.
+// Serve talks with one caller until it is gone, closes nc, and returns when
+// everything that it started has returned. Open is called once, before the
+// greeting. When ctx ends, a caller that waits for a command gets 421; one
+// inside a body or a reversed session goes on to its end, and the contexts
+// that the Session gets live as long.
 func (s *Server) Serve(ctx context.Context, nc net.Conn, cfg Config, open func(*Caller) Session) {
-	nc.Close()
+	defer nc.Close()
+	life, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	c := s.newConn(life, nc, cfg)
+	if !s.add(c, cut) {
+		return
+	}
+	defer s.remove(c)
+	defer context.AfterFunc(ctx, c.drain)()
+
+	if cfg.ImplicitTLS && !c.handshake() {
+		return
+	}
+	if c.guard("open", func() { c.sess = open(c.caller) }); c.sess == nil {
+		return
+	}
+	defer c.guard("close", func() { c.sess.Close() })
+	c.run()
+	c.in.release()
+	c.sock.Close()
 }
 
-// Close cuts all connections.
-func (s *Server) Close() error { return nil }
+// Close cuts all connections and lets none begin. It does not wait for the
+// calls of Serve, which return soon after. A second Close does nothing.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for c := range s.conns {
+		c.cut()
+		c.raw.Close()
+	}
+	return nil
+}
+
+func (s *Server) add(c *conn, cut context.CancelFunc) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.cut = cut
+	if !s.closed {
+		s.conns[c] = struct{}{}
+	}
+	return !s.closed
+}
+
+func (s *Server) remove(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+func (s *Server) newConn(ctx context.Context, nc net.Conn, cfg Config) *conn {
+	if cfg.IdleTimeout <= 0 {
+		cfg.IdleTimeout = defaultIdle
+	}
+	if cfg.MaxLine <= 0 {
+		cfg.MaxLine = defaultMaxLine
+	}
+	cfg.MaxLine = min(cfg.MaxLine, mostMaxLine)
+	c := &conn{ctx: ctx, cfg: cfg}
+	c.raw, c.sock, c.idle, c.in.pool = nc, nc, cfg.IdleTimeout, &s.bufs
+	c.caller = &Caller{
+		Remote:  addrPort(nc.RemoteAddr()),
+		Local:   addrPort(nc.LocalAddr()),
+		Started: time.Now(),
+		kick:    c.kick,
+	}
+	c.log = s.log.With("remote", c.caller.Remote)
+	return c
+}
+
+// addrPort is invalid for what is no TCP address, such as a pipe's.
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// handshake puts TLS over the socket. It says nothing when that does not work:
+// there is nobody to understand it.
+func (c *conn) handshake() bool {
+	tc := tls.Server(c.raw, c.cfg.TLS)
+	c.raw.SetDeadline(time.Now().Add(min(c.idle, maxHandshake)))
+	if err := tc.HandshakeContext(c.ctx); err != nil {
+		c.log.Debug("no TLS with the caller", "err", err)
+		return false
+	}
+	c.raw.SetDeadline(time.Time{})
+	c.sock, c.encrypted = tc, true
+	c.caller.encrypted(tc.ConnectionState())
+	return true
+}
+
+// run gives the caller to go-smtp, leg by leg.
+func (c *conn) run() {
+	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
+		return adapter{c}, nil
+	}))
+	srv.MaxLineLength = 0
+	srv.ErrorLog = slog.NewLogLogger(c.log.Handler(), slog.LevelError)
+	c.owe(mail.Reply{Code: 220, Text: c.greeting()}, plain)
+	_ = srv.Serve(&legs{c: c}) // it ends by our own net.ErrClosed
+	_ = srv.Shutdown(context.WithoutCancel(c.ctx))
+}
+
+func (c *conn) greeting() string {
+	text := c.cfg.Greeting
+	if text == "" {
+		text = "ESMTP ready"
+	}
+	return c.cfg.Hostname + " " + text
+}
+
+// legs is the listener that go-smtp accepts from: it yields the caller's
+// connection, and once more after each STARTTLS, so that nothing that go-smtp
+// knew from before survives. XCLIENT can come the same way.
+type legs struct {
+	c   *conn
+	cur *leg
+}
+
+func (l *legs) Accept() (net.Conn, error) {
+	if l.cur != nil {
+		<-l.cur.done
+		if !l.c.renew {
+			return nil, net.ErrClosed
+		}
+		l.c.renew = false
+	}
+	l.cur = &leg{c: l.c, done: make(chan struct{})}
+	l.c.leg = l.cur
+	return l.cur, nil
+}
+
+func (l *legs) Close() error   { return nil }
+func (l *legs) Addr() net.Addr { return l.c.raw.LocalAddr() }

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/emersion/go-sasl"
+
+	"restante/engine/mail"
+)
+
+const maxAuthLine = 12288 // RFC 4954 §4 calls it sufficient
+
+var (
+	badBase64 = mail.Reply{Code: 501, Enhanced: "5.2", Text: "not base64"}
+	cancelled = mail.Reply{Code: 501, Enhanced: "5.2", Text: "cancelled"}
+	longAuth  = mail.Reply{Code: 500, Enhanced: "5.6", Text: "line too long"}
+)
+
+// mechanisms is what the Session lets the caller sign in by now.
+func (c *conn) mechanisms() (names []string) {
+	if a, ok := c.sess.(Authenticator); ok {
+		c.guard("mechanisms", func() { names = a.Mechanisms() })
+	}
+	return names
+}
+
+// auth answers AUTH, with all of the exchange that follows.
+func (c *conn) auth(arg string) {
+	words := strings.Fields(arg)
+	if r := c.mayAuth(words); r.Code != 0 {
+		c.wrong(r)
+		return
+	}
+	var initial []byte
+	if len(words) == 2 {
+		var ok bool
+		if initial, ok = decodeSASL(words[1]); !ok {
+			c.wrong(badBase64)
+			return
+		}
+	}
+	c.caller.beginSignIn()
+	var r mail.Reply
+	c.guard("auth", func() { r = c.exchange(strings.ToUpper(words[0]), initial) })
+	c.caller.endSignIn(r.Positive())
+	switch {
+	case c.over || r.Code == 0:
+	case r.Positive():
+		c.say(r)
+	default:
+		c.wrong(r)
+	}
+}
+
+// mayAuth refuses an AUTH that cannot begin. The zero Reply lets it pass.
+func (c *conn) mayAuth(words []string) mail.Reply {
+	if c.caller.Account() != "" {
+		return mail.Reply{Code: 503, Enhanced: "5.1", Text: "signed in already"}
+	}
+	if len(words) == 0 || len(words) > 2 {
+		return syntax("AUTH needs a mechanism, and perhaps an initial response")
+	}
+	offered := c.mechanisms()
+	name := strings.ToUpper(words[0])
+	has := func(m string) bool { return strings.EqualFold(m, name) }
+	switch {
+	case c.over:
+		return mail.Reply{}
+	case len(offered) == 0 && !c.encrypted && c.cfg.TLS != nil:
+		return mail.Reply{Code: 538, Enhanced: "7.11", Text: "STARTTLS first"}
+	case !slices.ContainsFunc(offered, has):
+		return mail.Reply{Code: 504, Enhanced: "5.4", Text: "no such mechanism here"}
+	case len(words) == 2 && name == "CRAM-MD5":
+		// RFC 4954 §4: the server speaks first in it.
+		return mail.Reply{Code: 501, Enhanced: "7.0", Text: "no initial response, please"}
+	}
+	return mail.Reply{}
+}
+
+// exchange runs mechanism to its end. The zero Reply says that the caller was
+// lost on the way.
+func (c *conn) exchange(mechanism string, response []byte) mail.Reply {
+	if c.over {
+		return mail.Reply{}
+	}
+	server, err := c.sess.(Authenticator).Auth(c.ctx, mechanism)
+	if err != nil {
+		return authReply(err)
+	}
+	for {
+		challenge, done, err := server.Next(response)
+		if err != nil {
+			return authReply(err)
+		}
+		if done && len(challenge) == 0 {
+			return mail.Reply{Code: 235, Enhanced: "7.0", Text: "signed in"}
+		}
+		var r mail.Reply
+		if response, r = c.challenge(challenge); r.Code != 0 || c.over {
+			return r
+		}
+		if done { // the challenge was the server's last word (RFC 4954 §4)
+			server = lastWord{}
+		}
+	}
+}
+
+// lastWord waits for the empty response to data that came with success.
+type lastWord struct{}
+
+func (lastWord) Next(response []byte) ([]byte, bool, error) {
+	if len(response) > 0 {
+		return nil, false, sasl.ErrUnexpectedClientResponse
+	}
+	return nil, true, nil
+}
+
+// challenge sends one and gives the response, or the Reply that ends it all.
+func (c *conn) challenge(challenge []byte) ([]byte, mail.Reply) {
+	c.out = append(c.out, "334 "...)
+	c.out = base64.StdEncoding.AppendEncode(c.out, challenge)
+	c.out = append(c.out, '\r', '\n')
+	line, err := c.line(maxAuthLine)
+	switch {
+	case errors.Is(err, errLong):
+		return nil, longAuth
+	case err != nil:
+		c.readError(err)
+		return nil, mail.Reply{}
+	case string(line) == "*":
+		return nil, cancelled
+	}
+	response, ok := decodeSASL(string(line))
+	if !ok {
+		return nil, badBase64
+	}
+	return response, mail.Reply{}
+}
+
+// decodeSASL reads strict base64; "=" is an empty response (RFC 4954 §4). What
+// it gives is never nil.
+func decodeSASL(s string) ([]byte, bool) {
+	if s == "=" {
+		return []byte{}, true
+	}
+	if strings.ContainsAny(s, "\r\n") { // which the decoder would pass over
+		return nil, false
+	}
+	b, err := base64.StdEncoding.Strict().DecodeString(s)
+	return b, err == nil
+}
+
+func authReply(err error) mail.Reply {
+	var r mail.Reply
+	if errors.As(err, &r) && r.Code/100 >= 4 {
+		return r
+	}
+	return mail.Reply{Code: 535, Enhanced: "7.8", Text: "not signed in: wrong name or password", Cause: err}
+}

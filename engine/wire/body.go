@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"restante/engine/mail"
+)
+
+const (
+	// minRate is the least that a body must come with after the idle time, in
+	// octets per second: less than any modem, more than one who only wants to
+	// keep us busy.
+	minRate = 64
+
+	// maxDrain is how much of a message that was refused is still read, so
+	// that the caller sees the refusal. What is longer ends the connection.
+	maxDrain = 256 << 20
+)
+
+var (
+	errGone    = fmt.Errorf("the message was broken off: %w", io.ErrUnexpectedEOF)
+	errAborted = errors.New("the caller took the message back")
+	errClosed  = errors.New("the message is over")
+)
+
+var bareEnd = mail.Reply{Code: 550, Enhanced: "6.0", Text: "a lone CR or LF in the message: lines end in CRLF"}
+
+// A body is a message on its way in, decoded straight from the stream. Its
+// err is nil while there may be more, io.EOF after the end, a mail.Reply when
+// we refuse the message, and else what broke the connection.
+type body struct {
+	c       *conn
+	chunk   *chunk // where it comes by BDAT
+	clean   int    // octets at the front of the input that go on as they are
+	owed    string // the line end that is given for a lone CR or LF, or what is left of it
+	bol     bool   // what follows the clean ones begins a line
+	heldCR  bool   // the last chunk ended in a CR
+	discard bool   // nobody wants it any more
+	size    int64
+	began   time.Time
+	err     error
+}
+
+// openBody begins the message for which DATA or BDAT was taken.
+func (c *conn) openBody() *body {
+	c.enter(inBody)
+	b := &body{c: c, chunk: c.now.chunk, bol: true, began: time.Now()}
+	if b.chunk == nil {
+		c.now.owed = false
+		c.say(mail.Reply{Code: 354, Text: "send the message, then a dot on a line of its own"})
+	}
+	if c.over {
+		b.err = errGone
+	}
+	return b
+}
+
+// closeBody ends the message, to which the Session said r: it drains what was
+// not read and settles what the caller is told.
+func (c *conn) closeBody(b *body, r mail.Reply) {
+	if c.over { // a panic: all is said
+		return
+	}
+	refusal, refused := b.err.(mail.Reply)
+	if refused {
+		r = refusal
+	}
+	if b.err == nil || refused {
+		b.drain(r)
+	}
+	c.enter(atCommands)
+	switch err := b.err; {
+	case err == errAborted:
+		c.now.owed = false
+	case err == io.EOF || err == errClosed:
+		c.owe(r, 0)
+	case err == errFlood:
+		c.hangUp(r)
+	default:
+		c.readError(err)
+	}
+	b.err = errClosed
+}
+
+// drain reads on to the end of a message that nobody wants. Of one that comes
+// by BDAT and is refused, only the present chunk: its reply is the refusal.
+func (b *body) drain(r mail.Reply) {
+	b.err, b.discard = nil, true
+	from := b.size
+	for b.err == nil {
+		if b.chunk != nil && b.chunk.left == 0 && !r.Positive() {
+			b.err = errClosed
+			return
+		}
+		if b.advance(); b.clean > 0 {
+			b.take(b.clean)
+		}
+		b.owed = ""
+		if b.size-from > maxDrain {
+			b.err = errFlood
+		}
+	}
+}
+
+// Read gives decoded octets. It may wait for the caller of the service, but
+// not when it has something to give.
+func (b *body) Read(p []byte) (n int, err error) {
+	for n < len(p) && (n == 0 || len(b.window()) > 0 || b.owed != "") {
+		if b.advance(); b.err != nil {
+			break
+		}
+		k := copy(p[n:], b.owed)
+		if b.owed = b.owed[k:]; k == 0 {
+			k = copy(p[n:], b.c.in.bytes()[:b.clean])
+			b.take(k)
+		}
+		n += k
+	}
+	if n > 0 {
+		return n, nil
+	}
+	return 0, b.err
+}
+
+// WriteTo gives all of the message without copying it on the way.
+func (b *body) WriteTo(w io.Writer) (n int64, err error) {
+	for {
+		if b.advance(); b.err == io.EOF {
+			return n, nil
+		} else if b.err != nil {
+			return n, b.err
+		}
+		out := b.c.in.bytes()[:b.clean]
+		if b.owed != "" {
+			out = []byte(b.owed)
+		}
+		k, err := w.Write(out)
+		n += int64(k)
+		if err != nil {
+			return n, err
+		}
+		if b.owed != "" {
+			b.owed = ""
+		} else {
+			b.take(k)
+		}
+	}
+}
+
+// window is the input that belongs to the message so far.
+func (b *body) window() []byte {
+	in := b.c.in.bytes()
+	if b.chunk != nil && int64(len(in)) > b.chunk.left {
+		in = in[:b.chunk.left]
+	}
+	return in
+}
+
+// take uses up n octets of input that were passed on, skip n that were not.
+func (b *body) take(n int) {
+	b.skip(n)
+	b.clean -= n
+	b.size += int64(n)
+}
+
+func (b *body) skip(n int) {
+	b.c.in.take(n)
+	if b.chunk != nil {
+		b.chunk.left -= int64(n)
+	}
+}
+
+// advance sees to it that there is something to give, clean octets or a CRLF,
+// or else an err.
+func (b *body) advance() {
+	for b.err == nil && b.clean == 0 && b.owed == "" {
+		in := b.window()
+		var n int
+		if !b.heldCR {
+			n, b.bol = run(in, b.bol, b.chunk == nil)
+		}
+		if n == 0 {
+			b.decide(in)
+		} else if b.fits(n) {
+			b.clean = n
+		}
+	}
+}
+
+// fits refuses what would make the message too big. RFC 1870 counts line ends,
+// and neither stuffed dots nor the end mark.
+func (b *body) fits(n int) bool {
+	limit := b.c.cfg.MaxSize
+	if b.discard || limit <= 0 || b.size+int64(n) <= limit {
+		return true
+	}
+	b.err = tooBig(limit)
+	return false
+}
+
+// decide looks at the octet that run stopped at.
+func (b *body) decide(in []byte) {
+	switch {
+	case len(in) == 0:
+		b.more()
+	case b.heldCR:
+		b.heldCR = false
+		if in[0] != '\n' {
+			b.bare(0)
+		} else {
+			b.skip(1)
+			b.end()
+		}
+	case in[0] == '.':
+		b.dot(in)
+	case in[0] == '\n' || len(in) > 1: // a CR that is followed by no LF
+		b.bare(1)
+	case b.chunk == nil:
+		b.more()
+	default: // the LF may be in the next chunk
+		b.skip(1)
+		b.heldCR = true
+	}
+}
+
+// dot takes a stuffed dot away, or finds the end.
+func (b *body) dot(in []byte) {
+	switch {
+	case len(in) < 2 || len(in) < 3 && in[1] == '\r':
+		b.more()
+	case in[1] == '\r' && in[2] == '\n':
+		b.skip(3)
+		b.err = io.EOF
+	default:
+		b.skip(1)
+		b.bol = false
+	}
+}
+
+// bare meets a lone CR or LF, which takes n octets of input.
+func (b *body) bare(n int) {
+	if !b.discard && !b.c.cfg.AcceptBareLF {
+		b.err = bareEnd
+		return
+	}
+	b.skip(n)
+	b.bol = false
+	b.end()
+}
+
+// end gives a line end that does not stand in the input as such.
+func (b *body) end() {
+	if b.fits(2) {
+		b.owed, b.size = "\r\n", b.size+2
+	}
+}
+
+// more waits for input, or for the next chunk.
+func (b *body) more() {
+	if b.chunk != nil && b.chunk.left == 0 {
+		b.nextChunk()
+		return
+	}
+	now := time.Now()
+	limit := b.began.Add(b.c.idle + time.Duration(b.size/minRate)*time.Second)
+	if now.After(limit) {
+		b.err = errSlow
+		return
+	}
+	b.c.until = now.Add(b.c.idle)
+	err := b.c.fill()
+	if err == io.EOF {
+		err = errGone
+	}
+	b.err = err
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"restante/engine/mail"
+)
+
+// A chunk is one BDAT of RFC 3030. Go-smtp never sees it: the whole series is
+// one DATA there, and the commands between the chunks are answered while the
+// Session waits for more of the body.
+type chunk struct {
+	size, left int64
+	last       bool
+}
+
+// parseChunk reads what stands behind BDAT.
+func parseChunk(arg string) (*chunk, bool) {
+	words := strings.Fields(arg)
+	if len(words) == 0 || len(words) > 2 {
+		return nil, false
+	}
+	n, err := strconv.ParseUint(words[0], 10, 62)
+	if err != nil || len(words) == 2 && !strings.EqualFold(words[1], "LAST") {
+		return nil, false
+	}
+	return &chunk{size: int64(n), left: int64(n), last: len(words) == 2}, true
+}
+
+func (c *conn) bdat(arg string) string {
+	if r := c.ready(); r.Code != 0 {
+		return c.refuseChunk(arg, r)
+	}
+	ch, ok := parseChunk(arg)
+	if !ok {
+		c.lost()
+		return ""
+	}
+	c.now.chunk = ch
+	return c.hand("DATA\r\n")
+}
+
+// lost ends the connection: nobody knows how many octets behind this BDAT are
+// a message, and none of them may be taken for a command.
+func (c *conn) lost() {
+	c.say(syntax("BDAT needs a size, and perhaps LAST"))
+	c.end()
+}
+
+// refuseChunk answers a BDAT with r after its octets have been thrown away.
+func (c *conn) refuseChunk(arg string, r mail.Reply) string {
+	ch, ok := parseChunk(arg)
+	switch {
+	case !ok:
+		c.lost()
+	case ch.size > maxDrain:
+		c.hangUp(r)
+	default:
+		if err := c.skip(ch.size); err != nil {
+			c.readError(err)
+			return ""
+		}
+		c.wrong(r)
+	}
+	return ""
+}
+
+func (s *stream) skip(n int64) error {
+	s.enter(inBody)
+	defer s.enter(atCommands)
+	for n > 0 {
+		if len(s.in.bytes()) == 0 {
+			s.until = time.Now().Add(s.idle)
+			if err := s.fill(); err != nil {
+				return err
+			}
+		}
+		k := min(n, int64(len(s.in.bytes())))
+		s.in.take(int(k))
+		n -= k
+	}
+	return nil
+}
+
+// nextChunk ends the message after its last chunk, and else answers for the
+// one that has come and waits for the next.
+func (b *body) nextChunk() {
+	c := b.c
+	if b.chunk.last {
+		if b.heldCR {
+			b.heldCR = false
+			b.bare(0)
+			return
+		}
+		b.err = io.EOF
+		return
+	}
+	c.say(mail.Reply{Code: 250, Enhanced: "0.0", Text: fmt.Sprintf("%d octets taken", b.chunk.size)})
+	for b.err == nil && !c.over {
+		line, err := c.line(c.cfg.MaxLine)
+		switch {
+		case err == errLong:
+			c.readError(err)
+		case err == io.EOF:
+			b.err = errGone
+		case err != nil:
+			b.err = err
+		case b.between(string(line)):
+			return
+		}
+	}
+	if c.over && b.err == nil {
+		b.err = errGone
+	}
+}
+
+// between runs a command between two chunks and says whether it was a BDAT.
+func (b *body) between(line string) bool {
+	c := b.c
+	verb, arg, _ := strings.Cut(strings.TrimRight(line, " \t"), " ")
+	switch strings.ToUpper(verb) {
+	case "BDAT":
+		ch, ok := parseChunk(arg)
+		if !ok {
+			c.lost()
+			return false
+		}
+		b.chunk = ch
+		return true
+	case "RSET", "EHLO", "HELO", "QUIT":
+		// These end the transaction: they run when the Session knows.
+		c.now.again = line
+		b.err = errAborted
+	case "NOOP":
+		c.say(mail.Reply{Code: 250, Enhanced: "0.0", Text: "ok"})
+	default:
+		c.wrong(mail.Reply{Code: 503, Enhanced: "5.1", Text: "within a message: BDAT or RSET"})
+	}
+	return false
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"strings"
+
+	"restante/engine/mail"
+)
+
+// etrn answers ETRN. RFC 1985.
+func (c *conn) etrn(node string) {
+	if node == "" {
+		c.wrong(mail.Reply{Code: 500, Enhanced: "5.4", Text: "ETRN needs a domain"})
+		return
+	}
+	if !isNode(node) {
+		c.wrong(syntax("malformed domain"))
+		return
+	}
+	c.say(c.ask("etrn", func() mail.Reply { return c.sess.(Releaser).Etrn(c.ctx, node) }))
+}
+
+// isNode checks the form [@|#]node of RFC 1985 §5. Behind # stands a name that
+// only its server understands.
+func isNode(s string) bool {
+	if queue, ok := strings.CutPrefix(s, "#"); ok {
+		return queue != "" && !strings.ContainsFunc(queue, func(r rune) bool { return r <= ' ' || r > '~' })
+	}
+	_, ok := fullDomain(strings.TrimPrefix(s, "@"))
+	return ok
+}
+
+// fullDomain reads a name of at least two labels, or an address literal.
+func fullDomain(s string) (mail.Domain, bool) {
+	d, err := mail.ParseDomain(s)
+	if err != nil {
+		return "", false
+	}
+	_, literal := d.Literal()
+	return d, literal || strings.Contains(string(d), ".")
+}
+
+// turn answers TURN and ATRN, and runs the reversed session.
+func (c *conn) turn(arg string, atrn bool) {
+	if c.caller.Account() == "" {
+		c.wrong(mail.Reply{Code: 530, Enhanced: "7.0", Text: "sign in first"})
+		return
+	}
+	domains, ok := parseDomains(arg)
+	switch {
+	case !atrn && arg != "":
+		c.wrong(needless)
+		return
+	case !ok:
+		c.wrong(syntax("the form is ATRN domain,domain"))
+		return
+	case len(c.in.bytes()) > 0:
+		// RFC 2920 §3.1: TURN comes last in a group. What stands behind it
+		// was not meant for the one who speaks next.
+		c.in.drop()
+		c.wrong(mail.Reply{Code: 503, Enhanced: "5.0", Text: "nothing may be sent behind this command"})
+		return
+	}
+	var h Handover
+	r := c.ask("turn", func() (r mail.Reply) {
+		r, h = c.sess.(Releaser).Turn(c.ctx, atrn, domains)
+		return r
+	})
+	if h == nil {
+		if !c.over {
+			c.say(r)
+		}
+		return
+	}
+	c.say(r)
+	c.over = true
+	c.enter(reversed)
+	c.in.release()
+	c.guard("handover", func() { h(c.ctx, c.sock) })
+}
+
+// parseDomains reads ATRN's list; nil for none. RFC 2645 §5.
+func parseDomains(arg string) (list []mail.Domain, ok bool) {
+	if arg == "" {
+		return nil, true
+	}
+	for name := range strings.SplitSeq(arg, ",") {
+		d, ok := fullDomain(strings.Trim(name, " \t"))
+		if !ok {
+			return nil, false
+		}
+		list = append(list, d)
+	}
+	return list, true
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"restante/engine/mail"
+)
+
+const (
+	smallBuffer = 1 << 10  // an idle caller costs no more
+	largeBuffer = 32 << 10 // while a body or a long line comes
+	maxLineSkip = 64 << 10 // how much of an overlong line is thrown away before we hang up
+	maxLinger   = time.Second
+)
+
+// Why a read came to nothing. Whatever else a read returns is the socket's.
+var (
+	errIdle   = errors.New("the caller was idle for too long")
+	errSlow   = errors.New("the caller sends too slowly")
+	errDrain  = errors.New("the service shuts down")
+	errKicked = errors.New("the connection was ended from here")
+	errLong   = errors.New("the line is too long")
+	errFlood  = errors.New("the caller does not stop sending")
+)
+
+// A stream is the socket with its two buffers. One goroutine uses it; drain
+// and kick may come from others.
+type stream struct {
+	raw   net.Conn // the socket, never replaced
+	sock  net.Conn // raw, or TLS over it
+	idle  time.Duration
+	in    inbuf
+	out   []byte
+	until time.Time          // when the present wait ends
+	cut   context.CancelFunc // ends the context of all calls
+
+	kicked atomic.Pointer[mail.Reply]
+
+	mu       sync.Mutex // guards what follows
+	draining bool
+	phase    phase
+}
+
+// An inbuf is what was read and not yet used: buf[r:w].
+type inbuf struct {
+	buf   []byte // small[:], big[:] or nil
+	r, w  int
+	body  bool               // a body comes: read in large pieces
+	big   *[largeBuffer]byte // from pool, or nil
+	pool  *sync.Pool
+	small [smallBuffer]byte
+}
+
+type phase int
+
+const (
+	atCommands phase = iota
+	inBody
+	reversed
+)
+
+// drain ends the caller as soon as it waits for a command.
+func (s *stream) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	if s.phase == atCommands {
+		s.raw.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// kick ends the caller now, if nobody did before.
+func (s *stream) kick(r mail.Reply) {
+	if r.Code/100 < 4 {
+		r = mail.Reply{Code: 421, Enhanced: "3.2", Text: "closing connection", Cause: r.Cause}
+	}
+	if !s.kicked.CompareAndSwap(nil, &r) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.phase == reversed {
+		s.cut()
+		s.raw.Close()
+		return
+	}
+	s.raw.SetReadDeadline(time.Unix(1, 0))
+}
+
+// enter changes the phase. A reversed connection starts without deadlines.
+func (s *stream) enter(p phase) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.phase = p
+	s.in.body = p == inBody
+	if p != reversed {
+		return
+	}
+	s.raw.SetDeadline(time.Time{})
+	if s.kicked.Load() != nil {
+		s.cut()
+		s.raw.Close()
+	}
+}
+
+// stopped says why no further wait may begin, or nil.
+func (s *stream) stopped() error {
+	if s.kicked.Load() != nil {
+		return errKicked
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining && s.phase == atCommands {
+		return errDrain
+	}
+	return nil
+}
+
+// fill waits until s.until for more input, after all output has gone out.
+func (s *stream) fill() error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	s.in.room()
+	for {
+		s.raw.SetReadDeadline(s.until)
+		// drain and kick expire the deadline, and may have done so just
+		// before it was set: look again only now.
+		if err := s.stopped(); err != nil {
+			return err
+		}
+		n, err := s.sock.Read(s.in.buf[s.in.w:])
+		s.in.w += n
+		switch {
+		case n > 0:
+			return nil // an error will come again
+		case err == nil || errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(s.until):
+			continue // drain came by while a body was read
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return errIdle
+		}
+		return err
+	}
+}
+
+// room makes room at the end of the buffer: all of a small one when nothing is
+// left over and no body comes, else a large one.
+func (b *inbuf) room() {
+	left := b.buf[b.r:b.w]
+	switch {
+	case len(left) == 0 && !b.body:
+		b.release()
+		b.buf = b.small[:]
+	case b.big == nil && (b.body || len(left) == len(b.buf)):
+		b.big = b.pool.Get().(*[largeBuffer]byte)
+		b.buf = b.big[:]
+		copy(b.buf, left)
+	case b.r > 0:
+		copy(b.buf, left)
+	}
+	b.r, b.w = 0, len(left)
+}
+
+// release gives a large buffer back, with all that is in it.
+func (b *inbuf) release() {
+	if b.big != nil {
+		b.pool.Put(b.big)
+	}
+	b.buf, b.big, b.r, b.w = nil, nil, 0, 0
+}
+
+func (b *inbuf) bytes() []byte { return b.buf[b.r:b.w] }
+
+func (b *inbuf) take(n int) { b.r += n }
+
+// drop forgets all input that was read and not used.
+func (b *inbuf) drop() { b.r, b.w = 0, 0 }
+
+// line gives the next line without its end, in the buffer: it holds until the
+// next read. The caller has the idle time for all of it, so that octets that
+// trickle in buy nothing. A line over limit octets is thrown away with errLong.
+func (s *stream) line(limit int) ([]byte, error) {
+	s.until = time.Time{}
+	seen := 0
+	for {
+		b := s.in.bytes()
+		if i := bytes.IndexByte(b[seen:], '\n'); i >= 0 {
+			n := seen + i + 1
+			s.in.take(n)
+			if n > limit {
+				return nil, errLong
+			}
+			return bytes.TrimSuffix(b[:n-1], []byte{'\r'}), nil
+		}
+		if seen = len(b); seen >= limit {
+			return nil, s.skipLine()
+		}
+		if s.until.IsZero() {
+			s.until = time.Now().Add(s.idle)
+		}
+		if err := s.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// skipLine throws the rest of an overlong line away.
+func (s *stream) skipLine() error {
+	s.until = time.Now().Add(s.idle)
+	for skipped := 0; skipped < maxLineSkip; {
+		b := s.in.bytes()
+		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+			s.in.take(i + 1)
+			return errLong
+		}
+		skipped += len(b)
+		s.in.drop()
+		if err := s.fill(); err != nil {
+			return err
+		}
+	}
+	return errFlood
+}
+
+// flush writes what is owed to the caller.
+func (s *stream) flush() error {
+	if len(s.out) == 0 {
+		return nil
+	}
+	s.raw.SetWriteDeadline(time.Now().Add(s.idle))
+	_, err := s.sock.Write(s.out)
+	if s.out = s.out[:0]; cap(s.out) > smallBuffer {
+		s.out = nil
+	}
+	return err
+}
+
+// linger lets the caller read our last words: closing a socket with unread
+// input would throw them away at the other end.
+func (s *stream) linger() {
+	if s.sock != s.raw {
+		closeWrite(s.sock) // TLS says its own farewell
+	}
+	if closeWrite(s.raw) {
+		s.raw.SetReadDeadline(time.Now().Add(maxLinger))
+		io.CopyN(io.Discard, s.raw, maxLineSkip)
+	}
+}
+
+func closeWrite(nc net.Conn) bool {
+	half, ok := nc.(interface{ CloseWrite() error })
+	return ok && half.CloseWrite() == nil
+}
