@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"restante/internal/kv"
+)
+
+// A Pending is a revision that is taken back unless it is confirmed in time.
+type Pending struct {
+	Rev   Rev
+	Until time.Time
+}
+
+// Pending lists what waits to be confirmed, the newest first.
+func (s *Store) Pending() []Pending {
+	s.line.mu.Lock()
+	defer s.line.mu.Unlock()
+	return newestFirst(s.line.pending)
+}
+
+func newestFirst(pending map[Rev]time.Time) []Pending {
+	out := make([]Pending, 0, len(pending))
+	for rev, until := range pending {
+		out = append(out, Pending{rev, until})
+	}
+	slices.SortFunc(out, func(a, b Pending) int { return cmp.Compare(b.Rev, a.Rev) })
+	return out
+}
+
+// Confirm keeps what revision rev changed; 0 is the newest that waits. When it
+// returns nil, that is on stable storage. The error is NotFound when that
+// revision does not wait: it was confirmed, or taken back already.
+func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
+	t, err := s.settle(ctx, rev)
+	if err != nil {
+		return 0, err
+	}
+	if err := <-t.done; err != nil {
+		return 0, &Error{Op: "confirm", Err: err}
+	}
+	return t.rev, nil
+}
+
+func (s *Store) settle(ctx context.Context, rev Rev) (*ticket, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &Error{Op: "confirm", Err: context.Cause(ctx)}
+	}
+	s.line.mu.Lock()
+	defer s.line.mu.Unlock()
+	if s.line.closed {
+		return nil, &Error{Op: "confirm", Kind: Closed}
+	}
+	if all := newestFirst(s.line.pending); rev == 0 && len(all) > 0 {
+		rev = all[0].Rev
+	}
+	if _, waits := s.line.pending[rev]; !waits {
+		err := errors.New("nothing waits to be confirmed")
+		if rev != 0 {
+			err = fmt.Errorf("revision %d does not wait to be confirmed", rev)
+		}
+		return nil, &Error{Op: "confirm", Kind: NotFound, Err: err}
+	}
+	t := &ticket{rev: rev, done: make(chan error, 1)}
+	s.line.settle(t, rev)
+	s.line.join(t)
+	return t, nil
+}
+
+// settle lets t end the wait for rev; the caller holds mu.
+func (l *line) settle(t *ticket, rev Rev) {
+	t.ops = append(t.ops, kv.Del(revKey(confirmKeys, rev)))
+	t.confirm = append(t.confirm, Pending{Rev: rev})
+	delete(l.pending, rev)
+}
+
+// confirmations adds to t what its request says of confirming; the caller
+// holds mu.
+func (s *Store) confirmations(t *ticket, r *request) {
+	if until := r.deadline(s.now()); !until.IsZero() && t.img != nil {
+		t.ops = append(t.ops, kv.Put(revKey(confirmKeys, t.rev), binary.AppendVarint(nil, until.UnixNano())))
+		t.confirm = append(t.confirm, Pending{t.rev, until})
+		s.line.pending[t.rev] = until
+	}
+	if _, waits := s.line.pending[r.settled]; waits {
+		s.line.settle(t, r.settled)
+	}
+}
+
+// takeBack undoes what rev changed, as far as nobody has changed it since. One
+// revision says so, and what was kept, even if that is all of it.
+func (s *Store) takeBack(ctx context.Context, rev Rev) error {
+	r := &request{reverts: rev, settled: rev, always: true, batch: Batch{
+		Origin:  FromSystem,
+		Comment: fmt.Sprintf("revision %d was not confirmed in time and is taken back", rev),
+	}}
+	h, err := s.entry(ctx, rev)
+	if err != nil {
+		return err
+	}
+	r.prepare = func(old *image, r *request) ([]Op, error) {
+		if _, waits := s.line.pending[rev]; !waits {
+			return nil, errSettled
+		}
+		ops, conflicts := undoOps(old.root, h.deltas, Root)
+		r.kept = lines(conflicts)
+		return ops, nil
+	}
+	_, err = s.apply(ctx, r)
+	var refused *Refused
+	if errors.As(err, &refused) {
+		// What was made on top does not hold without it. To leave things as
+		// they are, and say so, is all that is left.
+		r.prepare = func(*image, *request) ([]Op, error) { return nil, nil }
+		r.kept = lines(refused.Problems)
+		r.batch.Comment = fmt.Sprintf("revision %d was not confirmed in time, but cannot be taken back", rev)
+		_, err = s.apply(ctx, r)
+	}
+	if errors.Is(err, errSettled) {
+		return nil
+	}
+	for _, line := range r.kept {
+		s.opts.Log.WarnContext(ctx, "a change that was not confirmed is kept", "rev", rev, "what", line)
+	}
+	return err
+}
+
+var errSettled = errors.New("confirmed meanwhile")
+
+func lines(problems []Problem) (out []string) {
+	for _, p := range problems {
+		out = append(out, p.Error())
+	}
+	return out
+}
+
+// A keeper does what is due by the clock: it takes back what was not
+// confirmed, and drops history that need not be kept.
+type keeper struct {
+	crew
+	bell chan struct{} // capacity 1: a commit was made
+}
+
+// start takes back what is overdue before it returns.
+func (k *keeper) start(ctx context.Context, s *Store) error {
+	k.bell = make(chan struct{}, 1)
+	pending, err := s.loadConfirms(ctx)
+	if err != nil {
+		return err
+	}
+	s.line.mu.Lock()
+	s.line.pending, s.line.durable = pending, maps.Clone(pending)
+	s.line.mu.Unlock()
+	if _, err := s.takeBackDue(ctx); err != nil {
+		return err
+	}
+	k.crew.start(func() { s.keep() })
+	return nil
+}
+
+func (k *keeper) knock() {
+	select {
+	case k.bell <- struct{}{}:
+	default:
+	}
+}
+
+const (
+	keepEvery = time.Hour       // history grows old without a commit, too
+	keepAgain = 5 * time.Second // after an error
+)
+
+// keep runs until the keeper is stopped.
+func (s *Store) keep() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-s.keeper.quit:
+			return
+		case <-s.keeper.bell:
+		case <-timer.C:
+		}
+		wait, err := s.takeBackDue(ctx)
+		if err == nil {
+			err = s.compact(ctx)
+		}
+		if err != nil && kindOf(err) != Closed {
+			s.opts.Log.ErrorContext(ctx, "metabase: what is due by the clock", "err", err)
+			wait = keepAgain
+		}
+		timer.Reset(wait)
+	}
+}
+
+// takeBackDue takes back what is overdue, the newest first, and says how long
+// there is until something else may be.
+func (s *Store) takeBackDue(ctx context.Context) (wait time.Duration, err error) {
+	s.line.mu.Lock()
+	pending := newestFirst(s.line.durable)
+	s.line.mu.Unlock()
+	wait = keepEvery
+	for _, p := range pending {
+		left := p.Until.Sub(s.now())
+		if left > 0 {
+			wait = min(wait, left)
+			continue
+		}
+		if err := s.takeBack(ctx, p.Rev); err != nil {
+			return 0, fmt.Errorf("revision %d is to be taken back: %w", p.Rev, err)
+		}
+	}
+	return wait, nil
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import "slices"
+
+// A keyDelta is how one key differs between two trees. It has all that is
+// needed to go either way.
+type keyDelta struct {
+	path             Path // as spelled in the newer tree, or in the older where it is gone
+	added, removed   bool
+	oldName, newName string
+	oldMod, newMod   int64
+	props            []propDelta // sorted by id
+
+	node *node // the key in the newer tree; nil of a delta read from the history
+}
+
+// A propDelta is how one property differs; old or new is nil where there is none.
+type propDelta struct {
+	id       ID
+	old, new *Property
+}
+
+// diff lists the keys whose own data, name or existence differ, parents first.
+// What both trees share is not looked at.
+func diff(old, new *node) []keyDelta {
+	var out []keyDelta
+	diffNode(Root, pair{old, new}, &out)
+	return out
+}
+
+func diffNode(p Path, n pair, out *[]keyDelta) {
+	if n.old == n.new {
+		return
+	}
+	d := keyDelta{path: p, added: n.old == nil, removed: n.new == nil, node: n.new}
+	var oldProps, newProps []Property
+	var oldKids, newKids *kids
+	if n.old != nil {
+		d.oldName, d.oldMod, oldProps, oldKids = n.old.name, n.old.modified, n.old.props, n.old.kids
+	}
+	if n.new != nil {
+		d.newName, d.newMod, newProps, newKids = n.new.name, n.new.modified, n.new.props, n.new.kids
+	}
+	d.props = diffProps(oldProps, newProps)
+	respelled := d.oldName != d.newName && !d.added && !d.removed
+	if d.added || d.removed || len(d.props) > 0 || respelled || d.oldMod != d.newMod {
+		*out = append(*out, d)
+	}
+	for _, kid := range diffKids(oldKids, newKids) {
+		diffNode(p.Join(kid.name()), kid, out)
+	}
+}
+
+func diffProps(old, new []Property) []propDelta {
+	var out []propDelta
+	for len(old) > 0 || len(new) > 0 {
+		switch {
+		case len(new) == 0 || len(old) > 0 && old[0].ID < new[0].ID:
+			out = append(out, propDelta{old[0].ID, &old[0], nil})
+			old = old[1:]
+		case len(old) == 0 || new[0].ID < old[0].ID:
+			out = append(out, propDelta{new[0].ID, nil, &new[0]})
+			new = new[1:]
+		default:
+			if !old[0].same(new[0]) {
+				out = append(out, propDelta{old[0].ID, &old[0], &new[0]})
+			}
+			old, new = old[1:], new[1:]
+		}
+	}
+	return out
+}
+
+// undo takes list, which led to the tree root, back.
+func undo(root *node, list []keyDelta) *node {
+	for _, d := range slices.Backward(list) { // children before their parents
+		if d.added {
+			root = root.change(d.path, func(*node) *node { return nil })
+		}
+	}
+	for _, d := range list {
+		if d.added {
+			continue
+		}
+		root = root.change(d.path, func(n *node) *node {
+			prev := node{name: d.oldName, modified: d.oldMod}
+			if n != nil {
+				prev.props, prev.kids = n.props, n.kids
+			}
+			prev.props = undoProps(prev.props, d.props)
+			return &prev
+		})
+	}
+	return root
+}
+
+func undoProps(props []Property, list []propDelta) []Property {
+	props = slices.Clone(props)
+	for _, d := range list {
+		i, ok := find(props, d.id)
+		switch {
+		case ok && d.old != nil:
+			props[i] = *d.old
+		case ok:
+			props = slices.Delete(props, i, i+1)
+		case d.old != nil:
+			props = slices.Insert(props, i, *d.old)
+		}
+	}
+	return slices.Clip(props)
+}

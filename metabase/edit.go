@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import "slices"
+
+// An edit is a batch being made true on a tree that nobody else sees yet.
+type edit struct {
+	old  *image
+	root *node // the tree as it is by now
+	vol  *volatiles
+	rev  Rev
+	now  int64
+	acts map[ID]Act
+
+	// what is not part of the tree
+	volSets  []Set
+	volUnset []Unset
+	acting   []Set
+	moves    []move
+	touched  bool // a change of nothing but times is meant
+
+	problems []Problem
+}
+
+// A move is told in the history so that people read one line of it.
+type move struct{ from, to Path }
+
+func (e *edit) bad(p Path, id ID, err error) {
+	e.problems = append(e.problems, Problem{Path: p, ID: id, Err: err})
+}
+
+// ok says whether p is a path of a key that exists, and tells when it is not.
+func (e *edit) ok(p Path) bool {
+	if !e.canonical(p) {
+		return false
+	}
+	if e.root.lookup(p) == nil {
+		e.bad(p, 0, NotFound)
+		return false
+	}
+	return true
+}
+
+func (e *edit) canonical(p Path) bool {
+	if err := p.check(); err != nil {
+		e.bad(p, 0, err)
+		return false
+	}
+	return true
+}
+
+// alter changes the node at p, which exists.
+func (e *edit) alter(p Path, f func(*node) *node) { e.root = e.root.change(p, f) }
+
+func (op Set) apply(e *edit) {
+	if !e.ok(op.Path) {
+		return
+	}
+	p := op.Property
+	if err := p.check(); err != nil {
+		e.bad(op.Path, p.ID, err)
+		return
+	}
+	if e.acts[p.ID] != nil {
+		e.acting = append(e.acting, op)
+		return
+	}
+	if p.Attr&Volatile != 0 {
+		if _, stored := e.root.lookup(op.Path).get(p.ID); stored {
+			e.bad(op.Path, p.ID, because(Invalid, "a stored item cannot be made volatile: unset it first"))
+			return
+		}
+		e.vol = e.vol.with(op.Path, p)
+		e.volSets = append(e.volSets, op)
+		return
+	}
+	e.set(op.Path, p)
+}
+
+// set stores p at a key that exists.
+func (e *edit) set(at Path, p Property) {
+	n := e.root.lookup(at)
+	old, had := n.get(p.ID)
+	if had && old.same(p) {
+		return
+	}
+	if had && old.Attr&Secure != 0 && p.Attr&Secure == 0 {
+		e.bad(at, p.ID, because(Invalid, "is secure and cannot be made plain: unset it first"))
+		return
+	}
+	p = p.marked()
+	p.Rev = e.rev
+	next := n.with(p, e.now)
+	size := 0
+	for _, q := range next.props {
+		size += len(q.Value.text) + 16
+	}
+	if size > maxKey {
+		e.bad(at, p.ID, because(Invalid, "the key would hold %d octets, more than %d", size, maxKey))
+		return
+	}
+	e.alter(at, func(*node) *node { return next })
+}
+
+func (op Unset) apply(e *edit) {
+	if !e.ok(op.Path) {
+		return
+	}
+	n := e.root.lookup(op.Path)
+	if _, ok := n.get(op.ID); ok {
+		e.alter(op.Path, func(n *node) *node { return n.without(op.ID, e.now) })
+		return
+	}
+	if _, ok := e.vol.get(op.Path, op.ID); ok {
+		e.vol = e.vol.without(op.Path, op.ID)
+		e.volUnset = append(e.volUnset, op)
+		return
+	}
+	e.bad(op.Path, op.ID, because(NotFound, "not stored here"))
+}
+
+func (op AddKey) apply(e *edit) {
+	if !e.canonical(op.Path) {
+		return
+	}
+	if e.root.lookup(op.Path) != nil {
+		e.bad(op.Path, 0, Exists)
+		return
+	}
+	if e.root.lookup(op.Path.Parent()) == nil {
+		e.bad(op.Path, 0, because(NotFound, "there is no key %s to add it to", op.Path.Parent()))
+		return
+	}
+	n := &node{name: op.Path.Base(), modified: e.now}
+	if op.Class != "" {
+		if err := checkText(op.Class); err != nil {
+			e.bad(op.Path, KeyType, err)
+			return
+		}
+		n.props = []Property{{ID: KeyType, UserType: UTServer, Value: String(op.Class), Rev: e.rev}}
+	}
+	e.alter(op.Path, func(*node) *node { return n })
+}
+
+func (op Remove) apply(e *edit) {
+	if !e.ok(op.Path) {
+		return
+	}
+	if op.Path == Root {
+		e.bad(op.Path, 0, because(Invalid, "the root cannot be removed"))
+		return
+	}
+	if n := e.root.lookup(op.Path).kids.len(); n > 0 && !op.Recursive {
+		e.bad(op.Path, 0, because(InUse, "has %d keys below it", n))
+		return
+	}
+	e.alter(op.Path, func(*node) *node { return nil })
+}
+
+func (op RemoveChildren) apply(e *edit) {
+	if e.ok(op.Path) {
+		e.alter(op.Path, func(n *node) *node {
+			if n.kids.len() == 0 {
+				return n
+			}
+			return n.withKids(nil)
+		})
+	}
+}
+
+func (op Clear) apply(e *edit) {
+	if !e.ok(op.Path) {
+		return
+	}
+	for _, p := range e.root.lookup(op.Path).props {
+		if p.ID != KeyType && fits(p, 0, op.UserType, op.Type) {
+			e.alter(op.Path, func(n *node) *node { return n.without(p.ID, e.now) })
+		}
+	}
+}
+
+// fits is the filter of Clear and CopyData.
+func fits(p Property, attr Attr, ut UserType, t Type) bool {
+	return p.Attr&attr == attr && (ut == 0 || p.UserType == ut) && (t == AnyType || p.Value.Type() == t)
+}
+
+func (op CopyData) apply(e *edit) {
+	if !e.ok(op.From) || !e.ok(op.To) {
+		return
+	}
+	if op.From.Equal(op.To) {
+		e.bad(op.To, 0, because(Invalid, "is copied to itself"))
+		return
+	}
+	own := e.root.lookup(op.From).props
+	for _, p := range e.dataOf(op.From, own, op.Attr) {
+		if p.ID == KeyType || !fits(p, op.Attr, op.UserType, op.Type) {
+			continue
+		}
+		e.set(op.To, p)
+		if _, stored := find(own, p.ID); stored && op.Move {
+			e.alter(op.From, func(n *node) *node { return n.without(p.ID, e.now) })
+		}
+	}
+}
+
+// dataOf lists own, and with Inherit in attr also what p inherits.
+func (e *edit) dataOf(p Path, own []Property, attr Attr) []Property {
+	if attr&Inherit == 0 {
+		return own
+	}
+	var out []Property
+	for _, l := range (Snapshot{&image{root: e.root}}).AllProperties(p) {
+		l.Attr &^= IsInherited
+		out = append(out, l.Property)
+	}
+	return out
+}
+
+func (op Touch) apply(e *edit) {
+	if e.ok(op.Path) {
+		e.touched = true
+		e.alter(op.Path, func(n *node) *node {
+			next := *n
+			next.modified = op.Time.UnixNano()
+			return &next
+		})
+	}
+}
+
+func (op Copy) apply(e *edit) {
+	if !e.ok(op.From) || !e.target(op.From, op.To, op.Overwrite) {
+		return
+	}
+	if op.From.Equal(op.To) {
+		e.bad(op.To, 0, because(Invalid, "is copied to itself"))
+		return
+	}
+	source := e.root.lookup(op.From)
+	e.alter(op.To, func(old *node) *node { return e.merge(old, source, op.To.Base(), false) })
+}
+
+func (op Move) apply(e *edit) {
+	if !e.ok(op.From) {
+		return
+	}
+	if op.From == Root {
+		e.bad(op.From, 0, because(Invalid, "the root cannot be moved"))
+		return
+	}
+	if op.From.Equal(op.To) { // another spelling of the same name
+		if e.canonical(op.To) {
+			e.respell(op.To)
+		}
+		return
+	}
+	if op.To.Within(op.From) {
+		e.bad(op.From, 0, because(Invalid, "cannot be moved below itself, to %s", op.To))
+		return
+	}
+	if !e.target(op.From, op.To, op.Overwrite) {
+		return
+	}
+	if op.From.Within(op.To) {
+		e.bad(op.From, 0, because(Invalid, "cannot be moved onto the key %s that holds it", op.To))
+		return
+	}
+	source := e.root.lookup(op.From)
+	e.alter(op.From, func(*node) *node { return nil })
+	e.alter(op.To, func(old *node) *node { return e.merge(old, source, op.To.Base(), true) })
+	e.moves = append(e.moves, move{op.From, op.To})
+}
+
+func (e *edit) respell(p Path) {
+	e.alter(p, func(n *node) *node {
+		if n.name == p.Base() {
+			return n
+		}
+		next := *n
+		next.name, next.modified = p.Base(), e.now
+		return &next
+	})
+}
+
+// target says whether something may be copied to p.
+func (e *edit) target(from, p Path, overwrite bool) bool {
+	if !e.canonical(p) {
+		return false
+	}
+	if e.root.lookup(p) != nil {
+		if !overwrite && !from.Equal(p) {
+			e.bad(p, 0, Exists)
+		}
+		return overwrite || from.Equal(p)
+	}
+	if e.root.lookup(p.Parent()) == nil {
+		e.bad(p, 0, because(NotFound, "there is no key %s to put it in", p.Parent()))
+		return false
+	}
+	return true
+}
+
+// merge lays the tree from over old, which may be nil. With keep the items
+// keep their revisions.
+func (e *edit) merge(old, from *node, name string, keep bool) *node {
+	if old == nil {
+		old = &node{}
+		if keep {
+			next := *from
+			next.name, next.modified = name, e.now
+			return &next
+		}
+	}
+	next := &node{name: name, props: e.mergeProps(old.props, from.props, keep), kids: old.kids, modified: e.now}
+	if old.kids == nil {
+		var list []*node
+		from.kids.each(func(k *node) bool {
+			list = append(list, e.merge(nil, k, k.name, keep))
+			return true
+		})
+		next.kids = newKids(list)
+		return next
+	}
+	from.kids.each(func(k *node) bool {
+		was := next.kids.get(k.name)
+		spelled := k.name
+		if was != nil {
+			spelled = was.name
+		}
+		next.kids = next.kids.with(e.merge(was, k, spelled, keep))
+		return true
+	})
+	return next
+}
+
+func (e *edit) mergeProps(old, from []Property, keep bool) []Property {
+	out := slices.Clone(old)
+	for _, p := range from {
+		if !keep {
+			p.Rev = e.rev
+		}
+		i, ok := find(out, p.ID)
+		switch {
+		case !ok:
+			out = slices.Insert(out, i, p)
+		case !out[i].same(p):
+			if out[i].Attr&Secure != 0 {
+				p.Attr |= Secure // what was secure stays so
+				p = p.marked()
+			}
+			out[i] = p
+		}
+	}
+	return out
+}

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"restante/internal/kv"
+)
+
+// A Record is what the history knows of one revision.
+type Record struct {
+	Rev     Rev
+	Time    time.Time
+	Actor   Principal
+	Origin  Origin
+	Comment string
+	Reverts Rev       // the revision that this one took back, or 0
+	Until   time.Time // when it had to be confirmed; zero where it had not
+	Kept    []string  // what of Reverts could not be taken back, one "path: property: why" each
+	Changes []Changed
+}
+
+// What says what happened to a key.
+type What string
+
+// What can happen.
+const (
+	KeyAdded      What = "key added"
+	KeyRemoved    What = "key removed"
+	KeyMoved      What = "key moved"   // told beside what it comes to
+	KeyRenamed    What = "key renamed" // another spelling of the same name
+	PropertySet   What = "property set"
+	PropertyUnset What = "property unset"
+)
+
+// A Changed is one line of a difference. A secure property has no value in it.
+type Changed struct {
+	Path     Path
+	What     What
+	ID       ID        // of a property
+	Old, New *Property // nil where there was none, or is none any longer
+	To       Path      // of a key moved or renamed
+}
+
+// record makes what a plan writes: the keys, and its piece of history.
+func (s *Store) record(p *plan, r *request) []kv.Op {
+	var ops []kv.Op
+	for _, d := range p.deltas {
+		if d.removed {
+			ops = append(ops, kv.Del(nodeKey(d.path)))
+		} else {
+			ops = append(ops, kv.Put(nodeKey(d.path), s.key.appendNode(nil, d.node)))
+		}
+	}
+	h := entry{
+		Record: Record{
+			Rev: p.next.rev, Time: p.next.time, Actor: r.batch.Actor, Origin: r.batch.Origin,
+			Comment: r.batch.Comment, Reverts: r.reverts, Until: r.deadline(p.next.time), Kept: r.kept,
+		},
+		moves: p.edit.moves, deltas: p.deltas,
+	}
+	raw := h.encode(s.key)
+	for part := uint32(0); part == 0 || len(raw) > 0; part++ {
+		n := min(len(raw), maxPart)
+		ops = append(ops, kv.Put(partKey(p.next.rev, part), raw[:n:n]))
+		raw = raw[n:]
+	}
+	return ops
+}
+
+// A record of many changes is kept in parts, as the map bounds a value.
+const (
+	maxPart      = 128 << 10
+	recordKeyLen = 1 + 8 + 4
+)
+
+func partKey(rev Rev, part uint32) []byte {
+	return binary.BigEndian.AppendUint32(revKey(recordKeys, rev), part)
+}
+
+// An entry is a record as it is kept.
+type entry struct {
+	Record // Changes are empty
+	moves  []move
+	deltas []keyDelta
+}
+
+func (h *entry) encode(k MachineKey) []byte {
+	b := []byte{recordForm}
+	b = binary.AppendUvarint(b, uint64(h.Rev))
+	b = binary.AppendVarint(b, h.Time.UnixNano())
+	b = appendText(b, string(h.Actor))
+	b = appendText(b, string(h.Origin))
+	b = appendText(b, h.Comment)
+	b = binary.AppendUvarint(b, uint64(h.Reverts))
+	until := int64(0)
+	if !h.Until.IsZero() {
+		until = h.Until.UnixNano()
+	}
+	b = binary.AppendVarint(b, until)
+	b = binary.AppendUvarint(b, uint64(len(h.Kept)))
+	for _, line := range h.Kept {
+		b = appendText(b, line)
+	}
+	b = binary.AppendUvarint(b, uint64(len(h.moves)))
+	for _, m := range h.moves {
+		b = appendText(appendText(b, string(m.from)), string(m.to))
+	}
+	b = binary.AppendUvarint(b, uint64(len(h.deltas)))
+	for _, d := range h.deltas {
+		b = k.appendDelta(b, d)
+	}
+	return b
+}
+
+func decodeEntry(raw []byte, k MachineKey) (*entry, error) {
+	r := reader{rest: raw, key: k}
+	r.form(recordForm)
+	h := &entry{}
+	h.Rev, h.Time = Rev(r.num()), time.Unix(0, r.time()).UTC()
+	h.Actor, h.Origin, h.Comment = Principal(r.text()), Origin(r.text()), r.text()
+	h.Reverts = Rev(r.num())
+	if until := r.time(); until != 0 {
+		h.Until = time.Unix(0, until).UTC()
+	}
+	for range r.count() {
+		h.Kept = append(h.Kept, r.text())
+	}
+	for range r.count() {
+		h.moves = append(h.moves, move{Path(r.text()), Path(r.text())})
+	}
+	for range r.count() {
+		h.deltas = append(h.deltas, r.delta())
+		if r.err != nil {
+			break
+		}
+	}
+	return h, r.end()
+}
+
+// entry reads revision rev. The error is NotFound for one that is not there,
+// or is no longer kept.
+func (s *Store) entry(ctx context.Context, rev Rev) (*entry, error) {
+	fail := func(kind Kind, err error) (*entry, error) {
+		return nil, &Error{Op: fmt.Sprintf("revision %d", rev), Kind: kind, Err: err}
+	}
+	var raw []byte
+	parts := 0
+	for pair, err := range s.db.Scan(ctx, revKey(recordKeys, rev)) {
+		if err != nil {
+			return fail("", err)
+		}
+		if len(pair.Key) != recordKeyLen || binary.BigEndian.Uint32(pair.Key[9:]) != uint32(parts) {
+			return fail(Damaged, fmt.Errorf("part %d is missing", parts))
+		}
+		raw = append(raw, pair.Value...)
+		parts++
+	}
+	if parts == 0 {
+		if now := s.Snapshot().Rev(); rev == 0 || rev > now {
+			return fail(NotFound, fmt.Errorf("the newest is %d", now))
+		}
+		return fail(NotFound, fmt.Errorf("is no longer kept; the oldest that is: %d", s.first.Load()))
+	}
+	h, err := decodeEntry(raw, s.key)
+	if err != nil {
+		return fail(kindOf(err), err)
+	}
+	return h, nil
+}
+
+// below gives the record with the changes at and below p.
+func (h *entry) below(p Path) Record {
+	out := h.Record
+	for _, m := range h.moves {
+		if m.from.Within(p) || m.to.Within(p) {
+			out.Changes = append(out.Changes, Changed{Path: m.from, What: KeyMoved, To: m.to})
+		}
+	}
+	for _, d := range h.deltas {
+		if d.path.Within(p) {
+			out.Changes = d.lines(out.Changes)
+		}
+	}
+	return out
+}
+
+// lines appends what d says to people.
+func (d keyDelta) lines(out []Changed) []Changed {
+	switch {
+	case d.added:
+		out = append(out, Changed{Path: d.path, What: KeyAdded})
+	case d.removed:
+		out = append(out, Changed{Path: d.path, What: KeyRemoved})
+	case d.oldName != d.newName:
+		out = append(out, Changed{Path: d.path.Parent().Join(d.oldName), What: KeyRenamed, To: d.path})
+	}
+	for _, p := range d.props {
+		c := Changed{Path: d.path, What: PropertySet, ID: p.id, Old: shown(p.old), New: shown(p.new)}
+		if p.new == nil {
+			c.What = PropertyUnset
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func shown(p *Property) *Property {
+	if p == nil {
+		return nil
+	}
+	out := p.redacted()
+	return &out
+}
+
+// Compare lists what leads from one state to another, without secure values
+// and without what is volatile.
+func Compare(from, to Snapshot) []Changed {
+	var a, b *node
+	if from.img != nil {
+		a = from.img.root
+	}
+	if to.img != nil {
+		b = to.img.root
+	}
+	var out []Changed
+	for _, d := range diff(a, b) {
+		out = d.lines(out)
+	}
+	return out
+}
+
+// Log lists the newest n revisions that changed something at or below p, the
+// newest first, with those changes; n 0 is all there are. With p the root,
+// revisions that changed nothing but the history are in it, too.
+func (s *Store) Log(ctx context.Context, p Path, n int) ([]Record, error) {
+	var out []Record
+	first := Rev(s.first.Load())
+	for rev := s.Snapshot().Rev(); rev >= first && rev > 0 && (n == 0 || len(out) < n); rev-- {
+		h, err := s.entry(ctx, rev)
+		if kindOf(err) == NotFound && rev < Rev(s.first.Load()) {
+			break // compacted meanwhile
+		}
+		if err != nil {
+			return out, err
+		}
+		if r := h.below(p); len(r.Changes) > 0 || p == Root {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+// Record tells who made revision rev, when, from where and why, and what it
+// changed: with the Rev of a Property, where its value comes from. The error
+// is NotFound when the history does not reach back so far.
+func (s *Store) Record(ctx context.Context, rev Rev) (Record, error) {
+	h, err := s.entry(ctx, rev)
+	if err != nil {
+		return Record{}, err
+	}
+	return h.below(Root), nil
+}
+
+// Oldest is the earliest revision that At can go back to.
+func (s *Store) Oldest() Rev { return Rev(s.first.Load()) - 1 }
+
+// At gives the state at revision rev, without what is volatile. It costs the
+// more the longer ago that was. The error is NotFound when the history does
+// not reach back so far.
+func (s *Store) At(ctx context.Context, rev Rev) (Snapshot, error) {
+	now := s.Snapshot()
+	img := *now.img
+	img.vol = nil
+	if rev > img.rev {
+		_, err := s.entry(ctx, rev)
+		return Snapshot{}, err
+	}
+	for img.rev > rev {
+		h, err := s.entry(ctx, img.rev)
+		if err != nil {
+			return Snapshot{}, err
+		}
+		img.root = undo(img.root, h.deltas)
+		img.rev--
+	}
+	if rev < now.Rev() {
+		img.time = time.Time{}
+		if h, err := s.entry(ctx, rev); err == nil {
+			img.time = h.Time
+		} else if kindOf(err) != NotFound {
+			return Snapshot{}, err
+		}
+	}
+	return Snapshot{&img}, nil
+}
+
+// Diff lists what leads from one revision to another; 0 is the empty tree.
+func (s *Store) Diff(ctx context.Context, from, to Rev) ([]Changed, error) {
+	a, err := s.At(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	b, err := s.At(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	return Compare(a, b), nil
+}

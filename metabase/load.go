@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"time"
+
+	"restante/internal/kv"
+)
+
+// What the ordered map holds, by the first octet of its keys.
+const (
+	nodeKeys    = 'k' // then each name of the path, folded, after a zero: the key's own data
+	metaKey     = 'm' // the revision and the machine key's proof
+	recordKeys  = 'r' // then revision and part: the history
+	confirmKeys = 'c' // then the revision: what waits to be confirmed, until when
+)
+
+// nodeKey is where the key at p is kept. The zero, which no name holds, sorts
+// first: below each key come its children, before its siblings.
+func nodeKey(p Path) []byte {
+	b := []byte{nodeKeys}
+	for name := range p.Elements() {
+		b = append(append(b, 0), fold(name)...)
+	}
+	return b
+}
+
+func revKey(kind byte, rev Rev) []byte {
+	return binary.BigEndian.AppendUint64([]byte{kind}, uint64(rev))
+}
+
+// load reads the newest image, and where the history begins.
+func (s *Store) load(ctx context.Context) (*image, error) {
+	raw, ok, err := s.db.Get([]byte{metaKey})
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return s.empty(ctx)
+	}
+	m, err := decodeMeta(raw)
+	if err != nil {
+		return nil, fmt.Errorf("the record of the revision: %w", err)
+	}
+	if !s.key.fits(m.proof) {
+		return nil, because(Invalid, "the machine key is not the one that this store was made with")
+	}
+	s.proof = m.proof
+	root, err := s.loadTree(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.loadFirst(ctx, m.rev); err != nil {
+		return nil, err
+	}
+	return &image{root: root, rev: m.rev, time: m.time, admins: s.opts.Admins}, nil
+}
+
+// empty starts a store in a map that holds nothing.
+func (s *Store) empty(ctx context.Context) (*image, error) {
+	for pair, err := range s.db.Scan(ctx, nil) {
+		if err != nil {
+			return nil, err
+		}
+		return nil, because(Damaged, "the record of the revision is missing, but there is one of kind %q", pair.Key[:min(1, len(pair.Key))])
+	}
+	s.proof = s.key.prove()
+	img := &image{root: &node{modified: s.now().UnixNano()}, time: s.now(), admins: s.opts.Admins}
+	m := meta{0, img.time, s.proof}
+	s.first.Store(1)
+	return img, s.db.Commit(ctx,
+		kv.Put([]byte{metaKey}, m.encode()),
+		kv.Put(nodeKey(Root), s.key.appendNode(nil, img.root)))
+}
+
+// loadTree reads the keys, which come in the order of a walk, and builds each
+// when the last one below it has come.
+func (s *Store) loadTree(ctx context.Context) (*node, error) {
+	l := loader{key: s.key, classes: map[string]string{}}
+	for pair, err := range s.db.Scan(ctx, []byte{nodeKeys}) {
+		if err != nil {
+			return nil, err
+		}
+		if err := l.add(pair); err != nil {
+			return nil, err
+		}
+	}
+	if len(l.open) == 0 {
+		return nil, because(Damaged, "the root key is missing")
+	}
+	l.closeTo(0)
+	return l.root, nil
+}
+
+type loader struct {
+	key     MachineKey
+	classes map[string]string // one copy of each class's name
+	open    []opened          // the keys from the root to the one read last
+	root    *node
+}
+
+type opened struct {
+	key  []byte // where it is kept
+	node *node
+	kids []*node
+}
+
+func (l *loader) add(pair kv.Pair) error {
+	depth := bytes.Count(pair.Key, []byte{0})
+	bad := func(err error) error { return fmt.Errorf("key %s: %w", shownKey(pair.Key), err) }
+	if depth > len(l.open) || depth == 0 && len(pair.Key) != 1 {
+		return bad(because(Damaged, "the key above it is missing"))
+	}
+	l.closeTo(depth)
+	r := reader{rest: pair.Value, key: l.key}
+	n := r.node()
+	if err := r.end(); err != nil {
+		return bad(err)
+	}
+	if i := bytes.LastIndexByte(pair.Key, 0); depth > 0 {
+		if !bytes.Equal(pair.Key[:i], l.open[depth-1].key) {
+			return bad(because(Damaged, "the key above it is missing"))
+		}
+		if fold(n.name) != string(pair.Key[i+1:]) {
+			return bad(because(Damaged, "holds the name %q", n.name))
+		}
+	}
+	l.intern(n)
+	l.open = append(l.open, opened{key: bytes.Clone(pair.Key), node: n})
+	return nil
+}
+
+// intern lets keys of one class share its name.
+func (l *loader) intern(n *node) {
+	i, ok := find(n.props, KeyType)
+	if !ok {
+		return
+	}
+	class := n.props[i].Value.text
+	if known, ok := l.classes[class]; ok {
+		n.props[i].Value.text = known
+	} else {
+		l.classes[class] = class
+	}
+}
+
+// closeTo finishes the open keys but for the first depth.
+func (l *loader) closeTo(depth int) {
+	for len(l.open) > depth {
+		last := l.open[len(l.open)-1]
+		l.open = l.open[:len(l.open)-1]
+		last.node.kids = newKids(last.kids)
+		if len(l.open) == 0 {
+			l.root = last.node
+			return
+		}
+		above := &l.open[len(l.open)-1]
+		above.kids = append(above.kids, last.node)
+	}
+}
+
+// shownKey is a key of the map as a path.
+func shownKey(key []byte) string {
+	if len(key) < 2 {
+		return "/"
+	}
+	return fmt.Sprintf("%q", strings.ReplaceAll(string(key[1:]), "\x00", "/"))
+}
+
+// loadFirst finds the oldest revision in the history; one that was never
+// compacted begins with 1.
+func (s *Store) loadFirst(ctx context.Context, rev Rev) error {
+	s.first.Store(uint64(rev) + 1)
+	for pair, err := range s.db.Scan(ctx, []byte{recordKeys}) {
+		if err != nil {
+			return err
+		}
+		if len(pair.Key) != recordKeyLen {
+			return because(Damaged, "a record of the history has a key of %d octets", len(pair.Key))
+		}
+		s.first.Store(binary.BigEndian.Uint64(pair.Key[1:9]))
+		return nil
+	}
+	return nil
+}
+
+// loadConfirms reads what waits to be confirmed.
+func (s *Store) loadConfirms(ctx context.Context) (map[Rev]time.Time, error) {
+	out := map[Rev]time.Time{}
+	for pair, err := range s.db.Scan(ctx, []byte{confirmKeys}) {
+		if err != nil {
+			return nil, err
+		}
+		r := reader{rest: pair.Value}
+		at := time.Unix(0, r.time())
+		if r.end() != nil || len(pair.Key) != 9 {
+			return nil, because(Damaged, "a record of what waits to be confirmed does not read")
+		}
+		out[Rev(binary.BigEndian.Uint64(pair.Key[1:]))] = at
+	}
+	return out, nil
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+// A node is one key of an image. It never changes once it can be reached from
+// an image; a changed key is another node.
+type node struct {
+	name     string     // as spelled; "" of the root
+	props    []Property // sorted by ID
+	kids     *kids
+	modified int64 // Unix nanoseconds: own data or name, not the children's
+}
+
+func (n *node) get(id ID) (Property, bool) {
+	if i, ok := find(n.props, id); ok {
+		return n.props[i], true
+	}
+	return Property{}, false
+}
+
+func (n *node) class() string {
+	p, _ := n.get(KeyType)
+	return p.Value.Str()
+}
+
+// with gives n with p in the place of what had its ID.
+func (n *node) with(p Property, now int64) *node {
+	next := *n
+	i, ok := find(n.props, p.ID)
+	if ok {
+		next.props = replaced(n.props, i, p)
+	} else {
+		next.props = inserted(n.props, i, p)
+	}
+	next.modified = now
+	return &next
+}
+
+// without gives n without the property, which is there.
+func (n *node) without(id ID, now int64) *node {
+	next := *n
+	i, _ := find(n.props, id)
+	next.props = removed(n.props, i)
+	next.modified = now
+	return &next
+}
+
+func (n *node) withKids(k *kids) *node {
+	next := *n
+	next.kids = k
+	return &next
+}
+
+// lookup finds the node at p, or gives nil.
+func (n *node) lookup(p Path) *node {
+	rest := string(p)
+	for n != nil && len(rest) > 1 {
+		var name string
+		name, rest = cutName(rest[1:])
+		n = n.kids.get(name)
+	}
+	return n
+}
+
+// change gives the tree n with the node at p replaced by what f makes of it;
+// with nil from f the node is gone. A missing node is nil to f, and its parent
+// must be there. A tree in which nothing changed is n itself.
+func (n *node) change(p Path, f func(*node) *node) *node {
+	if p == Root {
+		return f(n)
+	}
+	name, rest := cutName(string(p[1:]))
+	old := n.kids.get(name)
+	var next *node
+	if rest == "" {
+		next = f(old)
+	} else if old != nil {
+		next = old.change(Path(rest), f)
+	}
+	switch {
+	case next == old:
+		return n
+	case next == nil:
+		return n.withKids(n.kids.without(name))
+	}
+	return n.withKids(n.kids.with(next))
+}
+
+// walk calls f for n, which stands at p, and all below it, parents first and
+// in the order of their names, until f gives false.
+func (n *node) walk(p Path, f func(Path, *node) bool) bool {
+	if !f(p, n) {
+		return false
+	}
+	for _, k := range n.kids.sorted() {
+		if !k.walk(p.Join(k.name), f) {
+			return false
+		}
+	}
+	return true
+}
+
+// spell gives p as its names are spelled in the tree n; "" when there is no
+// such key.
+func (n *node) spell(p Path) Path {
+	out := make([]byte, 0, len(p))
+	for name := range p.Elements() {
+		n = n.kids.get(name)
+		if n == nil {
+			return ""
+		}
+		out = append(append(out, '/'), n.name...)
+	}
+	if len(out) == 0 {
+		return Root
+	}
+	return Path(out)
+}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"iter"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A Path names one key of the tree in canonical form: rooted, no trailing
+// slash, no empty elements. The root is "/". Its case is kept, and compared
+// without. Build one with [ParsePath].
+type Path string
+
+// Root is the path of the tree's root.
+const Root Path = "/"
+
+// Limits of a path. A name's is that of IIS, 256 with its ending zero.
+const (
+	maxName = 255
+	maxPath = 4096
+)
+
+// ParsePath gives the canonical form of s. It must be rooted; a backslash is
+// taken for a slash, empty elements go. Each name has 1 to 255 octets of valid
+// UTF-8 without control characters. Errors are [Invalid].
+func ParsePath(s string) (Path, error) {
+	bad := func(why string) (Path, error) {
+		return "", &Error{Op: "path", Kind: Invalid, Err: because(Invalid, "%q: %s", clip(s), why)}
+	}
+	if s == "" || s[0] != '/' && s[0] != '\\' {
+		return bad("does not begin with a slash")
+	}
+	if len(s) > maxPath {
+		return bad("is longer than 4096 octets")
+	}
+	if !utf8.ValidString(s) {
+		return bad("is not valid UTF-8")
+	}
+	if strings.IndexFunc(s, unicode.IsControl) >= 0 {
+		return bad("has a control character")
+	}
+	if isCanonical(s) {
+		return Path(s), nil
+	}
+	var b strings.Builder
+	for name := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == '/' || r == '\\' }) {
+		if len(name) > maxName {
+			return bad("a name is longer than 255 octets")
+		}
+		b.WriteByte('/')
+		b.WriteString(name)
+	}
+	if b.Len() == 0 {
+		return Root, nil
+	}
+	return Path(b.String()), nil
+}
+
+// isCanonical says that s, which is rooted, needs no rewriting.
+func isCanonical(s string) bool {
+	if s == "/" {
+		return true
+	}
+	start := 1
+	for i := 0; i <= len(s); i++ {
+		if i == len(s) || s[i] == '/' {
+			if i > 0 && (i == start || i-start > maxName) {
+				return false
+			}
+			start = i + 1
+		} else if s[i] == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// clip keeps a message short where s comes from a stranger.
+func clip(s string) string {
+	if len(s) > 100 {
+		return s[:100] + "..."
+	}
+	return s
+}
+
+// check says whether p has the form that ParsePath gives.
+func (p Path) check() error {
+	q, err := ParsePath(string(p))
+	if err != nil {
+		return err
+	}
+	if p != q {
+		return because(Invalid, "%q is not in canonical form", clip(string(p)))
+	}
+	return nil
+}
+
+// Parent is the path without its last element; that of the root is the root.
+func (p Path) Parent() Path {
+	if i := strings.LastIndexByte(string(p), '/'); i > 0 {
+		return p[:i]
+	}
+	return Root
+}
+
+// Base is the last element, "" of the root.
+func (p Path) Base() string { return string(p[strings.LastIndexByte(string(p), '/')+1:]) }
+
+// Join appends elem, which may be several elements parted by slashes.
+func (p Path) Join(elem string) Path {
+	if elem == "" {
+		return p
+	}
+	if p == Root {
+		return Path("/" + elem)
+	}
+	return Path(string(p) + "/" + elem)
+}
+
+// Equal compares without case.
+func (p Path) Equal(q Path) bool { return p == q || strings.EqualFold(string(p), string(q)) }
+
+// Within says that p is q or below it, ignoring case.
+func (p Path) Within(q Path) bool {
+	if q == Root {
+		return true
+	}
+	// Names that are equal without case may differ in octets: step by element.
+	rest, under := string(p), string(q)
+	for under != "" {
+		var a, b string
+		if rest == "" {
+			return false
+		}
+		a, rest = cutName(rest[1:])
+		b, under = cutName(under[1:])
+		if !equalFold(a, b) {
+			return false
+		}
+	}
+	return true
+}
+
+// cutName parts "a/b/c" into "a" and "/b/c".
+func cutName(s string) (name, rest string) {
+	if i := strings.IndexByte(s, '/'); i >= 0 {
+		return s[:i], s[i:]
+	}
+	return s, ""
+}
+
+// Elements yields the names from the top down; none for the root.
+func (p Path) Elements() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		rest := strings.TrimPrefix(string(p), "/")
+		for rest != "" {
+			name, tail := cutName(rest)
+			if !yield(name) {
+				return
+			}
+			rest = strings.TrimPrefix(tail, "/")
+		}
+	}
+}
+
+// parents yields p and then every key above it, up to the root.
+func (p Path) parents() iter.Seq[Path] {
+	return func(yield func(Path) bool) {
+		for {
+			if !yield(p) || p == Root {
+				return
+			}
+			p = p.Parent()
+		}
+	}
+}

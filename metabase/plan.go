@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// A request is a batch on its way in, with what only the store itself may ask
+// for.
+type request struct {
+	batch   Batch
+	reverts Rev      // the revision that this one takes back
+	settled Rev      // the revision that need not be confirmed any longer
+	always  bool     // make a revision even if nothing changes
+	kept    []string // what could not be taken back, for the history
+
+	// prepare gives the ops as of the state that they will be applied to; nil:
+	// those of the batch.
+	prepare func(old *image, r *request) ([]Op, error)
+}
+
+// A plan is a request that has been thought through.
+type plan struct {
+	change Change
+	edit   *edit
+	deltas []keyDelta
+	next   *image
+}
+
+// empty says that the plan needs no revision.
+func (p *plan) empty(r *request) bool {
+	if r.always || p.edit.touched && len(p.deltas) > 0 {
+		return false
+	}
+	for _, d := range p.deltas {
+		if d.added || d.removed || d.oldName != d.newName || len(d.props) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// plan thinks r through as of old, and changes nothing. The plan comes beside
+// the error when it is the checks that refuse.
+func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error) {
+	b := &r.batch
+	if b.IfRev != 0 && b.IfRev != old.rev {
+		return nil, &Error{Op: "apply", Kind: Conflict, Err: fmt.Errorf("the store is at revision %d, no longer at %d", old.rev, b.IfRev)}
+	}
+	if r.prepare != nil {
+		ops, err := r.prepare(old, r)
+		if err != nil {
+			return nil, err
+		}
+		b.Ops = ops
+	}
+	now := s.now()
+	before := *old
+	before.vol = s.cur.Load().vol
+	e := &edit{old: &before, root: old.root, vol: before.vol, rev: old.rev + 1, now: now.UnixNano(), acts: s.opts.Acts}
+	n := newNeeds(Snapshot{&before}, b)
+	for _, op := range b.Ops {
+		missing := len(n.missing)
+		op.needs(n)
+		if len(n.missing) == missing {
+			op.apply(e)
+		}
+	}
+	p := &plan{edit: e, deltas: diff(old.root, e.root)}
+	n.deltas(p.deltas)
+	if len(n.missing) > 0 {
+		// Nothing else is told: it might say what the caller may not see.
+		for i := range n.missing {
+			n.missing[i].Actor, n.missing[i].Origin = b.Actor, b.Origin
+		}
+		s.audit(ctx, n.missing...)
+		return nil, &Refused{distinct(n.refusals)}
+	}
+	p.next = &image{root: e.root, rev: e.rev, time: now, vol: before.vol, admins: old.admins}
+	p.change = s.changeOf(p, &before, b)
+	problems := append(e.problems, checkLocks(e.root, p.deltas)...)
+	problems = append(problems, checkLists(p.deltas)...)
+	for _, check := range s.opts.Checks {
+		problems = append(problems, check(p.change)...)
+	}
+	if len(problems) > 0 {
+		return p, &Refused{problems}
+	}
+	return p, nil
+}
+
+// changeOf is the plan as the checks see it.
+func (s *Store) changeOf(p *plan, before *image, b *Batch) Change {
+	seen := *p.next
+	seen.vol = p.edit.vol
+	c := Change{Old: Snapshot{before}, Batch: b}
+	for _, d := range p.deltas {
+		c.Touched = append(c.Touched, d.path)
+	}
+	for _, set := range p.edit.acting {
+		seen.vol = seen.vol.with(set.Path, set.Property)
+		c.Touched = append(c.Touched, set.Path)
+	}
+	for _, set := range p.edit.volSets {
+		c.Touched = append(c.Touched, set.Path)
+	}
+	for _, unset := range p.edit.volUnset {
+		c.Touched = append(c.Touched, unset.Path)
+	}
+	c.New = Snapshot{&seen}
+	return c
+}
+
+// checkLists refuses an access list that would let nobody in by mistake.
+func checkLists(list []keyDelta) (out []Problem) {
+	for _, d := range list {
+		for _, p := range d.props {
+			if p.id != AdminACL || p.new == nil {
+				continue
+			}
+			if _, err := ParseACL(p.new.Value); err != nil {
+				out = append(out, Problem{Path: d.path, ID: AdminACL, Property: "AdminACL", Err: err})
+			}
+		}
+	}
+	return out
+}
+
+// distinct drops problems that were told before.
+func distinct(list []Problem) (out []Problem) {
+	told := map[string]bool{}
+	for _, p := range list {
+		if text := p.Error(); !told[text] {
+			told[text] = true
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// deadline is when the batch must be confirmed; zero where it need not.
+func (r *request) deadline(now time.Time) time.Time {
+	if r.batch.Confirm <= 0 {
+		return time.Time{}
+	}
+	return now.Add(r.batch.Confirm)
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"context"
+	"time"
+
+	"restante/internal/kv"
+)
+
+// Retention says how much history to keep: the newest Count revisions, and of
+// those none older than Age. 0 sets no limit. What waits to be confirmed is
+// always kept.
+type Retention struct {
+	Count int
+	Age   time.Duration
+}
+
+// defaultCount holds where nobody says.
+const defaultCount = 10_000
+
+// dropAtOnce bounds one commit of the compaction, so that writers wait for
+// little of it.
+const dropAtOnce = 200
+
+// compact drops the history that need not be kept. Writers go on meanwhile.
+func (s *Store) compact(ctx context.Context) error {
+	keep := Retention{Count: defaultCount}
+	if s.opts.Keep != nil {
+		keep = s.opts.Keep(s.Snapshot())
+	}
+	end := s.Snapshot().Rev() + 1 // the oldest to be kept
+	if keep.Count > 0 && end > Rev(keep.Count) {
+		end -= Rev(keep.Count)
+	} else {
+		end = 1
+	}
+	for rev := Rev(s.first.Load()); rev < end; {
+		next, err := s.drop(ctx, rev, end)
+		if err != nil {
+			return err
+		}
+		if next == rev {
+			break
+		}
+		rev = next
+	}
+	if keep.Age > 0 {
+		return s.dropOlder(ctx, s.now().Add(-keep.Age))
+	}
+	return nil
+}
+
+// dropOlder drops the revisions made before t.
+func (s *Store) dropOlder(ctx context.Context, t time.Time) error {
+	for rev := Rev(s.first.Load()); rev <= s.Snapshot().Rev(); {
+		h, err := s.entry(ctx, rev)
+		if err != nil {
+			return err
+		}
+		if !h.Time.Before(t) {
+			return nil
+		}
+		next, err := s.drop(ctx, rev, rev+1)
+		if err != nil || next == rev {
+			return err
+		}
+		rev = next
+	}
+	return nil
+}
+
+// drop removes revisions from rev, which is the oldest, up to end or to the
+// first that waits to be confirmed, and gives the oldest that is left.
+func (s *Store) drop(ctx context.Context, rev, end Rev) (Rev, error) {
+	end = min(end, rev+dropAtOnce)
+	for _, p := range s.Pending() {
+		end = min(end, max(p.Rev, rev))
+	}
+	var ops []kv.Op
+	for r := rev; r < end; r++ {
+		for pair, err := range s.db.Scan(ctx, revKey(recordKeys, r)) {
+			if err != nil {
+				return rev, err
+			}
+			ops = append(ops, kv.Del(append([]byte(nil), pair.Key...)))
+		}
+	}
+	if len(ops) == 0 {
+		return end, nil
+	}
+	// Whoever reads below it from now on is told so, not that it is damaged.
+	s.first.Store(uint64(end))
+	if err := s.db.Commit(ctx, ops...); err != nil {
+		s.first.Store(uint64(rev))
+		return rev, err
+	}
+	return end, nil
+}

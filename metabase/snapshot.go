@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"cmp"
+	"hash/fnv"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Rev numbers the states of a store: 0 is the empty one, and each commit
+// adds one. It is IIS's system change number.
+type Rev uint64
+
+// An image is one state of the whole tree. It never changes.
+type image struct {
+	root   *node
+	rev    Rev
+	time   time.Time
+	vol    *volatiles
+	admins []Principal
+}
+
+// A Snapshot is one state of the tree. It never changes, costs nothing to keep
+// but the memory of what has changed since, and may be read from anywhere
+// without a lock. The zero Snapshot has no keys.
+type Snapshot struct{ img *image }
+
+// A Key is what there is to say of a key beside its properties.
+type Key struct {
+	Path     Path // as spelled in the tree
+	Class    string
+	Modified time.Time // when its own data changed; a child's does not count
+	Children int
+}
+
+// A Located is a property with the key that it comes from.
+type Located struct {
+	Property
+	From Path
+}
+
+// Rev is the revision of the state.
+func (s Snapshot) Rev() Rev {
+	if s.img == nil {
+		return 0
+	}
+	return s.img.rev
+}
+
+// Time is when that revision was made.
+func (s Snapshot) Time() time.Time {
+	if s.img == nil {
+		return time.Time{}
+	}
+	return s.img.time
+}
+
+func (s Snapshot) node(p Path) *node {
+	if s.img == nil {
+		return nil
+	}
+	return s.img.root.lookup(p)
+}
+
+// Has says whether there is a key at p.
+func (s Snapshot) Has(p Path) bool { return s.node(p) != nil }
+
+// Key describes the key at p; ok is false when there is none.
+func (s Snapshot) Key(p Path) (k Key, ok bool) {
+	n := s.node(p)
+	if n == nil {
+		return Key{}, false
+	}
+	return Key{s.img.root.spell(p), n.class(), time.Unix(0, n.modified).UTC(), n.kids.len()}, true
+}
+
+// Class is the class of the key at p, "" where it has none or there is no key.
+// It allocates nothing.
+func (s Snapshot) Class(p Path) string {
+	if n := s.node(p); n != nil {
+		return n.class()
+	}
+	return ""
+}
+
+// Children yields the names of p's children: numbers first and by value, then
+// the rest without case.
+func (s Snapshot) Children(p Path) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		n := s.node(p)
+		if n == nil {
+			return
+		}
+		for _, k := range n.kids.sorted() {
+			if !yield(k.name) {
+				return
+			}
+		}
+	}
+}
+
+// Names yields the names of p's children in no order, and sooner than
+// Children does where there are many.
+func (s Snapshot) Names(p Path) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if n := s.node(p); n != nil {
+			n.kids.each(func(k *node) bool { return yield(k.name) })
+		}
+	}
+}
+
+// Walk yields p as spelled in the tree and all keys below it, parents first.
+func (s Snapshot) Walk(p Path) iter.Seq[Path] {
+	return func(yield func(Path) bool) {
+		if n := s.node(p); n != nil {
+			n.walk(s.img.root.spell(p), func(q Path, _ *node) bool { return yield(q) })
+		}
+	}
+}
+
+// Stored finds the property that is stored at p itself.
+func (s Snapshot) Stored(p Path, id ID) (Property, bool) {
+	n := s.node(p)
+	if n == nil {
+		return Property{}, false
+	}
+	if v, ok := s.img.vol.get(p, id); ok {
+		return v, true
+	}
+	return n.get(id)
+}
+
+// Effective finds the property as it holds for p: the one stored there,
+// whatever its attributes; else the nearest one above, provided that it was
+// stored with Inherit. A nearest one that was not hides those farther up, and
+// KeyType is never inherited. The Path, spelled as in p, says which key has
+// it. The key p must exist. Nothing is allocated.
+func (s Snapshot) Effective(p Path, id ID) (Property, Path, bool) {
+	return s.effective(p, id, false)
+}
+
+// EffectivePartial is Effective for a key that need not exist: it takes the
+// deepest key on the way to p that does. IIS calls that PARTIAL_PATH.
+func (s Snapshot) EffectivePartial(p Path, id ID) (Property, Path, bool) {
+	return s.effective(p, id, true)
+}
+
+func (s Snapshot) effective(p Path, id ID, partial bool) (Property, Path, bool) {
+	if s.img == nil {
+		return Property{}, "", false
+	}
+	vol := s.img.vol.holding(id)
+	var found *Property
+	at, end := 0, 0 // p[:at] is where found stands, p[:end] the key looked at
+	for n := s.img.root; n != nil; {
+		if i, ok := find(n.props, id); ok {
+			found, at = &n.props[i], end
+		}
+		if vol != nil {
+			if v := vol.find(upTo(p, end), id); v != nil {
+				found, at = v, end
+			}
+		}
+		if end == len(p) || p == Root {
+			return inherit(found, p, at, end)
+		}
+		next := end + 1
+		if i := strings.IndexByte(string(p[next:]), '/'); i >= 0 {
+			next += i
+		} else {
+			next = len(p)
+		}
+		child := n.kids.get(string(p[end+1 : next]))
+		if child == nil && partial {
+			return inherit(found, p, at, end)
+		}
+		n, end = child, next
+	}
+	return Property{}, "", false
+}
+
+// inherit decides whether what was found at p[:at] holds for p[:end].
+func inherit(found *Property, p Path, at, end int) (Property, Path, bool) {
+	if found == nil || at != end && (found.Attr&Inherit == 0 || found.ID == KeyType) {
+		return Property{}, "", false
+	}
+	return *found, upTo(p, at), true
+}
+
+// upTo is p[:end], which is empty for the root.
+func upTo(p Path, end int) Path {
+	if end == 0 {
+		return Root
+	}
+	return p[:end]
+}
+
+// Properties lists what is stored at p itself, by ID.
+func (s Snapshot) Properties(p Path) []Property {
+	n := s.node(p)
+	if n == nil {
+		return nil
+	}
+	out := slices.Clone(n.props)
+	for _, v := range s.img.vol.at(p) {
+		if i, ok := find(out, v.ID); ok {
+			out[i] = v
+		} else {
+			out = slices.Insert(out, i, v)
+		}
+	}
+	return out
+}
+
+// AllProperties lists what holds for p by ID, stored there or inherited; From
+// is spelled as in the tree, and what is inherited has the bit IsInherited.
+func (s Snapshot) AllProperties(p Path) []Located {
+	if !s.Has(p) {
+		return nil
+	}
+	all := map[ID]Located{}
+	own := true
+	for q := range p.parents() {
+		from := s.img.root.spell(q)
+		for _, prop := range s.Properties(q) {
+			if _, nearer := all[prop.ID]; nearer {
+				continue
+			}
+			if !own {
+				prop.Attr |= IsInherited
+			}
+			all[prop.ID] = Located{prop, from}
+		}
+		own = false
+	}
+	out := make([]Located, 0, len(all))
+	for _, l := range all {
+		if l.Attr&IsInherited == 0 || l.Attr&Inherit != 0 && l.ID != KeyType {
+			out = append(out, l)
+		}
+	}
+	slices.SortFunc(out, func(a, b Located) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// DataPaths lists the keys at and below p that store the property themselves,
+// in the order of Walk.
+func (s Snapshot) DataPaths(p Path, id ID) []Path {
+	n := s.node(p)
+	if n == nil {
+		return nil
+	}
+	var out []Path
+	n.walk(s.img.root.spell(p), func(q Path, n *node) bool {
+		_, ok := n.get(id)
+		if !ok {
+			_, ok = s.img.vol.get(q, id)
+		}
+		if ok {
+			out = append(out, q)
+		}
+		return true
+	})
+	return out
+}
+
+// DataSet is a number for all that holds for p: keys with the same number have
+// the same data, stored or inherited. It is 0 where there is no key.
+func (s Snapshot) DataSet(p Path) uint64 {
+	if !s.Has(p) {
+		return 0
+	}
+	h := fnv.New64a()
+	for _, l := range s.AllProperties(p) {
+		l.Property.Attr &^= IsInherited
+		l.Property.Rev = 0
+		h.Write(appendProperty(nil, l.Property))
+	}
+	return h.Sum64() | 1
+}

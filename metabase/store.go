@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"restante/internal/kv"
+)
+
+// Options adjusts Open. The zero value keeps everything that can be kept and
+// checks nothing but the tree's own rules.
+type Options struct {
+	Checks []Check                        // asked for each commit, all of them
+	Acts   map[ID]Act                     // what acts after the commit and is not stored
+	Admins []Principal                    // who may do everything; nil: root and the owner of the process
+	Keep   func(Snapshot) Retention       // how much history to keep; nil: 10,000 revisions
+	Audit  func(context.Context, Refusal) // told of each refused right; nil: nobody
+	Log    *slog.Logger                   // what goes wrong in the background; nil: nowhere
+	Now    func() time.Time               // nil: time.Now
+}
+
+// A Check looks at the next state before it is kept and lists what is wrong
+// with it. It must not wait for the store, and must be quick: other writers
+// wait for it.
+type Check func(c Change) []Problem
+
+// An Act does what a set of a property asks for, such as ServerCommand: the
+// property is not stored. It is called after the batch is on stable storage,
+// in the order of the ops, and its error reaches the caller of Apply, beside
+// the revision.
+type Act func(ctx context.Context, p Path, v Value) error
+
+// A Change is what a batch makes of the tree.
+type Change struct {
+	Old, New Snapshot // New also shows what is volatile or acts
+	Touched  []Path   // keys whose own data, name or existence differ, parents first
+	Batch    *Batch
+}
+
+// Diff lists what differs, without secure values.
+func (c Change) Diff() []Changed { return Compare(c.Old, c.New) }
+
+// A Store keeps the tree: the newest image in memory, and its durable copy
+// with the history in an ordered map. All methods may be called from anywhere
+// at any time.
+type Store struct {
+	db    kv.DB
+	key   MachineKey
+	opts  Options
+	proof []byte // of the machine key, as in the meta record
+	now   func() time.Time
+
+	cur     atomic.Pointer[image] // what is durable, with what is volatile
+	first   atomic.Uint64         // the oldest revision in the history
+	watches watches
+	line    line
+	keeper  keeper
+}
+
+// Open loads the tree from db, which the store has for itself until Close and
+// which its caller closes after that. An empty db is a tree of one key, the
+// root, at revision 0. A batch whose time to be confirmed has passed is taken
+// back before Open returns. The error is Invalid when key is not the one that
+// db was made with, Damaged when a record does not read.
+func Open(ctx context.Context, db kv.DB, key MachineKey, opts Options) (*Store, error) {
+	if key.aead == nil {
+		return nil, &Error{Op: "open", Kind: Invalid, Err: errors.New("no machine key was given")}
+	}
+	s := &Store{db: db, key: key, opts: opts, now: opts.Now}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.opts.Admins == nil {
+		s.opts.Admins = ownAdministrators()
+	}
+	if s.opts.Log == nil {
+		s.opts.Log = slog.New(slog.DiscardHandler)
+	}
+	img, err := s.load(ctx)
+	if err != nil {
+		return nil, &Error{Op: "open", Err: err}
+	}
+	s.cur.Store(img)
+	s.line.start(s, img)
+	if err := s.keeper.start(ctx, s); err != nil {
+		s.line.stop()
+		return nil, &Error{Op: "open", Err: err}
+	}
+	return s, nil
+}
+
+// Snapshot is the newest state that is durable.
+func (s *Store) Snapshot() Snapshot { return Snapshot{s.cur.Load()} }
+
+// Close waits for the commits under way; later ones are refused as Closed. The
+// snapshots stay good. Closing twice is harmless. A batch that waits to be
+// confirmed goes on waiting, and is taken back when the store is opened next.
+func (s *Store) Close() error {
+	s.keeper.stop()
+	s.line.stop()
+	return nil
+}
+
+// Apply makes the batch true and returns the revision that it made, once that
+// is on stable storage. A batch that changes nothing makes no revision and
+// returns the present one. Every problem there is comes back in one *Refused;
+// when the store is not at IfRev the error is Conflict. After an error nothing
+// of the batch has happened, but for that of an Act: see there.
+//
+// Batches that wait at the same time are checked one after the other, each
+// against what those before it made, and share one write to the disk; when
+// that fails, all of them have failed. Ctx is looked at before the batch takes
+// its place among them; from there Apply waits for the disk.
+func (s *Store) Apply(ctx context.Context, b Batch) (Rev, error) {
+	return s.apply(ctx, &request{batch: b})
+}
+
+func (s *Store) apply(ctx context.Context, r *request) (Rev, error) {
+	t, err := s.enter(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+	if err := <-t.done; err != nil {
+		return 0, &Error{Op: "commit", Kind: kindOf(err), Err: err}
+	}
+	var failed []error
+	for _, a := range t.acting {
+		if err := s.opts.Acts[a.Property.ID](ctx, a.Path, a.Property.Value); err != nil {
+			failed = append(failed, Problem{Path: a.Path, ID: a.Property.ID, Err: err})
+		}
+	}
+	return t.rev, errors.Join(failed...)
+}
+
+// Try checks the batch as Apply would and keeps nothing of it. Where it would
+// be refused, Try returns what it would have changed as well.
+func (s *Store) Try(ctx context.Context, b Batch) (Change, error) {
+	s.line.mu.Lock()
+	defer s.line.mu.Unlock()
+	p, err := s.plan(ctx, s.line.tip, &request{batch: b})
+	if p == nil {
+		return Change{}, err
+	}
+	return p.change, err
+}
+
+// SetVolatile puts properties of a key into memory only: there is no revision
+// and no history, watches are told. With a zero Value the property is dropped.
+func (s *Store) SetVolatile(p Path, props ...Property) error {
+	bad := func(id ID, err error) error {
+		return &Refused{[]Problem{{Path: p, ID: id, Err: err}}}
+	}
+	for i, prop := range props {
+		props[i].Attr |= Volatile
+		if prop.Value.IsZero() {
+			continue
+		}
+		if err := props[i].check(); err != nil {
+			return bad(prop.ID, err)
+		}
+	}
+	err := s.publish(func(img *image) error {
+		if img.root.lookup(p) == nil {
+			return bad(0, NotFound)
+		}
+		for _, prop := range props {
+			if prop.Value.IsZero() {
+				img.vol = img.vol.without(p, prop.ID)
+			} else {
+				img.vol = img.vol.with(p, prop)
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		s.watches.tell([]Path{p})
+	}
+	return err
+}
+
+// publish replaces the newest image by a copy that f has changed, unless f
+// returns an error.
+func (s *Store) publish(f func(*image) error) error {
+	s.line.publishing.Lock()
+	defer s.line.publishing.Unlock()
+	next := *s.cur.Load()
+	if err := f(&next); err != nil {
+		return err
+	}
+	s.cur.Store(&next)
+	return nil
+}
+
+// Allow says whether somebody who is all of who has the right at p: nil, or an
+// Error of kind Denied, of which Options.Audit is told. It is for whoever
+// answers questions; Apply asks by itself.
+func (s *Store) Allow(ctx context.Context, who []Principal, from Origin, p Path, r Right) error {
+	if s.Snapshot().Allows(who, p, r) {
+		return nil
+	}
+	var actor Principal
+	if len(who) > 0 {
+		actor = who[0]
+	}
+	s.audit(ctx, Refusal{Actor: actor, Origin: from, Path: p, Need: r})
+	return &Error{Op: r.String(), Path: p, Kind: Denied}
+}
+
+func (s *Store) audit(ctx context.Context, list ...Refusal) {
+	if s.opts.Audit == nil {
+		return
+	}
+	for _, r := range list {
+		r.Time = s.now()
+		s.opts.Audit(ctx, r)
+	}
+}
+
+// A wait group and a way to end what it waits for: who has one owns goroutines.
+type crew struct {
+	once sync.Once
+	quit chan struct{}
+	wg   sync.WaitGroup
+}
+
+func (c *crew) start(run ...func()) {
+	c.quit = make(chan struct{})
+	for _, f := range run {
+		c.wg.Go(f)
+	}
+}
+
+func (c *crew) stop() {
+	if c.quit == nil {
+		return
+	}
+	c.once.Do(func() { close(c.quit) })
+	c.wg.Wait()
+}
