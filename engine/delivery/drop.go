@@ -43,7 +43,7 @@ func (d *Delivery) drop(ctx context.Context, dir string, b *transfer.Batch) erro
 		}
 		out := make([]mail.Outcome, len(it.To))
 		for i, rcpt := range it.To {
-			out[i] = mail.Outcome{To: rcpt.Address, Status: status, Reply: reply}
+			out[i] = mail.Outcome{To: rcpt.Address, Status: status, Reply: reply, NoDSN: status == mail.Delivered}
 		}
 		return out
 	})

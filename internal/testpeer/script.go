@@ -17,6 +17,14 @@ import (
 // "HANGUP" closes the connection, "" says nothing.
 type Step struct{ Want, Say string }
 
+// Steps makes a script of pairs of Want and Say.
+func Steps(pairs ...string) (out []Step) {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		out = append(out, Step{Want: pairs[i], Say: pairs[i+1]})
+	}
+	return out
+}
+
 // A Host follows scripts.
 type Host struct {
 	Addr string // host:port

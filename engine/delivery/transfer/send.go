@@ -129,6 +129,7 @@ func transaction(ctx context.Context, c Client, host string, env mail.Envelope, 
 		Ret: env.Ret, EnvID: env.EnvID, Body: body,
 	})
 	replies = append(replies, make([]mail.Reply, max(0, len(to)-len(replies)))...)
+	noDSN := !c.Supports("DSN")
 	some := false
 	for _, r := range replies {
 		some = some || r.Positive()
@@ -143,7 +144,9 @@ func transaction(ctx context.Context, c Client, host string, env mail.Envelope, 
 		case r.Code == 0, some && overLimit(r):
 			rest = append(rest, rcpt)
 		default:
-			outcomes = append(outcomes, mail.OutcomeOf(rcpt.Address, r, host))
+			o := mail.OutcomeOf(rcpt.Address, r, host)
+			o.NoDSN = noDSN && o.Status == mail.Delivered
+			outcomes = append(outcomes, o)
 		}
 	}
 	if err == nil && len(rest) == len(to) {

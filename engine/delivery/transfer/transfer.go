@@ -44,4 +44,5 @@ type Lease interface {
 // A Client is a conversation in which the greetings are done: *wire.Client.
 type Client interface {
 	Send(ctx context.Context, m wire.Outgoing) ([]mail.Reply, error)
+	Supports(ext string) bool
 }

@@ -115,7 +115,10 @@ func message(n int, body string, to ...string) Item {
 type peer struct {
 	sent   []string // body and recipients of each transaction
 	answer func(n int, m wire.Outgoing) ([]mail.Reply, error)
+	dsn    bool
 }
+
+func (p *peer) Supports(ext string) bool { return p.dsn && ext == "DSN" }
 
 func (p *peer) Send(_ context.Context, m wire.Outgoing) ([]mail.Reply, error) {
 	body, err := io.ReadAll(m.Body)
@@ -429,6 +432,16 @@ func TestOutgoingCarriesTheEnvelope(t *testing.T) {
 	}}, "mx.test", 0)
 	if got.From != it.Env.From || got.Size != 1 || !got.Body8Bit || got.Ret != "HDRS" || got.EnvID != "QQ314159" || got.To[0] != it.To[0] {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestPeerThatMakesNoReportsIsTold(t *testing.T) {
+	for _, dsn := range []bool{true, false} {
+		l := newLease(message(1, "x", "a", "b"))
+		NewBatch(l).Send(t.Context(), &peer{dsn: dsn, answer: say(taken, unknown)}, "mx.test", 0)
+		if o := l.settled[msgID(1)]; o[0].NoDSN == dsn || o[1].NoDSN {
+			t.Errorf("DSN %v: %+v", dsn, o)
+		}
 	}
 }
 

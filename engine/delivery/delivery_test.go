@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package delivery
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-sasl"
+
+	"restante/engine/delivery/transfer"
+	"restante/engine/mail"
+	"restante/engine/resolver"
+	"restante/internal/deptest"
+	"restante/internal/testpeer"
+)
+
+// names is what DNS says: for each name its hosts in order, or an error.
+type names map[string][]resolver.Host
+
+func (n names) Hosts(_ context.Context, d mail.Domain, _ resolver.Query) ([]resolver.Host, error) {
+	hosts, ok := n[string(d)]
+	if !ok {
+		return nil, &resolver.Error{Name: string(d), Kind: resolver.NotFound}
+	}
+	if len(hosts) == 0 {
+		return nil, &resolver.Error{Name: string(d), Kind: resolver.NullMX}
+	}
+	if hosts[0].Addrs == nil {
+		return nil, &resolver.Error{Name: string(d), Kind: resolver.Temporary}
+	}
+	return hosts, nil
+}
+
+func (n names) Addresses(ctx context.Context, name string, q resolver.Query) ([]resolver.Host, error) {
+	return n.Hosts(ctx, mail.Domain(name), q)
+}
+
+// lines leads the addresses of test hosts, 192.0.2.n, to real ones on
+// loopback; whatever is not in it refuses the connection.
+type lines map[string]string
+
+func (l lines) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	host, _, _ := net.SplitHostPort(addr)
+	to, ok := l[host]
+	if !ok {
+		return nil, errors.New("connection refused")
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, to)
+}
+
+func host(n int) resolver.Host {
+	return resolver.Host{
+		Name:  "mx" + strconv.Itoa(n) + ".test",
+		Addrs: []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, byte(n)})},
+	}
+}
+
+var toTwo = names{"to.test": {host(1), host(2)}}
+
+// attempt makes one over hosts 192.0.2.1 and 192.0.2.2.
+func attempt(t *testing.T, route Route, res Resolver, hosts lines, l transfer.Lease) {
+	t.Helper()
+	route.Talk.Hello = "hub.test"
+	New(fixed(route), res, Options{Dialer: hosts}).Attempt(t.Context(), "to.test", l)
+}
+
+func check(t *testing.T, l *lease, n int, outcomes, reply string) {
+	t.Helper()
+	if got := l.outcomes(n); got != outcomes || !strings.HasPrefix(l.reply(n).String(), reply) {
+		t.Errorf("message %d: settled %q with %q, want %q with %q", n, got, l.reply(n), outcomes, reply)
+	}
+}
+
+// script is a conversation after the greetings.
+func script(pairs ...string) []testpeer.Step {
+	return testpeer.Steps(append([]string{"", "220 mx.test", "EHLO hub.test", "250 mx.test"}, pairs...)...)
+}
+
+func TestManyMessagesRideOneConversationOctetForOctet(t *testing.T) {
+	mx := testpeer.NewMX(t, testpeer.MXOptions{})
+	bodies := []string{"a\r\n", ".\r\n..\r\n.x\r\n", "", "TURN\r\n", "\xff\x00 8 bit\r\n", strings.Repeat("0123456789abcd\r\n", 100_000)}
+	l := newLease()
+	for i, body := range bodies {
+		l.items = append(l.items, message(i, body, "a@to.test", "b@to.test"))
+	}
+	attempt(t, Route{}, toTwo, lines{"192.0.2.1": mx.Addr}, l)
+	got := mx.Messages()
+	if len(got) != len(bodies) || mx.Conns() != 1 {
+		t.Fatalf("%d messages over %d connections", len(got), mx.Conns())
+	}
+	for i, m := range got {
+		if string(m.Body) != bodies[i] {
+			t.Errorf("message %d came as %.80q", i, m.Body)
+		}
+		if m.From != "s@from.test" || !slices.Equal(m.Rcpts, []string{"a@to.test", "b@to.test"}) || m.Hello != "hub.test" {
+			t.Errorf("message %d: %+v", i, m.Params)
+		}
+		check(t, l, i, "a@to.test delivered, b@to.test delivered", "250")
+	}
+}
+
+func TestNoMoreThanMaxMessagesOnOneConnection(t *testing.T) {
+	mx := testpeer.NewMX(t, testpeer.MXOptions{})
+	l := newLease()
+	for i := range 5 {
+		l.items = append(l.items, message(i, "x\r\n", "a@to.test"))
+	}
+	attempt(t, Route{Talk: Talk{MaxMessages: 2}}, toTwo, lines{"192.0.2.1": mx.Addr}, l)
+	var conns []int
+	for _, m := range mx.Messages() {
+		conns = append(conns, m.Conn)
+	}
+	if !slices.Equal(conns, []int{0, 0, 1, 1, 2}) {
+		t.Errorf("connections of the messages: %v", conns)
+	}
+}
+
+func TestMixedOutcomes(t *testing.T) {
+	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		switch {
+		case strings.Contains(line, "<b@"):
+			return "550 5.1.1 no such user"
+		case strings.Contains(line, "<c@"):
+			return "450 4.2.1 try later"
+		}
+		return ""
+	}})
+	l := newLease(message(1, "x\r\n", "a@to.test", "b@to.test", "c@to.test"), message(2, "x\r\n", "b@to.test"))
+	attempt(t, Route{}, toTwo, lines{"192.0.2.1": mx.Addr}, l)
+	check(t, l, 1, "a@to.test delivered, b@to.test failed, c@to.test deferred", "")
+	check(t, l, 2, "b@to.test failed", "550 5.1.1 no such user")
+}
+
+// What each of these does, the next host must get all the mail.
+func TestNextHostIsTriedWhenTheFirst(t *testing.T) {
+	for name, first := range map[string][]testpeer.Step{
+		"hangs up at once":             testpeer.Steps("", "HANGUP"),
+		"hangs up after the greeting":  testpeer.Steps("", "220 mx", "EHLO", "HANGUP"),
+		"greets with 554":              testpeer.Steps("", "554 no", "QUIT", "221 bye"),
+		"greets with 421":              testpeer.Steps("", "421 busy", "QUIT", "221 bye"),
+		"greets with nonsense":         testpeer.Steps("", "hello, who are you?"),
+		"hangs up after MAIL":          script("MAIL FROM:<s@from.test>", "HANGUP"),
+		"says 421 to MAIL":             script("MAIL", "421 closing"),
+		"hangs up after RCPT":          script("MAIL", "250 ok", "RCPT TO:<a@to.test>", "HANGUP"),
+		"hangs up after DATA":          script("MAIL", "250 ok", "RCPT", "250 ok", "DATA", "HANGUP"),
+		"hangs up after the final dot": script("MAIL", "250 ok", "RCPT", "250 ok", "DATA", "354 go", "BODY", "HANGUP"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := testpeer.FakeMX(t, first)
+			good := testpeer.NewMX(t, testpeer.MXOptions{})
+			l := newLease(message(1, "x\r\n", "a@to.test"), message(2, "y\r\n", "a@to.test"))
+			attempt(t, Route{}, toTwo, lines{"192.0.2.1": fake.Addr, "192.0.2.2": good.Addr}, l)
+			if fake.Conns() == 0 {
+				t.Error("the first host was not asked")
+			}
+			check(t, l, 2, "a@to.test delivered", "250")
+			// The message under which it broke off time and again waits alone.
+			if got := l.outcomes(1); got != "a@to.test delivered" && got != "a@to.test deferred" {
+				t.Errorf("message 1: settled %q", got)
+			}
+		})
+	}
+}
+
+func TestConnectionRefusedMovesOnToTheNextAddress(t *testing.T) {
+	mx := testpeer.NewMX(t, testpeer.MXOptions{})
+	l := newLease(message(1, "x\r\n", "a@to.test"))
+	attempt(t, Route{}, toTwo, lines{"192.0.2.2": mx.Addr}, l)
+	check(t, l, 1, "a@to.test delivered", "250")
+}
+
+func TestAllHostsDownDefersEveryMessage(t *testing.T) {
+	l := newLease(message(1, "x\r\n", "a@to.test"), message(2, "x\r\n", "a@to.test", "b@to.test"))
+	attempt(t, Route{}, toTwo, lines{}, l)
+	check(t, l, 1, "a@to.test deferred", "451 4.4.1 no answer from mx2.test")
+	check(t, l, 2, "a@to.test deferred, b@to.test deferred", "451 4.4.1")
+}
+
+func TestHostThatRefusesUsDefersInItsOwnWords(t *testing.T) {
+	fake := testpeer.FakeMX(t, testpeer.Steps("", "554 5.7.1 go away", "QUIT", "221 bye"))
+	l := newLease(message(1, "x\r\n", "a@to.test"))
+	attempt(t, Route{}, names{"to.test": {host(1)}}, lines{"192.0.2.1": fake.Addr}, l)
+	check(t, l, 1, "a@to.test deferred", "554 5.7.1 go away")
+}
+
+func TestPeerThatHangsUpAfterEachMessageGetsThemAll(t *testing.T) {
+	n := 0
+	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		if n++; strings.HasPrefix(line, "MAIL") && n > 5 {
+			n = 0
+			return "421 4.7.0 too many messages"
+		}
+		return ""
+	}})
+	l := newLease()
+	for i := range 6 {
+		l.items = append(l.items, message(i, "x\r\n", "a@to.test"))
+	}
+	attempt(t, Route{}, names{"to.test": {host(1)}}, lines{"192.0.2.1": mx.Addr}, l)
+	for i := range 6 {
+		check(t, l, i, "a@to.test delivered", "250")
+	}
+	if len(mx.Messages()) != 6 || mx.Conns() < 3 {
+		t.Errorf("%d messages over %d connections", len(mx.Messages()), mx.Conns())
+	}
+}
+
+func TestWhatDNSSaysOfADomainWithoutHosts(t *testing.T) {
+	tests := []struct {
+		dns     names
+		outcome string
+		reply   string
+	}{
+		{names{}, "a@to.test failed", "550 5.1.2"},
+		{names{"to.test": {}}, "a@to.test failed", "556 5.1.10"},
+		{names{"to.test": {{Name: "later"}}}, "a@to.test deferred", "451 4.4.3"},
+	}
+	for _, tt := range tests {
+		l := newLease(message(1, "x\r\n", "a@to.test"))
+		attempt(t, Route{}, tt.dns, lines{}, l)
+		check(t, l, 1, tt.outcome, tt.reply)
+	}
+}
+
+func TestSmartHost(t *testing.T) {
+	smartDNS := names{"smart.test": {host(9)}, "to.test": {host(1)}}
+	route := func(direct bool) Route {
+		return Route{Kind: SmartHost, Smart: []Hop{{Host: "gone.test"}, {Host: "smart.test"}}, DirectFirst: direct}
+	}
+	tests := []struct {
+		name        string
+		route       Route
+		dns         names
+		direct      bool // the direct host is up
+		viaS, viaMX int
+	}{
+		{"always", route(false), smartDNS, true, 1, 0},
+		{"direct first", route(true), smartDNS, true, 0, 1},
+		{"direct first, which is down", route(true), smartDNS, false, 1, 0},
+		{"direct first, no such domain", route(true), names{"smart.test": {host(9)}}, false, 1, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			smart, mx := testpeer.NewMX(t, testpeer.MXOptions{}), testpeer.NewMX(t, testpeer.MXOptions{})
+			hosts := lines{"192.0.2.9": smart.Addr}
+			if tt.direct {
+				hosts["192.0.2.1"] = mx.Addr
+			}
+			l := newLease(message(1, "x\r\n", "a@to.test"))
+			attempt(t, tt.route, tt.dns, hosts, l)
+			check(t, l, 1, "a@to.test delivered", "250")
+			if len(smart.Messages()) != tt.viaS || len(mx.Messages()) != tt.viaMX {
+				t.Errorf("%d by the smart host, %d direct", len(smart.Messages()), len(mx.Messages()))
+			}
+		})
+	}
+}
+
+func TestSmartHostThatDoesNotExistIsNoReasonToReturnMail(t *testing.T) {
+	l := newLease(message(1, "x\r\n", "a@to.test"))
+	attempt(t, Route{Kind: SmartHost, Smart: []Hop{{Host: "gone.test"}}}, names{}, lines{}, l)
+	check(t, l, 1, "a@to.test deferred", "451 4.4.3")
+	l = newLease(message(1, "x\r\n", "a@to.test"))
+	attempt(t, Route{Kind: SmartHost}, names{}, lines{}, l)
+	check(t, l, 1, "a@to.test deferred", "451 4.4")
+}
+
+func TestTLS(t *testing.T) {
+	good, pool := testpeer.Certificate(t, "mx1.test", time.Now().Add(time.Hour))
+	expired, expiredPool := testpeer.Certificate(t, "mx1.test", time.Now().Add(-time.Hour))
+	other, otherPool := testpeer.Certificate(t, "other.test", time.Now().Add(time.Hour))
+	tests := []struct {
+		name     string
+		offered  *tls.Config
+		trust    *tls.Config
+		required bool
+		outcome  string
+		reply    string
+		overTLS  bool
+	}{
+		{"offered", certs(good), nil, false, "delivered", "250", true},
+		{"offered with an expired certificate", certs(expired), nil, false, "delivered", "250", true},
+		{"not offered", nil, nil, false, "delivered", "250", false},
+		{"handshake fails, in clear", &tls.Config{}, nil, false, "delivered", "250", false},
+		{"demanded", certs(good), &tls.Config{RootCAs: pool}, true, "delivered", "250", true},
+		{"demanded, expired", certs(expired), &tls.Config{RootCAs: expiredPool}, true, "deferred", "4", false},
+		{"demanded, not trusted", certs(good), nil, true, "deferred", "4", false},
+		{"demanded, another's name", certs(other), &tls.Config{RootCAs: otherPool}, true, "deferred", "4", false},
+		{"demanded, not offered", nil, nil, true, "deferred", "", false},
+		{"demanded, handshake fails", &tls.Config{}, nil, true, "deferred", "4", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			mx := testpeer.NewMX(t, testpeer.MXOptions{TLS: tt.offered})
+			l := newLease(message(1, "x\r\n", "a@to.test"))
+			attempt(t, Route{Talk: Talk{TLS: tt.trust, RequireTLS: tt.required}},
+				names{"to.test": {host(1)}}, lines{"192.0.2.1": mx.Addr}, l)
+			check(t, l, 1, "a@to.test "+tt.outcome, tt.reply)
+			if got := mx.Messages(); len(got) > 0 && got[0].TLS != tt.overTLS {
+				t.Errorf("over TLS: %v", got[0].TLS)
+			}
+		})
+	}
+}
+
+func certs(c tls.Certificate) *tls.Config { return &tls.Config{Certificates: []tls.Certificate{c}} }
+
+func TestPasswordIsNotSaidInClearAfterAFailedHandshake(t *testing.T) {
+	var mu sync.Mutex
+	var said []string // guarded by mu
+	mx := testpeer.NewMX(t, testpeer.MXOptions{TLS: &tls.Config{}, Answer: func(line string) string {
+		mu.Lock()
+		defer mu.Unlock()
+		said = append(said, line)
+		return ""
+	}})
+	l := newLease(message(1, "x\r\n", "a@to.test"))
+	talk := Talk{Auth: func() sasl.Client { return sasl.NewPlainClient("", "user", "secret") }}
+	attempt(t, Route{Talk: talk}, names{"to.test": {host(1)}}, lines{"192.0.2.1": mx.Addr}, l)
+	check(t, l, 1, "a@to.test deferred", "4")
+	mu.Lock()
+	defer mu.Unlock()
+	if slices.ContainsFunc(said, func(s string) bool { return strings.HasPrefix(s, "AUTH") }) || mx.Conns() != 1 {
+		t.Errorf("%d connections; said %q", mx.Conns(), said)
+	}
+}
+
+func TestEndedContextLeavesTheMessagesAlone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, route := range []Route{{}, {Kind: Drop, Dir: t.TempDir()}} {
+		l := newLease(message(1, "x\r\n", "a@to.test"))
+		New(fixed(route), toTwo, Options{Dialer: lines{}}).Attempt(ctx, "to.test", l)
+		check(t, l, 1, "", "")
+	}
+}
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/metabase":        "the mail wing knows nothing of paths",
+		"/engine/settings": "the route is asked of the caller",
+		"/engine/queue":    "a lease is all it knows of the queue",
+		"miekg/dns":        "only engine/resolver speaks DNS",
+		"go-smtp":          "only engine/wire speaks SMTP",
+	})
+}
