@@ -110,6 +110,12 @@ func (j *Journal) SetAside(ctx context.Context, msg mail.MessageID, domain mail.
 	j.line(ctx, "set aside", id(msg), dest(domain), slog.String("why", clean(cause.Error())))
 }
 
+// Unfreed: the message is settled, but its room on the disk is only freed at
+// the next start.
+func (j *Journal) Unfreed(ctx context.Context, msg mail.MessageID, cause error) {
+	j.line(ctx, "unfreed", id(msg), slog.String("why", clean(cause.Error())))
+}
+
 // Requeued: the message was on the disk without a place in the queue and has
 // one again.
 func (j *Journal) Requeued(ctx context.Context, msg mail.MessageID) {

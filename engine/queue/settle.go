@@ -42,15 +42,14 @@ func (q *Queue) settle(ctx context.Context, t *taken, outcomes []mail.Outcome) (
 		err = fmt.Errorf("queue %s: %w", t.entry.id, err)
 		v.keepFailed(q.policy())
 	}
-	settled, commitErr := q.commit(ctx, t, v, n)
-	if !settled {
+	if commitErr := q.commit(ctx, t, v, n); commitErr != nil {
 		return true, errors.Join(err, commitErr)
 	}
 	for _, line := range append(v.lines, v.ends...) {
 		line()
 	}
 	t.rec = v.rec
-	return v.open, errors.Join(err, commitErr)
+	return v.open, err
 }
 
 // judge weighs the outcomes; found is false when none is for a recipient that
@@ -238,45 +237,46 @@ func (q *Queue) badmail(ctx context.Context, t *taken, v *verdict) error {
 }
 
 // commit makes the verdict true on the disk, with the notice in the same
-// commit, and then in the index; settled says whether it came so far. An error
-// in spite of that means that the message's room is only freed at the next
-// start.
-func (q *Queue) commit(ctx context.Context, t *taken, v verdict, n *notice) (settled bool, err error) {
+// commit, and then in the index. After an error nothing of it is true.
+func (q *Queue) commit(ctx context.Context, t *taken, v verdict, n *notice) error {
 	e := t.entry
 	others, unlock := q.lockSplit(e.id)
 	defer unlock()
 	key := entryKey(e.id, e.at.name)
 	ops := q.reached(e.at, v)
 	last := len(v.rec.open) == 0 && others == 0
-	if len(v.rec.open) > 0 || last {
-		ops = append(ops, kv.Put(key, v.rec.encode()))
-	} else {
-		ops = append(ops, kv.Del(key))
-	}
-	removed := false
+	var err error
 	switch {
-	case n != nil:
-		if err := q.accept(ctx, n.body, n.env, ops...); err != nil {
-			n.body.Abort()
-			return false, err
-		}
-	case last:
-		removed = true
-		ops[len(ops)-1] = kv.Del(key)
-		err = q.sp.Remove(ctx, []mail.MessageID{e.id}, ops...)
+	case last && n == nil:
+		err = q.sp.Remove(ctx, []mail.MessageID{e.id}, append(ops, kv.Del(key))...)
+	case last || len(v.rec.open) > 0:
+		err = q.write(ctx, n, append(ops, kv.Put(key, v.rec.encode())))
 	default:
-		err = q.db.Commit(ctx, ops...)
+		err = q.write(ctx, n, append(ops, kv.Del(key)))
 	}
 	if err != nil {
-		return false, fmt.Errorf("queue %s: %w", e.id, err)
+		return fmt.Errorf("queue %s: %w", e.id, err)
 	}
-	if last && !removed {
-		if err = q.sp.Remove(ctx, []mail.MessageID{e.id}, kv.Del(key)); err != nil {
-			err = fmt.Errorf("queue %s: %w", e.id, err)
+	if last && n != nil {
+		if err := q.sp.Remove(ctx, []mail.MessageID{e.id}, kv.Del(key)); err != nil {
+			// Settled all the same: the next start finishes it.
+			q.deps.Journal.Unfreed(ctx, e.id, err)
 		}
 	}
 	q.apply(e, v)
-	return true, err
+	return nil
+}
+
+// write commits ops, in one with the notice if there is one.
+func (q *Queue) write(ctx context.Context, n *notice, ops []kv.Op) error {
+	if n == nil {
+		return q.db.Commit(ctx, ops...)
+	}
+	err := q.accept(ctx, n.body, n.env, ops...)
+	if err != nil {
+		n.body.Abort()
+	}
+	return err
 }
 
 // reached gives the ops by which d's backoff is forgotten when its host was

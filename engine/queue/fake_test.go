@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queue
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"restante/engine/dsn"
+	"restante/engine/mail"
+	"restante/internal/kv"
+)
+
+var (
+	errFault = errors.New("injected fault")
+	errLost  = errors.New("the body is gone")
+)
+
+// faulty is a DB whose failAt-th call fails, counting from 0; -1: none.
+type faulty struct {
+	kv.DB
+
+	mu     sync.Mutex
+	calls  int
+	failAt int
+}
+
+func (f *faulty) step() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls++
+	if f.calls-1 == f.failAt {
+		return errFault
+	}
+	return nil
+}
+
+func (f *faulty) Get(key []byte) ([]byte, bool, error) {
+	if err := f.step(); err != nil {
+		return nil, false, err
+	}
+	return f.DB.Get(key)
+}
+
+func (f *faulty) Commit(ctx context.Context, ops ...kv.Op) error {
+	if err := f.step(); err != nil {
+		return err
+	}
+	return f.DB.Commit(ctx, ops...)
+}
+
+// memStore keeps bodies and envelopes in the DB that the queue uses.
+type memStore struct {
+	db kv.DB
+
+	mu   sync.Mutex
+	lost map[mail.MessageID]bool
+}
+
+type memBody struct{ bytes.Buffer }
+
+func (b *memBody) Size() int64 { return int64(b.Len()) }
+func (b *memBody) Abort()      {}
+
+type memReader struct{ *bytes.Reader }
+
+func (memReader) Close() error { return nil }
+
+func (m *memStore) Create(context.Context) (Body, error) { return &memBody{}, nil }
+
+func (m *memStore) Commit(ctx context.Context, b Body, env mail.Envelope, extra ...kv.Op) error {
+	text, err := json.Marshal(env)
+	if err != nil {
+		return err
+	}
+	ops := []kv.Op{kv.Put([]byte("v/"+env.ID), text), kv.Put([]byte("b/"+env.ID), b.(*memBody).Bytes())}
+	return m.db.Commit(ctx, append(ops, extra...)...)
+}
+
+func (m *memStore) read(kind string, id mail.MessageID) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lost[id] {
+		return nil, errLost
+	}
+	text, ok, err := m.db.Get([]byte(kind + string(id)))
+	if err == nil && !ok {
+		err = errLost
+	}
+	return text, err
+}
+
+func (m *memStore) Open(id mail.MessageID) (io.ReadSeekCloser, error) {
+	text, err := m.read("b/", id)
+	return memReader{bytes.NewReader(text)}, err
+}
+
+func (m *memStore) Envelope(id mail.MessageID) (env mail.Envelope, err error) {
+	text, err := m.read("v/", id)
+	if err != nil {
+		return env, err
+	}
+	return env, json.Unmarshal(text, &env)
+}
+
+func (m *memStore) Scan(ctx context.Context) iter.Seq2[mail.Envelope, error] {
+	return func(yield func(mail.Envelope, error) bool) {
+		for p, err := range m.db.Scan(ctx, []byte("v/")) {
+			var env mail.Envelope
+			if err == nil {
+				err = json.Unmarshal(p.Value, &env)
+			}
+			if !yield(env, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (m *memStore) Remove(ctx context.Context, ids []mail.MessageID, extra ...kv.Op) error {
+	ops := slices.Clone(extra)
+	for _, id := range ids {
+		ops = append(ops, kv.Del([]byte("v/"+id)), kv.Del([]byte("b/"+id)))
+	}
+	return m.db.Commit(ctx, ops...)
+}
+
+func (m *memStore) Messages() (n int) {
+	for range m.db.Scan(context.Background(), []byte("v/")) {
+		n++
+	}
+	return n
+}
+
+func (m *memStore) Lost(err error) bool { return errors.Is(err, errLost) }
+
+// A house is a queue with all it needs, most of it fake.
+type house struct {
+	t   *testing.T
+	db  *faulty
+	sp  *memStore
+	q   *Queue
+	dep Deps
+
+	mu      sync.Mutex // guards what follows
+	held    map[mail.Domain]bool
+	frozen  map[mail.Domain]bool
+	policy  Policy
+	answer  func(l *Lease) // what an attempt does
+	reports []dsn.Report
+	bad     []dsn.Fate
+	tellErr error
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	h := &house{t: t, db: &faulty{DB: kv.NewMem(), failAt: -1},
+		held: map[mail.Domain]bool{}, frozen: map[mail.Domain]bool{}}
+	h.sp = &memStore{db: h.db, lost: map[mail.MessageID]bool{}}
+	h.dep = Deps{
+		Router: RouterFunc(func(d mail.Domain) RouteState {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return RouteState{Held: h.held[d], Frozen: h.frozen[d]}
+		}),
+		Attempt: func(_ context.Context, l *Lease) {
+			h.mu.Lock()
+			answer := h.answer
+			h.mu.Unlock()
+			if answer != nil {
+				answer(l)
+			}
+		},
+		Report: func(_ context.Context, r dsn.Report) ([]byte, error) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if h.tellErr != nil {
+				return nil, h.tellErr
+			}
+			r.MTA = "hub.test"
+			text := dsn.Build(r)
+			r.Message = nil
+			h.reports = append(h.reports, r)
+			return text, nil
+		},
+		Badmail: func(_ context.Context, _ mail.Envelope, fates []dsn.Fate, body io.Reader) error {
+			_, err := io.Copy(io.Discard, body)
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if h.tellErr != nil {
+				return h.tellErr
+			}
+			h.bad = append(h.bad, fates...)
+			return err
+		},
+		Policy: func() Policy {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.policy
+		},
+	}
+	h.reopen()
+	return h
+}
+
+// reopen is a crash and a new start on what is on the disk.
+func (h *house) reopen() {
+	h.t.Helper()
+	q, err := open(context.Background(), h.sp, h.db, h.dep)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.q = q
+}
+
+// run makes attempts until the test's stop is called; in a bubble.
+func (h *house) run() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.q.Run(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			h.t.Errorf("Run = %v", err)
+		}
+	}
+}
+
+func address(t testing.TB, s string) mail.Address {
+	t.Helper()
+	a, err := mail.ParseAddress(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+var arrivals atomic.Int64
+
+// envelope makes one from from, the rest are recipients; "x@y NOTIFY" gives
+// one its NOTIFY.
+func envelope(t testing.TB, from string, to ...string) mail.Envelope {
+	t.Helper()
+	at := time.Now()
+	// Ordered also within one millisecond, which a real queue need not be.
+	env := mail.Envelope{ID: mail.NewMessageID(at.Add(time.Duration(arrivals.Add(1)) * time.Millisecond)), From: address(t, from), Received: at}
+	for _, s := range to {
+		a, notify, _ := strings.Cut(s, " ")
+		env.To = append(env.To, mail.Recipient{Address: address(t, a), Notify: notify})
+	}
+	return env
+}
+
+const text = "Subject: hello\r\n\r\nhello\r\n"
+
+func (h *house) try(env mail.Envelope) error {
+	b := &memBody{}
+	b.WriteString(text)
+	env.Size = b.Size()
+	return h.q.accept(context.Background(), b, env)
+}
+
+func (h *house) accept(from string, to ...string) mail.MessageID {
+	h.t.Helper()
+	env := envelope(h.t, from, to...)
+	if err := h.try(env); err != nil {
+		h.t.Fatal(err)
+	}
+	return env.ID
+}
+
+func (h *house) setAnswer(f func(l *Lease)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.answer = f
+}
+
+// always gives an answer that settles everything with one reply.
+func always(r mail.Reply, host string) func(l *Lease) {
+	return func(l *Lease) {
+		for item, ok := l.Next(); ok; item, ok = l.Next() {
+			_ = l.Settle(context.Background(), item.Env.ID, outcomes(item, r, host))
+		}
+	}
+}
+
+func outcomes(item Item, r mail.Reply, host string) (out []mail.Outcome) {
+	for _, to := range item.To {
+		out = append(out, mail.OutcomeOf(to.Address, r, host))
+	}
+	return out
+}
+
+var (
+	yes   = mail.Reply{Code: 250, Text: "queued"}
+	later = mail.Reply{Code: 451, Enhanced: "3.0", Text: "try again later"}
+	no    = mail.Reply{Code: 550, Enhanced: "1.1", Text: "no such user"}
+)
+
+// check holds the index to the disk and to itself.
+func (h *house) check() {
+	h.t.Helper()
+	if err := checkQueue(h.q); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func checkQueue(q *Queue) error {
+	stored := map[string]record{}
+	for p, err := range q.db.Scan(context.Background(), []byte(entryPrefix)) {
+		if err != nil {
+			return err
+		}
+		rec, err := decodeRecord(p.Value)
+		if err != nil {
+			return fmt.Errorf("%q: %w", p.Key, err)
+		}
+		if len(rec.open) > 0 {
+			stored[string(p.Key)] = rec
+		}
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	ids := map[mail.MessageID]int{}
+	var total int64
+	for name, d := range q.dests {
+		if d.name != name || d.live() == 0 && d.hold == nil {
+			return fmt.Errorf("destination %s stands without reason", name)
+		}
+		live, gones, still, due := 0, 0, 0, 0
+		var size int64
+		for i, e := range d.list {
+			if i > 0 && d.list[i-1].id > e.id {
+				return fmt.Errorf("%s: list out of order", name)
+			}
+			if e.is(gone) {
+				gones++
+				continue
+			}
+			live++
+			size += e.size
+			if ids[e.id]++; ids[e.id] == 1 {
+				total += e.size
+			}
+			if e.is(frozen | aside) {
+				still++
+			}
+			if e.idle() {
+				due++
+			}
+			if e.idle() != (e.place >= 0) || e.place >= 0 && d.due[e.place] != e {
+				return fmt.Errorf("%s %s: place %d, flags %b", name, e.id, e.place, e.flags)
+			}
+			rec, ok := stored[string(entryKey(e.id, name))]
+			if !ok && !e.is(aside) {
+				return fmt.Errorf("%s %s: not stored", name, e.id)
+			}
+			if ok && (rec.flags&frozen != e.flags&frozen || rec.attempts != int(e.attempts) || rec.size != e.size) {
+				return fmt.Errorf("%s %s: stored %+v, index %+v", name, e.id, rec, *e)
+			}
+			delete(stored, string(entryKey(e.id, name)))
+		}
+		if live != d.live() || gones != d.gone || still != d.still || size != d.bytes || due != len(d.due) {
+			return fmt.Errorf("%s: counted %d %d %d %d %d, kept %d %d %d %d %d",
+				name, live, gones, still, size, due, d.live(), d.gone, d.still, d.bytes, len(d.due))
+		}
+	}
+	if len(stored) > 0 {
+		return fmt.Errorf("stored, not in the index: %v", stored)
+	}
+	if len(ids) != q.total.Messages || total != q.total.Bytes {
+		return fmt.Errorf("%d messages of %d octets, kept %+v", len(ids), total, q.total)
+	}
+	for id, n := range q.split {
+		if ids[id] != n {
+			return fmt.Errorf("%s: %d entries, kept %d", id, ids[id], n)
+		}
+	}
+	return nil
+}
