@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package schema
+
+import (
+	"strings"
+
+	"restante/metabase"
+)
+
+// SchemaPath is where the schema stands as keys; see [Schema.Sync].
+const SchemaPath metabase.Path = "/Schema"
+
+// Check is a [metabase.Check]. It looks at what the change touches: that each
+// key has a class that may stand where it stands, that each property that is
+// new or different belongs into the class and has the schema's type, form,
+// range and secrecy, and that nobody changes the schema itself. What was there
+// before and did not change is let be. A property that the table does not know
+// may hold anything.
+func (s *Schema) Check(c metabase.Change) []metabase.Problem {
+	k := &checker{schema: s, change: c}
+	for _, path := range c.Touched {
+		k.key(path)
+	}
+	return k.problems
+}
+
+// A checker gathers the problems of one change.
+type checker struct {
+	schema   *Schema
+	change   metabase.Change
+	problems []metabase.Problem
+}
+
+func (k *checker) bad(path metabase.Path, id metabase.ID, err error) {
+	p := metabase.Problem{Path: path, ID: id, Err: err}
+	if prop, ok := k.schema.ByID(id); ok {
+		p.Property = prop.Name
+	}
+	k.problems = append(k.problems, p)
+}
+
+func (k *checker) bySystem() bool { return k.change.Batch == nil || k.change.Batch.Actor == "" }
+
+func (k *checker) key(path metabase.Path) {
+	if path.Within(SchemaPath) && !k.bySystem() {
+		k.bad(path, 0, invalid("the schema is not to be changed"))
+		return
+	}
+	old, next := k.change.Old, k.change.New
+	if path == metabase.Root || !next.Has(path) {
+		if path == metabase.Root {
+			k.properties(path, "")
+		}
+		return
+	}
+	class := next.Class(path)
+	isNew := !old.Has(path)
+	if isNew || class != old.Class(path) {
+		if err := k.schema.placed(next, path, class); err != nil {
+			k.bad(path, metabase.KeyType, err)
+		}
+	}
+	if !isNew && class != old.Class(path) {
+		k.children(path)
+	}
+	k.properties(path, class)
+}
+
+// children looks at the keys below one whose class changed: those that the
+// change touches are looked at by themselves.
+func (k *checker) children(path metabase.Path) {
+	for name := range k.change.New.Names(path) {
+		child := path.Join(name)
+		if err := k.schema.placed(k.change.New, child, k.change.New.Class(child)); err != nil {
+			k.bad(path, metabase.KeyType, invalid("its child key %q: %v", name, err))
+			return // one will do: there may be thousands
+		}
+	}
+}
+
+func (k *checker) properties(path metabase.Path, class string) {
+	// A key that got another class is held to it with all that it stores.
+	all := class != k.change.Old.Class(path)
+	for _, item := range k.change.New.Properties(path) {
+		was, stored := k.change.Old.Stored(path, item.ID)
+		if !all && stored && was.Value.Equal(item.Value) && was.Attr == item.Attr {
+			continue
+		}
+		prop, known := k.schema.ByID(item.ID)
+		if !known || item.ID == metabase.KeyType {
+			continue // the class was looked at with the key
+		}
+		if err := k.property(prop, item, class, stored && was.Value.Equal(item.Value)); err != nil {
+			k.bad(path, item.ID, err)
+		}
+	}
+}
+
+// property says why a key of the class may not hold item. Same says that its
+// value is what it was.
+func (k *checker) property(prop Prop, item metabase.Property, class string, same bool) error {
+	if !prop.In(class) {
+		if classless(class) {
+			return invalid("a key without a class may not hold it; allowed in %s", strings.Join(prop.Classes, ", "))
+		}
+		return invalid("a key of class %s may not hold it; allowed in %s", class, strings.Join(prop.Classes, ", "))
+	}
+	if prop.Attr&metabase.Secure != 0 && item.Attr&metabase.Secure == 0 {
+		return invalid("holds a secret and must have the attribute %s", metabase.Secure)
+	}
+	if prop.Attr&metabase.Volatile != 0 && !k.bySystem() && !same {
+		return invalid("is set by the service alone")
+	}
+	if item.Value.IsZero() {
+		return nil // a secret that this snapshot does not show
+	}
+	return prop.Valid(item.Value)
+}

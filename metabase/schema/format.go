@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package schema
+
+import (
+	"encoding/hex"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"restante/metabase"
+)
+
+const asterisks = "**********"
+
+// Format gives v as lines of text: one for each string of a list, one for each
+// network of an IP list, one for anything else. Flags are a number and names,
+// "514 (etrn_cmd, smarthost)"; a secure value is ten asterisks. What does not
+// have the property's type is written by its own type.
+func (p Prop) Format(v metabase.Value) []string {
+	if p.Attr&metabase.Secure != 0 {
+		return []string{asterisks}
+	}
+	return p.Plain(v)
+}
+
+// Plain is Format without asterisks: for those who may see a secure value.
+func (p Prop) Plain(v metabase.Value) []string {
+	switch v.Type() {
+	case metabase.DWordType:
+		return []string{p.formatNumber(v.DWord())}
+	case metabase.MultiSZType:
+		return v.Strings()
+	case metabase.BinaryType:
+		return p.formatBinary(v.Bytes())
+	case metabase.StringType, metabase.ExpandSZType:
+		return []string{v.Str()}
+	}
+	return nil
+}
+
+func (p Prop) formatNumber(n uint32) string {
+	switch {
+	case (p.Syntax == Boolean || p.Syntax == Flag) && n <= 1:
+		return strconv.FormatBool(n == 1)
+	case p.Syntax == Flags:
+		return p.formatFlags(n)
+	case p.Min < 0:
+		return strconv.Itoa(int(int32(n))) // IIS's documents write this one with a sign
+	}
+	return strconv.FormatUint(uint64(n), 10)
+}
+
+// formatFlags names the highest bit first; bits without a name come last, as
+// one number.
+func (p Prop) formatFlags(n uint32) string {
+	set, rest := p.Set(n)
+	if len(set) == 0 {
+		return strconv.FormatUint(uint64(n), 10)
+	}
+	names := make([]string, len(set))
+	for i, f := range set {
+		names[len(set)-1-i] = f.Name
+	}
+	if rest != 0 {
+		names = append(names, fmt.Sprintf("0x%x", rest))
+	}
+	return fmt.Sprintf("%d (%s)", n, strings.Join(names, ", "))
+}
+
+// Set gives the named bits of n, the lowest first, and those without a name.
+func (p Prop) Set(n uint32) (set []Named, rest uint32) {
+	for _, f := range p.Flags {
+		if n&f.Mask == f.Mask {
+			set = append(set, f)
+			rest |= f.Mask
+		}
+	}
+	slices.SortFunc(set, func(a, b Named) int { return int(int64(a.Mask) - int64(b.Mask)) })
+	return set, n &^ rest
+}
+
+func (p Prop) formatBinary(b []byte) []string {
+	if p.Syntax == IPList {
+		if nets, err := DecodeIPList(b); err == nil {
+			lines := make([]string, len(nets))
+			for i, n := range nets {
+				lines[i] = prefixText(n)
+			}
+			return lines
+		}
+	}
+	return []string{hex.EncodeToString(b)}
+}
+
+// Bit reads a Flag off the value of the property that it is a bit of.
+func (p Prop) Bit(parent metabase.Value) metabase.Value {
+	if parent.DWord()&p.Mask == p.Mask {
+		return metabase.DWord(1)
+	}
+	return metabase.DWord(0)
+}
+
+// WithBit gives the value of the parent with the bit of a Flag on or off.
+func (p Prop) WithBit(parent metabase.Value, on bool) metabase.Value {
+	if on {
+		return metabase.DWord(parent.DWord() | p.Mask)
+	}
+	return metabase.DWord(parent.DWord() &^ p.Mask)
+}
+
+// names are the names of flags or values as on the command line.
+func (p Prop) names() []string {
+	out := make([]string, len(p.Flags))
+	for i, f := range p.Flags {
+		out[i] = f.Name
+	}
+	return out
+}
+
+// named lists them for a message.
+func (p Prop) named() string {
+	if p.Syntax != Enum {
+		return strings.Join(p.names(), ", ")
+	}
+	out := make([]string, len(p.Flags))
+	for i, f := range p.Flags {
+		out[i] = fmt.Sprintf("%s (%s)", p.formatNumber(f.Mask), f.Name)
+	}
+	return strings.Join(out, ", ")
+}
+
+// limits says which numbers are allowed, or "" where all are.
+func (p Prop) limits() string {
+	if p.Type != metabase.DWordType || p.Syntax == Flags || p.Syntax == Enum || p.Syntax == Boolean || p.Syntax == Flag ||
+		p.Min == 0 && p.Max == math.MaxUint32 {
+		return ""
+	}
+	return fmt.Sprintf("%d to %d", p.Min, p.Max)
+}

@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package schema
+
+import (
+	"encoding/hex"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"restante/metabase"
+)
+
+// Parse reads a value as people, scripts and files write it, and gives it in
+// canonical form. Each syntax takes what [Prop.Format] gives, and:
+//
+//   - numbers: decimal, 0x hex, -1 for the greatest
+//   - booleans: true, false, 1, 0, in any case
+//   - enumerations: the name or the number
+//   - flags: names as on the command line or as in IIS, and numbers, parted by
+//     commas, bars or blanks
+//   - lists: one argument per string
+//   - bindings: ip:port:host, ADDR:PORT, [IPV6]:PORT or :PORT
+//   - IP lists: addresses, ADDR/BITS and "ADDR, MASK"; or the hexadecimal form
+//   - BINARY: hexadecimal digits
+//
+// No arguments are an empty list; a single value needs one. The secure values
+// that Format hides are read like others. Errors are of kind
+// [metabase.Invalid] and say what is allowed. A property that the table does
+// not know takes a STRING or, with more arguments than one, a MULTISZ.
+func (p Prop) Parse(args []string) (metabase.Value, error) {
+	v, err := p.parse(args)
+	if err != nil {
+		return metabase.Value{}, err
+	}
+	return v, p.Valid(v)
+}
+
+func (p Prop) parse(args []string) (v metabase.Value, err error) {
+	switch p.Type {
+	case metabase.DWordType:
+		n, err := p.parseNumber(args)
+		return metabase.DWord(n), err
+	case metabase.StringType:
+		s, err := p.parseString(args)
+		return metabase.String(s), err
+	case metabase.MultiSZType:
+		list, err := p.parseList(args)
+		return metabase.MultiSZ(list...), err
+	case metabase.BinaryType:
+		b, err := p.parseBinary(args)
+		return metabase.Binary(b), err
+	}
+	if len(args) == 1 {
+		return metabase.String(args[0]), nil
+	}
+	return metabase.MultiSZ(args...), nil
+}
+
+// one gives the single argument.
+func one(args []string) (string, error) {
+	switch len(args) {
+	case 0:
+		return "", invalid("needs a value")
+	case 1:
+		return args[0], nil
+	}
+	return "", invalid("takes one value and got %d; put quotes around one that has blanks", len(args))
+}
+
+func (p Prop) parseNumber(args []string) (uint32, error) {
+	if p.Syntax == Flags {
+		return p.parseFlags(args)
+	}
+	s, err := one(args)
+	if err != nil {
+		return 0, err
+	}
+	s = strings.TrimSpace(s)
+	if p.Syntax == Boolean || p.Syntax == Flag {
+		switch strings.ToLower(s) {
+		case "true", "1":
+			return 1, nil
+		case "false", "0":
+			return 0, nil
+		}
+		return 0, invalid("%q is neither true nor false", clip(s))
+	}
+	for _, f := range p.Flags {
+		if strings.EqualFold(f.Name, s) {
+			return f.Mask, nil
+		}
+	}
+	if n, err := number(s); err == nil {
+		return n, nil
+	}
+	if p.Syntax == Enum {
+		return 0, invalid("%q is none of %s%s", clip(s), p.named(), meant(s, p.names()))
+	}
+	return 0, invalid("%q is no number from 0 to 4294967295, decimal or 0x hex", clip(s))
+}
+
+// number reads a DWORD; -1 is IIS's old way to write the greatest.
+func number(s string) (uint32, error) {
+	if s == "-1" {
+		return maxDWord, nil
+	}
+	digits, base := s, 10
+	if len(s) > 2 && (s[:2] == "0x" || s[:2] == "0X") {
+		digits, base = s[2:], 16
+	}
+	n, err := strconv.ParseUint(digits, base, 32)
+	return uint32(n), err
+}
+
+// parseFlags also takes Format's own form: "514 (etrn_cmd, smarthost)".
+func (p Prop) parseFlags(args []string) (n uint32, err error) {
+	if len(args) == 0 {
+		return 0, invalid("needs a value")
+	}
+	words := strings.FieldsFunc(strings.Join(args, ","), func(r rune) bool {
+		return strings.ContainsRune(",|() \t\r\n", r)
+	})
+	if len(words) == 0 {
+		return 0, invalid("needs a number or names of flags; 0 is none of them")
+	}
+next:
+	for _, w := range words {
+		for _, f := range p.Flags {
+			if strings.EqualFold(w, f.Name) || f.IIS != "" && strings.EqualFold(w, f.IIS) {
+				n |= f.Mask
+				continue next
+			}
+		}
+		bits, err := number(w)
+		if err != nil {
+			return 0, invalid("there is no flag %q%s; allowed are a number and %s", clip(w), meant(w, p.names()), p.named())
+		}
+		n |= bits
+	}
+	return n, nil
+}
+
+func (p Prop) parseString(args []string) (string, error) {
+	if p.Syntax == MinuteList && len(args) > 1 {
+		args = []string{strings.Join(args, ",")}
+	}
+	s, err := one(args)
+	if err != nil {
+		return "", err
+	}
+	switch p.Syntax {
+	case DomainName:
+		return strings.TrimSuffix(strings.TrimSpace(s), "."), nil
+	case MinuteList:
+		return strings.Join(splitWords(s), ","), nil
+	case Hosts:
+		return strings.Join(splitWords(s), ","), nil
+	}
+	return s, nil
+}
+
+// splitWords parts at commas, semicolons and blanks.
+func splitWords(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ';' || unicode.IsSpace(r) })
+}
+
+func (p Prop) parseList(args []string) (list []string, err error) {
+	switch p.Syntax {
+	case Bindings:
+		return each(args, func(s string) (string, error) {
+			b, err := ParseBinding(s)
+			return b.String(), err
+		})
+	case Endpoints:
+		return each(words(args), parseEndpoint)
+	case Prefixes:
+		return each(words(args), parsePrefix6)
+	}
+	return args, nil
+}
+
+func words(args []string) (out []string) {
+	for _, a := range args {
+		out = append(out, splitWords(a)...)
+	}
+	return out
+}
+
+// each puts every string through f and leaves out what comes twice.
+func each(in []string, f func(string) (string, error)) (out []string, err error) {
+	seen := map[string]bool{}
+	for _, s := range in {
+		s, err := f(strings.TrimSpace(s))
+		if err != nil {
+			return nil, err
+		}
+		if !seen[s] {
+			seen[s] = true
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+func (p Prop) parseBinary(args []string) ([]byte, error) {
+	if p.Syntax == IPList {
+		return parseIPList(args)
+	}
+	digits := strings.TrimPrefix(strings.Join(args, ""), "0x")
+	b, err := hex.DecodeString(digits)
+	if err != nil {
+		return nil, invalid("%q is not written in pairs of hexadecimal digits", clip(digits))
+	}
+	return b, nil
+}
+
+// Valid says whether v is what the property may hold: type, form and range,
+// in canonical form.
+func (p Prop) Valid(v metabase.Value) error {
+	expanded := v.Type() == metabase.ExpandSZType && p.Type == metabase.StringType
+	if p.Type != metabase.AnyType && v.Type() != p.Type && !expanded {
+		return invalid("is a %s and takes no %s", p.Type, v.Type())
+	}
+	if p.HasDefault() && v.Equal(p.Default) {
+		return nil
+	}
+	switch v.Type() {
+	case metabase.DWordType:
+		return p.validNumber(v.DWord())
+	case metabase.StringType, metabase.ExpandSZType:
+		return p.validString(v.Str())
+	case metabase.MultiSZType:
+		return p.validList(v.Strings())
+	case metabase.BinaryType:
+		if p.Syntax == IPList {
+			_, err := DecodeIPList(v.Bytes())
+			return err
+		}
+	}
+	return nil
+}
+
+func (p Prop) validNumber(n uint32) error {
+	switch p.Syntax {
+	case Flags, "":
+		return nil
+	case Boolean, Flag:
+		if n > 1 {
+			return invalid("%d is neither true (1) nor false (0)", n)
+		}
+		return nil
+	case Enum:
+		for _, f := range p.Flags {
+			if f.Mask == n {
+				return nil
+			}
+		}
+		return invalid("%d is none of %s", n, p.named())
+	}
+	if int64(n) < p.Min || int64(n) > p.Max {
+		return invalid("%d is out of range; allowed is %d to %d%s", n, p.Min, p.Max, p.inUnit())
+	}
+	return nil
+}
+
+func (p Prop) inUnit() string {
+	if p.Unit == "" || p.Unit == "count" || p.Unit == "port" {
+		return ""
+	}
+	return " " + p.Unit
+}
+
+func (p Prop) validString(s string) error {
+	if err := printable(s); err != nil || s == "" {
+		return err
+	}
+	switch p.Syntax {
+	case DomainName:
+		return CheckDomain(s)
+	case Hosts:
+		_, err := ParseHosts(s)
+		return err
+	case MinuteList:
+		_, err := Minutes(s)
+		return err
+	}
+	return nil
+}
+
+func (p Prop) validList(list []string) error {
+	if p.Type == metabase.AnyType {
+		return nil
+	}
+	seen := map[string]bool{}
+	for i, s := range list {
+		if s == "" {
+			return invalid("string %d of the list is empty", i+1)
+		}
+		if err := printable(s); err != nil {
+			return err
+		}
+		if key := strings.ToLower(s); p.Syntax != List && seen[key] {
+			return invalid("%q stands in the list twice", clip(s))
+		} else {
+			seen[key] = true
+		}
+		if err := p.validElement(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p Prop) validElement(s string) error {
+	var again string
+	var err error
+	switch p.Syntax {
+	case Bindings:
+		var b Binding
+		b, err = ParseBinding(s)
+		again = b.String()
+	case Endpoints:
+		again, err = parseEndpoint(s)
+	case Prefixes:
+		again, err = parsePrefix6(s)
+	default:
+		return nil
+	}
+	if err == nil && again != s {
+		return invalid("%q is not in canonical form, which is %q", clip(s), again)
+	}
+	return err
+}
+
+// printable refuses what would break a line of a protocol or a file.
+func printable(s string) error {
+	if !utf8.ValidString(s) {
+		return invalid("is not valid UTF-8")
+	}
+	if i := strings.IndexFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\t' }); i >= 0 {
+		return invalid("has a control character at octet %d", i+1)
+	}
+	return nil
+}
+
+func clip(s string) string {
+	if len(s) > 80 {
+		return s[:80] + "..."
+	}
+	return s
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package schema says what a key of the metabase may hold: which classes there
+// are and where their keys stand, which properties each may have, of what
+// type, in what form and range, and what holds when nothing is stored. All of
+// it comes from two tables beside the source, properties.tsv and names.tsv.
+//
+// The names, numbers and types are those of IIS. It reads and writes values as
+// text for people and scripts, and checks a change before it is kept. It knows
+// the forms of values, not what they do: that is the business of whoever acts
+// on them.
+package schema
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"restante/metabase"
+)
+
+// A Syntax is the form of a property's value.
+type Syntax string
+
+// The forms. What is text on the way in and out is told in [Prop.Parse].
+const (
+	Integer    Syntax = "integer"   // DWORD
+	Boolean    Syntax = "boolean"   // DWORD, 0 or 1
+	Enum       Syntax = "enum"      // DWORD, one of the named values
+	Flags      Syntax = "flags"     // DWORD, a set of named bits
+	Flag       Syntax = "flag"      // one bit of another property
+	String     Syntax = "string"    // STRING
+	FilePath   Syntax = "path"      // STRING or EXPANDSZ: a file or folder
+	DomainName Syntax = "domain"    // STRING: a host or mail domain
+	Hosts      Syntax = "hosts"     // STRING: hosts with optional ports, parted by commas
+	MinuteList Syntax = "minutes"   // STRING: numbers of minutes, parted by commas
+	List       Syntax = "list"      // MULTISZ
+	Names      Syntax = "names"     // MULTISZ: each string once, without regard to case
+	Bindings   Syntax = "bindings"  // MULTISZ: ip:port:host
+	Endpoints  Syntax = "endpoints" // MULTISZ: ADDR or ADDR:PORT
+	Prefixes   Syntax = "prefixes"  // MULTISZ: IPv6 addresses and networks
+	IPList     Syntax = "iplist"    // BINARY: IPv4 addresses and networks, as IIS keeps them
+	Binary     Syntax = "binary"    // BINARY
+)
+
+// A Prop is one row of the table.
+type Prop struct {
+	Name     string // "" for the few that are known by number only
+	ID       metabase.ID
+	Syntax   Syntax
+	Type     metabase.Type
+	Attr     metabase.Attr // with which it is stored
+	UserType metabase.UserType
+	Default  metabase.Value // of no type where the schema has none
+	Min, Max int64          // of numbers; the default is allowed even outside
+	Unit     string         // "bytes", "s", "min" ..., or ""
+	Flags    []Named        // the names of Flags and Enum
+	FlagOf   metabase.ID    // for a Flag: the property that it is a bit of; ID is the same
+	Mask     uint32         // for a Flag: the bit
+	Classes  []string       // whose keys may hold it; "*" for every key
+	Sentence string         // what it is for
+	Acted    bool           // something in this program acts on it
+}
+
+// A Named is a bit of a flag property or a value of an enumeration.
+type Named struct {
+	Name     string // as on the command line: etrn_cmd
+	IIS      string // the property by which IIS knows the bit, or ""
+	Mask     uint32 // of an enumeration: the value
+	Sentence string
+}
+
+// HasDefault says that there is a value when nothing is stored.
+func (p Prop) HasDefault() bool { return !p.Default.IsZero() }
+
+// Label is the name or, for a property without one, its number.
+func (p Prop) Label() string {
+	if p.Name == "" {
+		return strconv.FormatUint(uint64(p.ID), 10)
+	}
+	return p.Name
+}
+
+// Item is v as the property of a batch, with the schema's attributes and user
+// type.
+func (p Prop) Item(v metabase.Value) metabase.Property {
+	return metabase.Property{ID: p.ID, Attr: p.Attr, UserType: p.UserType, Value: v}
+}
+
+// In says whether keys of the class may hold the property.
+func (p Prop) In(class string) bool {
+	return slices.ContainsFunc(p.Classes, func(c string) bool { return c == "*" || strings.EqualFold(c, class) })
+}
+
+// A Schema is the tables, read. It never changes.
+type Schema struct {
+	props   []Prop // by name; the nameless last, by number
+	byName  map[string]int
+	byID    map[metabase.ID]int
+	classes []Class
+}
+
+// iis is read once, when it is first asked for, and never changes after.
+var iis = sync.OnceValue(func() *Schema {
+	s, err := load(propertyTable, nameTable)
+	if err != nil {
+		panic("schema: the built-in tables: " + err.Error()) // a build that its own tests refuse
+	}
+	return s
+})
+
+// IIS gives the schema of the SMTP classes. All callers get the same one.
+func IIS() *Schema { return iis() }
+
+// Props yields every property, those of one bit too, in the order of their
+// names; the nameless come last.
+func (s *Schema) Props() iter.Seq[Prop] { return slices.Values(s.props) }
+
+// Classes yields every class, from the top of the tree down.
+func (s *Schema) Classes() iter.Seq[Class] { return slices.Values(s.classes) }
+
+// ByID finds a property by its number; a bit of one is found by name only.
+func (s *Schema) ByID(id metabase.ID) (Prop, bool) {
+	if i, ok := s.byID[id]; ok {
+		return s.props[i], true
+	}
+	return Prop{}, false
+}
+
+// Property finds a property by its name, in any case, or its number, decimal
+// or 0x hex. A number that the table does not know gives a property without
+// name, type or class, which may be stored nonetheless.
+func (s *Schema) Property(nameOrNumber string) (Prop, bool) {
+	p, err := s.Lookup(nameOrNumber)
+	return p, err == nil
+}
+
+// Lookup is Property with a reason: an error of kind [metabase.NotFound], which
+// names the property that was probably meant.
+func (s *Schema) Lookup(nameOrNumber string) (Prop, error) {
+	if i, ok := s.byName[strings.ToLower(nameOrNumber)]; ok {
+		return s.props[i], nil
+	}
+	if n, err := strconv.ParseUint(nameOrNumber, 0, 32); err == nil && n != 0 {
+		id := metabase.ID(n)
+		if p, ok := s.ByID(id); ok {
+			return p, nil
+		}
+		return Prop{ID: id, UserType: metabase.UTServer, Max: maxDWord, Classes: []string{"*"}}, nil
+	}
+	names := make([]string, len(s.props))
+	for i, p := range s.props {
+		names[i] = p.Name
+	}
+	return Prop{}, &problem{metabase.NotFound, fmt.Sprintf("no property is called %q%s", nameOrNumber, meant(nameOrNumber, names))}
+}
+
+// Effective gives what holds for id at path: what is stored there or inherited,
+// with the key that it comes from, or else the schema's default, with an empty
+// path. ok is false where there is neither. It does not allocate.
+func (s *Schema) Effective(snap metabase.Snapshot, path metabase.Path, id metabase.ID) (v metabase.Value, from metabase.Path, ok bool) {
+	if item, from, ok := snap.Effective(path, id); ok {
+		return item.Value, from, true
+	}
+	if i, known := s.byID[id]; known && s.props[i].HasDefault() {
+		return s.props[i].Default, "", true
+	}
+	return metabase.Value{}, "", false
+}
+
+// A problem is an error with a kind, told in words of its own.
+type problem struct {
+	kind metabase.Kind
+	text string
+}
+
+func (e *problem) Error() string        { return e.text }
+func (e *problem) Is(target error) bool { return target == e.kind }
+
+func invalid(format string, args ...any) error {
+	return &problem{metabase.Invalid, fmt.Sprintf(format, args...)}
+}

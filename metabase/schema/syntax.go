@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package schema
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A Binding is where a site listens: IIS's ip:port:host.
+type Binding struct {
+	Addr netip.Addr // invalid: all of the machine's addresses
+	Port uint16     // 0: any that is free
+	Host string     // IIS has a place for it; it is kept, without effect
+}
+
+// ParseBinding reads ip:port:host with ip and host left out at will, ADDR:PORT
+// and [IPV6]:PORT; * stands for no address.
+func ParseBinding(s string) (b Binding, err error) {
+	ip, rest, err := cutAddr(s)
+	if err != nil {
+		return b, err
+	}
+	if ip != "" && ip != "*" {
+		if b.Addr, err = netip.ParseAddr(ip); err != nil || b.Addr.Zone() != "" {
+			return Binding{}, invalid("%q: %q is no IP address; allowed are ip:port:host, ADDR:PORT and [IPV6]:PORT", clip(s), clip(ip))
+		}
+		b.Addr = b.Addr.Unmap()
+	}
+	port, host, _ := strings.Cut(rest, ":")
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return Binding{}, invalid("%q: %q is no port from 0 to 65535; allowed are ip:port:host, ADDR:PORT and [IPV6]:PORT", clip(s), clip(port))
+	}
+	if host != "" && CheckDomain(host) != nil {
+		return Binding{}, invalid("%q: %q is no host name", clip(s), clip(host))
+	}
+	b.Port, b.Host = uint16(n), host
+	return b, nil
+}
+
+// cutAddr parts "[v6]:rest" and "v4:rest".
+func cutAddr(s string) (addr, rest string, err error) {
+	if inner, ok := strings.CutPrefix(s, "["); ok {
+		addr, rest, ok = strings.Cut(inner, "]:")
+		if !ok || addr == "" {
+			return "", "", invalid("%q: an IPv6 address stands in brackets, before a colon and a port", clip(s))
+		}
+		return addr, rest, nil
+	}
+	addr, rest, ok := strings.Cut(s, ":")
+	if !ok {
+		return "", "", invalid("%q has no port; allowed are ip:port:host, ADDR:PORT and [IPV6]:PORT", clip(s))
+	}
+	return addr, rest, nil
+}
+
+// String is IIS's form, with all three parts.
+func (b Binding) String() string {
+	ip := ""
+	if b.Addr.IsValid() {
+		ip = b.Addr.String()
+		if b.Addr.Is6() {
+			ip = "[" + ip + "]"
+		}
+	}
+	return ip + ":" + strconv.Itoa(int(b.Port)) + ":" + b.Host
+}
+
+// AddrPort is where to listen; with no address it is the IPv6 unspecified one,
+// which answers for both.
+func (b Binding) AddrPort() netip.AddrPort {
+	if !b.Addr.IsValid() {
+		return netip.AddrPortFrom(netip.IPv6Unspecified(), b.Port)
+	}
+	return netip.AddrPortFrom(b.Addr, b.Port)
+}
+
+// dnsPort is where a DNS server listens unless something else is said.
+const dnsPort = 53
+
+// ParseEndpoint reads ADDR, ADDR:PORT or [IPV6]:PORT; without a port it is
+// that of DNS.
+func ParseEndpoint(s string) (netip.AddrPort, error) {
+	if ap, err := netip.ParseAddrPort(s); err == nil && ap.Addr().Zone() == "" && ap.Port() != 0 {
+		return ap, nil
+	}
+	bare := strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
+	if ip, err := netip.ParseAddr(bare); err == nil && ip.Zone() == "" {
+		return netip.AddrPortFrom(ip, dnsPort), nil
+	}
+	return netip.AddrPort{}, invalid("%q is no server; allowed are ADDR, ADDR:PORT and [IPV6]:PORT", clip(s))
+}
+
+func parseEndpoint(s string) (string, error) {
+	ap, err := ParseEndpoint(s)
+	return ap.String(), err
+}
+
+// A Host is a host to be called: a name or an address, with a port or 0.
+type Host struct {
+	Name string // of an address: in brackets
+	Port uint16
+}
+
+// ParseHosts reads hosts that are parted by commas, semicolons or blanks, each
+// NAME, NAME:PORT, [ADDR] or [ADDR]:PORT. An IPv4 address needs no brackets.
+func ParseHosts(s string) (hosts []Host, err error) {
+	for _, w := range splitWords(s) {
+		h, err := parseHost(w)
+		if err != nil {
+			return nil, err
+		}
+		hosts = append(hosts, h)
+	}
+	return hosts, nil
+}
+
+func parseHost(s string) (h Host, err error) {
+	bad := func(why string) (Host, error) {
+		return Host{}, invalid("%q: %s; allowed are NAME, NAME:PORT, [ADDR] and [ADDR]:PORT", clip(s), why)
+	}
+	name, port, hasPort := s, "", false
+	if inner, ok := strings.CutPrefix(s, "["); ok {
+		addr, rest, ok := strings.Cut(inner, "]")
+		ip, err := netip.ParseAddr(strings.TrimPrefix(addr, "IPv6:"))
+		if !ok || err != nil || ip.Zone() != "" {
+			return bad("what stands in brackets is no IP address")
+		}
+		if port, hasPort = strings.CutPrefix(rest, ":"); rest != "" && !hasPort {
+			return bad("only a colon and a port may follow the brackets")
+		}
+		name = "[" + ip.String() + "]"
+	} else {
+		name, port, hasPort = strings.Cut(s, ":")
+		name = strings.TrimSuffix(name, ".")
+		if ip, err := netip.ParseAddr(name); err == nil {
+			name = "[" + ip.String() + "]"
+		} else if err := CheckDomain(name); err != nil {
+			return bad(err.Error())
+		}
+	}
+	if hasPort {
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil || n == 0 {
+			return bad("a port is a number from 1 to 65535")
+		}
+		h.Port = uint16(n)
+	}
+	h.Name = name
+	return h, nil
+}
+
+// Bounds of a ladder of retries.
+const (
+	maxSteps   = 32
+	maxMinutes = 365 * 24 * 60
+)
+
+// Minutes reads numbers of minutes that are parted by commas: 1 to 32 of them,
+// each from one minute to a year.
+func Minutes(s string) (ladder []time.Duration, err error) {
+	words := splitWords(s)
+	if len(words) == 0 || len(words) > maxSteps {
+		return nil, invalid("%q: needs 1 to %d numbers of minutes, parted by commas", clip(s), maxSteps)
+	}
+	for _, w := range words {
+		n, err := strconv.ParseUint(w, 10, 32)
+		if err != nil || n == 0 || n > maxMinutes {
+			return nil, invalid("%q: %q is no number of minutes from 1 to %d", clip(s), clip(w), maxMinutes)
+		}
+		ladder = append(ladder, time.Duration(n)*time.Minute)
+	}
+	return ladder, nil
+}
+
+// CheckDomain says whether s is the name of a host or domain: labels of
+// letters, digits, hyphens and underscores, parted by dots. RFC 5321 §2.3.5.
+func CheckDomain(s string) error {
+	if s == "" || len(s) > 253 {
+		return invalid("a domain name has 1 to 253 octets")
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 {
+			return invalid("%q is no domain name: each label has 1 to 63 octets", clip(s))
+		}
+		if label[0] == '-' || label[len(label)-1] == '-' {
+			return invalid("%q is no domain name: a label neither begins nor ends with a hyphen", clip(s))
+		}
+		for _, c := range []byte(label) {
+			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+				return invalid("%q is no domain name: only letters, digits and hyphens", clip(s))
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package schema
+
+import (
+	_ "embed"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"restante/metabase"
+)
+
+//go:embed properties.tsv
+var propertyTable string
+
+//go:embed names.tsv
+var nameTable string
+
+const maxDWord = 1<<32 - 1
+
+// types gives each syntax its data type.
+var types = map[Syntax]metabase.Type{
+	Integer: metabase.DWordType, Boolean: metabase.DWordType, Enum: metabase.DWordType,
+	Flags: metabase.DWordType, Flag: metabase.DWordType,
+	String: metabase.StringType, FilePath: metabase.StringType, DomainName: metabase.StringType,
+	Hosts: metabase.StringType, MinuteList: metabase.StringType,
+	List: metabase.MultiSZType, Names: metabase.MultiSZType, Bindings: metabase.MultiSZType,
+	Endpoints: metabase.MultiSZType, Prefixes: metabase.MultiSZType,
+	IPList: metabase.BinaryType, Binary: metabase.BinaryType,
+}
+
+// load reads the tables and checks them against each other.
+func load(properties, names string) (*Schema, error) {
+	named, bits, err := readNames(names)
+	if err != nil {
+		return nil, err
+	}
+	s := &Schema{byName: map[string]int{}, byID: map[metabase.ID]int{}, classes: classTable()}
+	for n, f := range rows(properties) {
+		p, err := readProp(f, named)
+		if err != nil {
+			return nil, fmt.Errorf("properties.tsv line %d: %s: %w", n, f[0], err)
+		}
+		s.props = append(s.props, p)
+		for _, bit := range bits[p.Name] {
+			s.props = append(s.props, flagProp(p, bit))
+		}
+	}
+	slices.SortStableFunc(s.props, func(a, b Prop) int {
+		if (a.Name == "") != (b.Name == "") {
+			return strings.Compare(b.Name, a.Name)
+		}
+		if c := strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)); c != 0 {
+			return c
+		}
+		return int(a.ID) - int(b.ID)
+	})
+	return s, s.index()
+}
+
+// index fills the maps, and refuses what stands twice.
+func (s *Schema) index() error {
+	for i, p := range s.props {
+		if name := strings.ToLower(p.Name); name != "" {
+			if _, twice := s.byName[name]; twice {
+				return fmt.Errorf("the name %s stands twice", p.Name)
+			}
+			s.byName[name] = i
+		}
+		if p.FlagOf == 0 {
+			if _, twice := s.byID[p.ID]; twice {
+				return fmt.Errorf("the number %d stands twice", p.ID)
+			}
+			s.byID[p.ID] = i
+		}
+		for _, c := range p.Classes {
+			if _, known := s.Class(c); !known && c != "*" {
+				return fmt.Errorf("%s: there is no class %s", p.Label(), c)
+			}
+		}
+	}
+	s.fillClasses()
+	return nil
+}
+
+// rows yields the lines of a table with their numbers; the first line has the
+// headings.
+func rows(table string) func(func(int, []string) bool) {
+	return func(yield func(int, []string) bool) {
+		n := 0
+		for line := range strings.Lines(table) {
+			n++
+			line = strings.TrimRight(line, "\r\n")
+			if line == "" || strings.HasPrefix(line, "#") {
+				continue
+			}
+			if !yield(n, strings.Split(line, "\t")) {
+				return
+			}
+		}
+	}
+}
+
+// readNames gives the names for each property, and of those the ones that are
+// properties themselves.
+func readNames(table string) (named, bits map[string][]Named, err error) {
+	named, bits = map[string][]Named{}, map[string][]Named{}
+	for n, f := range rows(table) {
+		if len(f) != 5 {
+			return nil, nil, fmt.Errorf("names.tsv line %d: has %d columns instead of 5", n, len(f))
+		}
+		mask, err := strconv.ParseUint(f[3], 0, 32)
+		if err != nil {
+			return nil, nil, fmt.Errorf("names.tsv line %d: %w", n, err)
+		}
+		one := Named{Name: f[1], IIS: f[2], Mask: uint32(mask), Sentence: f[4]}
+		named[f[0]] = append(named[f[0]], one)
+		if one.IIS != "" {
+			bits[f[0]] = append(bits[f[0]], one)
+		}
+	}
+	return named, bits, nil
+}
+
+func readProp(f []string, named map[string][]Named) (p Prop, err error) {
+	if len(f) != 11 {
+		return p, fmt.Errorf("has %d columns instead of 11", len(f))
+	}
+	for i := range f {
+		if f[i] == "-" {
+			f[i] = ""
+		}
+	}
+	id, err := strconv.ParseUint(f[1], 0, 32)
+	if err != nil {
+		return p, err
+	}
+	userType, err := strconv.ParseUint(f[4], 10, 32)
+	if err != nil {
+		return p, err
+	}
+	p = Prop{
+		Name: f[0], ID: metabase.ID(id), Syntax: Syntax(f[2]), UserType: metabase.UserType(userType),
+		Unit: f[6], Max: maxDWord, Flags: named[f[0]], Acted: f[9] != "", Sentence: f[10],
+	}
+	var known bool
+	if p.Type, known = types[p.Syntax]; !known {
+		return p, fmt.Errorf("there is no syntax %q", f[2])
+	}
+	if p.Attr, err = readAttr(f[3]); err != nil {
+		return p, err
+	}
+	if f[7] != "" {
+		if _, err := fmt.Sscanf(f[7], "%d..%d", &p.Min, &p.Max); err != nil {
+			return p, fmt.Errorf("range %q: %w", f[7], err)
+		}
+	}
+	for c := range strings.SplitSeq(f[8], ",") {
+		if c != "*" && !strings.HasPrefix(c, "IIs") {
+			c = "IIsSmtp" + c
+		}
+		p.Classes = append(p.Classes, c)
+	}
+	return p, p.readDefault(f[5])
+}
+
+func (p *Prop) readDefault(text string) (err error) {
+	var args []string
+	switch text {
+	case "":
+		return nil
+	case "(empty)":
+		if p.Type == metabase.StringType {
+			args = []string{""}
+		}
+	default:
+		args = []string{text}
+	}
+	p.Default, err = p.parse(args)
+	return err
+}
+
+func readAttr(s string) (a metabase.Attr, err error) {
+	bits := []metabase.Attr{metabase.Inherit, metabase.Secure, metabase.Reference, metabase.Volatile}
+	if s == "" {
+		return 0, nil
+	}
+next:
+	for name := range strings.SplitSeq(s, "|") {
+		for _, bit := range bits {
+			if bit.String() == name {
+				a |= bit
+				continue next
+			}
+		}
+		return 0, fmt.Errorf("there is no attribute %q", name)
+	}
+	return a, nil
+}
+
+// flagProp is the property that IIS makes of one bit of parent.
+func flagProp(parent Prop, bit Named) Prop {
+	p := Prop{
+		Name: bit.IIS, ID: parent.ID, Syntax: Flag, Type: metabase.DWordType, Attr: parent.Attr,
+		UserType: parent.UserType, Max: 1, FlagOf: parent.ID, Mask: bit.Mask, Classes: parent.Classes,
+		Sentence: bit.Sentence, Acted: parent.Acted,
+	}
+	if parent.HasDefault() {
+		p.Default = p.Bit(parent.Default)
+	}
+	return p
+}
