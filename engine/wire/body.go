@@ -180,14 +180,14 @@ func (b *body) skip(n int) {
 func (b *body) advance() {
 	for b.err == nil && b.clean == 0 && b.owed == "" {
 		in := b.window()
-		var n int
+		n, bol := 0, false
 		if !b.heldCR {
-			n, b.bol = run(in, b.bol, b.chunk == nil)
+			n, bol = run(in, b.bol, b.chunk == nil)
 		}
 		if n == 0 {
 			b.decide(in)
-		} else if b.fits(n) {
-			b.clean = n
+		} else if b.fits(n) { // else the same octets are looked at again
+			b.clean, b.bol = n, bol
 		}
 	}
 }
