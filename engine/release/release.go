@@ -12,7 +12,6 @@
 package release
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net/netip"

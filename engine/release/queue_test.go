@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package release
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"restante/engine/delivery/transfer"
+	"restante/engine/mail"
+)
+
+var errStore = errors.New("the store is gone")
+
+// memQueue holds mail in memory.
+type memQueue struct {
+	mu        sync.Mutex // guards what follows
+	mail      map[mail.Domain][]transfer.Item
+	leased    map[mail.Domain]bool
+	triggered []mail.Domain
+	settled   map[mail.MessageID][]mail.Outcome
+	next      int
+	fail      map[string]error // by method
+}
+
+func newQueue() *memQueue {
+	return &memQueue{mail: map[mail.Domain][]transfer.Item{}, leased: map[mail.Domain]bool{},
+		settled: map[mail.MessageID][]mail.Outcome{}, fail: map[string]error{}}
+}
+
+type closer struct{ io.ReadSeeker }
+
+func (closer) Close() error { return nil }
+
+// hold adds messages to users a and b of d.
+func (q *memQueue) hold(d mail.Domain, bodies ...string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, body := range bodies {
+		q.next++
+		env := mail.Envelope{
+			ID: mail.MessageID(fmt.Sprintf("%020d", q.next)), From: mail.Address{Local: "s", Domain: "from.test"}, Size: int64(len(body)),
+			To: []mail.Recipient{{Address: mail.Address{Local: "a", Domain: d}}, {Address: mail.Address{Local: "b", Domain: d}}},
+		}
+		q.mail[d] = append(q.mail[d], transfer.Item{Env: env, To: env.To, Open: func() (io.ReadSeekCloser, error) {
+			return closer{strings.NewReader(body)}, nil
+		}})
+	}
+}
+
+// left gives the recipients that still wait in d.
+func (q *memQueue) left(d mail.Domain) (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range q.mail[d] {
+		n += len(it.To)
+	}
+	return n
+}
+
+func (q *memQueue) Waiting(d mail.Domain, below bool) (out []Waiting, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for name, items := range q.mail {
+		if len(items) > 0 && (name == d || below && name.Below(d)) {
+			out = append(out, Waiting{name, len(items)})
+		}
+	}
+	slices.SortFunc(out, func(a, b Waiting) int { return strings.Compare(string(a.Domain), string(b.Domain)) })
+	return out, q.fail["Waiting"]
+}
+
+func (q *memQueue) Trigger(d mail.Domain) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.leased[d] {
+		return ErrBusy
+	}
+	if err := q.fail["Trigger"]; err != nil {
+		return err
+	}
+	q.triggered = append(q.triggered, d)
+	return nil
+}
+
+func (q *memQueue) Lease(d mail.Domain, _ string) (transfer.Lease, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.fail["Lease"]; err != nil {
+		return nil, err
+	}
+	if q.leased[d] {
+		return nil, fmt.Errorf("lease %s: %w", d, ErrBusy)
+	}
+	q.leased[d] = true
+	return &memLease{q: q, d: d, todo: slices.Clone(q.mail[d])}, nil
+}
+
+type memLease struct {
+	q      *memQueue
+	d      mail.Domain
+	todo   []transfer.Item
+	closed bool
+}
+
+func (l *memLease) Next() (transfer.Item, bool) {
+	if len(l.todo) == 0 {
+		return transfer.Item{}, false
+	}
+	it := l.todo[0]
+	l.todo = l.todo[1:]
+	return it, true
+}
+
+func (l *memLease) Settle(_ context.Context, id mail.MessageID, outcomes []mail.Outcome) error {
+	q := l.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if l.closed {
+		return errors.New("settled after the lease ended")
+	}
+	if err := q.fail["Settle"]; err != nil {
+		return err
+	}
+	q.settled[id] = append(q.settled[id], outcomes...)
+	for i := range q.mail[l.d] {
+		it := &q.mail[l.d][i]
+		if it.Env.ID != id {
+			continue
+		}
+		it.To = slices.DeleteFunc(slices.Clone(it.To), func(r mail.Recipient) bool {
+			return slices.ContainsFunc(outcomes, func(o mail.Outcome) bool { return o.To == r.Address && o.Status != mail.Deferred })
+		})
+	}
+	q.mail[l.d] = slices.DeleteFunc(q.mail[l.d], func(it transfer.Item) bool { return len(it.To) == 0 })
+	return nil
+}
+
+func (l *memLease) Close() {
+	l.q.mu.Lock()
+	defer l.q.mu.Unlock()
+	if !l.closed {
+		l.closed = true
+		delete(l.q.leased, l.d)
+	}
+}
+
+// busy says whether anything is leased.
+func (q *memQueue) busy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.leased) > 0
+}
+
+// rules are held domains by key, "*." keys for what is below.
+type rules map[mail.Domain]Hold
+
+func (r rules) Hold(d mail.Domain) (Hold, bool) {
+	if h, ok := r[d]; ok {
+		return h, true
+	}
+	rest := strings.TrimPrefix(string(d), "*.")
+	if rest != string(d) {
+		return Hold{}, false
+	}
+	for {
+		_, up, ok := strings.Cut(rest, ".")
+		if !ok {
+			return Hold{}, false
+		}
+		if h, ok := r[mail.Domain("*."+up)]; ok {
+			return h, true
+		}
+		rest = up
+	}
+}
+
+func (r rules) TurnDomains(account string) (out []mail.Domain) {
+	for d, h := range r {
+		if slices.ContainsFunc(h.Accounts, func(a string) bool { return strings.EqualFold(a, account) }) {
+			out = append(out, d)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
