@@ -68,7 +68,7 @@ func (d *Delivery) converse(ctx context.Context, t target, talk Talk, b *transfe
 // 7435), but never with a password.
 func (d *Delivery) open(ctx context.Context, t target, talk Talk) (*wire.Client, error) {
 	c, err := d.greet(ctx, t, talk, false)
-	if noTLS(err) && !talk.RequireTLS && talk.Auth == nil && ctx.Err() == nil {
+	if errors.Is(err, wire.ErrTLS) && !talk.RequireTLS && talk.Auth == nil && ctx.Err() == nil {
 		d.opts.Log.WarnContext(ctx, "TLS handshake; sending in clear", "host", t.host, "addr", t.addr, "err", err)
 		return d.greet(ctx, t, talk, true)
 	}
@@ -117,16 +117,8 @@ func refusal(cause error, t target) mail.Reply {
 	if errors.As(cause, &r) {
 		return r
 	}
-	if noTLS(cause) {
+	if errors.Is(cause, wire.ErrTLS) {
 		return mail.Reply{Code: 454, Enhanced: "7.5", Text: "no trusted TLS connection to " + t.host, Cause: cause}
 	}
 	return mail.Reply{Code: 451, Enhanced: "4.1", Text: "no answer from " + t.host, Cause: cause}
-}
-
-// noTLS says that a handshake did not come about.
-func noTLS(err error) bool {
-	var alert tls.AlertError
-	var cert *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	return errors.As(err, &alert) || errors.As(err, &cert) || errors.As(err, &record)
 }

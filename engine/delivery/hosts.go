@@ -75,19 +75,20 @@ func targets(hosts []resolver.Host, port uint16) (out []target) {
 
 // unresolved says what it means for mail that there are no hosts.
 func unresolved(err error) failure {
-	for _, row := range []struct {
-		kind resolver.Kind
-		code int
-		enh  string
-	}{
-		{resolver.NotFound, 550, "1.2"},
-		{resolver.NullMX, 556, "1.10"}, // RFC 7505 §5
-		{resolver.NoAddress, 550, "4.4"},
-		{resolver.Loop, 554, "4.6"},
-	} {
-		if errors.Is(err, row.kind) {
-			return failure{mail.Failed, mail.Reply{Code: row.code, Enhanced: row.enh, Text: string(row.kind), Cause: err}, ""}
+	permanent := map[resolver.Kind]mail.Reply{
+		resolver.NotFound:  {Code: 550, Enhanced: "1.2"},
+		resolver.NullMX:    {Code: 556, Enhanced: "1.10"}, // RFC 7505 §5
+		resolver.NoAddress: {Code: 550, Enhanced: "4.4"},
+		resolver.Loop:      {Code: 554, Enhanced: "4.6"},
+	}
+	f := failure{mail.Deferred, mail.Reply{Code: 451, Enhanced: "4.3", Text: string(resolver.Temporary)}, ""}
+	var e *resolver.Error
+	if errors.As(err, &e) {
+		if r, ok := permanent[e.Kind]; ok {
+			f.status, f.reply = mail.Failed, r
+			f.reply.Text = string(e.Kind)
 		}
 	}
-	return failure{mail.Deferred, mail.Reply{Code: 451, Enhanced: "4.3", Text: string(resolver.Temporary), Cause: err}, ""}
+	f.reply.Cause = err
+	return f
 }
