@@ -6,13 +6,13 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
+	"fmt"
 	"net"
+	"strconv"
 	"time"
 
 	"github.com/emersion/go-sasl"
-
-	"restante/engine/mail"
+	"github.com/emersion/go-smtp"
 )
 
 // A TLSPolicy says what a client does about STARTTLS.
@@ -24,59 +24,208 @@ const (
 	TLSNever                          // do not ask
 )
 
-// Timeouts bounds the phases of a conversation. Zero fields are those of RFC
-// 5321 §4.5.3.2.
+// Timeouts bounds the phases of a conversation. Fields that are zero are those
+// of RFC 5321 §4.5.3.2: 5, 5, 2, 3 and 10 minutes.
 type Timeouts struct {
-	Greeting, Command, DataInit, DataBlock, DataDone time.Duration
+	Greeting  time.Duration
+	Command   time.Duration
+	DataInit  time.Duration // until DATA is answered
+	DataBlock time.Duration // for each piece of the body
+	DataDone  time.Duration // until the final dot is answered
 }
 
 // ClientOptions adjusts NewClient.
 type ClientOptions struct {
 	Hello        string      // our name
-	TLS          *tls.Config // nil: never STARTTLS, as on a reversed connection
+	TLS          *tls.Config // used as it is, ServerName and all; nil: never STARTTLS, as on a reversed connection
 	TLSPolicy    TLSPolicy
 	Auth         sasl.Client // nil: do not sign in
-	UseHELO      bool        // HELO only, and so no extension
-	NoPipelining bool
+	UseHELO      bool        // HELO alone, and so no extension, no STARTTLS and no sign-in
+	NoPipelining bool        // even if the peer offers it
 	Timeouts     Timeouts
 }
 
-// A Client is our end of a conversation in which we hand mail over.
-type Client struct{ conn net.Conn }
+// What NewClient's error says of the peer, beside a mail.Reply, which is the
+// peer's own word.
+var (
+	// ErrTLS means that TLS was demanded and not to be had, or that the
+	// handshake went wrong. Without the demand, a new connection with TLSNever
+	// may do better.
+	ErrTLS = errors.New("no TLS with the peer")
+	// ErrNoAuth means that the peer offers no sign-in.
+	ErrNoAuth = errors.New("the peer offers no AUTH")
+)
 
-// NewClient opens a conversation on conn.
+// A Client is our end of a conversation in which we hand mail over. It is for
+// one goroutine, but Close may come from anywhere.
+type Client struct {
+	opts  ClientOptions
+	peer  *peer
+	smtp  *smtp.Client // opens the conversation; the transactions are ours
+	name  string
+	limit int64 // the peer's SIZE, 0 for none
+	reset bool  // a transaction is open that must go before the next
+	body  stuffer
+	err   error // why the conversation is over, or nil
+}
+
+// NewClient opens a conversation on conn, which it owns from here on, errors
+// included: greeting, EHLO, STARTTLS and EHLO again, AUTH. An error that is a
+// mail.Reply is the peer's word. The end of ctx closes conn.
 func NewClient(ctx context.Context, conn net.Conn, opts ClientOptions) (*Client, error) {
-	conn.Close()
-	return nil, errors.New("wire: not yet")
+	opts.Timeouts.fill()
+	c := &Client{opts: opts, peer: newPeer(conn, opts)}
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if err := c.open(ctx); err != nil {
+		c.Close()
+		return nil, reason(ctx, err)
+	}
+	return c, nil
 }
 
-// Outgoing is one message to hand over.
-type Outgoing struct {
-	From     mail.Address
-	To       []mail.Recipient
-	Size     int64 // octets of Body, 0 when not known
-	Body8Bit bool
-	Ret      string
-	EnvID    string
-	Body     io.Reader
+// reason prefers the end of ctx to what came of it.
+func reason(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("conversation: %w", context.Cause(ctx))
+	}
+	return err
 }
 
-// Send hands m over.
-func (c *Client) Send(ctx context.Context, m Outgoing) ([]mail.Reply, error) {
-	return nil, errors.New("wire: not yet")
+func (t *Timeouts) fill() {
+	for _, f := range []struct {
+		field  *time.Duration
+		normal time.Duration
+	}{
+		{&t.Greeting, 5 * time.Minute},
+		{&t.Command, 5 * time.Minute},
+		{&t.DataInit, 2 * time.Minute},
+		{&t.DataBlock, 3 * time.Minute},
+		{&t.DataDone, 10 * time.Minute},
+	} {
+		if *f.field <= 0 {
+			*f.field = f.normal
+		}
+	}
 }
 
-// Quit says QUIT and closes.
-func (c *Client) Quit(ctx context.Context) error { return c.Close() }
+func (c *Client) open(ctx context.Context) error {
+	if err := c.hello(); err != nil {
+		return err
+	}
+	if err := c.startTLS(ctx); err != nil {
+		return err
+	}
+	if c.opts.Auth != nil {
+		if err := c.signIn(); err != nil {
+			return err
+		}
+	}
+	if _, size := c.smtp.Extension("SIZE"); size != "" {
+		c.limit, _ = strconv.ParseInt(size, 10, 64) // what is no number is no limit
+	}
+	return nil
+}
 
-// Close closes without a word.
-func (c *Client) Close() error { return c.conn.Close() }
+// hello takes the greeting and says EHLO, or HELO to a peer that knows no EHLO.
+func (c *Client) hello() error {
+	c.smtp = smtp.NewClient(c.peer)
+	// Go-smtp's own limits are not heeded: peer has the finer ones.
+	if err := c.smtp.Hello(c.opts.Hello); err != nil {
+		return c.peer.word("greeting", err)
+	}
+	c.name = c.peer.name
+	return nil
+}
 
-// PeerName is the name that the peer greeted with.
-func (c *Client) PeerName() string { return "" }
+// startTLS does as the policy says. The EHLO in clear bore our real name, and
+// is said again inside (RFC 3207 §4.2).
+func (c *Client) startTLS(ctx context.Context) error {
+	if _, on := c.TLS(); on || c.opts.TLS == nil || c.opts.TLSPolicy == TLSNever {
+		if !on && c.opts.TLSPolicy == TLSRequired {
+			return fmt.Errorf("%w: it is required, and not configured", ErrTLS)
+		}
+		return nil
+	}
+	must := c.opts.TLSPolicy == TLSRequired
+	if !c.Supports("STARTTLS") {
+		if must {
+			return fmt.Errorf("%w: %s does not offer STARTTLS", ErrTLS, c.name)
+		}
+		return nil
+	}
+	r, err := c.peer.command("STARTTLS\r\n")
+	switch {
+	case err != nil:
+		return err
+	case r.Code/100 != 2 && must:
+		return fmt.Errorf("%w: STARTTLS: %w", ErrTLS, r)
+	case r.Code/100 != 2:
+		return nil
+	}
+	if err := c.peer.encrypt(ctx, c.opts.TLS); err != nil {
+		return fmt.Errorf("%w: %w", ErrTLS, err)
+	}
+	return c.hello()
+}
 
-// Supports says that the peer listed ext in its EHLO reply.
-func (c *Client) Supports(ext string) bool { return false }
+func (c *Client) signIn() error {
+	if !c.Supports("AUTH") {
+		return ErrNoAuth
+	}
+	if err := c.smtp.Auth(c.opts.Auth); err != nil {
+		return c.peer.word("AUTH", err)
+	}
+	return nil
+}
+
+// PeerName is the name that the peer gave in its reply to EHLO or HELO.
+func (c *Client) PeerName() string { return c.name }
+
+// Supports says that the peer listed the keyword ext, whatever its case.
+func (c *Client) Supports(ext string) bool {
+	ok, _ := c.smtp.Extension(ext)
+	return ok
+}
 
 // TLS is the state of the encryption; ok is false in clear.
-func (c *Client) TLS() (state tls.ConnectionState, ok bool) { return }
+func (c *Client) TLS() (state tls.ConnectionState, ok bool) {
+	t, ok := c.peer.nc.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok {
+		return tls.ConnectionState{}, false
+	}
+	return t.ConnectionState(), true
+}
+
+// Quit says QUIT, waits for the answer and closes. It closes in any case; the
+// error is for the log, since all mail was settled before.
+func (c *Client) Quit(ctx context.Context) error {
+	defer c.Close()
+	if c.err != nil {
+		return nil
+	}
+	defer context.AfterFunc(ctx, func() { c.peer.Close() })()
+	c.err = errOver
+	if err := c.smtp.Quit(); err != nil {
+		return reason(ctx, c.peer.word("QUIT", err))
+	}
+	return nil
+}
+
+var errOver = errors.New("the conversation is over")
+
+// Close hangs up without a word. It may be called again and from anywhere.
+func (c *Client) Close() error { return c.peer.Close() }
+
+// word is what the peer said when go-smtp took it for an error, and else err.
+func (p *peer) word(at string, err error) error {
+	var said *smtp.SMTPError
+	switch {
+	case p.err != nil: // before go-smtp put it into words of its own
+		err = p.err
+	case errors.As(err, &said) && p.reply.Code >= 400:
+		return p.reply
+	case errors.As(err, &said): // a yes to another question
+		err = fmt.Errorf("%w: %.60q", ErrGarbage, p.reply.String())
+	}
+	return fmt.Errorf("%s: %w", at, err)
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"restante/engine/mail"
+)
+
+// Limits on what a peer may say. RFC 5321 §4.5.3.1.5 has 512 octets to a line.
+const (
+	maxPeerLine  = 2 << 10
+	maxPeerReply = 32 << 10
+)
+
+// ErrGarbage means that the peer does not speak SMTP, or too much of it.
+var ErrGarbage = errors.New("the peer's reply is no SMTP")
+
+// A peer is the connection to the other server: it reads replies, each within
+// its time and size, and is the net.Conn that go-smtp's client talks through.
+type peer struct {
+	raw    net.Conn // the socket
+	nc     net.Conn // raw, or TLS over it
+	r      *bufio.Reader
+	limits Timeouts
+	helo   bool
+	wait   time.Duration // for the next reply
+
+	reply  mail.Reply // the last one
+	name   string     // what the peer calls itself
+	ready  []byte     // what go-smtp has still to read
+	canned string     // a reply that go-smtp gets in place of the peer's
+	ehlo   bool       // the next reply lists extensions
+	err    error      // of the last read or write, or nil
+}
+
+func newPeer(nc net.Conn, opts ClientOptions) *peer {
+	return &peer{
+		raw: nc, nc: nc, r: bufio.NewReaderSize(nc, maxPeerLine),
+		limits: opts.Timeouts, helo: opts.UseHELO, wait: opts.Timeouts.Greeting,
+	}
+}
+
+// encrypt puts TLS over the connection. The greeting is not said again
+// inside: go-smtp, which starts anew there, gets one from here.
+func (p *peer) encrypt(ctx context.Context, cfg *tls.Config) error {
+	if p.r.Buffered() > 0 { // put there by somebody between us, perhaps
+		return fmt.Errorf("%w: more stands behind the reply to STARTTLS", ErrGarbage)
+	}
+	tc := tls.Client(p.raw, cfg)
+	p.raw.SetDeadline(time.Now().Add(p.limits.Command))
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("handshake: %w", err)
+	}
+	p.nc = tc
+	p.r.Reset(tc)
+	p.canned = "220 TLS is on\r\n"
+	return nil
+}
+
+// command sends one line and gives the reply.
+func (p *peer) command(line string) (mail.Reply, error) {
+	if err := p.send([]byte(line), p.limits.Command); err != nil {
+		return mail.Reply{}, err
+	}
+	return p.answer(p.limits.Command)
+}
+
+// send writes b within limit.
+func (p *peer) send(b []byte, limit time.Duration) error {
+	p.raw.SetWriteDeadline(time.Now().Add(limit))
+	if _, err := p.nc.Write(b); err != nil {
+		p.err = fmt.Errorf("peer: %w", err)
+		return p.err
+	}
+	return nil
+}
+
+// answer reads one reply, all of it within limit.
+func (p *peer) answer(limit time.Duration) (mail.Reply, error) {
+	_, _, err := p.read(limit)
+	return p.reply, err
+}
+
+// read takes one reply as it stands: its code and its lines.
+func (p *peer) read(limit time.Duration) (code int, lines []string, err error) {
+	defer func() { p.err = err }()
+	p.raw.SetReadDeadline(time.Now().Add(limit))
+	p.reply = mail.Reply{}
+	for size := 0; ; {
+		line, err := p.r.ReadSlice('\n')
+		if err != nil {
+			return 0, nil, peerError(err, len(line)+size > 0)
+		}
+		if size += len(line); size > maxPeerReply {
+			return 0, nil, fmt.Errorf("%w: it does not end", ErrGarbage)
+		}
+		n, text, more, ok := parseReplyLine(strings.TrimRight(string(line), "\r\n"))
+		if !ok || code != 0 && n != code {
+			return 0, nil, fmt.Errorf("%w: %.60q", ErrGarbage, line)
+		}
+		code, lines = n, append(lines, text)
+		if !more {
+			p.reply = toReply(code, lines)
+			return code, lines, nil
+		}
+	}
+}
+
+func peerError(err error, begun bool) error {
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return fmt.Errorf("%w: a line of more than %d octets", ErrGarbage, maxPeerLine)
+	case err == io.EOF && begun:
+		return fmt.Errorf("the peer hung up within a reply: %w", io.ErrUnexpectedEOF)
+	case err == io.EOF:
+		return fmt.Errorf("the peer hung up: %w", io.ErrUnexpectedEOF)
+	}
+	return fmt.Errorf("peer: %w", err)
+}
+
+// parseReplyLine reads code, text and whether more lines follow. RFC 5321
+// §4.2; a code alone is taken as well.
+func parseReplyLine(line string) (code int, text string, more, ok bool) {
+	if len(line) < 3 || line[0] < '2' || line[0] > '5' {
+		return 0, "", false, false
+	}
+	for _, d := range []byte(line[:3]) {
+		if d < '0' || d > '9' {
+			return 0, "", false, false
+		}
+		code = code*10 + int(d-'0')
+	}
+	if len(line) == 3 {
+		return code, "", false, true
+	}
+	if line[3] != ' ' && line[3] != '-' {
+		return 0, "", false, false
+	}
+	return code, string(appendPrintable(nil, line[4:])), line[3] == '-', true
+}
+
+// toReply takes the status code off the lines, where they have one.
+func toReply(code int, lines []string) mail.Reply {
+	r := mail.Reply{Code: code}
+	for i, line := range lines {
+		status, rest, _ := strings.Cut(line, " ")
+		if isStatus(status, code) && (i == 0 || status[2:] == r.Enhanced) {
+			r.Enhanced = status[2:]
+			line = rest
+		}
+		if i > 0 {
+			r.Text += "\n"
+		}
+		r.Text += line
+	}
+	return r
+}
+
+// isStatus says that s is a status code of RFC 3463 §2 of the same class.
+func isStatus(s string, code int) bool {
+	part := strings.Split(s, ".")
+	if len(part) != 3 || part[0] != string(rune('0'+code/100)) {
+		return false
+	}
+	for _, p := range part[1:] {
+		if p == "" || len(p) > 3 || strings.Trim(p, "0123456789") != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// Write takes one command line of go-smtp's.
+func (p *peer) Write(b []byte) (int, error) {
+	p.ehlo = strings.HasPrefix(string(b), "EHLO ")
+	if p.ehlo && p.helo { // go-smtp falls back to HELO
+		p.ehlo, p.canned = false, "502 HELO is wanted\r\n"
+		return len(b), nil
+	}
+	p.wait = p.limits.Command
+	if err := p.send(b, p.limits.Command); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// Read gives go-smtp one reply, whole before it begins and never more.
+func (p *peer) Read(b []byte) (int, error) {
+	if p.canned != "" {
+		p.ready = append(p.ready, p.canned...)
+		p.canned = ""
+	}
+	if len(p.ready) == 0 {
+		code, lines, err := p.read(p.wait)
+		if err != nil {
+			return 0, err
+		}
+		p.prepare(code, lines)
+	}
+	n := copy(b, p.ready)
+	p.ready = p.ready[n:]
+	return n, nil
+}
+
+// prepare writes a reply for go-smtp, which knows keywords in upper case only,
+// where IIS says 8bitmime, and AUTH without the equals sign.
+func (p *peer) prepare(code int, lines []string) {
+	if code == 250 {
+		if name, _, _ := strings.Cut(lines[0], " "); p.name == "" || p.ehlo {
+			p.name = name
+		}
+	}
+	p.ready = p.ready[:0]
+	for i, line := range lines {
+		if p.ehlo && i > 0 {
+			line = keyword(line)
+		}
+		sep := "-"
+		if i+1 == len(lines) {
+			sep = " "
+		}
+		p.ready = fmt.Appendf(p.ready, "%03d%s%s\r\n", code, sep, line)
+	}
+}
+
+func keyword(line string) string {
+	word, rest, some := strings.Cut(line, " ")
+	word = strings.ToUpper(word)
+	if mechanism, ok := strings.CutPrefix(word, "AUTH="); ok {
+		return strings.TrimRight("AUTH "+mechanism+" "+rest, " ")
+	}
+	if some {
+		return word + " " + rest
+	}
+	return word
+}
+
+func (p *peer) Close() error                     { return p.raw.Close() }
+func (p *peer) LocalAddr() net.Addr              { return p.raw.LocalAddr() }
+func (p *peer) RemoteAddr() net.Addr             { return p.raw.RemoteAddr() }
+func (p *peer) SetDeadline(time.Time) error      { return nil }
+func (p *peer) SetReadDeadline(time.Time) error  { return nil }
+func (p *peer) SetWriteDeadline(time.Time) error { return nil }

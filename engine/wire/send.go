@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"restante/engine/mail"
+)
+
+// Limits of one pipelined group: neither side's socket buffers can fill up
+// with commands or replies that the other does not read (RFC 2920 §3.1).
+const (
+	maxGroup  = 100
+	lastWords = 5 * time.Second // for a reply to come from a peer that takes no more
+)
+
+// Outgoing is one message to hand over.
+type Outgoing struct {
+	From     mail.Address
+	To       []mail.Recipient // in Notify and ORcpt as RFC 3461 writes them
+	Size     int64            // octets of Body, 0 when not known
+	Body8Bit bool
+	Ret      string
+	EnvID    string
+	Body     io.Reader // lines end in CRLF; dots are not stuffed
+}
+
+// A sending is one message under way.
+type sending struct {
+	*Client
+	m       Outgoing
+	replies []mail.Reply // code 0: not known yet
+	mail    mail.Reply
+	good    []int // recipients that were accepted
+}
+
+// A step is a command, and what to do with its reply.
+type step struct {
+	line string
+	got  func(mail.Reply)
+}
+
+// Send hands m over. With a nil error it gives one reply for each recipient,
+// in order: the peer's refusal of the sender or of the recipient, or its word
+// on the message. With an error the conversation is over, and nothing is known
+// for the recipients whose reply has code 0: if the final dot was on its way,
+// the peer may have the message all the same. After a 421 the error is nil and
+// the next Send's is not.
+//
+// RET, ENVID, NOTIFY and ORCPT go to a peer that offers DSN only. A message
+// that is declared 8-bit goes as it is to a peer without 8BITMIME, undeclared:
+// every server of today takes it, and converting would break signatures.
+//
+// What in Body is no line end of CRLF becomes one, and a last line gets its
+// end: no peer can take part of a message for something else.
+func (c *Client) Send(ctx context.Context, m Outgoing) ([]mail.Reply, error) {
+	if c.err != nil {
+		return make([]mail.Reply, len(m.To)), c.err
+	}
+	defer context.AfterFunc(ctx, func() { c.peer.Close() })()
+	s := &sending{Client: c, m: m, replies: make([]mail.Reply, len(m.To))}
+	err := s.run()
+	if err != nil {
+		err = reason(ctx, err)
+		c.err = err
+		c.Close()
+	}
+	return s.replies, err
+}
+
+func (s *sending) run() error {
+	if s.limit > 0 && s.m.Size > s.limit {
+		s.rest(mail.Reply{Code: 552, Enhanced: "3.4", Text: fmt.Sprintf("%d octets are more than the %d that the peer takes", s.m.Size, s.limit)})
+		return nil
+	}
+	steps := s.envelope()
+	if steps == nil {
+		return nil
+	}
+	var data mail.Reply
+	pipelined := s.Supports("PIPELINING") && !s.opts.NoPipelining
+	group := 1
+	if pipelined {
+		group = maxGroup
+		steps = append(steps, step{"DATA\r\n", func(r mail.Reply) { data = r }})
+	}
+	for len(steps) > 0 {
+		n := min(group, len(steps))
+		if err := s.exchange(steps[:n]); err != nil || s.err != nil {
+			return err
+		}
+		steps = steps[n:]
+		if s.mail.Code != 0 && !s.mail.Positive() && data.Code == 0 {
+			s.rest(s.mail)
+			return nil
+		}
+	}
+	if !pipelined && len(s.good) > 0 {
+		if err := s.exchange([]step{{"DATA\r\n", func(r mail.Reply) { data = r }}}); err != nil || s.err != nil {
+			return err
+		}
+	}
+	return s.message(data)
+}
+
+// envelope lists the commands up to DATA; nil when nothing can be sent.
+func (s *sending) envelope() (steps []step) {
+	if s.reset {
+		steps = append(steps, step{"RSET\r\n", func(mail.Reply) {}})
+	}
+	from, ok := path(s.m.From)
+	if !ok {
+		s.rest(mail.Reply{Code: 553, Enhanced: "1.7", Text: "the sender's address cannot be written"})
+		return nil
+	}
+	line := "MAIL FROM:" + from + s.mailParams() + "\r\n"
+	steps = append(steps, step{line, func(r mail.Reply) { s.mail, s.reset = r, r.Positive() }})
+	some := false
+	for i, to := range s.m.To {
+		addr, ok := path(to.Address)
+		if !ok || to.Address.IsNull() {
+			s.replies[i] = mail.Reply{Code: 553, Enhanced: "1.3", Text: "the address cannot be written"}
+			continue
+		}
+		some = true
+		line := "RCPT TO:" + addr + s.rcptParams(to) + "\r\n"
+		steps = append(steps, step{line, func(r mail.Reply) { s.heard(i, r) }})
+	}
+	if !some {
+		return nil
+	}
+	return steps
+}
+
+func (s *sending) heard(i int, r mail.Reply) {
+	switch {
+	case r.Positive():
+		s.good = append(s.good, i)
+	case s.mail.Positive(): // else it is the sender that was refused
+		s.replies[i] = r
+	}
+}
+
+// rest gives r to all who have no reply yet.
+func (s *sending) rest(r mail.Reply) {
+	for i := range s.replies {
+		if s.replies[i].Code == 0 {
+			s.replies[i] = r
+		}
+	}
+}
+
+// exchange sends the steps in one write and hears all replies. After a 421
+// there are no more.
+func (s *sending) exchange(steps []step) error {
+	var out []byte
+	for _, st := range steps {
+		out = append(out, st.line...)
+	}
+	sent := s.peer.send(out, s.opts.Timeouts.Command)
+	limit := s.opts.Timeouts.Command
+	if sent != nil { // perhaps it said why before it hung up
+		limit = lastWords
+	}
+	for _, st := range steps {
+		isData := st.line == "DATA\r\n"
+		if isData {
+			limit = min(limit, s.opts.Timeouts.DataInit)
+		}
+		r, err := s.peer.answer(limit)
+		switch {
+		case err != nil:
+			return errors.Join(sent, err)
+		case r.Code == 421:
+			s.leave(r)
+			return nil
+		case isData != (r.Code == 354) && !r.Temporary() && !r.Permanent(), r.Code/100 == 3 && r.Code != 354:
+			return fmt.Errorf("%w: %.60q to %.60q", ErrGarbage, r.String(), st.line)
+		}
+		st.got(r)
+	}
+	return sent
+}
+
+// leave ends the conversation after a 421: this message is not with the peer.
+func (s *sending) leave(r mail.Reply) {
+	s.rest(r)
+	s.err = r
+	s.Close()
+}
+
+// message goes on after the reply to DATA.
+func (s *sending) message(data mail.Reply) error {
+	switch {
+	case data.Code == 354 && len(s.good) == 0:
+		// RFC 2920 §3.1: the peer waits for a message that nobody gets.
+		s.reset = false
+		if err := s.exchange([]step{{".\r\n", func(mail.Reply) {}}}); err != nil {
+			return err
+		}
+		s.rest(s.mail)
+		return nil
+	case data.Code != 354:
+		if !s.mail.Positive() {
+			data = s.mail
+		}
+		s.rest(data) // nobody is left where DATA was not sent
+		return nil
+	}
+	if err := s.write(); err != nil {
+		return err
+	}
+	if s.err != nil { // an early refusal
+		return nil
+	}
+	r, err := s.peer.answer(s.opts.Timeouts.DataDone)
+	if err != nil {
+		return fmt.Errorf("after the final dot: %w", err)
+	}
+	return s.verdict(r)
+}
+
+// verdict is the peer's word on the message.
+func (s *sending) verdict(r mail.Reply) error {
+	switch {
+	case r.Code == 421:
+		s.leave(r)
+		return nil
+	case r.Code/100 == 3:
+		return fmt.Errorf("%w: %.60q to the message", ErrGarbage, r.String())
+	}
+	s.reset = false
+	s.rest(r)
+	return nil
+}
+
+// write sends the body. A peer that stops taking it has perhaps said why.
+func (s *sending) write() error {
+	var broken error
+	err := s.Client.body.copy(func(b []byte) error {
+		broken = s.peer.send(b, s.opts.Timeouts.DataBlock)
+		return broken
+	}, s.m.Body)
+	if broken == nil || errors.Is(broken, os.ErrDeadlineExceeded) {
+		return err
+	}
+	r, late := s.peer.answer(lastWords)
+	if late != nil || !r.Temporary() && !r.Permanent() {
+		return broken
+	}
+	s.leave(r)
+	return nil
+}
+
+// mailParams are MAIL's, as far as the peer knows them.
+func (s *sending) mailParams() string {
+	var b strings.Builder
+	if s.m.Size > 0 && s.Supports("SIZE") {
+		fmt.Fprintf(&b, " SIZE=%d", s.m.Size)
+	}
+	if s.m.Body8Bit && s.Supports("8BITMIME") {
+		b.WriteString(" BODY=8BITMIME")
+	}
+	if s.Supports("DSN") {
+		param(&b, "RET", s.m.Ret)
+		param(&b, "ENVID", s.m.EnvID)
+	}
+	return b.String()
+}
+
+func (s *sending) rcptParams(to mail.Recipient) string {
+	var b strings.Builder
+	if s.Supports("DSN") {
+		param(&b, "NOTIFY", to.Notify)
+		param(&b, "ORCPT", to.ORcpt)
+	}
+	return b.String()
+}
+
+// param leaves out what would break the command: it never came over our wire.
+func param(b *strings.Builder, key, value string) {
+	if value != "" && isGraphic(value) {
+		b.WriteString(" " + key + "=" + value)
+	}
+}
+
+// path writes an address between its brackets, quoted where that is needed; ok
+// is false where no quoting would help.
+func path(a mail.Address) (s string, ok bool) {
+	if a.IsNull() {
+		return "<>", true
+	}
+	return "<" + a.String() + ">", a.Local != "" && isPrintable(a.Local) && a.Domain != "" && isGraphic(string(a.Domain)) &&
+		!strings.ContainsAny(string(a.Domain), "<>@")
+}
+
+func isPrintable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
+func isGraphic(s string) bool { return isPrintable(s) && !strings.Contains(s, " ") }

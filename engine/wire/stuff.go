@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"fmt"
+	"io"
+)
+
+// A stuffer makes DATA of messages, one after the other; it keeps its buffers.
+type stuffer struct{ in, out []byte }
+
+// copy reads a message and gives it to send in large pieces as DATA has it:
+// dots at the beginning of lines are doubled (RFC 5321 §4.5.2), every line
+// ends in CRLF, and a dot on its own line stands behind the last. The error is
+// send's, or r's: then the end mark was not sent.
+func (s *stuffer) copy(send func([]byte) error, r io.Reader) error {
+	if s.in == nil {
+		s.in = make([]byte, largeBuffer)
+		s.out = make([]byte, 0, largeBuffer+largeBuffer/64) // it grows where there are many dots
+	}
+	in, out := s.in, s.out
+	defer func() { s.out = out }()
+	bol, held := true, 0 // held octets at the front of in await the next ones
+	for {
+		n, err := r.Read(in[held:])
+		piece := in[:held+n]
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("body: %w", err)
+		}
+		var used int
+		out, used, bol = appendStuffed(out[:0], piece, bol, err == io.EOF)
+		if err == io.EOF {
+			if !bol {
+				out = append(out, '\r', '\n')
+			}
+			return send(append(out, '.', '\r', '\n'))
+		}
+		if len(out) > 0 {
+			if err := send(out); err != nil {
+				return err
+			}
+		}
+		held = copy(in, piece[used:])
+	}
+}
+
+// appendStuffed writes what it can of b; a CR at the end waits for what comes
+// next, unless that is nothing. Used is how much of b is done.
+func appendStuffed(dst, b []byte, bol, last bool) (out []byte, used int, isBOL bool) {
+	for used < len(b) {
+		n, next := run(b[used:], bol, true)
+		dst = append(dst, b[used:used+n]...)
+		used, bol = used+n, next
+		if used == len(b) {
+			break
+		}
+		switch b[used] {
+		case '.': // doubled; the run goes on behind it
+			dst = append(dst, '.', '.')
+			bol = false
+		case '\r':
+			if used+1 == len(b) && !last {
+				return dst, used, bol
+			}
+			dst = append(dst, '\r', '\n')
+			bol = true
+		default:
+			dst = append(dst, '\r', '\n')
+			bol = true
+		}
+		used++
+	}
+	return dst, used, bol
+}
