@@ -84,7 +84,7 @@ type Options struct {
 	Log     *slog.Logger  // diagnostics; nil: none
 	Dialer  Dialer        // nil: net.Dialer
 	Connect time.Duration // for one address to answer; 0: 30 s
-	disk    disk          // nil: the real one
+	folder  folder        // nil: the real one
 }
 
 // Delivery makes attempts. Its methods may be called from anywhere.
@@ -105,8 +105,8 @@ func New(router Router, res Resolver, opts Options) *Delivery {
 	if opts.Connect == 0 {
 		opts.Connect = 30 * time.Second
 	}
-	if opts.disk == nil {
-		opts.disk = osDisk{}
+	if opts.folder == nil {
+		opts.folder = osFolder{}
 	}
 	return &Delivery{router: router, resolver: res, opts: opts}
 }

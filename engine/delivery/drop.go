@@ -11,14 +11,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
+	"restante/internal/disk"
 )
 
-// disk is what drop needs of the file system.
-type disk interface {
+// A folder is what drop needs of the file system.
+type folder interface {
 	MkdirAll(dir string) error
 	Create(name string) (file, error)
 	Rename(from, to string) error
@@ -33,12 +33,12 @@ type file interface {
 
 // drop writes each message of b as one file into dir.
 func (d *Delivery) drop(ctx context.Context, dir string, b *transfer.Batch) error {
-	if err := d.opts.disk.MkdirAll(dir); err != nil {
+	if err := d.opts.folder.MkdirAll(dir); err != nil {
 		return b.GiveUp(ctx, mail.Deferred, noDrop(err), "")
 	}
 	return b.Each(ctx, func(_ context.Context, it transfer.Item) []mail.Outcome {
 		status, reply := mail.Delivered, mail.Reply{Code: 250, Enhanced: "0.0", Text: "dropped"}
-		if err := writeDrop(d.opts.disk, dir, it); err != nil {
+		if err := writeDrop(d.opts.folder, dir, it); err != nil {
 			status, reply = mail.Deferred, noDrop(err)
 		}
 		out := make([]mail.Outcome, len(it.To))
@@ -50,14 +50,10 @@ func (d *Delivery) drop(ctx context.Context, dir string, b *transfer.Batch) erro
 }
 
 func noDrop(err error) mail.Reply {
-	if isFull(err) {
+	if disk.IsFull(err) {
 		return mail.Reply{Code: 452, Enhanced: "3.1", Text: "there is no room for the message", Cause: err}
 	}
 	return mail.Reply{Code: 451, Enhanced: "3.0", Text: "the message cannot be stored now", Cause: err}
-}
-
-func isFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, errDiskFull)
 }
 
 // dropName is the same for the same message and recipients, so that a second
@@ -74,7 +70,7 @@ func dropName(it transfer.Item) string {
 // writeDrop puts one message into dir, with its envelope on top as the drop
 // folder's readers expect it: x-sender once, x-receiver for each recipient. On
 // an error no trace is left; when it returns nil the file survives a crash.
-func writeDrop(d disk, dir string, it transfer.Item) (err error) {
+func writeDrop(d folder, dir string, it transfer.Item) (err error) {
 	name := dropName(it)
 	tmp, final := filepath.Join(dir, "tmp-"+name+".part"), filepath.Join(dir, name)
 	body, err := it.Open()
@@ -123,24 +119,24 @@ func fill(f file, it transfer.Item, body io.Reader) error {
 	return nil
 }
 
-// osDisk is the real one.
-type osDisk struct{}
+// osFolder is the real one.
+type osFolder struct{}
 
-func (osDisk) Rename(from, to string) error { return os.Rename(from, to) }
-func (osDisk) Remove(name string) error     { return os.Remove(name) }
-func (osDisk) SyncDir(dir string) error     { return syncDir(dir) }
+func (osFolder) Rename(from, to string) error { return os.Rename(from, to) }
+func (osFolder) Remove(name string) error     { return os.Remove(name) }
+func (osFolder) SyncDir(dir string) error     { return disk.SyncDir(dir) }
 
 // MkdirAll makes dir where it is missing, durably.
-func (osDisk) MkdirAll(dir string) error {
+func (osFolder) MkdirAll(dir string) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
 	}
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(filepath.Clean(dir)))
+	return disk.SyncDir(filepath.Dir(filepath.Clean(dir)))
 }
 
-func (osDisk) Create(name string) (file, error) {
+func (osFolder) Create(name string) (file, error) {
 	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
 }

@@ -84,8 +84,8 @@ func (d *memDisk) Remove(name string) error {
 }
 func (d *memDisk) SyncDir(string) error { return d.do("sync folder") }
 
-func dropping(d disk, dir string) *Delivery {
-	return New(fixed(Route{Kind: Drop, Dir: dir}), nil, Options{disk: d})
+func dropping(d folder, dir string) *Delivery {
+	return New(fixed(Route{Kind: Drop, Dir: dir}), nil, Options{folder: d})
 }
 
 func TestDropWritesTheEnvelopeOnTop(t *testing.T) {
