@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package site
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// Ports keeps two sites of one engine off the same address: it knows who has
+// it, which the system's own refusal does not say. The zero Ports is ready.
+type Ports struct {
+	mu    sync.Mutex // guards what follows
+	taken map[netip.AddrPort]int
+}
+
+// claim books addr for the site with number n.
+func (p *Ports) claim(addr netip.AddrPort, n int) error {
+	if addr.Port() == 0 {
+		return nil // the system picks one that is free
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if by, ok := p.taken[addr]; ok && by != n {
+		return fmt.Errorf("listen on %s: site %d has it", addr, by)
+	}
+	if p.taken == nil {
+		p.taken = map[netip.AddrPort]int{}
+	}
+	p.taken[addr] = n
+	return nil
+}
+
+func (p *Ports) free(addr netip.AddrPort, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.taken[addr] == n {
+		delete(p.taken, addr)
+	}
+}
+
+// A listener accepts at one address. What its callers find there can change
+// while it is open.
+type listener struct {
+	net.Listener
+	addr  netip.AddrPort // as configured
+	rules atomic.Pointer[Binding]
+	gone  bool // closed, to make room
+}
+
+// doors are the open listeners of one site, in the order of its bindings. Only
+// the site's own loop touches them.
+type doors struct {
+	site  int
+	ports *Ports
+	open  []*listener
+}
+
+// listen opens one binding.
+func (d *doors) listen(ctx context.Context, b Binding) (*listener, error) {
+	if err := d.ports.claim(b.Addr, d.site); err != nil {
+		return nil, err
+	}
+	network := "tcp"
+	if b.Addr.Addr().Is4() {
+		network = "tcp4" // 0.0.0.0 is not all of IPv6 as well
+	}
+	nl, err := new(net.ListenConfig).Listen(ctx, network, b.Addr.String())
+	if err != nil {
+		d.ports.free(b.Addr, d.site)
+		return nil, fmt.Errorf("listen on %s: %w", b.Addr, reason(err))
+	}
+	l := &listener{Listener: nl, addr: b.Addr}
+	l.rules.Store(&b)
+	return l, nil
+}
+
+// reason leaves out the address, which is said already.
+func reason(err error) error {
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+func (d *doors) shut(l *listener) {
+	if !l.gone {
+		l.gone = true
+		_ = l.Close() // it was only listening
+		d.ports.free(l.addr, d.site)
+	}
+}
+
+// change makes the open listeners those of want: new ones open first, and only
+// when all are there, those that are not wanted close. It gives the new ones,
+// on which nobody accepts yet. After an error everything is as it was, though
+// a listener that had to make room may have been opened again, and is among
+// those given.
+func (d *doors) change(ctx context.Context, want []Binding) (fresh []*listener, err error) {
+	rest := slices.Clone(d.open)
+	next := make([]*listener, len(want))
+	for i, b := range want {
+		if at := slices.IndexFunc(rest, func(l *listener) bool { return l.addr == b.Addr }); at >= 0 {
+			next[i], rest = rest[at], slices.Delete(rest, at, at+1)
+		}
+	}
+	for i, b := range want {
+		if next[i] != nil {
+			continue
+		}
+		l, err := d.listenBeside(ctx, b, rest)
+		if err != nil {
+			for _, l := range fresh {
+				d.shut(l)
+			}
+			return d.restore(ctx), err
+		}
+		next[i], fresh = l, append(fresh, l)
+	}
+	for i, b := range want {
+		next[i].rules.Store(&b)
+	}
+	for _, l := range rest {
+		d.shut(l)
+	}
+	d.open = next
+	return fresh, nil
+}
+
+// listenBeside opens b. Where one of our own that is to go is in the way (all
+// addresses against one of them), that one has to close first.
+func (d *doors) listenBeside(ctx context.Context, b Binding, rest []*listener) (*listener, error) {
+	l, err := d.listen(ctx, b)
+	if err == nil || b.Addr.Port() == 0 {
+		return l, err
+	}
+	made := false
+	for _, old := range rest {
+		if old.addr.Port() == b.Addr.Port() && !old.gone {
+			d.shut(old)
+			made = true
+		}
+	}
+	if !made {
+		return nil, err
+	}
+	return d.listen(ctx, b)
+}
+
+// restore opens again what had to make room for nothing.
+func (d *doors) restore(ctx context.Context) (fresh []*listener) {
+	for i, l := range d.open {
+		if !l.gone {
+			continue
+		}
+		if again, err := d.listen(ctx, *l.rules.Load()); err == nil {
+			d.open[i] = again
+			fresh = append(fresh, again)
+		}
+	}
+	return fresh
+}
+
+// close shuts everything.
+func (d *doors) close() {
+	for _, l := range d.open {
+		d.shut(l)
+	}
+	d.open = nil
+}
+
+// addrs are where callers can come in, with the ports that the system picked.
+func (d *doors) addrs() []netip.AddrPort {
+	out := make([]netip.AddrPort, 0, len(d.open))
+	for _, l := range d.open {
+		if a, ok := l.Addr().(*net.TCPAddr); ok {
+			p := a.AddrPort()
+			out = append(out, netip.AddrPortFrom(p.Addr().Unmap(), p.Port()))
+		}
+	}
+	return out
+}

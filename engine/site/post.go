@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package site
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"restante/engine/delivery"
+	"restante/engine/delivery/transfer"
+	"restante/engine/dsn"
+	"restante/engine/mail"
+	"restante/engine/queue"
+	"restante/engine/release"
+	"restante/engine/session"
+	"restante/engine/spool"
+	"restante/engine/wire"
+	"restante/internal/disk"
+	"restante/internal/kv"
+)
+
+// post is a site's mail: bodies, queue, the way out and the hosts that call.
+// It is there from the first start to the end of Run, also while the site is
+// stopped, so that an administrator sees what waits.
+type post struct {
+	folder string
+	spool  *spool.Spool
+	queue  *queue.Queue
+	desk   *release.Desk
+}
+
+// openPost reads what is on the disk. It may take a while for a large queue.
+func (s *Site) openPost(ctx context.Context, cfg *Config) (*post, error) {
+	sp, err := spool.Open(ctx, cfg.Mail.Folder, s.deps.DB, spool.Options{Log: s.log})
+	if err != nil {
+		return nil, fmt.Errorf("queue folder %s: %w", cfg.Mail.Folder, err)
+	}
+	out := delivery.New(routes{s}, s.deps.Resolver, delivery.Options{Log: s.log})
+	q, err := queue.New(ctx, sp, s.deps.DB, queue.Deps{
+		Router: queue.RouterFunc(func(d mail.Domain) queue.RouteState { return s.config().Mail.Holds.Route(d) }),
+		Attempt: func(ctx context.Context, l *queue.Lease) {
+			out.Attempt(ctx, l.Domain(), lease{l, &s.counters})
+		},
+		Report:  s.report,
+		Badmail: s.badmail,
+		Policy:  func() queue.Policy { return s.config().Mail.Policy },
+		Journal: s.deps.Journal,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), sp.Close())
+	}
+	desk := release.New(waiting{q, &s.counters}, release.Options{Log: s.log, Journal: s.deps.Journal})
+	return &post{cfg.Mail.Folder, sp, q, desk}, nil
+}
+
+func (s *Site) report(_ context.Context, r dsn.Report) ([]byte, error) {
+	cfg := s.config()
+	r.MTA, r.MaxReturn = cfg.Wire.Hostname, cfg.Mail.Report.MaxReturn
+	return dsn.Build(r), nil
+}
+
+// badmail keeps what can be neither delivered nor returned, in the way that
+// puts a file on disk whole or not at all.
+func (s *Site) badmail(_ context.Context, env mail.Envelope, _ []dsn.Fate, body io.Reader) (err error) {
+	dir := s.config().Mail.Badmail
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("badmail %s: %w", env.ID, err)
+	}
+	f, err := os.CreateTemp(dir, "tmp-*")
+	if err != nil {
+		return fmt.Errorf("badmail %s: %w", env.ID, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name()) // best effort
+		}
+	}()
+	_, err = io.Copy(f, body)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("badmail %s: write: %w", env.ID, err)
+	}
+	if err = os.Rename(f.Name(), filepath.Join(dir, string(env.ID)+".eml")); err != nil {
+		return fmt.Errorf("badmail %s: rename: %w", env.ID, err)
+	}
+	return disk.SyncDir(dir)
+}
+
+// routes asks the settings in force at each attempt.
+type routes struct{ site *Site }
+
+func (r routes) Route(d mail.Domain) delivery.Route { return r.site.config().Mail.Routes.Route(d) }
+
+// intake is the queue as a session knows it.
+type intake struct {
+	queue    *queue.Queue
+	spool    *spool.Spool
+	counters *counters
+}
+
+func (in intake) Create(ctx context.Context) (session.Body, error) {
+	w, err := in.spool.Create(ctx)
+	if err != nil {
+		return nil, room(err)
+	}
+	return spooled{w}, nil
+}
+
+func (in intake) Accept(ctx context.Context, b session.Body, env mail.Envelope) error {
+	// What came whole is kept even if the service is told to stop just now.
+	err := in.queue.Accept(context.WithoutCancel(ctx), b.(spooled).Writer, env)
+	if err == nil {
+		in.counters.accepted.Add(1)
+	}
+	return room(err)
+}
+
+// spooled is a body whose writes say when there is no room.
+type spooled struct{ *spool.Writer }
+
+func (b spooled) Write(p []byte) (int, error) {
+	n, err := b.Writer.Write(p)
+	return n, room(err)
+}
+
+// room tells a full disk from other troubles: RFC 5321 §4.2.3.
+func room(err error) error {
+	if errors.Is(err, spool.ErrFull) || errors.Is(err, kv.ErrFull) {
+		return mail.Reply{Code: 452, Enhanced: "3.1", Text: "there is no room for the message now", Cause: err}
+	}
+	return err
+}
+
+// lease is the queue's as delivery and release know it.
+type lease struct {
+	*queue.Lease
+	counters *counters
+}
+
+func (l lease) Next() (transfer.Item, bool) {
+	it, ok := l.Lease.Next()
+	return transfer.Item(it), ok
+}
+
+func (l lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.Outcome) error {
+	err := l.Lease.Settle(ctx, id, outcomes)
+	if err == nil {
+		for _, o := range outcomes {
+			if o.Status == mail.Delivered {
+				l.counters.delivered.Add(1)
+			}
+		}
+	}
+	return err
+}
+
+// waiting is the queue as release knows it.
+type waiting struct {
+	queue    *queue.Queue
+	counters *counters
+}
+
+func (w waiting) Waiting(d mail.Domain, below bool) ([]release.Waiting, error) {
+	names := []mail.Domain{d}
+	if below {
+		names = w.queue.Below(d)
+	}
+	var out []release.Waiting
+	for _, name := range names {
+		if n := w.queue.Count(name); n > 0 {
+			out = append(out, release.Waiting{Domain: name, Messages: n})
+		}
+	}
+	return out, nil
+}
+
+func (w waiting) Lease(d mail.Domain, holder string) (transfer.Lease, error) {
+	l, err := w.queue.Lease(d, holder)
+	if busy := (queue.ErrBusy{}); errors.As(err, &busy) {
+		return nil, fmt.Errorf("%w: %w", release.ErrBusy, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return lease{l, w.counters}, nil
+}
+
+func (w waiting) Trigger(d mail.Domain) error {
+	w.queue.Trigger(d)
+	return nil
+}
+
+// releases is the desk as a session knows it, under one caller's policy.
+type releases struct {
+	desk   *release.Desk
+	policy *release.Policy
+}
+
+func (r releases) Etrn(ctx context.Context, who session.Who, node string) mail.Reply {
+	return r.desk.Etrn(ctx, *r.policy, release.Caller(who), node)
+}
+
+func (r releases) Turn(ctx context.Context, who session.Who, atrn bool, domains []mail.Domain) (mail.Reply, wire.Handover) {
+	return r.desk.Turn(ctx, *r.policy, release.Caller(who), atrn, domains)
+}

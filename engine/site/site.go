@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package site
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"restante/engine/account"
+	"restante/engine/delivery"
+	"restante/engine/journal"
+	"restante/engine/queue"
+	"restante/internal/kv"
+)
+
+// Deps is what a site works with; all fields but Journal, Log and Changed are
+// required.
+type Deps struct {
+	DB       kv.DB // the site's own: nobody else's keys are in it
+	Resolver delivery.Resolver
+	Gate     *account.Gate
+	Ports    *Ports // shared by the sites of one engine
+	Journal  *journal.Journal
+	Log      *slog.Logger  // diagnostics; nil: none
+	Changed  func()        // called after each change of Status that an administrator should see; must not wait
+	Grace    time.Duration // that callers have to finish when the site stops; 0: 20 s
+	Again    time.Duration // between tries of what the world refused; 0: 5 s
+}
+
+// A Site is one virtual server. Its methods may be called from anywhere; but
+// for Status, Apply and Callers they need Run to be running.
+type Site struct {
+	number   int
+	deps     Deps
+	log      *slog.Logger
+	counters counters
+	callers  registry
+
+	orders chan order
+	knock  chan struct{}
+
+	// What the next caller lives under; read without a lock by whoever routes.
+	current atomic.Pointer[Config]
+
+	mu     sync.Mutex // guards what follows
+	wanted *Config    // what Apply brought last
+	state  State
+	why    error
+	addrs  []netip.AddrPort
+	post   *post // nil before the first start
+	run    *run  // nil while stopped
+	doors  doors // the loop's alone; here because it outlives no run
+}
+
+type order struct {
+	command Command
+	done    chan<- error
+}
+
+// New makes a stopped site. It starts nothing.
+func New(number int, cfg *Config, deps Deps) *Site {
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	if deps.Changed == nil {
+		deps.Changed = func() {}
+	}
+	if deps.Grace == 0 {
+		deps.Grace = 20 * time.Second
+	}
+	if deps.Again == 0 {
+		deps.Again = 5 * time.Second
+	}
+	s := &Site{
+		number: number, deps: deps, log: deps.Log.With("site", number),
+		orders: make(chan order), knock: make(chan struct{}, 1),
+		wanted: cfg, state: Stopped,
+		doors: doors{site: number, ports: deps.Ports},
+	}
+	s.current.Store(cfg)
+	return s
+}
+
+func (s *Site) config() *Config { return s.current.Load() }
+
+// Do has the site obey a command and returns when it has, or could not.
+func (s *Site) Do(ctx context.Context, c Command) error {
+	done := make(chan error, 1)
+	select {
+	case s.orders <- order{c, done}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Apply puts next in force for the next caller. What takes opening a listener
+// or reading a certificate happens a moment later; until it has, and if it
+// cannot be, the site runs on what it had.
+func (s *Site) Apply(next *Config) {
+	s.mu.Lock()
+	s.wanted = next
+	switch {
+	case s.run == nil && s.state == Stopped:
+		s.current.Store(next)
+	case s.run != nil && sameWorld(s.current.Load(), next):
+		s.swapLocked(next, s.run.live.Load().certs)
+	}
+	s.mu.Unlock()
+	s.look()
+}
+
+// look wakes the loop.
+func (s *Site) look() {
+	select {
+	case s.knock <- struct{}{}:
+	default: // it is about to look anyway
+	}
+}
+
+// swapLocked puts cfg in force. The caller holds s.mu, and s.run is set.
+func (s *Site) swapLocked(cfg *Config, c *certs) {
+	s.run.live.Store(newLive(cfg, c))
+	s.current.Store(cfg)
+}
+
+// Status is how the site is now.
+func (s *Site) Status() Status {
+	s.mu.Lock()
+	st := Status{
+		Number: s.number, Name: s.wanted.Name, State: s.state, Configured: s.wanted.Rev,
+		Why: s.why, Listening: s.addrs,
+	}
+	if s.run != nil {
+		st.Running = s.current.Load().Rev
+	}
+	p := s.post
+	s.mu.Unlock()
+	if p != nil {
+		st.Queue = p.queue.Counts()
+	}
+	st.Callers, st.Counters = s.callers.size(), s.counters.read()
+	return st
+}
+
+func (s *Site) peek() (State, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state, s.why
+}
+
+// Callers lists who is connected, in the order in which they came.
+func (s *Site) Callers() []Caller { return s.callers.list() }
+
+// End ends the caller with that ID; false if there is none.
+func (s *Site) End(id uint64) bool {
+	return s.callers.end(func(c uint64) bool { return c == id }) > 0
+}
+
+// EndAll ends all callers and says how many there were.
+func (s *Site) EndAll() int { return s.callers.end(func(uint64) bool { return true }) }
+
+// Queue is the site's queue, also while it is stopped; nil before the first
+// start, or when it could not be opened.
+func (s *Site) Queue() *queue.Queue {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.post == nil {
+		return nil
+	}
+	return s.post.queue
+}
+
+// Run obeys commands until ctx ends, then stops the site, and returns when all
+// that it started has. The site is stopped at first.
+func (s *Site) Run(ctx context.Context) error {
+	defer s.closePost()
+	defer s.stop()
+	again := time.NewTimer(s.deps.Again)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case o := <-s.orders:
+			o.done <- s.obey(ctx, o.command)
+		case <-s.knock:
+			s.follow(ctx)
+		case <-again.C:
+			if _, why := s.peek(); why != nil {
+				s.follow(ctx)
+			}
+		}
+		again.Reset(s.deps.Again)
+	}
+}
+
+func (s *Site) obey(ctx context.Context, c Command) error {
+	state, why := s.peek()
+	switch c {
+	case Start:
+		if state == Paused {
+			s.set(Started, why)
+			return nil
+		}
+		return s.start(ctx)
+	case Stop:
+		s.stop()
+		return nil
+	case Pause, Continue:
+		if !state.up() {
+			return fmt.Errorf("%s: %w", c, ErrStopped)
+		}
+		to := Paused
+		if c == Continue {
+			to = Started
+		}
+		s.set(to, why)
+		return nil
+	}
+	return fmt.Errorf("there is no %s", c)
+}
+
+// set shows a state, and tells whoever wants to know.
+func (s *Site) set(to State, why error) {
+	s.mu.Lock()
+	changed := s.state != to || fmt.Sprint(s.why) != fmt.Sprint(why)
+	s.state, s.why, s.addrs = to, why, s.doors.addrs()
+	s.mu.Unlock()
+	if !changed {
+		return
+	}
+	if why != nil {
+		s.log.Warn("site is "+to.String(), "why", why)
+	} else {
+		s.log.Info("site is " + to.String())
+	}
+	s.deps.Changed()
+}
+
+// follow brings a running site in line with what is wanted.
+func (s *Site) follow(ctx context.Context) {
+	s.mu.Lock()
+	next, r := s.wanted, s.run
+	s.mu.Unlock()
+	if r == nil {
+		return
+	}
+	err := s.reach(ctx, r, next)
+	r.post.queue.Recheck() // routes may be others
+	state, _ := s.peek()
+	s.set(state, err)
+	s.deps.Changed() // the revision, if nothing else
+}
+
+// reach goes to next, or says why it cannot. A part of what next asks for may
+// be in force even so: see the error.
+func (s *Site) reach(ctx context.Context, r *run, next *Config) error {
+	now := s.current.Load()
+	c, err := r.live.Load().certs, error(nil)
+	if next.TLS != now.TLS || c == nil {
+		loaded, certErr := s.certsOf(next)
+		if certErr != nil && c != nil {
+			return certErr // better the certificate that there is
+		}
+		c, err = loaded, certErr
+	}
+	if next.Mail.Folder != now.Mail.Folder {
+		return fmt.Errorf("the queue's folder is %s until the site stops and starts", now.Mail.Folder)
+	}
+	fresh, doorErr := s.doors.change(ctx, next.Bindings)
+	if doorErr == nil {
+		s.mu.Lock()
+		// Apply may have put something newer in force meanwhile, and has then
+		// knocked: another round brings the listeners in line with it.
+		if s.current.Load() == now {
+			s.swapLocked(next, c)
+		}
+		s.mu.Unlock()
+	}
+	for _, l := range fresh {
+		r.accept(l)
+	}
+	return errors.Join(doorErr, err)
+}
+
+func (s *Site) certsOf(cfg *Config) (*certs, error) {
+	if cfg.TLS == (TLSFiles{}) {
+		return nil, nil
+	}
+	return loadCerts(cfg.TLS, s.log)
+}
