@@ -5,16 +5,14 @@ package queue
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
+	"iter"
 	"math"
 
 	"restante/engine/mail"
 	"restante/internal/kv"
 )
-
-var errNoMessage = errors.New("the spool has no such message")
 
 // open builds the queue from what is stored.
 func open(ctx context.Context, sp store, db kv.DB, deps Deps) (*Queue, error) {
@@ -29,17 +27,8 @@ func open(ctx context.Context, sp store, db kv.DB, deps Deps) (*Queue, error) {
 		split: map[mail.MessageID]int{},
 	}
 	l := loading{Queue: q}
-	if err := l.entries(ctx); err != nil {
-		return nil, fmt.Errorf("queue: load: %w", err)
-	}
-	if err := l.backoffs(ctx); err != nil {
-		return nil, fmt.Errorf("queue: load: %w", err)
-	}
-	if err := l.finish(ctx); err != nil {
-		return nil, fmt.Errorf("queue: load: %w", err)
-	}
-	if sp.Messages() != q.total.Messages {
-		if err := q.reconcile(ctx); err != nil {
+	for _, step := range []func(context.Context) error{l.entries, l.backoffs, l.finish, l.requeue} {
+		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("queue: load: %w", err)
 		}
 	}
@@ -53,10 +42,15 @@ type loading struct {
 	last    *entry           // the one before
 	several int              // entries of its message so far
 	settled []mail.MessageID // messages that only wait to be removed
-	ops     []kv.Op          // their keys
+	strays  []mail.MessageID // messages that have no entry
+	ops     []kv.Op          // what is to be put right
 }
 
+// entries reads the queue's entries beside the spool's envelopes: both come in
+// the order of the ids.
 func (l *loading) entries(ctx context.Context) error {
+	envelopes := newWalk(l.sp.Scan(ctx))
+	defer envelopes.stop()
 	for pair, err := range l.db.Scan(ctx, []byte(entryPrefix)) {
 		if err != nil {
 			return err
@@ -65,25 +59,91 @@ func (l *loading) entries(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		there, damage, err := envelopes.to(id)
+		if err != nil {
+			return err
+		}
 		rec, err := decodeRecord(pair.Value)
-		if err == nil && len(rec.open) == 0 {
+		switch {
+		case err == nil && len(rec.open) == 0:
 			l.settled = append(l.settled, id)
 			l.ops = append(l.ops, kv.Del(bytes.Clone(pair.Key)))
 			continue
+		case !there:
+			// Its body never came to the disk, so nobody was told 250.
+			l.deps.Journal.Dropped(ctx, id, mail.Address{Local: "*", Domain: name}, "it was cut off before it was accepted")
+			l.ops = append(l.ops, kv.Del(bytes.Clone(pair.Key)))
+			continue
+		case err == nil:
+			err = damage
 		}
-		e := l.entry(id, rec)
-		if err != nil {
-			// Its body may still be good: named and kept, not tried.
-			e.flags |= aside
-			l.deps.Journal.SetAside(ctx, id, name, err)
-		}
-		d := l.destination(name)
-		d.add(e)
-		if rec.last.tried > d.off.last.tried {
-			d.off.last = rec.last
-		}
+		l.add(ctx, id, name, rec, err)
 	}
-	return nil
+	var err error
+	l.strays, err = envelopes.rest()
+	return err
+}
+
+// add takes in one entry; one that cannot be read for cause is set aside.
+func (l *loading) add(ctx context.Context, id mail.MessageID, name mail.Domain, rec record, cause error) {
+	e := l.entry(id, rec)
+	if cause != nil {
+		e.flags |= aside
+		l.deps.Journal.SetAside(ctx, id, name, cause)
+	}
+	d := l.destination(name)
+	d.add(e)
+	if rec.last.tried > d.off.last.tried {
+		d.off.last = rec.last
+	}
+}
+
+// A walk goes along the spool's envelopes and notes those nobody asks for.
+type walk struct {
+	next   func() (mail.Envelope, error, bool)
+	stop   func()
+	id     mail.MessageID   // where it stands; "" at the end
+	err    error            // what is wrong with the envelope there, or why the walk ended
+	met    bool             // somebody asked for it
+	strays []mail.MessageID // what nobody asked for
+}
+
+func newWalk(envelopes iter.Seq2[mail.Envelope, error]) *walk {
+	w := &walk{}
+	w.next, w.stop = iter.Pull2(envelopes)
+	w.step()
+	return w
+}
+
+func (w *walk) step() {
+	if w.id != "" && !w.met {
+		w.strays = append(w.strays, w.id)
+	}
+	env, err, _ := w.next()
+	w.id, w.err, w.met = env.ID, err, false
+}
+
+// to goes on to id, and says whether it is there and what is wrong with it.
+func (w *walk) to(id mail.MessageID) (there bool, damage, err error) {
+	for w.id != "" && w.id < id {
+		w.step()
+	}
+	switch w.id {
+	case "":
+		return false, nil, w.err
+	case id:
+		w.met = true
+		return true, w.err, nil
+	}
+	return false, nil, nil
+}
+
+// rest goes to the end.
+func (w *walk) rest() ([]mail.MessageID, error) {
+	for w.id != "" {
+		w.step()
+	}
+	return w.strays, w.err
 }
 
 // entry makes the entry of rec. Those of one message follow each other.
@@ -146,48 +206,25 @@ func (q *Queue) has(id mail.MessageID) bool {
 	return false
 }
 
-// reconcile compares the queue with the spool, message by message: what has no
-// place in the queue gets one, and what has no body is set aside.
-func (q *Queue) reconcile(ctx context.Context) error {
-	known := make(map[mail.MessageID][]*entry, q.total.Messages)
-	for _, d := range q.dests {
-		for _, e := range d.list {
-			known[e.id] = append(known[e.id], e)
+// requeue gives a place in the queue to messages that have none: the spool
+// found them on the disk when its index was damaged.
+func (l *loading) requeue(ctx context.Context) error {
+	for _, id := range l.strays {
+		env, err := l.sp.Envelope(id)
+		var parts map[mail.Domain]record
+		var ops []kv.Op
+		if err == nil {
+			parts, ops, err = entriesOf(env)
 		}
-	}
-	for env, err := range q.sp.Scan(ctx) {
 		if err != nil {
+			l.deps.Journal.SetAside(ctx, id, "", err)
+			continue // it stays in the spool, which names it too
+		}
+		if err := l.db.Commit(ctx, ops...); err != nil {
 			return err
 		}
-		if known[env.ID] != nil {
-			delete(known, env.ID)
-			continue
-		}
-		if err := q.requeue(ctx, env); err != nil {
-			return err
-		}
+		l.deps.Journal.Requeued(ctx, id)
+		l.enter(env, parts)
 	}
-	for id, entries := range known {
-		for _, e := range entries {
-			if !e.is(aside) {
-				e.at.mark(e, aside, 0)
-				q.deps.Journal.SetAside(ctx, id, e.at.name, errNoMessage)
-			}
-		}
-	}
-	return nil
-}
-
-func (q *Queue) requeue(ctx context.Context, env mail.Envelope) error {
-	parts, ops, err := entriesOf(env)
-	if err != nil {
-		q.deps.Journal.SetAside(ctx, env.ID, "", err)
-		return nil // not ours to judge: it stays in the spool
-	}
-	if err := q.db.Commit(ctx, ops...); err != nil {
-		return err
-	}
-	q.deps.Journal.Requeued(ctx, env.ID)
-	q.enter(env, parts)
 	return nil
 }

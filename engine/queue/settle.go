@@ -27,6 +27,7 @@ type verdict struct {
 	heard  bool       // the destination's host took or refused something
 	lines  []func()   // for the journal, once all this is true
 	ends   []func()   // of them, those of failed
+	damage error      // why the message cannot be sent as it lies on the disk
 }
 
 // settle makes the outcomes true for a message that somebody has claimed.
@@ -49,6 +50,10 @@ func (q *Queue) settle(ctx context.Context, t *taken, outcomes []mail.Outcome) (
 		line()
 	}
 	t.rec = v.rec
+	if v.damage != nil && len(v.rec.open) > 0 {
+		q.unreadable(t.entry, v.damage) // trying again would not mend it
+		return false, err
+	}
 	return v.open, err
 }
 
@@ -86,6 +91,9 @@ func (q *Queue) judge(ctx context.Context, t *taken, outcomes []mail.Outcome) (v
 			if !deferred {
 				deferred = true
 				j.postpone(&v, o)
+			}
+			if o.Reply.Cause != nil && q.sp.Lost(o.Reply.Cause) {
+				v.damage = o.Reply.Cause
 			}
 			j.deferred(ctx, &v, i, o)
 		}
