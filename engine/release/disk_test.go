@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package release
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"restante/engine/delivery/transfer"
+	"restante/engine/dsn"
+	"restante/engine/mail"
+	"restante/engine/queue"
+	"restante/engine/spool"
+	"restante/internal/kv"
+	"restante/internal/testpeer"
+)
+
+// diskQueue is the real queue, with every domain held.
+type diskQueue struct {
+	*queue.Queue
+	spool *spool.Spool
+}
+
+type diskLease struct{ *queue.Lease }
+
+func (l diskLease) Next() (transfer.Item, bool) {
+	it, ok := l.Lease.Next()
+	return transfer.Item(it), ok
+}
+
+func (q diskQueue) Waiting(d mail.Domain, _ bool) ([]Waiting, error) {
+	if n := q.Count(d); n > 0 {
+		return []Waiting{{d, n}}, nil
+	}
+	return nil, nil
+}
+
+func (q diskQueue) Lease(d mail.Domain, holder string) (transfer.Lease, error) {
+	l, err := q.Queue.Lease(d, holder)
+	if busy := (queue.ErrBusy{}); errors.As(err, &busy) {
+		return nil, ErrBusy
+	}
+	return diskLease{l}, err
+}
+
+func (q diskQueue) Trigger(d mail.Domain) error {
+	q.Queue.Trigger(d)
+	return nil
+}
+
+func onDisk(t testing.TB) diskQueue {
+	t.Helper()
+	dir := t.TempDir()
+	db, err := kv.Open(dir+"/index", kv.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sp, err := spool.Open(t.Context(), dir+"/queue", db, spool.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(sp.Close(), db.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	q, err := queue.New(t.Context(), sp, db, queue.Deps{
+		Router:  queue.RouterFunc(func(mail.Domain) queue.RouteState { return queue.RouteState{Held: true} }),
+		Attempt: func(context.Context, *queue.Lease) { t.Error("a held domain was tried") },
+		Report:  func(context.Context, dsn.Report) ([]byte, error) { return nil, errors.New("no report is due") },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return diskQueue{q, sp}
+}
+
+// fill takes in n messages for a.test, many at a time.
+func (q diskQueue) fill(t testing.TB, n int, body func(int) string) {
+	t.Helper()
+	var writers sync.WaitGroup
+	for w := range 32 {
+		writers.Go(func() {
+			for i := w; i < n; i += 32 {
+				if err := q.take(t.Context(), body(i)); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+}
+
+func (q diskQueue) take(ctx context.Context, body string) error {
+	w, err := q.spool.Create(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, body); err != nil {
+		return err
+	}
+	now := time.Now()
+	return q.Accept(ctx, w, mail.Envelope{
+		ID: mail.NewMessageID(now), Received: now, Size: int64(len(body)),
+		From: mail.Address{Local: "s", Domain: "from.test"},
+		To:   []mail.Recipient{{Address: mail.Address{Local: "a", Domain: "a.test"}}},
+	})
+}
+
+func TestBrokenLineOverTheRealQueueLosesAndRepeatsNothing(t *testing.T) {
+	q := onDisk(t)
+	const n = 300
+	q.fill(t, n, func(i int) string { return fmt.Sprintf("message %d\r\n", i) })
+	d := New(q, Options{})
+	seen := map[string]int{}
+	for calls := 1; q.Count("a.test") > 0; calls++ {
+		if calls > n {
+			t.Fatal("the queue does not empty")
+		}
+		dots := 0
+		mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+			if line == "." {
+				if dots++; dots == 71 {
+					return "HANGUP"
+				}
+			}
+			return ""
+		}})
+		call(t, d, "anna", mx.Serve)
+		for _, m := range mx.Messages() {
+			seen[string(m.Body)]++
+		}
+	}
+	for body, times := range seen {
+		if times != 1 {
+			t.Errorf("%q came %d times", body, times)
+		}
+	}
+	if len(seen) != n {
+		t.Errorf("%d of %d messages came", len(seen), n)
+	}
+}
+
+// BenchmarkTurnFromDisk is the whole way out: queue and spool on the disk, each
+// message settled durably.
+func BenchmarkTurnFromDisk(b *testing.B) {
+	q := onDisk(b)
+	q.fill(b, b.N, func(int) string { return benchBody })
+	d := New(q, Options{})
+	b.ResetTimer()
+	call(b, d, "anna", func(c net.Conn) {
+		l := &testpeer.Line{Conn: c, R: bufio.NewReader(c)}
+		if err := l.TakeIn(nil); err != nil {
+			b.Error(err)
+		}
+	})
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
+	if left := q.Count("a.test"); left != 0 || strings.Count(benchBody, "\n") != 64 {
+		b.Errorf("%d left", left)
+	}
+}
