@@ -42,3 +42,7 @@ func checkOps(ops []Op) error {
 	}
 	return nil
 }
+
+// Check says whether ops are such that a Commit can ever take them, for a
+// caller who wants to know before he joins them with those of others.
+func Check(ops ...Op) error { return checkOps(ops) }

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"restante/engine/mail"
+)
+
+const (
+	tmpPrefix     = "tmp-"
+	fileSuffix    = ".msg"
+	segmentSuffix = ".seg"
+
+	// readyLimit is how many empty segments stay on disk to be used again.
+	readyLimit = 3
+)
+
+func fileName(id mail.MessageID) string { return string(id) + fileSuffix }
+
+func segmentName(num uint32) string { return fmt.Sprintf("%08x%s", num, segmentSuffix) }
+
+func segmentKey(num uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte(segmentPrefix), num)
+}
+
+// parseSegmentName gives the number, or 0 for another name.
+func parseSegmentName(name string) uint32 {
+	var num uint32
+	base, ok := strings.CutSuffix(name, segmentSuffix)
+	if !ok {
+		return 0
+	}
+	if _, err := fmt.Sscanf(base, "%08x", &num); err != nil || segmentName(num) != name {
+		return 0
+	}
+	return num
+}
+
+// A segment is one file of records. Its generation changes each time it begins
+// anew, so that what stands there from before is never taken for a record.
+type segment struct {
+	num uint32
+	f   file
+
+	// What follows is guarded by the book.
+	gen    uint64
+	end    int64 // where the next record goes
+	filled int64 // how much of the file has its blocks
+	live   int64 // bytes of records that the index points to
+	refs   int   // bodies that are open
+	state  segmentState
+}
+
+type segmentState int
+
+const (
+	sealed segmentState = iota // waits to become empty
+	active                     // takes records
+	ready                      // empty
+)
+
+// A book keeps account of the segments and of the files that are open.
+type book struct {
+	vol     volume
+	segSize int64
+
+	mu       sync.Mutex // guards what follows
+	segments map[uint32]*segment
+	active   *segment
+	ready    []*segment
+	next     uint32
+	retired  []uint32               // removed; the index does not know yet
+	open     map[mail.MessageID]int // bodies in a file of their own that are open
+	doomed   map[mail.MessageID]bool
+	messages int
+	files    int
+	fileLive int64
+}
+
+func newBook(vol volume, segSize int64) *book {
+	return &book{
+		vol: vol, segSize: segSize, next: 1,
+		segments: map[uint32]*segment{},
+		open:     map[mail.MessageID]int{},
+		doomed:   map[mail.MessageID]bool{},
+	}
+}
+
+// count takes one message in (n = 1) or out (n = -1).
+func (b *book) count(e *entry, n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.messages += n
+	if e.seg == 0 {
+		b.files += n
+		b.fileLive += int64(n) * e.length()
+		return
+	}
+	b.liveLocked(e, n)
+}
+
+// moved accounts for a record that was copied.
+func (b *book) moved(from, to *entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.liveLocked(to, 1)
+	b.liveLocked(from, -1)
+}
+
+func (b *book) liveLocked(e *entry, n int) {
+	seg := b.segments[e.seg]
+	if seg == nil || seg.gen != e.gen {
+		return // a damaged one, whose segment is gone
+	}
+	seg.live += int64(n) * e.length()
+	b.settleLocked(seg)
+}
+
+// settleLocked makes an empty segment ready, or takes its file away where
+// there are enough.
+func (b *book) settleLocked(seg *segment) {
+	if seg.state != sealed || seg.live > 0 || seg.refs > 0 {
+		return
+	}
+	if len(b.ready) < readyLimit {
+		seg.state = ready
+		b.ready = append(b.ready, seg)
+		return
+	}
+	_ = seg.f.Close()
+	_ = b.vol.Remove(segmentName(seg.num)) // what stays, the next Open finds empty
+	delete(b.segments, seg.num)
+	b.retired = append(b.retired, seg.num)
+}
+
+// A place is where a record is to go.
+type place struct {
+	seg *segment
+	off int64
+}
+
+// A mark is where a segment ended before a group. It keeps the segment from
+// being used again until the group is settled.
+type mark struct {
+	seg *segment
+	end int64
+}
+
+// begin lets the active segment begin anew, if nothing in it lives: the same
+// blocks are written again and again while mail only passes through.
+func (b *book) begin(group uint64) []mark {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	seg := b.active
+	if seg == nil {
+		return nil
+	}
+	if seg.live == 0 && seg.refs == 0 && seg.end > b.segSize/8 {
+		seg.gen, seg.end = group, 0
+	}
+	seg.refs++
+	return []mark{{seg, seg.end}}
+}
+
+// place finds room for n bytes, in the active segment or in the next one,
+// which it then adds to before.
+func (b *book) place(n int64, group uint64, before *[]mark) (place, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if seg := b.active; seg == nil || seg.end+n > b.segSize {
+		next, err := b.nextLocked()
+		if err != nil {
+			return place{}, err
+		}
+		next.gen, next.end, next.state = group, 0, active
+		next.refs++
+		*before = append(*before, mark{next, 0})
+		b.active = next
+		if seg != nil {
+			seg.state = sealed
+		}
+	}
+	p := place{b.active, b.active.end}
+	b.active.end += n
+	return p, nil
+}
+
+func (b *book) nextLocked() (*segment, error) {
+	if n := len(b.ready); n > 0 {
+		seg := b.ready[n-1]
+		b.ready = b.ready[:n-1]
+		return seg, nil
+	}
+	f, err := b.vol.Open(segmentName(b.next), true)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.vol.Sync(); err != nil {
+		return nil, errors.Join(err, f.Close(), b.vol.Remove(segmentName(b.next)))
+	}
+	seg := &segment{num: b.next, f: f}
+	b.segments[seg.num] = seg
+	b.next++
+	return seg, nil
+}
+
+// undo forgets a group that did not come about.
+func (b *book) undo(before []mark) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range before {
+		m.seg.end = m.end
+	}
+}
+
+// settle lets go of the segments of a group that has its answer.
+func (b *book) settle(before []mark) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, m := range before {
+		m.seg.refs--
+		b.settleLocked(m.seg)
+	}
+}
+
+// lease keeps e's file from being used again until release.
+func (b *book) lease(id mail.MessageID, e *entry) (f file, release func() error, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e.seg == 0 {
+		return b.leaseFileLocked(id)
+	}
+	seg := b.segments[e.seg]
+	if seg == nil || seg.gen != e.gen {
+		return nil, nil, errMoved
+	}
+	seg.refs++
+	return seg.f, func() error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		seg.refs--
+		b.settleLocked(seg)
+		return nil
+	}, nil
+}
+
+// errMoved: the entry is not where it was when the index was asked.
+var errMoved = errors.New("it is not where the index says")
+
+func (b *book) leaseFileLocked(id mail.MessageID) (file, func() error, error) {
+	f, err := b.vol.Open(fileName(id), false)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil, fmt.Errorf("%w: %w", errMoved, err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	b.open[id]++
+	return f, func() error {
+		err := f.Close()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.open[id]--; b.open[id] > 0 {
+			return err
+		}
+		delete(b.open, id)
+		if b.doomed[id] {
+			delete(b.doomed, id)
+			_ = b.vol.Remove(fileName(id))
+		}
+		return err
+	}, nil
+}
+
+// unlink removes a file of its own, now or when its last reader is done: not
+// every system lets go of an open one. What stays, the next Open sweeps.
+func (b *book) unlink(id mail.MessageID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open[id] > 0 {
+		b.doomed[id] = true
+		return
+	}
+	_ = b.vol.Remove(fileName(id))
+}
+
+func (b *book) stats() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	st := Stats{
+		Messages: b.messages, Files: b.files, LiveBytes: b.fileLive,
+		Segments: len(b.segments), Ready: len(b.ready),
+	}
+	for _, seg := range b.segments {
+		st.LiveBytes += seg.live
+		if seg.state != ready {
+			st.DeadBytes += seg.end - seg.live
+		}
+	}
+	return st
+}
+
+func (b *book) close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var errs []error
+	for _, seg := range b.segments {
+		errs = append(errs, seg.f.Close())
+	}
+	b.segments, b.active, b.ready = map[uint32]*segment{}, nil, nil
+	return errors.Join(errs...)
+}

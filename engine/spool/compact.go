@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"context"
+	"time"
+
+	"restante/engine/mail"
+)
+
+// A move is one record to be copied into the active segment.
+type move struct {
+	id   mail.MessageID
+	from entry
+	body []byte
+}
+
+const (
+	// A segment with less than a quarter alive is worth copying.
+	emptyBelow = 4
+	// copyStep is how much is copied in one go: one small part of a group.
+	copyStep = 256 << 10
+	// copyEvery is how often Run looks.
+	copyEvery = 10 * time.Second
+)
+
+// Run empties segments of which little is alive, slowly and when nobody else
+// writes, until ctx ends. Without it the spool works and grows.
+func (s *Spool) Run(ctx context.Context) error {
+	ticker := time.NewTicker(copyEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-ticker.C:
+		}
+		if err := s.compact(ctx); err != nil && ctx.Err() == nil {
+			s.opts.Log.Warn("spool: a segment could not be emptied", "err", err)
+		}
+	}
+}
+
+// sparse gives the segments to be emptied, with their generations.
+func (b *book) sparse() map[uint32]uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := map[uint32]uint64{}
+	for num, seg := range b.segments {
+		if seg.state == sealed && seg.live > 0 && seg.live*emptyBelow < seg.end {
+			out[num] = seg.gen
+		}
+	}
+	return out
+}
+
+// compact copies what is alive in sparse segments.
+func (s *Spool) compact(ctx context.Context) error {
+	segs := s.book.sparse()
+	if len(segs) == 0 {
+		return nil
+	}
+	var moves []move
+	for p, err := range s.db.Scan(ctx, []byte(entryPrefix)) {
+		if err != nil {
+			return err
+		}
+		e, err := decodeEntry(p.Value)
+		if gen, ok := segs[e.seg]; err != nil || !ok || gen != e.gen {
+			continue
+		}
+		e.env = nil // read again when it is its turn
+		moves = append(moves, move{id: mail.MessageID(p.Key[len(entryPrefix):]), from: e})
+	}
+	for len(moves) > 0 {
+		n, size := 0, int64(0)
+		for n < len(moves) && (n == 0 || size+moves[n].from.size <= copyStep) {
+			size += moves[n].from.size
+			n++
+		}
+		if err := s.copy(ctx, moves[:n]); err != nil {
+			return err
+		}
+		moves = moves[n:]
+		if err := s.pace(ctx, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// copy reads the bodies and hands them to the committer. A damaged body is
+// copied as it is: its checksum goes on telling.
+func (s *Spool) copy(ctx context.Context, moves []move) error {
+	j := &job{}
+	for _, m := range moves {
+		e, err := s.find(m.id)
+		if err != nil || e.seg != m.from.seg || e.gen != m.from.gen {
+			continue
+		}
+		f, release, err := s.book.lease(m.id, &e)
+		if err != nil {
+			continue
+		}
+		m.from, m.body = e, make([]byte, e.size)
+		_, err = f.ReadAt(m.body, e.bodyAt())
+		_ = release()
+		if err == nil {
+			j.move = append(j.move, m)
+		}
+	}
+	if len(j.move) == 0 {
+		return nil
+	}
+	return s.committer.do(ctx, j)
+}
+
+// pace waits as long as size bytes may take, and on while callers wait.
+func (s *Spool) pace(ctx context.Context, size int64) error {
+	wait := time.Duration(float64(size) / float64(s.opts.CopyRate) * float64(time.Second))
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timer.C:
+		}
+		if !s.committer.busy() {
+			return nil
+		}
+		timer.Reset(5 * time.Millisecond)
+	}
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"sync"
+
+	"restante/engine/mail"
+)
+
+// Open gives the body of id, checked against its checksum before the first
+// byte comes out. Where it lies is not used again before Close. The error is
+// ErrNotFound or ErrDamaged.
+func (s *Spool) Open(id mail.MessageID) (io.ReadSeekCloser, error) {
+	b, err := s.body(id)
+	if err != nil {
+		return nil, fmt.Errorf("spool %s: %w", id, err)
+	}
+	return b, nil
+}
+
+func (s *Spool) body(id mail.MessageID) (*body, error) {
+	var before entry
+	for first := true; ; first = false {
+		e, err := s.find(id)
+		if err != nil {
+			return nil, err
+		}
+		b, err := s.openEntry(id, &e)
+		if err == nil {
+			return b, nil
+		}
+		if !isDamage(err) {
+			return nil, err
+		}
+		// Between the index and the file, the message may have been copied
+		// elsewhere or removed: then the index says something new now.
+		if !first && e.seg == before.seg && e.gen == before.gen && e.off == before.off {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		before = e
+	}
+}
+
+func (s *Spool) openEntry(id mail.MessageID, e *entry) (*body, error) {
+	f, release, err := s.book.lease(id, e)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(f, id, e); err != nil {
+		return nil, errors.Join(err, release())
+	}
+	return &body{SectionReader: io.NewSectionReader(f, e.bodyAt(), e.size), release: release}, nil
+}
+
+// isDamage tells what is wrong on the disk from a disk, or a limit of the
+// system, that gives no answer.
+func isDamage(err error) bool {
+	return errors.Is(err, errMoved) || errors.Is(err, errHead) || errors.Is(err, errSum) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+var errSum = errors.New("the checksum is wrong")
+
+// check reads the body and compares its checksum, and in a segment whose it is.
+func check(f file, id mail.MessageID, e *entry) error {
+	if e.seg != 0 {
+		r, err := inSegment(f, e.off)
+		if err != nil {
+			return err
+		}
+		if r.id != id || r.gen != e.gen {
+			return errMoved
+		}
+	}
+	buf := chunks.Get().(*[chunkSize]byte)
+	defer chunks.Put(buf)
+	var sum uint32
+	for at, left := e.bodyAt(), e.size; left > 0; {
+		n := min(left, chunkSize)
+		if _, err := f.ReadAt(buf[:n], at); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+		sum = crc32.Update(sum, castagnoli, buf[:n])
+		at, left = at+n, left-n
+	}
+	if sum != e.sum {
+		return errSum
+	}
+	return nil
+}
+
+type body struct {
+	*io.SectionReader
+	once    sync.Once
+	release func() error
+	err     error
+}
+
+// Close ends the lease. Closing twice is harmless.
+func (b *body) Close() error {
+	b.once.Do(func() { b.err = b.release() })
+	return b.err
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+
+	"restante/engine/mail"
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// A record is what stands on disk for one message, so that it can be told and
+// checked without the index. In a segment it is head, envelope, body. In a
+// file of its own it is body, envelope, head: how long the body is shows last.
+//
+//	 0  magic
+//	 8  generation of the segment; 0 in a file of its own
+//	16  group that wrote it; in a file of its own the last one before it
+//	24  id
+//	44  length of the envelope
+//	48  length of the body
+//	56  CRC-32C of the body
+//	60  CRC-32C of all of the above and of the envelope
+type record struct {
+	gen, group uint64
+	id         mail.MessageID
+	env        []byte // as encodeEnvelope writes it
+	size       int64  // of the body
+	sum        uint32 // of the body
+}
+
+const (
+	headSize = 64
+	idSize   = 20
+	magic    = "RSTNTE\x00\x01"
+
+	// No envelope comes near it; a length above is no length.
+	maxEnvelope = 64 << 20
+)
+
+func (r *record) length() int64 { return headSize + int64(len(r.env)) + r.size }
+
+// appendHead writes the head, without the envelope.
+func (r *record) appendHead(b []byte) []byte {
+	at := len(b)
+	b = append(b, magic...)
+	b = binary.BigEndian.AppendUint64(b, r.gen)
+	b = binary.BigEndian.AppendUint64(b, r.group)
+	b = append(b, r.id...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(r.env)))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.size))
+	b = binary.BigEndian.AppendUint32(b, r.sum)
+	sum := crc32.Update(crc32.Checksum(b[at:], castagnoli), castagnoli, r.env)
+	return binary.BigEndian.AppendUint32(b, sum)
+}
+
+var errHead = errors.New("there is no message's head here")
+
+// headless makes the end of a file what it means here.
+func headless(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errHead
+	}
+	return err
+}
+
+// readHead reads the head at off. envAt gives where the envelope begins, for
+// an envelope of that length.
+func readHead(f file, off int64, envAt func(envelope int64) int64) (record, error) {
+	var h [headSize]byte
+	if _, err := f.ReadAt(h[:], off); err != nil {
+		return record{}, headless(err)
+	}
+	if string(h[:8]) != magic {
+		return record{}, errHead
+	}
+	r := record{
+		gen:   binary.BigEndian.Uint64(h[8:]),
+		group: binary.BigEndian.Uint64(h[16:]),
+		id:    mail.MessageID(h[24:44]),
+		size:  int64(binary.BigEndian.Uint64(h[48:])),
+		sum:   binary.BigEndian.Uint32(h[56:]),
+	}
+	n := int64(binary.BigEndian.Uint32(h[44:]))
+	size, err := f.Size()
+	if err != nil {
+		return record{}, err
+	}
+	at := envAt(n)
+	if n > maxEnvelope || at < 0 || at+n > size || r.size < 0 || r.size > size {
+		return record{}, errHead
+	}
+	r.env = make([]byte, n)
+	if _, err := f.ReadAt(r.env, at); err != nil {
+		return record{}, headless(err)
+	}
+	if sum := crc32.Update(crc32.Checksum(h[:60], castagnoli), castagnoli, r.env); sum != binary.BigEndian.Uint32(h[60:]) {
+		return record{}, errHead
+	}
+	return r, nil
+}
+
+// inSegment reads the head of the record that begins at off.
+func inSegment(f file, off int64) (record, error) {
+	return readHead(f, off, func(int64) int64 { return off + headSize })
+}
+
+// inFile reads the head at the end of a file of its own.
+func inFile(f file) (record, error) {
+	size, err := f.Size()
+	if err != nil {
+		return record{}, err
+	}
+	if size < headSize {
+		return record{}, errHead
+	}
+	r, err := readHead(f, size-headSize, func(n int64) int64 { return size - headSize - n })
+	if err == nil && r.length() != size {
+		err = errHead
+	}
+	return r, err
+}
+
+// An entry is what the index holds of one message: where it lies, what its
+// body must be, and the envelope.
+type entry struct {
+	group uint64
+	seg   uint32 // 0: in a file of its own
+	gen   uint64
+	off   int64
+	size  int64
+	sum   uint32
+	env   []byte
+}
+
+const entryFixed = 1 + 8 + 4 + 8 + 8 + 8 + 4
+
+func (e *entry) length() int64 { return headSize + int64(len(e.env)) + e.size }
+
+// bodyAt is where the body begins in its file.
+func (e *entry) bodyAt() int64 {
+	if e.seg == 0 {
+		return 0
+	}
+	return e.off + headSize + int64(len(e.env))
+}
+
+func (e *entry) encode() []byte {
+	b := make([]byte, 0, entryFixed+len(e.env))
+	b = append(b, 1) // version
+	b = binary.BigEndian.AppendUint64(b, e.group)
+	b = binary.BigEndian.AppendUint32(b, e.seg)
+	b = binary.BigEndian.AppendUint64(b, e.gen)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.off))
+	b = binary.BigEndian.AppendUint64(b, uint64(e.size))
+	b = binary.BigEndian.AppendUint32(b, e.sum)
+	return append(b, e.env...)
+}
+
+// decodeEntry keeps no memory of b but for the envelope, which is part of it.
+func decodeEntry(b []byte) (entry, error) {
+	if len(b) < entryFixed || b[0] != 1 {
+		return entry{}, errors.New("the index has an entry that does not read back")
+	}
+	return entry{
+		group: binary.BigEndian.Uint64(b[1:]),
+		seg:   binary.BigEndian.Uint32(b[9:]),
+		gen:   binary.BigEndian.Uint64(b[13:]),
+		off:   int64(binary.BigEndian.Uint64(b[21:])),
+		size:  int64(binary.BigEndian.Uint64(b[29:])),
+		sum:   binary.BigEndian.Uint32(b[37:]),
+		env:   b[entryFixed:],
+	}, nil
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package spool keeps messages on disk from the moment they are accepted until
+// nobody needs them any more.
+//
+// A body is written through a [Writer] and becomes the spool's with Commit.
+// When that returns nil, the body, its envelope and whatever the caller wanted
+// kept with it are on stable storage. Callers that commit at the same time
+// share one write to the disk. Bodies up to 1 MiB lie one behind the other in
+// segment files, which are used again once they are empty; larger ones have a
+// file each. Envelopes, and where each body lies, are in the index, a [kv.DB].
+//
+// A body that does not match its checksum is never given out; it is named in
+// the [Report] or by Open, and nothing is done to it. The package knows
+// nothing of when a message is due or for whom it is.
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"restante/engine/mail"
+	"restante/internal/kv"
+)
+
+// What callers decide by; each is found with errors.Is.
+var (
+	ErrFull     = errors.New("no space left for mail")
+	ErrNotFound = errors.New("no such message")
+	ErrExists   = errors.New("a message with this id is there already")
+	ErrDamaged  = errors.New("the body is damaged")
+	ErrClosed   = errors.New("the spool is closed")
+)
+
+// Options adjusts Open. The zero value is the production setting.
+type Options struct {
+	Log         *slog.Logger // what is out of the ordinary; nil: nothing
+	SegmentSize int64        // 0: 64 MiB, less on a small disk
+	Reserve     int64        // what mail leaves free on the disk; 0: 64 MiB, less on a small disk
+	CopyRate    int64        // bytes per second when emptying segments; 0: 8 MiB
+}
+
+func (o *Options) settle(vol volume) error {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	_, total, err := vol.Free()
+	if err != nil {
+		return err
+	}
+	small := int64(64 << 20)
+	if total > 0 {
+		small = min(small, max(4<<20, total/16))
+	}
+	if o.SegmentSize == 0 {
+		o.SegmentSize = small
+	}
+	if o.Reserve == 0 {
+		o.Reserve = small
+	}
+	if o.CopyRate == 0 {
+		o.CopyRate = 8 << 20
+	}
+	if o.SegmentSize < 64<<10 || o.Reserve < 0 || o.CopyRate < 0 {
+		return fmt.Errorf("options: segments of %d bytes, reserve %d, copy rate %d", o.SegmentSize, o.Reserve, o.CopyRate)
+	}
+	return nil
+}
+
+// A Spool keeps the messages of one site.
+type Spool struct {
+	vol       volume
+	db        kv.DB
+	opts      Options
+	book      *book
+	committer *committer
+	report    Report
+	tmp       atomic.Uint64 // the last number used for a tmp name
+	once      sync.Once
+	closing   error
+}
+
+// The spool's keys in the index all begin with "s/". The extra ops of callers
+// must not.
+const (
+	entryPrefix   = "s/e/"
+	segmentPrefix = "s/g/"
+	lastKey       = "s/last"
+)
+
+func entryKey(id mail.MessageID) []byte { return []byte(entryPrefix + string(id)) }
+
+// Open opens the spool in dir, with its index in db, and puts right what a
+// crash has left; [Spool.Report] tells what it found. One Spool at a time may
+// have dir and db.
+func Open(ctx context.Context, dir string, db kv.DB, opts Options) (*Spool, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
+	s, err := openOn(ctx, folder(dir), db, opts)
+	if err != nil {
+		return nil, fmt.Errorf("spool %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+func openOn(ctx context.Context, vol volume, db kv.DB, opts Options) (*Spool, error) {
+	if err := opts.settle(vol); err != nil {
+		return nil, err
+	}
+	s := &Spool{vol: vol, db: db, opts: opts, book: newBook(vol, opts.SegmentSize)}
+	last, err := s.sweep(ctx)
+	if err != nil {
+		return nil, errors.Join(full(err), s.book.close())
+	}
+	s.committer = newCommitter(context.WithoutCancel(ctx), s, last)
+	return s, nil
+}
+
+// Close lets what was begun end and closes the files. Bodies that are open
+// must be closed before. Closing twice is harmless.
+func (s *Spool) Close() error {
+	s.once.Do(func() {
+		s.committer.close()
+		s.closing = s.book.close()
+	})
+	return s.closing
+}
+
+// Commit makes w's body a message under env, whose ID must be new, and applies
+// extra to the index in the same step. When it returns nil, all of it is on
+// stable storage; after an error nothing of it happened. env.Size is set to
+// the body's. w is used up either way. A caller that gives up is answered
+// truly all the same once the message is on its way to the disk.
+func (s *Spool) Commit(ctx context.Context, w *Writer, env mail.Envelope, extra ...kv.Op) error {
+	err := s.commit(ctx, w, env, extra)
+	w.Abort()
+	if err != nil {
+		return fmt.Errorf("spool %s: %w", env.ID, full(err))
+	}
+	return nil
+}
+
+func (s *Spool) commit(ctx context.Context, w *Writer, env mail.Envelope, extra []kv.Op) error {
+	if w.err != nil {
+		return w.err
+	}
+	if _, err := mail.ParseMessageID(string(env.ID)); err != nil {
+		return err
+	}
+	if err := kv.Check(extra...); err != nil {
+		return err
+	}
+	if _, there, err := s.db.Get(entryKey(env.ID)); err != nil {
+		return err
+	} else if there {
+		return ErrExists
+	}
+	env.Size = w.size
+	r := &record{group: w.born, id: env.ID, env: encodeEnvelope(&env), size: w.size, sum: w.sum}
+	if int64(len(r.env)) > kv.MaxValue-entryFixed {
+		return fmt.Errorf("an envelope of %d bytes: %w", len(r.env), kv.ErrTooLarge)
+	}
+	j := &job{add: r, extra: extra}
+	if w.f == nil && r.length() > s.opts.SegmentSize {
+		// An envelope of very many recipients, or very small segments.
+		if err := w.toFile(); err != nil {
+			return err
+		}
+	}
+	if w.f == nil {
+		j.body = w.held
+		return s.committer.do(ctx, j)
+	}
+	if err := w.seal(r, fileName(env.ID)); err != nil {
+		return err
+	}
+	j.file = true
+	err := s.committer.do(ctx, j)
+	if err == nil || s.committer.isBroken() {
+		w.tmp = "" // it is the spool's, or the next Open finds out whether it is
+	}
+	return err
+}
+
+// Remove takes the messages out of the index and applies extra in the same
+// step, durably; their space is used again later. An id that is not there is
+// passed over.
+func (s *Spool) Remove(ctx context.Context, ids []mail.MessageID, extra ...kv.Op) error {
+	if err := kv.Check(extra...); err != nil {
+		return fmt.Errorf("spool: remove: %w", err)
+	}
+	j := &job{remove: ids, extra: extra}
+	if err := s.committer.do(ctx, j); err != nil {
+		return fmt.Errorf("spool: remove: %w", full(err))
+	}
+	for _, id := range j.gone {
+		s.book.unlink(id)
+	}
+	return nil
+}
+
+// find reads the entry of id.
+func (s *Spool) find(id mail.MessageID) (entry, error) {
+	b, ok, err := s.db.Get(entryKey(id))
+	if err != nil {
+		return entry{}, err
+	}
+	if !ok {
+		return entry{}, ErrNotFound
+	}
+	return decodeEntry(b)
+}
+
+// Envelope gives the envelope as accepted, or ErrNotFound.
+func (s *Spool) Envelope(id mail.MessageID) (mail.Envelope, error) {
+	e, err := s.find(id)
+	if err != nil {
+		return mail.Envelope{}, fmt.Errorf("spool %s: %w", id, err)
+	}
+	env, err := decodeEnvelope(e.env)
+	if err != nil {
+		return mail.Envelope{}, fmt.Errorf("spool %s: %w", id, err)
+	}
+	return env, nil
+}
+
+// Scan yields all envelopes in the order of their ids, which is that of their
+// arrival, as of the call. One that does not read back is yielded as an error
+// with its id in the envelope, and the scan goes on; an error without an id
+// ends it.
+func (s *Spool) Scan(ctx context.Context) iter.Seq2[mail.Envelope, error] {
+	pairs := s.db.Scan(ctx, []byte(entryPrefix))
+	return func(yield func(mail.Envelope, error) bool) {
+		for p, err := range pairs {
+			if err != nil {
+				yield(mail.Envelope{}, fmt.Errorf("spool: scan: %w", err))
+				return
+			}
+			id := mail.MessageID(p.Key[len(entryPrefix):])
+			var env mail.Envelope
+			e, err := decodeEntry(p.Value)
+			if err == nil {
+				env, err = decodeEnvelope(e.env)
+			}
+			if err != nil {
+				env, err = mail.Envelope{ID: id}, fmt.Errorf("spool %s: %w", id, err)
+			}
+			if !yield(env, err) {
+				return
+			}
+		}
+	}
+}
+
+// Stats says what the spool holds and what it takes on disk.
+type Stats struct {
+	Messages  int
+	LiveBytes int64 // bodies with their heads and envelopes
+	DeadBytes int64 // in segments, of what was removed and is not overwritten yet
+	Segments  int   // segment files, the ready ones included
+	Ready     int   // empty ones that wait to be used again
+	Files     int   // bodies in a file of their own
+}
+
+// Stats is of this moment.
+func (s *Spool) Stats() Stats { return s.book.stats() }
+
+// Report tells what Open found.
+func (s *Spool) Report() Report {
+	r := s.report
+	r.Damaged = slices.Clone(r.Damaged)
+	r.Dropped = slices.Clone(r.Dropped)
+	r.Salvaged = slices.Clone(r.Salvaged)
+	r.Kept = slices.Clone(r.Kept)
+	return r
+}
+
+func (s *Spool) tmpName() string { return fmt.Sprintf("%s%d", tmpPrefix, s.tmp.Add(1)) }
+
+func isIndexFull(err error) bool { return errors.Is(err, kv.ErrFull) }

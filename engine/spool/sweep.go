@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"restante/engine/mail"
+	"restante/internal/kv"
+)
+
+// A Report is what Open found besides whole messages. Lists are nil when there
+// is nothing to say.
+type Report struct {
+	Damaged  []Finding // messages whose body is not what was accepted; they stay as they are
+	Dropped  []Finding // cut off by a crash before anybody was told that they are kept
+	Salvaged []Finding // known to the segments and lost by the index, which has them again
+	Kept     []Finding // files that nobody can explain; they stay as they are
+}
+
+// A Finding names a message, or for a file that belongs to none its name, and
+// what is the matter.
+type Finding struct {
+	ID   mail.MessageID
+	File string
+	Err  error
+}
+
+// A start is where records of a generation may begin.
+type start struct {
+	gen uint64
+	at  int64
+}
+
+// A sweeper puts a spool right at its start.
+type sweeper struct {
+	s     *Spool
+	index uint64 // the last group that the index knew of; 0: it is new
+	last  uint64 // the last group there is
+	clean bool   // and it was answered
+	known map[uint32]start
+	files map[mail.MessageID]bool // bodies in a file of their own, until an entry claims them
+	tmp   []string
+	ops   []kv.Op
+}
+
+// sweep returns the number of the last group.
+func (s *Spool) sweep(ctx context.Context) (uint64, error) {
+	w := &sweeper{s: s, known: map[uint32]start{}, files: map[mail.MessageID]bool{}}
+	for _, step := range []func(context.Context) error{
+		w.readIndex, w.list, w.salvageSegments, w.salvageFiles, w.readEntries, w.drop, w.removeFiles,
+	} {
+		if err := step(ctx); err != nil {
+			return 0, err
+		}
+	}
+	w.activate()
+	w.log()
+	return w.last, nil
+}
+
+// readIndex reads the last group and how the segments stood then.
+func (w *sweeper) readIndex(ctx context.Context) error {
+	b, ok, err := w.s.db.Get([]byte(lastKey))
+	if err != nil {
+		return err
+	}
+	if ok {
+		if len(b) != 9 {
+			return errors.New("the index does not say which group was the last")
+		}
+		w.index, w.clean = binary.BigEndian.Uint64(b), b[8] == 1
+		w.last = w.index
+	}
+	for p, err := range w.s.db.Scan(ctx, []byte(segmentPrefix)) {
+		if err != nil {
+			return err
+		}
+		key := p.Key[len(segmentPrefix):]
+		if len(key) != 4 || len(p.Value) != 16 {
+			return errors.New("the index has a segment that does not read back")
+		}
+		w.known[binary.BigEndian.Uint32(key)] = start{
+			gen: binary.BigEndian.Uint64(p.Value),
+			at:  int64(binary.BigEndian.Uint64(p.Value[8:])),
+		}
+	}
+	return nil
+}
+
+// list opens the segments and notes the other files of ours.
+func (w *sweeper) list(context.Context) error {
+	names, err := w.s.vol.List()
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if num := parseSegmentName(name); num != 0 {
+			if err := w.openSegment(num, name); err != nil {
+				return err
+			}
+			continue
+		}
+		if strings.HasPrefix(name, tmpPrefix) {
+			w.tmp = append(w.tmp, name)
+			continue
+		}
+		if base, ok := strings.CutSuffix(name, fileSuffix); ok {
+			if id, err := mail.ParseMessageID(base); err == nil {
+				w.files[id] = true
+			}
+		}
+	}
+	for num := range w.known {
+		if w.s.book.segments[num] == nil {
+			w.ops = append(w.ops, kv.Del(segmentKey(num)))
+		}
+	}
+	return nil
+}
+
+func (w *sweeper) openSegment(num uint32, name string) error {
+	f, err := w.s.vol.Open(name, false)
+	if err != nil {
+		return err
+	}
+	b := w.s.book
+	seg := &segment{num: num, f: f, gen: w.known[num].gen, end: w.known[num].at}
+	b.segments[num] = seg
+	b.next = max(b.next, num+1)
+	if seg.filled, err = f.Size(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// salvageSegments looks behind the end of each segment. One group may stand
+// there: it was under way in a crash and nobody was told that it is kept. More
+// than one cannot be unless the index has lost what was acknowledged (a log of
+// it was damaged, or an old copy was put back). Then all of it is taken in
+// again: a message that was delivered since may go out twice, none is lost.
+func (w *sweeper) salvageSegments(ctx context.Context) error {
+	type found struct {
+		e entry
+		r record
+	}
+	var beyond []found
+	newest := w.last
+	for _, seg := range w.s.book.segments {
+		for _, start := range w.starts(seg) {
+			for off := start.at; ; {
+				r, err := inSegment(seg.f, off)
+				if err != nil || r.gen != start.gen || r.group <= w.index {
+					break
+				}
+				newest = max(newest, r.group)
+				e := entry{group: r.group, seg: seg.num, gen: r.gen, off: off, size: r.size, sum: r.sum, env: r.env}
+				r.env = nil
+				beyond = append(beyond, found{e, r})
+				off += r.length() + int64(len(e.env))
+			}
+		}
+	}
+	if newest <= w.index+1 {
+		for _, f := range beyond {
+			w.s.report.Dropped = append(w.s.report.Dropped, Finding{ID: f.r.id, Err: errUnanswered})
+		}
+		return nil
+	}
+	for _, f := range beyond {
+		if err := w.salvage(f.r.id, &f.e, w.s.book.segments[f.e.seg]); err != nil {
+			return err
+		}
+	}
+	w.last = newest
+	w.clean = true // what is whole has been taken, what is not has been left out
+	w.ops = append(w.ops, kv.Put([]byte(lastKey), encodeLast(newest, true)))
+	return w.flush(ctx)
+}
+
+var errUnanswered = errors.New("cut off before it was acknowledged")
+
+// starts are the places where records that the index does not know may begin:
+// behind the known end, or, if the segment was begun anew, at the front.
+func (w *sweeper) starts(seg *segment) []start {
+	out := []start{{seg.gen, seg.end}}
+	if r, err := inSegment(seg.f, 0); err == nil && r.gen != seg.gen && r.gen > w.index {
+		out = []start{{r.gen, 0}}
+	}
+	return out
+}
+
+// salvage enters what lies at e, if it is whole and the index has no better.
+func (w *sweeper) salvage(id mail.MessageID, e *entry, seg *segment) error {
+	report := &w.s.report
+	if err := check(seg.f, id, e); err != nil {
+		report.Dropped = append(report.Dropped, Finding{ID: id, Err: err})
+		return nil
+	}
+	now, err := w.s.find(id)
+	if err == nil {
+		if old := w.s.book.segments[now.seg]; old != nil && check(old.f, id, &now) == nil {
+			return nil
+		}
+	} else if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	seg.gen, seg.end = e.gen, e.off+e.length()
+	w.ops = append(w.ops, kv.Put(entryKey(id), e.encode()), kv.Put(segmentKey(seg.num), encodeSegment(seg.gen, seg.end)))
+	report.Salvaged = append(report.Salvaged, Finding{ID: id, Err: errLost})
+	return nil
+}
+
+var errLost = errors.New("the index had lost it")
+
+// salvageFiles does the same for files of their own: one that was begun after
+// the last group the index knows of shows that the index is older.
+func (w *sweeper) salvageFiles(ctx context.Context) error {
+	for _, id := range sortedIDs(w.files) {
+		if _, err := w.s.find(id); err == nil {
+			continue
+		} else if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err := w.orphan(id); err != nil {
+			return err
+		}
+	}
+	return w.flush(ctx)
+}
+
+// orphan decides about a file that has no entry. It stays in w.files if an
+// entry will claim it or else it may go.
+func (w *sweeper) orphan(id mail.MessageID) error {
+	f, err := w.s.vol.Open(fileName(id), false)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r, err := inFile(f)
+	e := entry{group: r.group, size: r.size, sum: r.sum, env: r.env}
+	if err == nil && r.id != id {
+		err = fmt.Errorf("it holds message %s", r.id)
+	}
+	if err == nil && r.group <= w.index {
+		return nil // cut off, or removed and left over
+	}
+	if err == nil {
+		err = check(f, id, &e)
+	}
+	if err != nil {
+		delete(w.files, id)
+		w.s.report.Kept = append(w.s.report.Kept, Finding{File: fileName(id), Err: err})
+		return nil
+	}
+	w.last, w.clean = max(w.last, r.group), true
+	w.ops = append(w.ops, kv.Put(entryKey(id), e.encode()), kv.Put([]byte(lastKey), encodeLast(w.last, true)))
+	w.s.report.Salvaged = append(w.s.report.Salvaged, Finding{ID: id, Err: errLost})
+	return nil
+}
+
+// readEntries accounts for every message. Those of the last group are checked,
+// unless the end was clean: of two writes side by side only one may be there.
+func (w *sweeper) readEntries(ctx context.Context) error {
+	for p, err := range w.s.db.Scan(ctx, []byte(entryPrefix)) {
+		if err != nil {
+			return err
+		}
+		id := mail.MessageID(p.Key[len(entryPrefix):])
+		e, err := decodeEntry(p.Value)
+		if err != nil {
+			w.s.report.Damaged = append(w.s.report.Damaged, Finding{ID: id, Err: err})
+			continue
+		}
+		if err = w.readEntry(id, &e); err != nil && e.group == w.last && !w.clean {
+			w.ops = append(w.ops, kv.Del(entryKey(id)))
+			w.s.report.Dropped = append(w.s.report.Dropped, Finding{ID: id, Err: err})
+			continue
+		}
+		if err != nil {
+			w.s.report.Damaged = append(w.s.report.Damaged, Finding{ID: id, Err: err})
+		}
+		w.s.book.count(&e, 1)
+	}
+	return nil
+}
+
+// readEntry says what can be seen to be wrong without reading every body.
+func (w *sweeper) readEntry(id mail.MessageID, e *entry) error {
+	doubtful := e.group == w.last && !w.clean
+	if e.seg == 0 {
+		return w.readFile(id, e, doubtful)
+	}
+	seg := w.s.book.segments[e.seg]
+	switch {
+	case seg == nil:
+		return fmt.Errorf("%s: %w", segmentName(e.seg), os.ErrNotExist)
+	case seg.gen != e.gen:
+		return fmt.Errorf("%s: %w", segmentName(e.seg), errMoved)
+	case e.off+e.length() > seg.filled:
+		return fmt.Errorf("%s: ends before the body does", segmentName(e.seg))
+	case doubtful:
+		return check(seg.f, id, e)
+	}
+	return nil
+}
+
+func (w *sweeper) readFile(id mail.MessageID, e *entry, doubtful bool) error {
+	if !w.files[id] {
+		return fmt.Errorf("%s: %w", fileName(id), os.ErrNotExist)
+	}
+	delete(w.files, id)
+	f, err := w.s.vol.Open(fileName(id), false)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	if size != e.length() {
+		return fmt.Errorf("%s: %d bytes, not %d", fileName(id), size, e.length())
+	}
+	if doubtful {
+		return check(f, id, e)
+	}
+	return nil
+}
+
+// drop makes the removals of this sweep durable. A new index gets its first
+// mark before any message comes, so that an index that has none is known to
+// be newer than the files it finds.
+func (w *sweeper) drop(ctx context.Context) error {
+	if w.last == 0 {
+		w.last = 1
+		w.ops = append(w.ops, kv.Put([]byte(lastKey), encodeLast(w.last, true)))
+	}
+	return w.flush(ctx)
+}
+
+func (w *sweeper) flush(ctx context.Context) error {
+	ops := w.ops
+	w.ops = nil
+	return w.s.db.Commit(ctx, ops...)
+}
+
+// removeFiles takes away what no message claims.
+func (w *sweeper) removeFiles(context.Context) error {
+	names := w.tmp
+	for _, id := range sortedIDs(w.files) {
+		names = append(names, fileName(id))
+	}
+	for _, name := range names {
+		if err := w.s.vol.Remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// activate lets the newest segment with room go on; empty ones become ready.
+func (w *sweeper) activate() {
+	b := w.s.book
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, num := range sortedNums(b.segments) {
+		seg := b.segments[num]
+		if seg.live > 0 && seg.end < b.segSize*7/8 && (b.active == nil || seg.gen > b.active.gen) {
+			b.active = seg
+		}
+	}
+	if b.active != nil {
+		b.active.state = active
+	}
+	for _, num := range sortedNums(b.segments) {
+		b.settleLocked(b.segments[num])
+	}
+}
+
+func (w *sweeper) log() {
+	r, log := w.s.report, w.s.opts.Log
+	for _, list := range []struct {
+		msg  string
+		what []Finding
+	}{
+		{"the body of a message is damaged; the message stays in the queue and can't be sent", r.Damaged},
+		{"a message that was never acknowledged is dropped", r.Dropped},
+		{"a message that the index had lost is taken in again", r.Salvaged},
+		{"a file that belongs to no message stays as it is", r.Kept},
+	} {
+		for _, f := range list.what {
+			log.Warn("spool: "+list.msg, "msg_id", f.ID, "file", f.File, "err", f.Err)
+		}
+	}
+}
+
+func sortedIDs(m map[mail.MessageID]bool) []mail.MessageID {
+	ids := make([]mail.MessageID, 0, len(m))
+	for id := range m {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func sortedNums(m map[uint32]*segment) []uint32 {
+	nums := make([]uint32, 0, len(m))
+	for num := range m {
+		nums = append(nums, num)
+	}
+	slices.Sort(nums)
+	return nums
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"sync"
+
+	"restante/internal/disk"
+)
+
+// A body up to bodyLimit waits in memory for its group and goes to a segment;
+// a larger one goes to a file of its own as it comes.
+const (
+	bodyLimit  = 1 << 20
+	firstChunk = 4 << 10 // most mail fits in one
+	chunkSize  = 64 << 10
+)
+
+var (
+	firstChunks = sync.Pool{New: func() any { return new([firstChunk]byte) }}
+	chunks      = sync.Pool{New: func() any { return new([chunkSize]byte) }}
+)
+
+// A Writer takes one body. Its methods must not be called from two goroutines
+// at once. It ends in Commit or Abort; without either it leaks a file until
+// the spool is opened again.
+type Writer struct {
+	s    *Spool
+	born uint64   // the last group before it
+	held [][]byte // what is in memory; of a file, only the last chunk
+	size int64
+	sum  uint32
+	err  error // the first one; later calls get it again
+
+	tmp     string
+	f       file
+	written int64 // to f
+}
+
+// Create begins a body. The error is ErrFull when the disk has too little
+// room, before the sender has wasted his breath.
+func (s *Spool) Create(ctx context.Context) (*Writer, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.room(bodyLimit); err != nil {
+		return nil, err
+	}
+	return &Writer{s: s, born: s.committer.lastGroup()}, nil
+}
+
+// Size is how many bytes were written so far.
+func (w *Writer) Size() int64 { return w.size }
+
+// Write adds p to the body. An error ends it; ErrFull says that there was no
+// room.
+func (w *Writer) Write(p []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	n := len(p)
+	for len(p) > 0 {
+		part := w.space()
+		took := copy(part, p)
+		w.sum = crc32.Update(w.sum, castagnoli, p[:took])
+		last := &w.held[len(w.held)-1]
+		*last = (*last)[:len(*last)+took]
+		w.size += int64(took)
+		p = p[took:]
+		if err := w.spill(); err != nil {
+			w.err = full(fmt.Errorf("spool: write a body: %w", err))
+			w.drop()
+			return 0, w.err
+		}
+	}
+	return n, nil
+}
+
+// space gives the free part of the last chunk, of a new one if need be.
+func (w *Writer) space() []byte {
+	if n := len(w.held); n > 0 {
+		if last := w.held[n-1]; len(last) < cap(last) {
+			return last[len(last):cap(last)]
+		}
+	}
+	if len(w.held) == 0 && w.f == nil {
+		w.held = append(w.held, firstChunks.Get().(*[firstChunk]byte)[:0])
+	} else {
+		w.held = append(w.held, chunks.Get().(*[chunkSize]byte)[:0])
+	}
+	last := w.held[len(w.held)-1]
+	return last[:cap(last)]
+}
+
+// spill writes to the file what need not stay in memory.
+func (w *Writer) spill() error {
+	switch {
+	case w.f == nil && w.size <= bodyLimit:
+		return nil
+	case w.f == nil:
+		return w.toFile()
+	case len(w.held[0]) < cap(w.held[0]):
+		return nil
+	}
+	if w.size%(16*bodyLimit) < chunkSize { // now and then, as it grows
+		if err := w.s.room(chunkSize); err != nil {
+			return err
+		}
+	}
+	return w.flush()
+}
+
+// toFile moves the body from memory into a file of its own.
+func (w *Writer) toFile() error {
+	if err := w.s.room(bodyLimit); err != nil {
+		return err
+	}
+	tmp := w.s.tmpName()
+	f, err := w.s.vol.Open(tmp, true)
+	if err != nil {
+		return err
+	}
+	w.tmp, w.f = tmp, f
+	return w.flush()
+}
+
+func (w *Writer) flush() error {
+	for _, c := range w.held {
+		if _, err := w.f.WriteAt(c, w.written); err != nil {
+			return err
+		}
+		w.written += int64(len(c))
+	}
+	w.release()
+	return nil
+}
+
+// release gives the memory back.
+func (w *Writer) release() {
+	for _, c := range w.held {
+		switch cap(c) {
+		case firstChunk:
+			firstChunks.Put((*[firstChunk]byte)(c[:firstChunk]))
+		case chunkSize:
+			chunks.Put((*[chunkSize]byte)(c[:chunkSize]))
+		}
+	}
+	w.held = nil
+}
+
+// seal ends the file of its own under its lasting name: synced, and its folder
+// too.
+func (w *Writer) seal(r *record, name string) error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	if _, err := w.f.WriteAt(r.appendHead(append([]byte{}, r.env...)), w.written); err != nil {
+		return err
+	}
+	if err := w.f.Sync(); err != nil {
+		return err
+	}
+	err := w.f.Close()
+	w.f = nil
+	if err != nil {
+		return err
+	}
+	if err := w.s.vol.Rename(w.tmp, name); err != nil {
+		return err
+	}
+	w.tmp = name
+	return w.s.vol.Sync()
+}
+
+// Abort forgets the body. After Commit it does nothing.
+func (w *Writer) Abort() {
+	w.drop()
+	if w.err == nil {
+		w.err = errors.New("spool: the writer was used already")
+	}
+}
+
+// drop is best effort: what it can't remove, the sweep of the next Open does.
+func (w *Writer) drop() {
+	w.release()
+	if w.f != nil {
+		_ = w.f.Close()
+	}
+	if w.tmp != "" {
+		_ = w.s.vol.Remove(w.tmp)
+	}
+	w.f, w.tmp = nil, ""
+}
+
+// room says whether n more bytes may be taken in.
+func (s *Spool) room(n int64) error {
+	free, total, err := s.vol.Free()
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	if total > 0 && free < n+s.opts.Reserve {
+		return fmt.Errorf("spool: %w: %d KiB free, %d KiB must stay free", ErrFull, free>>10, s.opts.Reserve>>10)
+	}
+	return nil
+}
+
+// full makes what a disk or the index without room says an ErrFull.
+func full(err error) error {
+	if err == nil || errors.Is(err, ErrFull) || !disk.IsFull(err) && !isIndexFull(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrFull, err)
+}
