@@ -20,10 +20,10 @@ const (
 	Server        = "IIsSmtpServer"
 	Domain        = "IIsSmtpDomain"
 	User          = "IIsSmtpUser"
-	alias         = "IIsSmtpAlias"
-	dl            = "IIsSmtpDL"
-	routingSource = "IIsSmtpRoutingSource"
-	sessions      = "IIsSmtpSessions"
+	Alias         = "IIsSmtpAlias"
+	DL            = "IIsSmtpDL"
+	RoutingSource = "IIsSmtpRoutingSource"
+	Sessions      = "IIsSmtpSessions"
 	virtualDir    = "IIsSmtpVirtualDirectory"
 	plain         = "IIsObject" // also what a key without a class is called
 	schemaRoot    = "IIsSchema"
@@ -75,10 +75,10 @@ func classTable() []Class {
 			places: []place{called("Domain", Server), domain(Domain, Server)}},
 		{Name: User, Sentence: "Below a site or the service, the container of accounts; below that, an account.",
 			places: []place{called("User", Server), called("User", Service), account(User, Server), account(User, Service)}},
-		{Name: alias, Sentence: "The container of aliases.", places: []place{called("Alias", Server), any(alias, Server)}},
-		{Name: dl, Sentence: "The container of distribution lists.", places: []place{called("DL", Server), any(dl, Server)}},
-		{Name: routingSource, Sentence: "Where routes come from.", places: []place{called("RoutingSources", Server)}},
-		{Name: sessions, Sentence: "The callers of the moment.", places: []place{called("Sessions", Server)}},
+		{Name: Alias, Sentence: "The container of aliases.", places: []place{called("Alias", Server), any(Alias, Server)}},
+		{Name: DL, Sentence: "The container of distribution lists.", places: []place{called("DL", Server), any(DL, Server)}},
+		{Name: RoutingSource, Sentence: "Where routes come from.", places: []place{called("RoutingSources", Server)}},
+		{Name: Sessions, Sentence: "The callers of the moment.", places: []place{called("Sessions", Server)}},
 		{Name: virtualDir, Sentence: "A folder that the site shows under a name.", places: []place{called("Root", Server), any(virtualDir)}},
 		{Name: plain, Sentence: "A key without a class of its own.", places: []place{any("*")}},
 		{Name: schemaRoot, Sentence: "The schema, as keys.", places: []place{called("Schema", ""), any(schemaRoot, "")}},

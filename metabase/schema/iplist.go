@@ -167,7 +167,7 @@ func parseIPList(args []string) ([]byte, error) {
 			continue
 		}
 		for _, w := range splitWords(arg) {
-			n, err := parsePrefix(w)
+			n, err := ParsePrefix(w)
 			if err != nil {
 				return nil, err
 			}
@@ -210,9 +210,9 @@ func parseMasked(s string) (netip.Prefix, bool) {
 	return netip.PrefixFrom(addr, ones).Masked(), true
 }
 
-// parsePrefix reads an address or ADDR/BITS. A network with bits beyond its
+// ParsePrefix reads an address or ADDR/BITS. A network with bits beyond its
 // size is refused: one digit too few would open a list wide.
-func parsePrefix(s string) (netip.Prefix, error) {
+func ParsePrefix(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
 		addr = addr.Unmap()
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
@@ -227,9 +227,9 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return n, nil
 }
 
-// parsePrefix6 is parsePrefix for IPv6 alone.
+// parsePrefix6 is ParsePrefix for IPv6 alone.
 func parsePrefix6(s string) (string, error) {
-	n, err := parsePrefix(s)
+	n, err := ParsePrefix(s)
 	if err == nil && !n.Addr().Is6() {
 		err = invalid("%q: this list is for IPv6; IPv4 has a list of its own, such as RelayIpList", clip(s))
 	}

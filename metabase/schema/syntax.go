@@ -122,7 +122,8 @@ func parseHost(s string) (h Host, err error) {
 	bad := func(why string) (Host, error) {
 		return Host{}, invalid("%q: %s; allowed are NAME, NAME:PORT, [ADDR] and [ADDR]:PORT", clip(s), why)
 	}
-	name, port, hasPort := s, "", false
+	var name, port string
+	var hasPort bool
 	if inner, ok := strings.CutPrefix(s, "["); ok {
 		addr, rest, ok := strings.Cut(inner, "]")
 		ip, err := netip.ParseAddr(strings.TrimPrefix(addr, "IPv6:"))

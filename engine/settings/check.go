@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"restante/engine/mail"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// Check is a [metabase.Check]. It loads each site that the change touches, and
+// looks at each domain that it touches, as they would be after it. Problems
+// that were there before are let be: a site must be curable step by step.
+func Check(c metabase.Change) []metabase.Problem {
+	var problems []metabase.Problem
+	for _, n := range touchedSites(c) {
+		problems = append(problems, checkSite(c, n)...)
+	}
+	if c.Old.Has(SitePath(DefaultSite)) && !c.New.Has(SitePath(DefaultSite)) && c.Batch != nil && c.Batch.Actor != "" {
+		problems = append(problems, metabase.Problem{
+			Path: SitePath(DefaultSite), Err: invalid("the default site can be stopped, but not deleted"),
+		})
+	}
+	return append(problems, checkDomains(c)...)
+}
+
+// touchedSites lists the sites whose settings the change can alter: those that
+// are touched outside of their domains and accounts or, when something above
+// them is touched, all.
+func touchedSites(c metabase.Change) []int {
+	touched := map[int]bool{}
+	for _, path := range c.Touched {
+		if Service.Within(path) {
+			return Numbers(c.New)
+		}
+		if n, rest, ok := siteOf(path); ok && (rest == "" || !below(rest, "Domain") && !below(rest, "User")) {
+			touched[n] = true
+		}
+	}
+	var numbers []int
+	for n := range touched {
+		if c.New.Has(SitePath(n)) {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers
+}
+
+func below(rest, name string) bool {
+	first, _, _ := strings.Cut(rest, "/")
+	return strings.EqualFold(first, name)
+}
+
+// siteOf parts /LM/SMTPSVC/2/Domain/a.test into 2 and "Domain/a.test".
+func siteOf(path metabase.Path) (n int, rest string, ok bool) {
+	if !path.Within(Service) || len(path) <= len(Service) {
+		return 0, "", false
+	}
+	number, rest, _ := strings.Cut(string(path[len(Service)+1:]), "/")
+	n, err := strconv.Atoi(number)
+	return n, rest, err == nil
+}
+
+func checkSite(c metabase.Change, n int) []metabase.Problem {
+	if !strings.EqualFold(c.New.Class(SitePath(n)), schema.Server) {
+		return nil // the schema says what is wrong with that
+	}
+	_, problems := load(c.New, n)
+	if len(problems) == 0 || !c.Old.Has(SitePath(n)) {
+		return problems
+	}
+	_, before := load(c.Old, n)
+	return slices.DeleteFunc(problems, func(p metabase.Problem) bool {
+		return slices.ContainsFunc(before, func(q metabase.Problem) bool { return p.Error() == q.Error() })
+	})
+}
+
+// checkDomains looks at each domain's key that is touched.
+func checkDomains(c metabase.Change) (problems []metabase.Problem) {
+	for _, path := range c.Touched {
+		n, rest, ok := siteOf(path)
+		container, name, isKey := strings.Cut(rest, "/")
+		if !ok || !isKey || !strings.EqualFold(container, "Domain") || strings.Contains(name, "/") {
+			continue
+		}
+		if c.New.Has(path) {
+			problems = append(problems, checkDomain(c.New, path)...)
+			continue
+		}
+		if own, _, _ := schema.IIS().Effective(c.New, SitePath(n), DefaultDomain); strings.EqualFold(own.Str(), name) && c.New.Has(SitePath(n)) {
+			problems = append(problems, metabase.Problem{
+				Path: path, Err: invalid("the default domain can't be deleted; make another one the default first, by DefaultDomain of the site"),
+			})
+		}
+	}
+	return problems
+}
+
+func checkDomain(snap metabase.Snapshot, path metabase.Path) []metabase.Problem {
+	r := newReader(snap, path)
+	if _, err := mail.ParseDomain(strings.TrimPrefix(path.Base(), "*.")); err != nil {
+		return nil // the schema has said so
+	}
+	action := Action(r.number(RouteAction))
+	if action.Has(SmartRoute) && !action.Any(localActions) {
+		if _, err := schema.ParseHosts(r.text(RouteActionString)); err != nil {
+			r.bad(RouteActionString, err)
+		}
+	}
+	if action.Any(SignInAny|SignInCram|SignInPlain) && r.text(RouteUserName) == "" {
+		r.bad(RouteAction, invalid("asks for a sign-in at the next host, and RouteUserName is empty"))
+	}
+	if action.Has(Alias) && action.Has(Default) {
+		r.bad(RouteAction, invalid("a domain is either the default one or an alias of it"))
+	}
+	return r.problems
+}
