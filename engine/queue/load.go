@@ -211,6 +211,9 @@ func (q *Queue) has(id mail.MessageID) bool {
 func (l *loading) requeue(ctx context.Context) error {
 	for _, id := range l.strays {
 		env, err := l.sp.Envelope(id)
+		if err != nil && !l.sp.Lost(err) {
+			return err
+		}
 		var parts map[mail.Domain]record
 		var ops []kv.Op
 		if err == nil {
