@@ -187,6 +187,11 @@ func (p *peer) Write(b []byte) (int, error) {
 		p.ehlo, p.canned = false, "502 HELO is wanted\r\n"
 		return len(b), nil
 	}
+	if string(b) == "*\r\n" && p.reply.Code != 334 {
+		// Go-smtp takes an exchange back even when the peer has ended it.
+		p.canned = "501 cancelled\r\n"
+		return len(b), nil
+	}
 	p.wait = p.limits.Command
 	if err := p.send(b, p.limits.Command); err != nil {
 		return 0, err
