@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package adsi
+
+import (
+	"testing"
+
+	"restante/internal/deptest"
+)
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/engine":           "a script sees the tree; the engine follows it",
+		"/internal/control": "imports go down only",
+		"/internal/kv":      "objects are made of snapshots and batches",
+		"/cmd":              "imports go down only",
+		"gopher-lua":        "only luahost runs Lua",
+	})
+}
+
+func TestParsePath(t *testing.T) {
+	tests := []struct{ in, want string }{
+		{"IIS://LocalHost/SMTPSVC/1", "/LM/SMTPSVC/1"},
+		{"iis://localhost/smtpsvc/", "/LM/smtpsvc"},
+		{"IIS://LocalHost", "/LM"},
+		{"IIS://./SMTPSVC", "/LM/SMTPSVC"},
+		{"IIS://LocalHost/Schema/RouteAction", "/Schema/RouteAction"},
+		{"IIS:/LocalHost", ""},
+		{"IIS://", ""},
+		{"IIS://no-such-host.invalid/SMTPSVC", ""},
+	}
+	for _, tt := range tests {
+		got, err := parsePath(tt.in)
+		if string(got) != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("parsePath(%q) = %q, %v; want %q", tt.in, got, err, tt.want)
+		}
+		if err == nil && adsPath(got) == "" {
+			t.Errorf("%q has no way back", got)
+		}
+	}
+}

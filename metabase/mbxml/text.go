@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mbxml
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"restante/metabase"
+)
+
+// text writes a value as IIS does. plain is false for what would not read back
+// from there: such a value goes into a Custom element in base64.
+func text(p Prop, v metabase.Value) (s string, plain bool) {
+	switch v.Type() {
+	case metabase.DWordType:
+		return dword(p, v.DWord()), true
+	case metabase.BinaryType:
+		return hex.EncodeToString(v.Bytes()), true
+	case metabase.MultiSZType:
+		list := v.Strings()
+		for _, one := range list {
+			if one == "" || strings.TrimSpace(one) != one || !printable(one) {
+				return base64.StdEncoding.EncodeToString([]byte(strings.Join(list, "\x00"))), false
+			}
+		}
+		return strings.Join(list, "\n\t\t\t"), true
+	}
+	if s := v.Str(); printable(s) {
+		return s, true
+	}
+	return base64.StdEncoding.EncodeToString([]byte(v.Str())), false
+}
+
+// printable says that s stands in an XML attribute as it is and reads back.
+func printable(s string) bool {
+	if !utf8.ValidString(s) {
+		return false
+	}
+	for _, r := range s {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError || r == 0xfffe || r == 0xffff {
+			return false
+		}
+	}
+	return true
+}
+
+// dword is TRUE or FALSE, names joined by a bar, or the number. Bits without a
+// name stand behind the names as one number.
+func dword(p Prop, n uint32) string {
+	switch {
+	case p.Bool && n == 0:
+		return "FALSE"
+	case p.Bool && n == 1:
+		return "TRUE"
+	case len(p.Flags) == 0 || n == 0:
+		return strconv.FormatUint(uint64(n), 10)
+	}
+	var names []string
+	for _, f := range p.Flags {
+		if f.Mask != 0 && n&f.Mask == f.Mask {
+			names = append(names, f.Name)
+			n &^= f.Mask
+		}
+	}
+	if n != 0 {
+		names = append(names, strconv.FormatUint(uint64(n), 10))
+	}
+	return strings.Join(names, " | ")
+}
+
+// parse reads what text wrote, or what IIS writes, as a value of type t.
+func parse(p Prop, t metabase.Type, s string) (metabase.Value, error) {
+	switch t {
+	case metabase.DWordType:
+		n, err := parseDWord(p, s)
+		return metabase.DWord(n), err
+	case metabase.StringType:
+		return metabase.String(s), nil
+	case metabase.ExpandSZType:
+		return metabase.ExpandSZ(s), nil
+	case metabase.BinaryType:
+		b, err := hex.DecodeString(strings.Join(strings.Fields(s), ""))
+		if err != nil {
+			return metabase.Value{}, errors.New("is not hexadecimal")
+		}
+		return metabase.Binary(b), nil
+	case metabase.MultiSZType:
+		var list []string
+		for line := range strings.SplitSeq(s, "\n") {
+			if line = strings.TrimSpace(line); line != "" {
+				list = append(list, line)
+			}
+		}
+		return metabase.MultiSZ(list...), nil
+	}
+	return metabase.Value{}, fmt.Errorf("has no data type (%v)", t)
+}
+
+func parseDWord(p Prop, s string) (uint32, error) {
+	s = strings.TrimSpace(s)
+	switch {
+	case strings.EqualFold(s, "TRUE"):
+		return 1, nil
+	case strings.EqualFold(s, "FALSE"), s == "":
+		return 0, nil
+	}
+	var sum uint32
+	for word := range strings.SplitSeq(s, "|") {
+		n, err := parseFlag(p, strings.TrimSpace(word))
+		if err != nil {
+			return 0, err
+		}
+		sum |= n
+	}
+	return sum, nil
+}
+
+func parseFlag(p Prop, word string) (uint32, error) {
+	for _, f := range p.Flags {
+		if strings.EqualFold(f.Name, word) {
+			return f.Mask, nil
+		}
+	}
+	if n, err := strconv.ParseUint(word, 0, 32); err == nil {
+		return uint32(n), nil
+	}
+	// -1 stands for all bits in files of long ago.
+	if n, err := strconv.ParseInt(word, 0, 32); err == nil {
+		return uint32(n), nil
+	}
+	if len(p.Flags) == 0 {
+		return 0, fmt.Errorf("%q is not a number", word)
+	}
+	return 0, fmt.Errorf("%q is neither a number nor one of its flags", word)
+}
+
+// fromBase64 reads a value that text could not write in the plain.
+func fromBase64(t metabase.Type, s string) (metabase.Value, error) {
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(s))
+	if err != nil {
+		return metabase.Value{}, errors.New("is not base64")
+	}
+	switch t {
+	case metabase.StringType:
+		return metabase.String(string(raw)), nil
+	case metabase.ExpandSZType:
+		return metabase.ExpandSZ(string(raw)), nil
+	case metabase.MultiSZType:
+		return metabase.MultiSZ(strings.Split(string(raw), "\x00")...), nil
+	}
+	return metabase.Value{}, fmt.Errorf("a %v is not written in base64", t)
+}
+
+// attributes writes a set of attribute bits.
+func attributes(a metabase.Attr) string { return a.String() }
+
+// parseAttributes reads names joined by a bar, or a number.
+func parseAttributes(s string) (metabase.Attr, error) {
+	var sum metabase.Attr
+	for word := range strings.SplitSeq(s, "|") {
+		word = strings.TrimSpace(word)
+		if word == "" || strings.EqualFold(word, "NO_ATTRIBUTES") {
+			continue
+		}
+		bit, err := parseAttribute(word)
+		if err != nil {
+			return 0, err
+		}
+		sum |= bit
+	}
+	return sum, nil
+}
+
+func parseAttribute(word string) (metabase.Attr, error) {
+	for bit := metabase.Attr(1); bit <= metabase.Locked; bit <<= 1 {
+		if strings.EqualFold(bit.String(), word) {
+			return bit, nil
+		}
+	}
+	n, err := strconv.ParseUint(word, 0, 32)
+	if err != nil {
+		return 0, fmt.Errorf("attribute %q is not known", word)
+	}
+	return metabase.Attr(n), nil
+}
+
+func userType(u metabase.UserType) string {
+	if name, ok := userTypes[u]; ok {
+		return name
+	}
+	return strconv.FormatUint(uint64(u), 10)
+}
+
+func parseUserType(s string) (metabase.UserType, error) {
+	for u, name := range userTypes {
+		if strings.EqualFold(s, name) {
+			return u, nil
+		}
+	}
+	n, err := strconv.ParseUint(s, 0, 32)
+	if err != nil {
+		return 0, fmt.Errorf("user type %q is not known", s)
+	}
+	return metabase.UserType(n), nil
+}
+
+func parseType(s string) (metabase.Type, error) {
+	for t := metabase.DWordType; t <= metabase.MultiSZType; t++ {
+		if strings.EqualFold(t.String(), s) {
+			return t, nil
+		}
+	}
+	switch { // the schema's words for a DWORD, seen in files of IIS
+	case strings.EqualFold(s, "BOOL"):
+		return metabase.DWordType, nil
+	case strings.EqualFold(s, "IPSECLIST"), strings.EqualFold(s, "NTACL"):
+		return metabase.BinaryType, nil
+	case strings.EqualFold(s, "MIMEMAP"):
+		return metabase.MultiSZType, nil
+	}
+	return 0, fmt.Errorf("type %q is not known", s)
+}

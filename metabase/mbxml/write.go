@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mbxml
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"restante/metabase"
+)
+
+// Write writes the keys at and below root as MetaBase.xml and gives how many
+// secure values were written empty.
+func Write(w io.Writer, snap metabase.Snapshot, root metabase.Path, s Schema) (secrets int, err error) {
+	out := &writer{Writer: bufio.NewWriter(w), schema: s}
+	out.WriteString("<?xml version=\"1.0\"?>\n")
+	fmt.Fprintf(out, "<configuration xmlns=\"%s\">\n<MBProperty>\n", namespace)
+	fmt.Fprintf(out, "<IIS_Global\tLocation =\".\"\n\t\tOrigin=\"%s\"\n\t>\n</IIS_Global>\n", origin)
+	for path := range snap.Walk(root) {
+		if path == metabase.Root {
+			continue // holds nothing of its own in a file
+		}
+		out.key(path, snap.Class(path), snap.Properties(path))
+	}
+	out.WriteString("</MBProperty>\n</configuration>\n")
+	return out.secrets, out.Flush()
+}
+
+// A writer keeps the first error of what is below it until Flush.
+type writer struct {
+	*bufio.Writer
+	schema  Schema
+	secrets int
+}
+
+type attribute struct{ name, value string }
+
+// key writes one element: the attributes that its class knows, by name, and
+// the rest as Custom elements, by id.
+func (w *writer) key(path metabase.Path, class string, props []metabase.Property) {
+	element := noClass
+	if class != "" {
+		element = class
+	}
+	var known []attribute
+	var custom []metabase.Property
+	for _, p := range props {
+		if p.Attr&metabase.Volatile != 0 || p.ID == metabase.KeyType {
+			continue
+		}
+		if a, ok := w.known(class, p); ok {
+			known = append(known, a)
+		} else {
+			custom = append(custom, p)
+		}
+	}
+	slices.SortFunc(known, func(a, b attribute) int {
+		return cmp.Compare(strings.ToLower(a.name), strings.ToLower(b.name))
+	})
+	fmt.Fprintf(w, "<%s\tLocation =\"%s\"\n", element, escape(string(path)))
+	for _, a := range known {
+		fmt.Fprintf(w, "\t\t%s=\"%s\"\n", a.name, escape(a.value))
+	}
+	w.WriteString("\t>\n")
+	for _, p := range custom {
+		w.custom(p)
+	}
+	fmt.Fprintf(w, "</%s>\n", element)
+}
+
+// known gives the attribute for a property that is just as the schema has it.
+func (w *writer) known(class string, p metabase.Property) (attribute, bool) {
+	s, ok := w.schema.ByID(p.ID)
+	if !ok || !w.schema.Holds(class, p.ID) || s.Name == "" || !isName(s.Name) ||
+		s.Type != p.Value.Type() || s.Attr != p.Attr || s.UserType != p.UserType {
+		return attribute{}, false
+	}
+	if p.Attr&metabase.Secure != 0 {
+		w.secrets++
+		return attribute{s.Name, ""}, true
+	}
+	value, plain := text(s, p.Value)
+	return attribute{s.Name, value}, plain
+}
+
+// isName says that s can name an XML attribute and is not the one for places.
+func isName(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return s[0] > '9' && !strings.EqualFold(s, "Location")
+}
+
+func (w *writer) custom(p metabase.Property) {
+	s, ok := w.schema.ByID(p.ID)
+	if !ok {
+		s = Prop{Name: fmt.Sprintf("%s%d", unknownName, p.ID)}
+	}
+	value, plain := "", true
+	if p.Attr&metabase.Secure == 0 {
+		value, plain = text(s, p.Value)
+	} else {
+		w.secrets++
+	}
+	w.WriteString("\t<Custom\n")
+	for _, a := range []attribute{
+		{"Name", s.Name}, {"ID", fmt.Sprint(uint32(p.ID))}, {"Value", value}, {"Type", p.Value.Type().String()},
+		{"UserType", userType(p.UserType)}, {"Attributes", attributes(p.Attr)},
+	} {
+		fmt.Fprintf(w, "\t\t%s=\"%s\"\n", a.name, escape(a.value))
+	}
+	if !plain {
+		w.WriteString("\t\tEncoding=\"base64\"\n")
+	}
+	w.WriteString("\t/>\n")
+}
+
+// escape writes s for an attribute's value; the line ends that part a list
+// stay, as IIS has it.
+func escape(s string) string {
+	var b strings.Builder
+	for i, line := range strings.Split(s, "\n\t\t\t") {
+		if i > 0 {
+			b.WriteString("\n\t\t\t")
+		}
+		_ = xml.EscapeText(&b, []byte(line)) // a strings.Builder takes everything
+	}
+	return b.String()
+}
