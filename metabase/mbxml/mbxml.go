@@ -56,7 +56,8 @@ const (
 	namespace   = "urn:microsoft-catalog:XML_Metabase_V64_0"
 	noClass     = "IIsConfigObject" // the element of a key without a class
 	unknownName = "UnknownName_"    // and the number: a property without a name
-	origin      = "Restante"        // what our own files say of themselves
+	schemaPath  = "/Schema"
+	origin      = "Restante" // what our own files say of themselves
 )
 
 var userTypes = map[metabase.UserType]string{

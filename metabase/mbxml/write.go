@@ -22,8 +22,8 @@ func Write(w io.Writer, snap metabase.Snapshot, root metabase.Path, s Schema) (s
 	fmt.Fprintf(out, "<configuration xmlns=\"%s\">\n<MBProperty>\n", namespace)
 	fmt.Fprintf(out, "<IIS_Global\tLocation =\".\"\n\t\tOrigin=\"%s\"\n\t>\n</IIS_Global>\n", origin)
 	for path := range snap.Walk(root) {
-		if path == metabase.Root {
-			continue // holds nothing of its own in a file
+		if path == metabase.Root || path.Within(schemaPath) {
+			continue // the schema has a file of its own in IIS, and is part of the program here
 		}
 		out.key(path, snap.Class(path), snap.Properties(path))
 	}
