@@ -20,6 +20,7 @@ import (
 	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
 	"restante/engine/resolver"
+	"restante/engine/wire"
 	"restante/internal/deptest"
 	"restante/internal/testpeer"
 )
@@ -170,6 +171,15 @@ func TestNextHostIsTriedWhenTheFirst(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestSilentHostIsLeftAfterItsTime(t *testing.T) {
+	fake := testpeer.FakeMX(t, testpeer.Steps("", "220 mx.test", "EHLO", "", "a line that never comes", ""))
+	good := testpeer.NewMX(t, testpeer.MXOptions{})
+	l := newLease(message(1, "x\r\n", "a@to.test"))
+	talk := Talk{Timeouts: wire.Timeouts{Command: 200 * time.Millisecond}}
+	attempt(t, Route{Talk: talk}, toTwo, lines{"192.0.2.1": fake.Addr, "192.0.2.2": good.Addr}, l)
+	check(t, l, 1, "a@to.test delivered", "250")
 }
 
 func TestConnectionRefusedMovesOnToTheNextAddress(t *testing.T) {

@@ -250,6 +250,32 @@ func TestSecondCallerIsToldToWait(t *testing.T) {
 	}
 }
 
+// What strangers send as ETRN's argument is taken for a name of two labels or
+// more in canonical form, or refused, and never starts what is not held.
+func FuzzEtrn(f *testing.F) {
+	for _, s := range []string{"a.test", "@a.test", "#q", "@", "[192.0.2.1]", "@[IPv6:::1]", "*.wide.test", "a.test extra", "a\x00.test"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, node string) {
+		name, form, reply := parseNode(node)
+		if reply.Code == 0 && form != '#' {
+			if again, err := mail.ParseDomain(string(name)); err != nil || again != name || !twoLabels(name) {
+				t.Errorf("%q is taken for %q", node, name)
+			}
+		}
+		q := newQueue()
+		q.hold("secret.test", "x")
+		q.hold("a.test", "x")
+		got := New(q, Options{}).Etrn(t.Context(), policy(), Caller{}, node)
+		if got.Code != 250 && got.Code != 459 && got.Code != 500 && got.Code != 501 {
+			t.Errorf("ETRN %q: %q", node, got)
+		}
+		if slices.Contains(q.triggered, "secret.test") {
+			t.Errorf("ETRN %q started another domain", node)
+		}
+	})
+}
+
 func TestFloor(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/metabase":        "the mail wing knows nothing of paths",

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"restante/engine/mail"
 	"restante/engine/resolver/dnstest"
 	"restante/internal/deptest"
@@ -299,6 +301,41 @@ func TestServerAddr(t *testing.T) {
 			t.Errorf("serverAddr(%q) = %q, want %q", in, got, want)
 		}
 	}
+}
+
+// Whatever a server answers, following its aliases ends, at records of the type
+// asked for.
+func FuzzFollow(f *testing.F) {
+	for _, zone := range []string{"a. CNAME b.\nb. A 192.0.2.1", "a. CNAME a.", "a. A 192.0.2.1", "a. CNAME b.\nb. CNAME a."} {
+		m := new(dns.Msg)
+		for line := range strings.SplitSeq(zone, "\n") {
+			rr, err := dns.NewRR(line)
+			if err != nil {
+				f.Fatal(err)
+			}
+			m.Answer = append(m.Answer, rr)
+		}
+		raw, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		m := new(dns.Msg)
+		if m.Unpack(raw) != nil {
+			return
+		}
+		end, rrs := follow(m.Answer, "a.", dns.TypeA)
+		for _, rr := range rrs {
+			if rr.Header().Rrtype != dns.TypeA || dns.CanonicalName(rr.Header().Name) != end {
+				t.Errorf("%v at the end %q", rr, end)
+			}
+		}
+		if keep := ttl(m); keep < 0 || keep > maxTTL {
+			t.Errorf("kept for %v", keep)
+		}
+	})
 }
 
 func TestErrorNamesTheDomain(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 
 // window is how many confirmed messages may wait to be settled: enough that
 // one commit serves many, and the most that a crash sends twice.
-const window = 32
+const window = 64
 
 // A Batch is what is left of a lease. It outlives conversations: what one
 // could not hand over, the next one begins with. Its methods are for one

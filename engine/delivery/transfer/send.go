@@ -155,10 +155,11 @@ func transaction(ctx context.Context, c Client, host string, env mail.Envelope, 
 	return outcomes, rest, err
 }
 
-// overLimit says that the peer takes no more recipients in this transaction
-// (RFC 5321 §4.5.3.1.10), and not that it is short of something else.
+// overLimit says that the peer takes no more recipients in this transaction,
+// and not that it is short of something else. Old servers say 552 for 452 (RFC
+// 5321 §4.5.3.1.10).
 func overLimit(r mail.Reply) bool {
-	return r.Code == 452 && (r.Enhanced == "" || r.Enhanced == "5.3")
+	return r.Code == 452 && r.Enhanced == "" || (r.Code == 452 || r.Code == 552) && r.Enhanced == "5.3"
 }
 
 // Bodies up to smallBody are read before a word is said to the peer: a damaged
