@@ -249,8 +249,9 @@ func host(s string) string {
 	return s
 }
 
-// token keeps the octets of names and literals.
+// token keeps the octets of names and literals, as many as a name has at most.
 func token(s string) string {
+	s = s[:min(len(s), 255)]
 	return strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune(".-_[]:", r) {
 			return r

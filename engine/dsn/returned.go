@@ -74,6 +74,9 @@ func plain(text []byte) bool {
 // is not whole and has no end of header, it is what came of full lines; ok is
 // false when that is nothing.
 func headerOf(text []byte, whole bool) (header []byte, ok bool) {
+	if bytes.HasPrefix(text, []byte("\r\n")) {
+		return nil, false
+	}
 	if i := bytes.Index(text, []byte("\r\n\r\n")); i >= 0 {
 		return text[:i+2], true
 	}
