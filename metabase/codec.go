@@ -293,7 +293,7 @@ func (r *reader) delta() keyDelta {
 	flags := r.byte()
 	d := keyDelta{added: flags&flagAdded != 0, removed: flags&flagRemoved != 0}
 	d.path = Path(r.text())
-	if r.err == nil && (flags&^(flagAdded|flagRemoved) != 0 || d.added && d.removed || d.path.check() != nil) {
+	if r.err == nil && (flags&^(flagAdded|flagRemoved) != 0 || d.added && d.removed || d.path == Root && flags != 0 || d.path.check() != nil) {
 		r.bad()
 	}
 	d.oldName, d.newName = r.text(), r.text()

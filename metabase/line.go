@@ -24,6 +24,7 @@ type line struct {
 	tip     *image     // what will be durable when all that waits is
 	waiting []*ticket
 	closed  bool
+	broken  error             // the disk is no longer what memory says: nothing goes in
 	pending map[Rev]time.Time // what waits to be confirmed, as of the tip
 	durable map[Rev]time.Time // the same, as it is on the disk
 }
@@ -69,6 +70,9 @@ func (s *Store) enter(ctx context.Context, r *request) (*ticket, error) {
 	defer s.line.mu.Unlock()
 	if s.line.closed {
 		return nil, &Error{Op: "apply", Kind: Closed}
+	}
+	if s.line.broken != nil {
+		return nil, &Error{Op: "apply", Kind: Damaged, Err: s.line.broken}
 	}
 	p, err := s.plan(ctx, s.line.tip, r)
 	if err != nil {
@@ -209,6 +213,13 @@ func (l *line) settled(group []*ticket) {
 // the tree is what it was before the group.
 func (s *Store) fail(group []*ticket, err error) {
 	s.line.mu.Lock()
+	if raw, _, got := s.db.Get([]byte{metaKey}); got == nil {
+		// An error that came after the deed must not have a second one of the
+		// same revision written over it.
+		if m, got := decodeMeta(raw); got != nil || m.rev != s.cur.Load().rev {
+			s.line.broken = because(Damaged, "the disk and memory are no longer of one revision: open the store again (%v)", err)
+		}
+	}
 	group = append(group, s.line.waiting...)
 	s.line.waiting = nil
 	s.line.tip = s.cur.Load()

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// A BackupFile is a backup in a folder: NAME.mdVERSION, as IIS calls them.
+type BackupFile struct {
+	Name    string
+	Version int // 0 to 9999
+	Time    time.Time
+	Size    int64 // octets
+}
+
+// NewestVersion asks for the highest version there is, or for the next one.
+const NewestVersion = -1
+
+const (
+	maxBackupName = 100
+	maxVersion    = 9999
+)
+
+func checkBackupName(name string) error {
+	bad := func(why string) error {
+		return &Error{Op: "backup", Kind: Invalid, Err: fmt.Errorf("the name %q %s", clip(name), why)}
+	}
+	switch {
+	case name == "":
+		return bad("is empty")
+	case len(name) > maxBackupName:
+		return bad("is longer than 100 octets")
+	case strings.ContainsAny(name, `/\:*?"<>|`) || strings.IndexFunc(name, unicode.IsControl) >= 0:
+		return bad("holds a character that a file's name cannot have everywhere")
+	case strings.HasPrefix(name, ".") || strings.TrimSpace(name) != name:
+		return bad("begins with a dot or a blank, or ends with a blank")
+	}
+	return nil
+}
+
+// SaveBackup makes a backup in the folder dir, which it makes when it is not
+// there. With NewestVersion the backup gets the number after the highest; any
+// other version must be free. The file is readable by its owner only, is
+// verified before it gets its name, and is on stable storage after that.
+func (s *Store) SaveBackup(dir, name string, version int, password string) (file BackupFile, err error) {
+	if err := checkBackupName(name); err != nil {
+		return file, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return file, fmt.Errorf("backup %s: %w", name, err)
+	}
+	if version, err = freeVersion(dir, name, version); err != nil {
+		return file, err
+	}
+	final := backupPath(dir, name, version)
+	f, err := os.CreateTemp(dir, ".tmp-*")
+	if err != nil {
+		return file, fmt.Errorf("backup %s: %w", name, err)
+	}
+	tmp := f.Name()
+	defer func() {
+		if err != nil {
+			_ = f.Close() // closing twice is harmless
+			_ = os.Remove(tmp)
+		}
+	}()
+	info, err := s.Backup(f, password)
+	if err != nil {
+		return file, fmt.Errorf("backup %s: %w", name, err)
+	}
+	if _, err = f.Seek(0, 0); err == nil {
+		_, err = s.VerifyBackup(f, password)
+	}
+	if err != nil {
+		return file, fmt.Errorf("backup %s: %w", name, err)
+	}
+	if err = errors.Join(f.Sync(), f.Close()); err != nil {
+		return file, fmt.Errorf("backup %s: %w", name, err)
+	}
+	// A link, unlike a rename, fails when another took the version meanwhile.
+	if err = publishFile(tmp, final); err != nil {
+		return file, fmt.Errorf("backup %s: %w", name, err)
+	}
+	if err = syncDir(dir); err != nil {
+		return file, fmt.Errorf("backup %s: %w", name, err)
+	}
+	stat, err := os.Stat(final)
+	if err != nil {
+		return file, fmt.Errorf("backup %s: %w", name, err)
+	}
+	return BackupFile{name, version, info.Time, stat.Size()}, nil
+}
+
+// publishFile gives tmp its final name, which must be free.
+func publishFile(tmp, final string) error {
+	if err := os.Link(tmp, final); err == nil {
+		return os.Remove(tmp)
+	} else if errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// Not every file system has links.
+	return os.Rename(tmp, final)
+}
+
+func freeVersion(dir, name string, version int) (int, error) {
+	all, err := Backups(dir)
+	if err != nil {
+		return 0, err
+	}
+	next := 0
+	for _, b := range all {
+		if b.Name != name {
+			continue
+		}
+		if b.Version == version {
+			return 0, &Error{Op: "backup", Kind: Exists, Err: fmt.Errorf("%s version %d", name, version)}
+		}
+		next = max(next, b.Version+1)
+	}
+	if version == NewestVersion {
+		version = next
+	}
+	if version < 0 || version > maxVersion {
+		return 0, &Error{Op: "backup", Kind: Invalid, Err: fmt.Errorf("%s: a version is a number from 0 to %d", name, maxVersion)}
+	}
+	return version, nil
+}
+
+// Backups lists the backups in a folder by name and version; none when there
+// is no such folder.
+func Backups(dir string) ([]BackupFile, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("backups: %w", err)
+	}
+	var out []BackupFile
+	for _, e := range entries {
+		i := strings.LastIndex(e.Name(), ".md")
+		if i <= 0 || !e.Type().IsRegular() {
+			continue
+		}
+		version, err := strconv.Atoi(e.Name()[i+3:])
+		name := e.Name()[:i]
+		if err != nil || version < 0 || version > maxVersion || checkBackupName(name) != nil {
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			continue // gone meanwhile
+		}
+		out = append(out, BackupFile{name, version, info.ModTime().UTC(), info.Size()})
+	}
+	slices.SortFunc(out, func(a, b BackupFile) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
+	})
+	return out, nil
+}
+
+// OpenBackup opens a backup for Restore; NewestVersion is the highest there
+// is. The caller closes it. The error is NotFound when there is none.
+func OpenBackup(dir, name string, version int) (*os.File, BackupFile, error) {
+	b, err := findBackup(dir, name, version)
+	if err != nil {
+		return nil, BackupFile{}, err
+	}
+	f, err := os.Open(backupPath(dir, b.Name, b.Version))
+	if err != nil {
+		return nil, BackupFile{}, fmt.Errorf("backup %s: %w", name, err)
+	}
+	return f, b, nil
+}
+
+// DeleteBackup removes a backup; the error is NotFound when there is none.
+func DeleteBackup(dir, name string, version int) error {
+	b, err := findBackup(dir, name, version)
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(backupPath(dir, b.Name, b.Version)); err != nil {
+		return fmt.Errorf("backup %s: %w", name, err)
+	}
+	return nil
+}
+
+func findBackup(dir, name string, version int) (BackupFile, error) {
+	all, err := Backups(dir)
+	if err != nil {
+		return BackupFile{}, err
+	}
+	for _, b := range slices.Backward(all) {
+		if b.Name == name && (version == NewestVersion || b.Version == version) {
+			return b, nil
+		}
+	}
+	what := fmt.Errorf("%s version %d", clip(name), version)
+	if version == NewestVersion {
+		what = errors.New(clip(name))
+	}
+	return BackupFile{}, &Error{Op: "backup", Kind: NotFound, Err: what}
+}
+
+func backupPath(dir, name string, version int) string {
+	return filepath.Join(dir, name+".md"+strconv.Itoa(version))
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"testing"
+
+	"restante/internal/deptest"
+)
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/engine":          "the metabase knows nothing of mail",
+		"/metabase/schema": "what a property may hold is asked of checks",
+		"/metabase/mbxml":  "files are read and written above",
+		"/adsi-compat":     "imports go down only",
+		"badger":           "only internal/kv speaks Badger",
+		"go-smtp":          "only engine/wire speaks SMTP",
+	})
+}

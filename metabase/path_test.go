@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParsePath(t *testing.T) {
+	long := strings.Repeat("n", 255)
+	tests := []struct {
+		in   string
+		want Path
+		err  error
+	}{
+		{"/", "/", nil},
+		{"//", "/", nil},
+		{`\`, "/", nil},
+		{"//LM///SMTPSVC/1/", "/LM/SMTPSVC/1", nil},
+		{`\LM\SMTPSVC/1`, "/LM/SMTPSVC/1", nil},
+		{"/LM/a b", "/LM/a b", nil}, // a blank is an ordinary character
+		{"/LM/*.a.test", "/LM/*.a.test", nil},
+		{"/" + long, Path("/" + long), nil},
+
+		{"", "", Invalid},
+		{"LM/SMTPSVC", "", Invalid}, // not rooted
+		{"/" + long + "n", "", Invalid},
+		{"/a/" + long + "n/", "", Invalid},
+		{"/a\x00b", "", Invalid},
+		{"/a\nb", "", Invalid},
+		{"/a\u0085b", "", Invalid}, // a control character beyond ASCII
+		{"/a\xffb", "", Invalid},
+		{strings.Repeat("/abc", 1025), "", Invalid},
+	}
+	for _, tt := range tests {
+		got, err := ParsePath(tt.in)
+		if got != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("ParsePath(%q) = %q, %v; want %q, %v", tt.in, got, err, tt.want, tt.err)
+		}
+	}
+}
+
+func TestPathParts(t *testing.T) {
+	tests := []struct {
+		p, parent Path
+		base      string
+		elements  []string
+	}{
+		{"/", "/", "", nil},
+		{"/LM", "/", "LM", []string{"LM"}},
+		{"/LM/SMTPSVC/1", "/LM/SMTPSVC", "1", []string{"LM", "SMTPSVC", "1"}},
+	}
+	for _, tt := range tests {
+		if got := tt.p.Parent(); got != tt.parent {
+			t.Errorf("%q.Parent() = %q, want %q", tt.p, got, tt.parent)
+		}
+		if got := tt.p.Base(); got != tt.base {
+			t.Errorf("%q.Base() = %q, want %q", tt.p, got, tt.base)
+		}
+		if got := slices.Collect(tt.p.Elements()); !slices.Equal(got, tt.elements) {
+			t.Errorf("%q.Elements() = %q, want %q", tt.p, got, tt.elements)
+		}
+		if got := tt.parent.Join(tt.base); got != tt.p {
+			t.Errorf("%q.Join(%q) = %q, want %q", tt.parent, tt.base, got, tt.p)
+		}
+	}
+}
+
+func TestPathWithin(t *testing.T) {
+	tests := []struct {
+		p, q Path
+		want bool
+	}{
+		{"/", "/", true},
+		{"/LM", "/", true},
+		{"/", "/LM", false},
+		{"/lm/smtpsvc/1", "/LM/SMTPSVC", true},
+		{"/LM/SMTPSVC", "/LM/SMTPSVC", true},
+		{"/LM/SMTPSVC2", "/LM/SMTPSVC", false},
+		{"/LM", "/LM/SMTPSVC", false},
+		{"/\u212A/a", "/k", true}, // the Kelvin sign is a k with another length
+		{"/k/a", "/\u212A", true},
+	}
+	for _, tt := range tests {
+		if got := tt.p.Within(tt.q); got != tt.want {
+			t.Errorf("%q.Within(%q) = %v, want %v", tt.p, tt.q, got, tt.want)
+		}
+	}
+}
+
+func TestCompareNames(t *testing.T) {
+	names := []string{"1", "2", "02", "10", "User", "a", "B", "b2", "c", "Ä"}
+	for i, a := range names {
+		for j, b := range names {
+			if a == "2" && b == "02" || a == "02" && b == "2" {
+				continue // the same number: any order, but one
+			}
+			if got := compareNames(a, b); (got < 0) != (rank(names, i) < rank(names, j)) && a != b {
+				t.Errorf("compareNames(%q, %q) = %d", a, b, got)
+			}
+		}
+	}
+}
+
+// rank is the place in the order a person expects.
+func rank(names []string, i int) int {
+	order := []string{"1", "02", "2", "10", "a", "B", "b2", "c", "User", "Ä"}
+	return slices.Index(order, names[i])
+}
+
+func FuzzParsePath(f *testing.F) {
+	for _, s := range []string{"/", "//LM/1/", `\a\b`, "/ſ/K", "/a b/*.c", "x", "/\x00", "/\xff"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := ParsePath(s)
+		if err != nil {
+			if !errors.Is(err, Invalid) {
+				t.Errorf("ParsePath(%q): %v is not of kind Invalid", s, err)
+			}
+			return
+		}
+		if again, err := ParsePath(string(p)); err != nil || again != p {
+			t.Errorf("canonical form of %q is not stable: %q then %q, %v", s, p, again, err)
+		}
+		if p != Root && p.Parent().Join(p.Base()) != p {
+			t.Errorf("%q is not its parent and its base", p)
+		}
+		other := Path(strings.ToUpper(string(p)))
+		if strings.EqualFold(string(p), string(other)) {
+			if hashFold(string(p)) != hashFold(string(other)) || fold(string(p)) != fold(string(other)) {
+				t.Errorf("%q and %q are equal without case, their hash or fold is not", p, other)
+			}
+			if !p.Within(other) || !other.Within(p) {
+				t.Errorf("%q and %q are not within each other", p, other)
+			}
+		}
+		if string(nodeKey(p)) == string(nodeKey(p.Join("x"))) {
+			t.Errorf("%q shares its place with a child", p)
+		}
+	})
+}

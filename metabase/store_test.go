@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"restante/internal/kv"
+	"restante/internal/kv/kvtest"
+)
+
+// gate is a DB whose commits wait until they are let through.
+type gate struct {
+	kv.DB
+	mu      sync.Mutex
+	commits int
+	pass    chan struct{} // nil: let all through
+}
+
+func (g *gate) Commit(ctx context.Context, ops ...kv.Op) error {
+	g.mu.Lock()
+	pass := g.pass
+	g.commits++
+	g.mu.Unlock()
+	if pass != nil {
+		<-pass
+	}
+	return g.DB.Commit(ctx, ops...)
+}
+
+func (g *gate) shut() (open func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	pass := make(chan struct{})
+	g.pass = pass
+	return func() {
+		g.mu.Lock()
+		g.pass = nil
+		g.mu.Unlock()
+		close(pass)
+	}
+}
+
+func (g *gate) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.commits
+}
+
+// waiting blocks until n batches are in the line.
+func waiting(s *Store, n int) {
+	for {
+		s.line.mu.Lock()
+		got := len(s.line.waiting)
+		s.line.mu.Unlock()
+		if got == n {
+			return
+		}
+	}
+}
+
+func TestGroupCommit(t *testing.T) {
+	g := &gate{DB: kv.NewMem()}
+	s := open(t, g, Options{})
+	site(t, s)
+	start := s.Snapshot().Rev()
+	open := g.shut()
+	first := make(chan error, 1)
+	go func() {
+		_, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/LM", num(1, 0)}}})
+		first <- err
+	}()
+	for g.count() < 3 { // opening, the site, and the one that is held up
+	}
+	const writers = 100
+	revs := make(chan Rev, writers)
+	var wg sync.WaitGroup
+	for i := range writers {
+		wg.Go(func() {
+			rev, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{Path(fmt.Sprintf("/LM/SMTPSVC/1/Domain/d%d", i)), ""}}})
+			if err != nil {
+				t.Error(err)
+			}
+			revs <- rev
+		})
+	}
+	waiting(s, writers)
+	if now := s.Snapshot(); now.Rev() != start {
+		t.Errorf("revision %d is shown before it is durable", now.Rev())
+	}
+	// What changes nothing now, but only because of what waits, waits as well.
+	same := make(chan Rev, 1)
+	go func() {
+		rev, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/LM", num(1, 0)}}})
+		if err != nil {
+			t.Error(err)
+		}
+		same <- rev
+	}()
+	waiting(s, writers+1)
+	select {
+	case <-same:
+		t.Error("an answer before the disk's")
+	default:
+	}
+	before := g.count()
+	open()
+	wg.Wait()
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	if rev := <-same; rev != start+1+writers {
+		t.Errorf("the batch that changed nothing is answered with %d", rev)
+	}
+	if n := g.count() - before; n != 1 {
+		t.Errorf("%d commits for those that waited, want 1", n)
+	}
+	close(revs)
+	got := slices.Sorted(func(yield func(Rev) bool) {
+		for r := range revs {
+			if !yield(r) {
+				return
+			}
+		}
+	})
+	for i, r := range got {
+		if r != start+2+Rev(i) {
+			t.Fatalf("revisions %v", got)
+		}
+	}
+	sound(t, s)
+}
+
+// TestNoLostUpdate lets many count one number up by IfRev.
+func TestNoLostUpdate(t *testing.T) {
+	s := open(t, kv.NewMem(), Options{})
+	apply(t, s, Set{"/", num(1, 0)})
+	const writers, each = 8, 50
+	var wg sync.WaitGroup
+	for range writers {
+		wg.Go(func() {
+			for done := 0; done < each; {
+				snap := s.Snapshot()
+				p, _ := snap.Stored("/", 1)
+				_, err := s.Apply(t.Context(), Batch{IfRev: snap.Rev(), Ops: []Op{Set{"/", num(1, p.Value.DWord()+1)}}})
+				switch {
+				case err == nil:
+					done++
+				case !errors.Is(err, Conflict):
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if p, _ := s.Snapshot().Stored("/", 1); p.Value.DWord() != writers*each {
+		t.Errorf("counted %v, want %d", p, writers*each)
+	}
+	sound(t, s)
+}
+
+func TestChecks(t *testing.T) {
+	var seen Change
+	check := func(c Change) (out []Problem) {
+		seen = c
+		for _, p := range c.Touched {
+			for _, prop := range c.New.Properties(p) {
+				if prop.Value.DWord() > 100 {
+					out = append(out, Problem{Path: p, ID: prop.ID, Property: "Limit", Err: because(Invalid, "must not be above 100")})
+				}
+			}
+		}
+		return out
+	}
+	var acted []string
+	act := func(_ context.Context, p Path, v Value) error {
+		acted = append(acted, fmt.Sprintf("%s %v", p, v))
+		if v.DWord() == 9 {
+			return errors.New("it does not start")
+		}
+		return nil
+	}
+	s := open(t, kv.NewMem(), Options{Checks: []Check{check, check}, Acts: map[ID]Act{1012: act}})
+	site(t, s)
+	rev := s.Snapshot().Rev()
+	_, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/LM", num(1, 101)}, Set{"/LM/SMTPSVC", num(2, 200)}, Unset{"/LM", 55}}})
+	var refused *Refused
+	if !errors.As(err, &refused) || len(refused.Problems) != 5 || !errors.Is(err, Invalid) || !errors.Is(err, NotFound) {
+		t.Fatalf("Apply = %v", err)
+	}
+	if want := "/LM: property 55: not stored here\n/LM: Limit: must not be above 100\n"; !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("the error is\n%s", err)
+	}
+	if s.Snapshot().Rev() != rev {
+		t.Error("something was kept")
+	}
+	change, err := s.Try(t.Context(), Batch{Ops: []Op{Set{"/lm", num(1, 1)}, Remove{"/LM/SMTPSVC/1", true}}})
+	if err != nil || !slices.Equal(change.Touched, []Path{"/LM", "/LM/SMTPSVC/1", "/LM/SMTPSVC/1/Domain"}) || s.Snapshot().Rev() != rev ||
+		change.Old.Rev() != rev || change.New.Rev() != rev+1 || change.New.Has("/LM/SMTPSVC/1") {
+		t.Errorf("Try = %+v, %v", change, err)
+	}
+	if d := change.Diff(); len(d) != 5 || d[0].What != PropertySet || d[1].What != KeyRemoved || d[2].What != PropertyUnset {
+		t.Errorf("Diff = %+v", d)
+	}
+	// What acts is checked like the rest, and then not stored.
+	if got, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/LM/SMTPSVC/1", num(1012, 1)}}}); got != rev || err != nil {
+		t.Errorf("act = %d, %v", got, err)
+	}
+	if p, ok := seen.New.Stored("/LM/SMTPSVC/1", 1012); !ok || p.Value.DWord() != 1 {
+		t.Errorf("a check sees %v, %v", p, ok)
+	}
+	if _, ok := s.Snapshot().Stored("/LM/SMTPSVC/1", 1012); ok {
+		t.Error("what acts is stored")
+	}
+	if _, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/LM/SMTPSVC/1", num(1012, 500)}}}); !errors.Is(err, Invalid) {
+		t.Errorf("a wrong command: %v", err)
+	}
+	got, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/LM", num(1, 3)}, Set{"/LM/SMTPSVC/1", num(1012, 9)}}})
+	if got != rev+1 || err == nil || err.Error() != "/LM/SMTPSVC/1: property 1012: it does not start" {
+		t.Errorf("an act that goes wrong: %d, %v", got, err)
+	}
+	if want := []string{"/LM/SMTPSVC/1 1", "/LM/SMTPSVC/1 9"}; !slices.Equal(acted, want) {
+		t.Errorf("acted %q, want %q", acted, want)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	s := open(t, kv.NewMem(), Options{})
+	apply(t, s, AddKey{"/LM", ""})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("gone home")
+	cancel(why)
+	if _, err := s.Apply(ctx, Batch{Ops: []Op{AddKey{"/B", ""}}}); !errors.Is(err, why) {
+		t.Errorf("with a dead context: %v", err)
+	}
+	s.Close()
+	s.Close()
+	if _, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{"/B", ""}}}); !errors.Is(err, Closed) {
+		t.Errorf("after Close: %v", err)
+	}
+	if !s.Snapshot().Has("/lm") {
+		t.Error("the snapshot is gone with the store")
+	}
+}
+
+// TestCommitFails breaks the disk at every step of a run of batches, in turn.
+func TestCommitFails(t *testing.T) {
+	batches := [][]Op{
+		{AddKey{"/LM", "Computer"}, Set{"/LM", num(1, 1)}},
+		{AddKey{"/LM/A", ""}, Set{"/LM/A", secret(2, "pw")}},
+		{Copy{"/LM/A", "/LM/B", false}},
+		{Move{"/LM", "/MN", false}},
+		{Remove{"/MN", true}},
+	}
+	for n := 1; ; n++ {
+		mem := kv.NewMem()
+		f := kvtest.NewFault(mem)
+		s := open(t, f, Options{})
+		f.FailOnce(n)
+		failed := 0
+		for _, ops := range batches {
+			was := exact(s.Snapshot())
+			_, err := s.Apply(t.Context(), Batch{Ops: ops})
+			if err == nil {
+				continue
+			}
+			failed++
+			f.Heal() // it has had its turn
+			if !errors.Is(err, kvtest.ErrFault) || !strings.HasPrefix(err.Error(), "commit: ") {
+				t.Errorf("step %d: %v", n, err)
+			}
+			if exact(s.Snapshot()) != was {
+				t.Errorf("step %d: a batch that was not kept shows", n)
+			}
+			sound(t, s)
+			if _, err := s.Apply(t.Context(), Batch{Ops: ops}); err != nil {
+				t.Errorf("step %d: the second time: %v", n, err)
+			}
+		}
+		f.Heal()
+		sound(t, s)
+		if got := dump(s.Snapshot()); got != "/:\n" {
+			t.Errorf("step %d: in the end there is\n%s", n, got)
+		}
+		last := exact(s.Snapshot())
+		s.Close()
+		if got := exact(open(t, mem, Options{}).Snapshot()); got != last {
+			t.Errorf("step %d: on the disk there is\n%s", n, got)
+		}
+		if failed == 0 && n > len(batches) {
+			return // every step has had its turn
+		}
+	}
+}
+
+// TestFailAfter cuts the power after the deed and before the answer.
+func TestFailAfter(t *testing.T) {
+	f := kvtest.NewFault(kv.NewMem())
+	s := open(t, f, Options{})
+	apply(t, s, AddKey{"/LM", ""})
+	f.FailAfter(1)
+	if _, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{"/LM/A", ""}}}); !errors.Is(err, kvtest.ErrFault) {
+		t.Fatal(err)
+	}
+	if s.Snapshot().Has("/LM/A") {
+		t.Error("what was not acknowledged shows")
+	}
+	if _, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{"/LM/B", ""}}}); !errors.Is(err, Damaged) {
+		t.Errorf("a commit over one that memory knows nothing of: %v", err)
+	}
+	s.Close()
+	again := open(t, f, Options{})
+	sound(t, again)
+	apply(t, again, AddKey{"/LM/B", ""})
+	sound(t, again)
+}
+
+// TestGroupFails lets a commit fail that several wait for, and some behind it.
+func TestGroupFails(t *testing.T) {
+	f := kvtest.NewFault(kv.NewMem())
+	g := &gate{DB: f}
+	s := open(t, g, Options{})
+	site(t, s)
+	was := exact(s.Snapshot())
+	open := g.shut()
+	errs := make(chan error, 11)
+	set := func(i int) {
+		_, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{Path(fmt.Sprintf("/LM/%d", i)), ""}}, Confirm: 1e12})
+		errs <- err
+	}
+	go set(0)
+	for g.count() < 3 {
+	}
+	for i := range 10 {
+		go set(i + 1)
+	}
+	waiting(s, 10)
+	f.FailOnce(1)
+	open()
+	for range 11 {
+		if err := <-errs; !errors.Is(err, kvtest.ErrFault) {
+			t.Errorf("Apply = %v", err)
+		}
+	}
+	if exact(s.Snapshot()) != was || len(s.Pending()) != 0 {
+		t.Error("something of the failed commits is left")
+	}
+	sound(t, s)
+	apply(t, s, AddKey{"/LM/1", ""})
+	sound(t, s)
+}
+
+func TestOpenErrors(t *testing.T) {
+	full := func(t *testing.T) kv.DB {
+		db := kv.NewMem()
+		s := open(t, db, Options{})
+		site(t, s)
+		apply(t, s, Set{"/LM", secret(1, "pw")})
+		s.Close()
+		return db
+	}
+	tests := []struct {
+		name string
+		key  MachineKey
+		ops  []kv.Op
+		kind Kind
+		text string
+	}{
+		{"no machine key", MachineKey{}, nil, Invalid, "no machine key"},
+		{"another machine key", NewMachineKey(), nil, Invalid, "not the one that this store was made with"},
+		{"no root", testKey, []kv.Op{kv.Del(nodeKey("/"))}, Damaged, "the key above it is missing"},
+		{"no parent", testKey, []kv.Op{kv.Del(nodeKey("/LM/SMTPSVC/1"))}, Damaged, `key "/LM/SMTPSVC/1/DOMAIN": the key above it is missing`},
+		{"a key of zeros", testKey, []kv.Op{kv.Put(nodeKey("/LM"), make([]byte, 20))}, Damaged, `key "/LM": a record has form 0`},
+		{"half a key", testKey, []kv.Op{kv.Put(nodeKey("/LM"), []byte{keyForm, 2, 'L'})}, Damaged, `key "/LM": a record of the store does not read`},
+		{"a key in another's place", testKey, []kv.Op{kv.Put(nodeKey("/LN"), testKey.appendNode(nil, &node{name: "LM"}))}, Damaged, `holds the name "LM"`},
+		{"no revision", testKey, []kv.Op{kv.Del([]byte{metaKey})}, Damaged, "the record of the revision is missing"},
+		{"revision of another version", testKey, []kv.Op{kv.Put([]byte{metaKey}, []byte{9})}, Damaged, "has form 9"},
+	}
+	for _, tt := range tests {
+		db := full(t)
+		if len(tt.ops) > 0 {
+			if err := db.Commit(t.Context(), tt.ops...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := Open(t.Context(), db, tt.key, Options{})
+		if !errors.Is(err, tt.kind) || !strings.Contains(fmt.Sprint(err), tt.text) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		if err == nil {
+			s.Close()
+		}
+	}
+}
+
+func TestOpenFails(t *testing.T) {
+	mem := kv.NewMem()
+	s := open(t, mem, Options{})
+	site(t, s)
+	s.Close()
+	for n := 1; ; n++ {
+		f := kvtest.NewFault(mem)
+		f.FailOnce(n)
+		s, err := Open(t.Context(), f, testKey, Options{})
+		if err == nil {
+			s.Close()
+			if n < 4 {
+				t.Errorf("only %d steps", n)
+			}
+			return
+		}
+		if !errors.Is(err, kvtest.ErrFault) {
+			t.Errorf("step %d: %v", n, err)
+		}
+	}
+}

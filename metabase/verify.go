@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Verify reads all that is on the disk and compares it with the image in
+// memory: every key reads and has its parent, properties are not newer than
+// the store, locks hold, the history is without gaps and every record of it
+// reads. Nil says that all is well; otherwise everything that is not comes
+// back, each of kind Damaged. Writers wait meanwhile.
+func (s *Store) Verify(ctx context.Context) error {
+	s.line.mu.Lock()
+	defer s.line.mu.Unlock()
+	if err := s.settleLine(ctx); err != nil {
+		return err
+	}
+	var found []error
+	bad := func(p Path, format string, args ...any) {
+		found = append(found, &Error{Op: "verify", Path: p, Kind: Damaged, Err: fmt.Errorf(format, args...)})
+	}
+	img := s.cur.Load()
+	if s.line.tip.rev != img.rev || s.line.tip.root != img.root {
+		bad("", "the image that batches are checked against is not the newest")
+	}
+	raw, _, err := s.db.Get([]byte{metaKey})
+	if err != nil {
+		return &Error{Op: "verify", Err: err}
+	}
+	if m, err := decodeMeta(raw); err != nil || m.rev != img.rev {
+		bad("", "the disk is at revision %d, memory at %d: %v", m.rev, img.rev, err)
+	}
+	root, err := s.loadTree(ctx)
+	if err != nil {
+		bad("", "%w", err)
+		return errors.Join(found...)
+	}
+	for _, d := range diff(img.root, root) {
+		bad(d.path, "disk and memory differ")
+	}
+	all := diff(nil, root)
+	for _, d := range all {
+		for _, p := range d.props {
+			if p.new.Rev == 0 || p.new.Rev > img.rev {
+				bad(d.path, "%v is of revision %d, the store at %d", p.id, p.new.Rev, img.rev)
+			}
+		}
+	}
+	for _, problem := range checkLocks(root, all) {
+		bad(problem.Path, "%w", problem)
+	}
+	s.verifyHistory(ctx, img, bad)
+	return errors.Join(found...)
+}
+
+// settleLine waits until all that is in the line is durable; the caller holds
+// the line's mu, and gets it back.
+func (s *Store) settleLine(ctx context.Context) error {
+	for s.line.tip.rev != s.cur.Load().rev || len(s.line.waiting) > 0 {
+		t := &ticket{done: make(chan error, 1)}
+		s.line.join(t)
+		s.line.mu.Unlock()
+		var err error
+		select {
+		case err = <-t.done:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		s.line.mu.Lock()
+		if err != nil {
+			return &Error{Op: "verify", Err: err}
+		}
+	}
+	return nil
+}
+
+func (s *Store) verifyHistory(ctx context.Context, img *image, bad func(Path, string, ...any)) {
+	first := Rev(s.first.Load())
+	for rev := first; rev <= img.rev; rev++ {
+		h, err := s.entry(ctx, rev)
+		switch {
+		case err != nil && rev < Rev(s.first.Load()): // compacted meanwhile
+		case err != nil:
+			bad("", "%w", err)
+		case h.Rev != rev:
+			bad("", "the record of revision %d says %d", rev, h.Rev)
+		}
+	}
+	for pair, err := range s.db.Scan(ctx, []byte{recordKeys}) {
+		if err != nil {
+			bad("", "%w", err)
+			return
+		}
+		if rev := Rev(binary.BigEndian.Uint64(pair.Key[1:9])); rev > img.rev {
+			bad("", "the history has revision %d, the store is at %d", rev, img.rev)
+		}
+	}
+	for rev := range s.line.durable {
+		if rev > img.rev || rev < Rev(s.first.Load()) {
+			bad("", "revision %d waits to be confirmed and is not in the history", rev)
+		}
+	}
+}
