@@ -19,6 +19,7 @@ const window = 64
 type Batch struct {
 	lease Lease
 	back  []Item   // taken, and to be taken again first
+	last  []Item   // taken, and to be taken again when all else is gone
 	buf   []byte   // of the small body under way
 	bad   struct { // the message that broke the last conversation
 		id    mail.MessageID
@@ -46,12 +47,23 @@ func (b *Batch) Err() error {
 }
 
 func (b *Batch) next() (Item, bool) {
-	if n := len(b.back); n > 0 {
-		it := b.back[n-1]
-		b.back = b.back[:n-1]
+	if it, ok := pop(&b.back); ok {
 		return it, true
 	}
-	return b.lease.Next()
+	if it, ok := b.lease.Next(); ok {
+		return it, true
+	}
+	return pop(&b.last)
+}
+
+func pop(list *[]Item) (it Item, ok bool) {
+	n := len(*list)
+	if n == 0 {
+		return Item{}, false
+	}
+	it = (*list)[n-1]
+	*list = (*list)[:n-1]
+	return it, true
 }
 
 // settle remembers outcomes in the background, where there is room in the
@@ -103,7 +115,7 @@ type deferrer interface {
 // asked about it: r is why, host the last one tried or "".
 func (b *Batch) GiveUp(ctx context.Context, s mail.Status, r mail.Reply, host string) error {
 	if l, ok := b.lease.(deferrer); ok && s == mail.Deferred {
-		b.back = nil
+		b.back, b.last = nil, nil
 		return l.Defer(ctx, r, host)
 	}
 	return b.Each(ctx, func(_ context.Context, it Item) []mail.Outcome {

@@ -86,35 +86,28 @@ func (b *Batch) sendItem(ctx context.Context, c Client, host string, it Item) (t
 		outcomes = append(outcomes, all(rest, mail.Deferred, unreadable(body.err), "")...)
 		rest = nil
 	}
-	if len(rest) > 0 && b.breaker(it.Env.ID) {
-		outcomes = append(outcomes, all(rest, mail.Deferred, broke(err), host)...)
-		rest = nil
-	}
 	b.settle(ctx, it.Env.ID, outcomes)
 	if len(rest) > 0 {
 		it.To = rest
-		b.back = append(b.back, it)
+		b.keep(it)
 	}
 	return taken, err
 }
 
-// maxBreaks is how many conversations in a row one message may break before it
-// is put off, so that it does not keep the others from the peer.
+// maxBreaks is how many conversations in a row one message may break before
+// the others go first.
 const maxBreaks = 2
 
-// breaker counts a conversation broken by message id, and says that it is one
-// too many.
-func (b *Batch) breaker(id mail.MessageID) bool {
-	if b.bad.id != id {
-		b.bad.id, b.bad.times = id, 0
+// keep puts the message that a conversation broke under back.
+func (b *Batch) keep(it Item) {
+	if b.bad.id != it.Env.ID {
+		b.bad.id, b.bad.times = it.Env.ID, 0
 	}
-	b.bad.times++
-	return b.bad.times >= maxBreaks
-}
-
-// broke is what a message is told that the line broke under.
-func broke(err error) mail.Reply {
-	return mail.Reply{Code: 451, Enhanced: "4.2", Text: "the connection broke while the message was sent", Cause: err}
+	if b.bad.times++; b.bad.times < maxBreaks {
+		b.back = append(b.back, it)
+		return
+	}
+	b.last = append(b.last, it)
 }
 
 // transaction offers the message to some recipients. Rest is those of whom the

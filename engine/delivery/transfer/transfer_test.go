@@ -240,8 +240,8 @@ func TestWhatThePeerSaidBeforeTheBreakIsKept(t *testing.T) {
 	}
 }
 
-func TestMessageThatBreaksEveryConversationIsPutOff(t *testing.T) {
-	l := newLease(message(1, "poison", "a"), message(2, "good", "a"))
+func TestMessageThatBreaksEveryConversationLetsTheOthersGoFirst(t *testing.T) {
+	l := newLease(message(1, "poison", "a"), message(2, "good", "a"), message(3, "good", "a"))
 	b := NewBatch(l)
 	p := &peer{answer: func(_ int, m wire.Outgoing) ([]mail.Reply, error) {
 		if m.Size == 6 {
@@ -250,15 +250,19 @@ func TestMessageThatBreaksEveryConversationIsPutOff(t *testing.T) {
 		return []mail.Reply{taken}, nil
 	}}
 	for n := range 2 {
-		if res := b.Send(t.Context(), p, "mx.test", 0); res.Err == nil {
+		if res := b.Send(t.Context(), p, "mx.test", 0); res.Err == nil || res.Taken != 0 {
 			t.Fatalf("conversation %d: %+v", n, res)
 		}
 	}
-	if res := b.Send(t.Context(), p, "mx.test", 0); !res.Done {
+	if res := b.Send(t.Context(), p, "mx.test", 0); res.Err == nil || res.Taken != 2 {
 		t.Errorf("%+v", res)
 	}
-	if l.what(1) != "a deferred" || l.what(2) != "a delivered" {
-		t.Errorf("settled %q and %q", l.what(1), l.what(2))
+	if l.what(1) != "" || l.what(2) != "a delivered" || l.what(3) != "a delivered" {
+		t.Errorf("settled %q, %q, %q", l.what(1), l.what(2), l.what(3))
+	}
+	// Another host takes it.
+	if res := b.Send(t.Context(), &peer{}, "other.test", 0); !res.Done || l.what(1) != "a delivered" {
+		t.Errorf("%+v, settled %q", res, l.what(1))
 	}
 }
 
