@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"restante/engine/delivery/transfer"
+	"restante/engine/mail"
 	"restante/engine/wire"
 )
 
@@ -27,7 +28,9 @@ func (s *session) handOver(ctx context.Context, conn net.Conn) {
 	}
 	for _, l := range s.leases {
 		b := transfer.NewBatch(l.lease)
+		b.Remember(s.desk.broke(l.Domain))
 		res := b.Send(ctx, c, s.peer(c), 0)
+		s.desk.remember(l.Domain, b.Broke())
 		s.desk.opts.Journal.Released(ctx, l.Domain, s.verb, s.caller.Account, s.caller.Remote, res.Taken, max(0, l.Messages-res.Taken))
 		if res.Err != nil {
 			// What is not settled stays for the next call.
@@ -46,6 +49,23 @@ func (s *session) peer(c *wire.Client) string {
 		return name
 	}
 	return s.caller.Remote.String()
+}
+
+// broke gives the message under which calls for dest broke last.
+func (d *Desk) broke(dest mail.Domain) transfer.Break {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.bad[dest]
+}
+
+func (d *Desk) remember(dest mail.Domain, b transfer.Break) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if b.Times == 0 {
+		delete(d.bad, dest)
+	} else {
+		d.bad[dest] = b
+	}
 }
 
 // maxRemembered bounds the memory of the desk.

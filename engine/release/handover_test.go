@@ -173,6 +173,36 @@ func TestBrokenLineResumesAtTheNextMessage(t *testing.T) {
 	}
 }
 
+func TestMessageThatIsTooMuchForTheLineLetsTheOthersGoFirst(t *testing.T) {
+	q := newQueue()
+	q.hold("a.test", "huge\r\n", "1\r\n", "2\r\n")
+	d := New(q, Options{})
+	var took []string
+	for range 4 {
+		n := 0
+		mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+			if strings.HasPrefix(line, "MAIL") {
+				n++
+			}
+			if strings.Contains(line, "SIZE=6") { // the huge one
+				return "HANGUP"
+			}
+			return ""
+		}})
+		call(t, d, "anna", mx.Serve)
+		took = append(took, fmt.Sprintf("%d of %d", len(mx.Messages()), n))
+	}
+	// Twice it breaks the line as the first; then the others go before it.
+	if want := []string{"0 of 1", "0 of 1", "2 of 3", "0 of 1"}; !slices.Equal(took, want) {
+		t.Errorf("took %q, want %q", took, want)
+	}
+	mx := testpeer.NewMX(t, testpeer.MXOptions{})
+	call(t, d, "anna", mx.Serve)
+	if len(mx.Messages()) != 1 || q.left("a.test") != 0 || len(d.bad) != 0 {
+		t.Errorf("%d messages, %d left, remembered %v", len(mx.Messages()), q.left("a.test"), d.bad)
+	}
+}
+
 func TestLeasesEndWhateverTheCallerDoes(t *testing.T) {
 	for name, take := range map[string]func(net.Conn){
 		"hangs up":                   func(net.Conn) {},

@@ -100,6 +100,7 @@ type Desk struct {
 
 	mu   sync.Mutex           // guards what follows
 	last map[string]time.Time // when it was last called for
+	bad  map[mail.Domain]transfer.Break
 }
 
 // New makes a Desk. It starts nothing.
@@ -110,5 +111,5 @@ func New(q Queue, opts Options) *Desk {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &Desk{queue: q, opts: opts, last: map[string]time.Time{}}
+	return &Desk{queue: q, opts: opts, last: map[string]time.Time{}, bad: map[mail.Domain]transfer.Break{}}
 }

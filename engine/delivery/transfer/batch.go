@@ -18,19 +18,23 @@ const window = 64
 // goroutine.
 type Batch struct {
 	lease Lease
-	back  []Item   // taken, and to be taken again first
-	last  []Item   // taken, and to be taken again when all else is gone
-	buf   []byte   // of the small body under way
-	bad   struct { // the message that broke the last conversation
-		id    mail.MessageID
-		times int
-	}
+	back  []Item // taken, and to be taken again first
+	last  []Item // taken, and to be taken again when all else is gone
+	buf   []byte // of the small body under way
+	bad   Break
 
 	slots   chan struct{}
 	settles sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
 	broken error      // the first settle that went wrong
+}
+
+// A Break is the message under which conversations broke, and how many in a
+// row.
+type Break struct {
+	ID    mail.MessageID
+	Times int
 }
 
 // NewBatch begins with what l gives. It does not close l.
@@ -50,11 +54,26 @@ func (b *Batch) next() (Item, bool) {
 	if it, ok := pop(&b.back); ok {
 		return it, true
 	}
-	if it, ok := b.lease.Next(); ok {
-		return it, true
+	for {
+		it, ok := b.lease.Next()
+		if !ok {
+			return pop(&b.last)
+		}
+		if it.Env.ID != b.bad.ID || b.bad.Times < maxBreaks {
+			return it, true
+		}
+		b.last = append(b.last, it)
 	}
-	return pop(&b.last)
 }
+
+// Broke gives the message under which the last conversation broke; the zero
+// Break if none did.
+func (b *Batch) Broke() Break { return b.bad }
+
+// Remember tells a new Batch what an earlier one of the same destination broke
+// under: a message that is too much for the line must not keep the others from
+// the peer, call after call.
+func (b *Batch) Remember(bad Break) { b.bad = bad }
 
 func pop(list *[]Item) (it Item, ok bool) {
 	n := len(*list)

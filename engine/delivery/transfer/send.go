@@ -87,6 +87,9 @@ func (b *Batch) sendItem(ctx context.Context, c Client, host string, it Item) (t
 		rest = nil
 	}
 	b.settle(ctx, it.Env.ID, outcomes)
+	if len(rest) == 0 && b.bad.ID == it.Env.ID {
+		b.bad = Break{}
+	}
 	if len(rest) > 0 {
 		it.To = rest
 		b.keep(it)
@@ -100,10 +103,10 @@ const maxBreaks = 2
 
 // keep puts the message that a conversation broke under back.
 func (b *Batch) keep(it Item) {
-	if b.bad.id != it.Env.ID {
-		b.bad.id, b.bad.times = it.Env.ID, 0
+	if b.bad.ID != it.Env.ID {
+		b.bad = Break{ID: it.Env.ID}
 	}
-	if b.bad.times++; b.bad.times < maxBreaks {
+	if b.bad.Times++; b.bad.Times < maxBreaks {
 		b.back = append(b.back, it)
 		return
 	}
