@@ -32,8 +32,11 @@ type hold struct {
 	own    bool // the scheduler opened it
 	all    bool // whatever may go, in the order of arrival, not just what is due
 	over   bool // nothing more is to be had
+	full   bool // the host takes no more conversations
+	failed bool // something could not be settled
 
 	leases  int
+	quit    int            // of them, how many have said Defer
 	cursor  mail.MessageID // all: what was handed out last
 	late    []*entry       // all: what came in behind the cursor
 	taken   int
@@ -53,7 +56,7 @@ const perConversation = 20
 
 // crowded says that one more conversation should help.
 func (h *hold) crowded(d *destination, most int) bool {
-	if !h.own || h.over || h.leases >= most {
+	if !h.own || h.over || h.full || h.leases >= most {
 		return false
 	}
 	waiting := len(d.due)
@@ -86,8 +89,9 @@ type Lease struct {
 	q    *Queue
 	dest *destination
 	hold *hold
-	out  map[mail.MessageID]*taken // guarded by q.mu
-	done bool                      // guarded by q.mu
+	out  map[mail.MessageID]*taken // guarded by q.mu, as are the next two
+	over bool                      // it has said Defer
+	done bool
 }
 
 // Lease hands d to holder, held or not: everything in it that is not frozen,
@@ -154,7 +158,7 @@ func (l *Lease) claim() *entry {
 	q, d, h := l.q, l.dest, l.hold
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if l.done || h.over {
+	if l.done || l.over || h.over {
 		return nil
 	}
 	route := q.deps.Router.Route(d.name)
@@ -253,6 +257,8 @@ func (l *Lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.O
 	if !open {
 		delete(l.out, id)
 		l.hold.settled++
+	} else if err != nil {
+		l.hold.failed = true
 	}
 	return err
 }
@@ -262,18 +268,17 @@ func (l *Lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.O
 // down for all of them, whatever is in the lease is back in the queue, and Next
 // gives nothing more. They are due again by the ladder; those whose time is up
 // are settled, as are reports of delay. A held destination just goes on
-// waiting.
+// waiting; and while another conversation with the same destination goes on,
+// only this one is at its end.
 func (l *Lease) Defer(ctx context.Context, r mail.Reply, host string) error {
 	ctx = context.WithoutCancel(ctx)
 	q, d := l.q, l.dest
 	held := q.deps.Router.Route(d.name).Held
 	q.mu.Lock()
-	if l.done || l.hold.over {
+	if !l.giveUp() {
 		q.mu.Unlock()
 		return nil
 	}
-	l.hold.over = true
-	l.release()
 	failed := d.off.failures > 0
 	off := q.backOff(d, word{now(), mail.Reply{Code: r.Code, Enhanced: r.Enhanced, Text: shorten(r.Text)}, host})
 	op := kv.Put(backoffKey(d.name), off.encode())
@@ -297,6 +302,24 @@ func (l *Lease) Defer(ctx context.Context, r mail.Reply, host string) error {
 		errs = append(errs, q.lateSettle(ctx, e, mail.Outcome{Status: mail.Deferred, Reply: r, Host: host}))
 	}
 	return errors.Join(errs...)
+}
+
+// giveUp ends the lease for good, and says whether it was the last of its hold
+// that went on. The caller holds q.mu.
+func (l *Lease) giveUp() bool {
+	h := l.hold
+	if l.done || l.over || h.over {
+		return false
+	}
+	l.over = true
+	l.release()
+	h.quit++
+	if h.quit < h.leases {
+		h.full = true
+		return false
+	}
+	h.over = true
+	return true
 }
 
 // backOff is d's backoff after one more failure. The caller holds q.mu.
@@ -383,13 +406,18 @@ func (l *Lease) Close() {
 	}
 	l.done = true
 	l.release()
+	if l.over {
+		h.quit--
+	}
 	if h.leases--; h.leases > 0 {
 		return
 	}
 	d.hold = nil
-	if h.own && h.settled == 0 && !h.over && len(d.due) > 0 && d.due[0].next <= now() {
+	stuck := h.settled == 0 && !h.over || h.failed
+	if h.own && stuck && len(d.due) > 0 && d.due[0].next <= now() {
 		// An attempt that came to nothing and gave no reason would be made
-		// again at once, and again.
+		// again at once, and again; one whose outcome could not be stored
+		// would only send the same once more.
 		d.off.next = now() + int64(q.policy().step(1))
 	}
 	q.touch(d)

@@ -352,6 +352,79 @@ func TestIdleAttemptIsNotRepeatedAtOnce(t *testing.T) {
 	})
 }
 
+// A host that takes one conversation and refuses the second is not down.
+func TestDeferBesideAnotherConversation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.policy.PerDestination = 2
+		var conversations atomic.Int64
+		h.setAnswer(func(l *Lease) {
+			if conversations.Add(1) > 1 {
+				l.Next()
+				if err := l.Defer(t.Context(), later, "mx"); err != nil {
+					t.Error(err)
+				}
+				if _, ok := l.Next(); ok {
+					t.Error("something comes after Defer")
+				}
+				return
+			}
+			for item, ok := l.Next(); ok; item, ok = l.Next() {
+				time.Sleep(time.Second)
+				_ = l.Settle(t.Context(), item.Env.ID, outcomes(item, yes, "mx"))
+			}
+		})
+		for range 60 {
+			h.accept("s@s.test", "x@b.test")
+		}
+		defer h.run()()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if n := conversations.Load(); n != 2 {
+			t.Errorf("%d conversations, want 2", n)
+		}
+		if c := h.q.Counts(); c.Messages != 0 {
+			t.Errorf("left: %+v", c)
+		}
+		h.check()
+	})
+}
+
+// What was sent and could not be stored is not sent again at once.
+func TestSettleThatFailsIsNotASpin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		var sent atomic.Int64
+		h.setAnswer(func(l *Lease) {
+			for item, ok := l.Next(); ok; item, ok = l.Next() {
+				if sent.Add(1) == 3 {
+					h.db.mu.Lock()
+					h.db.failAt = h.db.calls // the store's next call
+					h.db.mu.Unlock()
+				}
+				if l.Settle(t.Context(), item.Env.ID, outcomes(item, yes, "mx")) != nil {
+					return
+				}
+			}
+		})
+		for range 6 {
+			h.accept("s@s.test", "x@b.test")
+		}
+		defer h.run()()
+		time.Sleep(14 * time.Minute)
+		synctest.Wait()
+		if n := sent.Load(); n != 3 {
+			t.Errorf("%d were sent, want 3", n)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if n, c := sent.Load(), h.q.Counts(); n != 7 || c.Messages != 0 {
+			t.Errorf("%d were sent and %d are left, want 7 and 0", n, c.Messages)
+		}
+		h.check()
+	})
+}
+
 func TestReports(t *testing.T) {
 	tests := []struct {
 		name     string

@@ -43,7 +43,14 @@ func (q *Queue) settle(ctx context.Context, t *taken, outcomes []mail.Outcome) (
 		err = fmt.Errorf("queue %s: %w", t.entry.id, err)
 		v.keepFailed(q.policy())
 	}
-	if commitErr := q.commit(ctx, t, v, n); commitErr != nil {
+	commitErr := q.commit(ctx, t, v, n)
+	if commitErr != nil && n != nil {
+		// There may be no room for the report; for the rest there may be.
+		err = commitErr
+		v.keepFailed(q.policy())
+		commitErr = q.commit(ctx, t, v, nil)
+	}
+	if commitErr != nil {
 		return true, errors.Join(err, commitErr)
 	}
 	for _, line := range append(v.lines, v.ends...) {

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package journal
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"restante/engine/mail"
+	"restante/internal/deptest"
+)
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/metabase":    "the mail wing knows nothing of paths",
+		"/internal/kv": "the journal only writes lines",
+		"/engine/q":    "the journal is below those that write it",
+		"/engine/s":    "the journal is below those that write it",
+	})
+}
+
+var (
+	msgID  = mail.MessageID("06h0ihfrcs3q41uvs0vg")
+	rcpt   = mail.Address{Local: "x", Domain: "b.test"}
+	caller = netip.MustParseAddr("192.0.2.1")
+	again  = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	answer = mail.Reply{Code: 451, Enhanced: "3.0", Text: "later\nevil", Cause: errors.New("disk")}
+	result = mail.Outcome{To: rcpt, Host: "mx", Reply: answer}
+)
+
+func TestEvents(t *testing.T) {
+	env := mail.Envelope{ID: msgID, From: mail.Address{Local: "s", Domain: "a.test"}, To: make([]mail.Recipient, 2), Size: 7, Account: "ann", Client: caller, TLS: true}
+	tests := []struct {
+		write func(context.Context, *Journal)
+		want  string // as JSON, without time and level
+	}{
+		{func(c context.Context, j *Journal) { j.Accepted(c, env) },
+			`{"msg":"accepted","msg_id":"06h0ihfrcs3q41uvs0vg","from":"<s@a.test>","recipients":2,"size":7,"client":"192.0.2.1","account":"ann","tls":true}`},
+		{func(c context.Context, j *Journal) { j.Refused(c, netip.Addr{}, "RCPT", "<a\r\nb>", answer) },
+			`{"msg":"refused","client":"","verb":"RCPT","what":"<a  b>","reply":"451 4.3.0 later / evil: disk"}`},
+		{func(c context.Context, j *Journal) { j.Held(c, msgID, "b.test") },
+			`{"msg":"held","msg_id":"06h0ihfrcs3q41uvs0vg","domain":"b.test"}`},
+		{func(c context.Context, j *Journal) { j.Delivered(c, msgID, result) },
+			`{"msg":"delivered","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk"}`},
+		{func(c context.Context, j *Journal) { j.Deferred(c, msgID, result, again) },
+			`{"msg":"deferred","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk","again":"2026-01-02T03:04:05Z"}`},
+		{func(c context.Context, j *Journal) { j.Unreachable(c, "b.test", answer, "mx", 3, again) },
+			`{"msg":"unreachable","domain":"b.test","host":"mx","reply":"451 4.3.0 later / evil: disk","messages":3,"again":"2026-01-02T03:04:05Z"}`},
+		{func(c context.Context, j *Journal) { j.Failed(c, msgID, result) },
+			`{"msg":"failed","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk"}`},
+		{func(c context.Context, j *Journal) { j.Expired(c, msgID, result, time.Second) },
+			`{"msg":"expired","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk","age":1000000000}`},
+		{func(c context.Context, j *Journal) { j.Released(c, "b.test", "TURN", "ann", caller, 5, 0) },
+			`{"msg":"released","domain":"b.test","verb":"TURN","account":"ann","client":"192.0.2.1","messages":5,"left":0}`},
+		{func(c context.Context, j *Journal) { j.Report(c, msgID, "about", mail.Address{}, 2) },
+			`{"msg":"dsn","msg_id":"06h0ihfrcs3q41uvs0vg","about":"about","to":"<>","recipients":2}`},
+		{func(c context.Context, j *Journal) { j.Dropped(c, msgID, rcpt, "why") },
+			`{"msg":"dropped","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","why":"why"}`},
+		{func(c context.Context, j *Journal) { j.SetAside(c, msgID, "b.test", errors.New("rot")) },
+			`{"msg":"set aside","msg_id":"06h0ihfrcs3q41uvs0vg","domain":"b.test","why":"rot"}`},
+		{func(c context.Context, j *Journal) { j.Unfreed(c, msgID, errors.New("full")) },
+			`{"msg":"unfreed","msg_id":"06h0ihfrcs3q41uvs0vg","why":"full"}`},
+		{func(c context.Context, j *Journal) { j.Requeued(c, msgID) },
+			`{"msg":"requeued","msg_id":"06h0ihfrcs3q41uvs0vg"}`},
+		{func(c context.Context, j *Journal) { j.Acted(c, "delete", msgID, "b.test") },
+			`{"msg":"acted","msg_id":"06h0ihfrcs3q41uvs0vg","domain":"b.test","action":"delete"}`},
+		{func(c context.Context, j *Journal) { j.SignedIn(c, caller, "ann", "PLAIN", true) },
+			`{"msg":"signed in","client":"192.0.2.1","account":"ann","mechanism":"PLAIN","tls":true}`},
+		{func(c context.Context, j *Journal) { j.SignInRefused(c, caller, "an\x1bn", "PLAIN", false) },
+			`{"msg":"sign-in refused","client":"192.0.2.1","account":"an n","mechanism":"PLAIN","tls":false}`},
+	}
+	events := map[string]bool{}
+	for _, tt := range tests {
+		var out bytes.Buffer
+		tt.write(t.Context(), New(slog.New(slog.NewJSONHandler(&out, nil))))
+		if strings.Count(out.String(), "\n") != 1 {
+			t.Errorf("not one line: %q", out.String())
+		}
+		var got, want map[string]any
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal([]byte(tt.want), &want); err != nil {
+			t.Fatal(err)
+		}
+		delete(got, "time")
+		delete(got, "level")
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		events[got["msg"].(string)] = true
+		tt.write(t.Context(), New(nil)) // writes nothing, and minds nothing
+		tt.write(t.Context(), nil)
+	}
+	if n := reflect.TypeFor[*Journal]().NumMethod(); n != len(events) {
+		t.Errorf("%d events are tested, there are %d methods", len(events), n)
+	}
+}
+
+func TestClean(t *testing.T) {
+	long := strings.Repeat("a", maxReply+1)
+	for in, want := range map[string]string{
+		"":                   "",
+		"plain ä":            "plain ä",
+		"a\r\nmsg=forged":    "a  msg=forged",
+		"\x1b[31m\x7f\u0085": " [31m  ",
+		"\xff":               "?",
+		long:                 long[:maxReply] + "...",
+	} {
+		if got := clean(in); got != want {
+			t.Errorf("clean(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
