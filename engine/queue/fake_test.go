@@ -77,9 +77,9 @@ type memReader struct{ *bytes.Reader }
 
 func (memReader) Close() error { return nil }
 
-func (m *memStore) Create(context.Context) (Body, error) { return &memBody{}, nil }
+func (m *memStore) Create(context.Context) (draft, error) { return &memBody{}, nil }
 
-func (m *memStore) Commit(ctx context.Context, b Body, env mail.Envelope, extra ...kv.Op) error {
+func (m *memStore) Commit(ctx context.Context, b draft, env mail.Envelope, extra ...kv.Op) error {
 	text, err := json.Marshal(env)
 	if err != nil {
 		return err

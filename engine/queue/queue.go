@@ -103,7 +103,7 @@ type Queue struct {
 }
 
 // accept is Accept over any store.
-func (q *Queue) accept(ctx context.Context, body Body, env mail.Envelope, extra ...kv.Op) error {
+func (q *Queue) accept(ctx context.Context, body draft, env mail.Envelope, extra ...kv.Op) error {
 	fresh, ops, err := entriesOf(env)
 	if err != nil {
 		return err

@@ -193,7 +193,7 @@ func (v *verdict) keepFailed(p Policy) {
 
 // A notice is a report that is written and not yet committed.
 type notice struct {
-	body Body
+	body draft
 	env  mail.Envelope
 }
 

@@ -13,8 +13,8 @@ import (
 	"restante/internal/kv"
 )
 
-// A Body takes a message in, before it is the queue's.
-type Body interface {
+// A draft takes a message in, before it is the queue's.
+type draft interface {
 	io.Writer
 	Size() int64
 	Abort()
@@ -23,8 +23,8 @@ type Body interface {
 // A store keeps messages; the spool is one. Its ops and the queue's land in
 // the same DB.
 type store interface {
-	Create(ctx context.Context) (Body, error)
-	Commit(ctx context.Context, b Body, env mail.Envelope, extra ...kv.Op) error
+	Create(ctx context.Context) (draft, error)
+	Commit(ctx context.Context, b draft, env mail.Envelope, extra ...kv.Op) error
 	Open(id mail.MessageID) (io.ReadSeekCloser, error)
 	Envelope(id mail.MessageID) (mail.Envelope, error)
 	Scan(ctx context.Context) iter.Seq2[mail.Envelope, error]
@@ -36,9 +36,9 @@ type store interface {
 // disk is the spool as a store.
 type disk struct{ *spool.Spool }
 
-func (d disk) Create(ctx context.Context) (Body, error) { return d.Spool.Create(ctx) }
+func (d disk) Create(ctx context.Context) (draft, error) { return d.Spool.Create(ctx) }
 
-func (d disk) Commit(ctx context.Context, b Body, env mail.Envelope, extra ...kv.Op) error {
+func (d disk) Commit(ctx context.Context, b draft, env mail.Envelope, extra ...kv.Op) error {
 	w, ok := b.(*spool.Writer)
 	if !ok {
 		return errors.New("the body was not made by this spool")
