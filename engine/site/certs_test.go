@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package site
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"restante/internal/testpeer"
+)
+
+// writeCert puts a self-signed certificate for name into dir.
+func writeCert(t *testing.T, dir, name string) TLSFiles {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := TLSFiles{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
+	for file, block := range map[string]*pem.Block{
+		files.Cert: {Type: "CERTIFICATE", Bytes: der}, files.Key: {Type: "PRIVATE KEY", Bytes: raw},
+	} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
+}
+
+func name(t *testing.T, c *certs) string {
+	t.Helper()
+	cert, err := c.get(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf.Subject.CommonName
+}
+
+func TestCertificateFollowsItsFiles(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		c, err := loadCerts(writeCert(t, dir, "one.test"), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeCert(t, dir, "the-second.test")
+		if got := name(t, c); got != "one.test" {
+			t.Errorf("it looks at the files each time: %s", got)
+		}
+		time.Sleep(lookEvery)
+		if got := name(t, c); got != "the-second.test" {
+			t.Errorf("new files are not read: %s", got)
+		}
+		if err := os.WriteFile(c.files.Cert, []byte("no certificate"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lookEvery)
+		if got := name(t, c); got != "the-second.test" {
+			t.Errorf("a broken file is taken: %s", got)
+		}
+		if err := os.Remove(c.files.Cert); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(lookEvery)
+		if got := name(t, c); got != "the-second.test" {
+			t.Errorf("a missing file is taken for one: %s", got)
+		}
+	})
+}
+
+func lists(l *testpeer.Line, keyword string) bool {
+	_, _ = l.Write([]byte("EHLO again.test\r\n"))
+	var lines []string
+	for {
+		line, err := l.R.ReadString('\n')
+		if err != nil || len(line) < 4 {
+			return false
+		}
+		lines = append(lines, strings.TrimSpace(line[4:]))
+		if line[3] == ' ' {
+			return slices.Contains(lines, keyword)
+		}
+	}
+}
+
+func TestMissingCertificateIsTheState(t *testing.T) {
+	set := newSettings(t)
+	cfg := set.make(1, loopback)
+	cfg.TLS = TLSFiles{filepath.Join(set.dir, "cert.pem"), filepath.Join(set.dir, "key.pem")}
+	h := run1(t, cfg, set, &Ports{})
+	h.must(Start)
+	if st := h.Status(); st.State != Started || !strings.Contains(st.Behind(), cfg.TLS.Cert) {
+		t.Errorf("%+v, %q", st, st.Behind())
+	}
+	if lists(h.dial(), "STARTTLS") {
+		t.Error("STARTTLS is offered without a certificate")
+	}
+	writeCert(t, set.dir, "hub.test")
+	eventually(t, "the certificate is found", func() bool { return h.Status().Why == nil })
+	l := h.dial()
+	if !lists(l, "STARTTLS") {
+		t.Fatal("STARTTLS is not offered")
+	}
+	if err := l.Say("STARTTLS", "220"); err != nil {
+		t.Fatal(err)
+	}
+	tc := tls.Client(l.Conn, &tls.Config{InsecureSkipVerify: true})
+	if err := tc.Handshake(); err != nil || tc.ConnectionState().PeerCertificates[0].Subject.CommonName != "hub.test" {
+		t.Errorf("handshake: %v", err)
+	}
+	// Another pair that is not there: what is there stays.
+	next := h.make(2, loopback)
+	next.TLS = TLSFiles{filepath.Join(set.dir, "none.pem"), filepath.Join(set.dir, "none.key")}
+	h.Apply(next)
+	eventually(t, "the state tells", func() bool { return h.Status().Why != nil })
+	if st := h.Status(); st.Running != 1 || !lists(h.dial(), "STARTTLS") {
+		t.Errorf("the old certificate is gone: %q", st.Behind())
+	}
+	// None at all is what was asked for.
+	h.Apply(h.make(3, loopback))
+	eventually(t, "TLS is off", func() bool { return h.Status().Running == 3 && h.Status().Why == nil })
+	if lists(h.dial(), "STARTTLS") {
+		t.Error("STARTTLS is still offered")
+	}
+}
+
+func TestImplicitTLS(t *testing.T) {
+	set := newSettings(t)
+	cfg := set.make(1, loopback)
+	cfg.Bindings[0].TLS = true
+	cfg.TLS = writeCert(t, set.dir, "hub.test")
+	h := run1(t, cfg, set, &Ports{})
+	h.must(Start)
+	c, err := tls.Dial("tcp", h.addr(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b := make([]byte, 3)
+	if _, err := c.Read(b); err != nil || string(b) != "220" {
+		t.Errorf("greeted by %q, %v", b, err)
+	}
+}

@@ -1,0 +1,546 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package site
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"restante/engine/account"
+	"restante/engine/delivery"
+	"restante/engine/mail"
+	"restante/engine/queue"
+	"restante/engine/release"
+	"restante/engine/resolver"
+	"restante/engine/session"
+	"restante/engine/wire"
+	"restante/internal/deptest"
+	"restante/internal/kv"
+	"restante/internal/testpeer"
+)
+
+// settings is a small world: hub.test is local, held.test is held for joe.
+type settings struct {
+	dir     string
+	account account.Credential
+}
+
+func (s settings) lookup(name string) (account.Credential, bool) {
+	return s.account, strings.EqualFold(name, s.account.Name)
+}
+
+func (s settings) Standing(d mail.Domain) session.Standing {
+	return map[mail.Domain]session.Standing{"hub.test": session.Local, "held.test": session.Held}[d]
+}
+
+func (s settings) Hold(d mail.Domain) (release.Hold, bool) {
+	return release.Hold{Accounts: []string{"joe"}}, d == "held.test"
+}
+
+func (s settings) TurnDomains(who string) []mail.Domain {
+	if strings.EqualFold(who, "joe") {
+		return []mail.Domain{"held.test"}
+	}
+	return nil
+}
+
+// Route drops everything.
+func (s settings) Route(mail.Domain) delivery.Route {
+	return delivery.Route{Kind: delivery.Drop, Dir: filepath.Join(s.dir, "Drop")}
+}
+
+var loopback = netip.MustParseAddrPort("127.0.0.1:0")
+
+// make is a fresh Config at revision rev.
+func (s settings) make(rev uint64, bindings ...netip.AddrPort) *Config {
+	c := &Config{
+		Name: "test site", Rev: rev,
+		Wire: wire.Config{Hostname: "hub.test", Verbs: wire.Verbs{ETRN: true, TURN: true, ATRN: true, EightBit: true, Pipelining: true, EnhancedCodes: true}},
+		Session: session.Policy{
+			Hostname: "hub.test", Default: "hub.test", Domains: s,
+			SignIn: session.SignIn{Lookup: s.lookup, Cram: true},
+		},
+		Release: release.Policy{ETRN: true, TURN: true, ATRN: true, Hello: "hub.test", Rules: s},
+		Mail: Mail{
+			Folder: filepath.Join(s.dir, "Queue"), Badmail: filepath.Join(s.dir, "Badmail"), Routes: s,
+			Holds: queue.RouterFunc(func(d mail.Domain) queue.RouteState { return queue.RouteState{Held: d == "held.test"} }),
+		},
+	}
+	for _, b := range bindings {
+		c.Bindings = append(c.Bindings, Binding{Addr: b})
+	}
+	return c
+}
+
+type house struct {
+	*Site
+	settings
+	t       *testing.T
+	changed atomic.Int32
+	stop    func()
+}
+
+func newSettings(t *testing.T) settings {
+	t.Helper()
+	c, err := account.New("joe", "pw", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return settings{t.TempDir(), c}
+}
+
+// run1 makes a site and runs it to the end of the test.
+func run1(t *testing.T, cfg *Config, set settings, ports *Ports) *house {
+	t.Helper()
+	h := &house{settings: set, t: t}
+	h.Site = New(1, cfg, Deps{
+		DB: kv.NewMem(), Resolver: resolver.New(resolver.Options{}), Gate: account.NewGate(), Ports: ports,
+		Changed: func() { h.changed.Add(1) }, Grace: 300 * time.Millisecond, Again: 20 * time.Millisecond,
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Site.Run(ctx) }()
+	h.stop = func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run = %v", err)
+		}
+		done <- context.Canceled
+	}
+	t.Cleanup(h.stop)
+	return h
+}
+
+func started(t *testing.T) *house {
+	t.Helper()
+	set := newSettings(t)
+	h := run1(t, set.make(1, loopback), set, &Ports{})
+	h.must(Start)
+	return h
+}
+
+func (h *house) must(c Command) {
+	h.t.Helper()
+	if err := h.Do(h.t.Context(), c); err != nil {
+		h.t.Fatalf("%s: %v", c, err)
+	}
+}
+
+func (h *house) addr() string {
+	h.t.Helper()
+	at := h.Status().Listening
+	if len(at) == 0 {
+		h.t.Fatalf("it listens nowhere: %+v", h.Status())
+	}
+	return at[0].String()
+}
+
+func (h *house) dial() *testpeer.Line {
+	h.t.Helper()
+	l, err := testpeer.Dial(h.addr())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// eventually waits for what another goroutine does.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("it never came to this: %s", what)
+		case <-tick.C:
+		}
+	}
+}
+
+// greeting is the first line that a caller hears, "" when the line is closed.
+func greeting(t *testing.T, addr string) string {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err.Error()
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	b := make([]byte, 512)
+	n, _ := c.Read(b)
+	return strings.TrimSpace(string(b[:n]))
+}
+
+func TestStates(t *testing.T) {
+	set := newSettings(t)
+	h := run1(t, set.make(1, loopback), set, &Ports{})
+	tests := []struct {
+		do   Command
+		err  error
+		want State
+	}{
+		{Pause, ErrStopped, Stopped},
+		{Continue, ErrStopped, Stopped},
+		{Stop, nil, Stopped},
+		{Start, nil, Started},
+		{Start, nil, Started},
+		{Continue, nil, Started},
+		{Pause, nil, Paused},
+		{Pause, nil, Paused},
+		{Continue, nil, Started},
+		{Pause, nil, Paused},
+		{Start, nil, Started},
+		{Pause, nil, Paused},
+		{Stop, nil, Stopped},
+		{Start, nil, Started},
+		{Stop, nil, Stopped},
+	}
+	for i, tt := range tests {
+		if err := h.Do(t.Context(), tt.do); !errors.Is(err, tt.err) {
+			t.Errorf("step %d, %s: %v, want %v", i, tt.do, err, tt.err)
+		}
+		st := h.Status()
+		if st.State != tt.want || (len(st.Listening) == 1) != tt.want.up() || (st.Running == 1) != tt.want.up() {
+			t.Errorf("step %d, %s: %+v, want %s", i, tt.do, st, tt.want)
+		}
+	}
+	if err := h.Do(t.Context(), Command(9)); err == nil {
+		t.Error("a command that there is not is obeyed")
+	}
+}
+
+func TestPausedTurnsAwayAndLetsFinish(t *testing.T) {
+	h := started(t)
+	one := h.dial()
+	h.must(Pause)
+	if got := greeting(t, h.addr()); !strings.HasPrefix(got, "421 4.3.2 ") {
+		t.Errorf("a new caller hears %q", got)
+	}
+	if err := one.Send("a@b.test", "x@hub.test", []byte("Subject: x\r\n\r\nhello\r\n.\r\n")); err != nil {
+		t.Errorf("the caller that was there: %v", err)
+	}
+	eventually(t, "the queue drains while paused", func() bool {
+		files, _ := filepath.Glob(filepath.Join(h.dir, "Drop", "*.eml"))
+		return len(files) == 1 && h.Status().Counters.Delivered == 1
+	})
+	h.must(Continue)
+	h.dial()
+	if n := h.Status().Counters; n.Accepted != 1 || n.TurnedAway != 1 || n.Connections != 2 {
+		t.Errorf("counters %+v", n)
+	}
+}
+
+func TestLimitOfCallers(t *testing.T) {
+	h := started(t)
+	next := h.make(2, loopback)
+	next.Callers = 2
+	h.Apply(next)
+	first := h.dial()
+	h.dial()
+	if got := greeting(t, h.addr()); !strings.HasPrefix(got, "421 4.3.2 ") {
+		t.Errorf("the third hears %q", got)
+	}
+	first.Quit()
+	eventually(t, "there is room again", func() bool { return strings.HasPrefix(greeting(t, h.addr()), "220 ") })
+}
+
+// TestApplyHoldsForTheNextCaller: not for the one that is there, and at once
+// for the one that comes.
+func TestApplyHoldsForTheNextCaller(t *testing.T) {
+	h := started(t)
+	before := h.dial()
+	for rev := uint64(2); rev < 30; rev++ {
+		next := h.make(rev, loopback)
+		next.Session.Limits.Size = int64(rev)
+		h.Apply(next)
+		after := h.dial()
+		if err := after.Say(fmt.Sprintf("MAIL FROM:<a@b.test> SIZE=%d", rev+1), "552"); err != nil {
+			t.Fatalf("revision %d: %v", rev, err)
+		}
+		if err := after.Say(fmt.Sprintf("MAIL FROM:<a@b.test> SIZE=%d", rev), "250"); err != nil {
+			t.Fatalf("revision %d: %v", rev, err)
+		}
+		after.Quit()
+	}
+	if err := before.Say("MAIL FROM:<a@b.test> SIZE=1000", "250"); err != nil {
+		t.Errorf("the caller that was there: %v", err)
+	}
+	if st := h.Status(); st.Running != 29 || st.Configured != 29 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// freePort is one that nobody listens on just now.
+func freePort(t *testing.T) netip.AddrPort {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).AddrPort()
+}
+
+func TestRebinding(t *testing.T) {
+	h := started(t)
+	old := h.addr()
+	there := h.dial()
+	to := freePort(t)
+	h.Apply(h.make(2, to))
+	eventually(t, "it listens at the new address", func() bool { return h.Status().Running == 2 })
+	if h.addr() != to.String() {
+		t.Errorf("it listens on %s, want %s", h.addr(), to)
+	}
+	if got := greeting(t, old); strings.HasPrefix(got, "220") {
+		t.Errorf("the old address still greets: %s", got)
+	}
+	h.dial()
+	if err := there.Say("NOOP", "250"); err != nil {
+		t.Errorf("the caller that was there: %v", err)
+	}
+	// One more beside it: the first is not touched.
+	second := freePort(t)
+	h.Apply(h.make(3, to, second))
+	eventually(t, "it listens on both", func() bool { return len(h.Status().Listening) == 2 })
+	// All addresses in the place of one: the one has to make room.
+	all := netip.AddrPortFrom(netip.IPv4Unspecified(), to.Port())
+	h.Apply(h.make(4, all))
+	eventually(t, "it listens on all addresses", func() bool { return h.Status().Running == 4 })
+	if got := greeting(t, to.String()); !strings.HasPrefix(got, "220") {
+		t.Errorf("all addresses: %q", got)
+	}
+}
+
+func TestTakenPortKeepsWhatRuns(t *testing.T) {
+	h := started(t)
+	old := h.addr()
+	blocker, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := blocker.Addr().(*net.TCPAddr).AddrPort()
+	next := h.make(42, loopback, taken)
+	next.Session.Limits.Size = 5
+	h.Apply(next)
+	eventually(t, "the state tells", func() bool { return h.Status().Why != nil })
+	st := h.Status()
+	if want := "configured 42, running 1, because listen on " + taken.String(); !strings.HasPrefix(st.Behind(), want) {
+		t.Errorf("Behind = %q, want %s...", st.Behind(), want)
+	}
+	if st.State != Started || h.addr() != old || len(st.Listening) != 1 {
+		t.Errorf("it does not run on what it had: %+v", st)
+	}
+	if err := h.dial().Say("MAIL FROM:<a@b.test> SIZE=1000", "250"); err != nil {
+		t.Errorf("half of the new settings are in force: %v", err)
+	}
+	blocker.Close()
+	eventually(t, "it is cured by itself", func() bool { return h.Status().Why == nil && h.Status().Running == 42 })
+	if err := h.dial().Say("MAIL FROM:<a@b.test> SIZE=1000", "552"); err != nil {
+		t.Errorf("the new settings are not in force: %v", err)
+	}
+}
+
+// TestMakingRoomForNothing: the listener that had to close for one that cannot
+// open is there again.
+func TestMakingRoomForNothing(t *testing.T) {
+	at := freePort(t)
+	set := newSettings(t)
+	h := run1(t, set.make(1, at), set, &Ports{})
+	h.must(Start)
+	blocker, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blocker.Close()
+	all := netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())
+	h.Apply(h.make(2, all, blocker.Addr().(*net.TCPAddr).AddrPort()))
+	eventually(t, "the state tells", func() bool { return h.Status().Why != nil })
+	for range 3 {
+		eventually(t, "it greets at the old address", func() bool { return strings.HasPrefix(greeting(t, at.String()), "220") })
+	}
+}
+
+func TestTwoSitesOnePort(t *testing.T) {
+	at, ports := freePort(t), &Ports{}
+	set := newSettings(t)
+	first := run1(t, set.make(1, at), set, ports)
+	first.must(Start)
+	other := newSettings(t)
+	second := run1(t, other.make(1, at), other, ports)
+	second.number, second.doors.site = 2, 2
+	err := second.Do(t.Context(), Start)
+	if want := fmt.Sprintf("listen on %s: site 1 has it", at); err == nil || err.Error() != want {
+		t.Errorf("the second site: %v, want %s", err, want)
+	}
+	if st := second.Status(); st.State != Stopped || st.Behind() != err.Error() {
+		t.Errorf("the second site: %+v", st)
+	}
+	first.dial()
+	first.must(Stop)
+	second.must(Start)
+	if st := second.Status(); st.State != Started || st.Why != nil {
+		t.Errorf("the port is free, and yet: %+v", st)
+	}
+}
+
+func TestStopGivesGraceAndCuts(t *testing.T) {
+	h := started(t)
+	idle, busy := h.dial(), h.dial()
+	for _, c := range []struct{ say, want string }{{"MAIL FROM:<a@b.test>", "250"}, {"RCPT TO:<x@hub.test>", "250"}, {"DATA", "354"}} {
+		if err := busy.Say(c.say, c.want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addr := h.addr()
+	h.must(Stop) // the one in its body never ends: it is cut
+	if err := idle.Expect("421"); err != nil {
+		t.Errorf("an idle caller hears %v", err)
+	}
+	if got := greeting(t, addr); strings.HasPrefix(got, "2") {
+		t.Errorf("a stopped site greets with %q", got)
+	}
+	if n := len(h.Callers()); n != 0 || h.Status().Callers != 0 {
+		t.Errorf("%d callers are left", n)
+	}
+	h.must(Start)
+	h.dial()
+}
+
+func TestCallersAreListedAndEnded(t *testing.T) {
+	h := started(t)
+	a, b := h.dial(), h.dial()
+	if err := a.SignIn("joe", "pw"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Say("MAIL FROM:<a@b.test>", "250"); err != nil {
+		t.Fatal(err)
+	}
+	list := h.Callers()
+	if len(list) != 2 || list[0].Account != "joe" || list[0].Doing != "envelope" || list[1].Doing != "idle" ||
+		list[0].Hello != "caller.test" || list[0].Remote.String() != a.LocalAddr().String() {
+		t.Fatalf("Callers = %+v", list)
+	}
+	if h.End(999) {
+		t.Error("a caller that there is not was ended")
+	}
+	if !h.End(list[0].ID) {
+		t.Error("the first caller is not there")
+	}
+	if err := a.Expect("421"); err != nil {
+		t.Error(err)
+	}
+	if err := b.Say("NOOP", "250"); err != nil {
+		t.Errorf("the other one: %v", err)
+	}
+	if n := h.EndAll(); n != 1 {
+		t.Errorf("EndAll = %d", n)
+	}
+	eventually(t, "nobody is left", func() bool { return len(h.Callers()) == 0 })
+}
+
+// TestHeldAndTurnedOver is the way of a message through one site.
+func TestHeldAndTurnedOver(t *testing.T) {
+	h := started(t)
+	const n = 5
+	var sent []string
+	l := h.dial()
+	for i := range n {
+		text := fmt.Sprintf("Subject: %d\r\n\r\n.dot\r\nTURN\r\n", i)
+		sent = append(sent, text)
+		if err := l.Send("a@b.test", "x@held.test", testpeer.Stuff([]byte(text))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if q := h.Status().Queue; q.Messages != n || q.Held != n {
+		t.Fatalf("queue %+v", q)
+	}
+	// Held mail is still held after a restart of the site.
+	h.must(Stop)
+	if h.Queue() == nil || h.Status().Queue.Held != n {
+		t.Errorf("a stopped site does not show its queue: %+v", h.Status().Queue)
+	}
+	h.must(Start)
+	caller := h.dial()
+	if err := caller.Say("TURN", "530"); err != nil {
+		t.Error(err)
+	}
+	if err := caller.SignIn("joe", "pw"); err != nil {
+		t.Fatal(err)
+	}
+	if err := caller.Say("TURN", "250"); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	if err := caller.TakeIn(func(m testpeer.Received) error {
+		_, body, ok := strings.Cut(string(m.Data), "Subject:")
+		if !ok || !strings.HasPrefix(string(m.Data), "Received: from caller.test (") {
+			t.Errorf("got %q", m.Data)
+		}
+		got = append(got, "Subject:"+body)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, sent) {
+		t.Errorf("got %q, want %q", got, sent)
+	}
+	eventually(t, "the queue is empty", func() bool { return h.Status().Queue.Messages == 0 })
+}
+
+func TestFolderWaitsForTheNextStart(t *testing.T) {
+	h := started(t)
+	next := h.make(2, loopback)
+	next.Mail.Folder = filepath.Join(h.dir, "Other")
+	h.Apply(next)
+	eventually(t, "the state tells", func() bool { return h.Status().Why != nil })
+	if st := h.Status(); st.Running != 1 || !strings.Contains(st.Behind(), "until the site stops and starts") {
+		t.Errorf("%+v", st)
+	}
+	h.must(Stop)
+	h.must(Start)
+	if st := h.Status(); st.Running != 2 || st.Why != nil {
+		t.Errorf("%+v", st)
+	}
+	if _, err := os.Stat(next.Mail.Folder); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBadFolderIsTheState(t *testing.T) {
+	set := newSettings(t)
+	cfg := set.make(1, loopback)
+	cfg.Mail.Folder = filepath.Join(set.dir, "file", "Queue")
+	if err := os.WriteFile(filepath.Join(set.dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := run1(t, cfg, set, &Ports{})
+	err := h.Do(t.Context(), Start)
+	if err == nil || !strings.Contains(err.Error(), cfg.Mail.Folder) {
+		t.Errorf("start: %v", err)
+	}
+	if st := h.Status(); st.State != Stopped || st.Why == nil || h.Queue() != nil || h.changed.Load() == 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/metabase": "the mail wing knows nothing of paths",
+		"go-smtp":   "only engine/wire speaks SMTP",
+		"badger":    "only internal/kv opens the store",
+	})
+}
