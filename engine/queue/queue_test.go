@@ -747,3 +747,27 @@ func TestRunEndsWithItsAttempts(t *testing.T) {
 		}
 	})
 }
+
+// A domain that comes to be held while it is delivered to keeps what has not
+// been sent yet.
+func TestHeldMidway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		h.setAnswer(func(l *Lease) {
+			for item, ok := l.Next(); ok; item, ok = l.Next() {
+				_ = l.Settle(t.Context(), item.Env.ID, outcomes(item, yes, "mx"))
+				h.mu.Lock()
+				h.held["b.test"] = true
+				h.mu.Unlock()
+			}
+		})
+		for range 3 {
+			h.accept("s@s.test", "x@b.test")
+		}
+		defer h.run()()
+		synctest.Wait()
+		if n := h.q.Count("b.test"); n != 2 {
+			t.Errorf("%d are left, want 2", n)
+		}
+	})
+}
