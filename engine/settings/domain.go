@@ -224,8 +224,7 @@ func (s *Site) Route(name mail.Domain) Route {
 		d, _ := s.DomainFor(name)
 		switch d.Standing {
 		case Local:
-			route.Way, route.Folder = ToFolder, s.Folders.Drop
-			route.Why = s.why(path, s.decider(d), DropDirectory)
+			route = Route{Way: ToFolder, Folder: s.Folders.Drop, Why: s.why(path, s.decider(d), DropDirectory)}
 			if folder := r.text(RouteActionString); d.Action.Has(Drop) && folder != "" {
 				route.Folder = folder
 				route.Why = s.why(path, RouteAction, RouteActionString)

@@ -105,6 +105,14 @@ type Host struct {
 	Port uint16
 }
 
+// String is the form that ParseHosts reads.
+func (h Host) String() string {
+	if h.Port == 0 {
+		return h.Name
+	}
+	return h.Name + ":" + strconv.Itoa(int(h.Port))
+}
+
 // ParseHosts reads hosts that are parted by commas, semicolons or blanks, each
 // NAME, NAME:PORT, [ADDR] or [ADDR]:PORT. An IPv4 address needs no brackets.
 func ParseHosts(s string) (hosts []Host, err error) {

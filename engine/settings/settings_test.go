@@ -1,0 +1,536 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"restante/engine/mail"
+	"restante/internal/deptest"
+	"restante/internal/kv"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/engine/wire":     "settings are told, not spoken",
+		"/engine/session":  "the floors above read settings",
+		"/engine/queue":    "the floors above read settings",
+		"/engine/delivery": "the floors above read settings",
+		"/engine/release":  "the floors above read settings",
+		"/engine/site":     "the floors above read settings",
+		"/internal":        "settings read a snapshot and keep nothing",
+	})
+}
+
+// A tree is a store with its checks, to be changed by text.
+type tree struct {
+	t     testing.TB
+	store *metabase.Store
+}
+
+func newTree(t testing.TB) *tree {
+	t.Helper()
+	store, err := metabase.Open(t.Context(), kv.NewMem(), metabase.NewMachineKey(), metabase.Options{
+		Checks: []metabase.Check{schema.IIS().Check, Check}, Admins: []metabase.Principal{"user:root"}, Keep: Retention,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	tr := &tree{t: t, store: store}
+	ops, err := Setup(store.Snapshot(), NewSite{Bindings: []string{"127.0.0.1:2525"}, Domain: "hub.example", FQDN: "mx.hub.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.must(append(schema.IIS().Sync(store.Snapshot()), ops...)...)
+	return tr
+}
+
+func (tr *tree) apply(ops ...metabase.Op) error {
+	_, err := tr.store.Apply(tr.t.Context(), metabase.Batch{Ops: ops, Actor: "user:root", Origin: metabase.FromCLI})
+	return err
+}
+
+// must applies as the system.
+func (tr *tree) must(ops ...metabase.Op) {
+	tr.t.Helper()
+	if _, err := tr.store.Apply(tr.t.Context(), metabase.Batch{Ops: ops, Origin: metabase.FromSystem}); err != nil {
+		tr.t.Fatal(err)
+	}
+}
+
+func set(t testing.TB, path metabase.Path, name string, args ...string) metabase.Op {
+	t.Helper()
+	p, err := schema.IIS().Lookup(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := p.Parse(args)
+	if err != nil {
+		t.Fatalf("%s %q: %v", name, args, err)
+	}
+	return metabase.Set{Path: path, Property: p.Item(v)}
+}
+
+func (tr *tree) set(path metabase.Path, name string, args ...string) {
+	tr.t.Helper()
+	tr.must(set(tr.t, path, name, args...))
+}
+
+// domain makes a domain of site 1 and stores properties there, each as one
+// text "NAME VALUE...".
+func (tr *tree) domain(name string, props ...string) {
+	tr.t.Helper()
+	path := DomainPath(1, name)
+	ops := []metabase.Op{metabase.AddKey{Path: path, Class: schema.Domain}}
+	for _, p := range props {
+		words := strings.Fields(p)
+		ops = append(ops, set(tr.t, path, words[0], words[1:]...))
+	}
+	tr.must(ops...)
+}
+
+func (tr *tree) site(n int) *Site {
+	tr.t.Helper()
+	s, err := Load(tr.store.Snapshot(), n)
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	return s
+}
+
+func TestFreshInstall(t *testing.T) {
+	tr := newTree(t)
+	s := tr.site(1)
+	if s.Name != "Default SMTP Site" || s.Domain != "hub.example" || s.FQDN != "mx.hub.example" || !s.AutoStart || !s.Enabled {
+		t.Errorf("%+v", s)
+	}
+	want := []Binding{{Addr: netip.MustParseAddrPort("127.0.0.1:2525")}}
+	if !slices.Equal(s.Bindings, want) {
+		t.Errorf("bindings %v, want %v", s.Bindings, want)
+	}
+	if s.Limits.MessageSize < 5<<20 || s.Limits.Hops != 15 || s.Limits.Connections != 0 || s.Limits.Errors != 0 || s.Limits.Idle != 10*time.Minute {
+		t.Errorf("limits %+v", s.Limits)
+	}
+	if s.Retry.Delay != 12*time.Hour || s.Retry.Expire != 48*time.Hour || !slices.Equal(s.Retry.Ladder, []time.Duration{
+		15 * time.Minute, 30 * time.Minute, time.Hour, 4 * time.Hour,
+	}) {
+		t.Errorf("retry %+v", s.Retry)
+	}
+	if v := s.Verbs; !v.ETRN || !v.TURN || !v.ATRN || !v.Chunking || !v.EightBit || !v.DSN || !v.Pipelining || !v.EnhancedCodes {
+		t.Errorf("verbs %+v", v)
+	}
+	if s.Folders != (Folders{"Mailroot/Queue", "Mailroot/Drop", "Mailroot/Pickup", "Mailroot/Badmail"}) {
+		t.Errorf("folders %+v", s.Folders)
+	}
+	if s.TLS != (TLS{CertFile: "tls/cert.pem", KeyFile: "tls/key.pem"}) {
+		t.Errorf("TLS %+v", s.TLS)
+	}
+	if s.SignIn != (SignIn{Basic: true, Challenge: true}) {
+		t.Errorf("sign-in %+v", s.SignIn)
+	}
+	snap := tr.store.Snapshot()
+	for _, path := range []metabase.Path{
+		"/lm/smtpsvc/info", "/LM/SMTPSVC/User", "/LM/SmtpSvc/1/Domain/hub.example", "/LM/SMTPSVC/1/User", "/LM/SMTPSVC/1/Alias",
+		"/LM/SMTPSVC/1/DL", "/LM/SMTPSVC/1/Sessions", "/LM/SMTPSVC/1/RoutingSources", "/Schema/Properties/RouteAction", "/Schema/Classes/IIsSmtpDomain",
+	} {
+		if !snap.Has(path) {
+			t.Errorf("there is no %s", path)
+		}
+	}
+	if ops, err := Setup(snap, NewSite{}); len(ops) != 0 || err != nil {
+		t.Errorf("a second setup has %d ops, %v", len(ops), err)
+	}
+	if ops := schema.IIS().Sync(snap); len(ops) != 0 {
+		t.Errorf("a second sync of the schema has %d ops, the first is %+v", len(ops), ops[0])
+	}
+	if got := Retention(snap); got.Count != 10000 || got.Age != 3650*24*time.Hour {
+		t.Errorf("retention %+v", got)
+	}
+}
+
+// Only this machine, and who has signed in, may relay on a fresh install.
+func TestRelayOfAFreshInstall(t *testing.T) {
+	s := newTree(t).site(1)
+	tests := []struct {
+		to      mail.Domain
+		client  string
+		account string
+		want    bool
+		decider string
+	}{
+		{"hub.example", "203.0.113.9", "", true, "RouteAction"}, // local
+		{"else.example", "127.0.0.1", "", true, "RelayIpList"},
+		{"else.example", "127.8.9.1", "", true, "RelayIpList"},
+		{"else.example", "::ffff:127.0.0.1", "", true, "RelayIpList"},
+		{"else.example", "::1", "", true, "RelayIpv6List"},
+		{"else.example", "203.0.113.9", "bob", true, "RelayForAuth"},
+		{"else.example", "203.0.113.9", "", false, "RelayIpList"},
+		{"else.example", "2001:db8::1", "", false, "RelayIpList"},
+		{"sub.hub.example", "203.0.113.9", "", false, "RelayIpList"},
+	}
+	for _, tt := range tests {
+		ok, why := s.Accepts(tt.to, netip.MustParseAddr(tt.client), tt.account)
+		if ok != tt.want || len(why) == 0 || why[0].Property != tt.decider {
+			t.Errorf("mail to %s from %s (%q): %v because of %+v, want %v because of %s", tt.to, tt.client, tt.account, ok, why, tt.want, tt.decider)
+		}
+	}
+}
+
+func TestSecondSite(t *testing.T) {
+	tr := newTree(t)
+	n, ops, err := CreateSite(tr.store.Snapshot(), NewSite{Name: "Branch", Bindings: []string{"[::1]:25", ":366"}, Domain: "branch.example"})
+	if err != nil || n != 2 {
+		t.Fatalf("site %d, %v", n, err)
+	}
+	tr.must(ops...)
+	s := tr.site(2)
+	want := []Binding{{Addr: netip.MustParseAddrPort("[::1]:25")}, {Addr: netip.MustParseAddrPort("[::]:366")}}
+	if !slices.Equal(s.Bindings, want) || s.FQDN != "branch.example" || s.Folders.Queue != "Mailroot-2/Queue" {
+		t.Errorf("%+v", s)
+	}
+	if got := Numbers(tr.store.Snapshot()); !slices.Equal(got, []int{1, 2}) {
+		t.Errorf("sites %v", got)
+	}
+	tr.set(Service, "SmtpServiceVersion", "1")
+	if s := tr.site(2); s.Enabled || s.Verbs.ETRN || s.Verbs.TURN || s.Verbs.ATRN {
+		t.Errorf("with SmtpServiceVersion 1: %+v", s)
+	}
+	if !tr.site(1).Enabled {
+		t.Error("with SmtpServiceVersion 1 the default site is off")
+	}
+	if _, _, err := CreateSite(tr.store.Snapshot(), NewSite{Bindings: []string{"nowhere"}}); !errors.Is(err, metabase.Invalid) {
+		t.Errorf("a bad binding: %v", err)
+	}
+}
+
+func TestDomainFor(t *testing.T) {
+	tr := newTree(t)
+	tr.domain("a.test", "RouteAction 514", "AuthTurnList one two")
+	tr.domain("*.a.test", "RouteAction domain_relay")
+	tr.domain("*.b.a.test", "RouteAction etrn_cmd,disable_etrn", "AuthTurnList Two")
+	tr.domain("Exact.B.A.test", "RouteAction alias")
+	tr.domain("drop.test", "RouteAction drop", "RouteActionString boxes/drop")
+	tr.domain("plain.test")
+	s := tr.site(1)
+	tests := []struct {
+		in       mail.Domain
+		name     string
+		standing Standing
+	}{
+		{"a.test", "a.test", Held},
+		{"x.a.test", "*.a.test", Relayed},
+		{"x.y.a.test", "*.a.test", Relayed},
+		{"b.a.test", "*.a.test", Relayed}, // a wildcard does not stand for its own name
+		{"x.b.a.test", "*.b.a.test", Held},
+		{"exact.b.a.test", "Exact.B.A.test", Local},
+		{"*.b.a.test", "*.b.a.test", Held},
+		{"hub.example", "hub.example", Local},
+		{"drop.test", "drop.test", Local},
+		{"plain.test", "plain.test", Foreign},
+
+		{"xa.test", "", Foreign},
+		{"test", "", Foreign},
+		{"sub.drop.test", "", Foreign},
+		{"[192.0.2.1]", "", Foreign},
+		{"[IPv6:2001:db8::1]", "", Foreign},
+		{"", "", Foreign},
+	}
+	for _, tt := range tests {
+		d, ok := s.DomainFor(tt.in)
+		if d.Name != tt.name || d.Standing != tt.standing || ok != (tt.name != "") || s.Standing(tt.in) != tt.standing {
+			t.Errorf("DomainFor(%q) = %q %v, %v; Standing %v; want %q %v", tt.in, d.Name, d.Standing, ok, s.Standing(tt.in), tt.name, tt.standing)
+		}
+	}
+	turns := []struct {
+		account string
+		want    []mail.Domain
+	}{
+		{"one", []mail.Domain{"a.test"}},
+		{"TWO", []mail.Domain{"*.b.a.test", "a.test"}},
+		{"three", nil},
+		{"", nil},
+	}
+	for _, tt := range turns {
+		if got := s.TurnDomains(tt.account); !slices.Equal(got, tt.want) {
+			t.Errorf("TurnDomains(%q) = %q, want %q", tt.account, got, tt.want)
+		}
+	}
+	if d, _ := s.DomainFor("x.b.a.test"); !d.NoETRN() || !d.Wildcard() {
+		t.Errorf("%+v", d)
+	}
+}
+
+// The default domain is ours even where nobody made it a key.
+func TestDefaultDomainWithoutKey(t *testing.T) {
+	tr := newTree(t)
+	tr.set(SitePath(1), "DefaultDomain", "Other.example")
+	s := tr.site(1)
+	for _, name := range []mail.Domain{"other.example", "hub.example"} { // the old one stays ours, as an alias would
+		if s.Standing(name) != Local || s.Route(name).Way != ToFolder {
+			t.Errorf("%s: %v, %+v", name, s.Standing(name), s.Route(name))
+		}
+	}
+}
+
+func TestRoute(t *testing.T) {
+	tr := newTree(t)
+	tr.domain("turn.test", "RouteAction 514", "AuthTurnList testserver")
+	tr.domain("held.test", "RouteAction etrn_cmd,smarthost,ssl", "RouteActionString mail.held.test:2526")
+	tr.domain("smart.test", "RouteAction smarthost,auth_cleartext,use_helo", "RouteActionString [192.0.2.7]", "RouteUserName bob", "RoutePassword geheim")
+	tr.domain("drop.test", "RouteAction drop", "RouteActionString boxes/drop")
+	tr.domain("relay.test", "RouteAction domain_relay,disable_pipeline")
+	s := tr.site(1)
+	route := func(name mail.Domain) string {
+		r := s.Route(name)
+		parts := []string{r.Way.String()}
+		for what, on := range map[string]bool{"held": r.Held, "tls": r.NeedTLS, "helo": r.Helo, "single": r.NoPipeline, "direct": r.DirectFirst} {
+			if on {
+				parts = append(parts, what)
+			}
+		}
+		if r.SignIn != nil {
+			parts = append(parts, "as "+r.SignIn.User+":"+string(r.SignIn.Password))
+		}
+		slices.Sort(parts[1:])
+		for _, h := range r.Hosts {
+			parts = append(parts, h.String())
+		}
+		if r.Folder != "" {
+			parts = append(parts, r.Folder)
+		}
+		return strings.Join(parts, " ")
+	}
+	check := func(when string, want map[mail.Domain]string) {
+		t.Helper()
+		for name, w := range want {
+			if got := route(name); got != w {
+				t.Errorf("%s: route of %s is %q, want %q", when, name, got, w)
+			}
+			for _, why := range s.Route(name).Why {
+				if why.Property == "" {
+					t.Errorf("%s: route of %s: a reason without a property", when, name)
+				}
+			}
+		}
+	}
+	check("fresh", map[mail.Domain]string{
+		"hub.example":  "folder Mailroot/Drop",
+		"else.example": "mx",
+		"turn.test":    "mx held", // SMARTHOST without a host is none
+		"held.test":    "smart host held tls mail.held.test:2526",
+		"smart.test":   "smart host as bob:geheim helo [192.0.2.7]",
+		"drop.test":    "folder boxes/drop",
+		"relay.test":   "mx single",
+	})
+
+	tr.must(set(t, SitePath(1), "SmartHost", "out.example:587,[192.0.2.9]"), set(t, SitePath(1), "SmartHostType", "direct_first"),
+		set(t, Service, "AlwaysUseSsl", "true"))
+	s = tr.site(1)
+	check("with a smart host", map[mail.Domain]string{
+		"hub.example":  "folder Mailroot/Drop",
+		"else.example": "smart host direct tls out.example:587 [192.0.2.9]",
+		"turn.test":    "mx held tls", // whoever calls by ETRN is looked up, not handed to our smart host
+		"smart.test":   "smart host as bob:geheim helo tls [192.0.2.7]",
+		"relay.test":   "smart host direct single tls out.example:587 [192.0.2.9]",
+	})
+}
+
+// A domain's own value beats the site's, and that the service's.
+func TestPrecedence(t *testing.T) {
+	tr := newTree(t)
+	client := netip.MustParseAddr("10.1.2.3")
+	tr.domain("own.test")
+	accepts := func() bool {
+		ok, _ := tr.site(1).Accepts("own.test", client, "")
+		return ok
+	}
+	steps := []struct {
+		path metabase.Path
+		list []string
+		want bool
+	}{
+		{Service, []string{"10.0.0.0/8"}, true},
+		{SitePath(1), []string{"192.0.2.1"}, false},
+		{DomainPath(1, "own.test"), []string{"10.1.2.3"}, true},
+		{DomainPath(1, "own.test"), nil, false},
+	}
+	for _, step := range steps {
+		tr.set(step.path, "RelayIpList", step.list...)
+		if got := accepts(); got != step.want {
+			t.Errorf("after %s at %s: %v, want %v", step.list, step.path, got, step.want)
+		}
+	}
+	tr.set(Service, "RelayForAuth", "false")
+	if ok, _ := tr.site(1).Accepts("own.test", client, "bob"); ok {
+		t.Error("RelayForAuth false at the service does not hold at the domain")
+	}
+	tr.set(DomainPath(1, "own.test"), "RelayForAuth", "true")
+	if ok, why := tr.site(1).Accepts("own.test", client, "bob"); !ok || why[0].Path != DomainPath(1, "own.test") {
+		t.Errorf("RelayForAuth true at the domain does not hold there: %+v", why)
+	}
+}
+
+func TestAccount(t *testing.T) {
+	tr := newTree(t)
+	if tr.site(1).HasCram() {
+		t.Error("HasCram without accounts")
+	}
+	for path, secret := range map[metabase.Path]string{
+		UserPath(0, "both"): "service", UserPath(1, "Both"): "site", UserPath(0, "all"): "service", UserPath(1, "cram"): "site",
+	} {
+		tr.must(metabase.AddKey{Path: path, Class: schema.User}, set(t, path, "ScramVerifier", secret))
+	}
+	tr.must(metabase.AddKey{Path: UserPath(1, "none"), Class: schema.User})
+	tr.set(UserPath(1, "cram"), "CramSecret", "secret")
+	s := tr.site(1)
+	tests := []struct{ in, name, scram string }{
+		{"both", "Both", "site"},
+		{"ALL", "all", "service"},
+		{"cram", "cram", "site"},
+		{"none", "none", ""}, // has no password yet
+		{"nobody", "", ""},
+		{"", "", ""},
+		{"../1/User/all", "", ""},
+		{`x\y`, "", ""},
+	}
+	for _, tt := range tests {
+		c, ok := s.Account(tt.in)
+		if c.Name != tt.name || c.Scram != tt.scram || ok != (tt.scram != "") {
+			t.Errorf("Account(%q) = %q %q, %v; want %q %q", tt.in, c.Name, c.Scram, ok, tt.name, tt.scram)
+		}
+	}
+	if c, _ := s.Account("cram"); string(c.Secret) != "secret" || !s.HasCram() {
+		t.Errorf("the secret for CRAM-MD5 is %q, HasCram %v", string(c.Secret), s.HasCram())
+	}
+}
+
+func TestMayConnect(t *testing.T) {
+	tr := newTree(t)
+	if !tr.site(1).MayConnect(netip.MustParseAddr("203.0.113.1")) {
+		t.Error("without a list somebody is turned away")
+	}
+	tr.set(SitePath(1), "IPSecurity", "192.0.2.0/24")
+	s := tr.site(1)
+	for ip, want := range map[string]bool{"192.0.2.77": true, "::ffff:192.0.2.77": true, "203.0.113.1": false, "::1": false} {
+		if got := s.MayConnect(netip.MustParseAddr(ip)); got != want {
+			t.Errorf("MayConnect(%s) = %v, want %v", ip, got, want)
+		}
+	}
+}
+
+func TestNoSuchSite(t *testing.T) {
+	if _, err := Load(newTree(t).store.Snapshot(), 9); !errors.Is(err, metabase.NotFound) {
+		t.Errorf("Load of site 9: %v", err)
+	}
+	if _, err := Load(metabase.Snapshot{}, 1); !errors.Is(err, metabase.NotFound) {
+		t.Errorf("Load from nothing: %v", err)
+	}
+}
+
+// A change that would leave a site or a domain unfit is refused with every
+// problem, and nothing of it is kept.
+func TestRefused(t *testing.T) {
+	site := SitePath(1)
+	tests := []struct {
+		name string
+		ops  func(t *testing.T) []metabase.Op
+		want []string
+	}{
+		{"two problems at once", func(t *testing.T) []metabase.Op {
+			return []metabase.Op{set(t, site, "MaxSessionSize", "1000"), set(t, site, "ServerBindings", ":25", "0.0.0.0:25", "[::]:25")}
+		}, []string{
+			"/LM/SMTPSVC/1: MaxSessionSize: invalid: 1000 bytes are less than MaxMessageSize, which is 33554432: no such message could come",
+			"/LM/SMTPSVC/1: ServerBindings: invalid: [::]:25: is there already, as :25:",
+		}},
+		{"from the service", func(t *testing.T) []metabase.Op {
+			return []metabase.Op{set(t, Service, "MaxMessageSize", "300000000")}
+		}, []string{"/LM/SMTPSVC: MaxSessionSize: invalid: 268435456 bytes are less than MaxMessageSize, which is 300000000: no such message could come"}},
+		{"no listener", func(t *testing.T) []metabase.Op {
+			return []metabase.Op{set(t, site, "ServerBindings")}
+		}, []string{"/LM/SMTPSVC/1: ServerBindings: invalid: the site has no address to listen on; store ip:port:host or ADDR:PORT here, or in SecureBindings or AtrnBindings"}},
+		{"TLS without a certificate", func(t *testing.T) []metabase.Op {
+			return []metabase.Op{set(t, site, "TlsCertificateFile", ""), set(t, site, "AccessSSLFlags", "access_ssl"), set(t, site, "SecureBindings", ":465")}
+		}, []string{
+			"/LM/SMTPSVC/1: AccessSSLFlags: invalid: asks for TLS, and there is no TlsCertificateFile",
+			"/LM/SMTPSVC/1: SecureBindings: invalid: TLS is to begin with the first octet, and there is no TlsCertificateFile",
+		}},
+		{"a domain's actions on a site", func(t *testing.T) []metabase.Op {
+			return []metabase.Op{set(t, site, "RouteAction", "etrn_cmd,ssl,default")}
+		}, []string{"/LM/SMTPSVC/1: RouteAction: invalid: 576 (etrn_cmd, default) belong to a domain's key, not to a site or the service"}},
+		{"a bad smart host of a domain", func(t *testing.T) []metabase.Op {
+			path := DomainPath(1, "new.test")
+			return []metabase.Op{metabase.AddKey{Path: path, Class: schema.Domain}, set(t, path, "RouteAction", "smarthost,sasl"), set(t, path, "RouteActionString", "no_host:0")}
+		}, []string{
+			`/LM/SMTPSVC/1/Domain/new.test: RouteActionString: "no_host:0": a port is a number from 1 to 65535; allowed are NAME, NAME:PORT, [ADDR] and [ADDR]:PORT`,
+			"/LM/SMTPSVC/1/Domain/new.test: RouteAction: invalid: asks for a sign-in at the next host, and RouteUserName is empty",
+		}},
+		{"the default site", func(t *testing.T) []metabase.Op {
+			return []metabase.Op{metabase.Remove{Path: site, Recursive: true}}
+		}, []string{"/LM/SMTPSVC/1: invalid: the default site can be stopped, but not deleted"}},
+		{"the default domain", func(t *testing.T) []metabase.Op {
+			return []metabase.Op{metabase.Remove{Path: DomainPath(1, "HUB.example")}}
+		}, []string{"/LM/SMTPSVC/1/Domain/HUB.example: invalid: the default domain can't be deleted; make another one the default first, by DefaultDomain of the site"}},
+		{"nobody could send", func(t *testing.T) []metabase.Op {
+			return []metabase.Op{set(t, Service, "AuthFlags", "0")}
+		}, []string{"/LM/SMTPSVC: AuthFlags: invalid: nobody could send mail: needs auth_anonymous, auth_basic or auth_ntlm"}},
+	}
+	tr := newTree(t)
+	before := tr.store.Snapshot()
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := tr.apply(tt.ops(t)...)
+			var refused *metabase.Refused
+			if !errors.As(err, &refused) {
+				t.Fatalf("Apply = %v", err)
+			}
+			var got []string
+			for _, p := range refused.Problems {
+				got = append(got, p.Error())
+			}
+			if !slices.EqualFunc(got, tt.want, strings.EqualFold) || !errors.Is(err, metabase.Invalid) {
+				t.Errorf("problems\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+			if tr.store.Snapshot().Rev() != before.Rev() {
+				t.Error("something was kept")
+			}
+		})
+	}
+}
+
+// What was wrong before does not stand in the way of other changes.
+func TestOldProblemsAreLetBe(t *testing.T) {
+	tr := newTree(t)
+	snap := tr.store.Snapshot()
+	loose, err := metabase.Open(t.Context(), kv.NewMem(), metabase.NewMachineKey(), metabase.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loose.Close()
+	ops, err := Setup(loose.Snapshot(), NewSite{Domain: "hub.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := func(ops ...metabase.Op) metabase.Batch { return metabase.Batch{Ops: ops, Origin: metabase.FromSystem} }
+	if _, err := loose.Apply(t.Context(), batch(append(ops, set(t, SitePath(1), "MaxSessionSize", "1"))...)); err != nil {
+		t.Fatal(err)
+	}
+	change, err := loose.Try(t.Context(), batch(set(t, SitePath(1), "ServerComment", "Another name")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := Check(change); len(got) != 0 {
+		t.Errorf("problems %v", got)
+	}
+	change.Old = snap // where it is new, it is told
+	if got := Check(change); len(got) != 1 {
+		t.Errorf("problems %v, want one", got)
+	}
+}
