@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -165,10 +166,17 @@ func (f *fake) Turn(_ context.Context, atrn bool, domains []mail.Domain) (mail.R
 	return mail.Reply{Code: 250, Enhanced: "0.0", Text: "your turn"}, f.hand
 }
 
+// taken gives the bodies and, of those that did not come whole, the errors.
+func (f *fake) taken() ([]string, []error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.bodies), slices.Clone(f.broken)
+}
+
 func (f *fake) seen() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return append([]string(nil), f.calls...)
+	return slices.Clone(f.calls)
 }
 
 // A host is a Server on loopback with one fake for each caller.
@@ -246,7 +254,7 @@ type dialer struct {
 	t  testing.TB
 	nc net.Conn
 	r  *bufio.Reader
-	f  *fake
+	f  *fake // see session
 }
 
 func (h *host) dial() *dialer {

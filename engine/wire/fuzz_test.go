@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"restante/engine/mail"
+)
+
+// vocabulary is what the fuzzed caller may say. Octets of a BDAT stand behind
+// its line. A line alone is random octets' place.
+var vocabulary = []string{
+	"EHLO a.test", "HELO a.test", "EHLO", "EHLO refused.test",
+	"MAIL FROM:<a@x.test>", "MAIL FROM:<>", "MAIL FROM:<no@x.test>", "MAIL FROM:<a@x.test> SIZE=99999", "mail from:a@x.test",
+	"RCPT TO:<b@y.test>", "RCPT TO:<no@y.test>", "RCPT TO:<later@y.test>", "RCPT TO:<postmaster>", "RCPT TO:<", "RCPT TO:<b@y.test> NOTIFY=NEVER",
+	"DATA", "DATA x", "RSET", "NOOP", "NOOP x", "VRFY b", "EXPN b", "HELP", "TURN x", "ATRN a", "ETRN a.test", "ETRN", "STARTTLS", "XYZZY", "", "\x00", "A B\rC",
+	"BDAT 5\r\nQUIT\r", "BDAT 6 LAST\r\nab\r\n.\r", "BDAT 0", "BDAT 0 LAST", "BDAT 2\r\n\r\n", "BDAT 3 LAST\r\na\nb", "BDAT 2000 LAST\r\n" + strings.Repeat("x", 2000),
+	"AUTH PLAIN", "AUTH PLAIN AGEAYg==", signIn, "AUTH NTLM", "AUTH PLAIN !", "AUTH", strings.Repeat("y", 3000),
+}
+
+// say is what goes out for the n-th word.
+func say(n byte) string {
+	s := vocabulary[int(n)%len(vocabulary)]
+	if strings.HasPrefix(s, "BDAT ") && strings.Contains(s, "\r\n") {
+		return s
+	}
+	return s + "\r\n"
+}
+
+// FuzzServerCommands lets a caller say commands one by one, each with exactly
+// one reply, and then the same octets at once in random segments: the replies
+// must be the same, and the Session's calls in an order that makes sense.
+func FuzzServerCommands(f *testing.F) {
+	f.Add([]byte{0, 4, 9, 15, 18}, uint64(1))
+	f.Add([]byte{0, 4, 9, 32, 17, 33, 18, 35}, uint64(2))
+	f.Add([]byte{0, 38, 39, 40, 41, 4, 4, 9, 36, 37, 33}, uint64(3))
+	f.Fuzz(func(t *testing.T, words []byte, seed uint64) {
+		if len(words) > 200 {
+			return
+		}
+		cfg := config()
+		cfg.MaxErrors, cfg.MaxSize = 0, 5000
+		said, replies := lockstep(t, cfg, words)
+		out, ses := talkTo(t, cfg, said, rand.New(rand.NewPCG(seed, 0)))
+		if out != replies {
+			t.Errorf("%q: at once\n%q, one by one\n%q", said, out, replies)
+		}
+		checkOrder(t, ses.calls)
+	})
+}
+
+// lockstep says one word at a time and gives all that was said and replied.
+func lockstep(t *testing.T, cfg Config, words []byte) (said, replies string) {
+	srv := NewServer(slog.New(slog.DiscardHandler))
+	ours, theirs := net.Pipe()
+	done := make(chan struct{})
+	var ses *fake
+	go func() {
+		defer close(done)
+		srv.Serve(context.Background(), theirs, cfg, func(c *Caller) Session { ses = &fake{caller: c}; return ses })
+	}()
+	ours.SetDeadline(time.Now().Add(20 * time.Second))
+	d := &dialer{t: t, nc: ours, r: bufio.NewReader(ours)}
+	var in, out strings.Builder
+	hear := func() string {
+		r := d.reply()
+		out.WriteString(strings.ReplaceAll(r, "|", "\r\n") + "\r\n")
+		return r
+	}
+	put := func(s string) { in.WriteString(s); d.send(s) }
+	hear()
+	for _, w := range words {
+		put(say(w))
+		switch r := hear(); r[:3] {
+		case "354":
+			put(strings.Repeat("..x\r\n", int(w)) + ".\r\n")
+			hear()
+		case "334":
+			put("*\r\n")
+			hear()
+		}
+	}
+	d.send("QUIT\r\n") // talkTo does, too
+	hear()
+	if extra, _ := io.ReadAll(d.r); len(extra) > 0 {
+		t.Errorf("%q: more replies than commands: %q", in.String(), extra)
+	}
+	<-done
+	ours.Close()
+	checkOrder(t, ses.calls)
+	return in.String(), out.String()
+}
+
+// checkOrder holds the promise of the seam: Mail never before a greeting, Rcpt
+// and Data never without Mail.
+func checkOrder(t *testing.T, calls []string) {
+	t.Helper()
+	hello, inMail := false, false
+	for i, c := range calls {
+		word, _, _ := strings.Cut(c, " ")
+		switch {
+		case word == "hello":
+			hello = hello || !strings.Contains(c, "refused.test")
+		case word == "mail" && (!hello || inMail), (word == "rcpt" || word == "data") && !inMail, word == "close" && i+1 < len(calls):
+			t.Errorf("%s is out of order in %q", c, calls)
+			return
+		}
+		switch word {
+		case "mail":
+			inMail = !strings.HasPrefix(c, "mail no@")
+		case "reset":
+			inMail = false
+		}
+	}
+}
+
+// FuzzReply holds what a peer says to a form: it is read whole or refused, and
+// says the same when it is written again.
+func FuzzReply(f *testing.F) {
+	for _, s := range []string{"250 ok\r\n", "250-a\r\n250 2.1.0 b\r\n", "550-5.1.1 no\r\n550 5.1.1 way\r\n", "354\r\n", "250-a\r\n251 b\r\n", "999 x\n", "250\tx\r\n", "421 4.3.2 \xff\x00\r\n"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p := newPeer(&octets{r: bytes.NewReader(b)}, ClientOptions{})
+		for range 3 {
+			r, err := p.answer(time.Minute)
+			if err != nil {
+				if r.Code != 0 {
+					t.Errorf("%q: half a reply: %v", b, r)
+				}
+				return
+			}
+			if r.Code < 200 || r.Code > 599 || strings.ContainsFunc(strings.ReplaceAll(r.Text, "\n", ""), func(c rune) bool { return c < ' ' && c != '\t' || c > '~' }) {
+				t.Errorf("%q is read as %#v", b, r)
+			}
+			written := appendReply(nil, r, r.Enhanced != "")
+			again, err := newPeer(&octets{r: bytes.NewReader(written)}, ClientOptions{}).answer(time.Minute)
+			if long := strings.ContainsFunc(r.Text, func(rune) bool { return len(r.Text) > maxReplyText }); (err != nil || again != r) && !long {
+				t.Errorf("%q is %#v, which is written %q, which is %#v, %v", b, r, written, again, err)
+			}
+		}
+	})
+}
+
+// octets is a connection that says what r has.
+type octets struct {
+	net.Conn
+	r io.Reader
+}
+
+func (o *octets) Read(p []byte) (int, error)      { return o.r.Read(p) }
+func (o *octets) SetReadDeadline(time.Time) error { return nil }
+
+// A client and a server that both are ours agree on every body.
+func FuzzStuff(f *testing.F) {
+	f.Add([]byte(".\r\n.."), uint64(1))
+	f.Fuzz(func(t *testing.T, b []byte, seed uint64) {
+		var wire bytes.Buffer
+		var s stuffer
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		if err := s.copy(func(p []byte) error { wire.Write(p); return nil }, &pieces{b, rnd}); err != nil {
+			t.Fatal(err)
+		}
+		got, bare, left, ok := decoded(wire.String())
+		want := normal(string(b))
+		if want != "" && !strings.HasSuffix(want, "\r\n") {
+			want += "\r\n"
+		}
+		if !ok || bare || left != 0 || got != want {
+			t.Errorf("%q goes out as %q, which is %q; want %q", b, wire.String(), got, want)
+		}
+	})
+}
+
+// normal makes a line end of every CR and LF.
+func normal(s string) string {
+	return strings.NewReplacer("\r\n", "\r\n", "\r", "\r\n", "\n", "\r\n").Replace(s)
+}
+
+// pieces gives b in pieces of random length.
+type pieces struct {
+	b   []byte
+	rnd *rand.Rand
+}
+
+func (p *pieces) Read(to []byte) (int, error) {
+	if len(p.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(to[:min(len(to), 1+p.rnd.IntN(5))], p.b)
+	p.b = p.b[n:]
+	return n, nil
+}
+
+func TestAppendReply(t *testing.T) {
+	tests := []struct {
+		r    mail.Reply
+		enh  bool
+		want string
+	}{
+		{mail.Reply{Code: 250, Text: "ok"}, true, "250 2.0.0 ok\r\n"},
+		{mail.Reply{Code: 250, Enhanced: "1.5", Text: "ok"}, false, "250 ok\r\n"},
+		{mail.Reply{Code: 354, Text: "go"}, true, "354 go\r\n"},
+		{mail.Reply{Code: 550, Enhanced: "7.1", Text: "no\nnever\r\x00\xff"}, true, "550-5.7.1 no\r\n550 5.7.1 never???\r\n"},
+		{mail.Reply{Code: 250, Text: strings.Repeat("x", 1000)}, false, "250-" + strings.Repeat("x", 490) + "\r\n250-" + strings.Repeat("x", 490) + "\r\n250 " + strings.Repeat("x", 20) + "\r\n"},
+	}
+	for _, tt := range tests {
+		if got := string(appendReply(nil, tt.r, tt.enh)); got != tt.want {
+			t.Errorf("%v, %v: %q, want %q", tt.r, tt.enh, got, tt.want)
+		}
+	}
+}
