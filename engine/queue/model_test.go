@@ -181,7 +181,7 @@ func TestModel(t *testing.T) {
 	}
 	m := &model{h: h, rnd: rand.New(rand.NewPCG(seed, 0)), open: map[mail.MessageID]map[mail.Address]bool{},
 		frozen: map[mail.MessageID]bool{}, from: map[mail.MessageID]mail.Address{}}
-	steps := 3000
+	steps := 2000
 	if testing.Short() {
 		steps = 300
 	}

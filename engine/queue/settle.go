@@ -67,11 +67,7 @@ func (q *Queue) settle(ctx context.Context, t *taken, outcomes []mail.Outcome) (
 // judge weighs the outcomes; found is false when none is for a recipient that
 // is still open.
 func (q *Queue) judge(ctx context.Context, t *taken, outcomes []mail.Outcome) (v verdict, found bool) {
-	by := make(map[mail.Address]mail.Outcome, len(outcomes))
-	for _, o := range outcomes {
-		o.Reply.Text = shorten(o.Reply.Text)
-		by[o.To] = o
-	}
+	by := byAddress(outcomes)
 	j := judging{
 		Queue: q, taken: t, policy: q.policy(), now: now(),
 		held: q.deps.Router.Route(t.entry.at.name).Held,
@@ -109,6 +105,15 @@ func (q *Queue) judge(ctx context.Context, t *taken, outcomes []mail.Outcome) (v
 		v.rec.flags |= noticed
 	}
 	return v, found
+}
+
+func byAddress(outcomes []mail.Outcome) map[mail.Address]mail.Outcome {
+	by := make(map[mail.Address]mail.Outcome, len(outcomes))
+	for _, o := range outcomes {
+		o.Reply.Text = shorten(o.Reply.Text)
+		by[o.To] = o
+	}
+	return by
 }
 
 // judging is what one message is judged by.
