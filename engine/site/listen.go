@@ -107,7 +107,8 @@ func (d *doors) change(ctx context.Context, want []Binding) (fresh []*listener, 
 	next := make([]*listener, len(want))
 	for i, b := range want {
 		if at := slices.IndexFunc(rest, func(l *listener) bool { return l.addr == b.Addr }); at >= 0 {
-			next[i], rest = rest[at], slices.Delete(rest, at, at+1)
+			next[i] = rest[at]
+			rest = slices.Delete(rest, at, at+1)
 		}
 	}
 	for i, b := range want {
