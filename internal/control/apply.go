@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// The calls that change the tree as a tree.
+const (
+	MbApply   Method[ApplyRequest, Applied]   = "mb/apply"
+	MbConfirm Method[ConfirmRequest, Applied] = "mb/confirm"
+)
+
+// An ApplyRequest is a batch in words, as `mb apply` reads them.
+type ApplyRequest struct {
+	Lines   []Line       `json:"lines"`
+	DryRun  bool         `json:"dry_run,omitempty"`
+	IfRev   metabase.Rev `json:"if_rev,omitempty"`
+	Confirm float64      `json:"confirm,omitempty"` // seconds
+}
+
+// A Line is one operation: a verb and its arguments.
+type Line struct {
+	Number int      `json:"number,omitempty"` // in its file; 0: it has none
+	Words  []string `json:"words"`
+}
+
+// Applied says what came of a batch, or with a dry run would come of it.
+type Applied struct {
+	Rev     metabase.Rev `json:"rev"`
+	DryRun  bool         `json:"dry_run,omitempty"`
+	Until   time.Time    `json:"until,omitzero"` // to be confirmed before
+	Changes []Change     `json:"changes"`
+	Touches *Touches     `json:"touches,omitempty"`
+}
+
+// A ConfirmRequest confirms a revision, 0 for the newest that waits.
+type ConfirmRequest struct {
+	Rev metabase.Rev `json:"rev"`
+}
+
+func (d *Desk) apply(ctx context.Context, who Caller, q ApplyRequest) (Applied, error) {
+	snap := d.tree.Snapshot()
+	ops, err := d.plan(snap, q.Lines)
+	if err != nil {
+		return Applied{}, err
+	}
+	b := who.batch(ops...)
+	b.IfRev, b.Confirm = q.IfRev, time.Duration(q.Confirm*float64(time.Second))
+	return d.commit(ctx, b, q.DryRun)
+}
+
+// commit applies the batch or tries it, and tells what changes.
+func (d *Desk) commit(ctx context.Context, b metabase.Batch, dry bool) (Applied, error) {
+	if dry {
+		c, err := d.tree.Try(ctx, b)
+		if err != nil {
+			return Applied{}, err
+		}
+		touches := d.touches(c)
+		return Applied{Rev: c.Old.Rev(), DryRun: true, Changes: d.changes(c.Diff()), Touches: &touches}, nil
+	}
+	before := d.tree.Snapshot().Rev()
+	rev, err := d.tree.Apply(ctx, b)
+	if err != nil {
+		return Applied{}, err
+	}
+	a := Applied{Rev: rev, Changes: []Change{}}
+	if rev == before {
+		return a, nil
+	}
+	if r, err := d.tree.Record(ctx, rev); err == nil {
+		a.Changes = d.changes(r.Changes)
+		a.Until = r.Until
+	}
+	return a, nil
+}
+
+func (d *Desk) confirm(ctx context.Context, who Caller, q ConfirmRequest) (Applied, error) {
+	// Who may write at all may confirm: what is confirmed was allowed before.
+	if err := d.allow(ctx, who, servicePath, metabase.Write); err != nil {
+		return Applied{}, err
+	}
+	rev, err := d.tree.Confirm(ctx, q.Rev)
+	return Applied{Rev: rev, Changes: []Change{}}, err
+}
+
+// plan makes the operations of a batch in words. Every line that cannot be
+// understood is in the error.
+func (d *Desk) plan(snap metabase.Snapshot, lines []Line) ([]metabase.Op, error) {
+	p := planner{desk: d, snap: snap, set: map[string]metabase.Value{}}
+	var ops []metabase.Op
+	var problems []Problem
+	var single error
+	notFound, wrong := 0, 0
+	for _, l := range lines {
+		op, err := p.op(l.Words)
+		if err == nil {
+			ops = append(ops, op)
+			continue
+		}
+		e := AsError(err)
+		switch single = e; e.Kind {
+		case KindNotFound:
+			notFound++
+		case KindUsage:
+			wrong++
+		}
+		at := ""
+		if l.Number > 0 {
+			at = "line " + strconv.Itoa(l.Number)
+		}
+		problems = append(problems, Problem{Path: at, Why: e.Error()})
+	}
+	switch {
+	case len(problems) == 0:
+		return ops, nil
+	case len(lines) == 1 && lines[0].Number == 0:
+		return nil, single
+	case notFound == len(problems):
+		return nil, &Error{Kind: KindNotFound, Problems: problems}
+	}
+	return nil, &Error{Kind: KindRefused, Problems: problems}
+}
+
+// A planner turns words into operations, and remembers what earlier ones did
+// as far as later ones ask for it.
+type planner struct {
+	desk *Desk
+	snap metabase.Snapshot
+	made []metabase.Path           // by add, cp and mv
+	set  map[string]metabase.Value // by path and id in small letters
+}
+
+func (p *planner) has(path metabase.Path) bool {
+	if p.snap.Has(path) {
+		return true
+	}
+	for _, m := range p.made {
+		if path.Within(m) {
+			return true // of a copy, nobody knows yet: the store will
+		}
+	}
+	return false
+}
+
+func (p *planner) op(words []string) (metabase.Op, error) {
+	verb, args := words[0], words[1:]
+	switch strings.ToLower(verb) {
+	case "set":
+		return p.setOp(args)
+	case "unset":
+		t, err := p.desk.find(p.has, args)
+		if err == nil && len(t.rest) > 0 {
+			err = usage("unset takes PATH PROP", "")
+		}
+		return metabase.Unset{Path: t.path, ID: t.prop.ID}, err
+	case "add":
+		return p.addOp(args)
+	case "rm":
+		return p.rmOp(args)
+	case "cp", "mv":
+		return p.copyOp(strings.ToLower(verb), args)
+	}
+	return nil, usage(fmt.Sprintf("%q is no operation: use set, unset, add, rm, cp or mv", verb), "")
+}
+
+func (p *planner) setOp(args []string) (metabase.Op, error) {
+	t, err := p.desk.find(p.has, args)
+	if err != nil {
+		return nil, err
+	}
+	prop := t.prop
+	v, err := prop.Parse(t.rest)
+	if err != nil {
+		return nil, &Error{Kind: KindRefused, Text: join(string(spelled(p.snap, t.path)), prop.Label(), err.Error())}
+	}
+	key := strings.ToLower(string(t.path)) + "\x00" + prop.ID.String()
+	if prop.Syntax == schema.Flag {
+		whole, _ := p.desk.schema.ByID(prop.ID)
+		was, ok := p.set[key]
+		if !ok {
+			was, _, _ = p.desk.schema.Effective(p.snap, t.path, prop.ID)
+		}
+		v, prop = prop.WithBit(was, v.DWord() != 0), whole
+	}
+	p.set[key] = v
+	return metabase.Set{Path: t.path, Property: prop.Item(v)}, nil
+}
+
+func (p *planner) addOp(args []string) (metabase.Op, error) {
+	if len(args) == 0 || len(args) > 2 {
+		return nil, usage("add takes PATH and a class", "")
+	}
+	path, err := parsePath(args[0])
+	if err != nil {
+		return nil, err
+	}
+	op := metabase.AddKey{Path: path}
+	if len(args) == 2 {
+		c, ok := p.desk.schema.Class(args[1])
+		if !ok {
+			return nil, missing(string(path), fmt.Sprintf("no class is called %q", args[1]))
+		}
+		op.Class = c.Name
+	} else {
+		op.Class = p.desk.schema.ClassAt(p.snap, path)
+	}
+	p.made = append(p.made, path)
+	return op, nil
+}
+
+func (p *planner) rmOp(args []string) (metabase.Op, error) {
+	recursive := len(args) == 2 && (args[1] == "--recursive" || args[1] == "-r")
+	if len(args) != 1 && !recursive {
+		return nil, usage("rm takes PATH", "")
+	}
+	path, err := parsePath(args[0])
+	if err != nil {
+		return nil, err
+	}
+	if !p.has(path) {
+		return nil, missing(string(path), "not found")
+	}
+	return metabase.Remove{Path: path, Recursive: recursive}, nil
+}
+
+func (p *planner) copyOp(verb string, args []string) (metabase.Op, error) {
+	if len(args) != 2 {
+		return nil, usage(verb+" takes SRC DST", "")
+	}
+	from, err := parsePath(args[0])
+	if err != nil {
+		return nil, err
+	}
+	to, err := parsePath(args[1])
+	if err != nil {
+		return nil, err
+	}
+	if !p.has(from) {
+		return nil, missing(string(from), "not found")
+	}
+	p.made = append(p.made, to)
+	if verb == "mv" {
+		return metabase.Move{From: from, To: to}, nil
+	}
+	return metabase.Copy{From: from, To: to}, nil
+}

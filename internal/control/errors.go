@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"restante/engine/queue"
+	"restante/internal/kv"
+	"restante/metabase"
+)
+
+// A Kind is what a command's exit code is decided by.
+type Kind string
+
+// The kinds.
+const (
+	KindFailed    Kind = "failed"     // it did not work
+	KindUsage     Kind = "usage"      // the call is wrong
+	KindNotFound  Kind = "not_found"  // there is no such key, property, site, message ...
+	KindRefused   Kind = "refused"    // a check, a right or a conflict stands against it
+	KindNoService Kind = "no_service" // the service is needed and does not run
+)
+
+// An Error is an answer that is none, as it travels.
+type Error struct {
+	Kind     Kind      `json:"kind"`
+	Text     string    `json:"text"`
+	Problems []Problem `json:"problems,omitempty"`
+	Hint     string    `json:"hint,omitempty"` // the arguments of a command that would do, without "restante"
+}
+
+// A Problem is one of several reasons.
+type Problem struct {
+	Path     string `json:"path,omitempty"`
+	Property string `json:"property,omitempty"`
+	Why      string `json:"why"`
+}
+
+// String prints path, property and reason.
+func (p Problem) String() string {
+	return join(p.Path, p.Property, p.Why)
+}
+
+// Error prints the text, and on lines of their own the problems.
+func (e *Error) Error() string {
+	lines := make([]string, 0, len(e.Problems)+1)
+	if e.Text != "" {
+		lines = append(lines, e.Text)
+	}
+	for _, p := range e.Problems {
+		lines = append(lines, p.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// ErrNoService answers a call that needs the running service.
+var ErrNoService error = &Error{Kind: KindNoService, Text: "the service is needed and does not run", Hint: "serve"}
+
+// Is lets any two errors of the same kind and text be the same.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Kind == e.Kind && t.Text == e.Text
+}
+
+// AsError gives err in the form in which it travels, kind and all problems
+// with it.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	var refused *metabase.Refused
+	if errors.As(err, &refused) {
+		return ofRefused(refused)
+	}
+	return &Error{Kind: kindOf(err), Text: plain(err)}
+}
+
+func ofRefused(r *metabase.Refused) *Error {
+	e := &Error{Kind: KindRefused}
+	missing := 0
+	for _, p := range r.Problems {
+		name := p.Property
+		if name == "" && p.ID != 0 {
+			name = p.ID.String()
+		}
+		e.Problems = append(e.Problems, Problem{string(p.Path), name, p.Err.Error()})
+		if errors.Is(p.Err, metabase.NotFound) {
+			missing++
+		}
+	}
+	if missing > 0 && missing == len(r.Problems) {
+		e.Kind = KindNotFound
+	}
+	return e
+}
+
+func kindOf(err error) Kind {
+	for _, row := range []struct {
+		target error
+		kind   Kind
+	}{
+		{metabase.NotFound, KindNotFound},
+		{queue.ErrNotFound, KindNotFound},
+		{metabase.Conflict, KindRefused},
+		{metabase.Exists, KindRefused},
+		{metabase.Denied, KindRefused},
+		{metabase.Invalid, KindRefused},
+		{metabase.InUse, KindFailed},
+		{kv.ErrInUse, KindFailed},
+		{queue.ErrNoFilter, KindUsage},
+		{context.Canceled, KindFailed},
+	} {
+		if errors.Is(err, row.target) {
+			return row.kind
+		}
+	}
+	if busy := (queue.ErrBusy{}); errors.As(err, &busy) {
+		return KindRefused
+	}
+	return KindFailed
+}
+
+// plain prints a metabase error without its operation, which the caller of a
+// command names better.
+func plain(err error) string {
+	var e *metabase.Error
+	if !errors.As(err, &e) || e.Error() != err.Error() {
+		return err.Error()
+	}
+	bare := *e
+	bare.Op = ""
+	return bare.Error()
+}
+
+func join(parts ...string) string {
+	kept := parts[:0:0]
+	for _, p := range parts {
+		if p != "" {
+			kept = append(kept, p)
+		}
+	}
+	return strings.Join(kept, ": ")
+}
+
+// missing says that what is named is not there.
+func missing(what, why string) error {
+	return &Error{Kind: KindNotFound, Text: join(what, why)}
+}
+
+// refused says that what is asked for what cannot be.
+func refused(what, why string) error {
+	return &Error{Kind: KindRefused, Text: join(what, why)}
+}
+
+func usage(text, hint string) error {
+	return &Error{Kind: KindUsage, Text: text, Hint: hint}
+}
