@@ -3,8 +3,10 @@
 package metabase
 
 import (
+	"math/bits"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // foldRune gives the same rune for all that differ in case only: the smallest
@@ -30,40 +32,67 @@ func fold(s string) string { return strings.Map(foldRune, s) }
 // equalFold is strings.EqualFold, quick where the spelling is the same.
 func equalFold(a, b string) bool { return a == b || strings.EqualFold(a, b) }
 
-// FNV-1a's constants.
+// Odd numbers without a pattern, which stir a hash.
 const (
-	hashStart = 14695981039346656037
-	hashPrime = 1099511628211
+	stir0 = 0x9e3779b97f4a7c15
+	stir1 = 0xd6e8feb86659fd93
 )
 
-// hashFold is equal for names that are equal without case.
+// hashFold is equal for names that are equal without case. It takes eight
+// octets at a time; a name that is not all ASCII is folded first.
 func hashFold(s string) uint64 {
-	h := uint64(hashStart)
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= 0x80 {
-			return hashRunes(h, s[i:])
+	h := uint64(len(s)) ^ stir0
+	for i := 0; i < len(s); i += 8 {
+		w := load(s[i:])
+		if w&ones*0x80 != 0 {
+			return hashRunes(s)
 		}
-		if 'a' <= c && c <= 'z' {
-			c -= 'a' - 'A'
-		}
-		h = (h ^ uint64(c)) * hashPrime
+		hi, lo := bits.Mul64(h^upper(w), stir1)
+		h = hi ^ lo
 	}
-	return mix(h)
+	return h ^ h>>32
 }
 
-func hashRunes(h uint64, s string) uint64 {
+// ones times an octet is that octet eight times over.
+const ones = 0x0101010101010101
+
+// load gives up to eight octets of s, the first one lowest.
+func load(s string) (w uint64) {
+	if len(s) >= 8 {
+		return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	}
+	for i := len(s) - 1; i >= 0; i-- {
+		w = w<<8 | uint64(s[i])
+	}
+	return w
+}
+
+// upper makes capitals of the letters a to z in eight octets of ASCII: the top
+// bit of each sum says whether its octet is at least 'a', or above 'z'.
+func upper(w uint64) uint64 {
+	low := (w + ones*(0x80-'a')) &^ (w + ones*(0x7f-'z')) & (ones * 0x80)
+	return w - low>>2
+}
+
+// hashRunes is hashFold for what is not all ASCII. Folding makes no name
+// longer, so that names of keys fit the room on the stack.
+func hashRunes(s string) uint64 {
+	var room [maxName + utf8.UTFMax]byte
+	b := room[:0]
 	for _, r := range s {
-		h = (h ^ uint64(foldRune(r))) * hashPrime
+		b = utf8.AppendRune(b, foldRune(r))
 	}
-	return mix(h)
-}
-
-// mix spreads the high bits over all: the map takes six at a time from below.
-func mix(h uint64) uint64 {
-	h ^= h >> 32
-	h *= 0x9e3779b97f4a7c15
-	return h ^ h>>29
+	h := uint64(len(b)) ^ stir0
+	for ; len(b) > 0; b = b[min(8, len(b)):] {
+		var w uint64
+		for i := min(8, len(b)) - 1; i >= 0; i-- {
+			w = w<<8 | uint64(b[i])
+		}
+		hi, lo := bits.Mul64(h^w, stir1)
+		h = hi ^ lo
+	}
+	return h ^ h>>32
 }
 
 // compareNames orders names for people: numbers by value and before the rest,

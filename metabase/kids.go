@@ -303,21 +303,23 @@ func diffTrie(a, b *trie, shift uint, emit func(pair)) {
 	}
 	for both := a.leaves | a.subs | b.leaves | b.subs; both != 0; both &= both - 1 {
 		bit := both & -both
-		sa, sb := a.slot(bit), b.slot(bit)
 		switch {
 		case a.subs&b.subs&bit != 0:
-			diffTrie(sa, sb, shift+6, emit)
-		case a.leaves&b.leaves&bit != 0 && sa.leaf[0] == sb.leaf[0]:
+			diffTrie(a.subAt(bit), b.subAt(bit), shift+6, emit)
+		case a.leaves&b.leaves&bit != 0 && a.leafAt(bit) == b.leafAt(bit):
 		default:
-			diffLeaves(sa, sb, shift+6, emit)
+			diffLeaves(a.slot(bit), b.slot(bit), shift+6, emit)
 		}
 	}
 }
 
+func (t *trie) leafAt(bit uint64) *node { return t.leaf[bits.OnesCount64(t.leaves&(bit-1))] }
+func (t *trie) subAt(bit uint64) *trie  { return t.sub[bits.OnesCount64(t.subs&(bit-1))] }
+
 // slot gives what stands at bit as a trie: one leaf becomes a trie of it.
 func (t *trie) slot(bit uint64) *trie {
 	if t.subs&bit != 0 {
-		return t.sub[bits.OnesCount64(t.subs&(bit-1))]
+		return t.subAt(bit)
 	}
 	if t.leaves&bit != 0 {
 		i := bits.OnesCount64(t.leaves & (bit - 1))

@@ -31,10 +31,13 @@ import (
 // not know takes a STRING or, with more arguments than one, a MULTISZ.
 func (p Prop) Parse(args []string) (metabase.Value, error) {
 	v, err := p.parse(args)
+	if err == nil {
+		err = p.Valid(v)
+	}
 	if err != nil {
 		return metabase.Value{}, err
 	}
-	return v, p.Valid(v)
+	return v, nil
 }
 
 func (p Prop) parse(args []string) (v metabase.Value, err error) {

@@ -178,7 +178,7 @@ func Minutes(s string) (ladder []time.Duration, err error) {
 	for _, w := range words {
 		n, err := strconv.ParseUint(w, 10, 32)
 		if err != nil || n == 0 || n > maxMinutes {
-			return nil, invalid("%q: %q is no number of minutes from 1 to %d", clip(s), clip(w), maxMinutes)
+			return nil, invalid("%q is no number of minutes from 1 to %d", clip(w), maxMinutes)
 		}
 		ladder = append(ladder, time.Duration(n)*time.Minute)
 	}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package schema
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"restante/metabase"
+)
+
+func TestParseAndFormat(t *testing.T) {
+	long := strings.Repeat("a", 64)
+	tests := []struct {
+		prop string
+		in   []string
+		want []string // nil: refused
+		err  string   // a part of the reason
+	}{
+		{"MaxConnections", []string{"500"}, []string{"500"}, ""},
+		{"MaxConnections", []string{"0x1F4"}, []string{"500"}, ""},
+		{"MaxSmtpErrors", []string{"-1"}, []string{"4294967295"}, ""}, // IIS's old way to say it
+		{"MaxConnections", []string{"2000000001"}, nil, "allowed is 0 to 2000000000"},
+		{"MaxConnections", []string{"many"}, nil, `"many" is no number`},
+		{"MaxConnections", []string{"4294967296"}, nil, "no number from 0 to 4294967295"},
+		{"MaxConnections", nil, nil, "needs a value"},
+		{"MaxConnections", []string{"1", "2"}, nil, "takes one value and got 2"},
+		{"SmtpRemoteNDRExpireMinutes", []string{"0"}, nil, "allowed is 1 to 5256000 min"},
+
+		{"DoMasquerade", []string{"TRUE"}, []string{"true"}, ""},
+		{"DoMasquerade", []string{"0"}, []string{"false"}, ""},
+		{"DoMasquerade", []string{"2"}, nil, "neither true nor false"},
+		{"AuthBasic", []string{"true"}, []string{"true"}, ""},
+
+		{"SmartHostType", []string{"always"}, []string{"2"}, ""},
+		{"SmartHostType", []string{"3"}, nil, "3 is none of 0 (none), 1 (direct_first), 2 (always)"},
+		{"SmartHostType", []string{"allways"}, nil, `did you mean "always"?`},
+		{"SmtpEventlogLevel", []string{"4294967295"}, []string{"4294967295"}, ""}, // the default may be outside of the range
+		{"RelayForAuth", []string{"-1"}, []string{"-1"}, ""},
+		{"RelayForAuth", []string{"true"}, []string{"-1"}, ""},
+		{"RelayForAuth", []string{"4294967295"}, []string{"-1"}, ""},
+		{"RelayForAuth", []string{"0"}, []string{"0"}, ""},
+		{"RelayForAuth", []string{"1"}, nil, "1 is none of 0 (false), -1 (true)"},
+
+		{"RouteAction", []string{"514"}, []string{"514 (etrn_cmd, smarthost)"}, ""},
+		{"RouteAction", []string{"0x202"}, []string{"514 (etrn_cmd, smarthost)"}, ""},
+		{"RouteAction", []string{"ETRN_cmd,smarthost"}, []string{"514 (etrn_cmd, smarthost)"}, ""},
+		{"RouteAction", []string{"etrn_cmd", "smarthost"}, []string{"514 (etrn_cmd, smarthost)"}, ""},
+		{"RouteAction", []string{"ETRN_CMD | SMARTHOST"}, []string{"514 (etrn_cmd, smarthost)"}, ""},
+		{"RouteAction", []string{"0"}, []string{"0"}, ""},
+		{"RouteAction", []string{"0x80000200"}, []string{"2147484160 (etrn_cmd, 0x80000000)"}, ""},
+		{"RouteAction", []string{"etrn"}, nil, "no flag"},
+		{"RouteAction", []string{"smarthots"}, nil, `did you mean "smarthost"?`},
+		{"RouteAction", []string{""}, nil, "0 is none of them"},
+		{"AuthFlags", []string{"AuthBasic | AuthAnonymous"}, []string{"3 (auth_basic, auth_anonymous)"}, ""},
+		{"SmtpInboundCommandSupportOptions", []string{"7697601"},
+			[]string{"7697601 (eight_bit_mime, binary_mime, chunking, enhanced_status_codes, turn, etrn, dsn, 0x56001)"}, ""},
+
+		{"ServerComment", []string{"A site"}, []string{"A site"}, ""},
+		{"ServerComment", []string{"A\r\nsite"}, nil, "control character"},
+		{"ServerComment", []string{"A", "site"}, nil, "put quotes around"},
+		{"ServerComment", []string{"\xff"}, nil, "UTF-8"},
+		{"DefaultDomain", []string{"Hub.Example."}, []string{"Hub.Example"}, ""},
+		{"DefaultDomain", []string{""}, []string{""}, ""},
+		{"DefaultDomain", []string{"-a.test"}, nil, "hyphen"},
+		{"DefaultDomain", []string{"a b"}, nil, "only letters, digits"},
+		{"DefaultDomain", []string{long + ".test"}, nil, "1 to 63 octets"},
+		{"SmartHost", []string{"a.test; b.test:587 192.0.2.1"}, []string{"a.test,b.test:587,192.0.2.1"}, ""},
+		{"SmartHost", []string{"[2001:db8::1]:25"}, []string{"[2001:db8::1]:25"}, ""},
+		{"SmartHost", []string{"[nowhere]"}, nil, "no IP address"},
+		{"SmartHost", []string{"a.test:0"}, nil, "from 1 to 65535"},
+
+		{"SmtpRemoteProgressiveRetry", []string{"5, 10;20"}, []string{"5,10,20"}, ""},
+		{"SmtpRemoteProgressiveRetry", []string{"5", "10"}, []string{"5,10"}, ""},
+		{"SmtpRemoteProgressiveRetry", []string{"5,0"}, nil, `"0" is no number of minutes`},
+		{"SmtpRemoteProgressiveRetry", []string{","}, []string{""}, ""}, // empty: whoever acts on it says so
+
+		{"AuthTURNList", []string{"one", "two words"}, []string{"one", "two words"}, ""},
+		{"AuthTurnList", nil, []string{}, ""},
+		{"AuthTurnList", []string{"one", "ONE"}, nil, "twice"},
+		{"AuthTurnList", []string{""}, nil, "is empty"},
+		{"LocalDomains", []string{"a", "a"}, []string{"a", "a"}, ""},
+
+		{"ServerBindings", []string{":25:", "192.0.2.1:25", "[::1]:2525", "*:26", "[::ffff:192.0.2.2]:25:host.test"},
+			[]string{":25:", "192.0.2.1:25:", "[::1]:2525:", ":26:", "192.0.2.2:25:host.test"}, ""},
+		{"ServerBindings", []string{":25", ":25:"}, []string{":25:"}, ""},
+		{"ServerBindings", []string{"::1:25"}, nil, `is no port`},
+		{"ServerBindings", []string{"25"}, nil, "has no port"},
+		{"ServerBindings", []string{":70000"}, nil, `"70000" is no port`},
+		{"ServerBindings", []string{"host:25"}, nil, `"host" is no IP address`},
+		{"ServerBindings", []string{"[::1]"}, nil, "in brackets"},
+		{"ServerBindings", []string{"[fe80::1%eth0]:25"}, nil, "no IP address"},
+		{"DnsServers", []string{"127.0.0.1:5353 ::1", "[2001:db8::1]:53"}, []string{"127.0.0.1:5353", "[::1]:53", "[2001:db8::1]:53"}, ""},
+		{"DnsServers", []string{"ns.test"}, nil, "is no server"},
+
+		{"RelayIpList", []string{"127.0.0.1 10.0.0.0/8", "192.0.2.1"}, []string{"127.0.0.1", "192.0.2.1", "10.0.0.0/8"}, ""},
+		{"RelayIpList", []string{"10.0.0.0, 255.0.0.0"}, []string{"10.0.0.0/8"}, ""},
+		{"RelayIpList", []string{"10.0.0.1, 10.0.0.2"}, []string{"10.0.0.1", "10.0.0.2"}, ""},
+		{"RelayIpList", []string{"10.0.0.1,0.0.0.0"}, []string{"10.0.0.1", "0.0.0.0"}, ""}, // two addresses: a mask of nothing would be everybody
+		{"RelayIpList", []string{"0.0.0.0/0"}, []string{"0.0.0.0/0"}, ""},
+		{"RelayIpList", nil, []string{}, ""},
+		{"RelayIpList", []string{"10.0.0.5/8"}, nil, "is it 10.0.0.0/8 or 10.0.0.5?"},
+		{"RelayIpList", []string{"::1"}, nil, "RelayIpv6List"},
+		{"RelayIpList", []string{"localhost"}, nil, "ADDR/BITS"},
+		{"RelayIpv6List", []string{"::1 2001:db8::/32"}, []string{"::1", "2001:db8::/32"}, ""},
+		{"RelayIpv6List", []string{"10.0.0.1"}, nil, "is for IPv6"},
+		{"SSLCertHash", []string{"0xDEADbeef"}, []string{"deadbeef"}, ""},
+		{"SSLCertHash", []string{"abc"}, nil, "hexadecimal"},
+		{"61537", []string{"anything"}, []string{"anything"}, ""},
+		{"61537", []string{"one", ""}, []string{"one", ""}, ""},
+	}
+	for _, tt := range tests {
+		p, err := IIS().Lookup(tt.prop)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := p.Parse(tt.in)
+		if err != nil {
+			if tt.want != nil || !strings.Contains(err.Error(), tt.err) || !errors.Is(err, metabase.Invalid) || !v.IsZero() {
+				t.Errorf("%s: Parse(%q): %v; want %q, %q", tt.prop, tt.in, err, tt.want, tt.err)
+			}
+			continue
+		}
+		if got := p.Plain(v); tt.want == nil || !slices.Equal(got, tt.want) {
+			t.Errorf("%s: Parse(%q) reads %q, want %q %q", tt.prop, tt.in, got, tt.want, tt.err)
+		}
+	}
+}
+
+func TestSecretsAreNotFormatted(t *testing.T) {
+	p, _ := IIS().Property("RoutePassword")
+	v, err := p.Parse([]string{"geheim"})
+	if err != nil || v.Str() != "geheim" {
+		t.Fatalf("%q, %v", v.Str(), err)
+	}
+	if got := p.Format(v); !slices.Equal(got, []string{"**********"}) {
+		t.Errorf("Format = %q", got)
+	}
+}
+
+func TestFormatOfAnotherType(t *testing.T) {
+	p, _ := IIS().Property("MaxConnections")
+	for _, tt := range []struct {
+		v    metabase.Value
+		want []string
+	}{
+		{metabase.String("x"), []string{"x"}}, {metabase.MultiSZ("a", "b"), []string{"a", "b"}},
+		{metabase.Binary([]byte{1}), []string{"01"}}, {metabase.ExpandSZ("%x%"), []string{"%x%"}}, {metabase.Value{}, nil},
+	} {
+		if got := p.Format(tt.v); !slices.Equal(got, tt.want) {
+			t.Errorf("Format(%v) = %q, want %q", tt.v, got, tt.want)
+		}
+		if p.Valid(tt.v) == nil {
+			t.Errorf("Valid(%v) is nil", tt.v)
+		}
+	}
+	if path, _ := IIS().Property("DropDirectory"); path.Valid(metabase.ExpandSZ("%ProgramData%/Drop")) != nil {
+		t.Error("a path may not be EXPANDSZ")
+	}
+}
+
+func TestValidAsksForCanonicalForm(t *testing.T) {
+	p, _ := IIS().Property("ServerBindings")
+	if err := p.Valid(metabase.MultiSZ("127.0.0.1:25")); err == nil || !strings.Contains(err.Error(), `which is "127.0.0.1:25:"`) {
+		t.Errorf("Valid = %v", err)
+	}
+}
+
+func TestBits(t *testing.T) {
+	p, _ := IIS().Property("AuthBasic")
+	v := metabase.DWord(5)
+	if p.Bit(v).DWord() != 0 || p.WithBit(v, true).DWord() != 7 || p.WithBit(metabase.DWord(7), false).DWord() != 5 {
+		t.Error("the bit is not read or written right")
+	}
+	if p.ID != 6000 || p.FlagOf != 6000 || p.Mask != 2 {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestSmallParsers(t *testing.T) {
+	b, err := ParseBinding(":25:")
+	if err != nil || b.AddrPort() != netip.MustParseAddrPort("[::]:25") {
+		t.Errorf("AddrPort = %v, %v", b.AddrPort(), err)
+	}
+	hosts, err := ParseHosts("a.test:587, 192.0.2.1")
+	if err != nil || !slices.Equal(hosts, []Host{{"a.test", 587}, {"[192.0.2.1]", 0}}) {
+		t.Errorf("hosts %v, %v", hosts, err)
+	}
+	if m, err := Minutes("15,240"); err != nil || !slices.Equal(m, []time.Duration{15 * time.Minute, 4 * time.Hour}) {
+		t.Errorf("minutes %v, %v", m, err)
+	}
+	for name, want := range map[string]bool{
+		"1": true, "2147483647": true, "0": false, "01": false, "+1": false, "-1": false, "2147483648": false, "x": false, "": false,
+	} {
+		if isSiteNumber(name) != want {
+			t.Errorf("isSiteNumber(%q) = %v", name, !want)
+		}
+	}
+	for name, want := range map[string]bool{
+		"a.test": true, "*.a.test": true, "a": true, "*": false, "*.": false, "*.*.a": false, "a.": false, "a..b": false, "[192.0.2.1]": false, "": false,
+	} {
+		if isDomainKey(name) != want {
+			t.Errorf("isDomainKey(%q) = %v", name, !want)
+		}
+	}
+	for name, want := range map[string]bool{
+		"bob": true, "bob@a.test": true, "Bob B": true, "": false, " bob": false, "bob\n": false, strings.Repeat("x", 65): false,
+	} {
+		if IsAccountName(name) != want {
+			t.Errorf("IsAccountName(%q) = %v", name, !want)
+		}
+	}
+}
+
+func TestMeant(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{"smarthots", `; did you mean "smarthost"?`}, {"samrthost", `; did you mean "smarthost"?`}, {"x", ""}, {"", ""}, {"colour", ""},
+	} {
+		if got := meant(tt.in, []string{"", "smarthost", "alias"}); got != tt.want {
+			t.Errorf("meant(%q) = %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
+// Whatever is read is written so that it reads back as the same value.
+func FuzzParse(f *testing.F) {
+	s := IIS()
+	var props []Prop
+	for p := range s.Props() {
+		props = append(props, p)
+	}
+	custom, _ := s.Property("61537")
+	props = append(props, custom)
+	for i, p := range props {
+		for _, in := range []string{"514", "true", "a.test", "127.0.0.1:25", "10.0.0.0/8", "::1/128", "deadbeef", "15,30", "etrn_cmd", ""} {
+			f.Add(uint16(i), in, "x", true)
+		}
+		for _, fl := range p.Flags {
+			f.Add(uint16(i), fl.Name, fl.IIS, false)
+		}
+	}
+	f.Fuzz(func(t *testing.T, n uint16, one, two string, single bool) {
+		p := props[int(n)%len(props)]
+		args := []string{one, two}
+		if single {
+			args = args[:1]
+		}
+		v, err := p.Parse(args)
+		if err != nil {
+			if !errors.Is(err, metabase.Invalid) || !v.IsZero() {
+				t.Errorf("%s: Parse(%q) = %v, %v", p.Label(), args, v, err)
+			}
+			return
+		}
+		lines := p.Plain(v)
+		again, err := p.Parse(lines)
+		if err != nil || !again.Equal(v) {
+			t.Errorf("%s: Parse(%q) is written %q, which reads back as %v, %v", p.Label(), args, lines, again, err)
+		}
+	})
+}
