@@ -16,15 +16,16 @@ type MessageID string
 const idAlphabet = "0123456789abcdefghijklmnopqrstuv"
 
 // NewMessageID makes an ID for a message that arrived at now. Two calls never
-// give the same one: 48 bits of milliseconds are followed by 52 random ones.
+// give the same one: 52 bits of microseconds, fine enough to tell the messages
+// of one caller apart, are followed by 48 random ones.
 func NewMessageID(now time.Time) MessageID {
-	var raw [16]byte
-	binary.BigEndian.PutUint64(raw[:8], uint64(now.UnixMilli()))
-	if _, err := rand.Read(raw[8:]); err != nil {
+	var raw [8]byte
+	if _, err := rand.Read(raw[:]); err != nil {
 		panic("mail: no randomness: " + err.Error()) // crypto/rand does not return errors since Go 1.24
 	}
-	hi := binary.BigEndian.Uint64(raw[:8])<<2 | uint64(raw[8]>>6) // 50 bits
-	lo := binary.BigEndian.Uint64(raw[8:]) & (1<<50 - 1)          // 50 bits
+	micros := uint64(now.UnixMicro()) & (1<<52 - 1)
+	hi := micros >> 2                                              // 50 bits
+	lo := micros&3<<48 | binary.BigEndian.Uint64(raw[:])&(1<<48-1) // 50 bits
 	var out [20]byte
 	for i := 9; i >= 0; i-- {
 		out[i], hi = idAlphabet[hi&31], hi>>5

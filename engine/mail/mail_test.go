@@ -143,7 +143,7 @@ func TestMessageID(t *testing.T) {
 	var ids []string
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := range 1000 {
-		id := NewMessageID(at.Add(time.Duration(i) * time.Millisecond))
+		id := NewMessageID(at.Add(time.Duration(i) * time.Microsecond))
 		if _, err := ParseMessageID(string(id)); err != nil {
 			t.Fatal(err)
 		}
