@@ -3,7 +3,6 @@
 package settings
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -75,9 +74,13 @@ func (r *reader) minutes(id metabase.ID) time.Duration {
 	return time.Duration(r.number(id)) * time.Minute
 }
 
-func invalid(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", metabase.Invalid, fmt.Sprintf(format, args...))
-}
+// A reason is an error of kind [metabase.Invalid].
+type reason string
+
+func (r reason) Error() string        { return string(r) }
+func (r reason) Is(target error) bool { return target == metabase.Invalid }
+
+func invalid(format string, args ...any) error { return reason(fmt.Sprintf(format, args...)) }
 
 func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 	path := SitePath(n)
@@ -265,7 +268,7 @@ func (r *reader) folders() Folders {
 	return f
 }
 
-var errNoFolder = errors.New("the site needs this folder")
+const errNoFolder = reason("the site needs this folder")
 
 // defaultRoute looks at what a site says of all outgoing connections.
 func (r *reader) defaultRoute() {

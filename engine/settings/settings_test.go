@@ -447,40 +447,40 @@ func TestRefused(t *testing.T) {
 		{"two problems at once", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{set(t, site, "MaxSessionSize", "1000"), set(t, site, "ServerBindings", ":25", "0.0.0.0:25", "[::]:25")}
 		}, []string{
-			"/LM/SMTPSVC/1: MaxSessionSize: invalid: 1000 bytes are less than MaxMessageSize, which is 33554432: no such message could come",
-			"/LM/SMTPSVC/1: ServerBindings: invalid: [::]:25: is there already, as :25:",
+			"/LM/SMTPSVC/1: MaxSessionSize: 1000 bytes are less than MaxMessageSize, which is 33554432: no such message could come",
+			"/LM/SMTPSVC/1: ServerBindings: [::]:25: is there already, as :25:",
 		}},
 		{"from the service", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{set(t, Service, "MaxMessageSize", "300000000")}
-		}, []string{"/LM/SMTPSVC: MaxSessionSize: invalid: 268435456 bytes are less than MaxMessageSize, which is 300000000: no such message could come"}},
+		}, []string{"/LM/SMTPSVC: MaxSessionSize: 268435456 bytes are less than MaxMessageSize, which is 300000000: no such message could come"}},
 		{"no listener", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{set(t, site, "ServerBindings")}
-		}, []string{"/LM/SMTPSVC/1: ServerBindings: invalid: the site has no address to listen on; store ip:port:host or ADDR:PORT here, or in SecureBindings or AtrnBindings"}},
+		}, []string{"/LM/SMTPSVC/1: ServerBindings: the site has no address to listen on; store ip:port:host or ADDR:PORT here, or in SecureBindings or AtrnBindings"}},
 		{"TLS without a certificate", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{set(t, site, "TlsCertificateFile", ""), set(t, site, "AccessSSLFlags", "access_ssl"), set(t, site, "SecureBindings", ":465")}
 		}, []string{
-			"/LM/SMTPSVC/1: AccessSSLFlags: invalid: asks for TLS, and there is no TlsCertificateFile",
-			"/LM/SMTPSVC/1: SecureBindings: invalid: TLS is to begin with the first octet, and there is no TlsCertificateFile",
+			"/LM/SMTPSVC/1: AccessSSLFlags: asks for TLS, and there is no TlsCertificateFile",
+			"/LM/SMTPSVC/1: SecureBindings: TLS is to begin with the first octet, and there is no TlsCertificateFile",
 		}},
 		{"a domain's actions on a site", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{set(t, site, "RouteAction", "etrn_cmd,ssl,default")}
-		}, []string{"/LM/SMTPSVC/1: RouteAction: invalid: 576 (etrn_cmd, default) belong to a domain's key, not to a site or the service"}},
+		}, []string{"/LM/SMTPSVC/1: RouteAction: 576 (etrn_cmd, default) belong to a domain's key, not to a site or the service"}},
 		{"a bad smart host of a domain", func(t *testing.T) []metabase.Op {
 			path := DomainPath(1, "new.test")
 			return []metabase.Op{metabase.AddKey{Path: path, Class: schema.Domain}, set(t, path, "RouteAction", "smarthost,sasl"), set(t, path, "RouteActionString", "no_host:0")}
 		}, []string{
 			`/LM/SMTPSVC/1/Domain/new.test: RouteActionString: "no_host:0": a port is a number from 1 to 65535; allowed are NAME, NAME:PORT, [ADDR] and [ADDR]:PORT`,
-			"/LM/SMTPSVC/1/Domain/new.test: RouteAction: invalid: asks for a sign-in at the next host, and RouteUserName is empty",
+			"/LM/SMTPSVC/1/Domain/new.test: RouteAction: asks for a sign-in at the next host, and RouteUserName is empty",
 		}},
 		{"the default site", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{metabase.Remove{Path: site, Recursive: true}}
-		}, []string{"/LM/SMTPSVC/1: invalid: the default site can be stopped, but not deleted"}},
+		}, []string{"/LM/SMTPSVC/1: the default site can be stopped, but not deleted"}},
 		{"the default domain", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{metabase.Remove{Path: DomainPath(1, "HUB.example")}}
-		}, []string{"/LM/SMTPSVC/1/Domain/HUB.example: invalid: the default domain can't be deleted; make another one the default first, by DefaultDomain of the site"}},
+		}, []string{"/LM/SMTPSVC/1/Domain/HUB.example: the default domain can't be deleted; make another one the default first, by DefaultDomain of the site"}},
 		{"nobody could send", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{set(t, Service, "AuthFlags", "0")}
-		}, []string{"/LM/SMTPSVC: AuthFlags: invalid: nobody could send mail: needs auth_anonymous, auth_basic or auth_ntlm"}},
+		}, []string{"/LM/SMTPSVC: AuthFlags: nobody could send mail: needs auth_anonymous, auth_basic or auth_ntlm"}},
 	}
 	tr := newTree(t)
 	before := tr.store.Snapshot()

@@ -24,7 +24,7 @@ const (
 	DL            = "IIsSmtpDL"
 	RoutingSource = "IIsSmtpRoutingSource"
 	Sessions      = "IIsSmtpSessions"
-	virtualDir    = "IIsSmtpVirtualDirectory"
+	VirtualDir    = "IIsSmtpVirtualDirectory"
 	plain         = "IIsObject" // also what a key without a class is called
 	schemaRoot    = "IIsSchema"
 	schemaProp    = "IIsSchemaProperty"
@@ -79,7 +79,7 @@ func classTable() []Class {
 		{Name: DL, Sentence: "The container of distribution lists.", places: []place{called("DL", Server), any(DL, Server)}},
 		{Name: RoutingSource, Sentence: "Where routes come from.", places: []place{called("RoutingSources", Server)}},
 		{Name: Sessions, Sentence: "The callers of the moment.", places: []place{called("Sessions", Server)}},
-		{Name: virtualDir, Sentence: "A folder that the site shows under a name.", places: []place{called("Root", Server), any(virtualDir)}},
+		{Name: VirtualDir, Sentence: "A folder that the site shows under a name.", places: []place{called("Root", Server), any(VirtualDir)}},
 		{Name: plain, Sentence: "A key without a class of its own.", places: []place{any("*")}},
 		{Name: schemaRoot, Sentence: "The schema, as keys.", places: []place{called("Schema", ""), any(schemaRoot, "")}},
 		{Name: schemaProp, Sentence: "What there is to know of a property.", places: []place{any(schemaRoot)}},
