@@ -461,20 +461,36 @@ func (g *group) store(ctx context.Context) error {
 		}
 	}
 	g.ops = append(g.ops, g.c.s.book.forget()...)
-	var syncs sync.WaitGroup
-	errs := make([]error, len(g.touched))
-	for i, seg := range g.touched {
-		syncs.Go(func() { errs[i] = seg.f.Sync() })
+	synced := g.sync()
+	if len(g.moves) > 0 {
+		// A copied message was acknowledged long ago: its entry must never
+		// point to a copy that is not on disk.
+		if err := synced(); err != nil {
+			return g.c.fail(err)
+		}
 	}
 	err := g.c.s.db.Commit(ctx, g.ops...)
-	syncs.Wait()
-	if serr := errors.Join(errs...); serr != nil {
+	if serr := synced(); serr != nil {
 		return g.c.fail(errors.Join(serr, err))
 	}
 	if err != nil && !errors.Is(err, kv.ErrFull) && !errors.Is(err, kv.ErrTooLarge) {
 		return g.c.fail(err)
 	}
 	return err
+}
+
+// sync begins to sync the segments that were written to; what it returns waits
+// for the end of it, each time it is called.
+func (g *group) sync() func() error {
+	var syncs sync.WaitGroup
+	errs := make([]error, len(g.touched))
+	for i, seg := range g.touched {
+		syncs.Go(func() { errs[i] = seg.f.Sync() })
+	}
+	return func() error {
+		syncs.Wait()
+		return errors.Join(errs...)
+	}
 }
 
 func (g *group) account() {
