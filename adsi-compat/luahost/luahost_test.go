@@ -250,3 +250,21 @@ func FuzzRun(f *testing.F) {
 		_ = Run(ctx, directory(s), Script{Name: "fuzz.lua", Source: source, Stdout: &out})
 	})
 }
+
+// Each method and global that a script can use stands in the documentation.
+func TestDocsNameEveryMethod(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "lua", "objects.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range (&host{}).table() {
+		if !strings.Contains(string(text), "`"+name+"(") {
+			t.Errorf("docs/lua/objects.md does not tell of %s", name)
+		}
+	}
+	for name := range attributes {
+		if !strings.Contains(strings.ToLower(string(text)), "`object."+name+"`") {
+			t.Errorf("docs/lua/objects.md does not tell of object.%s", name)
+		}
+	}
+}
