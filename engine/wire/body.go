@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// minRate is the least that a body must come with after the idle time, in
-	// octets per second: less than any modem, more than one who only wants to
-	// keep us busy.
+	// minRate is the least that a body must come with, in octets per second:
+	// less than any modem, more than one who only wants to keep us busy. The
+	// octets that it makes of the idle time must come within twice that.
 	minRate = 64
 
 	// maxDrain is how much of a message that was refused is still read, so
@@ -42,14 +42,15 @@ type body struct {
 	heldCR  bool   // the last chunk ended in a CR
 	discard bool   // nobody wants it any more
 	size    int64
-	began   time.Time
+	mark    time.Time // when it last had come fast enough,
+	marked  int64     // and the size at that time
 	err     error
 }
 
 // openBody begins the message for which DATA or BDAT was taken.
 func (c *conn) openBody() *body {
 	c.enter(inBody)
-	b := &body{c: c, chunk: c.now.chunk, bol: true, began: time.Now()}
+	b := &body{c: c, chunk: c.now.chunk, bol: true, mark: time.Now()}
 	if b.chunk == nil {
 		c.now.owed = false
 		c.say(mail.Reply{Code: 354, Text: "send the message, then a dot on a line of its own"})
@@ -267,15 +268,21 @@ func (b *body) more() {
 		return
 	}
 	now := time.Now()
-	limit := b.began.Add(b.c.idle + time.Duration(b.size/minRate)*time.Second)
-	if now.After(limit) {
-		b.err = errSlow
-		return
+	if enough := int64(b.c.idle.Seconds() * minRate); b.size-b.marked >= enough {
+		b.mark, b.marked = now, b.size
 	}
 	b.c.until = now.Add(b.c.idle)
+	last := b.mark.Add(2 * b.c.idle)
+	slow := last.Before(b.c.until)
+	if slow {
+		b.c.until = last
+	}
 	err := b.c.fill()
-	if err == io.EOF {
+	switch {
+	case err == io.EOF:
 		err = errGone
+	case err == errIdle && slow:
+		err = errSlow
 	}
 	b.err = err
 }

@@ -251,8 +251,12 @@ func TestBodyReaders(t *testing.T) {
 	wire := "ab\r\n..\r\n" + strings.Repeat("x", 100<<10) + "\r\n.\r\n"
 	want, _, _, _ := decoded(wire)
 	for name, read := range map[string]func(io.Reader) (string, error){
-		"all":    func(r io.Reader) (string, error) { b, err := io.ReadAll(r); return string(b), err },
-		"copy":   func(r io.Reader) (string, error) { var b strings.Builder; _, err := io.Copy(&b, r); return b.String(), err },
+		"all": func(r io.Reader) (string, error) { b, err := io.ReadAll(r); return string(b), err },
+		"copy": func(r io.Reader) (string, error) {
+			var b strings.Builder
+			_, err := io.Copy(&b, r)
+			return b.String(), err
+		},
 		"octets": func(r io.Reader) (string, error) { b, err := io.ReadAll(oneByOne{r}); return string(b), err },
 		"some": func(r io.Reader) (string, error) {
 			io.ReadFull(r, make([]byte, 5))

@@ -240,7 +240,7 @@ func TestSendParameters(t *testing.T) {
 	m.To[0].Notify, m.To[0].ORcpt = "NEVER", "rfc822;o@y.test"
 	m.To = append(m.To, mail.Recipient{Address: mail.Address{Local: "x\r\nDATA", Domain: "y.test"}}, mail.Recipient{})
 	for list, group := range map[string]string{
-		pipelining: `MAIL FROM:<"a b"@x.test> SIZE=4 BODY=8BITMIME RET=HDRS ENVID=q` + "\r\n|RCPT TO:<b@y.test> NOTIFY=NEVER ORCPT=rfc822;o@y.test\r\n|DATA",
+		pipelining:                   `MAIL FROM:<"a b"@x.test> SIZE=4 BODY=8BITMIME RET=HDRS ENVID=q` + "\r\n|RCPT TO:<b@y.test> NOTIFY=NEVER ORCPT=rfc822;o@y.test\r\n|DATA",
 		"250-mx.test|250 PIPELINING": `MAIL FROM:<"a b"@x.test>` + "\r\n|RCPT TO:<b@y.test>\r\n|DATA",
 	} {
 		nc, done := scriptedPeer(t, []peerStep{{"", "220 hi"}, {"EHLO", list}, {group, "250|250|354"}, {"BODY", "250 got it"}, {"QUIT", "221 bye"}})

@@ -217,11 +217,12 @@ func (c *conn) extensions() string {
 
 func (c *conn) mail(arg string) string {
 	m, r := parseMail(arg, c.cfg.Verbs, c.offers("AUTH"))
-	if r.Code == 0 && c.cfg.MaxSize > 0 && m.Size > c.cfg.MaxSize {
-		r = tooBig(c.cfg.MaxSize)
-	}
 	if r.Code != 0 {
 		c.wrong(r)
+		return ""
+	}
+	if c.cfg.MaxSize > 0 && m.Size > c.cfg.MaxSize { // no error: SIZE is made for asking
+		c.say(tooBig(c.cfg.MaxSize))
 		return ""
 	}
 	c.now.mail, c.now.style = m, held

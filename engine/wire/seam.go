@@ -71,7 +71,8 @@ type Releaser interface {
 	// Turn answers TURN (RFC 821 §3.8) or, with atrn, ATRN (RFC 2645); domains
 	// is what ATRN named, in order, nil for none. With a nil Handover the
 	// roles stay as they are. Otherwise wire sends the reply, and then runs
-	// the Handover on the connection with roles reversed.
+	// the Handover on the connection with roles reversed. It is asked only for
+	// a caller that has signed in.
 	Turn(ctx context.Context, atrn bool, domains []mail.Domain) (mail.Reply, Handover)
 }
 
