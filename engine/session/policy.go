@@ -17,20 +17,17 @@ type Policy struct {
 	Default  mail.Domain // completes <postmaster> (RFC 5321 §4.5.1)
 	Domains  Domains
 	Limits   Limits
-	Relay    Relay
 	SignIn   SignIn
 }
 
 // Domains says how we stand to a domain.
 type Domains interface {
 	Standing(d mail.Domain) Standing
+
+	// MayRelay says whether a client that has signed in as account, "" for
+	// not, may send to d even if d is foreign.
+	MayRelay(d mail.Domain, client netip.Addr, account string) bool
 }
-
-// A DomainsFunc is Domains in one function.
-type DomainsFunc func(d mail.Domain) Standing
-
-// Standing calls f.
-func (f DomainsFunc) Standing(d mail.Domain) Standing { return f(d) }
 
 // A Standing is what a domain is to us.
 type Standing int
@@ -53,30 +50,25 @@ type Limits struct {
 	Hops       int   // Received lines of a message, before it is taken for one that runs in circles
 }
 
-// Relay says who may send to anywhere.
-type Relay struct {
-	Listed  func(netip.Addr) bool // by address; nil: nobody
-	ForAuth bool                  // whoever has signed in
-}
-
 // SignIn says who may sign in, and how.
 type SignIn struct {
-	Lookup   account.Lookup // nil: nobody can
-	Clear    bool           // PLAIN and LOGIN also without TLS
-	Cram     bool           // some account can use CRAM-MD5
-	Required bool           // no mail from whoever has not
+	Lookup   account.Lookup
+	Plain    bool        // PLAIN and LOGIN, over TLS or from this machine
+	Clear    bool        // these also otherwise
+	Scram    bool        // SCRAM-SHA-256
+	Cram     func() bool // some account can use CRAM-MD5; nil: none
+	Required bool        // no mail from whoever has not
 }
 
 // A Verdict says why mail is taken or not.
 type Verdict int
 
 const (
-	Nobody      Verdict = iota // a foreign domain, and a caller who may not relay
-	IsLocal                    // the domain is ours
-	IsHeld                     // the domain is held for its host
-	IsRelayed                  // the domain's mail is passed on for everybody
-	ListedHere                 // the caller's address is in the relay list
-	HasSignedIn                // the caller has signed in, and such may relay
+	Nobody    Verdict = iota // a foreign domain, and a caller who may not relay
+	IsLocal                  // the domain is ours
+	IsHeld                   // the domain is held for its host
+	IsRelayed                // the domain's mail is passed on for everybody
+	MayRelay                 // the caller may relay
 )
 
 // Taken says that the mail is.
@@ -89,8 +81,7 @@ func (v Verdict) String() string {
 		"taken: the domain is local",
 		"taken: the domain is held for its host",
 		"taken: the domain's mail is relayed for everybody",
-		"taken: the caller's address is in the relay list",
-		"taken: the caller has signed in",
+		"taken: the caller may relay",
 	}[v]
 }
 
@@ -105,11 +96,8 @@ func (p *Policy) Judge(d mail.Domain, client netip.Addr, who string) Verdict {
 	case Relayed:
 		return IsRelayed
 	}
-	switch {
-	case p.Relay.Listed != nil && p.Relay.Listed(client.Unmap()):
-		return ListedHere
-	case p.Relay.ForAuth && who != "":
-		return HasSignedIn
+	if p.Domains.MayRelay(d, client.Unmap(), who) {
+		return MayRelay
 	}
 	return Nobody
 }
@@ -126,15 +114,15 @@ func (p *Policy) complete(a mail.Address) mail.Address {
 // mechanisms lists what may be offered to a caller. A password does not travel
 // in clear, but on a connection that does not leave the machine.
 func (p *SignIn) mechanisms(secure bool, remote netip.Addr) []string {
-	if p.Lookup == nil {
-		return nil
-	}
 	var m []string
-	if secure || p.Clear || remote.IsLoopback() {
+	if p.Plain && (secure || p.Clear || remote.IsLoopback()) {
 		m = append(m, account.Plain, account.Login)
 	}
-	if p.Cram {
+	if p.Cram != nil && p.Cram() {
 		m = append(m, account.Cram)
 	}
-	return append(m, account.Scram)
+	if p.Scram {
+		m = append(m, account.Scram)
+	}
+	return m
 }

@@ -26,19 +26,22 @@ func people(t testing.TB) account.Lookup {
 
 func TestMechanisms(t *testing.T) {
 	lookup := people(t)
+	yes, no := func() bool { return true }, func() bool { return false }
 	tests := []struct {
 		in     SignIn
 		secure bool
 		remote string
 		want   string
 	}{
-		{SignIn{}, true, "127.0.0.1", ""}, // nobody can
-		{SignIn{Lookup: lookup}, false, "192.0.2.1", "SCRAM-SHA-256"},
-		{SignIn{Lookup: lookup, Cram: true}, false, "192.0.2.1", "CRAM-MD5 SCRAM-SHA-256"},
-		{SignIn{Lookup: lookup}, true, "192.0.2.1", "PLAIN LOGIN SCRAM-SHA-256"},
-		{SignIn{Lookup: lookup, Clear: true}, false, "192.0.2.1", "PLAIN LOGIN SCRAM-SHA-256"},
-		{SignIn{Lookup: lookup}, false, "127.0.0.1", "PLAIN LOGIN SCRAM-SHA-256"},
-		{SignIn{Lookup: lookup}, false, "::ffff:127.0.0.1", "PLAIN LOGIN SCRAM-SHA-256"},
+		{SignIn{Lookup: lookup}, true, "127.0.0.1", ""}, // nobody can
+		{SignIn{Lookup: lookup, Plain: true, Scram: true}, false, "192.0.2.1", "SCRAM-SHA-256"},
+		{SignIn{Lookup: lookup, Plain: true, Scram: true, Cram: yes}, false, "192.0.2.1", "CRAM-MD5 SCRAM-SHA-256"},
+		{SignIn{Lookup: lookup, Plain: true, Scram: true, Cram: no}, true, "192.0.2.1", "PLAIN LOGIN SCRAM-SHA-256"},
+		{SignIn{Lookup: lookup, Plain: true}, true, "192.0.2.1", "PLAIN LOGIN"},
+		{SignIn{Lookup: lookup, Plain: true, Clear: true}, false, "192.0.2.1", "PLAIN LOGIN"},
+		{SignIn{Lookup: lookup, Clear: true}, false, "192.0.2.1", ""},
+		{SignIn{Lookup: lookup, Plain: true}, false, "127.0.0.1", "PLAIN LOGIN"},
+		{SignIn{Lookup: lookup, Plain: true}, false, "::ffff:127.0.0.1", "PLAIN LOGIN"},
 	}
 	for _, tt := range tests {
 		p := testPolicy()
@@ -46,7 +49,7 @@ func TestMechanisms(t *testing.T) {
 		s := open(p, tt.remote)
 		s.caller.secure = tt.secure
 		if got := strings.Join(s.Mechanisms(), " "); got != tt.want {
-			t.Errorf("%+v, TLS %v, from %s: %q, want %q", tt.in, tt.secure, tt.remote, got, tt.want)
+			t.Errorf("%+v, TLS %v, from %s: %q, want %q", tt, tt.secure, tt.remote, got, tt.want)
 		}
 		for _, m := range []string{"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "NTLM", "plain"} {
 			_, err := s.Auth(t.Context(), m)
@@ -76,8 +79,8 @@ func plainTry(t *testing.T, s setup, password string) error {
 
 func TestSigningIn(t *testing.T) {
 	p := testPolicy()
-	p.SignIn = SignIn{Lookup: people(t), Required: true}
-	p.Relay.ForAuth = true
+	p.SignIn = SignIn{Lookup: people(t), Plain: true, Required: true}
+	p.Domains = world{forAuth: true}
 	s := open(p, "192.0.2.1")
 	s.caller.secure = true
 	if r := s.mail(t, 0); r.Code != 530 {
@@ -99,7 +102,7 @@ func TestSigningIn(t *testing.T) {
 
 func TestThreeFailures(t *testing.T) {
 	p := testPolicy()
-	p.SignIn = SignIn{Lookup: people(t)}
+	p.SignIn = SignIn{Lookup: people(t), Plain: true}
 	s := open(p, "127.0.0.1")
 	for i, want := range []int{535, 535, 421} {
 		var r mail.Reply

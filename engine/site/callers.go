@@ -32,7 +32,7 @@ type Caller struct {
 // Counters count since the site was made.
 type Counters struct {
 	Connections uint64 `json:"connections"` // taken
-	TurnedAway  uint64 `json:"turned_away"` // greeted by 421: paused, or too many
+	TurnedAway  uint64 `json:"turned_away"` // paused, too many, or not let in
 	Accepted    uint64 `json:"accepted"`    // messages
 	Delivered   uint64 `json:"delivered"`   // recipients taken by a next hop or dropped
 }

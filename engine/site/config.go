@@ -30,10 +30,11 @@ type Config struct {
 	Rev      uint64 // of the settings that it was made from
 	Bindings []Binding
 	TLS      TLSFiles
-	Callers  int            // at once; 0: no limit
-	Wire     wire.Config    // all but TLS, and per binding ImplicitTLS and ODMR
-	Session  session.Policy // what a caller may do
-	Release  release.Policy // what a host may call for
+	Callers  int                   // at once; 0: no limit
+	Admits   func(netip.Addr) bool // who may connect; nil: everybody
+	Wire     wire.Config           // all but TLS, and per binding ImplicitTLS and ODMR
+	Session  session.Policy        // what a caller may do
+	Release  release.Policy        // what a host may call for
 	Mail     Mail
 }
 

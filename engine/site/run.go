@@ -199,14 +199,17 @@ func (r *run) serve(c net.Conn, b Binding) {
 	s := r.site
 	now := r.live.Load()
 	switch {
+	case !now.cfg.admits(c.RemoteAddr()):
+		r.turnAway(c, now.cfg, b, 554, "5.7.1", "you may not connect")
+		return
 	case s.paused():
-		r.turnAway(c, now.cfg, b, "the service is paused, call again later")
+		r.turnAway(c, now.cfg, b, 421, "4.3.2", "the service is paused, call again later")
 		return
 	case b.TLS && now.tls == nil:
 		_ = c.Close() // no certificate: there is nothing that could be said
 		return
 	case !s.callers.admit(now.cfg.Callers):
-		r.turnAway(c, now.cfg, b, "too many callers, call again later")
+		r.turnAway(c, now.cfg, b, 421, "4.3.2", "too many callers, call again later")
 		return
 	}
 	defer s.callers.leave()
@@ -215,6 +218,11 @@ func (r *run) serve(c net.Conn, b Binding) {
 	cfg.TLS, cfg.ImplicitTLS, cfg.Verbs.ODMR = now.tls, b.TLS, b.ODMR
 	cfg.Verbs.ATRN = cfg.Verbs.ATRN || b.ODMR
 	r.server.Serve(r.ctx, c, cfg, func(who *wire.Caller) wire.Session { return r.session(who, now.cfg) })
+}
+
+func (c *Config) admits(from net.Addr) bool {
+	tcp, ok := from.(*net.TCPAddr)
+	return c.Admits == nil || ok && c.Admits(tcp.AddrPort().Addr().Unmap())
 }
 
 func (r *run) session(who *wire.Caller, cfg *Config) wire.Session {
@@ -246,8 +254,8 @@ const (
 	awayTime = 5 * time.Second
 )
 
-// turnAway greets with 421 (RFC 5321 §3.8) and closes.
-func (r *run) turnAway(c net.Conn, cfg *Config, b Binding, text string) {
+// turnAway greets with a refusal (RFC 5321 §3.1, §3.8) and closes.
+func (r *run) turnAway(c net.Conn, cfg *Config, b Binding, code int, status, text string) {
 	defer c.Close()
 	r.site.counters.turnedAway.Add(1)
 	if r.away.Add(1); b.TLS || r.away.Load() > maxAway {
@@ -256,5 +264,5 @@ func (r *run) turnAway(c net.Conn, cfg *Config, b Binding, text string) {
 	}
 	defer r.away.Add(-1)
 	_ = c.SetDeadline(time.Now().Add(awayTime))
-	_, _ = fmt.Fprintf(c, "421 4.3.2 %s %s\r\n", cfg.Wire.Hostname, text)
+	_, _ = fmt.Fprintf(c, "%d %s %s %s\r\n", code, status, cfg.Wire.Hostname, text)
 }

@@ -50,6 +50,8 @@ type Site struct {
 
 	mu     sync.Mutex // guards what follows
 	wanted *Config    // what Apply brought last
+	ahead  uint64     // a later revision that could not be loaded, or 0
+	unread error      // why
 	state  State
 	why    error
 	addrs  []netip.AddrPort
@@ -110,7 +112,7 @@ func (s *Site) Do(ctx context.Context, c Command) error {
 // cannot be, the site runs on what it had.
 func (s *Site) Apply(next *Config) {
 	s.mu.Lock()
-	s.wanted = next
+	s.wanted, s.ahead, s.unread = next, 0, nil
 	switch {
 	case s.run == nil && s.state == Stopped:
 		s.current.Store(next)
@@ -119,6 +121,15 @@ func (s *Site) Apply(next *Config) {
 	}
 	s.mu.Unlock()
 	s.look()
+}
+
+// Keep says that there is a revision rev that nothing can be made of, because
+// of why: the site goes on as it is, and shows it until the next Apply.
+func (s *Site) Keep(rev uint64, why error) {
+	s.mu.Lock()
+	s.ahead, s.unread = rev, why
+	s.mu.Unlock()
+	s.deps.Changed()
 }
 
 // look wakes the loop.
@@ -140,7 +151,10 @@ func (s *Site) Status() Status {
 	s.mu.Lock()
 	st := Status{
 		Number: s.number, Name: s.wanted.Name, State: s.state, Configured: s.wanted.Rev,
-		Why: s.why, Listening: s.addrs,
+		Why: errors.Join(s.why, s.unread), Listening: s.addrs,
+	}
+	if s.ahead != 0 {
+		st.Configured = s.ahead
 	}
 	if s.run != nil {
 		st.Running = s.current.Load().Rev

@@ -43,6 +43,8 @@ func (s settings) Standing(d mail.Domain) session.Standing {
 	return map[mail.Domain]session.Standing{"hub.test": session.Local, "held.test": session.Held}[d]
 }
 
+func (s settings) MayRelay(mail.Domain, netip.Addr, string) bool { return false }
+
 func (s settings) Hold(d mail.Domain) (release.Hold, bool) {
 	return release.Hold{Accounts: []string{"joe"}}, d == "held.test"
 }
@@ -68,7 +70,7 @@ func (s settings) make(rev uint64, bindings ...netip.AddrPort) *Config {
 		Wire: wire.Config{Hostname: "hub.test", Verbs: wire.Verbs{ETRN: true, TURN: true, ATRN: true, EightBit: true, Pipelining: true, EnhancedCodes: true}},
 		Session: session.Policy{
 			Hostname: "hub.test", Default: "hub.test", Domains: s,
-			SignIn: session.SignIn{Lookup: s.lookup, Cram: true},
+			SignIn: session.SignIn{Lookup: s.lookup, Cram: func() bool { return true }},
 		},
 		Release: release.Policy{ETRN: true, TURN: true, ATRN: true, Hello: "hub.test", Rules: s},
 		Mail: Mail{
@@ -241,6 +243,29 @@ func TestPausedTurnsAwayAndLetsFinish(t *testing.T) {
 	h.dial()
 	if n := h.Status().Counters; n.Accepted != 1 || n.TurnedAway != 1 || n.Connections != 2 {
 		t.Errorf("counters %+v", n)
+	}
+}
+
+func TestWhoMayNotConnect(t *testing.T) {
+	h := started(t)
+	next := h.make(2, loopback)
+	next.Admits = func(a netip.Addr) bool { return !a.IsLoopback() }
+	h.Apply(next)
+	if got := greeting(t, h.addr()); !strings.HasPrefix(got, "554 5.7.1 ") {
+		t.Errorf("who may not connect hears %q", got)
+	}
+}
+
+func TestKeepsOnWhenSettingsDoNotLoad(t *testing.T) {
+	h := started(t)
+	h.Keep(7, errors.New("MaxConnections: must not be negative"))
+	if got, want := h.Status().Behind(), "configured 7, running 1, because MaxConnections: must not be negative"; got != want {
+		t.Errorf("Behind = %q, want %q", got, want)
+	}
+	h.dial()
+	h.Apply(h.make(8, loopback))
+	if st := h.Status(); st.Behind() != "" || st.Running != 8 {
+		t.Errorf("%+v", st)
 	}
 }
 
