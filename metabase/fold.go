@@ -44,7 +44,7 @@ func hashFold(s string) uint64 {
 	h := uint64(len(s)) ^ stir0
 	for i := 0; i < len(s); i += 8 {
 		w := load(s[i:])
-		if w&ones*0x80 != 0 {
+		if w&(ones*0x80) != 0 {
 			return hashRunes(s)
 		}
 		hi, lo := bits.Mul64(h^upper(w), stir1)

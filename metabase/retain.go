@@ -3,15 +3,17 @@
 package metabase
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"time"
 
 	"restante/internal/kv"
 )
 
-// Retention says how much history to keep: the newest Count revisions, and of
-// those none older than Age. 0 sets no limit. What waits to be confirmed is
-// always kept.
+// Retention says how much history to keep: the newest Count revisions (up to a
+// twentieth more, so that they go in bunches), and of those none older than
+// Age. 0 sets no limit. What waits to be confirmed is always kept.
 type Retention struct {
 	Count int
 	Age   time.Duration
@@ -35,6 +37,9 @@ func (s *Store) compact(ctx context.Context) error {
 		end -= Rev(keep.Count)
 	} else {
 		end = 1
+	}
+	if Rev(s.first.Load())+Rev(min(keep.Count/20, dropAtOnce)) > end {
+		end = 1 // little would be gained: let some more gather
 	}
 	for rev := Rev(s.first.Load()); rev < end; {
 		next, err := s.drop(ctx, rev, end)
@@ -79,13 +84,14 @@ func (s *Store) drop(ctx context.Context, rev, end Rev) (Rev, error) {
 		end = min(end, max(p.Rev, rev))
 	}
 	var ops []kv.Op
-	for r := rev; r < end; r++ {
-		for pair, err := range s.db.Scan(ctx, revKey(recordKeys, r)) {
-			if err != nil {
-				return rev, err
-			}
-			ops = append(ops, kv.Del(append([]byte(nil), pair.Key...)))
+	for pair, err := range s.db.Scan(ctx, []byte{recordKeys}) { // the oldest come first
+		if err != nil {
+			return rev, err
 		}
+		if Rev(binary.BigEndian.Uint64(pair.Key[1:9])) >= end {
+			break
+		}
+		ops = append(ops, kv.Del(bytes.Clone(pair.Key)))
 	}
 	if len(ops) == 0 {
 		return end, nil
