@@ -25,7 +25,7 @@ const (
 	RoutingSource = "IIsSmtpRoutingSource"
 	Sessions      = "IIsSmtpSessions"
 	VirtualDir    = "IIsSmtpVirtualDirectory"
-	plain         = "IIsObject" // also what a key without a class is called
+	Object        = "IIsObject" // also what a key without a class is called
 	schemaRoot    = "IIsSchema"
 	schemaProp    = "IIsSchemaProperty"
 	schemaClass   = "IIsSchemaClass"
@@ -80,7 +80,7 @@ func classTable() []Class {
 		{Name: RoutingSource, Sentence: "Where routes come from.", places: []place{called("RoutingSources", Server)}},
 		{Name: Sessions, Sentence: "The callers of the moment.", places: []place{called("Sessions", Server)}},
 		{Name: VirtualDir, Sentence: "A folder that the site shows under a name.", places: []place{called("Root", Server), any(VirtualDir)}},
-		{Name: plain, Sentence: "A key without a class of its own.", places: []place{any("*")}},
+		{Name: Object, Sentence: "A key without a class of its own.", places: []place{any("*")}},
 		{Name: schemaRoot, Sentence: "The schema, as keys.", places: []place{called("Schema", ""), any(schemaRoot, "")}},
 		{Name: schemaProp, Sentence: "What there is to know of a property.", places: []place{any(schemaRoot)}},
 		{Name: schemaClass, Sentence: "What there is to know of a class.", places: []place{any(schemaRoot)}},
@@ -119,7 +119,7 @@ func (s *Schema) Class(name string) (Class, bool) {
 
 // Classless says that a key of the class holds no properties but those that
 // every key may hold.
-func classless(class string) bool { return class == "" || strings.EqualFold(class, plain) }
+func classless(class string) bool { return class == "" || strings.EqualFold(class, Object) }
 
 // matches says that a key may stand here; above are the classes of the keys
 // over it, the nearest first, ending in "" for the root.
@@ -155,7 +155,7 @@ func (at place) called(name string) bool {
 func (s *Schema) ClassAt(snap metabase.Snapshot, path metabase.Path) string {
 	above, name := classesAbove(snap, path), path.Base()
 	for _, c := range s.classes {
-		if c.Name != plain && slices.ContainsFunc(c.places, func(at place) bool { return at.matches(above, name) }) {
+		if c.Name != Object && slices.ContainsFunc(c.places, func(at place) bool { return at.matches(above, name) }) {
 			return c.Name
 		}
 	}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"restante/engine/mail"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+func (tr *tree) try(ops ...metabase.Op) metabase.Change {
+	tr.t.Helper()
+	c, err := tr.store.Try(tr.t.Context(), metabase.Batch{Ops: ops, Actor: "user:root"})
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	return c
+}
+
+func TestAddresses(t *testing.T) {
+	tests := []struct {
+		nets []string
+		want string
+	}{
+		{nil, "0"},
+		{[]string{"10.0.0.0/8"}, "16777216"},
+		{[]string{"10.1.0.0/16", "10.0.0.0/8", "10.0.0.0/8", "10.0.0.1/32"}, "16777216"},
+		{[]string{"10.0.0.1/32", "10.0.0.2/32"}, "2"},
+		{[]string{"0.0.0.0/0", "10.0.0.0/8"}, "4294967296"},
+		{[]string{"::/0", "127.0.0.0/8", "::1/128"}, "340282366920938463463374607431784988672"},
+	}
+	for _, tt := range tests {
+		var nets []netip.Prefix
+		for _, s := range tt.nets {
+			nets = append(nets, netip.MustParsePrefix(s))
+		}
+		if got := addresses(nets).String(); got != tt.want {
+			t.Errorf("addresses(%v) = %s, want %s", tt.nets, got, tt.want)
+		}
+	}
+}
+
+func TestAssessHeirs(t *testing.T) {
+	tr := newTree(t)
+	_, ops, err := CreateSite(tr.store.Snapshot(), NewSite{Bindings: []string{":2526"}, Domain: "two.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.must(ops...)
+	tr.domain("a.test")
+	tr.domain("b.test")
+	tr.set(SitePath(2), "HopCount", "7")
+
+	got := Assess(tr.try(set(t, Service, "HopCount", "20"))).Heirs
+	if len(got) != 1 || got[0].Property != "HopCount" || !slices.Equal(got[0].Sites, []int{1}) || got[0].Domains != 0 {
+		t.Errorf("HopCount at the service: %+v", got)
+	}
+	got = Assess(tr.try(set(t, Service, "RouteUserName", "x"))).Heirs
+	if len(got) != 1 || !slices.Equal(got[0].Sites, []int{1, 2}) || got[0].Domains != 4 {
+		t.Errorf("RouteUserName at the service: %+v", got)
+	}
+	got = Assess(tr.try(metabase.Unset{Path: Service, ID: HopCount})).Heirs
+	if len(got) != 1 || !slices.Equal(got[0].Sites, []int{1}) {
+		t.Errorf("HopCount taken from the service: %+v", got)
+	}
+	if got = Assess(tr.try(set(t, SitePath(1), "ServerComment", "x"))).Heirs; len(got) != 0 {
+		t.Errorf("a name is inherited by %+v", got)
+	}
+}
+
+func TestAssessSites(t *testing.T) {
+	tr := newTree(t)
+	tr.domain("a.test")
+	tests := []struct {
+		name     string
+		op       metabase.Op
+		relay    string
+		auth     bool
+		open     []string
+		reroutes bool // of a.test
+	}{
+		{"wider", set(t, SitePath(1), "RelayIpList", "127.0.0.0/8", "192.0.2.0/24"), "256", false, nil, false},
+		{"the same in other words", set(t, SitePath(1), "RelayIpList", "127.0.0.0/9", "127.128.0.0/9"), "0", false, nil, false},
+		{"narrower", set(t, SitePath(1), "RelayIpList", "127.0.0.1"), "0", false, nil, false},
+		{"everybody, from above", set(t, Service, "RelayIpList", "0.0.0.0/0"), "4278190080", false, nil, false},
+		{"held", set(t, DomainPath(1, "a.test"), "RouteAction", "514"), "0", false, []string{"a.test"}, true},
+		{"relayed", set(t, DomainPath(1, "a.test"), "RouteAction", "domain_relay"), "0", false, []string{"a.test"}, false},
+		{"smart host", metabase.Set{Path: SitePath(1), Property: set(t, SitePath(1), "SmartHostType", "2").(metabase.Set).Property}, "0", false, nil, false},
+		{"over TLS", set(t, Service, "AlwaysUseSsl", "true"), "0", false, nil, true},
+	}
+	for _, tt := range tests {
+		sites := Assess(tr.try(tt.op)).Sites
+		if len(sites) != 1 {
+			t.Errorf("%s: %d sites", tt.name, len(sites))
+			continue
+		}
+		s := sites[0]
+		if s.Number != 1 || s.Relay.String() != tt.relay || s.RelayAuth != tt.auth || !slices.Equal(s.OpenDomain, tt.open) || s.Reroutes("a.test") != tt.reroutes {
+			t.Errorf("%s: %+v, reroutes %v", tt.name, s, s.Reroutes("a.test"))
+		}
+	}
+	tr.set(Service, "RelayForAuth", "false")
+	if s := Assess(tr.try(set(t, SitePath(1), "RelayForAuth", "true"))).Sites[0]; !s.RelayAuth {
+		t.Errorf("RelayForAuth: %+v", s)
+	}
+	n, ops, err := CreateSite(tr.store.Snapshot(), NewSite{Bindings: []string{":2526"}, Domain: "two.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sites := Assess(tr.try(ops...)).Sites
+	if len(sites) != 1 || sites[0].Number != n || !sites[0].Reroutes(mail.Domain("x.test")) || !slices.Equal(sites[0].OpenDomain, []string{"two.example"}) {
+		t.Errorf("a new site: %+v", sites)
+	}
+	if got := Assess(tr.try(metabase.AddKey{Path: "/Else", Class: schema.Object})); len(got.Sites)+len(got.Heirs) != 0 {
+		t.Errorf("a key elsewhere: %+v", got)
+	}
+}
