@@ -21,6 +21,7 @@ import (
 	"restante/engine/release"
 	"restante/engine/session"
 	"restante/engine/wire"
+	"restante/internal/kv"
 )
 
 // A Config is all that a site lives under. It is replaced, never changed; the
@@ -52,6 +53,7 @@ type TLSFiles struct{ Cert, Key string }
 // Mail is what becomes of accepted messages.
 type Mail struct {
 	Folder  string // of the queue's bodies; a site takes another one at its next start only
+	DB      kv.DB  // what the queue knows of Folder; nobody else's keys are in it
 	Badmail string // folder for what can be neither delivered nor returned
 	Holds   queue.Router
 	Routes  delivery.Router

@@ -13,6 +13,9 @@ import (
 	"sync/atomic"
 )
 
+// ErrTaken means that another site of the engine has the address.
+var ErrTaken = errors.New("the address is taken")
+
 // Ports keeps two sites of one engine off the same address: it knows who has
 // it, which the system's own refusal does not say. The zero Ports is ready.
 type Ports struct {
@@ -28,7 +31,7 @@ func (p *Ports) claim(addr netip.AddrPort, n int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if by, ok := p.taken[addr]; ok && by != n {
-		return fmt.Errorf("listen on %s: site %d has it", addr, by)
+		return fmt.Errorf("listen on %s: %w: site %d has it", addr, ErrTaken, by)
 	}
 	if p.taken == nil {
 		p.taken = map[netip.AddrPort]int{}

@@ -35,12 +35,12 @@ type post struct {
 
 // openPost reads what is on the disk. It may take a while for a large queue.
 func (s *Site) openPost(ctx context.Context, cfg *Config) (*post, error) {
-	sp, err := spool.Open(ctx, cfg.Mail.Folder, s.deps.DB, spool.Options{Log: s.log})
+	sp, err := spool.Open(ctx, cfg.Mail.Folder, cfg.Mail.DB, spool.Options{Log: s.log})
 	if err != nil {
 		return nil, fmt.Errorf("queue folder %s: %w", cfg.Mail.Folder, err)
 	}
 	out := delivery.New(routes{s}, s.deps.Resolver, delivery.Options{Log: s.log})
-	q, err := queue.New(ctx, sp, s.deps.DB, queue.Deps{
+	q, err := queue.New(ctx, sp, cfg.Mail.DB, queue.Deps{
 		Router: queue.RouterFunc(func(d mail.Domain) queue.RouteState { return s.config().Mail.Holds.Route(d) }),
 		Attempt: func(ctx context.Context, l *queue.Lease) {
 			out.Attempt(ctx, l.Domain(), lease{l, &s.counters})

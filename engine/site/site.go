@@ -16,13 +16,11 @@ import (
 	"restante/engine/delivery"
 	"restante/engine/journal"
 	"restante/engine/queue"
-	"restante/internal/kv"
 )
 
 // Deps is what a site works with; all fields but Journal, Log and Changed are
 // required.
 type Deps struct {
-	DB       kv.DB // the site's own: nobody else's keys are in it
 	Resolver delivery.Resolver
 	Gate     *account.Gate
 	Ports    *Ports // shared by the sites of one engine
@@ -166,6 +164,14 @@ func (s *Site) Status() Status {
 	}
 	st.Callers, st.Counters = s.callers.size(), s.counters.read()
 	return st
+}
+
+// State is the state, and why the site is not as configured or nil: a part of
+// Status that costs nothing.
+func (s *Site) State() (State, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state, errors.Join(s.why, s.unread)
 }
 
 func (s *Site) peek() (State, error) {

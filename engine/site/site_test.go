@@ -33,6 +33,7 @@ import (
 type settings struct {
 	dir     string
 	account account.Credential
+	db      kv.DB
 }
 
 func (s settings) lookup(name string) (account.Credential, bool) {
@@ -74,7 +75,7 @@ func (s settings) make(rev uint64, bindings ...netip.AddrPort) *Config {
 		},
 		Release: release.Policy{ETRN: true, TURN: true, ATRN: true, Hello: "hub.test", Rules: s},
 		Mail: Mail{
-			Folder: filepath.Join(s.dir, "Queue"), Badmail: filepath.Join(s.dir, "Badmail"), Routes: s,
+			Folder: filepath.Join(s.dir, "Queue"), DB: s.db, Badmail: filepath.Join(s.dir, "Badmail"), Routes: s,
 			Holds: queue.RouterFunc(func(d mail.Domain) queue.RouteState { return queue.RouteState{Held: d == "held.test"} }),
 		},
 	}
@@ -98,7 +99,7 @@ func newSettings(t *testing.T) settings {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return settings{t.TempDir(), c}
+	return settings{t.TempDir(), c, kv.NewMem()}
 }
 
 // run1 makes a site and runs it to the end of the test.
@@ -106,7 +107,7 @@ func run1(t *testing.T, cfg *Config, set settings, ports *Ports) *house {
 	t.Helper()
 	h := &house{settings: set, t: t}
 	h.Site = New(1, cfg, Deps{
-		DB: kv.NewMem(), Resolver: resolver.New(resolver.Options{}), Gate: account.NewGate(), Ports: ports,
+		Resolver: resolver.New(resolver.Options{}), Gate: account.NewGate(), Ports: ports,
 		Changed: func() { h.changed.Add(1) }, Grace: 300 * time.Millisecond, Again: 20 * time.Millisecond,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -408,7 +409,7 @@ func TestTwoSitesOnePort(t *testing.T) {
 	second := run1(t, other.make(1, at), other, ports)
 	second.number, second.doors.site = 2, 2
 	err := second.Do(t.Context(), Start)
-	if want := fmt.Sprintf("listen on %s: site 1 has it", at); err == nil || err.Error() != want {
+	if want := fmt.Sprintf("listen on %s: the address is taken: site 1 has it", at); err == nil || err.Error() != want {
 		t.Errorf("the second site: %v, want %s", err, want)
 	}
 	if st := second.Status(); st.State != Stopped || st.Behind() != err.Error() {
@@ -531,7 +532,7 @@ func TestHeldAndTurnedOver(t *testing.T) {
 func TestFolderWaitsForTheNextStart(t *testing.T) {
 	h := started(t)
 	next := h.make(2, loopback)
-	next.Mail.Folder = filepath.Join(h.dir, "Other")
+	next.Mail.Folder, next.Mail.DB = filepath.Join(h.dir, "Other"), kv.NewMem()
 	h.Apply(next)
 	eventually(t, "the state tells", func() bool { return h.Status().Why != nil })
 	if st := h.Status(); st.Running != 1 || !strings.Contains(st.Behind(), "until the site stops and starts") {
