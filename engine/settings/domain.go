@@ -102,7 +102,7 @@ func (s *Site) DomainFor(name mail.Domain) (Domain, bool) {
 // domainKey gives the key for a domain; "" stands for the default domain
 // without a key.
 func (s *Site) domainKey(name mail.Domain) (metabase.Path, bool) {
-	container := DomainsPath(s.Number)
+	container := s.domains
 	if path := container.Join(string(name)); name != "" && s.snap.Has(path) {
 		return path, true
 	}
@@ -281,7 +281,7 @@ func (r *reader) routeSignIn() *RouteSignIn {
 }
 
 // Domains yields the names of the domains that have a key, in no order.
-func (s *Site) Domains() iter.Seq[string] { return s.snap.Names(DomainsPath(s.Number)) }
+func (s *Site) Domains() iter.Seq[string] { return s.snap.Names(s.domains) }
 
 // TurnDomains lists the domains whose mail an account may have by TURN, in
 // order; the account's case does not count. One that begins with "*." stands
@@ -290,7 +290,7 @@ func (s *Site) TurnDomains(account string) []mail.Domain { return s.turns()[stri
 
 func (s *Site) findTurns() map[string][]mail.Domain {
 	turns := map[string][]mail.Domain{}
-	container := DomainsPath(s.Number)
+	container := s.domains
 	for name := range s.snap.Names(container) {
 		item, _, ok := s.snap.Effective(container.Join(name), AuthTurnList)
 		if !ok {

@@ -93,7 +93,7 @@ func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 		Number: n, Name: r.text(ServerComment), Rev: snap.Rev(), AutoStart: r.flag(ServerAutoStart),
 		Enabled: version >= 2 || n == DefaultSite, Greeting: r.text(ConnectResponse),
 		TLS: r.tls(), Verbs: r.verbs(version >= 2), SignIn: r.signIn(), Limits: r.limits(),
-		Relay: r.relay(), Release: r.release(), Out: r.out(), Retry: r.retry(), Folders: r.folders(), snap: snap,
+		Relay: r.relay(), Release: r.release(), Out: r.out(), Retry: r.retry(), Folders: r.folders(), snap: snap, domains: DomainsPath(n),
 	}
 	s.Domain, s.FQDN = r.names()
 	s.Callers = append(r.ipList(IPSecurity), r.prefixes(ConnectIPv6List)...)

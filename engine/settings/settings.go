@@ -49,9 +49,10 @@ type Site struct {
 	Folders  Folders
 	Callers  []netip.Prefix // who may connect; empty: all
 
-	snap  metabase.Snapshot
-	turns func() map[string][]mail.Domain // by account in lower case
-	cram  func() bool
+	snap    metabase.Snapshot
+	domains metabase.Path                   // their container
+	turns   func() map[string][]mail.Domain // by account in lower case
+	cram    func() bool
 }
 
 // A Binding is an address to listen on. The unspecified IPv6 address stands
