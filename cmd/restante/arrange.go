@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"restante/internal/control"
+)
+
+// A line is a call as the library takes it: flags stand before arguments.
+type line struct {
+	args []string
+	path []string // the command's words
+	help bool
+}
+
+// arrange lets flags stand anywhere. What follows "--", what looks like a
+// negative number, and all that follows a script's name are arguments.
+func arrange(app *cli.App, args []string) (line, error) {
+	var l line
+	var global, own, rest []string
+	commands := app.Commands
+	var leaf *cli.Command
+	for i := 0; i < len(args); i++ {
+		word := args[i]
+		if word == "--" {
+			rest = append(rest, args[i+1:]...)
+			break
+		}
+		if !isFlag(word) {
+			if c := named(commands, word); c != nil && len(rest) == 0 {
+				leaf, commands = c, c.Subcommands
+				l.path = append(l.path, c.Name)
+				continue
+			}
+			rest = append(rest, word)
+			commands = nil
+			if leaf != nil && leaf.SkipFlagParsing || slices.Equal(l.path, []string{"run"}) {
+				rest = append(rest, args[i+1:]...)
+				break
+			}
+			continue
+		}
+		if word == "--help" || word == "-h" {
+			l.help = true
+			continue
+		}
+		into, f := &own, flagOf(leaf, word)
+		if f == nil {
+			if f = lookFor(app.Flags, word); f != nil {
+				into = &global
+			}
+		}
+		if f == nil {
+			return l, unknownFlag(l.path, word)
+		}
+		*into = append(*into, word)
+		if !isBool(f) && !strings.Contains(word, "=") {
+			if i++; i == len(args) {
+				return l, &control.Error{Kind: control.KindUsage, Text: word + " needs a value", Hint: strings.TrimSpace("help " + strings.Join(l.path, " "))}
+			}
+			*into = append(*into, args[i])
+		}
+	}
+	l.args = slices.Concat(global, l.path, own)
+	if len(rest) > 0 {
+		l.args = append(l.args, "--")
+		l.args = append(l.args, rest...)
+	}
+	return l, nil
+}
+
+func unknownFlag(path []string, word string) error {
+	return &control.Error{Kind: control.KindUsage, Text: "there is no option " + word, Hint: strings.TrimSpace("help " + strings.Join(path, " "))}
+}
+
+func isFlag(word string) bool {
+	if len(word) < 2 || word[0] != '-' {
+		return false
+	}
+	_, err := strconv.ParseFloat(word, 64)
+	return err != nil
+}
+
+func named(commands []*cli.Command, word string) *cli.Command {
+	for _, c := range commands {
+		if c.HasName(word) {
+			return c
+		}
+	}
+	return nil
+}
+
+func flagOf(c *cli.Command, word string) cli.Flag {
+	if c == nil {
+		return nil
+	}
+	return lookFor(c.Flags, word)
+}
+
+func lookFor(flags []cli.Flag, word string) cli.Flag {
+	name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
+	for _, f := range flags {
+		if slices.Contains(f.Names(), name) {
+			return f
+		}
+	}
+	return nil
+}
+
+func isBool(f cli.Flag) bool {
+	_, ok := f.(*cli.BoolFlag)
+	return ok
+}

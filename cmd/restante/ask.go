@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"restante/internal/control"
+)
+
+// ask makes one call and prints the answer.
+func ask[Q, A any](ctx context.Context, s *shell, m control.Method[Q, A], q Q, text func(*tabwriter.Writer, A)) error {
+	c, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	a, raw, err := m.Call(ctx, c, q)
+	if err != nil {
+		return err
+	}
+	return s.answer(raw, func(w *tabwriter.Writer) { text(w, a) })
+}
+
+// quiet prints nothing: that it worked is all there is to say.
+func quiet[A any](*tabwriter.Writer, A) {}
+
+// number reads the number of a site or of a revision.
+func (s *shell) number(what, word string) (int, error) {
+	n, err := strconv.Atoi(word)
+	if err != nil || n < 1 {
+		return 0, s.usage(fmt.Sprintf("%q is no number of a %s", word, what))
+	}
+	return n, nil
+}
+
+// siteArg reads the first argument as the number of a site.
+func (s *shell) siteArg(cx *cli.Context) (int, error) { return s.number("site", cx.Args().First()) }
+
+// when prints a time for people; "-" for none.
+func when(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}
+
+// size prints octets for people.
+func size(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	f := float64(n)
+	i := 0
+	for ; f >= 1024 && i < len(units)-1; i++ {
+		f /= 1024
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", f, units[i])
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// plural is "1 message", "2 messages".
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"restante/internal/control"
+)
+
+// completeTime is how long a shell waits for words.
+const completeTime = 2 * time.Second
+
+// completeCommand prints the words that may stand where the last argument
+// begins one. The scripts of the completion command call it.
+func (s *shell) completeCommand() *cli.Command {
+	return &cli.Command{
+		Name: "__complete", Hidden: true, SkipFlagParsing: true,
+		Action: func(cx *cli.Context) error {
+			words := cx.Args().Slice()
+			if len(words) > 0 && words[0] == "--" {
+				words = words[1:]
+			}
+			for _, word := range s.candidates(cx.Context, cx.App, words) {
+				fmt.Fprintln(s.out, word)
+			}
+			return nil
+		},
+	}
+}
+
+func (s *shell) candidates(ctx context.Context, app *cli.App, words []string) (out []string) {
+	if len(words) == 0 {
+		words = []string{""}
+	}
+	last := words[len(words)-1]
+	commands, flags := app.Commands, app.Flags
+	var leaf *cli.Command
+	argument := 0
+	for i := 0; i < len(words)-1; i++ {
+		word := words[i]
+		if isFlag(word) {
+			if f := lookFor(append(flags, app.Flags...), word); f != nil && !isBool(f) && !strings.Contains(word, "=") {
+				i++
+				if strings.TrimLeft(word, "-") == "data" && i < len(words) {
+					s.data = words[i]
+				}
+				if i == len(words)-1 {
+					return nil // a flag's value
+				}
+			}
+			continue
+		}
+		if c := named(commands, word); c != nil && argument == 0 {
+			leaf, commands, flags = c, c.Subcommands, c.Flags
+			continue
+		}
+		argument++
+	}
+	add := func(word string) {
+		if strings.HasPrefix(word, last) {
+			out = append(out, word)
+		}
+	}
+	if strings.HasPrefix(last, "-") {
+		for _, f := range flags {
+			add("--" + f.Names()[0])
+		}
+		return out
+	}
+	for _, c := range commands {
+		if !c.Hidden && argument == 0 {
+			add(c.Name)
+		}
+	}
+	if leaf == nil || len(commands) > 0 {
+		return out
+	}
+	return append(out, s.values(ctx, argumentKind(leaf, argument), last)...)
+}
+
+// argumentKind says by the words of a command's usage what its nth argument is.
+func argumentKind(c *cli.Command, n int) string {
+	words := strings.Fields(c.ArgsUsage)
+	if n >= len(words) {
+		return ""
+	}
+	switch strings.Trim(words[n], "[]") {
+	case "PATH", "SRC", "DST":
+		return "path"
+	case "PROP", "CLASS|PROP":
+		return "property"
+	case "N", "SITE":
+		return "site"
+	case "DOMAIN", "NAME":
+		if strings.HasPrefix(c.ArgsUsage, "N ") || words[n] == "DOMAIN" {
+			return "domain"
+		}
+	case "ACCOUNT", "SITE/]NAME":
+		return "account"
+	}
+	return ""
+}
+
+// values asks the service, or the store, for names. A shell that completes is
+// told nothing of errors.
+func (s *shell) values(ctx context.Context, kind, prefix string) []string {
+	if kind == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, completeTime)
+	defer cancel()
+	c, err := s.open(ctx)
+	if err != nil {
+		return nil
+	}
+	defer c.close()
+	words, _, err := control.Complete.Call(ctx, c, control.CompleteRequest{Kind: kind, Prefix: prefix})
+	if err != nil {
+		return nil
+	}
+	return words
+}
+
+func (s *shell) completionCommand() *cli.Command {
+	scripts := map[string]string{
+		"bash": "_restante() {\n\tlocal IFS=$'\\n'\n\tCOMPREPLY=($(restante __complete -- \"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null))\n" +
+			"\t[[ ${COMPREPLY[0]} == */* ]] && compopt -o nospace\n}\ncomplete -F _restante restante\n",
+		"zsh":  "#compdef restante\n_restante() {\n\tlocal -a found\n\tfound=(\"${(@f)$(restante __complete -- \"${(@)words[2,CURRENT]}\" 2>/dev/null)}\")\n\tcompadd -a found\n}\ncompdef _restante restante\n",
+		"fish": "complete -c restante -f -a '(restante __complete -- (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'\n",
+	}
+	return &cli.Command{
+		Name: "completion", Usage: "print what makes a shell complete commands", ArgsUsage: "bash|zsh|fish",
+		Action: s.takes(1, 1, func(cx *cli.Context) error {
+			text, ok := scripts[cx.Args().First()]
+			if !ok {
+				return s.usage(fmt.Sprintf("%q is no shell that is known here: bash, zsh and fish are", cx.Args().First()))
+			}
+			_, err := fmt.Fprint(s.out, text)
+			return err
+		}),
+	}
+}

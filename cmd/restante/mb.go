@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"restante/internal/control"
+	"restante/metabase"
+)
+
+func (s *shell) mbCommand() *cli.Command {
+	return &cli.Command{
+		Name: "mb", Usage: "look at the metabase and change it",
+		Description: "PATH is a path of the metabase such as /LM/SMTPSVC/1, in any case; the leading /LM may be left out.\n" +
+			"PROP is a property's name or number. PATH/PROP in one word means the same.\n" +
+			"Values: numbers decimal or 0x hex, true or false, text as it is, lists as one argument per string,\n" +
+			"BINARY as hexadecimal digits or @FILE; flags also by names: RouteAction etrn_cmd,smarthost.",
+		Subcommands: []*cli.Command{
+			s.mbGet(), s.mbSet(), s.mbUnset(), s.mbLs(), s.mbTree(), s.mbShow(),
+			s.mbAdd(), s.mbRm(), s.mbPair("cp", "copy a key with all below it"), s.mbPair("mv", "move or rename a key"),
+			s.mbFind(), s.mbApply(), s.mbConfirm(), s.mbLog(), s.mbDiff(), s.mbRevert(), s.mbWatch(),
+			s.mbExport(), s.mbImport(), s.mbBackup(), s.mbBackups(), s.mbRestore(), s.mbSchema(), s.mbVerify(),
+		},
+	}
+}
+
+func (s *shell) mbGet() *cli.Command {
+	return &cli.Command{
+		Name: "get", Usage: "print the value that holds", ArgsUsage: "PATH PROP",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "stored", Usage: "only the value that is stored there"},
+			&cli.BoolFlag{Name: "default", Usage: "only the schema's default"},
+			&cli.BoolFlag{Name: "from", Usage: "also where it comes from, and who made it so"},
+			&cli.Uint64Flag{Name: "rev", Usage: "as of `REVISION`", DefaultText: "now"},
+		},
+		Action: s.takes(1, 2, func(cx *cli.Context) error {
+			if cx.Bool("stored") && cx.Bool("default") {
+				return s.usage("--stored and --default exclude each other")
+			}
+			q := control.GetRequest{
+				Words: cx.Args().Slice(), Stored: cx.Bool("stored"), Default: cx.Bool("default"),
+				Rev: metabase.Rev(cx.Uint64("rev")),
+			}
+			return ask(cx.Context, s, control.MbGet, q, func(w *tabwriter.Writer, it control.Item) {
+				for _, text := range it.Text {
+					fmt.Fprintln(w, text)
+				}
+				if cx.Bool("from") {
+					fmt.Fprintln(w, "from "+origin(it))
+				}
+			})
+		}),
+	}
+}
+
+// origin says where a value comes from.
+func origin(it control.Item) string {
+	text := string(it.From)
+	if it.Level == control.LevelDefault {
+		return "the schema's default"
+	}
+	if it.Locked {
+		text += ", locked"
+	}
+	if m := it.Made; m != nil {
+		text += fmt.Sprintf(", revision %d", m.Rev)
+		if !m.Time.IsZero() {
+			text += ", " + when(m.Time)
+		}
+		if m.Actor != "" {
+			text += ", by " + string(m.Actor)
+		}
+		if m.Comment != "" {
+			text += ": " + m.Comment
+		}
+	}
+	return text
+}
+
+// change makes a batch of one operation.
+func (s *shell) change(cx *cli.Context, words ...string) error {
+	q := control.ApplyRequest{Lines: []control.Line{{Words: words}}}
+	return ask(cx.Context, s, control.MbApply, q, quiet[control.Applied])
+}
+
+func (s *shell) mbSet() *cli.Command {
+	return &cli.Command{
+		Name: "set", Usage: "store a value", ArgsUsage: "PATH PROP VALUE...",
+		Action: s.takes(2, -1, func(cx *cli.Context) error {
+			words, err := withFiles(cx.Args().Slice())
+			if err != nil {
+				return err
+			}
+			return s.change(cx, append([]string{"set"}, words...)...)
+		}),
+	}
+}
+
+func (s *shell) mbUnset() *cli.Command {
+	return &cli.Command{
+		Name: "unset", Usage: "remove what is stored there, so that inheritance shows again", ArgsUsage: "PATH PROP",
+		Action: s.takes(1, 2, func(cx *cli.Context) error {
+			return s.change(cx, append([]string{"unset"}, cx.Args().Slice()...)...)
+		}),
+	}
+}
+
+func (s *shell) mbAdd() *cli.Command {
+	return &cli.Command{
+		Name: "add", Usage: "make a key", ArgsUsage: "PATH",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "class", Usage: "of `CLASS`, where its place does not say", DefaultText: "by its place"}},
+		Action: s.takes(1, 1, func(cx *cli.Context) error {
+			words := []string{"add", cx.Args().First()}
+			if class := cx.String("class"); class != "" {
+				words = append(words, class)
+			}
+			return s.change(cx, words...)
+		}),
+	}
+}
+
+func (s *shell) mbRm() *cli.Command {
+	return &cli.Command{
+		Name: "rm", Usage: "remove a key", ArgsUsage: "PATH",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "recursive", Aliases: []string{"r"}, Usage: "with all below it"}},
+		Action: s.takes(1, 1, func(cx *cli.Context) error {
+			words := []string{"rm", cx.Args().First()}
+			if cx.Bool("recursive") {
+				words = append(words, "--recursive")
+			}
+			return s.change(cx, words...)
+		}),
+	}
+}
+
+func (s *shell) mbPair(name, usage string) *cli.Command {
+	return &cli.Command{
+		Name: name, Usage: usage, ArgsUsage: "SRC DST",
+		Action: s.takes(2, 2, func(cx *cli.Context) error {
+			return s.change(cx, name, cx.Args().Get(0), cx.Args().Get(1))
+		}),
+	}
+}
+
+func (s *shell) mbLs() *cli.Command {
+	return &cli.Command{
+		Name: "ls", Usage: "list the keys below one", ArgsUsage: "[PATH]",
+		Action: s.takes(0, 1, func(cx *cli.Context) error {
+			q := control.ListRequest{Path: below(cx)}
+			return ask(cx.Context, s, control.MbList, q, func(w *tabwriter.Writer, keys []control.Key) {
+				for _, k := range keys {
+					fmt.Fprintln(w, k.Name)
+				}
+			})
+		}),
+	}
+}
+
+// below is the PATH argument, or the machine.
+func below(cx *cli.Context) string {
+	if cx.NArg() == 0 {
+		return "/LM"
+	}
+	return cx.Args().First()
+}
+
+func (s *shell) mbTree() *cli.Command {
+	return &cli.Command{
+		Name: "tree", Usage: "list a key with all below it", ArgsUsage: "[PATH]",
+		Action: s.takes(0, 1, func(cx *cli.Context) error {
+			q := control.ListRequest{Path: below(cx), Deep: true}
+			return ask(cx.Context, s, control.MbList, q, func(w *tabwriter.Writer, keys []control.Key) {
+				for i, k := range keys {
+					name := k.Name
+					if i == 0 {
+						name = string(k.Path)
+					}
+					depth := strings.Count(string(k.Path), "/") - strings.Count(string(keys[0].Path), "/")
+					fmt.Fprintf(w, "%s%s\t%s\n", strings.Repeat("  ", depth), name, k.Class)
+				}
+			})
+		}),
+	}
+}
+
+func (s *shell) mbShow() *cli.Command {
+	return &cli.Command{
+		Name: "show", Usage: "print the properties stored at a key", ArgsUsage: "PATH",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "also the inherited and the defaults, each with where it comes from"}},
+		Action: s.takes(1, 1, func(cx *cli.Context) error {
+			q := control.ShowRequest{Path: cx.Args().First(), All: cx.Bool("all")}
+			return ask(cx.Context, s, control.MbShow, q, func(w *tabwriter.Writer, items []control.Item) {
+				for _, it := range items {
+					printItem(w, it, q.All)
+				}
+			})
+		}),
+	}
+}
+
+// printItem prints a property, one line per string of a list.
+func printItem(w *tabwriter.Writer, it control.Item, from bool) {
+	texts := it.Text
+	if len(texts) == 0 {
+		texts = []string{""}
+	}
+	for i, text := range texts {
+		name := it.Property
+		if i > 0 {
+			name = ""
+		}
+		fmt.Fprintf(w, "%s\t%s", name, text)
+		if from && i == 0 {
+			fmt.Fprintf(w, "\t%s", origin(it))
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func (s *shell) mbFind() *cli.Command {
+	return &cli.Command{
+		Name: "find", Usage: "list where a property is stored", ArgsUsage: "PROP [PATH]",
+		Action: s.takes(1, 2, func(cx *cli.Context) error {
+			q := control.FindRequest{Property: cx.Args().First(), Path: cx.Args().Get(1)}
+			return ask(cx.Context, s, control.MbFind, q, func(w *tabwriter.Writer, items []control.Item) {
+				for _, it := range items {
+					fmt.Fprintf(w, "%s\t%s\n", it.Path, strings.Join(it.Text, " "))
+				}
+			})
+		}),
+	}
+}
+
+func (s *shell) mbSchema() *cli.Command {
+	return &cli.Command{
+		Name: "schema", Usage: "explain what a class may hold, or what a property means", ArgsUsage: "[CLASS|PROP]",
+		Action: s.takes(0, 1, func(cx *cli.Context) error {
+			q := control.SchemaRequest{Name: cx.Args().First()}
+			return ask(cx.Context, s, control.MbSchema, q, func(w *tabwriter.Writer, all []control.Sentence) {
+				for _, c := range all {
+					if q.Name != "" {
+						fmt.Fprintln(w, c.Text)
+						continue
+					}
+					fmt.Fprintf(w, "%s\t%s\t%s\n", c.Kind, c.Name, c.Meaning)
+				}
+			})
+		}),
+	}
+}
+
+func (s *shell) mbVerify() *cli.Command {
+	return &cli.Command{
+		Name: "verify", Usage: "check that the store is whole",
+		Action: s.takes(0, 0, func(cx *cli.Context) error {
+			return ask(cx.Context, s, control.MbVerify, struct{}{}, func(w *tabwriter.Writer, v control.Verified) {
+				fmt.Fprintf(w, "whole: revision %d, %s\n", v.Rev, plural(v.Keys, "key"))
+			})
+		}),
+	}
+}

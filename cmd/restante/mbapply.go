@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/kballard/go-shellquote"
+	"github.com/urfave/cli/v2"
+
+	"restante/internal/control"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+func (s *shell) mbApply() *cli.Command {
+	return &cli.Command{
+		Name: "apply", Usage: "make a batch of changes, all or nothing", ArgsUsage: "[FILE]",
+		Description: "FILE, or standard input, has one operation per line: set PATH PROP VALUE..., unset PATH PROP,\n" +
+			"add PATH CLASS, rm PATH, cp SRC DST, mv SRC DST. Words are quoted as in a shell; # begins a comment.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and what it touches"},
+			&cli.Uint64Flag{Name: "if-rev", Usage: "only if the tree is at `REVISION`", DefaultText: "any"},
+			&cli.DurationFlag{Name: "confirm", Usage: "take it back unless mb confirm follows within `DURATION`", DefaultText: "never"},
+		},
+		Action: s.takes(0, 1, func(cx *cli.Context) error {
+			if cx.Duration("confirm") < 0 {
+				return s.usage("--confirm must be greater than 0")
+			}
+			text, err := s.input(cx.Args().First())
+			if err != nil {
+				return err
+			}
+			q := control.ApplyRequest{
+				DryRun: cx.Bool("dry-run"), IfRev: metabase.Rev(cx.Uint64("if-rev")), Confirm: cx.Duration("confirm").Seconds(),
+			}
+			if q.Lines, err = readBatch(text); err != nil {
+				return err
+			}
+			return ask(cx.Context, s, control.MbApply, q, func(w *tabwriter.Writer, a control.Applied) { printApplied(w, a) })
+		}),
+	}
+}
+
+// input reads a file, or standard input for "" and "-".
+func (s *shell) input(name string) (string, error) {
+	if name == "" || name == "-" {
+		b, err := io.ReadAll(s.in)
+		return string(b), err
+	}
+	b, err := os.ReadFile(name)
+	return string(b), err
+}
+
+// readBatch splits a batch into lines of words. All lines that cannot be split
+// are in the error.
+func readBatch(text string) ([]control.Line, error) {
+	lines := []control.Line{}
+	e := &control.Error{Kind: control.KindRefused}
+	n := 0
+	for raw := range strings.SplitSeq(text, "\n") {
+		n++
+		code := strings.TrimSpace(uncomment(raw))
+		if code == "" {
+			continue
+		}
+		words, err := shellquote.Split(code)
+		if err == nil && strings.EqualFold(words[0], "set") {
+			var rest []string
+			rest, err = withFiles(words[1:])
+			words = append(words[:1:1], rest...)
+		}
+		if err != nil {
+			e.Problems = append(e.Problems, control.Problem{Path: fmt.Sprintf("line %d", n), Why: err.Error()})
+			continue
+		}
+		lines = append(lines, control.Line{Number: n, Words: words})
+	}
+	if len(e.Problems) > 0 {
+		return nil, e
+	}
+	return lines, nil
+}
+
+// uncomment cuts a line at a # that begins a word outside of quotes.
+func uncomment(line string) string {
+	quote := byte(0)
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case c == '\\' && quote != '\'':
+			i++
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote == 0 && (c == '\'' || c == '"'):
+			quote = c
+		case quote == 0 && c == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t'):
+			return line[:i]
+		}
+	}
+	return line
+}
+
+// withFiles puts the content of FILE, as hexadecimal digits, in the place of
+// @FILE where that is the value of a BINARY property.
+func withFiles(words []string) ([]string, error) {
+	last := len(words) - 1
+	if last < 1 || !strings.HasPrefix(words[last], "@") {
+		return words, nil
+	}
+	name := path.Base(strings.ReplaceAll(words[0], `\`, "/"))
+	if last >= 2 {
+		name = words[last-1]
+	}
+	p, ok := schema.IIS().Property(name)
+	if !ok || p.Type != metabase.BinaryType {
+		return words, nil
+	}
+	b, err := os.ReadFile(words[last][1:])
+	if err != nil {
+		return nil, err
+	}
+	return append(words[:last:last], hex.EncodeToString(b)), nil
+}
+
+// printApplied prints what a batch did, or would do.
+func printApplied(w *tabwriter.Writer, a control.Applied) {
+	if !a.DryRun {
+		fmt.Fprintf(w, "revision %d\n", a.Rev)
+		if !a.Until.IsZero() {
+			fmt.Fprintf(w, "taken back at %s unless restante mb confirm follows\n", when(a.Until))
+		}
+		return
+	}
+	for _, c := range a.Changes {
+		printChange(w, c)
+	}
+	if len(a.Changes) == 0 {
+		fmt.Fprintln(w, "changes nothing")
+	}
+	if a.Touches != nil {
+		printTouches(w, *a.Touches)
+	}
+}
+
+// printChange prints a line of a difference, as + what comes and - what goes.
+func printChange(w *tabwriter.Writer, c control.Change) {
+	switch metabase.What(c.What) {
+	case metabase.KeyAdded:
+		fmt.Fprintf(w, "+ %s\n", c.Path)
+	case metabase.KeyRemoved:
+		fmt.Fprintf(w, "- %s\n", c.Path)
+	case metabase.KeyMoved, metabase.KeyRenamed:
+		fmt.Fprintf(w, "> %s -> %s\n", c.Path, c.To)
+	default:
+		if c.OldText != nil {
+			fmt.Fprintf(w, "- %s/%s %s\n", c.Path, c.Property, strings.Join(c.OldText, " "))
+		}
+		if c.NewText != nil {
+			fmt.Fprintf(w, "+ %s/%s %s\n", c.Path, c.Property, strings.Join(c.NewText, " "))
+		}
+		if c.OldText == nil && c.NewText == nil {
+			fmt.Fprintf(w, "~ %s/%s\n", c.Path, c.Property)
+		}
+	}
+}
+
+func printTouches(w *tabwriter.Writer, t control.Touches) {
+	line := func(what string, n int, names []string) {
+		if n == 0 {
+			return
+		}
+		const most = 10
+		more := ""
+		if len(names) > most {
+			names, more = names[:most], " ..."
+		}
+		fmt.Fprintf(w, "touches %s: %s%s\n", plural(n, what), strings.Join(names, ", "), more)
+	}
+	sites := make([]string, len(t.Sites))
+	for i, n := range t.Sites {
+		sites[i] = fmt.Sprint(n)
+	}
+	line("site", len(sites), sites)
+	line("domain", len(t.Domains), t.Domains)
+	line("account", len(t.Accounts), t.Accounts)
+	if t.Rerouted > 0 {
+		fmt.Fprintf(w, "%s in the queue would go another way\n", plural(t.Rerouted, "message"))
+	}
+	for _, r := range t.Relay {
+		word := "narrower"
+		if r.Wider {
+			word = "wider"
+		}
+		fmt.Fprintf(w, "site %d: relaying is %s: from %.0f to %.0f addresses", r.Site, word, r.Before, r.After)
+		if r.ForAuth {
+			fmt.Fprint(w, ", and whoever has signed in")
+		}
+		fmt.Fprintln(w)
+	}
+}
+
+func (s *shell) mbConfirm() *cli.Command {
+	return &cli.Command{
+		Name: "confirm", Usage: "keep a change that would be taken back", ArgsUsage: "[REV]",
+		Action: s.takes(0, 1, func(cx *cli.Context) error {
+			var q control.ConfirmRequest
+			if cx.NArg() == 1 {
+				n, err := s.number("revision", cx.Args().First())
+				if err != nil {
+					return err
+				}
+				q.Rev = metabase.Rev(n)
+			}
+			return ask(cx.Context, s, control.MbConfirm, q, func(w *tabwriter.Writer, a control.Applied) {
+				fmt.Fprintf(w, "revision %d stays\n", a.Rev)
+			})
+		}),
+	}
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"restante/internal/control"
+)
+
+func (s *shell) mbExport() *cli.Command {
+	return &cli.Command{
+		Name: "export", Usage: "write a part of the tree as MetaBase.xml", ArgsUsage: "[PATH] FILE.xml",
+		Description: "Secure values are written empty: a backup keeps them.",
+		Action: s.takes(1, 2, func(cx *cli.Context) error {
+			var q control.ExportRequest
+			file := cx.Args().First()
+			if cx.NArg() == 2 {
+				q.Path, file = cx.Args().First(), cx.Args().Get(1)
+			}
+			c, err := s.open(cx.Context)
+			if err != nil {
+				return err
+			}
+			defer c.close()
+			a, _, err := control.MbExport.Call(cx.Context, c, q)
+			if err != nil {
+				return err
+			}
+			if file == "-" {
+				_, err := fmt.Fprint(s.out, a.XML)
+				return err
+			}
+			if a.Secrets > 0 {
+				fmt.Fprintf(s.err, "restante: mb export: %s left empty\n", plural(a.Secrets, "secure value"))
+			}
+			return writeFile(file, []byte(a.XML))
+		}),
+	}
+}
+
+// writeFile puts a file there whole or not at all.
+func writeFile(name string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".restante-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // of no avail once it has its name
+	if _, err := f.Write(b); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		f.Close()
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+func (s *shell) mbImport() *cli.Command {
+	return &cli.Command{
+		Name: "import", Usage: "bring in a MetaBase.xml, ours or of IIS 6 to 10", ArgsUsage: "FILE.xml",
+		Description: "The file's keys take the place of what is there; with --merge, what it does not name stays.\n" +
+			"Of a file of IIS the part of the SMTP service is merged, with a report of what became of it.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "at", Usage: "put the file's topmost key at `PATH`", DefaultText: "where it says"},
+			&cli.BoolFlag{Name: "merge", Usage: "keep what the file does not name"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and the report"},
+		},
+		Action: s.takes(1, 1, func(cx *cli.Context) error {
+			text, err := s.input(cx.Args().First())
+			if err != nil {
+				return err
+			}
+			q := control.ImportRequest{XML: text, At: cx.String("at"), Merge: cx.Bool("merge"), DryRun: cx.Bool("dry-run")}
+			return ask(cx.Context, s, control.MbImport, q, func(w *tabwriter.Writer, a control.Imported) {
+				printApplied(w, a.Applied)
+				fmt.Fprintf(w, "%s, %d properties\n", plural(a.Report.Keys, "key"), a.Report.Properties)
+				for _, r := range a.Report.Remarks {
+					fmt.Fprintf(w, "%s: line %d: %s", r.Verdict, r.Line, r.Path)
+					if r.Property != "" {
+						fmt.Fprintf(w, ": %s", r.Property)
+					}
+					fmt.Fprintf(w, ": %s\n", r.Text)
+				}
+			})
+		}),
+	}
+}
+
+func passwordFlag() *cli.BoolFlag {
+	return &cli.BoolFlag{Name: "password-stdin", Usage: "read the password from standard input"}
+}
+
+func (s *shell) mbBackup() *cli.Command {
+	return &cli.Command{
+		Name: "backup", Usage: "keep a copy of the tree", ArgsUsage: "NAME",
+		Description: "It holds everything but the history. Its secure values open with this machine's key only,\n" +
+			"unless it has a password: then any machine can restore it, and whoever has the password can read it.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "password", Usage: "ask for a password"},
+			passwordFlag(),
+		},
+		Action: s.takes(1, 1, func(cx *cli.Context) error {
+			q := control.BackupRequest{Name: cx.Args().First()}
+			if cx.Bool("password") || cx.Bool("password-stdin") {
+				var err error
+				if q.Password, err = s.password(cx.Bool("password-stdin"), true); err != nil {
+					return err
+				}
+				if q.Password == "" {
+					return s.usage("the password is empty")
+				}
+			}
+			return ask(cx.Context, s, control.MbBackup, q, func(w *tabwriter.Writer, b control.Backup) {
+				fmt.Fprintf(w, "%s\n", b.File)
+			})
+		}),
+	}
+}
+
+func (s *shell) mbBackups() *cli.Command {
+	return &cli.Command{
+		Name: "backups", Usage: "list the backups",
+		Action: s.takes(0, 0, func(cx *cli.Context) error {
+			return ask(cx.Context, s, control.MbBackups, struct{}{}, func(w *tabwriter.Writer, all []control.Backup) {
+				for _, b := range all {
+					fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", b.Name, b.Version, when(b.Time), size(b.Bytes))
+				}
+			})
+		}),
+	}
+}
+
+func (s *shell) mbRestore() *cli.Command {
+	return &cli.Command{
+		Name: "restore", Usage: "bring the tree back to a backup", ArgsUsage: "NAME",
+		Description: "The backup is verified before anything changes, and is one revision: mb revert takes it back.",
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "version", Value: -1, Usage: "of that name the `N`th", DefaultText: "the newest"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "verify it, and print the difference"},
+			&cli.BoolFlag{Name: "password", Usage: "ask for the password"},
+			passwordFlag(),
+		},
+		Action: s.takes(1, 1, func(cx *cli.Context) error {
+			q := control.RestoreRequest{Name: cx.Args().First(), Version: cx.Int("version"), DryRun: cx.Bool("dry-run")}
+			if cx.Bool("password") || cx.Bool("password-stdin") {
+				var err error
+				if q.Password, err = s.password(cx.Bool("password-stdin"), false); err != nil {
+					return err
+				}
+			}
+			if !q.DryRun {
+				if err := s.sure("replacing the whole tree by " + q.Name); err != nil {
+					return err
+				}
+			}
+			return ask(cx.Context, s, control.MbRestore, q, func(w *tabwriter.Writer, a control.Applied) { printApplied(w, a) })
+		}),
+	}
+}

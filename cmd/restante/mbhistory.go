@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"restante/internal/control"
+	"restante/metabase"
+)
+
+func (s *shell) mbLog() *cli.Command {
+	return &cli.Command{
+		Name: "log", Usage: "list the revisions, the newest first", ArgsUsage: "[PATH]",
+		Flags: []cli.Flag{
+			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Usage: "only the newest `N`", DefaultText: "all"},
+			&cli.BoolFlag{Name: "changes", Usage: "with what each changed"},
+		},
+		Action: s.takes(0, 1, func(cx *cli.Context) error {
+			if cx.Int("count") < 0 {
+				return s.usage("--count must not be negative")
+			}
+			q := control.LogRequest{Path: cx.Args().First(), Count: cx.Int("count")}
+			return ask(cx.Context, s, control.MbLog, q, func(w *tabwriter.Writer, all []control.Entry) {
+				for _, e := range all {
+					printEntry(w, e, cx.Bool("changes"))
+				}
+			})
+		}),
+	}
+}
+
+func printEntry(w *tabwriter.Writer, e control.Entry, changes bool) {
+	note := e.Comment
+	if e.Reverts != 0 {
+		note = fmt.Sprintf("takes back %d %s", e.Reverts, note)
+	}
+	fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", e.Rev, when(e.Time), dash(string(e.Actor)), e.Origin, plural(len(e.Changes), "change"), note)
+	for _, kept := range e.Kept {
+		fmt.Fprintf(w, "! not taken back: %s\n", kept)
+	}
+	if !changes {
+		return
+	}
+	for _, c := range e.Changes {
+		printChange(w, c)
+	}
+}
+
+func (s *shell) mbDiff() *cli.Command {
+	return &cli.Command{
+		Name: "diff", Usage: "print what differs between a revision and another, or now", ArgsUsage: "REV [REV2]",
+		Action: s.takes(1, 2, func(cx *cli.Context) error {
+			var q control.DiffRequest
+			for i, rev := range []*metabase.Rev{&q.From, &q.To} {
+				if i >= cx.NArg() {
+					break
+				}
+				n, err := s.number("revision", cx.Args().Get(i))
+				if err != nil {
+					return err
+				}
+				*rev = metabase.Rev(n)
+			}
+			return ask(cx.Context, s, control.MbDiff, q, func(w *tabwriter.Writer, all []control.Change) {
+				for _, c := range all {
+					printChange(w, c)
+				}
+			})
+		}),
+	}
+}
+
+func (s *shell) mbRevert() *cli.Command {
+	return &cli.Command{
+		Name: "revert", Usage: "take back what a revision changed", ArgsUsage: "REV",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "below", Usage: "only at and below `PATH`", DefaultText: "everywhere"}},
+		Action: s.takes(1, 1, func(cx *cli.Context) error {
+			n, err := s.number("revision", cx.Args().First())
+			if err != nil {
+				return err
+			}
+			q := control.RevertRequest{Rev: metabase.Rev(n), Path: cx.String("below")}
+			return ask(cx.Context, s, control.MbRevert, q, func(w *tabwriter.Writer, a control.Applied) { printApplied(w, a) })
+		}),
+	}
+}
+
+func (s *shell) mbWatch() *cli.Command {
+	return &cli.Command{
+		Name: "watch", Usage: "print each change as it comes", ArgsUsage: "[PATH]",
+		Flags: []cli.Flag{&cli.Uint64Flag{Name: "since", Usage: "also what came after `REVISION`", DefaultText: "now"}},
+		Action: s.takes(0, 1, func(cx *cli.Context) error {
+			c, err := s.open(cx.Context)
+			if err != nil {
+				return err
+			}
+			defer c.close()
+			q := control.WatchRequest{Path: cx.Args().First(), Since: metabase.Rev(cx.Uint64("since"))}
+			for e, err := range control.MbWatch.Open(cx.Context, c, q) {
+				if cx.Context.Err() != nil {
+					return nil // the one who watches has had enough
+				}
+				if err != nil {
+					return err
+				}
+				raw, err := json.Marshal(e)
+				if err != nil {
+					return err
+				}
+				if err := s.answer(raw, func(w *tabwriter.Writer) { printEntry(w, e, true) }); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+	}
+}

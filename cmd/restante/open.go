@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"restante/engine/settings"
+	"restante/internal/control"
+	"restante/internal/kv"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// Names within the data folder.
+const (
+	storeName = "metabase"
+	keyName   = "machine.key"
+)
+
+// A link is a way to a Desk. Close it after use.
+type link struct {
+	control.Conn
+	close func() error
+}
+
+// open finds the running service or else opens the store itself.
+func (s *shell) open(ctx context.Context) (*link, error) {
+	data, err := filepath.Abs(s.data)
+	if err != nil {
+		return nil, err
+	}
+	who := control.Caller{Who: control.Self(), Origin: metabase.FromCLI, Comment: s.comment}
+	client, err := control.Dial(ctx, data, who)
+	if err == nil {
+		return &link{client, client.Close}, nil
+	}
+	if !errors.Is(err, control.ErrNoService) {
+		return nil, err
+	}
+	h, err := openStore(ctx, data, storeOptions{})
+	if err != nil {
+		return nil, err
+	}
+	desk := control.New(h.store, schema.IIS(), nil, runScript, control.Place{Data: data, Version: version()})
+	return &link{desk.Direct(who), h.Close}, nil
+}
+
+// A house is an open store with what it stands on.
+type house struct {
+	store *metabase.Store
+	db    kv.DB
+}
+
+// Close closes the store. Closing twice is harmless.
+func (h *house) Close() error {
+	return errors.Join(h.store.Close(), h.db.Close())
+}
+
+// storeOptions adjusts openStore: the zero value opens a store that is there,
+// for a command.
+type storeOptions struct {
+	create bool // make the store and its key where there is none
+	act    metabase.Act
+	log    *slog.Logger
+	audit  func(context.Context, metabase.Refusal)
+}
+
+// openStore opens the metabase of a data folder with every check that there is.
+func openStore(ctx context.Context, data string, o storeOptions) (*house, error) {
+	dir := filepath.Join(data, storeName)
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && !o.create {
+		return nil, &control.Error{Kind: control.KindFailed, Text: data + ": nothing is set up there", Hint: "serve"}
+	}
+	key, err := machineKey(data, o.create)
+	if err != nil {
+		return nil, err
+	}
+	db, err := kv.Open(dir, kv.Options{Log: o.log})
+	if errors.Is(err, kv.ErrInUse) {
+		return nil, &control.Error{Kind: control.KindFailed, Text: fmt.Sprintf("%s: in use by another process, which does not answer on its socket (yet)", data)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if o.act == nil {
+		o.act = func(context.Context, metabase.Path, metabase.Value) error { return control.ErrNoService }
+	}
+	store, err := metabase.Open(ctx, db, key, metabase.Options{
+		Checks: []metabase.Check{schema.IIS().Check, settings.Check},
+		Acts:   map[metabase.ID]metabase.Act{settings.ServerCommand: o.act},
+		Keep:   settings.Retention,
+		Audit:  o.audit,
+		Log:    o.log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &house{store, db}, nil
+}
+
+// machineKey reads the key that secure values are encrypted with. A store
+// whose key is gone is not given a new one: its secrets would be lost.
+func machineKey(data string, create bool) (metabase.MachineKey, error) {
+	file := filepath.Join(data, keyName)
+	key, err := metabase.ReadMachineKey(file)
+	if !errors.Is(err, metabase.NotFound) || !create {
+		return key, err
+	}
+	if _, err := os.Stat(filepath.Join(data, storeName)); err == nil {
+		return key, fmt.Errorf("%s is gone, and the store beside it cannot be opened without: bring it back from your backup", file)
+	}
+	return metabase.CreateMachineKey(file)
+}
