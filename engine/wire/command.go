@@ -234,7 +234,7 @@ func (c *conn) rcpt(arg string) string {
 		c.wrong(noMail)
 		return ""
 	}
-	r, bad := parseRcpt(arg, c.cfg.Verbs, c.cfg.Hostname)
+	r, bad := parseRcpt(arg, c.cfg.Verbs)
 	if bad.Code != 0 {
 		c.asked++
 		c.wrong(bad)

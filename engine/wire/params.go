@@ -57,17 +57,18 @@ func parseMail(arg string, v Verbs, auth bool) (m MailArgs, bad mail.Reply) {
 	return m, p.bad
 }
 
-// parseRcpt reads what stands behind RCPT. A bare <Postmaster> is ours (RFC
-// 5321 §4.5.1).
-func parseRcpt(arg string, v Verbs, hostname string) (r RcptArgs, bad mail.Reply) {
+// parseRcpt reads what stands behind RCPT. A bare <Postmaster> is taken as it
+// is (RFC 5321 §4.5.1): the Session knows whose that is.
+func parseRcpt(arg string, v Verbs) (r RcptArgs, bad mail.Reply) {
 	path, rest, bad := cutPath(arg, "TO:")
 	if bad.Code != 0 {
 		return r, bad
 	}
 	if strings.EqualFold(path, "postmaster") {
-		path += "@" + hostname
+		r.To.Local = path
+	} else {
+		r.To, bad = parsePath(path, "1.3")
 	}
-	r.To, bad = parsePath(path, "1.3")
 	if bad.Code == 0 && r.To.IsNull() {
 		bad = mail.Reply{Code: 501, Enhanced: "1.3", Text: "no recipient named"}
 	}

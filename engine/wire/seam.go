@@ -94,7 +94,7 @@ type MailArgs struct {
 
 // RcptArgs is RCPT TO with its parameters.
 type RcptArgs struct {
-	To     mail.Address
+	To     mail.Address // without a domain for a bare <Postmaster>, in the case that it came in
 	Notify string
 	ORcpt  string
 }
