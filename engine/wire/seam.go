@@ -1,5 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package wire speaks SMTP, both ends of it, and is the one door to go-smtp.
+//
+// The server's end puts a filter between the socket and go-smtp. The filter
+// reads the lines, checks syntax and sequence, and hands go-smtp one line at a
+// time, for its callbacks; it answers itself what go-smtp has no hook for
+// (TURN, ATRN, ETRN, STARTTLS, BDAT, AUTH), and writes every reply. A body goes
+// from the filter straight to the [Session]. What is promised there:
+//
+//   - Each command has one reply, in order, and it is the one that the Session
+//     gave. Replies are batched where RFC 2920 lets them be.
+//   - A message ends at CRLF . CRLF and nowhere else. The Session gets it whole,
+//     or an error.
+//   - Nothing that came in clear is used after STARTTLS.
+//   - No caller can keep a connection by doing nothing, or next to nothing.
+//
+// The client's end opens a conversation through go-smtp's client and holds the
+// transactions itself, pipelined where the peer can do that.
+//
+// The package listens nowhere, dials nowhere, and knows no setting and no
+// domain: who may do what is the Session's business.
 package wire
 
 import (
