@@ -1,0 +1,571 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"restante/engine/account"
+	"restante/engine/mail"
+	"restante/engine/settings"
+	"restante/engine/site"
+	"restante/internal/deptest"
+	"restante/internal/kv"
+	"restante/internal/testpeer"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// house is an engine over a tree in memory.
+type house struct {
+	t     *testing.T
+	dir   string
+	db    kv.DB // of the queues
+	store *metabase.Store
+	*Engine
+	stop func()
+}
+
+// newHouse sets the default tree up: site 1 on a port of the system's choice,
+// for hub.example.
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	h := &house{t: t, dir: t.TempDir(), db: kv.NewMem()}
+	store, err := metabase.Open(t.Context(), kv.NewMem(), metabase.NewMachineKey(), metabase.Options{
+		Checks: []metabase.Check{schema.IIS().Check, settings.Check},
+		Acts: map[metabase.ID]metabase.Act{settings.ServerCommand: func(ctx context.Context, p metabase.Path, v metabase.Value) error {
+			return h.Act(ctx, p, v)
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	h.store = store
+	ops, err := settings.Setup(store.Snapshot(), settings.NewSite{Bindings: []string{"127.0.0.1:0"}, Domain: "hub.example", FQDN: "mx.hub.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.apply(append(schema.IIS().Sync(store.Snapshot()), ops...)...)
+	h.apply(h.set(settings.Service, "TlsCertificateFile", ""), h.set(settings.Service, "TlsKeyFile", ""))
+	return h
+}
+
+// run starts an engine, and waits until its sites have started.
+func (h *house) run() {
+	h.t.Helper()
+	h.Engine = New(h.store, Options{
+		DataDir: h.dir, IndexDB: h.db, Grace: 200 * time.Millisecond, Again: 20 * time.Millisecond,
+		Log: slog.New(slog.NewTextHandler(h.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
+	})
+	ctx, cancel := context.WithCancel(h.t.Context())
+	done := make(chan error, 1)
+	e := h.Engine
+	go func() { done <- e.Run(ctx) }()
+	stopped := false
+	h.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			h.t.Errorf("Run = %v", err)
+		}
+	}
+	h.t.Cleanup(h.stop)
+	<-h.Ready()
+}
+
+func started(t *testing.T) *house {
+	t.Helper()
+	h := newHouse(t)
+	h.run()
+	return h
+}
+
+func (h *house) try(ops ...metabase.Op) error {
+	_, err := h.store.Apply(h.t.Context(), metabase.Batch{Ops: ops, Origin: metabase.FromSystem})
+	return err
+}
+
+func (h *house) apply(ops ...metabase.Op) {
+	h.t.Helper()
+	if err := h.try(ops...); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// set is a property in words, as on the command line.
+func (h *house) set(p metabase.Path, name string, value ...string) metabase.Op {
+	h.t.Helper()
+	prop, err := schema.IIS().Lookup(name)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	v, err := prop.Parse(value)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return metabase.Set{Path: p, Property: prop.Item(v)}
+}
+
+func (h *house) account(name, password string) []metabase.Op {
+	h.t.Helper()
+	c, err := account.New(name, password, true)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	p := settings.UserPath(0, name)
+	scram, _ := schema.IIS().ByID(settings.ScramVerifier)
+	cram, _ := schema.IIS().ByID(settings.CramSecret)
+	return []metabase.Op{
+		metabase.AddKey{Path: p, Class: schema.User},
+		metabase.Set{Path: p, Property: scram.Item(metabase.String(c.Scram))},
+		metabase.Set{Path: p, Property: cram.Item(metabase.String(string(c.Secret)))},
+	}
+}
+
+// hold has site n keep name's mail for an account.
+func (h *house) hold(n int, name, account string) []metabase.Op {
+	h.t.Helper()
+	ops, err := settings.CreateDomain(h.store.Snapshot(), n, name, settings.Action(514))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return append(ops, h.set(settings.DomainPath(n, name), "AuthTurnList", account))
+}
+
+// newSite makes a site that listens on addr and gives its number.
+func (h *house) newSite(addr string) int {
+	h.t.Helper()
+	n, ops, err := settings.CreateSite(h.store.Snapshot(), settings.NewSite{Bindings: []string{addr}, Domain: "two.example"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.apply(ops...)
+	return n
+}
+
+func (h *house) site(n int) SiteStatus {
+	for _, s := range h.Sites() {
+		if s.Number == n {
+			return s
+		}
+	}
+	return SiteStatus{Why: "there is no such site"}
+}
+
+func (h *house) dial(n int) *testpeer.Line {
+	h.t.Helper()
+	at := h.site(n).Listening
+	if len(at) == 0 {
+		h.t.Fatalf("site %d listens nowhere: %+v", n, h.site(n))
+	}
+	l, err := testpeer.Dial(at[0])
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func (h *house) eventually(what string, ok func() bool) {
+	h.t.Helper()
+	deadline := time.NewTimer(30 * time.Second)
+	defer deadline.Stop()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline.C:
+			h.t.Fatalf("it never came to this: %s; sites %+v", what, h.Sites())
+		case <-tick.C:
+		}
+	}
+}
+
+// volatile is what stands in the tree of a site's state.
+func (h *house) volatile(n int, id metabase.ID) uint32 {
+	p, _, _ := h.store.Snapshot().Effective(settings.SitePath(n), id)
+	return p.Value.DWord()
+}
+
+// TestWayOfAMessage: one to a local domain is dropped; others are held over a
+// restart of everything, and handed over to the account that may have them.
+func TestWayOfAMessage(t *testing.T) {
+	h := newHouse(t)
+	h.apply(slices.Concat(h.account("testserver", "pw"), h.account("other", "pw"), h.hold(1, "test.com", "TestServer"))...)
+	h.run()
+	l := h.dial(1)
+	if err := l.Send("a@b.example", "x@hub.example", []byte("Subject: local\r\n\r\n.\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	var sent []string
+	for i := range 20 {
+		text := fmt.Sprintf("Subject: %02d\r\n\r\n.a dot\r\nTURN\r\n\xe4\r\n", i)
+		sent = append(sent, text)
+		if err := l.Send("a@b.example", "x@test.com", testpeer.Stuff([]byte(text))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Quit()
+	h.eventually("the local message is dropped", func() bool {
+		files, _ := filepath.Glob(filepath.Join(h.dir, "Mailroot", "Drop", "*.eml"))
+		return len(files) == 1
+	})
+	h.stop()
+	h.run()
+	if q := h.site(1).Queue; q.Held != len(sent) {
+		t.Fatalf("after a restart %+v are held, want %d", q, len(sent))
+	}
+	stranger := h.dial(1)
+	if err := stranger.SignIn("other", "pw"); err != nil {
+		t.Fatal(err)
+	}
+	if err := stranger.Say("TURN", "550"); err != nil {
+		t.Errorf("another account: %v", err)
+	}
+	if got := h.turn(1, "testserver"); !slices.Equal(got, sent) {
+		t.Errorf("TURN gave %q, want %q", got, sent)
+	}
+	if got := h.turn(1, "TESTSERVER"); len(got) != 0 {
+		t.Errorf("a second TURN gave %q", got)
+	}
+	if q := h.site(1).Queue; q.Messages != 0 {
+		t.Errorf("%+v are left", q)
+	}
+}
+
+// turn takes a host's mail, without our trace header.
+func (h *house) turn(n int, who string) (got []string) {
+	h.t.Helper()
+	l := h.dial(n)
+	if err := l.SignIn(who, "pw"); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := l.Say("TURN", "250"); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := l.TakeIn(func(m testpeer.Received) error {
+		_, body, _ := strings.Cut(string(m.Data), "Subject:")
+		got = append(got, "Subject:"+body)
+		return nil
+	}); err != nil {
+		h.t.Fatal(err)
+	}
+	slices.Sort(got)
+	return got
+}
+
+func TestNobodyRelaysWhoMayNot(t *testing.T) {
+	h := newHouse(t)
+	one := settings.SitePath(1)
+	h.apply(slices.Concat(h.account("joe", "pw"), h.hold(1, "held.example", "joe"))...)
+	relayed, err := settings.CreateDomain(h.store.Snapshot(), 1, "relayed.example", settings.Action(0x1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := settings.CreateDomain(h.store.Snapshot(), 1, "own.example", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.apply(slices.Concat(relayed, foreign, []metabase.Op{h.set(one, "RelayForAuth", "false")})...)
+	// A domain with a relay list of its own.
+	h.apply(h.set(settings.DomainPath(1, "own.example"), "RelayIpList", "192.0.2.0/24"))
+	set, err := settings.Load(h.store.Snapshot(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := New(h.store, Options{DataDir: h.dir, IndexDB: h.db}).config(set)
+	tests := []struct {
+		to, from, who string
+		want          bool
+	}{
+		{"hub.example", "192.0.2.1", "", true},
+		{"held.example", "198.51.100.1", "", true},
+		{"relayed.example", "198.51.100.1", "", true},
+		{"foreign.example", "198.51.100.1", "", false},
+		{"foreign.example", "198.51.100.1", "joe", false},
+		{"foreign.example", "127.0.0.1", "", true},
+		{"foreign.example", "::1", "", true},
+		{"own.example", "192.0.2.1", "", true},
+		{"own.example", "198.51.100.1", "", false},
+		{"sub.hub.example", "198.51.100.1", "", false},
+	}
+	for _, tt := range tests {
+		got := cfg.Session.Judge(mail.Domain(tt.to), netip.MustParseAddr(tt.from), tt.who)
+		if got.Taken() != tt.want {
+			t.Errorf("to %s from %s as %q: %v", tt.to, tt.from, tt.who, got)
+		}
+		// What is explained is what is done.
+		if told, why := set.Accepts(mail.Domain(tt.to), netip.MustParseAddr(tt.from), tt.who); told != got.Taken() || len(why) == 0 {
+			t.Errorf("to %s from %s as %q: explained as %v %v, done %v", tt.to, tt.from, tt.who, told, why, got)
+		}
+	}
+}
+
+// TestALimitHoldsForTheNextCaller also measures how soon.
+func TestALimitHoldsForTheNextCaller(t *testing.T) {
+	h := started(t)
+	there := h.dial(1)
+	var took []time.Duration
+	for i := range 200 {
+		limit := 2000 + i
+		h.apply(h.set(settings.SitePath(1), "MaxMessageSize", fmt.Sprint(limit)))
+		committed := time.Now()
+		want := h.store.Snapshot().Rev()
+		h.eventually("the revision runs", func() bool { return h.site(1).Running == want })
+		took = append(took, time.Since(committed))
+		if i%20 != 0 {
+			continue
+		}
+		l := h.dial(1)
+		if err := l.Say(fmt.Sprintf("MAIL FROM:<a@b.example> SIZE=%d", limit+1), "552"); err != nil {
+			t.Fatalf("limit %d: %v", limit, err)
+		}
+		l.Quit()
+	}
+	slices.Sort(took)
+	t.Logf("in force after %v at the median, %v at the 99th percentile", took[len(took)/2], took[len(took)*99/100])
+	if err := there.Say("MAIL FROM:<a@b.example> SIZE=1000000", "250"); err != nil {
+		t.Errorf("the caller that was there: %v", err)
+	}
+}
+
+func TestCommandsAndTheirState(t *testing.T) {
+	h := started(t)
+	if got := h.volatile(1, settings.ServerState); got != uint32(site.Started) {
+		h.eventually("the tree says started", func() bool { return h.volatile(1, settings.ServerState) == uint32(site.Started) })
+	}
+	for _, tt := range []struct {
+		command string
+		want    site.State
+	}{{"3", site.Paused}, {"4", site.Started}, {"2", site.Stopped}, {"1", site.Started}} {
+		rev := h.store.Snapshot().Rev()
+		h.apply(h.set(settings.SitePath(1), "ServerCommand", tt.command))
+		if got := h.site(1).State; got != tt.want.String() {
+			t.Errorf("command %s: %s, want %s", tt.command, got, tt.want)
+		}
+		h.eventually("the tree says so", func() bool { return h.volatile(1, settings.ServerState) == uint32(tt.want) })
+		if now := h.store.Snapshot().Rev(); now != rev {
+			t.Errorf("command %s made revision %d of %d", tt.command, now, rev)
+		}
+	}
+	if err := h.try(h.set(settings.SitePath(1), "ServerCommand", "2"), h.set(settings.SitePath(1), "ServerCommand", "3")); !errors.Is(err, site.ErrStopped) {
+		t.Errorf("a stopped site pauses: %v", err)
+	}
+	if err := h.Command(t.Context(), 99, 1); !errors.Is(err, ErrNoSite) {
+		t.Errorf("site 99: %v", err)
+	}
+}
+
+func TestTwoSitesOnOnePort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := l.Addr().String()
+	l.Close()
+	h := newHouse(t)
+	h.apply(h.set(settings.SitePath(1), "ServerBindings", taken))
+	h.run()
+	n := h.newSite(taken)
+	h.eventually("the second site says why it does not run", func() bool { return strings.Contains(h.site(n).Why, "listen") })
+	if s := h.site(n); s.State != "stopped" || !strings.Contains(s.Why, "listen on "+taken) || !strings.Contains(s.Why, "site 1 has it") {
+		t.Errorf("the second site: %+v", s)
+	}
+	h.eventually("Win32Error says so", func() bool { return h.volatile(n, settings.Win32Error) == 10048 })
+	if err := h.Command(t.Context(), n, 1); err == nil {
+		t.Error("the second site starts")
+	}
+	h.dial(1)
+	h.apply(h.set(settings.SitePath(n), "ServerBindings", "127.0.0.1:0"))
+	if err := h.Command(t.Context(), n, 1); err != nil {
+		t.Errorf("with a port of its own: %v", err)
+	}
+	h.dial(n)
+	h.eventually("Win32Error is none", func() bool { return h.volatile(n, settings.Win32Error) == 0 })
+}
+
+func TestSitesComeAndGo(t *testing.T) {
+	h := started(t)
+	n := h.newSite("127.0.0.1:0")
+	if err := h.Command(t.Context(), n, 1); err != nil { // it is there already, and may have started by itself
+		t.Fatal(err)
+	}
+	l := h.dial(n)
+	h.apply(metabase.Remove{Path: settings.SitePath(n), Recursive: true})
+	if err := l.Expect("421"); err != nil {
+		t.Errorf("a caller of the site that went: %v", err)
+	}
+	h.eventually("it is gone", func() bool { return len(h.Sites()) == 1 })
+	if m := h.newSite("127.0.0.1:0"); m != n {
+		t.Fatalf("the new site has number %d, want %d again", m, n)
+	}
+	if err := h.Command(t.Context(), n, 1); err != nil {
+		t.Errorf("a site of the same number: %v", err)
+	}
+	h.dial(n)
+}
+
+// TestOneSitesTroubleIsItsOwn: a folder that cannot be.
+func TestOneSitesTroubleIsItsOwn(t *testing.T) {
+	h := newHouse(t)
+	n := h.newSite("127.0.0.1:0")
+	if err := os.WriteFile(filepath.Join(h.dir, "Mailroot-2"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.run()
+	if s := h.site(n); s.State != "stopped" || !strings.Contains(s.Why, "Mailroot-2") {
+		t.Errorf("site %d: %+v", n, s)
+	}
+	if h.site(1).State != "started" {
+		t.Errorf("site 1: %+v", h.site(1))
+	}
+	h.dial(1)
+}
+
+func TestOldServiceVersion(t *testing.T) {
+	h := newHouse(t)
+	n := h.newSite("127.0.0.1:0")
+	h.apply(slices.Concat(h.account("joe", "pw"), h.hold(1, "held.example", "joe"), []metabase.Op{h.set(settings.Service, "SmtpServiceVersion", "1")})...)
+	h.run()
+	if s := h.site(n); s.State != "stopped" || !strings.Contains(s.Why, "SmtpServiceVersion") {
+		t.Errorf("site %d: %+v", n, s)
+	}
+	if err := h.Command(t.Context(), n, 1); err == nil || !strings.Contains(err.Error(), "SmtpServiceVersion") {
+		t.Errorf("start: %v", err)
+	}
+	l := h.dial(1)
+	if err := l.SignIn("joe", "pw"); err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"TURN", "ATRN", "ETRN held.example"} {
+		if err := l.Say(verb, "502"); err != nil {
+			t.Error(err)
+		}
+	}
+	h.apply(h.set(settings.Service, "SmtpServiceVersion", "2"))
+	if err := h.Command(t.Context(), n, 1); err != nil {
+		t.Errorf("start under version 2: %v", err)
+	}
+	if err := h.dial(1).Say("TURN", "530"); err != nil {
+		t.Errorf("under version 2: %v", err)
+	}
+}
+
+func TestTakenPortKeepsTheOldOne(t *testing.T) {
+	h := started(t)
+	blocker, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blocker.Close()
+	was := h.site(1)
+	h.apply(h.set(settings.SitePath(1), "ServerBindings", blocker.Addr().String()))
+	h.eventually("the state tells", func() bool { return h.site(1).Why != "" })
+	s := h.site(1)
+	want := fmt.Sprintf("configured %d, running %d, because listen on %s", s.Configured, was.Running, blocker.Addr())
+	if !strings.HasPrefix(s.Why, want) || !slices.Equal(s.Listening, was.Listening) {
+		t.Errorf("%+v, want %s", s, want)
+	}
+	h.dial(1)
+}
+
+func TestSessions(t *testing.T) {
+	h := started(t)
+	l := h.dial(1)
+	list, err := h.Sessions(1)
+	if err != nil || len(list) != 1 || list[0].Remote.String() != l.LocalAddr().String() {
+		t.Fatalf("Sessions = %+v, %v", list, err)
+	}
+	for _, id := range []string{"999", "x"} {
+		if err := h.EndSession(1, id); !errors.Is(err, ErrNoSession) {
+			t.Errorf("EndSession(%q) = %v", id, err)
+		}
+	}
+	if err := h.EndSession(1, fmt.Sprint(list[0].ID)); err != nil {
+		t.Error(err)
+	}
+	if err := l.Expect("421"); err != nil {
+		t.Error(err)
+	}
+	if _, err := h.Sessions(9); !errors.Is(err, ErrNoSite) {
+		t.Errorf("site 9: %v", err)
+	}
+	if err := h.EndSession(9, ""); !errors.Is(err, ErrNoSite) {
+		t.Errorf("site 9: %v", err)
+	}
+	if _, ok := h.Queue(9); ok {
+		t.Error("site 9 has a queue")
+	}
+	if _, ok := h.Queue(1); !ok {
+		t.Error("site 1 has no queue")
+	}
+}
+
+func TestAfterRun(t *testing.T) {
+	h := started(t)
+	h.stop()
+	if err := h.Command(t.Context(), 1, 1); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("Command after Run: %v", err)
+	}
+	if got := h.volatile(1, settings.ServerState); got != uint32(site.Stopped) {
+		t.Errorf("ServerState after Run: %d", got)
+	}
+	for _, s := range h.Sites() {
+		if s.State != "stopped" {
+			t.Errorf("%+v after Run", s)
+		}
+	}
+}
+
+func TestSelf(t *testing.T) {
+	set := &settings.Site{FQDN: "mx.hub.example", Out: settings.Out{Port: 25}}
+	r := routes{&world{Site: set, own: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}}}
+	bind := func(s ...string) {
+		set.Bindings = nil
+		for _, a := range s {
+			set.Bindings = append(set.Bindings, settings.Binding{Addr: netip.MustParseAddrPort(a)})
+		}
+	}
+	tests := []struct {
+		bound, name, addr string
+		want              bool
+	}{
+		{"192.0.2.1:25", "other.example", "192.0.2.1", true},
+		{"192.0.2.1:25", "other.example", "192.0.2.2", false},
+		{"192.0.2.1:25", "MX.hub.example.", "198.51.100.1", true},
+		{"192.0.2.1:2525", "mx.hub.example", "192.0.2.1", false}, // another server has port 25
+		{"[::]:25", "other.example", "192.0.2.2", true},
+		{"[::]:25", "other.example", "198.51.100.1", false},
+	}
+	for _, tt := range tests {
+		bind(tt.bound)
+		if got := r.self(tt.name, []netip.Addr{netip.MustParseAddr(tt.addr)}); got != tt.want {
+			t.Errorf("bound to %s, %s at %s: %v", tt.bound, tt.name, tt.addr, got)
+		}
+	}
+}
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/cmd":              "imports go down only",
+		"/adsi-compat":      "imports go down only",
+		"/internal/control": "imports go down only",
+		"go-smtp":           "only engine/wire speaks SMTP",
+		"badger":            "only internal/kv opens the store",
+	})
+}
