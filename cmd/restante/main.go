@@ -22,6 +22,8 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A second signal ends the process at once, as it would without us.
+	context.AfterFunc(ctx, stop)
 	s := &shell{in: stdin, out: stdout, err: stderr}
 	return s.report(s.run(ctx, args))
 }

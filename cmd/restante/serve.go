@@ -2,8 +2,251 @@
 
 package main
 
-import "github.com/urfave/cli/v2"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/urfave/cli/v2"
+
+	"restante/engine"
+	"restante/engine/mail"
+	"restante/engine/settings"
+	"restante/internal/control"
+	"restante/internal/kv"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// queueName is the folder of the queues' index within the data folder.
+const queueName = "queue"
 
 func (s *shell) serveCommand() *cli.Command {
-	return &cli.Command{Name: "serve", Usage: "run the service", Action: func(*cli.Context) error { return nil }}
+	return &cli.Command{
+		Name: "serve", Usage: "run the service until it is told to end",
+		Description: "On an empty data folder it sets up first: site 1 with the given addresses, domain and name. On one that\n" +
+			"is set up those options are refused; site bind and mb set change what they gave.\n" +
+			"It prints a line for each site that started, and then ready.",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "bind", Usage: "set up to listen on `ADDR:PORT`; may be given several times", DefaultText: ":25"},
+			&cli.StringFlag{Name: "domain", Usage: "set up with this default `DOMAIN`", DefaultText: "the host's name"},
+			&cli.StringFlag{Name: "fqdn", Usage: "set up to announce this `NAME`", DefaultText: "the host's, or the domain"},
+			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "write the log as text or json"},
+		},
+		Action: s.takes(0, 0, func(cx *cli.Context) error {
+			log, err := s.logger(cx.String("log-format"))
+			if err != nil {
+				return err
+			}
+			return s.serve(cx.Context, log, setup{cx.StringSlice("bind"), cx.String("domain"), cx.String("fqdn")})
+		}),
+	}
+}
+
+func (s *shell) logger(format string) (*slog.Logger, error) {
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(s.err, nil)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(s.err, nil)), nil
+	}
+	return nil, s.usage(fmt.Sprintf("--log-format is text or json, not %q", format))
+}
+
+// setup is what an empty data folder is set up with.
+type setup struct {
+	bind         []string
+	domain, fqdn string
+}
+
+func (o setup) given() bool { return len(o.bind) > 0 || o.domain != "" || o.fqdn != "" }
+
+// instead is the command that changes what the first given option gives.
+func (o setup) instead() string {
+	switch {
+	case len(o.bind) > 0:
+		return fmt.Sprintf("site bind %d %s", settings.DefaultSite, strings.Join(o.bind, " "))
+	case o.domain != "":
+		return fmt.Sprintf("mb set SMTPSVC/%d DefaultDomain %s", settings.DefaultSite, o.domain)
+	}
+	return fmt.Sprintf("mb set SMTPSVC/%d FullyQualifiedDomainName %s", settings.DefaultSite, o.fqdn)
+}
+
+func (s *shell) refuseSetup(data string, o setup) error {
+	return &control.Error{
+		Kind: control.KindUsage, Text: data + ": is set up already: --bind, --domain and --fqdn are for the first start",
+		Hint: o.instead(),
+	}
+}
+
+func (s *shell) serve(ctx context.Context, log *slog.Logger, o setup) error {
+	data, err := filepath.Abs(s.data)
+	if err != nil {
+		return err
+	}
+	// Other users' commands must reach the socket in it; what is secret below
+	// it is protected by itself.
+	if err := os.MkdirAll(data, 0o711); err != nil {
+		return err
+	}
+	var eng atomic.Pointer[engine.Engine]
+	h, err := openStore(ctx, data, storeOptions{create: true, log: log, audit: auditTo(log),
+		act: func(ctx context.Context, p metabase.Path, v metabase.Value) error {
+			if e := eng.Load(); e != nil {
+				return e.Act(ctx, p, v)
+			}
+			return control.ErrNoService
+		}})
+	if err != nil {
+		if inUse := control.AsError(err); o.given() && strings.Contains(inUse.Text, "in use") {
+			return s.refuseSetup(data, o)
+		}
+		return err
+	}
+	defer h.Close()
+	if err := s.prepare(ctx, h.store, data, o); err != nil {
+		return err
+	}
+	index, err := kv.Open(filepath.Join(data, queueName), kv.Options{Log: log})
+	if err != nil {
+		return err
+	}
+	e := engine.New(h.store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log})
+	eng.Store(e)
+	desk := control.New(h.store, schema.IIS(), running{e}, runScript, control.Place{Data: data, Version: version()})
+	err = s.keep(ctx, e, desk, data, log)
+	return errors.Join(err, index.Close(), h.Close())
+}
+
+// prepare sets an empty store up and brings the schema's keys up to date.
+func (s *shell) prepare(ctx context.Context, store *metabase.Store, data string, o setup) error {
+	snap := store.Snapshot()
+	b := metabase.Batch{Origin: metabase.FromSystem, Comment: "schema of this version"}
+	if snap.Has(settings.SitePath(settings.DefaultSite)) {
+		if o.given() {
+			return s.refuseSetup(data, o)
+		}
+		b.Ops = schema.IIS().Sync(snap)
+	} else {
+		site := firstSite(o)
+		ops, err := control.Setup(snap, schema.IIS(), site)
+		if err != nil {
+			return &control.Error{Kind: control.KindRefused, Text: err.Error()}
+		}
+		if err := makeCertificate(filepath.Join(data, "tls"), site.FQDN, site.Domain); err != nil {
+			return err
+		}
+		b.Ops, b.Comment = ops, "setup"
+	}
+	if len(b.Ops) == 0 {
+		return nil
+	}
+	_, err := store.Apply(ctx, b)
+	return err
+}
+
+// firstSite is the site of setup, named after the host where nothing else is
+// said. A host that knows only its short name announces its domain.
+func firstSite(o setup) settings.NewSite {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	if _, err := mail.ParseDomain(host); err != nil {
+		host = "localhost"
+	}
+	site := settings.NewSite{Bindings: o.bind, Domain: o.domain, FQDN: o.fqdn}
+	if site.Domain == "" {
+		site.Domain = host
+	}
+	if site.FQDN == "" && strings.Contains(host, ".") {
+		site.FQDN = host
+	}
+	return site
+}
+
+func auditTo(log *slog.Logger) func(context.Context, metabase.Refusal) {
+	return func(ctx context.Context, r metabase.Refusal) {
+		log.WarnContext(ctx, "refused right", "actor", r.Actor, "origin", r.Origin, "path", r.Path, "need", r.Need.String())
+	}
+}
+
+// keep runs the sites and answers on the local socket until ctx ends or one of
+// the two breaks off, and returns when both are over. That ctx ended is no
+// error.
+func (s *shell) keep(ctx context.Context, e *engine.Engine, desk *control.Desk, data string, log *slog.Logger) error {
+	socket, err := control.Listen(data)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var both sync.WaitGroup
+	ends := make([]error, 2)
+	both.Go(func() { defer cancel(); ends[0] = e.Run(inner) })
+	both.Go(func() { defer cancel(); ends[1] = desk.Serve(inner, socket, log) })
+	select {
+	case <-e.Ready():
+		s.announce(e)
+	case <-inner.Done():
+	}
+	both.Wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return errors.Join(ends...)
+}
+
+// announce prints what has started, and that it is all.
+func (s *shell) announce(e *engine.Engine) {
+	for _, site := range e.Sites() {
+		if len(site.Listening) > 0 {
+			fmt.Fprintf(s.out, "site %d %q started on %s\n", site.Number, site.Name, strings.Join(site.Listening, ", "))
+		}
+		if site.Why != "" {
+			fmt.Fprintf(s.err, "restante: serve: site %d: %s\n", site.Number, site.Why)
+		}
+	}
+	fmt.Fprintln(s.out, "ready")
+}
+
+// running shows the engine as control wants it.
+type running struct{ *engine.Engine }
+
+func (r running) Sites() []control.SiteState {
+	all := r.Engine.Sites()
+	out := make([]control.SiteState, len(all))
+	for i, s := range all {
+		out[i] = control.SiteState{
+			Number: s.Number, State: s.State, Addrs: s.Listening, Running: s.Running, Why: s.Why, Connections: s.Callers,
+		}
+	}
+	return out
+}
+
+func (r running) Queue(n int) (control.Queue, bool) {
+	q, ok := r.Engine.Queue(n)
+	if !ok {
+		return nil, false
+	}
+	return q, true
+}
+
+func (r running) Sessions(n int) ([]control.Session, error) {
+	all, err := r.Engine.Sessions(n)
+	out := make([]control.Session, len(all))
+	for i, c := range all {
+		out[i] = control.Session{
+			ID: fmt.Sprint(c.ID), Remote: c.Remote.String(), Hello: c.Hello, Account: c.Account,
+			TLS: c.TLS, Since: c.Since, Doing: c.Doing,
+		}
+	}
+	return out, err
 }

@@ -39,15 +39,7 @@ func (s *shell) siteList() *cli.Command {
 }
 
 func printSite(w *tabwriter.Writer, site control.Site) {
-	fmt.Fprintf(w, "%d\t%q\t%s\t%s\t%s\n", site.Number, site.Name, strings.Join(site.Bindings, " "), site.State, behind(site))
-}
-
-// behind says what is not as it is configured, and why.
-func behind(site control.Site) string {
-	if site.Running != 0 && site.Running < site.Configured && site.Why != "" {
-		return fmt.Sprintf("configured %d, running %d, because %s", site.Configured, site.Running, site.Why)
-	}
-	return site.Why
+	fmt.Fprintf(w, "%d\t%q\t%s\t%s\t%s\n", site.Number, site.Name, strings.Join(site.Bindings, " "), site.State, site.Why)
 }
 
 func (s *shell) siteShow() *cli.Command {
@@ -70,8 +62,8 @@ func describeSite(w *tabwriter.Writer, site control.Site) {
 	row("bindings", strings.Join(site.Bindings, " "))
 	row("listening", dash(strings.Join(site.Listening, " ")))
 	row("state", site.State)
-	if why := behind(site); why != "" {
-		row("why", why)
+	if site.Why != "" {
+		row("why", site.Why)
 	}
 	row("domain", dash(site.Domain))
 	row("fqdn", dash(site.FQDN))

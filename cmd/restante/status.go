@@ -29,8 +29,8 @@ func (s *shell) statusCommand() *cli.Command {
 				for _, site := range v.Sites {
 					text := fmt.Sprintf("%q %s at revision %d, %s, %s, held %d", site.Name, site.State, site.Running,
 						plural(site.Connections, "connection"), plural(site.Messages, "message"), site.Held)
-					if why := behind(site); why != "" {
-						text += ": " + why
+					if site.Why != "" {
+						text += ": " + site.Why
 					}
 					row(fmt.Sprintf("site %d", site.Number), text)
 				}
