@@ -226,7 +226,27 @@ func (c *committer) commit(ctx context.Context, jobs []*job) {
 		}
 	}
 	c.s.book.settle(g.before)
+	if errors.Is(err, kv.ErrFull) {
+		// The index may still have room to remove what is there.
+		if growing, rest := part(jobs); len(growing) > 0 && len(rest) > 0 {
+			c.answer(growing, err)
+			c.commit(ctx, rest)
+			return
+		}
+	}
 	c.answer(jobs, err)
+}
+
+// part tells the jobs that add or copy from those that only remove.
+func part(jobs []*job) (growing, rest []*job) {
+	for _, j := range jobs {
+		if j.add != nil || len(j.move) > 0 {
+			growing = append(growing, j)
+		} else {
+			rest = append(rest, j)
+		}
+	}
+	return growing, rest
 }
 
 func (c *committer) answer(jobs []*job, err error) {
@@ -394,6 +414,7 @@ func (g *group) moveOne(w *segmentWriter, m move) error {
 // removeAll comes after the copies of the same group, whose new places it must
 // not miss.
 func (g *group) removeAll(j *job) error {
+	j.gone = nil
 	for _, id := range j.remove {
 		e, err := g.c.s.find(id)
 		if errors.Is(err, ErrNotFound) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -349,4 +350,65 @@ func TestModel(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// An index without room for more still lets messages go, also those whose
+// removal waits beside messages that come.
+func TestFullIndex(t *testing.T) {
+	index := &fullIndex{DB: kv.NewMem()}
+	s := openAt(t, t.TempDir(), index, Options{})
+	l := newLedger()
+	for i := range 30 {
+		if err := l.add(s, uint64(i*13)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	index.full.Store(true)
+	var all sync.WaitGroup
+	for w := range 8 {
+		all.Go(func() {
+			rnd := rand.New(rand.NewPCG(1, uint64(w)))
+			for i := range 5 {
+				// It may slip in beside enough removals.
+				if err := l.add(s, uint64(i)); err != nil && !errors.Is(err, ErrFull) {
+					t.Errorf("a message into a full index: %v", err)
+				}
+				if err := l.remove(s, rnd); err != nil {
+					t.Errorf("a removal: %v", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if err := l.add(s, 1); !errors.Is(err, ErrFull) {
+		t.Errorf("a message into a full index: %v", err)
+	}
+	l.settle(t, s, index)
+	if len(l.removed) == 0 {
+		t.Error("nothing was removed")
+	}
+	index.full.Store(false)
+	if err := l.add(s, 1); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+	l.settle(t, s, index)
+}
+
+// A fullIndex refuses what makes it grow.
+type fullIndex struct {
+	kv.DB
+	full atomic.Bool
+}
+
+func (x *fullIndex) Commit(ctx context.Context, ops ...kv.Op) error {
+	puts := 0
+	for _, op := range ops {
+		if !op.Delete {
+			puts++
+		}
+	}
+	if x.full.Load() && 2*puts > len(ops) {
+		return kv.ErrFull
+	}
+	return x.DB.Commit(ctx, ops...)
 }

@@ -43,7 +43,7 @@ var (
 type Options struct {
 	Log         *slog.Logger // what is out of the ordinary; nil: nothing
 	SegmentSize int64        // 0: 64 MiB, less on a small disk
-	Reserve     int64        // what mail leaves free on the disk; 0: 64 MiB, less on a small disk
+	Reserve     int64        // what mail leaves free on the disk; 0: 256 MiB, less on a small disk
 	CopyRate    int64        // bytes per second when emptying segments; 0: 8 MiB
 }
 
@@ -55,15 +55,18 @@ func (o *Options) settle(vol volume) error {
 	if err != nil {
 		return err
 	}
-	small := int64(64 << 20)
-	if total > 0 {
-		small = min(small, max(4<<20, total/16))
+	// fit is large, or a part of a disk that is small for it.
+	fit := func(large, part int64) int64 {
+		if total == 0 {
+			return large
+		}
+		return min(large, max(4<<20, total/part))
 	}
 	if o.SegmentSize == 0 {
-		o.SegmentSize = small
+		o.SegmentSize = fit(64<<20, 16)
 	}
 	if o.Reserve == 0 {
-		o.Reserve = small
+		o.Reserve = fit(256<<20, 8)
 	}
 	if o.CopyRate == 0 {
 		o.CopyRate = 8 << 20

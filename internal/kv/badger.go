@@ -83,6 +83,7 @@ func open(dir string, opts Options) (*durable, error) {
 		return nil, classify(dir, err)
 	}
 	db := &durable{dir: dir, bdb: bdb, room: space}
+	space.tables = db.tableBytes
 	if err := errors.Join(space.settle(), db.recover()); err != nil {
 		return nil, errors.Join(err, bdb.Close())
 	}
@@ -169,6 +170,15 @@ func damaged(err error) error {
 func collect(bdb *badger.DB) {
 	for bdb.RunValueLogGC(0.5) == nil {
 	}
+}
+
+// tableBytes is how large all tables are. It is only asked for when the disk
+// is nearly full.
+func (db *durable) tableBytes() (n int64) {
+	for _, level := range db.bdb.Levels() {
+		n += level.Size
+	}
+	return n
 }
 
 func dataKey(key []byte) []byte {

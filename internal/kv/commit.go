@@ -4,6 +4,7 @@ package kv
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -34,7 +35,8 @@ type committer struct {
 	threshold       int64
 	knock           chan struct{} // capacity 1
 	stopped         chan struct{}
-	txns            atomic.Int64 // how many transactions there were, for tests
+	txns            atomic.Int64 // how many transactions there were
+	cut             int64        // the one that does not come about, for tests; 0: none
 
 	mu     sync.Mutex // guards what follows
 	queue  []*request
@@ -135,7 +137,9 @@ func (c *committer) run() {
 			if len(batch) == 0 {
 				break
 			}
-			c.answer(batch, c.write(batch))
+			if batch = c.admit(batch); len(batch) > 0 {
+				c.answer(batch, c.write(batch))
+			}
 		}
 	}
 }
@@ -176,6 +180,51 @@ func (c *committer) answer(batch []*request, err error) {
 	}
 }
 
+// admit answers the requests that the disk has no room for and gives the
+// others. Those that remove as much as they put may use the last of it.
+func (c *committer) admit(batch []*request) []*request {
+	var growing, rest []*request
+	var all, less int64
+	for _, r := range batch {
+		n, grows := r.bytes()
+		if n > c.maxSize {
+			n *= 2 // it goes by the stage
+		}
+		all += n
+		if grows {
+			growing = append(growing, r)
+		} else {
+			rest, less = append(rest, r), less+n
+		}
+	}
+	if len(growing) > 0 {
+		err := c.db.room.check(all, true)
+		if err == nil {
+			return batch
+		}
+		c.answer(growing, err)
+	}
+	if len(rest) > 0 {
+		if err := c.db.room.check(less, false); err != nil {
+			c.answer(rest, err)
+			return nil
+		}
+	}
+	return rest
+}
+
+// bytes is what the ops take in a log, and whether they make the store grow.
+func (r *request) bytes() (n int64, grows bool) {
+	puts := 0
+	for _, op := range r.ops {
+		n += int64(len(op.Key)+len(op.Value)) + 64
+		if !op.Delete {
+			puts++
+		}
+	}
+	return n, 2*puts > len(r.ops)
+}
+
 func (c *committer) write(batch []*request) error {
 	c.mu.Lock()
 	broken := c.broken
@@ -186,15 +235,6 @@ func (c *committer) write(batch []*request) error {
 	first := batch[0]
 	if first.size > c.maxSize || int64(len(first.ops)) > c.maxOps {
 		return c.stage(first.ops)
-	}
-	var bytes int64
-	for _, r := range batch {
-		for _, op := range r.ops {
-			bytes += int64(len(op.Key) + len(op.Value) + 64)
-		}
-	}
-	if err := c.db.room.check(bytes); err != nil {
-		return err
 	}
 	err := c.txn(func(add func(Op) error) error {
 		for _, r := range batch {
@@ -223,7 +263,9 @@ func (c *committer) txn(fill func(add func(Op) error) error) (err error) {
 	if err != nil {
 		return fmt.Errorf("kv: commit: %w", err) // nothing was sent to the disk yet
 	}
-	c.txns.Add(1)
+	if c.txns.Add(1) == c.cut {
+		return c.fail(errCut)
+	}
 	err = txn.Commit()
 	if err == nil {
 		err = c.db.room.settle()
@@ -233,6 +275,8 @@ func (c *committer) txn(fill func(add func(Op) error) error) (err error) {
 	}
 	return nil
 }
+
+var errCut = errors.New("kv: cut off by a test")
 
 // fail makes err the answer to every later commit.
 func (c *committer) fail(err error) error {

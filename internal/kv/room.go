@@ -17,14 +17,16 @@ import (
 // given its blocks as soon as it is there.
 type room struct {
 	dir      string
-	memTable int64 // Badger's MemTableSize
-	reserve  int64 // how much must stay free
-	next     int   // number of the next log file
+	memTable int64        // Badger's MemTableSize
+	margin   int64        // what only commits that make the store smaller may use
+	tables   func() int64 // how large the tables are that a merge may write anew
+	next     int          // number of the next log file
 }
 
 const (
 	minMemTable = 1 << 20
 	maxMemTable = 16 << 20
+	maxMerge    = 256 << 20 // more than that is not merged in one go
 )
 
 func newRoom(dir string) (*room, error) {
@@ -36,9 +38,9 @@ func newRoom(dir string) (*room, error) {
 	if total > 0 {
 		r.memTable = min(maxMemTable, max(minMemTable, total/128))
 	}
-	// Two tables being written to, and their logs: what a flush and a
-	// compaction under way may still take.
-	r.reserve = 2 * r.memTable
+	// What is in logs now will be counted twice, as tables and as what merging
+	// them takes.
+	r.margin = 6 * r.memTable
 	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
 	if err != nil {
 		return nil, err
@@ -49,20 +51,33 @@ func newRoom(dir string) (*room, error) {
 			r.next = max(r.next, n+1)
 		}
 	}
-	if err := r.check(r.memTable / 2); err != nil {
+	if err := r.check(r.memTable/2, false); err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-// check says whether n bytes may be written.
-func (r *room) check(n int64) error {
+// check says whether n bytes may be written. What makes the store grow is
+// refused first, so that there is room left to remove things in.
+func (r *room) check(n int64, grows bool) error {
 	free, total, err := disk.Free(r.dir)
 	if err != nil {
 		return err
 	}
-	if total > 0 && free < n+r.reserve {
-		return fmt.Errorf("kv: %s: %w: %d KiB free, %d KiB must stay free", r.dir, ErrFull, free>>10, r.reserve>>10)
+	// A flush and its log, and all that the merges of tables may write before
+	// they remove what they have read.
+	need := n + 2*r.memTable
+	if grows {
+		need += r.margin
+	}
+	if total == 0 || free >= need+maxMerge {
+		return nil
+	}
+	if r.tables != nil {
+		need += min(maxMerge, r.tables())
+	}
+	if free < need {
+		return fmt.Errorf("kv: %s: %w: %d KiB free, %d KiB needed", r.dir, ErrFull, free>>10, need>>10)
 	}
 	return nil
 }
@@ -79,7 +94,7 @@ func (r *room) settle() error {
 		r.next++
 		fresh = true
 		// Best effort: without it, room is still asked before each commit.
-		if err := r.check(r.memTable + r.memTable/4); err == nil {
+		if err := r.check(r.memTable+r.memTable/4, true); err == nil {
 			_ = disk.Preallocate(name, r.memTable+r.memTable/4)
 		}
 	}

@@ -56,13 +56,6 @@ func readOp(b []byte) (op Op, rest []byte, err error) {
 // stage commits a batch of any size. Readers see all of it or nothing: they
 // are held back while it is applied.
 func (c *committer) stage(ops []Op) error {
-	var bytes int64
-	for _, op := range ops {
-		bytes += int64(len(op.Key) + len(op.Value) + 64)
-	}
-	if err := c.db.room.check(2 * bytes); err != nil {
-		return err
-	}
 	n, err := c.writePieces(ops)
 	if err != nil {
 		return err

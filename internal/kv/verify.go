@@ -32,9 +32,36 @@ func verify(dir string, opts badger.Options) (err error) {
 	if err != nil {
 		return damaged(fmt.Errorf("%s: %w", badger.ManifestFilename, err))
 	}
+	var newest uint64
 	for id := range manifest.Tables {
-		if err := verifyTable(table.NewFilename(id, dir)); err != nil {
+		version, err := verifyTable(table.NewFilename(id, dir))
+		if err != nil {
 			return damaged(fmt.Errorf("%s: %w", table.IDToFilename(id), err))
+		}
+		newest = max(newest, version)
+	}
+	return verifyStrays(dir, manifest, newest)
+}
+
+// verifyStrays looks at tables that the manifest does not name, which Badger is
+// about to delete. A crash leaves such ones, but what they hold is then in the
+// tables they were made from or in a log. If neither is there, it is the
+// manifest that has lost them.
+func verifyStrays(dir string, manifest badger.Manifest, newest uint64) error {
+	if logs, err := filepath.Glob(filepath.Join(dir, "*.mem")); err != nil || len(logs) > 0 {
+		return err
+	}
+	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	if err != nil {
+		return err
+	}
+	for _, name := range tables {
+		id, ok := table.ParseFileID(name)
+		if _, named := manifest.Tables[id]; !ok || named {
+			continue
+		}
+		if version, err := verifyTable(name); err == nil && version > newest {
+			return damaged(fmt.Errorf("%s does not name %s", badger.ManifestFilename, filepath.Base(name)))
 		}
 	}
 	return nil
@@ -53,24 +80,25 @@ func noManifest(dir string) error {
 	return nil
 }
 
-func verifyTable(name string) (err error) {
+// verifyTable gives the newest version in a table that is whole.
+func verifyTable(name string) (newest uint64, err error) {
 	defer guard(&err)()
 	info, err := os.Stat(name)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if info.Size() == 0 {
-		return errors.New("is empty")
+		return 0, errors.New("is empty")
 	}
 	mf, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	t, err := table.OpenTable(mf, table.Options{ChkMode: options.OnTableRead})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return t.Close(-1)
+	return t.MaxVersion(), t.Close(-1)
 }
 
 // guard is deferred as guard(&err)(): it turns a panic, and reading a mapped
