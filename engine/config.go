@@ -223,7 +223,7 @@ func (r routes) talk(set settings.Route) delivery.Talk {
 	t := delivery.Talk{
 		Hello: r.FQDN, Port: r.Out.Port, RequireTLS: set.NeedTLS, HELO: set.Helo,
 		NoPipelining: set.NoPipeline, MaxMessages: r.Out.Messages, Timeouts: r.timeouts(),
-		DNS: resolver.Query{Self: r.self},
+		DNS: resolver.Query{Self: r.self}, TLS: demands(set.NeedTLS, r.Out),
 	}
 	for _, s := range r.Out.DNS {
 		t.DNS.Servers = append(t.DNS.Servers, s.String())

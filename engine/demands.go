@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+
+	"restante/engine/settings"
+)
+
+// demands is how far the certificate of a host that must speak TLS is looked
+// at; nil for all the way, and for hosts that need not.
+func demands(need bool, out settings.Out) *tls.Config {
+	if !need || !out.NoCA && !out.NoCertName {
+		return nil
+	}
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, // the part of it that is wanted follows
+		VerifyConnection:   func(cs tls.ConnectionState) error { return verify(cs, out, nil) },
+	}
+}
+
+// verify checks what is still asked for against roots, nil for the system's.
+func verify(cs tls.ConnectionState, out settings.Out, roots *x509.CertPool) error {
+	if len(cs.PeerCertificates) == 0 {
+		return errors.New("the host shows no certificate")
+	}
+	leaf := cs.PeerCertificates[0]
+	if !out.NoCertName {
+		if err := leaf.VerifyHostname(cs.ServerName); err != nil {
+			return err
+		}
+	}
+	if out.NoCA {
+		return nil
+	}
+	opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
+	for _, c := range cs.PeerCertificates[1:] {
+		opts.Intermediates.AddCert(c)
+	}
+	_, err := leaf.Verify(opts)
+	return err
+}
