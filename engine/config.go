@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/emersion/go-sasl"
@@ -29,7 +30,7 @@ import (
 
 // config says to each room of a site what is set for it.
 func (e *Engine) config(set *settings.Site) *site.Config {
-	w := &world{Site: set, dir: e.opts.DataDir, own: ownAddresses()}
+	w := &world{Site: set, dir: e.opts.DataDir, own: sync.OnceValue(ownAddresses)}
 	cfg := &site.Config{
 		Name: set.Name, Rev: uint64(set.Rev),
 		TLS:     site.TLSFiles{Cert: w.path(set.TLS.CertFile), Key: w.path(set.TLS.KeyFile)},
@@ -84,7 +85,7 @@ func ownAddresses() []netip.Addr {
 type world struct {
 	*settings.Site
 	dir string
-	own []netip.Addr
+	own func() []netip.Addr
 }
 
 // path makes a path of the tree absolute; "" stays.
@@ -259,7 +260,7 @@ func (r routes) self(name string, addrs []netip.Addr) bool {
 		at := b.Addr.Addr()
 		for _, a := range addrs {
 			a = a.Unmap()
-			if a == at || at.IsUnspecified() && slices.Contains(r.own, a) {
+			if a == at || at.IsUnspecified() && slices.Contains(r.own(), a) {
 				return true
 			}
 		}

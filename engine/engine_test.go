@@ -534,7 +534,9 @@ func TestAfterRun(t *testing.T) {
 
 func TestSelf(t *testing.T) {
 	set := &settings.Site{FQDN: "mx.hub.example", Out: settings.Out{Port: 25}}
-	r := routes{&world{Site: set, own: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}}}
+	r := routes{&world{Site: set, own: func() []netip.Addr {
+		return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
+	}}}
 	bind := func(s ...string) {
 		set.Bindings = nil
 		for _, a := range s {

@@ -398,6 +398,42 @@ func TestReceivedCounter(t *testing.T) {
 	}
 }
 
+// FuzzReceivedCounter: however the octets are cut, the count is that of the
+// whole, and only the header counts.
+func FuzzReceivedCounter(f *testing.F) {
+	f.Add("Received: a\r\n\r\nReceived: b\r\n", uint8(3))
+	f.Add("received\t:x\nReceived-SPF: y\n\n", uint8(1))
+	f.Fuzz(func(t *testing.T, text string, step uint8) {
+		var whole, cut receivedCounter
+		whole.feed([]byte(text))
+		for rest := []byte(text); len(rest) > 0; {
+			n := min(int(step)+1, len(rest))
+			cut.feed(rest[:n])
+			rest = rest[n:]
+		}
+		if whole != cut {
+			t.Errorf("%q in steps of %d: %+v, whole %+v", text, step, cut, whole)
+		}
+		if most := strings.Count(strings.ToLower(text), "received"); whole.count > most {
+			t.Errorf("%q: %d of at most %d", text, whole.count, most)
+		}
+	})
+}
+
+// FuzzTrace: whatever a caller calls itself, it adds no line to the header.
+func FuzzTrace(f *testing.F) {
+	f.Add("client.test")
+	f.Add("a)\r\nSubject: b")
+	f.Fuzz(func(t *testing.T, hello string) {
+		got := trace("hub.test", mail.Envelope{Helo: hello, Client: netip.MustParseAddr("192.0.2.1")}, true, tls.ConnectionState{})
+		lines := strings.Split(got, "\r\n")
+		if len(lines) != 3 || lines[2] != "" || !strings.HasPrefix(lines[0], "Received: from ") || !strings.HasPrefix(lines[1], "\tby hub.test ") ||
+			strings.ContainsAny(lines[0]+lines[1], "\r\n\x00") {
+			t.Errorf("%q gives %q", hello, got)
+		}
+	})
+}
+
 func TestReleasesAreAskedAsWhoCalls(t *testing.T) {
 	s := open(testPolicy(), "::ffff:192.0.2.9")
 	s.caller.account, s.caller.secure = "joe", true

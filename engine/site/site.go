@@ -209,6 +209,8 @@ func (s *Site) Run(ctx context.Context) error {
 	defer s.stop()
 	again := time.NewTimer(s.deps.Again)
 	defer again.Stop()
+	var look recheck
+	defer look.stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -217,6 +219,9 @@ func (s *Site) Run(ctx context.Context) error {
 			o.done <- s.obey(ctx, o.command)
 		case <-s.knock:
 			s.follow(ctx)
+			look.soon()
+		case <-look.c:
+			look.now(s.Queue())
 		case <-again.C:
 			if _, why := s.peek(); why != nil {
 				s.follow(ctx)
@@ -269,6 +274,39 @@ func (s *Site) set(to State, why error) {
 	s.deps.Changed()
 }
 
+// recheck has a queue look at its destinations anew after the settings have
+// changed. In a large queue that takes its time, during which nobody else gets
+// at it; so however fast changes come, it is done for a tenth of the time only.
+type recheck struct {
+	c        <-chan time.Time
+	timer    *time.Timer // set while c is
+	earliest time.Time   // of the next one
+}
+
+func (r *recheck) soon() {
+	if r.c == nil {
+		r.timer = time.NewTimer(time.Until(r.earliest))
+		r.c = r.timer.C
+	}
+}
+
+func (r *recheck) now(q *queue.Queue) {
+	r.c = nil
+	if q == nil {
+		return
+	}
+	begun := time.Now()
+	q.Recheck()
+	end := time.Now()
+	r.earliest = end.Add(9 * end.Sub(begun))
+}
+
+func (r *recheck) stop() {
+	if r.c != nil {
+		r.timer.Stop()
+	}
+}
+
 // follow brings a running site in line with what is wanted.
 func (s *Site) follow(ctx context.Context) {
 	s.mu.Lock()
@@ -278,7 +316,6 @@ func (s *Site) follow(ctx context.Context) {
 		return
 	}
 	err := s.reach(ctx, r, next)
-	r.post.queue.Recheck() // routes may be others
 	state, _ := s.peek()
 	s.set(state, err)
 	s.deps.Changed() // the revision, if nothing else

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -527,6 +528,55 @@ func TestHeldAndTurnedOver(t *testing.T) {
 		t.Errorf("got %q, want %q", got, sent)
 	}
 	eventually(t, "the queue is empty", func() bool { return h.Status().Queue.Messages == 0 })
+}
+
+// shaky is a listener that has no descriptors left for a while.
+type shaky struct {
+	net.Listener
+	errors atomic.Int32
+}
+
+func (l *shaky) Accept() (net.Conn, error) {
+	if l.errors.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return l.Listener.Accept()
+}
+
+func TestAcceptGoesOnAfterErrors(t *testing.T) {
+	h := started(t)
+	nl, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sh := &shaky{Listener: nl}
+	sh.errors.Store(3)
+	l := &listener{Listener: sh}
+	l.rules.Store(&Binding{})
+	h.mu.Lock()
+	r := h.run
+	h.mu.Unlock()
+	r.accept(l)
+	if got := greeting(t, nl.Addr().String()); !strings.HasPrefix(got, "220 ") {
+		t.Errorf("greeted by %q", got)
+	}
+	nl.Close() // the site's own loop knows nothing of this one
+}
+
+// TestRoutesOfTheNextAttempt: mail that was held goes when it is held no more.
+func TestRoutesOfTheNextAttempt(t *testing.T) {
+	h := started(t)
+	l := h.dial()
+	if err := l.Send("a@b.test", "x@held.test", []byte("Subject: x\r\n\r\n.\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if q := h.Status().Queue; q.Held != 1 {
+		t.Fatalf("%+v", q)
+	}
+	next := h.make(2, loopback)
+	next.Mail.Holds = queue.RouterFunc(func(mail.Domain) queue.RouteState { return queue.RouteState{} })
+	h.Apply(next)
+	eventually(t, "it is delivered", func() bool { return h.Status().Queue.Messages == 0 })
 }
 
 func TestFolderWaitsForTheNextStart(t *testing.T) {
