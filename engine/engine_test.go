@@ -29,7 +29,7 @@ import (
 
 // house is an engine over a tree in memory.
 type house struct {
-	t     *testing.T
+	t     testing.TB
 	dir   string
 	db    kv.DB // of the queues
 	store *metabase.Store
@@ -39,7 +39,7 @@ type house struct {
 
 // newHouse sets the default tree up: site 1 on a port of the system's choice,
 // for hub.example.
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{t: t, dir: t.TempDir(), db: kv.NewMem()}
 	store, err := metabase.Open(t.Context(), kv.NewMem(), metabase.NewMachineKey(), metabase.Options{
@@ -158,7 +158,7 @@ func (h *house) newSite(addr string) int {
 	return n
 }
 
-func (h *house) site(n int) SiteStatus {
+func (h *house) status(n int) SiteStatus {
 	for _, s := range h.Sites() {
 		if s.Number == n {
 			return s
@@ -169,9 +169,9 @@ func (h *house) site(n int) SiteStatus {
 
 func (h *house) dial(n int) *testpeer.Line {
 	h.t.Helper()
-	at := h.site(n).Listening
+	at := h.status(n).Listening
 	if len(at) == 0 {
-		h.t.Fatalf("site %d listens nowhere: %+v", n, h.site(n))
+		h.t.Fatalf("site %d listens nowhere: %+v", n, h.status(n))
 	}
 	l, err := testpeer.Dial(at[0])
 	if err != nil {
@@ -227,7 +227,7 @@ func TestWayOfAMessage(t *testing.T) {
 	})
 	h.stop()
 	h.run()
-	if q := h.site(1).Queue; q.Held != len(sent) {
+	if q := h.status(1).Queue; q.Held != len(sent) {
 		t.Fatalf("after a restart %+v are held, want %d", q, len(sent))
 	}
 	stranger := h.dial(1)
@@ -243,7 +243,7 @@ func TestWayOfAMessage(t *testing.T) {
 	if got := h.turn(1, "TESTSERVER"); len(got) != 0 {
 		t.Errorf("a second TURN gave %q", got)
 	}
-	if q := h.site(1).Queue; q.Messages != 0 {
+	if q := h.status(1).Queue; q.Messages != 0 {
 		t.Errorf("%+v are left", q)
 	}
 }
@@ -326,7 +326,7 @@ func TestALimitHoldsForTheNextCaller(t *testing.T) {
 		h.apply(h.set(settings.SitePath(1), "MaxMessageSize", fmt.Sprint(limit)))
 		committed := time.Now()
 		want := h.store.Snapshot().Rev()
-		h.eventually("the revision runs", func() bool { return h.site(1).Running == want })
+		h.eventually("the revision runs", func() bool { return h.status(1).Running == want })
 		took = append(took, time.Since(committed))
 		if i%20 != 0 {
 			continue
@@ -355,7 +355,7 @@ func TestCommandsAndTheirState(t *testing.T) {
 	}{{"3", site.Paused}, {"4", site.Started}, {"2", site.Stopped}, {"1", site.Started}} {
 		rev := h.store.Snapshot().Rev()
 		h.apply(h.set(settings.SitePath(1), "ServerCommand", tt.command))
-		if got := h.site(1).State; got != tt.want.String() {
+		if got := h.status(1).State; got != tt.want.String() {
 			t.Errorf("command %s: %s, want %s", tt.command, got, tt.want)
 		}
 		h.eventually("the tree says so", func() bool { return h.volatile(1, settings.ServerState) == uint32(tt.want) })
@@ -382,8 +382,8 @@ func TestTwoSitesOnOnePort(t *testing.T) {
 	h.apply(h.set(settings.SitePath(1), "ServerBindings", taken))
 	h.run()
 	n := h.newSite(taken)
-	h.eventually("the second site says why it does not run", func() bool { return strings.Contains(h.site(n).Why, "listen") })
-	if s := h.site(n); s.State != "stopped" || !strings.Contains(s.Why, "listen on "+taken) || !strings.Contains(s.Why, "site 1 has it") {
+	h.eventually("the second site says why it does not run", func() bool { return strings.Contains(h.status(n).Why, "listen") })
+	if s := h.status(n); s.State != "stopped" || !strings.Contains(s.Why, "listen on "+taken) || !strings.Contains(s.Why, "site 1 has it") {
 		t.Errorf("the second site: %+v", s)
 	}
 	h.eventually("Win32Error says so", func() bool { return h.volatile(n, settings.Win32Error) == 10048 })
@@ -428,11 +428,11 @@ func TestOneSitesTroubleIsItsOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.run()
-	if s := h.site(n); s.State != "stopped" || !strings.Contains(s.Why, "Mailroot-2") {
+	if s := h.status(n); s.State != "stopped" || !strings.Contains(s.Why, "Mailroot-2") {
 		t.Errorf("site %d: %+v", n, s)
 	}
-	if h.site(1).State != "started" {
-		t.Errorf("site 1: %+v", h.site(1))
+	if h.status(1).State != "started" {
+		t.Errorf("site 1: %+v", h.status(1))
 	}
 	h.dial(1)
 }
@@ -442,7 +442,7 @@ func TestOldServiceVersion(t *testing.T) {
 	n := h.newSite("127.0.0.1:0")
 	h.apply(slices.Concat(h.account("joe", "pw"), h.hold(1, "held.example", "joe"), []metabase.Op{h.set(settings.Service, "SmtpServiceVersion", "1")})...)
 	h.run()
-	if s := h.site(n); s.State != "stopped" || !strings.Contains(s.Why, "SmtpServiceVersion") {
+	if s := h.status(n); s.State != "stopped" || !strings.Contains(s.Why, "SmtpServiceVersion") {
 		t.Errorf("site %d: %+v", n, s)
 	}
 	if err := h.Command(t.Context(), n, 1); err == nil || !strings.Contains(err.Error(), "SmtpServiceVersion") {
@@ -473,10 +473,10 @@ func TestTakenPortKeepsTheOldOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer blocker.Close()
-	was := h.site(1)
+	was := h.status(1)
 	h.apply(h.set(settings.SitePath(1), "ServerBindings", blocker.Addr().String()))
-	h.eventually("the state tells", func() bool { return h.site(1).Why != "" })
-	s := h.site(1)
+	h.eventually("the state tells", func() bool { return h.status(1).Why != "" })
+	s := h.status(1)
 	want := fmt.Sprintf("configured %d, running %d, because listen on %s", s.Configured, was.Running, blocker.Addr())
 	if !strings.HasPrefix(s.Why, want) || !slices.Equal(s.Listening, was.Listening) {
 		t.Errorf("%+v, want %s", s, want)

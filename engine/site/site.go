@@ -174,6 +174,10 @@ func (s *Site) State() (State, error) {
 	return s.state, errors.Join(s.why, s.unread)
 }
 
+// Running is the revision that the next caller lives under; of a stopped site,
+// the one that it would start with.
+func (s *Site) Running() uint64 { return s.current.Load().Rev }
+
 func (s *Site) peek() (State, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

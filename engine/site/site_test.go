@@ -72,7 +72,7 @@ func (s settings) make(rev uint64, bindings ...netip.AddrPort) *Config {
 		Wire: wire.Config{Hostname: "hub.test", Verbs: wire.Verbs{ETRN: true, TURN: true, ATRN: true, EightBit: true, Pipelining: true, EnhancedCodes: true}},
 		Session: session.Policy{
 			Hostname: "hub.test", Default: "hub.test", Domains: s,
-			SignIn: session.SignIn{Lookup: s.lookup, Cram: func() bool { return true }},
+			SignIn: session.SignIn{Lookup: s.lookup, Plain: true, Scram: true, Cram: func() bool { return true }},
 		},
 		Release: release.Policy{ETRN: true, TURN: true, ATRN: true, Hello: "hub.test", Rules: s},
 		Mail: Mail{
