@@ -35,8 +35,9 @@ func manyDomains(b testing.TB, db kv.DB) *Store {
 func domain(i int) Path { return Path(fmt.Sprintf("/LM/SMTPSVC/1/Domain/customer%d.example", i)) }
 
 func BenchmarkEffective(b *testing.B) {
-	s := manyDomains(b, kv.NewMem())
-	snap := s.Snapshot()
+	db := kv.NewMem()
+	manyDomains(b, db).Close()
+	snap := open(b, db, Options{}).Snapshot()
 	paths := make([]Path, many)
 	for i := range paths {
 		paths[i] = domain(i)

@@ -256,10 +256,17 @@ func (s *Store) Log(ctx context.Context, p Path, n int) ([]Record, error) {
 }
 
 // Record tells who made revision rev, when, from where and why, and what it
-// changed: with the Rev of a Property, where its value comes from. The error
-// is NotFound when the history does not reach back so far.
+// changed: with the Rev of a Property, where its value comes from. Of one that
+// the history does not reach back to, the changes are gone, and the rest is
+// there as long as a property that it stored is in its place; then the error
+// is NotFound.
 func (s *Store) Record(ctx context.Context, rev Rev) (Record, error) {
 	h, err := s.entry(ctx, rev)
+	if kindOf(err) == NotFound {
+		if head, ok, err := s.head(rev); ok || err != nil {
+			return head, err
+		}
+	}
 	if err != nil {
 		return Record{}, err
 	}

@@ -195,7 +195,7 @@ func TestConfirm(t *testing.T) {
 		if value(1) != 3 {
 			t.Error("taken back too early")
 		}
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		synctest.Wait()
 		if value(1) != 2 || value(2) != 4 || value(3) != 9 || s.Snapshot().Has("/B") || s.Snapshot().Rev() != rev+2 {
 			t.Errorf("taken back: %d %d %d at %d\n%s", value(1), value(2), value(3), s.Snapshot().Rev(), dump(s.Snapshot()))
@@ -374,6 +374,40 @@ func TestRetention(t *testing.T) {
 		sound(t, s)
 		s.Close()
 	})
+}
+
+// TestProvenance sees that who stored a value can be told when the history has
+// forgotten what else happened then.
+func TestProvenance(t *testing.T) {
+	db := kv.NewMem()
+	opts := Options{Keep: func(Snapshot) Retention { return Retention{Count: 2} }}
+	s := open(t, db, opts)
+	rev, err := s.Apply(t.Context(), Batch{Actor: boss, Comment: "long ago", Ops: []Op{AddKey{"/A", ""}, Set{"/A", num(1, 1)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		apply(t, s, Set{"/A", num(2, uint32(i))})
+	}
+	s.keeper.stop() // from here on it is us
+	if err := s.compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p, _ := s.Snapshot().Stored("/A", 1)
+	if h, err := s.Record(t.Context(), p.Rev); err != nil || p.Rev != rev || h.Rev != rev || h.Actor != boss || h.Comment != "long ago" || h.Changes != nil {
+		t.Errorf("Record(%d) = %+v, %v", p.Rev, h, err)
+	}
+	if _, err := s.Record(t.Context(), rev+1); !errors.Is(err, NotFound) {
+		t.Errorf("a revision of which nothing is left: %v", err)
+	}
+	apply(t, s, Unset{"/A", 1})
+	sound(t, s)
+	s.Close()
+	again := open(t, db, opts)
+	if _, err := again.Record(t.Context(), rev); !errors.Is(err, NotFound) {
+		t.Errorf("a head that nobody needs is kept: %v", err)
+	}
+	sound(t, again)
 }
 
 // TestCompactionFails breaks the disk at each step of it.

@@ -18,6 +18,7 @@ const (
 	nodeKeys    = 'k' // then each name of the path, folded, after a zero: the key's own data
 	metaKey     = 'm' // the revision and the machine key's proof
 	recordKeys  = 'r' // then revision and part: the history
+	headKeys    = 'h' // then the revision: who and why, of history that is gone
 	confirmKeys = 'c' // then the revision: what waits to be confirmed, until when
 )
 
@@ -57,6 +58,9 @@ func (s *Store) load(ctx context.Context) (*image, error) {
 		return nil, err
 	}
 	if err := s.loadFirst(ctx, m.rev); err != nil {
+		return nil, err
+	}
+	if err := s.sweepHeads(ctx, root); err != nil {
 		return nil, err
 	}
 	return &image{root: root, rev: m.rev, time: m.time, admins: s.opts.Admins}, nil

@@ -213,7 +213,7 @@ func modelSteps() int {
 	if os.Getenv("RESTANTE_SOAK") != "" {
 		return 100_000
 	}
-	return 4_000
+	return 2_000
 }
 
 func TestModel(t *testing.T) { playModel(t, 0) }
@@ -316,7 +316,7 @@ func lookBack(t *testing.T, s *Store, kept *sync.Map) {
 func TestModelEveryFault(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	const steps = 60
+	const steps = 30
 	for n := 1; n <= 2*steps; n++ {
 		db := kv.NewMem()
 		fault := kvtest.NewFault(db)

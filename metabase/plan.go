@@ -64,6 +64,10 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 	n := newNeeds(Snapshot{&before}, b)
 	for _, op := range b.Ops {
 		missing := len(n.missing)
+		if op == nil {
+			e.bad("", 0, because(Invalid, "an op of the batch is nil"))
+			continue
+		}
 		op.needs(n)
 		if len(n.missing) == missing {
 			op.apply(e)

@@ -83,15 +83,9 @@ func (s *Store) drop(ctx context.Context, rev, end Rev) (Rev, error) {
 	for _, p := range s.Pending() {
 		end = min(end, max(p.Rev, rev))
 	}
-	var ops []kv.Op
-	for pair, err := range s.db.Scan(ctx, []byte{recordKeys}) { // the oldest come first
-		if err != nil {
-			return rev, err
-		}
-		if Rev(binary.BigEndian.Uint64(pair.Key[1:9])) >= end {
-			break
-		}
-		ops = append(ops, kv.Del(bytes.Clone(pair.Key)))
+	ops, err := s.dropping(ctx, end)
+	if err != nil {
+		return rev, err
 	}
 	if len(ops) == 0 {
 		return end, nil
@@ -103,4 +97,96 @@ func (s *Store) drop(ctx context.Context, rev, end Rev) (Rev, error) {
 		return rev, err
 	}
 	return end, nil
+}
+
+// dropping lists what drop writes: all records below end go, and the head of
+// one stays where a property of its making is still in place, so that one can
+// tell who stored it.
+func (s *Store) dropping(ctx context.Context, end Rev) (ops []kv.Op, err error) {
+	root := s.cur.Load().root
+	raw := map[Rev][]byte{}
+	for pair, err := range s.db.Scan(ctx, []byte{recordKeys}) { // the oldest come first
+		if err != nil {
+			return nil, err
+		}
+		rev := Rev(binary.BigEndian.Uint64(pair.Key[1:9]))
+		if rev >= end {
+			break
+		}
+		ops = append(ops, kv.Del(bytes.Clone(pair.Key)))
+		raw[rev] = append(raw[rev], pair.Value...)
+	}
+	for rev, b := range raw {
+		h, err := decodeEntry(b, s.key)
+		if err != nil {
+			return nil, err
+		}
+		if h.lives(root) {
+			head := entry{Record: h.Record}
+			ops = append(ops, kv.Put(revKey(headKeys, rev), head.encode(s.key)))
+		}
+	}
+	return ops, nil
+}
+
+// lives says whether a property that h stored is still in its place.
+func (h *entry) lives(root *node) bool {
+	for _, d := range h.deltas {
+		n := root.lookup(d.path)
+		if n == nil || d.removed {
+			continue
+		}
+		for _, p := range d.props {
+			if now, ok := n.get(p.id); ok && now.Rev == h.Rev {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// head reads what is left of a revision that is no longer in the history.
+func (s *Store) head(rev Rev) (Record, bool, error) {
+	raw, ok, err := s.db.Get(revKey(headKeys, rev))
+	if err != nil || !ok {
+		return Record{}, false, err
+	}
+	h, err := decodeEntry(raw, s.key)
+	if err != nil {
+		return Record{}, false, err
+	}
+	return h.Record, true, nil
+}
+
+// sweepHeads drops the heads that no property needs any longer.
+func (s *Store) sweepHeads(ctx context.Context, root *node) error {
+	var heads []Rev
+	for pair, err := range s.db.Scan(ctx, []byte{headKeys}) {
+		if err != nil {
+			return err
+		}
+		if len(pair.Key) != 9 {
+			return because(Damaged, "the head of a revision has a key of %d octets", len(pair.Key))
+		}
+		heads = append(heads, Rev(binary.BigEndian.Uint64(pair.Key[1:])))
+	}
+	if len(heads) == 0 {
+		return nil
+	}
+	live := map[Rev]bool{}
+	for _, d := range diff(nil, root) {
+		for _, p := range d.props {
+			live[p.new.Rev] = true
+		}
+	}
+	var ops []kv.Op
+	for _, rev := range heads {
+		if !live[rev] {
+			ops = append(ops, kv.Del(revKey(headKeys, rev)))
+		}
+	}
+	if len(ops) == 0 {
+		return nil
+	}
+	return s.db.Commit(ctx, ops...)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -156,6 +157,7 @@ func (s *Store) SetVolatile(p Path, props ...Property) error {
 	bad := func(id ID, err error) error {
 		return &Refused{[]Problem{{Path: p, ID: id, Err: err}}}
 	}
+	props = slices.Clone(props) // the caller's stay as they are
 	for i, prop := range props {
 		props[i].Attr |= Volatile
 		if prop.Value.IsZero() {

@@ -201,6 +201,9 @@ func TestChecks(t *testing.T) {
 	if s.Snapshot().Rev() != rev {
 		t.Error("something was kept")
 	}
+	if _, err := s.Apply(t.Context(), Batch{Ops: []Op{nil}}); !errors.Is(err, Invalid) {
+		t.Errorf("a nil op: %v", err)
+	}
 	change, err := s.Try(t.Context(), Batch{Ops: []Op{Set{"/lm", num(1, 1)}, Remove{"/LM/SMTPSVC/1", true}}})
 	if err != nil || !slices.Equal(change.Touched, []Path{"/LM", "/LM/SMTPSVC/1", "/LM/SMTPSVC/1/Domain"}) || s.Snapshot().Rev() != rev ||
 		change.Old.Rev() != rev || change.New.Rev() != rev+1 || change.New.Has("/LM/SMTPSVC/1") {
