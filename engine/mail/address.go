@@ -37,7 +37,7 @@ func ParseDomain(s string) (Domain, error) {
 	if strings.HasPrefix(s, "[") {
 		return parseLiteral(s)
 	}
-	name := strings.ToLower(strings.TrimSuffix(s, "."))
+	name := strings.TrimSuffix(s, ".")
 	if name == "" {
 		return bad("is empty")
 	}
@@ -52,12 +52,14 @@ func ParseDomain(s string) (Domain, error) {
 			return bad("a label neither begins nor ends with a hyphen")
 		}
 		for _, c := range []byte(label) {
-			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+			if !letter && (c < '0' || c > '9') && c != '-' && c != '_' {
 				return bad("only letters, digits and hyphens")
 			}
 		}
 	}
-	return Domain(name), nil
+	// Only now: a Kelvin sign in lower case is a k.
+	return Domain(strings.ToLower(name)), nil
 }
 
 func parseLiteral(s string) (Domain, error) {

@@ -46,6 +46,7 @@ func TestParseAddress(t *testing.T) {
 		{"a@[IPv6:192.0.2.1]", "", false},
 		{"ä@b.test", "", false},
 		{"a@bücher.test", "", false},
+		{"a@boo\u212a.test", "", false}, // a Kelvin sign, which is a k in lower case
 		{strings.Repeat("a", 65) + "@b.test", "", false},
 		{"a@" + strings.Repeat("b.", 128) + "test", "", false},
 		{`victim@evil> NOTIFY=NEVER <x@ours.test`, "", false},

@@ -46,7 +46,7 @@ func (c *conn) auth(arg string) {
 	}
 	c.caller.beginSignIn()
 	var r mail.Reply
-	c.guard("auth", func() { r = c.exchange(strings.ToUpper(words[0]), initial) })
+	c.guard("auth", func() { r = c.exchange(upper(words[0]), initial) })
 	c.caller.endSignIn(r.Positive())
 	switch {
 	case c.over || r.Code == 0:
@@ -66,8 +66,8 @@ func (c *conn) mayAuth(words []string) mail.Reply {
 		return syntax("AUTH needs a mechanism, and perhaps an initial response")
 	}
 	offered := c.mechanisms()
-	name := strings.ToUpper(words[0])
-	has := func(m string) bool { return strings.EqualFold(m, name) }
+	name := upper(words[0])
+	has := func(m string) bool { return upper(m) == name }
 	switch {
 	case c.over:
 		return mail.Reply{}

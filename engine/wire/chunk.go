@@ -27,7 +27,7 @@ func parseChunk(arg string) (*chunk, bool) {
 		return nil, false
 	}
 	n, err := strconv.ParseUint(words[0], 10, 62)
-	if err != nil || len(words) == 2 && !strings.EqualFold(words[1], "LAST") {
+	if err != nil || len(words) == 2 && upper(words[1]) != "LAST" {
 		return nil, false
 	}
 	return &chunk{size: int64(n), left: int64(n), last: len(words) == 2}, true
@@ -124,7 +124,7 @@ func (b *body) nextChunk() {
 func (b *body) between(line string) bool {
 	c := b.c
 	verb, arg, _ := strings.Cut(strings.TrimRight(line, " \t"), " ")
-	switch strings.ToUpper(verb) {
+	switch upper(verb) {
 	case "BDAT":
 		ch, ok := parseChunk(arg)
 		if !ok {

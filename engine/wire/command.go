@@ -51,7 +51,7 @@ func (c *conn) command(line string) string {
 		return ""
 	}
 	verb, arg, _ := strings.Cut(strings.TrimRight(line, " \t"), " ")
-	verb, arg = strings.ToUpper(verb), strings.TrimLeft(arg, " \t")
+	verb, arg = upper(verb), strings.TrimLeft(arg, " \t")
 	if r := c.gate(verb); r.Code != 0 {
 		if verb == "BDAT" {
 			return c.refuseChunk(arg, r)
@@ -60,6 +60,17 @@ func (c *conn) command(line string) string {
 		return ""
 	}
 	return c.dispatch(verb, arg)
+}
+
+// upper makes ASCII letters capitals. Strings.ToUpper would make verbs of words
+// that hold other letters: a dotless i, a long s.
+func upper(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' {
+			r -= 'a' - 'A'
+		}
+		return r
+	}, s)
 }
 
 func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }

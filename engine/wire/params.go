@@ -147,7 +147,7 @@ func parsePath(path, status string) (mail.Address, mail.Reply) {
 func (p *params) each(s string, use func(key, value string) bool) {
 	for word := range strings.FieldsSeq(s) {
 		key, value, _ := strings.Cut(word, "=")
-		key = strings.ToUpper(key)
+		key = upper(key)
 		if slices.Contains(p.seen, key) {
 			p.bad = syntax(key + " is given twice")
 			return
@@ -179,7 +179,7 @@ func (p *params) size(value string) int64 {
 }
 
 func (p *params) body(value string) bool {
-	switch strings.ToUpper(value) {
+	switch upper(value) {
 	case "7BIT":
 	case "8BITMIME":
 		return true
@@ -192,7 +192,7 @@ func (p *params) body(value string) bool {
 }
 
 func (p *params) oneOf(key, value string, allowed ...string) string {
-	if value = strings.ToUpper(value); slices.Contains(allowed, value) {
+	if value = upper(value); slices.Contains(allowed, value) {
 		return value
 	}
 	return p.malformed(key)
@@ -225,7 +225,7 @@ func isXtext(s string) bool {
 }
 
 func (p *params) notify(value string) string {
-	value = strings.ToUpper(value)
+	value = upper(value)
 	var seen []string
 	for word := range strings.SplitSeq(value, ",") {
 		never := word == "NEVER" && value != "NEVER"

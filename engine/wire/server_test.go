@@ -46,6 +46,7 @@ var conversations = []struct {
 	{name: "unknown verbs", steps: [][2]string{
 		{hello, "250"}, {"STARTTLSX", "500 5.5.2"}, {"XYZZY", "500 5.5.2"}, {"", "500 5.5.2"}, {"EXPN a", "502 5.5.1"},
 		{"SEND FROM:<a@b.test>", "502 5.5.1"}, {"STARTTLS", "502 5.5.1"}, {"NOOP\x00", "500 5.5.2"}, {"NO\rOP", "500 5.5.2"},
+		{"MA\u0131L FROM:<a@x.test>", "500 5.5.2"}, {"R\u017fET", "500 5.5.2"}, // a dotless i, a long s
 		{"noop  ", "250"}, {"rset ", "250"}, {"RSET x", "501 5.5.4"}, {"DATA x", "501 5.5.4"}, {"QUIT x", "501 5.5.4"},
 	}, alter: func(c *Config) { c.MaxErrors = 0 }},
 	{name: "MAIL's syntax", steps: [][2]string{
