@@ -42,6 +42,7 @@ type Site struct {
 
 	orders chan order
 	knock  chan struct{}
+	ended  chan struct{} // Run is over
 
 	// What the next caller lives under; read without a lock by whoever routes.
 	current atomic.Pointer[Config]
@@ -79,7 +80,7 @@ func New(number int, cfg *Config, deps Deps) *Site {
 	}
 	s := &Site{
 		number: number, deps: deps, log: deps.Log.With("site", number),
-		orders: make(chan order), knock: make(chan struct{}, 1),
+		orders: make(chan order), knock: make(chan struct{}, 1), ended: make(chan struct{}),
 		wanted: cfg, state: Stopped,
 		doors: doors{site: number, ports: deps.Ports},
 	}
@@ -94,6 +95,8 @@ func (s *Site) Do(ctx context.Context, c Command) error {
 	done := make(chan error, 1)
 	select {
 	case s.orders <- order{c, done}:
+	case <-s.ended:
+		return ErrEnded
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -207,8 +210,9 @@ func (s *Site) Queue() *queue.Queue {
 }
 
 // Run obeys commands until ctx ends, then stops the site, and returns when all
-// that it started has. The site is stopped at first.
+// that it started has. The site is stopped at first. It may be called once.
 func (s *Site) Run(ctx context.Context) error {
+	defer close(s.ended)
 	defer s.closePost()
 	defer s.stop()
 	again := time.NewTimer(s.deps.Again)

@@ -248,6 +248,17 @@ func TestPausedTurnsAwayAndLetsFinish(t *testing.T) {
 	}
 }
 
+func TestAfterRun(t *testing.T) {
+	h := started(t)
+	h.stop()
+	if err := h.Do(t.Context(), Start); !errors.Is(err, ErrEnded) {
+		t.Errorf("start after Run: %v", err)
+	}
+	if st := h.Status(); st.State != Stopped || len(st.Listening) != 0 || h.Queue() != nil {
+		t.Errorf("after Run: %+v", st)
+	}
+}
+
 func TestWhoMayNotConnect(t *testing.T) {
 	h := started(t)
 	next := h.make(2, loopback)

@@ -60,6 +60,9 @@ func (c Command) String() string {
 // ErrStopped answers a command that only a running site can obey.
 var ErrStopped = errors.New("the site is not started")
 
+// ErrEnded answers a command that comes after the end of Run.
+var ErrEnded = errors.New("the site is closed")
+
 // Status is a site as it is shown.
 type Status struct {
 	Number     int              `json:"number"`
