@@ -159,7 +159,7 @@ func work(l *ledger, s *Spool, seed uint64) {
 // The power goes at a random step, again and again, in the start of the spool
 // too. Whatever was acknowledged is there, byte for byte.
 func TestPowerCuts(t *testing.T) {
-	lives := 300
+	lives := 100
 	if testing.Short() {
 		lives = 30
 	}

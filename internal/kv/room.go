@@ -29,32 +29,51 @@ const (
 	maxMerge    = 256 << 20 // more than that is not merged in one go
 )
 
-func newRoom(dir string) (*room, error) {
-	r := &room{dir: dir, memTable: maxMemTable, next: 1} // Badger counts from 1
+func newRoom(dir string, memTable int64) (*room, error) {
+	if memTable == 0 {
+		memTable = maxMemTable
+	}
 	_, total, err := disk.Free(dir)
 	if err != nil {
 		return nil, err
 	}
 	if total > 0 {
-		r.memTable = min(maxMemTable, max(minMemTable, total/128))
+		memTable = min(memTable, total/128)
 	}
-	// What is in logs now will be counted twice, as tables and as what merging
-	// them takes.
-	r.margin = 6 * r.memTable
-	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	next, largest, err := logs(dir)
 	if err != nil {
 		return nil, err
 	}
+	// Badger ends the process when a log of a crash has more than one of its
+	// tables has room for.
+	memTable = min(maxMemTable, max(minMemTable, memTable, largest))
+	r := &room{dir: dir, memTable: memTable, next: next}
+	// What is in logs now will be counted twice, as tables and as what merging
+	// them takes.
+	r.margin = 6 * memTable
+	return r, r.check(memTable/2, false)
+}
+
+// logs says which number the next log file gets and how large the largest is.
+func logs(dir string) (next int, largest int64, err error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil {
+		return 0, 0, err
+	}
+	next = 1 // Badger counts from 1
 	for _, name := range names {
 		var n int
-		if _, err := fmt.Sscanf(filepath.Base(name), "%d.mem", &n); err == nil {
-			r.next = max(r.next, n+1)
+		if _, err := fmt.Sscanf(filepath.Base(name), "%d.mem", &n); err != nil {
+			continue
 		}
+		next = max(next, n+1)
+		info, err := os.Stat(name)
+		if err != nil {
+			return 0, 0, err
+		}
+		largest = max(largest, info.Size())
 	}
-	if err := r.check(r.memTable/2, false); err != nil {
-		return nil, err
-	}
-	return r, nil
+	return next, largest, nil
 }
 
 // check says whether n bytes may be written. What makes the store grow is

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"testing"
+
+	"restante/internal/deptest"
+)
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/metabase":     "the mail wing knows nothing of paths",
+		"badger":        "only internal/kv opens Badger",
+		"/engine/queue": "the spool does not know when a message is due",
+		"/engine/wire":  "the spool does not know where a message comes from",
+	})
+}
