@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package site
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"restante/engine/mail"
+	"restante/engine/release"
+	"restante/engine/spool"
+	"restante/internal/kv"
+)
+
+func TestBadmail(t *testing.T) {
+	h := started(t)
+	env := mail.Envelope{ID: mail.NewMessageID(time.Now())}
+	if err := h.badmail(t.Context(), env, nil, strings.NewReader("Subject: lost\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(h.dir, "Badmail", string(env.ID)+".eml"))
+	if err != nil || string(got) != "Subject: lost\r\n" {
+		t.Errorf("kept %q, %v", got, err)
+	}
+	// What cannot be kept whole leaves no trace.
+	broken := errors.New("the body does not read")
+	env.ID = mail.NewMessageID(time.Now())
+	if err := h.badmail(t.Context(), env, nil, iotest.ErrReader(broken)); !errors.Is(err, broken) {
+		t.Errorf("a broken body: %v", err)
+	}
+	files, err := os.ReadDir(filepath.Join(h.dir, "Badmail"))
+	if err != nil || len(files) != 1 {
+		t.Errorf("left behind: %v, %v", files, err)
+	}
+}
+
+func TestRoom(t *testing.T) {
+	other := errors.New("disk on fire")
+	tests := []struct {
+		in   error
+		want int // code of the reply; 0: none
+	}{
+		{nil, 0},
+		{other, 0},
+		{fmt.Errorf("spool: %w", spool.ErrFull), 452},
+		{fmt.Errorf("kv: %w", kv.ErrFull), 452},
+	}
+	for _, tt := range tests {
+		var r mail.Reply
+		got := room(tt.in)
+		if errors.As(got, &r); r.Code != tt.want || !errors.Is(got, tt.in) {
+			t.Errorf("room(%v) = %v, want code %d", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestLeasesOfOneDestination(t *testing.T) {
+	h := started(t)
+	w := waiting{h.Queue(), &h.counters}
+	first, err := w.Lease("held.test", "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Lease("held.test", "two"); !errors.Is(err, release.ErrBusy) {
+		t.Errorf("a second lease: %v", err)
+	}
+	first.Close()
+	second, err := w.Lease("held.test", "two")
+	if err != nil {
+		t.Fatalf("after the first is closed: %v", err)
+	}
+	second.Close()
+	if got, err := w.Waiting("held.test", false); len(got) != 0 || err != nil {
+		t.Errorf("Waiting = %v, %v in an empty queue", got, err)
+	}
+	l := h.dial()
+	for _, to := range []string{"x@held.test", "x@held.test"} {
+		if err := l.Send("a@b.test", to, []byte("Subject: x\r\n\r\n.\r\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := release.Waiting{Domain: "held.test", Messages: 2}
+	for _, below := range []bool{false, true} {
+		if got, err := w.Waiting("held.test", below); err != nil || len(got) != 1 || got[0] != want {
+			t.Errorf("Waiting(below %v) = %v, %v, want %v", below, got, err, want)
+		}
+	}
+}
