@@ -16,6 +16,7 @@ import (
 type line struct {
 	args []string
 	path []string // the command's words
+	data string   // the value of --data, for hints before the flags are read
 	help bool
 }
 
@@ -65,6 +66,9 @@ func arrange(app *cli.App, args []string) (line, error) {
 				return l, &control.Error{Kind: control.KindUsage, Text: word + " needs a value", Hint: strings.TrimSpace("help " + strings.Join(l.path, " "))}
 			}
 			*into = append(*into, args[i])
+			if into == &global && f.Names()[0] == "data" {
+				l.data = args[i]
+			}
 		}
 	}
 	l.args = slices.Concat(global, l.path, own)

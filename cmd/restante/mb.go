@@ -46,12 +46,13 @@ func (s *shell) mbGet() *cli.Command {
 				Words: cx.Args().Slice(), Stored: cx.Bool("stored"), Default: cx.Bool("default"),
 				Rev: metabase.Rev(cx.Uint64("rev")),
 			}
-			return ask(cx.Context, s, control.MbGet, q, func(w *tabwriter.Writer, it control.Item) {
+			return ask(cx.Context, s, control.MbGet, q, func(_ *tabwriter.Writer, it control.Item) {
+				// To the octet: no table.
 				for _, text := range it.Text {
-					fmt.Fprintln(w, text)
+					fmt.Fprintln(s.out, text)
 				}
 				if cx.Bool("from") {
-					fmt.Fprintln(w, "from "+origin(it))
+					fmt.Fprintln(s.out, "from "+origin(it))
 				}
 			})
 		}),

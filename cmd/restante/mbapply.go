@@ -38,10 +38,7 @@ func (s *shell) mbApply() *cli.Command {
 				return err
 			}
 			q := control.ApplyRequest{
-				DryRun: cx.Bool("dry-run"), IfRev: metabase.Rev(cx.Uint64("if-rev")), Confirm: cx.Duration("confirm").Seconds(),
-			}
-			if q.Lines, err = readBatch(text); err != nil {
-				return err
+				Lines: readBatch(text), DryRun: cx.Bool("dry-run"), IfRev: metabase.Rev(cx.Uint64("if-rev")), Confirm: cx.Duration("confirm").Seconds(),
 			}
 			return ask(cx.Context, s, control.MbApply, q, func(w *tabwriter.Writer, a control.Applied) { printApplied(w, a) })
 		}),
@@ -58,11 +55,10 @@ func (s *shell) input(name string) (string, error) {
 	return string(b), err
 }
 
-// readBatch splits a batch into lines of words. All lines that cannot be split
-// are in the error.
-func readBatch(text string) ([]control.Line, error) {
+// readBatch splits a batch into lines of words. A line that cannot be split
+// says why, to be told with whatever else is wrong.
+func readBatch(text string) []control.Line {
 	lines := []control.Line{}
-	e := &control.Error{Kind: control.KindRefused}
 	n := 0
 	for raw := range strings.SplitSeq(text, "\n") {
 		n++
@@ -76,16 +72,13 @@ func readBatch(text string) ([]control.Line, error) {
 			rest, err = withFiles(words[1:])
 			words = append(words[:1:1], rest...)
 		}
+		l := control.Line{Number: n, Words: words}
 		if err != nil {
-			e.Problems = append(e.Problems, control.Problem{Path: fmt.Sprintf("line %d", n), Why: err.Error()})
-			continue
+			l.Broken = err.Error()
 		}
-		lines = append(lines, control.Line{Number: n, Words: words})
+		lines = append(lines, l)
 	}
-	if len(e.Problems) > 0 {
-		return nil, e
-	}
-	return lines, nil
+	return lines
 }
 
 // uncomment cuts a line at a # that begins a word outside of quotes.

@@ -104,10 +104,7 @@ func (s *shell) serve(ctx context.Context, log *slog.Logger, o setup) error {
 			return control.ErrNoService
 		}})
 	if err != nil {
-		if inUse := control.AsError(err); o.given() && strings.Contains(inUse.Text, "in use") {
-			return s.refuseSetup(data, o)
-		}
-		return err
+		return s.whyNot(ctx, err, data, o)
 	}
 	defer h.Close()
 	if err := s.prepare(ctx, h.store, data, o); err != nil {
@@ -122,6 +119,20 @@ func (s *shell) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	desk := control.New(h.store, schema.IIS(), running{e}, runScript, control.Place{Data: data, Version: version()})
 	err = s.keep(ctx, e, desk, data, log)
 	return errors.Join(err, index.Close(), h.Close())
+}
+
+// whyNot says why the store did not open, better than the store can: where a
+// service runs on it, that it does.
+func (s *shell) whyNot(ctx context.Context, err error, data string, o setup) error {
+	client, gone := control.Dial(ctx, data, control.Caller{})
+	if gone != nil {
+		return err
+	}
+	defer client.Close()
+	if o.given() {
+		return s.refuseSetup(data, o)
+	}
+	return &control.Error{Kind: control.KindFailed, Text: data + ": a service runs there already", Hint: "status"}
 }
 
 // prepare sets an empty store up and brings the schema's keys up to date.

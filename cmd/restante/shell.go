@@ -37,7 +37,7 @@ func (s *shell) run(ctx context.Context, args []string) error {
 	s.args = args
 	app := s.app()
 	line, err := arrange(app, args)
-	s.doing = strings.Join(line.path, " ")
+	s.doing, s.data = strings.Join(line.path, " "), line.data
 	if err != nil {
 		return err
 	}
@@ -167,9 +167,19 @@ func (s *shell) answer(raw json.RawMessage, text func(w *tabwriter.Writer)) erro
 		_, err := fmt.Fprintf(s.out, "%s\n", raw)
 		return err
 	}
-	w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
 	text(w)
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	// A row whose last cells are empty ends in no blanks.
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(s.out, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // sure asks before something that cannot be undone.

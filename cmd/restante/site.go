@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"restante/engine/settings"
 	"restante/internal/control"
 )
 
@@ -165,6 +166,9 @@ func (s *shell) siteDelete() *cli.Command {
 			}
 			if chosen != 1 {
 				return s.usage("exactly one of --drain, --move-to M, --export DIR and --discard is needed")
+			}
+			if n == settings.DefaultSite {
+				return &control.Error{Kind: control.KindRefused, Text: fmt.Sprintf("site %d: the default site cannot be deleted", n)}
 			}
 			if err := s.sure(fmt.Sprintf("deleting site %d", n)); err != nil {
 				return err

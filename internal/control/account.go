@@ -164,6 +164,7 @@ func (d *Desk) accountDelete(ctx context.Context, who Caller, q AccountRequest) 
 	if !snap.Has(p) {
 		return Deleted{}, missing("account "+q.Name, "there is no such account")
 	}
+	name = spelled(snap, p).Base()
 	rev, err := d.tree.Apply(ctx, who.batch(metabase.Remove{Path: p, Recursive: true}))
 	return Deleted{Rev: rev, Site: site, Name: name, NamedBy: d.namedBy(snap, site, name)}, err
 }

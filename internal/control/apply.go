@@ -31,6 +31,7 @@ type ApplyRequest struct {
 type Line struct {
 	Number int      `json:"number,omitempty"` // in its file; 0: it has none
 	Words  []string `json:"words"`
+	Broken string   `json:"broken,omitempty"` // why it could not be split into words
 }
 
 // Applied says what came of a batch, or with a dry run would come of it.
@@ -100,19 +101,16 @@ func (d *Desk) plan(snap metabase.Snapshot, lines []Line) ([]metabase.Op, error)
 	var ops []metabase.Op
 	var problems []Problem
 	var single error
-	notFound, wrong := 0, 0
+	notFound := 0
 	for _, l := range lines {
-		op, err := p.op(l.Words)
+		op, err := p.line(l)
 		if err == nil {
 			ops = append(ops, op)
 			continue
 		}
 		e := AsError(err)
-		switch single = e; e.Kind {
-		case KindNotFound:
+		if single = e; e.Kind == KindNotFound {
 			notFound++
-		case KindUsage:
-			wrong++
 		}
 		at := ""
 		if l.Number > 0 {
@@ -136,20 +134,33 @@ func (d *Desk) plan(snap metabase.Snapshot, lines []Line) ([]metabase.Op, error)
 type planner struct {
 	desk *Desk
 	snap metabase.Snapshot
-	made []metabase.Path           // by add, cp and mv
+	made []made                    // by add, cp and mv
 	set  map[string]metabase.Value // by path and id in small letters
 }
+
+// made is a key that an earlier line makes, by copying from where that is set.
+type made struct{ path, from metabase.Path }
 
 func (p *planner) has(path metabase.Path) bool {
 	if p.snap.Has(path) {
 		return true
 	}
 	for _, m := range p.made {
-		if path.Within(m) {
-			return true // of a copy, nobody knows yet: the store will
+		if path.Equal(m.path) {
+			return true
+		}
+		if m.from != "" && path.Within(m.path) && p.snap.Has(m.from+path[len(m.path):]) {
+			return true
 		}
 	}
 	return false
+}
+
+func (p *planner) line(l Line) (metabase.Op, error) {
+	if l.Broken != "" || len(l.Words) == 0 {
+		return nil, usage(l.Broken, "")
+	}
+	return p.op(l.Words)
 }
 
 func (p *planner) op(words []string) (metabase.Op, error) {
@@ -214,7 +225,7 @@ func (p *planner) addOp(args []string) (metabase.Op, error) {
 	} else {
 		op.Class = p.desk.schema.ClassAt(p.snap, path)
 	}
-	p.made = append(p.made, path)
+	p.made = append(p.made, made{path: path})
 	return op, nil
 }
 
@@ -248,7 +259,7 @@ func (p *planner) copyOp(verb string, args []string) (metabase.Op, error) {
 	if !p.has(from) {
 		return nil, missing(string(from), "not found")
 	}
-	p.made = append(p.made, to)
+	p.made = append(p.made, made{to, from})
 	if verb == "mv" {
 		return metabase.Move{From: from, To: to}, nil
 	}

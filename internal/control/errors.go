@@ -10,6 +10,7 @@ import (
 	"restante/engine/queue"
 	"restante/internal/kv"
 	"restante/metabase"
+	"restante/metabase/schema"
 )
 
 // A Kind is what a command's exit code is decided by.
@@ -84,6 +85,9 @@ func ofRefused(r *metabase.Refused) *Error {
 	missing := 0
 	for _, p := range r.Problems {
 		name := p.Property
+		if known, ok := schema.IIS().ByID(p.ID); ok && name == "" {
+			name = known.Name
+		}
 		if name == "" && p.ID != 0 {
 			name = p.ID.String()
 		}

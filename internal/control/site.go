@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"restante/engine/mail"
 	"restante/engine/queue"
@@ -236,10 +237,35 @@ func (d *Desk) siteCreate(ctx context.Context, who Caller, q SiteCreateRequest) 
 	}
 	b := who.batch(ops...)
 	b.IfRev = snap.Rev() // two wizards at once must not get the same number
-	if _, err := d.tree.Apply(ctx, b); err != nil {
+	rev, err := d.tree.Apply(ctx, b)
+	if err != nil {
 		return Site{}, err
 	}
-	return d.site(d.tree.Snapshot(), n), nil
+	return d.settled(ctx, n, rev)
+}
+
+// settleTime is how long a call waits for a site to do what it was told.
+const settleTime = 3 * time.Second
+
+// settled gives the site once it runs at rev, says why not, or is stopped on
+// purpose; and after a while in any case.
+func (d *Desk) settled(ctx context.Context, n int, rev metabase.Rev) (Site, error) {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		s := d.site(d.tree.Snapshot(), n)
+		idle := s.State == "stopped" && !s.AutoStart
+		if d.engine == nil || s.Running >= rev || s.Why != "" || idle {
+			return s, nil
+		}
+		select {
+		case <-ctx.Done():
+			return s, nil
+		case <-look.C:
+		}
+	}
 }
 
 func (d *Desk) siteSet(ctx context.Context, who Caller, q SiteSetRequest) (Site, error) {
@@ -257,10 +283,12 @@ func (d *Desk) siteSet(ctx context.Context, who Caller, q SiteSetRequest) (Site,
 	if w.err != nil {
 		return Site{}, w.err
 	}
-	if _, err := d.tree.Apply(ctx, who.batch(w.ops...)); err != nil {
-		return Site{}, err
+	running := d.site(d.tree.Snapshot(), q.Site).Running != 0
+	rev, err := d.tree.Apply(ctx, who.batch(w.ops...))
+	if err != nil || !running {
+		return d.site(d.tree.Snapshot(), q.Site), err
 	}
-	return d.site(d.tree.Snapshot(), q.Site), nil
+	return d.settled(ctx, q.Site, rev)
 }
 
 func (d *Desk) siteCommand(ctx context.Context, who Caller, q SiteCommandRequest) (Site, error) {

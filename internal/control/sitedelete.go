@@ -151,7 +151,8 @@ func (d *Desk) move(ctx context.Context, from Queue, n int) (queue.Tally, error)
 	if err := whole(from, sum); err != nil {
 		return sum, err
 	}
-	return to.Import(ctx, dir)
+	_, err = to.Import(ctx, dir) // what is there already by its ID is left
+	return sum, err
 }
 
 // drain waits until the queue is empty. Mail that waits for a call would never
