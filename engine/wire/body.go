@@ -42,15 +42,14 @@ type body struct {
 	heldCR  bool   // the last chunk ended in a CR
 	discard bool   // nobody wants it any more
 	size    int64
-	mark    time.Time // when it last had come fast enough,
-	marked  int64     // and the size at that time
+	pace    pace
 	err     error
 }
 
 // openBody begins the message for which DATA or BDAT was taken.
 func (c *conn) openBody() *body {
 	c.enter(inBody)
-	b := &body{c: c, chunk: c.now.chunk, bol: true, mark: time.Now()}
+	b := &body{c: c, chunk: c.now.chunk, bol: true, pace: pace{mark: time.Now()}}
 	if b.chunk == nil {
 		c.now.owed = false
 		c.say(mail.Reply{Code: 354, Text: "send the message, then a dot on a line of its own"})
@@ -267,22 +266,33 @@ func (b *body) more() {
 		b.nextChunk()
 		return
 	}
+	if b.err = b.pace.fill(&b.c.stream, b.size); b.err == io.EOF {
+		b.err = errGone
+	}
+}
+
+// A pace sees to it that octets come at the least rate.
+type pace struct {
+	mark   time.Time // when they last had come fast enough,
+	marked int64     // and how many there were at that time
+}
+
+// fill waits for more when size octets have come; errSlow says that there were
+// too few of them.
+func (p *pace) fill(s *stream, size int64) error {
 	now := time.Now()
-	if enough := int64(b.c.idle.Seconds() * minRate); b.size-b.marked >= enough {
-		b.mark, b.marked = now, b.size
+	if enough := int64(s.idle.Seconds() * minRate); size-p.marked >= enough {
+		p.mark, p.marked = now, size
 	}
-	b.c.until = now.Add(b.c.idle)
-	last := b.mark.Add(2 * b.c.idle)
-	slow := last.Before(b.c.until)
+	s.until = now.Add(s.idle)
+	last := p.mark.Add(2 * s.idle)
+	slow := last.Before(s.until)
 	if slow {
-		b.c.until = last
+		s.until = last
 	}
-	err := b.c.fill()
-	switch {
-	case err == io.EOF:
-		err = errGone
-	case err == errIdle && slow:
-		err = errSlow
+	err := s.fill()
+	if err == errIdle && slow {
+		return errSlow
 	}
-	b.err = err
+	return err
 }

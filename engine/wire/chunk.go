@@ -74,10 +74,10 @@ func (c *conn) refuseChunk(arg string, r mail.Reply) string {
 func (s *stream) skip(n int64) error {
 	s.enter(inBody)
 	defer s.enter(atCommands)
+	p, whole := pace{mark: time.Now()}, n
 	for n > 0 {
 		if len(s.in.bytes()) == 0 {
-			s.until = time.Now().Add(s.idle)
-			if err := s.fill(); err != nil {
+			if err := p.fill(s, whole-n); err != nil {
 				return err
 			}
 		}

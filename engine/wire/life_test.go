@@ -415,7 +415,7 @@ func TestIdle(t *testing.T) {
 
 // An octet now and then does not keep us: not within a line, not in a body.
 func TestTrickle(t *testing.T) {
-	for name, in := range map[string]string{"line": hello + "\r\n", "body": toData, "body after a burst": toData + strings.Repeat("x\r\n", 1<<20)} {
+	for name, in := range map[string]string{"line": hello + "\r\n", "body": toData, "refused chunk": hello + "\r\nBDAT 100000 LAST\r\n", "body after a burst": toData + strings.Repeat("x\r\n", 1<<20)} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, config(), func(nc net.Conn, f func() *fake) {
 				start := time.Now()
