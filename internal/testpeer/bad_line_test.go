@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testpeer_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"restante/internal/testpeer"
+)
+
+// TestNothingRunsBehindStartTLS wants what somebody between us and the caller
+// has put behind STARTTLS to be forgotten, also when TLS then comes about.
+func TestNothingRunsBehindStartTLS(t *testing.T) {
+	k := keeper{s: badHouse(t)}
+	k.send(t, 1)
+	for _, behind := range []string{"", "EHLO evil.test\r\n", more, "AUTH LOGIN\r\n", "NOOP"} {
+		conn, err := net.Dial("tcp", k.s.Addr(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+		plain := &testpeer.Line{Conn: conn, R: bufio.NewReader(conn)}
+		err = errors.Join(plain.Expect("220"), plain.Say("EHLO c.test", "250"), plain.Say("MAIL FROM:<evil@x.test>", "250"), plain.Say("RSET", "250"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := plain.Say("STARTTLS\r\n"+behind, "220"); err != nil {
+			t.Fatal(err)
+		}
+		secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // it vouches for itself
+		if err := secure.Handshake(); err != nil {
+			t.Fatalf("behind STARTTLS %q: %v", behind, err)
+		}
+		l := &testpeer.Line{Conn: secure, R: bufio.NewReader(secure)}
+		// No reply to anything in clear comes first, and EHLO is forgotten.
+		for _, step := range [][2]string{{"MAIL FROM:<evil@x.test>", "503"}, {"EHLO c.test", "250"}, {"DATA", "503"}, {"STARTTLS", "503"}, {"QUIT", "221"}} {
+			if err := l.Say(step[0], step[1]); err != nil {
+				t.Errorf("behind STARTTLS %q: %v", behind, err)
+			}
+		}
+	}
+	k.sound(t)
+}
+
+func TestTwoHundredIdleCallers(t *testing.T) {
+	k := keeper{s: badHouse(t)}
+	k.send(t, 1)
+	for i := range 200 {
+		conn, err := net.Dial("tcp", k.s.Addr(1))
+		if err != nil {
+			t.Fatalf("caller %d: %v", i, err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
+		if i%2 == 0 {
+			continue // not even waits for the greeting
+		}
+		l := &testpeer.Line{Conn: conn, R: bufio.NewReader(conn)}
+		if err := errors.Join(l.Expect("220"), l.Say("EHLO c.test", "250"), l.Say("MAIL FROM:<evil@x.test>", "250")); err != nil {
+			t.Fatalf("caller %d: %v", i, err)
+		}
+	}
+	await(t, "all of them show", func() bool {
+		return strings.Count(command(t, k.s, "", "site", "sessions", "1"), "127.0.0.1:") >= 200
+	})
+	k.send(t, 1)
+	// With the limit reached, the next caller is told so, and the others stay.
+	command(t, k.s, "", "mb", "set", "SMTPSVC/1", "MaxConnections", "200")
+	if _, err := testpeer.Dial(k.s.Addr(1)); err == nil || !strings.Contains(err.Error(), "421 4.3.2") {
+		t.Errorf("one too many: %v", err)
+	}
+	command(t, k.s, "", "site", "end-session", "1", "--all")
+	await(t, "there is room again", func() bool {
+		l, err := testpeer.Dial(k.s.Addr(1))
+		if err == nil {
+			l.Quit()
+		}
+		return err == nil
+	})
+	k.sound(t)
+}
+
+// TestTricklers wants callers that send an octet now and then, or nothing, or
+// read nothing, to be let go in a time that does not depend on them.
+func TestTricklers(t *testing.T) {
+	k := keeper{s: badHouse(t)}
+	k.send(t, 1)
+	command(t, k.s, "", "mb", "set", "SMTPSVC/1", "ConnectionTimeout", "1")
+	rows := []struct {
+		name    string
+		first   string // at once
+		trickle string // octet by octet, again and again
+		want    string // the last words
+	}{
+		{"nothing at all", "", "", "421 4.4.2"},
+		{"nothing after EHLO", ehlo, "", "421 4.4.2"},
+		{"a verb octet by octet", ehlo, "NOOP", "421 4.4.2"},
+		{"a line that trickles without end", ehlo + strings.Repeat("x", 5000), "x", "421 4.4.2"},
+		{"nothing after 354", data, "", "421 4.4.2"},
+		{"a message octet by octet", data, "x", "421 4.4.2"},
+		{"a chunk octet by octet", evil + "BDAT 10000 LAST\r\n", "x", "421 4.4.2"},
+		{"a chunk that was refused, octet by octet", ehlo + "BDAT 10000 LAST\r\n", "x", "421 4.4.2"},
+		{"AUTH octet by octet", ehlo + "AUTH LOGIN\r\n", "A", "421 4.4.2"},
+		{"a handshake that does not come", ehlo + "STARTTLS\r\n", "", "220 2.0.0"},
+	}
+	var all sync.WaitGroup
+	for _, row := range rows {
+		all.Go(func() {
+			last, took := trickle(k.s.Addr(1), row.first, row.trickle)
+			if !strings.HasPrefix(last, row.want) || took > 10*time.Second {
+				t.Errorf("%s: %q after %v, want %q in a few seconds", row.name, last, took, row.want)
+			}
+		})
+	}
+	all.Wait()
+	command(t, k.s, "", "mb", "unset", "SMTPSVC/1", "ConnectionTimeout")
+	k.send(t, 1)
+	k.sound(t)
+}
+
+// trickle gives the last line that came before the connection ended, and when.
+func trickle(addr, first, octets string) (last string, took time.Duration) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err.Error(), 0
+	}
+	begin := time.Now()
+	_ = conn.SetDeadline(begin.Add(30 * time.Second))
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	defer conn.Close()
+	gone := make(chan struct{})
+	defer close(gone)
+	writer.Go(func() {
+		_, _ = io.WriteString(conn, first)
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for i := 0; octets != ""; i++ {
+			select {
+			case <-tick.C:
+				_, _ = io.WriteString(conn, octets[i%len(octets):][:1])
+			case <-gone:
+				return
+			}
+		}
+	})
+	lines := bufio.NewScanner(conn)
+	for lines.Scan() {
+		last = lines.Text()
+	}
+	if errors.Is(lines.Err(), os.ErrDeadlineExceeded) {
+		last = "it is never let go; " + last
+	}
+	return last, time.Since(begin)
+}
+
+// TestErrorBudget wants a caller that does nothing right to be let go when the
+// site has a limit.
+func TestErrorBudget(t *testing.T) {
+	k := keeper{s: badHouse(t)}
+	k.send(t, 1)
+	command(t, k.s, "", "mb", "set", "SMTPSVC/1", "MaxSmtpErrors", "5")
+	wireRow{steps: []string{ehlo + strings.Repeat("FOO\r\n", 10), "250 500 500 500 500 500 421_4.7.0 closed"}}.play(t, k.s.Addr(1))
+	wireRow{steps: []string{data + "a\nb\r\n.\r\n" + strings.Repeat("FOO\r\n", 10), "250 250 250 354 550 500 500 500 500 500 421 closed"}}.play(t, k.s.Addr(1))
+	k.send(t, 1)
+	k.sound(t)
+}
+
+// TestStrictRelease wants the settings that make a site stricter to hold.
+func TestStrictRelease(t *testing.T) {
+	k := keeper{s: badHouse(t)}
+	k.send(t, 2)
+	for _, prop := range []string{"EtrnRequireAuth", "TurnRequireTls"} {
+		command(t, k.s, "", "mb", "set", "SMTPSVC/1", prop, "true")
+	}
+	rows := []wireRow{
+		{name: "ETRN by a stranger", steps: []string{ehlo + "ETRN held.test\r\nETRN foreign.test\r\n" + quit, "250 530_5.7.0 530 221"}},
+		{name: "ETRN by another account", as: "other", steps: []string{"ETRN held.test\r\n", "459_4.7.1", quit, "221"}},
+		{name: "TURN in clear", as: account, steps: []string{"TURN\r\n", "530_5.7.0", "ATRN held.test\r\n", "530", quit, "221"}},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) { row.play(t, k.s.Addr(1)) })
+	}
+	command(t, k.s, "", "mb", "unset", "SMTPSVC/1", "TurnRequireTls")
+	// Two at once: the second gets nothing, and nothing is given twice.
+	first, err := testpeer.Dial(k.s.Addr(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if err := errors.Join(first.SignIn(account, password), first.Say("TURN", "250")); err != nil {
+		t.Fatal(err)
+	}
+	wireRow{as: account, steps: []string{"TURN\r\n", "450_4.3.2", "ATRN\r\n", "450", quit, "221"}}.play(t, k.s.Addr(1))
+	first.Close()
+	await(t, "the lease of the one that hung up ends", func() bool {
+		l, err := testpeer.Dial(k.s.Addr(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		return errors.Join(l.SignIn(account, password), l.Say("TURN", "250")) == nil
+	})
+	await(t, "so does that of the one that looked", func() bool {
+		return !strings.Contains(command(t, k.s, "", "site", "sessions", "1"), "release")
+	})
+	k.sound(t)
+}
