@@ -174,7 +174,8 @@ func TestPostfixSendsAndReceives(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.HasSuffix(string(text), "Subject: x\n\n.\n..\n") {
+		// Postfix, the sender, adds header lines of its own at the end.
+		if _, body, _ := strings.Cut(string(text), "\n\n"); !strings.Contains(string(text), "\nSubject: x\n") || body != ".\n..\n" {
 			t.Errorf("%s holds:\n%s", name, text)
 		}
 	}
