@@ -247,15 +247,17 @@ func signIn(in *settings.RouteSignIn) sasl.Client {
 	return c
 }
 
-// self says that a host is this site: by its name, or by an address of this
-// machine that it listens on, at the port that we should call.
+// self says that a host is this site: by its name, whatever the port (others
+// may reach us through one that is forwarded), or by an address of this machine
+// that it listens on, at the port that we should call.
 func (r routes) self(name string, addrs []netip.Addr) bool {
+	name = strings.TrimSuffix(name, ".")
+	if strings.EqualFold(name, r.FQDN) || r.Domain != "" && strings.EqualFold(name, string(r.Domain)) {
+		return true
+	}
 	for _, b := range r.Bindings {
 		if b.Addr.Port() != r.Out.Port {
 			continue
-		}
-		if strings.EqualFold(strings.TrimSuffix(name, "."), r.FQDN) {
-			return true
 		}
 		at := b.Addr.Addr()
 		for _, a := range addrs {

@@ -533,7 +533,7 @@ func TestAfterRun(t *testing.T) {
 }
 
 func TestSelf(t *testing.T) {
-	set := &settings.Site{FQDN: "mx.hub.example", Out: settings.Out{Port: 25}}
+	set := &settings.Site{FQDN: "mx.hub.example", Domain: "hub.example", Out: settings.Out{Port: 25}}
 	r := routes{&world{Site: set, own: func() []netip.Addr {
 		return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
 	}}}
@@ -550,7 +550,9 @@ func TestSelf(t *testing.T) {
 		{"192.0.2.1:25", "other.example", "192.0.2.1", true},
 		{"192.0.2.1:25", "other.example", "192.0.2.2", false},
 		{"192.0.2.1:25", "MX.hub.example.", "198.51.100.1", true},
-		{"192.0.2.1:2525", "mx.hub.example", "192.0.2.1", false}, // another server has port 25
+		{"192.0.2.1:2525", "mx.hub.example", "198.51.100.1", true}, // through a forwarded port
+		{"192.0.2.1:2525", "hub.example", "198.51.100.1", true},
+		{"192.0.2.1:2525", "other.example", "192.0.2.1", false}, // another server has port 25
 		{"[::]:25", "other.example", "192.0.2.2", true},
 		{"[::]:25", "other.example", "198.51.100.1", false},
 	}
