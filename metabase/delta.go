@@ -22,6 +22,18 @@ type propDelta struct {
 	old, new *Property
 }
 
+// quiet says that nothing differs but the revision that stored it: the same
+// item came by another way.
+func (p propDelta) quiet() bool {
+	return p.old != nil && p.new != nil && p.old.same(*p.new)
+}
+
+// quiet says that nothing differs that a reader of values would see.
+func (d keyDelta) quiet() bool {
+	return !d.added && !d.removed && d.oldName == d.newName &&
+		!slices.ContainsFunc(d.props, func(p propDelta) bool { return !p.quiet() })
+}
+
 // diff lists the keys whose own data, name or existence differ, parents first.
 // What both trees share is not looked at.
 func diff(old, new *node) []keyDelta {
@@ -64,7 +76,7 @@ func diffProps(old, new []Property) []propDelta {
 			out = append(out, propDelta{new[0].ID, nil, &new[0]})
 			new = new[1:]
 		default:
-			if !old[0].same(new[0]) {
+			if !old[0].same(new[0]) || old[0].Rev != new[0].Rev {
 				out = append(out, propDelta{old[0].ID, &old[0], &new[0]})
 			}
 			old, new = old[1:], new[1:]

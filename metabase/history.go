@@ -200,6 +200,9 @@ func (d keyDelta) lines(out []Changed) []Changed {
 		out = append(out, Changed{Path: d.path.Parent().Join(d.oldName), What: KeyRenamed, To: d.path})
 	}
 	for _, p := range d.props {
+		if p.quiet() {
+			continue
+		}
 		c := Changed{Path: d.path, What: PropertySet, ID: p.id, Old: shown(p.old), New: shown(p.new)}
 		if p.new == nil {
 			c.What = PropertyUnset

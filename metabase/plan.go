@@ -5,6 +5,7 @@ package metabase
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -35,12 +36,7 @@ func (p *plan) empty(r *request) bool {
 	if r.always || p.edit.touched && len(p.deltas) > 0 {
 		return false
 	}
-	for _, d := range p.deltas {
-		if d.added || d.removed || d.oldName != d.newName || len(d.props) > 0 {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(p.deltas, func(d keyDelta) bool { return !d.quiet() })
 }
 
 // plan thinks r through as of old, and changes nothing. The plan comes beside

@@ -86,6 +86,9 @@ func (u *undoing) remove(d keyDelta) {
 		}
 	}
 	for _, p := range diffProps(was, n.props) {
+		if p.quiet() {
+			continue
+		}
 		sound = false
 		if p.new != nil {
 			u.conflict(d.path, p.id, "revision %d has set it since", p.new.Rev)
