@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"restante/engine/mail"
+	"restante/internal/kv"
+)
+
+// salvageSegments looks behind the end of each segment. One group may stand
+// there: it was under way in a crash and nobody was told that it is kept. More
+// than one cannot be unless the index has lost what was acknowledged (a log of
+// it was damaged, or an old copy was put back). Then all of it is taken in
+// again: a message that was delivered since may go out twice, none is lost.
+func (w *sweeper) salvageSegments(ctx context.Context) error {
+	type found struct {
+		e entry
+		r record
+	}
+	var beyond []found
+	newest := w.last
+	for _, seg := range w.s.book.segments {
+		for _, start := range w.starts(seg) {
+			for off := start.at; ; {
+				r, err := inSegment(seg.f, off)
+				if err != nil || r.gen != start.gen || r.group <= w.index {
+					break
+				}
+				newest = max(newest, r.group)
+				e := entry{group: r.group, seg: seg.num, gen: r.gen, off: off, size: r.size, sum: r.sum, env: r.env}
+				r.env = nil
+				beyond = append(beyond, found{e, r})
+				off += r.length() + int64(len(e.env))
+			}
+		}
+	}
+	if newest <= w.index+1 {
+		for _, f := range beyond {
+			w.s.report.Dropped = append(w.s.report.Dropped, Finding{ID: f.r.id, Err: errUnanswered})
+		}
+		return nil
+	}
+	for _, f := range beyond {
+		if err := w.salvage(f.r.id, &f.e, w.s.book.segments[f.e.seg]); err != nil {
+			return err
+		}
+	}
+	w.last = newest
+	w.clean = true // what is whole has been taken, what is not has been left out
+	w.ops = append(w.ops, kv.Put([]byte(lastKey), encodeLast(newest, true)))
+	return w.flush(ctx)
+}
+
+var errUnanswered = errors.New("cut off before it was acknowledged")
+
+// starts are the places where records that the index does not know may begin:
+// behind the known end, or, if the segment was begun anew, at the front.
+func (w *sweeper) starts(seg *segment) []start {
+	out := []start{{seg.gen, seg.end}}
+	if r, err := inSegment(seg.f, 0); err == nil && r.gen != seg.gen && r.gen > w.index {
+		out = []start{{r.gen, 0}}
+	}
+	return out
+}
+
+// salvage enters what lies at e, if it is whole and the index has no better.
+func (w *sweeper) salvage(id mail.MessageID, e *entry, seg *segment) error {
+	report := &w.s.report
+	if err := check(seg.f, id, e); err != nil {
+		report.Dropped = append(report.Dropped, Finding{ID: id, Err: err})
+		return nil
+	}
+	now, err := w.s.find(id)
+	if err == nil {
+		if old := w.s.book.segments[now.seg]; old != nil && check(old.f, id, &now) == nil {
+			return nil
+		}
+	} else if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	seg.gen, seg.end = e.gen, e.off+e.length()
+	w.ops = append(w.ops, kv.Put(entryKey(id), e.encode()), kv.Put(segmentKey(seg.num), encodeSegment(seg.gen, seg.end)))
+	report.Salvaged = append(report.Salvaged, Finding{ID: id, Err: errLost})
+	return nil
+}
+
+var errLost = errors.New("the index had lost it")
+
+// salvageFiles does the same for files of their own: one that was begun after
+// the last group the index knows of shows that the index is older.
+func (w *sweeper) salvageFiles(ctx context.Context) error {
+	for _, id := range sortedIDs(w.files) {
+		if _, err := w.s.find(id); err == nil {
+			continue
+		} else if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err := w.orphan(id); err != nil {
+			return err
+		}
+	}
+	return w.flush(ctx)
+}
+
+// orphan decides about a file that has no entry. It stays in w.files if an
+// entry will claim it or else it may go.
+func (w *sweeper) orphan(id mail.MessageID) error {
+	f, err := w.s.vol.Open(fileName(id), false)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r, err := inFile(f)
+	e := entry{group: r.group, size: r.size, sum: r.sum, env: r.env}
+	if err == nil && r.id != id {
+		err = fmt.Errorf("it holds message %s", r.id)
+	}
+	if err == nil && r.group <= w.index {
+		return nil // cut off, or removed and left over
+	}
+	if err == nil {
+		err = check(f, id, &e)
+	}
+	if err != nil {
+		delete(w.files, id)
+		w.s.report.Kept = append(w.s.report.Kept, Finding{File: fileName(id), Err: err})
+		return nil
+	}
+	w.last, w.clean = max(w.last, r.group), true
+	w.ops = append(w.ops, kv.Put(entryKey(id), e.encode()), kv.Put([]byte(lastKey), encodeLast(w.last, true)))
+	w.s.report.Salvaged = append(w.s.report.Salvaged, Finding{ID: id, Err: errLost})
+	return nil
+}
