@@ -251,4 +251,3 @@ func (c *committer) answer(jobs []*job, err error) {
 		j.done <- err
 	}
 }
-
