@@ -83,6 +83,9 @@ func open(dir string, opts Options) (*durable, error) {
 	if err := verify(dir, bopts); err != nil {
 		return nil, err
 	}
+	if err := verifyLogs(dir, opts.Log); err != nil {
+		return nil, err
+	}
 	bdb, err := openBadger(bopts)
 	if err != nil {
 		return nil, classify(dir, err)

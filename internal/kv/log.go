@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kv
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/dgraph-io/ristretto/v2/z"
+)
+
+// Badger takes the first record of a log that does not read back for its end,
+// and what lies behind it for never written. That is so where a crash broke the
+// last transaction off: we write one only when the one before is on disk. With
+// transactions behind it, it is damage, and Badger would forget them without a
+// word. The form of the records is that of Badger 4, see its memtable.go.
+
+const (
+	logHeader = 20      // octets at the front of a log
+	maxLogKey = 1 << 16 // Badger's own limit
+	inTxn     = 1 << 6  // the meta bit of a record within a transaction
+	endOfTxn  = 1 << 7  // and of the one that ends it
+)
+
+// endKey is the key of a record that ends a transaction, without the 8 octets
+// of its number.
+var endKey = []byte("!badger!txn")
+
+// verifyLogs looks for damage in the logs that Badger is about to replay.
+func verifyLogs(dir string, log *slog.Logger) error {
+	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	for i, name := range names {
+		cut, err := verifyLog(name, i == len(names)-1)
+		if err != nil {
+			return damaged(fmt.Errorf("%s: %w", filepath.Base(name), err))
+		}
+		if cut {
+			log.Warn("kv: the last commit was broken off and is left out", "file", name)
+		}
+	}
+	return nil
+}
+
+// verifyLog says whether the log ends in a transaction that was broken off.
+// Only the newest one may.
+func verifyLog(name string, newest bool) (cut bool, err error) {
+	defer guard(&err)()
+	info, err := os.Stat(name)
+	if err != nil || info.Size() == 0 { // which Badger refuses
+		return false, err
+	}
+	if info.Size() < logHeader {
+		return false, errCutOff
+	}
+	mf, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return false, err
+	}
+	end, last := replay(mf.Data)
+	return !isZero(mf.Data[end:]), errors.Join(verifyTail(mf.Data, end, last, newest), mf.Close(-1))
+}
+
+var errCutOff = errors.New("is cut off")
+
+// verifyTail looks at what stands behind the last transaction that reads back.
+func verifyTail(log []byte, end int, last uint64, newest bool) error {
+	const room = 512 // a log that is not cut off ends in far more zeros
+	tail := log[end:]
+	switch {
+	case isZero(tail):
+		return nil
+	case !newest:
+		return fmt.Errorf("does not read back from octet %d, and there is a later log", end)
+	case !isZero(tail[max(0, len(tail)-room):]):
+		return errCutOff
+	}
+	seen := 0
+	for i := 0; ; {
+		k := bytes.Index(tail[i:], endKey)
+		if k < 0 {
+			return nil // one transaction, broken off
+		}
+		i += k + len(endKey)
+		n, ok := endAt(tail, i-len(endKey))
+		if !ok {
+			continue
+		}
+		if seen++; seen > 1 || last > 0 && n > last+1 {
+			return fmt.Errorf("does not read back from octet %d, and commits behind it do", end)
+		}
+	}
+}
+
+// endAt reads the end of a transaction whose key stands at k.
+func endAt(b []byte, k int) (number uint64, ok bool) {
+	const head = 5 // two octets of meta, and three numbers of one octet each
+	if k < head {
+		return 0, false
+	}
+	r, _ := readRecord(b[k-head:])
+	return r.endOfTxn()
+}
+
+// replay gives the end of the last whole transaction, and its number.
+func replay(log []byte) (end int, last uint64) {
+	end = logHeader
+	var open uint64 // the transaction that the records belong to, or 0
+	for at := end; ; {
+		r, n := readRecord(log[at:])
+		if n == 0 {
+			return end, last
+		}
+		at += n
+		number, ends := r.endOfTxn()
+		switch {
+		case r.meta&inTxn != 0 && (open == 0 || open == r.number):
+			open = r.number
+		case ends && number == open:
+			end, last, open = at, number, 0
+		case r.meta&(inTxn|endOfTxn) == 0 && open == 0:
+			end = at // one that Badger has moved here
+		default:
+			return end, last
+		}
+	}
+}
+
+// A record is one entry of a log.
+type record struct {
+	meta       byte
+	key, value []byte // the key without its number
+	number     uint64 // of the transaction
+}
+
+// readRecord reads the record at the front of b; n is its length, 0 when there
+// is none, or it is not whole.
+func readRecord(b []byte) (r record, n int) {
+	if len(b) < 2 {
+		return r, 0
+	}
+	at := 2
+	var sizes [3]uint64 // of key and value; the third is the time when it expires
+	for i := range sizes {
+		size, w := binary.Uvarint(b[at:])
+		if w <= 0 {
+			return r, 0
+		}
+		sizes[i], at = size, at+w
+	}
+	klen, vlen := sizes[0], sizes[1]
+	if klen < 8 || klen > maxLogKey || vlen > uint64(len(b)) || uint64(at)+klen+vlen+crc32.Size > uint64(len(b)) {
+		return r, 0
+	}
+	end := at + int(klen+vlen)
+	if crc32.Checksum(b[:end], crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(b[end:]) {
+		return r, 0
+	}
+	key := b[at : at+int(klen)]
+	return record{
+		meta: b[0], key: key[:klen-8], value: b[at+int(klen) : end],
+		number: ^binary.BigEndian.Uint64(key[klen-8:]), // Badger writes it so that the newest comes first
+	}, end + crc32.Size
+}
+
+// endOfTxn gives the number of the transaction that r ends, if it ends one.
+func (r record) endOfTxn() (uint64, bool) {
+	if r.meta&endOfTxn == 0 || !bytes.Equal(r.key, endKey) {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(r.value), 10, 64)
+	return n, err == nil
+}
+
+func isZero(b []byte) bool {
+	var zeros [64 << 10]byte
+	for len(b) > 0 {
+		n := min(len(b), len(zeros))
+		if !bytes.Equal(b[:n], zeros[:n]) {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
