@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"restante/internal/control"
+	"restante/metabase/mbxml"
 )
 
 func (s *shell) mbExport() *cli.Command {
@@ -83,16 +84,31 @@ func (s *shell) mbImport() *cli.Command {
 			q := control.ImportRequest{XML: text, At: cx.String("at"), Merge: cx.Bool("merge"), DryRun: cx.Bool("dry-run")}
 			return ask(cx.Context, s, control.MbImport, q, func(w *tabwriter.Writer, a control.Imported) {
 				printApplied(w, a.Applied)
-				fmt.Fprintf(w, "%s, %d properties\n", plural(a.Report.Keys, "key"), a.Report.Properties)
-				for _, r := range a.Report.Remarks {
-					fmt.Fprintf(w, "%s: line %d: %s", r.Verdict, r.Line, r.Path)
-					if r.Property != "" {
-						fmt.Fprintf(w, ": %s", r.Property)
-					}
-					fmt.Fprintf(w, ": %s\n", r.Text)
-				}
+				printReport(w, a.Report)
 			})
 		}),
+	}
+}
+
+// printReport prints what became of the file: what was taken over as it is in
+// a count, the rest line by line.
+func printReport(w *tabwriter.Writer, r *mbxml.Report) {
+	fmt.Fprintf(w, "taken over: %s, %d properties\n", plural(r.Keys, "key"), r.Properties)
+	for _, v := range []mbxml.Verdict{mbxml.Translated, mbxml.Ignored, mbxml.Decision} {
+		for _, m := range r.Remarks {
+			if m.Verdict != v {
+				continue
+			}
+			fmt.Fprintf(w, "%s: ", v)
+			if m.Line > 0 {
+				fmt.Fprintf(w, "line %d: ", m.Line)
+			}
+			fmt.Fprint(w, m.Path)
+			if m.Property != "" {
+				fmt.Fprintf(w, ": %s", m.Property)
+			}
+			fmt.Fprintf(w, ": %s\n", m.Text)
+		}
 	}
 }
 

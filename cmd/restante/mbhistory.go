@@ -93,7 +93,10 @@ func (s *shell) mbRevert() *cli.Command {
 func (s *shell) mbWatch() *cli.Command {
 	return &cli.Command{
 		Name: "watch", Usage: "print each change as it comes", ArgsUsage: "[PATH]",
-		Flags: []cli.Flag{&cli.Uint64Flag{Name: "since", Usage: "also what came after `REVISION`", DefaultText: "now"}},
+		Flags: []cli.Flag{
+			&cli.Uint64Flag{Name: "since", Usage: "also what came after `REVISION`", DefaultText: "now"},
+			&cli.IntFlag{Name: "count", Usage: "end after `N` revisions", DefaultText: "never"},
+		},
 		Action: s.takes(0, 1, func(cx *cli.Context) error {
 			c, err := s.open(cx.Context)
 			if err != nil {
@@ -101,6 +104,7 @@ func (s *shell) mbWatch() *cli.Command {
 			}
 			defer c.close()
 			q := control.WatchRequest{Path: cx.Args().First(), Since: metabase.Rev(cx.Uint64("since"))}
+			left := cx.Int("count")
 			for e, err := range control.MbWatch.Open(cx.Context, c, q) {
 				if cx.Context.Err() != nil {
 					return nil // the one who watches has had enough
@@ -114,6 +118,9 @@ func (s *shell) mbWatch() *cli.Command {
 				}
 				if err := s.answer(raw, func(w *tabwriter.Writer) { printEntry(w, e, true) }); err != nil {
 					return err
+				}
+				if left--; left == 0 {
+					return nil
 				}
 			}
 			return nil

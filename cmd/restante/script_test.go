@@ -39,12 +39,17 @@ func scripts(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	material, err := filepath.Abs("../../testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: dir, RequireUniqueNames: true,
 		UpdateScripts: os.Getenv("RESTANTE_UPDATE_SCRIPTS") != "",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("RESTANTE_DATA", filepath.Join(e.WorkDir, "data"))
 			e.Setenv("SCRIPTS", lua)
+			e.Setenv("MATERIAL", material)
 			e.Setenv("TZ", "UTC")
 			w := &world{lines: map[string]*testpeer.Line{}}
 			e.Values[worldKey{}] = w

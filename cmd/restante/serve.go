@@ -145,6 +145,9 @@ func (s *shell) prepare(ctx context.Context, store *metabase.Store, data string,
 		}
 		b.Ops = schema.IIS().Sync(snap)
 	} else {
+		if err := neverUsed(data); err != nil {
+			return err
+		}
 		site := firstSite(o)
 		ops, err := control.Setup(snap, schema.IIS(), site)
 		if err != nil {
@@ -160,6 +163,20 @@ func (s *shell) prepare(ctx context.Context, store *metabase.Store, data string,
 	}
 	_, err := store.Apply(ctx, b)
 	return err
+}
+
+// neverUsed refuses to set up where mail was kept before: under an empty
+// configuration, mail that is held for a host would go out, or back.
+func neverUsed(data string) error {
+	_, err := os.Stat(filepath.Join(data, queueName))
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return &control.Error{Kind: control.KindFailed, Text: fmt.Sprintf(
+		"%s has lost what it held: put it back from a backup; to begin anew, move all of %s aside", filepath.Join(data, storeName), data)}
 }
 
 // firstSite is the site of setup, named after the host where nothing else is

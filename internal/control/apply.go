@@ -4,7 +4,9 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,11 +54,29 @@ func (d *Desk) apply(ctx context.Context, who Caller, q ApplyRequest) (Applied, 
 	snap := d.tree.Snapshot()
 	ops, err := d.plan(snap, q.Lines)
 	if err != nil {
-		return Applied{}, err
+		return Applied{}, d.alsoRefused(ctx, who.batch(ops...), err)
 	}
 	b := who.batch(ops...)
 	b.IfRev, b.Confirm = q.IfRev, time.Duration(q.Confirm*float64(time.Second))
 	return d.commit(ctx, b, q.DryRun)
+}
+
+// alsoRefused adds to err, about lines that cannot be understood, what stands
+// against the others: all problems are told at once.
+func (d *Desk) alsoRefused(ctx context.Context, b metabase.Batch, err error) error {
+	var refused *metabase.Refused
+	if len(b.Ops) == 0 {
+		return err
+	}
+	if _, tried := d.tree.Try(ctx, b); !errors.As(tried, &refused) {
+		return err
+	}
+	e, more := *AsError(err), ofRefused(refused)
+	e.Problems = append(slices.Clone(e.Problems), more.Problems...)
+	if more.Kind != KindNotFound {
+		e.Kind = KindRefused
+	}
+	return &e
 }
 
 // commit applies the batch or tries it, and tells what changes.
@@ -95,7 +115,7 @@ func (d *Desk) confirm(ctx context.Context, who Caller, q ConfirmRequest) (Appli
 }
 
 // plan makes the operations of a batch in words. Every line that cannot be
-// understood is in the error.
+// understood is in the error, which comes with the operations of the others.
 func (d *Desk) plan(snap metabase.Snapshot, lines []Line) ([]metabase.Op, error) {
 	p := planner{desk: d, snap: snap, set: map[string]metabase.Value{}}
 	var ops []metabase.Op
@@ -124,9 +144,9 @@ func (d *Desk) plan(snap metabase.Snapshot, lines []Line) ([]metabase.Op, error)
 	case len(lines) == 1 && lines[0].Number == 0:
 		return nil, single
 	case notFound == len(problems):
-		return nil, &Error{Kind: KindNotFound, Problems: problems}
+		return ops, &Error{Kind: KindNotFound, Problems: problems}
 	}
-	return nil, &Error{Kind: KindRefused, Problems: problems}
+	return ops, &Error{Kind: KindRefused, Problems: problems}
 }
 
 // A planner turns words into operations, and remembers what earlier ones did

@@ -217,3 +217,21 @@ func (d *Desk) allow(ctx context.Context, who Caller, p metabase.Path, r metabas
 	}
 	return d.tree.Allow(ctx, principals, who.Origin, p, r)
 }
+
+// atOnce applies the batch that plan makes of the present state, and makes it
+// anew when somebody else was quicker.
+func (d *Desk) atOnce(ctx context.Context, who Caller, plan func(metabase.Snapshot) ([]metabase.Op, error)) (metabase.Rev, error) {
+	for {
+		snap := d.tree.Snapshot()
+		ops, err := plan(snap)
+		if err != nil {
+			return 0, err
+		}
+		b := who.batch(ops...)
+		b.IfRev = snap.Rev()
+		rev, err := d.tree.Apply(ctx, b)
+		if !errors.Is(err, metabase.Conflict) || ctx.Err() != nil {
+			return rev, err
+		}
+	}
+}

@@ -262,13 +262,23 @@ func (d *Desk) turnSet(ctx context.Context, who Caller, q TurnRequest) (Domain, 
 	if err != nil {
 		return Domain{}, err
 	}
-	snap := d.tree.Snapshot()
+	// The list is read and written: nobody's grant gets lost on the way.
+	_, err = d.atOnce(ctx, who, func(snap metabase.Snapshot) ([]metabase.Op, error) {
+		return d.turnOps(snap, p, q)
+	})
+	if err != nil {
+		return Domain{}, err
+	}
+	return d.domain(d.tree.Snapshot(), q.Site, p), nil
+}
+
+func (d *Desk) turnOps(snap metabase.Snapshot, p metabase.Path, q TurnRequest) ([]metabase.Op, error) {
 	was := d.domain(snap, q.Site, p)
 	same := func(name string) bool { return strings.EqualFold(name, q.Account) }
 	w := writer{schema: d.schema, snap: snap}
 	switch has := slices.ContainsFunc(was.Turn, same); {
 	case q.Revoke && !has:
-		return Domain{}, missing(fmt.Sprintf("site %d: %s: %s", q.Site, was.Name, q.Account), "the account may not take that domain's mail anyway")
+		return nil, missing(fmt.Sprintf("site %d: %s: %s", q.Site, was.Name, q.Account), "the account may not take that domain's mail anyway")
 	case q.Revoke:
 		if left := slices.DeleteFunc(was.Turn, same); len(left) > 0 {
 			w.set(p, "AuthTurnList", left...)
@@ -276,20 +286,12 @@ func (d *Desk) turnSet(ctx context.Context, who Caller, q TurnRequest) (Domain, 
 			w.unset(p, "AuthTurnList")
 		}
 	case was.Kind != "remote":
-		return Domain{}, refused(fmt.Sprintf("site %d: %s", q.Site, was.Name), "is a local domain: its mail is not held")
+		return nil, refused(fmt.Sprintf("site %d: %s", q.Site, was.Name), "is a local domain: its mail is not held")
 	default:
 		if !has {
 			w.set(p, "AuthTurnList", append(was.Turn, q.Account)...)
 		}
 		w.set(p, "RouteAction", itoa(int(was.RouteAction|settings.Hold|settings.SmartRoute)))
 	}
-	if w.err != nil {
-		return Domain{}, w.err
-	}
-	b := who.batch(w.ops...)
-	b.IfRev = snap.Rev() // the list was read: nobody's grant gets lost
-	if _, err := d.tree.Apply(ctx, b); err != nil {
-		return Domain{}, err
-	}
-	return d.domain(d.tree.Snapshot(), q.Site, p), nil
+	return w.ops, w.err
 }

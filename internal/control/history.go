@@ -77,7 +77,7 @@ func (d *Desk) changes(in []metabase.Changed) []Change {
 		if c.ID != 0 {
 			p, ok := d.schema.ByID(c.ID)
 			if !ok {
-				p, _ = d.schema.Property(c.ID.String())
+				p, _ = d.schema.Property(number(c.ID))
 			}
 			line.Property = p.Label()
 			show := func(item *metabase.Property) (any, []string) {
@@ -87,7 +87,10 @@ func (d *Desk) changes(in []metabase.Changed) []Change {
 				case item.Attr&metabase.Secure != 0 || p.Attr&metabase.Secure != 0:
 					return secret, []string{secret}
 				}
-				return jsonValue(p, item.Value), p.Format(item.Value)
+				if text := p.Format(item.Value); len(text) > 0 {
+					return jsonValue(p, item.Value), text
+				}
+				return jsonValue(p, item.Value), []string{""} // empty, not absent
 			}
 			line.Old, line.OldText = show(c.Old)
 			line.New, line.NewText = show(c.New)
@@ -170,6 +173,9 @@ func (d *Desk) revert(ctx context.Context, who Caller, q RevertRequest) (Applied
 func (d *Desk) watch(ctx context.Context, who Caller, q WatchRequest) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		path, err := parsePath(q.Path)
+		if err == nil && d.engine == nil {
+			err = ErrNoService // without it nobody can change what is watched
+		}
 		if err == nil {
 			err = d.allow(ctx, who, path, metabase.Read)
 		}

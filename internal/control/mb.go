@@ -4,6 +4,7 @@ package control
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"restante/metabase"
@@ -254,7 +255,7 @@ func (d *Desk) show(ctx context.Context, who Caller, q ShowRequest) ([]Item, err
 		seen[id] = true
 		p, ok := d.schema.ByID(id)
 		if !ok {
-			p, _ = d.schema.Property(id.String())
+			p, _ = d.schema.Property(number(id))
 		}
 		if it, ok := d.item(snap, path, p, false, false); ok {
 			d.provenance(ctx, snap, &it)
@@ -278,6 +279,9 @@ func (d *Desk) show(ctx context.Context, who Caller, q ShowRequest) ([]Item, err
 	}
 	return items, nil
 }
+
+// number is how a property without a name is called.
+func number(id metabase.ID) string { return strconv.FormatUint(uint64(id), 10) }
 
 func (d *Desk) list(ctx context.Context, who Caller, q ListRequest) ([]Key, error) {
 	snap := d.tree.Snapshot()

@@ -228,16 +228,17 @@ func (d *Desk) siteShow(ctx context.Context, who Caller, q SiteRequest) (Site, e
 }
 
 func (d *Desk) siteCreate(ctx context.Context, who Caller, q SiteCreateRequest) (Site, error) {
-	snap := d.tree.Snapshot()
-	n, ops, err := settings.CreateSite(snap, settings.NewSite{
-		Name: q.Name, Bindings: q.Bind, Domain: q.Domain, Dir: strings.TrimRight(q.Dir, `/\`),
+	var n int
+	// Two wizards at once must not get the same number.
+	rev, err := d.atOnce(ctx, who, func(snap metabase.Snapshot) (ops []metabase.Op, err error) {
+		n, ops, err = settings.CreateSite(snap, settings.NewSite{
+			Name: q.Name, Bindings: q.Bind, Domain: q.Domain, Dir: strings.TrimRight(q.Dir, `/\`),
+		})
+		if err != nil {
+			return nil, refused("", err.Error())
+		}
+		return ops, nil
 	})
-	if err != nil {
-		return Site{}, refused("", err.Error())
-	}
-	b := who.batch(ops...)
-	b.IfRev = snap.Rev() // two wizards at once must not get the same number
-	rev, err := d.tree.Apply(ctx, b)
 	if err != nil {
 		return Site{}, err
 	}

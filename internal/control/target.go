@@ -88,7 +88,7 @@ func (d *Desk) oneWord(p metabase.Path, words []string) (target, bool) {
 		return target{}, false
 	}
 	if _, err := strconv.ParseUint(p.Base(), 0, 32); err == nil && len(words) > 1 {
-		if _, named := d.schema.Property(words[1]); named {
+		if next, ok := d.schema.Property(words[1]); ok && strings.EqualFold(next.Name, words[1]) {
 			return target{}, false
 		}
 	}

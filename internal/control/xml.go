@@ -4,11 +4,8 @@ package control
 
 import (
 	"context"
-	"fmt"
-	"path"
 	"strings"
 
-	"restante/engine/settings"
 	"restante/metabase"
 	"restante/metabase/mbxml"
 	"restante/metabase/schema"
@@ -76,17 +73,26 @@ func (d *Desk) importXML(ctx context.Context, who Caller, q ImportRequest) (Impo
 			return Imported{}, err
 		}
 	}
+	snap := d.tree.Snapshot()
 	if f.Foreign {
 		// Of another machine's services only this one is ours, and what is set
 		// here and not there is not to go.
-		opts.Part, opts.Folder, opts.Review, opts.Merge = servicePath, d.folder, d.review, true
+		opts.Part, opts.Folder, opts.Review, opts.Class, opts.Merge = servicePath, d.folder, d.review, classByPlace, true
 	}
-	ops, report, err := mbxml.Plan(f, d.tree.Snapshot(), naming{d.schema}, opts)
+	ops, report, err := mbxml.Plan(f, snap, naming{d.schema}, opts)
 	if err != nil {
 		return Imported{}, problemsOf(err)
 	}
 	who.Origin = metabase.FromImport
-	applied, err := d.commit(ctx, who.batch(ops...), q.DryRun)
+	b := who.batch(ops...)
+	if f.Foreign {
+		in := incoming{desk: d, snap: snap, report: report, ops: ops}
+		in.ownFolders()
+		in.onlyIPv4()
+		b.Ops = in.fit(ctx, who)
+		in.accounts()
+	}
+	applied, err := d.commit(ctx, b, q.DryRun)
 	return Imported{applied, report}, err
 }
 
@@ -97,45 +103,6 @@ func problemsOf(err error) error {
 		e.Problems = append(e.Problems, Problem{Why: line})
 	}
 	return e
-}
-
-// folder maps a folder of another machine: what was Queue, Drop and so on
-// below its Mailroot is that below the site's own.
-func (d *Desk) folder(key metabase.Path, _, folder string) string {
-	root := "Mailroot"
-	for _, n := range settings.Numbers(d.tree.Snapshot()) {
-		if n != settings.DefaultSite && key.Within(sitePath(n)) {
-			root = "Mailroot-" + itoa(n)
-		}
-	}
-	if name := key.Base(); root == "Mailroot" && key.Parent().Equal(servicePath) && name != itoa(settings.DefaultSite) {
-		root = "Mailroot-" + name
-	}
-	return root + "/" + path.Base(strings.ReplaceAll(folder, `\`, "/"))
-}
-
-// review looks at what means something else here than it did there.
-func (d *Desk) review(_ metabase.Path, p mbxml.Prop, v metabase.Value) (metabase.Value, bool, string) {
-	switch p.ID {
-	case settings.RelayIPList, settings.IPSecurity:
-		if len(v.Bytes()) == 0 {
-			return v, true, ""
-		}
-		if _, err := schema.DecodeIPList(v.Bytes()); err != nil {
-			return v, false, fmt.Sprintf("the list of addresses does not fit (%v) and grants nothing here; its bytes: %x", err, v.Bytes())
-		}
-	case settings.AuthFlags:
-		if v.DWord()&4 != 0 {
-			return v, true, "callers signed in by NTLM; here they use SCRAM-SHA-256, or CRAM-MD5, and each needs an account: restante account add"
-		}
-	}
-	switch p.Name {
-	case "SSLCertHash":
-		return v, false, "certificates are files here: set TlsCertificateFile and TlsKeyFile"
-	case "AdminACL", "AdminACLBin":
-		return v, false, "names accounts of Windows: who may do what is set by AccessList"
-	}
-	return v, true, ""
 }
 
 // naming shows the schema as mbxml wants it.

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestArrange(t *testing.T) {
+	tests := []struct{ in, want, path string }{
+		{"", "", ""},
+		{"mb get P Q", "mb get -- P Q", "mb get"},
+		{"mb get P Q --from --rev 3", "mb get --from --rev 3 -- P Q", "mb get"},
+		{"mb get --rev=3 P", "mb get --rev=3 -- P", "mb get"},
+		{"--json mb get P", "--json mb get -- P", "mb get"},
+		{"mb get P --json --data /x", "--json --data /x mb get -- P", "mb get"},
+		{"mb set P Q -1", "mb set -- P Q -1", "mb set"},            // a number, not an option
+		{"mb set P Q -- --from", "mb set -- P Q --from", "mb set"}, // a value that looks like an option
+		{"mb set P Q mb get", "mb set -- P Q mb get", "mb set"},    // values that are called like commands
+		{"run s.lua --json -x", "run -- s.lua --json -x", "run"},   // the script's own
+		{"run --timeout 3s - a", "run --timeout 3s -- - a", "run"}, // - is an argument
+		{"mb rm -r P", "mb rm -r -- P", "mb rm"},                   // a short name
+		{"nosuch thing", "-- nosuch thing", ""},
+		{"mb --yes", "--yes mb", "mb"},
+		{"site end-session 1 --all", "site end-session --all -- 1", "site end-session"},
+	}
+	app := (&shell{}).app()
+	for _, tt := range tests {
+		l, err := arrange(app, strings.Fields(tt.in))
+		if got := strings.Join(l.args, " "); got != tt.want || strings.Join(l.path, " ") != tt.path || err != nil {
+			t.Errorf("arrange(%q) = %q, path %q, %v; want %q, path %q", tt.in, got, l.path, err, tt.want, tt.path)
+		}
+	}
+	for _, in := range []string{"mb get --nosuch", "--nosuch", "mb get P --rev", "--data"} {
+		if _, err := arrange(app, strings.Fields(in)); err == nil {
+			t.Errorf("arrange(%q) has no error", in)
+		}
+	}
+	if l, err := arrange(app, []string{"mb", "get", "-h"}); err != nil || !l.help {
+		t.Errorf("-h does not ask for help: %v, %v", l, err)
+	}
+}
+
+func TestUncomment(t *testing.T) {
+	for in, want := range map[string]string{
+		"# all":                "",
+		"set a b c # why":      "set a b c ",
+		"set a b c#d":          "set a b c#d",
+		"set a b '# no' # y":   "set a b '# no' ",
+		`set a b "\" # no"`:    `set a b "\" # no"`,
+		`set a b \# x`:         `set a b \# x`,
+		"\t# tab":              "\t",
+		`set a b 'it''s # no'`: `set a b 'it''s # no'`,
+	} {
+		if got := uncomment(in); got != want {
+			t.Errorf("uncomment(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestReadBatch(t *testing.T) {
+	lines := readBatch("# one\n\nset A B 'c d' \"e\"\r\n  add X Y\nset A 'b\n")
+	if len(lines) != 3 {
+		t.Fatalf("readBatch = %v", lines)
+	}
+	if !slices.Equal(lines[0].Words, []string{"set", "A", "B", "c d", "e"}) || lines[0].Number != 3 {
+		t.Errorf("line 3 = %+v", lines[0])
+	}
+	if lines[1].Number != 4 || lines[2].Number != 5 || lines[2].Broken == "" {
+		t.Errorf("lines 4 and 5 = %+v", lines[1:])
+	}
+}
+
+func TestSize(t *testing.T) {
+	for in, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 5 << 20: "5.0 MiB", 1 << 50: "1024.0 TiB"} {
+		if got := size(in); got != want {
+			t.Errorf("size(%d) = %q, want %q", in, got, want)
+		}
+	}
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// exitCodes explains what a script sees of a command.
+func exitCodes() []string {
+	return []string{
+		"done", "it failed", "the call is wrong: an unknown command or option, or the number of arguments",
+		"there is no such key, property, site, domain, account or message",
+		"refused by a check, which lists every problem, or by a conflict", "the service is needed and does not run",
+	}
+}
+
+// pages gives the generated documentation: file names below docs, with their
+// text.
+func pages(app *cli.App) map[string]string {
+	out := map[string]string{"commands.md": markdown(app), "man/restante.1": manual(app)}
+	for _, c := range app.Commands {
+		if len(c.Subcommands) > 0 {
+			out["man/restante-"+c.Name+".1"] = groupManual(c)
+		}
+	}
+	return out
+}
+
+// each calls do for the commands that people see, those of groups one by one.
+func each(commands []*cli.Command, prefix string, do func(path string, c *cli.Command)) {
+	for _, c := range commands {
+		switch path := strings.TrimSpace(prefix + " " + c.Name); {
+		case c.Hidden:
+		case len(c.Subcommands) > 0:
+			each(c.Subcommands, path, do)
+		default:
+			do(path, c)
+		}
+	}
+}
+
+func markdown(app *cli.App) string {
+	var b strings.Builder
+	b.WriteString("# Commands\n\nMade from the definitions of the commands by `make docs`; `restante help COMMAND` prints the same.\n\n## Options\n\nThey may stand anywhere, and hold for every command.\n\n")
+	mdOptions(&b, app.Flags)
+	b.WriteString("\n## Exit codes\n\n| code | means |\n|---|---|\n")
+	for i, text := range exitCodes() {
+		fmt.Fprintf(&b, "| %d | %s |\n", i, text)
+	}
+	for _, c := range app.Commands {
+		if c.Hidden {
+			continue
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n%s.\n", c.Name, upper(c.Usage))
+		if c.Description != "" {
+			fmt.Fprintf(&b, "\n%s\n", mdText(c.Description))
+		}
+		if len(c.Subcommands) == 0 {
+			mdCommand(&b, c.Name, c)
+			continue
+		}
+		each(c.Subcommands, c.Name, func(path string, c *cli.Command) {
+			fmt.Fprintf(&b, "\n### %s\n\n%s.\n", path, upper(c.Usage))
+			if c.Description != "" {
+				fmt.Fprintf(&b, "\n%s\n", mdText(c.Description))
+			}
+			mdCommand(&b, path, c)
+		})
+	}
+	return b.String()
+}
+
+func mdCommand(b *strings.Builder, path string, c *cli.Command) {
+	fmt.Fprintf(b, "\n    restante %s\n", synopsis(path, c))
+	if len(c.Flags) > 0 {
+		b.WriteString("\n")
+		mdOptions(b, c.Flags)
+	}
+}
+
+func mdOptions(b *strings.Builder, flags []cli.Flag) {
+	b.WriteString("| option | does |\n|---|---|\n")
+	for _, f := range flags {
+		name, usage := option(f)
+		fmt.Fprintf(b, "| `%s` | %s |\n", name, mdText(usage))
+	}
+}
+
+// mdText keeps what looks like markup as text.
+func mdText(s string) string {
+	return strings.NewReplacer("<", "&lt;", "|", `\|`, "*", `\*`, "_", `\_`).Replace(s)
+}
+
+func upper(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
+
+// roff keeps text from being taken for requests and escapes.
+func roff(s string) string {
+	s = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(s)
+	var b strings.Builder
+	for line := range strings.Lines(s) {
+		if strings.HasPrefix(line, ".") || strings.HasPrefix(line, "'") {
+			b.WriteString(`\&`)
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+func manual(app *cli.App) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, ".TH RESTANTE 1\n.SH NAME\nrestante \\- %s\n.SH SYNOPSIS\n.B restante\n[OPTION]... COMMAND [ARG]...\n.SH COMMANDS\n", roff(app.Usage))
+	for _, c := range app.Commands {
+		switch {
+		case c.Hidden:
+		case len(c.Subcommands) > 0:
+			fmt.Fprintf(&b, ".TP\n.B %s\n%s; see\n.BR restante\\-%s (1)\n", roff(c.Name), roff(c.Usage), c.Name)
+		default:
+			manCommand(&b, c.Name, c)
+		}
+	}
+	b.WriteString(".SH OPTIONS\n")
+	manOptions(&b, app.Flags)
+	b.WriteString(".SH EXIT STATUS\n")
+	for i, text := range exitCodes() {
+		fmt.Fprintf(&b, ".TP\n.B %d\n%s\n", i, roff(text))
+	}
+	return b.String()
+}
+
+func groupManual(group *cli.Command) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, ".TH RESTANTE\\-%s 1\n.SH NAME\nrestante\\-%s \\- %s\n.SH SYNOPSIS\n.B restante %s\nCOMMAND [ARG]...\n",
+		strings.ToUpper(group.Name), group.Name, roff(group.Usage), group.Name)
+	if group.Description != "" {
+		fmt.Fprintf(&b, ".SH DESCRIPTION\n%s\n", roff(group.Description))
+	}
+	b.WriteString(".SH COMMANDS\n")
+	each(group.Subcommands, group.Name, func(path string, c *cli.Command) { manCommand(&b, path, c) })
+	b.WriteString(".SH SEE ALSO\n.BR restante (1)\n")
+	return b.String()
+}
+
+func manCommand(b *strings.Builder, path string, c *cli.Command) {
+	fmt.Fprintf(b, ".TP\n.B restante %s\n%s.\n", roff(synopsis(path, c)), roff(upper(c.Usage)))
+	if c.Description != "" {
+		fmt.Fprintf(b, "%s\n", roff(c.Description))
+	}
+	if len(c.Flags) > 0 {
+		b.WriteString(".RS\n")
+		manOptions(b, c.Flags)
+		b.WriteString(".RE\n")
+	}
+}
+
+func manOptions(b *strings.Builder, flags []cli.Flag) {
+	for _, f := range flags {
+		name, usage := option(f)
+		fmt.Fprintf(b, ".TP\n.B %s\n%s\n", roff(name), roff(usage))
+	}
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+
+	"restante/internal/deptest"
+)
+
+// TestDocs compares the pages below docs with the definitions of the commands;
+// with RESTANTE_WRITE_DOCS it writes them.
+func TestDocs(t *testing.T) {
+	root := filepath.Join("..", "..", "docs")
+	for name, want := range pages((&shell{}).app()) {
+		file := filepath.Join(root, filepath.FromSlash(name))
+		if os.Getenv("RESTANTE_WRITE_DOCS") != "" {
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		got, err := os.ReadFile(file)
+		if err != nil || string(got) != want {
+			t.Errorf("%s is not what the commands' definitions give (%v): run make docs", name, err)
+		}
+	}
+}
+
+// TestManReads has man's own formatter read the pages, where it is installed.
+func TestManReads(t *testing.T) {
+	groff, err := exec.LookPath("groff")
+	if err != nil {
+		t.Skip(err)
+	}
+	for name, text := range pages((&shell{}).app()) {
+		if !strings.HasSuffix(name, ".1") {
+			continue
+		}
+		cmd := exec.Command(groff, "-man", "-Tutf8", "-ww", "-z")
+		cmd.Stdin = strings.NewReader(text)
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%s: %v: %s", name, err, out)
+		}
+	}
+}
+
+// TestDefinitions holds each command to what help, completion and arrange rely
+// on.
+func TestDefinitions(t *testing.T) {
+	app := (&shell{}).app()
+	each(app.Commands, "", func(path string, c *cli.Command) {
+		if c.Usage == "" || c.Action == nil {
+			t.Errorf("%s: has no usage or does nothing", path)
+		}
+		for _, f := range c.Flags {
+			if lookFor(app.Flags, "--"+f.Names()[0]) != nil {
+				t.Errorf("%s: --%s is a global option, too", path, f.Names()[0])
+			}
+			if _, usage := option(f); usage == "" {
+				t.Errorf("%s: --%s says nothing of itself", path, f.Names()[0])
+			}
+		}
+	})
+}
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"badger":          "only internal/kv knows what the store is made of",
+		"go-smtp":         "only engine/wire speaks SMTP",
+		"miekg/dns":       "only engine/resolver asks DNS",
+		"gopher-lua":      "only luahost runs Lua",
+		"/engine/queue":   "commands ask control",
+		"/engine/site":    "commands ask control",
+		"/engine/spool":   "commands ask control",
+		"/metabase/mbxml": "commands ask control",
+	})
+}
