@@ -265,6 +265,9 @@ func TestExportAndImport(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), string(one)+".json: its .eml is not there") || !strings.Contains(err.Error(), string(two)+".json: unexpected end") {
 		t.Errorf("Import = %v", err)
 	}
+	if _, err := f.q.Import(t.Context(), filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Import of no folder = %v", err)
+	}
 	if f.q.Counts() != (Counts{}) {
 		t.Errorf("something was taken in: %+v", f.q.Counts())
 	}

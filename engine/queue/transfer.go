@@ -122,6 +122,9 @@ func writeFile(name string, text io.Reader) (err error) {
 // run again. Files without their other half are an error, before anything is
 // taken in.
 func (q *Queue) Import(ctx context.Context, dir string) (Tally, error) {
+	if _, err := os.ReadDir(dir); err != nil { // of which Glob says nothing
+		return Tally{}, fmt.Errorf("queue: import: %w", err)
+	}
 	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
 		return Tally{}, fmt.Errorf("queue: import: %w", err)
