@@ -170,8 +170,15 @@ func damaged(err error) error {
 	if errors.Is(err, ErrDamaged) {
 		return err
 	}
+	err = oneLine{err}
 	return fmt.Errorf("%w: %w; nothing was changed: put back the folder from a backup, or move it aside to begin anew", ErrDamaged, err)
 }
+
+// oneLine makes one line of what Badger says, which may be several.
+type oneLine struct{ error }
+
+func (e oneLine) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
+func (e oneLine) Unwrap() error { return e.error }
 
 // collect gives back what large values that are gone have left in the value
 // log. Most stores never have one.

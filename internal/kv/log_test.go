@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -154,5 +155,20 @@ func TestOpenRefusesDamagedLog(t *testing.T) {
 	// Nothing was changed: with the octets put right, all is there.
 	if _, err := Open(dir, Options{}); !errors.Is(err, ErrDamaged) {
 		t.Errorf("a second Open = %v", err)
+	}
+}
+
+func TestDamageIsToldInOneLine(t *testing.T) {
+	dir, _ := killed(t, 1)
+	f, err := os.OpenFile(filepath.Join(dir, "MANIFEST"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte{99}, 7); err != nil { // the version
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, Options{}); !errors.Is(err, ErrDamaged) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("Open = %v", err)
 	}
 }
