@@ -164,37 +164,24 @@ func printChange(w *tabwriter.Writer, c control.Change) {
 }
 
 func printTouches(w *tabwriter.Writer, t control.Touches) {
-	line := func(what string, n int, names []string) {
-		if n == 0 {
-			return
-		}
-		const most = 10
-		more := ""
-		if len(names) > most {
-			names, more = names[:most], " ..."
-		}
-		fmt.Fprintf(w, "touches %s: %s%s\n", plural(n, what), strings.Join(names, ", "), more)
+	for _, h := range t.Heirs {
+		fmt.Fprintf(w, "%s/%s is inherited by %s, %s, %s\n", h.Path, h.Property,
+			plural(len(h.Sites), "site"), plural(h.Domains, "domain"), plural(h.Accounts, "account"))
 	}
-	sites := make([]string, len(t.Sites))
-	for i, n := range t.Sites {
-		sites[i] = fmt.Sprint(n)
-	}
-	line("site", len(sites), sites)
-	line("domain", len(t.Domains), t.Domains)
-	line("account", len(t.Accounts), t.Accounts)
-	if t.Rerouted > 0 {
-		fmt.Fprintf(w, "%s in the queue would go another way\n", plural(t.Rerouted, "message"))
-	}
-	for _, r := range t.Relay {
-		word := "narrower"
-		if r.Wider {
-			word = "wider"
+	for _, s := range t.Sites {
+		fmt.Fprintf(w, "touches site %d\n", s.Site)
+		if s.Rerouted > 0 {
+			fmt.Fprintf(w, "site %d: %s in the queue would go another way\n", s.Site, plural(s.Rerouted, "message"))
 		}
-		fmt.Fprintf(w, "site %d: relaying is %s: from %.0f to %.0f addresses", r.Site, word, r.Before, r.After)
-		if r.ForAuth {
-			fmt.Fprint(w, ", and whoever has signed in")
+		if s.Relay.Sign() > 0 {
+			fmt.Fprintf(w, "site %d: %s more addresses may relay\n", s.Site, s.Relay)
 		}
-		fmt.Fprintln(w)
+		if s.RelayAuth {
+			fmt.Fprintf(w, "site %d: whoever has signed in may relay, and could not before\n", s.Site)
+		}
+		for _, d := range s.OpenDomains {
+			fmt.Fprintf(w, "site %d: %s takes mail from anybody, and did not before\n", s.Site, d)
+		}
 	}
 }
 

@@ -3,154 +3,81 @@
 package control
 
 import (
-	"math"
-	"net/netip"
-	"slices"
-	"strconv"
+	"math/big"
 	"strings"
 
 	"restante/engine/mail"
 	"restante/engine/settings"
 	"restante/metabase"
-	"restante/metabase/schema"
 )
 
-// Touches says what a batch that has not been made would mean.
+// Touches says what a batch that has not been made would mean beyond the keys
+// that it names.
 type Touches struct {
-	Sites    []int         `json:"sites"`    // that live under another value afterwards
-	Domains  []string      `json:"domains"`  // SITE/DOMAIN
-	Accounts []string      `json:"accounts"` // [SITE/]NAME
-	Rerouted int           `json:"rerouted"` // queued messages that go another way, or are held or let go
-	Relay    []RelayChange `json:"relay,omitempty"`
+	Heirs    []Heirs       `json:"heirs"` // of each changed property that is inherited
+	Sites    []SiteTouched `json:"sites"`
+	Rerouted int           `json:"rerouted"` // queued messages that would go another way, or be held or let go
 }
 
-// A RelayChange says how many addresses may relay through a site.
-type RelayChange struct {
-	Site    int     `json:"site"`
-	Before  float64 `json:"before"`
-	After   float64 `json:"after"`
-	ForAuth bool    `json:"for_auth"` // and whoever has signed in
-	Wider   bool    `json:"wider"`
+// Heirs counts who takes a changed property from the key at Path.
+type Heirs struct {
+	Path     metabase.Path `json:"path"`
+	Property string        `json:"property"`
+	Sites    []int         `json:"sites"`
+	Domains  int           `json:"domains"`
+	Accounts int           `json:"accounts"`
 }
 
-// touches looks at both states of the tree.
+// SiteTouched says what a change does to one site.
+type SiteTouched struct {
+	Site        int      `json:"site"`
+	Rerouted    int      `json:"rerouted"`
+	Relay       *big.Int `json:"relay"`        // addresses that may relay and could not before
+	RelayAuth   bool     `json:"relay_auth"`   // whoever has signed in may, and could not before
+	OpenDomains []string `json:"open_domains"` // that take mail from anybody, and did not before
+}
+
+// touches looks at both states of the tree, and at the mail that waits.
 func (d *Desk) touches(c metabase.Change) Touches {
-	t := Touches{Sites: []int{}, Domains: []string{}, Accounts: []string{}}
-	ids := map[metabase.ID]bool{}
-	for _, line := range c.Diff() {
-		if line.ID != 0 {
-			ids[line.ID] = true
+	t := Touches{Heirs: []Heirs{}, Sites: []SiteTouched{}}
+	impact := settings.Assess(c)
+	for _, h := range impact.Heirs {
+		name := h.Property
+		if name == "" {
+			name = h.ID.String()
 		}
+		t.Heirs = append(t.Heirs, Heirs{h.Path, name, append([]int{}, h.Sites...), h.Domains, h.Accounts})
 	}
-	touched := func(p metabase.Path) bool {
-		if slices.ContainsFunc(c.Touched, p.Equal) {
-			return true
+	for _, s := range impact.Sites {
+		out := SiteTouched{Site: s.Number, Relay: s.Relay, RelayAuth: s.RelayAuth, OpenDomains: append([]string{}, s.OpenDomain...)}
+		if out.Relay == nil {
+			out.Relay = new(big.Int)
 		}
-		for id := range ids {
-			was, _, had := c.Old.Effective(p, id)
-			is, _, has := c.New.Effective(p, id)
-			if had != has || has && !was.Value.Equal(is.Value) {
-				return true
-			}
-		}
-		return false
-	}
-	for _, p := range roots(c.Touched) {
-		for _, snap := range []metabase.Snapshot{c.Old, c.New} {
-			for below := range snap.Walk(p) {
-				if touched(below) {
-					t.note(snap, below)
-				}
-			}
-		}
-	}
-	for _, n := range t.Sites {
-		d.compare(&t, c, n)
+		out.Rerouted = d.rerouted(s)
+		t.Rerouted += out.Rerouted
+		t.Sites = append(t.Sites, out)
 	}
 	return t
 }
 
-// roots leaves out what is below another.
-func roots(paths []metabase.Path) (out []metabase.Path) {
-	for _, p := range paths {
-		if !slices.ContainsFunc(out, p.Within) {
-			out = append(out, p)
-		}
+// rerouted counts the messages in a site's queue that would go another way.
+func (d *Desk) rerouted(s settings.SiteImpact) (n int) {
+	if d.engine == nil {
+		return 0
 	}
-	return out
-}
-
-func (t *Touches) note(snap metabase.Snapshot, p metabase.Path) {
-	if !p.Within(servicePath) || p.Equal(servicePath) {
-		return
-	}
-	words := strings.Split(strings.TrimPrefix(string(p), "/"), "/")[2:]
-	n, err := strconv.Atoi(words[0])
-	below := ""
-	if err == nil {
-		t.Sites = once(t.Sites, n)
-		below, words = words[0]+"/", words[1:]
-	}
-	if len(words) != 2 {
-		return
-	}
-	switch class := snap.Class(p); {
-	case strings.EqualFold(class, schema.Domain):
-		t.Domains = once(t.Domains, below+words[1])
-	case strings.EqualFold(class, schema.User):
-		t.Accounts = once(t.Accounts, below+words[1])
-	}
-}
-
-func once[T comparable](list []T, v T) []T {
-	if slices.Contains(list, v) {
-		return list
-	}
-	return append(list, v)
-}
-
-// compare looks at what a site's settings make of its mail and of relaying.
-func (d *Desk) compare(t *Touches, c metabase.Change, n int) {
-	was, err := settings.Load(c.Old, n)
-	if err != nil {
-		was = nil
-	}
-	is, err := settings.Load(c.New, n)
-	if err != nil {
-		return // refused, or gone
-	}
-	r := RelayChange{Site: n, After: addressCount(is.Relay.Nets), ForAuth: is.Relay.ForAuth}
-	authBefore := false
-	if was != nil {
-		r.Before, authBefore = addressCount(was.Relay.Nets), was.Relay.ForAuth
-	}
-	r.Wider = r.After > r.Before || r.ForAuth && !authBefore
-	if r.Wider || r.After != r.Before || r.ForAuth != authBefore {
-		t.Relay = append(t.Relay, r)
-	}
-	if d.engine == nil || was == nil {
-		return
-	}
-	q, ok := d.engine.Queue(n)
+	q, ok := d.engine.Queue(s.Number)
 	if !ok {
-		return
+		return 0
 	}
 	for _, dest := range q.Destinations() {
-		if routeText(was, dest.Domain) != routeText(is, dest.Domain) {
-			t.Rerouted += dest.Messages
+		if s.Reroutes(dest.Domain) {
+			n += dest.Messages
 		}
 	}
+	return n
 }
 
-// addressCount is how many addresses nets hold.
-func addressCount(nets []netip.Prefix) (sum float64) {
-	for _, n := range nets {
-		sum += math.Pow(2, float64(n.Addr().BitLen()-n.Bits()))
-	}
-	return sum
-}
-
-// routeText says where mail goes, for comparing and for people.
+// routeText says for people where a domain's mail goes.
 func routeText(s *settings.Site, name mail.Domain) string {
 	r := s.Route(name)
 	var b strings.Builder
