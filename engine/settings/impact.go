@@ -20,12 +20,14 @@ type Impact struct {
 	Sites []SiteImpact // the sites whose settings may come out otherwise, in order
 }
 
-// Heirs counts the keys below Path that take a changed property from there.
+// Heirs are the keys below Path that take a changed property from there, before
+// the change or after it.
 type Heirs struct {
 	Path     metabase.Path
 	ID       metabase.ID
-	Property string // "" where the schema has no name for it
-	Sites    []int
+	Property string          // "" where the schema has no name for it
+	Keys     []metabase.Path // of sites, domains and accounts, in the order of the tree
+	Sites    []int           // how many of these are which
 	Domains  int
 	Accounts int
 }
@@ -34,7 +36,10 @@ type Heirs struct {
 type SiteImpact struct {
 	Number     int
 	Relay      *big.Int // addresses that may relay and could not before
+	Before     *big.Int // addresses that could
+	After      *big.Int // addresses that may
 	RelayAuth  bool     // whoever has signed in may relay and could not before
+	ForAuth    [2]bool  // whether who has signed in could relay, and may
 	OpenDomain []string // touched domains that take mail from anybody and did not before
 	old, new   *Site
 }
@@ -56,11 +61,7 @@ func (i SiteImpact) Reroutes(d mail.Domain) bool {
 func Assess(c metabase.Change) Impact {
 	var impact Impact
 	for _, path := range c.Touched {
-		for _, id := range changedIDs(c, path) {
-			if h, ok := heirs(c, path, id); ok {
-				impact.Heirs = append(impact.Heirs, h)
-			}
-		}
+		impact.Heirs = append(impact.Heirs, heirs(c, path, changedIDs(c, path))...)
 	}
 	numbers := Numbers(c.New)
 	for _, n := range Numbers(c.Old) {
@@ -99,32 +100,50 @@ func changedIDs(c metabase.Change, path metabase.Path) (ids []metabase.ID) {
 	return ids
 }
 
-// heirs counts who takes the property from path, before the change or after
-// it.
-func heirs(c metabase.Change, path metabase.Path, id metabase.ID) (Heirs, bool) {
-	prop, _ := schema.IIS().ByID(id)
-	h := Heirs{Path: path, ID: id, Property: prop.Name}
-	if id == metabase.KeyType {
-		return h, false
+// heirs lists, for each of the properties that has some, who takes it from
+// path.
+func heirs(c metabase.Change, path metabase.Path, ids []metabase.ID) []Heirs {
+	list := make([]Heirs, len(ids))
+	props := make([]schema.Prop, len(ids))
+	for i, id := range ids {
+		props[i], _ = schema.IIS().ByID(id)
+		list[i] = Heirs{Path: path, ID: id, Property: props[i].Name}
 	}
 	for below := range c.New.Walk(path) {
 		class := c.New.Class(below)
-		if below.Equal(path) || prop.Name != "" && !prop.In(class) || !takes(c, below, path, id) {
+		if len(ids) == 0 || below.Equal(path) || !isHouse(c.New, below, class) {
 			continue
 		}
-		above := c.New.Class(below.Parent())
-		switch {
-		case strings.EqualFold(class, schema.Server):
-			n, _, _ := siteOf(below)
-			h.Sites = append(h.Sites, n)
-		case strings.EqualFold(class, schema.Domain) && strings.EqualFold(above, schema.Domain):
-			h.Domains++
-		case strings.EqualFold(class, schema.User) && strings.EqualFold(above, schema.User):
-			h.Accounts++
+		for i, p := range props {
+			if ids[i] != metabase.KeyType && (p.Name == "" || p.In(class)) && takes(c, below, path, ids[i]) {
+				list[i].add(below, class)
+			}
 		}
 	}
-	slices.Sort(h.Sites)
-	return h, len(h.Sites)+h.Domains+h.Accounts > 0
+	return slices.DeleteFunc(list, func(h Heirs) bool { return len(h.Keys) == 0 })
+}
+
+func (h *Heirs) add(path metabase.Path, class string) {
+	h.Keys = append(h.Keys, path)
+	switch n, _, _ := siteOf(path); {
+	case strings.EqualFold(class, schema.Server):
+		h.Sites = append(h.Sites, n)
+	case strings.EqualFold(class, schema.Domain):
+		h.Domains++
+	default:
+		h.Accounts++
+	}
+}
+
+// isHouse says whether a key is that of a site, a domain or an account.
+func isHouse(snap metabase.Snapshot, path metabase.Path, class string) bool {
+	if strings.EqualFold(class, schema.Server) {
+		return true
+	}
+	if !strings.EqualFold(class, schema.Domain) && !strings.EqualFold(class, schema.User) {
+		return false
+	}
+	return strings.EqualFold(snap.Class(path.Parent()), class) // not what holds them
 }
 
 func takes(c metabase.Change, below, path metabase.Path, id metabase.ID) bool {
@@ -137,7 +156,7 @@ func takes(c metabase.Change, below, path metabase.Path, id metabase.ID) bool {
 }
 
 func assessSite(c metabase.Change, n int) SiteImpact {
-	i := SiteImpact{Number: n, Relay: new(big.Int)}
+	i := SiteImpact{Number: n, Relay: new(big.Int), Before: new(big.Int), After: new(big.Int)}
 	// Problems are Check's to tell: what could be read counts here.
 	i.old, _ = load(c.Old, n)
 	i.new, _ = load(c.New, n)
@@ -149,7 +168,9 @@ func assessSite(c metabase.Change, n int) SiteImpact {
 		before = i.old.Relay
 	}
 	both := slices.Concat(before.Nets, i.new.Relay.Nets)
-	i.Relay.Sub(addresses(both), addresses(before.Nets))
+	i.Before, i.After = addresses(before.Nets), addresses(i.new.Relay.Nets)
+	i.Relay.Sub(addresses(both), i.Before)
+	i.ForAuth = [2]bool{before.ForAuth, i.new.Relay.ForAuth}
 	i.RelayAuth = i.new.Relay.ForAuth && !before.ForAuth
 	for _, path := range c.Touched {
 		if !path.Parent().Equal(DomainsPath(n)) || !c.New.Has(path) {

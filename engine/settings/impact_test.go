@@ -55,20 +55,28 @@ func TestAssessHeirs(t *testing.T) {
 	tr.domain("b.test")
 	tr.set(SitePath(2), "HopCount", "7")
 
-	got := Assess(tr.try(set(t, Service, "HopCount", "20"))).Heirs
-	if len(got) != 1 || got[0].Property != "HopCount" || !slices.Equal(got[0].Sites, []int{1}) || got[0].Domains != 0 {
-		t.Errorf("HopCount at the service: %+v", got)
+	tests := []struct {
+		op   metabase.Op
+		prop string
+		want []metabase.Path
+	}{
+		{set(t, Service, "HopCount", "20"), "HopCount", []metabase.Path{SitePath(1)}}, // 2 has its own
+		{set(t, Service, "RouteUserName", "x"), "RouteUserName", []metabase.Path{
+			SitePath(1), DomainPath(1, "a.test"), DomainPath(1, "b.test"), DomainPath(1, "hub.example"), SitePath(2), DomainPath(2, "two.example")}},
+		{metabase.Unset{Path: Service, ID: HopCount}, "HopCount", []metabase.Path{SitePath(1)}},
+		{set(t, SitePath(1), "ServerComment", "x"), "", nil},
 	}
-	got = Assess(tr.try(set(t, Service, "RouteUserName", "x"))).Heirs
-	if len(got) != 1 || !slices.Equal(got[0].Sites, []int{1, 2}) || got[0].Domains != 4 {
-		t.Errorf("RouteUserName at the service: %+v", got)
-	}
-	got = Assess(tr.try(metabase.Unset{Path: Service, ID: HopCount})).Heirs
-	if len(got) != 1 || !slices.Equal(got[0].Sites, []int{1}) {
-		t.Errorf("HopCount taken from the service: %+v", got)
-	}
-	if got = Assess(tr.try(set(t, SitePath(1), "ServerComment", "x"))).Heirs; len(got) != 0 {
-		t.Errorf("a name is inherited by %+v", got)
+	for _, tt := range tests {
+		got := Assess(tr.try(tt.op)).Heirs
+		if tt.want == nil {
+			if len(got) != 0 {
+				t.Errorf("%+v is inherited by %+v", tt.op, got)
+			}
+			continue
+		}
+		if len(got) != 1 || got[0].Property != tt.prop || !slices.Equal(got[0].Keys, tt.want) {
+			t.Errorf("%+v: %+v, want %v", tt.op, got, tt.want)
+		}
 	}
 }
 
