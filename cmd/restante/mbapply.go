@@ -165,8 +165,8 @@ func printChange(w *tabwriter.Writer, c control.Change) {
 
 func printTouches(w *tabwriter.Writer, t control.Touches) {
 	for _, h := range t.Heirs {
-		fmt.Fprintf(w, "%s/%s is inherited by %s, %s, %s\n", h.Path, h.Property,
-			plural(len(h.Sites), "site"), plural(h.Domains, "domain"), plural(h.Accounts, "account"))
+		fmt.Fprintf(w, "%s/%s is inherited by %s, %s, %s: %s\n", h.Path, h.Property,
+			plural(len(h.Sites), "site"), plural(h.Domains, "domain"), plural(h.Accounts, "account"), some(h.Keys))
 	}
 	for _, s := range t.Sites {
 		fmt.Fprintf(w, "touches site %d\n", s.Site)
@@ -174,7 +174,7 @@ func printTouches(w *tabwriter.Writer, t control.Touches) {
 			fmt.Fprintf(w, "site %d: %s in the queue would go another way\n", s.Site, plural(s.Rerouted, "message"))
 		}
 		if s.Relay.Sign() > 0 {
-			fmt.Fprintf(w, "site %d: %s more addresses may relay\n", s.Site, s.Relay)
+			fmt.Fprintf(w, "site %d: %s more addresses may relay, %s in all\n", s.Site, s.Relay, s.RelayAll)
 		}
 		if s.RelayAuth {
 			fmt.Fprintf(w, "site %d: whoever has signed in may relay, and could not before\n", s.Site)
@@ -183,6 +183,22 @@ func printTouches(w *tabwriter.Writer, t control.Touches) {
 			fmt.Fprintf(w, "site %d: %s takes mail from anybody, and did not before\n", s.Site, d)
 		}
 	}
+}
+
+// some names the first of many keys.
+func some(keys []metabase.Path) string {
+	const most = 10
+	var b strings.Builder
+	for i, k := range keys[:min(most, len(keys))] {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(k))
+	}
+	if more := len(keys) - most; more > 0 {
+		fmt.Fprintf(&b, " and %d more", more)
+	}
+	return b.String()
 }
 
 func (s *shell) mbConfirm() *cli.Command {

@@ -333,8 +333,19 @@ func TestListen(t *testing.T) {
 				t.Errorf("dial of a stale socket = %v", err)
 			}
 		}
-		if dir == long {
-			os.RemoveAll(filepath.Dir(address(dir))) // what a killed service leaves in the folder for temporary files
+		left := filepath.Dir(address(dir))
+		l, err := Listen(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(left); dir == long && err == nil {
+			t.Errorf("%s of a killed service is still there", left)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(address(dir)); err == nil {
+			t.Error("the socket is still there")
 		}
 	}
 }

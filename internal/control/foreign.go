@@ -225,21 +225,17 @@ func (in *incoming) accounts() {
 	in.remark(mbxml.Decision, servicePath, prop.Name, text+strings.Join(list, ", "))
 }
 
-// fit leaves out the values that a check here stands against, each with a
-// remark. What cannot be left out is for the commit to refuse.
-func (in *incoming) fit(ctx context.Context, who Caller) []metabase.Op {
+// commit applies the batch or tries it. The values that a check here stands
+// against are left out, each with a remark; what cannot be left out is refused.
+func (in *incoming) commit(ctx context.Context, who Caller, dry bool) (Applied, error) {
 	const rounds = 5 // one value may hide what is wrong with another
-	for range rounds {
-		_, err := in.desk.tree.Try(ctx, who.batch(in.ops...))
+	for n := 0; ; n++ {
+		applied, err := in.desk.commit(ctx, who.batch(in.ops...), dry)
 		var no *metabase.Refused
-		if !errors.As(err, &no) {
-			break
-		}
-		if !in.leaveOut(no.Problems) {
-			break
+		if n == rounds || !errors.As(err, &no) || !in.leaveOut(no.Problems) {
+			return applied, err
 		}
 	}
-	return in.ops
 }
 
 func (in *incoming) leaveOut(problems []metabase.Problem) (some bool) {

@@ -20,6 +20,7 @@ const (
 	// is longer the socket stands elsewhere, and this file says where.
 	addressName = "control.addr"
 	maxSocket   = 100
+	tempPrefix  = "restante-control-"
 )
 
 // Listen opens the local socket of a data folder. The caller has the store
@@ -27,9 +28,10 @@ const (
 // listener removes what Listen made.
 func Listen(data string) (net.Listener, error) {
 	path := filepath.Join(data, socketName)
+	sweep(data)
 	var cleanup []string
 	if len(path) > maxSocket {
-		dir, err := os.MkdirTemp(shortTemp(), "restante-")
+		dir, err := os.MkdirTemp(shortTemp(), tempPrefix)
 		if err != nil {
 			return nil, fmt.Errorf("control socket: %w", err)
 		}
@@ -44,7 +46,6 @@ func Listen(data string) (net.Listener, error) {
 		}
 		cleanup = []string{note, path, dir}
 	} else {
-		_ = os.Remove(filepath.Join(data, addressName)) // of an earlier place of the folder
 		cleanup = []string{path}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("control socket: remove the old one: %w", err)
@@ -59,6 +60,16 @@ func Listen(data string) (net.Listener, error) {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
 	return &socket{Listener: l, cleanup: cleanup}, nil
+}
+
+// sweep removes what a service that was killed left elsewhere, and nothing that
+// does not look like it.
+func sweep(data string) {
+	if path := address(data); filepath.Base(path) == socketName && strings.HasPrefix(filepath.Base(filepath.Dir(path)), tempPrefix) {
+		_ = os.Remove(path)
+		_ = os.Remove(filepath.Dir(path)) // only if it is empty
+	}
+	_ = os.Remove(filepath.Join(data, addressName))
 }
 
 type socket struct {

@@ -19,13 +19,14 @@ type Touches struct {
 	Rerouted int           `json:"rerouted"` // queued messages that would go another way, or be held or let go
 }
 
-// Heirs counts who takes a changed property from the key at Path.
+// Heirs are who takes a changed property from the key at Path.
 type Heirs struct {
-	Path     metabase.Path `json:"path"`
-	Property string        `json:"property"`
-	Sites    []int         `json:"sites"`
-	Domains  int           `json:"domains"`
-	Accounts int           `json:"accounts"`
+	Path     metabase.Path   `json:"path"`
+	Property string          `json:"property"`
+	Sites    []int           `json:"sites"`
+	Domains  int             `json:"domains"`
+	Accounts int             `json:"accounts"`
+	Keys     []metabase.Path `json:"keys"` // all of them
 }
 
 // SiteTouched says what a change does to one site.
@@ -33,6 +34,7 @@ type SiteTouched struct {
 	Site        int      `json:"site"`
 	Rerouted    int      `json:"rerouted"`
 	Relay       *big.Int `json:"relay"`        // addresses that may relay and could not before
+	RelayAll    *big.Int `json:"relay_all"`    // addresses that may relay then
 	RelayAuth   bool     `json:"relay_auth"`   // whoever has signed in may, and could not before
 	OpenDomains []string `json:"open_domains"` // that take mail from anybody, and did not before
 }
@@ -44,14 +46,14 @@ func (d *Desk) touches(c metabase.Change) Touches {
 	for _, h := range impact.Heirs {
 		name := h.Property
 		if name == "" {
-			name = h.ID.String()
+			name = number(h.ID)
 		}
-		t.Heirs = append(t.Heirs, Heirs{h.Path, name, append([]int{}, h.Sites...), h.Domains, h.Accounts})
+		t.Heirs = append(t.Heirs, Heirs{h.Path, name, append([]int{}, h.Sites...), h.Domains, h.Accounts, h.Keys})
 	}
 	for _, s := range impact.Sites {
-		out := SiteTouched{Site: s.Number, Relay: s.Relay, RelayAuth: s.RelayAuth, OpenDomains: append([]string{}, s.OpenDomain...)}
+		out := SiteTouched{Site: s.Number, Relay: s.Relay, RelayAll: s.After, RelayAuth: s.RelayAuth, OpenDomains: append([]string{}, s.OpenDomain...)}
 		if out.Relay == nil {
-			out.Relay = new(big.Int)
+			out.Relay, out.RelayAll = new(big.Int), new(big.Int)
 		}
 		out.Rerouted = d.rerouted(s)
 		t.Rerouted += out.Rerouted

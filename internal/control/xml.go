@@ -84,15 +84,15 @@ func (d *Desk) importXML(ctx context.Context, who Caller, q ImportRequest) (Impo
 		return Imported{}, problemsOf(err)
 	}
 	who.Origin = metabase.FromImport
-	b := who.batch(ops...)
-	if f.Foreign {
-		in := incoming{desk: d, snap: snap, report: report, ops: ops}
-		in.ownFolders()
-		in.onlyIPv4()
-		b.Ops = in.fit(ctx, who)
-		in.accounts()
+	if !f.Foreign {
+		applied, err := d.commit(ctx, who.batch(ops...), q.DryRun)
+		return Imported{applied, report}, err
 	}
-	applied, err := d.commit(ctx, b, q.DryRun)
+	in := incoming{desk: d, snap: snap, report: report, ops: ops}
+	in.ownFolders()
+	in.onlyIPv4()
+	applied, err := in.commit(ctx, who, q.DryRun)
+	in.accounts()
 	return Imported{applied, report}, err
 }
 

@@ -21,8 +21,13 @@ type Options struct {
 	Part  metabase.Path // of a foreign file take this subtree only; "": all
 
 	// Folder maps a folder of another machine, named by the property of the
-	// key, to one of ours; nil takes it as it is.
+	// key, to one of ours; nil takes it as it is. It is asked for each text that
+	// may name one, and gives what names none as it is.
 	Folder func(key metabase.Path, property, folder string) string
+
+	// Class gives the class of a key of a foreign file that names none; nil or
+	// "" leaves it without.
+	Class func(key metabase.Path) string
 
 	// Review looks at each value of a foreign file before it is taken. With
 	// keep false the value is left out. A remark goes into the report as a
@@ -60,7 +65,7 @@ type Report struct {
 // report. It changes nothing. An error is every problem of the file, each with
 // its line.
 func Plan(f *File, snap metabase.Snapshot, s Schema, o Options) ([]metabase.Op, *Report, error) {
-	p := &planner{file: f, snap: snap, schema: s, opts: o, report: &Report{Remarks: []Remark{}}, seen: map[string]int{}, left: map[metabase.Path]int{}}
+	p := &planner{file: f, snap: snap, schema: s, opts: o, report: &Report{Remarks: []Remark{}}, seen: map[string]int{}, left: map[metabase.Path]int{}, out: map[string]bool{}}
 	keys := p.choose()
 	if len(keys) == 0 {
 		return nil, p.report, errors.New("the file holds no key to take over")
@@ -86,6 +91,7 @@ type planner struct {
 	problems []error
 	seen     map[string]int        // folded target: the line that had it first
 	left     map[metabase.Path]int // keys left out, by their service
+	out      map[string]bool       // folded targets that are left out, with all below them
 }
 
 // placed is a key of the file with the place it gets.
@@ -165,6 +171,7 @@ func (p *planner) key(k placed) {
 	}
 	class, ok := p.class(k)
 	if !ok {
+		p.out[fold(k.to)] = k.to != metabase.Root && !p.snap.Has(k.to)
 		return
 	}
 	p.seen[fold(k.to)] = k.Line
@@ -193,7 +200,14 @@ func (p *planner) key(k placed) {
 
 // class finds the key's class; ok is false when the key is left out.
 func (p *planner) class(k placed) (string, bool) {
+	if p.out[fold(k.to.Parent())] {
+		p.remark(Ignored, k.Line, k.to, "", "%s is left out", k.to.Parent())
+		return "", false
+	}
 	if k.Element == noClass || k.Element == "IIsObject" {
+		if p.file.Foreign && p.opts.Class != nil {
+			return p.opts.Class(k.to), true
+		}
 		return "", true
 	}
 	if spelled, ok := p.schema.Class(k.Element); ok {
@@ -229,10 +243,19 @@ func (p *planner) item(k placed, it Item, named map[metabase.ID]bool) {
 		return
 	}
 	if want.Attr&metabase.Secure != 0 {
-		p.secret(k, it, want)
+		p.secret(k, it, prop, want)
 		return
 	}
-	if want.Value, err = value(prop, want.Value.Type(), it); err != nil {
+	v, err := value(prop, want.Value.Type(), it)
+	switch {
+	case err == nil:
+		want.Value = v
+	case p.file.Foreign && prop.IPList:
+		want.Value = metabase.Binary([]byte(it.Value)) // whoever reviews it sees that it is none
+	case p.file.Foreign:
+		p.remark(Decision, it.Line, k.to, it.Name, "%v, and is left out: %.200q", err, it.Value)
+		return
+	default:
 		p.bad(it.Line, "%s: %s: %w", k.to, it.Name, err)
 		return
 	}
@@ -247,15 +270,24 @@ func (p *planner) item(k placed, it Item, named map[metabase.ID]bool) {
 }
 
 // secret keeps what is stored: a file has no secure value that could be read.
-func (p *planner) secret(k placed, it Item, want metabase.Property) {
+// Where nothing is stored yet, a file of ours leaves an empty one, which opens
+// nothing and stands where the secret has to be set again.
+func (p *planner) secret(k placed, it Item, prop Prop, want metabase.Property) {
 	_, stored := p.snap.Stored(k.to, want.ID)
 	switch {
-	case it.Value != "" && p.file.Foreign:
-		p.remark(Decision, it.Line, k.to, it.Name, "is encrypted for the machine that wrote the file: set it again")
-	case !stored && it.Value == "" && !p.file.Foreign:
-		p.remark(Decision, it.Line, k.to, it.Name, "is secret and not in the file: set it again")
-	case it.Value != "":
+	case it.Value != "" && !p.file.Foreign:
 		p.bad(it.Line, "%s: %s: a secure value does not stand in a file", k.to, it.Name)
+	case it.Value != "":
+		text := "is encrypted for the machine that wrote the file: set it again"
+		if p.opts.Review != nil {
+			if _, _, remark := p.opts.Review(k.to, prop, want.Value); remark != "" {
+				text = remark
+			}
+		}
+		p.remark(Decision, it.Line, k.to, it.Name, "%s", text)
+	case !stored && !p.file.Foreign:
+		p.remark(Decision, it.Line, k.to, it.Name, "is secret and not in the file: set it again")
+		p.ops = append(p.ops, metabase.Set{Path: k.to, Property: want})
 	}
 }
 
@@ -272,10 +304,13 @@ func (p *planner) translate(k placed, it Item, prop Prop, want *metabase.Propert
 		want.Value = v
 	}
 	old := want.Value.Str()
-	if p.opts.Folder == nil || !isWindowsPath(old) {
+	if p.opts.Folder == nil || old == "" || !prop.Folder && !strings.ContainsAny(old, `\/`) {
 		return true
 	}
 	folder := p.opts.Folder(k.to, it.Name, old)
+	if folder == old {
+		return true
+	}
 	if want.Value.Type() == metabase.ExpandSZType {
 		want.Value = metabase.ExpandSZ(folder)
 	} else {
@@ -283,14 +318,6 @@ func (p *planner) translate(k placed, it Item, prop Prop, want *metabase.Propert
 	}
 	p.remark(Translated, it.Line, k.to, it.Name, "folder %s is %s here", old, folder)
 	return true
-}
-
-// isWindowsPath knows C:\x, C:/x, \\host\share and %VAR%\x.
-func isWindowsPath(s string) bool {
-	if len(s) > 2 && s[1] == ':' && (s[2] == '\\' || s[2] == '/') {
-		return true
-	}
-	return strings.HasPrefix(s, `\\`) || strings.HasPrefix(s, "%") && strings.Contains(s, `%\`)
 }
 
 var errNoSuchProperty = errors.New("there is no such property")
