@@ -58,10 +58,12 @@ func verifyLogs(dir string, log *slog.Logger) error {
 func verifyLog(name string, newest bool) (cut bool, err error) {
 	defer guard(&err)()
 	info, err := os.Stat(name)
-	if err != nil || info.Size() == 0 { // which Badger refuses
+	switch {
+	case err != nil:
 		return false, err
-	}
-	if info.Size() < logHeader {
+	case info.Size() == 0: // Badger would refuse it once, and fill it with nothing
+		return false, errEmpty
+	case info.Size() < logHeader:
 		return false, errCutOff
 	}
 	mf, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
@@ -72,7 +74,10 @@ func verifyLog(name string, newest bool) (cut bool, err error) {
 	return !isZero(mf.Data[end:]), errors.Join(verifyTail(mf.Data, end, last, newest), mf.Close(-1))
 }
 
-var errCutOff = errors.New("is cut off")
+var (
+	errCutOff = errors.New("is cut off")
+	errEmpty  = errors.New("is empty; if the process was ended in the moment when it began this file, then remove it")
+)
 
 // verifyTail looks at what stands behind the last transaction that reads back.
 func verifyTail(log []byte, end int, last uint64, newest bool) error {

@@ -98,7 +98,7 @@ func TestLogThatIsCutOff(t *testing.T) {
 	for _, end := range ends {
 		atEnd[end] = true
 	}
-	for size := ends[2]; size > 0; size-- {
+	for size := ends[2]; size >= 0; size-- {
 		if err := os.Truncate(name, int64(size)); err != nil {
 			t.Fatal(err)
 		}

@@ -18,8 +18,7 @@ import (
 // verify reads every table that the manifest names and checks its checksums.
 // Badger itself leaves out a table that is broken in one way and ends the
 // process over one broken in another; here, either is an error.
-func verify(dir string, opts badger.Options) (err error) {
-	defer guard(&err)()
+func verify(dir string, opts badger.Options) error {
 	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if errors.Is(err, os.ErrNotExist) {
 		return noManifest(dir)
@@ -28,7 +27,7 @@ func verify(dir string, opts badger.Options) (err error) {
 		return err
 	}
 	defer f.Close()
-	manifest, _, err := badger.ReplayManifestFile(f, 0, opts)
+	manifest, err := readManifest(f, opts)
 	if err != nil {
 		return damaged(fmt.Errorf("%s: %w", badger.ManifestFilename, err))
 	}
@@ -41,6 +40,12 @@ func verify(dir string, opts badger.Options) (err error) {
 		newest = max(newest, version)
 	}
 	return verifyStrays(dir, manifest, newest)
+}
+
+func readManifest(f *os.File, opts badger.Options) (m badger.Manifest, err error) {
+	defer guard(&err)()
+	m, _, err = badger.ReplayManifestFile(f, 0, opts)
+	return m, err
 }
 
 // verifyStrays looks at tables that the manifest does not name, which Badger is
@@ -108,7 +113,7 @@ func guard(err *error) func() {
 	return func() {
 		debug.SetPanicOnFault(old)
 		if r := recover(); r != nil {
-			*err = damaged(fmt.Errorf("%v", r))
+			*err = fmt.Errorf("%v", r)
 		}
 	}
 }
