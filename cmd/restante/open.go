@@ -83,7 +83,7 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 	}
 	key, err := machineKey(data, o.create)
 	if err != nil {
-		return nil, err
+		return nil, failed(err)
 	}
 	db, err := kv.Open(dir, kv.Options{Log: o.log, MemTable: treeTable})
 	if errors.Is(err, kv.ErrInUse) {
@@ -103,9 +103,16 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 		Log:    o.log,
 	})
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		_ = db.Close() // nothing was written
+		return nil, failed(fmt.Errorf("%s with %s: %w", dir, filepath.Join(data, keyName), err))
 	}
 	return &house{store, db}, nil
+}
+
+// failed is err, of a store that cannot be opened, whatever its kind: that
+// something is missing or wrong there is no answer to what the call asked.
+func failed(err error) error {
+	return &control.Error{Kind: control.KindFailed, Text: err.Error()}
 }
 
 // machineKey reads the key that secure values are encrypted with. A store
