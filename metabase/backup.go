@@ -318,16 +318,15 @@ func (e *edit) rebase(old, next *node) *node {
 	}
 	var list []*node
 	shared := 0
-	next.kids.each(func(k *node) bool {
-		was := wasKids.get(k.name)
+	for k := range next.kids.All {
+		was := wasKids.Get(k.name)
 		kid := e.rebase(was, k)
 		if kid == was {
 			shared++
 		}
 		list = append(list, kid)
-		return true
-	})
-	if same && shared == len(list) && shared == wasKids.len() {
+	}
+	if same && shared == len(list) && shared == wasKids.Len() {
 		return old
 	}
 	out.kids = newKids(list)

@@ -186,7 +186,7 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StopTimer()
-		if n := s.Snapshot().node("/LM/SMTPSVC/1/Domain").kids.len(); n != many {
+		if n := s.Snapshot().node("/LM/SMTPSVC/1/Domain").kids.Len(); n != many {
 			b.Fatal(n)
 		}
 		s.Close()

@@ -2,7 +2,11 @@
 
 package metabase
 
-import "slices"
+import (
+	"slices"
+
+	"restante/metabase/internal/cow"
+)
 
 // A keyDelta is how one key differs between two trees. It has all that is
 // needed to go either way.
@@ -38,30 +42,30 @@ func (d keyDelta) quiet() bool {
 // What both trees share is not looked at.
 func diff(old, new *node) []keyDelta {
 	var out []keyDelta
-	diffNode(Root, pair{old, new}, &out)
+	diffNode(Root, cow.Pair[node]{Old: old, New: new}, &out)
 	return out
 }
 
-func diffNode(p Path, n pair, out *[]keyDelta) {
-	if n.old == n.new {
+func diffNode(p Path, n cow.Pair[node], out *[]keyDelta) {
+	if n.Old == n.New {
 		return
 	}
-	d := keyDelta{path: p, added: n.old == nil, removed: n.new == nil, node: n.new}
+	d := keyDelta{path: p, added: n.Old == nil, removed: n.New == nil, node: n.New}
 	var oldProps, newProps []Property
 	var oldKids, newKids *kids
-	if n.old != nil {
-		d.oldName, d.oldMod, oldProps, oldKids = n.old.name, n.old.modified, n.old.props, n.old.kids
+	if n.Old != nil {
+		d.oldName, d.oldMod, oldProps, oldKids = n.Old.name, n.Old.modified, n.Old.props, n.Old.kids
 	}
-	if n.new != nil {
-		d.newName, d.newMod, newProps, newKids = n.new.name, n.new.modified, n.new.props, n.new.kids
+	if n.New != nil {
+		d.newName, d.newMod, newProps, newKids = n.New.name, n.New.modified, n.New.props, n.New.kids
 	}
 	d.props = diffProps(oldProps, newProps)
 	respelled := d.oldName != d.newName && !d.added && !d.removed
 	if d.added || d.removed || len(d.props) > 0 || respelled || d.oldMod != d.newMod {
 		*out = append(*out, d)
 	}
-	for _, kid := range diffKids(oldKids, newKids) {
-		diffNode(p.Join(kid.name()), kid, out)
+	for _, kid := range cow.Diff(oldKids, newKids) {
+		diffNode(p.Join(kid.Name), kid, out)
 	}
 }
 

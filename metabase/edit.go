@@ -151,7 +151,7 @@ func (op Remove) apply(e *edit) {
 		e.bad(op.Path, 0, because(Invalid, "the root cannot be removed"))
 		return
 	}
-	if n := e.root.lookup(op.Path).kids.len(); n > 0 && !op.Recursive {
+	if n := e.root.lookup(op.Path).kids.Len(); n > 0 && !op.Recursive {
 		e.bad(op.Path, 0, because(InUse, "has %d keys below it", n))
 		return
 	}
@@ -161,7 +161,7 @@ func (op Remove) apply(e *edit) {
 func (op RemoveChildren) apply(e *edit) {
 	if e.ok(op.Path) {
 		e.alter(op.Path, func(n *node) *node {
-			if n.kids.len() == 0 {
+			if n.kids.Len() == 0 {
 				return n
 			}
 			return n.withKids(nil)
@@ -315,22 +315,20 @@ func (e *edit) merge(old, from *node, name string, keep bool) *node {
 	next := &node{name: name, props: e.mergeProps(old.props, from.props, keep), kids: old.kids, modified: e.now}
 	if old.kids == nil {
 		var list []*node
-		from.kids.each(func(k *node) bool {
+		for k := range from.kids.All {
 			list = append(list, e.merge(nil, k, k.name, keep))
-			return true
-		})
+		}
 		next.kids = newKids(list)
 		return next
 	}
-	from.kids.each(func(k *node) bool {
-		was := next.kids.get(k.name)
+	for k := range from.kids.All {
+		was := next.kids.Get(k.name)
 		spelled := k.name
 		if was != nil {
 			spelled = was.name
 		}
-		next.kids = next.kids.with(e.merge(was, k, spelled, keep))
-		return true
-	})
+		next.kids = next.kids.With(spelled, e.merge(was, k, spelled, keep))
+	}
 	return next
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/metabase/internal/names"
 )
 
 // What the ordered map holds, by the first octet of its keys.
@@ -27,7 +28,7 @@ const (
 func nodeKey(p Path) []byte {
 	b := []byte{nodeKeys}
 	for name := range p.Elements() {
-		b = append(append(b, 0), fold(name)...)
+		b = append(append(b, 0), names.Fold(name)...)
 	}
 	return b
 }
@@ -131,7 +132,7 @@ func (l *loader) add(pair kv.Pair) error {
 		if !bytes.Equal(pair.Key[:i], l.open[depth-1].key) {
 			return bad(because(Damaged, "the key above it is missing"))
 		}
-		if fold(n.name) != string(pair.Key[i+1:]) {
+		if names.Fold(n.name) != string(pair.Key[i+1:]) {
 			return bad(because(Damaged, "holds the name %q", n.name))
 		}
 	}

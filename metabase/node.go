@@ -2,6 +2,8 @@
 
 package metabase
 
+import "restante/metabase/internal/cow"
+
 // A node is one key of an image. It never changes once it can be reached from
 // an image; a changed key is another node.
 type node struct {
@@ -9,6 +11,13 @@ type node struct {
 	props    []Property // sorted by ID
 	kids     *kids
 	modified int64 // Unix nanoseconds: own data or name, not the children's
+}
+
+// kids are nodes by their names.
+type kids = cow.Map[node]
+
+func newKids(nodes []*node) *kids {
+	return cow.Make(nodes, func(n *node) string { return n.name })
 }
 
 func (n *node) get(id ID) (Property, bool) {
@@ -28,9 +37,9 @@ func (n *node) with(p Property, now int64) *node {
 	next := *n
 	i, ok := find(n.props, p.ID)
 	if ok {
-		next.props = replaced(n.props, i, p)
+		next.props = cow.Replace(n.props, i, p)
 	} else {
-		next.props = inserted(n.props, i, p)
+		next.props = cow.Insert(n.props, i, p)
 	}
 	next.modified = now
 	return &next
@@ -40,7 +49,7 @@ func (n *node) with(p Property, now int64) *node {
 func (n *node) without(id ID, now int64) *node {
 	next := *n
 	i, _ := find(n.props, id)
-	next.props = removed(n.props, i)
+	next.props = cow.Remove(n.props, i)
 	next.modified = now
 	return &next
 }
@@ -57,7 +66,7 @@ func (n *node) lookup(p Path) *node {
 	for n != nil && len(rest) > 1 {
 		var name string
 		name, rest = cutName(rest[1:])
-		n = n.kids.get(name)
+		n = n.kids.Get(name)
 	}
 	return n
 }
@@ -70,7 +79,7 @@ func (n *node) change(p Path, f func(*node) *node) *node {
 		return f(n)
 	}
 	name, rest := cutName(string(p[1:]))
-	old := n.kids.get(name)
+	old := n.kids.Get(name)
 	var next *node
 	if rest == "" {
 		next = f(old)
@@ -81,9 +90,9 @@ func (n *node) change(p Path, f func(*node) *node) *node {
 	case next == old:
 		return n
 	case next == nil:
-		return n.withKids(n.kids.without(name))
+		return n.withKids(n.kids.Without(name))
 	}
-	return n.withKids(n.kids.with(next))
+	return n.withKids(n.kids.With(next.name, next))
 }
 
 // walk calls f for n, which stands at p, and all below it, parents first and
@@ -92,7 +101,7 @@ func (n *node) walk(p Path, f func(Path, *node) bool) bool {
 	if !f(p, n) {
 		return false
 	}
-	for _, k := range n.kids.sorted() {
+	for _, k := range n.kids.Sorted() {
 		if !k.walk(p.Join(k.name), f) {
 			return false
 		}
@@ -105,7 +114,7 @@ func (n *node) walk(p Path, f func(Path, *node) bool) bool {
 func (n *node) spell(p Path) Path {
 	out := make([]byte, 0, len(p))
 	for name := range p.Elements() {
-		n = n.kids.get(name)
+		n = n.kids.Get(name)
 		if n == nil {
 			return ""
 		}

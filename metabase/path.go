@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"restante/metabase/internal/names"
 )
 
 // A Path names one key of the tree in canonical form: rooted, no trailing
@@ -137,7 +139,7 @@ func (p Path) Within(q Path) bool {
 		}
 		a, rest = cutName(rest[1:])
 		b, under = cutName(under[1:])
-		if !equalFold(a, b) {
+		if !names.Equal(a, b) {
 			return false
 		}
 	}

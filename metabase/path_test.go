@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"restante/metabase/internal/names"
 )
 
 func TestParsePath(t *testing.T) {
@@ -91,26 +93,6 @@ func TestPathWithin(t *testing.T) {
 	}
 }
 
-func TestCompareNames(t *testing.T) {
-	names := []string{"1", "2", "02", "10", "User", "a", "B", "b2", "c", "Ä"}
-	for i, a := range names {
-		for j, b := range names {
-			if a == "2" && b == "02" || a == "02" && b == "2" {
-				continue // the same number: any order, but one
-			}
-			if got := compareNames(a, b); (got < 0) != (rank(names, i) < rank(names, j)) && a != b {
-				t.Errorf("compareNames(%q, %q) = %d", a, b, got)
-			}
-		}
-	}
-}
-
-// rank is the place in the order a person expects.
-func rank(names []string, i int) int {
-	order := []string{"1", "02", "2", "10", "a", "B", "b2", "c", "User", "Ä"}
-	return slices.Index(order, names[i])
-}
-
 func FuzzParsePath(f *testing.F) {
 	for _, s := range []string{"/", "//LM/1/", `\a\b`, "/ſ/K", "/a b/*.c", "x", "/\x00", "/\xff"} {
 		f.Add(s)
@@ -131,7 +113,7 @@ func FuzzParsePath(f *testing.F) {
 		}
 		other := Path(strings.ToUpper(string(p)))
 		if strings.EqualFold(string(p), string(other)) {
-			if hashFold(string(p)) != hashFold(string(other)) || fold(string(p)) != fold(string(other)) {
+			if names.Hash(string(p)) != names.Hash(string(other)) || names.Fold(string(p)) != names.Fold(string(other)) {
 				t.Errorf("%q and %q are equal without case, their hash or fold is not", p, other)
 			}
 			if !p.Within(other) || !other.Within(p) {

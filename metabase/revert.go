@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+
+	"restante/metabase/internal/names"
 )
 
 // Revert takes back what revision rev changed at and below a path, as a new
@@ -96,7 +98,7 @@ func (u *undoing) remove(d keyDelta) {
 			u.conflict(d.path, p.id, "was removed since")
 		}
 	}
-	for _, k := range n.kids.sorted() {
+	for _, k := range n.kids.Sorted() {
 		if !u.gone[k] {
 			sound = false
 			u.conflict(d.path, 0, "cannot be removed again: the key %s in it is newer or has been changed", k.name)
@@ -116,11 +118,11 @@ func (u *undoing) add(d keyDelta) {
 	}
 	up := d.path.Parent()
 	above := u.root.lookup(up)
-	if (above == nil || u.gone[above]) && !u.back[fold(string(up))] {
+	if (above == nil || u.gone[above]) && !u.back[names.Fold(string(up))] {
 		u.conflict(d.path, 0, "cannot be put back: there is no key %s any longer", up)
 		return
 	}
-	u.back[fold(string(d.path))] = true
+	u.back[names.Fold(string(d.path))] = true
 	u.ops = append(u.ops, AddKey{Path: d.path})
 	for _, p := range d.props {
 		if p.old != nil {

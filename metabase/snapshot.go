@@ -75,7 +75,7 @@ func (s Snapshot) Key(p Path) (k Key, ok bool) {
 	if n == nil {
 		return Key{}, false
 	}
-	return Key{s.img.root.spell(p), n.class(), time.Unix(0, n.modified).UTC(), n.kids.len()}, true
+	return Key{s.img.root.spell(p), n.class(), time.Unix(0, n.modified).UTC(), n.kids.Len()}, true
 }
 
 // Class is the class of the key at p, "" where it has none or there is no key.
@@ -95,7 +95,7 @@ func (s Snapshot) Children(p Path) iter.Seq[string] {
 		if n == nil {
 			return
 		}
-		for _, k := range n.kids.sorted() {
+		for _, k := range n.kids.Sorted() {
 			if !yield(k.name) {
 				return
 			}
@@ -108,7 +108,7 @@ func (s Snapshot) Children(p Path) iter.Seq[string] {
 func (s Snapshot) Names(p Path) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if n := s.node(p); n != nil {
-			n.kids.each(func(k *node) bool { return yield(k.name) })
+			n.kids.All(func(k *node) bool { return yield(k.name) })
 		}
 	}
 }
@@ -174,7 +174,7 @@ func (s Snapshot) effective(p Path, id ID, partial bool) (Property, Path, bool) 
 		} else {
 			next = len(p)
 		}
-		child := n.kids.get(string(p[end+1 : next]))
+		child := n.kids.Get(string(p[end+1 : next]))
 		if child == nil && partial {
 			return inherit(found, p, at, end)
 		}

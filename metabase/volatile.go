@@ -19,7 +19,7 @@ func (v *volatiles) holding(id ID) *volatiles {
 }
 
 func (v *volatiles) find(p Path, id ID) *Property {
-	n := v.keys.get(string(p))
+	n := v.keys.Get(string(p))
 	if n == nil {
 		return nil
 	}
@@ -43,7 +43,7 @@ func (v *volatiles) at(p Path) []Property {
 	if v == nil {
 		return nil
 	}
-	if n := v.keys.get(string(p)); n != nil {
+	if n := v.keys.Get(string(p)); n != nil {
 		return n.props
 	}
 	return nil
@@ -61,11 +61,11 @@ func (v *volatiles) with(p Path, prop Property) *volatiles {
 		}
 		next.ids = ids
 	}
-	n := next.keys.get(string(p))
+	n := next.keys.Get(string(p))
 	if n == nil {
 		n = &node{name: string(p)}
 	}
-	next.keys = next.keys.with(n.with(prop, 0))
+	next.keys = next.keys.With(n.name, n.with(prop, 0))
 	return next
 }
 
@@ -74,15 +74,15 @@ func (v *volatiles) without(p Path, id ID) *volatiles {
 	if v == nil {
 		return nil
 	}
-	n := v.keys.get(string(p))
+	n := v.keys.Get(string(p))
 	if n == nil {
 		return v
 	}
 	next := *v
 	if _, ok := n.get(id); ok && len(n.props) > 1 {
-		next.keys = v.keys.with(n.without(id, 0))
+		next.keys = v.keys.With(n.name, n.without(id, 0))
 	} else if ok || id == 0 {
-		next.keys = v.keys.without(string(p))
+		next.keys = v.keys.Without(string(p))
 	}
 	return &next
 }

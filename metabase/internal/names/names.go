@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package metabase
+// Package names says when two names are the same, and which comes first: case
+// does not count, of any letter, and numbers go by value. It allocates nothing
+// but in Fold and where names that are not ASCII are ordered.
+package names
 
 import (
 	"math/bits"
@@ -26,11 +29,11 @@ func foldRune(r rune) rune {
 	return least
 }
 
-// fold is s with every rune folded: equal for names that are one key.
-func fold(s string) string { return strings.Map(foldRune, s) }
+// Fold is s with every rune folded: equal for names that are the same.
+func Fold(s string) string { return strings.Map(foldRune, s) }
 
-// equalFold is strings.EqualFold, quick where the spelling is the same.
-func equalFold(a, b string) bool { return a == b || strings.EqualFold(a, b) }
+// Equal is strings.EqualFold, quick where the spelling is the same.
+func Equal(a, b string) bool { return a == b || strings.EqualFold(a, b) }
 
 // Odd numbers without a pattern, which stir a hash.
 const (
@@ -38,9 +41,9 @@ const (
 	stir1 = 0xd6e8feb86659fd93
 )
 
-// hashFold is equal for names that are equal without case. It takes eight
+// Hash is equal for names that are equal without case. It takes eight
 // octets at a time; a name that is not all ASCII is folded first.
-func hashFold(s string) uint64 {
+func Hash(s string) uint64 {
 	h := uint64(len(s)) ^ stir0
 	for i := 0; i < len(s); i += 8 {
 		w := load(s[i:])
@@ -75,10 +78,10 @@ func upper(w uint64) uint64 {
 	return w - low>>2
 }
 
-// hashRunes is hashFold for what is not all ASCII. Folding makes no name
-// longer, so that names of keys fit the room on the stack.
+// hashRunes is Hash for what is not all ASCII. Folding makes no name
+// longer, so that all but very long names fit the room on the stack.
 func hashRunes(s string) uint64 {
-	var room [maxName + utf8.UTFMax]byte
+	var room [255 + utf8.UTFMax]byte
 	b := room[:0]
 	for _, r := range s {
 		b = utf8.AppendRune(b, foldRune(r))
@@ -95,9 +98,9 @@ func hashRunes(s string) uint64 {
 	return h ^ h>>32
 }
 
-// compareNames orders names for people: numbers by value and before the rest,
+// Compare orders names for people: numbers by value and before the rest,
 // the rest without case.
-func compareNames(a, b string) int {
+func Compare(a, b string) int {
 	na, nb := isNumber(a), isNumber(b)
 	switch {
 	case na && nb:
@@ -121,7 +124,7 @@ func compareFold(a, b string) int {
 	for i := 0; i < len(a) && i < len(b); i++ {
 		ca, cb := a[i], b[i]
 		if ca >= 0x80 || cb >= 0x80 {
-			return strings.Compare(fold(a), fold(b))
+			return strings.Compare(Fold(a), Fold(b))
 		}
 		if ca, cb = byte(foldRune(rune(ca))), byte(foldRune(rune(cb))); ca != cb {
 			return int(ca) - int(cb)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package metabase
+package names
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -37,14 +38,34 @@ func TestFold(t *testing.T) {
 		{"", "", true},
 	}
 	for _, tt := range tests {
-		if (hashFold(tt.a) == hashFold(tt.b)) != tt.same || (fold(tt.a) == fold(tt.b)) != tt.same ||
-			equalFold(tt.a, tt.b) != tt.same || (compareFold(tt.a, tt.b) == 0) != tt.same {
+		if (Hash(tt.a) == Hash(tt.b)) != tt.same || (Fold(tt.a) == Fold(tt.b)) != tt.same ||
+			Equal(tt.a, tt.b) != tt.same || (compareFold(tt.a, tt.b) == 0) != tt.same {
 			t.Errorf("%q and %q: same hash %v, same fold %v, equal %v", tt.a, tt.b,
-				hashFold(tt.a) == hashFold(tt.b), fold(tt.a) == fold(tt.b), equalFold(tt.a, tt.b))
+				Hash(tt.a) == Hash(tt.b), Fold(tt.a) == Fold(tt.b), Equal(tt.a, tt.b))
 		}
 	}
 	long := strings.Repeat("é", 300) // longer than the room on the stack
-	if hashFold(long) != hashFold(strings.ToUpper(long)) {
+	if Hash(long) != Hash(strings.ToUpper(long)) {
 		t.Error("a long name has two hashes")
 	}
+}
+
+func TestCompare(t *testing.T) {
+	all := []string{"1", "2", "02", "10", "User", "a", "B", "b2", "c", "Ä"}
+	for i, a := range all {
+		for j, b := range all {
+			if a == "2" && b == "02" || a == "02" && b == "2" {
+				continue // the same number: any order, but one
+			}
+			if got := Compare(a, b); (got < 0) != (rank(all, i) < rank(all, j)) && a != b {
+				t.Errorf("Compare(%q, %q) = %d", a, b, got)
+			}
+		}
+	}
+}
+
+// rank is the place in the order a person expects.
+func rank(names []string, i int) int {
+	order := []string{"1", "02", "2", "10", "a", "B", "b2", "c", "User", "Ä"}
+	return slices.Index(order, names[i])
 }

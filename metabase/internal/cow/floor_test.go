@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cow
+
+import (
+	"testing"
+
+	"restante/internal/deptest"
+)
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/engine":          "a map knows nothing of what it holds",
+		"/internal":        "it asks nothing of a store or a disk",
+		"/metabase/schema": "a map knows nothing of what it holds",
+		"/metabase/mbxml":  "a map knows nothing of what it holds",
+		"/adsi-compat":     "imports go down only",
+	})
+}
