@@ -274,4 +274,14 @@ func (q *Queue) Trigger(d mail.Domain) int {
 	return dest.count()
 }
 
+// Holder says who has d leased; "" for nobody.
+func (q *Queue) Holder(d mail.Domain) string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if dest := q.dests[d]; dest != nil && dest.hold != nil {
+		return dest.hold.holder
+	}
+	return ""
+}
+
 func now() int64 { return time.Now().UnixNano() }

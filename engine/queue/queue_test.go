@@ -244,6 +244,58 @@ func TestTriggerRunsOnceThoughHeld(t *testing.T) {
 	})
 }
 
+func TestLastWordOfADestinationThatAnswers(t *testing.T) {
+	h := newHouse(t)
+	lastWord := func() string {
+		t.Helper()
+		all := h.q.Destinations()
+		if len(all) != 1 {
+			t.Fatalf("%d destinations", len(all))
+		}
+		return all[0].LastError
+	}
+	h.accept("a@a.test", "good@b.test", "late@b.test")
+	h.accept("a@a.test", "good@b.test")
+	l, err := h.q.Lease("b.test", "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for range 2 { // that the second message goes says nothing of the first
+		item, ok := l.Next()
+		if !ok {
+			t.Fatal("nothing there")
+		}
+		out := outcomes(item, yes, "mx.b.test")
+		if len(out) > 1 {
+			out[1] = mail.OutcomeOf(item.To[1].Address, later, "mx.b.test")
+		}
+		if err := l.Settle(t.Context(), item.Env.ID, out); err != nil {
+			t.Fatal(err)
+		}
+		if got := lastWord(); got != "451 4.3.0 try again later" {
+			t.Errorf("the last error is %q", got)
+		}
+	}
+}
+
+func TestHolderIsNamed(t *testing.T) {
+	h := newHouse(t)
+	l, err := h.q.Lease("b.test", "TURN anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := h.q.Holder("b.test"); got != "TURN anna" {
+		t.Errorf("Holder = %q", got)
+	}
+	l.Close()
+	for _, d := range []mail.Domain{"b.test", "other.test"} {
+		if got := h.q.Holder(d); got != "" {
+			t.Errorf("Holder(%s) = %q", d, got)
+		}
+	}
+}
+
 func TestArrivalIsTriedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)

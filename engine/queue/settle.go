@@ -316,13 +316,18 @@ func (q *Queue) apply(e *entry, v verdict) {
 	defer q.mu.Unlock()
 	d := e.at
 	if v.heard {
-		d.off = backoff{}
-	} else if v.rec.last.tried > d.off.last.tried {
-		d.off.last = v.rec.last
+		off := backoff{}
+		if d.off.failures == 0 {
+			off.last = d.off.last // said of a message that may still be here
+		}
+		d.off = off
 	}
 	if len(v.rec.open) == 0 {
 		q.forget(e)
 		return
+	}
+	if v.rec.last.tried > d.off.last.tried {
+		d.off.last = v.rec.last
 	}
 	e.next = v.rec.next
 	e.attempts = uint16(min(v.rec.attempts, math.MaxUint16))

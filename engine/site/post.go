@@ -188,7 +188,11 @@ func (w waiting) Lease(d mail.Domain, holder string) (transfer.Lease, error) {
 	return lease{l, w.counters}, nil
 }
 
+// Trigger starts a run. One that is under way has everything that waits.
 func (w waiting) Trigger(d mail.Domain) error {
+	if who := w.queue.Holder(d); who != "" {
+		return fmt.Errorf("%w: by %s", release.ErrBusy, who)
+	}
 	w.queue.Trigger(d)
 	return nil
 }

@@ -70,6 +70,9 @@ func TestLeasesOfOneDestination(t *testing.T) {
 	if _, err := w.Lease("held.test", "two"); !errors.Is(err, release.ErrBusy) {
 		t.Errorf("a second lease: %v", err)
 	}
+	if err := w.Trigger("held.test"); !errors.Is(err, release.ErrBusy) {
+		t.Errorf("a run beside it: %v", err)
+	}
 	first.Close()
 	second, err := w.Lease("held.test", "two")
 	if err != nil {

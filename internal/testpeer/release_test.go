@@ -1,0 +1,712 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testpeer_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"restante/internal/testpeer"
+)
+
+// dial connects to the service.
+func dial(t *testing.T, addr string) *testpeer.Line {
+	t.Helper()
+	l, err := testpeer.Dial(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// say says each command and wants its reply: pairs of both.
+func say(t *testing.T, l *testpeer.Line, pairs ...string) {
+	t.Helper()
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if err := l.Say(pairs[i], pairs[i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// signedIn connects and signs in.
+func signedIn(t *testing.T, addr, who string) *testpeer.Line {
+	t.Helper()
+	l := dial(t, addr)
+	if err := l.SignIn(who, password); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// turn calls as who, says TURN, and has mx take what comes.
+func turn(t *testing.T, s *testpeer.Service, who string, mx *testpeer.MX) {
+	t.Helper()
+	l := signedIn(t, s.Addr(1), who)
+	say(t, l, "TURN", "250")
+	mx.Serve(l.Conn)
+	l.Close()
+}
+
+// everything takes all mail.
+func everything(t *testing.T) *testpeer.MX { return testpeer.NewMX(t, testpeer.MXOptions{}) }
+
+// numbered posts n messages to an address, and gives their subjects.
+func numbered(t *testing.T, s *testpeer.Service, to string, n int) (subjects []string) {
+	t.Helper()
+	for i := range n {
+		subjects = append(subjects, fmt.Sprintf("%s %d", to, i))
+		post(t, s, sender, subjects[i], to)
+	}
+	return subjects
+}
+
+// subjects is what an MX has taken.
+func subjects(t *testing.T, mxs ...*testpeer.MX) (out []string) {
+	t.Helper()
+	for _, mx := range mxs {
+		for _, m := range mx.Messages() {
+			out = append(out, subjectOf(t, m.Body))
+		}
+	}
+	return out
+}
+
+// sameSubjects wants each message once, in any order.
+func sameSubjects(t *testing.T, got, want []string) {
+	t.Helper()
+	got, want = slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func hold(t *testing.T, s *testpeer.Service, domain string, accounts ...string) {
+	t.Helper()
+	args := []string{"domain", "create", "1", domain, "--remote", "--hold"}
+	for _, a := range accounts {
+		args = append(args, "--turn", a)
+	}
+	command(t, s, "", args...)
+}
+
+func addAccount(t *testing.T, s *testpeer.Service, name string) {
+	t.Helper()
+	command(t, s, password+"\n", "account", "add", "--password-stdin", "--cram-md5", name)
+}
+
+// held is a service with n messages for a domain that an account calls for.
+func held(t *testing.T, n int) (*testpeer.Service, []string) {
+	t.Helper()
+	s := serve(t)
+	hold(t, s, "held.test", account)
+	return s, numbered(t, s, "x@held.test", n)
+}
+
+func TestHeldMailIsNeverTriedWhateverTheTime(t *testing.T) {
+	s, mx := serve(t), everything(t)
+	hold(t, s, "held.test")
+	world(t, s, mx.Addr, "held.test. IN A 127.0.0.1\nother.test. IN A 127.0.0.1\n")
+	post(t, s, sender, "young", "x@held.test")
+	dir := filepath.Join(t.TempDir(), "out")
+	command(t, s, "", "queue", "export", dir)
+	command(t, s, "", "--yes", "queue", "delete", "--all")
+	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("exported %q, %v", files, err)
+	}
+	older(t, files[0], 365*24*time.Hour)
+	command(t, s, "", "queue", "import", dir)
+	command(t, s, "", "queue", "retry", "--all")
+	if err := s.Halt(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	post(t, s, sender, "not held", "x@other.test") // goes the whole way, so that there was time
+	if got := taken(t, mx, 1); !slices.Equal(got, []string{"not held"}) {
+		t.Errorf("went out: %q", got)
+	}
+	if w := queued(t, s, "held.test"); w.Messages != 1 || w.State != "held" {
+		t.Errorf("%+v", w)
+	}
+}
+
+func TestMailGoesOutAtOnceWhenItsDomainIsHeldNoMore(t *testing.T) {
+	s, mx := serve(t), everything(t)
+	hold(t, s, "held.test")
+	hold(t, s, "*.wide.test")
+	world(t, s, mx.Addr, "held.test. IN A 127.0.0.1\nx.wide.test. IN A 127.0.0.1\n")
+	want := append(numbered(t, s, "x@held.test", 3), numbered(t, s, "x@x.wide.test", 3)...)
+	apply(t, s, "set /LM/SMTPSVC/1/Domain/held.test RouteAction 0", "rm /LM/SMTPSVC/1/Domain/*.wide.test")
+	sameSubjects(t, taken(t, mx, 6), want)
+}
+
+func TestEtrnSendsADomainToItsHosts(t *testing.T) {
+	s, mx := serve(t), everything(t)
+	for _, d := range []string{"held.test", "sub.held.test", "*.wide.test", "apart.test"} {
+		hold(t, s, d)
+	}
+	world(t, s, mx.Addr, `held.test. IN A 127.0.0.1
+sub.held.test. IN A 127.0.0.1
+a.wide.test. IN A 127.0.0.1
+b.wide.test. IN A 127.0.0.1
+apart.test. IN A 127.0.0.1
+`)
+	post(t, s, sender, "apart", "x@apart.test")
+	l := dial(t, s.Addr(1))
+	n := 0
+	for _, tt := range []struct {
+		node string
+		want []string
+	}{
+		{"held.test", []string{"held.test"}},
+		{"HELD.test", []string{"held.test"}},
+		{"@held.test", []string{"held.test", "sub.held.test"}},
+		{"a.wide.test", []string{"a.wide.test"}},
+		{"@wide.test", []string{"a.wide.test", "b.wide.test"}},
+	} {
+		var want []string
+		for _, d := range []string{"held.test", "sub.held.test", "a.wide.test", "b.wide.test"} {
+			subject := tt.node + " " + d
+			post(t, s, sender, subject, "x@"+d)
+			if slices.Contains(tt.want, d) {
+				want = append(want, subject)
+			}
+		}
+		say(t, l, "ETRN "+tt.node, "250 2.0.0")
+		got := taken(t, mx, n+len(want))
+		sameSubjects(t, got[n:], want)
+		n = len(got)
+		command(t, s, "", "--yes", "queue", "delete", "--older-than", "1ns", "--from", sender, "--domain", "sub.held.test")
+		for _, d := range []string{"held.test", "a.wide.test", "b.wide.test"} {
+			await(t, d+" is at rest", func() bool { return queued(t, s, d).State != "active" })
+			command(t, s, "", "--yes", "queue", "delete", "--domain", d)
+		}
+	}
+	// What a stranger may not start, and whether it is known at all, sounds alike.
+	for _, node := range []string{"foreign.test", "hub.test", "wide.test", "@test.invalid", "#held.test", "[127.0.0.1]"} {
+		say(t, l, "ETRN "+node, "459 4.7.1 not allowed for this name")
+	}
+	say(t, l, "ETRN", "500 5.5.4", "ETRN nodot", "501 5.5.4", "ETRN held.test", "250")
+	if w := queued(t, s, "apart.test"); w.Messages != 1 || w.State != "held" {
+		t.Errorf("a domain that nobody asked for: %+v", w)
+	}
+}
+
+func TestEtrnForADomainThatIsBeingSentIsToldToWait(t *testing.T) {
+	s := serve(t)
+	hold(t, s, "held.test", account)
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		if line == "." {
+			once.Do(func() {
+				close(reached)
+				<-goOn
+			})
+		}
+		return ""
+	}})
+	world(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
+	want := numbered(t, s, "x@held.test", 2)
+	l := dial(t, s.Addr(1))
+	say(t, l, "ETRN held.test", "250")
+	<-reached
+	say(t, l, "ETRN held.test", "458 4.3.2")
+	say(t, signedIn(t, s.Addr(1), account), "TURN", "450 4.3.2")
+	close(goOn)
+	sameSubjects(t, taken(t, mx, 2), want)
+}
+
+func TestMailOf514WithoutAHostGoesByDNS(t *testing.T) {
+	s, mx, smart := serve(t), everything(t), everything(t)
+	hold(t, s, "held.test", account)
+	if got := strings.TrimSpace(command(t, s, "", "mb", "get", "/LM/SMTPSVC/1/Domain/held.test", "RouteAction")); !strings.Contains(got, "514") {
+		t.Errorf("RouteAction is %s", got)
+	}
+	world(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
+	apply(t, s, "set /LM/SMTPSVC/1 SmartHost "+smart.Addr, "set /LM/SMTPSVC/1 SmartHostType 2")
+	want := numbered(t, s, "x@held.test", 1)
+	say(t, dial(t, s.Addr(1)), "ETRN held.test", "250")
+	sameSubjects(t, taken(t, mx, 1), want)
+}
+
+func TestTurnGivesAllDomainsOfTheAccountAndNoOther(t *testing.T) {
+	s := serve(t)
+	addAccount(t, s, "other")
+	hold(t, s, "one.test", account)
+	hold(t, s, "two.test", "other", account)
+	hold(t, s, "*.shops.test", account)
+	hold(t, s, "own.shops.test", "other")
+	hold(t, s, "etrn.test")
+	var want, others []string
+	for _, d := range []string{"one.test", "two.test", "a.shops.test", "b.c.shops.test"} {
+		want = append(want, numbered(t, s, "x@"+d, 2)...)
+	}
+	for _, d := range []string{"own.shops.test", "etrn.test"} {
+		others = append(others, numbered(t, s, "x@"+d, 1)...)
+	}
+	mine, nothing, theirs := everything(t), everything(t), everything(t)
+	turn(t, s, account, mine)
+	sameSubjects(t, subjects(t, mine), want)
+	turn(t, s, account, nothing)
+	sameSubjects(t, subjects(t, nothing), nil)
+	turn(t, s, "OTHER", theirs) // accounts have no case
+	sameSubjects(t, subjects(t, theirs), others[:1])
+	for _, m := range mine.Messages() {
+		if m.From != sender || m.Hello != "hub.test" || len(m.Rcpts) != 1 {
+			t.Errorf("from %q to %q, hello %q", m.From, m.Rcpts, m.Hello)
+		}
+	}
+}
+
+func TestTurnIsForAccountsThatHaveADomain(t *testing.T) {
+	s, _ := held(t, 1)
+	addAccount(t, s, "poor")
+	l := dial(t, s.Addr(1))
+	say(t, l, "TURN", "530 5.7.0", "ATRN", "530 5.7.0")
+	l = signedIn(t, s.Addr(1), "poor")
+	say(t, l, "TURN", "550 5.7.1", "ATRN", "450 4.7.1", "NOOP", "250", "TURN now", "501 5.5.4",
+		"MAIL FROM:<x@y.test>", "250", "TURN", "503 5.5.1", "RSET", "250")
+	if w := queued(t, s, "held.test"); w.Messages != 1 || w.State != "held" {
+		t.Errorf("%+v", w)
+	}
+	apply(t, s, "set /LM/SMTPSVC/1 TurnRequireTls true")
+	l = signedIn(t, s.Addr(1), account)
+	say(t, l, "TURN", "530 5.7.0", "ATRN", "530 5.7.0")
+}
+
+// breakAt takes mail and hangs up at a stage of the n-th message.
+func breakAt(t *testing.T, s *testpeer.Service, stage string, n int, mx *testpeer.MX) {
+	t.Helper()
+	l := signedIn(t, s.Addr(1), account)
+	defer l.Close()
+	say(t, l, "TURN", "250")
+	near, far := net.Pipe()
+	var copies sync.WaitGroup
+	copies.Go(func() {
+		_, _ = io.Copy(l.Conn, far)
+		_ = l.Close()
+	})
+	copies.Go(func() {
+		defer far.Close()
+		for seen := 0; ; {
+			line, err := l.R.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if strings.HasPrefix(line, stage) {
+				if seen++; seen == n {
+					return // with it
+				}
+			}
+			if _, err := io.WriteString(far, line); err != nil {
+				return
+			}
+		}
+	})
+	mx.Serve(near)
+	near.Close()
+	l.Close()
+	copies.Wait()
+}
+
+func TestLineThatBreaksResumesAtTheNextMessage(t *testing.T) {
+	for _, stage := range []string{"EHLO", "MAIL", "RCPT", "DATA", "Subject", ".\r\n"} {
+		t.Run(strings.TrimSpace(stage), func(t *testing.T) {
+			s, want := held(t, 6)
+			first, second := everything(t), everything(t)
+			n := 3
+			if stage == "EHLO" {
+				n = 1
+			}
+			breakAt(t, s, stage, n, first)
+			if got := len(first.Messages()); got != n-1 {
+				t.Errorf("%d messages came before the break, want %d", got, n-1)
+			}
+			await(t, "the service has seen it", func() bool { return queued(t, s, "held.test").State == "held" })
+			if w := queued(t, s, "held.test"); w.Messages != 7-n {
+				t.Errorf("%+v", w)
+			}
+			turn(t, s, account, second)
+			sameSubjects(t, subjects(t, first, second), want)
+		})
+	}
+}
+
+func TestMessageInDoubtComesTwiceAndNoOther(t *testing.T) {
+	s, want := held(t, 5)
+	first, second := everything(t), everything(t)
+	// The caller has the third message, and its answer is lost.
+	l := signedIn(t, s.Addr(1), account)
+	say(t, l, "TURN", "250")
+	near, far := net.Pipe()
+	var copies sync.WaitGroup
+	copies.Go(func() { _, _ = io.Copy(far, l.R); _ = far.Close() })
+	copies.Go(func() {
+		answers := bufio.NewReader(far)
+		for seen := 0; ; {
+			line, err := answers.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if strings.HasPrefix(line, "250 2.0.0 taken") {
+				if seen++; seen == 3 {
+					_ = l.Close()
+					return
+				}
+			}
+			_, _ = io.WriteString(l.Conn, line)
+		}
+	})
+	first.Serve(near)
+	near.Close()
+	l.Close()
+	copies.Wait()
+	await(t, "the service has seen it", func() bool { return queued(t, s, "held.test").State == "held" })
+	turn(t, s, account, second)
+	sameSubjects(t, subjects(t, first, second), append(want, want[2]))
+}
+
+func TestTwoCallersAtOnceShareTheMail(t *testing.T) {
+	s := serve(t)
+	hold(t, s, "one.test", account)
+	hold(t, s, "two.test", account)
+	sent := append(hand(t, s, "one.test", 100), hand(t, s, "two.test", 100)...)
+	sinks := []*testpeer.MX{everything(t), everything(t), everything(t)}
+	var callers sync.WaitGroup
+	for i, mx := range sinks {
+		callers.Go(func() {
+			for begun := time.Now(); time.Since(begun) < time.Minute; {
+				left, err := callFor(s, mx, 3+7*i)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if !left {
+					return
+				}
+			}
+			t.Error("the mail does not end")
+		})
+	}
+	callers.Wait()
+	var got []testpeer.Received
+	for _, mx := range sinks {
+		for _, m := range mx.Messages() {
+			got = append(got, testpeer.Received{Data: m.Body})
+		}
+	}
+	sameMail(t, sent, got)
+	t.Logf("taken: %d, %d, %d", len(sinks[0].Messages()), len(sinks[1].Messages()), len(sinks[2].Messages()))
+}
+
+// callFor takes so many messages by TURN and hangs up; left says that there may
+// be more.
+func callFor(s *testpeer.Service, mx *testpeer.MX, most int) (left bool, err error) {
+	l, err := testpeer.Dial(s.Addr(1))
+	if err != nil {
+		return false, err
+	}
+	defer l.Close()
+	if err := l.SignIn(account, password); err != nil {
+		return false, err
+	}
+	switch err := l.Say("TURN", "250"); {
+	case err != nil && strings.Contains(err.Error(), "450 4.3.2"):
+		<-time.After(5 * time.Millisecond) // others have it all
+		return true, nil
+	case err != nil:
+		return false, err
+	}
+	conn := &curt{Conn: l.Conn, most: most}
+	mx.Serve(conn)
+	return conn.cut, nil
+}
+
+// curt is a connection that ends when a MAIL beyond most is read.
+type curt struct {
+	net.Conn
+	most int
+	cut  bool
+}
+
+func (c *curt) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.most -= strings.Count(string(b[:n]), "MAIL FROM:"); c.most < 0 {
+		c.cut = true
+		return 0, errors.New("enough")
+	}
+	return n, err
+}
+
+func TestCallersRefusalsAreKeptApart(t *testing.T) {
+	s := serve(t)
+	hold(t, s, "held.test", account)
+	var before sync.Map
+	answer := func(line string) string {
+		if _, second := before.Load("second"); second {
+			return ""
+		}
+		switch {
+		case strings.HasPrefix(line, "RCPT TO:<later@"):
+			return "450 4.2.1 busy"
+		case strings.HasPrefix(line, "RCPT TO:<never@"):
+			return "550 5.1.1 unknown"
+		}
+		return ""
+	}
+	for _, to := range []string{"later", "never", "good"} {
+		post(t, s, sender, to, to+"@held.test")
+	}
+	post(t, s, sender, "all three", "later@held.test", "never@held.test", "good@held.test")
+	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: answer})
+	turn(t, s, account, mx)
+	sameSubjects(t, subjects(t, mx), []string{"good", "all three"})
+	var about []string
+	for _, text := range dropped(t, s, 2) {
+		r := readReport(t, text)
+		about = append(about, subjectOf(t, []byte(r.Returned)))
+		if f := r.Fates["never@held.test"]; len(r.Fates) != 1 || f.Get("Status") != "5.1.1" || r.To != sender {
+			t.Errorf("to %q about %v", r.To, r.Fates)
+		}
+	}
+	sameSubjects(t, about, []string{"never", "all three"})
+	if w := queued(t, s, "held.test"); w.State != "held" || w.Messages != 2 {
+		t.Errorf("%+v", w)
+	}
+	before.Store("second", true)
+	turn(t, s, account, mx)
+	sameSubjects(t, subjects(t, mx), []string{"good", "all three", "later", "all three"})
+	if m := mx.Messages()[3]; !slices.Equal(m.Rcpts, []string{"later@held.test"}) {
+		t.Errorf("the second time for %q", m.Rcpts)
+	}
+}
+
+func TestRefusalOfTheWholeMessageByACaller(t *testing.T) {
+	s, want := held(t, 3)
+	n := 0
+	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		if line != "." {
+			return ""
+		}
+		n++
+		return map[int]string{1: "451 4.3.0 not now", 2: "554 5.6.0 never"}[n]
+	}})
+	turn(t, s, account, mx)
+	sameSubjects(t, subjects(t, mx), want[2:])
+	r := told(t, s, map[string]string{"x@held.test": "5.6.0"})
+	if got := subjectOf(t, []byte(r.Returned)); got != want[1] {
+		t.Errorf("returned %q, want %q", got, want[1])
+	}
+	turn(t, s, account, mx)
+	sameSubjects(t, subjects(t, mx), []string{want[0], want[2]})
+}
+
+// startTLS encrypts a conversation.
+func startTLS(t *testing.T, l *testpeer.Line) *testpeer.Line {
+	t.Helper()
+	say(t, l, "STARTTLS", "220")
+	conn := tls.Client(l.Conn, &tls.Config{InsecureSkipVerify: true}) // self-signed, and not the point here
+	if err := conn.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	out := &testpeer.Line{Conn: conn, R: bufio.NewReader(conn)}
+	say(t, out, "EHLO caller.test", "250")
+	return out
+}
+
+func TestTurnKeepsTLS(t *testing.T) {
+	s, want := held(t, 3)
+	apply(t, s, "set /LM/SMTPSVC/1 TurnRequireTls true")
+	l := startTLS(t, dial(t, s.Addr(1)))
+	if err := l.SignIn(account, password); err != nil {
+		t.Fatal(err)
+	}
+	say(t, l, "TURN", "250")
+	mx := everything(t)
+	mx.Serve(l.Conn)
+	sameSubjects(t, subjects(t, mx), want)
+}
+
+// atrnDoor opens a listener for ATRN alone.
+func atrnDoor(t *testing.T, s *testpeer.Service) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	l.Close()
+	apply(t, s, "set /LM/SMTPSVC/1 AtrnBindings "+addr)
+	await(t, "the listener for ATRN", func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+	return addr
+}
+
+func TestAtrnOnItsOwnListenerAnswersAsRFC2645Says(t *testing.T) {
+	s := serve(t)
+	addAccount(t, s, "empty")
+	hold(t, s, "one.test", account)
+	hold(t, s, "two.test", account)
+	hold(t, s, "*.shops.test", account)
+	hold(t, s, "empty.test", "empty")
+	hold(t, s, "theirs.test")
+	addr := atrnDoor(t, s)
+	offered := keywords(t, dial(t, addr))
+	for _, word := range []string{"AUTH", "ATRN"} {
+		if !slices.Contains(offered, word) {
+			t.Errorf("EHLO lists %q without %s", offered, word)
+		}
+	}
+	say(t, dial(t, addr), "ATRN", "530 5.7.0", "ATRN one.test", "530 5.7.0", "TURN", "502 5.5.1",
+		"ETRN one.test", "502 5.5.1", "MAIL FROM:<a@b.test>", "502 5.5.1", "NOOP", "250")
+	say(t, signedIn(t, addr, "empty"), "ATRN", "453 4.3.0", "ATRN empty.test", "453 4.3.0", "ATRN one.test", "450 4.7.1",
+		"MAIL FROM:<a@b.test>", "502 5.5.1", "ATRN", "453")
+	var want []string
+	for _, d := range []string{"one.test", "two.test", "a.shops.test", "theirs.test"} {
+		want = append(want, numbered(t, s, "x@"+d, 1)...)
+	}
+	for _, tt := range []struct {
+		list  string
+		reply string
+		want  []string
+	}{
+		{" one.test,theirs.test", "450 4.7.1", nil}, // one is not the account's: none of them
+		{" one.test,unknown.test", "450 4.7.1", nil},
+		{" one", "501 5.5.4", nil},
+		{" ,", "501 5.5.4", nil},
+		{" two.test", "250 2.0.0", want[1:2]},
+		{" two.test", "453 4.3.0", nil},
+		{" ONE.test,b.shops.test", "250 2.0.0", want[0:1]},
+		{"", "250 2.0.0", want[2:3]},
+		{"", "453 4.3.0", nil},
+	} {
+		mx := everything(t)
+		l := signedIn(t, addr, account)
+		say(t, l, "ATRN"+tt.list, tt.reply)
+		if strings.HasPrefix(tt.reply, "250") {
+			mx.Serve(l.Conn)
+		} else {
+			say(t, l, "NOOP", "250") // the roles are as they were
+		}
+		l.Close()
+		sameSubjects(t, subjects(t, mx), tt.want)
+	}
+	if w := queued(t, s, "theirs.test"); w.Messages != 1 {
+		t.Errorf("%+v", w)
+	}
+}
+
+// keywords gives the keywords that are offered.
+func keywords(t *testing.T, l *testpeer.Line) (words []string) {
+	t.Helper()
+	if _, err := io.WriteString(l.Conn, "EHLO caller.test\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		line, err := l.R.ReadString('\n')
+		if err != nil || len(line) < 5 {
+			t.Fatalf("EHLO: %q, %v", line, err)
+		}
+		words = append(words, strings.Fields(line[4:])[0])
+		if line[3] == ' ' {
+			return words
+		}
+	}
+}
+
+func TestVersion1KnowsNoReleaseAndNoSecondSite(t *testing.T) {
+	s, _ := held(t, 1)
+	offered := keywords(t, dial(t, s.Addr(1)))
+	for _, verb := range []string{"ETRN", "TURN", "ATRN"} {
+		if !slices.Contains(offered, verb) {
+			t.Errorf("with version 2, EHLO lists %q without %s", offered, verb)
+		}
+	}
+	command(t, s, "", "site", "create", "--name", "Second", "--bind", "127.0.0.1:0", "--domain", "second.test")
+	apply(t, s, "set /LM/SMTPSVC SmtpServiceVersion 1")
+	l := dial(t, s.Addr(1))
+	offered = keywords(t, l)
+	for _, verb := range []string{"ETRN", "TURN", "ATRN"} {
+		if slices.Contains(offered, verb) {
+			t.Errorf("with version 1, EHLO lists %s", verb)
+		}
+	}
+	if err := l.SignIn(account, password); err != nil {
+		t.Fatal(err)
+	}
+	say(t, l, "ETRN held.test", "502 5.5.1", "TURN", "502 5.5.1", "ATRN", "502 5.5.1")
+	if _, err := s.Run(t.Context(), "", "site", "start", "2"); err == nil {
+		t.Error("site 2 starts")
+	} else if !strings.Contains(err.Error(), "SmtpServiceVersion") {
+		t.Errorf("the reason is not named: %v", err)
+	}
+	if w := queued(t, s, "held.test"); w.Messages != 1 || w.State != "held" {
+		t.Errorf("%+v", w)
+	}
+	if err := s.Halt(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.Addr(1) == "" || s.Addr(2) != "" {
+		t.Errorf("started: %q and %q", s.Addr(1), s.Addr(2))
+	}
+}
+
+func TestServiceEndsInOrderDuringATurn(t *testing.T) {
+	s, want := held(t, 20)
+	first, second := testpeer.NewMX(t, testpeer.MXOptions{}), everything(t)
+	reached := make(chan struct{})
+	n := 0
+	slow := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		if line == "." {
+			if n++; n == 3 {
+				close(reached)
+			}
+			if n >= 3 { // a slow line
+				<-time.After(20 * time.Millisecond)
+			}
+		}
+		return ""
+	}})
+	l := signedIn(t, s.Addr(1), account)
+	say(t, l, "TURN", "250")
+	idle := dial(t, s.Addr(1)) // a caller who says nothing does not hold the end up
+	var caller sync.WaitGroup
+	caller.Go(func() { slow.Serve(l.Conn) })
+	<-reached
+	begun := time.Now()
+	err := s.Halt()
+	caller.Wait()
+	idle.Close()
+	if took := time.Since(begun); err != nil || took > 25*time.Second {
+		t.Errorf("ended after %s with %v", took, err)
+	}
+	t.Logf("%d of %d messages came before the end", len(slow.Messages()), len(want))
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	turn(t, s, account, second)
+	sameSubjects(t, subjects(t, first, slow, second), want)
+}
