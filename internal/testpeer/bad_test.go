@@ -242,6 +242,7 @@ func badHouse(t *testing.T) *testpeer.Service {
 type keeper struct {
 	s    *testpeer.Service
 	sent [][]byte
+	n    int // how many ever were
 }
 
 // send hands n small messages over, each unlike all others.
@@ -253,11 +254,11 @@ func (k *keeper) send(t *testing.T, n int) {
 	}
 	defer l.Quit()
 	for range n {
-		m := fmt.Appendf(nil, "Subject: number %d\r\n\r\n.dot\r\nTURN\r\n", len(k.sent))
+		m := fmt.Appendf(nil, "Subject: number %d\r\n\r\n.dot\r\nTURN\r\n", k.n)
 		if err := l.Send("good@x.test", "someone@held.test", testpeer.Stuff(m)); err != nil {
 			t.Fatal(err)
 		}
-		k.sent = append(k.sent, m)
+		k.sent, k.n = append(k.sent, m), k.n+1
 	}
 }
 
