@@ -227,7 +227,7 @@ func TestBadFiles(t *testing.T) {
 		{wrap("<IIsSmtpServer Location=\"/a\" Comment=\"&a;\"/>"), "line 4: invalid character entity &a;"},
 		{wrap(strings.Repeat("<a Location=\"/a\">", 20)), "nested too deep"},
 		{wrap("<IIsSmtpServer/>"), "line 4: <IIsSmtpServer> has no Location"},
-		{wrap("<IIsSmtpServer Location=\"a\"/>"), "line 4: Location:"},
+		{wrap("<IIsSmtpServer Location=\"a\"/>"), "line 4: attribute Location:"},
 		{wrap("<IIsSmtpServer Location=\"/a\"/>\n<IIsSmtpServer Location=\"/A\"/>"), "line 5: /A stands in line 4 already"},
 		{wrap("<IIsOther Location=\"/a\"/>"), "line 4: /a: class IIsOther is not known"},
 		{wrap("<IIsSmtpServer Location=\"/a\" Nonsense=\"1\"/>"), "line 4: /a: Nonsense: there is no such property"},

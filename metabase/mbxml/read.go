@@ -159,7 +159,7 @@ func (p *parser) startKey(e xml.StartElement) error {
 	}
 	path, err := metabase.ParsePath(where)
 	if err != nil {
-		return fmt.Errorf("Location: %w", err)
+		return fmt.Errorf("attribute Location: %w", err)
 	}
 	k := Key{Line: line, Path: path, Element: e.Name.Local}
 	for _, a := range e.Attr {
