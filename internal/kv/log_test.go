@@ -172,3 +172,36 @@ func TestDamageIsToldInOneLine(t *testing.T) {
 		t.Errorf("Open = %v", err)
 	}
 }
+
+// A store that crashes again and again must not need more room each time.
+func TestTableStaysWhatItIs(t *testing.T) {
+	dir := t.TempDir()
+	for range 5 {
+		db, err := open(dir, Options{MemTable: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := db.room.memTable; got != 1<<20 {
+			t.Errorf("a table has %d octets", got)
+		}
+		if err := db.Commit(t.Context(), Put([]byte("k"), []byte("v"))); err != nil {
+			t.Fatal(err)
+		}
+		next := t.TempDir()
+		if err := os.CopyFS(next, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		dir = next // as a process leaves it that was killed
+	}
+	// One that Badger has cut counts as it is.
+	name := filepath.Join(t.TempDir(), "00001.mem")
+	if err := os.WriteFile(name, []byte(strings.Repeat("x", 3000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := tableOf(name); n != 3000 || err != nil {
+		t.Errorf("tableOf = %d, %v", n, err)
+	}
+}

@@ -54,7 +54,8 @@ func newRoom(dir string, memTable int64) (*room, error) {
 	return r, r.check(memTable/2, false)
 }
 
-// logs says which number the next log file gets and how large the largest is.
+// logs says which number the next log file gets and how large a table must be
+// for what is in the largest.
 func logs(dir string) (next int, largest int64, err error) {
 	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
 	if err != nil {
@@ -67,13 +68,37 @@ func logs(dir string) (next int, largest int64, err error) {
 			continue
 		}
 		next = max(next, n+1)
-		info, err := os.Stat(name)
+		size, err := tableOf(name)
 		if err != nil {
 			return 0, 0, err
 		}
-		largest = max(largest, info.Size())
+		largest = max(largest, size)
 	}
 	return next, largest, nil
+}
+
+// tableOf says how large a table must be for what is in a log. Badger begins a
+// log with twice the size of its table, in zeros, and cuts the zeros off when
+// it has read it after a crash. Taking the whole of the former would double
+// the table, and the room that it needs, with every crash.
+func tableOf(log string) (int64, error) {
+	f, err := os.Open(log)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	last := make([]byte, min(512, info.Size()))
+	if _, err := f.ReadAt(last, info.Size()-int64(len(last))); err != nil {
+		return 0, err
+	}
+	if isZero(last) {
+		return info.Size() / 2, nil
+	}
+	return info.Size(), nil
 }
 
 // check says whether n bytes may be written. What makes the store grow is
