@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testpeer_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"restante/internal/testpeer"
+)
+
+// inNamespace says that the test runs a second time, as the root of a namespace
+// of its own.
+const inNamespace = "RESTANTE_TEST_NAMESPACE"
+
+// smallDisk gives a folder with a file system of its own of that size. Where
+// only root may mount, the test goes to a namespace of its own, and done is
+// true when it has ended there.
+func smallDisk(t *testing.T, size string) (dir string, done bool) {
+	t.Helper()
+	dir = t.TempDir()
+	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size)
+	if err == nil {
+		t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+		return dir, false
+	}
+	if os.Getenv(inNamespace) != "" {
+		testpeer.Missing(t, fmt.Errorf("a file system of %s: %w", size, err))
+	}
+	need(t, "unshare")
+	again := exec.CommandContext(t.Context(), "unshare", "-rm", os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
+	again.Env = append(os.Environ(), inNamespace+"=1")
+	out, err := again.CombinedOutput()
+	t.Logf("in a namespace of its own:\n%s", out)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && strings.Contains(string(out), "--- FAIL") {
+		t.Error("failed there")
+	} else if err != nil {
+		testpeer.Missing(t, fmt.Errorf("unshare: %w", err))
+	}
+	return "", true
+}
+
+// ballast takes all room that is left and gives what frees it.
+func ballast(t *testing.T, dir string) (free func()) {
+	t.Helper()
+	name := filepath.Join(dir, "ballast")
+	f, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err := f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
+			size /= 2
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() {
+		t.Helper()
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// try sends one message and gives the reply that ended it.
+func try(t *testing.T, s *testpeer.Service, m []byte) string {
+	t.Helper()
+	l, err := testpeer.Dial(s.Addr(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Quit()
+	var reply string
+	for _, say := range []string{"MAIL FROM:<good@x.test>\r\n", "RCPT TO:<someone@held.test>\r\n", "DATA\r\n", string(testpeer.Stuff(m))} {
+		if _, err := io.WriteString(l.Conn, say); err != nil {
+			t.Fatal(err)
+		}
+		if reply, err = l.Reply(); err != nil {
+			t.Fatal(err)
+		}
+		if reply[0] > '3' {
+			break
+		}
+	}
+	return reply
+}
+
+// fill sends until there is no room, and wants to be told so.
+func (k *keeper) fill(t *testing.T, size int) {
+	t.Helper()
+	for range 1000 {
+		m := fmt.Appendf(nil, "Subject: number %d\r\n\r\n%s", k.n, strings.Repeat("0123456789abcdef0123456789abcdef0123456789abcdef0123456789ab\r\n", size/62))
+		k.n++
+		reply := try(t, k.s, m)
+		if !strings.HasPrefix(reply, "250 ") {
+			if !strings.HasPrefix(reply, "452 4.3.1 ") {
+				t.Errorf("with the disk full: %q", reply)
+			}
+			return
+		}
+		k.sent = append(k.sent, m)
+	}
+	t.Fatal("the disk does not fill up")
+}
+
+func TestFullDisk(t *testing.T) {
+	disk, done := smallDisk(t, "64m")
+	if done {
+		return
+	}
+	k := keeper{s: serveOn(t, filepath.Join(disk, "data"))}
+	command(t, k.s, "", "mb", "set", "SMTPSVC/1", "MaxRecipients", "77")
+	k.send(t, 5)
+	// Mail that fills the disk: large ones, then what is left by small ones.
+	for _, size := range []int{3 << 20, 500 << 10, 1000} {
+		k.fill(t, size)
+	}
+	t.Logf("%d messages were taken", len(k.sent))
+	if got := command(t, k.s, "", "queue", "list"); !strings.Contains(got, fmt.Sprint(len(k.sent))) {
+		t.Errorf("%d messages are held:\n%s", len(k.sent), got)
+	}
+	if free, err := freeOn(disk); err != nil || free < 1<<20 {
+		t.Errorf("mail has left %d octets, %v", free, err)
+	}
+	// It gets up again as it is.
+	k.s.Kill()
+	if err := k.s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if reply := try(t, k.s, []byte("Subject: x\r\n\r\nx\r\n")); !strings.HasPrefix(reply, "452 4.3.1 ") {
+		t.Errorf("after a restart: %q", reply)
+	}
+	k.fullToTheLast(t, disk)
+	k.sound(t)
+	k.send(t, 5)
+	k.fill(t, 3<<20)
+	k.sound(t)
+	k.send(t, 1)
+	k.sound(t)
+}
+
+// fullToTheLast wants a disk without any room to be told by everything that
+// needs some, and to change nothing.
+func (k *keeper) fullToTheLast(t *testing.T, disk string) {
+	t.Helper()
+	free := ballast(t, disk)
+	if reply := try(t, k.s, []byte("Subject: x\r\n\r\nx\r\n")); !strings.HasPrefix(reply, "452 4.3.1 ") {
+		t.Errorf("with no room at all: %q", reply)
+	}
+	code, _, stderr := ask(t, k.s, "", "mb", "set", "SMTPSVC/1", "MaxRecipients", "78")
+	if code != 1 || !clearError.MatchString(stderr) || !strings.Contains(stderr, "no space left") {
+		t.Errorf("a change: exit %d:\n%s", code, stderr)
+	}
+	if got := strings.TrimSpace(command(t, k.s, "", "mb", "get", "SMTPSVC/1", "MaxRecipients")); got != "77" {
+		t.Errorf("MaxRecipients is %s after a change that was refused", got)
+	}
+	for _, args := range []string{"status", "site list", "queue list"} {
+		if code, _, stderr := ask(t, k.s, "", strings.Fields(args)...); code != 0 {
+			t.Errorf("%s: exit %d: %s", args, code, stderr)
+		}
+	}
+	k.s.Kill()
+	code, stdout, stderr := ask(t, k.s, "", "serve")
+	if stderr = withoutLog(stderr); code != 1 || !clearError.MatchString(stderr) || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, k.s.Data) {
+		t.Errorf("a start: exit %d: %s%s", code, stdout, stderr)
+	}
+	free()
+	if err := k.s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.TrimSpace(command(t, k.s, "", "mb", "get", "SMTPSVC/1", "MaxRecipients")); got != "77" {
+		t.Errorf("MaxRecipients is %s after a full disk", got)
+	}
+	command(t, k.s, "", "mb", "set", "SMTPSVC/1", "MaxRecipients", "79")
+}
+
+func freeOn(dir string) (uint64, error) {
+	var st syscall.Statfs_t
+	err := syscall.Statfs(dir, &st)
+	return st.Bavail * uint64(st.Bsize), err
+}
+
+// serveOn is badHouse's service on a folder of one's own, with a large limit.
+func serveOn(t *testing.T, data string) *testpeer.Service {
+	t.Helper()
+	bin, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := testpeer.StartService(t.Context(), bin, data, "--bind", "127.0.0.1:0", "--domain", "hub.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Halt(); err != nil {
+			t.Errorf("the service ended with: %v", err)
+		}
+		if t.Failed() {
+			t.Logf("the service's log:\n%s", s.Log())
+		}
+	})
+	command(t, s, password+"\n", "account", "add", "--password-stdin", "--cram-md5", account)
+	command(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
+	return s
+}
+
+// TestUnwritableFolder wants a service that may not write in its folder to say
+// so, and to leave the folder as it is.
+func TestUnwritableFolder(t *testing.T) {
+	k := keeper{s: badHouse(t)}
+	k.send(t, 2)
+	if err := k.s.Halt(); err != nil {
+		t.Fatal(err)
+	}
+	empty := t.TempDir()
+	if err := os.Chmod(empty, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	for dir := filepath.Dir(empty); strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(filepath.Dir(k.s.Bin), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range []string{k.s.Data, empty, filepath.Join(empty, "data"), "/proc/nope"} {
+		cmd := exec.CommandContext(t.Context(), k.s.Bin, "--data", data, "serve")
+		if os.Getuid() == 0 {
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		} else if data == k.s.Data {
+			continue // it is ours
+		}
+		out, err := cmd.CombinedOutput()
+		text := withoutLog(string(out))
+		if cmd.ProcessState.ExitCode() != 1 || !clearError.MatchString(text) || !strings.Contains(text, data) {
+			t.Errorf("%s: %v:\n%s", data, err, text)
+		}
+	}
+	if err := k.s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	k.send(t, 1)
+	k.sound(t)
+}
