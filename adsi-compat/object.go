@@ -222,9 +222,12 @@ func (o *Object) SetInfo(ctx context.Context) error {
 	}
 	snap := o.dir.tree.Snapshot()
 	for _, c := range o.cache {
+		was, stored := snap.Stored(o.path, c.prop.ID)
 		if c.value != nil {
-			ops = append(ops, metabase.Set{Path: o.path, Property: c.prop.Item(*c.value)})
-		} else if _, stored := snap.Stored(o.path, c.prop.ID); stored {
+			item := c.prop.Item(*c.value)
+			item.Attr |= was.Attr & metabase.Locked // a lock outlasts the value
+			ops = append(ops, metabase.Set{Path: o.path, Property: item})
+		} else if stored {
 			ops = append(ops, metabase.Unset{Path: o.path, ID: c.prop.ID})
 		}
 	}

@@ -21,7 +21,8 @@ func (s *shell) mbCommand() *cli.Command {
 			"Values: numbers decimal or 0x hex, true or false, text as it is, lists as one argument per string,\n" +
 			"BINARY as hexadecimal digits or @FILE; flags also by names: RouteAction etrn_cmd,smarthost.",
 		Subcommands: []*cli.Command{
-			s.mbGet(), s.mbSet(), s.mbUnset(), s.mbLs(), s.mbTree(), s.mbShow(),
+			s.mbGet(), s.mbSet(), s.mbUnset(), s.mbLock("lock", "let no key below override what is stored here"),
+			s.mbLock("unlock", "let keys below override it again"), s.mbLs(), s.mbTree(), s.mbShow(),
 			s.mbAdd(), s.mbRm(), s.mbPair("cp", "copy a key with all below it"), s.mbPair("mv", "move or rename a key"),
 			s.mbFind(), s.mbApply(), s.mbConfirm(), s.mbLog(), s.mbDiff(), s.mbRevert(), s.mbWatch(),
 			s.mbExport(), s.mbImport(), s.mbBackup(), s.mbBackups(), s.mbRestore(), s.mbSchema(), s.mbVerify(),
@@ -107,6 +108,17 @@ func (s *shell) mbUnset() *cli.Command {
 		Name: "unset", Usage: "remove what is stored there, so that inheritance shows again", ArgsUsage: "PATH PROP",
 		Action: s.takes(1, 2, func(cx *cli.Context) error {
 			return s.change(cx, append([]string{"unset"}, cx.Args().Slice()...)...)
+		}),
+	}
+}
+
+func (s *shell) mbLock(name, usage string) *cli.Command {
+	return &cli.Command{
+		Name: name, Usage: usage, ArgsUsage: "PATH PROP",
+		Description: "A property that is locked at a key cannot be stored below it. It takes the right control to lock one, to change\n" +
+			"it while it is locked, and to unlock it. What overrides it already has to be unset before.",
+		Action: s.takes(1, 2, func(cx *cli.Context) error {
+			return s.change(cx, append([]string{name}, cx.Args().Slice()...)...)
 		}),
 	}
 }

@@ -23,7 +23,7 @@ func (s *shell) mbApply() *cli.Command {
 	return &cli.Command{
 		Name: "apply", Usage: "make a batch of changes, all or nothing", ArgsUsage: "[FILE]",
 		Description: "FILE, or standard input, has one operation per line: set PATH PROP VALUE..., unset PATH PROP,\n" +
-			"add PATH CLASS, rm PATH, cp SRC DST, mv SRC DST. Words are quoted as in a shell; # begins a comment.",
+			"lock PATH PROP, unlock PATH PROP, add PATH CLASS, rm PATH, cp SRC DST, mv SRC DST. Words are quoted as in a shell; # begins a comment.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and what it touches"},
 			&cli.Uint64Flag{Name: "if-rev", Usage: "only if the tree is at `REVISION`", DefaultText: "any"},

@@ -51,8 +51,7 @@ type ConfirmRequest struct {
 }
 
 func (d *Desk) apply(ctx context.Context, who Caller, q ApplyRequest) (Applied, error) {
-	snap := d.tree.Snapshot()
-	ops, err := d.plan(snap, q.Lines)
+	ops, err := d.plan(ctx, who, q.Lines)
 	if err != nil {
 		return Applied{}, d.alsoRefused(ctx, who.batch(ops...), err)
 	}
@@ -106,18 +105,41 @@ func (d *Desk) commit(ctx context.Context, b metabase.Batch, dry bool) (Applied,
 }
 
 func (d *Desk) confirm(ctx context.Context, who Caller, q ConfirmRequest) (Applied, error) {
-	// Who may write at all may confirm: what is confirmed was allowed before.
-	if err := d.allow(ctx, who, servicePath, metabase.Write); err != nil {
+	rev, err := d.mayConfirm(ctx, who, q.Rev)
+	if err != nil {
 		return Applied{}, err
 	}
-	rev, err := d.tree.Confirm(ctx, q.Rev)
+	rev, err = d.tree.Confirm(ctx, rev)
 	return Applied{Rev: rev, Changes: []Change{}}, err
+}
+
+// mayConfirm finds the revision that waits and that the caller may keep: who
+// may write at every key that it changed. Rev 0 is the newest such.
+func (d *Desk) mayConfirm(ctx context.Context, who Caller, rev metabase.Rev) (metabase.Rev, error) {
+	snap, waits := d.tree.Snapshot(), false
+	for _, p := range d.tree.Pending() {
+		if rev != 0 && p.Rev != rev {
+			continue
+		}
+		waits = true
+		r, err := d.tree.Record(ctx, p.Rev)
+		if err != nil {
+			return 0, err
+		}
+		if !slices.ContainsFunc(r.Changes, func(c metabase.Changed) bool { return !snap.Allows(who.Who, c.Path, metabase.Write) }) {
+			return p.Rev, nil
+		}
+	}
+	if waits {
+		return 0, d.allow(ctx, who, metabase.Root, metabase.Write)
+	}
+	return rev, nil
 }
 
 // plan makes the operations of a batch in words. Every line that cannot be
 // understood is in the error, which comes with the operations of the others.
-func (d *Desk) plan(snap metabase.Snapshot, lines []Line) ([]metabase.Op, error) {
-	p := planner{desk: d, snap: snap, set: map[string]metabase.Value{}}
+func (d *Desk) plan(ctx context.Context, who Caller, lines []Line) ([]metabase.Op, error) {
+	p := planner{desk: d, snap: d.tree.Snapshot(), set: map[string]metabase.Property{}}
 	var ops []metabase.Op
 	var problems []Problem
 	var single error
@@ -127,6 +149,9 @@ func (d *Desk) plan(snap metabase.Snapshot, lines []Line) ([]metabase.Op, error)
 		if err == nil {
 			ops = append(ops, op)
 			continue
+		}
+		if len(l.Words) > 1 {
+			err = d.veil(ctx, who, l.Words[1], err)
 		}
 		e := AsError(err)
 		if single = e; e.Kind == KindNotFound {
@@ -154,8 +179,8 @@ func (d *Desk) plan(snap metabase.Snapshot, lines []Line) ([]metabase.Op, error)
 type planner struct {
 	desk *Desk
 	snap metabase.Snapshot
-	made []made                    // by add, cp and mv
-	set  map[string]metabase.Value // by path and id in small letters
+	made []made                       // by add, cp and mv
+	set  map[string]metabase.Property // by path and id in small letters
 }
 
 // made is a key that an earlier line makes, by copying from where that is set.
@@ -193,7 +218,10 @@ func (p *planner) op(words []string) (metabase.Op, error) {
 		if err == nil && len(t.rest) > 0 {
 			err = usage("unset takes PATH PROP", "")
 		}
+		p.set[t.key()] = metabase.Property{}
 		return metabase.Unset{Path: t.path, ID: t.prop.ID}, err
+	case "lock", "unlock":
+		return p.lockOp(strings.ToLower(verb), args)
 	case "add":
 		return p.addOp(args)
 	case "rm":
@@ -201,7 +229,7 @@ func (p *planner) op(words []string) (metabase.Op, error) {
 	case "cp", "mv":
 		return p.copyOp(strings.ToLower(verb), args)
 	}
-	return nil, usage(fmt.Sprintf("%q is no operation: use set, unset, add, rm, cp or mv", verb), "")
+	return nil, usage(fmt.Sprintf("%q is no operation: use set, unset, lock, unlock, add, rm, cp or mv", verb), "")
 }
 
 func (p *planner) setOp(args []string) (metabase.Op, error) {
@@ -214,17 +242,61 @@ func (p *planner) setOp(args []string) (metabase.Op, error) {
 	if err != nil {
 		return nil, &Error{Kind: KindRefused, Text: join(string(spelled(p.snap, t.path)), prop.Label(), err.Error())}
 	}
-	key := strings.ToLower(string(t.path)) + "\x00" + prop.ID.String()
+	was, stored := p.stored(t)
 	if prop.Syntax == schema.Flag {
 		whole, _ := p.desk.schema.ByID(prop.ID)
-		was, ok := p.set[key]
-		if !ok {
-			was, _, _ = p.desk.schema.Effective(p.snap, t.path, prop.ID)
+		base := was.Value
+		if !stored {
+			base, _, _ = p.desk.schema.Effective(p.snap, t.path, prop.ID)
 		}
-		v, prop = prop.WithBit(was, v.DWord() != 0), whole
+		v, prop = prop.WithBit(base, v.DWord() != 0), whole
 	}
-	p.set[key] = v
-	return metabase.Set{Path: t.path, Property: prop.Item(v)}, nil
+	item := prop.Item(v)
+	item.Attr |= was.Attr & metabase.Locked // only unlock takes a lock away
+	return p.store(t, item), nil
+}
+
+// stored is what the key of t holds itself, after the earlier lines.
+func (p *planner) stored(t target) (metabase.Property, bool) {
+	if item, ok := p.set[t.key()]; ok {
+		return item, !item.Value.IsZero()
+	}
+	return p.snap.Stored(t.path, t.prop.ID)
+}
+
+func (p *planner) store(t target, item metabase.Property) metabase.Op {
+	p.set[t.key()] = item
+	return metabase.Set{Path: t.path, Property: item}
+}
+
+// lockOp locks what is stored at a key against being overridden below it, or
+// lets it be overridden again.
+func (p *planner) lockOp(verb string, args []string) (metabase.Op, error) {
+	t, err := p.desk.find(p.has, args)
+	if err == nil && len(t.rest) > 0 {
+		err = usage(verb+" takes PATH PROP", "")
+	}
+	if err != nil {
+		return nil, err
+	}
+	item, ok := p.stored(t)
+	path, whole := string(spelled(p.snap, t.path)), t.prop
+	if whole.Syntax == schema.Flag {
+		whole, _ = p.desk.schema.ByID(t.prop.ID) // a flag is locked with the rest of its number
+	}
+	switch {
+	case !ok:
+		return nil, missing(path, whole.Label()+": not stored there, so there is nothing to "+verb)
+	case verb == "unlock" && item.Attr&metabase.Locked == 0:
+		return nil, refused(path, whole.Label()+": is not locked there")
+	case item.Attr&(metabase.Inherit|metabase.Volatile) != metabase.Inherit:
+		return nil, refused(path, whole.Label()+": is not inherited, so nothing below can override it")
+	}
+	item.Attr ^= item.Attr & metabase.Locked
+	if verb == "lock" {
+		item.Attr |= metabase.Locked
+	}
+	return p.store(t, item), nil
 }
 
 func (p *planner) addOp(args []string) (metabase.Op, error) {

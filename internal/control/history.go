@@ -4,7 +4,9 @@ package control
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"restante/metabase"
@@ -112,9 +114,10 @@ func visible(snap metabase.Snapshot, who Caller, in []Change) []Change {
 }
 
 func (d *Desk) entry(who Caller, r metabase.Record) Entry {
+	snap := d.tree.Snapshot()
 	return Entry{
-		r.Rev, r.Time, r.Actor, r.Origin, r.Comment, r.Reverts, r.Until, r.Kept,
-		visible(d.tree.Snapshot(), who, d.changes(r.Changes)),
+		r.Rev, r.Time, r.Actor, r.Origin, r.Comment, r.Reverts, r.Until, keptFor(snap, who, r.Kept),
+		visible(snap, who, d.changes(r.Changes)),
 	}
 }
 
@@ -156,6 +159,9 @@ func (d *Desk) revert(ctx context.Context, who Caller, q RevertRequest) (Applied
 	if err != nil {
 		return Applied{}, err
 	}
+	if err := d.maySee(ctx, who, q.Rev, path); err != nil {
+		return Applied{}, err
+	}
 	rev, err := d.tree.Revert(ctx, q.Rev, path, who.batch())
 	if err != nil {
 		return Applied{}, err
@@ -165,6 +171,40 @@ func (d *Desk) revert(ctx context.Context, who Caller, q RevertRequest) (Applied
 		a.Changes = d.changes(r.Changes)
 	}
 	return a, nil
+}
+
+// maySee refuses a revision that changed, at or below path, what the caller may
+// not read: what stands in the way of taking it back would tell.
+func (d *Desk) maySee(ctx context.Context, who Caller, rev metabase.Rev, path metabase.Path) error {
+	if err := d.allow(ctx, who, path, metabase.Read); err != nil {
+		return err
+	}
+	r, err := d.tree.Record(ctx, rev)
+	if err != nil {
+		return err
+	}
+	for _, c := range r.Changes {
+		if c.Path.Within(path) && d.allow(ctx, who, c.Path, metabase.Read) != nil {
+			return refused(string(path), fmt.Sprintf("denied: revision %d changed more below it than you may see", rev))
+		}
+	}
+	return nil
+}
+
+// keptFor leaves out the lines, each of which begins with a path, that the
+// caller may not read.
+func keptFor(snap metabase.Snapshot, who Caller, lines []string) (out []string) {
+	for _, line := range lines {
+		at, _, _ := strings.Cut(line, ": ")
+		p, err := metabase.ParsePath(at)
+		if err != nil {
+			p = metabase.Root
+		}
+		if snap.Allows(who.Who, p, metabase.Read) {
+			out = append(out, line)
+		}
+	}
+	return out
 }
 
 // watch yields each revision that changes something at or below a path. It

@@ -134,7 +134,7 @@ func (d *Desk) get(ctx context.Context, who Caller, q GetRequest) (Item, error) 
 	}
 	t, err := d.find(snap.Has, q.Words)
 	if err != nil {
-		return Item{}, err
+		return Item{}, d.veil(ctx, who, first(q.Words), err)
 	}
 	if len(t.rest) > 0 {
 		return Item{}, usage("takes one property", "")
@@ -149,6 +149,14 @@ func (d *Desk) get(ctx context.Context, who Caller, q GetRequest) (Item, error) 
 	}
 	d.provenance(ctx, snap, &it)
 	return it, nil
+}
+
+// first is the first of words, or "".
+func first(words []string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	return words[0]
 }
 
 func absent(q GetRequest) string {
@@ -239,11 +247,8 @@ func (d *Desk) provenance(ctx context.Context, snap metabase.Snapshot, it *Item)
 
 func (d *Desk) show(ctx context.Context, who Caller, q ShowRequest) ([]Item, error) {
 	snap := d.tree.Snapshot()
-	path, err := keyOf(snap, q.Path)
+	path, err := d.keyOf(ctx, who, snap, q.Path)
 	if err != nil {
-		return nil, err
-	}
-	if err := d.allow(ctx, who, path, metabase.Read); err != nil {
 		return nil, err
 	}
 	items := []Item{}
@@ -285,11 +290,8 @@ func number(id metabase.ID) string { return strconv.FormatUint(uint64(id), 10) }
 
 func (d *Desk) list(ctx context.Context, who Caller, q ListRequest) ([]Key, error) {
 	snap := d.tree.Snapshot()
-	path, err := keyOf(snap, q.Path)
+	path, err := d.keyOf(ctx, who, snap, q.Path)
 	if err != nil {
-		return nil, err
-	}
-	if err := d.allow(ctx, who, path, metabase.Read); err != nil {
 		return nil, err
 	}
 	keys := []Key{}
@@ -312,16 +314,13 @@ func (d *Desk) list(ctx context.Context, who Caller, q ListRequest) ([]Key, erro
 
 func (d *Desk) findStored(ctx context.Context, who Caller, q FindRequest) ([]Item, error) {
 	snap := d.tree.Snapshot()
-	path, err := keyOf(snap, q.Path)
+	path, err := d.keyOf(ctx, who, snap, q.Path)
 	if err != nil {
 		return nil, err
 	}
 	p, err := d.schema.Lookup(q.Property)
 	if err != nil {
 		return nil, missing("", err.Error())
-	}
-	if err := d.allow(ctx, who, path, metabase.Read); err != nil {
-		return nil, err
 	}
 	items := []Item{}
 	for _, at := range snap.DataPaths(path, p.ID) {

@@ -3,6 +3,7 @@
 package control
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"strings"
@@ -38,10 +39,19 @@ type target struct {
 	rest []string
 }
 
-// keyOf finds the key that a word names; it must be there.
-func keyOf(snap metabase.Snapshot, word string) (metabase.Path, error) {
+// key names the property of t for a map.
+func (t target) key() string {
+	return strings.ToLower(string(t.path)) + "\x00" + number(t.prop.ID)
+}
+
+// keyOf finds the key that a word names; it must be there, and the caller may
+// read it. Whether there is one is not told to who may not.
+func (d *Desk) keyOf(ctx context.Context, who Caller, snap metabase.Snapshot, word string) (metabase.Path, error) {
 	p, err := parsePath(word)
 	if err != nil {
+		return "", err
+	}
+	if err := d.allow(ctx, who, p, metabase.Read); err != nil {
 		return "", err
 	}
 	key, ok := snap.Key(p)
@@ -49,6 +59,20 @@ func keyOf(snap metabase.Snapshot, word string) (metabase.Path, error) {
 		return "", missing(string(p), "not found")
 	}
 	return key.Path, nil
+}
+
+// veil puts a refusal in the place of the answer that something named by word
+// is not there, for a caller who may not know.
+func (d *Desk) veil(ctx context.Context, who Caller, word string, err error) error {
+	if err == nil || AsError(err).Kind != KindNotFound {
+		return err
+	}
+	if p, bad := parsePath(word); bad == nil {
+		if no := d.allow(ctx, who, p, metabase.Read); no != nil {
+			return no
+		}
+	}
+	return err
 }
 
 // find reads PATH PROP, or PATH/PROP in one word where that is not a key and

@@ -45,11 +45,8 @@ type Imported struct {
 
 func (d *Desk) export(ctx context.Context, who Caller, q ExportRequest) (Exported, error) {
 	snap := d.tree.Snapshot()
-	p, err := keyOf(snap, q.Path)
+	p, err := d.keyOf(ctx, who, snap, q.Path)
 	if err != nil {
-		return Exported{}, err
-	}
-	if err := d.allow(ctx, who, p, metabase.Read); err != nil {
 		return Exported{}, err
 	}
 	for below := range snap.Walk(p) {
