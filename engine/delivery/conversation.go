@@ -84,16 +84,13 @@ func (d *Delivery) greet(ctx context.Context, t target, talk Talk, clear bool) (
 	}
 	opts := wire.ClientOptions{
 		Hello: talk.Hello, TLS: config(talk, t.host), UseHELO: talk.HELO,
-		NoPipelining: talk.NoPipelining, Timeouts: talk.Timeouts,
+		NoPipelining: talk.NoPipelining, Timeouts: talk.Timeouts, Auth: talk.signIn(),
 	}
 	switch {
 	case talk.RequireTLS:
 		opts.TLSPolicy = wire.TLSRequired
 	case clear:
 		opts.TLSPolicy = wire.TLSNever
-	}
-	if talk.Auth != nil {
-		opts.Auth = talk.Auth()
 	}
 	return wire.NewClient(ctx, conn, opts)
 }

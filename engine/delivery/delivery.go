@@ -14,6 +14,8 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"reflect"
+	"slices"
 	"time"
 
 	"github.com/emersion/go-sasl"
@@ -60,6 +62,26 @@ type Talk struct {
 	MaxMessages  int                // on one connection; 0: no limit
 	Timeouts     wire.Timeouts
 	DNS          resolver.Query
+}
+
+// Same says that both lead to the same hosts, spoken to in the same way: what
+// one could not do, the other cannot. Patience does not count.
+func (r Route) Same(o Route) bool {
+	return r.Kind == o.Kind && r.Dir == o.Dir && slices.Equal(r.Smart, o.Smart) && r.DirectFirst == o.DirectFirst && r.Talk.same(o.Talk)
+}
+
+func (t Talk) same(o Talk) bool {
+	return t.Hello == o.Hello && t.Port == o.Port && t.RequireTLS == o.RequireTLS && (t.TLS == nil) == (o.TLS == nil) &&
+		t.HELO == o.HELO && t.NoPipelining == o.NoPipelining && slices.Equal(t.DNS.Servers, o.DNS.Servers) && t.DNS.TCP == o.DNS.TCP &&
+		reflect.DeepEqual(t.signIn(), o.signIn())
+}
+
+// signIn is the sign-in of one connection, or nil.
+func (t Talk) signIn() sasl.Client {
+	if t.Auth == nil {
+		return nil
+	}
+	return t.Auth()
 }
 
 // A Router is asked for the route at each attempt, so that a change of

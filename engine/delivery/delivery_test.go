@@ -66,6 +66,46 @@ func host(n int) resolver.Host {
 	}
 }
 
+func TestSameRoute(t *testing.T) {
+	plain := func(password string) func() sasl.Client {
+		return func() sasl.Client { return sasl.NewPlainClient("", "anna", password) }
+	}
+	base := func() Route {
+		return Route{Kind: SmartHost, Dir: "d", Smart: []Hop{{Host: "a", Port: 25}}, Talk: Talk{
+			Hello: "hub.test", Port: 25, TLS: &tls.Config{}, Auth: plain("x"), DNS: resolver.Query{Servers: []string{"192.0.2.1:53"}},
+		}}
+	}
+	tests := []struct {
+		change func(*Route)
+		same   bool
+	}{
+		{func(*Route) {}, true},
+		{func(r *Route) { r.Talk.MaxMessages, r.Talk.Timeouts.Command = 1, time.Second }, true},
+		{func(r *Route) { r.Kind = MX }, false},
+		{func(r *Route) { r.Dir = "e" }, false},
+		{func(r *Route) { r.Smart[0].Port = 26 }, false},
+		{func(r *Route) { r.Smart = nil }, false},
+		{func(r *Route) { r.DirectFirst = true }, false},
+		{func(r *Route) { r.Talk.Hello = "other.test" }, false},
+		{func(r *Route) { r.Talk.Port = 26 }, false},
+		{func(r *Route) { r.Talk.RequireTLS = true }, false},
+		{func(r *Route) { r.Talk.TLS = nil }, false},
+		{func(r *Route) { r.Talk.HELO = true }, false},
+		{func(r *Route) { r.Talk.NoPipelining = true }, false},
+		{func(r *Route) { r.Talk.DNS.Servers[0] = "192.0.2.2:53" }, false},
+		{func(r *Route) { r.Talk.Auth = plain("x") }, true},
+		{func(r *Route) { r.Talk.Auth = plain("y") }, false},
+		{func(r *Route) { r.Talk.Auth = nil }, false},
+	}
+	for i, tt := range tests {
+		r := base()
+		tt.change(&r)
+		if got := r.Same(base()); got != tt.same || base().Same(r) != got {
+			t.Errorf("change %d: Same = %v, want %v", i, got, tt.same)
+		}
+	}
+}
+
 var toTwo = names{"to.test": {host(1), host(2)}}
 
 // attempt makes one over hosts 192.0.2.1 and 192.0.2.2.

@@ -22,11 +22,13 @@
 package queue
 
 import (
+	"container/heap"
 	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -246,6 +248,46 @@ func (q *Queue) Recheck() {
 		q.touch(d)
 	}
 	q.nudge() // there may be room for more conversations
+}
+
+// Reroute makes due what waits after a failure, where changed says that the
+// destination's mail goes another way now. Changed may take its time.
+func (q *Queue) Reroute(changed func(d mail.Domain) bool) {
+	for _, d := range q.putOff() {
+		if changed(d) {
+			q.afresh(d)
+		}
+	}
+}
+
+// putOff lists the destinations of which something waits after a failure.
+func (q *Queue) putOff() (names []mail.Domain) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	t := now()
+	for name, d := range q.dests {
+		if d.off.next > t || slices.ContainsFunc(d.due, func(e *entry) bool { return e.next > t }) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// afresh forgets when d's messages are to be tried, until the next failure.
+// On the disk it stays: after a crash they wait for their time.
+func (q *Queue) afresh(name mail.Domain) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	d := q.dests[name]
+	if d == nil {
+		return
+	}
+	d.off.next = 0
+	for _, e := range d.due {
+		e.next = 0
+	}
+	heap.Init(&d.due)
+	q.touch(d)
 }
 
 // Knock makes d due now if it waits after a failure: its host is known to be

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -277,6 +278,54 @@ func TestLastWordOfADestinationThatAnswers(t *testing.T) {
 			t.Errorf("the last error is %q", got)
 		}
 	}
+}
+
+// What was put off for all, and for one message, goes at once when the way is
+// another one; the rest keeps its time.
+func TestReroute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		var up atomic.Bool
+		var mu sync.Mutex // guards got
+		var got []string
+		tried := func(want ...string) {
+			t.Helper()
+			mu.Lock()
+			defer mu.Unlock()
+			if slices.Sort(got); !slices.Equal(got, want) {
+				t.Errorf("tried: %v, want %v", got, want)
+			}
+		}
+		h.setAnswer(func(l *Lease) {
+			switch {
+			case up.Load():
+				mu.Lock()
+				got = append(got, string(l.Domain()))
+				mu.Unlock()
+				always(yes, "mx")(l)
+			case l.Domain() == "one.test":
+				always(later, "mx")(l)
+			default:
+				_ = l.Defer(t.Context(), later, "mx")
+			}
+		})
+		defer func(stop func()) { stop() }(h.run())
+		for _, d := range []string{"one.test", "all.test", "same.test", "held.test"} {
+			h.accept("a@a.test", "x@"+d)
+		}
+		time.Sleep(time.Minute)
+		h.mu.Lock()
+		h.held["held.test"] = true
+		h.mu.Unlock()
+		up.Store(true)
+		h.q.Reroute(func(d mail.Domain) bool { return d != "same.test" })
+		synctest.Wait()
+		tried("all.test", "one.test")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		tried("all.test", "one.test", "same.test")
+		h.check()
+	})
 }
 
 func TestHolderIsNamed(t *testing.T) {

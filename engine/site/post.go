@@ -41,10 +41,8 @@ func (s *Site) openPost(ctx context.Context, cfg *Config) (*post, error) {
 	}
 	out := delivery.New(routes{s}, s.deps.Resolver, delivery.Options{Log: s.log})
 	q, err := queue.New(ctx, sp, cfg.Mail.DB, queue.Deps{
-		Router: queue.RouterFunc(func(d mail.Domain) queue.RouteState { return s.config().Mail.Holds.Route(d) }),
-		Attempt: func(ctx context.Context, l *queue.Lease) {
-			out.Attempt(ctx, l.Domain(), lease{l, &s.counters})
-		},
+		Router:  queue.RouterFunc(func(d mail.Domain) queue.RouteState { return s.config().Mail.Holds.Route(d) }),
+		Attempt: func(ctx context.Context, l *queue.Lease) { s.attempt(ctx, out, l) },
 		Report:  s.report,
 		Badmail: s.badmail,
 		Policy:  func() queue.Policy { return s.config().Mail.Policy },
@@ -55,6 +53,17 @@ func (s *Site) openPost(ctx context.Context, cfg *Config) (*post, error) {
 	}
 	desk := release.New(waiting{q, &s.counters}, release.Options{Log: s.log, Journal: s.deps.Journal})
 	return &post{cfg.Mail.Folder, sp, q, desk}, nil
+}
+
+// attempt makes one. If the way was changed meanwhile, what it came to says
+// nothing of the new one.
+func (s *Site) attempt(ctx context.Context, out *delivery.Delivery, l *queue.Lease) {
+	was := s.config()
+	out.Attempt(ctx, l.Domain(), lease{l, &s.counters})
+	now, q := s.config(), s.Queue()
+	if q != nil && rerouted(was, now, l.Domain()) {
+		q.Reroute(func(d mail.Domain) bool { return d == l.Domain() })
+	}
 }
 
 func (s *Site) report(_ context.Context, r dsn.Report) ([]byte, error) {

@@ -15,6 +15,7 @@ import (
 	"restante/engine/account"
 	"restante/engine/delivery"
 	"restante/engine/journal"
+	"restante/engine/mail"
 	"restante/engine/queue"
 )
 
@@ -217,7 +218,7 @@ func (s *Site) Run(ctx context.Context) error {
 	defer s.stop()
 	again := time.NewTimer(s.deps.Again)
 	defer again.Stop()
-	var look recheck
+	look := recheck{under: s.config()}
 	defer look.stop()
 	for {
 		select {
@@ -229,7 +230,7 @@ func (s *Site) Run(ctx context.Context) error {
 			s.follow(ctx)
 			look.soon()
 		case <-look.c:
-			look.now(s.Queue())
+			look.now(s.Queue(), s.config())
 		case <-again.C:
 			if _, why := s.peek(); why != nil {
 				s.follow(ctx)
@@ -282,6 +283,11 @@ func (s *Site) set(to State, why error) {
 	s.deps.Changed()
 }
 
+// rerouted says that mail for d goes another way under now than under was.
+func rerouted(was, now *Config, d mail.Domain) bool {
+	return now != was && !now.Mail.Routes.Route(d).Same(was.Mail.Routes.Route(d))
+}
+
 // recheck has a queue look at its destinations anew after the settings have
 // changed. In a large queue that takes its time, during which nobody else gets
 // at it; so however fast changes come, it is done for a tenth of the time only.
@@ -289,6 +295,7 @@ type recheck struct {
 	c        <-chan time.Time
 	timer    *time.Timer // set while c is
 	earliest time.Time   // of the next one
+	under    *Config     // that the last one was done under
 }
 
 func (r *recheck) soon() {
@@ -298,12 +305,17 @@ func (r *recheck) soon() {
 	}
 }
 
-func (r *recheck) now(q *queue.Queue) {
+func (r *recheck) now(q *queue.Queue, cfg *Config) {
 	r.c = nil
+	was := r.under
+	r.under = cfg
 	if q == nil {
 		return
 	}
 	begun := time.Now()
+	if cfg != was {
+		q.Reroute(func(d mail.Domain) bool { return rerouted(was, cfg, d) })
+	}
 	q.Recheck()
 	end := time.Now()
 	r.earliest = end.Add(9 * end.Sub(begun))

@@ -770,6 +770,46 @@ func TestWrongRouteStrandsMailOnlyUntilItIsMended(t *testing.T) {
 	taken(t, mx, 1) // and nobody touched the queue
 }
 
+func TestRouteThatIsMendedDuringAnAttemptHoldsNoMailBack(t *testing.T) {
+	reached, goOn := make(chan struct{}), make(chan struct{})
+	wrong := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		if strings.HasPrefix(line, "RCPT") {
+			close(reached)
+			<-goOn
+			return "450 4.7.1 not from you"
+		}
+		return ""
+	}})
+	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
+	apply(t, s, "set /LM/SMTPSVC/1 SmartHost "+wrong.Addr, "set /LM/SMTPSVC/1 SmartHostType 2")
+	post(t, s, sender, "under way", "x@far.test")
+	<-reached
+	apply(t, s, "unset /LM/SMTPSVC/1 SmartHost", "unset /LM/SMTPSVC/1 SmartHostType")
+	close(goOn)
+	taken(t, mx, 1)
+}
+
+func TestChangeThatMovesNoMailTriesNone(t *testing.T) {
+	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		if strings.HasPrefix(line, "MAIL") {
+			return "450 4.7.1 greylisted"
+		}
+		return ""
+	}})
+	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\nother.test. IN A 127.0.0.1\n")
+	post(t, s, sender, "waits", "x@far.test")
+	stuck(t, s, "far.test")
+	before := mx.Conns()
+	apply(t, s, "set /LM/SMTPSVC/1 MaxMessageSize 1000000", "set /LM/SMTPSVC/1 SmtpRemoteProgressiveRetry 5")
+	command(t, s, "", "domain", "create", "1", "new.test", "--remote", "--smart-host", mx.Addr)
+	post(t, s, sender, "another", "x@other.test")
+	stuck(t, s, "other.test")
+	if n := mx.Conns() - before; n != 1 {
+		t.Errorf("%d connections, want one for the new message", n)
+	}
+}
+
 func TestWhoMaySendWhere(t *testing.T) {
 	s, base := serve(t), testpeer.StartSink(t)
 	world(t, s, base.Addr, "")
