@@ -13,6 +13,8 @@ func TestFloor(t *testing.T) {
 		"/engine":          "the metabase knows nothing of mail",
 		"/metabase/schema": "what a property may hold is asked of checks",
 		"/metabase/mbxml":  "files are read and written above",
+		"/metabase/backup": "backups are made above, of what Records gives",
+		"filippo.io/age":   "only package backup writes age files",
 		"/adsi-compat":     "imports go down only",
 		"badger":           "only internal/kv speaks Badger",
 		"go-smtp":          "only engine/wire speaks SMTP",

@@ -4,11 +4,12 @@ package control
 
 import (
 	"context"
-	"io"
+	"iter"
 	"path/filepath"
 	"time"
 
 	"restante/metabase"
+	"restante/metabase/backup"
 )
 
 // The calls about backups.
@@ -19,13 +20,12 @@ const (
 	MbVerify  Method[struct{}, Verified]      = "mb/verify"
 )
 
-// A Keeper confirms, takes back, and makes and reads backups.
+// A Keeper confirms, takes back, and gives and takes what a backup holds.
 type Keeper interface {
 	Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, error)
 	Revert(ctx context.Context, rev metabase.Rev, below metabase.Path, b metabase.Batch) (metabase.Rev, error)
-	SaveBackup(dir, name string, version int, password string) (metabase.BackupFile, error)
-	Restore(ctx context.Context, r io.Reader, password string, b metabase.Batch) (metabase.Rev, error)
-	TryRestore(ctx context.Context, r io.Reader, password string, b metabase.Batch) (metabase.Change, error)
+	Records(sealed bool) (rev metabase.Rev, proof []byte, records iter.Seq[[]byte])
+	Replace(proof []byte) (*metabase.Replace, error)
 	Verify(ctx context.Context) error
 }
 
@@ -60,7 +60,7 @@ type Verified struct {
 
 func (d *Desk) backupDir() string { return filepath.Join(d.place.Data, "backups") }
 
-func (d *Desk) aBackup(f metabase.BackupFile) Backup {
+func (d *Desk) aBackup(f backup.File) Backup {
 	name := f.Name + ".md" + itoa(f.Version)
 	return Backup{f.Name, f.Version, f.Time, f.Size, filepath.Join(d.backupDir(), name)}
 }
@@ -70,7 +70,7 @@ func (d *Desk) backup(ctx context.Context, who Caller, q BackupRequest) (Backup,
 	if err := d.allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
 		return Backup{}, err
 	}
-	f, err := d.tree.SaveBackup(d.backupDir(), q.Name, metabase.NewestVersion, q.Password)
+	f, err := backup.Save(d.tree, d.backupDir(), q.Name, backup.Newest, q.Password)
 	if err != nil {
 		return Backup{}, err
 	}
@@ -81,7 +81,7 @@ func (d *Desk) backups(ctx context.Context, who Caller, _ struct{}) ([]Backup, e
 	if err := d.allow(ctx, who, metabase.Root, metabase.Read); err != nil {
 		return nil, err
 	}
-	files, err := metabase.Backups(d.backupDir())
+	files, err := backup.List(d.backupDir())
 	if err != nil {
 		return nil, err
 	}
@@ -97,22 +97,22 @@ func (d *Desk) restore(ctx context.Context, who Caller, q RestoreRequest) (Appli
 		return Applied{}, err
 	}
 	if q.Version < 0 {
-		q.Version = metabase.NewestVersion
+		q.Version = backup.Newest
 	}
-	r, _, err := metabase.OpenBackup(d.backupDir(), q.Name, q.Version)
+	r, _, err := backup.Open(d.backupDir(), q.Name, q.Version)
 	if err != nil {
 		return Applied{}, err
 	}
 	defer r.Close()
 	if q.DryRun {
-		c, err := d.tree.TryRestore(ctx, r, q.Password, who.batch())
+		c, err := backup.Try(ctx, d.tree, r, q.Password, who.batch())
 		if err != nil {
 			return Applied{}, err
 		}
 		touches := d.touches(c)
 		return Applied{Rev: c.Old.Rev(), DryRun: true, Changes: d.changes(c.Diff()), Touches: &touches}, nil
 	}
-	rev, err := d.tree.Restore(ctx, r, q.Password, who.batch())
+	rev, err := backup.Restore(ctx, d.tree, r, q.Password, who.batch())
 	if err != nil {
 		return Applied{}, err
 	}

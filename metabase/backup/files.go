@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package metabase
+package backup
 
 import (
 	"cmp"
@@ -14,32 +14,35 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"restante/internal/disk"
+	"restante/metabase"
 )
 
-// A BackupFile is a backup in a folder: NAME.mdVERSION, as IIS calls them.
-type BackupFile struct {
+// A File is a backup in a folder: NAME.mdVERSION, as IIS calls them.
+type File struct {
 	Name    string
 	Version int // 0 to 9999
 	Time    time.Time
 	Size    int64 // octets
 }
 
-// NewestVersion asks for the highest version there is, or for the next one.
-const NewestVersion = -1
+// Newest asks for the highest version there is, or for the next one.
+const Newest = -1
 
 const (
-	maxBackupName = 100
-	maxVersion    = 9999
+	maxName    = 100
+	maxVersion = 9999
 )
 
-func checkBackupName(name string) error {
+func checkName(name string) error {
 	bad := func(why string) error {
-		return &Error{Op: "backup", Kind: Invalid, Err: fmt.Errorf("the name %q %s", clip(name), why)}
+		return &metabase.Error{Op: "backup", Kind: metabase.Invalid, Err: fmt.Errorf("the name %q %s", clip(name), why)}
 	}
 	switch {
 	case name == "":
 		return bad("is empty")
-	case len(name) > maxBackupName:
+	case len(name) > maxName:
 		return bad("is longer than 100 octets")
 	case strings.ContainsAny(name, `/\:*?"<>|`) || strings.IndexFunc(name, unicode.IsControl) >= 0:
 		return bad("holds a character that a file's name cannot have everywhere")
@@ -49,12 +52,12 @@ func checkBackupName(name string) error {
 	return nil
 }
 
-// SaveBackup makes a backup in the folder dir, which it makes when it is not
-// there. With NewestVersion the backup gets the number after the highest; any
+// Save makes a backup of s in the folder dir, which it makes when it is not
+// there. With Newest the backup gets the number after the highest; any
 // other version must be free. The file is readable by its owner only, is
 // verified before it gets its name, and is on stable storage after that.
-func (s *Store) SaveBackup(dir, name string, version int, password string) (file BackupFile, err error) {
-	if err := checkBackupName(name); err != nil {
+func Save(s Store, dir, name string, version int, password string) (file File, err error) {
+	if err := checkName(name); err != nil {
 		return file, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -63,7 +66,7 @@ func (s *Store) SaveBackup(dir, name string, version int, password string) (file
 	if version, err = freeVersion(dir, name, version); err != nil {
 		return file, err
 	}
-	final := backupPath(dir, name, version)
+	final := pathOf(dir, name, version)
 	f, err := os.CreateTemp(dir, ".tmp-*")
 	if err != nil {
 		return file, fmt.Errorf("backup %s: %w", name, err)
@@ -75,12 +78,12 @@ func (s *Store) SaveBackup(dir, name string, version int, password string) (file
 			_ = os.Remove(tmp)
 		}
 	}()
-	info, err := s.Backup(f, password)
+	info, err := Write(s, f, password)
 	if err != nil {
 		return file, fmt.Errorf("backup %s: %w", name, err)
 	}
 	if _, err = f.Seek(0, 0); err == nil {
-		_, err = s.VerifyBackup(f, password)
+		_, err = Verify(s, f, password)
 	}
 	if err != nil {
 		return file, fmt.Errorf("backup %s: %w", name, err)
@@ -89,21 +92,21 @@ func (s *Store) SaveBackup(dir, name string, version int, password string) (file
 		return file, fmt.Errorf("backup %s: %w", name, err)
 	}
 	// A link, unlike a rename, fails when another took the version meanwhile.
-	if err = publishFile(tmp, final); err != nil {
+	if err = publish(tmp, final); err != nil {
 		return file, fmt.Errorf("backup %s: %w", name, err)
 	}
-	if err = syncDir(dir); err != nil {
+	if err = disk.SyncDir(dir); err != nil {
 		return file, fmt.Errorf("backup %s: %w", name, err)
 	}
 	stat, err := os.Stat(final)
 	if err != nil {
 		return file, fmt.Errorf("backup %s: %w", name, err)
 	}
-	return BackupFile{name, version, info.Time, stat.Size()}, nil
+	return File{name, version, info.Time, stat.Size()}, nil
 }
 
-// publishFile gives tmp its final name, which must be free.
-func publishFile(tmp, final string) error {
+// publish gives tmp its final name, which must be free.
+func publish(tmp, final string) error {
 	if err := os.Link(tmp, final); err == nil {
 		return os.Remove(tmp)
 	} else if errors.Is(err, fs.ErrExist) {
@@ -114,7 +117,7 @@ func publishFile(tmp, final string) error {
 }
 
 func freeVersion(dir, name string, version int) (int, error) {
-	all, err := Backups(dir)
+	all, err := List(dir)
 	if err != nil {
 		return 0, err
 	}
@@ -124,27 +127,27 @@ func freeVersion(dir, name string, version int) (int, error) {
 			continue
 		}
 		if b.Version == version {
-			return 0, &Error{Op: "backup", Kind: Exists, Err: fmt.Errorf("%s version %d", name, version)}
+			return 0, &metabase.Error{Op: "backup", Kind: metabase.Exists, Err: fmt.Errorf("%s version %d", name, version)}
 		}
 		next = max(next, b.Version+1)
 	}
-	if version == NewestVersion {
+	if version == Newest {
 		version = next
 	}
 	if version < 0 || version > maxVersion {
-		return 0, &Error{Op: "backup", Kind: Invalid, Err: fmt.Errorf("%s: a version is a number from 0 to %d", name, maxVersion)}
+		return 0, &metabase.Error{Op: "backup", Kind: metabase.Invalid, Err: fmt.Errorf("%s: a version is a number from 0 to %d", name, maxVersion)}
 	}
 	return version, nil
 }
 
-// Backups lists the backups in a folder by name and version; none when there
+// List lists the backups in a folder by name and version; none when there
 // is no such folder.
-func Backups(dir string) ([]BackupFile, error) {
+func List(dir string) ([]File, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("backups: %w", err)
 	}
-	var out []BackupFile
+	var out []File
 	for _, e := range entries {
 		i := strings.LastIndex(e.Name(), ".md")
 		if i <= 0 || !e.Type().IsRegular() {
@@ -152,64 +155,72 @@ func Backups(dir string) ([]BackupFile, error) {
 		}
 		version, err := strconv.Atoi(e.Name()[i+3:])
 		name := e.Name()[:i]
-		if err != nil || version < 0 || version > maxVersion || checkBackupName(name) != nil {
+		if err != nil || version < 0 || version > maxVersion || checkName(name) != nil {
 			continue
 		}
 		info, err := e.Info()
 		if err != nil {
 			continue // gone meanwhile
 		}
-		out = append(out, BackupFile{name, version, info.ModTime().UTC(), info.Size()})
+		out = append(out, File{name, version, info.ModTime().UTC(), info.Size()})
 	}
-	slices.SortFunc(out, func(a, b BackupFile) int {
+	slices.SortFunc(out, func(a, b File) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
 	})
 	return out, nil
 }
 
-// OpenBackup opens a backup for Restore; NewestVersion is the highest there
+// Open opens a backup for Restore; Newest is the highest there
 // is. The caller closes it. The error is NotFound when there is none.
-func OpenBackup(dir, name string, version int) (*os.File, BackupFile, error) {
-	b, err := findBackup(dir, name, version)
+func Open(dir, name string, version int) (*os.File, File, error) {
+	b, err := find(dir, name, version)
 	if err != nil {
-		return nil, BackupFile{}, err
+		return nil, File{}, err
 	}
-	f, err := os.Open(backupPath(dir, b.Name, b.Version))
+	f, err := os.Open(pathOf(dir, b.Name, b.Version))
 	if err != nil {
-		return nil, BackupFile{}, fmt.Errorf("backup %s: %w", name, err)
+		return nil, File{}, fmt.Errorf("backup %s: %w", name, err)
 	}
 	return f, b, nil
 }
 
-// DeleteBackup removes a backup; the error is NotFound when there is none.
-func DeleteBackup(dir, name string, version int) error {
-	b, err := findBackup(dir, name, version)
+// Delete removes a backup; the error is NotFound when there is none.
+func Delete(dir, name string, version int) error {
+	b, err := find(dir, name, version)
 	if err != nil {
 		return err
 	}
-	if err := os.Remove(backupPath(dir, b.Name, b.Version)); err != nil {
+	if err := os.Remove(pathOf(dir, b.Name, b.Version)); err != nil {
 		return fmt.Errorf("backup %s: %w", name, err)
 	}
 	return nil
 }
 
-func findBackup(dir, name string, version int) (BackupFile, error) {
-	all, err := Backups(dir)
+func find(dir, name string, version int) (File, error) {
+	all, err := List(dir)
 	if err != nil {
-		return BackupFile{}, err
+		return File{}, err
 	}
 	for _, b := range slices.Backward(all) {
-		if b.Name == name && (version == NewestVersion || b.Version == version) {
+		if b.Name == name && (version == Newest || b.Version == version) {
 			return b, nil
 		}
 	}
 	what := fmt.Errorf("%s version %d", clip(name), version)
-	if version == NewestVersion {
+	if version == Newest {
 		what = errors.New(clip(name))
 	}
-	return BackupFile{}, &Error{Op: "backup", Kind: NotFound, Err: what}
+	return File{}, &metabase.Error{Op: "backup", Kind: metabase.NotFound, Err: what}
 }
 
-func backupPath(dir, name string, version int) string {
+func pathOf(dir, name string, version int) string {
 	return filepath.Join(dir, name+".md"+strconv.Itoa(version))
+}
+
+// clip keeps a message short where s comes from a stranger.
+func clip(s string) string {
+	if len(s) > maxName {
+		return s[:maxName] + "..."
+	}
+	return s
 }

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package backup
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"time"
+
+	"filippo.io/age"
+
+	"restante/metabase"
+)
+
+// read reads all of a backup, of either kind.
+func read(s Store, r io.Reader, password string) (*metabase.Replace, Info, error) {
+	none := func(kind metabase.Kind, format string, args ...any) (*metabase.Replace, Info, error) {
+		return nil, Info{}, because(kind, format, args...)
+	}
+	in := bufio.NewReader(r)
+	if start, _ := in.Peek(len(ageMagic)); string(start) != ageMagic {
+		return newFrames(in).tree(s, true)
+	}
+	if password == "" {
+		return none(metabase.Invalid, "this backup needs its password")
+	}
+	id, err := age.NewScryptIdentity(password)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	plain, err := age.Decrypt(in, id)
+	var wrong *age.NoIdentityMatchError
+	if errors.As(err, &wrong) {
+		return none(metabase.Denied, "the password is wrong")
+	}
+	if err != nil {
+		return none(metabase.Damaged, "the backup is damaged: %v", err)
+	}
+	op, info, err := newFrames(plain).tree(s, false)
+	info.Portable = true
+	return op, info, err
+}
+
+// frames reads a backup.
+type frames struct {
+	in  *bufio.Reader
+	sum hash.Hash
+}
+
+func newFrames(r io.Reader) *frames { return &frames{bufio.NewReader(r), sha256.New()} }
+
+func (f *frames) next() ([]byte, error) {
+	size, err := binary.ReadUvarint(f.in)
+	if err != nil {
+		return nil, cut(err)
+	}
+	if size > maxFrame {
+		return nil, because(metabase.Damaged, "the backup is damaged: a frame of %d octets", size)
+	}
+	frame := make([]byte, size)
+	if _, err := io.ReadFull(f.in, frame); err != nil {
+		return nil, cut(err)
+	}
+	f.sum.Write(append(binary.AppendUvarint(nil, size), frame...))
+	return frame, nil
+}
+
+func cut(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return because(metabase.Damaged, "the backup is damaged: it is cut short")
+	}
+	return because(metabase.Damaged, "the backup is damaged: %v", err)
+}
+
+// tree reads all of it; sealed says how its secure values are.
+func (f *frames) tree(s Store, sealed bool) (op *metabase.Replace, info Info, err error) {
+	start := make([]byte, len(magic))
+	if _, err := io.ReadFull(f.in, start); err != nil || string(start) != magic {
+		return nil, info, because(metabase.Damaged, "this is no backup of a metabase, or one of a newer version")
+	}
+	f.sum.Write(start)
+	head, err := f.next()
+	if err != nil {
+		return nil, info, err
+	}
+	info, proof, ok := parseHead(head)
+	if !ok {
+		return nil, info, because(metabase.Damaged, "the backup is damaged: its head does not read")
+	}
+	if !sealed {
+		proof = nil
+	}
+	if op, err = s.Replace(proof); err != nil {
+		return nil, info, because(metabase.Invalid, "the backup was made under another machine key; only one made with a password can be restored here")
+	}
+	if info.Keys, err = f.records(op); err != nil {
+		return nil, info, err
+	}
+	return op, info, f.end(info)
+}
+
+// parseHead takes the head apart; the proof is never nil.
+func parseHead(b []byte) (info Info, proof []byte, ok bool) {
+	rev, n := binary.Uvarint(b)
+	if n <= 0 {
+		return info, nil, false
+	}
+	b = b[n:]
+	made, n := binary.Varint(b)
+	if n <= 0 {
+		return info, nil, false
+	}
+	b = b[n:]
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size != uint64(len(b)-n) {
+		return info, nil, false
+	}
+	return Info{Rev: metabase.Rev(rev), Time: time.Unix(0, made).UTC()}, b[n:], true
+}
+
+// records hands every key to op and counts them.
+func (f *frames) records(op *metabase.Replace) (keys int, err error) {
+	for {
+		frame, err := f.next()
+		if err != nil || len(frame) == 0 {
+			return keys, err
+		}
+		if err := op.Add(frame); err != nil {
+			return keys, fmt.Errorf("the backup is damaged: %w", err)
+		}
+		keys++
+	}
+}
+
+// end checks what follows the records.
+func (f *frames) end(info Info) error {
+	want := f.sum.Sum(nil)
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(f.in, got); err != nil {
+		return cut(err)
+	}
+	if !bytes.Equal(got, want) {
+		return because(metabase.Damaged, "the backup is damaged: its checksum does not fit")
+	}
+	if _, err := f.in.ReadByte(); err != io.EOF {
+		return because(metabase.Damaged, "the backup is damaged: something follows its end")
+	}
+	if info.Keys == 0 {
+		return because(metabase.Damaged, "the backup is damaged: it holds no keys")
+	}
+	return nil
+}

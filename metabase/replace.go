@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+)
+
+// Records gives the newest state as records, one for each key, parents first:
+// all that it stores but what is volatile. A Replace takes them again. Secure
+// values are in clear, or with sealed under the machine key, which proof names.
+func (s *Store) Records(sealed bool) (rev Rev, proof []byte, records iter.Seq[[]byte]) {
+	img := s.cur.Load()
+	return img.rev, s.proof, func(yield func([]byte) bool) {
+		more := true
+		img.root.walk(Root, func(p Path, n *node) bool {
+			if !more {
+				return false
+			}
+			record := appendText(nil, string(p))
+			if sealed {
+				record = s.key.appendNode(record, n)
+			} else {
+				record = appendClear(record, n)
+			}
+			more = yield(record)
+			return more
+		})
+	}
+}
+
+// appendClear is MachineKey.appendNode with nothing sealed.
+func appendClear(b []byte, n *node) []byte {
+	b = append(b, keyForm)
+	b = appendText(b, n.name)
+	b = binary.AppendVarint(b, n.modified)
+	b = binary.AppendUvarint(b, uint64(len(n.props)))
+	for _, p := range n.props {
+		b = appendProperty(b, p)
+	}
+	return b
+}
+
+// A Replace puts another tree, made of records, in the place of the whole.
+// What is the same keeps its revision. Get one from Store.Replace.
+type Replace struct {
+	root *node
+	key  MachineKey // the zero one where nothing is sealed
+}
+
+// Replace begins a Replace, to which records are then added. With a proof they
+// are sealed, and the error is Invalid unless that was under this store's key;
+// with nil they are in clear.
+func (s *Store) Replace(proof []byte) (*Replace, error) {
+	if proof == nil {
+		return &Replace{}, nil
+	}
+	if !s.key.fits(proof) {
+		return nil, because(Invalid, "sealed under another machine key")
+	}
+	return &Replace{key: s.key}, nil
+}
+
+// Add takes the next record, which it does not keep. The error is Damaged when
+// it does not read, or its key has no parent yet or is there already.
+func (op *Replace) Add(record []byte) error {
+	r := reader{rest: record, key: op.key}
+	p := Path(r.text())
+	n := r.node()
+	if err := r.end(); err != nil {
+		return fmt.Errorf("key %q: %w", clip(string(p)), err)
+	}
+	misplaced := because(Damaged, "key %q is out of place", clip(string(p)))
+	if p.check() != nil || p.Base() != n.name || (p == Root) != (op.root == nil) {
+		return misplaced
+	}
+	if p == Root {
+		op.root = n
+		return nil
+	}
+	if op.root.lookup(p.Parent()) == nil || op.root.lookup(p) != nil {
+		return misplaced
+	}
+	op.root = op.root.change(p, func(*node) *node { return n })
+	return nil
+}
+
+func (op *Replace) apply(e *edit) {
+	if op.root == nil {
+		e.bad(Root, 0, because(Invalid, "cannot be replaced by nothing"))
+		return
+	}
+	e.root = e.rebase(e.root, op.root)
+}
+
+func (op *Replace) needs(n *needs) { n.at(Root, 0, AllRights) }
+
+// rebase gives next with all that equals old taken from there, and the rest as
+// stored by this revision.
+func (e *edit) rebase(old, next *node) *node {
+	out := &node{name: next.name, modified: e.now}
+	var was []Property
+	var wasKids *kids
+	if old != nil {
+		was, wasKids = old.props, old.kids
+	}
+	for _, p := range next.props {
+		if i, ok := find(was, p.ID); ok && was[i].same(p) {
+			p = was[i]
+		} else {
+			p.Rev = e.rev
+		}
+		out.props = append(out.props, p)
+	}
+	same := old != nil && old.name == next.name && len(diffProps(was, out.props)) == 0
+	if same {
+		out.modified, out.props = old.modified, old.props
+	}
+	var list []*node
+	shared := 0
+	for k := range next.kids.All {
+		was := wasKids.Get(k.name)
+		kid := e.rebase(was, k)
+		if kid == was {
+			shared++
+		}
+		list = append(list, kid)
+	}
+	if same && shared == len(list) && shared == wasKids.Len() {
+		return old
+	}
+	out.kids = newKids(list)
+	return out
+}
