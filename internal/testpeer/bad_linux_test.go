@@ -163,6 +163,7 @@ func (k *keeper) fullToTheLast(t *testing.T, disk string) {
 	if got := strings.TrimSpace(command(t, k.s, "", "mb", "get", "SMTPSVC/1", "MaxRecipients")); got != "77" {
 		t.Errorf("MaxRecipients is %s after a change that was refused", got)
 	}
+	k.callInVain(t)
 	for _, args := range []string{"status", "site list", "queue list"} {
 		if code, _, stderr := ask(t, k.s, "", strings.Fields(args)...); code != 0 {
 			t.Errorf("%s: exit %d: %s", args, code, stderr)
@@ -181,6 +182,23 @@ func (k *keeper) fullToTheLast(t *testing.T, disk string) {
 		t.Errorf("MaxRecipients is %s after a full disk", got)
 	}
 	command(t, k.s, "", "mb", "set", "SMTPSVC/1", "MaxRecipients", "79")
+}
+
+// callInVain takes the mail while nothing can be written: what the service
+// cannot remember to have handed over, it hands over again.
+func (k *keeper) callInVain(t *testing.T) {
+	t.Helper()
+	l, err := testpeer.Dial(k.s.Addr(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := errors.Join(l.SignIn(account, password), l.Say("TURN", "250")); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	err = l.TakeIn(func(testpeer.Received) error { n++; return nil })
+	t.Logf("of %d, %d were handed over without room to remember it: %v", len(k.sent), n, err)
 }
 
 func freeOn(dir string) (uint64, error) {
