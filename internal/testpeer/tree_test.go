@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testpeer_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"restante/internal/control"
+	"restante/internal/testpeer"
+	"restante/metabase"
+)
+
+// dialTree is a connection to the service's socket, as a command has it.
+func dialTree(t *testing.T, s *testpeer.Service) *control.Client {
+	t.Helper()
+	c, err := control.Dial(t.Context(), s.Data, control.Caller{Origin: metabase.FromCLI, Comment: "load"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// batch makes a change of lines, at revision rev or with 0 at any.
+func batch(t *testing.T, c *control.Client, rev metabase.Rev, lines ...string) error {
+	q := control.ApplyRequest{IfRev: rev}
+	for _, l := range lines {
+		q.Lines = append(q.Lines, control.Line{Words: strings.Fields(l)})
+	}
+	_, _, err := control.MbApply.Call(t.Context(), c, q)
+	return err
+}
+
+// number reads a property that holds a number in a text such as h12.example.
+func number(t *testing.T, c *control.Client, path, prop string) (int, error) {
+	it, _, err := control.MbGet.Call(t.Context(), c, control.GetRequest{Words: []string{path, prop}})
+	if err != nil {
+		return 0, err
+	}
+	text := strings.TrimSuffix(strings.TrimPrefix(strings.Join(it.Text, ""), "h"), ".example")
+	return strconv.Atoi(text)
+}
+
+// increment adds one to the counter of all writers, anew each time that
+// somebody else was quicker. The revision is taken before the value is read, so
+// that whatever comes between is noticed.
+func increment(t *testing.T, c *control.Client) error {
+	for {
+		st, _, err := control.Status.Call(t.Context(), c, struct{}{})
+		if err != nil {
+			return err
+		}
+		n, err := number(t, c, shared, "RouteUserName")
+		if err != nil {
+			return err
+		}
+		err = batch(t, c, st.Revision, fmt.Sprintf("set %s RouteUserName %d", shared, n+1))
+		if refused := (*control.Error)(nil); !errors.As(err, &refused) || refused.Kind != control.KindRefused {
+			return err
+		}
+	}
+}
+
+const shared = "SMTPSVC/1/Domain/shared.test"
+
+// A writer makes batches of two properties that belong together, and keys.
+type writer struct {
+	n           int
+	tried, done int // number of the batch that was sent last, that was acknowledged last
+	counted     int // increments that were acknowledged
+	counting    int // that were sent
+}
+
+func (w *writer) key() string { return fmt.Sprintf("SMTPSVC/1/Domain/w%d.test", w.n) }
+
+// sub is the key that batch k makes, for one k of five.
+func (w *writer) sub(k int) string { return fmt.Sprintf("SMTPSVC/1/Domain/k%d.w%d.test", k, w.n) }
+
+func (w *writer) batch(k int) []string {
+	lines := []string{
+		fmt.Sprintf("set %s RouteUserName %d", w.key(), k),
+		fmt.Sprintf("set %s RouteActionString h%d.example", w.key(), k),
+	}
+	if k%5 == 0 {
+		lines = append(lines, "add "+w.sub(k), fmt.Sprintf("set %s RouteUserName %d", w.sub(k), k))
+	}
+	return lines
+}
+
+// untilCut writes until the service is gone.
+func (w *writer) untilCut(t *testing.T, s *testpeer.Service) {
+	c, err := control.Dial(t.Context(), s.Data, control.Caller{Origin: metabase.FromCLI})
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	for {
+		w.tried++
+		if err := batch(t, c, 0, w.batch(w.tried)...); err != nil {
+			if e := (*control.Error)(nil); errors.As(err, &e) && e.Kind == control.KindRefused {
+				t.Errorf("writer %d: %v", w.n, err)
+			}
+			return
+		}
+		w.done = w.tried
+		if w.tried%7 == 0 {
+			w.counting++
+			if increment(t, c) != nil {
+				return
+			}
+			w.counted++
+		}
+	}
+}
+
+// check looks for what was acknowledged, and that nothing is half.
+func (w *writer) check(t *testing.T, c *control.Client) {
+	t.Helper()
+	a, err1 := number(t, c, w.key(), "RouteUserName")
+	b, err2 := number(t, c, w.key(), "RouteActionString")
+	if err1 != nil || err2 != nil || a != b || a < w.done || a > w.tried {
+		t.Fatalf("writer %d: %d (%v) and %d (%v) are stored; acknowledged is %d, sent %d", w.n, a, err1, b, err2, w.done, w.tried)
+	}
+	for k := 5; k <= w.tried; k += 5 {
+		got, err := number(t, c, w.sub(k), "RouteUserName")
+		if k <= a && (err != nil || got != k) {
+			t.Fatalf("writer %d: %s of a batch that was kept: %d, %v", w.n, w.sub(k), got, err)
+		}
+		if k > a && err == nil {
+			t.Fatalf("writer %d: %s stands there, the rest of its batch does not", w.n, w.sub(k))
+		}
+	}
+	w.tried, w.done = a, a
+}
+
+// TestKillTree ends the service with SIGKILL while writers change the tree over
+// its socket, again and again. What was acknowledged is there, no batch is
+// half, no increment is lost, and the store is whole.
+func TestKillTree(t *testing.T) {
+	rounds := 20
+	if os.Getenv("RESTANTE_SOAK") != "" {
+		rounds = 200
+	}
+	seed := rand.Uint64()
+	t.Logf("seed %d, %d rounds", seed, rounds)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+
+	s := serve(t)
+	command(t, s, "add "+shared+" IIsSmtpDomain\nset "+shared+" RouteUserName 0\n", "mb", "apply")
+	writers := make([]*writer, 6)
+	for i := range writers {
+		writers[i] = &writer{n: i}
+		c := dialTree(t, s)
+		if err := batch(t, c, 0, append([]string{"add " + writers[i].key()}, writers[i].batch(0)[:2]...)...); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	for round := range rounds {
+		var all sync.WaitGroup
+		for _, w := range writers {
+			all.Go(func() { w.untilCut(t, s) })
+		}
+		<-time.After(time.Duration(20+rnd.IntN(400)) * time.Millisecond) // the random moment
+		s.Kill()
+		all.Wait()
+		if round%2 == 1 { // without the service the command opens the store itself
+			command(t, s, "", "mb", "verify")
+		}
+		if err := s.Start(t.Context()); err != nil {
+			t.Fatalf("after a kill: %v", err)
+		}
+		command(t, s, "", "mb", "verify")
+		c := dialTree(t, s)
+		for _, w := range writers {
+			w.check(t, c)
+		}
+		checkCounter(t, c, writers)
+		c.Close()
+	}
+	total := 0
+	for _, w := range writers {
+		total += w.done
+	}
+	t.Logf("%d batches and their keys kept", total)
+	if total == 0 {
+		t.Error("nothing was acknowledged: the test shows nothing")
+	}
+}
+
+func checkCounter(t *testing.T, c *control.Client, writers []*writer) {
+	t.Helper()
+	least, most := 0, 0
+	for _, w := range writers {
+		least, most = least+w.counted, most+w.counting
+	}
+	if n, err := number(t, c, shared, "RouteUserName"); err != nil || n < least || n > most {
+		t.Fatalf("the counter is at %d (%v): %d increments were acknowledged, %d sent", n, err, least, most)
+	}
+}
+
+// TestWritersAtOnce has a hundred writers change keys of their own, and then
+// all of them one: everyone succeeds, and no increment is lost.
+func TestWritersAtOnce(t *testing.T) {
+	s := serve(t)
+	command(t, s, "add "+shared+" IIsSmtpDomain\nset "+shared+" RouteUserName 0\n", "mb", "apply")
+	const many = 100
+	var all sync.WaitGroup
+	for i := range many {
+		all.Go(func() {
+			c, err := control.Dial(t.Context(), s.Data, control.Caller{Origin: metabase.FromCLI})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			w := &writer{n: i}
+			if err := batch(t, c, 0, "add "+w.key()); err != nil {
+				t.Errorf("writer %d: %v", i, err)
+			}
+			for k := 1; k <= 10; k++ {
+				if err := batch(t, c, 0, w.batch(k)...); err != nil {
+					t.Errorf("writer %d: batch %d: %v", i, k, err)
+				}
+			}
+			if err := increment(t, c); err != nil {
+				t.Errorf("writer %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	c := dialTree(t, s)
+	defer c.Close()
+	for i := range many {
+		(&writer{n: i, tried: 10, done: 10}).check(t, c)
+	}
+	if n, err := number(t, c, shared, "RouteUserName"); err != nil || n != many {
+		t.Errorf("%d increments, the counter is at %d (%v)", many, n, err)
+	}
+	command(t, s, "", "mb", "verify")
+}
