@@ -792,7 +792,7 @@ func TestRouteThatIsMendedDuringAnAttemptHoldsNoMailBack(t *testing.T) {
 
 func TestChangeThatMovesNoMailTriesNone(t *testing.T) {
 	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
-		if strings.HasPrefix(line, "MAIL") {
+		if strings.HasPrefix(line, "RCPT") {
 			return "450 4.7.1 greylisted"
 		}
 		return ""
@@ -883,6 +883,72 @@ func TestLocalMailIsDroppedOctetForOctet(t *testing.T) {
 	if all, _ := filepath.Glob(filepath.Join(s.Data, "Mailroot", "Drop", "*")); len(all) != 2 {
 		t.Errorf("in the folder: %q", all)
 	}
+}
+
+func TestMailForPostmasterAloneIsLocal(t *testing.T) {
+	s := serve(t)
+	post(t, s, "a@sender.test", "trouble", "postmaster")
+	if got := dropped(t, s, 1)[0]; !strings.Contains(got, "\r\nx-receiver: postmaster@hub.test\r\n") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+func TestManyMessagesRideOneConversation(t *testing.T) {
+	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	world(t, s, mx.Addr, "far.test. IN A 127.0.0.2\n")
+	for i := range 15 {
+		post(t, s, sender, strconv.Itoa(i), "x@far.test")
+	}
+	stuck(t, s, "far.test")
+	also(t, mx, "127.0.0.2", mx.Addr)
+	command(t, s, "", "queue", "retry", "--all")
+	taken(t, mx, 15)
+	if n := mx.Conns(); n != 1 {
+		t.Errorf("%d conversations", n)
+	}
+}
+
+func TestSenderHearsOfSuccessOnlyWhenItAsks(t *testing.T) {
+	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{Plain: true}) // knows no reports
+	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\nnull.test. IN MX 0 .\n")
+	l := dial(t, s.Addr(1))
+	say(t, l, "MAIL FROM:<"+sender+"> RET=HDRS ENVID=job1", "250",
+		"RCPT TO:<x@far.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;old@far.test", "250",
+		"RCPT TO:<x@null.test> NOTIFY=NEVER", "250", "RCPT TO:<y@far.test>", "250", "DATA", "354")
+	if _, err := l.Write(testpeer.Stuff(letter("asked for"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Expect("250"); err != nil {
+		t.Fatal(err)
+	}
+	taken(t, mx, 1)
+	files := dropped(t, s, 1)
+	r := readReport(t, files[0])
+	if f := r.Fates["x@far.test"]; len(r.Fates) != 1 || f.Get("Action") != "relayed" || f.Get("Original-Recipient") != "rfc822; old@far.test" {
+		t.Errorf("the report is about %v", r.Fates)
+	}
+	if strings.Contains(files[0], ".dot") || !strings.Contains(files[0], "Original-Envelope-Id: job1") {
+		t.Errorf("RET=HDRS and ENVID are not heeded:\n%s", files[0])
+	}
+	await(t, "nothing is left", func() bool { return strings.TrimSpace(command(t, s, "", "queue", "list")) == "" })
+	if n := len(dropped(t, s, 1)); n != 1 {
+		t.Errorf("%d reports", n)
+	}
+}
+
+func TestWeSignInAtASmartHost(t *testing.T) {
+	mx, far, near := testpeer.NewMX(t, testpeer.MXOptions{}), serve(t), serve(t)
+	world(t, far, mx.Addr, "away.test. IN A 127.0.0.1\n")
+	apply(t, far, "set /LM/SMTPSVC/1 RelayIpList 192.0.2.1", "set /LM/SMTPSVC/1 RelayForAuth true")
+	apply(t, near, "set /LM/SMTPSVC/1 SmartHost "+far.Addr(1), "set /LM/SMTPSVC/1 SmartHostType 2",
+		"set /LM/SMTPSVC/1 RouteAction auth_cleartext", "set /LM/SMTPSVC/1 RouteUserName "+account,
+		"set /LM/SMTPSVC/1 RoutePassword wrong")
+	post(t, near, sender, "by sign-in", "x@away.test")
+	if w := stuck(t, near, "away.test"); !strings.HasPrefix(w.LastError, "535") {
+		t.Errorf("with a wrong password: %+v", w)
+	}
+	apply(t, near, "set /LM/SMTPSVC/1 RoutePassword '"+password+"'")
+	taken(t, mx, 1)
 }
 
 func TestServiceEndsInOrderDuringADelivery(t *testing.T) {

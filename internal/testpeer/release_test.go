@@ -231,6 +231,82 @@ func TestEtrnForADomainThatIsBeingSentIsToldToWait(t *testing.T) {
 	sameSubjects(t, taken(t, mx, 2), want)
 }
 
+func TestEtrnAsksAgainWhateverCameOfTheLastOne(t *testing.T) {
+	s := serve(t)
+	hold(t, s, "held.test")
+	var busy sync.Map
+	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		if _, over := busy.Load("over"); !over && strings.HasPrefix(line, "RCPT") {
+			return "450 4.2.1 busy"
+		}
+		return ""
+	}})
+	world(t, s, mx.Addr, "held.test. IN A 127.0.0.2\n")
+	want := numbered(t, s, "x@held.test", 2)
+	l := dial(t, s.Addr(1))
+	for _, why := range []string{"451 4.4.1", "450 4.2.1"} { // nobody answers; and then nobody is in
+		say(t, l, "ETRN held.test", "250")
+		await(t, why, func() bool {
+			w := queued(t, s, "held.test")
+			return strings.HasPrefix(w.LastError, why) && w.State == "held" && w.Messages == 2
+		})
+		if why == "451 4.4.1" {
+			also(t, mx, "127.0.0.2", mx.Addr)
+		}
+	}
+	busy.Store("over", true)
+	say(t, l, "ETRN held.test", "250")
+	sameSubjects(t, taken(t, mx, 2), want)
+}
+
+func TestOneMessageForAHeldDomainAndAnother(t *testing.T) {
+	s, mx, caller := serve(t), everything(t), testpeer.NewMX(t, testpeer.MXOptions{Plain: true})
+	hold(t, s, "held.test", account)
+	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\nheld.test. IN A 127.0.0.1\n")
+	post(t, s, "reader@held.test", "for all", "a@held.test", "x@far.test", "b@held.test", "y@hub.test")
+	taken(t, mx, 1)
+	dropped(t, s, 1)
+	if w := queued(t, s, "held.test"); w.State != "held" || w.Messages != 1 {
+		t.Errorf("%+v", w)
+	}
+	// A report to somebody in a held domain waits there, too.
+	post(t, s, "reader@held.test", "to nobody", "x@none.test")
+	await(t, "the report", func() bool { return queued(t, s, "held.test").Messages == 2 })
+	turn(t, s, account, caller)
+	got := caller.Messages()
+	if len(got) != 2 {
+		t.Fatalf("%d messages", len(got))
+	}
+	if m := got[0]; subjectOf(t, m.Body) != "for all" || !slices.Equal(m.Rcpts, []string{"a@held.test", "b@held.test"}) {
+		t.Errorf("for %q:\n%s", m.Rcpts, m.Body)
+	}
+	if m := got[1]; m.From != "" || !slices.Equal(m.Rcpts, []string{"reader@held.test"}) || !strings.Contains(string(m.Body), "x@none.test") {
+		t.Errorf("from %q for %q:\n%s", m.From, m.Rcpts, m.Body)
+	}
+	await(t, "nothing is left", func() bool { return strings.TrimSpace(command(t, s, "", "queue", "list")) == "" })
+	if len(mx.Messages()) != 1 {
+		t.Errorf("%d messages went by DNS", len(mx.Messages()))
+	}
+}
+
+func TestCallerThatHasEnoughSaysSo(t *testing.T) {
+	s, want := held(t, 4)
+	n := 0
+	first, second := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		if strings.HasPrefix(line, "MAIL") {
+			if n++; n == 3 {
+				return "421 4.3.2 enough for today"
+			}
+		}
+		return ""
+	}}), everything(t)
+	turn(t, s, account, first)
+	sameSubjects(t, subjects(t, first), want[:2])
+	await(t, "the service has hung up", func() bool { return queued(t, s, "held.test").State == "held" })
+	turn(t, s, account, second)
+	sameSubjects(t, subjects(t, second), want[2:])
+}
+
 func TestMailOf514WithoutAHostGoesByDNS(t *testing.T) {
 	s, mx, smart := serve(t), everything(t), everything(t)
 	hold(t, s, "held.test", account)
