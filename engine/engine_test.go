@@ -22,6 +22,7 @@ import (
 	"restante/engine/site"
 	"restante/internal/deptest"
 	"restante/internal/kv"
+	"restante/internal/seal"
 	"restante/internal/testpeer"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -42,7 +43,7 @@ type house struct {
 func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{t: t, dir: t.TempDir(), db: kv.NewMem()}
-	store, err := metabase.Open(t.Context(), kv.NewMem(), metabase.NewMachineKey(), metabase.Options{
+	store, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{
 		Checks: []metabase.Check{schema.IIS().Check, settings.Check},
 		Acts: map[metabase.ID]metabase.Act{settings.ServerCommand: func(ctx context.Context, p metabase.Path, v metabase.Value) error {
 			return h.Act(ctx, p, v)

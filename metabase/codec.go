@@ -4,7 +4,10 @@ package metabase
 
 import (
 	"encoding/binary"
+	"errors"
 	"time"
+
+	"restante/internal/seal"
 )
 
 // What is written to the disk is a run of uvarints and of strings after their
@@ -43,20 +46,20 @@ func appendPayload(b []byte, v Value) []byte {
 }
 
 // appendSealed writes p, the value of a secure one encrypted.
-func (k MachineKey) appendSealed(b []byte, p Property) []byte {
+func appendSealed(b []byte, p Property, k seal.Key) []byte {
 	b = appendHead(b, p)
 	if p.Attr&Secure == 0 {
 		return appendPayload(b, p.Value)
 	}
 	b = append(b, p.Value.kind|sealedBit)
-	return appendText(b, string(k.seal(appendPayload(nil, p.Value), p.ID)))
+	return appendText(b, string(k.Seal(appendPayload(nil, p.Value), uint32(p.ID))))
 }
 
 // A reader takes a record apart. After the first mistake everything it gives
 // is zero, and err says so.
 type reader struct {
 	rest []byte
-	key  MachineKey
+	key  seal.Key
 	err  error
 }
 
@@ -147,9 +150,13 @@ func (r *reader) property() Property {
 	if r.err != nil {
 		return Property{}
 	}
-	plain, err := r.key.open(sealed, p.ID)
+	plain, err := r.key.Open(sealed, uint32(p.ID))
 	if err != nil {
-		r.err, r.rest = err, nil
+		kind := Damaged
+		if errors.Is(err, seal.ErrNoKey) {
+			kind = Invalid
+		}
+		r.err, r.rest = because(kind, "%v", err), nil
 		return Property{}
 	}
 	inner := reader{rest: plain}
@@ -197,13 +204,13 @@ func (r *reader) properties() []Property {
 }
 
 // appendNode writes what a key holds itself.
-func (k MachineKey) appendNode(b []byte, n *node) []byte {
+func appendNode(b []byte, n *node, k seal.Key) []byte {
 	b = append(b, keyForm)
 	b = appendText(b, n.name)
 	b = binary.AppendVarint(b, n.modified)
 	b = binary.AppendUvarint(b, uint64(len(n.props)))
 	for _, p := range n.props {
-		b = k.appendSealed(b, p)
+		b = appendSealed(b, p, k)
 	}
 	return b
 }
@@ -255,7 +262,7 @@ const (
 	flagNew     = 8
 )
 
-func (k MachineKey) appendDelta(b []byte, d keyDelta) []byte {
+func appendDelta(b []byte, d keyDelta, k seal.Key) []byte {
 	var flags byte
 	if d.added {
 		flags |= flagAdded
@@ -280,10 +287,10 @@ func (k MachineKey) appendDelta(b []byte, d keyDelta) []byte {
 		}
 		b = append(b, flags)
 		if p.old != nil {
-			b = k.appendSealed(b, *p.old)
+			b = appendSealed(b, *p.old, k)
 		}
 		if p.new != nil {
-			b = k.appendSealed(b, *p.new)
+			b = appendSealed(b, *p.new, k)
 		}
 	}
 	return b

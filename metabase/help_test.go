@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"restante/internal/kv"
+	"restante/internal/seal"
 )
 
 // boss may do everything in the stores of the tests.
 const boss Principal = "user:boss"
 
-var testKey = NewMachineKey() // shared, so that a store can be opened again
+var testKey = seal.New() // shared, so that a store can be opened again
 
 func open(t testing.TB, db kv.DB, opts Options) *Store {
 	t.Helper()

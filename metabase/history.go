@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/internal/seal"
 )
 
 // A Record is what the history knows of one revision.
@@ -53,7 +54,7 @@ func (s *Store) record(p *plan, r *request) []kv.Op {
 		if d.removed {
 			ops = append(ops, kv.Del(nodeKey(d.path)))
 		} else {
-			ops = append(ops, kv.Put(nodeKey(d.path), s.key.appendNode(nil, d.node)))
+			ops = append(ops, kv.Put(nodeKey(d.path), appendNode(nil, d.node, s.key)))
 		}
 	}
 	h := entry{
@@ -89,7 +90,7 @@ type entry struct {
 	deltas []keyDelta
 }
 
-func (h *entry) encode(k MachineKey) []byte {
+func (h *entry) encode(k seal.Key) []byte {
 	b := []byte{recordForm}
 	b = binary.AppendUvarint(b, uint64(h.Rev))
 	b = binary.AppendVarint(b, h.Time.UnixNano())
@@ -112,12 +113,12 @@ func (h *entry) encode(k MachineKey) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(h.deltas)))
 	for _, d := range h.deltas {
-		b = k.appendDelta(b, d)
+		b = appendDelta(b, d, k)
 	}
 	return b
 }
 
-func decodeEntry(raw []byte, k MachineKey) (*entry, error) {
+func decodeEntry(raw []byte, k seal.Key) (*entry, error) {
 	r := reader{rest: raw, key: k}
 	r.form(recordForm)
 	h := &entry{}

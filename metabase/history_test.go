@@ -15,6 +15,7 @@ import (
 
 	"restante/internal/kv"
 	"restante/internal/kv/kvtest"
+	"restante/internal/seal"
 )
 
 func TestRecord(t *testing.T) {
@@ -447,7 +448,7 @@ func TestCompactionFails(t *testing.T) {
 }
 
 func FuzzDecodeEntry(f *testing.F) {
-	key := NewMachineKey()
+	key := seal.New()
 	p := secret(7, "pw").marked()
 	q := num(1, 2)
 	h := &entry{
@@ -479,8 +480,8 @@ func FuzzDecodeEntry(f *testing.F) {
 }
 
 func FuzzDecodeNode(f *testing.F) {
-	key := NewMachineKey()
-	f.Add(key.appendNode(nil, &node{name: "a", modified: 5, props: []Property{num(1, 1), secret(2, "pw"), {ID: 3, Value: MultiSZ("a", "b")}}}))
+	key := seal.New()
+	f.Add(appendNode(nil, &node{name: "a", modified: 5, props: []Property{num(1, 1), secret(2, "pw"), {ID: 3, Value: MultiSZ("a", "b")}}}, key))
 	f.Add([]byte{keyForm, 0, 0, 0xff, 0xff, 0x03})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r := reader{rest: raw, key: key}
@@ -491,7 +492,7 @@ func FuzzDecodeNode(f *testing.F) {
 			}
 			return
 		}
-		r = reader{rest: key.appendNode(nil, n), key: key}
+		r = reader{rest: appendNode(nil, n, key), key: key}
 		again := r.node()
 		if r.end() != nil || again.name != n.name || again.modified != n.modified || len(diffProps(n.props, again.props)) != 0 {
 			t.Errorf("%v reads again as %v, %v", n, again, r.err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/internal/seal"
 	"restante/metabase/internal/names"
 )
 
@@ -50,7 +51,7 @@ func (s *Store) load(ctx context.Context) (*image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the record of the revision: %w", err)
 	}
-	if !s.key.fits(m.proof) {
+	if !s.key.Fits(m.proof) {
 		return nil, because(Invalid, "the machine key is not the one that this store was made with")
 	}
 	s.proof = m.proof
@@ -75,13 +76,13 @@ func (s *Store) empty(ctx context.Context) (*image, error) {
 		}
 		return nil, because(Damaged, "the record of the revision is missing, but there is one of kind %q", pair.Key[:min(1, len(pair.Key))])
 	}
-	s.proof = s.key.prove()
+	s.proof = s.key.Prove()
 	img := &image{root: &node{modified: s.now().UnixNano()}, time: s.now(), admins: s.opts.Admins}
 	m := meta{0, img.time, s.proof}
 	s.first.Store(1)
 	return img, s.db.Commit(ctx,
 		kv.Put([]byte{metaKey}, m.encode()),
-		kv.Put(nodeKey(Root), s.key.appendNode(nil, img.root)))
+		kv.Put(nodeKey(Root), appendNode(nil, img.root, s.key)))
 }
 
 // loadTree reads the keys, which come in the order of a walk, and builds each
@@ -104,7 +105,7 @@ func (s *Store) loadTree(ctx context.Context) (*node, error) {
 }
 
 type loader struct {
-	key     MachineKey
+	key     seal.Key
 	classes map[string]string // one copy of each class's name
 	open    []opened          // the keys from the root to the one read last
 	root    *node

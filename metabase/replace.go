@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+
+	"restante/internal/seal"
 )
 
 // Records gives the newest state as records, one for each key, parents first:
@@ -21,7 +23,7 @@ func (s *Store) Records(sealed bool) (rev Rev, proof []byte, records iter.Seq[[]
 			}
 			record := appendText(nil, string(p))
 			if sealed {
-				record = s.key.appendNode(record, n)
+				record = appendNode(record, n, s.key)
 			} else {
 				record = appendClear(record, n)
 			}
@@ -31,7 +33,7 @@ func (s *Store) Records(sealed bool) (rev Rev, proof []byte, records iter.Seq[[]
 	}
 }
 
-// appendClear is MachineKey.appendNode with nothing sealed.
+// appendClear is appendNode with nothing sealed.
 func appendClear(b []byte, n *node) []byte {
 	b = append(b, keyForm)
 	b = appendText(b, n.name)
@@ -47,7 +49,7 @@ func appendClear(b []byte, n *node) []byte {
 // What is the same keeps its revision. Get one from Store.Replace.
 type Replace struct {
 	root *node
-	key  MachineKey // the zero one where nothing is sealed
+	key  seal.Key // the zero one where nothing is sealed
 }
 
 // Replace begins a Replace, to which records are then added. With a proof they
@@ -57,7 +59,7 @@ func (s *Store) Replace(proof []byte) (*Replace, error) {
 	if proof == nil {
 		return &Replace{}, nil
 	}
-	if !s.key.fits(proof) {
+	if !s.key.Fits(proof) {
 		return nil, because(Invalid, "sealed under another machine key")
 	}
 	return &Replace{key: s.key}, nil

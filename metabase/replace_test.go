@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"restante/internal/kv"
+	"restante/internal/seal"
 )
 
 func TestReplace(t *testing.T) {
@@ -40,7 +41,7 @@ func TestReplace(t *testing.T) {
 			t.Errorf("replaced by itself it is of revision %d:\n%s", got, exact(s.Snapshot()))
 		}
 	}
-	if _, err := s.Replace(NewMachineKey().prove()); !errors.Is(err, Invalid) {
+	if _, err := s.Replace(seal.New().Prove()); !errors.Is(err, Invalid) {
 		t.Errorf("records of another machine key: %v", err)
 	}
 	if _, err := s.Apply(t.Context(), Batch{Ops: []Op{&Replace{}}}); !errors.Is(err, Invalid) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/internal/seal"
 )
 
 // Options adjusts Open. The zero value keeps everything that can be kept and
@@ -52,7 +53,7 @@ func (c Change) Diff() []Changed { return Compare(c.Old, c.New) }
 // at any time.
 type Store struct {
 	db    kv.DB
-	key   MachineKey
+	key   seal.Key
 	opts  Options
 	proof []byte // of the machine key, as in the meta record
 	now   func() time.Time
@@ -69,8 +70,8 @@ type Store struct {
 // root, at revision 0. A batch whose time to be confirmed has passed is taken
 // back before Open returns. The error is Invalid when key is not the one that
 // db was made with, Damaged when a record does not read.
-func Open(ctx context.Context, db kv.DB, key MachineKey, opts Options) (*Store, error) {
-	if key.aead == nil {
+func Open(ctx context.Context, db kv.DB, key seal.Key, opts Options) (*Store, error) {
+	if key.IsZero() {
 		return nil, &Error{Op: "open", Kind: Invalid, Err: errors.New("no machine key was given")}
 	}
 	s := &Store{db: db, key: key, opts: opts, now: opts.Now}

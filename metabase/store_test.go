@@ -13,6 +13,7 @@ import (
 
 	"restante/internal/kv"
 	"restante/internal/kv/kvtest"
+	"restante/internal/seal"
 )
 
 // gate is a DB whose commits wait until they are let through.
@@ -371,18 +372,18 @@ func TestOpenErrors(t *testing.T) {
 	}
 	tests := []struct {
 		name string
-		key  MachineKey
+		key  seal.Key
 		ops  []kv.Op
 		kind Kind
 		text string
 	}{
-		{"no machine key", MachineKey{}, nil, Invalid, "no machine key"},
-		{"another machine key", NewMachineKey(), nil, Invalid, "not the one that this store was made with"},
+		{"no machine key", seal.Key{}, nil, Invalid, "no machine key"},
+		{"another machine key", seal.New(), nil, Invalid, "not the one that this store was made with"},
 		{"no root", testKey, []kv.Op{kv.Del(nodeKey("/"))}, Damaged, "the key above it is missing"},
 		{"no parent", testKey, []kv.Op{kv.Del(nodeKey("/LM/SMTPSVC/1"))}, Damaged, `key "/LM/SMTPSVC/1/DOMAIN": the key above it is missing`},
 		{"a key of zeros", testKey, []kv.Op{kv.Put(nodeKey("/LM"), make([]byte, 20))}, Damaged, `key "/LM": a record has form 0`},
 		{"half a key", testKey, []kv.Op{kv.Put(nodeKey("/LM"), []byte{keyForm, 2, 'L'})}, Damaged, `key "/LM": a record of the store does not read`},
-		{"a key in another's place", testKey, []kv.Op{kv.Put(nodeKey("/LN"), testKey.appendNode(nil, &node{name: "LM"}))}, Damaged, `holds the name "LM"`},
+		{"a key in another's place", testKey, []kv.Op{kv.Put(nodeKey("/LN"), appendNode(nil, &node{name: "LM"}, testKey))}, Damaged, `holds the name "LM"`},
 		{"no revision", testKey, []kv.Op{kv.Del([]byte{metaKey})}, Damaged, "the record of the revision is missing"},
 		{"revision of another version", testKey, []kv.Op{kv.Put([]byte{metaKey}, []byte{9})}, Damaged, "has form 9"},
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"restante/internal/seal"
 )
 
 func TestValue(t *testing.T) {
@@ -118,7 +120,7 @@ func FuzzProperty(f *testing.F) {
 	f.Add(uint32(36998), uint32(1), uint32(1), uint8(2), uint32(0), "text", true)
 	f.Add(uint32(1), uint32(4), uint32(0), uint8(5), uint32(7), "\x01a\x00", false)
 	f.Add(uint32(1), uint32(0), uint32(9), uint8(1), uint32(1<<31), "", true)
-	key := NewMachineKey()
+	key := seal.New()
 	f.Fuzz(func(t *testing.T, id, attr, ut uint32, kind uint8, num uint32, text string, secure bool) {
 		p := Property{ID: ID(id), Attr: Attr(attr), UserType: UserType(ut), Rev: 7}
 		switch Type(kind) {
@@ -139,7 +141,7 @@ func FuzzProperty(f *testing.F) {
 		if p.check() != nil {
 			return
 		}
-		sealed := key.appendSealed(nil, p)
+		sealed := appendSealed(nil, p, key)
 		r := reader{rest: sealed, key: key}
 		if got := r.property(); r.end() != nil || !got.same(p) || got.Rev != p.Rev {
 			t.Errorf("%v reads back as %v, %v", p, got, r.err)

@@ -14,6 +14,7 @@ import (
 	adsi "restante/adsi-compat"
 	"restante/internal/deptest"
 	"restante/internal/kv"
+	"restante/internal/seal"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -30,7 +31,7 @@ func TestFloor(t *testing.T) {
 // tree is a store with a service and two sites.
 func tree(t testing.TB) *metabase.Store {
 	t.Helper()
-	s, err := metabase.Open(t.Context(), kv.NewMem(), metabase.NewMachineKey(), metabase.Options{
+	s, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{
 		Checks: []metabase.Check{schema.IIS().Check},
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"restante/engine/settings"
 	"restante/internal/control"
 	"restante/internal/kv"
+	"restante/internal/seal"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -117,14 +118,34 @@ func failed(err error) error {
 
 // machineKey reads the key that secure values are encrypted with. A store
 // whose key is gone is not given a new one: its secrets would be lost.
-func machineKey(data string, create bool) (metabase.MachineKey, error) {
+func machineKey(data string, create bool) (seal.Key, error) {
 	file := filepath.Join(data, keyName)
-	key, err := metabase.ReadMachineKey(file)
-	if !errors.Is(err, metabase.NotFound) || !create {
-		return key, err
+	key, err := seal.Read(file)
+	if !errors.Is(err, seal.ErrMissing) || !create {
+		return key, keyError(err)
 	}
 	if _, err := os.Stat(filepath.Join(data, storeName)); err == nil {
 		return key, fmt.Errorf("%s is gone, and the store beside it cannot be opened without: bring it back from your backup", file)
 	}
-	return metabase.CreateMachineKey(file)
+	key, err = seal.Create(file)
+	return key, keyError(err)
+}
+
+// keyError gives err the kind that callers decide by.
+func keyError(err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &metabase.Error{Op: "machine key", Err: err}
+	switch {
+	case errors.Is(err, seal.ErrMissing):
+		e.Kind = metabase.NotFound
+	case errors.Is(err, seal.ErrExists):
+		e.Kind = metabase.Exists
+	case errors.Is(err, seal.ErrExposed):
+		e.Kind = metabase.Invalid
+	case errors.Is(err, seal.ErrDamaged):
+		e.Kind = metabase.Damaged
+	}
+	return e
 }

@@ -13,6 +13,7 @@ import (
 	"restante/engine/mail"
 	"restante/internal/deptest"
 	"restante/internal/kv"
+	"restante/internal/seal"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -37,7 +38,7 @@ type tree struct {
 
 func newTree(t testing.TB) *tree {
 	t.Helper()
-	store, err := metabase.Open(t.Context(), kv.NewMem(), metabase.NewMachineKey(), metabase.Options{
+	store, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{
 		Checks: []metabase.Check{schema.IIS().Check, Check}, Admins: []metabase.Principal{"user:root"}, Keep: Retention,
 	})
 	if err != nil {
@@ -509,7 +510,7 @@ func TestRefused(t *testing.T) {
 func TestOldProblemsAreLetBe(t *testing.T) {
 	tr := newTree(t)
 	snap := tr.store.Snapshot()
-	loose, err := metabase.Open(t.Context(), kv.NewMem(), metabase.NewMachineKey(), metabase.Options{})
+	loose, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

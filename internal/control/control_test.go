@@ -19,6 +19,7 @@ import (
 	"restante/engine/settings"
 	"restante/internal/deptest"
 	"restante/internal/kv"
+	"restante/internal/seal"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -27,7 +28,7 @@ import (
 func newDesk(t *testing.T, e Engine) (*Desk, *metabase.Store) {
 	t.Helper()
 	db := kv.NewMem()
-	store, err := metabase.Open(t.Context(), db, metabase.NewMachineKey(), metabase.Options{
+	store, err := metabase.Open(t.Context(), db, seal.New(), metabase.Options{
 		Checks: []metabase.Check{schema.IIS().Check, settings.Check},
 		Acts:   map[metabase.ID]metabase.Act{settings.ServerCommand: func(context.Context, metabase.Path, metabase.Value) error { return nil }},
 		Admins: []metabase.Principal{"user:boss"},

@@ -10,6 +10,7 @@ import (
 
 	"restante/engine/settings"
 	"restante/internal/kv"
+	"restante/internal/seal"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -29,7 +30,7 @@ func foreignFile(n int) string {
 // setUp is a Desk over a tree that has been set up, with every check.
 func setUp(t testing.TB, db kv.DB) (*Desk, Caller) {
 	t.Helper()
-	store, err := metabase.Open(t.Context(), db, metabase.NewMachineKey(), metabase.Options{
+	store, err := metabase.Open(t.Context(), db, seal.New(), metabase.Options{
 		Checks: []metabase.Check{schema.IIS().Check, settings.Check},
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"restante/internal/kv"
+	"restante/internal/seal"
 	"restante/metabase"
 )
 
@@ -22,7 +23,7 @@ const boss metabase.Principal = "user:boss"
 
 func open(t testing.TB) *metabase.Store {
 	t.Helper()
-	s, err := metabase.Open(t.Context(), kv.NewMem(), metabase.NewMachineKey(), metabase.Options{Admins: []metabase.Principal{boss}})
+	s, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{Admins: []metabase.Principal{boss}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"restante/internal/deptest"
 	"restante/internal/kv"
+	"restante/internal/seal"
 	"restante/metabase"
 )
 
@@ -69,7 +70,7 @@ var props = table{
 
 func store(t *testing.T, ops ...metabase.Op) *metabase.Store {
 	t.Helper()
-	s, err := metabase.Open(t.Context(), kv.NewMem(), metabase.NewMachineKey(), metabase.Options{})
+	s, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +272,7 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		s, err := metabase.Open(t.Context(), kv.NewMem(), metabase.NewMachineKey(), metabase.Options{})
+		s, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"restante/internal/kv"
+	"restante/internal/seal"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
 
 func open(t *testing.T) *metabase.Store {
 	t.Helper()
-	s, err := metabase.Open(t.Context(), kv.NewMem(), metabase.NewMachineKey(), metabase.Options{
+	s, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{
 		Checks: []metabase.Check{schema.IIS().Check}, Admins: []metabase.Principal{"user:root"},
 	})
 	if err != nil {
@@ -151,7 +152,7 @@ func TestCheck(t *testing.T) {
 
 // What is there already does not stand in the way, until its class changes.
 func TestCheckLooksAtWhatChanged(t *testing.T) {
-	s, err := metabase.Open(t.Context(), kv.NewMem(), metabase.NewMachineKey(), metabase.Options{})
+	s, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

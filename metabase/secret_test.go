@@ -5,63 +5,12 @@ package metabase
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"runtime"
-	"strings"
 	"testing"
 
 	"restante/internal/kv"
 )
-
-func TestMachineKey(t *testing.T) {
-	dir := t.TempDir()
-	file := filepath.Join(dir, "machine.key")
-	if _, err := ReadMachineKey(file); !errors.Is(err, NotFound) {
-		t.Errorf("a missing key: %v", err)
-	}
-	made, err := CreateMachineKey(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	read, err := ReadMachineKey(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if plain, err := read.open(made.seal([]byte("x"), 7), 7); err != nil || string(plain) != "x" {
-		t.Errorf("the key that is read is another: %v", err)
-	}
-	if _, err := read.open(made.seal([]byte("x"), 7), 8); !errors.Is(err, Damaged) {
-		t.Errorf("a value of another property opens: %v", err)
-	}
-	if _, err := CreateMachineKey(file); !errors.Is(err, Exists) {
-		t.Errorf("a key is written over: %v", err)
-	}
-	if info, _ := os.Stat(file); runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
-		t.Errorf("mode %v", info.Mode())
-	}
-	if text := fmt.Sprintf("%v %+v %#v %s", made, made, made, made); strings.Contains(text, "0x") || strings.Contains(text, "aead") {
-		t.Errorf("the key prints as %s", text)
-	}
-	if runtime.GOOS != "windows" {
-		if err := os.Chmod(file, 0o640); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := ReadMachineKey(file); !errors.Is(err, Invalid) || !strings.Contains(err.Error(), "chmod 600") {
-			t.Errorf("a key that others read: %v", err)
-		}
-	}
-	os.Chmod(file, 0o600)
-	if err := os.WriteFile(file, []byte("restante-machine-key-1 AAAA\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ReadMachineKey(file); !errors.Is(err, Damaged) || strings.Contains(err.Error(), "AAAA") {
-		t.Errorf("half a key: %v", err)
-	}
-}
 
 // TestNoSecretInClear looks for a secret in everything that comes out of a
 // store by any other way than Value.Str.
