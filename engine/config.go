@@ -207,7 +207,7 @@ type routes struct{ *world }
 
 func (r routes) Route(d mail.Domain) delivery.Route {
 	set := r.Site.Route(d)
-	out := delivery.Route{Dir: r.path(set.Folder), DirectFirst: set.DirectFirst, Talk: r.talk(set)}
+	out := delivery.Route{Dir: r.path(set.Folder), DirectFirst: set.DirectFirst, Held: set.Held, Talk: r.talk(set)}
 	switch set.Way {
 	case settings.ToFolder:
 		out.Kind = delivery.Drop

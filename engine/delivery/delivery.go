@@ -41,6 +41,7 @@ type Route struct {
 	Dir         string // Drop: the folder; it is made when missing
 	Smart       []Hop  // SmartHost: in the order to try them
 	DirectFirst bool   // SmartHost: only when the hosts that DNS names are out of reach
+	Held        bool   // the mail waits for its host to call: that no host is found returns nothing
 	Talk        Talk
 }
 
@@ -161,6 +162,9 @@ func (d *Delivery) send(ctx context.Context, dest mail.Domain, route Route, b *t
 		}
 		if err != nil {
 			failed = unresolved(err)
+			if route.Held {
+				failed = failed.forNow()
+			}
 			continue
 		}
 		done, f, err := d.try(ctx, targets, route.Talk, b)

@@ -279,6 +279,15 @@ func TestWhatDNSSaysOfADomainWithoutHosts(t *testing.T) {
 	}
 }
 
+// Anybody may say ETRN: what waits for a host that DNS does not know stays.
+func TestHeldMailIsNotReturnedForWantOfAHost(t *testing.T) {
+	for _, dns := range []names{{}, {"to.test": {}}, {"to.test": {{Name: "later"}}}} {
+		l := newLease(message(1, "x\r\n", "a@to.test"))
+		attempt(t, Route{Held: true}, dns, lines{}, l)
+		check(t, l, 1, "a@to.test deferred", "451 4.4")
+	}
+}
+
 func TestSmartHost(t *testing.T) {
 	smartDNS := names{"smart.test": {host(9)}, "to.test": {host(1)}}
 	route := func(direct bool) Route {

@@ -73,6 +73,15 @@ func targets(hosts []resolver.Host, port uint16) (out []target) {
 	return out[:min(len(out), maxTargets)]
 }
 
+// forNow puts mail off that would be returned. A host that only calls need not
+// be found by DNS, and anybody can have us look for it, by ETRN.
+func (f failure) forNow() failure {
+	if f.status == mail.Failed {
+		f.status, f.reply.Code, f.reply.Enhanced = mail.Deferred, 451, "4.4"
+	}
+	return f
+}
+
 // unresolved says what it means for mail that there are no hosts.
 func unresolved(err error) failure {
 	permanent := map[resolver.Kind]mail.Reply{

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"restante/engine/resolver/dnstest"
 	"restante/internal/testpeer"
 )
 
@@ -215,4 +216,32 @@ func TestStrictRelease(t *testing.T) {
 		return !strings.Contains(command(t, k.s, "", "site", "sessions", "1"), "release")
 	})
 	k.sound(t)
+}
+
+// TestEtrnForAHostThatCannotBeFound wants mail to stay when a stranger has us
+// look for a host that only calls: in DNS there is none, or we are it.
+func TestEtrnForAHostThatCannotBeFound(t *testing.T) {
+	zones := map[string]string{
+		"no such domain":     "other.test. 60 IN A 127.0.0.1\n",
+		"no mail by null MX": "held.test. 60 IN MX 0 .\n",
+		"no address":         "held.test. 60 IN TXT \"x\"\n",
+		"ourselves":          "held.test. 60 IN MX 10 hub.test.\nhub.test. 60 IN A 127.0.0.1\n",
+	}
+	k := keeper{s: badHouse(t)}
+	k.send(t, 3)
+	for name, zone := range zones {
+		t.Run(name, func(t *testing.T) {
+			command(t, k.s, "", "mb", "set", "SMTPSVC/1", "DnsServers", dnstest.Serve(t, zone).Addr)
+			before := strings.Count(k.s.Log(), "unreachable")
+			wireRow{steps: []string{ehlo + "ETRN held.test\r\n" + quit, "250 250 221"}}.play(t, k.s.Addr(1))
+			await(t, "it was tried", func() bool { return strings.Count(k.s.Log(), "unreachable") > before })
+			if got := command(t, k.s, "", "queue", "list"); !strings.Contains(got, "held") {
+				t.Errorf("it is not held any more:\n%s", got)
+			}
+		})
+	}
+	k.sound(t)
+	if strings.Contains(k.s.Log(), "msg=failed") || strings.Contains(k.s.Log(), "msg=dsn") {
+		t.Error("mail was returned")
+	}
 }
