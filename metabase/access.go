@@ -47,8 +47,8 @@ func (r Right) String() string {
 	return strings.Join(out, ",")
 }
 
-// ParseRights reads what String prints; "all" is every right.
-func ParseRights(s string) (Right, error) {
+// parseRights reads what String prints; "all" is every right.
+func parseRights(s string) (Right, error) {
 	switch strings.ToLower(s) {
 	case "all":
 		return AllRights, nil
@@ -66,20 +66,20 @@ func ParseRights(s string) (Right, error) {
 	return r, nil
 }
 
-// An ACE is one line of an access list.
-type ACE struct {
+// An ace is one line of an access list.
+type ace struct {
 	Who    Principal
 	Rights Right
 }
 
-// ParseACL reads the value of AdminACL: a MULTISZ of lines "principal
+// parseACL reads the value of AdminACL: a MULTISZ of lines "principal
 // right,right". The list that is nearest above a key, or at it, decides alone;
 // who is not in it may do nothing. An administrator of the store needs no line.
-func ParseACL(v Value) ([]ACE, error) {
+func parseACL(v Value) ([]ace, error) {
 	if v.Type() != MultiSZType {
 		return nil, because(Invalid, "an access list is a MULTISZ, not a %s", v.Type())
 	}
-	var list []ACE
+	var list []ace
 	for i, line := range v.Strings() {
 		words := strings.Fields(line)
 		if len(words) != 2 {
@@ -88,11 +88,11 @@ func ParseACL(v Value) ([]ACE, error) {
 		if scheme, name, ok := strings.Cut(words[0], ":"); words[0] != "*" && (!ok || scheme == "" || name == "") {
 			return nil, fmt.Errorf("line %d: %w", i+1, because(Invalid, "%q is no principal: use user:NAME, uid:NUMBER, group:NAME or *", clip(words[0])))
 		}
-		r, err := ParseRights(words[1])
+		r, err := parseRights(words[1])
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", i+1, err)
 		}
-		list = append(list, ACE{Principal(words[0]), r})
+		list = append(list, ace{Principal(words[0]), r})
 	}
 	return list, nil
 }
@@ -134,14 +134,14 @@ func (s Snapshot) Allows(who []Principal, p Path, r Right) bool {
 }
 
 // acl finds the list that holds for p. A list that can't be read lets nobody in.
-func (s Snapshot) acl(p Path) ([]ACE, bool) {
+func (s Snapshot) acl(p Path) ([]ace, bool) {
 	for q := range p.parents() {
 		n := s.node(q)
 		if n == nil {
 			continue
 		}
 		if prop, ok := n.get(AdminACL); ok {
-			list, err := ParseACL(prop.Value)
+			list, err := parseACL(prop.Value)
 			if err != nil {
 				return nil, true
 			}

@@ -30,16 +30,16 @@ func TestParseACL(t *testing.T) {
 		{MultiSZ("user:joe read,"), "", "is no right"},
 	}
 	for _, tt := range tests {
-		got, err := ParseACL(tt.v)
+		got, err := parseACL(tt.v)
 		if tt.text == "" && (err != nil || fmt.Sprint(got) != tt.want) || tt.text != "" && (!errors.Is(err, Invalid) || !strings.Contains(err.Error(), tt.text)) {
-			t.Errorf("ParseACL(%q) = %v, %v", tt.v, got, err)
+			t.Errorf("parseACL(%q) = %v, %v", tt.v, got, err)
 		}
 	}
 }
 
 func TestRightsString(t *testing.T) {
 	for _, r := range []Right{0, Read, Write | Control, AllRights} {
-		if got, err := ParseRights(r.String()); err != nil || got != r {
+		if got, err := parseRights(r.String()); err != nil || got != r {
 			t.Errorf("%s reads back as %s, %v", r, got, err)
 		}
 	}

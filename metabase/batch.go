@@ -9,12 +9,10 @@ type Origin string
 
 // The ways in.
 const (
-	FromCLI     Origin = "cli"
-	FromLua     Origin = "lua"
-	FromConsole Origin = "console"
-	FromImport  Origin = "import"
-	FromSystem  Origin = "system" // setup, the engine, what is taken back by itself
-	FromAPI     Origin = "api"
+	FromCLI    Origin = "cli"
+	FromLua    Origin = "lua"
+	FromImport Origin = "import"
+	FromSystem Origin = "system" // setup, the engine, what is taken back by itself
 )
 
 // A Batch is a number of changes that are made together or not at all.

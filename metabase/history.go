@@ -221,9 +221,9 @@ func shown(p *Property) *Property {
 	return &out
 }
 
-// Compare lists what leads from one state to another, without secure values
+// compare lists what leads from one state to another, without secure values
 // and without what is volatile.
-func Compare(from, to Snapshot) []Changed {
+func compare(from, to Snapshot) []Changed {
 	var a, b *node
 	if from.img != nil {
 		a = from.img.root
@@ -320,5 +320,5 @@ func (s *Store) Diff(ctx context.Context, from, to Rev) ([]Changed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Compare(a, b), nil
+	return compare(a, b), nil
 }

@@ -121,7 +121,7 @@ func checkLists(list []keyDelta) (out []Problem) {
 			if p.id != AdminACL || p.new == nil {
 				continue
 			}
-			if _, err := ParseACL(p.new.Value); err != nil {
+			if _, err := parseACL(p.new.Value); err != nil {
 				out = append(out, Problem{Path: d.path, ID: AdminACL, Property: "AdminACL", Err: err})
 			}
 		}

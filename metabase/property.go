@@ -18,7 +18,7 @@ func (id ID) String() string { return "property " + strconv.FormatUint(uint64(id
 // The properties that this package acts on itself.
 const (
 	KeyType  ID = 1002       // STRING: the class of the key, never inherited
-	AdminACL ID = 0x00520000 // MULTISZ: who may do what here and below, see ParseACL
+	AdminACL ID = 0x00520000 // MULTISZ: who may do what here and below, see Snapshot.Rights
 )
 
 // Attr is a set of attribute bits, by IIS's numbers.
@@ -27,22 +27,22 @@ type Attr uint32
 // The attributes.
 const (
 	Inherit          Attr = 0x001   // keys below have it, too
-	PartialPath      Attr = 0x002   // in questions only
+	partialPath      Attr = 0x002   // in questions only
 	Secure           Attr = 0x004   // encrypted at rest, shown as asterisks
 	Reference        Attr = 0x008   // kept for IIS's sake, without effect
 	Volatile         Attr = 0x010   // in memory only
 	IsInherited      Attr = 0x020   // in answers only: it came from above
 	InsertPath       Attr = 0x040   // the text may hold the token of [Property.Inserted]
 	LocalMachineOnly Attr = 0x080   // stays out of exports
-	NonSecureOnly    Attr = 0x100   // in questions only
+	nonSecureOnly    Attr = 0x100   // in questions only
 	Locked           Attr = 0x10000 // can't be overridden below; our own
 )
 
 // askOnly are the bits that belong to a question or an answer.
-const askOnly = PartialPath | IsInherited | NonSecureOnly
+const askOnly = partialPath | IsInherited | nonSecureOnly
 
-const knownAttrs = Inherit | PartialPath | Secure | Reference | Volatile | IsInherited |
-	InsertPath | LocalMachineOnly | NonSecureOnly | Locked
+const knownAttrs = Inherit | partialPath | Secure | Reference | Volatile | IsInherited |
+	InsertPath | LocalMachineOnly | nonSecureOnly | Locked
 
 // String lists the names as IIS writes them: "INHERIT | SECURE".
 func (a Attr) String() string {
@@ -53,9 +53,9 @@ func (a Attr) String() string {
 		bit  Attr
 		name string
 	}{
-		{Inherit, "INHERIT"}, {PartialPath, "PARTIAL_PATH"}, {Secure, "SECURE"}, {Reference, "REFERENCE"},
+		{Inherit, "INHERIT"}, {partialPath, "PARTIAL_PATH"}, {Secure, "SECURE"}, {Reference, "REFERENCE"},
 		{Volatile, "VOLATILE"}, {IsInherited, "ISINHERITED"}, {InsertPath, "INSERT_PATH"},
-		{LocalMachineOnly, "LOCAL_MACHINE_ONLY"}, {NonSecureOnly, "NON_SECURE_ONLY"}, {Locked, "LOCKED"},
+		{LocalMachineOnly, "LOCAL_MACHINE_ONLY"}, {nonSecureOnly, "NON_SECURE_ONLY"}, {Locked, "LOCKED"},
 	}
 	var out []string
 	for _, n := range names {

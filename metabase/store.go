@@ -46,7 +46,7 @@ type Change struct {
 }
 
 // Diff lists what differs, without secure values.
-func (c Change) Diff() []Changed { return Compare(c.Old, c.New) }
+func (c Change) Diff() []Changed { return compare(c.Old, c.New) }
 
 // A Store keeps the tree: the newest image in memory, and its durable copy
 // with the history in an ordered map. All methods may be called from anywhere

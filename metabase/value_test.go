@@ -70,7 +70,7 @@ func TestPropertyCheck(t *testing.T) {
 		{Property{ID: 0, Value: DWord(1)}, Invalid},
 		{Property{ID: 1}, Invalid},
 		{Property{ID: 1, Value: Value{kind: 6}}, Invalid},
-		{Property{ID: 1, Attr: PartialPath, Value: DWord(1)}, Invalid},
+		{Property{ID: 1, Attr: partialPath, Value: DWord(1)}, Invalid},
 		{Property{ID: 1, Attr: IsInherited, Value: DWord(1)}, Invalid},
 		{Property{ID: 1, Attr: 0x200, Value: DWord(1)}, Invalid},
 		{Property{ID: 1, Attr: Volatile | Secure, Value: DWord(1)}, Invalid},
