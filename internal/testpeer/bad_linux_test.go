@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -266,6 +267,48 @@ func TestUnwritableFolder(t *testing.T) {
 	}
 	if err := k.s.Start(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	k.send(t, 1)
+	k.sound(t)
+}
+
+// TestOutOfDescriptors wants a service that can open no more connections to go
+// on with those that it has, and to take others when some have ended.
+func TestOutOfDescriptors(t *testing.T) {
+	k := keeper{s: badHouse(t)}
+	k.send(t, 2)
+	if err := k.s.Halt(); err != nil {
+		t.Fatal(err)
+	}
+	bin := k.s.Bin
+	k.s.Bin = filepath.Join(t.TempDir(), "few")
+	if err := os.WriteFile(k.s.Bin, []byte("#!/bin/sh\nulimit -n 64\nexec "+bin+" \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first, err := testpeer.Dial(k.s.Addr(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	var idle []net.Conn
+	for range 80 { // the system takes those that the service cannot
+		conn, err := net.Dial("tcp", k.s.Addr(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		idle = append(idle, conn)
+	}
+	await(t, "it says why", func() bool { return strings.Contains(k.s.Log(), "too many open files") })
+	m := fmt.Appendf(nil, "Subject: number %d\r\n\r\nx\r\n", k.n)
+	if err := first.Send("good@x.test", "someone@held.test", testpeer.Stuff(m)); err != nil {
+		t.Errorf("who was there before: %v", err)
+	}
+	k.sent, k.n = append(k.sent, m), k.n+1
+	for _, conn := range idle {
+		conn.Close()
 	}
 	k.send(t, 1)
 	k.sound(t)

@@ -357,3 +357,16 @@ func TestCertificate(t *testing.T) {
 	await(t, "the certificate that is back is used", offers)
 	k.sound(t)
 }
+
+// TestSocketIsGone wants the store not to be opened twice when the service
+// cannot be asked.
+func TestSocketIsGone(t *testing.T) {
+	k := keeper{s: badHouse(t)}
+	k.send(t, 2)
+	if err := os.Remove(filepath.Join(k.s.Data, "control.sock")); err != nil {
+		t.Fatal(err)
+	}
+	refuses(t, k.s, k.s.Data+": in use by another process")
+	k.send(t, 1)
+	k.sound(t)
+}
