@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"restante/internal/seal"
+	"restante/metabase/internal/record"
 )
 
 // What is written to the disk is a run of uvarints and of strings after their
@@ -20,10 +21,6 @@ const (
 
 // sealedBit marks the type of a value whose payload is encrypted.
 const sealedBit = 0x80
-
-func appendText(b []byte, s string) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
 
 // appendProperty writes p in clear.
 func appendProperty(b []byte, p Property) []byte {
@@ -42,7 +39,7 @@ func appendPayload(b []byte, v Value) []byte {
 	if v.Type() == DWordType {
 		return binary.AppendUvarint(b, uint64(v.num))
 	}
-	return appendText(b, v.text)
+	return record.AppendText(b, v.text)
 }
 
 // appendSealed writes p, the value of a secure one encrypted.
@@ -52,102 +49,35 @@ func appendSealed(b []byte, p Property, k seal.Key) []byte {
 		return appendPayload(b, p.Value)
 	}
 	b = append(b, p.Value.kind|sealedBit)
-	return appendText(b, string(k.Seal(appendPayload(nil, p.Value), uint32(p.ID))))
+	return record.AppendText(b, string(k.Seal(appendPayload(nil, p.Value), uint32(p.ID))))
 }
 
-// A reader takes a record apart. After the first mistake everything it gives
-// is zero, and err says so.
+// A reader takes a record of the store apart. Key opens what is sealed.
 type reader struct {
-	rest []byte
-	key  seal.Key
-	err  error
+	record.Reader
+	key seal.Key
 }
 
-func (r *reader) bad() {
-	if r.err == nil {
-		r.err = because(Damaged, "a record of the store does not read")
-	}
-	r.rest = nil
-}
-
-func (r *reader) num() uint64 {
-	n, used := binary.Uvarint(r.rest)
-	if used <= 0 {
-		r.bad()
-		return 0
-	}
-	r.rest = r.rest[used:]
-	return n
-}
-
-func (r *reader) num32() uint32 {
-	n := r.num()
-	if n > 1<<32-1 {
-		r.bad()
-		return 0
-	}
-	return uint32(n)
-}
-
-func (r *reader) byte() byte {
-	if len(r.rest) == 0 {
-		r.bad()
-		return 0
-	}
-	c := r.rest[0]
-	r.rest = r.rest[1:]
-	return c
-}
-
-func (r *reader) bytes() []byte {
-	n := r.num()
-	if n > uint64(len(r.rest)) {
-		r.bad()
-		return nil
-	}
-	out := r.rest[:n]
-	r.rest = r.rest[n:]
-	return out
-}
-
-func (r *reader) text() string { return string(r.bytes()) }
-
-// count reads how many things follow; each has at least one octet, so that a
-// damaged number asks for no memory.
-func (r *reader) count() int {
-	n := r.num()
-	if n > uint64(len(r.rest)) {
-		r.bad()
-		return 0
-	}
-	return int(n)
-}
-
-// form reads the number that a record begins with.
-func (r *reader) form(want byte) {
-	if got := r.byte(); r.err == nil && got != want {
-		r.err = because(Damaged, "a record has form %d; this version reads form %d", got, want)
-		r.rest = nil
-	}
-}
+func read(b []byte, key seal.Key) reader { return reader{record.Read(b), key} }
 
 // end says what was wrong, or that something was left over.
 func (r *reader) end() error {
-	if r.err == nil && len(r.rest) > 0 {
-		r.bad()
+	err := r.End()
+	if broken, ok := err.(record.Broken); ok {
+		return because(Damaged, "%s", broken)
 	}
-	return r.err
+	return err
 }
 
 func (r *reader) property() Property {
-	p := Property{ID: ID(r.num32()), Attr: Attr(r.num32()), UserType: UserType(r.num32()), Rev: Rev(r.num())}
-	kind := r.byte()
+	p := Property{ID: ID(r.Num32()), Attr: Attr(r.Num32()), UserType: UserType(r.Num32()), Rev: Rev(r.Num())}
+	kind := r.Byte()
 	if kind&sealedBit == 0 {
 		p.Value = r.payload(kind)
 		return p.marked()
 	}
-	sealed := r.bytes()
-	if r.err != nil {
+	sealed := r.Bytes()
+	if r.Err() != nil {
 		return Property{}
 	}
 	plain, err := r.key.Open(sealed, uint32(p.ID))
@@ -156,13 +86,13 @@ func (r *reader) property() Property {
 		if errors.Is(err, seal.ErrNoKey) {
 			kind = Invalid
 		}
-		r.err, r.rest = because(kind, "%v", err), nil
+		r.Fail(because(kind, "%v", err))
 		return Property{}
 	}
-	inner := reader{rest: plain}
-	p.Value = inner.payload(inner.byte())
+	inner := read(plain, seal.Key{})
+	p.Value = inner.payload(inner.Byte())
 	if inner.end() != nil || p.Value.kind != kind&^sealedBit || p.Attr&Secure == 0 {
-		r.bad()
+		r.Bad()
 		return Property{}
 	}
 	return p.marked()
@@ -171,31 +101,31 @@ func (r *reader) property() Property {
 func (r *reader) payload(kind byte) Value {
 	v := Value{kind: kind}
 	if v.Type() == DWordType {
-		v.num = r.num32()
+		v.num = r.Num32()
 	} else {
-		v.text = r.text()
+		v.text = r.Text()
 	}
-	if r.err == nil && v.check() != nil {
-		r.bad()
+	if r.Err() == nil && v.check() != nil {
+		r.Bad()
 		return Value{}
 	}
 	if _, ok := splitList(v.text); v.Type() == MultiSZType && !ok {
-		r.bad()
+		r.Bad()
 		return Value{}
 	}
 	return v
 }
 
 func (r *reader) properties() []Property {
-	n := r.count()
+	n := r.Count()
 	if n == 0 {
 		return nil
 	}
 	out := make([]Property, 0, n)
 	for range n {
 		p := r.property()
-		if r.err != nil || len(out) > 0 && out[len(out)-1].ID >= p.ID {
-			r.bad()
+		if r.Err() != nil || len(out) > 0 && out[len(out)-1].ID >= p.ID {
+			r.Bad()
 			return nil
 		}
 		out = append(out, p)
@@ -206,7 +136,7 @@ func (r *reader) properties() []Property {
 // appendNode writes what a key holds itself.
 func appendNode(b []byte, n *node, k seal.Key) []byte {
 	b = append(b, keyForm)
-	b = appendText(b, n.name)
+	b = record.AppendText(b, n.name)
 	b = binary.AppendVarint(b, n.modified)
 	b = binary.AppendUvarint(b, uint64(len(n.props)))
 	for _, p := range n.props {
@@ -215,19 +145,9 @@ func appendNode(b []byte, n *node, k seal.Key) []byte {
 	return b
 }
 
-func (r *reader) time() int64 {
-	n, used := binary.Varint(r.rest)
-	if used <= 0 {
-		r.bad()
-		return 0
-	}
-	r.rest = r.rest[used:]
-	return n
-}
-
 func (r *reader) node() *node {
-	r.form(keyForm)
-	n := &node{name: r.text(), modified: r.time()}
+	r.Form(keyForm)
+	n := &node{name: r.Text(), modified: r.Int()}
 	n.props = r.properties()
 	return n
 }
@@ -243,14 +163,14 @@ func (m meta) encode() []byte {
 	b := []byte{metaForm}
 	b = binary.AppendUvarint(b, uint64(m.rev))
 	b = binary.AppendVarint(b, m.time.UnixNano())
-	return appendText(b, string(m.proof))
+	return record.AppendText(b, string(m.proof))
 }
 
 func decodeMeta(b []byte) (meta, error) {
-	r := reader{rest: b}
-	r.form(metaForm)
-	m := meta{rev: Rev(r.num()), time: time.Unix(0, r.time()).UTC()}
-	m.proof = []byte(r.text())
+	r := read(b, seal.Key{})
+	r.Form(metaForm)
+	m := meta{rev: Rev(r.Num()), time: time.Unix(0, r.Int()).UTC()}
+	m.proof = []byte(r.Text())
 	return m, r.end()
 }
 
@@ -271,9 +191,9 @@ func appendDelta(b []byte, d keyDelta, k seal.Key) []byte {
 		flags |= flagRemoved
 	}
 	b = append(b, flags)
-	b = appendText(b, string(d.path))
-	b = appendText(b, d.oldName)
-	b = appendText(b, d.newName)
+	b = record.AppendText(b, string(d.path))
+	b = record.AppendText(b, d.oldName)
+	b = record.AppendText(b, d.newName)
 	b = binary.AppendVarint(b, d.oldMod)
 	b = binary.AppendVarint(b, d.newMod)
 	b = binary.AppendUvarint(b, uint64(len(d.props)))
@@ -297,17 +217,17 @@ func appendDelta(b []byte, d keyDelta, k seal.Key) []byte {
 }
 
 func (r *reader) delta() keyDelta {
-	flags := r.byte()
+	flags := r.Byte()
 	d := keyDelta{added: flags&flagAdded != 0, removed: flags&flagRemoved != 0}
-	d.path = Path(r.text())
-	if r.err == nil && (flags&^(flagAdded|flagRemoved) != 0 || d.added && d.removed || d.path == Root && flags != 0 || d.path.check() != nil) {
-		r.bad()
+	d.path = Path(r.Text())
+	if r.Err() == nil && (flags&^(flagAdded|flagRemoved) != 0 || d.added && d.removed || d.path == Root && flags != 0 || d.path.check() != nil) {
+		r.Bad()
 	}
-	d.oldName, d.newName = r.text(), r.text()
-	d.oldMod, d.newMod = r.time(), r.time()
-	for range r.count() {
+	d.oldName, d.newName = r.Text(), r.Text()
+	d.oldMod, d.newMod = r.Int(), r.Int()
+	for range r.Count() {
 		d.props = append(d.props, r.propDelta())
-		if r.err != nil {
+		if r.Err() != nil {
 			return keyDelta{}
 		}
 	}
@@ -315,9 +235,9 @@ func (r *reader) delta() keyDelta {
 }
 
 func (r *reader) propDelta() (p propDelta) {
-	flags := r.byte()
+	flags := r.Byte()
 	if flags&^(flagOld|flagNew) != 0 || flags == 0 {
-		r.bad()
+		r.Bad()
 		return propDelta{}
 	}
 	if flags&flagOld != 0 {
@@ -327,7 +247,7 @@ func (r *reader) propDelta() (p propDelta) {
 	if flags&flagNew != 0 {
 		next := r.property()
 		if p.old != nil && p.old.ID != next.ID {
-			r.bad()
+			r.Bad()
 		}
 		p.new, p.id = &next, next.ID
 	}

@@ -10,6 +10,7 @@ import (
 
 	"restante/internal/kv"
 	"restante/internal/seal"
+	"restante/metabase/internal/record"
 )
 
 // A Record is what the history knows of one revision.
@@ -94,9 +95,9 @@ func (h *entry) encode(k seal.Key) []byte {
 	b := []byte{recordForm}
 	b = binary.AppendUvarint(b, uint64(h.Rev))
 	b = binary.AppendVarint(b, h.Time.UnixNano())
-	b = appendText(b, string(h.Actor))
-	b = appendText(b, string(h.Origin))
-	b = appendText(b, h.Comment)
+	b = record.AppendText(b, string(h.Actor))
+	b = record.AppendText(b, string(h.Origin))
+	b = record.AppendText(b, h.Comment)
 	b = binary.AppendUvarint(b, uint64(h.Reverts))
 	until := int64(0)
 	if !h.Until.IsZero() {
@@ -105,11 +106,11 @@ func (h *entry) encode(k seal.Key) []byte {
 	b = binary.AppendVarint(b, until)
 	b = binary.AppendUvarint(b, uint64(len(h.Kept)))
 	for _, line := range h.Kept {
-		b = appendText(b, line)
+		b = record.AppendText(b, line)
 	}
 	b = binary.AppendUvarint(b, uint64(len(h.moves)))
 	for _, m := range h.moves {
-		b = appendText(appendText(b, string(m.from)), string(m.to))
+		b = record.AppendText(record.AppendText(b, string(m.from)), string(m.to))
 	}
 	b = binary.AppendUvarint(b, uint64(len(h.deltas)))
 	for _, d := range h.deltas {
@@ -119,24 +120,24 @@ func (h *entry) encode(k seal.Key) []byte {
 }
 
 func decodeEntry(raw []byte, k seal.Key) (*entry, error) {
-	r := reader{rest: raw, key: k}
-	r.form(recordForm)
+	r := read(raw, k)
+	r.Form(recordForm)
 	h := &entry{}
-	h.Rev, h.Time = Rev(r.num()), time.Unix(0, r.time()).UTC()
-	h.Actor, h.Origin, h.Comment = Principal(r.text()), Origin(r.text()), r.text()
-	h.Reverts = Rev(r.num())
-	if until := r.time(); until != 0 {
+	h.Rev, h.Time = Rev(r.Num()), time.Unix(0, r.Int()).UTC()
+	h.Actor, h.Origin, h.Comment = Principal(r.Text()), Origin(r.Text()), r.Text()
+	h.Reverts = Rev(r.Num())
+	if until := r.Int(); until != 0 {
 		h.Until = time.Unix(0, until).UTC()
 	}
-	for range r.count() {
-		h.Kept = append(h.Kept, r.text())
+	for range r.Count() {
+		h.Kept = append(h.Kept, r.Text())
 	}
-	for range r.count() {
-		h.moves = append(h.moves, move{Path(r.text()), Path(r.text())})
+	for range r.Count() {
+		h.moves = append(h.moves, move{Path(r.Text()), Path(r.Text())})
 	}
-	for range r.count() {
+	for range r.Count() {
 		h.deltas = append(h.deltas, r.delta())
-		if r.err != nil {
+		if r.Err() != nil {
 			break
 		}
 	}

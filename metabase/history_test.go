@@ -484,7 +484,7 @@ func FuzzDecodeNode(f *testing.F) {
 	f.Add(appendNode(nil, &node{name: "a", modified: 5, props: []Property{num(1, 1), secret(2, "pw"), {ID: 3, Value: MultiSZ("a", "b")}}}, key))
 	f.Add([]byte{keyForm, 0, 0, 0xff, 0xff, 0x03})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		r := reader{rest: raw, key: key}
+		r := read(raw, key)
 		n := r.node()
 		if err := r.end(); err != nil {
 			if kindOf(err) != Damaged {
@@ -492,10 +492,10 @@ func FuzzDecodeNode(f *testing.F) {
 			}
 			return
 		}
-		r = reader{rest: appendNode(nil, n, key), key: key}
+		r = read(appendNode(nil, n, key), key)
 		again := r.node()
 		if r.end() != nil || again.name != n.name || again.modified != n.modified || len(diffProps(n.props, again.props)) != 0 {
-			t.Errorf("%v reads again as %v, %v", n, again, r.err)
+			t.Errorf("%v reads again as %v, %v", n, again, r.Err())
 		}
 	})
 }

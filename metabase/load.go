@@ -124,7 +124,7 @@ func (l *loader) add(pair kv.Pair) error {
 		return bad(because(Damaged, "the key above it is missing"))
 	}
 	l.closeTo(depth)
-	r := reader{rest: pair.Value, key: l.key}
+	r := read(pair.Value, l.key)
 	n := r.node()
 	if err := r.end(); err != nil {
 		return bad(err)
@@ -203,8 +203,8 @@ func (s *Store) loadConfirms(ctx context.Context) (map[Rev]time.Time, error) {
 		if err != nil {
 			return nil, err
 		}
-		r := reader{rest: pair.Value}
-		at := time.Unix(0, r.time())
+		r := read(pair.Value, seal.Key{})
+		at := time.Unix(0, r.Int())
 		if r.end() != nil || len(pair.Key) != 9 {
 			return nil, because(Damaged, "a record of what waits to be confirmed does not read")
 		}

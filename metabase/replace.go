@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"restante/internal/seal"
+	"restante/metabase/internal/record"
 )
 
 // Records gives the newest state as records, one for each key, parents first:
@@ -21,13 +22,13 @@ func (s *Store) Records(sealed bool) (rev Rev, proof []byte, records iter.Seq[[]
 			if !more {
 				return false
 			}
-			record := appendText(nil, string(p))
+			b := record.AppendText(nil, string(p))
 			if sealed {
-				record = appendNode(record, n, s.key)
+				b = appendNode(b, n, s.key)
 			} else {
-				record = appendClear(record, n)
+				b = appendClear(b, n)
 			}
-			more = yield(record)
+			more = yield(b)
 			return more
 		})
 	}
@@ -36,7 +37,7 @@ func (s *Store) Records(sealed bool) (rev Rev, proof []byte, records iter.Seq[[]
 // appendClear is appendNode with nothing sealed.
 func appendClear(b []byte, n *node) []byte {
 	b = append(b, keyForm)
-	b = appendText(b, n.name)
+	b = record.AppendText(b, n.name)
 	b = binary.AppendVarint(b, n.modified)
 	b = binary.AppendUvarint(b, uint64(len(n.props)))
 	for _, p := range n.props {
@@ -67,9 +68,9 @@ func (s *Store) Replace(proof []byte) (*Replace, error) {
 
 // Add takes the next record, which it does not keep. The error is Damaged when
 // it does not read, or its key has no parent yet or is there already.
-func (op *Replace) Add(record []byte) error {
-	r := reader{rest: record, key: op.key}
-	p := Path(r.text())
+func (op *Replace) Add(b []byte) error {
+	r := read(b, op.key)
+	p := Path(r.Text())
 	n := r.node()
 	if err := r.end(); err != nil {
 		return fmt.Errorf("key %q: %w", clip(string(p)), err)

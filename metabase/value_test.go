@@ -142,9 +142,9 @@ func FuzzProperty(f *testing.F) {
 			return
 		}
 		sealed := appendSealed(nil, p, key)
-		r := reader{rest: sealed, key: key}
+		r := read(sealed, key)
 		if got := r.property(); r.end() != nil || !got.same(p) || got.Rev != p.Rev {
-			t.Errorf("%v reads back as %v, %v", p, got, r.err)
+			t.Errorf("%v reads back as %v, %v", p, got, r.Err())
 		}
 		if p.Attr&Secure != 0 && len(text) > 4 && p.Value.Type() != DWordType && bytes.Contains(sealed, []byte(text)) {
 			t.Errorf("the secure value %q is written in clear", text)
