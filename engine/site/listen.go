@@ -57,6 +57,14 @@ type listener struct {
 	gone  bool // closed, to make room
 }
 
+// port is the one it listens on, also where the system picked it.
+func (l *listener) port() uint16 {
+	if a, ok := l.Addr().(*net.TCPAddr); ok {
+		return a.AddrPort().Port()
+	}
+	return l.addr.Port()
+}
+
 // doors are the open listeners of one site, in the order of its bindings. Only
 // the site's own loop touches them.
 type doors struct {
@@ -146,7 +154,7 @@ func (d *doors) listenBeside(ctx context.Context, b Binding, rest []*listener) (
 	}
 	made := false
 	for _, old := range rest {
-		if old.addr.Port() == b.Addr.Port() && !old.gone {
+		if old.port() == b.Addr.Port() && !old.gone {
 			d.shut(old)
 			made = true
 		}

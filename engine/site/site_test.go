@@ -363,6 +363,17 @@ func TestRebinding(t *testing.T) {
 	}
 }
 
+func TestBindingThePortThatTheSystemPicked(t *testing.T) {
+	h := started(t)
+	own := h.addr()
+	h.Apply(h.make(2, netip.MustParseAddrPort(own)))
+	eventually(t, "it listens where it did", func() bool { return h.Status().Running == 2 })
+	if h.addr() != own || h.Status().Why != nil {
+		t.Errorf("%+v, want %s", h.Status(), own)
+	}
+	h.dial()
+}
+
 func TestTakenPortKeepsWhatRuns(t *testing.T) {
 	h := started(t)
 	old := h.addr()
