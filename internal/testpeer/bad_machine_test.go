@@ -296,7 +296,10 @@ func TestTakenPort(t *testing.T) {
 	}
 	// Two sites with one address.
 	own := k.s.Addr(1)
-	command(t, k.s, "", "site", "bind", "1", own)
+	command(t, k.s, "", "site", "bind", "1", own) // which it has, as one that the system picked
+	await(t, "site 1 keeps its address", func() bool {
+		return !strings.Contains(command(t, k.s, "", "status"), "running ")
+	})
 	code, _, stderr := ask(t, k.s, "", "site", "bind", "2", own)
 	if code == 0 {
 		await(t, "the two sites' quarrel is told", tells("site 1 has it"))
