@@ -260,20 +260,23 @@ func (op CopyData) needs(n *needs) {
 }
 
 // source asks for the right to take what is at p, and below it with deep: a
-// secret must not be carried to where its taker can use it.
+// secret must not be carried to where its taker can use it. Of what the taker
+// may not read nothing is named.
 func (n *needs) source(p Path, deep bool) {
 	top := n.old.node(p)
 	if n.free {
 		return
 	}
 	n.at(p, 0, Read)
-	if top == nil {
+	if top == nil || !n.old.Allows(n.who, p, Read) {
 		return
 	}
+	hidden := false
 	top.walk(p, func(q Path, k *node) bool {
-		_, own := k.get(AdminACL)
-		if own && q != p {
-			n.at(q, 0, Read)
+		if !n.old.Allows(n.who, q, Read) {
+			hidden = true
+			n.missing = append(n.missing, Refusal{Path: q, Need: Read})
+			return deep
 		}
 		for _, item := range k.props {
 			if item.Attr&Secure != 0 {
@@ -282,6 +285,9 @@ func (n *needs) source(p Path, deep bool) {
 		}
 		return deep
 	})
+	if hidden {
+		n.refusals = append(n.refusals, Problem{Path: p, Err: because(Denied, "denied: the right to read all that is below it is missing")})
+	}
 }
 
 // deltas asks for what the whole change needs, whichever ops made it.

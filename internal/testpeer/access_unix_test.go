@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build unix
+
+package testpeer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"restante/internal/testpeer"
+)
+
+// operatorUID is a user that the service is not run by.
+const operatorUID = 65534
+
+// operator runs one command as the operator of site 1 and gives its exit code
+// and all that it says.
+func operator(t *testing.T, s *testpeer.Service, stdin string, args ...string) (int, string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, s.Bin, append([]string{"--data", s.Data}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: operatorUID, Gid: operatorUID}}
+	cmd.Dir = "/"
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// TestOperatorOfOneSite has another user of the machine ask over the socket:
+// the system says who it is, and it sees and changes its own site alone.
+func TestOperatorOfOneSite(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can be somebody else")
+	}
+	s := serve(t)
+	for _, dir := range []string{filepath.Dir(s.Bin), filepath.Dir(filepath.Dir(s.Data))} {
+		if err := os.Chmod(dir, 0o755); err != nil { // a test's folders are its own
+			t.Fatal(err)
+		}
+	}
+	const planted = "planted-secret-7431"
+	command(t, s, "", "site", "create", "--name", "Two", "--bind", "127.0.0.1:0", "--domain", "two.test")
+	command(t, s, "", "domain", "create", "1", "mine.test", "--remote", "--smart-host", "relay.test")
+	command(t, s, "", "domain", "create", "2", "theirs.test", "--remote", "--turn", account)
+	command(t, s, "set SMTPSVC/1/Domain/mine.test RoutePassword "+planted+"\n"+
+		"set SMTPSVC/2/Domain/theirs.test RoutePassword "+planted+"\n"+
+		"set / AccessList 'user:root all'\n"+
+		"set SMTPSVC/1 AccessList 'uid:65534 read,write,create,delete'\n", "mb", "apply")
+	both := "set SMTPSVC/1 MaxRecipients 11\nset SMTPSVC/2 MaxRecipients 11\n"
+	tests := []struct {
+		stdin string
+		args  string
+		code  int
+		want  string // of what it says, one line
+	}{
+		{"", "mb set SMTPSVC/1 MaxRecipients 7", 0, ""},
+		{"", "mb get SMTPSVC/1 MaxRecipients --from", 0, "by user:nobody"},
+		{"", "mb tree SMTPSVC/1", 0, "mine.test"},
+		{"", "mb show SMTPSVC/1 --all", 0, "AccessList"},
+		{"", "mb find RouteAction SMTPSVC/1", 0, "mine.test"},
+		{"", "mb log SMTPSVC/1 --changes", 0, "MaxRecipients"},
+		{"", "mb export SMTPSVC/1 -", 0, "mine.test"},
+		{"", "mb watch SMTPSVC/1 --since 1 --count 1", 0, "/LM/SMTPSVC/1/"},
+		{"", "mb diff 1", 0, "/LM/SMTPSVC/1/MaxRecipients"},
+		{"", "domain list 1", 0, "mine.test"},
+		{"", "site list", 0, "Default SMTP Site"},
+		{"", "site stop 1", 0, "stopped"},
+		{"", "site start 1", 0, "started"},
+		{"", "domain create 1 new.test --remote", 0, ""},
+		{"", "domain delete 1 new.test", 0, ""},
+		{"set SMTPSVC/1 MaxRecipients 8\n", "mb apply --confirm 1h", 0, "taken back"},
+		{"", "mb confirm", 0, "stays"},
+
+		{"", "mb get SMTPSVC/2 MaxRecipients", 4, "denied"},
+		{"", "mb get SMTPSVC/99 MaxRecipients", 4, "denied"}, // nor whether it is there
+		{"", "mb set SMTPSVC/2 MaxRecipients 7", 4, "denied"},
+		{"", "mb set SMTPSVC MaxRecipients 7", 4, "denied"},
+		{"", "mb set SMTPSVC/1 AccessList '* all'", 4, "control"},
+		{"", "mb unset SMTPSVC/1 AccessList", 4, "control"},
+		{"", "mb lock SMTPSVC/1 MaxRecipients", 4, "control"},
+		{both, "mb apply", 4, "denied"},
+		{both, "mb apply --dry-run", 4, "denied"},
+		{"", "mb tree", 4, "denied"},
+		{"", "mb ls SMTPSVC", 4, "denied"},
+		{"", "mb tree SMTPSVC/2", 4, "denied"},
+		{"", "mb show SMTPSVC/2", 4, "denied"},
+		{"", "mb find RouteAction", 4, "denied"},
+		{"", "mb log", 4, "denied"},
+		{"", "mb log SMTPSVC/2", 4, "denied"},
+		{"", "mb watch", 4, "denied"},
+		{"", "mb watch SMTPSVC/2", 4, "denied"},
+		{"", "mb export -", 4, "denied"},
+		{"", "mb export SMTPSVC/2 -", 4, "denied"},
+		{"", "mb revert 2", 4, "denied"},
+		{"", "mb cp SMTPSVC/2/Domain/theirs.test SMTPSVC/1/Domain/stolen.test", 4, "denied"},
+		{"", "mb cp SMTPSVC/1/Domain/mine.test SMTPSVC/1/Domain/copy.test", 4, "write_secret"},
+		{"", "mb set SMTPSVC/1/Domain/mine.test RoutePassword guess", 4, "write_secret"},
+		{"", "mb rm SMTPSVC/2 --recursive", 4, "denied"},
+		{"", "mb backup mine", 4, "denied"},
+		{"", "mb backups", 4, "denied"},
+		{"", "--yes mb restore mine", 4, "denied"},
+		{"", "site show 2", 4, "denied"},
+		{"", "site stop 2", 4, "denied"},
+		{"", "site sessions 2", 4, "denied"},
+		{"", "domain list 2", 4, "denied"},
+		{"", "explain 2 x@theirs.test", 4, "denied"},
+		{"", "site create --name Three --bind 127.0.0.1:0 --domain three.test", 4, "denied"},
+		{"pw\n", "account add --password-stdin mallory", 4, "denied"},
+	}
+	for _, tt := range tests {
+		words := strings.Fields(tt.args)
+		if i := strings.Index(tt.args, "'"); i > 0 { // one quoted value at the end
+			words = append(strings.Fields(tt.args[:i]), strings.Trim(tt.args[i:], "'"))
+		}
+		code, out := operator(t, s, tt.stdin, words...)
+		if code != tt.code || !strings.Contains(out, tt.want) {
+			t.Errorf("%s: exit code %d, want %d and %q:\n%s", tt.args, code, tt.code, tt.want, out)
+		}
+		for _, hidden := range []string{planted, "theirs.test", "two.test", "/LM/SMTPSVC/2/", `"Two"`} {
+			if strings.Contains(out, hidden) && !strings.Contains(strings.ReplaceAll(tt.args, "SMTPSVC", "/LM/SMTPSVC"), hidden) {
+				t.Errorf("%s tells of %s:\n%s", tt.args, hidden, out)
+			}
+		}
+	}
+	for _, path := range []string{"/LM/SMTPSVC/2", "/LM/SMTPSVC", "/"} {
+		if !strings.Contains(s.Log(), `msg="refused right" actor=user:nobody origin=cli path=`+path+" ") {
+			t.Errorf("no refusal at %s is in the log", path)
+		}
+	}
+	if out := command(t, s, "", "mb", "get", "SMTPSVC/2", "MaxRecipients"); strings.TrimSpace(out) != "100" {
+		t.Errorf("MaxRecipients of site 2 is %s", out)
+	}
+	readOnly(t, s)
+}
+
+// readOnly has the operator look into the data folder by other ways.
+func readOnly(t *testing.T, s *testpeer.Service) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "find", s.Data, "-type", "f", "-readable")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: operatorUID, Gid: operatorUID}}
+	cmd.Dir = "/"
+	out, _ := cmd.Output() // it complains of the folders that it may not enter
+	if len(bytes.TrimSpace(out)) > 0 {
+		t.Errorf("another user can read:\n%s", out)
+	}
+}
