@@ -42,11 +42,11 @@ func (d keyDelta) quiet() bool {
 // What both trees share is not looked at.
 func diff(old, new *node) []keyDelta {
 	var out []keyDelta
-	diffNode(Root, cow.Pair[node]{Old: old, New: new}, &out)
+	diffNode(Root, cow.Pair[*node]{Old: old, New: new}, &out)
 	return out
 }
 
-func diffNode(p Path, n cow.Pair[node], out *[]keyDelta) {
+func diffNode(p Path, n cow.Pair[*node], out *[]keyDelta) {
 	if n.Old == n.New {
 		return
 	}

@@ -2,7 +2,11 @@
 
 package metabase
 
-import "slices"
+import (
+	"slices"
+
+	"restante/metabase/internal/cow"
+)
 
 // An edit is a batch being made true on a tree that nobody else sees yet.
 type edit struct {
@@ -318,7 +322,7 @@ func (e *edit) merge(old, from *node, name string, keep bool) *node {
 		for k := range from.kids.All {
 			list = append(list, e.merge(nil, k, k.name, keep))
 		}
-		next.kids = newKids(list)
+		next.kids = cow.Make(list)
 		return next
 	}
 	for k := range from.kids.All {
@@ -327,7 +331,7 @@ func (e *edit) merge(old, from *node, name string, keep bool) *node {
 		if was != nil {
 			spelled = was.name
 		}
-		next.kids = next.kids.With(spelled, e.merge(was, k, spelled, keep))
+		next.kids = next.kids.With(e.merge(was, k, spelled, keep))
 	}
 	return next
 }

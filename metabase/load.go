@@ -12,6 +12,7 @@ import (
 
 	"restante/internal/kv"
 	"restante/internal/seal"
+	"restante/metabase/internal/cow"
 	"restante/metabase/internal/names"
 )
 
@@ -161,7 +162,7 @@ func (l *loader) closeTo(depth int) {
 	for len(l.open) > depth {
 		last := l.open[len(l.open)-1]
 		l.open = l.open[:len(l.open)-1]
-		last.node.kids = newKids(last.kids)
+		last.node.kids = cow.Make(last.kids)
 		if len(l.open) == 0 {
 			l.root = last.node
 			return

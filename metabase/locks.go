@@ -34,7 +34,7 @@ func lockAbove(root *node, p Path, id ID) (Path, bool) {
 			return upTo(p, at), true
 		}
 		name, _ := cutName(string(p[at+1:]))
-		if n = n.kids.Get(name); n == nil {
+		if n = n.kid(name); n == nil {
 			break
 		}
 		at += 1 + len(name)

@@ -2,7 +2,10 @@
 
 package metabase
 
-import "restante/metabase/internal/cow"
+import (
+	"restante/metabase/internal/cow"
+	"restante/metabase/internal/names"
+)
 
 // A node is one key of an image. It never changes once it can be reached from
 // an image; a changed key is another node.
@@ -14,10 +17,17 @@ type node struct {
 }
 
 // kids are nodes by their names.
-type kids = cow.Map[node]
+type kids = cow.Map[*node]
 
-func newKids(nodes []*node) *kids {
-	return cow.Make(nodes, func(n *node) string { return n.name })
+// Name is what kids know n by.
+func (n *node) Name() string { return n.name }
+
+// kid is n.kids.Get, quicker by a call.
+func (n *node) kid(name string) *node {
+	if k := n.kids.Near(name); k != nil && names.Equal(k.name, name) {
+		return k
+	}
+	return nil
 }
 
 func (n *node) get(id ID) (Property, bool) {
@@ -66,7 +76,7 @@ func (n *node) lookup(p Path) *node {
 	for n != nil && len(rest) > 1 {
 		var name string
 		name, rest = cutName(rest[1:])
-		n = n.kids.Get(name)
+		n = n.kid(name)
 	}
 	return n
 }
@@ -79,7 +89,7 @@ func (n *node) change(p Path, f func(*node) *node) *node {
 		return f(n)
 	}
 	name, rest := cutName(string(p[1:]))
-	old := n.kids.Get(name)
+	old := n.kid(name)
 	var next *node
 	if rest == "" {
 		next = f(old)
@@ -92,7 +102,7 @@ func (n *node) change(p Path, f func(*node) *node) *node {
 	case next == nil:
 		return n.withKids(n.kids.Without(name))
 	}
-	return n.withKids(n.kids.With(next.name, next))
+	return n.withKids(n.kids.With(next))
 }
 
 // walk calls f for n, which stands at p, and all below it, parents first and
@@ -114,7 +124,7 @@ func (n *node) walk(p Path, f func(Path, *node) bool) bool {
 func (n *node) spell(p Path) Path {
 	out := make([]byte, 0, len(p))
 	for name := range p.Elements() {
-		n = n.kids.Get(name)
+		n = n.kid(name)
 		if n == nil {
 			return ""
 		}

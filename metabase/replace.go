@@ -8,6 +8,7 @@ import (
 	"iter"
 
 	"restante/internal/seal"
+	"restante/metabase/internal/cow"
 	"restante/metabase/internal/record"
 )
 
@@ -134,6 +135,6 @@ func (e *edit) rebase(old, next *node) *node {
 	if same && shared == len(list) && shared == wasKids.Len() {
 		return old
 	}
-	out.kids = newKids(list)
+	out.kids = cow.Make(list)
 	return out
 }

@@ -174,7 +174,7 @@ func (s Snapshot) effective(p Path, id ID, partial bool) (Property, Path, bool) 
 		} else {
 			next = len(p)
 		}
-		child := n.kids.Get(string(p[end+1 : next]))
+		child := n.kid(string(p[end+1 : next]))
 		if child == nil && partial {
 			return inherit(found, p, at, end)
 		}

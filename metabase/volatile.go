@@ -65,7 +65,7 @@ func (v *volatiles) with(p Path, prop Property) *volatiles {
 	if n == nil {
 		n = &node{name: string(p)}
 	}
-	next.keys = next.keys.With(n.name, n.with(prop, 0))
+	next.keys = next.keys.With(n.with(prop, 0))
 	return next
 }
 
@@ -80,7 +80,7 @@ func (v *volatiles) without(p Path, id ID) *volatiles {
 	}
 	next := *v
 	if _, ok := n.get(id); ok && len(n.props) > 1 {
-		next.keys = v.keys.With(n.name, n.without(id, 0))
+		next.keys = v.keys.With(n.without(id, 0))
 	} else if ok || id == 0 {
 		next.keys = v.keys.Without(string(p))
 	}

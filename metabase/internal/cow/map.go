@@ -14,26 +14,27 @@ import (
 	"restante/metabase/internal/names"
 )
 
+// A Named is a value that knows its name, which never changes. A pointer is
+// meant: the zero value stands for none.
+type Named interface {
+	comparable
+	Name() string
+}
+
 // A Map goes from names, compared without case, to values. It never changes: a
 // change makes another one. It is a hash trie of 64 ways; a lookup allocates
 // nothing. The nil Map is empty.
-type Map[V any] struct {
+type Map[V Named] struct {
 	count int
 	top   trie[V]
 }
 
-// An item is what a trie holds under one name; without a value it is no item.
-type item[V any] struct {
-	name  string // as spelled
-	value *V
-}
-
 // A trie parts the names by six bits of their hash: a bit in leaves for a
-// slot that holds one item, a bit in subs for one that holds a further trie.
+// slot that holds one value, a bit in subs for one that holds a further trie.
 // Beyond the last bits of the hash all names are in one list.
-type trie[V any] struct {
+type trie[V Named] struct {
 	leaves, subs uint64
-	leaf         []item[V] // in the order of their bits; at the bottom, in any
+	leaf         []V // in the order of their bits; at the bottom, in any
 	sub          []*trie[V]
 }
 
@@ -48,50 +49,61 @@ func (m *Map[V]) Len() int {
 	return m.count
 }
 
-// Get finds the value under a name, or gives nil.
-func (m *Map[V]) Get(name string) *V {
-	if m == nil {
-		return nil
+// Get finds the value under a name, or gives none.
+func (m *Map[V]) Get(name string) (none V) {
+	if v := m.Near(name); v != none && names.Equal(v.Name(), name) {
+		return v
 	}
-	if it := m.top.find(names.Hash(name), name, 0); it != nil {
-		return it.value
-	}
-	return nil
+	return none
 }
 
-// find gives the item under a name, in the place where it stands, or nil.
-func (t *trie[V]) find(hash uint64, name string, shift uint) *item[V] {
+// Near gives the only value that may have the name, or none. It is Get without
+// the last step, for callers who can look at the name of a value sooner than
+// by its method.
+func (m *Map[V]) Near(name string) (none V) {
+	if m == nil {
+		return none
+	}
+	return m.top.near(names.Hash(name), name, 0)
+}
+
+// find gives the value under a name, or none.
+func (t *trie[V]) find(hash uint64, name string, shift uint) (none V) {
+	if v := t.near(hash, name, shift); v != none && names.Equal(v.Name(), name) {
+		return v
+	}
+	return none
+}
+
+func (t *trie[V]) near(hash uint64, name string, shift uint) (none V) {
 	for ; shift < bottom; shift += 6 {
 		bit := uint64(1) << (hash >> shift & 63)
 		if t.leaves&bit != 0 {
-			if it := &t.leaf[bits.OnesCount64(t.leaves&(bit-1))]; names.Equal(it.name, name) {
-				return it
-			}
-			return nil
+			return t.leaf[bits.OnesCount64(t.leaves&(bit-1))]
 		}
 		if t.subs&bit == 0 {
-			return nil
+			return none
 		}
 		t = t.sub[bits.OnesCount64(t.subs&(bit-1))]
 	}
 	if i := t.index(name); i >= 0 {
-		return &t.leaf[i]
+		return t.leaf[i]
 	}
-	return nil
+	return none
 }
 
 // index finds a name among the leaves of a trie at the bottom, or gives -1.
 func (t *trie[V]) index(name string) int {
-	return slices.IndexFunc(t.leaf, func(it item[V]) bool { return names.Equal(it.name, name) })
+	return slices.IndexFunc(t.leaf, func(v V) bool { return names.Equal(v.Name(), name) })
 }
 
-// With gives a map that has value, which is not nil, under name.
-func (m *Map[V]) With(name string, value *V) *Map[V] {
+// With gives a map that has v under its name.
+func (m *Map[V]) With(v V) *Map[V] {
 	next := &Map[V]{}
 	if m != nil {
 		*next = *m
 	}
-	top, added := next.top.with(item[V]{name, value}, names.Hash(name), 0)
+	top, added := next.top.with(v, names.Hash(v.Name()), 0)
 	next.top = *top
 	if added {
 		next.count++
@@ -99,16 +111,16 @@ func (m *Map[V]) With(name string, value *V) *Map[V] {
 	return next
 }
 
-func (t *trie[V]) with(it item[V], hash uint64, shift uint) (next *trie[V], added bool) {
+func (t *trie[V]) with(v V, hash uint64, shift uint) (next *trie[V], added bool) {
 	next = &trie[V]{}
 	*next = *t
 	if shift >= bottom {
-		i := t.index(it.name)
+		i := t.index(v.Name())
 		if i < 0 {
-			next.leaf = append(slices.Clip(t.leaf), it)
+			next.leaf = append(slices.Clip(t.leaf), v)
 			return next, true
 		}
-		next.leaf = Replace(t.leaf, i, it)
+		next.leaf = Replace(t.leaf, i, v)
 		return next, false
 	}
 	bit := uint64(1) << (hash >> shift & 63)
@@ -117,21 +129,21 @@ func (t *trie[V]) with(it item[V], hash uint64, shift uint) (next *trie[V], adde
 	switch {
 	case t.subs&bit != 0:
 		var sub *trie[V]
-		sub, added = t.sub[si].with(it, hash, shift+6)
+		sub, added = t.sub[si].with(v, hash, shift+6)
 		next.sub = Replace(t.sub, si, sub)
 		return next, added
 	case t.leaves&bit == 0:
 		next.leaves |= bit
-		next.leaf = Insert(t.leaf, li, it)
+		next.leaf = Insert(t.leaf, li, v)
 		return next, true
-	case names.Equal(t.leaf[li].name, it.name):
-		next.leaf = Replace(t.leaf, li, it)
+	case names.Equal(t.leaf[li].Name(), v.Name()):
+		next.leaf = Replace(t.leaf, li, v)
 		return next, false
 	}
 	// Two names in one slot: both go one floor down.
 	other := t.leaf[li]
-	sub, _ := (&trie[V]{}).with(other, names.Hash(other.name), shift+6)
-	sub, _ = sub.with(it, hash, shift+6)
+	sub, _ := (&trie[V]{}).with(other, names.Hash(other.Name()), shift+6)
+	sub, _ = sub.with(v, hash, shift+6)
 	next.leaves &^= bit
 	next.leaf = Remove(t.leaf, li)
 	next.subs |= bit
@@ -141,7 +153,8 @@ func (t *trie[V]) with(it item[V], hash uint64, shift uint) (next *trie[V], adde
 
 // Without gives a map that lacks name; m itself where it is not there.
 func (m *Map[V]) Without(name string) *Map[V] {
-	if m.Get(name) == nil {
+	var none V
+	if m.Get(name) == none {
 		return m
 	}
 	if m.count == 1 {
@@ -178,29 +191,29 @@ func (t *trie[V]) without(name string, hash uint64, shift uint) *trie[V] {
 	return next
 }
 
-// Make makes a map of values whose names, which name tells, all differ. It is
-// quicker than one With after the other, as nothing is copied.
-func Make[V any](values []*V, name func(*V) string) *Map[V] {
+// Make makes a map of values whose names all differ. It is quicker than one
+// With after the other, as nothing is copied.
+func Make[V Named](values []V) *Map[V] {
 	if len(values) == 0 {
 		return nil
 	}
 	list := make([]hashed[V], len(values))
 	for i, v := range values {
-		list[i] = hashed[V]{names.Hash(name(v)), item[V]{name(v), v}}
+		list[i] = hashed[V]{names.Hash(v.Name()), v}
 	}
 	return &Map[V]{count: len(values), top: *newTrie(list, 0)}
 }
 
-type hashed[V any] struct {
-	hash uint64
-	item item[V]
+type hashed[V Named] struct {
+	hash  uint64
+	value V
 }
 
-func newTrie[V any](list []hashed[V], shift uint) *trie[V] {
+func newTrie[V Named](list []hashed[V], shift uint) *trie[V] {
 	t := &trie[V]{}
 	if shift >= bottom {
 		for _, h := range list {
-			t.leaf = append(t.leaf, h.item)
+			t.leaf = append(t.leaf, h.value)
 		}
 		return t
 	}
@@ -215,7 +228,7 @@ func newTrie[V any](list []hashed[V], shift uint) *trie[V] {
 		}
 		if n == 1 {
 			t.leaves |= 1 << slot
-			t.leaf = append(t.leaf, list[0].item)
+			t.leaf = append(t.leaf, list[0].value)
 		} else {
 			t.subs |= 1 << slot
 			t.sub = append(t.sub, newTrie(list[:n], shift+6))
@@ -227,15 +240,15 @@ func newTrie[V any](list []hashed[V], shift uint) *trie[V] {
 }
 
 // All yields every value, in no order: range over m.All.
-func (m *Map[V]) All(yield func(*V) bool) {
+func (m *Map[V]) All(yield func(V) bool) {
 	if m != nil {
-		m.top.each(func(it item[V]) bool { return yield(it.value) })
+		m.top.each(yield)
 	}
 }
 
-func (t *trie[V]) each(f func(item[V]) bool) bool {
-	for _, it := range t.leaf {
-		if !f(it) {
+func (t *trie[V]) each(f func(V) bool) bool {
+	for _, v := range t.leaf {
+		if !f(v) {
 			return false
 		}
 	}
@@ -248,32 +261,24 @@ func (t *trie[V]) each(f func(item[V]) bool) bool {
 }
 
 // Sorted lists the values in the order in which names.Compare has their names.
-func (m *Map[V]) Sorted() []*V {
-	if m == nil {
-		return nil
+func (m *Map[V]) Sorted() []V {
+	list := make([]V, 0, m.Len())
+	for v := range m.All {
+		list = append(list, v)
 	}
-	list := make([]item[V], 0, m.count)
-	m.top.each(func(it item[V]) bool {
-		list = append(list, it)
-		return true
-	})
-	slices.SortFunc(list, func(a, b item[V]) int { return names.Compare(a.name, b.name) })
-	out := make([]*V, len(list))
-	for i, it := range list {
-		out[i] = it.value
-	}
-	return out
+	slices.SortFunc(list, func(a, b V) int { return names.Compare(a.Name(), b.Name()) })
+	return list
 }
 
-// A Pair is what stands under one name in two maps; nil where there is none.
-type Pair[V any] struct {
+// A Pair is what stands under one name in two maps, where there is one.
+type Pair[V Named] struct {
 	Name     string // as spelled in the new map, else in the old
-	Old, New *V
+	Old, New V
 }
 
 // Diff lists the names under which a and b do not have the very same value,
 // sorted. What both share is not looked at.
-func Diff[V any](a, b *Map[V]) []Pair[V] {
+func Diff[V Named](a, b *Map[V]) []Pair[V] {
 	var out []Pair[V]
 	var ta, tb trie[V]
 	if a != nil {
@@ -287,7 +292,7 @@ func Diff[V any](a, b *Map[V]) []Pair[V] {
 	return out
 }
 
-func diffTrie[V any](a, b *trie[V], shift uint, emit func(Pair[V])) {
+func diffTrie[V Named](a, b *trie[V], shift uint, emit func(Pair[V])) {
 	if a == b {
 		return
 	}
@@ -300,14 +305,14 @@ func diffTrie[V any](a, b *trie[V], shift uint, emit func(Pair[V])) {
 		switch {
 		case a.subs&b.subs&bit != 0:
 			diffTrie(a.subAt(bit), b.subAt(bit), shift+6, emit)
-		case a.leaves&b.leaves&bit != 0 && a.leafAt(bit).value == b.leafAt(bit).value:
+		case a.leaves&b.leaves&bit != 0 && a.leafAt(bit) == b.leafAt(bit):
 		default:
 			diffLeaves(a.slot(bit), b.slot(bit), shift+6, emit)
 		}
 	}
 }
 
-func (t *trie[V]) leafAt(bit uint64) item[V] { return t.leaf[bits.OnesCount64(t.leaves&(bit-1))] }
+func (t *trie[V]) leafAt(bit uint64) V       { return t.leaf[bits.OnesCount64(t.leaves&(bit-1))] }
 func (t *trie[V]) subAt(bit uint64) *trie[V] { return t.sub[bits.OnesCount64(t.subs&(bit-1))] }
 
 // slot gives what stands at bit as a trie: one leaf becomes a trie of it.
@@ -323,33 +328,31 @@ func (t *trie[V]) slot(bit uint64) *trie[V] {
 }
 
 // diffLeaves compares two tries of different shape by their names.
-func diffLeaves[V any](a, b *trie[V], shift uint, emit func(Pair[V])) {
-	a.each(func(old item[V]) bool {
-		if next := b.seek(old.name, shift); next.value == nil {
-			emit(Pair[V]{old.name, old.value, nil})
-		} else if next.value != old.value {
-			emit(Pair[V]{next.name, old.value, next.value})
+func diffLeaves[V Named](a, b *trie[V], shift uint, emit func(Pair[V])) {
+	var none V
+	a.each(func(old V) bool {
+		if next := b.seek(old.Name(), shift); next == none {
+			emit(Pair[V]{old.Name(), old, none})
+		} else if next != old {
+			emit(Pair[V]{next.Name(), old, next})
 		}
 		return true
 	})
-	b.each(func(next item[V]) bool {
-		if a.seek(next.name, shift).value == nil {
-			emit(Pair[V]{next.name, nil, next.value})
+	b.each(func(next V) bool {
+		if a.seek(next.Name(), shift) == none {
+			emit(Pair[V]{next.Name(), none, next})
 		}
 		return true
 	})
 }
 
-// seek finds a name in what slot gave; without a value where it is not there.
-func (t *trie[V]) seek(name string, shift uint) item[V] {
+// seek finds a name in what slot gave, or gives none.
+func (t *trie[V]) seek(name string, shift uint) (none V) {
 	if len(t.leaf) == 1 && len(t.sub) == 0 {
-		if names.Equal(t.leaf[0].name, name) {
+		if names.Equal(t.leaf[0].Name(), name) {
 			return t.leaf[0]
 		}
-		return item[V]{}
+		return none
 	}
-	if it := t.find(names.Hash(name), name, shift); it != nil {
-		return *it
-	}
-	return item[V]{}
+	return t.find(names.Hash(name), name, shift)
 }

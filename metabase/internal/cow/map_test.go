@@ -16,9 +16,9 @@ import (
 // A node knows its name, as what is kept in a Map usually does.
 type node struct{ name string }
 
-func named(n *node) string { return n.name }
+func (n *node) Name() string { return n.name }
 
-func contents(m *Map[node]) map[string]*node {
+func contents(m *Map[*node]) map[string]*node {
 	out := map[string]*node{}
 	for n := range m.All {
 		out[names.Fold(n.name)] = n
@@ -32,10 +32,10 @@ func TestMap(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	var k *Map[node]
+	var k *Map[*node]
 	model := map[string]*node{}
 	type version struct {
-		k     *Map[node]
+		k     *Map[*node]
 		model map[string]*node
 	}
 	var old []version
@@ -50,7 +50,7 @@ func TestMap(t *testing.T) {
 			delete(model, names.Fold(name))
 		} else {
 			n := &node{name: name}
-			k = k.With(name, n)
+			k = k.With(n)
 			model[names.Fold(name)] = n
 		}
 		if got := k.Get(strings.ToUpper(name)); got != model[names.Fold(name)] {
@@ -73,7 +73,7 @@ func TestMap(t *testing.T) {
 		if !maps.Equal(contents(v.k), v.model) {
 			t.Fatalf("version %d is no longer what it was", i)
 		}
-		bulk := Make(v.k.Sorted(), named)
+		bulk := Make(v.k.Sorted())
 		if !maps.Equal(contents(bulk), v.model) || len(Diff(bulk, v.k)) != 0 {
 			t.Fatalf("version %d made at once differs", i)
 		}
@@ -83,7 +83,7 @@ func TestMap(t *testing.T) {
 	}
 }
 
-func checkDiff(t *testing.T, a, b *Map[node], ma, mb map[string]*node) {
+func checkDiff(t *testing.T, a, b *Map[*node], ma, mb map[string]*node) {
 	t.Helper()
 	seen := map[string]bool{}
 	for _, p := range Diff(a, b) {
@@ -108,34 +108,28 @@ func checkDiff(t *testing.T, a, b *Map[node], ma, mb map[string]*node) {
 // TestTrieBottom does by hand what two names with the same hash would do.
 func TestTrieBottom(t *testing.T) {
 	a, b, c := &node{"a"}, &node{"b"}, &node{"A"}
-	of := func(n *node) item[node] { return item[node]{n.name, n} }
-	get := func(tr *trie[node], hash uint64, name string, shift uint) *node {
-		if it := tr.find(hash, name, shift); it != nil {
-			return it.value
-		}
-		return nil
-	}
-	tr, added := (&trie[node]{}).with(of(a), 0, bottom)
+	get := (*trie[*node]).find
+	tr, added := (&trie[*node]{}).with(a, 0, bottom)
 	if !added {
 		t.Error("the first name is not added")
 	}
-	tr, added = tr.with(of(b), 0, bottom)
+	tr, added = tr.with(b, 0, bottom)
 	if !added || get(tr, 0, "B", bottom) != b || get(tr, 0, "a", bottom) != a {
 		t.Error("the second name hides the first")
 	}
-	if next, added := tr.with(of(c), 0, bottom); added || get(next, 0, "a", bottom) != c || get(tr, 0, "a", bottom) != a {
+	if next, added := tr.with(c, 0, bottom); added || get(next, 0, "a", bottom) != c || get(tr, 0, "a", bottom) != a {
 		t.Error("the same name is not replaced")
 	}
 	less := tr.without("a", 0, bottom)
 	if get(less, 0, "a", bottom) != nil || get(less, 0, "b", bottom) != b || len(tr.leaf) != 2 {
 		t.Error("without takes the wrong one")
 	}
-	var got []Pair[node]
-	diffTrie(tr, less, bottom, func(p Pair[node]) { got = append(got, p) })
-	if !slices.Equal(got, []Pair[node]{{"a", a, nil}}) {
+	var got []Pair[*node]
+	diffTrie(tr, less, bottom, func(p Pair[*node]) { got = append(got, p) })
+	if !slices.Equal(got, []Pair[*node]{{"a", a, nil}}) {
 		t.Errorf("diff at the bottom: %v", got)
 	}
-	bulk := newTrie([]hashed[node]{{7, of(a)}, {7, of(b)}}, 0)
+	bulk := newTrie([]hashed[*node]{{7, a}, {7, b}}, 0)
 	if get(bulk, 7, "a", 0) != a || get(bulk, 7, "b", 0) != b || get(bulk, 7, "c", 0) != nil {
 		t.Error("two names of one hash are lost when made at once")
 	}
@@ -146,7 +140,7 @@ func BenchmarkMap(b *testing.B) {
 	for i := range 100_000 {
 		nodes = append(nodes, &node{name: fmt.Sprintf("domain%d.example", i)})
 	}
-	k := Make(nodes, named)
+	k := Make(nodes)
 	b.Run("get", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := range b.N {
@@ -158,7 +152,7 @@ func BenchmarkMap(b *testing.B) {
 	b.Run("with", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := range b.N {
-			k.With(nodes[i%len(nodes)].name, &node{nodes[i%len(nodes)].name})
+			k.With(&node{nodes[i%len(nodes)].name})
 		}
 	})
 }
