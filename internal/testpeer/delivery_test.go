@@ -360,6 +360,11 @@ number.test. IN MX 5 127.0.0.1.
 }
 
 func TestHostWithAnIPv6AddressAloneIsReached(t *testing.T) {
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skipf("this machine has no IPv6: %v", err)
+	} else {
+		l.Close()
+	}
 	s, base := serve(t), testpeer.StartSink(t)
 	mx := atHost(t, "::1", base.Addr)
 	world(t, s, base.Addr, "six.test. IN MX 10 mx.six.test.\nmx.six.test. IN AAAA ::1\n")
@@ -414,6 +419,27 @@ func TestSmartHostOfTheSiteMayComeSecond(t *testing.T) {
 		t.Errorf("the smart host has %q", got)
 	}
 	await(t, "the direct way", func() bool { return len(base.Messages()) == 1 })
+}
+
+func TestSmartHostsAreTriedInTheirOrder(t *testing.T) {
+	s, second := serve(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	port := portOf(t, second.Addr)
+	world(t, s, second.Addr, "")
+	apply(t, s, "set /LM/SMTPSVC/1 SmartHost 'none.invalid:"+port+", [127.0.0.2]:"+port+", [127.0.0.1]:"+port+"'", "set /LM/SMTPSVC/1 SmartHostType 2")
+	post(t, s, sender, "first is down", "x@far.test")
+	taken(t, second, 1)
+	first := atHost(t, "127.0.0.2", second.Addr)
+	post(t, s, sender, "first is up", "x@far.test")
+	if got := taken(t, first, 1); got[0] != "first is up" || len(second.Messages()) != 1 {
+		t.Errorf("first %q, second %d messages", got, len(second.Messages()))
+	}
+}
+
+func TestLongAnswersOfANameServerAreFetched(t *testing.T) {
+	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	world(t, s, mx.Addr, "far.test. IN MX 10 mx.far.test.\nmx.far.test. IN A 127.0.0.1\n").Truncate()
+	post(t, s, sender, "over TCP", "x@far.test")
+	taken(t, mx, 1)
 }
 
 func TestMailDoesNotComeBackToABackupHost(t *testing.T) {
@@ -609,6 +635,33 @@ func TestEveryRecipientHasAnOutcomeOfItsOwn(t *testing.T) {
 	await(t, "nothing is left", func() bool { return strings.TrimSpace(command(t, s, "", "queue", "list")) == "" })
 	if n := len(dropped(t, s, 2)); n != 2 {
 		t.Errorf("%d reports", n)
+	}
+}
+
+func TestHostThatTakesFewRecipientsGetsTheRestInMoreMessages(t *testing.T) {
+	n := 0
+	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		switch {
+		case strings.HasPrefix(line, "MAIL"):
+			n = 0
+		case strings.HasPrefix(line, "RCPT"):
+			if n++; n > 2 {
+				return "452 4.5.3 too many recipients"
+			}
+		}
+		return ""
+	}})
+	s := serve(t)
+	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
+	to := []string{"a@far.test", "b@far.test", "c@far.test", "d@far.test", "e@far.test"}
+	post(t, s, sender, "to five", to...)
+	taken(t, mx, 3)
+	var got []string
+	for _, m := range mx.Messages() {
+		got = append(got, m.Rcpts...)
+	}
+	if !slices.Equal(got, to) || mx.Conns() != 1 {
+		t.Errorf("taken for %q over %d connections", got, mx.Conns())
 	}
 }
 

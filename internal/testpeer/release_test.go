@@ -750,6 +750,49 @@ func TestVersion1KnowsNoReleaseAndNoSecondSite(t *testing.T) {
 	}
 }
 
+func TestServiceThatIsKilledDuringATurnLosesNothing(t *testing.T) {
+	s := serve(t)
+	hold(t, s, "held.test", account)
+	sent := hand(t, s, "held.test", 150)
+	half := make(chan struct{})
+	n := 0
+	first, second := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		if line == "." {
+			if n++; n == 100 {
+				close(half)
+			}
+		}
+		return ""
+	}}), everything(t)
+	l := signedIn(t, s.Addr(1), account)
+	say(t, l, "TURN", "250")
+	var caller sync.WaitGroup
+	caller.Go(func() { first.Serve(l.Conn) })
+	<-half
+	s.Kill()
+	caller.Wait()
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	turn(t, s, account, second)
+	once, twice := map[string]bool{}, 0
+	for _, m := range append(first.Messages(), second.Messages()...) {
+		key := string(m.Body[strings.Index(string(m.Body), "\r\nFrom:"):])
+		if once[key] {
+			twice++
+		}
+		once[key] = true
+	}
+	if len(once) != len(sent) {
+		t.Errorf("%d messages came, %d were sent", len(once), len(sent))
+	}
+	const window = 65 // of what the caller confirmed and was not yet written down
+	if twice > window {
+		t.Errorf("%d messages came twice", twice)
+	}
+	t.Logf("%d before, %d after, %d twice", len(first.Messages()), len(second.Messages()), twice)
+}
+
 func TestServiceEndsInOrderDuringATurn(t *testing.T) {
 	s, want := held(t, 20)
 	first, second := testpeer.NewMX(t, testpeer.MXOptions{}), everything(t)
