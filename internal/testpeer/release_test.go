@@ -5,6 +5,7 @@ package testpeer_test
 import (
 	"bufio"
 	"crypto/tls"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -618,8 +619,48 @@ func TestTurnKeepsTLS(t *testing.T) {
 	sameSubjects(t, subjects(t, mx), want)
 }
 
-// atrnDoor opens a listener for ATRN alone.
-func atrnDoor(t *testing.T, s *testpeer.Service) string {
+func TestTurnOverTLSFromTheFirstOctet(t *testing.T) {
+	s, want := held(t, 2)
+	conn, err := tls.Dial("tcp", door(t, s, "SecureBindings"), &tls.Config{InsecureSkipVerify: true}) // self-signed
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &testpeer.Line{Conn: conn, R: bufio.NewReader(conn)}
+	defer l.Close()
+	if err := l.Expect("220"); err != nil {
+		t.Fatal(err)
+	}
+	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + account + "\x00" + password))
+	say(t, l, "EHLO caller.test", "250", "AUTH PLAIN "+plain, "235", "TURN", "250")
+	mx := everything(t)
+	mx.Serve(l.Conn)
+	sameSubjects(t, subjects(t, mx), want)
+}
+
+func TestSitesKeepTheirMailApart(t *testing.T) {
+	s, first := held(t, 2)
+	command(t, s, "", "site", "create", "--name", "Second", "--bind", "127.0.0.1:0", "--domain", "second.test")
+	command(t, s, "", "domain", "create", "2", "held.test", "--remote", "--turn", account)
+	if err := s.Halt(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := dial(t, s.Addr(2)).Send(sender, "x@held.test", testpeer.Stuff(letter("of the second"))); err != nil {
+		t.Fatal(err)
+	}
+	one, two := everything(t), everything(t)
+	l := signedIn(t, s.Addr(2), account)
+	say(t, l, "TURN", "250")
+	two.Serve(l.Conn)
+	sameSubjects(t, subjects(t, two), []string{"of the second"})
+	turn(t, s, account, one)
+	sameSubjects(t, subjects(t, one), first)
+}
+
+// door opens one more listener and gives its address.
+func door(t *testing.T, s *testpeer.Service, property string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -627,8 +668,8 @@ func atrnDoor(t *testing.T, s *testpeer.Service) string {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	apply(t, s, "set /LM/SMTPSVC/1 AtrnBindings "+addr)
-	await(t, "the listener for ATRN", func() bool {
+	apply(t, s, "set /LM/SMTPSVC/1 "+property+" "+addr)
+	await(t, "the listener", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Close()
@@ -646,7 +687,7 @@ func TestAtrnOnItsOwnListenerAnswersAsRFC2645Says(t *testing.T) {
 	hold(t, s, "*.shops.test", account)
 	hold(t, s, "empty.test", "empty")
 	hold(t, s, "theirs.test")
-	addr := atrnDoor(t, s)
+	addr := door(t, s, "AtrnBindings")
 	offered := keywords(t, dial(t, addr))
 	for _, word := range []string{"AUTH", "ATRN"} {
 		if !slices.Contains(offered, word) {
