@@ -8,8 +8,8 @@
 // property stands as an attribute; everything else as a Custom element with
 // id, type, user type and attributes, so that nothing is lost on the way.
 //
-// Two things do not travel: secure values, which are written empty, and
-// volatile ones, which are left out. A file that is written, read into an empty
+// Some things do not travel: secure values, which are written empty, and what
+// is volatile or LOCAL_MACHINE_ONLY, which is left out and left alone. A file that is written, read into an empty
 // store and written again is the same to the byte.
 package mbxml
 
@@ -50,6 +50,9 @@ type Schema interface {
 	// Class gives the class' own spelling; ok is false when there is none.
 	Class(name string) (spelled string, ok bool)
 }
+
+// staying are the attributes of properties that are in no file.
+const staying = metabase.Volatile | metabase.LocalMachineOnly
 
 // Names of IIS that stand in the file.
 const (

@@ -160,6 +160,17 @@ func TestExportImportExportIsTheSameToTheByte(t *testing.T) {
 	}
 }
 
+func TestWhatIsOfThisMachineStays(t *testing.T) {
+	s := store(t, append(odd(), set("/LM/SmtpSvc/1", 50009, metabase.String("mine"), metabase.LocalMachineOnly, 1))...)
+	text := write(t, s.Snapshot(), metabase.Root)
+	if strings.Contains(text, "mine") {
+		t.Error("a LOCAL_MACHINE_ONLY value stands in the file")
+	}
+	if ops, _ := plan(t, text, s.Snapshot(), Options{}); len(ops) != 0 {
+		t.Errorf("an import touches it: %+v", ops)
+	}
+}
+
 func TestImportReplacesAndMerges(t *testing.T) {
 	s := store(t, odd()...)
 	text := `<configuration xmlns="x"><MBProperty><IIS_Global Location="." Origin="Restante"/>

@@ -192,7 +192,7 @@ func (p *planner) key(k placed) {
 		return
 	}
 	for _, old := range p.snap.Properties(k.to) {
-		if !named[old.ID] && old.Attr&metabase.Volatile == 0 {
+		if !named[old.ID] && old.Attr&staying == 0 {
 			p.ops = append(p.ops, metabase.Unset{Path: k.to, ID: old.ID})
 		}
 	}

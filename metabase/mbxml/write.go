@@ -50,7 +50,7 @@ func (w *writer) key(path metabase.Path, class string, props []metabase.Property
 	var known []attribute
 	var custom []metabase.Property
 	for _, p := range props {
-		if p.Attr&metabase.Volatile != 0 || p.ID == metabase.KeyType {
+		if p.Attr&staying != 0 || p.ID == metabase.KeyType {
 			continue
 		}
 		if a, ok := w.known(class, p); ok {
