@@ -4,7 +4,7 @@
 // same run when it is installed, with both queues on the same disk. Figures of
 // a shared machine move; the ratios of paired runs hold.
 //
-//	go run ./internal/bench -restante bin/restante [-dir DIR] [-rounds 3] [-only accept,release,memory]
+//	go run ./internal/bench -restante bin/restante [-dir DIR] [-rounds 3] [-only accept,release,memory,tree]
 package main
 
 import (
@@ -12,7 +12,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -39,7 +41,7 @@ func main() {
 	flag.DurationVar(&o.window, "window", 3*time.Second, "how long one accept run lasts")
 	flag.IntVar(&o.held, "held", 10000, "messages that are held for one release")
 	flag.IntVar(&o.full, "full", 100000, "messages that are held for the memory figure")
-	only := flag.String("only", "accept,release,memory", "what to measure")
+	only := flag.String("only", "accept,release,memory,tree", "what to measure")
 	flag.Parse()
 	if err := run(ctx, o, strings.Split(*only, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -56,8 +58,11 @@ func run(ctx context.Context, o options, only []string) error {
 		defer os.RemoveAll(dir)
 		o.dir = dir
 	}
-	if err := testpeer.PostfixMissing(); err != nil {
+	if err := testpeer.PostfixMissing(); err != nil && slices.ContainsFunc(only, func(s string) bool { return s != "tree" && s != "commits" }) {
 		fmt.Printf("Postfix is left out: %v\n", err)
+	}
+	if err := build(ctx, &o); err != nil {
+		return err
 	}
 	parts := []struct {
 		name    string
@@ -66,6 +71,8 @@ func run(ctx context.Context, o options, only []string) error {
 		{"accept", measureAccept},
 		{"release", measureRelease},
 		{"memory", measureMemory},
+		{"tree", measureTree},
+		{"commits", measureCommits}, // the last of tree alone
 	}
 	for _, p := range parts {
 		if !slices.Contains(only, p.name) {
@@ -74,6 +81,19 @@ func run(ctx context.Context, o options, only []string) error {
 		if err := p.measure(ctx, o); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
+	}
+	return nil
+}
+
+// build makes the binary where there is none yet.
+func build(ctx context.Context, o *options) error {
+	if _, err := os.Stat(o.restante); err == nil {
+		return nil
+	}
+	o.restante = filepath.Join(o.dir, "restante")
+	out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", o.restante, "restante/cmd/restante").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build: %w: %s", err, out)
 	}
 	return nil
 }

@@ -23,9 +23,18 @@ type Line struct {
 	R *bufio.Reader
 }
 
-// Dial connects to an SMTP server and greets it. The conversation may take ten
+// Dial connects to an SMTP server and says EHLO. The conversation may take ten
 // minutes.
 func Dial(addr string) (*Line, error) {
+	l, err := Greet(addr)
+	if err != nil {
+		return nil, err
+	}
+	return l, l.Say("EHLO caller.test", "250")
+}
+
+// Greet connects to an SMTP server and reads its greeting.
+func Greet(addr string) (*Line, error) {
 	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
 	if err != nil {
 		return nil, err
@@ -36,7 +45,7 @@ func Dial(addr string) (*Line, error) {
 		_ = conn.Close()
 		return nil, err
 	}
-	return l, l.Say("EHLO caller.test", "250")
+	return l, nil
 }
 
 // Quit says QUIT and closes, without waiting for the answer.

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"restante/engine/settings"
+	"restante/internal/kv"
+	"restante/internal/seal"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// measureCommits prints durable commits per second of batches that each set
+// one property, beside a bare loop over Badger that syncs and merges and writes
+// as much for each: a key, a record of history and a counter. The two take
+// turns.
+func measureCommits(ctx context.Context, o options) error {
+	fmt.Printf("durable commits per second (median of %d paired runs of %v)\n%8s %10s %10s %7s\n", o.rounds, o.window, "writers", "batches", "bare", "ratio")
+	for _, writers := range []int{1, 32} {
+		var ours, theirs []float64
+		for range o.rounds {
+			a, err := commitBatches(ctx, o, writers)
+			if err != nil {
+				return err
+			}
+			b, err := commitBare(ctx, o, writers)
+			if err != nil {
+				return err
+			}
+			ours, theirs = append(ours, a), append(theirs, b)
+		}
+		a, b := median(ours), median(theirs)
+		fmt.Printf("%8d %10.0f %10.0f %7.2f\n", writers, a, b, a/b)
+	}
+	return nil
+}
+
+// inParallel calls f from many goroutines for a window, with numbers that come
+// once each, and gives calls per second.
+func inParallel(writers int, window time.Duration, f func(n uint64) error) (float64, error) {
+	var next, done atomic.Uint64
+	var all sync.WaitGroup
+	failed := make([]error, writers)
+	begin := time.Now()
+	for w := range writers {
+		all.Go(func() {
+			for time.Since(begin) < window {
+				if failed[w] = f(next.Add(1)); failed[w] != nil {
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	return float64(done.Load()) / time.Since(begin).Seconds(), errors.Join(failed...)
+}
+
+func commitBatches(ctx context.Context, o options, writers int) (float64, error) {
+	dir, err := os.MkdirTemp(o.dir, "commits-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	db, err := kv.Open(dir, kv.Options{MemTable: 4 << 20})
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	store, err := metabase.Open(ctx, db, seal.New(), metabase.Options{Checks: []metabase.Check{schema.IIS().Check, settings.Check}})
+	if err != nil {
+		return 0, err
+	}
+	defer store.Close()
+	ops, err := settings.Setup(store.Snapshot(), settings.NewSite{Bindings: []string{"127.0.0.1:0"}, Domain: "hub.test"})
+	if err != nil {
+		return 0, err
+	}
+	for n := range uint64(1000) {
+		ops = append(ops, metabase.AddKey{Path: commitDomain(n), Class: schema.Domain})
+	}
+	if _, err := store.Apply(ctx, metabase.Batch{Ops: ops, Origin: metabase.FromSystem}); err != nil {
+		return 0, err
+	}
+	user, _ := schema.IIS().ByID(settings.RouteUserName)
+	return inParallel(writers, o.window, func(n uint64) error {
+		set := metabase.Set{Path: commitDomain(n), Property: user.Item(metabase.String(fmt.Sprint(n)))}
+		_, err := store.Apply(ctx, metabase.Batch{Ops: []metabase.Op{set}, Actor: "user:root", Origin: metabase.FromCLI})
+		return err
+	})
+}
+
+func commitDomain(n uint64) metabase.Path {
+	return settings.DomainPath(1, fmt.Sprintf("d%d.test", n%1000))
+}
+
+// commitBare is the least that merges: a channel, a transaction, an answer.
+func commitBare(ctx context.Context, o options, writers int) (float64, error) {
+	dir, err := os.MkdirTemp(o.dir, "bare-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	db, err := badger.Open(badger.DefaultOptions(dir).WithSyncWrites(true).WithLogger(nil).
+		WithMemTableSize(16 << 20).WithDetectConflicts(false))
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	type request struct {
+		n    uint64
+		done chan error
+	}
+	queue := make(chan request, 128)
+	var loop sync.WaitGroup
+	defer loop.Wait()
+	defer close(queue)
+	value := make([]byte, 100)
+	loop.Go(func() {
+		for r := range queue {
+			batch := []request{r}
+			for len(queue) > 0 {
+				batch = append(batch, <-queue)
+			}
+			txn := db.NewTransaction(true)
+			var err error
+			for _, r := range batch {
+				err = errors.Join(err, txn.Set([]byte("k"+commitDomain(r.n)), value),
+					txn.Set(binary.BigEndian.AppendUint64([]byte("r"), r.n), value))
+			}
+			err = errors.Join(err, txn.Set([]byte("m"), value), txn.Commit())
+			for _, r := range batch {
+				r.done <- err
+			}
+		}
+	})
+	return inParallel(writers, o.window, func(n uint64) error {
+		r := request{n, make(chan error, 1)}
+		select {
+		case queue <- r:
+			return <-r.done
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+}
