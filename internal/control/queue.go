@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"restante/engine/mail"
@@ -84,9 +85,9 @@ type Acted struct {
 	DryRun bool `json:"dry_run,omitempty"`
 }
 
-// Released says how many messages are tried now.
+// Released says how many messages are tried now, of all sites where Site is 0.
 type Released struct {
-	Site     int    `json:"site"`
+	Site     int    `json:"site,omitempty"`
 	Domain   string `json:"domain"`
 	Messages int    `json:"messages"`
 }
@@ -388,14 +389,17 @@ func (d *Desk) queueRelease(ctx context.Context, who Caller, r QueueRequest) (Re
 	if err != nil {
 		return Released{}, err
 	}
+	out, found := Released{Site: r.Site, Domain: string(domain)}, false
 	for _, q := range qs {
-		for _, dest := range q.Destinations() {
-			if dest.Domain == domain {
-				return Released{q.site, string(domain), q.Trigger(domain)}, nil
-			}
+		if slices.ContainsFunc(q.Destinations(), func(s queue.DestinationState) bool { return s.Domain == domain }) {
+			found = true
+			out.Messages += q.Trigger(domain)
 		}
 	}
-	return Released{}, missing(string(domain), "no mail waits for that domain")
+	if !found {
+		return Released{}, missing(string(domain), "no mail waits for that domain")
+	}
+	return out, nil
 }
 
 func (d *Desk) queueExport(ctx context.Context, who Caller, r CarryRequest) (Acted, error) {

@@ -650,6 +650,9 @@ func TestSitesKeepTheirMailApart(t *testing.T) {
 	if err := dial(t, s.Addr(2)).Send(sender, "x@held.test", testpeer.Stuff(letter("of the second"))); err != nil {
 		t.Fatal(err)
 	}
+	if out := command(t, s, "", "queue", "list"); strings.Count(out, "held.test") != 2 {
+		t.Errorf("queue list:\n%s", out)
+	}
 	one, two := everything(t), everything(t)
 	l := signedIn(t, s.Addr(2), account)
 	say(t, l, "TURN", "250")
@@ -657,6 +660,28 @@ func TestSitesKeepTheirMailApart(t *testing.T) {
 	sameSubjects(t, subjects(t, two), []string{"of the second"})
 	turn(t, s, account, one)
 	sameSubjects(t, subjects(t, one), first)
+}
+
+func TestReleaseByHandIsForAllSites(t *testing.T) {
+	s, want := held(t, 1)
+	mx := everything(t)
+	command(t, s, "", "site", "create", "--name", "Second", "--bind", "127.0.0.1:0", "--domain", "second.test")
+	command(t, s, "", "domain", "create", "2", "held.test", "--remote", "--hold")
+	dns := world(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
+	apply(t, s, "set /LM/SMTPSVC/2 DnsServers "+dns.Addr, "set /LM/SMTPSVC/2 RemoteSmtpPort "+portOf(t, mx.Addr))
+	if err := s.Halt(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := dial(t, s.Addr(2)).Send(sender, "x@held.test", testpeer.Stuff(letter("of the second"))); err != nil {
+		t.Fatal(err)
+	}
+	if out := command(t, s, "", "queue", "release", "held.test"); strings.TrimSpace(out) != "2 messages" {
+		t.Errorf("queue release: %s", out)
+	}
+	sameSubjects(t, taken(t, mx, 2), append(want, "of the second"))
 }
 
 // door opens one more listener and gives its address.
