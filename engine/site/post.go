@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"restante/engine/delivery"
 	"restante/engine/delivery/transfer"
@@ -28,6 +29,7 @@ import (
 // stopped, so that an administrator sees what waits.
 type post struct {
 	folder string
+	db     kv.DB
 	spool  *spool.Spool
 	queue  *queue.Queue
 	desk   *release.Desk
@@ -52,7 +54,32 @@ func (s *Site) openPost(ctx context.Context, cfg *Config) (*post, error) {
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), sp.Close())
 	}
 	desk := release.New(waiting{q, &s.counters}, release.Options{Log: s.log, Journal: s.deps.Journal})
-	return &post{cfg.Mail.Folder, sp, q, desk}, nil
+	p := &post{cfg.Mail.Folder, cfg.Mail.DB, sp, q, desk}
+	if err := p.catchUp(ctx, cfg.Rev); err != nil {
+		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), sp.Close())
+	}
+	return p, nil
+}
+
+// revKey is where the revision stands that the queue was last known to go by.
+// No key of the spool or the queue begins like it.
+const revKey = "w/rev"
+
+// catchUp frees what was put off under other settings, if they were changed
+// while nobody was there to see it.
+func (p *post) catchUp(ctx context.Context, rev uint64) error {
+	was, ok, err := p.db.Get([]byte(revKey))
+	if err != nil {
+		return err
+	}
+	if ok && string(was) != strconv.FormatUint(rev, 10) {
+		p.queue.Reroute(func(mail.Domain) bool { return true })
+	}
+	return p.note(ctx, rev)
+}
+
+func (p *post) note(ctx context.Context, rev uint64) error {
+	return p.db.Commit(ctx, kv.Put([]byte(revKey), []byte(strconv.FormatUint(rev, 10))))
 }
 
 // attempt makes one. If the way was changed meanwhile, what it came to says

@@ -90,7 +90,7 @@ func (s *Site) closePost() {
 	if p == nil {
 		return
 	}
-	if err := p.spool.Close(); err != nil {
+	if err := errors.Join(p.note(context.Background(), s.Running()), p.spool.Close()); err != nil {
 		s.log.Error("close the queue", "err", err)
 	}
 }

@@ -843,6 +843,33 @@ func TestRouteThatIsMendedDuringAnAttemptHoldsNoMailBack(t *testing.T) {
 	taken(t, mx, 1)
 }
 
+func TestRouteThatIsMendedWhileTheServiceIsDownFreesMailAtTheStart(t *testing.T) {
+	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
+	apply(t, s, "set /LM/SMTPSVC/1 SmartHost nosuch.invalid", "set /LM/SMTPSVC/1 SmartHostType 2")
+	post(t, s, sender, "stranded", "x@far.test")
+	stuck(t, s, "far.test")
+	again := func() {
+		t.Helper()
+		if err := s.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Halt(); err != nil {
+		t.Fatal(err)
+	}
+	again() // nothing has changed: it waits for its time
+	if w := queued(t, s, "far.test"); w.State != "retry" || time.Until(w.NextTry) < 5*time.Minute {
+		t.Errorf("%+v", w)
+	}
+	if err := s.Halt(); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, s, "unset /LM/SMTPSVC/1 SmartHost", "unset /LM/SMTPSVC/1 SmartHostType")
+	again()
+	taken(t, mx, 1)
+}
+
 func TestChangeThatMovesNoMailTriesNone(t *testing.T) {
 	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
 		if strings.HasPrefix(line, "RCPT") {
