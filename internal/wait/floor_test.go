@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wait
+
+import (
+	"testing"
+
+	"restante/internal/deptest"
+)
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"restante/": "the line knows nothing of what is waited for",
+	})
+}

@@ -1,0 +1,337 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wait
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"weak"
+)
+
+var (
+	errShut   = errors.New("shut")
+	errBroken = errors.New("broken")
+	errBored  = errors.New("bored")
+	errAnswer = errors.New("an answer")
+)
+
+type job struct {
+	Ticket
+	n     int
+	taken atomic.Bool
+}
+
+func all(*job) bool { return true }
+
+// A hall is a line with callers in it, to be used inside a bubble.
+type hall struct {
+	t    *testing.T
+	line *Line[*job]
+}
+
+func newHall(t *testing.T) *hall { return &hall{t, NewLine[*job](errShut)} }
+
+// come lets a caller come, in a goroutine of its own, and gives where its
+// answer will be.
+func (h *hall) come(ctx context.Context, n int) chan error {
+	got := make(chan error, 1)
+	go func() { got <- h.line.Do(ctx, &job{n: n}) }()
+	synctest.Wait()
+	return got
+}
+
+func (h *hall) want(who string, got chan error, want error) {
+	h.t.Helper()
+	synctest.Wait()
+	select {
+	case err := <-got:
+		if err != want {
+			h.t.Errorf("%s: Do = %v, want %v", who, err, want)
+		}
+	default:
+		h.t.Errorf("%s still waits", who)
+	}
+}
+
+func (h *hall) waits(who string, got chan error) {
+	h.t.Helper()
+	synctest.Wait()
+	select {
+	case err := <-got:
+		h.t.Errorf("%s: Do = %v, and should wait", who, err)
+	default:
+	}
+}
+
+func (h *hall) take(fits func(*job) bool, want ...int) []*job {
+	h.t.Helper()
+	batch := h.line.Take(fits)
+	var got []int
+	for _, j := range batch {
+		got = append(got, j.n)
+	}
+	if !slices.Equal(got, want) {
+		h.t.Fatalf("Take = %v, want %v", got, want)
+	}
+	return batch
+}
+
+func TestTakeInOrderAsFarAsItFits(t *testing.T) {
+	upTo := func(limit int) func(*job) bool {
+		sum := 0
+		return func(j *job) bool { sum += j.n; return sum <= limit }
+	}
+	tests := []struct {
+		name    string
+		limit   int
+		come    []int
+		batches [][]int
+	}{
+		{"one", 10, []int{3}, [][]int{{3}}},
+		{"all", 10, []int{3, 1, 6}, [][]int{{3, 1, 6}}},
+		{"two batches", 10, []int{3, 6, 2, 1}, [][]int{{3, 6}, {2, 1}}},
+		{"nobody overtakes", 10, []int{9, 2, 1}, [][]int{{9}, {2, 1}}},
+		{"too large for any goes alone", 10, []int{1, 50, 1, 1}, [][]int{{1}, {50}, {1, 1}}},
+		{"nothing fits", 0, []int{1, 2}, [][]int{{1}, {2}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHall(t)
+				var callers []chan error
+				for i, n := range tt.come {
+					callers = append(callers, h.come(t.Context(), n))
+					if got := h.line.Len(); got != i+1 {
+						t.Errorf("Len = %d, want %d", got, i+1)
+					}
+				}
+				for _, want := range tt.batches {
+					Answer(h.take(upTo(tt.limit), want...), errAnswer)
+				}
+				for _, got := range callers {
+					h.want("a caller", got, errAnswer)
+				}
+				if h.line.Len() != 0 {
+					t.Errorf("Len = %d at the end", h.line.Len())
+				}
+			})
+		})
+	}
+}
+
+func TestTakeWaitsForSomebody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(t)
+		batch := make(chan []*job, 1)
+		go func() { batch <- h.line.Take(all) }()
+		synctest.Wait()
+		if len(batch) != 0 {
+			t.Fatal("Take returned, and nobody was there")
+		}
+		got := h.come(t.Context(), 1)
+		Answer(<-batch, nil)
+		h.want("the caller", got, nil)
+	})
+}
+
+func TestGiveUpBeforeBeingTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(t)
+		ctx, leave := context.WithCancelCause(t.Context())
+		first, second, third := h.come(t.Context(), 1), h.come(ctx, 2), h.come(t.Context(), 3)
+		leave(errBored)
+		h.want("who gave up", second, errBored)
+		if n := h.line.Len(); n != 2 {
+			t.Errorf("Len = %d after one of three left", n)
+		}
+		h.want("who had given up before", h.come(ctx, 4), errBored)
+		Answer(h.take(all, 1, 3), nil)
+		h.want("the first", first, nil)
+		h.want("the third", third, nil)
+	})
+}
+
+// A body may be a megabyte, and the line may never be empty.
+func TestNobodyIsHeldOnTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(t)
+		ctx, leave := context.WithCancel(t.Context())
+		var gone []weak.Pointer[job]
+		var answers []chan error
+		for n, ctx := range []context.Context{t.Context(), t.Context(), ctx} {
+			answers = append(answers, h.come(ctx, n))
+			gone = append(gone, weak.Make(h.line.waiting[n]))
+		}
+		last := h.come(t.Context(), 3)
+		leave()
+		h.want("who left", answers[2], context.Canceled)
+		Answer(h.take(func(j *job) bool { return j.n <= 1 }, 0, 1), nil)
+		h.want("the first", answers[0], nil)
+		h.want("the second", answers[1], nil)
+		runtime.GC()
+		for n, p := range gone {
+			if p.Value() != nil {
+				t.Errorf("caller %d is held on to", n)
+			}
+		}
+		Answer(h.take(all, 3), nil)
+		h.want("the last", last, nil)
+	})
+}
+
+func TestGiveUpAfterBeingTaken(t *testing.T) {
+	for _, answer := range []error{nil, errAnswer} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHall(t)
+			ctx, leave := context.WithCancelCause(t.Context())
+			got := h.come(ctx, 1)
+			batch := h.take(all, 1)
+			leave(errBored)
+			h.waits("who was taken", got)
+			Answer(batch, answer)
+			h.want("who was taken", got, answer)
+		})
+	}
+}
+
+func TestATicketWaitsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, j := newHall(t), &job{n: 1}
+		for _, want := range []error{errAnswer, nil} {
+			got := make(chan error, 1)
+			go func() { got <- h.line.Do(t.Context(), j) }()
+			synctest.Wait()
+			Answer(h.take(all, 1), want)
+			h.want("the caller", got, want)
+		}
+	})
+}
+
+func TestCloseWithSomeWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(t)
+		first, second := h.come(t.Context(), 1), h.come(t.Context(), 2)
+		h.line.Close()
+		h.line.Close()
+		h.waits("the first", first)
+		h.want("who came too late", h.come(t.Context(), 3), errShut)
+		one := func(*job) bool { return false }
+		Answer(h.take(one, 1), nil)
+		Answer(h.take(one, 2), errAnswer)
+		h.want("the first", first, nil)
+		h.want("the second", second, errAnswer)
+		h.take(all)
+		h.take(all) // and again
+	})
+}
+
+func TestCloseEndsTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(t)
+		batch := make(chan []*job, 1)
+		go func() { batch <- h.line.Take(all) }()
+		synctest.Wait()
+		h.line.Close()
+		if got := <-batch; len(got) != 0 {
+			t.Errorf("Take = %v", got)
+		}
+	})
+}
+
+func TestBreak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(t)
+		if err := h.line.Broken(); err != nil {
+			t.Errorf("Broken = %v before", err)
+		}
+		taken, waiting := h.come(t.Context(), 1), h.come(t.Context(), 2)
+		batch := h.take(func(*job) bool { return false }, 1)
+		if err := h.line.Break(errBroken); err != errBroken {
+			t.Errorf("Break = %v", err)
+		}
+		h.want("who waited", waiting, errBroken)
+		h.waits("who was taken", taken)
+		Answer(batch, errAnswer)
+		h.want("who was taken", taken, errAnswer)
+
+		if err := h.line.Break(errAnswer); err != errBroken {
+			t.Errorf("second Break = %v", err)
+		}
+		if err := h.line.Broken(); err != errBroken {
+			t.Errorf("Broken = %v", err)
+		}
+		h.want("who came later", h.come(t.Context(), 3), errBroken)
+		h.line.Close()
+		h.take(all)
+		h.want("who came last", h.come(t.Context(), 4), errBroken)
+	})
+}
+
+// Callers come, lose patience and are served all at once. Whoever is told that
+// it was done was taken, whoever is told that it gave up or came too late was
+// not, and nobody waits for ever.
+func TestEverybodyIsToldTheTruth(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	for _, end := range []string{"close", "break"} {
+		line := NewLine[*job](errShut)
+		var writer, callers sync.WaitGroup
+		var batches, served int
+		writer.Go(func() {
+			left := 8
+			fits := func(*job) bool { left--; return left >= 0 }
+			for batch := line.Take(fits); len(batch) > 0; batch = line.Take(fits) {
+				for _, j := range batch {
+					if j.taken.Swap(true) {
+						t.Error("taken twice")
+					}
+				}
+				batches, served, left = batches+1, served+len(batch), 8
+				runtime.Gosched() // others come, and some leave
+				Answer(batch, nil)
+			}
+		})
+		var told [4]atomic.Int64 // done, gave up, shut, broken
+		for c := range 32 {
+			callers.Go(func() {
+				rnd := rand.New(rand.NewPCG(seed, uint64(c)))
+				for n := range 200 {
+					ctx, leave := context.WithCancelCause(t.Context())
+					if rnd.IntN(2) == 0 {
+						go leave(errBored)
+					}
+					if c == 0 && n == 150 {
+						if end == "close" {
+							line.Close()
+						} else {
+							_ = line.Break(errBroken)
+						}
+					}
+					j := &job{n: n}
+					err := line.Do(ctx, j)
+					leave(nil)
+					i := slices.Index([]error{nil, errBored, errShut, errBroken}, err)
+					if i < 0 || j.taken.Load() != (err == nil) {
+						t.Errorf("Do = %v, and taken: %v", err, j.taken.Load())
+						return
+					}
+					told[i].Add(1)
+				}
+			})
+		}
+		callers.Wait()
+		line.Close()
+		writer.Wait()
+		t.Logf("%s: %d done in %d batches, %d gave up, %d refused", end, served, batches, told[1].Load(), told[2].Load()+told[3].Load())
+		if refused := told[2].Load() + told[3].Load(); int64(served) != told[0].Load() || served == 0 || refused == 0 {
+			t.Errorf("%s: %d taken, %d done, %d refused", end, served, told[0].Load(), refused)
+		}
+	}
+}
