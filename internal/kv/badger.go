@@ -97,6 +97,7 @@ func open(dir string, opts Options) (*durable, error) {
 	}
 	collect(bdb)
 	db.commit = newCommitter(db)
+	go db.commit.run() // until Close
 	return db, nil
 }
 

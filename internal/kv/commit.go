@@ -6,26 +6,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"restante/internal/wait"
 )
 
-// A request is one caller's Commit. Whoever moves its state away from waiting
-// decides: the caller that gave up, or the committer that took it in.
+// A request is one caller's Commit.
 type request struct {
-	ops   []Op
-	size  int64
-	state atomic.Int32
-	done  chan error
+	wait.Ticket
+	ops  []Op
+	size int64
 }
-
-const (
-	waiting int32 = iota
-	taken
-	gone
-)
 
 // A committer is the only writer. It takes all requests that wait, as far as
 // one Badger transaction has room, and commits them with one sync.
@@ -33,25 +26,14 @@ type committer struct {
 	db              *durable
 	maxSize, maxOps int64
 	threshold       int64
-	knock           chan struct{} // capacity 1
+	line            *wait.Line[*request]
 	stopped         chan struct{}
 	txns            atomic.Int64 // how many transactions there were
 	cut             int64        // the one that does not come about, for tests; 0: none
-
-	mu     sync.Mutex // guards what follows
-	queue  []*request
-	closed bool
-	broken error // the state on disk is unknown; nothing may be written any more
 }
 
-// newCommitter starts the writer; close ends it.
+// newCommitter gives one that does nothing until run; close ends that.
 func newCommitter(db *durable) *committer {
-	c := newIdleCommitter(db)
-	go c.run()
-	return c
-}
-
-func newIdleCommitter(db *durable) *committer {
 	return &committer{
 		db: db,
 		// Badger counts at most opCost less one byte per op, and refuses at
@@ -59,7 +41,7 @@ func newIdleCommitter(db *durable) *committer {
 		maxSize:   db.bdb.MaxBatchSize() - 1,
 		maxOps:    db.bdb.MaxBatchCount() - 2,
 		threshold: db.bdb.Opts().ValueThreshold,
-		knock:     make(chan struct{}, 1),
+		line:      wait.NewLine[*request](ErrClosed),
 		stopped:   make(chan struct{}),
 	}
 }
@@ -77,107 +59,37 @@ func (c *committer) opCost(op Op) int64 {
 // taken in leaves no trace; after that, it gets the true answer, which is a
 // matter of milliseconds.
 func (c *committer) do(ctx context.Context, ops []Op) error {
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-	r := &request{ops: ops, done: make(chan error, 1)}
+	r := &request{ops: ops}
 	for _, op := range ops {
 		r.size += c.opCost(op)
 	}
-	if err := c.enqueue(r); err != nil {
-		return err
-	}
-	select {
-	case err := <-r.done:
-		return err
-	case <-ctx.Done():
-		if r.state.CompareAndSwap(waiting, gone) {
-			return context.Cause(ctx)
-		}
-		return <-r.done
-	}
+	return c.line.Do(ctx, r)
 }
 
-func (c *committer) enqueue(r *request) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.broken != nil:
-		return c.broken
-	case c.closed:
-		return ErrClosed
-	}
-	c.queue = append(c.queue, r)
-	select {
-	case c.knock <- struct{}{}:
-	default:
-	}
-	return nil
-}
-
+// close waits until all who wait are answered and run has returned.
 func (c *committer) close() {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
-	select {
-	case c.knock <- struct{}{}:
-	default:
-	}
+	c.line.Close()
 	<-c.stopped
 }
 
 func (c *committer) run() {
 	defer close(c.stopped)
-	for range c.knock {
-		for {
-			batch, done := c.take()
-			if done {
-				return
-			}
-			if len(batch) == 0 {
-				break
-			}
-			if batch = c.admit(batch); len(batch) > 0 {
-				c.answer(batch, c.write(batch))
-			}
+	for batch := c.take(); len(batch) > 0; batch = c.take() {
+		if batch = c.admit(batch); len(batch) > 0 {
+			wait.Answer(batch, c.write(batch))
 		}
 	}
 }
 
 // take gives the requests of the next transaction, in the order they came. One
 // that is too large for any transaction comes alone.
-func (c *committer) take() (batch []*request, done bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *committer) take() []*request {
 	var size, ops int64
-	n := 0
-	for _, r := range c.queue {
-		fits := size+r.size <= c.maxSize && ops+int64(len(r.ops)) <= c.maxOps
-		if len(batch) > 0 && !fits {
-			break
-		}
-		n++
-		if !r.state.CompareAndSwap(waiting, taken) {
-			continue
-		}
-		batch = append(batch, r)
+	return c.line.Take(func(r *request) bool {
 		size += r.size
 		ops += int64(len(r.ops))
-		if !fits {
-			break
-		}
-	}
-	clear(c.queue[:n])
-	if c.queue = c.queue[n:]; len(c.queue) == 0 {
-		c.queue = nil
-	}
-	return batch, len(batch) == 0 && c.closed
-}
-
-func (c *committer) answer(batch []*request, err error) {
-	for _, r := range batch {
-		r.done <- err
-	}
+		return size <= c.maxSize && ops <= c.maxOps
+	})
 }
 
 // admit answers the requests that the disk has no room for and gives the
@@ -202,11 +114,11 @@ func (c *committer) admit(batch []*request) []*request {
 		if err == nil {
 			return batch
 		}
-		c.answer(growing, err)
+		wait.Answer(growing, err)
 	}
 	if len(rest) > 0 {
 		if err := c.db.room.check(less, false); err != nil {
-			c.answer(rest, err)
+			wait.Answer(rest, err)
 			return nil
 		}
 	}
@@ -226,12 +138,6 @@ func (r *request) bytes() (n int64, grows bool) {
 }
 
 func (c *committer) write(batch []*request) error {
-	c.mu.Lock()
-	broken := c.broken
-	c.mu.Unlock()
-	if broken != nil {
-		return broken
-	}
 	first := batch[0]
 	if first.size > c.maxSize || int64(len(first.ops)) > c.maxOps {
 		return c.stage(first.ops)
@@ -264,26 +170,16 @@ func (c *committer) txn(fill func(add func(Op) error) error) (err error) {
 		return fmt.Errorf("kv: commit: %w", err) // nothing was sent to the disk yet
 	}
 	if c.txns.Add(1) == c.cut {
-		return c.fail(errCut)
+		return c.line.Break(errCut)
 	}
 	err = txn.Commit()
 	if err == nil {
 		err = c.db.room.settle()
 	}
 	if err != nil {
-		return c.fail(fmt.Errorf("kv: commit in %s: %w; what is on disk is not known, so nothing more is written until the store is opened again", c.db.dir, err))
+		return c.line.Break(fmt.Errorf("kv: commit in %s: %w; what is on disk is not known, so nothing more is written until the store is opened again", c.db.dir, err))
 	}
 	return nil
 }
 
 var errCut = errors.New("kv: cut off by a test")
-
-// fail makes err the answer to every later commit.
-func (c *committer) fail(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.broken == nil {
-		c.broken = err
-	}
-	return err
-}

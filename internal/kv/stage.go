@@ -71,7 +71,7 @@ func (c *committer) stage(ops []Op) error {
 	}
 	if err != nil {
 		c.db.pinned = before // half of it may be there: reads stay with what was before
-		return c.fail(err)
+		return c.line.Break(err)
 	}
 	before.Discard()
 	return nil
@@ -197,7 +197,7 @@ func (c *committer) clearStage() error {
 
 // recover finishes or discards what a crash has left on the stage.
 func (db *durable) recover() error {
-	c := newIdleCommitter(db)
+	c := newCommitter(db)
 	txn := db.bdb.NewTransaction(false)
 	item, err := txn.Get(markerKey)
 	var marker []byte
