@@ -6,17 +6,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"restante/engine/mail"
 	"restante/internal/kv"
+	"restante/internal/wait"
 )
 
 // A job is what one caller waits for: a message to add, messages to remove, or
-// records to copy. Whoever moves its state away from waiting decides: the
-// caller that gave up, or the committer that took it in.
+// records to copy.
 type job struct {
+	wait.Ticket
 	add    *record
 	body   [][]byte // of add, unless file
 	file   bool     // the body is in its own file already
@@ -24,16 +24,8 @@ type job struct {
 	move   []move
 	extra  []kv.Op
 
-	gone  []mail.MessageID // removed ones that have a file of their own
-	state atomic.Int32
-	done  chan error
+	gone []mail.MessageID // removed ones that have a file of their own
 }
-
-const (
-	waiting int32 = iota
-	taken
-	left
-)
 
 func (j *job) weight() int64 {
 	n := int64(1 << 10)
@@ -56,129 +48,38 @@ const groupWeight = 8 << 20
 // A committer is the only writer of segments and entries.
 type committer struct {
 	s       *Spool
-	knock   chan struct{} // capacity 1
+	line    *wait.Line[*job]
 	stopped chan struct{}
-	groups  atomic.Int64 // how many there were, for tests
-
-	mu     sync.Mutex // guards what follows
-	queue  []*job
-	closed bool
-	broken error
-	last   uint64 // the last group that is on disk
+	groups  atomic.Int64  // how many there were, for tests
+	last    atomic.Uint64 // the last group that is on disk
 }
 
-// newCommitter starts the writer; close ends it.
-func newCommitter(ctx context.Context, s *Spool, last uint64) *committer {
-	c := &committer{s: s, last: last, knock: make(chan struct{}, 1), stopped: make(chan struct{})}
-	go c.run(ctx)
+// newCommitter gives one that does nothing until run; close ends that.
+func newCommitter(s *Spool, last uint64) *committer {
+	c := &committer{s: s, line: wait.NewLine[*job](ErrClosed), stopped: make(chan struct{})}
+	c.last.Store(last)
 	return c
-}
-
-func (c *committer) lastGroup() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.last
-}
-
-func (c *committer) isBroken() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.broken != nil
-}
-
-// busy says that callers wait.
-func (c *committer) busy() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.queue) > 0
-}
-
-func (c *committer) do(ctx context.Context, j *job) error {
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-	j.done = make(chan error, 1)
-	if err := c.enqueue(j); err != nil {
-		return err
-	}
-	select {
-	case err := <-j.done:
-		return err
-	case <-ctx.Done():
-		if j.state.CompareAndSwap(waiting, left) {
-			return context.Cause(ctx)
-		}
-		return <-j.done
-	}
-}
-
-func (c *committer) enqueue(j *job) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.broken != nil:
-		return c.broken
-	case c.closed:
-		return ErrClosed
-	}
-	c.queue = append(c.queue, j)
-	c.tap()
-	return nil
-}
-
-func (c *committer) tap() {
-	select {
-	case c.knock <- struct{}{}:
-	default:
-	}
 }
 
 func (c *committer) run(ctx context.Context) {
 	defer close(c.stopped)
-	for range c.knock {
-		for {
-			jobs, done := c.take()
-			if done {
-				c.markClean(ctx)
-				return
-			}
-			if len(jobs) == 0 {
-				break
-			}
-			c.commit(ctx, jobs)
-		}
+	for jobs := c.take(); len(jobs) > 0; jobs = c.take() {
+		c.commit(ctx, jobs)
 	}
+	c.markClean(ctx)
 }
 
-func (c *committer) take() (jobs []*job, done bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *committer) take() []*job {
 	var weight int64
-	n := 0
-	for _, j := range c.queue {
-		w := j.weight()
-		if len(jobs) > 0 && weight+w > groupWeight {
-			break
-		}
-		n++
-		if j.state.CompareAndSwap(waiting, taken) {
-			jobs = append(jobs, j)
-			weight += w
-		}
-	}
-	clear(c.queue[:n])
-	if c.queue = c.queue[n:]; len(c.queue) == 0 {
-		c.queue = nil
-	}
-	return jobs, len(jobs) == 0 && c.closed
+	return c.line.Take(func(j *job) bool {
+		weight += j.weight()
+		return weight <= groupWeight
+	})
 }
 
 // close lets the jobs that wait be done.
 func (c *committer) close() {
-	c.mu.Lock()
-	c.closed = true
-	c.tap()
-	c.mu.Unlock()
+	c.line.Close()
 	<-c.stopped
 }
 
@@ -186,28 +87,23 @@ func (c *committer) close() {
 // wrong from here on was damaged and is not of a group that was cut off.
 // Without the mark, the next Open only looks closer.
 func (c *committer) markClean(ctx context.Context) {
-	if !c.isBroken() {
-		_ = c.s.db.Commit(ctx, kv.Put([]byte(lastKey), encodeLast(c.lastGroup(), true)))
+	if c.line.Broken() == nil {
+		_ = c.s.db.Commit(ctx, kv.Put([]byte(lastKey), encodeLast(c.last.Load(), true)))
 	}
 }
 
 // fail makes err the answer to everything from now on.
 func (c *committer) fail(err error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.broken == nil {
-		c.broken = fmt.Errorf("%w; what is on disk is not known, so nothing more is taken in until the spool is opened again", err)
-	}
-	return c.broken
+	return c.line.Break(fmt.Errorf("%w; what is on disk is not known, so nothing more is taken in until the spool is opened again", err))
 }
 
 func (c *committer) commit(ctx context.Context, jobs []*job) {
-	if c.isBroken() {
-		c.answer(jobs, c.broken)
+	if err := c.line.Broken(); err != nil {
+		wait.Answer(jobs, err)
 		return
 	}
 	c.groups.Add(1)
-	g := &group{c: c, number: c.lastGroup() + 1}
+	g := &group{c: c, number: c.last.Load() + 1}
 	jobs, err := g.plan(jobs)
 	if err == nil && len(jobs) > 0 {
 		err = g.store(ctx)
@@ -217,21 +113,19 @@ func (c *committer) commit(ctx context.Context, jobs []*job) {
 	} else if len(jobs) > 0 {
 		g.account()
 		if g.wrote {
-			c.mu.Lock()
-			c.last = g.number
-			c.mu.Unlock()
+			c.last.Store(g.number)
 		}
 	}
 	c.s.book.settle(g.before)
 	if errors.Is(err, kv.ErrFull) {
 		// The index may still have room to remove what is there.
 		if growing, rest := part(jobs); len(growing) > 0 && len(rest) > 0 {
-			c.answer(growing, err)
+			wait.Answer(growing, err)
 			c.commit(ctx, rest)
 			return
 		}
 	}
-	c.answer(jobs, err)
+	wait.Answer(jobs, err)
 }
 
 // part tells the jobs that add or copy from those that only remove.
@@ -244,10 +138,4 @@ func part(jobs []*job) (growing, rest []*job) {
 		}
 	}
 	return growing, rest
-}
-
-func (c *committer) answer(jobs []*job, err error) {
-	for _, j := range jobs {
-		j.done <- err
-	}
 }

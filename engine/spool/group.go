@@ -12,6 +12,7 @@ import (
 
 	"restante/engine/mail"
 	"restante/internal/kv"
+	"restante/internal/wait"
 )
 
 // A group is what goes to the disk together.
@@ -61,7 +62,7 @@ func (g *group) addAll(jobs []*job) (rest []*job, err error) {
 				rest = append(rest, j)
 			}
 		}
-		g.c.answer(failed, err)
+		wait.Answer(failed, err)
 	}
 	g.ops, g.added, g.moves, g.touched, g.wrote = nil, nil, nil, nil, false
 	return rest, g.write(rest) // no more bodies in it

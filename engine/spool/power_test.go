@@ -199,9 +199,7 @@ func TestPowerCuts(t *testing.T) {
 		if rnd.IntN(2) == 0 {
 			s.Close()
 		} else { // as after kill -9: all that was written is there, no clean end
-			s.committer.mu.Lock()
-			s.committer.broken = errPower
-			s.committer.mu.Unlock()
+			_ = s.committer.line.Break(errPower)
 			s.Close()
 		}
 		m.steps = 0

@@ -123,7 +123,8 @@ func openOn(ctx context.Context, vol volume, db kv.DB, opts Options) (*Spool, er
 	if err != nil {
 		return nil, errors.Join(full(err), s.book.close())
 	}
-	s.committer = newCommitter(context.WithoutCancel(ctx), s, last)
+	s.committer = newCommitter(s, last)
+	go s.committer.run(context.WithoutCancel(ctx)) // until Close
 	return s, nil
 }
 
@@ -180,14 +181,14 @@ func (s *Spool) commit(ctx context.Context, w *Writer, env mail.Envelope, extra 
 	}
 	if w.f == nil {
 		j.body = w.held
-		return s.committer.do(ctx, j)
+		return s.committer.line.Do(ctx, j)
 	}
 	if err := w.seal(r, fileName(env.ID)); err != nil {
 		return err
 	}
 	j.file = true
-	err := s.committer.do(ctx, j)
-	if err == nil || s.committer.isBroken() {
+	err := s.committer.line.Do(ctx, j)
+	if err == nil || s.committer.line.Broken() != nil {
 		w.tmp = "" // it is the spool's, or the next Open finds out whether it is
 	}
 	return err
@@ -201,7 +202,7 @@ func (s *Spool) Remove(ctx context.Context, ids []mail.MessageID, extra ...kv.Op
 		return fmt.Errorf("spool: remove: %w", err)
 	}
 	j := &job{remove: ids, extra: extra}
-	if err := s.committer.do(ctx, j); err != nil {
+	if err := s.committer.line.Do(ctx, j); err != nil {
 		return fmt.Errorf("spool: remove: %w", full(err))
 	}
 	for _, id := range j.gone {

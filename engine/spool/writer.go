@@ -50,7 +50,7 @@ func (s *Spool) Create(ctx context.Context) (*Writer, error) {
 	if err := s.room(bodyLimit); err != nil {
 		return nil, err
 	}
-	return &Writer{s: s, born: s.committer.lastGroup()}, nil
+	return &Writer{s: s, born: s.committer.last.Load()}, nil
 }
 
 // Size is how many bytes were written so far.
