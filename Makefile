@@ -49,7 +49,7 @@ fuzz:
 	@go list -f '{{.Dir}}' ./... | while read -r dir; do \
 		for f in $$(grep -hos '^func Fuzz[A-Za-z0-9]*' "$$dir"/*_test.go | cut -c6-); do \
 			echo "fuzz $$f in $$dir"; \
-			go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) "$$dir" || exit 1; \
+			go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s "$$dir" || exit 1; \
 		done; \
 	done
 

@@ -3,6 +3,7 @@
 package control
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,6 +43,9 @@ func FuzzApply(f *testing.F) {
 		if err != nil {
 			return
 		}
+		made.Changes = slices.DeleteFunc(made.Changes, func(c Change) bool {
+			return c.What == string(metabase.KeyMoved) || c.What == string(metabase.KeyRenamed) // said beside what differs
+		})
 		if len(made.Changes) != len(dry.Changes) || after.Rev() > before.Rev()+1 {
 			t.Fatalf("the dry run said %+v, made is %+v", dry.Changes, made.Changes)
 		}
