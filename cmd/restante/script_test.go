@@ -18,6 +18,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"restante/internal/kv"
 	"restante/internal/testpeer"
 )
 
@@ -58,6 +59,7 @@ func scripts(t *testing.T, dir string) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"svc": svc, "smtp": smtp, "code": code, "messages": messages, "same": same,
+			"nowhere": nowhere, "pause": pause, "damage": damage, "hold": hold, "letgo": letgo,
 		},
 	})
 }
@@ -68,6 +70,7 @@ type worldKey struct{}
 type world struct {
 	service *testpeer.Service
 	lines   map[string]*testpeer.Line
+	held    kv.DB // the store, by hold
 }
 
 func (w *world) end() {

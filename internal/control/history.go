@@ -116,7 +116,7 @@ func visible(snap metabase.Snapshot, who Caller, in []Change) []Change {
 func (d *Desk) entry(who Caller, r metabase.Record) Entry {
 	snap := d.tree.Snapshot()
 	return Entry{
-		r.Rev, r.Time, r.Actor, r.Origin, r.Comment, r.Reverts, r.Until, keptFor(snap, who, r.Kept),
+		r.Rev, r.Time, r.Actor, r.Origin, r.Comment, r.Reverts, r.Until, d.kept(snap, who, r.Kept),
 		visible(snap, who, d.changes(r.Changes)),
 	}
 }
@@ -191,18 +191,25 @@ func (d *Desk) maySee(ctx context.Context, who Caller, rev metabase.Rev, path me
 	return nil
 }
 
-// keptFor leaves out the lines, each of which begins with a path, that the
-// caller may not read.
-func keptFor(snap metabase.Snapshot, who Caller, lines []string) (out []string) {
+// kept gives the lines on what was not taken back, each of which begins with a
+// path and perhaps a property, without those that the caller may not read.
+func (d *Desk) kept(snap metabase.Snapshot, who Caller, lines []string) (out []string) {
 	for _, line := range lines {
-		at, _, _ := strings.Cut(line, ": ")
-		p, err := metabase.ParsePath(at)
+		words := strings.SplitN(line, ": ", 3)
+		p, err := metabase.ParsePath(words[0])
 		if err != nil {
 			p = metabase.Root
 		}
-		if snap.Allows(who.Who, p, metabase.Read) {
-			out = append(out, line)
+		if !snap.Allows(who.Who, p, metabase.Read) {
+			continue
 		}
+		// The tree itself knows no names.
+		if id, ok := strings.CutPrefix(strings.Join(words[1:min(2, len(words))], ""), "property "); ok {
+			if prop, ok := d.schema.Property(id); ok {
+				words[1] = prop.Label()
+			}
+		}
+		out = append(out, strings.Join(words, ": "))
 	}
 	return out
 }

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"restante/internal/kv"
+)
+
+// nowhere TEXT PATH...: no file at or below the paths holds the text.
+func nowhere(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: nowhere TEXT PATH...")
+	}
+	files := 0
+	for _, root := range args[1:] {
+		ts.Check(filepath.WalkDir(ts.MkAbs(root), func(name string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			b, err := os.ReadFile(name)
+			if bytes.Contains(b, []byte(args[0])) {
+				ts.Fatalf("%s holds %q", name, args[0])
+			}
+			files++
+			return err
+		}))
+	}
+	if files == 0 {
+		ts.Fatalf("there are no files in %q", args[1:])
+	}
+}
+
+// pause DURATION: what waits by the clock in another process takes its time.
+func pause(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: pause DURATION")
+	}
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	<-time.After(d)
+}
+
+// damage FILE: one octet in its middle is another one.
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: damage FILE")
+	}
+	name := ts.MkAbs(args[0])
+	b, err := os.ReadFile(name)
+	ts.Check(err)
+	b[len(b)/2] ^= 0x20
+	ts.Check(os.WriteFile(name, b, 0o600))
+}
+
+// hold: another process than the commands has the store, until letgo.
+func hold(ts *testscript.TestScript, neg bool, args []string) {
+	db, err := kv.Open(filepath.Join(ts.Getenv("RESTANTE_DATA"), storeName), kv.Options{})
+	ts.Check(err)
+	ts.Value(worldKey{}).(*world).held = db
+}
+
+func letgo(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(ts.Value(worldKey{}).(*world).held.Close())
+}
