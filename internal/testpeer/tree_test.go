@@ -246,3 +246,60 @@ func TestWritersAtOnce(t *testing.T) {
 	}
 	command(t, s, "", "mb", "verify")
 }
+
+// TestStuckWatcher has somebody who watches and never reads: nobody waits for
+// him, and once he reads again he is told everything that still holds.
+func TestStuckWatcher(t *testing.T) {
+	s := serve(t)
+	stuck, c := dialTree(t, s), dialTree(t, s)
+	defer stuck.Close()
+	defer c.Close()
+	begun, read := make(chan struct{}), make(chan struct{})
+	var last control.Entry
+	var all sync.WaitGroup
+	const many = 400
+	all.Go(func() {
+		n := 0
+		for e, err := range control.MbWatch.Open(t.Context(), stuck, control.WatchRequest{Path: "SMTPSVC/1"}) {
+			if err != nil {
+				t.Errorf("after %d revisions: %v", n, err)
+				return
+			}
+			if n++; n == 1 {
+				close(begun)
+				<-read // far more comes than the socket holds
+			}
+			if last = e; strings.HasPrefix(last.Changes[0].NewText[0], fmt.Sprint(many, " ")) {
+				return
+			}
+		}
+	})
+	comment := func(n int) {
+		t.Helper()
+		q := control.ApplyRequest{Lines: []control.Line{{Words: []string{"set", "SMTPSVC/1", "ServerComment", fmt.Sprint(n, " ", strings.Repeat("x", 4000))}}}}
+		if _, _, err := control.MbApply.Call(t.Context(), c, q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := 0; ; n++ { // until the watcher is there to be told
+		comment(0)
+		command(t, s, "", "mb", "set", "SMTPSVC/1", "ServerComment", fmt.Sprint("first ", n))
+		select {
+		case <-begun:
+		case <-time.After(100 * time.Millisecond):
+			continue
+		}
+		break
+	}
+	begin := time.Now()
+	for n := range many {
+		comment(n + 1)
+	}
+	t.Logf("%d changes beside a stuck watcher in %v", many, time.Since(begin))
+	close(read)
+	all.Wait()
+	t.Logf("told of the last after %v", time.Since(begin))
+	if got := command(t, s, "", "mb", "get", "SMTPSVC/1", "ServerComment"); len(last.Changes) == 0 || strings.TrimSpace(got) != last.Changes[0].NewText[0] {
+		t.Errorf("the last that the watcher was told is not what holds: %.50q", got)
+	}
+}
