@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -251,31 +252,53 @@ func (d *Desk) watch(ctx context.Context, who Caller, q WatchRequest) iter.Seq2[
 	}
 }
 
-// tell yields the revisions after seen and up to now, oldest first.
+// tell yields the revisions after seen and up to now, oldest first. Where the
+// history has dropped some of them it yields, as one, what they stored and still
+// holds.
 func (d *Desk) tell(ctx context.Context, who Caller, path metabase.Path, seen, now metabase.Rev, yield func(Entry, error) bool) bool {
+	if seen < d.tree.Oldest() {
+		e := d.entry(who, metabase.Record{
+			Rev: now, Changes: d.standing(path, seen),
+			Comment: fmt.Sprintf("the history does not reach back to revision %d: this was stored since and still holds", seen),
+		})
+		return len(e.Changes) == 0 || yield(e, nil)
+	}
 	for rev := seen + 1; rev <= now; rev++ {
 		r, err := d.tree.Record(ctx, rev)
+		if rev <= d.tree.Oldest() { // dropped just now
+			return d.tell(ctx, who, path, rev-1, now, yield)
+		}
 		if err != nil {
-			// The history no longer has it: what differs is told at once.
-			changed, err := d.tree.Diff(ctx, seen, now)
-			if err != nil {
-				yield(Entry{}, err)
-				return false
-			}
-			r = metabase.Record{Rev: now, Changes: changed}
-			rev = now
+			yield(Entry{}, err)
+			return false
 		}
 		e := d.entry(who, r)
-		kept := []Change{}
-		for _, c := range e.Changes {
-			if c.Path.Within(path) || path.Within(c.Path) {
-				kept = append(kept, c)
-			}
-		}
-		e.Changes = kept
-		if len(kept) > 0 && !yield(e, nil) {
+		e.Changes = slices.DeleteFunc(e.Changes, func(c Change) bool { return !c.Path.Within(path) && !path.Within(c.Path) })
+		if len(e.Changes) > 0 && !yield(e, nil) {
 			return false
 		}
 	}
 	return true
+}
+
+// standing lists what holds at and below path, or is stored above it, and was
+// stored after a revision.
+func (d *Desk) standing(path metabase.Path, since metabase.Rev) (out []metabase.Changed) {
+	snap := d.tree.Snapshot()
+	add := func(p metabase.Path) {
+		for _, item := range snap.Properties(p) {
+			if item.Rev > since && item.Attr&metabase.Volatile == 0 {
+				out = append(out, metabase.Changed{Path: spelled(snap, p), What: metabase.PropertySet, ID: item.ID, New: &item})
+			}
+		}
+	}
+	for p := path; p != metabase.Root; p = p.Parent() {
+		if p != path {
+			add(p)
+		}
+	}
+	for p := range snap.Walk(path) {
+		add(p)
+	}
+	return out
 }

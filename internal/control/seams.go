@@ -41,6 +41,7 @@ type Historian interface {
 	Record(ctx context.Context, rev metabase.Rev) (metabase.Record, error)
 	At(ctx context.Context, rev metabase.Rev) (metabase.Snapshot, error)
 	Diff(ctx context.Context, from, to metabase.Rev) ([]metabase.Changed, error)
+	Oldest() metabase.Rev // that it knows
 }
 
 // An Engine is the running sites.
