@@ -24,24 +24,34 @@ import (
 // measureCommits prints durable commits per second of batches that each set
 // one property, beside a bare loop over Badger that syncs and merges and writes
 // as much for each: a key, a record of history and a counter. The two take
-// turns.
+// turns of a moment each, so that both see the same disk.
 func measureCommits(ctx context.Context, o options) error {
-	fmt.Printf("durable commits per second (median of %d paired runs of %v)\n%8s %10s %10s %7s\n", o.rounds, o.window, "writers", "batches", "bare", "ratio")
+	turns, turn := 7*o.rounds, o.window/6
+	fmt.Printf("durable commits per second (medians of %d paired turns of %v)\n%8s %10s %10s %7s\n", turns, turn, "writers", "batches", "bare", "ratio")
+	ours, closeOurs, err := newBatches(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer closeOurs()
+	theirs, closeTheirs, err := newBare(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer closeTheirs()
 	for _, writers := range []int{1, 32} {
-		var ours, theirs []float64
-		for range o.rounds {
-			a, err := commitBatches(ctx, o, writers)
+		var batches, bare, ratios []float64
+		for range turns {
+			a, err := inParallel(writers, turn, ours)
 			if err != nil {
 				return err
 			}
-			b, err := commitBare(ctx, o, writers)
+			b, err := inParallel(writers, turn, theirs)
 			if err != nil {
 				return err
 			}
-			ours, theirs = append(ours, a), append(theirs, b)
+			batches, bare, ratios = append(batches, a), append(bare, b), append(ratios, a/b)
 		}
-		a, b := median(ours), median(theirs)
-		fmt.Printf("%8d %10.0f %10.0f %7.2f\n", writers, a, b, a/b)
+		fmt.Printf("%8d %10.0f %10.0f %7.2f\n", writers, median(batches), median(bare), median(ratios))
 	}
 	return nil
 }
@@ -67,65 +77,63 @@ func inParallel(writers int, window time.Duration, f func(n uint64) error) (floa
 	return float64(done.Load()) / time.Since(begin).Seconds(), errors.Join(failed...)
 }
 
-func commitBatches(ctx context.Context, o options, writers int) (float64, error) {
+// newBatches gives a store of its own and what commits one batch to it.
+func newBatches(ctx context.Context, o options) (commit func(n uint64) error, stop func(), err error) {
 	dir, err := os.MkdirTemp(o.dir, "commits-")
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	defer os.RemoveAll(dir)
 	db, err := kv.Open(dir, kv.Options{MemTable: 4 << 20})
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	defer db.Close()
 	store, err := metabase.Open(ctx, db, seal.New(), metabase.Options{Checks: []metabase.Check{schema.IIS().Check, settings.Check}})
 	if err != nil {
-		return 0, err
+		return nil, nil, errors.Join(err, db.Close())
 	}
-	defer store.Close()
+	stop = func() { store.Close(); db.Close(); os.RemoveAll(dir) }
 	ops, err := settings.Setup(store.Snapshot(), settings.NewSite{Bindings: []string{"127.0.0.1:0"}, Domain: "hub.test"})
-	if err != nil {
-		return 0, err
-	}
 	for n := range uint64(1000) {
 		ops = append(ops, metabase.AddKey{Path: commitDomain(n), Class: schema.Domain})
 	}
-	if _, err := store.Apply(ctx, metabase.Batch{Ops: ops, Origin: metabase.FromSystem}); err != nil {
-		return 0, err
+	if err == nil {
+		_, err = store.Apply(ctx, metabase.Batch{Ops: ops, Origin: metabase.FromSystem})
+	}
+	if err != nil {
+		stop()
+		return nil, nil, err
 	}
 	user, _ := schema.IIS().ByID(settings.RouteUserName)
-	return inParallel(writers, o.window, func(n uint64) error {
+	var last atomic.Uint64 // a batch that sets what is there commits nothing
+	return func(uint64) error {
+		n := last.Add(1)
 		set := metabase.Set{Path: commitDomain(n), Property: user.Item(metabase.String(fmt.Sprint(n)))}
 		_, err := store.Apply(ctx, metabase.Batch{Ops: []metabase.Op{set}, Actor: "user:root", Origin: metabase.FromCLI})
 		return err
-	})
+	}, stop, nil
 }
 
 func commitDomain(n uint64) metabase.Path {
 	return settings.DomainPath(1, fmt.Sprintf("d%d.test", n%1000))
 }
 
-// commitBare is the least that merges: a channel, a transaction, an answer.
-func commitBare(ctx context.Context, o options, writers int) (float64, error) {
+// newBare gives the least that merges: a channel, a transaction, an answer.
+func newBare(ctx context.Context, o options) (commit func(n uint64) error, stop func(), err error) {
 	dir, err := os.MkdirTemp(o.dir, "bare-")
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	defer os.RemoveAll(dir)
 	db, err := badger.Open(badger.DefaultOptions(dir).WithSyncWrites(true).WithLogger(nil).
 		WithMemTableSize(16 << 20).WithDetectConflicts(false))
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	defer db.Close()
 	type request struct {
 		n    uint64
 		done chan error
 	}
 	queue := make(chan request, 128)
 	var loop sync.WaitGroup
-	defer loop.Wait()
-	defer close(queue)
 	value := make([]byte, 100)
 	loop.Go(func() {
 		for r := range queue {
@@ -145,7 +153,8 @@ func commitBare(ctx context.Context, o options, writers int) (float64, error) {
 			}
 		}
 	})
-	return inParallel(writers, o.window, func(n uint64) error {
+	stop = func() { close(queue); loop.Wait(); db.Close(); os.RemoveAll(dir) }
+	return func(n uint64) error {
 		r := request{n, make(chan error, 1)}
 		select {
 		case queue <- r:
@@ -153,5 +162,5 @@ func commitBare(ctx context.Context, o options, writers int) (float64, error) {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-	})
+	}, stop, nil
 }
