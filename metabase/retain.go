@@ -105,16 +105,16 @@ func (s *Store) drop(ctx context.Context, rev, end Rev) (Rev, error) {
 func (s *Store) dropping(ctx context.Context, end Rev) (ops []kv.Op, err error) {
 	root := s.cur.Load().root
 	raw := map[Rev][]byte{}
-	for pair, err := range s.db.Scan(ctx, []byte{recordKeys}) { // the oldest come first
-		if err != nil {
-			return nil, err
+	// One by one: a scan of all would go over the graves of those that were
+	// dropped before.
+	for rev := Rev(s.first.Load()); rev < end; rev++ {
+		for pair, err := range s.db.Scan(ctx, revKey(recordKeys, rev)) {
+			if err != nil {
+				return nil, err
+			}
+			ops = append(ops, kv.Del(bytes.Clone(pair.Key)))
+			raw[rev] = append(raw[rev], pair.Value...)
 		}
-		rev := Rev(binary.BigEndian.Uint64(pair.Key[1:9]))
-		if rev >= end {
-			break
-		}
-		ops = append(ops, kv.Del(bytes.Clone(pair.Key)))
-		raw[rev] = append(raw[rev], pair.Value...)
 	}
 	for rev, b := range raw {
 		h, err := decodeEntry(b, s.key)
