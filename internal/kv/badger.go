@@ -46,8 +46,10 @@ type durable struct {
 	room   *room
 	commit *committer
 
-	// view keeps the beginning of a read out of the middle of a staged batch.
+	// view keeps the beginning of a read out of the middle of a staged batch,
+	// and guards what follows.
 	view    sync.RWMutex
+	newest  *badger.Txn    // what Get reads from; nil before the first commit
 	pinned  *badger.Txn    // what is read from when a staged batch broke off half applied
 	closed  atomic.Bool    // set under view
 	readers sync.WaitGroup // scans under way; grows only under view and not closed
@@ -210,6 +212,9 @@ func (db *durable) Get(key []byte) (value []byte, ok bool, err error) {
 	}
 	txn := db.pinned
 	if txn == nil {
+		txn = db.newest
+	}
+	if txn == nil {
 		txn = db.bdb.NewTransaction(false)
 		defer txn.Discard()
 	}
@@ -224,6 +229,17 @@ func (db *durable) Get(key []byte) (value []byte, ok bool, err error) {
 		return nil, false, fmt.Errorf("kv: get: %w", err)
 	}
 	return value, true, nil
+}
+
+// renewLocked lets Get see what was just committed; the caller holds db.view,
+// so no Get still reads from the one before. A transaction that Get began for
+// itself would wait for the commit that is under way by then, and with it for
+// the disk.
+func (db *durable) renewLocked() {
+	if db.newest != nil {
+		db.newest.Discard()
+	}
+	db.newest = db.bdb.NewTransaction(false)
 }
 
 // A snapshot is the database as of one call of Scan. It is let go when the
@@ -322,6 +338,9 @@ func (db *durable) Close() error {
 		db.commit.close()
 		db.view.Lock()
 		db.closed.Store(true)
+		if db.newest != nil {
+			db.newest.Discard()
+		}
 		db.view.Unlock()
 		db.readers.Wait()
 		if err := db.bdb.Close(); err != nil {

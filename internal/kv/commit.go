@@ -152,6 +152,11 @@ func (c *committer) write(batch []*request) error {
 		}
 		return nil
 	})
+	if err == nil {
+		c.db.view.Lock()
+		defer c.db.view.Unlock()
+		c.db.renewLocked()
+	}
 	return err
 }
 

@@ -74,6 +74,7 @@ func (c *committer) stage(ops []Op) error {
 		return c.line.Break(err)
 	}
 	before.Discard()
+	c.db.renewLocked()
 	return nil
 }
 
