@@ -103,52 +103,54 @@ func (m *Map[V]) With(v V) *Map[V] {
 	if m != nil {
 		*next = *m
 	}
-	top, added := next.top.with(v, names.Hash(v.Name()), 0)
-	next.top = *top
-	if added {
+	if next.top.put(v, names.Hash(v.Name()), 0) {
 		next.count++
 	}
 	return next
 }
 
-func (t *trie[V]) with(v V, hash uint64, shift uint) (next *trie[V], added bool) {
-	next = &trie[V]{}
-	*next = *t
+// put stores v in t, which nobody else has yet; what is below t is copied.
+// Added says that its name is new.
+func (t *trie[V]) put(v V, hash uint64, shift uint) (added bool) {
 	if shift >= bottom {
-		i := t.index(v.Name())
-		if i < 0 {
-			next.leaf = append(slices.Clip(t.leaf), v)
-			return next, true
-		}
-		next.leaf = Replace(t.leaf, i, v)
-		return next, false
+		return t.putBottom(v)
 	}
 	bit := uint64(1) << (hash >> shift & 63)
 	li := bits.OnesCount64(t.leaves & (bit - 1))
 	si := bits.OnesCount64(t.subs & (bit - 1))
 	switch {
 	case t.subs&bit != 0:
-		var sub *trie[V]
-		sub, added = t.sub[si].with(v, hash, shift+6)
-		next.sub = Replace(t.sub, si, sub)
-		return next, added
+		sub := *t.sub[si]
+		added = sub.put(v, hash, shift+6)
+		t.sub = Replace(t.sub, si, &sub)
+		return added
 	case t.leaves&bit == 0:
-		next.leaves |= bit
-		next.leaf = Insert(t.leaf, li, v)
-		return next, true
+		t.leaves |= bit
+		t.leaf = Insert(t.leaf, li, v)
+		return true
 	case names.Equal(t.leaf[li].Name(), v.Name()):
-		next.leaf = Replace(t.leaf, li, v)
-		return next, false
+		t.leaf = Replace(t.leaf, li, v)
+		return false
 	}
 	// Two names in one slot: both go one floor down.
-	other := t.leaf[li]
-	sub, _ := (&trie[V]{}).with(other, names.Hash(other.Name()), shift+6)
-	sub, _ = sub.with(v, hash, shift+6)
-	next.leaves &^= bit
-	next.leaf = Remove(t.leaf, li)
-	next.subs |= bit
-	next.sub = Insert(t.sub, si, sub)
-	return next, true
+	other, sub := t.leaf[li], &trie[V]{}
+	sub.put(other, names.Hash(other.Name()), shift+6)
+	sub.put(v, hash, shift+6)
+	t.leaves &^= bit
+	t.leaf = Remove(t.leaf, li)
+	t.subs |= bit
+	t.sub = Insert(t.sub, si, sub)
+	return true
+}
+
+func (t *trie[V]) putBottom(v V) (added bool) {
+	i := t.index(v.Name())
+	if i < 0 {
+		t.leaf = append(slices.Clip(t.leaf), v)
+		return true
+	}
+	t.leaf = Replace(t.leaf, i, v)
+	return false
 }
 
 // Without gives a map that lacks name; m itself where it is not there.
@@ -279,6 +281,9 @@ type Pair[V Named] struct {
 // Diff lists the names under which a and b do not have the very same value,
 // sorted. What both share is not looked at.
 func Diff[V Named](a, b *Map[V]) []Pair[V] {
+	if a == b {
+		return nil
+	}
 	var out []Pair[V]
 	var ta, tb trie[V]
 	if a != nil {

@@ -109,15 +109,19 @@ func checkDiff(t *testing.T, a, b *Map[*node], ma, mb map[string]*node) {
 func TestTrieBottom(t *testing.T) {
 	a, b, c := &node{"a"}, &node{"b"}, &node{"A"}
 	get := (*trie[*node]).find
-	tr, added := (&trie[*node]{}).with(a, 0, bottom)
+	with := func(tr *trie[*node], n *node) (next *trie[*node], added bool) {
+		own := *tr
+		return &own, own.put(n, 0, bottom)
+	}
+	tr, added := with(&trie[*node]{}, a)
 	if !added {
 		t.Error("the first name is not added")
 	}
-	tr, added = tr.with(b, 0, bottom)
+	tr, added = with(tr, b)
 	if !added || get(tr, 0, "B", bottom) != b || get(tr, 0, "a", bottom) != a {
 		t.Error("the second name hides the first")
 	}
-	if next, added := tr.with(c, 0, bottom); added || get(next, 0, "a", bottom) != c || get(tr, 0, "a", bottom) != a {
+	if next, added := with(tr, c); added || get(next, 0, "a", bottom) != c || get(tr, 0, "a", bottom) != a {
 		t.Error("the same name is not replaced")
 	}
 	less := tr.without("a", 0, bottom)
