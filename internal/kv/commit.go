@@ -63,7 +63,7 @@ func (c *committer) do(ctx context.Context, ops []Op) error {
 	for _, op := range ops {
 		r.size += c.opCost(op)
 	}
-	return c.line.Do(ctx, r)
+	return c.line.Serve(ctx, r, c.serve)
 }
 
 // close waits until all who wait are answered and run has returned.
@@ -75,9 +75,13 @@ func (c *committer) close() {
 func (c *committer) run() {
 	defer close(c.stopped)
 	for batch := c.take(); len(batch) > 0; batch = c.take() {
-		if batch = c.admit(batch); len(batch) > 0 {
-			wait.Answer(batch, c.write(batch))
-		}
+		c.serve(batch)
+	}
+}
+
+func (c *committer) serve(batch []*request) {
+	if batch = c.admit(batch); len(batch) > 0 {
+		wait.Answer(batch, c.write(batch))
 	}
 }
 

@@ -5,7 +5,8 @@
 //
 // Callers wait in Do. The writer, which is one goroutine, takes as many from
 // the head of the line as it can serve together, does so, and answers each.
-// Meanwhile others queue up behind, and make the next batch.
+// Meanwhile others queue up behind, and make the next batch. A caller who finds
+// the writer idle may do its work for once: see [Line.Serve].
 //
 // Whoever is still in the line may leave it without a trace. Whoever was taken
 // out hears how it ended, however long ago it lost patience: what is on its
@@ -41,10 +42,12 @@ func Answer[T Waiter](batch []T, err error) {
 // A Line is where callers wait in the order they came. Make one with [NewLine].
 type Line[T Waiter] struct {
 	shut error      // the answer once it is closed
-	some *sync.Cond // of mu: somebody waits, or it is closed
+	some *sync.Cond // of mu: somebody waits and nobody is at work, or it is closed
 
 	mu      sync.Mutex // guards what follows
 	waiting []T
+	working bool // the writer is, or a caller in Serve
+	taken   bool // it is the writer
 	closed  bool
 	broken  error
 }
@@ -80,14 +83,61 @@ func (l *Line[T]) Do(ctx context.Context, t T) error {
 	}
 }
 
-func (l *Line[T]) join(t T) error {
+// Serve is Do, but where nobody waits and the writer is idle the caller does
+// its work: work is called with t alone, as if Take had given it, and must
+// answer it. That saves waking the writer and being woken by it.
+func (l *Line[T]) Serve(ctx context.Context, t T, work func(batch []T)) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	idle, err := l.begin()
+	if err != nil {
+		return err
+	}
+	if !idle {
+		return l.Do(ctx, t)
+	}
+	defer l.end()
+	k := t.ticket()
+	k.done = make(chan error, 1)
+	work([]T{t})
+	return <-k.done
+}
+
+// begin takes the writer's place if it is free.
+func (l *Line[T]) begin() (idle bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err := l.refusal(); err != nil || l.working || len(l.waiting) > 0 {
+		return false, err
+	}
+	l.working = true
+	return true, nil
+}
+
+func (l *Line[T]) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.working = false
+	l.some.Signal()
+}
+
+// refusal is the answer to who comes now, if it is not to wait.
+func (l *Line[T]) refusal() error {
 	switch {
 	case l.broken != nil:
 		return l.broken
 	case l.closed:
 		return l.shut
+	}
+	return nil
+}
+
+func (l *Line[T]) join(t T) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.refusal(); err != nil {
+		return err
 	}
 	l.waiting = append(l.waiting, t)
 	l.some.Signal()
@@ -113,11 +163,14 @@ func (l *Line[T]) leave(k *Ticket) bool {
 // call the line.
 //
 // Nobody at all means that the line is closed and nobody is left. One goroutine
-// at a time may call Take.
+// at a time may call Take, when it has answered the batch before.
 func (l *Line[T]) Take(fits func(T) bool) []T {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for len(l.waiting) == 0 && !l.closed {
+	if l.taken {
+		l.taken, l.working = false, false
+	}
+	for l.working || len(l.waiting) == 0 && !l.closed {
 		l.some.Wait()
 	}
 	n := 0
@@ -125,6 +178,7 @@ func (l *Line[T]) Take(fits func(T) bool) []T {
 		n++
 	}
 	batch := slices.Clone(l.waiting[:n])
+	l.taken, l.working = n > 0, n > 0
 	l.waiting = slices.Delete(l.waiting, 0, n) // clears what it leaves behind
 	return batch
 }

@@ -245,6 +245,63 @@ func TestCloseEndsTake(t *testing.T) {
 	})
 }
 
+func TestServeDoesTheWorkOfAnIdleWriter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHall(t)
+		release := make(chan error)
+		work := func(batch []*job) { Answer(batch, <-release) }
+		first := make(chan error, 1)
+		go func() { first <- h.line.Serve(t.Context(), &job{n: 1}, work) }()
+		synctest.Wait()
+		// While it works, nobody else does.
+		second := make(chan error, 1)
+		go func() {
+			second <- h.line.Serve(t.Context(), &job{n: 2}, func([]*job) { t.Error("two at work") })
+		}()
+		taken := make(chan []*job, 1)
+		go func() { taken <- h.line.Take(all) }()
+		h.waits("the first", first)
+		h.waits("the second", second)
+		if len(taken) != 0 {
+			t.Error("the writer takes while somebody is at its work")
+		}
+		release <- errAnswer
+		h.want("the first", first, errAnswer)
+		batch := <-taken
+		if len(batch) != 1 || batch[0].n != 2 {
+			t.Errorf("the writer takes %v", batch)
+		}
+		// The writer is at work until it takes again.
+		third := make(chan error, 1)
+		go func() { third <- h.line.Serve(t.Context(), &job{n: 3}, work) }()
+		h.waits("the third", third)
+		Answer(batch, nil)
+		h.want("the second", second, nil)
+		Answer(h.take(all, 3), nil)
+		h.want("the third", third, nil)
+		h.line.Close()
+		h.take(all)
+	})
+}
+
+func TestServeAtALineThatIsShut(t *testing.T) {
+	never := func([]*job) { t.Error("is served") }
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errBored)
+	l := NewLine[*job](errShut)
+	if err := l.Serve(ctx, &job{}, never); err != errBored {
+		t.Errorf("Serve of one who has left = %v", err)
+	}
+	l.Close()
+	if err := l.Serve(t.Context(), &job{}, never); err != errShut {
+		t.Errorf("Serve when closed = %v", err)
+	}
+	l.Break(errBroken)
+	if err := l.Serve(t.Context(), &job{}, never); err != errBroken {
+		t.Errorf("Serve when broken = %v", err)
+	}
+}
+
 func TestBreak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHall(t)
