@@ -196,9 +196,19 @@ func isFree(s Snapshot, who []Principal) bool {
 		s.img != nil && slices.ContainsFunc(s.img.admins, func(a Principal) bool { return containsFold(who, a) })
 }
 
+// met says that every right that op needs is there.
+func (n *needs) met(op Op) bool {
+	if n.free {
+		return true
+	}
+	missing := len(n.missing)
+	op.needs(n)
+	return len(n.missing) == missing
+}
+
 // at asks for a right.
 func (n *needs) at(p Path, id ID, r Right) {
-	if n.free || n.old.Allows(n.who, p, r) {
+	if n.old.Allows(n.who, p, r) {
 		return
 	}
 	n.missing = append(n.missing, Refusal{Path: p, Need: r})
@@ -264,9 +274,6 @@ func (op CopyData) needs(n *needs) {
 // may not read nothing is named.
 func (n *needs) source(p Path, deep bool) {
 	top := n.old.node(p)
-	if n.free {
-		return
-	}
 	n.at(p, 0, Read)
 	if top == nil || !n.old.Allows(n.who, p, Read) {
 		return
@@ -278,7 +285,7 @@ func (n *needs) source(p Path, deep bool) {
 			n.missing = append(n.missing, Refusal{Path: q, Need: Read})
 			return deep
 		}
-		for _, item := range k.props {
+		for _, item := range k.items.list {
 			if item.Attr&Secure != 0 {
 				n.at(q, item.ID, WriteSecret)
 			}

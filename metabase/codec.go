@@ -138,8 +138,8 @@ func appendNode(b []byte, n *node, k seal.Key) []byte {
 	b = append(b, keyForm)
 	b = record.AppendText(b, n.name)
 	b = binary.AppendVarint(b, n.modified)
-	b = binary.AppendUvarint(b, uint64(len(n.props)))
-	for _, p := range n.props {
+	b = binary.AppendUvarint(b, uint64(len(n.items.list)))
+	for _, p := range n.items.list {
 		b = appendSealed(b, p, k)
 	}
 	return b
@@ -148,7 +148,7 @@ func appendNode(b []byte, n *node, k seal.Key) []byte {
 func (r *reader) node() *node {
 	r.Form(keyForm)
 	n := &node{name: r.Text(), modified: r.Int()}
-	n.props = r.properties()
+	n.items = itemsOf(r.properties())
 	return n
 }
 

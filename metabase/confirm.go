@@ -45,7 +45,7 @@ func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := <-t.done; err != nil {
+	if err := s.wait(t); err != nil {
 		return 0, &Error{Op: "confirm", Err: err}
 	}
 	return t.rev, nil
@@ -147,7 +147,8 @@ func lines(problems []Problem) (out []string) {
 // confirmed, and drops history that need not be kept.
 type keeper struct {
 	crew
-	bell chan struct{} // capacity 1: a commit was made
+	bell   chan struct{} // capacity 1: a commit was made
+	oldest Record        // of the history, as far as keep has looked: Rev and Time
 }
 
 // start takes back what is overdue before it returns.

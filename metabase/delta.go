@@ -46,6 +46,23 @@ func diff(old, new *node) []keyDelta {
 	return out
 }
 
+// diffAt is diff where all that differs lies at or below p; "" for nothing.
+func diffAt(p Path, old, new *node) []keyDelta {
+	if p == "" {
+		return nil
+	}
+	n := cow.Pair[*node]{Old: old.lookup(p), New: new.lookup(p)}
+	switch {
+	case n.New != nil:
+		p = new.spell(p)
+	case n.Old != nil:
+		p = old.spell(p)
+	}
+	var out []keyDelta
+	diffNode(p, n, &out)
+	return out
+}
+
 func diffNode(p Path, n cow.Pair[*node], out *[]keyDelta) {
 	if n.Old == n.New {
 		return
@@ -54,10 +71,10 @@ func diffNode(p Path, n cow.Pair[*node], out *[]keyDelta) {
 	var oldProps, newProps []Property
 	var oldKids, newKids *kids
 	if n.Old != nil {
-		d.oldName, d.oldMod, oldProps, oldKids = n.Old.name, n.Old.modified, n.Old.props, n.Old.kids
+		d.oldName, d.oldMod, oldProps, oldKids = n.Old.name, n.Old.modified, n.Old.items.list, n.Old.kids
 	}
 	if n.New != nil {
-		d.newName, d.newMod, newProps, newKids = n.New.name, n.New.modified, n.New.props, n.New.kids
+		d.newName, d.newMod, newProps, newKids = n.New.name, n.New.modified, n.New.items.list, n.New.kids
 	}
 	d.props = diffProps(oldProps, newProps)
 	respelled := d.oldName != d.newName && !d.added && !d.removed
@@ -103,9 +120,9 @@ func undo(root *node, list []keyDelta) *node {
 		root = root.change(d.path, func(n *node) *node {
 			prev := node{name: d.oldName, modified: d.oldMod}
 			if n != nil {
-				prev.props, prev.kids = n.props, n.kids
+				prev.items, prev.kids = n.items, n.kids
 			}
-			prev.props = undoProps(prev.props, d.props)
+			prev.items = itemsOf(undoProps(prev.items.list, d.props))
 			return &prev
 		})
 	}

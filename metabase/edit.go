@@ -12,6 +12,7 @@ import (
 type edit struct {
 	old  *image
 	root *node // the tree as it is by now
+	span Path  // the deepest key at or below which all lies that was altered; "" for none
 	vol  *volatiles
 	rev  Rev
 	now  int64
@@ -34,16 +35,16 @@ func (e *edit) bad(p Path, id ID, err error) {
 	e.problems = append(e.problems, Problem{Path: p, ID: id, Err: err})
 }
 
-// ok says whether p is a path of a key that exists, and tells when it is not.
-func (e *edit) ok(p Path) bool {
+// at gives the key at p, and tells when there is none.
+func (e *edit) at(p Path) *node {
 	if !e.canonical(p) {
-		return false
+		return nil
 	}
-	if e.root.lookup(p) == nil {
+	n := e.root.lookup(p)
+	if n == nil {
 		e.bad(p, 0, NotFound)
-		return false
 	}
-	return true
+	return n
 }
 
 func (e *edit) canonical(p Path) bool {
@@ -54,11 +55,19 @@ func (e *edit) canonical(p Path) bool {
 	return true
 }
 
-// alter changes the node at p, which exists.
-func (e *edit) alter(p Path, f func(*node) *node) { e.root = e.root.change(p, f) }
+// alter changes the node at p, whose parent exists.
+func (e *edit) alter(p Path, f func(*node) *node) {
+	if e.span == "" {
+		e.span = p
+	} else {
+		e.span = common(e.span, p)
+	}
+	e.root = e.root.change(p, f)
+}
 
 func (op Set) apply(e *edit) {
-	if !e.ok(op.Path) {
+	n := e.at(op.Path)
+	if n == nil {
 		return
 	}
 	p := op.Property
@@ -71,7 +80,7 @@ func (op Set) apply(e *edit) {
 		return
 	}
 	if p.Attr&Volatile != 0 {
-		if _, stored := e.root.lookup(op.Path).get(p.ID); stored {
+		if _, stored := n.get(p.ID); stored {
 			e.bad(op.Path, p.ID, because(Invalid, "a stored item cannot be made volatile: unset it first"))
 			return
 		}
@@ -79,12 +88,11 @@ func (op Set) apply(e *edit) {
 		e.volSets = append(e.volSets, op)
 		return
 	}
-	e.set(op.Path, p)
+	e.set(op.Path, n, p)
 }
 
-// set stores p at a key that exists.
-func (e *edit) set(at Path, p Property) {
-	n := e.root.lookup(at)
+// set stores p at the key n.
+func (e *edit) set(at Path, n *node, p Property) {
 	old, had := n.get(p.ID)
 	if had && old.same(p) {
 		return
@@ -97,7 +105,7 @@ func (e *edit) set(at Path, p Property) {
 	p.Rev = e.rev
 	next := n.with(p, e.now)
 	size := 0
-	for _, q := range next.props {
+	for _, q := range next.items.list {
 		size += len(q.Value.text) + 16
 	}
 	if size > maxKey {
@@ -108,10 +116,10 @@ func (e *edit) set(at Path, p Property) {
 }
 
 func (op Unset) apply(e *edit) {
-	if !e.ok(op.Path) {
+	n := e.at(op.Path)
+	if n == nil {
 		return
 	}
-	n := e.root.lookup(op.Path)
 	if _, ok := n.get(op.ID); ok {
 		e.alter(op.Path, func(n *node) *node { return n.without(op.ID, e.now) })
 		return
@@ -142,42 +150,39 @@ func (op AddKey) apply(e *edit) {
 			e.bad(op.Path, KeyType, err)
 			return
 		}
-		n.props = []Property{{ID: KeyType, UserType: UTServer, Value: String(op.Class), Rev: e.rev}}
+		n.items = itemsOf([]Property{{ID: KeyType, UserType: UTServer, Value: String(op.Class), Rev: e.rev}})
 	}
 	e.alter(op.Path, func(*node) *node { return n })
 }
 
 func (op Remove) apply(e *edit) {
-	if !e.ok(op.Path) {
+	n := e.at(op.Path)
+	if n == nil {
 		return
 	}
 	if op.Path == Root {
 		e.bad(op.Path, 0, because(Invalid, "the root cannot be removed"))
 		return
 	}
-	if n := e.root.lookup(op.Path).kids.Len(); n > 0 && !op.Recursive {
-		e.bad(op.Path, 0, because(InUse, "has %d keys below it", n))
+	if below := n.kids.Len(); below > 0 && !op.Recursive {
+		e.bad(op.Path, 0, because(InUse, "has %d keys below it", below))
 		return
 	}
 	e.alter(op.Path, func(*node) *node { return nil })
 }
 
 func (op RemoveChildren) apply(e *edit) {
-	if e.ok(op.Path) {
-		e.alter(op.Path, func(n *node) *node {
-			if n.kids.Len() == 0 {
-				return n
-			}
-			return n.withKids(nil)
-		})
+	if n := e.at(op.Path); n != nil && n.kids.Len() > 0 {
+		e.alter(op.Path, func(n *node) *node { return n.withKids(nil) })
 	}
 }
 
 func (op Clear) apply(e *edit) {
-	if !e.ok(op.Path) {
+	n := e.at(op.Path)
+	if n == nil {
 		return
 	}
-	for _, p := range e.root.lookup(op.Path).props {
+	for _, p := range n.items.list {
 		if p.ID != KeyType && fits(p, 0, op.UserType, op.Type) {
 			e.alter(op.Path, func(n *node) *node { return n.without(p.ID, e.now) })
 		}
@@ -190,20 +195,20 @@ func fits(p Property, attr Attr, ut UserType, t Type) bool {
 }
 
 func (op CopyData) apply(e *edit) {
-	if !e.ok(op.From) || !e.ok(op.To) {
+	from, to := e.at(op.From), e.at(op.To)
+	if from == nil || to == nil {
 		return
 	}
 	if op.From.Equal(op.To) {
 		e.bad(op.To, 0, because(Invalid, "is copied to itself"))
 		return
 	}
-	own := e.root.lookup(op.From).props
-	for _, p := range e.dataOf(op.From, own, op.Attr) {
+	for _, p := range e.dataOf(op.From, from.items.list, op.Attr) {
 		if p.ID == KeyType || !fits(p, op.Attr, op.UserType, op.Type) {
 			continue
 		}
-		e.set(op.To, p)
-		if _, stored := find(own, p.ID); stored && op.Move {
+		e.set(op.To, e.root.lookup(op.To), p)
+		if from.items.find(p.ID) != nil && op.Move {
 			e.alter(op.From, func(n *node) *node { return n.without(p.ID, e.now) })
 		}
 	}
@@ -223,7 +228,7 @@ func (e *edit) dataOf(p Path, own []Property, attr Attr) []Property {
 }
 
 func (op Touch) apply(e *edit) {
-	if e.ok(op.Path) {
+	if e.at(op.Path) != nil {
 		e.touched = true
 		e.alter(op.Path, func(n *node) *node {
 			next := *n
@@ -234,19 +239,20 @@ func (op Touch) apply(e *edit) {
 }
 
 func (op Copy) apply(e *edit) {
-	if !e.ok(op.From) || !e.target(op.From, op.To, op.Overwrite) {
+	source := e.at(op.From)
+	if source == nil || !e.target(op.From, op.To, op.Overwrite) {
 		return
 	}
 	if op.From.Equal(op.To) {
 		e.bad(op.To, 0, because(Invalid, "is copied to itself"))
 		return
 	}
-	source := e.root.lookup(op.From)
 	e.alter(op.To, func(old *node) *node { return e.merge(old, source, op.To.Base(), false) })
 }
 
 func (op Move) apply(e *edit) {
-	if !e.ok(op.From) {
+	source := e.at(op.From)
+	if source == nil {
 		return
 	}
 	if op.From == Root {
@@ -270,7 +276,6 @@ func (op Move) apply(e *edit) {
 		e.bad(op.From, 0, because(Invalid, "cannot be moved onto the key %s that holds it", op.To))
 		return
 	}
-	source := e.root.lookup(op.From)
 	e.alter(op.From, func(*node) *node { return nil })
 	e.alter(op.To, func(old *node) *node { return e.merge(old, source, op.To.Base(), true) })
 	e.moves = append(e.moves, move{op.From, op.To})
@@ -316,7 +321,7 @@ func (e *edit) merge(old, from *node, name string, keep bool) *node {
 			return &next
 		}
 	}
-	next := &node{name: name, props: e.mergeProps(old.props, from.props, keep), kids: old.kids, modified: e.now}
+	next := &node{name: name, items: itemsOf(e.mergeProps(old.items.list, from.items.list, keep)), kids: old.kids, modified: e.now}
 	if old.kids == nil {
 		var list []*node
 		for k := range from.kids.All {

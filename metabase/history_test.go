@@ -3,6 +3,7 @@
 package metabase
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -86,6 +87,40 @@ func TestLargeRecord(t *testing.T) {
 		t.Errorf("%d changes, %v", len(got.Changes), err)
 	}
 	sound(t, s)
+}
+
+// TestLargeRecordIsDropped sees that no part of one stays behind, nor its head
+// longer than something that it stored.
+func TestLargeRecordIsDropped(t *testing.T) {
+	db := kv.NewMem()
+	opts := Options{Keep: func(Snapshot) Retention { return Retention{Count: 1} }}
+	s := open(t, db, opts)
+	ops := []Op{AddKey{"/D", ""}}
+	for i := range ID(200) {
+		ops = append(ops, Set{"/D", text(i+1, strings.Repeat("x", 4000))})
+	}
+	large := apply(t, s, ops...)
+	apply(t, s, RemoveChildren{"/"}, AddKey{"/E", ""}, Set{"/E", num(1, 1)})
+	apply(t, s, Set{"/E", num(2, 1)})
+	sound(t, s)
+	s.Close()
+	s = open(t, db, opts)
+	left := 0
+	for pair, err := range db.Scan(t.Context(), nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.HasPrefix(pair.Key, revKey(recordKeys, large)) || bytes.HasPrefix(pair.Key, revKey(headKeys, large)) {
+			left++
+		}
+	}
+	if left != 0 || s.Oldest() != large+1 {
+		t.Errorf("%d parts of revision %d are left, the oldest is %d", left, large, s.Oldest())
+	}
+	if r, err := s.Record(t.Context(), large+1); err != nil || r.Rev != large+1 {
+		t.Errorf("of the revision whose property is in place is left %v, %v", r, err)
+	}
+	s.Close()
 }
 
 func TestRevert(t *testing.T) {
@@ -481,7 +516,7 @@ func FuzzDecodeEntry(f *testing.F) {
 
 func FuzzDecodeNode(f *testing.F) {
 	key := seal.New()
-	f.Add(appendNode(nil, &node{name: "a", modified: 5, props: []Property{num(1, 1), secret(2, "pw"), {ID: 3, Value: MultiSZ("a", "b")}}}, key))
+	f.Add(appendNode(nil, &node{name: "a", modified: 5, items: itemsOf([]Property{num(1, 1), secret(2, "pw"), {ID: 3, Value: MultiSZ("a", "b")}})}, key))
 	f.Add([]byte{keyForm, 0, 0, 0xff, 0xff, 0x03})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r := read(raw, key)
@@ -494,7 +529,7 @@ func FuzzDecodeNode(f *testing.F) {
 		}
 		r = read(appendNode(nil, n, key), key)
 		again := r.node()
-		if r.end() != nil || again.name != n.name || again.modified != n.modified || len(diffProps(n.props, again.props)) != 0 {
+		if r.end() != nil || again.name != n.name || again.modified != n.modified || len(diffProps(n.items.list, again.items.list)) != 0 {
 			t.Errorf("%v reads again as %v, %v", n, again, r.Err())
 		}
 	})

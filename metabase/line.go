@@ -12,12 +12,15 @@ import (
 )
 
 // The line is where batches wait for the disk. Each is checked by its own
-// caller, under mu, against the tip: the newest image plus all that waits. One
-// goroutine takes whoever waits, commits for all of them at once, publishes
-// the last image and answers. While it does, others queue up behind.
+// caller, under mu, against the tip: the newest image plus all that waits. Then
+// somebody takes whoever waits, commits for all of them at once, publishes the
+// last image and answers: the caller itself where nobody else is at it, so that
+// no goroutine need wake another one, else the line's own goroutine. Meanwhile
+// others queue up behind.
 type line struct {
 	crew
-	kick       chan struct{} // capacity 1: somebody waits
+	kick       chan struct{} // capacity 1: somebody waits, and nobody else looks after it
+	committing sync.Mutex    // held from taking a group to answering it
 	publishing sync.Mutex    // guards changes of Store.cur
 
 	mu      sync.Mutex // guards what follows
@@ -92,13 +95,25 @@ func (s *Store) enter(ctx context.Context, r *request) (*ticket, error) {
 	return t, nil
 }
 
-// join puts t at the end of the line; the caller holds mu.
-func (l *line) join(t *ticket) {
-	l.waiting = append(l.waiting, t)
-	select {
-	case l.kick <- struct{}{}:
-	default:
+// join puts t at the end of the line; the caller holds mu, and must wait for t
+// when it has let go of it.
+func (l *line) join(t *ticket) { l.waiting = append(l.waiting, t) }
+
+// wait gives the answer to t, which has joined the line.
+func (s *Store) wait(t *ticket) error {
+	if s.line.committing.TryLock() {
+		if group := s.line.take(); len(group) > 0 {
+			s.commitGroup(group)
+		}
+		s.line.committing.Unlock()
 	}
+	if len(t.done) == 0 {
+		select {
+		case s.line.kick <- struct{}{}:
+		default:
+		}
+	}
+	return <-t.done
 }
 
 // take gives the head of the line, at least one if there is any.
@@ -126,12 +141,18 @@ func (s *Store) commitAll() {
 		case <-s.line.quit:
 			stopped = true
 		}
-		for group := s.line.take(); len(group) > 0; group = s.line.take() {
-			s.commitGroup(group)
-		}
+		s.commitWaiting()
 		if stopped {
 			return
 		}
+	}
+}
+
+func (s *Store) commitWaiting() {
+	s.line.committing.Lock()
+	defer s.line.committing.Unlock()
+	for group := s.line.take(); len(group) > 0; group = s.line.take() {
+		s.commitGroup(group)
 	}
 }
 
@@ -171,6 +192,7 @@ func (s *Store) show(group []*ticket, last *image) {
 			img.root, img.rev, img.time = last.root, last.rev, last.time
 		}
 		for _, t := range group {
+			s.living.take(t.deltas)
 			for _, d := range t.deltas {
 				touched = append(touched, d.path)
 				if d.removed && img.vol != nil {

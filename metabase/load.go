@@ -63,7 +63,8 @@ func (s *Store) load(ctx context.Context) (*image, error) {
 	if err := s.loadFirst(ctx, m.rev); err != nil {
 		return nil, err
 	}
-	if err := s.sweepHeads(ctx, root); err != nil {
+	s.living.begin(root)
+	if err := s.sweepHeads(ctx); err != nil {
 		return nil, err
 	}
 	return &image{root: root, rev: m.rev, time: m.time, admins: s.opts.Admins}, nil
@@ -81,6 +82,7 @@ func (s *Store) empty(ctx context.Context) (*image, error) {
 	img := &image{root: &node{modified: s.now().UnixNano()}, time: s.now(), admins: s.opts.Admins}
 	m := meta{0, img.time, s.proof}
 	s.first.Store(1)
+	s.living.begin(img.root)
 	return img, s.db.Commit(ctx,
 		kv.Put([]byte{metaKey}, m.encode()),
 		kv.Put(nodeKey(Root), appendNode(nil, img.root, s.key)))
@@ -145,13 +147,13 @@ func (l *loader) add(pair kv.Pair) error {
 
 // intern lets keys of one class share its name.
 func (l *loader) intern(n *node) {
-	i, ok := find(n.props, KeyType)
-	if !ok {
+	item := n.items.find(KeyType)
+	if item == nil {
 		return
 	}
-	class := n.props[i].Value.text
+	class := item.Value.text
 	if known, ok := l.classes[class]; ok {
-		n.props[i].Value.text = known
+		item.Value.text = known // nobody has seen it yet
 	} else {
 		l.classes[class] = class
 	}

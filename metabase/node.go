@@ -10,8 +10,8 @@ import (
 // A node is one key of an image. It never changes once it can be reached from
 // an image; a changed key is another node.
 type node struct {
-	name     string     // as spelled; "" of the root
-	props    []Property // sorted by ID
+	name     string // as spelled; "" of the root
+	items    items
 	kids     *kids
 	modified int64 // Unix nanoseconds: own data or name, not the children's
 }
@@ -31,8 +31,8 @@ func (n *node) kid(name string) *node {
 }
 
 func (n *node) get(id ID) (Property, bool) {
-	if i, ok := find(n.props, id); ok {
-		return n.props[i], true
+	if item := n.items.find(id); item != nil {
+		return *item, true
 	}
 	return Property{}, false
 }
@@ -45,12 +45,7 @@ func (n *node) class() string {
 // with gives n with p in the place of what had its ID.
 func (n *node) with(p Property, now int64) *node {
 	next := *n
-	i, ok := find(n.props, p.ID)
-	if ok {
-		next.props = cow.Replace(n.props, i, p)
-	} else {
-		next.props = cow.Insert(n.props, i, p)
-	}
+	next.items = n.items.with(p)
 	next.modified = now
 	return &next
 }
@@ -58,8 +53,7 @@ func (n *node) with(p Property, now int64) *node {
 // without gives n without the property, which is there.
 func (n *node) without(id ID, now int64) *node {
 	next := *n
-	i, _ := find(n.props, id)
-	next.props = cow.Remove(n.props, i)
+	next.items = n.items.without(id)
 	next.modified = now
 	return &next
 }

@@ -146,6 +146,14 @@ func (p Path) Within(q Path) bool {
 	return true
 }
 
+// common is the deepest path that both p and q are at or below.
+func common(p, q Path) Path {
+	for !q.Within(p) {
+		p = p.Parent()
+	}
+	return p
+}
+
 // cutName parts "a/b/c" into "a" and "/b/c".
 func cutName(s string) (name, rest string) {
 	if i := strings.IndexByte(s, '/'); i >= 0 {

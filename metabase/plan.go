@@ -59,17 +59,14 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 	e := &edit{old: &before, root: old.root, vol: before.vol, rev: old.rev + 1, now: now.UnixNano(), acts: s.opts.Acts}
 	n := newNeeds(Snapshot{&before}, b)
 	for _, op := range b.Ops {
-		missing := len(n.missing)
-		if op == nil {
+		switch {
+		case op == nil:
 			e.bad("", 0, because(Invalid, "an op of the batch is nil"))
-			continue
-		}
-		op.needs(n)
-		if len(n.missing) == missing {
+		case n.met(op):
 			op.apply(e)
 		}
 	}
-	p := &plan{edit: e, deltas: diff(old.root, e.root)}
+	p := &plan{edit: e, deltas: diffAt(e.span, old.root, e.root)}
 	n.deltas(p.deltas)
 	if len(n.missing) > 0 {
 		// Nothing else is told: it might say what the caller may not see.

@@ -176,18 +176,3 @@ func (p Property) check() error {
 	}
 	return p.Value.check()
 }
-
-// find gives the place of id in props, which are sorted by it, and whether it
-// is there.
-func find(props []Property, id ID) (int, bool) {
-	lo, hi := 0, len(props)
-	for lo < hi {
-		mid := (lo + hi) / 2
-		if props[mid].ID < id {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo, lo < len(props) && props[lo].ID == id
-}

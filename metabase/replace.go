@@ -40,8 +40,8 @@ func appendClear(b []byte, n *node) []byte {
 	b = append(b, keyForm)
 	b = record.AppendText(b, n.name)
 	b = binary.AppendVarint(b, n.modified)
-	b = binary.AppendUvarint(b, uint64(len(n.props)))
-	for _, p := range n.props {
+	b = binary.AppendUvarint(b, uint64(len(n.items.list)))
+	for _, p := range n.items.list {
 		b = appendProperty(b, p)
 	}
 	return b
@@ -96,7 +96,7 @@ func (op *Replace) apply(e *edit) {
 		e.bad(Root, 0, because(Invalid, "cannot be replaced by nothing"))
 		return
 	}
-	e.root = e.rebase(e.root, op.root)
+	e.alter(Root, func(old *node) *node { return e.rebase(old, op.root) })
 }
 
 func (op *Replace) needs(n *needs) { n.at(Root, 0, AllRights) }
@@ -105,24 +105,26 @@ func (op *Replace) needs(n *needs) { n.at(Root, 0, AllRights) }
 // stored by this revision.
 func (e *edit) rebase(old, next *node) *node {
 	out := &node{name: next.name, modified: e.now}
-	var was []Property
+	var was items
 	var wasKids *kids
 	if old != nil {
-		was, wasKids = old.props, old.kids
+		was, wasKids = old.items, old.kids
 	}
-	for _, p := range next.props {
-		if i, ok := find(was, p.ID); ok && was[i].same(p) {
-			p = was[i]
+	var list []Property
+	for _, p := range next.items.list {
+		if item := was.find(p.ID); item != nil && item.same(p) {
+			p = *item
 		} else {
 			p.Rev = e.rev
 		}
-		out.props = append(out.props, p)
+		list = append(list, p)
 	}
-	same := old != nil && old.name == next.name && len(diffProps(was, out.props)) == 0
+	out.items = itemsOf(list)
+	same := old != nil && old.name == next.name && len(diffProps(was.list, list)) == 0
 	if same {
-		out.modified, out.props = old.modified, old.props
+		out.modified, out.items = old.modified, old.items
 	}
-	var list []*node
+	var below []*node
 	shared := 0
 	for k := range next.kids.All {
 		was := wasKids.Get(k.name)
@@ -130,11 +132,11 @@ func (e *edit) rebase(old, next *node) *node {
 		if kid == was {
 			shared++
 		}
-		list = append(list, kid)
+		below = append(below, kid)
 	}
-	if same && shared == len(list) && shared == wasKids.Len() {
+	if same && shared == len(below) && shared == wasKids.Len() {
 		return old
 	}
-	out.kids = cow.Make(list)
+	out.kids = cow.Make(below)
 	return out
 }

@@ -3,9 +3,9 @@
 package metabase
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
+	"sync"
 	"time"
 
 	"restante/internal/kv"
@@ -60,11 +60,14 @@ func (s *Store) compact(ctx context.Context) error {
 // dropOlder drops the revisions made before t.
 func (s *Store) dropOlder(ctx context.Context, t time.Time) error {
 	for rev := Rev(s.first.Load()); rev <= s.Snapshot().Rev(); {
-		h, err := s.entry(ctx, rev)
-		if err != nil {
-			return err
+		if s.keeper.oldest.Rev != rev {
+			h, err := s.entry(ctx, rev)
+			if err != nil {
+				return err
+			}
+			s.keeper.oldest = Record{Rev: rev, Time: h.Time}
 		}
-		if !h.Time.Before(t) {
+		if !s.keeper.oldest.Time.Before(t) {
 			return nil
 		}
 		next, err := s.drop(ctx, rev, rev+1)
@@ -103,46 +106,71 @@ func (s *Store) drop(ctx context.Context, rev, end Rev) (Rev, error) {
 // one stays where a property of its making is still in place, so that one can
 // tell who stored it.
 func (s *Store) dropping(ctx context.Context, end Rev) (ops []kv.Op, err error) {
-	root := s.cur.Load().root
-	raw := map[Rev][]byte{}
-	// One by one: a scan of all would go over the graves of those that were
-	// dropped before.
 	for rev := Rev(s.first.Load()); rev < end; rev++ {
-		for pair, err := range s.db.Scan(ctx, revKey(recordKeys, rev)) {
+		if s.living.of(rev) > 0 {
+			h, err := s.entry(ctx, rev)
 			if err != nil {
 				return nil, err
 			}
-			ops = append(ops, kv.Del(bytes.Clone(pair.Key)))
-			raw[rev] = append(raw[rev], pair.Value...)
-		}
-	}
-	for rev, b := range raw {
-		h, err := decodeEntry(b, s.key)
-		if err != nil {
-			return nil, err
-		}
-		if h.lives(root) {
 			head := entry{Record: h.Record}
 			ops = append(ops, kv.Put(revKey(headKeys, rev), head.encode(s.key)))
+		}
+		// A record has one part or more.
+		for part, more := uint32(0), true; more; part++ {
+			ops = append(ops, kv.Del(partKey(rev, part)))
+			if _, more, err = s.db.Get(partKey(rev, part+1)); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return ops, nil
 }
 
-// lives says whether a property that h stored is still in its place.
-func (h *entry) lives(root *node) bool {
-	for _, d := range h.deltas {
-		n := root.lookup(d.path)
-		if n == nil || d.removed {
-			continue
+// A census counts, for each revision, the properties of its making that are
+// still in place.
+type census struct {
+	mu    sync.Mutex // guards what follows
+	count map[Rev]int
+}
+
+// begin counts what is in a tree that nobody changes.
+func (c *census) begin(root *node) {
+	c.count = map[Rev]int{}
+	var add func(*node) bool
+	add = func(n *node) bool {
+		for _, p := range n.items.list {
+			c.count[p.Rev]++
 		}
+		n.kids.All(add)
+		return true
+	}
+	add(root)
+}
+
+// of is how many there are of rev.
+func (c *census) of(rev Rev) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.count[rev]
+}
+
+// take counts what list, which was made true, has brought and taken away.
+func (c *census) take(list []keyDelta) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range list {
 		for _, p := range d.props {
-			if now, ok := n.get(p.id); ok && now.Rev == h.Rev {
-				return true
+			if p.new != nil {
+				c.count[p.new.Rev]++
+			}
+			if p.old == nil {
+				continue
+			}
+			if c.count[p.old.Rev]--; c.count[p.old.Rev] == 0 {
+				delete(c.count, p.old.Rev)
 			}
 		}
 	}
-	return false
 }
 
 // head reads what is left of a revision that is no longer in the history.
@@ -159,7 +187,7 @@ func (s *Store) head(rev Rev) (Record, bool, error) {
 }
 
 // sweepHeads drops the heads that no property needs any longer.
-func (s *Store) sweepHeads(ctx context.Context, root *node) error {
+func (s *Store) sweepHeads(ctx context.Context) error {
 	var heads []Rev
 	for pair, err := range s.db.Scan(ctx, []byte{headKeys}) {
 		if err != nil {
@@ -170,18 +198,9 @@ func (s *Store) sweepHeads(ctx context.Context, root *node) error {
 		}
 		heads = append(heads, Rev(binary.BigEndian.Uint64(pair.Key[1:])))
 	}
-	if len(heads) == 0 {
-		return nil
-	}
-	live := map[Rev]bool{}
-	for _, d := range diff(nil, root) {
-		for _, p := range d.props {
-			live[p.new.Rev] = true
-		}
-	}
 	var ops []kv.Op
 	for _, rev := range heads {
-		if !live[rev] {
+		if s.living.of(rev) == 0 {
 			ops = append(ops, kv.Del(revKey(headKeys, rev)))
 		}
 	}

@@ -87,7 +87,7 @@ func (u *undoing) remove(d keyDelta) {
 			was = append(was, *p.new)
 		}
 	}
-	for _, p := range diffProps(was, n.props) {
+	for _, p := range diffProps(was, n.items.list) {
 		if p.quiet() {
 			continue
 		}
@@ -139,10 +139,7 @@ func (u *undoing) change(d keyDelta) {
 		return
 	}
 	for _, p := range d.props {
-		var now *Property
-		if i, ok := find(n.props, p.id); ok {
-			now = &n.props[i]
-		}
+		now := n.items.find(p.id)
 		switch {
 		case samePointed(now, p.old): // somebody has put it back already
 		case samePointed(now, p.new):

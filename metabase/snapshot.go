@@ -157,8 +157,8 @@ func (s Snapshot) effective(p Path, id ID, partial bool) (Property, Path, bool) 
 	var found *Property
 	at, end := 0, 0 // p[:at] is where found stands, p[:end] the key looked at
 	for n := s.img.root; n != nil; {
-		if i, ok := find(n.props, id); ok {
-			found, at = &n.props[i], end
+		if item := n.items.find(id); item != nil {
+			found, at = item, end
 		}
 		if vol != nil {
 			if v := vol.find(upTo(p, end), id); v != nil {
@@ -205,7 +205,7 @@ func (s Snapshot) Properties(p Path) []Property {
 	if n == nil {
 		return nil
 	}
-	out := slices.Clone(n.props)
+	out := slices.Clone(n.items.list)
 	for _, v := range s.img.vol.at(p) {
 		if i, ok := find(out, v.ID); ok {
 			out[i] = v

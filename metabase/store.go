@@ -60,6 +60,7 @@ type Store struct {
 
 	cur     atomic.Pointer[image] // what is durable, with what is volatile
 	first   atomic.Uint64         // the oldest revision in the history
+	living  census                // as of cur
 	watches watches
 	line    line
 	keeper  keeper
@@ -128,7 +129,7 @@ func (s *Store) apply(ctx context.Context, r *request) (Rev, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := <-t.done; err != nil {
+	if err := s.wait(t); err != nil {
 		return 0, &Error{Op: "commit", Kind: kindOf(err), Err: err}
 	}
 	var failed []error

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 )
 
 // Verify reads all that is on the disk and compares it with the image in
@@ -54,6 +55,10 @@ func (s *Store) Verify(ctx context.Context) error {
 	for _, problem := range checkLocks(root, all) {
 		bad(problem.Path, "%w", problem)
 	}
+	var living census
+	if living.begin(root); !maps.Equal(living.count, s.living.count) {
+		bad("", "what is known of the revisions whose properties are in place is not so")
+	}
 	s.verifyHistory(ctx, img, bad)
 	return errors.Join(found...)
 }
@@ -65,13 +70,11 @@ func (s *Store) settleLine(ctx context.Context) error {
 		t := &ticket{done: make(chan error, 1)}
 		s.line.join(t)
 		s.line.mu.Unlock()
-		var err error
-		select {
-		case err = <-t.done:
-		case <-ctx.Done():
+		err := s.wait(t)
+		s.line.mu.Lock()
+		if err == nil {
 			err = context.Cause(ctx)
 		}
-		s.line.mu.Lock()
 		if err != nil {
 			return &Error{Op: "verify", Err: err}
 		}

@@ -23,10 +23,7 @@ func (v *volatiles) find(p Path, id ID) *Property {
 	if n == nil {
 		return nil
 	}
-	if i, ok := find(n.props, id); ok {
-		return &n.props[i]
-	}
-	return nil
+	return n.items.find(id)
 }
 
 func (v *volatiles) get(p Path, id ID) (Property, bool) {
@@ -44,7 +41,7 @@ func (v *volatiles) at(p Path) []Property {
 		return nil
 	}
 	if n := v.keys.Get(string(p)); n != nil {
-		return n.props
+		return n.items.list
 	}
 	return nil
 }
@@ -79,7 +76,7 @@ func (v *volatiles) without(p Path, id ID) *volatiles {
 		return v
 	}
 	next := *v
-	if _, ok := n.get(id); ok && len(n.props) > 1 {
+	if _, ok := n.get(id); ok && len(n.items.list) > 1 {
 		next.keys = v.keys.With(n.without(id, 0))
 	} else if ok || id == 0 {
 		next.keys = v.keys.Without(string(p))
