@@ -219,7 +219,7 @@ func (s *shell) keep(ctx context.Context, e *engine.Engine, desk *control.Desk, 
 	var both sync.WaitGroup
 	ends := make([]error, 2)
 	both.Go(func() { defer cancel(); ends[0] = e.Run(inner) })
-	both.Go(func() { defer cancel(); ends[1] = desk.Serve(inner, socket, log) })
+	both.Go(func() { defer cancel(); ends[1] = control.Serve(inner, socket, log, desk.Direct) })
 	select {
 	case <-e.Ready():
 		s.announce(e)

@@ -210,7 +210,7 @@ func serve(t *testing.T, d *Desk) (stop func()) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- d.Serve(ctx, l, slog.New(slog.DiscardHandler)) }()
+	go func() { done <- Serve(ctx, l, slog.New(slog.DiscardHandler), d.Direct) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
