@@ -570,6 +570,7 @@ func TestFloor(t *testing.T) {
 		"/cmd":              "imports go down only",
 		"/adsi-compat":      "imports go down only",
 		"/internal/control": "imports go down only",
+		"/internal/desk":    "imports go down only",
 		"go-smtp":           "only engine/wire speaks SMTP",
 		"badger":            "only internal/kv opens the store",
 	})

@@ -23,6 +23,7 @@ func TestFloor(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine":           "a script sees the tree; the engine follows it",
 		"/internal/control": "imports go down only",
+		"/internal/desk":    "imports go down only",
 		"/cmd":              "imports go down only",
 		"/metabase":         "scripts see the tree through adsi's objects",
 	})

@@ -12,6 +12,10 @@ import (
 
 	"restante/engine/settings"
 	"restante/internal/control"
+	"restante/internal/desk"
+	"restante/internal/desk/mb"
+	"restante/internal/desk/queues"
+	"restante/internal/desk/sites"
 	"restante/internal/kv"
 	"restante/internal/seal"
 	"restante/metabase"
@@ -52,8 +56,16 @@ func (s *shell) open(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	desk := control.New(h.store, schema.IIS(), nil, runScript, control.Place{Data: data, Version: version()})
-	return &link{desk.Direct(who), h.Close}, nil
+	return &link{newDesk(h.store, nil, data).Direct(who), h.Close}, nil
+}
+
+// newDesk makes a Desk with the handlers of every call.
+func newDesk(tree desk.Tree, e desk.Engine, data string) *desk.Desk {
+	d := desk.New(tree, schema.IIS(), e, desk.Place{Data: data, Version: version()})
+	mb.Calls(d)
+	sites.Calls(d, runScript)
+	queues.Calls(d)
+	return d
 }
 
 // A house is an open store with what it stands on.

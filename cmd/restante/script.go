@@ -15,12 +15,13 @@ import (
 	"restante/adsi-compat"
 	"restante/adsi-compat/luahost"
 	"restante/internal/control"
+	"restante/internal/desk"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
 
-// runScript runs one Lua script over the tree: it is a control.Scripts.
-func runScript(ctx context.Context, tree control.Tree, as metabase.Batch, s control.Script, out io.Writer) error {
+// runScript runs one Lua script over the tree: it is a sites.Scripts.
+func runScript(ctx context.Context, tree desk.Tree, as metabase.Batch, s control.Script, out io.Writer) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("it ran for more than %s", s.Timeout))
 	defer cancel()
 	return luahost.Run(ctx, adsi.New(tree, schema.IIS(), as), luahost.Script{

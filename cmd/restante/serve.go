@@ -19,6 +19,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/settings"
 	"restante/internal/control"
+	"restante/internal/desk"
 	"restante/internal/kv"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -116,8 +117,7 @@ func (s *shell) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	}
 	e := engine.New(h.store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log})
 	eng.Store(e)
-	desk := control.New(h.store, schema.IIS(), running{e}, runScript, control.Place{Data: data, Version: version()})
-	err = s.keep(ctx, e, desk, data, log)
+	err = s.keep(ctx, e, newDesk(h.store, running{e}, data), data, log)
 	return errors.Join(err, index.Close(), h.Close())
 }
 
@@ -149,7 +149,7 @@ func (s *shell) prepare(ctx context.Context, store *metabase.Store, data string,
 			return err
 		}
 		site := firstSite(o)
-		ops, err := control.Setup(snap, schema.IIS(), site)
+		ops, err := desk.Setup(snap, schema.IIS(), site)
 		if err != nil {
 			return &control.Error{Kind: control.KindRefused, Text: err.Error()}
 		}
@@ -208,7 +208,7 @@ func auditTo(log *slog.Logger) func(context.Context, metabase.Refusal) {
 // keep runs the sites and answers on the local socket until ctx ends or one of
 // the two breaks off, and returns when both are over. That ctx ended is no
 // error.
-func (s *shell) keep(ctx context.Context, e *engine.Engine, desk *control.Desk, data string, log *slog.Logger) error {
+func (s *shell) keep(ctx context.Context, e *engine.Engine, d *desk.Desk, data string, log *slog.Logger) error {
 	socket, err := control.Listen(data)
 	if err != nil {
 		return err
@@ -219,7 +219,7 @@ func (s *shell) keep(ctx context.Context, e *engine.Engine, desk *control.Desk, 
 	var both sync.WaitGroup
 	ends := make([]error, 2)
 	both.Go(func() { defer cancel(); ends[0] = e.Run(inner) })
-	both.Go(func() { defer cancel(); ends[1] = desk.Serve(inner, socket, log) })
+	both.Go(func() { defer cancel(); ends[1] = control.Serve(inner, socket, log, d.Direct) })
 	select {
 	case <-e.Ready():
 		s.announce(e)
@@ -245,21 +245,21 @@ func (s *shell) announce(e *engine.Engine) {
 	fmt.Fprintln(s.out, "ready")
 }
 
-// running shows the engine as control wants it.
+// running shows the engine as a Desk wants it.
 type running struct{ *engine.Engine }
 
-func (r running) Sites() []control.SiteState {
+func (r running) Sites() []desk.SiteState {
 	all := r.Engine.Sites()
-	out := make([]control.SiteState, len(all))
+	out := make([]desk.SiteState, len(all))
 	for i, s := range all {
-		out[i] = control.SiteState{
+		out[i] = desk.SiteState{
 			Number: s.Number, State: s.State, Addrs: s.Listening, Running: s.Running, Why: s.Why, Connections: s.Callers,
 		}
 	}
 	return out
 }
 
-func (r running) Queue(n int) (control.Queue, bool) {
+func (r running) Queue(n int) (desk.Queue, bool) {
 	q, ok := r.Engine.Queue(n)
 	if !ok {
 		return nil, false

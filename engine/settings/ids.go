@@ -38,6 +38,12 @@ func UsersPath(n int) metabase.Path {
 // UserPath is the key of an account of site n, 0 for one of all sites.
 func UserPath(n int, name string) metabase.Path { return UsersPath(n).Join(name) }
 
+// HasAccount says whether site n has such an account, its own or one of all
+// sites.
+func HasAccount(snap metabase.Snapshot, n int, name string) bool {
+	return snap.Has(UserPath(n, name)) || snap.Has(UserPath(0, name))
+}
+
 // The properties that the engine acts on, by the numbers of the schema.
 const (
 	ServerCommand      metabase.ID = 1012

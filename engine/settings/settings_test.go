@@ -408,6 +408,18 @@ func TestAccount(t *testing.T) {
 			t.Errorf("Account(%q) = %q %q, %v; want %q %q", tt.in, c.Name, c.Scram, ok, tt.name, tt.scram)
 		}
 	}
+	for _, tt := range []struct {
+		site int
+		name string
+		want bool
+	}{
+		{1, "cram", true}, {1, "ALL", true}, {2, "all", true}, {0, "all", true},
+		{1, "nobody", false}, {2, "cram", false}, // of site 1 alone
+	} {
+		if got := HasAccount(s.snap, tt.site, tt.name); got != tt.want {
+			t.Errorf("HasAccount(%d, %q) = %v", tt.site, tt.name, got)
+		}
+	}
 	if c, _ := s.Account("cram"); string(c.Secret) != "secret" || !s.HasCram() {
 		t.Errorf("the secret for CRAM-MD5 is %q, HasCram %v", string(c.Secret), s.HasCram())
 	}

@@ -150,16 +150,26 @@ func join(parts ...string) string {
 	return strings.Join(kept, ": ")
 }
 
-// missing says that what is named is not there.
-func missing(what, why string) error {
+// Missing says that what is named is not there.
+func Missing(what, why string) error {
 	return &Error{Kind: KindNotFound, Text: join(what, why)}
 }
 
-// refused says that what is asked for what cannot be.
-func refused(what, why string) error {
+// Refused says that what is asked for what cannot be.
+func Refused(what, why string) error {
 	return &Error{Kind: KindRefused, Text: join(what, why)}
 }
 
-func usage(text, hint string) error {
+// RefusedAll gives each line of a joined error as a problem.
+func RefusedAll(err error) error {
+	e := &Error{Kind: KindRefused}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		e.Problems = append(e.Problems, Problem{Why: line})
+	}
+	return e
+}
+
+// Usage says that the call is wrong, and with a hint which one would do.
+func Usage(text, hint string) error {
 	return &Error{Kind: KindUsage, Text: text, Hint: hint}
 }

@@ -41,12 +41,15 @@ type whoIsIt struct {
 	err error
 }
 
-// Serve answers on l until ctx ends, closes l, gives the calls under way a
-// moment and returns when all have.
-func (d *Desk) Serve(ctx context.Context, l net.Listener, log *slog.Logger) error {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+pathCall, d.answer)
-	mux.HandleFunc("POST "+pathFlow, d.answerFlow)
+// A server gives each caller the Conn that answers it.
+type server func(who Caller) Conn
+
+// Serve answers on l, each caller by what direct gives for it, until ctx ends;
+// it closes l, gives the calls under way a moment and returns when all have.
+func Serve(ctx context.Context, l net.Listener, log *slog.Logger, direct func(who Caller) Conn) error {
+	s, mux := server(direct), http.NewServeMux()
+	mux.HandleFunc("POST "+pathCall, s.answer)
+	mux.HandleFunc("POST "+pathFlow, s.answerFlow)
 	srv := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -91,8 +94,8 @@ func caller(r *http.Request) (Caller, error) {
 	return Caller{Who: w.who, Origin: metabase.Origin(r.Header.Get(headerOrigin)), Comment: comment}, nil
 }
 
-func (d *Desk) answer(w http.ResponseWriter, r *http.Request) {
-	conn, request, err := d.accept(w, r)
+func (s server) answer(w http.ResponseWriter, r *http.Request) {
+	conn, request, err := s.accept(w, r)
 	var raw json.RawMessage
 	if err == nil {
 		raw, err = conn.Call(r.Context(), strings.TrimPrefix(r.URL.Path, pathCall), request)
@@ -111,8 +114,8 @@ type part struct {
 	Err  *Error          `json:"error,omitempty"`
 }
 
-func (d *Desk) answerFlow(w http.ResponseWriter, r *http.Request) {
-	conn, request, err := d.accept(w, r)
+func (s server) answerFlow(w http.ResponseWriter, r *http.Request) {
+	conn, request, err := s.accept(w, r)
 	out := http.NewResponseController(w)
 	lines := json.NewEncoder(w)
 	if err != nil {
@@ -132,7 +135,7 @@ func (d *Desk) answerFlow(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (d *Desk) accept(w http.ResponseWriter, r *http.Request) (Conn, []byte, error) {
+func (s server) accept(w http.ResponseWriter, r *http.Request) (Conn, []byte, error) {
 	who, err := caller(r)
 	if err != nil {
 		return nil, nil, err
@@ -145,7 +148,7 @@ func (d *Desk) accept(w http.ResponseWriter, r *http.Request) (Conn, []byte, err
 	if err != nil {
 		return nil, nil, &Error{Kind: KindUsage, Text: "the request: " + err.Error()}
 	}
-	return d.Direct(who), request, nil
+	return s(who), request, nil
 }
 
 // trusted says that who asks is root, or who runs the service.

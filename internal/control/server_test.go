@@ -24,18 +24,18 @@ func TestStrangersRequestsAreSmall(t *testing.T) {
 		{"another user", []metabase.Principal{"user:other", "uid:54321"}, false},
 		{"another user of the same group", append([]metabase.Principal{"uid:54321"}, own[2:]...), false},
 	}
-	d, _ := newDesk(t, nil)
+	s := server(func(Caller) Conn { return nil })
 	for _, tt := range tests {
 		for size, taken := range map[int]bool{100: true, 2 * maxStranger: tt.big} {
 			r := httptest.NewRequest("POST", pathCall+"mb/get", strings.NewReader(strings.Repeat(" ", size)))
 			ctx := context.WithValue(r.Context(), peerKey{}, whoIsIt{who: tt.who})
-			_, _, err := d.accept(httptest.NewRecorder(), r.WithContext(ctx))
+			_, _, err := s.accept(httptest.NewRecorder(), r.WithContext(ctx))
 			if (err == nil) != taken {
 				t.Errorf("%d octets from %s: %v", size, tt.name, err)
 			}
 		}
 	}
-	if _, _, err := d.accept(httptest.NewRecorder(), &http.Request{}); err == nil {
+	if _, _, err := s.accept(httptest.NewRecorder(), &http.Request{}); err == nil {
 		t.Error("nobody's request is taken")
 	}
 }

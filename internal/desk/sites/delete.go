@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package control
+package sites
 
 import (
 	"context"
@@ -12,8 +12,9 @@ import (
 
 	"restante/engine/queue"
 	"restante/engine/settings"
+	"restante/internal/control"
+	"restante/internal/desk"
 	"restante/metabase"
-	"restante/metabase/schema"
 )
 
 // drainLook is the time between two looks at a queue that empties.
@@ -22,30 +23,30 @@ const drainLook = 500 * time.Millisecond
 // siteDelete takes a site away once its mail is where it should be. The site
 // is paused meanwhile, so that nothing new comes in; when something goes
 // wrong it goes on as it was.
-func (d *Desk) siteDelete(ctx context.Context, who Caller, q SiteDeleteRequest) (Deleted, error) {
-	p, err := d.siteAt(ctx, who, q.Site, metabase.Delete)
+func (d drawer) siteDelete(ctx context.Context, who control.Caller, q control.SiteDeleteRequest) (control.Deleted, error) {
+	p, err := d.SiteAt(ctx, who, q.Site, metabase.Delete)
 	if err != nil {
-		return Deleted{}, err
+		return control.Deleted{}, err
 	}
 	subject := fmt.Sprintf("site %d", q.Site)
 	if q.Site == settings.DefaultSite {
-		return Deleted{}, refused(subject, "the default site cannot be deleted")
+		return control.Deleted{}, control.Refused(subject, "the default site cannot be deleted")
 	}
-	if d.engine == nil {
-		return Deleted{}, ErrNoService
+	if d.Engine == nil {
+		return control.Deleted{}, control.ErrNoService
 	}
 	if q.MoveTo != 0 {
 		if q.MoveTo == q.Site {
-			return Deleted{}, usage(subject+": its mail cannot move to itself", "")
+			return control.Deleted{}, control.Usage(subject+": its mail cannot move to itself", "")
 		}
-		if _, err := d.siteAt(ctx, who, q.MoveTo, metabase.Write); err != nil {
-			return Deleted{}, err
+		if _, err := d.SiteAt(ctx, who, q.MoveTo, metabase.Write); err != nil {
+			return control.Deleted{}, err
 		}
 	}
-	before := d.site(d.tree.Snapshot(), q.Site)
+	before := d.site(d.Tree.Snapshot(), q.Site)
 	if before.State == "started" {
 		if err := d.command(ctx, who, p, "pause"); err != nil {
-			return Deleted{}, err
+			return control.Deleted{}, err
 		}
 	}
 	moved, err := d.emptied(ctx, q)
@@ -56,49 +57,49 @@ func (d *Desk) siteDelete(ctx context.Context, who Caller, q SiteDeleteRequest) 
 		// The caller may have gone: the site must not stay paused for that.
 		_ = d.command(context.WithoutCancel(ctx), who, p, "continue")
 	}
-	return Deleted{}, err
+	return control.Deleted{}, err
 }
 
-func (d *Desk) command(ctx context.Context, who Caller, p metabase.Path, word string) error {
-	w := writer{schema: d.schema}
+func (d drawer) command(ctx context.Context, who control.Caller, p metabase.Path, word string) error {
+	w := writer{schema: d.Schema}
 	w.set(p, "ServerCommand", word)
 	if w.err != nil {
 		return w.err
 	}
-	_, err := d.tree.Apply(ctx, who.batch(w.ops...))
+	_, err := d.Tree.Apply(ctx, who.Batch(w.ops...))
 	return err
 }
 
-func (d *Desk) dropSite(ctx context.Context, who Caller, p metabase.Path, n int, moved queue.Tally) (Deleted, error) {
-	snap := d.tree.Snapshot()
-	out := Deleted{Site: n, Messages: moved.Messages, Bytes: moved.Bytes}
+func (d drawer) dropSite(ctx context.Context, who control.Caller, p metabase.Path, n int, moved queue.Tally) (control.Deleted, error) {
+	snap := d.Tree.Snapshot()
+	out := control.Deleted{Site: n, Messages: moved.Messages, Bytes: moved.Bytes}
 	for _, name := range []string{"QueueDirectory", "DropDirectory", "PickupDirectory", "BadMailDirectory"} {
 		if dir := d.text(snap, p, name); dir != "" {
 			out.Folders = append(out.Folders, d.abs(dir))
 		}
 	}
 	var err error
-	out.Rev, err = d.tree.Apply(ctx, who.batch(metabase.Remove{Path: p, Recursive: true}))
+	out.Rev, err = d.Tree.Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
 	return out, err
 }
 
 // abs is a folder of the tree on the disk.
-func (d *Desk) abs(dir string) string {
+func (d drawer) abs(dir string) string {
 	dir = filepath.FromSlash(strings.ReplaceAll(dir, `\`, "/"))
 	if filepath.IsAbs(dir) {
 		return dir
 	}
-	return filepath.Join(d.place.Data, dir)
+	return filepath.Join(d.Place.Data, dir)
 }
 
 // emptied brings the mail of a site to where the request says.
-func (d *Desk) emptied(ctx context.Context, r SiteDeleteRequest) (queue.Tally, error) {
-	from, ok := d.engine.Queue(r.Site)
+func (d drawer) emptied(ctx context.Context, r control.SiteDeleteRequest) (queue.Tally, error) {
+	from, ok := d.Engine.Queue(r.Site)
 	if !ok {
 		if r.Discard {
 			return queue.Tally{}, nil
 		}
-		return queue.Tally{}, refused(fmt.Sprintf("site %d", r.Site),
+		return queue.Tally{}, control.Refused(fmt.Sprintf("site %d", r.Site),
 			"its queue is not open: start the site, or delete it with --discard")
 	}
 	switch {
@@ -116,30 +117,30 @@ func (d *Desk) emptied(ctx context.Context, r SiteDeleteRequest) (queue.Tally, e
 	return queue.Tally{}, drain(ctx, r.Site, from)
 }
 
-func discard(ctx context.Context, q Queue) (queue.Tally, error) {
+func discard(ctx context.Context, q desk.Queue) (queue.Tally, error) {
 	sum, err := q.Delete(ctx, everything(), false)
 	if err == nil && sum.Busy > 0 {
-		err = refused("", fmt.Sprintf("%d messages are being sent just now: try again in a moment", sum.Busy))
+		err = control.Refused("", fmt.Sprintf("%d messages are being sent just now: try again in a moment", sum.Busy))
 	}
 	return sum, err
 }
 
 // whole says whether everything in q is in sum.
-func whole(q Queue, sum queue.Tally) error {
+func whole(q desk.Queue, sum queue.Tally) error {
 	if there := q.Counts().Messages; sum.Messages < there {
-		return refused("", fmt.Sprintf("%d of %d messages were taken, the others are being sent just now: try again in a moment", sum.Messages, there))
+		return control.Refused("", fmt.Sprintf("%d of %d messages were taken, the others are being sent just now: try again in a moment", sum.Messages, there))
 	}
 	return nil
 }
 
 // move brings everything into another site's queue, by way of a folder. Where
 // it breaks off, mail may be in both queues, and in neither is none.
-func (d *Desk) move(ctx context.Context, from Queue, n int) (queue.Tally, error) {
-	to, ok := d.engine.Queue(n)
+func (d drawer) move(ctx context.Context, from desk.Queue, n int) (queue.Tally, error) {
+	to, ok := d.Engine.Queue(n)
 	if !ok {
-		return queue.Tally{}, refused(fmt.Sprintf("site %d", n), "its queue is not open: start the site first")
+		return queue.Tally{}, control.Refused(fmt.Sprintf("site %d", n), "its queue is not open: start the site first")
 	}
-	dir, err := os.MkdirTemp(d.place.Data, "move-")
+	dir, err := os.MkdirTemp(d.Place.Data, "move-")
 	if err != nil {
 		return queue.Tally{}, err
 	}
@@ -157,18 +158,18 @@ func (d *Desk) move(ctx context.Context, from Queue, n int) (queue.Tally, error)
 
 // drain waits until the queue is empty. Mail that waits for a call would never
 // go by itself: that is said at once.
-func drain(ctx context.Context, n int, q Queue) error {
+func drain(ctx context.Context, n int, q desk.Queue) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		var stuck []Problem
+		var stuck []control.Problem
 		for _, dest := range q.Destinations() {
 			if dest.Messages > 0 && (dest.State == queue.Held || dest.State == queue.Frozen || dest.State == queue.Damaged) {
-				stuck = append(stuck, Problem{Path: string(dest.Domain), Why: fmt.Sprintf("%d messages are %s and do not go by themselves", dest.Messages, dest.State)})
+				stuck = append(stuck, control.Problem{Path: string(dest.Domain), Why: fmt.Sprintf("%d messages are %s and do not go by themselves", dest.Messages, dest.State)})
 			}
 		}
 		if len(stuck) > 0 {
-			return &Error{Kind: KindRefused, Text: fmt.Sprintf("site %d: not everything can be delivered", n), Problems: stuck,
+			return &control.Error{Kind: control.KindRefused, Text: fmt.Sprintf("site %d: not everything can be delivered", n), Problems: stuck,
 				Hint: fmt.Sprintf("site delete %d --export DIR", n)}
 		}
 		if q.Counts().Messages == 0 {
@@ -183,15 +184,5 @@ func drain(ctx context.Context, n int, q Queue) error {
 	}
 }
 
-// schemaBinding gives ip:port:host as ADDR:PORT.
-func schemaBinding(s string) (string, error) {
-	b, err := schema.ParseBinding(s)
-	if err != nil {
-		return "", err
-	}
-	addr := b.AddrPort()
-	if !addr.Addr().IsValid() || addr.Addr().IsUnspecified() {
-		return ":" + itoa(int(addr.Port())), nil
-	}
-	return addr.String(), nil
-}
+// everything picks all that is in a queue.
+func everything() queue.Filter { return queue.Filter{All: true} }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package control
+package mb
 
 import (
 	"slices"
 	"strings"
 	"testing"
 
+	"restante/internal/control"
 	"restante/internal/kv"
 	"restante/metabase"
 )
@@ -21,14 +22,14 @@ func FuzzApply(f *testing.F) {
 	f.Add("set\x00/\x00AuthBasic\x00true\nset\x00/Schema\x00AccessList\x00* all\nset\x00SMTPSVC/1\x0070000\x00\xff")
 	d, who := setUp(f, kv.NewMem())
 	f.Fuzz(func(t *testing.T, text string) {
-		var q ApplyRequest
+		var q control.ApplyRequest
 		for i, line := range strings.Split(text, "\n") {
-			q.Lines = append(q.Lines, Line{Number: i + 1, Words: strings.Split(line, "\x00")})
+			q.Lines = append(q.Lines, control.Line{Number: i + 1, Words: strings.Split(line, "\x00")})
 		}
-		before := d.tree.Snapshot()
+		before := d.Tree.Snapshot()
 		q.DryRun = true
 		dry, dryErr := d.apply(t.Context(), who, q)
-		if d.tree.Snapshot().Rev() != before.Rev() {
+		if d.Tree.Snapshot().Rev() != before.Rev() {
 			t.Fatal("a dry run made a revision")
 		}
 		q.DryRun = false
@@ -36,29 +37,29 @@ func FuzzApply(f *testing.F) {
 		if (err == nil) != (dryErr == nil) {
 			t.Fatalf("the dry run: %v; the batch: %v", dryErr, err)
 		}
-		after := d.tree.Snapshot()
+		after := d.Tree.Snapshot()
 		if diff := (metabase.Change{Old: before, New: after}).Diff(); err != nil && (len(diff) != 0 || after.Rev() != before.Rev()) {
 			t.Fatalf("refused (%v), and yet changed: %+v", err, diff)
 		}
 		if err != nil {
 			return
 		}
-		made.Changes = slices.DeleteFunc(made.Changes, func(c Change) bool {
+		made.Changes = slices.DeleteFunc(made.Changes, func(c control.Change) bool {
 			return c.What == string(metabase.KeyMoved) || c.What == string(metabase.KeyRenamed) // said beside what differs
 		})
 		if len(made.Changes) != len(dry.Changes) || after.Rev() > before.Rev()+1 {
 			t.Fatalf("the dry run said %+v, made is %+v", dry.Changes, made.Changes)
 		}
-		if err := d.tree.Verify(t.Context()); err != nil {
+		if err := d.Tree.Verify(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if after.Rev() == before.Rev() {
 			return
 		}
-		if _, err := d.revert(t.Context(), who, RevertRequest{Rev: after.Rev()}); err != nil {
+		if _, err := d.revert(t.Context(), who, control.RevertRequest{Rev: after.Rev()}); err != nil {
 			t.Fatalf("cannot be taken back: %v", err)
 		}
-		if diff := (metabase.Change{Old: before, New: d.tree.Snapshot()}).Diff(); len(diff) != 0 {
+		if diff := (metabase.Change{Old: before, New: d.Tree.Snapshot()}).Diff(); len(diff) != 0 {
 			t.Fatalf("what is taken back leaves %+v", diff)
 		}
 	})

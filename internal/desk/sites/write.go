@@ -1,27 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package control
+package sites
 
 import (
+	"context"
+	"errors"
 	"fmt"
-	"strconv"
 
-	"restante/engine/settings"
+	"restante/internal/control"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
 
-const servicePath = settings.Service
-
-func sitePath(n int) metabase.Path { return settings.SitePath(n) }
-
-func itoa(n int) string { return strconv.Itoa(n) }
-
-// Setup gives the operations that make the default tree of an empty store, and
-// the schema as keys.
-func Setup(snap metabase.Snapshot, s *schema.Schema, site settings.NewSite) ([]metabase.Op, error) {
-	ops, err := settings.Setup(snap, site)
-	return append(ops, s.Sync(snap)...), err
+// atOnce applies the batch that plan makes of the present state, and makes it
+// anew when somebody else was quicker.
+func (d drawer) atOnce(ctx context.Context, who control.Caller, plan func(metabase.Snapshot) ([]metabase.Op, error)) (metabase.Rev, error) {
+	for {
+		snap := d.Tree.Snapshot()
+		ops, err := plan(snap)
+		if err != nil {
+			return 0, err
+		}
+		b := who.Batch(ops...)
+		b.IfRev = snap.Rev()
+		rev, err := d.Tree.Apply(ctx, b)
+		if !errors.Is(err, metabase.Conflict) || ctx.Err() != nil {
+			return rev, err
+		}
+	}
 }
 
 // A writer collects operations whose values are given as text. The first thing
@@ -51,7 +57,7 @@ func (w *writer) set(p metabase.Path, name string, values ...string) {
 		}
 	}
 	if w.err == nil {
-		w.err = refused(fmt.Sprintf("%s: %s", p, prop.Label()), err.Error())
+		w.err = control.Refused(fmt.Sprintf("%s: %s", p, prop.Label()), err.Error())
 	}
 }
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package control
+package desk
 
 import (
 	"context"
 	"io"
 	"iter"
-	"time"
 
 	"restante/engine/mail"
 	"restante/engine/queue"
+	"restante/internal/control"
 	"restante/metabase"
 )
 
@@ -44,11 +44,20 @@ type Historian interface {
 	Oldest() metabase.Rev // that it knows
 }
 
+// A Keeper confirms, takes back, and gives and takes what a backup holds.
+type Keeper interface {
+	Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, error)
+	Revert(ctx context.Context, rev metabase.Rev, below metabase.Path, b metabase.Batch) (metabase.Rev, error)
+	Records(sealed bool) (rev metabase.Rev, proof []byte, records iter.Seq[[]byte])
+	Replace(proof []byte) (*metabase.Replace, error)
+	Verify(ctx context.Context) error
+}
+
 // An Engine is the running sites.
 type Engine interface {
 	Sites() []SiteState
 	Queue(site int) (Queue, bool)
-	Sessions(site int) ([]Session, error)
+	Sessions(site int) ([]control.Session, error)
 	EndSession(site int, id string) error // "": all of them
 }
 
@@ -60,17 +69,6 @@ type SiteState struct {
 	Running     metabase.Rev // the revision it runs at, 0 when it does not
 	Why         string       // why it does not run at the newest, or ""
 	Connections int
-}
-
-// A Session is one caller who is connected.
-type Session struct {
-	ID      string    `json:"id"`
-	Remote  string    `json:"remote"`
-	Hello   string    `json:"hello,omitempty"`
-	Account string    `json:"account,omitempty"`
-	TLS     bool      `json:"tls"`
-	Since   time.Time `json:"since"`
-	Doing   string    `json:"doing,omitempty"`
 }
 
 // A Queue is the mail of one site: [queue.Queue].
@@ -103,16 +101,4 @@ type Carrier interface {
 	Trigger(d mail.Domain) int
 	Export(ctx context.Context, f queue.Filter, dir string) (queue.Tally, error)
 	Import(ctx context.Context, dir string) (queue.Tally, error)
-}
-
-// Scripts runs one administration script over tree, each change of it in the
-// name of as; what it prints goes to out.
-type Scripts func(ctx context.Context, tree Tree, as metabase.Batch, s Script, out io.Writer) error
-
-// A Script is a program with its arguments.
-type Script struct {
-	Name    string        `json:"name"`
-	Source  string        `json:"source"`
-	Args    []string      `json:"args"`
-	Timeout time.Duration `json:"timeout"`
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package control
+package mb
 
 import (
 	"fmt"
@@ -8,11 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"restante/engine/settings"
+	"restante/internal/control"
+	"restante/internal/desk/desktest"
 	"restante/internal/kv"
-	"restante/internal/seal"
 	"restante/metabase"
-	"restante/metabase/schema"
 )
 
 // foreignFile is a file as IIS writes it, with n domains that are held.
@@ -27,24 +26,11 @@ func foreignFile(n int) string {
 	return b.String()
 }
 
-// setUp is a Desk over a tree that has been set up, with every check.
-func setUp(t testing.TB, db kv.DB) (*Desk, Caller) {
+// setUp is a drawer of a Desk over db, with a caller who may do everything.
+func setUp(t testing.TB, db kv.DB) (drawer, control.Caller) {
 	t.Helper()
-	store, err := metabase.Open(t.Context(), db, seal.New(), metabase.Options{
-		Checks: []metabase.Check{schema.IIS().Check, settings.Check},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { store.Close() })
-	ops, err := Setup(store.Snapshot(), schema.IIS(), settings.NewSite{Bindings: []string{"127.0.0.1:0"}, Domain: "hub.example"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := store.Apply(t.Context(), metabase.Batch{Ops: ops, Origin: metabase.FromSystem}); err != nil {
-		t.Fatal(err)
-	}
-	return New(store, schema.IIS(), nil, nil, Place{Data: t.TempDir(), Version: "test"}), Caller{Who: Self(), Origin: metabase.FromCLI}
+	d, _ := desktest.Over(t, db, nil, metabase.Options{})
+	return drawer{d}, control.Caller{Who: control.Self(), Origin: metabase.FromCLI}
 }
 
 // BenchmarkForeignImport brings 100,000 domains in, and writes them out.
@@ -59,11 +45,11 @@ func BenchmarkForeignImport(b *testing.B) {
 		d, who := setUp(b, db)
 		b.StartTimer()
 		if os.Getenv("DRY") != "" {
-			if _, err := d.importXML(b.Context(), who, ImportRequest{XML: xml, DryRun: true}); err != nil {
+			if _, err := d.importXML(b.Context(), who, control.ImportRequest{XML: xml, DryRun: true}); err != nil {
 				b.Fatal(err)
 			}
 		}
-		if _, err := d.importXML(b.Context(), who, ImportRequest{XML: xml}); err != nil {
+		if _, err := d.importXML(b.Context(), who, control.ImportRequest{XML: xml}); err != nil {
 			b.Fatal(err)
 		}
 	}

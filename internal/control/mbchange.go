@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"math/big"
+	"time"
+
+	"restante/metabase"
+)
+
+// The calls that change the tree as a tree.
+const (
+	MbApply   Method[ApplyRequest, Applied]   = "mb/apply"
+	MbConfirm Method[ConfirmRequest, Applied] = "mb/confirm"
+)
+
+// An ApplyRequest is a batch in words, as `mb apply` reads them.
+type ApplyRequest struct {
+	Lines   []Line       `json:"lines"`
+	DryRun  bool         `json:"dry_run,omitempty"`
+	IfRev   metabase.Rev `json:"if_rev,omitempty"`
+	Confirm float64      `json:"confirm,omitempty"` // seconds
+}
+
+// A Line is one operation: a verb and its arguments.
+type Line struct {
+	Number int      `json:"number,omitempty"` // in its file; 0: it has none
+	Words  []string `json:"words"`
+	Broken string   `json:"broken,omitempty"` // why it could not be split into words
+}
+
+// Applied says what came of a batch, or with a dry run would come of it.
+type Applied struct {
+	Rev     metabase.Rev `json:"rev"`
+	DryRun  bool         `json:"dry_run,omitempty"`
+	Until   time.Time    `json:"until,omitzero"` // to be confirmed before
+	Changes []Change     `json:"changes"`
+	Touches *Touches     `json:"touches,omitempty"`
+}
+
+// A ConfirmRequest confirms a revision, 0 for the newest that waits.
+type ConfirmRequest struct {
+	Rev metabase.Rev `json:"rev"`
+}
+
+// Touches says what a batch that has not been made would mean beyond the keys
+// that it names.
+type Touches struct {
+	Heirs    []Heirs       `json:"heirs"` // of each changed property that is inherited
+	Sites    []SiteTouched `json:"sites"`
+	Rerouted int           `json:"rerouted"` // queued messages that would go another way, or be held or let go
+}
+
+// Heirs are who takes a changed property from the key at Path.
+type Heirs struct {
+	Path     metabase.Path   `json:"path"`
+	Property string          `json:"property"`
+	Sites    []int           `json:"sites"`
+	Domains  int             `json:"domains"`
+	Accounts int             `json:"accounts"`
+	Keys     []metabase.Path `json:"keys"` // all of them
+}
+
+// SiteTouched says what a change does to one site.
+type SiteTouched struct {
+	Site        int      `json:"site"`
+	Rerouted    int      `json:"rerouted"`
+	Relay       *big.Int `json:"relay"`        // addresses that may relay and could not before
+	RelayAll    *big.Int `json:"relay_all"`    // addresses that may relay then
+	RelayAuth   bool     `json:"relay_auth"`   // whoever has signed in may, and could not before
+	OpenDomains []string `json:"open_domains"` // that take mail from anybody, and did not before
+}
+
+// The calls about what was.
+const (
+	MbLog    Method[LogRequest, []Entry]    = "mb/log"
+	MbDiff   Method[DiffRequest, []Change]  = "mb/diff"
+	MbRevert Method[RevertRequest, Applied] = "mb/revert"
+	MbWatch  Flow[WatchRequest, Entry]      = "mb/watch"
+)
+
+// A LogRequest asks for the newest Count revisions that changed something at
+// or below Path, 0 for all there are.
+type LogRequest struct {
+	Path  string `json:"path"`
+	Count int    `json:"count"`
+}
+
+// An Entry is one revision.
+type Entry struct {
+	Rev     metabase.Rev       `json:"rev"`
+	Time    time.Time          `json:"time,omitzero"`
+	Actor   metabase.Principal `json:"actor"`
+	Origin  metabase.Origin    `json:"origin"`
+	Comment string             `json:"comment,omitempty"`
+	Reverts metabase.Rev       `json:"reverts,omitempty"`
+	Until   time.Time          `json:"until,omitzero"`
+	Kept    []string           `json:"kept,omitempty"`
+	Changes []Change           `json:"changes"`
+}
+
+// A Change is one line of a difference.
+type Change struct {
+	Path     metabase.Path `json:"path"`
+	What     string        `json:"what"`
+	Property string        `json:"property,omitempty"`
+	ID       metabase.ID   `json:"id,omitempty"`
+	Old      any           `json:"old,omitempty"`
+	New      any           `json:"new,omitempty"`
+	OldText  []string      `json:"old_text,omitempty"`
+	NewText  []string      `json:"new_text,omitempty"`
+	To       metabase.Path `json:"to,omitempty"`
+}
+
+// A DiffRequest asks what leads from one revision to another, 0 for now.
+type DiffRequest struct {
+	From metabase.Rev `json:"from"`
+	To   metabase.Rev `json:"to"`
+}
+
+// A RevertRequest takes a revision back, at and below Path.
+type RevertRequest struct {
+	Rev  metabase.Rev `json:"rev"`
+	Path string       `json:"path"`
+}
+
+// A WatchRequest asks for each change at and below Path, from revision Since
+// on, 0 for now.
+type WatchRequest struct {
+	Path  string       `json:"path"`
+	Since metabase.Rev `json:"since,omitempty"`
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package foreign
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"restante/engine/settings"
+	"restante/metabase"
+	"restante/metabase/mbxml"
+	"restante/metabase/schema"
+)
+
+// A Batch is what a foreign file makes, on its way to fit.
+type Batch struct {
+	Ops    []metabase.Op
+	schema *schema.Schema
+	snap   metabase.Snapshot
+	report *mbxml.Report
+}
+
+// New makes a Batch of the operations that a file was planned to on snap, with
+// what the file leaves unsaid. Each thing that is changed is remarked in the
+// report, now and later.
+func New(s *schema.Schema, snap metabase.Snapshot, ops []metabase.Op, report *mbxml.Report) *Batch {
+	b := &Batch{Ops: ops, schema: s, snap: snap, report: report}
+	b.ownFolders()
+	b.onlyIPv4()
+	return b
+}
+
+func (b *Batch) remark(v mbxml.Verdict, p metabase.Path, property, text string) {
+	b.report.Remarks = append(b.report.Remarks, mbxml.Remark{Verdict: v, Path: p, Property: property, Text: text})
+}
+
+// sets says whether the batch stores id at p.
+func (b *Batch) sets(p metabase.Path, id metabase.ID) bool {
+	return slices.ContainsFunc(b.Ops, func(op metabase.Op) bool {
+		set, ok := op.(metabase.Set)
+		return ok && set.Property.ID == id && set.Path.Equal(p)
+	})
+}
+
+// ownFolders gives each new site that names no folders its own: two sites must
+// not share what they inherit.
+func (b *Batch) ownFolders() {
+	for _, op := range slices.Clone(b.Ops) {
+		add, ok := op.(metabase.AddKey)
+		if !ok || !strings.EqualFold(add.Class, schema.Server) {
+			continue
+		}
+		n, _ := place(add.Path)
+		for _, name := range []string{"QueueDirectory", "PickupDirectory", "DropDirectory", "BadMailDirectory"} {
+			prop, ok := b.schema.Property(name)
+			if !ok || b.sets(add.Path, prop.ID) {
+				continue
+			}
+			folder := mailroot(n) + "/" + siteFolders[strings.ToLower(name)]
+			b.Ops = append(b.Ops, metabase.Set{Path: add.Path, Property: prop.Item(metabase.String(folder))})
+			b.remark(mbxml.Translated, add.Path, name, "was inherited; the site has a folder of its own here: "+folder)
+		}
+	}
+}
+
+// onlyIPv4 keeps what a list grants to what it granted: IIS's list has no IPv6
+// addresses, and those that are granted here above it are not to count.
+func (b *Batch) onlyIPv4() {
+	prop, ok := b.schema.ByID(settings.RelayIPv6List)
+	if !ok {
+		return
+	}
+	for _, op := range slices.Clone(b.Ops) {
+		set, ok := op.(metabase.Set)
+		if !ok || set.Property.ID != settings.RelayIPList || b.sets(set.Path, prop.ID) {
+			continue
+		}
+		if was, stored := b.snap.Stored(set.Path, prop.ID); stored && len(was.Value.Strings()) == 0 {
+			continue
+		}
+		b.Ops = append(b.Ops, metabase.Set{Path: set.Path, Property: prop.Item(metabase.MultiSZ())})
+		b.remark(mbxml.Translated, set.Path, prop.Name, "no IPv6 address may relay: RelayIpList has none")
+	}
+}
+
+// TellAccounts tells whose passwords did not come along: those who may take mail
+// and are no accounts here.
+func (b *Batch) TellAccounts() {
+	prop, ok := b.schema.Property("AuthTurnList")
+	if !ok {
+		return
+	}
+	names := map[string]string{}
+	for _, op := range b.Ops {
+		set, ok := op.(metabase.Set)
+		if !ok || set.Property.ID != prop.ID {
+			continue
+		}
+		site, _ := place(set.Path)
+		for _, name := range set.Property.Value.Strings() {
+			if !settings.HasAccount(b.snap, site, name) {
+				names[strings.ToLower(name)] = name
+			}
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	const most = 20
+	list := slices.Sorted(maps.Values(names))
+	text := fmt.Sprintf("%d who may take mail have no account here yet: restante account add, without the domain of Windows: ", len(list))
+	if len(list) > most {
+		list = append(list[:most:most], "...")
+	}
+	b.remark(mbxml.Decision, settings.Service, prop.Name, text+strings.Join(list, ", "))
+}
+
+// LeaveOut takes the values out that the problems are about, and says whether
+// there was one. A right that is missing cannot be left out, nor can a class.
+func (b *Batch) LeaveOut(problems []metabase.Problem) (some bool) {
+	type item struct {
+		path string
+		id   metabase.ID
+	}
+	why := map[item]error{}
+	for _, p := range problems {
+		if p.ID != 0 && p.ID != metabase.KeyType && !errors.Is(p.Err, metabase.Denied) {
+			why[item{strings.ToLower(string(p.Path)), p.ID}] = p.Err
+		}
+	}
+	b.Ops = slices.DeleteFunc(b.Ops, func(op metabase.Op) bool {
+		set, ok := op.(metabase.Set)
+		if !ok {
+			return false
+		}
+		err, bad := why[item{strings.ToLower(string(set.Path)), set.Property.ID}]
+		if !bad {
+			return false
+		}
+		p, _ := b.schema.ByID(set.Property.ID)
+		name := p.Name
+		if name == "" {
+			name = strconv.FormatUint(uint64(set.Property.ID), 10)
+		}
+		some = true
+		b.report.Properties--
+		b.remark(mbxml.Decision, set.Path, name, fmt.Sprintf("does not fit here and is left out: %v", err))
+		return true
+	})
+	return some
+}

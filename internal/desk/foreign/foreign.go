@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package foreign makes what the MetaBase.xml of another machine says fit here:
+// its folders become ours, what it means differently is left out or narrowed and
+// never widened, and each such thing is remarked in the report.
+//
+// It knows neither calls nor callers, and changes no tree.
+package foreign
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"strconv"
+	"strings"
+
+	"restante/engine/settings"
+	"restante/metabase"
+	"restante/metabase/mbxml"
+	"restante/metabase/schema"
+)
+
+// Options says how a foreign file is read: of the other machine's services only
+// this one is ours, and what is set here and not there is not to go.
+func Options(s *schema.Schema) mbxml.Options {
+	return mbxml.Options{
+		Part: settings.Service, Merge: true, Class: classByPlace, Review: review,
+		Folder: func(key metabase.Path, property, folder string) string {
+			return ourFolder(s, key, property, folder)
+		},
+	}
+}
+
+// The folders of a site, by the properties that name them, below its own.
+var siteFolders = map[string]string{
+	"queuedirectory":   "Queue",
+	"pickupdirectory":  "Pickup",
+	"dropdirectory":    "Drop",
+	"badmaildirectory": "Badmail",
+	"logfiledirectory": "LogFiles",
+}
+
+// place parts the path of a key below the service into the number of its site,
+// 0 for the service's own keys, and the names below that.
+func place(key metabase.Path) (site int, below []string) {
+	if !key.Within(settings.Service) || key.Equal(settings.Service) {
+		return 0, nil
+	}
+	words := strings.Split(string(key[len(settings.Service)+1:]), "/")
+	if n, err := strconv.Atoi(words[0]); err == nil && n > 0 {
+		return n, words[1:]
+	}
+	return 0, words
+}
+
+// mailroot is the folder that a site's folders stand in, below the data folder.
+func mailroot(site int) string {
+	if site == 0 || site == settings.DefaultSite {
+		return "Mailroot"
+	}
+	return "Mailroot-" + strconv.Itoa(site)
+}
+
+// ourFolder maps a folder of another machine to one below the data folder. No two
+// purposes get the same one: what a site queues must not mix with what a
+// domain drops.
+func ourFolder(s *schema.Schema, key metabase.Path, property, folder string) string {
+	site, below := place(key)
+	root := mailroot(site)
+	if len(below) == 2 && strings.EqualFold(below[0], "Domain") {
+		return root + "/Domains/" + fileName(below[1])
+	}
+	if name, ok := siteFolders[strings.ToLower(property)]; ok {
+		return root + "/" + name
+	}
+	if p, ok := s.Property(property); !ok || p.Syntax != schema.FilePath {
+		return folder // a text with slashes in it
+	}
+	return root + "/Other/" + fileName(path.Base(strings.ReplaceAll(folder, `\`, "/")))
+}
+
+// fileName makes a name that every system takes for a file, and that leads
+// nowhere else.
+func fileName(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || strings.ContainsRune(`<>:"/\|?*`, r) {
+			return '_'
+		}
+		return r
+	}, s)
+	if s = strings.TrimRight(s, ". "); s == "" {
+		return "_"
+	}
+	return s
+}
+
+// classByPlace is the class of the keys that each site has, where a file has
+// not written it.
+func classByPlace(key metabase.Path) string {
+	_, below := place(key)
+	if len(below) == 0 {
+		return ""
+	}
+	for _, c := range []struct{ name, class string }{
+		{"Domain", schema.Domain}, {"User", schema.User}, {"Alias", schema.Alias}, {"DL", schema.DL},
+		{"Sessions", schema.Sessions}, {"RoutingSources", schema.RoutingSource},
+	} {
+		if strings.EqualFold(below[0], c.name) {
+			return c.class
+		}
+	}
+	return ""
+}
+
+// review looks at what means something else here than it did there.
+func review(_ metabase.Path, p mbxml.Prop, v metabase.Value) (metabase.Value, bool, string) {
+	switch p.ID {
+	case settings.RelayIPList, settings.IPSecurity:
+		if _, err := schema.DecodeIPList(v.Bytes()); err != nil {
+			return nobody(p.ID), true, fmt.Sprintf("the list of addresses does not have the known form (%v) and grants nothing here%s; its bytes: %x",
+				err, map[bool]string{true: ": nobody but this machine may connect"}[p.ID == settings.IPSecurity], v.Bytes())
+		}
+	case settings.AuthFlags:
+		if v.Type() == metabase.DWordType && v.DWord()&4 != 0 {
+			return v, true, "callers signed in by NTLM; here they use SCRAM-SHA-256, or CRAM-MD5, and each needs an account: restante account add"
+		}
+	}
+	switch p.Name {
+	case "SSLCertHash":
+		return v, false, "certificates are files here: set TlsCertificateFile and TlsKeyFile"
+	case "AdminACL", "AdminACLBin":
+		return v, false, "names accounts of Windows: who may do what is set by AccessList here"
+	}
+	return v, true, ""
+}
+
+// nobody is a list of addresses that grants nothing. An empty IPSecurity would
+// let everybody connect.
+func nobody(id metabase.ID) metabase.Value {
+	if id != settings.IPSecurity {
+		return metabase.Binary(nil)
+	}
+	b, _ := schema.EncodeIPList([]netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}) // one address has the form
+	return metabase.Binary(b)
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mb
+
+import (
+	"context"
+	"strconv"
+
+	"restante/internal/control"
+	"restante/internal/desk"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+func (d drawer) get(ctx context.Context, who control.Caller, q control.GetRequest) (control.Item, error) {
+	snap, err := d.asOf(ctx, q.Rev)
+	if err != nil {
+		return control.Item{}, err
+	}
+	t, err := d.find(snap.Has, q.Words)
+	if err != nil {
+		return control.Item{}, d.veil(ctx, who, first(q.Words), err)
+	}
+	if len(t.rest) > 0 {
+		return control.Item{}, control.Usage("takes one property", "")
+	}
+	path := desk.Spelled(snap, t.path)
+	if err := d.Allow(ctx, who, path, metabase.Read); err != nil {
+		return control.Item{}, err
+	}
+	it, ok := d.item(snap, path, t.prop, q.Stored, q.Default)
+	if !ok {
+		return control.Item{}, control.Missing(string(path), t.prop.Label()+": "+absent(q))
+	}
+	d.provenance(ctx, snap, &it)
+	return it, nil
+}
+
+// first is the first of words, or "".
+func first(words []string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	return words[0]
+}
+
+func absent(q control.GetRequest) string {
+	switch {
+	case q.Stored:
+		return "not stored there"
+	case q.Default:
+		return "has no default"
+	}
+	return "not set, and has no default"
+}
+
+// asOf is the tree at a revision, 0 for now.
+func (d drawer) asOf(ctx context.Context, rev metabase.Rev) (metabase.Snapshot, error) {
+	if rev == 0 {
+		return d.Tree.Snapshot(), nil
+	}
+	return d.Tree.At(ctx, rev)
+}
+
+// item reads one property; ok is false when it has no value in the sense that
+// is asked for.
+func (d drawer) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop, stored, byDefault bool) (control.Item, bool) {
+	whole := p
+	if p.Syntax == schema.Flag {
+		whole, _ = d.Schema.ByID(p.ID)
+	}
+	held, from, ok := snap.Effective(path, p.ID)
+	level := control.LevelInherited
+	switch {
+	case byDefault:
+		ok, level = whole.HasDefault(), control.LevelDefault
+		held, from = metabase.Property{ID: p.ID, Value: whole.Default}, ""
+	case ok && from.Equal(path):
+		level = control.LevelStored
+	case stored:
+		return control.Item{}, false
+	case !ok && whole.HasDefault():
+		ok, level = true, control.LevelDefault
+		held = metabase.Property{ID: p.ID, Value: whole.Default}
+	}
+	if !ok {
+		return control.Item{}, false
+	}
+	if p.Syntax == schema.Flag {
+		held.Value = p.Bit(held.Value)
+	}
+	it := control.Item{
+		Path: path, Property: p.Label(), ID: p.ID, Type: held.Value.Type().String(),
+		Value: jsonValue(p, held.Value), Text: p.Format(held.Value),
+		Level: level, From: desk.Spelled(snap, from),
+		Locked: held.Attr&metabase.Locked != 0,
+	}
+	if from == "" {
+		it.From = ""
+	}
+	if held.Attr&metabase.Secure != 0 || p.Attr&metabase.Secure != 0 {
+		it.Value, it.Text = secret, []string{secret}
+	}
+	if held.Rev > 0 {
+		it.Made = &control.Made{Rev: held.Rev}
+	}
+	return it, true
+}
+
+// secret stands for a value that is not shown.
+const secret = "**********"
+
+// jsonValue is v for a program: booleans are booleans.
+func jsonValue(p schema.Prop, v metabase.Value) any {
+	if (p.Syntax == schema.Boolean || p.Syntax == schema.Flag) && v.Type() == metabase.DWordType {
+		return v.DWord() != 0
+	}
+	return v
+}
+
+// provenance fills in who made the revision that an item comes from; where the
+// history does not reach back so far, the number must do.
+func (d drawer) provenance(ctx context.Context, snap metabase.Snapshot, it *control.Item) {
+	if it.Made == nil {
+		return
+	}
+	if r, err := d.Tree.Record(ctx, it.Made.Rev); err == nil {
+		*it.Made = control.Made{Rev: r.Rev, Time: r.Time, Actor: r.Actor, Origin: r.Origin, Comment: r.Comment}
+	}
+}
+
+func (d drawer) show(ctx context.Context, who control.Caller, q control.ShowRequest) ([]control.Item, error) {
+	snap := d.Tree.Snapshot()
+	path, err := d.keyOf(ctx, who, snap, q.Path)
+	if err != nil {
+		return nil, err
+	}
+	items := []control.Item{}
+	seen := map[metabase.ID]bool{}
+	add := func(id metabase.ID) {
+		if seen[id] {
+			return
+		}
+		seen[id] = true
+		p, ok := d.Schema.ByID(id)
+		if !ok {
+			p, _ = d.Schema.Property(number(id))
+		}
+		if it, ok := d.item(snap, path, p, false, false); ok {
+			d.provenance(ctx, snap, &it)
+			items = append(items, it)
+		}
+	}
+	for _, p := range snap.Properties(path) {
+		add(p.ID)
+	}
+	if !q.All {
+		return items, nil
+	}
+	for _, p := range snap.AllProperties(path) {
+		add(p.ID)
+	}
+	class := snap.Class(path)
+	for p := range d.Schema.Props() {
+		if p.Syntax != schema.Flag && p.HasDefault() && p.In(class) {
+			add(p.ID)
+		}
+	}
+	return items, nil
+}
+
+// number is how a property without a name is called.
+func number(id metabase.ID) string { return strconv.FormatUint(uint64(id), 10) }
+
+func (d drawer) list(ctx context.Context, who control.Caller, q control.ListRequest) ([]control.Key, error) {
+	snap := d.Tree.Snapshot()
+	path, err := d.keyOf(ctx, who, snap, q.Path)
+	if err != nil {
+		return nil, err
+	}
+	keys := []control.Key{}
+	add := func(p metabase.Path) {
+		if k, ok := snap.Key(p); ok && snap.Allows(who.Who, p, metabase.Read) {
+			keys = append(keys, control.Key{Name: k.Path.Base(), Path: k.Path, Class: k.Class, Children: k.Children, Modified: k.Modified})
+		}
+	}
+	if q.Deep {
+		for p := range snap.Walk(path) {
+			add(p)
+		}
+		return keys, ctx.Err()
+	}
+	for name := range snap.Children(path) {
+		add(path.Join(name))
+	}
+	return keys, nil
+}
+
+func (d drawer) findStored(ctx context.Context, who control.Caller, q control.FindRequest) ([]control.Item, error) {
+	snap := d.Tree.Snapshot()
+	path, err := d.keyOf(ctx, who, snap, q.Path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := d.Schema.Lookup(q.Property)
+	if err != nil {
+		return nil, control.Missing("", err.Error())
+	}
+	items := []control.Item{}
+	for _, at := range snap.DataPaths(path, p.ID) {
+		if it, ok := d.item(snap, at, p, true, false); ok && snap.Allows(who.Who, at, metabase.Read) {
+			items = append(items, it)
+		}
+	}
+	return items, nil
+}
+
+func (d drawer) explainSchema(_ context.Context, _ control.Caller, q control.SchemaRequest) ([]control.Sentence, error) {
+	if q.Name != "" {
+		if c, ok := d.Schema.Class(q.Name); ok {
+			return []control.Sentence{ofClass(c)}, nil
+		}
+		p, err := d.Schema.Lookup(q.Name)
+		if err != nil || p.Name == "" && p.Type == metabase.AnyType {
+			return nil, control.Missing(q.Name, "is neither a class nor a property")
+		}
+		return []control.Sentence{ofProp(p)}, nil
+	}
+	var all []control.Sentence
+	for c := range d.Schema.Classes() {
+		all = append(all, ofClass(c))
+	}
+	for p := range d.Schema.Props() {
+		all = append(all, ofProp(p))
+	}
+	return all, nil
+}
+
+func ofClass(c schema.Class) control.Sentence {
+	return control.Sentence{
+		Name: c.Name, Kind: "class", Meaning: c.Sentence, Mandatory: c.Mandatory,
+		Optional: c.Optional, Contains: c.Contains, Text: c.Describe(),
+	}
+}
+
+func ofProp(p schema.Prop) control.Sentence {
+	return control.Sentence{
+		Name: p.Label(), Kind: "property", ID: p.ID, Type: p.TypeText(), Unit: p.Unit,
+		Default: p.DefaultText(), Classes: p.Classes, Meaning: p.Sentence, Text: p.Describe(),
+	}
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mb
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+
+	"restante/internal/control"
+	"restante/internal/desk"
+	"restante/metabase"
+)
+
+// watch yields each revision that changes something at or below a path. It
+// reads the newest state at each note, so that one who is slow gets several
+// revisions at once and holds nobody up.
+func (d drawer) watch(ctx context.Context, who control.Caller, q control.WatchRequest) iter.Seq2[control.Entry, error] {
+	return func(yield func(control.Entry, error) bool) {
+		path, err := desk.ParsePath(q.Path)
+		if err == nil && d.Engine == nil {
+			err = control.ErrNoService // without it nobody can change what is watched
+		}
+		if err == nil {
+			err = d.Allow(ctx, who, path, metabase.Read)
+		}
+		if err != nil {
+			yield(control.Entry{}, err)
+			return
+		}
+		w := d.Tree.Watch(path)
+		defer w.Close()
+		seen := d.Tree.Snapshot().Rev()
+		if q.Since > 0 {
+			seen = q.Since
+		}
+		for {
+			now := d.Tree.Snapshot().Rev()
+			if now > seen && !d.tell(ctx, who, path, seen, now, yield) {
+				return
+			}
+			seen = max(now, seen)
+			select {
+			case <-ctx.Done():
+				return
+			case <-w.C():
+			}
+		}
+	}
+}
+
+// tell yields the revisions after seen and up to now, oldest first. Where the
+// history has dropped some of them it yields, as one, what they stored and still
+// holds.
+func (d drawer) tell(ctx context.Context, who control.Caller, path metabase.Path, seen, now metabase.Rev, yield func(control.Entry, error) bool) bool {
+	if seen < d.Tree.Oldest() {
+		e := d.entry(who, metabase.Record{
+			Rev: now, Changes: d.standing(path, seen),
+			Comment: fmt.Sprintf("the history does not reach back to revision %d: this was stored since and still holds", seen),
+		})
+		return len(e.Changes) == 0 || yield(e, nil)
+	}
+	for rev := seen + 1; rev <= now; rev++ {
+		r, err := d.Tree.Record(ctx, rev)
+		if rev <= d.Tree.Oldest() { // dropped just now
+			return d.tell(ctx, who, path, rev-1, now, yield)
+		}
+		if err != nil {
+			yield(control.Entry{}, err)
+			return false
+		}
+		e := d.entry(who, r)
+		e.Changes = slices.DeleteFunc(e.Changes, func(c control.Change) bool { return !c.Path.Within(path) && !path.Within(c.Path) })
+		if len(e.Changes) > 0 && !yield(e, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// standing lists what holds at and below path, or is stored above it, and was
+// stored after a revision.
+func (d drawer) standing(path metabase.Path, since metabase.Rev) (out []metabase.Changed) {
+	snap := d.Tree.Snapshot()
+	add := func(p metabase.Path) {
+		for _, item := range snap.Properties(p) {
+			if item.Rev > since && item.Attr&metabase.Volatile == 0 {
+				out = append(out, metabase.Changed{Path: desk.Spelled(snap, p), What: metabase.PropertySet, ID: item.ID, New: &item})
+			}
+		}
+	}
+	for p := path; p != metabase.Root; p = p.Parent() {
+		if p != path {
+			add(p)
+		}
+	}
+	for p := range snap.Walk(path) {
+		add(p)
+	}
+	return out
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sites
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"iter"
+
+	"restante/internal/control"
+	"restante/internal/desk"
+	"restante/metabase"
+)
+
+// Scripts runs one administration script over tree, each change of it in the
+// name of as; what it prints goes to out.
+type Scripts func(ctx context.Context, tree desk.Tree, as metabase.Batch, s control.Script, out io.Writer) error
+
+// run runs a script and yields what it prints as it comes.
+func (d drawer) run(ctx context.Context, who control.Caller, s control.Script) iter.Seq2[control.Output, error] {
+	return func(yield func(control.Output, error) bool) {
+		if d.scripts == nil {
+			yield(control.Output{}, &control.Error{Kind: control.KindFailed, Text: "there is nothing here that runs scripts"})
+			return
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		lines := make(chan control.Output)
+		done := make(chan error, 1)
+		who.Origin = metabase.FromLua
+		go func() {
+			out := lineWriter{ctx: ctx, lines: lines}
+			err := d.scripts(ctx, d.Tree, who.Batch(), s, &out)
+			out.flush()
+			close(lines)
+			done <- err
+		}()
+		more := true
+		for line := range lines {
+			if more && !yield(line, nil) {
+				more = false
+				cancel() // nobody listens: the script ends at its next step
+			}
+		}
+		if err := <-done; err != nil && more {
+			yield(control.Output{}, err)
+		}
+	}
+}
+
+// lineWriter hands whole lines over.
+type lineWriter struct {
+	ctx   context.Context
+	lines chan<- control.Output
+	rest  []byte
+}
+
+func (w *lineWriter) Write(b []byte) (int, error) {
+	w.rest = append(w.rest, b...)
+	i := bytes.LastIndexByte(w.rest, '\n')
+	if i < 0 {
+		return len(b), nil
+	}
+	text := string(w.rest[:i+1])
+	w.rest = append([]byte(nil), w.rest[i+1:]...)
+	select {
+	case w.lines <- control.Output{Text: text}:
+		return len(b), nil
+	case <-w.ctx.Done():
+		return 0, context.Cause(w.ctx)
+	}
+}
+
+func (w *lineWriter) flush() {
+	if len(w.rest) > 0 {
+		_, _ = w.Write([]byte("\n")) // the context's end is told by the script
+	}
+}
