@@ -111,7 +111,7 @@ func (s *Store) takeBack(ctx context.Context, rev Rev) error {
 		if _, waits := s.line.pending[rev]; !waits {
 			return nil, errSettled
 		}
-		ops, conflicts := undoOps(old.root, h.deltas, Root)
+		ops, conflicts := s.undoOps(ctx, old.root, h.deltas, Root)
 		r.kept = lines(conflicts)
 		return ops, nil
 	}
