@@ -168,13 +168,6 @@ func (k *keeper) start(ctx context.Context, s *Store) error {
 	return nil
 }
 
-func (k *keeper) knock() {
-	select {
-	case k.bell <- struct{}{}:
-	default:
-	}
-}
-
 const (
 	keepEvery = time.Hour       // history grows old without a commit, too
 	keepAgain = 5 * time.Second // after an error
