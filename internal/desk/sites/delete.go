@@ -43,7 +43,16 @@ func (d drawer) siteDelete(ctx context.Context, who control.Caller, q control.Si
 			return control.Deleted{}, err
 		}
 	}
-	before := d.site(d.Tree.Snapshot(), q.Site)
+	if q.Export != "" {
+		if err := d.Folder(who, q.Export); err != nil {
+			return control.Deleted{}, err
+		}
+	}
+	// Mail must not be gone for a site that then stays.
+	if _, err := d.As(who).Try(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true})); err != nil {
+		return control.Deleted{}, err
+	}
+	before := d.site(d.View(who), q.Site)
 	if before.State == "started" {
 		if err := d.command(ctx, who, p, "pause"); err != nil {
 			return control.Deleted{}, err
@@ -66,7 +75,7 @@ func (d drawer) command(ctx context.Context, who control.Caller, p metabase.Path
 	if w.err != nil {
 		return w.err
 	}
-	_, err := d.Tree.Apply(ctx, who.Batch(w.ops...))
+	_, err := d.As(who).Apply(ctx, who.Batch(w.ops...))
 	return err
 }
 
@@ -79,7 +88,7 @@ func (d drawer) dropSite(ctx context.Context, who control.Caller, p metabase.Pat
 		}
 	}
 	var err error
-	out.Rev, err = d.Tree.Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	out.Rev, err = d.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
 	return out, err
 }
 
