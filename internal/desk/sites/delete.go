@@ -24,32 +24,8 @@ const drainLook = 500 * time.Millisecond
 // is paused meanwhile, so that nothing new comes in; when something goes
 // wrong it goes on as it was.
 func (d drawer) siteDelete(ctx context.Context, who control.Caller, q control.SiteDeleteRequest) (control.Deleted, error) {
-	p, err := d.SiteAt(ctx, who, q.Site, metabase.Delete)
+	p, err := d.mayDelete(ctx, who, q)
 	if err != nil {
-		return control.Deleted{}, err
-	}
-	subject := fmt.Sprintf("site %d", q.Site)
-	if q.Site == settings.DefaultSite {
-		return control.Deleted{}, control.Refused(subject, "the default site cannot be deleted")
-	}
-	if d.Engine == nil {
-		return control.Deleted{}, control.ErrNoService
-	}
-	if q.MoveTo != 0 {
-		if q.MoveTo == q.Site {
-			return control.Deleted{}, control.Usage(subject+": its mail cannot move to itself", "")
-		}
-		if _, err := d.SiteAt(ctx, who, q.MoveTo, metabase.Write); err != nil {
-			return control.Deleted{}, err
-		}
-	}
-	if q.Export != "" {
-		if err := d.Folder(who, q.Export); err != nil {
-			return control.Deleted{}, err
-		}
-	}
-	// Mail must not be gone for a site that then stays.
-	if _, err := d.As(who).Try(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true})); err != nil {
 		return control.Deleted{}, err
 	}
 	before := d.site(d.View(who), q.Site)
@@ -67,6 +43,32 @@ func (d drawer) siteDelete(ctx context.Context, who control.Caller, q control.Si
 		_ = d.command(context.WithoutCancel(ctx), who, p, "continue")
 	}
 	return control.Deleted{}, err
+}
+
+// mayDelete refuses what cannot be, before anything is done.
+func (d drawer) mayDelete(ctx context.Context, who control.Caller, q control.SiteDeleteRequest) (metabase.Path, error) {
+	p, err := d.SiteAt(ctx, who, q.Site, metabase.Delete)
+	if err != nil {
+		return "", err
+	}
+	subject := fmt.Sprintf("site %d", q.Site)
+	switch {
+	case q.Site == settings.DefaultSite:
+		return "", control.Refused(subject, "the default site cannot be deleted")
+	case d.Engine == nil:
+		return "", control.ErrNoService
+	case q.MoveTo == q.Site:
+		return "", control.Usage(subject+": its mail cannot move to itself", "")
+	case q.MoveTo != 0:
+		_, err = d.SiteAt(ctx, who, q.MoveTo, metabase.Write)
+	case q.Export != "":
+		err = d.Folder(who, q.Export)
+	}
+	if err == nil {
+		// Mail must not be gone for a site that then stays.
+		_, err = d.As(who).Try(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	}
+	return p, err
 }
 
 func (d drawer) command(ctx context.Context, who control.Caller, p metabase.Path, word string) error {

@@ -51,14 +51,8 @@ func (d drawer) explain(ctx context.Context, who control.Caller, q control.Expla
 	if err := d.accountOf(ctx, who, v, q); err != nil {
 		return control.Explained{}, err
 	}
-	s, err := settings.Load(v.Snapshot, q.Site)
+	s, err := d.load(ctx, who, v, q.Site, to.Domain)
 	if err != nil {
-		if at, hidden := v.Hidden(settings.SitePath(q.Site)); hidden { // it may be what is wrong
-			return control.Explained{}, d.Deny(ctx, who, at, metabase.Read, settings.SitePath(q.Site), "")
-		}
-		return control.Explained{}, control.RefusedAll(err)
-	}
-	if err := d.maySeeDomain(ctx, who, v, s, to.Domain); err != nil {
 		return control.Explained{}, err
 	}
 	out := control.Explained{
@@ -104,17 +98,22 @@ func (d drawer) accountOf(ctx context.Context, who control.Caller, v *desk.View,
 	return control.Missing("account "+q.Account, "there is no such account")
 }
 
-// maySeeDomain asks for the right to read the domain key that decides. The one
-// that is named to who may not is the recipient's own.
-func (d drawer) maySeeDomain(ctx context.Context, who control.Caller, v *desk.View, s *settings.Site, to mail.Domain) error {
-	domain, ok := s.DomainFor(to)
-	if !ok {
-		return nil
+// load reads the settings of a site and asks for the right to read the domain
+// key that decides. The one that is named to who may not is the recipient's own.
+func (d drawer) load(ctx context.Context, who control.Caller, v *desk.View, n int, to mail.Domain) (*settings.Site, error) {
+	s, err := settings.Load(v.Snapshot, n)
+	if err != nil {
+		if at, hidden := v.Hidden(settings.SitePath(n)); hidden { // it may be what is wrong
+			return nil, d.Deny(ctx, who, at, metabase.Read, settings.SitePath(n), "")
+		}
+		return nil, control.RefusedAll(err)
 	}
-	if p := settings.DomainPath(s.Number, string(domain.Name)); !v.Sees(p) {
-		return d.Deny(ctx, who, p, metabase.Read, settings.DomainPath(s.Number, string(to)), "")
+	if domain, ok := s.DomainFor(to); ok {
+		if p := settings.DomainPath(n, string(domain.Name)); !v.Sees(p) {
+			return nil, d.Deny(ctx, who, p, metabase.Read, settings.DomainPath(n, string(to)), "")
+		}
 	}
-	return nil
+	return s, nil
 }
 
 func callerText(q control.ExplainRequest) string {

@@ -70,10 +70,8 @@ func (d drawer) complete(ctx context.Context, who control.Caller, q control.Comp
 			add(p.Name)
 		}
 	case "site":
-		for _, n := range settings.Numbers(v.Snapshot) {
-			if v.Sees(settings.SitePath(n)) {
-				add(strconv.Itoa(n))
-			}
+		for _, n := range sitesOf(v) {
+			add(strconv.Itoa(n))
 		}
 	case "domain":
 		for _, n := range settings.Numbers(v.Snapshot) {
@@ -97,6 +95,11 @@ func (d drawer) complete(ctx context.Context, who control.Caller, q control.Comp
 		}
 	}
 	return out, nil
+}
+
+// sitesOf lists the sites that the caller may read.
+func sitesOf(v *desk.View) []int {
+	return slices.DeleteFunc(settings.Numbers(v.Snapshot), func(n int) bool { return !v.Sees(settings.SitePath(n)) })
 }
 
 func completePath(v *desk.View, prefix string, add func(string)) {

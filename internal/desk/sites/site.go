@@ -111,10 +111,8 @@ func schemaBinding(s string) (string, error) {
 func (d drawer) sites(ctx context.Context, who control.Caller, _ struct{}) ([]control.Site, error) {
 	v := d.View(who)
 	out := []control.Site{}
-	for _, n := range settings.Numbers(v.Snapshot) {
-		if v.Sees(settings.SitePath(n)) {
-			out = append(out, d.site(v, n))
-		}
+	for _, n := range sitesOf(v) {
+		out = append(out, d.site(v, n))
 	}
 	return out, nil
 }
