@@ -106,7 +106,7 @@ func TestSocketAnswersAsTheDeskDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	serve(t, d)
-	who := control.Caller{Who: me, Origin: metabase.FromCLI, Comment: "line one\nand \u00fc"}
+	who := control.Caller{Who: me, Origin: metabase.FromCLI, Comment: "one line and \u00fc"}
 	socket, err := control.Dial(t.Context(), d.Place.Data, who)
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ type noSites struct{ desk.Engine }
 func TestWatchEndsWithTheService(t *testing.T) {
 	d, store := full(t, noSites{})
 	stop := serve(t, d)
-	c, err := control.Dial(t.Context(), d.Place.Data, control.Caller{})
+	c, err := control.Dial(t.Context(), d.Place.Data, control.Caller{Origin: metabase.FromCLI})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,10 +37,8 @@ type Writer interface {
 
 // A Historian knows earlier states.
 type Historian interface {
-	Log(ctx context.Context, p metabase.Path, n int) ([]metabase.Record, error)
 	Record(ctx context.Context, rev metabase.Rev) (metabase.Record, error)
 	At(ctx context.Context, rev metabase.Rev) (metabase.Snapshot, error)
-	Diff(ctx context.Context, from, to metabase.Rev) ([]metabase.Changed, error)
 	Oldest() metabase.Rev // that it knows
 }
 

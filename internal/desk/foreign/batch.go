@@ -88,8 +88,9 @@ func (b *Batch) onlyIPv4() {
 }
 
 // TellAccounts tells whose passwords did not come along: those who may take mail
-// and are no accounts here.
-func (b *Batch) TellAccounts() {
+// and are no accounts here. Of accounts whose keys may not be read it tells
+// nothing.
+func (b *Batch) TellAccounts(sees func(metabase.Path) bool) {
 	prop, ok := b.schema.Property("AuthTurnList")
 	if !ok {
 		return
@@ -102,7 +103,8 @@ func (b *Batch) TellAccounts() {
 		}
 		site, _ := place(set.Path)
 		for _, name := range set.Property.Value.Strings() {
-			if !settings.HasAccount(b.snap, site, name) {
+			known := sees(settings.UserPath(site, name)) && sees(settings.UserPath(0, name))
+			if known && !settings.HasAccount(b.snap, site, name) {
 				names[strings.ToLower(name)] = name
 			}
 		}

@@ -63,18 +63,13 @@ func (d drawer) restore(ctx context.Context, who control.Caller, q control.Resto
 		if err != nil {
 			return control.Applied{}, err
 		}
-		touches := d.touches(c)
-		return control.Applied{Rev: c.Old.Rev(), DryRun: true, Changes: d.changes(c.Diff()), Touches: &touches}, nil
+		return d.tried(who, c), nil
 	}
 	rev, err := backup.Restore(ctx, d.Tree, r, q.Password, who.Batch())
 	if err != nil {
 		return control.Applied{}, err
 	}
-	a := control.Applied{Rev: rev, Changes: []control.Change{}}
-	if rec, err := d.Tree.Record(ctx, rev); err == nil {
-		a.Changes = d.changes(rec.Changes)
-	}
-	return a, nil
+	return d.made(ctx, who, rev), nil
 }
 
 func (d drawer) verify(ctx context.Context, who control.Caller, _ struct{}) (control.Verified, error) {

@@ -17,19 +17,16 @@ import (
 // plan makes the operations of a batch in words. Every line that cannot be
 // understood is in the error, which comes with the operations of the others.
 func (d drawer) plan(ctx context.Context, who control.Caller, lines []control.Line) ([]metabase.Op, error) {
-	p := planner{desk: d, snap: d.Tree.Snapshot()}
+	p := planner{desk: d, who: who, snap: d.Tree.Snapshot()}
 	var ops []metabase.Op
 	var problems []control.Problem
 	var single error
 	notFound := 0
 	for _, l := range lines {
-		op, err := p.line(l)
+		op, err := p.line(ctx, l)
 		if err == nil {
 			ops = append(ops, op)
 			continue
-		}
-		if len(l.Words) > 1 {
-			err = d.veil(ctx, who, l.Words[1], err)
 		}
 		e := control.AsError(err)
 		if single = e; e.Kind == control.KindNotFound {
@@ -56,6 +53,7 @@ func (d drawer) plan(ctx context.Context, who control.Caller, lines []control.Li
 // as far as later ones ask for it.
 type planner struct {
 	desk drawer
+	who  control.Caller
 	snap metabase.Snapshot
 	made []made // by add, cp and mv
 }
@@ -71,21 +69,65 @@ func (p *planner) has(path metabase.Path) bool {
 		if path.Equal(m.path) {
 			return true
 		}
-		if m.from != "" && path.Within(m.path) && p.snap.Has(m.from+path[len(m.path):]) {
-			return true
+		if m.from != "" && path.Within(m.path) {
+			// What the caller may not read does not come along, nor is it told.
+			from := m.from + path[len(m.path):]
+			if p.snap.Has(from) && p.snap.Allows(p.who.Who, from, metabase.Read) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-func (p *planner) line(l control.Line) (metabase.Op, error) {
+func (p *planner) line(ctx context.Context, l control.Line) (metabase.Op, error) {
 	if l.Broken != "" || len(l.Words) == 0 {
 		return nil, control.Usage(l.Broken, "")
 	}
-	return p.op(l.Words)
+	if err := p.ask(ctx, l.Words); err != nil {
+		return nil, err
+	}
+	op, err := p.op(ctx, l.Words)
+	if err != nil && len(l.Words) > 1 {
+		if at, bad := desk.ParsePath(l.Words[1]); bad == nil {
+			err = p.desk.Veil(ctx, p.who, at, err)
+		}
+	}
+	return op, err
 }
 
-func (p *planner) op(words []string) (metabase.Op, error) {
+// verbs has, for each key that an operation names, the rights of which it may
+// need one.
+var verbs = map[string][]metabase.Right{
+	"set":    {metabase.Write | metabase.WriteSecret | metabase.Control},
+	"unset":  {metabase.Write | metabase.WriteSecret | metabase.Control},
+	"lock":   {metabase.Control},
+	"unlock": {metabase.Control},
+	"add":    {metabase.Create},
+	"rm":     {metabase.Delete},
+	"cp":     {metabase.Read, metabase.Create},
+	"mv":     {metabase.Read, metabase.Create},
+}
+
+// ask refuses a line about a key that the caller may neither read nor do that
+// to, before anything of the key is looked at. For all others the tree asks.
+func (p *planner) ask(ctx context.Context, words []string) error {
+	for i, any := range verbs[strings.ToLower(words[0])] {
+		if i+1 >= len(words) {
+			break
+		}
+		at, err := desk.ParsePath(words[i+1])
+		if err != nil {
+			return err
+		}
+		if p.snap.Rights(p.who.Who, at)&(metabase.Read|any) == 0 {
+			return p.desk.Deny(ctx, p.who, at, any&-any, at, "") // the least of them
+		}
+	}
+	return nil
+}
+
+func (p *planner) op(ctx context.Context, words []string) (metabase.Op, error) {
 	verb, args := words[0], words[1:]
 	switch strings.ToLower(verb) {
 	case "set":
@@ -97,7 +139,7 @@ func (p *planner) op(words []string) (metabase.Op, error) {
 		}
 		return metabase.Unset{Path: t.path, ID: t.prop.ID}, err
 	case "lock", "unlock":
-		return p.lockOp(strings.ToLower(verb), args)
+		return p.lockOp(ctx, strings.ToLower(verb), args)
 	case "add":
 		return p.addOp(args)
 	case "rm":
@@ -127,7 +169,7 @@ func (p *planner) setOp(args []string) (metabase.Op, error) {
 
 // lockOp locks what is stored at a key against being overridden below it, or
 // lets it be overridden again.
-func (p *planner) lockOp(verb string, args []string) (metabase.Op, error) {
+func (p *planner) lockOp(ctx context.Context, verb string, args []string) (metabase.Op, error) {
 	t, err := p.desk.find(p.has, args)
 	if err == nil && len(t.rest) > 0 {
 		err = control.Usage(verb+" takes PATH PROP", "")
@@ -135,7 +177,23 @@ func (p *planner) lockOp(verb string, args []string) (metabase.Op, error) {
 	if err != nil {
 		return nil, err
 	}
+	if verb == "lock" {
+		if err := p.overrides(ctx, t); err != nil {
+			return nil, err
+		}
+	}
 	return metabase.Lock{Path: t.path, ID: t.prop.ID, Off: verb == "unlock"}, nil
+}
+
+// overrides refuses a lock that is overridden where the caller may not read:
+// the tree would name the place.
+func (p *planner) overrides(ctx context.Context, t target) error {
+	for _, at := range p.snap.DataPaths(t.path, t.prop.ID) {
+		if !p.snap.Allows(p.who.Who, at, metabase.Read) {
+			return p.desk.Deny(ctx, p.who, at, metabase.Read, t.path, belowIt)
+		}
+	}
+	return nil
 }
 
 func (p *planner) addOp(args []string) (metabase.Op, error) {

@@ -13,21 +13,18 @@ import (
 )
 
 func (d drawer) get(ctx context.Context, who control.Caller, q control.GetRequest) (control.Item, error) {
-	snap, err := d.asOf(ctx, q.Rev)
+	snap, err := d.open(ctx, who, q)
 	if err != nil {
 		return control.Item{}, err
 	}
 	t, err := d.find(snap.Has, q.Words)
 	if err != nil {
-		return control.Item{}, d.veil(ctx, who, first(q.Words), err)
+		return control.Item{}, err
 	}
 	if len(t.rest) > 0 {
 		return control.Item{}, control.Usage("takes one property", "")
 	}
 	path := desk.Spelled(snap, t.path)
-	if err := d.Allow(ctx, who, path, metabase.Read); err != nil {
-		return control.Item{}, err
-	}
 	it, ok := d.item(snap, path, t.prop, q.Stored, q.Default)
 	if !ok {
 		return control.Item{}, control.Missing(string(path), t.prop.Label()+": "+absent(q))
@@ -36,12 +33,25 @@ func (d drawer) get(ctx context.Context, who control.Caller, q control.GetReques
 	return it, nil
 }
 
-// first is the first of words, or "".
-func first(words []string) string {
-	if len(words) == 0 {
-		return ""
+// open gives the tree at the revision that is asked for, once it is known that
+// the caller may read there: by the lists of today and by those of then, so
+// that a key that is gone shows nothing that it did not show.
+func (d drawer) open(ctx context.Context, who control.Caller, q control.GetRequest) (metabase.Snapshot, error) {
+	if len(q.Words) == 0 {
+		return d.asOf(ctx, q.Rev) // for find to say what is needed
 	}
-	return words[0]
+	p, err := desk.ParsePath(q.Words[0])
+	if err != nil {
+		return metabase.Snapshot{}, err
+	}
+	if err := d.Allow(ctx, who, p, metabase.Read); err != nil {
+		return metabase.Snapshot{}, err
+	}
+	snap, err := d.asOf(ctx, q.Rev)
+	if err == nil && !desk.Look(snap, who).Sees(p) {
+		err = d.Deny(ctx, who, p, metabase.Read, p, "")
+	}
+	return snap, err
 }
 
 func absent(q control.GetRequest) string {
@@ -173,32 +183,43 @@ func (d drawer) show(ctx context.Context, who control.Caller, q control.ShowRequ
 func number(id metabase.ID) string { return strconv.FormatUint(uint64(id), 10) }
 
 func (d drawer) list(ctx context.Context, who control.Caller, q control.ListRequest) ([]control.Key, error) {
-	snap := d.Tree.Snapshot()
-	path, err := d.keyOf(ctx, who, snap, q.Path)
+	v := d.View(who)
+	path, err := d.placeOf(ctx, who, v, q.Path)
 	if err != nil {
 		return nil, err
 	}
 	keys := []control.Key{}
 	add := func(p metabase.Path) {
-		if k, ok := snap.Key(p); ok && snap.Allows(who.Who, p, metabase.Read) {
-			keys = append(keys, control.Key{Name: k.Path.Base(), Path: k.Path, Class: k.Class, Children: k.Children, Modified: k.Modified})
+		if v.Leads(p) {
+			keys = append(keys, shown(v, p))
 		}
 	}
 	if q.Deep {
-		for p := range snap.Walk(path) {
+		for p := range v.Walk(path) {
 			add(p)
 		}
 		return keys, ctx.Err()
 	}
-	for name := range snap.Children(path) {
+	for name := range v.Children(path) {
 		add(path.Join(name))
 	}
 	return keys, nil
 }
 
+// shown is a key as it is listed. Of one that only stands on the way to what
+// the caller may read, the name is all.
+func shown(v *desk.View, p metabase.Path) control.Key {
+	k, _ := v.Key(p)
+	out := control.Key{Name: k.Path.Base(), Path: k.Path, Children: v.Count(p)}
+	if v.Sees(p) {
+		out.Class, out.Modified = k.Class, k.Modified
+	}
+	return out
+}
+
 func (d drawer) findStored(ctx context.Context, who control.Caller, q control.FindRequest) ([]control.Item, error) {
-	snap := d.Tree.Snapshot()
-	path, err := d.keyOf(ctx, who, snap, q.Path)
+	v := d.View(who)
+	path, err := d.placeOf(ctx, who, v, q.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -207,8 +228,8 @@ func (d drawer) findStored(ctx context.Context, who control.Caller, q control.Fi
 		return nil, control.Missing("", err.Error())
 	}
 	items := []control.Item{}
-	for _, at := range snap.DataPaths(path, p.ID) {
-		if it, ok := d.item(snap, at, p, true, false); ok && snap.Allows(who.Who, at, metabase.Read) {
+	for _, at := range v.DataPaths(path, p.ID) {
+		if it, ok := d.item(v.Snapshot, at, p, true, false); ok && v.Sees(at) {
 			items = append(items, it)
 		}
 	}

@@ -16,19 +16,17 @@ import (
 )
 
 func (d drawer) export(ctx context.Context, who control.Caller, q control.ExportRequest) (control.Exported, error) {
-	snap := d.Tree.Snapshot()
-	p, err := d.keyOf(ctx, who, snap, q.Path)
+	v := d.View(who)
+	p, err := d.keyOf(ctx, who, v.Snapshot, q.Path)
 	if err != nil {
 		return control.Exported{}, err
 	}
-	for below := range snap.Walk(p) {
-		if !snap.Allows(who.Who, below, metabase.Read) {
-			return control.Exported{}, d.Allow(ctx, who, below, metabase.Read)
-		}
+	if err := d.whole(ctx, who, v, p); err != nil {
+		return control.Exported{}, err
 	}
 	var b strings.Builder
-	secrets, err := mbxml.Write(&b, snap, p, naming{d.Schema})
-	return control.Exported{XML: b.String(), Rev: snap.Rev(), Secrets: secrets}, err
+	secrets, err := mbxml.Write(&b, v.Snapshot, p, naming{d.Schema})
+	return control.Exported{XML: b.String(), Rev: v.Rev(), Secrets: secrets}, err
 }
 
 func (d drawer) importXML(ctx context.Context, who control.Caller, q control.ImportRequest) (control.Imported, error) {
@@ -45,20 +43,55 @@ func (d drawer) importXML(ctx context.Context, who control.Caller, q control.Imp
 			return control.Imported{}, err
 		}
 	}
-	snap := d.Tree.Snapshot()
-	ops, report, err := mbxml.Plan(f, snap, naming{d.Schema}, opts)
+	who.Origin = metabase.FromImport
+	v := d.View(who)
+	if err := d.mayCompare(ctx, who, v, f, opts); err != nil {
+		return control.Imported{}, err
+	}
+	ops, report, err := mbxml.Plan(f, v.Snapshot, naming{d.Schema}, opts)
 	if err != nil {
 		return control.Imported{}, control.RefusedAll(err)
 	}
-	who.Origin = metabase.FromImport
 	if !f.Foreign {
-		applied, err := d.commit(ctx, who.Batch(ops...), q.DryRun)
+		applied, err := d.commit(ctx, who, who.Batch(ops...), q.DryRun)
 		return control.Imported{Applied: applied, Report: report}, err
 	}
-	b := foreign.New(d.Schema, snap, ops, report)
+	b := foreign.New(d.Schema, v.Snapshot, ops, report)
 	applied, err := d.commitForeign(ctx, who, b, q.DryRun)
-	b.TellAccounts()
+	b.TellAccounts(v.Sees)
 	return control.Imported{Applied: applied, Report: report}, err
+}
+
+// mayCompare asks for the right to read all that the file is compared with: a
+// value that is what is stored makes no operation, and so would be told before
+// the tree asks. Keys that the file does not name are compared, too, where it
+// takes the place of what is there.
+func (d drawer) mayCompare(ctx context.Context, who control.Caller, v *desk.View, f *mbxml.File, o mbxml.Options) error {
+	var top, first metabase.Path
+	var keys []metabase.Path
+	for _, k := range f.Keys {
+		if f.Foreign && o.Part != "" && !k.Path.Within(o.Part) {
+			continue
+		}
+		if keys = append(keys, k.Path); top == "" || top.Within(k.Path) {
+			top = k.Path
+		}
+	}
+	for _, p := range keys {
+		if o.At != "" && p.Within(top) {
+			p = o.At.Join(strings.TrimPrefix(string(p[len(top):]), "/"))
+		}
+		if !v.Sees(p) {
+			return d.Deny(ctx, who, p, metabase.Read, p, "")
+		}
+		if first == "" || strings.Count(string(p), "/") < strings.Count(string(first), "/") || p == metabase.Root {
+			first = p
+		}
+	}
+	if o.Merge || first == "" {
+		return nil
+	}
+	return d.whole(ctx, who, v, first)
 }
 
 // commitForeign applies the batch or tries it. The values that a check here
@@ -67,7 +100,7 @@ func (d drawer) importXML(ctx context.Context, who control.Caller, q control.Imp
 func (d drawer) commitForeign(ctx context.Context, who control.Caller, b *foreign.Batch, dry bool) (control.Applied, error) {
 	const rounds = 5 // one value may hide what is wrong with another
 	for n := 0; ; n++ {
-		applied, err := d.commit(ctx, who.Batch(b.Ops...), dry)
+		applied, err := d.commit(ctx, who, who.Batch(b.Ops...), dry)
 		var no *metabase.Refused
 		if n == rounds || !errors.As(err, &no) || !b.LeaveOut(no.Problems) {
 			return applied, err

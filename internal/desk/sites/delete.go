@@ -24,26 +24,11 @@ const drainLook = 500 * time.Millisecond
 // is paused meanwhile, so that nothing new comes in; when something goes
 // wrong it goes on as it was.
 func (d drawer) siteDelete(ctx context.Context, who control.Caller, q control.SiteDeleteRequest) (control.Deleted, error) {
-	p, err := d.SiteAt(ctx, who, q.Site, metabase.Delete)
+	p, err := d.mayDelete(ctx, who, q)
 	if err != nil {
 		return control.Deleted{}, err
 	}
-	subject := fmt.Sprintf("site %d", q.Site)
-	if q.Site == settings.DefaultSite {
-		return control.Deleted{}, control.Refused(subject, "the default site cannot be deleted")
-	}
-	if d.Engine == nil {
-		return control.Deleted{}, control.ErrNoService
-	}
-	if q.MoveTo != 0 {
-		if q.MoveTo == q.Site {
-			return control.Deleted{}, control.Usage(subject+": its mail cannot move to itself", "")
-		}
-		if _, err := d.SiteAt(ctx, who, q.MoveTo, metabase.Write); err != nil {
-			return control.Deleted{}, err
-		}
-	}
-	before := d.site(d.Tree.Snapshot(), q.Site)
+	before := d.site(d.View(who), q.Site)
 	if before.State == "started" {
 		if err := d.command(ctx, who, p, "pause"); err != nil {
 			return control.Deleted{}, err
@@ -60,13 +45,39 @@ func (d drawer) siteDelete(ctx context.Context, who control.Caller, q control.Si
 	return control.Deleted{}, err
 }
 
+// mayDelete refuses what cannot be, before anything is done.
+func (d drawer) mayDelete(ctx context.Context, who control.Caller, q control.SiteDeleteRequest) (metabase.Path, error) {
+	p, err := d.SiteAt(ctx, who, q.Site, metabase.Delete)
+	if err != nil {
+		return "", err
+	}
+	subject := fmt.Sprintf("site %d", q.Site)
+	switch {
+	case q.Site == settings.DefaultSite:
+		return "", control.Refused(subject, "the default site cannot be deleted")
+	case d.Engine == nil:
+		return "", control.ErrNoService
+	case q.MoveTo == q.Site:
+		return "", control.Usage(subject+": its mail cannot move to itself", "")
+	case q.MoveTo != 0:
+		_, err = d.SiteAt(ctx, who, q.MoveTo, metabase.Write)
+	case q.Export != "":
+		err = d.Folder(who, q.Export)
+	}
+	if err == nil {
+		// Mail must not be gone for a site that then stays.
+		_, err = d.As(who).Try(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	}
+	return p, err
+}
+
 func (d drawer) command(ctx context.Context, who control.Caller, p metabase.Path, word string) error {
 	w := writer{schema: d.Schema}
 	w.set(p, "ServerCommand", word)
 	if w.err != nil {
 		return w.err
 	}
-	_, err := d.Tree.Apply(ctx, who.Batch(w.ops...))
+	_, err := d.As(who).Apply(ctx, who.Batch(w.ops...))
 	return err
 }
 
@@ -79,7 +90,7 @@ func (d drawer) dropSite(ctx context.Context, who control.Caller, p metabase.Pat
 		}
 	}
 	var err error
-	out.Rev, err = d.Tree.Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	out.Rev, err = d.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
 	return out, err
 }
 

@@ -31,7 +31,7 @@ func (d drawer) run(ctx context.Context, who control.Caller, s control.Script) i
 		who.Origin = metabase.FromLua
 		go func() {
 			out := lineWriter{ctx: ctx, lines: lines}
-			err := d.scripts(ctx, d.Tree, who.Batch(), s, &out)
+			err := d.scripts(ctx, d.As(who), who.Batch(), s, &out)
 			out.flush()
 			close(lines)
 			done <- err

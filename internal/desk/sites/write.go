@@ -23,7 +23,7 @@ func (d drawer) atOnce(ctx context.Context, who control.Caller, plan func(metaba
 		}
 		b := who.Batch(ops...)
 		b.IfRev = snap.Rev()
-		rev, err := d.Tree.Apply(ctx, b)
+		rev, err := d.As(who).Apply(ctx, b)
 		if !errors.Is(err, metabase.Conflict) || ctx.Err() != nil {
 			return rev, err
 		}
