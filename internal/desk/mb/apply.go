@@ -49,23 +49,34 @@ func (d drawer) commit(ctx context.Context, b metabase.Batch, dry bool) (control
 		if err != nil {
 			return control.Applied{}, err
 		}
-		touches := d.touches(c)
-		return control.Applied{Rev: c.Old.Rev(), DryRun: true, Changes: d.changes(c.Diff()), Touches: &touches}, nil
+		return d.would(c), nil
 	}
 	before := d.Tree.Snapshot().Rev()
 	rev, err := d.Tree.Apply(ctx, b)
 	if err != nil {
 		return control.Applied{}, err
 	}
+	return d.did(ctx, before, rev), nil
+}
+
+// would tells what a change that was tried would do.
+func (d drawer) would(c metabase.Change) control.Applied {
+	touches := d.touches(c)
+	return control.Applied{Rev: c.Old.Rev(), DryRun: true, Changes: d.changes(c.Diff()), Touches: &touches}
+}
+
+// did tells what was done by the revision that came after before. Where that is
+// the same nothing was, and what the revision itself once changed is not told.
+func (d drawer) did(ctx context.Context, before, rev metabase.Rev) control.Applied {
 	a := control.Applied{Rev: rev, Changes: []control.Change{}}
 	if rev == before {
-		return a, nil
+		return a
 	}
 	if r, err := d.Tree.Record(ctx, rev); err == nil {
 		a.Changes = d.changes(r.Changes)
 		a.Until = r.Until
 	}
-	return a, nil
+	return a
 }
 
 func (d drawer) confirm(ctx context.Context, who control.Caller, q control.ConfirmRequest) (control.Applied, error) {

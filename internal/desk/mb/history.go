@@ -102,15 +102,12 @@ func (d drawer) revert(ctx context.Context, who control.Caller, q control.Revert
 	if err := d.maySee(ctx, who, q.Rev, path); err != nil {
 		return control.Applied{}, err
 	}
+	before := d.Tree.Snapshot().Rev()
 	rev, err := d.Tree.Revert(ctx, q.Rev, path, who.Batch())
 	if err != nil {
 		return control.Applied{}, err
 	}
-	a := control.Applied{Rev: rev, Changes: []control.Change{}}
-	if r, err := d.Tree.Record(ctx, rev); err == nil {
-		a.Changes = d.changes(r.Changes)
-	}
-	return a, nil
+	return d.did(ctx, before, rev), nil
 }
 
 // maySee refuses a revision that changed, at or below path, what the caller may
