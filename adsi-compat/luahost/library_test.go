@@ -150,3 +150,23 @@ func deadline(ctx context.Context) time.Time {
 	t, _ := ctx.Deadline()
 	return t
 }
+
+// Whatever the pattern, it is found, not found, or a mistake that is told.
+func FuzzPattern(f *testing.F) {
+	for _, pat := range []string{"^(a*)(.-)%1$", "%f[%w]%w+", "[^]-a%-]?", "%b()", "()x", "[", "%", "(()", "%9", "[a-", "[%"} {
+		f.Add("(ab) a-]c", pat)
+	}
+	s := tree(f)
+	f.Fuzz(func(t *testing.T, text, pat string) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		const source = `local from, to = string.find(arg[1], arg[2])
+			if from then assert(from <= to + 1 and to <= #arg[1]) end
+			string.gsub(arg[1], arg[2], "%0")
+			for _ in string.gmatch(arg[1], arg[2]) do end`
+		err := Run(ctx, directory(s), Script{Name: "p.lua", Source: source, Args: []string{text, pat}, Stdout: &strings.Builder{}})
+		if err != nil && (strings.Contains(err.Error(), "runtime error") || strings.Contains(err.Error(), "assertion")) {
+			t.Errorf("%q in %q: %v", pat, text, err)
+		}
+	})
+}
