@@ -18,7 +18,7 @@ func TestScriptsHaveTheirCallersRights(t *testing.T) {
 	d, store := desktest.New(t, nil)
 	sites.Calls(d, runScript)
 	list := func(p metabase.Path, lines ...string) metabase.Op {
-		return metabase.Set{Path: p, Property: metabase.Property{ID: metabase.AdminACL, Value: metabase.MultiSZ(lines...)}}
+		return metabase.Set{Path: p, Property: metabase.Property{ID: metabase.AccessList, Value: metabase.MultiSZ(lines...)}}
 	}
 	secret := metabase.Set{Path: "/LM/SMTPSVC", Property: metabase.Property{ID: 61600, Value: metabase.String("of the service")}}
 	_, err := store.Apply(t.Context(), metabase.Batch{Ops: []metabase.Op{

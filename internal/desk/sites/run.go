@@ -60,7 +60,7 @@ func (d drawer) mayRun(ctx context.Context, who control.Caller) error {
 	if snap.Allows(who.Who, metabase.Root, metabase.Write) {
 		return nil
 	}
-	for _, p := range snap.DataPaths(metabase.Root, metabase.AdminACL) {
+	for _, p := range snap.DataPaths(metabase.Root, metabase.AccessList) {
 		if snap.Rights(who.Who, p)&^metabase.Read != 0 {
 			return nil
 		}

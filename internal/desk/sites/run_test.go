@@ -31,7 +31,7 @@ func TestWhoMayRun(t *testing.T) {
 		return nil
 	})
 	list := func(p metabase.Path, lines ...string) metabase.Op {
-		return metabase.Set{Path: p, Property: metabase.Property{ID: metabase.AdminACL, Value: metabase.MultiSZ(lines...)}}
+		return metabase.Set{Path: p, Property: metabase.Property{ID: metabase.AccessList, Value: metabase.MultiSZ(lines...)}}
 	}
 	tests := []struct {
 		who  metabase.Principal
