@@ -138,5 +138,5 @@ func (p Prop) limits() string {
 		p.Min == 0 && p.Max == math.MaxUint32 {
 		return ""
 	}
-	return fmt.Sprintf("%d to %d", p.Min, p.Max)
+	return fmt.Sprintf("%d to %d%s", p.Min, p.Max, p.orZero())
 }

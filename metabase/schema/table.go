@@ -26,7 +26,7 @@ var types = map[Syntax]metabase.Type{
 	Flags: metabase.DWordType, Flag: metabase.DWordType,
 	String: metabase.StringType, FilePath: metabase.StringType, DomainName: metabase.StringType,
 	Hosts: metabase.StringType, MinuteList: metabase.StringType,
-	List: metabase.MultiSZType, Names: metabase.MultiSZType, Bindings: metabase.MultiSZType,
+	List: metabase.MultiSZType, Names: metabase.MultiSZType, Accounts: metabase.MultiSZType, Bindings: metabase.MultiSZType,
 	Endpoints: metabase.MultiSZType, Prefixes: metabase.MultiSZType,
 	IPList: metabase.BinaryType, Binary: metabase.BinaryType,
 }
@@ -152,6 +152,7 @@ func readProp(f []string, named map[string][]Named) (p Prop, err error) {
 	if p.Attr, err = readAttr(f[3]); err != nil {
 		return p, err
 	}
+	f[7], p.OrZero = strings.CutPrefix(f[7], "0,")
 	if f[7] != "" {
 		if _, err := fmt.Sscanf(f[7], "%d..%d", &p.Min, &p.Max); err != nil {
 			return p, fmt.Errorf("range %q: %w", f[7], err)
