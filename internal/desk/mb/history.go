@@ -36,10 +36,31 @@ func (d drawer) changes(in []metabase.Changed) []control.Change {
 			}
 			line.Old, line.OldText = show(c.Old)
 			line.New, line.NewText = show(c.New)
+			beside(&line, c)
 		}
 		out = append(out, line)
 	}
 	return out
+}
+
+// beside tells of a changed property what it has beside its value: a lock, or
+// another data type, may be all that changed.
+func beside(line *control.Change, c metabase.Changed) {
+	if c.Old != nil {
+		line.OldAttributes = c.Old.Attr.String()
+	}
+	if c.New != nil {
+		line.NewAttributes = c.New.Attr.String()
+	}
+	if c.Old == nil || c.New == nil {
+		return
+	}
+	if old, next := c.Old.Value.Type(), c.New.Value.Type(); old != next {
+		line.OldType, line.NewType = old.String(), next.String()
+	}
+	if c.Old.UserType != c.New.UserType {
+		line.OldUserType, line.NewUserType = &c.Old.UserType, &c.New.UserType
+	}
 }
 
 // visible leaves out what the caller may not read.
@@ -73,6 +94,9 @@ func (d drawer) log(ctx context.Context, who control.Caller, q control.LogReques
 	if err != nil {
 		return nil, err
 	}
+	if len(records) == 0 && !d.Tree.Snapshot().Has(path) {
+		return nil, control.Missing(string(path), "not found, and not in the history that is kept")
+	}
 	entries := []control.Entry{}
 	for _, r := range records {
 		if e := d.entry(who, r); len(e.Changes) > 0 || len(r.Changes) == 0 {
@@ -102,13 +126,19 @@ func (d drawer) revert(ctx context.Context, who control.Caller, q control.Revert
 	if err := d.maySee(ctx, who, q.Rev, path); err != nil {
 		return control.Applied{}, err
 	}
+	if q.DryRun {
+		c, err := d.Tree.TryRevert(ctx, q.Rev, path, who.Batch())
+		return d.tried(c, err)
+	}
+	before := d.Tree.Snapshot().Rev()
 	rev, err := d.Tree.Revert(ctx, q.Rev, path, who.Batch())
 	if err != nil {
 		return control.Applied{}, err
 	}
 	a := control.Applied{Rev: rev, Changes: []control.Change{}}
-	if r, err := d.Tree.Record(ctx, rev); err == nil {
+	if r, err := d.Tree.Record(ctx, rev); err == nil && rev > before && r.Reverts == q.Rev {
 		a.Changes = d.changes(r.Changes)
+		a.Made = true
 	}
 	return a, nil
 }

@@ -17,7 +17,11 @@ func (d drawer) get(ctx context.Context, who control.Caller, q control.GetReques
 	if err != nil {
 		return control.Item{}, err
 	}
-	t, err := d.find(snap.Has, q.Words)
+	has := snap.Has
+	if q.Partial {
+		has = d.partly(snap, q.Words)
+	}
+	t, err := d.find(has, q.Words)
 	if err != nil {
 		return control.Item{}, d.veil(ctx, who, first(q.Words), err)
 	}
@@ -28,12 +32,27 @@ func (d drawer) get(ctx context.Context, who control.Caller, q control.GetReques
 	if err := d.Allow(ctx, who, path, metabase.Read); err != nil {
 		return control.Item{}, err
 	}
-	it, ok := d.item(snap, path, t.prop, q.Stored, q.Default)
+	for q.Partial && !snap.Has(path) {
+		path = desk.Spelled(snap, path.Parent())
+	}
+	it, ok := d.item(snap, path, t.prop, reading{stored: q.Stored, byDefault: q.Default, raw: q.Stored})
 	if !ok {
 		return control.Item{}, control.Missing(string(path), t.prop.Label()+": "+absent(q))
 	}
 	d.provenance(ctx, snap, &it)
 	return it, nil
+}
+
+// partly takes every path for that of a key, but for PATH/PROP in one word.
+func (d drawer) partly(snap metabase.Snapshot, words []string) func(metabase.Path) bool {
+	return func(p metabase.Path) bool {
+		if snap.Has(p) || len(words) == 0 {
+			return snap.Has(p)
+		}
+		whole, err := desk.ParsePath(words[0])
+		_, one := d.oneWord(p, words)
+		return err != nil || !one || !p.Equal(whole)
+	}
 }
 
 // first is the first of words, or "".
@@ -62,9 +81,16 @@ func (d drawer) asOf(ctx context.Context, rev metabase.Rev) (metabase.Snapshot, 
 	return d.Tree.At(ctx, rev)
 }
 
+// A reading is the sense in which a value is asked for: what holds, unless it
+// says more.
+type reading struct {
+	stored, byDefault bool
+	raw               bool // the token of INSERT_PATH stays
+}
+
 // item reads one property; ok is false when it has no value in the sense that
 // is asked for.
-func (d drawer) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop, stored, byDefault bool) (control.Item, bool) {
+func (d drawer) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop, how reading) (control.Item, bool) {
 	whole := p
 	if p.Syntax == schema.Flag {
 		whole, _ = d.Schema.ByID(p.ID)
@@ -72,16 +98,16 @@ func (d drawer) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop, 
 	held, from, ok := snap.Effective(path, p.ID)
 	level := control.LevelInherited
 	switch {
-	case byDefault:
+	case how.byDefault:
 		ok, level = whole.HasDefault(), control.LevelDefault
-		held, from = metabase.Property{ID: p.ID, Value: whole.Default}, ""
+		held, from = whole.Item(whole.Default), ""
 	case ok && from.Equal(path):
 		level = control.LevelStored
-	case stored:
+	case how.stored:
 		return control.Item{}, false
 	case !ok && whole.HasDefault():
 		ok, level = true, control.LevelDefault
-		held = metabase.Property{ID: p.ID, Value: whole.Default}
+		held = whole.Item(whole.Default)
 	}
 	if !ok {
 		return control.Item{}, false
@@ -89,14 +115,17 @@ func (d drawer) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop, 
 	if p.Syntax == schema.Flag {
 		held.Value = p.Bit(held.Value)
 	}
+	if from != "" {
+		from = desk.Spelled(snap, from)
+	}
+	if !how.raw {
+		held.Value, _ = held.Inserted(string(from))
+	}
 	it := control.Item{
 		Path: path, Property: p.Label(), ID: p.ID, Type: held.Value.Type().String(),
 		Value: jsonValue(p, held.Value), Text: p.Format(held.Value),
-		Level: level, From: desk.Spelled(snap, from),
+		Level: level, From: from, Attributes: held.Attr.String(), UserType: held.UserType,
 		Locked: held.Attr&metabase.Locked != 0,
-	}
-	if from == "" {
-		it.From = ""
 	}
 	if held.Attr&metabase.Secure != 0 || p.Attr&metabase.Secure != 0 {
 		it.Value, it.Text = secret, []string{secret}
@@ -146,7 +175,7 @@ func (d drawer) show(ctx context.Context, who control.Caller, q control.ShowRequ
 		if !ok {
 			p, _ = d.Schema.Property(number(id))
 		}
-		if it, ok := d.item(snap, path, p, false, false); ok {
+		if it, ok := d.item(snap, path, p, reading{raw: true}); ok {
 			d.provenance(ctx, snap, &it)
 			items = append(items, it)
 		}
@@ -181,7 +210,11 @@ func (d drawer) list(ctx context.Context, who control.Caller, q control.ListRequ
 	keys := []control.Key{}
 	add := func(p metabase.Path) {
 		if k, ok := snap.Key(p); ok && snap.Allows(who.Who, p, metabase.Read) {
-			keys = append(keys, control.Key{Name: k.Path.Base(), Path: k.Path, Class: k.Class, Children: k.Children, Modified: k.Modified})
+			key := control.Key{Name: k.Path.Base(), Path: k.Path, Class: k.Class, Children: k.Children, Modified: k.Modified, LastChange: k.Modified}
+			if q.Data {
+				key.DataSet = snap.DataSet(p)
+			}
+			keys = append(keys, key)
 		}
 	}
 	if q.Deep {
@@ -208,7 +241,10 @@ func (d drawer) findStored(ctx context.Context, who control.Caller, q control.Fi
 	}
 	items := []control.Item{}
 	for _, at := range snap.DataPaths(path, p.ID) {
-		if it, ok := d.item(snap, at, p, true, false); ok && snap.Allows(who.Who, at, metabase.Read) {
+		if held, _ := snap.Stored(at, p.ID); q.Inheritable && held.Attr&metabase.Inherit == 0 {
+			continue
+		}
+		if it, ok := d.item(snap, at, p, reading{stored: true, raw: true}); ok && snap.Allows(who.Who, at, metabase.Read) {
 			items = append(items, it)
 		}
 	}
@@ -244,8 +280,23 @@ func ofClass(c schema.Class) control.Sentence {
 }
 
 func ofProp(p schema.Prop) control.Sentence {
-	return control.Sentence{
+	out := control.Sentence{
 		Name: p.Label(), Kind: "property", ID: p.ID, Type: p.TypeText(), Unit: p.Unit,
-		Default: p.DefaultText(), Classes: p.Classes, Meaning: p.Sentence, Text: p.Describe(),
+		Attributes: p.Attr.String(), UserType: p.UserType, OrZero: p.OrZero,
+		Classes: p.Classes, Meaning: p.Sentence, Text: p.Describe(),
 	}
+	if p.HasDefault() {
+		out.Default, out.DefaultText = jsonValue(p, p.Default), p.Plain(p.Default)
+	}
+	if low, high, ok := p.Range(); ok {
+		out.Min, out.Max = &low, &high
+	}
+	for _, f := range p.Flags {
+		value := int64(f.Mask)
+		if p.Min < 0 {
+			value = int64(int32(f.Mask)) // written with a sign
+		}
+		out.Values = append(out.Values, control.NamedValue{Name: f.Name, Value: value, Meaning: f.Sentence})
+	}
+	return out
 }
