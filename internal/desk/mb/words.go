@@ -97,7 +97,11 @@ func (c call) option(v verb, word string, rest []string) ([]string, error) {
 		c.opts[name] = value
 		return rest, nil
 	}
-	return rest, control.Usage(fmt.Sprintf("%s has no option --%s; what is to be a value follows the word --", c.verb, name), "")
+	text := fmt.Sprintf("%s has no option --%s", c.verb, name)
+	if c.verb == "set" {
+		text += "; what is to be a value follows the word --"
+	}
+	return rest, control.Usage(text, "")
 }
 
 func (c call) has(option string) bool {
