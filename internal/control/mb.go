@@ -121,5 +121,5 @@ type Sentence struct {
 type NamedValue struct {
 	Name    string `json:"name"`
 	Value   int64  `json:"value"`
-	Meaning string `json:"meaning,omitempty"`
+	Meaning string `json:"meaning"`
 }
