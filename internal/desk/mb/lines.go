@@ -92,13 +92,13 @@ func bearing(op metabase.Op, p metabase.Problem) int {
 	case metabase.RemoveChildren:
 		return ofKey(p.Path.Within(op.Path))
 	case metabase.Copy:
-		return ofKey(p.Path.Within(op.To) || p.Path.Equal(op.From))
+		return ofKey(p.Path.Within(op.To) || p.ID == 0 && p.Path.Equal(op.From))
 	case metabase.Move:
 		return ofKey(p.Path.Within(op.To) || p.Path.Within(op.From))
 	case metabase.Clear:
 		return ofKey(p.Path.Equal(op.Path))
 	case metabase.CopyData:
-		return ofKey(p.Path.Equal(op.To) || p.Path.Equal(op.From))
+		return ofKey(p.Path.Equal(op.To) || p.ID == 0 && p.Path.Equal(op.From))
 	case metabase.Touch:
 		return ofKey(p.Path.Equal(op.Path))
 	}
