@@ -28,19 +28,19 @@ func (p *planner) setOp(c call) (metabase.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	was, stored := p.stored(t)
 	if prop.Syntax == schema.Flag {
 		whole, _ := p.desk.Schema.ByID(prop.ID)
-		base := was.Value
-		if !stored {
-			base, _, _ = p.desk.Schema.Effective(p.snap, t.path, prop.ID)
-		}
-		v, prop = prop.WithBit(base, v.DWord() != 0), whole
+		item := form.item(prop.ID, prop.WithBit(whole.Default, v.DWord() != 0))
+		p.set[t.key()] = item
+		return metabase.SetBits{Path: t.path, Property: item, Mask: prop.Mask}, nil
 	}
-	item := prop.Item(v)
-	item.Attr, item.UserType = form.attr, form.user
-	item.Attr |= was.Attr & metabase.Locked // only unlock takes a lock away
-	return p.store(t, item), nil
+	item := form.item(prop.ID, v)
+	p.set[t.key()] = item
+	return metabase.Set{Path: t.path, Property: item}, nil
+}
+
+func (f filter) item(id metabase.ID, v metabase.Value) metabase.Property {
+	return metabase.Property{ID: id, Attr: f.attr, UserType: f.user, Value: v}
 }
 
 // form is what an item of t is stored as: type, attributes and user type of

@@ -83,7 +83,11 @@ func bearing(op metabase.Op, p metabase.Problem) int {
 	switch op := op.(type) {
 	case metabase.Set:
 		return ofItem(op.Path, op.Property.ID, p)
+	case metabase.SetBits:
+		return ofItem(op.Path, op.Property.ID, p)
 	case metabase.Unset:
+		return ofItem(op.Path, op.ID, p)
+	case metabase.Lock:
 		return ofItem(op.Path, op.ID, p)
 	case metabase.AddKey:
 		return ofKey(p.Path.Equal(op.Path))

@@ -6,9 +6,7 @@ import (
 	"context"
 
 	"restante/internal/control"
-	"restante/internal/desk"
 	"restante/metabase"
-	"restante/metabase/schema"
 )
 
 // plan makes the operations of a batch in words. Every line that cannot be
@@ -64,7 +62,7 @@ type planner struct {
 	desk drawer
 	snap metabase.Snapshot
 	made []made                       // by add, cp and mv
-	set  map[string]metabase.Property // by path and id in small letters
+	set  map[string]metabase.Property // by set and unset: by path and id in small letters
 }
 
 // made is a key that an earlier line makes, by copying from where that is set.
@@ -111,19 +109,6 @@ func (p *planner) line(l control.Line) (metabase.Op, error) {
 	return p.copyOp(c)
 }
 
-// stored is what the key of t holds itself, after the earlier lines.
-func (p *planner) stored(t target) (metabase.Property, bool) {
-	if item, ok := p.set[t.key()]; ok {
-		return item, !item.Value.IsZero()
-	}
-	return p.snap.Stored(t.path, t.prop.ID)
-}
-
-func (p *planner) store(t target, item metabase.Property) metabase.Op {
-	p.set[t.key()] = item
-	return metabase.Set{Path: t.path, Property: item}
-}
-
 // lockOp locks what is stored at a key against being overridden below it, or
 // lets it be overridden again.
 func (p *planner) lockOp(verb string, args []string) (metabase.Op, error) {
@@ -134,22 +119,5 @@ func (p *planner) lockOp(verb string, args []string) (metabase.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	item, ok := p.stored(t)
-	path, whole := string(desk.Spelled(p.snap, t.path)), t.prop
-	if whole.Syntax == schema.Flag {
-		whole, _ = p.desk.Schema.ByID(t.prop.ID) // a flag is locked with the rest of its number
-	}
-	switch {
-	case !ok:
-		return nil, control.Missing(path, whole.Label()+": not stored there, so there is nothing to "+verb)
-	case verb == "unlock" && item.Attr&metabase.Locked == 0:
-		return nil, control.Refused(path, whole.Label()+": is not locked there")
-	case item.Attr&(metabase.Inherit|metabase.Volatile) != metabase.Inherit:
-		return nil, control.Refused(path, whole.Label()+": is not inherited, so nothing below can override it")
-	}
-	item.Attr ^= item.Attr & metabase.Locked
-	if verb == "lock" {
-		item.Attr |= metabase.Locked
-	}
-	return p.store(t, item), nil
+	return metabase.Lock{Path: t.path, ID: t.prop.ID, Off: verb == "unlock"}, nil
 }
