@@ -7,9 +7,12 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
+	"unicode"
 
 	"restante/internal/control"
 	"restante/metabase"
+	"restante/metabase/schema"
 )
 
 // planned is the operations of a batch in words, each with the number of its
@@ -56,6 +59,7 @@ func sortByLine(list []control.Problem) {
 const (
 	nothing = iota
 	nearby  // it stores something else there or above
+	told    // and the problem speaks of that
 	above   // it stores the property above
 	around  // it makes, fills or takes away the key
 	exactly // it stores or removes the property there
@@ -127,6 +131,18 @@ func ofItem(path metabase.Path, id metabase.ID, p metabase.Problem) int {
 		return above
 	case p.Path.Equal(path) && p.ID == 0:
 		return around
+	case speaksOf(p.Err, id):
+		return told
 	}
 	return nearby
+}
+
+// speaksOf says that the reason names a property.
+func speaksOf(why error, id metabase.ID) bool {
+	prop, known := schema.IIS().ByID(id)
+	if !known || prop.Name == "" || why == nil {
+		return false
+	}
+	words := strings.FieldsFunc(why.Error(), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	return slices.Contains(words, prop.Name)
 }
