@@ -91,25 +91,8 @@ type reading struct {
 // item reads one property; ok is false when it has no value in the sense that
 // is asked for.
 func (d drawer) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop, how reading) (control.Item, bool) {
-	whole := p
-	if p.Syntax == schema.Flag {
-		whole, _ = d.Schema.ByID(p.ID)
-	}
-	held, from, ok := snap.Effective(path, p.ID)
-	level := control.LevelInherited
-	switch {
-	case how.byDefault:
-		ok, level = whole.HasDefault(), control.LevelDefault
-		held, from = whole.Item(whole.Default), ""
-	case ok && from.Equal(path):
-		level = control.LevelStored
-	case how.stored:
-		return control.Item{}, false
-	case !ok && whole.HasDefault():
-		ok, level = true, control.LevelDefault
-		held = whole.Item(whole.Default)
-	}
-	if !ok {
+	held, from, level := d.held(snap, path, p, how)
+	if level == "" {
 		return control.Item{}, false
 	}
 	if p.Syntax == schema.Flag {
@@ -134,6 +117,27 @@ func (d drawer) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop, 
 		it.Made = &control.Made{Rev: held.Rev}
 	}
 	return it, true
+}
+
+// held finds what item reads, and the key that has it; level is "" when there
+// is nothing.
+func (d drawer) held(snap metabase.Snapshot, path metabase.Path, p schema.Prop, how reading) (held metabase.Property, from metabase.Path, level string) {
+	whole := p
+	if p.Syntax == schema.Flag {
+		whole, _ = d.Schema.ByID(p.ID)
+	}
+	held, from, ok := snap.Effective(path, p.ID)
+	switch {
+	case ok && !how.byDefault && from.Equal(path):
+		return held, from, control.LevelStored
+	case how.stored:
+		return held, "", ""
+	case ok && !how.byDefault:
+		return held, from, control.LevelInherited
+	case whole.HasDefault():
+		return whole.Item(whole.Default), "", control.LevelDefault
+	}
+	return held, "", ""
 }
 
 // secret stands for a value that is not shown.
