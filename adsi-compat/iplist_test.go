@@ -58,7 +58,7 @@ func TestWhatAnIPListCannotKeep(t *testing.T) {
 		{"RelayIpList", IPList{DomainGrant: []string{"x.test"}}, "DomainGrant and DomainDeny"},
 		{"RelayIpList", IPList{DomainDeny: []string{"x.test"}}, "DomainGrant and DomainDeny"},
 		{"RelayIpList", IPList{IPGrant: []string{"host.test"}}, "is no address"},
-		{"RelayIpList", IPList{IPGrant: []string{"10.1.1.1, 255.0.255.0"}}, "is not one entry"},
+		{"RelayIpList", IPList{IPGrant: []string{"10.1.1.1, 255.0.255.0"}}, "has gaps"},
 		{"RelayIpList", IPList{IPGrant: []string{"10.1.1.1, 10.1.1.2"}}, "is not one entry"},
 		{"RelayIpList", IPList{IPGrant: []string{"::1"}}, "IPv4"},
 	}

@@ -16,6 +16,24 @@ import (
 // nothing is done, and the error is a *Refused that names, as Conflict, each
 // such key and property and the revision that is in the way.
 func (s *Store) Revert(ctx context.Context, rev Rev, below Path, b Batch) (Rev, error) {
+	r, err := s.reverting(ctx, rev, below, b)
+	if err != nil {
+		return 0, err
+	}
+	return s.apply(ctx, r)
+}
+
+// TryRevert is Revert without doing it, as Try is Apply.
+func (s *Store) TryRevert(ctx context.Context, rev Rev, below Path, b Batch) (Change, error) {
+	r, err := s.reverting(ctx, rev, below, b)
+	if err != nil {
+		return Change{}, err
+	}
+	return s.try(ctx, r)
+}
+
+// reverting is the request that takes back what revision rev changed.
+func (s *Store) reverting(ctx context.Context, rev Rev, below Path, b Batch) (*request, error) {
 	r := &request{batch: b, reverts: rev}
 	if below == Root {
 		r.settled = rev
@@ -24,11 +42,11 @@ func (s *Store) Revert(ctx context.Context, rev Rev, below Path, b Batch) (Rev, 
 		r.batch.Comment = fmt.Sprintf("revision %d taken back", rev)
 	}
 	if err := below.check(); err != nil {
-		return 0, &Error{Op: "revert", Path: below, Kind: Invalid, Err: err}
+		return nil, &Error{Op: "revert", Path: below, Kind: Invalid, Err: err}
 	}
 	h, err := s.entry(ctx, rev)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	r.prepare = func(old *image, _ *request) ([]Op, error) {
 		ops, conflicts := s.undoOps(ctx, old.root, h.deltas, below)
@@ -37,7 +55,7 @@ func (s *Store) Revert(ctx context.Context, rev Rev, below Path, b Batch) (Rev, 
 		}
 		return ops, nil
 	}
-	return s.apply(ctx, r)
+	return r, nil
 }
 
 // An undoing finds the ops that take deltas back from a tree that has moved on.

@@ -123,7 +123,7 @@ func (s *shell) bounded(name string, most int64) ([]byte, error) {
 
 // printMade is printApplied for what may come to nothing.
 func printMade(w *tabwriter.Writer, a control.Applied) {
-	if !a.DryRun && len(a.Changes) == 0 {
+	if !a.DryRun && !a.Made {
 		fmt.Fprintln(w, "changes nothing")
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"restante/engine/settings"
 	"restante/internal/control"
@@ -100,7 +101,7 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 	}
 	db, err := kv.Open(dir, kv.Options{Log: o.log, MemTable: treeTable})
 	if errors.Is(err, kv.ErrInUse) {
-		return nil, &control.Error{Kind: control.KindFailed, Text: fmt.Sprintf("%s: in use by another process, which does not answer on its socket (yet)", data)}
+		return nil, &control.Error{Kind: control.KindFailed, Text: fmt.Sprintf("%s: in use by another process%s, which does not answer on its socket (yet)", data, holder(err))}
 	}
 	if err != nil {
 		return nil, err
@@ -120,6 +121,20 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 		return nil, failed(fmt.Errorf("%s with %s: %w", dir, filepath.Join(data, keyName), err))
 	}
 	return &house{store, db}, nil
+}
+
+// holder says which process has the store: its number, and its name where the
+// system gives it.
+func holder(err error) string {
+	var by *kv.InUse
+	if !errors.As(err, &by) {
+		return ""
+	}
+	name, rerr := os.ReadFile(fmt.Sprintf("/proc/%d/comm", by.PID))
+	if rerr != nil {
+		return fmt.Sprintf(" (%d)", by.PID)
+	}
+	return fmt.Sprintf(" (%d, %s)", by.PID, strings.TrimSpace(string(name)))
 }
 
 // failed is err, of a store that cannot be opened, whatever its kind: that

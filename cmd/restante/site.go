@@ -60,7 +60,7 @@ func describeSite(w *tabwriter.Writer, site control.Site) {
 	row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
 	row("site", site.Number)
 	row("name", site.Name)
-	row("bindings", strings.Join(site.Bindings, " "))
+	row("bindings", quoted(site.Bindings))
 	row("listening", dash(strings.Join(site.Listening, " ")))
 	row("state", site.State)
 	if site.Why != "" {

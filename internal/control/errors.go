@@ -36,18 +36,19 @@ type Error struct {
 
 // A Problem is one of several reasons.
 type Problem struct {
+	Line     int    `json:"line,omitempty"` // of the batch or the file that it is about
 	Path     string `json:"path,omitempty"`
 	Property string `json:"property,omitempty"`
 	Why      string `json:"why"`
-	Line     int    `json:"line,omitempty"` // of the file that it is about
 }
 
 // String prints line, path, property and reason.
 func (p Problem) String() string {
+	line := ""
 	if p.Line > 0 {
-		return join("line "+strconv.Itoa(p.Line), p.Path, p.Property, p.Why)
+		line = "line " + strconv.Itoa(p.Line)
 	}
-	return join(p.Path, p.Property, p.Why)
+	return join(line, p.Path, p.Property, p.Why)
 }
 
 // Error prints the text, and on lines of their own the problems.

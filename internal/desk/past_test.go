@@ -145,7 +145,8 @@ func TestConfirmAsksWhereItChanged(t *testing.T) {
 	boss := o.Direct(as("user:boss"))
 	wait := func(text string) metabase.Rev {
 		q := lines(text)
-		q.Confirm = 3600
+		hour := 3600.0
+		q.Confirm = &hour
 		a, _, err := control.MbApply.Call(t.Context(), boss, q)
 		if err != nil {
 			t.Fatal(err)

@@ -46,6 +46,7 @@ type Historian interface {
 type Keeper interface {
 	Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, error)
 	Revert(ctx context.Context, rev metabase.Rev, below metabase.Path, b metabase.Batch) (metabase.Rev, error)
+	TryRevert(ctx context.Context, rev metabase.Rev, below metabase.Path, b metabase.Batch) (metabase.Change, error)
 	Records(sealed bool) (rev metabase.Rev, proof []byte, records iter.Seq[[]byte])
 	Replace(proof []byte) (*metabase.Replace, error)
 	Verify(ctx context.Context) error

@@ -81,6 +81,22 @@ func TestRowsOfIIS(t *testing.T) {
 	}
 }
 
+// The ranges that IIS's documents give. An upper bound of 0 there is no limit.
+func TestRangesOfIIS(t *testing.T) {
+	for name, want := range map[string]string{
+		"36865": "0 to 1", "DisablePickupDotStuff": "0 to 1", "MaxMessageSize": "1024 to 4294967295, or 0",
+		"MaxBatchedMessages": "0 to 2000000000", "MaxConnections": "0 to 2000000000", "MaxOutConnections": "0 to 2000000000",
+		"RemoteSmtpPort": "1 to 65535", "RemoteSmtpSecurePort": "1 to 65535",
+		"SmtpServiceVersion": "", "MaxSmtpErrors": "", // printed as 1..0 and 0..0 there
+		"SmartHostType": "", "ServerState": "", "RelayForAuth": "", // these have names
+	} {
+		p, err := IIS().Lookup(name)
+		if got := p.limits(); got != want || err != nil {
+			t.Errorf("%s: %q, %v; want %q", name, got, err, want)
+		}
+	}
+}
+
 func TestLookup(t *testing.T) {
 	tests := []struct{ in, name, err string }{
 		{"routeaction", "RouteAction", ""},

@@ -19,27 +19,48 @@ import (
 )
 
 func (d drawer) apply(ctx context.Context, who control.Caller, q control.ApplyRequest) (control.Applied, error) {
-	ops, err := d.plan(ctx, who, q.Lines)
+	wait, err := confirmTime(q.Confirm)
 	if err != nil {
-		return control.Applied{}, d.alsoRefused(ctx, who, ops, err)
+		return control.Applied{}, err
 	}
-	b := who.Batch(ops...)
-	b.IfRev, b.Confirm = q.IfRev, time.Duration(q.Confirm*float64(time.Second))
-	return d.commit(ctx, who, b, q.DryRun)
+	p, err := d.plan(ctx, who, q.Lines)
+	if err != nil {
+		return control.Applied{}, d.alsoRefused(ctx, who, p, err)
+	}
+	b := who.Batch(p.ops...)
+	b.IfRev, b.Confirm = q.IfRev, wait
+	a, err := d.commit(ctx, who, b, q.DryRun)
+	return a, p.numbered(err)
+}
+
+// maxConfirm is the longest time that a change may wait to be confirmed.
+const maxConfirm = 10 * 365 * 24 * time.Hour
+
+// confirmTime reads the seconds to be confirmed in, nil for none: what was
+// given and comes to nothing would keep for good what is only tried.
+func confirmTime(seconds *float64) (time.Duration, error) {
+	if seconds == nil {
+		return 0, nil
+	}
+	if s := *seconds; s >= 1e-9 && s <= maxConfirm.Seconds() { // and no NaN
+		return time.Duration(s * float64(time.Second)), nil
+	}
+	return 0, control.Usage("the time to confirm must be greater than 0 and at most ten years", "help mb apply")
 }
 
 // alsoRefused adds to err, about lines that cannot be understood, what stands
 // against the others: all problems are told at once.
-func (d drawer) alsoRefused(ctx context.Context, who control.Caller, ops []metabase.Op, err error) error {
+func (d drawer) alsoRefused(ctx context.Context, who control.Caller, p planned, err error) error {
 	var refused *metabase.Refused
-	if len(ops) == 0 {
+	if len(p.ops) == 0 {
 		return err
 	}
-	if _, tried := d.As(who).Try(ctx, who.Batch(ops...)); !errors.As(tried, &refused) {
+	if _, tried := d.As(who).Try(ctx, who.Batch(p.ops...)); !errors.As(tried, &refused) {
 		return err
 	}
-	e, more := *control.AsError(err), control.AsError(refused)
+	e, more := *control.AsError(err), control.AsError(p.numbered(refused))
 	e.Problems = append(slices.Clone(e.Problems), more.Problems...)
+	sortByLine(e.Problems)
 	if more.Kind != control.KindNotFound {
 		e.Kind = control.KindRefused
 	}

@@ -37,10 +37,31 @@ func (d drawer) changes(in []metabase.Changed) []control.Change {
 			}
 			line.Old, line.OldText = show(c.Old)
 			line.New, line.NewText = show(c.New)
+			beside(&line, c)
 		}
 		out = append(out, line)
 	}
 	return out
+}
+
+// beside tells of a changed property what it has beside its value: a lock, or
+// another data type, may be all that changed.
+func beside(line *control.Change, c metabase.Changed) {
+	if c.Old != nil {
+		line.OldAttributes = c.Old.Attr.String()
+	}
+	if c.New != nil {
+		line.NewAttributes = c.New.Attr.String()
+	}
+	if c.Old == nil || c.New == nil {
+		return
+	}
+	if old, next := c.Old.Value.Type(), c.New.Value.Type(); old != next {
+		line.OldType, line.NewType = old.String(), next.String()
+	}
+	if c.Old.UserType != c.New.UserType {
+		line.OldUserType, line.NewUserType = &c.Old.UserType, &c.New.UserType
+	}
 }
 
 func (d drawer) entry(e desk.Eye, r metabase.Record) control.Entry {
@@ -81,6 +102,9 @@ func (d drawer) log(ctx context.Context, who control.Caller, q control.LogReques
 			entries = append(entries, one)
 		}
 	}
+	if len(entries) == 0 && !e.Now.Has(path) {
+		return nil, control.Missing(string(path), "not found, and not in the history that is kept")
+	}
 	return entries, nil
 }
 
@@ -106,6 +130,13 @@ func (d drawer) revert(ctx context.Context, who control.Caller, q control.Revert
 	}
 	if err := d.maySee(ctx, who, q.Rev, path); err != nil {
 		return control.Applied{}, err
+	}
+	if q.DryRun {
+		c, err := d.As(who).TryRevert(ctx, q.Rev, path, who.Batch())
+		if err != nil {
+			return control.Applied{}, err
+		}
+		return d.tried(who, c), nil
 	}
 	before := d.Tree.Snapshot().Rev()
 	rev, err := d.As(who).Revert(ctx, q.Rev, path, who.Batch())

@@ -4,49 +4,54 @@ package mb
 
 import (
 	"context"
-	"fmt"
-	"strconv"
-	"strings"
 
 	"restante/internal/control"
 	"restante/internal/desk"
 	"restante/metabase"
-	"restante/metabase/schema"
 )
 
 // plan makes the operations of a batch in words. Every line that cannot be
 // understood is in the error, which comes with the operations of the others.
-func (d drawer) plan(ctx context.Context, who control.Caller, lines []control.Line) ([]metabase.Op, error) {
-	p := planner{desk: d, who: who, snap: d.Tree.Snapshot()}
-	var ops []metabase.Op
+func (d drawer) plan(ctx context.Context, who control.Caller, lines []control.Line) (planned, error) {
+	p := planner{desk: d, who: who, snap: d.Tree.Snapshot(), set: map[string]metabase.Property{}}
+	var out planned
 	var problems []control.Problem
 	var single error
-	notFound := 0
+	failed, notFound := 0, 0
 	for _, l := range lines {
 		op, err := p.line(ctx, l)
 		if err == nil {
-			ops = append(ops, op)
+			out.add(op, l.Number)
 			continue
 		}
 		e := control.AsError(err)
+		failed++
 		if single = e; e.Kind == control.KindNotFound {
 			notFound++
 		}
-		at := ""
-		if l.Number > 0 {
-			at = "line " + strconv.Itoa(l.Number)
-		}
-		problems = append(problems, control.Problem{Path: at, Why: e.Error()})
+		problems = append(problems, atLine(l.Number, e)...)
 	}
 	switch {
-	case len(problems) == 0:
-		return ops, nil
+	case failed == 0:
+		return out, nil
 	case len(lines) == 1 && lines[0].Number == 0:
-		return nil, single
-	case notFound == len(problems):
-		return ops, &control.Error{Kind: control.KindNotFound, Problems: problems}
+		return planned{}, single
+	case notFound == failed:
+		return out, &control.Error{Kind: control.KindNotFound, Problems: problems}
 	}
-	return ops, &control.Error{Kind: control.KindRefused, Problems: problems}
+	return out, &control.Error{Kind: control.KindRefused, Problems: problems}
+}
+
+// atLine gives what is wrong with a line as problems of it.
+func atLine(n int, e *control.Error) (out []control.Problem) {
+	for _, p := range e.Problems {
+		p.Line = n
+		out = append(out, p)
+	}
+	if e.Text != "" || len(out) == 0 {
+		out = append(out, control.Problem{Line: n, Why: e.Text})
+	}
+	return out
 }
 
 // A planner turns words into operations, and remembers what earlier ones did
@@ -55,7 +60,8 @@ type planner struct {
 	desk drawer
 	who  control.Caller
 	snap metabase.Snapshot
-	made []made // by add, cp and mv
+	made []made                       // by add, cp and mv
+	set  map[string]metabase.Property // by set and unset: by path and id in small letters
 }
 
 // made is a key that an earlier line makes, by copying from where that is set.
@@ -81,42 +87,30 @@ func (p *planner) has(path metabase.Path) bool {
 }
 
 func (p *planner) line(ctx context.Context, l control.Line) (metabase.Op, error) {
-	if l.Broken != "" || len(l.Words) == 0 {
-		return nil, control.Usage(l.Broken, "")
-	}
-	if err := p.ask(ctx, l.Words); err != nil {
+	c, err := readCall(l)
+	if err != nil {
 		return nil, err
 	}
-	op, err := p.op(ctx, l.Words)
-	if err != nil && len(l.Words) > 1 {
-		if at, bad := desk.ParsePath(l.Words[1]); bad == nil {
+	if err := p.ask(ctx, c); err != nil {
+		return nil, err
+	}
+	op, err := p.op(ctx, c)
+	if err != nil && len(c.args) > 0 {
+		if at, bad := desk.ParsePath(c.args[0]); bad == nil {
 			err = p.desk.Veil(ctx, p.who, at, err)
 		}
 	}
 	return op, err
 }
 
-// verbs has, for each key that an operation names, the rights of which it may
-// need one.
-var verbs = map[string][]metabase.Right{
-	"set":    {metabase.Write | metabase.WriteSecret | metabase.Control},
-	"unset":  {metabase.Write | metabase.WriteSecret | metabase.Control},
-	"lock":   {metabase.Control},
-	"unlock": {metabase.Control},
-	"add":    {metabase.Create},
-	"rm":     {metabase.Delete},
-	"cp":     {metabase.Read, metabase.Create},
-	"mv":     {metabase.Read, metabase.Create},
-}
-
 // ask refuses a line about a key that the caller may neither read nor do that
 // to, before anything of the key is looked at. For all others the tree asks.
-func (p *planner) ask(ctx context.Context, words []string) error {
-	for i, any := range verbs[strings.ToLower(words[0])] {
-		if i+1 >= len(words) {
+func (p *planner) ask(ctx context.Context, c call) error {
+	for i, any := range verbs[c.verb].asks {
+		if i >= len(c.args) {
 			break
 		}
-		at, err := desk.ParsePath(words[i+1])
+		at, err := desk.ParsePath(c.args[i])
 		if err != nil {
 			return err
 		}
@@ -127,44 +121,26 @@ func (p *planner) ask(ctx context.Context, words []string) error {
 	return nil
 }
 
-func (p *planner) op(ctx context.Context, words []string) (metabase.Op, error) {
-	verb, args := words[0], words[1:]
-	switch strings.ToLower(verb) {
+func (p *planner) op(ctx context.Context, c call) (metabase.Op, error) {
+	switch c.verb {
 	case "set":
-		return p.setOp(args)
+		return p.setOp(c)
 	case "unset":
-		t, err := p.desk.find(p.has, args)
-		if err == nil && len(t.rest) > 0 {
-			err = control.Usage("unset takes PATH PROP", "")
-		}
-		return metabase.Unset{Path: t.path, ID: t.prop.ID}, err
+		return p.unsetOp(c)
 	case "lock", "unlock":
-		return p.lockOp(ctx, strings.ToLower(verb), args)
+		return p.lockOp(ctx, c.verb, c.args)
 	case "add":
-		return p.addOp(args)
+		return p.addOp(c)
 	case "rm":
-		return p.rmOp(args)
-	case "cp", "mv":
-		return p.copyOp(strings.ToLower(verb), args)
+		return p.rmOp(c)
+	case "clear":
+		return p.clearOp(c)
+	case "cpdata":
+		return p.cpdataOp(c)
+	case "touch":
+		return p.touchOp(c)
 	}
-	return nil, control.Usage(fmt.Sprintf("%q is no operation: use set, unset, lock, unlock, add, rm, cp or mv", verb), "")
-}
-
-func (p *planner) setOp(args []string) (metabase.Op, error) {
-	t, err := p.desk.find(p.has, args)
-	if err != nil {
-		return nil, err
-	}
-	prop := t.prop
-	v, err := prop.Parse(t.rest)
-	if err != nil {
-		return nil, control.Refused(string(desk.Spelled(p.snap, t.path))+": "+prop.Label(), err.Error())
-	}
-	if prop.Syntax == schema.Flag {
-		whole, _ := p.desk.Schema.ByID(prop.ID)
-		return metabase.SetBits{Path: t.path, Property: whole.Item(prop.WithBit(whole.Default, v.DWord() != 0)), Mask: prop.Mask}, nil
-	}
-	return metabase.Set{Path: t.path, Property: prop.Item(v)}, nil
+	return p.copyOp(c)
 }
 
 // lockOp locks what is stored at a key against being overridden below it, or
@@ -194,63 +170,4 @@ func (p *planner) overrides(ctx context.Context, t target) error {
 		}
 	}
 	return nil
-}
-
-func (p *planner) addOp(args []string) (metabase.Op, error) {
-	if len(args) == 0 || len(args) > 2 {
-		return nil, control.Usage("add takes PATH and a class", "")
-	}
-	path, err := desk.ParsePath(args[0])
-	if err != nil {
-		return nil, err
-	}
-	op := metabase.AddKey{Path: path}
-	if len(args) == 2 {
-		c, ok := p.desk.Schema.Class(args[1])
-		if !ok {
-			return nil, control.Missing(string(path), fmt.Sprintf("no class is called %q", args[1]))
-		}
-		op.Class = c.Name
-	} else {
-		op.Class = p.desk.Schema.ClassAt(p.snap, path)
-	}
-	p.made = append(p.made, made{path: path})
-	return op, nil
-}
-
-func (p *planner) rmOp(args []string) (metabase.Op, error) {
-	recursive := len(args) == 2 && (args[1] == "--recursive" || args[1] == "-r")
-	if len(args) != 1 && !recursive {
-		return nil, control.Usage("rm takes PATH", "")
-	}
-	path, err := desk.ParsePath(args[0])
-	if err != nil {
-		return nil, err
-	}
-	if !p.has(path) {
-		return nil, control.Missing(string(path), "not found")
-	}
-	return metabase.Remove{Path: path, Recursive: recursive}, nil
-}
-
-func (p *planner) copyOp(verb string, args []string) (metabase.Op, error) {
-	if len(args) != 2 {
-		return nil, control.Usage(verb+" takes SRC DST", "")
-	}
-	from, err := desk.ParsePath(args[0])
-	if err != nil {
-		return nil, err
-	}
-	to, err := desk.ParsePath(args[1])
-	if err != nil {
-		return nil, err
-	}
-	if !p.has(from) {
-		return nil, control.Missing(string(from), "not found")
-	}
-	p.made = append(p.made, made{to, from})
-	if verb == "mv" {
-		return metabase.Move{From: from, To: to}, nil
-	}
-	return metabase.Copy{From: from, To: to}, nil
 }

@@ -23,7 +23,7 @@ func visible(e desk.Eye, in []control.Change) []control.Change {
 // itself once changed is not told.
 func (d drawer) made(ctx context.Context, who control.Caller, before, rev metabase.Rev) control.Applied {
 	a := control.Applied{Rev: rev, Changes: []control.Change{}}
-	if rev == before {
+	if a.Made = rev != before; !a.Made {
 		return a
 	}
 	r, err := d.Tree.Record(ctx, rev)

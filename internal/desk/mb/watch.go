@@ -32,6 +32,10 @@ func (d drawer) watch(ctx context.Context, who control.Caller, q control.WatchRe
 		w := d.Tree.Watch(path)
 		defer w.Close()
 		seen := d.Tree.Snapshot().Rev()
+		if q.Since > seen {
+			yield(control.Entry{}, control.Missing(fmt.Sprintf("revision %d", q.Since), fmt.Sprintf("not found: the newest is %d", seen)))
+			return
+		}
 		if q.Since > 0 {
 			seen = q.Since
 		}
