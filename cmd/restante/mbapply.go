@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/kballard/go-shellquote"
 	"github.com/urfave/cli/v2"
@@ -64,6 +65,10 @@ func readBatch(text string) []control.Line {
 		n++
 		code := strings.TrimSpace(uncomment(raw))
 		if code == "" {
+			continue
+		}
+		if !utf8.ValidString(code) {
+			lines = append(lines, control.Line{Number: n, Broken: "is not valid UTF-8"})
 			continue
 		}
 		words, err := shellquote.Split(code)

@@ -85,7 +85,7 @@ func (s *shell) mbRevert() *cli.Command {
 				return err
 			}
 			q := control.RevertRequest{Rev: metabase.Rev(n), Path: cx.String("below")}
-			return ask(cx.Context, s, control.MbRevert, q, func(w *tabwriter.Writer, a control.Applied) { printApplied(w, a) })
+			return ask(cx.Context, s, control.MbRevert, q, func(w *tabwriter.Writer, a control.Applied) { printMade(w, a) })
 		}),
 	}
 }

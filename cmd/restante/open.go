@@ -92,7 +92,7 @@ type storeOptions struct {
 func openStore(ctx context.Context, data string, o storeOptions) (*house, error) {
 	dir := filepath.Join(data, storeName)
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && !o.create {
-		return nil, &control.Error{Kind: control.KindFailed, Text: data + ": nothing is set up there", Hint: "serve"}
+		return nil, &control.Error{Kind: control.KindFailed, Text: data + ": nothing is set up there yet: the service does it when it runs for the first time", Hint: "serve"}
 	}
 	key, err := machineKey(data, o.create)
 	if err != nil {

@@ -5,6 +5,7 @@ package control
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 
 	"restante/engine/queue"
@@ -38,10 +39,14 @@ type Problem struct {
 	Path     string `json:"path,omitempty"`
 	Property string `json:"property,omitempty"`
 	Why      string `json:"why"`
+	Line     int    `json:"line,omitempty"` // of the file that it is about
 }
 
-// String prints path, property and reason.
+// String prints line, path, property and reason.
 func (p Problem) String() string {
+	if p.Line > 0 {
+		return join("line "+strconv.Itoa(p.Line), p.Path, p.Property, p.Why)
+	}
 	return join(p.Path, p.Property, p.Why)
 }
 
@@ -91,7 +96,7 @@ func ofRefused(r *metabase.Refused) *Error {
 		if name == "" && p.ID != 0 {
 			name = p.ID.String()
 		}
-		e.Problems = append(e.Problems, Problem{string(p.Path), name, p.Err.Error()})
+		e.Problems = append(e.Problems, Problem{Path: string(p.Path), Property: name, Why: p.Err.Error()})
 		if errors.Is(p.Err, metabase.NotFound) {
 			missing++
 		}

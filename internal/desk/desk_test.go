@@ -101,7 +101,7 @@ func TestSocketAnswersAsTheDeskDoes(t *testing.T) {
 	// The test's own user is who the socket says it is, and may do everything.
 	me := control.Self()
 	if _, err := store.Apply(t.Context(), metabase.Batch{Ops: []metabase.Op{metabase.Set{Path: "/LM",
-		Property: metabase.Property{ID: metabase.AdminACL, Attr: metabase.Inherit, UserType: metabase.UTServer,
+		Property: metabase.Property{ID: metabase.AccessList, Attr: metabase.Inherit, UserType: metabase.UTServer,
 			Value: metabase.MultiSZ(string(me[0]) + " all")}}}}); err != nil {
 		t.Fatal(err)
 	}

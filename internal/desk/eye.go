@@ -71,5 +71,5 @@ func (d *Desk) Forth(ctx context.Context, e *Eye, r metabase.Record) (err error)
 
 // changesLists says whether a revision changed an access list.
 func changesLists(r metabase.Record) bool {
-	return slices.ContainsFunc(r.Changes, func(c metabase.Changed) bool { return c.ID == metabase.AdminACL })
+	return slices.ContainsFunc(r.Changes, func(c metabase.Changed) bool { return c.ID == metabase.AccessList })
 }

@@ -357,13 +357,14 @@ func TestImportIsNoOracle(t *testing.T) {
 	if err := json.Unmarshal([]byte(o.must(t, "boss", "mb/export", `{"path":"SMTPSVC/2"}`)), &file); err != nil {
 		t.Fatal(err)
 	}
-	guess := strings.Replace(file.XML, "relay.theirs.example", "guess.example", 1)
-	elsewhere := strings.ReplaceAll(file.XML, `/LM/SMTPSVC/2`, `/LM/SMTPSVC/99`)
-	if guess == file.XML || elsewhere == file.XML {
-		t.Fatal(file.XML)
+	right := string(file.XML)
+	guess := strings.Replace(right, "relay.theirs.example", "guess.example", 1)
+	elsewhere := strings.ReplaceAll(right, `/LM/SMTPSVC/2`, `/LM/SMTPSVC/99`)
+	if guess == right || elsewhere == right {
+		t.Fatal(right)
 	}
 	answer := func(xml, at string, merge, dry bool) string {
-		raw, err := json.Marshal(control.ImportRequest{XML: xml, At: at, Merge: merge, DryRun: dry})
+		raw, err := json.Marshal(control.ImportRequest{XML: []byte(xml), At: at, Merge: merge, DryRun: dry})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -377,18 +378,18 @@ func TestImportIsNoOracle(t *testing.T) {
 	}
 	for _, merge := range []bool{true, false} {
 		for _, dry := range []bool{true, false} {
-			same, other, none := answer(file.XML, "", merge, dry), answer(guess, "", merge, dry), answer(elsewhere, "", merge, dry)
+			same, other, none := answer(right, "", merge, dry), answer(guess, "", merge, dry), answer(elsewhere, "", merge, dry)
 			if same != other || strings.ReplaceAll(none, "99", "2") != same {
 				t.Errorf("what is stored: %s\na guess: %s\nelsewhere: %s", same, other, none)
 			}
 		}
 	}
 	// By another place.
-	if one := strings.ReplaceAll(file.XML, `/LM/SMTPSVC/2`, `/LM/SMTPSVC/1`); !strings.Contains(answer(one, "SMTPSVC/2", true, true), "/LM/SMTPSVC/2: denied") {
+	if one := strings.ReplaceAll(right, `/LM/SMTPSVC/2`, `/LM/SMTPSVC/1`); !strings.Contains(answer(one, "SMTPSVC/2", true, true), "/LM/SMTPSVC/2: denied") {
 		t.Error("by --at it is compared")
 	}
 	// What the file would sweep away is not named.
-	mine := strings.ReplaceAll(file.XML, `/LM/SMTPSVC/2`, `/LM/SMTPSVC/1`)
+	mine := strings.ReplaceAll(right, `/LM/SMTPSVC/2`, `/LM/SMTPSVC/1`)
 	if text := answer(mine, "", false, true); strings.Contains(text, "hidden.example") {
 		t.Error(text)
 	}

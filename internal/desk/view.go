@@ -104,7 +104,7 @@ func (v *View) listsAt(p metabase.Path) []metabase.Path {
 
 func listsOf(snap metabase.Snapshot) *lists {
 	l := &lists{snap.Rev(), map[string][]metabase.Path{}}
-	for _, q := range snap.DataPaths(metabase.Root, metabase.AdminACL) {
+	for _, q := range snap.DataPaths(metabase.Root, metabase.AccessList) {
 		for up := q; ; up = up.Parent() {
 			l.below[fold(up)] = append(l.below[fold(up)], q)
 			if up == metabase.Root {

@@ -153,7 +153,12 @@ func (at place) called(name string) bool {
 // ClassAt gives the class that a new key at path would have by its place, or
 // "" where the place does not say.
 func (s *Schema) ClassAt(snap metabase.Snapshot, path metabase.Path) string {
-	above, name := classesAbove(snap, path), path.Base()
+	return s.ClassBelow(classesAbove(snap, path), path.Base())
+}
+
+// ClassBelow is ClassAt where the keys over the new one are not there yet:
+// above are their classes, the nearest first, ending in "" for the root.
+func (s *Schema) ClassBelow(above []string, name string) string {
 	for _, c := range s.classes {
 		if c.Name != Object && slices.ContainsFunc(c.places, func(at place) bool { return at.matches(above, name) }) {
 			return c.Name

@@ -67,7 +67,7 @@ func TestRowsOfIIS(t *testing.T) {
 		{"ServerState", 1016, metabase.DWordType, metabase.Volatile, "4"},
 		{"ServerBindings", 1023, metabase.MultiSZType, 0, ":25:"},
 		{"AuthBasic", 6000, metabase.DWordType, metabase.Inherit, "true"},
-		{"AccessList", metabase.AdminACL, metabase.MultiSZType, metabase.Inherit, ""},
+		{"AccessList", metabase.AccessList, metabase.MultiSZType, metabase.Inherit, ""},
 	}
 	for _, tt := range tests {
 		p, err := IIS().Lookup(tt.name)

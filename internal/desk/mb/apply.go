@@ -60,10 +60,7 @@ func (d drawer) commit(ctx context.Context, who control.Caller, b metabase.Batch
 	if err != nil {
 		return control.Applied{}, err
 	}
-	if rev == before {
-		return control.Applied{Rev: rev, Changes: []control.Change{}}, nil
-	}
-	return d.made(ctx, who, rev), nil
+	return d.made(ctx, who, before, rev), nil
 }
 
 func (d drawer) confirm(ctx context.Context, who control.Caller, q control.ConfirmRequest) (control.Applied, error) {

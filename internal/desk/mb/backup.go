@@ -50,9 +50,6 @@ func (d drawer) restore(ctx context.Context, who control.Caller, q control.Resto
 	if err := d.Allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
 		return control.Applied{}, err
 	}
-	if q.Version < 0 {
-		q.Version = backup.Newest
-	}
 	r, _, err := backup.Open(d.backupDir(), q.Name, q.Version)
 	if err != nil {
 		return control.Applied{}, err
@@ -65,11 +62,23 @@ func (d drawer) restore(ctx context.Context, who control.Caller, q control.Resto
 		}
 		return d.tried(who, c), nil
 	}
+	before := d.Tree.Snapshot().Rev()
 	rev, err := backup.Restore(ctx, d.Tree, r, q.Password, who.Batch())
 	if err != nil {
 		return control.Applied{}, err
 	}
-	return d.made(ctx, who, rev), nil
+	return d.made(ctx, who, before, rev), nil
+}
+
+func (d drawer) deleteBackup(ctx context.Context, who control.Caller, q control.DeleteRequest) (control.Backup, error) {
+	if err := d.Allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
+		return control.Backup{}, err
+	}
+	f, err := backup.Delete(d.backupDir(), q.Name, q.Version)
+	if err != nil {
+		return control.Backup{}, err
+	}
+	return d.aBackup(f), nil
 }
 
 func (d drawer) verify(ctx context.Context, who control.Caller, _ struct{}) (control.Verified, error) {

@@ -107,11 +107,12 @@ func (d drawer) revert(ctx context.Context, who control.Caller, q control.Revert
 	if err := d.maySee(ctx, who, q.Rev, path); err != nil {
 		return control.Applied{}, err
 	}
+	before := d.Tree.Snapshot().Rev()
 	rev, err := d.As(who).Revert(ctx, q.Rev, path, who.Batch())
 	if err != nil {
 		return control.Applied{}, err
 	}
-	return d.made(ctx, who, rev), nil
+	return d.made(ctx, who, before, rev), nil
 }
 
 // maySee asks for the right to read all that a revision changed at or below

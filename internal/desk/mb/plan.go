@@ -17,7 +17,7 @@ import (
 // plan makes the operations of a batch in words. Every line that cannot be
 // understood is in the error, which comes with the operations of the others.
 func (d drawer) plan(ctx context.Context, who control.Caller, lines []control.Line) ([]metabase.Op, error) {
-	p := planner{desk: d, who: who, snap: d.Tree.Snapshot(), set: map[string]metabase.Property{}}
+	p := planner{desk: d, who: who, snap: d.Tree.Snapshot()}
 	var ops []metabase.Op
 	var problems []control.Problem
 	var single error
@@ -55,8 +55,7 @@ type planner struct {
 	desk drawer
 	who  control.Caller
 	snap metabase.Snapshot
-	made []made                       // by add, cp and mv
-	set  map[string]metabase.Property // by path and id in small letters
+	made []made // by add, cp and mv
 }
 
 // made is a key that an earlier line makes, by copying from where that is set.
@@ -138,7 +137,6 @@ func (p *planner) op(ctx context.Context, words []string) (metabase.Op, error) {
 		if err == nil && len(t.rest) > 0 {
 			err = control.Usage("unset takes PATH PROP", "")
 		}
-		p.set[t.key()] = metabase.Property{}
 		return metabase.Unset{Path: t.path, ID: t.prop.ID}, err
 	case "lock", "unlock":
 		return p.lockOp(ctx, strings.ToLower(verb), args)
@@ -162,31 +160,11 @@ func (p *planner) setOp(args []string) (metabase.Op, error) {
 	if err != nil {
 		return nil, control.Refused(string(desk.Spelled(p.snap, t.path))+": "+prop.Label(), err.Error())
 	}
-	was, stored := p.stored(t)
 	if prop.Syntax == schema.Flag {
 		whole, _ := p.desk.Schema.ByID(prop.ID)
-		base := was.Value
-		if !stored {
-			base, _, _ = p.desk.Schema.Effective(p.snap, t.path, prop.ID)
-		}
-		v, prop = prop.WithBit(base, v.DWord() != 0), whole
+		return metabase.SetBits{Path: t.path, Property: whole.Item(prop.WithBit(whole.Default, v.DWord() != 0)), Mask: prop.Mask}, nil
 	}
-	item := prop.Item(v)
-	item.Attr |= was.Attr & metabase.Locked // only unlock takes a lock away
-	return p.store(t, item), nil
-}
-
-// stored is what the key of t holds itself, after the earlier lines.
-func (p *planner) stored(t target) (metabase.Property, bool) {
-	if item, ok := p.set[t.key()]; ok {
-		return item, !item.Value.IsZero()
-	}
-	return p.snap.Stored(t.path, t.prop.ID)
-}
-
-func (p *planner) store(t target, item metabase.Property) metabase.Op {
-	p.set[t.key()] = item
-	return metabase.Set{Path: t.path, Property: item}
+	return metabase.Set{Path: t.path, Property: prop.Item(v)}, nil
 }
 
 // lockOp locks what is stored at a key against being overridden below it, or
@@ -199,33 +177,18 @@ func (p *planner) lockOp(ctx context.Context, verb string, args []string) (metab
 	if err != nil {
 		return nil, err
 	}
-	item, ok := p.stored(t)
-	path, whole := string(desk.Spelled(p.snap, t.path)), t.prop
-	if whole.Syntax == schema.Flag {
-		whole, _ = p.desk.Schema.ByID(t.prop.ID) // a flag is locked with the rest of its number
-	}
-	switch {
-	case !ok:
-		return nil, control.Missing(path, whole.Label()+": not stored there, so there is nothing to "+verb)
-	case verb == "unlock" && item.Attr&metabase.Locked == 0:
-		return nil, control.Refused(path, whole.Label()+": is not locked there")
-	case item.Attr&(metabase.Inherit|metabase.Volatile) != metabase.Inherit:
-		return nil, control.Refused(path, whole.Label()+": is not inherited, so nothing below can override it")
-	}
-	item.Attr ^= item.Attr & metabase.Locked
 	if verb == "lock" {
-		if err := p.overrides(ctx, t, whole.ID); err != nil {
+		if err := p.overrides(ctx, t); err != nil {
 			return nil, err
 		}
-		item.Attr |= metabase.Locked
 	}
-	return p.store(t, item), nil
+	return metabase.Lock{Path: t.path, ID: t.prop.ID, Off: verb == "unlock"}, nil
 }
 
 // overrides refuses a lock that is overridden where the caller may not read:
 // the tree would name the place.
-func (p *planner) overrides(ctx context.Context, t target, id metabase.ID) error {
-	for _, at := range p.snap.DataPaths(t.path, id) {
+func (p *planner) overrides(ctx context.Context, t target) error {
+	for _, at := range p.snap.DataPaths(t.path, t.prop.ID) {
 		if !p.snap.Allows(p.who.Who, at, metabase.Read) {
 			return p.desk.Deny(ctx, p.who, at, metabase.Read, t.path, belowIt)
 		}

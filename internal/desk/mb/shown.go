@@ -18,9 +18,14 @@ func visible(e desk.Eye, in []control.Change) []control.Change {
 	})
 }
 
-// made shows the caller what a revision changed that was made in his name.
-func (d drawer) made(ctx context.Context, who control.Caller, rev metabase.Rev) control.Applied {
+// made shows the caller what the revision changed that was made in his name
+// after before. Where that is the same nothing was, and what the revision
+// itself once changed is not told.
+func (d drawer) made(ctx context.Context, who control.Caller, before, rev metabase.Rev) control.Applied {
 	a := control.Applied{Rev: rev, Changes: []control.Change{}}
+	if rev == before {
+		return a
+	}
 	r, err := d.Tree.Record(ctx, rev)
 	if err != nil {
 		return a // it is made; the history has dropped it already

@@ -20,11 +20,6 @@ type target struct {
 	rest []string
 }
 
-// key names the property of t for a map.
-func (t target) key() string {
-	return strings.ToLower(string(t.path)) + "\x00" + number(t.prop.ID)
-}
-
 // keyOf finds the key that a word names; it must be there, and the caller may
 // read it. Whether there is one is not told to who may not.
 func (d drawer) keyOf(ctx context.Context, who control.Caller, snap metabase.Snapshot, word string) (metabase.Path, error) {
