@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"sync/atomic"
 
 	"restante/internal/control"
 	"restante/metabase"
@@ -41,6 +42,7 @@ type Desk struct {
 
 	calls map[string]handler
 	flows map[string]streams
+	lists atomic.Pointer[lists] // of the newest state that somebody looked for them in
 }
 
 // Place says where a Desk stands.

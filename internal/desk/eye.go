@@ -53,7 +53,7 @@ func (d *Desk) EyeOn(ctx context.Context, who control.Caller, r metabase.Record)
 // that have the same lists are one to it: most revisions cost nothing.
 func (d *Desk) Back(ctx context.Context, e *Eye, r metabase.Record) (err error) {
 	e.After = e.Before
-	if lists(r) {
+	if changesLists(r) {
 		e.Before, err = d.Tree.At(ctx, r.Rev-1)
 	}
 	return err
@@ -63,13 +63,13 @@ func (d *Desk) Back(ctx context.Context, e *Eye, r metabase.Record) (err error) 
 // that one.
 func (d *Desk) Forth(ctx context.Context, e *Eye, r metabase.Record) (err error) {
 	e.Before = e.After
-	if lists(r) {
+	if changesLists(r) {
 		e.After, err = d.Tree.At(ctx, r.Rev)
 	}
 	return err
 }
 
-// lists says whether a revision changed an access list.
-func lists(r metabase.Record) bool {
+// changesLists says whether a revision changed an access list.
+func changesLists(r metabase.Record) bool {
 	return slices.ContainsFunc(r.Changes, func(c metabase.Changed) bool { return c.ID == metabase.AccessList })
 }

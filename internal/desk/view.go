@@ -5,6 +5,7 @@ package desk
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"restante/internal/control"
 	"restante/metabase"
@@ -14,7 +15,15 @@ import (
 type View struct {
 	metabase.Snapshot
 	who   []metabase.Principal
-	lists map[string][]metabase.Path // by each key at or above it; nil: not looked for yet
+	lists *lists                 // nil: not looked for yet
+	known *atomic.Pointer[lists] // those of the present state, or nil
+}
+
+// lists are the keys that have an access list, by each key at or above them, in
+// small letters. Whoever sees a key sees what is below it, but for those.
+type lists struct {
+	rev   metabase.Rev
+	below map[string][]metabase.Path
 }
 
 // Look gives the caller's View of a state.
@@ -23,7 +32,11 @@ func Look(snap metabase.Snapshot, who control.Caller) *View {
 }
 
 // View gives the caller's View of the present state.
-func (d *Desk) View(who control.Caller) *View { return Look(d.Tree.Snapshot(), who) }
+func (d *Desk) View(who control.Caller) *View {
+	v := Look(d.Tree.Snapshot(), who)
+	v.known = &d.lists
+	return v
+}
 
 // Sees says whether the caller may read p, which need not exist.
 func (v *View) Sees(p metabase.Path) bool { return v.Allows(v.who, p, metabase.Read) }
@@ -77,18 +90,29 @@ func (v *View) Count(p metabase.Path) int {
 
 // listsAt gives the keys at and below p that have an access list.
 func (v *View) listsAt(p metabase.Path) []metabase.Path {
-	if v.lists == nil {
-		v.lists = map[string][]metabase.Path{}
-		for _, q := range v.DataPaths(metabase.Root, metabase.AccessList) {
-			for up := q; ; up = up.Parent() {
-				v.lists[fold(up)] = append(v.lists[fold(up)], q)
-				if up == metabase.Root {
-					break
-				}
+	if v.lists == nil && v.known != nil {
+		v.lists = v.known.Load()
+	}
+	if v.lists == nil || v.lists.rev != v.Rev() {
+		v.lists = listsOf(v.Snapshot)
+		if v.known != nil {
+			v.known.Store(v.lists)
+		}
+	}
+	return v.lists.below[fold(p)]
+}
+
+func listsOf(snap metabase.Snapshot) *lists {
+	l := &lists{snap.Rev(), map[string][]metabase.Path{}}
+	for _, q := range snap.DataPaths(metabase.Root, metabase.AccessList) {
+		for up := q; ; up = up.Parent() {
+			l.below[fold(up)] = append(l.below[fold(up)], q)
+			if up == metabase.Root {
+				break
 			}
 		}
 	}
-	return v.lists[fold(p)]
+	return l
 }
 
 func fold(p metabase.Path) string { return strings.ToLower(string(p)) }
