@@ -143,11 +143,12 @@ func printReport(w *tabwriter.Writer, r *mbxml.Report) {
 			if m.Line > 0 {
 				fmt.Fprintf(w, "line %d: ", m.Line)
 			}
-			fmt.Fprint(w, m.Path)
-			if m.Property != "" {
-				fmt.Fprintf(w, ": %s", m.Property)
+			for _, part := range []string{string(m.Path), m.Property} {
+				if part != "" {
+					fmt.Fprint(w, part, ": ")
+				}
 			}
-			fmt.Fprintf(w, ": %s\n", m.Text)
+			fmt.Fprintln(w, m.Text)
 		}
 	}
 }

@@ -331,7 +331,7 @@ func TestBadFiles(t *testing.T) {
 		{wrap("<IIsSmtpServer Location=\"/a\" Comment=\"&a;\"/>"), "line 4: invalid character entity &a;"},
 		{wrap(strings.Repeat("<a Location=\"/a\">", 20)), "nested too deep"},
 		{wrap("<IIsSmtpServer/>"), "line 4: <IIsSmtpServer> has no Location"},
-		{wrap("<IIsSmtpServer Location=\"a\"/>"), "line 4: attribute Location:"},
+		{wrap("<IIsSmtpServer Location=\"a\"/>"), "line 4: attribute Location: \"a\": does not begin with a slash"},
 		{wrap("<IIsSmtpServer\nLocation=\"/a\"\n\n/>\n<IIsSmtpServer\nLocation=\"/A\"\n/>"), "line 8: /A stands in line 4 already"},
 		{wrap("<IIsOther Location=\"/a\"/>"), "line 4: /a: class IIsOther is not known"},
 		{wrap("<IIsSmtpServer Location=\"/a\" Nonsense=\"1\"/>"), "line 4: /a: Nonsense: there is no such property"},
@@ -418,8 +418,9 @@ func TestForeignFaultsAreLeftOut(t *testing.T) {
 <IIsObject Location="/a/c"/>
 <IIsConfigObject Location="/a/d."/>
 <IIsSmtpServer Location="/a/d"/>
+<IIsSmtpDomain Location="/a2"/>
 </MBProperty></configuration>`
-	s := store(t)
+	s := store(t, metabase.AddKey{Path: "/a2", Class: "IIsSmtpServer"})
 	ops, report := plan(t, text, s.Snapshot(), Options{
 		Merge: true,
 		Class: func(above []string, name string) string {
@@ -452,13 +453,14 @@ func TestForeignFaultsAreLeftOut(t *testing.T) {
 			t.Errorf("%d: %v, %v", tt.id, p, ok)
 		}
 	}
-	for path, class := range map[metabase.Path]string{"/a": "IIsSmtpService", "/a/c": "IIsObject", "/a/d": "IIsSmtpDomain"} {
+	for path, class := range map[metabase.Path]string{"/a": "IIsSmtpService", "/a/c": "IIsObject", "/a/d": "IIsSmtpDomain", "/a2": "IIsSmtpServer"} {
 		if got := snap.Class(path); got != class {
 			t.Errorf("%s: class %q, want %q", path, got, class)
 		}
 	}
 	want := []string{
-		"line 8: / : <IIsSmtpServer> has no Location, and is left out",
+		"line 8:  : <IIsSmtpServer> has no Location, and is left out",
+		"line 12: /a2 : is of class IIsSmtpServer here, and stays so; the file says IIsSmtpDomain",
 		"line 2: /a : is not in the file, and is added with the class of its place, IIsSmtpService",
 		`line 2: /a/b Flags: "Four" is neither a number nor one of its flags; it is left out: "Four"`,
 		"line 2: /a/b List: text abc",

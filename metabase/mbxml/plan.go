@@ -136,7 +136,7 @@ func (p *planner) choose() []placed {
 func (p *planner) unplaced() {
 	for _, no := range p.file.Problems {
 		if p.file.Foreign {
-			p.remark(Decision, no.Line, metabase.Root, "", "%v, and is left out", no.Err)
+			p.remark(Decision, no.Line, "", "", "%v, and is left out", no.Err)
 		} else {
 			p.problems = append(p.problems, no)
 		}
@@ -310,6 +310,11 @@ func (p *planner) place(k placed, class string) {
 	}
 	switch {
 	case strings.EqualFold(there.Class, class):
+	case p.file.Foreign && there.Class != "": // by which what stands below it is judged
+		p.classes[fold(k.to)] = there.Class
+		if class != "" {
+			p.remark(Decision, k.Line, k.to, "", "is of class %s here, and stays so; the file says %s", there.Class, class)
+		}
 	case class != "":
 		p.ops = append(p.ops, metabase.Set{Path: k.to, Property: metabase.Property{
 			ID: metabase.KeyType, UserType: metabase.UTServer, Value: metabase.String(class)}})

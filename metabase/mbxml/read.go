@@ -151,11 +151,12 @@ func (p *parser) startKey(e xml.StartElement) error {
 	}
 	where := attr(e, "Location")
 	path, err := metabase.ParsePath(where)
+	var bad *metabase.Error
 	switch {
 	case where == "":
 		err = fmt.Errorf("<%s> has no Location", e.Name.Local)
-	case err != nil:
-		err = fmt.Errorf("attribute Location: %w", err)
+	case errors.As(err, &bad):
+		err = fmt.Errorf("attribute Location: %w", bad.Err)
 	}
 	if err != nil {
 		p.file.Problems = append(p.file.Problems, Problem{Line: p.line, Err: err})

@@ -26,7 +26,7 @@ const (
 type Remark struct {
 	Verdict  Verdict       `json:"verdict"`
 	Line     int           `json:"line,omitempty"`
-	Path     metabase.Path `json:"path"`
+	Path     metabase.Path `json:"path"` // "" where no key is meant
 	Property string        `json:"property,omitempty"`
 	Text     string        `json:"text"`
 }

@@ -121,7 +121,7 @@ func (b *Batch) TellAccounts(sees func(metabase.Path) bool) {
 	}
 	const most = 20
 	list := slices.Sorted(maps.Values(names))
-	text := fmt.Sprintf("%d who may take mail have no account here yet: restante account add, without the domain of Windows: ", len(list))
+	text := fmt.Sprintf("%d who may take mail have no account here yet: restante account add: ", len(list))
 	if len(list) > most {
 		list = append(list[:most:most], "...")
 	}

@@ -147,12 +147,13 @@ func reviewList(id metabase.ID, v metabase.Value, text string) mbxml.Finding {
 }
 
 // reviewNames parts what IIS takes too: several accounts in one string, with
-// commas between them.
+// commas between them. What stands before a backslash is a domain of Windows,
+// of which accounts here have none.
 func reviewNames(v metabase.Value) mbxml.Finding {
 	var names []string
 	for _, one := range v.Strings() {
 		for name := range strings.SplitSeq(one, ",") {
-			name = strings.TrimSpace(name)
+			name = strings.TrimSpace(name[strings.LastIndexByte(name, '\\')+1:])
 			if name != "" && !slices.ContainsFunc(names, func(had string) bool { return strings.EqualFold(had, name) }) {
 				names = append(names, name)
 			}
@@ -163,7 +164,8 @@ func reviewNames(v metabase.Value) mbxml.Finding {
 	}
 	return mbxml.Finding{
 		Value: metabase.MultiSZ(names...), Verdict: mbxml.Translated,
-		Text: "one string for each account: " + strings.Join(names, " | "),
+		Text: fmt.Sprintf("accounts are named one by one here, without a domain of Windows: %s is %s",
+			strings.Join(v.Strings(), " | "), strings.Join(names, " | ")),
 	}
 }
 

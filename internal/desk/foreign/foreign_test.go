@@ -67,6 +67,7 @@ func TestReviewNames(t *testing.T) {
 		{[]string{"joe", "sue"}, []string{"joe", "sue"}, false},
 		{[]string{"joe, sue"}, []string{"joe", "sue"}, true},
 		{[]string{"joe,sue", " Sue ", ","}, []string{"joe", "sue"}, true},
+		{[]string{`HUB\field`, "field", `a\b\c`}, []string{"field", "c"}, true},
 		{nil, nil, false},
 	}
 	for _, tt := range tests {

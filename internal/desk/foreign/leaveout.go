@@ -27,7 +27,40 @@ func (b *Batch) LeaveOut(problems []metabase.Problem) (some bool) {
 		}
 	}
 	b.Ops = kept
+	b.dropBare()
 	return some
+}
+
+// dropBare takes out the keys that were added for others which are left out by
+// now: a site must not come into being for a domain that did not.
+func (b *Batch) dropBare() {
+	needed := map[item]bool{}
+	for _, op := range b.Ops {
+		key := keyOf(op)
+		if _, ofFile := b.report.Line(key, 0); !ofFile {
+			continue
+		}
+		for at := key; at != metabase.Root; at = at.Parent() {
+			needed[itemAt(at, 0)] = true
+		}
+	}
+	bare := func(key metabase.Path) bool {
+		line, ofFile := b.report.Line(key, 0)
+		return line > 0 && !ofFile && !needed[itemAt(key, 0)]
+	}
+	b.Ops = slices.DeleteFunc(b.Ops, func(op metabase.Op) bool { return bare(keyOf(op)) })
+	b.report.Remarks = slices.DeleteFunc(b.report.Remarks, func(r mbxml.Remark) bool { return bare(r.Path) })
+}
+
+// keyOf is the key that an operation is about, of those that merging makes.
+func keyOf(op metabase.Op) metabase.Path {
+	switch op := op.(type) {
+	case metabase.AddKey:
+		return op.Path
+	case metabase.Set:
+		return op.Path
+	}
+	return metabase.Root
 }
 
 // An item is a property of a key, or the key itself with id 0, in small
