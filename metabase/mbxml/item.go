@@ -73,9 +73,18 @@ func (p *planner) fault(k placed, it Item, faults []error) {
 	p.remark(Decision, it.Line, k.to, it.Name, "%s; it is left out: %.200q", strings.Join(texts, "; "), it.Value)
 }
 
-// store sets a property, unless it is there already.
+// store sets a property, unless it is there already. A lock goes only where a
+// file of ours takes the place of what is there.
 func (p *planner) store(at metabase.Path, want metabase.Property) {
 	was, ok := p.snap.Stored(at, want.ID)
+	switch locked := was.Attr &^ want.Attr & metabase.Locked; {
+	case locked == 0:
+	case p.file.Foreign || p.opts.Merge:
+		want.Attr |= metabase.Locked
+	default:
+		p.ops = append(p.ops, metabase.Lock{Path: at, ID: want.ID, Off: true})
+		was.Attr &^= metabase.Locked
+	}
 	if ok && was.Attr == want.Attr && was.UserType == want.UserType && was.Value.Equal(want.Value) {
 		return
 	}
