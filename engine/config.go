@@ -41,6 +41,7 @@ func (e *Engine) config(set *settings.Site) *site.Config {
 		Release: w.release(),
 		Mail: site.Mail{
 			Folder:  w.path(set.Folders.Queue),
+			Owner:   fmt.Sprintf("site %d of %s", set.Number, e.opts.DataDir),
 			DB:      e.index(set),
 			Badmail: w.path(set.Folders.Badmail),
 			Holds:   queue.RouterFunc(w.hold),
