@@ -150,9 +150,10 @@ func (f *follower) follow(ctx context.Context) {
 		return // what is volatile changed
 	}
 	there := map[int]bool{}
+	shared := e.ground().Shared(snap)
 	for _, n := range settings.Numbers(snap) {
 		there[n] = true
-		f.one(ctx, snap, n)
+		f.one(ctx, snap, n, shared[n])
 	}
 	e.mu.Lock()
 	for n, m := range e.sites {
@@ -168,8 +169,9 @@ func (f *follower) follow(ctx context.Context) {
 	f.last, f.looked = snap.Rev(), true
 }
 
-// one brings site n in line.
-func (f *follower) one(ctx context.Context, snap metabase.Snapshot, n int) {
+// one brings site n in line. Shared says whose queue folder it would work in,
+// if it is not its own.
+func (f *follower) one(ctx context.Context, snap metabase.Snapshot, n int, shared error) {
 	e := f.engine
 	set, err := settings.Load(snap, n)
 	e.mu.Lock()
@@ -188,14 +190,27 @@ func (f *follower) one(ctx context.Context, snap metabase.Snapshot, n int) {
 		e.opts.Log.Error("site cannot be loaded", "site", n, "err", err)
 	case s != nil:
 		s.Apply(e.config(set))
+		if why := barred(set, shared); why != nil {
+			s.Keep(uint64(snap.Rev()), why)
+		}
 	default:
-		f.begin(ctx, m, set, snap)
+		f.begin(ctx, m, set, snap, barred(set, shared))
 	}
 }
 
+// barred says why a site must not start.
+func barred(set *settings.Site, shared error) error {
+	if !set.Enabled {
+		return errOldVersion
+	}
+	return shared
+}
+
+func (e *Engine) ground() settings.Ground { return settings.Ground{Data: e.opts.DataDir} }
+
 // begin makes a site, and starts it if it starts by itself: with the service,
 // or when it is new and has an address of its own.
-func (f *follower) begin(ctx context.Context, m *member, set *settings.Site, snap metabase.Snapshot) {
+func (f *follower) begin(ctx context.Context, m *member, set *settings.Site, snap metabase.Snapshot, barred error) {
 	e, n := f.engine, set.Number
 	s := site.New(n, e.config(set), site.Deps{
 		Resolver: e.opts.Resolver, Gate: e.gate, Ports: &e.ports,
@@ -220,8 +235,8 @@ func (f *follower) begin(ctx context.Context, m *member, set *settings.Site, sna
 		}
 	})
 	switch {
-	case !set.Enabled:
-		s.Keep(uint64(snap.Rev()), errOldVersion)
+	case barred != nil:
+		s.Keep(uint64(snap.Rev()), barred)
 	case set.AutoStart && (!f.looked || hasAddress(snap, n)):
 		f.starting.Add(1)
 		f.running.Go(func() {
@@ -285,8 +300,11 @@ func (e *Engine) Command(ctx context.Context, n int, command uint32) error {
 	}
 	c := site.Command(command)
 	if c == site.Start {
-		if set, err := settings.Load(e.tree.Snapshot(), n); err == nil && !set.Enabled {
-			return fmt.Errorf("site %d: start: %w", n, errOldVersion)
+		snap := e.tree.Snapshot()
+		if set, err := settings.Load(snap, n); err == nil {
+			if why := barred(set, e.ground().Shared(snap)[n]); why != nil {
+				return fmt.Errorf("site %d: start: %w", n, why)
+			}
 		}
 	}
 	if err := s.Do(ctx, c); err != nil {

@@ -109,7 +109,7 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 		o.act = func(context.Context, metabase.Path, metabase.Value) error { return control.ErrNoService }
 	}
 	store, err := metabase.Open(ctx, db, key, metabase.Options{
-		Checks: []metabase.Check{schema.IIS().Check, settings.Check},
+		Checks: []metabase.Check{schema.IIS().Check, ground(data).Check},
 		Acts:   map[metabase.ID]metabase.Act{settings.ServerCommand: o.act},
 		Keep:   settings.Retention,
 		Audit:  o.audit,
@@ -120,6 +120,11 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 		return nil, failed(fmt.Errorf("%s with %s: %w", dir, filepath.Join(data, keyName), err))
 	}
 	return &house{store, db}, nil
+}
+
+// ground is the data folder, and what no site may have for a folder of its own.
+func ground(data string) settings.Ground {
+	return settings.Ground{Data: data, Ours: []string{storeName, queueName, "backups"}}
 }
 
 // failed is err, of a store that cannot be opened, whatever its kind: that
