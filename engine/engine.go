@@ -76,6 +76,8 @@ type member struct {
 	*site.Site       // nil where it never could be loaded
 	why        error // of that
 	rev        metabase.Rev
+	folder     string // of its queue, as in the tree
+	minded     minded
 	cancel     context.CancelFunc
 	ended      <-chan struct{}
 	shown      shown
@@ -118,6 +120,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer watch.Close()
 	f := &follower{engine: e, running: &running, starting: &starting, left: map[int]<-chan struct{}{}}
 	f.follow(ctx)
+	e.mind()
 	running.Go(func() { starting.Wait(); close(e.ready) })
 	for {
 		select {
@@ -130,6 +133,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			a.answer <- e.site(a.number)
 		case <-e.knock:
 		}
+		e.mind()
 		e.show()
 	}
 }
@@ -181,6 +185,7 @@ func (f *follower) one(ctx context.Context, snap metabase.Snapshot, n int, share
 		e.sites[n] = m
 	}
 	m.rev, m.why = snap.Rev(), err
+	m.folder = settings.QueueFolder(snap, n)
 	s := m.Site
 	e.mu.Unlock()
 	switch {

@@ -632,3 +632,52 @@ func TestLinkedFolder(t *testing.T) {
 		t.Errorf("site %d: %+v", n, s)
 	}
 }
+
+// Mail that came between the change of the queue's folder and the restart that
+// makes it true is not forgotten: the state tells of it until it is taken back.
+func TestMailLeftBehind(t *testing.T) {
+	h := newHouse(t)
+	h.apply(h.hold(1, "held.test", "x")...)
+	h.run()
+	h.apply(h.set(settings.SitePath(1), "QueueDirectory", "New"))
+	l := h.dial(1)
+	if err := l.Send("a@b.example", "x@held.test", []byte("Subject: kept\r\n\r\n.\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	l.Quit()
+	const why = "1 message waits in Mailroot/Queue, where its queue was: set QueueDirectory back to that to have it sent"
+	for _, again := range []func(){
+		func() {
+			for _, c := range []site.Command{site.Stop, site.Start} {
+				if err := h.Command(t.Context(), 1, uint32(c)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+		func() { h.stop(); h.run() },
+	} {
+		again()
+		h.eventually("the site says what is left behind", func() bool { s := h.status(1); return s.State == "started" && s.Why == why })
+	}
+	h.apply(h.set(settings.SitePath(1), "QueueDirectory", "Mailroot/Queue"))
+	h.stop()
+	h.run()
+	if q, ok := h.Queue(1); !ok || q.Counts().Messages != 1 {
+		t.Error("the mail is not there again")
+	}
+	if s := h.status(1); s.Why != "" {
+		t.Errorf("why is %q", s.Why)
+	}
+}
+
+// One folder has one index, whatever it is called.
+func TestPlain(t *testing.T) {
+	for in, want := range map[string]string{
+		"Mailroot/Queue": "Mailroot/Queue", "./Mailroot//Queue/": "Mailroot/Queue", "/data/Mailroot/Queue": "Mailroot/Queue",
+		"/data": ".", "/database/q": "/database/q", "/data/../etc": "/etc", "../etc": "/etc",
+	} {
+		if got := plain("/data", in); got != want {
+			t.Errorf("plain(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

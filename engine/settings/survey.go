@@ -4,10 +4,39 @@ package settings
 
 import (
 	"slices"
+	"strings"
 
 	"restante/metabase"
 	"restante/metabase/schema"
 )
+
+// QueueFolder is the folder of a site's queue as stored; "" where there is no
+// such site.
+func QueueFolder(snap metabase.Snapshot, n int) string {
+	f, ok := Ground{}.folderOf(snap, n, QueueDirectory)
+	if !ok || !strings.EqualFold(snap.Class(SitePath(n)), schema.Server) {
+		return ""
+	}
+	return f.text
+}
+
+// Moved lists the sites that a change takes away, or whose queue it gives
+// another folder.
+func Moved(c metabase.Change) (numbers []int) {
+	for _, path := range c.Touched {
+		if Service.Within(path) {
+			numbers = Numbers(c.Old)
+			break
+		}
+		if n, rest, ok := siteOf(path); ok && rest == "" {
+			numbers = append(numbers, n)
+		}
+	}
+	return slices.DeleteFunc(numbers, func(n int) bool {
+		was := QueueFolder(c.Old, n)
+		return was == "" || was == QueueFolder(c.New, n)
+	})
+}
 
 // A survey looks at the folders of the sites as a change would leave them.
 type survey struct {

@@ -274,6 +274,17 @@ func (s *Spool) Scan(ctx context.Context) iter.Seq2[mail.Envelope, error] {
 	}
 }
 
+// Count says how many messages an index has, whose folder need not be there.
+func Count(ctx context.Context, db kv.DB) (n int, err error) {
+	for _, err := range db.Scan(ctx, []byte(entryPrefix)) {
+		if err != nil {
+			return n, fmt.Errorf("spool: count: %w", err)
+		}
+		n++
+	}
+	return n, nil
+}
+
 // Stats says what the spool holds and what it takes on disk.
 type Stats struct {
 	Messages  int
