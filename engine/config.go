@@ -38,9 +38,9 @@ func (e *Engine) config(set *settings.Site) *site.Config {
 		Session: w.session(),
 		Release: w.release(),
 		Mail: site.Mail{
-			Folder:  w.path(set.Folders.Queue),
-			Owner:   fmt.Sprintf("site %d of %s as %s", set.Number, w.dir, plain(w.dir, set.Folders.Queue)),
-			DB:      indexOf(e.opts.IndexDB, w.dir, set.Number, set.Folders.Queue),
+			Folder: w.path(set.Folders.Queue),
+			Owner:  fmt.Sprintf("site %d of %s as %s", set.Number, w.dir, plain(w.dir, set.Folders.Queue)),
+			DB:     indexOf(e.opts.IndexDB, w.dir, set.Number, set.Folders.Queue),
 			Note: func(ctx context.Context) error {
 				return note(ctx, e.opts.IndexDB, w.dir, set.Number, set.Folders.Queue)
 			},

@@ -62,6 +62,10 @@ func (tr *tree) problems(actor metabase.Principal, ops ...metabase.Op) []string 
 	return out
 }
 
+func bind(t *testing.T, n int, at ...string) metabase.Op {
+	return set(t, SitePath(n), "ServerBindings", at...)
+}
+
 // No other folder is a queue's, in it or above it, however the change is made.
 func TestFoldersApart(t *testing.T) {
 	tr := newHouses(t)
@@ -76,6 +80,7 @@ func TestFoldersApart(t *testing.T) {
 		return append(ops, metabase.Set{Path: p, Property: action.Item(metabase.DWord(uint32(Drop)))},
 			metabase.Set{Path: p, Property: prop.Item(metabase.String(folder))})
 	}
+	another := append([]metabase.Op{metabase.Copy{From: SitePath(1), To: SitePath(8)}}, bind(t, 8, "127.0.0.1:2599"))
 	copied := []string{
 		"/LM/SMTPSVC/8: QueueDirectory: Mailroot/Queue is that of site 1; give site 8 a folder of its own, such as Mailroot-8/Queue",
 	}
@@ -84,8 +89,8 @@ func TestFoldersApart(t *testing.T) {
 		ops  []metabase.Op
 		want []string
 	}{
-		{"a copy of a site", []metabase.Op{metabase.Copy{From: SitePath(1), To: SitePath(8)}}, copied},
-		{"a copy with folders of its own", append([]metabase.Op{metabase.Copy{From: SitePath(1), To: SitePath(8)}}, set(8, "QueueDirectory", "Mailroot-8/Queue")...), nil},
+		{"a copy of a site", another, copied},
+		{"a copy with folders of its own", slices.Concat(another, set(8, "QueueDirectory", "Mailroot-8/Queue")), nil},
 		{"a new site without folders", []metabase.Op{metabase.AddKey{Path: SitePath(8), Class: schema.Server}}, nil},
 		{"a new site that names another's", append([]metabase.Op{metabase.AddKey{Path: SitePath(8), Class: schema.Server}}, set(8, "QueueDirectory", "Mailroot/Queue")...), copied},
 		{"the same", set(2, "QueueDirectory", "Mailroot/Queue"), []string{
@@ -220,5 +225,48 @@ func TestFoldersElsewhere(t *testing.T) {
 	tr.set(SitePath(2), "DropDirectory", "/var/drop")
 	if got := tr.problems(joe, set(t, SitePath(2), "HopCount", "7")); len(got) != 0 {
 		t.Errorf("what is there already stands in the way: %q", got)
+	}
+}
+
+// An address is that of one site, of those that listen or start by themselves.
+func TestAddressesApart(t *testing.T) {
+	tr := newHouses(t)
+	const no = ": 127.0.0.1:2525 is an address of site 1; name another, or set ServerAutoStart false at one of the two and have them take turns"
+	copied := []metabase.Op{metabase.Copy{From: SitePath(2), To: SitePath(3)}, set(t, SitePath(3), "QueueDirectory", "q3")}
+	tests := []struct {
+		name string
+		ops  []metabase.Op
+		want []string
+	}{
+		{"bound to another's", []metabase.Op{bind(t, 2, "127.0.0.1:2526", "127.0.0.1:2525")}, []string{"/LM/SMTPSVC/2: ServerBindings" + no}},
+		{"the first to the second's", []metabase.Op{bind(t, 1, ":2527", "127.0.0.1:2526")}, []string{
+			"/LM/SMTPSVC/1: ServerBindings" + strings.NewReplacer("2525", "2526", "site 1", "site 2").Replace(no)}},
+		{"for ATRN", []metabase.Op{set(t, SitePath(2), "AtrnBindings", "127.0.0.1:2525")}, []string{"/LM/SMTPSVC/2: AtrnBindings" + no}},
+		{"they change places", []metabase.Op{bind(t, 1, "127.0.0.1:2526"), bind(t, 2, "127.0.0.1:2525")}, nil},
+		{"one that does not start by itself", []metabase.Op{set(t, SitePath(2), "ServerAutoStart", "false"), bind(t, 2, "127.0.0.1:2525")}, nil},
+		{"any port", []metabase.Op{bind(t, 1, "127.0.0.1:0"), bind(t, 2, "127.0.0.1:0")}, nil},
+		{"a copy", copied, []string{"/LM/SMTPSVC/3: ServerBindings" + strings.NewReplacer("2525", "2526", "site 1", "site 2").Replace(no)}},
+		{"a copy that does not start", append(copied[:2:2], set(t, SitePath(3), "ServerAutoStart", "false")), nil},
+		{"a new site that says nothing", []metabase.Op{bind(t, 1, ":25"), metabase.AddKey{Path: SitePath(4), Class: schema.Server}}, nil},
+	}
+	for _, tt := range tests {
+		if got := tr.problems("user:root", tt.ops...); !slices.Equal(got, tt.want) {
+			t.Errorf("%s:\n%s\nwant\n%s", tt.name, strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+		}
+	}
+	tr.must(set(t, SitePath(2), "ServerAutoStart", "false"), bind(t, 2, "127.0.0.1:2525"))
+	start := set(t, SitePath(2), "ServerAutoStart", "true")
+	if got := tr.problems("user:root", start); !slices.Equal(got, []string{"/LM/SMTPSVC/2: ServerBindings" + no}) {
+		t.Errorf("started by itself from now on: %q", got)
+	}
+	if err := tr.store.SetVolatile(SitePath(2), metabase.Property{ID: ServerState, UserType: metabase.UTServer, Value: metabase.DWord(stateStarted)}); err != nil {
+		t.Fatal(err)
+	}
+	tr.must(bind(t, 1, "127.0.0.1:2530")) // 2 runs there now
+	if got := tr.problems("user:root", bind(t, 1, "127.0.0.1:2525")); len(got) != 1 {
+		t.Errorf("one that runs has it: %q", got)
+	}
+	if got := tr.problems("user:root", set(t, SitePath(1), "HopCount", "7")); len(got) != 0 {
+		t.Errorf("another change: %q", got)
 	}
 }
