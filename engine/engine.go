@@ -242,7 +242,7 @@ func (f *follower) begin(ctx context.Context, m *member, set *settings.Site, sna
 	switch {
 	case barred != nil:
 		s.Keep(uint64(snap.Rev()), barred)
-	case set.AutoStart && (!f.looked || hasAddress(snap, n)):
+	case set.AutoStart && (!f.looked || settings.HasAddress(snap, n)):
 		f.starting.Add(1)
 		f.running.Go(func() {
 			defer f.starting.Done()
@@ -252,16 +252,6 @@ func (f *follower) begin(ctx context.Context, m *member, set *settings.Site, sna
 }
 
 var errOldVersion = fmt.Errorf("SmtpServiceVersion is less than 2: only site %d starts", settings.DefaultSite)
-
-// hasAddress says that a site's own key says where to listen.
-func hasAddress(snap metabase.Snapshot, n int) bool {
-	for _, id := range []metabase.ID{settings.ServerBindings, settings.SecureBindings, settings.AtrnBindings} {
-		if _, ok := snap.Stored(settings.SitePath(n), id); ok {
-			return true
-		}
-	}
-	return false
-}
 
 func (e *Engine) journal(n int) *slog.Logger {
 	if e.opts.Journal == nil {

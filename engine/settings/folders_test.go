@@ -3,6 +3,7 @@
 package settings
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ func newHouses(t *testing.T) *tree {
 	ground := Ground{Data: "/data", Ours: []string{"metabase", "queue"}}
 	store, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{
 		Checks: []metabase.Check{schema.IIS().Check, ground.Check}, Admins: []metabase.Principal{"user:root"},
+		Acts: map[metabase.ID]metabase.Act{ServerCommand: func(context.Context, metabase.Path, metabase.Value) error { return nil }},
 	})
 	if err != nil {
 		t.Fatal(err)

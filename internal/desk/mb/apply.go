@@ -12,6 +12,7 @@ import (
 	"restante/engine/settings"
 	"restante/internal/control"
 	"restante/metabase"
+	"restante/metabase/schema"
 )
 
 func (d drawer) apply(ctx context.Context, who control.Caller, q control.ApplyRequest) (control.Applied, error) {
@@ -102,8 +103,8 @@ func (d drawer) mayConfirm(ctx context.Context, who control.Caller, rev metabase
 
 // touches looks at both states of the tree, and at the mail that waits.
 func (d drawer) touches(c metabase.Change) control.Touches {
-	t := control.Touches{Heirs: []control.Heirs{}, Sites: []control.SiteTouched{}}
-	impact := settings.Assess(c)
+	t := control.Touches{Heirs: []control.Heirs{}, Sites: []control.SiteTouched{}, Unseen: []int{}}
+	impact := settings.Ground{Data: d.Place.Data}.Assess(c)
 	for _, h := range impact.Heirs {
 		name := h.Property
 		if name == "" {
@@ -111,34 +112,41 @@ func (d drawer) touches(c metabase.Change) control.Touches {
 		}
 		t.Heirs = append(t.Heirs, control.Heirs{
 			Path: h.Path, Property: name, Sites: append([]int{}, h.Sites...),
-			Domains: h.Domains, Accounts: h.Accounts, Keys: h.Keys,
+			Domains: h.Domains, Accounts: h.Accounts, DomainNames: h.Names(schema.Domain), AccountNames: h.Names(schema.User), Keys: h.Keys,
 		})
 	}
 	for _, s := range impact.Sites {
-		out := control.SiteTouched{Site: s.Number, Relay: s.Relay, RelayAll: s.After, RelayAuth: s.RelayAuth, OpenDomains: append([]string{}, s.OpenDomain...)}
+		out := control.SiteTouched{Site: s.Number, Relay: s.Relay, RelayAll: s.After, RelayAuth: s.RelayAuth, OpenDomains: append([]string{}, s.OpenDomain...), Becomes: append([]string{}, s.Becomes...)}
 		if out.Relay == nil {
 			out.Relay, out.RelayAll = new(big.Int), new(big.Int)
 		}
-		out.Rerouted = d.rerouted(s)
+		var seen bool
+		if out.Rerouted, seen = d.rerouted(s); !seen {
+			t.Unseen = append(t.Unseen, s.Number)
+		}
 		t.Rerouted += out.Rerouted
 		t.Sites = append(t.Sites, out)
 	}
 	return t
 }
 
-// rerouted counts the messages in a site's queue that would go another way.
-func (d drawer) rerouted(s settings.SiteImpact) (n int) {
+// rerouted counts the messages in a site's queue that would go another way, and
+// says whether it could. A site that is new has none.
+func (d drawer) rerouted(s settings.SiteImpact) (n int, seen bool) {
+	if s.IsNew() {
+		return 0, true
+	}
 	if d.Engine == nil {
-		return 0
+		return 0, false
 	}
 	q, ok := d.Engine.Queue(s.Number)
 	if !ok {
-		return 0
+		return 0, false
 	}
 	for _, dest := range q.Destinations() {
 		if s.Reroutes(dest.Domain) {
 			n += dest.Messages
 		}
 	}
-	return n
+	return n, true
 }
