@@ -19,7 +19,7 @@ func Check(c metabase.Change) []metabase.Problem { return Ground{}.Check(c) }
 // looks at each domain that it touches, as they would be after it. Problems
 // that were there before are let be: a site must be curable step by step.
 func (g Ground) Check(c metabase.Change) []metabase.Problem {
-	problems := append(g.checkFolders(c), checkAddresses(c)...)
+	problems := slices.Concat(g.checkFolders(c), checkAddresses(c), checkForms(c))
 	for _, n := range touchedSites(c) {
 		problems = append(problems, checkSite(c, n)...)
 	}
