@@ -5,8 +5,10 @@
 // and Put work on a property cache, and SetInfo writes what was changed as one
 // batch, which is applied completely or not at all.
 //
-// An Object is used by one script at a time; it holds no lock, so another
-// writer may change a value between its Get and its SetInfo.
+// Whoever runs a script sees of the tree what he may read, as of each call. An
+// Object is used by one script at a time and holds no lock: another writer may
+// change a value between its Get and its SetInfo. What SetInfo adds to a list,
+// takes from it, or changes in a bit, it changes in what is there by then.
 package adsi
 
 import (
@@ -14,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"restante/metabase"
@@ -24,6 +27,7 @@ import (
 type Tree interface {
 	Snapshot() metabase.Snapshot
 	Apply(ctx context.Context, b metabase.Batch) (metabase.Rev, error)
+	Allow(ctx context.Context, who []metabase.Principal, from metabase.Origin, p metabase.Path, r metabase.Right) error
 }
 
 // A Directory binds paths to objects for one script.
@@ -31,13 +35,16 @@ type Directory struct {
 	tree   Tree
 	schema *schema.Schema
 	as     metabase.Batch
+	who    []metabase.Principal
 }
 
-// New makes a Directory. Each change that is made through it carries who, from
-// where and why from as; its operations are not looked at.
+// New makes a Directory for the one in whose name as is: what he may not read
+// is not shown, and each change carries who, from where and why from as. Its
+// operations are not looked at.
 func New(tree Tree, s *schema.Schema, as metabase.Batch) *Directory {
 	as.Ops = nil
-	return &Directory{tree: tree, schema: s, as: as}
+	who := append([]metabase.Principal{as.Actor}, as.Also...)
+	return &Directory{tree: tree, schema: s, as: as, who: who}
 }
 
 // Codes that scripts compare with. They are those of ADSI and the metabase.
@@ -68,11 +75,16 @@ func (e *Error) Error() string {
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// wrap gives err the code that belongs to its kind. An *Error stays as it is.
-func wrap(op, on string, err error) error {
+// wrap gives err the code that belongs to its kind, and properties their names.
+// An *Error stays as it is.
+func (d *Directory) wrap(op, on string, err error) error {
 	var known *Error
 	if err == nil || errors.As(err, &known) {
 		return err
+	}
+	var refused *metabase.Refused
+	if errors.As(err, &refused) {
+		err = d.named(refused)
 	}
 	code := uint32(CodeFailed)
 	switch {
@@ -88,19 +100,45 @@ func wrap(op, on string, err error) error {
 	return &Error{Code: code, Op: op, On: on, Err: err}
 }
 
+// named gives problems the names of their properties: the tree knows numbers.
+func (d *Directory) named(r *metabase.Refused) error {
+	out := &metabase.Refused{Problems: slices.Clone(r.Problems)}
+	for i, p := range out.Problems {
+		if known, ok := d.schema.ByID(p.ID); ok && p.Property == "" {
+			out.Problems[i].Property = known.Label()
+		}
+	}
+	return out
+}
+
+// apply commits ops in the directory's name; with a rev, only on top of that.
+func (d *Directory) apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) error {
+	if len(ops) == 0 {
+		return nil
+	}
+	b := d.as
+	b.IfRev, b.Ops = rev, ops
+	_, err := d.tree.Apply(ctx, b)
+	return err
+}
+
 // GetObject binds the key at an ADsPath: IIS://HOST/SERVICE/..., in any case,
 // where HOST is LocalHost or this machine's name and the leading /LM is left
 // out. IIS://HOST alone is the machine.
-func (d *Directory) GetObject(adsPath string) (*Object, error) {
+func (d *Directory) GetObject(ctx context.Context, adsPath string) (*Object, error) {
 	path, err := parsePath(adsPath)
 	if err != nil {
 		return nil, &Error{Code: CodeBadName, Op: "GetObject", On: adsPath, Err: err}
 	}
-	return d.bind(path)
+	return d.bind(ctx, path)
 }
 
-func (d *Directory) bind(path metabase.Path) (*Object, error) {
-	key, ok := d.tree.Snapshot().Key(path)
+func (d *Directory) bind(ctx context.Context, path metabase.Path) (*Object, error) {
+	v, err := d.look(ctx, path)
+	if err != nil {
+		return nil, d.wrap("GetObject", adsPath(path), err)
+	}
+	key, ok := v.key(path)
 	if !ok {
 		return nil, &Error{Code: CodePathNotFound, Op: "GetObject", On: adsPath(path), Err: metabase.NotFound}
 	}

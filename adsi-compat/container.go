@@ -4,27 +4,48 @@ package adsi
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"restante/metabase"
 )
 
-// Children gives the objects one level below, in order; with class, only those
-// of that class.
-func (o *Object) Children(class string) ([]*Object, error) {
+// Children gives the objects one level below that may be read, in order; with
+// class, only those of that class, and else those that the filter lets through.
+func (o *Object) Children(ctx context.Context, class string) ([]*Object, error) {
 	if o.fresh {
 		return nil, o.fail("Children", CodePathNotFound, "%w", errFresh)
 	}
-	snap := o.dir.tree.Snapshot()
+	v, err := o.dir.look(ctx, o.path)
+	if err != nil {
+		return nil, o.dir.wrap("Children", o.ADsPath(), err)
+	}
+	classes := o.filter
+	if class != "" {
+		classes = []string{class}
+	}
 	var out []*Object
-	for name := range snap.Children(o.path) {
-		child := o.path.Join(name)
-		key, ok := snap.Key(child)
-		if ok && (class == "" || strings.EqualFold(key.Class, class)) {
-			out = append(out, &Object{dir: o.dir, path: child, class: key.Class})
+	for key := range v.children(o.path) {
+		child := &Object{dir: o.dir, path: key.Path, class: key.Class}
+		if len(classes) == 0 || containsFold(classes, child.Class()) {
+			out = append(out, child)
 		}
 	}
 	return out, nil
+}
+
+// Filter gives the classes that Children is kept to; none is all.
+func (o *Object) Filter() []string { return slices.Clone(o.filter) }
+
+// SetFilter keeps Children to some classes.
+func (o *Object) SetFilter(classes []string) error {
+	for _, class := range classes {
+		if _, ok := o.dir.schema.Class(class); !ok {
+			return o.fail("Filter", CodeInvalid, "there is no class %q", class)
+		}
+	}
+	o.filter = slices.Clone(classes)
+	return nil
 }
 
 // child checks a name relative to the object and makes a path of it.
@@ -41,12 +62,12 @@ func (o *Object) child(op, name string) (metabase.Path, error) {
 }
 
 // GetObject binds a key below this one. Class is compared where it is given.
-func (o *Object) GetObject(class, name string) (*Object, error) {
+func (o *Object) GetObject(ctx context.Context, class, name string) (*Object, error) {
 	path, err := o.child("GetObject", name)
 	if err != nil {
 		return nil, err
 	}
-	found, err := o.dir.bind(path)
+	found, err := o.dir.bind(ctx, path)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +79,7 @@ func (o *Object) GetObject(class, name string) (*Object, error) {
 
 // Create makes a child in memory; it exists after its SetInfo. A name that is
 // taken is an error at once.
-func (o *Object) Create(class, name string) (*Object, error) {
+func (o *Object) Create(ctx context.Context, class, name string) (*Object, error) {
 	path, err := o.child("Create", name)
 	if err != nil {
 		return nil, err
@@ -66,7 +87,11 @@ func (o *Object) Create(class, name string) (*Object, error) {
 	if _, ok := o.dir.schema.Class(class); !ok {
 		return nil, o.fail("Create", CodeInvalid, "there is no class %q", class)
 	}
-	if o.dir.tree.Snapshot().Has(path) {
+	v, err := o.dir.look(ctx, path)
+	if err != nil {
+		return nil, o.dir.wrap("Create", o.ADsPath(), err)
+	}
+	if _, taken := v.key(path); taken {
 		return nil, o.fail("Create", CodeAlreadyExists, "%s exists already", name)
 	}
 	return &Object{dir: o.dir, path: path, class: class, fresh: true}, nil
@@ -75,12 +100,12 @@ func (o *Object) Create(class, name string) (*Object, error) {
 // Delete removes a child and all below it, at once. Class is compared where it
 // is given and is not IIsObject.
 func (o *Object) Delete(ctx context.Context, class, name string) error {
-	victim, err := o.GetObject(class, name)
+	victim, err := o.GetObject(ctx, class, name)
 	if err != nil {
 		return err
 	}
 	op := metabase.Remove{Path: victim.path, Recursive: true}
-	return wrap("Delete", victim.ADsPath(), o.dir.apply(ctx, []metabase.Op{op}))
+	return o.dir.wrap("Delete", victim.ADsPath(), o.dir.apply(ctx, 0, op))
 }
 
 // CopyHere copies a subtree, and MoveHere moves it, at once; both names are
@@ -107,8 +132,8 @@ func (o *Object) transfer(ctx context.Context, op, from, to string, make func(a,
 	if err != nil {
 		return nil, err
 	}
-	if err := o.dir.apply(ctx, []metabase.Op{make(a, b)}); err != nil {
-		return nil, wrap(op, o.ADsPath(), err)
+	if err := o.dir.apply(ctx, 0, make(a, b)); err != nil {
+		return nil, o.dir.wrap(op, o.ADsPath(), err)
 	}
-	return o.dir.bind(b)
+	return o.dir.bind(ctx, b)
 }

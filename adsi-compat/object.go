@@ -20,14 +20,8 @@ type Object struct {
 	class string
 	fresh bool // made by Create, not yet in the tree
 
-	cache []change // in the order of the calls; one per property
-}
-
-// A change is what SetInfo will write for one property; a nil value removes
-// what is stored.
-type change struct {
-	prop  schema.Prop
-	value *metabase.Value
+	cache  []edit   // in the order of the calls
+	filter []string // the classes that Children gives; none for all
 }
 
 // Name is the last part of the path, Class the key's type, and ADsPath the
@@ -47,7 +41,7 @@ func (o *Object) Class() string {
 func (o *Object) Parent() string { return adsPath(o.path.Parent()) }
 
 // Schema is the ADsPath of the class.
-func (o *Object) Schema() string { return "IIS://LocalHost/Schema/Classes/" + o.Class() }
+func (o *Object) Schema() string { return schemaPath + o.Class() }
 
 func (o *Object) fail(op string, code uint32, format string, args ...any) error {
 	return &Error{Code: code, Op: op, On: o.ADsPath(), Err: fmt.Errorf(format, args...)}
@@ -66,48 +60,39 @@ func (o *Object) prop(op, name string) (schema.Prop, error) {
 	return p, nil
 }
 
-// value is what the cache holds or else what the tree does: stored, inherited,
-// or the schema's default.
-func (o *Object) value(id metabase.ID) (metabase.Value, bool) {
-	for _, c := range o.cache {
-		if c.prop.ID == id && c.value != nil {
-			return *c.value, true
-		}
-	}
-	at := o.path
-	if o.fresh {
-		at = o.path.Parent() // what it will inherit
-	}
-	v, _, ok := o.dir.schema.Effective(o.dir.tree.Snapshot(), at, id)
-	return v, ok
-}
-
-// Get gives a property's value: a uint32, bool, string, []string or []byte by
-// its syntax; a []string where a list is meant. A secure property gives
-// asterisks. A property with no value at all is an error.
-func (o *Object) Get(name string) (any, error) {
-	p, err := o.prop("Get", name)
+// Get gives a property's value: a uint32, bool, string, []string, []byte or
+// IPList by its syntax. It is the cache's, else what is stored, inherited, or the
+// schema's default. A secure property gives asterisks. A property with no value
+// at all is an error.
+func (o *Object) Get(ctx context.Context, name string) (any, error) {
+	p, st, err := o.value(ctx, "Get", name)
 	if err != nil {
 		return nil, err
 	}
 	if p.ID == metabase.KeyType {
 		return o.Class(), nil
 	}
-	v, ok := o.value(p.ID)
-	if !ok {
-		return nil, o.fail("Get", CodeNotSet, "%s is not set", p.Name)
+	if p.Syntax == schema.IPList {
+		list, err := ipListOf(p, st.item.Value)
+		return list, o.dir.wrap("Get", o.ADsPath(), err)
 	}
-	return native(p, v), nil
+	return native(p, st.item), nil
 }
 
-// GetEx is Get as a list, whatever the property's syntax.
-func (o *Object) GetEx(name string) ([]any, error) {
-	v, err := o.Get(name)
+// GetEx is Get as a list, whatever the property's syntax; of an IPList it is
+// what is granted.
+func (o *Object) GetEx(ctx context.Context, name string) ([]any, error) {
+	v, err := o.Get(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	list, ok := v.([]string)
-	if !ok {
+	var list []string
+	switch v := v.(type) {
+	case []string:
+		list = v
+	case IPList:
+		list = v.IPGrant
+	default:
 		return []any{v}, nil
 	}
 	out := make([]any, len(list))
@@ -117,143 +102,85 @@ func (o *Object) GetEx(name string) ([]any, error) {
 	return out, nil
 }
 
-// Put sets a property in the cache, from text as the command line takes it: one
-// word, or one for each member of a list.
-func (o *Object) Put(name string, words ...string) error {
+// value finds a property by its name, with the cache's edits.
+func (o *Object) value(ctx context.Context, op, name string) (schema.Prop, state, error) {
+	p, err := o.prop(op, name)
+	if err != nil {
+		return p, state{}, err
+	}
+	v, err := o.dir.look(ctx, o.path)
+	if err != nil {
+		return p, state{}, o.dir.wrap(op, o.ADsPath(), err)
+	}
+	st, err := o.fold(v, p.ID)
+	if err != nil {
+		return p, state{}, o.fail(op, CodeInvalid, "%s: %w", p.Label(), err)
+	}
+	if !st.held && p.ID != metabase.KeyType {
+		return p, state{}, o.fail(op, CodeNotSet, "%s is not set", p.Label())
+	}
+	return p, st, nil
+}
+
+// Put sets a property in the cache. The value is a string as the command line
+// takes it, a float64, a bool, a []string, or an IPList.
+func (o *Object) Put(ctx context.Context, name string, value any) error {
 	p, err := o.prop("Put", name)
 	if err != nil {
 		return err
 	}
 	if p.ID == metabase.KeyType {
-		return o.putClass(words)
+		return o.putClass(value)
 	}
-	base, _ := o.value(p.ID) // a flag is a bit of what is there
-	v, err := parse(p, base, words)
-	if err != nil {
-		return o.fail("Put", CodeInvalid, "%s: %w", p.Name, err)
-	}
-	o.remember(p, &v)
-	return nil
+	return o.remember(ctx, "Put", edit{p, OpUpdate, value})
 }
 
 // putClass lets scripts set KeyType again after Create, as Microsoft's do.
-func (o *Object) putClass(words []string) error {
-	if len(words) != 1 {
+func (o *Object) putClass(value any) error {
+	class, ok := value.(string)
+	if !ok {
 		return o.fail("Put", CodeInvalid, "KeyType takes one word")
 	}
-	if _, ok := o.dir.schema.Class(words[0]); !ok {
-		return o.fail("Put", CodeInvalid, "there is no class %q", words[0])
+	if _, ok := o.dir.schema.Class(class); !ok {
+		return o.fail("Put", CodeInvalid, "there is no class %q", class)
 	}
-	if !o.fresh && !strings.EqualFold(words[0], o.class) {
+	if !o.fresh && !strings.EqualFold(class, o.class) {
 		return o.fail("Put", CodeInvalid, "the class of a key that exists cannot be changed: it is %s", o.Class())
 	}
-	o.class = words[0]
+	o.class = class
 	return nil
 }
 
-func (o *Object) remember(p schema.Prop, v *metabase.Value) {
-	for i := range o.cache {
-		if o.cache[i].prop.ID == p.ID {
-			o.cache[i].value = v
-			return
-		}
-	}
-	o.cache = append(o.cache, change{p, v})
-}
-
-// The operations of PutEx.
-const (
-	OpClear  = 1 // remove what is stored, so that inheritance shows again
-	OpUpdate = 2 // replace
-	OpAppend = 3 // add members to the list
-	OpDelete = 4 // remove members from the list, case ignored
-)
-
-// PutEx changes a list in the cache.
-func (o *Object) PutEx(op int, name string, words ...string) error {
+// PutEx changes a list in the cache; OpUpdate is Put.
+func (o *Object) PutEx(ctx context.Context, op int, name string, value any) error {
 	p, err := o.prop("PutEx", name)
 	if err != nil {
 		return err
 	}
 	switch op {
-	case OpClear:
-		o.remember(p, nil)
-		return nil
 	case OpUpdate:
-		return o.Put(name, words...)
+		return o.Put(ctx, name, value)
+	case OpClear:
 	case OpAppend, OpDelete:
+		if value, err = texts(p, value); err != nil {
+			return o.fail("PutEx", CodeInvalid, "%s: %w", p.Label(), err)
+		}
 	default:
 		return o.fail("PutEx", CodeInvalid, "operation %d: 1 clears, 2 updates, 3 appends, 4 deletes", op)
 	}
-	var have []string
-	if v, ok := o.value(p.ID); ok {
-		have, ok = native(p, v).([]string)
-		if !ok {
-			return o.fail("PutEx", CodeInvalid, "%s is not a list", p.Name)
-		}
-	}
-	var next []string
-	for _, member := range have {
-		if !containsFold(words, member) {
-			next = append(next, member)
-		}
-	}
-	if op == OpAppend {
-		next = append(next, words...)
-	}
-	return o.Put(name, next...)
-}
-
-func containsFold(words []string, s string) bool {
-	for _, w := range words {
-		if strings.EqualFold(w, s) {
-			return true
-		}
-	}
-	return false
-}
-
-// SetInfo writes what was changed as one batch: all of it, or, with an error,
-// nothing; the cache then still holds it. With nothing changed it does nothing.
-func (o *Object) SetInfo(ctx context.Context) error {
-	var ops []metabase.Op
-	if o.fresh {
-		ops = append(ops, metabase.AddKey{Path: o.path, Class: o.class})
-	}
-	snap := o.dir.tree.Snapshot()
-	for _, c := range o.cache {
-		was, stored := snap.Stored(o.path, c.prop.ID)
-		if c.value != nil {
-			item := c.prop.Item(*c.value)
-			item.Attr |= was.Attr & metabase.Locked // a lock outlasts the value
-			ops = append(ops, metabase.Set{Path: o.path, Property: item})
-		} else if stored {
-			ops = append(ops, metabase.Unset{Path: o.path, ID: c.prop.ID})
-		}
-	}
-	if err := o.dir.apply(ctx, ops); err != nil {
-		return wrap("SetInfo", o.ADsPath(), err)
-	}
-	o.fresh, o.cache = false, nil
-	return nil
-}
-
-func (d *Directory) apply(ctx context.Context, ops []metabase.Op) error {
-	if len(ops) == 0 {
-		return nil
-	}
-	b := d.as
-	b.Ops = ops
-	_, err := d.tree.Apply(ctx, b)
-	return err
+	return o.remember(ctx, "PutEx", edit{p, op, value})
 }
 
 // GetInfo drops what was changed and not written.
-func (o *Object) GetInfo() error {
+func (o *Object) GetInfo(ctx context.Context) error {
 	if o.fresh {
 		return o.fail("GetInfo", CodePathNotFound, "the object was created and not yet written: call SetInfo first")
 	}
-	if !o.dir.tree.Snapshot().Has(o.path) {
+	v, err := o.dir.look(ctx, o.path)
+	if err != nil {
+		return o.dir.wrap("GetInfo", o.ADsPath(), err)
+	}
+	if _, ok := v.key(o.path); !ok {
 		return o.fail("GetInfo", CodePathNotFound, "it is gone")
 	}
 	o.cache = nil
@@ -261,14 +188,18 @@ func (o *Object) GetInfo() error {
 }
 
 // GetDataPaths gives the ADsPaths of all keys at and below this one that store
-// the property.
-func (o *Object) GetDataPaths(name string) ([]string, error) {
-	p, err := o.prop("GetDataPaths", name)
+// the property and may be read.
+func (o *Object) GetDataPaths(ctx context.Context, name string) ([]string, error) {
+	p, err := o.dir.schema.Lookup(name) // of any class: it is asked for below, too
 	if err != nil {
-		return nil, err
+		return nil, &Error{Code: CodeUnknownProp, Op: "GetDataPaths", On: o.ADsPath(), Err: err}
+	}
+	v, err := o.dir.look(ctx, o.path)
+	if err != nil {
+		return nil, o.dir.wrap("GetDataPaths", o.ADsPath(), err)
 	}
 	var out []string
-	for _, path := range o.dir.tree.Snapshot().DataPaths(o.path, p.ID) {
+	for _, path := range v.dataPaths(o.path, p.ID) {
 		out = append(out, adsPath(path))
 	}
 	return out, nil

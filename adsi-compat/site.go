@@ -36,9 +36,9 @@ func (o *Object) command(ctx context.Context, op string, n int) error {
 		return o.fail(op, CodeInvalid, "%w", err)
 	}
 	set := metabase.Set{Path: o.path, Property: p.Item(v)}
-	return wrap(op, o.ADsPath(), o.dir.apply(ctx, []metabase.Op{set}))
+	return o.dir.wrap(op, o.ADsPath(), o.dir.apply(ctx, 0, set))
 }
 
 // Status is the site's ServerState: 1 starting, 2 started, 3 stopping,
 // 4 stopped, 5 pausing, 6 paused, 7 continuing.
-func (o *Object) Status() (any, error) { return o.Get("ServerState") }
+func (o *Object) Status(ctx context.Context) (any, error) { return o.Get(ctx, "ServerState") }

@@ -659,6 +659,13 @@ func TestMailLeftBehind(t *testing.T) {
 		again()
 		h.eventually("the site says what is left behind", func() bool { s := h.status(1); return s.State == "started" && s.Why == why })
 	}
+	c, err := h.store.Try(t.Context(), metabase.Batch{Ops: []metabase.Op{metabase.Move{From: settings.SitePath(1), To: settings.SitePath(7)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Check(c); len(got) != 1 || errors.Is(got[0], settings.ErrMailWaits) || !strings.Contains(got[0].Error(), "set QueueDirectory back to that first") {
+		t.Errorf("a removal: %v", got)
+	}
 	h.apply(h.set(settings.SitePath(1), "QueueDirectory", "Mailroot/Queue"))
 	h.stop()
 	h.run()

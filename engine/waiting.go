@@ -123,41 +123,51 @@ func (s Stock) Check(c metabase.Change) (problems []metabase.Problem) {
 	return problems
 }
 
-func (s Stock) check(c metabase.Change, n int) []metabase.Problem {
-	bad := func(id metabase.ID, format string, args ...any) []metabase.Problem {
-		prop, _ := schema.IIS().ByID(id)
-		return []metabase.Problem{{Path: settings.SitePath(n), ID: id, Property: prop.Name, Err: refusal(fmt.Sprintf(format, args...))}}
-	}
+func (s Stock) check(c metabase.Change, n int) (problems []metabase.Problem) {
 	was, to := settings.QueueFolder(c.Old, n), settings.QueueFolder(c.New, n)
-	there := to != ""
-	if there && plain(s.Data, was) == plain(s.Data, to) {
+	stays := to != ""
+	if stays && plain(s.Data, was) == plain(s.Data, to) {
 		return nil
+	}
+	bad := func(id metabase.ID, err error) {
+		prop, _ := schema.IIS().ByID(id)
+		problems = append(problems, metabase.Problem{Path: settings.SitePath(n), ID: id, Property: prop.Name, Err: err})
 	}
 	heaps, err := s.heaps(n, was)
 	if err != nil {
-		return bad(0, "it cannot be seen whether mail waits in its queue: %v", err)
+		bad(0, refuse(metabase.Invalid, "it cannot be seen whether mail waits in its queue: %v", err))
 	}
 	open, _ := s.open(n)
 	for _, h := range heaps {
+		current := h.folder == plain(s.Data, was)
 		switch {
-		case there && h.folder == plain(s.Data, to):
+		case stays && h.folder == plain(s.Data, to):
 			// It is found there again.
-		case there && (h.folder == plain(s.Data, was) || onDisk(s.Data, h.folder) == open):
-			return bad(settings.QueueDirectory, "%s in %s and would stay behind: let the queue become empty first, see queue list --site %d", h, h.folder, n)
-		case !there && h.folder == plain(s.Data, was):
-			return bad(0, "%s in its queue: site delete %d with --drain, --move-to M, --export DIR or --discard says what becomes of that", h, n)
-		case !there:
-			return bad(0, "%s in %s, where its queue was before: set QueueDirectory back to that first", h, h.folder)
+		case stays && (current || onDisk(s.Data, h.folder) == open):
+			bad(settings.QueueDirectory, refuse(metabase.Invalid,
+				"%s in %s and would stay behind: let the queue become empty first, see queue list --site %d", h, h.folder, n))
+		case !stays && current:
+			bad(0, refuse(settings.ErrMailWaits,
+				"%s in its queue: site delete %d with --drain, --move-to M, --export DIR or --discard says what becomes of that", h, n))
+		case !stays:
+			bad(0, refuse(metabase.Invalid, "%s in %s, where its queue was: set QueueDirectory back to that first", h, h.folder))
 		}
 	}
-	return nil
+	return problems
 }
 
-// refusal is an error of kind [metabase.Invalid].
-type refusal string
+// A refusal is an error of kind [metabase.Invalid], and perhaps of another.
+type refusal struct {
+	text string
+	kind error
+}
 
-func (r refusal) Error() string        { return string(r) }
-func (r refusal) Is(target error) bool { return target == metabase.Invalid }
+func (r refusal) Error() string        { return r.text }
+func (r refusal) Is(target error) bool { return target == metabase.Invalid || target == r.kind }
+
+func refuse(kind error, format string, args ...any) error {
+	return refusal{fmt.Sprintf(format, args...), kind}
+}
 
 // Check is [Stock.Check] of the running sites' queues.
 func (e *Engine) Check(c metabase.Change) []metabase.Problem { return e.stock().Check(c) }

@@ -27,7 +27,7 @@ const (
 	WriteSecret                   // change secure properties, or copy them
 	Create                        // add keys below
 	Delete                        // remove keys
-	Control                       // change AdminACL and locked properties
+	Control                       // change AccessList and locked properties
 	AllRights   = Read | Write | WriteSecret | Create | Delete | Control
 )
 
@@ -72,7 +72,7 @@ type ace struct {
 	Rights Right
 }
 
-// parseACL reads the value of AdminACL: a MULTISZ of lines "principal
+// parseACL reads the value of AccessList: a MULTISZ of lines "principal
 // right,right". The list that is nearest above a key, or at it, decides alone;
 // who is not in it may do nothing. An administrator of the store needs no line.
 func parseACL(v Value) ([]ace, error) {
@@ -85,8 +85,8 @@ func parseACL(v Value) ([]ace, error) {
 		if len(words) != 2 {
 			return nil, fmt.Errorf("line %d: %w", i+1, because(Invalid, "must be a principal and its rights, such as: user:joe read,write"))
 		}
-		if scheme, name, ok := strings.Cut(words[0], ":"); words[0] != "*" && (!ok || scheme == "" || name == "") {
-			return nil, fmt.Errorf("line %d: %w", i+1, because(Invalid, "%q is no principal: use user:NAME, uid:NUMBER, group:NAME or *", clip(words[0])))
+		if !isPrincipal(words[0]) {
+			return nil, fmt.Errorf("line %d: %w", i+1, because(Invalid, "%q is no principal: use user:NAME, uid:NUMBER, group:NAME, gid:NUMBER or *", clip(words[0])))
 		}
 		r, err := parseRights(words[1])
 		if err != nil {
@@ -95,6 +95,18 @@ func parseACL(v Value) ([]ace, error) {
 		list = append(list, ace{Principal(words[0]), r})
 	}
 	return list, nil
+}
+
+func isPrincipal(s string) bool {
+	scheme, name, _ := strings.Cut(s, ":")
+	switch strings.ToLower(scheme) {
+	case "user", "group":
+		return name != ""
+	case "uid", "gid":
+		_, err := strconv.ParseUint(name, 10, 32)
+		return err == nil
+	}
+	return s == "*"
 }
 
 // Rights is what somebody who is all of who may do with p, which need not
@@ -140,7 +152,7 @@ func (s Snapshot) acl(p Path) ([]ace, bool) {
 		if n == nil {
 			continue
 		}
-		if prop, ok := n.get(AdminACL); ok {
+		if prop, ok := n.get(AccessList); ok {
 			list, err := parseACL(prop.Value)
 			if err != nil {
 				return nil, true
@@ -215,6 +227,20 @@ func (n *needs) at(p Path, id ID, r Right) {
 	n.refusals = append(n.refusals, Problem{Path: p, ID: id, Err: because(Denied, "denied: the right to %s is missing", r)})
 }
 
+// hidden is at for a key that the caller has not named, but which lies below
+// one that it has: where it may not read it, it is not named in the answer.
+func (n *needs) hidden(p Path, r Right) {
+	if n.old.Allows(n.who, p, Read) {
+		n.at(p, 0, r)
+		return
+	}
+	n.missing = append(n.missing, Refusal{Path: p, Need: r | Read})
+	for p != Root && !n.old.Allows(n.who, p, Read) {
+		p = p.Parent()
+	}
+	n.refusals = append(n.refusals, Problem{Path: p, Err: because(Denied, "denied: the right to %s all that is below it is missing", r)})
+}
+
 // item asks for the right to change the item old into what next is; either may
 // be nil.
 func (n *needs) item(p Path, id ID, items ...*Property) {
@@ -225,7 +251,7 @@ func (n *needs) item(p Path, id ID, items ...*Property) {
 		}
 	}
 	for _, item := range items {
-		if item != nil && (item.ID == AdminACL || item.Attr&Locked != 0) {
+		if item != nil && (item.ID == AccessList || item.Attr&Locked != 0) {
 			right = Control
 		}
 	}
@@ -242,6 +268,9 @@ func (n *needs) stored(p Path, id ID) *Property {
 func (op Set) needs(n *needs) {
 	n.item(op.Path, op.Property.ID, n.stored(op.Path, op.Property.ID), &op.Property)
 }
+
+func (op SetBits) needs(n *needs) { Set{op.Path, op.Property}.needs(n) }
+func (op Lock) needs(n *needs)    { n.at(op.Path, op.ID, Control) }
 
 func (op Unset) needs(n *needs) {
 	n.item(op.Path, op.ID, n.stored(op.Path, op.ID), &Property{ID: op.ID})
@@ -307,7 +336,7 @@ func (n *needs) deltas(list []keyDelta) {
 		case d.added:
 			n.at(d.path.Parent(), 0, Create)
 		case d.removed:
-			n.at(d.path, 0, Delete)
+			n.hidden(d.path, Delete)
 		case d.oldName != d.newName:
 			n.at(d.path, 0, Delete)
 		case len(d.props) == 0:
@@ -317,7 +346,7 @@ func (n *needs) deltas(list []keyDelta) {
 			switch {
 			case d.removed && p.old.Attr&Locked == 0:
 				// Whoever may remove the key may remove what is in it.
-			case d.added && p.new.Attr&(Secure|Locked) == 0 && p.id != AdminACL:
+			case d.added && p.new.Attr&(Secure|Locked) == 0 && p.id != AccessList:
 				// Whoever may create the key may fill it.
 			default:
 				n.item(d.path, p.id, p.old, p.new)

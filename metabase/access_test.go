@@ -50,10 +50,10 @@ func offices(t *testing.T, audit func(context.Context, Refusal)) *Store {
 	s := open(t, kv.NewMem(), Options{Audit: audit})
 	site(t, s)
 	apply(t, s, AddKey{"/LM/SMTPSVC/2", "IIsSmtpServer"},
-		Set{"/", Property{ID: AdminACL, Value: MultiSZ()}},
-		Set{"/LM/SMTPSVC/1", Property{ID: AdminACL, Value: MultiSZ("user:one read,write,create,delete", "group:watch read")}},
+		Set{"/", Property{ID: AccessList, Value: MultiSZ()}},
+		Set{"/LM/SMTPSVC/1", Property{ID: AccessList, Value: MultiSZ("user:one read,write,create,delete", "group:watch read")}},
 		Set{"/LM/SMTPSVC/1", secret(5, "pw")}, Set{"/LM/SMTPSVC/1", num(6, 6)},
-		Set{"/LM/SMTPSVC/2", Property{ID: AdminACL, Value: MultiSZ("user:two all")}},
+		Set{"/LM/SMTPSVC/2", Property{ID: AccessList, Value: MultiSZ("user:two all")}},
 		Set{"/LM/SMTPSVC/2", secret(5, "other")}, Set{"/LM/SMTPSVC/2", num(6, 66)})
 	return s
 }
@@ -108,8 +108,8 @@ func TestApplyAccess(t *testing.T) {
 		{[]Op{Set{"/LM/SMTPSVC/1", secret(5, "pw")}}, "write_secret", "/LM/SMTPSVC/1"}, // no guessing by what changes nothing
 		{[]Op{Unset{"/LM/SMTPSVC/1", 5}}, "write_secret", "/LM/SMTPSVC/1"},
 		{[]Op{Clear{Path: "/LM/SMTPSVC/1"}}, "write_secret", "/LM/SMTPSVC/1"},
-		{[]Op{Set{"/LM/SMTPSVC/1", Property{ID: AdminACL, Value: MultiSZ("user:one all")}}}, "control", "/LM/SMTPSVC/1"},
-		{[]Op{Unset{"/LM/SMTPSVC/1", AdminACL}}, "control", "/LM/SMTPSVC/1"},
+		{[]Op{Set{"/LM/SMTPSVC/1", Property{ID: AccessList, Value: MultiSZ("user:one all")}}}, "control", "/LM/SMTPSVC/1"},
+		{[]Op{Unset{"/LM/SMTPSVC/1", AccessList}}, "control", "/LM/SMTPSVC/1"},
 		{[]Op{Set{"/LM/SMTPSVC/1", with(num(6, 6), Locked)}}, "control", "/LM/SMTPSVC/1"},
 		{[]Op{AddKey{"/LM/SMTPSVC/3", ""}}, "create", "/LM/SMTPSVC"},
 		{[]Op{Copy{"/LM/SMTPSVC/2", "/LM/SMTPSVC/1/Mine", false}}, "read", "/LM/SMTPSVC/2"},
@@ -157,8 +157,8 @@ func TestRevertAccess(t *testing.T) {
 func TestRemoveHiddenChild(t *testing.T) {
 	s := open(t, kv.NewMem(), Options{})
 	site(t, s)
-	apply(t, s, Set{"/LM/SMTPSVC", Property{ID: AdminACL, Value: MultiSZ("user:one all")}},
-		Set{"/LM/SMTPSVC/1", Property{ID: AdminACL, Value: MultiSZ("user:two all")}})
+	apply(t, s, Set{"/LM/SMTPSVC", Property{ID: AccessList, Value: MultiSZ("user:one all")}},
+		Set{"/LM/SMTPSVC/1", Property{ID: AccessList, Value: MultiSZ("user:two all")}})
 	if _, err := s.Apply(t.Context(), Batch{Actor: "user:one", Ops: []Op{Remove{"/LM/SMTPSVC", true}}}); !errors.Is(err, Denied) {
 		t.Errorf("a key is removed with one in it that is another's: %v", err)
 	}
@@ -178,8 +178,8 @@ func TestAllow(t *testing.T) {
 
 func TestBadACL(t *testing.T) {
 	s := open(t, kv.NewMem(), Options{})
-	_, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/", Property{ID: AdminACL, Value: MultiSZ("joe")}}}})
-	if !errors.Is(err, Invalid) || !strings.HasPrefix(err.Error(), "/: AdminACL: line 1: ") {
+	_, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/", Property{ID: AccessList, Value: MultiSZ("joe")}}}})
+	if !errors.Is(err, Invalid) || !strings.HasPrefix(err.Error(), "/: AccessList: line 1: ") {
 		t.Errorf("Apply = %v", err)
 	}
 }
@@ -201,7 +201,14 @@ func TestLocks(t *testing.T) {
 		{"overrides go in the same batch", [][]Op{{Set{"/LM/SMTPSVC", num(1, 2)}}, {Set{"/LM", lock}, Unset{"/LM/SMTPSVC", 1}}}, ""},
 		{"copied below", [][]Op{{AddKey{"/X", ""}, Set{"/X", num(1, 2)}, Set{"/LM", lock}}, {Copy{"/X", "/LM/X", false}}}, "/LM/X: property 1: is locked at /LM"},
 		{"moved below", [][]Op{{AddKey{"/X", ""}, AddKey{"/X/y", ""}, Set{"/X/y", num(1, 2)}, Set{"/LM", lock}}, {Move{"/X", "/LM/X", false}}}, "/LM/X/y: property 1: is locked at /LM"},
-		{"unlocked first", [][]Op{{Set{"/LM", lock}}, {Set{"/LM", num(1, 1)}}, {Set{"/LM/SMTPSVC/1", num(1, 2)}}}, ""},
+		{"a set keeps the lock", [][]Op{{Set{"/LM", lock}}, {Set{"/LM", num(1, 5)}}, {Set{"/LM/SMTPSVC/1", num(1, 2)}}}, "is locked at /LM"},
+		{"unlocked first", [][]Op{{Set{"/LM", lock}}, {Lock{"/LM", 1, true}}, {Set{"/LM/SMTPSVC/1", num(1, 2)}}}, ""},
+		{"locked by itself", [][]Op{{Set{"/LM", with(num(1, 1), Inherit)}}, {Lock{"/LM", 1, false}}, {Set{"/LM/SMTPSVC/1", num(1, 2)}}}, "is locked at /LM"},
+		{"locking is taken back", [][]Op{{Set{"/LM", with(num(1, 1), Inherit)}}, {Lock{"/LM", 1, false}}, nil, {Set{"/LM/SMTPSVC/1", num(1, 2)}}}, ""},
+		{"nothing to lock", [][]Op{{Lock{"/LM", 1, false}}}, "not stored there"},
+		{"nothing to unlock", [][]Op{{Set{"/LM", with(num(1, 1), Inherit)}}, {Lock{"/LM", 1, true}}}, "is not locked"},
+		{"a lock on what nobody inherits", [][]Op{{Set{"/LM", without(num(1, 1), Inherit)}}, {Lock{"/LM", 1, false}}}, "is not inherited"},
+		{"a lock on a key that is not there", [][]Op{{Lock{"/LN", 1, false}}}, "/LN: not found"},
 		{"locked at the root", [][]Op{{Set{"/", lock}}, {Set{"/LM", num(1, 2)}}}, "is locked at /"},
 		{"reverted below", [][]Op{{Set{"/LM/SMTPSVC/1", num(1, 2)}}, {Unset{"/LM/SMTPSVC/1", 1}}, {Set{"/LM", lock}}, nil}, "/LM/SMTPSVC/1: property 1: is locked at /LM"},
 	}

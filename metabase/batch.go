@@ -29,8 +29,8 @@ type Batch struct {
 // who lists the principals that the batch's rights come from.
 func (b *Batch) who() []Principal { return append([]Principal{b.Actor}, b.Also...) }
 
-// An Op is one change: Set, Unset, AddKey, Remove, RemoveChildren, Copy, Move,
-// Clear, CopyData or Touch. Later ops see what earlier ones did. Paths must be
+// An Op is one change: Set, SetBits, Unset, Lock, AddKey, Remove,
+// RemoveChildren, Copy, Move, Clear, CopyData or Touch. Later ops see what earlier ones did. Paths must be
 // as ParsePath gives them.
 type Op interface {
 	apply(e *edit) // tells problems to e
@@ -38,11 +38,29 @@ type Op interface {
 }
 
 // Set stores a property at a key that exists, in the place of what had its ID.
-// An item that is SECURE can't be made plain by it: Unset it first. VOLATILE
-// ones go to memory only.
+// An item that is SECURE can't be made plain by it: Unset it first. One that is
+// LOCKED stays so: see Lock. VOLATILE ones go to memory only.
 type Set struct {
 	Path     Path
 	Property Property
+}
+
+// SetBits is Set for some bits of a DWORD: those of Mask are taken from
+// Property, and the others from what holds for the key when the batch is
+// applied, so that two who set different bits at the same time both succeed.
+// Where nothing holds, all are taken from Property.
+type SetBits struct {
+	Path     Path
+	Property Property
+	Mask     uint32
+}
+
+// Lock locks what is stored at a key, which must be inherited, against being
+// overridden below it; with Off it may be overridden again.
+type Lock struct {
+	Path Path
+	ID   ID
+	Off  bool
 }
 
 // Unset removes what is stored at the key itself.

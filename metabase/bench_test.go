@@ -42,6 +42,17 @@ func BenchmarkEffective(b *testing.B) {
 	for i := range paths {
 		paths[i] = domain(i)
 	}
+	bare := map[string]uint32{}
+	for _, p := range paths {
+		bare[string(p)] = 2
+	}
+	b.Run("a bare map at random", func(b *testing.B) {
+		for i := range b.N {
+			if bare[string(paths[uint64(i)*0x9e3779b97f4a7c15>>40%many])] != 2 {
+				b.Fatal(i)
+			}
+		}
+	})
 	for name, next := range map[string]func(i int) Path{
 		"one domain":         func(int) Path { return paths[77] },
 		"domains in order":   func(i int) Path { return paths[i%many] },

@@ -111,7 +111,7 @@ func (s *Store) takeBack(ctx context.Context, rev Rev) error {
 		if _, waits := s.line.pending[rev]; !waits {
 			return nil, errSettled
 		}
-		ops, conflicts := undoOps(old.root, h.deltas, Root)
+		ops, conflicts := s.undoOps(ctx, old.root, h.deltas, Root)
 		r.kept = lines(conflicts)
 		return ops, nil
 	}
@@ -166,13 +166,6 @@ func (k *keeper) start(ctx context.Context, s *Store) error {
 	}
 	k.crew.start(func() { s.keep() })
 	return nil
-}
-
-func (k *keeper) knock() {
-	select {
-	case k.bell <- struct{}{}:
-	default:
-	}
 }
 
 const (

@@ -94,13 +94,19 @@ func (op Set) apply(e *edit) {
 // set stores p at the key n.
 func (e *edit) set(at Path, n *node, p Property) {
 	old, had := n.get(p.ID)
-	if had && old.same(p) {
-		return
-	}
 	if had && old.Attr&Secure != 0 && p.Attr&Secure == 0 {
 		e.bad(at, p.ID, because(Invalid, "is secure and cannot be made plain: unset it first"))
 		return
 	}
+	p.Attr |= old.Attr & Locked
+	if had && old.same(p) {
+		return
+	}
+	e.put(at, n, p)
+}
+
+// put stores p, which is not what is there, at the key n.
+func (e *edit) put(at Path, n *node, p Property) {
 	p = p.marked()
 	p.Rev = e.rev
 	next := n.with(p, e.now)
@@ -113,6 +119,45 @@ func (e *edit) set(at Path, n *node, p Property) {
 		return
 	}
 	e.alter(at, func(*node) *node { return next })
+}
+
+func (op SetBits) apply(e *edit) {
+	p := op.Property
+	if p.Value.Type() != DWordType || p.Attr&Volatile != 0 {
+		e.bad(op.Path, p.ID, because(Invalid, "only a DWORD that is stored has bits to set"))
+		return
+	}
+	now := Snapshot{&image{root: e.root, vol: e.vol}}
+	if was, _, ok := now.Effective(op.Path, p.ID); ok && was.Value.Type() == DWordType {
+		p.Value = DWord(was.Value.DWord()&^op.Mask | p.Value.DWord()&op.Mask)
+	}
+	Set{op.Path, p}.apply(e)
+}
+
+func (op Lock) apply(e *edit) {
+	n := e.at(op.Path)
+	if n == nil {
+		return
+	}
+	p, stored := n.get(op.ID)
+	switch {
+	case !stored:
+		e.bad(op.Path, op.ID, because(NotFound, "not stored there, so there is nothing to lock or unlock"))
+		return
+	case p.Attr&Inherit == 0:
+		e.bad(op.Path, op.ID, because(Invalid, "is not inherited, so nothing below can override it"))
+		return
+	case op.Off && p.Attr&Locked == 0:
+		e.bad(op.Path, op.ID, because(Invalid, "is not locked there"))
+		return
+	}
+	was := p.Attr
+	if p.Attr |= Locked; op.Off {
+		p.Attr &^= Locked
+	}
+	if p.Attr != was {
+		e.put(op.Path, n, p)
+	}
 }
 
 func (op Unset) apply(e *edit) {
@@ -352,10 +397,8 @@ func (e *edit) mergeProps(old, from []Property, keep bool) []Property {
 		case !ok:
 			out = slices.Insert(out, i, p)
 		case !out[i].same(p):
-			if out[i].Attr&Secure != 0 {
-				p.Attr |= Secure // what was secure stays so
-				p = p.marked()
-			}
+			p.Attr |= out[i].Attr & (Secure | Locked) // what was so stays so
+			p = p.marked()
 			out[i] = p
 		}
 	}

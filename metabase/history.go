@@ -55,7 +55,7 @@ func (s *Store) record(p *plan, r *request) []kv.Op {
 		if d.removed {
 			ops = append(ops, kv.Del(nodeKey(d.path)))
 		} else {
-			ops = append(ops, kv.Put(nodeKey(d.path), appendNode(nil, d.node, s.key)))
+			ops = append(ops, kv.Put(nodeKey(d.path), appendNode(make([]byte, 0, roomy), d.node, s.key)))
 		}
 	}
 	h := entry{
@@ -73,6 +73,9 @@ func (s *Store) record(p *plan, r *request) []kv.Op {
 	}
 	return ops
 }
+
+// roomy is space for most records, so that they need not grow as they are made.
+const roomy = 256
 
 // A record of many changes is kept in parts, as the map bounds a value.
 const (
@@ -92,7 +95,7 @@ type entry struct {
 }
 
 func (h *entry) encode(k seal.Key) []byte {
-	b := []byte{recordForm}
+	b := append(make([]byte, 0, roomy), recordForm)
 	b = binary.AppendUvarint(b, uint64(h.Rev))
 	b = binary.AppendVarint(b, h.Time.UnixNano())
 	b = record.AppendText(b, string(h.Actor))

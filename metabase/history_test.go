@@ -136,6 +136,8 @@ func TestRevert(t *testing.T) {
 		{"a set that was put back by hand", []Op{Set{"/A", num(1, 2)}}, []Op{Set{"/A", num(1, 1)}}, "/", "same", nil},
 		{"a set with another on top", []Op{Set{"/A", num(1, 2)}}, []Op{Set{"/A", num(1, 3)}}, "/", "same",
 			[]string{"/A: property 1: revision 3 has set it since"}},
+		{"a set that was set again after another", []Op{Set{"/A", num(1, 2)}}, []Op{Set{"/A", num(1, 3)}, Set{"/A", num(1, 2)}}, "/", "same",
+			[]string{"/A: property 1: revision 4 has set it since"}},
 		{"a set that was unset", []Op{Set{"/A", num(1, 2)}}, []Op{Unset{"/A", 1}}, "/", "same",
 			[]string{"/A: property 1: was removed since"}},
 		{"a set in a key that is gone", []Op{Set{"/A", num(1, 2)}}, []Op{Remove{"/A", true}}, "/", "same", []string{"/A: was removed since"}},
@@ -162,8 +164,8 @@ func TestRevert(t *testing.T) {
 			apply(t, s, AddKey{"/A", ""}, AddKey{"/A/k", ""}, Set{"/A", num(1, 1)})
 			want := dump(s.Snapshot())
 			rev := apply(t, s, tt.first...)
-			if len(tt.then) > 0 {
-				apply(t, s, tt.then...)
+			for _, op := range tt.then {
+				apply(t, s, op)
 			}
 			if tt.want == "same" {
 				want = dump(s.Snapshot())

@@ -20,12 +20,14 @@ import (
 type line struct {
 	crew
 	kick       chan struct{} // capacity 1: somebody waits, and nobody else looks after it
+	full       chan struct{} // capacity 1: as many wait as gather wants
 	committing sync.Mutex    // held from taking a group to answering it
 	publishing sync.Mutex    // guards changes of Store.cur
 
 	mu      sync.Mutex // guards what follows
 	tip     *image     // what will be durable when all that waits is
 	waiting []*ticket
+	want    int // how many gather waits for; 0: it does not
 	closed  bool
 	broken  error             // the disk is no longer what memory says: nothing goes in
 	pending map[Rev]time.Time // what waits to be confirmed, as of the tip
@@ -53,7 +55,7 @@ const maxGroup = 1 << 20
 func (l *line) start(s *Store, img *image) {
 	l.tip = img
 	l.pending, l.durable = map[Rev]time.Time{}, map[Rev]time.Time{}
-	l.kick = make(chan struct{}, 1)
+	l.kick, l.full = make(chan struct{}, 1), make(chan struct{}, 1)
 	l.crew.start(func() { s.commitAll() })
 }
 
@@ -97,7 +99,20 @@ func (s *Store) enter(ctx context.Context, r *request) (*ticket, error) {
 
 // join puts t at the end of the line; the caller holds mu, and must wait for t
 // when it has let go of it.
-func (l *line) join(t *ticket) { l.waiting = append(l.waiting, t) }
+func (l *line) join(t *ticket) {
+	l.waiting = append(l.waiting, t)
+	if l.want > 0 && len(l.waiting) >= l.want {
+		knock(l.full)
+	}
+}
+
+// knock tells who listens at c, unless a note is waiting there already.
+func knock(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
 
 // wait gives the answer to t, which has joined the line.
 func (s *Store) wait(t *ticket) error {
@@ -108,10 +123,7 @@ func (s *Store) wait(t *ticket) error {
 		s.line.committing.Unlock()
 	}
 	if len(t.done) == 0 {
-		select {
-		case s.line.kick <- struct{}{}:
-		default:
-		}
+		knock(s.line.kick)
 	}
 	return <-t.done
 }
@@ -152,8 +164,35 @@ func (s *Store) commitWaiting() {
 	s.line.committing.Lock()
 	defer s.line.committing.Unlock()
 	for group := s.line.take(); len(group) > 0; group = s.line.take() {
+		begin := time.Now()
 		s.commitGroup(group)
+		s.line.gather(len(group), time.Since(begin)/4)
 	}
+}
+
+// gather gives n who were just answered a moment to come again. Those who write
+// without end would else part into two crowds, each of which waits for the
+// other's commit, and half as many would share one.
+func (l *line) gather(n int, moment time.Duration) {
+	l.mu.Lock()
+	select {
+	case <-l.full: // a note from before
+	default:
+	}
+	l.want = n + len(l.waiting)
+	alone := l.want < 2
+	l.mu.Unlock()
+	if !alone {
+		timer := time.NewTimer(moment)
+		defer timer.Stop()
+		select {
+		case <-l.full:
+		case <-timer.C:
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.want = 0
 }
 
 func (s *Store) commitGroup(group []*ticket) {
@@ -181,7 +220,7 @@ func (s *Store) commitGroup(group []*ticket) {
 	for _, t := range group {
 		t.done <- nil
 	}
-	s.keeper.knock()
+	knock(s.keeper.bell)
 }
 
 // show makes the group's changes visible and tells the watches.

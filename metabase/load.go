@@ -28,7 +28,7 @@ const (
 // nodeKey is where the key at p is kept. The zero, which no name holds, sorts
 // first: below each key come its children, before its siblings.
 func nodeKey(p Path) []byte {
-	b := []byte{nodeKeys}
+	b := append(make([]byte, 0, 1+len(p)), nodeKeys)
 	for name := range p.Elements() {
 		b = append(append(b, 0), names.Fold(name)...)
 	}

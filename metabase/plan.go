@@ -115,11 +115,11 @@ func (s *Store) changeOf(p *plan, before *image, b *Batch) Change {
 func checkLists(list []keyDelta) (out []Problem) {
 	for _, d := range list {
 		for _, p := range d.props {
-			if p.id != AdminACL || p.new == nil {
+			if p.id != AccessList || p.new == nil {
 				continue
 			}
 			if _, err := parseACL(p.new.Value); err != nil {
-				out = append(out, Problem{Path: d.path, ID: AdminACL, Property: "AdminACL", Err: err})
+				out = append(out, Problem{Path: d.path, ID: AccessList, Property: "AccessList", Err: err})
 			}
 		}
 	}

@@ -17,8 +17,8 @@ func (id ID) String() string { return "property " + strconv.FormatUint(uint64(id
 
 // The properties that this package acts on itself.
 const (
-	KeyType  ID = 1002       // STRING: the class of the key, never inherited
-	AdminACL ID = 0x00520000 // MULTISZ: who may do what here and below, see Snapshot.Rights
+	KeyType    ID = 1002       // STRING: the class of the key, never inherited
+	AccessList ID = 0x00520000 // MULTISZ: who may do what here and below, see Snapshot.Rights
 )
 
 // Attr is a set of attribute bits, by IIS's numbers.

@@ -16,6 +16,24 @@ import (
 // nothing is done, and the error is a *Refused that names, as Conflict, each
 // such key and property and the revision that is in the way.
 func (s *Store) Revert(ctx context.Context, rev Rev, below Path, b Batch) (Rev, error) {
+	r, err := s.reverting(ctx, rev, below, b)
+	if err != nil {
+		return 0, err
+	}
+	return s.apply(ctx, r)
+}
+
+// TryRevert is Revert without doing it, as Try is Apply.
+func (s *Store) TryRevert(ctx context.Context, rev Rev, below Path, b Batch) (Change, error) {
+	r, err := s.reverting(ctx, rev, below, b)
+	if err != nil {
+		return Change{}, err
+	}
+	return s.try(ctx, r)
+}
+
+// reverting is the request that takes back what revision rev changed.
+func (s *Store) reverting(ctx context.Context, rev Rev, below Path, b Batch) (*request, error) {
 	r := &request{batch: b, reverts: rev}
 	if below == Root {
 		r.settled = rev
@@ -24,20 +42,20 @@ func (s *Store) Revert(ctx context.Context, rev Rev, below Path, b Batch) (Rev, 
 		r.batch.Comment = fmt.Sprintf("revision %d taken back", rev)
 	}
 	if err := below.check(); err != nil {
-		return 0, &Error{Op: "revert", Path: below, Kind: Invalid, Err: err}
+		return nil, &Error{Op: "revert", Path: below, Kind: Invalid, Err: err}
 	}
 	h, err := s.entry(ctx, rev)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	r.prepare = func(old *image, _ *request) ([]Op, error) {
-		ops, conflicts := undoOps(old.root, h.deltas, below)
+		ops, conflicts := s.undoOps(ctx, old.root, h.deltas, below)
 		if len(conflicts) > 0 {
 			return nil, &Refused{conflicts}
 		}
 		return ops, nil
 	}
-	return s.apply(ctx, r)
+	return r, nil
 }
 
 // An undoing finds the ops that take deltas back from a tree that has moved on.
@@ -45,14 +63,19 @@ type undoing struct {
 	root      *node
 	ops       []Op
 	conflicts []Problem
+	restored  func(Rev) bool  // that revision did nothing but put back what had been
 	gone      map[*node]bool  // that the ops remove
 	back      map[string]bool // folded paths of keys that the ops add
 }
 
 // undoOps gives the ops that take back, at and below a path, what can be taken
 // back, and names what was changed since.
-func undoOps(root *node, list []keyDelta, below Path) ([]Op, []Problem) {
+func (s *Store) undoOps(ctx context.Context, root *node, list []keyDelta, below Path) ([]Op, []Problem) {
 	u := &undoing{root: root, gone: map[*node]bool{}, back: map[string]bool{}}
+	u.restored = func(rev Rev) bool {
+		h, err := s.entry(ctx, rev)
+		return err == nil && h.Reverts != 0
+	}
 	for _, d := range slices.Backward(list) { // children before their parents
 		if d.added && d.path.Within(below) {
 			u.remove(d)
@@ -88,7 +111,7 @@ func (u *undoing) remove(d keyDelta) {
 		}
 	}
 	for _, p := range diffProps(was, n.items.list) {
-		if p.quiet() {
+		if p.quiet() && u.restored(p.new.Rev) {
 			continue
 		}
 		sound = false
@@ -142,7 +165,7 @@ func (u *undoing) change(d keyDelta) {
 		now := n.items.find(p.id)
 		switch {
 		case samePointed(now, p.old): // somebody has put it back already
-		case samePointed(now, p.new):
+		case u.stands(now, p.new):
 			u.restore(d.path, p)
 		case now == nil:
 			u.conflict(d.path, p.id, "was removed since")
@@ -156,12 +179,28 @@ func (u *undoing) change(d keyDelta) {
 }
 
 func (u *undoing) restore(at Path, p propDelta) {
-	if p.old == nil || p.new != nil && p.new.Attr&Secure != 0 && p.old.Attr&Secure == 0 {
+	var was, now Attr
+	if p.old != nil {
+		was = p.old.Attr
+	}
+	if p.new != nil {
+		now = p.new.Attr
+	}
+	switch {
+	case p.old == nil, now&Secure > was&Secure:
 		u.ops = append(u.ops, Unset{at, p.id})
+	case now&Locked > was&Locked:
+		u.ops = append(u.ops, Lock{at, p.id, true})
 	}
 	if p.old != nil {
 		u.ops = append(u.ops, Set{at, *p.old})
 	}
+}
+
+// stands says that now is still what the revision has made. Somebody who has
+// set the same again meant it.
+func (u *undoing) stands(now, made *Property) bool {
+	return samePointed(now, made) && (now == nil || now.Rev == made.Rev || u.restored(now.Rev))
 }
 
 func samePointed(a, b *Property) bool {

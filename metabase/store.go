@@ -144,9 +144,13 @@ func (s *Store) apply(ctx context.Context, r *request) (Rev, error) {
 // Try checks the batch as Apply would and keeps nothing of it. Where it would
 // be refused, Try returns what it would have changed as well.
 func (s *Store) Try(ctx context.Context, b Batch) (Change, error) {
+	return s.try(ctx, &request{batch: b})
+}
+
+func (s *Store) try(ctx context.Context, r *request) (Change, error) {
 	s.line.mu.Lock()
 	defer s.line.mu.Unlock()
-	p, err := s.plan(ctx, s.line.tip, &request{batch: b})
+	p, err := s.plan(ctx, s.line.tip, r)
 	if p == nil {
 		return Change{}, err
 	}

@@ -425,3 +425,45 @@ func TestOpenFails(t *testing.T) {
 		}
 	}
 }
+
+func TestSetBits(t *testing.T) {
+	tests := []struct {
+		name string
+		ops  []Op
+		want uint32
+		err  string
+	}{
+		{"stored", []Op{Set{"/LM", num(1, 0b1100)}, SetBits{"/LM", num(1, 0b0001), 0b0101}}, 0b1001, ""},
+		{"inherited", []Op{Set{"/", with(num(1, 0b1100), Inherit)}, SetBits{"/LM", num(1, 0b0001), 0b0101}}, 0b1001, ""},
+		{"nothing", []Op{SetBits{"/LM", num(1, 0b1001), 0b0001}}, 0b1001, ""},
+		{"one after the other", []Op{SetBits{"/LM", num(1, 1), 1}, SetBits{"/LM", num(1, 2), 2}}, 3, ""},
+		{"text", []Op{SetBits{"/LM", text(1, "x"), 1}}, 0, "only a DWORD"},
+		{"no key", []Op{SetBits{"/LN", num(1, 1), 1}}, 0, "/LN: not found"},
+	}
+	for _, tt := range tests {
+		s := open(t, kv.NewMem(), Options{})
+		site(t, s)
+		_, err := s.Apply(t.Context(), Batch{Ops: tt.ops})
+		if p, _ := s.Snapshot().Stored("/LM", 1); p.Value.DWord() != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: %v, %v; want %d, %q", tt.name, p, err, tt.want, tt.err)
+		}
+	}
+}
+
+// TestSetBitsTogether has many set a bit each at the same time.
+func TestSetBitsTogether(t *testing.T) {
+	s := open(t, kv.NewMem(), Options{})
+	site(t, s)
+	var all sync.WaitGroup
+	for i := range 32 {
+		all.Go(func() {
+			if _, err := s.Apply(t.Context(), Batch{Ops: []Op{SetBits{"/LM", num(1, 1<<i), 1 << i}}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if p, _ := s.Snapshot().Stored("/LM", 1); p.Value.DWord() != 1<<32-1 {
+		t.Errorf("%b", p.Value.DWord())
+	}
+}

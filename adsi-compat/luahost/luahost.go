@@ -41,8 +41,11 @@ func Run(ctx context.Context, dir *adsi.Directory, s Script) error {
 		MinimizeStackMemory: true,
 	})
 	defer vm.Close()
+	ctx, end := watchMemory(ctx)
+	defer end()
 	vm.SetContext(ctx)
 	openLibs(vm)
+	bounded(vm)
 	h := &host{ctx: ctx, dir: dir}
 	h.register(vm)
 	vm.SetGlobal("print", vm.NewFunction(printTo(s.Stdout)))
@@ -53,7 +56,7 @@ func Run(ctx context.Context, dir *adsi.Directory, s Script) error {
 	args.RawSetInt(0, lua.LString(s.Name))
 	vm.SetGlobal("arg", args)
 
-	fn, err := vm.Load(strings.NewReader(skipShebang(s.Source)), s.Name)
+	fn, err := loadSource(vm, skipShebang(s.Source), s.Name)
 	if err != nil {
 		return clean(err)
 	}
@@ -83,7 +86,7 @@ func openLibs(vm *lua.LState) {
 		vm.Push(lua.LString(lib.name))
 		vm.Call(1, 0)
 	}
-	for _, name := range []string{"dofile", "loadfile", "require", "module", "newproxy", "_printregs"} {
+	for _, name := range []string{"dofile", "loadfile", "require", "module", "newproxy", "_printregs", "collectgarbage"} {
 		vm.SetGlobal(name, lua.LNil)
 	}
 	os := vm.GetGlobal("os").(*lua.LTable)

@@ -153,6 +153,45 @@ func TestObjects(t *testing.T) {
 			local o = GetObject("IIS://LocalHost/SMTPSVC/2"); o.HopCount = 3; o:SetInfo()
 			print(table.concat(GetObject("IIS://LocalHost/SMTPSVC"):GetDataPaths("HopCount"), ","))`,
 			"IIS://LocalHost/SMTPSVC/2\n"},
+		{"the relay recipe", `local x = GetObject("IIS://LocalHost/SMTPSVC/1")
+			local r = x:Get("RelayIpList")
+			r.GrantByDefault = false
+			r.IPGrant = {"10.1.1.1", "192.0.2.0, 255.255.255.0"}
+			x:Put("RelayIpList", r)
+			x:SetInfo()
+			local again = GetObject("IIS://LocalHost/SMTPSVC/1").RelayIpList
+			print(again.grantbydefault, table.concat(again.IPGRANT, "; "), #again.IPDeny)
+			table.insert(again.IPGrant, "10.1.1.2")
+			x.RelayIpList = again
+			x:SetInfo()
+			print(table.concat(x:GetEx("RelayIpList"), "; "))
+			x.RelayIpList = {GrantByDefault = false, IPGrant = "10.9.9.9"}
+			print(table.concat(x:GetEx("RelayIpList"), "; "))
+			x.RelayIpList = {"10.8.8.8"}
+			print(table.concat(x:GetEx("RelayIpList"), "; "))`,
+			"false\t10.1.1.1; 192.0.2.0, 255.255.255.0\t0\n10.1.1.1; 10.1.1.2; 192.0.2.0, 255.255.255.0\n10.9.9.9\n10.8.8.8\n"},
+		{"numbers without a name", `local o = GetObject("IIS://LocalHost/SMTPSVC/1")
+			o:Put("61600", 5)
+			o:Put("61601", true)
+			o:Put("61602", "5")
+			o:Put("61603", {"5"})
+			o:SetInfo()
+			for n = 61600, 61603 do print(type(o:Get(tostring(n)))) end
+			print(o:Get("61600") + 1, o:Get("61601"))`,
+			"number\nnumber\nstring\ntable\n6\t1\n"},
+		{"count and filter", `local o = GetObject("IIS://LocalHost/SMTPSVC")
+			print(o.Count, #o.Filter)
+			o.Filter = {"IIsSmtpDomain"}
+			print(o.Count, #o:Children(), #o:Children("IIsSmtpServer"), o.Filter[1])
+			for child in o do print(child.Name) end
+			o.Filter = "IIsSmtpServer"
+			for child in o do print(child.Name) end`,
+			"2\t0\n0\t0\t2\tIIsSmtpDomain\n1\n2\n"},
+		{"the schema", `local p = GetObject("IIS://LocalHost/Schema/MaxRecipients")
+			print(p.Name, p.class, p.Syntax, p.Default, p.MetaId == GetObject("IIS://LocalHost/SMTPSVC/1"):GetPropertyAttribObj("MaxRecipients").MetaId)
+			local c = GetObject(GetObject("IIS://LocalHost/SMTPSVC/1").Schema)
+			print(c.Name, c.Class, #c.OptionalProperties > 50, GetObject("IIS://LocalHost/Schema/DefaultDomain").Default)`,
+			"MaxRecipients\tProperty\tInteger\t100\ttrue\nIIsSmtpServer\tClass\ttrue\tnil\n"},
 		{"arguments", `print(#arg, arg[1], arg[0])`, "2\tone\ttest.lua\n"},
 		{"a first line for the shell", "#!/usr/bin/restante run\nprint(1)", "1\n"},
 	}
@@ -168,6 +207,7 @@ func TestObjects(t *testing.T) {
 
 func TestMistakes(t *testing.T) {
 	const bind = `local o = GetObject("IIS://LocalHost/SMTPSVC/1/Domain"); `
+	const relay = `local o = GetObject("IIS://LocalHost/SMTPSVC/1"); local r = o.RelayIpList; `
 	tests := []struct{ source, want string }{
 		{`GetObject("IIS://LocalHost/SMTPSVC/9")`, "test.lua:1: GetObject: IIS://LocalHost/SMTPSVC/9: not found (0x80070003)"},
 		{`GetObject("IIS://elsewhere/SMTPSVC")`, `"elsewhere" is not this machine`},
@@ -182,10 +222,27 @@ func TestMistakes(t *testing.T) {
 		{bind + `o.Put("RouteAction", 1)`, "call methods as object:Method()"},
 		{bind + `o.Name = "x"`, "Name of an object cannot be set"},
 		{bind + `o:PutEx(9, "AuthTurnList", "x")`, "operation 9"},
-		{bind + `o:PutEx(3, "RouteAction", 1)`, "RouteAction is not a list"},
+		{bind + `o:PutEx(3, "RouteAction", 1)`, "RouteAction: is not a list"},
 		{bind + `o:Delete("IIsSmtpDomain", "none.test")`, "not found"},
 		{bind + `local d = o:Create("IIsSmtpDomain", "no domain"); d:SetInfo()`, "no domain"},
 		{bind + `o.KeyType = "IIsSmtpServer"`, "the class of a key that exists cannot be changed"},
+		{bind + `o.Count = 1`, "Count of an object cannot be set"},
+		{bind + `o.AuthTurnList = {"a", x = "b"}`, "the list has x beside its members"},
+		{bind + `o.AuthTurnList = {[1] = "a", [3] = "b"}`, "is wanted, not nil"},
+		{bind + `o.AuthTurnList = {IPGrant = {"10.1.1.1"}}`, "takes no list of addresses"},
+		{relay + `r.IPGrants = {"10.1.1.1"}`, "IPGrants of the object cannot be set"},
+		{relay + `r[1] = "10.1.1.1"`, "1 of the object cannot be set"},
+		{relay + `print(r.Grants)`, "the object has no Grants"},
+		{relay + `r.GrantByDefault = true; o:Put("RelayIpList", r)`, "GrantByDefault cannot be true"},
+		{relay + `r.GrantByDefault = 0; o:Put("RelayIpList", r)`, "GrantByDefault is true or false"},
+		{relay + `r.IPDeny = {"10.1.1.1"}; o.RelayIpList = r`, "IPDeny cannot be kept"},
+		{relay + `r.DomainGrant = {"x.test"}; o.RelayIpList = r`, "DomainGrant and DomainDeny cannot be kept"},
+		{relay + `r.IPGrant = {"10.1.1.1", print}; o.RelayIpList = r`, "not function"},
+		{relay + `o.RelayIpList = {Grant = {"10.1.1.1"}}`, "a list of addresses has no grant"},
+		{relay + `o.RouteAction = r`, "takes no list of addresses"},
+		{`GetObject("IIS://LocalHost/Schema/MaxRecipients").Default = 7`, "Default of the object cannot be set"},
+		{`GetObject("IIS://LocalHost/Schema/NoSuchThing")`, "0x80070003"},
+		{`collectgarbage()`, "test.lua:1:"},
 		{"print(1\nprint(", "test.lua"},
 		{"local x = nil\nx()", "test.lua:2:"},
 		{`error({1})`, "table"},

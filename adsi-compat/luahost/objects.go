@@ -4,8 +4,6 @@ package luahost
 
 import (
 	"context"
-	"fmt"
-	"strconv"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
@@ -20,11 +18,13 @@ type host struct {
 	meta    *lua.LTable
 	methods map[string]*lua.LFunction // by lower-case name: scripts write them as they like
 	walks   map[*adsi.Object]walk     // loops under way, by the child they gave last
+	records *lua.LTable               // the metatable of what is not an object of the tree
 }
 
 // register puts GetObject and the ADS_PROPERTY constants into the globals.
 func (h *host) register(vm *lua.LState) {
 	h.meta = vm.NewTypeMetatable("object")
+	h.records = recordMeta(vm)
 	h.methods = map[string]*lua.LFunction{}
 	h.walks = map[*adsi.Object]walk{}
 	for name, method := range h.table() {
@@ -46,7 +46,12 @@ func (h *host) register(vm *lua.LState) {
 		},
 	})
 	vm.SetGlobal("GetObject", vm.NewFunction(func(vm *lua.LState) int {
-		o, err := h.dir.GetObject(vm.CheckString(1))
+		path := vm.CheckString(1)
+		if facts, ok := h.dir.Describe(path); ok {
+			vm.Push(h.ofFacts(vm, facts))
+			return 1
+		}
+		o, err := h.dir.GetObject(h.ctx, path)
 		return h.push(vm, o, err)
 	}))
 	for name, value := range map[string]int{
@@ -97,31 +102,51 @@ func (h *host) index(vm *lua.LState) int {
 		return 1
 	}
 	if read, ok := attributes[strings.ToLower(name)]; ok {
-		vm.Push(lua.LString(read(o)))
+		vm.Push(read(vm, h, o))
 		return 1
 	}
-	v, err := o.Get(name)
+	return h.get(vm, o, name)
+}
+
+func (h *host) get(vm *lua.LState, o *adsi.Object, name string) int {
+	v, err := o.Get(h.ctx, name)
 	check(vm, err)
-	vm.Push(toLua(vm, v))
+	vm.Push(h.toLua(vm, v))
 	return 1
 }
 
 // attributes are what IIS reads by object.Name only, never by Get.
-var attributes = map[string]func(*adsi.Object) string{
-	"name":    (*adsi.Object).Name,
-	"class":   (*adsi.Object).Class,
-	"adspath": (*adsi.Object).ADsPath,
-	"parent":  (*adsi.Object).Parent,
-	"schema":  (*adsi.Object).Schema,
+var attributes = map[string]func(*lua.LState, *host, *adsi.Object) lua.LValue{
+	"name":    text((*adsi.Object).Name),
+	"class":   text((*adsi.Object).Class),
+	"adspath": text((*adsi.Object).ADsPath),
+	"parent":  text((*adsi.Object).Parent),
+	"schema":  text((*adsi.Object).Schema),
+	"filter": func(vm *lua.LState, h *host, o *adsi.Object) lua.LValue {
+		return h.toLua(vm, o.Filter())
+	},
+	"count": func(vm *lua.LState, h *host, o *adsi.Object) lua.LValue {
+		children, err := o.Children(h.ctx, "")
+		check(vm, err)
+		return lua.LNumber(len(children))
+	},
+}
+
+func text(read func(*adsi.Object) string) func(*lua.LState, *host, *adsi.Object) lua.LValue {
+	return func(_ *lua.LState, _ *host, o *adsi.Object) lua.LValue { return lua.LString(read(o)) }
 }
 
 // newIndex is object.Property = value, which is Put.
 func (h *host) newIndex(vm *lua.LState) int {
 	o, name := h.object(vm, 1), vm.CheckString(2)
+	if strings.EqualFold(name, "Filter") {
+		check(vm, o.SetFilter(stringsAt(vm, 3)))
+		return 0
+	}
 	if _, ok := attributes[strings.ToLower(name)]; ok {
 		vm.RaiseError("%s of an object cannot be set", name)
 	}
-	check(vm, o.Put(name, fromLua(vm, 3)...))
+	check(vm, o.Put(h.ctx, name, fromLua(vm, 3)))
 	return 0
 }
 
@@ -135,7 +160,7 @@ func (h *host) next(vm *lua.LState) int {
 	o := h.object(vm, 1)
 	var w walk
 	if vm.Get(3) == lua.LNil {
-		children, err := o.Children("")
+		children, err := o.Children(h.ctx, "")
 		check(vm, err)
 		w.rest = children
 	} else {
@@ -158,45 +183,46 @@ type method func(vm *lua.LState, o *adsi.Object) int
 // table is what an object can do, by the names of IIS.
 func (h *host) table() map[string]method {
 	return map[string]method{
-		"Get": func(vm *lua.LState, o *adsi.Object) int {
-			v, err := o.Get(vm.CheckString(2))
-			check(vm, err)
-			vm.Push(toLua(vm, v))
-			return 1
-		},
+		"Get": func(vm *lua.LState, o *adsi.Object) int { return h.get(vm, o, vm.CheckString(2)) },
 		"GetEx": func(vm *lua.LState, o *adsi.Object) int {
-			list, err := o.GetEx(vm.CheckString(2))
+			list, err := o.GetEx(h.ctx, vm.CheckString(2))
 			check(vm, err)
 			t := vm.NewTable()
 			for _, v := range list {
-				t.Append(toLua(vm, v))
+				t.Append(h.toLua(vm, v))
 			}
 			vm.Push(t)
 			return 1
 		},
 		"Put": func(vm *lua.LState, o *adsi.Object) int {
-			check(vm, o.Put(vm.CheckString(2), fromLua(vm, 3)...))
+			check(vm, o.Put(h.ctx, vm.CheckString(2), fromLua(vm, 3)))
 			return 0
 		},
 		"PutEx": func(vm *lua.LState, o *adsi.Object) int {
 			op, name := vm.CheckInt(2), vm.CheckString(3)
-			var words []string
+			var value any
 			if op != adsi.OpClear {
-				words = fromLua(vm, 4)
+				value = fromLua(vm, 4)
 			}
-			check(vm, o.PutEx(op, name, words...))
+			check(vm, o.PutEx(h.ctx, op, name, value))
 			return 0
 		},
-		"SetInfo": h.act((*adsi.Object).SetInfo),
-		"GetInfo": h.act(func(o *adsi.Object, _ context.Context) error { return o.GetInfo() }),
-		"GetDataPaths": func(vm *lua.LState, o *adsi.Object) int {
-			paths, err := o.GetDataPaths(vm.CheckString(2))
+		"GetPropertyAttribObj": func(vm *lua.LState, o *adsi.Object) int {
+			facts, err := o.GetPropertyAttribObj(h.ctx, vm.CheckString(2))
 			check(vm, err)
-			vm.Push(toLua(vm, paths))
+			vm.Push(h.ofFacts(vm, facts))
+			return 1
+		},
+		"SetInfo": h.act((*adsi.Object).SetInfo),
+		"GetInfo": h.act((*adsi.Object).GetInfo),
+		"GetDataPaths": func(vm *lua.LState, o *adsi.Object) int {
+			paths, err := o.GetDataPaths(h.ctx, vm.CheckString(2))
+			check(vm, err)
+			vm.Push(h.toLua(vm, paths))
 			return 1
 		},
 		"Create": func(vm *lua.LState, o *adsi.Object) int {
-			child, err := o.Create(vm.CheckString(2), vm.CheckString(3))
+			child, err := o.Create(h.ctx, vm.CheckString(2), vm.CheckString(3))
 			return h.push(vm, child, err)
 		},
 		"Delete": func(vm *lua.LState, o *adsi.Object) int {
@@ -204,7 +230,7 @@ func (h *host) table() map[string]method {
 			return 0
 		},
 		"GetObject": func(vm *lua.LState, o *adsi.Object) int {
-			child, err := o.GetObject(vm.CheckString(2), vm.CheckString(3))
+			child, err := o.GetObject(h.ctx, vm.CheckString(2), vm.CheckString(3))
 			return h.push(vm, child, err)
 		},
 		"CopyHere": func(vm *lua.LState, o *adsi.Object) int {
@@ -216,7 +242,7 @@ func (h *host) table() map[string]method {
 			return h.push(vm, child, err)
 		},
 		"Children": func(vm *lua.LState, o *adsi.Object) int {
-			children, err := o.Children(vm.OptString(2, ""))
+			children, err := o.Children(h.ctx, vm.OptString(2, ""))
 			check(vm, err)
 			t := vm.NewTable()
 			for _, child := range children {
@@ -230,9 +256,9 @@ func (h *host) table() map[string]method {
 		"Pause":    h.act((*adsi.Object).Pause),
 		"Continue": h.act((*adsi.Object).Continue),
 		"Status": func(vm *lua.LState, o *adsi.Object) int {
-			v, err := o.Status()
+			v, err := o.Status(h.ctx)
 			check(vm, err)
-			vm.Push(toLua(vm, v))
+			vm.Push(h.toLua(vm, v))
 			return 1
 		},
 	}
@@ -243,53 +269,4 @@ func (h *host) act(do func(*adsi.Object, context.Context) error) method {
 		check(vm, do(o, h.ctx))
 		return 0
 	}
-}
-
-// toLua gives the script what Get gave us.
-func toLua(vm *lua.LState, v any) lua.LValue {
-	switch v := v.(type) {
-	case bool:
-		return lua.LBool(v)
-	case uint32:
-		return lua.LNumber(v)
-	case string:
-		return lua.LString(v)
-	case []byte:
-		return lua.LString(v)
-	case []string:
-		t := vm.NewTable()
-		for _, s := range v {
-			t.Append(lua.LString(s))
-		}
-		return t
-	default:
-		return lua.LString(fmt.Sprint(v))
-	}
-}
-
-// fromLua reads the value at position n as the words that Put takes: a list
-// gives one for each member, anything else is one word.
-func fromLua(vm *lua.LState, n int) []string {
-	t, ok := vm.Get(n).(*lua.LTable)
-	if !ok {
-		return []string{word(vm, n, vm.Get(n))}
-	}
-	words := make([]string, 0, t.Len())
-	for i := 1; i <= t.Len(); i++ {
-		words = append(words, word(vm, n, t.RawGetInt(i)))
-	}
-	return words
-}
-
-func word(vm *lua.LState, n int, v lua.LValue) string {
-	switch v := v.(type) {
-	case lua.LBool:
-		return strconv.FormatBool(bool(v))
-	case lua.LNumber:
-		return strconv.FormatFloat(float64(v), 'f', -1, 64)
-	case lua.LString:
-		return string(v)
-	}
-	vm.ArgError(n, "a string, number, boolean or a list of them is wanted, not "+v.Type().String())
-	return ""
 }

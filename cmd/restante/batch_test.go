@@ -19,6 +19,7 @@ func TestReadBatchLines(t *testing.T) {
 		{`set a b "#1" c#d \# '#'`, 1, []string{"set", "a", "b", "#1", "c#d", "#", "#"}},
 		{"set a b ''\r\n", 1, []string{"set", "a", "b", ""}}, // a file of Windows
 		{`set a b "x y`, 1, nil},
+		{"set a b caf\xe9", 1, nil},
 		{"\t \n", 0, nil},
 	}
 	for _, tt := range tests {

@@ -42,7 +42,7 @@ func traits(d control.Domain) (out []string) {
 		out = append(out, "held")
 	}
 	if len(d.Turn) > 0 {
-		out = append(out, "turn "+strings.Join(d.Turn, " "))
+		out = append(out, "turn "+quoted(d.Turn))
 	}
 	if d.SmartHost != "" {
 		out = append(out, "smart host "+d.SmartHost)
@@ -73,7 +73,7 @@ func (s *shell) domainShow() *cli.Command {
 				row("kind", d.Kind)
 				row("route action", fmt.Sprintf("%d (0x%x)", d.RouteAction, uint32(d.RouteAction)))
 				row("held", yesNo(d.Held))
-				row("turn", dash(strings.Join(d.Turn, " ")))
+				row("turn", dash(quoted(d.Turn)))
 				row("smart host", dash(d.SmartHost))
 				row("relay", yesNo(d.Relay))
 				row("waiting", fmt.Sprintf("%s, %s", plural(d.Messages, "message"), size(d.Bytes)))

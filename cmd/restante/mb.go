@@ -11,6 +11,7 @@ import (
 
 	"restante/internal/control"
 	"restante/metabase"
+	"restante/metabase/schema"
 )
 
 func (s *shell) mbCommand() *cli.Command {
@@ -24,7 +25,7 @@ func (s *shell) mbCommand() *cli.Command {
 			s.mbGet(), s.mbSet(), s.mbUnset(), s.mbLock("lock", "let no key below override what is stored here"),
 			s.mbLock("unlock", "let keys below override it again"), s.mbLs(), s.mbTree(), s.mbShow(),
 			s.mbAdd(), s.mbRm(), s.mbPair("cp", "copy a key with all below it"), s.mbPair("mv", "move or rename a key"),
-			s.mbFind(), s.mbApply(), s.mbConfirm(), s.mbLog(), s.mbDiff(), s.mbRevert(), s.mbWatch(),
+			s.mbClear(), s.mbCpdata(), s.mbTouch(), s.mbFind(), s.mbApply(), s.mbConfirm(), s.mbLog(), s.mbDiff(), s.mbRevert(), s.mbWatch(),
 			s.mbExport(), s.mbImport(), s.mbBackup(), s.mbBackups(), s.mbRestore(), s.mbSchema(), s.mbVerify(),
 		},
 	}
@@ -33,10 +34,13 @@ func (s *shell) mbCommand() *cli.Command {
 func (s *shell) mbGet() *cli.Command {
 	return &cli.Command{
 		Name: "get", Usage: "print the value that holds", ArgsUsage: "PATH PROP",
+		Description: "Where a value has the attribute INSERT_PATH, its token <%INSERT_PATH%> is printed as the path of the key that holds\n" +
+			"the value; with --stored it stays.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "stored", Usage: "only the value that is stored there"},
 			&cli.BoolFlag{Name: "default", Usage: "only the schema's default"},
 			&cli.BoolFlag{Name: "from", Usage: "also where it comes from, and who made it so"},
+			&cli.BoolFlag{Name: "partial", Usage: "where there is no key PATH, of the deepest on the way there"},
 			&cli.Uint64Flag{Name: "rev", Usage: "as of `REVISION`", DefaultText: "now"},
 		},
 		Action: s.takes(1, 2, func(cx *cli.Context) error {
@@ -44,7 +48,7 @@ func (s *shell) mbGet() *cli.Command {
 				return s.usage("--stored and --default exclude each other")
 			}
 			q := control.GetRequest{
-				Words: cx.Args().Slice(), Stored: cx.Bool("stored"), Default: cx.Bool("default"),
+				Words: cx.Args().Slice(), Stored: cx.Bool("stored"), Default: cx.Bool("default"), Partial: cx.Bool("partial"),
 				Rev: metabase.Rev(cx.Uint64("rev")),
 			}
 			return ask(cx.Context, s, control.MbGet, q, func(_ *tabwriter.Writer, it control.Item) {
@@ -84,87 +88,11 @@ func origin(it control.Item) string {
 	return text
 }
 
-// change makes a batch of one operation.
-func (s *shell) change(cx *cli.Context, words ...string) error {
-	q := control.ApplyRequest{Lines: []control.Line{{Words: words}}}
-	return ask(cx.Context, s, control.MbApply, q, quiet[control.Applied])
-}
-
-func (s *shell) mbSet() *cli.Command {
-	return &cli.Command{
-		Name: "set", Usage: "store a value", ArgsUsage: "PATH PROP VALUE...",
-		Action: s.takes(2, -1, func(cx *cli.Context) error {
-			words, err := withFiles(cx.Args().Slice())
-			if err != nil {
-				return err
-			}
-			return s.change(cx, append([]string{"set"}, words...)...)
-		}),
-	}
-}
-
-func (s *shell) mbUnset() *cli.Command {
-	return &cli.Command{
-		Name: "unset", Usage: "remove what is stored there, so that inheritance shows again", ArgsUsage: "PATH PROP",
-		Action: s.takes(1, 2, func(cx *cli.Context) error {
-			return s.change(cx, append([]string{"unset"}, cx.Args().Slice()...)...)
-		}),
-	}
-}
-
-func (s *shell) mbLock(name, usage string) *cli.Command {
-	return &cli.Command{
-		Name: name, Usage: usage, ArgsUsage: "PATH PROP",
-		Description: "A property that is locked at a key cannot be stored below it. It takes the right control to lock one, to change\n" +
-			"it while it is locked, and to unlock it. What overrides it already has to be unset before.",
-		Action: s.takes(1, 2, func(cx *cli.Context) error {
-			return s.change(cx, append([]string{name}, cx.Args().Slice()...)...)
-		}),
-	}
-}
-
-func (s *shell) mbAdd() *cli.Command {
-	return &cli.Command{
-		Name: "add", Usage: "make a key", ArgsUsage: "PATH",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "class", Usage: "of `CLASS`, where its place does not say", DefaultText: "by its place"}},
-		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			words := []string{"add", cx.Args().First()}
-			if class := cx.String("class"); class != "" {
-				words = append(words, class)
-			}
-			return s.change(cx, words...)
-		}),
-	}
-}
-
-func (s *shell) mbRm() *cli.Command {
-	return &cli.Command{
-		Name: "rm", Usage: "remove a key", ArgsUsage: "PATH",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "recursive", Aliases: []string{"r"}, Usage: "with all below it"}},
-		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			words := []string{"rm", cx.Args().First()}
-			if cx.Bool("recursive") {
-				words = append(words, "--recursive")
-			}
-			return s.change(cx, words...)
-		}),
-	}
-}
-
-func (s *shell) mbPair(name, usage string) *cli.Command {
-	return &cli.Command{
-		Name: name, Usage: usage, ArgsUsage: "SRC DST",
-		Action: s.takes(2, 2, func(cx *cli.Context) error {
-			return s.change(cx, name, cx.Args().Get(0), cx.Args().Get(1))
-		}),
-	}
-}
-
 func (s *shell) mbLs() *cli.Command {
 	return &cli.Command{
 		Name: "ls", Usage: "list the keys below one", ArgsUsage: "[PATH]",
 		Action: s.takes(0, 1, func(cx *cli.Context) error {
-			q := control.ListRequest{Path: below(cx)}
+			q := control.ListRequest{Path: below(cx), Data: s.json}
 			return ask(cx.Context, s, control.MbList, q, func(w *tabwriter.Writer, keys []control.Key) {
 				for _, k := range keys {
 					fmt.Fprintln(w, k.Name)
@@ -186,7 +114,7 @@ func (s *shell) mbTree() *cli.Command {
 	return &cli.Command{
 		Name: "tree", Usage: "list a key with all below it", ArgsUsage: "[PATH]",
 		Action: s.takes(0, 1, func(cx *cli.Context) error {
-			q := control.ListRequest{Path: below(cx), Deep: true}
+			q := control.ListRequest{Path: below(cx), Deep: true, Data: s.json}
 			return ask(cx.Context, s, control.MbList, q, func(w *tabwriter.Writer, keys []control.Key) {
 				for i, k := range keys {
 					name := k.Name
@@ -204,12 +132,15 @@ func (s *shell) mbTree() *cli.Command {
 func (s *shell) mbShow() *cli.Command {
 	return &cli.Command{
 		Name: "show", Usage: "print the properties stored at a key", ArgsUsage: "PATH",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "also the inherited and the defaults, each with where it comes from"}},
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Usage: "also the inherited and the defaults, each with where it comes from"},
+			&cli.BoolFlag{Name: "attributes", Usage: "with data type, attributes and user type"},
+		},
 		Action: s.takes(1, 1, func(cx *cli.Context) error {
 			q := control.ShowRequest{Path: cx.Args().First(), All: cx.Bool("all")}
 			return ask(cx.Context, s, control.MbShow, q, func(w *tabwriter.Writer, items []control.Item) {
 				for _, it := range items {
-					printItem(w, it, q.All)
+					printItem(w, it, cx.Bool("attributes"), q.All)
 				}
 			})
 		}),
@@ -217,7 +148,7 @@ func (s *shell) mbShow() *cli.Command {
 }
 
 // printItem prints a property, one line per string of a list.
-func printItem(w *tabwriter.Writer, it control.Item, from bool) {
+func printItem(w *tabwriter.Writer, it control.Item, attributes, from bool) {
 	texts := it.Text
 	if len(texts) == 0 {
 		texts = []string{""}
@@ -228,6 +159,9 @@ func printItem(w *tabwriter.Writer, it control.Item, from bool) {
 			name = ""
 		}
 		fmt.Fprintf(w, "%s\t%s", name, text)
+		if attributes && i == 0 {
+			fmt.Fprintf(w, "\t%s\t%s\tuser type %s", it.Type, it.Attributes, schema.UserTypeText(it.UserType))
+		}
 		if from && i == 0 {
 			fmt.Fprintf(w, "\t%s", origin(it))
 		}
@@ -238,11 +172,12 @@ func printItem(w *tabwriter.Writer, it control.Item, from bool) {
 func (s *shell) mbFind() *cli.Command {
 	return &cli.Command{
 		Name: "find", Usage: "list where a property is stored", ArgsUsage: "PROP [PATH]",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "inheritable", Usage: "only where keys below inherit it"}},
 		Action: s.takes(1, 2, func(cx *cli.Context) error {
-			q := control.FindRequest{Property: cx.Args().First(), Path: cx.Args().Get(1)}
+			q := control.FindRequest{Property: cx.Args().First(), Path: cx.Args().Get(1), Inheritable: cx.Bool("inheritable")}
 			return ask(cx.Context, s, control.MbFind, q, func(w *tabwriter.Writer, items []control.Item) {
 				for _, it := range items {
-					fmt.Fprintf(w, "%s\t%s\n", it.Path, strings.Join(it.Text, " "))
+					fmt.Fprintf(w, "%s\t%s\n", it.Path, oneLine(it.Value, it.Text))
 				}
 			})
 		}),

@@ -3,14 +3,14 @@
 package main
 
 import (
-	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
-	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/kballard/go-shellquote"
 	"github.com/urfave/cli/v2"
@@ -24,22 +24,26 @@ func (s *shell) mbApply() *cli.Command {
 	return &cli.Command{
 		Name: "apply", Usage: "make a batch of changes, all or nothing", ArgsUsage: "[FILE]",
 		Description: "FILE, or standard input, has one operation per line: set PATH PROP VALUE..., unset PATH PROP,\n" +
-			"lock PATH PROP, unlock PATH PROP, add PATH CLASS, rm PATH, cp SRC DST, mv SRC DST. Words are quoted as in a shell; # begins a comment.",
+			"lock PATH PROP, unlock PATH PROP, add PATH CLASS, rm PATH, cp SRC DST, mv SRC DST, clear PATH, cpdata SRC DST,\n" +
+			"touch PATH [TIME], each with the options of the command of that name; -- ends the options. Words are quoted as\n" +
+			"in a shell; # begins a comment.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and what it touches"},
 			&cli.Uint64Flag{Name: "if-rev", Usage: "only if the tree is at `REVISION`", DefaultText: "any"},
 			&cli.DurationFlag{Name: "confirm", Usage: "take it back unless mb confirm follows within `DURATION`", DefaultText: "never"},
 		},
 		Action: s.takes(0, 1, func(cx *cli.Context) error {
-			if cx.Duration("confirm") < 0 {
-				return s.usage("--confirm must be greater than 0")
+			var wait *float64
+			if cx.IsSet("confirm") {
+				seconds := cx.Duration("confirm").Seconds()
+				wait = &seconds
 			}
 			text, err := s.input(cx.Args().First())
 			if err != nil {
 				return err
 			}
 			q := control.ApplyRequest{
-				Lines: readBatch(text), DryRun: cx.Bool("dry-run"), IfRev: metabase.Rev(cx.Uint64("if-rev")), Confirm: cx.Duration("confirm").Seconds(),
+				Lines: readBatch(text), DryRun: cx.Bool("dry-run"), IfRev: metabase.Rev(cx.Uint64("if-rev")), Confirm: wait,
 			}
 			return ask(cx.Context, s, control.MbApply, q, func(w *tabwriter.Writer, a control.Applied) { printApplied(w, a) })
 		}),
@@ -67,13 +71,15 @@ func readBatch(text string) []control.Line {
 		if code == "" {
 			continue
 		}
-		words, err := shellquote.Split(code)
-		if err == nil && strings.EqualFold(words[0], "set") {
-			var rest []string
-			rest, err = withFiles(words[1:])
-			words = append(words[:1:1], rest...)
+		if !utf8.ValidString(code) {
+			lines = append(lines, control.Line{Number: n, Broken: "is not valid UTF-8"})
+			continue
 		}
+		words, err := shellquote.Split(code)
 		l := control.Line{Number: n, Words: words}
+		if err == nil {
+			l, err = withFile(l)
+		}
 		if err != nil {
 			l.Broken = err.Error()
 		}
@@ -98,28 +104,6 @@ func uncomment(line string) string {
 		}
 	}
 	return line
-}
-
-// withFiles puts the content of FILE, as hexadecimal digits, in the place of
-// @FILE where that is the value of a BINARY property.
-func withFiles(words []string) ([]string, error) {
-	last := len(words) - 1
-	if last < 1 || !strings.HasPrefix(words[last], "@") {
-		return words, nil
-	}
-	name := path.Base(strings.ReplaceAll(words[0], `\`, "/"))
-	if last >= 2 {
-		name = words[last-1]
-	}
-	p, ok := schema.IIS().Property(name)
-	if !ok || p.Type != metabase.BinaryType {
-		return words, nil
-	}
-	b, err := os.ReadFile(words[last][1:])
-	if err != nil {
-		return nil, err
-	}
-	return append(words[:last:last], hex.EncodeToString(b)), nil
 }
 
 // printApplied prints what a batch did, or would do.
@@ -152,16 +136,54 @@ func printChange(w *tabwriter.Writer, c control.Change) {
 	case metabase.KeyMoved, metabase.KeyRenamed:
 		fmt.Fprintf(w, "> %s -> %s\n", c.Path, c.To)
 	default:
+		name := c.Path.Join(c.Property)
 		if c.OldText != nil {
-			fmt.Fprintf(w, "- %s/%s %s\n", c.Path, c.Property, strings.Join(c.OldText, " "))
+			fmt.Fprintf(w, "- %s %s%s\n", name, oneLine(c.Old, c.OldText), oldMarks(c))
 		}
 		if c.NewText != nil {
-			fmt.Fprintf(w, "+ %s/%s %s\n", c.Path, c.Property, strings.Join(c.NewText, " "))
+			fmt.Fprintf(w, "+ %s %s%s\n", name, oneLine(c.New, c.NewText), newMarks(c))
 		}
 		if c.OldText == nil && c.NewText == nil {
-			fmt.Fprintf(w, "~ %s/%s\n", c.Path, c.Property)
+			fmt.Fprintf(w, "~ %s\n", name)
 		}
 	}
+}
+
+func oldMarks(c control.Change) string {
+	if c.NewText == nil {
+		return marks(c.OldAttributes, "", c.OldType, nil, true)
+	}
+	return marks(c.OldAttributes, c.NewAttributes, c.OldType, c.OldUserType, false)
+}
+
+func newMarks(c control.Change) string {
+	if c.OldText == nil {
+		return marks(c.NewAttributes, "", c.NewType, nil, true)
+	}
+	return marks(c.NewAttributes, c.OldAttributes, c.NewType, c.NewUserType, false)
+}
+
+// marks tells, in brackets, what an item has beside its value that the other
+// side of the difference has not; of one that has no other side, its lock.
+func marks(attributes, others, typ string, user *metabase.UserType, alone bool) string {
+	var out []string
+	has := strings.Split(others, " | ")
+	for _, name := range strings.Split(attributes, " | ") {
+		locked := name == metabase.Locked.String()
+		if !slices.Contains(has, name) && (!alone || locked) && name != "" {
+			out = append(out, strings.ToLower(name))
+		}
+	}
+	if typ != "" {
+		out = append(out, typ)
+	}
+	if user != nil {
+		out = append(out, "user type "+schema.UserTypeText(*user))
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return " [" + strings.Join(out, ", ") + "]"
 }
 
 // printTouches prints what a change means beyond the keys that it names, a fact
@@ -174,7 +196,7 @@ func printTouches(w *tabwriter.Writer, t control.Touches) {
 				who = append(who, part)
 			}
 		}
-		fmt.Fprintf(w, "%s/%s is inherited by %s\n", h.Path, h.Property, strings.Join(who, "; "))
+		fmt.Fprintf(w, "%s is inherited by %s\n", h.Path.Join(h.Property), strings.Join(who, "; "))
 	}
 	touched := make([]int, len(t.Sites))
 	for i, s := range t.Sites {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"text/tabwriter"
@@ -18,8 +19,12 @@ func (s *shell) mbExport() *cli.Command {
 	return &cli.Command{
 		Name: "export", Usage: "write a part of the tree as MetaBase.xml", ArgsUsage: "[PATH] FILE.xml",
 		Description: "Secure values are written empty: a backup keeps them.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "inherited", Usage: "with the topmost key also what it inherits"},
+			&cli.BoolFlag{Name: "node-only", Usage: "without the keys below it"},
+		},
 		Action: s.takes(1, 2, func(cx *cli.Context) error {
-			var q control.ExportRequest
+			q := control.ExportRequest{Inherited: cx.Bool("inherited"), NodeOnly: cx.Bool("node-only")}
 			file := cx.Args().First()
 			if cx.NArg() == 2 {
 				q.Path, file = cx.Args().First(), cx.Args().Get(1)
@@ -34,13 +39,13 @@ func (s *shell) mbExport() *cli.Command {
 				return err
 			}
 			if file == "-" {
-				_, err := fmt.Fprint(s.out, a.XML)
+				_, err := s.out.Write(a.XML)
 				return err
 			}
 			if a.Secrets > 0 {
 				fmt.Fprintf(s.err, "restante: mb export: %s left empty\n", plural(a.Secrets, "secure value"))
 			}
-			return writeFile(file, []byte(a.XML))
+			return writeFile(file, a.XML)
 		}),
 	}
 }
@@ -74,20 +79,55 @@ func (s *shell) mbImport() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "at", Usage: "put the file's topmost key at `PATH`", DefaultText: "where it says"},
 			&cli.BoolFlag{Name: "merge", Usage: "keep what the file does not name"},
+			&cli.BoolFlag{Name: "node-only", Usage: "only the file's topmost key, without those below it"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and the report"},
 		},
 		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			text, err := s.input(cx.Args().First())
+			xml, err := s.bounded(cx.Args().First(), control.MaxImport)
 			if err != nil {
 				return err
 			}
-			q := control.ImportRequest{XML: text, At: cx.String("at"), Merge: cx.Bool("merge"), DryRun: cx.Bool("dry-run")}
+			q := control.ImportRequest{
+				XML: xml, At: cx.String("at"), Merge: cx.Bool("merge"), NodeOnly: cx.Bool("node-only"), DryRun: cx.Bool("dry-run"),
+			}
 			return ask(cx.Context, s, control.MbImport, q, func(w *tabwriter.Writer, a control.Imported) {
-				printApplied(w, a.Applied)
+				printMade(w, a.Applied)
 				printReport(w, a.Report)
 			})
 		}),
 	}
+}
+
+// bounded reads a file, or standard input for "-", of no more than most octets.
+func (s *shell) bounded(name string, most int64) ([]byte, error) {
+	in, size := s.in, int64(0)
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if st, err := f.Stat(); err == nil {
+			size = st.Size() // 0 of what is no regular file
+		}
+		in = f
+	}
+	if size <= most {
+		b, err := io.ReadAll(io.LimitReader(in, most+1))
+		if err != nil || int64(len(b)) <= most {
+			return b, err
+		}
+	}
+	return nil, fmt.Errorf("%s: is larger than %d MiB", name, most>>20)
+}
+
+// printMade is printApplied for what may come to nothing.
+func printMade(w *tabwriter.Writer, a control.Applied) {
+	if !a.DryRun && !a.Made {
+		fmt.Fprintln(w, "changes nothing")
+		return
+	}
+	printApplied(w, a)
 }
 
 // printReport prints what became of the file: what was taken over as it is in
@@ -103,11 +143,12 @@ func printReport(w *tabwriter.Writer, r *mbxml.Report) {
 			if m.Line > 0 {
 				fmt.Fprintf(w, "line %d: ", m.Line)
 			}
-			fmt.Fprint(w, m.Path)
-			if m.Property != "" {
-				fmt.Fprintf(w, ": %s", m.Property)
+			for _, part := range []string{string(m.Path), m.Property} {
+				if part != "" {
+					fmt.Fprint(w, part, ": ")
+				}
 			}
-			fmt.Fprintf(w, ": %s\n", m.Text)
+			fmt.Fprintln(w, m.Text)
 		}
 	}
 }
@@ -145,8 +186,18 @@ func (s *shell) mbBackup() *cli.Command {
 
 func (s *shell) mbBackups() *cli.Command {
 	return &cli.Command{
-		Name: "backups", Usage: "list the backups",
+		Name: "backups", Usage: "list the backups, or delete one",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "delete", Usage: "delete the newest backup `NAME`, or that of --version", DefaultText: "none"},
+			versionFlag("with --delete: of that name the `N`th"),
+		},
 		Action: s.takes(0, 0, func(cx *cli.Context) error {
+			if cx.IsSet("delete") {
+				return s.deleteBackup(cx)
+			}
+			if cx.IsSet("version") {
+				return s.usage("--version goes with --delete")
+			}
 			return ask(cx.Context, s, control.MbBackups, struct{}{}, func(w *tabwriter.Writer, all []control.Backup) {
 				for _, b := range all {
 					fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", b.Name, b.Version, when(b.Time), size(b.Bytes))
@@ -156,20 +207,57 @@ func (s *shell) mbBackups() *cli.Command {
 	}
 }
 
+func (s *shell) deleteBackup(cx *cli.Context) error {
+	version, err := s.version(cx)
+	if err != nil {
+		return err
+	}
+	q := control.DeleteRequest{Name: cx.String("delete"), Version: version}
+	which := "the newest backup " + q.Name
+	if version >= 0 {
+		which = fmt.Sprintf("version %d of the backup %s", version, q.Name)
+	}
+	if err := s.sure("deleting " + which); err != nil {
+		return err
+	}
+	return ask(cx.Context, s, control.MbDeleteBackup, q, func(w *tabwriter.Writer, b control.Backup) {
+		fmt.Fprintf(w, "deleted %s\n", b.File)
+	})
+}
+
+func versionFlag(usage string) *cli.IntFlag {
+	return &cli.IntFlag{Name: "version", Value: newest, Usage: usage, DefaultText: "the newest"}
+}
+
+// newest stands for a version that nobody named.
+const newest = -1
+
+// version reads the number of a backup.
+func (s *shell) version(cx *cli.Context) (int, error) {
+	n := cx.Int("version")
+	if cx.IsSet("version") && n < 0 {
+		return 0, s.usage(fmt.Sprintf("%d is no version: it is a number from 0 up; the newest is taken without --version", n))
+	}
+	return n, nil
+}
+
 func (s *shell) mbRestore() *cli.Command {
 	return &cli.Command{
 		Name: "restore", Usage: "bring the tree back to a backup", ArgsUsage: "NAME",
 		Description: "The backup is verified before anything changes, and is one revision: mb revert takes it back.",
 		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "version", Value: -1, Usage: "of that name the `N`th", DefaultText: "the newest"},
+			versionFlag("of that name the `N`th"),
 			&cli.BoolFlag{Name: "dry-run", Usage: "verify it, and print the difference"},
 			&cli.BoolFlag{Name: "password", Usage: "ask for the password"},
 			passwordFlag(),
 		},
 		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			q := control.RestoreRequest{Name: cx.Args().First(), Version: cx.Int("version"), DryRun: cx.Bool("dry-run")}
+			version, err := s.version(cx)
+			if err != nil {
+				return err
+			}
+			q := control.RestoreRequest{Name: cx.Args().First(), Version: version, DryRun: cx.Bool("dry-run")}
 			if cx.Bool("password") || cx.Bool("password-stdin") {
-				var err error
 				if q.Password, err = s.password(cx.Bool("password-stdin"), false); err != nil {
 					return err
 				}
@@ -179,7 +267,7 @@ func (s *shell) mbRestore() *cli.Command {
 					return err
 				}
 			}
-			return ask(cx.Context, s, control.MbRestore, q, func(w *tabwriter.Writer, a control.Applied) { printApplied(w, a) })
+			return ask(cx.Context, s, control.MbRestore, q, func(w *tabwriter.Writer, a control.Applied) { printMade(w, a) })
 		}),
 	}
 }

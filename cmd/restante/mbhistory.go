@@ -54,13 +54,18 @@ func printEntry(w *tabwriter.Writer, e control.Entry, changes bool) {
 func (s *shell) mbDiff() *cli.Command {
 	return &cli.Command{
 		Name: "diff", Usage: "print what differs between a revision and another, or now", ArgsUsage: "REV [REV2]",
+		Description: "REV 0 is the empty tree. In brackets stands what differs beside the value: a lock, attributes, the data type.",
 		Action: s.takes(1, 2, func(cx *cli.Context) error {
 			var q control.DiffRequest
 			for i, rev := range []*metabase.Rev{&q.From, &q.To} {
 				if i >= cx.NArg() {
 					break
 				}
-				n, err := s.number("revision", cx.Args().Get(i))
+				word := cx.Args().Get(i)
+				if i == 0 && word == "0" {
+					continue // the empty tree
+				}
+				n, err := s.number("revision", word)
 				if err != nil {
 					return err
 				}
@@ -78,14 +83,17 @@ func (s *shell) mbDiff() *cli.Command {
 func (s *shell) mbRevert() *cli.Command {
 	return &cli.Command{
 		Name: "revert", Usage: "take back what a revision changed", ArgsUsage: "REV",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "below", Usage: "only at and below `PATH`", DefaultText: "everywhere"}},
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "below", Usage: "only at and below `PATH`", DefaultText: "everywhere"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and what it touches"},
+		},
 		Action: s.takes(1, 1, func(cx *cli.Context) error {
 			n, err := s.number("revision", cx.Args().First())
 			if err != nil {
 				return err
 			}
-			q := control.RevertRequest{Rev: metabase.Rev(n), Path: cx.String("below")}
-			return ask(cx.Context, s, control.MbRevert, q, func(w *tabwriter.Writer, a control.Applied) { printApplied(w, a) })
+			q := control.RevertRequest{Rev: metabase.Rev(n), Path: cx.String("below"), DryRun: cx.Bool("dry-run")}
+			return ask(cx.Context, s, control.MbRevert, q, func(w *tabwriter.Writer, a control.Applied) { printMade(w, a) })
 		}),
 	}
 }
@@ -93,37 +101,48 @@ func (s *shell) mbRevert() *cli.Command {
 func (s *shell) mbWatch() *cli.Command {
 	return &cli.Command{
 		Name: "watch", Usage: "print each change as it comes", ArgsUsage: "[PATH]",
+		Description: "PATH need not be there yet. It ends when the service does, with exit code 1.",
 		Flags: []cli.Flag{
 			&cli.Uint64Flag{Name: "since", Usage: "also what came after `REVISION`", DefaultText: "now"},
 			&cli.IntFlag{Name: "count", Usage: "end after `N` revisions", DefaultText: "never"},
 		},
 		Action: s.takes(0, 1, func(cx *cli.Context) error {
-			c, err := s.open(cx.Context)
-			if err != nil {
-				return err
+			if cx.Int("count") < 0 {
+				return s.usage("--count must not be negative")
 			}
-			defer c.close()
-			q := control.WatchRequest{Path: cx.Args().First(), Since: metabase.Rev(cx.Uint64("since"))}
-			left := cx.Int("count")
-			for e, err := range control.MbWatch.Open(cx.Context, c, q) {
-				if cx.Context.Err() != nil {
-					return nil // the one who watches has had enough
-				}
-				if err != nil {
-					return err
-				}
-				raw, err := json.Marshal(e)
-				if err != nil {
-					return err
-				}
-				if err := s.answer(raw, func(w *tabwriter.Writer) { printEntry(w, e, true) }); err != nil {
-					return err
-				}
-				if left--; left == 0 {
-					return nil
-				}
-			}
-			return nil
+			return s.watch(cx)
 		}),
 	}
+}
+
+func (s *shell) watch(cx *cli.Context) error {
+	c, err := s.open(cx.Context)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	q := control.WatchRequest{Path: cx.Args().First(), Since: metabase.Rev(cx.Uint64("since"))}
+	left := cx.Int("count")
+	for e, err := range control.MbWatch.Open(cx.Context, c, q) {
+		if cx.Context.Err() != nil {
+			return nil // the one who watches has had enough
+		}
+		if err != nil {
+			return err
+		}
+		raw, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		if err := s.answer(raw, func(w *tabwriter.Writer) { printEntry(w, e, true) }); err != nil {
+			return err
+		}
+		if left--; left == 0 {
+			return nil
+		}
+	}
+	if cx.Context.Err() != nil {
+		return nil
+	}
+	return &control.Error{Kind: control.KindFailed, Text: "the service has stopped, and nothing more will come"}
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"restante/engine"
 	"restante/engine/settings"
@@ -94,7 +95,7 @@ type storeOptions struct {
 func openStore(ctx context.Context, data string, o storeOptions) (*house, error) {
 	dir := filepath.Join(data, storeName)
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && !o.create {
-		return nil, &control.Error{Kind: control.KindFailed, Text: data + ": nothing is set up there", Hint: "serve"}
+		return nil, &control.Error{Kind: control.KindFailed, Text: data + ": nothing is set up there yet: the service does it when it runs for the first time", Hint: "serve"}
 	}
 	key, err := machineKey(data, o.create)
 	if err != nil {
@@ -102,7 +103,7 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 	}
 	db, err := kv.Open(dir, kv.Options{Log: o.log, MemTable: treeTable})
 	if errors.Is(err, kv.ErrInUse) {
-		return nil, &control.Error{Kind: control.KindFailed, Text: fmt.Sprintf("%s: in use by another process, which does not answer on its socket (yet)", data)}
+		return nil, &control.Error{Kind: control.KindFailed, Text: fmt.Sprintf("%s: in use by another process%s, which does not answer on its socket (yet)", data, holder(err))}
 	}
 	if err != nil {
 		return nil, err
@@ -129,7 +130,7 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 
 // ground is the data folder, and what no site may have for a folder of its own.
 func ground(data string) settings.Ground {
-	return settings.Ground{Data: data, Ours: []string{storeName, queueName, "backups"}}
+	return settings.Ground{Data: data, Ours: []string{storeName, queueName, "backups", "exports"}}
 }
 
 // atRest checks by the index of the queues that no service has open. It is
@@ -155,6 +156,20 @@ func atRest(data string) metabase.Check {
 		}
 		return engine.Stock{Data: data, Index: open}.Check(c)
 	}
+}
+
+// holder says which process has the store: its number, and its name where the
+// system gives it.
+func holder(err error) string {
+	var by *kv.InUse
+	if !errors.As(err, &by) {
+		return ""
+	}
+	name, rerr := os.ReadFile(fmt.Sprintf("/proc/%d/comm", by.PID))
+	if rerr != nil {
+		return fmt.Sprintf(" (%d)", by.PID)
+	}
+	return fmt.Sprintf(" (%d, %s)", by.PID, strings.TrimSpace(string(name)))
 }
 
 // failed is err, of a store that cannot be opened, whatever its kind: that

@@ -181,6 +181,7 @@ func (s *shell) queueRelease() *cli.Command {
 func (s *shell) queueCarry(name, usage string, m control.Method[control.CarryRequest, control.Acted]) *cli.Command {
 	return &cli.Command{
 		Name: name, Usage: usage, ArgsUsage: "DIR", Flags: []cli.Flag{siteFlag()},
+		Description: "Whoever is neither root nor the user that the service runs as names a folder below exports in the data folder.",
 		Action: s.takes(1, 1, func(cx *cli.Context) error {
 			dir, err := filepath.Abs(cx.Args().First())
 			if err != nil {

@@ -60,6 +60,7 @@ func scripts(t *testing.T, dir string) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"svc": svc, "smtp": smtp, "code": code, "messages": messages, "same": same,
 			"nowhere": nowhere, "pause": pause, "damage": damage, "hold": hold, "letgo": letgo,
+			"outlast": outlast,
 		},
 	})
 }

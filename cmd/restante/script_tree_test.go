@@ -3,9 +3,13 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"errors"
+	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -46,6 +50,31 @@ func pause(ts *testscript.TestScript, neg bool, args []string) {
 	d, err := time.ParseDuration(args[0])
 	ts.Check(err)
 	<-time.After(d)
+}
+
+// outlast COMMAND [ARG]...: the service is stopped when the command has printed
+// its first line; the command ends then, with exit code 1.
+func outlast(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: outlast COMMAND [ARG]...")
+	}
+	bin, err := lookPath(ts, args[0])
+	ts.Check(err)
+	c := exec.Command(bin, args[1:]...)
+	c.Env = append(os.Environ(), "RESTANTE_DATA="+ts.Getenv("RESTANTE_DATA"))
+	c.Stderr = ts.Stderr()
+	out, err := c.StdoutPipe()
+	ts.Check(err)
+	ts.Check(c.Start())
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		ts.Fatalf("it has printed no line: %v", err)
+	}
+	svc(ts, false, []string{"stop"})
+	_, _ = io.Copy(io.Discard, out)
+	var exit *exec.ExitError
+	if err := c.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		ts.Fatalf("it ends with %v, want exit code 1", err)
+	}
 }
 
 // damage FILE: one octet in its middle is another one.

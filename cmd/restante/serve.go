@@ -123,7 +123,9 @@ func (s *shell) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	}
 	e := engine.New(h.store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log})
 	eng.Store(e)
-	err = s.keep(ctx, e, newDesk(h.store, running{e}, data), data, log)
+	d := newDesk(h.store, running{e}, data)
+	d.Audit = auditTo(log)
+	err = s.keep(ctx, e, d, data, log)
 	return errors.Join(err, index.Close(), h.Close())
 }
 

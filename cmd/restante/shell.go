@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/kballard/go-shellquote"
 	"github.com/urfave/cli/v2"
@@ -35,6 +36,12 @@ type shell struct {
 
 func (s *shell) run(ctx context.Context, args []string) error {
 	s.args = args
+	// They travel as text, in which what is no UTF-8 would be replaced.
+	for _, arg := range args {
+		if !utf8.ValidString(arg) {
+			return s.usage(fmt.Sprintf("the argument %q is not valid UTF-8", arg))
+		}
+	}
 	app := s.app()
 	line, err := arrange(app, args)
 	s.doing, s.data = strings.Join(line.path, " "), line.data

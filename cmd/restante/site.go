@@ -60,7 +60,7 @@ func describeSite(w *tabwriter.Writer, site control.Site) {
 	row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
 	row("site", site.Number)
 	row("name", site.Name)
-	row("bindings", strings.Join(site.Bindings, " "))
+	row("bindings", quoted(site.Bindings))
 	row("listening", dash(strings.Join(site.Listening, " ")))
 	row("state", site.State)
 	if site.Why != "" {
@@ -145,6 +145,7 @@ func (s *shell) siteDelete() *cli.Command {
 	return &cli.Command{
 		Name: "delete", Usage: "delete a site, after deciding on its mail", ArgsUsage: "N",
 		Description: "Exactly one of --drain, --move-to, --export and --discard says what becomes of the mail in its queue.\n" +
+			"For --export the same holds as for queue export.\n" +
 			"The default site cannot be deleted. The site's folders stay on the disk.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "drain", Usage: "deliver it first"},

@@ -49,8 +49,8 @@ func addressesOf(snap metabase.Snapshot, n int) map[netip.AddrPort]metabase.ID {
 // one has it, or starts by itself as well: one of the two could not start. Two
 // that take turns are possible, where one does not start by itself.
 func checkAddresses(c metabase.Change) (problems []metabase.Problem) {
-	if c.Batch != nil && c.Batch.Actor == "" {
-		return nil // what is taken back must not fail for what a state can show
+	if c.Batch != nil && (c.Batch.Actor == "" || c.Batch.Origin == metabase.FromImport) {
+		return nil // what is taken back, or was so elsewhere, does not fail for what a state can show
 	}
 	fresh := map[int]map[netip.AddrPort]metabase.ID{}
 	for _, n := range touchedSites(c) {

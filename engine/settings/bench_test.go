@@ -21,7 +21,7 @@ func TestActedProperties(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	named := map[metabase.ID]bool{metabase.KeyType: true, metabase.AdminACL: true}
+	named := map[metabase.ID]bool{metabase.KeyType: true, metabase.AccessList: true}
 	for _, m := range regexp.MustCompile(`metabase\.ID = (\w+)`).FindAllSubmatch(source, -1) {
 		n, err := strconv.ParseUint(string(m[1]), 0, 32)
 		if err != nil {

@@ -121,6 +121,10 @@ func TestFoldersApart(t *testing.T) {
 		{"a queue where a domain drops", slices.Concat(domain("boxes/a"), set(1, "QueueDirectory", "boxes")), []string{
 			"/LM/SMTPSVC/2/Domain/drop.test: RouteActionString: boxes/a lies in boxes, the queue folder of site 1; name another folder"}},
 		{"two sites may drop into one folder", set(2, "DropDirectory", "Mailroot/Drop"), nil},
+		{"the name that would be suggested is taken", slices.Concat(set(2, "QueueDirectory", "Mailroot-8/Queue"), another,
+			set(8, "QueueDirectory", "Mailroot-8/Queue")), []string{
+			"/LM/SMTPSVC/2: QueueDirectory: Mailroot-8/Queue is that of site 8; give site 2 a folder of its own, such as Mailroot-2/Queue",
+			"/LM/SMTPSVC/8: QueueDirectory: Mailroot-8/Queue is that of site 2; give site 8 a folder of its own"}},
 		{"a name that only begins like it", set(2, "QueueDirectory", "Mailroot/Queue2"), nil},
 		{"where the service has its own", set(2, "QueueDirectory", "metabase/x"), []string{
 			"/LM/SMTPSVC/2: QueueDirectory: metabase/x: the service itself has metabase in the data folder; name another folder"}},
@@ -254,6 +258,12 @@ func TestAddressesApart(t *testing.T) {
 	for _, tt := range tests {
 		if got := tr.problems("user:root", tt.ops...); !slices.Equal(got, tt.want) {
 			t.Errorf("%s:\n%s\nwant\n%s", tt.name, strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+		}
+	}
+	for _, b := range []metabase.Batch{{Actor: "user:root", Origin: metabase.FromImport}, {Origin: metabase.FromSystem}} {
+		b.Ops = tests[0].ops
+		if _, err := tr.store.Try(t.Context(), b); err != nil {
+			t.Errorf("by %s: %v", b.Origin, err)
 		}
 	}
 	tr.must(set(t, SitePath(2), "ServerAutoStart", "false"), bind(t, 2, "127.0.0.1:2525"))

@@ -521,7 +521,7 @@ func TestRefused(t *testing.T) {
 		{"a version that is none", func(t *testing.T) []metabase.Op {
 			prop, _ := schema.IIS().Lookup("SmtpServiceVersion")
 			return []metabase.Op{metabase.Set{Path: Service, Property: prop.Item(metabase.DWord(9))}}
-		}, []string{"/LM/SMTPSVC: SmtpServiceVersion: 9 is out of range; allowed is 0 to 2"}},
+		}, []string{"/LM/SMTPSVC: SmtpServiceVersion: there is no version 9; allowed are 0, 1 and 2"}},
 		{"nobody could send", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{set(t, Service, "AuthFlags", "0")}
 		}, []string{"/LM/SMTPSVC: AuthFlags: nobody could send mail: needs auth_anonymous, auth_basic or auth_ntlm"}},

@@ -3,6 +3,8 @@
 package settings
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -19,6 +21,10 @@ func QueueFolder(snap metabase.Snapshot, n int) string {
 	}
 	return f.text
 }
+
+// ErrMailWaits is what stands against taking a site away from the mail in its
+// queue: that is for site delete to see to.
+var ErrMailWaits = errors.New("mail waits")
 
 // Moved lists the sites that a change takes away, or whose queue it gives
 // another folder.
@@ -128,8 +134,17 @@ func (s *survey) alone(f folder, all atlas) {
 		if o.site == f.site || !second.own() && (!s.Old.Has(second.key) || s.wereNear(f, o)) {
 			continue
 		}
-		s.bad(f, "%s; give site %d a folder of its own, such as Mailroot-%d/Queue", s.beside(f, o), f.site, f.site)
+		s.bad(f, "%s; give site %d a folder of its own%s", s.beside(f, o), f.site, s.suggest(f.site, all))
 	}
+}
+
+// suggest names a queue folder for a site, if what it would be called is free.
+func (s *survey) suggest(n int, all atlas) string {
+	name := fmt.Sprintf("Mailroot-%d/Queue", n)
+	if len(all.near(s.place(name))) > 0 {
+		return ""
+	}
+	return ", such as " + name
 }
 
 func (s *survey) wereNear(f, o folder) bool {

@@ -15,6 +15,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"unicode"
+	"unicode/utf8"
 
 	"restante/metabase"
 )
@@ -25,6 +27,23 @@ type Caller struct {
 	Who     []metabase.Principal `json:"-"` // user first, then uid and groups
 	Origin  metabase.Origin      `json:"origin,omitempty"`
 	Comment string               `json:"comment,omitempty"`
+}
+
+// maxComment is characters of a comment.
+const maxComment = 1000
+
+// Check refuses a comment that could look like more than one when it is shown:
+// it stands in one line of a list, on somebody's terminal.
+func (c Caller) Check() error {
+	if n := utf8.RuneCountInString(c.Comment); n > maxComment {
+		return Refused("comment", fmt.Sprintf("has %d characters, %d are the most", n, maxComment))
+	}
+	for _, r := range c.Comment {
+		if r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control) {
+			return Refused("comment", fmt.Sprintf("the character %U has no place in it: a comment is one line of text", r))
+		}
+	}
+	return nil
 }
 
 // Batch makes the batch of ops in the caller's name.

@@ -5,6 +5,7 @@ package control
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 
 	"restante/engine/queue"
@@ -35,14 +36,19 @@ type Error struct {
 
 // A Problem is one of several reasons.
 type Problem struct {
+	Line     int    `json:"line,omitempty"` // of the batch or the file that it is about
 	Path     string `json:"path,omitempty"`
 	Property string `json:"property,omitempty"`
 	Why      string `json:"why"`
 }
 
-// String prints path, property and reason.
+// String prints line, path, property and reason.
 func (p Problem) String() string {
-	return join(p.Path, p.Property, p.Why)
+	line := ""
+	if p.Line > 0 {
+		line = "line " + strconv.Itoa(p.Line)
+	}
+	return join(line, p.Path, p.Property, p.Why)
 }
 
 // Error prints the text, and on lines of their own the problems.
@@ -91,7 +97,7 @@ func ofRefused(r *metabase.Refused) *Error {
 		if name == "" && p.ID != 0 {
 			name = p.ID.String()
 		}
-		e.Problems = append(e.Problems, Problem{string(p.Path), name, p.Err.Error()})
+		e.Problems = append(e.Problems, Problem{Path: string(p.Path), Property: name, Why: p.Err.Error()})
 		if errors.Is(p.Err, metabase.NotFound) {
 			missing++
 		}

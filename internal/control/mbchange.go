@@ -21,20 +21,30 @@ type ApplyRequest struct {
 	Lines   []Line       `json:"lines"`
 	DryRun  bool         `json:"dry_run,omitempty"`
 	IfRev   metabase.Rev `json:"if_rev,omitempty"`
-	Confirm float64      `json:"confirm,omitempty"` // seconds
+	Confirm *float64     `json:"confirm,omitempty"` // seconds, more than 0 and up to ten years
 }
 
-// A Line is one operation: a verb and its arguments.
+// A Line is one operation: a verb, its options and its arguments. The word
+// "--" ends the options.
 type Line struct {
 	Number int      `json:"number,omitempty"` // in its file; 0: it has none
 	Words  []string `json:"words"`
+	File   *File    `json:"file,omitempty"`   // what the last word names, where that is @FILE
 	Broken string   `json:"broken,omitempty"` // why it could not be split into words
+}
+
+// A File is what the caller may read: it comes along where only who answers
+// knows whether @FILE is meant.
+type File struct {
+	Hex string `json:"hex,omitempty"`
+	Why string `json:"why,omitempty"` // it cannot be read
 }
 
 // Applied says what came of a batch, or with a dry run would come of it.
 type Applied struct {
 	Rev     metabase.Rev `json:"rev"`
 	DryRun  bool         `json:"dry_run,omitempty"`
+	Made    bool         `json:"made,omitempty"` // it is a new revision; else it changed nothing
 	Until   time.Time    `json:"until,omitzero"` // to be confirmed before
 	Changes []Change     `json:"changes"`
 	Touches *Touches     `json:"touches,omitempty"`
@@ -122,6 +132,14 @@ type Change struct {
 	OldText  []string      `json:"old_text,omitempty"`
 	NewText  []string      `json:"new_text,omitempty"`
 	To       metabase.Path `json:"to,omitempty"`
+
+	// What an item has beside its value; types and user types where they differ.
+	OldAttributes string             `json:"old_attributes,omitempty"`
+	NewAttributes string             `json:"new_attributes,omitempty"`
+	OldType       string             `json:"old_type,omitempty"`
+	NewType       string             `json:"new_type,omitempty"`
+	OldUserType   *metabase.UserType `json:"old_user_type,omitempty"`
+	NewUserType   *metabase.UserType `json:"new_user_type,omitempty"`
 }
 
 // A DiffRequest asks what leads from one revision to another, 0 for now.
@@ -132,8 +150,9 @@ type DiffRequest struct {
 
 // A RevertRequest takes a revision back, at and below Path.
 type RevertRequest struct {
-	Rev  metabase.Rev `json:"rev"`
-	Path string       `json:"path"`
+	Rev    metabase.Rev `json:"rev"`
+	Path   string       `json:"path"`
+	DryRun bool         `json:"dry_run,omitempty"`
 }
 
 // A WatchRequest asks for each change at and below Path, from revision Since

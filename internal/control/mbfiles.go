@@ -17,23 +17,31 @@ const (
 
 // An ExportRequest asks for the keys at and below a path.
 type ExportRequest struct {
-	Path string `json:"path"`
+	Path      string `json:"path"`
+	Inherited bool   `json:"inherited,omitempty"` // with that key also what it inherits
+	NodeOnly  bool   `json:"node_only,omitempty"` // without the keys below it
 }
 
-// Exported is the file.
+// Exported is the file. Its octets travel as such: as text, what is no UTF-8
+// would be replaced.
 type Exported struct {
-	XML     string       `json:"xml"`
+	XML     []byte       `json:"xml"`
 	Rev     metabase.Rev `json:"rev"`
 	Secrets int          `json:"secrets"` // secure values that were left empty
 }
 
 // An ImportRequest brings a file in: one of ours, or of IIS.
 type ImportRequest struct {
-	XML    string `json:"xml"`
-	At     string `json:"at,omitempty"`
-	Merge  bool   `json:"merge,omitempty"`
-	DryRun bool   `json:"dry_run,omitempty"`
+	XML      []byte `json:"xml"`
+	At       string `json:"at,omitempty"`
+	Merge    bool   `json:"merge,omitempty"`
+	NodeOnly bool   `json:"node_only,omitempty"` // the topmost key alone
+	DryRun   bool   `json:"dry_run,omitempty"`
 }
+
+// MaxImport is octets of a file that fits into a request, which carries four
+// for each three.
+const MaxImport = maxRequest/4*3 - 1<<20
 
 // Imported says what an import did or would do.
 type Imported struct {
@@ -43,10 +51,11 @@ type Imported struct {
 
 // The calls about backups.
 const (
-	MbBackup  Method[BackupRequest, Backup]   = "mb/backup"
-	MbBackups Method[struct{}, []Backup]      = "mb/backups"
-	MbRestore Method[RestoreRequest, Applied] = "mb/restore"
-	MbVerify  Method[struct{}, Verified]      = "mb/verify"
+	MbBackup       Method[BackupRequest, Backup]   = "mb/backup"
+	MbBackups      Method[struct{}, []Backup]      = "mb/backups"
+	MbDeleteBackup Method[DeleteRequest, Backup]   = "mb/backups/delete"
+	MbRestore      Method[RestoreRequest, Applied] = "mb/restore"
+	MbVerify       Method[struct{}, Verified]      = "mb/verify"
 )
 
 // A BackupRequest names a backup. With a password any machine can restore it.
@@ -62,6 +71,12 @@ type Backup struct {
 	Time    time.Time `json:"time"`
 	Bytes   int64     `json:"bytes"`
 	File    string    `json:"file"`
+}
+
+// A DeleteRequest names a backup, with version -1 the newest of that name.
+type DeleteRequest struct {
+	Name    string `json:"name"`
+	Version int    `json:"version"`
 }
 
 // A RestoreRequest names a backup, with version -1 the newest of that name.

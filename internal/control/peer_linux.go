@@ -6,18 +6,16 @@ import (
 	"net"
 
 	"golang.org/x/sys/unix"
-
-	"restante/metabase"
 )
 
 // socketMode lets everybody knock: the kernel says who it is.
 const socketMode = 0o666
 
-// peer is who is at the other end of the socket.
-func peer(c *net.UnixConn) ([]metabase.Principal, error) {
+// peerUID is the user at the other end of the socket.
+func peerUID(c *net.UnixConn) (int, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	var cred *unix.Ucred
 	var inner error
@@ -28,7 +26,7 @@ func peer(c *net.UnixConn) ([]metabase.Principal, error) {
 		err = inner
 	}
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	return principals(int(cred.Uid)), nil
+	return int(cred.Uid), nil
 }

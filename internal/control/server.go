@@ -5,7 +5,7 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -33,6 +33,14 @@ const (
 	pathFlow      = "/flow/"
 )
 
+// How long a caller may take. An answer that is a flow takes as long as it
+// takes.
+const (
+	headerTime  = 10 * time.Second
+	requestTime = time.Minute // all of a request
+	idleTime    = time.Minute // until the next one
+)
+
 // A server's connections carry who is at their other end.
 type peerKey struct{}
 
@@ -47,20 +55,23 @@ type server func(who Caller) Conn
 // Serve answers on l, each caller by what direct gives for it, until ctx ends;
 // it closes l, gives the calls under way a moment and returns when all have.
 func Serve(ctx context.Context, l net.Listener, log *slog.Logger, direct func(who Caller) Conn) error {
+	return serve(ctx, newGuard(l, log, peerOf), log, direct)
+}
+
+func serve(ctx context.Context, l *guard, log *slog.Logger, direct func(who Caller) Conn) error {
 	s, mux := server(direct), http.NewServeMux()
 	mux.HandleFunc("POST "+pathCall, s.answer)
 	mux.HandleFunc("POST "+pathFlow, s.answerFlow)
 	srv := &http.Server{
 		Handler:           mux,
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			var w whoIsIt
-			if u, ok := c.(*net.UnixConn); ok {
-				w.who, w.err = peer(u)
-			} else {
-				w.err = errors.New("not a local socket")
+			if k, ok := c.(*known); ok {
+				w.who, w.err = k.who()
 			}
 			return context.WithValue(ctx, peerKey{}, w)
 		},
@@ -81,17 +92,25 @@ func Serve(ctx context.Context, l net.Listener, log *slog.Logger, direct func(wh
 	return context.Cause(ctx)
 }
 
-// caller reads who asks off a request.
+// caller reads who asks off a request. Where it comes from is not for the client
+// to choose: the other origins are given within the service.
 func caller(r *http.Request) (Caller, error) {
 	w, _ := r.Context().Value(peerKey{}).(whoIsIt)
-	if w.err != nil || len(w.who) == 0 {
-		return Caller{}, &Error{Kind: KindRefused, Text: "the system does not say who asks"}
+	switch {
+	case w.err != nil:
+		return Caller{}, w.err
+	case len(w.who) == 0:
+		return Caller{}, errUnknown
+	}
+	from := metabase.Origin(r.Header.Get(headerOrigin))
+	if from != metabase.FromCLI {
+		return Caller{}, Refused("", fmt.Sprintf("a request over the socket comes from %s, not from %.40q", metabase.FromCLI, from))
 	}
 	var comment string
 	if err := json.Unmarshal([]byte(r.Header.Get(headerComment)), &comment); err != nil {
-		comment = ""
+		return Caller{}, Usage("the comment of the request does not read", "")
 	}
-	return Caller{Who: w.who, Origin: metabase.Origin(r.Header.Get(headerOrigin)), Comment: comment}, nil
+	return Caller{Who: w.who, Origin: from, Comment: comment}, nil
 }
 
 func (s server) answer(w http.ResponseWriter, r *http.Request) {
@@ -136,23 +155,28 @@ func (s server) answerFlow(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s server) accept(w http.ResponseWriter, r *http.Request) (Conn, []byte, error) {
+	timer := http.NewResponseController(w)
+	_ = timer.SetReadDeadline(time.Now().Add(requestTime)) // a test's recorder has none
 	who, err := caller(r)
 	if err != nil {
+		w.Header().Set("Connection", "close") // its place is for others
 		return nil, nil, err
 	}
 	most := int64(maxStranger)
-	if trusted(who.Who) {
+	if Trusted(who.Who) {
 		most = maxRequest
 	}
 	request, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if err != nil {
+		w.Header().Set("Connection", "close")
 		return nil, nil, &Error{Kind: KindUsage, Text: "the request: " + err.Error()}
 	}
+	_ = timer.SetReadDeadline(time.Time{}) // a flow may stand for days
 	return s(who), request, nil
 }
 
-// trusted says that who asks is root, or who runs the service.
-func trusted(who []metabase.Principal) bool {
+// Trusted says that who asks is root, or who runs the service.
+func Trusted(who []metabase.Principal) bool {
 	own := Self()
 	return slices.ContainsFunc(who, func(p metabase.Principal) bool {
 		return p == "uid:0" || slices.Contains(own, p) && strings.HasPrefix(string(p), "uid:")

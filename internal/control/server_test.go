@@ -28,6 +28,8 @@ func TestStrangersRequestsAreSmall(t *testing.T) {
 	for _, tt := range tests {
 		for size, taken := range map[int]bool{100: true, 2 * maxStranger: tt.big} {
 			r := httptest.NewRequest("POST", pathCall+"mb/get", strings.NewReader(strings.Repeat(" ", size)))
+			r.Header.Set(headerOrigin, "cli")
+			r.Header.Set(headerComment, `""`)
 			ctx := context.WithValue(r.Context(), peerKey{}, whoIsIt{who: tt.who})
 			_, _, err := s.accept(httptest.NewRecorder(), r.WithContext(ctx))
 			if (err == nil) != taken {
@@ -37,5 +39,64 @@ func TestStrangersRequestsAreSmall(t *testing.T) {
 	}
 	if _, _, err := s.accept(httptest.NewRecorder(), &http.Request{}); err == nil {
 		t.Error("nobody's request is taken")
+	}
+}
+
+// TestOriginIsNotTheCallersToChoose sees that who asks over the socket is not
+// taken for the service itself, a script or an import.
+func TestOriginIsNotTheCallersToChoose(t *testing.T) {
+	tests := []struct {
+		origin, comment string
+		taken           bool
+	}{
+		{"cli", `"why"`, true},
+		{"", `"why"`, false},
+		{"lua", `"why"`, false},
+		{"import", `"why"`, false},
+		{"system", `"why"`, false},
+		{"cli ", `"why"`, false},
+		{"CLI", `"why"`, false},
+		{strings.Repeat("cli", 1000), `"why"`, false},
+		{"cli", `why`, false},
+		{"cli", ``, false},
+	}
+	for _, tt := range tests {
+		r := httptest.NewRequest("POST", pathCall+"mb/get", nil)
+		r.Header.Set(headerOrigin, tt.origin)
+		r.Header.Set(headerComment, tt.comment)
+		who, err := caller(r.WithContext(context.WithValue(r.Context(), peerKey{}, whoIsIt{who: Self()})))
+		if (err == nil) != tt.taken || tt.taken && (who.Origin != metabase.FromCLI || who.Comment != "why") {
+			t.Errorf("origin %.20q, comment %q: %+v, %v", tt.origin, tt.comment, who, err)
+		}
+		if err != nil && len(err.Error()) > 200 {
+			t.Errorf("the error repeats what came: %d octets", len(err.Error()))
+		}
+	}
+}
+
+func TestCommentIsOneLine(t *testing.T) {
+	tests := []struct {
+		comment string
+		taken   bool
+	}{
+		{"", true},
+		{"grüße, 日本 \U0001F600", true},
+		{strings.Repeat("ü", maxComment), true},
+		{strings.Repeat("ü", maxComment+1), false},
+		{"one\n5  2026-01-01  user:root  cli  1 change  forged", false},
+		{"one\rtwo", false},
+		{"one\ttwo", false},
+		{"\x1b[2J", false},
+		{"\u009b2J", false}, // the same in one character
+		{"\x00", false},
+		{"\x7f", false},
+		{"one\u2028two", false},
+		{"\u202etoor", false}, // shown from right to left
+		{"\xff", false},
+	}
+	for _, tt := range tests {
+		if err := (Caller{Comment: tt.comment}).Check(); (err == nil) != tt.taken || err != nil && AsError(err).Kind != KindRefused {
+			t.Errorf("comment %.40q: %v", tt.comment, err)
+		}
 	}
 }

@@ -16,8 +16,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"sync/atomic"
 
 	"restante/internal/control"
+	"restante/metabase"
 	"restante/metabase/schema"
 )
 
@@ -33,8 +35,14 @@ type Desk struct {
 	Schema *schema.Schema
 	Engine Engine // nil when no service runs
 	Place  Place
-	calls  map[string]handler
-	flows  map[string]streams
+
+	// Audit is told of a right that the lists of today would give and those of
+	// an earlier state do not; of all others the Tree tells. Nil: nobody is.
+	Audit func(context.Context, metabase.Refusal)
+
+	calls map[string]handler
+	flows map[string]streams
+	lists atomic.Pointer[lists] // of the newest state that somebody looked for them in
 }
 
 // Place says where a Desk stands.
@@ -101,6 +109,9 @@ func (c direct) Call(ctx context.Context, method string, request []byte) (json.R
 	if !ok {
 		return nil, unknownCall(method)
 	}
+	if err := c.who.Check(); err != nil {
+		return nil, err
+	}
 	a, err := do(ctx, c.who, request)
 	if err != nil {
 		return nil, control.AsError(err)
@@ -113,6 +124,10 @@ func (c direct) Stream(ctx context.Context, method string, request []byte) iter.
 		do, ok := c.desk.flows[method]
 		if !ok {
 			yield(nil, unknownCall(method))
+			return
+		}
+		if err := c.who.Check(); err != nil {
+			yield(nil, err)
 			return
 		}
 		for part, err := range do(ctx, c.who, request) {

@@ -101,12 +101,12 @@ func TestSocketAnswersAsTheDeskDoes(t *testing.T) {
 	// The test's own user is who the socket says it is, and may do everything.
 	me := control.Self()
 	if _, err := store.Apply(t.Context(), metabase.Batch{Ops: []metabase.Op{metabase.Set{Path: "/LM",
-		Property: metabase.Property{ID: metabase.AdminACL, Attr: metabase.Inherit, UserType: metabase.UTServer,
+		Property: metabase.Property{ID: metabase.AccessList, Attr: metabase.Inherit, UserType: metabase.UTServer,
 			Value: metabase.MultiSZ(string(me[0]) + " all")}}}}); err != nil {
 		t.Fatal(err)
 	}
 	serve(t, d)
-	who := control.Caller{Who: me, Origin: metabase.FromCLI, Comment: "line one\nand \u00fc"}
+	who := control.Caller{Who: me, Origin: metabase.FromCLI, Comment: "one line and \u00fc"}
 	socket, err := control.Dial(t.Context(), d.Place.Data, who)
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +158,7 @@ type noSites struct{ desk.Engine }
 func TestWatchEndsWithTheService(t *testing.T) {
 	d, store := full(t, noSites{})
 	stop := serve(t, d)
-	c, err := control.Dial(t.Context(), d.Place.Data, control.Caller{})
+	c, err := control.Dial(t.Context(), d.Place.Data, control.Caller{Origin: metabase.FromCLI})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,10 +37,8 @@ type Writer interface {
 
 // A Historian knows earlier states.
 type Historian interface {
-	Log(ctx context.Context, p metabase.Path, n int) ([]metabase.Record, error)
 	Record(ctx context.Context, rev metabase.Rev) (metabase.Record, error)
 	At(ctx context.Context, rev metabase.Rev) (metabase.Snapshot, error)
-	Diff(ctx context.Context, from, to metabase.Rev) ([]metabase.Changed, error)
 	Oldest() metabase.Rev // that it knows
 }
 
@@ -48,6 +46,7 @@ type Historian interface {
 type Keeper interface {
 	Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, error)
 	Revert(ctx context.Context, rev metabase.Rev, below metabase.Path, b metabase.Batch) (metabase.Rev, error)
+	TryRevert(ctx context.Context, rev metabase.Rev, below metabase.Path, b metabase.Batch) (metabase.Change, error)
 	Records(sealed bool) (rev metabase.Rev, proof []byte, records iter.Seq[[]byte])
 	Replace(proof []byte) (*metabase.Replace, error)
 	Verify(ctx context.Context) error

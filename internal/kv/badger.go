@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -156,8 +157,10 @@ func classify(dir string, err error) error {
 	text := err.Error()
 	switch {
 	case strings.Contains(text, "Another process is using"):
-		if pid, rerr := os.ReadFile(filepath.Join(dir, "LOCK")); rerr == nil && len(bytes.TrimSpace(pid)) > 0 {
-			return fmt.Errorf("%w (process %s)", ErrInUse, bytes.TrimSpace(pid))
+		if text, rerr := os.ReadFile(filepath.Join(dir, "LOCK")); rerr == nil {
+			if pid, nerr := strconv.Atoi(string(bytes.TrimSpace(text))); nerr == nil && pid > 0 {
+				return &InUse{PID: pid}
+			}
 		}
 		return ErrInUse
 	case disk.IsFull(err), strings.Contains(text, "no space left"):

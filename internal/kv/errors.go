@@ -46,3 +46,12 @@ func checkOps(ops []Op) error {
 // Check says whether ops are such that a Commit can ever take them, for a
 // caller who wants to know before he joins them with those of others.
 func Check(ops ...Op) error { return checkOps(ops) }
+
+// InUse is ErrInUse with the process that has the folder, where its lock file
+// says which.
+type InUse struct{ PID int }
+
+func (e *InUse) Error() string { return fmt.Sprintf("%v (process %d)", ErrInUse, e.PID) }
+
+// Unwrap gives ErrInUse.
+func (e *InUse) Unwrap() error { return ErrInUse }

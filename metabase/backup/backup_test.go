@@ -6,12 +6,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+
+	"filippo.io/age"
 
 	"restante/internal/kv"
 	"restante/internal/seal"
@@ -199,6 +202,69 @@ func TestBackupDamaged(t *testing.T) {
 	}
 }
 
+// quickly is Write with a password that costs little to try.
+func quickly(t *testing.T, s *metabase.Store, password string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	to, err := age.NewScryptRecipient(password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to.SetWorkFactor(10)
+	sealed, err := age.Encrypt(&b, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := write(s, sealed, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := sealed.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestBackupDamagedBehindItsPassword says what is wrong in words of ours, and
+// where it is the disk that cannot be read, in the disk's.
+func TestBackupDamagedBehindItsPassword(t *testing.T) {
+	s := furnished(t)
+	raw := quickly(t, s, "pass")
+	payload := bytes.Index(raw, []byte("\n--- ")) + 60
+	changed := func(at int) []byte {
+		c := bytes.Clone(raw)
+		c[at] ^= 0x41
+		return c
+	}
+	errBroken := errors.New("input/output error")
+	tests := []struct {
+		name string
+		in   io.Reader
+		want string
+		kind metabase.Kind
+	}{
+		{"cut in its head", bytes.NewReader(raw[:payload-40]), "damaged or cut off: its head does not read", metabase.Damaged},
+		{"changed in its head", bytes.NewReader(changed(payload - 20)), "damaged or cut off: its head does not read", metabase.Damaged},
+		{"cut in its payload", bytes.NewReader(raw[:len(raw)-9]), "damaged or cut off: from some place on", metabase.Damaged},
+		{"without its payload", bytes.NewReader(raw[:payload+30]), "cut", metabase.Damaged},
+		{"changed in its payload", bytes.NewReader(changed(payload + 60)), "damaged or cut off: from some place on", metabase.Damaged},
+		{"changed at its end", bytes.NewReader(changed(len(raw) - 1)), "damaged or cut off: from some place on", metabase.Damaged},
+		{"longer", bytes.NewReader(append(bytes.Clone(raw), 0)), "damaged or cut off", metabase.Damaged},
+		{"on a broken disk", io.MultiReader(bytes.NewReader(raw[:payload+40]), failing{errBroken}), "input/output error", ""},
+	}
+	for _, tt := range tests {
+		_, err := Restore(t.Context(), s, tt.in, "pass", metabase.Batch{})
+		if err == nil || !strings.Contains(err.Error(), tt.want) || tt.kind != "" && !errors.Is(err, tt.kind) {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		for _, foreign := range []string{"payload", "chunk", "stanza", " age", "newer version"} {
+			if strings.Contains(err.Error(), foreign) {
+				t.Errorf("%s: speaks of %q: %v", tt.name, foreign, err)
+			}
+		}
+	}
+}
+
 func TestBackupWriteFails(t *testing.T) {
 	s := furnished(t)
 	errFull := errors.New("disk full")
@@ -210,6 +276,7 @@ func TestBackupWriteFails(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
+func (f failing) Read([]byte) (int, error)  { return 0, f.err }
 
 func TestBackupFiles(t *testing.T) {
 	s := furnished(t)
@@ -227,6 +294,22 @@ func TestBackupFiles(t *testing.T) {
 	}
 	if _, err := Save(s, dir, "a b.md7", 42, ""); err != nil {
 		t.Error(err)
+	}
+	if b, err := Save(s, dir, "NightLy", Newest, ""); err != nil || b.Name != "nightly" || b.Version != 3 {
+		t.Errorf("Save in another case = %+v, %v", b, err)
+	}
+	if f, b, err := Open(dir, "NIGHTLY", Newest); err != nil || b.Version != 3 {
+		t.Errorf("Open in another case = %+v, %v", b, err)
+	} else {
+		f.Close()
+	}
+	if f, err := Delete(dir, "Nightly", Newest); err != nil || f.Version != 3 {
+		t.Errorf("Delete of the newest = %+v, %v", f, err)
+	}
+	for _, name := range []string{"console", "com", "com10", "lpt", "nul1"} {
+		if err := checkName(name); err != nil {
+			t.Error(err)
+		}
 	}
 	os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o600)
 	os.WriteFile(filepath.Join(dir, "x.mdy"), nil, 0o600)
@@ -249,16 +332,17 @@ func TestBackupFiles(t *testing.T) {
 	if rev, err := Restore(t.Context(), s, f, "", metabase.Batch{}); err != nil || rev != s.Snapshot().Rev() {
 		t.Errorf("Restore = %d, %v", rev, err)
 	}
-	if err := Delete(dir, "nightly", 2); err != nil {
-		t.Error(err)
+	if f, err := Delete(dir, "NIGHTLY", 2); err != nil || f.Name != "nightly" || f.Version != 2 {
+		t.Errorf("Delete = %+v, %v", f, err)
 	}
-	if err := Delete(dir, "nightly", 2); !errors.Is(err, metabase.NotFound) {
+	if _, err := Delete(dir, "nightly", 2); !errors.Is(err, metabase.NotFound) {
 		t.Errorf("deleted twice: %v", err)
 	}
 	if _, _, err := Open(dir, "weekly", Newest); !errors.Is(err, metabase.NotFound) {
 		t.Errorf("Open = %v", err)
 	}
-	for _, name := range []string{"", "../up", `a\b`, ".hidden", "a:b", "x ", strings.Repeat("n", 101), "a\nb"} {
+	for _, name := range []string{"", "../up", `a\b`, ".hidden", "a:b", "x ", strings.Repeat("n", 101), "a\nb",
+		"con", "NUL", "Aux.old", "com1", "LPT9.md3", "com³", "prn .x", "conout$"} {
 		if _, err := Save(s, dir, name, Newest, ""); !errors.Is(err, metabase.Invalid) {
 			t.Errorf("Save(%q) = %v", name, err)
 		}

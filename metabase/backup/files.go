@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"restante/internal/disk"
 	"restante/metabase"
@@ -48,8 +49,26 @@ func checkName(name string) error {
 		return bad("holds a character that a file's name cannot have everywhere")
 	case strings.HasPrefix(name, ".") || strings.TrimSpace(name) != name:
 		return bad("begins with a dot or a blank, or ends with a blank")
+	case isDevice(name):
+		return bad("is a device on Windows, where no file can be called so")
 	}
 	return nil
+}
+
+// isDevice says that Windows keeps the name for itself, whatever follows its
+// first dot.
+func isDevice(name string) bool {
+	base, _, _ := strings.Cut(strings.ToLower(name), ".")
+	base = strings.TrimRight(base, " ")
+	switch base {
+	case "con", "prn", "aux", "nul", "conin$", "conout$":
+		return true
+	}
+	port, ok := strings.CutPrefix(base, "com")
+	if !ok {
+		port, ok = strings.CutPrefix(base, "lpt")
+	}
+	return ok && utf8.RuneCountInString(port) == 1 && strings.Contains("0123456789¹²³", port)
 }
 
 // Save makes a backup of s in the folder dir, which it makes when it is not
@@ -63,7 +82,7 @@ func Save(s Store, dir, name string, version int, password string) (file File, e
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return file, fmt.Errorf("backup %s: %w", name, err)
 	}
-	if version, err = freeVersion(dir, name, version); err != nil {
+	if name, version, err = freeVersion(dir, name, version); err != nil {
 		return file, err
 	}
 	final := pathOf(dir, name, version)
@@ -116,28 +135,31 @@ func publish(tmp, final string) error {
 	return os.Rename(tmp, final)
 }
 
-func freeVersion(dir, name string, version int) (int, error) {
+// freeVersion gives the number that a new backup gets, and the name as earlier
+// ones of it are spelled: names are the same without case, as some file systems
+// have it.
+func freeVersion(dir, name string, version int) (string, int, error) {
 	all, err := List(dir)
 	if err != nil {
-		return 0, err
+		return "", 0, err
 	}
 	next := 0
 	for _, b := range all {
-		if b.Name != name {
+		if !strings.EqualFold(b.Name, name) {
 			continue
 		}
 		if b.Version == version {
-			return 0, &metabase.Error{Op: "backup", Kind: metabase.Exists, Err: fmt.Errorf("%s version %d", name, version)}
+			return "", 0, &metabase.Error{Op: "backup", Kind: metabase.Exists, Err: fmt.Errorf("%s version %d", name, version)}
 		}
-		next = max(next, b.Version+1)
+		name, next = b.Name, max(next, b.Version+1)
 	}
 	if version == Newest {
 		version = next
 	}
 	if version < 0 || version > maxVersion {
-		return 0, &metabase.Error{Op: "backup", Kind: metabase.Invalid, Err: fmt.Errorf("%s: a version is a number from 0 to %d", name, maxVersion)}
+		return "", 0, &metabase.Error{Op: "backup", Kind: metabase.Invalid, Err: fmt.Errorf("%s: a version is a number from 0 to %d", name, maxVersion)}
 	}
-	return version, nil
+	return name, version, nil
 }
 
 // List lists the backups in a folder by name and version; none when there
@@ -165,7 +187,7 @@ func List(dir string) ([]File, error) {
 		out = append(out, File{name, version, info.ModTime().UTC(), info.Size()})
 	}
 	slices.SortFunc(out, func(a, b File) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Version, b.Version))
+		return cmp.Or(strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.Version, b.Version))
 	})
 	return out, nil
 }
@@ -184,25 +206,27 @@ func Open(dir, name string, version int) (*os.File, File, error) {
 	return f, b, nil
 }
 
-// Delete removes a backup; the error is NotFound when there is none.
-func Delete(dir, name string, version int) error {
+// Delete removes a backup, Newest the highest of the name, and says which it
+// was; the error is NotFound when there is none.
+func Delete(dir, name string, version int) (File, error) {
 	b, err := find(dir, name, version)
 	if err != nil {
-		return err
+		return File{}, err
 	}
 	if err := os.Remove(pathOf(dir, b.Name, b.Version)); err != nil {
-		return fmt.Errorf("backup %s: %w", name, err)
+		return File{}, fmt.Errorf("backup %s: %w", name, err)
 	}
-	return nil
+	return b, nil
 }
 
+// find looks for a name in any case.
 func find(dir, name string, version int) (File, error) {
 	all, err := List(dir)
 	if err != nil {
 		return File{}, err
 	}
 	for _, b := range slices.Backward(all) {
-		if b.Name == name && (version == Newest || b.Version == version) {
+		if strings.EqualFold(b.Name, name) && (version == Newest || b.Version == version) {
 			return b, nil
 		}
 	}

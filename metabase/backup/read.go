@@ -23,7 +23,8 @@ func read(s Store, r io.Reader, password string) (*metabase.Replace, Info, error
 	none := func(kind metabase.Kind, format string, args ...any) (*metabase.Replace, Info, error) {
 		return nil, Info{}, because(kind, format, args...)
 	}
-	in := bufio.NewReader(r)
+	from := &medium{in: r}
+	in := bufio.NewReader(from)
 	if start, _ := in.Peek(len(ageMagic)); string(start) != ageMagic {
 		return newFrames(in).tree(s, true)
 	}
@@ -36,44 +37,68 @@ func read(s Store, r io.Reader, password string) (*metabase.Replace, Info, error
 	}
 	plain, err := age.Decrypt(in, id)
 	var wrong *age.NoIdentityMatchError
-	if errors.As(err, &wrong) {
+	switch {
+	case errors.As(err, &wrong):
 		return none(metabase.Denied, "the password is wrong")
+	case from.err != nil:
+		return nil, Info{}, from.err
+	case err != nil:
+		return none(metabase.Damaged, "the backup is damaged or cut off: its head does not read")
 	}
-	if err != nil {
-		return none(metabase.Damaged, "the backup is damaged: %v", err)
-	}
-	op, info, err := newFrames(plain).tree(s, false)
+	f := newFrames(plain)
+	f.sealed = from
+	op, info, err := f.tree(s, false)
 	info.Portable = true
 	return op, info, err
 }
 
-// frames reads a backup.
-type frames struct {
-	in  *bufio.Reader
-	sum hash.Hash
+// A medium remembers why it could not be read: age tells that no other way than
+// what is wrong with the file.
+type medium struct {
+	in  io.Reader
+	err error
 }
 
-func newFrames(r io.Reader) *frames { return &frames{bufio.NewReader(r), sha256.New()} }
+func (m *medium) Read(p []byte) (int, error) {
+	n, err := m.in.Read(p)
+	if err != nil && err != io.EOF {
+		m.err = err
+	}
+	return n, err
+}
+
+// frames reads a backup.
+type frames struct {
+	in     *bufio.Reader
+	sum    hash.Hash
+	sealed *medium // what a password opens lies on, or nil
+}
+
+func newFrames(r io.Reader) *frames { return &frames{in: bufio.NewReader(r), sum: sha256.New()} }
 
 func (f *frames) next() ([]byte, error) {
 	size, err := binary.ReadUvarint(f.in)
 	if err != nil {
-		return nil, cut(err)
+		return nil, f.cut(err)
 	}
 	if size > maxFrame {
 		return nil, because(metabase.Damaged, "the backup is damaged: a frame of %d octets", size)
 	}
 	frame := make([]byte, size)
 	if _, err := io.ReadFull(f.in, frame); err != nil {
-		return nil, cut(err)
+		return nil, f.cut(err)
 	}
 	f.sum.Write(append(binary.AppendUvarint(nil, size), frame...))
 	return frame, nil
 }
 
-func cut(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+// cut says why no more could be read.
+func (f *frames) cut(err error) error {
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return because(metabase.Damaged, "the backup is damaged: it is cut short")
+	case f.sealed != nil && f.sealed.err == nil:
+		return because(metabase.Damaged, "the backup is damaged or cut off: from some place on it is not what was written with the password")
 	}
 	return because(metabase.Damaged, "the backup is damaged: %v", err)
 }
@@ -81,7 +106,9 @@ func cut(err error) error {
 // tree reads all of it; sealed says how its secure values are.
 func (f *frames) tree(s Store, sealed bool) (op *metabase.Replace, info Info, err error) {
 	start := make([]byte, len(magic))
-	if _, err := io.ReadFull(f.in, start); err != nil || string(start) != magic {
+	if _, err := io.ReadFull(f.in, start); err != nil && f.sealed != nil {
+		return nil, info, f.cut(err)
+	} else if err != nil || string(start) != magic {
 		return nil, info, because(metabase.Damaged, "this is no backup of a metabase, or one of a newer version")
 	}
 	f.sum.Write(start)
@@ -143,12 +170,14 @@ func (f *frames) end(info Info) error {
 	want := f.sum.Sum(nil)
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(f.in, got); err != nil {
-		return cut(err)
+		return f.cut(err)
 	}
 	if !bytes.Equal(got, want) {
 		return because(metabase.Damaged, "the backup is damaged: its checksum does not fit")
 	}
-	if _, err := f.in.ReadByte(); err != io.EOF {
+	if _, err := f.in.ReadByte(); err != nil && err != io.EOF {
+		return f.cut(err)
+	} else if err == nil {
 		return because(metabase.Damaged, "the backup is damaged: something follows its end")
 	}
 	if info.Keys == 0 {

@@ -9,8 +9,12 @@
 // id, type, user type and attributes, so that nothing is lost on the way.
 //
 // Some things do not travel: secure values, which are written empty, and what
-// is volatile or LOCAL_MACHINE_ONLY, which is left out and left alone. A file that is written, read into an empty
-// store and written again is the same to the byte.
+// is volatile or LOCAL_MACHINE_ONLY, which is left out and left alone. A file
+// that is written, read into an empty store and written again is the same to
+// the byte.
+//
+// A file of ours is taken whole or, with every problem and its line, not at
+// all. Of a foreign one, what does not read is left out and told.
 package mbxml
 
 import (
@@ -57,8 +61,10 @@ const staying = metabase.Volatile | metabase.LocalMachineOnly
 // Names of IIS that stand in the file.
 const (
 	namespace   = "urn:microsoft-catalog:XML_Metabase_V64_0"
-	noClass     = "IIsConfigObject" // the element of a key without a class
-	unknownName = "UnknownName_"    // and the number: a property without a name
+	noClass     = "IIsConfigObject"  // the element of a key without a class
+	anyClass    = "IIsObject"        // a class, which says nothing of the key
+	unknownName = "UnknownName_"     // and the number: a property without a name
+	noUserType  = "UNKNOWN_UserType" // IIS's word for 0
 	schemaPath  = "/Schema"
 	origin      = "Restante" // what our own files say of themselves
 )

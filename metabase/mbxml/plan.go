@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"restante/metabase"
@@ -16,69 +15,63 @@ import (
 // Options say how a file becomes a batch. The zero value replaces, at the
 // place that the file names.
 type Options struct {
-	At    metabase.Path // put the file's topmost key here; "": where it says
-	Merge bool          // keep what the file does not name
-	Part  metabase.Path // of a foreign file take this subtree only; "": all
+	At       metabase.Path // put the file's topmost key here; "": where it says
+	Merge    bool          // keep what the file does not name
+	NodeOnly bool          // the topmost key without those below it
+	Part     metabase.Path // of a foreign file take this subtree only; "": all
+
+	// Class gives the class that a key has by its place: above are the classes
+	// of the keys over it, the nearest first, ending in "" for the root. It is
+	// asked for keys that the file leaves out, and for those of a foreign file
+	// that name none. Nil or "" leaves them without.
+	Class func(above []string, name string) string
+
+	// Rename gives the place of a key of a foreign file as it is spelled here;
+	// nil takes it as it is.
+	Rename func(key metabase.Path) metabase.Path
 
 	// Folder maps a folder of another machine, named by the property of the
 	// key, to one of ours; nil takes it as it is. It is asked for each text that
 	// may name one, and gives what names none as it is.
 	Folder func(key metabase.Path, property, folder string) string
 
-	// Class gives the class of a key of a foreign file that names none; nil or
-	// "" leaves it without.
-	Class func(key metabase.Path) string
-
-	// Review looks at each value of a foreign file before it is taken. With
-	// keep false the value is left out. A remark goes into the report as a
-	// decision that somebody has to take.
-	Review func(key metabase.Path, p Prop, v metabase.Value) (value metabase.Value, keep bool, remark string)
+	// Review looks at each value of a foreign file before it is taken; nil
+	// takes all. The text is the value as it stands in the file. Where that does
+	// not read as an IP list, v is zero.
+	Review func(key metabase.Path, p Prop, v metabase.Value, text string) Finding
 }
 
-// A Verdict says what became of a part of the file.
-type Verdict string
-
-// The verdicts of a report.
-const (
-	Translated Verdict = "translated"
-	Decision   Verdict = "needs a decision"
-	Ignored    Verdict = "ignored"
-)
-
-// A Remark is one line of the report.
-type Remark struct {
-	Verdict  Verdict       `json:"verdict"`
-	Line     int           `json:"line,omitempty"`
-	Path     metabase.Path `json:"path"`
-	Property string        `json:"property,omitempty"`
-	Text     string        `json:"text"`
-}
-
-// A Report says what an import does.
-type Report struct {
-	Keys       int      `json:"keys"`       // taken over
-	Properties int      `json:"properties"` // taken over, translated ones included
-	Remarks    []Remark `json:"remarks"`
+// A Finding is what a Review comes to.
+type Finding struct {
+	Value    metabase.Value // to be stored
+	LeaveOut bool           // store nothing
+	Verdict  Verdict        // of the remark
+	Text     string         // the remark, or ""
 }
 
 // Plan makes the operations that bring the tree to what the file says, and the
-// report. It changes nothing. An error is every problem of the file, each with
-// its line.
+// report. It changes nothing. The error is [Problems], each with its line; the
+// operations beside it are those of the rest.
 func Plan(f *File, snap metabase.Snapshot, s Schema, o Options) ([]metabase.Op, *Report, error) {
-	p := &planner{file: f, snap: snap, schema: s, opts: o, report: &Report{Remarks: []Remark{}}, seen: map[string]int{}, left: map[metabase.Path]int{}, out: map[string]bool{}}
+	p := &planner{
+		file: f, snap: snap, schema: s, opts: o, seen: map[string]placed{}, left: map[metabase.Path]int{},
+		out: map[string]bool{}, needed: map[string]bool{}, classes: map[string]string{},
+	}
+	p.report = &Report{Remarks: []Remark{}, keys: p.seen, added: map[string]int{}, find: p.id}
 	keys := p.choose()
-	if len(keys) == 0 {
+	if len(keys) == 0 && len(p.problems) == 0 {
 		return nil, p.report, errors.New("the file holds no key to take over")
 	}
-	slices.SortStableFunc(keys, func(a, b placed) int { return strings.Count(string(a.to), "/") - strings.Count(string(b.to), "/") })
-	p.above(keys[0].to)
 	for _, k := range keys {
 		p.key(k)
 	}
-	if !o.Merge {
+	if !o.Merge && !o.NodeOnly {
 		p.sweep(keys)
 	}
-	return p.ops, p.report, errors.Join(p.problems...)
+	if len(p.problems) > 0 {
+		return p.ops, p.report, p.problems
+	}
+	return p.ops, p.report, nil
 }
 
 type planner struct {
@@ -88,8 +81,10 @@ type planner struct {
 	opts     Options
 	ops      []metabase.Op
 	report   *Report
-	problems []error
-	seen     map[string]int        // folded target: the line that had it first
+	problems Problems
+	seen     map[string]placed     // by folded target: what the file has there
+	needed   map[string]bool       // folded targets that stand over others
+	classes  map[string]string     // by folded target: the class that the key gets
 	left     map[metabase.Path]int // keys left out, by their service
 	out      map[string]bool       // folded targets that are left out, with all below them
 }
@@ -100,95 +95,112 @@ type placed struct {
 	to metabase.Path
 }
 
-func (p *planner) bad(line int, format string, args ...any) {
-	p.problems = append(p.problems, fmt.Errorf("line %d: %w", line, fmt.Errorf(format, args...)))
+func (p *planner) bad(line int, at metabase.Path, property string, err error) {
+	p.problems = append(p.problems, Problem{line, at, property, err})
 }
 
 func (p *planner) remark(v Verdict, line int, at metabase.Path, property, format string, args ...any) {
 	p.report.Remarks = append(p.report.Remarks, Remark{v, line, at, property, fmt.Sprintf(format, args...)})
 }
 
-// choose takes the keys that are wanted, and gives each its place.
+// choose takes the keys that are wanted, gives each its place, and sorts the
+// upper ones first.
 func (p *planner) choose() []placed {
+	p.unplaced()
 	var keys []placed
-	var top metabase.Path
 	for _, k := range p.file.Keys {
 		if p.file.Foreign && p.opts.Part != "" && !k.Path.Within(p.opts.Part) {
 			p.left[service(k.Path)]++
 			continue
 		}
-		if top == "" || !k.Path.Within(top) && top.Within(k.Path) {
-			top = k.Path
+		to := k.Path
+		if p.file.Foreign && p.opts.Rename != nil {
+			to = p.opts.Rename(to)
 		}
-		keys = append(keys, placed{Key: k, to: k.Path})
+		keys = append(keys, placed{k, to})
 	}
 	for _, at := range slices.Sorted(maps.Keys(p.left)) {
 		p.remark(Ignored, 0, at, "", "%d keys: not below %s", p.left[at], p.opts.Part)
 	}
-	if p.opts.At == "" {
-		return keys
+	slices.SortStableFunc(keys, func(a, b placed) int { return depth(a.to) - depth(b.to) })
+	if p.opts.NodeOnly {
+		keys = keys[:min(1, len(keys))]
 	}
-	for i, k := range keys {
-		if !k.Path.Within(top) {
-			p.bad(k.Line, "%s is not below %s, so it has no place below %s", k.Path, top, p.opts.At)
-			continue
-		}
-		to, err := metabase.ParsePath(string(p.opts.At) + "/" + string(k.Path)[len(top):])
-		if err != nil {
-			p.bad(k.Line, "%w", err)
-		}
-		keys[i].to = to
+	if p.opts.At != "" && len(keys) > 0 {
+		p.moveTo(p.opts.At, keys)
 	}
 	return keys
 }
 
+// unplaced tells of elements that name no place.
+func (p *planner) unplaced() {
+	for _, no := range p.file.Problems {
+		if p.file.Foreign {
+			p.remark(Decision, no.Line, "", "", "%v, and is left out", no.Err)
+		} else {
+			p.problems = append(p.problems, no)
+		}
+	}
+}
+
+// moveTo puts the topmost key, which is the first, at another place, and the
+// others below it.
+func (p *planner) moveTo(at metabase.Path, keys []placed) {
+	top := keys[0].to
+	for i, k := range keys {
+		if !k.to.Within(top) {
+			p.bad(k.Line, k.to, "", fmt.Errorf("is not below %s, so it has no place below %s", top, at))
+			continue
+		}
+		below := slices.Collect(k.to.Elements())[depth(top):]
+		to, err := metabase.ParsePath(string(at) + "/" + strings.Join(below, "/"))
+		if err != nil {
+			p.bad(k.Line, k.to, "", err)
+			continue
+		}
+		keys[i].to = to
+	}
+}
+
+// depth counts the elements of a path.
+func depth(p metabase.Path) int {
+	if p == metabase.Root {
+		return 0
+	}
+	return strings.Count(string(p), "/")
+}
+
 // service is the first two elements of a path.
 func service(path metabase.Path) metabase.Path {
-	for strings.Count(string(path), "/") > 2 {
+	for depth(path) > 2 {
 		path = path.Parent()
 	}
 	return path
 }
 
-// above adds the keys that the first one stands below, where they are missing.
-func (p *planner) above(first metabase.Path) {
-	var missing []metabase.Path
-	for at := first.Parent(); at != metabase.Root && !p.snap.Has(at); at = at.Parent() {
-		missing = append(missing, at)
-	}
-	for _, at := range slices.Backward(missing) {
-		p.ops = append(p.ops, metabase.AddKey{Path: at})
-		p.seen[fold(at)] = 0
-	}
-}
-
-func fold(path metabase.Path) string { return strings.ToLower(string(path)) }
-
 func (p *planner) key(k placed) {
-	if first, ok := p.seen[fold(k.to)]; ok {
-		p.bad(k.Line, "%s stands in line %d already", k.to, first)
+	if p.without(k) {
+		return
+	}
+	if first, twice := p.seen[fold(k.to)]; twice {
+		p.twice(k, first)
 		return
 	}
 	class, ok := p.class(k)
 	if !ok {
 		p.out[fold(k.to)] = k.to != metabase.Root && !p.snap.Has(k.to)
+		p.look(k)
 		return
 	}
-	p.seen[fold(k.to)] = k.Line
+	p.parents(k)
+	p.seen[fold(k.to)] = k
 	p.report.Keys++
-	exists := p.snap.Has(k.to)
-	switch was := p.snap.Class(k.to); {
-	case !exists:
-		p.ops = append(p.ops, metabase.AddKey{Path: k.to, Class: class})
-	case !strings.EqualFold(was, class) && class != "":
-		p.ops = append(p.ops, metabase.Set{Path: k.to, Property: metabase.Property{
-			ID: metabase.KeyType, UserType: metabase.UTServer, Value: metabase.String(class)}})
-	}
+	p.place(k, class)
 	named := map[metabase.ID]bool{metabase.KeyType: true}
 	for _, it := range k.Items {
 		p.item(k, it, named)
 	}
-	if p.opts.Merge || !exists {
+	if p.opts.Merge || !p.snap.Has(k.to) {
 		return
 	}
 	for _, old := range p.snap.Properties(k.to) {
@@ -198,17 +210,129 @@ func (p *planner) key(k placed) {
 	}
 }
 
-// class finds the key's class; ok is false when the key is left out.
-func (p *planner) class(k placed) (string, bool) {
-	if p.out[fold(k.to.Parent())] {
-		p.remark(Ignored, k.Line, k.to, "", "%s is left out", k.to.Parent())
-		return "", false
-	}
-	if k.Element == noClass || k.Element == "IIsObject" {
-		if p.file.Foreign && p.opts.Class != nil {
-			return p.opts.Class(k.to), true
+// without says that k is left out because a key above it is.
+func (p *planner) without(k placed) bool {
+	for at := k.to.Parent(); at != metabase.Root; at = at.Parent() {
+		if !p.out[fold(at)] {
+			continue
 		}
-		return "", true
+		p.out[fold(k.to)] = true
+		if p.file.Foreign {
+			p.remark(Ignored, k.Line, k.to, "", "%s is left out", at)
+		}
+		p.look(k)
+		return true
+	}
+	return false
+}
+
+// look finds what is wrong with the properties of a key of our own file that
+// is not taken: all problems are told at once.
+func (p *planner) look(k placed) {
+	if p.file.Foreign {
+		return
+	}
+	ops, report := p.ops, *p.report
+	for _, it := range k.Items {
+		p.item(k, it, map[metabase.ID]bool{})
+	}
+	p.ops, *p.report = ops, report
+}
+
+// twice tells of a key whose place another one has. That the places are one
+// here, and were two there, is no fault of a foreign file.
+func (p *planner) twice(k, first placed) {
+	if p.file.Foreign && !k.Path.Equal(first.Path) {
+		p.remark(Decision, k.Line, k.Path, "", "is %s here, which stands in line %d already, and is left out", k.to, first.Line)
+		return
+	}
+	p.bad(k.Line, "", "", fmt.Errorf("%s stands in line %d already", k.to, first.Line))
+}
+
+// parents adds the keys that k stands below and that neither the tree nor the
+// file has, and keeps those that the tree has.
+func (p *planner) parents(k placed) {
+	var missing []metabase.Path
+	for at := k.to.Parent(); at != metabase.Root && !p.needed[fold(at)]; at = at.Parent() {
+		if p.needed[fold(at)] = true; !p.has(at) {
+			missing = append(missing, at)
+		}
+	}
+	for _, at := range slices.Backward(missing) {
+		class := p.byPlace(at)
+		p.classes[fold(at)], p.report.added[fold(at)] = class, k.Line
+		p.ops = append(p.ops, metabase.AddKey{Path: at, Class: class})
+		text := "is not in the file, and is added"
+		if class != "" {
+			text += " with the class of its place, " + class
+		}
+		p.remark(Translated, k.Line, at, "", "%s", text)
+	}
+}
+
+func (p *planner) has(at metabase.Path) bool {
+	_, made := p.classes[fold(at)]
+	return made || p.snap.Has(at)
+}
+
+// classAt is the class that a key has, or gets.
+func (p *planner) classAt(at metabase.Path) string {
+	if class, made := p.classes[fold(at)]; made {
+		return class
+	}
+	return p.snap.Class(at)
+}
+
+// byPlace asks for the class that a key has by its place.
+func (p *planner) byPlace(path metabase.Path) string {
+	if p.opts.Class == nil {
+		return ""
+	}
+	var above []string
+	for at := path; at != metabase.Root; {
+		at = at.Parent()
+		above = append(above, p.classAt(at))
+	}
+	return p.opts.Class(above, path.Base())
+}
+
+// place adds the key, or makes the one that is there what the file says.
+func (p *planner) place(k placed, class string) {
+	there, exists := p.snap.Key(k.to)
+	p.classes[fold(k.to)] = class
+	if !exists {
+		p.ops = append(p.ops, metabase.AddKey{Path: k.to, Class: class})
+		return
+	}
+	replace := !p.file.Foreign && !p.opts.Merge
+	if replace && p.opts.At == "" && there.Path.Base() != k.to.Base() {
+		p.ops = append(p.ops, metabase.Move{From: k.to, To: k.to}) // another spelling of its name
+	}
+	switch {
+	case strings.EqualFold(there.Class, class):
+	case p.file.Foreign && there.Class != "": // by which what stands below it is judged
+		p.classes[fold(k.to)] = there.Class
+		if class != "" {
+			p.remark(Decision, k.Line, k.to, "", "is of class %s here, and stays so; the file says %s", there.Class, class)
+		}
+	case class != "":
+		p.ops = append(p.ops, metabase.Set{Path: k.to, Property: metabase.Property{
+			ID: metabase.KeyType, UserType: metabase.UTServer, Value: metabase.String(class)}})
+	case replace:
+		p.ops = append(p.ops, metabase.Unset{Path: k.to, ID: metabase.KeyType})
+	default:
+		p.classes[fold(k.to)] = there.Class
+	}
+}
+
+// class finds the key's class; ok is false when the key is left out.
+func (p *planner) class(k placed) (class string, ok bool) {
+	none := strings.EqualFold(k.Element, noClass)
+	if p.file.Foreign && (none || strings.EqualFold(k.Element, anyClass)) {
+		class = p.byPlace(k.to)
+	}
+	if none || class != "" {
+		return class, true
 	}
 	if spelled, ok := p.schema.Class(k.Element); ok {
 		return spelled, true
@@ -216,171 +340,39 @@ func (p *planner) class(k placed) (string, bool) {
 	if p.file.Foreign {
 		p.remark(Ignored, k.Line, k.to, "", "class %s is not known", k.Element)
 	} else {
-		p.bad(k.Line, "%s: class %s is not known", k.to, k.Element)
+		p.bad(k.Line, k.to, "", fmt.Errorf("class %s is not known", k.Element))
 	}
 	return "", false
-}
-
-// item takes one property of the file.
-func (p *planner) item(k placed, it Item, named map[metabase.ID]bool) {
-	prop, want, err := p.find(it)
-	if errors.Is(err, errNoSuchProperty) && p.file.Foreign {
-		p.remark(Ignored, it.Line, k.to, it.Name, "is not a property that is known here")
-		return
-	}
-	if err != nil {
-		p.bad(it.Line, "%s: %s: %w", k.to, it.Name, err)
-		return
-	}
-	if named[want.ID] {
-		if want.ID != metabase.KeyType {
-			p.bad(it.Line, "%s: %s stands there twice", k.to, it.Name)
-		}
-		return
-	}
-	named[want.ID] = true
-	if want.Attr&metabase.Volatile != 0 || prop.Attr&metabase.Volatile != 0 {
-		return
-	}
-	if want.Attr&metabase.Secure != 0 {
-		p.secret(k, it, prop, want)
-		return
-	}
-	v, err := value(prop, want.Value.Type(), it)
-	switch {
-	case err == nil:
-		want.Value = v
-	case p.file.Foreign && prop.IPList:
-		want.Value = metabase.Binary([]byte(it.Value)) // whoever reviews it sees that it is none
-	case p.file.Foreign:
-		p.remark(Decision, it.Line, k.to, it.Name, "%v, and is left out: %.200q", err, it.Value)
-		return
-	default:
-		p.bad(it.Line, "%s: %s: %w", k.to, it.Name, err)
-		return
-	}
-	if p.file.Foreign && !p.translate(k, it, prop, &want) {
-		return
-	}
-	p.report.Properties++
-	if was, ok := p.snap.Stored(k.to, want.ID); ok && was.Attr == want.Attr && was.UserType == want.UserType && was.Value.Equal(want.Value) {
-		return
-	}
-	p.ops = append(p.ops, metabase.Set{Path: k.to, Property: want})
-}
-
-// secret keeps what is stored: a file has no secure value that could be read.
-// Where nothing is stored yet, a file of ours leaves an empty one, which opens
-// nothing and stands where the secret has to be set again.
-func (p *planner) secret(k placed, it Item, prop Prop, want metabase.Property) {
-	_, stored := p.snap.Stored(k.to, want.ID)
-	switch {
-	case it.Value != "" && !p.file.Foreign:
-		p.bad(it.Line, "%s: %s: a secure value does not stand in a file", k.to, it.Name)
-	case it.Value != "":
-		text := "is encrypted for the machine that wrote the file: set it again"
-		if p.opts.Review != nil {
-			if _, _, remark := p.opts.Review(k.to, prop, want.Value); remark != "" {
-				text = remark
-			}
-		}
-		p.remark(Decision, it.Line, k.to, it.Name, "%s", text)
-	case !stored && !p.file.Foreign:
-		p.remark(Decision, it.Line, k.to, it.Name, "is secret and not in the file: set it again")
-		p.ops = append(p.ops, metabase.Set{Path: k.to, Property: want})
-	}
-}
-
-// translate makes a value of another machine ours; false leaves it out.
-func (p *planner) translate(k placed, it Item, prop Prop, want *metabase.Property) bool {
-	if p.opts.Review != nil {
-		v, keep, remark := p.opts.Review(k.to, prop, want.Value)
-		if remark != "" {
-			p.remark(Decision, it.Line, k.to, it.Name, "%s", remark)
-		}
-		if !keep {
-			return false
-		}
-		want.Value = v
-	}
-	old := want.Value.Str()
-	if p.opts.Folder == nil || old == "" || !prop.Folder && !strings.ContainsAny(old, `\/`) {
-		return true
-	}
-	folder := p.opts.Folder(k.to, it.Name, old)
-	if folder == old {
-		return true
-	}
-	if want.Value.Type() == metabase.ExpandSZType {
-		want.Value = metabase.ExpandSZ(folder)
-	} else {
-		want.Value = metabase.String(folder)
-	}
-	p.remark(Translated, it.Line, k.to, it.Name, "folder %s is %s here", old, folder)
-	return true
-}
-
-var errNoSuchProperty = errors.New("there is no such property")
-
-// find gives what the schema says of an item, and the property to store with
-// everything but its value. Its Value has only the type.
-func (p *planner) find(it Item) (Prop, metabase.Property, error) {
-	if !it.Custom {
-		prop, ok := p.schema.ByName(it.Name)
-		if !ok {
-			return Prop{}, metabase.Property{}, errNoSuchProperty
-		}
-		return prop, metabase.Property{ID: prop.ID, Attr: prop.Attr, UserType: prop.UserType, Value: zero(prop.Type)}, nil
-	}
-	id, err := strconv.ParseUint(it.ID, 0, 32)
-	if err != nil || id == 0 {
-		return Prop{}, metabase.Property{}, fmt.Errorf("ID %q is not a number of a property", it.ID)
-	}
-	t, err1 := parseType(it.Type)
-	u, err2 := parseUserType(it.UserType)
-	a, err3 := parseAttributes(it.Attr)
-	prop, ok := p.schema.ByID(metabase.ID(id))
-	if !ok {
-		prop = Prop{Name: it.Name, ID: metabase.ID(id), Type: t}
-	}
-	return prop, metabase.Property{ID: prop.ID, Attr: a, UserType: u, Value: zero(t)}, errors.Join(err1, err2, err3)
-}
-
-// zero is an empty value of a type.
-func zero(t metabase.Type) metabase.Value {
-	switch t {
-	case metabase.StringType:
-		return metabase.String("")
-	case metabase.BinaryType:
-		return metabase.Binary(nil)
-	case metabase.ExpandSZType:
-		return metabase.ExpandSZ("")
-	case metabase.MultiSZType:
-		return metabase.MultiSZ()
-	}
-	return metabase.DWord(0)
-}
-
-func value(prop Prop, t metabase.Type, it Item) (metabase.Value, error) {
-	switch it.Enc {
-	case "":
-		return parse(prop, t, it.Value)
-	case "base64":
-		return fromBase64(t, it.Value)
-	}
-	return metabase.Value{}, fmt.Errorf("encoding %q is not known", it.Enc)
 }
 
 // sweep removes the keys that the file does not name, below the topmost ones
 // that it does.
 func (p *planner) sweep(keys []placed) {
-	top := keys[0].to
+	for _, k := range keys {
+		if p.isTop(k.to) {
+			p.sweepBelow(k.to)
+		}
+	}
+}
+
+// isTop says that the file has no key above path.
+func (p *planner) isTop(path metabase.Path) bool {
+	for at := path; at != metabase.Root; {
+		at = at.Parent()
+		if _, ok := p.seen[fold(at)]; ok {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *planner) sweepBelow(top metabase.Path) {
 	var gone metabase.Path
 	for path := range p.snap.Walk(top) {
 		if gone != "" && path.Within(gone) {
 			continue
 		}
-		if _, ok := p.seen[fold(path)]; !ok {
+		if _, ok := p.seen[fold(path)]; !ok && !p.needed[fold(path)] {
 			p.ops = append(p.ops, metabase.Remove{Path: path, Recursive: true})
 			gone = path
 		}

@@ -3,13 +3,12 @@
 package mbxml
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"restante/metabase"
 )
@@ -24,11 +23,13 @@ const (
 
 // A File is what a MetaBase.xml says, not yet looked at by a schema.
 type File struct {
-	Foreign bool // not written by this package
-	Keys    []Key
+	Foreign  bool // not written by this package
+	Keys     []Key
+	Problems Problems // elements that cannot be placed
 }
 
-// A Key is one element of the file.
+// A Key is one element of the file. Its line is where the element begins, as
+// that of a Custom element is; an attribute has a line of its own.
 type Key struct {
 	Line    int
 	Path    metabase.Path
@@ -45,14 +46,17 @@ type Item struct {
 	ID, Type, UserType, Attr, Enc string
 }
 
-// Read reads a file to its end. An error names the line. It does not follow
+// Read reads a file to its end: UTF-8, UTF-16 with a byte order mark, or what
+// it declares of [charsets]. An error names the line. It does not follow
 // entities or document types, and refuses elements that are nested too deep or
 // too large.
 func Read(r io.Reader) (*File, error) {
-	in := &bounded{r: skipMark(r), left: maxToken}
-	p := &parser{d: xml.NewDecoder(in), file: &File{Foreign: true}}
+	src := newSource(r)
+	p := &parser{d: xml.NewDecoder(src), src: src, file: &File{Foreign: true}}
+	p.d.CharsetReader = src.charset
 	for {
-		in.left = maxToken
+		src.held = src.held[:0]
+		p.line, _ = p.d.InputPos()
 		tok, err := p.d.Token()
 		if err == io.EOF {
 			break
@@ -61,12 +65,7 @@ func Read(r io.Reader) (*File, error) {
 			err = p.token(tok)
 		}
 		if err != nil {
-			line, _ := p.d.InputPos()
-			var syntax *xml.SyntaxError
-			if errors.As(err, &syntax) {
-				return nil, fmt.Errorf("line %d: %s", syntax.Line, syntax.Msg)
-			}
-			return nil, fmt.Errorf("line %d: %w", line, err)
+			return nil, p.lined(err)
 		}
 	}
 	if !p.root {
@@ -75,36 +74,29 @@ func Read(r io.Reader) (*File, error) {
 	return p.file, nil
 }
 
-// skipMark drops the byte order mark that IIS puts first.
-func skipMark(r io.Reader) io.Reader {
-	b := bufio.NewReader(r)
-	if head, err := b.Peek(3); err == nil && bytes.Equal(head, []byte("\xef\xbb\xbf")) {
-		_, _ = b.Discard(3)
-	}
-	return b
-}
-
-// bounded ends the reading when one token takes more than it may.
-type bounded struct {
-	r    io.Reader
-	left int
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, fmt.Errorf("one element has more than %d octets", maxToken)
-	}
-	n, err := b.r.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
-}
-
 type parser struct {
 	d     *xml.Decoder
+	src   *source
 	file  *File
+	line  int // where the token begins
 	depth int
 	root  bool
 	key   *Key // the element we are in, or nil
+}
+
+// lined is err with the line that it is about: where the text is no XML, that;
+// else where the element begins.
+func (p *parser) lined(err error) error {
+	var syntax *xml.SyntaxError
+	switch {
+	case p.src.no != nil:
+		return Problem{Line: p.line, Err: p.src.no}
+	case errors.As(err, &syntax):
+		return Problem{Line: syntax.Line, Err: errors.New(syntax.Msg)}
+	case errors.Is(err, errTooLarge):
+		return Problem{Line: p.line, Err: errTooLarge}
+	}
+	return Problem{Line: p.line, Err: err}
 }
 
 func (p *parser) token(tok xml.Token) error {
@@ -148,24 +140,39 @@ func (p *parser) start(e xml.StartElement) error {
 	return p.custom(e)
 }
 
+// startKey takes one key. One that has no place is noted, and what is in it
+// left: whether that stands against the rest is the plan's to say.
 func (p *parser) startKey(e xml.StartElement) error {
 	if len(p.file.Keys) == maxKeys {
 		return fmt.Errorf("more than %d keys", maxKeys)
 	}
-	line, _ := p.d.InputPos()
+	if err := p.sound(e); err != nil {
+		return err
+	}
 	where := attr(e, "Location")
-	if where == "" {
-		return fmt.Errorf("<%s> has no Location", e.Name.Local)
-	}
 	path, err := metabase.ParsePath(where)
-	if err != nil {
-		return fmt.Errorf("attribute Location: %w", err)
+	var bad *metabase.Error
+	switch {
+	case where == "":
+		err = fmt.Errorf("<%s> has no Location", e.Name.Local)
+	case errors.As(err, &bad):
+		err = fmt.Errorf("attribute Location: %w", bad.Err)
 	}
-	k := Key{Line: line, Path: path, Element: e.Name.Local}
-	for _, a := range e.Attr {
-		if a.Name.Local != "Location" {
-			k.Items = append(k.Items, Item{Line: line, Name: a.Name.Local, Value: a.Value})
+	if err != nil {
+		p.file.Problems = append(p.file.Problems, Problem{Line: p.line, Err: err})
+		return nil
+	}
+	lines := attrLines(p.src.held, p.line)
+	k := Key{Line: p.line, Path: path, Element: e.Name.Local}
+	for i, a := range e.Attr {
+		if a.Name.Local == "Location" {
+			continue
 		}
+		it := Item{Line: p.line, Name: a.Name.Local, Value: a.Value}
+		if i < len(lines) {
+			it.Line = lines[i]
+		}
+		k.Items = append(k.Items, it)
 	}
 	p.file.Keys = append(p.file.Keys, k)
 	p.key = &p.file.Keys[len(p.file.Keys)-1]
@@ -173,13 +180,25 @@ func (p *parser) startKey(e xml.StartElement) error {
 }
 
 func (p *parser) custom(e xml.StartElement) error {
-	line, _ := p.d.InputPos()
+	if err := p.sound(e); err != nil {
+		return err
+	}
 	p.key.Items = append(p.key.Items, Item{
-		Line: line, Custom: true,
+		Line: p.line, Custom: true,
 		Name: attr(e, "Name"), Value: attr(e, "Value"),
 		ID: attr(e, "ID"), Type: attr(e, "Type"),
 		UserType: attr(e, "UserType"), Attr: attr(e, "Attributes"), Enc: attr(e, "Encoding"),
 	})
+	return nil
+}
+
+// sound refuses values of which something was lost when they were made UTF-8.
+func (p *parser) sound(e xml.StartElement) error {
+	for _, a := range e.Attr {
+		if p.src.from != "" && strings.ContainsRune(a.Value, utf8.RuneError) {
+			return fmt.Errorf("attribute %s holds what is no %s", a.Name.Local, p.src.from)
+		}
+	}
 	return nil
 }
 
@@ -190,4 +209,32 @@ func attr(e xml.StartElement, name string) string {
 		}
 	}
 	return ""
+}
+
+// attrLines gives the line of each attribute of a start tag that is well
+// formed and begins in the given one. The decoder tells the end of the tag
+// only, and a tag of IIS has forty lines.
+func attrLines(tag []byte, line int) (lines []int) {
+	var quote byte
+	began, within := line, true // the name under way, the element's own first
+	for _, c := range tag {
+		switch {
+		case c == '\n':
+			line++
+			within = within && quote != 0
+		case quote != 0:
+			if c == quote {
+				quote, within = 0, false
+			}
+		case c == '"' || c == '\'':
+			quote = c
+		case c == '=':
+			lines = append(lines, began)
+		case c == ' ' || c == '\t' || c == '\r':
+			within = false
+		case !within:
+			began, within = line, true
+		}
+	}
+	return lines
 }

@@ -127,17 +127,28 @@ func parseFlag(p Prop, word string) (uint32, error) {
 			return f.Mask, nil
 		}
 	}
-	if n, err := strconv.ParseUint(word, 0, 32); err == nil {
-		return uint32(n), nil
+	if n, err := number(word); err == nil {
+		return n, nil
 	}
 	// -1 stands for all bits in files of long ago.
-	if n, err := strconv.ParseInt(word, 0, 32); err == nil {
+	if n, err := strconv.ParseInt(word, 10, 32); err == nil {
 		return uint32(n), nil
 	}
 	if len(p.Flags) == 0 {
 		return 0, fmt.Errorf("%q is not a number", word)
 	}
 	return 0, fmt.Errorf("%q is neither a number nor one of its flags", word)
+}
+
+// number reads 32 bits, decimal or 0x hex, as everywhere: a zero before makes no
+// octal.
+func number(s string) (uint32, error) {
+	base := 10
+	if len(s) > 2 && (s[:2] == "0x" || s[:2] == "0X") {
+		s, base = s[2:], 16
+	}
+	n, err := strconv.ParseUint(s, base, 32)
+	return uint32(n), err
 }
 
 // fromBase64 reads a value that text could not write in the plain.
@@ -183,7 +194,7 @@ func parseAttribute(word string) (metabase.Attr, error) {
 			return bit, nil
 		}
 	}
-	n, err := strconv.ParseUint(word, 0, 32)
+	n, err := number(word)
 	if err != nil {
 		return 0, fmt.Errorf("attribute %q is not known", word)
 	}
@@ -203,7 +214,10 @@ func parseUserType(s string) (metabase.UserType, error) {
 			return u, nil
 		}
 	}
-	n, err := strconv.ParseUint(s, 0, 32)
+	if strings.EqualFold(s, noUserType) {
+		return 0, nil
+	}
+	n, err := number(s)
 	if err != nil {
 		return 0, fmt.Errorf("user type %q is not known", s)
 	}

@@ -14,9 +14,17 @@ import (
 	"restante/metabase"
 )
 
+// A Scope says what is written; the zero Scope is a key as stored, with all
+// below it.
+type Scope struct {
+	Inherited bool // with the topmost key also what it inherits and may hold
+	NodeOnly  bool // without the keys below it
+}
+
 // Write writes the keys at and below root as MetaBase.xml and gives how many
-// secure values were written empty.
-func Write(w io.Writer, snap metabase.Snapshot, root metabase.Path, s Schema) (secrets int, err error) {
+// secure values were written empty. A secret that is inherited is left out:
+// written empty, it would come back as one that hides the other.
+func Write(w io.Writer, snap metabase.Snapshot, root metabase.Path, s Schema, scope Scope) (secrets int, err error) {
 	out := &writer{Writer: bufio.NewWriter(w), schema: s}
 	out.WriteString("<?xml version=\"1.0\"?>\n")
 	fmt.Fprintf(out, "<configuration xmlns=\"%s\">\n<MBProperty>\n", namespace)
@@ -25,10 +33,35 @@ func Write(w io.Writer, snap metabase.Snapshot, root metabase.Path, s Schema) (s
 		if path == metabase.Root || path.Within(schemaPath) {
 			continue // the schema has a file of its own in IIS, and is part of the program here
 		}
-		out.key(path, snap.Class(path), snap.Properties(path))
+		if scope.NodeOnly && !path.Equal(root) {
+			break
+		}
+		if strings.ContainsAny(string(path), "\ufffe\uffff") {
+			return 0, fmt.Errorf("%s: has a character that XML has no room for", path)
+		}
+		props := snap.Properties(path)
+		if scope.Inherited && path.Equal(root) {
+			props = inherited(snap, path, s)
+		}
+		out.key(path, snap.Class(path), props)
 	}
 	out.WriteString("</MBProperty>\n</configuration>\n")
 	return out.secrets, out.Flush()
+}
+
+// inherited lists what holds for the key and may be stored there.
+func inherited(snap metabase.Snapshot, path metabase.Path, s Schema) (out []metabase.Property) {
+	for _, l := range snap.AllProperties(path) {
+		if l.Attr&metabase.IsInherited != 0 {
+			_, known := s.ByID(l.ID)
+			if l.Attr&(metabase.Secure|metabase.Locked) != 0 || known && !s.Holds(snap.Class(path), l.ID) {
+				continue
+			}
+			l.Attr &^= metabase.IsInherited
+		}
+		out = append(out, l.Property)
+	}
+	return out
 }
 
 // A writer keeps the first error of what is below it until Flush.
@@ -44,7 +77,9 @@ type attribute struct{ name, value string }
 // the rest as Custom elements, by id.
 func (w *writer) key(path metabase.Path, class string, props []metabase.Property) {
 	element := noClass
-	if class != "" {
+	if spelled, ok := w.schema.Class(class); ok {
+		element = spelled // a KeyType may be stored in any case
+	} else if class != "" {
 		element = class
 	}
 	var known []attribute
@@ -99,9 +134,9 @@ func isName(s string) bool {
 }
 
 func (w *writer) custom(p metabase.Property) {
-	s, ok := w.schema.ByID(p.ID)
-	if !ok {
-		s = Prop{Name: fmt.Sprintf("%s%d", unknownName, p.ID)}
+	s, _ := w.schema.ByID(p.ID)
+	if s.Name == "" {
+		s.Name = fmt.Sprintf("%s%d", unknownName, p.ID)
 	}
 	value, plain := "", true
 	if p.Attr&metabase.Secure == 0 {

@@ -95,6 +95,22 @@ func (k *checker) properties(path metabase.Path, class string) {
 			k.bad(path, item.ID, err)
 		}
 	}
+	k.unset(path)
+}
+
+// unset refuses that what the service alone sets is taken away.
+func (k *checker) unset(path metabase.Path) {
+	if k.bySystem() {
+		return
+	}
+	for _, item := range k.change.Old.Properties(path) {
+		if _, kept := k.change.New.Stored(path, item.ID); kept {
+			continue
+		}
+		if prop, known := k.schema.ByID(item.ID); known && prop.Attr&metabase.Volatile != 0 {
+			k.bad(path, item.ID, invalid("is set by the service alone"))
+		}
+	}
 }
 
 // property says why a key of the class may not hold item. Same says that its

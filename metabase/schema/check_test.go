@@ -87,6 +87,9 @@ func TestCheck(t *testing.T) {
 			`/LM/SMTPSVC/two: KeyType: "two" is no name for a key of class IIsSmtpServer here; allowed is a number from 1 up`}},
 		{"a site elsewhere", []metabase.Op{add("/LM/7", schema.Server)}, []string{
 			"/LM/7: KeyType: a key of class IIsSmtpServer does not stand here; it stands below IIsSmtpService, with a number from 1 up as its name"}},
+		{"what looks like a site and is none", []metabase.Op{add("/LM/SMTPSVC/07", ""), add("/LM/SMTPSVC/0", ""), add("/LM/SMTPSVC/-1", schema.Object)}, []string{
+			`/LM/SMTPSVC/0: KeyType: "0" is no number of a site; allowed is a number from 1 up`, `"07" is no number`, `"-1" is no number`}},
+		{"any other name", []metabase.Op{add("/LM/SMTPSVC/abc", ""), add("/LM/SMTPSVC/1/Foo", ""), add("/LM/SMTPSVC/1/07", ""), add("/LM/SMTPSVC/1.5", "")}, nil},
 		{"a site without a class", []metabase.Op{add("/LM/SMTPSVC/2", "")}, []string{"/LM/SMTPSVC/2: KeyType: a key here is of class IIsSmtpServer"}},
 		{"a domain below the site", []metabase.Op{add(site+"/b.test", schema.Domain)}, []string{
 			"below IIsSmtpServer, called Domain or below IIsSmtpDomain below IIsSmtpServer, with a domain name"}},
@@ -174,6 +177,30 @@ func TestCheckLooksAtWhatChanged(t *testing.T) {
 	}
 	if got := schema.IIS().Check(must2(metabase.Move{From: "/LM/SMTPSVC/1", To: "/LM/SMTPSVC/2"})); len(got) != 1 {
 		t.Errorf("moved: %v, want the one problem", got)
+	}
+}
+
+// The service alone takes away what it alone sets; a key that goes takes it along.
+func TestCheckOfWhatIsUnset(t *testing.T) {
+	s := open(t)
+	must(t, s, house()...)
+	state, _ := schema.IIS().Property("ServerState")
+	if err := s.SetVolatile("/LM/SMTPSVC/1", state.Item(metabase.DWord(2))); err != nil {
+		t.Fatal(err)
+	}
+	unset := metabase.Unset{Path: "/LM/SMTPSVC/1", ID: state.ID}
+	err := apply(t, s, "user:root", unset)
+	if err == nil || !strings.Contains(err.Error(), "/LM/SMTPSVC/1: ServerState: is set by the service alone") {
+		t.Errorf("somebody unsets it: %v", err)
+	}
+	must(t, s, put(t, "/LM/SMTPSVC/1", "MaxConnections", "5"), metabase.Clear{Path: "/LM/SMTPSVC/1"})
+	must(t, s, metabase.Move{From: "/LM/SMTPSVC/1", To: "/LM/SMTPSVC/2"})
+	must(t, s, metabase.Move{From: "/LM/SMTPSVC/2", To: "/LM/SMTPSVC/1"})
+	if err := s.SetVolatile("/LM/SMTPSVC/1", state.Item(metabase.DWord(2))); err != nil {
+		t.Fatal(err)
+	}
+	if err := apply(t, s, "", unset); err != nil {
+		t.Errorf("the service unsets it: %v", err)
 	}
 }
 

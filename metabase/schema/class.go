@@ -117,7 +117,18 @@ func (s *Schema) Class(name string) (Class, bool) {
 	return Class{}, false
 }
 
-// Classless says that a key of the class holds no properties but those that
+// spelledClass is the name of a class as the schema spells it, or as it is
+// where there is none.
+func spelledClass(name string) string {
+	for _, c := range classTable() {
+		if strings.EqualFold(c.Name, name) {
+			return c.Name
+		}
+	}
+	return name
+}
+
+// classless says that a key of the class holds no properties but those that
 // every key may hold.
 func classless(class string) bool { return class == "" || strings.EqualFold(class, Object) }
 
@@ -153,7 +164,12 @@ func (at place) called(name string) bool {
 // ClassAt gives the class that a new key at path would have by its place, or
 // "" where the place does not say.
 func (s *Schema) ClassAt(snap metabase.Snapshot, path metabase.Path) string {
-	above, name := classesAbove(snap, path), path.Base()
+	return s.ClassBelow(classesAbove(snap, path), path.Base())
+}
+
+// ClassBelow is ClassAt where the keys over the new one are not there yet:
+// above are their classes, the nearest first, ending in "" for the root.
+func (s *Schema) ClassBelow(above []string, name string) string {
 	for _, c := range s.classes {
 		if c.Name != Object && slices.ContainsFunc(c.places, func(at place) bool { return at.matches(above, name) }) {
 			return c.Name
@@ -210,6 +226,8 @@ func (s *Schema) underFull(snap metabase.Snapshot, path metabase.Path) error {
 		return invalid("%q is no name for a domain; allowed is a domain name or *. and a domain name", clip(path.Base()))
 	case strings.EqualFold(parent, User):
 		return invalid("%q is no name for an account", clip(path.Base()))
+	case strings.EqualFold(parent, Service) && strings.Trim(path.Base(), "+-0123456789") == "":
+		return invalid("%q is no number of a site; allowed is a number from 1 up, without a sign or a zero before it", clip(path.Base()))
 	}
 	return nil
 }

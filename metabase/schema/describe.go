@@ -35,6 +35,7 @@ func (p Prop) Describe() string {
 	line("range", p.limits())
 	line("default", p.DefaultText())
 	line("attributes", p.Attr.String())
+	line("user type", UserTypeText(p.UserType))
 	line("classes", strings.Join(p.Classes, ", "))
 	for _, f := range p.Flags {
 		if f.Sentence == "" {

@@ -134,9 +134,18 @@ func (p Prop) named() string {
 
 // limits says which numbers are allowed, or "" where all are.
 func (p Prop) limits() string {
-	if p.Type != metabase.DWordType || p.Syntax == Flags || p.Syntax == Enum || p.Syntax == Boolean || p.Syntax == Flag ||
-		p.Min == 0 && p.Max == math.MaxUint32 {
+	low, high, ok := p.Range()
+	if !ok {
 		return ""
 	}
-	return fmt.Sprintf("%d to %d", p.Min, p.Max)
+	return fmt.Sprintf("%d to %d%s", low, high, p.orZero())
+}
+
+// Range is which numbers are allowed, with OrZero; ok is false where that is not
+// a matter of a range, or all are.
+func (p Prop) Range() (low, high int64, ok bool) {
+	if p.Type != metabase.DWordType || p.Syntax != Integer || p.Min == 0 && p.Max == math.MaxUint32 {
+		return 0, 0, false
+	}
+	return p.Min, p.Max, true
 }

@@ -161,21 +161,30 @@ func parseIPList(args []string) ([]byte, error) {
 		return b, err
 	}
 	var nets []netip.Prefix
+	var bad []error
 	for _, arg := range args {
-		if n, ok := parseMasked(arg); ok {
+		n, ok, err := parseMasked(arg)
+		switch {
+		case err != nil:
+			bad = append(bad, err)
+			continue
+		case ok:
 			nets = append(nets, n)
 			continue
 		}
 		for _, w := range splitWords(arg) {
 			n, err := ParsePrefix(w)
-			if err != nil {
-				return nil, err
+			if err == nil && !n.Addr().Is4() {
+				err = invalid("%q: this list is for IPv4; IPv6 has a list of its own, such as RelayIpv6List", clip(w))
 			}
-			if !n.Addr().Is4() {
-				return nil, invalid("%q: this list is for IPv4; IPv6 has a list of its own, such as RelayIpv6List", clip(w))
+			if err != nil {
+				bad = append(bad, err)
 			}
 			nets = append(nets, n)
 		}
+	}
+	if len(bad) > 0 {
+		return nil, all(bad)
 	}
 	return EncodeIPList(uniq(nets))
 }
@@ -191,23 +200,30 @@ func uniq(nets []netip.Prefix) (out []netip.Prefix) {
 	return out
 }
 
-// parseMasked reads ADSI's form "ADDR, MASK".
-func parseMasked(s string) (netip.Prefix, bool) {
+// parseMasked reads ADSI's form "ADDR, MASK". What is no mask is a second
+// address, and ok is false; what looks like one and cannot be is refused: read
+// as an address, it would let somebody else in than was meant.
+func parseMasked(s string) (n netip.Prefix, ok bool, err error) {
 	a, m, ok := strings.Cut(s, ",")
 	addr, err := netip.ParseAddr(strings.TrimSpace(a))
 	if !ok || err != nil || !addr.Is4() {
-		return netip.Prefix{}, false
+		return netip.Prefix{}, false, nil
 	}
 	mask, err := netip.ParseAddr(strings.TrimSpace(m))
 	if err != nil || !mask.Is4() {
-		return netip.Prefix{}, false
+		return netip.Prefix{}, false, nil
 	}
 	raw := mask.As4()
 	ones := bits.LeadingZeros32(^binary.BigEndian.Uint32(raw[:]))
-	if ones == 0 || !slices.Equal(raw[:], mask4(ones)) {
-		return netip.Prefix{}, false // two addresses, then
+	switch {
+	case mask == netip.IPv4Unspecified():
+		return netip.Prefix{}, false, invalid("%q: the mask %s is everybody; that is written 0.0.0.0/0", clip(s), mask)
+	case slices.Equal(raw[:], mask4(ones)) && ones > 0:
+		return netip.PrefixFrom(addr, ones).Masked(), true, nil
+	case raw[0] == 255:
+		return netip.Prefix{}, false, invalid("%q: the mask %s has gaps; allowed are ADDR, ADDR/BITS and \"ADDR, MASK\"", clip(s), mask)
 	}
-	return netip.PrefixFrom(addr, ones).Masked(), true
+	return netip.Prefix{}, false, nil // two addresses, then
 }
 
 // ParsePrefix reads an address or ADDR/BITS. A network with bits beyond its

@@ -27,10 +27,15 @@ import (
 //
 // No arguments are an empty list; a single value needs one. The secure values
 // that Format hides are read like others. Errors are of kind
-// [metabase.Invalid] and say what is allowed. A property that the table does
-// not know takes a STRING or, with more arguments than one, a MULTISZ.
+// [metabase.Invalid] and say what is allowed; where several strings of a list
+// are wrong, all are told, as [Several]. A class is given as the schema spells
+// it. A property that the table does not know takes a STRING or, with more
+// arguments than one, a MULTISZ; see [Prop.As].
 func (p Prop) Parse(args []string) (metabase.Value, error) {
 	v, err := p.parse(args)
+	if err == nil && p.ID == metabase.KeyType {
+		v = metabase.String(spelledClass(v.Str()))
+	}
 	if err == nil {
 		err = p.Valid(v)
 	}
@@ -48,6 +53,9 @@ func (p Prop) parse(args []string) (v metabase.Value, err error) {
 	case metabase.StringType:
 		s, err := p.parseString(args)
 		return metabase.String(s), err
+	case metabase.ExpandSZType:
+		s, err := p.parseString(args)
+		return metabase.ExpandSZ(s), err
 	case metabase.MultiSZType:
 		list, err := p.parseList(args)
 		return metabase.MultiSZ(list...), err
@@ -65,11 +73,11 @@ func (p Prop) parse(args []string) (v metabase.Value, err error) {
 func one(args []string) (string, error) {
 	switch len(args) {
 	case 0:
-		return "", invalid("needs a value")
+		return "", wrongCount("needs a value")
 	case 1:
 		return args[0], nil
 	}
-	return "", invalid("takes one value and got %d; put quotes around one that has blanks", len(args))
+	return "", wrongCount("takes one value and got %d; put quotes around one that has blanks", len(args))
 }
 
 func (p Prop) parseNumber(args []string) (uint32, error) {
@@ -120,7 +128,7 @@ func number(s string) (uint32, error) {
 // parseFlags also takes Format's own form: "514 (etrn_cmd, smarthost)".
 func (p Prop) parseFlags(args []string) (n uint32, err error) {
 	if len(args) == 0 {
-		return 0, invalid("needs a value")
+		return 0, wrongCount("needs a value")
 	}
 	words := strings.FieldsFunc(strings.Join(args, ","), func(r rune) bool {
 		return strings.ContainsRune(",|() \t\r\n", r)
@@ -128,6 +136,7 @@ func (p Prop) parseFlags(args []string) (n uint32, err error) {
 	if len(words) == 0 {
 		return 0, invalid("needs a number or names of flags; 0 is none of them")
 	}
+	var bad []error
 next:
 	for _, w := range words {
 		for _, f := range p.Flags {
@@ -138,9 +147,12 @@ next:
 		}
 		bits, err := number(w)
 		if err != nil {
-			return 0, invalid("there is no flag %q%s; allowed are a number and %s", clip(w), meant(w, p.names()), p.named())
+			bad = append(bad, invalid("there is no flag %q%s; allowed are a number and %s", clip(w), meant(w, p.names()), p.named()))
 		}
 		n |= bits
+	}
+	if len(bad) > 0 {
+		return 0, all(bad)
 	}
 	return n, nil
 }
@@ -180,8 +192,28 @@ func (p Prop) parseList(args []string) (list []string, err error) {
 		return each(words(args), parseEndpoint)
 	case Prefixes:
 		return each(words(args), parsePrefix6)
+	case Accounts:
+		return args, oneEach(args)
 	}
 	return args, nil
+}
+
+// oneEach refuses accounts that were meant as several and written as one.
+func oneEach(args []string) error {
+	var bad []error
+	for _, arg := range args {
+		if !strings.Contains(arg, ",") {
+			continue
+		}
+		names := strings.FieldsFunc(arg, func(r rune) bool { return r == ',' })
+		for i := range names {
+			if names[i] = strings.TrimSpace(names[i]); strings.ContainsAny(names[i], " '") {
+				names[i] = strconv.Quote(names[i])
+			}
+		}
+		bad = append(bad, invalid("%q would be one account; give each as an argument of its own: %s", clip(arg), strings.Join(names, " ")))
+	}
+	return all(bad)
 }
 
 func words(args []string) (out []string) {
@@ -191,18 +223,23 @@ func words(args []string) (out []string) {
 	return out
 }
 
-// each puts every string through f and leaves out what comes twice.
+// each puts every string through f and leaves out what comes twice. All that
+// f refuses is told.
 func each(in []string, f func(string) (string, error)) (out []string, err error) {
 	seen := map[string]bool{}
+	var bad []error
 	for _, s := range in {
 		s, err := f(strings.TrimSpace(s))
-		if err != nil {
-			return nil, err
-		}
-		if !seen[s] {
+		switch {
+		case err != nil:
+			bad = append(bad, err)
+		case !seen[s]:
 			seen[s] = true
 			out = append(out, s)
 		}
+	}
+	if len(bad) > 0 {
+		return nil, all(bad)
 	}
 	return out, nil
 }
@@ -262,10 +299,17 @@ func (p Prop) validNumber(n uint32) error {
 		}
 		return invalid("%d is none of %s", n, p.named())
 	}
-	if int64(n) < p.Min || int64(n) > p.Max {
-		return invalid("%d is out of range; allowed is %d to %d%s", n, p.Min, p.Max, p.inUnit())
+	if (int64(n) < p.Min || int64(n) > p.Max) && !(p.OrZero && n == 0) {
+		return invalid("%d is out of range; allowed is %d to %d%s%s", n, p.Min, p.Max, p.inUnit(), p.orZero())
 	}
 	return nil
+}
+
+func (p Prop) orZero() string {
+	if p.OrZero {
+		return ", or 0"
+	}
+	return ""
 }
 
 func (p Prop) inUnit() string {
@@ -293,27 +337,28 @@ func (p Prop) validString(s string) error {
 }
 
 func (p Prop) validList(list []string) error {
-	if p.Type == metabase.AnyType {
-		return nil
+	if p.Syntax == "" {
+		return nil // the table does not know it
 	}
 	seen := map[string]bool{}
+	var bad []error
 	for i, s := range list {
-		if s == "" {
-			return invalid("string %d of the list is empty", i+1)
+		key := strings.ToLower(s)
+		err := printable(s)
+		switch {
+		case s == "":
+			err = invalid("string %d of the list is empty", i+1)
+		case err == nil && p.Syntax != List && seen[key]:
+			err = invalid("%q stands in the list twice", clip(s))
+		case err == nil:
+			err = p.validElement(s)
 		}
-		if err := printable(s); err != nil {
-			return err
-		}
-		if key := strings.ToLower(s); p.Syntax != List && seen[key] {
-			return invalid("%q stands in the list twice", clip(s))
-		} else {
-			seen[key] = true
-		}
-		if err := p.validElement(s); err != nil {
-			return err
+		seen[key] = true
+		if err != nil {
+			bad = append(bad, err)
 		}
 	}
-	return nil
+	return all(bad)
 }
 
 func (p Prop) validElement(s string) error {

@@ -26,6 +26,10 @@ func TestParseAndFormat(t *testing.T) {
 		{"MaxSmtpErrors", []string{"-1"}, []string{"4294967295"}, ""}, // IIS's old way to say it
 		{"MaxConnections", []string{"2000000001"}, nil, "allowed is 0 to 2000000000"},
 		{"MaxConnections", []string{"many"}, nil, `"many" is no number`},
+		{"MaxMessageSize", []string{"1024"}, []string{"1024"}, ""},
+		{"MaxMessageSize", []string{"0"}, []string{"0"}, ""}, // no limit
+		{"MaxMessageSize", []string{"1023"}, nil, "1023 is out of range; allowed is 1024 to 4294967295 bytes, or 0"},
+		{"36865", []string{"2"}, nil, "2 is out of range; allowed is 0 to 1"},
 		{"MaxConnections", []string{"4294967296"}, nil, "no number from 0 to 4294967295"},
 		{"MaxConnections", nil, nil, "needs a value"},
 		{"MaxConnections", []string{"1", "2"}, nil, "takes one value and got 2"},
@@ -54,6 +58,7 @@ func TestParseAndFormat(t *testing.T) {
 		{"RouteAction", []string{"0"}, []string{"0"}, ""},
 		{"RouteAction", []string{"0x80000200"}, []string{"2147484160 (etrn_cmd, 0x80000000)"}, ""},
 		{"RouteAction", []string{"etrn"}, nil, "no flag"},
+		{"RouteAction", []string{"etrn,smarthost,nosuch"}, nil, `there is no flag "nosuch"`},
 		{"RouteAction", []string{"smarthots"}, nil, `did you mean "smarthost"?`},
 		{"RouteAction", []string{""}, nil, "0 is none of them"},
 		{"AuthFlags", []string{"AuthBasic | AuthAnonymous"}, []string{"3 (auth_basic, auth_anonymous)"}, ""},
@@ -83,6 +88,11 @@ func TestParseAndFormat(t *testing.T) {
 		{"AuthTurnList", nil, []string{}, ""},
 		{"AuthTurnList", []string{"one", "ONE"}, nil, "twice"},
 		{"AuthTurnList", []string{""}, nil, "is empty"},
+		{"AuthTurnList", []string{"joe, sue"}, nil, `"joe, sue" would be one account; give each as an argument of its own: joe sue`},
+		{"AuthTurnList", []string{"joe, bob the builder"}, nil, `of its own: joe "bob the builder"`},
+		{"AuthTurnList", []string{"a,b", "c", "d,e"}, nil, `"d,e" would be one account`},
+		{"AuthTurnList", []string{"a", "A", "b", "B"}, nil, `"A" stands in the list twice; "B" stands in the list twice`},
+		{"AccessList", []string{"user:joe read,write"}, []string{"user:joe read,write"}, ""},
 		{"LocalDomains", []string{"a", "a"}, []string{"a", "a"}, ""},
 
 		{"ServerBindings", []string{":25:", "192.0.2.1:25", "[::1]:2525", "*:26", "[::ffff:192.0.2.2]:25:host.test"},
@@ -90,6 +100,8 @@ func TestParseAndFormat(t *testing.T) {
 		{"ServerBindings", []string{":25", ":25:"}, []string{":25:"}, ""},
 		{"ServerBindings", []string{"::1:25"}, nil, `is no port`},
 		{"ServerBindings", []string{"25"}, nil, "has no port"},
+		{"ServerBindings", []string{"foo", "bar", ":25", "127.0.0.1"}, nil, `"127.0.0.1" has no port`},
+		{"ServerBindings", []string{"foo", "bar", ":25", "127.0.0.1"}, nil, `"bar" has no port`},
 		{"ServerBindings", []string{":70000"}, nil, `"70000" is no port`},
 		{"ServerBindings", []string{"host:25"}, nil, `"host" is no IP address`},
 		{"ServerBindings", []string{"[::1]"}, nil, "in brackets"},
@@ -100,7 +112,12 @@ func TestParseAndFormat(t *testing.T) {
 		{"RelayIpList", []string{"127.0.0.1 10.0.0.0/8", "192.0.2.1"}, []string{"127.0.0.1", "192.0.2.1", "10.0.0.0/8"}, ""},
 		{"RelayIpList", []string{"10.0.0.0, 255.0.0.0"}, []string{"10.0.0.0/8"}, ""},
 		{"RelayIpList", []string{"10.0.0.1, 10.0.0.2"}, []string{"10.0.0.1", "10.0.0.2"}, ""},
-		{"RelayIpList", []string{"10.0.0.1,0.0.0.0"}, []string{"10.0.0.1", "0.0.0.0"}, ""}, // two addresses: a mask of nothing would be everybody
+		{"RelayIpList", []string{"10.0.0.1,0.0.0.0"}, nil, "the mask 0.0.0.0 is everybody"},
+		{"RelayIpList", []string{"10.1.2.3, 255.0.255.0"}, nil, "the mask 255.0.255.0 has gaps"},
+		{"RelayIpList", []string{"10.1.2.3, 255.255.255.255"}, []string{"10.1.2.3"}, ""},
+		{"RelayIpList", []string{"255.0.255.0"}, []string{"255.0.255.0"}, ""}, // alone it is an address
+		{"RelayIpList", []string{"x y 10.0.0.1", "10.1.2.3, 255.0.255.0"}, nil,
+			`"x" is no address and no network; allowed are ADDR and ADDR/BITS; "y" is no address and no network; allowed are ADDR and ADDR/BITS; "10.1.2.3, 255.0.255.0": the mask`},
 		{"RelayIpList", []string{"0.0.0.0/0"}, []string{"0.0.0.0/0"}, ""},
 		{"RelayIpList", nil, []string{}, ""},
 		{"RelayIpList", []string{"10.0.0.5/8"}, nil, "is it 10.0.0.0/8 or 10.0.0.5?"},
@@ -112,6 +129,8 @@ func TestParseAndFormat(t *testing.T) {
 		{"SSLCertHash", []string{"abc"}, nil, "hexadecimal"},
 		{"61537", []string{"anything"}, []string{"anything"}, ""},
 		{"61537", []string{"one", ""}, []string{"one", ""}, ""},
+		{"KeyType", []string{"iissmtpDOMAIN"}, []string{"IIsSmtpDomain"}, ""},
+		{"KeyType", []string{"Nobody"}, []string{"Nobody"}, ""}, // the check refuses it
 	}
 	for _, tt := range tests {
 		p, err := IIS().Lookup(tt.prop)
@@ -262,4 +281,66 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%s: Parse(%q) is written %q, which reads back as %v, %v", p.Label(), args, lines, again, err)
 		}
 	})
+}
+
+func TestAs(t *testing.T) {
+	tests := []struct {
+		prop string
+		typ  metabase.Type
+		in   []string
+		want metabase.Value // none: refused
+	}{
+		{"61537", metabase.DWordType, []string{"0x8"}, metabase.DWord(8)},
+		{"61537", metabase.DWordType, []string{"eight"}, metabase.Value{}},
+		{"61537", metabase.StringType, []string{"8"}, metabase.String("8")},
+		{"61537", metabase.ExpandSZType, []string{"%A%"}, metabase.ExpandSZ("%A%")},
+		{"61537", metabase.MultiSZType, []string{"8"}, metabase.MultiSZ("8")},
+		{"61537", metabase.MultiSZType, nil, metabase.MultiSZ()},
+		{"61537", metabase.MultiSZType, []string{"a", "", "a"}, metabase.MultiSZ("a", "", "a")},
+		{"61537", metabase.BinaryType, []string{"00ff"}, metabase.Binary([]byte{0, 255})},
+		{"61537", metabase.BinaryType, []string{"xyz"}, metabase.Value{}},
+		{"QueueDirectory", metabase.ExpandSZType, []string{"%TEMP%"}, metabase.ExpandSZ("%TEMP%")},
+		{"QueueDirectory", metabase.DWordType, []string{"8"}, metabase.String("8")}, // the table knows better
+		{"HopCount", metabase.StringType, []string{"8"}, metabase.DWord(8)},
+	}
+	for _, tt := range tests {
+		p, _ := IIS().Property(tt.prop)
+		got, err := p.As(tt.typ).Parse(tt.in)
+		if !got.Equal(tt.want) || (err != nil) != tt.want.IsZero() {
+			t.Errorf("%s as %s of %q = %s %v, %v; want %s %v", tt.prop, tt.typ, tt.in, got.Type(), got, err, tt.want.Type(), tt.want)
+		}
+	}
+}
+
+func TestWordsOfAnItem(t *testing.T) {
+	for in, want := range map[string]metabase.Attr{
+		"INHERIT": metabase.Inherit, "inherit|secure": metabase.Inherit | metabase.Secure, "INHERIT | LOCAL_MACHINE_ONLY": 0x81,
+		"no_attributes": 0, "0x41": metabase.Inherit | metabase.InsertPath, "Inherit, 2": 3,
+	} {
+		if got, err := ParseAttr(in); got != want || err != nil {
+			t.Errorf("ParseAttr(%q) = %s, %v; want %s", in, got, err, want)
+		}
+		if again, err := ParseAttr(want.String()); again != want && want&2 == 0 || err != nil && want&2 == 0 {
+			t.Errorf("ParseAttr(%q) = %s, %v", want.String(), again, err)
+		}
+	}
+	for in, why := range map[string]string{"": "needs attributes", "INHERTI": `did you mean "INHERIT"?`, "|": "needs", "-2": "no attribute"} {
+		if _, err := ParseAttr(in); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("ParseAttr(%q): %v, want %q", in, err, why)
+		}
+	}
+	for in, want := range map[string]metabase.Type{"dword": 1, "MULTISZ": 5, "4": 4} {
+		if got, err := ParseType(in); got != want || err != nil {
+			t.Errorf("ParseType(%q) = %s, %v", in, got, err)
+		}
+	}
+	for in, want := range map[string]metabase.UserType{"1": 1, "0": 0, "iis_md_ut_file": 2, "0x64": 100} {
+		if got, err := ParseUserType(in); got != want || err != nil {
+			t.Errorf("ParseUserType(%q) = %d, %v", in, got, err)
+		}
+	}
+	_, typeErr := ParseType("ANY")
+	if _, err := ParseUserType("SERVER"); err == nil || typeErr == nil {
+		t.Error("what is no type and no user type is read as one")
+	}
 }

@@ -39,6 +39,7 @@ const (
 	MinuteList Syntax = "minutes"   // STRING: numbers of minutes, parted by commas
 	List       Syntax = "list"      // MULTISZ
 	Names      Syntax = "names"     // MULTISZ: each string once, without regard to case
+	Accounts   Syntax = "accounts"  // MULTISZ: names of accounts, each once
 	Bindings   Syntax = "bindings"  // MULTISZ: ip:port:host
 	Endpoints  Syntax = "endpoints" // MULTISZ: ADDR or ADDR:PORT
 	Prefixes   Syntax = "prefixes"  // MULTISZ: IPv6 addresses and networks
@@ -56,6 +57,7 @@ type Prop struct {
 	UserType metabase.UserType
 	Default  metabase.Value // of no type where the schema has none
 	Min, Max int64          // of numbers; the default is allowed even outside
+	OrZero   bool           // 0 is allowed, too, where Min is greater
 	Unit     string         // "bytes", "s", "min" ..., or ""
 	Flags    []Named        // the names of Flags and Enum
 	FlagOf   metabase.ID    // for a Flag: the property that it is a bit of; ID is the same
@@ -89,6 +91,18 @@ func (p Prop) Label() string {
 func (p Prop) Item(v metabase.Value) metabase.Property {
 	return metabase.Property{ID: p.ID, Attr: p.Attr, UserType: p.UserType, Value: v}
 }
+
+// As is p for a value of type t: what the table does not know holds any type,
+// and a text may be an EXPANDSZ. For other types p stays what it is.
+func (p Prop) As(t metabase.Type) Prop {
+	if p.Type == metabase.AnyType || p.Type == metabase.StringType && t == metabase.ExpandSZType {
+		p.Type = t
+	}
+	return p
+}
+
+// TakesNone says that no words at all are a value, too: the empty list.
+func (p Prop) TakesNone() bool { return p.Type == metabase.MultiSZType || p.Syntax == IPList }
 
 // In says whether keys of the class may hold the property.
 func (p Prop) In(class string) bool {
@@ -155,7 +169,7 @@ func (s *Schema) Lookup(nameOrNumber string) (Prop, error) {
 	for i, p := range s.props {
 		names[i] = p.Name
 	}
-	return Prop{}, &problem{metabase.NotFound, fmt.Sprintf("no property is called %q%s", nameOrNumber, meant(nameOrNumber, names))}
+	return Prop{}, &problem{kind: metabase.NotFound, text: fmt.Sprintf("no property is called %q%s", nameOrNumber, meant(nameOrNumber, names))}
 }
 
 // Effective gives what holds for id at path: what is stored there or inherited,
@@ -169,17 +183,4 @@ func (s *Schema) Effective(snap metabase.Snapshot, path metabase.Path, id metaba
 		return s.props[i].Default, "", true
 	}
 	return metabase.Value{}, "", false
-}
-
-// A problem is an error with a kind, told in words of its own.
-type problem struct {
-	kind metabase.Kind
-	text string
-}
-
-func (e *problem) Error() string        { return e.text }
-func (e *problem) Is(target error) bool { return target == e.kind }
-
-func invalid(format string, args ...any) error {
-	return &problem{metabase.Invalid, fmt.Sprintf(format, args...)}
 }

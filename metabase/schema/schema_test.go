@@ -67,7 +67,7 @@ func TestRowsOfIIS(t *testing.T) {
 		{"ServerState", 1016, metabase.DWordType, metabase.Volatile, "4"},
 		{"ServerBindings", 1023, metabase.MultiSZType, 0, ":25:"},
 		{"AuthBasic", 6000, metabase.DWordType, metabase.Inherit, "true"},
-		{"AccessList", metabase.AdminACL, metabase.MultiSZType, metabase.Inherit, ""},
+		{"AccessList", metabase.AccessList, metabase.MultiSZType, metabase.Inherit, ""},
 	}
 	for _, tt := range tests {
 		p, err := IIS().Lookup(tt.name)
@@ -77,6 +77,22 @@ func TestRowsOfIIS(t *testing.T) {
 		}
 		if got := strings.Join(p.Plain(p.Default), " "); p.ID != tt.id || p.Type != tt.typ || p.Attr != tt.attr || got != tt.deflt {
 			t.Errorf("%s: %d %s %s %q, want %d %s %s %q", tt.name, p.ID, p.Type, p.Attr, got, tt.id, tt.typ, tt.attr, tt.deflt)
+		}
+	}
+}
+
+// The ranges that IIS's documents give. An upper bound of 0 there is no limit.
+func TestRangesOfIIS(t *testing.T) {
+	for name, want := range map[string]string{
+		"36865": "0 to 1", "DisablePickupDotStuff": "0 to 1", "MaxMessageSize": "1024 to 4294967295, or 0",
+		"MaxBatchedMessages": "0 to 2000000000", "MaxConnections": "0 to 2000000000", "MaxOutConnections": "0 to 2000000000",
+		"RemoteSmtpPort": "1 to 65535", "RemoteSmtpSecurePort": "1 to 65535",
+		"SmtpServiceVersion": "", "MaxSmtpErrors": "", // printed as 1..0 and 0..0 there
+		"SmartHostType": "", "ServerState": "", "RelayForAuth": "", // these have names
+	} {
+		p, err := IIS().Lookup(name)
+		if got := p.limits(); got != want || err != nil {
+			t.Errorf("%s: %q, %v; want %q", name, got, err, want)
 		}
 	}
 }

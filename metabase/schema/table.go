@@ -26,7 +26,7 @@ var types = map[Syntax]metabase.Type{
 	Flags: metabase.DWordType, Flag: metabase.DWordType,
 	String: metabase.StringType, FilePath: metabase.StringType, DomainName: metabase.StringType,
 	Hosts: metabase.StringType, MinuteList: metabase.StringType,
-	List: metabase.MultiSZType, Names: metabase.MultiSZType, Bindings: metabase.MultiSZType,
+	List: metabase.MultiSZType, Names: metabase.MultiSZType, Accounts: metabase.MultiSZType, Bindings: metabase.MultiSZType,
 	Endpoints: metabase.MultiSZType, Prefixes: metabase.MultiSZType,
 	IPList: metabase.BinaryType, Binary: metabase.BinaryType,
 }
@@ -152,10 +152,8 @@ func readProp(f []string, named map[string][]Named) (p Prop, err error) {
 	if p.Attr, err = readAttr(f[3]); err != nil {
 		return p, err
 	}
-	if f[7] != "" {
-		if _, err := fmt.Sscanf(f[7], "%d..%d", &p.Min, &p.Max); err != nil {
-			return p, fmt.Errorf("range %q: %w", f[7], err)
-		}
+	if err = p.readRange(f[7]); err != nil {
+		return p, err
 	}
 	for c := range strings.SplitSeq(f[8], ",") {
 		if c != "*" && !strings.HasPrefix(c, "IIs") {
@@ -164,6 +162,18 @@ func readProp(f []string, named map[string][]Named) (p Prop, err error) {
 		p.Classes = append(p.Classes, c)
 	}
 	return p, p.readDefault(f[5])
+}
+
+// readRange reads MIN..MAX, before which "0," may stand.
+func (p *Prop) readRange(text string) error {
+	if text == "" {
+		return nil
+	}
+	text, p.OrZero = strings.CutPrefix(text, "0,")
+	if _, err := fmt.Sscanf(text, "%d..%d", &p.Min, &p.Max); err != nil {
+		return fmt.Errorf("range %q: %w", text, err)
+	}
+	return nil
 }
 
 func (p *Prop) readDefault(text string) (err error) {

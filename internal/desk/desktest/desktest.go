@@ -48,9 +48,9 @@ func Over(t testing.TB, db kv.DB, e desk.Engine, opts metabase.Options) (*desk.D
 	return desk.New(store, schema.IIS(), e, desk.Place{Data: t.TempDir(), Version: "test"}), store
 }
 
-// Boss is a caller who may do everything in what New makes.
+// Boss is a caller who may do everything in what New makes, as root may.
 func Boss() control.Caller {
-	return control.Caller{Who: []metabase.Principal{"user:boss"}, Origin: metabase.FromCLI}
+	return control.Caller{Who: []metabase.Principal{"user:boss", "uid:0"}, Origin: metabase.FromCLI}
 }
 
 // Kind makes a call and gives the kind of its error, "" for none.

@@ -3,7 +3,6 @@
 package foreign
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,8 +33,16 @@ func New(s *schema.Schema, snap metabase.Snapshot, ops []metabase.Op, report *mb
 	return b
 }
 
-func (b *Batch) remark(v mbxml.Verdict, p metabase.Path, property, text string) {
-	b.report.Remarks = append(b.report.Remarks, mbxml.Remark{Verdict: v, Path: p, Property: property, Text: text})
+// remark tells of a property, or with id 0 of a key.
+func (b *Batch) remark(v mbxml.Verdict, p metabase.Path, id metabase.ID, text string) {
+	r := mbxml.Remark{Verdict: v, Path: p, Text: text}
+	r.Line, _ = b.report.Line(p, id)
+	if prop, ok := b.schema.ByID(id); ok && id != 0 {
+		r.Property = prop.Label()
+	} else if id != 0 {
+		r.Property = strconv.FormatUint(uint64(id), 10)
+	}
+	b.report.Remarks = append(b.report.Remarks, r)
 }
 
 // sets says whether the batch stores id at p.
@@ -62,7 +69,7 @@ func (b *Batch) ownFolders() {
 			}
 			folder := mailroot(n) + "/" + siteFolders[strings.ToLower(name)]
 			b.Ops = append(b.Ops, metabase.Set{Path: add.Path, Property: prop.Item(metabase.String(folder))})
-			b.remark(mbxml.Translated, add.Path, name, "was inherited; the site has a folder of its own here: "+folder)
+			b.remark(mbxml.Translated, add.Path, prop.ID, "was inherited; the site has a folder of its own here: "+folder)
 		}
 	}
 }
@@ -83,13 +90,14 @@ func (b *Batch) onlyIPv4() {
 			continue
 		}
 		b.Ops = append(b.Ops, metabase.Set{Path: set.Path, Property: prop.Item(metabase.MultiSZ())})
-		b.remark(mbxml.Translated, set.Path, prop.Name, "no IPv6 address may relay: RelayIpList has none")
+		b.remark(mbxml.Translated, set.Path, prop.ID, "no IPv6 address may relay: RelayIpList has none")
 	}
 }
 
 // TellAccounts tells whose passwords did not come along: those who may take mail
-// and are no accounts here.
-func (b *Batch) TellAccounts() {
+// and are no accounts here. Of accounts whose keys may not be read it tells
+// nothing.
+func (b *Batch) TellAccounts(sees func(metabase.Path) bool) {
 	prop, ok := b.schema.Property("AuthTurnList")
 	if !ok {
 		return
@@ -102,7 +110,8 @@ func (b *Batch) TellAccounts() {
 		}
 		site, _ := place(set.Path)
 		for _, name := range set.Property.Value.Strings() {
-			if !settings.HasAccount(b.snap, site, name) {
+			known := sees(settings.UserPath(site, name)) && sees(settings.UserPath(0, name))
+			if known && !settings.HasAccount(b.snap, site, name) {
 				names[strings.ToLower(name)] = name
 			}
 		}
@@ -112,44 +121,11 @@ func (b *Batch) TellAccounts() {
 	}
 	const most = 20
 	list := slices.Sorted(maps.Values(names))
-	text := fmt.Sprintf("%d who may take mail have no account here yet: restante account add, without the domain of Windows: ", len(list))
+	text := fmt.Sprintf("%d who may take mail have no account here yet: restante account add: ", len(list))
 	if len(list) > most {
 		list = append(list[:most:most], "...")
 	}
-	b.remark(mbxml.Decision, settings.Service, prop.Name, text+strings.Join(list, ", "))
-}
-
-// LeaveOut takes the values out that the problems are about, and says whether
-// there was one. A right that is missing cannot be left out, nor can a class.
-func (b *Batch) LeaveOut(problems []metabase.Problem) (some bool) {
-	type item struct {
-		path string
-		id   metabase.ID
-	}
-	why := map[item]error{}
-	for _, p := range problems {
-		if p.ID != 0 && p.ID != metabase.KeyType && !errors.Is(p.Err, metabase.Denied) {
-			why[item{strings.ToLower(string(p.Path)), p.ID}] = p.Err
-		}
-	}
-	b.Ops = slices.DeleteFunc(b.Ops, func(op metabase.Op) bool {
-		set, ok := op.(metabase.Set)
-		if !ok {
-			return false
-		}
-		err, bad := why[item{strings.ToLower(string(set.Path)), set.Property.ID}]
-		if !bad {
-			return false
-		}
-		p, _ := b.schema.ByID(set.Property.ID)
-		name := p.Name
-		if name == "" {
-			name = strconv.FormatUint(uint64(set.Property.ID), 10)
-		}
-		some = true
-		b.report.Properties--
-		b.remark(mbxml.Decision, set.Path, name, fmt.Sprintf("does not fit here and is left out: %v", err))
-		return true
+	b.report.Remarks = append(b.report.Remarks, mbxml.Remark{ // of no line: it is told once for all
+		Verdict: mbxml.Decision, Path: settings.Service, Property: prop.Name, Text: text + strings.Join(list, ", "),
 	})
-	return some
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,7 +25,7 @@ import (
 // this one is ours, and what is set here and not there is not to go.
 func Options(s *schema.Schema) mbxml.Options {
 	return mbxml.Options{
-		Part: settings.Service, Merge: true, Class: classByPlace, Review: review,
+		Part: settings.Service, Merge: true, Class: s.ClassBelow, Rename: rename, Review: review,
 		Folder: func(key metabase.Path, property, folder string) string {
 			return ourFolder(s, key, property, folder)
 		},
@@ -94,44 +95,78 @@ func fileName(s string) string {
 	return s
 }
 
-// classByPlace is the class of the keys that each site has, where a file has
-// not written it.
-func classByPlace(key metabase.Path) string {
-	_, below := place(key)
-	if len(below) == 0 {
-		return ""
+// rename gives a key its place here: the name of a domain ends in no dot.
+func rename(key metabase.Path) metabase.Path {
+	const at = 4 // /LM/SMTPSVC/1/Domain/NAME
+	names := slices.Collect(key.Elements())
+	if len(names) <= at || !strings.EqualFold(names[at-1], "Domain") || strings.Trim(names[at], ".") == "" {
+		return key
 	}
-	for _, c := range []struct{ name, class string }{
-		{"Domain", schema.Domain}, {"User", schema.User}, {"Alias", schema.Alias}, {"DL", schema.DL},
-		{"Sessions", schema.Sessions}, {"RoutingSources", schema.RoutingSource},
-	} {
-		if strings.EqualFold(below[0], c.name) {
-			return c.class
-		}
-	}
-	return ""
+	names[at] = strings.TrimSuffix(names[at], ".")
+	return metabase.Root.Join(strings.Join(names, "/"))
 }
 
 // review looks at what means something else here than it did there.
-func review(_ metabase.Path, p mbxml.Prop, v metabase.Value) (metabase.Value, bool, string) {
-	switch p.ID {
-	case settings.RelayIPList, settings.IPSecurity:
-		if _, err := schema.DecodeIPList(v.Bytes()); err != nil {
-			return nobody(p.ID), true, fmt.Sprintf("the list of addresses does not have the known form (%v) and grants nothing here%s; its bytes: %x",
-				err, map[bool]string{true: ": nobody but this machine may connect"}[p.ID == settings.IPSecurity], v.Bytes())
+func review(_ metabase.Path, p mbxml.Prop, v metabase.Value, text string) mbxml.Finding {
+	keep := mbxml.Finding{Value: v}
+	switch {
+	case p.ID == settings.RelayIPList || p.ID == settings.IPSecurity:
+		return reviewList(p.ID, v, text)
+	case v.IsZero(): // another list of addresses, which decides nothing here
+		return mbxml.Finding{LeaveOut: true, Verdict: mbxml.Decision, Text: fmt.Sprintf("is not hexadecimal, and is left out: %.200q", text)}
+	case p.ID == settings.AuthFlags && v.Type() == metabase.DWordType && v.DWord()&4 != 0:
+		keep.Verdict, keep.Text = mbxml.Decision, "callers signed in by NTLM; here they use SCRAM-SHA-256, or CRAM-MD5, and each needs an account: restante account add"
+	case p.ID == settings.AuthTurnList && v.Type() == metabase.MultiSZType:
+		return reviewNames(v)
+	case p.Name == "SSLCertHash":
+		return mbxml.Finding{LeaveOut: true, Verdict: mbxml.Decision, Text: "certificates are files here: set TlsCertificateFile and TlsKeyFile"}
+	case p.Name == "AdminACL" || p.Name == "AdminACLBin":
+		return mbxml.Finding{LeaveOut: true, Verdict: mbxml.Decision, Text: "names accounts of Windows: who may do what is set by AccessList here"}
+	}
+	return keep
+}
+
+// reviewList takes a list of addresses that has the known form. Any other
+// grants nothing.
+func reviewList(id metabase.ID, v metabase.Value, text string) mbxml.Finding {
+	bad := func(why, shown string) mbxml.Finding {
+		if id == settings.IPSecurity {
+			why += " and grants nothing here: nobody but this machine may connect"
+		} else {
+			why += " and grants nothing here"
 		}
-	case settings.AuthFlags:
-		if v.Type() == metabase.DWordType && v.DWord()&4 != 0 {
-			return v, true, "callers signed in by NTLM; here they use SCRAM-SHA-256, or CRAM-MD5, and each needs an account: restante account add"
+		return mbxml.Finding{Value: nobody(id), Verdict: mbxml.Decision, Text: why + shown}
+	}
+	if v.IsZero() {
+		return bad("the list of addresses is not hexadecimal", fmt.Sprintf("; its text: %.200q", text))
+	}
+	if _, err := schema.DecodeIPList(v.Bytes()); err != nil {
+		return bad(fmt.Sprintf("the list of addresses does not have the known form (%v)", err), fmt.Sprintf("; its bytes: %x", v.Bytes()))
+	}
+	return mbxml.Finding{Value: v}
+}
+
+// reviewNames parts what IIS takes too: several accounts in one string, with
+// commas between them. What stands before a backslash is a domain of Windows,
+// of which accounts here have none.
+func reviewNames(v metabase.Value) mbxml.Finding {
+	var names []string
+	for _, one := range v.Strings() {
+		for name := range strings.SplitSeq(one, ",") {
+			name = strings.TrimSpace(name[strings.LastIndexByte(name, '\\')+1:])
+			if name != "" && !slices.ContainsFunc(names, func(had string) bool { return strings.EqualFold(had, name) }) {
+				names = append(names, name)
+			}
 		}
 	}
-	switch p.Name {
-	case "SSLCertHash":
-		return v, false, "certificates are files here: set TlsCertificateFile and TlsKeyFile"
-	case "AdminACL", "AdminACLBin":
-		return v, false, "names accounts of Windows: who may do what is set by AccessList here"
+	if slices.Equal(names, v.Strings()) {
+		return mbxml.Finding{Value: v}
 	}
-	return v, true, ""
+	return mbxml.Finding{
+		Value: metabase.MultiSZ(names...), Verdict: mbxml.Translated,
+		Text: fmt.Sprintf("accounts are named one by one here, without a domain of Windows: %s is %s",
+			strings.Join(v.Strings(), " | "), strings.Join(names, " | ")),
+	}
 }
 
 // nobody is a list of addresses that grants nothing. An empty IPSecurity would

@@ -3,8 +3,11 @@
 package foreign
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
+	"restante/engine/settings"
 	"restante/internal/deptest"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -41,13 +44,59 @@ func TestFileName(t *testing.T) {
 	}
 }
 
-func TestClassByPlace(t *testing.T) {
-	for in, want := range map[metabase.Path]string{
-		"/LM/SMTPSVC/1/Domain": schema.Domain, "/LM/SmtpSvc/2/domain/a.test": schema.Domain, "/LM/SMTPSVC/User": schema.User,
-		"/LM/SMTPSVC/1": "", "/LM/SMTPSVC": "", "/LM/W3SVC/1/Domain": "", "/LM/SMTPSVC/1/Other": "",
+func TestRename(t *testing.T) {
+	for in, want := range map[metabase.Path]metabase.Path{
+		"/LM/SmtpSvc/1/Domain/a.test.":    "/LM/SmtpSvc/1/Domain/a.test",
+		"/LM/SmtpSvc/01/domain/a.test./x": "/LM/SmtpSvc/01/domain/a.test/x",
+		"/LM/SmtpSvc/1/Domain/a.test":     "/LM/SmtpSvc/1/Domain/a.test",
+		"/LM/SmtpSvc/1/Domain/..":         "/LM/SmtpSvc/1/Domain/..",
+		"/LM/SmtpSvc/1/Domain":            "/LM/SmtpSvc/1/Domain",
+		"/LM/SmtpSvc/1/User/joe.":         "/LM/SmtpSvc/1/User/joe.",
 	} {
-		if got := classByPlace(in); got != want {
-			t.Errorf("classByPlace(%s) = %q, want %q", in, got, want)
+		if got := rename(in); got != want {
+			t.Errorf("rename(%s) = %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestReviewNames(t *testing.T) {
+	tests := []struct {
+		in, want []string
+		told     bool
+	}{
+		{[]string{"joe", "sue"}, []string{"joe", "sue"}, false},
+		{[]string{"joe, sue"}, []string{"joe", "sue"}, true},
+		{[]string{"joe,sue", " Sue ", ","}, []string{"joe", "sue"}, true},
+		{[]string{`HUB\field`, "field", `a\b\c`}, []string{"field", "c"}, true},
+		{nil, nil, false},
+	}
+	for _, tt := range tests {
+		f := reviewNames(metabase.MultiSZ(tt.in...))
+		if !slices.Equal(f.Value.Strings(), tt.want) || f.LeaveOut || (f.Text != "") != tt.told {
+			t.Errorf("reviewNames(%q) = %+v", tt.in, f)
+		}
+	}
+}
+
+func TestReviewList(t *testing.T) {
+	tests := []struct {
+		id    metabase.ID
+		v     metabase.Value
+		text  string
+		told  string
+		nets  int
+		plain bool
+	}{
+		{settings.RelayIPList, metabase.Binary(nil), "", "", 0, true},
+		{settings.RelayIPList, metabase.Binary([]byte{1, 2}), "0102", "its bytes: 0102", 0, false},
+		{settings.RelayIPList, metabase.Value{}, "18000080200", `its text: "18000080200"`, 0, false},
+		{settings.IPSecurity, metabase.Value{}, "1800008", `nobody but this machine may connect; its text: "1800008"`, 1, false},
+	}
+	for _, tt := range tests {
+		f := reviewList(tt.id, tt.v, tt.text)
+		nets, err := schema.DecodeIPList(f.Value.Bytes())
+		if err != nil || len(nets) != tt.nets || !strings.Contains(f.Text, tt.told) || tt.plain != (f.Text == "") {
+			t.Errorf("reviewList(%d, %q) = %q with %v, %v", tt.id, tt.text, f.Text, nets, err)
 		}
 	}
 }

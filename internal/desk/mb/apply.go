@@ -5,38 +5,62 @@ package mb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	"restante/engine/settings"
 	"restante/internal/control"
+	"restante/internal/desk"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
 
 func (d drawer) apply(ctx context.Context, who control.Caller, q control.ApplyRequest) (control.Applied, error) {
-	ops, err := d.plan(ctx, who, q.Lines)
+	wait, err := confirmTime(q.Confirm)
 	if err != nil {
-		return control.Applied{}, d.alsoRefused(ctx, who.Batch(ops...), err)
+		return control.Applied{}, err
 	}
-	b := who.Batch(ops...)
-	b.IfRev, b.Confirm = q.IfRev, time.Duration(q.Confirm*float64(time.Second))
-	return d.commit(ctx, b, q.DryRun)
+	p, err := d.plan(ctx, who, q.Lines)
+	if err != nil {
+		return control.Applied{}, d.alsoRefused(ctx, who, p, err)
+	}
+	b := who.Batch(p.ops...)
+	b.IfRev, b.Confirm = q.IfRev, wait
+	a, err := d.commit(ctx, who, b, q.DryRun)
+	return a, p.numbered(err)
+}
+
+// maxConfirm is the longest time that a change may wait to be confirmed.
+const maxConfirm = 10 * 365 * 24 * time.Hour
+
+// confirmTime reads the seconds to be confirmed in, nil for none: what was
+// given and comes to nothing would keep for good what is only tried.
+func confirmTime(seconds *float64) (time.Duration, error) {
+	if seconds == nil {
+		return 0, nil
+	}
+	if s := *seconds; s >= 1e-9 && s <= maxConfirm.Seconds() { // and no NaN
+		return time.Duration(s * float64(time.Second)), nil
+	}
+	return 0, control.Usage("the time to confirm must be greater than 0 and at most ten years", "help mb apply")
 }
 
 // alsoRefused adds to err, about lines that cannot be understood, what stands
 // against the others: all problems are told at once.
-func (d drawer) alsoRefused(ctx context.Context, b metabase.Batch, err error) error {
+func (d drawer) alsoRefused(ctx context.Context, who control.Caller, p planned, err error) error {
 	var refused *metabase.Refused
-	if len(b.Ops) == 0 {
+	if len(p.ops) == 0 {
 		return err
 	}
-	if _, tried := d.Tree.Try(ctx, b); !errors.As(tried, &refused) {
+	if _, tried := d.As(who).Try(ctx, who.Batch(p.ops...)); !errors.As(tried, &refused) {
 		return err
 	}
-	e, more := *control.AsError(err), control.AsError(refused)
+	e, more := *control.AsError(err), control.AsError(p.numbered(refused))
 	e.Problems = append(slices.Clone(e.Problems), more.Problems...)
+	sortByLine(e.Problems)
 	if more.Kind != control.KindNotFound {
 		e.Kind = control.KindRefused
 	}
@@ -44,33 +68,29 @@ func (d drawer) alsoRefused(ctx context.Context, b metabase.Batch, err error) er
 }
 
 // commit applies the batch or tries it, and tells what changes.
-func (d drawer) commit(ctx context.Context, b metabase.Batch, dry bool) (control.Applied, error) {
+func (d drawer) commit(ctx context.Context, who control.Caller, b metabase.Batch, dry bool) (control.Applied, error) {
 	if dry {
-		c, err := d.Tree.Try(ctx, b)
+		c, err := d.As(who).Try(ctx, b)
 		if err != nil {
 			return control.Applied{}, err
 		}
-		touches := d.touches(c)
-		return control.Applied{Rev: c.Old.Rev(), DryRun: true, Changes: d.changes(c.Diff()), Touches: &touches}, nil
+		return d.tried(who, c), nil
 	}
 	before := d.Tree.Snapshot().Rev()
-	rev, err := d.Tree.Apply(ctx, b)
+	rev, err := d.As(who).Apply(ctx, b)
 	if err != nil {
 		return control.Applied{}, err
 	}
-	a := control.Applied{Rev: rev, Changes: []control.Change{}}
-	if rev == before {
-		return a, nil
-	}
-	if r, err := d.Tree.Record(ctx, rev); err == nil {
-		a.Changes = d.changes(r.Changes)
-		a.Until = r.Until
-	}
-	return a, nil
+	return d.made(ctx, who, before, rev), nil
 }
 
 func (d drawer) confirm(ctx context.Context, who control.Caller, q control.ConfirmRequest) (control.Applied, error) {
-	rev, err := d.mayConfirm(ctx, who, q.Rev)
+	rev, err := q.Rev, error(nil)
+	if rev == 0 {
+		rev, err = d.newestOf(ctx, who)
+	} else {
+		err = d.mayConfirm(ctx, who, rev)
+	}
 	if err != nil {
 		return control.Applied{}, err
 	}
@@ -78,45 +98,74 @@ func (d drawer) confirm(ctx context.Context, who control.Caller, q control.Confi
 	return control.Applied{Rev: rev, Changes: []control.Change{}}, err
 }
 
-// mayConfirm finds the revision that waits and that the caller may keep: who
-// may write at every key that it changed. Rev 0 is the newest such.
-func (d drawer) mayConfirm(ctx context.Context, who control.Caller, rev metabase.Rev) (metabase.Rev, error) {
-	snap, waits := d.Tree.Snapshot(), false
+// newestOf finds the newest revision that waits and that the caller may keep;
+// 0 when none waits. Where he may keep none of those that wait, the error is
+// about the newest.
+func (d drawer) newestOf(ctx context.Context, who control.Caller) (metabase.Rev, error) {
+	var no error
 	for _, p := range d.Tree.Pending() {
-		if rev != 0 && p.Rev != rev {
-			continue
-		}
-		waits = true
-		r, err := d.Tree.Record(ctx, p.Rev)
-		if err != nil {
-			return 0, err
-		}
-		if !slices.ContainsFunc(r.Changes, func(c metabase.Changed) bool { return !snap.Allows(who.Who, c.Path, metabase.Write) }) {
+		err := d.mayConfirm(ctx, who, p.Rev)
+		if err == nil {
 			return p.Rev, nil
 		}
+		if no == nil {
+			no = err
+		}
 	}
-	if waits {
-		return 0, d.Allow(ctx, who, metabase.Root, metabase.Write)
-	}
-	return rev, nil
+	return 0, no
 }
 
-// touches looks at both states of the tree, and at the mail that waits.
-func (d drawer) touches(c metabase.Change) control.Touches {
+// mayConfirm asks for the right to write at every key that a revision changed,
+// also by the lists that it changed; at the root where what it changed is
+// forgotten. One that does not wait is for the tree to tell of.
+func (d drawer) mayConfirm(ctx context.Context, who control.Caller, rev metabase.Rev) error {
+	if rev <= d.Tree.Oldest() {
+		return d.Allow(ctx, who, metabase.Root, metabase.Write)
+	}
+	r, err := d.Tree.Record(ctx, rev)
+	if errors.Is(err, metabase.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e, err := d.EyeOn(ctx, who, r)
+	if err != nil {
+		return err
+	}
+	for _, c := range r.Changes {
+		if e.May(c.Path, metabase.Write) {
+			continue
+		}
+		named := c.Path
+		if !e.Sees(named) {
+			named = "" // the log has it
+		}
+		return d.Deny(ctx, who, c.Path, metabase.Write, named, fmt.Sprintf("revision %d changed what you may not write", rev))
+	}
+	return nil
+}
+
+// touches looks at both states of the tree, and at the mail that waits, as far
+// as the caller may.
+func (d drawer) touches(e desk.Eye, c metabase.Change) control.Touches {
 	t := control.Touches{Heirs: []control.Heirs{}, Sites: []control.SiteTouched{}, Unseen: []int{}}
 	impact := settings.Ground{Data: d.Place.Data}.Assess(c)
 	for _, h := range impact.Heirs {
-		name := h.Property
-		if name == "" {
-			name = number(h.ID)
+		if out := heirs(e, c, h); len(out.Keys) > 0 {
+			t.Heirs = append(t.Heirs, out)
 		}
-		t.Heirs = append(t.Heirs, control.Heirs{
-			Path: h.Path, Property: name, Sites: append([]int{}, h.Sites...),
-			Domains: h.Domains, Accounts: h.Accounts, DomainNames: h.Names(schema.Domain), AccountNames: h.Names(schema.User), Keys: h.Keys,
-		})
 	}
 	for _, s := range impact.Sites {
-		out := control.SiteTouched{Site: s.Number, Relay: s.Relay, RelayAll: s.After, RelayAuth: s.RelayAuth, OpenDomains: append([]string{}, s.OpenDomain...), Becomes: append([]string{}, s.Becomes...)}
+		if !e.Sees(settings.SitePath(s.Number)) {
+			continue
+		}
+		out := control.SiteTouched{Site: s.Number, Relay: s.Relay, RelayAll: s.After, RelayAuth: s.RelayAuth, OpenDomains: []string{}, Becomes: append([]string{}, s.Becomes...)}
+		for _, name := range s.OpenDomain {
+			if e.Sees(settings.DomainPath(s.Number, name)) {
+				out.OpenDomains = append(out.OpenDomains, name)
+			}
+		}
 		if out.Relay == nil {
 			out.Relay, out.RelayAll = new(big.Int), new(big.Int)
 		}
@@ -128,6 +177,35 @@ func (d drawer) touches(c metabase.Change) control.Touches {
 		t.Sites = append(t.Sites, out)
 	}
 	return t
+}
+
+// heirs shows those of h that the caller may read, and counts no others.
+func heirs(e desk.Eye, c metabase.Change, h settings.Heirs) control.Heirs {
+	out := control.Heirs{Path: h.Path, Property: h.Property, Sites: []int{}}
+	if out.Property == "" {
+		out.Property = number(h.ID)
+	}
+	for _, n := range h.Sites {
+		if e.Sees(settings.SitePath(n)) {
+			out.Sites = append(out.Sites, n)
+		}
+	}
+	for _, p := range h.Keys {
+		if !e.Sees(p) {
+			continue
+		}
+		out.Keys = append(out.Keys, p)
+		switch class := c.New.Class(p); {
+		case strings.EqualFold(class, schema.Server):
+		case strings.EqualFold(class, schema.Domain):
+			out.Domains++
+		default:
+			out.Accounts++
+		}
+	}
+	mine := settings.Heirs{Keys: out.Keys}
+	out.DomainNames, out.AccountNames = mine.Names(schema.Domain), mine.Names(schema.User)
+	return out
 }
 
 // rerouted counts the messages in a site's queue that would go another way, and

@@ -20,6 +20,9 @@ func FuzzApply(f *testing.F) {
 	f.Add("lock\x00SMTPSVC\x00HopCount\nunset\x00SMTPSVC\x00HopCount\nunlock\x00SMTPSVC\x00HopCount")
 	f.Add("cp\x00SMTPSVC/1\x00SMTPSVC/2\nrm\x00SMTPSVC/1/Domain\x00-r\nmv\x00SMTPSVC/User\x00SMTPSVC/1/User/User")
 	f.Add("set\x00/\x00AuthBasic\x00true\nset\x00/Schema\x00AccessList\x00* all\nset\x00SMTPSVC/1\x0070000\x00\xff")
+	f.Add("set\x00SMTPSVC\x0070000\x008\x00--type\x00DWORD\x00--attributes\x00INHERIT|SECURE\nset\x00SMTPSVC/1\x0070000\x009\nset\x00SMTPSVC/1\x0070000\x00--\x00--type")
+	f.Add("clear\x00SMTPSVC/1\x00--type\x00DWORD\ncpdata\x00SMTPSVC/1/User\x00SMTPSVC/User\x00--move\ntouch\x00SMTPSVC/1\x002026-01-31T12:00:00Z\nrm\x00SMTPSVC/1/DL\x00--children")
+	f.Add("cp\x00--overwrite\x00SMTPSVC/User\x00SMTPSVC/1/User\nset\x00--user-type=7\x00SMTPSVC/1/User\x0070001\x00a\x00b")
 	d, who := setUp(f, kv.NewMem())
 	f.Fuzz(func(t *testing.T, text string) {
 		var q control.ApplyRequest

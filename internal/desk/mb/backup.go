@@ -50,9 +50,6 @@ func (d drawer) restore(ctx context.Context, who control.Caller, q control.Resto
 	if err := d.Allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
 		return control.Applied{}, err
 	}
-	if q.Version < 0 {
-		q.Version = backup.Newest
-	}
 	r, _, err := backup.Open(d.backupDir(), q.Name, q.Version)
 	if err != nil {
 		return control.Applied{}, err
@@ -63,18 +60,25 @@ func (d drawer) restore(ctx context.Context, who control.Caller, q control.Resto
 		if err != nil {
 			return control.Applied{}, err
 		}
-		touches := d.touches(c)
-		return control.Applied{Rev: c.Old.Rev(), DryRun: true, Changes: d.changes(c.Diff()), Touches: &touches}, nil
+		return d.tried(who, c), nil
 	}
+	before := d.Tree.Snapshot().Rev()
 	rev, err := backup.Restore(ctx, d.Tree, r, q.Password, who.Batch())
 	if err != nil {
 		return control.Applied{}, err
 	}
-	a := control.Applied{Rev: rev, Changes: []control.Change{}}
-	if rec, err := d.Tree.Record(ctx, rev); err == nil {
-		a.Changes = d.changes(rec.Changes)
+	return d.made(ctx, who, before, rev), nil
+}
+
+func (d drawer) deleteBackup(ctx context.Context, who control.Caller, q control.DeleteRequest) (control.Backup, error) {
+	if err := d.Allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
+		return control.Backup{}, err
 	}
-	return a, nil
+	f, err := backup.Delete(d.backupDir(), q.Name, q.Version)
+	if err != nil {
+		return control.Backup{}, err
+	}
+	return d.aBackup(f), nil
 }
 
 func (d drawer) verify(ctx context.Context, who control.Caller, _ struct{}) (control.Verified, error) {

@@ -45,11 +45,11 @@ func BenchmarkForeignImport(b *testing.B) {
 		d, who := setUp(b, db)
 		b.StartTimer()
 		if os.Getenv("DRY") != "" {
-			if _, err := d.importXML(b.Context(), who, control.ImportRequest{XML: xml, DryRun: true}); err != nil {
+			if _, err := d.importXML(b.Context(), who, control.ImportRequest{XML: []byte(xml), DryRun: true}); err != nil {
 				b.Fatal(err)
 			}
 		}
-		if _, err := d.importXML(b.Context(), who, control.ImportRequest{XML: xml}); err != nil {
+		if _, err := d.importXML(b.Context(), who, control.ImportRequest{XML: []byte(xml)}); err != nil {
 			b.Fatal(err)
 		}
 	}

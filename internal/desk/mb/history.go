@@ -5,6 +5,7 @@ package mb
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"restante/internal/control"
@@ -36,31 +37,42 @@ func (d drawer) changes(in []metabase.Changed) []control.Change {
 			}
 			line.Old, line.OldText = show(c.Old)
 			line.New, line.NewText = show(c.New)
+			beside(&line, c)
 		}
 		out = append(out, line)
 	}
 	return out
 }
 
-// visible leaves out what the caller may not read.
-func visible(snap metabase.Snapshot, who control.Caller, in []control.Change) []control.Change {
-	out := []control.Change{}
-	for _, c := range in {
-		if snap.Allows(who.Who, c.Path, metabase.Read) {
-			out = append(out, c)
-		}
+// beside tells of a changed property what it has beside its value: a lock, or
+// another data type, may be all that changed.
+func beside(line *control.Change, c metabase.Changed) {
+	if c.Old != nil {
+		line.OldAttributes = c.Old.Attr.String()
 	}
-	return out
+	if c.New != nil {
+		line.NewAttributes = c.New.Attr.String()
+	}
+	if c.Old == nil || c.New == nil {
+		return
+	}
+	if old, next := c.Old.Value.Type(), c.New.Value.Type(); old != next {
+		line.OldType, line.NewType = old.String(), next.String()
+	}
+	if c.Old.UserType != c.New.UserType {
+		line.OldUserType, line.NewUserType = &c.Old.UserType, &c.New.UserType
+	}
 }
 
-func (d drawer) entry(who control.Caller, r metabase.Record) control.Entry {
-	snap := d.Tree.Snapshot()
+func (d drawer) entry(e desk.Eye, r metabase.Record) control.Entry {
 	return control.Entry{
 		Rev: r.Rev, Time: r.Time, Actor: r.Actor, Origin: r.Origin, Comment: r.Comment, Reverts: r.Reverts, Until: r.Until,
-		Kept: d.kept(snap, who, r.Kept), Changes: visible(snap, who, d.changes(r.Changes)),
+		Kept: d.kept(e, r.Kept), Changes: visible(e, d.changes(r.Changes)),
 	}
 }
 
+// log walks back from today, and so meets every change of a list before the
+// revisions that it bears on.
 func (d drawer) log(ctx context.Context, who control.Caller, q control.LogRequest) ([]control.Entry, error) {
 	path, err := desk.ParsePath(q.Path)
 	if err != nil {
@@ -69,29 +81,46 @@ func (d drawer) log(ctx context.Context, who control.Caller, q control.LogReques
 	if err := d.Allow(ctx, who, path, metabase.Read); err != nil {
 		return nil, err
 	}
-	records, err := d.Tree.Log(ctx, path, q.Count)
-	if err != nil {
-		return nil, err
-	}
-	entries := []control.Entry{}
-	for _, r := range records {
-		if e := d.entry(who, r); len(e.Changes) > 0 || len(r.Changes) == 0 {
-			entries = append(entries, e)
+	entries, e := []control.Entry{}, d.Eye(who)
+	for rev := e.Now.Rev(); rev > d.Tree.Oldest() && (q.Count == 0 || len(entries) < q.Count); rev-- {
+		r, err := d.Tree.Record(ctx, rev)
+		if err == nil {
+			err = d.Back(ctx, &e, r)
 		}
+		if rev <= d.Tree.Oldest() { // dropped just now
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		// A revision that changed nothing but the history is in that of the root.
+		always := path == metabase.Root && len(r.Changes) == 0
+		r.Changes = slices.DeleteFunc(r.Changes, func(c metabase.Changed) bool {
+			return !c.Path.Within(path) && !(c.What == metabase.KeyMoved && c.To.Within(path))
+		})
+		if one := d.entry(e, r); len(one.Changes) > 0 || always {
+			entries = append(entries, one)
+		}
+	}
+	if len(entries) == 0 && !e.Now.Has(path) {
+		return nil, control.Missing(string(path), "not found, and not in the history that is kept")
 	}
 	return entries, nil
 }
 
 func (d drawer) diff(ctx context.Context, who control.Caller, q control.DiffRequest) ([]control.Change, error) {
-	snap := d.Tree.Snapshot()
+	e := d.Eye(who)
 	if q.To == 0 {
-		q.To = snap.Rev()
+		q.To = e.Now.Rev()
 	}
-	changed, err := d.Tree.Diff(ctx, q.From, q.To)
-	if err != nil {
+	var err error
+	if e.Before, err = d.Tree.At(ctx, q.From); err != nil {
 		return nil, err
 	}
-	return visible(snap, who, d.changes(changed)), nil
+	if e.After, err = d.Tree.At(ctx, q.To); err != nil {
+		return nil, err
+	}
+	return visible(e, d.changes(metabase.Change{Old: e.Before, New: e.After}.Diff())), nil
 }
 
 func (d drawer) revert(ctx context.Context, who control.Caller, q control.RevertRequest) (control.Applied, error) {
@@ -102,45 +131,62 @@ func (d drawer) revert(ctx context.Context, who control.Caller, q control.Revert
 	if err := d.maySee(ctx, who, q.Rev, path); err != nil {
 		return control.Applied{}, err
 	}
-	rev, err := d.Tree.Revert(ctx, q.Rev, path, who.Batch())
+	if q.DryRun {
+		c, err := d.As(who).TryRevert(ctx, q.Rev, path, who.Batch())
+		if err != nil {
+			return control.Applied{}, err
+		}
+		return d.tried(who, c), nil
+	}
+	before := d.Tree.Snapshot().Rev()
+	rev, err := d.As(who).Revert(ctx, q.Rev, path, who.Batch())
 	if err != nil {
 		return control.Applied{}, err
 	}
-	a := control.Applied{Rev: rev, Changes: []control.Change{}}
-	if r, err := d.Tree.Record(ctx, rev); err == nil {
-		a.Changes = d.changes(r.Changes)
-	}
-	return a, nil
+	return d.made(ctx, who, before, rev), nil
 }
 
-// maySee refuses a revision that changed, at or below path, what the caller may
-// not read: what stands in the way of taking it back would tell.
+// maySee asks for the right to read all that a revision changed at or below
+// path: what stands in the way of taking it back would tell.
 func (d drawer) maySee(ctx context.Context, who control.Caller, rev metabase.Rev, path metabase.Path) error {
-	if err := d.Allow(ctx, who, path, metabase.Read); err != nil {
-		return err
-	}
 	r, err := d.Tree.Record(ctx, rev)
 	if err != nil {
-		return err
+		return d.Veil(ctx, who, path, err)
 	}
+	e, err := d.EyeOn(ctx, who, r)
+	if err != nil {
+		return d.Veil(ctx, who, path, err)
+	}
+	v, mine := desk.Look(e.Now, who), false
 	for _, c := range r.Changes {
-		if c.Path.Within(path) && d.Allow(ctx, who, c.Path, metabase.Read) != nil {
-			return control.Refused(string(path), fmt.Sprintf("denied: revision %d changed more below it than you may see", rev))
+		if !c.Path.Within(path) {
+			continue
 		}
+		hidden, is := c.Path, !e.Sees(c.Path)
+		if !is && c.What == metabase.KeyAdded {
+			hidden, is = v.Hidden(c.Path) // it would be in the way
+		}
+		if is {
+			return d.Deny(ctx, who, hidden, metabase.Read, path, fmt.Sprintf("revision %d changed more below it than you may see", rev))
+		}
+		mine = true
+	}
+	if !mine {
+		return d.Allow(ctx, who, path, metabase.Read)
 	}
 	return nil
 }
 
 // kept gives the lines on what was not taken back, each of which begins with a
 // path and perhaps a property, without those that the caller may not read.
-func (d drawer) kept(snap metabase.Snapshot, who control.Caller, lines []string) (out []string) {
+func (d drawer) kept(e desk.Eye, lines []string) (out []string) {
 	for _, line := range lines {
 		words := strings.SplitN(line, ": ", 3)
 		p, err := metabase.ParsePath(words[0])
 		if err != nil {
 			p = metabase.Root
 		}
-		if !snap.Allows(who.Who, p, metabase.Read) {
+		if !e.Sees(p) {
 			continue
 		}
 		// The tree itself knows no names.

@@ -34,6 +34,7 @@ func Calls(on *desk.Desk) {
 	desk.On(on, control.MbImport, d.importXML)
 	desk.On(on, control.MbBackup, d.backup)
 	desk.On(on, control.MbBackups, d.backups)
+	desk.On(on, control.MbDeleteBackup, d.deleteBackup)
 	desk.On(on, control.MbRestore, d.restore)
 	desk.On(on, control.MbVerify, d.verify)
 }

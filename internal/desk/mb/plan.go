@@ -4,61 +4,64 @@ package mb
 
 import (
 	"context"
-	"fmt"
-	"strconv"
-	"strings"
 
 	"restante/internal/control"
 	"restante/internal/desk"
 	"restante/metabase"
-	"restante/metabase/schema"
 )
 
 // plan makes the operations of a batch in words. Every line that cannot be
 // understood is in the error, which comes with the operations of the others.
-func (d drawer) plan(ctx context.Context, who control.Caller, lines []control.Line) ([]metabase.Op, error) {
-	p := planner{desk: d, snap: d.Tree.Snapshot(), set: map[string]metabase.Property{}}
-	var ops []metabase.Op
+func (d drawer) plan(ctx context.Context, who control.Caller, lines []control.Line) (planned, error) {
+	p := planner{desk: d, who: who, snap: d.Tree.Snapshot(), set: map[string]metabase.Property{}}
+	var out planned
 	var problems []control.Problem
 	var single error
-	notFound := 0
+	failed, notFound := 0, 0
 	for _, l := range lines {
-		op, err := p.line(l)
+		op, err := p.line(ctx, l)
 		if err == nil {
-			ops = append(ops, op)
+			out.add(op, l.Number)
 			continue
 		}
-		if len(l.Words) > 1 {
-			err = d.veil(ctx, who, l.Words[1], err)
-		}
 		e := control.AsError(err)
+		failed++
 		if single = e; e.Kind == control.KindNotFound {
 			notFound++
 		}
-		at := ""
-		if l.Number > 0 {
-			at = "line " + strconv.Itoa(l.Number)
-		}
-		problems = append(problems, control.Problem{Path: at, Why: e.Error()})
+		problems = append(problems, atLine(l.Number, e)...)
 	}
 	switch {
-	case len(problems) == 0:
-		return ops, nil
+	case failed == 0:
+		return out, nil
 	case len(lines) == 1 && lines[0].Number == 0:
-		return nil, single
-	case notFound == len(problems):
-		return ops, &control.Error{Kind: control.KindNotFound, Problems: problems}
+		return planned{}, single
+	case notFound == failed:
+		return out, &control.Error{Kind: control.KindNotFound, Problems: problems}
 	}
-	return ops, &control.Error{Kind: control.KindRefused, Problems: problems}
+	return out, &control.Error{Kind: control.KindRefused, Problems: problems}
+}
+
+// atLine gives what is wrong with a line as problems of it.
+func atLine(n int, e *control.Error) (out []control.Problem) {
+	for _, p := range e.Problems {
+		p.Line = n
+		out = append(out, p)
+	}
+	if e.Text != "" || len(out) == 0 {
+		out = append(out, control.Problem{Line: n, Why: e.Text})
+	}
+	return out
 }
 
 // A planner turns words into operations, and remembers what earlier ones did
 // as far as later ones ask for it.
 type planner struct {
 	desk drawer
+	who  control.Caller
 	snap metabase.Snapshot
 	made []made                       // by add, cp and mv
-	set  map[string]metabase.Property // by path and id in small letters
+	set  map[string]metabase.Property // by set and unset: by path and id in small letters
 }
 
 // made is a key that an earlier line makes, by copying from where that is set.
@@ -72,84 +75,77 @@ func (p *planner) has(path metabase.Path) bool {
 		if path.Equal(m.path) {
 			return true
 		}
-		if m.from != "" && path.Within(m.path) && p.snap.Has(m.from+path[len(m.path):]) {
-			return true
+		if m.from != "" && path.Within(m.path) {
+			// What the caller may not read does not come along, nor is it told.
+			from := m.from + path[len(m.path):]
+			if p.snap.Has(from) && p.snap.Allows(p.who.Who, from, metabase.Read) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-func (p *planner) line(l control.Line) (metabase.Op, error) {
-	if l.Broken != "" || len(l.Words) == 0 {
-		return nil, control.Usage(l.Broken, "")
-	}
-	return p.op(l.Words)
-}
-
-func (p *planner) op(words []string) (metabase.Op, error) {
-	verb, args := words[0], words[1:]
-	switch strings.ToLower(verb) {
-	case "set":
-		return p.setOp(args)
-	case "unset":
-		t, err := p.desk.find(p.has, args)
-		if err == nil && len(t.rest) > 0 {
-			err = control.Usage("unset takes PATH PROP", "")
-		}
-		p.set[t.key()] = metabase.Property{}
-		return metabase.Unset{Path: t.path, ID: t.prop.ID}, err
-	case "lock", "unlock":
-		return p.lockOp(strings.ToLower(verb), args)
-	case "add":
-		return p.addOp(args)
-	case "rm":
-		return p.rmOp(args)
-	case "cp", "mv":
-		return p.copyOp(strings.ToLower(verb), args)
-	}
-	return nil, control.Usage(fmt.Sprintf("%q is no operation: use set, unset, lock, unlock, add, rm, cp or mv", verb), "")
-}
-
-func (p *planner) setOp(args []string) (metabase.Op, error) {
-	t, err := p.desk.find(p.has, args)
+func (p *planner) line(ctx context.Context, l control.Line) (metabase.Op, error) {
+	c, err := readCall(l)
 	if err != nil {
 		return nil, err
 	}
-	prop := t.prop
-	v, err := prop.Parse(t.rest)
-	if err != nil {
-		return nil, control.Refused(string(desk.Spelled(p.snap, t.path))+": "+prop.Label(), err.Error())
+	if err := p.ask(ctx, c); err != nil {
+		return nil, err
 	}
-	was, stored := p.stored(t)
-	if prop.Syntax == schema.Flag {
-		whole, _ := p.desk.Schema.ByID(prop.ID)
-		base := was.Value
-		if !stored {
-			base, _, _ = p.desk.Schema.Effective(p.snap, t.path, prop.ID)
+	op, err := p.op(ctx, c)
+	if err != nil && len(c.args) > 0 {
+		if at, bad := desk.ParsePath(c.args[0]); bad == nil {
+			err = p.desk.Veil(ctx, p.who, at, err)
 		}
-		v, prop = prop.WithBit(base, v.DWord() != 0), whole
 	}
-	item := prop.Item(v)
-	item.Attr |= was.Attr & metabase.Locked // only unlock takes a lock away
-	return p.store(t, item), nil
+	return op, err
 }
 
-// stored is what the key of t holds itself, after the earlier lines.
-func (p *planner) stored(t target) (metabase.Property, bool) {
-	if item, ok := p.set[t.key()]; ok {
-		return item, !item.Value.IsZero()
+// ask refuses a line about a key that the caller may neither read nor do that
+// to, before anything of the key is looked at. For all others the tree asks.
+func (p *planner) ask(ctx context.Context, c call) error {
+	for i, any := range verbs[c.verb].asks {
+		if i >= len(c.args) {
+			break
+		}
+		at, err := desk.ParsePath(c.args[i])
+		if err != nil {
+			return err
+		}
+		if p.snap.Rights(p.who.Who, at)&(metabase.Read|any) == 0 {
+			return p.desk.Deny(ctx, p.who, at, any&-any, at, "") // the least of them
+		}
 	}
-	return p.snap.Stored(t.path, t.prop.ID)
+	return nil
 }
 
-func (p *planner) store(t target, item metabase.Property) metabase.Op {
-	p.set[t.key()] = item
-	return metabase.Set{Path: t.path, Property: item}
+func (p *planner) op(ctx context.Context, c call) (metabase.Op, error) {
+	switch c.verb {
+	case "set":
+		return p.setOp(c)
+	case "unset":
+		return p.unsetOp(c)
+	case "lock", "unlock":
+		return p.lockOp(ctx, c.verb, c.args)
+	case "add":
+		return p.addOp(c)
+	case "rm":
+		return p.rmOp(c)
+	case "clear":
+		return p.clearOp(c)
+	case "cpdata":
+		return p.cpdataOp(c)
+	case "touch":
+		return p.touchOp(c)
+	}
+	return p.copyOp(c)
 }
 
 // lockOp locks what is stored at a key against being overridden below it, or
 // lets it be overridden again.
-func (p *planner) lockOp(verb string, args []string) (metabase.Op, error) {
+func (p *planner) lockOp(ctx context.Context, verb string, args []string) (metabase.Op, error) {
 	t, err := p.desk.find(p.has, args)
 	if err == nil && len(t.rest) > 0 {
 		err = control.Usage(verb+" takes PATH PROP", "")
@@ -157,81 +153,21 @@ func (p *planner) lockOp(verb string, args []string) (metabase.Op, error) {
 	if err != nil {
 		return nil, err
 	}
-	item, ok := p.stored(t)
-	path, whole := string(desk.Spelled(p.snap, t.path)), t.prop
-	if whole.Syntax == schema.Flag {
-		whole, _ = p.desk.Schema.ByID(t.prop.ID) // a flag is locked with the rest of its number
-	}
-	switch {
-	case !ok:
-		return nil, control.Missing(path, whole.Label()+": not stored there, so there is nothing to "+verb)
-	case verb == "unlock" && item.Attr&metabase.Locked == 0:
-		return nil, control.Refused(path, whole.Label()+": is not locked there")
-	case item.Attr&(metabase.Inherit|metabase.Volatile) != metabase.Inherit:
-		return nil, control.Refused(path, whole.Label()+": is not inherited, so nothing below can override it")
-	}
-	item.Attr ^= item.Attr & metabase.Locked
 	if verb == "lock" {
-		item.Attr |= metabase.Locked
-	}
-	return p.store(t, item), nil
-}
-
-func (p *planner) addOp(args []string) (metabase.Op, error) {
-	if len(args) == 0 || len(args) > 2 {
-		return nil, control.Usage("add takes PATH and a class", "")
-	}
-	path, err := desk.ParsePath(args[0])
-	if err != nil {
-		return nil, err
-	}
-	op := metabase.AddKey{Path: path}
-	if len(args) == 2 {
-		c, ok := p.desk.Schema.Class(args[1])
-		if !ok {
-			return nil, control.Missing(string(path), fmt.Sprintf("no class is called %q", args[1]))
+		if err := p.overrides(ctx, t); err != nil {
+			return nil, err
 		}
-		op.Class = c.Name
-	} else {
-		op.Class = p.desk.Schema.ClassAt(p.snap, path)
 	}
-	p.made = append(p.made, made{path: path})
-	return op, nil
+	return metabase.Lock{Path: t.path, ID: t.prop.ID, Off: verb == "unlock"}, nil
 }
 
-func (p *planner) rmOp(args []string) (metabase.Op, error) {
-	recursive := len(args) == 2 && (args[1] == "--recursive" || args[1] == "-r")
-	if len(args) != 1 && !recursive {
-		return nil, control.Usage("rm takes PATH", "")
+// overrides refuses a lock that is overridden where the caller may not read:
+// the tree would name the place.
+func (p *planner) overrides(ctx context.Context, t target) error {
+	for _, at := range p.snap.DataPaths(t.path, t.prop.ID) {
+		if !p.snap.Allows(p.who.Who, at, metabase.Read) {
+			return p.desk.Deny(ctx, p.who, at, metabase.Read, t.path, belowIt)
+		}
 	}
-	path, err := desk.ParsePath(args[0])
-	if err != nil {
-		return nil, err
-	}
-	if !p.has(path) {
-		return nil, control.Missing(string(path), "not found")
-	}
-	return metabase.Remove{Path: path, Recursive: recursive}, nil
-}
-
-func (p *planner) copyOp(verb string, args []string) (metabase.Op, error) {
-	if len(args) != 2 {
-		return nil, control.Usage(verb+" takes SRC DST", "")
-	}
-	from, err := desk.ParsePath(args[0])
-	if err != nil {
-		return nil, err
-	}
-	to, err := desk.ParsePath(args[1])
-	if err != nil {
-		return nil, err
-	}
-	if !p.has(from) {
-		return nil, control.Missing(string(from), "not found")
-	}
-	p.made = append(p.made, made{to, from})
-	if verb == "mv" {
-		return metabase.Move{From: from, To: to}, nil
-	}
-	return metabase.Copy{From: from, To: to}, nil
+	return nil
 }

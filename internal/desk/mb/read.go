@@ -13,22 +13,26 @@ import (
 )
 
 func (d drawer) get(ctx context.Context, who control.Caller, q control.GetRequest) (control.Item, error) {
-	snap, err := d.asOf(ctx, q.Rev)
+	snap, err := d.open(ctx, who, q)
 	if err != nil {
 		return control.Item{}, err
 	}
-	t, err := d.find(snap.Has, q.Words)
+	has := snap.Has
+	if q.Partial {
+		has = d.partly(snap, q.Words)
+	}
+	t, err := d.find(has, q.Words)
 	if err != nil {
-		return control.Item{}, d.veil(ctx, who, first(q.Words), err)
+		return control.Item{}, err
 	}
 	if len(t.rest) > 0 {
 		return control.Item{}, control.Usage("takes one property", "")
 	}
 	path := desk.Spelled(snap, t.path)
-	if err := d.Allow(ctx, who, path, metabase.Read); err != nil {
-		return control.Item{}, err
+	for q.Partial && !snap.Has(path) {
+		path = desk.Spelled(snap, path.Parent())
 	}
-	it, ok := d.item(snap, path, t.prop, q.Stored, q.Default)
+	it, ok := d.item(snap, path, t.prop, reading{stored: q.Stored, byDefault: q.Default, raw: q.Stored})
 	if !ok {
 		return control.Item{}, control.Missing(string(path), t.prop.Label()+": "+absent(q))
 	}
@@ -36,12 +40,37 @@ func (d drawer) get(ctx context.Context, who control.Caller, q control.GetReques
 	return it, nil
 }
 
-// first is the first of words, or "".
-func first(words []string) string {
-	if len(words) == 0 {
-		return ""
+// partly takes every path for that of a key, but for PATH/PROP in one word.
+func (d drawer) partly(snap metabase.Snapshot, words []string) func(metabase.Path) bool {
+	return func(p metabase.Path) bool {
+		if snap.Has(p) || len(words) == 0 {
+			return snap.Has(p)
+		}
+		whole, err := desk.ParsePath(words[0])
+		_, one := d.oneWord(p, words)
+		return err != nil || !one || !p.Equal(whole)
 	}
-	return words[0]
+}
+
+// open gives the tree at the revision that is asked for, once it is known that
+// the caller may read there: by the lists of today and by those of then, so
+// that a key that is gone shows nothing that it did not show.
+func (d drawer) open(ctx context.Context, who control.Caller, q control.GetRequest) (metabase.Snapshot, error) {
+	if len(q.Words) == 0 {
+		return d.asOf(ctx, q.Rev) // for find to say what is needed
+	}
+	p, err := desk.ParsePath(q.Words[0])
+	if err != nil {
+		return metabase.Snapshot{}, err
+	}
+	if err := d.Allow(ctx, who, p, metabase.Read); err != nil {
+		return metabase.Snapshot{}, err
+	}
+	snap, err := d.asOf(ctx, q.Rev)
+	if err == nil && !desk.Look(snap, who).Sees(p) {
+		err = d.Deny(ctx, who, p, metabase.Read, p, "")
+	}
+	return snap, err
 }
 
 func absent(q control.GetRequest) string {
@@ -62,41 +91,34 @@ func (d drawer) asOf(ctx context.Context, rev metabase.Rev) (metabase.Snapshot, 
 	return d.Tree.At(ctx, rev)
 }
 
+// A reading is the sense in which a value is asked for: what holds, unless it
+// says more.
+type reading struct {
+	stored, byDefault bool
+	raw               bool // the token of INSERT_PATH stays
+}
+
 // item reads one property; ok is false when it has no value in the sense that
 // is asked for.
-func (d drawer) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop, stored, byDefault bool) (control.Item, bool) {
-	whole := p
-	if p.Syntax == schema.Flag {
-		whole, _ = d.Schema.ByID(p.ID)
-	}
-	held, from, ok := snap.Effective(path, p.ID)
-	level := control.LevelInherited
-	switch {
-	case byDefault:
-		ok, level = whole.HasDefault(), control.LevelDefault
-		held, from = metabase.Property{ID: p.ID, Value: whole.Default}, ""
-	case ok && from.Equal(path):
-		level = control.LevelStored
-	case stored:
-		return control.Item{}, false
-	case !ok && whole.HasDefault():
-		ok, level = true, control.LevelDefault
-		held = metabase.Property{ID: p.ID, Value: whole.Default}
-	}
-	if !ok {
+func (d drawer) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop, how reading) (control.Item, bool) {
+	held, from, level := d.held(snap, path, p, how)
+	if level == "" {
 		return control.Item{}, false
 	}
 	if p.Syntax == schema.Flag {
 		held.Value = p.Bit(held.Value)
 	}
+	if from != "" {
+		from = desk.Spelled(snap, from)
+	}
+	if !how.raw {
+		held.Value, _ = held.Inserted(string(from))
+	}
 	it := control.Item{
 		Path: path, Property: p.Label(), ID: p.ID, Type: held.Value.Type().String(),
 		Value: jsonValue(p, held.Value), Text: p.Format(held.Value),
-		Level: level, From: desk.Spelled(snap, from),
+		Level: level, From: from, Attributes: held.Attr.String(), UserType: held.UserType,
 		Locked: held.Attr&metabase.Locked != 0,
-	}
-	if from == "" {
-		it.From = ""
 	}
 	if held.Attr&metabase.Secure != 0 || p.Attr&metabase.Secure != 0 {
 		it.Value, it.Text = secret, []string{secret}
@@ -105,6 +127,27 @@ func (d drawer) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop, 
 		it.Made = &control.Made{Rev: held.Rev}
 	}
 	return it, true
+}
+
+// held finds what item reads, and the key that has it; level is "" when there
+// is nothing.
+func (d drawer) held(snap metabase.Snapshot, path metabase.Path, p schema.Prop, how reading) (held metabase.Property, from metabase.Path, level string) {
+	whole := p
+	if p.Syntax == schema.Flag {
+		whole, _ = d.Schema.ByID(p.ID)
+	}
+	held, from, ok := snap.Effective(path, p.ID)
+	switch {
+	case ok && !how.byDefault && from.Equal(path):
+		return held, from, control.LevelStored
+	case how.stored:
+		return held, "", ""
+	case ok && !how.byDefault:
+		return held, from, control.LevelInherited
+	case whole.HasDefault():
+		return whole.Item(whole.Default), "", control.LevelDefault
+	}
+	return held, "", ""
 }
 
 // secret stands for a value that is not shown.
@@ -146,7 +189,7 @@ func (d drawer) show(ctx context.Context, who control.Caller, q control.ShowRequ
 		if !ok {
 			p, _ = d.Schema.Property(number(id))
 		}
-		if it, ok := d.item(snap, path, p, false, false); ok {
+		if it, ok := d.item(snap, path, p, reading{raw: true}); ok {
 			d.provenance(ctx, snap, &it)
 			items = append(items, it)
 		}
@@ -173,32 +216,46 @@ func (d drawer) show(ctx context.Context, who control.Caller, q control.ShowRequ
 func number(id metabase.ID) string { return strconv.FormatUint(uint64(id), 10) }
 
 func (d drawer) list(ctx context.Context, who control.Caller, q control.ListRequest) ([]control.Key, error) {
-	snap := d.Tree.Snapshot()
-	path, err := d.keyOf(ctx, who, snap, q.Path)
+	v := d.View(who)
+	path, err := d.placeOf(ctx, who, v, q.Path)
 	if err != nil {
 		return nil, err
 	}
 	keys := []control.Key{}
 	add := func(p metabase.Path) {
-		if k, ok := snap.Key(p); ok && snap.Allows(who.Who, p, metabase.Read) {
-			keys = append(keys, control.Key{Name: k.Path.Base(), Path: k.Path, Class: k.Class, Children: k.Children, Modified: k.Modified})
+		if v.Leads(p) {
+			keys = append(keys, shown(v, p, q.Data))
 		}
 	}
 	if q.Deep {
-		for p := range snap.Walk(path) {
+		for p := range v.Walk(path) {
 			add(p)
 		}
 		return keys, ctx.Err()
 	}
-	for name := range snap.Children(path) {
+	for name := range v.Children(path) {
 		add(path.Join(name))
 	}
 	return keys, nil
 }
 
+// shown is a key as it is listed. Of one that only stands on the way to what
+// the caller may read, the name is all.
+func shown(v *desk.View, p metabase.Path, data bool) control.Key {
+	k, _ := v.Key(p)
+	out := control.Key{Name: k.Path.Base(), Path: k.Path, Children: v.Count(p)}
+	if v.Sees(p) {
+		out.Class, out.Modified, out.LastChange = k.Class, k.Modified, k.Modified
+		if data {
+			out.DataSet = v.DataSet(p)
+		}
+	}
+	return out
+}
+
 func (d drawer) findStored(ctx context.Context, who control.Caller, q control.FindRequest) ([]control.Item, error) {
-	snap := d.Tree.Snapshot()
-	path, err := d.keyOf(ctx, who, snap, q.Path)
+	v := d.View(who)
+	path, err := d.placeOf(ctx, who, v, q.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -207,8 +264,11 @@ func (d drawer) findStored(ctx context.Context, who control.Caller, q control.Fi
 		return nil, control.Missing("", err.Error())
 	}
 	items := []control.Item{}
-	for _, at := range snap.DataPaths(path, p.ID) {
-		if it, ok := d.item(snap, at, p, true, false); ok && snap.Allows(who.Who, at, metabase.Read) {
+	for _, at := range v.DataPaths(path, p.ID) {
+		if held, _ := v.Stored(at, p.ID); q.Inheritable && held.Attr&metabase.Inherit == 0 {
+			continue
+		}
+		if it, ok := d.item(v.Snapshot, at, p, reading{stored: true, raw: true}); ok && v.Sees(at) {
 			items = append(items, it)
 		}
 	}
@@ -244,8 +304,23 @@ func ofClass(c schema.Class) control.Sentence {
 }
 
 func ofProp(p schema.Prop) control.Sentence {
-	return control.Sentence{
+	out := control.Sentence{
 		Name: p.Label(), Kind: "property", ID: p.ID, Type: p.TypeText(), Unit: p.Unit,
-		Default: p.DefaultText(), Classes: p.Classes, Meaning: p.Sentence, Text: p.Describe(),
+		Attributes: p.Attr.String(), UserType: p.UserType, OrZero: p.OrZero,
+		Classes: p.Classes, Meaning: p.Sentence, Text: p.Describe(),
 	}
+	if p.HasDefault() {
+		out.Default, out.DefaultText = jsonValue(p, p.Default), p.Plain(p.Default)
+	}
+	if low, high, ok := p.Range(); ok {
+		out.Min, out.Max = &low, &high
+	}
+	for _, f := range p.Flags {
+		value := int64(f.Mask)
+		if p.Min < 0 {
+			value = int64(int32(f.Mask)) // written with a sign
+		}
+		out.Values = append(out.Values, control.NamedValue{Name: f.Name, Value: value, Meaning: f.Sentence})
+	}
+	return out
 }

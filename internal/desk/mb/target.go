@@ -42,18 +42,21 @@ func (d drawer) keyOf(ctx context.Context, who control.Caller, snap metabase.Sna
 	return key.Path, nil
 }
 
-// veil puts a refusal in the place of the answer that something named by word
-// is not there, for a caller who may not know.
-func (d drawer) veil(ctx context.Context, who control.Caller, word string, err error) error {
-	if err == nil || control.AsError(err).Kind != control.KindNotFound {
-		return err
+// placeOf is keyOf for what is answered with all at and below the key that the
+// caller may read: it is enough that there is something.
+func (d drawer) placeOf(ctx context.Context, who control.Caller, v *desk.View, word string) (metabase.Path, error) {
+	p, err := desk.ParsePath(word)
+	switch {
+	case err != nil:
+		return "", err
+	case !v.Leads(p):
+		return "", d.Deny(ctx, who, p, metabase.Read, p, "")
 	}
-	if p, bad := desk.ParsePath(word); bad == nil {
-		if no := d.Allow(ctx, who, p, metabase.Read); no != nil {
-			return no
-		}
+	key, ok := v.Key(p)
+	if !ok {
+		return "", control.Missing(string(p), "not found")
 	}
-	return err
+	return key.Path, nil
 }
 
 // find reads PATH PROP, or PATH/PROP in one word where that is not a key and

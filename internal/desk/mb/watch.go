@@ -32,6 +32,10 @@ func (d drawer) watch(ctx context.Context, who control.Caller, q control.WatchRe
 		w := d.Tree.Watch(path)
 		defer w.Close()
 		seen := d.Tree.Snapshot().Rev()
+		if q.Since > seen {
+			yield(control.Entry{}, control.Missing(fmt.Sprintf("revision %d", q.Since), fmt.Sprintf("not found: the newest is %d", seen)))
+			return
+		}
 		if q.Since > 0 {
 			seen = q.Since
 		}
@@ -54,15 +58,24 @@ func (d drawer) watch(ctx context.Context, who control.Caller, q control.WatchRe
 // history has dropped some of them it yields, as one, what they stored and still
 // holds.
 func (d drawer) tell(ctx context.Context, who control.Caller, path metabase.Path, seen, now metabase.Rev, yield func(control.Entry, error) bool) bool {
+	e := d.Eye(who)
 	if seen < d.Tree.Oldest() {
-		e := d.entry(who, metabase.Record{
+		one := d.entry(e, metabase.Record{
 			Rev: now, Changes: d.standing(path, seen),
 			Comment: fmt.Sprintf("the history does not reach back to revision %d: this was stored since and still holds", seen),
 		})
-		return len(e.Changes) == 0 || yield(e, nil)
+		return len(one.Changes) == 0 || yield(one, nil)
 	}
+	var err error
+	e.After, err = d.Tree.At(ctx, seen)
 	for rev := seen + 1; rev <= now; rev++ {
-		r, err := d.Tree.Record(ctx, rev)
+		var r metabase.Record
+		if err == nil {
+			r, err = d.Tree.Record(ctx, rev)
+		}
+		if err == nil {
+			err = d.Forth(ctx, &e, r)
+		}
 		if rev <= d.Tree.Oldest() { // dropped just now
 			return d.tell(ctx, who, path, rev-1, now, yield)
 		}
@@ -70,9 +83,9 @@ func (d drawer) tell(ctx context.Context, who control.Caller, path metabase.Path
 			yield(control.Entry{}, err)
 			return false
 		}
-		e := d.entry(who, r)
-		e.Changes = slices.DeleteFunc(e.Changes, func(c control.Change) bool { return !c.Path.Within(path) && !path.Within(c.Path) })
-		if len(e.Changes) > 0 && !yield(e, nil) {
+		one := d.entry(e, r)
+		one.Changes = slices.DeleteFunc(one.Changes, func(c control.Change) bool { return !c.Path.Within(path) && !path.Within(c.Path) })
+		if len(one.Changes) > 0 && !yield(one, nil) {
 			return false
 		}
 	}

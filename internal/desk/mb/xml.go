@@ -3,10 +3,16 @@
 package mb
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 
+	"restante/engine/settings"
 	"restante/internal/control"
 	"restante/internal/desk"
 	"restante/internal/desk/foreign"
@@ -16,63 +22,205 @@ import (
 )
 
 func (d drawer) export(ctx context.Context, who control.Caller, q control.ExportRequest) (control.Exported, error) {
-	snap := d.Tree.Snapshot()
-	p, err := d.keyOf(ctx, who, snap, q.Path)
+	v := d.View(who)
+	p, err := d.keyOf(ctx, who, v.Snapshot, q.Path)
 	if err != nil {
 		return control.Exported{}, err
 	}
-	for below := range snap.Walk(p) {
-		if !snap.Allows(who.Who, below, metabase.Read) {
-			return control.Exported{}, d.Allow(ctx, who, below, metabase.Read)
+	if err := d.whole(ctx, who, v, p); err != nil {
+		return control.Exported{}, err
+	}
+	scope := mbxml.Scope{Inherited: q.Inherited, NodeOnly: q.NodeOnly}
+	if q.Inherited {
+		if err := d.mayInherit(ctx, who, v, p); err != nil {
+			return control.Exported{}, err
 		}
 	}
-	var b strings.Builder
-	secrets, err := mbxml.Write(&b, snap, p, naming{d.Schema})
-	return control.Exported{XML: b.String(), Rev: snap.Rev(), Secrets: secrets}, err
+	var b bytes.Buffer
+	secrets, err := mbxml.Write(&b, v.Snapshot, p, naming{d.Schema}, scope)
+	return control.Exported{XML: b.Bytes(), Rev: v.Rev(), Secrets: secrets}, err
+}
+
+// mayInherit refuses to show what comes from a key that the caller may not read.
+func (d drawer) mayInherit(ctx context.Context, who control.Caller, v *desk.View, p metabase.Path) error {
+	for _, l := range v.AllProperties(p) {
+		if !v.Sees(l.From) {
+			return d.Allow(ctx, who, l.From, metabase.Read)
+		}
+	}
+	return nil
 }
 
 func (d drawer) importXML(ctx context.Context, who control.Caller, q control.ImportRequest) (control.Imported, error) {
-	f, err := mbxml.Read(strings.NewReader(q.XML))
+	f, err := mbxml.Read(bytes.NewReader(q.XML))
 	if err != nil {
 		return control.Imported{}, control.Refused("", err.Error())
 	}
-	opts := mbxml.Options{Merge: q.Merge}
+	opts := mbxml.Options{Merge: q.Merge, Class: d.Schema.ClassBelow}
 	if f.Foreign {
 		opts = foreign.Options(d.Schema)
 	}
+	opts.NodeOnly = q.NodeOnly
 	if q.At != "" {
 		if opts.At, err = desk.ParsePath(q.At); err != nil {
 			return control.Imported{}, err
 		}
 	}
-	snap := d.Tree.Snapshot()
-	ops, report, err := mbxml.Plan(f, snap, naming{d.Schema}, opts)
-	if err != nil {
-		return control.Imported{}, control.RefusedAll(err)
-	}
 	who.Origin = metabase.FromImport
-	if !f.Foreign {
-		applied, err := d.commit(ctx, who.Batch(ops...), q.DryRun)
-		return control.Imported{Applied: applied, Report: report}, err
-	}
-	b := foreign.New(d.Schema, snap, ops, report)
-	applied, err := d.commitForeign(ctx, who, b, q.DryRun)
-	b.TellAccounts()
-	return control.Imported{Applied: applied, Report: report}, err
+	return d.importFile(ctx, who, f, opts, q.DryRun)
 }
 
-// commitForeign applies the batch or tries it. The values that a check here
-// stands against are left out, each with a remark; what cannot be left out is
-// refused.
-func (d drawer) commitForeign(ctx context.Context, who control.Caller, b *foreign.Batch, dry bool) (control.Applied, error) {
-	const rounds = 5 // one value may hide what is wrong with another
-	for n := 0; ; n++ {
-		applied, err := d.commit(ctx, who.Batch(b.Ops...), dry)
-		var no *metabase.Refused
-		if n == rounds || !errors.As(err, &no) || !b.LeaveOut(no.Problems) {
-			return applied, err
+func (d drawer) importFile(ctx context.Context, who control.Caller, f *mbxml.File, opts mbxml.Options, dry bool) (control.Imported, error) {
+	v := d.View(who)
+	if err := d.mayCompare(ctx, who, v, f, opts); err != nil {
+		return control.Imported{}, err
+	}
+	ops, report, err := mbxml.Plan(f, v.Snapshot, naming{d.Schema}, opts)
+	var bad mbxml.Problems
+	if err != nil && !errors.As(err, &bad) {
+		return control.Imported{}, control.Refused("", err.Error())
+	}
+	b := &foreign.Batch{Ops: ops}
+	if f.Foreign {
+		b = foreign.New(d.Schema, v.Snapshot, ops, report)
+	}
+	// All that is wrong is told at once: of what reads, what the checks say.
+	applied, next, err := d.bringIn(ctx, who, b, f.Foreign, dry || len(bad) > 0)
+	if err != nil || len(bad) > 0 {
+		return control.Imported{}, refusedFile(report, bad, err)
+	}
+	tellAddresses(next, who, report)
+	if f.Foreign {
+		b.TellAccounts(v.Sees)
+	}
+	report.Sort()
+	return control.Imported{Applied: applied, Report: report}, nil
+}
+
+// mayCompare asks for the right to read all that the file is compared with: a
+// value that is what is stored makes no operation, and so would be told before
+// the tree asks. Keys that the file does not name are compared, too, where it
+// takes the place of what is there.
+func (d drawer) mayCompare(ctx context.Context, who control.Caller, v *desk.View, f *mbxml.File, o mbxml.Options) error {
+	var top, first metabase.Path
+	var keys []metabase.Path
+	for _, k := range f.Keys {
+		if f.Foreign && o.Part != "" && !k.Path.Within(o.Part) {
+			continue
+		}
+		if keys = append(keys, k.Path); top == "" || top.Within(k.Path) {
+			top = k.Path
 		}
 	}
+	for _, p := range keys {
+		if o.At != "" && p.Within(top) {
+			p = o.At.Join(strings.TrimPrefix(string(p[len(top):]), "/"))
+		}
+		if !v.Sees(p) {
+			return d.Deny(ctx, who, p, metabase.Read, p, "")
+		}
+		if first == "" || strings.Count(string(p), "/") < strings.Count(string(first), "/") || p == metabase.Root {
+			first = p
+		}
+	}
+	if o.Merge || first == "" {
+		return nil
+	}
+	return d.whole(ctx, who, v, first)
+}
+
+// bringIn applies the batch or tries it, and gives the tree as it is after it.
+// Of a foreign file, the values and keys that a check here stands against are
+// left out, each with a remark; what cannot be left out is refused.
+func (d drawer) bringIn(ctx context.Context, who control.Caller, b *foreign.Batch, isForeign, dry bool) (control.Applied, metabase.Snapshot, error) {
+	const rounds = 10 // one value may hide what is wrong with another
+	for n := 0; ; n++ {
+		a, next, err := d.attempt(ctx, who, who.Batch(b.Ops...), dry)
+		var no *metabase.Refused
+		if !isForeign || n == rounds || !errors.As(err, &no) || !b.LeaveOut(no.Problems) {
+			return a, next, err
+		}
+	}
+}
+
+func (d drawer) attempt(ctx context.Context, who control.Caller, b metabase.Batch, dry bool) (control.Applied, metabase.Snapshot, error) {
+	if !dry {
+		a, err := d.commit(ctx, who, b, false)
+		return a, d.Tree.Snapshot(), err
+	}
+	c, err := d.As(who).Try(ctx, b)
+	if err != nil {
+		return control.Applied{}, metabase.Snapshot{}, err
+	}
+	return d.tried(who, c), c.New, nil
+}
+
+// refusedFile is all that stands against a file, in the order of its lines:
+// what does not read, and what the checks said of the rest.
+func refusedFile(report *mbxml.Report, bad mbxml.Problems, err error) error {
+	var no *metabase.Refused
+	if err != nil && !errors.As(err, &no) {
+		return err
+	}
+	e := &control.Error{Kind: control.KindRefused}
+	if no != nil {
+		e = control.AsError(no)
+		for i, p := range no.Problems {
+			e.Problems[i].Line, _ = report.Line(p.Path, p.ID)
+		}
+	}
+	for _, p := range bad {
+		e.Kind = control.KindRefused
+		e.Problems = append(e.Problems, control.Problem{Line: p.Line, Path: string(p.Path), Property: p.Property, Why: p.Err.Error()})
+	}
+	slices.SortStableFunc(e.Problems, func(a, b control.Problem) int { return a.Line - b.Line })
+	told := map[control.Problem]bool{} // two checks may say the same
+	e.Problems = slices.DeleteFunc(e.Problems, func(p control.Problem) bool {
+		defer func() { told[p] = true }()
+		return told[p]
+	})
+	return e
+}
+
+// tellAddresses tells which sites of the file have an address that another site
+// has, too.
+func tellAddresses(next metabase.Snapshot, who control.Caller, report *mbxml.Report) {
+	owner := map[netip.AddrPort]int{}
+	for _, n := range settings.Numbers(next) {
+		site, err := settings.Load(next, n)
+		if err != nil {
+			continue // it cannot start, and says so itself
+		}
+		for _, b := range site.Bindings {
+			first, taken := owner[b.Addr]
+			if !taken || b.Addr.Port() == 0 {
+				owner[b.Addr] = n
+				continue
+			}
+			tellAddress(next, who, report, n, first, b.Addr)
+		}
+	}
+}
+
+// tellAddress remarks it of the site that the file names, of the second one
+// where it names both.
+func tellAddress(next metabase.Snapshot, who control.Caller, report *mbxml.Report, n, other int, addr netip.AddrPort) {
+	line, _ := report.Line(settings.SitePath(n), settings.ServerBindings)
+	if line == 0 {
+		n, other = other, n
+		line, _ = report.Line(settings.SitePath(n), settings.ServerBindings)
+	}
+	if line == 0 {
+		return // both were there before
+	}
+	name := "site " + strconv.Itoa(other)
+	if !next.Allows(who.Who, settings.SitePath(other), metabase.Read) {
+		name = "another site"
+	}
+	report.Remarks = append(report.Remarks, mbxml.Remark{
+		Verdict: mbxml.Decision, Line: line, Path: settings.SitePath(n), Property: "ServerBindings",
+		Text: fmt.Sprintf("the same address as %s, %s; only one will start", name, addr),
+	})
 }
 
 // naming shows the schema as mbxml wants it.
@@ -85,7 +233,7 @@ func (n naming) ByID(id metabase.ID) (mbxml.Prop, bool) {
 
 func (n naming) ByName(name string) (mbxml.Prop, bool) {
 	p, ok := n.Property(name)
-	return n.prop(p), ok && p.Name != ""
+	return n.prop(p), ok && p.Name != "" && p.FlagOf == 0 // one bit is written with the others
 }
 
 func (n naming) Holds(class string, id metabase.ID) bool {

@@ -137,6 +137,9 @@ func (d drawer) release(ctx context.Context, who control.Caller, r control.Queue
 
 func (d drawer) exportTo(ctx context.Context, who control.Caller, r control.CarryRequest) (control.Acted, error) {
 	qs, err := d.queues(ctx, who, r.Site)
+	if err == nil {
+		err = d.Folder(who, r.Dir)
+	}
 	if err != nil {
 		return control.Acted{}, err
 	}
@@ -162,6 +165,9 @@ func (d drawer) importFrom(ctx context.Context, who control.Caller, r control.Ca
 		r.Site = settings.DefaultSite
 	}
 	qs, err := d.queues(ctx, who, r.Site)
+	if err == nil {
+		err = d.Folder(who, r.Dir)
+	}
 	if err != nil {
 		return control.Acted{}, err
 	}

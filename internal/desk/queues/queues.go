@@ -60,20 +60,20 @@ func (d drawer) queues(ctx context.Context, who control.Caller, site int) ([]num
 	}
 	snap := d.Tree.Snapshot()
 	var all []numbered
-	var denied error
+	var denied []metabase.Path
+	mine := 0
 	for _, n := range settings.Numbers(snap) {
-		q, ok := d.Engine.Queue(n)
-		if !ok {
+		if p := settings.SitePath(n); !snap.Allows(who.Who, p, metabase.Write) {
+			denied = append(denied, p)
 			continue
 		}
-		if !snap.Allows(who.Who, settings.SitePath(n), metabase.Write) {
-			denied = &metabase.Error{Path: settings.SitePath(n), Kind: metabase.Denied}
-			continue
+		mine++
+		if q, ok := d.Engine.Queue(n); ok {
+			all = append(all, numbered{n, q})
 		}
-		all = append(all, numbered{n, q})
 	}
-	if len(all) == 0 && denied != nil {
-		return nil, denied
+	if mine == 0 && len(denied) > 0 {
+		return nil, d.Deny(ctx, who, denied[0], metabase.Write, settings.Service, "you may see to no site's mail")
 	}
 	return all, nil
 }

@@ -16,41 +16,51 @@ import (
 	"restante/metabase/schema"
 )
 
-// accountName reads [SITE/]NAME.
-func (d drawer) accountName(s string) (site int, name string, err error) {
-	name = s
+// accountAt reads [SITE/]NAME and gives the account's key, which need not be
+// there. The caller may read it: nobody else is told more, not even whether
+// there is such a site.
+func (d drawer) accountAt(ctx context.Context, who control.Caller, s string) (site int, p metabase.Path, err error) {
+	name := s
 	if left, right, ok := strings.Cut(s, "/"); ok {
 		if site, err = strconv.Atoi(left); err != nil || site < 1 {
 			return 0, "", control.Usage(fmt.Sprintf("%q: an account is NAME or SITE/NAME, with the number of the site", s), "")
-		}
-		if !desk.HasSite(d.Tree.Snapshot(), site) {
-			return 0, "", control.Missing(fmt.Sprintf("site %d", site), "there is no such site")
 		}
 		name = right
 	}
 	if !schema.IsAccountName(name) || strings.ContainsAny(name, `/\`) {
 		return 0, "", control.Refused(fmt.Sprintf("account %q", name), "a name has 1 to 64 characters, without / and without blanks at its ends")
 	}
-	return site, name, nil
+	p = settings.UserPath(site, name)
+	if err := d.Allow(ctx, who, p, metabase.Read); err != nil {
+		return 0, "", err
+	}
+	if site != 0 && !desk.HasSite(d.Tree.Snapshot(), site) {
+		return 0, "", control.Missing(fmt.Sprintf("site %d", site), "there is no such site")
+	}
+	return site, p, nil
 }
 
-func (d drawer) account(snap metabase.Snapshot, site int, p metabase.Path) control.Account {
+func (d drawer) account(v *desk.View, site int, p metabase.Path) control.Account {
 	cram, _ := d.Schema.Property("CramSecret")
-	_, has := snap.Stored(p, cram.ID)
+	_, has := v.Stored(p, cram.ID)
 	a := control.Account{Site: site, Name: p.Base(), CramMD5: has, Domains: []string{}}
-	a.Domains = append(a.Domains, d.namedBy(snap, site, p.Base())...)
+	a.Domains = append(a.Domains, d.namedBy(v, site, p.Base())...)
 	return a
 }
 
-// namedBy lists the domains, as SITE/DOMAIN, whose mail the account may take.
-func (d drawer) namedBy(snap metabase.Snapshot, site int, name string) (out []string) {
+// namedBy lists the domains, as SITE/DOMAIN, whose mail the account may take, of
+// those that the caller may read.
+func (d drawer) namedBy(v *desk.View, site int, name string) (out []string) {
 	prop, _ := d.Schema.Property("AuthTurnList")
-	for _, n := range settings.Numbers(snap) {
+	for _, n := range settings.Numbers(v.Snapshot) {
 		if site != 0 && n != site {
 			continue
 		}
-		for _, p := range snap.DataPaths(settings.SitePath(n).Join("Domain"), prop.ID) {
-			item, _ := snap.Stored(p, prop.ID)
+		for _, p := range v.DataPaths(settings.DomainsPath(n), prop.ID) {
+			if !v.Sees(p) {
+				continue
+			}
+			item, _ := v.Stored(p, prop.ID)
 			for _, a := range item.Value.Strings() {
 				if strings.EqualFold(a, name) {
 					out = append(out, strconv.Itoa(n)+"/"+p.Base())
@@ -62,8 +72,8 @@ func (d drawer) namedBy(snap metabase.Snapshot, site int, name string) (out []st
 }
 
 func (d drawer) accounts(ctx context.Context, who control.Caller, q control.SiteRequest) ([]control.Account, error) {
-	snap := d.Tree.Snapshot()
-	sites := append([]int{0}, settings.Numbers(snap)...)
+	v := d.View(who)
+	sites := append([]int{0}, settings.Numbers(v.Snapshot)...)
 	if q.Site != 0 {
 		if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 			return nil, err
@@ -73,9 +83,9 @@ func (d drawer) accounts(ctx context.Context, who control.Caller, q control.Site
 	out := []control.Account{}
 	for _, n := range sites {
 		below := settings.UsersPath(n)
-		for name := range snap.Children(below) {
-			if p := below.Join(name); snap.Allows(who.Who, p, metabase.Read) {
-				out = append(out, d.account(snap, n, p))
+		for name := range v.Children(below) {
+			if p := below.Join(name); v.Sees(p) {
+				out = append(out, d.account(v, n, p))
 			}
 		}
 	}
@@ -83,12 +93,12 @@ func (d drawer) accounts(ctx context.Context, who control.Caller, q control.Site
 }
 
 func (d drawer) accountPut(ctx context.Context, who control.Caller, q control.AccountRequest) (control.Account, error) {
-	site, name, err := d.accountName(q.Name)
+	site, p, err := d.accountAt(ctx, who, q.Name)
 	if err != nil {
 		return control.Account{}, err
 	}
-	snap := d.Tree.Snapshot()
-	p := settings.UserPath(site, name)
+	v := d.View(who)
+	snap := v.Snapshot
 	exists := snap.Has(p)
 	switch {
 	case q.Change && !exists:
@@ -98,12 +108,9 @@ func (d drawer) accountPut(ctx context.Context, who control.Caller, q control.Ac
 		e.Hint = "account passwd " + q.Name
 		return control.Account{}, e
 	}
-	if exists {
-		p = desk.Spelled(snap, p)
-		name = p.Base()
-	}
-	cram := q.CramMD5 || exists && d.account(snap, site, p).CramMD5
-	c, err := account.New(name, q.Password, cram)
+	p = desk.Spelled(snap, p)
+	cram := q.CramMD5 || exists && d.account(v, site, p).CramMD5
+	c, err := account.New(p.Base(), q.Password, cram)
 	if err != nil {
 		return control.Account{}, control.Refused("account "+q.Name, err.Error())
 	}
@@ -121,23 +128,22 @@ func (d drawer) accountPut(ctx context.Context, who control.Caller, q control.Ac
 	if w.err != nil {
 		return control.Account{}, control.Refused("account "+q.Name, "the password cannot be stored")
 	}
-	if _, err := d.Tree.Apply(ctx, who.Batch(w.ops...)); err != nil {
+	if _, err := d.As(who).Apply(ctx, who.Batch(w.ops...)); err != nil {
 		return control.Account{}, err
 	}
-	return d.account(d.Tree.Snapshot(), site, p), nil
+	return d.account(d.View(who), site, p), nil
 }
 
 func (d drawer) accountDelete(ctx context.Context, who control.Caller, q control.AccountRequest) (control.Deleted, error) {
-	site, name, err := d.accountName(q.Name)
+	site, p, err := d.accountAt(ctx, who, q.Name)
 	if err != nil {
 		return control.Deleted{}, err
 	}
-	snap := d.Tree.Snapshot()
-	p := settings.UserPath(site, name)
-	if !snap.Has(p) {
+	v := d.View(who)
+	if !v.Has(p) {
 		return control.Deleted{}, control.Missing("account "+q.Name, "there is no such account")
 	}
-	name = desk.Spelled(snap, p).Base()
-	rev, err := d.Tree.Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
-	return control.Deleted{Rev: rev, Site: site, Name: name, NamedBy: d.namedBy(snap, site, name)}, err
+	name := desk.Spelled(v.Snapshot, p).Base()
+	rev, err := d.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	return control.Deleted{Rev: rev, Site: site, Name: name, NamedBy: d.namedBy(v, site, name)}, err
 }

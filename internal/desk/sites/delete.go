@@ -4,9 +4,11 @@ package sites
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,47 +27,17 @@ const drainLook = 500 * time.Millisecond
 // goes elsewhere too; to drain it, it is paused first. When something goes
 // wrong it goes on as it was.
 func (d drawer) siteDelete(ctx context.Context, who control.Caller, q control.SiteDeleteRequest) (control.Deleted, error) {
-	p, err := d.SiteAt(ctx, who, q.Site, metabase.Delete)
+	p, err := d.mayDelete(ctx, who, q)
 	if err != nil {
 		return control.Deleted{}, err
 	}
-	subject := fmt.Sprintf("site %d", q.Site)
-	if q.Site == settings.DefaultSite {
-		return control.Deleted{}, control.Refused(subject, "the default site cannot be deleted")
-	}
-	if d.Engine == nil {
-		return control.Deleted{}, control.ErrNoService
-	}
-	if q.MoveTo != 0 {
-		if q.MoveTo == q.Site {
-			return control.Deleted{}, control.Usage(subject+": its mail cannot move to itself", "")
-		}
-		if _, err := d.SiteAt(ctx, who, q.MoveTo, metabase.Write); err != nil {
-			return control.Deleted{}, err
-		}
-	}
-	if err := d.mayRemove(ctx, who, p); err != nil {
-		return control.Deleted{}, err
-	}
-	before := d.site(d.Tree.Snapshot(), q.Site).State
+	before := d.site(d.View(who), q.Site).State
 	out, err := d.takeAway(ctx, who, p, q, before)
 	if err != nil {
 		// The caller may have gone: the site must not stay down for that.
 		d.again(context.WithoutCancel(ctx), who, p, before)
 	}
 	return out, err
-}
-
-// mayRemove asks for all rights beforehand: mail must not be discarded for a
-// site that then stays.
-func (d drawer) mayRemove(ctx context.Context, who control.Caller, p metabase.Path) error {
-	snap := d.Tree.Snapshot()
-	for below := range snap.Walk(p) {
-		if !snap.Allows(who.Who, below, metabase.Delete) {
-			return d.Allow(ctx, who, below, metabase.Delete)
-		}
-	}
-	return nil
 }
 
 // up says that a site in this state takes callers or sends mail.
@@ -113,13 +85,50 @@ func (d drawer) again(ctx context.Context, who control.Caller, p metabase.Path, 
 	}
 }
 
+// mayDelete refuses what cannot be, before anything is done.
+func (d drawer) mayDelete(ctx context.Context, who control.Caller, q control.SiteDeleteRequest) (metabase.Path, error) {
+	p, err := d.SiteAt(ctx, who, q.Site, metabase.Delete)
+	if err != nil {
+		return "", err
+	}
+	subject := fmt.Sprintf("site %d", q.Site)
+	switch {
+	case q.Site == settings.DefaultSite:
+		return "", control.Refused(subject, "the default site cannot be deleted")
+	case d.Engine == nil:
+		return "", control.ErrNoService
+	case q.MoveTo == q.Site:
+		return "", control.Usage(subject+": its mail cannot move to itself", "")
+	case q.MoveTo != 0:
+		_, err = d.SiteAt(ctx, who, q.MoveTo, metabase.Write)
+	case q.Export != "":
+		err = d.Folder(who, q.Export)
+	}
+	if err == nil {
+		// Mail must not be gone for a site that then stays.
+		_, err = d.As(who).Try(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	}
+	if onlyMail(err) {
+		err = nil // that is what is going to be seen to
+	}
+	return p, err
+}
+
+// onlyMail says that nothing stands against a change but the mail that waits.
+func onlyMail(err error) bool {
+	var no *metabase.Refused
+	return errors.As(err, &no) && !slices.ContainsFunc(no.Problems, func(p metabase.Problem) bool {
+		return !errors.Is(p.Err, settings.ErrMailWaits)
+	})
+}
+
 func (d drawer) command(ctx context.Context, who control.Caller, p metabase.Path, word string) error {
 	w := writer{schema: d.Schema}
 	w.set(p, "ServerCommand", word)
 	if w.err != nil {
 		return w.err
 	}
-	_, err := d.Tree.Apply(ctx, who.Batch(w.ops...))
+	_, err := d.As(who).Apply(ctx, who.Batch(w.ops...))
 	return err
 }
 
@@ -132,7 +141,7 @@ func (d drawer) dropSite(ctx context.Context, who control.Caller, p metabase.Pat
 		}
 	}
 	var err error
-	out.Rev, err = d.Tree.Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	out.Rev, err = d.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
 	return out, err
 }
 

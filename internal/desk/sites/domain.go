@@ -16,19 +16,28 @@ import (
 	"restante/metabase"
 )
 
-// domainAt checks that there is such a domain.
+// domainAt checks that there is such a domain and that the caller has the right.
 func (d drawer) domainAt(ctx context.Context, who control.Caller, n int, name string, r metabase.Right) (metabase.Path, error) {
 	if _, err := d.SiteAt(ctx, who, n, metabase.Read); err != nil {
 		return "", err
 	}
-	p := settings.DomainPath(n, canonicalDomain(name))
-	if name == "" || strings.Contains(name, "/") || !d.Tree.Snapshot().Has(p) {
-		return "", control.Missing(fmt.Sprintf("site %d: %s", n, name), "there is no such domain")
+	missing := control.Missing(fmt.Sprintf("site %d: %s", n, name), "there is no such domain")
+	if name == "" || strings.Contains(name, "/") {
+		return "", missing
 	}
-	return desk.Spelled(d.Tree.Snapshot(), p), d.Allow(ctx, who, p, r)
+	p := settings.DomainPath(n, canonicalDomain(name))
+	snap := d.Tree.Snapshot()
+	return desk.Spelled(snap, p), d.Present(ctx, who, p, r, snap.Has(p), missing)
 }
 
-func (d drawer) domain(snap metabase.Snapshot, n int, p metabase.Path) control.Domain {
+// hasNoAccount says that site n has no such account, to a caller who may read
+// where it would be.
+func hasNoAccount(v *desk.View, n int, name string) bool {
+	return v.Sees(settings.UserPath(n, name)) && v.Sees(settings.UserPath(0, name)) && !settings.HasAccount(v.Snapshot, n, name)
+}
+
+func (d drawer) domain(v *desk.View, n int, p metabase.Path) control.Domain {
+	snap := v.Snapshot
 	action := settings.Action(d.number(snap, p, "RouteAction"))
 	out := control.Domain{
 		Site: n, Name: p.Base(), RouteAction: action, Held: action.Has(settings.Hold),
@@ -48,7 +57,7 @@ func (d drawer) domain(snap metabase.Snapshot, n int, p metabase.Path) control.D
 		out.SmartHost = d.text(snap, p, "RouteActionString")
 	}
 	for _, name := range out.Turn {
-		if !settings.HasAccount(snap, n, name) {
+		if hasNoAccount(v, n, name) {
 			out.Unknown = append(out.Unknown, name)
 		}
 	}
@@ -76,12 +85,12 @@ func (d drawer) domains(ctx context.Context, who control.Caller, q control.SiteR
 	if err != nil {
 		return nil, err
 	}
-	snap := d.Tree.Snapshot()
+	v := d.View(who)
 	out := []control.Domain{}
 	below := p.Join("Domain")
-	for name := range snap.Children(below) {
-		if at := below.Join(name); snap.Allows(who.Who, at, metabase.Read) {
-			out = append(out, d.domain(snap, q.Site, at))
+	for name := range v.Children(below) {
+		if at := below.Join(name); v.Sees(at) {
+			out = append(out, d.domain(v, q.Site, at))
 		}
 	}
 	return out, nil
@@ -92,7 +101,7 @@ func (d drawer) domainShow(ctx context.Context, who control.Caller, q control.Do
 	if err != nil {
 		return control.Domain{}, err
 	}
-	out := d.domain(d.Tree.Snapshot(), q.Site, p)
+	out := d.domain(d.View(who), q.Site, p)
 	d.waiting(&out)
 	return out, nil
 }
@@ -110,6 +119,9 @@ func (d drawer) domainCreate(ctx context.Context, who control.Caller, q control.
 	}
 	snap := d.Tree.Snapshot()
 	p := settings.DomainPath(q.Site, name)
+	if err := d.Allow(ctx, who, p, metabase.Read); err != nil {
+		return control.Domain{}, err
+	}
 	if snap.Has(p) {
 		return control.Domain{}, control.Refused(fmt.Sprintf("site %d: %s", q.Site, name), "there is such a domain already")
 	}
@@ -127,10 +139,10 @@ func (d drawer) domainCreate(ctx context.Context, who control.Caller, q control.
 	if w.err != nil {
 		return control.Domain{}, w.err
 	}
-	if _, err := d.Tree.Apply(ctx, who.Batch(w.ops...)); err != nil {
+	if _, err := d.As(who).Apply(ctx, who.Batch(w.ops...)); err != nil {
 		return control.Domain{}, err
 	}
-	return d.domain(d.Tree.Snapshot(), q.Site, p), nil
+	return d.domain(d.View(who), q.Site, p), nil
 }
 
 // action is the RouteAction of a new domain. With accounts it is the 514 of
@@ -160,12 +172,12 @@ func (d drawer) domainDelete(ctx context.Context, who control.Caller, q control.
 	if err != nil {
 		return control.Deleted{}, err
 	}
-	was := d.domain(d.Tree.Snapshot(), q.Site, p)
+	was := d.domain(d.View(who), q.Site, p)
 	if was.Kind == "default" {
 		return control.Deleted{}, control.Refused(fmt.Sprintf("site %d: %s", q.Site, was.Name), "the default domain cannot be deleted: make another one the default first")
 	}
 	d.waiting(&was)
-	rev, err := d.Tree.Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	rev, err := d.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
 	return control.Deleted{Rev: rev, Site: q.Site, Name: was.Name, Messages: was.Messages, Bytes: was.Bytes}, err
 }
 
@@ -204,18 +216,18 @@ func (d drawer) turnSet(ctx context.Context, who control.Caller, q control.TurnR
 	}
 	// The list is read and written: nobody's grant gets lost on the way.
 	_, err = d.atOnce(ctx, who, func(snap metabase.Snapshot) ([]metabase.Op, error) {
-		return d.turnOps(snap, p, q)
+		return d.turnOps(desk.Look(snap, who), p, q)
 	})
 	if err != nil {
 		return control.Domain{}, err
 	}
-	return d.domain(d.Tree.Snapshot(), q.Site, p), nil
+	return d.domain(d.View(who), q.Site, p), nil
 }
 
-func (d drawer) turnOps(snap metabase.Snapshot, p metabase.Path, q control.TurnRequest) ([]metabase.Op, error) {
-	was := d.domain(snap, q.Site, p)
+func (d drawer) turnOps(v *desk.View, p metabase.Path, q control.TurnRequest) ([]metabase.Op, error) {
+	was := d.domain(v, q.Site, p)
 	same := func(name string) bool { return strings.EqualFold(name, q.Account) }
-	w := writer{schema: d.Schema, snap: snap}
+	w := writer{schema: d.Schema, snap: v.Snapshot}
 	switch has := slices.ContainsFunc(was.Turn, same); {
 	case q.Revoke && !has:
 		return nil, control.Missing(fmt.Sprintf("site %d: %s: %s", q.Site, was.Name, q.Account), "the account may not take that domain's mail anyway")

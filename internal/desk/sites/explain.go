@@ -13,6 +13,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/settings"
 	"restante/internal/control"
+	"restante/internal/desk"
 	"restante/metabase"
 )
 
@@ -46,23 +47,23 @@ func (d drawer) explain(ctx context.Context, who control.Caller, q control.Expla
 	if err != nil {
 		return control.Explained{}, err
 	}
-	snap := d.Tree.Snapshot()
-	if q.Account != "" && !settings.HasAccount(snap, q.Site, q.Account) {
-		return control.Explained{}, control.Missing("account "+q.Account, "there is no such account")
+	v := d.View(who)
+	if err := d.accountOf(ctx, who, v, q); err != nil {
+		return control.Explained{}, err
 	}
-	s, err := settings.Load(snap, q.Site)
+	s, err := d.load(ctx, who, v, q.Site, to.Domain)
 	if err != nil {
-		return control.Explained{}, control.RefusedAll(err)
+		return control.Explained{}, err
 	}
 	out := control.Explained{
-		Site: q.Site, Rev: snap.Rev(), Recipient: to.String(), Domain: string(to.Domain),
+		Site: q.Site, Rev: v.Rev(), Recipient: to.String(), Domain: string(to.Domain),
 		Standing: s.Standing(to.Domain).String(), Why: []control.Reason{},
 	}
 	if domain, ok := s.DomainFor(to.Domain); ok {
 		out.Key, out.Turn = domain.Name, domain.Accounts
 	}
 	accepted, why := s.Accepts(to.Domain, client, q.Account)
-	out.Why = append(out.Why, reasons("accept", why)...)
+	out.Why = append(out.Why, reasons(v, "accept", why)...)
 	out.Accepted = accepted
 	switch {
 	case !s.MayConnect(client):
@@ -74,9 +75,45 @@ func (d drawer) explain(ctx context.Context, who control.Caller, q control.Expla
 	}
 	r := s.Route(to.Domain)
 	out.Route, out.Held = routeText(s, to.Domain), r.Held
-	out.Why = append(out.Why, reasons("route", r.Why)...)
+	out.Why = append(out.Why, reasons(v, "route", r.Why)...)
 	d.nowWaiting(&out, to.Domain)
 	return out, nil
+}
+
+// accountOf checks that there is an account as the request says, its site's or
+// one of all sites.
+func (d drawer) accountOf(ctx context.Context, who control.Caller, v *desk.View, q control.ExplainRequest) error {
+	if q.Account == "" {
+		return nil
+	}
+	for _, site := range []int{q.Site, 0} {
+		p := settings.UserPath(site, q.Account)
+		if !v.Sees(p) {
+			return d.Deny(ctx, who, p, metabase.Read, p, "")
+		}
+		if v.Has(p) {
+			return nil
+		}
+	}
+	return control.Missing("account "+q.Account, "there is no such account")
+}
+
+// load reads the settings of a site and asks for the right to read the domain
+// key that decides. The one that is named to who may not is the recipient's own.
+func (d drawer) load(ctx context.Context, who control.Caller, v *desk.View, n int, to mail.Domain) (*settings.Site, error) {
+	s, err := settings.Load(v.Snapshot, n)
+	if err != nil {
+		if at, hidden := v.Hidden(settings.SitePath(n)); hidden { // it may be what is wrong
+			return nil, d.Deny(ctx, who, at, metabase.Read, settings.SitePath(n), "")
+		}
+		return nil, control.RefusedAll(err)
+	}
+	if domain, ok := s.DomainFor(to); ok {
+		if p := settings.DomainPath(n, string(domain.Name)); !v.Sees(p) {
+			return nil, d.Deny(ctx, who, p, metabase.Read, settings.DomainPath(n, string(to)), "")
+		}
+	}
+	return s, nil
 }
 
 func callerText(q control.ExplainRequest) string {
@@ -89,8 +126,13 @@ func callerText(q control.ExplainRequest) string {
 	return "an unknown caller"
 }
 
-func reasons(step string, why []settings.Reason) (out []control.Reason) {
+// reasons leaves out what another key of the site says that the caller may not
+// read; what the site has from above it is the site's.
+func reasons(v *desk.View, step string, why []settings.Reason) (out []control.Reason) {
 	for _, r := range why {
+		if r.Path != "" && len(r.Path) > len(settings.Service) && !v.Sees(r.Path) {
+			continue
+		}
 		out = append(out, control.Reason{Step: step, Property: r.Property, Value: r.Text, From: r.Path})
 	}
 	return out

@@ -5,6 +5,7 @@ package sites
 import (
 	"context"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,17 +19,22 @@ func (d drawer) status(ctx context.Context, who control.Caller, _ struct{}) (con
 	if d.Engine == nil {
 		return control.Service{}, control.ErrNoService
 	}
-	snap := d.Tree.Snapshot()
+	v := d.View(who)
+	if !v.Leads(metabase.Root) {
+		return control.Service{}, d.Deny(ctx, who, metabase.Root, metabase.Read, metabase.Root, "")
+	}
 	sites, err := d.sites(ctx, who, struct{}{})
 	if err != nil {
 		return control.Service{}, err
 	}
 	out := control.Service{
 		Version: d.Place.Version, Data: d.Place.Data, PID: os.Getpid(),
-		Revision: snap.Rev(), Changed: snap.Time(), Sites: sites,
+		Revision: v.Rev(), Changed: v.Time(), Sites: sites,
 	}
 	for _, p := range d.Tree.Pending() {
-		out.Pending = append(out.Pending, control.Unconfirmed{Rev: p.Rev, Until: p.Until})
+		if d.seesAll(ctx, who, p.Rev) {
+			out.Pending = append(out.Pending, control.Unconfirmed{Rev: p.Rev, Until: p.Until})
+		}
 	}
 	for _, s := range sites {
 		out.Messages += s.Messages
@@ -38,8 +44,18 @@ func (d drawer) status(ctx context.Context, who control.Caller, _ struct{}) (con
 	return out, nil
 }
 
+// seesAll says whether the caller may read all that a revision changed.
+func (d drawer) seesAll(ctx context.Context, who control.Caller, rev metabase.Rev) bool {
+	r, err := d.Tree.Record(ctx, rev)
+	if err != nil {
+		return false
+	}
+	e, err := d.EyeOn(ctx, who, r)
+	return err == nil && !slices.ContainsFunc(r.Changes, func(c metabase.Changed) bool { return !e.Sees(c.Path) })
+}
+
 func (d drawer) complete(ctx context.Context, who control.Caller, q control.CompleteRequest) ([]string, error) {
-	snap := d.Tree.Snapshot()
+	v := d.View(who)
 	out := []string{}
 	add := func(word string) {
 		if len(word) >= len(q.Prefix) && strings.EqualFold(word[:len(q.Prefix)], q.Prefix) {
@@ -48,19 +64,21 @@ func (d drawer) complete(ctx context.Context, who control.Caller, q control.Comp
 	}
 	switch q.Kind {
 	case "path":
-		d.completePath(snap, who, q.Prefix, add)
+		completePath(v, q.Prefix, add)
 	case "property":
 		for p := range d.Schema.Props() {
 			add(p.Name)
 		}
 	case "site":
-		for _, n := range settings.Numbers(snap) {
+		for _, n := range sitesOf(v) {
 			add(strconv.Itoa(n))
 		}
 	case "domain":
-		for _, n := range settings.Numbers(snap) {
-			for name := range snap.Children(settings.SitePath(n).Join("Domain")) {
-				add(name)
+		for _, n := range settings.Numbers(v.Snapshot) {
+			for name := range v.Children(settings.DomainsPath(n)) {
+				if v.Sees(settings.DomainPath(n, name)) {
+					add(name)
+				}
 			}
 		}
 	case "account":
@@ -79,16 +97,23 @@ func (d drawer) complete(ctx context.Context, who control.Caller, q control.Comp
 	return out, nil
 }
 
-func (d drawer) completePath(snap metabase.Snapshot, who control.Caller, prefix string, add func(string)) {
+// sitesOf lists the sites that the caller may read.
+func sitesOf(v *desk.View) []int {
+	return slices.DeleteFunc(settings.Numbers(v.Snapshot), func(n int) bool { return !v.Sees(settings.SitePath(n)) })
+}
+
+func completePath(v *desk.View, prefix string, add func(string)) {
 	above := "/"
 	if i := strings.LastIndex(prefix, "/"); i >= 0 {
 		above = prefix[:i+1]
 	}
 	p, err := desk.ParsePath(above)
-	if err != nil || !snap.Allows(who.Who, p, metabase.Read) {
+	if err != nil {
 		return
 	}
-	for name := range snap.Children(p) {
-		add(above + name)
+	for name := range v.Children(p) {
+		if v.Leads(p.Join(name)) {
+			add(above + name)
+		}
 	}
 }

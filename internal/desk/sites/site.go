@@ -5,6 +5,7 @@ package sites
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"restante/engine/settings"
 	"restante/internal/control"
+	"restante/internal/desk"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -42,16 +44,13 @@ func (d drawer) number(snap metabase.Snapshot, p metabase.Path, name string) uin
 	return v.DWord()
 }
 
-func (d drawer) site(snap metabase.Snapshot, n int) control.Site {
-	p := settings.SitePath(n)
+func (d drawer) site(v *desk.View, n int) control.Site {
+	snap, p := v.Snapshot, settings.SitePath(n)
 	s := control.Site{
 		Number: n, Name: settings.SiteName(snap, n), Bindings: addresses(d.texts(snap, p, "ServerBindings")),
 		Domain: d.text(snap, p, "DefaultDomain"), FQDN: d.text(snap, p, "FullyQualifiedDomainName"),
 		AutoStart: d.number(snap, p, "ServerAutoStart") != 0, State: "stopped", Listening: []string{},
-		Configured: snap.Rev(), Queue: d.text(snap, p, "QueueDirectory"),
-	}
-	if k, ok := snap.Key(p.Join("Domain")); ok {
-		s.Domains = k.Children
+		Configured: snap.Rev(), Queue: d.text(snap, p, "QueueDirectory"), Domains: v.Count(settings.DomainsPath(n)),
 	}
 	if d.Engine == nil {
 		s.Why = "the service does not run"
@@ -59,7 +58,7 @@ func (d drawer) site(snap metabase.Snapshot, n int) control.Site {
 	}
 	for _, run := range d.Engine.Sites() {
 		if run.Number == n {
-			s.State, s.Running, s.Why, s.Connections = run.State, run.Running, run.Why, run.Connections
+			s.State, s.Running, s.Why, s.Connections = run.State, run.Running, withoutOthers(v, run.Why), run.Connections
 			s.Listening = append(s.Listening, run.Addrs...)
 		}
 	}
@@ -68,6 +67,20 @@ func (d drawer) site(snap metabase.Snapshot, n int) control.Site {
 		s.Messages, s.Bytes, s.Held, s.HeldBytes = c.Messages, c.Bytes, c.Held, c.HeldBytes
 	}
 	return s
+}
+
+var siteNumber = regexp.MustCompile(`\bsite (\d+)\b`)
+
+// withoutOthers is text on a site without the numbers of those that the caller
+// may not read.
+func withoutOthers(v *desk.View, text string) string {
+	return siteNumber.ReplaceAllStringFunc(text, func(s string) string {
+		n, err := strconv.Atoi(strings.TrimPrefix(s, "site "))
+		if err == nil && v.Sees(settings.SitePath(n)) {
+			return s
+		}
+		return "another site"
+	})
 }
 
 // addresses gives bindings of IIS's form ip:port:host as ADDR:PORT.
@@ -96,12 +109,10 @@ func schemaBinding(s string) (string, error) {
 }
 
 func (d drawer) sites(ctx context.Context, who control.Caller, _ struct{}) ([]control.Site, error) {
-	snap := d.Tree.Snapshot()
+	v := d.View(who)
 	out := []control.Site{}
-	for _, n := range settings.Numbers(snap) {
-		if snap.Allows(who.Who, settings.SitePath(n), metabase.Read) {
-			out = append(out, d.site(snap, n))
-		}
+	for _, n := range sitesOf(v) {
+		out = append(out, d.site(v, n))
 	}
 	return out, nil
 }
@@ -110,10 +121,13 @@ func (d drawer) siteShow(ctx context.Context, who control.Caller, q control.Site
 	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 		return control.Site{}, err
 	}
-	return d.site(d.Tree.Snapshot(), q.Site), nil
+	return d.site(d.View(who), q.Site), nil
 }
 
 func (d drawer) siteCreate(ctx context.Context, who control.Caller, q control.SiteCreateRequest) (control.Site, error) {
+	if err := d.Allow(ctx, who, settings.Service, metabase.Create); err != nil {
+		return control.Site{}, err
+	}
 	var n int
 	// Two wizards at once must not get the same number.
 	rev, err := d.atOnce(ctx, who, func(snap metabase.Snapshot) (ops []metabase.Op, err error) {
@@ -128,7 +142,7 @@ func (d drawer) siteCreate(ctx context.Context, who control.Caller, q control.Si
 	if err != nil {
 		return control.Site{}, err
 	}
-	return d.settled(ctx, n, rev)
+	return d.settled(ctx, who, n, rev)
 }
 
 // settleTime is how long a call waits for a site to do what it was told.
@@ -136,13 +150,13 @@ const settleTime = 3 * time.Second
 
 // settled gives the site once it runs at rev, says why not, or is stopped on
 // purpose; and after a while in any case.
-func (d drawer) settled(ctx context.Context, n int, rev metabase.Rev) (control.Site, error) {
+func (d drawer) settled(ctx context.Context, who control.Caller, n int, rev metabase.Rev) (control.Site, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	for {
-		s := d.site(d.Tree.Snapshot(), n)
+		s := d.site(d.View(who), n)
 		idle := s.State == "stopped" && !s.AutoStart
 		if d.Engine == nil || s.Running >= rev || s.Why != "" || idle {
 			return s, nil
@@ -170,12 +184,12 @@ func (d drawer) siteSet(ctx context.Context, who control.Caller, q control.SiteS
 	if w.err != nil {
 		return control.Site{}, w.err
 	}
-	running := d.site(d.Tree.Snapshot(), q.Site).Running != 0
-	rev, err := d.Tree.Apply(ctx, who.Batch(w.ops...))
+	running := d.site(d.View(who), q.Site).Running != 0
+	rev, err := d.As(who).Apply(ctx, who.Batch(w.ops...))
 	if err != nil || !running {
-		return d.site(d.Tree.Snapshot(), q.Site), err
+		return d.site(d.View(who), q.Site), err
 	}
-	return d.settled(ctx, q.Site, rev)
+	return d.settled(ctx, who, q.Site, rev)
 }
 
 func (d drawer) siteCommand(ctx context.Context, who control.Caller, q control.SiteCommandRequest) (control.Site, error) {
@@ -191,10 +205,10 @@ func (d drawer) siteCommand(ctx context.Context, who control.Caller, q control.S
 	if w.err != nil {
 		return control.Site{}, w.err
 	}
-	if _, err := d.Tree.Apply(ctx, who.Batch(w.ops...)); err != nil {
+	if _, err := d.As(who).Apply(ctx, who.Batch(w.ops...)); err != nil {
 		return control.Site{}, err
 	}
-	return d.site(d.Tree.Snapshot(), q.Site), nil
+	return d.site(d.View(who), q.Site), nil
 }
 
 func (d drawer) sessions(ctx context.Context, who control.Caller, q control.SiteRequest) ([]control.Session, error) {

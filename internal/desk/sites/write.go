@@ -23,7 +23,7 @@ func (d drawer) atOnce(ctx context.Context, who control.Caller, plan func(metaba
 		}
 		b := who.Batch(ops...)
 		b.IfRev = snap.Rev()
-		rev, err := d.Tree.Apply(ctx, b)
+		rev, err := d.As(who).Apply(ctx, b)
 		if !errors.Is(err, metabase.Conflict) || ctx.Err() != nil {
 			return rev, err
 		}
@@ -48,11 +48,7 @@ func (w *writer) set(p metabase.Path, name string, values ...string) {
 	if err == nil {
 		var v metabase.Value
 		if v, err = prop.Parse(values); err == nil {
-			item := prop.Item(v)
-			if was, ok := w.snap.Stored(p, prop.ID); ok {
-				item.Attr |= was.Attr & metabase.Locked // only unlock takes a lock away
-			}
-			w.ops = append(w.ops, metabase.Set{Path: p, Property: item})
+			w.ops = append(w.ops, metabase.Set{Path: p, Property: prop.Item(v)})
 			return
 		}
 	}

@@ -59,16 +59,22 @@ func Hash(s string) uint64 {
 // ones times an octet is that octet eight times over.
 const ones = 0x0101010101010101
 
-// load gives up to eight octets of s, the first one lowest.
+// load gives up to eight octets of s, which is not empty, the first one lowest.
+// Short ones are read from both ends; where the two meet they say the same.
 func load(s string) (w uint64) {
-	if len(s) >= 8 {
-		return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+	switch n := len(s); {
+	case n >= 8:
+		return load4(s) | load4(s[4:])<<32
+	case n >= 4:
+		return load4(s) | load4(s[n-4:])<<(8*(n-4))
+	default:
+		return uint64(s[0]) | uint64(s[n/2])<<(8*(n/2)) | uint64(s[n-1])<<(8*(n-1))
 	}
-	for i := len(s) - 1; i >= 0; i-- {
-		w = w<<8 | uint64(s[i])
-	}
-	return w
+}
+
+func load4(s string) uint64 {
+	_ = s[3]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24
 }
 
 // upper makes capitals of the letters a to z in eight octets of ASCII: the top

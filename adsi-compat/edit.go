@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package adsi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// The operations of PutEx.
+const (
+	OpClear  = 1 // remove what is stored, so that inheritance shows again
+	OpUpdate = 2 // replace
+	OpAppend = 3 // add members to the list
+	OpDelete = 4 // remove members from the list, case ignored
+)
+
+// An edit is one call that changed the cache. It is kept as what was asked for,
+// not as what came of it: two scripts that each add to one list, or each set a
+// bit of one number, both get what they asked for.
+type edit struct {
+	prop  schema.Prop
+	op    int
+	value any // see Object.Put; of OpAppend and OpDelete a []string
+}
+
+// A state is what a property comes to by the edits so far.
+type state struct {
+	item metabase.Property
+	held bool // there is a value, if only a default
+	own  bool // it is to be stored at the key
+}
+
+// fold gives what the property is in v with the cache's edits made on top.
+func (o *Object) fold(v view, id metabase.ID) (state, error) {
+	var st state
+	st.item, st.held = v.holds(o.path, id)
+	for _, e := range o.cache {
+		if e.prop.ID != id {
+			continue
+		}
+		if e.op == OpClear {
+			st = state{}
+			st.item, st.held = v.inherited(o.path, id)
+			continue
+		}
+		stored, ok := v.stored(o.path, id)
+		p := typed(e.prop, stored.Value.Type(), e.value)
+		value, err := e.make(p, st)
+		if err != nil {
+			return state{}, err
+		}
+		st = state{item: p.Item(value), held: true, own: true}
+		if ok && e.prop.Type == metabase.AnyType { // what no table knows, the item does
+			st.item.Attr, st.item.UserType = stored.Attr, stored.UserType
+		}
+		st.item.Attr |= stored.Attr & metabase.Locked // a lock outlasts the value
+	}
+	return st, nil
+}
+
+// make gives the value that comes after st.
+func (e edit) make(p schema.Prop, st state) (metabase.Value, error) {
+	switch {
+	case e.op == OpUpdate && p.Syntax == schema.Flag:
+		bit, err := parse(p, e.value)
+		return p.WithBit(st.item.Value, bit.DWord() != 0), err
+	case e.op == OpUpdate:
+		return parse(p, e.value)
+	}
+	if p.Type != metabase.MultiSZType && p.Syntax != schema.IPList {
+		return metabase.Value{}, errors.New("is not a list")
+	}
+	var have []string
+	if st.held {
+		have = p.Plain(st.item.Value)
+	}
+	named, err := p.Parse(e.value.([]string))
+	if err != nil {
+		return metabase.Value{}, err
+	}
+	words := p.Plain(named) // as they stand in the list
+	next := slices.DeleteFunc(have, func(member string) bool { return containsFold(words, member) })
+	if e.op == OpAppend {
+		next = append(next, words...)
+	} else if len(next) == 0 && emptyIsAll(p) {
+		return metabase.Value{}, errors.New("without its last entry the list would let everybody in")
+	}
+	return p.Parse(next)
+}
+
+func containsFold(words []string, s string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, s) })
+}
+
+// remember puts e into the cache. What sets the whole value takes the place of
+// all before it, and a bit that of its own earlier ones.
+func (o *Object) remember(ctx context.Context, op string, e edit) error {
+	v, err := o.dir.look(ctx, o.path)
+	if err != nil {
+		return o.dir.wrap(op, o.ADsPath(), err)
+	}
+	before := o.cache
+	whole := e.op == OpClear || e.op == OpUpdate && e.prop.Syntax != schema.Flag
+	o.cache = slices.DeleteFunc(slices.Clone(before), func(old edit) bool {
+		return old.prop.ID == e.prop.ID && (whole || e.op == OpUpdate && old.prop.Name == e.prop.Name)
+	})
+	o.cache = append(o.cache, e)
+	if _, err := o.fold(v, e.prop.ID); err != nil {
+		o.cache = before
+		return o.fail(op, CodeInvalid, "%s: %w", e.prop.Label(), err)
+	}
+	return nil
+}
+
+// SetInfo writes what was changed as one batch: all of it, or, with an error,
+// nothing; the cache then still holds it. With nothing changed it does nothing.
+// Where others write meanwhile, the changes are made anew on what they wrote,
+// until it holds or ctx ends.
+func (o *Object) SetInfo(ctx context.Context) error {
+	for {
+		v, err := o.dir.look(ctx, o.path)
+		if err != nil {
+			return o.dir.wrap("SetInfo", o.ADsPath(), err)
+		}
+		ops, err := o.plan(v)
+		if err == nil {
+			err = o.dir.apply(ctx, v.snap.Rev(), ops...)
+		}
+		if errors.Is(err, metabase.Conflict) && ctx.Err() == nil {
+			continue
+		}
+		if err != nil {
+			return o.dir.wrap("SetInfo", o.ADsPath(), err)
+		}
+		o.fresh, o.cache = false, nil
+		return nil
+	}
+}
+
+// plan makes operations of the cache.
+func (o *Object) plan(v view) (ops []metabase.Op, err error) {
+	if o.fresh {
+		ops = append(ops, metabase.AddKey{Path: o.path, Class: o.class})
+	}
+	done := map[metabase.ID]bool{}
+	for _, e := range o.cache {
+		id := e.prop.ID
+		if done[id] {
+			continue
+		}
+		done[id] = true
+		st, err := o.fold(v, id)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", e.prop.Label(), err)
+		}
+		if st.own {
+			ops = append(ops, metabase.Set{Path: o.path, Property: st.item})
+		} else if _, stored := v.stored(o.path, id); stored {
+			ops = append(ops, metabase.Unset{Path: o.path, ID: id})
+		}
+	}
+	return ops, nil
+}

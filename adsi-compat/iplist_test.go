@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package adsi
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The recipe of Microsoft's documents: get the list, change it, put it back.
+func TestTheRelayRecipe(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	o := w.bind(t, site1)
+	for _, tt := range []struct{ grant, want []string }{
+		{[]string{"10.1.1.1"}, []string{"10.1.1.1"}},
+		{[]string{"192.0.2.7, 255.255.255.0", "10.1.1.1"}, []string{"10.1.1.1", "192.0.2.0, 255.255.255.0"}},
+		{[]string{"10.0.0.0/8"}, []string{"10.0.0.0, 255.0.0.0"}},
+		{nil, []string{}},
+	} {
+		v, err := o.Get(ctx, "RelayIpList")
+		o.must(t, err)
+		r := v.(IPList)
+		r.GrantByDefault, r.IPGrant = false, tt.grant
+		o.must(t, errors.Join(o.Put(ctx, "RelayIpList", r), o.SetInfo(ctx)))
+		v, err = w.bind(t, site1).Get(ctx, "RelayIpList")
+		if got := v.(IPList); err != nil || got.GrantByDefault || !slices.Equal(got.IPGrant, tt.want) {
+			t.Errorf("%q reads back as %+v, %v", tt.grant, got, err)
+		}
+		// What Get gave may be put again, and changes nothing.
+		rev := w.Snapshot().Rev()
+		if err := errors.Join(o.Put(ctx, "RelayIpList", v), o.SetInfo(ctx)); err != nil || w.Snapshot().Rev() != rev {
+			t.Errorf("%q put again: %v", tt.grant, err)
+		}
+	}
+}
+
+func TestWhatAnIPListCannotKeep(t *testing.T) {
+	one := []string{"10.1.1.1"}
+	tests := []struct {
+		prop string
+		list IPList
+		want string // of the error, "" for none
+	}{
+		{"RelayIpList", IPList{}, ""},
+		{"RelayIpList", IPList{IPGrant: one}, ""},
+		{"IPSecurity", IPList{IPGrant: one}, ""},
+		{"IPSecurity", IPList{GrantByDefault: true}, ""},
+		{"RelayIpList", IPList{GrantByDefault: true}, "everybody could relay"},
+		{"RelayIpList", IPList{GrantByDefault: true, IPDeny: one}, "IPDeny cannot be kept"},
+		{"IPSecurity", IPList{GrantByDefault: true, IPDeny: one}, "IPDeny cannot be kept"},
+		{"IPSecurity", IPList{IPGrant: one, IPDeny: one}, "IPDeny cannot be kept"},
+		{"IPSecurity", IPList{GrantByDefault: true, IPGrant: one}, "IPGrant means nothing"},
+		{"IPSecurity", IPList{}, "would let everybody in"},
+		{"RelayIpList", IPList{DomainGrant: []string{"x.test"}}, "DomainGrant and DomainDeny"},
+		{"RelayIpList", IPList{DomainDeny: []string{"x.test"}}, "DomainGrant and DomainDeny"},
+		{"RelayIpList", IPList{IPGrant: []string{"host.test"}}, "is no address"},
+		{"RelayIpList", IPList{IPGrant: []string{"10.1.1.1, 255.0.255.0"}}, "has gaps"},
+		{"RelayIpList", IPList{IPGrant: []string{"10.1.1.1, 10.1.1.2"}}, "is not one entry"},
+		{"RelayIpList", IPList{IPGrant: []string{"::1"}}, "IPv4"},
+	}
+	for _, tt := range tests {
+		w := newWorld(t)
+		o := w.bind(t, site1)
+		err := errors.Join(o.Put(t.Context(), tt.prop, tt.list), o.SetInfo(t.Context()))
+		if (err == nil) != (tt.want == "") || !strings.Contains(fmt.Sprint(err), tt.want) && err != nil {
+			t.Errorf("%s %+v: %v, want %q", tt.prop, tt.list, err, tt.want)
+		}
+	}
+}
+
+func TestPutExOnAnIPList(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	o := w.bind(t, site1)
+	w.set(t, "/LM/SMTPSVC/1", "IPSecurity", "10.1.1.1", "192.0.2.0/24")
+	o.must(t, errors.Join(
+		o.PutEx(ctx, OpAppend, "IPSecurity", []string{"10.1.1.2"}),
+		o.PutEx(ctx, OpDelete, "IPSecurity", []string{"192.0.2.0, 255.255.255.0"}), // the same in IIS's words
+		o.SetInfo(ctx)))
+	if got, err := o.GetEx(ctx, "IPSecurity"); fmt.Sprint(got) != "[10.1.1.1 10.1.1.2]" || err != nil {
+		t.Errorf("GetEx %v, %v", got, err)
+	}
+	err := o.PutEx(ctx, OpDelete, "IPSecurity", []string{"10.1.1.1", "10.1.1.2"})
+	if code(err) != CodeInvalid || !strings.Contains(err.Error(), "would let everybody in") {
+		t.Errorf("the last entries: %v", err)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	d := newWorld(t).as("user:joe")
+	tests := []struct {
+		path, fact string
+		want       any // nil: there is no such object
+	}{
+		{"IIS://LocalHost/Schema/RouteAction", "Class", "Property"},
+		{"iis://localhost/schema/routeaction", "Name", "RouteAction"},
+		{"IIS://LocalHost/Schema/Properties/RouteAction", "MetaId", uint32(36946)},
+		{"IIS://LocalHost/Schema/RouteAction", "Syntax", "Integer"},
+		{"IIS://LocalHost/Schema/RouteAction", "MultiValued", false},
+		{"IIS://LocalHost/Schema/AuthTurnList", "Syntax", "List"},
+		{"IIS://LocalHost/Schema/AuthTurnList", "MultiValued", true},
+		{"IIS://LocalHost/Schema/AuthBasic", "Syntax", "Boolean"},
+		{"IIS://LocalHost/Schema/RelayIpList", "Syntax", "IPSec"},
+		{"IIS://LocalHost/Schema/RouteUserName", "Syntax", "String"},
+		{"IIS://LocalHost/Schema/RoutePassword", "Secure", true},
+		{"IIS://LocalHost/Schema/MaxRecipients", "Default", uint32(100)},
+		{"IIS://LocalHost/Schema/MaxRecipients", "Inherit", true},
+		{"IIS://LocalHost/Schema/IIsSmtpServer", "Class", "Class"},
+		{"IIS://LocalHost/Schema/Classes/IIsSmtpServer", "Container", true},
+		{"IIS://LocalHost/Schema/IIsSmtpServer", "ADsPath", "IIS://LocalHost/Schema/IIsSmtpServer"},
+		{"IIS://LocalHost/Schema/Classes/RouteAction", "", nil},
+		{"IIS://LocalHost/Schema/Properties/IIsSmtpServer", "", nil},
+		{"IIS://LocalHost/Schema/36946x", "", nil},
+		{"IIS://LocalHost/Schema/a/b/c", "", nil},
+		{"IIS://LocalHost/Schema", "", nil},
+		{site1, "", nil},
+	}
+	for _, tt := range tests {
+		f, ok := d.Describe(tt.path)
+		if ok != (tt.want != nil) || f[tt.fact] != tt.want {
+			t.Errorf("%s: %s is %v, %v; want %v", tt.path, tt.fact, f[tt.fact], ok, tt.want)
+		}
+	}
+	f, _ := d.Describe("IIS://LocalHost/Schema/IIsSmtpServer")
+	if !slices.Contains(f["Containment"].([]string), "IIsSmtpDomain") || !slices.Contains(f["OptionalProperties"].([]string), "MaxRecipients") {
+		t.Errorf("IIsSmtpServer: %v", f)
+	}
+	o := newWorld(t).bind(t, site1)
+	if _, ok := d.Describe(o.Schema()); !ok {
+		t.Errorf("%s leads nowhere", o.Schema())
+	}
+}
+
+func TestGetPropertyAttribObj(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	w.set(t, "/LM/SMTPSVC", "MaxRecipients", "7")
+	for path, inherited := range map[string]bool{"IIS://LocalHost/SMTPSVC": false, site1: true} {
+		f, err := w.bind(t, path).GetPropertyAttribObj(ctx, "maxrecipients")
+		if err != nil || f["PropName"] != "MaxRecipients" || f["Isinherit"] != inherited || f["Inherit"] != true || f["Default"] != uint32(100) {
+			t.Errorf("%s: %v, %v", path, f, err)
+		}
+	}
+	f, err := w.bind(t, held1).GetPropertyAttribObj(ctx, "RoutePassword")
+	if err != nil || f["Secure"] != true || strings.Contains(fmt.Sprint(f), "secret") {
+		t.Errorf("RoutePassword: %v, %v", f, err)
+	}
+	if _, err := w.bind(t, held1).GetPropertyAttribObj(ctx, "61600"); code(err) != CodeNotSet {
+		t.Errorf("what is not set: %v", err)
+	}
+}

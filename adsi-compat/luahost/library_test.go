@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package luahost
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Each result is what Lua 5.1 gives.
+func TestPatterns(t *testing.T) {
+	tests := []struct{ source, want string }{
+		{`string.find("hello world", "wor")`, "7\t9"},
+		{`string.find("a.b", ".", 1, true)`, "2\t2"},
+		{`string.find("a+b", "+", 1)`, "2\t2"}, // a quantifier with nothing before it
+		{`string.find("hello", "l+")`, "3\t4"},
+		{`string.find("hello", "(l)(l)")`, "3\t4\tl\tl"},
+		{`string.find("hello", "xyz")`, "nil"},
+		{`string.find("hello", "")`, "1\t0"},
+		{`string.find("hello", "", 99)`, "6\t5"},
+		{`string.find("hello", "l", -1)`, "nil"},
+		{`string.find("hello", "l", -2)`, "4\t4"},
+		{`string.find("hello", "^l", 3)`, "3\t3"},
+		{`string.match("key = value", "^(%w+)%s*=%s*(%w+)$")`, "key\tvalue"},
+		{`string.match("  trim  ", "^%s*(.-)%s*$") .. "|"`, "trim|"},
+		{`string.match("2024-01-02", "(%d+)-(%d+)-(%d+)")`, "2024\t01\t02"},
+		{`string.match("abc", "()b()")`, "2\t3"},
+		{`string.match("f(a(b)c)d", "%b()")`, "(a(b)c)"},
+		{`string.match("f(a", "%b()")`, "nil"},
+		{`string.match([[say "it's" so]], [[(["'])(.-)%1]])`, `"` + "\tit's"},
+		{`string.match("THE (quick) fox", "%f[%a]%a+", 5)`, "quick"},
+		{`string.match("a]b", "[]]")`, "]"},
+		{`string.match("a-b", "[a-]+")`, "a-"},
+		{`string.match("a^b", "[b^]+")`, "^b"},
+		{`string.match("x%y", "[%%]")`, "%"},
+		{`string.match("abc", "[^a]+")`, "bc"},
+		{`string.match("abc", "ab?c?d?")`, "abc"},
+		{`string.match("a$", "a$$")`, "a$"},
+		{`string.match("0xBEEF", "%x+", 3)`, "BEEF"},
+		{`string.match("Ab1 ,\1\0", "%u%l%d%s%p%c%z") ~= nil`, "true"},
+		{`string.match("aZ", "%U%L")`, "aZ"},
+		{`string.gsub("hello", "l", "L")`, "heLLo\t2"},
+		{`string.gsub("hello", "l", "L", 1)`, "heLlo\t1"},
+		{`string.gsub("hello", "", "-")`, "-h-e-l-l-o-\t6"},
+		{`string.gsub("abc", "%w", "%0%0")`, "aabbcc\t3"},
+		{`string.gsub("abc", "%w", "%1%%")`, "a%b%c%\t3"},
+		{`string.gsub("a b", "(%w) (%w)", "%2 %1")`, "b a\t1"},
+		{`string.gsub("abab", "^a", "x")`, "xbab\t1"},
+		{`string.gsub("$x $y", "%$(%w)", {x = 1})`, "1 $y\t2"},
+		{`string.gsub("a b", "%w", function(c) if c == "a" then return c:upper() end end)`, "A b\t2"},
+		{`string.gsub("ab", "()", "%1")`, "1a2b3\t3"},
+		{`(function() local s = "" for k, v in string.gmatch("a=1, b=2", "(%w)=(%w)") do s = s .. k .. v end return s end)()`, "a1b2"},
+		{`(function() local n = 0 for _ in string.gmatch("abc", "") do n = n + 1 end return n end)()`, "4"},
+		{`(function() local s = "" for c in string.gmatch("a^b^", "^.?") do s = s .. c .. ";" end return s end)()`, "^b;^;"},
+
+		{`string.rep("ab", 3), string.rep("x", 0), string.rep("x", -1)`, "ababab\t\t"},
+		{`table.concat({1, "b", 3}, ", "), table.concat({}), table.concat({1, 2, 3}, "", 2, 3)`, "1, b, 3\t\t23"},
+		{`string.format("%5.1f|%-4s|%d%%123", 1.25, "a", 7)`, "  1.2|a   |7%123"},
+		{`string.format("%s %s", {} ~= nil, GetObject("IIS://LocalHost"))`, "true IIS://LocalHost"},
+		{`loadstring("return 1 + 1")()`, "2"},
+		{`(function() local p = {"return ", "7"} return load(function() return table.remove(p, 1) end)() end)()`, "7"},
+		{`loadstring("x x")`, "nil\t<string> line:1(column:3) near 'x':   parse error\n"},
+	}
+	for _, tt := range tests {
+		got, err := run(t, tree(t), "print("+tt.source+")")
+		if err != nil || got != tt.want+"\n" {
+			t.Errorf("%s: %q, %v; want %q", tt.source, got, err, tt.want)
+		}
+	}
+}
+
+// Each would take more time or memory than there is.
+func TestLimits(t *testing.T) {
+	tests := []struct{ source, want string }{
+		{`string.rep("x", 300000000)`, "more than 4194304 octets"},
+		{`string.rep("xx", 2^52)`, "more than 4194304 octets"},
+		{`local s = string.rep("x", 4000000); table.concat({s, s})`, "more than 4194304 octets"},
+		{`local t = {}; for i = 1, 100 do t[i] = "" end; table.concat(t, string.rep("x", 4000000))`, "more than 4194304 octets"},
+		{`string.gsub(string.rep("x", 1000000), "x", string.rep("y", 100))`, "more than 4194304 octets"},
+		{`local s = string.rep("x", 4000000); string.gsub(s, ".+", string.rep("%0", 1000))`, "more than 4194304 octets"},
+		{`string.format("%100000000d", 1)`, "at most two digits"},
+		{`string.format("%.100000000d", 1)`, "at most two digits"},
+		{`string.format("%-100000000s", "x")`, "at most two digits"},
+		{`string.format("%*d", 100000000, 1)`, "at most two digits"},
+		{`string.format(string.rep("%[1]s", 1000), string.rep("x", 1000000))`, "at most two digits"},
+		{`local s, t = string.rep("x", 4000000), {}; for i = 1, 100 do t[i] = s end; string.format(string.rep("%s", 100), unpack(t))`, "more than 4194304 octets"},
+		{`local t = {}; for i = 1, 1e9 do t[i] = string.rep("x", 1000000) .. i end`, "stopped: more than 128 MiB of memory"},
+		{`local s = "x"; while true do s = s .. s end`, "stopped: more than 128 MiB of memory"},
+		{`assert(loadstring(string.rep("not ", 1000000) .. "1"))`, "has more than 262144 octets"},
+		{`assert(load(function() return "not not not not not " end))`, "has more than 262144 octets"},
+		{`return ` + strings.Repeat("not ", 1000000) + `1`, "has more than 262144 octets"},
+		{`("x"):find(string.rep("(", 30000))`, "too many captures"},
+		{`("x"):rep(1000):find(string.rep("x?", 30000))`, "too complex"},
+		{`("x"):find("[x")`, "lacks a ]"},
+		{`("x"):find("x%")`, "ends with %"},
+		{`("x"):find("%bx")`, "lacks its two characters"},
+		{`("x"):find("%fx")`, "lacks its set"},
+		{`("x"):find("(x")`, "leaves a capture open"},
+		{`("x"):match("x)")`, "closes a capture"},
+		{`("x"):find("%1")`, "names a capture"},
+		{`("x"):gsub("x", "%2")`, "there is no capture 2"},
+		{`("x"):gsub("x", function() return {} end)`, "invalid replacement value (a table)"},
+		{`table.concat({1, {}, 3})`, "invalid value (table) at index 2"},
+	}
+	for _, tt := range tests {
+		start := time.Now()
+		_, err := run(t, tree(t), tt.source)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%.80s: error %v, want %q", tt.source, err, tt.want)
+		}
+		if took := time.Since(start); took > time.Minute {
+			t.Errorf("%.80s: took %s", tt.source, took)
+		}
+	}
+	// Far beyond what is there, a member does not make room for all before it.
+	if got, err := run(t, tree(t), `local t = {}; t[60000000] = 1; print(t[60000000], #t)`); err != nil || got != "1\t0\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A call of the library is stopped as any step is.
+func TestARunawaySearchIsStopped(t *testing.T) {
+	for _, source := range []string{
+		`string.find(string.rep("a", 40), string.rep("a*", 30) .. "b")`,
+		`string.match(string.rep("a", 4000000), ".-b")`,
+		`string.find(string.rep("(", 4000000), "%b()")`,
+		`string.gsub(string.rep("a", 100000), "(a*)(a*)(a*)b", "")`,
+		`string.gmatch(string.rep("a", 4000000), "(.-)%1.-b")()`,
+		`string.find(string.rep("a", 4000000), "^(a*).-%1b")`,
+		`string.find(string.rep("a", 100000), "[" .. string.rep("b", 100000) .. "]")`,
+		`while true do pcall(string.find, string.rep("a", 40), string.rep("a*", 30) .. "b") end`,
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		err := Run(ctx, directory(tree(t)), Script{Name: "find.lua", Source: source, Stdout: &strings.Builder{}})
+		late := time.Since(deadline(ctx))
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "find.lua: stopped: ") {
+			t.Errorf("%s: error %v", source, err)
+		}
+		if late > 10*time.Second {
+			t.Errorf("%s: ended %s late", source, late)
+		}
+	}
+}
+
+func deadline(ctx context.Context) time.Time {
+	t, _ := ctx.Deadline()
+	return t
+}
+
+// Whatever the pattern, it is found, not found, or a mistake that is told.
+func FuzzPattern(f *testing.F) {
+	for _, pat := range []string{"^(a*)(.-)%1$", "%f[%w]%w+", "[^]-a%-]?", "%b()", "()x", "[", "%", "(()", "%9", "[a-", "[%"} {
+		f.Add("(ab) a-]c", pat)
+	}
+	s := tree(f)
+	f.Fuzz(func(t *testing.T, text, pat string) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		const source = `local from, to = string.find(arg[1], arg[2])
+			if from then assert(from <= to + 1 and to <= #arg[1]) end
+			string.gsub(arg[1], arg[2], "%0")
+			for _ in string.gmatch(arg[1], arg[2]) do end`
+		err := Run(ctx, directory(s), Script{Name: "p.lua", Source: source, Args: []string{text, pat}, Stdout: &strings.Builder{}})
+		if err != nil && (strings.Contains(err.Error(), "runtime error") || strings.Contains(err.Error(), "assertion")) {
+			t.Errorf("%q in %q: %v", pat, text, err)
+		}
+	})
+}

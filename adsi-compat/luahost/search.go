@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package luahost
+
+import (
+	"strings"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// The functions of string that take a pattern, as Lua 5.1 has them.
+
+// begin reads text, pattern and where to begin, which is counted from 1 or,
+// below 0, from the end.
+func begin(vm *lua.LState) (m *matcher, init int) {
+	m = &matcher{vm: vm, src: vm.CheckString(1), pat: vm.CheckString(2)}
+	init = vm.OptInt(3, 1)
+	if init < 0 {
+		init += len(m.src) + 1
+	}
+	return m, min(max(init-1, 0), len(m.src))
+}
+
+func find(vm *lua.LState) int {
+	m, init := begin(vm)
+	if lua.LVAsBool(vm.Get(4)) || !strings.ContainsAny(m.pat, "^$*+?.([%-") {
+		i := strings.Index(m.src[init:], m.pat)
+		if i < 0 {
+			vm.Push(lua.LNil)
+			return 1
+		}
+		vm.Push(lua.LNumber(init + i + 1))
+		vm.Push(lua.LNumber(init + i + len(m.pat)))
+		return 2
+	}
+	start, end, ok := m.find(init)
+	if !ok {
+		vm.Push(lua.LNil)
+		return 1
+	}
+	vm.Push(lua.LNumber(start + 1))
+	vm.Push(lua.LNumber(end))
+	for i := range m.captures {
+		vm.Push(m.captured(i))
+	}
+	return 2 + len(m.captures)
+}
+
+func match(vm *lua.LState) int {
+	m, init := begin(vm)
+	start, end, ok := m.find(init)
+	if !ok {
+		vm.Push(lua.LNil)
+		return 1
+	}
+	return m.push(start, end)
+}
+
+func gmatch(vm *lua.LState) int {
+	src, pat, at := vm.CheckString(1), vm.CheckString(2), 0
+	if strings.HasPrefix(pat, "^") {
+		pat = "%" + pat // in gmatch it is an ordinary character
+	}
+	vm.Push(vm.NewFunction(func(vm *lua.LState) int {
+		m := &matcher{vm: vm, src: src, pat: pat}
+		start, end, ok := 0, 0, false
+		if at <= len(src) {
+			start, end, ok = m.find(at)
+		}
+		if !ok {
+			vm.Push(lua.LNil)
+			return 1
+		}
+		if at = end; end == start {
+			at++ // an empty match: go on
+		}
+		return m.push(start, end)
+	}))
+	return 1
+}
+
+func gsub(vm *lua.LState) int {
+	m := &matcher{vm: vm, src: vm.CheckString(1), pat: vm.CheckString(2)}
+	with := vm.CheckAny(3)
+	most, at, done := vm.OptInt(4, len(m.src)+1), 0, 0
+	var b strings.Builder
+	for done < most && at <= len(m.src) {
+		start, end, ok := m.find(at)
+		if !ok {
+			break
+		}
+		done++
+		b.WriteString(m.src[at:start])
+		b.WriteString(m.replacement(with, start, end))
+		if at = end; end == start {
+			b.WriteString(m.src[start:min(start+1, len(m.src))])
+			at++
+		}
+		if b.Len() > maxString {
+			tooLong(vm)
+		}
+		if strings.HasPrefix(m.pat, "^") {
+			break
+		}
+	}
+	b.WriteString(m.src[min(at, len(m.src)):])
+	vm.Push(lua.LString(b.String()))
+	vm.Push(lua.LNumber(done))
+	return 2
+}
+
+// replacement is what stands in the place of the match.
+func (m *matcher) replacement(with lua.LValue, start, end int) string {
+	whole := m.src[start:end]
+	var got lua.LValue
+	switch with := with.(type) {
+	case lua.LString:
+		return m.expand(string(with), whole)
+	case lua.LNumber:
+		return with.String()
+	case *lua.LTable:
+		m.push(start, end)
+		first := m.vm.Get(-max(len(m.captures), 1))
+		m.vm.Pop(max(len(m.captures), 1))
+		got = m.vm.GetTable(with, first)
+	case *lua.LFunction:
+		m.vm.Push(with)
+		m.vm.Call(m.push(start, end), 1)
+		got = m.vm.Get(-1)
+		m.vm.Pop(1)
+	default:
+		m.vm.ArgError(3, "string, function or table expected")
+	}
+	if lua.LVIsFalse(got) {
+		return whole
+	}
+	if !lua.LVCanConvToString(got) {
+		m.fail("invalid replacement value (a %s)", got.Type())
+	}
+	return got.String()
+}
+
+// expand puts captures into the places of %1 to %9, and the match into that of
+// %0.
+func (m *matcher) expand(with, whole string) string {
+	var b strings.Builder
+	for i := 0; i < len(with); i++ {
+		c := with[i]
+		switch {
+		case c != '%' || i+1 == len(with):
+			b.WriteByte(c)
+			continue
+		case with[i+1] == '0' || with[i+1] == '1' && len(m.captures) == 0:
+			b.WriteString(whole)
+		case '1' <= with[i+1] && with[i+1] <= '9':
+			b.WriteString(m.captured(int(with[i+1] - '1')).String())
+		default:
+			b.WriteByte(with[i+1])
+		}
+		i++
+		if b.Len() > maxString {
+			tooLong(m.vm)
+		}
+	}
+	return b.String()
+}
+
+// push gives the captures to the script or, without any, the match; and says
+// how many that are.
+func (m *matcher) push(start, end int) int {
+	if len(m.captures) == 0 {
+		m.vm.Push(lua.LString(m.src[start:end]))
+		return 1
+	}
+	for i := range m.captures {
+		m.vm.Push(m.captured(i))
+	}
+	return len(m.captures)
+}
+
+func (m *matcher) captured(i int) lua.LValue {
+	if i >= len(m.captures) {
+		m.fail("there is no capture %d", i+1)
+	}
+	switch c := m.captures[i]; c.size {
+	case open:
+		m.fail("the pattern leaves a capture open")
+		return lua.LNil
+	case place:
+		return lua.LNumber(c.start + 1)
+	default:
+		return lua.LString(m.src[c.start : c.start+c.size])
+	}
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package luahost
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	lua "github.com/yuin/gopher-lua"
+
+	adsi "restante/adsi-compat"
+)
+
+// toLua gives the script what Get gave us.
+func (h *host) toLua(vm *lua.LState, v any) lua.LValue {
+	switch v := v.(type) {
+	case nil:
+		return lua.LNil
+	case bool:
+		return lua.LBool(v)
+	case uint32:
+		return lua.LNumber(v)
+	case string:
+		return lua.LString(v)
+	case []byte:
+		return lua.LString(v)
+	case []string:
+		t := vm.NewTable()
+		for _, s := range v {
+			t.Append(lua.LString(s))
+		}
+		return t
+	case adsi.IPList:
+		return h.ofIPList(vm, v)
+	default:
+		return lua.LString(fmt.Sprint(v))
+	}
+}
+
+// fromLua reads the value at position n as Put takes it.
+func fromLua(vm *lua.LState, n int) any {
+	switch v := vm.Get(n).(type) {
+	case lua.LBool:
+		return bool(v)
+	case lua.LNumber:
+		return float64(v)
+	case lua.LString:
+		return string(v)
+	case *lua.LTable:
+		if v.Len() == 0 && hasNames(v) {
+			return ipList(vm, n, fields(v))
+		}
+		return stringsAt(vm, n)
+	case *lua.LUserData:
+		if r, ok := v.Value.(*record); ok && r.open {
+			return ipList(vm, n, r.values)
+		}
+	}
+	wrongValue(vm, n, vm.Get(n))
+	return nil
+}
+
+func wrongValue(vm *lua.LState, n int, v lua.LValue) {
+	vm.ArgError(n, "a string, number, boolean or a list of them is wanted, not "+v.Type().String())
+}
+
+// stringsAt is stringsOf of the argument at position n.
+func stringsAt(vm *lua.LState, n int) []string { return stringsOf(vm, n, vm.Get(n)) }
+
+// stringsOf reads a list, or one word in its place. What else is in the table
+// would be lost: that is an error, of the argument at n.
+func stringsOf(vm *lua.LState, n int, v lua.LValue) []string {
+	t, ok := v.(*lua.LTable)
+	if !ok {
+		return []string{word(vm, n, v)}
+	}
+	words := make([]string, 0, t.Len())
+	for i := 1; i <= t.Len(); i++ {
+		words = append(words, word(vm, n, t.RawGetInt(i)))
+	}
+	t.ForEach(func(key, _ lua.LValue) {
+		if i, ok := key.(lua.LNumber); !ok || i < 1 || int(i) > len(words) {
+			vm.ArgError(n, "the list has "+key.String()+" beside its members")
+		}
+	})
+	return words
+}
+
+func word(vm *lua.LState, n int, v lua.LValue) string {
+	switch v := v.(type) {
+	case lua.LBool:
+		return strconv.FormatBool(bool(v))
+	case lua.LNumber:
+		return strconv.FormatFloat(float64(v), 'f', -1, 64)
+	case lua.LString:
+		return string(v)
+	}
+	wrongValue(vm, n, v)
+	return ""
+}
+
+// hasNames says that the first thing in the table is a name: it is no list.
+func hasNames(t *lua.LTable) bool {
+	key, _ := t.Next(lua.LNil)
+	return key.Type() == lua.LTString
+}
+
+// A record is named values in any case, as an object of IIS that is not of the
+// tree: a list of addresses, which is open to changes, or facts, which are not.
+type record struct {
+	values map[string]lua.LValue // by name in lower case
+	open   bool
+}
+
+func recordMeta(vm *lua.LState) *lua.LTable {
+	of := func(vm *lua.LState) (*record, string) {
+		ud := vm.CheckUserData(1)
+		r, ok := ud.Value.(*record)
+		if !ok {
+			vm.ArgError(1, "an object is wanted")
+		}
+		return r, vm.CheckString(2)
+	}
+	return vm.SetFuncs(vm.NewTypeMetatable("record"), map[string]lua.LGFunction{
+		"__index": func(vm *lua.LState) int {
+			r, name := of(vm)
+			v, ok := r.values[strings.ToLower(name)]
+			if !ok {
+				vm.RaiseError("the object has no %s", name)
+			}
+			vm.Push(v)
+			return 1
+		},
+		"__newindex": func(vm *lua.LState) int {
+			r, name := of(vm)
+			_, ok := r.values[strings.ToLower(name)]
+			if !ok || !r.open {
+				vm.RaiseError("%s of the object cannot be set", name)
+			}
+			r.values[strings.ToLower(name)] = vm.Get(3)
+			return 0
+		},
+	})
+}
+
+func (h *host) record(vm *lua.LState, open bool, values map[string]any) lua.LValue {
+	r := &record{values: map[string]lua.LValue{}, open: open}
+	for name, v := range values {
+		r.values[strings.ToLower(name)] = h.toLua(vm, v)
+	}
+	ud := vm.NewUserData()
+	ud.Value, ud.Metatable = r, h.records
+	return ud
+}
+
+func (h *host) ofFacts(vm *lua.LState, f adsi.Facts) lua.LValue { return h.record(vm, false, f) }
+
+func (h *host) ofIPList(vm *lua.LState, l adsi.IPList) lua.LValue {
+	return h.record(vm, true, map[string]any{
+		"GrantByDefault": l.GrantByDefault, "IPGrant": l.IPGrant, "IPDeny": l.IPDeny,
+		"DomainGrant": l.DomainGrant, "DomainDeny": l.DomainDeny,
+	})
+}
+
+// fields reads a table that a script wrote in the place of such an object.
+func fields(t *lua.LTable) map[string]lua.LValue {
+	values := map[string]lua.LValue{}
+	t.ForEach(func(key, v lua.LValue) { values[strings.ToLower(key.String())] = v })
+	return values
+}
+
+// ipList reads a list of addresses back; n is where it stands in the call.
+func ipList(vm *lua.LState, n int, values map[string]lua.LValue) (l adsi.IPList) {
+	lists := map[string]*[]string{
+		"ipgrant": &l.IPGrant, "ipdeny": &l.IPDeny, "domaingrant": &l.DomainGrant, "domaindeny": &l.DomainDeny,
+	}
+	for name, v := range values {
+		if name == "grantbydefault" {
+			b, ok := v.(lua.LBool)
+			if !ok {
+				vm.ArgError(n, "GrantByDefault is true or false")
+			}
+			l.GrantByDefault = bool(b)
+			continue
+		}
+		list, ok := lists[name]
+		if !ok {
+			vm.ArgError(n, "a list of addresses has no "+name)
+		}
+		*list = stringsOf(vm, n, v)
+	}
+	return l
+}

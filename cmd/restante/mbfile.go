@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/hex"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"restante/internal/control"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// withFile sees to @FILE as the value of a BINARY property, in a line that sets
+// one. Where the schema or --type says that it is one, what the file holds takes
+// its place, as hexadecimal digits. Where only what is stored tells, of a number
+// without a name, it goes along.
+func withFile(l control.Line) (control.Line, error) {
+	v, ok := fileValue(l.Words)
+	if !ok {
+		return l, nil
+	}
+	p, ok := schema.IIS().Property(v.prop)
+	switch {
+	case !ok || v.typ != "" && !strings.EqualFold(v.typ, metabase.BinaryType.String()):
+		return l, nil
+	case v.typ != "" || p.Type == metabase.BinaryType:
+		digits, err := readHex(l.Words[v.at][1:])
+		if err != nil {
+			return l, err
+		}
+		l.Words = slices.Clone(l.Words)
+		l.Words[v.at] = digits
+	case p.Type == metabase.AnyType:
+		digits, err := readHex(l.Words[v.at][1:])
+		l.File = &control.File{Hex: digits}
+		if err != nil {
+			l.File.Why = err.Error()
+		}
+	}
+	return l, nil
+}
+
+// A fileWord is @FILE in a line.
+type fileWord struct {
+	at   int    // which word
+	prop string // whose value it is
+	typ  string // --type, or ""
+}
+
+// fileValue finds @FILE where it is the only value of a line that sets one.
+func fileValue(words []string) (v fileWord, ok bool) {
+	if len(words) == 0 || !strings.EqualFold(words[0], "set") {
+		return v, false
+	}
+	var args []int
+	options := true
+	for i := 1; i < len(words); i++ {
+		switch word := words[i]; {
+		case options && word == "--":
+			options = false
+		case options && strings.HasPrefix(word, "--"):
+			name, value, inOne := strings.Cut(word, "=")
+			if i++; inOne {
+				i--
+			} else if i < len(words) {
+				value = words[i]
+			}
+			if name == "--type" {
+				v.typ = value
+			}
+		default:
+			args = append(args, i)
+		}
+	}
+	switch len(args) {
+	case 2:
+		v.prop = path.Base(strings.ReplaceAll(words[args[0]], `\`, "/"))
+	case 3:
+		v.prop = words[args[1]]
+	default:
+		return v, false
+	}
+	v.at = args[len(args)-1]
+	return v, strings.HasPrefix(words[v.at], "@")
+}
+
+// maxFile is more than a value holds: whoever reads it says so.
+const maxFile = 1 << 20
+
+// readHex gives the octets of a file as hexadecimal digits.
+func readHex(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile))
+	return hex.EncodeToString(b), err
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"restante/internal/control"
+	"restante/internal/desk/desktest"
+	"restante/internal/desk/sites"
+	"restante/metabase"
+)
+
+// A script sees and changes what its caller may, through the whole way in.
+func TestScriptsHaveTheirCallersRights(t *testing.T) {
+	d, store := desktest.New(t, nil)
+	sites.Calls(d, runScript)
+	list := func(p metabase.Path, lines ...string) metabase.Op {
+		return metabase.Set{Path: p, Property: metabase.Property{ID: metabase.AccessList, Value: metabase.MultiSZ(lines...)}}
+	}
+	secret := metabase.Set{Path: "/LM/SMTPSVC", Property: metabase.Property{ID: 61600, Value: metabase.String("of the service")}}
+	_, err := store.Apply(t.Context(), metabase.Batch{Ops: []metabase.Op{
+		secret, list("/", "user:watch read"), list("/LM/SMTPSVC/1", "group:ops read,write"),
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const read = `print(GetObject("IIS://LocalHost/SMTPSVC"):Get("61600"))`
+	const write = `local o = GetObject("IIS://LocalHost/SMTPSVC/1"); o.MaxRecipients = 50; o:SetInfo(); print(o.MaxRecipients)`
+	tests := []struct {
+		who          metabase.Principal
+		source, want string // of what is printed or of the error
+	}{
+		{"user:boss", read, "of the service\n"},
+		{"user:joe", read, "scripts are run for those who may change something"},
+		{"user:watch", read, "scripts are run for those who may change something"}, // he has mb get
+		{"group:ops", read, "IIS://LocalHost/SMTPSVC: read: /LM/SMTPSVC: denied (0x80070005)"},
+		{"group:ops", `GetObject("IIS://LocalHost/SMTPSVC/9")`, "IIS://LocalHost/SMTPSVC/9: read: /LM/SMTPSVC/9: denied (0x80070005)"},
+		{"group:ops", write, "50\n"},
+		{"group:ops", `local o = GetObject("IIS://LocalHost/SMTPSVC/1"); o.AccessList = {"* all"}; o:SetInfo()`, "AccessList: denied: the right to control is missing"},
+	}
+	for _, tt := range tests {
+		who := control.Caller{Who: []metabase.Principal{"user:somebody", tt.who}, Origin: metabase.FromCLI}
+		got := ""
+		for out, err := range control.Run.Open(t.Context(), d.Direct(who), control.Script{Name: "x.lua", Source: tt.source, Timeout: time.Minute}) {
+			if err != nil {
+				got += err.Error()
+			}
+			got += out.Text
+		}
+		if !strings.Contains(got, tt.want) {
+			t.Errorf("%s runs %s: %q, want %q", tt.who, tt.source, got, tt.want)
+		}
+	}
+}

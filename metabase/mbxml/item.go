@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mbxml
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"restante/metabase"
+)
+
+var (
+	errNoSuchProperty = errors.New("there is no such property")
+	errTwice          = errors.New("stands there twice")
+)
+
+// item takes one property of the file.
+func (p *planner) item(k placed, it Item, named map[metabase.ID]bool) {
+	prop, want, faults := p.find(it)
+	if len(faults) == 0 && named[want.ID] {
+		if want.ID == metabase.KeyType {
+			return
+		}
+		faults = []error{errTwice}
+	}
+	if len(faults) > 0 {
+		p.fault(k, it, faults)
+		return
+	}
+	named[want.ID] = true
+	if want.Attr&metabase.Volatile != 0 || prop.Attr&metabase.Volatile != 0 {
+		return
+	}
+	if want.Attr&metabase.Secure != 0 {
+		p.secret(k, it, prop, want)
+		return
+	}
+	v, err := value(prop, want.Value.Type(), it)
+	unread := err != nil && p.file.Foreign && prop.IPList
+	if err != nil && !unread {
+		p.fault(k, it, []error{err})
+		return
+	}
+	want.Value = v
+	if unread {
+		want.Value = metabase.Value{} // whoever reviews it sees that it is none
+	}
+	if p.file.Foreign && !p.translate(k, it, prop, &want) || want.Value.IsZero() {
+		return
+	}
+	p.report.Properties++
+	p.store(k.to, want)
+}
+
+// fault tells what is wrong with a property. Of a foreign file it is left out,
+// and the rest taken.
+func (p *planner) fault(k placed, it Item, faults []error) {
+	if !p.file.Foreign {
+		for _, err := range faults {
+			p.bad(it.Line, k.to, it.Name, err)
+		}
+		return
+	}
+	if faults[0] == errNoSuchProperty {
+		p.remark(Ignored, it.Line, k.to, it.Name, "is not a property that is known here")
+		return
+	}
+	texts := make([]string, len(faults))
+	for i, err := range faults {
+		texts[i] = err.Error()
+	}
+	p.remark(Decision, it.Line, k.to, it.Name, "%s; it is left out: %.200q", strings.Join(texts, "; "), it.Value)
+}
+
+// store sets a property, unless it is there already.
+func (p *planner) store(at metabase.Path, want metabase.Property) {
+	was, ok := p.snap.Stored(at, want.ID)
+	if ok && was.Attr == want.Attr && was.UserType == want.UserType && was.Value.Equal(want.Value) {
+		return
+	}
+	p.ops = append(p.ops, metabase.Set{Path: at, Property: want})
+}
+
+// secret keeps what is stored: a file has no secure value that could be read.
+// Where nothing is stored yet, a file of ours leaves an empty one, which opens
+// nothing and stands where the secret has to be set again.
+func (p *planner) secret(k placed, it Item, prop Prop, want metabase.Property) {
+	was, stored := p.snap.Stored(k.to, want.ID)
+	stored = stored && was.Attr&metabase.Secure != 0 && was.Value.Type() == want.Value.Type()
+	switch {
+	case it.Value != "" && !p.file.Foreign:
+		p.bad(it.Line, k.to, it.Name, errors.New("a secure value does not stand in a file"))
+	case it.Value != "":
+		text := "is encrypted for the machine that wrote the file: set it again"
+		if p.opts.Review != nil {
+			if f := p.opts.Review(k.to, prop, want.Value, ""); f.Text != "" {
+				text = f.Text
+			}
+		}
+		p.remark(Decision, it.Line, k.to, it.Name, "%s", text)
+	case p.file.Foreign:
+	case stored:
+		want.Value = was.Value
+		p.store(k.to, want)
+	default:
+		p.remark(Decision, it.Line, k.to, it.Name, "is secret and not in the file: set it again")
+		p.ops = append(p.ops, metabase.Set{Path: k.to, Property: want})
+	}
+}
+
+// translate makes a value of another machine ours; false leaves it out.
+func (p *planner) translate(k placed, it Item, prop Prop, want *metabase.Property) bool {
+	if p.opts.Review != nil {
+		f := p.opts.Review(k.to, prop, want.Value, it.Value)
+		if f.Text != "" {
+			p.remark(f.Verdict, it.Line, k.to, it.Name, "%s", f.Text)
+		}
+		if f.LeaveOut {
+			return false
+		}
+		want.Value = f.Value
+	}
+	old := want.Value.Str()
+	if p.opts.Folder == nil || old == "" || !prop.Folder && !strings.ContainsAny(old, `\/`) {
+		return true
+	}
+	folder := p.opts.Folder(k.to, it.Name, old)
+	if folder == old {
+		return true
+	}
+	if want.Value.Type() == metabase.ExpandSZType {
+		want.Value = metabase.ExpandSZ(folder)
+	} else {
+		want.Value = metabase.String(folder)
+	}
+	p.remark(Translated, it.Line, k.to, it.Name, "folder %s is %s here", old, folder)
+	return true
+}
+
+// find gives what the schema says of an item, and the property to store with
+// everything but its value. Its Value has only the type.
+func (p *planner) find(it Item) (Prop, metabase.Property, []error) {
+	if !it.Custom {
+		prop, err := p.byName(it.Name)
+		if err != nil {
+			return Prop{}, metabase.Property{}, []error{err}
+		}
+		return prop, metabase.Property{ID: prop.ID, Attr: prop.Attr, UserType: prop.UserType, Value: zero(prop.Type)}, nil
+	}
+	var faults []error
+	try := func(err error) {
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	id, err := customID(it)
+	try(err)
+	t, err := parseType(it.Type)
+	try(err)
+	u, err := parseUserType(it.UserType)
+	try(err)
+	a, err := parseAttributes(it.Attr)
+	try(err)
+	prop, ok := p.schema.ByID(id)
+	if !ok {
+		prop = Prop{Name: it.Name, ID: id, Type: t}
+	}
+	return prop, metabase.Property{ID: id, Attr: a, UserType: u, Value: zero(t)}, faults
+}
+
+// byName finds the property that an attribute is called for. One without a
+// name is called by its number, and needs a type that the schema has.
+func (p *planner) byName(name string) (Prop, error) {
+	id, numbered := numberedName(name)
+	if !numbered {
+		prop, ok := p.schema.ByName(name)
+		if !ok {
+			return Prop{}, errNoSuchProperty
+		}
+		return prop, nil
+	}
+	prop, ok := p.schema.ByID(id)
+	if !ok {
+		return Prop{}, errors.New("has no data type: a number that is not known here stands in a Custom element, which says it")
+	}
+	return prop, nil
+}
+
+// numberedName reads IIS's name for a property that has none.
+func numberedName(name string) (metabase.ID, bool) {
+	if len(name) <= len(unknownName) || !strings.EqualFold(name[:len(unknownName)], unknownName) {
+		return 0, false
+	}
+	n, err := number(name[len(unknownName):])
+	return metabase.ID(n), err == nil && n != 0
+}
+
+// customID is the number of a Custom element, which its name may say, too.
+func customID(it Item) (metabase.ID, error) {
+	if id, ok := numberedName(it.Name); ok && it.ID == "" {
+		return id, nil
+	}
+	n, err := number(it.ID)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("ID %q is not a number of a property", it.ID)
+	}
+	return metabase.ID(n), nil
+}
+
+// id is the number of the property that an item is of, 0 where there is none.
+func (p *planner) id(it Item) metabase.ID {
+	_, want, _ := p.find(it)
+	return want.ID
+}
+
+// zero is an empty value of a type.
+func zero(t metabase.Type) metabase.Value {
+	switch t {
+	case metabase.StringType:
+		return metabase.String("")
+	case metabase.BinaryType:
+		return metabase.Binary(nil)
+	case metabase.ExpandSZType:
+		return metabase.ExpandSZ("")
+	case metabase.MultiSZType:
+		return metabase.MultiSZ()
+	}
+	return metabase.DWord(0)
+}
+
+func value(prop Prop, t metabase.Type, it Item) (metabase.Value, error) {
+	switch it.Enc {
+	case "":
+		return parse(prop, t, it.Value)
+	case "base64":
+		return fromBase64(t, it.Value)
+	}
+	return metabase.Value{}, fmt.Errorf("encoding %q is not known", it.Enc)
+}

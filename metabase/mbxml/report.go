@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mbxml
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"restante/metabase"
+	"restante/metabase/internal/names"
+)
+
+// A Verdict says what became of a part of the file.
+type Verdict string
+
+// The verdicts of a report.
+const (
+	Translated Verdict = "translated"
+	Decision   Verdict = "needs a decision"
+	Ignored    Verdict = "ignored"
+)
+
+// A Remark is one line of the report.
+type Remark struct {
+	Verdict  Verdict       `json:"verdict"`
+	Line     int           `json:"line,omitempty"`
+	Path     metabase.Path `json:"path"` // "" where no key is meant
+	Property string        `json:"property,omitempty"`
+	Text     string        `json:"text"`
+}
+
+// A Report says what an import does.
+type Report struct {
+	Keys       int      `json:"keys"`       // taken over
+	Properties int      `json:"properties"` // taken over, translated ones included
+	Remarks    []Remark `json:"remarks"`
+
+	keys  map[string]placed // by folded path: those that the file names
+	added map[string]int    // those that it needs besides: the line that does
+	find  func(Item) metabase.ID
+}
+
+// Line gives the line of the file that path and id come from, id 0 for the key
+// itself. Where the file has the key and not the property, it is the key's;
+// where a key below needs this one, that key's; else 0. Exact says that it is
+// of just what was asked.
+func (r *Report) Line(path metabase.Path, id metabase.ID) (line int, exact bool) {
+	k, ok := r.keys[fold(path)]
+	if !ok {
+		return r.added[fold(path)], false
+	}
+	for _, it := range k.Items {
+		if id != 0 && id != metabase.KeyType && r.find(it) == id {
+			return it.Line, true
+		}
+	}
+	return k.Line, id == 0 || id == metabase.KeyType
+}
+
+// Sort puts the remarks in the order of their lines, those of none last.
+func (r *Report) Sort() {
+	slices.SortStableFunc(r.Remarks, func(a, b Remark) int {
+		return cmp.Compare(uint(a.Line-1), uint(b.Line-1))
+	})
+}
+
+func fold(path metabase.Path) string { return names.Fold(string(path)) }
+
+// A Problem is one thing that is wrong with a file.
+type Problem struct {
+	Line     int
+	Path     metabase.Path // "" where no key is meant
+	Property string        // "" where the key itself is meant
+	Err      error
+}
+
+// Error prints line, path, property and reason.
+func (p Problem) Error() string {
+	var b strings.Builder
+	if p.Line > 0 {
+		fmt.Fprintf(&b, "line %d: ", p.Line)
+	}
+	for _, part := range []string{string(p.Path), p.Property} {
+		if part != "" {
+			b.WriteString(part + ": ")
+		}
+	}
+	return b.String() + p.Err.Error()
+}
+
+// Unwrap gives the reason.
+func (p Problem) Unwrap() error { return p.Err }
+
+// Problems are all that is wrong with a file.
+type Problems []Problem
+
+// Error prints one problem per line.
+func (list Problems) Error() string {
+	lines := make([]string, len(list))
+	for i, p := range list {
+		lines[i] = p.Error()
+	}
+	return strings.Join(lines, "\n")
+}

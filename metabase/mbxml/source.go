@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mbxml
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+)
+
+// charsets are the encodings that a file may declare beside UTF-8: those in
+// which an old editor saves. What is called ISO-8859-1 there is windows-1252.
+var charsets = map[string]encoding.Encoding{
+	"windows-1252": charmap.Windows1252,
+	"iso-8859-1":   charmap.Windows1252,
+	"us-ascii":     charmap.Windows1252,
+	"iso-8859-15":  charmap.ISO8859_15,
+	"windows-1250": charmap.Windows1250,
+	"windows-1251": charmap.Windows1251,
+}
+
+var errTooLarge = fmt.Errorf("one element has more than %d octets", maxToken)
+
+// A source gives the decoder a file octet by octet, as UTF-8, and ends the
+// reading when one token takes more than it may. It keeps the token, of which
+// the decoder tells where it ends and not what stands on which line.
+type source struct {
+	in   *bufio.Reader
+	held []byte // of the token under way
+	from string // what was made UTF-8, or ""
+	no   error  // why the declared encoding is refused
+}
+
+func newSource(r io.Reader) *source {
+	s := &source{in: bufio.NewReader(r)}
+	head, _ := s.in.Peek(3)
+	switch {
+	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")): // IIS puts it first
+		_, _ = s.in.Discard(3)
+	case bytes.HasPrefix(head, []byte("\xff\xfe")), bytes.HasPrefix(head, []byte("\xfe\xff")):
+		s.decode("UTF-16", unicode.UTF16(unicode.LittleEndian, unicode.ExpectBOM))
+	}
+	return s
+}
+
+func (s *source) decode(name string, e encoding.Encoding) {
+	s.in, s.from = bufio.NewReader(transform.NewReader(s.in, e.NewDecoder())), name
+}
+
+// charset is asked by the decoder when the file declares an encoding that is
+// not UTF-8. It goes on with the same source.
+func (s *source) charset(label string, _ io.Reader) (io.Reader, error) {
+	label = strings.ToLower(label)
+	if s.from != "" {
+		return s, nil // the byte order mark has said it
+	}
+	e, ok := charsets[label]
+	if !ok {
+		s.no = fmt.Errorf("the encoding %s is not read: save the file as UTF-8", label)
+		return nil, s.no
+	}
+	s.decode(label, e)
+	return s, nil
+}
+
+func (s *source) ReadByte() (byte, error) {
+	if len(s.held) >= maxToken {
+		return 0, errTooLarge
+	}
+	c, err := s.in.ReadByte()
+	if err == nil {
+		s.held = append(s.held, c)
+	}
+	return c, err
+}
+
+// Read makes a source a Reader, which the decoder asks for and does not use.
+func (s *source) Read(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		if p[n], err = s.ReadByte(); err == nil {
+			n++
+		}
+	}
+	return n, err
+}
