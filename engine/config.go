@@ -3,11 +3,10 @@
 package engine
 
 import (
+	"context"
 	"fmt"
-	"hash/fnv"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -25,7 +24,6 @@ import (
 	"restante/engine/settings"
 	"restante/engine/site"
 	"restante/engine/wire"
-	"restante/internal/kv"
 )
 
 // config says to each room of a site what is set for it.
@@ -40,8 +38,12 @@ func (e *Engine) config(set *settings.Site) *site.Config {
 		Session: w.session(),
 		Release: w.release(),
 		Mail: site.Mail{
-			Folder:  w.path(set.Folders.Queue),
-			DB:      e.index(set),
+			Folder: w.path(set.Folders.Queue),
+			Owner:  fmt.Sprintf("site %d of %s as %s", set.Number, w.dir, plain(w.dir, set.Folders.Queue)),
+			DB:     indexOf(e.opts.IndexDB, w.dir, set.Number, set.Folders.Queue),
+			Note: func(ctx context.Context) error {
+				return note(ctx, e.opts.IndexDB, w.dir, set.Number, set.Folders.Queue)
+			},
 			Badmail: w.path(set.Folders.Badmail),
 			Holds:   queue.RouterFunc(w.hold),
 			Routes:  routes{w},
@@ -52,14 +54,6 @@ func (e *Engine) config(set *settings.Site) *site.Config {
 		cfg.Bindings = append(cfg.Bindings, site.Binding(b))
 	}
 	return cfg
-}
-
-// index is where a site's queue keeps what it knows. Another folder is another
-// queue: an index must never meet bodies that are not its own.
-func (e *Engine) index(set *settings.Site) kv.DB {
-	h := fnv.New64a()
-	h.Write([]byte(filepath.ToSlash(filepath.Clean(set.Folders.Queue))))
-	return kv.Prefix(e.opts.IndexDB, fmt.Sprintf("site/%d/%016x/", set.Number, h.Sum64()))
 }
 
 // ownAddresses are this machine's. None, where they cannot be read: then mail
@@ -88,13 +82,7 @@ type world struct {
 	own func() []netip.Addr
 }
 
-// path makes a path of the tree absolute; "" stays.
-func (w *world) path(p string) string {
-	if p == "" || filepath.IsAbs(p) {
-		return p
-	}
-	return filepath.Join(w.dir, filepath.FromSlash(p))
-}
+func (w *world) path(p string) string { return onDisk(w.dir, p) }
 
 func (w *world) wire() wire.Config {
 	return wire.Config{

@@ -76,6 +76,8 @@ type member struct {
 	*site.Site       // nil where it never could be loaded
 	why        error // of that
 	rev        metabase.Rev
+	folder     string // of its queue, as in the tree
+	minded     minded
 	cancel     context.CancelFunc
 	ended      <-chan struct{}
 	shown      shown
@@ -118,6 +120,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer watch.Close()
 	f := &follower{engine: e, running: &running, starting: &starting, left: map[int]<-chan struct{}{}}
 	f.follow(ctx)
+	e.mind()
 	running.Go(func() { starting.Wait(); close(e.ready) })
 	for {
 		select {
@@ -130,6 +133,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			a.answer <- e.site(a.number)
 		case <-e.knock:
 		}
+		e.mind()
 		e.show()
 	}
 }
@@ -150,9 +154,10 @@ func (f *follower) follow(ctx context.Context) {
 		return // what is volatile changed
 	}
 	there := map[int]bool{}
+	shared := e.ground().Shared(snap)
 	for _, n := range settings.Numbers(snap) {
 		there[n] = true
-		f.one(ctx, snap, n)
+		f.one(ctx, snap, n, shared[n])
 	}
 	e.mu.Lock()
 	for n, m := range e.sites {
@@ -168,8 +173,9 @@ func (f *follower) follow(ctx context.Context) {
 	f.last, f.looked = snap.Rev(), true
 }
 
-// one brings site n in line.
-func (f *follower) one(ctx context.Context, snap metabase.Snapshot, n int) {
+// one brings site n in line. Shared says whose queue folder it would work in,
+// if it is not its own.
+func (f *follower) one(ctx context.Context, snap metabase.Snapshot, n int, shared error) {
 	e := f.engine
 	set, err := settings.Load(snap, n)
 	e.mu.Lock()
@@ -179,6 +185,7 @@ func (f *follower) one(ctx context.Context, snap metabase.Snapshot, n int) {
 		e.sites[n] = m
 	}
 	m.rev, m.why = snap.Rev(), err
+	m.folder = settings.QueueFolder(snap, n)
 	s := m.Site
 	e.mu.Unlock()
 	switch {
@@ -188,14 +195,27 @@ func (f *follower) one(ctx context.Context, snap metabase.Snapshot, n int) {
 		e.opts.Log.Error("site cannot be loaded", "site", n, "err", err)
 	case s != nil:
 		s.Apply(e.config(set))
+		if why := barred(set, shared); why != nil {
+			s.Keep(uint64(snap.Rev()), why)
+		}
 	default:
-		f.begin(ctx, m, set, snap)
+		f.begin(ctx, m, set, snap, barred(set, shared))
 	}
 }
 
+// barred says why a site must not start.
+func barred(set *settings.Site, shared error) error {
+	if !set.Enabled {
+		return errOldVersion
+	}
+	return shared
+}
+
+func (e *Engine) ground() settings.Ground { return settings.Ground{Data: e.opts.DataDir} }
+
 // begin makes a site, and starts it if it starts by itself: with the service,
 // or when it is new and has an address of its own.
-func (f *follower) begin(ctx context.Context, m *member, set *settings.Site, snap metabase.Snapshot) {
+func (f *follower) begin(ctx context.Context, m *member, set *settings.Site, snap metabase.Snapshot, barred error) {
 	e, n := f.engine, set.Number
 	s := site.New(n, e.config(set), site.Deps{
 		Resolver: e.opts.Resolver, Gate: e.gate, Ports: &e.ports,
@@ -220,9 +240,9 @@ func (f *follower) begin(ctx context.Context, m *member, set *settings.Site, sna
 		}
 	})
 	switch {
-	case !set.Enabled:
-		s.Keep(uint64(snap.Rev()), errOldVersion)
-	case set.AutoStart && (!f.looked || hasAddress(snap, n)):
+	case barred != nil:
+		s.Keep(uint64(snap.Rev()), barred)
+	case set.AutoStart && (!f.looked || settings.HasAddress(snap, n)):
 		f.starting.Add(1)
 		f.running.Go(func() {
 			defer f.starting.Done()
@@ -232,16 +252,6 @@ func (f *follower) begin(ctx context.Context, m *member, set *settings.Site, sna
 }
 
 var errOldVersion = fmt.Errorf("SmtpServiceVersion is less than 2: only site %d starts", settings.DefaultSite)
-
-// hasAddress says that a site's own key says where to listen.
-func hasAddress(snap metabase.Snapshot, n int) bool {
-	for _, id := range []metabase.ID{settings.ServerBindings, settings.SecureBindings, settings.AtrnBindings} {
-		if _, ok := snap.Stored(settings.SitePath(n), id); ok {
-			return true
-		}
-	}
-	return false
-}
 
 func (e *Engine) journal(n int) *slog.Logger {
 	if e.opts.Journal == nil {
@@ -285,8 +295,11 @@ func (e *Engine) Command(ctx context.Context, n int, command uint32) error {
 	}
 	c := site.Command(command)
 	if c == site.Start {
-		if set, err := settings.Load(e.tree.Snapshot(), n); err == nil && !set.Enabled {
-			return fmt.Errorf("site %d: start: %w", n, errOldVersion)
+		snap := e.tree.Snapshot()
+		if set, err := settings.Load(snap, n); err == nil {
+			if why := barred(set, e.ground().Shared(snap)[n]); why != nil {
+				return fmt.Errorf("site %d: start: %w", n, why)
+			}
 		}
 	}
 	if err := s.Do(ctx, c); err != nil {

@@ -575,3 +575,116 @@ func TestFloor(t *testing.T) {
 		"badger":            "only internal/kv opens the store",
 	})
 }
+
+// A site that would work in another one's queue folder does not start, however
+// it is told to, and says why; with folders of its own it does.
+func TestSharedFolder(t *testing.T) {
+	h := started(t)
+	const why = "QueueDirectory Mailroot/Queue is that of site 1: give the site folders of its own"
+	h.apply(metabase.AddKey{Path: settings.SitePath(2), Class: schema.Server}, h.set(settings.SitePath(2), "ServerBindings", "127.0.0.1:0"))
+	h.eventually("site 2 says why it does not run", func() bool { return h.status(2).Why == why })
+	if err := h.Command(t.Context(), 2, uint32(site.Start)); err == nil || !strings.Contains(err.Error(), why) {
+		t.Errorf("start = %v", err)
+	}
+	h.apply(h.set(settings.SitePath(2), "ServerComment", "Two"))
+	h.eventually("site 2 has its name", func() bool { return h.status(2).Configured == h.store.Snapshot().Rev() })
+	if s := h.status(2); s.Why != why || s.State != "stopped" || h.volatile(2, settings.Win32Error) == 0 {
+		t.Errorf("after another change: %+v", s)
+	}
+	h.stop()
+	h.run()
+	if s := h.status(2); s.Why != why || s.State != "stopped" {
+		t.Errorf("started with the service: %+v", s)
+	}
+	h.apply(h.set(settings.SitePath(2), "QueueDirectory", "Mailroot-2/Queue"))
+	if err := h.Command(t.Context(), 2, uint32(site.Start)); err != nil {
+		t.Fatal(err)
+	}
+	if s := h.status(2); s.Why != "" || s.State != "started" {
+		t.Errorf("with a folder of its own: %+v", s)
+	}
+}
+
+// What the tree cannot know, such as a link, the folder itself refuses.
+func TestLinkedFolder(t *testing.T) {
+	h := started(t)
+	if err := os.Symlink(filepath.Join(h.dir, "Mailroot", "Queue"), filepath.Join(h.dir, "link")); err != nil {
+		t.Skip(err)
+	}
+	l := h.dial(1)
+	h.apply(h.hold(1, "held.test", "x")...)
+	if err := l.Send("a@b.example", "x@held.test", []byte("Subject: kept\r\n\r\n.\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	n := h.newSite("127.0.0.1:0")
+	h.apply(h.set(settings.SitePath(n), "QueueDirectory", "link"))
+	h.eventually("it stopped", func() bool { _ = h.Command(t.Context(), n, uint32(site.Stop)); return h.status(n).State == "stopped" })
+	err := h.Command(t.Context(), n, uint32(site.Start))
+	if err == nil || !strings.Contains(err.Error(), "in use by site 1 of "+h.dir) {
+		t.Errorf("start = %v", err)
+	}
+	h.stop()
+	h.run() // site 2 may be the first to come
+	if q, ok := h.Queue(1); !ok || q.Counts().Messages != 1 {
+		t.Errorf("the queue of site 1 is %v", q)
+	}
+	if s := h.status(n); s.State != "stopped" {
+		t.Errorf("site %d: %+v", n, s)
+	}
+}
+
+// Mail that came between the change of the queue's folder and the restart that
+// makes it true is not forgotten: the state tells of it until it is taken back.
+func TestMailLeftBehind(t *testing.T) {
+	h := newHouse(t)
+	h.apply(h.hold(1, "held.test", "x")...)
+	h.run()
+	h.apply(h.set(settings.SitePath(1), "QueueDirectory", "New"))
+	l := h.dial(1)
+	if err := l.Send("a@b.example", "x@held.test", []byte("Subject: kept\r\n\r\n.\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	l.Quit()
+	const why = "1 message waits in Mailroot/Queue, where its queue was: set QueueDirectory back to that to have it sent"
+	for _, again := range []func(){
+		func() {
+			for _, c := range []site.Command{site.Stop, site.Start} {
+				if err := h.Command(t.Context(), 1, uint32(c)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+		func() { h.stop(); h.run() },
+	} {
+		again()
+		h.eventually("the site says what is left behind", func() bool { s := h.status(1); return s.State == "started" && s.Why == why })
+	}
+	c, err := h.store.Try(t.Context(), metabase.Batch{Ops: []metabase.Op{metabase.Move{From: settings.SitePath(1), To: settings.SitePath(7)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Check(c); len(got) != 1 || errors.Is(got[0], settings.ErrMailWaits) || !strings.Contains(got[0].Error(), "set QueueDirectory back to that first") {
+		t.Errorf("a removal: %v", got)
+	}
+	h.apply(h.set(settings.SitePath(1), "QueueDirectory", "Mailroot/Queue"))
+	h.stop()
+	h.run()
+	if q, ok := h.Queue(1); !ok || q.Counts().Messages != 1 {
+		t.Error("the mail is not there again")
+	}
+	if s := h.status(1); s.Why != "" {
+		t.Errorf("why is %q", s.Why)
+	}
+}
+
+// One folder has one index, whatever it is called.
+func TestPlain(t *testing.T) {
+	for in, want := range map[string]string{
+		"Mailroot/Queue": "Mailroot/Queue", "./Mailroot//Queue/": "Mailroot/Queue", "/data/Mailroot/Queue": "Mailroot/Queue",
+		"/data": ".", "/database/q": "/database/q", "/data/../etc": "/etc", "../etc": "/etc",
+	} {
+		if got := plain("/data", in); got != want {
+			t.Errorf("plain(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

@@ -50,18 +50,26 @@ func (e *Engine) Sites() []SiteStatus {
 
 func (m member) status(n int) SiteStatus {
 	if m.Site == nil {
-		return SiteStatus{Number: n, State: site.Stopped.String(), Listening: []string{}, Configured: m.rev, Why: oneLine(m.why)}
+		return SiteStatus{Number: n, State: site.Stopped.String(), Listening: []string{}, Configured: m.rev, Why: both(oneLine(m.why), m.minded.behind)}
 	}
 	st := m.Status()
 	out := SiteStatus{
 		Number: n, Name: st.Name, State: st.State.String(), Listening: make([]string, 0, len(st.Listening)),
 		Configured: metabase.Rev(st.Configured), Running: metabase.Rev(st.Running),
-		Why: strings.ReplaceAll(st.Behind(), "\n", "; "), Callers: st.Callers, Queue: st.Queue, Counters: st.Counters,
+		Why: both(strings.ReplaceAll(st.Behind(), "\n", "; "), m.minded.behind), Callers: st.Callers, Queue: st.Queue, Counters: st.Counters,
 	}
 	for _, a := range st.Listening {
 		out.Listening = append(out.Listening, a.String())
 	}
 	return out
+}
+
+// both joins two reasons, each of which may be "".
+func both(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
 }
 
 func oneLine(err error) string {

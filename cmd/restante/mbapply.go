@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"unicode/utf8"
@@ -117,7 +118,7 @@ func printApplied(w *tabwriter.Writer, a control.Applied) {
 	for _, c := range a.Changes {
 		printChange(w, c)
 	}
-	if len(a.Changes) == 0 {
+	if len(a.Changes) == 0 && !a.Acts() {
 		fmt.Fprintln(w, "changes nothing")
 	}
 	if a.Touches != nil {
@@ -185,42 +186,73 @@ func marks(attributes, others, typ string, user *metabase.UserType, alone bool) 
 	return " [" + strings.Join(out, ", ") + "]"
 }
 
+// printTouches prints what a change means beyond the keys that it names, a fact
+// a line.
 func printTouches(w *tabwriter.Writer, t control.Touches) {
 	for _, h := range t.Heirs {
-		fmt.Fprintf(w, "%s is inherited by %s, %s, %s: %s\n", h.Path.Join(h.Property),
-			plural(len(h.Sites), "site"), plural(h.Domains, "domain"), plural(h.Accounts, "account"), some(h.Keys))
+		var who []string
+		for _, part := range []string{some("site", numbers(h.Sites)), some("domain", h.DomainNames), some("account", h.AccountNames)} {
+			if part != "" {
+				who = append(who, part)
+			}
+		}
+		fmt.Fprintf(w, "%s is inherited by %s\n", h.Path.Join(h.Property), strings.Join(who, "; "))
+	}
+	touched := make([]int, len(t.Sites))
+	for i, s := range t.Sites {
+		touched[i] = s.Site
+	}
+	if len(touched) > 0 {
+		fmt.Fprintf(w, "touches %s\n", some("site", numbers(touched)))
 	}
 	for _, s := range t.Sites {
-		fmt.Fprintf(w, "touches site %d\n", s.Site)
-		if s.Rerouted > 0 {
-			fmt.Fprintf(w, "site %d: %s in the queue would go another way\n", s.Site, plural(s.Rerouted, "message"))
-		}
-		if s.Relay.Sign() > 0 {
-			fmt.Fprintf(w, "site %d: %s more addresses may relay, %s in all\n", s.Site, s.Relay, s.RelayAll)
-		}
-		if s.RelayAuth {
-			fmt.Fprintf(w, "site %d: whoever has signed in may relay, and could not before\n", s.Site)
-		}
-		for _, d := range s.OpenDomains {
-			fmt.Fprintf(w, "site %d: %s takes mail from anybody, and did not before\n", s.Site, d)
-		}
+		printTouched(w, s)
+	}
+	if len(t.Unseen) > 0 {
+		fmt.Fprintf(w, "not looked at: the mail that waits at %s, whose queue is not open\n", some("site", numbers(t.Unseen)))
 	}
 }
 
-// some names the first of many keys.
-func some(keys []metabase.Path) string {
+func printTouched(w *tabwriter.Writer, s control.SiteTouched) {
+	say := func(format string, args ...any) {
+		fmt.Fprintf(w, "site %d: %s\n", s.Site, fmt.Sprintf(format, args...))
+	}
+	for _, word := range s.Becomes {
+		say("%s", word)
+	}
+	if s.Rerouted > 0 {
+		say("%s in the queue would go another way", plural(s.Rerouted, "message"))
+	}
+	if s.Relay.Sign() > 0 {
+		say("%s more addresses may relay, %s in all", s.Relay, s.RelayAll)
+	}
+	if s.RelayAuth {
+		say("whoever has signed in may relay, and could not before")
+	}
+	for _, d := range s.OpenDomains {
+		say("%s takes mail from anybody, and did not before", d)
+	}
+}
+
+func numbers(list []int) []string {
+	out := make([]string, len(list))
+	for i, n := range list {
+		out[i] = strconv.Itoa(n)
+	}
+	return out
+}
+
+// some counts things and names the first of them; "" for none.
+func some(word string, names []string) string {
 	const most = 10
-	var b strings.Builder
-	for i, k := range keys[:min(most, len(keys))] {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(string(k))
+	if len(names) == 0 {
+		return ""
 	}
-	if more := len(keys) - most; more > 0 {
-		fmt.Fprintf(&b, " and %d more", more)
+	text := plural(len(names), word) + ": " + strings.Join(names[:min(most, len(names))], ", ")
+	if more := len(names) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
 	}
-	return b.String()
+	return text
 }
 
 func (s *shell) mbConfirm() *cli.Command {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"restante/engine"
 	"restante/engine/settings"
 	"restante/internal/control"
 	"restante/internal/desk"
@@ -85,6 +86,7 @@ func (h *house) Close() error {
 type storeOptions struct {
 	create bool // make the store and its key where there is none
 	act    metabase.Act
+	mail   metabase.Check // of what waits; nil: by the index on the disk
 	log    *slog.Logger
 	audit  func(context.Context, metabase.Refusal)
 }
@@ -109,8 +111,11 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 	if o.act == nil {
 		o.act = func(context.Context, metabase.Path, metabase.Value) error { return control.ErrNoService }
 	}
+	if o.mail == nil {
+		o.mail = atRest(data)
+	}
 	store, err := metabase.Open(ctx, db, key, metabase.Options{
-		Checks: []metabase.Check{schema.IIS().Check, settings.Check},
+		Checks: []metabase.Check{schema.IIS().Check, ground(data).Check, o.mail},
 		Acts:   map[metabase.ID]metabase.Act{settings.ServerCommand: o.act},
 		Keep:   settings.Retention,
 		Audit:  o.audit,
@@ -121,6 +126,36 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 		return nil, failed(fmt.Errorf("%s with %s: %w", dir, filepath.Join(data, keyName), err))
 	}
 	return &house{store, db}, nil
+}
+
+// ground is the data folder, and what no site may have for a folder of its own.
+func ground(data string) settings.Ground {
+	return settings.Ground{Data: data, Ours: []string{storeName, queueName, "backups", "exports"}}
+}
+
+// atRest checks by the index of the queues that no service has open. It is
+// opened only when a change asks for it.
+func atRest(data string) metabase.Check {
+	dir := filepath.Join(data, queueName)
+	return func(c metabase.Change) []metabase.Problem {
+		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		var index kv.DB
+		defer func() {
+			if index != nil {
+				_ = index.Close() // it was only read
+			}
+		}()
+		open := func() (kv.DB, error) {
+			var err error
+			if index == nil {
+				index, err = kv.Open(dir, kv.Options{})
+			}
+			return index, err
+		}
+		return engine.Stock{Data: data, Index: open}.Check(c)
+	}
 }
 
 // holder says which process has the store: its number, and its name where the

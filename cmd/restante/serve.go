@@ -103,6 +103,12 @@ func (s *shell) serve(ctx context.Context, log *slog.Logger, o setup) error {
 				return e.Act(ctx, p, v)
 			}
 			return control.ErrNoService
+		},
+		mail: func(c metabase.Change) []metabase.Problem {
+			if e := eng.Load(); e != nil {
+				return e.Check(c)
+			}
+			return atRest(data)(c) // what is taken back before the engine has the queues
 		}})
 	if err != nil {
 		return s.whyNot(ctx, err, data, o)
@@ -267,6 +273,14 @@ func (r running) Queue(n int) (desk.Queue, bool) {
 		return nil, false
 	}
 	return q, true
+}
+
+func (r running) OpenQueue(ctx context.Context, n int) (desk.Queue, error) {
+	q, err := r.Engine.OpenQueue(ctx, n)
+	if q == nil {
+		return nil, err
+	}
+	return q, err
 }
 
 func (r running) Sessions(n int) ([]control.Session, error) {

@@ -100,6 +100,15 @@ func New(name, password string, cramMD5 bool) (Credential, error) {
 	return c, nil
 }
 
+// CheckVerifier says what is wrong with a verifier, and nothing of what is in
+// it.
+func CheckVerifier(text string) error {
+	if _, err := parseVerifier(text); err != nil {
+		return errors.New("is no verifier of SCRAM-SHA-256: it is made from a password, by account add or account passwd")
+	}
+	return nil
+}
+
 // Check says whether password is the account's. A verifier that cannot be read
 // matches nothing. It costs some milliseconds of computing.
 func (c Credential) Check(password string) bool {

@@ -12,11 +12,14 @@ import (
 	"restante/metabase/schema"
 )
 
+// Check is [Ground.Check] for who knows no data folder.
+func Check(c metabase.Change) []metabase.Problem { return Ground{}.Check(c) }
+
 // Check is a [metabase.Check]. It loads each site that the change touches, and
 // looks at each domain that it touches, as they would be after it. Problems
 // that were there before are let be: a site must be curable step by step.
-func Check(c metabase.Change) []metabase.Problem {
-	var problems []metabase.Problem
+func (g Ground) Check(c metabase.Change) []metabase.Problem {
+	problems := slices.Concat(g.checkFolders(c), checkAddresses(c), checkForms(c))
 	for _, n := range touchedSites(c) {
 		problems = append(problems, checkSite(c, n)...)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"restante/engine/mail"
@@ -40,7 +41,8 @@ type SiteImpact struct {
 	After      *big.Int // addresses that may
 	RelayAuth  bool     // whoever has signed in may relay and could not before
 	ForAuth    [2]bool  // whether who has signed in could relay, and may
-	OpenDomain []string // touched domains that take mail from anybody and did not before
+	OpenDomain []string // touched domains and default domains that take mail from anybody and did not before
+	Becomes    []string // what it does besides: that it starts, stops, listens elsewhere
 	old, new   *Site
 }
 
@@ -55,10 +57,13 @@ func (i SiteImpact) Reroutes(d mail.Domain) bool {
 	return !reflect.DeepEqual(before, after)
 }
 
+// IsNew says that there was no such site before.
+func (i SiteImpact) IsNew() bool { return i.old == nil }
+
 // Assess works out the impact of a change, for those who look before they
 // leap. It takes longer than Check: it looks at every key below the changed
 // ones.
-func Assess(c metabase.Change) Impact {
+func (g Ground) Assess(c metabase.Change) Impact {
 	var impact Impact
 	for _, path := range c.Touched {
 		impact.Heirs = append(impact.Heirs, heirs(c, path, changedIDs(c, path))...)
@@ -72,7 +77,9 @@ func Assess(c metabase.Change) Impact {
 	slices.Sort(numbers)
 	for _, n := range numbers {
 		if touches(c, n) {
-			impact.Sites = append(impact.Sites, assessSite(c, n))
+			i := assessSite(c, n)
+			i.Becomes = g.becomes(c, i)
+			impact.Sites = append(impact.Sites, i)
 		}
 	}
 	return impact
@@ -135,6 +142,23 @@ func (h *Heirs) add(path metabase.Path, class string) {
 	}
 }
 
+// Names lists the heirs of a class, domains or accounts: each after the number
+// of its site, an account of all sites alone.
+func (h Heirs) Names(class string) []string {
+	names := []string{}
+	for _, key := range h.Keys {
+		n, rest, ok := siteOf(key)
+		_, name, _ := strings.Cut(rest, "/")
+		switch {
+		case ok && name != "" && below(rest, "Domain") == (class == schema.Domain):
+			names = append(names, strconv.Itoa(n)+"/"+name)
+		case class == schema.User && key.Parent().Equal(UsersPath(0)):
+			names = append(names, key.Base())
+		}
+	}
+	return names
+}
+
 // isHouse says whether a key is that of a site, a domain or an account.
 func isHouse(snap metabase.Snapshot, path metabase.Path, class string) bool {
 	if strings.EqualFold(class, schema.Server) {
@@ -172,16 +196,28 @@ func assessSite(c metabase.Change, n int) SiteImpact {
 	i.Relay.Sub(addresses(both), i.Before)
 	i.ForAuth = [2]bool{before.ForAuth, i.new.Relay.ForAuth}
 	i.RelayAuth = i.new.Relay.ForAuth && !before.ForAuth
-	for _, path := range c.Touched {
-		if !path.Parent().Equal(DomainsPath(n)) || !c.New.Has(path) {
-			continue
+	i.OpenDomain = opened(c, i)
+	return i
+}
+
+// opened lists the domains of a site that take mail from anybody and did not
+// before: of those that are touched, and of the default one, which needs no key.
+func opened(c metabase.Change, i SiteImpact) (names []string) {
+	seen := map[mail.Domain]bool{}
+	look := func(text string) {
+		name := mail.Domain(strings.ToLower(text))
+		if name != "" && !seen[name] && i.new.Standing(name) != Foreign && (i.old == nil || i.old.Standing(name) == Foreign) {
+			names = append(names, text)
 		}
-		name := mail.Domain(strings.ToLower(path.Base()))
-		if i.new.Standing(name) != Foreign && (i.old == nil || i.old.Standing(name) == Foreign) {
-			i.OpenDomain = append(i.OpenDomain, path.Base())
+		seen[name] = true
+	}
+	for _, path := range c.Touched {
+		if path.Parent().Equal(DomainsPath(i.Number)) && c.New.Has(path) {
+			look(path.Base())
 		}
 	}
-	return i
+	look(string(i.new.Domain))
+	return names
 }
 
 // addresses counts the addresses of the networks, each once.

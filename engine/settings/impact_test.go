@@ -67,7 +67,7 @@ func TestAssessHeirs(t *testing.T) {
 		{set(t, SitePath(1), "ServerComment", "x"), "", nil},
 	}
 	for _, tt := range tests {
-		got := Assess(tr.try(tt.op)).Heirs
+		got := (Ground{}).Assess(tr.try(tt.op)).Heirs
 		if tt.want == nil {
 			if len(got) != 0 {
 				t.Errorf("%+v is inherited by %+v", tt.op, got)
@@ -101,7 +101,7 @@ func TestAssessSites(t *testing.T) {
 		{"over TLS", set(t, Service, "AlwaysUseSsl", "true"), "0", false, nil, true},
 	}
 	for _, tt := range tests {
-		sites := Assess(tr.try(tt.op)).Sites
+		sites := (Ground{}).Assess(tr.try(tt.op)).Sites
 		if len(sites) != 1 {
 			t.Errorf("%s: %d sites", tt.name, len(sites))
 			continue
@@ -112,18 +112,76 @@ func TestAssessSites(t *testing.T) {
 		}
 	}
 	tr.set(Service, "RelayForAuth", "false")
-	if s := Assess(tr.try(set(t, SitePath(1), "RelayForAuth", "true"))).Sites[0]; !s.RelayAuth {
+	if s := (Ground{}).Assess(tr.try(set(t, SitePath(1), "RelayForAuth", "true"))).Sites[0]; !s.RelayAuth {
 		t.Errorf("RelayForAuth: %+v", s)
 	}
 	n, ops, err := CreateSite(tr.store.Snapshot(), NewSite{Bindings: []string{":2526"}, Domain: "two.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	sites := Assess(tr.try(ops...)).Sites
+	sites := (Ground{}).Assess(tr.try(ops...)).Sites
 	if len(sites) != 1 || sites[0].Number != n || !sites[0].Reroutes(mail.Domain("x.test")) || !slices.Equal(sites[0].OpenDomain, []string{"two.example"}) {
 		t.Errorf("a new site: %+v", sites)
 	}
-	if got := Assess(tr.try(metabase.AddKey{Path: "/Else", Class: schema.Object})); len(got.Sites)+len(got.Heirs) != 0 {
+	if got := (Ground{}).Assess(tr.try(metabase.AddKey{Path: "/Else", Class: schema.Object})); len(got.Sites)+len(got.Heirs) != 0 {
 		t.Errorf("a key elsewhere: %+v", got)
+	}
+}
+
+// What a change does to a site besides its settings is told.
+func TestAssessBecomes(t *testing.T) {
+	tr := newHouses(t)
+	tr.domain("ours.test", "RouteAction deliver")
+	prop, _ := schema.IIS().ByID(ServerCommand)
+	command := func(n uint32) metabase.Op {
+		return metabase.Set{Path: SitePath(1), Property: prop.Item(metabase.DWord(n))}
+	}
+	three := metabase.AddKey{Path: SitePath(3), Class: schema.Server}
+	tests := []struct {
+		name string
+		ops  []metabase.Op
+		open []string
+		want []string
+	}{
+		{"a limit", []metabase.Op{set(t, SitePath(1), "HopCount", "7")}, nil, nil},
+		{"another default domain", []metabase.Op{set(t, SitePath(1), "DefaultDomain", "Other.test")}, []string{"other.test"}, nil},
+		{"one that is ours already", []metabase.Op{set(t, SitePath(1), "DefaultDomain", "ours.test")}, nil, nil},
+		{"stop", []metabase.Op{command(2)}, nil, []string{"stops"}},
+		{"start", []metabase.Op{command(1)}, nil, []string{"starts"}},
+		{"elsewhere", []metabase.Op{bind(t, 1, "127.0.0.1:2599", "[::1]:2599")}, nil, []string{"listens on 127.0.0.1:2599, [::1]:2599", "listens no longer on 127.0.0.1:2525"}},
+		{"one more", []metabase.Op{bind(t, 1, "127.0.0.1:2525", "[::1]:2599")}, nil, []string{"listens on [::1]:2599"}},
+		{"another queue", []metabase.Op{set(t, SitePath(1), "QueueDirectory", "new")}, nil, []string{"has its queue in new instead of Mailroot/Queue from its next start on"}},
+		{"the same queue", []metabase.Op{set(t, SitePath(1), "QueueDirectory", "/data/Mailroot/Queue")}, nil, nil},
+		{"a bare new site", []metabase.Op{three}, nil, []string{"is new", "does not start: QueueDirectory Mailroot/Queue is that of site 1: give the site folders of its own"}},
+		{"a new site", []metabase.Op{three, set(t, SitePath(3), "QueueDirectory", "q3"), bind(t, 3, ":2530"), set(t, SitePath(3), "DefaultDomain", "three.test")},
+			[]string{"three.test"}, []string{"is new", "starts"}},
+		{"a new site for later", []metabase.Op{three, set(t, SitePath(3), "QueueDirectory", "q3"), set(t, SitePath(3), "ServerAutoStart", "false")},
+			nil, []string{"is new", "does not start by itself"}},
+	}
+	for _, tt := range tests {
+		c, err := tr.store.Try(t.Context(), metabase.Batch{Ops: tt.ops, Actor: "user:root"})
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		sites := Ground{Data: "/data"}.Assess(c).Sites
+		if len(sites) != 1 || !slices.Equal(sites[0].OpenDomain, tt.open) || !slices.Equal(sites[0].Becomes, tt.want) {
+			t.Errorf("%s: %+v, want %q, and open %q", tt.name, sites, tt.want, tt.open)
+		}
+	}
+	c, err := tr.store.Try(t.Context(), metabase.Batch{Ops: []metabase.Op{metabase.Remove{Path: SitePath(2), Recursive: true}}, Actor: "user:root"})
+	if sites := (Ground{}).Assess(c).Sites; err != nil || len(sites) != 1 || !slices.Equal(sites[0].Becomes, []string{"is removed"}) {
+		t.Errorf("removed: %+v, %v", sites, err)
+	}
+}
+
+func TestHeirsNames(t *testing.T) {
+	h := Heirs{Keys: []metabase.Path{SitePath(1), DomainPath(1, "a.test"), DomainPath(2, "*.b.test"), UserPath(2, "bob"), UserPath(0, "ann")}}
+	for class, want := range map[string][]string{
+		schema.Domain: {"1/a.test", "2/*.b.test"}, schema.User: {"2/bob", "ann"},
+	} {
+		if got := h.Names(class); !slices.Equal(got, want) {
+			t.Errorf("Names(%s) = %q, want %q", class, got, want)
+		}
 	}
 }

@@ -90,7 +90,7 @@ func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 	r := newReader(snap, path)
 	version := r.number(ServiceVersion)
 	s := &Site{
-		Number: n, Name: r.text(ServerComment), Rev: snap.Rev(), AutoStart: r.flag(ServerAutoStart),
+		Number: n, Name: SiteName(snap, n), Rev: snap.Rev(), AutoStart: r.flag(ServerAutoStart),
 		Enabled: version >= 2 || n == DefaultSite, Greeting: r.text(ConnectResponse),
 		TLS: r.tls(), Verbs: r.verbs(version >= 2), SignIn: r.signIn(), Limits: r.limits(),
 		Relay: r.relay(), Release: r.release(), Out: r.out(), Retry: r.retry(), Folders: r.folders(), snap: snap, domains: DomainsPath(n),

@@ -12,6 +12,7 @@ package settings
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -146,6 +147,15 @@ type Retry struct {
 
 // Folders are as stored: relative ones begin at the data directory.
 type Folders struct{ Queue, Drop, Pickup, Badmail string }
+
+// SiteName is what a site is called for display: by its number where it has no
+// name of its own. The schema's default would call all of them the same.
+func SiteName(snap metabase.Snapshot, n int) string {
+	if item, ok := snap.Stored(SitePath(n), ServerComment); ok && item.Value.Str() != "" {
+		return item.Value.Str()
+	}
+	return fmt.Sprintf("site %d", n)
+}
 
 // Numbers lists the sites there are, in order.
 func Numbers(snap metabase.Snapshot) (numbers []int) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"restante/engine/account"
 	"restante/engine/mail"
 	"restante/internal/deptest"
 	"restante/internal/kv"
@@ -212,6 +213,17 @@ func TestSecondSite(t *testing.T) {
 	}
 }
 
+// A site without a name of its own goes by its number.
+func TestSiteName(t *testing.T) {
+	tr := newTree(t)
+	tr.must(metabase.AddKey{Path: SitePath(2), Class: schema.Server})
+	for n, want := range map[int]string{1: "Default SMTP Site", 2: "site 2"} {
+		if got := tr.site(n).Name; got != want || SiteName(tr.store.Snapshot(), n) != want {
+			t.Errorf("site %d is called %q, want %q", n, got, want)
+		}
+	}
+}
+
 func TestDomainFor(t *testing.T) {
 	tr := newTree(t)
 	tr.domain("a.test", "RouteAction 514", "AuthTurnList one two")
@@ -384,10 +396,18 @@ func TestAccount(t *testing.T) {
 	if tr.site(1).HasCram() {
 		t.Error("HasCram without accounts")
 	}
-	for path, secret := range map[metabase.Path]string{
+	verifier := map[string]string{"": ""}
+	for path, whose := range map[metabase.Path]string{
 		UserPath(0, "both"): "service", UserPath(1, "Both"): "site", UserPath(0, "all"): "service", UserPath(1, "cram"): "site",
 	} {
-		tr.must(metabase.AddKey{Path: path, Class: schema.User}, set(t, path, "ScramVerifier", secret))
+		if verifier[whose] == "" {
+			c, err := account.New(whose, whose, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			verifier[whose] = c.Scram
+		}
+		tr.must(metabase.AddKey{Path: path, Class: schema.User}, set(t, path, "ScramVerifier", verifier[whose]))
 	}
 	tr.must(metabase.AddKey{Path: UserPath(1, "none"), Class: schema.User})
 	tr.set(UserPath(1, "cram"), "CramSecret", "secret")
@@ -404,7 +424,7 @@ func TestAccount(t *testing.T) {
 	}
 	for _, tt := range tests {
 		c, ok := s.Account(tt.in)
-		if c.Name != tt.name || c.Scram != tt.scram || ok != (tt.scram != "") {
+		if c.Name != tt.name || c.Scram != verifier[tt.scram] || ok != (tt.scram != "") {
 			t.Errorf("Account(%q) = %q %q, %v; want %q %q", tt.in, c.Name, c.Scram, ok, tt.name, tt.scram)
 		}
 	}
@@ -491,6 +511,17 @@ func TestRefused(t *testing.T) {
 		{"the default domain", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{metabase.Remove{Path: DomainPath(1, "HUB.example")}}
 		}, []string{"/LM/SMTPSVC/1/Domain/HUB.example: the default domain can't be deleted; make another one the default first, by DefaultDomain of the site"}},
+		{"texts of another form", func(t *testing.T) []metabase.Op {
+			return []metabase.Op{set(t, site, "PostmasterEmail", "postmaster"), set(t, Service, "SendNdrTo", "not an address")}
+		}, []string{`/LM/SMTPSVC: SendNdrTo: address "not an address": has no domain`}},
+		{"an account that could never sign in", func(t *testing.T) []metabase.Op {
+			path := UserPath(1, "ann")
+			return []metabase.Op{metabase.AddKey{Path: path, Class: schema.User}, set(t, path, "ScramVerifier", "anything")}
+		}, []string{"/LM/SMTPSVC/1/User/ann: ScramVerifier: is no verifier of SCRAM-SHA-256: it is made from a password, by account add or account passwd"}},
+		{"a version that is none", func(t *testing.T) []metabase.Op {
+			prop, _ := schema.IIS().Lookup("SmtpServiceVersion")
+			return []metabase.Op{metabase.Set{Path: Service, Property: prop.Item(metabase.DWord(9))}}
+		}, []string{"/LM/SMTPSVC: SmtpServiceVersion: there is no version 9; allowed are 0, 1 and 2"}},
 		{"nobody could send", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{set(t, Service, "AuthFlags", "0")}
 		}, []string{"/LM/SMTPSVC: AuthFlags: nobody could send mail: needs auth_anonymous, auth_basic or auth_ntlm"}},

@@ -13,6 +13,7 @@
 package site
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 
@@ -52,9 +53,11 @@ type TLSFiles struct{ Cert, Key string }
 
 // Mail is what becomes of accepted messages.
 type Mail struct {
-	Folder  string // of the queue's bodies; a site takes another one at its next start only
-	DB      kv.DB  // what the queue knows of Folder; nobody else's keys are in it
-	Badmail string // folder for what can be neither delivered nor returned
+	Folder  string                      // of the queue's bodies; a site takes another one at its next start only
+	Owner   string                      // how the folder says whose it is
+	DB      kv.DB                       // what the queue knows of Folder; nobody else's keys are in it
+	Note    func(context.Context) error // called before Folder is opened; nil: nobody keeps in mind that it was
+	Badmail string                      // folder for what can be neither delivered nor returned
 	Holds   queue.Router
 	Routes  delivery.Router
 	Policy  queue.Policy

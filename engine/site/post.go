@@ -37,7 +37,12 @@ type post struct {
 
 // openPost reads what is on the disk. It may take a while for a large queue.
 func (s *Site) openPost(ctx context.Context, cfg *Config) (*post, error) {
-	sp, err := spool.Open(ctx, cfg.Mail.Folder, cfg.Mail.DB, spool.Options{Log: s.log})
+	if cfg.Mail.Note != nil {
+		if err := cfg.Mail.Note(ctx); err != nil {
+			return nil, fmt.Errorf("queue folder %s: %w", cfg.Mail.Folder, err)
+		}
+	}
+	sp, err := spool.Open(ctx, cfg.Mail.Folder, cfg.Mail.DB, spool.Options{Log: s.log, Owner: cfg.Mail.Owner})
 	if err != nil {
 		return nil, fmt.Errorf("queue folder %s: %w", cfg.Mail.Folder, err)
 	}

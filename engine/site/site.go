@@ -210,6 +210,28 @@ func (s *Site) Queue() *queue.Queue {
 	return s.post.queue
 }
 
+// Mail says where the queue is that is open, and how many messages are in it; ""
+// where none is.
+func (s *Site) Mail() (folder string, messages int) {
+	s.mu.Lock()
+	p := s.post
+	s.mu.Unlock()
+	if p == nil {
+		return "", 0
+	}
+	return p.folder, p.queue.Counts().Messages
+}
+
+// Folder is where the queue is that is open; "" where none is.
+func (s *Site) Folder() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.post == nil {
+		return ""
+	}
+	return s.post.folder
+}
+
 // Run obeys commands until ctx ends, then stops the site, and returns when all
 // that it started has. The site is stopped at first. It may be called once.
 func (s *Site) Run(ctx context.Context) error {
@@ -252,6 +274,12 @@ func (s *Site) obey(ctx context.Context, c Command) error {
 	case Stop:
 		s.stop()
 		return nil
+	case Open:
+		if state.up() {
+			return nil
+		}
+		_, err := s.mailOf(ctx, s.config())
+		return err
 	case Pause, Continue:
 		if !state.up() {
 			return fmt.Errorf("%s: %w", c, ErrStopped)

@@ -46,11 +46,18 @@ const (
 	Stop
 	Pause
 	Continue
+
+	// Open opens the queue of a site that need not be started. No administrator
+	// says it.
+	Open Command = 100
 )
 
 // String is the command in a word.
 func (c Command) String() string {
 	names := [...]string{"start", "stop", "pause", "continue"}
+	if c == Open {
+		return "open"
+	}
 	if c < Start || c > Continue {
 		return fmt.Sprintf("command %d", uint32(c))
 	}

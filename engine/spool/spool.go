@@ -37,10 +37,13 @@ var (
 	ErrExists   = errors.New("a message with this id is there already")
 	ErrDamaged  = errors.New("the body is damaged")
 	ErrClosed   = errors.New("the spool is closed")
+	ErrInUse    = errors.New("in use")
+	ErrForeign  = errors.New("the folder holds mail of another queue")
 )
 
 // Options adjusts Open. The zero value is the production setting.
 type Options struct {
+	Owner       string       // who has the folder, for who finds it taken; "": not to be kept
 	Log         *slog.Logger // what is out of the ordinary; nil: nothing
 	SegmentSize int64        // 0: 64 MiB, less on a small disk
 	Reserve     int64        // what mail leaves free on the disk; 0: 256 MiB, less on a small disk
@@ -81,6 +84,7 @@ func (o *Options) settle(vol volume) error {
 type Spool struct {
 	vol       volume
 	db        kv.DB
+	claim     *claim
 	opts      Options
 	book      *book
 	committer *committer
@@ -102,15 +106,21 @@ func entryKey(id mail.MessageID) []byte { return []byte(entryPrefix + string(id)
 
 // Open opens the spool in dir, with its index in db, and puts right what a
 // crash has left; [Spool.Report] tells what it found. One Spool at a time may
-// have dir and db.
+// have dir and db: for a dir that another one has, in whatever process, the
+// error is ErrInUse, for one that another queue has left mail in ErrForeign.
 func Open(ctx context.Context, dir string, db kv.DB, opts Options) (*Spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	s, err := openOn(ctx, folder(dir), db, opts)
+	c, err := claimFolder(dir, db, opts.Owner)
 	if err != nil {
 		return nil, fmt.Errorf("spool %s: %w", dir, err)
 	}
+	s, err := openOn(ctx, folder(dir), db, opts)
+	if err != nil {
+		return nil, fmt.Errorf("spool %s: %w", dir, errors.Join(err, c.end()))
+	}
+	s.claim = c
 	return s, nil
 }
 
@@ -133,7 +143,7 @@ func openOn(ctx context.Context, vol volume, db kv.DB, opts Options) (*Spool, er
 func (s *Spool) Close() error {
 	s.once.Do(func() {
 		s.committer.close()
-		s.closing = s.book.close()
+		s.closing = errors.Join(s.book.close(), s.claim.end())
 	})
 	return s.closing
 }
@@ -262,6 +272,17 @@ func (s *Spool) Scan(ctx context.Context) iter.Seq2[mail.Envelope, error] {
 			}
 		}
 	}
+}
+
+// Count says how many messages an index has, whose folder need not be there.
+func Count(ctx context.Context, db kv.DB) (n int, err error) {
+	for _, err := range db.Scan(ctx, []byte(entryPrefix)) {
+		if err != nil {
+			return n, fmt.Errorf("spool: count: %w", err)
+		}
+		n++
+	}
+	return n, nil
 }
 
 // Stats says what the spool holds and what it takes on disk.

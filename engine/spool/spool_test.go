@@ -224,11 +224,11 @@ func TestAbortLeavesNothing(t *testing.T) {
 	if _, err := w.Write(make([]byte, 3*bodyLimit)); err != nil {
 		t.Fatal(err)
 	}
-	if names, _ := os.ReadDir(dir); len(names) != 1 {
+	if names, _ := s.vol.List(); len(names) != 1 {
 		t.Errorf("a large body has %d files", len(names))
 	}
 	w.Abort()
-	if names, _ := os.ReadDir(dir); len(names) != 0 {
+	if names, _ := s.vol.List(); len(names) != 0 {
 		t.Errorf("left behind: %v", names)
 	}
 }
@@ -367,7 +367,7 @@ func TestSegmentsAreUsedAgain(t *testing.T) {
 	if st := s.Stats(); st.Segments > readyLimit+1 {
 		t.Errorf("at the end %+v", st)
 	}
-	names, _ := os.ReadDir(dir)
+	names, _ := s.vol.List()
 	if len(names) > readyLimit+1 {
 		t.Errorf("%d files are left", len(names))
 	}

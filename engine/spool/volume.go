@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"restante/internal/disk"
 )
@@ -17,8 +18,8 @@ type volume interface {
 	Open(name string, create bool) (file, error) // create: it must not be there yet
 	Rename(from, to string) error
 	Remove(name string) error
-	List() ([]string, error)
-	Sync() error // makes names durable
+	List() ([]string, error) // all but what says who has the folder
+	Sync() error             // makes names durable
 	Free() (free, total int64, err error)
 }
 
@@ -58,6 +59,7 @@ func (d folder) List() ([]string, error) {
 		return nil, err
 	}
 	names, err := f.Readdirnames(-1)
+	names = slices.DeleteFunc(names, func(name string) bool { return name == ownerName })
 	return names, errors.Join(err, f.Close())
 }
 

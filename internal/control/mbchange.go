@@ -4,6 +4,7 @@ package control
 
 import (
 	"math/big"
+	"slices"
 	"time"
 
 	"restante/metabase"
@@ -49,6 +50,11 @@ type Applied struct {
 	Touches *Touches     `json:"touches,omitempty"`
 }
 
+// Acts says that the batch would do something that is not stored.
+func (a Applied) Acts() bool {
+	return a.Touches != nil && slices.ContainsFunc(a.Touches.Sites, func(s SiteTouched) bool { return len(s.Becomes) > 0 })
+}
+
 // A ConfirmRequest confirms a revision, 0 for the newest that waits.
 type ConfirmRequest struct {
 	Rev metabase.Rev `json:"rev"`
@@ -60,6 +66,7 @@ type Touches struct {
 	Heirs    []Heirs       `json:"heirs"` // of each changed property that is inherited
 	Sites    []SiteTouched `json:"sites"`
 	Rerouted int           `json:"rerouted"` // queued messages that would go another way, or be held or let go
+	Unseen   []int         `json:"unseen"`   // sites whose queue could not be looked at: what is in it is not in Rerouted
 }
 
 // Heirs are who takes a changed property from the key at Path.
@@ -70,6 +77,9 @@ type Heirs struct {
 	Domains  int             `json:"domains"`
 	Accounts int             `json:"accounts"`
 	Keys     []metabase.Path `json:"keys"` // all of them
+
+	DomainNames  []string `json:"domain_names"`  // each after its site: 2/a.test
+	AccountNames []string `json:"account_names"` // after its site, or alone for one of all sites
 }
 
 // SiteTouched says what a change does to one site.
@@ -80,6 +90,7 @@ type SiteTouched struct {
 	RelayAll    *big.Int `json:"relay_all"`    // addresses that may relay then
 	RelayAuth   bool     `json:"relay_auth"`   // whoever has signed in may, and could not before
 	OpenDomains []string `json:"open_domains"` // that take mail from anybody, and did not before
+	Becomes     []string `json:"becomes"`      // that it is new, is removed, starts, stops, listens elsewhere: in words
 }
 
 // The calls about what was.

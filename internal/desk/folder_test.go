@@ -55,6 +55,8 @@ type open struct {
 func (e *open) Sites() []desk.SiteState      { return nil }
 func (e *open) Queue(int) (desk.Queue, bool) { return carrier{e: e}, true }
 
+func (e *open) OpenQueue(context.Context, int) (desk.Queue, error) { return carrier{e: e}, nil }
+
 type carrier struct {
 	desk.Queue // what is not needed panics
 	e          *open
@@ -64,6 +66,10 @@ func (c carrier) Counts() queue.Counts { return queue.Counts{} }
 
 func (c carrier) Export(_ context.Context, _ queue.Filter, dir string) (queue.Tally, error) {
 	c.e.wrote = append(c.e.wrote, dir)
+	return queue.Tally{}, nil
+}
+
+func (c carrier) Delete(context.Context, queue.Filter, bool) (queue.Tally, error) {
 	return queue.Tally{}, nil
 }
 

@@ -56,6 +56,7 @@ type Keeper interface {
 type Engine interface {
 	Sites() []SiteState
 	Queue(site int) (Queue, bool)
+	OpenQueue(ctx context.Context, site int) (Queue, error) // also of a site that was not started; nil: it is empty
 	Sessions(site int) ([]control.Session, error)
 	EndSession(site int, id string) error // "": all of them
 }

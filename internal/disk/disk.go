@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package disk has what the stores ask of a file system beyond package os:
-// how much room there is, what a full disk looks like, and how to make data
-// and names durable. Where a system has no such call, the portable one is used.
+// how much room there is, what a full disk looks like, how to make data and
+// names durable, and how to keep others out. Where a system has no such call, the portable one is used.
 package disk
 
 import (

@@ -57,3 +57,30 @@ func TestSync(t *testing.T) {
 		t.Error("a closed file is synced")
 	}
 }
+
+func TestLock(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "lock")
+	f, err := disk.Lock(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("mine"); err != nil {
+		t.Error(err)
+	}
+	if _, err := disk.Lock(name); !errors.Is(err, disk.ErrLocked) {
+		t.Errorf("a second Lock = %v", err)
+	}
+	if b, err := os.ReadFile(name); string(b) != "mine" || err != nil {
+		t.Errorf("what the holder wrote reads %q, %v", b, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if f, err = disk.Lock(name); err != nil {
+		t.Fatalf("Lock after the end of the first = %v", err)
+	}
+	f.Close()
+	if _, err := disk.Lock(filepath.Join(name, "none")); err == nil || errors.Is(err, disk.ErrLocked) {
+		t.Errorf("Lock where there is no folder = %v", err)
+	}
+}

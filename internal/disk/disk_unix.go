@@ -32,3 +32,15 @@ func SyncDir(dir string) error {
 	}
 	return errors.Join(f.Sync(), f.Close())
 }
+
+func lock(f *os.File) error {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == unix.EWOULDBLOCK:
+			return ErrLocked
+		case err != unix.EINTR:
+			return err
+		}
+	}
+}

@@ -149,8 +149,8 @@ func (d drawer) mayConfirm(ctx context.Context, who control.Caller, rev metabase
 // touches looks at both states of the tree, and at the mail that waits, as far
 // as the caller may.
 func (d drawer) touches(e desk.Eye, c metabase.Change) control.Touches {
-	t := control.Touches{Heirs: []control.Heirs{}, Sites: []control.SiteTouched{}}
-	impact := settings.Assess(c)
+	t := control.Touches{Heirs: []control.Heirs{}, Sites: []control.SiteTouched{}, Unseen: []int{}}
+	impact := settings.Ground{Data: d.Place.Data}.Assess(c)
 	for _, h := range impact.Heirs {
 		if out := heirs(e, c, h); len(out.Keys) > 0 {
 			t.Heirs = append(t.Heirs, out)
@@ -160,7 +160,7 @@ func (d drawer) touches(e desk.Eye, c metabase.Change) control.Touches {
 		if !e.Sees(settings.SitePath(s.Number)) {
 			continue
 		}
-		out := control.SiteTouched{Site: s.Number, Relay: s.Relay, RelayAll: s.After, RelayAuth: s.RelayAuth, OpenDomains: []string{}}
+		out := control.SiteTouched{Site: s.Number, Relay: s.Relay, RelayAll: s.After, RelayAuth: s.RelayAuth, OpenDomains: []string{}, Becomes: append([]string{}, s.Becomes...)}
 		for _, name := range s.OpenDomain {
 			if e.Sees(settings.DomainPath(s.Number, name)) {
 				out.OpenDomains = append(out.OpenDomains, name)
@@ -169,7 +169,10 @@ func (d drawer) touches(e desk.Eye, c metabase.Change) control.Touches {
 		if out.Relay == nil {
 			out.Relay, out.RelayAll = new(big.Int), new(big.Int)
 		}
-		out.Rerouted = d.rerouted(s)
+		var seen bool
+		if out.Rerouted, seen = d.rerouted(s); !seen {
+			t.Unseen = append(t.Unseen, s.Number)
+		}
 		t.Rerouted += out.Rerouted
 		t.Sites = append(t.Sites, out)
 	}
@@ -200,22 +203,28 @@ func heirs(e desk.Eye, c metabase.Change, h settings.Heirs) control.Heirs {
 			out.Accounts++
 		}
 	}
+	mine := settings.Heirs{Keys: out.Keys}
+	out.DomainNames, out.AccountNames = mine.Names(schema.Domain), mine.Names(schema.User)
 	return out
 }
 
-// rerouted counts the messages in a site's queue that would go another way.
-func (d drawer) rerouted(s settings.SiteImpact) (n int) {
+// rerouted counts the messages in a site's queue that would go another way, and
+// says whether it could. A site that is new has none.
+func (d drawer) rerouted(s settings.SiteImpact) (n int, seen bool) {
+	if s.IsNew() {
+		return 0, true
+	}
 	if d.Engine == nil {
-		return 0
+		return 0, false
 	}
 	q, ok := d.Engine.Queue(s.Number)
 	if !ok {
-		return 0
+		return 0, false
 	}
 	for _, dest := range q.Destinations() {
 		if s.Reroutes(dest.Domain) {
 			n += dest.Messages
 		}
 	}
-	return n
+	return n, true
 }

@@ -4,9 +4,11 @@ package sites
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,28 +23,66 @@ import (
 const drainLook = 500 * time.Millisecond
 
 // siteDelete takes a site away once its mail is where it should be. The site
-// is paused meanwhile, so that nothing new comes in; when something goes
+// is stopped meanwhile, so that nothing new comes in and nothing goes out that
+// goes elsewhere too; to drain it, it is paused first. When something goes
 // wrong it goes on as it was.
 func (d drawer) siteDelete(ctx context.Context, who control.Caller, q control.SiteDeleteRequest) (control.Deleted, error) {
 	p, err := d.mayDelete(ctx, who, q)
 	if err != nil {
 		return control.Deleted{}, err
 	}
-	before := d.site(d.View(who), q.Site)
-	if before.State == "started" {
+	before := d.site(d.View(who), q.Site).State
+	out, err := d.takeAway(ctx, who, p, q, before)
+	if err != nil {
+		// The caller may have gone: the site must not stay down for that.
+		d.again(context.WithoutCancel(ctx), who, p, before)
+	}
+	return out, err
+}
+
+// up says that a site in this state takes callers or sends mail.
+func up(state string) bool { return state == "started" || state == "paused" }
+
+func (d drawer) takeAway(ctx context.Context, who control.Caller, p metabase.Path, q control.SiteDeleteRequest, before string) (control.Deleted, error) {
+	if q.Drain && before == "started" {
 		if err := d.command(ctx, who, p, "pause"); err != nil {
 			return control.Deleted{}, err
 		}
 	}
-	moved, err := d.emptied(ctx, q)
-	if err == nil {
-		return d.dropSite(ctx, who, p, q.Site, moved)
+	from, err := d.Engine.OpenQueue(ctx, q.Site)
+	if err != nil {
+		return control.Deleted{}, err
 	}
-	if before.State == "started" {
-		// The caller may have gone: the site must not stay paused for that.
-		_ = d.command(context.WithoutCancel(ctx), who, p, "continue")
+	if q.Drain && from != nil {
+		if !up(before) && from.Counts().Messages > 0 {
+			return control.Deleted{}, control.Refused(fmt.Sprintf("site %d", q.Site), "is stopped and sends nothing: start it first")
+		}
+		if err := drain(ctx, q.Site, from); err != nil {
+			return control.Deleted{}, err
+		}
 	}
-	return control.Deleted{}, err
+	if up(before) {
+		if err := d.command(ctx, who, p, "stop"); err != nil {
+			return control.Deleted{}, err
+		}
+	}
+	var moved queue.Tally
+	if from != nil {
+		if moved, err = d.emptied(ctx, q, from); err != nil {
+			return control.Deleted{}, err
+		}
+	}
+	return d.dropSite(ctx, who, p, q.Site, moved)
+}
+
+// again brings a site back to the state that it had.
+func (d drawer) again(ctx context.Context, who control.Caller, p metabase.Path, before string) {
+	if up(before) {
+		_ = d.command(ctx, who, p, "start") // its state says why not
+	}
+	if before == "paused" {
+		_ = d.command(ctx, who, p, "pause")
+	}
 }
 
 // mayDelete refuses what cannot be, before anything is done.
@@ -68,7 +108,18 @@ func (d drawer) mayDelete(ctx context.Context, who control.Caller, q control.Sit
 		// Mail must not be gone for a site that then stays.
 		_, err = d.As(who).Try(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
 	}
+	if onlyMail(err) {
+		err = nil // that is what is going to be seen to
+	}
 	return p, err
+}
+
+// onlyMail says that nothing stands against a change but the mail that waits.
+func onlyMail(err error) bool {
+	var no *metabase.Refused
+	return errors.As(err, &no) && !slices.ContainsFunc(no.Problems, func(p metabase.Problem) bool {
+		return !errors.Is(p.Err, settings.ErrMailWaits)
+	})
 }
 
 func (d drawer) command(ctx context.Context, who control.Caller, p metabase.Path, word string) error {
@@ -103,29 +154,29 @@ func (d drawer) abs(dir string) string {
 	return filepath.Join(d.Place.Data, dir)
 }
 
-// emptied brings the mail of a site to where the request says.
-func (d drawer) emptied(ctx context.Context, r control.SiteDeleteRequest) (queue.Tally, error) {
-	from, ok := d.Engine.Queue(r.Site)
-	if !ok {
-		if r.Discard {
-			return queue.Tally{}, nil
-		}
-		return queue.Tally{}, control.Refused(fmt.Sprintf("site %d", r.Site),
-			"its queue is not open: start the site, or delete it with --discard")
-	}
+// emptied brings the mail of a site to where the request says, and out of its
+// queue.
+func (d drawer) emptied(ctx context.Context, r control.SiteDeleteRequest, from desk.Queue) (queue.Tally, error) {
 	switch {
 	case r.Discard:
 		return discard(ctx, from)
 	case r.Export != "":
 		sum, err := from.Export(ctx, everything(), r.Export)
-		if err != nil {
-			return sum, err
+		if err == nil {
+			err = whole(from, sum)
 		}
-		return sum, whole(from, sum)
+		if err == nil {
+			_, err = discard(ctx, from)
+		}
+		return sum, err
 	case r.MoveTo != 0:
-		return d.move(ctx, from, r.MoveTo)
+		sum, err := d.move(ctx, from, r.MoveTo)
+		if err == nil {
+			_, err = discard(ctx, from)
+		}
+		return sum, err
 	}
-	return queue.Tally{}, drain(ctx, r.Site, from)
+	return queue.Tally{}, nil // drained; what came since stands in the way
 }
 
 func discard(ctx context.Context, q desk.Queue) (queue.Tally, error) {

@@ -47,7 +47,7 @@ func (d drawer) number(snap metabase.Snapshot, p metabase.Path, name string) uin
 func (d drawer) site(v *desk.View, n int) control.Site {
 	snap, p := v.Snapshot, settings.SitePath(n)
 	s := control.Site{
-		Number: n, Name: d.text(snap, p, "ServerComment"), Bindings: addresses(d.texts(snap, p, "ServerBindings")),
+		Number: n, Name: settings.SiteName(snap, n), Bindings: addresses(d.texts(snap, p, "ServerBindings")),
 		Domain: d.text(snap, p, "DefaultDomain"), FQDN: d.text(snap, p, "FullyQualifiedDomainName"),
 		AutoStart: d.number(snap, p, "ServerAutoStart") != 0, State: "stopped", Listening: []string{},
 		Configured: snap.Rev(), Queue: d.text(snap, p, "QueueDirectory"), Domains: v.Count(settings.DomainsPath(n)),

@@ -29,6 +29,13 @@ func (e *fakeEngine) Sites() []desk.SiteState {
 
 func (e *fakeEngine) Queue(n int) (desk.Queue, bool) { return e.mail, n == 2 && e.mail != nil }
 
+func (e *fakeEngine) OpenQueue(_ context.Context, n int) (desk.Queue, error) {
+	if q, ok := e.Queue(n); ok {
+		return q, nil
+	}
+	return nil, nil
+}
+
 func (e *fakeEngine) Sessions(int) ([]control.Session, error) {
 	return []control.Session{{ID: "7"}}, nil
 }

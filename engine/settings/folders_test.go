@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"restante/internal/kv"
+	"restante/internal/seal"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// joe has site 2, and nothing above it.
+const joe metabase.Principal = "user:joe"
+
+// newHouses has site 1 and site 2, in the data folder /data, and boss with
+// control over all.
+func newHouses(t *testing.T) *tree {
+	t.Helper()
+	ground := Ground{Data: "/data", Ours: []string{"metabase", "queue"}}
+	store, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{
+		Checks: []metabase.Check{schema.IIS().Check, ground.Check}, Admins: []metabase.Principal{"user:root"},
+		Acts: map[metabase.ID]metabase.Act{ServerCommand: func(context.Context, metabase.Path, metabase.Value) error { return nil }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	tr := &tree{t: t, store: store}
+	ops, err := Setup(store.Snapshot(), NewSite{Bindings: []string{"127.0.0.1:2525"}, Domain: "hub.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.must(ops...)
+	_, ops, err = CreateSite(store.Snapshot(), NewSite{Bindings: []string{"127.0.0.1:2526"}, Domain: "two.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.must(ops...)
+	tr.set(metabase.Root, "AccessList", "user:boss all", "user:joe read")
+	tr.set(SitePath(2), "AccessList", "user:boss all", "user:joe all")
+	return tr
+}
+
+func (tr *tree) problems(actor metabase.Principal, ops ...metabase.Op) []string {
+	tr.t.Helper()
+	_, err := tr.store.Try(tr.t.Context(), metabase.Batch{Ops: ops, Actor: actor})
+	var refused *metabase.Refused
+	if err != nil && !errors.As(err, &refused) {
+		tr.t.Fatal(err)
+	}
+	var out []string
+	if refused != nil {
+		for _, p := range refused.Problems {
+			out = append(out, p.Error())
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func bind(t *testing.T, n int, at ...string) metabase.Op {
+	return set(t, SitePath(n), "ServerBindings", at...)
+}
+
+// No other folder is a queue's, in it or above it, however the change is made.
+func TestFoldersApart(t *testing.T) {
+	tr := newHouses(t)
+	set := func(n int, name, folder string) []metabase.Op {
+		return []metabase.Op{set(t, SitePath(n), name, folder)}
+	}
+	domain := func(folder string) []metabase.Op {
+		p := DomainPath(2, "drop.test")
+		_, ops := p, []metabase.Op{metabase.AddKey{Path: p, Class: schema.Domain}}
+		prop, _ := schema.IIS().Lookup("RouteActionString")
+		action, _ := schema.IIS().Lookup("RouteAction")
+		return append(ops, metabase.Set{Path: p, Property: action.Item(metabase.DWord(uint32(Drop)))},
+			metabase.Set{Path: p, Property: prop.Item(metabase.String(folder))})
+	}
+	another := append([]metabase.Op{metabase.Copy{From: SitePath(1), To: SitePath(8)}}, bind(t, 8, "127.0.0.1:2599"))
+	copied := []string{
+		"/LM/SMTPSVC/8: QueueDirectory: Mailroot/Queue is that of site 1; give site 8 a folder of its own, such as Mailroot-8/Queue",
+	}
+	tests := []struct {
+		name string
+		ops  []metabase.Op
+		want []string
+	}{
+		{"a copy of a site", another, copied},
+		{"a copy with folders of its own", slices.Concat(another, set(8, "QueueDirectory", "Mailroot-8/Queue")), nil},
+		{"a new site without folders", []metabase.Op{metabase.AddKey{Path: SitePath(8), Class: schema.Server}}, nil},
+		{"a new site that names another's", append([]metabase.Op{metabase.AddKey{Path: SitePath(8), Class: schema.Server}}, set(8, "QueueDirectory", "Mailroot/Queue")...), copied},
+		{"the same", set(2, "QueueDirectory", "Mailroot/Queue"), []string{
+			"/LM/SMTPSVC/2: QueueDirectory: Mailroot/Queue is that of site 1; give site 2 a folder of its own, such as Mailroot-2/Queue"}},
+		{"the same in other words", set(2, "QueueDirectory", `.\mailroot\x\..//QUEUE\`), []string{
+			`/LM/SMTPSVC/2: QueueDirectory: .\mailroot\x\..//QUEUE\ is that of site 1; give site 2 a folder of its own, such as Mailroot-2/Queue`}},
+		{"the same, absolute", set(2, "QueueDirectory", "/data/Mailroot/Queue"), []string{
+			"/LM/SMTPSVC/2: QueueDirectory: /data/Mailroot/Queue is that of site 1; give site 2 a folder of its own, such as Mailroot-2/Queue"}},
+		{"within", set(2, "QueueDirectory", "Mailroot/Queue/2"), []string{
+			"/LM/SMTPSVC/2: QueueDirectory: Mailroot/Queue/2 lies in Mailroot/Queue, that of site 1; give site 2 a folder of its own, such as Mailroot-2/Queue"}},
+		{"above, and above other folders", set(2, "QueueDirectory", "Mailroot"), []string{
+			"/LM/SMTPSVC/2: QueueDirectory: Mailroot lies above Mailroot/Badmail, the BadMailDirectory of site 1; name another folder",
+			"/LM/SMTPSVC/2: QueueDirectory: Mailroot lies above Mailroot/Drop, the DropDirectory of site 1; name another folder",
+			"/LM/SMTPSVC/2: QueueDirectory: Mailroot lies above Mailroot/Pickup, the PickupDirectory of site 1; name another folder",
+			"/LM/SMTPSVC/2: QueueDirectory: Mailroot lies above Mailroot/Queue, that of site 1; give site 2 a folder of its own, such as Mailroot-2/Queue"}},
+		{"what it inherits now", []metabase.Op{metabase.Unset{Path: SitePath(2), ID: QueueDirectory}}, []string{
+			"/LM/SMTPSVC/2: QueueDirectory: Mailroot/Queue is that of site 1; give site 2 a folder of its own, such as Mailroot-2/Queue"}},
+		{"drop into a queue", set(2, "DropDirectory", "Mailroot/Queue"), []string{
+			"/LM/SMTPSVC/2: DropDirectory: Mailroot/Queue is the queue folder of site 1; name another folder"}},
+		{"pickup from above its own queue", set(2, "PickupDirectory", "Mailroot-2"), []string{
+			"/LM/SMTPSVC/2: PickupDirectory: Mailroot-2 lies above Mailroot-2/Queue, the queue folder of site 2; name another folder"}},
+		{"badmail within a queue", set(2, "BadMailDirectory", "Mailroot/Queue/bad"), []string{
+			"/LM/SMTPSVC/2: BadMailDirectory: Mailroot/Queue/bad lies in Mailroot/Queue, the queue folder of site 1; name another folder"}},
+		{"a domain's folder", domain("mailroot-2/queue"), []string{
+			"/LM/SMTPSVC/2/Domain/drop.test: RouteActionString: mailroot-2/queue is the queue folder of site 2; name another folder"}},
+		{"a queue where a domain drops", slices.Concat(domain("boxes/a"), set(1, "QueueDirectory", "boxes")), []string{
+			"/LM/SMTPSVC/2/Domain/drop.test: RouteActionString: boxes/a lies in boxes, the queue folder of site 1; name another folder"}},
+		{"two sites may drop into one folder", set(2, "DropDirectory", "Mailroot/Drop"), nil},
+		{"the name that would be suggested is taken", slices.Concat(set(2, "QueueDirectory", "Mailroot-8/Queue"), another,
+			set(8, "QueueDirectory", "Mailroot-8/Queue")), []string{
+			"/LM/SMTPSVC/2: QueueDirectory: Mailroot-8/Queue is that of site 8; give site 2 a folder of its own, such as Mailroot-2/Queue",
+			"/LM/SMTPSVC/8: QueueDirectory: Mailroot-8/Queue is that of site 2; give site 8 a folder of its own"}},
+		{"a name that only begins like it", set(2, "QueueDirectory", "Mailroot/Queue2"), nil},
+		{"where the service has its own", set(2, "QueueDirectory", "metabase/x"), []string{
+			"/LM/SMTPSVC/2: QueueDirectory: metabase/x: the service itself has metabase in the data folder; name another folder"}},
+		{"sites that change folders at once", slices.Concat(set(1, "QueueDirectory", "Mailroot-2/Queue"), set(2, "QueueDirectory", "Mailroot/Queue")), nil},
+		{"another name for a site", []metabase.Op{metabase.Move{From: SitePath(2), To: SitePath(9)}}, nil},
+	}
+	for _, tt := range tests {
+		for _, actor := range []metabase.Principal{"", "user:root"} {
+			if got := tr.problems(actor, tt.ops...); !slices.EqualFunc(got, tt.want, strings.EqualFold) {
+				t.Errorf("%s, by %q:\n%s\nwant\n%s", tt.name, actor, strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+			}
+		}
+	}
+	tr.must(domain("boxes/a")...)
+	if got := tr.problems("", set(1, "QueueDirectory", "boxes")...); len(got) != 1 || !strings.Contains(got[0], "boxes lies above boxes/a, the folder of the domain drop.test of site 2") {
+		t.Errorf("a queue where a domain drops already: %q", got)
+	}
+}
+
+// A site that shares a queue folder must not run; the one that names it goes
+// before those that inherit it, and of these the first.
+func TestShared(t *testing.T) {
+	tr := newHouses(t)
+	add := func(n int) metabase.Op { return metabase.AddKey{Path: SitePath(n), Class: schema.Server} }
+	tr.must(add(5), add(6))
+	shared := func() string {
+		var out []string
+		for n, err := range (Ground{Data: "/data"}).Shared(tr.store.Snapshot()) {
+			out = append(out, SitePath(n).Base()+": "+err.Error())
+		}
+		slices.Sort(out)
+		return strings.Join(out, "\n")
+	}
+	steps := []struct {
+		name string
+		op   metabase.Op
+		want string
+	}{
+		{"as they are", nil, "5: QueueDirectory Mailroot/Queue is that of site 1: give the site folders of its own\n" +
+			"6: QueueDirectory Mailroot/Queue is that of site 1: give the site folders of its own"},
+		{"they inherit another", set(t, Service, "QueueDirectory", "all/q"), "6: QueueDirectory all/q is that of site 5: give the site folders of its own"},
+		{"the first has its own", set(t, SitePath(5), "QueueDirectory", "q5"), ""},
+	}
+	for _, step := range steps {
+		if step.op != nil {
+			tr.must(step.op)
+		}
+		if got := shared(); got != step.want && !strings.HasPrefix(got, step.want+"\n") {
+			t.Errorf("%s:\n%s\nwant\n%s", step.name, got, step.want)
+		}
+	}
+	// What one that inherits has is no longer to be had by naming it.
+	if got := tr.problems("", set(t, SitePath(2), "QueueDirectory", "all/q")); len(got) != 1 {
+		t.Errorf("site 2 may take the folder of site 6: %q", got)
+	}
+	if got := tr.problems("", set(t, SitePath(5), "QueueDirectory", "all/q")); len(got) != 1 {
+		t.Errorf("site 5 may take the folder of site 6: %q", got)
+	}
+}
+
+// The service writes where its callers may not: folders elsewhere are for
+// who has control over all.
+func TestFoldersElsewhere(t *testing.T) {
+	tr := newHouses(t)
+	const out, far = "leads out of the data folder", "lies outside of the data folder: that takes the right control at /"
+	tests := []struct {
+		folder string
+		boss   string // why not, "" for taken
+		joe    string
+	}{
+		{"own/q", "", ""},
+		{"own/../q", "", ""},
+		{"/data/q", "", ""},
+		{"/DATA/q", "", ""},
+		{"/etc/cron.d", "", far},
+		{"/database", "", far},
+		{"/data/../etc", "", far},
+		{`\\server\share`, "", far},
+		{"../../etc", out, out},
+		{"..", out, out},
+		{`own\..\..\etc`, out, out},
+	}
+	for _, tt := range tests {
+		for _, name := range []string{"QueueDirectory", "DropDirectory", "PickupDirectory", "BadMailDirectory", "RouteActionString"} {
+			path := SitePath(2)
+			if name == "RouteActionString" {
+				path = DomainPath(2, "two.example")
+			}
+			prop, _ := schema.IIS().Lookup(name)
+			op := metabase.Set{Path: path, Property: prop.Item(metabase.String(tt.folder))}
+			for who, want := range map[metabase.Principal]string{"user:boss": tt.boss, joe: tt.joe, "": tt.boss} {
+				got := strings.Join(tr.problems(who, op), "\n")
+				if want == "" && got != "" || want != "" && !strings.HasSuffix(got, want) {
+					t.Errorf("%s %s by %q: %q, want %q", name, tt.folder, who, got, want)
+				}
+			}
+		}
+	}
+	tr.set(metabase.Root, "AccessList", "user:boss all")
+	if got := tr.problems(joe, set(t, SitePath(2), "QueueDirectory", "Mailroot/Queue")); len(got) != 1 ||
+		!strings.Contains(got[0], "Mailroot/Queue is not free; give site 2 a folder of its own") {
+		t.Errorf("who may not see site 1 hears of it: %q", got)
+	}
+	tr.set(SitePath(2), "DropDirectory", "/var/drop")
+	if got := tr.problems(joe, set(t, SitePath(2), "HopCount", "7")); len(got) != 0 {
+		t.Errorf("what is there already stands in the way: %q", got)
+	}
+}
+
+// An address is that of one site, of those that listen or start by themselves.
+func TestAddressesApart(t *testing.T) {
+	tr := newHouses(t)
+	const no = ": 127.0.0.1:2525 is an address of site 1; name another, or set ServerAutoStart false at one of the two and have them take turns"
+	copied := []metabase.Op{metabase.Copy{From: SitePath(2), To: SitePath(3)}, set(t, SitePath(3), "QueueDirectory", "q3")}
+	tests := []struct {
+		name string
+		ops  []metabase.Op
+		want []string
+	}{
+		{"bound to another's", []metabase.Op{bind(t, 2, "127.0.0.1:2526", "127.0.0.1:2525")}, []string{"/LM/SMTPSVC/2: ServerBindings" + no}},
+		{"the first to the second's", []metabase.Op{bind(t, 1, ":2527", "127.0.0.1:2526")}, []string{
+			"/LM/SMTPSVC/1: ServerBindings" + strings.NewReplacer("2525", "2526", "site 1", "site 2").Replace(no)}},
+		{"for ATRN", []metabase.Op{set(t, SitePath(2), "AtrnBindings", "127.0.0.1:2525")}, []string{"/LM/SMTPSVC/2: AtrnBindings" + no}},
+		{"they change places", []metabase.Op{bind(t, 1, "127.0.0.1:2526"), bind(t, 2, "127.0.0.1:2525")}, nil},
+		{"one that does not start by itself", []metabase.Op{set(t, SitePath(2), "ServerAutoStart", "false"), bind(t, 2, "127.0.0.1:2525")}, nil},
+		{"any port", []metabase.Op{bind(t, 1, "127.0.0.1:0"), bind(t, 2, "127.0.0.1:0")}, nil},
+		{"a copy", copied, []string{"/LM/SMTPSVC/3: ServerBindings" + strings.NewReplacer("2525", "2526", "site 1", "site 2").Replace(no)}},
+		{"a copy that does not start", append(copied[:2:2], set(t, SitePath(3), "ServerAutoStart", "false")), nil},
+		{"a new site that says nothing", []metabase.Op{bind(t, 1, ":25"), metabase.AddKey{Path: SitePath(4), Class: schema.Server}}, nil},
+	}
+	for _, tt := range tests {
+		if got := tr.problems("user:root", tt.ops...); !slices.Equal(got, tt.want) {
+			t.Errorf("%s:\n%s\nwant\n%s", tt.name, strings.Join(got, "\n"), strings.Join(tt.want, "\n"))
+		}
+	}
+	for _, b := range []metabase.Batch{{Actor: "user:root", Origin: metabase.FromImport}, {Origin: metabase.FromSystem}} {
+		b.Ops = tests[0].ops
+		if _, err := tr.store.Try(t.Context(), b); err != nil {
+			t.Errorf("by %s: %v", b.Origin, err)
+		}
+	}
+	tr.must(set(t, SitePath(2), "ServerAutoStart", "false"), bind(t, 2, "127.0.0.1:2525"))
+	start := set(t, SitePath(2), "ServerAutoStart", "true")
+	if got := tr.problems("user:root", start); !slices.Equal(got, []string{"/LM/SMTPSVC/2: ServerBindings" + no}) {
+		t.Errorf("started by itself from now on: %q", got)
+	}
+	if err := tr.store.SetVolatile(SitePath(2), metabase.Property{ID: ServerState, UserType: metabase.UTServer, Value: metabase.DWord(stateStarted)}); err != nil {
+		t.Fatal(err)
+	}
+	tr.must(bind(t, 1, "127.0.0.1:2530")) // 2 runs there now
+	if got := tr.problems("user:root", bind(t, 1, "127.0.0.1:2525")); len(got) != 1 {
+		t.Errorf("one that runs has it: %q", got)
+	}
+	if got := tr.problems("user:root", set(t, SitePath(1), "HopCount", "7")); len(got) != 0 {
+		t.Errorf("another change: %q", got)
+	}
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"restante/internal/disk"
+	"restante/internal/kv"
+)
+
+// ownerName is the file of a folder that is locked while a spool has it, and
+// says whose it is.
+const ownerName = "owner"
+
+// A claim keeps everybody else out of a folder.
+type claim struct{ f *os.File }
+
+// claimFolder takes a folder for owner. What another queue has left in it, an
+// index that is new would take for mail that it had lost, and send it out again.
+func claimFolder(dir string, db kv.DB, owner string) (_ *claim, err error) {
+	name := filepath.Join(dir, ownerName)
+	f, err := disk.Lock(name)
+	if errors.Is(err, disk.ErrLocked) {
+		return nil, fmt.Errorf("%w by %s", ErrInUse, holder(name))
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	before, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	was := strings.TrimSpace(string(before))
+	if owner == "" || was == owner {
+		return &claim{f}, nil
+	}
+	if was != "" {
+		if err := unknown(dir, db, was); err != nil {
+			return nil, err
+		}
+	}
+	if err := errors.Join(f.Truncate(0), rewrite(f, owner+"\n"), disk.SyncDir(dir)); err != nil {
+		return nil, err
+	}
+	return &claim{f}, nil
+}
+
+func rewrite(f *os.File, text string) error {
+	_, err := f.WriteAt([]byte(text), 0)
+	return errors.Join(err, f.Sync())
+}
+
+// holder reads who has the folder.
+func holder(name string) string {
+	b, err := os.ReadFile(name)
+	if who := strings.TrimSpace(string(b)); who != "" && err == nil {
+		return who
+	}
+	return "another queue"
+}
+
+// unknown refuses a folder in which somebody else's files are, if the index
+// has never seen it.
+func unknown(dir string, db kv.DB, was string) error {
+	if _, ok, err := db.Get([]byte(lastKey)); ok || err != nil {
+		return err
+	}
+	names, err := folder(dir).List()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if parseSegmentName(name) != 0 || strings.HasSuffix(name, fileSuffix) {
+			return fmt.Errorf("%w, which was that of %s: name another folder, or remove the file %s in it to have it all sent", ErrForeign, was, ownerName)
+		}
+	}
+	return nil
+}
+
+// end gives the folder free. Of what has no folder there is nothing to give.
+func (c *claim) end() error {
+	if c == nil {
+		return nil
+	}
+	return c.f.Close()
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spool
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"restante/internal/kv"
+)
+
+// While one has a folder nobody else opens it, by whichever name.
+func TestFolderInUse(t *testing.T) {
+	dir, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Skip(err) // Windows has links for some only
+	}
+	s := openAt(t, dir, kv.NewMem(), Options{Owner: "site 1"})
+	for _, name := range []string{dir, link, dir + "/../" + filepath.Base(dir)} {
+		_, err := Open(t.Context(), name, kv.NewMem(), Options{Owner: "site 2"})
+		if !errors.Is(err, ErrInUse) || !strings.HasSuffix(err.Error(), "in use by site 1") {
+			t.Errorf("Open(%s) = %v", name, err)
+		}
+	}
+	id := add(t, s, []byte("hello"))
+	wantBody(t, s, id, []byte("hello"))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	openAt(t, link, s.db, Options{Owner: "site 1"})
+}
+
+// What another queue has left is not taken for mail that was lost.
+func TestFolderOfAnother(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		owner string
+		large bool // the message has a file of its own
+		known bool // the index is that of the mail
+		want  error
+	}{
+		{"another queue", "site 2", false, false, ErrForeign},
+		{"another queue, a large message", "site 2", true, false, ErrForeign},
+		{"the same, whose index is lost", "site 1", false, false, nil},
+		{"the same by another name", "site 2", false, true, nil}, // the data folder was moved
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir, db, body := t.TempDir(), kv.NewMem(), []byte("hello")
+			if tt.large {
+				body = text(bodyLimit+1, 1)
+			}
+			s := openAt(t, dir, db, Options{Owner: "site 1"})
+			id := add(t, s, body)
+			s.Close()
+			if !tt.known {
+				db = kv.NewMem()
+			}
+			s, err := Open(t.Context(), dir, db, Options{Owner: tt.owner})
+			if !errors.Is(err, tt.want) {
+				t.Fatalf("Open = %v, want %v", err, tt.want)
+			}
+			if err == nil {
+				defer s.Close()
+				wantBody(t, s, id, body)
+				return
+			}
+			if !strings.Contains(err.Error(), "that of site 1") {
+				t.Errorf("it is not said whose: %v", err)
+			}
+			s = openAt(t, dir, kv.NewMem(), Options{Owner: "site 1"})
+			wantBody(t, s, id, body)
+		})
+	}
+}
+
+// A folder in which nothing was left is taken by whoever comes.
+func TestFolderLeftEmpty(t *testing.T) {
+	dir := t.TempDir()
+	openAt(t, dir, kv.NewMem(), Options{Owner: "site 1"}).Close()
+	s := openAt(t, dir, kv.NewMem(), Options{Owner: "site 2"})
+	if _, err := Open(t.Context(), dir, kv.NewMem(), Options{}); !errors.Is(err, ErrInUse) || !strings.HasSuffix(err.Error(), "by site 2") {
+		t.Errorf("Open = %v", err)
+	}
+	s.Close()
+}
