@@ -100,6 +100,7 @@ func TestAsError(t *testing.T) {
 		{&metabase.Error{Op: "get", Path: "/LM", Kind: metabase.NotFound}, KindNotFound, "/LM: not found"},
 		{fmt.Errorf("a: %w", metabase.Conflict), KindRefused, "a: conflict"},
 		{refused, KindRefused, "/LM: MaxConnections: no"},
+		{errors.Join(refused.Problems[0], metabase.Problem{Path: "/LM/x", ID: 4711, Err: errors.New("none")}), KindFailed, "/LM: MaxConnections: no\n/LM/x: property 4711: none"},
 		{gone, KindNotFound, "/LM: not found"},
 		{fmt.Errorf("queue: %w", queue.ErrNotFound), KindNotFound, "queue: no such message"},
 		{queue.ErrNoFilter, KindUsage, queue.ErrNoFilter.Error()},

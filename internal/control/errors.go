@@ -83,21 +83,42 @@ func AsError(err error) *Error {
 	if errors.As(err, &refused) {
 		return ofRefused(refused)
 	}
+	if acts := ofActs(err); len(acts) > 0 {
+		return &Error{Kind: kindOf(err), Problems: acts}
+	}
 	return &Error{Kind: kindOf(err), Text: plain(err)}
+}
+
+// ofActs gives what acts said of properties that were set, after the commit.
+func ofActs(err error) (out []Problem) {
+	switch err := err.(type) {
+	case metabase.Problem:
+		return []Problem{ofProblem(err)}
+	case interface{ Unwrap() []error }:
+		for _, one := range err.Unwrap() {
+			out = append(out, ofActs(one)...)
+		}
+	}
+	return out
+}
+
+// ofProblem names the property where the schema does.
+func ofProblem(p metabase.Problem) Problem {
+	name := p.Property
+	if known, ok := schema.IIS().ByID(p.ID); ok && name == "" {
+		name = known.Name
+	}
+	if name == "" && p.ID != 0 {
+		name = p.ID.String()
+	}
+	return Problem{Path: string(p.Path), Property: name, Why: p.Err.Error()}
 }
 
 func ofRefused(r *metabase.Refused) *Error {
 	e := &Error{Kind: KindRefused}
 	missing := 0
 	for _, p := range r.Problems {
-		name := p.Property
-		if known, ok := schema.IIS().ByID(p.ID); ok && name == "" {
-			name = known.Name
-		}
-		if name == "" && p.ID != 0 {
-			name = p.ID.String()
-		}
-		e.Problems = append(e.Problems, Problem{Path: string(p.Path), Property: name, Why: p.Err.Error()})
+		e.Problems = append(e.Problems, ofProblem(p))
 		if errors.Is(p.Err, metabase.NotFound) {
 			missing++
 		}

@@ -85,7 +85,7 @@ var commandRows = []struct {
 	{"mb set SMTPSVC/1 MaxRecipients abc", 4, `/LM/SMTPSVC/1: MaxRecipients: "abc" is no number`},
 	{"mb set SMTPSVC/1 MaxRecipients -1", 4, "out of range"},
 	{"mb set SMTPSVC/1 MaxRecipients 4294967296", 4, "is no number from 0 to 4294967295"},
-	{"mb set SMTPSVC/1 MaxRecipients 1 2", 4, "takes one value and got 2"},
+	{"mb set SMTPSVC/1 MaxRecipients 1 2", 2, "takes one value and got 2"},
 	{"mb set SMTPSVC/1 ConnectionTimeout 0", 4, "0 is out of range; allowed is 1 to 86400 s"},
 	{"mb set SMTPSVC/1 TurnRequireTls maybe", 4, `"maybe" is neither true nor false`},
 	{"mb set SMTPSVC/1 ServerBindings nonsense", 4, `"nonsense" has no port`},
@@ -176,7 +176,8 @@ set SMTPSVC/1 ServerComment "unclosed
 			`line 6: /LM/SMTPSVC/1: no property is called "NoSuch"`,
 			"line 7: /LM/SMTPSVC/7: not found",
 			`line 8: /LM/SMTPSVC/1: ServerBindings: "nonsense" has no port`,
-			"/LM/SMTPSVC/1/Domain/hub.test: ServerComment: a key of class IIsSmtpDomain may not hold it",
+			"line 9: /LM/SMTPSVC/1/Domain/hub.test: ServerComment: a key of class IIsSmtpDomain may not hold it",
+			"line 10: /LM/SMTPSVC: MaxSessionSize: ",
 			`line 11: "frobnicate" is no operation`,
 			"line 12: Unterminated double-quoted string",
 		} {

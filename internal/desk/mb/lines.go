@@ -124,6 +124,9 @@ func ofKey(is bool) int {
 func ofItem(path metabase.Path, id metabase.ID, p metabase.Problem) int {
 	switch {
 	case !p.Path.Within(path):
+		if path.Within(p.Path) && speaksOf(p.Err, id) {
+			return told // it does not go with what stands above
+		}
 		return nothing
 	case p.Path.Equal(path) && id == p.ID:
 		return exactly
