@@ -26,7 +26,7 @@ var notAllowed = mail.Reply{Code: 459, Enhanced: "7.1", Text: "not allowed for t
 
 // Etrn answers ETRN node at once. What it starts goes, later, to the hosts
 // that DNS names: who asked makes no difference to where mail goes.
-func (d *Desk) Etrn(ctx context.Context, p Policy, c Caller, node string) mail.Reply {
+func (win *Window) Etrn(ctx context.Context, p Policy, c Caller, node string) mail.Reply {
 	switch {
 	case !p.ETRN:
 		return off
@@ -37,22 +37,22 @@ func (d *Desk) Etrn(ctx context.Context, p Policy, c Caller, node string) mail.R
 	if reply.Code != 0 {
 		return reply
 	}
-	if form == '#' || form == '@' && !p.Subdomains || !d.mayEtrn(p, c, name, form == '@') {
+	if form == '#' || form == '@' && !p.Subdomains || !win.mayEtrn(p, c, name, form == '@') {
 		return notAllowed
 	}
 	key := "ETRN " + string(name)
 	if form == '@' {
 		key = "ETRN @" + string(name)
 	}
-	if !d.again(key, p.Interval) {
+	if !win.again(key, p.Interval) {
 		return mail.Reply{Code: 458, Enhanced: "3.2", Text: "asked again too soon"}
 	}
-	waiting, err := d.queue.Waiting(name, form == '@')
+	waiting, err := win.queue.Waiting(name, form == '@')
 	if err != nil {
-		d.forget(key)
+		win.forget(key)
 		return mail.Reply{Code: 458, Enhanced: "3.0", Text: "the queue is out of reach now", Cause: err}
 	}
-	started, messages, reply := d.trigger(ctx, p, c, waiting)
+	started, messages, reply := win.trigger(ctx, p, c, waiting)
 	if reply.Code != 0 {
 		return reply
 	}
@@ -61,17 +61,17 @@ func (d *Desk) Etrn(ctx context.Context, p Policy, c Caller, node string) mail.R
 
 // trigger starts each destination that the caller may start. A reply is given
 // when none could be.
-func (d *Desk) trigger(ctx context.Context, p Policy, c Caller, waiting []Waiting) (started, messages int, reply mail.Reply) {
+func (win *Window) trigger(ctx context.Context, p Policy, c Caller, waiting []Waiting) (started, messages int, reply mail.Reply) {
 	for _, w := range waiting {
-		if !d.mayEtrn(p, c, w.Domain, false) {
+		if !win.mayEtrn(p, c, w.Domain, false) {
 			continue
 		}
-		err := d.queue.Trigger(w.Domain)
+		err := win.queue.Trigger(w.Domain)
 		switch {
 		case err == nil:
 			started++
 			messages += w.Messages
-			d.opts.Journal.Released(ctx, w.Domain, "ETRN", c.Account, c.Remote, 0, w.Messages)
+			win.opts.Journal.Released(ctx, w.Domain, "ETRN", c.Account, c.Remote, 0, w.Messages)
 		case errors.Is(err, ErrBusy):
 			reply = mail.Reply{Code: 458, Enhanced: "3.2", Text: "already running"}
 		default:
@@ -124,7 +124,7 @@ func twoLabels(d mail.Domain) bool {
 
 // mayEtrn says that the caller may start d; below is the @ form, for which a
 // wildcard over the names below d is enough.
-func (d *Desk) mayEtrn(p Policy, c Caller, name mail.Domain, below bool) bool {
+func (win *Window) mayEtrn(p Policy, c Caller, name mail.Domain, below bool) bool {
 	h, ok := p.Rules.Hold(name)
 	if !ok && below {
 		h, ok = p.Rules.Hold("*." + name)

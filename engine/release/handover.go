@@ -18,7 +18,7 @@ import (
 // it may be a line-oriented pipe.
 func (s *session) handOver(ctx context.Context, conn net.Conn) {
 	defer s.close()
-	log := s.desk.opts.Log.With("verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote)
+	log := s.window.opts.Log.With("verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote)
 	c, err := wire.NewClient(ctx, conn, wire.ClientOptions{
 		Hello: s.policy.Hello, TLSPolicy: wire.TLSNever, Timeouts: s.policy.Timeouts,
 	})
@@ -28,10 +28,10 @@ func (s *session) handOver(ctx context.Context, conn net.Conn) {
 	}
 	for _, l := range s.leases {
 		b := transfer.NewBatch(l.lease)
-		b.Remember(s.desk.broke(l.Domain))
+		b.Remember(s.window.broke(l.Domain))
 		res := b.Send(ctx, c, s.peer(c), 0)
-		s.desk.remember(l.Domain, b.Broke())
-		s.desk.opts.Journal.Released(ctx, l.Domain, s.verb, s.caller.Account, s.caller.Remote, res.Taken, max(0, l.Messages-res.Taken))
+		s.window.remember(l.Domain, b.Broke())
+		s.window.opts.Journal.Released(ctx, l.Domain, s.verb, s.caller.Account, s.caller.Remote, res.Taken, max(0, l.Messages-res.Taken))
 		if res.Err != nil {
 			// What is not settled stays for the next call.
 			log.WarnContext(ctx, "reversed session", "domain", l.Domain, "taken", res.Taken, "err", res.Err)
@@ -52,51 +52,51 @@ func (s *session) peer(c *wire.Client) string {
 }
 
 // broke gives the message under which calls for dest broke last.
-func (d *Desk) broke(dest mail.Domain) transfer.Break {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.bad[dest]
+func (win *Window) broke(dest mail.Domain) transfer.Break {
+	win.mu.Lock()
+	defer win.mu.Unlock()
+	return win.bad[dest]
 }
 
-func (d *Desk) remember(dest mail.Domain, b transfer.Break) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (win *Window) remember(dest mail.Domain, b transfer.Break) {
+	win.mu.Lock()
+	defer win.mu.Unlock()
 	if b.Times == 0 {
-		delete(d.bad, dest)
+		delete(win.bad, dest)
 	} else {
-		d.bad[dest] = b
+		win.bad[dest] = b
 	}
 }
 
-// maxRemembered bounds the memory of the desk.
+// maxRemembered bounds the memory of the window.
 const maxRemembered = 10000
 
 // again notes a call for key and says that the last one is not too recent.
-func (d *Desk) again(key string, interval time.Duration) bool {
+func (win *Window) again(key string, interval time.Duration) bool {
 	if interval <= 0 {
 		return true
 	}
-	now := d.opts.Now()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if at, ok := d.last[key]; ok && now.Sub(at) < interval {
+	now := win.opts.Now()
+	win.mu.Lock()
+	defer win.mu.Unlock()
+	if at, ok := win.last[key]; ok && now.Sub(at) < interval {
 		return false
 	}
-	if len(d.last) >= maxRemembered {
-		for k, at := range d.last {
+	if len(win.last) >= maxRemembered {
+		for k, at := range win.last {
 			if now.Sub(at) >= interval {
-				delete(d.last, k)
+				delete(win.last, k)
 			}
 		}
 	}
-	d.last[key] = now
+	win.last[key] = now
 	return true
 }
 
 // forget takes back a call that came to nothing through no fault of the
 // caller.
-func (d *Desk) forget(key string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.last, key)
+func (win *Window) forget(key string) {
+	win.mu.Lock()
+	defer win.mu.Unlock()
+	delete(win.last, key)
 }

@@ -92,9 +92,9 @@ type Options struct {
 	Now     func() time.Time // nil: time.Now
 }
 
-// A Desk serves the callers of one site's queue. Its methods may be called
+// A Window serves the callers of one site's queue. Its methods may be called
 // from anywhere.
-type Desk struct {
+type Window struct {
 	queue Queue
 	opts  Options
 
@@ -103,13 +103,13 @@ type Desk struct {
 	bad  map[mail.Domain]transfer.Break
 }
 
-// New makes a Desk. It starts nothing.
-func New(q Queue, opts Options) *Desk {
+// New makes a Window. It starts nothing.
+func New(q Queue, opts Options) *Window {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &Desk{queue: q, opts: opts, last: map[string]time.Time{}, bad: map[mail.Domain]transfer.Break{}}
+	return &Window{queue: q, opts: opts, last: map[string]time.Time{}, bad: map[mail.Domain]transfer.Break{}}
 }

@@ -32,7 +32,7 @@ type post struct {
 	db     kv.DB
 	spool  *spool.Spool
 	queue  *queue.Queue
-	desk   *release.Desk
+	window *release.Window
 }
 
 // openPost reads what is on the disk. It may take a while for a large queue.
@@ -58,8 +58,8 @@ func (s *Site) openPost(ctx context.Context, cfg *Config) (*post, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), sp.Close())
 	}
-	desk := release.New(waiting{q, &s.counters}, release.Options{Log: s.log, Journal: s.deps.Journal})
-	p := &post{cfg.Mail.Folder, cfg.Mail.DB, sp, q, desk}
+	window := release.New(waiting{q, &s.counters}, release.Options{Log: s.log, Journal: s.deps.Journal})
+	p := &post{cfg.Mail.Folder, cfg.Mail.DB, sp, q, window}
 	if err := p.catchUp(ctx, cfg.Rev); err != nil {
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), sp.Close())
 	}
@@ -238,16 +238,16 @@ func (w waiting) Trigger(d mail.Domain) error {
 	return nil
 }
 
-// releases is the desk as a session knows it, under one caller's policy.
+// releases is the window as a session knows it, under one caller's policy.
 type releases struct {
-	desk   *release.Desk
+	window *release.Window
 	policy *release.Policy
 }
 
 func (r releases) Etrn(ctx context.Context, who session.Who, node string) mail.Reply {
-	return r.desk.Etrn(ctx, *r.policy, release.Caller(who), node)
+	return r.window.Etrn(ctx, *r.policy, release.Caller(who), node)
 }
 
 func (r releases) Turn(ctx context.Context, who session.Who, atrn bool, domains []mail.Domain) (mail.Reply, wire.Handover) {
-	return r.desk.Turn(ctx, *r.policy, release.Caller(who), atrn, domains)
+	return r.window.Turn(ctx, *r.policy, release.Caller(who), atrn, domains)
 }

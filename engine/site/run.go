@@ -231,7 +231,7 @@ func (r *run) session(who *wire.Caller, cfg *Config) wire.Session {
 	return &watched{
 		Session: session.New(&cfg.Session, who.Remote.Addr(), who, session.Deps{
 			Intake:   intake{r.post.queue, r.post.spool, &s.counters},
-			Releases: releases{r.post.desk, &cfg.Release},
+			Releases: releases{r.post.window, &cfg.Release},
 			Gate:     s.deps.Gate,
 			Journal:  s.deps.Journal,
 			Log:      s.log,

@@ -133,7 +133,11 @@ func (p *planner) value(t target, prop schema.Prop, c call) (metabase.Value, err
 	case prop.Syntax == "": // no name
 		err = fmt.Errorf("%w; what is stored there is a %s, and --type makes it another", err, prop.Type)
 	}
-	return v, control.Refused(at+": "+prop.Label(), err.Error())
+	e := control.Error{Kind: control.KindRefused, Text: at + ": " + prop.Label() + ": " + err.Error()}
+	if prop.Name != "" {
+		e.Hint = "mb schema " + prop.Name
+	}
+	return v, &e
 }
 
 func unread(f *control.File) string {
