@@ -52,6 +52,7 @@ func scripts(t *testing.T, dir string) {
 			e.Setenv("SCRIPTS", lua)
 			e.Setenv("MATERIAL", material)
 			e.Setenv("TZ", "UTC")
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // each command would wait a second at its end
 			w := &world{lines: map[string]*testpeer.Line{}}
 			e.Values[worldKey{}] = w
 			e.Defer(w.end)
