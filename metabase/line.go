@@ -21,7 +21,7 @@ type line struct {
 	crew
 	kick       chan struct{} // capacity 1: somebody waits, and nobody else looks after it
 	full       chan struct{} // capacity 1: as many wait as gather wants
-	committing sync.Mutex    // held from taking a group to answering it
+	committing chan struct{} // capacity 1: holds something from the taking of a group to its answer
 	publishing sync.Mutex    // guards changes of Store.cur
 
 	mu      sync.Mutex // guards what follows
@@ -55,7 +55,7 @@ const maxGroup = 1 << 20
 func (l *line) start(s *Store, img *image) {
 	l.tip = img
 	l.pending, l.durable = map[Rev]time.Time{}, map[Rev]time.Time{}
-	l.kick, l.full = make(chan struct{}, 1), make(chan struct{}, 1)
+	l.kick, l.full, l.committing = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
 	l.crew.start(func() { s.commitAll() })
 }
 
@@ -116,11 +116,13 @@ func knock(c chan<- struct{}) {
 
 // wait gives the answer to t, which has joined the line.
 func (s *Store) wait(t *ticket) error {
-	if s.line.committing.TryLock() {
+	select {
+	case s.line.committing <- struct{}{}:
 		if group := s.line.take(); len(group) > 0 {
 			s.commitGroup(group)
 		}
-		s.line.committing.Unlock()
+		<-s.line.committing
+	default:
 	}
 	if len(t.done) == 0 {
 		knock(s.line.kick)
@@ -161,8 +163,8 @@ func (s *Store) commitAll() {
 }
 
 func (s *Store) commitWaiting() {
-	s.line.committing.Lock()
-	defer s.line.committing.Unlock()
+	s.line.committing <- struct{}{}
+	defer func() { <-s.line.committing }()
 	for group := s.line.take(); len(group) > 0; group = s.line.take() {
 		begin := time.Now()
 		s.commitGroup(group)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"restante/internal/kv"
 	"restante/internal/kv/kvtest"
@@ -139,6 +141,46 @@ func TestGroupCommit(t *testing.T) {
 }
 
 // TestNoLostUpdate lets many count one number up by IfRev.
+// A slow DB takes a millisecond for each commit.
+type slow struct {
+	kv.DB
+	commits int
+}
+
+func (s *slow) Commit(ctx context.Context, ops ...kv.Op) error {
+	s.commits++
+	time.Sleep(time.Millisecond)
+	return s.DB.Commit(ctx, ops...)
+}
+
+// TestWritersWithoutEndShareEachCommit sees that they do not part into crowds
+// that take turns.
+func TestWritersWithoutEndShareEachCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := &slow{DB: kv.NewMem()}
+		s := open(t, db, Options{})
+		site(t, s)
+		db.commits = 0
+		const writers, rounds = 32, 20
+		var all sync.WaitGroup
+		for w := range ID(writers) {
+			all.Go(func() {
+				for n := range uint32(rounds) {
+					if _, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/LM", num(w+1, n+1)}}}); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		if db.commits > rounds+5 {
+			t.Errorf("%d commits for %d rounds", db.commits, rounds)
+		}
+		sound(t, s)
+		s.Close()
+	})
+}
+
 func TestNoLostUpdate(t *testing.T) {
 	s := open(t, kv.NewMem(), Options{})
 	apply(t, s, Set{"/", num(1, 0)})
