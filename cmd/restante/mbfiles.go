@@ -89,6 +89,7 @@ func (s *shell) mbImport() *cli.Command {
 			}
 			q := control.ImportRequest{
 				XML: xml, At: cx.String("at"), Merge: cx.Bool("merge"), NodeOnly: cx.Bool("node-only"), DryRun: cx.Bool("dry-run"),
+				Brief: !s.json, // only a dry run prints what changes
 			}
 			return ask(cx.Context, s, control.MbImport, q, func(w *tabwriter.Writer, a control.Imported) {
 				printMade(w, a.Applied)

@@ -37,6 +37,7 @@ type ImportRequest struct {
 	Merge    bool   `json:"merge,omitempty"`
 	NodeOnly bool   `json:"node_only,omitempty"` // the topmost key alone
 	DryRun   bool   `json:"dry_run,omitempty"`
+	Brief    bool   `json:"brief,omitempty"` // what was changed need not be listed, and may be as long as the file
 }
 
 // MaxImport is octets of a file that fits into a request, which carries four

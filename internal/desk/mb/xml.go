@@ -67,10 +67,10 @@ func (d drawer) importXML(ctx context.Context, who control.Caller, q control.Imp
 		}
 	}
 	who.Origin = metabase.FromImport
-	return d.importFile(ctx, who, f, opts, q.DryRun)
+	return d.importFile(ctx, who, f, opts, q)
 }
 
-func (d drawer) importFile(ctx context.Context, who control.Caller, f *mbxml.File, opts mbxml.Options, dry bool) (control.Imported, error) {
+func (d drawer) importFile(ctx context.Context, who control.Caller, f *mbxml.File, opts mbxml.Options, q control.ImportRequest) (control.Imported, error) {
 	v := d.View(who)
 	if err := d.mayCompare(ctx, who, v, f, opts); err != nil {
 		return control.Imported{}, err
@@ -85,7 +85,7 @@ func (d drawer) importFile(ctx context.Context, who control.Caller, f *mbxml.Fil
 		b = foreign.New(d.Schema, v.Snapshot, ops, report)
 	}
 	// All that is wrong is told at once: of what reads, what the checks say.
-	applied, next, err := d.bringIn(ctx, who, b, f.Foreign, dry || len(bad) > 0)
+	applied, next, err := d.bringIn(ctx, who, b, f.Foreign, q, len(bad) > 0)
 	if err != nil || len(bad) > 0 {
 		return control.Imported{}, refusedFile(report, bad, err)
 	}
@@ -132,10 +132,10 @@ func (d drawer) mayCompare(ctx context.Context, who control.Caller, v *desk.View
 // bringIn applies the batch or tries it, and gives the tree as it is after it.
 // Of a foreign file, the values and keys that a check here stands against are
 // left out, each with a remark; what cannot be left out is refused.
-func (d drawer) bringIn(ctx context.Context, who control.Caller, b *foreign.Batch, isForeign, dry bool) (control.Applied, metabase.Snapshot, error) {
+func (d drawer) bringIn(ctx context.Context, who control.Caller, b *foreign.Batch, isForeign bool, q control.ImportRequest, bad bool) (control.Applied, metabase.Snapshot, error) {
 	const rounds = 10 // one value may hide what is wrong with another
 	for n := 0; ; n++ {
-		a, next, err := d.attempt(ctx, who, who.Batch(b.Ops...), dry)
+		a, next, err := d.attempt(ctx, who, who.Batch(b.Ops...), q.DryRun || bad, q.Brief)
 		var no *metabase.Refused
 		if !isForeign || n == rounds || !errors.As(err, &no) || !b.LeaveOut(no.Problems) {
 			return a, next, err
@@ -143,8 +143,13 @@ func (d drawer) bringIn(ctx context.Context, who control.Caller, b *foreign.Batc
 	}
 }
 
-func (d drawer) attempt(ctx context.Context, who control.Caller, b metabase.Batch, dry bool) (control.Applied, metabase.Snapshot, error) {
-	if !dry {
+func (d drawer) attempt(ctx context.Context, who control.Caller, b metabase.Batch, dry, brief bool) (control.Applied, metabase.Snapshot, error) {
+	switch {
+	case !dry && brief:
+		before := d.Tree.Snapshot().Rev()
+		rev, err := d.As(who).Apply(ctx, b)
+		return control.Applied{Rev: rev, Made: rev != before, Changes: []control.Change{}}, d.Tree.Snapshot(), err
+	case !dry:
 		a, err := d.commit(ctx, who, b, false)
 		return a, d.Tree.Snapshot(), err
 	}
