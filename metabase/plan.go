@@ -93,7 +93,7 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 func (s *Store) changeOf(p *plan, before *image, b *Batch) Change {
 	seen := *p.next
 	seen.vol = p.edit.vol
-	c := Change{Old: Snapshot{before}, Batch: b}
+	c := Change{Old: Snapshot{before}, Batch: b, deltas: p.deltas}
 	for _, d := range p.deltas {
 		c.Touched = append(c.Touched, d.path)
 	}

@@ -5,6 +5,7 @@ package metabase
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -43,6 +44,30 @@ type Change struct {
 	Old, New Snapshot // New also shows what is volatile or acts
 	Touched  []Path   // keys whose own data, name or existence differ, parents first
 	Batch    *Batch
+
+	deltas []keyDelta
+}
+
+// A Turn is how one stored property differs. Old or New is nil where there is
+// none; what they point to must not be changed.
+type Turn struct {
+	Path     Path
+	ID       ID
+	Old, New *Property
+}
+
+// Turns yields each property that differs. What is volatile or acts is not
+// among them.
+func (c Change) Turns() iter.Seq[Turn] {
+	return func(yield func(Turn) bool) {
+		for _, d := range c.deltas {
+			for _, p := range d.props {
+				if !p.quiet() && !yield(Turn{d.path, p.id, p.old, p.new}) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Diff lists what differs, without secure values.

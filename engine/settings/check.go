@@ -69,6 +69,13 @@ func siteOf(path metabase.Path) (n int, rest string, ok bool) {
 	return n, rest, err == nil
 }
 
+// domainOf parts the path of a domain's key into its site and its name.
+func domainOf(path metabase.Path) (n int, name string, ok bool) {
+	n, rest, ok := siteOf(path)
+	container, name, below := strings.Cut(rest, "/")
+	return n, name, ok && below && strings.EqualFold(container, "Domain") && !strings.Contains(name, "/")
+}
+
 func checkSite(c metabase.Change, n int) []metabase.Problem {
 	if !strings.EqualFold(c.New.Class(SitePath(n)), schema.Server) {
 		return nil // the schema says what is wrong with that
@@ -86,9 +93,8 @@ func checkSite(c metabase.Change, n int) []metabase.Problem {
 // checkDomains looks at each domain's key that is touched.
 func checkDomains(c metabase.Change) (problems []metabase.Problem) {
 	for _, path := range c.Touched {
-		n, rest, ok := siteOf(path)
-		container, name, isKey := strings.Cut(rest, "/")
-		if !ok || !isKey || !strings.EqualFold(container, "Domain") || strings.Contains(name, "/") {
+		n, name, ok := domainOf(path)
+		if !ok {
 			continue
 		}
 		if c.New.Has(path) {

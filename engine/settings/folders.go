@@ -107,8 +107,10 @@ func (g Ground) folderOf(snap metabase.Snapshot, n int, id metabase.ID) (folder,
 func (g Ground) dropOf(snap metabase.Snapshot, n int, domain metabase.Path) (folder, bool) {
 	r := newReader(snap, domain)
 	text := r.text(RouteActionString)
-	return folder{n, domain, domain, RouteActionString, text, g.place(text)},
-		text != "" && Action(r.number(RouteAction)).Has(Drop)
+	if text == "" || !Action(r.number(RouteAction)).Has(Drop) || !snap.Has(domain) {
+		return folder{}, false
+	}
+	return folder{n, domain, domain, RouteActionString, text, g.place(text)}, true
 }
 
 // An atlas finds folders by where they lie.

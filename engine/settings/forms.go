@@ -62,18 +62,21 @@ func checkVerifier(v metabase.Value) error {
 
 // checkForms looks at the values that a change stores.
 func checkForms(c metabase.Change) (problems []metabase.Problem) {
-	for _, path := range c.Touched {
+	for t := range c.Turns() {
 		for _, form := range forms {
-			item, ok := c.New.Stored(path, form.id)
-			was, had := c.Old.Stored(path, form.id)
-			if !ok || had && was.Value.Equal(item.Value) {
+			if t.ID != form.id || !stores(t) {
 				continue
 			}
-			if err := form.check(item.Value); err != nil {
+			if err := form.check(t.New.Value); err != nil {
 				prop, _ := schema.IIS().ByID(form.id)
-				problems = append(problems, metabase.Problem{Path: path, ID: form.id, Property: prop.Name, Err: err})
+				problems = append(problems, metabase.Problem{Path: t.Path, ID: form.id, Property: prop.Name, Err: err})
 			}
 		}
 	}
 	return problems
+}
+
+// stores says that a property gets another value.
+func stores(t metabase.Turn) bool {
+	return t.New != nil && (t.Old == nil || !t.Old.Value.Equal(t.New.Value))
 }

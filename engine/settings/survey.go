@@ -110,12 +110,15 @@ func (s *survey) moved() (list []folder) {
 		}
 	}
 	for _, key := range s.Touched {
-		n, _, ok := siteOf(key)
-		if !ok || !key.Parent().Equal(DomainsPath(n)) || !s.New.Has(key) {
+		n, _, ok := domainOf(key)
+		if !ok {
 			continue
 		}
-		was, had := s.dropOf(s.Old, n, key)
-		if f, ok := s.dropOf(s.New, n, key); ok && !leadsOut(f.text) && (!had || was.at != f.at) {
+		f, ok := s.dropOf(s.New, n, key)
+		if !ok || leadsOut(f.text) {
+			continue
+		}
+		if was, had := s.dropOf(s.Old, n, key); !had || was.at != f.at {
 			list = append(list, f)
 		}
 	}
@@ -195,21 +198,20 @@ func (s *survey) ours(f folder) {
 // lies elsewhere. The service may write where its callers may not.
 func (s *survey) outside() {
 	free := s.may(metabase.Root, metabase.Control)
-	for _, key := range s.Touched {
-		for _, id := range append([]metabase.ID{RouteActionString}, siteFolders...) {
-			item, ok := s.New.Stored(key, id)
-			was, _ := s.Old.Stored(key, id)
-			text := item.Value.Str()
-			if !ok || was.Value.Equal(item.Value) || id == RouteActionString && isHosts(text) {
-				continue
-			}
-			f := folder{key: key, from: key, id: id, text: text, at: s.place(text)}
-			switch {
-			case leadsOut(text):
-				s.bad(f, "%s leads out of the data folder", text)
-			case absolute(text) && !free && !in(f.at, s.place(".")):
-				s.bad(f, "%s lies outside of the data folder: that takes the right %s at %s", text, metabase.Control, metabase.Root)
-			}
+	for t := range s.Turns() {
+		if !stores(t) || t.ID != RouteActionString && !slices.Contains(siteFolders, t.ID) {
+			continue
+		}
+		text := t.New.Value.Str()
+		if t.ID == RouteActionString && isHosts(text) {
+			continue
+		}
+		f := folder{key: t.Path, from: t.Path, id: t.ID, text: text, at: s.place(text)}
+		switch {
+		case leadsOut(text):
+			s.bad(f, "%s leads out of the data folder", text)
+		case absolute(text) && !free && !in(f.at, s.place(".")):
+			s.bad(f, "%s lies outside of the data folder: that takes the right %s at %s", text, metabase.Control, metabase.Root)
 		}
 	}
 }
