@@ -24,21 +24,27 @@ import (
 // measureCommits prints durable commits per second of batches that each set
 // one property, beside a bare loop over Badger that syncs and merges and writes
 // as much for each: a key, a record of history and a counter. The two take
-// turns of a moment each, so that both see the same disk.
+// turns of a moment each, so that both see the same disk. The bare loop keeps
+// all that it writes; so does the store but in the last row, where its history
+// is full and each batch drops a record of it as well.
 func measureCommits(ctx context.Context, o options) error {
 	turns, turn := 7*o.rounds, o.window/6
 	fmt.Printf("durable commits per second (medians of %d paired turns of %v)\n%8s %10s %10s %7s\n", turns, turn, "writers", "batches", "bare", "ratio")
-	ours, closeOurs, err := newBatches(ctx, o)
-	if err != nil {
-		return err
-	}
-	defer closeOurs()
 	theirs, closeTheirs, err := newBare(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer closeTheirs()
-	for _, writers := range []int{1, 32} {
+	for _, row := range []struct {
+		writers int
+		keep    int // revisions of history; 0: all
+	}{{1, 0}, {32, 0}, {32, 1000}} {
+		ours, closeOurs, err := newBatches(ctx, o, row.keep)
+		if err != nil {
+			return err
+		}
+		defer closeOurs()
+		writers := row.writers
 		var batches, bare, ratios []float64
 		for range turns {
 			a, err := inParallel(writers, turn, ours)
@@ -51,7 +57,11 @@ func measureCommits(ctx context.Context, o options) error {
 			}
 			batches, bare, ratios = append(batches, a), append(bare, b), append(ratios, a/b)
 		}
-		fmt.Printf("%8d %10.0f %10.0f %7.2f\n", writers, median(batches), median(bare), median(ratios))
+		fmt.Printf("%8d %10.0f %10.0f %7.2f", writers, median(batches), median(bare), median(ratios))
+		if row.keep > 0 {
+			fmt.Print("  with a full history")
+		}
+		fmt.Println()
 	}
 	return nil
 }
@@ -77,8 +87,9 @@ func inParallel(writers int, window time.Duration, f func(n uint64) error) (floa
 	return float64(done.Load()) / time.Since(begin).Seconds(), errors.Join(failed...)
 }
 
-// newBatches gives a store of its own and what commits one batch to it.
-func newBatches(ctx context.Context, o options) (commit func(n uint64) error, stop func(), err error) {
+// newBatches gives a store of its own, which keeps so many revisions, and what
+// commits one batch to it.
+func newBatches(ctx context.Context, o options, keep int) (commit func(n uint64) error, stop func(), err error) {
 	dir, err := os.MkdirTemp(o.dir, "commits-")
 	if err != nil {
 		return nil, nil, err
@@ -87,7 +98,10 @@ func newBatches(ctx context.Context, o options) (commit func(n uint64) error, st
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := metabase.Open(ctx, db, seal.New(), metabase.Options{Checks: []metabase.Check{schema.IIS().Check, settings.Check}})
+	store, err := metabase.Open(ctx, db, seal.New(), metabase.Options{
+		Checks: []metabase.Check{schema.IIS().Check, settings.Check},
+		Keep:   func(metabase.Snapshot) metabase.Retention { return metabase.Retention{Count: keep} },
+	})
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
