@@ -30,6 +30,18 @@ func (n *node) kid(name string) *node {
 	return nil
 }
 
+// step finds the child whose name path, which does not begin with a slash,
+// begins with, and gives how long that name is in path.
+func (n *node) step(path string) (kid *node, length int) {
+	for _, k := range n.kids.Few() { // spelled as in the tree, as most are
+		if l := len(k.name); len(path) >= l && path[:l] == k.name && (len(path) == l || path[l] == '/') {
+			return k, l
+		}
+	}
+	name, _ := cutName(path)
+	return n.kid(name), len(name)
+}
+
 func (n *node) get(id ID) (Property, bool) {
 	if item := n.items.find(id); item != nil {
 		return *item, true
@@ -66,11 +78,10 @@ func (n *node) withKids(k *kids) *node {
 
 // lookup finds the node at p, or gives nil.
 func (n *node) lookup(p Path) *node {
-	rest := string(p)
-	for n != nil && len(rest) > 1 {
-		var name string
-		name, rest = cutName(rest[1:])
-		n = n.kid(name)
+	for rest := string(p); n != nil && len(rest) > 1; {
+		var length int
+		n, length = n.step(rest[1:])
+		rest = rest[1+length:]
 	}
 	return n
 }

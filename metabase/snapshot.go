@@ -7,7 +7,6 @@ import (
 	"hash/fnv"
 	"iter"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -168,17 +167,11 @@ func (s Snapshot) effective(p Path, id ID, partial bool) (Property, Path, bool) 
 		if end == len(p) || p == Root {
 			return inherit(found, p, at, end)
 		}
-		next := end + 1
-		if i := strings.IndexByte(string(p[next:]), '/'); i >= 0 {
-			next += i
-		} else {
-			next = len(p)
-		}
-		child := n.kid(string(p[end+1 : next]))
+		child, length := n.step(string(p[end+1:]))
 		if child == nil && partial {
 			return inherit(found, p, at, end)
 		}
-		n, end = child, next
+		n, end = child, end+1+length
 	}
 	return Property{}, "", false
 }

@@ -67,6 +67,18 @@ func (m *Map[V]) Near(name string) (none V) {
 	return m.top.near(names.Hash(name), name, 0)
 }
 
+// Few gives all values, in no order, where there are so few that to look at
+// each is quicker than to find one by its name; else nil. They must not be
+// changed.
+func (m *Map[V]) Few() []V {
+	if m == nil || m.top.subs != 0 || len(m.top.leaf) > few {
+		return nil
+	}
+	return m.top.leaf
+}
+
+const few = 8
+
 // find gives the value under a name, or none.
 func (t *trie[V]) find(hash uint64, name string, shift uint) (none V) {
 	if v := t.near(hash, name, shift); v != none && names.Equal(v.Name(), name) {

@@ -105,6 +105,22 @@ func checkDiff(t *testing.T, a, b *Map[*node], ma, mb map[string]*node) {
 	}
 }
 
+// TestFew sees that few values come all, and many not at all.
+func TestFew(t *testing.T) {
+	var m *Map[*node]
+	if m.Few() != nil {
+		t.Error("an empty map has values")
+	}
+	for i := range 100 {
+		m = m.With(&node{fmt.Sprint("n", i)})
+		if got := m.Few(); got != nil && len(got) != m.Len() {
+			t.Errorf("%d of %d values", len(got), m.Len())
+		} else if got == nil && i == 0 || got != nil && i >= few {
+			t.Errorf("%d values of %d", len(got), i+1)
+		}
+	}
+}
+
 // TestTrieBottom does by hand what two names with the same hash would do.
 func TestTrieBottom(t *testing.T) {
 	a, b, c := &node{"a"}, &node{"b"}, &node{"A"}
