@@ -79,6 +79,7 @@ func (c *conn) closeBody(b *body, r mail.Reply) {
 		c.now.owed = false
 	case err == io.EOF || err == errClosed:
 		c.owe(r, 0)
+		c.behind = b.chunk != nil && !b.chunk.last
 	case err == errFlood:
 		c.hangUp(r)
 	default:

@@ -66,7 +66,12 @@ func (c *conn) refuseChunk(arg string, r mail.Reply) string {
 			c.readError(err)
 			return ""
 		}
-		c.wrong(r)
+		if c.behind {
+			c.say(r)
+		} else {
+			c.wrong(r)
+		}
+		c.behind = !ch.last
 	}
 	return ""
 }

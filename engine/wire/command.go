@@ -52,6 +52,9 @@ func (c *conn) command(line string) string {
 	}
 	verb, arg, _ := strings.Cut(strings.TrimRight(line, " \t"), " ")
 	verb, arg = upper(verb), strings.TrimLeft(arg, " \t")
+	if verb != "BDAT" {
+		c.behind = false
+	}
 	if r := c.gate(verb); r.Code != 0 {
 		if verb == "BDAT" {
 			return c.refuseChunk(arg, r)

@@ -41,6 +41,7 @@ type talk struct {
 	asked     int  // RCPTs since
 	rcpts     int  // those accepted
 	errors    int
+	behind    bool // in the rest of a refused series of BDAT, whose sender may have sent it ahead: no more errors
 	over      bool // nothing more is read or said
 	renew     bool // go-smtp's leg ends, the connection does not
 }
