@@ -198,14 +198,28 @@ type needs struct {
 }
 
 func newNeeds(old Snapshot, b *Batch) *needs {
-	who := b.who()
-	return &needs{old: old, who: who, free: isFree(old, who)}
+	n := &needs{old: old, free: isFree(old, b.Actor, b.Also)}
+	if !n.free {
+		n.who = b.who()
+	}
+	return n
 }
 
-// isFree says that no access list can take anything from who.
-func isFree(s Snapshot, who []Principal) bool {
-	return slices.Contains(who, "") ||
-		s.img != nil && slices.ContainsFunc(s.img.admins, func(a Principal) bool { return containsFold(who, a) })
+// isFree says that no access list can take anything from somebody, who is also
+// all of others.
+func isFree(s Snapshot, who Principal, others []Principal) bool {
+	if who == "" || slices.Contains(others, "") {
+		return true
+	}
+	if s.img == nil {
+		return false
+	}
+	for _, a := range s.img.admins {
+		if strings.EqualFold(string(a), string(who)) || containsFold(others, a) {
+			return true
+		}
+	}
+	return false
 }
 
 // met says that every right that op needs is there.

@@ -17,6 +17,7 @@ const (
 	keyForm    = 1
 	recordForm = 1
 	metaForm   = 1
+	pageForm   = 2 // 1 was a record by itself
 )
 
 // sealedBit marks the type of a value whose payload is encrypted.

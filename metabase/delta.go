@@ -46,20 +46,18 @@ func diff(old, new *node) []keyDelta {
 	return out
 }
 
-// diffAt is diff where all that differs lies at or below p; "" for nothing.
-func diffAt(p Path, old, new *node) []keyDelta {
-	if p == "" {
+// diffAt is diff where all that differs lies at or below where old and new lead
+// to, one of which may be nil; both are, where nothing does.
+func diffAt(old, new *trail) []keyDelta {
+	t := new
+	if t == nil {
+		t = old
+	}
+	if t == nil {
 		return nil
 	}
-	n := cow.Pair[*node]{Old: old.lookup(p), New: new.lookup(p)}
-	switch {
-	case n.New != nil:
-		p = new.spell(p)
-	case n.Old != nil:
-		p = old.spell(p)
-	}
 	var out []keyDelta
-	diffNode(p, n, &out)
+	diffNode(t.spell(), cow.Pair[*node]{Old: old.last(), New: new.last()}, &out)
 	return out
 }
 

@@ -11,8 +11,10 @@ import (
 // An edit is a batch being made true on a tree that nobody else sees yet.
 type edit struct {
 	old  *image
-	root *node // the tree as it is by now
-	span Path  // the deepest key at or below which all lies that was altered; "" for none
+	root *node  // the tree as it is by now
+	span Path   // the deepest key at or below which all lies that was altered; "" for none
+	way  *trail // in root, to the key that was looked at last; nil for none
+	past *trail // in old, to the key that was altered first; nil where it was not there
 	vol  *volatiles
 	rev  Rev
 	now  int64
@@ -40,11 +42,13 @@ func (e *edit) at(p Path) *node {
 	if !e.canonical(p) {
 		return nil
 	}
-	n := e.root.lookup(p)
-	if n == nil {
+	if e.way == nil || e.way.path != p {
+		e.way = e.root.trail(p)
+	}
+	if e.way == nil {
 		e.bad(p, 0, NotFound)
 	}
-	return n
+	return e.way.last()
 }
 
 func (e *edit) canonical(p Path) bool {
@@ -57,12 +61,31 @@ func (e *edit) canonical(p Path) bool {
 
 // alter changes the node at p, whose parent exists.
 func (e *edit) alter(p Path, f func(*node) *node) {
+	if e.way == nil || e.way.path != p {
+		e.way = e.root.trail(p)
+	}
 	if e.span == "" {
-		e.span = p
+		e.span, e.past = p, e.way
 	} else {
 		e.span = common(e.span, p)
 	}
-	e.root = e.root.change(p, f)
+	if e.way == nil {
+		e.root = e.root.change(p, f)
+		return
+	}
+	e.root, e.way = e.way.change(f(e.way.last()))
+}
+
+// trails are the ways to what was altered, as it was and as it is.
+func (e *edit) trails() (past, now *trail) {
+	past, now = e.past, e.way
+	if past == nil || past.path != e.span {
+		past = e.old.root.trail(e.span)
+	}
+	if now == nil || now.path != e.span {
+		now = e.root.trail(e.span)
+	}
+	return past, now
 }
 
 func (op Set) apply(e *edit) {

@@ -5,7 +5,6 @@ package metabase
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"time"
 
 	"restante/internal/kv"
@@ -48,9 +47,8 @@ type Changed struct {
 	To       Path      // of a key moved or renamed
 }
 
-// record makes what a plan writes: the keys, and its piece of history.
-func (s *Store) record(p *plan, r *request) []kv.Op {
-	var ops []kv.Op
+// writes is what a plan does to the keys.
+func (s *Store) writes(p *plan) (ops []kv.Op) {
 	for _, d := range p.deltas {
 		if d.removed {
 			ops = append(ops, kv.Del(nodeKey(d.path)))
@@ -58,6 +56,11 @@ func (s *Store) record(p *plan, r *request) []kv.Op {
 			ops = append(ops, kv.Put(nodeKey(d.path), appendNode(make([]byte, 0, roomy), d.node, s.key)))
 		}
 	}
+	return ops
+}
+
+// record is what a plan adds to the history.
+func (s *Store) record(p *plan, r *request) []byte {
 	h := entry{
 		Record: Record{
 			Rev: p.next.rev, Time: p.next.time, Actor: r.batch.Actor, Origin: r.batch.Origin,
@@ -65,27 +68,11 @@ func (s *Store) record(p *plan, r *request) []kv.Op {
 		},
 		moves: p.edit.moves, deltas: p.deltas,
 	}
-	raw := h.encode(s.key)
-	for part := uint32(0); part == 0 || len(raw) > 0; part++ {
-		n := min(len(raw), maxPart)
-		ops = append(ops, kv.Put(partKey(p.next.rev, part), raw[:n:n]))
-		raw = raw[n:]
-	}
-	return ops
+	return h.encode(s.key)
 }
 
 // roomy is space for most records, so that they need not grow as they are made.
 const roomy = 256
-
-// A record of many changes is kept in parts, as the map bounds a value.
-const (
-	maxPart      = 128 << 10
-	recordKeyLen = 1 + 8 + 4
-)
-
-func partKey(rev Rev, part uint32) []byte {
-	return binary.BigEndian.AppendUint32(revKey(recordKeys, rev), part)
-}
 
 // An entry is a record as it is kept.
 type entry struct {
@@ -150,32 +137,8 @@ func decodeEntry(raw []byte, k seal.Key) (*entry, error) {
 // entry reads revision rev. The error is NotFound for one that is not there,
 // or is no longer kept.
 func (s *Store) entry(ctx context.Context, rev Rev) (*entry, error) {
-	fail := func(kind Kind, err error) (*entry, error) {
-		return nil, &Error{Op: fmt.Sprintf("revision %d", rev), Kind: kind, Err: err}
-	}
-	var raw []byte
-	parts := 0
-	for pair, err := range s.db.Scan(ctx, revKey(recordKeys, rev)) {
-		if err != nil {
-			return fail("", err)
-		}
-		if len(pair.Key) != recordKeyLen || binary.BigEndian.Uint32(pair.Key[9:]) != uint32(parts) {
-			return fail(Damaged, fmt.Errorf("part %d is missing", parts))
-		}
-		raw = append(raw, pair.Value...)
-		parts++
-	}
-	if parts == 0 {
-		if now := s.Snapshot().Rev(); rev == 0 || rev > now {
-			return fail(NotFound, fmt.Errorf("the newest is %d", now))
-		}
-		return fail(NotFound, fmt.Errorf("is no longer kept; the oldest that is: %d", s.first.Load()))
-	}
-	h, err := decodeEntry(raw, s.key)
-	if err != nil {
-		return fail(kindOf(err), err)
-	}
-	return h, nil
+	var at leaf
+	return at.entry(ctx, s, rev)
 }
 
 // below gives the record with the changes at and below p.
@@ -247,10 +210,11 @@ func compare(from, to Snapshot) []Changed {
 // revisions that changed nothing but the history are in it, too.
 func (s *Store) Log(ctx context.Context, p Path, n int) ([]Record, error) {
 	var out []Record
-	first := Rev(s.first.Load())
+	var at leaf
+	first := s.pages.oldest()
 	for rev := s.Snapshot().Rev(); rev >= first && rev > 0 && (n == 0 || len(out) < n); rev-- {
-		h, err := s.entry(ctx, rev)
-		if kindOf(err) == NotFound && rev < Rev(s.first.Load()) {
+		h, err := at.entry(ctx, s, rev)
+		if kindOf(err) == NotFound {
 			break // compacted meanwhile
 		}
 		if err != nil {
@@ -282,7 +246,7 @@ func (s *Store) Record(ctx context.Context, rev Rev) (Record, error) {
 }
 
 // Oldest is the earliest revision that At can go back to.
-func (s *Store) Oldest() Rev { return Rev(s.first.Load()) - 1 }
+func (s *Store) Oldest() Rev { return s.pages.oldest() - 1 }
 
 // At gives the state at revision rev, without what is volatile. It costs the
 // more the longer ago that was. The error is NotFound when the history does
@@ -295,8 +259,9 @@ func (s *Store) At(ctx context.Context, rev Rev) (Snapshot, error) {
 		_, err := s.entry(ctx, rev)
 		return Snapshot{}, err
 	}
+	var at leaf
 	for img.rev > rev {
-		h, err := s.entry(ctx, img.rev)
+		h, err := at.entry(ctx, s, img.rev)
 		if err != nil {
 			return Snapshot{}, err
 		}
@@ -305,7 +270,7 @@ func (s *Store) At(ctx context.Context, rev Rev) (Snapshot, error) {
 	}
 	if rev < now.Rev() {
 		img.time = time.Time{}
-		if h, err := s.entry(ctx, rev); err == nil {
+		if h, err := at.entry(ctx, s, rev); err == nil {
 			img.time = h.Time
 		} else if kindOf(err) != NotFound {
 			return Snapshot{}, err

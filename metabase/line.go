@@ -20,14 +20,12 @@ import (
 type line struct {
 	crew
 	kick       chan struct{} // capacity 1: somebody waits, and nobody else looks after it
-	full       chan struct{} // capacity 1: as many wait as gather wants
 	committing chan struct{} // capacity 1: holds something from the taking of a group to its answer
 	publishing sync.Mutex    // guards changes of Store.cur
 
 	mu      sync.Mutex // guards what follows
 	tip     *image     // what will be durable when all that waits is
 	waiting []*ticket
-	want    int // how many gather waits for; 0: it does not
 	closed  bool
 	broken  error             // the disk is no longer what memory says: nothing goes in
 	pending map[Rev]time.Time // what waits to be confirmed, as of the tip
@@ -38,8 +36,9 @@ type line struct {
 type ticket struct {
 	rev      Rev        // that the batch made, or stands at
 	img      *image     // nil where the tree stays as it is
-	ops      []kv.Op    // without the meta record
-	bytes    int        // in ops
+	ops      []kv.Op    // without the page of the history and the meta record
+	entry    []byte     // for the page; nil: none
+	bytes    int        // in ops and entry
 	deltas   []keyDelta // for the paths that are told
 	volSets  []Set
 	volUnset []Unset
@@ -55,7 +54,7 @@ const maxGroup = 1 << 20
 func (l *line) start(s *Store, img *image) {
 	l.tip = img
 	l.pending, l.durable = map[Rev]time.Time{}, map[Rev]time.Time{}
-	l.kick, l.full, l.committing = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
+	l.kick, l.committing = make(chan struct{}, 1), make(chan struct{}, 1)
 	l.crew.start(func() { s.commitAll() })
 }
 
@@ -86,10 +85,11 @@ func (s *Store) enter(ctx context.Context, r *request) (*ticket, error) {
 	t := &ticket{rev: s.line.tip.rev, volSets: p.edit.volSets, volUnset: p.edit.volUnset, acting: p.edit.acting, done: make(chan error, 1)}
 	if !p.empty(r) {
 		t.img, t.rev, t.deltas = p.next, p.next.rev, p.deltas
-		t.ops = s.record(p, r)
+		t.ops, t.entry = s.writes(p), s.record(p, r)
 		s.line.tip = p.next
 	}
 	s.confirmations(t, r)
+	t.bytes = len(t.entry)
 	for _, op := range t.ops {
 		t.bytes += len(op.Key) + len(op.Value)
 	}
@@ -99,12 +99,7 @@ func (s *Store) enter(ctx context.Context, r *request) (*ticket, error) {
 
 // join puts t at the end of the line; the caller holds mu, and must wait for t
 // when it has let go of it.
-func (l *line) join(t *ticket) {
-	l.waiting = append(l.waiting, t)
-	if l.want > 0 && len(l.waiting) >= l.want {
-		knock(l.full)
-	}
-}
+func (l *line) join(t *ticket) { l.waiting = append(l.waiting, t) }
 
 // knock tells who listens at c, unless a note is waiting there already.
 func knock(c chan<- struct{}) {
@@ -166,49 +161,26 @@ func (s *Store) commitWaiting() {
 	s.line.committing <- struct{}{}
 	defer func() { <-s.line.committing }()
 	for group := s.line.take(); len(group) > 0; group = s.line.take() {
-		begin := time.Now()
 		s.commitGroup(group)
-		s.line.gather(len(group), time.Since(begin)/4)
 	}
-}
-
-// gather gives n who were just answered a moment to come again. Those who write
-// without end would else part into two crowds, each of which waits for the
-// other's commit, and half as many would share one.
-func (l *line) gather(n int, moment time.Duration) {
-	l.mu.Lock()
-	select {
-	case <-l.full: // a note from before
-	default:
-	}
-	l.want = n + len(l.waiting)
-	alone := l.want < 2
-	l.mu.Unlock()
-	if !alone {
-		timer := time.NewTimer(moment)
-		defer timer.Stop()
-		select {
-		case <-l.full:
-		case <-timer.C:
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.want = 0
 }
 
 func (s *Store) commitGroup(group []*ticket) {
 	var ops []kv.Op
+	var entries [][]byte
 	var last *image
 	for _, t := range group {
 		ops = append(ops, t.ops...)
 		if t.img != nil {
-			last = t.img
+			last, entries = t.img, append(entries, t.entry)
 		}
 	}
+	var fresh page
 	if last != nil {
+		var write []kv.Op
+		fresh, write = newPage(last.rev-Rev(len(entries)-1), entries)
 		m := meta{last.rev, last.time, s.proof}
-		ops = append(ops, kv.Put([]byte{metaKey}, m.encode()))
+		ops = append(append(ops, write...), kv.Put([]byte{metaKey}, m.encode()))
 	}
 	if len(ops) > 0 {
 		// The callers' contexts have no say: they can't know how far it is.
@@ -218,6 +190,9 @@ func (s *Store) commitGroup(group []*ticket) {
 		}
 	}
 	// From here on the group is durable.
+	if last != nil {
+		s.pages.add(fresh, len(entries))
+	}
 	s.show(group, last)
 	for _, t := range group {
 		t.done <- nil

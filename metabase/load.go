@@ -20,7 +20,8 @@ import (
 const (
 	nodeKeys    = 'k' // then each name of the path, folded, after a zero: the key's own data
 	metaKey     = 'm' // the revision and the machine key's proof
-	recordKeys  = 'r' // then revision and part: the history
+	pageKeys    = 'r' // then the first revision of a page: the history
+	partKeys    = 'p' // then that, and the part: what one value has no room for
 	headKeys    = 'h' // then the revision: who and why, of history that is gone
 	confirmKeys = 'c' // then the revision: what waits to be confirmed, until when
 )
@@ -30,7 +31,7 @@ const (
 func nodeKey(p Path) []byte {
 	b := append(make([]byte, 0, 1+len(p)), nodeKeys)
 	for name := range p.Elements() {
-		b = append(append(b, 0), names.Fold(name)...)
+		b = names.AppendFold(append(b, 0), name)
 	}
 	return b
 }
@@ -60,7 +61,7 @@ func (s *Store) load(ctx context.Context) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.loadFirst(ctx, m.rev); err != nil {
+	if err := s.loadPages(ctx, m.rev); err != nil {
 		return nil, err
 	}
 	s.living.begin(root)
@@ -81,7 +82,7 @@ func (s *Store) empty(ctx context.Context) (*image, error) {
 	s.proof = s.key.Prove()
 	img := &image{root: &node{modified: s.now().UnixNano()}, time: s.now(), admins: s.opts.Admins}
 	m := meta{0, img.time, s.proof}
-	s.first.Store(1)
+	s.pages.begin(nil, 0)
 	s.living.begin(img.root)
 	return img, s.db.Commit(ctx,
 		kv.Put([]byte{metaKey}, m.encode()),
@@ -180,23 +181,6 @@ func shownKey(key []byte) string {
 		return "/"
 	}
 	return fmt.Sprintf("%q", strings.ReplaceAll(string(key[1:]), "\x00", "/"))
-}
-
-// loadFirst finds the oldest revision in the history; one that was never
-// compacted begins with 1.
-func (s *Store) loadFirst(ctx context.Context, rev Rev) error {
-	s.first.Store(uint64(rev) + 1)
-	for pair, err := range s.db.Scan(ctx, []byte{recordKeys}) {
-		if err != nil {
-			return err
-		}
-		if len(pair.Key) != recordKeyLen {
-			return because(Damaged, "a record of the history has a key of %d octets", len(pair.Key))
-		}
-		s.first.Store(binary.BigEndian.Uint64(pair.Key[1:9]))
-		return nil
-	}
-	return nil
 }
 
 // loadConfirms reads what waits to be confirmed.

@@ -4,7 +4,7 @@ package metabase
 
 // checkLocks holds the promise of Locked: no key below one that stores a
 // locked item stores an item of that ID. It looks at what list changed only.
-func checkLocks(next *node, list []keyDelta) []Problem {
+func checkLocks(next *image, list []keyDelta) []Problem {
 	var out []Problem
 	for _, d := range list {
 		if d.removed {
@@ -27,24 +27,27 @@ func checkLocks(next *node, list []keyDelta) []Problem {
 }
 
 // lockAbove finds the key above p that has id locked.
-func lockAbove(root *node, p Path, id ID) (Path, bool) {
-	n, at := root, 0
-	for at < len(p) && p != Root {
-		if item, ok := n.get(id); ok && item.Attr&Locked != 0 {
-			return upTo(p, at), true
+func lockAbove(img *image, p Path, id ID) (Path, bool) {
+	n, end := img.root, 0
+	for known := img.trail.to(p); n != nil && end < len(p) && p != Root; {
+		if item := n.items.find(id); item != nil && item.Attr&Locked != 0 {
+			return upTo(p, end), true
 		}
-		name, _ := cutName(string(p[at+1:]))
-		if n = n.kid(name); n == nil {
-			break
+		if len(known) > 1 {
+			known = known[1:]
+			n, end = known[0].node, known[0].end
+			continue
 		}
-		at += 1 + len(name)
+		var length int
+		n, length = n.step(string(p[end+1:]))
+		end += 1 + length
 	}
 	return "", false
 }
 
 // overrides tells, of an item that is being locked at p, what stands in its way.
-func overrides(root *node, p Path, id ID) (out []Problem) {
-	root.lookup(p).walk(p, func(q Path, n *node) bool {
+func overrides(img *image, p Path, id ID) (out []Problem) {
+	img.lookup(p).walk(p, func(q Path, n *node) bool {
 		if _, ok := n.get(id); ok && q != p {
 			out = append(out, Problem{Path: p, ID: id, Err: because(InUse, "cannot be locked: %s overrides it", q)})
 		}

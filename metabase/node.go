@@ -124,19 +124,103 @@ func (n *node) walk(p Path, f func(Path, *node) bool) bool {
 	return true
 }
 
+// A trail is the way from the root to one key, for who asks much about it. The
+// nil trail is not there.
+type trail struct {
+	path  Path
+	steps []step
+	room  [8]step
+}
+
+// A step is a key on the way; path[:end] is where it stands.
+type step struct {
+	node *node
+	end  int
+}
+
+// trail gives the way to p, or nil where there is no such key.
+func (n *node) trail(p Path) *trail {
+	t := &trail{path: p}
+	t.steps = append(t.room[:0], step{n, 0})
+	for end := 0; n != nil && p != Root && end < len(p); {
+		var length int
+		n, length = n.step(string(p[end+1:]))
+		end += 1 + length
+		t.steps = append(t.steps, step{n, end})
+	}
+	if n == nil {
+		return nil
+	}
+	return t
+}
+
+// to gives the steps if p is at or below where they lead to, spelled like it.
+func (t *trail) to(p Path) []step {
+	if t == nil || t.path == Root || len(p) < len(t.path) || p[:len(t.path)] != t.path || len(p) > len(t.path) && p[len(t.path)] != '/' {
+		return nil
+	}
+	return t.steps
+}
+
+// change gives the tree with next in the place of the key that t leads to, and
+// the way to it; with nil the key is gone, and so is the way. A tree in which
+// nothing changed is what it was.
+func (t *trail) change(next *node) (root *node, now *trail) {
+	last := len(t.steps) - 1
+	old := t.steps[last].node
+	if next == old {
+		return t.steps[0].node, t
+	}
+	now = &trail{path: t.path}
+	now.steps = append(now.room[:0], t.steps...)
+	now.steps[last].node = next
+	for i := last; i > 0; i-- {
+		above := t.steps[i-1].node
+		kids := above.kids
+		if kid := now.steps[i].node; kid != nil {
+			kids = kids.With(kid)
+		} else {
+			kids = kids.Without(old.name)
+		}
+		now.steps[i-1].node = above.withKids(kids)
+	}
+	root = now.steps[0].node
+	if next == nil {
+		now = nil
+	}
+	return root, now
+}
+
+// last is the key that t leads to; nil of the nil trail.
+func (t *trail) last() *node {
+	if t == nil {
+		return nil
+	}
+	return t.steps[len(t.steps)-1].node
+}
+
+// spell gives the path as its names are spelled in the tree.
+func (t *trail) spell() Path {
+	same, start := true, 0
+	for _, s := range t.steps[1:] {
+		same = same && string(t.path[start+1:s.end]) == s.node.name
+		start = s.end
+	}
+	if same {
+		return t.path
+	}
+	var out []byte
+	for _, s := range t.steps[1:] {
+		out = append(append(out, '/'), s.node.name...)
+	}
+	return Path(out)
+}
+
 // spell gives p as its names are spelled in the tree n; "" when there is no
 // such key.
 func (n *node) spell(p Path) Path {
-	out := make([]byte, 0, len(p))
-	for name := range p.Elements() {
-		n = n.kid(name)
-		if n == nil {
-			return ""
-		}
-		out = append(append(out, '/'), n.name...)
+	if t := n.trail(p); t != nil {
+		return t.spell()
 	}
-	if len(out) == 0 {
-		return Root
-	}
-	return Path(out)
+	return ""
 }

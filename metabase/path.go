@@ -32,6 +32,9 @@ func ParsePath(s string) (Path, error) {
 	bad := func(why string) (Path, error) {
 		return "", &Error{Op: "path", Kind: Invalid, Err: because(Invalid, "%q: %s", clip(s), why)}
 	}
+	if isPlain(s) {
+		return Path(s), nil
+	}
 	if s == "" || s[0] != '/' && s[0] != '\\' {
 		return bad("does not begin with a slash")
 	}
@@ -43,9 +46,6 @@ func ParsePath(s string) (Path, error) {
 	}
 	if strings.IndexFunc(s, unicode.IsControl) >= 0 {
 		return bad("has a control character")
-	}
-	if isCanonical(s) {
-		return Path(s), nil
 	}
 	var b strings.Builder
 	for name := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == '/' || r == '\\' }) {
@@ -61,23 +61,28 @@ func ParsePath(s string) (Path, error) {
 	return Path(b.String()), nil
 }
 
-// isCanonical says that s, which is rooted, needs no rewriting.
-func isCanonical(s string) bool {
+// isPlain says that s is canonical, as can be seen without a second look: it has
+// no letters beyond ASCII.
+func isPlain(s string) bool {
 	if s == "/" {
 		return true
 	}
-	start := 1
-	for i := 0; i <= len(s); i++ {
-		if i == len(s) || s[i] == '/' {
-			if i > 0 && (i == start || i-start > maxName) {
+	if s == "" || s[0] != '/' || len(s) > maxPath {
+		return false
+	}
+	start := 1 // of the name
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '/':
+			if i == start || i-start > maxName {
 				return false
 			}
 			start = i + 1
-		} else if s[i] == '\\' {
+		case c == '\\' || c < ' ' || c >= 0x7f:
 			return false
 		}
 	}
-	return true
+	return len(s) > start && len(s)-start <= maxName
 }
 
 // clip keeps a message short where s comes from a stranger.
@@ -127,7 +132,7 @@ func (p Path) Equal(q Path) bool { return p == q || strings.EqualFold(string(p),
 
 // Within says that p is q or below it, ignoring case.
 func (p Path) Within(q Path) bool {
-	if q == Root {
+	if q == Root || len(p) >= len(q) && p[:len(q)] == q && (len(p) == len(q) || p[len(q)] == '/') {
 		return true
 	}
 	// Names that are equal without case may differ in octets: step by element.

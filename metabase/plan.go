@@ -28,6 +28,7 @@ type plan struct {
 	change Change
 	edit   *edit
 	deltas []keyDelta
+	trail  *trail // in the next image, to where all deltas are; nil where that is gone
 	next   *image
 }
 
@@ -66,7 +67,11 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 			op.apply(e)
 		}
 	}
-	p := &plan{edit: e, deltas: diffAt(e.span, old.root, e.root)}
+	p := &plan{edit: e}
+	if e.span != "" {
+		before.trail, p.trail = e.trails()
+		p.deltas = diffAt(before.trail, p.trail)
+	}
 	n.deltas(p.deltas)
 	if len(n.missing) > 0 {
 		// Nothing else is told: it might say what the caller may not see.
@@ -78,7 +83,7 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 	}
 	p.next = &image{root: e.root, rev: e.rev, time: now, vol: before.vol, admins: old.admins}
 	p.change = s.changeOf(p, &before, b)
-	problems := append(e.problems, checkLocks(e.root, p.deltas)...)
+	problems := append(e.problems, checkLocks(p.change.New.img, p.deltas)...)
 	problems = append(problems, checkLists(p.deltas)...)
 	for _, check := range s.opts.Checks {
 		problems = append(problems, check(p.change)...)
@@ -92,7 +97,7 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 // changeOf is the plan as the checks see it.
 func (s *Store) changeOf(p *plan, before *image, b *Batch) Change {
 	seen := *p.next
-	seen.vol = p.edit.vol
+	seen.vol, seen.trail = p.edit.vol, p.trail
 	c := Change{Old: Snapshot{before}, Batch: b, deltas: p.deltas}
 	for _, d := range p.deltas {
 		c.Touched = append(c.Touched, d.path)

@@ -13,7 +13,8 @@ import (
 
 // Retention says how much history to keep: the newest Count revisions (up to a
 // twentieth more, so that they go in bunches), and of those none older than
-// Age. 0 sets no limit. What waits to be confirmed is always kept.
+// Age. 0 sets no limit. Revisions that shared a commit go together, with the
+// last of them. What waits to be confirmed is always kept.
 type Retention struct {
 	Count int
 	Age   time.Duration
@@ -38,18 +39,14 @@ func (s *Store) compact(ctx context.Context) error {
 	} else {
 		end = 1
 	}
-	if Rev(s.first.Load())+Rev(min(keep.Count/20, dropAtOnce)) > end {
+	if s.pages.oldest()+Rev(min(keep.Count/20, dropAtOnce)) > end {
 		end = 1 // little would be gained: let some more gather
 	}
-	for rev := Rev(s.first.Load()); rev < end; {
-		next, err := s.drop(ctx, rev, end)
-		if err != nil {
+	for more := true; more; {
+		var err error
+		if more, err = s.drop(ctx, end); err != nil {
 			return err
 		}
-		if next == rev {
-			break
-		}
-		rev = next
 	}
 	if keep.Age > 0 {
 		return s.dropOlder(ctx, s.now().Add(-keep.Age))
@@ -59,69 +56,73 @@ func (s *Store) compact(ctx context.Context) error {
 
 // dropOlder drops the revisions made before t.
 func (s *Store) dropOlder(ctx context.Context, t time.Time) error {
-	for rev := Rev(s.first.Load()); rev <= s.Snapshot().Rev(); {
-		if s.keeper.oldest.Rev != rev {
-			h, err := s.entry(ctx, rev)
+	for {
+		_, next := s.pages.head(s.Snapshot().Rev()+1, 0)
+		if next == 0 {
+			return nil
+		}
+		if s.keeper.oldest.Rev != next-1 {
+			h, err := s.entry(ctx, next-1)
 			if err != nil {
 				return err
 			}
-			s.keeper.oldest = Record{Rev: rev, Time: h.Time}
+			s.keeper.oldest = Record{Rev: next - 1, Time: h.Time}
 		}
 		if !s.keeper.oldest.Time.Before(t) {
 			return nil
 		}
-		next, err := s.drop(ctx, rev, rev+1)
-		if err != nil || next == rev {
+		if more, err := s.drop(ctx, next); err != nil || !more {
 			return err
 		}
-		rev = next
 	}
-	return nil
 }
 
-// drop removes revisions from rev, which is the oldest, up to end or to the
-// first that waits to be confirmed, and gives the oldest that is left.
-func (s *Store) drop(ctx context.Context, rev, end Rev) (Rev, error) {
-	end = min(end, rev+dropAtOnce)
+// drop removes the oldest pages as far as they lie below end and below the
+// first revision that waits to be confirmed, but no more than one commit
+// should. It says whether there were any.
+func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
 	for _, p := range s.Pending() {
-		end = min(end, max(p.Rev, rev))
+		end = min(end, p.Rev)
 	}
-	ops, err := s.dropping(ctx, end)
+	list, next := s.pages.head(end, dropAtOnce)
+	if len(list) == 0 {
+		return false, nil
+	}
+	ops, err := s.dropping(ctx, list, next)
 	if err != nil {
-		return rev, err
-	}
-	if len(ops) == 0 {
-		return end, nil
+		return false, err
 	}
 	// Whoever reads below it from now on is told so, not that it is damaged.
-	s.first.Store(uint64(end))
-	if err := s.db.Commit(ctx, ops...); err != nil {
-		s.first.Store(uint64(rev))
-		return rev, err
+	s.pages.drop(len(list))
+	t := &ticket{ops: ops, done: make(chan error, 1)} // it shares a commit with whoever writes
+	s.line.mu.Lock()
+	s.line.join(t)
+	s.line.mu.Unlock()
+	if err := s.wait(t); err != nil {
+		s.pages.undrop(list)
+		return false, err
 	}
-	return end, nil
+	return true, nil
 }
 
-// dropping lists what drop writes: all records below end go, and the head of
-// one stays where a property of its making is still in place, so that one can
-// tell who stored it.
-func (s *Store) dropping(ctx context.Context, end Rev) (ops []kv.Op, err error) {
-	for rev := Rev(s.first.Load()); rev < end; rev++ {
-		if s.living.of(rev) > 0 {
-			h, err := s.entry(ctx, rev)
-			if err != nil {
-				return nil, err
-			}
-			head := entry{Record: h.Record}
-			ops = append(ops, kv.Put(revKey(headKeys, rev), head.encode(s.key)))
+// dropping lists what drop writes: the pages go, and the head of a revision
+// stays where a property of its making is still in place, so that one can tell
+// who stored it.
+func (s *Store) dropping(ctx context.Context, list []page, end Rev) (ops []kv.Op, err error) {
+	var at leaf
+	for rev := list[0].first; rev < end; rev++ {
+		if s.living.of(rev) == 0 {
+			continue
 		}
-		// A record has one part or more.
-		for part, more := uint32(0), true; more; part++ {
-			ops = append(ops, kv.Del(partKey(rev, part)))
-			if _, more, err = s.db.Get(partKey(rev, part+1)); err != nil {
-				return nil, err
-			}
+		h, err := at.entry(ctx, s, rev)
+		if err != nil {
+			return nil, err
 		}
+		head := entry{Record: h.Record}
+		ops = append(ops, kv.Put(revKey(headKeys, rev), head.encode(s.key)))
+	}
+	for _, p := range list {
+		ops = p.dropping(ops)
 	}
 	return ops, nil
 }

@@ -21,6 +21,19 @@ type image struct {
 	time   time.Time
 	vol    *volatiles
 	admins []Principal
+	trail  *trail // to where a check will look, or nil
+}
+
+// lookup finds the node at p, or gives nil.
+func (img *image) lookup(p Path) *node {
+	if steps := img.trail.to(p); steps != nil {
+		last := steps[len(steps)-1]
+		if last.end == len(p) {
+			return last.node
+		}
+		return last.node.lookup(p[last.end:])
+	}
+	return img.root.lookup(p)
 }
 
 // A Snapshot is one state of the tree. It never changes, costs nothing to keep
@@ -62,7 +75,7 @@ func (s Snapshot) node(p Path) *node {
 	if s.img == nil {
 		return nil
 	}
-	return s.img.root.lookup(p)
+	return s.img.lookup(p)
 }
 
 // Has says whether there is a key at p.
@@ -153,6 +166,7 @@ func (s Snapshot) effective(p Path, id ID, partial bool) (Property, Path, bool) 
 		return Property{}, "", false
 	}
 	vol := s.img.vol.holding(id)
+	known := s.img.trail.to(p)
 	var found *Property
 	at, end := 0, 0 // p[:at] is where found stands, p[:end] the key looked at
 	for n := s.img.root; n != nil; {
@@ -166,6 +180,11 @@ func (s Snapshot) effective(p Path, id ID, partial bool) (Property, Path, bool) 
 		}
 		if end == len(p) || p == Root {
 			return inherit(found, p, at, end)
+		}
+		if len(known) > 1 {
+			known = known[1:]
+			n, end = known[0].node, known[0].end
+			continue
 		}
 		child, length := n.step(string(p[end+1:]))
 		if child == nil && partial {
@@ -192,14 +211,19 @@ func upTo(p Path, end int) Path {
 	return p[:end]
 }
 
-// Properties lists what is stored at p itself, by ID.
+// Properties lists what is stored at p itself, by ID. The list must not be
+// changed.
 func (s Snapshot) Properties(p Path) []Property {
 	n := s.node(p)
 	if n == nil {
 		return nil
 	}
+	vol := s.img.vol.at(p)
+	if len(vol) == 0 {
+		return slices.Clip(n.items.list)
+	}
 	out := slices.Clone(n.items.list)
-	for _, v := range s.img.vol.at(p) {
+	for _, v := range vol {
 		if i, ok := find(out, v.ID); ok {
 			out[i] = v
 		} else {

@@ -84,7 +84,7 @@ type Store struct {
 	now   func() time.Time
 
 	cur     atomic.Pointer[image] // what is durable, with what is volatile
-	first   atomic.Uint64         // the oldest revision in the history
+	pages   pages                 // of the history; as of cur or later
 	living  census                // as of cur
 	watches watches
 	line    line

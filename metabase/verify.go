@@ -52,7 +52,7 @@ func (s *Store) Verify(ctx context.Context) error {
 			}
 		}
 	}
-	for _, problem := range checkLocks(root, all) {
+	for _, problem := range checkLocks(&image{root: root}, all) {
 		bad(problem.Path, "%w", problem)
 	}
 	var living census
@@ -83,28 +83,24 @@ func (s *Store) settleLine(ctx context.Context) error {
 }
 
 func (s *Store) verifyHistory(ctx context.Context, img *image, bad func(Path, string, ...any)) {
-	first := Rev(s.first.Load())
-	for rev := first; rev <= img.rev; rev++ {
-		h, err := s.entry(ctx, rev)
-		switch {
-		case err != nil && rev < Rev(s.first.Load()): // compacted meanwhile
-		case err != nil:
+	var at leaf
+	for rev := s.pages.oldest(); rev <= img.rev; rev++ {
+		if _, err := at.entry(ctx, s, rev); err != nil && rev >= s.pages.oldest() { // else dropped meanwhile
 			bad("", "%w", err)
-		case h.Rev != rev:
-			bad("", "the record of revision %d says %d", rev, h.Rev)
 		}
 	}
-	for pair, err := range s.db.Scan(ctx, []byte{recordKeys}) {
+	for pair, err := range s.db.Scan(ctx, []byte{pageKeys}) {
 		if err != nil {
 			bad("", "%w", err)
 			return
 		}
-		if rev := Rev(binary.BigEndian.Uint64(pair.Key[1:9])); rev > img.rev {
-			bad("", "the history has revision %d, the store is at %d", rev, img.rev)
+		first := Rev(binary.BigEndian.Uint64(pair.Key[1:]))
+		if p, ok := s.pages.find(first); ok && p.first != first || first > img.rev {
+			bad("", "the history has a page from revision %d that nothing leads to", first)
 		}
 	}
 	for rev := range s.line.durable {
-		if rev > img.rev || rev < Rev(s.first.Load()) {
+		if rev > img.rev || rev < s.pages.oldest() {
 			bad("", "revision %d waits to be confirmed and is not in the history", rev)
 		}
 	}

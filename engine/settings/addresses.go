@@ -48,12 +48,12 @@ func addressesOf(snap metabase.Snapshot, n int) map[netip.AddrPort]metabase.ID {
 // checkAddresses refuses an address that a change gives to a site while another
 // one has it, or starts by itself as well: one of the two could not start. Two
 // that take turns are possible, where one does not start by itself.
-func checkAddresses(c metabase.Change) (problems []metabase.Problem) {
+func checkAddresses(c metabase.Change, sites []int) (problems []metabase.Problem) {
 	if c.Batch != nil && (c.Batch.Actor == "" || c.Batch.Origin == metabase.FromImport) {
 		return nil // what is taken back, or was so elsewhere, does not fail for what a state can show
 	}
 	fresh := map[int]map[netip.AddrPort]metabase.ID{}
-	for _, n := range touchedSites(c) {
+	for _, n := range sites {
 		if list := freshAddresses(c, n); len(list) > 0 {
 			fresh[n] = list
 		}

@@ -19,13 +19,14 @@ func Check(c metabase.Change) []metabase.Problem { return Ground{}.Check(c) }
 // looks at each domain that it touches, as they would be after it. Problems
 // that were there before are let be: a site must be curable step by step.
 func (g Ground) Check(c metabase.Change) []metabase.Problem {
-	problems := slices.Concat(g.checkFolders(c), checkAddresses(c), checkForms(c))
-	for _, n := range touchedSites(c) {
+	sites := touchedSites(c)
+	problems := slices.Concat(g.checkFolders(c, sites), checkAddresses(c, sites), checkForms(c))
+	for _, n := range sites {
 		problems = append(problems, checkSite(c, n)...)
 	}
-	if c.Old.Has(SitePath(DefaultSite)) && !c.New.Has(SitePath(DefaultSite)) && c.Batch != nil && c.Batch.Actor != "" {
+	if c.Old.Has(defaultSite) && !c.New.Has(defaultSite) && c.Batch != nil && c.Batch.Actor != "" {
 		problems = append(problems, metabase.Problem{
-			Path: SitePath(DefaultSite), Err: invalid("the default site can be stopped, but not deleted"),
+			Path: defaultSite, Err: invalid("the default site can be stopped, but not deleted"),
 		})
 	}
 	return append(problems, checkDomains(c)...)
@@ -35,18 +36,13 @@ func (g Ground) Check(c metabase.Change) []metabase.Problem {
 // are touched outside of their domains and accounts or, when something above
 // them is touched, all.
 func touchedSites(c metabase.Change) []int {
-	touched := map[int]bool{}
+	var numbers []int
 	for _, path := range c.Touched {
 		if Service.Within(path) {
 			return Numbers(c.New)
 		}
-		if n, rest, ok := siteOf(path); ok && (rest == "" || !below(rest, "Domain") && !below(rest, "User")) {
-			touched[n] = true
-		}
-	}
-	var numbers []int
-	for n := range touched {
-		if c.New.Has(SitePath(n)) {
+		n, rest, ok := siteOf(path)
+		if ok && !below(rest, "Domain") && !below(rest, "User") && !slices.Contains(numbers, n) && c.New.Has(SitePath(n)) {
 			numbers = append(numbers, n)
 		}
 	}

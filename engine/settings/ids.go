@@ -17,6 +17,8 @@ const (
 // DefaultSite is the number of the site that setup makes and nobody deletes.
 const DefaultSite = 1
 
+var defaultSite = SitePath(DefaultSite)
+
 // SitePath is the key of site n.
 func SitePath(n int) metabase.Path { return Service.Join(strconv.Itoa(n)) }
 

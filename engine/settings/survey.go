@@ -53,10 +53,10 @@ type survey struct {
 
 // checkFolders refuses folders that would endanger a queue, and those that are
 // not the caller's to name.
-func (g Ground) checkFolders(c metabase.Change) []metabase.Problem {
+func (g Ground) checkFolders(c metabase.Change, sites []int) []metabase.Problem {
 	s := &survey{Ground: g, Change: c}
 	s.outside()
-	moved := s.moved()
+	moved := s.moved(sites)
 	if len(moved) == 0 {
 		return s.problems
 	}
@@ -100,8 +100,8 @@ func (s *survey) may(p metabase.Path, r metabase.Right) bool {
 
 // moved lists the folders that are new, lie elsewhere than before, or are
 // stored where they were inherited; not those that lead out, which is enough.
-func (s *survey) moved() (list []folder) {
-	for _, n := range touchedSites(s.Change) {
+func (s *survey) moved(sites []int) (list []folder) {
+	for _, n := range sites {
 		for _, id := range siteFolders {
 			was, had := s.folderOf(s.Old, n, id)
 			if f, ok := s.folderOf(s.New, n, id); ok && !leadsOut(f.text) && (!had || was.at != f.at || f.own() && !was.own()) {
@@ -197,7 +197,6 @@ func (s *survey) ours(f folder) {
 // data folder by its name, and only who has control over all may name one that
 // lies elsewhere. The service may write where its callers may not.
 func (s *survey) outside() {
-	free := s.may(metabase.Root, metabase.Control)
 	for t := range s.Turns() {
 		if !stores(t) || t.ID != RouteActionString && !slices.Contains(siteFolders, t.ID) {
 			continue
@@ -210,7 +209,7 @@ func (s *survey) outside() {
 		switch {
 		case leadsOut(text):
 			s.bad(f, "%s leads out of the data folder", text)
-		case absolute(text) && !free && !in(f.at, s.place(".")):
+		case absolute(text) && !in(f.at, s.place(".")) && !s.may(metabase.Root, metabase.Control):
 			s.bad(f, "%s lies outside of the data folder: that takes the right %s at %s", text, metabase.Control, metabase.Root)
 		}
 	}

@@ -32,6 +32,14 @@ func foldRune(r rune) rune {
 // Fold is s with every rune folded: equal for names that are the same.
 func Fold(s string) string { return strings.Map(foldRune, s) }
 
+// AppendFold appends what Fold gives.
+func AppendFold(b []byte, s string) []byte {
+	for _, r := range s {
+		b = utf8.AppendRune(b, foldRune(r))
+	}
+	return b
+}
+
 // Equal is strings.EqualFold, quick where the spelling is the same.
 func Equal(a, b string) bool { return a == b || strings.EqualFold(a, b) }
 
@@ -88,10 +96,7 @@ func upper(w uint64) uint64 {
 // longer, so that all but very long names fit the room on the stack.
 func hashRunes(s string) uint64 {
 	var room [255 + utf8.UTFMax]byte
-	b := room[:0]
-	for _, r := range s {
-		b = utf8.AppendRune(b, foldRune(r))
-	}
+	b := AppendFold(room[:0], s)
 	h := uint64(len(b)) ^ stir0
 	for ; len(b) > 0; b = b[min(8, len(b)):] {
 		var w uint64

@@ -123,6 +123,9 @@ func (r *Reader) Count() int {
 	return int(n)
 }
 
+// Rest is what was not read yet, a part of the record.
+func (r *Reader) Rest() []byte { return r.rest }
+
 // Form reads the number that a record begins with.
 func (r *Reader) Form(want byte) {
 	if got := r.Byte(); r.err == nil && got != want {

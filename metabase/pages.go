@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+
+	"restante/internal/kv"
+	"restante/internal/seal"
+	"restante/metabase/internal/record"
+)
+
+// The history is kept in pages. Each commit writes one, with the entries of all
+// revisions that share it, in their order; a page goes as a whole, too. So a
+// revision among many that are made at once costs one write for its keys and
+// next to none for its history.
+
+// A page is where some revisions in a row are kept.
+type page struct {
+	first Rev // the last is the one before the next page's
+	parts int // a large one is kept in parts, as the map bounds a value
+}
+
+const maxPart = 128 << 10
+
+// key is where a part of p is kept. Only the first ones are in the way of who
+// looks through all pages.
+func (p page) key(part int) []byte {
+	if part == 0 {
+		return revKey(pageKeys, p.first)
+	}
+	return binary.BigEndian.AppendUint32(revKey(partKeys, p.first), uint32(part))
+}
+
+// newPage gives the page of entries, the first of which is of revision first,
+// and what writes it.
+func newPage(first Rev, entries [][]byte) (page, []kv.Op) {
+	size := 0
+	for _, e := range entries {
+		size += binary.MaxVarintLen64 + len(e)
+	}
+	body := make([]byte, 0, size)
+	for _, e := range entries {
+		body = append(binary.AppendUvarint(body, uint64(len(e))), e...)
+	}
+	p := page{first, (len(body) + maxPart - 1) / maxPart}
+	var ops []kv.Op
+	for part := range p.parts {
+		n := min(len(body), maxPart)
+		value := body[:n:n]
+		if part == 0 {
+			value = append(binary.AppendUvarint([]byte{pageForm}, uint64(p.parts)), value...)
+		}
+		ops = append(ops, kv.Put(p.key(part), value))
+		body = body[n:]
+	}
+	return p, ops
+}
+
+// dropping lists what removes p.
+func (p page) dropping(ops []kv.Op) []kv.Op {
+	for part := range p.parts {
+		ops = append(ops, kv.Del(p.key(part)))
+	}
+	return ops
+}
+
+// openPage reads what the first part of a page begins with and gives the rest.
+func openPage(first Rev, value []byte) (page, []byte, error) {
+	r := read(value, seal.Key{})
+	r.Form(pageForm)
+	p := page{first, int(r.Num32())}
+	if p.parts == 0 {
+		r.Bad()
+	}
+	if r.Err() != nil {
+		return page{}, nil, fmt.Errorf("the history from revision %d: %w", first, r.end())
+	}
+	return p, r.Rest(), nil
+}
+
+// pages is what is known of all that are kept. Make it with begin.
+type pages struct {
+	mu   sync.Mutex // guards what follows
+	list []page     // in their order, without a gap
+	next Rev        // the revision that none has yet
+}
+
+// begin notes the pages of a store that is at revision rev.
+func (l *pages) begin(list []page, rev Rev) {
+	l.list, l.next = list, rev+1
+}
+
+// add notes a page that was written and has n revisions.
+func (l *pages) add(p page, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list, l.next = append(l.list, p), p.first+Rev(n)
+}
+
+// oldest is the first revision that is kept; the next one where none is.
+func (l *pages) oldest() Rev {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.list) == 0 {
+		return l.next
+	}
+	return l.list[0].first
+}
+
+// find gives the page that has rev, if it is kept.
+func (l *pages) find(rev Rev) (page, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i, ok := slices.BinarySearchFunc(l.list, rev, func(p page, rev Rev) int { return int(int64(p.first) - int64(rev)) })
+	if !ok {
+		i--
+	}
+	if i < 0 || rev >= l.next {
+		return page{}, false
+	}
+	return l.list[i], true
+}
+
+// head gives the oldest pages: as many as lie wholly below end, but no more
+// revisions than limit, or one page. It gives the revision behind them, too.
+func (l *pages) head(end Rev, limit int) (list []page, next Rev) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, p := range l.list {
+		after := l.next
+		if i+1 < len(l.list) {
+			after = l.list[i+1].first
+		}
+		if after > end || i > 0 && after > l.list[0].first+Rev(limit) {
+			break
+		}
+		list, next = append(list, p), after
+	}
+	return list, next
+}
+
+// drop forgets the oldest n.
+func (l *pages) drop(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = l.list[n:]
+}
+
+// undrop takes back what drop has forgotten.
+func (l *pages) undrop(list []page) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = slices.Concat(list, l.list)
+}
+
+// loadPages finds the pages of a store that is at revision rev.
+func (s *Store) loadPages(ctx context.Context, rev Rev) error {
+	var list []page
+	for pair, err := range s.db.Scan(ctx, []byte{pageKeys}) {
+		if err != nil {
+			return err
+		}
+		if len(pair.Key) != 9 {
+			return because(Damaged, "a page of the history has a key of %d octets", len(pair.Key))
+		}
+		p, _, err := openPage(Rev(binary.BigEndian.Uint64(pair.Key[1:])), pair.Value)
+		if err != nil {
+			return err
+		}
+		list = append(list, p)
+	}
+	s.pages.begin(list, rev)
+	return nil
+}
+
+// A leaf is a page that was read, and a hand on it: who asks for one revision
+// mostly asks for its neighbour next.
+type leaf struct {
+	page
+	entries [][]byte
+}
+
+// entry gives revision rev, from the page at hand or from its own.
+func (f *leaf) entry(ctx context.Context, s *Store, rev Rev) (*entry, error) {
+	fail := func(kind Kind, err error) (*entry, error) {
+		return nil, &Error{Op: fmt.Sprintf("revision %d", rev), Kind: kind, Err: err}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return fail("", err)
+	}
+	if rev < f.first || rev >= f.first+Rev(len(f.entries)) {
+		p, ok := s.pages.find(rev)
+		if !ok {
+			return fail(NotFound, s.notKept(rev))
+		}
+		entries, err := s.readPage(p)
+		if err != nil && rev < s.pages.oldest() {
+			return fail(NotFound, s.notKept(rev)) // dropped meanwhile
+		}
+		if err != nil {
+			return fail(kindOf(err), err)
+		}
+		f.page, f.entries = p, entries
+	}
+	if rev >= f.first+Rev(len(f.entries)) {
+		return fail(Damaged, fmt.Errorf("is not in its page, which has the %d from %d", len(f.entries), f.first))
+	}
+	h, err := decodeEntry(f.entries[rev-f.first], s.key)
+	if err == nil && h.Rev != rev {
+		err = because(Damaged, "its record says %d", h.Rev)
+	}
+	if err != nil {
+		return fail(kindOf(err), err)
+	}
+	return h, nil
+}
+
+func (s *Store) notKept(rev Rev) error {
+	if now := s.Snapshot().Rev(); rev == 0 || rev > now {
+		return fmt.Errorf("the newest is %d", now)
+	}
+	return fmt.Errorf("is no longer kept; the oldest that is: %d", s.pages.oldest())
+}
+
+// readPage gives the entries of p.
+func (s *Store) readPage(p page) ([][]byte, error) {
+	var body []byte
+	for part := range p.parts {
+		value, ok, err := s.db.Get(p.key(part))
+		if err == nil && !ok {
+			err = because(Damaged, "part %d is missing", part)
+		}
+		if err == nil && part == 0 {
+			_, value, err = openPage(p.first, value)
+		}
+		if err != nil {
+			return nil, err
+		}
+		body = append(body, value...)
+	}
+	return splitPage(body)
+}
+
+func splitPage(body []byte) (entries [][]byte, err error) {
+	r := record.Read(body)
+	for r.Err() == nil && len(r.Rest()) > 0 {
+		entries = append(entries, r.Bytes())
+	}
+	if broken, ok := r.Err().(record.Broken); ok {
+		return nil, because(Damaged, "%s", broken)
+	}
+	return entries, r.Err()
+}
