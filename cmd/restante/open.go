@@ -30,10 +30,6 @@ const (
 	keyName   = "machine.key"
 )
 
-// treeTable is octets of the store's own table: the tree is served from memory
-// and needs no more.
-const treeTable = 4 << 20
-
 // A link is a way to a Desk. Close it after use.
 type link struct {
 	control.Conn
@@ -101,7 +97,7 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 	if err != nil {
 		return nil, failed(err)
 	}
-	db, err := kv.Open(dir, kv.Options{Log: o.log, MemTable: treeTable})
+	db, err := kv.Open(dir, kv.Options{Log: o.log})
 	if errors.Is(err, kv.ErrInUse) {
 		return nil, &control.Error{Kind: control.KindFailed, Text: fmt.Sprintf("%s: in use by another process%s, which does not answer on its socket (yet)", data, holder(err))}
 	}

@@ -94,7 +94,7 @@ func newBatches(ctx context.Context, o options, keep int) (commit func(n uint64)
 	if err != nil {
 		return nil, nil, err
 	}
-	db, err := kv.Open(dir, kv.Options{MemTable: 4 << 20})
+	db, err := kv.Open(dir, kv.Options{})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -165,7 +165,7 @@ func openTree(ctx context.Context, data string) error {
 	}
 	before := heap()
 	begin := time.Now()
-	db, err := kv.Open(filepath.Join(data, "metabase"), kv.Options{MemTable: 4 << 20})
+	db, err := kv.Open(filepath.Join(data, "metabase"), kv.Options{})
 	if err != nil {
 		return err
 	}
