@@ -197,12 +197,11 @@ type needs struct {
 	missing  []Refusal
 }
 
-func newNeeds(old Snapshot, b *Batch) *needs {
-	n := &needs{old: old, free: isFree(old, b.Actor, b.Also)}
+func (n *needs) begin(old Snapshot, b *Batch) {
+	n.old, n.free = old, isFree(old, b.Actor, b.Also)
 	if !n.free {
 		n.who = b.who()
 	}
-	return n
 }
 
 // isFree says that no access list can take anything from somebody, who is also

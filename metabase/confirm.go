@@ -148,12 +148,13 @@ func lines(problems []Problem) (out []string) {
 type keeper struct {
 	crew
 	bell   chan struct{} // capacity 1: a commit was made
+	due    chan struct{} // capacity 1: it had to do with what is to be confirmed
 	oldest Record        // of the history, as far as keep has looked: Rev and Time
 }
 
 // start takes back what is overdue before it returns.
 func (k *keeper) start(ctx context.Context, s *Store) error {
-	k.bell = make(chan struct{}, 1)
+	k.bell, k.due = make(chan struct{}, 1), make(chan struct{}, 1)
 	pending, err := s.loadConfirms(ctx)
 	if err != nil {
 		return err
@@ -169,8 +170,9 @@ func (k *keeper) start(ctx context.Context, s *Store) error {
 }
 
 const (
-	keepEvery = time.Hour       // history grows old without a commit, too
-	keepAgain = 5 * time.Second // after an error
+	keepEvery = time.Hour             // history grows old without a commit, too
+	keepAgain = 5 * time.Second       // after an error
+	keepPause = 50 * time.Millisecond // so that it sees to many commits at once
 )
 
 // keep runs until the keeper is stopped.
@@ -184,6 +186,14 @@ func (s *Store) keep() {
 		case <-s.keeper.quit:
 			return
 		case <-s.keeper.bell:
+			select {
+			case <-s.keeper.quit:
+				return
+			case <-time.After(keepPause):
+			case <-s.keeper.due:
+			case <-timer.C:
+			}
+		case <-s.keeper.due:
 		case <-timer.C:
 		}
 		wait, err := s.takeBackDue(ctx)

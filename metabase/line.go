@@ -195,6 +195,9 @@ func (s *Store) commitGroup(group []*ticket) {
 	}
 	s.show(group, last)
 	for _, t := range group {
+		if len(t.confirm) > 0 {
+			knock(s.keeper.due)
+		}
 		t.done <- nil
 	}
 	knock(s.keeper.bell)

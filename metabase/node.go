@@ -76,6 +76,18 @@ func (n *node) withKids(k *kids) *node {
 	return &next
 }
 
+// withKid gives n with k among its kids: withKids of kids.With, in one piece of
+// memory.
+func (n *node) withKid(k *node) *node {
+	next := &struct {
+		node
+		below kids
+	}{node: *n}
+	n.kids.WithTo(&next.below, k)
+	next.kids = &next.below
+	return &next.node
+}
+
 // lookup finds the node at p, or gives nil.
 func (n *node) lookup(p Path) *node {
 	for rest := string(p); n != nil && len(rest) > 1; {
@@ -107,7 +119,7 @@ func (n *node) change(p Path, f func(*node) *node) *node {
 	case next == nil:
 		return n.withKids(n.kids.Without(name))
 	}
-	return n.withKids(n.kids.With(next))
+	return n.withKid(next)
 }
 
 // walk calls f for n, which stands at p, and all below it, parents first and
@@ -176,13 +188,11 @@ func (t *trail) change(next *node) (root *node, now *trail) {
 	now.steps[last].node = next
 	for i := last; i > 0; i-- {
 		above := t.steps[i-1].node
-		kids := above.kids
 		if kid := now.steps[i].node; kid != nil {
-			kids = kids.With(kid)
+			now.steps[i-1].node = above.withKid(kid)
 		} else {
-			kids = kids.Without(old.name)
+			now.steps[i-1].node = above.withKids(above.kids.Without(old.name))
 		}
-		now.steps[i-1].node = above.withKids(kids)
 	}
 	root = now.steps[0].node
 	if next == nil {

@@ -25,11 +25,14 @@ type request struct {
 
 // A plan is a request that has been thought through.
 type plan struct {
-	change Change
-	edit   *edit
+	edit   edit
+	needs  needs
 	deltas []keyDelta
-	trail  *trail // in the next image, to where all deltas are; nil where that is gone
 	next   *image
+
+	// what the checks see
+	change        Change
+	before, after image
 }
 
 // empty says that the plan needs no revision.
@@ -55,10 +58,12 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 		b.Ops = ops
 	}
 	now := s.now()
-	before := *old
-	before.vol = s.cur.Load().vol
-	e := &edit{old: &before, root: old.root, vol: before.vol, rev: old.rev + 1, now: now.UnixNano(), acts: s.opts.Acts}
-	n := newNeeds(Snapshot{&before}, b)
+	p := &plan{before: *old}
+	p.before.vol = s.cur.Load().vol
+	e := &p.edit
+	*e = edit{old: &p.before, root: old.root, vol: p.before.vol, rev: old.rev + 1, now: now.UnixNano(), acts: s.opts.Acts}
+	n := &p.needs
+	n.begin(Snapshot{&p.before}, b)
 	for _, op := range b.Ops {
 		switch {
 		case op == nil:
@@ -67,10 +72,9 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 			op.apply(e)
 		}
 	}
-	p := &plan{edit: e}
 	if e.span != "" {
-		before.trail, p.trail = e.trails()
-		p.deltas = diffAt(before.trail, p.trail)
+		p.before.trail, p.after.trail = e.trails()
+		p.deltas = diffAt(p.before.trail, p.after.trail)
 	}
 	n.deltas(p.deltas)
 	if len(n.missing) > 0 {
@@ -81,9 +85,9 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 		s.audit(ctx, n.missing...)
 		return nil, &Refused{distinct(n.refusals)}
 	}
-	p.next = &image{root: e.root, rev: e.rev, time: now, vol: before.vol, admins: old.admins}
-	p.change = s.changeOf(p, &before, b)
-	problems := append(e.problems, checkLocks(p.change.New.img, p.deltas)...)
+	p.next = &image{root: e.root, rev: e.rev, time: now, vol: p.before.vol, admins: old.admins}
+	p.seeChange(b)
+	problems := append(e.problems, checkLocks(&p.after, p.deltas)...)
 	problems = append(problems, checkLists(p.deltas)...)
 	for _, check := range s.opts.Checks {
 		problems = append(problems, check(p.change)...)
@@ -94,26 +98,27 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 	return p, nil
 }
 
-// changeOf is the plan as the checks see it.
-func (s *Store) changeOf(p *plan, before *image, b *Batch) Change {
-	seen := *p.next
-	seen.vol, seen.trail = p.edit.vol, p.trail
-	c := Change{Old: Snapshot{before}, Batch: b, deltas: p.deltas}
+// seeChange is the plan as the checks see it.
+func (p *plan) seeChange(b *Batch) {
+	trail := p.after.trail
+	p.after = *p.next
+	p.after.vol, p.after.trail = p.edit.vol, trail
+	p.change = Change{Old: Snapshot{&p.before}, New: Snapshot{&p.after}, Batch: b, deltas: p.deltas}
+	touched := make([]Path, 0, len(p.deltas)+len(p.edit.acting)+len(p.edit.volSets)+len(p.edit.volUnset))
 	for _, d := range p.deltas {
-		c.Touched = append(c.Touched, d.path)
+		touched = append(touched, d.path)
 	}
 	for _, set := range p.edit.acting {
-		seen.vol = seen.vol.with(set.Path, set.Property)
-		c.Touched = append(c.Touched, set.Path)
+		p.after.vol = p.after.vol.with(set.Path, set.Property)
+		touched = append(touched, set.Path)
 	}
 	for _, set := range p.edit.volSets {
-		c.Touched = append(c.Touched, set.Path)
+		touched = append(touched, set.Path)
 	}
 	for _, unset := range p.edit.volUnset {
-		c.Touched = append(c.Touched, unset.Path)
+		touched = append(touched, unset.Path)
 	}
-	c.New = Snapshot{&seen}
-	return c
+	p.change.Touched = touched
 }
 
 // checkLists refuses an access list that would let nobody in by mistake.

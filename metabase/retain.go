@@ -12,7 +12,7 @@ import (
 )
 
 // Retention says how much history to keep: the newest Count revisions (up to a
-// twentieth more, so that they go in bunches), and of those none older than
+// twentieth more and what came in the last moment), and of those none older than
 // Age. 0 sets no limit. Revisions that shared a commit go together, with the
 // last of them. What waits to be confirmed is always kept.
 type Retention struct {

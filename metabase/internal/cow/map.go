@@ -112,13 +112,18 @@ func (t *trie[V]) index(name string) int {
 // With gives a map that has v under its name.
 func (m *Map[V]) With(v V) *Map[V] {
 	next := &Map[V]{}
+	m.WithTo(next, v)
+	return next
+}
+
+// WithTo makes a Map that nobody has seen yet what With gives.
+func (m *Map[V]) WithTo(next *Map[V], v V) {
 	if m != nil {
 		*next = *m
 	}
 	if next.top.put(v, names.Hash(v.Name()), 0) {
 		next.count++
 	}
-	return next
 }
 
 // put stores v in t, which nobody else has yet; what is below t is copied.
