@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"restante/internal/kv"
+)
+
+func TestPagesFind(t *testing.T) {
+	var l pages
+	l.begin([]page{{3, 1}, {4, 2}, {9, 1}}, 10)
+	tests := []struct {
+		rev   Rev
+		first Rev // of its page; 0: none
+	}{{0, 0}, {2, 0}, {3, 3}, {4, 4}, {5, 4}, {8, 4}, {9, 9}, {10, 9}, {11, 0}}
+	for _, tt := range tests {
+		if p, ok := l.find(tt.rev); ok != (tt.first != 0) || p.first != tt.first {
+			t.Errorf("find(%d) = %v, %v; want page %d", tt.rev, p, ok, tt.first)
+		}
+	}
+	l.add(page{11, 1}, 5)
+	if p, ok := l.find(15); !ok || p.first != 11 || l.next != 16 {
+		t.Errorf("after add, find(15) = %v, %v", p, ok)
+	}
+}
+
+func TestPagesHead(t *testing.T) {
+	list := []page{{3, 1}, {4, 1}, {9, 1}}
+	tests := []struct {
+		end   Rev
+		limit int
+		n     int // pages
+		next  Rev
+	}{
+		{3, 100, 0, 0}, {4, 100, 1, 4}, {8, 100, 1, 4}, {9, 100, 2, 9}, {12, 100, 3, 12},
+		{12, 0, 1, 4}, {12, 6, 2, 9}, {12, 5, 1, 4},
+	}
+	for _, tt := range tests {
+		var l pages
+		l.begin(slices.Clone(list), 11)
+		head, next := l.head(tt.end, tt.limit)
+		if len(head) != tt.n || next != tt.next {
+			t.Errorf("head(%d, %d) = %v, %d; want %d pages, %d", tt.end, tt.limit, head, next, tt.n, tt.next)
+		}
+		l.drop(len(head))
+		if tt.n > 0 && l.oldest() != tt.next {
+			t.Errorf("after drop the oldest is %d, want %d", l.oldest(), tt.next)
+		}
+		l.undrop(head)
+		if !slices.Equal(l.list, list) {
+			t.Errorf("after undrop: %v", l.list)
+		}
+	}
+	var none pages
+	if none.begin(nil, 7); none.oldest() != 8 {
+		t.Errorf("without pages the oldest is %d", none.oldest())
+	}
+}
+
+// TestPageParts writes pages of all sizes around that of a part, and reads them
+// again.
+func TestPageParts(t *testing.T) {
+	for _, size := range []int{0, 1, maxPart - 5, maxPart - 4, maxPart - 3, maxPart - 2, maxPart, 2*maxPart - 4, 2*maxPart - 3, 5 * maxPart} {
+		db := kv.NewMem()
+		s := &Store{db: db}
+		entries := [][]byte{bytes.Repeat([]byte("a"), size), []byte("b"), {}}
+		p, ops := newPage(7, entries)
+		if err := db.Commit(t.Context(), ops...); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.readPage(p)
+		if err != nil || !slices.EqualFunc(got, entries, bytes.Equal) {
+			t.Errorf("%d octets in %d parts: %d entries, %v", size, p.parts, len(got), err)
+		}
+		if err := s.loadPages(t.Context(), 9); err != nil || !slices.Equal(s.pages.list, []page{p}) {
+			t.Errorf("%d octets: loaded %v, %v; want %v", size, s.pages.list, err, p)
+		}
+		if err := db.Commit(t.Context(), p.dropping(nil)...); err != nil {
+			t.Fatal(err)
+		}
+		for pair := range db.Scan(t.Context(), nil) {
+			t.Errorf("%d octets: %q is left", size, pair.Key)
+		}
+	}
+}
+
+// shared makes a store in which many revisions share a page: all of n writers
+// wait while the disk is held up.
+func shared(t *testing.T, db kv.DB, opts Options, n int) (s *Store, first Rev) {
+	t.Helper()
+	g := &gate{DB: db}
+	s = open(t, g, opts)
+	pass := g.shut()
+	var all sync.WaitGroup
+	set := func(id ID) {
+		if _, err := s.Apply(context.Background(), Batch{Ops: []Op{Set{Root, num(id, 1)}}, Comment: fmt.Sprint("number ", id)}); err != nil {
+			t.Error(err)
+		}
+	}
+	all.Go(func() { set(1000) })
+	synctest.Wait()
+	for i := range n {
+		all.Go(func() { set(ID(i + 1)) })
+	}
+	synctest.Wait()
+	pass()
+	all.Wait()
+	return s, s.Snapshot().Rev() - Rev(n) + 1
+}
+
+func TestSharedPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := kv.NewMem()
+		const n = 20
+		s, first := shared(t, db, Options{}, n)
+		if len(s.pages.list) != 2 || s.pages.list[1].first != first {
+			t.Fatalf("pages %v, want a second one from %d", s.pages.list, first)
+		}
+		check := func(s *Store) {
+			for rev := first; rev < first+n; rev++ {
+				r, err := s.Record(t.Context(), rev)
+				if err != nil || r.Rev != rev || len(r.Changes) != 1 || r.Comment != fmt.Sprint("number ", r.Changes[0].ID) {
+					t.Errorf("revision %d: %+v, %v", rev, r, err)
+				}
+				old, err := s.At(t.Context(), rev)
+				if err != nil || len(old.Properties(Root)) != int(rev) {
+					t.Errorf("at %d: %d properties, %v", rev, len(old.Properties(Root)), err)
+				}
+			}
+			if all, err := s.Log(t.Context(), Root, 0); err != nil || len(all) != n+1 || all[n].Rev != 1 {
+				t.Errorf("Log: %d, %v", len(all), err)
+			}
+			sound(t, s)
+		}
+		check(s)
+		mid := first + n/2
+		if _, err := s.Revert(t.Context(), mid, Root, Batch{}); err != nil {
+			t.Error(err)
+		}
+		s.Close()
+		again := open(t, db, Options{})
+		if r, err := again.Record(t.Context(), first+n); err != nil || r.Reverts != mid {
+			t.Errorf("the revert: %+v, %v", r, err)
+		}
+		sound(t, again)
+		again.Close()
+	})
+}
+
+// TestSharedPageIsDropped sees that a page goes with the last of its revisions,
+// and that one that waits to be confirmed keeps its page.
+func TestSharedPageIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 20
+		s, first := shared(t, kv.NewMem(), Options{Keep: func(Snapshot) Retention { return Retention{Count: 3} }}, n)
+		defer s.Close()
+		time.Sleep(time.Second)
+		if s.Oldest() != first-1 {
+			t.Errorf("the oldest is %d, want %d: the page has revisions that are to be kept", s.Oldest(), first-1)
+		}
+		rev, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{Root, num(1, 2)}}, Confirm: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range uint32(9) {
+			apply(t, s, Set{Root, num(2, i+2)})
+		}
+		time.Sleep(time.Second)
+		if s.Oldest() != rev-1 {
+			t.Errorf("the oldest is %d, want %d: it waits to be confirmed", s.Oldest(), rev-1)
+		}
+		sound(t, s)
+		if _, err := s.Confirm(t.Context(), rev); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if want := s.Snapshot().Rev() - 3; s.Oldest() != want {
+			t.Errorf("the oldest is %d, want %d", s.Oldest(), want)
+		}
+		if r, err := s.Record(t.Context(), first+2); err != nil || !strings.HasPrefix(r.Comment, "number ") {
+			t.Errorf("of a revision whose property is in place is left %+v, %v", r, err)
+		}
+		sound(t, s)
+	})
+}
+
+// TestDamagedPages alters what is kept of the history: whoever asks is told.
+func TestDamagedPages(t *testing.T) {
+	for name, alter := range map[string]func(db kv.DB) kv.Op{
+		"a page is missing": func(kv.DB) kv.Op { return kv.Del(page{first: 3}.key(0)) },
+		"a part is missing": func(kv.DB) kv.Op { return kv.Del(page{first: 2}.key(1)) },
+		"a page is cut off": func(kv.DB) kv.Op { return kv.Put(page{first: 3}.key(0), []byte{pageForm, 1, 200, 1}) },
+		"an entry is of another": func(db kv.DB) kv.Op {
+			raw, _, _ := db.Get(page{first: 4}.key(0))
+			return kv.Put(page{first: 3}.key(0), raw)
+		},
+		"a page too many": func(db kv.DB) kv.Op {
+			raw, _, _ := db.Get(page{first: 4}.key(0))
+			return kv.Put(page{first: 9}.key(0), raw)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := kv.NewMem()
+			s := open(t, db, Options{})
+			apply(t, s, Set{Root, num(1, 1)})
+			var large []Op
+			for i := range ID(40) {
+				large = append(large, Set{Root, text(i+100, strings.Repeat("x", 4000))})
+			}
+			apply(t, s, large...)
+			apply(t, s, Set{Root, num(1, 2)})
+			apply(t, s, Set{Root, num(1, 3)})
+			if err := db.Commit(t.Context(), alter(db)); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Verify(t.Context()); !errors.Is(err, Damaged) {
+				t.Errorf("Verify: %v", err)
+			}
+			s.Close()
+			again, err := Open(t.Context(), db, testKey, Options{})
+			if err != nil {
+				t.Fatalf("the tree is sound, and must be served: %v", err)
+			}
+			defer again.Close()
+			if err := again.Verify(t.Context()); !errors.Is(err, Damaged) {
+				t.Errorf("Verify of the store opened again: %v", err)
+			}
+		})
+	}
+	for name, op := range map[string]kv.Op{
+		"of another form": kv.Put(page{first: 1}.key(0), []byte{recordForm, 1}),
+		"of no parts":     kv.Put(page{first: 1}.key(0), []byte{pageForm, 0}),
+		"an odd key":      kv.Put([]byte{pageKeys, 1}, []byte{pageForm, 1}),
+	} {
+		db := kv.NewMem()
+		s := open(t, db, Options{})
+		apply(t, s, Set{Root, num(1, 1)})
+		s.Close()
+		if err := db.Commit(t.Context(), op); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(t.Context(), db, testKey, Options{}); !errors.Is(err, Damaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzPage(f *testing.F) {
+	_, ops := newPage(5, [][]byte{[]byte("one"), nil, []byte("three")})
+	f.Add(ops[0].Value)
+	f.Add([]byte{pageForm, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, value []byte) {
+		p, body, err := openPage(5, value)
+		var entries [][]byte
+		if err == nil {
+			entries, err = splitPage(body)
+		}
+		if err != nil {
+			if kindOf(err) != Damaged {
+				t.Errorf("%v is not of kind Damaged", err)
+			}
+			return
+		}
+		if p.parts == 0 {
+			t.Error("a page without parts")
+		}
+		_, ops := newPage(5, entries)
+		if len(entries) == 0 || len(ops) != 1 {
+			return
+		}
+		_, body, err = openPage(5, ops[0].Value)
+		if again, bad := splitPage(body); err != nil || bad != nil || !slices.EqualFunc(again, entries, bytes.Equal) {
+			t.Errorf("%d entries read again as %d: %v, %v", len(entries), len(again), err, bad)
+		}
+	})
+}
