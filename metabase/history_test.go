@@ -234,7 +234,7 @@ func TestConfirm(t *testing.T) {
 			t.Error("taken back too early")
 		}
 		time.Sleep(2 * time.Nanosecond)
-		synctest.Wait()
+		time.Sleep(2 * keepPause)
 		if value(1) != 2 || value(2) != 4 || value(3) != 9 || s.Snapshot().Has("/B") || s.Snapshot().Rev() != rev+2 {
 			t.Errorf("taken back: %d %d %d at %d\n%s", value(1), value(2), value(3), s.Snapshot().Rev(), dump(s.Snapshot()))
 		}
@@ -252,7 +252,7 @@ func TestConfirm(t *testing.T) {
 		rev = try(time.Minute, Set{"/A", num(1, 5)})
 		apply(t, s, Set{"/A", num(1, 6)})
 		time.Sleep(2 * time.Minute)
-		synctest.Wait()
+		time.Sleep(2 * keepPause)
 		if h, err := s.Record(t.Context(), rev+2); err != nil || len(h.Kept) != 1 || len(h.Changes) != 0 || value(1) != 6 {
 			t.Errorf("the record says %+v, %v", h, err)
 		}
@@ -270,7 +270,7 @@ func TestConfirm(t *testing.T) {
 		try(time.Minute, Set{"/A", num(1, 10)})
 		try(time.Minute, Set{"/A", num(1, 11)})
 		time.Sleep(2 * time.Minute)
-		synctest.Wait()
+		time.Sleep(2 * keepPause)
 		if value(1) != 6 {
 			t.Errorf("after two: %d", value(1))
 		}
@@ -327,13 +327,13 @@ func TestTakeBackFails(t *testing.T) {
 		}
 		f.FailFrom(1)
 		time.Sleep(time.Minute + time.Second)
-		synctest.Wait()
+		time.Sleep(2 * keepPause)
 		if !s.Snapshot().Has("/B") {
 			t.Error("taken back without the disk")
 		}
 		f.Heal()
 		time.Sleep(time.Minute)
-		synctest.Wait()
+		time.Sleep(2 * keepPause)
 		if s.Snapshot().Has("/B") || len(s.Pending()) != 0 {
 			t.Error("not taken back when the disk was there again")
 		}
@@ -358,7 +358,7 @@ func TestTakeBackRefused(t *testing.T) {
 		}
 		apply(t, s, AddKey{"/B", ""})
 		time.Sleep(2 * time.Minute)
-		synctest.Wait()
+		time.Sleep(2 * keepPause)
 		h, err := s.Record(t.Context(), rev+2)
 		if err != nil || !slices.Equal(h.Kept, []string{"/B: needs /A"}) || !s.Snapshot().Has("/A") || len(s.Pending()) != 0 {
 			t.Errorf("the record says %+v, %v", h, err)
@@ -377,7 +377,7 @@ func TestRetention(t *testing.T) {
 		for i := range 50 {
 			apply(t, s, Set{"/A", num(1, uint32(i))})
 		}
-		synctest.Wait()
+		time.Sleep(2 * keepPause)
 		log, err := s.Log(t.Context(), Root, 0)
 		if err != nil || len(log) != 10 || s.Oldest() != 41 {
 			t.Errorf("%d records from %d, %v", len(log), s.Oldest(), err)
@@ -395,7 +395,7 @@ func TestRetention(t *testing.T) {
 		for i := range 50 {
 			apply(t, s, Set{"/A", num(1, uint32(i))})
 		}
-		synctest.Wait()
+		time.Sleep(2 * keepPause)
 		if s.Oldest() != rev-1 {
 			t.Errorf("the oldest is %d, want %d", s.Oldest(), rev-1)
 		}
@@ -405,7 +405,7 @@ func TestRetention(t *testing.T) {
 		}
 		keep.Store(&Retention{Age: time.Hour})
 		time.Sleep(3 * time.Hour)
-		synctest.Wait()
+		time.Sleep(2 * keepPause)
 		if log, _ := s.Log(t.Context(), Root, 0); len(log) != 0 {
 			t.Errorf("%d records after an hour", len(log))
 		}

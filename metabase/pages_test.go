@@ -188,7 +188,8 @@ func TestSharedPageIsDropped(t *testing.T) {
 		if want := s.Snapshot().Rev() - 3; s.Oldest() != want {
 			t.Errorf("the oldest is %d, want %d", s.Oldest(), want)
 		}
-		if r, err := s.Record(t.Context(), first+2); err != nil || !strings.HasPrefix(r.Comment, "number ") {
+		p, _ := s.Snapshot().Stored(Root, 10)
+		if r, err := s.Record(t.Context(), p.Rev); err != nil || !strings.HasPrefix(r.Comment, "number ") {
 			t.Errorf("of a revision whose property is in place is left %+v, %v", r, err)
 		}
 		sound(t, s)

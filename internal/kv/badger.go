@@ -89,7 +89,14 @@ func open(dir string, opts Options) (*durable, error) {
 	if err := verifyLogs(dir, opts.Log); err != nil {
 		return nil, err
 	}
+	unbegun, err := hasUnbegun(dir)
+	if err != nil {
+		return nil, err
+	}
 	bdb, err := openBadger(bopts)
+	if err != nil && unbegun && !errors.Is(classify(dir, err), ErrInUse) {
+		bdb, err = openBadger(bopts) // it refuses such a log once, and gives it a size
+	}
 	if err != nil {
 		return nil, classify(dir, err)
 	}

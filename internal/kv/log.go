@@ -61,7 +61,9 @@ func verifyLog(name string, newest bool) (cut bool, err error) {
 	switch {
 	case err != nil:
 		return false, err
-	case info.Size() == 0: // Badger would refuse it once, and fill it with nothing
+	case info.Size() == 0 && newest && !isBegun(name):
+		return false, nil
+	case info.Size() == 0:
 		return false, errEmpty
 	case info.Size() < logHeader:
 		return false, errCutOff
@@ -76,7 +78,7 @@ func verifyLog(name string, newest bool) (cut bool, err error) {
 
 var (
 	errCutOff = errors.New("is cut off")
-	errEmpty  = errors.New("is empty; if the process was ended in the moment when it began this file, then remove it")
+	errEmpty  = errors.New("is empty")
 )
 
 // verifyTail looks at what stands behind the last transaction that reads back.

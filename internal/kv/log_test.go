@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -106,6 +107,50 @@ func TestLogThatIsCutOff(t *testing.T) {
 		// Badger itself cuts logs, where a commit ends.
 		if err := verifyLogs(dir, slog.New(slog.DiscardHandler)); errors.Is(err, ErrDamaged) == atEnd[size] {
 			t.Errorf("cut to %d: %v", size, err)
+		}
+	}
+}
+
+// A process may be ended when Badger has made the file of its next log and not
+// given it a size: what is in the logs before it is there.
+func TestLogThatWasNotBegun(t *testing.T) {
+	dir, _ := killed(t, 3)
+	for n := 2; n < 5; n++ {
+		name := filepath.Join(dir, fmt.Sprintf("%05d.mem", n))
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		db, err := Open(dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 3 {
+			if v, ok, err := db.Get(fmt.Appendf(nil, "a%d", i)); string(v) != "value" || !ok || err != nil {
+				t.Errorf("commit %d: %q, %v, %v", i, v, ok, err)
+			}
+		}
+		more := fmt.Appendf(nil, "more%d", n)
+		if err := db.Commit(t.Context(), Put(more, more)); err != nil {
+			t.Fatal(err)
+		}
+		dir = image(t, dir)
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		// The same where something was in it is damage.
+		logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+		if err != nil || len(logs) == 0 {
+			t.Fatal(logs, err)
+		}
+		hurt := copyDir(t, dir)
+		if err := os.Truncate(filepath.Join(hurt, filepath.Base(slices.Max(logs))), 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(hurt, Options{}); !errors.Is(err, ErrDamaged) {
+			t.Errorf("a log that lost what was in it: %v", err)
+		}
+		if _, err := fmt.Sscanf(filepath.Base(slices.Max(logs)), "%d.mem", &n); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

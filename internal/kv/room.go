@@ -3,9 +3,12 @@
 package kv
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"restante/internal/disk"
 )
@@ -145,5 +148,48 @@ func (r *room) settle() error {
 	if !fresh {
 		return nil
 	}
-	return disk.SyncDir(r.dir)
+	return errors.Join(setBegun(r.dir, r.next-1), disk.SyncDir(r.dir))
+}
+
+// begunName is a file with the number of the newest log that may have something
+// in it.
+const begunName = "BEGUN"
+
+// setBegun notes that log n is begun, before anything in it counts as kept. It
+// needs room on the disk only once.
+func setBegun(dir string, n int) error {
+	f, err := os.OpenFile(filepath.Join(dir, begunName), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "%05d\n", n)
+	return errors.Join(err, disk.SyncData(f), f.Close())
+}
+
+// hasUnbegun says that the newest log has no size, and never had one.
+func hasUnbegun(dir string) (bool, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil || len(names) == 0 {
+		return false, err
+	}
+	newest := slices.Max(names)
+	info, err := os.Stat(newest)
+	return err == nil && info.Size() == 0 && !isBegun(newest), err
+}
+
+// isBegun says whether the log of that name may have something in it. One that
+// Badger had made, but not given its size when the process was ended, has not.
+func isBegun(name string) bool {
+	var n, last int
+	if _, err := fmt.Sscanf(filepath.Base(name), "%d.mem", &n); err != nil {
+		return true
+	}
+	b, err := os.ReadFile(filepath.Join(filepath.Dir(name), begunName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	if err == nil {
+		_, err = fmt.Sscanf(string(b), "%d", &last)
+	}
+	return err != nil || n <= last
 }
