@@ -92,35 +92,39 @@ func TestLargeRecord(t *testing.T) {
 // TestLargeRecordIsDropped sees that no part of one stays behind, nor its head
 // longer than something that it stored.
 func TestLargeRecordIsDropped(t *testing.T) {
-	db := kv.NewMem()
-	opts := Options{Keep: func(Snapshot) Retention { return Retention{Count: 1} }}
-	s := open(t, db, opts)
-	ops := []Op{AddKey{"/D", ""}}
-	for i := range ID(200) {
-		ops = append(ops, Set{"/D", text(i+1, strings.Repeat("x", 4000))})
-	}
-	large := apply(t, s, ops...)
-	apply(t, s, RemoveChildren{"/"}, AddKey{"/E", ""}, Set{"/E", num(1, 1)})
-	apply(t, s, Set{"/E", num(2, 1)})
-	sound(t, s)
-	s.Close()
-	s = open(t, db, opts)
-	left := 0
-	for pair, err := range db.Scan(t.Context(), nil) {
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		db := kv.NewMem()
+		opts := Options{Keep: func(Snapshot) Retention { return Retention{Count: 1} }}
+		s := open(t, db, opts)
+		ops := []Op{AddKey{"/D", ""}}
+		for i := range ID(200) {
+			ops = append(ops, Set{"/D", text(i+1, strings.Repeat("x", 4000))})
 		}
-		if bytes.HasPrefix(pair.Key, revKey(pageKeys, large)) || bytes.HasPrefix(pair.Key, revKey(partKeys, large)) || bytes.HasPrefix(pair.Key, revKey(headKeys, large)) {
-			left++
+		large := apply(t, s, ops...)
+		apply(t, s, RemoveChildren{"/"}, AddKey{"/E", ""}, Set{"/E", num(1, 1)})
+		apply(t, s, Set{"/E", num(2, 1)})
+		time.Sleep(2 * keepPause)
+		sound(t, s)
+		s.Close()
+		s = open(t, db, opts)
+		time.Sleep(2 * keepPause)
+		left := 0
+		for pair, err := range db.Scan(t.Context(), nil) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.HasPrefix(pair.Key, revKey(pageKeys, large)) || bytes.HasPrefix(pair.Key, revKey(partKeys, large)) || bytes.HasPrefix(pair.Key, revKey(headKeys, large)) {
+				left++
+			}
 		}
-	}
-	if left != 0 || s.Oldest() != large+1 {
-		t.Errorf("%d parts of revision %d are left, the oldest is %d", left, large, s.Oldest())
-	}
-	if r, err := s.Record(t.Context(), large+1); err != nil || r.Rev != large+1 {
-		t.Errorf("of the revision whose property is in place is left %v, %v", r, err)
-	}
-	s.Close()
+		if left != 0 || s.Oldest() != large+1 {
+			t.Errorf("%d parts of revision %d are left, the oldest is %d", left, large, s.Oldest())
+		}
+		if r, err := s.Record(t.Context(), large+1); err != nil || r.Rev != large+1 {
+			t.Errorf("of the revision whose property is in place is left %v, %v", r, err)
+		}
+		s.Close()
+	})
 }
 
 func TestRevert(t *testing.T) {
