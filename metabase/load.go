@@ -40,6 +40,14 @@ func revKey(kind byte, rev Rev) []byte {
 	return binary.BigEndian.AppendUint64([]byte{kind}, uint64(rev))
 }
 
+// keyRev is the revision in what revKey gave.
+func keyRev(key []byte) (Rev, error) {
+	if len(key) != 9 {
+		return 0, because(Damaged, "a record of a revision has a key of %d octets", len(key))
+	}
+	return Rev(binary.BigEndian.Uint64(key[1:])), nil
+}
+
 // load reads the newest image, and where the history begins.
 func (s *Store) load(ctx context.Context) (*image, error) {
 	raw, ok, err := s.db.Get([]byte{metaKey})
@@ -192,10 +200,11 @@ func (s *Store) loadConfirms(ctx context.Context) (map[Rev]time.Time, error) {
 		}
 		r := read(pair.Value, seal.Key{})
 		at := time.Unix(0, r.Int())
-		if r.end() != nil || len(pair.Key) != 9 {
+		rev, err := keyRev(pair.Key)
+		if r.end() != nil || err != nil {
 			return nil, because(Damaged, "a record of what waits to be confirmed does not read")
 		}
-		out[Rev(binary.BigEndian.Uint64(pair.Key[1:]))] = at
+		out[rev] = at
 	}
 	return out, nil
 }

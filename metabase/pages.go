@@ -25,7 +25,10 @@ type page struct {
 	parts int // a large one is kept in parts, as the map bounds a value
 }
 
-const maxPart = 128 << 10
+const (
+	maxPart  = 128 << 10
+	maxParts = 1 << 20 // more is a damaged number
+)
 
 // key is where a part of p is kept. Only the first ones are in the way of who
 // looks through all pages.
@@ -74,7 +77,7 @@ func openPage(first Rev, value []byte) (page, []byte, error) {
 	r := read(value, seal.Key{})
 	r.Form(pageForm)
 	p := page{first, int(r.Num32())}
-	if p.parts == 0 {
+	if p.parts == 0 || p.parts > maxParts {
 		r.Bad()
 	}
 	if r.Err() != nil {
@@ -165,16 +168,58 @@ func (s *Store) loadPages(ctx context.Context, rev Rev) error {
 		if err != nil {
 			return err
 		}
-		if len(pair.Key) != 9 {
-			return because(Damaged, "a page of the history has a key of %d octets", len(pair.Key))
+		if len(pair.Key) == loneKey {
+			return s.makePages(ctx, rev)
 		}
-		p, _, err := openPage(Rev(binary.BigEndian.Uint64(pair.Key[1:])), pair.Value)
+		first, err := keyRev(pair.Key)
+		if err != nil {
+			return err
+		}
+		p, _, err := openPage(first, pair.Value)
 		if err != nil {
 			return err
 		}
 		list = append(list, p)
 	}
 	s.pages.begin(list, rev)
+	return nil
+}
+
+// loneKey is the length of a key under which a record was kept by itself, before
+// there were pages: the revision, and the part.
+const loneKey = 1 + 8 + 4
+
+// makePages makes a page of each record that is kept by itself.
+func (s *Store) makePages(ctx context.Context, now Rev) error {
+	var ops []kv.Op
+	var list []page
+	var rev Rev
+	var raw []byte
+	add := func() {
+		if raw != nil {
+			p, write := newPage(rev, [][]byte{raw})
+			list, ops, raw = append(list, p), append(ops, write...), nil
+		}
+	}
+	for pair, err := range s.db.Scan(ctx, []byte{pageKeys}) {
+		if err != nil {
+			return err
+		}
+		if len(pair.Key) != loneKey {
+			return because(Damaged, "a record of the history has a key of %d octets", len(pair.Key))
+		}
+		if next := Rev(binary.BigEndian.Uint64(pair.Key[1:])); next != rev {
+			add()
+			rev = next
+		}
+		raw = append(raw, pair.Value...)
+		ops = append(ops, kv.Del(slices.Clone(pair.Key)))
+	}
+	add()
+	if err := s.db.Commit(ctx, ops...); err != nil {
+		return err
+	}
+	s.pages.begin(list, now)
 	return nil
 }
 

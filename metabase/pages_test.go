@@ -5,6 +5,7 @@ package metabase
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -206,6 +207,9 @@ func TestDamagedPages(t *testing.T) {
 			raw, _, _ := db.Get(page{first: 4}.key(0))
 			return kv.Put(page{first: 3}.key(0), raw)
 		},
+		"a part too many":   func(kv.DB) kv.Op { return kv.Put(page{first: 2}.key(9), nil) },
+		"a part of no page": func(kv.DB) kv.Op { return kv.Put(page{first: 3}.key(1), nil) },
+		"a short key":       func(kv.DB) kv.Op { return kv.Put([]byte{partKeys, 1}, nil) },
 		"a page too many": func(db kv.DB) kv.Op {
 			raw, _, _ := db.Get(page{first: 4}.key(0))
 			return kv.Put(page{first: 9}.key(0), raw)
@@ -241,6 +245,7 @@ func TestDamagedPages(t *testing.T) {
 	}
 	for name, op := range map[string]kv.Op{
 		"of another form": kv.Put(page{first: 1}.key(0), []byte{recordForm, 1}),
+		"of many parts":   kv.Put(page{first: 1}.key(0), []byte{pageForm, 0xff, 0xff, 0xff, 0xff, 0x0f}),
 		"of no parts":     kv.Put(page{first: 1}.key(0), []byte{pageForm, 0}),
 		"an odd key":      kv.Put([]byte{pageKeys, 1}, []byte{pageForm, 1}),
 	} {
@@ -253,6 +258,54 @@ func TestDamagedPages(t *testing.T) {
 		}
 		if _, err := Open(t.Context(), db, testKey, Options{}); !errors.Is(err, Damaged) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestLoneRecords opens a store as it was before there were pages.
+func TestLoneRecords(t *testing.T) {
+	db := kv.NewMem()
+	s := open(t, db, Options{})
+	var large []Op
+	for i := range ID(40) {
+		large = append(large, Set{Root, text(i+100, strings.Repeat("x", 4000))})
+	}
+	apply(t, s, Set{Root, num(1, 1)})
+	apply(t, s, large...)
+	apply(t, s, Set{Root, num(1, 2)})
+	want, err := s.Log(t.Context(), Root, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ops []kv.Op
+	for _, p := range s.pages.list {
+		entries, err := s.readPage(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ops = p.dropping(ops)
+		for part, raw := uint32(0), entries[0]; len(raw) > 0; part++ {
+			n := min(len(raw), maxPart)
+			ops = append(ops, kv.Put(binary.BigEndian.AppendUint32(revKey(pageKeys, p.first), part), raw[:n]))
+			raw = raw[n:]
+		}
+	}
+	s.Close()
+	if err := db.Commit(t.Context(), ops...); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // as it was, and as it is from then on
+		again := open(t, db, Options{})
+		got, err := again.Log(t.Context(), Root, 0)
+		if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("Log = %v, %v; want %v", got, err, want)
+		}
+		sound(t, again)
+		again.Close()
+	}
+	for pair := range db.Scan(t.Context(), []byte{pageKeys}) {
+		if len(pair.Key) == loneKey {
+			t.Errorf("%q is left", pair.Key)
 		}
 	}
 }

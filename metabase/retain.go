@@ -4,7 +4,6 @@ package metabase
 
 import (
 	"context"
-	"encoding/binary"
 	"sync"
 	"time"
 
@@ -194,10 +193,11 @@ func (s *Store) sweepHeads(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(pair.Key) != 9 {
-			return because(Damaged, "the head of a revision has a key of %d octets", len(pair.Key))
+		rev, err := keyRev(pair.Key)
+		if err != nil {
+			return err
 		}
-		heads = append(heads, Rev(binary.BigEndian.Uint64(pair.Key[1:])))
+		heads = append(heads, rev)
 	}
 	var ops []kv.Op
 	for _, rev := range heads {

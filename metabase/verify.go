@@ -89,16 +89,22 @@ func (s *Store) verifyHistory(ctx context.Context, img *image, bad func(Path, st
 			bad("", "%w", err)
 		}
 	}
-	for pair, err := range s.db.Scan(ctx, []byte{pageKeys}) {
-		if err != nil {
-			bad("", "%w", err)
-			return
-		}
-		first := Rev(binary.BigEndian.Uint64(pair.Key[1:]))
-		if p, ok := s.pages.find(first); ok && p.first != first || first > img.rev {
-			bad("", "the history has a page from revision %d that nothing leads to", first)
+	stray := func(kind byte, leads func(page, []byte) bool) {
+		for pair, err := range s.db.Scan(ctx, []byte{kind}) {
+			if err != nil {
+				bad("", "%w", err)
+				return
+			}
+			first, err := keyRev(pair.Key[:min(9, len(pair.Key))])
+			if p, ok := s.pages.find(first); err != nil || ok && (p.first != first || !leads(p, pair.Key[9:])) || first > img.rev {
+				bad("", "the history has a record at %q that nothing leads to", pair.Key)
+			}
 		}
 	}
+	stray(pageKeys, func(_ page, rest []byte) bool { return len(rest) == 0 })
+	stray(partKeys, func(p page, rest []byte) bool {
+		return len(rest) == 4 && binary.BigEndian.Uint32(rest)-1 < uint32(p.parts)-1
+	})
 	for rev := range s.line.durable {
 		if rev > img.rev || rev < s.pages.oldest() {
 			bad("", "revision %d waits to be confirmed and is not in the history", rev)

@@ -111,8 +111,9 @@ var conversations = []struct {
 		{hello, "250"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"},
 		{"BDAT 2|a\n|BDAT 1|x|BDAT 1|x|BDAT 1 LAST|x~", "550 5.6.0"}, {"-", "503"}, {"-", "503"}, {"-", "503"},
 		{"BDAT 1|x|BDAT 1|x|BDAT 1 LAST|xNOOP", "503"}, {"-", "503"}, {"-", "503"}, {"-", "250"},
-		{"BDAT 1|x~", "421 4.7.0"}, {"-", "EOF"},
-	}, alter: func(c *Config) { c.MaxErrors = 1 }},
+		{"BDAT 1|xNOOP", "503"}, {"-", "250"}, // another series
+		{"BDAT 1|x~", "421 4.7.0"}, {"-", "EOF"}, // and another
+	}, alter: func(c *Config) { c.MaxErrors = 2 }},
 	{name: "BDAT of no size", steps: [][2]string{{hello, "250"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 13 LASTX|MAIL FROM:<z@x.test>", "501 5.5.4"}, {"-", "EOF"}}},
 	{name: "BDAT over the limit", steps: [][2]string{
 		{hello, "250"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 3|abc|BDAT 3|abc|BDAT 1 LAST|x~", "250"}, {"-", "552 5.3.4"}, {"-", "503"},

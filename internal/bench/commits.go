@@ -43,26 +43,34 @@ func measureCommits(ctx context.Context, o options) error {
 		if err != nil {
 			return err
 		}
-		defer closeOurs()
-		writers := row.writers
-		var batches, bare, ratios []float64
-		for range turns {
-			a, err := inParallel(writers, turn, ours)
-			if err != nil {
-				return err
-			}
-			b, err := inParallel(writers, turn, theirs)
-			if err != nil {
-				return err
-			}
-			batches, bare, ratios = append(batches, a), append(bare, b), append(ratios, a/b)
+		err = takeTurns(row.writers, turns, turn, ours, theirs)
+		closeOurs()
+		if err != nil {
+			return err
 		}
-		fmt.Printf("%8d %10.0f %10.0f %7.2f", writers, median(batches), median(bare), median(ratios))
 		if row.keep > 0 {
 			fmt.Print("  with a full history")
 		}
 		fmt.Println()
 	}
+	return nil
+}
+
+// takeTurns prints what two ways to commit do by turns.
+func takeTurns(writers, turns int, turn time.Duration, ours, theirs func(uint64) error) error {
+	var batches, bare, ratios []float64
+	for range turns {
+		a, err := inParallel(writers, turn, ours)
+		if err != nil {
+			return err
+		}
+		b, err := inParallel(writers, turn, theirs)
+		if err != nil {
+			return err
+		}
+		batches, bare, ratios = append(batches, a), append(bare, b), append(ratios, a/b)
+	}
+	fmt.Printf("%8d %10.0f %10.0f %7.2f", writers, median(batches), median(bare), median(ratios))
 	return nil
 }
 

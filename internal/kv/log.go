@@ -4,6 +4,7 @@ package kv
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/dgraph-io/ristretto/v2/z"
 )
@@ -34,13 +36,20 @@ const (
 // of its number.
 var endKey = []byte("!badger!txn")
 
+// logNames lists the logs, the newest last. Their numbers have five digits, and
+// from 100,000 on more.
+func logNames(dir string) ([]string, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) })
+	return names, err
+}
+
 // verifyLogs looks for damage in the logs that Badger is about to replay.
 func verifyLogs(dir string, log *slog.Logger) error {
-	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	names, err := logNames(dir)
 	if err != nil {
 		return err
 	}
-	slices.Sort(names)
 	for i, name := range names {
 		cut, err := verifyLog(name, i == len(names)-1)
 		if err != nil {

@@ -111,6 +111,23 @@ func TestLogThatIsCutOff(t *testing.T) {
 	}
 }
 
+func TestLogNames(t *testing.T) {
+	dir := t.TempDir()
+	want := []string{"00009.mem", "99999.mem", "100000.mem", "100001.mem"}
+	for _, name := range want {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := logNames(dir)
+	for i, name := range got {
+		got[i] = filepath.Base(name)
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("logNames = %v, %v", got, err)
+	}
+}
+
 // A process may be ended when Badger has made the file of its next log and not
 // given it a size: what is in the logs before it is there.
 func TestLogThatWasNotBegun(t *testing.T) {

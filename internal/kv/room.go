@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"restante/internal/disk"
 )
@@ -60,7 +59,7 @@ func newRoom(dir string, memTable int64) (*room, error) {
 // logs says which number the next log file gets and how large a table must be
 // for what is in the largest.
 func logs(dir string) (next int, largest int64, err error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	names, err := logNames(dir)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -168,11 +167,11 @@ func setBegun(dir string, n int) error {
 
 // hasUnbegun says that the newest log has no size, and never had one.
 func hasUnbegun(dir string) (bool, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	names, err := logNames(dir)
 	if err != nil || len(names) == 0 {
 		return false, err
 	}
-	newest := slices.Max(names)
+	newest := names[len(names)-1]
 	info, err := os.Stat(newest)
 	return err == nil && info.Size() == 0 && !isBegun(newest), err
 }

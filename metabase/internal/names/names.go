@@ -30,7 +30,7 @@ func foldRune(r rune) rune {
 }
 
 // Fold is s with every rune folded: equal for names that are the same.
-func Fold(s string) string { return strings.Map(foldRune, s) }
+func Fold(s string) string { return string(AppendFold(make([]byte, 0, len(s)), s)) }
 
 // AppendFold appends what Fold gives.
 func AppendFold(b []byte, s string) []byte {
