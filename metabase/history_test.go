@@ -372,6 +372,25 @@ func TestTakeBackRefused(t *testing.T) {
 	})
 }
 
+// TestTakenBackInTime sees that a short time is kept, although the keeper makes
+// a pause before it sees to commits.
+func TestTakenBackInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, kv.NewMem(), Options{})
+		defer s.Close()
+		apply(t, s, AddKey{"/A", ""})
+		time.Sleep(time.Second)
+		rev, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/A", num(1, 1)}}, Confirm: keepPause / 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(keepPause / 4)
+		if _, stored := s.Snapshot().Stored("/A", 1); stored || s.Snapshot().Rev() != rev+1 {
+			t.Errorf("at revision %d, not taken back", s.Snapshot().Rev())
+		}
+	})
+}
+
 func TestRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var keep atomic.Pointer[Retention]
