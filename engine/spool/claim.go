@@ -3,11 +3,13 @@
 package spool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"restante/internal/disk"
 	"restante/internal/kv"
@@ -22,12 +24,9 @@ type claim struct{ f *os.File }
 
 // claimFolder takes a folder for owner. What another queue has left in it, an
 // index that is new would take for mail that it had lost, and send it out again.
-func claimFolder(dir string, db kv.DB, owner string) (_ *claim, err error) {
+func claimFolder(ctx context.Context, dir string, db kv.DB, owner string) (_ *claim, err error) {
 	name := filepath.Join(dir, ownerName)
-	f, err := disk.Lock(name)
-	if errors.Is(err, disk.ErrLocked) {
-		return nil, fmt.Errorf("%w by %s", ErrInUse, holder(name))
-	}
+	f, err := lockFolder(ctx, name, owner)
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +52,34 @@ func claimFolder(dir string, db kv.DB, owner string) (_ *claim, err error) {
 		return nil, err
 	}
 	return &claim{f}, nil
+}
+
+// Somebody else who tries a folder has its lock while he looks whose it is, and
+// no longer: that long its owner waits for it.
+const (
+	lookTime  = 5 * time.Second
+	lookPause = 10 * time.Millisecond
+)
+
+// lockFolder locks the file of the owner's name.
+func lockFolder(ctx context.Context, name, owner string) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	for {
+		f, err := disk.Lock(name)
+		if !errors.Is(err, disk.ErrLocked) {
+			return f, err
+		}
+		who := holder(name)
+		if who == owner {
+			select {
+			case <-time.After(lookPause):
+				continue
+			case <-ctx.Done():
+			}
+		}
+		return nil, fmt.Errorf("%w by %s", ErrInUse, who)
+	}
 }
 
 func rewrite(f *os.File, text string) error {

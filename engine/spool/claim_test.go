@@ -8,7 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"restante/internal/disk"
 	"restante/internal/kv"
 )
 
@@ -72,6 +75,44 @@ func TestFolderOfAnother(t *testing.T) {
 			}
 			s = openAt(t, dir, kv.NewMem(), Options{Owner: "site 1"})
 			wantBody(t, s, id, body)
+		})
+	}
+}
+
+// Who only looks whose a folder is does not keep its owner from it; who stays
+// does.
+func TestFolderLookedAt(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		looks  time.Duration
+		want   error
+		waited time.Duration
+	}{
+		{"a look", lookTime / 2, nil, lookTime / 2},
+		{"somebody who stays", 2 * lookTime, ErrInUse, lookTime},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			openAt(t, dir, kv.NewMem(), Options{Owner: "site 1"}).Close()
+			synctest.Test(t, func(t *testing.T) {
+				f, err := disk.Lock(filepath.Join(dir, ownerName))
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.AfterFunc(tt.looks, func() { f.Close() })
+				began := time.Now()
+				s, err := Open(t.Context(), dir, kv.NewMem(), Options{Owner: "site 1"})
+				if !errors.Is(err, tt.want) {
+					t.Errorf("Open = %v, want %v", err, tt.want)
+				}
+				if waited := time.Since(began); waited < tt.waited || waited > tt.waited+lookPause {
+					t.Errorf("it took %v, want %v", waited, tt.waited)
+				}
+				if err == nil {
+					s.Close()
+				}
+				time.Sleep(2 * lookTime)
+			})
 		})
 	}
 }

@@ -112,7 +112,7 @@ func Open(ctx context.Context, dir string, db kv.DB, opts Options) (*Spool, erro
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	c, err := claimFolder(dir, db, opts.Owner)
+	c, err := claimFolder(ctx, dir, db, opts.Owner)
 	if err != nil {
 		return nil, fmt.Errorf("spool %s: %w", dir, err)
 	}
