@@ -188,6 +188,7 @@ type host struct {
 	slow  chan struct{}
 	log   *bytes.Buffer
 	stop  context.CancelFunc
+	end   func() // cuts all, and returns when nothing runs any more
 	fakes chan *fake
 	done  sync.WaitGroup
 	addr  string
@@ -220,12 +221,13 @@ func startHost(t testing.TB, cfg Config, opts ...func(*host)) *host {
 			h.done.Go(func() { h.srv.Serve(ctx, nc, h.cfg, h.open) })
 		}
 	})
-	t.Cleanup(func() {
+	h.end = func() {
 		l.Close()
 		h.srv.Close()
 		stop()
 		h.done.Wait()
-	})
+	}
+	t.Cleanup(h.end)
 	return h
 }
 

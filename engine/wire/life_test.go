@@ -462,6 +462,7 @@ func TestPanicsAreLogged(t *testing.T) {
 	h.srv.Close()
 	d.session(h)
 	h.dial().expect("", "EOF")
+	h.end()
 	if f := d.f.seen(); f[len(f)-1] != "close" {
 		t.Errorf("the Session is not closed: %q", f)
 	}
