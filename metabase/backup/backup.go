@@ -46,6 +46,10 @@ const (
 	maxFrame = 8 << 20
 )
 
+// workFactor is the power of two that scrypt works by for each password that
+// is tried: a second or so. Only tests, which try many, change it.
+var workFactor = 18
+
 // An Info is what a backup says of itself.
 type Info struct {
 	Rev      metabase.Rev // that it is a picture of
@@ -70,6 +74,7 @@ func Write(s Store, w io.Writer, password string) (Info, error) {
 	if err != nil {
 		return fail(err)
 	}
+	to.SetWorkFactor(workFactor)
 	sealed, err := age.Encrypt(w, to)
 	if err != nil {
 		return fail(err)

@@ -14,12 +14,12 @@ import (
 	"strings"
 	"testing"
 
-	"filippo.io/age"
-
 	"restante/internal/kv"
 	"restante/internal/seal"
 	"restante/metabase"
 )
+
+func init() { workFactor = 8 }
 
 // boss may do everything in the stores of the tests.
 const boss metabase.Principal = "user:boss"
@@ -202,33 +202,15 @@ func TestBackupDamaged(t *testing.T) {
 	}
 }
 
-// quickly is Write with a password that costs little to try.
-func quickly(t *testing.T, s *metabase.Store, password string) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	to, err := age.NewScryptRecipient(password)
-	if err != nil {
-		t.Fatal(err)
-	}
-	to.SetWorkFactor(10)
-	sealed, err := age.Encrypt(&b, to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := write(s, sealed, false); err != nil {
-		t.Fatal(err)
-	}
-	if err := sealed.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 // TestBackupDamagedBehindItsPassword says what is wrong in words of ours, and
 // where it is the disk that cannot be read, in the disk's.
 func TestBackupDamagedBehindItsPassword(t *testing.T) {
 	s := furnished(t)
-	raw := quickly(t, s, "pass")
+	var b bytes.Buffer
+	if _, err := Write(s, &b, "pass"); err != nil {
+		t.Fatal(err)
+	}
+	raw := b.Bytes()
 	payload := bytes.Index(raw, []byte("\n--- ")) + 60
 	changed := func(at int) []byte {
 		c := bytes.Clone(raw)
