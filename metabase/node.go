@@ -34,7 +34,7 @@ func (n *node) kid(name string) *node {
 // begins with, and gives how long that name is in path.
 func (n *node) step(path string) (kid *node, length int) {
 	for _, k := range n.kids.Few() { // spelled as in the tree, as most are
-		if l := len(k.name); len(path) >= l && path[:l] == k.name && (len(path) == l || path[l] == '/') {
+		if l := len(k.name); (len(path) == l || len(path) > l && path[l] == '/') && path[:l] == k.name {
 			return k, l
 		}
 	}

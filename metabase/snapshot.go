@@ -165,13 +165,16 @@ func (s Snapshot) effective(p Path, id ID, partial bool) (Property, Path, bool) 
 	if s.img == nil {
 		return Property{}, "", false
 	}
-	vol := s.img.vol.holding(id)
+	vol, bit := s.img.vol.holding(id), bitOf(id)
 	known := s.img.trail.to(p)
 	var found *Property
 	at, end := 0, 0 // p[:at] is where found stands, p[:end] the key looked at
-	for n := s.img.root; n != nil; {
-		if item := n.items.find(id); item != nil {
-			found, at = item, end
+	n := s.img.root
+	for depth := 1; n != nil; depth++ {
+		if n.items.ids&bit != 0 {
+			if item := n.items.find(id); item != nil {
+				found, at = item, end
+			}
 		}
 		if vol != nil {
 			if v := vol.find(upTo(p, end), id); v != nil {
@@ -181,9 +184,8 @@ func (s Snapshot) effective(p Path, id ID, partial bool) (Property, Path, bool) 
 		if end == len(p) || p == Root {
 			return inherit(found, p, at, end)
 		}
-		if len(known) > 1 {
-			known = known[1:]
-			n, end = known[0].node, known[0].end
+		if depth < len(known) {
+			n, end = known[depth].node, known[depth].end
 			continue
 		}
 		child, length := n.step(string(p[end+1:]))

@@ -88,8 +88,8 @@ func (t *trie[V]) find(hash uint64, name string, shift uint) (none V) {
 }
 
 func (t *trie[V]) near(hash uint64, name string, shift uint) (none V) {
-	for ; shift < bottom; shift += 6 {
-		bit := uint64(1) << (hash >> shift & 63)
+	for hash >>= shift; shift < bottom; shift, hash = shift+6, hash>>6 {
+		bit := uint64(1) << (hash & 63)
 		if t.leaves&bit != 0 {
 			return t.leaf[bits.OnesCount64(t.leaves&(bit-1))]
 		}

@@ -52,37 +52,51 @@ const (
 // Hash is equal for names that are equal without case. It takes eight
 // octets at a time; a name that is not all ASCII is folded first.
 func Hash(s string) uint64 {
-	h := uint64(len(s)) ^ stir0
-	for i := 0; i < len(s); i += 8 {
-		w := load(s[i:])
-		if w&(ones*0x80) != 0 {
-			return hashRunes(s)
-		}
-		hi, lo := bits.Mul64(h^upper(w), stir1)
-		h = hi ^ lo
+	h, all := uint64(len(s))^stir0, uint64(0)
+	rest := s
+	for ; len(rest) >= 8; rest = rest[8:] {
+		w := load8(rest)
+		all |= w
+		h = stir(h, upper(w))
+	}
+	if rest != "" {
+		w := load(rest)
+		all |= w
+		h = stir(h, upper(w))
+	}
+	if all&(ones*0x80) != 0 {
+		return hashRunes(s)
 	}
 	return h ^ h>>32
+}
+
+func stir(h, w uint64) uint64 {
+	hi, lo := bits.Mul64(h^w, stir1)
+	return hi ^ lo
 }
 
 // ones times an octet is that octet eight times over.
 const ones = 0x0101010101010101
 
-// load gives up to eight octets of s, which is not empty, the first one lowest.
-// Short ones are read from both ends; where the two meet they say the same.
-func load(s string) (w uint64) {
-	switch n := len(s); {
-	case n >= 8:
-		return load4(s) | load4(s[4:])<<32
-	case n >= 4:
+// load gives the less than eight octets of s, which is not empty, the first one
+// lowest. They are read from both ends; where the two meet they say the same.
+func load(s string) uint64 {
+	n := len(s)
+	if n >= 4 {
 		return load4(s) | load4(s[n-4:])<<(8*(n-4))
-	default:
-		return uint64(s[0]) | uint64(s[n/2])<<(8*(n/2)) | uint64(s[n-1])<<(8*(n-1))
 	}
+	return uint64(s[0]) | uint64(s[n/2])<<(8*(n/2)) | uint64(s[n-1])<<(8*(n-1))
 }
 
 func load4(s string) uint64 {
 	_ = s[3]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24
+}
+
+func load8(s string) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 // upper makes capitals of the letters a to z in eight octets of ASCII: the top
