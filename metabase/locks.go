@@ -38,9 +38,7 @@ func lockAbove(img *image, p Path, id ID) (Path, bool) {
 			n, end = known[0].node, known[0].end
 			continue
 		}
-		var length int
-		n, length = n.step(string(p[end+1:]))
-		end += 1 + length
+		n, end = n.step(p, end)
 	}
 	return "", false
 }

@@ -30,16 +30,17 @@ func (n *node) kid(name string) *node {
 	return nil
 }
 
-// step finds the child whose name path, which does not begin with a slash,
-// begins with, and gives how long that name is in path.
-func (n *node) step(path string) (kid *node, length int) {
+// step finds the next key on the way to p, where n stands at p[:end] and to is
+// the end of the other one's path; nil where there is none.
+func (n *node) step(p Path, end int) (kid *node, to int) {
+	rest := string(p[end+1:])
 	for _, k := range n.kids.Few() { // spelled as in the tree, as most are
-		if l := len(k.name); (len(path) == l || len(path) > l && path[l] == '/') && path[:l] == k.name {
-			return k, l
+		if l := len(k.name); (len(rest) == l || len(rest) > l && rest[l] == '/') && rest[:l] == k.name {
+			return k, end + 1 + l
 		}
 	}
-	name, _ := cutName(path)
-	return n.kid(name), len(name)
+	name, _ := cutName(rest)
+	return n.kid(name), end + 1 + len(name)
 }
 
 func (n *node) get(id ID) (Property, bool) {
@@ -90,10 +91,8 @@ func (n *node) withKid(k *node) *node {
 
 // lookup finds the node at p, or gives nil.
 func (n *node) lookup(p Path) *node {
-	for rest := string(p); n != nil && len(rest) > 1; {
-		var length int
-		n, length = n.step(rest[1:])
-		rest = rest[1+length:]
+	for end := 0; n != nil && end < len(p) && p != Root; {
+		n, end = n.step(p, end)
 	}
 	return n
 }
@@ -155,9 +154,7 @@ func (n *node) trail(p Path) *trail {
 	t := &trail{path: p}
 	t.steps = append(t.room[:0], step{n, 0})
 	for end := 0; n != nil && p != Root && end < len(p); {
-		var length int
-		n, length = n.step(string(p[end+1:]))
-		end += 1 + length
+		n, end = n.step(p, end)
 		t.steps = append(t.steps, step{n, end})
 	}
 	if n == nil {

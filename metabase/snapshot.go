@@ -165,36 +165,37 @@ func (s Snapshot) effective(p Path, id ID, partial bool) (Property, Path, bool) 
 	if s.img == nil {
 		return Property{}, "", false
 	}
-	vol, bit := s.img.vol.holding(id), bitOf(id)
-	known := s.img.trail.to(p)
+	n, end := s.img.root, 0 // the key looked at, which stands at p[:end]
 	var found *Property
-	at, end := 0, 0 // p[:at] is where found stands, p[:end] the key looked at
-	n := s.img.root
-	for depth := 1; n != nil; depth++ {
+	at, bit := 0, bitOf(id) // p[:at] is where found stands
+	for _, known := range s.img.trail.to(p) {
+		n, end = known.node, known.end
+		if item := n.items.find(id); item != nil {
+			found, at = item, end
+		}
+	}
+	for {
 		if n.items.ids&bit != 0 {
 			if item := n.items.find(id); item != nil {
 				found, at = item, end
 			}
 		}
-		if vol != nil {
-			if v := vol.find(upTo(p, end), id); v != nil {
-				found, at = v, end
-			}
-		}
 		if end == len(p) || p == Root {
-			return inherit(found, p, at, end)
+			break
 		}
-		if depth < len(known) {
-			n, end = known[depth].node, known[depth].end
-			continue
+		kid, to := n.step(p, end)
+		if kid == nil && partial {
+			break
 		}
-		child, length := n.step(string(p[end+1:]))
-		if child == nil && partial {
-			return inherit(found, p, at, end)
+		if kid == nil {
+			return Property{}, "", false
 		}
-		n, end = child, end+1+length
+		n, end = kid, to
 	}
-	return Property{}, "", false
+	if vol := s.img.vol.holding(id); vol != nil {
+		found, at = vol.nearer(p, end, id, found, at)
+	}
+	return inherit(found, p, at, end)
 }
 
 // inherit decides whether what was found at p[:at] holds for p[:end].

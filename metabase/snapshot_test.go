@@ -172,6 +172,33 @@ func TestVolatile(t *testing.T) {
 	}
 }
 
+// Of what is stored and what is volatile the nearer one holds; at the same key
+// the volatile one.
+func TestVolatileNearest(t *testing.T) {
+	keys := []Path{Root, "/a", "/a/b"}
+	for i, stored := range keys {
+		for j, volatile := range keys {
+			s := open(t, kv.NewMem(), Options{})
+			apply(t, s, AddKey{"/a", ""}, AddKey{"/a/b", ""}, Set{stored, num(5, 1)})
+			if err := s.SetVolatile(volatile, num(5, 2)); err != nil {
+				t.Fatal(err)
+			}
+			want, at := uint32(2), volatile
+			if i > j {
+				want, at = 1, stored
+			}
+			for _, read := range []func() (Property, Path, bool){
+				func() (Property, Path, bool) { return s.Snapshot().Effective("/a/b", 5) },
+				func() (Property, Path, bool) { return s.Snapshot().EffectivePartial("/a/b/c", 5) },
+			} {
+				if p, from, ok := read(); !ok || p.Value.DWord() != want || from != at {
+					t.Errorf("stored at %s, volatile at %s: %d from %q, %v", stored, volatile, p.Value.DWord(), from, ok)
+				}
+			}
+		}
+	}
+}
+
 func noted(t *testing.T, w *Watch, want bool) {
 	t.Helper()
 	select {

@@ -2,6 +2,8 @@
 
 package metabase
 
+import "strings"
+
 // volatiles are the properties that live in memory only, beside the tree: they
 // have no revision and no history, and a change of them copies no part of the
 // tree. The nil volatiles are empty; like an image they never change.
@@ -24,6 +26,17 @@ func (v *volatiles) find(p Path, id ID) *Property {
 		return nil
 	}
 	return n.items.find(id)
+}
+
+// nearer gives what v holds at or above p[:end], and where, or found, which
+// stands at p[:at], if that is nearer.
+func (v *volatiles) nearer(p Path, end int, id ID, found *Property, at int) (*Property, int) {
+	for ; end >= at; end = strings.LastIndexByte(string(p[:end]), '/') {
+		if item := v.find(upTo(p, end), id); item != nil {
+			return item, end
+		}
+	}
+	return found, at
 }
 
 func (v *volatiles) get(p Path, id ID) (Property, bool) {
