@@ -46,12 +46,11 @@ type durable struct {
 	bdb    *badger.DB
 	room   *room
 	commit *committer
+	last   uint64 // version of the newest transaction: who writes counts them
 
-	// view keeps the beginning of a read out of the middle of a staged batch,
-	// and guards what follows.
-	view    sync.RWMutex
-	newest  *badger.Txn    // what Get reads from; nil before the first commit
-	pinned  *badger.Txn    // what is read from when a staged batch broke off half applied
+	view    sync.RWMutex   // guards what follows
+	newest  *badger.Txn    // at the version that readers see, which is no half of a staged batch
+	scans   map[uint64]int // how many snapshots there are, by the version that they are of
 	closed  atomic.Bool    // set under view
 	readers sync.WaitGroup // scans under way; grows only under view and not closed
 	once    sync.Once
@@ -100,11 +99,12 @@ func open(dir string, opts Options) (*durable, error) {
 	if err != nil {
 		return nil, classify(dir, err)
 	}
-	db := &durable{dir: dir, bdb: bdb, room: space}
+	db := &durable{dir: dir, bdb: bdb, room: space, last: bdb.MaxVersion(), scans: map[uint64]int{}}
 	space.tables = db.tableBytes
 	if err := errors.Join(space.settle(), db.recover()); err != nil {
 		return nil, errors.Join(err, bdb.Close())
 	}
+	db.show()
 	collect(bdb)
 	db.commit = newCommitter(db)
 	go db.commit.run() // until Close
@@ -152,10 +152,12 @@ func tuned(dir string, memTable int64, log *slog.Logger) badger.Options {
 		WithValueLogFileSize(64 << 20)
 }
 
-// openBadger turns a panic over broken files into an error.
+// openBadger turns a panic over broken files into an error. As there is one
+// writer, who numbers the transactions, Badger need not: each number that it
+// gives out costs a word with a goroutine of its own.
 func openBadger(opts badger.Options) (bdb *badger.DB, err error) {
 	defer guard(&err)()
-	return badger.Open(opts)
+	return badger.OpenManaged(opts)
 }
 
 // classify says what kind an error of Badger's Open is. Badger does not wrap
@@ -220,15 +222,7 @@ func (db *durable) Get(key []byte) (value []byte, ok bool, err error) {
 	if db.closed.Load() {
 		return nil, false, ErrClosed
 	}
-	txn := db.pinned
-	if txn == nil {
-		txn = db.newest
-	}
-	if txn == nil {
-		txn = db.bdb.NewTransaction(false)
-		defer txn.Discard()
-	}
-	item, err := txn.Get(dataKey(key))
+	item, err := db.newest.Get(dataKey(key))
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil, false, nil
 	}
@@ -241,40 +235,47 @@ func (db *durable) Get(key []byte) (value []byte, ok bool, err error) {
 	return value, true, nil
 }
 
-// renewLocked lets Get see what was just committed; the caller holds db.view,
-// so no Get still reads from the one before. A transaction that Get began for
-// itself would wait for the commit that is under way by then, and with it for
-// the disk.
-func (db *durable) renewLocked() {
+// show lets readers see all that was committed, and Badger forget what nobody
+// reads any more.
+func (db *durable) show() {
+	db.view.Lock()
+	defer db.view.Unlock()
 	if db.newest != nil {
 		db.newest.Discard()
 	}
-	db.newest = db.bdb.NewTransaction(false)
+	db.newest = db.bdb.NewTransactionAt(db.last, false)
+	oldest := db.last
+	for version := range db.scans {
+		oldest = min(oldest, version)
+	}
+	db.bdb.SetDiscardTs(oldest)
 }
 
-// A snapshot is the database as of one call of Scan. It is let go when the
-// scan was ranged over or, if it never is, with the garbage.
+// A snapshot is the database as of one call of Scan. It is let go with the
+// garbage, when nobody can range over it any more.
 type snapshot struct{ txn *badger.Txn }
 
 func (db *durable) snapshot() (*snapshot, error) {
-	db.view.RLock()
-	defer db.view.RUnlock()
+	db.view.Lock()
+	defer db.view.Unlock()
 	if db.closed.Load() {
 		return nil, ErrClosed
 	}
-	if db.pinned != nil {
-		return &snapshot{db.pinned}, nil
-	}
-	s := &snapshot{db.bdb.NewTransaction(false)}
+	version := db.newest.ReadTs()
+	db.scans[version]++
+	s := &snapshot{db.bdb.NewTransactionAt(version, false)}
 	runtime.AddCleanup(s, db.release, s.txn)
 	return s, nil
 }
 
 func (db *durable) release(txn *badger.Txn) {
-	db.view.RLock()
-	defer db.view.RUnlock()
-	if !db.closed.Load() && txn != db.pinned {
-		txn.Discard() // harmless when done before
+	db.view.Lock()
+	defer db.view.Unlock()
+	txn.Discard()
+	if version := txn.ReadTs(); db.scans[version] > 1 {
+		db.scans[version]--
+	} else {
+		delete(db.scans, version)
 	}
 }
 

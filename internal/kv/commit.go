@@ -157,9 +157,7 @@ func (c *committer) write(batch []*request) error {
 		return nil
 	})
 	if err == nil {
-		c.db.view.Lock()
-		defer c.db.view.Unlock()
-		c.db.renewLocked()
+		c.db.show()
 	}
 	return err
 }
@@ -167,7 +165,7 @@ func (c *committer) write(batch []*request) error {
 // txn commits what fill adds, keys being Badger's own. An error of the commit
 // itself leaves the state unknown and is the last word of this store.
 func (c *committer) txn(fill func(add func(Op) error) error) (err error) {
-	txn := c.db.bdb.NewTransaction(true)
+	txn := c.db.bdb.NewTransactionAt(c.db.last, true)
 	defer txn.Discard()
 	err = fill(func(op Op) error {
 		if op.Delete {
@@ -181,8 +179,9 @@ func (c *committer) txn(fill func(add func(Op) error) error) (err error) {
 	if c.txns.Add(1) == c.cut {
 		return c.line.Break(errCut)
 	}
-	err = txn.Commit()
+	err = txn.CommitAt(c.db.last+1, nil)
 	if err == nil {
+		c.db.last++
 		err = c.db.room.settle()
 	}
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -229,9 +230,67 @@ func TestMemTableMayChange(t *testing.T) {
 	}
 }
 
+// A store whose transactions Badger itself has numbered is read, and written, on.
+func TestNumberedByBadger(t *testing.T) {
+	dir := t.TempDir()
+	bdb, err := badger.Open(tuned(dir, 1<<20, slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		err = errors.Join(err, bdb.Update(func(txn *badger.Txn) error { return txn.Set(dataKey([]byte("k")), []byte{byte(i)}) }))
+	}
+	if err := errors.Join(err, bdb.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for want := byte(2); want < 5; want++ {
+		db := mustOpen(t, dir)
+		if v, ok, err := db.Get([]byte("k")); !ok || err != nil || string(v) != string([]byte{want}) {
+			t.Errorf("k is %v, %v, %v, want %d", v, ok, err, want)
+		}
+		if err := errors.Join(db.Commit(t.Context(), Put([]byte("k"), []byte{want + 1})), db.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What is written over and over takes the room of a few times, not of all; but
+// what a scan may still read stays, however long it takes.
+func TestOldVersionsGo(t *testing.T) {
+	db, err := open(t.TempDir(), Options{MemTable: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	write := func(from, to int) {
+		for i := from; i < to; i++ {
+			if err := db.Commit(t.Context(), Put(fmt.Appendf(nil, "k%d", i%10), fmt.Appendf(make([]byte, 0, 20_000), "%020000d", i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(0, 2000) // 40 MB
+	if size := db.tableBytes(); size > 20<<20 {
+		t.Errorf("the tables have %d bytes", size)
+	}
+	write(0, 10)
+	first := db.Scan(t.Context(), nil)
+	write(10, 1000)
+	n := 0
+	for p, err := range first {
+		if want := fmt.Sprintf("%020000d", n); err != nil || string(p.Value) != want {
+			t.Fatalf("the scan of before gives %.20q..., %v, want %.20q...", p.Value, err, want)
+		}
+		n++
+	}
+	if n != 10 {
+		t.Errorf("the scan of before gives %d pairs", n)
+	}
+}
+
 func staged(t *testing.T, db *durable) (n int) {
 	t.Helper()
-	txn := db.bdb.NewTransaction(false)
+	txn := db.bdb.NewTransactionAt(db.last, false)
 	defer txn.Discard()
 	opts := badger.DefaultIteratorOptions
 	opts.Prefix = []byte{stagePrefix}

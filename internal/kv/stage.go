@@ -53,16 +53,13 @@ func readOp(b []byte) (op Op, rest []byte, err error) {
 	return op, b, nil
 }
 
-// stage commits a batch of any size. Readers see all of it or nothing: they
-// are held back while it is applied.
+// stage commits a batch of any size. Readers see all of it or nothing: until it
+// is applied they see what was before, and where it breaks off they go on to.
 func (c *committer) stage(ops []Op) error {
 	n, err := c.writePieces(ops)
 	if err != nil {
 		return err
 	}
-	before := c.db.bdb.NewTransaction(false)
-	c.db.view.Lock()
-	defer c.db.view.Unlock()
 	err = c.txn(func(add func(Op) error) error {
 		return add(Put(markerKey, binary.BigEndian.AppendUint32(nil, n)))
 	})
@@ -70,11 +67,9 @@ func (c *committer) stage(ops []Op) error {
 		err = c.apply(n)
 	}
 	if err != nil {
-		c.db.pinned = before // half of it may be there: reads stay with what was before
 		return c.line.Break(err)
 	}
-	before.Discard()
-	c.db.renewLocked()
+	c.db.show()
 	return nil
 }
 
@@ -168,7 +163,7 @@ func (c *committer) apply(n uint32) error {
 }
 
 func (c *committer) piece(n uint32) ([]byte, error) {
-	txn := c.db.bdb.NewTransaction(false)
+	txn := c.db.bdb.NewTransactionAt(c.db.last, false)
 	defer txn.Discard()
 	item, err := txn.Get(pieceKey(n))
 	if errors.Is(err, badger.ErrKeyNotFound) {
@@ -183,7 +178,7 @@ func (c *committer) piece(n uint32) ([]byte, error) {
 // clearStage removes pieces that no marker makes valid.
 func (c *committer) clearStage() error {
 	var pending []Op
-	txn := c.db.bdb.NewTransaction(false)
+	txn := c.db.bdb.NewTransactionAt(c.db.last, false)
 	defer txn.Discard()
 	opts := badger.DefaultIteratorOptions
 	opts.Prefix = []byte{stagePrefix}
@@ -199,7 +194,7 @@ func (c *committer) clearStage() error {
 // recover finishes or discards what a crash has left on the stage.
 func (db *durable) recover() error {
 	c := newCommitter(db)
-	txn := db.bdb.NewTransaction(false)
+	txn := db.bdb.NewTransactionAt(db.last, false)
 	item, err := txn.Get(markerKey)
 	var marker []byte
 	if err == nil {
