@@ -25,7 +25,7 @@ type Pending struct {
 func (s *Store) Pending() []Pending {
 	s.line.mu.Lock()
 	defer s.line.mu.Unlock()
-	return newestFirst(s.line.pending)
+	return newestFirst(s.line.durable)
 }
 
 func newestFirst(pending map[Rev]time.Time) []Pending {
@@ -41,25 +41,19 @@ func newestFirst(pending map[Rev]time.Time) []Pending {
 // returns nil, that is on stable storage. The error is NotFound when that
 // revision does not wait: it was confirmed, or taken back already.
 func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
-	t, err := s.settle(ctx, rev)
-	if err != nil {
-		return 0, err
+	if err := ctx.Err(); err != nil {
+		return 0, &Error{Op: "confirm", Err: context.Cause(ctx)}
 	}
-	if err := s.wait(t); err != nil {
-		return 0, &Error{Op: "confirm", Err: err}
+	t := &ticket{}
+	t.check = func(*image) error { return s.settle(t, rev) }
+	if err := s.do(t); err != nil {
+		return 0, err
 	}
 	return t.rev, nil
 }
 
-func (s *Store) settle(ctx context.Context, rev Rev) (*ticket, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, &Error{Op: "confirm", Err: context.Cause(ctx)}
-	}
-	s.line.mu.Lock()
-	defer s.line.mu.Unlock()
-	if s.line.closed {
-		return nil, &Error{Op: "confirm", Kind: Closed}
-	}
+// settle lets t confirm rev, or 0 for the newest.
+func (s *Store) settle(t *ticket, rev Rev) error {
 	if all := newestFirst(s.line.pending); rev == 0 && len(all) > 0 {
 		rev = all[0].Rev
 	}
@@ -68,23 +62,21 @@ func (s *Store) settle(ctx context.Context, rev Rev) (*ticket, error) {
 		if rev != 0 {
 			err = fmt.Errorf("revision %d does not wait to be confirmed", rev)
 		}
-		return nil, &Error{Op: "confirm", Kind: NotFound, Err: err}
+		return &Error{Op: "confirm", Kind: NotFound, Err: err}
 	}
-	t := &ticket{rev: rev, done: make(chan error, 1)}
+	t.rev = rev
 	s.line.settle(t, rev)
-	s.line.join(t)
-	return t, nil
+	return nil
 }
 
-// settle lets t end the wait for rev; the caller holds mu.
+// settle lets t end the wait for rev.
 func (l *line) settle(t *ticket, rev Rev) {
 	t.ops = append(t.ops, kv.Del(revKey(confirmKeys, rev)))
 	t.confirm = append(t.confirm, Pending{Rev: rev})
 	delete(l.pending, rev)
 }
 
-// confirmations adds to t what its request says of confirming; the caller
-// holds mu.
+// confirmations adds to t what its request says of confirming.
 func (s *Store) confirmations(t *ticket, r *request) {
 	if until := r.deadline(s.now()); !until.IsZero() && t.img != nil {
 		t.ops = append(t.ops, kv.Put(revKey(confirmKeys, t.rev), binary.AppendVarint(nil, until.UnixNano())))

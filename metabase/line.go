@@ -5,57 +5,61 @@ package metabase
 import (
 	"context"
 	"maps"
+	"runtime"
+	"slices"
 	"sync"
 	"time"
 
 	"restante/internal/kv"
 )
 
-// The line is where batches wait for the disk. Each is checked by its own
-// caller, under mu, against the tip: the newest image plus all that waits. Then
-// somebody takes whoever waits, commits for all of them at once, publishes the
-// last image and answers: the caller itself where nobody else is at it, so that
-// no goroutine need wake another one, else the line's own goroutine. Meanwhile
-// others queue up behind.
+// The line is where batches wait for the disk. One at a time is at work: it
+// takes who waits, checks each against what those before it make of the tree,
+// commits for all of them at once, publishes the last image and answers. That
+// is a caller itself where nobody else is at it, so that no goroutine need wake
+// another one, else the line's own goroutine. Meanwhile others queue up behind.
 type line struct {
 	crew
 	kick       chan struct{} // capacity 1: somebody waits, and nobody else looks after it
-	committing chan struct{} // capacity 1: holds something from the taking of a group to its answer
+	working    chan struct{} // capacity 1: holds something while somebody is at work
 	publishing sync.Mutex    // guards changes of Store.cur
 
+	// For who is at work alone.
+	pending map[Rev]time.Time // what waits to be confirmed, as of the last ticket that was checked
+	shared  int               // how many shared a commit of late
+
 	mu      sync.Mutex // guards what follows
-	tip     *image     // what will be durable when all that waits is
 	waiting []*ticket
 	closed  bool
 	broken  error             // the disk is no longer what memory says: nothing goes in
-	pending map[Rev]time.Time // what waits to be confirmed, as of the tip
-	durable map[Rev]time.Time // the same, as it is on the disk
+	durable map[Rev]time.Time // what waits to be confirmed, as it is on the disk
 }
 
-// A ticket is a batch in the line.
+// A ticket is what waits in the line. What follows check is filled in by it.
 type ticket struct {
+	check func(tip *image) error // as of tip, by who is at work; an error is the answer
+	large bool                   // to check it may take long: nobody who came before waits for that
+	done  chan error             // capacity 1
+
 	rev      Rev        // that the batch made, or stands at
 	img      *image     // nil where the tree stays as it is
 	ops      []kv.Op    // without the page of the history and the meta record
 	entry    []byte     // for the page; nil: none
-	bytes    int        // in ops and entry
 	deltas   []keyDelta // for the paths that are told
 	volSets  []Set
 	volUnset []Unset
 	acting   []Set
-	confirm  []Pending  // what is to be confirmed from now on; no longer, without Until
-	done     chan error // capacity 1
+	confirm  []Pending // what is to be confirmed from now on; no longer, without Until
 }
 
 // maxGroup bounds what shares one commit: small batches should not wait for a
 // large one more than need be.
 const maxGroup = 1 << 20
 
-func (l *line) start(s *Store, img *image) {
-	l.tip = img
+func (l *line) start(s *Store) {
 	l.pending, l.durable = map[Rev]time.Time{}, map[Rev]time.Time{}
-	l.kick, l.committing = make(chan struct{}, 1), make(chan struct{}, 1)
-	l.crew.start(func() { s.commitAll() })
+	l.kick, l.working = make(chan struct{}, 1), make(chan struct{}, 1)
+	l.crew.start(func() { s.serve() })
 }
 
 func (l *line) stop() {
@@ -65,41 +69,53 @@ func (l *line) stop() {
 	l.crew.stop()
 }
 
-// enter checks r against the tip and puts it into the line.
-func (s *Store) enter(ctx context.Context, r *request) (*ticket, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, &Error{Op: "apply", Err: context.Cause(ctx)}
+// join puts t at the end of the line.
+func (l *line) join(t *ticket) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return &Error{Op: "apply", Kind: Closed}
+	case l.broken != nil:
+		return &Error{Op: "apply", Kind: Damaged, Err: l.broken}
 	}
-	s.line.mu.Lock()
-	defer s.line.mu.Unlock()
-	if s.line.closed {
-		return nil, &Error{Op: "apply", Kind: Closed}
-	}
-	if s.line.broken != nil {
-		return nil, &Error{Op: "apply", Kind: Damaged, Err: s.line.broken}
-	}
-	p, err := s.plan(ctx, s.line.tip, r)
-	if err != nil {
-		return nil, err
-	}
-	t := &ticket{rev: s.line.tip.rev, volSets: p.edit.volSets, volUnset: p.edit.volUnset, acting: p.edit.acting, done: make(chan error, 1)}
-	if !p.empty(r) {
-		t.img, t.rev, t.deltas = p.next, p.next.rev, p.deltas
-		t.ops, t.entry = s.writes(p), s.record(p, r)
-		s.line.tip = p.next
-	}
-	s.confirmations(t, r)
-	t.bytes = len(t.entry)
-	for _, op := range t.ops {
-		t.bytes += len(op.Key) + len(op.Value)
-	}
-	s.line.join(t)
-	return t, nil
+	t.done = make(chan error, 1)
+	l.waiting = append(l.waiting, t)
+	return nil
 }
 
-// join puts t at the end of the line; the caller holds mu, and must wait for t
-// when it has let go of it.
-func (l *line) join(t *ticket) { l.waiting = append(l.waiting, t) }
+// next takes the head of the line, if there is one and it may share a commit
+// with those before it, which have so many bytes; first says that there are
+// none.
+func (l *line) next(first bool, bytes int) *ticket {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.waiting) == 0 || !first && (l.waiting[0].large || bytes >= maxGroup) {
+		return nil
+	}
+	t := l.waiting[0]
+	if l.waiting = l.waiting[1:]; len(l.waiting) == 0 {
+		l.waiting = nil
+	}
+	return t
+}
+
+// do has t checked and committed, and gives the answer.
+func (s *Store) do(t *ticket) error {
+	if err := s.line.join(t); err != nil {
+		return err
+	}
+	select {
+	case s.line.working <- struct{}{}:
+		s.work()
+		<-s.line.working
+	default:
+	}
+	if len(t.done) == 0 {
+		knock(s.line.kick)
+	}
+	return <-t.done
+}
 
 // knock tells who listens at c, unless a note is waiting there already.
 func knock(c chan<- struct{}) {
@@ -109,40 +125,8 @@ func knock(c chan<- struct{}) {
 	}
 }
 
-// wait gives the answer to t, which has joined the line.
-func (s *Store) wait(t *ticket) error {
-	select {
-	case s.line.committing <- struct{}{}:
-		if group := s.line.take(); len(group) > 0 {
-			s.commitGroup(group)
-		}
-		<-s.line.committing
-	default:
-	}
-	if len(t.done) == 0 {
-		knock(s.line.kick)
-	}
-	return <-t.done
-}
-
-// take gives the head of the line, at least one if there is any.
-func (l *line) take() []*ticket {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n, size := 0, 0
-	for n < len(l.waiting) && (n == 0 || size+l.waiting[n].bytes <= maxGroup) {
-		size += l.waiting[n].bytes
-		n++
-	}
-	group := l.waiting[:n:n]
-	if l.waiting = l.waiting[n:]; len(l.waiting) == 0 {
-		l.waiting = nil
-	}
-	return group
-}
-
-// commitAll runs until the line is stopped and empty.
-func (s *Store) commitAll() {
+// serve works until the line is stopped and empty.
+func (s *Store) serve() {
 	for {
 		stopped := false
 		select {
@@ -150,19 +134,77 @@ func (s *Store) commitAll() {
 		case <-s.line.quit:
 			stopped = true
 		}
-		s.commitWaiting()
+		s.line.working <- struct{}{}
+		for s.work() {
+		}
+		<-s.line.working
 		if stopped {
 			return
 		}
 	}
 }
 
-func (s *Store) commitWaiting() {
-	s.line.committing <- struct{}{}
-	defer func() { <-s.line.committing }()
-	for group := s.line.take(); len(group) > 0; group = s.line.take() {
+// work commits for the head of the line, and says whether there was any.
+func (s *Store) work() bool {
+	group, some := s.gather()
+	if len(group) > 0 {
 		s.commitGroup(group)
 	}
+	return some
+}
+
+// gather takes and checks all who wait, and those who come meanwhile; some says
+// that anybody did. Who was just answered often has another batch at once: in
+// a crowd, each is given a moment to come, so that it does not part in two that
+// wait for each other.
+func (s *Store) gather() (group []*ticket, some bool) {
+	tip, bytes, crowd := s.cur.Load(), 0, s.line.shared > 1
+	for rested := false; ; {
+		t := s.line.next(len(group) == 0, bytes)
+		if t == nil && crowd && some && !rested {
+			runtime.Gosched()
+			rested = true
+			continue
+		}
+		if t == nil {
+			s.line.shared = max(len(group), s.line.shared/2)
+			return group, some
+		}
+		rested, some = false, true
+		if err := t.check(tip); err != nil {
+			t.done <- err
+			continue
+		}
+		if t.img != nil {
+			tip = t.img
+		}
+		group = append(group, t)
+		bytes += t.size()
+		crowd = crowd || len(group) > 1
+	}
+}
+
+func (t *ticket) size() int {
+	n := len(t.entry)
+	for _, op := range t.ops {
+		n += len(op.Key) + len(op.Value)
+	}
+	return n
+}
+
+// enter checks r against the tip, for t.
+func (s *Store) enter(ctx context.Context, t *ticket, r *request, tip *image) error {
+	p, err := s.plan(ctx, tip, r)
+	if err != nil {
+		return err
+	}
+	t.rev, t.volSets, t.volUnset, t.acting = tip.rev, p.edit.volSets, p.edit.volUnset, p.edit.acting
+	if !p.empty(r) {
+		t.img, t.rev, t.deltas = p.next, p.next.rev, p.deltas
+		t.ops, t.entry = s.writes(p), s.record(p, r)
+	}
+	s.confirmations(t, r)
+	return nil
 }
 
 func (s *Store) commitGroup(group []*ticket) {
@@ -237,6 +279,9 @@ func (s *Store) show(group []*ticket, last *image) {
 
 // settled notes what the group's commit changed of what waits to be confirmed.
 func (l *line) settled(group []*ticket) {
+	if !slices.ContainsFunc(group, func(t *ticket) bool { return len(t.confirm) > 0 }) {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, t := range group {
@@ -250,8 +295,7 @@ func (l *line) settled(group []*ticket) {
 	}
 }
 
-// fail answers the group, and everybody who was checked against it, with err:
-// the tree is what it was before the group.
+// fail answers the group with err: the tree is what it was before.
 func (s *Store) fail(group []*ticket, err error) {
 	s.line.mu.Lock()
 	if raw, _, got := s.db.Get([]byte{metaKey}); got == nil {
@@ -259,13 +303,13 @@ func (s *Store) fail(group []*ticket, err error) {
 		// same revision written over it.
 		if m, got := decodeMeta(raw); got != nil || m.rev != s.cur.Load().rev {
 			s.line.broken = because(Damaged, "the disk and memory are no longer of one revision: open the store again (%v)", err)
+			group = append(group, s.line.waiting...)
+			s.line.waiting = nil
 		}
 	}
-	group = append(group, s.line.waiting...)
-	s.line.waiting = nil
-	s.line.tip = s.cur.Load()
 	s.line.pending = maps.Clone(s.line.durable)
 	s.line.mu.Unlock()
+	err = &Error{Op: "commit", Kind: kindOf(err), Err: err}
 	for _, t := range group {
 		t.done <- err
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -256,6 +257,7 @@ func playModel(t *testing.T, faultIn int) {
 				if rnd.IntN(500) == 0 {
 					kept.Store(last, exact(snap))
 				}
+				runtime.Gosched() // eight who never rest leave little for the writers
 			}
 		})
 	}

@@ -23,6 +23,18 @@ type request struct {
 	prepare func(old *image, r *request) ([]Op, error)
 }
 
+// large says that more is to be checked than a few properties.
+func (r *request) large() bool {
+	const few = 100
+	return r.prepare != nil || len(r.batch.Ops) > few || slices.ContainsFunc(r.batch.Ops, func(op Op) bool {
+		switch op.(type) {
+		case Set, Unset, AddKey:
+			return false
+		}
+		return true
+	})
+}
+
 // A plan is a request that has been thought through.
 type plan struct {
 	edit   edit

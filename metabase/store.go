@@ -115,7 +115,7 @@ func Open(ctx context.Context, db kv.DB, key seal.Key, opts Options) (*Store, er
 		return nil, &Error{Op: "open", Err: err}
 	}
 	s.cur.Store(img)
-	s.line.start(s, img)
+	s.line.start(s)
 	if err := s.keeper.start(ctx, s); err != nil {
 		s.line.stop()
 		return nil, &Error{Op: "open", Err: err}
@@ -150,12 +150,13 @@ func (s *Store) Apply(ctx context.Context, b Batch) (Rev, error) {
 }
 
 func (s *Store) apply(ctx context.Context, r *request) (Rev, error) {
-	t, err := s.enter(ctx, r)
-	if err != nil {
-		return 0, err
+	if err := ctx.Err(); err != nil {
+		return 0, &Error{Op: "apply", Err: context.Cause(ctx)}
 	}
-	if err := s.wait(t); err != nil {
-		return 0, &Error{Op: "commit", Kind: kindOf(err), Err: err}
+	t := &ticket{large: r.large()}
+	t.check = func(tip *image) error { return s.enter(ctx, t, r, tip) }
+	if err := s.do(t); err != nil {
+		return 0, err
 	}
 	var failed []error
 	for _, a := range t.acting {
@@ -173,9 +174,7 @@ func (s *Store) Try(ctx context.Context, b Batch) (Change, error) {
 }
 
 func (s *Store) try(ctx context.Context, r *request) (Change, error) {
-	s.line.mu.Lock()
-	defer s.line.mu.Unlock()
-	p, err := s.plan(ctx, s.line.tip, r)
+	p, err := s.plan(ctx, s.cur.Load(), r)
 	if p == nil {
 		return Change{}, err
 	}

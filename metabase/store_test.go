@@ -140,6 +140,41 @@ func TestGroupCommit(t *testing.T) {
 	sound(t, s)
 }
 
+// What is long to check begins a commit of its own: those before it have theirs
+// first.
+func TestLargeBatchKeepsNobodyBeforeIt(t *testing.T) {
+	g := &gate{DB: kv.NewMem()}
+	s := open(t, g, Options{})
+	site(t, s)
+	open := g.shut()
+	var wg sync.WaitGroup
+	enter := func(ops ...Op) {
+		wg.Go(func() {
+			if _, err := s.Apply(t.Context(), Batch{Ops: ops}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	enter(Set{"/LM", num(1, 0)})
+	for g.count() < 3 { // opening, the site, and the one that is held up
+	}
+	var many []Op
+	for i := range 200 {
+		many = append(many, AddKey{Path(fmt.Sprintf("/LM/%d", i)), ""})
+	}
+	for i, ops := range [][]Op{{Set{"/LM", num(2, 0)}}, {Set{"/LM", num(3, 0)}}, many, {Set{"/LM", num(4, 0)}}, {Copy{From: "/LM/SMTPSVC", To: "/LM/Other"}}} {
+		enter(ops...)
+		waiting(s, i+1)
+	}
+	before := g.count()
+	open()
+	wg.Wait()
+	if n := g.count() - before; n != 3 {
+		t.Errorf("%d commits, want one for the two before, one for the many and who came after, one for the copy", n)
+	}
+	sound(t, s)
+}
+
 // A slow DB takes a millisecond for each commit.
 type slow struct {
 	kv.DB
@@ -367,39 +402,53 @@ func TestFailAfter(t *testing.T) {
 	sound(t, again)
 }
 
-// TestGroupFails lets a commit fail that several wait for, and some behind it.
+// TestGroupFails lets a commit fail that one waits for while ten wait behind it,
+// and one that those ten share: who shared it is told, and nobody else.
 func TestGroupFails(t *testing.T) {
-	f := kvtest.NewFault(kv.NewMem())
-	g := &gate{DB: f}
-	s := open(t, g, Options{})
-	site(t, s)
-	was := exact(s.Snapshot())
-	open := g.shut()
-	errs := make(chan error, 11)
-	set := func(i int) {
-		_, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{Path(fmt.Sprintf("/LM/%d", i)), ""}}, Confirm: 1e12})
-		errs <- err
-	}
-	go set(0)
-	for g.count() < 3 {
-	}
-	for i := range 10 {
-		go set(i + 1)
-	}
-	waiting(s, 10)
-	f.FailOnce(1)
-	open()
-	for range 11 {
-		if err := <-errs; !errors.Is(err, kvtest.ErrFault) {
-			t.Errorf("Apply = %v", err)
+	for _, failing := range []int{1, 2} {
+		f := kvtest.NewFault(kv.NewMem())
+		g := &gate{DB: f}
+		s := open(t, g, Options{})
+		site(t, s)
+		open := g.shut()
+		set := func(i int) error {
+			_, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{Path(fmt.Sprintf("/LM/%d", i)), ""}}, Confirm: 1e12})
+			return err
 		}
+		first, others := make(chan error, 1), make(chan error, 10)
+		go func() { first <- set(0) }()
+		for g.count() < 3 {
+		}
+		for i := range 10 {
+			go func() { others <- set(i + 1) }()
+		}
+		waiting(s, 10)
+		f.FailOnce(failing)
+		open()
+		if err := <-first; errors.Is(err, kvtest.ErrFault) != (failing == 1) {
+			t.Errorf("commit %d fails, the first: %v", failing, err)
+		}
+		for range 10 {
+			if err := <-others; errors.Is(err, kvtest.ErrFault) != (failing == 2) {
+				t.Errorf("commit %d fails, one of the others: %v", failing, err)
+			}
+		}
+		want := 10
+		if failing == 2 {
+			want = 1
+		}
+		if n, pending := len(slices.Collect(s.Snapshot().Names("/LM"))), len(s.Pending()); n != want+1 || pending != want {
+			t.Errorf("commit %d fails: %d keys, %d wait to be confirmed", failing, n, pending)
+		}
+		sound(t, s)
+		for i := range 11 {
+			_ = set(i) // who is there already is refused
+			if p := Path(fmt.Sprintf("/LM/%d", i)); !s.Snapshot().Has(p) {
+				t.Errorf("%s does not go in any more", p)
+			}
+		}
+		sound(t, s)
 	}
-	if exact(s.Snapshot()) != was || len(s.Pending()) != 0 {
-		t.Error("something of the failed commits is left")
-	}
-	sound(t, s)
-	apply(t, s, AddKey{"/LM/1", ""})
-	sound(t, s)
 }
 
 func TestOpenErrors(t *testing.T) {
