@@ -118,6 +118,11 @@ func TestApplyAccess(t *testing.T) {
 		{[]Op{Move{"/LM/SMTPSVC/1/Domain", "/LM/SMTPSVC/2/Domain2", false}}, "create", "/LM/SMTPSVC/2"},
 		{[]Op{Remove{"/LM/SMTPSVC/2", true}}, "delete", "/LM/SMTPSVC/2"},
 		{[]Op{Touch{"/LM/SMTPSVC/2", time.Unix(1, 1)}}, "write", "/LM/SMTPSVC/2"},
+		{[]Op{SetBits{"/LM/SMTPSVC/1", num(6, 1), 1}, RemoveChildren{"/LM/SMTPSVC/1"}}, "", ""},
+		{[]Op{SetBits{"/LM/SMTPSVC/2", num(6, 1), 1}}, "write", "/LM/SMTPSVC/2"},
+		{[]Op{Lock{"/LM/SMTPSVC/1", 6, false}}, "control", "/LM/SMTPSVC/1"},
+		{[]Op{RemoveChildren{"/LM/SMTPSVC"}}, "delete", "/LM/SMTPSVC"},
+		{[]Op{&Replace{root: &node{}}}, AllRights.String(), Root},
 	}
 	for _, tt := range tests {
 		var told []Refusal
