@@ -30,7 +30,7 @@ type Options struct {
 
 // A Check looks at the next state before it is kept and lists what is wrong
 // with it. It must not wait for the store, and must be quick: other writers
-// wait for it.
+// wait for it. It may be called for several changes at once.
 type Check func(c Change) []Problem
 
 // An Act does what a set of a property asks for, such as ServerCommand: the

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"restante/engine"
 	"restante/engine/settings"
@@ -133,7 +134,10 @@ func ground(data string) settings.Ground {
 // opened only when a change asks for it.
 func atRest(data string) metabase.Check {
 	dir := filepath.Join(data, queueName)
+	var one sync.Mutex // the index can be open once
 	return func(c metabase.Change) []metabase.Problem {
+		one.Lock()
+		defer one.Unlock()
 		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 			return nil
 		}
