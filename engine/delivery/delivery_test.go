@@ -214,7 +214,7 @@ func TestSilentHostIsLeftAfterItsTime(t *testing.T) {
 	fake := testpeer.FakeMX(t, testpeer.Steps("", "220 mx.test", "EHLO", "", "a line that never comes", ""))
 	good := testpeer.NewMX(t, testpeer.MXOptions{})
 	l := newLease(message(1, "x\r\n", "a@to.test"))
-	talk := Talk{Timeouts: wire.Timeouts{Command: 200 * time.Millisecond}}
+	talk := Talk{Timeouts: wire.Timeouts{Command: 2 * time.Second}}
 	attempt(t, Route{Talk: talk}, toTwo, lines{"192.0.2.1": fake.Addr, "192.0.2.2": good.Addr}, l)
 	check(t, l, 1, "a@to.test delivered", "250")
 }

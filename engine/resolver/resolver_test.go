@@ -180,7 +180,7 @@ func TestNextServerIsAskedWhenOneIsSilentOrFails(t *testing.T) {
 	silent, failing, good := dnstest.Serve(t, zone), dnstest.Serve(t, zone), dnstest.Serve(t, zone)
 	silent.Ignore("far.test")
 	failing.Fail("far.test")
-	r := New(Options{Timeout: 100 * time.Millisecond})
+	r := New(Options{Timeout: 700 * time.Millisecond})
 	got, err := r.Hosts(t.Context(), "far.test", Query{Servers: []string{silent.Addr, failing.Addr, good.Addr}})
 	if flat(got) != "far.test 192.0.2.2" {
 		t.Errorf("Hosts = %q, %v", flat(got), err)
@@ -193,7 +193,7 @@ func TestNextServerIsAskedWhenOneIsSilentOrFails(t *testing.T) {
 func TestSilentServersEndInATemporaryError(t *testing.T) {
 	srv := dnstest.Serve(t, zone)
 	srv.Ignore("far.test")
-	_, err := New(Options{Timeout: 50 * time.Millisecond}).Hosts(t.Context(), "far.test", Query{Servers: []string{srv.Addr}})
+	_, err := New(Options{Timeout: 500 * time.Millisecond}).Hosts(t.Context(), "far.test", Query{Servers: []string{srv.Addr}})
 	if !IsTemporary(err) {
 		t.Errorf("err = %v", err)
 	}
@@ -221,7 +221,7 @@ func TestSystemServersComeFromTheResolverFile(t *testing.T) {
 	system := netSource{&net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, srv.Addr)
 	}}}
-	r := New(Options{Conf: conf, Timeout: 20 * time.Millisecond, Rounds: 1, system: system, NoCache: true})
+	r := New(Options{Conf: conf, Timeout: 5 * time.Second, Rounds: 1, system: system, NoCache: true})
 
 	// Without a file the system answers.
 	tests := []struct {
