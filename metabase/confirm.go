@@ -44,7 +44,7 @@ func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, &Error{Op: "confirm", Err: context.Cause(ctx)}
 	}
-	t := &ticket{}
+	t := &ticket{op: "confirm"}
 	t.check = func(*image) error { return s.settle(t, rev) }
 	if err := s.do(t); err != nil {
 		return 0, err

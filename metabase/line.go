@@ -4,8 +4,10 @@ package metabase
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -37,6 +39,7 @@ type line struct {
 
 // A ticket is what waits in the line. What follows check is filled in by it.
 type ticket struct {
+	op    string                 // for errors
 	check func(tip *image) error // as of tip, by who is at work; an error is the answer
 	large bool                   // to check it may take long: nobody who came before waits for that
 	done  chan error             // capacity 1
@@ -75,9 +78,9 @@ func (l *line) join(t *ticket) error {
 	defer l.mu.Unlock()
 	switch {
 	case l.closed:
-		return &Error{Op: "apply", Kind: Closed}
+		return &Error{Op: t.op, Kind: Closed}
 	case l.broken != nil:
-		return &Error{Op: "apply", Kind: Damaged, Err: l.broken}
+		return &Error{Op: t.op, Kind: Damaged, Err: l.broken}
 	}
 	t.done = make(chan error, 1)
 	l.waiting = append(l.waiting, t)
@@ -171,7 +174,7 @@ func (s *Store) gather() (group []*ticket, some bool) {
 			return group, some
 		}
 		rested, some = false, true
-		if err := t.check(tip); err != nil {
+		if err := s.examine(t, tip); err != nil {
 			t.done <- err
 			continue
 		}
@@ -182,6 +185,18 @@ func (s *Store) gather() (group []*ticket, some bool) {
 		bytes += t.size()
 		crowd = crowd || len(group) > 1
 	}
+}
+
+// examine has t checked. A check that panics is that batch's trouble: the others
+// must not wait for ever for who was at work.
+func (s *Store) examine(t *ticket, tip *image) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.opts.Log.Error("metabase: panic in a check", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = &Error{Op: t.op, Err: fmt.Errorf("panic: %v", v)}
+		}
+	}()
+	return t.check(tip)
 }
 
 func (t *ticket) size() int {

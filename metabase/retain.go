@@ -93,7 +93,7 @@ func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
 	}
 	// Whoever reads below it from now on is told so, not that it is damaged.
 	s.pages.drop(len(list))
-	t := &ticket{check: func(*image) error { return nil }, ops: ops} // it shares a commit with whoever writes
+	t := &ticket{op: "compact", check: func(*image) error { return nil }, ops: ops} // it shares a commit with whoever writes
 	if err := s.do(t); err != nil {
 		s.pages.undrop(list)
 		return false, err

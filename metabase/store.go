@@ -153,7 +153,7 @@ func (s *Store) apply(ctx context.Context, r *request) (Rev, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, &Error{Op: "apply", Err: context.Cause(ctx)}
 	}
-	t := &ticket{large: r.large()}
+	t := &ticket{op: "apply", large: r.large()}
 	t.check = func(tip *image) error { return s.enter(ctx, t, r, tip) }
 	if err := s.do(t); err != nil {
 		return 0, err

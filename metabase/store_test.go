@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,6 +142,37 @@ func TestGroupCommit(t *testing.T) {
 	sound(t, s)
 }
 
+// What shares a commit is bounded: of ten batches of 200 KB each, six.
+func TestGroupIsBounded(t *testing.T) {
+	g := &gate{DB: kv.NewMem()}
+	s := open(t, g, Options{})
+	site(t, s)
+	open := g.shut()
+	var wg sync.WaitGroup
+	enter := func(ops ...Op) {
+		wg.Go(func() {
+			if _, err := s.Apply(t.Context(), Batch{Ops: ops}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	enter(Set{"/LM", num(1, 0)})
+	for g.count() < 3 { // opening, the site, and the one that is held up
+	}
+	for i := range 10 {
+		p := Path(fmt.Sprintf("/LM/%d", i))
+		enter(AddKey{p, ""}, Set{p, Property{ID: 1, Value: String(strings.Repeat("x", 100_000))}}) // once in the tree, once in the history
+		waiting(s, i+1)
+	}
+	before := g.count()
+	open()
+	wg.Wait()
+	if n := g.count() - before; n != 2 {
+		t.Errorf("%d commits, want 2", n)
+	}
+	sound(t, s)
+}
+
 // What is long to check begins a commit of its own: those before it have theirs
 // first.
 func TestLargeBatchKeepsNobodyBeforeIt(t *testing.T) {
@@ -187,9 +220,11 @@ func (s *slow) Commit(ctx context.Context, ops ...kv.Op) error {
 	return s.DB.Commit(ctx, ops...)
 }
 
-// TestWritersWithoutEndShareCommits sees that they part into no more than two
-// crowds: one waits for its commit while the other makes its batches.
+// TestWritersWithoutEndShareCommits sees that they stay one crowd, and do not part
+// in two of which one makes its batches while the other waits for its commit. On
+// one processor each has its turn when who is at work gives it.
 func TestWritersWithoutEndShareCommits(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	synctest.Test(t, func(t *testing.T) {
 		db := &slow{DB: kv.NewMem()}
 		s := open(t, db, Options{})
@@ -207,12 +242,55 @@ func TestWritersWithoutEndShareCommits(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if db.commits > 2*rounds+5 {
+		if db.commits > rounds*3/2 {
 			t.Errorf("%d commits for %d rounds", db.commits, rounds)
 		}
 		sound(t, s)
 		s.Close()
 	})
+}
+
+// A check that panics is the trouble of the batch that it was asked about. Those
+// that wait with it, and come after it, go on.
+func TestPanickingCheck(t *testing.T) {
+	g := &gate{DB: kv.NewMem()}
+	s := open(t, g, Options{Checks: []Check{func(c Change) []Problem {
+		if c.Batch.Comment == "broken" {
+			panic("a fault")
+		}
+		return nil
+	}}})
+	site(t, s)
+	open := g.shut()
+	var wg sync.WaitGroup
+	enter := func(id ID, comment, want string) {
+		wg.Go(func() {
+			_, err := s.Apply(t.Context(), Batch{Comment: comment, Ops: []Op{Set{"/LM", num(id, 1)}}})
+			if fmt.Sprint(err) != want {
+				t.Errorf("batch %d: %v, want %s", id, err, want)
+			}
+		})
+	}
+	enter(1, "", "<nil>")
+	for g.count() < 3 { // opening, the site, and the one that is held up
+	}
+	enter(2, "", "<nil>")
+	waiting(s, 1)
+	enter(3, "broken", "apply: panic: a fault")
+	waiting(s, 2)
+	enter(4, "", "<nil>")
+	waiting(s, 3)
+	open()
+	wg.Wait()
+	enter(5, "broken", "apply: panic: a fault") // with nobody else at work
+	wg.Wait()
+	apply(t, s, Set{"/LM", num(6, 1)})
+	for id := ID(1); id <= 6; id++ {
+		if _, ok := s.Snapshot().Stored("/LM", id); ok == (id == 3 || id == 5) {
+			t.Errorf("batch %d is kept: %v", id, ok)
+		}
+	}
+	sound(t, s)
 }
 
 func TestNoLostUpdate(t *testing.T) {
@@ -380,6 +458,59 @@ func TestCommitFails(t *testing.T) {
 	}
 }
 
+// Who waits behind a commit that has come about, but not been answered, is told
+// the same, and writes nothing over it.
+func TestFailAfterWithOthersBehind(t *testing.T) {
+	f := kvtest.NewFault(kv.NewMem())
+	g := &gate{DB: f}
+	s := open(t, g, Options{})
+	site(t, s)
+	open := g.shut()
+	errs := make(chan error, 4)
+	for i := range 4 {
+		go func() {
+			_, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{Path(fmt.Sprintf("/LM/%d", i)), ""}}})
+			errs <- err
+		}()
+		for i == 0 && g.count() < 3 {
+		}
+		waiting(s, i)
+	}
+	f.FailAfter(1)
+	open()
+	for range 4 {
+		if err := <-errs; !errors.Is(err, kvtest.ErrFault) {
+			t.Errorf("Apply = %v", err)
+		}
+	}
+	if n := g.count(); n != 3 {
+		t.Errorf("%d commits, the last of them over one that memory knows nothing of", n)
+	}
+}
+
+// Verify looks at one state, also while others write.
+func TestVerifyBesideWriters(t *testing.T) {
+	s := open(t, kv.NewMem(), Options{})
+	site(t, s)
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for w := range ID(4) {
+		wg.Go(func() {
+			for n := uint32(0); !done.Load(); n++ {
+				if _, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/LM", num(w+1, n)}}}); err != nil {
+					t.Error(err)
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	for range 50 {
+		sound(t, s)
+	}
+	done.Store(true)
+	wg.Wait()
+}
+
 // TestFailAfter cuts the power after the deed and before the answer.
 func TestFailAfter(t *testing.T) {
 	f := kvtest.NewFault(kv.NewMem())
@@ -439,6 +570,10 @@ func TestGroupFails(t *testing.T) {
 		}
 		if n, pending := len(slices.Collect(s.Snapshot().Names("/LM"))), len(s.Pending()); n != want+1 || pending != want {
 			t.Errorf("commit %d fails: %d keys, %d wait to be confirmed", failing, n, pending)
+		}
+		newest := s.Pending()[0].Rev
+		if rev, err := s.Confirm(t.Context(), 0); rev != newest || err != nil {
+			t.Errorf("commit %d fails: confirmed %d, %v, want %d", failing, rev, err, newest)
 		}
 		sound(t, s)
 		for i := range 11 {

@@ -117,8 +117,7 @@ func hashRunes(s string) uint64 {
 		for i := min(8, len(b)) - 1; i >= 0; i-- {
 			w = w<<8 | uint64(b[i])
 		}
-		hi, lo := bits.Mul64(h^w, stir1)
-		h = hi ^ lo
+		h = stir(h, w)
 	}
 	return h ^ h>>32
 }
