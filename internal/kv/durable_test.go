@@ -11,9 +11,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -285,6 +287,19 @@ func TestOldVersionsGo(t *testing.T) {
 	}
 	if n != 10 {
 		t.Errorf("the scan of before gives %d pairs", n)
+	}
+	// When nobody can range over it any more, that is over as well.
+	first = nil
+	held := func() int {
+		db.view.RLock()
+		defer db.view.RUnlock()
+		return len(db.scans)
+	}
+	for end := time.Now().Add(time.Minute); held() > 0 && time.Now().Before(end); {
+		runtime.GC() // the cleanups run some time after
+	}
+	if n := held(); n != 0 {
+		t.Errorf("%d snapshots are held that nobody has", n)
 	}
 }
 
