@@ -42,7 +42,7 @@ docs:
 	RESTANTE_WRITE_DOCS=1 go test -run 'TestDocs' ./...
 
 bench: build
-	go test -run '^$$' -bench . -benchtime 1s ./metabase/... ./engine/... ./internal/kv/
+	go test -run '^$$' -bench . -benchtime 1s ./metabase/... ./engine/... ./internal/kv/...
 	go run ./internal/bench -restante bin/restante
 
 fuzz:

@@ -572,7 +572,7 @@ func TestFloor(t *testing.T) {
 		"/internal/control": "imports go down only",
 		"/internal/desk":    "imports go down only",
 		"go-smtp":           "only engine/wire speaks SMTP",
-		"badger":            "only internal/kv opens the store",
+		"badger":            "only internal/kv/badgerkv opens the store",
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
 )
 
 const many = 100_000
@@ -137,7 +138,7 @@ func median(list []float64) float64 {
 func domainKey(n uint64) []byte { return nodeKey(domain(int(n % 1000))) }
 
 func durable(b *testing.B) kv.DB {
-	db, err := kv.Open(b.TempDir(), kv.Options{})
+	db, err := badgerkv.Open(b.TempDir(), badgerkv.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -178,7 +179,7 @@ func BenchmarkOneOfMany(b *testing.B) {
 
 func BenchmarkOpen(b *testing.B) {
 	dir := b.TempDir()
-	db, err := kv.Open(dir, kv.Options{})
+	db, err := badgerkv.Open(dir, badgerkv.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -188,7 +189,7 @@ func BenchmarkOpen(b *testing.B) {
 	s = nil
 	b.ResetTimer()
 	for range b.N {
-		db, err := kv.Open(dir, kv.Options{})
+		db, err := badgerkv.Open(dir, badgerkv.Options{})
 		if err != nil {
 			b.Fatal(err)
 		}

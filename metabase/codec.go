@@ -7,8 +7,8 @@ import (
 	"errors"
 	"time"
 
+	"restante/internal/record"
 	"restante/internal/seal"
-	"restante/metabase/internal/record"
 )
 
 // What is written to the disk is a run of uvarints and of strings after their

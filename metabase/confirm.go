@@ -23,9 +23,9 @@ type Pending struct {
 
 // Pending lists what waits to be confirmed, the newest first.
 func (s *Store) Pending() []Pending {
-	s.line.mu.Lock()
-	defer s.line.mu.Unlock()
-	return newestFirst(s.line.durable)
+	s.committer.mu.Lock()
+	defer s.committer.mu.Unlock()
+	return newestFirst(s.committer.durable)
 }
 
 func newestFirst(pending map[Rev]time.Time) []Pending {
@@ -44,7 +44,7 @@ func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, &Error{Op: "confirm", Err: context.Cause(ctx)}
 	}
-	t := &ticket{op: "confirm"}
+	t := &pending{op: "confirm"}
 	t.check = func(*image) error { return s.settle(t, rev) }
 	if err := s.do(t); err != nil {
 		return 0, err
@@ -53,11 +53,11 @@ func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
 }
 
 // settle lets t confirm rev, or 0 for the newest.
-func (s *Store) settle(t *ticket, rev Rev) error {
-	if all := newestFirst(s.line.pending); rev == 0 && len(all) > 0 {
+func (s *Store) settle(t *pending, rev Rev) error {
+	if all := newestFirst(s.committer.pending); rev == 0 && len(all) > 0 {
 		rev = all[0].Rev
 	}
-	if _, waits := s.line.pending[rev]; !waits {
+	if _, waits := s.committer.pending[rev]; !waits {
 		err := errors.New("nothing waits to be confirmed")
 		if rev != 0 {
 			err = fmt.Errorf("revision %d does not wait to be confirmed", rev)
@@ -65,26 +65,26 @@ func (s *Store) settle(t *ticket, rev Rev) error {
 		return &Error{Op: "confirm", Kind: NotFound, Err: err}
 	}
 	t.rev = rev
-	s.line.settle(t, rev)
+	s.committer.settle(t, rev)
 	return nil
 }
 
 // settle lets t end the wait for rev.
-func (l *line) settle(t *ticket, rev Rev) {
+func (c *committer) settle(t *pending, rev Rev) {
 	t.ops = append(t.ops, kv.Del(revKey(confirmKeys, rev)))
 	t.confirm = append(t.confirm, Pending{Rev: rev})
-	delete(l.pending, rev)
+	delete(c.pending, rev)
 }
 
 // confirmations adds to t what its request says of confirming.
-func (s *Store) confirmations(t *ticket, r *request) {
+func (s *Store) confirmations(t *pending, r *request) {
 	if until := r.deadline(s.now()); !until.IsZero() && t.img != nil {
 		t.ops = append(t.ops, kv.Put(revKey(confirmKeys, t.rev), binary.AppendVarint(nil, until.UnixNano())))
 		t.confirm = append(t.confirm, Pending{t.rev, until})
-		s.line.pending[t.rev] = until
+		s.committer.pending[t.rev] = until
 	}
-	if _, waits := s.line.pending[r.settled]; waits {
-		s.line.settle(t, r.settled)
+	if _, waits := s.committer.pending[r.settled]; waits {
+		s.committer.settle(t, r.settled)
 	}
 }
 
@@ -100,7 +100,7 @@ func (s *Store) takeBack(ctx context.Context, rev Rev) error {
 		return err
 	}
 	r.prepare = func(old *image, r *request) ([]Op, error) {
-		if _, waits := s.line.pending[rev]; !waits {
+		if _, waits := s.committer.pending[rev]; !waits {
 			return nil, errSettled
 		}
 		ops, conflicts := s.undoOps(ctx, old.root, h.deltas, Root)
@@ -135,29 +135,29 @@ func lines(problems []Problem) (out []string) {
 	return out
 }
 
-// A keeper does what is due by the clock: it takes back what was not
-// confirmed, and drops history that need not be kept.
-type keeper struct {
-	crew
-	bell   chan struct{} // capacity 1: a commit was made
-	due    chan struct{} // capacity 1: it had to do with what is to be confirmed
-	oldest Record        // of the history, as far as keep has looked: Rev and Time
+// A janitor reverts revisions that were not confirmed in time and drops history
+// beyond its retention.
+type janitor struct {
+	workers
+	wake     chan struct{} // capacity 1: a commit was made
+	deadline chan struct{} // capacity 1: it had to do with what is to be confirmed
+	oldest   Record        // of the history, as far as keep has looked: Rev and Time
 }
 
 // start takes back what is overdue before it returns.
-func (k *keeper) start(ctx context.Context, s *Store) error {
-	k.bell, k.due = make(chan struct{}, 1), make(chan struct{}, 1)
+func (j *janitor) start(ctx context.Context, s *Store) error {
+	j.wake, j.deadline = make(chan struct{}, 1), make(chan struct{}, 1)
 	pending, err := s.loadConfirms(ctx)
 	if err != nil {
 		return err
 	}
-	s.line.mu.Lock()
-	s.line.pending, s.line.durable = pending, maps.Clone(pending)
-	s.line.mu.Unlock()
+	s.committer.mu.Lock()
+	s.committer.pending, s.committer.durable = pending, maps.Clone(pending)
+	s.committer.mu.Unlock()
 	if _, err := s.takeBackDue(ctx); err != nil {
 		return err
 	}
-	k.crew.start(func() { s.keep() })
+	j.workers.start(func() { s.runJanitor() })
 	return nil
 }
 
@@ -167,25 +167,25 @@ const (
 	keepPause = 50 * time.Millisecond // so that it sees to many commits at once
 )
 
-// keep runs until the keeper is stopped.
-func (s *Store) keep() {
+// runJanitor returns when the janitor is stopped.
+func (s *Store) runJanitor() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
-		case <-s.keeper.quit:
+		case <-s.janitor.quit:
 			return
-		case <-s.keeper.bell:
+		case <-s.janitor.wake:
 			select {
-			case <-s.keeper.quit:
+			case <-s.janitor.quit:
 				return
 			case <-time.After(keepPause):
-			case <-s.keeper.due:
+			case <-s.janitor.deadline:
 			case <-timer.C:
 			}
-		case <-s.keeper.due:
+		case <-s.janitor.deadline:
 		case <-timer.C:
 		}
 		wait, err := s.takeBackDue(ctx)
@@ -203,9 +203,9 @@ func (s *Store) keep() {
 // takeBackDue takes back what is overdue, the newest first, and says how long
 // there is until something else may be.
 func (s *Store) takeBackDue(ctx context.Context) (wait time.Duration, err error) {
-	s.line.mu.Lock()
-	pending := newestFirst(s.line.durable)
-	s.line.mu.Unlock()
+	s.committer.mu.Lock()
+	pending := newestFirst(s.committer.durable)
+	s.committer.mu.Unlock()
 	wait = keepEvery
 	for _, p := range pending {
 		left := p.Until.Sub(s.now())

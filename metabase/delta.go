@@ -5,7 +5,7 @@ package metabase
 import (
 	"slices"
 
-	"restante/metabase/internal/cow"
+	"restante/metabase/internal/pmap"
 )
 
 // A keyDelta is how one key differs between two trees. It has all that is
@@ -42,7 +42,7 @@ func (d keyDelta) quiet() bool {
 // What both trees share is not looked at.
 func diff(old, new *node) []keyDelta {
 	var out []keyDelta
-	diffNode(Root, cow.Pair[*node]{Old: old, New: new}, &out)
+	diffNode(Root, pmap.Pair[*node]{Old: old, New: new}, &out)
 	return out
 }
 
@@ -57,11 +57,11 @@ func diffAt(old, new *trail) []keyDelta {
 		return nil
 	}
 	var out []keyDelta
-	diffNode(t.spell(), cow.Pair[*node]{Old: old.last(), New: new.last()}, &out)
+	diffNode(t.spell(), pmap.Pair[*node]{Old: old.last(), New: new.last()}, &out)
 	return out
 }
 
-func diffNode(p Path, n cow.Pair[*node], out *[]keyDelta) {
+func diffNode(p Path, n pmap.Pair[*node], out *[]keyDelta) {
 	if n.Old == n.New {
 		return
 	}
@@ -79,7 +79,7 @@ func diffNode(p Path, n cow.Pair[*node], out *[]keyDelta) {
 	if d.added || d.removed || len(d.props) > 0 || respelled || d.oldMod != d.newMod {
 		*out = append(*out, d)
 	}
-	for _, kid := range cow.Diff(oldKids, newKids) {
+	for _, kid := range pmap.Diff(oldKids, newKids) {
 		diffNode(p.Join(kid.Name), kid, out)
 	}
 }

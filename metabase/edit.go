@@ -5,7 +5,7 @@ package metabase
 import (
 	"slices"
 
-	"restante/metabase/internal/cow"
+	"restante/metabase/internal/pmap"
 )
 
 // An edit is a batch being made true on a tree that nobody else sees yet.
@@ -395,7 +395,7 @@ func (e *edit) merge(old, from *node, name string, keep bool) *node {
 		for k := range from.kids.All {
 			list = append(list, e.merge(nil, k, k.name, keep))
 		}
-		next.kids = cow.Make(list)
+		next.kids = pmap.Make(list)
 		return next
 	}
 	for k := range from.kids.All {

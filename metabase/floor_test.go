@@ -16,7 +16,7 @@ func TestFloor(t *testing.T) {
 		"/metabase/backup": "backups are made above, of what Records gives",
 		"filippo.io/age":   "only package backup writes age files",
 		"/adsi-compat":     "imports go down only",
-		"badger":           "only internal/kv speaks Badger",
+		"badger":           "only internal/kv/badgerkv opens Badger",
 		"go-smtp":          "only engine/wire speaks SMTP",
 	})
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/internal/record"
 	"restante/internal/seal"
-	"restante/metabase/internal/record"
 )
 
 // A Record is what the history knows of one revision.
@@ -137,7 +137,7 @@ func decodeEntry(raw []byte, k seal.Key) (*entry, error) {
 // entry reads revision rev. The error is NotFound for one that is not there,
 // or is no longer kept.
 func (s *Store) entry(ctx context.Context, rev Rev) (*entry, error) {
-	var at leaf
+	var at historyReader
 	return at.entry(ctx, s, rev)
 }
 
@@ -210,7 +210,7 @@ func compare(from, to Snapshot) []Changed {
 // revisions that changed nothing but the history are in it, too.
 func (s *Store) Log(ctx context.Context, p Path, n int) ([]Record, error) {
 	var out []Record
-	var at leaf
+	var at historyReader
 	first := s.pages.oldest()
 	for rev := s.Snapshot().Rev(); rev >= first && rev > 0 && (n == 0 || len(out) < n); rev-- {
 		h, err := at.entry(ctx, s, rev)
@@ -259,7 +259,7 @@ func (s *Store) At(ctx context.Context, rev Rev) (Snapshot, error) {
 		_, err := s.entry(ctx, rev)
 		return Snapshot{}, err
 	}
-	var at leaf
+	var at historyReader
 	for img.rev > rev {
 		h, err := at.entry(ctx, s, img.rev)
 		if err != nil {

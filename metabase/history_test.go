@@ -372,7 +372,7 @@ func TestTakeBackRefused(t *testing.T) {
 	})
 }
 
-// TestTakenBackInTime sees that a short time is kept, although the keeper makes
+// TestTakenBackInTime sees that a short time is kept, although the janitor makes
 // a pause before it sees to commits.
 func TestTakenBackInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -450,7 +450,7 @@ func TestProvenance(t *testing.T) {
 	for i := range 10 {
 		apply(t, s, Set{"/A", num(2, uint32(i))})
 	}
-	s.keeper.stop() // from here on it is us
+	s.janitor.stop() // from here on it is us
 	if err := s.compact(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -480,7 +480,7 @@ func TestCompactionFails(t *testing.T) {
 		for i := range 5 {
 			apply(t, s, Set{Root, num(ID(1+i%4), uint32(i))})
 		}
-		s.keeper.stop() // from here on it is us
+		s.janitor.stop() // from here on it is us
 		s.opts.Keep = func(Snapshot) Retention { return Retention{Count: 2} }
 		f.FailOnce(n)
 		err := s.compact(context.Background())

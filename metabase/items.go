@@ -2,7 +2,7 @@
 
 package metabase
 
-import "restante/metabase/internal/cow"
+import "restante/metabase/internal/pmap"
 
 // Items are the properties of one key. They never change. Make them with
 // itemsOf.
@@ -40,15 +40,15 @@ func (it *items) find(id ID) *Property {
 func (it *items) with(p Property) items {
 	i, ok := find(it.list, p.ID)
 	if ok {
-		return items{cow.Replace(it.list, i, p), it.ids}
+		return items{pmap.Replace(it.list, i, p), it.ids}
 	}
-	return items{cow.Insert(it.list, i, p), it.ids | bitOf(p.ID)}
+	return items{pmap.Insert(it.list, i, p), it.ids | bitOf(p.ID)}
 }
 
 // without gives items that lack id, which is there.
 func (it *items) without(id ID) items {
 	i, _ := find(it.list, id)
-	return itemsOf(cow.Remove(it.list, i))
+	return itemsOf(pmap.Remove(it.list, i))
 }
 
 // find gives the place of id in a list that is sorted by it, and whether it is

@@ -12,8 +12,8 @@ import (
 
 	"restante/internal/kv"
 	"restante/internal/seal"
-	"restante/metabase/internal/cow"
-	"restante/metabase/internal/names"
+	"restante/metabase/internal/casefold"
+	"restante/metabase/internal/pmap"
 )
 
 // What the ordered map holds, by the first octet of its keys.
@@ -31,7 +31,7 @@ const (
 func nodeKey(p Path) []byte {
 	b := append(make([]byte, 0, 1+len(p)), nodeKeys)
 	for name := range p.Elements() {
-		b = names.AppendFold(append(b, 0), name)
+		b = casefold.AppendFold(append(b, 0), name)
 	}
 	return b
 }
@@ -72,7 +72,7 @@ func (s *Store) load(ctx context.Context) (*image, error) {
 	if err := s.loadPages(ctx, m.rev); err != nil {
 		return nil, err
 	}
-	s.living.begin(root)
+	s.live.begin(root)
 	if err := s.sweepHeads(ctx); err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (s *Store) empty(ctx context.Context) (*image, error) {
 	img := &image{root: &node{modified: s.now().UnixNano()}, time: s.now(), admins: s.opts.Admins}
 	m := meta{0, img.time, s.proof}
 	s.pages.begin(nil, 0)
-	s.living.begin(img.root)
+	s.live.begin(img.root)
 	return img, s.db.Commit(ctx,
 		kv.Put([]byte{metaKey}, m.encode()),
 		kv.Put(nodeKey(Root), appendNode(nil, img.root, s.key)))
@@ -145,7 +145,7 @@ func (l *loader) add(pair kv.Pair) error {
 		if !bytes.Equal(pair.Key[:i], l.open[depth-1].key) {
 			return bad(because(Damaged, "the key above it is missing"))
 		}
-		if names.Fold(n.name) != string(pair.Key[i+1:]) {
+		if casefold.Fold(n.name) != string(pair.Key[i+1:]) {
 			return bad(because(Damaged, "holds the name %q", n.name))
 		}
 	}
@@ -173,7 +173,7 @@ func (l *loader) closeTo(depth int) {
 	for len(l.open) > depth {
 		last := l.open[len(l.open)-1]
 		l.open = l.open[:len(l.open)-1]
-		last.node.kids = cow.Make(last.kids)
+		last.node.kids = pmap.Make(last.kids)
 		if len(l.open) == 0 {
 			l.root = last.node
 			return

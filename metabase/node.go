@@ -3,8 +3,8 @@
 package metabase
 
 import (
-	"restante/metabase/internal/cow"
-	"restante/metabase/internal/names"
+	"restante/metabase/internal/casefold"
+	"restante/metabase/internal/pmap"
 )
 
 // A node is one key of an image. It never changes once it can be reached from
@@ -17,14 +17,14 @@ type node struct {
 }
 
 // kids are nodes by their names.
-type kids = cow.Map[*node]
+type kids = pmap.Map[*node]
 
 // Name is what kids know n by.
 func (n *node) Name() string { return n.name }
 
 // kid is n.kids.Get, quicker by a call.
 func (n *node) kid(name string) *node {
-	if k := n.kids.Near(name); k != nil && names.Equal(k.name, name) {
+	if k := n.kids.Near(name); k != nil && casefold.Equal(k.name, name) {
 		return k
 	}
 	return nil

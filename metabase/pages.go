@@ -10,8 +10,8 @@ import (
 	"sync"
 
 	"restante/internal/kv"
+	"restante/internal/record"
 	"restante/internal/seal"
-	"restante/metabase/internal/record"
 )
 
 // The history is kept in pages. Each commit writes one, with the entries of all
@@ -19,8 +19,8 @@ import (
 // revision among many that are made at once costs one write for its keys and
 // next to none for its history.
 
-// A page is where some revisions in a row are kept.
-type page struct {
+// A historyPage stores the entries of consecutive revisions.
+type historyPage struct {
 	first Rev // the last is the one before the next page's
 	parts int // a large one is kept in parts, as the map bounds a value
 }
@@ -32,7 +32,7 @@ const (
 
 // key is where a part of p is kept. Only the first ones are in the way of who
 // looks through all pages.
-func (p page) key(part int) []byte {
+func (p historyPage) key(part int) []byte {
 	if part == 0 {
 		return revKey(pageKeys, p.first)
 	}
@@ -41,7 +41,7 @@ func (p page) key(part int) []byte {
 
 // newPage gives the page of entries, the first of which is of revision first,
 // and what writes it.
-func newPage(first Rev, entries [][]byte) (page, []kv.Op) {
+func newPage(first Rev, entries [][]byte) (historyPage, []kv.Op) {
 	size := 0
 	for _, e := range entries {
 		size += binary.MaxVarintLen64 + len(e)
@@ -50,7 +50,7 @@ func newPage(first Rev, entries [][]byte) (page, []kv.Op) {
 	for _, e := range entries {
 		body = append(binary.AppendUvarint(body, uint64(len(e))), e...)
 	}
-	p := page{first, (len(body) + maxPart - 1) / maxPart}
+	p := historyPage{first, (len(body) + maxPart - 1) / maxPart}
 	var ops []kv.Op
 	for part := range p.parts {
 		n := min(len(body), maxPart)
@@ -65,7 +65,7 @@ func newPage(first Rev, entries [][]byte) (page, []kv.Op) {
 }
 
 // dropping lists what removes p.
-func (p page) dropping(ops []kv.Op) []kv.Op {
+func (p historyPage) dropping(ops []kv.Op) []kv.Op {
 	for part := range p.parts {
 		ops = append(ops, kv.Del(p.key(part)))
 	}
@@ -73,33 +73,33 @@ func (p page) dropping(ops []kv.Op) []kv.Op {
 }
 
 // openPage reads what the first part of a page begins with and gives the rest.
-func openPage(first Rev, value []byte) (page, []byte, error) {
+func openPage(first Rev, value []byte) (historyPage, []byte, error) {
 	r := read(value, seal.Key{})
 	r.Form(pageForm)
-	p := page{first, int(r.Num32())}
+	p := historyPage{first, int(r.Num32())}
 	if p.parts == 0 || p.parts > maxParts {
 		r.Bad()
 	}
 	if r.Err() != nil {
-		return page{}, nil, fmt.Errorf("the history from revision %d: %w", first, r.end())
+		return historyPage{}, nil, fmt.Errorf("the history from revision %d: %w", first, r.end())
 	}
 	return p, r.Rest(), nil
 }
 
 // pages is what is known of all that are kept. Make it with begin.
 type pages struct {
-	mu   sync.Mutex // guards what follows
-	list []page     // in their order, without a gap
-	next Rev        // the revision that none has yet
+	mu   sync.Mutex    // guards what follows
+	list []historyPage // in their order, without a gap
+	next Rev           // the revision that none has yet
 }
 
 // begin notes the pages of a store that is at revision rev.
-func (l *pages) begin(list []page, rev Rev) {
+func (l *pages) begin(list []historyPage, rev Rev) {
 	l.list, l.next = list, rev+1
 }
 
 // add notes a page that was written and has n revisions.
-func (l *pages) add(p page, n int) {
+func (l *pages) add(p historyPage, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.list, l.next = append(l.list, p), p.first+Rev(n)
@@ -116,22 +116,22 @@ func (l *pages) oldest() Rev {
 }
 
 // find gives the page that has rev, if it is kept.
-func (l *pages) find(rev Rev) (page, bool) {
+func (l *pages) find(rev Rev) (historyPage, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i, ok := slices.BinarySearchFunc(l.list, rev, func(p page, rev Rev) int { return int(int64(p.first) - int64(rev)) })
+	i, ok := slices.BinarySearchFunc(l.list, rev, func(p historyPage, rev Rev) int { return int(int64(p.first) - int64(rev)) })
 	if !ok {
 		i--
 	}
 	if i < 0 || rev >= l.next {
-		return page{}, false
+		return historyPage{}, false
 	}
 	return l.list[i], true
 }
 
 // head gives the oldest pages: as many as lie wholly below end, but no more
 // revisions than limit, or one page. It gives the revision behind them, too.
-func (l *pages) head(end Rev, limit int) (list []page, next Rev) {
+func (l *pages) head(end Rev, limit int) (list []historyPage, next Rev) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, p := range l.list {
@@ -155,7 +155,7 @@ func (l *pages) drop(n int) {
 }
 
 // undrop takes back what drop has forgotten.
-func (l *pages) undrop(list []page) {
+func (l *pages) undrop(list []historyPage) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.list = slices.Concat(list, l.list)
@@ -163,7 +163,7 @@ func (l *pages) undrop(list []page) {
 
 // loadPages finds the pages of a store that is at revision rev.
 func (s *Store) loadPages(ctx context.Context, rev Rev) error {
-	var list []page
+	var list []historyPage
 	for pair, err := range s.db.Scan(ctx, []byte{pageKeys}) {
 		if err != nil {
 			return err
@@ -192,7 +192,7 @@ const loneKey = 1 + 8 + 4
 // makePages makes a page of each record that is kept by itself.
 func (s *Store) makePages(ctx context.Context, now Rev) error {
 	var ops []kv.Op
-	var list []page
+	var list []historyPage
 	var rev Rev
 	var raw []byte
 	add := func() {
@@ -223,15 +223,15 @@ func (s *Store) makePages(ctx context.Context, now Rev) error {
 	return nil
 }
 
-// A leaf is a page that was read, and a hand on it: who asks for one revision
-// mostly asks for its neighbour next.
-type leaf struct {
-	page
+// A historyReader caches the page that it read last: readers mostly ask for
+// neighbouring revisions.
+type historyReader struct {
+	historyPage
 	entries [][]byte
 }
 
 // entry gives revision rev, from the page at hand or from its own.
-func (f *leaf) entry(ctx context.Context, s *Store, rev Rev) (*entry, error) {
+func (f *historyReader) entry(ctx context.Context, s *Store, rev Rev) (*entry, error) {
 	fail := func(kind Kind, err error) (*entry, error) {
 		return nil, &Error{Op: fmt.Sprintf("revision %d", rev), Kind: kind, Err: err}
 	}
@@ -250,7 +250,7 @@ func (f *leaf) entry(ctx context.Context, s *Store, rev Rev) (*entry, error) {
 		if err != nil {
 			return fail(kindOf(err), err)
 		}
-		f.page, f.entries = p, entries
+		f.historyPage, f.entries = p, entries
 	}
 	if rev >= f.first+Rev(len(f.entries)) {
 		return fail(Damaged, fmt.Errorf("is not in its page, which has the %d from %d", len(f.entries), f.first))
@@ -273,7 +273,7 @@ func (s *Store) notKept(rev Rev) error {
 }
 
 // readPage gives the entries of p.
-func (s *Store) readPage(p page) ([][]byte, error) {
+func (s *Store) readPage(p historyPage) ([][]byte, error) {
 	var body []byte
 	for part := range p.parts {
 		value, ok, err := s.db.Get(p.key(part))

@@ -20,7 +20,7 @@ import (
 
 func TestPagesFind(t *testing.T) {
 	var l pages
-	l.begin([]page{{3, 1}, {4, 2}, {9, 1}}, 10)
+	l.begin([]historyPage{{3, 1}, {4, 2}, {9, 1}}, 10)
 	tests := []struct {
 		rev   Rev
 		first Rev // of its page; 0: none
@@ -30,14 +30,14 @@ func TestPagesFind(t *testing.T) {
 			t.Errorf("find(%d) = %v, %v; want page %d", tt.rev, p, ok, tt.first)
 		}
 	}
-	l.add(page{11, 1}, 5)
+	l.add(historyPage{11, 1}, 5)
 	if p, ok := l.find(15); !ok || p.first != 11 || l.next != 16 {
 		t.Errorf("after add, find(15) = %v, %v", p, ok)
 	}
 }
 
 func TestPagesHead(t *testing.T) {
-	list := []page{{3, 1}, {4, 1}, {9, 1}}
+	list := []historyPage{{3, 1}, {4, 1}, {9, 1}}
 	tests := []struct {
 		end   Rev
 		limit int
@@ -84,7 +84,7 @@ func TestPageParts(t *testing.T) {
 		if err != nil || !slices.EqualFunc(got, entries, bytes.Equal) {
 			t.Errorf("%d octets in %d parts: %d entries, %v", size, p.parts, len(got), err)
 		}
-		if err := s.loadPages(t.Context(), 9); err != nil || !slices.Equal(s.pages.list, []page{p}) {
+		if err := s.loadPages(t.Context(), 9); err != nil || !slices.Equal(s.pages.list, []historyPage{p}) {
 			t.Errorf("%d octets: loaded %v, %v; want %v", size, s.pages.list, err, p)
 		}
 		if err := db.Commit(t.Context(), p.dropping(nil)...); err != nil {
@@ -200,19 +200,19 @@ func TestSharedPageIsDropped(t *testing.T) {
 // TestDamagedPages alters what is kept of the history: whoever asks is told.
 func TestDamagedPages(t *testing.T) {
 	for name, alter := range map[string]func(db kv.DB) kv.Op{
-		"a page is missing": func(kv.DB) kv.Op { return kv.Del(page{first: 3}.key(0)) },
-		"a part is missing": func(kv.DB) kv.Op { return kv.Del(page{first: 2}.key(1)) },
-		"a page is cut off": func(kv.DB) kv.Op { return kv.Put(page{first: 3}.key(0), []byte{pageForm, 1, 200, 1}) },
+		"a page is missing": func(kv.DB) kv.Op { return kv.Del(historyPage{first: 3}.key(0)) },
+		"a part is missing": func(kv.DB) kv.Op { return kv.Del(historyPage{first: 2}.key(1)) },
+		"a page is cut off": func(kv.DB) kv.Op { return kv.Put(historyPage{first: 3}.key(0), []byte{pageForm, 1, 200, 1}) },
 		"an entry is of another": func(db kv.DB) kv.Op {
-			raw, _, _ := db.Get(page{first: 4}.key(0))
-			return kv.Put(page{first: 3}.key(0), raw)
+			raw, _, _ := db.Get(historyPage{first: 4}.key(0))
+			return kv.Put(historyPage{first: 3}.key(0), raw)
 		},
-		"a part too many":   func(kv.DB) kv.Op { return kv.Put(page{first: 2}.key(9), nil) },
-		"a part of no page": func(kv.DB) kv.Op { return kv.Put(page{first: 3}.key(1), nil) },
+		"a part too many":   func(kv.DB) kv.Op { return kv.Put(historyPage{first: 2}.key(9), nil) },
+		"a part of no page": func(kv.DB) kv.Op { return kv.Put(historyPage{first: 3}.key(1), nil) },
 		"a short key":       func(kv.DB) kv.Op { return kv.Put([]byte{partKeys, 1}, nil) },
 		"a page too many": func(db kv.DB) kv.Op {
-			raw, _, _ := db.Get(page{first: 4}.key(0))
-			return kv.Put(page{first: 9}.key(0), raw)
+			raw, _, _ := db.Get(historyPage{first: 4}.key(0))
+			return kv.Put(historyPage{first: 9}.key(0), raw)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -244,9 +244,9 @@ func TestDamagedPages(t *testing.T) {
 		})
 	}
 	for name, op := range map[string]kv.Op{
-		"of another form": kv.Put(page{first: 1}.key(0), []byte{recordForm, 1}),
-		"of many parts":   kv.Put(page{first: 1}.key(0), []byte{pageForm, 0xff, 0xff, 0xff, 0xff, 0x0f}),
-		"of no parts":     kv.Put(page{first: 1}.key(0), []byte{pageForm, 0}),
+		"of another form": kv.Put(historyPage{first: 1}.key(0), []byte{recordForm, 1}),
+		"of many parts":   kv.Put(historyPage{first: 1}.key(0), []byte{pageForm, 0xff, 0xff, 0xff, 0xff, 0x0f}),
+		"of no parts":     kv.Put(historyPage{first: 1}.key(0), []byte{pageForm, 0}),
 		"an odd key":      kv.Put([]byte{pageKeys, 1}, []byte{pageForm, 1}),
 	} {
 		db := kv.NewMem()

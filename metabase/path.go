@@ -8,7 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"restante/metabase/internal/names"
+	"restante/metabase/internal/casefold"
 )
 
 // A Path names one key of the tree in canonical form: rooted, no trailing
@@ -144,7 +144,7 @@ func (p Path) Within(q Path) bool {
 		}
 		a, rest = cutName(rest[1:])
 		b, under = cutName(under[1:])
-		if !names.Equal(a, b) {
+		if !casefold.Equal(a, b) {
 			return false
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"restante/metabase/internal/names"
+	"restante/metabase/internal/casefold"
 )
 
 func TestParsePath(t *testing.T) {
@@ -113,7 +113,7 @@ func FuzzParsePath(f *testing.F) {
 		}
 		other := Path(strings.ToUpper(string(p)))
 		if strings.EqualFold(string(p), string(other)) {
-			if names.Hash(string(p)) != names.Hash(string(other)) || names.Fold(string(p)) != names.Fold(string(other)) {
+			if casefold.Hash(string(p)) != casefold.Hash(string(other)) || casefold.Fold(string(p)) != casefold.Fold(string(other)) {
 				t.Errorf("%q and %q are equal without case, their hash or fold is not", p, other)
 			}
 			if !p.Within(other) || !other.Within(p) {

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"iter"
 
+	"restante/internal/record"
 	"restante/internal/seal"
-	"restante/metabase/internal/cow"
-	"restante/metabase/internal/record"
+	"restante/metabase/internal/pmap"
 )
 
 // Records gives the newest state as records, one for each key, parents first:
@@ -137,6 +137,6 @@ func (e *edit) rebase(old, next *node) *node {
 	if same && shared == len(below) && shared == wasKids.Len() {
 		return old
 	}
-	out.kids = cow.Make(below)
+	out.kids = pmap.Make(below)
 	return out
 }

@@ -60,14 +60,14 @@ func (s *Store) dropOlder(ctx context.Context, t time.Time) error {
 		if next == 0 {
 			return nil
 		}
-		if s.keeper.oldest.Rev != next-1 {
+		if s.janitor.oldest.Rev != next-1 {
 			h, err := s.entry(ctx, next-1)
 			if err != nil {
 				return err
 			}
-			s.keeper.oldest = Record{Rev: next - 1, Time: h.Time}
+			s.janitor.oldest = Record{Rev: next - 1, Time: h.Time}
 		}
-		if !s.keeper.oldest.Time.Before(t) {
+		if !s.janitor.oldest.Time.Before(t) {
 			return nil
 		}
 		if more, err := s.drop(ctx, next); err != nil || !more {
@@ -93,7 +93,7 @@ func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
 	}
 	// Whoever reads below it from now on is told so, not that it is damaged.
 	s.pages.drop(len(list))
-	t := &ticket{op: "compact", check: func(*image) error { return nil }, ops: ops} // it shares a commit with whoever writes
+	t := &pending{op: "compact", check: func(*image) error { return nil }, ops: ops} // it shares a commit with whoever writes
 	if err := s.do(t); err != nil {
 		s.pages.undrop(list)
 		return false, err
@@ -104,10 +104,10 @@ func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
 // dropping lists what drop writes: the pages go, and the head of a revision
 // stays where a property of its making is still in place, so that one can tell
 // who stored it.
-func (s *Store) dropping(ctx context.Context, list []page, end Rev) (ops []kv.Op, err error) {
-	var at leaf
+func (s *Store) dropping(ctx context.Context, list []historyPage, end Rev) (ops []kv.Op, err error) {
+	var at historyReader
 	for rev := list[0].first; rev < end; rev++ {
-		if s.living.of(rev) == 0 {
+		if s.live.of(rev) == 0 {
 			continue
 		}
 		h, err := at.entry(ctx, s, rev)
@@ -123,15 +123,15 @@ func (s *Store) dropping(ctx context.Context, list []page, end Rev) (ops []kv.Op
 	return ops, nil
 }
 
-// A census counts, for each revision, the properties of its making that are
-// still in place.
-type census struct {
+// liveCounts counts, for each revision, the properties that it stored last and
+// that are still in place.
+type liveCounts struct {
 	mu    sync.Mutex // guards what follows
 	count map[Rev]int
 }
 
 // begin counts what is in a tree that nobody changes.
-func (c *census) begin(root *node) {
+func (c *liveCounts) begin(root *node) {
 	c.count = map[Rev]int{}
 	var add func(*node) bool
 	add = func(n *node) bool {
@@ -145,14 +145,14 @@ func (c *census) begin(root *node) {
 }
 
 // of is how many there are of rev.
-func (c *census) of(rev Rev) int {
+func (c *liveCounts) of(rev Rev) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.count[rev]
 }
 
 // take counts what list, which was made true, has brought and taken away.
-func (c *census) take(list []keyDelta) {
+func (c *liveCounts) take(list []keyDelta) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, d := range list {
@@ -198,7 +198,7 @@ func (s *Store) sweepHeads(ctx context.Context) error {
 	}
 	var ops []kv.Op
 	for _, rev := range heads {
-		if s.living.of(rev) == 0 {
+		if s.live.of(rev) == 0 {
 			ops = append(ops, kv.Del(revKey(headKeys, rev)))
 		}
 	}

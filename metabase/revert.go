@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"slices"
 
-	"restante/metabase/internal/names"
+	"restante/metabase/internal/casefold"
 )
 
 // Revert takes back what revision rev changed at and below a path, as a new
@@ -141,11 +141,11 @@ func (u *undoing) add(d keyDelta) {
 	}
 	up := d.path.Parent()
 	above := u.root.lookup(up)
-	if (above == nil || u.gone[above]) && !u.back[names.Fold(string(up))] {
+	if (above == nil || u.gone[above]) && !u.back[casefold.Fold(string(up))] {
 		u.conflict(d.path, 0, "cannot be put back: there is no key %s any longer", up)
 		return
 	}
-	u.back[names.Fold(string(d.path))] = true
+	u.back[casefold.Fold(string(d.path))] = true
 	u.ops = append(u.ops, AddKey{Path: d.path})
 	for _, p := range d.props {
 		if p.old != nil {

@@ -83,12 +83,12 @@ type Store struct {
 	proof []byte // of the machine key, as in the meta record
 	now   func() time.Time
 
-	cur     atomic.Pointer[image] // what is durable, with what is volatile
-	pages   pages                 // of the history; as of cur or later
-	living  census                // as of cur
-	watches watches
-	line    line
-	keeper  keeper
+	cur       atomic.Pointer[image] // what is durable, with what is volatile
+	pages     pages                 // of the history; as of cur or later
+	live      liveCounts            // as of cur
+	watches   watches
+	committer committer
+	janitor   janitor
 }
 
 // Open loads the tree from db, which the store has for itself until Close and
@@ -115,9 +115,9 @@ func Open(ctx context.Context, db kv.DB, key seal.Key, opts Options) (*Store, er
 		return nil, &Error{Op: "open", Err: err}
 	}
 	s.cur.Store(img)
-	s.line.start(s)
-	if err := s.keeper.start(ctx, s); err != nil {
-		s.line.stop()
+	s.committer.start(s)
+	if err := s.janitor.start(ctx, s); err != nil {
+		s.committer.stop()
 		return nil, &Error{Op: "open", Err: err}
 	}
 	return s, nil
@@ -130,8 +130,8 @@ func (s *Store) Snapshot() Snapshot { return Snapshot{s.cur.Load()} }
 // snapshots stay good. Closing twice is harmless. A batch that waits to be
 // confirmed goes on waiting, and is taken back when the store is opened next.
 func (s *Store) Close() error {
-	s.keeper.stop()
-	s.line.stop()
+	s.janitor.stop()
+	s.committer.stop()
 	return nil
 }
 
@@ -153,8 +153,8 @@ func (s *Store) apply(ctx context.Context, r *request) (Rev, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, &Error{Op: "apply", Err: context.Cause(ctx)}
 	}
-	t := &ticket{op: "apply", large: r.large()}
-	t.check = func(tip *image) error { return s.enter(ctx, t, r, tip) }
+	t := &pending{op: "apply", large: r.large()}
+	t.check = func(tip *image) error { return s.validate(ctx, t, r, tip) }
 	if err := s.do(t); err != nil {
 		return 0, err
 	}
@@ -219,8 +219,8 @@ func (s *Store) SetVolatile(p Path, props ...Property) error {
 // publish replaces the newest image by a copy that f has changed, unless f
 // returns an error.
 func (s *Store) publish(f func(*image) error) error {
-	s.line.publishing.Lock()
-	defer s.line.publishing.Unlock()
+	s.committer.publishing.Lock()
+	defer s.committer.publishing.Unlock()
 	next := *s.cur.Load()
 	if err := f(&next); err != nil {
 		return err
@@ -255,23 +255,23 @@ func (s *Store) audit(ctx context.Context, list ...Refusal) {
 }
 
 // A wait group and a way to end what it waits for: who has one owns goroutines.
-type crew struct {
+type workers struct {
 	once sync.Once
 	quit chan struct{}
 	wg   sync.WaitGroup
 }
 
-func (c *crew) start(run ...func()) {
-	c.quit = make(chan struct{})
+func (w *workers) start(run ...func()) {
+	w.quit = make(chan struct{})
 	for _, f := range run {
-		c.wg.Go(f)
+		w.wg.Go(f)
 	}
 }
 
-func (c *crew) stop() {
-	if c.quit == nil {
+func (w *workers) stop() {
+	if w.quit == nil {
 		return
 	}
-	c.once.Do(func() { close(c.quit) })
-	c.wg.Wait()
+	w.once.Do(func() { close(w.quit) })
+	w.wg.Wait()
 }

@@ -61,9 +61,9 @@ func (g *gate) count() int {
 // waiting blocks until n batches are in the line.
 func waiting(s *Store, n int) {
 	for {
-		s.line.mu.Lock()
-		got := len(s.line.waiting)
-		s.line.mu.Unlock()
+		s.committer.mu.Lock()
+		got := len(s.committer.waiting)
+		s.committer.mu.Unlock()
 		if got == n {
 			return
 		}

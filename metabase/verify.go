@@ -16,8 +16,8 @@ import (
 // reads. Nil says that all is well; otherwise everything that is not comes
 // back, each of kind Damaged. Writers wait meanwhile.
 func (s *Store) Verify(ctx context.Context) error {
-	s.line.working <- struct{}{}
-	defer func() { <-s.line.working }()
+	s.committer.working <- struct{}{}
+	defer func() { <-s.committer.working }()
 	var found []error
 	bad := func(p Path, format string, args ...any) {
 		found = append(found, &Error{Op: "verify", Path: p, Kind: Damaged, Err: fmt.Errorf(format, args...)})
@@ -49,8 +49,8 @@ func (s *Store) Verify(ctx context.Context) error {
 	for _, problem := range checkLocks(&image{root: root}, all) {
 		bad(problem.Path, "%w", problem)
 	}
-	var living census
-	if living.begin(root); !maps.Equal(living.count, s.living.count) {
+	var live liveCounts
+	if live.begin(root); !maps.Equal(live.count, s.live.count) {
 		bad("", "what is known of the revisions whose properties are in place is not so")
 	}
 	s.verifyHistory(ctx, img, bad)
@@ -58,13 +58,13 @@ func (s *Store) Verify(ctx context.Context) error {
 }
 
 func (s *Store) verifyHistory(ctx context.Context, img *image, bad func(Path, string, ...any)) {
-	var at leaf
+	var at historyReader
 	for rev := s.pages.oldest(); rev <= img.rev; rev++ {
 		if _, err := at.entry(ctx, s, rev); err != nil && rev >= s.pages.oldest() { // else dropped meanwhile
 			bad("", "%w", err)
 		}
 	}
-	stray := func(kind byte, leads func(page, []byte) bool) {
+	stray := func(kind byte, leads func(historyPage, []byte) bool) {
 		for pair, err := range s.db.Scan(ctx, []byte{kind}) {
 			if err != nil {
 				bad("", "%w", err)
@@ -76,11 +76,11 @@ func (s *Store) verifyHistory(ctx context.Context, img *image, bad func(Path, st
 			}
 		}
 	}
-	stray(pageKeys, func(_ page, rest []byte) bool { return len(rest) == 0 })
-	stray(partKeys, func(p page, rest []byte) bool {
+	stray(pageKeys, func(_ historyPage, rest []byte) bool { return len(rest) == 0 })
+	stray(partKeys, func(p historyPage, rest []byte) bool {
 		return len(rest) == 4 && binary.BigEndian.Uint32(rest)-1 < uint32(p.parts)-1
 	})
-	for rev := range s.line.durable {
+	for rev := range s.committer.durable {
 		if rev > img.rev || rev < s.pages.oldest() {
 			bad("", "revision %d waits to be confirmed and is not in the history", rev)
 		}

@@ -75,12 +75,12 @@ func TestDefinitions(t *testing.T) {
 
 func TestFloor(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"badger":        "only internal/kv knows what the store is made of",
-		"go-smtp":       "only engine/wire speaks SMTP",
-		"miekg/dns":     "only engine/resolver asks DNS",
-		"gopher-lua":    "only luahost runs Lua",
-		"/engine/queue": "commands ask control",
-		"/engine/site":  "commands ask control",
-		"/engine/spool": "commands ask control",
+		"dgraph-io/badger": "only internal/kv/badgerkv knows what the store is made of",
+		"go-smtp":          "only engine/wire speaks SMTP",
+		"miekg/dns":        "only engine/resolver asks DNS",
+		"gopher-lua":       "only luahost runs Lua",
+		"/engine/queue":    "commands ask control",
+		"/engine/site":     "commands ask control",
+		"/engine/spool":    "commands ask control",
 	})
 }

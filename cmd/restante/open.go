@@ -20,6 +20,7 @@ import (
 	"restante/internal/desk/queues"
 	"restante/internal/desk/sites"
 	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
 	"restante/internal/seal"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -98,7 +99,7 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 	if err != nil {
 		return nil, failed(err)
 	}
-	db, err := kv.Open(dir, kv.Options{Log: o.log})
+	db, err := badgerkv.Open(dir, badgerkv.Options{Log: o.log})
 	if errors.Is(err, kv.ErrInUse) {
 		return nil, &control.Error{Kind: control.KindFailed, Text: fmt.Sprintf("%s: in use by another process%s, which does not answer on its socket (yet)", data, holder(err))}
 	}
@@ -150,7 +151,7 @@ func atRest(data string) metabase.Check {
 		open := func() (kv.DB, error) {
 			var err error
 			if index == nil {
-				index, err = kv.Open(dir, kv.Options{})
+				index, err = badgerkv.Open(dir, badgerkv.Options{})
 			}
 			return index, err
 		}

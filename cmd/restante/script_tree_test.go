@@ -15,7 +15,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
 )
 
 // nowhere TEXT PATH...: no file at or below the paths holds the text.
@@ -91,7 +91,7 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 
 // hold: another process than the commands has the store, until letgo.
 func hold(ts *testscript.TestScript, neg bool, args []string) {
-	db, err := kv.Open(filepath.Join(ts.Getenv("RESTANTE_DATA"), storeName), kv.Options{})
+	db, err := badgerkv.Open(filepath.Join(ts.Getenv("RESTANTE_DATA"), storeName), badgerkv.Options{})
 	ts.Check(err)
 	ts.Value(worldKey{}).(*world).held = db
 }

@@ -20,7 +20,7 @@ import (
 	"restante/engine/settings"
 	"restante/internal/control"
 	"restante/internal/desk"
-	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -117,7 +117,7 @@ func (s *shell) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	if err := s.prepare(ctx, h.store, data, o); err != nil {
 		return err
 	}
-	index, err := kv.Open(filepath.Join(data, queueName), kv.Options{Log: log})
+	index, err := badgerkv.Open(filepath.Join(data, queueName), badgerkv.Options{Log: log})
 	if err != nil {
 		return err
 	}

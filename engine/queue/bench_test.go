@@ -15,6 +15,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/spool"
 	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
 )
 
 // bare is a queue on a store in memory, everything held.
@@ -100,7 +101,7 @@ func TestMemoryPerHeldMessage(t *testing.T) {
 // The same on the real spool and store, on a disk.
 func BenchmarkLoad100000FromDisk(b *testing.B) {
 	dir := b.TempDir()
-	db, err := kv.Open(filepath.Join(dir, "index"), kv.Options{})
+	db, err := badgerkv.Open(filepath.Join(dir, "index"), badgerkv.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func TestFloor(t *testing.T) {
 		"/engine/delivery": "delivery is an Attempt to the queue",
 		"/engine/release":  "a release is a lease to the queue",
 		"/engine/site":     "the site builds the queue",
-		"badger":           "only internal/kv knows what keeps the map",
+		"badger":           "only internal/kv/badgerkv knows what keeps the map",
 	})
 }
 

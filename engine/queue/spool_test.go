@@ -16,6 +16,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/spool"
 	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
 )
 
 // real is a queue on a real spool and a real store.
@@ -27,7 +28,7 @@ type real struct {
 
 func openReal(t *testing.T, dir string, deps Deps) *real {
 	t.Helper()
-	db, err := kv.Open(filepath.Join(dir, "index"), kv.Options{})
+	db, err := badgerkv.Open(filepath.Join(dir, "index"), badgerkv.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

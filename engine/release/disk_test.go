@@ -19,7 +19,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/queue"
 	"restante/engine/spool"
-	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
 	"restante/internal/testpeer"
 )
 
@@ -59,7 +59,7 @@ func (q diskQueue) Trigger(d mail.Domain) error {
 func onDisk(t testing.TB) diskQueue {
 	t.Helper()
 	dir := t.TempDir()
-	db, err := kv.Open(dir+"/index", kv.Options{})
+	db, err := badgerkv.Open(dir+"/index", badgerkv.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

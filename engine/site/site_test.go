@@ -641,6 +641,6 @@ func TestFloor(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/metabase": "the mail wing knows nothing of paths",
 		"go-smtp":   "only engine/wire speaks SMTP",
-		"badger":    "only internal/kv opens the store",
+		"badger":    "only internal/kv/badgerkv opens the store",
 	})
 }

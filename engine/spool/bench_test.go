@@ -13,6 +13,7 @@ import (
 	"restante/engine/mail"
 	"restante/internal/disk"
 	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
 )
 
 // BenchmarkCommit prints durable messages per second, and beside it what one
@@ -39,7 +40,7 @@ func benchDir(b *testing.B) string {
 
 func commits(b *testing.B, size, writers int) {
 	dir := benchDir(b)
-	db, err := kv.Open(filepath.Join(dir, "index"), kv.Options{})
+	db, err := badgerkv.Open(filepath.Join(dir, "index"), badgerkv.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -103,7 +104,7 @@ func fsyncEach(b *testing.B, size int) {
 // BenchmarkStart opens a spool with 100,000 messages and reads every envelope.
 func BenchmarkStart(b *testing.B) {
 	dir := benchDir(b)
-	db, err := kv.Open(filepath.Join(dir, "index"), kv.Options{})
+	db, err := badgerkv.Open(filepath.Join(dir, "index"), badgerkv.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -9,14 +9,14 @@ import (
 	"sync/atomic"
 
 	"restante/engine/mail"
+	"restante/internal/groupcommit"
 	"restante/internal/kv"
-	"restante/internal/wait"
 )
 
 // A job is what one caller waits for: a message to add, messages to remove, or
 // records to copy.
 type job struct {
-	wait.Ticket
+	groupcommit.Request
 	add    *record
 	body   [][]byte // of add, unless file
 	file   bool     // the body is in its own file already
@@ -48,7 +48,7 @@ const groupWeight = 8 << 20
 // A committer is the only writer of segments and entries.
 type committer struct {
 	s       *Spool
-	line    *wait.Line[*job]
+	queue   *groupcommit.Queue[*job]
 	stopped chan struct{}
 	groups  atomic.Int64  // how many there were, for tests
 	last    atomic.Uint64 // the last group that is on disk
@@ -56,7 +56,7 @@ type committer struct {
 
 // newCommitter gives one that does nothing until run; close ends that.
 func newCommitter(s *Spool, last uint64) *committer {
-	c := &committer{s: s, line: wait.NewLine[*job](ErrClosed), stopped: make(chan struct{})}
+	c := &committer{s: s, queue: groupcommit.New[*job](ErrClosed), stopped: make(chan struct{})}
 	c.last.Store(last)
 	return c
 }
@@ -71,7 +71,7 @@ func (c *committer) run(ctx context.Context) {
 
 func (c *committer) take() []*job {
 	var weight int64
-	return c.line.Take(func(j *job) bool {
+	return c.queue.NextBatch(func(j *job) bool {
 		weight += j.weight()
 		return weight <= groupWeight
 	})
@@ -79,7 +79,7 @@ func (c *committer) take() []*job {
 
 // close lets the jobs that wait be done.
 func (c *committer) close() {
-	c.line.Close()
+	c.queue.Close()
 	<-c.stopped
 }
 
@@ -87,19 +87,19 @@ func (c *committer) close() {
 // wrong from here on was damaged and is not of a group that was cut off.
 // Without the mark, the next Open only looks closer.
 func (c *committer) markClean(ctx context.Context) {
-	if c.line.Broken() == nil {
+	if c.queue.Broken() == nil {
 		_ = c.s.db.Commit(ctx, kv.Put([]byte(lastKey), encodeLast(c.last.Load(), true)))
 	}
 }
 
 // fail makes err the answer to everything from now on.
 func (c *committer) fail(err error) error {
-	return c.line.Break(fmt.Errorf("%w; what is on disk is not known, so nothing more is taken in until the spool is opened again", err))
+	return c.queue.Break(fmt.Errorf("%w; what is on disk is not known, so nothing more is taken in until the spool is opened again", err))
 }
 
 func (c *committer) commit(ctx context.Context, jobs []*job) {
-	if err := c.line.Broken(); err != nil {
-		wait.Answer(jobs, err)
+	if err := c.queue.Broken(); err != nil {
+		groupcommit.Answer(jobs, err)
 		return
 	}
 	c.groups.Add(1)
@@ -120,12 +120,12 @@ func (c *committer) commit(ctx context.Context, jobs []*job) {
 	if errors.Is(err, kv.ErrFull) {
 		// The index may still have room to remove what is there.
 		if growing, rest := part(jobs); len(growing) > 0 && len(rest) > 0 {
-			wait.Answer(growing, err)
+			groupcommit.Answer(growing, err)
 			c.commit(ctx, rest)
 			return
 		}
 	}
-	wait.Answer(jobs, err)
+	groupcommit.Answer(jobs, err)
 }
 
 // part tells the jobs that add or copy from those that only remove.

@@ -113,7 +113,7 @@ func (s *Spool) copy(ctx context.Context, moves []move) error {
 	if len(j.move) == 0 {
 		return nil
 	}
-	return s.committer.line.Do(ctx, j)
+	return s.committer.queue.Do(ctx, j)
 }
 
 // pace waits as long as size bytes may take, and on while callers wait.
@@ -127,7 +127,7 @@ func (s *Spool) pace(ctx context.Context, size int64) error {
 			return context.Cause(ctx)
 		case <-timer.C:
 		}
-		if s.committer.line.Len() == 0 {
+		if s.committer.queue.Len() == 0 {
 			return nil
 		}
 		timer.Reset(5 * time.Millisecond)

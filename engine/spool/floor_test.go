@@ -11,7 +11,7 @@ import (
 func TestFloor(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/metabase":     "the mail wing knows nothing of paths",
-		"badger":        "only internal/kv opens Badger",
+		"badger":        "only internal/kv/badgerkv opens Badger",
 		"/engine/queue": "the spool does not know when a message is due",
 		"/engine/wire":  "the spool does not know where a message comes from",
 	})

@@ -11,8 +11,8 @@ import (
 	"sync"
 
 	"restante/engine/mail"
+	"restante/internal/groupcommit"
 	"restante/internal/kv"
-	"restante/internal/wait"
 )
 
 // A group is what goes to the disk together.
@@ -62,7 +62,7 @@ func (g *group) addAll(jobs []*job) (rest []*job, err error) {
 				rest = append(rest, j)
 			}
 		}
-		wait.Answer(failed, err)
+		groupcommit.Answer(failed, err)
 	}
 	g.ops, g.added, g.moves, g.touched, g.wrote = nil, nil, nil, nil, false
 	return rest, g.write(rest) // no more bodies in it

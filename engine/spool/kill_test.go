@@ -17,6 +17,7 @@ import (
 
 	"restante/engine/mail"
 	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
 )
 
 const (
@@ -75,7 +76,7 @@ func child(dir string) int {
 }
 
 func openBoth(dir string) (*Spool, kv.DB, error) {
-	db, err := kv.Open(filepath.Join(dir, "index"), kv.Options{})
+	db, err := badgerkv.Open(filepath.Join(dir, "index"), badgerkv.Options{})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -160,7 +161,7 @@ func TestSmallDisk(t *testing.T) {
 		t.Skipf("no small file system to be had: %v %s", err, out)
 	}
 	t.Cleanup(func() { _ = exec.Command("umount", dir).Run() })
-	db, err := kv.Open(filepath.Join(dir, "index"), kv.Options{})
+	db, err := badgerkv.Open(filepath.Join(dir, "index"), badgerkv.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

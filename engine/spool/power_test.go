@@ -15,6 +15,7 @@ import (
 
 	"restante/engine/mail"
 	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
 )
 
 // A ledger is what callers were told. A message whose caller got no answer may
@@ -199,7 +200,7 @@ func TestPowerCuts(t *testing.T) {
 		if rnd.IntN(2) == 0 {
 			s.Close()
 		} else { // as after kill -9: all that was written is there, no clean end
-			_ = s.committer.line.Break(errPower)
+			_ = s.committer.queue.Break(errPower)
 			s.Close()
 		}
 		m.steps = 0
@@ -312,7 +313,7 @@ func TestModel(t *testing.T) {
 	dir := t.TempDir()
 	l := newLedger()
 	opts := Options{SegmentSize: 256 << 10, CopyRate: 1 << 40}
-	index, err := kv.Open(t.TempDir(), kv.Options{})
+	index, err := badgerkv.Open(t.TempDir(), badgerkv.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -191,14 +191,14 @@ func (s *Spool) commit(ctx context.Context, w *Writer, env mail.Envelope, extra 
 	}
 	if w.f == nil {
 		j.body = w.held
-		return s.committer.line.Do(ctx, j)
+		return s.committer.queue.Do(ctx, j)
 	}
 	if err := w.seal(r, fileName(env.ID)); err != nil {
 		return err
 	}
 	j.file = true
-	err := s.committer.line.Do(ctx, j)
-	if err == nil || s.committer.line.Broken() != nil {
+	err := s.committer.queue.Do(ctx, j)
+	if err == nil || s.committer.queue.Broken() != nil {
 		w.tmp = "" // it is the spool's, or the next Open finds out whether it is
 	}
 	return err
@@ -212,7 +212,7 @@ func (s *Spool) Remove(ctx context.Context, ids []mail.MessageID, extra ...kv.Op
 		return fmt.Errorf("spool: remove: %w", err)
 	}
 	j := &job{remove: ids, extra: extra}
-	if err := s.committer.line.Do(ctx, j); err != nil {
+	if err := s.committer.queue.Do(ctx, j); err != nil {
 		return fmt.Errorf("spool: remove: %w", full(err))
 	}
 	for _, id := range j.gone {

@@ -15,7 +15,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"restante/engine/settings"
-	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
 	"restante/internal/seal"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -102,7 +102,7 @@ func newBatches(ctx context.Context, o options, keep int) (commit func(n uint64)
 	if err != nil {
 		return nil, nil, err
 	}
-	db, err := kv.Open(dir, kv.Options{})
+	db, err := badgerkv.Open(dir, badgerkv.Options{})
 	if err != nil {
 		return nil, nil, err
 	}

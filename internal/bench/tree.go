@@ -16,7 +16,7 @@ import (
 
 	"restante/engine/settings"
 	"restante/internal/control"
-	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
 	"restante/internal/seal"
 	"restante/internal/testpeer"
 	"restante/metabase"
@@ -167,7 +167,7 @@ func openTree(ctx context.Context, data string) error {
 		return err
 	}
 	begin := time.Now()
-	db, err := kv.Open(filepath.Join(data, "metabase"), kv.Options{})
+	db, err := badgerkv.Open(filepath.Join(data, "metabase"), badgerkv.Options{})
 	if err != nil {
 		return err
 	}

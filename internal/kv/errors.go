@@ -29,9 +29,9 @@ const (
 	MaxValue = 48 << 20
 )
 
-// checkOps finds the op that can never be kept, so that it fails its own
-// caller and not those it would have shared a transaction with.
-func checkOps(ops []Op) error {
+// Check returns an error if a Commit can never accept ops. A caller that merges
+// its ops with those of others asks first, so that only it is refused.
+func Check(ops ...Op) error {
 	for i, op := range ops {
 		if len(op.Key) > MaxKey {
 			return fmt.Errorf("kv: commit: op %d: key of %d bytes, at most %d: %w", i, len(op.Key), MaxKey, ErrTooLarge)
@@ -42,10 +42,6 @@ func checkOps(ops []Op) error {
 	}
 	return nil
 }
-
-// Check says whether ops are such that a Commit can ever take them, for a
-// caller who wants to know before he joins them with those of others.
-func Check(ops ...Op) error { return checkOps(ops) }
 
 // InUse is ErrInUse with the process that has the folder, where its lock file
 // says which.

@@ -12,5 +12,6 @@ func TestFloor(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine":   "the ordered map knows nothing of mail",
 		"/metabase": "the ordered map knows nothing of what it keeps",
+		"badger":    "only badgerkv opens Badger",
 	})
 }

@@ -9,21 +9,8 @@ import (
 	"restante/internal/kv/kvtest"
 )
 
-func openAt(t *testing.T, dir string) kv.DB {
-	t.Helper()
-	db, err := kv.Open(dir, kv.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return db
-}
-
 func TestMem(t *testing.T) {
 	kvtest.Run(t, func(t *testing.T) kv.DB { return kv.NewMem() })
-}
-
-func TestDurable(t *testing.T) {
-	kvtest.Run(t, func(t *testing.T) kv.DB { return openAt(t, t.TempDir()) })
 }
 
 func TestPrefix(t *testing.T) {

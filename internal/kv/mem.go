@@ -136,7 +136,7 @@ func (m *mem) Scan(ctx context.Context, prefix []byte) iter.Seq2[Pair, error] {
 }
 
 func (m *mem) Commit(ctx context.Context, ops ...Op) error {
-	if err := checkOps(ops); err != nil {
+	if err := Check(ops...); err != nil {
 		return err
 	}
 	if err := context.Cause(ctx); err != nil {

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"restante/metabase"
-	"restante/metabase/internal/names"
+	"restante/metabase/internal/casefold"
 )
 
 // A Verdict says what became of a part of the file.
@@ -66,7 +66,7 @@ func (r *Report) Sort() {
 	})
 }
 
-func fold(path metabase.Path) string { return names.Fold(string(path)) }
+func fold(path metabase.Path) string { return casefold.Fold(string(path)) }
 
 // A Problem is one thing that is wrong with a file.
 type Problem struct {

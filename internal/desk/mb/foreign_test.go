@@ -11,6 +11,7 @@ import (
 	"restante/internal/control"
 	"restante/internal/desk/desktest"
 	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
 	"restante/metabase"
 )
 
@@ -38,7 +39,7 @@ func BenchmarkForeignImport(b *testing.B) {
 	xml := foreignFile(100_000)
 	for range b.N {
 		b.StopTimer()
-		db, err := kv.Open(b.TempDir(), kv.Options{})
+		db, err := badgerkv.Open(b.TempDir(), badgerkv.Options{})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -18,6 +18,6 @@ func TestFloor(t *testing.T) {
 		"/adsi-compat":         "scripts are brought by cmd",
 		"/cmd":                 "imports go down only",
 		"urfave":               "only cmd reads arguments",
-		"badger":               "only internal/kv knows what the store is made of",
+		"badger":               "only internal/kv/badgerkv knows what the store is made of",
 	})
 }

@@ -20,25 +20,25 @@ import (
 // commits for all of them at once, publishes the last image and answers. That
 // is a caller itself where nobody else is at it, so that no goroutine need wake
 // another one, else the line's own goroutine. Meanwhile others queue up behind.
-type line struct {
-	crew
+type committer struct {
+	workers
 	kick       chan struct{} // capacity 1: somebody waits, and nobody else looks after it
 	working    chan struct{} // capacity 1: holds something while somebody is at work
 	publishing sync.Mutex    // guards changes of Store.cur
 
 	// For who is at work alone.
-	pending map[Rev]time.Time // what waits to be confirmed, as of the last ticket that was checked
+	pending map[Rev]time.Time // what waits to be confirmed, as of the last batch that was checked
 	shared  int               // how many shared a commit of late
 
 	mu      sync.Mutex // guards what follows
-	waiting []*ticket
+	waiting []*pending
 	closed  bool
 	broken  error             // the disk is no longer what memory says: nothing goes in
 	durable map[Rev]time.Time // what waits to be confirmed, as it is on the disk
 }
 
-// A ticket is what waits in the line. What follows check is filled in by it.
-type ticket struct {
+// A pending is a batch that waits for its commit. check fills in the fields after it.
+type pending struct {
 	op    string                 // for errors
 	check func(tip *image) error // as of tip, by who is at work; an error is the answer
 	large bool                   // to check it may take long: nobody who came before waits for that
@@ -59,63 +59,63 @@ type ticket struct {
 // large one more than need be.
 const maxGroup = 1 << 20
 
-func (l *line) start(s *Store) {
-	l.pending, l.durable = map[Rev]time.Time{}, map[Rev]time.Time{}
-	l.kick, l.working = make(chan struct{}, 1), make(chan struct{}, 1)
-	l.crew.start(func() { s.serve() })
+func (c *committer) start(s *Store) {
+	c.pending, c.durable = map[Rev]time.Time{}, map[Rev]time.Time{}
+	c.kick, c.working = make(chan struct{}, 1), make(chan struct{}, 1)
+	c.workers.start(func() { s.serve() })
 }
 
-func (l *line) stop() {
-	l.mu.Lock()
-	l.closed = true
-	l.mu.Unlock()
-	l.crew.stop()
+func (c *committer) stop() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.workers.stop()
 }
 
 // join puts t at the end of the line.
-func (l *line) join(t *ticket) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (c *committer) join(t *pending) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
-	case l.closed:
+	case c.closed:
 		return &Error{Op: t.op, Kind: Closed}
-	case l.broken != nil:
-		return &Error{Op: t.op, Kind: Damaged, Err: l.broken}
+	case c.broken != nil:
+		return &Error{Op: t.op, Kind: Damaged, Err: c.broken}
 	}
 	t.done = make(chan error, 1)
-	l.waiting = append(l.waiting, t)
+	c.waiting = append(c.waiting, t)
 	return nil
 }
 
 // next takes the head of the line, if there is one and it may share a commit
 // with those before it, which have so many bytes; first says that there are
 // none.
-func (l *line) next(first bool, bytes int) *ticket {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.waiting) == 0 || !first && (l.waiting[0].large || bytes >= maxGroup) {
+func (c *committer) next(first bool, bytes int) *pending {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.waiting) == 0 || !first && (c.waiting[0].large || bytes >= maxGroup) {
 		return nil
 	}
-	t := l.waiting[0]
-	if l.waiting = l.waiting[1:]; len(l.waiting) == 0 {
-		l.waiting = nil
+	t := c.waiting[0]
+	if c.waiting = c.waiting[1:]; len(c.waiting) == 0 {
+		c.waiting = nil
 	}
 	return t
 }
 
 // do has t checked and committed, and gives the answer.
-func (s *Store) do(t *ticket) error {
-	if err := s.line.join(t); err != nil {
+func (s *Store) do(t *pending) error {
+	if err := s.committer.join(t); err != nil {
 		return err
 	}
 	select {
-	case s.line.working <- struct{}{}:
-		s.work()
-		<-s.line.working
+	case s.committer.working <- struct{}{}:
+		s.commitNext()
+		<-s.committer.working
 	default:
 	}
 	if len(t.done) == 0 {
-		knock(s.line.kick)
+		knock(s.committer.kick)
 	}
 	return <-t.done
 }
@@ -133,14 +133,14 @@ func (s *Store) serve() {
 	for {
 		stopped := false
 		select {
-		case <-s.line.kick:
-		case <-s.line.quit:
+		case <-s.committer.kick:
+		case <-s.committer.quit:
 			stopped = true
 		}
-		s.line.working <- struct{}{}
-		for s.work() {
+		s.committer.working <- struct{}{}
+		for s.commitNext() {
 		}
-		<-s.line.working
+		<-s.committer.working
 		if stopped {
 			return
 		}
@@ -148,8 +148,8 @@ func (s *Store) serve() {
 }
 
 // work commits for the head of the line, and says whether there was any.
-func (s *Store) work() bool {
-	group, some := s.gather()
+func (s *Store) commitNext() bool {
+	group, some := s.collect()
 	if len(group) > 0 {
 		s.commitGroup(group)
 	}
@@ -160,21 +160,21 @@ func (s *Store) work() bool {
 // that anybody did. Who was just answered often has another batch at once: in
 // a crowd, each is given a moment to come, so that it does not part in two that
 // wait for each other.
-func (s *Store) gather() (group []*ticket, some bool) {
-	tip, bytes, crowd := s.cur.Load(), 0, s.line.shared > 1
+func (s *Store) collect() (group []*pending, some bool) {
+	tip, bytes, crowd := s.cur.Load(), 0, s.committer.shared > 1
 	for rested := false; ; {
-		t := s.line.next(len(group) == 0, bytes)
+		t := s.committer.next(len(group) == 0, bytes)
 		if t == nil && crowd && some && !rested {
 			runtime.Gosched()
 			rested = true
 			continue
 		}
 		if t == nil {
-			s.line.shared = max(len(group), s.line.shared/2)
+			s.committer.shared = max(len(group), s.committer.shared/2)
 			return group, some
 		}
 		rested, some = false, true
-		if err := s.examine(t, tip); err != nil {
+		if err := s.validateSafe(t, tip); err != nil {
 			t.done <- err
 			continue
 		}
@@ -189,7 +189,7 @@ func (s *Store) gather() (group []*ticket, some bool) {
 
 // examine has t checked. A check that panics is that batch's trouble: the others
 // must not wait for ever for who was at work.
-func (s *Store) examine(t *ticket, tip *image) (err error) {
+func (s *Store) validateSafe(t *pending, tip *image) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.opts.Log.Error("metabase: panic in a check", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
@@ -199,7 +199,7 @@ func (s *Store) examine(t *ticket, tip *image) (err error) {
 	return t.check(tip)
 }
 
-func (t *ticket) size() int {
+func (t *pending) size() int {
 	n := len(t.entry)
 	for _, op := range t.ops {
 		n += len(op.Key) + len(op.Value)
@@ -208,7 +208,7 @@ func (t *ticket) size() int {
 }
 
 // enter checks r against the tip, for t.
-func (s *Store) enter(ctx context.Context, t *ticket, r *request, tip *image) error {
+func (s *Store) validate(ctx context.Context, t *pending, r *request, tip *image) error {
 	p, err := s.plan(ctx, tip, r)
 	if err != nil {
 		return err
@@ -222,7 +222,7 @@ func (s *Store) enter(ctx context.Context, t *ticket, r *request, tip *image) er
 	return nil
 }
 
-func (s *Store) commitGroup(group []*ticket) {
+func (s *Store) commitGroup(group []*pending) {
 	var ops []kv.Op
 	var entries [][]byte
 	var last *image
@@ -232,7 +232,7 @@ func (s *Store) commitGroup(group []*ticket) {
 			last, entries = t.img, append(entries, t.entry)
 		}
 	}
-	var fresh page
+	var fresh historyPage
 	if last != nil {
 		var write []kv.Op
 		fresh, write = newPage(last.rev-Rev(len(entries)-1), entries)
@@ -253,22 +253,22 @@ func (s *Store) commitGroup(group []*ticket) {
 	s.show(group, last)
 	for _, t := range group {
 		if len(t.confirm) > 0 {
-			knock(s.keeper.due)
+			knock(s.janitor.deadline)
 		}
 		t.done <- nil
 	}
-	knock(s.keeper.bell)
+	knock(s.janitor.wake)
 }
 
 // show makes the group's changes visible and tells the watches.
-func (s *Store) show(group []*ticket, last *image) {
+func (s *Store) show(group []*pending, last *image) {
 	var touched []Path
 	_ = s.publish(func(img *image) error {
 		if last != nil {
 			img.root, img.rev, img.time = last.root, last.rev, last.time
 		}
 		for _, t := range group {
-			s.living.take(t.deltas)
+			s.live.take(t.deltas)
 			for _, d := range t.deltas {
 				touched = append(touched, d.path)
 				if d.removed && img.vol != nil {
@@ -286,44 +286,44 @@ func (s *Store) show(group []*ticket, last *image) {
 		}
 		return nil
 	})
-	s.line.settled(group)
+	s.committer.settled(group)
 	if len(touched) > 0 {
 		s.watches.tell(touched)
 	}
 }
 
 // settled notes what the group's commit changed of what waits to be confirmed.
-func (l *line) settled(group []*ticket) {
-	if !slices.ContainsFunc(group, func(t *ticket) bool { return len(t.confirm) > 0 }) {
+func (c *committer) settled(group []*pending) {
+	if !slices.ContainsFunc(group, func(t *pending) bool { return len(t.confirm) > 0 }) {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, t := range group {
 		for _, p := range t.confirm {
 			if p.Until.IsZero() {
-				delete(l.durable, p.Rev)
+				delete(c.durable, p.Rev)
 			} else {
-				l.durable[p.Rev] = p.Until
+				c.durable[p.Rev] = p.Until
 			}
 		}
 	}
 }
 
 // fail answers the group with err: the tree is what it was before.
-func (s *Store) fail(group []*ticket, err error) {
-	s.line.mu.Lock()
+func (s *Store) fail(group []*pending, err error) {
+	s.committer.mu.Lock()
 	if raw, _, got := s.db.Get([]byte{metaKey}); got == nil {
 		// An error that came after the deed must not have a second one of the
 		// same revision written over it.
 		if m, got := decodeMeta(raw); got != nil || m.rev != s.cur.Load().rev {
-			s.line.broken = because(Damaged, "the disk and memory are no longer of one revision: open the store again (%v)", err)
-			group = append(group, s.line.waiting...)
-			s.line.waiting = nil
+			s.committer.broken = because(Damaged, "the disk and memory are no longer of one revision: open the store again (%v)", err)
+			group = append(group, s.committer.waiting...)
+			s.committer.waiting = nil
 		}
 	}
-	s.line.pending = maps.Clone(s.line.durable)
-	s.line.mu.Unlock()
+	s.committer.pending = maps.Clone(s.committer.durable)
+	s.committer.mu.Unlock()
 	err = &Error{Op: "commit", Kind: kindOf(err), Err: err}
 	for _, t := range group {
 		t.done <- err

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kv
+package badgerkv
 
 import (
 	"context"
@@ -10,30 +10,31 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"restante/internal/wait"
+	"restante/internal/groupcommit"
+	"restante/internal/kv"
 )
 
 // A request is one caller's Commit.
 type request struct {
-	wait.Ticket
-	ops  []Op
+	groupcommit.Request
+	ops  []kv.Op
 	size int64
 }
 
 // A committer is the only writer. It takes all requests that wait, as far as
 // one Badger transaction has room, and commits them with one sync.
 type committer struct {
-	db              *durable
+	db              *store
 	maxSize, maxOps int64
 	threshold       int64
-	line            *wait.Line[*request]
+	queue           *groupcommit.Queue[*request]
 	stopped         chan struct{}
 	txns            atomic.Int64 // how many transactions there were
 	cut             int64        // the one that does not come about, for tests; 0: none
 }
 
 // newCommitter gives one that does nothing until run; close ends that.
-func newCommitter(db *durable) *committer {
+func newCommitter(db *store) *committer {
 	return &committer{
 		db: db,
 		// Badger counts at most opCost less one byte per op, and refuses at
@@ -41,13 +42,13 @@ func newCommitter(db *durable) *committer {
 		maxSize:   db.bdb.MaxBatchSize() - 1,
 		maxOps:    db.bdb.MaxBatchCount() - 2,
 		threshold: db.bdb.Opts().ValueThreshold,
-		line:      wait.NewLine[*request](ErrClosed),
+		queue:     groupcommit.New[*request](kv.ErrClosed),
 		stopped:   make(chan struct{}),
 	}
 }
 
 // opCost is not less than what Badger takes one op for.
-func (c *committer) opCost(op Op) int64 {
+func (c *committer) opCost(op kv.Op) int64 {
 	const overhead = 64
 	if n := int64(len(op.Value)); n < c.threshold {
 		return int64(len(op.Key)) + n + overhead
@@ -58,17 +59,17 @@ func (c *committer) opCost(op Op) int64 {
 // do waits for the ops to be on disk. A caller that gives up before they are
 // taken in leaves no trace; after that, it gets the true answer, which is a
 // matter of milliseconds.
-func (c *committer) do(ctx context.Context, ops []Op) error {
+func (c *committer) do(ctx context.Context, ops []kv.Op) error {
 	r := &request{ops: ops}
 	for _, op := range ops {
 		r.size += c.opCost(op)
 	}
-	return c.line.Serve(ctx, r, c.serve)
+	return c.queue.DoInline(ctx, r, c.serve)
 }
 
 // close waits until all who wait are answered and run has returned.
 func (c *committer) close() {
-	c.line.Close()
+	c.queue.Close()
 	<-c.stopped
 }
 
@@ -81,7 +82,7 @@ func (c *committer) run() {
 
 func (c *committer) serve(batch []*request) {
 	if batch = c.admit(batch); len(batch) > 0 {
-		wait.Answer(batch, c.write(batch))
+		groupcommit.Answer(batch, c.write(batch))
 	}
 }
 
@@ -89,7 +90,7 @@ func (c *committer) serve(batch []*request) {
 // that is too large for any transaction comes alone.
 func (c *committer) take() []*request {
 	var size, ops int64
-	return c.line.Take(func(r *request) bool {
+	return c.queue.NextBatch(func(r *request) bool {
 		size += r.size
 		ops += int64(len(r.ops))
 		return size <= c.maxSize && ops <= c.maxOps
@@ -114,15 +115,15 @@ func (c *committer) admit(batch []*request) []*request {
 		}
 	}
 	if len(growing) > 0 {
-		err := c.db.room.check(all, true)
+		err := c.db.space.check(all, true)
 		if err == nil {
 			return batch
 		}
-		wait.Answer(growing, err)
+		groupcommit.Answer(growing, err)
 	}
 	if len(rest) > 0 {
-		if err := c.db.room.check(less, false); err != nil {
-			wait.Answer(rest, err)
+		if err := c.db.space.check(less, false); err != nil {
+			groupcommit.Answer(rest, err)
 			return nil
 		}
 	}
@@ -146,10 +147,10 @@ func (c *committer) write(batch []*request) error {
 	if first.size > c.maxSize || int64(len(first.ops)) > c.maxOps {
 		return c.stage(first.ops)
 	}
-	err := c.txn(func(add func(Op) error) error {
+	err := c.txn(func(add func(kv.Op) error) error {
 		for _, r := range batch {
 			for _, op := range r.ops {
-				if err := add(Op{Key: dataKey(op.Key), Value: op.Value, Delete: op.Delete}); err != nil {
+				if err := add(kv.Op{Key: dataKey(op.Key), Value: op.Value, Delete: op.Delete}); err != nil {
 					return err
 				}
 			}
@@ -164,10 +165,10 @@ func (c *committer) write(batch []*request) error {
 
 // txn commits what fill adds, keys being Badger's own. An error of the commit
 // itself leaves the state unknown and is the last word of this store.
-func (c *committer) txn(fill func(add func(Op) error) error) (err error) {
+func (c *committer) txn(fill func(add func(kv.Op) error) error) (err error) {
 	txn := c.db.bdb.NewTransactionAt(c.db.last, true)
 	defer txn.Discard()
-	err = fill(func(op Op) error {
+	err = fill(func(op kv.Op) error {
 		if op.Delete {
 			return txn.Delete(op.Key)
 		}
@@ -177,15 +178,15 @@ func (c *committer) txn(fill func(add func(Op) error) error) (err error) {
 		return fmt.Errorf("kv: commit: %w", err) // nothing was sent to the disk yet
 	}
 	if c.txns.Add(1) == c.cut {
-		return c.line.Break(errCut)
+		return c.queue.Break(errCut)
 	}
 	err = txn.CommitAt(c.db.last+1, nil)
 	if err == nil {
 		c.db.last++
-		err = c.db.room.settle()
+		err = c.db.space.settle()
 	}
 	if err != nil {
-		return c.line.Break(fmt.Errorf("kv: commit in %s: %w; what is on disk is not known, so nothing more is written until the store is opened again", c.db.dir, err))
+		return c.queue.Break(fmt.Errorf("kv: commit in %s: %w; what is on disk is not known, so nothing more is written until the store is opened again", c.db.dir, err))
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kv
+package badgerkv
 
 import (
 	"bytes"
@@ -21,6 +21,7 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 
 	"restante/internal/disk"
+	"restante/internal/kv"
 )
 
 // Options adjusts Open. The zero value is the production setting.
@@ -40,11 +41,11 @@ const (
 	stagePrefix = 's' // see stage.go
 )
 
-// A durable DB keeps its pairs in Badger.
-type durable struct {
+// A store keeps its pairs in Badger.
+type store struct {
 	dir    string
 	bdb    *badger.DB
-	room   *room
+	space  *spaceGuard
 	commit *committer
 	last   uint64 // version of the newest transaction: who writes counts them
 
@@ -62,7 +63,7 @@ type durable struct {
 // discards one cut off before. The error is ErrInUse while somebody has the
 // store, ErrDamaged when its files are, ErrFull when the disk has no room to
 // work in; each names the folder.
-func Open(dir string, opts Options) (DB, error) {
+func Open(dir string, opts Options) (kv.DB, error) {
 	db, err := open(dir, opts)
 	if err != nil {
 		return nil, fmt.Errorf("kv: open %s: %w", dir, err)
@@ -70,14 +71,14 @@ func Open(dir string, opts Options) (DB, error) {
 	return db, nil
 }
 
-func open(dir string, opts Options) (*durable, error) {
+func open(dir string, opts Options) (*store, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	if err := prepare(dir); err != nil {
 		return nil, err
 	}
-	space, err := newRoom(dir, opts.MemTable)
+	space, err := newSpaceGuard(dir, opts.MemTable)
 	if err != nil {
 		return nil, err
 	}
@@ -93,13 +94,13 @@ func open(dir string, opts Options) (*durable, error) {
 		return nil, err
 	}
 	bdb, err := openBadger(bopts)
-	if err != nil && unbegun && !errors.Is(classify(dir, err), ErrInUse) {
+	if err != nil && unbegun && !errors.Is(classify(dir, err), kv.ErrInUse) {
 		bdb, err = openBadger(bopts) // it refuses such a log once, and gives it a size
 	}
 	if err != nil {
 		return nil, classify(dir, err)
 	}
-	db := &durable{dir: dir, bdb: bdb, room: space, last: bdb.MaxVersion(), scans: map[uint64]int{}}
+	db := &store{dir: dir, bdb: bdb, space: space, last: bdb.MaxVersion(), scans: map[uint64]int{}}
 	space.tables = db.tableBytes
 	if err := errors.Join(space.settle(), db.recover()); err != nil {
 		return nil, errors.Join(err, bdb.Close())
@@ -124,7 +125,7 @@ func prepare(dir string) error {
 	_, err = f.Write(make([]byte, 4096))
 	err = errors.Join(err, f.Close(), os.Remove(f.Name()))
 	if disk.IsFull(err) {
-		return fmt.Errorf("%w: %w", ErrFull, err)
+		return fmt.Errorf("%w: %w", kv.ErrFull, err)
 	}
 	return err
 }
@@ -168,12 +169,12 @@ func classify(dir string, err error) error {
 	case strings.Contains(text, "Another process is using"):
 		if text, rerr := os.ReadFile(filepath.Join(dir, "LOCK")); rerr == nil {
 			if pid, nerr := strconv.Atoi(string(bytes.TrimSpace(text))); nerr == nil && pid > 0 {
-				return &InUse{PID: pid}
+				return &kv.InUse{PID: pid}
 			}
 		}
-		return ErrInUse
+		return kv.ErrInUse
 	case disk.IsFull(err), strings.Contains(text, "no space left"):
-		return fmt.Errorf("%w: %w", ErrFull, err)
+		return fmt.Errorf("%w: %w", kv.ErrFull, err)
 	case strings.Contains(text, "permission denied"), strings.Contains(text, "too many open files"):
 		return err
 	}
@@ -182,11 +183,11 @@ func classify(dir string, err error) error {
 
 // damaged adds what to do about it.
 func damaged(err error) error {
-	if errors.Is(err, ErrDamaged) {
+	if errors.Is(err, kv.ErrDamaged) {
 		return err
 	}
 	err = oneLine{err}
-	return fmt.Errorf("%w: %w; nothing was changed: put back the folder from a backup, or move it aside to begin anew", ErrDamaged, err)
+	return fmt.Errorf("%w: %w; nothing was changed: put back the folder from a backup, or move it aside to begin anew", kv.ErrDamaged, err)
 }
 
 // oneLine makes one line of what Badger says, which may be several.
@@ -204,7 +205,7 @@ func collect(bdb *badger.DB) {
 
 // tableBytes is how large all tables are. It is only asked for when the disk
 // is nearly full.
-func (db *durable) tableBytes() (n int64) {
+func (db *store) tableBytes() (n int64) {
 	for _, level := range db.bdb.Levels() {
 		n += level.Size
 	}
@@ -216,11 +217,11 @@ func dataKey(key []byte) []byte {
 	return append(append(out, dataPrefix), key...)
 }
 
-func (db *durable) Get(key []byte) (value []byte, ok bool, err error) {
+func (db *store) Get(key []byte) (value []byte, ok bool, err error) {
 	db.view.RLock()
 	defer db.view.RUnlock()
 	if db.closed.Load() {
-		return nil, false, ErrClosed
+		return nil, false, kv.ErrClosed
 	}
 	item, err := db.newest.Get(dataKey(key))
 	if errors.Is(err, badger.ErrKeyNotFound) {
@@ -237,7 +238,7 @@ func (db *durable) Get(key []byte) (value []byte, ok bool, err error) {
 
 // show lets readers see all that was committed, and Badger forget what nobody
 // reads any more.
-func (db *durable) show() {
+func (db *store) show() {
 	db.view.Lock()
 	defer db.view.Unlock()
 	if db.newest != nil {
@@ -255,11 +256,11 @@ func (db *durable) show() {
 // garbage, when nobody can range over it any more.
 type snapshot struct{ txn *badger.Txn }
 
-func (db *durable) snapshot() (*snapshot, error) {
+func (db *store) snapshot() (*snapshot, error) {
 	db.view.Lock()
 	defer db.view.Unlock()
 	if db.closed.Load() {
-		return nil, ErrClosed
+		return nil, kv.ErrClosed
 	}
 	version := db.newest.ReadTs()
 	db.scans[version]++
@@ -268,7 +269,7 @@ func (db *durable) snapshot() (*snapshot, error) {
 	return s, nil
 }
 
-func (db *durable) release(txn *badger.Txn) {
+func (db *store) release(txn *badger.Txn) {
 	db.view.Lock()
 	defer db.view.Unlock()
 	txn.Discard()
@@ -279,22 +280,22 @@ func (db *durable) release(txn *badger.Txn) {
 	}
 }
 
-func (db *durable) Scan(ctx context.Context, prefix []byte) iter.Seq2[Pair, error] {
+func (db *store) Scan(ctx context.Context, prefix []byte) iter.Seq2[kv.Pair, error] {
 	snap, err := db.snapshot()
 	prefix = dataKey(prefix)
-	return func(yield func(Pair, error) bool) {
+	return func(yield func(kv.Pair, error) bool) {
 		if err == nil {
 			err = db.scan(ctx, snap, prefix, yield)
 		}
 		if err != nil {
-			yield(Pair{}, err)
+			yield(kv.Pair{}, err)
 		}
 	}
 }
 
-func (db *durable) scan(ctx context.Context, snap *snapshot, prefix []byte, yield func(Pair, error) bool) error {
+func (db *store) scan(ctx context.Context, snap *snapshot, prefix []byte, yield func(kv.Pair, error) bool) error {
 	if !db.enter() {
-		return ErrClosed
+		return kv.ErrClosed
 	}
 	defer db.readers.Done()
 	opts := badger.DefaultIteratorOptions
@@ -302,13 +303,13 @@ func (db *durable) scan(ctx context.Context, snap *snapshot, prefix []byte, yiel
 	it := snap.txn.NewIterator(opts)
 	defer runtime.KeepAlive(snap)
 	defer it.Close()
-	var pair Pair
+	var pair kv.Pair
 	for it.Rewind(); it.Valid(); it.Next() {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
 		if db.closed.Load() {
-			return ErrClosed
+			return kv.ErrClosed
 		}
 		var err error
 		if pair.Value, err = it.Item().ValueCopy(pair.Value); err != nil {
@@ -322,7 +323,7 @@ func (db *durable) scan(ctx context.Context, snap *snapshot, prefix []byte, yiel
 	return nil
 }
 
-func (db *durable) enter() bool {
+func (db *store) enter() bool {
 	db.view.RLock()
 	defer db.view.RUnlock()
 	if db.closed.Load() {
@@ -332,8 +333,8 @@ func (db *durable) enter() bool {
 	return true
 }
 
-func (db *durable) Commit(ctx context.Context, ops ...Op) error {
-	if err := checkOps(ops); err != nil {
+func (db *store) Commit(ctx context.Context, ops ...kv.Op) error {
+	if err := kv.Check(ops...); err != nil {
 		return err
 	}
 	if len(ops) == 0 {
@@ -344,7 +345,7 @@ func (db *durable) Commit(ctx context.Context, ops ...Op) error {
 
 // Close lets commits and the current step of each scan end, then closes the
 // files. It must not be called from inside a scan.
-func (db *durable) Close() error {
+func (db *store) Close() error {
 	db.once.Do(func() {
 		db.commit.close()
 		db.view.Lock()

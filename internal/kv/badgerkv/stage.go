@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kv
+package badgerkv
 
 import (
 	"encoding/binary"
@@ -8,6 +8,8 @@ import (
 	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"restante/internal/kv"
 )
 
 // A batch that no transaction of Badger's has room for is first written in
@@ -26,7 +28,7 @@ func pieceKey(n uint32) []byte {
 
 // appendOp writes an op as it stands in a piece: what to do, then the lengths
 // and bytes of key and value.
-func appendOp(b []byte, op Op) []byte {
+func appendOp(b []byte, op kv.Op) []byte {
 	kind := byte('+')
 	if op.Delete {
 		kind = '-'
@@ -38,7 +40,7 @@ func appendOp(b []byte, op Op) []byte {
 
 var errPiece = errors.New("a piece of a large commit does not read back")
 
-func readOp(b []byte) (op Op, rest []byte, err error) {
+func readOp(b []byte) (op kv.Op, rest []byte, err error) {
 	if len(b) == 0 || b[0] != '+' && b[0] != '-' {
 		return op, nil, errPiece
 	}
@@ -55,38 +57,38 @@ func readOp(b []byte) (op Op, rest []byte, err error) {
 
 // stage commits a batch of any size. Readers see all of it or nothing: until it
 // is applied they see what was before, and where it breaks off they go on to.
-func (c *committer) stage(ops []Op) error {
+func (c *committer) stage(ops []kv.Op) error {
 	n, err := c.writePieces(ops)
 	if err != nil {
 		return err
 	}
-	err = c.txn(func(add func(Op) error) error {
-		return add(Put(markerKey, binary.BigEndian.AppendUint32(nil, n)))
+	err = c.txn(func(add func(kv.Op) error) error {
+		return add(kv.Put(markerKey, binary.BigEndian.AppendUint32(nil, n)))
 	})
 	if err == nil {
 		err = c.apply(n)
 	}
 	if err != nil {
-		return c.line.Break(err)
+		return c.queue.Break(err)
 	}
 	c.db.show()
 	return nil
 }
 
 // writePieces returns how many pieces there are.
-func (c *committer) writePieces(ops []Op) (n uint32, err error) {
+func (c *committer) writePieces(ops []kv.Op) (n uint32, err error) {
 	var piece []byte
-	var pending []Op
+	var pending []kv.Op
 	flush := func(last bool) error {
 		if len(piece) > 0 && (last || len(piece) >= c.pieceSize()) {
-			pending = append(pending, Put(pieceKey(n), piece))
+			pending = append(pending, kv.Put(pieceKey(n), piece))
 			n, piece = n+1, nil
 		}
 		return c.flush(&pending, last)
 	}
 	for _, op := range ops {
 		if len(piece) > 0 && len(piece)+len(op.Key)+len(op.Value) > 2*c.pieceSize() {
-			pending = append(pending, Put(pieceKey(n), piece))
+			pending = append(pending, kv.Put(pieceKey(n), piece))
 			n, piece = n+1, nil
 		}
 		piece = appendOp(piece, op)
@@ -99,7 +101,7 @@ func (c *committer) writePieces(ops []Op) (n uint32, err error) {
 
 // flush commits pending as far as whole transactions can be filled, or all of
 // it when it is the last.
-func (c *committer) flush(pending *[]Op, last bool) error {
+func (c *committer) flush(pending *[]kv.Op, last bool) error {
 	var size, n int64
 	for i := 0; i < len(*pending); i++ {
 		cost := c.opCost((*pending)[i])
@@ -107,7 +109,7 @@ func (c *committer) flush(pending *[]Op, last bool) error {
 			if err := c.putAll((*pending)[:i]); err != nil {
 				return err
 			}
-			*pending = append([]Op(nil), (*pending)[i:]...)
+			*pending = append([]kv.Op(nil), (*pending)[i:]...)
 			i, size, n = 0, 0, 0
 			cost = c.opCost((*pending)[0])
 		}
@@ -121,8 +123,8 @@ func (c *committer) flush(pending *[]Op, last bool) error {
 	return err
 }
 
-func (c *committer) putAll(ops []Op) error {
-	return c.txn(func(add func(Op) error) error {
+func (c *committer) putAll(ops []kv.Op) error {
+	return c.txn(func(add func(kv.Op) error) error {
 		for _, op := range ops {
 			if err := add(op); err != nil {
 				return err
@@ -135,14 +137,14 @@ func (c *committer) putAll(ops []Op) error {
 // apply makes the n pieces true and clears the stage. Doing it twice is
 // harmless: the ops are in their order.
 func (c *committer) apply(n uint32) error {
-	var pending []Op
+	var pending []kv.Op
 	for i := range n {
 		piece, err := c.piece(i)
 		if err != nil {
 			return err
 		}
 		for len(piece) > 0 {
-			var op Op
+			var op kv.Op
 			if op, piece, err = readOp(piece); err != nil {
 				return damaged(err)
 			}
@@ -156,7 +158,7 @@ func (c *committer) apply(n uint32) error {
 	if err := c.flush(&pending, true); err != nil {
 		return err
 	}
-	if err := c.putAll([]Op{Del(markerKey)}); err != nil {
+	if err := c.putAll([]kv.Op{kv.Del(markerKey)}); err != nil {
 		return err
 	}
 	return c.clearStage()
@@ -177,7 +179,7 @@ func (c *committer) piece(n uint32) ([]byte, error) {
 
 // clearStage removes pieces that no marker makes valid.
 func (c *committer) clearStage() error {
-	var pending []Op
+	var pending []kv.Op
 	txn := c.db.bdb.NewTransactionAt(c.db.last, false)
 	defer txn.Discard()
 	opts := badger.DefaultIteratorOptions
@@ -186,13 +188,13 @@ func (c *committer) clearStage() error {
 	it := txn.NewIterator(opts)
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
-		pending = append(pending, Del(it.Item().KeyCopy(nil)))
+		pending = append(pending, kv.Del(it.Item().KeyCopy(nil)))
 	}
 	return c.flush(&pending, true)
 }
 
 // recover finishes or discards what a crash has left on the stage.
-func (db *durable) recover() error {
+func (db *store) recover() error {
 	c := newCommitter(db)
 	txn := db.bdb.NewTransactionAt(db.last, false)
 	item, err := txn.Get(markerKey)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package wait
+package groupcommit
 
 import (
 	"context"
@@ -23,7 +23,7 @@ var (
 )
 
 type job struct {
-	Ticket
+	Request
 	n     int
 	taken atomic.Bool
 }
@@ -32,17 +32,17 @@ func all(*job) bool { return true }
 
 // A hall is a line with callers in it, to be used inside a bubble.
 type hall struct {
-	t    *testing.T
-	line *Line[*job]
+	t     *testing.T
+	queue *Queue[*job]
 }
 
-func newHall(t *testing.T) *hall { return &hall{t, NewLine[*job](errShut)} }
+func newHall(t *testing.T) *hall { return &hall{t, New[*job](errShut)} }
 
 // come lets a caller come, in a goroutine of its own, and gives where its
 // answer will be.
 func (h *hall) come(ctx context.Context, n int) chan error {
 	got := make(chan error, 1)
-	go func() { got <- h.line.Do(ctx, &job{n: n}) }()
+	go func() { got <- h.queue.Do(ctx, &job{n: n}) }()
 	synctest.Wait()
 	return got
 }
@@ -72,13 +72,13 @@ func (h *hall) waits(who string, got chan error) {
 
 func (h *hall) take(fits func(*job) bool, want ...int) []*job {
 	h.t.Helper()
-	batch := h.line.Take(fits)
+	batch := h.queue.NextBatch(fits)
 	var got []int
 	for _, j := range batch {
 		got = append(got, j.n)
 	}
 	if !slices.Equal(got, want) {
-		h.t.Fatalf("Take = %v, want %v", got, want)
+		h.t.Fatalf("NextBatch = %v, want %v", got, want)
 	}
 	return batch
 }
@@ -108,7 +108,7 @@ func TestTakeInOrderAsFarAsItFits(t *testing.T) {
 				var callers []chan error
 				for i, n := range tt.come {
 					callers = append(callers, h.come(t.Context(), n))
-					if got := h.line.Len(); got != i+1 {
+					if got := h.queue.Len(); got != i+1 {
 						t.Errorf("Len = %d, want %d", got, i+1)
 					}
 				}
@@ -118,8 +118,8 @@ func TestTakeInOrderAsFarAsItFits(t *testing.T) {
 				for _, got := range callers {
 					h.want("a caller", got, errAnswer)
 				}
-				if h.line.Len() != 0 {
-					t.Errorf("Len = %d at the end", h.line.Len())
+				if h.queue.Len() != 0 {
+					t.Errorf("Len = %d at the end", h.queue.Len())
 				}
 			})
 		})
@@ -130,10 +130,10 @@ func TestTakeWaitsForSomebody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHall(t)
 		batch := make(chan []*job, 1)
-		go func() { batch <- h.line.Take(all) }()
+		go func() { batch <- h.queue.NextBatch(all) }()
 		synctest.Wait()
 		if len(batch) != 0 {
-			t.Fatal("Take returned, and nobody was there")
+			t.Fatal("NextBatch returned, and nobody was there")
 		}
 		got := h.come(t.Context(), 1)
 		Answer(<-batch, nil)
@@ -148,7 +148,7 @@ func TestGiveUpBeforeBeingTaken(t *testing.T) {
 		first, second, third := h.come(t.Context(), 1), h.come(ctx, 2), h.come(t.Context(), 3)
 		leave(errBored)
 		h.want("who gave up", second, errBored)
-		if n := h.line.Len(); n != 2 {
+		if n := h.queue.Len(); n != 2 {
 			t.Errorf("Len = %d after one of three left", n)
 		}
 		h.want("who had given up before", h.come(ctx, 4), errBored)
@@ -167,7 +167,7 @@ func TestNobodyIsHeldOnTo(t *testing.T) {
 		var answers []chan error
 		for n, ctx := range []context.Context{t.Context(), t.Context(), ctx} {
 			answers = append(answers, h.come(ctx, n))
-			gone = append(gone, weak.Make(h.line.waiting[n]))
+			gone = append(gone, weak.Make(h.queue.waiting[n]))
 		}
 		last := h.come(t.Context(), 3)
 		leave()
@@ -206,7 +206,7 @@ func TestATicketWaitsAgain(t *testing.T) {
 		h, j := newHall(t), &job{n: 1}
 		for _, want := range []error{errAnswer, nil} {
 			got := make(chan error, 1)
-			go func() { got <- h.line.Do(t.Context(), j) }()
+			go func() { got <- h.queue.Do(t.Context(), j) }()
 			synctest.Wait()
 			Answer(h.take(all, 1), want)
 			h.want("the caller", got, want)
@@ -218,8 +218,8 @@ func TestCloseWithSomeWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHall(t)
 		first, second := h.come(t.Context(), 1), h.come(t.Context(), 2)
-		h.line.Close()
-		h.line.Close()
+		h.queue.Close()
+		h.queue.Close()
 		h.waits("the first", first)
 		h.want("who came too late", h.come(t.Context(), 3), errShut)
 		one := func(*job) bool { return false }
@@ -236,11 +236,11 @@ func TestCloseEndsTake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHall(t)
 		batch := make(chan []*job, 1)
-		go func() { batch <- h.line.Take(all) }()
+		go func() { batch <- h.queue.NextBatch(all) }()
 		synctest.Wait()
-		h.line.Close()
+		h.queue.Close()
 		if got := <-batch; len(got) != 0 {
-			t.Errorf("Take = %v", got)
+			t.Errorf("NextBatch = %v", got)
 		}
 	})
 }
@@ -251,15 +251,15 @@ func TestServeDoesTheWorkOfAnIdleWriter(t *testing.T) {
 		release := make(chan error)
 		work := func(batch []*job) { Answer(batch, <-release) }
 		first := make(chan error, 1)
-		go func() { first <- h.line.Serve(t.Context(), &job{n: 1}, work) }()
+		go func() { first <- h.queue.DoInline(t.Context(), &job{n: 1}, work) }()
 		synctest.Wait()
 		// While it works, nobody else does.
 		second := make(chan error, 1)
 		go func() {
-			second <- h.line.Serve(t.Context(), &job{n: 2}, func([]*job) { t.Error("two at work") })
+			second <- h.queue.DoInline(t.Context(), &job{n: 2}, func([]*job) { t.Error("two at work") })
 		}()
 		taken := make(chan []*job, 1)
-		go func() { taken <- h.line.Take(all) }()
+		go func() { taken <- h.queue.NextBatch(all) }()
 		h.waits("the first", first)
 		h.waits("the second", second)
 		if len(taken) != 0 {
@@ -273,13 +273,13 @@ func TestServeDoesTheWorkOfAnIdleWriter(t *testing.T) {
 		}
 		// The writer is at work until it takes again.
 		third := make(chan error, 1)
-		go func() { third <- h.line.Serve(t.Context(), &job{n: 3}, work) }()
+		go func() { third <- h.queue.DoInline(t.Context(), &job{n: 3}, work) }()
 		h.waits("the third", third)
 		Answer(batch, nil)
 		h.want("the second", second, nil)
 		Answer(h.take(all, 3), nil)
 		h.want("the third", third, nil)
-		h.line.Close()
+		h.queue.Close()
 		h.take(all)
 	})
 }
@@ -288,29 +288,29 @@ func TestServeAtALineThatIsShut(t *testing.T) {
 	never := func([]*job) { t.Error("is served") }
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errBored)
-	l := NewLine[*job](errShut)
-	if err := l.Serve(ctx, &job{}, never); err != errBored {
-		t.Errorf("Serve of one who has left = %v", err)
+	q := New[*job](errShut)
+	if err := q.DoInline(ctx, &job{}, never); err != errBored {
+		t.Errorf("DoInline of one who has left = %v", err)
 	}
-	l.Close()
-	if err := l.Serve(t.Context(), &job{}, never); err != errShut {
-		t.Errorf("Serve when closed = %v", err)
+	q.Close()
+	if err := q.DoInline(t.Context(), &job{}, never); err != errShut {
+		t.Errorf("DoInline when closed = %v", err)
 	}
-	l.Break(errBroken)
-	if err := l.Serve(t.Context(), &job{}, never); err != errBroken {
-		t.Errorf("Serve when broken = %v", err)
+	q.Break(errBroken)
+	if err := q.DoInline(t.Context(), &job{}, never); err != errBroken {
+		t.Errorf("DoInline when broken = %v", err)
 	}
 }
 
 func TestBreak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHall(t)
-		if err := h.line.Broken(); err != nil {
+		if err := h.queue.Broken(); err != nil {
 			t.Errorf("Broken = %v before", err)
 		}
 		taken, waiting := h.come(t.Context(), 1), h.come(t.Context(), 2)
 		batch := h.take(func(*job) bool { return false }, 1)
-		if err := h.line.Break(errBroken); err != errBroken {
+		if err := h.queue.Break(errBroken); err != errBroken {
 			t.Errorf("Break = %v", err)
 		}
 		h.want("who waited", waiting, errBroken)
@@ -318,14 +318,14 @@ func TestBreak(t *testing.T) {
 		Answer(batch, errAnswer)
 		h.want("who was taken", taken, errAnswer)
 
-		if err := h.line.Break(errAnswer); err != errBroken {
+		if err := h.queue.Break(errAnswer); err != errBroken {
 			t.Errorf("second Break = %v", err)
 		}
-		if err := h.line.Broken(); err != errBroken {
+		if err := h.queue.Broken(); err != errBroken {
 			t.Errorf("Broken = %v", err)
 		}
 		h.want("who came later", h.come(t.Context(), 3), errBroken)
-		h.line.Close()
+		h.queue.Close()
 		h.take(all)
 		h.want("who came last", h.come(t.Context(), 4), errBroken)
 	})
@@ -338,13 +338,13 @@ func TestEverybodyIsToldTheTruth(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	for _, end := range []string{"close", "break"} {
-		line := NewLine[*job](errShut)
+		queue := New[*job](errShut)
 		var writer, callers sync.WaitGroup
 		var batches, served int
 		writer.Go(func() {
 			left := 8
 			fits := func(*job) bool { left--; return left >= 0 }
-			for batch := line.Take(fits); len(batch) > 0; batch = line.Take(fits) {
+			for batch := queue.NextBatch(fits); len(batch) > 0; batch = queue.NextBatch(fits) {
 				for _, j := range batch {
 					if j.taken.Swap(true) {
 						t.Error("taken twice")
@@ -366,13 +366,13 @@ func TestEverybodyIsToldTheTruth(t *testing.T) {
 					}
 					if c == 0 && n == 150 {
 						if end == "close" {
-							line.Close()
+							queue.Close()
 						} else {
-							_ = line.Break(errBroken)
+							_ = queue.Break(errBroken)
 						}
 					}
 					j := &job{n: n}
-					err := line.Do(ctx, j)
+					err := queue.Do(ctx, j)
 					leave(nil)
 					i := slices.Index([]error{nil, errBored, errShut, errBroken}, err)
 					if i < 0 || j.taken.Load() != (err == nil) {
@@ -384,7 +384,7 @@ func TestEverybodyIsToldTheTruth(t *testing.T) {
 			})
 		}
 		callers.Wait()
-		line.Close()
+		queue.Close()
 		writer.Wait()
 		t.Logf("%s: %d done in %d batches, %d gave up, %d refused", end, served, batches, told[1].Load(), told[2].Load()+told[3].Load())
 		if refused := told[2].Load() + told[3].Load(); int64(served) != told[0].Load() || served == 0 || refused == 0 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cow
+package pmap
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"restante/metabase/internal/names"
+	"restante/metabase/internal/casefold"
 )
 
 // A node knows its name, as what is kept in a Map usually does.
@@ -21,7 +21,7 @@ func (n *node) Name() string { return n.name }
 func contents(m *Map[*node]) map[string]*node {
 	out := map[string]*node{}
 	for n := range m.All {
-		out[names.Fold(n.name)] = n
+		out[casefold.Fold(n.name)] = n
 	}
 	return out
 }
@@ -47,20 +47,20 @@ func TestMap(t *testing.T) {
 		prev := k
 		if rnd.IntN(3) == 0 {
 			k = k.Without(name)
-			delete(model, names.Fold(name))
+			delete(model, casefold.Fold(name))
 		} else {
 			n := &node{name: name}
 			k = k.With(n)
-			model[names.Fold(name)] = n
+			model[casefold.Fold(name)] = n
 		}
-		if got := k.Get(strings.ToUpper(name)); got != model[names.Fold(name)] {
-			t.Fatalf("step %d: %q is %v, want %v", step, name, got, model[names.Fold(name)])
+		if got := k.Get(strings.ToUpper(name)); got != model[casefold.Fold(name)] {
+			t.Fatalf("step %d: %q is %v, want %v", step, name, got, model[casefold.Fold(name)])
 		}
 		if k.Len() != len(model) {
 			t.Fatalf("step %d: %d names, want %d", step, k.Len(), len(model))
 		}
 		for _, p := range Diff(prev, k) {
-			if !names.Equal(p.Name, name) {
+			if !casefold.Equal(p.Name, name) {
 				t.Fatalf("step %d: a change of %q shows as one of %q", step, name, p.Name)
 			}
 		}
@@ -87,7 +87,7 @@ func checkDiff(t *testing.T, a, b *Map[*node], ma, mb map[string]*node) {
 	t.Helper()
 	seen := map[string]bool{}
 	for _, p := range Diff(a, b) {
-		name := names.Fold(p.Name)
+		name := casefold.Fold(p.Name)
 		if seen[name] || p.Old != ma[name] || p.New != mb[name] || p.Old == p.New {
 			t.Fatalf("diff says %q: %v, %v; want %v, %v", name, p.Old, p.New, ma[name], mb[name])
 		}

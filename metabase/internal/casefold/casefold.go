@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package names says when two names are the same, and which comes first: case
+// Package casefold says when two names are the same, and which comes first: case
 // does not count, of any letter, and numbers go by value. It allocates nothing
 // but in Fold and where names that are not ASCII are ordered.
-package names
+package casefold
 
 import (
 	"math/bits"

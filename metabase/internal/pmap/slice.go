@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cow
+package pmap
 
 // Replace gives s with v at i, without room to spare.
 func Replace[T any](s []T, i int, v T) []T {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kv
+package badgerkv
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"restante/internal/kv"
 )
 
 // killed makes a store of n commits as a process leaves it that was killed,
@@ -23,10 +25,10 @@ func killed(t *testing.T, n int) (dir string, ends []int) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	source := db.(*durable).dir
+	source := db.(*store).dir
 	name := filepath.Join(source, "00001.mem")
 	for i := range n {
-		if err := db.Commit(t.Context(), Put(fmt.Appendf(nil, "a%d", i), []byte("value")), Put(fmt.Appendf(nil, "b%d", i), nil)); err != nil {
+		if err := db.Commit(t.Context(), kv.Put(fmt.Appendf(nil, "a%d", i), []byte("value")), kv.Put(fmt.Appendf(nil, "b%d", i), nil)); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(name)
@@ -83,7 +85,7 @@ func TestDamagedLogIsNotTakenForItsEnd(t *testing.T) {
 			b[at] = wrong
 			overwrite(t, name, b)
 			err := verifyLogs(dir, slog.New(slog.DiscardHandler))
-			if at < beforeLast && !errors.Is(err, ErrDamaged) {
+			if at < beforeLast && !errors.Is(err, kv.ErrDamaged) {
 				t.Errorf("octet %d of %d is %#x: %v", at, beforeLast, wrong, err)
 			}
 			if at >= beforeLast && err != nil { // as a crash may leave it
@@ -105,7 +107,7 @@ func TestLogThatIsCutOff(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Badger itself cuts logs, where a commit ends.
-		if err := verifyLogs(dir, slog.New(slog.DiscardHandler)); errors.Is(err, ErrDamaged) == atEnd[size] {
+		if err := verifyLogs(dir, slog.New(slog.DiscardHandler)); errors.Is(err, kv.ErrDamaged) == atEnd[size] {
 			t.Errorf("cut to %d: %v", size, err)
 		}
 	}
@@ -147,7 +149,7 @@ func TestLogThatWasNotBegun(t *testing.T) {
 			}
 		}
 		more := fmt.Appendf(nil, "more%d", n)
-		if err := db.Commit(t.Context(), Put(more, more)); err != nil {
+		if err := db.Commit(t.Context(), kv.Put(more, more)); err != nil {
 			t.Fatal(err)
 		}
 		dir = image(t, dir)
@@ -163,7 +165,7 @@ func TestLogThatWasNotBegun(t *testing.T) {
 		if err := os.Truncate(filepath.Join(hurt, filepath.Base(slices.Max(logs))), 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(hurt, Options{}); !errors.Is(err, ErrDamaged) {
+		if _, err := Open(hurt, Options{}); !errors.Is(err, kv.ErrDamaged) {
 			t.Errorf("a log that lost what was in it: %v", err)
 		}
 		if _, err := fmt.Sscanf(filepath.Base(slices.Max(logs)), "%d.mem", &n); err != nil {
@@ -212,11 +214,11 @@ func TestOpenRefusesDamagedLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	if _, err := Open(dir, Options{}); !errors.Is(err, ErrDamaged) {
+	if _, err := Open(dir, Options{}); !errors.Is(err, kv.ErrDamaged) {
 		t.Fatalf("Open = %v", err)
 	}
 	// Nothing was changed: with the octets put right, all is there.
-	if _, err := Open(dir, Options{}); !errors.Is(err, ErrDamaged) {
+	if _, err := Open(dir, Options{}); !errors.Is(err, kv.ErrDamaged) {
 		t.Errorf("a second Open = %v", err)
 	}
 }
@@ -231,7 +233,7 @@ func TestDamageIsToldInOneLine(t *testing.T) {
 	if _, err := f.WriteAt([]byte{99}, 7); err != nil { // the version
 		t.Fatal(err)
 	}
-	if _, err := Open(dir, Options{}); !errors.Is(err, ErrDamaged) || strings.Contains(err.Error(), "\n") {
+	if _, err := Open(dir, Options{}); !errors.Is(err, kv.ErrDamaged) || strings.Contains(err.Error(), "\n") {
 		t.Errorf("Open = %v", err)
 	}
 }
@@ -269,10 +271,10 @@ func TestTableStaysWhatItIs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := db.room.memTable; got != 1<<20 {
+		if got := db.space.memTable; got != 1<<20 {
 			t.Errorf("a table has %d octets", got)
 		}
-		if err := db.Commit(t.Context(), Put([]byte("k"), []byte("v"))); err != nil {
+		if err := db.Commit(t.Context(), kv.Put([]byte("k"), []byte("v"))); err != nil {
 			t.Fatal(err)
 		}
 		next := image(t, dir)

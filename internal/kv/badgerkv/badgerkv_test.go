@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kv
+package badgerkv
 
 import (
 	"context"
@@ -18,19 +18,21 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"restante/internal/kv"
 )
 
-func mustOpen(t *testing.T, dir string) *durable {
+func mustOpen(t *testing.T, dir string) *store {
 	t.Helper()
 	db, err := Open(dir, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	return db.(*durable)
+	return db.(*store)
 }
 
-func count(t *testing.T, db DB) int {
+func count(t *testing.T, db kv.DB) int {
 	t.Helper()
 	n := 0
 	for _, err := range db.Scan(t.Context(), nil) {
@@ -80,7 +82,7 @@ func TestWhatWasCommittedOutlivesACrash(t *testing.T) {
 	dir := t.TempDir()
 	db := mustOpen(t, dir)
 	for i := range 50 {
-		if err := db.Commit(t.Context(), Put(fmt.Append(nil, i), []byte("v"))); err != nil {
+		if err := db.Commit(t.Context(), kv.Put(fmt.Append(nil, i), []byte("v"))); err != nil {
 			t.Fatal(err)
 		}
 		if i%10 != 9 {
@@ -100,7 +102,7 @@ func TestWaitingCommitsShareATransaction(t *testing.T) {
 	for w := range writers {
 		all.Go(func() {
 			for i := range each {
-				if err := db.Commit(t.Context(), Put(fmt.Appendf(nil, "%d-%d", w, i), nil)); err != nil {
+				if err := db.Commit(t.Context(), kv.Put(fmt.Appendf(nil, "%d-%d", w, i), nil)); err != nil {
 					t.Error(err)
 				}
 			}
@@ -126,7 +128,7 @@ func TestCallersThatGiveUp(t *testing.T) {
 			for i := range 30 {
 				ctx, cancel := context.WithCancel(t.Context())
 				all.Go(cancel)
-				err := db.Commit(ctx, Put(fmt.Appendf(nil, "%d-%d", w, i), nil))
+				err := db.Commit(ctx, kv.Put(fmt.Appendf(nil, "%d-%d", w, i), nil))
 				switch {
 				case err == nil:
 					mu.Lock()
@@ -148,11 +150,11 @@ func TestSecondOpenIsToldSo(t *testing.T) {
 	dir := t.TempDir()
 	db := mustOpen(t, dir)
 	_, err := Open(dir, Options{})
-	if !errors.Is(err, ErrInUse) || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), dir) ||
+	if !errors.Is(err, kv.ErrInUse) || errors.Is(err, kv.ErrDamaged) || !strings.Contains(err.Error(), dir) ||
 		!strings.Contains(err.Error(), fmt.Sprint(os.Getpid())) {
 		t.Errorf("Open = %v", err)
 	}
-	if err := db.Commit(t.Context(), Put([]byte("a"), nil)); err != nil {
+	if err := db.Commit(t.Context(), kv.Put([]byte("a"), nil)); err != nil {
 		t.Errorf("the first is disturbed: %v", err)
 	}
 	if err := db.Close(); err != nil {
@@ -165,15 +167,15 @@ func TestSecondOpenIsToldSo(t *testing.T) {
 // all of it or nothing, and the stage is empty.
 func TestLargeCommitCutOff(t *testing.T) {
 	const pairs = 40_000
-	ops := []Op{Del([]byte("old"))}
+	ops := []kv.Op{kv.Del([]byte("old"))}
 	for i := range pairs {
-		ops = append(ops, Put(fmt.Appendf(nil, "k%06d", i), make([]byte, 100)))
+		ops = append(ops, kv.Put(fmt.Appendf(nil, "k%06d", i), make([]byte, 100)))
 	}
 	outcomes := map[bool]int{}
 	for cut := 1; ; cut++ {
 		dir := t.TempDir()
 		db := mustOpen(t, dir)
-		if err := db.Commit(t.Context(), Put([]byte("old"), []byte("v"))); err != nil {
+		if err := db.Commit(t.Context(), kv.Put([]byte("old"), []byte("v"))); err != nil {
 			t.Fatal(err)
 		}
 		db.commit.cut = db.commit.txns.Load() + int64(cut)
@@ -184,7 +186,7 @@ func TestLargeCommitCutOff(t *testing.T) {
 		if !errors.Is(err, errCut) {
 			t.Fatalf("cut %d: %v", cut, err)
 		}
-		if err := db.Commit(t.Context(), Put([]byte("x"), nil)); !errors.Is(err, errCut) {
+		if err := db.Commit(t.Context(), kv.Put([]byte("x"), nil)); !errors.Is(err, errCut) {
 			t.Errorf("cut %d: a commit after it: %v", cut, err)
 		}
 		if v, ok, err := db.Get([]byte("old")); err != nil || !ok || string(v) != "v" || count(t, db) != 1 {
@@ -216,7 +218,7 @@ func TestMemTableMayChange(t *testing.T) {
 			t.Fatal(err)
 		}
 		for k := range 30 {
-			if err := db.Commit(t.Context(), Put(fmt.Appendf(nil, "%d-%d", i, k), make([]byte, 100_000))); err != nil {
+			if err := db.Commit(t.Context(), kv.Put(fmt.Appendf(nil, "%d-%d", i, k), make([]byte, 100_000))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -250,7 +252,7 @@ func TestNumberedByBadger(t *testing.T) {
 		if v, ok, err := db.Get([]byte("k")); !ok || err != nil || string(v) != string([]byte{want}) {
 			t.Errorf("k is %v, %v, %v, want %d", v, ok, err, want)
 		}
-		if err := errors.Join(db.Commit(t.Context(), Put([]byte("k"), []byte{want + 1})), db.Close()); err != nil {
+		if err := errors.Join(db.Commit(t.Context(), kv.Put([]byte("k"), []byte{want + 1})), db.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -266,7 +268,7 @@ func TestOldVersionsGo(t *testing.T) {
 	defer db.Close()
 	write := func(from, to int) {
 		for i := from; i < to; i++ {
-			if err := db.Commit(t.Context(), Put(fmt.Appendf(nil, "k%d", i%10), fmt.Appendf(make([]byte, 0, 20_000), "%020000d", i))); err != nil {
+			if err := db.Commit(t.Context(), kv.Put(fmt.Appendf(nil, "k%d", i%10), fmt.Appendf(make([]byte, 0, 20_000), "%020000d", i))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -303,7 +305,7 @@ func TestOldVersionsGo(t *testing.T) {
 	}
 }
 
-func staged(t *testing.T, db *durable) (n int) {
+func staged(t *testing.T, db *store) (n int) {
 	t.Helper()
 	txn := db.bdb.NewTransactionAt(db.last, false)
 	defer txn.Discard()
@@ -323,7 +325,7 @@ func TestDamage(t *testing.T) {
 	dir := t.TempDir()
 	db := mustOpen(t, dir)
 	for i := range 2000 {
-		if err := db.Commit(t.Context(), Put(fmt.Appendf(nil, "k%06d", i), fmt.Appendf(make([]byte, 0, 64), "value of %06d", i))); err != nil {
+		if err := db.Commit(t.Context(), kv.Put(fmt.Appendf(nil, "k%06d", i), fmt.Appendf(make([]byte, 0, 64), "value of %06d", i))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -387,7 +389,7 @@ func damage(t *testing.T, name, harm string) {
 func tryDamaged(t *testing.T, dir, what string) (refused bool) {
 	db, err := Open(dir, Options{})
 	if err != nil {
-		if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "backup") {
+		if !errors.Is(err, kv.ErrDamaged) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "backup") {
 			t.Errorf("%s: %v", what, err)
 		}
 		return true
@@ -414,7 +416,7 @@ func TestPlainTroublesAreNotDamage(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(file, Options{}); err == nil || errors.Is(err, ErrDamaged) {
+	if _, err := Open(file, Options{}); err == nil || errors.Is(err, kv.ErrDamaged) {
 		t.Errorf("Open of a file = %v", err)
 	}
 }
@@ -424,14 +426,14 @@ func TestPlainTroublesAreNotDamage(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	dir := tmpfs(t, "40m")
 	db := mustOpen(t, filepath.Join(dir, "db"))
-	if err := db.Commit(t.Context(), Put([]byte("first"), []byte("v"))); err != nil {
+	if err := db.Commit(t.Context(), kv.Put([]byte("first"), []byte("v"))); err != nil {
 		t.Fatal(err)
 	}
 	ballast := filepath.Join(dir, "ballast")
 	for round := range 3 {
 		fill(t, ballast)
-		err := db.Commit(t.Context(), Put([]byte("big"), make([]byte, 50_000)))
-		if !errors.Is(err, ErrFull) {
+		err := db.Commit(t.Context(), kv.Put([]byte("big"), make([]byte, 50_000)))
+		if !errors.Is(err, kv.ErrFull) {
 			t.Fatalf("round %d: Commit on a full disk = %v", round, err)
 		}
 		if v, ok, err := db.Get([]byte("first")); err != nil || !ok || string(v) != "v" {
@@ -440,7 +442,7 @@ func TestFullDisk(t *testing.T) {
 		if err := os.Remove(ballast); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.Commit(t.Context(), Put([]byte("big"), make([]byte, 50_000))); err != nil {
+		if err := db.Commit(t.Context(), kv.Put([]byte("big"), make([]byte, 50_000))); err != nil {
 			t.Fatalf("round %d: with room again: %v", round, err)
 		}
 	}
@@ -448,16 +450,16 @@ func TestFullDisk(t *testing.T) {
 	var full error
 	kept := 0
 	for ; full == nil && kept < 2000; kept++ {
-		full = db.Commit(t.Context(), Put(fmt.Appendf(nil, "own%d", kept), make([]byte, 50_000)))
+		full = db.Commit(t.Context(), kv.Put(fmt.Appendf(nil, "own%d", kept), make([]byte, 50_000)))
 	}
-	if !errors.Is(full, ErrFull) {
+	if !errors.Is(full, kv.ErrFull) {
 		t.Fatalf("%d commits, then %v", kept, full)
 	}
 	if err := db.Close(); err != nil {
 		t.Errorf("Close on a full disk: %v", err)
 	}
 	fill(t, ballast)
-	if _, err := Open(filepath.Join(dir, "db"), Options{}); !errors.Is(err, ErrFull) || errors.Is(err, ErrDamaged) {
+	if _, err := Open(filepath.Join(dir, "db"), Options{}); !errors.Is(err, kv.ErrFull) || errors.Is(err, kv.ErrDamaged) {
 		t.Errorf("Open on a full disk = %v", err)
 	}
 	if err := os.Remove(ballast); err != nil {
@@ -472,7 +474,7 @@ func TestFullDisk(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range kept - 1 {
 		all.Go(func() {
-			if err := again.Commit(t.Context(), Del(fmt.Appendf(nil, "own%d", i))); err != nil {
+			if err := again.Commit(t.Context(), kv.Del(fmt.Appendf(nil, "own%d", i))); err != nil {
 				t.Errorf("a removal: %v", err)
 			}
 		})
@@ -518,7 +520,7 @@ func BenchmarkCommit(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer db.Close()
-			benchCommits(b, writers, func(key, value []byte) error { return db.Commit(context.Background(), Put(key, value)) })
+			benchCommits(b, writers, func(key, value []byte) error { return db.Commit(context.Background(), kv.Put(key, value)) })
 		})
 		b.Run(fmt.Sprintf("bare-%d", writers), func(b *testing.B) { bare(b, writers) })
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package kv
+package badgerkv
 
 import (
 	"errors"
@@ -10,14 +10,15 @@ import (
 	"path/filepath"
 
 	"restante/internal/disk"
+	"restante/internal/kv"
 )
 
-// A room watches over the room that the store needs. Badger writes into mapped
+// A spaceGuard watches over the disk space that the store needs. Badger writes into mapped
 // files that have no blocks yet; where the file system has none left, the
 // kernel ends the process instead of returning an error. So a commit that
 // finds too little room is refused before it begins, and each new log file is
 // given its blocks as soon as it is there.
-type room struct {
+type spaceGuard struct {
 	dir      string
 	memTable int64        // Badger's MemTableSize
 	margin   int64        // what only commits that make the store smaller may use
@@ -31,7 +32,7 @@ const (
 	maxMerge    = 256 << 20 // more than that is not merged in one go
 )
 
-func newRoom(dir string, memTable int64) (*room, error) {
+func newSpaceGuard(dir string, memTable int64) (*spaceGuard, error) {
 	if memTable == 0 {
 		memTable = maxMemTable
 	}
@@ -49,7 +50,7 @@ func newRoom(dir string, memTable int64) (*room, error) {
 	// Badger ends the process when a log of a crash has more than one of its
 	// tables has room for.
 	memTable = min(maxMemTable, max(minMemTable, memTable, largest))
-	r := &room{dir: dir, memTable: memTable, next: next}
+	r := &spaceGuard{dir: dir, memTable: memTable, next: next}
 	// What is in logs now will be counted twice, as tables and as what merging
 	// them takes.
 	r.margin = 6 * memTable
@@ -105,7 +106,7 @@ func tableOf(log string) (int64, error) {
 
 // check says whether n bytes may be written. What makes the store grow is
 // refused first, so that there is room left to remove things in.
-func (r *room) check(n int64, grows bool) error {
+func (r *spaceGuard) check(n int64, grows bool) error {
 	free, total, err := disk.Free(r.dir)
 	if err != nil {
 		return err
@@ -123,14 +124,14 @@ func (r *room) check(n int64, grows bool) error {
 		need += min(maxMerge, r.tables())
 	}
 	if free < need {
-		return fmt.Errorf("kv: %s: %w: %d KiB free, %d KiB needed", r.dir, ErrFull, free>>10, need>>10)
+		return fmt.Errorf("kv: %s: %w: %d KiB free, %d KiB needed", r.dir, kv.ErrFull, free>>10, need>>10)
 	}
 	return nil
 }
 
 // settle looks whether Badger has begun a new log file: its name must be on
 // disk before anything in it counts as kept, which Badger does not see to.
-func (r *room) settle() error {
+func (r *spaceGuard) settle() error {
 	fresh := false
 	for {
 		name := filepath.Join(r.dir, fmt.Sprintf("%05d.mem", r.next))

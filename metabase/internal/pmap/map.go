@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cow has collections that are changed by copying: a map from names,
+// Package pmap has collections that are changed by copying: a map from names,
 // and slices. What was there stays as it was, so that readers of the old need
 // no lock, and the new shares with the old all but a few small pieces.
 //
 // It knows nothing of what it holds.
-package cow
+package pmap
 
 import (
 	"math/bits"
 	"slices"
 
-	"restante/metabase/internal/names"
+	"restante/metabase/internal/casefold"
 )
 
 // A Named is a value that knows its name, which never changes. A pointer is
@@ -51,7 +51,7 @@ func (m *Map[V]) Len() int {
 
 // Get finds the value under a name, or gives none.
 func (m *Map[V]) Get(name string) (none V) {
-	if v := m.Near(name); v != none && names.Equal(v.Name(), name) {
+	if v := m.Near(name); v != none && casefold.Equal(v.Name(), name) {
 		return v
 	}
 	return none
@@ -64,7 +64,7 @@ func (m *Map[V]) Near(name string) (none V) {
 	if m == nil {
 		return none
 	}
-	return m.top.near(names.Hash(name), name, 0)
+	return m.top.near(casefold.Hash(name), name, 0)
 }
 
 // Few gives all values, in no order, where there are so few that to look at
@@ -81,7 +81,7 @@ const few = 8
 
 // find gives the value under a name, or none.
 func (t *trie[V]) find(hash uint64, name string, shift uint) (none V) {
-	if v := t.near(hash, name, shift); v != none && names.Equal(v.Name(), name) {
+	if v := t.near(hash, name, shift); v != none && casefold.Equal(v.Name(), name) {
 		return v
 	}
 	return none
@@ -106,7 +106,7 @@ func (t *trie[V]) near(hash uint64, name string, shift uint) (none V) {
 
 // index finds a name among the leaves of a trie at the bottom, or gives -1.
 func (t *trie[V]) index(name string) int {
-	return slices.IndexFunc(t.leaf, func(v V) bool { return names.Equal(v.Name(), name) })
+	return slices.IndexFunc(t.leaf, func(v V) bool { return casefold.Equal(v.Name(), name) })
 }
 
 // With gives a map that has v under its name.
@@ -121,7 +121,7 @@ func (m *Map[V]) WithTo(next *Map[V], v V) {
 	if m != nil {
 		*next = *m
 	}
-	if next.top.put(v, names.Hash(v.Name()), 0) {
+	if next.top.put(v, casefold.Hash(v.Name()), 0) {
 		next.count++
 	}
 }
@@ -145,13 +145,13 @@ func (t *trie[V]) put(v V, hash uint64, shift uint) (added bool) {
 		t.leaves |= bit
 		t.leaf = Insert(t.leaf, li, v)
 		return true
-	case names.Equal(t.leaf[li].Name(), v.Name()):
+	case casefold.Equal(t.leaf[li].Name(), v.Name()):
 		t.leaf = Replace(t.leaf, li, v)
 		return false
 	}
 	// Two names in one slot: both go one floor down.
 	other, sub := t.leaf[li], &trie[V]{}
-	sub.put(other, names.Hash(other.Name()), shift+6)
+	sub.put(other, casefold.Hash(other.Name()), shift+6)
 	sub.put(v, hash, shift+6)
 	t.leaves &^= bit
 	t.leaf = Remove(t.leaf, li)
@@ -179,7 +179,7 @@ func (m *Map[V]) Without(name string) *Map[V] {
 	if m.count == 1 {
 		return nil
 	}
-	return &Map[V]{count: m.count - 1, top: *m.top.without(name, names.Hash(name), 0)}
+	return &Map[V]{count: m.count - 1, top: *m.top.without(name, casefold.Hash(name), 0)}
 }
 
 // without takes out a name that is there.
@@ -218,7 +218,7 @@ func Make[V Named](values []V) *Map[V] {
 	}
 	list := make([]hashed[V], len(values))
 	for i, v := range values {
-		list[i] = hashed[V]{names.Hash(v.Name()), v}
+		list[i] = hashed[V]{casefold.Hash(v.Name()), v}
 	}
 	return &Map[V]{count: len(values), top: *newTrie(list, 0)}
 }
@@ -279,13 +279,13 @@ func (t *trie[V]) each(f func(V) bool) bool {
 	return true
 }
 
-// Sorted lists the values in the order in which names.Compare has their names.
+// Sorted lists the values in the order in which casefold.Compare has their names.
 func (m *Map[V]) Sorted() []V {
 	list := make([]V, 0, m.Len())
 	for v := range m.All {
 		list = append(list, v)
 	}
-	slices.SortFunc(list, func(a, b V) int { return names.Compare(a.Name(), b.Name()) })
+	slices.SortFunc(list, func(a, b V) int { return casefold.Compare(a.Name(), b.Name()) })
 	return list
 }
 
@@ -310,7 +310,7 @@ func Diff[V Named](a, b *Map[V]) []Pair[V] {
 		tb = b.top
 	}
 	diffTrie(&ta, &tb, 0, func(p Pair[V]) { out = append(out, p) })
-	slices.SortFunc(out, func(p, q Pair[V]) int { return names.Compare(p.Name, q.Name) })
+	slices.SortFunc(out, func(p, q Pair[V]) int { return casefold.Compare(p.Name, q.Name) })
 	return out
 }
 
@@ -371,10 +371,10 @@ func diffLeaves[V Named](a, b *trie[V], shift uint, emit func(Pair[V])) {
 // seek finds a name in what slot gave, or gives none.
 func (t *trie[V]) seek(name string, shift uint) (none V) {
 	if len(t.leaf) == 1 && len(t.sub) == 0 {
-		if names.Equal(t.leaf[0].Name(), name) {
+		if casefold.Equal(t.leaf[0].Name(), name) {
 			return t.leaf[0]
 		}
 		return none
 	}
-	return t.find(names.Hash(name), name, shift)
+	return t.find(casefold.Hash(name), name, shift)
 }
