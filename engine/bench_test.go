@@ -16,7 +16,7 @@ import (
 // BenchmarkChangeInForce is the time from the call of Apply to the moment from
 // which a caller lives under the new limit, with 100,000 domains in the tree.
 func BenchmarkChangeInForce(b *testing.B) {
-	h := newHouse(b)
+	h := newHarness(b)
 	action, _ := schema.IIS().ByID(settings.RouteAction)
 	turn, _ := schema.IIS().ByID(settings.AuthTurnList)
 	var ops []metabase.Op

@@ -28,26 +28,26 @@ import (
 
 // config says to each room of a site what is set for it.
 func (e *Engine) config(set *settings.Site) *site.Config {
-	w := &world{Site: set, dir: e.opts.DataDir, own: sync.OnceValue(ownAddresses)}
+	a := &siteAdapter{Site: set, dir: e.opts.DataDir, ownAddrs: sync.OnceValue(ownAddresses)}
 	cfg := &site.Config{
 		Name: set.Name, Rev: uint64(set.Rev),
-		TLS:     site.TLSFiles{Cert: w.path(set.TLS.CertFile), Key: w.path(set.TLS.KeyFile)},
-		Callers: set.Limits.Connections,
-		Admits:  set.MayConnect,
-		Wire:    w.wire(),
-		Session: w.session(),
-		Release: w.release(),
+		TLS:            site.TLSFiles{Cert: a.absPath(set.TLS.CertFile), Key: a.absPath(set.TLS.KeyFile)},
+		MaxConnections: set.Limits.Connections,
+		Admits:         set.MayConnect,
+		Wire:           a.wireConfig(),
+		Session:        a.sessionPolicy(),
+		Release:        a.releasePolicy(),
 		Mail: site.Mail{
-			Folder: w.path(set.Folders.Queue),
-			Owner:  fmt.Sprintf("site %d of %s as %s", set.Number, w.dir, plain(w.dir, set.Folders.Queue)),
-			DB:     indexOf(e.opts.IndexDB, w.dir, set.Number, set.Folders.Queue),
+			Folder: a.absPath(set.Folders.Queue),
+			Owner:  fmt.Sprintf("site %d of %s as %s", set.Number, a.dir, indexName(a.dir, set.Folders.Queue)),
+			DB:     queueIndex(e.opts.IndexDB, a.dir, set.Number, set.Folders.Queue),
 			Note: func(ctx context.Context) error {
-				return note(ctx, e.opts.IndexDB, w.dir, set.Number, set.Folders.Queue)
+				return recordFolder(ctx, e.opts.IndexDB, a.dir, set.Number, set.Folders.Queue)
 			},
-			Badmail: w.path(set.Folders.Badmail),
-			Holds:   queue.RouterFunc(w.hold),
-			Routes:  routes{w},
-			Policy:  w.patience(),
+			Badmail: a.absPath(set.Folders.Badmail),
+			Holds:   queue.RouterFunc(a.routeState),
+			Routes:  routes{a},
+			Policy:  a.queuePolicy(),
 		},
 	}
 	for _, b := range set.Bindings {
@@ -74,49 +74,49 @@ func ownAddresses() []netip.Addr {
 	return out
 }
 
-// world answers from the settings of one revision. It implements the
+// siteAdapter answers from the settings of one revision. It implements the
 // interfaces of the rooms.
-type world struct {
+type siteAdapter struct {
 	*settings.Site
-	dir string
-	own func() []netip.Addr
+	dir      string
+	ownAddrs func() []netip.Addr
 }
 
-func (w *world) path(p string) string { return onDisk(w.dir, p) }
+func (a *siteAdapter) absPath(p string) string { return absPath(a.dir, p) }
 
-func (w *world) wire() wire.Config {
+func (a *siteAdapter) wireConfig() wire.Config {
 	return wire.Config{
-		Hostname: w.FQDN, Greeting: w.Greeting, RequireTLS: w.TLS.Required,
+		Hostname: a.FQDN, Greeting: a.Greeting, RequireTLS: a.TLS.Required,
 		Verbs: wire.Verbs{
-			ETRN: w.Verbs.ETRN, TURN: w.Verbs.TURN, ATRN: w.Verbs.ATRN,
-			Chunking: w.Verbs.Chunking, EightBit: w.Verbs.EightBit, DSN: w.Verbs.DSN,
-			Pipelining: w.Verbs.Pipelining, EnhancedCodes: w.Verbs.EnhancedCodes,
+			ETRN: a.Verbs.ETRN, TURN: a.Verbs.TURN, ATRN: a.Verbs.ATRN,
+			Chunking: a.Verbs.Chunking, EightBit: a.Verbs.EightBit, DSN: a.Verbs.DSN,
+			Pipelining: a.Verbs.Pipelining, EnhancedCodes: a.Verbs.EnhancedCodes,
 		},
-		MaxSize: w.Limits.MessageSize, MaxErrors: w.Limits.Errors,
-		AcceptBareLF: w.Limits.BareLF, IdleTimeout: w.Limits.Idle,
+		MaxSize: a.Limits.MessageSize, MaxErrors: a.Limits.Errors,
+		AcceptBareLF: a.Limits.BareLF, IdleTimeout: a.Limits.Idle,
 	}
 }
 
-func (w *world) session() session.Policy {
+func (a *siteAdapter) sessionPolicy() session.Policy {
 	p := session.Policy{
-		Hostname: w.FQDN, Default: w.Domain, Domains: domains{w},
+		Hostname: a.FQDN, Default: a.Domain, Domains: domains{a},
 		Limits: session.Limits{
-			Size: w.Limits.MessageSize, Session: w.Limits.SessionSize,
-			Recipients: w.Limits.Recipients, Hops: w.Limits.Hops,
+			Size: a.Limits.MessageSize, Session: a.Limits.SessionSize,
+			Recipients: a.Limits.Recipients, Hops: a.Limits.Hops,
 		},
 		SignIn: session.SignIn{
-			Lookup: w.Account, Plain: w.SignIn.Basic, Clear: w.SignIn.Clear,
-			Scram: w.SignIn.Challenge, Required: w.SignIn.Required,
+			Lookup: a.Account, Plain: a.SignIn.Basic, Clear: a.SignIn.Clear,
+			Scram: a.SignIn.Challenge, Required: a.SignIn.Required,
 		},
 	}
-	if w.SignIn.Challenge {
-		p.SignIn.Cram = w.HasCram
+	if a.SignIn.Challenge {
+		p.SignIn.Cram = a.HasCram
 	}
 	return p
 }
 
 // domains is the site as a session asks it.
-type domains struct{ *world }
+type domains struct{ *siteAdapter }
 
 func (d domains) Standing(name mail.Domain) session.Standing {
 	switch d.Site.Standing(name) {
@@ -137,32 +137,32 @@ func (d domains) MayRelay(name mail.Domain, client netip.Addr, who string) bool 
 	return d.Relay.Allows(client, who)
 }
 
-func (w *world) release() release.Policy {
+func (a *siteAdapter) releasePolicy() release.Policy {
 	return release.Policy{
-		ETRN: w.Verbs.ETRN, TURN: w.Verbs.TURN, ATRN: w.Verbs.ATRN,
-		RequireTLS: w.Release.TurnTLS, RequireAuth: w.Release.EtrnSignIn,
-		Subdomains: w.Release.Subdomains, Counts: w.Release.Counts, Interval: w.Release.Interval,
-		Hello: w.FQDN, Timeouts: w.timeouts(), Rules: w,
+		ETRN: a.Verbs.ETRN, TURN: a.Verbs.TURN, ATRN: a.Verbs.ATRN,
+		RequireTLS: a.Release.TurnTLS, RequireAuth: a.Release.EtrnSignIn,
+		Subdomains: a.Release.Subdomains, Counts: a.Release.Counts, Interval: a.Release.Interval,
+		Hello: a.FQDN, Timeouts: a.timeouts(), Rules: a,
 	}
 }
 
 // Hold is what release asks of a domain.
-func (w *world) Hold(d mail.Domain) (release.Hold, bool) {
-	key, ok := w.DomainFor(d)
+func (a *siteAdapter) Hold(d mail.Domain) (release.Hold, bool) {
+	key, ok := a.DomainFor(d)
 	if !ok || key.Standing != settings.Held {
 		return release.Hold{}, false
 	}
 	return release.Hold{Accounts: key.Accounts, NoETRN: key.NoETRN()}, true
 }
 
-func (w *world) hold(d mail.Domain) queue.RouteState {
-	return queue.RouteState{Held: w.Site.Standing(d) == settings.Held}
+func (a *siteAdapter) routeState(d mail.Domain) queue.RouteState {
+	return queue.RouteState{Held: a.Site.Standing(d) == settings.Held}
 }
 
 // manyConversations stands for no limit.
 const manyConversations = 10000
 
-func (w *world) patience() queue.Policy {
+func (a *siteAdapter) queuePolicy() queue.Policy {
 	unlimited := func(n int) int {
 		if n == 0 {
 			return manyConversations
@@ -170,16 +170,16 @@ func (w *world) patience() queue.Policy {
 		return n
 	}
 	return queue.Policy{
-		Ladder: w.Retry.Ladder, Expire: w.Retry.Expire, DelayNotice: w.Retry.Delay,
-		Conversations: unlimited(w.Out.Connections), PerDestination: unlimited(w.Out.PerDomain),
+		Ladder: a.Retry.Ladder, Expire: a.Retry.Expire, DelayNotice: a.Retry.Delay,
+		Conversations: unlimited(a.Out.Connections), PerDestination: unlimited(a.Out.PerDomain),
 	}
 }
 
 // timeouts bounds each wait for a peer by the configured one, where that is
 // shorter than what RFC 5321 §4.5.3.2 gives.
-func (w *world) timeouts() wire.Timeouts {
+func (a *siteAdapter) timeouts() wire.Timeouts {
 	shorter := func(rfc time.Duration) time.Duration {
-		if t := w.Out.Timeout; t > 0 && t < rfc {
+		if t := a.Out.Timeout; t > 0 && t < rfc {
 			return t
 		}
 		return 0
@@ -191,11 +191,11 @@ func (w *world) timeouts() wire.Timeouts {
 }
 
 // routes is the site as delivery asks it.
-type routes struct{ *world }
+type routes struct{ *siteAdapter }
 
 func (r routes) Route(d mail.Domain) delivery.Route {
 	set := r.Site.Route(d)
-	out := delivery.Route{Dir: r.path(set.Folder), DirectFirst: set.DirectFirst, Held: set.Held, Talk: r.talk(set)}
+	out := delivery.Route{Dir: r.absPath(set.Folder), DirectFirst: set.DirectFirst, Held: set.Held, Talk: r.dialogue(set)}
 	switch set.Way {
 	case settings.ToFolder:
 		out.Kind = delivery.Drop
@@ -208,11 +208,11 @@ func (r routes) Route(d mail.Domain) delivery.Route {
 	return out
 }
 
-func (r routes) talk(set settings.Route) delivery.Talk {
+func (r routes) dialogue(set settings.Route) delivery.Talk {
 	t := delivery.Talk{
 		Hello: r.FQDN, Port: r.Out.Port, RequireTLS: set.NeedTLS, HELO: set.Helo,
 		NoPipelining: set.NoPipeline, MaxMessages: r.Out.Messages, Timeouts: r.timeouts(),
-		DNS: resolver.Query{Self: r.self}, TLS: demands(set.NeedTLS, r.Out),
+		DNS: resolver.Query{Self: r.self}, TLS: peerTLS(set.NeedTLS, r.Out),
 	}
 	for _, s := range r.Out.DNS {
 		t.DNS.Servers = append(t.DNS.Servers, s.String())
@@ -250,7 +250,7 @@ func (r routes) self(name string, addrs []netip.Addr) bool {
 		at := b.Addr.Addr()
 		for _, a := range addrs {
 			a = a.Unmap()
-			if a == at || at.IsUnspecified() && slices.Contains(r.own(), a) {
+			if a == at || at.IsUnspecified() && slices.Contains(r.ownAddrs(), a) {
 				return true
 			}
 		}

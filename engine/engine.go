@@ -63,24 +63,24 @@ type Engine struct {
 	ports site.Ports
 
 	asks  chan ask
-	knock chan struct{} // a site's state changed
+	wake  chan struct{} // a site's state changed
 	ready chan struct{}
 	ended chan struct{} // Run is over
 
 	mu    sync.Mutex // guards what follows
-	sites map[int]*member
+	sites map[int]*managedSite
 }
 
-// member is a site that the tree has.
-type member struct {
+// managedSite is a site that the tree has.
+type managedSite struct {
 	*site.Site       // nil where it never could be loaded
 	why        error // of that
 	rev        metabase.Rev
 	folder     string // of its queue, as in the tree
-	minded     minded
+	stranded   stranded
 	cancel     context.CancelFunc
 	ended      <-chan struct{}
-	shown      shown
+	published  publishedState
 }
 
 type ask struct {
@@ -98,9 +98,9 @@ func New(tree Tree, opts Options) *Engine {
 	}
 	return &Engine{
 		tree: tree, opts: opts, gate: account.NewGate(),
-		asks: make(chan ask), knock: make(chan struct{}, 1),
+		asks: make(chan ask), wake: make(chan struct{}, 1),
 		ready: make(chan struct{}), ended: make(chan struct{}),
-		sites: map[int]*member{},
+		sites: map[int]*managedSite{},
 	}
 }
 
@@ -113,75 +113,75 @@ func (e *Engine) Ready() <-chan struct{} { return e.ready }
 // returns when everything that it started has. It may be called once.
 func (e *Engine) Run(ctx context.Context) error {
 	var running, starting sync.WaitGroup
-	defer e.show()
+	defer e.publishStates()
 	defer running.Wait()
 	defer close(e.ended)
 	watch := e.tree.Watch(metabase.Root)
 	defer watch.Close()
-	f := &follower{engine: e, running: &running, starting: &starting, left: map[int]<-chan struct{}{}}
-	f.follow(ctx)
-	e.mind()
+	r := &reconciler{engine: e, running: &running, starting: &starting, leaving: map[int]<-chan struct{}{}}
+	r.reconcile(ctx)
+	e.checkStranded()
 	running.Go(func() { starting.Wait(); close(e.ready) })
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-watch.C():
-			f.follow(ctx)
+			r.reconcile(ctx)
 		case a := <-e.asks:
-			f.follow(ctx) // whoever asks may just have made the site
+			r.reconcile(ctx) // whoever asks may just have made the site
 			a.answer <- e.site(a.number)
-		case <-e.knock:
+		case <-e.wake:
 		}
-		e.mind()
-		e.show()
+		e.checkStranded()
+		e.publishStates()
 	}
 }
 
-// follower is what only Run's own goroutine touches.
-type follower struct {
+// reconciler is what only Run's own goroutine touches.
+type reconciler struct {
 	engine            *Engine
 	running, starting *sync.WaitGroup
-	looked            bool                    // once at least
+	reconciled        bool                    // once at least
 	last              metabase.Rev            // at what
-	left              map[int]<-chan struct{} // sites that are gone from the tree, until they have ended
+	leaving           map[int]<-chan struct{} // sites that are gone from the tree, until they have ended
 }
 
-// follow brings the sites in line with the newest snapshot.
-func (f *follower) follow(ctx context.Context) {
-	e, snap := f.engine, f.engine.tree.Snapshot()
-	if f.looked && snap.Rev() == f.last {
+// reconcile brings the sites in line with the newest snapshot.
+func (r *reconciler) reconcile(ctx context.Context) {
+	e, snap := r.engine, r.engine.tree.Snapshot()
+	if r.reconciled && snap.Rev() == r.last {
 		return // what is volatile changed
 	}
 	there := map[int]bool{}
-	shared := e.ground().Shared(snap)
+	shared := e.layout().Shared(snap)
 	for _, n := range settings.Numbers(snap) {
 		there[n] = true
-		f.one(ctx, snap, n, shared[n])
+		r.reconcileSite(ctx, snap, n, shared[n])
 	}
 	e.mu.Lock()
 	for n, m := range e.sites {
 		if !there[n] {
 			if m.cancel != nil {
 				m.cancel() // its folder and its mail stay where they are
-				f.left[n] = m.ended
+				r.leaving[n] = m.ended
 			}
 			delete(e.sites, n)
 		}
 	}
 	e.mu.Unlock()
-	f.last, f.looked = snap.Rev(), true
+	r.last, r.reconciled = snap.Rev(), true
 }
 
-// one brings site n in line. Shared says whose queue folder it would work in,
+// reconcileSite brings site n in line. Shared says whose queue folder it would work in,
 // if it is not its own.
-func (f *follower) one(ctx context.Context, snap metabase.Snapshot, n int, shared error) {
-	e := f.engine
+func (r *reconciler) reconcileSite(ctx context.Context, snap metabase.Snapshot, n int, shared error) {
+	e := r.engine
 	set, err := settings.Load(snap, n)
 	e.mu.Lock()
 	m := e.sites[n]
 	if m == nil {
-		m = &member{}
+		m = &managedSite{}
 		e.sites[n] = m
 	}
 	m.rev, m.why = snap.Rev(), err
@@ -190,46 +190,46 @@ func (f *follower) one(ctx context.Context, snap metabase.Snapshot, n int, share
 	e.mu.Unlock()
 	switch {
 	case err != nil && s != nil:
-		s.Keep(uint64(snap.Rev()), err)
+		s.SetError(uint64(snap.Rev()), err)
 	case err != nil:
 		e.opts.Log.Error("site cannot be loaded", "site", n, "err", err)
 	case s != nil:
 		s.Apply(e.config(set))
-		if why := barred(set, shared); why != nil {
-			s.Keep(uint64(snap.Rev()), why)
+		if why := startBlocked(set, shared); why != nil {
+			s.SetError(uint64(snap.Rev()), why)
 		}
 	default:
-		f.begin(ctx, m, set, snap, barred(set, shared))
+		r.startSite(ctx, m, set, snap, startBlocked(set, shared))
 	}
 }
 
-// barred says why a site must not start.
-func barred(set *settings.Site, shared error) error {
+// startBlocked says why a site must not start.
+func startBlocked(set *settings.Site, shared error) error {
 	if !set.Enabled {
 		return errOldVersion
 	}
 	return shared
 }
 
-func (e *Engine) ground() settings.Ground { return settings.Ground{Data: e.opts.DataDir} }
+func (e *Engine) layout() settings.Ground { return settings.Ground{Data: e.opts.DataDir} }
 
-// begin makes a site, and starts it if it starts by itself: with the service,
+// startSite makes a site, and starts it if it starts by itself: with the service,
 // or when it is new and has an address of its own.
-func (f *follower) begin(ctx context.Context, m *member, set *settings.Site, snap metabase.Snapshot, barred error) {
-	e, n := f.engine, set.Number
+func (r *reconciler) startSite(ctx context.Context, m *managedSite, set *settings.Site, snap metabase.Snapshot, blocked error) {
+	e, n := r.engine, set.Number
 	s := site.New(n, e.config(set), site.Deps{
 		Resolver: e.opts.Resolver, Gate: e.gate, Ports: &e.ports,
 		Journal: journal.New(e.journal(n)), Log: e.opts.Log,
-		Changed: e.look, Grace: e.opts.Grace, Again: e.opts.Again,
+		Changed: e.notify, Grace: e.opts.Grace, Again: e.opts.Again,
 	})
 	mine, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	e.mu.Lock()
 	m.Site, m.cancel, m.ended = s, cancel, ended
 	e.mu.Unlock()
-	before := f.left[n]
-	delete(f.left, n)
-	f.running.Go(func() {
+	before := r.leaving[n]
+	delete(r.leaving, n)
+	r.running.Go(func() {
 		defer close(ended)
 		defer cancel()
 		if before != nil {
@@ -240,12 +240,12 @@ func (f *follower) begin(ctx context.Context, m *member, set *settings.Site, sna
 		}
 	})
 	switch {
-	case barred != nil:
-		s.Keep(uint64(snap.Rev()), barred)
-	case set.AutoStart && (!f.looked || settings.HasAddress(snap, n)):
-		f.starting.Add(1)
-		f.running.Go(func() {
-			defer f.starting.Done()
+	case blocked != nil:
+		s.SetError(uint64(snap.Rev()), blocked)
+	case set.AutoStart && (!r.reconciled || settings.HasAddress(snap, n)):
+		r.starting.Add(1)
+		r.running.Go(func() {
+			defer r.starting.Done()
 			_ = s.Do(mine, site.Start) // its state says why not
 		})
 	}
@@ -260,10 +260,10 @@ func (e *Engine) journal(n int) *slog.Logger {
 	return e.opts.Journal.With("site", n)
 }
 
-// look wakes Run.
-func (e *Engine) look() {
+// notify wakes Run.
+func (e *Engine) notify() {
 	select {
-	case e.knock <- struct{}{}:
+	case e.wake <- struct{}{}:
 	default: // it is about to look anyway
 	}
 }
@@ -297,7 +297,7 @@ func (e *Engine) Command(ctx context.Context, n int, command uint32) error {
 	if c == site.Start {
 		snap := e.tree.Snapshot()
 		if set, err := settings.Load(snap, n); err == nil {
-			if why := barred(set, e.ground().Shared(snap)[n]); why != nil {
+			if why := startBlocked(set, e.layout().Shared(snap)[n]); why != nil {
 				return fmt.Errorf("site %d: start: %w", n, why)
 			}
 		}
@@ -329,12 +329,12 @@ func (e *Engine) Queue(n int) (*queue.Queue, bool) {
 }
 
 // Sessions lists who is connected to site n.
-func (e *Engine) Sessions(n int) ([]site.Caller, error) {
+func (e *Engine) Sessions(n int) ([]site.Session, error) {
 	s := e.site(n)
 	if s == nil {
 		return nil, fmt.Errorf("site %d: %w", n, ErrNoSite)
 	}
-	return s.Callers(), nil
+	return s.Sessions(), nil
 }
 
 // ErrNoSession means that nobody is connected under that ID.
@@ -347,10 +347,10 @@ func (e *Engine) EndSession(n int, id string) error {
 		return fmt.Errorf("site %d: %w", n, ErrNoSite)
 	}
 	if id == "" {
-		s.EndAll()
+		s.EndSessions()
 		return nil
 	}
-	if number, err := strconv.ParseUint(id, 10, 64); err != nil || !s.End(number) {
+	if number, err := strconv.ParseUint(id, 10, 64); err != nil || !s.EndSession(number) {
 		return fmt.Errorf("site %d: session %s: %w", n, id, ErrNoSession)
 	}
 	return nil

@@ -28,8 +28,8 @@ import (
 	"restante/metabase/schema"
 )
 
-// house is an engine over a tree in memory.
-type house struct {
+// harness is an engine over a tree in memory.
+type harness struct {
 	t     testing.TB
 	dir   string
 	db    kv.DB // of the queues
@@ -38,11 +38,11 @@ type house struct {
 	stop func()
 }
 
-// newHouse sets the default tree up: site 1 on a port of the system's choice,
+// newHarness sets the default tree up: site 1 on a port of the system's choice,
 // for hub.example.
-func newHouse(t testing.TB) *house {
+func newHarness(t testing.TB) *harness {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), db: kv.NewMem()}
+	h := &harness{t: t, dir: t.TempDir(), db: kv.NewMem()}
 	store, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{
 		Checks: []metabase.Check{schema.IIS().Check, settings.Check},
 		Acts: map[metabase.ID]metabase.Act{settings.ServerCommand: func(ctx context.Context, p metabase.Path, v metabase.Value) error {
@@ -64,7 +64,7 @@ func newHouse(t testing.TB) *house {
 }
 
 // run starts an engine, and waits until its sites have started.
-func (h *house) run() {
+func (h *harness) run() {
 	h.t.Helper()
 	h.Engine = New(h.store, Options{
 		DataDir: h.dir, IndexDB: h.db, Grace: 200 * time.Millisecond, Again: 20 * time.Millisecond,
@@ -89,19 +89,19 @@ func (h *house) run() {
 	<-h.Ready()
 }
 
-func started(t *testing.T) *house {
+func started(t *testing.T) *harness {
 	t.Helper()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.run()
 	return h
 }
 
-func (h *house) try(ops ...metabase.Op) error {
+func (h *harness) try(ops ...metabase.Op) error {
 	_, err := h.store.Apply(h.t.Context(), metabase.Batch{Ops: ops, Origin: metabase.FromSystem})
 	return err
 }
 
-func (h *house) apply(ops ...metabase.Op) {
+func (h *harness) apply(ops ...metabase.Op) {
 	h.t.Helper()
 	if err := h.try(ops...); err != nil {
 		h.t.Fatal(err)
@@ -109,7 +109,7 @@ func (h *house) apply(ops ...metabase.Op) {
 }
 
 // set is a property in words, as on the command line.
-func (h *house) set(p metabase.Path, name string, value ...string) metabase.Op {
+func (h *harness) set(p metabase.Path, name string, value ...string) metabase.Op {
 	h.t.Helper()
 	prop, err := schema.IIS().Lookup(name)
 	if err != nil {
@@ -122,7 +122,7 @@ func (h *house) set(p metabase.Path, name string, value ...string) metabase.Op {
 	return metabase.Set{Path: p, Property: prop.Item(v)}
 }
 
-func (h *house) account(name, password string) []metabase.Op {
+func (h *harness) account(name, password string) []metabase.Op {
 	h.t.Helper()
 	c, err := account.New(name, password, true)
 	if err != nil {
@@ -139,7 +139,7 @@ func (h *house) account(name, password string) []metabase.Op {
 }
 
 // hold has site n keep name's mail for an account.
-func (h *house) hold(n int, name, account string) []metabase.Op {
+func (h *harness) hold(n int, name, account string) []metabase.Op {
 	h.t.Helper()
 	ops, err := settings.CreateDomain(h.store.Snapshot(), n, name, settings.Action(514))
 	if err != nil {
@@ -149,7 +149,7 @@ func (h *house) hold(n int, name, account string) []metabase.Op {
 }
 
 // newSite makes a site that listens on addr and gives its number.
-func (h *house) newSite(addr string) int {
+func (h *harness) newSite(addr string) int {
 	h.t.Helper()
 	n, ops, err := settings.CreateSite(h.store.Snapshot(), settings.NewSite{Bindings: []string{addr}, Domain: "two.example"})
 	if err != nil {
@@ -159,7 +159,7 @@ func (h *house) newSite(addr string) int {
 	return n
 }
 
-func (h *house) status(n int) SiteStatus {
+func (h *harness) status(n int) SiteStatus {
 	for _, s := range h.Sites() {
 		if s.Number == n {
 			return s
@@ -168,7 +168,7 @@ func (h *house) status(n int) SiteStatus {
 	return SiteStatus{Why: "there is no such site"}
 }
 
-func (h *house) dial(n int) *testpeer.Line {
+func (h *harness) dial(n int) *testpeer.Line {
 	h.t.Helper()
 	at := h.status(n).Listening
 	if len(at) == 0 {
@@ -182,7 +182,7 @@ func (h *house) dial(n int) *testpeer.Line {
 	return l
 }
 
-func (h *house) eventually(what string, ok func() bool) {
+func (h *harness) eventually(what string, ok func() bool) {
 	h.t.Helper()
 	deadline := time.NewTimer(30 * time.Second)
 	defer deadline.Stop()
@@ -198,7 +198,7 @@ func (h *house) eventually(what string, ok func() bool) {
 }
 
 // volatile is what stands in the tree of a site's state.
-func (h *house) volatile(n int, id metabase.ID) uint32 {
+func (h *harness) volatile(n int, id metabase.ID) uint32 {
 	p, _, _ := h.store.Snapshot().Effective(settings.SitePath(n), id)
 	return p.Value.DWord()
 }
@@ -206,7 +206,7 @@ func (h *house) volatile(n int, id metabase.ID) uint32 {
 // TestWayOfAMessage: one to a local domain is dropped; others are held over a
 // restart of everything, and handed over to the account that may have them.
 func TestWayOfAMessage(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.apply(slices.Concat(h.account("testserver", "pw"), h.account("other", "pw"), h.hold(1, "test.com", "TestServer"))...)
 	h.run()
 	l := h.dial(1)
@@ -250,7 +250,7 @@ func TestWayOfAMessage(t *testing.T) {
 }
 
 // turn takes a host's mail, without our trace header.
-func (h *house) turn(n int, who string) (got []string) {
+func (h *harness) turn(n int, who string) (got []string) {
 	h.t.Helper()
 	l := h.dial(n)
 	if err := l.SignIn(who, "pw"); err != nil {
@@ -271,7 +271,7 @@ func (h *house) turn(n int, who string) (got []string) {
 }
 
 func TestNobodyRelaysWhoMayNot(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	one := settings.SitePath(1)
 	h.apply(slices.Concat(h.account("joe", "pw"), h.hold(1, "held.example", "joe"))...)
 	relayed, err := settings.CreateDomain(h.store.Snapshot(), 1, "relayed.example", settings.Action(0x1000))
@@ -379,7 +379,7 @@ func TestTwoSitesOnOnePort(t *testing.T) {
 	}
 	taken := l.Addr().String()
 	l.Close()
-	h := newHouse(t)
+	h := newHarness(t)
 	h.apply(h.set(settings.SitePath(1), "ServerBindings", taken))
 	h.run()
 	n := h.newSite(taken)
@@ -423,7 +423,7 @@ func TestSitesComeAndGo(t *testing.T) {
 
 // TestOneSitesTroubleIsItsOwn: a folder that cannot be.
 func TestOneSitesTroubleIsItsOwn(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	n := h.newSite("127.0.0.1:0")
 	if err := os.WriteFile(filepath.Join(h.dir, "Mailroot-2"), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -439,7 +439,7 @@ func TestOneSitesTroubleIsItsOwn(t *testing.T) {
 }
 
 func TestOldServiceVersion(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	n := h.newSite("127.0.0.1:0")
 	h.apply(slices.Concat(h.account("joe", "pw"), h.hold(1, "held.example", "joe"), []metabase.Op{h.set(settings.Service, "SmtpServiceVersion", "1")})...)
 	h.run()
@@ -535,7 +535,7 @@ func TestAfterRun(t *testing.T) {
 
 func TestSelf(t *testing.T) {
 	set := &settings.Site{FQDN: "mx.hub.example", Domain: "hub.example", Out: settings.Out{Port: 25}}
-	r := routes{&world{Site: set, own: func() []netip.Addr {
+	r := routes{&siteAdapter{Site: set, ownAddrs: func() []netip.Addr {
 		return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
 	}}}
 	bind := func(s ...string) {
@@ -636,7 +636,7 @@ func TestLinkedFolder(t *testing.T) {
 // Mail that came between the change of the queue's folder and the restart that
 // makes it true is not forgotten: the state tells of it until it is taken back.
 func TestMailLeftBehind(t *testing.T) {
-	h := newHouse(t)
+	h := newHarness(t)
 	h.apply(h.hold(1, "held.test", "x")...)
 	h.run()
 	h.apply(h.set(settings.SitePath(1), "QueueDirectory", "New"))
@@ -678,13 +678,13 @@ func TestMailLeftBehind(t *testing.T) {
 }
 
 // One folder has one index, whatever it is called.
-func TestPlain(t *testing.T) {
+func TestIndexName(t *testing.T) {
 	for in, want := range map[string]string{
 		"Mailroot/Queue": "Mailroot/Queue", "./Mailroot//Queue/": "Mailroot/Queue", "/data/Mailroot/Queue": "Mailroot/Queue",
 		"/data": ".", "/database/q": "/database/q", "/data/../etc": "/etc", "../etc": "/etc",
 	} {
-		if got := plain("/data", in); got != want {
-			t.Errorf("plain(%q) = %q, want %q", in, got, want)
+		if got := indexName("/data", in); got != want {
+			t.Errorf("indexName(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

@@ -35,7 +35,7 @@ type SiteStatus struct {
 // Sites lists the sites of the tree, in order.
 func (e *Engine) Sites() []SiteStatus {
 	e.mu.Lock()
-	members := make(map[int]member, len(e.sites))
+	members := make(map[int]managedSite, len(e.sites))
 	for n, m := range e.sites {
 		members[n] = *m
 	}
@@ -48,15 +48,15 @@ func (e *Engine) Sites() []SiteStatus {
 	return out
 }
 
-func (m member) status(n int) SiteStatus {
+func (m managedSite) status(n int) SiteStatus {
 	if m.Site == nil {
-		return SiteStatus{Number: n, State: site.Stopped.String(), Listening: []string{}, Configured: m.rev, Why: both(oneLine(m.why), m.minded.behind)}
+		return SiteStatus{Number: n, State: site.Stopped.String(), Listening: []string{}, Configured: m.rev, Why: joinReasons(oneLine(m.why), m.stranded.text)}
 	}
 	st := m.Status()
 	out := SiteStatus{
 		Number: n, Name: st.Name, State: st.State.String(), Listening: make([]string, 0, len(st.Listening)),
 		Configured: metabase.Rev(st.Configured), Running: metabase.Rev(st.Running),
-		Why: both(strings.ReplaceAll(st.Behind(), "\n", "; "), m.minded.behind), Callers: st.Callers, Queue: st.Queue, Counters: st.Counters,
+		Why: joinReasons(strings.ReplaceAll(st.Behind(), "\n", "; "), m.stranded.text), Callers: st.Connections, Queue: st.Queue, Counters: st.Counters,
 	}
 	for _, a := range st.Listening {
 		out.Listening = append(out.Listening, a.String())
@@ -64,8 +64,8 @@ func (m member) status(n int) SiteStatus {
 	return out
 }
 
-// both joins two reasons, each of which may be "".
-func both(a, b string) string {
+// joinReasons joins two reasons, each of which may be "".
+func joinReasons(a, b string) string {
 	if a == "" || b == "" {
 		return a + b
 	}
@@ -79,37 +79,37 @@ func oneLine(err error) string {
 	return strings.ReplaceAll(err.Error(), "\n", "; ")
 }
 
-// shown is what stands in the tree of a site's state.
-type shown struct {
+// A publishedState is what stands in the tree of a site's state.
+type publishedState struct {
 	state site.State
 	code  uint32
 }
 
-// show writes states that changed into the tree, in memory only.
-func (e *Engine) show() {
+// publishStates writes states that changed into the tree, in memory only.
+func (e *Engine) publishStates() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for n, m := range e.sites {
-		now := shown{state: site.Stopped, code: win32(m.why)}
+		now := publishedState{state: site.Stopped, code: win32(m.why)}
 		if m.Site != nil {
 			state, why := m.State()
-			now = shown{state, win32(errors.Join(why, m.why))}
+			now = publishedState{state, win32(errors.Join(why, m.why))}
 		}
-		if now == m.shown {
+		if now == m.published {
 			continue
 		}
-		err := e.tree.SetVolatile(settings.SitePath(n), item(settings.ServerState, uint32(now.state)), item(settings.Win32Error, now.code))
+		err := e.tree.SetVolatile(settings.SitePath(n), dword(settings.ServerState, uint32(now.state)), dword(settings.Win32Error, now.code))
 		if err != nil {
 			// The key may be gone just now; the next look will see that.
-			e.opts.Log.Warn("state is not shown", "site", n, "err", err)
+			e.opts.Log.Warn("state is not published", "site", n, "err", err)
 			continue
 		}
-		m.shown = now
+		m.published = now
 	}
 }
 
-// item is a property as the schema has it.
-func item(id metabase.ID, v uint32) metabase.Property {
+// dword is a property as the schema has it.
+func dword(id metabase.ID, v uint32) metabase.Property {
 	value := metabase.DWord(v)
 	if p, ok := schema.IIS().ByID(id); ok {
 		return p.Item(value)

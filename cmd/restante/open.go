@@ -155,7 +155,7 @@ func atRest(data string) metabase.Check {
 			}
 			return index, err
 		}
-		return engine.Stock{Data: data, Index: open}.Check(c)
+		return engine.Backlog{Data: data, Index: open}.Check(c)
 	}
 }
 

@@ -289,7 +289,7 @@ func (r running) Sessions(n int) ([]control.Session, error) {
 	for i, c := range all {
 		out[i] = control.Session{
 			ID: fmt.Sprint(c.ID), Remote: c.Remote.String(), Hello: c.Hello, Account: c.Account,
-			TLS: c.TLS, Since: c.Since, Doing: c.Doing,
+			TLS: c.TLS, Since: c.Since, Doing: c.Activity,
 		}
 	}
 	return out, err

@@ -26,7 +26,7 @@ var notAllowed = mail.Reply{Code: 459, Enhanced: "7.1", Text: "not allowed for t
 
 // Etrn answers ETRN node at once. What it starts goes, later, to the hosts
 // that DNS names: who asked makes no difference to where mail goes.
-func (win *Window) Etrn(ctx context.Context, p Policy, c Caller, node string) mail.Reply {
+func (svc *Service) Etrn(ctx context.Context, p Policy, c Caller, node string) mail.Reply {
 	switch {
 	case !p.ETRN:
 		return off
@@ -37,22 +37,22 @@ func (win *Window) Etrn(ctx context.Context, p Policy, c Caller, node string) ma
 	if reply.Code != 0 {
 		return reply
 	}
-	if form == '#' || form == '@' && !p.Subdomains || !win.mayEtrn(p, c, name, form == '@') {
+	if form == '#' || form == '@' && !p.Subdomains || !svc.mayEtrn(p, c, name, form == '@') {
 		return notAllowed
 	}
 	key := "ETRN " + string(name)
 	if form == '@' {
 		key = "ETRN @" + string(name)
 	}
-	if !win.again(key, p.Interval) {
+	if !svc.again(key, p.Interval) {
 		return mail.Reply{Code: 458, Enhanced: "3.2", Text: "asked again too soon"}
 	}
-	waiting, err := win.queue.Waiting(name, form == '@')
+	waiting, err := svc.queue.Waiting(name, form == '@')
 	if err != nil {
-		win.forget(key)
+		svc.forget(key)
 		return mail.Reply{Code: 458, Enhanced: "3.0", Text: "the queue is out of reach now", Cause: err}
 	}
-	started, messages, reply := win.trigger(ctx, p, c, waiting)
+	started, messages, reply := svc.trigger(ctx, p, c, waiting)
 	if reply.Code != 0 {
 		return reply
 	}
@@ -61,17 +61,17 @@ func (win *Window) Etrn(ctx context.Context, p Policy, c Caller, node string) ma
 
 // trigger starts each destination that the caller may start. A reply is given
 // when none could be.
-func (win *Window) trigger(ctx context.Context, p Policy, c Caller, waiting []Waiting) (started, messages int, reply mail.Reply) {
+func (svc *Service) trigger(ctx context.Context, p Policy, c Caller, waiting []Waiting) (started, messages int, reply mail.Reply) {
 	for _, w := range waiting {
-		if !win.mayEtrn(p, c, w.Domain, false) {
+		if !svc.mayEtrn(p, c, w.Domain, false) {
 			continue
 		}
-		err := win.queue.Trigger(w.Domain)
+		err := svc.queue.Trigger(w.Domain)
 		switch {
 		case err == nil:
 			started++
 			messages += w.Messages
-			win.opts.Journal.Released(ctx, w.Domain, "ETRN", c.Account, c.Remote, 0, w.Messages)
+			svc.opts.Journal.Released(ctx, w.Domain, "ETRN", c.Account, c.Remote, 0, w.Messages)
 		case errors.Is(err, ErrBusy):
 			reply = mail.Reply{Code: 458, Enhanced: "3.2", Text: "already running"}
 		default:
@@ -124,7 +124,7 @@ func twoLabels(d mail.Domain) bool {
 
 // mayEtrn says that the caller may start d; below is the @ form, for which a
 // wildcard over the names below d is enough.
-func (win *Window) mayEtrn(p Policy, c Caller, name mail.Domain, below bool) bool {
+func (svc *Service) mayEtrn(p Policy, c Caller, name mail.Domain, below bool) bool {
 	h, ok := p.Rules.Hold(name)
 	if !ok && below {
 		h, ok = p.Rules.Hold("*." + name)

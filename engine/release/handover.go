@@ -18,7 +18,7 @@ import (
 // it may be a line-oriented pipe.
 func (s *session) handOver(ctx context.Context, conn net.Conn) {
 	defer s.close()
-	log := s.window.opts.Log.With("verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote)
+	log := s.service.opts.Log.With("verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote)
 	c, err := wire.NewClient(ctx, conn, wire.ClientOptions{
 		Hello: s.policy.Hello, TLSPolicy: wire.TLSNever, Timeouts: s.policy.Timeouts,
 	})
@@ -28,10 +28,10 @@ func (s *session) handOver(ctx context.Context, conn net.Conn) {
 	}
 	for _, l := range s.leases {
 		b := transfer.NewBatch(l.lease)
-		b.Remember(s.window.broke(l.Domain))
+		b.Remember(s.service.broke(l.Domain))
 		res := b.Send(ctx, c, s.peer(c), 0)
-		s.window.remember(l.Domain, b.Broke())
-		s.window.opts.Journal.Released(ctx, l.Domain, s.verb, s.caller.Account, s.caller.Remote, res.Taken, max(0, l.Messages-res.Taken))
+		s.service.remember(l.Domain, b.Broke())
+		s.service.opts.Journal.Released(ctx, l.Domain, s.verb, s.caller.Account, s.caller.Remote, res.Taken, max(0, l.Messages-res.Taken))
 		if res.Err != nil {
 			// What is not settled stays for the next call.
 			log.WarnContext(ctx, "reversed session", "domain", l.Domain, "taken", res.Taken, "err", res.Err)
@@ -52,51 +52,51 @@ func (s *session) peer(c *wire.Client) string {
 }
 
 // broke gives the message under which calls for dest broke last.
-func (win *Window) broke(dest mail.Domain) transfer.Break {
-	win.mu.Lock()
-	defer win.mu.Unlock()
-	return win.bad[dest]
+func (svc *Service) broke(dest mail.Domain) transfer.Break {
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	return svc.bad[dest]
 }
 
-func (win *Window) remember(dest mail.Domain, b transfer.Break) {
-	win.mu.Lock()
-	defer win.mu.Unlock()
+func (svc *Service) remember(dest mail.Domain, b transfer.Break) {
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
 	if b.Times == 0 {
-		delete(win.bad, dest)
+		delete(svc.bad, dest)
 	} else {
-		win.bad[dest] = b
+		svc.bad[dest] = b
 	}
 }
 
-// maxRemembered bounds the memory of the window.
+// maxRemembered bounds the memory of a Service.
 const maxRemembered = 10000
 
 // again notes a call for key and says that the last one is not too recent.
-func (win *Window) again(key string, interval time.Duration) bool {
+func (svc *Service) again(key string, interval time.Duration) bool {
 	if interval <= 0 {
 		return true
 	}
-	now := win.opts.Now()
-	win.mu.Lock()
-	defer win.mu.Unlock()
-	if at, ok := win.last[key]; ok && now.Sub(at) < interval {
+	now := svc.opts.Now()
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	if at, ok := svc.last[key]; ok && now.Sub(at) < interval {
 		return false
 	}
-	if len(win.last) >= maxRemembered {
-		for k, at := range win.last {
+	if len(svc.last) >= maxRemembered {
+		for k, at := range svc.last {
 			if now.Sub(at) >= interval {
-				delete(win.last, k)
+				delete(svc.last, k)
 			}
 		}
 	}
-	win.last[key] = now
+	svc.last[key] = now
 	return true
 }
 
 // forget takes back a call that came to nothing through no fault of the
 // caller.
-func (win *Window) forget(key string) {
-	win.mu.Lock()
-	defer win.mu.Unlock()
-	delete(win.last, key)
+func (svc *Service) forget(key string) {
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	delete(svc.last, key)
 }

@@ -45,7 +45,7 @@ func line(t testing.TB) (ours, theirs net.Conn) {
 
 // call turns the line for account and has the caller take the mail in by mx.
 // It returns when both sides are done.
-func call(t testing.TB, d *Window, account string, take func(net.Conn)) mail.Reply {
+func call(t testing.TB, d *Service, account string, take func(net.Conn)) mail.Reply {
 	t.Helper()
 	c := Caller{Account: account, Remote: netip.MustParseAddr("192.0.2.1")}
 	reply, h := d.Turn(t.Context(), policy(), c, false, nil)

@@ -92,9 +92,9 @@ type Options struct {
 	Now     func() time.Time // nil: time.Now
 }
 
-// A Window serves the callers of one site's queue. Its methods may be called
+// A Service serves the callers of one site's queue. Its methods may be called
 // from anywhere.
-type Window struct {
+type Service struct {
 	queue Queue
 	opts  Options
 
@@ -103,13 +103,13 @@ type Window struct {
 	bad  map[mail.Domain]transfer.Break
 }
 
-// New makes a Window. It starts nothing.
-func New(q Queue, opts Options) *Window {
+// New makes a Service. It starts nothing.
+func New(q Queue, opts Options) *Service {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &Window{queue: q, opts: opts, last: map[string]time.Time{}, bad: map[mail.Domain]transfer.Break{}}
+	return &Service{queue: q, opts: opts, last: map[string]time.Time{}, bad: map[mail.Domain]transfer.Break{}}
 }

@@ -16,7 +16,7 @@ import (
 // Turn answers TURN or, with atrn, ATRN; domains is what ATRN named, nil for
 // all of the account's. A Handover comes with a positive reply only, and holds
 // leases: it must be called once, even if the reply could not be sent.
-func (win *Window) Turn(ctx context.Context, p Policy, c Caller, atrn bool, domains []mail.Domain) (mail.Reply, wire.Handover) {
+func (svc *Service) Turn(ctx context.Context, p Policy, c Caller, atrn bool, domains []mail.Domain) (mail.Reply, wire.Handover) {
 	verb, on := "TURN", p.TURN
 	if atrn {
 		verb, on = "ATRN", p.ATRN
@@ -31,17 +31,17 @@ func (win *Window) Turn(ctx context.Context, p Policy, c Caller, atrn bool, doma
 	case slices.ContainsFunc(domains, func(d mail.Domain) bool { return !twoLabels(d) }):
 		return badDomain, nil
 	}
-	s := &session{window: win, policy: p, caller: c, verb: verb}
+	s := &session{service: svc, policy: p, caller: c, verb: verb}
 	asked, ok := s.choose(domains)
 	if !ok {
 		return notYours(atrn), nil
 	}
 	key := verb + " " + strings.ToLower(c.Account)
-	if !win.again(key, p.Interval) {
+	if !svc.again(key, p.Interval) {
 		return mail.Reply{Code: 450, Enhanced: "3.2", Text: "asked again too soon"}, nil
 	}
 	if reply := s.take(asked); reply.Code != 0 {
-		win.forget(key)
+		svc.forget(key)
 		return reply, nil
 	}
 	if atrn && len(s.leases) == 0 {
@@ -86,11 +86,11 @@ func covers(own, d mail.Domain) bool {
 
 // A session is one call: what it has leased, until it ends.
 type session struct {
-	window *Window
-	policy Policy
-	caller Caller
-	verb   string
-	leases []leased
+	service *Service
+	policy  Policy
+	caller  Caller
+	verb    string
+	leases  []leased
 }
 
 type leased struct {
@@ -113,7 +113,7 @@ func (s *session) take(asked []mail.Domain) (reply mail.Reply) {
 			if slices.ContainsFunc(s.leases, func(l leased) bool { return l.Domain == w.Domain }) {
 				continue // under an earlier pattern
 			}
-			l, err := s.window.queue.Lease(w.Domain, s.verb+" "+s.caller.Account)
+			l, err := s.service.queue.Lease(w.Domain, s.verb+" "+s.caller.Account)
 			switch {
 			case err == nil:
 				s.leases = append(s.leases, leased{w, l})
@@ -136,9 +136,9 @@ func (s *session) take(asked []mail.Domain) (reply mail.Reply) {
 func (s *session) waiting(pattern mail.Domain) ([]Waiting, error) {
 	suffix, wild := strings.CutPrefix(string(pattern), "*.")
 	if !wild {
-		return s.window.queue.Waiting(pattern, false)
+		return s.service.queue.Waiting(pattern, false)
 	}
-	all, err := s.window.queue.Waiting(mail.Domain(suffix), true)
+	all, err := s.service.queue.Waiting(mail.Domain(suffix), true)
 	return slices.DeleteFunc(all, func(w Waiting) bool { return !s.under(pattern, w.Domain) }), err
 }
 

@@ -53,7 +53,7 @@ func writeCert(t *testing.T, dir, name string) TLSFiles {
 	return files
 }
 
-func name(t *testing.T, c *certs) string {
+func name(t *testing.T, c *certReloader) string {
 	t.Helper()
 	cert, err := c.get(nil)
 	if err != nil {
@@ -77,21 +77,21 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 		if got := name(t, c); got != "one.test" {
 			t.Errorf("it looks at the files each time: %s", got)
 		}
-		time.Sleep(lookEvery)
+		time.Sleep(certCheckInterval)
 		if got := name(t, c); got != "the-second.test" {
 			t.Errorf("new files are not read: %s", got)
 		}
 		if err := os.WriteFile(c.files.Cert, []byte("no certificate"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(lookEvery)
+		time.Sleep(certCheckInterval)
 		if got := name(t, c); got != "the-second.test" {
 			t.Errorf("a broken file is taken: %s", got)
 		}
 		if err := os.Remove(c.files.Cert); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(lookEvery)
+		time.Sleep(certCheckInterval)
 		if got := name(t, c); got != "the-second.test" {
 			t.Errorf("a missing file is taken for one: %s", got)
 		}
@@ -117,7 +117,7 @@ func TestMissingCertificateIsTheState(t *testing.T) {
 	set := newSettings(t)
 	cfg := set.make(1, loopback)
 	cfg.TLS = TLSFiles{filepath.Join(set.dir, "cert.pem"), filepath.Join(set.dir, "key.pem")}
-	h := run1(t, cfg, set, &Ports{})
+	h := runSite(t, cfg, set, &Ports{})
 	h.must(Start)
 	if st := h.Status(); st.State != Started || !strings.Contains(st.Behind(), cfg.TLS.Cert) {
 		t.Errorf("%+v, %q", st, st.Behind())
@@ -159,7 +159,7 @@ func TestImplicitTLS(t *testing.T) {
 	cfg := set.make(1, loopback)
 	cfg.Bindings[0].TLS = true
 	cfg.TLS = writeCert(t, set.dir, "hub.test")
-	h := run1(t, cfg, set, &Ports{})
+	h := runSite(t, cfg, set, &Ports{})
 	h.must(Start)
 	c, err := tls.Dial("tcp", h.addr(), &tls.Config{InsecureSkipVerify: true})
 	if err != nil {

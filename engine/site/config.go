@@ -28,16 +28,16 @@ import (
 // A Config is all that a site lives under. It is replaced, never changed; the
 // functions in it answer from the settings of its revision.
 type Config struct {
-	Name     string // for people
-	Rev      uint64 // of the settings that it was made from
-	Bindings []Binding
-	TLS      TLSFiles
-	Callers  int                   // at once; 0: no limit
-	Admits   func(netip.Addr) bool // who may connect; nil: everybody
-	Wire     wire.Config           // all but TLS, and per binding ImplicitTLS and ODMR
-	Session  session.Policy        // what a caller may do
-	Release  release.Policy        // what a host may call for
-	Mail     Mail
+	Name           string // for people
+	Rev            uint64 // of the settings that it was made from
+	Bindings       []Binding
+	TLS            TLSFiles
+	MaxConnections int                   // at once; 0: no limit
+	Admits         func(netip.Addr) bool // who may connect; nil: everybody
+	Wire           wire.Config           // all but TLS, and per binding ImplicitTLS and ODMR
+	Session        session.Policy        // what a caller may do
+	Release        release.Policy        // what a host may call for
+	Mail           Mail
 }
 
 // A Binding is an address to listen on. The unspecified IPv6 address listens
@@ -69,7 +69,7 @@ type ReportLimits struct {
 	MaxReturn int64 // octets of the message; 0: the built-in number
 }
 
-// sameWorld says that going from a to b takes nothing that could go wrong.
-func sameWorld(a, b *Config) bool {
+// sameResources says that going from a to b takes nothing that could go wrong.
+func sameResources(a, b *Config) bool {
 	return slices.Equal(a.Bindings, b.Bindings) && a.TLS == b.TLS && a.Mail.Folder == b.Mail.Folder
 }

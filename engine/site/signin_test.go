@@ -64,7 +64,7 @@ func TestSignInByEveryMechanism(t *testing.T) {
 		if got := signIn(t, l, mech, "JOE", "pw"); !strings.HasPrefix(got, "235 2.7.0 ") {
 			t.Errorf("%s: %q", mech, got)
 		}
-		if list := h.Callers(); list[len(list)-1].Account != "joe" {
+		if list := h.Sessions(); list[len(list)-1].Account != "joe" {
 			t.Errorf("%s: signed in as %q", mech, list[len(list)-1].Account)
 		}
 		if err := l.Say("AUTH PLAIN", "503"); err != nil {

@@ -39,28 +39,28 @@ type Site struct {
 	deps     Deps
 	log      *slog.Logger
 	counters counters
-	callers  registry
+	sessions sessionRegistry
 
-	orders chan order
-	knock  chan struct{}
-	ended  chan struct{} // Run is over
+	commands chan commandRequest
+	wake     chan struct{}
+	ended    chan struct{} // Run is over
 
 	// What the next caller lives under; read without a lock by whoever routes.
-	current atomic.Pointer[Config]
+	active atomic.Pointer[Config]
 
-	mu     sync.Mutex // guards what follows
-	wanted *Config    // what Apply brought last
-	ahead  uint64     // a later revision that could not be loaded, or 0
-	unread error      // why
-	state  State
-	why    error
-	addrs  []netip.AddrPort
-	post   *post // nil before the first start
-	run    *run  // nil while stopped
-	doors  doors // the loop's alone; here because it outlives no run
+	mu        sync.Mutex // guards what follows
+	target    *Config    // what Apply brought last
+	failedRev uint64     // a later revision that could not be loaded, or 0
+	failedErr error      // why
+	state     State
+	cause     error
+	addrs     []netip.AddrPort
+	mail      *mailQueue // nil before the first start
+	run       *run       // nil while stopped
+	listeners listeners  // the loop's alone; here because it outlives no run
 }
 
-type order struct {
+type commandRequest struct {
 	command Command
 	done    chan<- error
 }
@@ -81,21 +81,21 @@ func New(number int, cfg *Config, deps Deps) *Site {
 	}
 	s := &Site{
 		number: number, deps: deps, log: deps.Log.With("site", number),
-		orders: make(chan order), knock: make(chan struct{}, 1), ended: make(chan struct{}),
-		wanted: cfg, state: Stopped,
-		doors: doors{site: number, ports: deps.Ports},
+		commands: make(chan commandRequest), wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		target: cfg, state: Stopped,
+		listeners: listeners{site: number, ports: deps.Ports},
 	}
-	s.current.Store(cfg)
+	s.active.Store(cfg)
 	return s
 }
 
-func (s *Site) config() *Config { return s.current.Load() }
+func (s *Site) config() *Config { return s.active.Load() }
 
 // Do has the site obey a command and returns when it has, or could not.
 func (s *Site) Do(ctx context.Context, c Command) error {
 	done := make(chan error, 1)
 	select {
-	case s.orders <- order{c, done}:
+	case s.commands <- commandRequest{c, done}:
 	case <-s.ended:
 		return ErrEnded
 	case <-ctx.Done():
@@ -114,59 +114,59 @@ func (s *Site) Do(ctx context.Context, c Command) error {
 // cannot be, the site runs on what it had.
 func (s *Site) Apply(next *Config) {
 	s.mu.Lock()
-	s.wanted, s.ahead, s.unread = next, 0, nil
+	s.target, s.failedRev, s.failedErr = next, 0, nil
 	switch {
 	case s.run == nil && s.state == Stopped:
-		s.current.Store(next)
-	case s.run != nil && sameWorld(s.current.Load(), next):
-		s.swapLocked(next, s.run.live.Load().certs)
+		s.active.Store(next)
+	case s.run != nil && sameResources(s.active.Load(), next):
+		s.activateLocked(next, s.run.active.Load().certs)
 	}
 	s.mu.Unlock()
-	s.look()
+	s.notify()
 }
 
-// Keep says that there is a revision rev that nothing can be made of, because
+// SetError says that there is a revision rev that nothing can be made of, because
 // of why: the site goes on as it is, and shows it until the next Apply.
-func (s *Site) Keep(rev uint64, why error) {
+func (s *Site) SetError(rev uint64, why error) {
 	s.mu.Lock()
-	s.ahead, s.unread = rev, why
+	s.failedRev, s.failedErr = rev, why
 	s.mu.Unlock()
 	s.deps.Changed()
 }
 
-// look wakes the loop.
-func (s *Site) look() {
+// notify wakes the loop.
+func (s *Site) notify() {
 	select {
-	case s.knock <- struct{}{}:
+	case s.wake <- struct{}{}:
 	default: // it is about to look anyway
 	}
 }
 
-// swapLocked puts cfg in force. The caller holds s.mu, and s.run is set.
-func (s *Site) swapLocked(cfg *Config, c *certs) {
-	s.run.live.Store(newLive(cfg, c))
-	s.current.Store(cfg)
+// activateLocked puts cfg in force. The caller holds s.mu, and s.run is set.
+func (s *Site) activateLocked(cfg *Config, c *certReloader) {
+	s.run.active.Store(newActiveConfig(cfg, c))
+	s.active.Store(cfg)
 }
 
 // Status is how the site is now.
 func (s *Site) Status() Status {
 	s.mu.Lock()
 	st := Status{
-		Number: s.number, Name: s.wanted.Name, State: s.state, Configured: s.wanted.Rev,
-		Why: errors.Join(s.why, s.unread), Listening: s.addrs,
+		Number: s.number, Name: s.target.Name, State: s.state, Configured: s.target.Rev,
+		Why: errors.Join(s.cause, s.failedErr), Listening: s.addrs,
 	}
-	if s.ahead != 0 {
-		st.Configured = s.ahead
+	if s.failedRev != 0 {
+		st.Configured = s.failedRev
 	}
 	if s.run != nil {
-		st.Running = s.current.Load().Rev
+		st.Running = s.active.Load().Rev
 	}
-	p := s.post
+	p := s.mail
 	s.mu.Unlock()
 	if p != nil {
 		st.Queue = p.queue.Counts()
 	}
-	st.Callers, st.Counters = s.callers.size(), s.counters.read()
+	st.Connections, st.Counters = s.sessions.size(), s.counters.read()
 	return st
 }
 
@@ -175,46 +175,46 @@ func (s *Site) Status() Status {
 func (s *Site) State() (State, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state, errors.Join(s.why, s.unread)
+	return s.state, errors.Join(s.cause, s.failedErr)
 }
 
 // Running is the revision that the next caller lives under; of a stopped site,
 // the one that it would start with.
-func (s *Site) Running() uint64 { return s.current.Load().Rev }
+func (s *Site) Running() uint64 { return s.active.Load().Rev }
 
-func (s *Site) peek() (State, error) {
+func (s *Site) stateAndCause() (State, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state, s.why
+	return s.state, s.cause
 }
 
 // Callers lists who is connected, in the order in which they came.
-func (s *Site) Callers() []Caller { return s.callers.list() }
+func (s *Site) Sessions() []Session { return s.sessions.list() }
 
-// End ends the caller with that ID; false if there is none.
-func (s *Site) End(id uint64) bool {
-	return s.callers.end(func(c uint64) bool { return c == id }) > 0
+// EndSession ends the caller with that ID; false if there is none.
+func (s *Site) EndSession(id uint64) bool {
+	return s.sessions.end(func(c uint64) bool { return c == id }) > 0
 }
 
-// EndAll ends all callers and says how many there were.
-func (s *Site) EndAll() int { return s.callers.end(func(uint64) bool { return true }) }
+// EndSessions ends all callers and says how many there were.
+func (s *Site) EndSessions() int { return s.sessions.end(func(uint64) bool { return true }) }
 
 // Queue is the site's queue, also while it is stopped; nil before the first
 // start, or when it could not be opened.
 func (s *Site) Queue() *queue.Queue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.post == nil {
+	if s.mail == nil {
 		return nil
 	}
-	return s.post.queue
+	return s.mail.queue
 }
 
 // Mail says where the queue is that is open, and how many messages are in it; ""
 // where none is.
 func (s *Site) Mail() (folder string, messages int) {
 	s.mu.Lock()
-	p := s.post
+	p := s.mail
 	s.mu.Unlock()
 	if p == nil {
 		return "", 0
@@ -226,48 +226,48 @@ func (s *Site) Mail() (folder string, messages int) {
 func (s *Site) Folder() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.post == nil {
+	if s.mail == nil {
 		return ""
 	}
-	return s.post.folder
+	return s.mail.folder
 }
 
 // Run obeys commands until ctx ends, then stops the site, and returns when all
 // that it started has. The site is stopped at first. It may be called once.
 func (s *Site) Run(ctx context.Context) error {
 	defer close(s.ended)
-	defer s.closePost()
+	defer s.closeMailQueue()
 	defer s.stop()
 	again := time.NewTimer(s.deps.Again)
 	defer again.Stop()
-	look := recheck{under: s.config()}
-	defer look.stop()
+	check := recheck{under: s.config()}
+	defer check.stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case o := <-s.orders:
-			o.done <- s.obey(ctx, o.command)
-		case <-s.knock:
-			s.follow(ctx)
-			look.soon()
-		case <-look.c:
-			look.now(s.Queue(), s.config())
+		case o := <-s.commands:
+			o.done <- s.execute(ctx, o.command)
+		case <-s.wake:
+			s.reconcile(ctx)
+			check.schedule()
+		case <-check.c:
+			check.run(s.Queue(), s.config())
 		case <-again.C:
-			if _, why := s.peek(); why != nil {
-				s.follow(ctx)
+			if _, why := s.stateAndCause(); why != nil {
+				s.reconcile(ctx)
 			}
 		}
 		again.Reset(s.deps.Again)
 	}
 }
 
-func (s *Site) obey(ctx context.Context, c Command) error {
-	state, why := s.peek()
+func (s *Site) execute(ctx context.Context, c Command) error {
+	state, why := s.stateAndCause()
 	switch c {
 	case Start:
 		if state == Paused {
-			s.set(Started, why)
+			s.setState(Started, why)
 			return nil
 		}
 		return s.start(ctx)
@@ -275,30 +275,30 @@ func (s *Site) obey(ctx context.Context, c Command) error {
 		s.stop()
 		return nil
 	case Open:
-		if state.up() {
+		if state.serving() {
 			return nil
 		}
-		_, err := s.mailOf(ctx, s.config())
+		_, err := s.ensureMailQueue(ctx, s.config())
 		return err
 	case Pause, Continue:
-		if !state.up() {
+		if !state.serving() {
 			return fmt.Errorf("%s: %w", c, ErrStopped)
 		}
 		to := Paused
 		if c == Continue {
 			to = Started
 		}
-		s.set(to, why)
+		s.setState(to, why)
 		return nil
 	}
 	return fmt.Errorf("there is no %s", c)
 }
 
-// set shows a state, and tells whoever wants to know.
-func (s *Site) set(to State, why error) {
+// setState shows a state, and tells whoever wants to know.
+func (s *Site) setState(to State, why error) {
 	s.mu.Lock()
-	changed := s.state != to || fmt.Sprint(s.why) != fmt.Sprint(why)
-	s.state, s.why, s.addrs = to, why, s.doors.addrs()
+	changed := s.state != to || fmt.Sprint(s.cause) != fmt.Sprint(why)
+	s.state, s.cause, s.addrs = to, why, s.listeners.addrs()
 	s.mu.Unlock()
 	if !changed {
 		return
@@ -326,14 +326,14 @@ type recheck struct {
 	under    *Config     // that the last one was done under
 }
 
-func (r *recheck) soon() {
+func (r *recheck) schedule() {
 	if r.c == nil {
 		r.timer = time.NewTimer(time.Until(r.earliest))
 		r.c = r.timer.C
 	}
 }
 
-func (r *recheck) now(q *queue.Queue, cfg *Config) {
+func (r *recheck) run(q *queue.Queue, cfg *Config) {
 	r.c = nil
 	was := r.under
 	r.under = cfg
@@ -355,25 +355,25 @@ func (r *recheck) stop() {
 	}
 }
 
-// follow brings a running site in line with what is wanted.
-func (s *Site) follow(ctx context.Context) {
+// reconcile brings a running site in line with what is wanted.
+func (s *Site) reconcile(ctx context.Context) {
 	s.mu.Lock()
-	next, r := s.wanted, s.run
+	next, r := s.target, s.run
 	s.mu.Unlock()
 	if r == nil {
 		return
 	}
-	err := s.reach(ctx, r, next)
-	state, _ := s.peek()
-	s.set(state, err)
+	err := s.applyConfig(ctx, r, next)
+	state, _ := s.stateAndCause()
+	s.setState(state, err)
 	s.deps.Changed() // the revision, if nothing else
 }
 
-// reach goes to next, or says why it cannot. A part of what next asks for may
+// applyConfig goes to next, or says why it cannot. A part of what next asks for may
 // be in force even so: see the error.
-func (s *Site) reach(ctx context.Context, r *run, next *Config) error {
-	now := s.current.Load()
-	c, err := r.live.Load().certs, error(nil)
+func (s *Site) applyConfig(ctx context.Context, r *run, next *Config) error {
+	now := s.active.Load()
+	c, err := r.active.Load().certs, error(nil)
 	if next.TLS != now.TLS || c == nil {
 		loaded, certErr := s.certsOf(next)
 		if certErr != nil && c != nil {
@@ -384,23 +384,23 @@ func (s *Site) reach(ctx context.Context, r *run, next *Config) error {
 	if next.Mail.Folder != now.Mail.Folder {
 		return fmt.Errorf("the queue's folder is %s until the site stops and starts", now.Mail.Folder)
 	}
-	fresh, doorErr := s.doors.change(ctx, next.Bindings)
-	if doorErr == nil {
+	fresh, bindErr := s.listeners.rebind(ctx, next.Bindings)
+	if bindErr == nil {
 		s.mu.Lock()
 		// Apply may have put something newer in force meanwhile, and has then
 		// knocked: another round brings the listeners in line with it.
-		if s.current.Load() == now {
-			s.swapLocked(next, c)
+		if s.active.Load() == now {
+			s.activateLocked(next, c)
 		}
 		s.mu.Unlock()
 	}
 	for _, l := range fresh {
 		r.accept(l)
 	}
-	return errors.Join(doorErr, err)
+	return errors.Join(bindErr, err)
 }
 
-func (s *Site) certsOf(cfg *Config) (*certs, error) {
+func (s *Site) certsOf(cfg *Config) (*certReloader, error) {
 	if cfg.TLS == (TLSFiles{}) {
 		return nil, nil
 	}

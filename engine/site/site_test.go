@@ -86,7 +86,7 @@ func (s settings) make(rev uint64, bindings ...netip.AddrPort) *Config {
 	return c
 }
 
-type house struct {
+type harness struct {
 	*Site
 	settings
 	t       *testing.T
@@ -103,10 +103,10 @@ func newSettings(t *testing.T) settings {
 	return settings{t.TempDir(), c, kv.NewMem()}
 }
 
-// run1 makes a site and runs it to the end of the test.
-func run1(t *testing.T, cfg *Config, set settings, ports *Ports) *house {
+// runSite makes a site and runs it to the end of the test.
+func runSite(t *testing.T, cfg *Config, set settings, ports *Ports) *harness {
 	t.Helper()
-	h := &house{settings: set, t: t}
+	h := &harness{settings: set, t: t}
 	h.Site = New(1, cfg, Deps{
 		Resolver: resolver.New(resolver.Options{}), Gate: account.NewGate(), Ports: ports,
 		Changed: func() { h.changed.Add(1) }, Grace: 300 * time.Millisecond, Again: 20 * time.Millisecond,
@@ -125,22 +125,22 @@ func run1(t *testing.T, cfg *Config, set settings, ports *Ports) *house {
 	return h
 }
 
-func started(t *testing.T) *house {
+func started(t *testing.T) *harness {
 	t.Helper()
 	set := newSettings(t)
-	h := run1(t, set.make(1, loopback), set, &Ports{})
+	h := runSite(t, set.make(1, loopback), set, &Ports{})
 	h.must(Start)
 	return h
 }
 
-func (h *house) must(c Command) {
+func (h *harness) must(c Command) {
 	h.t.Helper()
 	if err := h.Do(h.t.Context(), c); err != nil {
 		h.t.Fatalf("%s: %v", c, err)
 	}
 }
 
-func (h *house) addr() string {
+func (h *harness) addr() string {
 	h.t.Helper()
 	at := h.Status().Listening
 	if len(at) == 0 {
@@ -149,7 +149,7 @@ func (h *house) addr() string {
 	return at[0].String()
 }
 
-func (h *house) dial() *testpeer.Line {
+func (h *harness) dial() *testpeer.Line {
 	h.t.Helper()
 	l, err := testpeer.Dial(h.addr())
 	if err != nil {
@@ -191,7 +191,7 @@ func greeting(t *testing.T, addr string) string {
 
 func TestStates(t *testing.T) {
 	set := newSettings(t)
-	h := run1(t, set.make(1, loopback), set, &Ports{})
+	h := runSite(t, set.make(1, loopback), set, &Ports{})
 	tests := []struct {
 		do   Command
 		err  error
@@ -218,7 +218,7 @@ func TestStates(t *testing.T) {
 			t.Errorf("step %d, %s: %v, want %v", i, tt.do, err, tt.err)
 		}
 		st := h.Status()
-		if st.State != tt.want || (len(st.Listening) == 1) != tt.want.up() || (st.Running == 1) != tt.want.up() {
+		if st.State != tt.want || (len(st.Listening) == 1) != tt.want.serving() || (st.Running == 1) != tt.want.serving() {
 			t.Errorf("step %d, %s: %+v, want %s", i, tt.do, st, tt.want)
 		}
 	}
@@ -243,7 +243,7 @@ func TestPausedTurnsAwayAndLetsFinish(t *testing.T) {
 	})
 	h.must(Continue)
 	h.dial()
-	if n := h.Status().Counters; n.Accepted != 1 || n.TurnedAway != 1 || n.Connections != 2 {
+	if n := h.Status().Counters; n.Accepted != 1 || n.Refused != 1 || n.Connections != 2 {
 		t.Errorf("counters %+v", n)
 	}
 }
@@ -259,7 +259,7 @@ func TestAfterRun(t *testing.T) {
 	}
 }
 
-func TestWhoMayNotConnect(t *testing.T) {
+func TestCallerRefusedByAddress(t *testing.T) {
 	h := started(t)
 	next := h.make(2, loopback)
 	next.Admits = func(a netip.Addr) bool { return !a.IsLoopback() }
@@ -271,7 +271,7 @@ func TestWhoMayNotConnect(t *testing.T) {
 
 func TestKeepsOnWhenSettingsDoNotLoad(t *testing.T) {
 	h := started(t)
-	h.Keep(7, errors.New("MaxConnections: must not be negative"))
+	h.SetError(7, errors.New("MaxConnections: must not be negative"))
 	if got, want := h.Status().Behind(), "configured 7, running 1, because MaxConnections: must not be negative"; got != want {
 		t.Errorf("Behind = %q, want %q", got, want)
 	}
@@ -285,7 +285,7 @@ func TestKeepsOnWhenSettingsDoNotLoad(t *testing.T) {
 func TestLimitOfCallers(t *testing.T) {
 	h := started(t)
 	next := h.make(2, loopback)
-	next.Callers = 2
+	next.MaxConnections = 2
 	h.Apply(next)
 	first := h.dial()
 	h.dial()
@@ -408,7 +408,7 @@ func TestTakenPortKeepsWhatRuns(t *testing.T) {
 func TestMakingRoomForNothing(t *testing.T) {
 	at := freePort(t)
 	set := newSettings(t)
-	h := run1(t, set.make(1, at), set, &Ports{})
+	h := runSite(t, set.make(1, at), set, &Ports{})
 	h.must(Start)
 	blocker, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -426,11 +426,11 @@ func TestMakingRoomForNothing(t *testing.T) {
 func TestTwoSitesOnePort(t *testing.T) {
 	at, ports := freePort(t), &Ports{}
 	set := newSettings(t)
-	first := run1(t, set.make(1, at), set, ports)
+	first := runSite(t, set.make(1, at), set, ports)
 	first.must(Start)
 	other := newSettings(t)
-	second := run1(t, other.make(1, at), other, ports)
-	second.number, second.doors.site = 2, 2
+	second := runSite(t, other.make(1, at), other, ports)
+	second.number, second.listeners.site = 2, 2
 	err := second.Do(t.Context(), Start)
 	if want := fmt.Sprintf("listen on %s: the address is taken: site 1 has it", at); err == nil || err.Error() != want {
 		t.Errorf("the second site: %v, want %s", err, want)
@@ -462,7 +462,7 @@ func TestStopGivesGraceAndCuts(t *testing.T) {
 	if got := greeting(t, addr); strings.HasPrefix(got, "2") {
 		t.Errorf("a stopped site greets with %q", got)
 	}
-	if n := len(h.Callers()); n != 0 || h.Status().Callers != 0 {
+	if n := len(h.Sessions()); n != 0 || h.Status().Connections != 0 {
 		t.Errorf("%d callers are left", n)
 	}
 	h.must(Start)
@@ -478,15 +478,15 @@ func TestCallersAreListedAndEnded(t *testing.T) {
 	if err := a.Say("MAIL FROM:<a@b.test>", "250"); err != nil {
 		t.Fatal(err)
 	}
-	list := h.Callers()
-	if len(list) != 2 || list[0].Account != "joe" || list[0].Doing != "envelope" || list[1].Doing != "idle" ||
+	list := h.Sessions()
+	if len(list) != 2 || list[0].Account != "joe" || list[0].Activity != "envelope" || list[1].Activity != "idle" ||
 		list[0].Hello != "caller.test" || list[0].Remote.String() != a.LocalAddr().String() {
 		t.Fatalf("Callers = %+v", list)
 	}
-	if h.End(999) {
+	if h.EndSession(999) {
 		t.Error("a caller that there is not was ended")
 	}
-	if !h.End(list[0].ID) {
+	if !h.EndSession(list[0].ID) {
 		t.Error("the first caller is not there")
 	}
 	if err := a.Expect("421"); err != nil {
@@ -495,11 +495,11 @@ func TestCallersAreListedAndEnded(t *testing.T) {
 	if err := b.Say("NOOP", "250"); err != nil {
 		t.Errorf("the other one: %v", err)
 	}
-	eventually(t, "it is gone", func() bool { return len(h.Callers()) == 1 })
-	if n := h.EndAll(); n != 1 {
-		t.Errorf("EndAll = %d", n)
+	eventually(t, "it is gone", func() bool { return len(h.Sessions()) == 1 })
+	if n := h.EndSessions(); n != 1 {
+		t.Errorf("EndSessions = %d", n)
 	}
-	eventually(t, "nobody is left", func() bool { return len(h.Callers()) == 0 })
+	eventually(t, "nobody is left", func() bool { return len(h.Sessions()) == 0 })
 }
 
 // TestHeldAndTurnedOver is the way of a message through one site.
@@ -574,7 +574,7 @@ func TestAcceptGoesOnAfterErrors(t *testing.T) {
 	sh := &shaky{Listener: nl}
 	sh.errors.Store(3)
 	l := &listener{Listener: sh}
-	l.rules.Store(&Binding{})
+	l.binding.Store(&Binding{})
 	h.mu.Lock()
 	r := h.run
 	h.mu.Unlock()
@@ -627,7 +627,7 @@ func TestBadFolderIsTheState(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(set.dir, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := run1(t, cfg, set, &Ports{})
+	h := runSite(t, cfg, set, &Ports{})
 	err := h.Do(t.Context(), Start)
 	if err == nil || !strings.Contains(err.Error(), cfg.Mail.Folder) {
 		t.Errorf("start: %v", err)

@@ -34,8 +34,8 @@ func (s State) String() string {
 	return names[s-1]
 }
 
-// up says that callers are served and mail goes out.
-func (s State) up() bool { return s == Started || s == Paused }
+// serving says that callers are served and mail goes out.
+func (s State) serving() bool { return s == Started || s == Paused }
 
 // A Command changes the state, by the numbers that ServerCommand has.
 type Command uint32
@@ -72,16 +72,16 @@ var ErrEnded = errors.New("the site is closed")
 
 // Status is a site as it is shown.
 type Status struct {
-	Number     int              `json:"number"`
-	Name       string           `json:"name"`
-	State      State            `json:"-"`
-	Configured uint64           `json:"configured"`        // the revision that it should run at
-	Running    uint64           `json:"running,omitempty"` // the one that it does run at; 0: stopped
-	Why        error            `json:"-"`                 // why it is stopped, older, or less than it should be; nil: all is well
-	Listening  []netip.AddrPort `json:"listening"`
-	Callers    int              `json:"callers"`
-	Queue      queue.Counts     `json:"queue"`
-	Counters   Counters         `json:"counters"`
+	Number      int              `json:"number"`
+	Name        string           `json:"name"`
+	State       State            `json:"-"`
+	Configured  uint64           `json:"configured"`        // the revision that it should run at
+	Running     uint64           `json:"running,omitempty"` // the one that it does run at; 0: stopped
+	Why         error            `json:"-"`                 // why it is stopped, older, or less than it should be; nil: all is well
+	Listening   []netip.AddrPort `json:"listening"`
+	Connections int              `json:"callers"`
+	Queue       queue.Counts     `json:"queue"`
+	Counters    Counters         `json:"counters"`
 }
 
 // Behind says in words what is not as configured, "" for nothing.

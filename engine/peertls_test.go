@@ -15,7 +15,7 @@ import (
 	"restante/engine/settings"
 )
 
-func TestDemands(t *testing.T) {
+func TestPeerTLS(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -58,14 +58,14 @@ func TestDemands(t *testing.T) {
 		t.Error("a host without a certificate is taken")
 	}
 	for _, need := range []bool{true, false} {
-		if got := demands(need, settings.Out{}); got != nil {
-			t.Errorf("demands(%v) without exceptions = %v: the library checks by itself", need, got)
+		if got := peerTLS(need, settings.Out{}); got != nil {
+			t.Errorf("peerTLS(%v) without exceptions = %v: the library checks by itself", need, got)
 		}
 	}
-	if demands(false, settings.Out{NoCA: true}) != nil {
+	if peerTLS(false, settings.Out{NoCA: true}) != nil {
 		t.Error("where TLS is a bonus nothing is checked")
 	}
-	if demands(true, settings.Out{NoCA: true}) == nil {
+	if peerTLS(true, settings.Out{NoCA: true}) == nil {
 		t.Error("an exception is not made")
 	}
 }

@@ -18,86 +18,86 @@ import (
 	"restante/metabase/schema"
 )
 
-// A Stock knows how much mail waits in the queues of the sites, open or not, by
+// A Backlog knows how much mail waits in the queues of the sites, open or not, by
 // their index. Open, where it is set, tells of a queue that is open: its folder
 // and how many messages it has; "" where none is.
-type Stock struct {
+type Backlog struct {
 	Data  string
 	Index func() (kv.DB, error)
 	Open  func(n int) (folder string, messages int)
 }
 
-// A heap is mail in a folder of a site's.
-type heap struct {
+// A folderBacklog is mail in a folder of a site's.
+type folderBacklog struct {
 	folder   string // as in the tree
 	messages int
 }
 
-func (h heap) String() string {
+func (h folderBacklog) String() string {
 	if h.messages == 1 {
 		return "1 message waits"
 	}
 	return fmt.Sprintf("%d messages wait", h.messages)
 }
 
-// onDisk makes a path of the tree absolute; "" stays.
-func onDisk(data, p string) string {
+// absPath makes a path of the tree absolute; "" stays.
+func absPath(data, p string) string {
 	if p == "" || filepath.IsAbs(p) {
 		return p
 	}
 	return filepath.Join(data, filepath.FromSlash(p))
 }
 
-// plain is the one spelling of a folder that its index goes by.
-func plain(data, folder string) string {
-	folder = onDisk(data, folder)
+// indexName is the one spelling of a folder that its index goes by.
+func indexName(data, folder string) string {
+	folder = absPath(data, folder)
 	if rel, err := filepath.Rel(data, folder); err == nil && filepath.IsLocal(rel) {
 		folder = rel
 	}
 	return filepath.ToSlash(filepath.Clean(folder))
 }
 
-// indexOf is where the queue of site n in a folder keeps what it knows. Another
+// queueIndex is where the queue of site n in a folder keeps what it knows. Another
 // folder is another queue: an index must never meet bodies that are not its own.
-func indexOf(db kv.DB, data string, n int, folder string) kv.DB {
+func queueIndex(db kv.DB, data string, n int, folder string) kv.DB {
 	h := fnv.New64a()
-	h.Write([]byte(plain(data, folder)))
+	h.Write([]byte(indexName(data, folder)))
 	return kv.Prefix(db, fmt.Sprintf("site/%d/%016x/", n, h.Sum64()))
 }
 
-// folders is where it stands which folders site n has had for its queue.
-func folders(n int) string { return fmt.Sprintf("folders/%d/", n) }
+// folderPrefix is where it stands which folders site n has had for its queue.
+func folderPrefix(n int) string { return fmt.Sprintf("folders/%d/", n) }
 
-// note keeps in mind that site n has a queue in folder.
-func note(ctx context.Context, db kv.DB, data string, n int, folder string) error {
-	key := []byte(folders(n) + plain(data, folder))
+// recordFolder keeps in mind that site n has a queue in folder.
+func recordFolder(ctx context.Context, db kv.DB, data string, n int, folder string) error {
+	key := []byte(folderPrefix(n) + indexName(data, folder))
 	if _, ok, err := db.Get(key); ok || err != nil {
 		return err
 	}
 	return db.Commit(ctx, kv.Put(key, nil))
 }
 
-// heaps lists what waits for site n: in folder and in those that it had before.
-func (s Stock) heaps(n int, folder string) ([]heap, error) {
+// folders lists what waits for site n: in folder and in those that it had before.
+func (s Backlog) folders(n int, folder string) ([]folderBacklog, error) {
 	db, err := s.Index()
 	if err != nil {
 		return nil, err
 	}
-	names := []string{plain(s.Data, folder)}
-	for p, err := range db.Scan(context.Background(), []byte(folders(n))) {
+	names := []string{indexName(s.Data, folder)}
+	for p, err := range db.Scan(context.Background(), []byte(folderPrefix(n))) {
 		if err != nil {
 			return nil, err
 		}
-		if name := string(p.Key[len(folders(n)):]); name != names[0] {
+		if name := string(p.Key[len(folderPrefix(n)):]); name != names[0] {
 			names = append(names, name)
 		}
 	}
-	var out []heap
+	var out []folderBacklog
 	for _, name := range names {
-		h := heap{folder: name}
-		if at, messages := s.open(n); at == onDisk(s.Data, name) && at != "" {
+		h := folderBacklog{folder: name}
+		if at, messages := s.open(n); at == absPath(s.Data, name) && at != "" {
 			h.messages = messages
-		} else if h.messages, err = spool.Count(context.Background(), indexOf(db, s.Data, n, name)); err != nil {
+		} else if h.messages, err = spool.Count(context.Background(), queueIndex(db, s.Data, n, name)); err != nil {
 			return nil, err
 		}
 		if h.messages > 0 {
@@ -107,7 +107,7 @@ func (s Stock) heaps(n int, folder string) ([]heap, error) {
 	return out, nil
 }
 
-func (s Stock) open(n int) (string, int) {
+func (s Backlog) open(n int) (string, int) {
 	if s.Open == nil {
 		return "", 0
 	}
@@ -116,34 +116,34 @@ func (s Stock) open(n int) (string, int) {
 
 // Check is a [metabase.Check]: a site does not go, and gets no other number and
 // no other folder for its queue, while mail waits in it.
-func (s Stock) Check(c metabase.Change) (problems []metabase.Problem) {
+func (s Backlog) Check(c metabase.Change) (problems []metabase.Problem) {
 	for _, n := range settings.Moved(c) {
 		problems = append(problems, s.check(c, n)...)
 	}
 	return problems
 }
 
-func (s Stock) check(c metabase.Change, n int) (problems []metabase.Problem) {
+func (s Backlog) check(c metabase.Change, n int) (problems []metabase.Problem) {
 	was, to := settings.QueueFolder(c.Old, n), settings.QueueFolder(c.New, n)
 	stays := to != ""
-	if stays && plain(s.Data, was) == plain(s.Data, to) {
+	if stays && indexName(s.Data, was) == indexName(s.Data, to) {
 		return nil
 	}
 	bad := func(id metabase.ID, err error) {
 		prop, _ := schema.IIS().ByID(id)
 		problems = append(problems, metabase.Problem{Path: settings.SitePath(n), ID: id, Property: prop.Name, Err: err})
 	}
-	heaps, err := s.heaps(n, was)
+	waiting, err := s.folders(n, was)
 	if err != nil {
 		bad(0, refuse(metabase.Invalid, "it cannot be seen whether mail waits in its queue: %v", err))
 	}
 	open, _ := s.open(n)
-	for _, h := range heaps {
-		current := h.folder == plain(s.Data, was)
+	for _, h := range waiting {
+		current := h.folder == indexName(s.Data, was)
 		switch {
-		case stays && h.folder == plain(s.Data, to):
+		case stays && h.folder == indexName(s.Data, to):
 			// It is found there again.
-		case stays && (current || onDisk(s.Data, h.folder) == open):
+		case stays && (current || absPath(s.Data, h.folder) == open):
 			bad(settings.QueueDirectory, refuse(metabase.Invalid,
 				"%s in %s and would stay behind: let the queue become empty first, see queue list --site %d", h, h.folder, n))
 		case !stays && current:
@@ -169,11 +169,11 @@ func refuse(kind error, format string, args ...any) error {
 	return refusal{fmt.Sprintf(format, args...), kind}
 }
 
-// Check is [Stock.Check] of the running sites' queues.
-func (e *Engine) Check(c metabase.Change) []metabase.Problem { return e.stock().Check(c) }
+// Check is [Backlog.Check] of the running sites' queues.
+func (e *Engine) Check(c metabase.Change) []metabase.Problem { return e.backlog().Check(c) }
 
-func (e *Engine) stock() Stock {
-	return Stock{
+func (e *Engine) backlog() Backlog {
+	return Backlog{
 		Data:  e.opts.DataDir,
 		Index: func() (kv.DB, error) { return e.opts.IndexDB, nil },
 		Open: func(n int) (string, int) {
@@ -196,11 +196,11 @@ func (e *Engine) OpenQueue(ctx context.Context, n int) (*queue.Queue, error) {
 	if s == nil {
 		return nil, fmt.Errorf("site %d: %w", n, ErrNoSite)
 	}
-	heaps, err := e.stock().heaps(n, settings.QueueFolder(snap, n))
-	if err != nil || len(heaps) == 0 {
+	waiting, err := e.backlog().folders(n, settings.QueueFolder(snap, n))
+	if err != nil || len(waiting) == 0 {
 		return nil, err
 	}
-	if why := e.ground().Shared(snap)[n]; why != nil {
+	if why := e.layout().Shared(snap)[n]; why != nil {
 		return nil, fmt.Errorf("site %d: %w", n, why)
 	}
 	if err := s.Do(ctx, site.Open); err != nil {
@@ -209,51 +209,51 @@ func (e *Engine) OpenQueue(ctx context.Context, n int) (*queue.Queue, error) {
 	return s.Queue(), nil
 }
 
-// minded is what was last looked at for mail that is left behind.
-type minded struct {
+// A stranded is what was last looked at for mail that is left behind.
+type stranded struct {
 	folder, open string
-	behind       string // "": nothing is
+	text         string // "": nothing is
 }
 
-// mind looks whether mail is left behind where a site has got another folder
+// checkStranded looks whether mail is left behind where a site has got another folder
 // for its queue, or has opened one.
-func (e *Engine) mind() {
+func (e *Engine) checkStranded() {
 	e.mu.Lock()
-	now := make(map[int]minded, len(e.sites))
+	now := make(map[int]stranded, len(e.sites))
 	for n, m := range e.sites {
-		next := minded{folder: m.folder}
+		next := stranded{folder: m.folder}
 		if m.Site != nil {
 			next.open = m.Folder()
 		}
-		if next.folder != m.minded.folder || next.open != m.minded.open {
+		if next.folder != m.stranded.folder || next.open != m.stranded.open {
 			now[n] = next
 		}
 	}
 	e.mu.Unlock()
 	for n, next := range now {
-		next.behind = e.behind(n, next.folder)
-		if next.behind != "" {
-			e.opts.Log.Warn("mail is left behind", "site", n, "why", next.behind)
+		next.text = e.strandedText(n, next.folder)
+		if next.text != "" {
+			e.opts.Log.Warn("mail is left behind", "site", n, "why", next.text)
 		}
 		e.mu.Lock()
 		if m := e.sites[n]; m != nil {
-			m.minded = next
+			m.stranded = next
 		}
 		e.mu.Unlock()
 	}
 }
 
-// behind says what mail of a site waits in folders that its queue does not
+// strandedText says what mail of a site waits in folders that its queue does not
 // have (any more): nobody sends that.
-func (e *Engine) behind(n int, folder string) string {
-	heaps, err := e.stock().heaps(n, folder)
+func (e *Engine) strandedText(n int, folder string) string {
+	waiting, err := e.backlog().folders(n, folder)
 	if err != nil {
 		return ""
 	}
-	open, _ := e.stock().open(n)
+	open, _ := e.backlog().open(n)
 	var out []string
-	for _, h := range heaps {
-		if at := onDisk(e.opts.DataDir, h.folder); at != open && h.folder != plain(e.opts.DataDir, folder) {
+	for _, h := range waiting {
+		if at := absPath(e.opts.DataDir, h.folder); at != open && h.folder != indexName(e.opts.DataDir, folder) {
 			out = append(out, fmt.Sprintf("%s in %s, where its queue was: set QueueDirectory back to that to have it sent", h, h.folder))
 		}
 	}

@@ -52,9 +52,9 @@ func (p *Ports) free(addr netip.AddrPort, n int) {
 // while it is open.
 type listener struct {
 	net.Listener
-	addr  netip.AddrPort // as configured
-	rules atomic.Pointer[Binding]
-	gone  bool // closed, to make room
+	addr    netip.AddrPort // as configured
+	binding atomic.Pointer[Binding]
+	closed  bool // closed, to make room
 }
 
 // port is the one it listens on, also where the system picked it.
@@ -65,17 +65,17 @@ func (l *listener) port() uint16 {
 	return l.addr.Port()
 }
 
-// doors are the open listeners of one site, in the order of its bindings. Only
+// listeners are the open listeners of one site, in the order of its bindings. Only
 // the site's own loop touches them.
-type doors struct {
+type listeners struct {
 	site  int
 	ports *Ports
 	open  []*listener
 }
 
 // listen opens one binding.
-func (d *doors) listen(ctx context.Context, b Binding) (*listener, error) {
-	if err := d.ports.claim(b.Addr, d.site); err != nil {
+func (ls *listeners) listen(ctx context.Context, b Binding) (*listener, error) {
+	if err := ls.ports.claim(b.Addr, ls.site); err != nil {
 		return nil, err
 	}
 	network := "tcp"
@@ -84,11 +84,11 @@ func (d *doors) listen(ctx context.Context, b Binding) (*listener, error) {
 	}
 	nl, err := new(net.ListenConfig).Listen(ctx, network, b.Addr.String())
 	if err != nil {
-		d.ports.free(b.Addr, d.site)
+		ls.ports.free(b.Addr, ls.site)
 		return nil, fmt.Errorf("listen on %s: %w", b.Addr, reason(err))
 	}
 	l := &listener{Listener: nl, addr: b.Addr}
-	l.rules.Store(&b)
+	l.binding.Store(&b)
 	return l, nil
 }
 
@@ -100,21 +100,21 @@ func reason(err error) error {
 	return err
 }
 
-func (d *doors) shut(l *listener) {
-	if !l.gone {
-		l.gone = true
+func (ls *listeners) closeOne(l *listener) {
+	if !l.closed {
+		l.closed = true
 		_ = l.Close() // it was only listening
-		d.ports.free(l.addr, d.site)
+		ls.ports.free(l.addr, ls.site)
 	}
 }
 
-// change makes the open listeners those of want: new ones open first, and only
+// rebind makes the open listeners those of want: new ones open first, and only
 // when all are there, those that are not wanted close. It gives the new ones,
 // on which nobody accepts yet. After an error everything is as it was, though
 // a listener that had to make room may have been opened again, and is among
 // those given.
-func (d *doors) change(ctx context.Context, want []Binding) (fresh []*listener, err error) {
-	rest := slices.Clone(d.open)
+func (ls *listeners) rebind(ctx context.Context, want []Binding) (fresh []*listener, err error) {
+	rest := slices.Clone(ls.open)
 	next := make([]*listener, len(want))
 	for i, b := range want {
 		if at := slices.IndexFunc(rest, func(l *listener) bool { return l.addr == b.Addr }); at >= 0 {
@@ -126,53 +126,53 @@ func (d *doors) change(ctx context.Context, want []Binding) (fresh []*listener, 
 		if next[i] != nil {
 			continue
 		}
-		l, err := d.listenBeside(ctx, b, rest)
+		l, err := ls.listenReplacing(ctx, b, rest)
 		if err != nil {
 			for _, l := range fresh {
-				d.shut(l)
+				ls.closeOne(l)
 			}
-			return d.restore(ctx), err
+			return ls.reopen(ctx), err
 		}
 		next[i], fresh = l, append(fresh, l)
 	}
 	for i, b := range want {
-		next[i].rules.Store(&b)
+		next[i].binding.Store(&b)
 	}
 	for _, l := range rest {
-		d.shut(l)
+		ls.closeOne(l)
 	}
-	d.open = next
+	ls.open = next
 	return fresh, nil
 }
 
-// listenBeside opens b. Where one of our own that is to go is in the way (all
+// listenReplacing opens b. Where one of our own that is to go is in the way (all
 // addresses against one of them), that one has to close first.
-func (d *doors) listenBeside(ctx context.Context, b Binding, rest []*listener) (*listener, error) {
-	l, err := d.listen(ctx, b)
+func (ls *listeners) listenReplacing(ctx context.Context, b Binding, rest []*listener) (*listener, error) {
+	l, err := ls.listen(ctx, b)
 	if err == nil || b.Addr.Port() == 0 {
 		return l, err
 	}
 	made := false
 	for _, old := range rest {
-		if old.port() == b.Addr.Port() && !old.gone {
-			d.shut(old)
+		if old.port() == b.Addr.Port() && !old.closed {
+			ls.closeOne(old)
 			made = true
 		}
 	}
 	if !made {
 		return nil, err
 	}
-	return d.listen(ctx, b)
+	return ls.listen(ctx, b)
 }
 
-// restore opens again what had to make room for nothing.
-func (d *doors) restore(ctx context.Context) (fresh []*listener) {
-	for i, l := range d.open {
-		if !l.gone {
+// reopen opens again what had to make room for nothing.
+func (ls *listeners) reopen(ctx context.Context) (fresh []*listener) {
+	for i, l := range ls.open {
+		if !l.closed {
 			continue
 		}
-		if again, err := d.listen(ctx, *l.rules.Load()); err == nil {
-			d.open[i] = again
+		if again, err := ls.listen(ctx, *l.binding.Load()); err == nil {
+			ls.open[i] = again
 			fresh = append(fresh, again)
 		}
 	}
@@ -180,17 +180,17 @@ func (d *doors) restore(ctx context.Context) (fresh []*listener) {
 }
 
 // close shuts everything.
-func (d *doors) close() {
-	for _, l := range d.open {
-		d.shut(l)
+func (ls *listeners) close() {
+	for _, l := range ls.open {
+		ls.closeOne(l)
 	}
-	d.open = nil
+	ls.open = nil
 }
 
 // addrs are where callers can come in, with the ports that the system picked.
-func (d *doors) addrs() []netip.AddrPort {
-	out := make([]netip.AddrPort, 0, len(d.open))
-	for _, l := range d.open {
+func (ls *listeners) addrs() []netip.AddrPort {
+	out := make([]netip.AddrPort, 0, len(ls.open))
+	for _, l := range ls.open {
 		if a, ok := l.Addr().(*net.TCPAddr); ok {
 			p := a.AddrPort()
 			out = append(out, netip.AddrPortFrom(p.Addr().Unmap(), p.Port()))

@@ -10,9 +10,9 @@ import (
 	"restante/engine/settings"
 )
 
-// demands is how far the certificate of a host that must speak TLS is looked
+// peerTLS is how far the certificate of a host that must speak TLS is looked
 // at; nil for all the way, and for hosts that need not.
-func demands(need bool, out settings.Out) *tls.Config {
+func peerTLS(need bool, out settings.Out) *tls.Config {
 	if !need || !out.NoCA && !out.NoCertName {
 		return nil
 	}

@@ -24,19 +24,19 @@ import (
 	"restante/internal/kv"
 )
 
-// post is a site's mail: bodies, queue, the way out and the hosts that call.
+// mailQueue is a site's mail: bodies, queue, the way out and the hosts that call.
 // It is there from the first start to the end of Run, also while the site is
 // stopped, so that an administrator sees what waits.
-type post struct {
-	folder string
-	db     kv.DB
-	spool  *spool.Spool
-	queue  *queue.Queue
-	window *release.Window
+type mailQueue struct {
+	folder   string
+	db       kv.DB
+	spool    *spool.Spool
+	queue    *queue.Queue
+	releases *release.Service
 }
 
-// openPost reads what is on the disk. It may take a while for a large queue.
-func (s *Site) openPost(ctx context.Context, cfg *Config) (*post, error) {
+// openMailQueue reads what is on the disk. It may take a while for a large queue.
+func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, error) {
 	if cfg.Mail.Note != nil {
 		if err := cfg.Mail.Note(ctx); err != nil {
 			return nil, fmt.Errorf("queue folder %s: %w", cfg.Mail.Folder, err)
@@ -58,9 +58,9 @@ func (s *Site) openPost(ctx context.Context, cfg *Config) (*post, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), sp.Close())
 	}
-	window := release.New(waiting{q, &s.counters}, release.Options{Log: s.log, Journal: s.deps.Journal})
-	p := &post{cfg.Mail.Folder, cfg.Mail.DB, sp, q, window}
-	if err := p.catchUp(ctx, cfg.Rev); err != nil {
+	service := release.New(waiting{q, &s.counters}, release.Options{Log: s.log, Journal: s.deps.Journal})
+	p := &mailQueue{cfg.Mail.Folder, cfg.Mail.DB, sp, q, service}
+	if err := p.rerouteIfChanged(ctx, cfg.Rev); err != nil {
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), sp.Close())
 	}
 	return p, nil
@@ -70,9 +70,9 @@ func (s *Site) openPost(ctx context.Context, cfg *Config) (*post, error) {
 // No key of the spool or the queue begins like it.
 const revKey = "w/rev"
 
-// catchUp frees what was put off under other settings, if they were changed
+// rerouteIfChanged frees what was put off under other settings, if they were changed
 // while nobody was there to see it.
-func (p *post) catchUp(ctx context.Context, rev uint64) error {
+func (p *mailQueue) rerouteIfChanged(ctx context.Context, rev uint64) error {
 	was, ok, err := p.db.Get([]byte(revKey))
 	if err != nil {
 		return err
@@ -80,10 +80,10 @@ func (p *post) catchUp(ctx context.Context, rev uint64) error {
 	if ok && string(was) != strconv.FormatUint(rev, 10) {
 		p.queue.Reroute(func(mail.Domain) bool { return true })
 	}
-	return p.note(ctx, rev)
+	return p.recordRev(ctx, rev)
 }
 
-func (p *post) note(ctx context.Context, rev uint64) error {
+func (p *mailQueue) recordRev(ctx context.Context, rev uint64) error {
 	return p.db.Commit(ctx, kv.Put([]byte(revKey), []byte(strconv.FormatUint(rev, 10))))
 }
 
@@ -238,16 +238,16 @@ func (w waiting) Trigger(d mail.Domain) error {
 	return nil
 }
 
-// releases is the window as a session knows it, under one caller's policy.
+// releases is the service as a session knows it, under one caller's policy.
 type releases struct {
-	window *release.Window
-	policy *release.Policy
+	releases *release.Service
+	policy   *release.Policy
 }
 
 func (r releases) Etrn(ctx context.Context, who session.Who, node string) mail.Reply {
-	return r.window.Etrn(ctx, *r.policy, release.Caller(who), node)
+	return r.releases.Etrn(ctx, *r.policy, release.Caller(who), node)
 }
 
 func (r releases) Turn(ctx context.Context, who session.Who, atrn bool, domains []mail.Domain) (mail.Reply, wire.Handover) {
-	return r.window.Turn(ctx, *r.policy, release.Caller(who), atrn, domains)
+	return r.releases.Turn(ctx, *r.policy, release.Caller(who), atrn, domains)
 }

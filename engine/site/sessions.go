@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package site
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"restante/engine/mail"
+	"restante/engine/session"
+	"restante/engine/wire"
+)
+
+// A Session is one connection as an administrator sees it.
+type Session struct {
+	ID       uint64         `json:"id"`
+	Remote   netip.AddrPort `json:"remote"`
+	Local    netip.AddrPort `json:"local"`
+	Account  string         `json:"account,omitempty"`
+	Hello    string         `json:"hello,omitempty"`
+	TLS      bool           `json:"tls"`
+	Activity string         `json:"doing"` // idle, envelope, body, release
+	Since    time.Time      `json:"since"`
+}
+
+// Counters count since the site was made.
+type Counters struct {
+	Connections uint64 `json:"connections"` // taken
+	Refused     uint64 `json:"turned_away"` // paused, too many, or not let in
+	Accepted    uint64 `json:"accepted"`    // messages
+	Delivered   uint64 `json:"delivered"`   // recipients taken by a next hop or dropped
+}
+
+type counters struct{ connections, refused, accepted, delivered atomic.Uint64 }
+
+func (c *counters) read() Counters {
+	return Counters{c.connections.Load(), c.refused.Load(), c.accepted.Load(), c.delivered.Load()}
+}
+
+// sessionRegistry knows who is there.
+type sessionRegistry struct {
+	mu      sync.Mutex // guards what follows
+	last    uint64
+	entries map[uint64]*sessionEntry
+	count   int // admitted, which is before they are in callers
+}
+
+type sessionEntry struct {
+	id       uint64
+	wire     *wire.Caller
+	activity atomic.Pointer[string]
+}
+
+// admit makes room for one more, if limit (0: none) has it.
+func (r *sessionRegistry) admit(limit int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if limit > 0 && r.count >= limit {
+		return false
+	}
+	r.count++
+	return true
+}
+
+func (r *sessionRegistry) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count--
+}
+
+func (r *sessionRegistry) add(c *wire.Caller) *sessionEntry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.entries == nil {
+		r.entries = map[uint64]*sessionEntry{}
+	}
+	r.last++
+	one := &sessionEntry{id: r.last, wire: c}
+	one.setActivity("idle")
+	r.entries[one.id] = one
+	return one
+}
+
+func (r *sessionRegistry) remove(c *sessionEntry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.entries, c.id)
+}
+
+func (r *sessionRegistry) size() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.count
+}
+
+// list gives the callers in the order in which they came.
+func (r *sessionRegistry) list() []Session {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]Session, 0, len(r.entries))
+	for _, c := range r.entries {
+		_, secure := c.wire.TLS()
+		out = append(out, Session{
+			ID: c.id, Remote: c.wire.Remote, Local: c.wire.Local, Account: c.wire.Account(),
+			Hello: c.wire.Hello(), TLS: secure, Activity: *c.activity.Load(), Since: c.wire.Started,
+		})
+	}
+	slices.SortFunc(out, func(a, b Session) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// end ends the callers that pick says, and says how many.
+func (r *sessionRegistry) end(pick func(id uint64) bool) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, c := range r.entries {
+		if pick(id) {
+			c.wire.Kick(mail.Reply{Code: 421, Enhanced: "3.2", Text: "this connection was ended by an administrator"})
+			n++
+		}
+	}
+	return n
+}
+
+func (c *sessionEntry) setActivity(what string) { c.activity.Store(&what) }
+
+// trackedSession is a session whose doings show in the sessionRegistry.
+type trackedSession struct {
+	*session.Session
+	entry   *sessionEntry
+	onClose func()
+}
+
+func (w *trackedSession) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
+	w.entry.setActivity("envelope")
+	return w.Session.Mail(ctx, m)
+}
+
+func (w *trackedSession) Data(ctx context.Context, body io.Reader) mail.Reply {
+	w.entry.setActivity("body")
+	return w.Session.Data(ctx, body)
+}
+
+func (w *trackedSession) Turn(ctx context.Context, atrn bool, d []mail.Domain) (mail.Reply, wire.Handover) {
+	r, hand := w.Session.Turn(ctx, atrn, d)
+	if hand != nil {
+		w.entry.setActivity("release")
+	}
+	return r, hand
+}
+
+func (w *trackedSession) Reset() {
+	w.entry.setActivity("idle")
+	w.Session.Reset()
+}
+
+func (w *trackedSession) Close() {
+	w.Session.Close()
+	w.onClose()
+}
