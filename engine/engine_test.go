@@ -565,7 +565,7 @@ func TestSelf(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/cmd":              "imports go down only",
 		"/adsi-compat":      "imports go down only",

@@ -19,7 +19,7 @@ import (
 	"restante/metabase/schema"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine":           "a script sees the tree; the engine follows it",
 		"/internal/control": "imports go down only",

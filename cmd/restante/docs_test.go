@@ -73,7 +73,7 @@ func TestDefinitions(t *testing.T) {
 	})
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"dgraph-io/badger": "only internal/kv/badgerkv knows what the store is made of",
 		"go-smtp":          "only engine/wire speaks SMTP",

@@ -333,7 +333,7 @@ func FuzzServer(f *testing.F) {
 	})
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/metabase": "where credentials are kept is not this package's business",
 		"go-smtp":   "only engine/wire speaks SMTP",

@@ -401,9 +401,9 @@ func TestEndedContextLeavesTheMessagesAlone(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/metabase":        "the mail wing knows nothing of paths",
+		"/metabase":        "the SMTP packages know nothing of paths",
 		"/engine/settings": "the route is asked of the caller",
 		"/engine/queue":    "a lease is all it knows of the queue",
 		"miekg/dns":        "only engine/resolver speaks DNS",

@@ -23,9 +23,9 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/metabase":     "the mail wing knows nothing of paths",
+		"/metabase":     "the SMTP packages know nothing of paths",
 		"/engine/queue": "a report is made of what it is told",
 		"/engine/spool": "a report reads no disk",
 		"/internal/kv":  "a report is stored by whoever wanted it",

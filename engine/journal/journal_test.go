@@ -18,9 +18,9 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/metabase":    "the mail wing knows nothing of paths",
+		"/metabase":    "the SMTP packages know nothing of paths",
 		"/internal/kv": "the journal only writes lines",
 		"/engine/q":    "the journal is below those that write it",
 		"/engine/s":    "the journal is below those that write it",

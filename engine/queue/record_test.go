@@ -13,7 +13,7 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/metabase":        "the mail wing knows nothing of paths; settings is the only stair",
 		"/engine/settings": "what the queue needs to know of them comes as Policy and Router",

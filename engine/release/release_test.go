@@ -276,9 +276,9 @@ func FuzzEtrn(f *testing.F) {
 	})
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/metabase":        "the mail wing knows nothing of paths",
+		"/metabase":        "the SMTP packages know nothing of paths",
 		"/engine/settings": "the rules are asked of the caller",
 		"/engine/queue":    "it asks for mail by an interface of its own",
 		"go-smtp":          "only engine/wire speaks SMTP",

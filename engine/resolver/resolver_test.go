@@ -350,9 +350,9 @@ func TestErrorNamesTheDomain(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/metabase":        "the mail wing knows nothing of paths",
+		"/metabase":        "the SMTP packages know nothing of paths",
 		"/engine/settings": "settings are given by the caller",
 		"/engine/wire":     "the resolver speaks DNS only",
 	})

@@ -451,11 +451,11 @@ func TestReleasesAreAskedAsWhoCalls(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/metabase":        "the mail wing knows nothing of paths",
+		"/metabase":        "the SMTP packages know nothing of paths",
 		"/engine/settings": "a session lives under its own Policy, so that it can be tested without a tree",
-		"/engine/queue":    "a neighbour on the same floor",
+		"/engine/queue":    "queue is in this layer",
 		"go-smtp":          "only engine/wire speaks SMTP",
 	})
 }

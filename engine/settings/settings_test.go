@@ -19,14 +19,14 @@ import (
 	"restante/metabase/schema"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine/wire":     "settings are told, not spoken",
-		"/engine/session":  "the floors above read settings",
-		"/engine/queue":    "the floors above read settings",
-		"/engine/delivery": "the floors above read settings",
-		"/engine/release":  "the floors above read settings",
-		"/engine/site":     "the floors above read settings",
+		"/engine/session":  "a layer above reads settings",
+		"/engine/queue":    "a layer above reads settings",
+		"/engine/delivery": "a layer above reads settings",
+		"/engine/release":  "a layer above reads settings",
+		"/engine/site":     "a layer above reads settings",
 		"/internal":        "settings read a snapshot and keep nothing",
 	})
 }

@@ -637,9 +637,9 @@ func TestBadFolderIsTheState(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/metabase": "the mail wing knows nothing of paths",
+		"/metabase": "the SMTP packages know nothing of paths",
 		"go-smtp":   "only engine/wire speaks SMTP",
 		"badger":    "only internal/kv/badgerkv opens the store",
 	})

@@ -115,7 +115,7 @@ func TestAsError(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/internal/desk":  "the talk does not know who answers",
 		"/engine/wire":    "control asks sites, it speaks no SMTP",

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package deptest holds the floor plan of the house: which package may import
-// which. Each package has a test that names what it must not import, and why.
+// Package deptest checks the layers of the module: which package may import
+// which. TestLayers in each package lists the imports it forbids, each with the
+// reason.
 package deptest
 
 import (
@@ -12,13 +13,12 @@ import (
 	"testing"
 )
 
-// Forbid fails the test when the package in the current folder imports, in a
-// file that is shipped, a path that contains one of the keys. The value beside
-// the key is the reason, and is printed. A key that begins with a slash is
-// taken from the module's root: "/engine" is restante/engine and all below it.
+// Forbid fails the test if a file of the package in the current folder imports
+// a path that contains one of the keys. Test files are not checked. The value
+// of the key is the reason, and is printed. A key that begins with a slash
+// starts at the module's root: "/engine" is restante/engine and all below it.
 //
-// Only direct imports are looked at: what they import in turn is held by the
-// tests beside them.
+// Forbid checks direct imports only: each imported package has its own test.
 func Forbid(t *testing.T, reasons map[string]string) {
 	t.Helper()
 	for _, goos := range []string{"linux", "windows", "darwin"} {
@@ -34,7 +34,7 @@ func check(t *testing.T, dir, goos string, reasons map[string]string) (problems 
 	ctx.GOOS = goos
 	p, err := ctx.ImportDir(dir, 0)
 	if err != nil {
-		t.Fatalf("read the package in %s: %v", dir, err)
+		t.Fatalf("package in %s: read imports: %v", dir, err)
 	}
 	for _, path := range p.Imports {
 		for _, key := range slices.Sorted(maps.Keys(reasons)) {

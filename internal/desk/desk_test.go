@@ -186,7 +186,7 @@ func TestWatchEndsWithTheService(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/internal/desk":  "the handlers stand on the Desk, not it on them",
 		"/engine/wire":    "a Desk asks sites, it speaks no SMTP",

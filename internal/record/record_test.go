@@ -10,7 +10,7 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine":      "a record knows nothing of mail",
 		"/metabase":    "what a record means is known above",

@@ -14,7 +14,7 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine":      "a seal knows nothing of mail",
 		"/metabase":    "a seal knows nothing of properties",

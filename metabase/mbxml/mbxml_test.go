@@ -18,10 +18,10 @@ import (
 	"restante/metabase"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine":          "the metabase knows nothing of mail",
-		"/metabase/schema": "the schema is lent through an interface: both stand on one floor",
+		"/metabase/schema": "the schema is in this layer, and is passed as an interface",
 		"/internal/kv":     "a file is made of a snapshot, not of the store",
 		"/adsi-compat":     "imports go down only",
 		"/cmd":             "imports go down only",

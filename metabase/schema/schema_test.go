@@ -12,7 +12,7 @@ import (
 	"restante/metabase"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine":     "the metabase knows nothing of mail",
 		"/internal":   "the schema keeps nothing",

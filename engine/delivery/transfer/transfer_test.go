@@ -463,11 +463,11 @@ func TestSmallBodiesShareTheBuffer(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/metabase":        "the mail wing knows nothing of paths",
+		"/metabase":        "the SMTP packages know nothing of paths",
 		"/engine/settings": "what a conversation needs is given by the caller",
 		"/engine/queue":    "a lease is all it knows of the queue",
-		"/engine/release":  "release stands on this floor",
+		"/engine/release":  "release is in this layer",
 	})
 }

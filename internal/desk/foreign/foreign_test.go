@@ -101,7 +101,7 @@ func TestReviewList(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/internal":     "a file is made to fit, whoever asks",
 		"/engine/wire":  "the file is of settings",

@@ -50,7 +50,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/internal/desk/sites":  "subjects stand beside each other",
 		"/internal/desk/queues": "subjects stand beside each other",

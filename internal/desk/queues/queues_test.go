@@ -8,7 +8,7 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/internal/desk/mb":    "subjects stand beside each other",
 		"/internal/desk/sites": "subjects stand beside each other",

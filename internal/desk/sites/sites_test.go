@@ -126,7 +126,7 @@ func TestSiteIsNotDeletedUnlessItsMailIsSafe(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/internal/desk/mb":     "subjects stand beside each other",
 		"/internal/desk/queues": "subjects stand beside each other",

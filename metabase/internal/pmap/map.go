@@ -149,7 +149,7 @@ func (t *trie[V]) put(v V, hash uint64, shift uint) (added bool) {
 		t.leaf = Replace(t.leaf, li, v)
 		return false
 	}
-	// Two names in one slot: both go one floor down.
+	// Two names in one slot: both go one level down.
 	other, sub := t.leaf[li], &trie[V]{}
 	sub.put(other, casefold.Hash(other.Name()), shift+6)
 	sub.put(v, hash, shift+6)

@@ -8,9 +8,9 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"restante/": "the nouns are the ground floor",
+		"restante/": "mail is the lowest layer",
 		"github":    "the nouns need nobody",
 	})
 }

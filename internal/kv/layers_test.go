@@ -8,7 +8,7 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine":   "the ordered map knows nothing of mail",
 		"/metabase": "the ordered map knows nothing of what it keeps",

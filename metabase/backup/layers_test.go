@@ -8,7 +8,7 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine":            "a backup knows nothing of mail",
 		"/metabase/schema":   "what keys mean is not asked; the store's checks are",

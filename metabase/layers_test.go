@@ -8,7 +8,7 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine":          "the metabase knows nothing of mail",
 		"/metabase/schema": "what a property may hold is asked of checks",

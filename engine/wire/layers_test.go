@@ -8,7 +8,7 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/metabase":        "a conversation knows no configuration tree",
 		"/adsi-compat":     "a conversation knows no scripts",

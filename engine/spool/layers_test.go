@@ -8,9 +8,9 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/metabase":     "the mail wing knows nothing of paths",
+		"/metabase":     "the SMTP packages know nothing of paths",
 		"badger":        "only internal/kv/badgerkv opens Badger",
 		"/engine/queue": "the spool does not know when a message is due",
 		"/engine/wire":  "the spool does not know where a message comes from",

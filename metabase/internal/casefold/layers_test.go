@@ -8,7 +8,7 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine":          "names know nothing of the keys that bear them",
 		"/internal":        "it asks nothing of a store or a disk",

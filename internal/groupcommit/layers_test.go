@@ -8,7 +8,7 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"restante/": "the line knows nothing of what is waited for",
 	})
