@@ -10,12 +10,11 @@ import (
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/engine":           "a script sees the tree; the engine follows it",
-		"/internal/control": "imports go down only",
-		"/internal/desk":    "imports go down only",
-		"/internal/kv":      "objects are made of snapshots and batches",
-		"/cmd":              "imports go down only",
-		"gopher-lua":        "only luahost runs Lua",
+		"/engine":      "a script sees the tree; the engine follows it",
+		"/admin":       "imports go down only",
+		"/internal/kv": "objects are made of snapshots and batches",
+		"/cmd":         "imports go down only",
+		"gopher-lua":   "only luahost runs Lua",
 	})
 }
 

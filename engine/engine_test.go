@@ -567,12 +567,11 @@ func TestSelf(t *testing.T) {
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/cmd":              "imports go down only",
-		"/adsi-compat":      "imports go down only",
-		"/internal/control": "imports go down only",
-		"/internal/desk":    "imports go down only",
-		"go-smtp":           "only engine/wire speaks SMTP",
-		"badger":            "only internal/kv/badgerkv opens the store",
+		"/cmd":         "imports go down only",
+		"/adsi-compat": "imports go down only",
+		"/admin":       "imports go down only",
+		"go-smtp":      "only engine/wire speaks SMTP",
+		"badger":       "only internal/kv/badgerkv opens the store",
 	})
 }
 

@@ -21,11 +21,10 @@ import (
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/engine":           "a script sees the tree; the engine follows it",
-		"/internal/control": "imports go down only",
-		"/internal/desk":    "imports go down only",
-		"/cmd":              "imports go down only",
-		"/metabase":         "scripts see the tree through adsi's objects",
+		"/engine":   "a script sees the tree; the engine follows it",
+		"/admin":    "imports go down only",
+		"/cmd":      "imports go down only",
+		"/metabase": "scripts see the tree through adsi's objects",
 	})
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"restante/internal/control"
+	"restante/admin/api"
 )
 
 func (s *shell) accountCommand() *cli.Command {
@@ -31,12 +31,12 @@ func (s *shell) accountPut(name, usage string, change bool) *cli.Command {
 			&cli.BoolFlag{Name: "cram-md5", Usage: "also keep what CRAM-MD5 needs: the password itself, encrypted"},
 		},
 		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			q := control.AccountRequest{Name: cx.Args().First(), CramMD5: cx.Bool("cram-md5"), Change: change}
+			q := api.AccountRequest{Name: cx.Args().First(), CramMD5: cx.Bool("cram-md5"), Change: change}
 			var err error
 			if q.Password, err = s.password(cx.Bool("password-stdin"), true); err != nil {
 				return err
 			}
-			return ask(cx.Context, s, control.AccountPut, q, quiet[control.Account])
+			return ask(cx.Context, s, api.AccountPut, q, quiet[api.Account])
 		}),
 	}
 }
@@ -45,14 +45,14 @@ func (s *shell) accountList() *cli.Command {
 	return &cli.Command{
 		Name: "list", Usage: "list the accounts", ArgsUsage: "[SITE]",
 		Action: s.takes(0, 1, func(cx *cli.Context) error {
-			var q control.SiteRequest
+			var q api.SiteRequest
 			if cx.NArg() == 1 {
 				var err error
 				if q.Site, err = s.siteArg(cx); err != nil {
 					return err
 				}
 			}
-			return ask(cx.Context, s, control.AccountList, q, func(w *tabwriter.Writer, all []control.Account) {
+			return ask(cx.Context, s, api.AccountList, q, func(w *tabwriter.Writer, all []api.Account) {
 				for _, a := range all {
 					name, cram := a.Name, ""
 					if a.Site != 0 {
@@ -72,8 +72,8 @@ func (s *shell) accountDelete() *cli.Command {
 	return &cli.Command{
 		Name: "delete", Usage: "delete an account", ArgsUsage: "[SITE/]NAME",
 		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			q := control.AccountRequest{Name: cx.Args().First()}
-			return ask(cx.Context, s, control.AccountDelete, q, func(_ *tabwriter.Writer, d control.Deleted) {
+			q := api.AccountRequest{Name: cx.Args().First()}
+			return ask(cx.Context, s, api.AccountDelete, q, func(_ *tabwriter.Writer, d api.Deleted) {
 				for _, domain := range d.NamedBy {
 					fmt.Fprintf(s.err, "restante: account delete: %s: still names %s: who gets an account of that name may take its mail\n", domain, d.Name)
 				}

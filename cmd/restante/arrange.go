@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"restante/internal/control"
+	"restante/admin/api"
 )
 
 // A line is a call as the library takes it: flags stand before arguments.
@@ -63,7 +63,7 @@ func arrange(app *cli.App, args []string) (line, error) {
 		*into = append(*into, word)
 		if !isBool(f) && !strings.Contains(word, "=") {
 			if i++; i == len(args) {
-				return l, &control.Error{Kind: control.KindUsage, Text: word + " needs a value", Hint: strings.TrimSpace("help " + strings.Join(l.path, " "))}
+				return l, &api.Error{Kind: api.KindUsage, Text: word + " needs a value", Hint: strings.TrimSpace("help " + strings.Join(l.path, " "))}
 			}
 			*into = append(*into, args[i])
 			if into == &global && f.Names()[0] == "data" {
@@ -80,7 +80,7 @@ func arrange(app *cli.App, args []string) (line, error) {
 }
 
 func unknownFlag(path []string, word string) error {
-	return &control.Error{Kind: control.KindUsage, Text: "there is no option " + word, Hint: strings.TrimSpace("help " + strings.Join(path, " "))}
+	return &api.Error{Kind: api.KindUsage, Text: "there is no option " + word, Hint: strings.TrimSpace("help " + strings.Join(path, " "))}
 }
 
 func isFlag(word string) bool {

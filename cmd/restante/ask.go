@@ -11,11 +11,11 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"restante/internal/control"
+	"restante/admin/api"
 )
 
 // ask makes one call and prints the answer.
-func ask[Q, A any](ctx context.Context, s *shell, m control.Method[Q, A], q Q, text func(*tabwriter.Writer, A)) error {
+func ask[Q, A any](ctx context.Context, s *shell, m api.Method[Q, A], q Q, text func(*tabwriter.Writer, A)) error {
 	c, err := s.open(ctx)
 	if err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"restante/internal/control"
+	"restante/admin/api"
 )
 
 // completeTime is how long a shell waits for words.
@@ -120,7 +120,7 @@ func (s *shell) values(ctx context.Context, kind, prefix string) []string {
 		return nil
 	}
 	defer c.close()
-	words, _, err := control.Complete.Call(ctx, c, control.CompleteRequest{Kind: kind, Prefix: prefix})
+	words, _, err := api.Complete.Call(ctx, c, api.CompleteRequest{Kind: kind, Prefix: prefix})
 	if err != nil {
 		return nil
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"restante/internal/control"
+	"restante/admin/api"
 )
 
 func (s *shell) domainCommand() *cli.Command {
@@ -27,7 +27,7 @@ func (s *shell) domainList() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return ask(cx.Context, s, control.DomainList, control.SiteRequest{Site: n}, func(w *tabwriter.Writer, all []control.Domain) {
+			return ask(cx.Context, s, api.DomainList, api.SiteRequest{Site: n}, func(w *tabwriter.Writer, all []api.Domain) {
 				for _, d := range all {
 					fmt.Fprintf(w, "%s\t%s\t%s\n", d.Name, d.Kind, strings.Join(traits(d), ", "))
 				}
@@ -37,7 +37,7 @@ func (s *shell) domainList() *cli.Command {
 }
 
 // traits says in words what is special about a domain.
-func traits(d control.Domain) (out []string) {
+func traits(d api.Domain) (out []string) {
 	if d.Held {
 		out = append(out, "held")
 	}
@@ -53,9 +53,9 @@ func traits(d control.Domain) (out []string) {
 	return out
 }
 
-func (s *shell) domainArgs(cx *cli.Context) (control.DomainRequest, error) {
+func (s *shell) domainArgs(cx *cli.Context) (api.DomainRequest, error) {
 	n, err := s.siteArg(cx)
-	return control.DomainRequest{Site: n, Name: cx.Args().Get(1)}, err
+	return api.DomainRequest{Site: n, Name: cx.Args().Get(1)}, err
 }
 
 func (s *shell) domainShow() *cli.Command {
@@ -66,7 +66,7 @@ func (s *shell) domainShow() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return ask(cx.Context, s, control.DomainShow, q, func(w *tabwriter.Writer, d control.Domain) {
+			return ask(cx.Context, s, api.DomainShow, q, func(w *tabwriter.Writer, d api.Domain) {
 				row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
 				row("domain", d.Name)
 				row("site", d.Site)
@@ -102,18 +102,18 @@ func (s *shell) domainCreate() *cli.Command {
 			if cx.Bool("alias") == cx.Bool("remote") {
 				return s.usage("either --alias or --remote is needed")
 			}
-			q := control.DomainCreateRequest{
+			q := api.DomainCreateRequest{
 				Site: n, Name: cx.Args().Get(1), Alias: cx.Bool("alias"), Hold: cx.Bool("hold"),
 				Turn: cx.StringSlice("turn"), SmartHost: cx.String("smart-host"), Relay: cx.Bool("relay"),
 			}
-			return ask(cx.Context, s, control.DomainCreate, q, func(_ *tabwriter.Writer, d control.Domain) { s.noteUnknown(d) })
+			return ask(cx.Context, s, api.DomainCreate, q, func(_ *tabwriter.Writer, d api.Domain) { s.noteUnknown(d) })
 		}),
 	}
 }
 
 // noteUnknown tells of accounts that a domain names and that there are not: it
 // may be meant so, and may be a slip.
-func (s *shell) noteUnknown(d control.Domain) {
+func (s *shell) noteUnknown(d api.Domain) {
 	for _, name := range d.Unknown {
 		fmt.Fprintf(s.err, "restante: %s: %s: account %s: there is no such account yet\n", s.doing, d.Name, name)
 		fmt.Fprintf(s.err, "hint: %s\n", s.hint("account add "+name))
@@ -128,7 +128,7 @@ func (s *shell) domainDelete() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return ask(cx.Context, s, control.DomainDelete, q, func(_ *tabwriter.Writer, d control.Deleted) {
+			return ask(cx.Context, s, api.DomainDelete, q, func(_ *tabwriter.Writer, d api.Deleted) {
 				if d.Messages > 0 {
 					fmt.Fprintf(s.err, "restante: domain delete: %s: %s in the queue go by DNS from now on\n", d.Name, plural(d.Messages, "message"))
 				}
@@ -156,8 +156,8 @@ func (s *shell) turnSet(name, usage string, revoke bool) *cli.Command {
 			if err != nil {
 				return err
 			}
-			q := control.TurnRequest{Site: n, Domain: cx.Args().Get(1), Account: cx.Args().Get(2), Revoke: revoke}
-			return ask(cx.Context, s, control.TurnSet, q, func(_ *tabwriter.Writer, d control.Domain) {
+			q := api.TurnRequest{Site: n, Domain: cx.Args().Get(1), Account: cx.Args().Get(2), Revoke: revoke}
+			return ask(cx.Context, s, api.TurnSet, q, func(_ *tabwriter.Writer, d api.Domain) {
 				if !revoke {
 					s.noteUnknown(d)
 				}
@@ -171,14 +171,14 @@ func (s *shell) turnList() *cli.Command {
 		Name: "list", Usage: "list who may take what", ArgsUsage: "[N]",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "account", Usage: "only of `NAME`", DefaultText: "all"}},
 		Action: s.takes(0, 1, func(cx *cli.Context) error {
-			q := control.TurnListRequest{Account: cx.String("account")}
+			q := api.TurnListRequest{Account: cx.String("account")}
 			if cx.NArg() == 1 {
 				var err error
 				if q.Site, err = s.siteArg(cx); err != nil {
 					return err
 				}
 			}
-			return ask(cx.Context, s, control.TurnList, q, func(w *tabwriter.Writer, all []control.Grant) {
+			return ask(cx.Context, s, api.TurnList, q, func(w *tabwriter.Writer, all []api.Grant) {
 				for _, g := range all {
 					fmt.Fprintf(w, "%d\t%s\t%s\n", g.Site, g.Domain, g.Account)
 				}

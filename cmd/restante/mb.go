@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"restante/internal/control"
+	"restante/admin/api"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -47,11 +47,11 @@ func (s *shell) mbGet() *cli.Command {
 			if cx.Bool("stored") && cx.Bool("default") {
 				return s.usage("--stored and --default exclude each other")
 			}
-			q := control.GetRequest{
+			q := api.GetRequest{
 				Words: cx.Args().Slice(), Stored: cx.Bool("stored"), Default: cx.Bool("default"), Partial: cx.Bool("partial"),
 				Rev: metabase.Rev(cx.Uint64("rev")),
 			}
-			return ask(cx.Context, s, control.MbGet, q, func(_ *tabwriter.Writer, it control.Item) {
+			return ask(cx.Context, s, api.MbGet, q, func(_ *tabwriter.Writer, it api.Item) {
 				// To the octet: no table.
 				for _, text := range it.Text {
 					fmt.Fprintln(s.out, text)
@@ -65,9 +65,9 @@ func (s *shell) mbGet() *cli.Command {
 }
 
 // origin says where a value comes from.
-func origin(it control.Item) string {
+func origin(it api.Item) string {
 	text := string(it.From)
-	if it.Level == control.LevelDefault {
+	if it.Level == api.LevelDefault {
 		return "the schema's default"
 	}
 	if it.Locked {
@@ -92,8 +92,8 @@ func (s *shell) mbLs() *cli.Command {
 	return &cli.Command{
 		Name: "ls", Usage: "list the keys below one", ArgsUsage: "[PATH]",
 		Action: s.takes(0, 1, func(cx *cli.Context) error {
-			q := control.ListRequest{Path: below(cx), Data: s.json}
-			return ask(cx.Context, s, control.MbList, q, func(w *tabwriter.Writer, keys []control.Key) {
+			q := api.ListRequest{Path: below(cx), Data: s.json}
+			return ask(cx.Context, s, api.MbList, q, func(w *tabwriter.Writer, keys []api.Key) {
 				for _, k := range keys {
 					fmt.Fprintln(w, k.Name)
 				}
@@ -114,8 +114,8 @@ func (s *shell) mbTree() *cli.Command {
 	return &cli.Command{
 		Name: "tree", Usage: "list a key with all below it", ArgsUsage: "[PATH]",
 		Action: s.takes(0, 1, func(cx *cli.Context) error {
-			q := control.ListRequest{Path: below(cx), Deep: true, Data: s.json}
-			return ask(cx.Context, s, control.MbList, q, func(w *tabwriter.Writer, keys []control.Key) {
+			q := api.ListRequest{Path: below(cx), Deep: true, Data: s.json}
+			return ask(cx.Context, s, api.MbList, q, func(w *tabwriter.Writer, keys []api.Key) {
 				for i, k := range keys {
 					name := k.Name
 					if i == 0 {
@@ -137,8 +137,8 @@ func (s *shell) mbShow() *cli.Command {
 			&cli.BoolFlag{Name: "attributes", Usage: "with data type, attributes and user type"},
 		},
 		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			q := control.ShowRequest{Path: cx.Args().First(), All: cx.Bool("all")}
-			return ask(cx.Context, s, control.MbShow, q, func(w *tabwriter.Writer, items []control.Item) {
+			q := api.ShowRequest{Path: cx.Args().First(), All: cx.Bool("all")}
+			return ask(cx.Context, s, api.MbShow, q, func(w *tabwriter.Writer, items []api.Item) {
 				for _, it := range items {
 					printItem(w, it, cx.Bool("attributes"), q.All)
 				}
@@ -148,7 +148,7 @@ func (s *shell) mbShow() *cli.Command {
 }
 
 // printItem prints a property, one line per string of a list.
-func printItem(w *tabwriter.Writer, it control.Item, attributes, from bool) {
+func printItem(w *tabwriter.Writer, it api.Item, attributes, from bool) {
 	texts := it.Text
 	if len(texts) == 0 {
 		texts = []string{""}
@@ -174,8 +174,8 @@ func (s *shell) mbFind() *cli.Command {
 		Name: "find", Usage: "list where a property is stored", ArgsUsage: "PROP [PATH]",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "inheritable", Usage: "only where keys below inherit it"}},
 		Action: s.takes(1, 2, func(cx *cli.Context) error {
-			q := control.FindRequest{Property: cx.Args().First(), Path: cx.Args().Get(1), Inheritable: cx.Bool("inheritable")}
-			return ask(cx.Context, s, control.MbFind, q, func(w *tabwriter.Writer, items []control.Item) {
+			q := api.FindRequest{Property: cx.Args().First(), Path: cx.Args().Get(1), Inheritable: cx.Bool("inheritable")}
+			return ask(cx.Context, s, api.MbFind, q, func(w *tabwriter.Writer, items []api.Item) {
 				for _, it := range items {
 					fmt.Fprintf(w, "%s\t%s\n", it.Path, oneLine(it.Value, it.Text))
 				}
@@ -188,8 +188,8 @@ func (s *shell) mbSchema() *cli.Command {
 	return &cli.Command{
 		Name: "schema", Usage: "explain what a class may hold, or what a property means", ArgsUsage: "[CLASS|PROP]",
 		Action: s.takes(0, 1, func(cx *cli.Context) error {
-			q := control.SchemaRequest{Name: cx.Args().First()}
-			return ask(cx.Context, s, control.MbSchema, q, func(w *tabwriter.Writer, all []control.Sentence) {
+			q := api.SchemaRequest{Name: cx.Args().First()}
+			return ask(cx.Context, s, api.MbSchema, q, func(w *tabwriter.Writer, all []api.Sentence) {
 				for _, c := range all {
 					if q.Name != "" {
 						fmt.Fprintln(w, c.Text)
@@ -206,7 +206,7 @@ func (s *shell) mbVerify() *cli.Command {
 	return &cli.Command{
 		Name: "verify", Usage: "check that the store is whole",
 		Action: s.takes(0, 0, func(cx *cli.Context) error {
-			return ask(cx.Context, s, control.MbVerify, struct{}{}, func(w *tabwriter.Writer, v control.Verified) {
+			return ask(cx.Context, s, api.MbVerify, struct{}{}, func(w *tabwriter.Writer, v api.Verified) {
 				fmt.Fprintf(w, "whole: revision %d, %s\n", v.Rev, plural(v.Keys, "key"))
 			})
 		}),

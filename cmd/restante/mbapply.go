@@ -15,7 +15,7 @@ import (
 	"github.com/kballard/go-shellquote"
 	"github.com/urfave/cli/v2"
 
-	"restante/internal/control"
+	"restante/admin/api"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -42,10 +42,10 @@ func (s *shell) mbApply() *cli.Command {
 			if err != nil {
 				return err
 			}
-			q := control.ApplyRequest{
+			q := api.ApplyRequest{
 				Lines: readBatch(text), DryRun: cx.Bool("dry-run"), IfRev: metabase.Rev(cx.Uint64("if-rev")), Confirm: wait,
 			}
-			return ask(cx.Context, s, control.MbApply, q, func(w *tabwriter.Writer, a control.Applied) { printApplied(w, a) })
+			return ask(cx.Context, s, api.MbApply, q, func(w *tabwriter.Writer, a api.Applied) { printApplied(w, a) })
 		}),
 	}
 }
@@ -62,8 +62,8 @@ func (s *shell) input(name string) (string, error) {
 
 // readBatch splits a batch into lines of words. A line that cannot be split
 // says why, to be told with whatever else is wrong.
-func readBatch(text string) []control.Line {
-	lines := []control.Line{}
+func readBatch(text string) []api.Line {
+	lines := []api.Line{}
 	n := 0
 	for raw := range strings.SplitSeq(text, "\n") {
 		n++
@@ -72,11 +72,11 @@ func readBatch(text string) []control.Line {
 			continue
 		}
 		if !utf8.ValidString(code) {
-			lines = append(lines, control.Line{Number: n, Broken: "is not valid UTF-8"})
+			lines = append(lines, api.Line{Number: n, Broken: "is not valid UTF-8"})
 			continue
 		}
 		words, err := shellquote.Split(code)
-		l := control.Line{Number: n, Words: words}
+		l := api.Line{Number: n, Words: words}
 		if err == nil {
 			l, err = withFile(l)
 		}
@@ -107,7 +107,7 @@ func uncomment(line string) string {
 }
 
 // printApplied prints what a batch did, or would do.
-func printApplied(w *tabwriter.Writer, a control.Applied) {
+func printApplied(w *tabwriter.Writer, a api.Applied) {
 	if !a.DryRun {
 		fmt.Fprintf(w, "revision %d\n", a.Rev)
 		if !a.Until.IsZero() {
@@ -127,7 +127,7 @@ func printApplied(w *tabwriter.Writer, a control.Applied) {
 }
 
 // printChange prints a line of a difference, as + what comes and - what goes.
-func printChange(w *tabwriter.Writer, c control.Change) {
+func printChange(w *tabwriter.Writer, c api.Change) {
 	switch metabase.What(c.What) {
 	case metabase.KeyAdded:
 		fmt.Fprintf(w, "+ %s\n", c.Path)
@@ -149,14 +149,14 @@ func printChange(w *tabwriter.Writer, c control.Change) {
 	}
 }
 
-func oldMarks(c control.Change) string {
+func oldMarks(c api.Change) string {
 	if c.NewText == nil {
 		return marks(c.OldAttributes, "", c.OldType, nil, true)
 	}
 	return marks(c.OldAttributes, c.NewAttributes, c.OldType, c.OldUserType, false)
 }
 
-func newMarks(c control.Change) string {
+func newMarks(c api.Change) string {
 	if c.OldText == nil {
 		return marks(c.NewAttributes, "", c.NewType, nil, true)
 	}
@@ -188,7 +188,7 @@ func marks(attributes, others, typ string, user *metabase.UserType, alone bool) 
 
 // printTouches prints what a change means beyond the keys that it names, a fact
 // a line.
-func printTouches(w *tabwriter.Writer, t control.Touches) {
+func printTouches(w *tabwriter.Writer, t api.Touches) {
 	for _, h := range t.Heirs {
 		var who []string
 		for _, part := range []string{some("site", numbers(h.Sites)), some("domain", h.DomainNames), some("account", h.AccountNames)} {
@@ -213,7 +213,7 @@ func printTouches(w *tabwriter.Writer, t control.Touches) {
 	}
 }
 
-func printTouched(w *tabwriter.Writer, s control.SiteTouched) {
+func printTouched(w *tabwriter.Writer, s api.SiteTouched) {
 	say := func(format string, args ...any) {
 		fmt.Fprintf(w, "site %d: %s\n", s.Site, fmt.Sprintf(format, args...))
 	}
@@ -259,7 +259,7 @@ func (s *shell) mbConfirm() *cli.Command {
 	return &cli.Command{
 		Name: "confirm", Usage: "keep a change that would be taken back", ArgsUsage: "[REV]",
 		Action: s.takes(0, 1, func(cx *cli.Context) error {
-			var q control.ConfirmRequest
+			var q api.ConfirmRequest
 			if cx.NArg() == 1 {
 				n, err := s.number("revision", cx.Args().First())
 				if err != nil {
@@ -267,7 +267,7 @@ func (s *shell) mbConfirm() *cli.Command {
 				}
 				q.Rev = metabase.Rev(n)
 			}
-			return ask(cx.Context, s, control.MbConfirm, q, func(w *tabwriter.Writer, a control.Applied) {
+			return ask(cx.Context, s, api.MbConfirm, q, func(w *tabwriter.Writer, a api.Applied) {
 				fmt.Fprintf(w, "revision %d stays\n", a.Rev)
 			})
 		}),

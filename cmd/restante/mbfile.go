@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"restante/internal/control"
+	"restante/admin/api"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -19,7 +19,7 @@ import (
 // one. Where the schema or --type says that it is one, what the file holds takes
 // its place, as hexadecimal digits. Where only what is stored tells, of a number
 // without a name, it goes along.
-func withFile(l control.Line) (control.Line, error) {
+func withFile(l api.Line) (api.Line, error) {
 	v, ok := fileValue(l.Words)
 	if !ok {
 		return l, nil
@@ -37,7 +37,7 @@ func withFile(l control.Line) (control.Line, error) {
 		l.Words[v.at] = digits
 	case p.Type == metabase.AnyType:
 		digits, err := readHex(l.Words[v.at][1:])
-		l.File = &control.File{Hex: digits}
+		l.File = &api.File{Hex: digits}
 		if err != nil {
 			l.File.Why = err.Error()
 		}

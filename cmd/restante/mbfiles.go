@@ -11,7 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"restante/internal/control"
+	"restante/admin/api"
 	"restante/metabase/mbxml"
 )
 
@@ -24,7 +24,7 @@ func (s *shell) mbExport() *cli.Command {
 			&cli.BoolFlag{Name: "node-only", Usage: "without the keys below it"},
 		},
 		Action: s.takes(1, 2, func(cx *cli.Context) error {
-			q := control.ExportRequest{Inherited: cx.Bool("inherited"), NodeOnly: cx.Bool("node-only")}
+			q := api.ExportRequest{Inherited: cx.Bool("inherited"), NodeOnly: cx.Bool("node-only")}
 			file := cx.Args().First()
 			if cx.NArg() == 2 {
 				q.Path, file = cx.Args().First(), cx.Args().Get(1)
@@ -34,7 +34,7 @@ func (s *shell) mbExport() *cli.Command {
 				return err
 			}
 			defer c.close()
-			a, _, err := control.MbExport.Call(cx.Context, c, q)
+			a, _, err := api.MbExport.Call(cx.Context, c, q)
 			if err != nil {
 				return err
 			}
@@ -83,15 +83,15 @@ func (s *shell) mbImport() *cli.Command {
 			&cli.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and the report"},
 		},
 		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			xml, err := s.bounded(cx.Args().First(), control.MaxImport)
+			xml, err := s.bounded(cx.Args().First(), api.MaxImport)
 			if err != nil {
 				return err
 			}
-			q := control.ImportRequest{
+			q := api.ImportRequest{
 				XML: xml, At: cx.String("at"), Merge: cx.Bool("merge"), NodeOnly: cx.Bool("node-only"), DryRun: cx.Bool("dry-run"),
 				Brief: !s.json, // only a dry run prints what changes
 			}
-			return ask(cx.Context, s, control.MbImport, q, func(w *tabwriter.Writer, a control.Imported) {
+			return ask(cx.Context, s, api.MbImport, q, func(w *tabwriter.Writer, a api.Imported) {
 				printMade(w, a.Applied)
 				printReport(w, a.Report)
 			})
@@ -123,7 +123,7 @@ func (s *shell) bounded(name string, most int64) ([]byte, error) {
 }
 
 // printMade is printApplied for what may come to nothing.
-func printMade(w *tabwriter.Writer, a control.Applied) {
+func printMade(w *tabwriter.Writer, a api.Applied) {
 	if !a.DryRun && !a.Made {
 		fmt.Fprintln(w, "changes nothing")
 		return
@@ -168,7 +168,7 @@ func (s *shell) mbBackup() *cli.Command {
 			passwordFlag(),
 		},
 		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			q := control.BackupRequest{Name: cx.Args().First()}
+			q := api.BackupRequest{Name: cx.Args().First()}
 			if cx.Bool("password") || cx.Bool("password-stdin") {
 				var err error
 				if q.Password, err = s.password(cx.Bool("password-stdin"), true); err != nil {
@@ -178,7 +178,7 @@ func (s *shell) mbBackup() *cli.Command {
 					return s.usage("the password is empty")
 				}
 			}
-			return ask(cx.Context, s, control.MbBackup, q, func(w *tabwriter.Writer, b control.Backup) {
+			return ask(cx.Context, s, api.MbBackup, q, func(w *tabwriter.Writer, b api.Backup) {
 				fmt.Fprintf(w, "%s\n", b.File)
 			})
 		}),
@@ -199,7 +199,7 @@ func (s *shell) mbBackups() *cli.Command {
 			if cx.IsSet("version") {
 				return s.usage("--version goes with --delete")
 			}
-			return ask(cx.Context, s, control.MbBackups, struct{}{}, func(w *tabwriter.Writer, all []control.Backup) {
+			return ask(cx.Context, s, api.MbBackups, struct{}{}, func(w *tabwriter.Writer, all []api.Backup) {
 				for _, b := range all {
 					fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", b.Name, b.Version, when(b.Time), size(b.Bytes))
 				}
@@ -213,7 +213,7 @@ func (s *shell) deleteBackup(cx *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	q := control.DeleteRequest{Name: cx.String("delete"), Version: version}
+	q := api.DeleteRequest{Name: cx.String("delete"), Version: version}
 	which := "the newest backup " + q.Name
 	if version >= 0 {
 		which = fmt.Sprintf("version %d of the backup %s", version, q.Name)
@@ -221,7 +221,7 @@ func (s *shell) deleteBackup(cx *cli.Context) error {
 	if err := s.sure("deleting " + which); err != nil {
 		return err
 	}
-	return ask(cx.Context, s, control.MbDeleteBackup, q, func(w *tabwriter.Writer, b control.Backup) {
+	return ask(cx.Context, s, api.MbDeleteBackup, q, func(w *tabwriter.Writer, b api.Backup) {
 		fmt.Fprintf(w, "deleted %s\n", b.File)
 	})
 }
@@ -257,7 +257,7 @@ func (s *shell) mbRestore() *cli.Command {
 			if err != nil {
 				return err
 			}
-			q := control.RestoreRequest{Name: cx.Args().First(), Version: version, DryRun: cx.Bool("dry-run")}
+			q := api.RestoreRequest{Name: cx.Args().First(), Version: version, DryRun: cx.Bool("dry-run")}
 			if cx.Bool("password") || cx.Bool("password-stdin") {
 				if q.Password, err = s.password(cx.Bool("password-stdin"), false); err != nil {
 					return err
@@ -268,7 +268,7 @@ func (s *shell) mbRestore() *cli.Command {
 					return err
 				}
 			}
-			return ask(cx.Context, s, control.MbRestore, q, func(w *tabwriter.Writer, a control.Applied) { printMade(w, a) })
+			return ask(cx.Context, s, api.MbRestore, q, func(w *tabwriter.Writer, a api.Applied) { printMade(w, a) })
 		}),
 	}
 }

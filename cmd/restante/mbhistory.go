@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"restante/internal/control"
+	"restante/admin/api"
 	"restante/metabase"
 )
 
@@ -24,8 +24,8 @@ func (s *shell) mbLog() *cli.Command {
 			if cx.Int("count") < 0 {
 				return s.usage("--count must not be negative")
 			}
-			q := control.LogRequest{Path: cx.Args().First(), Count: cx.Int("count")}
-			return ask(cx.Context, s, control.MbLog, q, func(w *tabwriter.Writer, all []control.Entry) {
+			q := api.LogRequest{Path: cx.Args().First(), Count: cx.Int("count")}
+			return ask(cx.Context, s, api.MbLog, q, func(w *tabwriter.Writer, all []api.Entry) {
 				for _, e := range all {
 					printEntry(w, e, cx.Bool("changes"))
 				}
@@ -34,7 +34,7 @@ func (s *shell) mbLog() *cli.Command {
 	}
 }
 
-func printEntry(w *tabwriter.Writer, e control.Entry, changes bool) {
+func printEntry(w *tabwriter.Writer, e api.Entry, changes bool) {
 	note := e.Comment
 	if e.Reverts != 0 {
 		note = fmt.Sprintf("takes back %d %s", e.Reverts, note)
@@ -56,7 +56,7 @@ func (s *shell) mbDiff() *cli.Command {
 		Name: "diff", Usage: "print what differs between a revision and another, or now", ArgsUsage: "REV [REV2]",
 		Description: "REV 0 is the empty tree. In brackets stands what differs beside the value: a lock, attributes, the data type.",
 		Action: s.takes(1, 2, func(cx *cli.Context) error {
-			var q control.DiffRequest
+			var q api.DiffRequest
 			for i, rev := range []*metabase.Rev{&q.From, &q.To} {
 				if i >= cx.NArg() {
 					break
@@ -71,7 +71,7 @@ func (s *shell) mbDiff() *cli.Command {
 				}
 				*rev = metabase.Rev(n)
 			}
-			return ask(cx.Context, s, control.MbDiff, q, func(w *tabwriter.Writer, all []control.Change) {
+			return ask(cx.Context, s, api.MbDiff, q, func(w *tabwriter.Writer, all []api.Change) {
 				for _, c := range all {
 					printChange(w, c)
 				}
@@ -92,8 +92,8 @@ func (s *shell) mbRevert() *cli.Command {
 			if err != nil {
 				return err
 			}
-			q := control.RevertRequest{Rev: metabase.Rev(n), Path: cx.String("below"), DryRun: cx.Bool("dry-run")}
-			return ask(cx.Context, s, control.MbRevert, q, func(w *tabwriter.Writer, a control.Applied) { printMade(w, a) })
+			q := api.RevertRequest{Rev: metabase.Rev(n), Path: cx.String("below"), DryRun: cx.Bool("dry-run")}
+			return ask(cx.Context, s, api.MbRevert, q, func(w *tabwriter.Writer, a api.Applied) { printMade(w, a) })
 		}),
 	}
 }
@@ -121,9 +121,9 @@ func (s *shell) watch(cx *cli.Context) error {
 		return err
 	}
 	defer c.close()
-	q := control.WatchRequest{Path: cx.Args().First(), Since: metabase.Rev(cx.Uint64("since"))}
+	q := api.WatchRequest{Path: cx.Args().First(), Since: metabase.Rev(cx.Uint64("since"))}
 	left := cx.Int("count")
-	for e, err := range control.MbWatch.Open(cx.Context, c, q) {
+	for e, err := range api.MbWatch.Open(cx.Context, c, q) {
 		if cx.Context.Err() != nil {
 			return nil // the one who watches has had enough
 		}
@@ -144,5 +144,5 @@ func (s *shell) watch(cx *cli.Context) error {
 	if cx.Context.Err() != nil {
 		return nil
 	}
-	return &control.Error{Kind: control.KindFailed, Text: "the service has stopped, and nothing more will come"}
+	return &api.Error{Kind: api.KindFailed, Text: "the service has stopped, and nothing more will come"}
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"restante/internal/control"
+	"restante/admin/api"
 )
 
 // change makes a batch of one operation: the verb, the options of the call
@@ -24,12 +24,12 @@ func (s *shell) change(cx *cli.Context, verb string, args ...string) error {
 		}
 	}
 	words = append(append(words, "--"), args...)
-	line, err := withFile(control.Line{Words: words})
+	line, err := withFile(api.Line{Words: words})
 	if err != nil {
 		return err
 	}
-	q := control.ApplyRequest{Lines: []control.Line{line}}
-	return ask(cx.Context, s, control.MbApply, q, quiet[control.Applied])
+	q := api.ApplyRequest{Lines: []api.Line{line}}
+	return ask(cx.Context, s, api.MbApply, q, quiet[api.Applied])
 }
 
 // filters are the options that say which items are meant.
@@ -80,8 +80,8 @@ func (s *shell) mbAdd() *cli.Command {
 			if class := cx.String("class"); class != "" {
 				words = append(words, class)
 			}
-			q := control.ApplyRequest{Lines: []control.Line{{Words: words}}}
-			return ask(cx.Context, s, control.MbApply, q, quiet[control.Applied])
+			q := api.ApplyRequest{Lines: []api.Line{{Words: words}}}
+			return ask(cx.Context, s, api.MbApply, q, quiet[api.Applied])
 		}),
 	}
 }

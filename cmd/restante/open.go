@@ -12,13 +12,14 @@ import (
 	"strings"
 	"sync"
 
+	"restante/admin"
+	"restante/admin/api"
+	"restante/admin/queues"
+	"restante/admin/rpc"
+	"restante/admin/sites"
+	"restante/admin/tree"
 	"restante/engine"
 	"restante/engine/settings"
-	"restante/internal/control"
-	"restante/internal/desk"
-	"restante/internal/desk/mb"
-	"restante/internal/desk/queues"
-	"restante/internal/desk/sites"
 	"restante/internal/kv"
 	"restante/internal/kv/badgerkv"
 	"restante/internal/seal"
@@ -34,7 +35,7 @@ const (
 
 // A link is a way to a Desk. Close it after use.
 type link struct {
-	control.Conn
+	api.Conn
 	close func() error
 }
 
@@ -44,12 +45,12 @@ func (s *shell) open(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	who := control.Caller{Who: control.Self(), Origin: metabase.FromCLI, Comment: s.comment}
-	client, err := control.Dial(ctx, data, who)
+	who := api.Caller{Who: api.Self(), Origin: metabase.FromCLI, Comment: s.comment}
+	client, err := rpc.Dial(ctx, data, who)
 	if err == nil {
 		return &link{client, client.Close}, nil
 	}
-	if !errors.Is(err, control.ErrNoService) {
+	if !errors.Is(err, api.ErrNoService) {
 		return nil, err
 	}
 	h, err := openStore(ctx, data, storeOptions{})
@@ -60,9 +61,9 @@ func (s *shell) open(ctx context.Context) (*link, error) {
 }
 
 // newDesk makes a Desk with the handlers of every call.
-func newDesk(tree desk.Tree, e desk.Engine, data string) *desk.Desk {
-	d := desk.New(tree, schema.IIS(), e, desk.Place{Data: data, Version: version()})
-	mb.Calls(d)
+func newDesk(t admin.Tree, e admin.Engine, data string) *admin.Desk {
+	d := admin.New(t, schema.IIS(), e, admin.Place{Data: data, Version: version()})
+	tree.Calls(d)
 	sites.Calls(d, runScript)
 	queues.Calls(d)
 	return d
@@ -93,7 +94,7 @@ type storeOptions struct {
 func openStore(ctx context.Context, data string, o storeOptions) (*house, error) {
 	dir := filepath.Join(data, storeName)
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && !o.create {
-		return nil, &control.Error{Kind: control.KindFailed, Text: data + ": nothing is set up there yet: the service does it when it runs for the first time", Hint: "serve"}
+		return nil, &api.Error{Kind: api.KindFailed, Text: data + ": nothing is set up there yet: the service does it when it runs for the first time", Hint: "serve"}
 	}
 	key, err := machineKey(data, o.create)
 	if err != nil {
@@ -101,13 +102,13 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 	}
 	db, err := badgerkv.Open(dir, badgerkv.Options{Log: o.log})
 	if errors.Is(err, kv.ErrInUse) {
-		return nil, &control.Error{Kind: control.KindFailed, Text: fmt.Sprintf("%s: in use by another process%s, which does not answer on its socket (yet)", data, holder(err))}
+		return nil, &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf("%s: in use by another process%s, which does not answer on its socket (yet)", data, holder(err))}
 	}
 	if err != nil {
 		return nil, err
 	}
 	if o.act == nil {
-		o.act = func(context.Context, metabase.Path, metabase.Value) error { return control.ErrNoService }
+		o.act = func(context.Context, metabase.Path, metabase.Value) error { return api.ErrNoService }
 	}
 	if o.mail == nil {
 		o.mail = atRest(data)
@@ -176,7 +177,7 @@ func holder(err error) string {
 // failed is err, of a store that cannot be opened, whatever its kind: that
 // something is missing or wrong there is no answer to what the call asked.
 func failed(err error) error {
-	return &control.Error{Kind: control.KindFailed, Text: err.Error()}
+	return &api.Error{Kind: api.KindFailed, Text: err.Error()}
 }
 
 // machineKey reads the key that secure values are encrypted with. A store

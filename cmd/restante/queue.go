@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"restante/internal/control"
+	"restante/admin/api"
 )
 
 func (s *shell) queueCommand() *cli.Command {
@@ -21,8 +21,8 @@ func (s *shell) queueCommand() *cli.Command {
 			s.queueAct("retry", "try messages now", false), s.queueAct("freeze", "let nobody have messages", false),
 			s.queueAct("thaw", "undo freeze", false), s.queueAct("delete", "destroy messages", true),
 			s.queueAct("bounce", "give messages back to their senders", true),
-			s.queueRelease(), s.queueCarry("export", "write messages to a folder, as .eml with their envelopes", control.QueueExport),
-			s.queueCarry("import", "take in what queue export wrote", control.QueueImport),
+			s.queueRelease(), s.queueCarry("export", "write messages to a folder, as .eml with their envelopes", api.QueueExport),
+			s.queueCarry("import", "take in what queue export wrote", api.QueueImport),
 		},
 	}
 }
@@ -35,8 +35,8 @@ func (s *shell) queueList() *cli.Command {
 	return &cli.Command{
 		Name: "list", Usage: "list the destinations", Flags: []cli.Flag{siteFlag()},
 		Action: s.takes(0, 0, func(cx *cli.Context) error {
-			q := control.QueueRequest{Site: cx.Int("site")}
-			return ask(cx.Context, s, control.QueueList, q, func(w *tabwriter.Writer, all []control.Destination) {
+			q := api.QueueRequest{Site: cx.Int("site")}
+			return ask(cx.Context, s, api.QueueList, q, func(w *tabwriter.Writer, all []api.Destination) {
 				if len(all) > 0 {
 					fmt.Fprintln(w, "site\tdomain\tstate\tmessages\tbytes\toldest\tnext try\tlast error")
 				}
@@ -52,13 +52,13 @@ func (s *shell) queueMessages() *cli.Command {
 	return &cli.Command{
 		Name: "messages", Usage: "list the messages for a domain", ArgsUsage: "DOMAIN", Flags: []cli.Flag{siteFlag()},
 		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			q := control.QueueRequest{Site: cx.Int("site"), Domain: cx.Args().First()}
-			return ask(cx.Context, s, control.QueueMessages, q, printMessages)
+			q := api.QueueRequest{Site: cx.Int("site"), Domain: cx.Args().First()}
+			return ask(cx.Context, s, api.QueueMessages, q, printMessages)
 		}),
 	}
 }
 
-func printMessages(w *tabwriter.Writer, all []control.Message) {
+func printMessages(w *tabwriter.Writer, all []api.Message) {
 	for _, m := range all {
 		to := make([]string, len(m.To))
 		for i, r := range m.To {
@@ -73,13 +73,13 @@ func (s *shell) queueShow() *cli.Command {
 		Name: "show", Usage: "tell of one message", ArgsUsage: "ID",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "body", Usage: "print its text alone"}},
 		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			q := control.MessageRequest{ID: cx.Args().First(), Body: cx.Bool("body")}
+			q := api.MessageRequest{ID: cx.Args().First(), Body: cx.Bool("body")}
 			c, err := s.open(cx.Context)
 			if err != nil {
 				return err
 			}
 			defer c.close()
-			m, raw, err := control.QueueShow.Call(cx.Context, c, q)
+			m, raw, err := api.QueueShow.Call(cx.Context, c, q)
 			if err != nil {
 				return err
 			}
@@ -92,7 +92,7 @@ func (s *shell) queueShow() *cli.Command {
 	}
 }
 
-func describeMessage(w *tabwriter.Writer, m control.Shown) {
+func describeMessage(w *tabwriter.Writer, m api.Shown) {
 	env := m.Envelope
 	row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
 	row("id", env.ID)
@@ -119,7 +119,7 @@ func (s *shell) queueTrace() *cli.Command {
 	return &cli.Command{
 		Name: "trace", Usage: "find a message, or the mail of an address", ArgsUsage: "ID|ADDRESS",
 		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			return ask(cx.Context, s, control.QueueTrace, control.TraceRequest{What: cx.Args().First()}, printMessages)
+			return ask(cx.Context, s, api.QueueTrace, api.TraceRequest{What: cx.Args().First()}, printMessages)
 		}),
 	}
 }
@@ -137,7 +137,7 @@ func (s *shell) queueAct(name, usage string, final bool) *cli.Command {
 			&cli.BoolFlag{Name: "dry-run", Usage: "only count them"},
 		},
 		Action: s.takes(0, -1, func(cx *cli.Context) error {
-			q := control.ActRequest{
+			q := api.ActRequest{
 				Act: name, IDs: cx.Args().Slice(), Site: cx.Int("site"), Domain: cx.String("domain"),
 				OlderThan: cx.Duration("older-than").Seconds(), All: cx.Bool("all"), DryRun: cx.Bool("dry-run"),
 			}
@@ -153,12 +153,12 @@ func (s *shell) queueAct(name, usage string, final bool) *cli.Command {
 					return err
 				}
 			}
-			return ask(cx.Context, s, control.QueueAct, q, printActed)
+			return ask(cx.Context, s, api.QueueAct, q, printActed)
 		}),
 	}
 }
 
-func printActed(w *tabwriter.Writer, a control.Acted) {
+func printActed(w *tabwriter.Writer, a api.Acted) {
 	fmt.Fprintf(w, "%s, %d bytes", plural(a.Messages, "message"), a.Bytes)
 	if a.Busy > 0 {
 		fmt.Fprintf(w, "; %d left as they are, for they are being sent just now", a.Busy)
@@ -170,15 +170,15 @@ func (s *shell) queueRelease() *cli.Command {
 	return &cli.Command{
 		Name: "release", Usage: "send a held domain's mail to its hosts now, as ETRN does", ArgsUsage: "DOMAIN", Flags: []cli.Flag{siteFlag()},
 		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			q := control.QueueRequest{Site: cx.Int("site"), Domain: cx.Args().First()}
-			return ask(cx.Context, s, control.QueueRelease, q, func(w *tabwriter.Writer, r control.Released) {
+			q := api.QueueRequest{Site: cx.Int("site"), Domain: cx.Args().First()}
+			return ask(cx.Context, s, api.QueueRelease, q, func(w *tabwriter.Writer, r api.Released) {
 				fmt.Fprintf(w, "%s\n", plural(r.Messages, "message"))
 			})
 		}),
 	}
 }
 
-func (s *shell) queueCarry(name, usage string, m control.Method[control.CarryRequest, control.Acted]) *cli.Command {
+func (s *shell) queueCarry(name, usage string, m api.Method[api.CarryRequest, api.Acted]) *cli.Command {
 	return &cli.Command{
 		Name: name, Usage: usage, ArgsUsage: "DIR", Flags: []cli.Flag{siteFlag()},
 		Description: "Whoever is neither root nor the user that the service runs as names a folder at or below exports/NAME in the data folder, by his own name.",
@@ -187,7 +187,7 @@ func (s *shell) queueCarry(name, usage string, m control.Method[control.CarryReq
 			if err != nil {
 				return err
 			}
-			return ask(cx.Context, s, m, control.CarryRequest{Dir: dir, Site: cx.Int("site")}, printActed)
+			return ask(cx.Context, s, m, api.CarryRequest{Dir: dir, Site: cx.Int("site")}, printActed)
 		}),
 	}
 }

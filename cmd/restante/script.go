@@ -12,16 +12,16 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"restante/admin"
+	"restante/admin/api"
 	"restante/adsi-compat"
 	"restante/adsi-compat/luahost"
-	"restante/internal/control"
-	"restante/internal/desk"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
 
 // runScript runs one Lua script over the tree: it is a sites.Scripts.
-func runScript(ctx context.Context, tree desk.Tree, as metabase.Batch, s control.Script, out io.Writer) error {
+func runScript(ctx context.Context, tree admin.Tree, as metabase.Batch, s api.Script, out io.Writer) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("it ran for more than %s", s.Timeout))
 	defer cancel()
 	return luahost.Run(ctx, adsi.New(tree, schema.IIS(), as), luahost.Script{
@@ -51,7 +51,7 @@ func (s *shell) runCommand() *cli.Command {
 				return err
 			}
 			defer c.close()
-			for out, err := range control.Run.Open(cx.Context, c, script) {
+			for out, err := range api.Run.Open(cx.Context, c, script) {
 				if err != nil {
 					return err
 				}
@@ -64,11 +64,11 @@ func (s *shell) runCommand() *cli.Command {
 	}
 }
 
-func (s *shell) readScript(name string) (control.Script, error) {
+func (s *shell) readScript(name string) (api.Script, error) {
 	if name == "-" {
 		source, err := io.ReadAll(s.in)
-		return control.Script{Name: "stdin", Source: string(source)}, err
+		return api.Script{Name: "stdin", Source: string(source)}, err
 	}
 	source, err := os.ReadFile(name)
-	return control.Script{Name: filepath.Base(name), Source: string(source)}, err
+	return api.Script{Name: filepath.Base(name), Source: string(source)}, err
 }

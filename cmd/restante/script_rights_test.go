@@ -7,15 +7,15 @@ import (
 	"testing"
 	"time"
 
-	"restante/internal/control"
-	"restante/internal/desk/desktest"
-	"restante/internal/desk/sites"
+	"restante/admin/admintest"
+	"restante/admin/api"
+	"restante/admin/sites"
 	"restante/metabase"
 )
 
 // A script sees and changes what its caller may, through the whole way in.
 func TestScriptsHaveTheirCallersRights(t *testing.T) {
-	d, store := desktest.New(t, nil)
+	d, store := admintest.New(t, nil)
 	sites.Calls(d, runScript)
 	list := func(p metabase.Path, lines ...string) metabase.Op {
 		return metabase.Set{Path: p, Property: metabase.Property{ID: metabase.AccessList, Value: metabase.MultiSZ(lines...)}}
@@ -42,9 +42,9 @@ func TestScriptsHaveTheirCallersRights(t *testing.T) {
 		{"group:ops", `local o = GetObject("IIS://LocalHost/SMTPSVC/1"); o.AccessList = {"* all"}; o:SetInfo()`, "AccessList: denied: the right to control is missing"},
 	}
 	for _, tt := range tests {
-		who := control.Caller{Who: []metabase.Principal{"user:somebody", tt.who}, Origin: metabase.FromCLI}
+		who := api.Caller{Who: []metabase.Principal{"user:somebody", tt.who}, Origin: metabase.FromCLI}
 		got := ""
-		for out, err := range control.Run.Open(t.Context(), d.Direct(who), control.Script{Name: "x.lua", Source: tt.source, Timeout: time.Minute}) {
+		for out, err := range api.Run.Open(t.Context(), d.Direct(who), api.Script{Name: "x.lua", Source: tt.source, Timeout: time.Minute}) {
 			if err != nil {
 				got += err.Error()
 			}

@@ -15,11 +15,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"restante/admin"
+	"restante/admin/api"
+	"restante/admin/rpc"
 	"restante/engine"
 	"restante/engine/mail"
 	"restante/engine/settings"
-	"restante/internal/control"
-	"restante/internal/desk"
 	"restante/internal/kv/badgerkv"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -80,8 +81,8 @@ func (o setup) instead() string {
 }
 
 func (s *shell) refuseSetup(data string, o setup) error {
-	return &control.Error{
-		Kind: control.KindUsage, Text: data + ": is set up already: --bind, --domain and --fqdn are for the first start",
+	return &api.Error{
+		Kind: api.KindUsage, Text: data + ": is set up already: --bind, --domain and --fqdn are for the first start",
 		Hint: o.instead(),
 	}
 }
@@ -102,7 +103,7 @@ func (s *shell) serve(ctx context.Context, log *slog.Logger, o setup) error {
 			if e := eng.Load(); e != nil {
 				return e.Act(ctx, p, v)
 			}
-			return control.ErrNoService
+			return api.ErrNoService
 		},
 		mail: func(c metabase.Change) []metabase.Problem {
 			if e := eng.Load(); e != nil {
@@ -132,7 +133,7 @@ func (s *shell) serve(ctx context.Context, log *slog.Logger, o setup) error {
 // whyNot says why the store did not open, better than the store can: where a
 // service runs on it, that it does.
 func (s *shell) whyNot(ctx context.Context, err error, data string, o setup) error {
-	client, gone := control.Dial(ctx, data, control.Caller{})
+	client, gone := rpc.Dial(ctx, data, api.Caller{})
 	if gone != nil {
 		return err
 	}
@@ -140,7 +141,7 @@ func (s *shell) whyNot(ctx context.Context, err error, data string, o setup) err
 	if o.given() {
 		return s.refuseSetup(data, o)
 	}
-	return &control.Error{Kind: control.KindFailed, Text: data + ": a service runs there already", Hint: "status"}
+	return &api.Error{Kind: api.KindFailed, Text: data + ": a service runs there already", Hint: "status"}
 }
 
 // prepare sets an empty store up and brings the schema's keys up to date.
@@ -157,9 +158,9 @@ func (s *shell) prepare(ctx context.Context, store *metabase.Store, data string,
 			return err
 		}
 		site := firstSite(o)
-		ops, err := desk.Setup(snap, schema.IIS(), site)
+		ops, err := admin.Setup(snap, schema.IIS(), site)
 		if err != nil {
-			return &control.Error{Kind: control.KindRefused, Text: err.Error()}
+			return &api.Error{Kind: api.KindRefused, Text: err.Error()}
 		}
 		if err := makeCertificate(filepath.Join(data, "tls"), site.FQDN, site.Domain); err != nil {
 			return err
@@ -183,7 +184,7 @@ func neverUsed(data string) error {
 	case err != nil:
 		return err
 	}
-	return &control.Error{Kind: control.KindFailed, Text: fmt.Sprintf(
+	return &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf(
 		"%s has lost what it held: put it back from a backup; to begin anew, move all of %s aside", filepath.Join(data, storeName), data)}
 }
 
@@ -216,8 +217,8 @@ func auditTo(log *slog.Logger) func(context.Context, metabase.Refusal) {
 // keep runs the sites and answers on the local socket until ctx ends or one of
 // the two breaks off, and returns when both are over. That ctx ended is no
 // error.
-func (s *shell) keep(ctx context.Context, e *engine.Engine, d *desk.Desk, data string, log *slog.Logger) error {
-	socket, err := control.Listen(data)
+func (s *shell) keep(ctx context.Context, e *engine.Engine, d *admin.Desk, data string, log *slog.Logger) error {
+	socket, err := rpc.Listen(data)
 	if err != nil {
 		return err
 	}
@@ -227,7 +228,7 @@ func (s *shell) keep(ctx context.Context, e *engine.Engine, d *desk.Desk, data s
 	var both sync.WaitGroup
 	ends := make([]error, 2)
 	both.Go(func() { defer cancel(); ends[0] = e.Run(inner) })
-	both.Go(func() { defer cancel(); ends[1] = control.Serve(inner, socket, log, d.Direct) })
+	both.Go(func() { defer cancel(); ends[1] = rpc.Serve(inner, socket, log, d.Direct) })
 	select {
 	case <-e.Ready():
 		s.announce(e)
@@ -256,18 +257,18 @@ func (s *shell) announce(e *engine.Engine) {
 // running shows the engine as a Desk wants it.
 type running struct{ *engine.Engine }
 
-func (r running) Sites() []desk.SiteState {
+func (r running) Sites() []admin.SiteState {
 	all := r.Engine.Sites()
-	out := make([]desk.SiteState, len(all))
+	out := make([]admin.SiteState, len(all))
 	for i, s := range all {
-		out[i] = desk.SiteState{
+		out[i] = admin.SiteState{
 			Number: s.Number, State: s.State, Addrs: s.Listening, Running: s.Running, Why: s.Why, Connections: s.Callers,
 		}
 	}
 	return out
 }
 
-func (r running) Queue(n int) (desk.Queue, bool) {
+func (r running) Queue(n int) (admin.Queue, bool) {
 	q, ok := r.Engine.Queue(n)
 	if !ok {
 		return nil, false
@@ -275,7 +276,7 @@ func (r running) Queue(n int) (desk.Queue, bool) {
 	return q, true
 }
 
-func (r running) OpenQueue(ctx context.Context, n int) (desk.Queue, error) {
+func (r running) OpenQueue(ctx context.Context, n int) (admin.Queue, error) {
 	q, err := r.Engine.OpenQueue(ctx, n)
 	if q == nil {
 		return nil, err
@@ -283,11 +284,11 @@ func (r running) OpenQueue(ctx context.Context, n int) (desk.Queue, error) {
 	return q, err
 }
 
-func (r running) Sessions(n int) ([]control.Session, error) {
+func (r running) Sessions(n int) ([]api.Session, error) {
 	all, err := r.Engine.Sessions(n)
-	out := make([]control.Session, len(all))
+	out := make([]api.Session, len(all))
 	for i, c := range all {
-		out[i] = control.Session{
+		out[i] = api.Session{
 			ID: fmt.Sprint(c.ID), Remote: c.Remote.String(), Hello: c.Hello, Account: c.Account,
 			TLS: c.TLS, Since: c.Since, Doing: c.Activity,
 		}

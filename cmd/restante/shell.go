@@ -18,7 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
-	"restante/internal/control"
+	"restante/admin/api"
 )
 
 // A shell is one call of the command line: its streams and its global options.
@@ -114,7 +114,7 @@ func (s *shell) noCommand(all []*cli.Command, word string) error {
 
 // usage is an error of the call itself.
 func (s *shell) usage(text string) error {
-	return &control.Error{Kind: control.KindUsage, Text: text, Hint: strings.TrimSpace("help " + s.doing)}
+	return &api.Error{Kind: api.KindUsage, Text: text, Hint: strings.TrimSpace("help " + s.doing)}
 }
 
 // takes checks the number of arguments, most -1 for any, and then does do.
@@ -136,9 +136,9 @@ func (s *shell) report(err error) int {
 	if err == nil {
 		return 0
 	}
-	e := control.AsError(err)
+	e := api.AsError(err)
 	if errors.Is(err, context.Canceled) {
-		e = &control.Error{Kind: control.KindFailed, Text: "interrupted"}
+		e = &api.Error{Kind: api.KindFailed, Text: "interrupted"}
 	}
 	prefix := "restante: "
 	if s.doing != "" {
@@ -150,8 +150,8 @@ func (s *shell) report(err error) int {
 	if e.Hint != "" {
 		fmt.Fprintln(s.err, "hint: "+s.hint(e.Hint))
 	}
-	code, ok := map[control.Kind]int{
-		control.KindUsage: 2, control.KindNotFound: 3, control.KindRefused: 4, control.KindNoService: 5,
+	code, ok := map[api.Kind]int{
+		api.KindUsage: 2, api.KindNotFound: 3, api.KindRefused: 4, api.KindNoService: 5,
 	}[e.Kind]
 	if !ok {
 		return 1
@@ -195,12 +195,12 @@ func (s *shell) sure(question string) error {
 		return nil
 	}
 	if !isTerminal(s.in) {
-		return &control.Error{Kind: control.KindUsage, Text: question + " needs a yes", Hint: "--yes " + s.again()}
+		return &api.Error{Kind: api.KindUsage, Text: question + " needs a yes", Hint: "--yes " + s.again()}
 	}
 	fmt.Fprintf(s.err, "%s? [y/N] ", question)
 	line, _ := bufio.NewReader(s.in).ReadString('\n')
 	if word := strings.ToLower(strings.TrimSpace(line)); word != "y" && word != "yes" {
-		return &control.Error{Kind: control.KindFailed, Text: "not done"}
+		return &api.Error{Kind: api.KindFailed, Text: "not done"}
 	}
 	return nil
 }
@@ -235,7 +235,7 @@ func (s *shell) password(fromStdin, isNew bool) (string, error) {
 	}
 	f, ok := s.in.(*os.File)
 	if !ok || !isTerminal(f) {
-		return "", &control.Error{Kind: control.KindUsage, Text: "there is no terminal to ask for the password", Hint: s.again() + " --password-stdin"}
+		return "", &api.Error{Kind: api.KindUsage, Text: "there is no terminal to ask for the password", Hint: s.again() + " --password-stdin"}
 	}
 	ask := func(prompt string) (string, error) {
 		fmt.Fprint(s.err, prompt)

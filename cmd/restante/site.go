@@ -10,8 +10,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"restante/admin/api"
 	"restante/engine/settings"
-	"restante/internal/control"
 )
 
 func (s *shell) siteCommand() *cli.Command {
@@ -30,7 +30,7 @@ func (s *shell) siteList() *cli.Command {
 	return &cli.Command{
 		Name: "list", Usage: "list the sites",
 		Action: s.takes(0, 0, func(cx *cli.Context) error {
-			return ask(cx.Context, s, control.SiteList, struct{}{}, func(w *tabwriter.Writer, all []control.Site) {
+			return ask(cx.Context, s, api.SiteList, struct{}{}, func(w *tabwriter.Writer, all []api.Site) {
 				for _, site := range all {
 					printSite(w, site)
 				}
@@ -39,7 +39,7 @@ func (s *shell) siteList() *cli.Command {
 	}
 }
 
-func printSite(w *tabwriter.Writer, site control.Site) {
+func printSite(w *tabwriter.Writer, site api.Site) {
 	fmt.Fprintf(w, "%d\t%q\t%s\t%s\t%s\n", site.Number, site.Name, strings.Join(site.Bindings, " "), site.State, site.Why)
 }
 
@@ -51,12 +51,12 @@ func (s *shell) siteShow() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return ask(cx.Context, s, control.SiteShow, control.SiteRequest{Site: n}, describeSite)
+			return ask(cx.Context, s, api.SiteShow, api.SiteRequest{Site: n}, describeSite)
 		}),
 	}
 }
 
-func describeSite(w *tabwriter.Writer, site control.Site) {
+func describeSite(w *tabwriter.Writer, site api.Site) {
 	row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
 	row("site", site.Number)
 	row("name", site.Name)
@@ -86,11 +86,11 @@ func (s *shell) siteCreate() *cli.Command {
 			&cli.StringFlag{Name: "dir", Usage: "parent of its folders", DefaultText: "Mailroot-N in the data folder"},
 		},
 		Action: s.takes(0, 0, func(cx *cli.Context) error {
-			q := control.SiteCreateRequest{Name: cx.String("name"), Bind: cx.StringSlice("bind"), Domain: cx.String("domain"), Dir: cx.String("dir")}
+			q := api.SiteCreateRequest{Name: cx.String("name"), Bind: cx.StringSlice("bind"), Domain: cx.String("domain"), Dir: cx.String("dir")}
 			if q.Name == "" || len(q.Bind) == 0 || q.Domain == "" {
 				return s.usage("--name, --bind and --domain are needed")
 			}
-			return ask(cx.Context, s, control.SiteCreate, q, func(w *tabwriter.Writer, site control.Site) {
+			return ask(cx.Context, s, api.SiteCreate, q, func(w *tabwriter.Writer, site api.Site) {
 				fmt.Fprintln(w, site.Number)
 			})
 		}),
@@ -105,11 +105,11 @@ func (s *shell) siteRename() *cli.Command {
 			if err != nil {
 				return err
 			}
-			q := control.SiteSetRequest{Site: n, Name: cx.Args().Get(1)}
+			q := api.SiteSetRequest{Site: n, Name: cx.Args().Get(1)}
 			if q.Name == "" {
 				return s.usage("the name is empty")
 			}
-			return ask(cx.Context, s, control.SiteSet, q, quiet[control.Site])
+			return ask(cx.Context, s, api.SiteSet, q, quiet[api.Site])
 		}),
 	}
 }
@@ -122,8 +122,8 @@ func (s *shell) siteBind() *cli.Command {
 			if err != nil {
 				return err
 			}
-			q := control.SiteSetRequest{Site: n, Bind: cx.Args().Tail()}
-			return ask(cx.Context, s, control.SiteSet, q, quiet[control.Site])
+			q := api.SiteSetRequest{Site: n, Bind: cx.Args().Tail()}
+			return ask(cx.Context, s, api.SiteSet, q, quiet[api.Site])
 		}),
 	}
 }
@@ -136,7 +136,7 @@ func (s *shell) siteDo(name, usage string) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return ask(cx.Context, s, control.SiteCommand, control.SiteCommandRequest{Site: n, Command: name}, printSite)
+			return ask(cx.Context, s, api.SiteCommand, api.SiteCommandRequest{Site: n, Command: name}, printSite)
 		}),
 	}
 }
@@ -158,7 +158,7 @@ func (s *shell) siteDelete() *cli.Command {
 			if err != nil {
 				return err
 			}
-			q := control.SiteDeleteRequest{Site: n, Drain: cx.Bool("drain"), MoveTo: cx.Int("move-to"), Discard: cx.Bool("discard")}
+			q := api.SiteDeleteRequest{Site: n, Drain: cx.Bool("drain"), MoveTo: cx.Int("move-to"), Discard: cx.Bool("discard")}
 			chosen := cx.NumFlags()
 			if dir := cx.String("export"); dir != "" {
 				if q.Export, err = filepath.Abs(dir); err != nil {
@@ -169,12 +169,12 @@ func (s *shell) siteDelete() *cli.Command {
 				return s.usage("exactly one of --drain, --move-to M, --export DIR and --discard is needed")
 			}
 			if n == settings.DefaultSite {
-				return &control.Error{Kind: control.KindRefused, Text: fmt.Sprintf("site %d: the default site cannot be deleted", n)}
+				return &api.Error{Kind: api.KindRefused, Text: fmt.Sprintf("site %d: the default site cannot be deleted", n)}
 			}
 			if err := s.sure(fmt.Sprintf("deleting site %d", n)); err != nil {
 				return err
 			}
-			return ask(cx.Context, s, control.SiteDelete, q, func(w *tabwriter.Writer, d control.Deleted) {
+			return ask(cx.Context, s, api.SiteDelete, q, func(w *tabwriter.Writer, d api.Deleted) {
 				fmt.Fprintf(w, "site %d is gone, with %s taken care of\n", n, plural(d.Messages, "message"))
 				for _, dir := range d.Folders {
 					fmt.Fprintf(w, "stays: %s\n", dir)
@@ -192,7 +192,7 @@ func (s *shell) siteSessions() *cli.Command {
 			if err != nil {
 				return err
 			}
-			return ask(cx.Context, s, control.Sessions, control.SiteRequest{Site: n}, func(w *tabwriter.Writer, all []control.Session) {
+			return ask(cx.Context, s, api.Sessions, api.SiteRequest{Site: n}, func(w *tabwriter.Writer, all []api.Session) {
 				for _, c := range all {
 					fmt.Fprintf(w, "%s\t%s\t%s\t%s\ttls %s\t%s\t%s\n", c.ID, c.Remote, dash(c.Hello), dash(c.Account), yesNo(c.TLS), when(c.Since), c.Doing)
 				}
@@ -210,11 +210,11 @@ func (s *shell) siteEndSession() *cli.Command {
 			if err != nil {
 				return err
 			}
-			q := control.EndRequest{Site: n, ID: cx.Args().Get(1), All: cx.Bool("all")}
+			q := api.EndRequest{Site: n, ID: cx.Args().Get(1), All: cx.Bool("all")}
 			if (q.ID == "") != q.All {
 				return s.usage("takes N and either ID or --all")
 			}
-			return ask(cx.Context, s, control.EndSession, q, func(w *tabwriter.Writer, e control.Ended) {
+			return ask(cx.Context, s, api.EndSession, q, func(w *tabwriter.Writer, e api.Ended) {
 				fmt.Fprintf(w, "%s ended\n", plural(e.Sessions, "session"))
 			})
 		}),

@@ -8,14 +8,14 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"restante/internal/control"
+	"restante/admin/api"
 )
 
 func (s *shell) statusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "tell how the service is",
 		Action: s.takes(0, 0, func(cx *cli.Context) error {
-			return ask(cx.Context, s, control.Status, struct{}{}, func(w *tabwriter.Writer, v control.Service) {
+			return ask(cx.Context, s, api.Status, struct{}{}, func(w *tabwriter.Writer, v api.Service) {
 				row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
 				row("version", v.Version)
 				row("data", v.Data)
@@ -52,16 +52,16 @@ func (s *shell) explainCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			q := control.ExplainRequest{
+			q := api.ExplainRequest{
 				Site: n, Recipient: cx.Args().Get(1), From: cx.String("from"),
 				Client: cx.String("client"), Account: cx.String("account"),
 			}
-			return ask(cx.Context, s, control.Explain, q, describeFate)
+			return ask(cx.Context, s, api.Explain, q, describeFate)
 		}),
 	}
 }
 
-func describeFate(w *tabwriter.Writer, e control.Explained) {
+func describeFate(w *tabwriter.Writer, e api.Explained) {
 	row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
 	row("recipient", e.Recipient)
 	row("domain", fmt.Sprintf("%s, %s, key %s", e.Domain, e.Standing, dash(e.Key)))

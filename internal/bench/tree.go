@@ -14,8 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"restante/admin/api"
+	"restante/admin/rpc"
 	"restante/engine/settings"
-	"restante/internal/control"
 	"restante/internal/kv/badgerkv"
 	"restante/internal/seal"
 	"restante/internal/testpeer"
@@ -94,7 +95,7 @@ func (s service) importTree(ctx context.Context, o options) error {
 // limitInForce changes what a caller may send, again and again, and has fresh
 // callers look for it until one finds it.
 func (s service) limitInForce(ctx context.Context) error {
-	c, err := control.Dial(ctx, s.Data, control.Caller{Origin: metabase.FromCLI})
+	c, err := rpc.Dial(ctx, s.Data, api.Caller{Origin: metabase.FromCLI})
 	if err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func (s service) limitInForce(ctx context.Context) error {
 		want := fmt.Sprint(1_000_000 + i)
 		words := []string{"set", "SMTPSVC/1", "MaxMessageSize", want}
 		begin := time.Now()
-		if _, _, err := control.MbApply.Call(ctx, c, control.ApplyRequest{Lines: []control.Line{{Words: words}}}); err != nil {
+		if _, _, err := api.MbApply.Call(ctx, c, api.ApplyRequest{Lines: []api.Line{{Words: words}}}); err != nil {
 			return err
 		}
 		answered := time.Now()

@@ -13,15 +13,16 @@ import (
 	"testing"
 	"time"
 
-	"restante/internal/control"
+	"restante/admin/api"
+	"restante/admin/rpc"
 	"restante/internal/testpeer"
 	"restante/metabase"
 )
 
 // dialTree is a connection to the service's socket, as a command has it.
-func dialTree(t *testing.T, s *testpeer.Service) *control.Client {
+func dialTree(t *testing.T, s *testpeer.Service) *rpc.Client {
 	t.Helper()
-	c, err := control.Dial(t.Context(), s.Data, control.Caller{Origin: metabase.FromCLI, Comment: "load"})
+	c, err := rpc.Dial(t.Context(), s.Data, api.Caller{Origin: metabase.FromCLI, Comment: "load"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,18 +30,18 @@ func dialTree(t *testing.T, s *testpeer.Service) *control.Client {
 }
 
 // batch makes a change of lines, at revision rev or with 0 at any.
-func batch(t *testing.T, c *control.Client, rev metabase.Rev, lines ...string) error {
-	q := control.ApplyRequest{IfRev: rev}
+func batch(t *testing.T, c *rpc.Client, rev metabase.Rev, lines ...string) error {
+	q := api.ApplyRequest{IfRev: rev}
 	for _, l := range lines {
-		q.Lines = append(q.Lines, control.Line{Words: strings.Fields(l)})
+		q.Lines = append(q.Lines, api.Line{Words: strings.Fields(l)})
 	}
-	_, _, err := control.MbApply.Call(t.Context(), c, q)
+	_, _, err := api.MbApply.Call(t.Context(), c, q)
 	return err
 }
 
 // number reads a property that holds a number in a text such as h12.example.
-func number(t *testing.T, c *control.Client, path, prop string) (int, error) {
-	it, _, err := control.MbGet.Call(t.Context(), c, control.GetRequest{Words: []string{path, prop}})
+func number(t *testing.T, c *rpc.Client, path, prop string) (int, error) {
+	it, _, err := api.MbGet.Call(t.Context(), c, api.GetRequest{Words: []string{path, prop}})
 	if err != nil {
 		return 0, err
 	}
@@ -51,9 +52,9 @@ func number(t *testing.T, c *control.Client, path, prop string) (int, error) {
 // increment adds one to the counter of all writers, anew each time that
 // somebody else was quicker. The revision is taken before the value is read, so
 // that whatever comes between is noticed.
-func increment(t *testing.T, c *control.Client) error {
+func increment(t *testing.T, c *rpc.Client) error {
 	for {
-		st, _, err := control.Status.Call(t.Context(), c, struct{}{})
+		st, _, err := api.Status.Call(t.Context(), c, struct{}{})
 		if err != nil {
 			return err
 		}
@@ -62,7 +63,7 @@ func increment(t *testing.T, c *control.Client) error {
 			return err
 		}
 		err = batch(t, c, st.Revision, fmt.Sprintf("set %s RouteUserName %d", shared, n+1))
-		if refused := (*control.Error)(nil); !errors.As(err, &refused) || refused.Kind != control.KindRefused {
+		if refused := (*api.Error)(nil); !errors.As(err, &refused) || refused.Kind != api.KindRefused {
 			return err
 		}
 	}
@@ -96,7 +97,7 @@ func (w *writer) batch(k int) []string {
 
 // untilCut writes until the service is gone.
 func (w *writer) untilCut(t *testing.T, s *testpeer.Service) {
-	c, err := control.Dial(t.Context(), s.Data, control.Caller{Origin: metabase.FromCLI})
+	c, err := rpc.Dial(t.Context(), s.Data, api.Caller{Origin: metabase.FromCLI})
 	if err != nil {
 		return
 	}
@@ -104,7 +105,7 @@ func (w *writer) untilCut(t *testing.T, s *testpeer.Service) {
 	for {
 		w.tried++
 		if err := batch(t, c, 0, w.batch(w.tried)...); err != nil {
-			if e := (*control.Error)(nil); errors.As(err, &e) && e.Kind == control.KindRefused {
+			if e := (*api.Error)(nil); errors.As(err, &e) && e.Kind == api.KindRefused {
 				t.Errorf("writer %d: %v", w.n, err)
 			}
 			return
@@ -121,7 +122,7 @@ func (w *writer) untilCut(t *testing.T, s *testpeer.Service) {
 }
 
 // check looks for what was acknowledged, and that nothing is half.
-func (w *writer) check(t *testing.T, c *control.Client) {
+func (w *writer) check(t *testing.T, c *rpc.Client) {
 	t.Helper()
 	a, err1 := number(t, c, w.key(), "RouteUserName")
 	b, err2 := number(t, c, w.key(), "RouteActionString")
@@ -195,7 +196,7 @@ func TestKillTree(t *testing.T) {
 	}
 }
 
-func checkCounter(t *testing.T, c *control.Client, writers []*writer) {
+func checkCounter(t *testing.T, c *rpc.Client, writers []*writer) {
 	t.Helper()
 	least, most := 0, 0
 	for _, w := range writers {
@@ -215,7 +216,7 @@ func TestWritersAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range many {
 		all.Go(func() {
-			c, err := control.Dial(t.Context(), s.Data, control.Caller{Origin: metabase.FromCLI})
+			c, err := rpc.Dial(t.Context(), s.Data, api.Caller{Origin: metabase.FromCLI})
 			if err != nil {
 				t.Error(err)
 				return
@@ -255,12 +256,12 @@ func TestStuckWatcher(t *testing.T) {
 	defer stuck.Close()
 	defer c.Close()
 	begun, read := make(chan struct{}), make(chan struct{})
-	var last control.Entry
+	var last api.Entry
 	var all sync.WaitGroup
 	const many = 400
 	all.Go(func() {
 		n := 0
-		for e, err := range control.MbWatch.Open(t.Context(), stuck, control.WatchRequest{Path: "SMTPSVC/1"}) {
+		for e, err := range api.MbWatch.Open(t.Context(), stuck, api.WatchRequest{Path: "SMTPSVC/1"}) {
 			if err != nil {
 				t.Errorf("after %d revisions: %v", n, err)
 				return
@@ -276,8 +277,8 @@ func TestStuckWatcher(t *testing.T) {
 	})
 	comment := func(n int) {
 		t.Helper()
-		q := control.ApplyRequest{Lines: []control.Line{{Words: []string{"set", "SMTPSVC/1", "ServerComment", fmt.Sprint(n, " ", strings.Repeat("x", 4000))}}}}
-		if _, _, err := control.MbApply.Call(t.Context(), c, q); err != nil {
+		q := api.ApplyRequest{Lines: []api.Line{{Words: []string{"set", "SMTPSVC/1", "ServerComment", fmt.Sprint(n, " ", strings.Repeat("x", 4000))}}}}
+		if _, _, err := api.MbApply.Call(t.Context(), c, q); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package desk answers calls. A [Desk] has a handler for each; it stands in the
+// service behind the local socket, or in the process of a command when no
+// service runs and the store is free. Either way the same checks hold: a call
+// carries who asks, and every change of the tree is a batch in that name.
+//
+// The handlers are in the packages below, by subject, and each puts its own on
+// a Desk; here is what they all stand on: the tree and the running sites as
+// small interfaces, rights, and paths as people write them. Handlers print
+// nothing and ask nobody.
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"sync/atomic"
+
+	"restante/admin/api"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+type (
+	handler func(ctx context.Context, who api.Caller, request []byte) (any, error)
+	streams func(ctx context.Context, who api.Caller, request []byte) iter.Seq2[any, error]
+)
+
+// A Desk answers calls. Once the handlers are on it, its methods may be called
+// from anywhere.
+type Desk struct {
+	Tree   Tree
+	Schema *schema.Schema
+	Engine Engine // nil when no service runs
+	Place  Place
+
+	// Audit is told of a right that the lists of today would give and those of
+	// an earlier state do not; of all others the Tree tells. Nil: nobody is.
+	Audit func(context.Context, metabase.Refusal)
+
+	calls map[string]handler
+	flows map[string]streams
+	lists atomic.Pointer[lists] // of the newest state that somebody looked for them in
+}
+
+// Place says where a Desk stands.
+type Place struct {
+	Data    string // the data folder, absolute
+	Version string
+}
+
+// New makes a Desk over a tree, without handlers. Engine is nil where no site
+// can run; then the calls that need one are answered with ErrNoService.
+func New(tree Tree, s *schema.Schema, e Engine, place Place) *Desk {
+	return &Desk{
+		Tree: tree, Schema: s, Engine: e, Place: place,
+		calls: map[string]handler{}, flows: map[string]streams{},
+	}
+}
+
+// On registers the handler of a call.
+func On[Q, A any](d *Desk, m api.Method[Q, A], do func(context.Context, api.Caller, Q) (A, error)) {
+	d.calls[string(m)] = func(ctx context.Context, who api.Caller, request []byte) (any, error) {
+		q, err := decode[Q](request)
+		if err != nil {
+			return nil, err
+		}
+		return do(ctx, who, q)
+	}
+}
+
+// OnFlow registers the handler of a call whose answer is many parts.
+func OnFlow[Q, A any](d *Desk, m api.Flow[Q, A], do func(context.Context, api.Caller, Q) iter.Seq2[A, error]) {
+	d.flows[string(m)] = func(ctx context.Context, who api.Caller, request []byte) iter.Seq2[any, error] {
+		return func(yield func(any, error) bool) {
+			q, err := decode[Q](request)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for a, err := range do(ctx, who, q) {
+				if !yield(a, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func decode[Q any](request []byte) (q Q, err error) {
+	if err := json.Unmarshal(request, &q); err != nil {
+		return q, &api.Error{Kind: api.KindUsage, Text: fmt.Sprintf("the request does not read: %v", err)}
+	}
+	return q, nil
+}
+
+// Direct is a Conn to d within the process, for the given caller.
+func (d *Desk) Direct(who api.Caller) api.Conn { return direct{d, who} }
+
+type direct struct {
+	desk *Desk
+	who  api.Caller
+}
+
+func (c direct) Call(ctx context.Context, method string, request []byte) (json.RawMessage, error) {
+	do, ok := c.desk.calls[method]
+	if !ok {
+		return nil, unknownCall(method)
+	}
+	if err := c.who.Check(); err != nil {
+		return nil, err
+	}
+	a, err := do(ctx, c.who, request)
+	if err != nil {
+		return nil, api.AsError(err)
+	}
+	return json.Marshal(a)
+}
+
+func (c direct) Stream(ctx context.Context, method string, request []byte) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		do, ok := c.desk.flows[method]
+		if !ok {
+			yield(nil, unknownCall(method))
+			return
+		}
+		if err := c.who.Check(); err != nil {
+			yield(nil, err)
+			return
+		}
+		for part, err := range do(ctx, c.who, request) {
+			var raw json.RawMessage
+			if err == nil {
+				raw, err = json.Marshal(part)
+			}
+			if err != nil {
+				yield(nil, api.AsError(err))
+				return
+			}
+			if !yield(raw, nil) {
+				return
+			}
+		}
+	}
+}
+
+func unknownCall(method string) error {
+	return &api.Error{Kind: api.KindUsage, Text: fmt.Sprintf("the service knows no call %q: it is of another version", method)}
+}

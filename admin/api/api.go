@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package control is the talk between a command and who answers it, and what
+// travels in it. A [Method] names a call with the types of its request and its
+// answer; a [Conn] carries it, over the local socket of a data folder or within
+// the process. Either way the same JSON goes in and comes out, and a call
+// carries who asks: over the socket, that is what the system says.
+//
+// Every request and every answer is here, for both ends to read, and the form
+// in which an error travels. What a call does is not known here.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"unicode"
+	"unicode/utf8"
+
+	"restante/metabase"
+)
+
+// A Caller is who asks. The socket's own word decides Who when the call comes
+// over it; Origin and Comment are the caller's.
+type Caller struct {
+	Who     []metabase.Principal `json:"-"` // user first, then uid and groups
+	Origin  metabase.Origin      `json:"origin,omitempty"`
+	Comment string               `json:"comment,omitempty"`
+}
+
+// MaxComment bounds a comment, in characters.
+const MaxComment = 1000
+
+// Check refuses a comment that could look like more than one when it is shown:
+// it stands in one line of a list, on somebody's terminal.
+func (c Caller) Check() error {
+	if n := utf8.RuneCountInString(c.Comment); n > MaxComment {
+		return Refused("comment", fmt.Sprintf("has %d characters, %d are the most", n, MaxComment))
+	}
+	for _, r := range c.Comment {
+		if r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control) {
+			return Refused("comment", fmt.Sprintf("the character %U has no place in it: a comment is one line of text", r))
+		}
+	}
+	return nil
+}
+
+// Batch makes the batch of ops in the caller's name.
+func (c Caller) Batch(ops ...metabase.Op) metabase.Batch {
+	b := metabase.Batch{Ops: ops, Origin: c.Origin, Comment: c.Comment}
+	if len(c.Who) == 0 {
+		c.Who = []metabase.Principal{"*"} // nobody: not the system
+	}
+	b.Actor, b.Also = c.Who[0], c.Who[1:]
+	return b
+}
+
+// A Conn carries calls to who answers them: over the socket, or within the
+// process.
+type Conn interface {
+	// Call sends the request and gives the answer as JSON.
+	Call(ctx context.Context, method string, request []byte) (answer json.RawMessage, err error)
+
+	// Stream is Call for an answer of many parts, which comes piece by piece
+	// until it ends or ctx does.
+	Stream(ctx context.Context, method string, request []byte) iter.Seq2[json.RawMessage, error]
+}
+
+// A Method names a call, with the types of its request and its answer.
+type Method[Q, A any] string
+
+// Call asks over c and gives the answer, also as the JSON that came.
+func (m Method[Q, A]) Call(ctx context.Context, c Conn, q Q) (a A, raw json.RawMessage, err error) {
+	request, err := json.Marshal(q)
+	if err != nil {
+		return a, nil, err
+	}
+	raw, err = c.Call(ctx, string(m), request)
+	if err != nil {
+		return a, nil, err
+	}
+	if err := json.Unmarshal(raw, &a); err != nil {
+		return a, nil, fmt.Errorf("%s: the answer: %w", string(m), err)
+	}
+	return a, raw, nil
+}
+
+// A Flow names a call whose answer is many parts.
+type Flow[Q, A any] string
+
+// Open asks over c and yields the parts of the answer.
+func (m Flow[Q, A]) Open(ctx context.Context, c Conn, q Q) iter.Seq2[A, error] {
+	return func(yield func(A, error) bool) {
+		var a A
+		request, err := json.Marshal(q)
+		if err != nil {
+			yield(a, err)
+			return
+		}
+		for raw, err := range c.Stream(ctx, string(m), request) {
+			var a A
+			if err == nil {
+				err = json.Unmarshal(raw, &a)
+			}
+			if !yield(a, err) || err != nil {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"restante/engine/queue"
+	"restante/internal/kv"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// A Kind is what a command's exit code is decided by.
+type Kind string
+
+// The kinds.
+const (
+	KindFailed    Kind = "failed"     // it did not work
+	KindUsage     Kind = "usage"      // the call is wrong
+	KindNotFound  Kind = "not_found"  // there is no such key, property, site, message ...
+	KindRefused   Kind = "refused"    // a check, a right or a conflict stands against it
+	KindNoService Kind = "no_service" // the service is needed and does not run
+)
+
+// An Error is an answer that is none, as it travels.
+type Error struct {
+	Kind     Kind      `json:"kind"`
+	Text     string    `json:"text"`
+	Problems []Problem `json:"problems,omitempty"`
+	Hint     string    `json:"hint,omitempty"` // the arguments of a command that would do, without "restante"
+}
+
+// A Problem is one of several reasons.
+type Problem struct {
+	Line     int    `json:"line,omitempty"` // of the batch or the file that it is about
+	Path     string `json:"path,omitempty"`
+	Property string `json:"property,omitempty"`
+	Why      string `json:"why"`
+}
+
+// String prints line, path, property and reason.
+func (p Problem) String() string {
+	line := ""
+	if p.Line > 0 {
+		line = "line " + strconv.Itoa(p.Line)
+	}
+	return join(line, p.Path, p.Property, p.Why)
+}
+
+// Error prints the text, and on lines of their own the problems.
+func (e *Error) Error() string {
+	lines := make([]string, 0, len(e.Problems)+1)
+	if e.Text != "" {
+		lines = append(lines, e.Text)
+	}
+	for _, p := range e.Problems {
+		lines = append(lines, p.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// ErrNoService answers a call that needs the running service.
+var ErrNoService error = &Error{Kind: KindNoService, Text: "the service is needed and does not run", Hint: "serve"}
+
+// Is lets any two errors of the same kind and text be the same.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Kind == e.Kind && t.Text == e.Text
+}
+
+// AsError gives err in the form in which it travels, kind and all problems
+// with it.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	var refused *metabase.Refused
+	if errors.As(err, &refused) {
+		return ofRefused(refused)
+	}
+	if acts := ofActs(err); len(acts) > 0 {
+		return &Error{Kind: kindOf(err), Problems: acts}
+	}
+	return &Error{Kind: kindOf(err), Text: plain(err)}
+}
+
+// ofActs gives what acts said of properties that were set, after the commit.
+func ofActs(err error) (out []Problem) {
+	switch err := err.(type) {
+	case metabase.Problem:
+		return []Problem{ofProblem(err)}
+	case interface{ Unwrap() []error }:
+		for _, one := range err.Unwrap() {
+			out = append(out, ofActs(one)...)
+		}
+	}
+	return out
+}
+
+// ofProblem names the property where the schema does.
+func ofProblem(p metabase.Problem) Problem {
+	name := p.Property
+	if known, ok := schema.IIS().ByID(p.ID); ok && name == "" {
+		name = known.Name
+	}
+	if name == "" && p.ID != 0 {
+		name = p.ID.String()
+	}
+	return Problem{Path: string(p.Path), Property: name, Why: p.Err.Error()}
+}
+
+func ofRefused(r *metabase.Refused) *Error {
+	e := &Error{Kind: KindRefused}
+	missing := 0
+	for _, p := range r.Problems {
+		e.Problems = append(e.Problems, ofProblem(p))
+		if errors.Is(p.Err, metabase.NotFound) {
+			missing++
+		}
+	}
+	if missing > 0 && missing == len(r.Problems) {
+		e.Kind = KindNotFound
+	}
+	return e
+}
+
+func kindOf(err error) Kind {
+	for _, row := range []struct {
+		target error
+		kind   Kind
+	}{
+		{metabase.NotFound, KindNotFound},
+		{queue.ErrNotFound, KindNotFound},
+		{metabase.Conflict, KindRefused},
+		{metabase.Exists, KindRefused},
+		{metabase.Denied, KindRefused},
+		{metabase.Invalid, KindRefused},
+		{metabase.InUse, KindFailed},
+		{kv.ErrInUse, KindFailed},
+		{queue.ErrNoFilter, KindUsage},
+		{context.Canceled, KindFailed},
+	} {
+		if errors.Is(err, row.target) {
+			return row.kind
+		}
+	}
+	if busy := (queue.ErrBusy{}); errors.As(err, &busy) {
+		return KindRefused
+	}
+	return KindFailed
+}
+
+// plain prints a metabase error without its operation, which the caller of a
+// command names better.
+func plain(err error) string {
+	var e *metabase.Error
+	if !errors.As(err, &e) || e.Error() != err.Error() {
+		return err.Error()
+	}
+	bare := *e
+	bare.Op = ""
+	return bare.Error()
+}
+
+func join(parts ...string) string {
+	kept := parts[:0:0]
+	for _, p := range parts {
+		if p != "" {
+			kept = append(kept, p)
+		}
+	}
+	return strings.Join(kept, ": ")
+}
+
+// Missing says that what is named is not there.
+func Missing(what, why string) error {
+	return &Error{Kind: KindNotFound, Text: join(what, why)}
+}
+
+// Refused says that what is asked for what cannot be.
+func Refused(what, why string) error {
+	return &Error{Kind: KindRefused, Text: join(what, why)}
+}
+
+// RefusedAll gives each line of a joined error as a problem.
+func RefusedAll(err error) error {
+	e := &Error{Kind: KindRefused}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		e.Problems = append(e.Problems, Problem{Why: line})
+	}
+	return e
+}
+
+// Usage says that the call is wrong, and with a hint which one would do.
+func Usage(text, hint string) error {
+	return &Error{Kind: KindUsage, Text: text, Hint: hint}
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"time"
+
+	"restante/metabase"
+)
+
+// The calls about the service as a whole.
+const (
+	Status   Method[struct{}, Service]         = "status"
+	Run      Flow[Script, Output]              = "run"
+	Complete Method[CompleteRequest, []string] = "complete"
+)
+
+// A Service is what there is to know of a running one.
+type Service struct {
+	Version     string        `json:"version"`
+	Data        string        `json:"data"`
+	PID         int           `json:"pid"`
+	Revision    metabase.Rev  `json:"revision"`
+	Changed     time.Time     `json:"changed,omitzero"`
+	Pending     []Unconfirmed `json:"pending,omitempty"`
+	Messages    int           `json:"messages"`
+	Held        int           `json:"held"`
+	Connections int           `json:"connections"`
+	Sites       []Site        `json:"sites"`
+}
+
+// Unconfirmed is a revision that is taken back unless it is confirmed in time.
+type Unconfirmed struct {
+	Rev   metabase.Rev `json:"rev"`
+	Until time.Time    `json:"until"`
+}
+
+// A Script is a program with its arguments.
+type Script struct {
+	Name    string        `json:"name"`
+	Source  string        `json:"source"`
+	Args    []string      `json:"args"`
+	Timeout time.Duration `json:"timeout"`
+}
+
+// Output is a piece of what a script prints.
+type Output struct {
+	Text string `json:"text"`
+}
+
+// A CompleteRequest asks for the words that may stand where Prefix begins one.
+type CompleteRequest struct {
+	Kind   string `json:"kind"` // path, property, site, domain or account
+	Prefix string `json:"prefix"`
+}
+
+// Explain tells what would become of a message.
+const Explain Method[ExplainRequest, Explained] = "explain"
+
+// An ExplainRequest describes a message. Without a client the caller is one
+// who has no rights by its address.
+type ExplainRequest struct {
+	Site      int    `json:"site"`
+	Recipient string `json:"recipient"`
+	From      string `json:"from,omitempty"`
+	Client    string `json:"client,omitempty"`
+	Account   string `json:"account,omitempty"`
+}
+
+// Explained is what would happen now, and why.
+type Explained struct {
+	Site      int          `json:"site"`
+	Rev       metabase.Rev `json:"rev"`
+	Recipient string       `json:"recipient"`
+	Domain    string       `json:"domain"`
+	Key       string       `json:"key,omitempty"` // of the domain, "" where none applies
+	Standing  string       `json:"standing"`
+	Accepted  bool         `json:"accepted"`
+	Refusal   string       `json:"refusal,omitempty"` // why not
+	Route     string       `json:"route,omitempty"`
+	Held      bool         `json:"held"`
+	Waiting   int          `json:"waiting"` // messages for that domain
+	NextTry   time.Time    `json:"next_try,omitzero"`
+	Turn      []string     `json:"turn,omitempty"` // accounts that may take it
+	Why       []Reason     `json:"why"`
+}
+
+// A Reason is a property that decided.
+type Reason struct {
+	Step     string        `json:"step"` // accept or route
+	Property string        `json:"property"`
+	Value    string        `json:"value"`
+	From     metabase.Path `json:"from,omitempty"` // "": the schema's default
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"time"
+
+	"restante/metabase"
+)
+
+// The calls about sites.
+const (
+	SiteList    Method[struct{}, []Site]           = "site/list"
+	SiteShow    Method[SiteRequest, Site]          = "site/show"
+	SiteCreate  Method[SiteCreateRequest, Site]    = "site/create"
+	SiteSet     Method[SiteSetRequest, Site]       = "site/set"
+	SiteCommand Method[SiteCommandRequest, Site]   = "site/command"
+	SiteDelete  Method[SiteDeleteRequest, Deleted] = "site/delete"
+	Sessions    Method[SiteRequest, []Session]     = "site/sessions"
+	EndSession  Method[EndRequest, Ended]          = "site/end-session"
+)
+
+// A Site is a virtual server as it is shown.
+type Site struct {
+	Number      int          `json:"number"`
+	Name        string       `json:"name"`
+	Bindings    []string     `json:"bindings"` // as configured, ADDR:PORT
+	Domain      string       `json:"domain,omitempty"`
+	FQDN        string       `json:"fqdn,omitempty"`
+	AutoStart   bool         `json:"auto_start"`
+	State       string       `json:"state"`
+	Listening   []string     `json:"listening"`
+	Configured  metabase.Rev `json:"configured"`
+	Running     metabase.Rev `json:"running,omitempty"`
+	Why         string       `json:"why,omitempty"`
+	Connections int          `json:"connections"`
+	Messages    int          `json:"messages"`
+	Bytes       int64        `json:"bytes"`
+	Held        int          `json:"held"`
+	HeldBytes   int64        `json:"held_bytes"`
+	Domains     int          `json:"domains"`
+	Queue       string       `json:"queue_directory,omitempty"`
+}
+
+// A SiteRequest names a site.
+type SiteRequest struct {
+	Site int `json:"site"`
+}
+
+// A SiteCreateRequest is the wizard's four answers.
+type SiteCreateRequest struct {
+	Name   string   `json:"name"`
+	Bind   []string `json:"bind"`
+	Domain string   `json:"domain"`
+	Dir    string   `json:"dir,omitempty"` // "": Mailroot-N
+}
+
+// A SiteSetRequest renames a site or gives it other addresses; what is empty
+// stays.
+type SiteSetRequest struct {
+	Site int      `json:"site"`
+	Name string   `json:"name,omitempty"`
+	Bind []string `json:"bind,omitempty"`
+}
+
+// A SiteCommandRequest is start, stop, pause or continue.
+type SiteCommandRequest struct {
+	Site    int    `json:"site"`
+	Command string `json:"command"`
+}
+
+// A SiteDeleteRequest says what becomes of the mail that is still there:
+// exactly one of the four.
+type SiteDeleteRequest struct {
+	Site    int    `json:"site"`
+	Drain   bool   `json:"drain,omitempty"`
+	MoveTo  int    `json:"move_to,omitempty"`
+	Export  string `json:"export,omitempty"` // a folder, absolute
+	Discard bool   `json:"discard,omitempty"`
+}
+
+// Deleted says what is gone, and what became of the mail.
+type Deleted struct {
+	Rev      metabase.Rev `json:"rev"`
+	Site     int          `json:"site,omitempty"`
+	Name     string       `json:"name,omitempty"`
+	Messages int          `json:"messages"`
+	Bytes    int64        `json:"bytes"`
+	Folders  []string     `json:"folders,omitempty"`  // that stay on the disk
+	NamedBy  []string     `json:"named_by,omitempty"` // domains whose AuthTurnList still names the account
+}
+
+// A Session is one caller who is connected.
+type Session struct {
+	ID      string    `json:"id"`
+	Remote  string    `json:"remote"`
+	Hello   string    `json:"hello,omitempty"`
+	Account string    `json:"account,omitempty"`
+	TLS     bool      `json:"tls"`
+	Since   time.Time `json:"since"`
+	Doing   string    `json:"doing,omitempty"`
+}
+
+// An EndRequest ends a session, with All every one of the site.
+type EndRequest struct {
+	Site int    `json:"site"`
+	ID   string `json:"id,omitempty"`
+	All  bool   `json:"all,omitempty"`
+}
+
+// Ended says how many sessions were ended.
+type Ended struct {
+	Sessions int `json:"sessions"`
+}

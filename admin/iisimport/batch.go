@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iisimport
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"restante/engine/settings"
+	"restante/metabase"
+	"restante/metabase/mbxml"
+	"restante/metabase/schema"
+)
+
+// A Batch is what a foreign file makes, on its way to fit.
+type Batch struct {
+	Ops    []metabase.Op
+	schema *schema.Schema
+	snap   metabase.Snapshot
+	report *mbxml.Report
+}
+
+// New makes a Batch of the operations that a file was planned to on snap, with
+// what the file leaves unsaid. Each thing that is changed is remarked in the
+// report, now and later.
+func New(s *schema.Schema, snap metabase.Snapshot, ops []metabase.Op, report *mbxml.Report) *Batch {
+	b := &Batch{Ops: ops, schema: s, snap: snap, report: report}
+	b.ownFolders()
+	b.onlyIPv4()
+	return b
+}
+
+// remark tells of a property, or with id 0 of a key.
+func (b *Batch) remark(v mbxml.Verdict, p metabase.Path, id metabase.ID, text string) {
+	r := mbxml.Remark{Verdict: v, Path: p, Text: text}
+	r.Line, _ = b.report.Line(p, id)
+	if prop, ok := b.schema.ByID(id); ok && id != 0 {
+		r.Property = prop.Label()
+	} else if id != 0 {
+		r.Property = strconv.FormatUint(uint64(id), 10)
+	}
+	b.report.Remarks = append(b.report.Remarks, r)
+}
+
+// sets says whether the batch stores id at p.
+func (b *Batch) sets(p metabase.Path, id metabase.ID) bool {
+	return slices.ContainsFunc(b.Ops, func(op metabase.Op) bool {
+		set, ok := op.(metabase.Set)
+		return ok && set.Property.ID == id && set.Path.Equal(p)
+	})
+}
+
+// ownFolders gives each new site that names no folders its own: two sites must
+// not share what they inherit.
+func (b *Batch) ownFolders() {
+	for _, op := range slices.Clone(b.Ops) {
+		add, ok := op.(metabase.AddKey)
+		if !ok || !strings.EqualFold(add.Class, schema.Server) {
+			continue
+		}
+		n, _ := place(add.Path)
+		for _, name := range []string{"QueueDirectory", "PickupDirectory", "DropDirectory", "BadMailDirectory"} {
+			prop, ok := b.schema.Property(name)
+			if !ok || b.sets(add.Path, prop.ID) {
+				continue
+			}
+			folder := mailroot(n) + "/" + siteFolders[strings.ToLower(name)]
+			b.Ops = append(b.Ops, metabase.Set{Path: add.Path, Property: prop.Item(metabase.String(folder))})
+			b.remark(mbxml.Translated, add.Path, prop.ID, "was inherited; the site has a folder of its own here: "+folder)
+		}
+	}
+}
+
+// onlyIPv4 keeps what a list grants to what it granted: IIS's list has no IPv6
+// addresses, and those that are granted here above it are not to count.
+func (b *Batch) onlyIPv4() {
+	prop, ok := b.schema.ByID(settings.RelayIPv6List)
+	if !ok {
+		return
+	}
+	for _, op := range slices.Clone(b.Ops) {
+		set, ok := op.(metabase.Set)
+		if !ok || set.Property.ID != settings.RelayIPList || b.sets(set.Path, prop.ID) {
+			continue
+		}
+		if was, stored := b.snap.Stored(set.Path, prop.ID); stored && len(was.Value.Strings()) == 0 {
+			continue
+		}
+		b.Ops = append(b.Ops, metabase.Set{Path: set.Path, Property: prop.Item(metabase.MultiSZ())})
+		b.remark(mbxml.Translated, set.Path, prop.ID, "no IPv6 address may relay: RelayIpList has none")
+	}
+}
+
+// TellAccounts tells whose passwords did not come along: those who may take mail
+// and are no accounts here. Of accounts whose keys may not be read it tells
+// nothing.
+func (b *Batch) TellAccounts(sees func(metabase.Path) bool) {
+	prop, ok := b.schema.Property("AuthTurnList")
+	if !ok {
+		return
+	}
+	names := map[string]string{}
+	for _, op := range b.Ops {
+		set, ok := op.(metabase.Set)
+		if !ok || set.Property.ID != prop.ID {
+			continue
+		}
+		site, _ := place(set.Path)
+		for _, name := range set.Property.Value.Strings() {
+			known := sees(settings.UserPath(site, name)) && sees(settings.UserPath(0, name))
+			if known && !settings.HasAccount(b.snap, site, name) {
+				names[strings.ToLower(name)] = name
+			}
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	const most = 20
+	list := slices.Sorted(maps.Values(names))
+	text := fmt.Sprintf("%d who may take mail have no account here yet: restante account add: ", len(list))
+	if len(list) > most {
+		list = append(list[:most:most], "...")
+	}
+	b.report.Remarks = append(b.report.Remarks, mbxml.Remark{ // of no line: it is told once for all
+		Verdict: mbxml.Decision, Path: settings.Service, Property: prop.Name, Text: text + strings.Join(list, ", "),
+	})
+}

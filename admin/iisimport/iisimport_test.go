@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iisimport
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"restante/engine/settings"
+	"restante/internal/deptest"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+func TestFolder(t *testing.T) {
+	tests := []struct {
+		key              metabase.Path
+		property, folder string
+		want             string
+	}{
+		{"/LM/SMTPSVC", "QueueDirectory", `C:\Inetpub\mailroot\Queue`, "Mailroot/Queue"},
+		{"/LM/SmtpSvc/1", "queuedirectory", `C:\Inetpub\mailroot\Queue`, "Mailroot/Queue"},
+		{"/LM/SMTPSVC/2", "BadMailDirectory", `D:\bad`, "Mailroot-2/Badmail"},
+		{"/LM/SMTPSVC/2/Domain/a.test", "RouteActionString", `D:\drop`, "Mailroot-2/Domains/a.test"},
+		{"/LM/SMTPSVC/1/domain/*.a.test", "RouteActionString", `D:\drop`, "Mailroot/Domains/_.a.test"},
+		{"/LM/SMTPSVC/1", "ServerComment", "a/b", "a/b"}, // a text with a slash in it
+	}
+	folder := Options(schema.IIS()).Folder
+	for _, tt := range tests {
+		if got := folder(tt.key, tt.property, tt.folder); got != tt.want {
+			t.Errorf("%s %s: %q = %q, want %q", tt.key, tt.property, tt.folder, got, tt.want)
+		}
+	}
+}
+
+func TestFileName(t *testing.T) {
+	for in, want := range map[string]string{
+		"a.test": "a.test", "*.a": "_.a", `..\x`: ".._x", "../x": ".._x", "..": "_", "a. ": "a", "": "_", "a\x00b": "a_b",
+	} {
+		if got := fileName(in); got != want {
+			t.Errorf("fileName(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestRename(t *testing.T) {
+	for in, want := range map[metabase.Path]metabase.Path{
+		"/LM/SmtpSvc/1/Domain/a.test.":    "/LM/SmtpSvc/1/Domain/a.test",
+		"/LM/SmtpSvc/01/domain/a.test./x": "/LM/SmtpSvc/01/domain/a.test/x",
+		"/LM/SmtpSvc/1/Domain/a.test":     "/LM/SmtpSvc/1/Domain/a.test",
+		"/LM/SmtpSvc/1/Domain/..":         "/LM/SmtpSvc/1/Domain/..",
+		"/LM/SmtpSvc/1/Domain":            "/LM/SmtpSvc/1/Domain",
+		"/LM/SmtpSvc/1/User/joe.":         "/LM/SmtpSvc/1/User/joe.",
+	} {
+		if got := rename(in); got != want {
+			t.Errorf("rename(%s) = %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestReviewNames(t *testing.T) {
+	tests := []struct {
+		in, want []string
+		told     bool
+	}{
+		{[]string{"joe", "sue"}, []string{"joe", "sue"}, false},
+		{[]string{"joe, sue"}, []string{"joe", "sue"}, true},
+		{[]string{"joe,sue", " Sue ", ","}, []string{"joe", "sue"}, true},
+		{[]string{`HUB\field`, "field", `a\b\c`}, []string{"field", "c"}, true},
+		{nil, nil, false},
+	}
+	for _, tt := range tests {
+		f := reviewNames(metabase.MultiSZ(tt.in...))
+		if !slices.Equal(f.Value.Strings(), tt.want) || f.LeaveOut || (f.Text != "") != tt.told {
+			t.Errorf("reviewNames(%q) = %+v", tt.in, f)
+		}
+	}
+}
+
+func TestReviewList(t *testing.T) {
+	tests := []struct {
+		id    metabase.ID
+		v     metabase.Value
+		text  string
+		told  string
+		nets  int
+		plain bool
+	}{
+		{settings.RelayIPList, metabase.Binary(nil), "", "", 0, true},
+		{settings.RelayIPList, metabase.Binary([]byte{1, 2}), "0102", "its bytes: 0102", 0, false},
+		{settings.RelayIPList, metabase.Value{}, "18000080200", `its text: "18000080200"`, 0, false},
+		{settings.IPSecurity, metabase.Value{}, "1800008", `nobody but this machine may connect; its text: "1800008"`, 1, false},
+	}
+	for _, tt := range tests {
+		f := reviewList(tt.id, tt.v, tt.text)
+		nets, err := schema.DecodeIPList(f.Value.Bytes())
+		if err != nil || len(nets) != tt.nets || !strings.Contains(f.Text, tt.told) || tt.plain != (f.Text == "") {
+			t.Errorf("reviewList(%d, %q) = %q with %v, %v", tt.id, tt.text, f.Text, nets, err)
+		}
+	}
+}
+
+func TestLayers(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/internal":     "a file is made to fit, whoever asks",
+		"/engine/wire":  "the file is of settings",
+		"/engine/site":  "the file is of settings",
+		"/engine/queue": "the file is of settings",
+		"/cmd":          "imports go down only",
+	})
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package iisimport
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"restante/metabase"
+	"restante/metabase/mbxml"
+)
+
+// LeaveOut takes out what the problems are about, and says whether there was
+// something: values, and keys that the batch adds, with all below them. A right
+// that is missing cannot be left out.
+func (b *Batch) LeaveOut(problems []metabase.Problem) (some bool) {
+	w := b.culprits(problems)
+	b.dropRemarks(w)
+	kept := b.Ops[:0:0]
+	for _, op := range b.Ops {
+		if w.leaves(b, op) {
+			some = true
+		} else {
+			kept = append(kept, op)
+		}
+	}
+	b.Ops = kept
+	b.dropBare()
+	return some
+}
+
+// dropBare takes out the keys that were added for others which are left out by
+// now: a site must not come into being for a domain that did not.
+func (b *Batch) dropBare() {
+	needed := map[item]bool{}
+	for _, op := range b.Ops {
+		key := keyOf(op)
+		if _, ofFile := b.report.Line(key, 0); !ofFile {
+			continue
+		}
+		for at := key; at != metabase.Root; at = at.Parent() {
+			needed[itemAt(at, 0)] = true
+		}
+	}
+	bare := func(key metabase.Path) bool {
+		line, ofFile := b.report.Line(key, 0)
+		return line > 0 && !ofFile && !needed[itemAt(key, 0)]
+	}
+	b.Ops = slices.DeleteFunc(b.Ops, func(op metabase.Op) bool { return bare(keyOf(op)) })
+	b.report.Remarks = slices.DeleteFunc(b.report.Remarks, func(r mbxml.Remark) bool { return bare(r.Path) })
+}
+
+// keyOf is the key that an operation is about, of those that merging makes.
+func keyOf(op metabase.Op) metabase.Path {
+	switch op := op.(type) {
+	case metabase.AddKey:
+		return op.Path
+	case metabase.Set:
+		return op.Path
+	}
+	return metabase.Root
+}
+
+// An item is a property of a key, or the key itself with id 0, in small
+// letters.
+type item struct {
+	path string
+	id   metabase.ID
+}
+
+func itemAt(p metabase.Path, id metabase.ID) item {
+	return item{strings.ToLower(string(p)), id}
+}
+
+// culprits are the values and the new keys that do not fit, and why.
+type culprits map[item]error
+
+func (b *Batch) culprits(problems []metabase.Problem) culprits {
+	added := map[item]bool{}
+	for _, op := range b.Ops {
+		if add, ok := op.(metabase.AddKey); ok {
+			added[itemAt(add.Path, 0)] = true
+		}
+	}
+	w := culprits{}
+	for _, p := range problems {
+		key := itemAt(p.Path, 0)
+		switch {
+		case errors.Is(p.Err, metabase.Denied):
+		case p.ID != 0 && p.ID != metabase.KeyType:
+			w[itemAt(p.Path, p.ID)] = p.Err
+		case added[key]:
+			w[key] = p.Err
+		case p.ID == metabase.KeyType:
+			w[itemAt(p.Path, p.ID)] = p.Err
+		}
+	}
+	return w
+}
+
+// above finds the topmost key at or over path that does not fit.
+func (w culprits) above(path metabase.Path) (top metabase.Path, found bool) {
+	for at := path; at != metabase.Root; at = at.Parent() {
+		if _, bad := w[itemAt(at, 0)]; bad {
+			top, found = at, true
+		}
+	}
+	return top, found
+}
+
+// leaves says that an operation is to go, and tells so.
+func (w culprits) leaves(b *Batch, op metabase.Op) bool {
+	switch op := op.(type) {
+	case metabase.AddKey:
+		top, out := w.above(op.Path)
+		if !out {
+			return false
+		}
+		if _, ofFile := b.report.Line(op.Path, 0); ofFile {
+			b.report.Keys--
+		}
+		if top == op.Path {
+			b.remark(mbxml.Decision, op.Path, 0, fmt.Sprintf("cannot stand here, and is left out with all below it: %v", w[itemAt(top, 0)]))
+		}
+		return true
+	case metabase.Set:
+		_, out := w.above(op.Path)
+		why, bad := w[itemAt(op.Path, op.Property.ID)]
+		if bad && !out {
+			b.remark(mbxml.Decision, op.Path, op.Property.ID, fmt.Sprintf("does not fit here and is left out: %v", why))
+		}
+		if _, ofFile := b.report.Line(op.Path, op.Property.ID); ofFile && (out || bad) && op.Property.ID != metabase.KeyType {
+			b.report.Properties--
+		}
+		return out || bad
+	}
+	return false
+}
+
+// dropRemarks takes back what was told of keys that are left out.
+func (b *Batch) dropRemarks(w culprits) {
+	b.report.Remarks = slices.DeleteFunc(b.report.Remarks, func(r mbxml.Remark) bool {
+		_, out := w.above(r.Path)
+		return out
+	})
+}

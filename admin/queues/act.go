@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queues
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"restante/admin"
+	"restante/admin/api"
+	"restante/engine/mail"
+	"restante/engine/queue"
+	"restante/engine/settings"
+)
+
+// filter picks what the request says.
+func filter(r api.ActRequest, now time.Time) (queue.Filter, error) {
+	f := queue.Filter{All: r.All}
+	for _, s := range r.IDs {
+		id, err := mail.ParseMessageID(s)
+		if err != nil {
+			return f, api.Missing("", err.Error())
+		}
+		f.IDs = append(f.IDs, id)
+	}
+	if r.Domain != "" {
+		domain, err := parseDomain(r.Domain)
+		if err != nil {
+			return f, err
+		}
+		f.Domain = domain
+	}
+	if r.From != nil {
+		from, err := mail.ParseAddress(*r.From)
+		if err != nil {
+			return f, api.Usage(err.Error(), "")
+		}
+		f.From = &from
+	}
+	if r.OlderThan > 0 {
+		f.Before = now.Add(-time.Duration(r.OlderThan * float64(time.Second)))
+	}
+	return f, nil
+}
+
+func (d drawer) act(ctx context.Context, who api.Caller, r api.ActRequest) (api.Acted, error) {
+	out := api.Acted{DryRun: r.DryRun}
+	qs, err := d.queues(ctx, who, r.Site)
+	if err != nil {
+		return out, err
+	}
+	f, err := filter(r, time.Now())
+	if err != nil {
+		return out, err
+	}
+	if err := allThere(qs, f.IDs); err != nil {
+		return out, err
+	}
+	for _, q := range qs {
+		act, ok := map[string]func(context.Context, queue.Filter, bool) (queue.Tally, error){
+			"retry": q.Retry, "freeze": q.Freeze, "thaw": q.Thaw, "delete": q.Delete, "bounce": q.Bounce,
+		}[r.Act]
+		if !ok {
+			return out, api.Usage(fmt.Sprintf("%q is nothing that can be done to messages", r.Act), "")
+		}
+		mine := f
+		if len(f.IDs) > 0 {
+			if mine.IDs = present(q, f.IDs); len(mine.IDs) == 0 {
+				continue
+			}
+		}
+		sum, err := act(ctx, mine, r.DryRun)
+		if err != nil && !errors.Is(err, queue.ErrNotFound) {
+			return out, err
+		}
+		out.Messages += sum.Messages
+		out.Bytes += sum.Bytes
+		out.Busy += sum.Busy
+	}
+	return out, nil
+}
+
+func present(q admin.Queue, ids []mail.MessageID) (out []mail.MessageID) {
+	for _, id := range ids {
+		if _, err := q.Show(id); err == nil {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// allThere names every message that is in no queue: then nothing is done.
+func allThere(qs []numbered, ids []mail.MessageID) error {
+	var problems []api.Problem
+	for _, id := range ids {
+		found := false
+		for _, q := range qs {
+			found = found || len(present(q, []mail.MessageID{id})) > 0
+		}
+		if !found {
+			problems = append(problems, api.Problem{Path: string(id), Why: "no such message"})
+		}
+	}
+	if len(problems) > 0 {
+		return &api.Error{Kind: api.KindNotFound, Problems: problems}
+	}
+	return nil
+}
+
+// release does what ETRN does, by hand.
+func (d drawer) release(ctx context.Context, who api.Caller, r api.QueueRequest) (api.Released, error) {
+	qs, err := d.queues(ctx, who, r.Site)
+	if err != nil {
+		return api.Released{}, err
+	}
+	domain, err := parseDomain(r.Domain)
+	if err != nil {
+		return api.Released{}, err
+	}
+	out, found := api.Released{Site: r.Site, Domain: string(domain)}, false
+	for _, q := range qs {
+		if slices.ContainsFunc(q.Destinations(), func(s queue.DestinationState) bool { return s.Domain == domain }) {
+			found = true
+			out.Messages += q.Trigger(domain)
+		}
+	}
+	if !found {
+		return api.Released{}, api.Missing(string(domain), "no mail waits for that domain")
+	}
+	return out, nil
+}
+
+func (d drawer) exportTo(ctx context.Context, who api.Caller, r api.CarryRequest) (api.Acted, error) {
+	qs, err := d.queues(ctx, who, r.Site)
+	if err == nil {
+		err = d.Folder(who, r.Dir)
+	}
+	if err != nil {
+		return api.Acted{}, err
+	}
+	var out api.Acted
+	for _, q := range qs {
+		dir := r.Dir
+		if len(qs) > 1 {
+			dir = filepath.Join(r.Dir, strconv.Itoa(q.site))
+		}
+		sum, err := q.Export(ctx, queue.Filter{All: true}, dir)
+		if err != nil {
+			return out, err
+		}
+		out.Messages += sum.Messages
+		out.Bytes += sum.Bytes
+		out.Busy += sum.Busy
+	}
+	return out, nil
+}
+
+func (d drawer) importFrom(ctx context.Context, who api.Caller, r api.CarryRequest) (api.Acted, error) {
+	if r.Site == 0 {
+		r.Site = settings.DefaultSite
+	}
+	qs, err := d.queues(ctx, who, r.Site)
+	if err == nil {
+		err = d.Folder(who, r.Dir)
+	}
+	if err != nil {
+		return api.Acted{}, err
+	}
+	sum, err := qs[0].Import(ctx, r.Dir)
+	return api.Acted{Tally: sum}, err
+}

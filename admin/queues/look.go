@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queues
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"restante/admin"
+	"restante/admin/api"
+	"restante/engine/mail"
+	"restante/engine/queue"
+)
+
+func (d drawer) list(ctx context.Context, who api.Caller, r api.QueueRequest) ([]api.Destination, error) {
+	qs, err := d.queues(ctx, who, r.Site)
+	if err != nil {
+		return nil, err
+	}
+	out := []api.Destination{}
+	for _, q := range qs {
+		for _, s := range q.Destinations() {
+			out = append(out, api.Destination{Site: q.site, DestinationState: s})
+		}
+	}
+	return out, nil
+}
+
+func (d drawer) messages(ctx context.Context, who api.Caller, r api.QueueRequest) ([]api.Message, error) {
+	qs, err := d.queues(ctx, who, r.Site)
+	if err != nil {
+		return nil, err
+	}
+	domain, err := parseDomain(r.Domain)
+	if err != nil {
+		return nil, err
+	}
+	out := []api.Message{}
+	for _, q := range qs {
+		for m, err := range q.Messages(ctx, domain) {
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, api.Message{Site: q.site, Message: m})
+		}
+	}
+	if len(out) == 0 {
+		return nil, api.Missing(string(domain), "no mail waits for that domain")
+	}
+	return out, nil
+}
+
+func parseDomain(s string) (mail.Domain, error) {
+	d, err := mail.ParseDomain(s)
+	if err != nil {
+		return "", api.Usage(err.Error(), "")
+	}
+	return d, nil
+}
+
+func (d drawer) show(ctx context.Context, who api.Caller, r api.MessageRequest) (api.Shown, error) {
+	qs, err := d.queues(ctx, who, 0)
+	if err != nil {
+		return api.Shown{}, err
+	}
+	id, err := mail.ParseMessageID(r.ID)
+	if err != nil {
+		return api.Shown{}, api.Missing("", err.Error())
+	}
+	for _, q := range qs {
+		detail, err := q.Show(id)
+		if errors.Is(err, queue.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return api.Shown{}, err
+		}
+		out := api.Shown{Site: q.site, Detail: detail}
+		if r.Body {
+			out.Body, err = body(q, id)
+		}
+		return out, err
+	}
+	return api.Shown{}, api.Missing(r.ID, "no such message")
+}
+
+func body(q admin.Queue, id mail.MessageID) ([]byte, error) {
+	f, err := q.Open(id)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
+// trace finds what is in the queue of a message, or of a sender's or
+// recipient's mail.
+func (d drawer) trace(ctx context.Context, who api.Caller, r api.TraceRequest) ([]api.Message, error) {
+	qs, err := d.queues(ctx, who, 0)
+	if err != nil {
+		return nil, err
+	}
+	if id, err := mail.ParseMessageID(r.What); err == nil {
+		for _, q := range qs {
+			if detail, err := q.Show(id); err == nil {
+				out := []api.Message{}
+				for _, m := range detail.Entries {
+					out = append(out, api.Message{Site: q.site, Message: m})
+				}
+				return out, nil
+			}
+		}
+		return nil, api.Missing(r.What, "not in the queue, or no longer; the log tells what became of it")
+	}
+	addr, err := mail.ParseAddress(r.What)
+	if err != nil {
+		return nil, api.Usage(fmt.Sprintf("%q is neither the id of a message nor an address", r.What), "")
+	}
+	out := []api.Message{}
+	for _, q := range qs {
+		for _, dest := range q.Destinations() {
+			for m, err := range q.Messages(ctx, dest.Domain) {
+				if err != nil {
+					return nil, err
+				}
+				if m.From == addr || isTo(m, addr) {
+					out = append(out, api.Message{Site: q.site, Message: m})
+				}
+			}
+		}
+	}
+	if len(out) == 0 {
+		return nil, api.Missing(r.What, "nothing of that address is in the queue; the log tells what became of its mail")
+	}
+	return out, nil
+}
+
+func isTo(m queue.Message, addr mail.Address) bool {
+	for _, to := range m.To {
+		if to.Address == addr {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package queues answers the calls about the mail that waits. All of them need
+// the running sites, and of the caller the right to write at each site whose
+// mail is meant: mail is not everybody's to look at.
+//
+// It knows a queue by an interface, and how mail is kept not at all.
+package queues
+
+import (
+	"context"
+	"fmt"
+
+	"restante/admin"
+	"restante/admin/api"
+	"restante/engine/settings"
+	"restante/metabase"
+)
+
+// A drawer is the part of a Desk with these calls.
+type drawer struct{ *admin.Desk }
+
+// Calls puts the handlers on a Desk.
+func Calls(on *admin.Desk) {
+	d := drawer{on}
+	admin.On(on, api.QueueList, d.list)
+	admin.On(on, api.QueueMessages, d.messages)
+	admin.On(on, api.QueueShow, d.show)
+	admin.On(on, api.QueueTrace, d.trace)
+	admin.On(on, api.QueueAct, d.act)
+	admin.On(on, api.QueueRelease, d.release)
+	admin.On(on, api.QueueExport, d.exportTo)
+	admin.On(on, api.QueueImport, d.importFrom)
+}
+
+// numbered is a site's queue.
+type numbered struct {
+	site int
+	admin.Queue
+}
+
+// queues opens the queues that are meant and that the caller may see to; 0 for
+// those of all sites. Mail is not everybody's to look at: Write is asked for.
+func (d drawer) queues(ctx context.Context, who api.Caller, site int) ([]numbered, error) {
+	if site != 0 {
+		if _, err := d.SiteAt(ctx, who, site, metabase.Write); err != nil {
+			return nil, err
+		}
+		if d.Engine == nil {
+			return nil, api.ErrNoService
+		}
+		q, ok := d.Engine.Queue(site)
+		if !ok {
+			return nil, &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf("site %d: its queue is not open", site), Hint: fmt.Sprintf("site start %d", site)}
+		}
+		return []numbered{{site, q}}, nil
+	}
+	if d.Engine == nil {
+		return nil, api.ErrNoService
+	}
+	snap := d.Tree.Snapshot()
+	var all []numbered
+	var denied []metabase.Path
+	mine := 0
+	for _, n := range settings.Numbers(snap) {
+		if p := settings.SitePath(n); !snap.Allows(who.Who, p, metabase.Write) {
+			denied = append(denied, p)
+			continue
+		}
+		mine++
+		if q, ok := d.Engine.Queue(n); ok {
+			all = append(all, numbered{n, q})
+		}
+	}
+	if mine == 0 && len(denied) > 0 {
+		return nil, d.Deny(ctx, who, denied[0], metabase.Write, settings.Service, "you may see to no site's mail")
+	}
+	return all, nil
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queues
+
+import (
+	"testing"
+
+	"restante/internal/deptest"
+)
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/admin/tree":     "subjects stand beside each other",
+		"/admin/sites":    "subjects stand beside each other",
+		"/engine/wire":    "a Desk asks sites, it speaks no SMTP",
+		"/engine/session": "a Desk asks sites",
+		"/engine/site":    "a Desk sees sites by its own interfaces",
+		"/adsi-compat":    "scripts are brought by cmd",
+		"/cmd":            "imports go down only",
+		"urfave":          "only cmd reads arguments",
+		"badger":          "only internal/kv/badgerkv knows what the store is made of",
+	})
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"net/http"
+
+	"restante/admin/api"
+)
+
+// A Client is an api.Conn to a running service. Close it after use.
+type Client struct {
+	http *http.Client
+	who  api.Caller
+}
+
+// Dial looks for the service of a data folder. The error is api.ErrNoService when
+// none runs. Of the caller, only origin and comment count: who it is, the
+// service asks the system.
+func Dial(ctx context.Context, data string, who api.Caller) (*Client, error) {
+	conn, err := dial(ctx, data)
+	if err != nil {
+		return nil, err
+	}
+	first := make(chan net.Conn, 1)
+	first <- conn
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			select {
+			case c := <-first:
+				return c, nil
+			default:
+				return dial(ctx, data)
+			}
+		},
+	}
+	return &Client{http: &http.Client{Transport: transport}, who: who}, nil
+}
+
+// Close drops the connection.
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	return nil
+}
+
+func (c *Client) post(ctx context.Context, path string, request []byte) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://restante"+path, bytes.NewReader(request))
+	if err != nil {
+		return nil, err
+	}
+	comment, err := json.Marshal(c.who.Comment) // a header holds no line end
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set(headerComment, string(comment))
+	r.Header.Set(headerOrigin, string(c.who.Origin))
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return nil, gone(ctx, err)
+	}
+	return resp, nil
+}
+
+// gone says in one line that the service went away in the middle.
+func gone(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if errors.Is(err, api.ErrNoService) {
+		return api.ErrNoService
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("it broke off")
+	}
+	return &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf("the conversation with the service: %v", err)}
+}
+
+// Call implements api.Conn.
+func (c *Client) Call(ctx context.Context, method string, request []byte) (json.RawMessage, error) {
+	resp, err := c.post(ctx, pathCall+method, request)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, gone(ctx, err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return body, nil
+	}
+	var e api.Error
+	if err := json.Unmarshal(body, &e); err != nil || e.Kind == "" {
+		return nil, &api.Error{Kind: api.KindFailed, Text: "the service answers " + resp.Status}
+	}
+	return nil, &e
+}
+
+// Stream implements api.Conn.
+func (c *Client) Stream(ctx context.Context, method string, request []byte) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		resp, err := c.post(ctx, pathFlow+method, request)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer resp.Body.Close()
+		lines := json.NewDecoder(resp.Body)
+		for {
+			var p part
+			err := lines.Decode(&p)
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			switch {
+			case err != nil:
+				err = gone(ctx, err)
+			case p.Err != nil:
+				err = p.Err
+			}
+			if !yield(p.Part, err) || err != nil {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rpc
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"restante/admin/api"
+)
+
+// A door is a listener whose callers say themselves who they are.
+type door struct {
+	knocks chan net.Conn
+	shut   chan struct{}
+}
+
+func newDoor() *door { return &door{make(chan net.Conn), make(chan struct{})} }
+
+func (d *door) Accept() (net.Conn, error) {
+	select {
+	case c := <-d.knocks:
+		return c, nil
+	case <-d.shut:
+		return nil, net.ErrClosed
+	}
+}
+
+func (d *door) Close() error   { close(d.shut); return nil }
+func (d *door) Addr() net.Addr { return &net.UnixAddr{} }
+
+type knock struct {
+	net.Conn
+	uid int
+}
+
+func (d *door) knock(uid int) net.Conn {
+	here, there := net.Pipe()
+	d.knocks <- knock{there, uid}
+	return here
+}
+
+func uidOf(c net.Conn) (int, error) { return c.(knock).uid, nil }
+
+// steady answers every call, and a flow with a part each hour for a day.
+type steady struct{}
+
+func (steady) Call(context.Context, string, []byte) (json.RawMessage, error) {
+	return json.RawMessage(`"done"`), nil
+}
+
+func (steady) Stream(ctx context.Context, _ string, _ []byte) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		for n := range 24 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Hour):
+			}
+			if !yield(json.RawMessage(fmt.Sprint(n)), nil) {
+				return
+			}
+		}
+	}
+}
+
+// atDoor serves on a door within a bubble.
+func atDoor(t *testing.T, log io.Writer, test func(t *testing.T, d *door)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor()
+		logger := slog.New(slog.NewTextHandler(log, nil))
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- serve(ctx, newGuard(d, logger, uidOf), logger, func(api.Caller) api.Conn { return steady{} })
+		}()
+		test(t, d)
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("serve = %v", err)
+		}
+	})
+}
+
+const ask = "Restante-Origin: cli\r\nRestante-Comment: \"\"\r\nHost: x\r\n"
+
+// say sends a whole request and reads its answer.
+func say(t *testing.T, c net.Conn) (status int, body string, err error) {
+	t.Helper()
+	go func() { fmt.Fprintf(c, "POST /call/x HTTP/1.1\r\n%sContent-Length: 2\r\n\r\n{}", ask) }()
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b), err
+}
+
+const strangerUID = 54321
+
+func TestStrangerHasFewConnections(t *testing.T) {
+	var log strings.Builder
+	atDoor(t, &log, func(t *testing.T, d *door) {
+		var open []net.Conn
+		defer func() {
+			for _, c := range open {
+				c.Close()
+			}
+		}()
+		for range maxPerUser {
+			c := d.knock(strangerUID)
+			if status, _, err := say(t, c); status != http.StatusOK {
+				t.Fatalf("connection %d: %d, %v", len(open), status, err)
+			}
+			open = append(open, c)
+		}
+		one := d.knock(strangerUID)
+		if status, body, err := say(t, one); status == http.StatusOK || !strings.Contains(body, ErrTooMany.Error()) {
+			t.Errorf("one more: %d %s, %v", status, body, err)
+		}
+		for range maxTold {
+			open = append(open, d.knock(strangerUID)) // they say nothing
+		}
+		if status, _, err := say(t, d.knock(strangerUID)); err == nil {
+			t.Errorf("one more than are told so: %d", status)
+		}
+		for _, uid := range []int{0, strangerUID + 1} {
+			c := d.knock(uid)
+			open = append(open, c)
+			if status, _, err := say(t, c); status != http.StatusOK {
+				t.Errorf("user %d is kept out: %d, %v", uid, status, err)
+			}
+		}
+		open[0].Close()
+		synctest.Wait()
+		c := d.knock(strangerUID)
+		open = append(open, c)
+		if status, _, err := say(t, c); status != http.StatusOK {
+			t.Errorf("a place that was given back: %d, %v", status, err)
+		}
+	})
+	if n := strings.Count(log.String(), "too many connections"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log.String())
+	}
+}
+
+func TestStrangersTogetherHaveBounds(t *testing.T) {
+	atDoor(t, io.Discard, func(t *testing.T, d *door) {
+		for n := range maxInAll + maxTold {
+			defer d.knock(strangerUID + n).Close()
+		}
+		if status, _, err := say(t, d.knock(strangerUID-1)); err == nil {
+			t.Errorf("a stranger too many: %d", status)
+		}
+		root := d.knock(0)
+		defer root.Close()
+		if status, _, err := say(t, root); status != http.StatusOK {
+			t.Errorf("root is kept out: %d, %v", status, err)
+		}
+	})
+}
+
+// TestConnectionsThatSayNothingEnd has callers who stop in the middle.
+func TestConnectionsThatSayNothingEnd(t *testing.T) {
+	tests := []struct {
+		name string
+		said string
+		ends time.Duration
+	}{
+		{"at once", "", headerTime},
+		{"within the header", "POST /call/x HTTP/1.1\r\nHost", headerTime},
+		{"within the body", "POST /call/x HTTP/1.1\r\n" + ask + "Content-Length: 9\r\n\r\n{", requestTime},
+		{"after an answer", "POST /call/x HTTP/1.1\r\n" + ask + "Content-Length: 2\r\n\r\n{}", idleTime},
+	}
+	for _, tt := range tests {
+		atDoor(t, io.Discard, func(t *testing.T, d *door) {
+			c, begin := d.knock(strangerUID), time.Now()
+			go io.WriteString(c, tt.said)
+			_, _ = io.Copy(io.Discard, c) // until the service closes it
+			if got := time.Since(begin); got != tt.ends {
+				t.Errorf("%s: it ends after %s, want %s", tt.name, got, tt.ends)
+			}
+		})
+	}
+}
+
+func TestFlowStandsForLong(t *testing.T) {
+	atDoor(t, io.Discard, func(t *testing.T, d *door) {
+		c := d.knock(strangerUID)
+		defer c.Close()
+		go fmt.Fprintf(c, "POST /flow/x HTTP/1.1\r\n%sContent-Length: 2\r\n\r\n{}", ask)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if n := strings.Count(string(body), `"part"`); n != 24 || err != nil {
+			t.Errorf("%d parts, %v", n, err)
+		}
+	})
+}

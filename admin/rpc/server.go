@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rpc
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"restante/admin/api"
+	"restante/metabase"
+)
+
+// maxStranger bounds a request of a caller who is neither root nor the
+// service's own user, in octets. The request is read before its rights are
+// known. Other callers have api.MaxRequest.
+const maxStranger = 1 << 20
+
+// What travels beside a request.
+const (
+	headerOrigin  = "Restante-Origin"
+	headerComment = "Restante-Comment"
+	pathCall      = "/call/"
+	pathFlow      = "/flow/"
+)
+
+// How long a caller may take. An answer that is a flow takes as long as it
+// takes.
+const (
+	headerTime  = 10 * time.Second
+	requestTime = time.Minute // all of a request
+	idleTime    = time.Minute // until the next one
+)
+
+// A server's connections carry who is at their other end.
+type peerKey struct{}
+
+type whoIsIt struct {
+	who []metabase.Principal
+	err error
+}
+
+// A server gives each caller the api.Conn that answers it.
+type server func(who api.Caller) api.Conn
+
+// Serve answers on l, each caller by what direct gives for it, until ctx ends;
+// it closes l, gives the calls under way a moment and returns when all have.
+func Serve(ctx context.Context, l net.Listener, log *slog.Logger, direct func(who api.Caller) api.Conn) error {
+	return serve(ctx, newGuard(l, log, peerOf), log, direct)
+}
+
+func serve(ctx context.Context, l *guard, log *slog.Logger, direct func(who api.Caller) api.Conn) error {
+	s, mux := server(direct), http.NewServeMux()
+	mux.HandleFunc("POST "+pathCall, s.answer)
+	mux.HandleFunc("POST "+pathFlow, s.answerFlow)
+	srv := &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			var w whoIsIt
+			if k, ok := c.(*known); ok {
+				w.who, w.err = k.who()
+			}
+			return context.WithValue(ctx, peerKey{}, w)
+		},
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(grace); err != nil {
+		srv.Close()
+	}
+	<-served
+	return context.Cause(ctx)
+}
+
+// caller reads who asks off a request. Where it comes from is not for the client
+// to choose: the other origins are given within the service.
+func caller(r *http.Request) (api.Caller, error) {
+	w, _ := r.Context().Value(peerKey{}).(whoIsIt)
+	switch {
+	case w.err != nil:
+		return api.Caller{}, w.err
+	case len(w.who) == 0:
+		return api.Caller{}, errUnknown
+	}
+	from := metabase.Origin(r.Header.Get(headerOrigin))
+	if from != metabase.FromCLI {
+		return api.Caller{}, api.Refused("", fmt.Sprintf("a request over the socket comes from %s, not from %.40q", metabase.FromCLI, from))
+	}
+	var comment string
+	if err := json.Unmarshal([]byte(r.Header.Get(headerComment)), &comment); err != nil {
+		return api.Caller{}, api.Usage("the comment of the request does not read", "")
+	}
+	return api.Caller{Who: w.who, Origin: from, Comment: comment}, nil
+}
+
+func (s server) answer(w http.ResponseWriter, r *http.Request) {
+	conn, request, err := s.accept(w, r)
+	var raw json.RawMessage
+	if err == nil {
+		raw, err = conn.Call(r.Context(), strings.TrimPrefix(r.URL.Path, pathCall), request)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err != nil {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		raw, _ = json.Marshal(api.AsError(err)) // three strings and a list marshal
+	}
+	_, _ = w.Write(raw) // the caller is gone: nobody to tell
+}
+
+// A part is one line of a flow.
+type part struct {
+	Part json.RawMessage `json:"part,omitempty"`
+	Err  *api.Error      `json:"error,omitempty"`
+}
+
+func (s server) answerFlow(w http.ResponseWriter, r *http.Request) {
+	conn, request, err := s.accept(w, r)
+	out := http.NewResponseController(w)
+	lines := json.NewEncoder(w)
+	if err != nil {
+		_ = lines.Encode(part{Err: api.AsError(err)})
+		return
+	}
+	w.Header().Set("Content-Type", "application/jsonl")
+	_ = out.Flush() // the caller learns that it is connected
+	for raw, err := range conn.Stream(r.Context(), strings.TrimPrefix(r.URL.Path, pathFlow), request) {
+		p := part{Part: raw}
+		if err != nil {
+			p = part{Err: api.AsError(err)}
+		}
+		if lines.Encode(p) != nil || out.Flush() != nil {
+			return // the caller is gone
+		}
+	}
+}
+
+func (s server) accept(w http.ResponseWriter, r *http.Request) (api.Conn, []byte, error) {
+	timer := http.NewResponseController(w)
+	_ = timer.SetReadDeadline(time.Now().Add(requestTime)) // a test's recorder has none
+	who, err := caller(r)
+	if err != nil {
+		w.Header().Set("Connection", "close") // its place is for others
+		return nil, nil, err
+	}
+	most := int64(maxStranger)
+	if api.Trusted(who.Who) {
+		most = api.MaxRequest
+	}
+	request, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	if err != nil {
+		w.Header().Set("Connection", "close")
+		return nil, nil, &api.Error{Kind: api.KindUsage, Text: "the request: " + err.Error()}
+	}
+	_ = timer.SetReadDeadline(time.Time{}) // a flow may stand for days
+	return s(who), request, nil
+}

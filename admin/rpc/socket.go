@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"restante/admin/api"
+)
+
+// The names within the data folder.
+const (
+	socketName = "control.sock"
+	// A socket's path has room for about 100 octets. Where the data folder's
+	// is longer the socket stands elsewhere, and this file says where.
+	addressName = "control.addr"
+	maxSocket   = 100
+	tempPrefix  = "restante-control-"
+)
+
+// Listen opens the local socket of a data folder. The caller has the store
+// open, and so knows that a socket it finds belongs to nobody. Closing the
+// listener removes what Listen made.
+func Listen(data string) (net.Listener, error) {
+	path := filepath.Join(data, socketName)
+	sweep(data)
+	var cleanup []string
+	if len(path) > maxSocket {
+		dir, err := os.MkdirTemp(shortTemp(), tempPrefix)
+		if err != nil {
+			return nil, fmt.Errorf("control socket: %w", err)
+		}
+		// Others must reach the socket: who may do what is asked of each call.
+		if err := os.Chmod(dir, 0o711); err != nil {
+			return nil, fmt.Errorf("control socket: %w", err)
+		}
+		path = filepath.Join(dir, socketName)
+		note := filepath.Join(data, addressName)
+		if err := os.WriteFile(note, []byte(path+"\n"), 0o644); err != nil {
+			return nil, fmt.Errorf("control socket: %w", err)
+		}
+		cleanup = []string{note, path, dir}
+	} else {
+		cleanup = []string{path}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("control socket: remove the old one: %w", err)
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	if err := os.Chmod(path, socketMode); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	return &socket{Listener: l, cleanup: cleanup}, nil
+}
+
+// sweep removes what a service that was killed left elsewhere, and nothing that
+// does not look like it.
+func sweep(data string) {
+	if path := address(data); filepath.Base(path) == socketName && strings.HasPrefix(filepath.Base(filepath.Dir(path)), tempPrefix) {
+		_ = os.Remove(path)
+		_ = os.Remove(filepath.Dir(path)) // only if it is empty
+	}
+	_ = os.Remove(filepath.Join(data, addressName))
+}
+
+type socket struct {
+	net.Listener
+	cleanup []string
+}
+
+// Close ends the listening and removes the socket.
+func (s *socket) Close() error {
+	err := s.Listener.Close()
+	for _, name := range s.cleanup {
+		_ = os.Remove(name) // best effort: the next start does it again
+	}
+	return err
+}
+
+// address is where the socket of a data folder stands.
+func address(data string) string {
+	if b, err := os.ReadFile(filepath.Join(data, addressName)); err == nil {
+		if path := strings.TrimSpace(string(b)); filepath.IsAbs(path) {
+			return path
+		}
+	}
+	return filepath.Join(data, socketName)
+}
+
+// dial connects to the service of a data folder. It gives api.ErrNoService where
+// nobody listens, a stale socket included.
+func dial(ctx context.Context, data string) (net.Conn, error) {
+	path := address(data)
+	if len(path) > maxSocket {
+		return nil, api.ErrNoService // nothing can listen there
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	switch {
+	case err == nil:
+		return conn, nil
+	case errors.Is(err, fs.ErrNotExist) || isRefused(err):
+		return nil, api.ErrNoService
+	}
+	return nil, fmt.Errorf("control socket: %w", err)
+}

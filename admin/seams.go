@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admin
+
+import (
+	"context"
+	"io"
+	"iter"
+
+	"restante/admin/api"
+	"restante/engine/mail"
+	"restante/engine/queue"
+	"restante/metabase"
+)
+
+// A Tree is the metabase as a Desk uses it: [metabase.Store].
+type Tree interface {
+	Reader
+	Writer
+	Historian
+	Keeper
+	Pending() []metabase.Pending
+}
+
+// A Reader is the present state.
+type Reader interface {
+	Snapshot() metabase.Snapshot
+	Allow(ctx context.Context, who []metabase.Principal, from metabase.Origin, p metabase.Path, r metabase.Right) error
+	Watch(p metabase.Path) *metabase.Watch
+}
+
+// A Writer takes changes.
+type Writer interface {
+	Apply(ctx context.Context, b metabase.Batch) (metabase.Rev, error)
+	Try(ctx context.Context, b metabase.Batch) (metabase.Change, error)
+}
+
+// A Historian knows earlier states.
+type Historian interface {
+	Record(ctx context.Context, rev metabase.Rev) (metabase.Record, error)
+	At(ctx context.Context, rev metabase.Rev) (metabase.Snapshot, error)
+	Oldest() metabase.Rev // that it knows
+}
+
+// A Keeper confirms, takes back, and gives and takes what a backup holds.
+type Keeper interface {
+	Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, error)
+	Revert(ctx context.Context, rev metabase.Rev, below metabase.Path, b metabase.Batch) (metabase.Rev, error)
+	TryRevert(ctx context.Context, rev metabase.Rev, below metabase.Path, b metabase.Batch) (metabase.Change, error)
+	Records(sealed bool) (rev metabase.Rev, proof []byte, records iter.Seq[[]byte])
+	Replace(proof []byte) (*metabase.Replace, error)
+	Verify(ctx context.Context) error
+}
+
+// An Engine is the running sites.
+type Engine interface {
+	Sites() []SiteState
+	Queue(site int) (Queue, bool)
+	OpenQueue(ctx context.Context, site int) (Queue, error) // also of a site that was not started; nil: it is empty
+	Sessions(site int) ([]api.Session, error)
+	EndSession(site int, id string) error // "": all of them
+}
+
+// A SiteState is a site as it runs.
+type SiteState struct {
+	Number      int
+	State       string // started, stopped, paused ...
+	Addrs       []string
+	Running     metabase.Rev // the revision it runs at, 0 when it does not
+	Why         string       // why it does not run at the newest, or ""
+	Connections int
+}
+
+// A Queue is the mail of one site: [queue.Queue].
+type Queue interface {
+	Shelf
+	Acts
+	Carrier
+}
+
+// A Shelf shows what is in a queue.
+type Shelf interface {
+	Counts() queue.Counts
+	Destinations() []queue.DestinationState
+	Messages(ctx context.Context, d mail.Domain) iter.Seq2[queue.Message, error]
+	Show(id mail.MessageID) (queue.Detail, error)
+	Open(id mail.MessageID) (io.ReadSeekCloser, error)
+}
+
+// Acts are what an administrator does to messages.
+type Acts interface {
+	Retry(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
+	Freeze(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
+	Thaw(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
+	Delete(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
+	Bounce(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
+}
+
+// A Carrier brings messages in and out.
+type Carrier interface {
+	Trigger(d mail.Domain) int
+	Export(ctx context.Context, f queue.Filter, dir string) (queue.Tally, error)
+	Import(ctx context.Context, dir string) (queue.Tally, error)
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sites
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"restante/admin"
+	"restante/admin/api"
+	"restante/engine/account"
+	"restante/engine/settings"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// accountAt reads [SITE/]NAME and gives the account's key, which need not be
+// there. The caller may read it: nobody else is told more, not even whether
+// there is such a site.
+func (d drawer) accountAt(ctx context.Context, who api.Caller, s string) (site int, p metabase.Path, err error) {
+	name := s
+	if left, right, ok := strings.Cut(s, "/"); ok {
+		if site, err = strconv.Atoi(left); err != nil || site < 1 {
+			return 0, "", api.Usage(fmt.Sprintf("%q: an account is NAME or SITE/NAME, with the number of the site", s), "")
+		}
+		name = right
+	}
+	if !schema.IsAccountName(name) || strings.ContainsAny(name, `/\`) {
+		return 0, "", api.Refused(fmt.Sprintf("account %q", name), "a name has 1 to 64 characters, without / and without blanks at its ends")
+	}
+	p = settings.UserPath(site, name)
+	if err := d.Allow(ctx, who, p, metabase.Read); err != nil {
+		return 0, "", err
+	}
+	if site != 0 && !admin.HasSite(d.Tree.Snapshot(), site) {
+		return 0, "", api.Missing(fmt.Sprintf("site %d", site), "there is no such site")
+	}
+	return site, p, nil
+}
+
+func (d drawer) account(v *admin.View, site int, p metabase.Path) api.Account {
+	cram, _ := d.Schema.Property("CramSecret")
+	_, has := v.Stored(p, cram.ID)
+	a := api.Account{Site: site, Name: p.Base(), CramMD5: has, Domains: []string{}}
+	a.Domains = append(a.Domains, d.namedBy(v, site, p.Base())...)
+	return a
+}
+
+// namedBy lists the domains, as SITE/DOMAIN, whose mail the account may take, of
+// those that the caller may read.
+func (d drawer) namedBy(v *admin.View, site int, name string) (out []string) {
+	prop, _ := d.Schema.Property("AuthTurnList")
+	for _, n := range settings.Numbers(v.Snapshot) {
+		if site != 0 && n != site {
+			continue
+		}
+		for _, p := range v.DataPaths(settings.DomainsPath(n), prop.ID) {
+			if !v.Sees(p) {
+				continue
+			}
+			item, _ := v.Stored(p, prop.ID)
+			for _, a := range item.Value.Strings() {
+				if strings.EqualFold(a, name) {
+					out = append(out, strconv.Itoa(n)+"/"+p.Base())
+				}
+			}
+		}
+	}
+	return out
+}
+
+func (d drawer) accounts(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Account, error) {
+	v := d.View(who)
+	sites := append([]int{0}, settings.Numbers(v.Snapshot)...)
+	if q.Site != 0 {
+		if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
+			return nil, err
+		}
+		sites = []int{q.Site}
+	}
+	out := []api.Account{}
+	for _, n := range sites {
+		below := settings.UsersPath(n)
+		for name := range v.Children(below) {
+			if p := below.Join(name); v.Sees(p) {
+				out = append(out, d.account(v, n, p))
+			}
+		}
+	}
+	return out, nil
+}
+
+func (d drawer) accountPut(ctx context.Context, who api.Caller, q api.AccountRequest) (api.Account, error) {
+	site, p, err := d.accountAt(ctx, who, q.Name)
+	if err != nil {
+		return api.Account{}, err
+	}
+	v := d.View(who)
+	snap := v.Snapshot
+	exists := snap.Has(p)
+	switch {
+	case q.Change && !exists:
+		return api.Account{}, api.Missing("account "+q.Name, "there is no such account")
+	case !q.Change && exists:
+		e := api.AsError(api.Refused("account "+q.Name, "there is such an account already"))
+		e.Hint = "account passwd " + q.Name
+		return api.Account{}, e
+	}
+	p = admin.Spelled(snap, p)
+	cram := q.CramMD5 || exists && d.account(v, site, p).CramMD5
+	c, err := account.New(p.Base(), q.Password, cram)
+	if err != nil {
+		return api.Account{}, api.Refused("account "+q.Name, err.Error())
+	}
+	w := writer{schema: d.Schema, snap: snap}
+	if !snap.Has(settings.UsersPath(site)) {
+		w.add(settings.UsersPath(site), schema.User)
+	}
+	if !exists {
+		w.add(p, schema.User)
+	}
+	w.set(p, "ScramVerifier", c.Scram)
+	if cram {
+		w.set(p, "CramSecret", string(c.Secret))
+	}
+	if w.err != nil {
+		return api.Account{}, api.Refused("account "+q.Name, "the password cannot be stored")
+	}
+	if _, err := d.As(who).Apply(ctx, who.Batch(w.ops...)); err != nil {
+		return api.Account{}, err
+	}
+	return d.account(d.View(who), site, p), nil
+}
+
+func (d drawer) accountDelete(ctx context.Context, who api.Caller, q api.AccountRequest) (api.Deleted, error) {
+	site, p, err := d.accountAt(ctx, who, q.Name)
+	if err != nil {
+		return api.Deleted{}, err
+	}
+	v := d.View(who)
+	if !v.Has(p) {
+		return api.Deleted{}, api.Missing("account "+q.Name, "there is no such account")
+	}
+	name := admin.Spelled(v.Snapshot, p).Base()
+	rev, err := d.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	return api.Deleted{Rev: rev, Site: site, Name: name, NamedBy: d.namedBy(v, site, name)}, err
+}

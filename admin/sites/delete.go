@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sites
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"restante/admin"
+	"restante/admin/api"
+	"restante/engine/queue"
+	"restante/engine/settings"
+	"restante/metabase"
+)
+
+// drainLook is the time between two looks at a queue that empties.
+const drainLook = 500 * time.Millisecond
+
+// siteDelete takes a site away once its mail is where it should be. The site
+// is stopped meanwhile, so that nothing new comes in and nothing goes out that
+// goes elsewhere too; to drain it, it is paused first. When something goes
+// wrong it goes on as it was.
+func (d drawer) siteDelete(ctx context.Context, who api.Caller, q api.SiteDeleteRequest) (api.Deleted, error) {
+	p, err := d.mayDelete(ctx, who, q)
+	if err != nil {
+		return api.Deleted{}, err
+	}
+	before := d.site(d.View(who), q.Site).State
+	out, err := d.takeAway(ctx, who, p, q, before)
+	if err != nil {
+		// The caller may have gone: the site must not stay down for that.
+		d.again(context.WithoutCancel(ctx), who, p, before)
+	}
+	return out, err
+}
+
+// up says that a site in this state takes callers or sends mail.
+func up(state string) bool { return state == "started" || state == "paused" }
+
+func (d drawer) takeAway(ctx context.Context, who api.Caller, p metabase.Path, q api.SiteDeleteRequest, before string) (api.Deleted, error) {
+	if q.Drain && before == "started" {
+		if err := d.command(ctx, who, p, "pause"); err != nil {
+			return api.Deleted{}, err
+		}
+	}
+	from, err := d.Engine.OpenQueue(ctx, q.Site)
+	if err != nil {
+		return api.Deleted{}, err
+	}
+	if q.Drain && from != nil {
+		if !up(before) && from.Counts().Messages > 0 {
+			return api.Deleted{}, api.Refused(fmt.Sprintf("site %d", q.Site), "is stopped and sends nothing: start it first")
+		}
+		if err := drain(ctx, q.Site, from); err != nil {
+			return api.Deleted{}, err
+		}
+	}
+	if up(before) {
+		if err := d.command(ctx, who, p, "stop"); err != nil {
+			return api.Deleted{}, err
+		}
+	}
+	var moved queue.Tally
+	if from != nil {
+		if moved, err = d.emptied(ctx, q, from); err != nil {
+			return api.Deleted{}, err
+		}
+	}
+	return d.dropSite(ctx, who, p, q.Site, moved)
+}
+
+// again brings a site back to the state that it had.
+func (d drawer) again(ctx context.Context, who api.Caller, p metabase.Path, before string) {
+	if up(before) {
+		_ = d.command(ctx, who, p, "start") // its state says why not
+	}
+	if before == "paused" {
+		_ = d.command(ctx, who, p, "pause")
+	}
+}
+
+// mayDelete refuses what cannot be, before anything is done.
+func (d drawer) mayDelete(ctx context.Context, who api.Caller, q api.SiteDeleteRequest) (metabase.Path, error) {
+	p, err := d.SiteAt(ctx, who, q.Site, metabase.Delete)
+	if err != nil {
+		return "", err
+	}
+	subject := fmt.Sprintf("site %d", q.Site)
+	switch {
+	case q.Site == settings.DefaultSite:
+		return "", api.Refused(subject, "the default site cannot be deleted")
+	case d.Engine == nil:
+		return "", api.ErrNoService
+	case q.MoveTo == q.Site:
+		return "", api.Usage(subject+": its mail cannot move to itself", "")
+	case q.MoveTo != 0:
+		_, err = d.SiteAt(ctx, who, q.MoveTo, metabase.Write)
+	case q.Export != "":
+		err = d.Folder(who, q.Export)
+	}
+	if err == nil {
+		// Mail must not be gone for a site that then stays.
+		_, err = d.As(who).Try(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	}
+	if onlyMail(err) {
+		err = nil // that is what is going to be seen to
+	}
+	return p, err
+}
+
+// onlyMail says that nothing stands against a change but the mail that waits.
+func onlyMail(err error) bool {
+	var no *metabase.Refused
+	return errors.As(err, &no) && !slices.ContainsFunc(no.Problems, func(p metabase.Problem) bool {
+		return !errors.Is(p.Err, settings.ErrMailWaits)
+	})
+}
+
+func (d drawer) command(ctx context.Context, who api.Caller, p metabase.Path, word string) error {
+	w := writer{schema: d.Schema}
+	w.set(p, "ServerCommand", word)
+	if w.err != nil {
+		return w.err
+	}
+	_, err := d.As(who).Apply(ctx, who.Batch(w.ops...))
+	return err
+}
+
+func (d drawer) dropSite(ctx context.Context, who api.Caller, p metabase.Path, n int, moved queue.Tally) (api.Deleted, error) {
+	snap := d.Tree.Snapshot()
+	out := api.Deleted{Site: n, Messages: moved.Messages, Bytes: moved.Bytes}
+	for _, name := range []string{"QueueDirectory", "DropDirectory", "PickupDirectory", "BadMailDirectory"} {
+		if dir := d.text(snap, p, name); dir != "" {
+			out.Folders = append(out.Folders, d.abs(dir))
+		}
+	}
+	var err error
+	out.Rev, err = d.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	return out, err
+}
+
+// abs is a folder of the tree on the disk.
+func (d drawer) abs(dir string) string {
+	dir = filepath.FromSlash(strings.ReplaceAll(dir, `\`, "/"))
+	if filepath.IsAbs(dir) {
+		return dir
+	}
+	return filepath.Join(d.Place.Data, dir)
+}
+
+// emptied brings the mail of a site to where the request says, and out of its
+// queue.
+func (d drawer) emptied(ctx context.Context, r api.SiteDeleteRequest, from admin.Queue) (queue.Tally, error) {
+	switch {
+	case r.Discard:
+		return discard(ctx, from)
+	case r.Export != "":
+		sum, err := from.Export(ctx, everything(), r.Export)
+		if err == nil {
+			err = whole(from, sum)
+		}
+		if err == nil {
+			_, err = discard(ctx, from)
+		}
+		return sum, err
+	case r.MoveTo != 0:
+		sum, err := d.move(ctx, from, r.MoveTo)
+		if err == nil {
+			_, err = discard(ctx, from)
+		}
+		return sum, err
+	}
+	return queue.Tally{}, nil // drained; what came since stands in the way
+}
+
+func discard(ctx context.Context, q admin.Queue) (queue.Tally, error) {
+	sum, err := q.Delete(ctx, everything(), false)
+	if err == nil && sum.Busy > 0 {
+		err = api.Refused("", fmt.Sprintf("%d messages are being sent just now: try again in a moment", sum.Busy))
+	}
+	return sum, err
+}
+
+// whole says whether everything in q is in sum.
+func whole(q admin.Queue, sum queue.Tally) error {
+	if there := q.Counts().Messages; sum.Messages < there {
+		return api.Refused("", fmt.Sprintf("%d of %d messages were taken, the others are being sent just now: try again in a moment", sum.Messages, there))
+	}
+	return nil
+}
+
+// move brings everything into another site's queue, by way of a folder. Where
+// it breaks off, mail may be in both queues, and in neither is none.
+func (d drawer) move(ctx context.Context, from admin.Queue, n int) (queue.Tally, error) {
+	to, ok := d.Engine.Queue(n)
+	if !ok {
+		return queue.Tally{}, api.Refused(fmt.Sprintf("site %d", n), "its queue is not open: start the site first")
+	}
+	dir, err := os.MkdirTemp(d.Place.Data, "move-")
+	if err != nil {
+		return queue.Tally{}, err
+	}
+	defer os.RemoveAll(dir)
+	sum, err := from.Export(ctx, everything(), dir)
+	if err != nil {
+		return sum, err
+	}
+	if err := whole(from, sum); err != nil {
+		return sum, err
+	}
+	_, err = to.Import(ctx, dir) // what is there already by its ID is left
+	return sum, err
+}
+
+// drain waits until the queue is empty. Mail that waits for a call would never
+// go by itself: that is said at once.
+func drain(ctx context.Context, n int, q admin.Queue) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		var stuck []api.Problem
+		for _, dest := range q.Destinations() {
+			if dest.Messages > 0 && (dest.State == queue.Held || dest.State == queue.Frozen || dest.State == queue.Damaged) {
+				stuck = append(stuck, api.Problem{Path: string(dest.Domain), Why: fmt.Sprintf("%d messages are %s and do not go by themselves", dest.Messages, dest.State)})
+			}
+		}
+		if len(stuck) > 0 {
+			return &api.Error{Kind: api.KindRefused, Text: fmt.Sprintf("site %d: not everything can be delivered", n), Problems: stuck,
+				Hint: fmt.Sprintf("site delete %d --export DIR", n)}
+		}
+		if q.Counts().Messages == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-timer.C:
+			timer.Reset(drainLook)
+		}
+	}
+}
+
+// everything picks all that is in a queue.
+func everything() queue.Filter { return queue.Filter{All: true} }

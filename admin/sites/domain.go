@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sites
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"restante/admin"
+	"restante/admin/api"
+	"restante/engine/mail"
+	"restante/engine/settings"
+	"restante/metabase"
+)
+
+// domainAt checks that there is such a domain and that the caller has the right.
+func (d drawer) domainAt(ctx context.Context, who api.Caller, n int, name string, r metabase.Right) (metabase.Path, error) {
+	if _, err := d.SiteAt(ctx, who, n, metabase.Read); err != nil {
+		return "", err
+	}
+	missing := api.Missing(fmt.Sprintf("site %d: %s", n, name), "there is no such domain")
+	if name == "" || strings.Contains(name, "/") {
+		return "", missing
+	}
+	p := settings.DomainPath(n, canonicalDomain(name))
+	snap := d.Tree.Snapshot()
+	return admin.Spelled(snap, p), d.Present(ctx, who, p, r, snap.Has(p), missing)
+}
+
+// hasNoAccount says that site n has no such account, to a caller who may read
+// where it would be.
+func hasNoAccount(v *admin.View, n int, name string) bool {
+	return v.Sees(settings.UserPath(n, name)) && v.Sees(settings.UserPath(0, name)) && !settings.HasAccount(v.Snapshot, n, name)
+}
+
+func (d drawer) domain(v *admin.View, n int, p metabase.Path) api.Domain {
+	snap := v.Snapshot
+	action := settings.Action(d.number(snap, p, "RouteAction"))
+	out := api.Domain{
+		Site: n, Name: p.Base(), RouteAction: action, Held: action.Has(settings.Hold),
+		Relay: action.Has(settings.DomainRelay), Turn: append([]string{}, d.texts(snap, p, "AuthTurnList")...),
+	}
+	switch {
+	case action.Has(settings.Default) || strings.EqualFold(p.Base(), canonicalDomain(d.text(snap, settings.SitePath(n), "DefaultDomain"))):
+		out.Kind = "default"
+	case action.Has(settings.Alias):
+		out.Kind = "alias"
+	case action.Any(settings.Drop | settings.Deliver):
+		out.Kind = "local"
+	default:
+		out.Kind = "remote"
+	}
+	if action.Has(settings.SmartRoute) {
+		out.SmartHost = d.text(snap, p, "RouteActionString")
+	}
+	for _, name := range out.Turn {
+		if hasNoAccount(v, n, name) {
+			out.Unknown = append(out.Unknown, name)
+		}
+	}
+	return out
+}
+
+// waiting fills in what the queue has for the domain.
+func (d drawer) waiting(out *api.Domain) {
+	if d.Engine == nil {
+		return
+	}
+	q, ok := d.Engine.Queue(out.Site)
+	if !ok {
+		return
+	}
+	for _, dest := range q.Destinations() {
+		if strings.EqualFold(string(dest.Domain), out.Name) {
+			out.Messages, out.Bytes = dest.Messages, dest.Bytes
+		}
+	}
+}
+
+func (d drawer) domains(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Domain, error) {
+	p, err := d.SiteAt(ctx, who, q.Site, metabase.Read)
+	if err != nil {
+		return nil, err
+	}
+	v := d.View(who)
+	out := []api.Domain{}
+	below := p.Join("Domain")
+	for name := range v.Children(below) {
+		if at := below.Join(name); v.Sees(at) {
+			out = append(out, d.domain(v, q.Site, at))
+		}
+	}
+	return out, nil
+}
+
+func (d drawer) domainShow(ctx context.Context, who api.Caller, q api.DomainRequest) (api.Domain, error) {
+	p, err := d.domainAt(ctx, who, q.Site, q.Name, metabase.Read)
+	if err != nil {
+		return api.Domain{}, err
+	}
+	out := d.domain(d.View(who), q.Site, p)
+	d.waiting(&out)
+	return out, nil
+}
+
+func (d drawer) domainCreate(ctx context.Context, who api.Caller, q api.DomainCreateRequest) (api.Domain, error) {
+	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
+		return api.Domain{}, err
+	}
+	name := canonicalDomain(q.Name)
+	if _, err := mail.ParseDomain(strings.TrimPrefix(name, "*.")); err != nil {
+		return api.Domain{}, api.Refused("", err.Error())
+	}
+	if q.Alias && (q.Hold || len(q.Turn) > 0 || q.SmartHost != "" || q.Relay) {
+		return api.Domain{}, api.Usage("an alias is local: it is neither held, handed over nor relayed", "")
+	}
+	snap := d.Tree.Snapshot()
+	p := settings.DomainPath(q.Site, name)
+	if err := d.Allow(ctx, who, p, metabase.Read); err != nil {
+		return api.Domain{}, err
+	}
+	if snap.Has(p) {
+		return api.Domain{}, api.Refused(fmt.Sprintf("site %d: %s", q.Site, name), "there is such a domain already")
+	}
+	w := writer{schema: d.Schema, snap: snap}
+	var err error
+	if w.ops, err = settings.CreateDomain(snap, q.Site, name, action(q)); err != nil {
+		return api.Domain{}, api.Refused("", err.Error())
+	}
+	if q.SmartHost != "" {
+		w.set(p, "RouteActionString", q.SmartHost)
+	}
+	if len(q.Turn) > 0 {
+		w.set(p, "AuthTurnList", q.Turn...)
+	}
+	if w.err != nil {
+		return api.Domain{}, w.err
+	}
+	if _, err := d.As(who).Apply(ctx, who.Batch(w.ops...)); err != nil {
+		return api.Domain{}, err
+	}
+	return d.domain(d.View(who), q.Site, p), nil
+}
+
+// action is the RouteAction of a new domain. With accounts it is the 514 of
+// IIS's own recipe.
+func action(q api.DomainCreateRequest) settings.Action {
+	if q.Alias {
+		return settings.Alias
+	}
+	var a settings.Action
+	if q.Hold {
+		a |= settings.Hold
+	}
+	if len(q.Turn) > 0 {
+		a |= settings.Hold | settings.SmartRoute
+	}
+	if q.SmartHost != "" {
+		a |= settings.SmartRoute
+	}
+	if q.Relay {
+		a |= settings.DomainRelay
+	}
+	return a
+}
+
+func (d drawer) domainDelete(ctx context.Context, who api.Caller, q api.DomainRequest) (api.Deleted, error) {
+	p, err := d.domainAt(ctx, who, q.Site, q.Name, metabase.Read)
+	if err != nil {
+		return api.Deleted{}, err
+	}
+	was := d.domain(d.View(who), q.Site, p)
+	if was.Kind == "default" {
+		return api.Deleted{}, api.Refused(fmt.Sprintf("site %d: %s", q.Site, was.Name), "the default domain cannot be deleted: make another one the default first")
+	}
+	d.waiting(&was)
+	rev, err := d.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	return api.Deleted{Rev: rev, Site: q.Site, Name: was.Name, Messages: was.Messages, Bytes: was.Bytes}, err
+}
+
+func (d drawer) turnList(ctx context.Context, who api.Caller, q api.TurnListRequest) ([]api.Grant, error) {
+	snap := d.Tree.Snapshot()
+	sites := settings.Numbers(snap)
+	if q.Site != 0 {
+		if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
+			return nil, err
+		}
+		sites = []int{q.Site}
+	}
+	prop, _ := d.Schema.Property("AuthTurnList")
+	out := []api.Grant{}
+	for _, n := range sites {
+		for _, p := range snap.DataPaths(settings.SitePath(n).Join("Domain"), prop.ID) {
+			item, _ := snap.Stored(p, prop.ID)
+			for _, account := range item.Value.Strings() {
+				fits := q.Account == "" || strings.EqualFold(account, q.Account)
+				if fits && snap.Allows(who.Who, p, metabase.Read) {
+					out = append(out, api.Grant{Site: n, Domain: p.Base(), Account: account})
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// turnSet grants or revokes. Who is granted a domain's mail gets it held, as
+// IIS's recipe does; to revoke the last grant leaves it held, for mail must not
+// go elsewhere for that.
+func (d drawer) turnSet(ctx context.Context, who api.Caller, q api.TurnRequest) (api.Domain, error) {
+	p, err := d.domainAt(ctx, who, q.Site, q.Domain, metabase.Read)
+	if err != nil {
+		return api.Domain{}, err
+	}
+	// The list is read and written: nobody's grant gets lost on the way.
+	_, err = d.atOnce(ctx, who, func(snap metabase.Snapshot) ([]metabase.Op, error) {
+		return d.turnOps(admin.Look(snap, who), p, q)
+	})
+	if err != nil {
+		return api.Domain{}, err
+	}
+	return d.domain(d.View(who), q.Site, p), nil
+}
+
+func (d drawer) turnOps(v *admin.View, p metabase.Path, q api.TurnRequest) ([]metabase.Op, error) {
+	was := d.domain(v, q.Site, p)
+	same := func(name string) bool { return strings.EqualFold(name, q.Account) }
+	w := writer{schema: d.Schema, snap: v.Snapshot}
+	switch has := slices.ContainsFunc(was.Turn, same); {
+	case q.Revoke && !has:
+		return nil, api.Missing(fmt.Sprintf("site %d: %s: %s", q.Site, was.Name, q.Account), "the account may not take that domain's mail anyway")
+	case q.Revoke:
+		if left := slices.DeleteFunc(was.Turn, same); len(left) > 0 {
+			w.set(p, "AuthTurnList", left...)
+		} else {
+			w.unset(p, "AuthTurnList")
+		}
+	case was.Kind != "remote":
+		return nil, api.Refused(fmt.Sprintf("site %d: %s", q.Site, was.Name), "is a local domain: its mail is not held")
+	default:
+		if !has {
+			w.set(p, "AuthTurnList", append(was.Turn, q.Account)...)
+		}
+		w.set(p, "RouteAction", strconv.Itoa(int(was.RouteAction|settings.Hold|settings.SmartRoute)))
+	}
+	return w.ops, w.err
+}
+
+// canonicalDomain is s as a key's name; what is no domain is left for the
+// schema to refuse.
+func canonicalDomain(s string) string {
+	rest, wild := strings.CutPrefix(s, "*.")
+	d, err := mail.ParseDomain(rest)
+	switch {
+	case err != nil:
+		return s
+	case wild:
+		return "*." + string(d)
+	}
+	return string(d)
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sites
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"restante/admin"
+	"restante/admin/api"
+	"restante/engine/mail"
+	"restante/engine/settings"
+	"restante/metabase"
+)
+
+// parse reads what an ExplainRequest describes.
+func parse(q api.ExplainRequest) (to mail.Address, client netip.Addr, err error) {
+	if to, err = mail.ParseAddress(q.Recipient); err == nil && to.IsNull() {
+		err = errors.New("the recipient is empty")
+	}
+	if err != nil {
+		return to, client, api.Usage(err.Error(), "")
+	}
+	if q.From != "" && q.From != "<>" {
+		if _, err := mail.ParseAddress(q.From); err != nil {
+			return to, client, api.Usage(err.Error(), "")
+		}
+	}
+	client = netip.AddrFrom4([4]byte{192, 0, 2, 255}) // RFC 5737: nobody has it
+	if q.Client != "" {
+		if client, err = netip.ParseAddr(q.Client); err != nil {
+			return to, client, api.Usage(fmt.Sprintf("%q is no IP address", q.Client), "")
+		}
+	}
+	return to, client.Unmap(), nil
+}
+
+func (d drawer) explain(ctx context.Context, who api.Caller, q api.ExplainRequest) (api.Explained, error) {
+	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
+		return api.Explained{}, err
+	}
+	to, client, err := parse(q)
+	if err != nil {
+		return api.Explained{}, err
+	}
+	v := d.View(who)
+	if err := d.accountOf(ctx, who, v, q); err != nil {
+		return api.Explained{}, err
+	}
+	s, err := d.load(ctx, who, v, q.Site, to.Domain)
+	if err != nil {
+		return api.Explained{}, err
+	}
+	out := api.Explained{
+		Site: q.Site, Rev: v.Rev(), Recipient: to.String(), Domain: string(to.Domain),
+		Standing: s.Standing(to.Domain).String(), Why: []api.Reason{},
+	}
+	if domain, ok := s.DomainFor(to.Domain); ok {
+		out.Key, out.Turn = domain.Name, domain.Accounts
+	}
+	accepted, why := s.Accepts(to.Domain, client, q.Account)
+	out.Why = append(out.Why, reasons(v, "accept", why)...)
+	out.Accepted = accepted
+	switch {
+	case !s.MayConnect(client):
+		out.Accepted, out.Refusal = false, fmt.Sprintf("%s may not connect", client)
+	case s.SignIn.Required && q.Account == "":
+		out.Accepted, out.Refusal = false, "callers must sign in first"
+	case !accepted:
+		out.Refusal = fmt.Sprintf("the domain is not ours, and %s may not relay", callerText(q))
+	}
+	r := s.Route(to.Domain)
+	out.Route, out.Held = routeText(s, to.Domain), r.Held
+	out.Why = append(out.Why, reasons(v, "route", r.Why)...)
+	d.nowWaiting(&out, to.Domain)
+	return out, nil
+}
+
+// accountOf checks that there is an account as the request says, its site's or
+// one of all sites.
+func (d drawer) accountOf(ctx context.Context, who api.Caller, v *admin.View, q api.ExplainRequest) error {
+	if q.Account == "" {
+		return nil
+	}
+	for _, site := range []int{q.Site, 0} {
+		p := settings.UserPath(site, q.Account)
+		if !v.Sees(p) {
+			return d.Deny(ctx, who, p, metabase.Read, p, "")
+		}
+		if v.Has(p) {
+			return nil
+		}
+	}
+	return api.Missing("account "+q.Account, "there is no such account")
+}
+
+// load reads the settings of a site and asks for the right to read the domain
+// key that decides. The one that is named to who may not is the recipient's own.
+func (d drawer) load(ctx context.Context, who api.Caller, v *admin.View, n int, to mail.Domain) (*settings.Site, error) {
+	s, err := settings.Load(v.Snapshot, n)
+	if err != nil {
+		if at, hidden := v.Hidden(settings.SitePath(n)); hidden { // it may be what is wrong
+			return nil, d.Deny(ctx, who, at, metabase.Read, settings.SitePath(n), "")
+		}
+		return nil, api.RefusedAll(err)
+	}
+	if domain, ok := s.DomainFor(to); ok {
+		if p := settings.DomainPath(n, string(domain.Name)); !v.Sees(p) {
+			return nil, d.Deny(ctx, who, p, metabase.Read, settings.DomainPath(n, string(to)), "")
+		}
+	}
+	return s, nil
+}
+
+func callerText(q api.ExplainRequest) string {
+	switch {
+	case q.Account != "":
+		return "account " + q.Account
+	case q.Client != "":
+		return q.Client
+	}
+	return "an unknown caller"
+}
+
+// reasons leaves out what another key of the site says that the caller may not
+// read; what the site has from above it is the site's.
+func reasons(v *admin.View, step string, why []settings.Reason) (out []api.Reason) {
+	for _, r := range why {
+		if r.Path != "" && len(r.Path) > len(settings.Service) && !v.Sees(r.Path) {
+			continue
+		}
+		out = append(out, api.Reason{Step: step, Property: r.Property, Value: r.Text, From: r.Path})
+	}
+	return out
+}
+
+// nowWaiting fills in what the queue knows of the destination.
+func (d drawer) nowWaiting(e *api.Explained, domain mail.Domain) {
+	if d.Engine == nil {
+		return
+	}
+	q, ok := d.Engine.Queue(e.Site)
+	if !ok {
+		return
+	}
+	for _, dest := range q.Destinations() {
+		if dest.Domain == domain {
+			e.Waiting, e.NextTry = dest.Messages, dest.NextTry
+		}
+	}
+}
+
+// routeText says for people where a domain's mail goes.
+func routeText(s *settings.Site, name mail.Domain) string {
+	r := s.Route(name)
+	var b strings.Builder
+	switch r.Way {
+	case settings.ToFolder:
+		b.WriteString("into the folder " + r.Folder)
+	case settings.BySmartHost:
+		hosts := make([]string, len(r.Hosts))
+		for i, h := range r.Hosts {
+			hosts[i] = h.Name
+			if h.Port != 0 {
+				hosts[i] += ":" + strconv.Itoa(int(h.Port))
+			}
+		}
+		b.WriteString("by the smart host " + strings.Join(hosts, ", "))
+		if r.DirectFirst {
+			b.WriteString(", after its own hosts")
+		}
+	default:
+		b.WriteString("by DNS")
+	}
+	if r.Held {
+		b.WriteString(", when its host calls")
+	}
+	return b.String()
+}

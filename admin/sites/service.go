@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sites
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"restante/admin"
+	"restante/admin/api"
+	"restante/engine/settings"
+	"restante/metabase"
+)
+
+func (d drawer) status(ctx context.Context, who api.Caller, _ struct{}) (api.Service, error) {
+	if d.Engine == nil {
+		return api.Service{}, api.ErrNoService
+	}
+	v := d.View(who)
+	if !v.Leads(metabase.Root) {
+		return api.Service{}, d.Deny(ctx, who, metabase.Root, metabase.Read, metabase.Root, "")
+	}
+	sites, err := d.sites(ctx, who, struct{}{})
+	if err != nil {
+		return api.Service{}, err
+	}
+	out := api.Service{
+		Version: d.Place.Version, Data: d.Place.Data, PID: os.Getpid(),
+		Revision: v.Rev(), Changed: v.Time(), Sites: sites,
+	}
+	for _, p := range d.Tree.Pending() {
+		if d.seesAll(ctx, who, p.Rev) {
+			out.Pending = append(out.Pending, api.Unconfirmed{Rev: p.Rev, Until: p.Until})
+		}
+	}
+	for _, s := range sites {
+		out.Messages += s.Messages
+		out.Held += s.Held
+		out.Connections += s.Connections
+	}
+	return out, nil
+}
+
+// seesAll says whether the caller may read all that a revision changed.
+func (d drawer) seesAll(ctx context.Context, who api.Caller, rev metabase.Rev) bool {
+	r, err := d.Tree.Record(ctx, rev)
+	if err != nil {
+		return false
+	}
+	e, err := d.EyeOn(ctx, who, r)
+	return err == nil && !slices.ContainsFunc(r.Changes, func(c metabase.Changed) bool { return !e.Sees(c.Path) })
+}
+
+func (d drawer) complete(ctx context.Context, who api.Caller, q api.CompleteRequest) ([]string, error) {
+	v := d.View(who)
+	out := []string{}
+	add := func(word string) {
+		if len(word) >= len(q.Prefix) && strings.EqualFold(word[:len(q.Prefix)], q.Prefix) {
+			out = append(out, word)
+		}
+	}
+	switch q.Kind {
+	case "path":
+		completePath(v, q.Prefix, add)
+	case "property":
+		for p := range d.Schema.Props() {
+			add(p.Name)
+		}
+	case "site":
+		for _, n := range sitesOf(v) {
+			add(strconv.Itoa(n))
+		}
+	case "domain":
+		for _, n := range settings.Numbers(v.Snapshot) {
+			for name := range v.Children(settings.DomainsPath(n)) {
+				if v.Sees(settings.DomainPath(n, name)) {
+					add(name)
+				}
+			}
+		}
+	case "account":
+		all, err := d.accounts(ctx, who, api.SiteRequest{})
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range all {
+			if a.Site != 0 {
+				add(strconv.Itoa(a.Site) + "/" + a.Name)
+			} else {
+				add(a.Name)
+			}
+		}
+	}
+	return out, nil
+}
+
+// sitesOf lists the sites that the caller may read.
+func sitesOf(v *admin.View) []int {
+	return slices.DeleteFunc(settings.Numbers(v.Snapshot), func(n int) bool { return !v.Sees(settings.SitePath(n)) })
+}
+
+func completePath(v *admin.View, prefix string, add func(string)) {
+	above := "/"
+	if i := strings.LastIndex(prefix, "/"); i >= 0 {
+		above = prefix[:i+1]
+	}
+	p, err := admin.ParsePath(above)
+	if err != nil {
+		return
+	}
+	for name := range v.Children(p) {
+		if v.Leads(p.Join(name)) {
+			add(above + name)
+		}
+	}
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sites
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"restante/admin"
+	"restante/admin/api"
+	"restante/engine/settings"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// text reads an effective value as one string.
+func (d drawer) text(snap metabase.Snapshot, p metabase.Path, name string) string {
+	return strings.Join(d.texts(snap, p, name), " ")
+}
+
+func (d drawer) texts(snap metabase.Snapshot, p metabase.Path, name string) []string {
+	prop, ok := d.Schema.Property(name)
+	if !ok {
+		return []string{}
+	}
+	v, _, ok := d.Schema.Effective(snap, p, prop.ID)
+	if !ok || prop.Attr&metabase.Secure != 0 {
+		return []string{}
+	}
+	if s := v.Strings(); s != nil {
+		return s
+	}
+	return prop.Plain(v)
+}
+
+func (d drawer) number(snap metabase.Snapshot, p metabase.Path, name string) uint32 {
+	prop, _ := d.Schema.Property(name)
+	v, _, _ := d.Schema.Effective(snap, p, prop.ID)
+	return v.DWord()
+}
+
+func (d drawer) site(v *admin.View, n int) api.Site {
+	snap, p := v.Snapshot, settings.SitePath(n)
+	s := api.Site{
+		Number: n, Name: settings.SiteName(snap, n), Bindings: addresses(d.texts(snap, p, "ServerBindings")),
+		Domain: d.text(snap, p, "DefaultDomain"), FQDN: d.text(snap, p, "FullyQualifiedDomainName"),
+		AutoStart: d.number(snap, p, "ServerAutoStart") != 0, State: "stopped", Listening: []string{},
+		Configured: snap.Rev(), Queue: d.text(snap, p, "QueueDirectory"), Domains: v.Count(settings.DomainsPath(n)),
+	}
+	if d.Engine == nil {
+		s.Why = "the service does not run"
+		return s
+	}
+	for _, run := range d.Engine.Sites() {
+		if run.Number == n {
+			s.State, s.Running, s.Why, s.Connections = run.State, run.Running, withoutOthers(v, run.Why), run.Connections
+			s.Listening = append(s.Listening, run.Addrs...)
+		}
+	}
+	if q, ok := d.Engine.Queue(n); ok {
+		c := q.Counts()
+		s.Messages, s.Bytes, s.Held, s.HeldBytes = c.Messages, c.Bytes, c.Held, c.HeldBytes
+	}
+	return s
+}
+
+var siteNumber = regexp.MustCompile(`\bsite (\d+)\b`)
+
+// withoutOthers is text on a site without the numbers of those that the caller
+// may not read.
+func withoutOthers(v *admin.View, text string) string {
+	return siteNumber.ReplaceAllStringFunc(text, func(s string) string {
+		n, err := strconv.Atoi(strings.TrimPrefix(s, "site "))
+		if err == nil && v.Sees(settings.SitePath(n)) {
+			return s
+		}
+		return "another site"
+	})
+}
+
+// addresses gives bindings of IIS's form ip:port:host as ADDR:PORT.
+func addresses(bindings []string) []string {
+	out := make([]string, len(bindings))
+	for i, b := range bindings {
+		out[i] = b
+		if b, err := schemaBinding(b); err == nil {
+			out[i] = b
+		}
+	}
+	return out
+}
+
+// schemaBinding gives ip:port:host as ADDR:PORT.
+func schemaBinding(s string) (string, error) {
+	b, err := schema.ParseBinding(s)
+	if err != nil {
+		return "", err
+	}
+	addr := b.AddrPort()
+	if !addr.Addr().IsValid() || addr.Addr().IsUnspecified() {
+		return ":" + strconv.Itoa(int(addr.Port())), nil
+	}
+	return addr.String(), nil
+}
+
+func (d drawer) sites(ctx context.Context, who api.Caller, _ struct{}) ([]api.Site, error) {
+	v := d.View(who)
+	out := []api.Site{}
+	for _, n := range sitesOf(v) {
+		out = append(out, d.site(v, n))
+	}
+	return out, nil
+}
+
+func (d drawer) siteShow(ctx context.Context, who api.Caller, q api.SiteRequest) (api.Site, error) {
+	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
+		return api.Site{}, err
+	}
+	return d.site(d.View(who), q.Site), nil
+}
+
+func (d drawer) siteCreate(ctx context.Context, who api.Caller, q api.SiteCreateRequest) (api.Site, error) {
+	if err := d.Allow(ctx, who, settings.Service, metabase.Create); err != nil {
+		return api.Site{}, err
+	}
+	var n int
+	// Two wizards at once must not get the same number.
+	rev, err := d.atOnce(ctx, who, func(snap metabase.Snapshot) (ops []metabase.Op, err error) {
+		n, ops, err = settings.CreateSite(snap, settings.NewSite{
+			Name: q.Name, Bindings: q.Bind, Domain: q.Domain, Dir: strings.TrimRight(q.Dir, `/\`),
+		})
+		if err != nil {
+			return nil, api.Refused("", err.Error())
+		}
+		return ops, nil
+	})
+	if err != nil {
+		return api.Site{}, err
+	}
+	return d.settled(ctx, who, n, rev)
+}
+
+// settleTime is how long a call waits for a site to do what it was told.
+const settleTime = 3 * time.Second
+
+// settled gives the site once it runs at rev, says why not, or is stopped on
+// purpose; and after a while in any case.
+func (d drawer) settled(ctx context.Context, who api.Caller, n int, rev metabase.Rev) (api.Site, error) {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		s := d.site(d.View(who), n)
+		idle := s.State == "stopped" && !s.AutoStart
+		if d.Engine == nil || s.Running >= rev || s.Why != "" || idle {
+			return s, nil
+		}
+		select {
+		case <-ctx.Done():
+			return s, nil
+		case <-look.C:
+		}
+	}
+}
+
+func (d drawer) siteSet(ctx context.Context, who api.Caller, q api.SiteSetRequest) (api.Site, error) {
+	p, err := d.SiteAt(ctx, who, q.Site, metabase.Read)
+	if err != nil {
+		return api.Site{}, err
+	}
+	w := writer{schema: d.Schema}
+	if q.Name != "" {
+		w.set(p, "ServerComment", q.Name)
+	}
+	if len(q.Bind) > 0 {
+		w.set(p, "ServerBindings", q.Bind...)
+	}
+	if w.err != nil {
+		return api.Site{}, w.err
+	}
+	running := d.site(d.View(who), q.Site).Running != 0
+	rev, err := d.As(who).Apply(ctx, who.Batch(w.ops...))
+	if err != nil || !running {
+		return d.site(d.View(who), q.Site), err
+	}
+	return d.settled(ctx, who, q.Site, rev)
+}
+
+func (d drawer) siteCommand(ctx context.Context, who api.Caller, q api.SiteCommandRequest) (api.Site, error) {
+	p, err := d.SiteAt(ctx, who, q.Site, metabase.Read)
+	if err != nil {
+		return api.Site{}, err
+	}
+	if d.Engine == nil {
+		return api.Site{}, api.ErrNoService
+	}
+	w := writer{schema: d.Schema}
+	w.set(p, "ServerCommand", q.Command)
+	if w.err != nil {
+		return api.Site{}, w.err
+	}
+	if _, err := d.As(who).Apply(ctx, who.Batch(w.ops...)); err != nil {
+		return api.Site{}, err
+	}
+	return d.site(d.View(who), q.Site), nil
+}
+
+func (d drawer) sessions(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Session, error) {
+	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
+		return nil, err
+	}
+	if d.Engine == nil {
+		return nil, api.ErrNoService
+	}
+	all, err := d.Engine.Sessions(q.Site)
+	return append([]api.Session{}, all...), err
+}
+
+func (d drawer) endSession(ctx context.Context, who api.Caller, q api.EndRequest) (api.Ended, error) {
+	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Write); err != nil {
+		return api.Ended{}, err
+	}
+	if d.Engine == nil {
+		return api.Ended{}, api.ErrNoService
+	}
+	all, err := d.Engine.Sessions(q.Site)
+	if err != nil {
+		return api.Ended{}, err
+	}
+	if !q.All {
+		if !slices.ContainsFunc(all, func(s api.Session) bool { return s.ID == q.ID }) {
+			return api.Ended{}, api.Missing(fmt.Sprintf("site %d: session %s", q.Site, q.ID), "there is no such session")
+		}
+		return api.Ended{Sessions: 1}, d.Engine.EndSession(q.Site, q.ID)
+	}
+	for _, s := range all {
+		if err := d.Engine.EndSession(q.Site, s.ID); err != nil {
+			return api.Ended{}, err
+		}
+	}
+	return api.Ended{Sessions: len(all)}, nil
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sites
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"restante/admin"
+	"restante/admin/admintest"
+	"restante/admin/api"
+	"restante/engine/queue"
+	"restante/internal/deptest"
+)
+
+// fakeEngine has one site, number 2, with a queue.
+type fakeEngine struct {
+	mail  *fakeQueue
+	state string
+	said  []string
+}
+
+func (e *fakeEngine) Sites() []admin.SiteState {
+	return []admin.SiteState{{Number: 2, State: e.state, Running: 1 << 40}}
+}
+
+func (e *fakeEngine) Queue(n int) (admin.Queue, bool) { return e.mail, n == 2 && e.mail != nil }
+
+func (e *fakeEngine) OpenQueue(_ context.Context, n int) (admin.Queue, error) {
+	if q, ok := e.Queue(n); ok {
+		return q, nil
+	}
+	return nil, nil
+}
+
+func (e *fakeEngine) Sessions(int) ([]api.Session, error) {
+	return []api.Session{{ID: "7"}}, nil
+}
+
+func (e *fakeEngine) EndSession(_ int, id string) error {
+	e.said = append(e.said, "end "+id)
+	return nil
+}
+
+// fakeQueue has as many messages as it says, and fails where it is told to.
+type fakeQueue struct {
+	admin.Queue // what is not needed panics
+	count       int
+	fail        error
+	busy        int
+	state       queue.State
+}
+
+func (q *fakeQueue) Counts() queue.Counts { return queue.Counts{Messages: q.count} }
+
+func (q *fakeQueue) Destinations() []queue.DestinationState {
+	return []queue.DestinationState{{Domain: "held.example", State: q.state, Messages: q.count}}
+}
+
+func (q *fakeQueue) Export(context.Context, queue.Filter, string) (queue.Tally, error) {
+	return queue.Tally{Messages: q.count - q.busy, Busy: q.busy}, q.fail
+}
+
+func (q *fakeQueue) Delete(context.Context, queue.Filter, bool) (queue.Tally, error) {
+	return queue.Tally{Messages: q.count - q.busy, Busy: q.busy}, q.fail
+}
+
+func TestHundredGrantsAtOnceAllStay(t *testing.T) {
+	d, _ := admintest.New(t, nil)
+	Calls(d, nil)
+	c := d.Direct(admintest.Boss())
+	if _, _, err := api.DomainCreate.Call(t.Context(), c, api.DomainCreateRequest{Site: 1, Name: "held.example", Hold: true}); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for i := range 100 {
+		all.Go(func() {
+			if _, _, err := api.TurnSet.Call(t.Context(), c, api.TurnRequest{Site: 1, Domain: "held.example", Account: fmt.Sprint("a", i)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	got, _, err := api.TurnList.Call(t.Context(), c, api.TurnListRequest{})
+	if err != nil || len(got) != 100 {
+		t.Errorf("%d grants, %v", len(got), err)
+	}
+}
+
+func TestSiteIsNotDeletedUnlessItsMailIsSafe(t *testing.T) {
+	broken := errors.New("disk gone")
+	tests := []struct {
+		name string
+		q    fakeQueue
+		r    api.SiteDeleteRequest
+		want api.Kind
+	}{
+		{"export", fakeQueue{count: 3}, api.SiteDeleteRequest{Site: 2, Export: "/x"}, ""},
+		{"export breaks off", fakeQueue{count: 3, fail: broken}, api.SiteDeleteRequest{Site: 2, Export: "/x"}, api.KindFailed},
+		{"export leaves some", fakeQueue{count: 3, busy: 1}, api.SiteDeleteRequest{Site: 2, Export: "/x"}, api.KindRefused},
+		{"discard", fakeQueue{count: 3}, api.SiteDeleteRequest{Site: 2, Discard: true}, ""},
+		{"discard leaves some", fakeQueue{count: 3, busy: 1}, api.SiteDeleteRequest{Site: 2, Discard: true}, api.KindRefused},
+		{"drain of nothing", fakeQueue{}, api.SiteDeleteRequest{Site: 2, Drain: true}, ""},
+		{"drain of held mail", fakeQueue{count: 3, state: queue.Held}, api.SiteDeleteRequest{Site: 2, Drain: true}, api.KindRefused},
+		{"to itself", fakeQueue{count: 3}, api.SiteDeleteRequest{Site: 2, MoveTo: 2}, api.KindUsage},
+		{"to nowhere", fakeQueue{count: 3}, api.SiteDeleteRequest{Site: 2, MoveTo: 9}, api.KindNotFound},
+		{"the default site", fakeQueue{}, api.SiteDeleteRequest{Site: 1, Discard: true}, api.KindRefused},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d, store := admintest.New(t, &fakeEngine{mail: &tt.q, state: "started"})
+			Calls(d, nil)
+			c := d.Direct(admintest.Boss())
+			if _, _, err := api.SiteCreate.Call(t.Context(), c, api.SiteCreateRequest{Name: "Two", Bind: []string{"127.0.0.1:0"}, Domain: "two.example"}); err != nil {
+				t.Fatal(err)
+			}
+			got := admintest.Kind(t, c, api.SiteDelete, tt.r)
+			there := store.Snapshot().Has("/LM/SMTPSVC/2")
+			if got != tt.want || there != (tt.want != "") {
+				t.Errorf("kind %q, want %q; the site is there: %v", got, tt.want, there)
+			}
+		})
+	}
+}
+
+func TestFloor(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/admin/tree":     "subjects stand beside each other",
+		"/admin/queues":   "subjects stand beside each other",
+		"/engine/wire":    "a Desk asks sites, it speaks no SMTP",
+		"/engine/session": "a Desk asks sites",
+		"/engine/site":    "a Desk sees sites by its own interfaces",
+		"/adsi-compat":    "scripts are brought by cmd",
+		"/cmd":            "imports go down only",
+		"urfave":          "only cmd reads arguments",
+		"badger":          "only internal/kv/badgerkv knows what the store is made of",
+	})
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sites
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"restante/admin/api"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// atOnce applies the batch that plan makes of the present state, and makes it
+// anew when somebody else was quicker.
+func (d drawer) atOnce(ctx context.Context, who api.Caller, plan func(metabase.Snapshot) ([]metabase.Op, error)) (metabase.Rev, error) {
+	for {
+		snap := d.Tree.Snapshot()
+		ops, err := plan(snap)
+		if err != nil {
+			return 0, err
+		}
+		b := who.Batch(ops...)
+		b.IfRev = snap.Rev()
+		rev, err := d.As(who).Apply(ctx, b)
+		if !errors.Is(err, metabase.Conflict) || ctx.Err() != nil {
+			return rev, err
+		}
+	}
+}
+
+// A writer collects operations whose values are given as text. The first thing
+// that is wrong sticks.
+type writer struct {
+	schema *schema.Schema
+	snap   metabase.Snapshot
+	ops    []metabase.Op
+	err    error
+}
+
+func (w *writer) add(p metabase.Path, class string) {
+	w.ops = append(w.ops, metabase.AddKey{Path: p, Class: class})
+}
+
+func (w *writer) set(p metabase.Path, name string, values ...string) {
+	prop, err := w.schema.Lookup(name)
+	if err == nil {
+		var v metabase.Value
+		if v, err = prop.Parse(values); err == nil {
+			w.ops = append(w.ops, metabase.Set{Path: p, Property: prop.Item(v)})
+			return
+		}
+	}
+	if w.err == nil {
+		w.err = api.Refused(fmt.Sprintf("%s: %s", p, prop.Label()), err.Error())
+	}
+}
+
+// unset removes a property that is stored; one that is not is let be.
+func (w *writer) unset(p metabase.Path, name string) {
+	prop, _ := w.schema.Property(name)
+	if _, ok := w.snap.Stored(p, prop.ID); ok {
+		w.ops = append(w.ops, metabase.Unset{Path: p, ID: prop.ID})
+	}
+}

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"restante/admin"
+	"restante/admin/api"
+	"restante/engine/settings"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+func (d drawer) apply(ctx context.Context, who api.Caller, q api.ApplyRequest) (api.Applied, error) {
+	wait, err := confirmTime(q.Confirm)
+	if err != nil {
+		return api.Applied{}, err
+	}
+	p, err := d.plan(ctx, who, q.Lines)
+	if err != nil {
+		return api.Applied{}, d.alsoRefused(ctx, who, p, err)
+	}
+	b := who.Batch(p.ops...)
+	b.IfRev, b.Confirm = q.IfRev, wait
+	a, err := d.commit(ctx, who, b, q.DryRun)
+	return a, p.numbered(err)
+}
+
+// maxConfirm is the longest time that a change may wait to be confirmed.
+const maxConfirm = 10 * 365 * 24 * time.Hour
+
+// confirmTime reads the seconds to be confirmed in, nil for none: what was
+// given and comes to nothing would keep for good what is only tried.
+func confirmTime(seconds *float64) (time.Duration, error) {
+	if seconds == nil {
+		return 0, nil
+	}
+	if s := *seconds; s >= 1e-9 && s <= maxConfirm.Seconds() { // and no NaN
+		return time.Duration(s * float64(time.Second)), nil
+	}
+	return 0, api.Usage("the time to confirm must be greater than 0 and at most ten years", "help mb apply")
+}
+
+// alsoRefused adds to err, about lines that cannot be understood, what stands
+// against the others: all problems are told at once.
+func (d drawer) alsoRefused(ctx context.Context, who api.Caller, p planned, err error) error {
+	var refused *metabase.Refused
+	if len(p.ops) == 0 {
+		return err
+	}
+	if _, tried := d.As(who).Try(ctx, who.Batch(p.ops...)); !errors.As(tried, &refused) {
+		return err
+	}
+	e, more := *api.AsError(err), api.AsError(p.numbered(refused))
+	e.Problems = append(slices.Clone(e.Problems), more.Problems...)
+	sortByLine(e.Problems)
+	if more.Kind != api.KindNotFound {
+		e.Kind = api.KindRefused
+	}
+	return &e
+}
+
+// commit applies the batch or tries it, and tells what changes.
+func (d drawer) commit(ctx context.Context, who api.Caller, b metabase.Batch, dry bool) (api.Applied, error) {
+	if dry {
+		c, err := d.As(who).Try(ctx, b)
+		if err != nil {
+			return api.Applied{}, err
+		}
+		return d.tried(who, c), nil
+	}
+	before := d.Tree.Snapshot().Rev()
+	rev, err := d.As(who).Apply(ctx, b)
+	if err != nil {
+		return api.Applied{}, err
+	}
+	return d.made(ctx, who, before, rev), nil
+}
+
+func (d drawer) confirm(ctx context.Context, who api.Caller, q api.ConfirmRequest) (api.Applied, error) {
+	rev, err := q.Rev, error(nil)
+	if rev == 0 {
+		rev, err = d.newestOf(ctx, who)
+	} else {
+		err = d.mayConfirm(ctx, who, rev)
+	}
+	if err != nil {
+		return api.Applied{}, err
+	}
+	rev, err = d.Tree.Confirm(ctx, rev)
+	return api.Applied{Rev: rev, Changes: []api.Change{}}, err
+}
+
+// newestOf finds the newest revision that waits and that the caller may keep;
+// 0 when none waits. Where he may keep none of those that wait, the error is
+// about the newest.
+func (d drawer) newestOf(ctx context.Context, who api.Caller) (metabase.Rev, error) {
+	var no error
+	for _, p := range d.Tree.Pending() {
+		err := d.mayConfirm(ctx, who, p.Rev)
+		if err == nil {
+			return p.Rev, nil
+		}
+		if no == nil {
+			no = err
+		}
+	}
+	return 0, no
+}
+
+// mayConfirm asks for the right to write at every key that a revision changed,
+// also by the lists that it changed; at the root where what it changed is
+// forgotten. One that does not wait is for the tree to tell of.
+func (d drawer) mayConfirm(ctx context.Context, who api.Caller, rev metabase.Rev) error {
+	if rev <= d.Tree.Oldest() {
+		return d.Allow(ctx, who, metabase.Root, metabase.Write)
+	}
+	r, err := d.Tree.Record(ctx, rev)
+	if errors.Is(err, metabase.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e, err := d.EyeOn(ctx, who, r)
+	if err != nil {
+		return err
+	}
+	for _, c := range r.Changes {
+		if e.May(c.Path, metabase.Write) {
+			continue
+		}
+		named := c.Path
+		if !e.Sees(named) {
+			named = "" // the log has it
+		}
+		return d.Deny(ctx, who, c.Path, metabase.Write, named, fmt.Sprintf("revision %d changed what you may not write", rev))
+	}
+	return nil
+}
+
+// touches looks at both states of the tree, and at the mail that waits, as far
+// as the caller may.
+func (d drawer) touches(e admin.Eye, c metabase.Change) api.Touches {
+	t := api.Touches{Heirs: []api.Heirs{}, Sites: []api.SiteTouched{}, Unseen: []int{}}
+	impact := settings.Ground{Data: d.Place.Data}.Assess(c)
+	for _, h := range impact.Heirs {
+		if out := heirs(e, c, h); len(out.Keys) > 0 {
+			t.Heirs = append(t.Heirs, out)
+		}
+	}
+	for _, s := range impact.Sites {
+		if !e.Sees(settings.SitePath(s.Number)) {
+			continue
+		}
+		out := api.SiteTouched{Site: s.Number, Relay: s.Relay, RelayAll: s.After, RelayAuth: s.RelayAuth, OpenDomains: []string{}, Becomes: append([]string{}, s.Becomes...)}
+		for _, name := range s.OpenDomain {
+			if e.Sees(settings.DomainPath(s.Number, name)) {
+				out.OpenDomains = append(out.OpenDomains, name)
+			}
+		}
+		if out.Relay == nil {
+			out.Relay, out.RelayAll = new(big.Int), new(big.Int)
+		}
+		var seen bool
+		if out.Rerouted, seen = d.rerouted(s); !seen {
+			t.Unseen = append(t.Unseen, s.Number)
+		}
+		t.Rerouted += out.Rerouted
+		t.Sites = append(t.Sites, out)
+	}
+	return t
+}
+
+// heirs shows those of h that the caller may read, and counts no others.
+func heirs(e admin.Eye, c metabase.Change, h settings.Heirs) api.Heirs {
+	out := api.Heirs{Path: h.Path, Property: h.Property, Sites: []int{}}
+	if out.Property == "" {
+		out.Property = number(h.ID)
+	}
+	for _, n := range h.Sites {
+		if e.Sees(settings.SitePath(n)) {
+			out.Sites = append(out.Sites, n)
+		}
+	}
+	for _, p := range h.Keys {
+		if !e.Sees(p) {
+			continue
+		}
+		out.Keys = append(out.Keys, p)
+		switch class := c.New.Class(p); {
+		case strings.EqualFold(class, schema.Server):
+		case strings.EqualFold(class, schema.Domain):
+			out.Domains++
+		default:
+			out.Accounts++
+		}
+	}
+	mine := settings.Heirs{Keys: out.Keys}
+	out.DomainNames, out.AccountNames = mine.Names(schema.Domain), mine.Names(schema.User)
+	return out
+}
+
+// rerouted counts the messages in a site's queue that would go another way, and
+// says whether it could. A site that is new has none.
+func (d drawer) rerouted(s settings.SiteImpact) (n int, seen bool) {
+	if s.IsNew() {
+		return 0, true
+	}
+	if d.Engine == nil {
+		return 0, false
+	}
+	q, ok := d.Engine.Queue(s.Number)
+	if !ok {
+		return 0, false
+	}
+	for _, dest := range q.Destinations() {
+		if s.Reroutes(dest.Domain) {
+			n += dest.Messages
+		}
+	}
+	return n, true
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import (
+	"context"
+	"path/filepath"
+	"strconv"
+
+	"restante/admin/api"
+	"restante/metabase"
+	"restante/metabase/backup"
+)
+
+func (d drawer) backupDir() string { return filepath.Join(d.Place.Data, "backups") }
+
+func (d drawer) aBackup(f backup.File) api.Backup {
+	name := f.Name + ".md" + strconv.Itoa(f.Version)
+	return api.Backup{Name: f.Name, Version: f.Version, Time: f.Time, Bytes: f.Size, File: filepath.Join(d.backupDir(), name)}
+}
+
+func (d drawer) backup(ctx context.Context, who api.Caller, q api.BackupRequest) (api.Backup, error) {
+	// It holds every secret: only who may write them may make one.
+	if err := d.Allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
+		return api.Backup{}, err
+	}
+	f, err := backup.Save(d.Tree, d.backupDir(), q.Name, backup.Newest, q.Password)
+	if err != nil {
+		return api.Backup{}, err
+	}
+	return d.aBackup(f), nil
+}
+
+func (d drawer) backups(ctx context.Context, who api.Caller, _ struct{}) ([]api.Backup, error) {
+	if err := d.Allow(ctx, who, metabase.Root, metabase.Read); err != nil {
+		return nil, err
+	}
+	files, err := backup.List(d.backupDir())
+	if err != nil {
+		return nil, err
+	}
+	out := []api.Backup{}
+	for _, f := range files {
+		out = append(out, d.aBackup(f))
+	}
+	return out, nil
+}
+
+func (d drawer) restore(ctx context.Context, who api.Caller, q api.RestoreRequest) (api.Applied, error) {
+	if err := d.Allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
+		return api.Applied{}, err
+	}
+	r, _, err := backup.Open(d.backupDir(), q.Name, q.Version)
+	if err != nil {
+		return api.Applied{}, err
+	}
+	defer r.Close()
+	if q.DryRun {
+		c, err := backup.Try(ctx, d.Tree, r, q.Password, who.Batch())
+		if err != nil {
+			return api.Applied{}, err
+		}
+		return d.tried(who, c), nil
+	}
+	before := d.Tree.Snapshot().Rev()
+	rev, err := backup.Restore(ctx, d.Tree, r, q.Password, who.Batch())
+	if err != nil {
+		return api.Applied{}, err
+	}
+	return d.made(ctx, who, before, rev), nil
+}
+
+func (d drawer) deleteBackup(ctx context.Context, who api.Caller, q api.DeleteRequest) (api.Backup, error) {
+	if err := d.Allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
+		return api.Backup{}, err
+	}
+	f, err := backup.Delete(d.backupDir(), q.Name, q.Version)
+	if err != nil {
+		return api.Backup{}, err
+	}
+	return d.aBackup(f), nil
+}
+
+func (d drawer) verify(ctx context.Context, who api.Caller, _ struct{}) (api.Verified, error) {
+	if err := d.Allow(ctx, who, metabase.Root, metabase.Read); err != nil {
+		return api.Verified{}, err
+	}
+	if err := d.Tree.Verify(ctx); err != nil {
+		return api.Verified{}, err
+	}
+	snap := d.Tree.Snapshot()
+	n := 0
+	for range snap.Walk(metabase.Root) {
+		n++
+	}
+	return api.Verified{Rev: snap.Rev(), Keys: n}, nil
+}

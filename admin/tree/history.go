@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"restante/admin"
+	"restante/admin/api"
+	"restante/metabase"
+)
+
+func (d drawer) changes(in []metabase.Changed) []api.Change {
+	out := []api.Change{}
+	for _, c := range in {
+		line := api.Change{Path: c.Path, What: string(c.What), ID: c.ID, To: c.To}
+		if c.ID != 0 {
+			p, ok := d.Schema.ByID(c.ID)
+			if !ok {
+				p, _ = d.Schema.Property(number(c.ID))
+			}
+			line.Property = p.Label()
+			show := func(item *metabase.Property) (any, []string) {
+				switch {
+				case item == nil:
+					return nil, nil
+				case item.Attr&metabase.Secure != 0 || p.Attr&metabase.Secure != 0:
+					return secret, []string{secret}
+				}
+				if text := p.Format(item.Value); len(text) > 0 {
+					return jsonValue(p, item.Value), text
+				}
+				return jsonValue(p, item.Value), []string{""} // empty, not absent
+			}
+			line.Old, line.OldText = show(c.Old)
+			line.New, line.NewText = show(c.New)
+			beside(&line, c)
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+// beside tells of a changed property what it has beside its value: a lock, or
+// another data type, may be all that changed.
+func beside(line *api.Change, c metabase.Changed) {
+	if c.Old != nil {
+		line.OldAttributes = c.Old.Attr.String()
+	}
+	if c.New != nil {
+		line.NewAttributes = c.New.Attr.String()
+	}
+	if c.Old == nil || c.New == nil {
+		return
+	}
+	if old, next := c.Old.Value.Type(), c.New.Value.Type(); old != next {
+		line.OldType, line.NewType = old.String(), next.String()
+	}
+	if c.Old.UserType != c.New.UserType {
+		line.OldUserType, line.NewUserType = &c.Old.UserType, &c.New.UserType
+	}
+}
+
+func (d drawer) entry(e admin.Eye, r metabase.Record) api.Entry {
+	return api.Entry{
+		Rev: r.Rev, Time: r.Time, Actor: r.Actor, Origin: r.Origin, Comment: r.Comment, Reverts: r.Reverts, Until: r.Until,
+		Kept: d.kept(e, r.Kept), Changes: visible(e, d.changes(r.Changes)),
+	}
+}
+
+// log walks back from today, and so meets every change of a list before the
+// revisions that it bears on.
+func (d drawer) log(ctx context.Context, who api.Caller, q api.LogRequest) ([]api.Entry, error) {
+	path, err := admin.ParsePath(q.Path)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.Allow(ctx, who, path, metabase.Read); err != nil {
+		return nil, err
+	}
+	entries, e := []api.Entry{}, d.Eye(who)
+	for rev := e.Now.Rev(); rev > d.Tree.Oldest() && (q.Count == 0 || len(entries) < q.Count); rev-- {
+		r, err := d.Tree.Record(ctx, rev)
+		if err == nil {
+			err = d.Back(ctx, &e, r)
+		}
+		if rev <= d.Tree.Oldest() { // dropped just now
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		// A revision that changed nothing but the history is in that of the root.
+		always := path == metabase.Root && len(r.Changes) == 0
+		r.Changes = slices.DeleteFunc(r.Changes, func(c metabase.Changed) bool {
+			return !c.Path.Within(path) && !(c.What == metabase.KeyMoved && c.To.Within(path))
+		})
+		if one := d.entry(e, r); len(one.Changes) > 0 || always {
+			entries = append(entries, one)
+		}
+	}
+	if len(entries) == 0 && !e.Now.Has(path) {
+		return nil, api.Missing(string(path), "not found, and not in the history that is kept")
+	}
+	return entries, nil
+}
+
+func (d drawer) diff(ctx context.Context, who api.Caller, q api.DiffRequest) ([]api.Change, error) {
+	e := d.Eye(who)
+	if q.To == 0 {
+		q.To = e.Now.Rev()
+	}
+	var err error
+	if e.Before, err = d.Tree.At(ctx, q.From); err != nil {
+		return nil, err
+	}
+	if e.After, err = d.Tree.At(ctx, q.To); err != nil {
+		return nil, err
+	}
+	return visible(e, d.changes(metabase.Change{Old: e.Before, New: e.After}.Diff())), nil
+}
+
+func (d drawer) revert(ctx context.Context, who api.Caller, q api.RevertRequest) (api.Applied, error) {
+	path, err := admin.ParsePath(q.Path)
+	if err != nil {
+		return api.Applied{}, err
+	}
+	if err := d.maySee(ctx, who, q.Rev, path); err != nil {
+		return api.Applied{}, err
+	}
+	if q.DryRun {
+		c, err := d.As(who).TryRevert(ctx, q.Rev, path, who.Batch())
+		if err != nil {
+			return api.Applied{}, err
+		}
+		return d.tried(who, c), nil
+	}
+	before := d.Tree.Snapshot().Rev()
+	rev, err := d.As(who).Revert(ctx, q.Rev, path, who.Batch())
+	if err != nil {
+		return api.Applied{}, err
+	}
+	return d.made(ctx, who, before, rev), nil
+}
+
+// maySee asks for the right to read all that a revision changed at or below
+// path: what stands in the way of taking it back would tell.
+func (d drawer) maySee(ctx context.Context, who api.Caller, rev metabase.Rev, path metabase.Path) error {
+	r, err := d.Tree.Record(ctx, rev)
+	if err != nil {
+		return d.Veil(ctx, who, path, err)
+	}
+	e, err := d.EyeOn(ctx, who, r)
+	if err != nil {
+		return d.Veil(ctx, who, path, err)
+	}
+	v, mine := admin.Look(e.Now, who), false
+	for _, c := range r.Changes {
+		if !c.Path.Within(path) {
+			continue
+		}
+		hidden, is := c.Path, !e.Sees(c.Path)
+		if !is && c.What == metabase.KeyAdded {
+			hidden, is = v.Hidden(c.Path) // it would be in the way
+		}
+		if is {
+			return d.Deny(ctx, who, hidden, metabase.Read, path, fmt.Sprintf("revision %d changed more below it than you may see", rev))
+		}
+		mine = true
+	}
+	if !mine {
+		return d.Allow(ctx, who, path, metabase.Read)
+	}
+	return nil
+}
+
+// kept gives the lines on what was not taken back, each of which begins with a
+// path and perhaps a property, without those that the caller may not read.
+func (d drawer) kept(e admin.Eye, lines []string) (out []string) {
+	for _, line := range lines {
+		words := strings.SplitN(line, ": ", 3)
+		p, err := metabase.ParsePath(words[0])
+		if err != nil {
+			p = metabase.Root
+		}
+		if !e.Sees(p) {
+			continue
+		}
+		// The tree itself knows no names.
+		if id, ok := strings.CutPrefix(strings.Join(words[1:min(2, len(words))], ""), "property "); ok {
+			if prop, ok := d.Schema.Property(id); ok {
+				words[1] = prop.Label()
+			}
+		}
+		out = append(out, strings.Join(words, ": "))
+	}
+	return out
+}

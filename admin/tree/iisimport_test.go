@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"restante/admin/admintest"
+	"restante/admin/api"
+	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
+	"restante/metabase"
+)
+
+// foreignFile is a file as IIS writes it, with n domains that are held.
+func foreignFile(n int) string {
+	var b strings.Builder
+	b.WriteString("<?xml version=\"1.0\"?>\n<configuration xmlns=\"urn:microsoft-catalog:XML_Metabase_V64_0\">\n<MBProperty>\n" +
+		"<IIS_Global\tLocation =\".\"\n\t>\n</IIS_Global>\n<IIsSmtpService\tLocation =\"/LM/SmtpSvc\"\n\t\tHopCount=\"15\"\n\t>\n</IIsSmtpService>\n")
+	for i := range n {
+		fmt.Fprintf(&b, "<IIsSmtpDomain\tLocation =\"/LM/SmtpSvc/1/Domain/customer%d.example\"\n\t\tAuthTurnList=\"account%d\"\n\t\tRouteAction=\"514\"\n\t>\n</IIsSmtpDomain>\n", i, i)
+	}
+	b.WriteString("</MBProperty>\n</configuration>\n")
+	return b.String()
+}
+
+// setUp is a drawer of a Desk over db, with a caller who may do everything.
+func setUp(t testing.TB, db kv.DB) (drawer, api.Caller) {
+	t.Helper()
+	d, _ := admintest.Over(t, db, nil, metabase.Options{})
+	return drawer{d}, api.Caller{Who: api.Self(), Origin: metabase.FromCLI}
+}
+
+// BenchmarkForeignImport brings 100,000 domains in, and writes them out.
+func BenchmarkForeignImport(b *testing.B) {
+	xml := foreignFile(100_000)
+	for range b.N {
+		b.StopTimer()
+		db, err := badgerkv.Open(b.TempDir(), badgerkv.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		d, who := setUp(b, db)
+		b.StartTimer()
+		if os.Getenv("DRY") != "" {
+			if _, err := d.importXML(b.Context(), who, api.ImportRequest{XML: []byte(xml), DryRun: true}); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if _, err := d.importXML(b.Context(), who, api.ImportRequest{XML: []byte(xml)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import (
+	"context"
+	"slices"
+
+	"restante/admin"
+	"restante/admin/api"
+	"restante/metabase"
+)
+
+// visible leaves out what the caller may not read.
+func visible(e admin.Eye, in []api.Change) []api.Change {
+	return slices.DeleteFunc(in, func(c api.Change) bool {
+		return !e.Sees(c.Path) || c.To != "" && !e.Sees(c.To)
+	})
+}
+
+// made shows the caller what the revision changed that was made in his name
+// after before. Where that is the same nothing was, and what the revision
+// itself once changed is not told.
+func (d drawer) made(ctx context.Context, who api.Caller, before, rev metabase.Rev) api.Applied {
+	a := api.Applied{Rev: rev, Changes: []api.Change{}}
+	if a.Made = rev != before; !a.Made {
+		return a
+	}
+	r, err := d.Tree.Record(ctx, rev)
+	if err != nil {
+		return a // it is made; the history has dropped it already
+	}
+	a.Until = r.Until
+	if e, err := d.EyeOn(ctx, who, r); err == nil {
+		a.Changes = visible(e, d.changes(r.Changes))
+	}
+	return a
+}
+
+// tried shows the caller what a batch would change, and what that touches.
+func (d drawer) tried(who api.Caller, c metabase.Change) api.Applied {
+	e := admin.Eye{Who: who, Now: c.Old, Before: c.Old, After: c.New}
+	touches := d.touches(e, c)
+	return api.Applied{Rev: c.Old.Rev(), DryRun: true, Changes: visible(e, d.changes(c.Diff())), Touches: &touches}
+}
+
+// belowIt is why something is refused that would show what is below it.
+const belowIt = "the right to read all that is below it is missing"
+
+// whole asks for the right to read a key with all that is below it.
+func (d drawer) whole(ctx context.Context, who api.Caller, v *admin.View, p metabase.Path) error {
+	at, hidden := v.Hidden(p)
+	switch {
+	case !hidden:
+		return nil
+	case at.Equal(p):
+		return d.Deny(ctx, who, p, metabase.Read, p, "")
+	}
+	return d.Deny(ctx, who, at, metabase.Read, p, belowIt)
+}

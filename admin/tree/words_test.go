@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"restante/admin/admintest"
+	"restante/admin/api"
+	"restante/internal/kv"
+	"restante/metabase"
+)
+
+func TestReadCall(t *testing.T) {
+	tests := []struct {
+		in   string
+		args string
+		opts map[string]string
+		err  string // a part of the reason
+	}{
+		{"set P Q V", "P Q V", nil, ""},
+		{"SET P Q -1 -x", "P Q -1 -x", nil, ""}, // one hyphen begins no option
+		{"set --type DWORD P Q V", "P Q V", map[string]string{"type": "DWORD"}, ""},
+		{"set P Q --type=DWORD V --user-type 2", "P Q V", map[string]string{"type": "DWORD", "user-type": "2"}, ""},
+		{"set P Q -- --type DWORD -- x", "P Q --type DWORD -- x", nil, ""},
+		{"set P Q --type --", "P Q", map[string]string{"type": "--"}, ""},
+		{"rm -r P", "P", map[string]string{"recursive": ""}, ""},
+		{"cp --overwrite A B", "A B", map[string]string{"overwrite": ""}, ""},
+
+		{"set P Q --type", "P Q", nil, "--type needs a value"},
+		{"set P Q --loud V", "P Q V", nil, "set has no option --loud; what is to be a value follows the word --"},
+		{"set P Q V --type A --type B", "P Q V", map[string]string{"type": "A"}, "--type stands there twice"},
+		{"rm P --children=1", "P", nil, "--children takes no value"},
+		{"unset P Q --type DWORD", "P Q DWORD", nil, "unset has no option --type"},
+		{"frob P", "P", nil, `"frob" is no operation: use set, `},
+	}
+	for _, tt := range tests {
+		c, err := readCall(api.Line{Words: strings.Fields(tt.in)})
+		if got := strings.Join(c.args, " "); got != tt.args || !maps.Equal(c.opts, tt.opts) && len(c.opts)+len(tt.opts) > 0 {
+			t.Errorf("%q: arguments %q, options %v; want %q, %v", tt.in, got, c.opts, tt.args, tt.opts)
+		}
+		if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%q: %v, want %q", tt.in, err, tt.err)
+		}
+	}
+}
+
+// Each verb that the table has is also one that the refusal names.
+func TestVerbNames(t *testing.T) {
+	for name := range verbs {
+		if !slices.Contains(strings.FieldsFunc(verbNames, func(r rune) bool { return r == ' ' || r == ',' }), name) {
+			t.Errorf("%s is not named", name)
+		}
+	}
+}
+
+func TestConfirmTime(t *testing.T) {
+	for in, want := range map[float64]time.Duration{
+		300: 5 * time.Minute, 0.001: time.Millisecond, 10 * 365 * 86400: 10 * 365 * 24 * time.Hour,
+		0: 0, -1: 0, 1e-10: 0, 1e300: 0, 10*365*86400 + 1: 0, math.Inf(1): 0, math.Inf(-1): 0, math.NaN(): 0, // refused
+	} {
+		got, err := confirmTime(&in)
+		if got != want || (err != nil) != (want == 0) || err != nil && api.AsError(err).Kind != api.KindUsage {
+			t.Errorf("confirmTime(%v) = %v, %v; want %v", in, got, err, want)
+		}
+	}
+	if got, err := confirmTime(nil); got != 0 || err != nil {
+		t.Errorf("without one: %v, %v", got, err)
+	}
+}
+
+// What is given explicitly over the socket is taken for what it is.
+func TestConfirmOfNothingKeepsNothing(t *testing.T) {
+	d, store := admintest.New(t, nil)
+	Calls(d)
+	before := store.Snapshot().Rev()
+	for _, seconds := range []string{"0", "-5", "1e-12", "1e12"} {
+		request := fmt.Sprintf(`{"lines":[{"words":["set","SMTPSVC/1","HopCount","33"]}],"confirm":%s}`, seconds)
+		_, err := d.Direct(admintest.Boss()).Call(t.Context(), string(api.MbApply), []byte(request))
+		if err == nil || api.AsError(err).Kind != api.KindUsage || store.Snapshot().Rev() != before {
+			t.Errorf("confirm %s: %v, revision %d", seconds, err, store.Snapshot().Rev())
+		}
+	}
+}
+
+func TestLineOfAProblem(t *testing.T) {
+	item := func(path metabase.Path, id metabase.ID) metabase.Op {
+		return metabase.Set{Path: path, Property: metabase.Property{ID: id}}
+	}
+	b := planned{}
+	for i, op := range []metabase.Op{
+		item("/LM/S", 1),                            // 1
+		item("/LM/S/1", 1),                          // 2
+		item("/lm/s/1", 1),                          // 3: the later one of the same
+		metabase.AddKey{Path: "/LM/S/2"},            // 4
+		item("/LM/S/2", 3),                          // 5
+		metabase.Copy{From: "/LM/S/1", To: "/LM/C"}, // 6
+		metabase.Unset{Path: "/LM/S/2", ID: 4},      // 7
+		metabase.Remove{Path: "/LM/R"},              // 8
+		item("/LM/O", 9),                            // 9
+	} {
+		b.add(op, i+1)
+	}
+	tests := []struct {
+		path metabase.Path
+		id   metabase.ID
+		want int
+	}{
+		{"/LM/S/1", 1, 3},
+		{"/LM/S", 1, 1},
+		{"/LM/S/3", 1, 1},    // inherits it
+		{"/LM/S/2", 3, 5},    // exactly, although the key is newer
+		{"/LM/S/2", 1002, 4}, // the key's class
+		{"/LM/S/2", 4, 7},
+		{"/LM/C/x", 1, 6},
+		{"/LM/R/x", 0, 8},
+		{"/LM/O/1", 8, 9}, // nothing else bears on it
+		{"/LM/S/1", 2, 0}, // several do
+		{"/LM/T", 5, 0},
+		{"/", 5, 0},
+	}
+	for _, tt := range tests {
+		if got := b.line(metabase.Problem{Path: tt.path, ID: tt.id}); got != tt.want {
+			t.Errorf("%s %d comes from line %d, want %d", tt.path, tt.id, got, tt.want)
+		}
+	}
+}
+
+// Keys with the same data have the same number, and lists of keys have it only
+// where it is asked for.
+func TestDataSets(t *testing.T) {
+	d, who := setUp(t, kv.NewMem())
+	for _, words := range []string{"add SMTPSVC/1/Domain/a.example", "add SMTPSVC/1/Domain/b.example", "set SMTPSVC/1/Domain/hub.example RouteUserName joe"} {
+		if _, err := d.apply(t.Context(), who, api.ApplyRequest{Lines: []api.Line{{Words: strings.Fields(words)}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sets := map[string]uint64{}
+	keys, err := d.list(t.Context(), who, api.ListRequest{Path: "SMTPSVC/1/Domain", Data: true})
+	for _, k := range keys {
+		sets[k.Name] = k.DataSet
+	}
+	if err != nil || sets["a.example"] == 0 || sets["a.example"] != sets["b.example"] || sets["a.example"] == sets["hub.example"] {
+		t.Errorf("%v, %v", sets, err)
+	}
+	if keys, err := d.list(t.Context(), who, api.ListRequest{Path: "SMTPSVC/1/Domain"}); err != nil || keys[0].DataSet != 0 {
+		t.Errorf("%v, %v", keys, err)
+	}
+}

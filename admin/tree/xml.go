@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"restante/admin"
+	"restante/admin/api"
+	"restante/admin/iisimport"
+	"restante/engine/settings"
+	"restante/metabase"
+	"restante/metabase/mbxml"
+	"restante/metabase/schema"
+)
+
+func (d drawer) export(ctx context.Context, who api.Caller, q api.ExportRequest) (api.Exported, error) {
+	v := d.View(who)
+	p, err := d.keyOf(ctx, who, v.Snapshot, q.Path)
+	if err != nil {
+		return api.Exported{}, err
+	}
+	if err := d.whole(ctx, who, v, p); err != nil {
+		return api.Exported{}, err
+	}
+	scope := mbxml.Scope{Inherited: q.Inherited, NodeOnly: q.NodeOnly}
+	if q.Inherited {
+		if err := d.mayInherit(ctx, who, v, p); err != nil {
+			return api.Exported{}, err
+		}
+	}
+	var b bytes.Buffer
+	secrets, err := mbxml.Write(&b, v.Snapshot, p, naming{d.Schema}, scope)
+	return api.Exported{XML: b.Bytes(), Rev: v.Rev(), Secrets: secrets}, err
+}
+
+// mayInherit refuses to show what comes from a key that the caller may not read.
+func (d drawer) mayInherit(ctx context.Context, who api.Caller, v *admin.View, p metabase.Path) error {
+	for _, l := range v.AllProperties(p) {
+		if !v.Sees(l.From) {
+			return d.Allow(ctx, who, l.From, metabase.Read)
+		}
+	}
+	return nil
+}
+
+func (d drawer) importXML(ctx context.Context, who api.Caller, q api.ImportRequest) (api.Imported, error) {
+	f, err := mbxml.Read(bytes.NewReader(q.XML))
+	if err != nil {
+		return api.Imported{}, api.Refused("", err.Error())
+	}
+	opts := mbxml.Options{Merge: q.Merge, Class: d.Schema.ClassBelow}
+	if f.Foreign {
+		opts = iisimport.Options(d.Schema)
+	}
+	opts.NodeOnly = q.NodeOnly
+	if q.At != "" {
+		if opts.At, err = admin.ParsePath(q.At); err != nil {
+			return api.Imported{}, err
+		}
+	}
+	who.Origin = metabase.FromImport
+	return d.importFile(ctx, who, f, opts, q)
+}
+
+func (d drawer) importFile(ctx context.Context, who api.Caller, f *mbxml.File, opts mbxml.Options, q api.ImportRequest) (api.Imported, error) {
+	v := d.View(who)
+	if err := d.mayCompare(ctx, who, v, f, opts); err != nil {
+		return api.Imported{}, err
+	}
+	ops, report, err := mbxml.Plan(f, v.Snapshot, naming{d.Schema}, opts)
+	var bad mbxml.Problems
+	if err != nil && !errors.As(err, &bad) {
+		return api.Imported{}, api.Refused("", err.Error())
+	}
+	b := &iisimport.Batch{Ops: ops}
+	if f.Foreign {
+		b = iisimport.New(d.Schema, v.Snapshot, ops, report)
+	}
+	// All that is wrong is told at once: of what reads, what the checks say.
+	applied, next, err := d.bringIn(ctx, who, b, f.Foreign, q, len(bad) > 0)
+	if err != nil || len(bad) > 0 {
+		return api.Imported{}, refusedFile(report, bad, err)
+	}
+	tellAddresses(next, who, report)
+	if f.Foreign {
+		b.TellAccounts(v.Sees)
+	}
+	report.Sort()
+	return api.Imported{Applied: applied, Report: report}, nil
+}
+
+// mayCompare asks for the right to read all that the file is compared with: a
+// value that is what is stored makes no operation, and so would be told before
+// the tree asks. Keys that the file does not name are compared, too, where it
+// takes the place of what is there.
+func (d drawer) mayCompare(ctx context.Context, who api.Caller, v *admin.View, f *mbxml.File, o mbxml.Options) error {
+	var top, first metabase.Path
+	var keys []metabase.Path
+	for _, k := range f.Keys {
+		if f.Foreign && o.Part != "" && !k.Path.Within(o.Part) {
+			continue
+		}
+		if keys = append(keys, k.Path); top == "" || top.Within(k.Path) {
+			top = k.Path
+		}
+	}
+	for _, p := range keys {
+		if o.At != "" && p.Within(top) {
+			p = o.At.Join(strings.TrimPrefix(string(p[len(top):]), "/"))
+		}
+		if !v.Sees(p) {
+			return d.Deny(ctx, who, p, metabase.Read, p, "")
+		}
+		if first == "" || strings.Count(string(p), "/") < strings.Count(string(first), "/") || p == metabase.Root {
+			first = p
+		}
+	}
+	if o.Merge || first == "" {
+		return nil
+	}
+	return d.whole(ctx, who, v, first)
+}
+
+// bringIn applies the batch or tries it, and gives the tree as it is after it.
+// Of a foreign file, the values and keys that a check here stands against are
+// left out, each with a remark; what cannot be left out is refused.
+func (d drawer) bringIn(ctx context.Context, who api.Caller, b *iisimport.Batch, isForeign bool, q api.ImportRequest, bad bool) (api.Applied, metabase.Snapshot, error) {
+	const rounds = 10 // one value may hide what is wrong with another
+	for n := 0; ; n++ {
+		a, next, err := d.attempt(ctx, who, who.Batch(b.Ops...), q.DryRun || bad, q.Brief)
+		var no *metabase.Refused
+		if !isForeign || n == rounds || !errors.As(err, &no) || !b.LeaveOut(no.Problems) {
+			return a, next, err
+		}
+	}
+}
+
+func (d drawer) attempt(ctx context.Context, who api.Caller, b metabase.Batch, dry, brief bool) (api.Applied, metabase.Snapshot, error) {
+	switch {
+	case !dry && brief:
+		before := d.Tree.Snapshot().Rev()
+		rev, err := d.As(who).Apply(ctx, b)
+		return api.Applied{Rev: rev, Made: rev != before, Changes: []api.Change{}}, d.Tree.Snapshot(), err
+	case !dry:
+		a, err := d.commit(ctx, who, b, false)
+		return a, d.Tree.Snapshot(), err
+	}
+	c, err := d.As(who).Try(ctx, b)
+	if err != nil {
+		return api.Applied{}, metabase.Snapshot{}, err
+	}
+	return d.tried(who, c), c.New, nil
+}
+
+// refusedFile is all that stands against a file, in the order of its lines:
+// what does not read, and what the checks said of the rest.
+func refusedFile(report *mbxml.Report, bad mbxml.Problems, err error) error {
+	var no *metabase.Refused
+	if err != nil && !errors.As(err, &no) {
+		return err
+	}
+	e := &api.Error{Kind: api.KindRefused}
+	if no != nil {
+		e = api.AsError(no)
+		for i, p := range no.Problems {
+			e.Problems[i].Line, _ = report.Line(p.Path, p.ID)
+		}
+	}
+	for _, p := range bad {
+		e.Kind = api.KindRefused
+		e.Problems = append(e.Problems, api.Problem{Line: p.Line, Path: string(p.Path), Property: p.Property, Why: p.Err.Error()})
+	}
+	slices.SortStableFunc(e.Problems, func(a, b api.Problem) int { return a.Line - b.Line })
+	told := map[api.Problem]bool{} // two checks may say the same
+	e.Problems = slices.DeleteFunc(e.Problems, func(p api.Problem) bool {
+		defer func() { told[p] = true }()
+		return told[p]
+	})
+	return e
+}
+
+// tellAddresses tells which sites of the file have an address that another site
+// has, too.
+func tellAddresses(next metabase.Snapshot, who api.Caller, report *mbxml.Report) {
+	owner := map[netip.AddrPort]int{}
+	for _, n := range settings.Numbers(next) {
+		site, err := settings.Load(next, n)
+		if err != nil {
+			continue // it cannot start, and says so itself
+		}
+		for _, b := range site.Bindings {
+			first, taken := owner[b.Addr]
+			if !taken || b.Addr.Port() == 0 {
+				owner[b.Addr] = n
+				continue
+			}
+			tellAddress(next, who, report, n, first, b.Addr)
+		}
+	}
+}
+
+// tellAddress remarks it of the site that the file names, of the second one
+// where it names both.
+func tellAddress(next metabase.Snapshot, who api.Caller, report *mbxml.Report, n, other int, addr netip.AddrPort) {
+	line, _ := report.Line(settings.SitePath(n), settings.ServerBindings)
+	if line == 0 {
+		n, other = other, n
+		line, _ = report.Line(settings.SitePath(n), settings.ServerBindings)
+	}
+	if line == 0 {
+		return // both were there before
+	}
+	name := "site " + strconv.Itoa(other)
+	if !next.Allows(who.Who, settings.SitePath(other), metabase.Read) {
+		name = "another site"
+	}
+	report.Remarks = append(report.Remarks, mbxml.Remark{
+		Verdict: mbxml.Decision, Line: line, Path: settings.SitePath(n), Property: "ServerBindings",
+		Text: fmt.Sprintf("the same address as %s, %s; only one will start", name, addr),
+	})
+}
+
+// naming shows the schema as mbxml wants it.
+type naming struct{ *schema.Schema }
+
+func (n naming) ByID(id metabase.ID) (mbxml.Prop, bool) {
+	p, ok := n.Schema.ByID(id)
+	return n.prop(p), ok
+}
+
+func (n naming) ByName(name string) (mbxml.Prop, bool) {
+	p, ok := n.Property(name)
+	return n.prop(p), ok && p.Name != "" && p.FlagOf == 0 // one bit is written with the others
+}
+
+func (n naming) Holds(class string, id metabase.ID) bool {
+	p, ok := n.Schema.ByID(id)
+	return ok && p.In(class)
+}
+
+func (n naming) Class(name string) (string, bool) {
+	c, ok := n.Schema.Class(name)
+	return c.Name, ok
+}
+
+func (n naming) prop(p schema.Prop) mbxml.Prop {
+	out := mbxml.Prop{
+		Name: p.Name, ID: p.ID, Type: p.Type, Attr: p.Attr, UserType: p.UserType,
+		Bool: p.Syntax == schema.Boolean, Folder: p.Syntax == schema.FilePath, IPList: p.Syntax == schema.IPList,
+	}
+	if p.Syntax != schema.Flags {
+		return out
+	}
+	for _, f := range p.Flags {
+		name := f.IIS
+		if name == "" {
+			name = f.Name
+		}
+		out.Flags = append(out.Flags, mbxml.Flag{Name: name, Mask: f.Mask})
+	}
+	return out
+}
