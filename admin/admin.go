@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package desk answers calls. A [Desk] has a handler for each; it stands in the
+// Package desk answers calls. An [API] has a handler for each; it stands in the
 // service behind the local socket, or in the process of a command when no
 // service runs and the store is free. Either way the same checks hold: a call
 // carries who asks, and every change of the tree is a batch in that name.
 //
 // The handlers are in the packages below, by subject, and each puts its own on
-// a Desk; here is what they all stand on: the tree and the running sites as
+// a API; here is what they all stand on: the tree and the running sites as
 // small interfaces, rights, and paths as people write them. Handlers print
 // nothing and ask nobody.
 package admin
@@ -24,44 +24,44 @@ import (
 )
 
 type (
-	handler func(ctx context.Context, who api.Caller, request []byte) (any, error)
-	streams func(ctx context.Context, who api.Caller, request []byte) iter.Seq2[any, error]
+	handler       func(ctx context.Context, who api.Caller, request []byte) (any, error)
+	streamHandler func(ctx context.Context, who api.Caller, request []byte) iter.Seq2[any, error]
 )
 
-// A Desk answers calls. Once the handlers are on it, its methods may be called
+// An API answers calls. Once the handlers are on it, its methods may be called
 // from anywhere.
-type Desk struct {
+type API struct {
 	Tree   Tree
 	Schema *schema.Schema
 	Engine Engine // nil when no service runs
-	Place  Place
+	Env    Env
 
 	// Audit is told of a right that the lists of today would give and those of
 	// an earlier state do not; of all others the Tree tells. Nil: nobody is.
 	Audit func(context.Context, metabase.Refusal)
 
-	calls map[string]handler
-	flows map[string]streams
-	lists atomic.Pointer[lists] // of the newest state that somebody looked for them in
+	calls   map[string]handler
+	streams map[string]streamHandler
+	lists   atomic.Pointer[lists] // of the newest state that somebody looked for them in
 }
 
-// Place says where a Desk stands.
-type Place struct {
+// Env says where an API stands.
+type Env struct {
 	Data    string // the data folder, absolute
 	Version string
 }
 
-// New makes a Desk over a tree, without handlers. Engine is nil where no site
+// New makes an API over a tree, without handlers. Engine is nil where no site
 // can run; then the calls that need one are answered with ErrNoService.
-func New(tree Tree, s *schema.Schema, e Engine, place Place) *Desk {
-	return &Desk{
-		Tree: tree, Schema: s, Engine: e, Place: place,
-		calls: map[string]handler{}, flows: map[string]streams{},
+func New(tree Tree, s *schema.Schema, e Engine, place Env) *API {
+	return &API{
+		Tree: tree, Schema: s, Engine: e, Env: place,
+		calls: map[string]handler{}, streams: map[string]streamHandler{},
 	}
 }
 
-// On registers the handler of a call.
-func On[Q, A any](d *Desk, m api.Method[Q, A], do func(context.Context, api.Caller, Q) (A, error)) {
+// Handle registers the handler of a call.
+func Handle[Q, A any](d *API, m api.Method[Q, A], do func(context.Context, api.Caller, Q) (A, error)) {
 	d.calls[string(m)] = func(ctx context.Context, who api.Caller, request []byte) (any, error) {
 		q, err := decode[Q](request)
 		if err != nil {
@@ -71,9 +71,9 @@ func On[Q, A any](d *Desk, m api.Method[Q, A], do func(context.Context, api.Call
 	}
 }
 
-// OnFlow registers the handler of a call whose answer is many parts.
-func OnFlow[Q, A any](d *Desk, m api.Flow[Q, A], do func(context.Context, api.Caller, Q) iter.Seq2[A, error]) {
-	d.flows[string(m)] = func(ctx context.Context, who api.Caller, request []byte) iter.Seq2[any, error] {
+// HandleStream registers the handler of a call whose answer is many parts.
+func HandleStream[Q, A any](d *API, m api.Stream[Q, A], do func(context.Context, api.Caller, Q) iter.Seq2[A, error]) {
+	d.streams[string(m)] = func(ctx context.Context, who api.Caller, request []byte) iter.Seq2[any, error] {
 		return func(yield func(any, error) bool) {
 			q, err := decode[Q](request)
 			if err != nil {
@@ -97,15 +97,15 @@ func decode[Q any](request []byte) (q Q, err error) {
 }
 
 // Direct is a Conn to d within the process, for the given caller.
-func (d *Desk) Direct(who api.Caller) api.Conn { return direct{d, who} }
+func (d *API) Direct(who api.Caller) api.Conn { return direct{d, who} }
 
 type direct struct {
-	desk *Desk
-	who  api.Caller
+	api *API
+	who api.Caller
 }
 
 func (c direct) Call(ctx context.Context, method string, request []byte) (json.RawMessage, error) {
-	do, ok := c.desk.calls[method]
+	do, ok := c.api.calls[method]
 	if !ok {
 		return nil, unknownCall(method)
 	}
@@ -121,7 +121,7 @@ func (c direct) Call(ctx context.Context, method string, request []byte) (json.R
 
 func (c direct) Stream(ctx context.Context, method string, request []byte) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
-		do, ok := c.desk.flows[method]
+		do, ok := c.api.streams[method]
 		if !ok {
 			yield(nil, unknownCall(method))
 			return

@@ -25,13 +25,13 @@ func set(words ...string) api.ApplyRequest {
 	return api.ApplyRequest{Lines: []api.Line{{Words: append([]string{"set"}, words...)}}}
 }
 
-// full is a Desk with every handler.
-func full(t *testing.T, e admin.Engine) (*admin.Desk, *metabase.Store) {
+// full is an API with every handler.
+func full(t *testing.T, e admin.Engine) (*admin.API, *metabase.Store) {
 	t.Helper()
 	d, store := admintest.New(t, e)
-	tree.Calls(d)
-	sites.Calls(d, nil)
-	queues.Calls(d)
+	tree.Register(d)
+	sites.Register(d, nil)
+	queues.Register(d)
 	return d, store
 }
 
@@ -78,9 +78,9 @@ func TestOperatorsOfOneSiteChangeThatSiteAlone(t *testing.T) {
 }
 
 // serve has d answer on a socket in its own folder.
-func serve(t *testing.T, d *admin.Desk) (stop func()) {
+func serve(t *testing.T, d *admin.API) (stop func()) {
 	t.Helper()
-	l, err := rpc.Listen(d.Place.Data)
+	l, err := rpc.Listen(d.Env.Data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestSocketAnswersAsTheDeskDoes(t *testing.T) {
 	}
 	serve(t, d)
 	who := api.Caller{Who: me, Origin: metabase.FromCLI, Comment: "one line and \u00fc"}
-	socket, err := rpc.Dial(t.Context(), d.Place.Data, who)
+	socket, err := rpc.Dial(t.Context(), d.Env.Data, who)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ type noSites struct{ admin.Engine }
 func TestWatchEndsWithTheService(t *testing.T) {
 	d, store := full(t, noSites{})
 	stop := serve(t, d)
-	c, err := rpc.Dial(t.Context(), d.Place.Data, api.Caller{Origin: metabase.FromCLI})
+	c, err := rpc.Dial(t.Context(), d.Env.Data, api.Caller{Origin: metabase.FromCLI})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func TestWatchEndsWithTheService(t *testing.T) {
 	if seen != 1 {
 		t.Errorf("told %d times", seen)
 	}
-	if _, err := rpc.Dial(t.Context(), d.Place.Data, api.Caller{}); !errors.Is(err, api.ErrNoService) {
+	if _, err := rpc.Dial(t.Context(), d.Env.Data, api.Caller{}); !errors.Is(err, api.ErrNoService) {
 		t.Errorf("Dial after the end = %v", err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // As gives the tree to change in the caller's name: what stands against a
 // change names no key that he may not read, unless he has named it.
-func (d *Desk) As(who api.Caller) Tree { return discreet{d.Tree, who} }
+func (d *API) As(who api.Caller) Tree { return discreet{d.Tree, who} }
 
 type discreet struct {
 	Tree

@@ -32,13 +32,13 @@ func (e Eye) May(p metabase.Path, r metabase.Right) bool {
 func (e Eye) Sees(p metabase.Path) bool { return e.May(p, metabase.Read) }
 
 // Eye looks at the present state.
-func (d *Desk) Eye(who api.Caller) Eye {
+func (d *API) Eye(who api.Caller) Eye {
 	now := d.Tree.Snapshot()
 	return Eye{who, now, now, now}
 }
 
 // EyeOn looks at one revision.
-func (d *Desk) EyeOn(ctx context.Context, who api.Caller, r metabase.Record) (e Eye, err error) {
+func (d *API) EyeOn(ctx context.Context, who api.Caller, r metabase.Record) (e Eye, err error) {
 	e = d.Eye(who)
 	if r.Rev < e.Now.Rev() {
 		if e.After, err = d.Tree.At(ctx, r.Rev); err != nil {
@@ -51,7 +51,7 @@ func (d *Desk) EyeOn(ctx context.Context, who api.Caller, r metabase.Record) (e 
 
 // Back takes an Eye from the state after a revision to the revision. States
 // that have the same lists are one to it: most revisions cost nothing.
-func (d *Desk) Back(ctx context.Context, e *Eye, r metabase.Record) (err error) {
+func (d *API) Back(ctx context.Context, e *Eye, r metabase.Record) (err error) {
 	e.After = e.Before
 	if changesLists(r) {
 		e.Before, err = d.Tree.At(ctx, r.Rev-1)
@@ -61,7 +61,7 @@ func (d *Desk) Back(ctx context.Context, e *Eye, r metabase.Record) (err error) 
 
 // Forth takes an Eye from the revision before one, or the state before it, to
 // that one.
-func (d *Desk) Forth(ctx context.Context, e *Eye, r metabase.Record) (err error) {
+func (d *API) Forth(ctx context.Context, e *Eye, r metabase.Record) (err error) {
 	e.Before = e.After
 	if changesLists(r) {
 		e.After, err = d.Tree.At(ctx, r.Rev)
@@ -71,5 +71,5 @@ func (d *Desk) Forth(ctx context.Context, e *Eye, r metabase.Record) (err error)
 
 // changesLists says whether a revision changed an access list.
 func changesLists(r metabase.Record) bool {
-	return slices.ContainsFunc(r.Changes, func(c metabase.Changed) bool { return c.ID == metabase.AccessList })
+	return slices.ContainsFunc(r.Changes, func(c metabase.DiffLine) bool { return c.ID == metabase.AccessList })
 }

@@ -16,11 +16,11 @@ const exports = "exports"
 
 // Folder refuses a folder that the service would read or write for a caller who
 // could not himself. Root and whoever runs the service could.
-func (d *Desk) Folder(who api.Caller, dir string) error {
+func (d *API) Folder(who api.Caller, dir string) error {
 	if api.Trusted(who.Who) {
 		return nil
 	}
-	room := filepath.Join(d.Place.Data, exports, roomOf(who))
+	room := filepath.Join(d.Env.Data, exports, roomOf(who))
 	if rest, err := filepath.Rel(room, dir); err == nil && filepath.IsLocal(rest) {
 		return nil
 	}

@@ -16,7 +16,7 @@ import (
 // TestFolders sees who may name which folder for the service to write.
 func TestFolders(t *testing.T) {
 	d, _ := full(t, nil)
-	below := d.Place.Data + "/exports/"
+	below := d.Env.Data + "/exports/"
 	tests := []struct {
 		who  []metabase.Principal
 		dir  string
@@ -32,7 +32,7 @@ func TestFolders(t *testing.T) {
 		{[]metabase.Principal{"user:a/b", "uid:54321"}, below + "a/b", false},
 		{[]metabase.Principal{"user:olga", "uid:54321"}, below + "olga/../../queue", false},
 		{[]metabase.Principal{"user:olga", "uid:54321"}, below + "../exports-2", false},
-		{[]metabase.Principal{"user:olga", "uid:54321"}, d.Place.Data, false},
+		{[]metabase.Principal{"user:olga", "uid:54321"}, d.Env.Data, false},
 		{[]metabase.Principal{"user:olga", "uid:54321"}, "/etc", false},
 		{[]metabase.Principal{"user:olga", "uid:54321"}, "olga", false},
 		{[]metabase.Principal{"user:olga", "uid:54321"}, "", false},
@@ -82,7 +82,7 @@ func (c carrier) Import(_ context.Context, dir string) (queue.Tally, error) {
 func TestServiceWritesNowhereForStrangers(t *testing.T) {
 	o := newOffice(t)
 	e := &open{}
-	o.Desk.Engine = e
+	o.API.Engine = e
 	o.apply(t, "boss", "set SMTPSVC/2 AccessList 'user:olga all'")
 	for _, tt := range []struct{ method, request string }{
 		{"queue/export", `{"site":1,"dir":"DIR"}`},
@@ -90,7 +90,7 @@ func TestServiceWritesNowhereForStrangers(t *testing.T) {
 		{"queue/import", `{"site":1,"dir":"DIR"}`},
 		{"site/delete", `{"site":2,"export":"DIR"}`},
 	} {
-		for _, dir := range []string{"/etc", o.Place.Data, o.Place.Data + "/exports/olga"} { // the site goes with the last
+		for _, dir := range []string{"/etc", o.Env.Data, o.Env.Data + "/exports/olga"} { // the site goes with the last
 			want := strings.HasSuffix(dir, "/olga")
 			e.wrote = nil
 			text, kind := o.call(t, "olga", tt.method, strings.Replace(tt.request, "DIR", dir, 1))
@@ -109,9 +109,9 @@ func TestServiceWritesNowhereForStrangers(t *testing.T) {
 func TestSiteStaysWithItsMail(t *testing.T) {
 	o := newOffice(t)
 	e := &open{}
-	o.Desk.Engine = e
+	o.API.Engine = e
 	o.apply(t, "boss", "set SMTPSVC/2 AccessList 'user:olga all'\nset SMTPSVC/2/Domain/theirs.example AccessList 'user:boss all'")
-	text, kind := o.call(t, "olga", "site/delete", `{"site":2,"export":"`+o.Place.Data+`/exports/two"}`)
+	text, kind := o.call(t, "olga", "site/delete", `{"site":2,"export":"`+o.Env.Data+`/exports/two"}`)
 	if kind != api.KindRefused || len(e.wrote) > 0 || strings.Contains(text, "theirs.example") {
 		t.Errorf("%q %s; it wrote %v", kind, text, e.wrote)
 	}

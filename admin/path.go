@@ -9,7 +9,7 @@ import (
 	"restante/metabase"
 )
 
-// Place of the machine in the tree: the part of a path that may be left out.
+// Env of the machine in the tree: the part of a path that may be left out.
 const machine metabase.Path = "/LM"
 
 // ParsePath reads a path as people write it: SMTPSVC/1 is /LM/SMTPSVC/1, and
@@ -29,8 +29,8 @@ func ParsePath(s string) (metabase.Path, error) {
 	return metabase.ParsePath(string(machine) + string(p))
 }
 
-// Spelled is p as the tree spells it, or as it is where there is no such key.
-func Spelled(snap metabase.Snapshot, p metabase.Path) metabase.Path {
+// Canonical is p as the tree spells it, or as it is where there is no such key.
+func Canonical(snap metabase.Snapshot, p metabase.Path) metabase.Path {
 	if key, ok := snap.Key(p); ok {
 		return key.Path
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // Allow asks whether the caller has the right at p.
-func (d *Desk) Allow(ctx context.Context, who api.Caller, p metabase.Path, r metabase.Right) error {
+func (d *API) Allow(ctx context.Context, who api.Caller, p metabase.Path, r metabase.Right) error {
 	principals := who.Who
 	if len(principals) == 0 {
 		return &metabase.Error{Path: p, Kind: metabase.Denied, Err: errors.New("nobody asks")}
@@ -27,7 +27,7 @@ func (d *Desk) Allow(ctx context.Context, who api.Caller, p metabase.Path, r met
 // Deny refuses the right at p, whatever the lists of today say: the log has p,
 // and the caller is told of what he named himself, and why where that tells
 // nothing of p.
-func (d *Desk) Deny(ctx context.Context, who api.Caller, p metabase.Path, r metabase.Right, named metabase.Path, why string) error {
+func (d *API) Deny(ctx context.Context, who api.Caller, p metabase.Path, r metabase.Right, named metabase.Path, why string) error {
 	if d.Allow(ctx, who, p, r) == nil && d.Audit != nil {
 		d.Audit(ctx, metabase.Refusal{Time: time.Now(), Actor: who.Who[0], Origin: who.Origin, Path: p, Need: r})
 	}
@@ -41,7 +41,7 @@ func (d *Desk) Deny(ctx context.Context, who api.Caller, p metabase.Path, r meta
 // Veil gives err, about the key at p, to a caller who may read it. Whoever may
 // not is refused that, and told nothing else: whether there is such a key would
 // show in what is wrong with it.
-func (d *Desk) Veil(ctx context.Context, who api.Caller, p metabase.Path, err error) error {
+func (d *API) Veil(ctx context.Context, who api.Caller, p metabase.Path, err error) error {
 	if err == nil || d.View(who).Sees(p) {
 		return err
 	}
@@ -50,7 +50,7 @@ func (d *Desk) Veil(ctx context.Context, who api.Caller, p metabase.Path, err er
 
 // Present asks for the right at p, and gives missing where there is no such
 // key.
-func (d *Desk) Present(ctx context.Context, who api.Caller, p metabase.Path, r metabase.Right, there bool, missing error) error {
+func (d *API) Present(ctx context.Context, who api.Caller, p metabase.Path, r metabase.Right, there bool, missing error) error {
 	if !there && d.View(who).Sees(p) {
 		return missing
 	}
@@ -64,7 +64,7 @@ func (d *Desk) Present(ctx context.Context, who api.Caller, p metabase.Path, r m
 }
 
 // SiteAt checks that there is such a site and that the caller has the right.
-func (d *Desk) SiteAt(ctx context.Context, who api.Caller, n int, r metabase.Right) (metabase.Path, error) {
+func (d *API) SiteAt(ctx context.Context, who api.Caller, n int, r metabase.Right) (metabase.Path, error) {
 	p := settings.SitePath(n)
 	missing := api.Missing(fmt.Sprintf("site %d", n), "there is no such site")
 	return p, d.Present(ctx, who, p, r, HasSite(d.Tree.Snapshot(), n), missing)

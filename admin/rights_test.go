@@ -20,10 +20,10 @@ import (
 	"restante/metabase"
 )
 
-// An office is a Desk over two sites. The first is Olga's, but for a domain;
+// An office is an API over two sites. The first is Olga's, but for a domain;
 // Rita has all that is not theirs.
 type office struct {
-	*admin.Desk
+	*admin.API
 	store *metabase.Store
 
 	mu   sync.Mutex // guards what follows
@@ -72,18 +72,18 @@ func newOffice(t *testing.T) *office {
 	}
 	db := kv.NewMem()
 	t.Cleanup(func() { db.Close() })
-	o.Desk, o.store = admintest.Over(t, db, crowded{}, metabase.Options{Admins: []metabase.Principal{"user:boss"}, Audit: audit})
+	o.API, o.store = admintest.Over(t, db, crowded{}, metabase.Options{Admins: []metabase.Principal{"user:boss"}, Audit: audit})
 	o.Audit = audit
-	tree.Calls(o.Desk)
-	sites.Calls(o.Desk, nil)
-	queues.Calls(o.Desk)
+	tree.Register(o.API)
+	sites.Register(o.API, nil)
+	queues.Register(o.API)
 	two, err := json.Marshal(api.SiteCreateRequest{Name: "Two", Bind: []string{"127.0.0.1:1"}, Domain: "two.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Desk.Engine = nil // or the wizard waits for the site
+	o.API.Engine = nil // or the wizard waits for the site
 	o.must(t, "boss", "site/create", string(two))
-	o.Desk.Engine = crowded{}
+	o.API.Engine = crowded{}
 	o.apply(t, "boss", arranged)
 	o.apply(t, "boss", locked)
 	return o

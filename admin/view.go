@@ -32,7 +32,7 @@ func Look(snap metabase.Snapshot, who api.Caller) *View {
 }
 
 // View gives the caller's View of the present state.
-func (d *Desk) View(who api.Caller) *View {
+func (d *API) View(who api.Caller) *View {
 	v := Look(d.Tree.Snapshot(), who)
 	v.known = &d.lists
 	return v

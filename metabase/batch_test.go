@@ -155,7 +155,7 @@ func TestMoveKeepsRevisions(t *testing.T) {
 		t.Errorf("moved: revision %d, want %d; copied: revision %d, want %d", b.Rev, first, c.Rev, second)
 	}
 	log, err := s.Log(t.Context(), "/A", 0)
-	if err != nil || len(log) != 2 || log[0].Changes[0].What != KeyMoved || log[0].Changes[0].To != "/B" {
+	if err != nil || len(log) != 2 || log[0].Changes[0].Kind != KeyMoved || log[0].Changes[0].To != "/B" {
 		t.Errorf("Log = %+v, %v", log, err)
 	}
 }

@@ -110,7 +110,7 @@ func (s *Store) takeBack(ctx context.Context, rev Rev) error {
 	_, err = s.apply(ctx, r)
 	var refused *Refused
 	if errors.As(err, &refused) {
-		// What was made on top does not hold without it. To leave things as
+		// ChangeKind was made on top does not hold without it. To leave things as
 		// they are, and say so, is all that is left.
 		r.prepare = func(*image, *request) ([]Op, error) { return nil, nil }
 		r.kept = lines(refused.Problems)

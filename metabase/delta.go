@@ -39,7 +39,7 @@ func (d keyDelta) quiet() bool {
 }
 
 // diff lists the keys whose own data, name or existence differ, parents first.
-// What both trees share is not looked at.
+// ChangeKind both trees share is not looked at.
 func diff(old, new *node) []keyDelta {
 	var out []keyDelta
 	diffNode(Root, pmap.Pair[*node]{Old: old, New: new}, &out)

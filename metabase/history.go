@@ -22,26 +22,26 @@ type Record struct {
 	Reverts Rev       // the revision that this one took back, or 0
 	Until   time.Time // when it had to be confirmed; zero where it had not
 	Kept    []string  // what of Reverts could not be taken back, one "path: property: why" each
-	Changes []Changed
+	Changes []DiffLine
 }
 
-// What says what happened to a key.
-type What string
+// ChangeKind says what happened to a key.
+type ChangeKind string
 
-// What can happen.
+// ChangeKind can happen.
 const (
-	KeyAdded      What = "key added"
-	KeyRemoved    What = "key removed"
-	KeyMoved      What = "key moved"   // told beside what it comes to
-	KeyRenamed    What = "key renamed" // another spelling of the same name
-	PropertySet   What = "property set"
-	PropertyUnset What = "property unset"
+	KeyAdded      ChangeKind = "key added"
+	KeyRemoved    ChangeKind = "key removed"
+	KeyMoved      ChangeKind = "key moved"   // told beside what it comes to
+	KeyRenamed    ChangeKind = "key renamed" // another spelling of the same name
+	PropertySet   ChangeKind = "property set"
+	PropertyUnset ChangeKind = "property unset"
 )
 
 // A Changed is one line of a difference. A secure property has no value in it.
-type Changed struct {
+type DiffLine struct {
 	Path     Path
-	What     What
+	Kind     ChangeKind
 	ID       ID        // of a property
 	Old, New *Property // nil where there was none, or is none any longer
 	To       Path      // of a key moved or renamed
@@ -146,7 +146,7 @@ func (h *entry) below(p Path) Record {
 	out := h.Record
 	for _, m := range h.moves {
 		if m.from.Within(p) || m.to.Within(p) {
-			out.Changes = append(out.Changes, Changed{Path: m.from, What: KeyMoved, To: m.to})
+			out.Changes = append(out.Changes, DiffLine{Path: m.from, Kind: KeyMoved, To: m.to})
 		}
 	}
 	for _, d := range h.deltas {
@@ -158,22 +158,22 @@ func (h *entry) below(p Path) Record {
 }
 
 // lines appends what d says to people.
-func (d keyDelta) lines(out []Changed) []Changed {
+func (d keyDelta) lines(out []DiffLine) []DiffLine {
 	switch {
 	case d.added:
-		out = append(out, Changed{Path: d.path, What: KeyAdded})
+		out = append(out, DiffLine{Path: d.path, Kind: KeyAdded})
 	case d.removed:
-		out = append(out, Changed{Path: d.path, What: KeyRemoved})
+		out = append(out, DiffLine{Path: d.path, Kind: KeyRemoved})
 	case d.oldName != d.newName:
-		out = append(out, Changed{Path: d.path.Parent().Join(d.oldName), What: KeyRenamed, To: d.path})
+		out = append(out, DiffLine{Path: d.path.Parent().Join(d.oldName), Kind: KeyRenamed, To: d.path})
 	}
 	for _, p := range d.props {
 		if p.quiet() {
 			continue
 		}
-		c := Changed{Path: d.path, What: PropertySet, ID: p.id, Old: shown(p.old), New: shown(p.new)}
+		c := DiffLine{Path: d.path, Kind: PropertySet, ID: p.id, Old: shown(p.old), New: shown(p.new)}
 		if p.new == nil {
-			c.What = PropertyUnset
+			c.Kind = PropertyUnset
 		}
 		out = append(out, c)
 	}
@@ -190,7 +190,7 @@ func shown(p *Property) *Property {
 
 // compare lists what leads from one state to another, without secure values
 // and without what is volatile.
-func compare(from, to Snapshot) []Changed {
+func compare(from, to Snapshot) []DiffLine {
 	var a, b *node
 	if from.img != nil {
 		a = from.img.root
@@ -198,7 +198,7 @@ func compare(from, to Snapshot) []Changed {
 	if to.img != nil {
 		b = to.img.root
 	}
-	var out []Changed
+	var out []DiffLine
 	for _, d := range diff(a, b) {
 		out = d.lines(out)
 	}
@@ -280,7 +280,7 @@ func (s *Store) At(ctx context.Context, rev Rev) (Snapshot, error) {
 }
 
 // Diff lists what leads from one revision to another; 0 is the empty tree.
-func (s *Store) Diff(ctx context.Context, from, to Rev) ([]Changed, error) {
+func (s *Store) Diff(ctx context.Context, from, to Rev) ([]DiffLine, error) {
 	a, err := s.At(ctx, from)
 	if err != nil {
 		return nil, err

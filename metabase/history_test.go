@@ -35,7 +35,7 @@ func TestRecord(t *testing.T) {
 	}
 	var lines []string
 	for _, c := range got.Changes {
-		lines = append(lines, fmt.Sprintf("%s %s %d %v %v", c.Path, c.What, c.ID, c.Old, c.New))
+		lines = append(lines, fmt.Sprintf("%s %s %d %v %v", c.Path, c.Kind, c.ID, c.Old, c.New))
 	}
 	want := []string{
 		"/LM property set 2 <nil> 2 (DWORD, INHERIT) = 7",
@@ -413,7 +413,7 @@ func TestRetention(t *testing.T) {
 		} else if p, _ := back.Stored("/A", 1); p.Value.DWord() != 39 {
 			t.Errorf("At(41) has %v", p)
 		}
-		// What waits to be confirmed is kept, and what is newer with it.
+		// ChangeKind waits to be confirmed is kept, and what is newer with it.
 		rev, _ := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/A", num(2, 1)}}, Confirm: 48 * time.Hour})
 		for i := range 50 {
 			apply(t, s, Set{"/A", num(1, uint32(i))})

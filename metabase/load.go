@@ -16,7 +16,7 @@ import (
 	"restante/metabase/internal/pmap"
 )
 
-// What the ordered map holds, by the first octet of its keys.
+// ChangeKind the ordered map holds, by the first octet of its keys.
 const (
 	nodeKeys    = 'k' // then each name of the path, folded, after a zero: the key's own data
 	metaKey     = 'm' // the revision and the machine key's proof

@@ -50,19 +50,19 @@ type Change struct {
 
 // A Turn is how one stored property differs. Old or New is nil where there is
 // none; what they point to must not be changed.
-type Turn struct {
+type PropertyChange struct {
 	Path     Path
 	ID       ID
 	Old, New *Property
 }
 
-// Turns yields each property that differs. What is volatile or acts is not
+// PropertyChanges yields each property that differs. What is volatile or acts is not
 // among them.
-func (c Change) Turns() iter.Seq[Turn] {
-	return func(yield func(Turn) bool) {
+func (c Change) PropertyChanges() iter.Seq[PropertyChange] {
+	return func(yield func(PropertyChange) bool) {
 		for _, d := range c.deltas {
 			for _, p := range d.props {
-				if !p.quiet() && !yield(Turn{d.path, p.id, p.old, p.new}) {
+				if !p.quiet() && !yield(PropertyChange{d.path, p.id, p.old, p.new}) {
 					return
 				}
 			}
@@ -71,7 +71,7 @@ func (c Change) Turns() iter.Seq[Turn] {
 }
 
 // Diff lists what differs, without secure values.
-func (c Change) Diff() []Changed { return compare(c.Old, c.New) }
+func (c Change) Diff() []DiffLine { return compare(c.Old, c.New) }
 
 // A Store keeps the tree: the newest image in memory, and its durable copy
 // with the history in an ordered map. All methods may be called from anywhere

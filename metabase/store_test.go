@@ -99,7 +99,7 @@ func TestGroupCommit(t *testing.T) {
 	if now := s.Snapshot(); now.Rev() != start {
 		t.Errorf("revision %d is shown before it is durable", now.Rev())
 	}
-	// What changes nothing now, but only because of what waits, waits as well.
+	// ChangeKind changes nothing now, but only because of what waits, waits as well.
 	same := make(chan Rev, 1)
 	go func() {
 		rev, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/LM", num(1, 0)}}})
@@ -142,7 +142,7 @@ func TestGroupCommit(t *testing.T) {
 	sound(t, s)
 }
 
-// What shares a commit is bounded: of ten batches of 200 KB each, six.
+// ChangeKind shares a commit is bounded: of ten batches of 200 KB each, six.
 func TestGroupIsBounded(t *testing.T) {
 	g := &gate{DB: kv.NewMem()}
 	s := open(t, g, Options{})
@@ -173,7 +173,7 @@ func TestGroupIsBounded(t *testing.T) {
 	sound(t, s)
 }
 
-// What is long to check begins a commit of its own: those before it have theirs
+// ChangeKind is long to check begins a commit of its own: those before it have theirs
 // first.
 func TestLargeBatchKeepsNobodyBeforeIt(t *testing.T) {
 	g := &gate{DB: kv.NewMem()}
@@ -364,10 +364,10 @@ func TestChecks(t *testing.T) {
 		change.Old.Rev() != rev || change.New.Rev() != rev+1 || change.New.Has("/LM/SMTPSVC/1") {
 		t.Errorf("Try = %+v, %v", change, err)
 	}
-	if d := change.Diff(); len(d) != 5 || d[0].What != PropertySet || d[1].What != KeyRemoved || d[2].What != PropertyUnset {
+	if d := change.Diff(); len(d) != 5 || d[0].Kind != PropertySet || d[1].Kind != KeyRemoved || d[2].Kind != PropertyUnset {
 		t.Errorf("Diff = %+v", d)
 	}
-	// What acts is checked like the rest, and then not stored.
+	// ChangeKind acts is checked like the rest, and then not stored.
 	if got, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/LM/SMTPSVC/1", num(1012, 1)}}}); got != rev || err != nil {
 		t.Errorf("act = %d, %v", got, err)
 	}

@@ -19,7 +19,7 @@ import (
 
 // New makes a Desk over a tree in memory, in which commands to sites come to
 // nothing and Boss may do everything. The test's end closes it.
-func New(t testing.TB, e admin.Engine) (*admin.Desk, *metabase.Store) {
+func New(t testing.TB, e admin.Engine) (*admin.API, *metabase.Store) {
 	t.Helper()
 	db := kv.NewMem()
 	t.Cleanup(func() { db.Close() })
@@ -30,7 +30,7 @@ func New(t testing.TB, e admin.Engine) (*admin.Desk, *metabase.Store) {
 }
 
 // Over is New over db, which stays the caller's, with options of its own.
-func Over(t testing.TB, db kv.DB, e admin.Engine, opts metabase.Options) (*admin.Desk, *metabase.Store) {
+func Over(t testing.TB, db kv.DB, e admin.Engine, opts metabase.Options) (*admin.API, *metabase.Store) {
 	t.Helper()
 	opts.Checks = []metabase.Check{schema.IIS().Check, settings.Check}
 	store, err := metabase.Open(t.Context(), db, seal.New(), opts)
@@ -45,7 +45,7 @@ func Over(t testing.TB, db kv.DB, e admin.Engine, opts metabase.Options) (*admin
 	if _, err := store.Apply(t.Context(), metabase.Batch{Ops: ops, Origin: metabase.FromSystem}); err != nil {
 		t.Fatal(err)
 	}
-	return admin.New(store, schema.IIS(), e, admin.Place{Data: t.TempDir(), Version: "test"}), store
+	return admin.New(store, schema.IIS(), e, admin.Env{Data: t.TempDir(), Version: "test"}), store
 }
 
 // Boss is a caller who may do everything in what New makes, as root may.

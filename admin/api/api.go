@@ -87,10 +87,10 @@ func (m Method[Q, A]) Call(ctx context.Context, c Conn, q Q) (a A, raw json.RawM
 }
 
 // A Flow names a call whose answer is many parts.
-type Flow[Q, A any] string
+type Stream[Q, A any] string
 
 // Open asks over c and yields the parts of the answer.
-func (m Flow[Q, A]) Open(ctx context.Context, c Conn, q Q) iter.Seq2[A, error] {
+func (m Stream[Q, A]) Open(ctx context.Context, c Conn, q Q) iter.Seq2[A, error] {
 	return func(yield func(A, error) bool) {
 		var a A
 		request, err := json.Marshal(q)

@@ -98,7 +98,7 @@ const (
 	MbLog    Method[LogRequest, []Entry]    = "mb/log"
 	MbDiff   Method[DiffRequest, []Change]  = "mb/diff"
 	MbRevert Method[RevertRequest, Applied] = "mb/revert"
-	MbWatch  Flow[WatchRequest, Entry]      = "mb/watch"
+	MbWatch  Stream[WatchRequest, Entry]    = "mb/watch"
 )
 
 // A LogRequest asks for the newest Count revisions that changed something at

@@ -11,7 +11,7 @@ import (
 // The calls about the service as a whole.
 const (
 	Status   Method[struct{}, Service]         = "status"
-	Run      Flow[Script, Output]              = "run"
+	Run      Stream[Script, Output]            = "run"
 	Complete Method[CompleteRequest, []string] = "complete"
 )
 

@@ -48,7 +48,7 @@ func filter(r api.ActRequest, now time.Time) (queue.Filter, error) {
 	return f, nil
 }
 
-func (d drawer) act(ctx context.Context, who api.Caller, r api.ActRequest) (api.Acted, error) {
+func (d handlers) act(ctx context.Context, who api.Caller, r api.ActRequest) (api.Acted, error) {
 	out := api.Acted{DryRun: r.DryRun}
 	qs, err := d.queues(ctx, who, r.Site)
 	if err != nil {
@@ -113,7 +113,7 @@ func allThere(qs []numbered, ids []mail.MessageID) error {
 }
 
 // release does what ETRN does, by hand.
-func (d drawer) release(ctx context.Context, who api.Caller, r api.QueueRequest) (api.Released, error) {
+func (d handlers) release(ctx context.Context, who api.Caller, r api.QueueRequest) (api.Released, error) {
 	qs, err := d.queues(ctx, who, r.Site)
 	if err != nil {
 		return api.Released{}, err
@@ -135,7 +135,7 @@ func (d drawer) release(ctx context.Context, who api.Caller, r api.QueueRequest)
 	return out, nil
 }
 
-func (d drawer) exportTo(ctx context.Context, who api.Caller, r api.CarryRequest) (api.Acted, error) {
+func (d handlers) exportTo(ctx context.Context, who api.Caller, r api.CarryRequest) (api.Acted, error) {
 	qs, err := d.queues(ctx, who, r.Site)
 	if err == nil {
 		err = d.Folder(who, r.Dir)
@@ -160,7 +160,7 @@ func (d drawer) exportTo(ctx context.Context, who api.Caller, r api.CarryRequest
 	return out, nil
 }
 
-func (d drawer) importFrom(ctx context.Context, who api.Caller, r api.CarryRequest) (api.Acted, error) {
+func (d handlers) importFrom(ctx context.Context, who api.Caller, r api.CarryRequest) (api.Acted, error) {
 	if r.Site == 0 {
 		r.Site = settings.DefaultSite
 	}

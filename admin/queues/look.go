@@ -14,7 +14,7 @@ import (
 	"restante/engine/queue"
 )
 
-func (d drawer) list(ctx context.Context, who api.Caller, r api.QueueRequest) ([]api.Destination, error) {
+func (d handlers) list(ctx context.Context, who api.Caller, r api.QueueRequest) ([]api.Destination, error) {
 	qs, err := d.queues(ctx, who, r.Site)
 	if err != nil {
 		return nil, err
@@ -28,7 +28,7 @@ func (d drawer) list(ctx context.Context, who api.Caller, r api.QueueRequest) ([
 	return out, nil
 }
 
-func (d drawer) messages(ctx context.Context, who api.Caller, r api.QueueRequest) ([]api.Message, error) {
+func (d handlers) messages(ctx context.Context, who api.Caller, r api.QueueRequest) ([]api.Message, error) {
 	qs, err := d.queues(ctx, who, r.Site)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func parseDomain(s string) (mail.Domain, error) {
 	return d, nil
 }
 
-func (d drawer) show(ctx context.Context, who api.Caller, r api.MessageRequest) (api.Shown, error) {
+func (d handlers) show(ctx context.Context, who api.Caller, r api.MessageRequest) (api.Shown, error) {
 	qs, err := d.queues(ctx, who, 0)
 	if err != nil {
 		return api.Shown{}, err
@@ -97,7 +97,7 @@ func body(q admin.Queue, id mail.MessageID) ([]byte, error) {
 
 // trace finds what is in the queue of a message, or of a sender's or
 // recipient's mail.
-func (d drawer) trace(ctx context.Context, who api.Caller, r api.TraceRequest) ([]api.Message, error) {
+func (d handlers) trace(ctx context.Context, who api.Caller, r api.TraceRequest) ([]api.Message, error) {
 	qs, err := d.queues(ctx, who, 0)
 	if err != nil {
 		return nil, err

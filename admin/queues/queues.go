@@ -18,19 +18,19 @@ import (
 )
 
 // A drawer is the part of a Desk with these calls.
-type drawer struct{ *admin.Desk }
+type handlers struct{ *admin.API }
 
-// Calls puts the handlers on a Desk.
-func Calls(on *admin.Desk) {
-	d := drawer{on}
-	admin.On(on, api.QueueList, d.list)
-	admin.On(on, api.QueueMessages, d.messages)
-	admin.On(on, api.QueueShow, d.show)
-	admin.On(on, api.QueueTrace, d.trace)
-	admin.On(on, api.QueueAct, d.act)
-	admin.On(on, api.QueueRelease, d.release)
-	admin.On(on, api.QueueExport, d.exportTo)
-	admin.On(on, api.QueueImport, d.importFrom)
+// Register puts the handlers on a Desk.
+func Register(on *admin.API) {
+	d := handlers{on}
+	admin.Handle(on, api.QueueList, d.list)
+	admin.Handle(on, api.QueueMessages, d.messages)
+	admin.Handle(on, api.QueueShow, d.show)
+	admin.Handle(on, api.QueueTrace, d.trace)
+	admin.Handle(on, api.QueueAct, d.act)
+	admin.Handle(on, api.QueueRelease, d.release)
+	admin.Handle(on, api.QueueExport, d.exportTo)
+	admin.Handle(on, api.QueueImport, d.importFrom)
 }
 
 // numbered is a site's queue.
@@ -41,7 +41,7 @@ type numbered struct {
 
 // queues opens the queues that are meant and that the caller may see to; 0 for
 // those of all sites. Mail is not everybody's to look at: Write is asked for.
-func (d drawer) queues(ctx context.Context, who api.Caller, site int) ([]numbered, error) {
+func (d handlers) queues(ctx context.Context, who api.Caller, site int) ([]numbered, error) {
 	if site != 0 {
 		if _, err := d.SiteAt(ctx, who, site, metabase.Write); err != nil {
 			return nil, err

@@ -64,13 +64,13 @@ func (c *Client) post(ctx context.Context, path string, request []byte) (*http.R
 	r.Header.Set(headerOrigin, string(c.who.Origin))
 	resp, err := c.http.Do(r)
 	if err != nil {
-		return nil, gone(ctx, err)
+		return nil, lost(ctx, err)
 	}
 	return resp, nil
 }
 
-// gone says in one line that the service went away in the middle.
-func gone(ctx context.Context, err error) error {
+// lost says in one line that the service went away in the middle.
+func lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -92,7 +92,7 @@ func (c *Client) Call(ctx context.Context, method string, request []byte) (json.
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return nil, gone(ctx, err)
+		return nil, lost(ctx, err)
 	}
 	if resp.StatusCode == http.StatusOK {
 		return body, nil
@@ -122,7 +122,7 @@ func (c *Client) Stream(ctx context.Context, method string, request []byte) iter
 			}
 			switch {
 			case err != nil:
-				err = gone(ctx, err)
+				err = lost(ctx, err)
 			case p.Err != nil:
 				err = p.Err
 			}

@@ -18,9 +18,9 @@ import (
 // neither root nor who runs the service. Every one takes a descriptor that the
 // mail may need.
 const (
-	maxPerUser = 32
-	maxInAll   = 256
-	maxTold    = 8 // that are told so; others are closed without a word
+	maxPerUser  = 32
+	maxInAll    = 256
+	maxRefusals = 8 // that are told so; others are closed without a word
 )
 
 // ErrTooMany answers a caller who has too many connections open.
@@ -28,7 +28,7 @@ var ErrTooMany error = &api.Error{Kind: api.KindFailed, Text: "too many connecti
 
 // A guard listens, and knows of each connection whose it is. Those that are too
 // many it closes at once.
-type guard struct {
+type limiter struct {
 	net.Listener
 	log  *slog.Logger
 	peer func(net.Conn) (uid int, err error)
@@ -40,12 +40,12 @@ type guard struct {
 	warned map[int]bool // users that were too many, until they have closed all
 }
 
-func newGuard(l net.Listener, log *slog.Logger, peer func(net.Conn) (int, error)) *guard {
-	return &guard{Listener: l, log: log, peer: peer, open: map[int]int{}, warned: map[int]bool{}}
+func newLimiter(l net.Listener, log *slog.Logger, peer func(net.Conn) (int, error)) *limiter {
+	return &limiter{Listener: l, log: log, peer: peer, open: map[int]int{}, warned: map[int]bool{}}
 }
 
 // A known is a connection with who is at its other end, or why it is refused.
-type known struct {
+type peerConn struct {
 	net.Conn
 	uid   int
 	err   error
@@ -53,7 +53,7 @@ type known struct {
 }
 
 // who looks up who is at the other end.
-func (c *known) who() ([]metabase.Principal, error) {
+func (c *peerConn) who() ([]metabase.Principal, error) {
 	if c.err != nil {
 		return nil, c.err
 	}
@@ -61,19 +61,19 @@ func (c *known) who() ([]metabase.Principal, error) {
 }
 
 // Close gives the connection's place back.
-func (c *known) Close() error {
+func (c *peerConn) Close() error {
 	c.close()
 	return c.Conn.Close()
 }
 
 // Accept gives the next connection that has a place.
-func (g *guard) Accept() (net.Conn, error) {
+func (g *limiter) Accept() (net.Conn, error) {
 	for {
 		c, err := g.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		k := &known{Conn: c, close: func() {}}
+		k := &peerConn{Conn: c, close: func() {}}
 		if k.uid, err = g.peer(c); err != nil {
 			k.err = errUnknown
 			return k, nil
@@ -87,7 +87,7 @@ func (g *guard) Accept() (net.Conn, error) {
 
 // admit finds a place for a stranger: one to be answered at, or, when he has
 // too many, one to be told so at.
-func (g *guard) admit(k *known) bool {
+func (g *limiter) admit(k *peerConn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.open[k.uid] < maxPerUser && g.all < maxInAll {
@@ -100,7 +100,7 @@ func (g *guard) admit(k *known) bool {
 		g.warned[k.uid] = true
 		g.log.Warn("too many connections to the local socket", "uid", k.uid, "open", g.open[k.uid], "in_all", g.all)
 	}
-	if g.told == maxTold {
+	if g.told == maxRefusals {
 		return false
 	}
 	g.told++
@@ -113,7 +113,7 @@ func (g *guard) admit(k *known) bool {
 	return true
 }
 
-func (g *guard) leave(uid int) {
+func (g *limiter) leave(uid int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.all--

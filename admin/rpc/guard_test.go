@@ -22,14 +22,14 @@ import (
 )
 
 // A door is a listener whose callers say themselves who they are.
-type door struct {
+type pipeListener struct {
 	knocks chan net.Conn
 	shut   chan struct{}
 }
 
-func newDoor() *door { return &door{make(chan net.Conn), make(chan struct{})} }
+func newPipeListener() *pipeListener { return &pipeListener{make(chan net.Conn), make(chan struct{})} }
 
-func (d *door) Accept() (net.Conn, error) {
+func (d *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-d.knocks:
 		return c, nil
@@ -38,21 +38,21 @@ func (d *door) Accept() (net.Conn, error) {
 	}
 }
 
-func (d *door) Close() error   { close(d.shut); return nil }
-func (d *door) Addr() net.Addr { return &net.UnixAddr{} }
+func (d *pipeListener) Close() error   { close(d.shut); return nil }
+func (d *pipeListener) Addr() net.Addr { return &net.UnixAddr{} }
 
-type knock struct {
+type peerPipe struct {
 	net.Conn
 	uid int
 }
 
-func (d *door) knock(uid int) net.Conn {
+func (d *pipeListener) knock(uid int) net.Conn {
 	here, there := net.Pipe()
-	d.knocks <- knock{there, uid}
+	d.knocks <- peerPipe{there, uid}
 	return here
 }
 
-func uidOf(c net.Conn) (int, error) { return c.(knock).uid, nil }
+func uidOf(c net.Conn) (int, error) { return c.(peerPipe).uid, nil }
 
 // steady answers every call, and a flow with a part each hour for a day.
 type steady struct{}
@@ -76,16 +76,16 @@ func (steady) Stream(ctx context.Context, _ string, _ []byte) iter.Seq2[json.Raw
 	}
 }
 
-// atDoor serves on a door within a bubble.
-func atDoor(t *testing.T, log io.Writer, test func(t *testing.T, d *door)) {
+// withListener serves on a door within a bubble.
+func withListener(t *testing.T, log io.Writer, test func(t *testing.T, d *pipeListener)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		d := newDoor()
+		d := newPipeListener()
 		logger := slog.New(slog.NewTextHandler(log, nil))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
-			done <- serve(ctx, newGuard(d, logger, uidOf), logger, func(api.Caller) api.Conn { return steady{} })
+			done <- serve(ctx, newLimiter(d, logger, uidOf), logger, func(api.Caller) api.Conn { return steady{} })
 		}()
 		test(t, d)
 		cancel()
@@ -114,7 +114,7 @@ const strangerUID = 54321
 
 func TestStrangerHasFewConnections(t *testing.T) {
 	var log strings.Builder
-	atDoor(t, &log, func(t *testing.T, d *door) {
+	withListener(t, &log, func(t *testing.T, d *pipeListener) {
 		var open []net.Conn
 		defer func() {
 			for _, c := range open {
@@ -132,7 +132,7 @@ func TestStrangerHasFewConnections(t *testing.T) {
 		if status, body, err := say(t, one); status == http.StatusOK || !strings.Contains(body, ErrTooMany.Error()) {
 			t.Errorf("one more: %d %s, %v", status, body, err)
 		}
-		for range maxTold {
+		for range maxRefusals {
 			open = append(open, d.knock(strangerUID)) // they say nothing
 		}
 		if status, _, err := say(t, d.knock(strangerUID)); err == nil {
@@ -159,8 +159,8 @@ func TestStrangerHasFewConnections(t *testing.T) {
 }
 
 func TestStrangersTogetherHaveBounds(t *testing.T) {
-	atDoor(t, io.Discard, func(t *testing.T, d *door) {
-		for n := range maxInAll + maxTold {
+	withListener(t, io.Discard, func(t *testing.T, d *pipeListener) {
+		for n := range maxInAll + maxRefusals {
 			defer d.knock(strangerUID + n).Close()
 		}
 		if status, _, err := say(t, d.knock(strangerUID-1)); err == nil {
@@ -187,7 +187,7 @@ func TestConnectionsThatSayNothingEnd(t *testing.T) {
 		{"after an answer", "POST /call/x HTTP/1.1\r\n" + ask + "Content-Length: 2\r\n\r\n{}", idleTime},
 	}
 	for _, tt := range tests {
-		atDoor(t, io.Discard, func(t *testing.T, d *door) {
+		withListener(t, io.Discard, func(t *testing.T, d *pipeListener) {
 			c, begin := d.knock(strangerUID), time.Now()
 			go io.WriteString(c, tt.said)
 			_, _ = io.Copy(io.Discard, c) // until the service closes it
@@ -199,7 +199,7 @@ func TestConnectionsThatSayNothingEnd(t *testing.T) {
 }
 
 func TestFlowStandsForLong(t *testing.T) {
-	atDoor(t, io.Discard, func(t *testing.T, d *door) {
+	withListener(t, io.Discard, func(t *testing.T, d *pipeListener) {
 		c := d.knock(strangerUID)
 		defer c.Close()
 		go fmt.Fprintf(c, "POST /flow/x HTTP/1.1\r\n%sContent-Length: 2\r\n\r\n{}", ask)

@@ -17,10 +17,10 @@ import (
 	"restante/metabase"
 )
 
-// maxStranger bounds a request of a caller who is neither root nor the
+// maxUntrustedRequest bounds a request of a caller who is neither root nor the
 // service's own user, in octets. The request is read before its rights are
-// known. Other callers have api.MaxRequest.
-const maxStranger = 1 << 20
+// peerConn. Other callers have api.MaxRequest.
+const maxUntrustedRequest = 1 << 20
 
 // What travels beside a request.
 const (
@@ -41,24 +41,24 @@ const (
 // A server's connections carry who is at their other end.
 type peerKey struct{}
 
-type whoIsIt struct {
+type peer struct {
 	who []metabase.Principal
 	err error
 }
 
 // A server gives each caller the api.Conn that answers it.
-type server func(who api.Caller) api.Conn
+type handler func(who api.Caller) api.Conn
 
 // Serve answers on l, each caller by what direct gives for it, until ctx ends;
 // it closes l, gives the calls under way a moment and returns when all have.
 func Serve(ctx context.Context, l net.Listener, log *slog.Logger, direct func(who api.Caller) api.Conn) error {
-	return serve(ctx, newGuard(l, log, peerOf), log, direct)
+	return serve(ctx, newLimiter(l, log, peerOf), log, direct)
 }
 
-func serve(ctx context.Context, l *guard, log *slog.Logger, direct func(who api.Caller) api.Conn) error {
-	s, mux := server(direct), http.NewServeMux()
+func serve(ctx context.Context, l *limiter, log *slog.Logger, direct func(who api.Caller) api.Conn) error {
+	s, mux := handler(direct), http.NewServeMux()
 	mux.HandleFunc("POST "+pathCall, s.answer)
-	mux.HandleFunc("POST "+pathFlow, s.answerFlow)
+	mux.HandleFunc("POST "+pathFlow, s.answerStream)
 	srv := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: headerTime,
@@ -66,8 +66,8 @@ func serve(ctx context.Context, l *guard, log *slog.Logger, direct func(who api.
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			var w whoIsIt
-			if k, ok := c.(*known); ok {
+			var w peer
+			if k, ok := c.(*peerConn); ok {
 				w.who, w.err = k.who()
 			}
 			return context.WithValue(ctx, peerKey{}, w)
@@ -92,7 +92,7 @@ func serve(ctx context.Context, l *guard, log *slog.Logger, direct func(who api.
 // caller reads who asks off a request. Where it comes from is not for the client
 // to choose: the other origins are given within the service.
 func caller(r *http.Request) (api.Caller, error) {
-	w, _ := r.Context().Value(peerKey{}).(whoIsIt)
+	w, _ := r.Context().Value(peerKey{}).(peer)
 	switch {
 	case w.err != nil:
 		return api.Caller{}, w.err
@@ -110,7 +110,7 @@ func caller(r *http.Request) (api.Caller, error) {
 	return api.Caller{Who: w.who, Origin: from, Comment: comment}, nil
 }
 
-func (s server) answer(w http.ResponseWriter, r *http.Request) {
+func (s handler) answer(w http.ResponseWriter, r *http.Request) {
 	conn, request, err := s.accept(w, r)
 	var raw json.RawMessage
 	if err == nil {
@@ -130,7 +130,7 @@ type part struct {
 	Err  *api.Error      `json:"error,omitempty"`
 }
 
-func (s server) answerFlow(w http.ResponseWriter, r *http.Request) {
+func (s handler) answerStream(w http.ResponseWriter, r *http.Request) {
 	conn, request, err := s.accept(w, r)
 	out := http.NewResponseController(w)
 	lines := json.NewEncoder(w)
@@ -151,7 +151,7 @@ func (s server) answerFlow(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s server) accept(w http.ResponseWriter, r *http.Request) (api.Conn, []byte, error) {
+func (s handler) accept(w http.ResponseWriter, r *http.Request) (api.Conn, []byte, error) {
 	timer := http.NewResponseController(w)
 	_ = timer.SetReadDeadline(time.Now().Add(requestTime)) // a test's recorder has none
 	who, err := caller(r)
@@ -159,7 +159,7 @@ func (s server) accept(w http.ResponseWriter, r *http.Request) (api.Conn, []byte
 		w.Header().Set("Connection", "close") // its place is for others
 		return nil, nil, err
 	}
-	most := int64(maxStranger)
+	most := int64(maxUntrustedRequest)
 	if api.Trusted(who.Who) {
 		most = api.MaxRequest
 	}

@@ -26,13 +26,13 @@ func TestStrangersRequestsAreSmall(t *testing.T) {
 		{"another user", []metabase.Principal{"user:other", "uid:54321"}, false},
 		{"another user of the same group", append([]metabase.Principal{"uid:54321"}, own[2:]...), false},
 	}
-	s := server(func(api.Caller) api.Conn { return nil })
+	s := handler(func(api.Caller) api.Conn { return nil })
 	for _, tt := range tests {
-		for size, taken := range map[int]bool{100: true, 2 * maxStranger: tt.big} {
+		for size, taken := range map[int]bool{100: true, 2 * maxUntrustedRequest: tt.big} {
 			r := httptest.NewRequest("POST", pathCall+"mb/get", strings.NewReader(strings.Repeat(" ", size)))
 			r.Header.Set(headerOrigin, "cli")
 			r.Header.Set(headerComment, `""`)
-			ctx := context.WithValue(r.Context(), peerKey{}, whoIsIt{who: tt.who})
+			ctx := context.WithValue(r.Context(), peerKey{}, peer{who: tt.who})
 			_, _, err := s.accept(httptest.NewRecorder(), r.WithContext(ctx))
 			if (err == nil) != taken {
 				t.Errorf("%d octets from %s: %v", size, tt.name, err)
@@ -66,7 +66,7 @@ func TestOriginIsNotTheCallersToChoose(t *testing.T) {
 		r := httptest.NewRequest("POST", pathCall+"mb/get", nil)
 		r.Header.Set(headerOrigin, tt.origin)
 		r.Header.Set(headerComment, tt.comment)
-		who, err := caller(r.WithContext(context.WithValue(r.Context(), peerKey{}, whoIsIt{who: api.Self()})))
+		who, err := caller(r.WithContext(context.WithValue(r.Context(), peerKey{}, peer{who: api.Self()})))
 		if (err == nil) != tt.taken || tt.taken && (who.Origin != metabase.FromCLI || who.Comment != "why") {
 			t.Errorf("origin %.20q, comment %q: %+v, %v", tt.origin, tt.comment, who, err)
 		}

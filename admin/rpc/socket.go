@@ -30,7 +30,7 @@ const (
 // listener removes what Listen made.
 func Listen(data string) (net.Listener, error) {
 	path := filepath.Join(data, socketName)
-	sweep(data)
+	removeStale(data)
 	var cleanup []string
 	if len(path) > maxSocket {
 		dir, err := os.MkdirTemp(shortTemp(), tempPrefix)
@@ -64,9 +64,9 @@ func Listen(data string) (net.Listener, error) {
 	return &socket{Listener: l, cleanup: cleanup}, nil
 }
 
-// sweep removes what a service that was killed left elsewhere, and nothing that
+// removeStale removes what a service that was killed left elsewhere, and nothing that
 // does not look like it.
-func sweep(data string) {
+func removeStale(data string) {
 	if path := address(data); filepath.Base(path) == socketName && strings.HasPrefix(filepath.Base(filepath.Dir(path)), tempPrefix) {
 		_ = os.Remove(path)
 		_ = os.Remove(filepath.Dir(path)) // only if it is empty

@@ -19,7 +19,7 @@ import (
 // accountAt reads [SITE/]NAME and gives the account's key, which need not be
 // there. The caller may read it: nobody else is told more, not even whether
 // there is such a site.
-func (d drawer) accountAt(ctx context.Context, who api.Caller, s string) (site int, p metabase.Path, err error) {
+func (d handlers) accountAt(ctx context.Context, who api.Caller, s string) (site int, p metabase.Path, err error) {
 	name := s
 	if left, right, ok := strings.Cut(s, "/"); ok {
 		if site, err = strconv.Atoi(left); err != nil || site < 1 {
@@ -40,7 +40,7 @@ func (d drawer) accountAt(ctx context.Context, who api.Caller, s string) (site i
 	return site, p, nil
 }
 
-func (d drawer) account(v *admin.View, site int, p metabase.Path) api.Account {
+func (d handlers) account(v *admin.View, site int, p metabase.Path) api.Account {
 	cram, _ := d.Schema.Property("CramSecret")
 	_, has := v.Stored(p, cram.ID)
 	a := api.Account{Site: site, Name: p.Base(), CramMD5: has, Domains: []string{}}
@@ -50,7 +50,7 @@ func (d drawer) account(v *admin.View, site int, p metabase.Path) api.Account {
 
 // namedBy lists the domains, as SITE/DOMAIN, whose mail the account may take, of
 // those that the caller may read.
-func (d drawer) namedBy(v *admin.View, site int, name string) (out []string) {
+func (d handlers) namedBy(v *admin.View, site int, name string) (out []string) {
 	prop, _ := d.Schema.Property("AuthTurnList")
 	for _, n := range settings.Numbers(v.Snapshot) {
 		if site != 0 && n != site {
@@ -71,7 +71,7 @@ func (d drawer) namedBy(v *admin.View, site int, name string) (out []string) {
 	return out
 }
 
-func (d drawer) accounts(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Account, error) {
+func (d handlers) accounts(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Account, error) {
 	v := d.View(who)
 	sites := append([]int{0}, settings.Numbers(v.Snapshot)...)
 	if q.Site != 0 {
@@ -92,7 +92,7 @@ func (d drawer) accounts(ctx context.Context, who api.Caller, q api.SiteRequest)
 	return out, nil
 }
 
-func (d drawer) accountPut(ctx context.Context, who api.Caller, q api.AccountRequest) (api.Account, error) {
+func (d handlers) accountPut(ctx context.Context, who api.Caller, q api.AccountRequest) (api.Account, error) {
 	site, p, err := d.accountAt(ctx, who, q.Name)
 	if err != nil {
 		return api.Account{}, err
@@ -108,7 +108,7 @@ func (d drawer) accountPut(ctx context.Context, who api.Caller, q api.AccountReq
 		e.Hint = "account passwd " + q.Name
 		return api.Account{}, e
 	}
-	p = admin.Spelled(snap, p)
+	p = admin.Canonical(snap, p)
 	cram := q.CramMD5 || exists && d.account(v, site, p).CramMD5
 	c, err := account.New(p.Base(), q.Password, cram)
 	if err != nil {
@@ -134,7 +134,7 @@ func (d drawer) accountPut(ctx context.Context, who api.Caller, q api.AccountReq
 	return d.account(d.View(who), site, p), nil
 }
 
-func (d drawer) accountDelete(ctx context.Context, who api.Caller, q api.AccountRequest) (api.Deleted, error) {
+func (d handlers) accountDelete(ctx context.Context, who api.Caller, q api.AccountRequest) (api.Deleted, error) {
 	site, p, err := d.accountAt(ctx, who, q.Name)
 	if err != nil {
 		return api.Deleted{}, err
@@ -143,7 +143,7 @@ func (d drawer) accountDelete(ctx context.Context, who api.Caller, q api.Account
 	if !v.Has(p) {
 		return api.Deleted{}, api.Missing("account "+q.Name, "there is no such account")
 	}
-	name := admin.Spelled(v.Snapshot, p).Base()
+	name := admin.Canonical(v.Snapshot, p).Base()
 	rev, err := d.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
 	return api.Deleted{Rev: rev, Site: site, Name: name, NamedBy: d.namedBy(v, site, name)}, err
 }

@@ -26,7 +26,7 @@ const drainLook = 500 * time.Millisecond
 // is stopped meanwhile, so that nothing new comes in and nothing goes out that
 // goes elsewhere too; to drain it, it is paused first. When something goes
 // wrong it goes on as it was.
-func (d drawer) siteDelete(ctx context.Context, who api.Caller, q api.SiteDeleteRequest) (api.Deleted, error) {
+func (d handlers) siteDelete(ctx context.Context, who api.Caller, q api.SiteDeleteRequest) (api.Deleted, error) {
 	p, err := d.mayDelete(ctx, who, q)
 	if err != nil {
 		return api.Deleted{}, err
@@ -43,7 +43,7 @@ func (d drawer) siteDelete(ctx context.Context, who api.Caller, q api.SiteDelete
 // up says that a site in this state takes callers or sends mail.
 func up(state string) bool { return state == "started" || state == "paused" }
 
-func (d drawer) takeAway(ctx context.Context, who api.Caller, p metabase.Path, q api.SiteDeleteRequest, before string) (api.Deleted, error) {
+func (d handlers) takeAway(ctx context.Context, who api.Caller, p metabase.Path, q api.SiteDeleteRequest, before string) (api.Deleted, error) {
 	if q.Drain && before == "started" {
 		if err := d.command(ctx, who, p, "pause"); err != nil {
 			return api.Deleted{}, err
@@ -76,7 +76,7 @@ func (d drawer) takeAway(ctx context.Context, who api.Caller, p metabase.Path, q
 }
 
 // again brings a site back to the state that it had.
-func (d drawer) again(ctx context.Context, who api.Caller, p metabase.Path, before string) {
+func (d handlers) again(ctx context.Context, who api.Caller, p metabase.Path, before string) {
 	if up(before) {
 		_ = d.command(ctx, who, p, "start") // its state says why not
 	}
@@ -86,7 +86,7 @@ func (d drawer) again(ctx context.Context, who api.Caller, p metabase.Path, befo
 }
 
 // mayDelete refuses what cannot be, before anything is done.
-func (d drawer) mayDelete(ctx context.Context, who api.Caller, q api.SiteDeleteRequest) (metabase.Path, error) {
+func (d handlers) mayDelete(ctx context.Context, who api.Caller, q api.SiteDeleteRequest) (metabase.Path, error) {
 	p, err := d.SiteAt(ctx, who, q.Site, metabase.Delete)
 	if err != nil {
 		return "", err
@@ -122,7 +122,7 @@ func onlyMail(err error) bool {
 	})
 }
 
-func (d drawer) command(ctx context.Context, who api.Caller, p metabase.Path, word string) error {
+func (d handlers) command(ctx context.Context, who api.Caller, p metabase.Path, word string) error {
 	w := writer{schema: d.Schema}
 	w.set(p, "ServerCommand", word)
 	if w.err != nil {
@@ -132,7 +132,7 @@ func (d drawer) command(ctx context.Context, who api.Caller, p metabase.Path, wo
 	return err
 }
 
-func (d drawer) dropSite(ctx context.Context, who api.Caller, p metabase.Path, n int, moved queue.Tally) (api.Deleted, error) {
+func (d handlers) dropSite(ctx context.Context, who api.Caller, p metabase.Path, n int, moved queue.Tally) (api.Deleted, error) {
 	snap := d.Tree.Snapshot()
 	out := api.Deleted{Site: n, Messages: moved.Messages, Bytes: moved.Bytes}
 	for _, name := range []string{"QueueDirectory", "DropDirectory", "PickupDirectory", "BadMailDirectory"} {
@@ -146,17 +146,17 @@ func (d drawer) dropSite(ctx context.Context, who api.Caller, p metabase.Path, n
 }
 
 // abs is a folder of the tree on the disk.
-func (d drawer) abs(dir string) string {
+func (d handlers) abs(dir string) string {
 	dir = filepath.FromSlash(strings.ReplaceAll(dir, `\`, "/"))
 	if filepath.IsAbs(dir) {
 		return dir
 	}
-	return filepath.Join(d.Place.Data, dir)
+	return filepath.Join(d.Env.Data, dir)
 }
 
 // emptied brings the mail of a site to where the request says, and out of its
 // queue.
-func (d drawer) emptied(ctx context.Context, r api.SiteDeleteRequest, from admin.Queue) (queue.Tally, error) {
+func (d handlers) emptied(ctx context.Context, r api.SiteDeleteRequest, from admin.Queue) (queue.Tally, error) {
 	switch {
 	case r.Discard:
 		return discard(ctx, from)
@@ -197,12 +197,12 @@ func whole(q admin.Queue, sum queue.Tally) error {
 
 // move brings everything into another site's queue, by way of a folder. Where
 // it breaks off, mail may be in both queues, and in neither is none.
-func (d drawer) move(ctx context.Context, from admin.Queue, n int) (queue.Tally, error) {
+func (d handlers) move(ctx context.Context, from admin.Queue, n int) (queue.Tally, error) {
 	to, ok := d.Engine.Queue(n)
 	if !ok {
 		return queue.Tally{}, api.Refused(fmt.Sprintf("site %d", n), "its queue is not open: start the site first")
 	}
-	dir, err := os.MkdirTemp(d.Place.Data, "move-")
+	dir, err := os.MkdirTemp(d.Env.Data, "move-")
 	if err != nil {
 		return queue.Tally{}, err
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // domainAt checks that there is such a domain and that the caller has the right.
-func (d drawer) domainAt(ctx context.Context, who api.Caller, n int, name string, r metabase.Right) (metabase.Path, error) {
+func (d handlers) domainAt(ctx context.Context, who api.Caller, n int, name string, r metabase.Right) (metabase.Path, error) {
 	if _, err := d.SiteAt(ctx, who, n, metabase.Read); err != nil {
 		return "", err
 	}
@@ -27,7 +27,7 @@ func (d drawer) domainAt(ctx context.Context, who api.Caller, n int, name string
 	}
 	p := settings.DomainPath(n, canonicalDomain(name))
 	snap := d.Tree.Snapshot()
-	return admin.Spelled(snap, p), d.Present(ctx, who, p, r, snap.Has(p), missing)
+	return admin.Canonical(snap, p), d.Present(ctx, who, p, r, snap.Has(p), missing)
 }
 
 // hasNoAccount says that site n has no such account, to a caller who may read
@@ -36,7 +36,7 @@ func hasNoAccount(v *admin.View, n int, name string) bool {
 	return v.Sees(settings.UserPath(n, name)) && v.Sees(settings.UserPath(0, name)) && !settings.HasAccount(v.Snapshot, n, name)
 }
 
-func (d drawer) domain(v *admin.View, n int, p metabase.Path) api.Domain {
+func (d handlers) domain(v *admin.View, n int, p metabase.Path) api.Domain {
 	snap := v.Snapshot
 	action := settings.Action(d.number(snap, p, "RouteAction"))
 	out := api.Domain{
@@ -65,7 +65,7 @@ func (d drawer) domain(v *admin.View, n int, p metabase.Path) api.Domain {
 }
 
 // waiting fills in what the queue has for the domain.
-func (d drawer) waiting(out *api.Domain) {
+func (d handlers) waiting(out *api.Domain) {
 	if d.Engine == nil {
 		return
 	}
@@ -80,7 +80,7 @@ func (d drawer) waiting(out *api.Domain) {
 	}
 }
 
-func (d drawer) domains(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Domain, error) {
+func (d handlers) domains(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Domain, error) {
 	p, err := d.SiteAt(ctx, who, q.Site, metabase.Read)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (d drawer) domains(ctx context.Context, who api.Caller, q api.SiteRequest) 
 	return out, nil
 }
 
-func (d drawer) domainShow(ctx context.Context, who api.Caller, q api.DomainRequest) (api.Domain, error) {
+func (d handlers) domainShow(ctx context.Context, who api.Caller, q api.DomainRequest) (api.Domain, error) {
 	p, err := d.domainAt(ctx, who, q.Site, q.Name, metabase.Read)
 	if err != nil {
 		return api.Domain{}, err
@@ -106,7 +106,7 @@ func (d drawer) domainShow(ctx context.Context, who api.Caller, q api.DomainRequ
 	return out, nil
 }
 
-func (d drawer) domainCreate(ctx context.Context, who api.Caller, q api.DomainCreateRequest) (api.Domain, error) {
+func (d handlers) domainCreate(ctx context.Context, who api.Caller, q api.DomainCreateRequest) (api.Domain, error) {
 	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 		return api.Domain{}, err
 	}
@@ -167,7 +167,7 @@ func action(q api.DomainCreateRequest) settings.Action {
 	return a
 }
 
-func (d drawer) domainDelete(ctx context.Context, who api.Caller, q api.DomainRequest) (api.Deleted, error) {
+func (d handlers) domainDelete(ctx context.Context, who api.Caller, q api.DomainRequest) (api.Deleted, error) {
 	p, err := d.domainAt(ctx, who, q.Site, q.Name, metabase.Read)
 	if err != nil {
 		return api.Deleted{}, err
@@ -181,7 +181,7 @@ func (d drawer) domainDelete(ctx context.Context, who api.Caller, q api.DomainRe
 	return api.Deleted{Rev: rev, Site: q.Site, Name: was.Name, Messages: was.Messages, Bytes: was.Bytes}, err
 }
 
-func (d drawer) turnList(ctx context.Context, who api.Caller, q api.TurnListRequest) ([]api.Grant, error) {
+func (d handlers) turnList(ctx context.Context, who api.Caller, q api.TurnListRequest) ([]api.Grant, error) {
 	snap := d.Tree.Snapshot()
 	sites := settings.Numbers(snap)
 	if q.Site != 0 {
@@ -209,7 +209,7 @@ func (d drawer) turnList(ctx context.Context, who api.Caller, q api.TurnListRequ
 // turnSet grants or revokes. Who is granted a domain's mail gets it held, as
 // IIS's recipe does; to revoke the last grant leaves it held, for mail must not
 // go elsewhere for that.
-func (d drawer) turnSet(ctx context.Context, who api.Caller, q api.TurnRequest) (api.Domain, error) {
+func (d handlers) turnSet(ctx context.Context, who api.Caller, q api.TurnRequest) (api.Domain, error) {
 	p, err := d.domainAt(ctx, who, q.Site, q.Domain, metabase.Read)
 	if err != nil {
 		return api.Domain{}, err
@@ -224,7 +224,7 @@ func (d drawer) turnSet(ctx context.Context, who api.Caller, q api.TurnRequest) 
 	return d.domain(d.View(who), q.Site, p), nil
 }
 
-func (d drawer) turnOps(v *admin.View, p metabase.Path, q api.TurnRequest) ([]metabase.Op, error) {
+func (d handlers) turnOps(v *admin.View, p metabase.Path, q api.TurnRequest) ([]metabase.Op, error) {
 	was := d.domain(v, q.Site, p)
 	same := func(name string) bool { return strings.EqualFold(name, q.Account) }
 	w := writer{schema: d.Schema, snap: v.Snapshot}

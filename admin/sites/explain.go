@@ -39,7 +39,7 @@ func parse(q api.ExplainRequest) (to mail.Address, client netip.Addr, err error)
 	return to, client.Unmap(), nil
 }
 
-func (d drawer) explain(ctx context.Context, who api.Caller, q api.ExplainRequest) (api.Explained, error) {
+func (d handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequest) (api.Explained, error) {
 	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 		return api.Explained{}, err
 	}
@@ -82,7 +82,7 @@ func (d drawer) explain(ctx context.Context, who api.Caller, q api.ExplainReques
 
 // accountOf checks that there is an account as the request says, its site's or
 // one of all sites.
-func (d drawer) accountOf(ctx context.Context, who api.Caller, v *admin.View, q api.ExplainRequest) error {
+func (d handlers) accountOf(ctx context.Context, who api.Caller, v *admin.View, q api.ExplainRequest) error {
 	if q.Account == "" {
 		return nil
 	}
@@ -100,7 +100,7 @@ func (d drawer) accountOf(ctx context.Context, who api.Caller, v *admin.View, q 
 
 // load reads the settings of a site and asks for the right to read the domain
 // key that decides. The one that is named to who may not is the recipient's own.
-func (d drawer) load(ctx context.Context, who api.Caller, v *admin.View, n int, to mail.Domain) (*settings.Site, error) {
+func (d handlers) load(ctx context.Context, who api.Caller, v *admin.View, n int, to mail.Domain) (*settings.Site, error) {
 	s, err := settings.Load(v.Snapshot, n)
 	if err != nil {
 		if at, hidden := v.Hidden(settings.SitePath(n)); hidden { // it may be what is wrong
@@ -139,7 +139,7 @@ func reasons(v *admin.View, step string, why []settings.Reason) (out []api.Reaso
 }
 
 // nowWaiting fills in what the queue knows of the destination.
-func (d drawer) nowWaiting(e *api.Explained, domain mail.Domain) {
+func (d handlers) nowWaiting(e *api.Explained, domain mail.Domain) {
 	if d.Engine == nil {
 		return
 	}

@@ -18,7 +18,7 @@ import (
 type Scripts func(ctx context.Context, tree admin.Tree, as metabase.Batch, s api.Script, out io.Writer) error
 
 // run runs a script and yields what it prints as it comes.
-func (d drawer) run(ctx context.Context, who api.Caller, s api.Script) iter.Seq2[api.Output, error] {
+func (d handlers) run(ctx context.Context, who api.Caller, s api.Script) iter.Seq2[api.Output, error] {
 	return func(yield func(api.Output, error) bool) {
 		if d.scripts == nil {
 			yield(api.Output{}, &api.Error{Kind: api.KindFailed, Text: "there is nothing here that runs scripts"})
@@ -55,7 +55,7 @@ func (d drawer) run(ctx context.Context, who api.Caller, s api.Script) iter.Seq2
 
 // mayRun refuses who may change nothing anywhere: a script takes time and memory
 // of the service, and whoever only reads has commands for it.
-func (d drawer) mayRun(ctx context.Context, who api.Caller) error {
+func (d handlers) mayRun(ctx context.Context, who api.Caller) error {
 	snap := d.Tree.Snapshot()
 	if snap.Allows(who.Who, metabase.Root, metabase.Write) {
 		return nil

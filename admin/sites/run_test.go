@@ -26,7 +26,7 @@ func TestWhoMayRun(t *testing.T) {
 		Audit:  func(_ context.Context, r metabase.Refusal) { refused = append(refused, r) },
 	})
 	ran := 0
-	Calls(d, func(context.Context, admin.Tree, metabase.Batch, api.Script, io.Writer) error {
+	Register(d, func(context.Context, admin.Tree, metabase.Batch, api.Script, io.Writer) error {
 		ran++
 		return nil
 	})

@@ -15,7 +15,7 @@ import (
 	"restante/metabase"
 )
 
-func (d drawer) status(ctx context.Context, who api.Caller, _ struct{}) (api.Service, error) {
+func (d handlers) status(ctx context.Context, who api.Caller, _ struct{}) (api.Service, error) {
 	if d.Engine == nil {
 		return api.Service{}, api.ErrNoService
 	}
@@ -28,7 +28,7 @@ func (d drawer) status(ctx context.Context, who api.Caller, _ struct{}) (api.Ser
 		return api.Service{}, err
 	}
 	out := api.Service{
-		Version: d.Place.Version, Data: d.Place.Data, PID: os.Getpid(),
+		Version: d.Env.Version, Data: d.Env.Data, PID: os.Getpid(),
 		Revision: v.Rev(), Changed: v.Time(), Sites: sites,
 	}
 	for _, p := range d.Tree.Pending() {
@@ -45,16 +45,16 @@ func (d drawer) status(ctx context.Context, who api.Caller, _ struct{}) (api.Ser
 }
 
 // seesAll says whether the caller may read all that a revision changed.
-func (d drawer) seesAll(ctx context.Context, who api.Caller, rev metabase.Rev) bool {
+func (d handlers) seesAll(ctx context.Context, who api.Caller, rev metabase.Rev) bool {
 	r, err := d.Tree.Record(ctx, rev)
 	if err != nil {
 		return false
 	}
 	e, err := d.EyeOn(ctx, who, r)
-	return err == nil && !slices.ContainsFunc(r.Changes, func(c metabase.Changed) bool { return !e.Sees(c.Path) })
+	return err == nil && !slices.ContainsFunc(r.Changes, func(c metabase.DiffLine) bool { return !e.Sees(c.Path) })
 }
 
-func (d drawer) complete(ctx context.Context, who api.Caller, q api.CompleteRequest) ([]string, error) {
+func (d handlers) complete(ctx context.Context, who api.Caller, q api.CompleteRequest) ([]string, error) {
 	v := d.View(who)
 	out := []string{}
 	add := func(word string) {

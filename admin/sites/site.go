@@ -19,11 +19,11 @@ import (
 )
 
 // text reads an effective value as one string.
-func (d drawer) text(snap metabase.Snapshot, p metabase.Path, name string) string {
+func (d handlers) text(snap metabase.Snapshot, p metabase.Path, name string) string {
 	return strings.Join(d.texts(snap, p, name), " ")
 }
 
-func (d drawer) texts(snap metabase.Snapshot, p metabase.Path, name string) []string {
+func (d handlers) texts(snap metabase.Snapshot, p metabase.Path, name string) []string {
 	prop, ok := d.Schema.Property(name)
 	if !ok {
 		return []string{}
@@ -38,13 +38,13 @@ func (d drawer) texts(snap metabase.Snapshot, p metabase.Path, name string) []st
 	return prop.Plain(v)
 }
 
-func (d drawer) number(snap metabase.Snapshot, p metabase.Path, name string) uint32 {
+func (d handlers) number(snap metabase.Snapshot, p metabase.Path, name string) uint32 {
 	prop, _ := d.Schema.Property(name)
 	v, _, _ := d.Schema.Effective(snap, p, prop.ID)
 	return v.DWord()
 }
 
-func (d drawer) site(v *admin.View, n int) api.Site {
+func (d handlers) site(v *admin.View, n int) api.Site {
 	snap, p := v.Snapshot, settings.SitePath(n)
 	s := api.Site{
 		Number: n, Name: settings.SiteName(snap, n), Bindings: addresses(d.texts(snap, p, "ServerBindings")),
@@ -108,7 +108,7 @@ func schemaBinding(s string) (string, error) {
 	return addr.String(), nil
 }
 
-func (d drawer) sites(ctx context.Context, who api.Caller, _ struct{}) ([]api.Site, error) {
+func (d handlers) sites(ctx context.Context, who api.Caller, _ struct{}) ([]api.Site, error) {
 	v := d.View(who)
 	out := []api.Site{}
 	for _, n := range sitesOf(v) {
@@ -117,14 +117,14 @@ func (d drawer) sites(ctx context.Context, who api.Caller, _ struct{}) ([]api.Si
 	return out, nil
 }
 
-func (d drawer) siteShow(ctx context.Context, who api.Caller, q api.SiteRequest) (api.Site, error) {
+func (d handlers) siteShow(ctx context.Context, who api.Caller, q api.SiteRequest) (api.Site, error) {
 	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 		return api.Site{}, err
 	}
 	return d.site(d.View(who), q.Site), nil
 }
 
-func (d drawer) siteCreate(ctx context.Context, who api.Caller, q api.SiteCreateRequest) (api.Site, error) {
+func (d handlers) siteCreate(ctx context.Context, who api.Caller, q api.SiteCreateRequest) (api.Site, error) {
 	if err := d.Allow(ctx, who, settings.Service, metabase.Create); err != nil {
 		return api.Site{}, err
 	}
@@ -150,7 +150,7 @@ const settleTime = 3 * time.Second
 
 // settled gives the site once it runs at rev, says why not, or is stopped on
 // purpose; and after a while in any case.
-func (d drawer) settled(ctx context.Context, who api.Caller, n int, rev metabase.Rev) (api.Site, error) {
+func (d handlers) settled(ctx context.Context, who api.Caller, n int, rev metabase.Rev) (api.Site, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	look := time.NewTicker(20 * time.Millisecond)
@@ -169,7 +169,7 @@ func (d drawer) settled(ctx context.Context, who api.Caller, n int, rev metabase
 	}
 }
 
-func (d drawer) siteSet(ctx context.Context, who api.Caller, q api.SiteSetRequest) (api.Site, error) {
+func (d handlers) siteSet(ctx context.Context, who api.Caller, q api.SiteSetRequest) (api.Site, error) {
 	p, err := d.SiteAt(ctx, who, q.Site, metabase.Read)
 	if err != nil {
 		return api.Site{}, err
@@ -192,7 +192,7 @@ func (d drawer) siteSet(ctx context.Context, who api.Caller, q api.SiteSetReques
 	return d.settled(ctx, who, q.Site, rev)
 }
 
-func (d drawer) siteCommand(ctx context.Context, who api.Caller, q api.SiteCommandRequest) (api.Site, error) {
+func (d handlers) siteCommand(ctx context.Context, who api.Caller, q api.SiteCommandRequest) (api.Site, error) {
 	p, err := d.SiteAt(ctx, who, q.Site, metabase.Read)
 	if err != nil {
 		return api.Site{}, err
@@ -211,7 +211,7 @@ func (d drawer) siteCommand(ctx context.Context, who api.Caller, q api.SiteComma
 	return d.site(d.View(who), q.Site), nil
 }
 
-func (d drawer) sessions(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Session, error) {
+func (d handlers) sessions(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Session, error) {
 	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 		return nil, err
 	}
@@ -222,7 +222,7 @@ func (d drawer) sessions(ctx context.Context, who api.Caller, q api.SiteRequest)
 	return append([]api.Session{}, all...), err
 }
 
-func (d drawer) endSession(ctx context.Context, who api.Caller, q api.EndRequest) (api.Ended, error) {
+func (d handlers) endSession(ctx context.Context, who api.Caller, q api.EndRequest) (api.Ended, error) {
 	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Write); err != nil {
 		return api.Ended{}, err
 	}

@@ -14,33 +14,33 @@ import (
 )
 
 // A drawer is the part of a Desk with these calls.
-type drawer struct {
-	*admin.Desk
+type handlers struct {
+	*admin.API
 	scripts Scripts
 }
 
-// Calls puts the handlers on a Desk. Scripts is nil where no script can run.
-func Calls(on *admin.Desk, scripts Scripts) {
-	d := drawer{on, scripts}
-	admin.On(on, api.SiteList, d.sites)
-	admin.On(on, api.SiteShow, d.siteShow)
-	admin.On(on, api.SiteCreate, d.siteCreate)
-	admin.On(on, api.SiteSet, d.siteSet)
-	admin.On(on, api.SiteCommand, d.siteCommand)
-	admin.On(on, api.SiteDelete, d.siteDelete)
-	admin.On(on, api.Sessions, d.sessions)
-	admin.On(on, api.EndSession, d.endSession)
-	admin.On(on, api.DomainList, d.domains)
-	admin.On(on, api.DomainShow, d.domainShow)
-	admin.On(on, api.DomainCreate, d.domainCreate)
-	admin.On(on, api.DomainDelete, d.domainDelete)
-	admin.On(on, api.AccountList, d.accounts)
-	admin.On(on, api.AccountPut, d.accountPut)
-	admin.On(on, api.AccountDelete, d.accountDelete)
-	admin.On(on, api.TurnList, d.turnList)
-	admin.On(on, api.TurnSet, d.turnSet)
-	admin.On(on, api.Status, d.status)
-	admin.On(on, api.Explain, d.explain)
-	admin.OnFlow(on, api.Run, d.run)
-	admin.On(on, api.Complete, d.complete)
+// Register puts the handlers on a Desk. Scripts is nil where no script can run.
+func Register(on *admin.API, scripts Scripts) {
+	d := handlers{on, scripts}
+	admin.Handle(on, api.SiteList, d.sites)
+	admin.Handle(on, api.SiteShow, d.siteShow)
+	admin.Handle(on, api.SiteCreate, d.siteCreate)
+	admin.Handle(on, api.SiteSet, d.siteSet)
+	admin.Handle(on, api.SiteCommand, d.siteCommand)
+	admin.Handle(on, api.SiteDelete, d.siteDelete)
+	admin.Handle(on, api.Sessions, d.sessions)
+	admin.Handle(on, api.EndSession, d.endSession)
+	admin.Handle(on, api.DomainList, d.domains)
+	admin.Handle(on, api.DomainShow, d.domainShow)
+	admin.Handle(on, api.DomainCreate, d.domainCreate)
+	admin.Handle(on, api.DomainDelete, d.domainDelete)
+	admin.Handle(on, api.AccountList, d.accounts)
+	admin.Handle(on, api.AccountPut, d.accountPut)
+	admin.Handle(on, api.AccountDelete, d.accountDelete)
+	admin.Handle(on, api.TurnList, d.turnList)
+	admin.Handle(on, api.TurnSet, d.turnSet)
+	admin.Handle(on, api.Status, d.status)
+	admin.Handle(on, api.Explain, d.explain)
+	admin.HandleStream(on, api.Run, d.run)
+	admin.Handle(on, api.Complete, d.complete)
 }

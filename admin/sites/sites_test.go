@@ -70,7 +70,7 @@ func (q *fakeQueue) Delete(context.Context, queue.Filter, bool) (queue.Tally, er
 
 func TestHundredGrantsAtOnceAllStay(t *testing.T) {
 	d, _ := admintest.New(t, nil)
-	Calls(d, nil)
+	Register(d, nil)
 	c := d.Direct(admintest.Boss())
 	if _, _, err := api.DomainCreate.Call(t.Context(), c, api.DomainCreateRequest{Site: 1, Name: "held.example", Hold: true}); err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestSiteIsNotDeletedUnlessItsMailIsSafe(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			d, store := admintest.New(t, &fakeEngine{mail: &tt.q, state: "started"})
-			Calls(d, nil)
+			Register(d, nil)
 			c := d.Direct(admintest.Boss())
 			if _, _, err := api.SiteCreate.Call(t.Context(), c, api.SiteCreateRequest{Name: "Two", Bind: []string{"127.0.0.1:0"}, Domain: "two.example"}); err != nil {
 				t.Fatal(err)

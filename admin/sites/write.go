@@ -14,7 +14,7 @@ import (
 
 // atOnce applies the batch that plan makes of the present state, and makes it
 // anew when somebody else was quicker.
-func (d drawer) atOnce(ctx context.Context, who api.Caller, plan func(metabase.Snapshot) ([]metabase.Op, error)) (metabase.Rev, error) {
+func (d handlers) atOnce(ctx context.Context, who api.Caller, plan func(metabase.Snapshot) ([]metabase.Op, error)) (metabase.Rev, error) {
 	for {
 		snap := d.Tree.Snapshot()
 		ops, err := plan(snap)

@@ -18,7 +18,7 @@ import (
 	"restante/metabase/schema"
 )
 
-func (d drawer) apply(ctx context.Context, who api.Caller, q api.ApplyRequest) (api.Applied, error) {
+func (d handlers) apply(ctx context.Context, who api.Caller, q api.ApplyRequest) (api.Applied, error) {
 	wait, err := confirmTime(q.Confirm)
 	if err != nil {
 		return api.Applied{}, err
@@ -50,7 +50,7 @@ func confirmTime(seconds *float64) (time.Duration, error) {
 
 // alsoRefused adds to err, about lines that cannot be understood, what stands
 // against the others: all problems are told at once.
-func (d drawer) alsoRefused(ctx context.Context, who api.Caller, p planned, err error) error {
+func (d handlers) alsoRefused(ctx context.Context, who api.Caller, p planned, err error) error {
 	var refused *metabase.Refused
 	if len(p.ops) == 0 {
 		return err
@@ -68,7 +68,7 @@ func (d drawer) alsoRefused(ctx context.Context, who api.Caller, p planned, err 
 }
 
 // commit applies the batch or tries it, and tells what changes.
-func (d drawer) commit(ctx context.Context, who api.Caller, b metabase.Batch, dry bool) (api.Applied, error) {
+func (d handlers) commit(ctx context.Context, who api.Caller, b metabase.Batch, dry bool) (api.Applied, error) {
 	if dry {
 		c, err := d.As(who).Try(ctx, b)
 		if err != nil {
@@ -84,7 +84,7 @@ func (d drawer) commit(ctx context.Context, who api.Caller, b metabase.Batch, dr
 	return d.made(ctx, who, before, rev), nil
 }
 
-func (d drawer) confirm(ctx context.Context, who api.Caller, q api.ConfirmRequest) (api.Applied, error) {
+func (d handlers) confirm(ctx context.Context, who api.Caller, q api.ConfirmRequest) (api.Applied, error) {
 	rev, err := q.Rev, error(nil)
 	if rev == 0 {
 		rev, err = d.newestOf(ctx, who)
@@ -101,7 +101,7 @@ func (d drawer) confirm(ctx context.Context, who api.Caller, q api.ConfirmReques
 // newestOf finds the newest revision that waits and that the caller may keep;
 // 0 when none waits. Where he may keep none of those that wait, the error is
 // about the newest.
-func (d drawer) newestOf(ctx context.Context, who api.Caller) (metabase.Rev, error) {
+func (d handlers) newestOf(ctx context.Context, who api.Caller) (metabase.Rev, error) {
 	var no error
 	for _, p := range d.Tree.Pending() {
 		err := d.mayConfirm(ctx, who, p.Rev)
@@ -118,7 +118,7 @@ func (d drawer) newestOf(ctx context.Context, who api.Caller) (metabase.Rev, err
 // mayConfirm asks for the right to write at every key that a revision changed,
 // also by the lists that it changed; at the root where what it changed is
 // forgotten. One that does not wait is for the tree to tell of.
-func (d drawer) mayConfirm(ctx context.Context, who api.Caller, rev metabase.Rev) error {
+func (d handlers) mayConfirm(ctx context.Context, who api.Caller, rev metabase.Rev) error {
 	if rev <= d.Tree.Oldest() {
 		return d.Allow(ctx, who, metabase.Root, metabase.Write)
 	}
@@ -148,9 +148,9 @@ func (d drawer) mayConfirm(ctx context.Context, who api.Caller, rev metabase.Rev
 
 // touches looks at both states of the tree, and at the mail that waits, as far
 // as the caller may.
-func (d drawer) touches(e admin.Eye, c metabase.Change) api.Touches {
+func (d handlers) touches(e admin.Eye, c metabase.Change) api.Touches {
 	t := api.Touches{Heirs: []api.Heirs{}, Sites: []api.SiteTouched{}, Unseen: []int{}}
-	impact := settings.Ground{Data: d.Place.Data}.Assess(c)
+	impact := settings.Ground{Data: d.Env.Data}.Assess(c)
 	for _, h := range impact.Heirs {
 		if out := heirs(e, c, h); len(out.Keys) > 0 {
 			t.Heirs = append(t.Heirs, out)
@@ -210,7 +210,7 @@ func heirs(e admin.Eye, c metabase.Change, h settings.Heirs) api.Heirs {
 
 // rerouted counts the messages in a site's queue that would go another way, and
 // says whether it could. A site that is new has none.
-func (d drawer) rerouted(s settings.SiteImpact) (n int, seen bool) {
+func (d handlers) rerouted(s settings.SiteImpact) (n int, seen bool) {
 	if s.IsNew() {
 		return 0, true
 	}

@@ -12,14 +12,14 @@ import (
 	"restante/metabase/backup"
 )
 
-func (d drawer) backupDir() string { return filepath.Join(d.Place.Data, "backups") }
+func (d handlers) backupDir() string { return filepath.Join(d.Env.Data, "backups") }
 
-func (d drawer) aBackup(f backup.File) api.Backup {
+func (d handlers) aBackup(f backup.File) api.Backup {
 	name := f.Name + ".md" + strconv.Itoa(f.Version)
 	return api.Backup{Name: f.Name, Version: f.Version, Time: f.Time, Bytes: f.Size, File: filepath.Join(d.backupDir(), name)}
 }
 
-func (d drawer) backup(ctx context.Context, who api.Caller, q api.BackupRequest) (api.Backup, error) {
+func (d handlers) backup(ctx context.Context, who api.Caller, q api.BackupRequest) (api.Backup, error) {
 	// It holds every secret: only who may write them may make one.
 	if err := d.Allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
 		return api.Backup{}, err
@@ -31,7 +31,7 @@ func (d drawer) backup(ctx context.Context, who api.Caller, q api.BackupRequest)
 	return d.aBackup(f), nil
 }
 
-func (d drawer) backups(ctx context.Context, who api.Caller, _ struct{}) ([]api.Backup, error) {
+func (d handlers) backups(ctx context.Context, who api.Caller, _ struct{}) ([]api.Backup, error) {
 	if err := d.Allow(ctx, who, metabase.Root, metabase.Read); err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (d drawer) backups(ctx context.Context, who api.Caller, _ struct{}) ([]api.
 	return out, nil
 }
 
-func (d drawer) restore(ctx context.Context, who api.Caller, q api.RestoreRequest) (api.Applied, error) {
+func (d handlers) restore(ctx context.Context, who api.Caller, q api.RestoreRequest) (api.Applied, error) {
 	if err := d.Allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
 		return api.Applied{}, err
 	}
@@ -70,7 +70,7 @@ func (d drawer) restore(ctx context.Context, who api.Caller, q api.RestoreReques
 	return d.made(ctx, who, before, rev), nil
 }
 
-func (d drawer) deleteBackup(ctx context.Context, who api.Caller, q api.DeleteRequest) (api.Backup, error) {
+func (d handlers) deleteBackup(ctx context.Context, who api.Caller, q api.DeleteRequest) (api.Backup, error) {
 	if err := d.Allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
 		return api.Backup{}, err
 	}
@@ -81,7 +81,7 @@ func (d drawer) deleteBackup(ctx context.Context, who api.Caller, q api.DeleteRe
 	return d.aBackup(f), nil
 }
 
-func (d drawer) verify(ctx context.Context, who api.Caller, _ struct{}) (api.Verified, error) {
+func (d handlers) verify(ctx context.Context, who api.Caller, _ struct{}) (api.Verified, error) {
 	if err := d.Allow(ctx, who, metabase.Root, metabase.Read); err != nil {
 		return api.Verified{}, err
 	}

@@ -13,10 +13,10 @@ import (
 	"restante/metabase"
 )
 
-func (d drawer) changes(in []metabase.Changed) []api.Change {
+func (d handlers) changes(in []metabase.DiffLine) []api.Change {
 	out := []api.Change{}
 	for _, c := range in {
-		line := api.Change{Path: c.Path, What: string(c.What), ID: c.ID, To: c.To}
+		line := api.Change{Path: c.Path, What: string(c.Kind), ID: c.ID, To: c.To}
 		if c.ID != 0 {
 			p, ok := d.Schema.ByID(c.ID)
 			if !ok {
@@ -46,7 +46,7 @@ func (d drawer) changes(in []metabase.Changed) []api.Change {
 
 // beside tells of a changed property what it has beside its value: a lock, or
 // another data type, may be all that changed.
-func beside(line *api.Change, c metabase.Changed) {
+func beside(line *api.Change, c metabase.DiffLine) {
 	if c.Old != nil {
 		line.OldAttributes = c.Old.Attr.String()
 	}
@@ -64,7 +64,7 @@ func beside(line *api.Change, c metabase.Changed) {
 	}
 }
 
-func (d drawer) entry(e admin.Eye, r metabase.Record) api.Entry {
+func (d handlers) entry(e admin.Eye, r metabase.Record) api.Entry {
 	return api.Entry{
 		Rev: r.Rev, Time: r.Time, Actor: r.Actor, Origin: r.Origin, Comment: r.Comment, Reverts: r.Reverts, Until: r.Until,
 		Kept: d.kept(e, r.Kept), Changes: visible(e, d.changes(r.Changes)),
@@ -73,7 +73,7 @@ func (d drawer) entry(e admin.Eye, r metabase.Record) api.Entry {
 
 // log walks back from today, and so meets every change of a list before the
 // revisions that it bears on.
-func (d drawer) log(ctx context.Context, who api.Caller, q api.LogRequest) ([]api.Entry, error) {
+func (d handlers) log(ctx context.Context, who api.Caller, q api.LogRequest) ([]api.Entry, error) {
 	path, err := admin.ParsePath(q.Path)
 	if err != nil {
 		return nil, err
@@ -95,8 +95,8 @@ func (d drawer) log(ctx context.Context, who api.Caller, q api.LogRequest) ([]ap
 		}
 		// A revision that changed nothing but the history is in that of the root.
 		always := path == metabase.Root && len(r.Changes) == 0
-		r.Changes = slices.DeleteFunc(r.Changes, func(c metabase.Changed) bool {
-			return !c.Path.Within(path) && !(c.What == metabase.KeyMoved && c.To.Within(path))
+		r.Changes = slices.DeleteFunc(r.Changes, func(c metabase.DiffLine) bool {
+			return !c.Path.Within(path) && !(c.Kind == metabase.KeyMoved && c.To.Within(path))
 		})
 		if one := d.entry(e, r); len(one.Changes) > 0 || always {
 			entries = append(entries, one)
@@ -108,7 +108,7 @@ func (d drawer) log(ctx context.Context, who api.Caller, q api.LogRequest) ([]ap
 	return entries, nil
 }
 
-func (d drawer) diff(ctx context.Context, who api.Caller, q api.DiffRequest) ([]api.Change, error) {
+func (d handlers) diff(ctx context.Context, who api.Caller, q api.DiffRequest) ([]api.Change, error) {
 	e := d.Eye(who)
 	if q.To == 0 {
 		q.To = e.Now.Rev()
@@ -123,7 +123,7 @@ func (d drawer) diff(ctx context.Context, who api.Caller, q api.DiffRequest) ([]
 	return visible(e, d.changes(metabase.Change{Old: e.Before, New: e.After}.Diff())), nil
 }
 
-func (d drawer) revert(ctx context.Context, who api.Caller, q api.RevertRequest) (api.Applied, error) {
+func (d handlers) revert(ctx context.Context, who api.Caller, q api.RevertRequest) (api.Applied, error) {
 	path, err := admin.ParsePath(q.Path)
 	if err != nil {
 		return api.Applied{}, err
@@ -148,7 +148,7 @@ func (d drawer) revert(ctx context.Context, who api.Caller, q api.RevertRequest)
 
 // maySee asks for the right to read all that a revision changed at or below
 // path: what stands in the way of taking it back would tell.
-func (d drawer) maySee(ctx context.Context, who api.Caller, rev metabase.Rev, path metabase.Path) error {
+func (d handlers) maySee(ctx context.Context, who api.Caller, rev metabase.Rev, path metabase.Path) error {
 	r, err := d.Tree.Record(ctx, rev)
 	if err != nil {
 		return d.Veil(ctx, who, path, err)
@@ -163,7 +163,7 @@ func (d drawer) maySee(ctx context.Context, who api.Caller, rev metabase.Rev, pa
 			continue
 		}
 		hidden, is := c.Path, !e.Sees(c.Path)
-		if !is && c.What == metabase.KeyAdded {
+		if !is && c.Kind == metabase.KeyAdded {
 			hidden, is = v.Hidden(c.Path) // it would be in the way
 		}
 		if is {
@@ -179,7 +179,7 @@ func (d drawer) maySee(ctx context.Context, who api.Caller, rev metabase.Rev, pa
 
 // kept gives the lines on what was not taken back, each of which begins with a
 // path and perhaps a property, without those that the caller may not read.
-func (d drawer) kept(e admin.Eye, lines []string) (out []string) {
+func (d handlers) kept(e admin.Eye, lines []string) (out []string) {
 	for _, line := range lines {
 		words := strings.SplitN(line, ": ", 3)
 		p, err := metabase.ParsePath(words[0])

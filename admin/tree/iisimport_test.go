@@ -28,10 +28,10 @@ func foreignFile(n int) string {
 }
 
 // setUp is a drawer of a Desk over db, with a caller who may do everything.
-func setUp(t testing.TB, db kv.DB) (drawer, api.Caller) {
+func setUp(t testing.TB, db kv.DB) (handlers, api.Caller) {
 	t.Helper()
 	d, _ := admintest.Over(t, db, nil, metabase.Options{})
-	return drawer{d}, api.Caller{Who: api.Self(), Origin: metabase.FromCLI}
+	return handlers{d}, api.Caller{Who: api.Self(), Origin: metabase.FromCLI}
 }
 
 // BenchmarkForeignImport brings 100,000 domains in, and writes them out.

@@ -15,7 +15,7 @@ import (
 
 // setOp stores a value, read as what is stored there.
 func (p *planner) setOp(c call) (metabase.Op, error) {
-	t, err := p.desk.find(p.has, c.args)
+	t, err := p.handlers.find(p.has, c.args)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (p *planner) setOp(c call) (metabase.Op, error) {
 		return nil, err
 	}
 	if prop.Syntax == schema.Flag {
-		whole, _ := p.desk.Schema.ByID(prop.ID)
+		whole, _ := p.handlers.Schema.ByID(prop.ID)
 		item := form.item(prop.ID, prop.WithBit(whole.Default, v.DWord() != 0))
 		p.set[t.key()] = item
 		return metabase.SetBits{Path: t.path, Property: item, Mask: prop.Mask}, nil
@@ -50,7 +50,7 @@ func (f filter) item(id metabase.ID, v metabase.Value) metabase.Property {
 func (p *planner) form(t target, c call) (f filter, err error) {
 	whole := t.prop
 	if whole.Syntax == schema.Flag {
-		whole, _ = p.desk.Schema.ByID(t.prop.ID)
+		whole, _ = p.handlers.Schema.ByID(t.prop.ID)
 	}
 	f = filter{whole.Attr, whole.UserType, whole.Type}
 	if was, ok := p.model(t, whole.Type == metabase.AnyType); ok {
@@ -60,7 +60,7 @@ func (p *planner) form(t target, c call) (f filter, err error) {
 	if err != nil {
 		return f, err
 	}
-	at := string(admin.Spelled(p.snap, t.path)) + ": " + t.prop.Label()
+	at := string(admin.Canonical(p.snap, t.path)) + ": " + t.prop.Label()
 	if c.has("type") {
 		if f.typ = asked.typ; whole.As(f.typ).Type != f.typ {
 			return f, api.Refused(at, fmt.Sprintf("is a %s and takes no %s", whole.Type, f.typ))
@@ -107,7 +107,7 @@ func (p *planner) source(path metabase.Path) metabase.Path {
 
 // value reads the words of a value.
 func (p *planner) value(t target, prop schema.Prop, c call) (metabase.Value, error) {
-	words, at := t.rest, string(admin.Spelled(p.snap, t.path))
+	words, at := t.rest, string(admin.Canonical(p.snap, t.path))
 	if len(words) == 0 && !prop.TakesNone() {
 		return metabase.Value{}, api.Usage("set takes PATH PROP VALUE...: "+prop.Label()+" needs a value", "help mb set")
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 func (p *planner) unsetOp(c call) (metabase.Op, error) {
-	t, err := p.desk.find(p.has, c.args)
+	t, err := p.handlers.find(p.has, c.args)
 	if err == nil && len(t.rest) > 0 {
 		err = api.Usage("unset takes PATH PROP", "")
 	}
@@ -23,8 +23,8 @@ func (p *planner) unsetOp(c call) (metabase.Op, error) {
 		return nil, err
 	}
 	if t.prop.Syntax == schema.Flag {
-		whole, _ := p.desk.Schema.ByID(t.prop.ID)
-		path := string(admin.Spelled(p.snap, t.path))
+		whole, _ := p.handlers.Schema.ByID(t.prop.ID)
+		path := string(admin.Canonical(p.snap, t.path))
 		return nil, &api.Error{
 			Kind: api.KindRefused,
 			Text: fmt.Sprintf("%s: %s: is one bit of %s: set it to false, or unset %s with all its bits", path, t.prop.Label(), whole.Label(), whole.Label()),
@@ -53,13 +53,13 @@ func (p *planner) addOp(c call) (metabase.Op, error) {
 	}
 	op := metabase.AddKey{Path: path}
 	if len(c.args) == 2 {
-		class, ok := p.desk.Schema.Class(c.args[1])
+		class, ok := p.handlers.Schema.Class(c.args[1])
 		if !ok {
 			return nil, api.Missing(string(path), fmt.Sprintf("no class is called %q", c.args[1]))
 		}
 		op.Class = class.Name
 	} else {
-		op.Class = p.desk.Schema.ClassAt(p.snap, path)
+		op.Class = p.handlers.Schema.ClassAt(p.snap, path)
 	}
 	p.made = append(p.made, made{path: path})
 	return op, nil

@@ -12,8 +12,8 @@ import (
 
 // plan makes the operations of a batch in words. Every line that cannot be
 // understood is in the error, which comes with the operations of the others.
-func (d drawer) plan(ctx context.Context, who api.Caller, lines []api.Line) (planned, error) {
-	p := planner{desk: d, who: who, snap: d.Tree.Snapshot(), set: map[string]metabase.Property{}}
+func (d handlers) plan(ctx context.Context, who api.Caller, lines []api.Line) (planned, error) {
+	p := planner{handlers: d, who: who, snap: d.Tree.Snapshot(), set: map[string]metabase.Property{}}
 	var out planned
 	var problems []api.Problem
 	var single error
@@ -57,11 +57,11 @@ func atLine(n int, e *api.Error) (out []api.Problem) {
 // A planner turns words into operations, and remembers what earlier ones did
 // as far as later ones ask for it.
 type planner struct {
-	desk drawer
-	who  api.Caller
-	snap metabase.Snapshot
-	made []made                       // by add, cp and mv
-	set  map[string]metabase.Property // by set and unset: by path and id in small letters
+	handlers handlers
+	who      api.Caller
+	snap     metabase.Snapshot
+	made     []made                       // by add, cp and mv
+	set      map[string]metabase.Property // by set and unset: by path and id in small letters
 }
 
 // made is a key that an earlier line makes, by copying from where that is set.
@@ -97,7 +97,7 @@ func (p *planner) line(ctx context.Context, l api.Line) (metabase.Op, error) {
 	op, err := p.op(ctx, c)
 	if err != nil && len(c.args) > 0 {
 		if at, bad := admin.ParsePath(c.args[0]); bad == nil {
-			err = p.desk.Veil(ctx, p.who, at, err)
+			err = p.handlers.Veil(ctx, p.who, at, err)
 		}
 	}
 	return op, err
@@ -115,7 +115,7 @@ func (p *planner) ask(ctx context.Context, c call) error {
 			return err
 		}
 		if p.snap.Rights(p.who.Who, at)&(metabase.Read|any) == 0 {
-			return p.desk.Deny(ctx, p.who, at, any&-any, at, "") // the least of them
+			return p.handlers.Deny(ctx, p.who, at, any&-any, at, "") // the least of them
 		}
 	}
 	return nil
@@ -146,7 +146,7 @@ func (p *planner) op(ctx context.Context, c call) (metabase.Op, error) {
 // lockOp locks what is stored at a key against being overridden below it, or
 // lets it be overridden again.
 func (p *planner) lockOp(ctx context.Context, verb string, args []string) (metabase.Op, error) {
-	t, err := p.desk.find(p.has, args)
+	t, err := p.handlers.find(p.has, args)
 	if err == nil && len(t.rest) > 0 {
 		err = api.Usage(verb+" takes PATH PROP", "")
 	}
@@ -166,7 +166,7 @@ func (p *planner) lockOp(ctx context.Context, verb string, args []string) (metab
 func (p *planner) overrides(ctx context.Context, t target) error {
 	for _, at := range p.snap.DataPaths(t.path, t.prop.ID) {
 		if !p.snap.Allows(p.who.Who, at, metabase.Read) {
-			return p.desk.Deny(ctx, p.who, at, metabase.Read, t.path, belowIt)
+			return p.handlers.Deny(ctx, p.who, at, metabase.Read, t.path, belowIt)
 		}
 	}
 	return nil

@@ -12,7 +12,7 @@ import (
 	"restante/metabase/schema"
 )
 
-func (d drawer) get(ctx context.Context, who api.Caller, q api.GetRequest) (api.Item, error) {
+func (d handlers) get(ctx context.Context, who api.Caller, q api.GetRequest) (api.Item, error) {
 	snap, err := d.open(ctx, who, q)
 	if err != nil {
 		return api.Item{}, err
@@ -28,9 +28,9 @@ func (d drawer) get(ctx context.Context, who api.Caller, q api.GetRequest) (api.
 	if len(t.rest) > 0 {
 		return api.Item{}, api.Usage("takes one property", "")
 	}
-	path := admin.Spelled(snap, t.path)
+	path := admin.Canonical(snap, t.path)
 	for q.Partial && !snap.Has(path) {
-		path = admin.Spelled(snap, path.Parent())
+		path = admin.Canonical(snap, path.Parent())
 	}
 	it, ok := d.item(snap, path, t.prop, reading{stored: q.Stored, byDefault: q.Default, raw: q.Stored})
 	if !ok {
@@ -41,7 +41,7 @@ func (d drawer) get(ctx context.Context, who api.Caller, q api.GetRequest) (api.
 }
 
 // partly takes every path for that of a key, but for PATH/PROP in one word.
-func (d drawer) partly(snap metabase.Snapshot, words []string) func(metabase.Path) bool {
+func (d handlers) partly(snap metabase.Snapshot, words []string) func(metabase.Path) bool {
 	return func(p metabase.Path) bool {
 		if snap.Has(p) || len(words) == 0 {
 			return snap.Has(p)
@@ -55,7 +55,7 @@ func (d drawer) partly(snap metabase.Snapshot, words []string) func(metabase.Pat
 // open gives the tree at the revision that is asked for, once it is known that
 // the caller may read there: by the lists of today and by those of then, so
 // that a key that is gone shows nothing that it did not show.
-func (d drawer) open(ctx context.Context, who api.Caller, q api.GetRequest) (metabase.Snapshot, error) {
+func (d handlers) open(ctx context.Context, who api.Caller, q api.GetRequest) (metabase.Snapshot, error) {
 	if len(q.Words) == 0 {
 		return d.asOf(ctx, q.Rev) // for find to say what is needed
 	}
@@ -84,7 +84,7 @@ func absent(q api.GetRequest) string {
 }
 
 // asOf is the tree at a revision, 0 for now.
-func (d drawer) asOf(ctx context.Context, rev metabase.Rev) (metabase.Snapshot, error) {
+func (d handlers) asOf(ctx context.Context, rev metabase.Rev) (metabase.Snapshot, error) {
 	if rev == 0 {
 		return d.Tree.Snapshot(), nil
 	}
@@ -100,7 +100,7 @@ type reading struct {
 
 // item reads one property; ok is false when it has no value in the sense that
 // is asked for.
-func (d drawer) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop, how reading) (api.Item, bool) {
+func (d handlers) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop, how reading) (api.Item, bool) {
 	held, from, level := d.held(snap, path, p, how)
 	if level == "" {
 		return api.Item{}, false
@@ -109,7 +109,7 @@ func (d drawer) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop, 
 		held.Value = p.Bit(held.Value)
 	}
 	if from != "" {
-		from = admin.Spelled(snap, from)
+		from = admin.Canonical(snap, from)
 	}
 	if !how.raw {
 		held.Value, _ = held.Inserted(string(from))
@@ -131,7 +131,7 @@ func (d drawer) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop, 
 
 // held finds what item reads, and the key that has it; level is "" when there
 // is nothing.
-func (d drawer) held(snap metabase.Snapshot, path metabase.Path, p schema.Prop, how reading) (held metabase.Property, from metabase.Path, level string) {
+func (d handlers) held(snap metabase.Snapshot, path metabase.Path, p schema.Prop, how reading) (held metabase.Property, from metabase.Path, level string) {
 	whole := p
 	if p.Syntax == schema.Flag {
 		whole, _ = d.Schema.ByID(p.ID)
@@ -163,7 +163,7 @@ func jsonValue(p schema.Prop, v metabase.Value) any {
 
 // provenance fills in who made the revision that an item comes from; where the
 // history does not reach back so far, the number must do.
-func (d drawer) provenance(ctx context.Context, snap metabase.Snapshot, it *api.Item) {
+func (d handlers) provenance(ctx context.Context, snap metabase.Snapshot, it *api.Item) {
 	if it.Made == nil {
 		return
 	}
@@ -172,7 +172,7 @@ func (d drawer) provenance(ctx context.Context, snap metabase.Snapshot, it *api.
 	}
 }
 
-func (d drawer) show(ctx context.Context, who api.Caller, q api.ShowRequest) ([]api.Item, error) {
+func (d handlers) show(ctx context.Context, who api.Caller, q api.ShowRequest) ([]api.Item, error) {
 	snap := d.Tree.Snapshot()
 	path, err := d.keyOf(ctx, who, snap, q.Path)
 	if err != nil {
@@ -215,7 +215,7 @@ func (d drawer) show(ctx context.Context, who api.Caller, q api.ShowRequest) ([]
 // number is how a property without a name is called.
 func number(id metabase.ID) string { return strconv.FormatUint(uint64(id), 10) }
 
-func (d drawer) list(ctx context.Context, who api.Caller, q api.ListRequest) ([]api.Key, error) {
+func (d handlers) list(ctx context.Context, who api.Caller, q api.ListRequest) ([]api.Key, error) {
 	v := d.View(who)
 	path, err := d.placeOf(ctx, who, v, q.Path)
 	if err != nil {
@@ -253,7 +253,7 @@ func shown(v *admin.View, p metabase.Path, data bool) api.Key {
 	return out
 }
 
-func (d drawer) findStored(ctx context.Context, who api.Caller, q api.FindRequest) ([]api.Item, error) {
+func (d handlers) findStored(ctx context.Context, who api.Caller, q api.FindRequest) ([]api.Item, error) {
 	v := d.View(who)
 	path, err := d.placeOf(ctx, who, v, q.Path)
 	if err != nil {
@@ -275,7 +275,7 @@ func (d drawer) findStored(ctx context.Context, who api.Caller, q api.FindReques
 	return items, nil
 }
 
-func (d drawer) explainSchema(_ context.Context, _ api.Caller, q api.SchemaRequest) ([]api.Sentence, error) {
+func (d handlers) explainSchema(_ context.Context, _ api.Caller, q api.SchemaRequest) ([]api.Sentence, error) {
 	if q.Name != "" {
 		if c, ok := d.Schema.Class(q.Name); ok {
 			return []api.Sentence{ofClass(c)}, nil

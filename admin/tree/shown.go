@@ -21,7 +21,7 @@ func visible(e admin.Eye, in []api.Change) []api.Change {
 // made shows the caller what the revision changed that was made in his name
 // after before. Where that is the same nothing was, and what the revision
 // itself once changed is not told.
-func (d drawer) made(ctx context.Context, who api.Caller, before, rev metabase.Rev) api.Applied {
+func (d handlers) made(ctx context.Context, who api.Caller, before, rev metabase.Rev) api.Applied {
 	a := api.Applied{Rev: rev, Changes: []api.Change{}}
 	if a.Made = rev != before; !a.Made {
 		return a
@@ -38,7 +38,7 @@ func (d drawer) made(ctx context.Context, who api.Caller, before, rev metabase.R
 }
 
 // tried shows the caller what a batch would change, and what that touches.
-func (d drawer) tried(who api.Caller, c metabase.Change) api.Applied {
+func (d handlers) tried(who api.Caller, c metabase.Change) api.Applied {
 	e := admin.Eye{Who: who, Now: c.Old, Before: c.Old, After: c.New}
 	touches := d.touches(e, c)
 	return api.Applied{Rev: c.Old.Rev(), DryRun: true, Changes: visible(e, d.changes(c.Diff())), Touches: &touches}
@@ -48,7 +48,7 @@ func (d drawer) tried(who api.Caller, c metabase.Change) api.Applied {
 const belowIt = "the right to read all that is below it is missing"
 
 // whole asks for the right to read a key with all that is below it.
-func (d drawer) whole(ctx context.Context, who api.Caller, v *admin.View, p metabase.Path) error {
+func (d handlers) whole(ctx context.Context, who api.Caller, v *admin.View, p metabase.Path) error {
 	at, hidden := v.Hidden(p)
 	switch {
 	case !hidden:

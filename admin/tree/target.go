@@ -27,7 +27,7 @@ func (t target) key() string {
 
 // keyOf finds the key that a word names; it must be there, and the caller may
 // read it. Whether there is one is not told to who may not.
-func (d drawer) keyOf(ctx context.Context, who api.Caller, snap metabase.Snapshot, word string) (metabase.Path, error) {
+func (d handlers) keyOf(ctx context.Context, who api.Caller, snap metabase.Snapshot, word string) (metabase.Path, error) {
 	p, err := admin.ParsePath(word)
 	if err != nil {
 		return "", err
@@ -44,7 +44,7 @@ func (d drawer) keyOf(ctx context.Context, who api.Caller, snap metabase.Snapsho
 
 // placeOf is keyOf for what is answered with all at and below the key that the
 // caller may read: it is enough that there is something.
-func (d drawer) placeOf(ctx context.Context, who api.Caller, v *admin.View, word string) (metabase.Path, error) {
+func (d handlers) placeOf(ctx context.Context, who api.Caller, v *admin.View, word string) (metabase.Path, error) {
 	p, err := admin.ParsePath(word)
 	switch {
 	case err != nil:
@@ -61,7 +61,7 @@ func (d drawer) placeOf(ctx context.Context, who api.Caller, v *admin.View, word
 
 // find reads PATH PROP, or PATH/PROP in one word where that is not a key and
 // its last part names a property. Has says which keys there are.
-func (d drawer) find(has func(metabase.Path) bool, words []string) (target, error) {
+func (d handlers) find(has func(metabase.Path) bool, words []string) (target, error) {
 	if len(words) == 0 {
 		return target{}, api.Usage("PATH and PROP are needed", "")
 	}
@@ -90,7 +90,7 @@ func (d drawer) find(has func(metabase.Path) bool, words []string) (target, erro
 
 // oneWord reads PATH/PROP. A number that no property has is a key's name, and
 // so is one that is followed by the name of a property.
-func (d drawer) oneWord(p metabase.Path, words []string) (target, bool) {
+func (d handlers) oneWord(p metabase.Path, words []string) (target, bool) {
 	prop, ok := d.Schema.Property(p.Base())
 	if !ok || prop.Name == "" && prop.Type == metabase.AnyType {
 		return target{}, false

@@ -14,27 +14,27 @@ import (
 )
 
 // A drawer is the part of a Desk with these calls.
-type drawer struct{ *admin.Desk }
+type handlers struct{ *admin.API }
 
-// Calls puts the handlers on a Desk.
-func Calls(on *admin.Desk) {
-	d := drawer{on}
-	admin.On(on, api.MbGet, d.get)
-	admin.On(on, api.MbShow, d.show)
-	admin.On(on, api.MbList, d.list)
-	admin.On(on, api.MbFind, d.findStored)
-	admin.On(on, api.MbSchema, d.explainSchema)
-	admin.On(on, api.MbApply, d.apply)
-	admin.On(on, api.MbConfirm, d.confirm)
-	admin.On(on, api.MbLog, d.log)
-	admin.On(on, api.MbDiff, d.diff)
-	admin.On(on, api.MbRevert, d.revert)
-	admin.OnFlow(on, api.MbWatch, d.watch)
-	admin.On(on, api.MbExport, d.export)
-	admin.On(on, api.MbImport, d.importXML)
-	admin.On(on, api.MbBackup, d.backup)
-	admin.On(on, api.MbBackups, d.backups)
-	admin.On(on, api.MbDeleteBackup, d.deleteBackup)
-	admin.On(on, api.MbRestore, d.restore)
-	admin.On(on, api.MbVerify, d.verify)
+// Register puts the handlers on a Desk.
+func Register(on *admin.API) {
+	d := handlers{on}
+	admin.Handle(on, api.MbGet, d.get)
+	admin.Handle(on, api.MbShow, d.show)
+	admin.Handle(on, api.MbList, d.list)
+	admin.Handle(on, api.MbFind, d.findStored)
+	admin.Handle(on, api.MbSchema, d.explainSchema)
+	admin.Handle(on, api.MbApply, d.apply)
+	admin.Handle(on, api.MbConfirm, d.confirm)
+	admin.Handle(on, api.MbLog, d.log)
+	admin.Handle(on, api.MbDiff, d.diff)
+	admin.Handle(on, api.MbRevert, d.revert)
+	admin.HandleStream(on, api.MbWatch, d.watch)
+	admin.Handle(on, api.MbExport, d.export)
+	admin.Handle(on, api.MbImport, d.importXML)
+	admin.Handle(on, api.MbBackup, d.backup)
+	admin.Handle(on, api.MbBackups, d.backups)
+	admin.Handle(on, api.MbDeleteBackup, d.deleteBackup)
+	admin.Handle(on, api.MbRestore, d.restore)
+	admin.Handle(on, api.MbVerify, d.verify)
 }

@@ -14,7 +14,7 @@ import (
 
 func TestFind(t *testing.T) {
 	on, store := admintest.New(t, nil)
-	d := drawer{on}
+	d := handlers{on}
 	has := store.Snapshot().Has
 	tests := []struct {
 		words string

@@ -16,7 +16,7 @@ import (
 // watch yields each revision that changes something at or below a path. It
 // reads the newest state at each note, so that one who is slow gets several
 // revisions at once and holds nobody up.
-func (d drawer) watch(ctx context.Context, who api.Caller, q api.WatchRequest) iter.Seq2[api.Entry, error] {
+func (d handlers) watch(ctx context.Context, who api.Caller, q api.WatchRequest) iter.Seq2[api.Entry, error] {
 	return func(yield func(api.Entry, error) bool) {
 		path, err := admin.ParsePath(q.Path)
 		if err == nil && d.Engine == nil {
@@ -57,7 +57,7 @@ func (d drawer) watch(ctx context.Context, who api.Caller, q api.WatchRequest) i
 // tell yields the revisions after seen and up to now, oldest first. Where the
 // history has dropped some of them it yields, as one, what they stored and still
 // holds.
-func (d drawer) tell(ctx context.Context, who api.Caller, path metabase.Path, seen, now metabase.Rev, yield func(api.Entry, error) bool) bool {
+func (d handlers) tell(ctx context.Context, who api.Caller, path metabase.Path, seen, now metabase.Rev, yield func(api.Entry, error) bool) bool {
 	e := d.Eye(who)
 	if seen < d.Tree.Oldest() {
 		one := d.entry(e, metabase.Record{
@@ -94,12 +94,12 @@ func (d drawer) tell(ctx context.Context, who api.Caller, path metabase.Path, se
 
 // standing lists what holds at and below path, or is stored above it, and was
 // stored after a revision.
-func (d drawer) standing(path metabase.Path, since metabase.Rev) (out []metabase.Changed) {
+func (d handlers) standing(path metabase.Path, since metabase.Rev) (out []metabase.DiffLine) {
 	snap := d.Tree.Snapshot()
 	add := func(p metabase.Path) {
 		for _, item := range snap.Properties(p) {
 			if item.Rev > since && item.Attr&metabase.Volatile == 0 {
-				out = append(out, metabase.Changed{Path: admin.Spelled(snap, p), What: metabase.PropertySet, ID: item.ID, New: &item})
+				out = append(out, metabase.DiffLine{Path: admin.Canonical(snap, p), Kind: metabase.PropertySet, ID: item.ID, New: &item})
 			}
 		}
 	}

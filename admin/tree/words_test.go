@@ -78,7 +78,7 @@ func TestConfirmTime(t *testing.T) {
 // What is given explicitly over the socket is taken for what it is.
 func TestConfirmOfNothingKeepsNothing(t *testing.T) {
 	d, store := admintest.New(t, nil)
-	Calls(d)
+	Register(d)
 	before := store.Snapshot().Rev()
 	for _, seconds := range []string{"0", "-5", "1e-12", "1e12"} {
 		request := fmt.Sprintf(`{"lines":[{"words":["set","SMTPSVC/1","HopCount","33"]}],"confirm":%s}`, seconds)

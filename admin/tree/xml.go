@@ -21,7 +21,7 @@ import (
 	"restante/metabase/schema"
 )
 
-func (d drawer) export(ctx context.Context, who api.Caller, q api.ExportRequest) (api.Exported, error) {
+func (d handlers) export(ctx context.Context, who api.Caller, q api.ExportRequest) (api.Exported, error) {
 	v := d.View(who)
 	p, err := d.keyOf(ctx, who, v.Snapshot, q.Path)
 	if err != nil {
@@ -42,7 +42,7 @@ func (d drawer) export(ctx context.Context, who api.Caller, q api.ExportRequest)
 }
 
 // mayInherit refuses to show what comes from a key that the caller may not read.
-func (d drawer) mayInherit(ctx context.Context, who api.Caller, v *admin.View, p metabase.Path) error {
+func (d handlers) mayInherit(ctx context.Context, who api.Caller, v *admin.View, p metabase.Path) error {
 	for _, l := range v.AllProperties(p) {
 		if !v.Sees(l.From) {
 			return d.Allow(ctx, who, l.From, metabase.Read)
@@ -51,7 +51,7 @@ func (d drawer) mayInherit(ctx context.Context, who api.Caller, v *admin.View, p
 	return nil
 }
 
-func (d drawer) importXML(ctx context.Context, who api.Caller, q api.ImportRequest) (api.Imported, error) {
+func (d handlers) importXML(ctx context.Context, who api.Caller, q api.ImportRequest) (api.Imported, error) {
 	f, err := mbxml.Read(bytes.NewReader(q.XML))
 	if err != nil {
 		return api.Imported{}, api.Refused("", err.Error())
@@ -70,7 +70,7 @@ func (d drawer) importXML(ctx context.Context, who api.Caller, q api.ImportReque
 	return d.importFile(ctx, who, f, opts, q)
 }
 
-func (d drawer) importFile(ctx context.Context, who api.Caller, f *mbxml.File, opts mbxml.Options, q api.ImportRequest) (api.Imported, error) {
+func (d handlers) importFile(ctx context.Context, who api.Caller, f *mbxml.File, opts mbxml.Options, q api.ImportRequest) (api.Imported, error) {
 	v := d.View(who)
 	if err := d.mayCompare(ctx, who, v, f, opts); err != nil {
 		return api.Imported{}, err
@@ -101,7 +101,7 @@ func (d drawer) importFile(ctx context.Context, who api.Caller, f *mbxml.File, o
 // value that is what is stored makes no operation, and so would be told before
 // the tree asks. Keys that the file does not name are compared, too, where it
 // takes the place of what is there.
-func (d drawer) mayCompare(ctx context.Context, who api.Caller, v *admin.View, f *mbxml.File, o mbxml.Options) error {
+func (d handlers) mayCompare(ctx context.Context, who api.Caller, v *admin.View, f *mbxml.File, o mbxml.Options) error {
 	var top, first metabase.Path
 	var keys []metabase.Path
 	for _, k := range f.Keys {
@@ -132,7 +132,7 @@ func (d drawer) mayCompare(ctx context.Context, who api.Caller, v *admin.View, f
 // bringIn applies the batch or tries it, and gives the tree as it is after it.
 // Of a foreign file, the values and keys that a check here stands against are
 // left out, each with a remark; what cannot be left out is refused.
-func (d drawer) bringIn(ctx context.Context, who api.Caller, b *iisimport.Batch, isForeign bool, q api.ImportRequest, bad bool) (api.Applied, metabase.Snapshot, error) {
+func (d handlers) bringIn(ctx context.Context, who api.Caller, b *iisimport.Batch, isForeign bool, q api.ImportRequest, bad bool) (api.Applied, metabase.Snapshot, error) {
 	const rounds = 10 // one value may hide what is wrong with another
 	for n := 0; ; n++ {
 		a, next, err := d.attempt(ctx, who, who.Batch(b.Ops...), q.DryRun || bad, q.Brief)
@@ -143,7 +143,7 @@ func (d drawer) bringIn(ctx context.Context, who api.Caller, b *iisimport.Batch,
 	}
 }
 
-func (d drawer) attempt(ctx context.Context, who api.Caller, b metabase.Batch, dry, brief bool) (api.Applied, metabase.Snapshot, error) {
+func (d handlers) attempt(ctx context.Context, who api.Caller, b metabase.Batch, dry, brief bool) (api.Applied, metabase.Snapshot, error) {
 	switch {
 	case !dry && brief:
 		before := d.Tree.Snapshot().Rev()

@@ -48,7 +48,7 @@ func TestMaterial(t *testing.T) {
 	}
 }
 
-func bringIn(t *testing.T, d drawer, who api.Caller, q api.ImportRequest) api.Imported {
+func bringIn(t *testing.T, d handlers, who api.Caller, q api.ImportRequest) api.Imported {
 	t.Helper()
 	a, err := d.importXML(t.Context(), who, q)
 	if err != nil {
@@ -57,7 +57,7 @@ func bringIn(t *testing.T, d drawer, who api.Caller, q api.ImportRequest) api.Im
 	return a
 }
 
-func takeOut(t *testing.T, d drawer, who api.Caller, path string) []byte {
+func takeOut(t *testing.T, d handlers, who api.Caller, path string) []byte {
 	t.Helper()
 	a, err := d.export(t.Context(), who, api.ExportRequest{Path: path})
 	if err != nil {
@@ -69,7 +69,7 @@ func takeOut(t *testing.T, d drawer, who api.Caller, path string) []byte {
 // TestOctetsTravelAsSuch sends a file that is no UTF-8 the whole way.
 func TestOctetsTravelAsSuch(t *testing.T) {
 	on, _ := admintest.New(t, nil)
-	Calls(on)
+	Register(on)
 	xml := "<?xml version=\"1.0\"%s?>\n<configuration><MBProperty>\n" +
 		"<IIsSmtpServer Location=\"/LM/SmtpSvc/1\" ServerComment=\"caf\xe9\"/></MBProperty></configuration>"
 	call := func(declared string) error {
@@ -92,7 +92,7 @@ func TestOctetsTravelAsSuch(t *testing.T) {
 // values, and a backup is deleted with all rights at the root.
 func TestFilesAskForRights(t *testing.T) {
 	on, store := admintest.New(t, nil)
-	Calls(on)
+	Register(on)
 	if _, err := store.Apply(t.Context(), metabase.Batch{Ops: []metabase.Op{
 		metabase.Set{Path: "/", Property: metabase.Property{ID: metabase.AccessList, Attr: metabase.Inherit, UserType: 1, Value: metabase.MultiSZ("user:boss all", "user:olga read,write,create,delete")}},
 		metabase.Set{Path: "/LM/SMTPSVC/1", Property: metabase.Property{ID: metabase.AccessList, Attr: metabase.Inherit, UserType: 1, Value: metabase.MultiSZ("user:joe read")}},

@@ -128,7 +128,7 @@ func printApplied(w *tabwriter.Writer, a api.Applied) {
 
 // printChange prints a line of a difference, as + what comes and - what goes.
 func printChange(w *tabwriter.Writer, c api.Change) {
-	switch metabase.What(c.What) {
+	switch metabase.ChangeKind(c.What) {
 	case metabase.KeyAdded:
 		fmt.Fprintf(w, "+ %s\n", c.Path)
 	case metabase.KeyRemoved:

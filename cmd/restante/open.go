@@ -57,15 +57,15 @@ func (s *shell) open(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &link{newDesk(h.store, nil, data).Direct(who), h.Close}, nil
+	return &link{newAPI(h.store, nil, data).Direct(who), h.Close}, nil
 }
 
-// newDesk makes a Desk with the handlers of every call.
-func newDesk(t admin.Tree, e admin.Engine, data string) *admin.Desk {
-	d := admin.New(t, schema.IIS(), e, admin.Place{Data: data, Version: version()})
-	tree.Calls(d)
-	sites.Calls(d, runScript)
-	queues.Calls(d)
+// newAPI makes an API with the handlers of every call.
+func newAPI(t admin.Tree, e admin.Engine, data string) *admin.API {
+	d := admin.New(t, schema.IIS(), e, admin.Env{Data: data, Version: version()})
+	tree.Register(d)
+	sites.Register(d, runScript)
+	queues.Register(d)
 	return d
 }
 

@@ -16,7 +16,7 @@ import (
 // A script sees and changes what its caller may, through the whole way in.
 func TestScriptsHaveTheirCallersRights(t *testing.T) {
 	d, store := admintest.New(t, nil)
-	sites.Calls(d, runScript)
+	sites.Register(d, runScript)
 	list := func(p metabase.Path, lines ...string) metabase.Op {
 		return metabase.Set{Path: p, Property: metabase.Property{ID: metabase.AccessList, Value: metabase.MultiSZ(lines...)}}
 	}

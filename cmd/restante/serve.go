@@ -124,7 +124,7 @@ func (s *shell) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	}
 	e := engine.New(h.store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log})
 	eng.Store(e)
-	d := newDesk(h.store, running{e}, data)
+	d := newAPI(h.store, running{e}, data)
 	d.Audit = auditTo(log)
 	err = s.keep(ctx, e, d, data, log)
 	return errors.Join(err, index.Close(), h.Close())
@@ -217,7 +217,7 @@ func auditTo(log *slog.Logger) func(context.Context, metabase.Refusal) {
 // keep runs the sites and answers on the local socket until ctx ends or one of
 // the two breaks off, and returns when both are over. That ctx ended is no
 // error.
-func (s *shell) keep(ctx context.Context, e *engine.Engine, d *admin.Desk, data string, log *slog.Logger) error {
+func (s *shell) keep(ctx context.Context, e *engine.Engine, d *admin.API, data string, log *slog.Logger) error {
 	socket, err := rpc.Listen(data)
 	if err != nil {
 		return err

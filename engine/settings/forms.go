@@ -62,7 +62,7 @@ func checkVerifier(v metabase.Value) error {
 
 // checkForms looks at the values that a change stores.
 func checkForms(c metabase.Change) (problems []metabase.Problem) {
-	for t := range c.Turns() {
+	for t := range c.PropertyChanges() {
 		for _, form := range forms {
 			if t.ID != form.id || !stores(t) {
 				continue
@@ -77,6 +77,6 @@ func checkForms(c metabase.Change) (problems []metabase.Problem) {
 }
 
 // stores says that a property gets another value.
-func stores(t metabase.Turn) bool {
+func stores(t metabase.PropertyChange) bool {
 	return t.New != nil && (t.Old == nil || !t.Old.Value.Equal(t.New.Value))
 }

@@ -197,7 +197,7 @@ func (s *survey) ours(f folder) {
 // data folder by its name, and only who has control over all may name one that
 // lies elsewhere. The service may write where its callers may not.
 func (s *survey) outside() {
-	for t := range s.Turns() {
+	for t := range s.PropertyChanges() {
 		if !stores(t) || t.ID != RouteActionString && !slices.Contains(siteFolders, t.ID) {
 			continue
 		}

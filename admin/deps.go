@@ -13,11 +13,11 @@ import (
 	"restante/metabase"
 )
 
-// A Tree is the metabase as a Desk uses it: [metabase.Store].
+// A Tree is the metabase as an API uses it: [metabase.Store].
 type Tree interface {
 	Reader
 	Writer
-	Historian
+	History
 	Keeper
 	Pending() []metabase.Pending
 }
@@ -36,7 +36,7 @@ type Writer interface {
 }
 
 // A Historian knows earlier states.
-type Historian interface {
+type History interface {
 	Record(ctx context.Context, rev metabase.Rev) (metabase.Record, error)
 	At(ctx context.Context, rev metabase.Rev) (metabase.Snapshot, error)
 	Oldest() metabase.Rev // that it knows
@@ -73,13 +73,13 @@ type SiteState struct {
 
 // A Queue is the mail of one site: [queue.Queue].
 type Queue interface {
-	Shelf
-	Acts
-	Carrier
+	QueueReader
+	QueueEditor
+	QueueMover
 }
 
 // A Shelf shows what is in a queue.
-type Shelf interface {
+type QueueReader interface {
 	Counts() queue.Counts
 	Destinations() []queue.DestinationState
 	Messages(ctx context.Context, d mail.Domain) iter.Seq2[queue.Message, error]
@@ -87,8 +87,8 @@ type Shelf interface {
 	Open(id mail.MessageID) (io.ReadSeekCloser, error)
 }
 
-// Acts are what an administrator does to messages.
-type Acts interface {
+// QueueEditor are what an administrator does to messages.
+type QueueEditor interface {
 	Retry(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
 	Freeze(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
 	Thaw(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
@@ -97,7 +97,7 @@ type Acts interface {
 }
 
 // A Carrier brings messages in and out.
-type Carrier interface {
+type QueueMover interface {
 	Trigger(d mail.Domain) int
 	Export(ctx context.Context, f queue.Filter, dir string) (queue.Tally, error)
 	Import(ctx context.Context, dir string) (queue.Tally, error)
