@@ -41,7 +41,7 @@ func TestAsError(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/admin":          "the messages do not know the handlers",
 		"/engine/wire":    "the API asks sites, it speaks no SMTP",

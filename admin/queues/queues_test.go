@@ -8,7 +8,7 @@ import (
 	"restante/internal/deptest"
 )
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/admin/tree":     "subjects stand beside each other",
 		"/admin/sites":    "subjects stand beside each other",

@@ -85,7 +85,7 @@ func TestPeerIsSelf(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/admin/tree":     "the socket does not know the handlers",
 		"/admin/sites":    "the socket does not know the handlers",

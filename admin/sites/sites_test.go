@@ -126,7 +126,7 @@ func TestSiteIsNotDeletedUnlessItsMailIsSafe(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
+func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/admin/tree":     "subjects stand beside each other",
 		"/admin/queues":   "subjects stand beside each other",
