@@ -18,7 +18,7 @@ import (
 // it into an empty tree: it comes out of there the same, and brings nothing new
 // where it came from.
 func TestMaterial(t *testing.T) {
-	files, err := filepath.Glob("../../../testdata/metabase/*.xml")
+	files, err := filepath.Glob("../../testdata/metabase/*.xml")
 	if err != nil || len(files) < 4 {
 		t.Fatal(files, err)
 	}
