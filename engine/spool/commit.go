@@ -24,7 +24,7 @@ type job struct {
 	move   []move
 	extra  []kv.Op
 
-	gone []mail.MessageID // removed ones that have a file of their own
+	removedFiles []mail.MessageID // removed ones that have a file of their own
 }
 
 func (j *job) weight() int64 {
@@ -63,13 +63,13 @@ func newCommitter(s *Spool, last uint64) *committer {
 
 func (c *committer) run(ctx context.Context) {
 	defer close(c.stopped)
-	for jobs := c.take(); len(jobs) > 0; jobs = c.take() {
+	for jobs := c.nextGroup(); len(jobs) > 0; jobs = c.nextGroup() {
 		c.commit(ctx, jobs)
 	}
 	c.markClean(ctx)
 }
 
-func (c *committer) take() []*job {
+func (c *committer) nextGroup() []*job {
 	var weight int64
 	return c.queue.NextBatch(func(j *job) bool {
 		weight += j.weight()
@@ -109,17 +109,17 @@ func (c *committer) commit(ctx context.Context, jobs []*job) {
 		err = g.store(ctx)
 	}
 	if err != nil {
-		c.s.book.undo(g.before)
+		c.s.segs.rollback(g.undo)
 	} else if len(jobs) > 0 {
 		g.account()
 		if g.wrote {
 			c.last.Store(g.number)
 		}
 	}
-	c.s.book.settle(g.before)
+	c.s.segs.unpin(g.undo)
 	if errors.Is(err, kv.ErrFull) {
 		// The index may still have room to remove what is there.
-		if growing, rest := part(jobs); len(growing) > 0 && len(rest) > 0 {
+		if growing, rest := splitGrowing(jobs); len(growing) > 0 && len(rest) > 0 {
 			groupcommit.Answer(growing, err)
 			c.commit(ctx, rest)
 			return
@@ -128,8 +128,8 @@ func (c *committer) commit(ctx context.Context, jobs []*job) {
 	groupcommit.Answer(jobs, err)
 }
 
-// part tells the jobs that add or copy from those that only remove.
-func part(jobs []*job) (growing, rest []*job) {
+// splitGrowing tells the jobs that add or copy from those that only remove.
+func splitGrowing(jobs []*job) (growing, rest []*job) {
 	for _, j := range jobs {
 		if j.add != nil || len(j.move) > 0 {
 			growing = append(growing, j)

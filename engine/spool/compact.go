@@ -43,11 +43,11 @@ func (s *Spool) Run(ctx context.Context) error {
 }
 
 // sparse gives the segments to be emptied, with their generations.
-func (b *book) sparse() map[uint32]uint64 {
+func (b *segments) sparse() map[uint32]uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := map[uint32]uint64{}
-	for num, seg := range b.segments {
+	for num, seg := range b.byNum {
 		if seg.state == sealed && seg.live > 0 && seg.live*emptyBelow < seg.end {
 			out[num] = seg.gen
 		}
@@ -57,7 +57,7 @@ func (b *book) sparse() map[uint32]uint64 {
 
 // compact copies what is alive in sparse segments.
 func (s *Spool) compact(ctx context.Context) error {
-	segs := s.book.sparse()
+	segs := s.segs.sparse()
 	if len(segs) == 0 {
 		return nil
 	}
@@ -79,27 +79,27 @@ func (s *Spool) compact(ctx context.Context) error {
 			size += moves[n].from.size
 			n++
 		}
-		if err := s.copy(ctx, moves[:n]); err != nil {
+		if err := s.copyRecords(ctx, moves[:n]); err != nil {
 			return err
 		}
 		moves = moves[n:]
-		if err := s.pace(ctx, size); err != nil {
+		if err := s.throttle(ctx, size); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// copy reads the bodies and hands them to the committer. A damaged body is
+// copyRecords reads the bodies and hands them to the committer. A damaged body is
 // copied as it is: its checksum goes on telling.
-func (s *Spool) copy(ctx context.Context, moves []move) error {
+func (s *Spool) copyRecords(ctx context.Context, moves []move) error {
 	j := &job{}
 	for _, m := range moves {
 		e, err := s.find(m.id)
 		if err != nil || e.seg != m.from.seg || e.gen != m.from.gen {
 			continue
 		}
-		f, release, err := s.book.lease(m.id, &e)
+		f, release, err := s.segs.acquire(m.id, &e)
 		if err != nil {
 			continue
 		}
@@ -116,8 +116,8 @@ func (s *Spool) copy(ctx context.Context, moves []move) error {
 	return s.committer.queue.Do(ctx, j)
 }
 
-// pace waits as long as size bytes may take, and on while callers wait.
-func (s *Spool) pace(ctx context.Context, size int64) error {
+// throttle waits as long as size bytes may take, and on while callers wait.
+func (s *Spool) throttle(ctx context.Context, size int64) error {
 	wait := time.Duration(float64(size) / float64(s.opts.CopyRate) * float64(time.Second))
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

@@ -54,12 +54,12 @@ func encodeEnvelope(env *mail.Envelope) []byte {
 var errEnvelope = errors.New("the envelope does not read back")
 
 // An unpacker reads what the append functions wrote. After bad, all is zero.
-type unpacker struct {
+type decoder struct {
 	b   []byte
 	bad bool
 }
 
-func (u *unpacker) step(n int) {
+func (u *decoder) step(n int) {
 	if n <= 0 || n > len(u.b) {
 		u.bad, u.b = true, nil
 		return
@@ -67,19 +67,19 @@ func (u *unpacker) step(n int) {
 	u.b = u.b[n:]
 }
 
-func (u *unpacker) unsigned() uint64 {
+func (u *decoder) unsigned() uint64 {
 	v, n := binary.Uvarint(u.b)
 	u.step(n)
 	return v
 }
 
-func (u *unpacker) signed() int64 {
+func (u *decoder) signed() int64 {
 	v, n := binary.Varint(u.b)
 	u.step(n)
 	return v
 }
 
-func (u *unpacker) text() string {
+func (u *decoder) text() string {
 	n := u.unsigned()
 	if n > uint64(len(u.b)) {
 		u.bad, u.b = true, nil
@@ -90,7 +90,7 @@ func (u *unpacker) text() string {
 	return s
 }
 
-func (u *unpacker) byte() byte {
+func (u *decoder) byte() byte {
 	if len(u.b) == 0 {
 		u.bad = true
 		return 0
@@ -100,13 +100,13 @@ func (u *unpacker) byte() byte {
 	return v
 }
 
-func (u *unpacker) address() mail.Address {
+func (u *decoder) address() mail.Address {
 	return mail.Address{Local: u.text(), Domain: mail.Domain(u.text())}
 }
 
 // decodeEnvelope reads what encodeEnvelope wrote. Times come back in UTC.
 func decodeEnvelope(b []byte) (mail.Envelope, error) {
-	u := &unpacker{b: b}
+	u := &decoder{b: b}
 	if u.byte() != envelopeVersion {
 		return mail.Envelope{}, errEnvelope
 	}

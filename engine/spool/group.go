@@ -19,7 +19,7 @@ import (
 type group struct {
 	c       *committer
 	number  uint64
-	before  []mark
+	undo    []undoPoint
 	ops     []kv.Op
 	touched []*segment
 	wrote   bool // a body or a large file's entry, as opposed to removals only
@@ -34,7 +34,7 @@ type group struct {
 // disk are answered and left out; the others, removals above all, go on.
 func (g *group) plan(jobs []*job) ([]*job, error) {
 	g.seen = map[mail.MessageID]bool{}
-	g.before = g.c.s.book.begin(g.number)
+	g.undo = g.c.s.segs.beginGroup(g.number)
 	rest, err := g.addAll(jobs)
 	if err != nil {
 		return jobs, err
@@ -52,8 +52,8 @@ func (g *group) addAll(jobs []*job) (rest []*job, err error) {
 	if err := g.write(jobs); err == nil {
 		return jobs, nil
 	} else {
-		g.c.s.book.undo(g.before)
-		err = full(err)
+		g.c.s.segs.rollback(g.undo)
+		err = asFull(err)
 		var failed []*job
 		for _, j := range jobs {
 			if j.add != nil && !j.file || len(j.move) > 0 {
@@ -79,7 +79,7 @@ func (g *group) write(jobs []*job) error {
 		}
 	}
 	if bytes > 0 {
-		if err := g.c.s.room(bytes); err != nil {
+		if err := g.c.s.checkSpace(bytes); err != nil {
 			return err
 		}
 	}
@@ -120,12 +120,12 @@ func (g *group) put(id mail.MessageID, e entry) {
 
 // append writes one record and says where it is.
 func (g *group) append(w *segmentWriter, r *record, body [][]byte) (entry, error) {
-	p, err := g.c.s.book.place(r.length(), g.number, &g.before)
+	p, err := g.c.s.segs.allocate(r.length(), g.number, &g.undo)
 	if err != nil {
 		return entry{}, err
 	}
 	g.touch(p.seg)
-	if err := w.at(p); err != nil {
+	if err := w.seek(p); err != nil {
 		return entry{}, err
 	}
 	at := *r
@@ -174,7 +174,7 @@ func (g *group) moveOne(w *segmentWriter, m move) error {
 // removeAll comes after the copies of the same group, whose new places it must
 // not miss.
 func (g *group) removeAll(j *job) error {
-	j.gone = nil
+	j.removedFiles = nil
 	for _, id := range j.remove {
 		e, err := g.c.s.find(id)
 		if errors.Is(err, ErrNotFound) {
@@ -197,7 +197,7 @@ func (g *group) removeAll(j *job) error {
 		g.ops = append(g.ops, kv.Del(entryKey(id)))
 		g.removed = append(g.removed, e)
 		if e.seg == 0 {
-			j.gone = append(j.gone, id)
+			j.removedFiles = append(j.removedFiles, id)
 		}
 	}
 	return nil
@@ -216,7 +216,7 @@ func (g *group) fill(bytes int64) error {
 	}
 	seg.filled = seg.end
 	ahead := min(4<<20, g.c.s.opts.SegmentSize/8, g.c.s.opts.SegmentSize-seg.end)
-	if bytes > 1<<20 || ahead <= 0 || g.c.s.room(ahead) != nil {
+	if bytes > 1<<20 || ahead <= 0 || g.c.s.checkSpace(ahead) != nil {
 		return nil
 	}
 	zeros := make([]byte, min(ahead, 256<<10))
@@ -241,7 +241,7 @@ func (g *group) store(ctx context.Context) error {
 			g.ops = append(g.ops, kv.Put(segmentKey(seg.num), encodeSegment(seg.gen, seg.end)))
 		}
 	}
-	g.ops = append(g.ops, g.c.s.book.forget()...)
+	g.ops = append(g.ops, g.c.s.segs.retiredOps()...)
 	synced := g.sync()
 	if len(g.moves) > 0 {
 		// A copied message was acknowledged long ago: its entry must never
@@ -275,20 +275,20 @@ func (g *group) sync() func() error {
 }
 
 func (g *group) account() {
-	b := g.c.s.book
+	b := g.c.s.segs
 	for i := range g.added {
-		b.count(&g.added[i], 1)
+		b.adjust(&g.added[i], 1)
 	}
 	for i := range g.moves {
-		b.moved(&g.moves[i][0], &g.moves[i][1])
+		b.relocate(&g.moves[i][0], &g.moves[i][1])
 	}
 	for i := range g.removed {
-		b.count(&g.removed[i], -1)
+		b.adjust(&g.removed[i], -1)
 	}
 }
 
-// forget gives the ops for segments whose files are gone.
-func (b *book) forget() (ops []kv.Op) {
+// retiredOps gives the ops for segments whose files are gone.
+func (b *segments) retiredOps() (ops []kv.Op) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, num := range b.retired {
@@ -318,7 +318,7 @@ type segmentWriter struct {
 	err  error
 }
 
-func (w *segmentWriter) at(p place) error {
+func (w *segmentWriter) seek(p location) error {
 	if w.seg == p.seg {
 		return nil
 	}

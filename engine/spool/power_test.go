@@ -88,7 +88,7 @@ func (l *ledger) remove(s *Spool, rnd *rand.Rand) error {
 	return err
 }
 
-// settle compares the spool with the ledger and takes over what it says of the
+// unpin compares the spool with the ledger and takes over what it says of the
 // doubtful ones.
 func (l *ledger) settle(t *testing.T, s *Spool, db kv.DB) {
 	t.Helper()

@@ -47,7 +47,7 @@ func (s *Spool) body(id mail.MessageID) (*body, error) {
 }
 
 func (s *Spool) openEntry(id mail.MessageID, e *entry) (*body, error) {
-	f, release, err := s.book.lease(id, e)
+	f, release, err := s.segs.acquire(id, e)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ var errSum = errors.New("the checksum is wrong")
 // check reads the body and compares its checksum, and in a segment whose it is.
 func check(f file, id mail.MessageID, e *entry) error {
 	if e.seg != 0 {
-		r, err := inSegment(f, e.off)
+		r, err := segmentHead(f, e.off)
 		if err != nil {
 			return err
 		}

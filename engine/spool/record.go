@@ -60,8 +60,8 @@ func (r *record) appendHead(b []byte) []byte {
 
 var errHead = errors.New("there is no message's head here")
 
-// headless makes the end of a file what it means here.
-func headless(err error) error {
+// endAsBadHead makes the end of a file what it means here.
+func endAsBadHead(err error) error {
 	if errors.Is(err, io.EOF) {
 		return errHead
 	}
@@ -73,7 +73,7 @@ func headless(err error) error {
 func readHead(f file, off int64, envAt func(envelope int64) int64) (record, error) {
 	var h [headSize]byte
 	if _, err := f.ReadAt(h[:], off); err != nil {
-		return record{}, headless(err)
+		return record{}, endAsBadHead(err)
 	}
 	if string(h[:8]) != magic {
 		return record{}, errHead
@@ -96,7 +96,7 @@ func readHead(f file, off int64, envAt func(envelope int64) int64) (record, erro
 	}
 	r.env = make([]byte, n)
 	if _, err := f.ReadAt(r.env, at); err != nil {
-		return record{}, headless(err)
+		return record{}, endAsBadHead(err)
 	}
 	if sum := crc32.Update(crc32.Checksum(h[:60], castagnoli), castagnoli, r.env); sum != binary.BigEndian.Uint32(h[60:]) {
 		return record{}, errHead
@@ -104,13 +104,13 @@ func readHead(f file, off int64, envAt func(envelope int64) int64) (record, erro
 	return r, nil
 }
 
-// inSegment reads the head of the record that begins at off.
-func inSegment(f file, off int64) (record, error) {
+// segmentHead reads the head of the record that begins at off.
+func segmentHead(f file, off int64) (record, error) {
 	return readHead(f, off, func(int64) int64 { return off + headSize })
 }
 
-// inFile reads the head at the end of a file of its own.
-func inFile(f file) (record, error) {
+// fileHead reads the head at the end of a file of its own.
+func fileHead(f file) (record, error) {
 	size, err := f.Size()
 	if err != nil {
 		return record{}, err

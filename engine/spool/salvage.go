@@ -16,17 +16,17 @@ import (
 // than one cannot be unless the index has lost what was acknowledged (a log of
 // it was damaged, or an old copy was put back). Then all of it is taken in
 // again: a message that was delivered since may go out twice, none is lost.
-func (w *sweeper) salvageSegments(ctx context.Context) error {
+func (w *recovery) salvageSegments(ctx context.Context) error {
 	type found struct {
 		e entry
 		r record
 	}
 	var beyond []found
 	newest := w.last
-	for _, seg := range w.s.book.segments {
+	for _, seg := range w.s.segs.byNum {
 		for _, start := range w.starts(seg) {
 			for off := start.at; ; {
-				r, err := inSegment(seg.f, off)
+				r, err := segmentHead(seg.f, off)
 				if err != nil || r.gen != start.gen || r.group <= w.index {
 					break
 				}
@@ -45,7 +45,7 @@ func (w *sweeper) salvageSegments(ctx context.Context) error {
 		return nil
 	}
 	for _, f := range beyond {
-		if err := w.salvage(f.r.id, &f.e, w.s.book.segments[f.e.seg]); err != nil {
+		if err := w.salvage(f.r.id, &f.e, w.s.segs.byNum[f.e.seg]); err != nil {
 			return err
 		}
 	}
@@ -59,16 +59,16 @@ var errUnanswered = errors.New("cut off before it was acknowledged")
 
 // starts are the places where records that the index does not know may begin:
 // behind the known end, or, if the segment was begun anew, at the front.
-func (w *sweeper) starts(seg *segment) []start {
-	out := []start{{seg.gen, seg.end}}
-	if r, err := inSegment(seg.f, 0); err == nil && r.gen != seg.gen && r.gen > w.index {
-		out = []start{{r.gen, 0}}
+func (w *recovery) starts(seg *segment) []generationStart {
+	out := []generationStart{{seg.gen, seg.end}}
+	if r, err := segmentHead(seg.f, 0); err == nil && r.gen != seg.gen && r.gen > w.index {
+		out = []generationStart{{r.gen, 0}}
 	}
 	return out
 }
 
 // salvage enters what lies at e, if it is whole and the index has no better.
-func (w *sweeper) salvage(id mail.MessageID, e *entry, seg *segment) error {
+func (w *recovery) salvage(id mail.MessageID, e *entry, seg *segment) error {
 	report := &w.s.report
 	if err := check(seg.f, id, e); err != nil {
 		report.Dropped = append(report.Dropped, Finding{ID: id, Err: err})
@@ -76,7 +76,7 @@ func (w *sweeper) salvage(id mail.MessageID, e *entry, seg *segment) error {
 	}
 	now, err := w.s.find(id)
 	if err == nil {
-		if old := w.s.book.segments[now.seg]; old != nil && check(old.f, id, &now) == nil {
+		if old := w.s.segs.byNum[now.seg]; old != nil && check(old.f, id, &now) == nil {
 			return nil
 		}
 	} else if !errors.Is(err, ErrNotFound) {
@@ -92,7 +92,7 @@ var errLost = errors.New("the index had lost it")
 
 // salvageFiles does the same for files of their own: one that was begun after
 // the last group the index knows of shows that the index is older.
-func (w *sweeper) salvageFiles(ctx context.Context) error {
+func (w *recovery) salvageFiles(ctx context.Context) error {
 	for _, id := range sortedIDs(w.files) {
 		if _, err := w.s.find(id); err == nil {
 			continue
@@ -108,13 +108,13 @@ func (w *sweeper) salvageFiles(ctx context.Context) error {
 
 // orphan decides about a file that has no entry. It stays in w.files if an
 // entry will claim it or else it may go.
-func (w *sweeper) orphan(id mail.MessageID) error {
+func (w *recovery) orphan(id mail.MessageID) error {
 	f, err := w.s.vol.Open(fileName(id), false)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	r, err := inFile(f)
+	r, err := fileHead(f)
 	e := entry{group: r.group, size: r.size, sum: r.sum, env: r.env}
 	if err == nil && r.id != id {
 		err = fmt.Errorf("it holds message %s", r.id)

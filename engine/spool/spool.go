@@ -50,7 +50,7 @@ type Options struct {
 	CopyRate    int64        // bytes per second when emptying segments; 0: 8 MiB
 }
 
-func (o *Options) settle(vol volume) error {
+func (o *Options) setDefaults(vol volume) error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -84,9 +84,9 @@ func (o *Options) settle(vol volume) error {
 type Spool struct {
 	vol       volume
 	db        kv.DB
-	claim     *claim
+	lock      *folderLock
 	opts      Options
-	book      *book
+	segs      *segments
 	committer *committer
 	report    Report
 	tmp       atomic.Uint64 // the last number used for a tmp name
@@ -112,26 +112,26 @@ func Open(ctx context.Context, dir string, db kv.DB, opts Options) (*Spool, erro
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	c, err := claimFolder(ctx, dir, db, opts.Owner)
+	c, err := lockFolder(ctx, dir, db, opts.Owner)
 	if err != nil {
 		return nil, fmt.Errorf("spool %s: %w", dir, err)
 	}
 	s, err := openOn(ctx, folder(dir), db, opts)
 	if err != nil {
-		return nil, fmt.Errorf("spool %s: %w", dir, errors.Join(err, c.end()))
+		return nil, fmt.Errorf("spool %s: %w", dir, errors.Join(err, c.unlock()))
 	}
-	s.claim = c
+	s.lock = c
 	return s, nil
 }
 
 func openOn(ctx context.Context, vol volume, db kv.DB, opts Options) (*Spool, error) {
-	if err := opts.settle(vol); err != nil {
+	if err := opts.setDefaults(vol); err != nil {
 		return nil, err
 	}
-	s := &Spool{vol: vol, db: db, opts: opts, book: newBook(vol, opts.SegmentSize)}
-	last, err := s.sweep(ctx)
+	s := &Spool{vol: vol, db: db, opts: opts, segs: newSegments(vol, opts.SegmentSize)}
+	last, err := s.recover(ctx)
 	if err != nil {
-		return nil, errors.Join(full(err), s.book.close())
+		return nil, errors.Join(asFull(err), s.segs.close())
 	}
 	s.committer = newCommitter(s, last)
 	go s.committer.run(context.WithoutCancel(ctx)) // until Close
@@ -143,7 +143,7 @@ func openOn(ctx context.Context, vol volume, db kv.DB, opts Options) (*Spool, er
 func (s *Spool) Close() error {
 	s.once.Do(func() {
 		s.committer.close()
-		s.closing = errors.Join(s.book.close(), s.claim.end())
+		s.closing = errors.Join(s.segs.close(), s.lock.unlock())
 	})
 	return s.closing
 }
@@ -157,7 +157,7 @@ func (s *Spool) Commit(ctx context.Context, w *Writer, env mail.Envelope, extra 
 	err := s.commit(ctx, w, env, extra)
 	w.Abort()
 	if err != nil {
-		return fmt.Errorf("spool %s: %w", env.ID, full(err))
+		return fmt.Errorf("spool %s: %w", env.ID, asFull(err))
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func (s *Spool) commit(ctx context.Context, w *Writer, env mail.Envelope, extra 
 		return ErrExists
 	}
 	env.Size = w.size
-	r := &record{group: w.born, id: env.ID, env: encodeEnvelope(&env), size: w.size, sum: w.sum}
+	r := &record{group: w.afterGroup, id: env.ID, env: encodeEnvelope(&env), size: w.size, sum: w.sum}
 	if int64(len(r.env)) > kv.MaxValue-entryFixed {
 		return fmt.Errorf("an envelope of %d bytes: %w", len(r.env), kv.ErrTooLarge)
 	}
@@ -190,7 +190,7 @@ func (s *Spool) commit(ctx context.Context, w *Writer, env mail.Envelope, extra 
 		}
 	}
 	if w.f == nil {
-		j.body = w.held
+		j.body = w.chunks
 		return s.committer.queue.Do(ctx, j)
 	}
 	if err := w.seal(r, fileName(env.ID)); err != nil {
@@ -213,10 +213,10 @@ func (s *Spool) Remove(ctx context.Context, ids []mail.MessageID, extra ...kv.Op
 	}
 	j := &job{remove: ids, extra: extra}
 	if err := s.committer.queue.Do(ctx, j); err != nil {
-		return fmt.Errorf("spool: remove: %w", full(err))
+		return fmt.Errorf("spool: remove: %w", asFull(err))
 	}
-	for _, id := range j.gone {
-		s.book.unlink(id)
+	for _, id := range j.removedFiles {
+		s.segs.removeFile(id)
 	}
 	return nil
 }
@@ -296,7 +296,7 @@ type Stats struct {
 }
 
 // Stats is of this moment.
-func (s *Spool) Stats() Stats { return s.book.stats() }
+func (s *Spool) Stats() Stats { return s.segs.stats() }
 
 // Report tells what Open found.
 func (s *Spool) Report() Report {

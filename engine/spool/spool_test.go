@@ -246,7 +246,7 @@ func TestLargeBodyIsStreamed(t *testing.T) {
 			t.Fatal(err)
 		}
 		held := 0
-		for _, c := range w.held {
+		for _, c := range w.chunks {
 			held += cap(c)
 		}
 		if held > bodyLimit+chunkSize || w.size > bodyLimit && held > chunkSize {

@@ -26,15 +26,15 @@ var (
 )
 
 // A Writer takes one body. Its methods must not be called from two goroutines
-// at once. It ends in Commit or Abort; without either it leaks a file until
+// seek once. It ends in Commit or Abort; without either it leaks a file until
 // the spool is opened again.
 type Writer struct {
-	s    *Spool
-	born uint64   // the last group before it
-	held [][]byte // what is in memory; of a file, only the last chunk
-	size int64
-	sum  uint32
-	err  error // the first one; later calls get it again
+	s          *Spool
+	afterGroup uint64   // the last group before it
+	chunks     [][]byte // what is in memory; of a file, only the last chunk
+	size       int64
+	sum        uint32
+	err        error // the first one; later calls get it again
 
 	tmp     string
 	f       file
@@ -42,22 +42,22 @@ type Writer struct {
 }
 
 // Create begins a body. The error is ErrFull when the disk has too little
-// room, before the sender has wasted his breath.
+// checkSpace, before the sender has wasted his breath.
 func (s *Spool) Create(ctx context.Context) (*Writer, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.room(bodyLimit); err != nil {
+	if err := s.checkSpace(bodyLimit); err != nil {
 		return nil, err
 	}
-	return &Writer{s: s, born: s.committer.last.Load()}, nil
+	return &Writer{s: s, afterGroup: s.committer.last.Load()}, nil
 }
 
 // Size is how many bytes were written so far.
 func (w *Writer) Size() int64 { return w.size }
 
 // Write adds p to the body. An error ends it; ErrFull says that there was no
-// room.
+// checkSpace.
 func (w *Writer) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
@@ -67,12 +67,12 @@ func (w *Writer) Write(p []byte) (int, error) {
 		part := w.space()
 		took := copy(part, p)
 		w.sum = crc32.Update(w.sum, castagnoli, p[:took])
-		last := &w.held[len(w.held)-1]
+		last := &w.chunks[len(w.chunks)-1]
 		*last = (*last)[:len(*last)+took]
 		w.size += int64(took)
 		p = p[took:]
 		if err := w.spill(); err != nil {
-			w.err = full(fmt.Errorf("spool: write a body: %w", err))
+			w.err = asFull(fmt.Errorf("spool: write a body: %w", err))
 			w.drop()
 			return 0, w.err
 		}
@@ -82,17 +82,17 @@ func (w *Writer) Write(p []byte) (int, error) {
 
 // space gives the free part of the last chunk, of a new one if need be.
 func (w *Writer) space() []byte {
-	if n := len(w.held); n > 0 {
-		if last := w.held[n-1]; len(last) < cap(last) {
+	if n := len(w.chunks); n > 0 {
+		if last := w.chunks[n-1]; len(last) < cap(last) {
 			return last[len(last):cap(last)]
 		}
 	}
-	if len(w.held) == 0 && w.f == nil {
-		w.held = append(w.held, firstChunks.Get().(*[firstChunk]byte)[:0])
+	if len(w.chunks) == 0 && w.f == nil {
+		w.chunks = append(w.chunks, firstChunks.Get().(*[firstChunk]byte)[:0])
 	} else {
-		w.held = append(w.held, chunks.Get().(*[chunkSize]byte)[:0])
+		w.chunks = append(w.chunks, chunks.Get().(*[chunkSize]byte)[:0])
 	}
-	last := w.held[len(w.held)-1]
+	last := w.chunks[len(w.chunks)-1]
 	return last[:cap(last)]
 }
 
@@ -103,11 +103,11 @@ func (w *Writer) spill() error {
 		return nil
 	case w.f == nil:
 		return w.toFile()
-	case len(w.held[0]) < cap(w.held[0]):
+	case len(w.chunks[0]) < cap(w.chunks[0]):
 		return nil
 	}
 	if w.size%(16*bodyLimit) < chunkSize { // now and then, as it grows
-		if err := w.s.room(chunkSize); err != nil {
+		if err := w.s.checkSpace(chunkSize); err != nil {
 			return err
 		}
 	}
@@ -116,7 +116,7 @@ func (w *Writer) spill() error {
 
 // toFile moves the body from memory into a file of its own.
 func (w *Writer) toFile() error {
-	if err := w.s.room(bodyLimit); err != nil {
+	if err := w.s.checkSpace(bodyLimit); err != nil {
 		return err
 	}
 	tmp := w.s.tmpName()
@@ -129,7 +129,7 @@ func (w *Writer) toFile() error {
 }
 
 func (w *Writer) flush() error {
-	for _, c := range w.held {
+	for _, c := range w.chunks {
 		if _, err := w.f.WriteAt(c, w.written); err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func (w *Writer) flush() error {
 
 // release gives the memory back.
 func (w *Writer) release() {
-	for _, c := range w.held {
+	for _, c := range w.chunks {
 		switch cap(c) {
 		case firstChunk:
 			firstChunks.Put((*[firstChunk]byte)(c[:firstChunk]))
@@ -149,7 +149,7 @@ func (w *Writer) release() {
 			chunks.Put((*[chunkSize]byte)(c[:chunkSize]))
 		}
 	}
-	w.held = nil
+	w.chunks = nil
 }
 
 // seal ends the file of its own under its lasting name: synced, and its folder
@@ -196,8 +196,8 @@ func (w *Writer) drop() {
 	w.f, w.tmp = nil, ""
 }
 
-// room says whether n more bytes may be taken in.
-func (s *Spool) room(n int64) error {
+// checkSpace says whether n more bytes may be taken in.
+func (s *Spool) checkSpace(n int64) error {
 	free, total, err := s.vol.Free()
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
@@ -208,8 +208,8 @@ func (s *Spool) room(n int64) error {
 	return nil
 }
 
-// full makes what a disk or the index without room says an ErrFull.
-func full(err error) error {
+// asFull makes what a disk or the index without room says an ErrFull.
+func asFull(err error) error {
 	if err == nil || errors.Is(err, ErrFull) || !disk.IsFull(err) && !isIndexFull(err) {
 		return err
 	}

@@ -67,34 +67,34 @@ const (
 )
 
 // A book keeps account of the segments and of the files that are open.
-type book struct {
+type segments struct {
 	vol     volume
 	segSize int64
 
-	mu       sync.Mutex // guards what follows
-	segments map[uint32]*segment
-	active   *segment
-	ready    []*segment
-	next     uint32
-	retired  []uint32               // removed; the index does not know yet
-	open     map[mail.MessageID]int // bodies in a file of their own that are open
-	doomed   map[mail.MessageID]bool
-	messages int
-	files    int
-	fileLive int64
+	mu            sync.Mutex // guards what follows
+	byNum         map[uint32]*segment
+	active        *segment
+	ready         []*segment
+	next          uint32
+	retired       []uint32               // removed; the index does not know yet
+	open          map[mail.MessageID]int // bodies in a file of their own that are open
+	removeOnClose map[mail.MessageID]bool
+	messages      int
+	files         int
+	fileLive      int64
 }
 
-func newBook(vol volume, segSize int64) *book {
-	return &book{
+func newSegments(vol volume, segSize int64) *segments {
+	return &segments{
 		vol: vol, segSize: segSize, next: 1,
-		segments: map[uint32]*segment{},
-		open:     map[mail.MessageID]int{},
-		doomed:   map[mail.MessageID]bool{},
+		byNum:         map[uint32]*segment{},
+		open:          map[mail.MessageID]int{},
+		removeOnClose: map[mail.MessageID]bool{},
 	}
 }
 
-// count takes one message in (n = 1) or out (n = -1).
-func (b *book) count(e *entry, n int) {
+// adjust takes one message in (n = 1) or out (n = -1).
+func (b *segments) adjust(e *entry, n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.messages += n
@@ -103,29 +103,29 @@ func (b *book) count(e *entry, n int) {
 		b.fileLive += int64(n) * e.length()
 		return
 	}
-	b.liveLocked(e, n)
+	b.adjustLocked(e, n)
 }
 
-// moved accounts for a record that was copied.
-func (b *book) moved(from, to *entry) {
+// relocate accounts for a record that was copied.
+func (b *segments) relocate(from, to *entry) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.liveLocked(to, 1)
-	b.liveLocked(from, -1)
+	b.adjustLocked(to, 1)
+	b.adjustLocked(from, -1)
 }
 
-func (b *book) liveLocked(e *entry, n int) {
-	seg := b.segments[e.seg]
+func (b *segments) adjustLocked(e *entry, n int) {
+	seg := b.byNum[e.seg]
 	if seg == nil || seg.gen != e.gen {
 		return // a damaged one, whose segment is gone
 	}
 	seg.live += int64(n) * e.length()
-	b.settleLocked(seg)
+	b.recycleLocked(seg)
 }
 
-// settleLocked makes an empty segment ready, or takes its file away where
+// recycleLocked makes an empty segment ready, or takes its file away where
 // there are enough.
-func (b *book) settleLocked(seg *segment) {
+func (b *segments) recycleLocked(seg *segment) {
 	if seg.state != sealed || seg.live > 0 || seg.refs > 0 {
 		return
 	}
@@ -136,26 +136,26 @@ func (b *book) settleLocked(seg *segment) {
 	}
 	_ = seg.f.Close()
 	_ = b.vol.Remove(segmentName(seg.num)) // what stays, the next Open finds empty
-	delete(b.segments, seg.num)
+	delete(b.byNum, seg.num)
 	b.retired = append(b.retired, seg.num)
 }
 
 // A place is where a record is to go.
-type place struct {
+type location struct {
 	seg *segment
 	off int64
 }
 
 // A mark is where a segment ended before a group. It keeps the segment from
 // being used again until the group is settled.
-type mark struct {
+type undoPoint struct {
 	seg *segment
 	end int64
 }
 
-// begin lets the active segment begin anew, if nothing in it lives: the same
+// beginGroup lets the active segment begin anew, if nothing in it lives: the same
 // blocks are written again and again while mail only passes through.
-func (b *book) begin(group uint64) []mark {
+func (b *segments) beginGroup(group uint64) []undoPoint {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	seg := b.active
@@ -166,33 +166,33 @@ func (b *book) begin(group uint64) []mark {
 		seg.gen, seg.end = group, 0
 	}
 	seg.refs++
-	return []mark{{seg, seg.end}}
+	return []undoPoint{{seg, seg.end}}
 }
 
-// place finds room for n bytes, in the active segment or in the next one,
+// allocate finds room for n bytes, in the active segment or in the next one,
 // which it then adds to before.
-func (b *book) place(n int64, group uint64, before *[]mark) (place, error) {
+func (b *segments) allocate(n int64, group uint64, before *[]undoPoint) (location, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if seg := b.active; seg == nil || seg.end+n > b.segSize {
 		next, err := b.nextLocked()
 		if err != nil {
-			return place{}, err
+			return location{}, err
 		}
 		next.gen, next.end, next.state = group, 0, active
 		next.refs++
-		*before = append(*before, mark{next, 0})
+		*before = append(*before, undoPoint{next, 0})
 		b.active = next
 		if seg != nil {
 			seg.state = sealed
 		}
 	}
-	p := place{b.active, b.active.end}
+	p := location{b.active, b.active.end}
 	b.active.end += n
 	return p, nil
 }
 
-func (b *book) nextLocked() (*segment, error) {
+func (b *segments) nextLocked() (*segment, error) {
 	if n := len(b.ready); n > 0 {
 		seg := b.ready[n-1]
 		b.ready = b.ready[:n-1]
@@ -206,13 +206,13 @@ func (b *book) nextLocked() (*segment, error) {
 		return nil, errors.Join(err, f.Close(), b.vol.Remove(segmentName(b.next)))
 	}
 	seg := &segment{num: b.next, f: f}
-	b.segments[seg.num] = seg
+	b.byNum[seg.num] = seg
 	b.next++
 	return seg, nil
 }
 
-// undo forgets a group that did not come about.
-func (b *book) undo(before []mark) {
+// rollback forgets a group that did not come about.
+func (b *segments) rollback(before []undoPoint) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range before {
@@ -220,24 +220,24 @@ func (b *book) undo(before []mark) {
 	}
 }
 
-// settle lets go of the segments of a group that has its answer.
-func (b *book) settle(before []mark) {
+// unpin lets go of the segments of a group that has its answer.
+func (b *segments) unpin(before []undoPoint) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range before {
 		m.seg.refs--
-		b.settleLocked(m.seg)
+		b.recycleLocked(m.seg)
 	}
 }
 
-// lease keeps e's file from being used again until release.
-func (b *book) lease(id mail.MessageID, e *entry) (f file, release func() error, err error) {
+// acquire keeps e's file from being used again until release.
+func (b *segments) acquire(id mail.MessageID, e *entry) (f file, release func() error, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if e.seg == 0 {
-		return b.leaseFileLocked(id)
+		return b.acquireFileLocked(id)
 	}
-	seg := b.segments[e.seg]
+	seg := b.byNum[e.seg]
 	if seg == nil || seg.gen != e.gen {
 		return nil, nil, errMoved
 	}
@@ -246,7 +246,7 @@ func (b *book) lease(id mail.MessageID, e *entry) (f file, release func() error,
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		seg.refs--
-		b.settleLocked(seg)
+		b.recycleLocked(seg)
 		return nil
 	}, nil
 }
@@ -254,7 +254,7 @@ func (b *book) lease(id mail.MessageID, e *entry) (f file, release func() error,
 // errMoved: the entry is not where it was when the index was asked.
 var errMoved = errors.New("it is not where the index says")
 
-func (b *book) leaseFileLocked(id mail.MessageID) (file, func() error, error) {
+func (b *segments) acquireFileLocked(id mail.MessageID) (file, func() error, error) {
 	f, err := b.vol.Open(fileName(id), false)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%w: %w", errMoved, err)
@@ -271,34 +271,34 @@ func (b *book) leaseFileLocked(id mail.MessageID) (file, func() error, error) {
 			return err
 		}
 		delete(b.open, id)
-		if b.doomed[id] {
-			delete(b.doomed, id)
+		if b.removeOnClose[id] {
+			delete(b.removeOnClose, id)
 			_ = b.vol.Remove(fileName(id))
 		}
 		return err
 	}, nil
 }
 
-// unlink removes a file of its own, now or when its last reader is done: not
+// removeFile removes a file of its own, now or when its last reader is done: not
 // every system lets go of an open one. What stays, the next Open sweeps.
-func (b *book) unlink(id mail.MessageID) {
+func (b *segments) removeFile(id mail.MessageID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.open[id] > 0 {
-		b.doomed[id] = true
+		b.removeOnClose[id] = true
 		return
 	}
 	_ = b.vol.Remove(fileName(id))
 }
 
-func (b *book) stats() Stats {
+func (b *segments) stats() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	st := Stats{
 		Messages: b.messages, Files: b.files, LiveBytes: b.fileLive,
-		Segments: len(b.segments), Ready: len(b.ready),
+		Segments: len(b.byNum), Ready: len(b.ready),
 	}
-	for _, seg := range b.segments {
+	for _, seg := range b.byNum {
 		st.LiveBytes += seg.live
 		if seg.state != ready {
 			st.DeadBytes += seg.end - seg.live
@@ -307,13 +307,13 @@ func (b *book) stats() Stats {
 	return st
 }
 
-func (b *book) close() error {
+func (b *segments) close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var errs []error
-	for _, seg := range b.segments {
+	for _, seg := range b.byNum {
 		errs = append(errs, seg.f.Close())
 	}
-	b.segments, b.active, b.ready = map[uint32]*segment{}, nil, nil
+	b.byNum, b.active, b.ready = map[uint32]*segment{}, nil, nil
 	return errors.Join(errs...)
 }

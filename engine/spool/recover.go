@@ -33,26 +33,26 @@ type Finding struct {
 }
 
 // A start is where records of a generation may begin.
-type start struct {
+type generationStart struct {
 	gen uint64
 	at  int64
 }
 
 // A sweeper puts a spool right at its start.
-type sweeper struct {
+type recovery struct {
 	s     *Spool
 	index uint64 // the last group that the index knew of; 0: it is new
 	last  uint64 // the last group there is
 	clean bool   // and it was answered
-	known map[uint32]start
+	known map[uint32]generationStart
 	files map[mail.MessageID]bool // bodies in a file of their own, until an entry claims them
 	tmp   []string
 	ops   []kv.Op
 }
 
-// sweep returns the number of the last group.
-func (s *Spool) sweep(ctx context.Context) (uint64, error) {
-	w := &sweeper{s: s, known: map[uint32]start{}, files: map[mail.MessageID]bool{}}
+// recover returns the number of the last group.
+func (s *Spool) recover(ctx context.Context) (uint64, error) {
+	w := &recovery{s: s, known: map[uint32]generationStart{}, files: map[mail.MessageID]bool{}}
 	for _, step := range []func(context.Context) error{
 		w.readIndex, w.list, w.salvageSegments, w.salvageFiles, w.readEntries, w.drop, w.removeFiles,
 	} {
@@ -66,7 +66,7 @@ func (s *Spool) sweep(ctx context.Context) (uint64, error) {
 }
 
 // readIndex reads the last group and how the segments stood then.
-func (w *sweeper) readIndex(ctx context.Context) error {
+func (w *recovery) readIndex(ctx context.Context) error {
 	b, ok, err := w.s.db.Get([]byte(lastKey))
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func (w *sweeper) readIndex(ctx context.Context) error {
 		if len(key) != 4 || len(p.Value) != 16 {
 			return errors.New("the index has a segment that does not read back")
 		}
-		w.known[binary.BigEndian.Uint32(key)] = start{
+		w.known[binary.BigEndian.Uint32(key)] = generationStart{
 			gen: binary.BigEndian.Uint64(p.Value),
 			at:  int64(binary.BigEndian.Uint64(p.Value[8:])),
 		}
@@ -95,7 +95,7 @@ func (w *sweeper) readIndex(ctx context.Context) error {
 }
 
 // list opens the segments and notes the other files of ours.
-func (w *sweeper) list(context.Context) error {
+func (w *recovery) list(context.Context) error {
 	names, err := w.s.vol.List()
 	if err != nil {
 		return err
@@ -119,21 +119,21 @@ func (w *sweeper) list(context.Context) error {
 		}
 	}
 	for num := range w.known {
-		if w.s.book.segments[num] == nil {
+		if w.s.segs.byNum[num] == nil {
 			w.ops = append(w.ops, kv.Del(segmentKey(num)))
 		}
 	}
 	return nil
 }
 
-func (w *sweeper) openSegment(num uint32, name string) error {
+func (w *recovery) openSegment(num uint32, name string) error {
 	f, err := w.s.vol.Open(name, false)
 	if err != nil {
 		return err
 	}
-	b := w.s.book
+	b := w.s.segs
 	seg := &segment{num: num, f: f, gen: w.known[num].gen, end: w.known[num].at}
-	b.segments[num] = seg
+	b.byNum[num] = seg
 	b.next = max(b.next, num+1)
 	if seg.filled, err = f.Size(); err != nil {
 		return err
@@ -143,7 +143,7 @@ func (w *sweeper) openSegment(num uint32, name string) error {
 
 // readEntries accounts for every message. Those of the last group are checked,
 // unless the end was clean: of two writes side by side only one may be there.
-func (w *sweeper) readEntries(ctx context.Context) error {
+func (w *recovery) readEntries(ctx context.Context) error {
 	for p, err := range w.s.db.Scan(ctx, []byte(entryPrefix)) {
 		if err != nil {
 			return err
@@ -162,18 +162,18 @@ func (w *sweeper) readEntries(ctx context.Context) error {
 		if err != nil {
 			w.s.report.Damaged = append(w.s.report.Damaged, Finding{ID: id, Err: err})
 		}
-		w.s.book.count(&e, 1)
+		w.s.segs.adjust(&e, 1)
 	}
 	return nil
 }
 
 // readEntry says what can be seen to be wrong without reading every body.
-func (w *sweeper) readEntry(id mail.MessageID, e *entry) error {
+func (w *recovery) readEntry(id mail.MessageID, e *entry) error {
 	doubtful := e.group == w.last && !w.clean
 	if e.seg == 0 {
 		return w.readFile(id, e, doubtful)
 	}
-	seg := w.s.book.segments[e.seg]
+	seg := w.s.segs.byNum[e.seg]
 	switch {
 	case seg == nil:
 		return fmt.Errorf("%s: %w", segmentName(e.seg), os.ErrNotExist)
@@ -187,7 +187,7 @@ func (w *sweeper) readEntry(id mail.MessageID, e *entry) error {
 	return nil
 }
 
-func (w *sweeper) readFile(id mail.MessageID, e *entry, doubtful bool) error {
+func (w *recovery) readFile(id mail.MessageID, e *entry, doubtful bool) error {
 	if !w.files[id] {
 		return fmt.Errorf("%s: %w", fileName(id), os.ErrNotExist)
 	}
@@ -211,9 +211,9 @@ func (w *sweeper) readFile(id mail.MessageID, e *entry, doubtful bool) error {
 }
 
 // drop makes the removals of this sweep durable. A new index gets its first
-// mark before any message comes, so that an index that has none is known to
+// undoPoint before any message comes, so that an index that has none is known to
 // be newer than the files it finds.
-func (w *sweeper) drop(ctx context.Context) error {
+func (w *recovery) drop(ctx context.Context) error {
 	if w.last == 0 {
 		w.last = 1
 		w.ops = append(w.ops, kv.Put([]byte(lastKey), encodeLast(w.last, true)))
@@ -221,14 +221,14 @@ func (w *sweeper) drop(ctx context.Context) error {
 	return w.flush(ctx)
 }
 
-func (w *sweeper) flush(ctx context.Context) error {
+func (w *recovery) flush(ctx context.Context) error {
 	ops := w.ops
 	w.ops = nil
 	return w.s.db.Commit(ctx, ops...)
 }
 
 // removeFiles takes away what no message claims.
-func (w *sweeper) removeFiles(context.Context) error {
+func (w *recovery) removeFiles(context.Context) error {
 	names := w.tmp
 	for _, id := range sortedIDs(w.files) {
 		names = append(names, fileName(id))
@@ -242,12 +242,12 @@ func (w *sweeper) removeFiles(context.Context) error {
 }
 
 // activate lets the newest segment with room go on; empty ones become ready.
-func (w *sweeper) activate() {
-	b := w.s.book
+func (w *recovery) activate() {
+	b := w.s.segs
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, num := range sortedNums(b.segments) {
-		seg := b.segments[num]
+	for _, num := range sortedNums(b.byNum) {
+		seg := b.byNum[num]
 		if seg.live > 0 && seg.end < b.segSize*7/8 && (b.active == nil || seg.gen > b.active.gen) {
 			b.active = seg
 		}
@@ -255,12 +255,12 @@ func (w *sweeper) activate() {
 	if b.active != nil {
 		b.active.state = active
 	}
-	for _, num := range sortedNums(b.segments) {
-		b.settleLocked(b.segments[num])
+	for _, num := range sortedNums(b.byNum) {
+		b.recycleLocked(b.byNum[num])
 	}
 }
 
-func (w *sweeper) log() {
+func (w *recovery) log() {
 	r, log := w.s.report, w.s.opts.Log
 	for _, list := range []struct {
 		msg  string

@@ -88,8 +88,8 @@ func TestFolderLookedAt(t *testing.T) {
 		want   error
 		waited time.Duration
 	}{
-		{"a look", lookTime / 2, nil, lookTime / 2},
-		{"somebody who stays", 2 * lookTime, ErrInUse, lookTime},
+		{"a look", ownerWait / 2, nil, ownerWait / 2},
+		{"somebody who stays", 2 * ownerWait, ErrInUse, ownerWait},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -105,13 +105,13 @@ func TestFolderLookedAt(t *testing.T) {
 				if !errors.Is(err, tt.want) {
 					t.Errorf("Open = %v, want %v", err, tt.want)
 				}
-				if waited := time.Since(began); waited < tt.waited || waited > tt.waited+lookPause {
+				if waited := time.Since(began); waited < tt.waited || waited > tt.waited+ownerPoll {
 					t.Errorf("it took %v, want %v", waited, tt.waited)
 				}
 				if err == nil {
 					s.Close()
 				}
-				time.Sleep(2 * lookTime)
+				time.Sleep(2 * ownerWait)
 			})
 		})
 	}

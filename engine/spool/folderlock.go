@@ -20,13 +20,13 @@ import (
 const ownerName = "owner"
 
 // A claim keeps everybody else out of a folder.
-type claim struct{ f *os.File }
+type folderLock struct{ f *os.File }
 
-// claimFolder takes a folder for owner. What another queue has left in it, an
+// lockOwnerFile takes a folder for owner. What another queue has left in it, an
 // index that is new would take for mail that it had lost, and send it out again.
-func claimFolder(ctx context.Context, dir string, db kv.DB, owner string) (_ *claim, err error) {
+func lockFolder(ctx context.Context, dir string, db kv.DB, owner string) (_ *folderLock, err error) {
 	name := filepath.Join(dir, ownerName)
-	f, err := lockFolder(ctx, name, owner)
+	f, err := lockOwnerFile(ctx, name, owner)
 	if err != nil {
 		return nil, err
 	}
@@ -41,39 +41,39 @@ func claimFolder(ctx context.Context, dir string, db kv.DB, owner string) (_ *cl
 	}
 	was := strings.TrimSpace(string(before))
 	if owner == "" || was == owner {
-		return &claim{f}, nil
+		return &folderLock{f}, nil
 	}
 	if was != "" {
-		if err := unknown(dir, db, was); err != nil {
+		if err := checkForeign(dir, db, was); err != nil {
 			return nil, err
 		}
 	}
-	if err := errors.Join(f.Truncate(0), rewrite(f, owner+"\n"), disk.SyncDir(dir)); err != nil {
+	if err := errors.Join(f.Truncate(0), writeOwner(f, owner+"\n"), disk.SyncDir(dir)); err != nil {
 		return nil, err
 	}
-	return &claim{f}, nil
+	return &folderLock{f}, nil
 }
 
 // Somebody else who tries a folder has its lock while he looks whose it is, and
 // no longer: that long its owner waits for it.
 const (
-	lookTime  = 5 * time.Second
-	lookPause = 10 * time.Millisecond
+	ownerWait = 5 * time.Second
+	ownerPoll = 10 * time.Millisecond
 )
 
-// lockFolder locks the file of the owner's name.
-func lockFolder(ctx context.Context, name, owner string) (*os.File, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
+// lockOwnerFile locks the file of the owner's name.
+func lockOwnerFile(ctx context.Context, name, owner string) (*os.File, error) {
+	ctx, cancel := context.WithTimeout(ctx, ownerWait)
 	defer cancel()
 	for {
 		f, err := disk.Lock(name)
 		if !errors.Is(err, disk.ErrLocked) {
 			return f, err
 		}
-		who := holder(name)
+		who := readOwner(name)
 		if who == owner {
 			select {
-			case <-time.After(lookPause):
+			case <-time.After(ownerPoll):
 				continue
 			case <-ctx.Done():
 			}
@@ -82,13 +82,13 @@ func lockFolder(ctx context.Context, name, owner string) (*os.File, error) {
 	}
 }
 
-func rewrite(f *os.File, text string) error {
+func writeOwner(f *os.File, text string) error {
 	_, err := f.WriteAt([]byte(text), 0)
 	return errors.Join(err, f.Sync())
 }
 
-// holder reads who has the folder.
-func holder(name string) string {
+// readOwner reads who has the folder.
+func readOwner(name string) string {
 	b, err := os.ReadFile(name)
 	if who := strings.TrimSpace(string(b)); who != "" && err == nil {
 		return who
@@ -96,9 +96,9 @@ func holder(name string) string {
 	return "another queue"
 }
 
-// unknown refuses a folder in which somebody else's files are, if the index
+// checkForeign refuses a folder in which somebody else's files are, if the index
 // has never seen it.
-func unknown(dir string, db kv.DB, was string) error {
+func checkForeign(dir string, db kv.DB, was string) error {
 	if _, ok, err := db.Get([]byte(lastKey)); ok || err != nil {
 		return err
 	}
@@ -114,8 +114,8 @@ func unknown(dir string, db kv.DB, was string) error {
 	return nil
 }
 
-// end gives the folder free. Of what has no folder there is nothing to give.
-func (c *claim) end() error {
+// unlock gives the folder free. Of what has no folder there is nothing to give.
+func (c *folderLock) unlock() error {
 	if c == nil {
 		return nil
 	}
