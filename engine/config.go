@@ -195,7 +195,7 @@ type routes struct{ *siteAdapter }
 
 func (r routes) Route(d mail.Domain) delivery.Route {
 	set := r.Site.Route(d)
-	out := delivery.Route{Dir: r.absPath(set.Folder), DirectFirst: set.DirectFirst, Held: set.Held, Talk: r.dialogue(set)}
+	out := delivery.Route{Dir: r.absPath(set.Folder), DirectFirst: set.DirectFirst, Held: set.Held, Client: r.clientSettings(set)}
 	switch set.Way {
 	case settings.ToFolder:
 		out.Kind = delivery.Drop
@@ -208,8 +208,8 @@ func (r routes) Route(d mail.Domain) delivery.Route {
 	return out
 }
 
-func (r routes) dialogue(set settings.Route) delivery.Talk {
-	t := delivery.Talk{
+func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
+	t := delivery.ClientSettings{
 		Hello: r.FQDN, Port: r.Out.Port, RequireTLS: set.NeedTLS, HELO: set.Helo,
 		NoPipelining: set.NoPipeline, MaxMessages: r.Out.Messages, Timeouts: r.timeouts(),
 		DNS: resolver.Query{Self: r.self}, TLS: peerTLS(set.NeedTLS, r.Out),

@@ -16,12 +16,12 @@ import (
 // taken a message; after that it is the next one's turn.
 const maxBreaks = 3
 
-// try goes through the targets until nothing is left of b. When it is not
+// tryTargets goes through the targets until nothing is left of b. When it is not
 // done, f says what the last of them said. An error is one of our own.
-func (d *Delivery) try(ctx context.Context, targets []target, talk Talk, b *transfer.Batch) (done bool, f failure, err error) {
+func (d *Delivery) tryTargets(ctx context.Context, targets []target, talk ClientSettings, b *transfer.Batch) (done bool, f failure, err error) {
 	f = failure{mail.Deferred, mail.Reply{Code: 451, Enhanced: "4.4", Text: "there is no host to send to"}, ""}
 	for _, t := range targets {
-		cause := d.converse(ctx, t, talk, b)
+		cause := d.sendTo(ctx, t, talk, b)
 		switch {
 		case b.Err() != nil:
 			return false, f, b.Err()
@@ -36,10 +36,10 @@ func (d *Delivery) try(ctx context.Context, targets []target, talk Talk, b *tran
 	return false, f, nil
 }
 
-// converse holds as many conversations with one target as it takes: some hosts
+// sendTo holds as many conversations with one target as it takes: some hosts
 // hang up after so many messages. It returns nil when nothing is left of b,
 // and otherwise why it is no use to go on with this target.
-func (d *Delivery) converse(ctx context.Context, t target, talk Talk, b *transfer.Batch) error {
+func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b *transfer.Batch) error {
 	for breaks := 0; ; {
 		c, err := d.open(ctx, t, talk)
 		if err != nil {
@@ -66,16 +66,16 @@ func (d *Delivery) converse(ctx context.Context, t target, talk Talk, b *transfe
 // open connects and greets. Where TLS is not demanded, a failed handshake is
 // no reason to keep mail back: the same host is asked once more in clear (RFC
 // 7435), but never with a password.
-func (d *Delivery) open(ctx context.Context, t target, talk Talk) (*wire.Client, error) {
-	c, err := d.greet(ctx, t, talk, false)
+func (d *Delivery) open(ctx context.Context, t target, talk ClientSettings) (*wire.Client, error) {
+	c, err := d.connect(ctx, t, talk, false)
 	if errors.Is(err, wire.ErrTLS) && !talk.RequireTLS && talk.Auth == nil && ctx.Err() == nil {
 		d.opts.Log.WarnContext(ctx, "TLS handshake; sending in clear", "host", t.host, "addr", t.addr, "err", err)
-		return d.greet(ctx, t, talk, true)
+		return d.connect(ctx, t, talk, true)
 	}
 	return c, err
 }
 
-func (d *Delivery) greet(ctx context.Context, t target, talk Talk, clear bool) (*wire.Client, error) {
+func (d *Delivery) connect(ctx context.Context, t target, talk ClientSettings, clear bool) (*wire.Client, error) {
 	dial, cancel := context.WithTimeout(ctx, d.opts.Connect)
 	conn, err := d.opts.Dialer.DialContext(dial, "tcp", t.addr.String())
 	cancel()
@@ -83,7 +83,7 @@ func (d *Delivery) greet(ctx context.Context, t target, talk Talk, clear bool) (
 		return nil, err
 	}
 	opts := wire.ClientOptions{
-		Hello: talk.Hello, TLS: config(talk, t.host), UseHELO: talk.HELO,
+		Hello: talk.Hello, TLS: tlsConfig(talk, t.host), UseHELO: talk.HELO,
 		NoPipelining: talk.NoPipelining, Timeouts: talk.Timeouts, Auth: talk.signIn(),
 	}
 	switch {
@@ -95,9 +95,9 @@ func (d *Delivery) greet(ctx context.Context, t target, talk Talk, clear bool) (
 	return wire.NewClient(ctx, conn, opts)
 }
 
-// config completes the TLS settings for one host. Where TLS is a bonus, any
+// tlsConfig completes the TLS settings for one host. Where TLS is a bonus, any
 // certificate will do: the alternative is to send in clear.
-func config(talk Talk, host string) *tls.Config {
+func tlsConfig(talk ClientSettings, host string) *tls.Config {
 	cfg := talk.TLS.Clone()
 	if cfg == nil {
 		cfg = &tls.Config{MinVersion: tls.VersionTLS12}

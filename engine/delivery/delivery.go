@@ -42,7 +42,7 @@ type Route struct {
 	Smart       []Hop  // SmartHost: in the order to try them
 	DirectFirst bool   // SmartHost: only when the hosts that DNS names are out of reach
 	Held        bool   // the mail waits for its host to call: that no host is found returns nothing
-	Talk        Talk
+	Client      ClientSettings
 }
 
 // A Hop is a smart host.
@@ -51,8 +51,8 @@ type Hop struct {
 	Port uint16 // 0: that of Talk
 }
 
-// Talk is how we speak to a host.
-type Talk struct {
+// ClientSettings is how we speak to a host.
+type ClientSettings struct {
 	Hello        string             // our name
 	Port         uint16             // of the hosts that DNS names; 0: 25
 	TLS          *tls.Config        // base for STARTTLS: roots, least version; nil: the system's roots
@@ -68,17 +68,17 @@ type Talk struct {
 // Same says that both lead to the same hosts, spoken to in the same way: what
 // one could not do, the other cannot. Patience does not count.
 func (r Route) Same(o Route) bool {
-	return r.Kind == o.Kind && r.Dir == o.Dir && slices.Equal(r.Smart, o.Smart) && r.DirectFirst == o.DirectFirst && r.Talk.same(o.Talk)
+	return r.Kind == o.Kind && r.Dir == o.Dir && slices.Equal(r.Smart, o.Smart) && r.DirectFirst == o.DirectFirst && r.Client.same(o.Client)
 }
 
-func (t Talk) same(o Talk) bool {
+func (t ClientSettings) same(o ClientSettings) bool {
 	return t.Hello == o.Hello && t.Port == o.Port && t.RequireTLS == o.RequireTLS && (t.TLS == nil) == (o.TLS == nil) &&
 		t.HELO == o.HELO && t.NoPipelining == o.NoPipelining && slices.Equal(t.DNS.Servers, o.DNS.Servers) && t.DNS.TCP == o.DNS.TCP &&
 		reflect.DeepEqual(t.signIn(), o.signIn())
 }
 
 // signIn is the sign-in of one connection, or nil.
-func (t Talk) signIn() sasl.Client {
+func (t ClientSettings) signIn() sasl.Client {
 	if t.Auth == nil {
 		return nil
 	}
@@ -161,13 +161,13 @@ func (d *Delivery) send(ctx context.Context, dest mail.Domain, route Route, b *t
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			failed = unresolved(err)
+			failed = resolveFailure(err)
 			if route.Held {
-				failed = failed.forNow()
+				failed = failed.temporary()
 			}
 			continue
 		}
-		done, f, err := d.try(ctx, targets, route.Talk, b)
+		done, f, err := d.tryTargets(ctx, targets, route.Client, b)
 		if done || err != nil {
 			return err
 		}

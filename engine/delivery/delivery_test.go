@@ -71,7 +71,7 @@ func TestSameRoute(t *testing.T) {
 		return func() sasl.Client { return sasl.NewPlainClient("", "anna", password) }
 	}
 	base := func() Route {
-		return Route{Kind: SmartHost, Dir: "d", Smart: []Hop{{Host: "a", Port: 25}}, Talk: Talk{
+		return Route{Kind: SmartHost, Dir: "d", Smart: []Hop{{Host: "a", Port: 25}}, Client: ClientSettings{
 			Hello: "hub.test", Port: 25, TLS: &tls.Config{}, Auth: plain("x"), DNS: resolver.Query{Servers: []string{"192.0.2.1:53"}},
 		}}
 	}
@@ -80,22 +80,22 @@ func TestSameRoute(t *testing.T) {
 		same   bool
 	}{
 		{func(*Route) {}, true},
-		{func(r *Route) { r.Talk.MaxMessages, r.Talk.Timeouts.Command = 1, time.Second }, true},
+		{func(r *Route) { r.Client.MaxMessages, r.Client.Timeouts.Command = 1, time.Second }, true},
 		{func(r *Route) { r.Kind = MX }, false},
 		{func(r *Route) { r.Dir = "e" }, false},
 		{func(r *Route) { r.Smart[0].Port = 26 }, false},
 		{func(r *Route) { r.Smart = nil }, false},
 		{func(r *Route) { r.DirectFirst = true }, false},
-		{func(r *Route) { r.Talk.Hello = "other.test" }, false},
-		{func(r *Route) { r.Talk.Port = 26 }, false},
-		{func(r *Route) { r.Talk.RequireTLS = true }, false},
-		{func(r *Route) { r.Talk.TLS = nil }, false},
-		{func(r *Route) { r.Talk.HELO = true }, false},
-		{func(r *Route) { r.Talk.NoPipelining = true }, false},
-		{func(r *Route) { r.Talk.DNS.Servers[0] = "192.0.2.2:53" }, false},
-		{func(r *Route) { r.Talk.Auth = plain("x") }, true},
-		{func(r *Route) { r.Talk.Auth = plain("y") }, false},
-		{func(r *Route) { r.Talk.Auth = nil }, false},
+		{func(r *Route) { r.Client.Hello = "other.test" }, false},
+		{func(r *Route) { r.Client.Port = 26 }, false},
+		{func(r *Route) { r.Client.RequireTLS = true }, false},
+		{func(r *Route) { r.Client.TLS = nil }, false},
+		{func(r *Route) { r.Client.HELO = true }, false},
+		{func(r *Route) { r.Client.NoPipelining = true }, false},
+		{func(r *Route) { r.Client.DNS.Servers[0] = "192.0.2.2:53" }, false},
+		{func(r *Route) { r.Client.Auth = plain("x") }, true},
+		{func(r *Route) { r.Client.Auth = plain("y") }, false},
+		{func(r *Route) { r.Client.Auth = nil }, false},
 	}
 	for i, tt := range tests {
 		r := base()
@@ -111,7 +111,7 @@ var toTwo = names{"to.test": {host(1), host(2)}}
 // attempt makes one over hosts 192.0.2.1 and 192.0.2.2.
 func attempt(t *testing.T, route Route, res Resolver, hosts lines, l transfer.Lease) {
 	t.Helper()
-	route.Talk.Hello = "hub.test"
+	route.Client.Hello = "hub.test"
 	New(fixed(route), res, Options{Dialer: hosts}).Attempt(t.Context(), "to.test", l)
 }
 
@@ -156,7 +156,7 @@ func TestNoMoreThanMaxMessagesOnOneConnection(t *testing.T) {
 	for i := range 5 {
 		l.items = append(l.items, message(i, "x\r\n", "a@to.test"))
 	}
-	attempt(t, Route{Talk: Talk{MaxMessages: 2}}, toTwo, lines{"192.0.2.1": mx.Addr}, l)
+	attempt(t, Route{Client: ClientSettings{MaxMessages: 2}}, toTwo, lines{"192.0.2.1": mx.Addr}, l)
 	var conns []int
 	for _, m := range mx.Messages() {
 		conns = append(conns, m.Conn)
@@ -214,8 +214,8 @@ func TestSilentHostIsLeftAfterItsTime(t *testing.T) {
 	fake := testpeer.FakeMX(t, testpeer.Steps("", "220 mx.test", "EHLO", "", "a line that never comes", ""))
 	good := testpeer.NewMX(t, testpeer.MXOptions{})
 	l := newLease(message(1, "x\r\n", "a@to.test"))
-	talk := Talk{Timeouts: wire.Timeouts{Command: 2 * time.Second}}
-	attempt(t, Route{Talk: talk}, toTwo, lines{"192.0.2.1": fake.Addr, "192.0.2.2": good.Addr}, l)
+	talk := ClientSettings{Timeouts: wire.Timeouts{Command: 2 * time.Second}}
+	attempt(t, Route{Client: talk}, toTwo, lines{"192.0.2.1": fake.Addr, "192.0.2.2": good.Addr}, l)
 	check(t, l, 1, "a@to.test delivered", "250")
 }
 
@@ -359,7 +359,7 @@ func TestTLS(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			mx := testpeer.NewMX(t, testpeer.MXOptions{TLS: tt.offered})
 			l := newLease(message(1, "x\r\n", "a@to.test"))
-			attempt(t, Route{Talk: Talk{TLS: tt.trust, RequireTLS: tt.required}},
+			attempt(t, Route{Client: ClientSettings{TLS: tt.trust, RequireTLS: tt.required}},
 				names{"to.test": {host(1)}}, lines{"192.0.2.1": mx.Addr}, l)
 			check(t, l, 1, "a@to.test "+tt.outcome, tt.reply)
 			if got := mx.Messages(); len(got) > 0 && got[0].TLS != tt.overTLS {
@@ -381,8 +381,8 @@ func TestPasswordIsNotSaidInClearAfterAFailedHandshake(t *testing.T) {
 		return ""
 	}})
 	l := newLease(message(1, "x\r\n", "a@to.test"))
-	talk := Talk{Auth: func() sasl.Client { return sasl.NewPlainClient("", "user", "secret") }}
-	attempt(t, Route{Talk: talk}, names{"to.test": {host(1)}}, lines{"192.0.2.1": mx.Addr}, l)
+	talk := ClientSettings{Auth: func() sasl.Client { return sasl.NewPlainClient("", "user", "secret") }}
+	attempt(t, Route{Client: talk}, names{"to.test": {host(1)}}, lines{"192.0.2.1": mx.Addr}, l)
 	check(t, l, 1, "a@to.test deferred", "4")
 	mu.Lock()
 	defer mu.Unlock()

@@ -34,12 +34,12 @@ type file interface {
 // drop writes each message of b as one file into dir.
 func (d *Delivery) drop(ctx context.Context, dir string, b *transfer.Batch) error {
 	if err := d.opts.folder.MkdirAll(dir); err != nil {
-		return b.GiveUp(ctx, mail.Deferred, noDrop(err), "")
+		return b.GiveUp(ctx, mail.Deferred, dropFailure(err), "")
 	}
 	return b.Each(ctx, func(_ context.Context, it transfer.Item) []mail.Outcome {
 		status, reply := mail.Delivered, mail.Reply{Code: 250, Enhanced: "0.0", Text: "dropped"}
 		if err := writeDrop(d.opts.folder, dir, it); err != nil {
-			status, reply = mail.Deferred, noDrop(err)
+			status, reply = mail.Deferred, dropFailure(err)
 		}
 		out := make([]mail.Outcome, len(it.To))
 		for i, rcpt := range it.To {
@@ -49,7 +49,7 @@ func (d *Delivery) drop(ctx context.Context, dir string, b *transfer.Batch) erro
 	})
 }
 
-func noDrop(err error) mail.Reply {
+func dropFailure(err error) mail.Reply {
 	if disk.IsFull(err) {
 		return mail.Reply{Code: 452, Enhanced: "3.1", Text: "there is no room for the message", Cause: err}
 	}

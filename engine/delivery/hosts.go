@@ -27,8 +27,8 @@ type stage func(ctx context.Context) ([]target, error)
 // stages gives the ways of a route in order.
 func (d *Delivery) stages(dest mail.Domain, route Route) []stage {
 	direct := func(ctx context.Context) ([]target, error) {
-		hosts, err := d.resolver.Hosts(ctx, dest, route.Talk.DNS)
-		return targets(hosts, cmp.Or(route.Talk.Port, 25)), err
+		hosts, err := d.resolver.Hosts(ctx, dest, route.Client.DNS)
+		return targets(hosts, cmp.Or(route.Client.Port, 25)), err
 	}
 	smart := func(ctx context.Context) ([]target, error) {
 		return d.smart(ctx, route)
@@ -50,10 +50,10 @@ func (d *Delivery) smart(ctx context.Context, route Route) ([]target, error) {
 	var first error
 	for _, hop := range route.Smart {
 		// A smart host that is this machine under another port is allowed.
-		q := route.Talk.DNS
+		q := route.Client.DNS
 		q.Self = nil
 		hosts, err := d.resolver.Addresses(ctx, hop.Host, q)
-		out = append(out, targets(hosts, cmp.Or(hop.Port, route.Talk.Port, 25))...)
+		out = append(out, targets(hosts, cmp.Or(hop.Port, route.Client.Port, 25))...)
 		if first == nil {
 			first = err
 		}
@@ -73,17 +73,17 @@ func targets(hosts []resolver.Host, port uint16) (out []target) {
 	return out[:min(len(out), maxTargets)]
 }
 
-// forNow puts mail off that would be returned. A host that only calls need not
+// temporary puts mail off that would be returned. A host that only calls need not
 // be found by DNS, and anybody can have us look for it, by ETRN.
-func (f failure) forNow() failure {
+func (f failure) temporary() failure {
 	if f.status == mail.Failed {
 		f.status, f.reply.Code, f.reply.Enhanced = mail.Deferred, 451, "4.4"
 	}
 	return f
 }
 
-// unresolved says what it means for mail that there are no hosts.
-func unresolved(err error) failure {
+// resolveFailure says what it means for mail that there are no hosts.
+func resolveFailure(err error) failure {
 	permanent := map[resolver.Kind]mail.Reply{
 		resolver.NotFound:  {Code: 550, Enhanced: "1.2"},
 		resolver.NullMX:    {Code: 556, Enhanced: "1.10"}, // RFC 7505 §5

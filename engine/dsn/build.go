@@ -42,7 +42,7 @@ func Build(r Report) []byte {
 
 func subject(r Report) string {
 	all := func(actions ...Action) bool {
-		for _, f := range r.Fates {
+		for _, f := range r.Recipients {
 			ok := false
 			for _, a := range actions {
 				ok = ok || f.Action == a
@@ -85,7 +85,7 @@ func writeText(w *multipart.Writer, r Report) {
 	say("It is about your message of %s.", r.About.Received.UTC().Format("2 January 2006 15:04:05 MST"))
 	for _, s := range sentences {
 		said := false
-		for _, f := range r.Fates {
+		for _, f := range r.Recipients {
 			if f.Action != s.action {
 				continue
 			}
@@ -94,13 +94,13 @@ func writeText(w *multipart.Writer, r Report) {
 				say("\r\n%s", s.text)
 			}
 			say("")
-			sayFate(say, f)
+			writeRecipientText(say, f)
 		}
 	}
 	_ = qp.Close()
 }
 
-func sayFate(say func(string, ...any), f Fate) {
+func writeRecipientText(say func(string, ...any), f RecipientStatus) {
 	say("  <%s>", f.To.Address)
 	if f.Reply.Code != 0 {
 		who := "this host"
@@ -125,13 +125,13 @@ func writeStatus(w *multipart.Writer, r Report) {
 		field(part, "Received-From-MTA", "dns; "+h)
 	}
 	field(part, "Arrival-Date", r.About.Received.Format(time.RFC1123Z))
-	for _, f := range r.Fates {
+	for _, f := range r.Recipients {
 		_, _ = io.WriteString(part, "\r\n")
-		writeFate(part, f)
+		writeRecipient(part, f)
 	}
 }
 
-func writeFate(part io.Writer, f Fate) {
+func writeRecipient(part io.Writer, f RecipientStatus) {
 	if kind, addr, ok := strings.Cut(f.To.ORcpt, ";"); ok {
 		field(part, "Original-Recipient", token(kind)+"; "+xtext(addr))
 	}
@@ -154,7 +154,7 @@ func writeFate(part io.Writer, f Fate) {
 }
 
 // status never contradicts the action: a program reads its class.
-func status(f Fate) string {
+func status(f RecipientStatus) string {
 	class := map[Action]byte{Failed: '5', Delayed: '4'}[f.Action]
 	if class == 0 {
 		class = '2'

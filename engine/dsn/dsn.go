@@ -34,7 +34,7 @@ const (
 )
 
 // A Fate is what became of one recipient.
-type Fate struct {
+type RecipientStatus struct {
 	To     mail.Recipient
 	Action Action
 	Status string     // RFC 3463 with its class; "" takes the one of Reply
@@ -46,13 +46,13 @@ type Fate struct {
 
 // A Report is what one message to a sender is made of.
 type Report struct {
-	ID        mail.MessageID // of the report itself
-	At        time.Time      // its date
-	MTA       string         // the reporting host's name
-	About     mail.Envelope  // of the message reported on
-	Fates     []Fate         // at least one
-	Message   io.Reader      // that message; nil: it cannot be shown
-	MaxReturn int64          // octets of it to return; 0: the constant MaxReturn
+	ID         mail.MessageID    // of the report itself
+	At         time.Time         // its date
+	MTA        string            // the reporting host's name
+	About      mail.Envelope     // of the message reported on
+	Recipients []RecipientStatus // at least one
+	Message    io.Reader         // that message; nil: it cannot be shown
+	MaxReturn  int64             // octets of it to return; 0: the constant MaxReturn
 }
 
 // Wanted says that a sender who gave notify for a recipient (RFC 3461 §4.1)

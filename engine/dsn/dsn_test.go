@@ -40,7 +40,7 @@ func report() Report {
 	return Report{
 		ID: "06h0ihfrcs3q41uvs0vg", At: noon.Add(time.Hour), MTA: "hub.test",
 		About: ours.Envelope{From: from, Received: noon, Helo: "client.test", EnvID: "QQ+2B314"},
-		Fates: []Fate{{
+		Recipients: []RecipientStatus{{
 			To: ours.Recipient{Address: to, ORcpt: "rfc822;X+2Bmas@b.test"}, Action: Failed, Host: "mx.b.test", Tried: noon,
 			Reply: ours.Reply{Code: 550, Enhanced: "1.1", Text: "no such user\nsee http://b.test"},
 		}},
@@ -166,12 +166,12 @@ func TestFailure(t *testing.T) {
 
 func TestManyFates(t *testing.T) {
 	r := report()
-	f := r.Fates[0]
-	r.Fates = nil
+	f := r.Recipients[0]
+	r.Recipients = nil
 	for _, a := range []Action{Failed, Delayed, Delivered, Relayed, Expanded} {
 		f.Action, f.Until = a, noon.Add(48*time.Hour)
 		f.Reply = ours.Reply{Code: 451, Enhanced: "3.0", Text: "later"}
-		r.Fates = append(r.Fates, f)
+		r.Recipients = append(r.Recipients, f)
 	}
 	head, parts := parse(t, Build(r))
 	if head.Get("Subject") != "What became of your message" {
@@ -219,7 +219,7 @@ func TestReturned(t *testing.T) {
 	}
 	for _, tt := range tests {
 		r := report()
-		r.Message, r.About.Ret, r.Fates[0].Action, r.MaxReturn = tt.message, tt.ret, tt.action, tt.max
+		r.Message, r.About.Ret, r.Recipients[0].Action, r.MaxReturn = tt.message, tt.ret, tt.action, tt.max
 		_, parts := parse(t, Build(r))
 		if tt.kind == "" {
 			if len(parts) != 2 {
@@ -327,7 +327,7 @@ func FuzzBuild(f *testing.F) {
 		r.About.EnvID, r.About.Ret, r.About.Helo = envid, ret, host
 		r.MTA, r.ID = host, ours.MessageID(envid)
 		r.Message = strings.NewReader(message)
-		r.Fates = append(r.Fates, Fate{To: ours.Recipient{Address: r.Fates[0].To.Address, ORcpt: orcpt}, Action: Delayed,
+		r.Recipients = append(r.Recipients, RecipientStatus{To: ours.Recipient{Address: r.Recipients[0].To.Address, ORcpt: orcpt}, Action: Delayed,
 			Status: envid, Reply: ours.Reply{Code: code, Enhanced: orcpt, Text: reply}, Host: host, Until: noon})
 		head, parts := parse(t, Build(r))
 		if len(head) != 8 {

@@ -24,7 +24,7 @@ func writeReturned(w *multipart.Writer, r Report) {
 	whole := err == nil && int64(len(text)) <= limit
 	// RFC 3461 §4.3: RET counts only where a recipient failed, and a report
 	// of anything else returns the header alone.
-	full := whole && r.About.Ret != "HDRS" && anyFailed(r.Fates)
+	full := whole && r.About.Ret != "HDRS" && anyFailed(r.Recipients)
 	if full && plain(text) {
 		part := create(w, "message/rfc822", "7bit", "Your message")
 		_, _ = part.Write(text)
@@ -43,7 +43,7 @@ func writeReturned(w *multipart.Writer, r Report) {
 	_ = qp.Close()
 }
 
-func anyFailed(fates []Fate) bool {
+func anyFailed(fates []RecipientStatus) bool {
 	for _, f := range fates {
 		if f.Action == Failed {
 			return true

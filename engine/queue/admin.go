@@ -42,7 +42,7 @@ type act struct {
 }
 
 // Retry makes the picked messages due now, and reads those again that were set
-// aside. A held destination stays held, a frozen message frozen.
+// markUnreadable. A held destination stays held, a frozen message frozen.
 func (q *Queue) Retry(ctx context.Context, f Filter, dry bool) (Tally, error) {
 	return q.act(ctx, f, dry, act{"retry", func(ctx context.Context, entries []*entry) error {
 		err := q.change(ctx, entries, func(r *record) { r.next = 0 })
@@ -52,8 +52,8 @@ func (q *Queue) Retry(ctx context.Context, f Filter, dry bool) (Tally, error) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		for _, e := range entries {
-			e.next, e.at.off.next = 0, 0
-			e.at.mark(e, 0, aside)
+			e.next, e.dest.backoff.next = 0, 0
+			e.dest.setFlags(e, 0, unreadable)
 		}
 		return nil
 	}})
@@ -78,7 +78,7 @@ func (q *Queue) flag(ctx context.Context, f Filter, dry bool, name string, set, 
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		for _, e := range entries {
-			e.at.mark(e, set, clear)
+			e.dest.setFlags(e, set, clear)
 		}
 		return nil
 	}})
@@ -99,7 +99,7 @@ func (q *Queue) Bounce(ctx context.Context, f Filter, dry bool) (Tally, error) {
 				return fmt.Errorf("queue %s: %w", e.id, err)
 			}
 			o := outcomesFor(env, rec.open, mail.Outcome{Status: mail.Failed, Reply: reply})
-			if _, err := q.settle(ctx, &taken{e, rec, env}, o); err != nil {
+			if _, err := q.settle(ctx, &leasedMessage{e, rec, env}, o); err != nil {
 				return err
 			}
 		}
@@ -107,9 +107,9 @@ func (q *Queue) Bounce(ctx context.Context, f Filter, dry bool) (Tally, error) {
 	}})
 }
 
-// chunk is how many messages share a commit, and how many may be out of a
-// release's sight at a time.
-const chunk = 256
+// batchSize is how many messages share a commit, and how many may be out of a
+// returnMessages's sight at a time.
+const batchSize = 256
 
 // act does a to what f picks, chunk by chunk; what is being sent is counted
 // and left alone. After an error the tally says how far it came.
@@ -118,8 +118,8 @@ func (q *Queue) act(ctx context.Context, f Filter, dry bool, a act) (Tally, erro
 	if err != nil {
 		return Tally{}, err
 	}
-	var sum counting
-	for part := range slices.Chunk(picked, chunk) {
+	var sum tallyCounter
+	for part := range slices.Chunk(picked, batchSize) {
 		if err := context.Cause(ctx); err != nil {
 			return sum.Tally, err
 		}
@@ -134,7 +134,7 @@ func (q *Queue) act(ctx context.Context, f Filter, dry bool, a act) (Tally, erro
 		}
 		for _, e := range free {
 			sum.add(e)
-			q.deps.Journal.Acted(ctx, a.name, e.id, e.at.name)
+			q.deps.Journal.Acted(ctx, a.name, e.id, e.dest.name)
 		}
 		if err != nil {
 			return sum.Tally, fmt.Errorf("queue: %s: %w", a.name, err)
@@ -143,13 +143,13 @@ func (q *Queue) act(ctx context.Context, f Filter, dry bool, a act) (Tally, erro
 	return sum.Tally, nil
 }
 
-// counting counts a message with several destinations once.
-type counting struct {
+// tallyCounter counts a message with several destinations once.
+type tallyCounter struct {
 	Tally
 	seen map[mail.MessageID]bool // only those with several
 }
 
-func (c *counting) add(e *entry) {
+func (c *tallyCounter) add(e *entry) {
 	if c.seen[e.id] {
 		return
 	}
@@ -162,19 +162,19 @@ func (c *counting) add(e *entry) {
 }
 
 // claimAll claims what nobody has of entries; on a dry run it only counts.
-func (q *Queue) claimAll(entries []*entry, sum *counting, dry bool) []*entry {
+func (q *Queue) claimAll(entries []*entry, sum *tallyCounter, dry bool) []*entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var free []*entry
 	for _, e := range entries {
 		switch {
-		case e.is(gone):
+		case e.is(settled):
 		case e.is(claimed):
 			sum.Busy++
 		case dry:
 			sum.add(e)
 		default:
-			e.at.mark(e, claimed, 0)
+			e.dest.setFlags(e, claimed, 0)
 			free = append(free, e)
 		}
 	}
@@ -186,15 +186,15 @@ func (q *Queue) unclaimAll(entries []*entry) (dropped []*entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range entries {
-		if e.is(gone) {
+		if e.is(settled) {
 			dropped = append(dropped, e)
 			continue
 		}
-		e.at.mark(e, 0, claimed)
-		if h := e.at.hold; h != nil {
-			h.arrived(e) // a release may have passed it by
+		e.dest.setFlags(e, 0, claimed)
+		if h := e.dest.owner; h != nil {
+			h.noteArrival(e) // a release may have passed it by
 		}
-		q.touch(e.at)
+		q.reschedule(e.dest)
 	}
 	return dropped
 }
@@ -230,7 +230,7 @@ func (q *Queue) pick(ctx context.Context, f Filter) ([]*entry, error) {
 }
 
 func (q *Queue) matches(e *entry, f Filter) bool {
-	if f.Domain != "" && e.at.name != f.Domain {
+	if f.Domain != "" && e.dest.name != f.Domain {
 		return false
 	}
 	if !f.Before.IsZero() && e.received >= f.Before.UnixNano() {
@@ -239,7 +239,7 @@ func (q *Queue) matches(e *entry, f Filter) bool {
 	if f.From == nil {
 		return true
 	}
-	env, err := q.sp.Envelope(e.id)
+	env, err := q.store.Envelope(e.id)
 	return err == nil && env.From == *f.From
 }
 
@@ -248,7 +248,7 @@ func (q *Queue) matches(e *entry, f Filter) bool {
 func (q *Queue) change(ctx context.Context, entries []*entry, with func(*record)) error {
 	var ops []kv.Op
 	for _, e := range entries {
-		key := entryKey(e.id, e.at.name)
+		key := entryKey(e.id, e.dest.name)
 		raw, ok, err := q.db.Get(key)
 		if err != nil {
 			return err
@@ -272,11 +272,11 @@ func (q *Queue) remove(ctx context.Context, entries []*entry) error {
 		others, unlock := q.lockSplit(e.id)
 		if others == 0 {
 			unlock()
-			ids, ops = append(ids, e.id), append(ops, kv.Del(entryKey(e.id, e.at.name)))
+			ids, ops = append(ids, e.id), append(ops, kv.Del(entryKey(e.id, e.dest.name)))
 			single = append(single, e)
 			continue
 		}
-		err := q.db.Commit(ctx, kv.Del(entryKey(e.id, e.at.name)))
+		err := q.db.Commit(ctx, kv.Del(entryKey(e.id, e.dest.name)))
 		if err == nil {
 			q.dropAll([]*entry{e})
 		}
@@ -289,7 +289,7 @@ func (q *Queue) remove(ctx context.Context, entries []*entry) error {
 		return nil
 	}
 	// Nobody adds a destination to a message, so these are still the last.
-	if err := q.sp.Remove(ctx, ids, ops...); err != nil {
+	if err := q.store.Remove(ctx, ids, ops...); err != nil {
 		return err
 	}
 	q.dropAll(single)
@@ -300,7 +300,7 @@ func (q *Queue) dropAll(entries []*entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range entries {
-		q.forget(e)
+		q.removeEntry(e)
 	}
 }
 

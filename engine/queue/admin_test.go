@@ -15,7 +15,7 @@ import (
 
 func TestFilter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		for _, d := range []mail.Domain{"b.test", "c.test"} {
 			h.held[d] = true
 		}
@@ -56,7 +56,7 @@ func TestFilter(t *testing.T) {
 }
 
 func TestActs(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	for _, d := range []mail.Domain{"b.test", "c.test", "s.test"} {
 		h.held[d] = true
 	}
@@ -120,7 +120,7 @@ func TestActs(t *testing.T) {
 
 // What a release passed by while an act had it is handed over all the same.
 func TestReleaseSeesWhatAnActGivesBack(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.held["b.test"] = true
 	first := h.accept("s@s.test", "x@b.test")
 	h.accept("s@s.test", "x@b.test")
@@ -142,18 +142,18 @@ func TestReleaseSeesWhatAnActGivesBack(t *testing.T) {
 }
 
 func TestRetryAndKnock(t *testing.T) {
-	for name, again := range map[string]func(h *house){
-		"Retry": func(h *house) {
+	for name, again := range map[string]func(h *fixture){
+		"Retry": func(h *fixture) {
 			if n, err := h.q.Retry(context.Background(), Filter{Domain: "b.test"}, false); err != nil || n.Messages != 2 {
 				h.t.Errorf("Retry = %+v, %v", n, err)
 			}
 		},
-		"Knock":   func(h *house) { h.q.Knock("b.test"); h.q.Knock("nobody.test") },
-		"Trigger": func(h *house) { h.q.Trigger("b.test") },
+		"Knock":   func(h *fixture) { h.q.Knock("b.test"); h.q.Knock("nobody.test") },
+		"Trigger": func(h *fixture) { h.q.Trigger("b.test") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHouse(t)
+				h := newFixture(t)
 				h.setAnswer(func(l *Lease) { _ = l.Defer(t.Context(), later, "mx.b.test") })
 				defer h.run()()
 				h.accept("s@s.test", "x@b.test")
@@ -177,7 +177,7 @@ func TestRetryAndKnock(t *testing.T) {
 
 func TestMessagesAsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.setAnswer(always(later, "mx.b.test"))
 		defer h.run()()
 		one := h.accept("s@s.test", "x@b.test")

@@ -18,8 +18,8 @@ import (
 	"restante/internal/kv/badgerkv"
 )
 
-// bare is a queue on a store in memory, everything held.
-func bare(b testing.TB, db kv.DB) *Queue {
+// newMemQueue is a queue on a store in memory, everything held.
+func newMemQueue(b testing.TB, db kv.DB) *Queue {
 	b.Helper()
 	q, err := open(context.Background(), &memStore{db: db}, db, Deps{
 		Router:  RouterFunc(func(mail.Domain) RouteState { return RouteState{Held: true} }),
@@ -46,13 +46,13 @@ func fill(b testing.TB, q *Queue, n, domains int) {
 }
 
 func BenchmarkAccept(b *testing.B) {
-	q := bare(b, kv.NewMem())
+	q := newMemQueue(b, kv.NewMem())
 	b.ResetTimer()
 	fill(b, q, b.N, 10)
 }
 
 func BenchmarkHandOver(b *testing.B) {
-	q := bare(b, kv.NewMem())
+	q := newMemQueue(b, kv.NewMem())
 	fill(b, q, b.N, 1)
 	b.ResetTimer()
 	l, err := q.Lease("d0.test", "bench")
@@ -72,9 +72,9 @@ func BenchmarkHandOver(b *testing.B) {
 
 func BenchmarkLoad100000(b *testing.B) {
 	db := kv.NewMem()
-	fill(b, bare(b, db), 100_000, 100)
+	fill(b, newMemQueue(b, db), 100_000, 100)
 	for b.Loop() {
-		bare(b, db)
+		newMemQueue(b, db)
 	}
 }
 
@@ -82,11 +82,11 @@ func BenchmarkLoad100000(b *testing.B) {
 func TestMemoryPerHeldMessage(t *testing.T) {
 	const n = 20_000
 	db := kv.NewMem()
-	fill(t, bare(t, db), n, 100)
+	fill(t, newMemQueue(t, db), n, 100)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	q := bare(t, db)
+	q := newMemQueue(t, db)
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	per := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / n
@@ -111,7 +111,7 @@ func BenchmarkLoad100000FromDisk(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer sp.Close()
-	deps := bare(b, kv.NewMem()).deps
+	deps := newMemQueue(b, kv.NewMem()).deps
 	q, err := New(context.Background(), sp, db, deps)
 	if err != nil {
 		b.Fatal(err)

@@ -23,23 +23,23 @@ func (l *Lease) Defer(ctx context.Context, r mail.Reply, host string) error {
 	q, d := l.q, l.dest
 	held := q.deps.Router.Route(d.name).Held
 	q.mu.Lock()
-	if !l.giveUp() {
+	if !l.markDeferred() {
 		q.mu.Unlock()
 		return nil
 	}
-	failed := d.off.failures > 0
-	off := q.backOff(d, word{now(), mail.Reply{Code: r.Code, Enhanced: r.Enhanced, Text: shorten(r.Text)}, host})
+	failed := d.backoff.failures > 0
+	off := q.backOff(d, lastReply{now(), mail.Reply{Code: r.Code, Enhanced: r.Enhanced, Text: truncate(r.Text)}, host})
 	op := kv.Put(backoffKey(d.name), off.encode())
 	if held {
 		off.next, off.failures = 0, 0
 		op = kv.Del(backoffKey(d.name))
 	}
-	d.off = off
-	late := q.late(d, held)
+	d.backoff = off
+	late := q.claimOverdue(d, held)
 	waiting := d.count()
 	q.mu.Unlock()
 
-	q.deps.Journal.Unreachable(ctx, d.name, r, host, waiting, at(off.next))
+	q.deps.Journal.Unreachable(ctx, d.name, r, host, waiting, unixTime(off.next))
 	var errs []error
 	if !held || failed {
 		if err := q.db.Commit(ctx, op); err != nil {
@@ -47,71 +47,71 @@ func (l *Lease) Defer(ctx context.Context, r mail.Reply, host string) error {
 		}
 	}
 	for _, e := range late {
-		errs = append(errs, q.lateSettle(ctx, e, mail.Outcome{Status: mail.Deferred, Reply: r, Host: host}))
+		errs = append(errs, q.settleOverdue(ctx, e, mail.Outcome{Status: mail.Deferred, Reply: r, Host: host}))
 	}
 	return errors.Join(errs...)
 }
 
-// giveUp ends the lease for good, and says whether it was the last of its hold
+// markDeferred ends the lease for good, and says whether it was the last of its hold
 // that went on. The caller holds q.mu.
-func (l *Lease) giveUp() bool {
-	h := l.hold
-	if l.done || l.over || h.over {
+func (l *Lease) markDeferred() bool {
+	h := l.owner
+	if l.closed || l.deferred || h.ended {
 		return false
 	}
-	l.over = true
-	l.release()
-	h.quit++
-	if h.quit < h.leases {
-		h.full = true
+	l.deferred = true
+	l.returnMessages()
+	h.deferred++
+	if h.deferred < h.leases {
+		h.saturated = true
 		return false
 	}
-	h.over = true
+	h.ended = true
 	return true
 }
 
 // backOff is d's backoff after one more failure. The caller holds q.mu.
-func (q *Queue) backOff(d *destination, w word) backoff {
+func (q *Queue) backOff(d *destination, w lastReply) backoff {
 	p := q.policy()
-	off := backoff{failures: d.off.failures + 1, last: w}
-	off.next = w.tried + int64(p.step(off.failures))
+	off := backoff{failures: d.backoff.failures + 1, last: w}
+	off.next = w.tried + int64(p.interval(off.failures))
 	// Once more when the oldest one's time is up, but no oftener than by the
 	// first step: there is always an oldest one.
 	if e := d.oldest(); e != nil {
 		if end := e.received + int64(p.Expire); end > w.tried {
-			off.next = min(off.next, max(end, w.tried+int64(p.step(1))))
+			off.next = min(off.next, max(end, w.tried+int64(p.interval(1))))
 		}
 	}
 	return off
 }
 
-// late claims the entries of d whose time is up or whose delay is to be told.
+// missed claims the entries of d whose time is up or whose delay is to be told.
 // The caller holds q.mu.
-func (q *Queue) late(d *destination, held bool) []*entry {
+func (q *Queue) claimOverdue(d *destination, held bool) []*entry {
 	if held {
 		return nil
 	}
 	p, t := q.policy(), now()
 	var out []*entry
-	for _, e := range d.list {
+	for _, e := range d.entries {
 		expired := t >= e.received+int64(p.Expire)
 		delayed := t >= e.received+int64(p.DelayNotice) && !e.is(noticed)
 		if e.idle() && (expired || delayed) {
-			d.mark(e, claimed, 0)
+			d.setFlags(e, claimed, 0)
 			out = append(out, e)
 		}
 	}
 	return out
 }
 
-// lateSettle settles e, which is claimed, with o for all its recipients.
-func (q *Queue) lateSettle(ctx context.Context, e *entry, o mail.Outcome) error {
+// settleOverdue settles e, which is claimed, with o for all its recipients.
+func (q *Queue) settleOverdue(ctx context.Context, e *entry, o mail.Outcome) error {
 	rec, env, err := q.load(e)
 	if err != nil {
-		q.unreadable(e, err)
+		q.markUnreadable(e, err)
 		return nil
 	}
-	_, err = q.settle(ctx, &taken{e, rec, env}, outcomesFor(env, rec.open, o))
+	_, err = q.settle(ctx, &leasedMessage{e, rec, env}, outcomesFor(env, rec.open, o))
 	if err != nil {
 		q.unclaim(e)
 	}

@@ -12,7 +12,7 @@ import (
 
 // retryIn has the queue's one destination fail once more, and says how long
 // that keeps it back.
-func (h *house) retryIn(t *testing.T) time.Duration {
+func (h *fixture) retryIn(t *testing.T) time.Duration {
 	t.Helper()
 	h.q.Knock("b.test")
 	synctest.Wait()
@@ -24,7 +24,7 @@ func (h *house) retryIn(t *testing.T) time.Duration {
 // after a restart.
 func TestHeardOfForgetsTheBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.policy.PerDestination = 1
 		defer func(stop func()) { stop() }(h.run())
 		h.setAnswer(func(l *Lease) { _ = l.Defer(t.Context(), later, "mx") })
@@ -56,7 +56,7 @@ func TestHeardOfForgetsTheBackoff(t *testing.T) {
 // it starts anew if it is not held any more.
 func TestHeldForgetsTheBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.setAnswer(func(l *Lease) { _ = l.Defer(t.Context(), later, "mx") })
 		stop := h.run()
 		defer func() { stop() }()
@@ -79,7 +79,7 @@ func TestHeldForgetsTheBackoff(t *testing.T) {
 
 // Neither what is settled nor what stays at the front makes the list long.
 func TestListIsCompacted(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.held["b.test"] = true
 	first := h.accept("s@s.test", "x@b.test")
 	if _, err := h.q.Freeze(t.Context(), Filter{IDs: []mail.MessageID{first}}, false); err != nil {
@@ -95,8 +95,8 @@ func TestListIsCompacted(t *testing.T) {
 	always(yes, "mx")(l)
 	l.Close()
 	d := h.q.dests["b.test"]
-	if len(d.list) > 70 || d.live() != 1 {
-		t.Errorf("a list of %d for %d", len(d.list), d.live())
+	if len(d.entries) > 70 || d.live() != 1 {
+		t.Errorf("a list of %d for %d", len(d.entries), d.live())
 	}
 	h.check()
 }

@@ -146,28 +146,28 @@ func (m *memStore) Messages() (n int) {
 func (m *memStore) Lost(err error) bool { return errors.Is(err, errLost) }
 
 // A house is a queue with all it needs, most of it fake.
-type house struct {
-	t   *testing.T
-	db  *faulty
-	sp  *memStore
-	q   *Queue
-	dep Deps
+type fixture struct {
+	t     *testing.T
+	db    *faulty
+	store *memStore
+	q     *Queue
+	dep   Deps
 
-	mu      sync.Mutex // guards what follows
-	held    map[mail.Domain]bool
-	frozen  map[mail.Domain]bool
-	policy  Policy
-	answer  func(l *Lease) // what an attempt does
-	reports []dsn.Report
-	bad     []dsn.Fate
-	tellErr error
+	mu        sync.Mutex // guards what follows
+	held      map[mail.Domain]bool
+	frozen    map[mail.Domain]bool
+	policy    Policy
+	answer    func(l *Lease) // what an attempt does
+	reports   []dsn.Report
+	bad       []dsn.RecipientStatus
+	reportErr error
 }
 
-func newHouse(t *testing.T) *house {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	h := &house{t: t, db: &faulty{DB: kv.NewMem(), failAt: -1},
+	h := &fixture{t: t, db: &faulty{DB: kv.NewMem(), failAt: -1},
 		held: map[mail.Domain]bool{}, frozen: map[mail.Domain]bool{}}
-	h.sp = &memStore{db: h.db, lost: map[mail.MessageID]bool{}}
+	h.store = &memStore{db: h.db, lost: map[mail.MessageID]bool{}}
 	h.dep = Deps{
 		Router: RouterFunc(func(d mail.Domain) RouteState {
 			h.mu.Lock()
@@ -185,8 +185,8 @@ func newHouse(t *testing.T) *house {
 		Report: func(_ context.Context, r dsn.Report) ([]byte, error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			if h.tellErr != nil {
-				return nil, h.tellErr
+			if h.reportErr != nil {
+				return nil, h.reportErr
 			}
 			r.MTA = "hub.test"
 			text := dsn.Build(r)
@@ -194,12 +194,12 @@ func newHouse(t *testing.T) *house {
 			h.reports = append(h.reports, r)
 			return text, nil
 		},
-		Badmail: func(_ context.Context, _ mail.Envelope, fates []dsn.Fate, body io.Reader) error {
+		Badmail: func(_ context.Context, _ mail.Envelope, fates []dsn.RecipientStatus, body io.Reader) error {
 			_, err := io.Copy(io.Discard, body)
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			if h.tellErr != nil {
-				return h.tellErr
+			if h.reportErr != nil {
+				return h.reportErr
 			}
 			h.bad = append(h.bad, fates...)
 			return err
@@ -215,9 +215,9 @@ func newHouse(t *testing.T) *house {
 }
 
 // reopen is a crash and a new start on what is on the disk.
-func (h *house) reopen() {
+func (h *fixture) reopen() {
 	h.t.Helper()
-	q, err := open(context.Background(), h.sp, h.db, h.dep)
+	q, err := open(context.Background(), h.store, h.db, h.dep)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func (h *house) reopen() {
 }
 
 // run makes attempts until the test's stop is called; in a bubble.
-func (h *house) run() (stop func()) {
+func (h *fixture) run() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- h.q.Run(ctx) }()
@@ -264,14 +264,14 @@ func envelope(t testing.TB, from string, to ...string) mail.Envelope {
 
 const text = "Subject: hello\r\n\r\nhello\r\n"
 
-func (h *house) try(env mail.Envelope) error {
+func (h *fixture) try(env mail.Envelope) error {
 	b := &memBody{}
 	b.WriteString(text)
 	env.Size = b.Size()
 	return h.q.accept(context.Background(), b, env)
 }
 
-func (h *house) accept(from string, to ...string) mail.MessageID {
+func (h *fixture) accept(from string, to ...string) mail.MessageID {
 	h.t.Helper()
 	env := envelope(h.t, from, to...)
 	if err := h.try(env); err != nil {
@@ -280,7 +280,7 @@ func (h *house) accept(from string, to ...string) mail.MessageID {
 	return env.ID
 }
 
-func (h *house) setAnswer(f func(l *Lease)) {
+func (h *fixture) setAnswer(f func(l *Lease)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.answer = f
@@ -309,7 +309,7 @@ var (
 )
 
 // check holds the index to the disk and to itself.
-func (h *house) check() {
+func (h *fixture) check() {
 	h.t.Helper()
 	if err := checkQueue(h.q); err != nil {
 		h.t.Fatal(err)
@@ -335,16 +335,16 @@ func checkQueue(q *Queue) error {
 	ids := map[mail.MessageID]int{}
 	var total int64
 	for name, d := range q.dests {
-		if d.name != name || d.live() == 0 && d.hold == nil {
+		if d.name != name || d.live() == 0 && d.owner == nil {
 			return fmt.Errorf("destination %s stands without reason", name)
 		}
 		live, gones, still, due := 0, 0, 0, 0
 		var size int64
-		for i, e := range d.list {
-			if i > 0 && d.list[i-1].id > e.id {
+		for i, e := range d.entries {
+			if i > 0 && d.entries[i-1].id > e.id {
 				return fmt.Errorf("%s: list out of order", name)
 			}
-			if e.is(gone) {
+			if e.is(settled) {
 				gones++
 				continue
 			}
@@ -353,17 +353,17 @@ func checkQueue(q *Queue) error {
 			if ids[e.id]++; ids[e.id] == 1 {
 				total += e.size
 			}
-			if e.is(frozen | aside) {
+			if e.is(frozen | unreadable) {
 				still++
 			}
 			if e.idle() {
 				due++
 			}
-			if e.idle() != (e.place >= 0) || e.place >= 0 && d.due[e.place] != e {
-				return fmt.Errorf("%s %s: place %d, flags %b", name, e.id, e.place, e.flags)
+			if e.idle() != (e.heapIndex >= 0) || e.heapIndex >= 0 && d.due[e.heapIndex] != e {
+				return fmt.Errorf("%s %s: place %d, flags %b", name, e.id, e.heapIndex, e.flags)
 			}
 			rec, ok := stored[string(entryKey(e.id, name))]
-			if !ok && !e.is(aside) {
+			if !ok && !e.is(unreadable) {
 				return fmt.Errorf("%s %s: not stored", name, e.id)
 			}
 			if ok && (rec.flags&frozen != e.flags&frozen || rec.attempts != int(e.attempts) || rec.size != e.size) {
@@ -371,9 +371,9 @@ func checkQueue(q *Queue) error {
 			}
 			delete(stored, string(entryKey(e.id, name)))
 		}
-		if live != d.live() || gones != d.gone || still != d.still || size != d.bytes || due != len(d.due) {
+		if live != d.live() || gones != d.settled || still != d.parked || size != d.bytes || due != len(d.due) {
 			return fmt.Errorf("%s: counted %d %d %d %d %d, kept %d %d %d %d %d",
-				name, live, gones, still, size, due, d.live(), d.gone, d.still, d.bytes, len(d.due))
+				name, live, gones, still, size, due, d.live(), d.settled, d.parked, d.bytes, len(d.due))
 		}
 	}
 	if len(stored) > 0 {
@@ -382,7 +382,7 @@ func checkQueue(q *Queue) error {
 	if len(ids) != q.total.Messages || total != q.total.Bytes {
 		return fmt.Errorf("%d messages of %d octets, kept %+v", len(ids), total, q.total)
 	}
-	for id, n := range q.split {
+	for id, n := range q.multi {
 		if ids[id] != n {
 			return fmt.Errorf("%s: %d entries, kept %d", id, ids[id], n)
 		}

@@ -26,45 +26,45 @@ var ErrNotLeased = errors.New("queue: the message is not in this lease")
 
 // A hold is a destination in the hands of one holder: one lease, or as many as
 // there are conversations with it.
-type hold struct {
-	holder string
-	own    bool // the scheduler opened it
-	all    bool // whatever may go, in the order of arrival, not just what is due
-	over   bool // nothing more is to be had
-	full   bool // the host takes no more conversations
-	failed bool // something could not be settled
+type ownership struct {
+	holder    string
+	own       bool // the scheduler opened it
+	all       bool // whatever may go, in the order of arrival, not just what is due
+	ended     bool // nothing more is to be had
+	saturated bool // the host takes no more conversations
+	failed    bool // something could not be settled
 
-	leases  int
-	quit    int            // of them, how many have said Defer
-	cursor  mail.MessageID // all: what was handed out last
-	late    []*entry       // all: what came in behind the cursor
-	taken   int
-	settled int
+	leases    int
+	deferred  int            // of them, how many have said Defer
+	cursor    mail.MessageID // all: what was handed out last
+	missed    []*entry       // all: what came in behind the cursor
+	handedOut int
+	settled   int
 }
 
-// arrived is told of a new entry of the destination.
-func (h *hold) arrived(e *entry) {
+// noteArrival is told of a new entry of the destination.
+func (h *ownership) noteArrival(e *entry) {
 	if h.all && e.id <= h.cursor {
-		h.late = append(h.late, e)
+		h.missed = append(h.missed, e)
 	}
 }
 
-// perConversation is how many messages wait before another conversation with
+// messagesPerConversation is how many messages wait before another conversation with
 // the same destination is worth its setting up.
-const perConversation = 20
+const messagesPerConversation = 20
 
-// crowded says that one more conversation should help.
-func (h *hold) crowded(d *destination, most int) bool {
-	if !h.own || h.over || h.full || h.leases >= most {
+// wantsMore says that one more conversation should help.
+func (h *ownership) wantsMore(d *destination, most int) bool {
+	if !h.own || h.ended || h.saturated || h.leases >= most {
 		return false
 	}
 	waiting := len(d.due)
 	if h.all {
-		waiting = d.count() - h.taken
+		waiting = d.count() - h.handedOut
 	} else if waiting > 0 && d.due[0].next > now() {
 		waiting = 0 // they wait for their time
 	}
-	return waiting > perConversation*h.leases
+	return waiting > messagesPerConversation*h.leases
 }
 
 // An Item is a message as it is handed out.
@@ -75,8 +75,8 @@ type Item struct {
 	Open     func() (io.ReadSeekCloser, error)
 }
 
-// taken is a message while a lease has it.
-type taken struct {
+// handedOut is a message while a lease has it.
+type leasedMessage struct {
 	entry *entry
 	rec   record
 	env   mail.Envelope
@@ -85,12 +85,12 @@ type taken struct {
 // A Lease has a destination's messages to itself until Close. Its methods may
 // be called from anywhere.
 type Lease struct {
-	q    *Queue
-	dest *destination
-	hold *hold
-	out  map[mail.MessageID]*taken // guarded by q.mu, as are the next two
-	over bool                      // it has said Defer
-	done bool
+	q        *Queue
+	dest     *destination
+	owner    *ownership
+	messages map[mail.MessageID]*leasedMessage // guarded by q.mu, as are the next two
+	deferred bool                              // it has said Defer
+	closed   bool
 }
 
 // Lease hands d to holder, held or not: everything in it that is not frozen,
@@ -101,25 +101,25 @@ func (q *Queue) Lease(d mail.Domain, holder string) (*Lease, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	dest := q.destination(d)
-	if dest.hold != nil {
-		return nil, ErrBusy{d, dest.hold.holder}
+	if dest.owner != nil {
+		return nil, ErrBusy{d, dest.owner.holder}
 	}
-	dest.hold = &hold{holder: holder, all: true}
-	q.touch(dest)
-	return q.join(dest), nil
+	dest.owner = &ownership{holder: holder, all: true}
+	q.reschedule(dest)
+	return q.newLease(dest), nil
 }
 
-// join gives one more lease of d's hold. The caller holds q.mu.
-func (q *Queue) join(d *destination) *Lease {
-	d.hold.leases++
-	return &Lease{q: q, dest: d, hold: d.hold, out: map[mail.MessageID]*taken{}}
+// newLease gives one more lease of d's hold. The caller holds q.mu.
+func (q *Queue) newLease(d *destination) *Lease {
+	d.owner.leases++
+	return &Lease{q: q, dest: d, owner: d.owner, messages: map[mail.MessageID]*leasedMessage{}}
 }
 
 // Domain is what is leased.
 func (l *Lease) Domain() mail.Domain { return l.dest.name }
 
 // Next gives the next message; false when there is none now. It may be asked
-// again: messages that have arrived since are seen. A message that cannot be
+// nextTry: messages that have arrived since are seen. A message that cannot be
 // read is set aside, named in the journal, and passed over.
 func (l *Lease) Next() (Item, bool) {
 	for {
@@ -129,17 +129,17 @@ func (l *Lease) Next() (Item, bool) {
 		}
 		rec, env, err := l.q.load(e)
 		if err != nil {
-			l.q.unreadable(e, err)
+			l.q.markUnreadable(e, err)
 			continue
 		}
 		l.q.mu.Lock()
-		l.out[e.id] = &taken{e, rec, env}
+		l.messages[e.id] = &leasedMessage{e, rec, env}
 		l.q.mu.Unlock()
 		return Item{
 			Env:      env,
 			To:       recipients(env, rec.open),
 			Attempts: rec.attempts,
-			Open:     func() (io.ReadSeekCloser, error) { return l.q.sp.Open(e.id) },
+			Open:     func() (io.ReadSeekCloser, error) { return l.q.store.Open(e.id) },
 		}, true
 	}
 }
@@ -154,10 +154,10 @@ func recipients(env mail.Envelope, open []int) []mail.Recipient {
 
 // claim picks what is next and takes it out of everybody's reach, or nil.
 func (l *Lease) claim() *entry {
-	q, d, h := l.q, l.dest, l.hold
+	q, d, h := l.q, l.dest, l.owner
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if l.done || l.over || h.over {
+	if l.closed || l.deferred || h.ended {
 		return nil
 	}
 	route := q.deps.Router.Route(d.name)
@@ -166,27 +166,27 @@ func (l *Lease) claim() *entry {
 	}
 	e := h.pick(d)
 	if e != nil {
-		h.taken++
-		d.mark(e, claimed, 0)
+		h.handedOut++
+		d.setFlags(e, claimed, 0)
 	}
 	return e
 }
 
-func (h *hold) pick(d *destination) *entry {
+func (h *ownership) pick(d *destination) *entry {
 	if !h.all {
 		if len(d.due) == 0 || d.due[0].next > now() {
 			return nil
 		}
 		return d.due[0]
 	}
-	for len(h.late) > 0 {
-		e := h.late[0]
-		h.late = h.late[1:]
+	for len(h.missed) > 0 {
+		e := h.missed[0]
+		h.missed = h.missed[1:]
 		if e.idle() {
 			return e
 		}
 	}
-	for _, e := range d.list[d.after(h.cursor):] {
+	for _, e := range d.entries[d.after(h.cursor):] {
 		h.cursor = e.id
 		if e.idle() {
 			return e
@@ -197,7 +197,7 @@ func (h *hold) pick(d *destination) *entry {
 
 // load reads what the index does not have of e.
 func (q *Queue) load(e *entry) (record, mail.Envelope, error) {
-	raw, ok, err := q.db.Get(entryKey(e.id, e.at.name))
+	raw, ok, err := q.db.Get(entryKey(e.id, e.dest.name))
 	if err != nil {
 		return record{}, mail.Envelope{}, err
 	}
@@ -208,7 +208,7 @@ func (q *Queue) load(e *entry) (record, mail.Envelope, error) {
 	if err != nil {
 		return record{}, mail.Envelope{}, err
 	}
-	env, err := q.sp.Envelope(e.id)
+	env, err := q.store.Envelope(e.id)
 	if err != nil {
 		return record{}, mail.Envelope{}, err
 	}
@@ -220,19 +220,19 @@ func (q *Queue) load(e *entry) (record, mail.Envelope, error) {
 	return rec, env, nil
 }
 
-// unreadable takes e, which is claimed, out of the way: for good if nothing
+// markUnreadable takes e, which is claimed, out of the way: for good if nothing
 // can be read of it any more, for a step of the ladder if that may pass.
-func (q *Queue) unreadable(e *entry, err error) {
-	step := q.policy().step(1)
+func (q *Queue) markUnreadable(e *entry, err error) {
+	step := q.policy().interval(1)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if errors.Is(err, errRecord) || q.sp.Lost(err) {
-		e.at.mark(e, aside, claimed)
+	if errors.Is(err, errRecord) || q.store.Lost(err) {
+		e.dest.setFlags(e, unreadable, claimed)
 	} else {
 		e.next = now() + int64(step)
-		e.at.mark(e, 0, claimed)
+		e.dest.setFlags(e, 0, claimed)
 	}
-	q.deps.Journal.SetAside(context.Background(), e.id, e.at.name, err)
+	q.deps.Journal.SetAside(context.Background(), e.id, e.dest.name, err)
 }
 
 // Settle remembers what became of message id. Recipients without an outcome
@@ -245,7 +245,7 @@ func (q *Queue) unreadable(e *entry, err error) {
 // remembered.
 func (l *Lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.Outcome) error {
 	l.q.mu.Lock()
-	t := l.out[id]
+	t := l.messages[id]
 	l.q.mu.Unlock()
 	if t == nil {
 		return fmt.Errorf("queue %s: %w", id, ErrNotLeased)
@@ -254,10 +254,10 @@ func (l *Lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.O
 	l.q.mu.Lock()
 	defer l.q.mu.Unlock()
 	if !open {
-		delete(l.out, id)
-		l.hold.settled++
+		delete(l.messages, id)
+		l.owner.settled++
 	} else if err != nil {
-		l.hold.failed = true
+		l.owner.failed = true
 	}
 	return err
 }
@@ -266,42 +266,42 @@ func (q *Queue) unclaim(e *entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if e.is(claimed) {
-		e.at.mark(e, 0, claimed)
+		e.dest.setFlags(e, 0, claimed)
 	}
 }
 
-// release puts what the lease has back into the queue. The caller holds q.mu.
-func (l *Lease) release() {
-	for id, t := range l.out {
-		l.dest.mark(t.entry, 0, claimed)
-		delete(l.out, id)
+// returnMessages puts what the lease has back into the queue. The caller holds q.mu.
+func (l *Lease) returnMessages() {
+	for id, t := range l.messages {
+		l.dest.setFlags(t.entry, 0, claimed)
+		delete(l.messages, id)
 	}
 }
 
 // Close ends the lease. What is not settled is back in the queue at once.
 // Closing twice is harmless.
 func (l *Lease) Close() {
-	q, d, h := l.q, l.dest, l.hold
+	q, d, h := l.q, l.dest, l.owner
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if l.done {
+	if l.closed {
 		return
 	}
-	l.done = true
-	l.release()
-	if l.over {
-		h.quit--
+	l.closed = true
+	l.returnMessages()
+	if l.deferred {
+		h.deferred--
 	}
 	if h.leases--; h.leases > 0 {
 		return
 	}
-	d.hold = nil
-	stuck := h.settled == 0 && !h.over || h.failed
+	d.owner = nil
+	stuck := h.settled == 0 && !h.ended || h.failed
 	if h.own && stuck && len(d.due) > 0 && d.due[0].next <= now() {
 		// An attempt that came to nothing and gave no reason would be made
-		// again at once, and again; one whose outcome could not be stored
+		// nextTry at once, and again; one whose outcome could not be stored
 		// would only send the same once more.
-		d.off.next = now() + int64(q.policy().step(1))
+		d.backoff.next = now() + int64(q.policy().interval(1))
 	}
-	q.touch(d)
+	q.reschedule(d)
 }

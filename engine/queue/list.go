@@ -101,26 +101,26 @@ func (q *Queue) Destinations() []DestinationState {
 	for _, name := range slices.Sorted(maps.Keys(q.dests)) {
 		d := q.dests[name]
 		s := DestinationState{Domain: name, State: Active, Messages: d.live(), Bytes: d.bytes}
-		if d.off.last.tried != 0 {
-			s.LastError = d.off.last.reply.String()
+		if d.backoff.last.tried != 0 {
+			s.LastError = d.backoff.last.reply.String()
 		}
 		if e := d.oldest(); e != nil {
-			s.Oldest = at(e.received)
+			s.Oldest = unixTime(e.received)
 		}
-		if d.hold != nil {
-			s.Holder = d.hold.holder
+		if d.owner != nil {
+			s.Holder = d.owner.holder
 		} else {
-			s.State, s.NextTry = q.resting(d)
+			s.State, s.NextTry = q.idleState(d)
 		}
 		out = append(out, s)
 	}
 	return out
 }
 
-// resting is the state of a destination that nobody has. The caller holds q.mu.
-func (q *Queue) resting(d *destination) (State, time.Time) {
+// idleState is the state of a destination that nobody has. The caller holds q.mu.
+func (q *Queue) idleState(d *destination) (State, time.Time) {
 	route := q.deps.Router.Route(d.name)
-	wake := q.wake(d)
+	wake := q.wakeTime(d)
 	switch {
 	case route.Frozen || d.count() == 0:
 		return Frozen, time.Time{}
@@ -132,7 +132,7 @@ func (q *Queue) resting(d *destination) (State, time.Time) {
 	if wake == never {
 		return Active, time.Time{} // an administrator's act is under way
 	}
-	return Retry, at(wake)
+	return Retry, unixTime(wake)
 }
 
 // A Message is one message on its way to one destination, as it is shown.
@@ -174,8 +174,8 @@ func (q *Queue) entriesIn(d mail.Domain) []*entry {
 	defer q.mu.Unlock()
 	var out []*entry
 	take := func(d *destination) {
-		for _, e := range d.list {
-			if !e.is(gone) {
+		for _, e := range d.entries {
+			if !e.is(settled) {
 				out = append(out, e)
 			}
 		}
@@ -197,26 +197,26 @@ func (q *Queue) message(e *entry) (m Message, ok bool) {
 	rec, env, err := q.load(e)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if e.is(gone) {
+	if e.is(settled) {
 		return Message{}, false
 	}
-	d := e.at
-	m = Message{ID: e.id, Domain: d.name, State: Active, Size: e.size, Received: at(e.received), Attempts: int(e.attempts)}
+	d := e.dest
+	m = Message{ID: e.id, Domain: d.name, State: Active, Size: e.size, Received: unixTime(e.received), Attempts: int(e.attempts)}
 	if err != nil {
 		m.State, m.LastError = Damaged, err.Error()
 		return m, true
 	}
 	m.From, m.To = env.From, recipients(env, rec.open)
 	last := rec.last
-	if d.off.failures > 0 && d.off.last.tried > last.tried {
-		last = d.off.last
+	if d.backoff.failures > 0 && d.backoff.last.tried > last.tried {
+		last = d.backoff.last
 	}
 	if last.tried != 0 {
-		m.LastTry, m.LastError, m.Host = at(last.tried), last.reply.String(), last.host
+		m.LastTry, m.LastError, m.Host = unixTime(last.tried), last.reply.String(), last.host
 	}
 	route := q.deps.Router.Route(d.name)
-	switch next := max(e.next, d.off.next); {
-	case e.is(aside):
+	switch next := max(e.next, d.backoff.next); {
+	case e.is(unreadable):
 		m.State = Damaged
 	case e.is(frozen) || route.Frozen:
 		m.State = Frozen
@@ -224,7 +224,7 @@ func (q *Queue) message(e *entry) (m Message, ok bool) {
 	case route.Held:
 		m.State = Held
 	case next > now():
-		m.State, m.NextTry = Retry, at(next)
+		m.State, m.NextTry = Retry, unixTime(next)
 	}
 	return m, true
 }
@@ -247,8 +247,8 @@ func (q *Queue) Show(id mail.MessageID) (Detail, error) {
 	if len(out.Entries) == 0 {
 		return Detail{}, fmt.Errorf("queue %s: %w", id, ErrNotFound)
 	}
-	env, err := q.sp.Envelope(id)
-	if err != nil && !q.sp.Lost(err) {
+	env, err := q.store.Envelope(id)
+	if err != nil && !q.store.Lost(err) {
 		return Detail{}, fmt.Errorf("queue %s: %w", id, err)
 	}
 	out.Envelope = env
@@ -260,7 +260,7 @@ func (q *Queue) Open(id mail.MessageID) (io.ReadSeekCloser, error) {
 	if len(q.find(id)) == 0 {
 		return nil, fmt.Errorf("queue %s: %w", id, ErrNotFound)
 	}
-	return q.sp.Open(id)
+	return q.store.Open(id)
 }
 
 // find gives the entries of message id, in the order of their destinations.
@@ -273,6 +273,6 @@ func (q *Queue) find(id mail.MessageID) []*entry {
 			out = append(out, e)
 		}
 	}
-	slices.SortFunc(out, func(a, b *entry) int { return compareNames(a.at, b.at) })
+	slices.SortFunc(out, func(a, b *entry) int { return compareNames(a.dest, b.dest) })
 	return out
 }

@@ -20,13 +20,13 @@ func open(ctx context.Context, sp store, db kv.DB, deps Deps) (*Queue, error) {
 		return nil, err
 	}
 	q := &Queue{
-		sp: sp, db: db, deps: deps,
-		knock: make(chan struct{}, 1),
+		store: sp, db: db, deps: deps,
+		wake:  make(chan struct{}, 1),
 		seed:  maphash.MakeSeed(),
 		dests: map[mail.Domain]*destination{},
-		split: map[mail.MessageID]int{},
+		multi: map[mail.MessageID]int{},
 	}
-	l := loading{Queue: q}
+	l := loader{Queue: q}
 	for _, step := range []func(context.Context) error{l.entries, l.backoffs, l.finish, l.requeue} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("queue: load: %w", err)
@@ -36,20 +36,20 @@ func open(ctx context.Context, sp store, db kv.DB, deps Deps) (*Queue, error) {
 	return q, nil
 }
 
-// loading is a Queue that nobody else has yet.
-type loading struct {
+// loader is a Queue that nobody else has yet.
+type loader struct {
 	*Queue
-	last    *entry           // the one before
-	several int              // entries of its message so far
-	settled []mail.MessageID // messages that only wait to be removed
-	strays  []mail.MessageID // messages that have no entry
-	ops     []kv.Op          // what is to be put right
+	previous *entry           // the one before
+	siblings int              // entries of its message so far
+	settled  []mail.MessageID // messages that only wait to be removed
+	unqueued []mail.MessageID // messages that have no entry
+	ops      []kv.Op          // what is to be put right
 }
 
 // entries reads the queue's entries beside the spool's envelopes: both come in
 // the order of the ids.
-func (l *loading) entries(ctx context.Context) error {
-	envelopes := newWalk(l.sp.Scan(ctx))
+func (l *loader) entries(ctx context.Context) error {
+	envelopes := newEnvelopeCursor(l.store.Scan(ctx))
 	defer envelopes.stop()
 	for pair, err := range l.db.Scan(ctx, []byte(entryPrefix)) {
 		if err != nil {
@@ -59,7 +59,7 @@ func (l *loading) entries(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		there, damage, err := envelopes.to(id)
+		there, damage, err := envelopes.seek(id)
 		if err != nil {
 			return err
 		}
@@ -80,51 +80,51 @@ func (l *loading) entries(ctx context.Context) error {
 		l.add(ctx, id, name, rec, err)
 	}
 	var err error
-	l.strays, err = envelopes.rest()
+	l.unqueued, err = envelopes.drain()
 	return err
 }
 
 // add takes in one entry; one that cannot be read for cause is set aside.
-func (l *loading) add(ctx context.Context, id mail.MessageID, name mail.Domain, rec record, cause error) {
+func (l *loader) add(ctx context.Context, id mail.MessageID, name mail.Domain, rec record, cause error) {
 	e := l.entry(id, rec)
 	if cause != nil {
-		e.flags |= aside
+		e.flags |= unreadable
 		l.deps.Journal.SetAside(ctx, id, name, cause)
 	}
 	d := l.destination(name)
 	d.add(e)
-	if rec.last.tried > d.off.last.tried {
-		d.off.last = rec.last
+	if rec.last.tried > d.backoff.last.tried {
+		d.backoff.last = rec.last
 	}
 }
 
 // A walk goes along the spool's envelopes and notes those nobody asks for.
-type walk struct {
-	next   func() (mail.Envelope, error, bool)
-	stop   func()
-	id     mail.MessageID   // where it stands; "" at the end
-	err    error            // what is wrong with the envelope there, or why the walk ended
-	met    bool             // somebody asked for it
-	strays []mail.MessageID // what nobody asked for
+type envelopeCursor struct {
+	next      func() (mail.Envelope, error, bool)
+	stop      func()
+	id        mail.MessageID   // where it stands; "" at the end
+	err       error            // what is wrong with the envelope there, or why the walk ended
+	matched   bool             // somebody asked for it
+	unmatched []mail.MessageID // what nobody asked for
 }
 
-func newWalk(envelopes iter.Seq2[mail.Envelope, error]) *walk {
-	w := &walk{}
+func newEnvelopeCursor(envelopes iter.Seq2[mail.Envelope, error]) *envelopeCursor {
+	w := &envelopeCursor{}
 	w.next, w.stop = iter.Pull2(envelopes)
 	w.step()
 	return w
 }
 
-func (w *walk) step() {
-	if w.id != "" && !w.met {
-		w.strays = append(w.strays, w.id)
+func (w *envelopeCursor) step() {
+	if w.id != "" && !w.matched {
+		w.unmatched = append(w.unmatched, w.id)
 	}
 	env, err, _ := w.next()
-	w.id, w.err, w.met = env.ID, err, false
+	w.id, w.err, w.matched = env.ID, err, false
 }
 
-// to goes on to id, and says whether it is there and what is wrong with it.
-func (w *walk) to(id mail.MessageID) (there bool, damage, err error) {
+// seek goes on to id, and says whether it is there and what is wrong with it.
+func (w *envelopeCursor) seek(id mail.MessageID) (there bool, damage, err error) {
 	for w.id != "" && w.id < id {
 		w.step()
 	}
@@ -132,38 +132,38 @@ func (w *walk) to(id mail.MessageID) (there bool, damage, err error) {
 	case "":
 		return false, nil, w.err
 	case id:
-		w.met = true
+		w.matched = true
 		return true, w.err, nil
 	}
 	return false, nil, nil
 }
 
-// rest goes to the end.
-func (w *walk) rest() ([]mail.MessageID, error) {
+// drain goes to the end.
+func (w *envelopeCursor) drain() ([]mail.MessageID, error) {
 	for w.id != "" {
 		w.step()
 	}
-	return w.strays, w.err
+	return w.unmatched, w.err
 }
 
 // entry makes the entry of rec. Those of one message follow each other.
-func (l *loading) entry(id mail.MessageID, rec record) *entry {
+func (l *loader) entry(id mail.MessageID, rec record) *entry {
 	e := &entry{id: id, received: rec.received, size: rec.size, next: rec.next, flags: rec.flags,
 		attempts: uint16(min(rec.attempts, math.MaxUint16))}
-	if l.last != nil && l.last.id == id {
-		e.id = l.last.id // one copy of the text
-		l.several++
-		l.split[id] = l.several
+	if l.previous != nil && l.previous.id == id {
+		e.id = l.previous.id // one copy of the text
+		l.siblings++
+		l.multi[id] = l.siblings
 	} else {
-		l.several = 1
+		l.siblings = 1
 		l.total.Messages++
 		l.total.Bytes += rec.size
 	}
-	l.last = e
+	l.previous = e
 	return e
 }
 
-func (l *loading) backoffs(ctx context.Context) error {
+func (l *loader) backoffs(ctx context.Context) error {
 	for pair, err := range l.db.Scan(ctx, []byte(backoffPrefix)) {
 		if err != nil {
 			return err
@@ -175,13 +175,13 @@ func (l *loading) backoffs(ctx context.Context) error {
 			l.ops = append(l.ops, kv.Del(bytes.Clone(pair.Key)))
 			continue
 		}
-		d.off = off
+		d.backoff = off
 	}
 	return nil
 }
 
 // finish does what a crash left undone: messages that are settled go.
-func (l *loading) finish(ctx context.Context) error {
+func (l *loader) finish(ctx context.Context) error {
 	var ids []mail.MessageID
 	for _, id := range l.settled {
 		if !l.has(id) {
@@ -190,7 +190,7 @@ func (l *loading) finish(ctx context.Context) error {
 	}
 	switch {
 	case len(ids) > 0:
-		return l.sp.Remove(ctx, ids, l.ops...)
+		return l.store.Remove(ctx, ids, l.ops...)
 	case len(l.ops) > 0:
 		return l.db.Commit(ctx, l.ops...)
 	}
@@ -208,10 +208,10 @@ func (q *Queue) has(id mail.MessageID) bool {
 
 // requeue gives a place in the queue to messages that have none: the spool
 // found them on the disk when its index was damaged.
-func (l *loading) requeue(ctx context.Context) error {
-	for _, id := range l.strays {
-		env, err := l.sp.Envelope(id)
-		if err != nil && !l.sp.Lost(err) {
+func (l *loader) requeue(ctx context.Context) error {
+	for _, id := range l.unqueued {
+		env, err := l.store.Envelope(id)
+		if err != nil && !l.store.Lost(err) {
 			return err
 		}
 		var parts map[mail.Domain]record

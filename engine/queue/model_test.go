@@ -19,7 +19,7 @@ import (
 // A model of a queue: for each message, the recipients that are still open.
 // Reports enter it as they are made.
 type model struct {
-	h      *house
+	h      *fixture
 	rnd    *rand.Rand
 	open   map[mail.MessageID]map[mail.Address]bool
 	frozen map[mail.MessageID]bool
@@ -166,7 +166,7 @@ func (m *model) compare(t *testing.T) {
 	if !maps.EqualFunc(got, m.open, maps.Equal) {
 		t.Fatalf("queue %v, model %v", got, m.open)
 	}
-	if n := m.h.sp.Messages(); n != len(m.open) {
+	if n := m.h.store.Messages(); n != len(m.open) {
 		t.Fatalf("%d bodies, %d messages", n, len(m.open))
 	}
 	m.h.check()
@@ -175,7 +175,7 @@ func (m *model) compare(t *testing.T) {
 func TestModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	h := newHouse(t)
+	h := newFixture(t)
 	for _, d := range []mail.Domain{"a.test", "b.test", "c.test"} {
 		h.held[d] = true
 	}
@@ -205,9 +205,9 @@ func TestEveryStepFails(t *testing.T) {
 }
 
 // faultRun takes three messages in and hands them over while call n fails;
-// done is true when no call did.
+// closed is true when no call did.
 func faultRun(t *testing.T, n int) (done bool) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.held["b.test"], h.held["c.test"] = true, true
 	h.db.calls, h.db.failAt = 0, n
 	owed := map[mail.MessageID]map[string]bool{} // what was promised and not yet taken
@@ -268,14 +268,14 @@ func faultRun(t *testing.T, n int) (done bool) {
 	return done
 }
 
-func actAll(t *testing.T, h *house) []error {
+func actAll(t *testing.T, h *fixture) []error {
 	_, one := h.q.Freeze(t.Context(), Filter{All: true}, false)
 	_, two := h.q.Thaw(t.Context(), Filter{All: true}, false)
 	_, three := h.q.Retry(t.Context(), Filter{All: true}, false)
 	return []error{one, two, three}
 }
 
-func verifyOwed(t *testing.T, h *house, n int, owed map[mail.MessageID]map[string]bool, unreported int) {
+func verifyOwed(t *testing.T, h *fixture, n int, owed map[mail.MessageID]map[string]bool, unreported int) {
 	t.Helper()
 	reports := 0
 	for _, d := range h.q.Destinations() {
@@ -299,14 +299,14 @@ func verifyOwed(t *testing.T, h *house, n int, owed map[mail.MessageID]map[strin
 	if reports < unreported {
 		t.Errorf("step %d: %d reports, want %d", n, reports, unreported)
 	}
-	if got := h.sp.Messages(); got != h.q.Counts().Messages {
+	if got := h.store.Messages(); got != h.q.Counts().Messages {
 		t.Errorf("step %d: %d bodies of %d messages", n, got, h.q.Counts().Messages)
 	}
 }
 
 // Many callers take what many senders bring; each message is had exactly once.
 func TestConcurrentHoldersShareNothing(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.held["b.test"] = true
 	const senders, each, callers = 4, 50, 4
 	var mu sync.Mutex
@@ -363,7 +363,7 @@ func TestConcurrentHoldersShareNothing(t *testing.T) {
 // The destinations of one message are settled at the same time: the message
 // goes with the last, and not before.
 func TestConcurrentSettlesOfOneMessage(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	domains := []mail.Domain{"a.test", "b.test", "c.test", "d.test"}
 	var to []string
 	for _, d := range domains {
@@ -387,8 +387,8 @@ func TestConcurrentSettlesOfOneMessage(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if c := h.q.Counts(); c.Messages != 100 || h.sp.Messages() != 100 {
-		t.Errorf("left %+v, %d bodies, want the 100 reports", c, h.sp.Messages())
+	if c := h.q.Counts(); c.Messages != 100 || h.store.Messages() != 100 {
+		t.Errorf("left %+v, %d bodies, want the 100 reports", c, h.store.Messages())
 	}
 	h.check()
 	h.reopen()

@@ -14,12 +14,12 @@ type Policy struct {
 	Ladder         []time.Duration // between attempts; the last one repeats; nil: 15, 30, 60, 240 minutes
 	Expire         time.Duration   // the age at which a message that cannot be delivered is given up; 0: 48 hours
 	DelayNotice    time.Duration   // the age at which a sender hears of a delay; 0: 12 hours
-	QuietDelay     bool            // tell of a delay only who asked for it (NOTIFY=DELAY)
+	QuietDelay     bool            // reportable of a delay only who asked for it (NOTIFY=DELAY)
 	Conversations  int             // attempts at once; 0: 100
 	PerDestination int             // of them for one destination; 0: 4
 }
 
-func (p Policy) filled() Policy {
+func (p Policy) withDefaults() Policy {
 	if len(p.Ladder) == 0 {
 		p.Ladder = []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour, 4 * time.Hour}
 	}
@@ -42,16 +42,16 @@ func orInt(n *int, otherwise int) {
 	}
 }
 
-// step is the wait after so many attempts, at least one.
-func (p Policy) step(attempts int) time.Duration {
+// interval is the wait after so many attempts, at least one.
+func (p Policy) interval(attempts int) time.Duration {
 	// A wait of nothing would try without end.
 	return max(p.Ladder[min(max(attempts, 1), len(p.Ladder))-1], time.Second)
 }
 
-// again is when a message that arrived at received is tried next, after so
+// nextTry is when a message that arrived at received is tried next, after so
 // many attempts: by the ladder, but once more just when its time is up.
-func (p Policy) again(now, received int64, attempts int) int64 {
-	next := now + int64(p.step(attempts))
+func (p Policy) nextTry(now, received int64, attempts int) int64 {
+	next := now + int64(p.interval(attempts))
 	if end := received + int64(p.Expire); end > now && end < next {
 		return end
 	}

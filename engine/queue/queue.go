@@ -60,7 +60,7 @@ type Reporter func(ctx context.Context, r dsn.Report) ([]byte, error)
 
 // Badmail keeps a message that failed and whose sender is nobody: a report
 // that cannot be delivered. After an error the message stays in the queue.
-type Badmail func(ctx context.Context, env mail.Envelope, fates []dsn.Fate, body io.Reader) error
+type Badmail func(ctx context.Context, env mail.Envelope, fates []dsn.RecipientStatus, body io.Reader) error
 
 // Deps is what a Queue works with. Router, Attempt and Report are required.
 type Deps struct {
@@ -86,22 +86,22 @@ func (d Deps) validate() error {
 
 // A Queue is one site's. Its methods may be called from anywhere.
 type Queue struct {
-	sp    store
+	store store
 	db    kv.DB
 	deps  Deps
-	knock chan struct{}
+	wake  chan struct{}
 
 	// A message with several destinations is settled under its lock: only the
-	// last one to be settled may take the message away.
+	// previous one to be settled may take the message away.
 	locks [64]sync.Mutex
 	seed  maphash.Seed
 
-	mu    sync.Mutex // guards what follows and all entries and destinations
-	dests map[mail.Domain]*destination
-	due   agenda
-	split map[mail.MessageID]int // entries left of messages that had several
-	total Counts                 // Messages and Bytes only
-	talks int                    // attempts under way
+	mu      sync.Mutex // guards what follows and all entries and destinations
+	dests   map[mail.Domain]*destination
+	due     agenda
+	multi   map[mail.MessageID]int // entries left of messages that had several
+	total   Counts                 // Messages and Bytes only
+	running int                    // attempts under way
 }
 
 // accept is Accept over any store.
@@ -110,7 +110,7 @@ func (q *Queue) accept(ctx context.Context, body draft, env mail.Envelope, extra
 	if err != nil {
 		return err
 	}
-	if err := q.sp.Commit(ctx, body, env, append(ops, extra...)...); err != nil {
+	if err := q.store.Commit(ctx, body, env, append(ops, extra...)...); err != nil {
 		return fmt.Errorf("queue %s: %w", env.ID, err)
 	}
 	// From here on the message is ours: a crash must not lose it.
@@ -154,7 +154,7 @@ func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []m
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(parts) > 1 {
-		q.split[env.ID] = len(parts)
+		q.multi[env.ID] = len(parts)
 	}
 	q.total.Messages++
 	q.total.Bytes += env.Size
@@ -162,10 +162,10 @@ func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []m
 		d := q.destination(name)
 		e := &entry{id: env.ID, received: r.received, size: r.size, next: r.next}
 		d.add(e)
-		if d.hold != nil {
-			d.hold.arrived(e)
+		if d.owner != nil {
+			d.owner.noteArrival(e)
 		}
-		q.touch(d)
+		q.reschedule(d)
 		if q.deps.Router.Route(name).Held {
 			held = append(held, name)
 		}
@@ -178,16 +178,16 @@ func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []m
 func (q *Queue) destination(name mail.Domain) *destination {
 	d := q.dests[name]
 	if d == nil {
-		d = &destination{name: name, agenda: slot{place: -1}}
+		d = &destination{name: name, agenda: schedule{index: -1}}
 		q.dests[name] = d
 	}
 	return d
 }
 
-// touch puts d where it belongs in the agenda after something about it
+// reschedule puts d where it belongs in the agenda after something about it
 // changed, or away when there is nothing left of it. The caller holds q.mu.
-func (q *Queue) touch(d *destination) {
-	if d.live() == 0 && d.hold == nil {
+func (q *Queue) reschedule(d *destination) {
+	if d.live() == 0 && d.owner == nil {
 		q.due.set(d, never)
 		delete(q.dests, d.name)
 		return
@@ -196,18 +196,18 @@ func (q *Queue) touch(d *destination) {
 	if len(q.due) > 0 {
 		before = q.due[0].agenda.wake
 	}
-	wake := q.wake(d)
+	wake := q.wakeTime(d)
 	q.due.set(d, wake)
 	if wake < before {
-		q.nudge()
+		q.wakeScheduler()
 	}
 }
 
-// wake is when somebody should look after d: 0 at once, or never as things
+// wakeTime is when somebody should look after d: 0 at once, or never as things
 // are. The caller holds q.mu.
-func (q *Queue) wake(d *destination) int64 {
-	if d.hold != nil {
-		if d.hold.crowded(d, q.policy().PerDestination) {
+func (q *Queue) wakeTime(d *destination) int64 {
+	if d.owner != nil {
+		if d.owner.wantsMore(d, q.policy().PerDestination) {
 			return 0
 		}
 		return never
@@ -216,18 +216,18 @@ func (q *Queue) wake(d *destination) int64 {
 	switch {
 	case route.Frozen:
 		return never
-	case d.nudged && d.count() > 0:
+	case d.triggered && d.count() > 0:
 		return 0
 	case route.Held || len(d.due) == 0:
 		return never
 	}
-	return max(d.due[0].next, d.off.next)
+	return max(d.due[0].next, d.backoff.next)
 }
 
-// nudge wakes the scheduler.
-func (q *Queue) nudge() {
+// wakeScheduler wakes the scheduler.
+func (q *Queue) wakeScheduler() {
 	select {
-	case q.knock <- struct{}{}:
+	case q.wake <- struct{}{}:
 	default: // it is about to look anyway
 	}
 }
@@ -237,7 +237,7 @@ func (q *Queue) policy() Policy {
 	if q.deps.Policy != nil {
 		p = q.deps.Policy()
 	}
-	return p.filled()
+	return p.withDefaults()
 }
 
 // Recheck looks at every destination anew: the settings have changed.
@@ -245,49 +245,49 @@ func (q *Queue) Recheck() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, d := range q.dests {
-		q.touch(d)
+		q.reschedule(d)
 	}
-	q.nudge() // there may be room for more conversations
+	q.wakeScheduler() // there may be room for more conversations
 }
 
 // Reroute makes due what waits after a failure, where changed says that the
 // destination's mail goes another way now. Changed may take its time.
 func (q *Queue) Reroute(changed func(d mail.Domain) bool) {
-	for _, d := range q.putOff() {
+	for _, d := range q.postponed() {
 		if changed(d) {
-			q.afresh(d)
+			q.clearRetries(d)
 		}
 	}
 }
 
-// putOff lists the destinations of which something waits after a failure.
-func (q *Queue) putOff() (names []mail.Domain) {
+// postponed lists the destinations of which something waits after a failure.
+func (q *Queue) postponed() (names []mail.Domain) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	t := now()
 	for name, d := range q.dests {
-		if d.off.next > t || slices.ContainsFunc(d.due, func(e *entry) bool { return e.next > t }) {
+		if d.backoff.next > t || slices.ContainsFunc(d.due, func(e *entry) bool { return e.next > t }) {
 			names = append(names, name)
 		}
 	}
 	return names
 }
 
-// afresh forgets when d's messages are to be tried, until the next failure.
+// clearRetries forgets when d's messages are to be tried, until the next failure.
 // On the disk it stays: after a crash they wait for their time.
-func (q *Queue) afresh(name mail.Domain) {
+func (q *Queue) clearRetries(name mail.Domain) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	d := q.dests[name]
 	if d == nil {
 		return
 	}
-	d.off.next = 0
+	d.backoff.next = 0
 	for _, e := range d.due {
 		e.next = 0
 	}
 	heap.Init(&d.due)
-	q.touch(d)
+	q.reschedule(d)
 }
 
 // Knock makes d due now if it waits after a failure: its host is known to be
@@ -296,8 +296,8 @@ func (q *Queue) Knock(d mail.Domain) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if dest := q.dests[d]; dest != nil {
-		dest.off.next = 0
-		q.touch(dest)
+		dest.backoff.next = 0
+		q.reschedule(dest)
 	}
 }
 
@@ -311,8 +311,8 @@ func (q *Queue) Trigger(d mail.Domain) int {
 	if dest == nil || q.deps.Router.Route(d).Frozen || dest.count() == 0 {
 		return 0
 	}
-	dest.nudged = true
-	q.touch(dest)
+	dest.triggered = true
+	q.reschedule(dest)
 	return dest.count()
 }
 
@@ -320,8 +320,8 @@ func (q *Queue) Trigger(d mail.Domain) int {
 func (q *Queue) Holder(d mail.Domain) string {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if dest := q.dests[d]; dest != nil && dest.hold != nil {
-		return dest.hold.holder
+	if dest := q.dests[d]; dest != nil && dest.owner != nil {
+		return dest.owner.holder
 	}
 	return ""
 }

@@ -20,7 +20,7 @@ import (
 
 func TestLadderToExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		start := time.Now()
 		var got []time.Duration
 		h.setAnswer(func(l *Lease) {
@@ -52,13 +52,13 @@ func TestLadderToExpiry(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("attempts at %v, want %v", got, want)
 		}
-		if c := h.q.Counts(); c.Messages != 0 || h.sp.Messages() != 0 {
+		if c := h.q.Counts(); c.Messages != 0 || h.store.Messages() != 0 {
 			t.Errorf("left: %+v", c)
 		}
 		if len(h.reports) != 2 {
 			t.Fatalf("%d reports, want one of a delay and one of failure", len(h.reports))
 		}
-		delay, failure := h.reports[0].Fates[0], h.reports[1].Fates[0]
+		delay, failure := h.reports[0].Recipients[0], h.reports[1].Recipients[0]
 		if delay.Action != dsn.Delayed || delay.Until.Sub(start) != 48*time.Hour {
 			t.Errorf("delay: %+v", delay)
 		}
@@ -72,7 +72,7 @@ func TestLadderToExpiry(t *testing.T) {
 // one write for all of its messages.
 func TestDeferHoldsBackAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		start := time.Now()
 		var got []time.Duration
 		var up atomic.Bool
@@ -119,7 +119,7 @@ func TestDeferHoldsBackAll(t *testing.T) {
 
 func TestBackoffOutlivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.setAnswer(func(l *Lease) { _ = l.Defer(t.Context(), later, "") })
 		stop := h.run()
 		h.accept("a@a.test", "x@b.test")
@@ -141,7 +141,7 @@ func TestBackoffOutlivesARestart(t *testing.T) {
 // time is up, and in any case not before a try.
 func TestDeferExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.setAnswer(func(l *Lease) {
 			if l.Domain() == "a.test" {
 				always(yes, "mx")(l)
@@ -161,7 +161,7 @@ func TestDeferExpires(t *testing.T) {
 		}
 		failed := 0
 		for _, r := range h.reports {
-			if r.Fates[0].Action == dsn.Failed {
+			if r.Recipients[0].Action == dsn.Failed {
 				failed++
 			}
 		}
@@ -173,7 +173,7 @@ func TestDeferExpires(t *testing.T) {
 
 func TestHeldIsNeverDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.held["b.test"] = true
 		attempts := 0
 		h.setAnswer(func(l *Lease) { attempts++; always(yes, "mx")(l) })
@@ -206,7 +206,7 @@ func TestHeldIsNeverDue(t *testing.T) {
 
 func TestTriggerRunsOnceThoughHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.held["b.test"] = true
 		attempts := 0
 		h.setAnswer(func(l *Lease) { attempts++; always(later, "mx")(l) })
@@ -246,7 +246,7 @@ func TestTriggerRunsOnceThoughHeld(t *testing.T) {
 }
 
 func TestLastWordOfADestinationThatAnswers(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	lastWord := func() string {
 		t.Helper()
 		all := h.q.Destinations()
@@ -284,7 +284,7 @@ func TestLastWordOfADestinationThatAnswers(t *testing.T) {
 // another one; the rest keeps its time.
 func TestReroute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		var up atomic.Bool
 		var mu sync.Mutex // guards got
 		var got []string
@@ -329,7 +329,7 @@ func TestReroute(t *testing.T) {
 }
 
 func TestHolderIsNamed(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	l, err := h.q.Lease("b.test", "TURN anna")
 	if err != nil {
 		t.Fatal(err)
@@ -347,7 +347,7 @@ func TestHolderIsNamed(t *testing.T) {
 
 func TestArrivalIsTriedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		var got []time.Time
 		h.setAnswer(func(l *Lease) {
 			got = append(got, time.Now())
@@ -370,7 +370,7 @@ func TestArrivalIsTriedAtOnce(t *testing.T) {
 // The scheduler wakes for what is due first, whatever came first.
 func TestWakesExactly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.policy.Ladder = []time.Duration{time.Hour, 2 * time.Hour}
 		start := time.Now()
 		tries := map[mail.Domain][]time.Duration{}
@@ -400,7 +400,7 @@ func TestWakesExactly(t *testing.T) {
 
 func TestConversationsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.policy = Policy{Conversations: 3, PerDestination: 2}
 		now, most, perDest := 0, 0, map[mail.Domain]int{}
 		mostPer := 0
@@ -440,7 +440,7 @@ func TestConversationsAreBounded(t *testing.T) {
 // An attempt that comes to nothing does not make the scheduler spin.
 func TestIdleAttemptIsNotRepeatedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		attempts := 0
 		h.setAnswer(func(l *Lease) { attempts++; l.Next() })
 		defer h.run()()
@@ -456,7 +456,7 @@ func TestIdleAttemptIsNotRepeatedAtOnce(t *testing.T) {
 // A host that takes one conversation and refuses the second is not down.
 func TestDeferBesideAnotherConversation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.policy.PerDestination = 2
 		var conversations atomic.Int64
 		h.setAnswer(func(l *Lease) {
@@ -494,7 +494,7 @@ func TestDeferBesideAnotherConversation(t *testing.T) {
 // What was sent and could not be stored is not sent again at once.
 func TestSettleThatFailsIsNotASpin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		var sent atomic.Int64
 		h.setAnswer(func(l *Lease) {
 			for item, ok := l.Next(); ok; item, ok = l.Next() {
@@ -548,7 +548,7 @@ func TestReports(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newFixture(t)
 			h.held["b.test"] = true
 			h.accept(tt.from, tt.to)
 			l, err := h.q.Lease("b.test", "test")
@@ -573,7 +573,7 @@ func TestReports(t *testing.T) {
 				}
 				return
 			}
-			if len(h.reports) != 1 || h.reports[0].Fates[0].Action != tt.action {
+			if len(h.reports) != 1 || h.reports[0].Recipients[0].Action != tt.action {
 				t.Fatalf("reports: %+v", h.reports)
 			}
 			d, err := h.q.Show(h.reports[0].ID)
@@ -591,8 +591,8 @@ func TestReports(t *testing.T) {
 // When nobody can be told, nothing is given up.
 func TestReportThatCannotBeMade(t *testing.T) {
 	for _, from := range []string{"a@a.test", ""} {
-		h := newHouse(t)
-		h.tellErr = errFault
+		h := newFixture(t)
+		h.reportErr = errFault
 		h.held["b.test"] = true
 		id := h.accept(from, "x@b.test", "y@b.test")
 		l, err := h.q.Lease("b.test", "test")
@@ -618,7 +618,7 @@ func TestReportThatCannotBeMade(t *testing.T) {
 }
 
 func TestLeaseIsExclusive(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.held["b.test"] = true
 	a := h.accept("a@a.test", "x@b.test")
 	b := h.accept("a@a.test", "x@b.test")
@@ -680,7 +680,7 @@ func TestLeaseIsExclusive(t *testing.T) {
 
 // A message whose ID is older than what was handed out is not passed over.
 func TestLateCommitIsSeenByALease(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.held["b.test"] = true
 	old := envelope(t, "a@a.test", "x@b.test")
 	h.accept("a@a.test", "x@b.test")
@@ -702,7 +702,7 @@ func TestLateCommitIsSeenByALease(t *testing.T) {
 }
 
 func TestSettleInParts(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.held["b.test"], h.held["c.test"] = true, true
 	id := h.accept("a@a.test", "x@b.test", "y@b.test", "z@c.test", "x@b.test")
 	l, _ := h.q.Lease("b.test", "one")
@@ -735,7 +735,7 @@ func TestSettleInParts(t *testing.T) {
 		t.Errorf("entry %+v", d.Entries[0])
 	}
 	for _, dom := range []mail.Domain{"c.test", "b.test"} {
-		if h.sp.Messages() != 1 {
+		if h.store.Messages() != 1 {
 			t.Error("the message went before its last destination")
 		}
 		l, err := h.q.Lease(dom, "two")
@@ -745,14 +745,14 @@ func TestSettleInParts(t *testing.T) {
 		always(yes, "mx")(l)
 		l.Close()
 	}
-	if h.sp.Messages() != 0 || h.q.Counts() != (Counts{}) {
+	if h.store.Messages() != 0 || h.q.Counts() != (Counts{}) {
 		t.Errorf("left: %+v", h.q.Counts())
 	}
 	h.check()
 }
 
 func TestFrozenRouteGivesNothing(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.frozen["b.test"] = true
 	h.accept("a@a.test", "x@b.test")
 	if n := h.q.Trigger("b.test"); n != 0 {
@@ -769,11 +769,11 @@ func TestFrozenRouteGivesNothing(t *testing.T) {
 }
 
 func TestUnreadableIsSetAside(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.held["b.test"] = true
 	bad := h.accept("a@a.test", "x@b.test")
 	good := h.accept("a@a.test", "x@b.test")
-	h.sp.lost[bad] = true
+	h.store.lost[bad] = true
 	l, _ := h.q.Lease("b.test", "one")
 	item, ok := l.Next()
 	if !ok || item.Env.ID != good {
@@ -788,7 +788,7 @@ func TestUnreadableIsSetAside(t *testing.T) {
 		t.Errorf("Show = %+v, %v", d, err)
 	}
 	// The disk is mended: a retry reads it again.
-	delete(h.sp.lost, bad)
+	delete(h.store.lost, bad)
 	if n, err := h.q.Retry(t.Context(), Filter{IDs: []mail.MessageID{bad}}, false); err != nil || n.Messages != 1 {
 		t.Errorf("Retry = %+v, %v", n, err)
 	}
@@ -799,7 +799,7 @@ func TestUnreadableIsSetAside(t *testing.T) {
 }
 
 func TestNewNeedsItsParts(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	for i, spoil := range []func(*Deps){
 		func(d *Deps) { d.Router = nil },
 		func(d *Deps) { d.Attempt = nil },
@@ -807,7 +807,7 @@ func TestNewNeedsItsParts(t *testing.T) {
 	} {
 		dep := h.dep
 		spoil(&dep)
-		if _, err := open(t.Context(), h.sp, h.db, dep); err == nil {
+		if _, err := open(t.Context(), h.store, h.db, dep); err == nil {
 			t.Errorf("%d: opened", i)
 		}
 	}
@@ -820,14 +820,14 @@ func TestNewNeedsItsParts(t *testing.T) {
 			t.Errorf("%+v is accepted", env)
 		}
 	}
-	if h.sp.Messages() != 0 || h.q.Counts() != (Counts{}) {
+	if h.store.Messages() != 0 || h.q.Counts() != (Counts{}) {
 		t.Error("something stays of what was refused")
 	}
 }
 
 func TestRunEndsWithItsAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		ended := false
 		h.dep.Attempt = func(ctx context.Context, l *Lease) {
 			item, _ := l.Next()
@@ -853,7 +853,7 @@ func TestRunEndsWithItsAttempts(t *testing.T) {
 // been sent yet.
 func TestHeldMidway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.setAnswer(func(l *Lease) {
 			for item, ok := l.Next(); ok; item, ok = l.Next() {
 				_ = l.Settle(t.Context(), item.Env.ID, outcomes(item, yes, "mx"))

@@ -41,10 +41,10 @@ const (
 	frozen  uint8 = 1 << iota // an administrator put it aside
 	noticed                   // its sender was told, or need not be told, that it is late
 
-	stored  = frozen | noticed
-	claimed = 1 << 4 // somebody works on it: a lease, or an administrator's act
-	aside   = 1 << 5 // it cannot be read
-	gone    = 1 << 6 // it is settled; its place in the list is not yet reused
+	stored     = frozen | noticed
+	claimed    = 1 << 4 // somebody works on it: a lease, or an administrator's act
+	unreadable = 1 << 5 // it cannot be read
+	settled    = 1 << 6 // it is settled; its place in the list is not yet reused
 )
 
 // A record is an entry as it is stored. Recipients are numbers into the To of
@@ -57,11 +57,11 @@ type record struct {
 	size     int64
 	next     int64
 	open     []int
-	last     word
+	last     lastReply
 }
 
 // A word is what was answered last.
-type word struct {
+type lastReply struct {
 	tried int64
 	reply mail.Reply
 	host  string
@@ -83,7 +83,7 @@ func (r record) encode() []byte {
 	return r.last.append(b)
 }
 
-func (w word) append(b []byte) []byte {
+func (w lastReply) append(b []byte) []byte {
 	b = binary.AppendVarint(b, w.tried)
 	b = binary.AppendUvarint(b, uint64(w.reply.Code))
 	for _, s := range []string{w.reply.Enhanced, w.reply.Text, w.host} {
@@ -98,7 +98,7 @@ func (w word) append(b []byte) []byte {
 type backoff struct {
 	failures int
 	next     int64
-	last     word
+	last     lastReply
 }
 
 func (o backoff) encode() []byte {
@@ -159,8 +159,8 @@ func (r *reader) text() string {
 	return s
 }
 
-func (r *reader) word() word {
-	w := word{tried: r.signed()}
+func (r *reader) lastReply() lastReply {
+	w := lastReply{tried: r.signed()}
 	w.reply = mail.Reply{Code: r.count(999), Enhanced: r.text(), Text: r.text()}
 	w.host = r.text()
 	return w
@@ -179,7 +179,7 @@ func decodeRecord(b []byte) (record, error) {
 	for range n {
 		out.open = append(out.open, r.count(maxCount))
 	}
-	out.last = r.word()
+	out.last = r.lastReply()
 	if r.bad || len(r.b) != 0 {
 		return record{}, errRecord
 	}
@@ -191,15 +191,15 @@ func decodeBackoff(b []byte) (backoff, error) {
 	if r.octet() != recordVersion {
 		return backoff{}, errRecord
 	}
-	out := backoff{failures: r.count(maxCount), next: r.signed(), last: r.word()}
+	out := backoff{failures: r.count(maxCount), next: r.signed(), last: r.lastReply()}
 	if r.bad || len(r.b) != 0 {
 		return backoff{}, errRecord
 	}
 	return out, nil
 }
 
-// at is the time of a stored number; the zero Time for 0.
-func at(nano int64) time.Time {
+// dest is the time of a stored number; the zero Time for 0.
+func unixTime(nano int64) time.Time {
 	if nano == 0 {
 		return time.Time{}
 	}
@@ -207,7 +207,7 @@ func at(nano int64) time.Time {
 }
 
 // copies of a text that a peer sent are cut to what a person can use.
-func shorten(s string) string {
+func truncate(s string) string {
 	const most = 1000
 	if len(s) <= most {
 		return s

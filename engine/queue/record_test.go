@@ -27,7 +27,7 @@ func TestLayers(t *testing.T) {
 
 func TestRecord(t *testing.T) {
 	r := record{flags: frozen | claimed, attempts: 7, received: time.Now().UnixNano(), size: 1 << 40, next: -1,
-		open: []int{0, 3, 99999}, last: word{5, mail.Reply{Code: 451, Enhanced: "3.0", Text: "später\nja"}, "mx.test"}}
+		open: []int{0, 3, 99999}, last: lastReply{5, mail.Reply{Code: 451, Enhanced: "3.0", Text: "später\nja"}, "mx.test"}}
 	got, err := decodeRecord(r.encode())
 	r.flags = frozen // what is of the moment is not stored
 	if err != nil || !reflect.DeepEqual(got, r) {
@@ -49,7 +49,7 @@ func TestRecord(t *testing.T) {
 }
 
 func FuzzRecord(f *testing.F) {
-	f.Add(record{open: []int{1, 2}, size: 5, last: word{1, mail.Reply{Code: 250, Text: "x"}, "h"}}.encode())
+	f.Add(record{open: []int{1, 2}, size: 5, last: lastReply{1, mail.Reply{Code: 250, Text: "x"}, "h"}}.encode())
 	f.Add(backoff{failures: 1}.encode())
 	f.Add([]byte{recordVersion, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -91,20 +91,20 @@ func TestShorten(t *testing.T) {
 		{strings.Repeat("a", 999) + "ü", strings.Repeat("a", 999)}, // not half a letter
 	}
 	for _, tt := range tests {
-		if got := shorten(tt.in); got != tt.want {
+		if got := truncate(tt.in); got != tt.want {
 			t.Errorf("shorten of %d octets = %d octets, want %d", len(tt.in), len(got), len(tt.want))
 		}
 	}
 }
 
 func TestPolicy(t *testing.T) {
-	p := Policy{}.filled()
+	p := Policy{}.withDefaults()
 	for n, want := range []time.Duration{15, 15, 30, 60, 240, 240} {
-		if got := p.step(n); got != want*time.Minute {
+		if got := p.interval(n); got != want*time.Minute {
 			t.Errorf("step(%d) = %v, want %v", n, got, want*time.Minute)
 		}
 	}
-	if got := (Policy{Ladder: []time.Duration{0}}).filled().step(1); got != time.Second {
+	if got := (Policy{Ladder: []time.Duration{0}}).withDefaults().interval(1); got != time.Second {
 		t.Errorf("a ladder of nothing steps %v", got)
 	}
 	hour := int64(time.Hour)
@@ -119,7 +119,7 @@ func TestPolicy(t *testing.T) {
 		{40 * hour, 0, 9, 44 * hour},
 	}
 	for _, tt := range tests {
-		if got := p.again(tt.now, tt.received, tt.attempts); got != tt.want {
+		if got := p.nextTry(tt.now, tt.received, tt.attempts); got != tt.want {
 			t.Errorf("again(%d, %d, %d) = %d, want %d", tt.now, tt.received, tt.attempts, got, tt.want)
 		}
 	}

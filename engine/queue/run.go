@@ -20,11 +20,11 @@ func (q *Queue) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-q.knock:
+		case <-q.wake:
 		case <-timer.C:
 		}
 		for {
-			l, next := q.begin()
+			l, next := q.nextAttempt()
 			if l != nil {
 				attempts.Go(func() { q.attempt(ctx, l) })
 				continue
@@ -32,22 +32,22 @@ func (q *Queue) Run(ctx context.Context) error {
 			if next == never {
 				timer.Stop() // a knock will come
 			} else {
-				timer.Reset(time.Until(at(next)))
+				timer.Reset(time.Until(unixTime(next)))
 			}
 			break
 		}
 	}
 }
 
-// begin leases what is due first, if something is due and there is room for an
+// nextAttempt leases what is due first, if something is due and there is room for an
 // attempt; else it says when to look again.
-func (q *Queue) begin() (*Lease, int64) {
+func (q *Queue) nextAttempt() (*Lease, int64) {
 	p := q.policy()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.due) > 0 {
 		d := q.due[0]
-		wake := q.wake(d) // the settings may have changed since it was put there
+		wake := q.wakeTime(d) // the settings may have changed since it was put there
 		if wake != d.agenda.wake {
 			q.due.set(d, wake)
 			continue
@@ -55,16 +55,16 @@ func (q *Queue) begin() (*Lease, int64) {
 		if wake > now() {
 			return nil, wake
 		}
-		if q.talks >= p.Conversations {
+		if q.running >= p.Conversations {
 			return nil, never // whoever ends will knock
 		}
-		if d.hold == nil {
-			d.hold = &hold{holder: "delivery", own: true, all: d.nudged}
-			d.nudged = false
+		if d.owner == nil {
+			d.owner = &ownership{holder: "delivery", own: true, all: d.triggered}
+			d.triggered = false
 		}
-		q.talks++
-		l := q.join(d)
-		q.touch(d)
+		q.running++
+		l := q.newLease(d)
+		q.reschedule(d)
 		return l, 0
 	}
 	return nil, never
@@ -74,9 +74,9 @@ func (q *Queue) attempt(ctx context.Context, l *Lease) {
 	defer func() {
 		l.Close()
 		q.mu.Lock()
-		q.talks--
+		q.running--
 		q.mu.Unlock()
-		q.nudge()
+		q.wakeScheduler()
 	}()
 	q.deps.Attempt(ctx, l)
 }

@@ -52,7 +52,7 @@ func (r *real) close(t *testing.T) {
 }
 
 func TestOnTheSpool(t *testing.T) {
-	deps := newHouse(t).dep
+	deps := newFixture(t).dep
 	deps.Router = RouterFunc(func(mail.Domain) RouteState { return RouteState{Held: true} })
 	dir := t.TempDir()
 	r := openReal(t, dir, deps)
@@ -143,7 +143,7 @@ func readAll(item Item) (string, error) {
 
 // A body that rots on the disk costs that message and no other.
 func TestDamagedBodyIsSetAside(t *testing.T) {
-	deps := newHouse(t).dep
+	deps := newFixture(t).dep
 	deps.Router = RouterFunc(func(mail.Domain) RouteState { return RouteState{Held: true} })
 	dir := t.TempDir()
 	r := openReal(t, dir, deps)
@@ -222,7 +222,7 @@ func spoil(t *testing.T, dir, what string) {
 }
 
 func TestExportAndImport(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.held["b.test"], h.held["c.test"] = true, true
 	one := h.accept("s@s.test", "x@b.test", "y@c.test NEVER")
 	two := h.accept("", "x@b.test")
@@ -234,7 +234,7 @@ func TestExportAndImport(t *testing.T) {
 		t.Fatalf("Export = %+v, %v", n, err)
 	}
 
-	g := newHouse(t)
+	g := newFixture(t)
 	g.held["b.test"] = true
 	for _, want := range []int{2, 0} { // a second run takes nothing twice
 		if n, err := g.q.Import(t.Context(), dir); err != nil || n.Messages != want {
@@ -261,7 +261,7 @@ func TestExportAndImport(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, string(two)+".json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f := newHouse(t)
+	f := newFixture(t)
 	_, err := f.q.Import(t.Context(), dir)
 	if err == nil || !strings.Contains(err.Error(), string(one)+".json: its .eml is not there") || !strings.Contains(err.Error(), string(two)+".json: unexpected end") {
 		t.Errorf("Import = %v", err)
@@ -275,7 +275,7 @@ func TestExportAndImport(t *testing.T) {
 }
 
 func TestLoadPutsRight(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.held["b.test"] = true
 	whole := h.accept("s@s.test", "x@b.test")
 	cut := h.accept("s@s.test", "x@b.test", "x@c.test")
@@ -301,7 +301,7 @@ func TestLoadPutsRight(t *testing.T) {
 	if d, err := h.q.Show(rotten); err != nil || d.Entries[0].State != Damaged {
 		t.Errorf("Show = %+v, %v", d, err)
 	}
-	if n := h.sp.Messages(); n != 3 {
+	if n := h.store.Messages(); n != 3 {
 		t.Errorf("%d bodies, want 3", n)
 	}
 	if _, ok, _ := h.db.Get(backoffKey("gone.test")); ok {
@@ -318,13 +318,13 @@ func TestLoadPutsRight(t *testing.T) {
 // A new start that fails half way fails clean, and the next one succeeds.
 func TestLoadFails(t *testing.T) {
 	for n := 0; ; n++ {
-		h := newHouse(t)
+		h := newFixture(t)
 		id := h.accept("s@s.test", "x@b.test")
 		if err := h.db.Commit(t.Context(), kv.Del(entryKey(id, "b.test")), kv.Put(backoffKey("x.test"), nil)); err != nil {
 			t.Fatal(err)
 		}
 		h.db.calls, h.db.failAt = 0, n
-		q, err := open(context.Background(), h.sp, h.db, h.dep)
+		q, err := open(context.Background(), h.store, h.db, h.dep)
 		if err == nil && h.db.calls <= n {
 			return
 		}

@@ -16,14 +16,14 @@ import (
 
 // For two days senders send, hosts fail now and then, holds come and go,
 // callers call and an administrator acts, all at once. When all is quiet
-// again, every message has come to each of its recipients exactly once.
+// nextTry, every message has come to each of its recipients exactly once.
 func TestEverythingAtOnce(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t)
+		h := newFixture(t)
 		h.policy = Policy{Expire: 1000 * time.Hour, DelayNotice: 1000 * time.Hour, Conversations: 5, PerDestination: 3}
-		s := &stress{house: h, rnd: rand.New(rand.NewPCG(seed, 0)), owed: map[string]int{}, wild: true}
+		s := &stress{fixture: h, rnd: rand.New(rand.NewPCG(seed, 0)), owed: map[string]int{}, wild: true}
 		h.setAnswer(func(l *Lease) { s.converse(l) })
 		stop := h.run()
 		var wg sync.WaitGroup
@@ -58,7 +58,7 @@ func TestEverythingAtOnce(t *testing.T) {
 }
 
 type stress struct {
-	*house
+	*fixture
 	rnd  *rand.Rand     // guarded by mu, as is the rest
 	owed map[string]int // by message and recipient
 	wild bool

@@ -34,7 +34,7 @@ func (q *Queue) Export(ctx context.Context, f Filter, dir string) (Tally, error)
 	for _, e := range picked {
 		byID[e.id] = append(byID[e.id], e)
 	}
-	var sum counting
+	var sum tallyCounter
 	for _, e := range picked {
 		parts := byID[e.id]
 		if parts == nil {
@@ -62,7 +62,7 @@ func (q *Queue) exportOne(dir string, parts []*entry) (bool, error) {
 	for _, e := range parts {
 		rec, of, err := q.load(e)
 		q.mu.Lock()
-		settled := e.is(gone)
+		settled := e.is(settled)
 		q.mu.Unlock()
 		if settled {
 			continue
@@ -77,7 +77,7 @@ func (q *Queue) exportOne(dir string, parts []*entry) (bool, error) {
 	}
 	slices.Sort(open)
 	env.To = recipients(env, open)
-	body, err := q.sp.Open(env.ID)
+	body, err := q.store.Open(env.ID)
 	if err != nil {
 		return false, err
 	}
@@ -120,7 +120,7 @@ func writeFile(name string, text io.Reader) (err error) {
 // Import takes in what Export wrote into dir. A message whose ID is in the
 // queue already is passed over, so that an import that was cut short can be
 // run again. Files without their other half are an error, before anything is
-// taken in.
+// handedOut in.
 func (q *Queue) Import(ctx context.Context, dir string) (Tally, error) {
 	if _, err := os.ReadDir(dir); err != nil { // of which Glob says nothing
 		return Tally{}, fmt.Errorf("queue: import: %w", err)
@@ -190,7 +190,7 @@ func (q *Queue) importOne(ctx context.Context, env mail.Envelope, name string) e
 		return err
 	}
 	defer f.Close()
-	body, err := q.sp.Create(ctx)
+	body, err := q.store.Create(ctx)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 
 // Replies that more than one verb gives.
 var (
-	off       = mail.Reply{Code: 502, Enhanced: "5.1", Text: "not available here"}
+	disabled  = mail.Reply{Code: 502, Enhanced: "5.1", Text: "not available here"}
 	needTLS   = mail.Reply{Code: 530, Enhanced: "7.0", Text: "must issue STARTTLS first"}
 	needAuth  = mail.Reply{Code: 530, Enhanced: "7.0", Text: "authentication required"}
 	badDomain = mail.Reply{Code: 501, Enhanced: "5.4", Text: "not the name of a mail domain"}
@@ -29,7 +29,7 @@ var notAllowed = mail.Reply{Code: 459, Enhanced: "7.1", Text: "not allowed for t
 func (svc *Service) Etrn(ctx context.Context, p Policy, c Caller, node string) mail.Reply {
 	switch {
 	case !p.ETRN:
-		return off
+		return disabled
 	case p.RequireAuth && c.Account == "":
 		return needAuth
 	}
@@ -44,19 +44,19 @@ func (svc *Service) Etrn(ctx context.Context, p Policy, c Caller, node string) m
 	if form == '@' {
 		key = "ETRN @" + string(name)
 	}
-	if !svc.again(key, p.Interval) {
+	if !svc.allowCall(key, p.Interval) {
 		return mail.Reply{Code: 458, Enhanced: "3.2", Text: "asked again too soon"}
 	}
 	waiting, err := svc.queue.Waiting(name, form == '@')
 	if err != nil {
-		svc.forget(key)
+		svc.forgetCall(key)
 		return mail.Reply{Code: 458, Enhanced: "3.0", Text: "the queue is out of reach now", Cause: err}
 	}
 	started, messages, reply := svc.trigger(ctx, p, c, waiting)
 	if reply.Code != 0 {
 		return reply
 	}
-	return started250(p, c, started, messages)
+	return etrnReply(p, c, started, messages)
 }
 
 // trigger starts each destination that the caller may start. A reply is given
@@ -84,10 +84,10 @@ func (svc *Service) trigger(ctx context.Context, p Policy, c Caller, waiting []W
 	return 0, 0, reply
 }
 
-// started250 is the answer to an ETRN that went well. It says 250 whatever
+// etrnReply is the answer to an ETRN that went well. It says 250 whatever
 // there is, unless the site wants callers who have signed in to know more (RFC
 // 1985 §5.2).
-func started250(p Policy, c Caller, started, messages int) mail.Reply {
+func etrnReply(p Policy, c Caller, started, messages int) mail.Reply {
 	switch {
 	case !p.Counts || c.Account == "":
 		return mail.Reply{Code: 250, Enhanced: "0.0", Text: "queuing started"}

@@ -16,7 +16,7 @@ import (
 // greets, we say EHLO. Neither STARTTLS nor AUTH is asked for: the connection
 // is the one on which the caller has proved who it is, and what listens behind
 // it may be a line-oriented pipe.
-func (s *session) handOver(ctx context.Context, conn net.Conn) {
+func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	defer s.close()
 	log := s.service.opts.Log.With("verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote)
 	c, err := wire.NewClient(ctx, conn, wire.ClientOptions{
@@ -28,9 +28,9 @@ func (s *session) handOver(ctx context.Context, conn net.Conn) {
 	}
 	for _, l := range s.leases {
 		b := transfer.NewBatch(l.lease)
-		b.Remember(s.service.broke(l.Domain))
+		b.SetLastBreak(s.service.lastBreak(l.Domain))
 		res := b.Send(ctx, c, s.peer(c), 0)
-		s.service.remember(l.Domain, b.Broke())
+		s.service.recordBreak(l.Domain, b.LastBreak())
 		s.service.opts.Journal.Released(ctx, l.Domain, s.verb, s.caller.Account, s.caller.Remote, res.Taken, max(0, l.Messages-res.Taken))
 		if res.Err != nil {
 			// What is not settled stays for the next call.
@@ -44,59 +44,59 @@ func (s *session) handOver(ctx context.Context, conn net.Conn) {
 }
 
 // peer names the other end in outcomes.
-func (s *session) peer(c *wire.Client) string {
+func (s *handover) peer(c *wire.Client) string {
 	if name := c.PeerName(); name != "" {
 		return name
 	}
 	return s.caller.Remote.String()
 }
 
-// broke gives the message under which calls for dest broke last.
-func (svc *Service) broke(dest mail.Domain) transfer.Break {
+// lastBreak gives the message under which calls for dest broke last.
+func (svc *Service) lastBreak(dest mail.Domain) transfer.Break {
 	svc.mu.Lock()
 	defer svc.mu.Unlock()
-	return svc.bad[dest]
+	return svc.breaks[dest]
 }
 
-func (svc *Service) remember(dest mail.Domain, b transfer.Break) {
+func (svc *Service) recordBreak(dest mail.Domain, b transfer.Break) {
 	svc.mu.Lock()
 	defer svc.mu.Unlock()
 	if b.Times == 0 {
-		delete(svc.bad, dest)
+		delete(svc.breaks, dest)
 	} else {
-		svc.bad[dest] = b
+		svc.breaks[dest] = b
 	}
 }
 
-// maxRemembered bounds the memory of a Service.
+// maxRemembered bounds the calls that a Service remembers.
 const maxRemembered = 10000
 
-// again notes a call for key and says that the last one is not too recent.
-func (svc *Service) again(key string, interval time.Duration) bool {
+// allowCall notes a call for key and says that the last one is not too recent.
+func (svc *Service) allowCall(key string, interval time.Duration) bool {
 	if interval <= 0 {
 		return true
 	}
 	now := svc.opts.Now()
 	svc.mu.Lock()
 	defer svc.mu.Unlock()
-	if at, ok := svc.last[key]; ok && now.Sub(at) < interval {
+	if at, ok := svc.lastCall[key]; ok && now.Sub(at) < interval {
 		return false
 	}
-	if len(svc.last) >= maxRemembered {
-		for k, at := range svc.last {
+	if len(svc.lastCall) >= maxRemembered {
+		for k, at := range svc.lastCall {
 			if now.Sub(at) >= interval {
-				delete(svc.last, k)
+				delete(svc.lastCall, k)
 			}
 		}
 	}
-	svc.last[key] = now
+	svc.lastCall[key] = now
 	return true
 }
 
-// forget takes back a call that came to nothing through no fault of the
+// forgetCall takes back a call that came to nothing through no fault of the
 // caller.
-func (svc *Service) forget(key string) {
+func (svc *Service) forgetCall(key string) {
 	svc.mu.Lock()
 	defer svc.mu.Unlock()
-	delete(svc.last, key)
+	delete(svc.lastCall, key)
 }

@@ -198,8 +198,8 @@ func TestMessageThatIsTooMuchForTheLineLetsTheOthersGoFirst(t *testing.T) {
 	}
 	mx := testpeer.NewMX(t, testpeer.MXOptions{})
 	call(t, d, "anna", mx.Serve)
-	if len(mx.Messages()) != 1 || q.left("a.test") != 0 || len(d.bad) != 0 {
-		t.Errorf("%d messages, %d left, remembered %v", len(mx.Messages()), q.left("a.test"), d.bad)
+	if len(mx.Messages()) != 1 || q.left("a.test") != 0 || len(d.breaks) != 0 {
+		t.Errorf("%d messages, %d left, remembered %v", len(mx.Messages()), q.left("a.test"), d.breaks)
 	}
 }
 

@@ -98,9 +98,9 @@ type Service struct {
 	queue Queue
 	opts  Options
 
-	mu   sync.Mutex           // guards what follows
-	last map[string]time.Time // when it was last called for
-	bad  map[mail.Domain]transfer.Break
+	mu       sync.Mutex           // guards what follows
+	lastCall map[string]time.Time // when it was last called for
+	breaks   map[mail.Domain]transfer.Break
 }
 
 // New makes a Service. It starts nothing.
@@ -111,5 +111,5 @@ func New(q Queue, opts Options) *Service {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &Service{queue: q, opts: opts, last: map[string]time.Time{}, bad: map[mail.Domain]transfer.Break{}}
+	return &Service{queue: q, opts: opts, lastCall: map[string]time.Time{}, breaks: map[mail.Domain]transfer.Break{}}
 }

@@ -47,7 +47,7 @@ func TestEtrnReplies(t *testing.T) {
 		{"@a.test", "", nil, "250 2.0.0", []mail.Domain{"a.test"}},                          // sub.a.test is not held
 		{"@wide.test", "", nil, "250 2.0.0", []mail.Domain{"own.wide.test", "x.wide.test"}}, // by the wildcard
 		{"@wide.test", "wilma", auth, "250 2.0.0", []mail.Domain{"x.wide.test"}},            // not what is another's
-		{"a.test", "", func(p *Policy) { p.ETRN = false }, "502 5.5.1", nil},                // off
+		{"a.test", "", func(p *Policy) { p.ETRN = false }, "502 5.5.1", nil},                // disabled
 		{"@a.test", "", func(p *Policy) { p.Subdomains = false }, "459 4.7.1", nil},         // the form is off
 		{"a.test", "", auth, "530 5.7.0", nil},                                              // sign-in demanded
 		{"a.test", "ANNA", auth, "250 2.0.0", []mail.Domain{"a.test"}},                      // case of accounts

@@ -23,7 +23,7 @@ func (svc *Service) Turn(ctx context.Context, p Policy, c Caller, atrn bool, dom
 	}
 	switch {
 	case !on:
-		return off, nil
+		return disabled, nil
 	case p.RequireTLS && !c.TLS:
 		return needTLS, nil
 	case c.Account == "":
@@ -31,17 +31,17 @@ func (svc *Service) Turn(ctx context.Context, p Policy, c Caller, atrn bool, dom
 	case slices.ContainsFunc(domains, func(d mail.Domain) bool { return !twoLabels(d) }):
 		return badDomain, nil
 	}
-	s := &session{service: svc, policy: p, caller: c, verb: verb}
-	asked, ok := s.choose(domains)
+	s := &handover{service: svc, policy: p, caller: c, verb: verb}
+	asked, ok := s.selectDomains(domains)
 	if !ok {
-		return notYours(atrn), nil
+		return deniedReply(atrn), nil
 	}
 	key := verb + " " + strings.ToLower(c.Account)
-	if !svc.again(key, p.Interval) {
+	if !svc.allowCall(key, p.Interval) {
 		return mail.Reply{Code: 450, Enhanced: "3.2", Text: "asked again too soon"}, nil
 	}
-	if reply := s.take(asked); reply.Code != 0 {
-		svc.forget(key)
+	if reply := s.leaseAll(asked); reply.Code != 0 {
+		svc.forgetCall(key)
 		return reply, nil
 	}
 	if atrn && len(s.leases) == 0 {
@@ -50,17 +50,17 @@ func (svc *Service) Turn(ctx context.Context, p Policy, c Caller, atrn bool, dom
 	return mail.Reply{Code: 250, Enhanced: "0.0", Text: "turning round"}, s.handOver
 }
 
-func notYours(atrn bool) mail.Reply {
+func deniedReply(atrn bool) mail.Reply {
 	if atrn { // RFC 2645 §5.2.1 knows no permanent refusal but 502
 		return mail.Reply{Code: 450, Enhanced: "7.1", Text: "not allowed for this account"}
 	}
 	return mail.Reply{Code: 550, Enhanced: "7.1", Text: "not allowed for this account"}
 }
 
-// choose gives what of the account's domains is asked for: all of them, or the
+// selectDomains gives what of the account's domains is asked for: all of them, or the
 // named ones if each is among them. It is false when the account has none or
 // one that was named is not its own: then it gets nothing (RFC 2645 §5.2.1).
-func (s *session) choose(named []mail.Domain) ([]mail.Domain, bool) {
+func (s *handover) selectDomains(named []mail.Domain) ([]mail.Domain, bool) {
 	own := s.policy.Rules.TurnDomains(s.caller.Account)
 	if len(own) == 0 {
 		return nil, false
@@ -69,7 +69,7 @@ func (s *session) choose(named []mail.Domain) ([]mail.Domain, bool) {
 		return own, true
 	}
 	for _, n := range named {
-		if !slices.ContainsFunc(own, func(o mail.Domain) bool { return o == n || s.under(o, n) }) {
+		if !slices.ContainsFunc(own, func(o mail.Domain) bool { return o == n || s.covered(o, n) }) {
 			return nil, false
 		}
 	}
@@ -85,23 +85,23 @@ func covers(own, d mail.Domain) bool {
 }
 
 // A session is one call: what it has leased, until it ends.
-type session struct {
+type handover struct {
 	service *Service
 	policy  Policy
 	caller  Caller
 	verb    string
-	leases  []leased
+	leases  []leasedDomain
 }
 
-type leased struct {
+type leasedDomain struct {
 	Waiting
 	lease transfer.Lease
 }
 
-// take leases every destination of asked that has mail and nobody else has. A
+// leaseAll leases every destination of asked that has mail and nobody else has. A
 // reply is given when all that have mail are in other hands, or the queue is
 // out of reach; then nothing is leased.
-func (s *session) take(asked []mail.Domain) (reply mail.Reply) {
+func (s *handover) leaseAll(asked []mail.Domain) (reply mail.Reply) {
 	busy := false
 	for _, pattern := range asked {
 		waiting, err := s.waiting(pattern)
@@ -110,13 +110,13 @@ func (s *session) take(asked []mail.Domain) (reply mail.Reply) {
 			return mail.Reply{Code: 451, Enhanced: "3.0", Text: "the queue is out of reach now", Cause: err}
 		}
 		for _, w := range waiting {
-			if slices.ContainsFunc(s.leases, func(l leased) bool { return l.Domain == w.Domain }) {
-				continue // under an earlier pattern
+			if slices.ContainsFunc(s.leases, func(l leasedDomain) bool { return l.Domain == w.Domain }) {
+				continue // covered an earlier pattern
 			}
 			l, err := s.service.queue.Lease(w.Domain, s.verb+" "+s.caller.Account)
 			switch {
 			case err == nil:
-				s.leases = append(s.leases, leased{w, l})
+				s.leases = append(s.leases, leasedDomain{w, l})
 			case errors.Is(err, ErrBusy):
 				busy = true
 			default:
@@ -133,18 +133,18 @@ func (s *session) take(asked []mail.Domain) (reply mail.Reply) {
 
 // waiting gives the destinations with mail that a domain of the account stands
 // for. A wildcard covers the names below it, not the name itself.
-func (s *session) waiting(pattern mail.Domain) ([]Waiting, error) {
+func (s *handover) waiting(pattern mail.Domain) ([]Waiting, error) {
 	suffix, wild := strings.CutPrefix(string(pattern), "*.")
 	if !wild {
 		return s.service.queue.Waiting(pattern, false)
 	}
 	all, err := s.service.queue.Waiting(mail.Domain(suffix), true)
-	return slices.DeleteFunc(all, func(w Waiting) bool { return !s.under(pattern, w.Domain) }), err
+	return slices.DeleteFunc(all, func(w Waiting) bool { return !s.covered(pattern, w.Domain) }), err
 }
 
-// under says that d is covered by pattern and by no nearer rule that gives it
+// covered says that d is covered by pattern and by no nearer rule that gives it
 // to others: a key of its own, or a longer wildcard, beats a wildcard.
-func (s *session) under(pattern, d mail.Domain) bool {
+func (s *handover) covered(pattern, d mail.Domain) bool {
 	if !covers(pattern, d) {
 		return false
 	}
@@ -152,7 +152,7 @@ func (s *session) under(pattern, d mail.Domain) bool {
 	return !ok || slices.ContainsFunc(h.Accounts, func(a string) bool { return strings.EqualFold(a, s.caller.Account) })
 }
 
-func (s *session) close() {
+func (s *handover) close() {
 	for _, l := range s.leases {
 		l.lease.Close()
 	}

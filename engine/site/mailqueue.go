@@ -106,7 +106,7 @@ func (s *Site) report(_ context.Context, r dsn.Report) ([]byte, error) {
 
 // badmail keeps what can be neither delivered nor returned, in the way that
 // puts a file on disk whole or not at all.
-func (s *Site) badmail(_ context.Context, env mail.Envelope, _ []dsn.Fate, body io.Reader) (err error) {
+func (s *Site) badmail(_ context.Context, env mail.Envelope, _ []dsn.RecipientStatus, body io.Reader) (err error) {
 	dir := s.config().Mail.Badmail
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("badmail %s: %w", env.ID, err)

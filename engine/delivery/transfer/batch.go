@@ -9,25 +9,25 @@ import (
 	"restante/engine/mail"
 )
 
-// window is how many confirmed messages may wait to be settled: enough that
+// maxUnsettled is how many confirmed messages may wait to be settled: enough that
 // one commit serves many, and the most that a crash sends twice.
-const window = 64
+const maxUnsettled = 64
 
 // A Batch is what is left of a lease. It outlives conversations: what one
 // could not hand over, the next one begins with. Its methods are for one
 // goroutine.
 type Batch struct {
-	lease Lease
-	back  []Item // taken, and to be taken again first
-	last  []Item // taken, and to be taken again when all else is gone
-	buf   []byte // of the small body under way
-	bad   Break
+	lease      Lease
+	retryFirst []Item // taken, and to be taken again first
+	retryLast  []Item // taken, and to be taken again when all else is gone
+	buf        []byte // of the small body under way
+	lastBreak  Break
 
 	slots   chan struct{}
 	settles sync.WaitGroup
 
-	mu     sync.Mutex // guards what follows
-	broken error      // the first settle that went wrong
+	mu  sync.Mutex // guards what follows
+	err error      // the first settle that went wrong
 }
 
 // A Break is the message under which conversations broke, and how many in a
@@ -39,7 +39,7 @@ type Break struct {
 
 // NewBatch begins with what l gives. It does not close l.
 func NewBatch(l Lease) *Batch {
-	return &Batch{lease: l, slots: make(chan struct{}, window)}
+	return &Batch{lease: l, slots: make(chan struct{}, maxUnsettled)}
 }
 
 // Err is the first settle that went wrong. After it nothing more is sent: what
@@ -47,33 +47,33 @@ func NewBatch(l Lease) *Batch {
 func (b *Batch) Err() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.broken
+	return b.err
 }
 
 func (b *Batch) next() (Item, bool) {
-	if it, ok := pop(&b.back); ok {
+	if it, ok := pop(&b.retryFirst); ok {
 		return it, true
 	}
 	for {
 		it, ok := b.lease.Next()
 		if !ok {
-			return pop(&b.last)
+			return pop(&b.retryLast)
 		}
-		if it.Env.ID != b.bad.ID || b.bad.Times < maxBreaks {
+		if it.Env.ID != b.lastBreak.ID || b.lastBreak.Times < maxBreaks {
 			return it, true
 		}
-		b.last = append(b.last, it)
+		b.retryLast = append(b.retryLast, it)
 	}
 }
 
-// Broke gives the message under which the last conversation broke; the zero
+// LastBreak gives the message under which the last conversation broke; the zero
 // Break if none did.
-func (b *Batch) Broke() Break { return b.bad }
+func (b *Batch) LastBreak() Break { return b.lastBreak }
 
-// Remember tells a new Batch what an earlier one of the same destination broke
+// SetLastBreak tells a new Batch what an earlier one of the same destination broke
 // under: a message that is too much for the line must not keep the others from
 // the peer, call after call.
-func (b *Batch) Remember(bad Break) { b.bad = bad }
+func (b *Batch) SetLastBreak(bad Break) { b.lastBreak = bad }
 
 func pop(list *[]Item) (it Item, ok bool) {
 	n := len(*list)
@@ -86,7 +86,7 @@ func pop(list *[]Item) (it Item, ok bool) {
 }
 
 // settle remembers outcomes in the background, where there is room in the
-// window. What a peer has said stands, even when ctx has ended since.
+// maxUnsettled. What a peer has said stands, even when ctx has ended since.
 func (b *Batch) settle(ctx context.Context, id mail.MessageID, outcomes []mail.Outcome) {
 	if len(outcomes) == 0 {
 		return
@@ -97,8 +97,8 @@ func (b *Batch) settle(ctx context.Context, id mail.MessageID, outcomes []mail.O
 		if err := b.lease.Settle(context.WithoutCancel(ctx), id, outcomes); err != nil {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			if b.broken == nil {
-				b.broken = err
+			if b.err == nil {
+				b.err = err
 			}
 		}
 	})
@@ -134,16 +134,16 @@ type deferrer interface {
 // asked about it: r is why, host the last one tried or "".
 func (b *Batch) GiveUp(ctx context.Context, s mail.Status, r mail.Reply, host string) error {
 	if l, ok := b.lease.(deferrer); ok && s == mail.Deferred {
-		b.back, b.last = nil, nil
+		b.retryFirst, b.retryLast = nil, nil
 		return l.Defer(ctx, r, host)
 	}
 	return b.Each(ctx, func(_ context.Context, it Item) []mail.Outcome {
-		return all(it.To, s, r, host)
+		return outcomesForAll(it.To, s, r, host)
 	})
 }
 
-// all gives every recipient the same outcome.
-func all(to []mail.Recipient, s mail.Status, r mail.Reply, host string) []mail.Outcome {
+// outcomesForAll gives every recipient the same outcome.
+func outcomesForAll(to []mail.Recipient, s mail.Status, r mail.Reply, host string) []mail.Outcome {
 	out := make([]mail.Outcome, len(to))
 	for i, rcpt := range to {
 		out[i] = mail.Outcome{To: rcpt.Address, Status: s, Reply: r, Host: host}

@@ -67,7 +67,7 @@ func unreadable(err error) mail.Reply {
 func (b *Batch) sendItem(ctx context.Context, c Client, host string, it Item) (taken bool, err error) {
 	body, err := b.open(it)
 	if err != nil {
-		b.settle(ctx, it.Env.ID, all(it.To, mail.Deferred, unreadable(err), ""))
+		b.settle(ctx, it.Env.ID, outcomesForAll(it.To, mail.Deferred, unreadable(err), ""))
 		return false, nil
 	}
 	defer body.close()
@@ -83,16 +83,16 @@ func (b *Batch) sendItem(ctx context.Context, c Client, host string, it Item) (t
 	}
 	if err != nil && body.err != nil {
 		// The line broke because we had nothing to send on it.
-		outcomes = append(outcomes, all(rest, mail.Deferred, unreadable(body.err), "")...)
+		outcomes = append(outcomes, outcomesForAll(rest, mail.Deferred, unreadable(body.err), "")...)
 		rest = nil
 	}
 	b.settle(ctx, it.Env.ID, outcomes)
-	if len(rest) == 0 && b.bad.ID == it.Env.ID {
-		b.bad = Break{}
+	if len(rest) == 0 && b.lastBreak.ID == it.Env.ID {
+		b.lastBreak = Break{}
 	}
 	if len(rest) > 0 {
 		it.To = rest
-		b.keep(it)
+		b.requeue(it)
 	}
 	return taken, err
 }
@@ -101,16 +101,16 @@ func (b *Batch) sendItem(ctx context.Context, c Client, host string, it Item) (t
 // the others go first.
 const maxBreaks = 2
 
-// keep puts the message that a conversation broke under back.
-func (b *Batch) keep(it Item) {
-	if b.bad.ID != it.Env.ID {
-		b.bad = Break{ID: it.Env.ID}
+// requeue puts the message that a conversation broke under back.
+func (b *Batch) requeue(it Item) {
+	if b.lastBreak.ID != it.Env.ID {
+		b.lastBreak = Break{ID: it.Env.ID}
 	}
-	if b.bad.Times++; b.bad.Times < maxBreaks {
-		b.back = append(b.back, it)
+	if b.lastBreak.Times++; b.lastBreak.Times < maxBreaks {
+		b.retryFirst = append(b.retryFirst, it)
 		return
 	}
-	b.last = append(b.last, it)
+	b.retryLast = append(b.retryLast, it)
 }
 
 // transaction offers the message to some recipients. Rest is those of whom the
@@ -118,7 +118,7 @@ func (b *Batch) keep(it Item) {
 func transaction(ctx context.Context, c Client, host string, env mail.Envelope, to []mail.Recipient, body *body) (
 	outcomes []mail.Outcome, rest []mail.Recipient, err error) {
 	if err := body.rewind(); err != nil {
-		return all(to, mail.Deferred, unreadable(err), ""), nil, nil
+		return outcomesForAll(to, mail.Deferred, unreadable(err), ""), nil, nil
 	}
 	replies, err := c.Send(ctx, wire.Outgoing{
 		From: env.From, To: to, Size: env.Size, Body8Bit: env.Body8Bit,

@@ -323,7 +323,7 @@ func TestLargeBodyArrivesWhole(t *testing.T) {
 
 func TestSettlesOverlapWithinTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const n = 10 * window
+		const n = 10 * maxUnsettled
 		l := newLease()
 		for i := range n {
 			l.items = append(l.items, message(i, "x", "a"))
@@ -334,7 +334,7 @@ func TestSettlesOverlapWithinTheWindow(t *testing.T) {
 		if !res.Done || res.Taken != n || len(l.settled) != n {
 			t.Errorf("%+v, %d settled when it returned", res, len(l.settled))
 		}
-		if took := time.Since(start); took != 10*time.Second || l.mostBusy != window {
+		if took := time.Since(start); took != 10*time.Second || l.mostBusy != maxUnsettled {
 			t.Errorf("took %v with %d at once", took, l.mostBusy)
 		}
 	})
@@ -342,7 +342,7 @@ func TestSettlesOverlapWithinTheWindow(t *testing.T) {
 
 func TestNothingIsSentOnceASettleWentWrong(t *testing.T) {
 	l := newLease()
-	for i := range 10 * window {
+	for i := range 10 * maxUnsettled {
 		l.items = append(l.items, message(i, "x", "a"))
 	}
 	l.fail = errDisk
@@ -351,7 +351,7 @@ func TestNothingIsSentOnceASettleWentWrong(t *testing.T) {
 	if res.Done || !errors.Is(res.Err, errDisk) || !errors.Is(b.Err(), errDisk) {
 		t.Errorf("%+v", res)
 	}
-	if len(p.sent) > window+1 {
+	if len(p.sent) > maxUnsettled+1 {
 		t.Errorf("%d messages sent that will come again", len(p.sent))
 	}
 	sent := len(p.sent)
