@@ -68,15 +68,6 @@ func queueIndex(db kv.DB, data string, n int, folder string) kv.DB {
 // folderPrefix is where it stands which folders site n has had for its queue.
 func folderPrefix(n int) string { return fmt.Sprintf("folders/%d/", n) }
 
-// recordFolder keeps in mind that site n has a queue in folder.
-func recordFolder(ctx context.Context, db kv.DB, data string, n int, folder string) error {
-	key := []byte(folderPrefix(n) + indexName(data, folder))
-	if _, ok, err := db.Get(key); ok || err != nil {
-		return err
-	}
-	return db.Commit(ctx, kv.Put(key, nil))
-}
-
 // folders lists what waits for site n: in folder and in those that it had before.
 func (s Backlog) folders(n int, folder string) ([]folderBacklog, error) {
 	db, err := s.Index()

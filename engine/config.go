@@ -4,7 +4,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -39,10 +38,8 @@ func (e *Engine) config(set *settings.Site) *site.Config {
 		Release:        a.releasePolicy(),
 		Mail: site.Mail{
 			Folder: a.absPath(set.Folders.Queue),
-			Owner:  fmt.Sprintf("site %d of %s as %s", set.Number, a.dir, indexName(a.dir, set.Folders.Queue)),
-			DB:     queueIndex(e.opts.IndexDB, a.dir, set.Number, set.Folders.Queue),
-			Note: func(ctx context.Context) error {
-				return recordFolder(ctx, e.opts.IndexDB, a.dir, set.Number, set.Folders.Queue)
+			Open: func(ctx context.Context) (site.Storage, error) {
+				return e.openStorage(ctx, set.Number, set.Folders.Queue)
 			},
 			Badmail: a.absPath(set.Folders.Badmail),
 			Holds:   queue.RouterFunc(a.routeState),

@@ -21,7 +21,7 @@ import (
 // newMemQueue is a queue on a store in memory, everything held.
 func newMemQueue(b testing.TB, db kv.DB) *Queue {
 	b.Helper()
-	q, err := open(context.Background(), &memStore{db: db}, db, Deps{
+	q, err := New(context.Background(), &memStore{db: db}, db, Deps{
 		Router:  RouterFunc(func(mail.Domain) RouteState { return RouteState{Held: true} }),
 		Attempt: func(context.Context, *Lease) {},
 		Report:  func(context.Context, dsn.Report) ([]byte, error) { return []byte("report"), nil },
@@ -39,7 +39,11 @@ func fill(b testing.TB, q *Queue, n, domains int) {
 		env := mail.Envelope{ID: mail.NewMessageID(start.Add(time.Duration(i) * time.Millisecond)), Received: start,
 			From: mail.Address{Local: "s", Domain: "s.test"}, Size: 1 << 10,
 			To: []mail.Recipient{{Address: mail.Address{Local: "x", Domain: mail.Domain(fmt.Sprintf("d%d.test", i%domains))}}}}
-		if err := q.accept(context.Background(), &memBody{}, env); err != nil {
+		d, err := q.Create(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := q.accept(context.Background(), d, env); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -112,7 +116,7 @@ func BenchmarkLoad100000FromDisk(b *testing.B) {
 	}
 	defer sp.Close()
 	deps := newMemQueue(b, kv.NewMem()).deps
-	q, err := New(context.Background(), sp, db, deps)
+	q, err := New(context.Background(), spoolStore{sp}, db, deps)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -122,7 +126,7 @@ func BenchmarkLoad100000FromDisk(b *testing.B) {
 			for i := range 1000 {
 				env := mail.Envelope{ID: mail.NewMessageID(time.Now()), Received: time.Now(), From: mail.Address{Local: "s", Domain: "s.test"},
 					To: []mail.Recipient{{Address: mail.Address{Local: "x", Domain: mail.Domain(fmt.Sprintf("d%d.test", i%100))}}}}
-				w, err := sp.Create(context.Background())
+				w, err := q.Create(context.Background())
 				if err != nil {
 					b.Error(err)
 					return
@@ -137,7 +141,7 @@ func BenchmarkLoad100000FromDisk(b *testing.B) {
 	}
 	senders.Wait()
 	for b.Loop() {
-		again, err := New(context.Background(), sp, db, deps)
+		again, err := New(context.Background(), spoolStore{sp}, db, deps)
 		if err != nil || again.Counts().Messages != 100_000 {
 			b.Fatal(again.Counts(), err)
 		}

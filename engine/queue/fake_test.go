@@ -24,7 +24,7 @@ import (
 
 var (
 	errFault = errors.New("injected fault")
-	errLost  = errors.New("the body is gone")
+	errLost  = fmt.Errorf("the test's store has it no longer: %w", mail.ErrLost)
 )
 
 // faulty is a DB whose failAt-th call fails, counting from 0; -1: none.
@@ -68,25 +68,37 @@ type memStore struct {
 	lost map[mail.MessageID]bool
 }
 
-type memBody struct{ bytes.Buffer }
+// A memDraft is a message that is not committed yet.
+type memDraft struct {
+	bytes.Buffer
+	store *memStore
+	over  bool
+}
 
-func (b *memBody) Size() int64 { return int64(b.Len()) }
-func (b *memBody) Abort()      {}
+func (d *memDraft) Size() int64 { return int64(d.Len()) }
+func (d *memDraft) Abort()      { d.over = true }
+
+func (d *memDraft) Commit(ctx context.Context, env mail.Envelope, extra ...kv.Op) error {
+	if d.over {
+		return errors.New("the draft was used already")
+	}
+	d.over = true
+	text, err := json.Marshal(env)
+	if err != nil {
+		return err
+	}
+	ops := []kv.Op{kv.Put([]byte("v/"+env.ID), text), kv.Put([]byte("b/"+env.ID), d.Bytes())}
+	if _, there, err := d.store.db.Get(ops[0].Key); err != nil || there {
+		return errors.Join(err, errors.New("a message with this ID exists already"))
+	}
+	return d.store.db.Commit(ctx, append(ops, extra...)...)
+}
 
 type memReader struct{ *bytes.Reader }
 
 func (memReader) Close() error { return nil }
 
-func (m *memStore) Create(context.Context) (draft, error) { return &memBody{}, nil }
-
-func (m *memStore) Commit(ctx context.Context, b draft, env mail.Envelope, extra ...kv.Op) error {
-	text, err := json.Marshal(env)
-	if err != nil {
-		return err
-	}
-	ops := []kv.Op{kv.Put([]byte("v/"+env.ID), text), kv.Put([]byte("b/"+env.ID), b.(*memBody).Bytes())}
-	return m.db.Commit(ctx, append(ops, extra...)...)
-}
+func (m *memStore) Create(context.Context) (Draft, error) { return &memDraft{store: m}, nil }
 
 func (m *memStore) read(kind string, id mail.MessageID) ([]byte, error) {
 	m.mu.Lock()
@@ -103,7 +115,10 @@ func (m *memStore) read(kind string, id mail.MessageID) ([]byte, error) {
 
 func (m *memStore) Open(id mail.MessageID) (io.ReadSeekCloser, error) {
 	text, err := m.read("b/", id)
-	return memReader{bytes.NewReader(text)}, err
+	if err != nil {
+		return nil, err
+	}
+	return memReader{bytes.NewReader(text)}, nil
 }
 
 func (m *memStore) Envelope(id mail.MessageID) (env mail.Envelope, err error) {
@@ -142,8 +157,6 @@ func (m *memStore) Messages() (n int) {
 	}
 	return n
 }
-
-func (m *memStore) Lost(err error) bool { return errors.Is(err, errLost) }
 
 // A house is a queue with all it needs, most of it fake.
 type fixture struct {
@@ -217,7 +230,7 @@ func newFixture(t *testing.T) *fixture {
 // reopen is a crash and a new start on what is on the disk.
 func (h *fixture) reopen() {
 	h.t.Helper()
-	q, err := open(context.Background(), h.store, h.db, h.dep)
+	q, err := New(context.Background(), h.store, h.db, h.dep)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -265,10 +278,9 @@ func envelope(t testing.TB, from string, to ...string) mail.Envelope {
 const text = "Subject: hello\r\n\r\nhello\r\n"
 
 func (h *fixture) try(env mail.Envelope) error {
-	b := &memBody{}
-	b.WriteString(text)
-	env.Size = b.Size()
-	return h.q.accept(context.Background(), b, env)
+	d := &memDraft{store: h.store}
+	d.WriteString(text)
+	return h.q.Accept(context.Background(), d, env)
 }
 
 func (h *fixture) accept(from string, to ...string) mail.MessageID {

@@ -226,7 +226,7 @@ func (q *Queue) markUnreadable(e *entry, err error) {
 	step := q.policy().interval(1)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if errors.Is(err, errRecord) || q.store.Lost(err) {
+	if errors.Is(err, errRecord) || errors.Is(err, mail.ErrLost) {
 		e.dest.setFlags(e, unreadable, claimed)
 	} else {
 		e.next = now() + int64(step)

@@ -248,7 +248,7 @@ func (q *Queue) Show(id mail.MessageID) (Detail, error) {
 		return Detail{}, fmt.Errorf("queue %s: %w", id, ErrNotFound)
 	}
 	env, err := q.store.Envelope(id)
-	if err != nil && !q.store.Lost(err) {
+	if err != nil && !errors.Is(err, mail.ErrLost) {
 		return Detail{}, fmt.Errorf("queue %s: %w", id, err)
 	}
 	out.Envelope = env

@@ -5,6 +5,7 @@ package queue
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"iter"
@@ -14,13 +15,15 @@ import (
 	"restante/internal/kv"
 )
 
-// open builds the queue from what is stored.
-func open(ctx context.Context, sp store, db kv.DB, deps Deps) (*Queue, error) {
+// New opens the queue whose messages are in store and whose entries are in db,
+// which must be the DB that store writes to. What a crash left undone is done.
+// It starts nothing; see [Queue.Run].
+func New(ctx context.Context, store Store, db kv.DB, deps Deps) (*Queue, error) {
 	if err := deps.validate(); err != nil {
 		return nil, err
 	}
 	q := &Queue{
-		store: sp, db: db, deps: deps,
+		store: store, db: db, deps: deps,
 		wake:  make(chan struct{}, 1),
 		seed:  maphash.MakeSeed(),
 		dests: map[mail.Domain]*destination{},
@@ -211,7 +214,7 @@ func (q *Queue) has(id mail.MessageID) bool {
 func (l *loader) requeue(ctx context.Context) error {
 	for _, id := range l.unqueued {
 		env, err := l.store.Envelope(id)
-		if err != nil && !l.store.Lost(err) {
+		if err != nil && !errors.Is(err, mail.ErrLost) {
 			return err
 		}
 		var parts map[mail.Domain]record

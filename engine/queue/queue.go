@@ -86,7 +86,7 @@ func (d Deps) validate() error {
 
 // A Queue is one site's. Its methods may be called from anywhere.
 type Queue struct {
-	store store
+	store Store
 	db    kv.DB
 	deps  Deps
 	wake  chan struct{}
@@ -102,23 +102,6 @@ type Queue struct {
 	multi   map[mail.MessageID]int // entries left of messages that had several
 	total   Counts                 // Messages and Bytes only
 	running int                    // attempts under way
-}
-
-// accept is Accept over any store.
-func (q *Queue) accept(ctx context.Context, body draft, env mail.Envelope, extra ...kv.Op) error {
-	fresh, ops, err := entriesOf(env)
-	if err != nil {
-		return err
-	}
-	if err := q.store.Commit(ctx, body, env, append(ops, extra...)...); err != nil {
-		return fmt.Errorf("queue %s: %w", env.ID, err)
-	}
-	// From here on the message is ours: a crash must not lose it.
-	q.deps.Journal.Accepted(ctx, env)
-	for _, d := range q.enter(env, fresh) {
-		q.deps.Journal.Held(ctx, env.ID, d)
-	}
-	return nil
 }
 
 // entriesOf parts env by destination, in the order of its recipients.

@@ -807,7 +807,7 @@ func TestNewNeedsItsParts(t *testing.T) {
 	} {
 		dep := h.dep
 		spoil(&dep)
-		if _, err := open(t.Context(), h.store, h.db, dep); err == nil {
+		if _, err := New(t.Context(), h.store, h.db, dep); err == nil {
 			t.Errorf("%d: opened", i)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
+		"/engine/spool":    "a queue keeps messages in any Store",
 		"/metabase":        "the mail wing knows nothing of paths; settings is the only stair",
 		"/engine/settings": "what the queue needs to know of them comes as Policy and Router",
 		"/engine/wire":     "the queue speaks no SMTP",

@@ -95,7 +95,7 @@ func (q *Queue) decide(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 				deferred = true
 				j.postpone(&v, o)
 			}
-			if o.Reply.Cause != nil && q.store.Lost(o.Reply.Cause) {
+			if o.Reply.Cause != nil && errors.Is(o.Reply.Cause, mail.ErrLost) {
 				v.damage = o.Reply.Cause
 			}
 			j.deferred(ctx, &v, i, o)
@@ -198,7 +198,7 @@ func (v *decision) keepFailed(p Policy) {
 
 // A notice is a report that is written and not yet committed.
 type pendingReport struct {
-	body draft
+	body Draft
 	env  mail.Envelope
 }
 

@@ -26,6 +26,11 @@ type real struct {
 	db kv.DB
 }
 
+// spoolStore is a spool as a Store.
+type spoolStore struct{ *spool.Spool }
+
+func (s spoolStore) Create(ctx context.Context) (Draft, error) { return s.Spool.Create(ctx) }
+
 func openReal(t *testing.T, dir string, deps Deps) *real {
 	t.Helper()
 	db, err := badgerkv.Open(filepath.Join(dir, "index"), badgerkv.Options{})
@@ -37,7 +42,7 @@ func openReal(t *testing.T, dir string, deps Deps) *real {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := New(t.Context(), sp, site, deps)
+	q, err := New(t.Context(), spoolStore{sp}, site, deps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +66,7 @@ func TestOnTheSpool(t *testing.T) {
 	for i := range 20 {
 		env := envelope(t, "s@s.test", "x@b.test", fmt.Sprintf("y@c%d.test", i%3))
 		text := fmt.Sprintf("Subject: %d\r\n\r\n%s\r\n", i, strings.Repeat("x", i*i*i*400)) // up to 2.7 MiB
-		w, err := r.sp.Create(t.Context())
+		w, err := r.Create(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,7 +155,7 @@ func TestDamagedBodyIsSetAside(t *testing.T) {
 	var ids []mail.MessageID
 	for range 3 {
 		env := envelope(t, "s@s.test", "x@b.test")
-		w, err := r.sp.Create(t.Context())
+		w, err := r.Create(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -324,7 +329,7 @@ func TestLoadFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.db.calls, h.db.failAt = 0, n
-		q, err := open(context.Background(), h.store, h.db, h.dep)
+		q, err := New(context.Background(), h.store, h.db, h.dep)
 		if err == nil && h.db.calls <= n {
 			return
 		}

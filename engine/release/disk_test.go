@@ -26,8 +26,12 @@ import (
 // diskQueue is the real queue, with every domain held.
 type diskQueue struct {
 	*queue.Queue
-	spool *spool.Spool
 }
+
+// spoolStore is a spool as a queue's Store.
+type spoolStore struct{ *spool.Spool }
+
+func (s spoolStore) Create(ctx context.Context) (queue.Draft, error) { return s.Spool.Create(ctx) }
 
 type diskLease struct{ *queue.Lease }
 
@@ -72,7 +76,7 @@ func onDisk(t testing.TB) diskQueue {
 			t.Error(err)
 		}
 	})
-	q, err := queue.New(t.Context(), sp, db, queue.Deps{
+	q, err := queue.New(t.Context(), spoolStore{sp}, db, queue.Deps{
 		Router:  queue.RouterFunc(func(mail.Domain) queue.RouteState { return queue.RouteState{Held: true} }),
 		Attempt: func(context.Context, *queue.Lease) { t.Error("a held domain was tried") },
 		Report:  func(context.Context, dsn.Report) ([]byte, error) { return nil, errors.New("no report is due") },
@@ -80,7 +84,7 @@ func onDisk(t testing.TB) diskQueue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return diskQueue{q, sp}
+	return diskQueue{q}
 }
 
 // fill takes in n messages for a.test, many at a time.
@@ -101,7 +105,7 @@ func (q diskQueue) fill(t testing.TB, n int, body func(int) string) {
 }
 
 func (q diskQueue) take(ctx context.Context, body string) error {
-	w, err := q.spool.Create(ctx)
+	w, err := q.Create(ctx)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 		return s.refused(ctx, "DATA", string(env.ID), r)
 	}
 	env.Size = b.Size()
-	if err := s.deps.Intake.Accept(ctx, b, env); err != nil {
+	if err := b.Accept(ctx, env); err != nil {
 		return s.refused(ctx, "DATA", string(env.ID), s.fault(ctx, "accept", err))
 	}
 	// From here on the message is ours: a crash must not lose it.

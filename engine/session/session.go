@@ -37,6 +37,10 @@ type Caller interface {
 type Body interface {
 	io.Writer
 	Size() int64
+
+	// Accept returns nil when the message is on stable storage, and has
+	// written that to the journal.
+	Accept(ctx context.Context, env mail.Envelope) error
 	Abort()
 }
 
@@ -44,10 +48,6 @@ type Body interface {
 // it is, any other with 451.
 type Intake interface {
 	Create(ctx context.Context) (Body, error)
-
-	// Accept returns nil when the message is on stable storage, and has
-	// written that to the journal.
-	Accept(ctx context.Context, b Body, env mail.Envelope) error
 }
 
 // Releases hands mail over to hosts that call.

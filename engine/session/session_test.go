@@ -67,16 +67,16 @@ func (s *shelf) Create(context.Context) (Body, error) {
 	return &shelfBody{shelf: s}, nil
 }
 
-func (s *shelf) Accept(_ context.Context, b Body, env mail.Envelope) error {
+func (b *shelfBody) Accept(_ context.Context, env mail.Envelope) error {
+	s := b.shelf
 	if s.accept != nil {
 		return s.accept
 	}
-	body := b.(*shelfBody)
-	body.done = true
+	b.done = true
 	if s.kept == nil {
 		s.kept = map[mail.MessageID]string{}
 	}
-	s.kept[env.ID] = body.String()
+	s.kept[env.ID] = b.String()
 	s.envs = append(s.envs, env)
 	return nil
 }

@@ -53,15 +53,21 @@ type TLSFiles struct{ Cert, Key string }
 
 // Mail is what becomes of accepted messages.
 type Mail struct {
-	Folder  string                      // of the queue's bodies; a site takes another one at its next start only
-	Owner   string                      // how the folder says whose it is
-	DB      kv.DB                       // what the queue knows of Folder; nobody else's keys are in it
-	Note    func(context.Context) error // called before Folder is opened; nil: nobody keeps in mind that it was
-	Badmail string                      // folder for what can be neither delivered nor returned
+	Folder  string                                 // names the queue; a site takes another one at its next start only
+	Open    func(context.Context) (Storage, error) // of Folder
+	Badmail string                                 // folder for what can be neither delivered nor returned
 	Holds   queue.Router
 	Routes  delivery.Router
 	Policy  queue.Policy
 	Report  ReportLimits
+}
+
+// Storage is where a queue keeps its messages.
+type Storage struct {
+	Messages queue.Store
+	DB       kv.DB                       // of the entries; nobody else's keys are in it
+	Maintain func(context.Context) error // runs beside the queue until its context ends
+	Close    func() error
 }
 
 // ReportLimits bound reports to senders.

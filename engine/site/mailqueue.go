@@ -18,7 +18,6 @@ import (
 	"restante/engine/queue"
 	"restante/engine/release"
 	"restante/engine/session"
-	"restante/engine/spool"
 	"restante/engine/wire"
 	"restante/internal/disk"
 	"restante/internal/kv"
@@ -28,26 +27,20 @@ import (
 // It is there from the first start to the end of Run, also while the site is
 // stopped, so that an administrator sees what waits.
 type mailQueue struct {
+	Storage
 	folder   string
-	db       kv.DB
-	spool    *spool.Spool
 	queue    *queue.Queue
 	releases *release.Service
 }
 
 // openMailQueue reads what is on the disk. It may take a while for a large queue.
 func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, error) {
-	if cfg.Mail.Note != nil {
-		if err := cfg.Mail.Note(ctx); err != nil {
-			return nil, fmt.Errorf("queue folder %s: %w", cfg.Mail.Folder, err)
-		}
-	}
-	sp, err := spool.Open(ctx, cfg.Mail.Folder, cfg.Mail.DB, spool.Options{Log: s.log, Owner: cfg.Mail.Owner})
+	storage, err := cfg.Mail.Open(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("queue folder %s: %w", cfg.Mail.Folder, err)
 	}
 	out := delivery.New(routes{s}, s.deps.Resolver, delivery.Options{Log: s.log})
-	q, err := queue.New(ctx, sp, cfg.Mail.DB, queue.Deps{
+	q, err := queue.New(ctx, storage.Messages, storage.DB, queue.Deps{
 		Router:  queue.RouterFunc(func(d mail.Domain) queue.RouteState { return s.config().Mail.Holds.Route(d) }),
 		Attempt: func(ctx context.Context, l *queue.Lease) { s.attempt(ctx, out, l) },
 		Report:  s.report,
@@ -56,12 +49,12 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 		Journal: s.deps.Journal,
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), sp.Close())
+		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), storage.Close())
 	}
 	service := release.New(waiting{q, &s.counters}, release.Options{Log: s.log, Journal: s.deps.Journal})
-	p := &mailQueue{cfg.Mail.Folder, cfg.Mail.DB, sp, q, service}
+	p := &mailQueue{storage, cfg.Mail.Folder, q, service}
 	if err := p.rerouteIfChanged(ctx, cfg.Rev); err != nil {
-		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), sp.Close())
+		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), storage.Close())
 	}
 	return p, nil
 }
@@ -73,7 +66,7 @@ const revKey = "w/rev"
 // rerouteIfChanged frees what was put off under other settings, if they were changed
 // while nobody was there to see it.
 func (p *mailQueue) rerouteIfChanged(ctx context.Context, rev uint64) error {
-	was, ok, err := p.db.Get([]byte(revKey))
+	was, ok, err := p.DB.Get([]byte(revKey))
 	if err != nil {
 		return err
 	}
@@ -84,7 +77,7 @@ func (p *mailQueue) rerouteIfChanged(ctx context.Context, rev uint64) error {
 }
 
 func (p *mailQueue) recordRev(ctx context.Context, rev uint64) error {
-	return p.db.Commit(ctx, kv.Put([]byte(revKey), []byte(strconv.FormatUint(rev, 10))))
+	return p.DB.Commit(ctx, kv.Put([]byte(revKey), []byte(strconv.FormatUint(rev, 10))))
 }
 
 // attempt makes one. If the way was changed meanwhile, what it came to says
@@ -138,38 +131,40 @@ func (r routes) Route(d mail.Domain) delivery.Route { return r.site.config().Mai
 // intake is the queue as a session knows it.
 type intake struct {
 	queue    *queue.Queue
-	spool    *spool.Spool
 	counters *counters
 }
 
 func (in intake) Create(ctx context.Context) (session.Body, error) {
-	w, err := in.spool.Create(ctx)
+	d, err := in.queue.Create(ctx)
 	if err != nil {
-		return nil, room(err)
+		return nil, fullReply(err)
 	}
-	return spooled{w}, nil
+	return body{d, in}, nil
 }
 
-func (in intake) Accept(ctx context.Context, b session.Body, env mail.Envelope) error {
-	// What came whole is kept even if the service is told to stop just now.
-	err := in.queue.Accept(context.WithoutCancel(ctx), b.(spooled).Writer, env)
+// A body is a draft of the queue as a session fills it.
+type body struct {
+	queue.Draft
+	intake intake
+}
+
+func (b body) Write(p []byte) (int, error) {
+	n, err := b.Draft.Write(p)
+	return n, fullReply(err)
+}
+
+func (b body) Accept(ctx context.Context, env mail.Envelope) error {
+	// A message that has arrived whole is kept even if the service stops now.
+	err := b.intake.queue.Accept(context.WithoutCancel(ctx), b.Draft, env)
 	if err == nil {
-		in.counters.accepted.Add(1)
+		b.intake.counters.accepted.Add(1)
 	}
-	return room(err)
+	return fullReply(err)
 }
 
-// spooled is a body whose writes say when there is no room.
-type spooled struct{ *spool.Writer }
-
-func (b spooled) Write(p []byte) (int, error) {
-	n, err := b.Writer.Write(p)
-	return n, room(err)
-}
-
-// room tells a full disk from other troubles: RFC 5321 §4.2.3.
-func room(err error) error {
-	if errors.Is(err, spool.ErrFull) || errors.Is(err, kv.ErrFull) {
+// fullReply makes a full disk the reply of RFC 5321 §4.2.3.
+func fullReply(err error) error {
+	if errors.Is(err, kv.ErrFull) {
 		return mail.Reply{Code: 452, Enhanced: "3.1", Text: "there is no room for the message now", Cause: err}
 	}
 	return err

@@ -40,7 +40,7 @@ func TestBadmail(t *testing.T) {
 	}
 }
 
-func TestRoom(t *testing.T) {
+func TestFullReply(t *testing.T) {
 	other := errors.New("disk on fire")
 	tests := []struct {
 		in   error
@@ -53,9 +53,9 @@ func TestRoom(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var r mail.Reply
-		got := room(tt.in)
+		got := fullReply(tt.in)
 		if errors.As(got, &r); r.Code != tt.want || !errors.Is(got, tt.in) {
-			t.Errorf("room(%v) = %v, want code %d", tt.in, got, tt.want)
+			t.Errorf("fullReply(%v) = %v, want code %d", tt.in, got, tt.want)
 		}
 	}
 }

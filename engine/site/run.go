@@ -92,7 +92,7 @@ func (s *Site) closeMailQueue() {
 	if p == nil {
 		return
 	}
-	if err := errors.Join(p.recordRev(context.Background(), s.Running()), p.spool.Close()); err != nil {
+	if err := errors.Join(p.recordRev(context.Background(), s.Running()), p.Close()); err != nil {
 		s.log.Error("close the queue", "err", err)
 	}
 }
@@ -130,7 +130,7 @@ func (r *run) queue() {
 }
 
 func (r *run) compact() {
-	if err := r.mail.spool.Run(r.ctx); err != nil && r.ctx.Err() == nil {
+	if err := r.mail.Maintain(r.ctx); err != nil && r.ctx.Err() == nil {
 		r.site.log.Error("the queue's folder is not compacted", "err", err)
 	}
 }
@@ -232,7 +232,7 @@ func (r *run) session(who *wire.Caller, cfg *Config) wire.Session {
 	in := s.sessions.add(who)
 	return &trackedSession{
 		Session: session.New(&cfg.Session, who.Remote.Addr(), who, session.Deps{
-			Intake:   intake{r.mail.queue, r.mail.spool, &s.counters},
+			Intake:   intake{r.mail.queue, &s.counters},
 			Releases: releases{r.mail.releases, &cfg.Release},
 			Gate:     s.deps.Gate,
 			Journal:  s.deps.Journal,

@@ -24,6 +24,7 @@ import (
 	"restante/engine/release"
 	"restante/engine/resolver"
 	"restante/engine/session"
+	"restante/engine/spool"
 	"restante/engine/wire"
 	"restante/internal/deptest"
 	"restante/internal/kv"
@@ -63,6 +64,19 @@ func (s settings) Route(mail.Domain) delivery.Route {
 	return delivery.Route{Kind: delivery.Drop, Dir: filepath.Join(s.dir, "Drop")}
 }
 
+// spoolStore is a spool as a queue's Store.
+type spoolStore struct{ *spool.Spool }
+
+func (s spoolStore) Create(ctx context.Context) (queue.Draft, error) { return s.Spool.Create(ctx) }
+
+func openSpool(ctx context.Context, folder string, db kv.DB) (Storage, error) {
+	sp, err := spool.Open(ctx, folder, db, spool.Options{})
+	if err != nil {
+		return Storage{}, err
+	}
+	return Storage{Messages: spoolStore{sp}, DB: db, Maintain: sp.Run, Close: sp.Close}, nil
+}
+
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 
 // make is a fresh Config at revision rev.
@@ -76,10 +90,11 @@ func (s settings) make(rev uint64, bindings ...netip.AddrPort) *Config {
 		},
 		Release: release.Policy{ETRN: true, TURN: true, ATRN: true, Hello: "hub.test", Rules: s},
 		Mail: Mail{
-			Folder: filepath.Join(s.dir, "Queue"), DB: s.db, Badmail: filepath.Join(s.dir, "Badmail"), Routes: s,
+			Folder: filepath.Join(s.dir, "Queue"), Badmail: filepath.Join(s.dir, "Badmail"), Routes: s,
 			Holds: queue.RouterFunc(func(d mail.Domain) queue.RouteState { return queue.RouteState{Held: d == "held.test"} }),
 		},
 	}
+	c.Mail.Open = func(ctx context.Context) (Storage, error) { return openSpool(ctx, c.Mail.Folder, s.db) }
 	for _, b := range bindings {
 		c.Bindings = append(c.Bindings, Binding{Addr: b})
 	}
@@ -604,7 +619,8 @@ func TestRoutesOfTheNextAttempt(t *testing.T) {
 func TestFolderWaitsForTheNextStart(t *testing.T) {
 	h := started(t)
 	next := h.make(2, loopback)
-	next.Mail.Folder, next.Mail.DB = filepath.Join(h.dir, "Other"), kv.NewMem()
+	next.Mail.Folder = filepath.Join(h.dir, "Other")
+	next.Mail.Open = func(ctx context.Context) (Storage, error) { return openSpool(ctx, next.Mail.Folder, kv.NewMem()) }
 	h.Apply(next)
 	eventually(t, "the state tells", func() bool { return h.Status().Why != nil })
 	if st := h.Status(); st.Running != 1 || !strings.Contains(st.Behind(), "until the site stops and starts") {
@@ -639,8 +655,9 @@ func TestBadFolderIsTheState(t *testing.T) {
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/metabase": "the SMTP packages know nothing of paths",
-		"go-smtp":   "only engine/wire speaks SMTP",
-		"badger":    "only internal/kv/badgerkv opens the store",
+		"/metabase":     "the mail packages do not know paths",
+		"/engine/spool": "package engine opens the storage of a queue",
+		"go-smtp":       "only engine/wire speaks SMTP",
+		"badger":        "only internal/kv/badgerkv opens the store",
 	})
 }

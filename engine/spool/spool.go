@@ -30,16 +30,25 @@ import (
 	"restante/internal/kv"
 )
 
-// What callers decide by; each is found with errors.Is.
+// The kinds of errors that callers decide by; errors.Is finds each.
 var (
-	ErrFull     = errors.New("no space left for mail")
-	ErrNotFound = errors.New("no such message")
-	ErrExists   = errors.New("a message with this id is there already")
-	ErrDamaged  = errors.New("the body is damaged")
-	ErrClosed   = errors.New("the spool is closed")
-	ErrInUse    = errors.New("in use")
-	ErrForeign  = errors.New("the folder holds mail of another queue")
+	ErrFull     error = kindError{"no space left for mail", kv.ErrFull}
+	ErrNotFound error = kindError{"no such message", mail.ErrLost}
+	ErrDamaged  error = kindError{"the body is damaged", mail.ErrLost}
+	ErrExists         = errors.New("a message with this ID exists already")
+	ErrClosed         = errors.New("the spool is closed")
+	ErrInUse          = errors.New("in use")
+	ErrForeign        = errors.New("the folder holds mail of another queue")
 )
+
+// A kindError is also of a kind that callers know who do not know the spool.
+type kindError struct {
+	text string
+	kind error
+}
+
+func (e kindError) Error() string        { return e.text }
+func (e kindError) Is(target error) bool { return target == e.kind }
 
 // Options adjusts Open. The zero value is the production setting.
 type Options struct {
@@ -146,62 +155,6 @@ func (s *Spool) Close() error {
 		s.closing = errors.Join(s.segs.close(), s.lock.unlock())
 	})
 	return s.closing
-}
-
-// Commit makes w's body a message under env, whose ID must be new, and applies
-// extra to the index in the same step. When it returns nil, all of it is on
-// stable storage; after an error nothing of it happened. env.Size is set to
-// the body's. w is used up either way. A caller that gives up is answered
-// truly all the same once the message is on its way to the disk.
-func (s *Spool) Commit(ctx context.Context, w *Writer, env mail.Envelope, extra ...kv.Op) error {
-	err := s.commit(ctx, w, env, extra)
-	w.Abort()
-	if err != nil {
-		return fmt.Errorf("spool %s: %w", env.ID, asFull(err))
-	}
-	return nil
-}
-
-func (s *Spool) commit(ctx context.Context, w *Writer, env mail.Envelope, extra []kv.Op) error {
-	if w.err != nil {
-		return w.err
-	}
-	if _, err := mail.ParseMessageID(string(env.ID)); err != nil {
-		return err
-	}
-	if err := kv.Check(extra...); err != nil {
-		return err
-	}
-	if _, there, err := s.db.Get(entryKey(env.ID)); err != nil {
-		return err
-	} else if there {
-		return ErrExists
-	}
-	env.Size = w.size
-	r := &record{group: w.afterGroup, id: env.ID, env: encodeEnvelope(&env), size: w.size, sum: w.sum}
-	if int64(len(r.env)) > kv.MaxValue-entryFixed {
-		return fmt.Errorf("an envelope of %d bytes: %w", len(r.env), kv.ErrTooLarge)
-	}
-	j := &job{add: r, extra: extra}
-	if w.f == nil && r.length() > s.opts.SegmentSize {
-		// An envelope of very many recipients, or very small segments.
-		if err := w.toFile(); err != nil {
-			return err
-		}
-	}
-	if w.f == nil {
-		j.body = w.chunks
-		return s.committer.queue.Do(ctx, j)
-	}
-	if err := w.seal(r, fileName(env.ID)); err != nil {
-		return err
-	}
-	j.file = true
-	err := s.committer.queue.Do(ctx, j)
-	if err == nil || s.committer.queue.Broken() != nil {
-		w.tmp = "" // it is the spool's, or the next Open finds out whether it is
-	}
-	return err
 }
 
 // Remove takes the messages out of the index and applies extra in the same

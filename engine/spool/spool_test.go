@@ -58,7 +58,7 @@ func writeCtx(ctx context.Context, s *Spool, env mail.Envelope, body []byte, ext
 		w.Abort()
 		return err
 	}
-	return s.Commit(ctx, w, env, extra...)
+	return w.Commit(ctx, env, extra...)
 }
 
 func add(t *testing.T, s *Spool, body []byte) mail.MessageID {
@@ -193,7 +193,7 @@ func TestRefusals(t *testing.T) {
 	if _, err := w.Write([]byte("x")); err == nil {
 		t.Error("an aborted writer takes bytes")
 	}
-	if err := s.Commit(t.Context(), w, envelope()); err == nil {
+	if err := w.Commit(t.Context(), envelope()); err == nil {
 		t.Error("an aborted writer is committed")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -202,7 +202,7 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	cancel()
-	if err := s.Commit(ctx, w, envelope()); !errors.Is(err, context.Canceled) {
+	if err := w.Commit(ctx, envelope()); !errors.Is(err, context.Canceled) {
 		t.Errorf("Commit of a caller who is gone: %v", err)
 	}
 	if n := len(ids(t, s)); n != 1 {

@@ -9,7 +9,9 @@ import (
 	"hash/crc32"
 	"sync"
 
+	"restante/engine/mail"
 	"restante/internal/disk"
+	"restante/internal/kv"
 )
 
 // A body up to bodyLimit waits in memory for its group and goes to a segment;
@@ -174,6 +176,63 @@ func (w *Writer) seal(r *record, name string) error {
 	}
 	w.tmp = name
 	return w.s.vol.Sync()
+}
+
+// Commit makes the body a message under env, whose ID must be new, and applies
+// extra to the index in the same step. When it returns nil, all of it is on
+// stable storage; after an error nothing of it happened. env.Size is set to
+// the body's. The Writer cannot be used again. Once the committer has taken the
+// message up, the end of ctx does not change the answer.
+func (w *Writer) Commit(ctx context.Context, env mail.Envelope, extra ...kv.Op) error {
+	err := w.commit(ctx, env, extra)
+	w.Abort()
+	if err != nil {
+		return fmt.Errorf("spool %s: %w", env.ID, asFull(err))
+	}
+	return nil
+}
+
+func (w *Writer) commit(ctx context.Context, env mail.Envelope, extra []kv.Op) error {
+	s := w.s
+	if w.err != nil {
+		return w.err
+	}
+	if _, err := mail.ParseMessageID(string(env.ID)); err != nil {
+		return err
+	}
+	if err := kv.Check(extra...); err != nil {
+		return err
+	}
+	if _, there, err := s.db.Get(entryKey(env.ID)); err != nil {
+		return err
+	} else if there {
+		return ErrExists
+	}
+	env.Size = w.size
+	r := &record{group: w.afterGroup, id: env.ID, env: encodeEnvelope(&env), size: w.size, sum: w.sum}
+	if int64(len(r.env)) > kv.MaxValue-entryFixed {
+		return fmt.Errorf("an envelope of %d bytes: %w", len(r.env), kv.ErrTooLarge)
+	}
+	j := &job{add: r, extra: extra}
+	if w.f == nil && r.length() > s.opts.SegmentSize {
+		// An envelope of very many recipients, or very small segments.
+		if err := w.toFile(); err != nil {
+			return err
+		}
+	}
+	if w.f == nil {
+		j.body = w.chunks
+		return s.committer.queue.Do(ctx, j)
+	}
+	if err := w.seal(r, fileName(env.ID)); err != nil {
+		return err
+	}
+	j.file = true
+	err := s.committer.queue.Do(ctx, j)
+	if err == nil || s.committer.queue.Broken() != nil {
+		w.tmp = "" // it is the spool's, or the next Open finds out whether it is
+	}
+	return err
 }
 
 // Abort forgets the body. After Commit it does nothing.
