@@ -118,7 +118,7 @@ func TestFreshInstall(t *testing.T) {
 	if !slices.Equal(s.Bindings, want) {
 		t.Errorf("bindings %v, want %v", s.Bindings, want)
 	}
-	if s.Limits.MessageSize < 5<<20 || s.Limits.Hops != 15 || s.Limits.Connections != 0 || s.Limits.Errors != 0 || s.Limits.Idle != 10*time.Minute {
+	if s.Limits.MessageSize < 5<<20 || s.Limits.Hops != 100 || s.Limits.Connections != 0 || s.Limits.Errors != 0 || s.Limits.Idle != 10*time.Minute {
 		t.Errorf("limits %+v", s.Limits)
 	}
 	if s.Retry.Delay != 12*time.Hour || s.Retry.Expire != 48*time.Hour || !slices.Equal(s.Retry.Ladder, []time.Duration{

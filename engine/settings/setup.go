@@ -85,7 +85,7 @@ func serviceDefaults() []row {
 	return []row{
 		one(ServiceVersion, "2"),
 		one(ServerAutoStart, "true"),
-		one(HopCount, "15"),
+		one(HopCount, "100"),
 		one(MaxMessageSize, "33554432"),
 		one(MaxSessionSize, "268435456"),
 		one(MaxRecipients, "100"),
@@ -103,7 +103,7 @@ func serviceDefaults() []row {
 		one(RelayIPv6List, "::1"),
 		one(RelayForAuth, "true"),
 		one(AuthFlags, "7"),
-		one(InboundVerbs, "7697601"),
+		one(InboundVerbs, "5600449"),
 		one(TLSCertificateFile, "tls/cert.pem"),
 		one(TLSKeyFile, "tls/key.pem"),
 	}

@@ -56,7 +56,7 @@ func TestRowsOfIIS(t *testing.T) {
 		{"RouteAction", 36946, metabase.DWordType, metabase.Inherit, "0"},
 		{"AuthTURNList", 36966, metabase.MultiSZType, metabase.Inherit, ""},
 		{"SmtpServiceVersion", 36931, metabase.DWordType, metabase.Inherit, "0"},
-		{"HopCount", 36886, metabase.DWordType, metabase.Inherit, "10"},
+		{"HopCount", 36886, metabase.DWordType, metabase.Inherit, "100"},
 		{"RoutePassword", 36949, metabase.StringType, metabase.Inherit | metabase.Secure, ""},
 		{"RelayIpList", 36970, metabase.BinaryType, metabase.Inherit | metabase.Reference, ""},
 		{"RelayForAuth", 36973, metabase.DWordType, metabase.Inherit, "0"},
