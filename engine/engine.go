@@ -59,7 +59,7 @@ var ErrNotRunning = errors.New("the engine does not run")
 type Engine struct {
 	tree  Tree
 	opts  Options
-	gate  *account.Gate
+	auth  *account.Authenticator
 	ports site.Ports
 
 	asks  chan ask
@@ -97,7 +97,7 @@ func New(tree Tree, opts Options) *Engine {
 		opts.Resolver = resolver.New(resolver.Options{})
 	}
 	return &Engine{
-		tree: tree, opts: opts, gate: account.NewGate(),
+		tree: tree, opts: opts, auth: account.NewAuthenticator(),
 		asks: make(chan ask), wake: make(chan struct{}, 1),
 		ready: make(chan struct{}), ended: make(chan struct{}),
 		sites: map[int]*managedSite{},
@@ -218,7 +218,7 @@ func (e *Engine) layout() settings.Ground { return settings.Ground{Data: e.opts.
 func (r *reconciler) startSite(ctx context.Context, m *managedSite, set *settings.Site, snap metabase.Snapshot, blocked error) {
 	e, n := r.engine, set.Number
 	s := site.New(n, e.config(set), site.Deps{
-		Resolver: e.opts.Resolver, Gate: e.gate, Ports: &e.ports,
+		Resolver: e.opts.Resolver, Auth: e.auth, Ports: &e.ports,
 		Journal: journal.New(e.journal(n)), Log: e.opts.Log,
 		Changed: e.notify, Grace: e.opts.Grace, Again: e.opts.Again,
 	})

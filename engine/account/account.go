@@ -6,7 +6,7 @@
 // A password is not kept: a [Credential] has a SCRAM-SHA-256 verifier of it
 // (RFC 5803), against which PLAIN and LOGIN are checked as well. Only an
 // account that is to sign in by CRAM-MD5 also keeps its password, because that
-// mechanism cannot do without. A [Gate] runs the server's side of an exchange
+// mechanism cannot do without. A [Authenticator] runs the server's side of an exchange
 // and takes as long for a name that nobody has as for a wrong password.
 //
 // The package does not know where credentials are kept, nor which mechanism is
@@ -38,7 +38,7 @@ const (
 )
 
 // iterations is what a new verifier costs to compute: some milliseconds, which
-// a check of PLAIN pays once in a while (see Gate) and a guesser each time.
+// a check of PLAIN pays once in a while (see Authenticator) and a guesser each time.
 // RFC 7677 §4 asks for 4096 at least.
 const iterations = 15000
 

@@ -18,12 +18,12 @@ import (
 // A Lookup finds the credential of a name; it folds case as the store does.
 type Lookup func(name string) (Credential, bool)
 
-// A Gate checks sign-ins. It remembers for a while, as a keyed digest in
+// A Authenticator checks sign-ins. It remembers for a while, as a keyed digest in
 // memory, which password was right, so that a client that signs in every
 // minute does not cost a key derivation each time; and it lets only so many
 // derivations run at once that a flood of guesses leaves processors for the
 // mail. Use one per service. It may be used from anywhere.
-type Gate struct {
+type Authenticator struct {
 	key   []byte // of decoys and digests; never leaves the process
 	decoy verifier
 	slots chan struct{}
@@ -38,9 +38,9 @@ const (
 	rememberMax = 4096 // entries of 56 octets
 )
 
-// NewGate makes a Gate with a key of its own.
-func NewGate() *Gate {
-	g := &Gate{
+// NewAuthenticator makes a Authenticator with a key of its own.
+func NewAuthenticator() *Authenticator {
+	g := &Authenticator{
 		key:   make([]byte, sha256.Size),
 		slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		now:   time.Now,
@@ -61,7 +61,7 @@ func NewGate() *Gate {
 // done is then called once, before the last Next returns, with the account's
 // name as the credential spells it. A malformed message ends it with a
 // mail.Reply, wrong credentials with a [Refused].
-func (g *Gate) Server(mech string, lookup Lookup, done func(name string)) (sasl.Server, error) {
+func (g *Authenticator) Server(mech string, lookup Lookup, done func(name string)) (sasl.Server, error) {
 	switch strings.ToUpper(mech) {
 	case Plain:
 		return g.plain(lookup, done), nil
@@ -90,7 +90,7 @@ const (
 )
 
 // check is PLAIN's and LOGIN's question.
-func (g *Gate) check(lookup Lookup, name, password string) (account string, err error) {
+func (g *Authenticator) check(lookup Lookup, name, password string) (account string, err error) {
 	c, known := lookup(name)
 	v, err := parseVerifier(c.Scram)
 	usable := known && err == nil
@@ -112,11 +112,11 @@ func (g *Gate) check(lookup Lookup, name, password string) (account string, err 
 
 // digest binds the password to the verifier: a changed password is a changed
 // verifier, so what was remembered of the old one is void at once.
-func (g *Gate) digest(c Credential, password string) [sha256.Size]byte {
+func (g *Authenticator) digest(c Credential, password string) [sha256.Size]byte {
 	return [sha256.Size]byte(mac(g.key, c.Scram+"\x00"+password))
 }
 
-func (g *Gate) remembers(c Credential, password string) bool {
+func (g *Authenticator) remembers(c Credential, password string) bool {
 	d := g.digest(c, password)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -124,7 +124,7 @@ func (g *Gate) remembers(c Credential, password string) bool {
 	return ok && g.now().Before(until)
 }
 
-func (g *Gate) remember(c Credential, password string) {
+func (g *Authenticator) remember(c Credential, password string) {
 	d := g.digest(c, password)
 	now := g.now()
 	g.mu.Lock()
@@ -141,7 +141,7 @@ func (g *Gate) remember(c Credential, password string) {
 
 // decoyFor is the verifier shown to SCRAM for a name that nobody has: the same
 // salt each time, as a real account would show (RFC 5802 §9).
-func (g *Gate) decoyFor(name string) verifier {
+func (g *Authenticator) decoyFor(name string) verifier {
 	v := g.decoy
 	v.Salt = string(mac(g.key, "salt of "+strings.ToLower(name))[:saltSize])
 	return v

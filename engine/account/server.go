@@ -44,7 +44,7 @@ func malformed(cause error) error {
 }
 
 // plain is RFC 4616: everything in one message.
-func (g *Gate) plain(lookup Lookup, done func(string)) sasl.Server {
+func (g *Authenticator) plain(lookup Lookup, done func(string)) sasl.Server {
 	answer := func(r []byte) ([]byte, error) {
 		parts := strings.Split(string(r), "\x00")
 		if len(parts) != 3 || parts[1] == "" || parts[2] == "" {
@@ -70,7 +70,7 @@ func (g *Gate) plain(lookup Lookup, done func(string)) sasl.Server {
 
 // login asks for the name and then for the password, in the words that
 // clients compare with.
-func (g *Gate) login(lookup Lookup, done func(string)) sasl.Server {
+func (g *Authenticator) login(lookup Lookup, done func(string)) sasl.Server {
 	var name string
 	s := new(steps)
 	takeName := func(r []byte) ([]byte, error) {
@@ -98,14 +98,14 @@ func (g *Gate) login(lookup Lookup, done func(string)) sasl.Server {
 }
 
 // cram is RFC 2195: the client answers our challenge with its HMAC-MD5.
-func (g *Gate) cram(lookup Lookup, done func(string)) (sasl.Server, error) {
+func (g *Authenticator) cram(lookup Lookup, done func(string)) (sasl.Server, error) {
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:]) // never returns an error
 	challenge := fmt.Sprintf("<%x.%d@restante>", nonce, g.now().Unix())
 	return g.cramWith(challenge, lookup, done), nil
 }
 
-func (g *Gate) cramWith(challenge string, lookup Lookup, done func(string)) sasl.Server {
+func (g *Authenticator) cramWith(challenge string, lookup Lookup, done func(string)) sasl.Server {
 	return &steps{
 		func(r []byte) ([]byte, error) {
 			if r != nil { // RFC 4954 §4: the server speaks first
@@ -146,11 +146,11 @@ func cramDigest(secret Secret, challenge string) []byte {
 }
 
 // scram is RFC 7677 without channel binding.
-func (g *Gate) scram(lookup Lookup, done func(string)) (sasl.Server, error) {
+func (g *Authenticator) scram(lookup Lookup, done func(string)) (sasl.Server, error) {
 	return g.scramWith(rand.Text, lookup, done)
 }
 
-func (g *Gate) scramWith(nonce func() string, lookup Lookup, done func(string)) (sasl.Server, error) {
+func (g *Authenticator) scramWith(nonce func() string, lookup Lookup, done func(string)) (sasl.Server, error) {
 	x := &scramExchange{gate: g, lookup: lookup, done: done}
 	server, err := scram.SHA256.NewServer(x.find)
 	if err != nil {
@@ -161,7 +161,7 @@ func (g *Gate) scramWith(nonce func() string, lookup Lookup, done func(string)) 
 }
 
 type scramExchange struct {
-	gate   *Gate
+	gate   *Authenticator
 	lookup Lookup
 	done   func(string)
 	conv   *scram.ServerConversation

@@ -67,7 +67,7 @@ type Who struct {
 type Deps struct {
 	Intake   Intake
 	Releases Releases
-	Gate     *account.Gate
+	Auth     *account.Authenticator
 	Journal  *journal.Journal // nil: none
 	Log      *slog.Logger     // diagnostics; nil: none
 }

@@ -125,7 +125,7 @@ type setup struct {
 
 func open(p *Policy, remote string) setup {
 	s := setup{caller: &fakeCaller{hello: "client.test"}, shelf: &shelf{}, rel: &noReleases{}}
-	s.Session = New(p, netip.MustParseAddr(remote), s.caller, Deps{Intake: s.shelf, Releases: s.rel, Gate: account.NewGate()})
+	s.Session = New(p, netip.MustParseAddr(remote), s.caller, Deps{Intake: s.shelf, Releases: s.rel, Auth: account.NewAuthenticator()})
 	s.Hello(context.Background(), "client.test", true)
 	return s
 }

@@ -32,7 +32,7 @@ func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, erro
 		return nil, s.refused(ctx, "AUTH", mechanism, mail.Reply{Code: 504, Enhanced: "5.4", Text: "this mechanism is not offered here"})
 	}
 	x := &exchange{ctx: ctx, session: s, mechanism: mechanism}
-	server, err := s.deps.Gate.Server(mechanism, s.policy.SignIn.Lookup, x.signedIn)
+	server, err := s.deps.Auth.Server(mechanism, s.policy.SignIn.Lookup, x.signedIn)
 	if err != nil {
 		return nil, mail.Reply{Code: 454, Enhanced: "7.0", Text: "cannot sign in now", Cause: err}
 	}

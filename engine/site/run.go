@@ -234,7 +234,7 @@ func (r *run) session(who *wire.Caller, cfg *Config) wire.Session {
 		Session: session.New(&cfg.Session, who.Remote.Addr(), who, session.Deps{
 			Intake:   intake{r.mail.queue, &s.counters},
 			Releases: releases{r.mail.releases, &cfg.Release},
-			Gate:     s.deps.Gate,
+			Auth:     s.deps.Auth,
 			Journal:  s.deps.Journal,
 			Log:      s.log,
 		}),

@@ -23,7 +23,7 @@ import (
 // required.
 type Deps struct {
 	Resolver delivery.Resolver
-	Gate     *account.Gate
+	Auth     *account.Authenticator
 	Ports    *Ports // shared by the sites of one engine
 	Journal  *journal.Journal
 	Log      *slog.Logger  // diagnostics; nil: none
