@@ -121,7 +121,7 @@ func (r *sessionRegistry) end(pick func(id uint64) bool) (n int) {
 	defer r.mu.Unlock()
 	for id, c := range r.entries {
 		if pick(id) {
-			c.wire.Kick(mail.Reply{Code: 421, Enhanced: "3.2", Text: "this connection was ended by an administrator"})
+			c.wire.Disconnect(mail.Reply{Code: 421, Enhanced: "3.2", Text: "this connection was ended by an administrator"})
 			n++
 		}
 	}

@@ -24,7 +24,7 @@ var (
 // mechanisms is what the Session lets the caller sign in by now.
 func (c *conn) mechanisms() (names []string) {
 	if a, ok := c.sess.(Authenticator); ok {
-		c.guard("mechanisms", func() { names = a.Mechanisms() })
+		c.protect("mechanisms", func() { names = a.Mechanisms() })
 	}
 	return names
 }
@@ -32,33 +32,33 @@ func (c *conn) mechanisms() (names []string) {
 // auth answers AUTH, with all of the exchange that follows.
 func (c *conn) auth(arg string) {
 	words := strings.Fields(arg)
-	if r := c.mayAuth(words); r.Code != 0 {
-		c.wrong(r)
+	if r := c.checkAuth(words); r.Code != 0 {
+		c.reject(r)
 		return
 	}
 	var initial []byte
 	if len(words) == 2 {
 		var ok bool
 		if initial, ok = decodeSASL(words[1]); !ok {
-			c.wrong(badBase64)
+			c.reject(badBase64)
 			return
 		}
 	}
 	c.caller.beginSignIn()
 	var r mail.Reply
-	c.guard("auth", func() { r = c.exchange(upper(words[0]), initial) })
+	c.protect("auth", func() { r = c.exchange(upper(words[0]), initial) })
 	c.caller.endSignIn(r.Positive())
 	switch {
-	case c.over || r.Code == 0:
+	case c.closed || r.Code == 0:
 	case r.Positive():
-		c.say(r)
+		c.respond(r)
 	default:
-		c.wrong(r)
+		c.reject(r)
 	}
 }
 
-// mayAuth refuses an AUTH that cannot begin. The zero Reply lets it pass.
-func (c *conn) mayAuth(words []string) mail.Reply {
+// checkAuth refuses an AUTH that cannot begin. The zero Reply lets it pass.
+func (c *conn) checkAuth(words []string) mail.Reply {
 	if c.caller.Account() != "" {
 		return mail.Reply{Code: 503, Enhanced: "5.1", Text: "signed in already"}
 	}
@@ -69,7 +69,7 @@ func (c *conn) mayAuth(words []string) mail.Reply {
 	name := upper(words[0])
 	has := func(m string) bool { return upper(m) == name }
 	switch {
-	case c.over:
+	case c.closed:
 		return mail.Reply{}
 	case len(offered) == 0 && !c.encrypted && c.cfg.TLS != nil:
 		return mail.Reply{Code: 538, Enhanced: "7.11", Text: "STARTTLS first"}
@@ -85,7 +85,7 @@ func (c *conn) mayAuth(words []string) mail.Reply {
 // exchange runs mechanism to its end. The zero Reply says that the caller was
 // lost on the way.
 func (c *conn) exchange(mechanism string, response []byte) mail.Reply {
-	if c.over {
+	if c.closed {
 		return mail.Reply{}
 	}
 	server, err := c.sess.(Authenticator).Auth(c.ctx, mechanism)
@@ -101,19 +101,19 @@ func (c *conn) exchange(mechanism string, response []byte) mail.Reply {
 			return mail.Reply{Code: 235, Enhanced: "7.0", Text: "signed in"}
 		}
 		var r mail.Reply
-		if response, r = c.challenge(challenge); r.Code != 0 || c.over {
+		if response, r = c.challenge(challenge); r.Code != 0 || c.closed {
 			return r
 		}
 		if done { // the challenge was the server's last word (RFC 4954 §4)
-			server = lastWord{}
+			server = finalResponse{}
 		}
 	}
 }
 
 // lastWord waits for the empty response to data that came with success.
-type lastWord struct{}
+type finalResponse struct{}
 
-func (lastWord) Next(response []byte) ([]byte, bool, error) {
+func (finalResponse) Next(response []byte) ([]byte, bool, error) {
 	if len(response) > 0 {
 		return nil, false, sasl.ErrUnexpectedClientResponse
 	}

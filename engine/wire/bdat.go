@@ -34,44 +34,44 @@ func parseChunk(arg string) (*chunk, bool) {
 }
 
 func (c *conn) bdat(arg string) string {
-	if r := c.ready(); r.Code != 0 {
-		return c.refuseChunk(arg, r)
+	if r := c.checkRecipients(); r.Code != 0 {
+		return c.rejectChunk(arg, r)
 	}
 	ch, ok := parseChunk(arg)
 	if !ok {
-		c.lost()
+		c.outOfSync()
 		return ""
 	}
 	c.now.chunk = ch
-	return c.hand("DATA\r\n")
+	return c.forward("DATA\r\n")
 }
 
 // lost ends the connection: nobody knows how many octets behind this BDAT are
 // a message, and none of them may be taken for a command.
-func (c *conn) lost() {
-	c.say(syntax("BDAT needs a size, and perhaps LAST"))
-	c.end()
+func (c *conn) outOfSync() {
+	c.respond(syntax("BDAT needs a size, and perhaps LAST"))
+	c.shutdown()
 }
 
-// refuseChunk answers a BDAT with r after its octets have been thrown away.
-func (c *conn) refuseChunk(arg string, r mail.Reply) string {
+// rejectChunk answers a BDAT with r after its octets have been thrown away.
+func (c *conn) rejectChunk(arg string, r mail.Reply) string {
 	ch, ok := parseChunk(arg)
 	switch {
 	case !ok:
-		c.lost()
+		c.outOfSync()
 	case ch.size > maxDrain:
-		c.hangUp(r)
+		c.disconnect(r)
 	default:
 		if err := c.skip(ch.size); err != nil {
 			c.readError(err)
 			return ""
 		}
-		if c.behind {
-			c.say(r)
+		if c.inRefusedBDAT {
+			c.respond(r)
 		} else {
-			c.wrong(r)
+			c.reject(r)
 		}
-		c.behind = !ch.last
+		c.inRefusedBDAT = !ch.last
 	}
 	return ""
 }
@@ -79,7 +79,7 @@ func (c *conn) refuseChunk(arg string, r mail.Reply) string {
 func (s *stream) skip(n int64) error {
 	s.enter(inBody)
 	defer s.enter(atCommands)
-	p, whole := pace{mark: time.Now()}, n
+	p, whole := minimumRate{mark: time.Now()}, n
 	for n > 0 {
 		if len(s.in.bytes()) == 0 {
 			if err := p.fill(s, whole-n); err != nil {
@@ -98,16 +98,16 @@ func (s *stream) skip(n int64) error {
 func (b *body) nextChunk() {
 	c := b.c
 	if b.chunk.last {
-		if b.heldCR {
-			b.heldCR = false
-			b.bare(0)
+		if b.pendingCR {
+			b.pendingCR = false
+			b.bareLineEnd(0)
 			return
 		}
 		b.err = io.EOF
 		return
 	}
-	c.say(mail.Reply{Code: 250, Enhanced: "0.0", Text: fmt.Sprintf("%d octets taken", b.chunk.size)})
-	for b.err == nil && !c.over {
+	c.respond(mail.Reply{Code: 250, Enhanced: "0.0", Text: fmt.Sprintf("%d octets taken", b.chunk.size)})
+	for b.err == nil && !c.closed {
 		line, err := c.line(c.cfg.MaxLine)
 		switch {
 		case err == errLong:
@@ -116,36 +116,36 @@ func (b *body) nextChunk() {
 			b.err = errGone
 		case err != nil:
 			b.err = err
-		case b.between(string(line)):
+		case b.betweenChunks(string(line)):
 			return
 		}
 	}
-	if c.over && b.err == nil {
+	if c.closed && b.err == nil {
 		b.err = errGone
 	}
 }
 
 // between runs a command between two chunks and says whether it was a BDAT.
-func (b *body) between(line string) bool {
+func (b *body) betweenChunks(line string) bool {
 	c := b.c
 	verb, arg, _ := strings.Cut(strings.TrimRight(line, " \t"), " ")
 	switch upper(verb) {
 	case "BDAT":
 		ch, ok := parseChunk(arg)
 		if !ok {
-			c.lost()
+			c.outOfSync()
 			return false
 		}
 		b.chunk = ch
 		return true
 	case "RSET", "EHLO", "HELO", "QUIT":
 		// These end the transaction: they run when the Session knows.
-		c.now.again = line
+		c.now.nextLine = line
 		b.err = errAborted
 	case "NOOP":
-		c.say(mail.Reply{Code: 250, Enhanced: "0.0", Text: "ok"})
+		c.respond(mail.Reply{Code: 250, Enhanced: "0.0", Text: "ok"})
 	default:
-		c.wrong(mail.Reply{Code: 503, Enhanced: "5.1", Text: "within a message: BDAT or RSET"})
+		c.reject(mail.Reply{Code: 503, Enhanced: "5.1", Text: "within a message: BDAT or RSET"})
 	}
 	return false
 }

@@ -28,42 +28,42 @@ var (
 	errClosed  = errors.New("the message is over")
 )
 
-var bareEnd = mail.Reply{Code: 550, Enhanced: "6.0", Text: "a lone CR or LF in the message: lines end in CRLF"}
+var bareLineEnding = mail.Reply{Code: 550, Enhanced: "6.0", Text: "a lone CR or LF in the message: lines end in CRLF"}
 
 // A body is a message on its way in, decoded straight from the stream. Its
 // err is nil while there may be more, io.EOF after the end, a mail.Reply when
 // we refuse the message, and else what broke the connection.
 type body struct {
-	c       *conn
-	chunk   *chunk // where it comes by BDAT
-	clean   int    // octets at the front of the input that go on as they are
-	owed    string // the line end that is given for a lone CR or LF, or what is left of it
-	bol     bool   // what follows the clean ones begins a line
-	heldCR  bool   // the last chunk ended in a CR
-	discard bool   // nobody wants it any more
-	size    int64
-	pace    pace
-	err     error
+	c           *conn
+	chunk       *chunk // where it comes by BDAT
+	clean       int    // octets at the front of the input that go on as they are
+	pendingCRLF string // the line end that is given for a lone CR or LF, or what is left of it
+	bol         bool   // what follows the clean ones begins a line
+	pendingCR   bool   // the last chunk ended in a CR
+	discard     bool   // nobody wants it any more
+	size        int64
+	rate        minimumRate
+	err         error
 }
 
 // openBody begins the message for which DATA or BDAT was taken.
 func (c *conn) openBody() *body {
 	c.enter(inBody)
-	b := &body{c: c, chunk: c.now.chunk, bol: true, pace: pace{mark: time.Now()}}
+	b := &body{c: c, chunk: c.now.chunk, bol: true, rate: minimumRate{mark: time.Now()}}
 	if b.chunk == nil {
-		c.now.owed = false
-		c.say(mail.Reply{Code: 354, Text: "send the message, then a dot on a line of its own"})
+		c.now.pending = false
+		c.respond(mail.Reply{Code: 354, Text: "send the message, then a dot on a line of its own"})
 	}
-	if c.over {
+	if c.closed {
 		b.err = errGone
 	}
 	return b
 }
 
 // closeBody ends the message, to which the Session said r: it drains what was
-// not read and settles what the caller is told.
+// not read and sets what the caller is told.
 func (c *conn) closeBody(b *body, r mail.Reply) {
-	if c.over { // a panic: all is said
+	if c.closed { // a panic: all is said
 		return
 	}
 	refusal, refused := b.err.(mail.Reply)
@@ -76,12 +76,12 @@ func (c *conn) closeBody(b *body, r mail.Reply) {
 	c.enter(atCommands)
 	switch err := b.err; {
 	case err == errAborted:
-		c.now.owed = false
+		c.now.pending = false
 	case err == io.EOF || err == errClosed:
-		c.owe(r, 0)
-		c.behind = b.chunk != nil && !b.chunk.last
+		c.setReply(r, 0)
+		c.inRefusedBDAT = b.chunk != nil && !b.chunk.last
 	case err == errFlood:
-		c.hangUp(r)
+		c.disconnect(r)
 	default:
 		c.readError(err)
 	}
@@ -101,7 +101,7 @@ func (b *body) drain(r mail.Reply) {
 		if b.advance(); b.clean > 0 {
 			b.take(b.clean)
 		}
-		b.owed = ""
+		b.pendingCRLF = ""
 		if b.size-from > maxDrain {
 			b.err = errFlood
 		}
@@ -111,12 +111,12 @@ func (b *body) drain(r mail.Reply) {
 // Read gives decoded octets. It may wait for the caller of the service, but
 // not when it has something to give.
 func (b *body) Read(p []byte) (n int, err error) {
-	for n < len(p) && (n == 0 || len(b.window()) > 0 || b.owed != "") {
+	for n < len(p) && (n == 0 || len(b.available()) > 0 || b.pendingCRLF != "") {
 		if b.advance(); b.err != nil {
 			break
 		}
-		k := copy(p[n:], b.owed)
-		if b.owed = b.owed[k:]; k == 0 {
+		k := copy(p[n:], b.pendingCRLF)
+		if b.pendingCRLF = b.pendingCRLF[k:]; k == 0 {
 			k = copy(p[n:], b.c.in.bytes()[:b.clean])
 			b.take(k)
 		}
@@ -137,16 +137,16 @@ func (b *body) WriteTo(w io.Writer) (n int64, err error) {
 			return n, b.err
 		}
 		out := b.c.in.bytes()[:b.clean]
-		if b.owed != "" {
-			out = []byte(b.owed)
+		if b.pendingCRLF != "" {
+			out = []byte(b.pendingCRLF)
 		}
 		k, err := w.Write(out)
 		n += int64(k)
 		if err != nil {
 			return n, err
 		}
-		if b.owed != "" {
-			b.owed = ""
+		if b.pendingCRLF != "" {
+			b.pendingCRLF = ""
 		} else {
 			b.take(k)
 		}
@@ -154,7 +154,7 @@ func (b *body) WriteTo(w io.Writer) (n int64, err error) {
 }
 
 // window is the input that belongs to the message so far.
-func (b *body) window() []byte {
+func (b *body) available() []byte {
 	in := b.c.in.bytes()
 	if b.chunk != nil && int64(len(in)) > b.chunk.left {
 		in = in[:b.chunk.left]
@@ -179,14 +179,14 @@ func (b *body) skip(n int) {
 // advance sees to it that there is something to give, clean octets or a CRLF,
 // or else an err.
 func (b *body) advance() {
-	for b.err == nil && b.clean == 0 && b.owed == "" {
-		in := b.window()
+	for b.err == nil && b.clean == 0 && b.pendingCRLF == "" {
+		in := b.available()
 		n, bol := 0, false
-		if !b.heldCR {
-			n, bol = run(in, b.bol, b.chunk == nil)
+		if !b.pendingCR {
+			n, bol = plainPrefix(in, b.bol, b.chunk == nil)
 		}
 		if n == 0 {
-			b.decide(in)
+			b.handleSpecial(in)
 		} else if b.fits(n) { // else the same octets are looked at again
 			b.clean, b.bol = n, bol
 		}
@@ -205,27 +205,27 @@ func (b *body) fits(n int) bool {
 }
 
 // decide looks at the octet that run stopped at.
-func (b *body) decide(in []byte) {
+func (b *body) handleSpecial(in []byte) {
 	switch {
 	case len(in) == 0:
-		b.more()
-	case b.heldCR:
-		b.heldCR = false
+		b.fill()
+	case b.pendingCR:
+		b.pendingCR = false
 		if in[0] != '\n' {
-			b.bare(0)
+			b.bareLineEnd(0)
 		} else {
 			b.skip(1)
-			b.end()
+			b.lineEnd()
 		}
 	case in[0] == '.':
 		b.dot(in)
 	case in[0] == '\n' || len(in) > 1: // a CR that is followed by no LF
-		b.bare(1)
+		b.bareLineEnd(1)
 	case b.chunk == nil:
-		b.more()
+		b.fill()
 	default: // the LF may be in the next chunk
 		b.skip(1)
-		b.heldCR = true
+		b.pendingCR = true
 	}
 }
 
@@ -233,7 +233,7 @@ func (b *body) decide(in []byte) {
 func (b *body) dot(in []byte) {
 	switch {
 	case len(in) < 2 || len(in) < 3 && in[1] == '\r':
-		b.more()
+		b.fill()
 	case in[1] == '\r' && in[2] == '\n':
 		b.skip(3)
 		b.err = io.EOF
@@ -244,43 +244,43 @@ func (b *body) dot(in []byte) {
 }
 
 // bare meets a lone CR or LF, which takes n octets of input.
-func (b *body) bare(n int) {
+func (b *body) bareLineEnd(n int) {
 	if !b.discard && !b.c.cfg.AcceptBareLF {
-		b.err = bareEnd
+		b.err = bareLineEnding
 		return
 	}
 	b.skip(n)
 	b.bol = false
-	b.end()
+	b.lineEnd()
 }
 
 // end gives a line end that does not stand in the input as such.
-func (b *body) end() {
+func (b *body) lineEnd() {
 	if b.fits(2) {
-		b.owed, b.size = "\r\n", b.size+2
+		b.pendingCRLF, b.size = "\r\n", b.size+2
 	}
 }
 
 // more waits for input, or for the next chunk.
-func (b *body) more() {
+func (b *body) fill() {
 	if b.chunk != nil && b.chunk.left == 0 {
 		b.nextChunk()
 		return
 	}
-	if b.err = b.pace.fill(&b.c.stream, b.size); b.err == io.EOF {
+	if b.err = b.rate.fill(&b.c.stream, b.size); b.err == io.EOF {
 		b.err = errGone
 	}
 }
 
 // A pace sees to it that octets come at the least rate.
-type pace struct {
+type minimumRate struct {
 	mark   time.Time // when they last had come fast enough,
 	marked int64     // and how many there were at that time
 }
 
 // fill waits for more when size octets have come; errSlow says that there were
 // too few of them.
-func (p *pace) fill(s *stream, size int64) error {
+func (p *minimumRate) fill(s *stream, size int64) error {
 	now := time.Now()
 	if enough := int64(s.idle.Seconds() * minRate); size-p.marked >= enough {
 		p.mark, p.marked = now, size

@@ -45,12 +45,12 @@ func (c *Caller) Account() string {
 	return c.account
 }
 
-// Kick ends the connection with reply, a 421 as a rule. It waits for nothing:
+// Disconnect ends the connection with reply, a 421 as a rule. It waits for nothing:
 // a verb that is being answered gets its answer first, a body that is still
 // coming is broken off, a reversed connection is cut. Further calls do nothing.
-func (c *Caller) Kick(reply mail.Reply) {
-	if c.kick != nil {
-		c.kick(reply)
+func (c *Caller) Disconnect(reply mail.Reply) {
+	if c.disconnect != nil {
+		c.disconnect(reply)
 	}
 }
 

@@ -65,7 +65,7 @@ type Client struct {
 	name  string
 	limit int64 // the peer's SIZE, 0 for none
 	reset bool  // a transaction is open that must go before the next
-	body  stuffer
+	body  dotStuffer
 	err   error // why the conversation is over, or nil
 }
 
@@ -131,7 +131,7 @@ func (c *Client) hello() error {
 	c.smtp = smtp.NewClient(c.peer)
 	// Go-smtp's own limits are not heeded: peer has the finer ones.
 	if err := c.smtp.Hello(c.opts.Hello); err != nil {
-		return c.peer.word("greeting", err)
+		return c.peer.replyError("greeting", err)
 	}
 	c.name = c.peer.name
 	return nil
@@ -173,7 +173,7 @@ func (c *Client) signIn() error {
 		return ErrNoAuth
 	}
 	if err := c.smtp.Auth(c.opts.Auth); err != nil {
-		return c.peer.word("AUTH", err)
+		return c.peer.replyError("AUTH", err)
 	}
 	return nil
 }
@@ -206,7 +206,7 @@ func (c *Client) Quit(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { c.peer.Close() })()
 	c.err = errOver
 	if err := c.smtp.Quit(); err != nil {
-		return reason(ctx, c.peer.word("QUIT", err))
+		return reason(ctx, c.peer.replyError("QUIT", err))
 	}
 	return nil
 }
@@ -217,7 +217,7 @@ var errOver = errors.New("the conversation is over")
 func (c *Client) Close() error { return c.peer.Close() }
 
 // word is what the peer said when go-smtp took it for an error, and else err.
-func (p *peer) word(at string, err error) error {
+func (p *peer) replyError(at string, err error) error {
 	var said *smtp.SMTPError
 	switch {
 	case p.err != nil: // before go-smtp put it into words of its own
@@ -225,7 +225,7 @@ func (p *peer) word(at string, err error) error {
 	case errors.As(err, &said) && p.reply.Code >= 400:
 		return p.reply
 	case errors.As(err, &said): // a yes to another question
-		err = fmt.Errorf("%w: %.60q", ErrGarbage, p.reply.String())
+		err = fmt.Errorf("%w: %.60q", ErrProtocol, p.reply.String())
 	}
 	return fmt.Errorf("%s: %w", at, err)
 }

@@ -359,7 +359,7 @@ func TestStuff(t *testing.T) {
 	for _, tt := range tests {
 		for name, r := range map[string]io.Reader{"whole": strings.NewReader(tt.in), "by octets": iotest.OneByteReader(strings.NewReader(tt.in)), "with the end": iotest.DataErrReader(strings.NewReader(tt.in))} {
 			var got strings.Builder
-			var s stuffer
+			var s dotStuffer
 			if err := s.copy(func(b []byte) error { got.Write(b); return nil }, r); err != nil || got.String() != tt.want {
 				t.Errorf("%q %s: %q, %v; want %q", tt.in, name, got.String(), err, tt.want)
 			}

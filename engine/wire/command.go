@@ -13,32 +13,32 @@ import (
 type rule int
 
 const (
-	known   rule = 1 << iota
-	early        // before EHLO
-	inClear      // before TLS where TLS is demanded (RFC 3207 §4)
-	onODMR       // on the port of RFC 2645
-	outside      // not within a transaction
-	absent       // known, and not done here
+	known rule = 1 << iota
+	beforeEHLO
+	beforeTLS        // in clear where TLS is demanded (RFC 3207 §4)
+	onODMR           // on the port of RFC 2645
+	notInTransaction // not within a transaction
+	notImplemented   // known, and not done here
 )
 
 func ruleOf(verb string) rule {
 	switch verb {
 	case "EHLO", "NOOP", "QUIT":
-		return known | early | inClear | onODMR
+		return known | beforeEHLO | beforeTLS | onODMR
 	case "HELO", "RSET":
-		return known | early | onODMR
+		return known | beforeEHLO | onODMR
 	case "STARTTLS":
-		return known | early | inClear | onODMR | outside
+		return known | beforeEHLO | beforeTLS | onODMR | notInTransaction
 	case "AUTH", "ATRN":
-		return known | onODMR | outside
+		return known | onODMR | notInTransaction
 	case "MAIL", "ETRN", "TURN":
-		return known | outside
+		return known | notInTransaction
 	case "RCPT", "DATA", "BDAT":
 		return known
 	case "VRFY", "HELP":
-		return known | early
+		return known | beforeEHLO
 	case "EXPN", "SEND", "SOML", "SAML":
-		return known | early | absent
+		return known | beforeEHLO | notImplemented
 	}
 	return 0
 }
@@ -47,19 +47,19 @@ func ruleOf(verb string) rule {
 // it has been answered.
 func (c *conn) command(line string) string {
 	if i := strings.IndexFunc(line, isControl); i >= 0 {
-		c.wrong(mail.Reply{Code: 500, Enhanced: "5.2", Text: "control octet in a command"})
+		c.reject(mail.Reply{Code: 500, Enhanced: "5.2", Text: "control octet in a command"})
 		return ""
 	}
 	verb, arg, _ := strings.Cut(strings.TrimRight(line, " \t"), " ")
 	verb, arg = upper(verb), strings.TrimLeft(arg, " \t")
 	if verb != "BDAT" {
-		c.behind = false
+		c.inRefusedBDAT = false
 	}
-	if r := c.gate(verb); r.Code != 0 {
+	if r := c.checkSequence(verb); r.Code != 0 {
 		if verb == "BDAT" {
-			return c.refuseChunk(arg, r)
+			return c.rejectChunk(arg, r)
 		}
-		c.wrong(r)
+		c.reject(r)
 		return ""
 	}
 	return c.dispatch(verb, arg)
@@ -78,22 +78,22 @@ func upper(s string) string {
 
 func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
-// gate refuses a verb that may not come now. The zero Reply lets it pass.
-func (c *conn) gate(verb string) mail.Reply {
+// checkSequence refuses a verb that may not come now. The zero Reply lets it pass.
+func (c *conn) checkSequence(verb string) mail.Reply {
 	its := ruleOf(verb)
 	is := func(r rule) bool { return its&r != 0 }
 	switch {
 	case !is(known):
 		return mail.Reply{Code: 500, Enhanced: "5.2", Text: "unknown command"}
-	case is(absent) || !c.offers(verb):
+	case is(notImplemented) || !c.offers(verb):
 		return mail.Reply{Code: 502, Enhanced: "5.1", Text: verb + " is not available here"}
 	case c.cfg.Verbs.ODMR && !is(onODMR):
 		return mail.Reply{Code: 502, Enhanced: "5.1", Text: verb + " is not available on this port"}
-	case c.cfg.RequireTLS && !c.encrypted && !is(inClear):
+	case c.cfg.RequireTLS && !c.encrypted && !is(beforeTLS):
 		return mail.Reply{Code: 530, Enhanced: "7.0", Text: "STARTTLS first"}
-	case !c.greeted && !is(early):
+	case !c.greeted && !is(beforeEHLO):
 		return mail.Reply{Code: 503, Enhanced: "5.1", Text: "EHLO first"}
-	case c.inMail && is(outside):
+	case c.inTransaction && is(notInTransaction):
 		return mail.Reply{Code: 503, Enhanced: "5.1", Text: verb + " within a transaction"}
 	}
 	return mail.Reply{}
@@ -135,13 +135,13 @@ func (c *conn) dispatch(verb, arg string) string {
 	case "RSET":
 		return c.rset(arg)
 	case "NOOP":
-		c.say(mail.Reply{Code: 250, Enhanced: "0.0", Text: "ok"})
+		c.respond(mail.Reply{Code: 250, Enhanced: "0.0", Text: "ok"})
 	case "QUIT":
 		c.quit(arg)
 	case "HELP":
-		c.say(mail.Reply{Code: 214, Enhanced: "0.0", Text: "this is SMTP, see RFC 5321"})
+		c.respond(mail.Reply{Code: 214, Enhanced: "0.0", Text: "this is SMTP, see RFC 5321"})
 	case "VRFY":
-		c.say(mail.Reply{Code: 252, Enhanced: "5.2", Text: "not verified; send, and it will be tried"})
+		c.respond(mail.Reply{Code: 252, Enhanced: "5.2", Text: "not verified; send, and it will be tried"})
 	case "STARTTLS":
 		c.startTLS(arg)
 	case "AUTH":
@@ -161,16 +161,16 @@ func (c *conn) hello(name string, extended bool) string {
 		name = literal(c.caller)
 	}
 	if strings.ContainsAny(name, " \t") || len(name) > 255 {
-		c.wrong(mail.Reply{Code: 501, Enhanced: "5.4", Text: "one name, please"})
+		c.reject(mail.Reply{Code: 501, Enhanced: "5.4", Text: "one name, please"})
 		return ""
 	}
 	if h, ok := c.sess.(Hearer); ok {
-		r := c.ask("hello", func() mail.Reply { return h.Hello(c.ctx, name, extended) })
-		if c.over {
+		r := c.callSession("hello", func() mail.Reply { return h.Hello(c.ctx, name, extended) })
+		if c.closed {
 			return ""
 		}
 		if !r.Positive() {
-			c.say(r)
+			c.respond(r)
 			return ""
 		}
 	}
@@ -182,7 +182,7 @@ func (c *conn) hello(name string, extended bool) string {
 		text += c.extensions()
 		line = "EHLO x\r\n"
 	}
-	c.owe(mail.Reply{Code: 250, Text: text}, plain)
+	c.setReply(mail.Reply{Code: 250, Text: text}, noStatus)
 	return line
 }
 
@@ -232,79 +232,79 @@ func (c *conn) extensions() string {
 func (c *conn) mail(arg string) string {
 	m, r := parseMail(arg, c.cfg.Verbs, c.offers("AUTH"))
 	if r.Code != 0 {
-		c.wrong(r)
+		c.reject(r)
 		return ""
 	}
 	if c.cfg.MaxSize > 0 && m.Size > c.cfg.MaxSize { // no error: SIZE is made for asking
-		c.say(tooBig(c.cfg.MaxSize))
+		c.respond(tooBig(c.cfg.MaxSize))
 		return ""
 	}
-	c.now.mail, c.now.style = m, held
-	return c.hand("MAIL FROM:<>\r\n")
+	c.now.mail, c.now.style = m, batched
+	return c.forward("MAIL FROM:<>\r\n")
 }
 
 func (c *conn) rcpt(arg string) string {
-	if !c.inMail {
-		c.wrong(noMail)
+	if !c.inTransaction {
+		c.reject(needMail)
 		return ""
 	}
 	r, bad := parseRcpt(arg, c.cfg.Verbs)
 	if bad.Code != 0 {
-		c.asked++
-		c.wrong(bad)
+		c.rcptCommands++
+		c.reject(bad)
 		return ""
 	}
-	c.now.rcpt, c.now.style = r, held
-	return c.hand("RCPT TO:<x@x>\r\n")
+	c.now.rcpt, c.now.style = r, batched
+	return c.forward("RCPT TO:<x@x>\r\n")
 }
 
 var (
-	noMail   = mail.Reply{Code: 503, Enhanced: "5.1", Text: "MAIL first"}
-	noRcpt   = mail.Reply{Code: 503, Enhanced: "5.1", Text: "RCPT first"}
-	noGood   = mail.Reply{Code: 554, Enhanced: "5.1", Text: "no valid recipients"}
-	needless = mail.Reply{Code: 501, Enhanced: "5.4", Text: "no argument, please"}
+	needMail     = mail.Reply{Code: 503, Enhanced: "5.1", Text: "MAIL first"}
+	needRcpt     = mail.Reply{Code: 503, Enhanced: "5.1", Text: "RCPT first"}
+	noRecipients = mail.Reply{Code: 554, Enhanced: "5.1", Text: "no valid recipients"}
+	noArgument   = mail.Reply{Code: 501, Enhanced: "5.4", Text: "no argument, please"}
 )
 
-// ready refuses a body that nobody would get. The zero Reply lets it pass.
-func (c *conn) ready() mail.Reply {
+// checkRecipients refuses a body that nobody would get. The zero Reply lets it pass.
+func (c *conn) checkRecipients() mail.Reply {
 	switch {
-	case !c.inMail:
-		return noMail
-	case c.asked == 0:
-		return noRcpt
-	case c.rcpts == 0:
-		return noGood
+	case !c.inTransaction:
+		return needMail
+	case c.rcptCommands == 0:
+		return needRcpt
+	case c.rcptAccepted == 0:
+		return noRecipients
 	}
 	return mail.Reply{}
 }
 
 func (c *conn) data(arg string) string {
-	r := c.ready()
+	r := c.checkRecipients()
 	if arg != "" {
-		r = needless
+		r = noArgument
 	}
 	if r.Code != 0 {
-		c.wrong(r)
+		c.reject(r)
 		return ""
 	}
-	return c.hand("DATA\r\n")
+	return c.forward("DATA\r\n")
 }
 
 func (c *conn) rset(arg string) string {
 	if arg != "" {
-		c.wrong(needless)
+		c.reject(noArgument)
 		return ""
 	}
-	c.owe(mail.Reply{Code: 250, Enhanced: "0.0", Text: "ok"}, held)
+	c.setReply(mail.Reply{Code: 250, Enhanced: "0.0", Text: "ok"}, batched)
 	return "RSET\r\n"
 }
 
 func (c *conn) quit(arg string) {
 	if arg != "" {
-		c.wrong(needless)
+		c.reject(noArgument)
 		return
 	}
-	c.farewell(mail.Reply{Code: 221, Enhanced: "0.0", Text: c.cfg.Hostname + " closes the connection"})
+	c.sayGoodbye(mail.Reply{Code: 221, Enhanced: "0.0", Text: c.cfg.Hostname + " closes the connection"})
 }
 
 // startTLS answers STARTTLS. What was read behind it came in clear, perhaps
@@ -312,18 +312,18 @@ func (c *conn) quit(arg string) {
 func (c *conn) startTLS(arg string) {
 	switch {
 	case arg != "":
-		c.wrong(needless)
+		c.reject(noArgument)
 		return
 	case c.encrypted:
-		c.wrong(mail.Reply{Code: 503, Enhanced: "5.1", Text: "TLS is on already"})
+		c.reject(mail.Reply{Code: 503, Enhanced: "5.1", Text: "TLS is on already"})
 		return
 	}
-	c.say(mail.Reply{Code: 220, Enhanced: "0.0", Text: "go ahead"})
+	c.respond(mail.Reply{Code: 220, Enhanced: "0.0", Text: "go ahead"})
 	c.in.drop()
-	if c.over || !c.handshake() {
-		c.over = true
+	if c.closed || !c.handshake() {
+		c.closed = true
 		return
 	}
-	c.talk = talk{encrypted: true, errors: c.errors, renew: true}
-	c.guard("reset", c.sess.Reset)
+	c.dialogue = dialogue{encrypted: true, errorCount: c.errorCount, restart: true}
+	c.protect("reset", c.sess.Reset)
 }

@@ -7,14 +7,14 @@ import (
 	"io"
 )
 
-// A stuffer makes DATA of messages, one after the other; it keeps its buffers.
-type stuffer struct{ in, out []byte }
+// A dotStuffer makes DATA of messages, one after the other; it keeps its buffers.
+type dotStuffer struct{ in, out []byte }
 
 // copy reads a message and gives it to send in large pieces as DATA has it:
 // dots at the beginning of lines are doubled (RFC 5321 §4.5.2), every line
 // ends in CRLF, and a dot on its own line stands behind the last. The error is
 // send's, or r's: then the end mark was not sent.
-func (s *stuffer) copy(send func([]byte) error, r io.Reader) error {
+func (s *dotStuffer) copy(send func([]byte) error, r io.Reader) error {
 	if s.in == nil {
 		s.in = make([]byte, largeBuffer)
 		s.out = make([]byte, 0, largeBuffer+largeBuffer/64) // it grows where there are many dots
@@ -49,7 +49,7 @@ func (s *stuffer) copy(send func([]byte) error, r io.Reader) error {
 // next, unless that is nothing. Used is how much of b is done.
 func appendStuffed(dst, b []byte, bol, last bool) (out []byte, used int, isBOL bool) {
 	for used < len(b) {
-		n, next := run(b[used:], bol, true)
+		n, next := plainPrefix(b[used:], bol, true)
 		dst = append(dst, b[used:used+n]...)
 		used, bol = used+n, next
 		if used == len(b) {

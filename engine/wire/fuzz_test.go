@@ -166,7 +166,7 @@ func FuzzStuff(f *testing.F) {
 	f.Add([]byte(".\r\n.."), uint64(1))
 	f.Fuzz(func(t *testing.T, b []byte, seed uint64) {
 		var wire bytes.Buffer
-		var s stuffer
+		var s dotStuffer
 		rnd := rand.New(rand.NewPCG(seed, 0))
 		if err := s.copy(func(p []byte) error { wire.Write(p); return nil }, &pieces{b, rnd}); err != nil {
 			t.Fatal(err)

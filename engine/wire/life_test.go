@@ -259,7 +259,7 @@ func TestTurnOfTheVanished(t *testing.T) {
 	}
 }
 
-func TestKick(t *testing.T) {
+func TestDisconnect(t *testing.T) {
 	ended := mail.Reply{Code: 421, Enhanced: "3.2", Text: "ended by hand"}
 	said := make(chan error, 1)
 	h := startHost(t, config(), func(h *host) { h.hand = handOver(t, said) })
@@ -276,8 +276,8 @@ func TestKick(t *testing.T) {
 		if at == "body" {
 			d.send("half\r\n")
 		}
-		f.caller.Kick(ended)
-		f.caller.Kick(mail.Reply{Code: 421, Text: "again"})
+		f.caller.Disconnect(ended)
+		f.caller.Disconnect(mail.Reply{Code: 421, Text: "again"})
 		if at == "reversed" {
 			if err := <-said; err == nil {
 				t.Error("the reversed session goes on")
@@ -290,18 +290,18 @@ func TestKick(t *testing.T) {
 			t.Error("half a message was kept")
 		}
 	}
-	(&Caller{}).Kick(ended) // of no connection: nothing happens
+	(&Caller{}).Disconnect(ended) // of no connection: nothing happens
 }
 
 // kicker ends its caller from within a verb.
 type kicker struct{ fake }
 
 func (k *kicker) Mail(context.Context, MailArgs) mail.Reply {
-	k.caller.Kick(mail.Reply{Code: 421, Enhanced: "7.0", Text: "enough"})
+	k.caller.Disconnect(mail.Reply{Code: 421, Enhanced: "7.0", Text: "enough"})
 	return mail.Reply{Code: 550, Enhanced: "7.1", Text: "no"}
 }
 
-func TestKickWithinVerb(t *testing.T) {
+func TestDisconnectWithinVerb(t *testing.T) {
 	srv := NewServer(slog.New(slog.DiscardHandler))
 	ours, theirs := net.Pipe()
 	go srv.Serve(context.Background(), theirs, config(), func(c *Caller) Session { return &kicker{fake{caller: c}} })

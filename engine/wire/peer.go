@@ -22,8 +22,8 @@ const (
 	maxPeerReply = 32 << 10
 )
 
-// ErrGarbage means that the peer does not speak SMTP, or too much of it.
-var ErrGarbage = errors.New("the peer's reply is no SMTP")
+// ErrProtocol means that the peer does not speak SMTP, or too much of it.
+var ErrProtocol = errors.New("the peer's reply is no SMTP")
 
 // A peer is the connection to the other server: it reads replies, each within
 // its time and size, and is the net.Conn that go-smtp's client talks through.
@@ -35,12 +35,12 @@ type peer struct {
 	helo   bool
 	wait   time.Duration // for the next reply
 
-	reply  mail.Reply // the last one
-	name   string     // what the peer calls itself
-	ready  []byte     // what go-smtp has still to read
-	canned string     // a reply that go-smtp gets in place of the peer's
-	ehlo   bool       // the next reply lists extensions
-	err    error      // of the last read or write, or nil
+	reply    mail.Reply // the last one
+	name     string     // what the peer calls itself
+	ready    []byte     // what go-smtp has still to read
+	injected string     // a reply that go-smtp gets in place of the peer's
+	ehlo     bool       // the next reply lists extensions
+	err      error      // of the last read or write, or nil
 }
 
 func newPeer(nc net.Conn, opts ClientOptions) *peer {
@@ -54,7 +54,7 @@ func newPeer(nc net.Conn, opts ClientOptions) *peer {
 // inside: go-smtp, which starts anew there, gets one from here.
 func (p *peer) encrypt(ctx context.Context, cfg *tls.Config) error {
 	if p.r.Buffered() > 0 { // put there by somebody between us, perhaps
-		return fmt.Errorf("%w: more stands behind the reply to STARTTLS", ErrGarbage)
+		return fmt.Errorf("%w: more stands behind the reply to STARTTLS", ErrProtocol)
 	}
 	tc := tls.Client(p.raw, cfg)
 	p.raw.SetDeadline(time.Now().Add(p.limits.Command))
@@ -63,7 +63,7 @@ func (p *peer) encrypt(ctx context.Context, cfg *tls.Config) error {
 	}
 	p.nc = tc
 	p.r.Reset(tc)
-	p.canned = "220 TLS is on\r\n"
+	p.injected = "220 TLS is on\r\n"
 	return nil
 }
 
@@ -102,11 +102,11 @@ func (p *peer) read(limit time.Duration) (code int, lines []string, err error) {
 			return 0, nil, peerError(err, len(line)+size > 0)
 		}
 		if size += len(line); size > maxPeerReply {
-			return 0, nil, fmt.Errorf("%w: it does not end", ErrGarbage)
+			return 0, nil, fmt.Errorf("%w: it does not end", ErrProtocol)
 		}
 		n, text, more, ok := parseReplyLine(strings.TrimRight(string(line), "\r\n"))
 		if !ok || code != 0 && n != code {
-			return 0, nil, fmt.Errorf("%w: %.60q", ErrGarbage, line)
+			return 0, nil, fmt.Errorf("%w: %.60q", ErrProtocol, line)
 		}
 		code, lines = n, append(lines, text)
 		if !more {
@@ -119,7 +119,7 @@ func (p *peer) read(limit time.Duration) (code int, lines []string, err error) {
 func peerError(err error, begun bool) error {
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
-		return fmt.Errorf("%w: a line of more than %d octets", ErrGarbage, maxPeerLine)
+		return fmt.Errorf("%w: a line of more than %d octets", ErrProtocol, maxPeerLine)
 	case err == io.EOF && begun:
 		return fmt.Errorf("the peer hung up within a reply: %w", io.ErrUnexpectedEOF)
 	case err == io.EOF:
@@ -184,12 +184,12 @@ func isStatus(s string, code int) bool {
 func (p *peer) Write(b []byte) (int, error) {
 	p.ehlo = strings.HasPrefix(string(b), "EHLO ")
 	if p.ehlo && p.helo { // go-smtp falls back to HELO
-		p.ehlo, p.canned = false, "502 HELO is wanted\r\n"
+		p.ehlo, p.injected = false, "502 HELO is wanted\r\n"
 		return len(b), nil
 	}
 	if string(b) == "*\r\n" && p.reply.Code != 334 {
 		// Go-smtp takes an exchange back even when the peer has ended it.
-		p.canned = "501 cancelled\r\n"
+		p.injected = "501 cancelled\r\n"
 		return len(b), nil
 	}
 	p.wait = p.limits.Command
@@ -201,9 +201,9 @@ func (p *peer) Write(b []byte) (int, error) {
 
 // Read gives go-smtp one reply, whole before it begins and never more.
 func (p *peer) Read(b []byte) (int, error) {
-	if p.canned != "" {
-		p.ready = append(p.ready, p.canned...)
-		p.canned = ""
+	if p.injected != "" {
+		p.ready = append(p.ready, p.injected...)
+		p.injected = ""
 	}
 	if len(p.ready) == 0 {
 		code, lines, err := p.read(p.wait)

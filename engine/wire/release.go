@@ -11,14 +11,14 @@ import (
 // etrn answers ETRN. RFC 1985.
 func (c *conn) etrn(node string) {
 	if node == "" {
-		c.wrong(mail.Reply{Code: 500, Enhanced: "5.4", Text: "ETRN needs a domain"})
+		c.reject(mail.Reply{Code: 500, Enhanced: "5.4", Text: "ETRN needs a domain"})
 		return
 	}
 	if !isNode(node) {
-		c.wrong(syntax("malformed domain"))
+		c.reject(syntax("malformed domain"))
 		return
 	}
-	c.say(c.ask("etrn", func() mail.Reply { return c.sess.(Releaser).Etrn(c.ctx, node) }))
+	c.respond(c.callSession("etrn", func() mail.Reply { return c.sess.(Releaser).Etrn(c.ctx, node) }))
 }
 
 // isNode checks the form [@|#]node of RFC 1985 §5. Behind # stands a name that
@@ -44,40 +44,40 @@ func fullDomain(s string) (mail.Domain, bool) {
 // turn answers TURN and ATRN, and runs the reversed session.
 func (c *conn) turn(arg string, atrn bool) {
 	if c.caller.Account() == "" {
-		c.wrong(mail.Reply{Code: 530, Enhanced: "7.0", Text: "sign in first"})
+		c.reject(mail.Reply{Code: 530, Enhanced: "7.0", Text: "sign in first"})
 		return
 	}
 	domains, ok := parseDomains(arg)
 	switch {
 	case !atrn && arg != "":
-		c.wrong(needless)
+		c.reject(noArgument)
 		return
 	case !ok:
-		c.wrong(syntax("the form is ATRN domain,domain"))
+		c.reject(syntax("the form is ATRN domain,domain"))
 		return
 	case len(c.in.bytes()) > 0:
 		// RFC 2920 §3.1: TURN comes last in a group. What stands behind it
 		// was not meant for the one who speaks next.
 		c.in.drop()
-		c.wrong(mail.Reply{Code: 503, Enhanced: "5.0", Text: "nothing may be sent behind this command"})
+		c.reject(mail.Reply{Code: 503, Enhanced: "5.0", Text: "nothing may be sent behind this command"})
 		return
 	}
 	var h Handover
-	r := c.ask("turn", func() (r mail.Reply) {
+	r := c.callSession("turn", func() (r mail.Reply) {
 		r, h = c.sess.(Releaser).Turn(c.ctx, atrn, domains)
 		return r
 	})
 	if h == nil {
-		if !c.over {
-			c.say(r)
+		if !c.closed {
+			c.respond(r)
 		}
 		return
 	}
-	c.say(r)
-	c.over = true
+	c.respond(r)
+	c.closed = true
 	c.enter(reversed)
 	c.in.release()
-	c.guard("handover", func() { h(c.ctx, c.sock) })
+	c.protect("handover", func() { h(c.ctx, c.sock) })
 }
 
 // parseDomains reads ATRN's list; nil for none. RFC 2645 §5.

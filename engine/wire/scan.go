@@ -14,7 +14,7 @@ import "bytes"
 // Bol says that b begins a line; the answer's says that what follows the run
 // does. Only CRLF begins a line: a lone CR or LF is an octet like others, or
 // two servers could disagree about where a message ends.
-func run(b []byte, bol, dots bool) (int, bool) {
+func plainPrefix(b []byte, bol, dots bool) (int, bool) {
 	at := 0
 	for at < len(b) {
 		if bol && dots && b[at] == '.' {

@@ -17,8 +17,8 @@ import (
 // Limits of one pipelined group: neither side's socket buffers can fill up
 // with commands or replies that the other does not read (RFC 2920 §3.1).
 const (
-	maxGroup  = 100
-	lastWords = 5 * time.Second // for a reply to come from a peer that takes no more
+	maxGroup         = 100
+	lateReplyTimeout = 5 * time.Second // for a reply to come from a peer that takes no more
 )
 
 // Outgoing is one message to hand over.
@@ -35,10 +35,10 @@ type Outgoing struct {
 // A sending is one message under way.
 type sending struct {
 	*Client
-	m       Outgoing
-	replies []mail.Reply // code 0: not known yet
-	mail    mail.Reply
-	good    []int // recipients that were accepted
+	m        Outgoing
+	replies  []mail.Reply // code 0: not known yet
+	mail     mail.Reply
+	accepted []int // recipients that were accepted
 }
 
 // A step is a command, and what to do with its reply.
@@ -77,7 +77,7 @@ func (c *Client) Send(ctx context.Context, m Outgoing) ([]mail.Reply, error) {
 
 func (s *sending) run() error {
 	if s.limit > 0 && s.m.Size > s.limit {
-		s.rest(mail.Reply{Code: 552, Enhanced: "3.4", Text: fmt.Sprintf("%d octets are more than the %d that the peer takes", s.m.Size, s.limit)})
+		s.fillReplies(mail.Reply{Code: 552, Enhanced: "3.4", Text: fmt.Sprintf("%d octets are more than the %d that the peer takes", s.m.Size, s.limit)})
 		return nil
 	}
 	steps := s.envelope()
@@ -98,11 +98,11 @@ func (s *sending) run() error {
 		}
 		steps = steps[n:]
 		if s.mail.Code != 0 && !s.mail.Positive() && data.Code == 0 {
-			s.rest(s.mail)
+			s.fillReplies(s.mail)
 			return nil
 		}
 	}
-	if !pipelined && len(s.good) > 0 {
+	if !pipelined && len(s.accepted) > 0 {
 		if err := s.exchange([]step{{"DATA\r\n", func(r mail.Reply) { data = r }}}); err != nil || s.err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func (s *sending) envelope() (steps []step) {
 	}
 	from, ok := path(s.m.From)
 	if !ok {
-		s.rest(mail.Reply{Code: 553, Enhanced: "1.7", Text: "the sender's address cannot be written"})
+		s.fillReplies(mail.Reply{Code: 553, Enhanced: "1.7", Text: "the sender's address cannot be written"})
 		return nil
 	}
 	line := "MAIL FROM:" + from + s.mailParams() + "\r\n"
@@ -131,7 +131,7 @@ func (s *sending) envelope() (steps []step) {
 		}
 		some = true
 		line := "RCPT TO:" + addr + s.rcptParams(to) + "\r\n"
-		steps = append(steps, step{line, func(r mail.Reply) { s.heard(i, r) }})
+		steps = append(steps, step{line, func(r mail.Reply) { s.recordRcpt(i, r) }})
 	}
 	if !some {
 		return nil
@@ -139,17 +139,17 @@ func (s *sending) envelope() (steps []step) {
 	return steps
 }
 
-func (s *sending) heard(i int, r mail.Reply) {
+func (s *sending) recordRcpt(i int, r mail.Reply) {
 	switch {
 	case r.Positive():
-		s.good = append(s.good, i)
+		s.accepted = append(s.accepted, i)
 	case s.mail.Positive(): // else it is the sender that was refused
 		s.replies[i] = r
 	}
 }
 
 // rest gives r to all who have no reply yet.
-func (s *sending) rest(r mail.Reply) {
+func (s *sending) fillReplies(r mail.Reply) {
 	for i := range s.replies {
 		if s.replies[i].Code == 0 {
 			s.replies[i] = r
@@ -167,7 +167,7 @@ func (s *sending) exchange(steps []step) error {
 	sent := s.peer.send(out, s.opts.Timeouts.Command)
 	limit := s.opts.Timeouts.Command
 	if sent != nil { // perhaps it said why before it hung up
-		limit = lastWords
+		limit = lateReplyTimeout
 	}
 	for _, st := range steps {
 		isData := st.line == "DATA\r\n"
@@ -179,10 +179,10 @@ func (s *sending) exchange(steps []step) error {
 		case err != nil:
 			return errors.Join(sent, err)
 		case r.Code == 421:
-			s.leave(r)
+			s.closeAfter421(r)
 			return nil
 		case isData != (r.Code == 354) && !r.Temporary() && !r.Permanent(), r.Code/100 == 3 && r.Code != 354:
-			return fmt.Errorf("%w: %.60q to %.60q", ErrGarbage, r.String(), st.line)
+			return fmt.Errorf("%w: %.60q to %.60q", ErrProtocol, r.String(), st.line)
 		}
 		st.got(r)
 	}
@@ -190,8 +190,8 @@ func (s *sending) exchange(steps []step) error {
 }
 
 // leave ends the conversation after a 421: this message is not with the peer.
-func (s *sending) leave(r mail.Reply) {
-	s.rest(r)
+func (s *sending) closeAfter421(r mail.Reply) {
+	s.fillReplies(r)
 	s.err = r
 	s.Close()
 }
@@ -199,19 +199,19 @@ func (s *sending) leave(r mail.Reply) {
 // message goes on after the reply to DATA.
 func (s *sending) message(data mail.Reply) error {
 	switch {
-	case data.Code == 354 && len(s.good) == 0:
+	case data.Code == 354 && len(s.accepted) == 0:
 		// RFC 2920 §3.1: the peer waits for a message that nobody gets.
 		s.reset = false
 		if err := s.exchange([]step{{".\r\n", func(mail.Reply) {}}}); err != nil {
 			return err
 		}
-		s.rest(s.mail)
+		s.fillReplies(s.mail)
 		return nil
 	case data.Code != 354:
 		if !s.mail.Positive() {
 			data = s.mail
 		}
-		s.rest(data) // nobody is left where DATA was not sent
+		s.fillReplies(data) // nobody is left where DATA was not sent
 		return nil
 	}
 	if err := s.write(); err != nil {
@@ -224,20 +224,20 @@ func (s *sending) message(data mail.Reply) error {
 	if err != nil {
 		return fmt.Errorf("after the final dot: %w", err)
 	}
-	return s.verdict(r)
+	return s.finalReply(r)
 }
 
 // verdict is the peer's word on the message.
-func (s *sending) verdict(r mail.Reply) error {
+func (s *sending) finalReply(r mail.Reply) error {
 	switch {
 	case r.Code == 421:
-		s.leave(r)
+		s.closeAfter421(r)
 		return nil
 	case r.Code/100 == 3:
-		return fmt.Errorf("%w: %.60q to the message", ErrGarbage, r.String())
+		return fmt.Errorf("%w: %.60q to the message", ErrProtocol, r.String())
 	}
 	s.reset = false
-	s.rest(r)
+	s.fillReplies(r)
 	return nil
 }
 
@@ -251,11 +251,11 @@ func (s *sending) write() error {
 	if broken == nil || errors.Is(broken, os.ErrDeadlineExceeded) {
 		return err
 	}
-	r, late := s.peer.answer(lastWords)
+	r, late := s.peer.answer(lateReplyTimeout)
 	if late != nil || !r.Temporary() && !r.Permanent() {
 		return broken
 	}
-	s.leave(r)
+	s.closeAfter421(r)
 	return nil
 }
 

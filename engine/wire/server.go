@@ -61,10 +61,10 @@ func (s *Server) Serve(ctx context.Context, nc net.Conn, cfg Config, open func(*
 	if cfg.ImplicitTLS && !c.handshake() {
 		return
 	}
-	if c.guard("open", func() { c.sess = open(c.caller) }); c.sess == nil {
+	if c.protect("open", func() { c.sess = open(c.caller) }); c.sess == nil {
 		return
 	}
-	defer c.guard("close", func() { c.sess.Close() })
+	defer c.protect("close", func() { c.sess.Close() })
 	c.run()
 	c.in.release()
 	c.sock.Close()
@@ -77,7 +77,7 @@ func (s *Server) Close() error {
 	defer s.mu.Unlock()
 	s.closed = true
 	for c := range s.conns {
-		c.cut()
+		c.cancel()
 		c.raw.Close()
 	}
 	return nil
@@ -86,7 +86,7 @@ func (s *Server) Close() error {
 func (s *Server) add(c *conn, cut context.CancelFunc) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.cut = cut
+	c.cancel = cut
 	if !s.closed {
 		s.conns[c] = struct{}{}
 	}
@@ -110,10 +110,10 @@ func (s *Server) newConn(ctx context.Context, nc net.Conn, cfg Config) *conn {
 	c := &conn{ctx: ctx, cfg: cfg}
 	c.raw, c.sock, c.idle, c.in.pool = nc, nc, cfg.IdleTimeout, &s.bufs
 	c.caller = &Caller{
-		Remote:  addrPort(nc.RemoteAddr()),
-		Local:   addrPort(nc.LocalAddr()),
-		Started: time.Now(),
-		kick:    c.kick,
+		Remote:     addrPort(nc.RemoteAddr()),
+		Local:      addrPort(nc.LocalAddr()),
+		Started:    time.Now(),
+		disconnect: c.disconnectWith,
 	}
 	c.log = s.log.With("remote", c.caller.Remote)
 	return c
@@ -143,15 +143,15 @@ func (c *conn) handshake() bool {
 	return true
 }
 
-// run gives the caller to go-smtp, leg by leg.
+// run gives the caller to go-smtp, one inner connection after the other.
 func (c *conn) run() {
 	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) {
 		return adapter{c}, nil
 	}))
 	srv.MaxLineLength = 0
 	srv.ErrorLog = slog.NewLogLogger(c.log.Handler(), slog.LevelError)
-	c.owe(mail.Reply{Code: 220, Text: c.greeting()}, plain)
-	_ = srv.Serve(&legs{c: c}) // it ends by our own net.ErrClosed
+	c.setReply(mail.Reply{Code: 220, Text: c.greeting()}, noStatus)
+	_ = srv.Serve(&innerListener{c: c}) // it ends by our own net.ErrClosed
 	_ = srv.Shutdown(context.WithoutCancel(c.ctx))
 }
 
@@ -163,26 +163,26 @@ func (c *conn) greeting() string {
 	return c.cfg.Hostname + " " + text
 }
 
-// legs is the listener that go-smtp accepts from: it yields the caller's
+// innerListener is the listener that go-smtp accepts from: it yields the caller's
 // connection, and once more after each STARTTLS, so that nothing that go-smtp
 // knew from before survives. XCLIENT can come the same way.
-type legs struct {
-	c   *conn
-	cur *leg
+type innerListener struct {
+	c       *conn
+	current *innerConn
 }
 
-func (l *legs) Accept() (net.Conn, error) {
-	if l.cur != nil {
-		<-l.cur.done
-		if !l.c.renew {
+func (l *innerListener) Accept() (net.Conn, error) {
+	if l.current != nil {
+		<-l.current.done
+		if !l.c.restart {
 			return nil, net.ErrClosed
 		}
-		l.c.renew = false
+		l.c.restart = false
 	}
-	l.cur = &leg{c: l.c, done: make(chan struct{})}
-	l.c.leg = l.cur
-	return l.cur, nil
+	l.current = &innerConn{c: l.c, done: make(chan struct{})}
+	l.c.inner = l.current
+	return l.current, nil
 }
 
-func (l *legs) Close() error   { return nil }
-func (l *legs) Addr() net.Addr { return l.c.raw.LocalAddr() }
+func (l *innerListener) Close() error   { return nil }
+func (l *innerListener) Addr() net.Addr { return l.c.raw.LocalAddr() }

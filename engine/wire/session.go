@@ -99,7 +99,7 @@ type Releaser interface {
 // A Handover has the reversed connection to itself: the caller greets, we
 // say EHLO. It is called exactly once, even if the reply could not be sent, so
 // it may hold what must be given back; conn is closed after it returns. Its
-// context ends when the server is closed or the caller kicked.
+// context ends when the server is closed or the caller disconnected.
 type Handover func(ctx context.Context, conn net.Conn)
 
 // MailArgs is MAIL FROM with its parameters.
@@ -126,7 +126,7 @@ type Caller struct {
 	Local   netip.AddrPort
 	Started time.Time
 
-	kick func(mail.Reply) // nil in a Caller that wire did not make
+	disconnect func(mail.Reply) // nil in a Caller that wire did not make
 
 	mu      sync.Mutex // guards what follows
 	hello   string

@@ -25,26 +25,26 @@ const (
 
 // Why a read came to nothing. Whatever else a read returns is the socket's.
 var (
-	errIdle   = errors.New("the caller was idle for too long")
-	errSlow   = errors.New("the caller sends too slowly")
-	errDrain  = errors.New("the service shuts down")
-	errKicked = errors.New("the connection was ended from here")
-	errLong   = errors.New("the line is too long")
-	errFlood  = errors.New("the caller does not stop sending")
+	errIdle         = errors.New("the caller was idle for too long")
+	errSlow         = errors.New("the caller sends too slowly")
+	errDrain        = errors.New("the service shuts down")
+	errDisconnected = errors.New("the connection was ended from here")
+	errLong         = errors.New("the line is too long")
+	errFlood        = errors.New("the caller does not stop sending")
 )
 
 // A stream is the socket with its two buffers. One goroutine uses it; drain
-// and kick may come from others.
+// and disconnectWith may come from others.
 type stream struct {
-	raw   net.Conn // the socket, never replaced
-	sock  net.Conn // raw, or TLS over it
-	idle  time.Duration
-	in    inbuf
-	out   []byte
-	until time.Time          // when the present wait ends
-	cut   context.CancelFunc // ends the context of all calls
+	raw    net.Conn // the socket, never replaced
+	sock   net.Conn // raw, or TLS over it
+	idle   time.Duration
+	in     inbuf
+	out    []byte
+	until  time.Time          // when the present wait ends
+	cancel context.CancelFunc // ends the context of all calls
 
-	kicked atomic.Pointer[mail.Reply]
+	disconnected atomic.Pointer[mail.Reply]
 
 	mu       sync.Mutex // guards what follows
 	draining bool
@@ -79,18 +79,18 @@ func (s *stream) drain() {
 	}
 }
 
-// kick ends the caller now, if nobody did before.
-func (s *stream) kick(r mail.Reply) {
+// disconnectWith ends the caller now, if nobody did before.
+func (s *stream) disconnectWith(r mail.Reply) {
 	if r.Code/100 < 4 {
 		r = mail.Reply{Code: 421, Enhanced: "3.2", Text: "closing connection", Cause: r.Cause}
 	}
-	if !s.kicked.CompareAndSwap(nil, &r) {
+	if !s.disconnected.CompareAndSwap(nil, &r) {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.phase == reversed {
-		s.cut()
+		s.cancel()
 		s.raw.Close()
 		return
 	}
@@ -107,16 +107,16 @@ func (s *stream) enter(p phase) {
 		return
 	}
 	s.raw.SetDeadline(time.Time{})
-	if s.kicked.Load() != nil {
-		s.cut()
+	if s.disconnected.Load() != nil {
+		s.cancel()
 		s.raw.Close()
 	}
 }
 
 // stopped says why no further wait may begin, or nil.
 func (s *stream) stopped() error {
-	if s.kicked.Load() != nil {
-		return errKicked
+	if s.disconnected.Load() != nil {
+		return errDisconnected
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,7 +134,7 @@ func (s *stream) fill() error {
 	s.in.room()
 	for {
 		s.raw.SetReadDeadline(s.until)
-		// drain and kick expire the deadline, and may have done so just
+		// drain and disconnectWith expire the deadline, and may have done so just
 		// before it was set: look again only now.
 		if err := s.stopped(); err != nil {
 			return err
@@ -232,7 +232,7 @@ func (s *stream) skipLine() error {
 	return errFlood
 }
 
-// flush writes what is owed to the caller.
+// flush writes what is buffered for the caller.
 func (s *stream) flush() error {
 	if len(s.out) == 0 {
 		return nil
@@ -249,7 +249,7 @@ func (s *stream) flush() error {
 // input would throw them away at the other end.
 func (s *stream) linger() {
 	if s.sock != s.raw {
-		closeWrite(s.sock) // TLS says its own farewell
+		closeWrite(s.sock) // TLS has its own close_notify
 	}
 	if closeWrite(s.raw) {
 		s.raw.SetReadDeadline(time.Now().Add(maxLinger))
