@@ -51,6 +51,7 @@ type fakeQueue struct {
 	count       int
 	fail        error
 	busy        int
+	deletes     int
 	state       queue.State
 }
 
@@ -65,6 +66,7 @@ func (q *fakeQueue) Export(context.Context, queue.Filter, string) (queue.Tally, 
 }
 
 func (q *fakeQueue) Delete(context.Context, queue.Filter, bool) (queue.Tally, error) {
+	q.deletes++
 	return queue.Tally{Messages: q.count - q.busy, Busy: q.busy}, q.fail
 }
 
@@ -121,6 +123,9 @@ func TestSiteIsNotDeletedUnlessItsMailIsSafe(t *testing.T) {
 			there := store.Snapshot().Has("/LM/SMTPSVC/2")
 			if got != tt.want || there != (tt.want != "") {
 				t.Errorf("kind %q, want %q; the site is there: %v", got, tt.want, there)
+			}
+			if tt.r.Export != "" && (tt.q.deletes > 0) != (tt.want == "") {
+				t.Errorf("the queue was emptied %d times", tt.q.deletes)
 			}
 		})
 	}

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/internal/disk"
 	"restante/metabase/mbxml"
 )
 
@@ -45,30 +45,9 @@ func (s *shell) mbExport() *cli.Command {
 			if a.Secrets > 0 {
 				fmt.Fprintf(s.err, "restante: mb export: %s left empty\n", plural(a.Secrets, "secure value"))
 			}
-			return writeFile(file, a.XML)
+			return disk.WriteFile(nil, file, 0o600, disk.Bytes(a.XML))
 		}),
 	}
-}
-
-// writeFile puts a file there whole or not at all.
-func writeFile(name string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".restante-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // of no avail once it has its name
-	if _, err := f.Write(b); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		f.Close()
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
 }
 
 func (s *shell) mbImport() *cli.Command {

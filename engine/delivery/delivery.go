@@ -24,6 +24,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/resolver"
 	"restante/engine/wire"
+	"restante/internal/disk"
 )
 
 // A Kind of route.
@@ -107,7 +108,7 @@ type Options struct {
 	Log     *slog.Logger  // diagnostics; nil: none
 	Dialer  Dialer        // nil: net.Dialer
 	Connect time.Duration // for one address to answer; 0: 30 s
-	folder  folder        // nil: the real one
+	FS      disk.FS       // of the drop folders; nil: the system's
 }
 
 // Delivery makes attempts. Its methods may be called from anywhere.
@@ -127,9 +128,6 @@ func New(router Router, res Resolver, opts Options) *Delivery {
 	}
 	if opts.Connect == 0 {
 		opts.Connect = 30 * time.Second
-	}
-	if opts.folder == nil {
-		opts.folder = osFolder{}
 	}
 	return &Delivery{router: router, resolver: res, opts: opts}
 }

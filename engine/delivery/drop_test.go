@@ -3,7 +3,6 @@
 package delivery
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -15,77 +14,14 @@ import (
 
 	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
+	"restante/internal/disk"
+	"restante/internal/disk/disktest"
 )
 
-var errFault = errors.New("fault")
+var errFault = disktest.ErrFault
 
-// memDisk keeps files in memory and fails at its n-th step.
-type memDisk struct {
-	files  map[string]*memFile
-	dirs   map[string]bool
-	step   int
-	failAt int // 0: never
-	err    error
-	log    []string
-}
-
-func newMemDisk() *memDisk {
-	return &memDisk{files: map[string]*memFile{}, dirs: map[string]bool{}, err: errFault}
-}
-
-func (d *memDisk) do(what string) error {
-	d.log = append(d.log, what)
-	if d.step++; d.step == d.failAt {
-		return d.err
-	}
-	return nil
-}
-
-type memFile struct {
-	bytes.Buffer
-	d    *memDisk
-	name string
-}
-
-func (f *memFile) Write(p []byte) (int, error) {
-	if err := f.d.do("write"); err != nil {
-		return 0, err
-	}
-	return f.Buffer.Write(p)
-}
-func (f *memFile) Sync() error  { return f.d.do("sync") }
-func (f *memFile) Close() error { return f.d.do("close") }
-
-func (d *memDisk) MkdirAll(dir string) error {
-	d.dirs[dir] = true
-	return d.do("mkdir")
-}
-
-func (d *memDisk) Create(name string) (file, error) {
-	if err := d.do("create"); err != nil {
-		return nil, err
-	}
-	d.files[name] = &memFile{d: d, name: name}
-	return d.files[name], nil
-}
-
-func (d *memDisk) Rename(from, to string) error {
-	if err := d.do("rename"); err != nil {
-		return err
-	}
-	d.files[to] = d.files[from]
-	delete(d.files, from)
-	return nil
-}
-
-func (d *memDisk) Remove(name string) error {
-	delete(d.files, name)
-	return nil
-}
-func (d *memDisk) SyncDir(string) error { return d.do("sync folder") }
-
-func dropping(d folder, dir string) *Delivery {
-	return New(fixed(Route{Kind: Drop, Dir: dir}), nil, Options{folder: d})
+func dropping(d disk.FS, dir string) *Delivery {
+	return New(fixed(Route{Kind: Drop, Dir: dir}), nil, Options{FS: d})
 }
 
 func TestDropWritesTheEnvelopeOnTop(t *testing.T) {
@@ -116,38 +52,37 @@ func TestDropWritesTheEnvelopeOnTop(t *testing.T) {
 }
 
 func TestDropOfTheNullSender(t *testing.T) {
-	d := newMemDisk()
+	d := &disktest.Disk{}
 	it := message(1, "x", "a@local.test")
 	it.Env.From = mail.Address{}
-	if err := writeDrop(d, "drop", it); err != nil {
+	if err := writeDrop(d, ".", it); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range d.files {
-		if got := f.String(); got != "x-sender: \r\nx-receiver: a@local.test\r\nx" {
+	for _, got := range d.Files() {
+		if got != "x-sender: \r\nx-receiver: a@local.test\r\nx" {
 			t.Errorf("%q", got)
 		}
 	}
 }
 
 func TestSecondDropAfterACrashReplacesTheFirst(t *testing.T) {
-	d := newMemDisk()
+	d := &disktest.Disk{}
 	for range 2 {
-		if err := writeDrop(d, "drop", message(1, "x", "a@local.test")); err != nil {
+		if err := writeDrop(d, ".", message(1, "x", "a@local.test")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(d.files) != 1 {
-		t.Errorf("%d files", len(d.files))
+	if got := d.Files(); len(got) != 1 {
+		t.Errorf("%d files", len(got))
 	}
 }
 
 func TestDropLeavesNoTraceOnFailure(t *testing.T) {
 	for n := 1; ; n++ {
-		d := newMemDisk()
-		d.failAt = n
-		err := writeDrop(d, "drop", message(1, "hello", "a@local.test"))
+		d := &disktest.Disk{FailAt: n}
+		err := writeDrop(d, ".", message(1, "hello", "a@local.test"))
 		if err == nil {
-			if got := strings.Join(d.log, ", "); got != "create, write, sync, close, rename, sync folder" {
+			if got := strings.Join(d.Log(), ", "); got != "create, write, sync, close, rename, sync folder" {
 				t.Errorf("steps %q", got)
 			}
 			return // every step has had its turn
@@ -155,8 +90,8 @@ func TestDropLeavesNoTraceOnFailure(t *testing.T) {
 		if !errors.Is(err, errFault) || !strings.HasPrefix(err.Error(), "drop 00000000000000000001: ") {
 			t.Errorf("step %d: error %q", n, err)
 		}
-		if len(d.files) != 0 {
-			t.Errorf("step %d: left behind %v", n, d.files)
+		if got := d.Files(); len(got) != 0 {
+			t.Errorf("step %d: left behind %v", n, got)
 		}
 	}
 }
@@ -169,9 +104,8 @@ func TestDropThatCannotBeWrittenIsDeferred(t *testing.T) {
 		{&os.PathError{Op: "write", Err: syscall.ENOSPC}, "452 4.3.1 there is no room for the message"},
 		{errFault, "451 4.3.0 the message cannot be stored now"},
 	} {
-		for n := 1; n <= 7; n++ {
-			d := newMemDisk()
-			d.failAt, d.err = n, tt.err
+		for n := 1; n <= 8; n++ {
+			d := &disktest.Disk{FailAt: n, Err: tt.err}
 			l := newLease(message(1, "x", "a@local.test"))
 			dropping(d, "drop").Attempt(t.Context(), "local.test", l)
 			if l.outcomes(1) != "a@local.test deferred" || l.reply(1).String() != tt.want {
@@ -184,10 +118,10 @@ func TestDropThatCannotBeWrittenIsDeferred(t *testing.T) {
 func TestOneBadBodyDoesNotStopTheDrop(t *testing.T) {
 	bad := message(1, "x", "a@local.test")
 	bad.Open = func() (io.ReadSeekCloser, error) { return nil, errFault }
-	l, d := newLease(bad, message(2, "x", "a@local.test")), newMemDisk()
+	l, d := newLease(bad, message(2, "x", "a@local.test")), &disktest.Disk{}
 	dropping(d, "drop").Attempt(context.Background(), "local.test", l)
-	if l.outcomes(1) != "a@local.test deferred" || l.outcomes(2) != "a@local.test delivered" || len(d.files) != 1 {
-		t.Errorf("settled %q and %q, %d files", l.outcomes(1), l.outcomes(2), len(d.files))
+	if l.outcomes(1) != "a@local.test deferred" || l.outcomes(2) != "a@local.test delivered" || len(d.Files()) != 1 {
+		t.Errorf("settled %q and %q, %d files", l.outcomes(1), l.outcomes(2), len(d.Files()))
 	}
 }
 

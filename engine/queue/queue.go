@@ -35,6 +35,7 @@ import (
 	"restante/engine/dsn"
 	"restante/engine/journal"
 	"restante/engine/mail"
+	"restante/internal/disk"
 	"restante/internal/kv"
 )
 
@@ -70,6 +71,7 @@ type Deps struct {
 	Badmail Badmail          // nil: such a message is dropped, and the journal says so
 	Policy  func() Policy    // asked at each decision; nil: the zero Policy
 	Journal *journal.Journal // may be nil
+	FS      disk.FS          // where Export writes; nil: the system's
 }
 
 func (d Deps) validate() error {

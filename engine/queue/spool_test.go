@@ -15,6 +15,7 @@ import (
 
 	"restante/engine/mail"
 	"restante/engine/spool"
+	"restante/internal/disk/disktest"
 	"restante/internal/kv"
 	"restante/internal/kv/badgerkv"
 )
@@ -224,6 +225,35 @@ func spoil(t *testing.T, dir, what string) {
 		}
 	}
 	t.Fatalf("%q is in no file of %s", what, dir)
+}
+
+// A site is deleted when its mail was exported. Each step on the disk fails in
+// turn: as long as Export returns an error the queue keeps its mail, and when it
+// returns nil a power cut leaves all of the export.
+func TestExportIsDurableBeforeTheQueueMayBeEmptied(t *testing.T) {
+	for n := 1; ; n++ {
+		h, d := newFixture(t), &disktest.Disk{FailAt: n}
+		h.held["b.test"], h.q.deps.FS = true, d
+		ids := []mail.MessageID{h.accept("s@s.test", "x@b.test"), h.accept("s@s.test", "y@b.test")}
+		sum, err := h.q.Export(t.Context(), Filter{All: true}, "away/today")
+		if err != nil {
+			if !errors.Is(err, disktest.ErrFault) || h.q.Counts().Messages != len(ids) {
+				t.Errorf("step %d: Export = %v, and the queue holds %d messages", n, err, h.q.Counts().Messages)
+			}
+			continue
+		}
+		if _, err := h.q.Delete(t.Context(), Filter{All: true}, false); err != nil || sum.Messages != len(ids) {
+			t.Fatalf("Export = %+v, Delete = %v", sum, err)
+		}
+		left := d.AfterPowerCut(false)
+		for _, id := range ids {
+			name := filepath.Join("away", "today", string(id))
+			if left[name+".eml"] != text || !strings.Contains(left[name+".json"], string(id)) {
+				t.Errorf("after a power cut, of message %s are left %q and %q", id, left[name+".eml"], left[name+".json"])
+			}
+		}
+		return // every step has had its turn
+	}
 }
 
 func TestExportAndImport(t *testing.T) {

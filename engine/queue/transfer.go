@@ -16,18 +16,20 @@ import (
 	"time"
 
 	"restante/engine/mail"
+	"restante/internal/disk"
 )
 
 // Export writes what f picks into dir, which it makes if need be: for each
 // message ID.eml, the text, and ID.json, the envelope with the recipients that
 // are still open. The messages stay in the queue. An ID.json is written last,
-// so that one that is there has its text.
+// so that one that is there has its text. When Export returns nil, all files
+// survive a power cut.
 func (q *Queue) Export(ctx context.Context, f Filter, dir string) (Tally, error) {
 	picked, err := q.pick(ctx, f)
 	if err != nil {
 		return Tally{}, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := disk.MkdirAll(q.deps.FS, dir, 0o700); err != nil {
 		return Tally{}, fmt.Errorf("queue: export: %w", err)
 	}
 	byID := map[mail.MessageID][]*entry{}
@@ -83,38 +85,14 @@ func (q *Queue) exportOne(dir string, parts []*entry) (bool, error) {
 	}
 	defer body.Close()
 	name := filepath.Join(dir, string(env.ID))
-	if err := writeFile(name+".eml", body); err != nil {
+	if err := disk.WriteFile(q.deps.FS, name+".eml", 0o600, disk.Copy(body)); err != nil {
 		return false, err
 	}
 	text, err := json.MarshalIndent(env, "", "  ")
 	if err != nil {
 		return false, err
 	}
-	return true, writeFile(name+".json", strings.NewReader(string(text)+"\n"))
-}
-
-// writeFile puts a file on the disk by the one way there is.
-func writeFile(name string, text io.Reader) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(name), "tmp-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = tmp.Close()
-			_ = os.Remove(tmp.Name()) // best effort; the name says what it is
-		}
-	}()
-	if _, err := io.Copy(tmp, text); err != nil {
-		return err
-	}
-	if err := tmp.Sync(); err != nil {
-		return err
-	}
-	if err := tmp.Close(); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), name)
+	return true, disk.WriteFile(q.deps.FS, name+".json", 0o600, disk.Bytes(append(text, '\n')))
 }
 
 // Import takes in what Export wrote into dir. A message whose ID is in the

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -97,30 +96,18 @@ func (s *Site) report(_ context.Context, r dsn.Report) ([]byte, error) {
 	return dsn.Build(r), nil
 }
 
-// badmail keeps what can be neither delivered nor returned, in the way that
-// puts a file on disk whole or not at all.
-func (s *Site) badmail(_ context.Context, env mail.Envelope, _ []dsn.RecipientStatus, body io.Reader) (err error) {
+// badmail writes a message that can be neither delivered nor returned into the
+// Badmail folder.
+func (s *Site) badmail(_ context.Context, env mail.Envelope, _ []dsn.RecipientStatus, body io.Reader) error {
 	dir := s.config().Mail.Badmail
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("badmail %s: %w", env.ID, err)
+	err := disk.MkdirAll(nil, dir, 0o700)
+	if err == nil {
+		err = disk.WriteFile(nil, filepath.Join(dir, string(env.ID)+".eml"), 0o600, disk.Copy(body))
 	}
-	f, err := os.CreateTemp(dir, "tmp-*")
 	if err != nil {
 		return fmt.Errorf("badmail %s: %w", env.ID, err)
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name()) // best effort
-		}
-	}()
-	_, err = io.Copy(f, body)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("badmail %s: write: %w", env.ID, err)
-	}
-	if err = os.Rename(f.Name(), filepath.Join(dir, string(env.ID)+".eml")); err != nil {
-		return fmt.Errorf("badmail %s: rename: %w", env.ID, err)
-	}
-	return disk.SyncDir(dir)
+	return nil
 }
 
 // routes asks the settings in force at each attempt.

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -89,27 +88,17 @@ func keyOf(raw []byte) (Key, error) {
 // Create makes a key and keeps it in file, which must not exist, else the
 // error is ErrExists, and is readable by its owner only. When Create returns
 // nil the key is on stable storage.
-func Create(file string) (k Key, err error) {
+func Create(file string) (Key, error) {
 	k, raw := newKey()
 	text := keyLine + base64.StdEncoding.EncodeToString(raw) + "\n"
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	err := disk.CreateFile(nil, file, 0o600, disk.Bytes([]byte(text)))
 	if errors.Is(err, fs.ErrExist) {
 		return Key{}, because(ErrExists, "%s", file)
 	}
 	if err != nil {
 		return Key{}, err
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(file)
-			k = Key{}
-		}
-	}()
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return k, err
-	}
-	return k, disk.SyncDir(filepath.Dir(file))
+	return k, nil
 }
 
 // Read reads the key that Create kept in file. The error is ErrMissing when

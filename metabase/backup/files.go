@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -79,42 +80,25 @@ func Save(s Store, dir, name string, version int, password string) (file File, e
 	if err := checkName(name); err != nil {
 		return file, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := disk.MkdirAll(nil, dir, 0o700); err != nil {
 		return file, fmt.Errorf("backup %s: %w", name, err)
 	}
 	if name, version, err = freeVersion(dir, name, version); err != nil {
 		return file, err
 	}
+	var info Info
 	final := pathOf(dir, name, version)
-	f, err := os.CreateTemp(dir, ".tmp-*")
-	if err != nil {
-		return file, fmt.Errorf("backup %s: %w", name, err)
-	}
-	tmp := f.Name()
-	defer func() {
-		if err != nil {
-			_ = f.Close() // closing twice is harmless
-			_ = os.Remove(tmp)
+	err = disk.CreateFile(nil, final, 0o600, func(f io.ReadWriteSeeker) (err error) {
+		if info, err = Write(s, f, password); err != nil {
+			return err
 		}
-	}()
-	info, err := Write(s, f, password)
-	if err != nil {
-		return file, fmt.Errorf("backup %s: %w", name, err)
-	}
-	if _, err = f.Seek(0, 0); err == nil {
+		if _, err = f.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
 		_, err = Verify(s, f, password)
-	}
+		return err
+	})
 	if err != nil {
-		return file, fmt.Errorf("backup %s: %w", name, err)
-	}
-	if err = errors.Join(f.Sync(), f.Close()); err != nil {
-		return file, fmt.Errorf("backup %s: %w", name, err)
-	}
-	// A link, unlike a rename, fails when another took the version meanwhile.
-	if err = publish(tmp, final); err != nil {
-		return file, fmt.Errorf("backup %s: %w", name, err)
-	}
-	if err = disk.SyncDir(dir); err != nil {
 		return file, fmt.Errorf("backup %s: %w", name, err)
 	}
 	stat, err := os.Stat(final)
@@ -122,17 +106,6 @@ func Save(s Store, dir, name string, version int, password string) (file File, e
 		return file, fmt.Errorf("backup %s: %w", name, err)
 	}
 	return File{name, version, info.Time, stat.Size()}, nil
-}
-
-// publish gives tmp its final name, which must be free.
-func publish(tmp, final string) error {
-	if err := os.Link(tmp, final); err == nil {
-		return os.Remove(tmp)
-	} else if errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	// Not every file system has links.
-	return os.Rename(tmp, final)
 }
 
 // freeVersion gives the number that a new backup gets, and the name as earlier
