@@ -30,18 +30,18 @@ func (e *Engine) config(set *settings.Site) *site.Config {
 	a := &siteAdapter{Site: set, dir: e.opts.DataDir, ownAddrs: sync.OnceValue(ownAddresses)}
 	cfg := &site.Config{
 		Name: set.Name, Rev: uint64(set.Rev),
-		TLS:            site.TLSFiles{Cert: a.absPath(set.TLS.CertFile), Key: a.absPath(set.TLS.KeyFile)},
-		MaxConnections: set.Limits.Connections,
+		TLS:            site.TLSFiles{Cert: a.absPath(set.TLS.TlsCertificateFile), Key: a.absPath(set.TLS.TlsKeyFile)},
+		MaxConnections: set.Limits.MaxConnections,
 		Admits:         set.MayConnect,
 		Wire:           a.wireConfig(),
 		Session:        a.sessionPolicy(),
 		Release:        a.releasePolicy(),
 		Mail: site.Mail{
-			Folder: a.absPath(set.Folders.Queue),
+			Folder: a.absPath(set.Folders.QueueDirectory),
 			Open: func(ctx context.Context) (site.Storage, error) {
-				return e.openStorage(ctx, set.Number, set.Folders.Queue)
+				return e.openStorage(ctx, set.Number, set.Folders.QueueDirectory)
 			},
-			Badmail: a.absPath(set.Folders.Badmail),
+			Badmail: a.absPath(set.Folders.BadMailDirectory),
 			Holds:   queue.RouterFunc(a.routeState),
 			Routes:  routes{a},
 			Policy:  a.queuePolicy(),
@@ -83,30 +83,30 @@ func (a *siteAdapter) absPath(p string) string { return absPath(a.dir, p) }
 
 func (a *siteAdapter) wireConfig() wire.Config {
 	return wire.Config{
-		Hostname: a.FQDN, Greeting: a.Greeting, RequireTLS: a.TLS.Required,
+		Hostname: a.FullyQualifiedDomainName, Greeting: a.ConnectResponse, RequireTLS: a.TLS.Required,
 		Verbs: wire.Verbs{
 			ETRN: a.Verbs.ETRN, TURN: a.Verbs.TURN, ATRN: a.Verbs.ATRN,
 			Chunking: a.Verbs.Chunking, EightBit: a.Verbs.EightBit, DSN: a.Verbs.DSN,
-			Pipelining: a.Verbs.Pipelining, EnhancedCodes: a.Verbs.EnhancedCodes,
+			Pipelining: a.Verbs.ShouldPipelineIn, EnhancedCodes: a.Verbs.EnhancedCodes,
 		},
-		MaxSize: a.Limits.MessageSize, MaxErrors: a.Limits.Errors,
-		AcceptBareLF: a.Limits.BareLF, IdleTimeout: a.Limits.Idle,
+		MaxSize: a.Limits.MaxMessageSize, MaxErrors: a.Limits.MaxSmtpErrors,
+		AcceptBareLF: a.Limits.AcceptBareLinefeed, IdleTimeout: a.Limits.ConnectionTimeout,
 	}
 }
 
 func (a *siteAdapter) sessionPolicy() session.Policy {
 	p := session.Policy{
-		Hostname: a.FQDN, Default: a.Domain, Domains: domains{a},
+		Hostname: a.FullyQualifiedDomainName, Default: a.DefaultDomain, Domains: domains{a},
 		Limits: session.Limits{
-			Size: a.Limits.MessageSize, Session: a.Limits.SessionSize,
-			Recipients: a.Limits.Recipients, Hops: a.Limits.Hops,
+			Size: a.Limits.MaxMessageSize, Session: a.Limits.MaxSessionSize,
+			Recipients: a.Limits.MaxRecipients, Hops: a.Limits.HopCount,
 		},
 		SignIn: session.SignIn{
-			Lookup: a.Account, Plain: a.SignIn.Basic, Clear: a.SignIn.Clear,
-			Scram: a.SignIn.Challenge, Required: a.SignIn.Required,
+			Lookup: a.Account, Plain: a.Access.Basic, Clear: a.Access.ClearTextAuth,
+			Scram: a.Access.Challenge, Required: a.Access.Required,
 		},
 	}
-	if a.SignIn.Challenge {
+	if a.Access.Challenge {
 		p.SignIn.Cram = a.HasCram
 	}
 	return p
@@ -137,9 +137,9 @@ func (d domains) MayRelay(name mail.Domain, client netip.Addr, who string) bool 
 func (a *siteAdapter) releasePolicy() release.Policy {
 	return release.Policy{
 		ETRN: a.Verbs.ETRN, TURN: a.Verbs.TURN, ATRN: a.Verbs.ATRN,
-		RequireTLS: a.Release.TurnTLS, RequireAuth: a.Release.EtrnSignIn,
-		Subdomains: a.Release.Subdomains, Counts: a.Release.Counts, Interval: a.Release.Interval,
-		Hello: a.FQDN, Timeouts: a.timeouts(), Rules: a,
+		RequireTLS: a.Release.TurnRequireTls, RequireAuth: a.Release.EtrnRequireAuth,
+		Subdomains: a.Release.EtrnSubdomains, Counts: a.Release.EtrnReportCounts, Interval: a.Release.ReleaseInterval,
+		Hello: a.FullyQualifiedDomainName, Timeouts: a.timeouts(), Rules: a,
 	}
 }
 
@@ -149,7 +149,7 @@ func (a *siteAdapter) Hold(d mail.Domain) (release.Hold, bool) {
 	if !ok || key.Standing != settings.Held {
 		return release.Hold{}, false
 	}
-	return release.Hold{Accounts: key.Accounts, NoETRN: key.NoETRN()}, true
+	return release.Hold{Accounts: key.AuthTurnList, NoETRN: key.NoETRN()}, true
 }
 
 func (a *siteAdapter) routeState(d mail.Domain) queue.RouteState {
@@ -167,8 +167,8 @@ func (a *siteAdapter) queuePolicy() queue.Policy {
 		return n
 	}
 	return queue.Policy{
-		Ladder: a.Retry.Ladder, Expire: a.Retry.Expire, DelayNotice: a.Retry.Delay,
-		Conversations: unlimited(a.Out.Connections), PerDestination: unlimited(a.Out.PerDomain),
+		Ladder: a.Retry.SmtpRemoteProgressiveRetry, Expire: a.Retry.SmtpRemoteNDRExpireMinutes, DelayNotice: a.Retry.SmtpRemoteDelayExpireMinutes,
+		Conversations: unlimited(a.Out.MaxOutConnections), PerDestination: unlimited(a.Out.MaxOutConnectionsPerDomain),
 	}
 }
 
@@ -176,7 +176,7 @@ func (a *siteAdapter) queuePolicy() queue.Policy {
 // shorter than what RFC 5321 §4.5.3.2 gives.
 func (a *siteAdapter) timeouts() wire.Timeouts {
 	shorter := func(rfc time.Duration) time.Duration {
-		if t := a.Out.Timeout; t > 0 && t < rfc {
+		if t := a.Out.RemoteTimeout; t > 0 && t < rfc {
 			return t
 		}
 		return 0
@@ -207,11 +207,11 @@ func (r routes) Route(d mail.Domain) delivery.Route {
 
 func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 	t := delivery.ClientSettings{
-		Hello: r.FQDN, Port: r.Out.Port, RequireTLS: set.NeedTLS, HELO: set.Helo,
-		NoPipelining: set.NoPipeline, MaxMessages: r.Out.Messages, Timeouts: r.timeouts(),
+		Hello: r.FullyQualifiedDomainName, Port: r.Out.RemoteSmtpPort, RequireTLS: set.NeedTLS, HELO: set.Helo,
+		NoPipelining: set.NoPipeline, MaxMessages: r.Out.MaxBatchedMessages, Timeouts: r.timeouts(),
 		DNS: resolver.Query{Self: r.self}, TLS: peerTLS(set.NeedTLS, r.Out),
 	}
-	for _, s := range r.Out.DNS {
+	for _, s := range r.Out.DnsServers {
 		t.DNS.Servers = append(t.DNS.Servers, s.String())
 	}
 	if in := set.SignIn; in != nil {
@@ -237,11 +237,11 @@ func signIn(in *settings.RouteSignIn) sasl.Client {
 // that it listens on, at the port that we should call.
 func (r routes) self(name string, addrs []netip.Addr) bool {
 	name = strings.TrimSuffix(name, ".")
-	if strings.EqualFold(name, r.FQDN) || r.Domain != "" && strings.EqualFold(name, string(r.Domain)) {
+	if strings.EqualFold(name, r.FullyQualifiedDomainName) || r.DefaultDomain != "" && strings.EqualFold(name, string(r.DefaultDomain)) {
 		return true
 	}
 	for _, b := range r.Bindings {
-		if b.Addr.Port() != r.Out.Port {
+		if b.Addr.Port() != r.Out.RemoteSmtpPort {
 			continue
 		}
 		at := b.Addr.Addr()

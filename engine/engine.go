@@ -211,7 +211,7 @@ func startBlocked(set *settings.Site, shared error) error {
 	return shared
 }
 
-func (e *Engine) layout() settings.Ground { return settings.Ground{Data: e.opts.DataDir} }
+func (e *Engine) layout() settings.Layout { return settings.Layout{Data: e.opts.DataDir} }
 
 // startSite makes a site, and starts it if it starts by itself: with the service,
 // or when it is new and has an address of its own.
@@ -242,7 +242,7 @@ func (r *reconciler) startSite(ctx context.Context, m *managedSite, set *setting
 	switch {
 	case blocked != nil:
 		s.SetError(uint64(snap.Rev()), blocked)
-	case set.AutoStart && (!r.reconciled || settings.HasAddress(snap, n)):
+	case set.ServerAutoStart && (!r.reconciled || settings.HasAddress(snap, n)):
 		r.starting.Add(1)
 		r.running.Go(func() {
 			defer r.starting.Done()

@@ -534,7 +534,9 @@ func TestAfterRun(t *testing.T) {
 }
 
 func TestSelf(t *testing.T) {
-	set := &settings.Site{FQDN: "mx.hub.example", Domain: "hub.example", Out: settings.Out{Port: 25}}
+	set := &settings.Site{
+		Identity: settings.Identity{FullyQualifiedDomainName: "mx.hub.example", DefaultDomain: "hub.example"}, Out: settings.Out{RemoteSmtpPort: 25},
+	}
 	r := routes{&siteAdapter{Site: set, ownAddrs: func() []netip.Addr {
 		return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
 	}}}

@@ -13,7 +13,7 @@ import (
 // peerTLS is how far the certificate of a host that must speak TLS is looked
 // at; nil for all the way, and for hosts that need not.
 func peerTLS(need bool, out settings.Out) *tls.Config {
-	if !need || !out.NoCA && !out.NoCertName {
+	if !need || out.SmtpSSLRequireTrustedCA && out.SmtpSSLCertHostnameValidation {
 		return nil
 	}
 	return &tls.Config{
@@ -29,12 +29,12 @@ func verify(cs tls.ConnectionState, out settings.Out, roots *x509.CertPool) erro
 		return errors.New("the host shows no certificate")
 	}
 	leaf := cs.PeerCertificates[0]
-	if !out.NoCertName {
+	if out.SmtpSSLCertHostnameValidation {
 		if err := leaf.VerifyHostname(cs.ServerName); err != nil {
 			return err
 		}
 	}
-	if out.NoCA {
+	if !out.SmtpSSLRequireTrustedCA {
 		return nil
 	}
 	opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}

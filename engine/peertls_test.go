@@ -49,23 +49,23 @@ func TestPeerTLS(t *testing.T) {
 	}
 	for _, tt := range tests {
 		cs := tls.ConnectionState{ServerName: tt.name, PeerCertificates: []*x509.Certificate{cert}}
-		err := verify(cs, settings.Out{NoCA: tt.noCA, NoCertName: tt.noName}, tt.roots)
+		err := verify(cs, settings.Out{SmtpSSLRequireTrustedCA: !tt.noCA, SmtpSSLCertHostnameValidation: !tt.noName}, tt.roots)
 		if (err == nil) != tt.ok {
 			t.Errorf("%s, no CA %v, no name %v: %v", tt.name, tt.noCA, tt.noName, err)
 		}
 	}
-	if verify(tls.ConnectionState{}, settings.Out{NoCA: true, NoCertName: true}, nil) == nil {
+	if verify(tls.ConnectionState{}, settings.Out{}, nil) == nil {
 		t.Error("a host without a certificate is taken")
 	}
 	for _, need := range []bool{true, false} {
-		if got := peerTLS(need, settings.Out{}); got != nil {
+		if got := peerTLS(need, settings.Out{SmtpSSLRequireTrustedCA: true, SmtpSSLCertHostnameValidation: true}); got != nil {
 			t.Errorf("peerTLS(%v) without exceptions = %v: the library checks by itself", need, got)
 		}
 	}
-	if peerTLS(false, settings.Out{NoCA: true}) != nil {
+	if peerTLS(false, settings.Out{SmtpSSLCertHostnameValidation: true}) != nil {
 		t.Error("where TLS is a bonus nothing is checked")
 	}
-	if peerTLS(true, settings.Out{NoCA: true}) == nil {
+	if peerTLS(true, settings.Out{SmtpSSLCertHostnameValidation: true}) == nil {
 		t.Error("an exception is not made")
 	}
 }

@@ -77,13 +77,13 @@ func (b *Batch) ownFolders() {
 // onlyIPv4 keeps what a list grants to what it granted: IIS's list has no IPv6
 // addresses, and those that are granted here above it are not to count.
 func (b *Batch) onlyIPv4() {
-	prop, ok := b.schema.ByID(settings.RelayIPv6List)
+	prop, ok := b.schema.ByID(settings.RelayIpv6List)
 	if !ok {
 		return
 	}
 	for _, op := range slices.Clone(b.Ops) {
 		set, ok := op.(metabase.Set)
-		if !ok || set.Property.ID != settings.RelayIPList || b.sets(set.Path, prop.ID) {
+		if !ok || set.Property.ID != settings.RelayIpList || b.sets(set.Path, prop.ID) {
 			continue
 		}
 		if was, stored := b.snap.Stored(set.Path, prop.ID); stored && len(was.Value.Strings()) == 0 {

@@ -110,7 +110,7 @@ func rename(key metabase.Path) metabase.Path {
 func review(_ metabase.Path, p mbxml.Prop, v metabase.Value, text string) mbxml.Finding {
 	keep := mbxml.Finding{Value: v}
 	switch {
-	case p.ID == settings.RelayIPList || p.ID == settings.IPSecurity:
+	case p.ID == settings.RelayIpList || p.ID == settings.IPSecurity:
 		return reviewList(p.ID, v, text)
 	case v.IsZero(): // another list of addresses, which decides nothing here
 		return mbxml.Finding{LeaveOut: true, Verdict: mbxml.Decision, Text: fmt.Sprintf("is not hexadecimal, and is left out: %.200q", text)}

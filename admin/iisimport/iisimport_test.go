@@ -87,9 +87,9 @@ func TestReviewList(t *testing.T) {
 		nets  int
 		plain bool
 	}{
-		{settings.RelayIPList, metabase.Binary(nil), "", "", 0, true},
-		{settings.RelayIPList, metabase.Binary([]byte{1, 2}), "0102", "its bytes: 0102", 0, false},
-		{settings.RelayIPList, metabase.Value{}, "18000080200", `its text: "18000080200"`, 0, false},
+		{settings.RelayIpList, metabase.Binary(nil), "", "", 0, true},
+		{settings.RelayIpList, metabase.Binary([]byte{1, 2}), "0102", "its bytes: 0102", 0, false},
+		{settings.RelayIpList, metabase.Value{}, "18000080200", `its text: "18000080200"`, 0, false},
 		{settings.IPSecurity, metabase.Value{}, "1800008", `nobody but this machine may connect; its text: "1800008"`, 1, false},
 	}
 	for _, tt := range tests {

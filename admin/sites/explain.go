@@ -60,7 +60,7 @@ func (d handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 		Standing: s.Standing(to.Domain).String(), Why: []api.Reason{},
 	}
 	if domain, ok := s.DomainFor(to.Domain); ok {
-		out.Key, out.Turn = domain.Name, domain.Accounts
+		out.Key, out.Turn = domain.Name, domain.AuthTurnList
 	}
 	accepted, why := s.Accepts(to.Domain, client, q.Account)
 	out.Why = append(out.Why, reasons(v, "accept", why)...)
@@ -68,7 +68,7 @@ func (d handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 	switch {
 	case !s.MayConnect(client):
 		out.Accepted, out.Refusal = false, fmt.Sprintf("%s may not connect", client)
-	case s.SignIn.Required && q.Account == "":
+	case s.Access.Required && q.Account == "":
 		out.Accepted, out.Refusal = false, "callers must sign in first"
 	case !accepted:
 		out.Refusal = fmt.Sprintf("the domain is not ours, and %s may not relay", callerText(q))

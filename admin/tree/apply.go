@@ -150,8 +150,8 @@ func (d handlers) mayConfirm(ctx context.Context, who api.Caller, rev metabase.R
 // as the caller may.
 func (d handlers) touches(e admin.Eye, c metabase.Change) api.Touches {
 	t := api.Touches{Heirs: []api.Heirs{}, Sites: []api.SiteTouched{}, Unseen: []int{}}
-	impact := settings.Ground{Data: d.Env.Data}.Assess(c)
-	for _, h := range impact.Heirs {
+	impact := settings.Layout{Data: d.Env.Data}.Assess(c)
+	for _, h := range impact.Inheritors {
 		if out := heirs(e, c, h); len(out.Keys) > 0 {
 			t.Heirs = append(t.Heirs, out)
 		}
@@ -160,7 +160,7 @@ func (d handlers) touches(e admin.Eye, c metabase.Change) api.Touches {
 		if !e.Sees(settings.SitePath(s.Number)) {
 			continue
 		}
-		out := api.SiteTouched{Site: s.Number, Relay: s.Relay, RelayAll: s.After, RelayAuth: s.RelayAuth, OpenDomains: []string{}, Becomes: append([]string{}, s.Becomes...)}
+		out := api.SiteTouched{Site: s.Number, Relay: s.Relay, RelayAll: s.After, RelayAuth: s.RelayAuth, OpenDomains: []string{}, Becomes: append([]string{}, s.Summary...)}
 		for _, name := range s.OpenDomain {
 			if e.Sees(settings.DomainPath(s.Number, name)) {
 				out.OpenDomains = append(out.OpenDomains, name)
@@ -180,7 +180,7 @@ func (d handlers) touches(e admin.Eye, c metabase.Change) api.Touches {
 }
 
 // heirs shows those of h that the caller may read, and counts no others.
-func heirs(e admin.Eye, c metabase.Change, h settings.Heirs) api.Heirs {
+func heirs(e admin.Eye, c metabase.Change, h settings.Inheritors) api.Heirs {
 	out := api.Heirs{Path: h.Path, Property: h.Property, Sites: []int{}}
 	if out.Property == "" {
 		out.Property = number(h.ID)
@@ -203,7 +203,7 @@ func heirs(e admin.Eye, c metabase.Change, h settings.Heirs) api.Heirs {
 			out.Accounts++
 		}
 	}
-	mine := settings.Heirs{Keys: out.Keys}
+	mine := settings.Inheritors{Keys: out.Keys}
 	out.DomainNames, out.AccountNames = mine.Names(schema.Domain), mine.Names(schema.User)
 	return out
 }

@@ -128,8 +128,8 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 }
 
 // ground is the data folder, and what no site may have for a folder of its own.
-func ground(data string) settings.Ground {
-	return settings.Ground{Data: data, Ours: []string{storeName, queueName, "backups", "exports"}}
+func ground(data string) settings.Layout {
+	return settings.Layout{Data: data, Reserved: []string{storeName, queueName, "backups", "exports"}}
 }
 
 // atRest checks by the index of the queues that no service has open. It is

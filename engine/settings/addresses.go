@@ -12,26 +12,35 @@ import (
 	"restante/metabase/schema"
 )
 
-// bindingIDs are where a site's key says where to listen. They are not
-// inherited.
+// bindingIDs are the properties of a site's key that name addresses. They are
+// not inherited.
 var bindingIDs = []metabase.ID{ServerBindings, SecureBindings, AtrnBindings}
 
-// States in which a site has its addresses, by the numbers of ServerState.
+// Values of ServerState of a site that has its addresses.
 const (
 	stateStarting = 1
 	stateStarted  = 2
 	statePaused   = 6
 )
 
-// listens says that a site has its addresses, or gets them by itself.
+// listens reports whether a site has its addresses, or gets them when the
+// service starts.
 func listens(snap metabase.Snapshot, n int) bool {
 	r := newReader(snap, SitePath(n))
 	state := r.number(ServerState)
 	return r.flag(ServerAutoStart) || state == stateStarting || state == stateStarted || state == statePaused
 }
 
+// HasAddress reports whether a site's own key names an address to listen on.
+func HasAddress(snap metabase.Snapshot, n int) bool {
+	return slices.ContainsFunc(bindingIDs, func(id metabase.ID) bool {
+		_, ok := snap.Stored(SitePath(n), id)
+		return ok
+	})
+}
+
 // addressesOf lists the addresses that a site stores, each with its property.
-// One of port 0 is no address yet.
+// One of port 0 is left out: its port is chosen at the start.
 func addressesOf(snap metabase.Snapshot, n int) map[netip.AddrPort]metabase.ID {
 	out := map[netip.AddrPort]metabase.ID{}
 	for _, id := range bindingIDs {
@@ -46,19 +55,19 @@ func addressesOf(snap metabase.Snapshot, n int) map[netip.AddrPort]metabase.ID {
 }
 
 // checkAddresses refuses an address that a change gives to a site while another
-// one has it, or starts by itself as well: one of the two could not start. Two
-// that take turns are possible, where one does not start by itself.
+// one has it or gets it at the start: one of the two could not start. Two sites
+// can have one address by turns if one of them has ServerAutoStart false.
 func checkAddresses(c metabase.Change, sites []int) (problems []metabase.Problem) {
 	if c.Batch != nil && (c.Batch.Actor == "" || c.Batch.Origin == metabase.FromImport) {
-		return nil // what is taken back, or was so elsewhere, does not fail for what a state can show
+		return nil // an import or a roll-back is not refused for this: the state of the site shows it
 	}
-	fresh := map[int]map[netip.AddrPort]metabase.ID{}
+	added := map[int]map[netip.AddrPort]metabase.ID{}
 	for _, n := range sites {
-		if list := freshAddresses(c, n); len(list) > 0 {
-			fresh[n] = list
+		if list := addedAddresses(c, n); len(list) > 0 {
+			added[n] = list
 		}
 	}
-	if len(fresh) == 0 {
+	if len(added) == 0 {
 		return nil
 	}
 	first := map[netip.AddrPort]int{}
@@ -72,9 +81,9 @@ func checkAddresses(c metabase.Change, sites []int) (problems []metabase.Problem
 				first[at] = n
 				continue
 			}
-			if id, ok := fresh[n][at]; ok {
+			if id, ok := added[n][at]; ok {
 				problems = append(problems, taken(c, n, id, at, other))
-			} else if id, ok := fresh[other][at]; ok {
+			} else if id, ok := added[other][at]; ok {
 				problems = append(problems, taken(c, other, id, at, n))
 			}
 		}
@@ -82,8 +91,9 @@ func checkAddresses(c metabase.Change, sites []int) (problems []metabase.Problem
 	return problems
 }
 
-// freshAddresses are those that a site listens on, or will, and did not before.
-func freshAddresses(c metabase.Change, n int) map[netip.AddrPort]metabase.ID {
+// addedAddresses are those that a site listens on after the change, or will,
+// and did not before.
+func addedAddresses(c metabase.Change, n int) map[netip.AddrPort]metabase.ID {
 	now := addressesOf(c.New, n)
 	if listens(c.Old, n) {
 		for at := range addressesOf(c.Old, n) {
@@ -94,11 +104,16 @@ func freshAddresses(c metabase.Change, n int) map[netip.AddrPort]metabase.ID {
 }
 
 func taken(c metabase.Change, n int, id metabase.ID, at netip.AddrPort, other int) metabase.Problem {
-	prop, _ := schema.IIS().ByID(id)
-	who := "another site"
-	if c.Batch == nil || c.Old.Allows(append([]metabase.Principal{c.Batch.Actor}, c.Batch.Also...), SitePath(other), metabase.Read) {
-		who = fmt.Sprintf("site %d", other)
+	owner := "another site"
+	if allows(c, SitePath(other), metabase.Read) {
+		owner = fmt.Sprintf("site %d", other)
 	}
-	return metabase.Problem{Path: SitePath(n), ID: id, Property: prop.Name, Err: invalid(
-		"%s is an address of %s; name another, or set ServerAutoStart false at one of the two and have them take turns", at, who)}
+	return problem(SitePath(n), id, invalid(
+		"%s is an address of %s; name another, or set ServerAutoStart false at one of the two and have them take turns", at, owner))
+}
+
+// allows reports whether the actor of a change has a right; a change without a
+// batch is allowed everything.
+func allows(c metabase.Change, p metabase.Path, r metabase.Right) bool {
+	return c.Batch == nil || c.Old.Allows(append([]metabase.Principal{c.Batch.Actor}, c.Batch.Also...), p, r)
 }

@@ -4,42 +4,12 @@ package settings
 
 import (
 	"fmt"
-	"os"
-	"regexp"
-	"strconv"
 	"testing"
 
 	"restante/engine/mail"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
-
-// The table says of exactly those properties that they are acted on which have
-// a name here, and of the two that the metabase itself acts on.
-func TestActedProperties(t *testing.T) {
-	source, err := os.ReadFile("ids.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	named := map[metabase.ID]bool{metabase.KeyType: true, metabase.AccessList: true}
-	for _, m := range regexp.MustCompile(`metabase\.ID = (\w+)`).FindAllSubmatch(source, -1) {
-		n, err := strconv.ParseUint(string(m[1]), 0, 32)
-		if err != nil {
-			t.Fatal(err)
-		}
-		named[metabase.ID(n)] = true
-	}
-	for p := range schema.IIS().Props() {
-		if p.FlagOf == 0 && p.Acted != named[p.ID] {
-			t.Errorf("%s (%d): acted on: %v in the table, %v here", p.Label(), p.ID, p.Acted, named[p.ID])
-		}
-	}
-	for id := range named {
-		if _, ok := schema.IIS().ByID(id); !ok {
-			t.Errorf("the table has no property %d", id)
-		}
-	}
-}
 
 // hundredThousand is a tree with that many domains, each held for an account.
 func hundredThousand(b *testing.B) metabase.Snapshot {

@@ -4,7 +4,6 @@ package settings
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"restante/engine/mail"
@@ -12,15 +11,15 @@ import (
 	"restante/metabase/schema"
 )
 
-// Check is [Ground.Check] for who knows no data folder.
-func Check(c metabase.Change) []metabase.Problem { return Ground{}.Check(c) }
+// Check is [Layout.Check] without a data folder.
+func Check(c metabase.Change) []metabase.Problem { return Layout{}.Check(c) }
 
-// Check is a [metabase.Check]. It loads each site that the change touches, and
-// looks at each domain that it touches, as they would be after it. Problems
-// that were there before are let be: a site must be curable step by step.
-func (g Ground) Check(c metabase.Change) []metabase.Problem {
+// Check is a [metabase.Check]. It loads each site and each domain that the
+// change touches, as they would be after it. A problem that a site had before
+// is accepted: a site must be curable step by step.
+func (l Layout) Check(c metabase.Change) []metabase.Problem {
 	sites := touchedSites(c)
-	problems := slices.Concat(g.checkFolders(c, sites), checkAddresses(c, sites), checkForms(c))
+	problems := slices.Concat(l.checkFolders(c, sites), checkAddresses(c, sites), checkValues(c))
 	for _, n := range sites {
 		problems = append(problems, checkSite(c, n)...)
 	}
@@ -33,8 +32,8 @@ func (g Ground) Check(c metabase.Change) []metabase.Problem {
 }
 
 // touchedSites lists the sites whose settings the change can alter: those that
-// are touched outside of their domains and accounts or, when something above
-// them is touched, all.
+// are touched outside of their domains and accounts or, where a key above them
+// is touched, all.
 func touchedSites(c metabase.Change) []int {
 	var numbers []int
 	for _, path := range c.Touched {
@@ -42,7 +41,7 @@ func touchedSites(c metabase.Change) []int {
 			return Numbers(c.New)
 		}
 		n, rest, ok := siteOf(path)
-		if ok && !below(rest, "Domain") && !below(rest, "User") && !slices.Contains(numbers, n) && c.New.Has(SitePath(n)) {
+		if ok && !isBelow(rest, "Domain") && !isBelow(rest, "User") && !slices.Contains(numbers, n) && c.New.Has(SitePath(n)) {
 			numbers = append(numbers, n)
 		}
 	}
@@ -50,31 +49,9 @@ func touchedSites(c metabase.Change) []int {
 	return numbers
 }
 
-func below(rest, name string) bool {
-	first, _, _ := strings.Cut(rest, "/")
-	return strings.EqualFold(first, name)
-}
-
-// siteOf parts /LM/SMTPSVC/2/Domain/a.test into 2 and "Domain/a.test".
-func siteOf(path metabase.Path) (n int, rest string, ok bool) {
-	if !path.Within(Service) || len(path) <= len(Service) {
-		return 0, "", false
-	}
-	number, rest, _ := strings.Cut(string(path[len(Service)+1:]), "/")
-	n, err := strconv.Atoi(number)
-	return n, rest, err == nil
-}
-
-// domainOf parts the path of a domain's key into its site and its name.
-func domainOf(path metabase.Path) (n int, name string, ok bool) {
-	n, rest, ok := siteOf(path)
-	container, name, below := strings.Cut(rest, "/")
-	return n, name, ok && below && strings.EqualFold(container, "Domain") && !strings.Contains(name, "/")
-}
-
 func checkSite(c metabase.Change, n int) []metabase.Problem {
 	if !strings.EqualFold(c.New.Class(SitePath(n)), schema.Server) {
-		return nil // the schema says what is wrong with that
+		return nil // the schema reports that
 	}
 	_, problems := load(c.New, n)
 	if len(problems) == 0 || !c.Old.Has(SitePath(n)) {
@@ -86,7 +63,7 @@ func checkSite(c metabase.Change, n int) []metabase.Problem {
 	})
 }
 
-// checkDomains looks at each domain's key that is touched.
+// checkDomains checks each domain's key that is touched.
 func checkDomains(c metabase.Change) (problems []metabase.Problem) {
 	for _, path := range c.Touched {
 		n, name, ok := domainOf(path)
@@ -109,7 +86,7 @@ func checkDomains(c metabase.Change) (problems []metabase.Problem) {
 func checkDomain(snap metabase.Snapshot, path metabase.Path) []metabase.Problem {
 	r := newReader(snap, path)
 	if _, err := mail.ParseDomain(strings.TrimPrefix(path.Base(), "*.")); err != nil {
-		return nil // the schema has said so
+		return nil // the schema reports that
 	}
 	action := Action(r.number(RouteAction))
 	if action.Has(SmartRoute) && !action.Any(localActions) {
@@ -117,9 +94,7 @@ func checkDomain(snap metabase.Snapshot, path metabase.Path) []metabase.Problem 
 			r.bad(RouteActionString, err)
 		}
 	}
-	if action.Any(SignInAny|SignInCram|SignInPlain) && r.text(RouteUserName) == "" {
-		r.bad(RouteAction, invalid("asks for a sign-in at the next host, and RouteUserName is empty"))
-	}
+	r.routeUser(action)
 	if action.Has(Alias) && action.Has(Default) {
 		r.bad(RouteAction, invalid("a domain is either the default one or an alias of it"))
 	}

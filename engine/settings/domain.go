@@ -17,13 +17,13 @@ import (
 // Standing is what a domain is to a site.
 type Standing int
 
-// Foreign is a domain without a key, or with one that says no more than how
-// its hosts are spoken to.
+// The standings. Foreign is a domain without a key, or with one that only says
+// how its hosts are spoken to.
 const (
 	Foreign Standing = iota
 	Local            // the default domain, an alias of it, or one with a drop folder
-	Held             // its mail waits for a call
-	Relayed          // anybody may send to it
+	Held             // its mail is held until its host calls
+	Relayed          // every client may send to it
 )
 
 func (s Standing) String() string {
@@ -32,18 +32,30 @@ func (s Standing) String() string {
 
 // A Domain is what is set for one domain.
 type Domain struct {
-	Name     string        // as its key is called: example.com, or *.example.com
-	Path     metabase.Path // of its key; "" for the default domain where it has none
-	Standing Standing
-	Action   Action
-	Accounts []string // who may have its mail by TURN and ATRN
-	Relay    Relay    // who may send to it, beside those whom Standing allows
+	Name         string        // as its key is called: example.com, or *.example.com
+	Path         metabase.Path // of its key; "" for the default domain where it has none
+	Standing     Standing
+	RouteAction  Action
+	AuthTurnList []string // accounts that may collect its mail by TURN and ATRN
+	Relay        Relay    // clients that may send to it where Standing does not allow all
 }
 
-// NoETRN says that its mail is not to be had by ETRN.
-func (d Domain) NoETRN() bool { return d.Action.Has(NoETRN) }
+// fields is the table of the properties of a domain that have a field of their
+// own.
+func (d *Domain) fields() []field {
+	return []field{
+		{RouteAction, &d.RouteAction},
+		{AuthTurnList, &d.AuthTurnList},
+		{RelayIpList, &d.Relay.Nets},
+		{RelayIpv6List, &d.Relay.Nets},
+		{RelayForAuth, &d.Relay.RelayForAuth},
+	}
+}
 
-// Wildcard says that it stands for all names below it.
+// NoETRN reports whether ETRN does not start delivery to the domain.
+func (d Domain) NoETRN() bool { return d.RouteAction.Has(NoETRN) }
+
+// Wildcard reports whether d is for all names below it.
 func (d Domain) Wildcard() bool { return strings.HasPrefix(d.Name, "*.") }
 
 // A Reason is a property that decided something, and the key that it comes
@@ -59,7 +71,7 @@ type Way int
 
 // Where mail goes.
 const (
-	ByMX        Way = iota // to the hosts that DNS names
+	ByMX        Way = iota // to the hosts in DNS
 	BySmartHost            // to Route.Hosts
 	ToFolder               // into Route.Folder
 )
@@ -69,10 +81,10 @@ func (w Way) String() string { return [...]string{"mx", "smart host", "folder"}[
 // A Route says where a domain's mail goes, and how the hosts are spoken to.
 type Route struct {
 	Way         Way
-	Held        bool // not before somebody calls for it
+	Held        bool // not before its host calls
 	Folder      string
 	Hosts       []schema.Host
-	DirectFirst bool // the hosts that DNS names are tried before Hosts
+	DirectFirst bool // the hosts in DNS are tried before Hosts
 	NeedTLS     bool // no mail without TLS
 	Helo        bool // HELO instead of EHLO
 	NoPipeline  bool
@@ -90,7 +102,7 @@ type RouteSignIn struct {
 
 // DomainFor finds what is set for a domain: by its own name, else by the
 // longest wildcard above it. The default domain is found without a key, too. A
-// name that begins with "*." asks for that wildcard itself.
+// name that begins with "*." finds that wildcard only.
 func (s *Site) DomainFor(name mail.Domain) (Domain, bool) {
 	path, ok := s.domainKey(name)
 	if !ok {
@@ -99,14 +111,14 @@ func (s *Site) DomainFor(name mail.Domain) (Domain, bool) {
 	return s.domain(path), true
 }
 
-// domainKey gives the key for a domain; "" stands for the default domain
-// without a key.
+// domainKey returns the key for a domain; "" is the default domain without a
+// key.
 func (s *Site) domainKey(name mail.Domain) (metabase.Path, bool) {
 	container := s.domains
 	if path := container.Join(string(name)); name != "" && s.snap.Has(path) {
 		return path, true
 	}
-	if name == s.Domain && name != "" {
+	if name == s.DefaultDomain && name != "" {
 		return "", true
 	}
 	rest := strings.TrimPrefix(string(name), "*.")
@@ -124,26 +136,24 @@ func (s *Site) domainKey(name mail.Domain) (metabase.Path, bool) {
 
 func (s *Site) domain(path metabase.Path) Domain {
 	if path == "" {
-		return Domain{Name: string(s.Domain), Standing: Local, Action: Default, Relay: s.Relay}
+		return Domain{Name: string(s.DefaultDomain), Standing: Local, RouteAction: Default, Relay: s.Relay}
 	}
-	r := newReader(s.snap, path)
-	d := Domain{
-		Name: path.Base(), Path: path, Action: Action(r.number(RouteAction)), Accounts: r.list(AuthTurnList), Relay: r.relay(),
-	}
+	d := Domain{Name: path.Base(), Path: path}
+	newReader(s.snap, path).read(d.fields()...)
 	if key, ok := s.snap.Key(path); ok {
 		d.Name, d.Path = key.Path.Base(), key.Path
 	}
-	d.Standing = s.standing(d.Name, d.Action)
+	d.Standing = s.standing(d.Name, d.RouteAction)
 	return d
 }
 
-// standing reads an action: to hold wins over all, and what is ours over
-// relaying.
+// standing derives a standing from an action: Held comes before Local, and
+// Local before Relayed.
 func (s *Site) standing(name string, a Action) Standing {
 	switch {
 	case a.Has(Hold):
 		return Held
-	case a.Any(localActions) || strings.EqualFold(name, string(s.Domain)):
+	case a.Any(localActions) || strings.EqualFold(name, string(s.DefaultDomain)):
 		return Local
 	case a.Has(DomainRelay):
 		return Relayed
@@ -151,7 +161,7 @@ func (s *Site) standing(name string, a Action) Standing {
 	return Foreign
 }
 
-// Standing says what a domain is to the site.
+// Standing is what a domain is to the site.
 func (s *Site) Standing(name mail.Domain) Standing {
 	path, ok := s.domainKey(name)
 	switch {
@@ -160,12 +170,12 @@ func (s *Site) Standing(name mail.Domain) Standing {
 	case path == "":
 		return Local
 	}
-	r := reader{snap: s.snap, schema: schema.IIS(), path: path}
-	return s.standing(path.Base(), Action(r.number(RouteAction)))
+	return s.standing(path.Base(), Action(newReader(s.snap, path).number(RouteAction)))
 }
 
-// Accepts says whether mail to a domain is taken from a caller; account is ""
-// for who has not signed in. Reasons tell what decided.
+// Accepts reports whether mail to a domain is accepted from a client, and the
+// properties that decided it; account is "" for a client that has not signed
+// in.
 func (s *Site) Accepts(name mail.Domain, client netip.Addr, account string) (bool, []Reason) {
 	relay, path := s.Relay, SitePath(s.Number)
 	if d, ok := s.DomainFor(name); ok {
@@ -179,26 +189,26 @@ func (s *Site) Accepts(name mail.Domain, client netip.Addr, account string) (boo
 	}
 	switch {
 	case contains(relay.Nets, client):
-		id := RelayIPList
+		id := RelayIpList
 		if client.Unmap().Is6() {
-			id = RelayIPv6List
+			id = RelayIpv6List
 		}
 		return true, s.why(path, id)
-	case relay.ForAuth && account != "":
+	case relay.RelayForAuth && account != "":
 		return true, s.why(path, RelayForAuth)
 	}
-	return false, s.why(path, RelayIPList, RelayIPv6List, RelayForAuth)
+	return false, s.why(path, RelayIpList, RelayIpv6List, RelayForAuth)
 }
 
-// decider is the property that gives a domain its standing.
+// decider is the property that decides a domain's standing.
 func (s *Site) decider(d Domain) metabase.ID {
-	if d.Standing == Local && !d.Action.Any(localActions) || d.Path == "" {
+	if d.Standing == Local && !d.RouteAction.Any(localActions) || d.Path == "" {
 		return DefaultDomain
 	}
 	return RouteAction
 }
 
-// why reads the properties that decided.
+// why reads the properties that decided something.
 func (s *Site) why(path metabase.Path, ids ...metabase.ID) (out []Reason) {
 	for _, id := range ids {
 		v, from, _ := schema.IIS().Effective(s.snap, path, id)
@@ -217,15 +227,15 @@ func (s *Site) Route(name mail.Domain) Route {
 	r := newReader(s.snap, path)
 	action := Action(r.number(RouteAction))
 	route := Route{
-		NeedTLS: action.Has(NeedTLS) || r.flag(AlwaysUseTLS), Helo: action.Has(Helo),
-		NoPipeline: action.Has(NoPipeline) || !r.flag(PipelineOut),
+		NeedTLS: action.Has(NeedTLS) || r.flag(AlwaysUseSsl), Helo: action.Has(Helo),
+		NoPipeline: action.Has(NoPipeline) || !r.flag(ShouldPipelineOut),
 	}
 	if found {
 		d, _ := s.DomainFor(name)
 		switch d.Standing {
 		case Local:
-			route = Route{Way: ToFolder, Folder: s.Folders.Drop, Why: s.why(path, s.decider(d), DropDirectory)}
-			if folder := r.text(RouteActionString); d.Action.Has(Drop) && folder != "" {
+			route = Route{Way: ToFolder, Folder: s.Folders.DropDirectory, Why: s.why(path, s.decider(d), DropDirectory)}
+			if folder := r.text(RouteActionString); d.RouteAction.Has(Drop) && folder != "" {
 				route.Folder = folder
 				route.Why = s.why(path, RouteAction, RouteActionString)
 			}
@@ -233,7 +243,7 @@ func (s *Site) Route(name mail.Domain) Route {
 		case Held:
 			route.Held = true
 		}
-		if s.ownHosts(&route, r, d.Action) || route.Held {
+		if s.ownHosts(&route, r, d.RouteAction) || route.Held {
 			return route
 		}
 	}
@@ -241,8 +251,8 @@ func (s *Site) Route(name mail.Domain) Route {
 	return route
 }
 
-// ownHosts takes the smart host of the domain itself. SMARTHOST without a host,
-// as the recipe for TURN stores it, is none.
+// ownHosts sets the smart host of the domain itself. The action smarthost
+// without a host is none: IIS's instructions for TURN store it so.
 func (s *Site) ownHosts(route *Route, r *reader, action Action) bool {
 	route.Why = s.why(r.path, RouteAction)
 	hosts, err := schema.ParseHosts(r.text(RouteActionString))
@@ -254,7 +264,7 @@ func (s *Site) ownHosts(route *Route, r *reader, action Action) bool {
 	return true
 }
 
-// siteHosts takes the smart host of the site, if there is one in force.
+// siteHosts sets the smart host of the site, if one is in force.
 func (s *Site) siteHosts(route *Route, r *reader) {
 	hosts, err := schema.ParseHosts(r.text(SmartHost))
 	kind := r.number(SmartHostType)
@@ -270,7 +280,7 @@ func (s *Site) siteHosts(route *Route, r *reader) {
 func (r *reader) routeSignIn() *RouteSignIn {
 	action := Action(r.number(RouteAction))
 	user := r.text(RouteUserName)
-	if user == "" || !action.Any(SignInAny|SignInCram|SignInPlain) {
+	if user == "" || !action.Any(signInActions) {
 		return nil
 	}
 	any := action.Has(SignInAny) && !action.Any(SignInCram|SignInPlain)
@@ -280,12 +290,13 @@ func (r *reader) routeSignIn() *RouteSignIn {
 	}
 }
 
-// Domains yields the names of the domains that have a key, in no order.
+// Domains yields the names of the domains that have a key, in no particular
+// order.
 func (s *Site) Domains() iter.Seq[string] { return s.snap.Names(s.domains) }
 
-// TurnDomains lists the domains whose mail an account may have by TURN, in
-// order; the account's case does not count. One that begins with "*." stands
-// for all names below it. The caller must not change the list.
+// TurnDomains lists the domains whose mail an account may collect by TURN, in
+// order; the account's case does not count. One that begins with "*." is for
+// all names below it. The caller must not change the list.
 func (s *Site) TurnDomains(account string) []mail.Domain { return s.turns()[strings.ToLower(account)] }
 
 func (s *Site) findTurns() map[string][]mail.Domain {
@@ -296,9 +307,9 @@ func (s *Site) findTurns() map[string][]mail.Domain {
 		if !ok {
 			continue
 		}
-		for _, who := range item.Value.Strings() {
-			who = strings.ToLower(who)
-			turns[who] = append(turns[who], mail.Domain(strings.ToLower(name)))
+		for _, account := range item.Value.Strings() {
+			account = strings.ToLower(account)
+			turns[account] = append(turns[account], mail.Domain(strings.ToLower(name)))
 		}
 	}
 	for _, list := range turns {

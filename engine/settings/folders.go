@@ -14,35 +14,34 @@ import (
 	"restante/metabase/schema"
 )
 
-// The folder of a queue is its site's alone. A second site that worked in it
-// would take the mail for its own, and what anybody else writes there would
-// pass for mail. So no other folder may be there, in it or above it.
-
 // siteFolders are the folders of a site that the service writes to or takes
-// files from.
+// files from. The queue's comes first. It belongs to one site alone: a second
+// site in it would take its mail, and any other file in it could pass for mail.
+// So no other folder may be the same, in it or above it.
 var siteFolders = []metabase.ID{QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory}
 
-// Ground is the data folder, and what in it is the service's own: no folder of
-// a site may be there. Without Data, absolute folders are nobody's neighbours.
-type Ground struct {
-	Data string
-	Ours []string
+// Layout is the data folder and the names in it that the service reserves: no
+// folder of a site may be there. Without Data, an absolute folder is compared
+// with absolute ones only.
+type Layout struct {
+	Data     string
+	Reserved []string
 }
 
-// A folder is one that a site or a domain has.
+// A folder is a folder of a site or a domain.
 type folder struct {
 	site int
 	key  metabase.Path // of the site or the domain
 	from metabase.Path // where it is stored; "" for the schema's default
 	id   metabase.ID
 	text string // as stored
-	at   string // as place gives it
+	at   string // result of place
 }
 
-// own says that it is stored at the site or the domain itself.
+// own reports whether it is stored at the site or the domain itself.
 func (f folder) own() bool { return f.from.Equal(f.key) }
 
-// String says whose folder it is.
+// String names the folder by its owner.
 func (f folder) String() string {
 	if f.id == RouteActionString {
 		return fmt.Sprintf("the folder of the domain %s of site %d", f.key.Base(), f.site)
@@ -51,30 +50,30 @@ func (f folder) String() string {
 	return fmt.Sprintf("the %s of site %d", prop.Name, f.site)
 }
 
-// place is where a folder of the tree lies: the same text for the same folder.
-// Case does not count, as it does not on many file systems. Links are not
-// followed: whoever opens the folder sees to them.
-func (g Ground) place(text string) string {
+// place is the absolute name of a folder in canonical form: the same text for
+// the same folder. Case does not count, as on many file systems. Links are not
+// followed: the code that opens the folder does that.
+func (l Layout) place(text string) string {
 	p := strings.ReplaceAll(text, `\`, "/")
 	if !absolute(text) {
-		p = path.Join(strings.ReplaceAll(g.Data, `\`, "/"), p)
+		p = path.Join(strings.ReplaceAll(l.Data, `\`, "/"), p)
 	}
 	return strings.ToLower(path.Clean(p))
 }
 
-// absolute says that a folder does not begin at the data folder, here or on
-// another system.
+// absolute reports whether a folder does not begin at the data folder, here or
+// on another system.
 func absolute(text string) bool {
 	return filepath.IsAbs(text) || strings.HasPrefix(text, "/") || strings.HasPrefix(text, `\`)
 }
 
-// leadsOut says that a folder that begins at the data folder is not in it.
+// leadsOut reports whether a relative folder is not in the data folder.
 func leadsOut(text string) bool {
 	clean := path.Clean(strings.ReplaceAll(text, `\`, "/"))
 	return !absolute(text) && (clean == ".." || strings.HasPrefix(clean, "../"))
 }
 
-// above yields the places that a place lies in, from the nearest.
+// above yields the places that contain a place, the nearest first.
 func above(at string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for up := path.Dir(at); up != at; at, up = up, path.Dir(up) {
@@ -85,7 +84,7 @@ func above(at string) iter.Seq[string] {
 	}
 }
 
-// in says that place a is b or lies in it.
+// in reports whether place a is b or lies in it.
 func in(a, b string) bool {
 	for up := range above(a) {
 		if up == b {
@@ -96,57 +95,59 @@ func in(a, b string) bool {
 }
 
 // folderOf reads a folder of a site.
-func (g Ground) folderOf(snap metabase.Snapshot, n int, id metabase.ID) (folder, bool) {
+func (l Layout) folderOf(snap metabase.Snapshot, n int, id metabase.ID) (folder, bool) {
 	r := newReader(snap, SitePath(n))
 	v, from, _ := r.value(id)
-	return folder{n, r.path, from, id, v.Str(), g.place(v.Str())}, v.Str() != "" && snap.Has(r.path)
+	return folder{n, r.path, from, id, v.Str(), l.place(v.Str())}, v.Str() != "" && snap.Has(r.path)
 }
 
-// dropOf reads the folder that the mail of a domain is written to, where it has
-// one.
-func (g Ground) dropOf(snap metabase.Snapshot, n int, domain metabase.Path) (folder, bool) {
+// dropOf reads the Drop folder of a domain, where it has one of its own.
+func (l Layout) dropOf(snap metabase.Snapshot, n int, domain metabase.Path) (folder, bool) {
 	r := newReader(snap, domain)
 	text := r.text(RouteActionString)
 	if text == "" || !Action(r.number(RouteAction)).Has(Drop) || !snap.Has(domain) {
 		return folder{}, false
 	}
-	return folder{n, domain, domain, RouteActionString, text, g.place(text)}, true
+	return folder{n, domain, domain, RouteActionString, text, l.place(text)}, true
 }
 
-// An atlas finds folders by where they lie.
-type atlas struct{ at, below map[string][]folder }
+// A folderIndex finds folders by place.
+type folderIndex struct{ at, below map[string][]folder }
 
-func newAtlas() atlas { return atlas{map[string][]folder{}, map[string][]folder{}} }
+func newFolderIndex() folderIndex {
+	return folderIndex{map[string][]folder{}, map[string][]folder{}}
+}
 
-func (a atlas) add(f folder) {
-	a.at[f.at] = append(a.at[f.at], f)
+func (i folderIndex) add(f folder) {
+	i.at[f.at] = append(i.at[f.at], f)
 	for up := range above(f.at) {
-		a.below[up] = append(a.below[up], f)
+		i.below[up] = append(i.below[up], f)
 	}
 }
 
 // near lists the folders that are at a place, in it or above it.
-func (a atlas) near(at string) []folder {
-	found := slices.Concat(a.at[at], a.below[at])
+func (i folderIndex) near(at string) []folder {
+	found := slices.Concat(i.at[at], i.below[at])
 	for up := range above(at) {
-		found = append(found, a.at[up]...)
+		found = append(found, i.at[up]...)
 	}
 	return found
 }
 
-// queues maps the queue folders of all sites.
-func (g Ground) queues(snap metabase.Snapshot) atlas {
-	a := newAtlas()
+// queues indexes the queue folders of all sites.
+func (l Layout) queues(snap metabase.Snapshot) folderIndex {
+	i := newFolderIndex()
 	for _, n := range Numbers(snap) {
-		if f, ok := g.folderOf(snap, n, QueueDirectory); ok {
-			a.add(f)
+		if f, ok := l.folderOf(snap, n, QueueDirectory); ok {
+			i.add(f)
 		}
 	}
-	return a
+	return i
 }
 
-// yields says that f is a site's queue folder by inheritance, or the later one,
-// so that o's site has it.
+// yields reports whether the queue folder f goes to the site of o: a folder
+// that a site stores itself comes before an inherited one, and a lower site
+// number before a higher one.
 func (f folder) yields(o folder) bool {
 	if f.own() != o.own() {
 		return o.own()
@@ -154,11 +155,11 @@ func (f folder) yields(o folder) bool {
 	return o.site < f.site
 }
 
-// Shared tells of each site whose queue folder is, or lies in or above, that of
-// a site that goes before it. Such a site must not run.
-func (g Ground) Shared(snap metabase.Snapshot) map[int]error {
+// Shared returns an error for each site whose queue folder is, or lies in or
+// above, that of another site which comes first. Such a site must not run.
+func (l Layout) Shared(snap metabase.Snapshot) map[int]error {
 	shared := map[int]error{}
-	queues := g.queues(snap)
+	queues := l.queues(snap)
 	for _, list := range queues.at {
 		for _, f := range list {
 			first := f
@@ -175,7 +176,7 @@ func (g Ground) Shared(snap metabase.Snapshot) map[int]error {
 	return shared
 }
 
-// beside says how f lies to o.
+// beside describes where f lies relative to o.
 func (f folder) beside(o folder) string {
 	whose := o.String()
 	if o.id == QueueDirectory {

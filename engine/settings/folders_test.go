@@ -22,7 +22,7 @@ const joe metabase.Principal = "user:joe"
 // control over all.
 func newHouses(t *testing.T) *tree {
 	t.Helper()
-	ground := Ground{Data: "/data", Ours: []string{"metabase", "queue"}}
+	ground := Layout{Data: "/data", Reserved: []string{"metabase", "queue"}}
 	store, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{
 		Checks: []metabase.Check{schema.IIS().Check, ground.Check}, Admins: []metabase.Principal{"user:root"},
 		Acts: map[metabase.ID]metabase.Act{ServerCommand: func(context.Context, metabase.Path, metabase.Value) error { return nil }},
@@ -152,7 +152,7 @@ func TestShared(t *testing.T) {
 	tr.must(add(5), add(6))
 	shared := func() string {
 		var out []string
-		for n, err := range (Ground{Data: "/data"}).Shared(tr.store.Snapshot()) {
+		for n, err := range (Layout{Data: "/data"}).Shared(tr.store.Snapshot()) {
 			out = append(out, SitePath(n).Base()+": "+err.Error())
 		}
 		slices.Sort(out)

@@ -15,39 +15,39 @@ import (
 	"restante/metabase/schema"
 )
 
-// An Impact tells what a change touches beyond the keys that it names.
+// An Impact says what a change affects beyond the keys that it names.
 type Impact struct {
-	Heirs []Heirs      // for each changed property that is inherited, in the order of the change
-	Sites []SiteImpact // the sites whose settings may come out otherwise, in order
+	Inheritors []Inheritors // for each changed property that is inherited, in the order of the change
+	Sites      []SiteImpact // the sites whose settings the change may alter, in order
 }
 
-// Heirs are the keys below Path that take a changed property from there, before
-// the change or after it.
-type Heirs struct {
+// Inheritors are the keys below Path that inherit a changed property from
+// there, before the change or after it.
+type Inheritors struct {
 	Path     metabase.Path
 	ID       metabase.ID
 	Property string          // "" where the schema has no name for it
 	Keys     []metabase.Path // of sites, domains and accounts, in the order of the tree
-	Sites    []int           // how many of these are which
-	Domains  int
+	Sites    []int           // the sites among them
+	Domains  int             // how many of them are domains
 	Accounts int
 }
 
-// A SiteImpact tells what a change does to one site.
+// A SiteImpact says what a change does to one site.
 type SiteImpact struct {
 	Number     int
 	Relay      *big.Int // addresses that may relay and could not before
 	Before     *big.Int // addresses that could
 	After      *big.Int // addresses that may
-	RelayAuth  bool     // whoever has signed in may relay and could not before
-	ForAuth    [2]bool  // whether who has signed in could relay, and may
-	OpenDomain []string // touched domains and default domains that take mail from anybody and did not before
-	Becomes    []string // what it does besides: that it starts, stops, listens elsewhere
+	RelayAuth  bool     // any account may relay and could not before
+	ForAuth    [2]bool  // whether any account could relay before, and may after
+	OpenDomain []string // touched domains and default domains that accept mail from every client and did not before
+	Summary    []string // what the site does: starts, stops, listens elsewhere
 	old, new   *Site
 }
 
-// Reroutes says whether mail for a domain would go another way than before:
-// held or not, to other hosts, or otherwise spoken to.
+// Reroutes reports whether mail for a domain would take another route than
+// before: held or not, to other hosts, or by another conversation.
 func (i SiteImpact) Reroutes(d mail.Domain) bool {
 	if i.old == nil || i.new == nil {
 		return i.old != i.new
@@ -57,16 +57,15 @@ func (i SiteImpact) Reroutes(d mail.Domain) bool {
 	return !reflect.DeepEqual(before, after)
 }
 
-// IsNew says that there was no such site before.
+// IsNew reports whether there was no such site before.
 func (i SiteImpact) IsNew() bool { return i.old == nil }
 
-// Assess works out the impact of a change, for those who look before they
-// leap. It takes longer than Check: it looks at every key below the changed
-// ones.
-func (g Ground) Assess(c metabase.Change) Impact {
+// Assess computes the impact of a change. It takes longer than Check: it visits
+// every key below the changed ones.
+func (l Layout) Assess(c metabase.Change) Impact {
 	var impact Impact
 	for _, path := range c.Touched {
-		impact.Heirs = append(impact.Heirs, heirs(c, path, changedIDs(c, path))...)
+		impact.Inheritors = append(impact.Inheritors, inheritors(c, path, changedIDs(c, path))...)
 	}
 	numbers := Numbers(c.New)
 	for _, n := range Numbers(c.Old) {
@@ -78,14 +77,14 @@ func (g Ground) Assess(c metabase.Change) Impact {
 	for _, n := range numbers {
 		if touches(c, n) {
 			i := assessSite(c, n)
-			i.Becomes = g.becomes(c, i)
+			i.Summary = l.summary(c, i)
 			impact.Sites = append(impact.Sites, i)
 		}
 	}
 	return impact
 }
 
-// touches says that something at, above or below the site is touched.
+// touches reports whether a key at, above or below the site is touched.
 func touches(c metabase.Change, n int) bool {
 	site := SitePath(n)
 	return slices.ContainsFunc(c.Touched, func(p metabase.Path) bool { return p.Within(site) || site.Within(p) })
@@ -107,30 +106,29 @@ func changedIDs(c metabase.Change, path metabase.Path) (ids []metabase.ID) {
 	return ids
 }
 
-// heirs lists, for each of the properties that has some, who takes it from
-// path.
-func heirs(c metabase.Change, path metabase.Path, ids []metabase.ID) []Heirs {
-	list := make([]Heirs, len(ids))
+// inheritors lists the inheritors of each property at path that has some.
+func inheritors(c metabase.Change, path metabase.Path, ids []metabase.ID) []Inheritors {
+	list := make([]Inheritors, len(ids))
 	props := make([]schema.Prop, len(ids))
 	for i, id := range ids {
 		props[i], _ = schema.IIS().ByID(id)
-		list[i] = Heirs{Path: path, ID: id, Property: props[i].Name}
+		list[i] = Inheritors{Path: path, ID: id, Property: props[i].Name}
 	}
 	for below := range c.New.Walk(path) {
 		class := c.New.Class(below)
-		if len(ids) == 0 || below.Equal(path) || !isHouse(c.New, below, class) {
+		if len(ids) == 0 || below.Equal(path) || !isInheritor(c.New, below, class) {
 			continue
 		}
 		for i, p := range props {
-			if ids[i] != metabase.KeyType && (p.Name == "" || p.In(class)) && takes(c, below, path, ids[i]) {
+			if ids[i] != metabase.KeyType && (p.Name == "" || p.In(class)) && inheritsFrom(c, below, path, ids[i]) {
 				list[i].add(below, class)
 			}
 		}
 	}
-	return slices.DeleteFunc(list, func(h Heirs) bool { return len(h.Keys) == 0 })
+	return slices.DeleteFunc(list, func(h Inheritors) bool { return len(h.Keys) == 0 })
 }
 
-func (h *Heirs) add(path metabase.Path, class string) {
+func (h *Inheritors) add(path metabase.Path, class string) {
 	h.Keys = append(h.Keys, path)
 	switch n, _, _ := siteOf(path); {
 	case strings.EqualFold(class, schema.Server):
@@ -142,15 +140,15 @@ func (h *Heirs) add(path metabase.Path, class string) {
 	}
 }
 
-// Names lists the heirs of a class, domains or accounts: each after the number
-// of its site, an account of all sites alone.
-func (h Heirs) Names(class string) []string {
+// Names lists the keys of a class, domains or accounts: each after the number of
+// its site, an account of all sites without one.
+func (h Inheritors) Names(class string) []string {
 	names := []string{}
 	for _, key := range h.Keys {
 		n, rest, ok := siteOf(key)
 		_, name, _ := strings.Cut(rest, "/")
 		switch {
-		case ok && name != "" && below(rest, "Domain") == (class == schema.Domain):
+		case ok && name != "" && isBelow(rest, "Domain") == (class == schema.Domain):
 			names = append(names, strconv.Itoa(n)+"/"+name)
 		case class == schema.User && key.Parent().Equal(UsersPath(0)):
 			names = append(names, key.Base())
@@ -159,18 +157,20 @@ func (h Heirs) Names(class string) []string {
 	return names
 }
 
-// isHouse says whether a key is that of a site, a domain or an account.
-func isHouse(snap metabase.Snapshot, path metabase.Path, class string) bool {
+// isInheritor reports whether a key is that of a site, a domain or an account.
+func isInheritor(snap metabase.Snapshot, path metabase.Path, class string) bool {
 	if strings.EqualFold(class, schema.Server) {
 		return true
 	}
 	if !strings.EqualFold(class, schema.Domain) && !strings.EqualFold(class, schema.User) {
 		return false
 	}
-	return strings.EqualFold(snap.Class(path.Parent()), class) // not what holds them
+	return strings.EqualFold(snap.Class(path.Parent()), class) // not their container
 }
 
-func takes(c metabase.Change, below, path metabase.Path, id metabase.ID) bool {
+// inheritsFrom reports whether the key below has its value from path, before
+// the change or after it.
+func inheritsFrom(c metabase.Change, below, path metabase.Path, id metabase.ID) bool {
 	for _, snap := range []metabase.Snapshot{c.Old, c.New} {
 		if _, from, ok := snap.Effective(below, id); ok && from.Equal(path) {
 			return true
@@ -181,7 +181,7 @@ func takes(c metabase.Change, below, path metabase.Path, id metabase.ID) bool {
 
 func assessSite(c metabase.Change, n int) SiteImpact {
 	i := SiteImpact{Number: n, Relay: new(big.Int), Before: new(big.Int), After: new(big.Int)}
-	// Problems are Check's to tell: what could be read counts here.
+	// Check reports the problems; here a site counts with what could be read.
 	i.old, _ = load(c.Old, n)
 	i.new, _ = load(c.New, n)
 	if i.new == nil {
@@ -194,17 +194,17 @@ func assessSite(c metabase.Change, n int) SiteImpact {
 	both := slices.Concat(before.Nets, i.new.Relay.Nets)
 	i.Before, i.After = addresses(before.Nets), addresses(i.new.Relay.Nets)
 	i.Relay.Sub(addresses(both), i.Before)
-	i.ForAuth = [2]bool{before.ForAuth, i.new.Relay.ForAuth}
-	i.RelayAuth = i.new.Relay.ForAuth && !before.ForAuth
+	i.ForAuth = [2]bool{before.RelayForAuth, i.new.Relay.RelayForAuth}
+	i.RelayAuth = i.new.Relay.RelayForAuth && !before.RelayForAuth
 	i.OpenDomain = opened(c, i)
 	return i
 }
 
-// opened lists the domains of a site that take mail from anybody and did not
-// before: of those that are touched, and of the default one, which needs no key.
+// opened lists the domains of a site that accept mail from every client and did
+// not before, of the touched ones and the default one, which needs no key.
 func opened(c metabase.Change, i SiteImpact) (names []string) {
 	seen := map[mail.Domain]bool{}
-	look := func(text string) {
+	add := func(text string) {
 		name := mail.Domain(strings.ToLower(text))
 		if name != "" && !seen[name] && i.new.Standing(name) != Foreign && (i.old == nil || i.old.Standing(name) == Foreign) {
 			names = append(names, text)
@@ -213,10 +213,10 @@ func opened(c metabase.Change, i SiteImpact) (names []string) {
 	}
 	for _, path := range c.Touched {
 		if path.Parent().Equal(DomainsPath(i.Number)) && c.New.Has(path) {
-			look(path.Base())
+			add(path.Base())
 		}
 	}
-	look(string(i.new.Domain))
+	add(string(i.new.DefaultDomain))
 	return names
 }
 

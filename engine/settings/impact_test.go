@@ -67,7 +67,7 @@ func TestAssessHeirs(t *testing.T) {
 		{set(t, SitePath(1), "ServerComment", "x"), "", nil},
 	}
 	for _, tt := range tests {
-		got := (Ground{}).Assess(tr.try(tt.op)).Heirs
+		got := (Layout{}).Assess(tr.try(tt.op)).Inheritors
 		if tt.want == nil {
 			if len(got) != 0 {
 				t.Errorf("%+v is inherited by %+v", tt.op, got)
@@ -101,7 +101,7 @@ func TestAssessSites(t *testing.T) {
 		{"over TLS", set(t, Service, "AlwaysUseSsl", "true"), "0", false, nil, true},
 	}
 	for _, tt := range tests {
-		sites := (Ground{}).Assess(tr.try(tt.op)).Sites
+		sites := (Layout{}).Assess(tr.try(tt.op)).Sites
 		if len(sites) != 1 {
 			t.Errorf("%s: %d sites", tt.name, len(sites))
 			continue
@@ -112,18 +112,18 @@ func TestAssessSites(t *testing.T) {
 		}
 	}
 	tr.set(Service, "RelayForAuth", "false")
-	if s := (Ground{}).Assess(tr.try(set(t, SitePath(1), "RelayForAuth", "true"))).Sites[0]; !s.RelayAuth {
+	if s := (Layout{}).Assess(tr.try(set(t, SitePath(1), "RelayForAuth", "true"))).Sites[0]; !s.RelayAuth {
 		t.Errorf("RelayForAuth: %+v", s)
 	}
 	n, ops, err := CreateSite(tr.store.Snapshot(), NewSite{Bindings: []string{":2526"}, Domain: "two.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	sites := (Ground{}).Assess(tr.try(ops...)).Sites
+	sites := (Layout{}).Assess(tr.try(ops...)).Sites
 	if len(sites) != 1 || sites[0].Number != n || !sites[0].Reroutes(mail.Domain("x.test")) || !slices.Equal(sites[0].OpenDomain, []string{"two.example"}) {
 		t.Errorf("a new site: %+v", sites)
 	}
-	if got := (Ground{}).Assess(tr.try(metabase.AddKey{Path: "/Else", Class: schema.Object})); len(got.Sites)+len(got.Heirs) != 0 {
+	if got := (Layout{}).Assess(tr.try(metabase.AddKey{Path: "/Else", Class: schema.Object})); len(got.Sites)+len(got.Inheritors) != 0 {
 		t.Errorf("a key elsewhere: %+v", got)
 	}
 }
@@ -164,19 +164,19 @@ func TestAssessBecomes(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
 		}
-		sites := Ground{Data: "/data"}.Assess(c).Sites
-		if len(sites) != 1 || !slices.Equal(sites[0].OpenDomain, tt.open) || !slices.Equal(sites[0].Becomes, tt.want) {
+		sites := Layout{Data: "/data"}.Assess(c).Sites
+		if len(sites) != 1 || !slices.Equal(sites[0].OpenDomain, tt.open) || !slices.Equal(sites[0].Summary, tt.want) {
 			t.Errorf("%s: %+v, want %q, and open %q", tt.name, sites, tt.want, tt.open)
 		}
 	}
 	c, err := tr.store.Try(t.Context(), metabase.Batch{Ops: []metabase.Op{metabase.Remove{Path: SitePath(2), Recursive: true}}, Actor: "user:root"})
-	if sites := (Ground{}).Assess(c).Sites; err != nil || len(sites) != 1 || !slices.Equal(sites[0].Becomes, []string{"is removed"}) {
+	if sites := (Layout{}).Assess(c).Sites; err != nil || len(sites) != 1 || !slices.Equal(sites[0].Summary, []string{"is removed"}) {
 		t.Errorf("removed: %+v, %v", sites, err)
 	}
 }
 
 func TestHeirsNames(t *testing.T) {
-	h := Heirs{Keys: []metabase.Path{SitePath(1), DomainPath(1, "a.test"), DomainPath(2, "*.b.test"), UserPath(2, "bob"), UserPath(0, "ann")}}
+	h := Inheritors{Keys: []metabase.Path{SitePath(1), DomainPath(1, "a.test"), DomainPath(2, "*.b.test"), UserPath(2, "bob"), UserPath(0, "ann")}}
 	for class, want := range map[string][]string{
 		schema.Domain: {"1/a.test", "2/*.b.test"}, schema.User: {"2/bob", "ann"},
 	} {

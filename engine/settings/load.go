@@ -3,6 +3,7 @@
 package settings
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"time"
@@ -12,7 +13,16 @@ import (
 	"restante/metabase/schema"
 )
 
-// A reader reads what holds at one key and gathers what is wrong with it.
+// A field is one row of a table of settings: a property, and a pointer to the
+// variable for its value. The variable's type and the schema's unit decide how
+// the value is read.
+type field struct {
+	id metabase.ID
+	to any
+}
+
+// A reader reads the effective values at one key and collects what is wrong
+// with them.
 type reader struct {
 	snap     metabase.Snapshot
 	schema   *schema.Schema
@@ -24,18 +34,29 @@ func newReader(snap metabase.Snapshot, path metabase.Path) *reader {
 	return &reader{snap: snap, schema: schema.IIS(), path: path}
 }
 
-// bad notes a problem at the key that the property comes from, so that it is
-// plain where to cure it; where nothing is stored, at the key itself.
+// bad adds a problem at the key that stores the property, so that it is plain
+// where to cure it; where none stores it, at the reader's key.
 func (r *reader) bad(id metabase.ID, err error) {
-	p := metabase.Problem{Path: r.path, ID: id, Err: err}
+	p := problem(r.path, id, err)
 	if _, from, ok := r.value(id); ok && from != "" {
 		p.Path = from
 	}
-	if prop, ok := r.schema.ByID(id); ok {
-		p.Property = prop.Name
-	}
 	r.problems = append(r.problems, p)
 }
+
+// problem is a [metabase.Problem] with the name of the property.
+func problem(path metabase.Path, id metabase.ID, err error) metabase.Problem {
+	prop, _ := schema.IIS().ByID(id)
+	return metabase.Problem{Path: path, ID: id, Property: prop.Name, Err: err}
+}
+
+// A reason is an error of kind [metabase.Invalid].
+type reason string
+
+func (r reason) Error() string        { return string(r) }
+func (r reason) Is(target error) bool { return target == metabase.Invalid }
+
+func invalid(format string, args ...any) error { return reason(fmt.Sprintf(format, args...)) }
 
 func (r *reader) value(id metabase.ID) (metabase.Value, metabase.Path, bool) {
 	return r.schema.Effective(r.snap, r.path, id)
@@ -53,34 +74,93 @@ func (r *reader) text(id metabase.ID) string {
 	return v.Str()
 }
 
-func (r *reader) list(id metabase.ID) []string {
-	v, _, _ := r.value(id)
-	return v.Strings()
-}
-
-// count reads a limit where 0 and very large numbers are none.
-func (r *reader) count(id metabase.ID) int {
-	if n := r.number(id); n < unlimited {
-		return int(n)
+// read sets the variable of each row. A variable for a list of networks may be
+// in several rows: each adds to it.
+func (r *reader) read(rows ...field) {
+	for _, row := range rows {
+		v, _, _ := r.value(row.id)
+		if err := r.set(row, v); err != nil {
+			r.bad(row.id, err)
+		}
 	}
-	return 0
 }
 
-func (r *reader) seconds(id metabase.ID) time.Duration {
-	return time.Duration(r.number(id)) * time.Second
+func (r *reader) set(row field, v metabase.Value) (err error) {
+	switch to := row.to.(type) {
+	case *bool:
+		*to = v.DWord() != 0
+	case *int:
+		*to = r.count(row.id, v.DWord())
+	case *int64:
+		*to = int64(v.DWord())
+	case *uint16:
+		*to = uint16(v.DWord())
+	case *Action:
+		*to = Action(v.DWord())
+	case *time.Duration:
+		*to = time.Duration(v.DWord()) * r.unit(row.id)
+	case *string:
+		*to = v.Str()
+	case *mail.Domain:
+		if v.Str() != "" {
+			*to, err = mail.ParseDomain(v.Str())
+		}
+	case *[]string:
+		*to = v.Strings()
+	case *[]time.Duration:
+		*to, err = schema.Minutes(v.Str())
+	case *[]netip.AddrPort:
+		*to, err = parseEach(v.Strings(), schema.ParseEndpoint)
+	case *[]netip.Prefix:
+		var nets []netip.Prefix
+		if nets, err = schema.DecodeIPList(v.Bytes()); v.Type() == metabase.MultiSZType {
+			nets, err = parseEach(v.Strings(), schema.ParsePrefix)
+		}
+		*to = append(*to, nets...)
+	default:
+		panic(fmt.Sprintf("settings: property %d: no way to read a %T", row.id, row.to)) // a build that its own tests refuse
+	}
+	return err
 }
 
-func (r *reader) minutes(id metabase.ID) time.Duration {
-	return time.Duration(r.number(id)) * time.Minute
+// parseEach parses each text and returns those that parse, with the first
+// error.
+func parseEach[T any](list []string, parse func(string) (T, error)) (out []T, first error) {
+	for _, text := range list {
+		one, err := parse(text)
+		switch {
+		case err == nil:
+			out = append(out, one)
+		case first == nil:
+			first = err
+		}
+	}
+	return out, first
 }
 
-// A reason is an error of kind [metabase.Invalid].
-type reason string
+// unlimited is IIS's value of MaxConnections for no limit. A greater count is
+// no limit, too.
+const unlimited = 2_000_000_000
 
-func (r reason) Error() string        { return string(r) }
-func (r reason) Is(target error) bool { return target == metabase.Invalid }
+// count reads a number; of the schema's unit "count", 0 is no limit.
+func (r *reader) count(id metabase.ID, n uint32) int {
+	if prop, _ := r.schema.ByID(id); prop.Unit == "count" && n >= unlimited {
+		return 0
+	}
+	return int(n)
+}
 
-func invalid(format string, args ...any) error { return reason(fmt.Sprintf(format, args...)) }
+// unit is the schema's unit of a property that is a time.
+func (r *reader) unit(id metabase.ID) time.Duration {
+	prop, _ := r.schema.ByID(id)
+	switch prop.Unit {
+	case "min":
+		return time.Minute
+	case "days":
+		return 24 * time.Hour
+	}
+	return time.Second
+}
 
 func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 	path := SitePath(n)
@@ -88,56 +168,38 @@ func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 		return nil, []metabase.Problem{{Path: path, Err: metabase.NotFound}}
 	}
 	r := newReader(snap, path)
-	version := r.number(ServiceVersion)
-	s := &Site{
-		Number: n, Name: SiteName(snap, n), Rev: snap.Rev(), AutoStart: r.flag(ServerAutoStart),
-		Enabled: version >= 2 || n == DefaultSite, Greeting: r.text(ConnectResponse),
-		TLS: r.tls(), Verbs: r.verbs(version >= 2), SignIn: r.signIn(), Limits: r.limits(),
-		Relay: r.relay(), Release: r.release(), Out: r.out(), Retry: r.retry(), Folders: r.folders(), snap: snap, domains: DomainsPath(n),
+	version := r.number(SmtpServiceVersion)
+	s := &Site{Number: n, Rev: snap.Rev(), Enabled: version >= 2 || n == DefaultSite, Identity: Identity{Name: SiteName(snap, n)}}
+	r.read(s.fields()...)
+	if s.FullyQualifiedDomainName == "" {
+		s.FullyQualifiedDomainName = cmp.Or(string(s.DefaultDomain), "localhost")
 	}
-	s.Domain, s.FQDN = r.names()
-	s.Callers = append(r.ipList(IPSecurity), r.prefixes(ConnectIPv6List)...)
+	r.tls(&s.TLS)
+	r.verbs(&s.Verbs, version >= 2)
+	r.access(&s.Access)
+	r.limits(s.Limits)
+	r.folders(s.Folders)
 	s.Bindings = r.bindings(s.TLS)
 	r.defaultRoute()
-	s.lazily()
+	s.lookup = newLookup(s, snap)
 	return s, r.problems
 }
 
-func (r *reader) names() (d mail.Domain, fqdn string) {
-	if text := r.text(DefaultDomain); text != "" {
-		var err error
-		if d, err = mail.ParseDomain(text); err != nil {
-			r.bad(DefaultDomain, err)
-		}
+func (r *reader) tls(t *TLS) {
+	t.Required = r.number(AccessSSLFlags)&accessTLS != 0
+	if t.TlsKeyFile == "" || t.TlsCertificateFile == "" {
+		t.TlsKeyFile = t.TlsCertificateFile
 	}
-	switch fqdn = r.text(FQDN); {
-	case fqdn != "":
-	case d != "":
-		fqdn = string(d)
-	default:
-		fqdn = "localhost"
+	if t.Required && t.TlsCertificateFile == "" {
+		r.bad(AccessSSLFlags, invalid("asks for TLS, and there is no TlsCertificateFile"))
 	}
-	return d, fqdn
-}
-
-func (r *reader) tls() TLS {
-	t := TLS{CertFile: r.text(TLSCertificateFile), KeyFile: r.text(TLSKeyFile), Required: r.number(AccessSSLFlags)&accessTLS != 0}
-	if t.KeyFile == "" {
-		t.KeyFile = t.CertFile
-	}
-	if t.CertFile == "" {
-		t.KeyFile = ""
-		if t.Required {
-			r.bad(AccessSSLFlags, invalid("asks for TLS, and there is no TlsCertificateFile"))
-		}
-	}
-	return t
 }
 
 func (r *reader) bindings(t TLS) (out []Binding) {
 	seen := map[netip.AddrPort]string{}
-	add := func(id metabase.ID, odmr, implicit bool) {
-		for _, text := range r.list(id) {
+	add := func(id metabase.ID, odmr, implicit bool) (n int) {
+		v, _, _ := r.value(id)
+		for _, text := range v.Strings() {
 			b, err := schema.ParseBinding(text)
 			if err != nil {
 				r.bad(id, err)
@@ -151,136 +213,69 @@ func (r *reader) bindings(t TLS) (out []Binding) {
 			seen[at] = text
 			out = append(out, Binding{Addr: at, ODMR: odmr, TLS: implicit})
 		}
+		return len(v.Strings())
 	}
 	add(ServerBindings, false, false)
-	add(SecureBindings, false, true)
+	implicit := add(SecureBindings, false, true)
 	add(AtrnBindings, true, false)
 	if len(out) == 0 && len(r.problems) == 0 {
 		r.bad(ServerBindings, invalid("the site has no address to listen on; store ip:port:host or ADDR:PORT here, or in SecureBindings or AtrnBindings"))
 	}
-	if t.CertFile == "" && len(r.list(SecureBindings)) > 0 {
+	if t.TlsCertificateFile == "" && implicit > 0 {
 		r.bad(SecureBindings, invalid("TLS is to begin with the first octet, and there is no TlsCertificateFile"))
 	}
 	return out
 }
 
-func (r *reader) verbs(released bool) Verbs {
-	bits := r.number(InboundVerbs)
-	return Verbs{
-		ETRN: released && bits&verbETRN != 0, TURN: released && bits&verbTURN != 0, ATRN: released && bits&verbTURN != 0,
-		Chunking: bits&verbChunking != 0, EightBit: bits&verbEightBit != 0, DSN: bits&verbDSN != 0,
-		Pipelining: r.flag(PipelineIn), EnhancedCodes: bits&verbEnhancedCodes != 0,
-	}
+func (r *reader) verbs(v *Verbs, release bool) {
+	bits := r.number(SmtpInboundCommandSupportOptions)
+	v.ETRN, v.TURN, v.ATRN = release && bits&verbETRN != 0, release && bits&verbTURN != 0, release && bits&verbTURN != 0
+	v.Chunking, v.EightBit, v.DSN = bits&verbChunking != 0, bits&verbEightBit != 0, bits&verbDSN != 0
+	v.EnhancedCodes = bits&verbEnhancedCodes != 0
 }
 
-func (r *reader) signIn() SignIn {
+func (r *reader) access(a *Access) {
 	bits := r.number(AuthFlags)
-	if bits&(authAnonymous|authBasic|authChallenge) == 0 {
+	a.Basic, a.Challenge, a.Required = bits&authBasic != 0, bits&authChallenge != 0, bits&authAnonymous == 0
+	if a.Required && !a.Basic && !a.Challenge {
 		r.bad(AuthFlags, invalid("nobody could send mail: needs auth_anonymous, auth_basic or auth_ntlm"))
 	}
-	return SignIn{
-		Basic: bits&authBasic != 0, Challenge: bits&authChallenge != 0,
-		Clear: r.flag(ClearTextAuth), Required: bits&authAnonymous == 0,
+}
+
+func (r *reader) limits(l Limits) {
+	if l.MaxSessionSize != 0 && l.MaxSessionSize < l.MaxMessageSize {
+		r.bad(MaxSessionSize, invalid("%d bytes are less than MaxMessageSize, which is %d: no such message could come", l.MaxSessionSize, l.MaxMessageSize))
 	}
 }
 
-func (r *reader) limits() Limits {
-	l := Limits{
-		Connections: r.count(MaxConnections), MessageSize: int64(r.number(MaxMessageSize)), SessionSize: int64(r.number(MaxSessionSize)),
-		Recipients: r.count(MaxRecipients), Errors: r.count(MaxErrors), Hops: r.count(HopCount),
-		Idle: r.seconds(ConnectionTimeout), BareLF: r.flag(AcceptBareLinefeed),
-	}
-	if l.SessionSize != 0 && l.SessionSize < l.MessageSize {
-		r.bad(MaxSessionSize, invalid("%d bytes are less than MaxMessageSize, which is %d: no such message could come", l.SessionSize, l.MessageSize))
-	}
-	return l
-}
-
-func (r *reader) relay() Relay {
-	return Relay{Nets: append(r.ipList(RelayIPList), r.prefixes(RelayIPv6List)...), ForAuth: r.flag(RelayForAuth)}
-}
-
-func (r *reader) ipList(id metabase.ID) []netip.Prefix {
-	v, _, _ := r.value(id)
-	nets, err := schema.DecodeIPList(v.Bytes())
-	if err != nil {
-		r.bad(id, err)
-	}
-	return nets
-}
-
-func (r *reader) prefixes(id metabase.ID) (nets []netip.Prefix) {
-	for _, text := range r.list(id) {
-		n, err := schema.ParsePrefix(text)
-		if err != nil {
-			r.bad(id, err)
-			continue
-		}
-		nets = append(nets, n)
-	}
-	return nets
-}
-
-func (r *reader) release() Release {
-	return Release{
-		TurnTLS: r.flag(TurnRequireTLS), EtrnSignIn: r.flag(EtrnRequireAuth), Subdomains: r.flag(EtrnSubdomains),
-		Counts: r.flag(EtrnReportCounts), Interval: r.seconds(ReleaseInterval),
-	}
-}
-
-func (r *reader) out() Out {
-	o := Out{
-		Port: uint16(r.number(RemotePort)), Timeout: r.seconds(RemoteTimeout), Connections: r.count(MaxOutConnections),
-		PerDomain: r.count(MaxOutPerDomain), Messages: r.count(MaxBatchedMessages),
-		NoCA: !r.flag(CheckCertificate), NoCertName: !r.flag(CheckCertName),
-	}
-	for _, text := range r.list(DNSServers) {
-		server, err := schema.ParseEndpoint(text)
-		if err != nil {
-			r.bad(DNSServers, err)
-			continue
-		}
-		o.DNS = append(o.DNS, server)
-	}
-	return o
-}
-
-func (r *reader) retry() Retry {
-	t := Retry{
-		Delay: r.minutes(RemoteDelay), Expire: r.minutes(RemoteExpire),
-		LocalDelay: r.minutes(LocalDelay), LocalExpire: r.minutes(LocalExpire),
-	}
-	var err error
-	if t.Ladder, err = schema.Minutes(r.text(RetryLadder)); err != nil {
-		r.bad(RetryLadder, err)
-	}
-	return t
-}
-
-func (r *reader) folders() Folders {
-	f := Folders{Queue: r.text(QueueDirectory), Drop: r.text(DropDirectory), Pickup: r.text(PickupDirectory), Badmail: r.text(BadMailDirectory)}
-	if f.Queue == "" {
+func (r *reader) folders(f Folders) {
+	if f.QueueDirectory == "" {
 		r.bad(QueueDirectory, errNoFolder)
 	}
-	if f.Drop == "" {
+	if f.DropDirectory == "" {
 		r.bad(DropDirectory, errNoFolder)
 	}
-	return f
 }
 
 const errNoFolder = reason("the site needs this folder")
 
-// defaultRoute looks at what a site says of all outgoing connections.
+// defaultRoute checks the route of all outgoing connections of the site.
 func (r *reader) defaultRoute() {
-	if action := Action(r.number(RouteAction)); action.Any(ofDomain) {
+	action := Action(r.number(RouteAction))
+	if action.Any(domainActions) {
 		prop, _ := r.schema.ByID(RouteAction)
 		r.bad(RouteAction, invalid("%s belong to a domain's key, not to a site or the service",
-			prop.Plain(metabase.DWord(uint32(action & ofDomain)))[0]))
+			prop.Plain(metabase.DWord(uint32(action & domainActions)))[0]))
 	}
 	if _, err := schema.ParseHosts(r.text(SmartHost)); err != nil {
 		r.bad(SmartHost, err)
 	}
-	if action := Action(r.number(RouteAction)); action.Any(SignInAny|SignInCram|SignInPlain) && r.text(RouteUserName) == "" {
+	r.routeUser(action)
+}
+
+// routeUser refuses a route that signs in without a name.
+func (r *reader) routeUser(action Action) {
+	if action.Any(signInActions) && r.text(RouteUserName) == "" {
 		r.bad(RouteAction, invalid("asks for a sign-in at the next host, and RouteUserName is empty"))
 	}
 }

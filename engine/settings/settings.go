@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package settings is the stair between the tree and the mail: it reads what
-// is set for a site off a snapshot, inheritance and defaults included, and
-// gives it as typed values; and it says before a change is kept what would be
-// wrong with a site or a domain after it.
+// Package settings reads the configuration of a site from a snapshot of the
+// tree, inheritance and defaults included, and returns it as typed values. Its
+// checks report, before a change is committed, what would be wrong with a site
+// or a domain after it.
 //
-// All of it is pure: a snapshot in, values out. Load reads the site and none of
-// its domains: those are looked up one by one in the same snapshot when they
-// are asked for, so that a hundred thousand of them cost nothing until then.
+// A field that holds the value of one property has that property's name. What
+// the value may be, its unit and its default are in the schema's table alone.
+//
+// The package is pure: a snapshot in, values out. Load reads the site and none
+// of its domains. Each domain is looked up in the snapshot when it is asked
+// for, so that a hundred thousand of them cost nothing before.
 package settings
 
 import (
@@ -15,7 +18,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,34 +28,35 @@ import (
 	"restante/metabase/schema"
 )
 
-// A Site is what is set for one site at one revision. It never changes; its
-// methods may be called from anywhere.
+// A Site holds the settings of one site at one revision. It never changes; its
+// methods are safe for concurrent use.
 type Site struct {
-	Number    int
-	Name      string // for display
-	Rev       metabase.Rev
-	AutoStart bool // starts with the service
-	Enabled   bool // false: SmtpServiceVersion is less than 2, and this is not the default site
+	Number          int
+	Rev             metabase.Rev
+	ServerAutoStart bool // starts with the service
+	Enabled         bool // false: SmtpServiceVersion is less than 2, and this is not the default site
 
-	Domain   mail.Domain // the default domain, "" where none is set
-	FQDN     string      // our name; the default domain's, or "localhost", where none is set
-	Greeting string      // text after our name in the greeting; "" for the built-in one
-	Bindings []Binding   // without two for the same address and port
+	Identity
+	Bindings []Binding // each address and port once
 	TLS      TLS
 	Verbs    Verbs
-	SignIn   SignIn
+	Access   Access
 	Limits   Limits
 	Relay    Relay
 	Release  Release
 	Out      Out
 	Retry    Retry
 	Folders  Folders
-	Callers  []netip.Prefix // who may connect; empty: all
 
-	snap    metabase.Snapshot
-	domains metabase.Path                   // their container
-	turns   func() map[string][]mail.Domain // by account in lower case
-	cram    func() bool
+	lookup
+}
+
+// Identity is what a site is called.
+type Identity struct {
+	Name                     string      // for display: ServerComment, or "site N"
+	DefaultDomain            mail.Domain // "" where none is set
+	FullyQualifiedDomainName string      // the default domain's, or "localhost", where none is set
+	ConnectResponse          string      // text after the name in the greeting; "" for the built-in one
 }
 
 // A Binding is an address to listen on. The unspecified IPv6 address stands
@@ -64,50 +67,52 @@ type Binding struct {
 	TLS  bool // from the first octet
 }
 
-// TLS is what callers get. The files are as stored: relative ones begin at the
-// data directory. Without CertFile there is no TLS.
+// TLS is for incoming connections. The files are as stored: relative ones begin
+// at the data folder. Without TlsCertificateFile there is no TLS.
 type TLS struct {
-	CertFile, KeyFile string
-	Required          bool // nothing but EHLO, STARTTLS, NOOP and QUIT before it
+	TlsCertificateFile string
+	TlsKeyFile         string // TlsCertificateFile where none is set
+	Required           bool   // before it only EHLO, STARTTLS, NOOP and QUIT
 }
 
-// Verbs are what is offered to callers.
+// Verbs are the verbs and extensions that clients are offered.
 type Verbs struct {
-	ETRN, TURN, ATRN          bool
-	Chunking, EightBit, DSN   bool
-	Pipelining, EnhancedCodes bool
+	ETRN, TURN, ATRN                bool
+	Chunking, EightBit, DSN         bool
+	ShouldPipelineIn, EnhancedCodes bool
 }
 
-// SignIn says how callers may sign in.
-type SignIn struct {
-	Basic     bool // PLAIN and LOGIN
-	Challenge bool // SCRAM-SHA-256 and CRAM-MD5
-	Clear     bool // PLAIN and LOGIN without TLS, from other machines too
-	Required  bool // no mail without it
+// Access says which clients may connect and how they sign in.
+type Access struct {
+	Clients       []netip.Prefix // empty: all
+	Basic         bool           // PLAIN and LOGIN
+	Challenge     bool           // SCRAM-SHA-256 and CRAM-MD5
+	ClearTextAuth bool           // PLAIN and LOGIN without TLS, from other machines too
+	Required      bool           // no mail without a sign-in
 }
 
-// Limits bound what one caller brings; 0 is no limit.
+// Limits bound what one client may send; 0 is no limit.
 type Limits struct {
-	Connections int
-	MessageSize int64
-	SessionSize int64 // of all messages of one connection
-	Recipients  int   // of one message
-	Errors      int   // bad commands
-	Hops        int   // Received lines
-	Idle        time.Duration
-	BareLF      bool // messages with a bare CR or LF are taken
+	MaxConnections     int
+	MaxMessageSize     int64
+	MaxSessionSize     int64 // of all messages of one connection
+	MaxRecipients      int   // of one message
+	MaxSmtpErrors      int   // bad commands
+	HopCount           int   // Received fields
+	ConnectionTimeout  time.Duration
+	AcceptBareLinefeed bool // accept messages with a bare CR or LF
 }
 
-// Relay says who may send to anywhere.
+// Relay says which clients may send to any domain.
 type Relay struct {
-	Nets    []netip.Prefix
-	ForAuth bool // whoever has signed in
+	Nets         []netip.Prefix // RelayIpList and RelayIpv6List
+	RelayForAuth bool           // any account may
 }
 
-// Allows says whether a caller may relay; account is "" for who has not signed
-// in.
+// Allows reports whether a client may relay; account is "" for one that has not
+// signed in.
 func (r Relay) Allows(client netip.Addr, account string) bool {
-	return r.ForAuth && account != "" || contains(r.Nets, client)
+	return r.RelayForAuth && account != "" || contains(r.Nets, client)
 }
 
 func contains(nets []netip.Prefix, ip netip.Addr) bool {
@@ -117,57 +122,97 @@ func contains(nets []netip.Prefix, ip netip.Addr) bool {
 
 // Release says how hosts may call for their mail.
 type Release struct {
-	TurnTLS    bool          // TURN and ATRN over TLS only
-	EtrnSignIn bool          // ETRN after a sign-in only
-	Subdomains bool          // ETRN @domain is taken
-	Counts     bool          // who has signed in is told how much waits
-	Interval   time.Duration // the least time between two calls for the same domain; 0: any
+	TurnRequireTls   bool          // TURN and ATRN over TLS only
+	EtrnRequireAuth  bool          // ETRN after a sign-in only
+	EtrnSubdomains   bool          // ETRN @domain is accepted
+	EtrnReportCounts bool          // the reply to a signed-in caller says how much mail is held
+	ReleaseInterval  time.Duration // the least time between two calls for one domain; 0: any
 }
 
 // Out says how other hosts are called.
 type Out struct {
-	Port        uint16
-	Timeout     time.Duration // without a word; 0: those of RFC 5321
-	Connections int           // at one time; 0: no limit
-	PerDomain   int           // of these, to one domain; 0: no limit
-	Messages    int           // over one connection; 0: no limit
-	DNS         []netip.AddrPort
-	NoCA        bool // where TLS is asked for: any certificate will do
-	NoCertName  bool // where TLS is asked for: the certificate may have another name
+	RemoteSmtpPort             uint16
+	RemoteTimeout              time.Duration // without a reply; 0: the timeouts of RFC 5321
+	MaxOutConnections          int           // at one time; 0: no limit
+	MaxOutConnectionsPerDomain int           // of these, to one domain; 0: no limit
+	MaxBatchedMessages         int           // over one connection; 0: no limit
+	DnsServers                 []netip.AddrPort
+
+	// Both are for routes that require TLS.
+	SmtpSSLRequireTrustedCA       bool // the certificate has a trusted issuer
+	SmtpSSLCertHostnameValidation bool // the certificate has the host's name
 }
 
-// Retry says when mail is tried again, and when that ends.
+// Retry says when delivery is tried again, and when it ends.
 type Retry struct {
-	Ladder      []time.Duration // waits before the first, second ... retry; the last one is repeated
-	Delay       time.Duration   // after which the sender is told
-	Expire      time.Duration   // after which the mail is given up
-	LocalDelay  time.Duration
-	LocalExpire time.Duration
+	SmtpRemoteProgressiveRetry   []time.Duration // before the first, second ... retry; the last one repeats
+	SmtpRemoteDelayExpireMinutes time.Duration   // after which the sender is told
+	SmtpRemoteNDRExpireMinutes   time.Duration   // after which the mail is returned
+	SmtpLocalDelayExpireMinutes  time.Duration
+	SmtpLocalNDRExpireMinutes    time.Duration
 }
 
-// Folders are as stored: relative ones begin at the data directory.
-type Folders struct{ Queue, Drop, Pickup, Badmail string }
+// Folders are as stored: relative ones begin at the data folder.
+type Folders struct{ QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory string }
 
-// SiteName is what a site is called for display: by its number where it has no
-// name of its own. The schema's default would call all of them the same.
-func SiteName(snap metabase.Snapshot, n int) string {
-	if item, ok := snap.Stored(SitePath(n), ServerComment); ok && item.Value.Str() != "" {
-		return item.Value.Str()
+// fields is the table of the properties of a site that have a field of their
+// own. What is derived from several properties is in load.
+func (s *Site) fields() []field {
+	return []field{
+		{ServerAutoStart, &s.ServerAutoStart},
+		{DefaultDomain, &s.DefaultDomain},
+		{FullyQualifiedDomainName, &s.FullyQualifiedDomainName},
+		{ConnectResponse, &s.ConnectResponse},
+
+		{TlsCertificateFile, &s.TLS.TlsCertificateFile},
+		{TlsKeyFile, &s.TLS.TlsKeyFile},
+		{ShouldPipelineIn, &s.Verbs.ShouldPipelineIn},
+		{IPSecurity, &s.Access.Clients},
+		{ConnectionIpv6List, &s.Access.Clients},
+		{ClearTextAuth, &s.Access.ClearTextAuth},
+
+		{MaxConnections, &s.Limits.MaxConnections},
+		{MaxMessageSize, &s.Limits.MaxMessageSize},
+		{MaxSessionSize, &s.Limits.MaxSessionSize},
+		{MaxRecipients, &s.Limits.MaxRecipients},
+		{MaxSmtpErrors, &s.Limits.MaxSmtpErrors},
+		{HopCount, &s.Limits.HopCount},
+		{ConnectionTimeout, &s.Limits.ConnectionTimeout},
+		{AcceptBareLinefeed, &s.Limits.AcceptBareLinefeed},
+
+		{RelayIpList, &s.Relay.Nets},
+		{RelayIpv6List, &s.Relay.Nets},
+		{RelayForAuth, &s.Relay.RelayForAuth},
+
+		{TurnRequireTls, &s.Release.TurnRequireTls},
+		{EtrnRequireAuth, &s.Release.EtrnRequireAuth},
+		{EtrnSubdomains, &s.Release.EtrnSubdomains},
+		{EtrnReportCounts, &s.Release.EtrnReportCounts},
+		{ReleaseInterval, &s.Release.ReleaseInterval},
+
+		{RemoteSmtpPort, &s.Out.RemoteSmtpPort},
+		{RemoteTimeout, &s.Out.RemoteTimeout},
+		{MaxOutConnections, &s.Out.MaxOutConnections},
+		{MaxOutConnectionsPerDomain, &s.Out.MaxOutConnectionsPerDomain},
+		{MaxBatchedMessages, &s.Out.MaxBatchedMessages},
+		{DnsServers, &s.Out.DnsServers},
+		{SmtpSSLRequireTrustedCA, &s.Out.SmtpSSLRequireTrustedCA},
+		{SmtpSSLCertHostnameValidation, &s.Out.SmtpSSLCertHostnameValidation},
+
+		{SmtpRemoteProgressiveRetry, &s.Retry.SmtpRemoteProgressiveRetry},
+		{SmtpRemoteDelayExpireMinutes, &s.Retry.SmtpRemoteDelayExpireMinutes},
+		{SmtpRemoteNDRExpireMinutes, &s.Retry.SmtpRemoteNDRExpireMinutes},
+		{SmtpLocalDelayExpireMinutes, &s.Retry.SmtpLocalDelayExpireMinutes},
+		{SmtpLocalNDRExpireMinutes, &s.Retry.SmtpLocalNDRExpireMinutes},
+
+		{QueueDirectory, &s.Folders.QueueDirectory},
+		{DropDirectory, &s.Folders.DropDirectory},
+		{PickupDirectory, &s.Folders.PickupDirectory},
+		{BadMailDirectory, &s.Folders.BadMailDirectory},
 	}
-	return fmt.Sprintf("site %d", n)
 }
 
-// Numbers lists the sites there are, in order.
-func Numbers(snap metabase.Snapshot) (numbers []int) {
-	for name := range snap.Children(Service) {
-		if n, err := strconv.Atoi(name); err == nil && strings.EqualFold(snap.Class(Service.Join(name)), schema.Server) {
-			numbers = append(numbers, n)
-		}
-	}
-	return numbers
-}
-
-// Load reads what is set for site n. The error joins every problem, each with
+// Load reads the settings of site n. The error joins every problem, each with
 // its path and property; it is of kind [metabase.NotFound] where there is no
 // such site.
 func Load(snap metabase.Snapshot, n int) (*Site, error) {
@@ -182,9 +227,40 @@ func Load(snap metabase.Snapshot, n int) (*Site, error) {
 	return nil, errors.Join(errs...)
 }
 
-// MayConnect says whether a caller is let in at all.
+// SiteName is the name of a site for display: "site N" where it has none of its
+// own. The schema's default would give all sites the same name.
+func SiteName(snap metabase.Snapshot, n int) string {
+	if item, ok := snap.Stored(SitePath(n), ServerComment); ok && item.Value.Str() != "" {
+		return item.Value.Str()
+	}
+	return fmt.Sprintf("site %d", n)
+}
+
+// Retention says how much of the tree's history is to be kept.
+func Retention(snap metabase.Snapshot) metabase.Retention {
+	var keep metabase.Retention
+	newReader(snap, Computer).read(field{HistoryMaxRevisions, &keep.Count}, field{HistoryMaxDays, &keep.Age})
+	return keep
+}
+
+// A lookup finds what is below a site's key.
+type lookup struct {
+	snap    metabase.Snapshot
+	domains metabase.Path                   // container of the domains
+	turns   func() map[string][]mail.Domain // by account in lower case; computed on first use
+	cram    func() bool                     // computed on first use
+}
+
+func newLookup(s *Site, snap metabase.Snapshot) lookup {
+	return lookup{
+		snap: snap, domains: DomainsPath(s.Number),
+		turns: sync.OnceValue(s.findTurns), cram: sync.OnceValue(s.findCram),
+	}
+}
+
+// MayConnect reports whether a client may connect at all.
 func (s *Site) MayConnect(client netip.Addr) bool {
-	return len(s.Callers) == 0 || contains(s.Callers, client)
+	return len(s.Access.Clients) == 0 || contains(s.Access.Clients, client)
 }
 
 // Account finds a credential by the account's name, in any case: the site's
@@ -207,7 +283,7 @@ func (s *Site) Account(name string) (account.Credential, bool) {
 	return account.Credential{}, false
 }
 
-// HasCram says whether there is an account that can sign in by CRAM-MD5.
+// HasCram reports whether there is an account that can sign in by CRAM-MD5.
 func (s *Site) HasCram() bool { return s.cram() }
 
 func (s *Site) findCram() bool {
@@ -219,19 +295,4 @@ func (s *Site) findCram() bool {
 		}
 	}
 	return false
-}
-
-// lazily sets up what is worked out when it is first asked for.
-func (s *Site) lazily() {
-	s.turns = sync.OnceValue(s.findTurns)
-	s.cram = sync.OnceValue(s.findCram)
-}
-
-// Retention says how much of the tree's history is to be kept.
-func Retention(snap metabase.Snapshot) metabase.Retention {
-	r := reader{snap: snap, schema: schema.IIS(), path: Computer}
-	return metabase.Retention{
-		Count: int(r.number(HistoryMaxRevisions)),
-		Age:   time.Duration(r.number(HistoryMaxDays)) * 24 * time.Hour,
-	}
 }

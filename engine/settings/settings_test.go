@@ -111,32 +111,32 @@ func (tr *tree) site(n int) *Site {
 func TestFreshInstall(t *testing.T) {
 	tr := newTree(t)
 	s := tr.site(1)
-	if s.Name != "Default SMTP Site" || s.Domain != "hub.example" || s.FQDN != "mx.hub.example" || !s.AutoStart || !s.Enabled {
+	if s.Name != "Default SMTP Site" || s.DefaultDomain != "hub.example" || s.FullyQualifiedDomainName != "mx.hub.example" || !s.ServerAutoStart || !s.Enabled {
 		t.Errorf("%+v", s)
 	}
 	want := []Binding{{Addr: netip.MustParseAddrPort("127.0.0.1:2525")}}
 	if !slices.Equal(s.Bindings, want) {
 		t.Errorf("bindings %v, want %v", s.Bindings, want)
 	}
-	if s.Limits.MessageSize < 5<<20 || s.Limits.Hops != 100 || s.Limits.Connections != 0 || s.Limits.Errors != 0 || s.Limits.Idle != 10*time.Minute {
+	if s.Limits.MaxMessageSize < 5<<20 || s.Limits.HopCount != 100 || s.Limits.MaxConnections != 0 || s.Limits.MaxSmtpErrors != 0 || s.Limits.ConnectionTimeout != 10*time.Minute {
 		t.Errorf("limits %+v", s.Limits)
 	}
-	if s.Retry.Delay != 12*time.Hour || s.Retry.Expire != 48*time.Hour || !slices.Equal(s.Retry.Ladder, []time.Duration{
+	if s.Retry.SmtpRemoteDelayExpireMinutes != 12*time.Hour || s.Retry.SmtpRemoteNDRExpireMinutes != 48*time.Hour || !slices.Equal(s.Retry.SmtpRemoteProgressiveRetry, []time.Duration{
 		15 * time.Minute, 30 * time.Minute, time.Hour, 4 * time.Hour,
 	}) {
 		t.Errorf("retry %+v", s.Retry)
 	}
-	if v := s.Verbs; !v.ETRN || !v.TURN || !v.ATRN || !v.Chunking || !v.EightBit || !v.DSN || !v.Pipelining || !v.EnhancedCodes {
+	if v := s.Verbs; !v.ETRN || !v.TURN || !v.ATRN || !v.Chunking || !v.EightBit || !v.DSN || !v.ShouldPipelineIn || !v.EnhancedCodes {
 		t.Errorf("verbs %+v", v)
 	}
 	if s.Folders != (Folders{"Mailroot/Queue", "Mailroot/Drop", "Mailroot/Pickup", "Mailroot/Badmail"}) {
 		t.Errorf("folders %+v", s.Folders)
 	}
-	if s.TLS != (TLS{CertFile: "tls/cert.pem", KeyFile: "tls/key.pem"}) {
+	if s.TLS != (TLS{TlsCertificateFile: "tls/cert.pem", TlsKeyFile: "tls/key.pem"}) {
 		t.Errorf("TLS %+v", s.TLS)
 	}
-	if s.SignIn != (SignIn{Basic: true, Challenge: true}) {
-		t.Errorf("sign-in %+v", s.SignIn)
+	if a := s.Access; !a.Basic || !a.Challenge || a.ClearTextAuth || a.Required || len(a.Clients) > 0 {
+		t.Errorf("access %+v", a)
 	}
 	snap := tr.store.Snapshot()
 	for _, path := range []metabase.Path{
@@ -195,7 +195,7 @@ func TestSecondSite(t *testing.T) {
 	tr.must(ops...)
 	s := tr.site(2)
 	want := []Binding{{Addr: netip.MustParseAddrPort("[::1]:25")}, {Addr: netip.MustParseAddrPort("[::]:366")}}
-	if !slices.Equal(s.Bindings, want) || s.FQDN != "branch.example" || s.Folders.Queue != "Mailroot-2/Queue" {
+	if !slices.Equal(s.Bindings, want) || s.FullyQualifiedDomainName != "branch.example" || s.Folders.QueueDirectory != "Mailroot-2/Queue" {
 		t.Errorf("%+v", s)
 	}
 	if got := Numbers(tr.store.Snapshot()); !slices.Equal(got, []int{1, 2}) {
@@ -521,7 +521,7 @@ func TestRefused(t *testing.T) {
 		{"a version that is none", func(t *testing.T) []metabase.Op {
 			prop, _ := schema.IIS().Lookup("SmtpServiceVersion")
 			return []metabase.Op{metabase.Set{Path: Service, Property: prop.Item(metabase.DWord(9))}}
-		}, []string{"/LM/SMTPSVC: SmtpServiceVersion: there is no version 9; allowed are 0, 1 and 2"}},
+		}, []string{"/LM/SMTPSVC: SmtpServiceVersion: 9 is out of range; allowed is 0 to 2"}},
 		{"nobody could send", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{set(t, Service, "AuthFlags", "0")}
 		}, []string{"/LM/SMTPSVC: AuthFlags: nobody could send mail: needs auth_anonymous, auth_basic or auth_ntlm"}},

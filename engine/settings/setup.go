@@ -4,13 +4,14 @@ package settings
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"restante/metabase"
 	"restante/metabase/schema"
 )
 
-// NewSite is what the wizard for a new site asks for.
+// NewSite describes a site that is to be created.
 type NewSite struct {
 	Name     string   // for display; "" for a name with the number
 	Bindings []string // ip:port:host or ADDR:PORT; none for all addresses, port 25
@@ -19,15 +20,15 @@ type NewSite struct {
 	Dir      string   // parent of the folders; "" for Mailroot-N, Mailroot for the default site
 }
 
-// Setup gives what makes the tree of a fresh install: the service with its
-// defaults, and the default site. It leaves alone what is there already. The
-// certificate's files that it names are for the caller to make.
+// Setup returns the operations that make the tree of a fresh install: the
+// service with its defaults, and the default site. It changes nothing that is
+// there already. The caller makes the certificate's files.
 func Setup(snap metabase.Snapshot, site NewSite) ([]metabase.Op, error) {
 	b := &builder{snap: snap, schema: schema.IIS()}
 	b.key(Computer, schema.Computer)
 	if b.key(Service, schema.Service) {
-		for _, row := range serviceDefaults() {
-			b.set(Service, row.id, row.value...)
+		for _, row := range serviceDefaults {
+			b.set(Service, row.id, row.value)
 		}
 	}
 	b.key(Service.Join("Info"), schema.Info)
@@ -44,9 +45,9 @@ func Setup(snap metabase.Snapshot, site NewSite) ([]metabase.Op, error) {
 	return b.ops, b.err
 }
 
-// CreateSite gives the number of a new site and what makes it: its key with
-// the folders below Dir, its containers, and the key of its default domain.
-// All else comes from the service.
+// CreateSite returns the number of a new site and the operations that make it:
+// its key with the folders below Dir, its containers, and the key of its default
+// domain. It inherits the rest from the service.
 func CreateSite(snap metabase.Snapshot, site NewSite) (int, []metabase.Op, error) {
 	n := DefaultSite
 	for _, have := range Numbers(snap) {
@@ -63,8 +64,8 @@ func CreateSite(snap metabase.Snapshot, site NewSite) (int, []metabase.Op, error
 	return n, b.ops, b.err
 }
 
-// CreateDomain gives what makes a domain's key with its RouteAction, and the
-// container where the site has none.
+// CreateDomain returns the operations that make a domain's key with its
+// RouteAction, and the container where the site has none.
 func CreateDomain(snap metabase.Snapshot, n int, name string, action Action) ([]metabase.Op, error) {
 	b := &builder{snap: snap, schema: schema.IIS()}
 	b.key(DomainsPath(n), schema.Domain)
@@ -73,43 +74,41 @@ func CreateDomain(snap metabase.Snapshot, n int, name string, action Action) ([]
 	return b.ops, b.err
 }
 
-type row struct {
+// schemaDefault stands for the schema's default as the value of a property.
+const schemaDefault = "\x00"
+
+// serviceDefaults are the properties that Setup stores. A value that is not the
+// schema's default is the one in the dialogs of IIS.
+var serviceDefaults = []struct {
 	id    metabase.ID
-	value []string
+	value string
+}{
+	{SmtpServiceVersion, "2"},
+	{ServerAutoStart, schemaDefault},
+	{HopCount, schemaDefault},
+	{MaxMessageSize, schemaDefault},
+	{MaxSessionSize, schemaDefault},
+	{MaxRecipients, schemaDefault},
+	{MaxOutConnections, "1000"},
+	{MaxOutConnectionsPerDomain, "100"},
+	{ConnectionTimeout, schemaDefault},
+	{RemoteTimeout, "600"},
+	{SmtpRemoteProgressiveRetry, schemaDefault},
+	{SmtpRemoteDelayExpireMinutes, "720"},
+	{SmtpRemoteNDRExpireMinutes, schemaDefault},
+	{SmtpLocalDelayExpireMinutes, "720"},
+	{SmtpLocalNDRExpireMinutes, schemaDefault},
+	// Only this machine and signed-in clients may relay.
+	{RelayIpList, "127.0.0.0/8"},
+	{RelayIpv6List, "::1"},
+	{RelayForAuth, "true"},
+	{AuthFlags, schemaDefault},
+	{SmtpInboundCommandSupportOptions, schemaDefault},
+	{TlsCertificateFile, "tls/cert.pem"},
+	{TlsKeyFile, "tls/key.pem"},
 }
 
-// serviceDefaults are what setup stores: where they differ from the schema's
-// defaults, they are what an administrator of IIS finds in the dialogs.
-func serviceDefaults() []row {
-	one := func(id metabase.ID, value string) row { return row{id, []string{value}} }
-	return []row{
-		one(ServiceVersion, "2"),
-		one(ServerAutoStart, "true"),
-		one(HopCount, "100"),
-		one(MaxMessageSize, "33554432"),
-		one(MaxSessionSize, "268435456"),
-		one(MaxRecipients, "100"),
-		one(MaxOutConnections, "1000"),
-		one(MaxOutPerDomain, "100"),
-		one(ConnectionTimeout, "600"),
-		one(RemoteTimeout, "600"),
-		one(RetryLadder, "15,30,60,240"),
-		one(RemoteDelay, "720"),
-		one(RemoteExpire, "2880"),
-		one(LocalDelay, "720"),
-		one(LocalExpire, "2880"),
-		// Only this machine, and who has signed in: nobody else may relay.
-		one(RelayIPList, "127.0.0.0/8"),
-		one(RelayIPv6List, "::1"),
-		one(RelayForAuth, "true"),
-		one(AuthFlags, "7"),
-		one(InboundVerbs, "5600449"),
-		one(TLSCertificateFile, "tls/cert.pem"),
-		one(TLSKeyFile, "tls/key.pem"),
-	}
-}
-
-// A builder gathers ops; after the first error it gathers no more.
+// A builder collects operations, up to the first error.
 type builder struct {
 	snap   metabase.Snapshot
 	schema *schema.Schema
@@ -117,7 +116,7 @@ type builder struct {
 	err    error
 }
 
-// key adds a key unless it is there, and says whether it did.
+// key adds a key unless it is there, and reports whether it did.
 func (b *builder) key(path metabase.Path, class string) bool {
 	if b.snap.Has(path) {
 		return false
@@ -131,9 +130,12 @@ func (b *builder) set(path metabase.Path, id metabase.ID, value ...string) {
 	if !ok || b.err != nil {
 		return
 	}
-	v, err := prop.Parse(value)
+	v, err := prop.Default, error(nil)
+	if !slices.Equal(value, []string{schemaDefault}) {
+		v, err = prop.Parse(value)
+	}
 	if err != nil {
-		b.err = metabase.Problem{Path: path, ID: id, Property: prop.Name, Err: err}
+		b.err = problem(path, id, err)
 		return
 	}
 	b.ops = append(b.ops, metabase.Set{Path: path, Property: prop.Item(v)})
@@ -151,7 +153,7 @@ func (b *builder) site(n int, site NewSite) {
 		b.set(path, DefaultDomain, site.Domain)
 	}
 	if site.FQDN != "" {
-		b.set(path, FQDN, site.FQDN)
+		b.set(path, FullyQualifiedDomainName, site.FQDN)
 	}
 	b.set(path, QueueDirectory, site.Dir+"/Queue")
 	b.set(path, DropDirectory, site.Dir+"/Drop")

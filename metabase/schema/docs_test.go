@@ -4,28 +4,53 @@ package schema
 
 import (
 	"fmt"
+	"go/format"
 	"os"
 	"strings"
 	"testing"
+
+	"restante/metabase"
 )
 
-// docs/properties.md is made from the table. With RESTANTE_WRITE_DOCS set the
-// test writes it, otherwise it compares.
+// TestDocs checks that each file made from the table is current. With
+// RESTANTE_WRITE_DOCS set it writes them.
 func TestDocs(t *testing.T) {
-	const file = "../../docs/properties.md"
-	want := reference(IIS())
-	if os.Getenv("RESTANTE_WRITE_DOCS") != "" {
-		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+	for file, want := range map[string]string{
+		"../../docs/properties.md":            reference(IIS()),
+		"../../engine/settings/properties.go": constants(IIS()),
+	} {
+		if os.Getenv("RESTANTE_WRITE_DOCS") != "" {
+			if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(file)
+		if err != nil {
 			t.Fatal(err)
 		}
+		if strings.ReplaceAll(string(got), "\r\n", "\n") != want {
+			t.Errorf("%s does not match the table: run make docs", file)
+		}
 	}
-	got, err := os.ReadFile(file)
+}
+
+// constants is the Go source that names the ids of the properties with an
+// effect. The ids that package metabase itself knows are left out.
+func constants(s *Schema) string {
+	var b strings.Builder
+	b.WriteString("// SPDX-License-Identifier: Apache-2.0\n\n// Code generated from metabase/schema/properties.tsv by make docs. DO NOT EDIT.\n\n" +
+		"package settings\n\nimport \"restante/metabase\"\n\n// The properties that have an effect, by the names of the schema.\nconst (\n")
+	for p := range s.Props() {
+		if p.Acted && p.Syntax != Flag && p.ID != metabase.KeyType && p.ID != metabase.AccessList {
+			fmt.Fprintf(&b, "\t%s metabase.ID = %s\n", p.Name, idText(p))
+		}
+	}
+	b.WriteString(")\n")
+	source, err := format.Source([]byte(b.String()))
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	if strings.ReplaceAll(string(got), "\r\n", "\n") != want {
-		t.Error("docs/properties.md is not what the table gives; make docs writes it again")
-	}
+	return string(source)
 }
 
 func reference(s *Schema) string {

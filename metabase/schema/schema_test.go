@@ -87,7 +87,7 @@ func TestRangesOfIIS(t *testing.T) {
 		"36865": "0 to 1", "DisablePickupDotStuff": "0 to 1", "MaxMessageSize": "1024 to 4294967295, or 0",
 		"MaxBatchedMessages": "0 to 2000000000", "MaxConnections": "0 to 2000000000", "MaxOutConnections": "0 to 2000000000",
 		"RemoteSmtpPort": "1 to 65535", "RemoteSmtpSecurePort": "1 to 65535",
-		"SmtpServiceVersion": "", "MaxSmtpErrors": "", // printed as 1..0 and 0..0 there
+		"SmtpServiceVersion": "0 to 2", "MaxSmtpErrors": "", // printed as 1..0 and 0..0 there
 		"SmartHostType": "", "ServerState": "", "RelayForAuth": "", // these have names
 	} {
 		p, err := IIS().Lookup(name)

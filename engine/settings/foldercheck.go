@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// QueueFolder is the folder of a site's queue as stored; "" where there is no
+// such site.
+func QueueFolder(snap metabase.Snapshot, n int) string {
+	f, ok := Layout{}.folderOf(snap, n, QueueDirectory)
+	if !ok || !strings.EqualFold(snap.Class(SitePath(n)), schema.Server) {
+		return ""
+	}
+	return f.text
+}
+
+// ErrMailWaits is the cause of a refusal to separate a site from the mail in its
+// queue; site delete can do that.
+var ErrMailWaits = errors.New("mail waits")
+
+// Moved lists the sites that a change removes, or whose queue it gives another
+// folder.
+func Moved(c metabase.Change) (numbers []int) {
+	for _, path := range c.Touched {
+		if Service.Within(path) {
+			numbers = Numbers(c.Old)
+			break
+		}
+		if n, rest, ok := siteOf(path); ok && rest == "" {
+			numbers = append(numbers, n)
+		}
+	}
+	return slices.DeleteFunc(numbers, func(n int) bool {
+		was := QueueFolder(c.Old, n)
+		return was == "" || was == QueueFolder(c.New, n)
+	})
+}
+
+// A folderCheck checks the folders of the sites as a change would leave them.
+type folderCheck struct {
+	Layout
+	metabase.Change
+	problems []metabase.Problem
+}
+
+// checkFolders refuses folders that would endanger a queue, and those that the
+// actor has no right to name.
+func (l Layout) checkFolders(c metabase.Change, sites []int) []metabase.Problem {
+	k := &folderCheck{Layout: l, Change: c}
+	k.checkOutside()
+	moved := k.moved(sites)
+	if len(moved) == 0 {
+		return k.problems
+	}
+	queues, added := l.queues(c.New), newFolderIndex()
+	for _, f := range moved {
+		k.checkReserved(f)
+		if f.id != QueueDirectory {
+			k.checkApart(f, queues)
+			continue
+		}
+		added.add(f)
+		k.checkQueue(f, queues)
+	}
+	if len(added.at) > 0 {
+		k.checkUnmoved(moved, added)
+	}
+	return k.problems
+}
+
+func (k *folderCheck) bad(f folder, format string, args ...any) {
+	path := f.key
+	if f.from != "" {
+		path = f.from
+	}
+	k.problems = append(k.problems, problem(path, f.id, invalid(format, args...)))
+}
+
+// beside describes where f lies relative to o. It does not name a site that the
+// actor may not read.
+func (k *folderCheck) beside(f, o folder) string {
+	if !allows(k.Change, o.key, metabase.Read) {
+		return f.text + " is not free"
+	}
+	return f.beside(o)
+}
+
+// moved lists the folders that are new, lie elsewhere than before, or are now
+// stored where they were inherited. A folder that leads out of the data folder
+// is left out: checkOutside refuses it.
+func (k *folderCheck) moved(sites []int) (list []folder) {
+	for _, n := range sites {
+		for _, id := range siteFolders {
+			was, had := k.folderOf(k.Old, n, id)
+			if f, ok := k.folderOf(k.New, n, id); ok && !leadsOut(f.text) && (!had || was.at != f.at || f.own() && !was.own()) {
+				list = append(list, f)
+			}
+		}
+	}
+	for _, key := range k.Touched {
+		n, _, ok := domainOf(key)
+		if !ok {
+			continue
+		}
+		f, ok := k.dropOf(k.New, n, key)
+		if !ok || leadsOut(f.text) {
+			continue
+		}
+		if was, had := k.dropOf(k.Old, n, key); !had || was.at != f.at {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// checkQueue compares a queue folder with those of the other sites. A new site
+// that names no folder shares what it inherits. It is accepted, and does not run
+// before it has its own; see Shared.
+func (k *folderCheck) checkQueue(f folder, queues folderIndex) {
+	for _, o := range queues.near(f.at) {
+		second := o
+		if f.yields(o) {
+			second = f
+		}
+		if o.site == f.site || !second.own() && (!k.Old.Has(second.key) || k.wereNear(f, o)) {
+			continue
+		}
+		k.bad(f, "%s; give site %d a folder of its own%s", k.beside(f, o), f.site, k.suggest(f.site, queues))
+	}
+}
+
+// suggest names a queue folder for a site, if the usual name is free.
+func (k *folderCheck) suggest(n int, queues folderIndex) string {
+	name := fmt.Sprintf("Mailroot-%d/Queue", n)
+	if len(queues.near(k.place(name))) > 0 {
+		return ""
+	}
+	return ", such as " + name
+}
+
+func (k *folderCheck) wereNear(f, o folder) bool {
+	a, had := k.folderOf(k.Old, f.site, f.id)
+	b, too := k.folderOf(k.Old, o.site, o.id)
+	return had && too && (in(a.at, b.at) || in(b.at, a.at))
+}
+
+// checkApart compares a folder that is no queue's with the queues'.
+func (k *folderCheck) checkApart(f folder, queues folderIndex) {
+	for _, q := range queues.near(f.at) {
+		k.bad(f, "%s; name another folder", k.beside(f, q))
+	}
+}
+
+// checkUnmoved compares the folders that stay where they are with the added
+// queues.
+func (k *folderCheck) checkUnmoved(moved []folder, added folderIndex) {
+	compare := func(f folder, ok bool) {
+		for _, q := range added.near(f.at) {
+			if ok && !slices.ContainsFunc(moved, func(m folder) bool { return m.key.Equal(f.key) && m.id == f.id }) {
+				k.bad(q, "%s; name another folder", k.beside(q, f))
+			}
+		}
+	}
+	for _, n := range Numbers(k.New) {
+		for _, id := range siteFolders[1:] {
+			compare(k.folderOf(k.New, n, id))
+		}
+		for name := range k.New.Names(DomainsPath(n)) {
+			compare(k.dropOf(k.New, n, DomainPath(n, name)))
+		}
+	}
+}
+
+// checkReserved refuses a folder that the service itself uses.
+func (k *folderCheck) checkReserved(f folder) {
+	for _, name := range k.Reserved {
+		at := k.place(name)
+		if in(f.at, at) || in(at, f.at) {
+			k.bad(f, "%s: the service itself has %s in the data folder; name another folder", f.text, name)
+		}
+	}
+}
+
+// checkOutside checks the folders that the change stores. None may lead out of
+// the data folder by its name, and one elsewhere takes control over the whole
+// tree: the service may write where its callers may not.
+func (k *folderCheck) checkOutside() {
+	for t := range k.PropertyChanges() {
+		if !stores(t) || t.ID != RouteActionString && !slices.Contains(siteFolders, t.ID) {
+			continue
+		}
+		text := t.New.Value.Str()
+		if t.ID == RouteActionString && isHosts(text) {
+			continue
+		}
+		f := folder{key: t.Path, from: t.Path, id: t.ID, text: text, at: k.place(text)}
+		switch {
+		case leadsOut(text):
+			k.bad(f, "%s leads out of the data folder", text)
+		case absolute(text) && !in(f.at, k.place(".")) && !allows(k.Change, metabase.Root, metabase.Control):
+			k.bad(f, "%s lies outside of the data folder: that takes the right %s at %s", text, metabase.Control, metabase.Root)
+		}
+	}
+}
+
+// isHosts reports whether a RouteActionString names hosts, and so no folder
+// elsewhere.
+func isHosts(text string) bool {
+	_, err := schema.ParseHosts(text)
+	return err == nil
+}

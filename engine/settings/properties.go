@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Code generated from metabase/schema/properties.tsv by make docs. DO NOT EDIT.
+
+package settings
+
+import "restante/metabase"
+
+// The properties that have an effect, by the names of the schema.
+const (
+	AcceptBareLinefeed               metabase.ID = 0x00520104
+	AccessSSLFlags                   metabase.ID = 6030
+	AlwaysUseSsl                     metabase.ID = 0x0052000e
+	AtrnBindings                     metabase.ID = 0x00520103
+	AuthFlags                        metabase.ID = 6000
+	AuthTurnList                     metabase.ID = 36966
+	BadMailDirectory                 metabase.ID = 36909
+	ClearTextAuth                    metabase.ID = 0x0052010a
+	ConnectionIpv6List               metabase.ID = 0x0052010f
+	ConnectionTimeout                metabase.ID = 1013
+	ConnectResponse                  metabase.ID = 0x00520007
+	CramSecret                       metabase.ID = 0x00520106
+	DefaultDomain                    metabase.ID = 36908
+	DnsServers                       metabase.ID = 0x00520100
+	DropDirectory                    metabase.ID = 36882
+	EtrnReportCounts                 metabase.ID = 0x0052010d
+	EtrnRequireAuth                  metabase.ID = 0x0052010c
+	EtrnSubdomains                   metabase.ID = 0x0052000a
+	FullyQualifiedDomainName         metabase.ID = 0x00520004
+	HistoryMaxDays                   metabase.ID = 0x00520108
+	HistoryMaxRevisions              metabase.ID = 0x00520107
+	HopCount                         metabase.ID = 36886
+	IPSecurity                       metabase.ID = 6019
+	MaxBatchedMessages               metabase.ID = 36871
+	MaxConnections                   metabase.ID = 1014
+	MaxMessageSize                   metabase.ID = 36891
+	MaxOutConnections                metabase.ID = 36894
+	MaxOutConnectionsPerDomain       metabase.ID = 36925
+	MaxRecipients                    metabase.ID = 36895
+	MaxSessionSize                   metabase.ID = 36892
+	MaxSmtpErrors                    metabase.ID = 36887
+	PickupDirectory                  metabase.ID = 36880
+	QueueDirectory                   metabase.ID = 36875
+	RelayForAuth                     metabase.ID = 36973
+	RelayIpList                      metabase.ID = 36970
+	RelayIpv6List                    metabase.ID = 0x00520109
+	ReleaseInterval                  metabase.ID = 0x0052010e
+	RemoteSmtpPort                   metabase.ID = 36914
+	RemoteTimeout                    metabase.ID = 36921
+	RouteAction                      metabase.ID = 36946
+	RouteActionString                metabase.ID = 36947
+	RoutePassword                    metabase.ID = 36949
+	RouteUserName                    metabase.ID = 36948
+	ScramVerifier                    metabase.ID = 0x00520105
+	SecureBindings                   metabase.ID = 2021
+	ServerAutoStart                  metabase.ID = 1017
+	ServerBindings                   metabase.ID = 1023
+	ServerCommand                    metabase.ID = 1012
+	ServerComment                    metabase.ID = 1015
+	ServerState                      metabase.ID = 1016
+	ShouldPipelineIn                 metabase.ID = 36902
+	ShouldPipelineOut                metabase.ID = 36901
+	SmartHost                        metabase.ID = 36906
+	SmartHostType                    metabase.ID = 36905
+	SmtpInboundCommandSupportOptions metabase.ID = 36998
+	SmtpLocalDelayExpireMinutes      metabase.ID = 37017
+	SmtpLocalNDRExpireMinutes        metabase.ID = 37018
+	SmtpRemoteDelayExpireMinutes     metabase.ID = 37019
+	SmtpRemoteNDRExpireMinutes       metabase.ID = 37020
+	SmtpRemoteProgressiveRetry       metabase.ID = 36996
+	SmtpServiceVersion               metabase.ID = 36931
+	SmtpSSLCertHostnameValidation    metabase.ID = 0x00520011
+	SmtpSSLRequireTrustedCA          metabase.ID = 0x00520010
+	TlsCertificateFile               metabase.ID = 0x00520101
+	TlsKeyFile                       metabase.ID = 0x00520102
+	TurnRequireTls                   metabase.ID = 0x0052010b
+	Win32Error                       metabase.ID = 1099
+)
