@@ -168,7 +168,7 @@ func (h *harness) status(n int) SiteStatus {
 	return SiteStatus{Why: "there is no such site"}
 }
 
-func (h *harness) dial(n int) *testpeer.Line {
+func (h *harness) dial(n int) *testpeer.Client {
 	h.t.Helper()
 	at := h.status(n).Listening
 	if len(at) == 0 {
@@ -217,7 +217,7 @@ func TestWayOfAMessage(t *testing.T) {
 	for i := range 20 {
 		text := fmt.Sprintf("Subject: %02d\r\n\r\n.a dot\r\nTURN\r\n\xe4\r\n", i)
 		sent = append(sent, text)
-		if err := l.Send("a@b.example", "x@test.com", testpeer.Stuff([]byte(text))); err != nil {
+		if err := l.Send("a@b.example", "x@test.com", testpeer.DotStuff([]byte(text))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -259,7 +259,7 @@ func (h *harness) turn(n int, who string) (got []string) {
 	if err := l.Say("TURN", "250"); err != nil {
 		h.t.Fatal(err)
 	}
-	if err := l.TakeIn(func(m testpeer.Received) error {
+	if err := l.Receive(func(m testpeer.Received) error {
 		_, body, _ := strings.Cut(string(m.Data), "Subject:")
 		got = append(got, "Subject:"+body)
 		return nil

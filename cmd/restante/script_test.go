@@ -53,7 +53,7 @@ func scripts(t *testing.T, dir string) {
 			e.Setenv("MATERIAL", material)
 			e.Setenv("TZ", "UTC")
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // each command would wait a second at its end
-			w := &world{lines: map[string]*testpeer.Line{}}
+			w := &world{lines: map[string]*testpeer.Client{}}
 			e.Values[worldKey{}] = w
 			e.Defer(w.end)
 			return nil
@@ -71,7 +71,7 @@ type worldKey struct{}
 // A world is what one script has running.
 type world struct {
 	service *testpeer.Service
-	lines   map[string]*testpeer.Line
+	lines   map[string]*testpeer.Client
 	held    kv.DB // the store, by hold
 }
 
@@ -154,7 +154,7 @@ func smtp(ts *testscript.TestScript, neg bool, args []string) {
 		c, err := net.Dial("tcp", rest[0])
 		ts.Check(err)
 		ts.Check(c.SetDeadline(time.Now().Add(2 * time.Minute)))
-		w.lines[name] = &testpeer.Line{Conn: c, R: bufio.NewReader(c)}
+		w.lines[name] = &testpeer.Client{Conn: c, R: bufio.NewReader(c)}
 		hear(ts, w.lines[name])
 		return
 	}
@@ -168,7 +168,7 @@ func smtp(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 		hear(ts, l)
 	case "send":
-		ts.Check(l.Send(rest[0], rest[1], testpeer.Stuff(crlf(ts.ReadFile(rest[2])))))
+		ts.Check(l.Send(rest[0], rest[1], testpeer.DotStuff(crlf(ts.ReadFile(rest[2])))))
 	case "signin":
 		if err := l.SignIn(rest[0], rest[1]); err != nil {
 			fmt.Fprintln(ts.Stdout(), err)
@@ -185,7 +185,7 @@ func smtp(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func hear(ts *testscript.TestScript, l *testpeer.Line) {
+func hear(ts *testscript.TestScript, l *testpeer.Client) {
 	reply, err := l.Reply()
 	ts.Check(err)
 	fmt.Fprintln(ts.Stdout(), strings.TrimRight(reply, "\r\n"))
@@ -196,10 +196,10 @@ func crlf(s string) []byte {
 }
 
 // takeIn plays the receiving server and keeps each message as DIR/N.eml.
-func takeIn(ts *testscript.TestScript, l *testpeer.Line, dir string) {
+func takeIn(ts *testscript.TestScript, l *testpeer.Client, dir string) {
 	ts.Check(os.MkdirAll(dir, 0o755))
 	n := 0
-	ts.Check(l.TakeIn(func(r testpeer.Received) error {
+	ts.Check(l.Receive(func(r testpeer.Received) error {
 		n++
 		return os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.eml", n)), r.Data, 0o644)
 	}))

@@ -162,8 +162,8 @@ func BenchmarkTurnFromDisk(b *testing.B) {
 	d := New(q, Options{})
 	b.ResetTimer()
 	call(b, d, "anna", func(c net.Conn) {
-		l := &testpeer.Line{Conn: c, R: bufio.NewReader(c)}
-		if err := l.TakeIn(nil); err != nil {
+		l := &testpeer.Client{Conn: c, R: bufio.NewReader(c)}
+		if err := l.Receive(nil); err != nil {
 			b.Error(err)
 		}
 	})

@@ -295,8 +295,8 @@ func BenchmarkTurn(b *testing.B) {
 		b.Run("commit="+commit.String(), func(b *testing.B) {
 			d := New(&benchQueue{left: b.N, commit: commit}, Options{})
 			call(b, d, "anna", func(c net.Conn) {
-				l := &testpeer.Line{Conn: c, R: bufio.NewReader(c)}
-				if err := l.TakeIn(nil); err != nil {
+				l := &testpeer.Client{Conn: c, R: bufio.NewReader(c)}
+				if err := l.Receive(nil); err != nil {
 					b.Error(err)
 				}
 			})

@@ -98,7 +98,7 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 	})
 }
 
-func lists(l *testpeer.Line, keyword string) bool {
+func lists(l *testpeer.Client, keyword string) bool {
 	_, _ = l.Write([]byte("EHLO again.test\r\n"))
 	var lines []string
 	for {

@@ -16,7 +16,7 @@ var b64 = base64.StdEncoding
 
 // signIn has a client of package account sign in over the line, as RFC 4954
 // says, and gives the last reply.
-func signIn(t *testing.T, l *testpeer.Line, mech, name string, password account.Secret) string {
+func signIn(t *testing.T, l *testpeer.Client, mech, name string, password account.Secret) string {
 	t.Helper()
 	c, err := account.Client(mech, name, password)
 	if err != nil {

@@ -164,7 +164,7 @@ func (h *harness) addr() string {
 	return at[0].String()
 }
 
-func (h *harness) dial() *testpeer.Line {
+func (h *harness) dial() *testpeer.Client {
 	h.t.Helper()
 	l, err := testpeer.Dial(h.addr())
 	if err != nil {
@@ -526,7 +526,7 @@ func TestHeldAndTurnedOver(t *testing.T) {
 	for i := range n {
 		text := fmt.Sprintf("Subject: %d\r\n\r\n.dot\r\nTURN\r\n", i)
 		sent = append(sent, text)
-		if err := l.Send("a@b.test", "x@held.test", testpeer.Stuff([]byte(text))); err != nil {
+		if err := l.Send("a@b.test", "x@held.test", testpeer.DotStuff([]byte(text))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -550,7 +550,7 @@ func TestHeldAndTurnedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	if err := caller.TakeIn(func(m testpeer.Received) error {
+	if err := caller.Receive(func(m testpeer.Received) error {
 		_, body, ok := strings.Cut(string(m.Data), "Subject:")
 		if !ok || !strings.HasPrefix(string(m.Data), "Received: from caller.test (") {
 			t.Errorf("got %q", m.Data)

@@ -30,7 +30,7 @@ import (
 func measureCommits(ctx context.Context, o options) error {
 	turns, turn := 7*o.rounds, o.window/6
 	fmt.Printf("durable commits per second (medians of %d paired turns of %v)\n%8s %10s %10s %7s\n", turns, turn, "writers", "batches", "bare", "ratio")
-	theirs, closeTheirs, err := newBare(ctx, o)
+	theirs, closeTheirs, err := newBadgerLoop(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -39,11 +39,11 @@ func measureCommits(ctx context.Context, o options) error {
 		writers int
 		keep    int // revisions of history; 0: all
 	}{{1, 0}, {32, 0}, {32, 1000}} {
-		ours, closeOurs, err := newBatches(ctx, o, row.keep)
+		ours, closeOurs, err := newBatchStore(ctx, o, row.keep)
 		if err != nil {
 			return err
 		}
-		err = takeTurns(row.writers, turns, turn, ours, theirs)
+		err = pairTurns(row.writers, turns, turn, ours, theirs)
 		closeOurs()
 		if err != nil {
 			return err
@@ -56,8 +56,8 @@ func measureCommits(ctx context.Context, o options) error {
 	return nil
 }
 
-// takeTurns prints what two ways to commit do by turns.
-func takeTurns(writers, turns int, turn time.Duration, ours, theirs func(uint64) error) error {
+// pairTurns prints what two ways to commit do by turns.
+func pairTurns(writers, turns int, turn time.Duration, ours, theirs func(uint64) error) error {
 	var batches, bare, ratios []float64
 	for range turns {
 		a, err := inParallel(writers, turn, ours)
@@ -95,9 +95,9 @@ func inParallel(writers int, window time.Duration, f func(n uint64) error) (floa
 	return float64(done.Load()) / time.Since(begin).Seconds(), errors.Join(failed...)
 }
 
-// newBatches gives a store of its own, which keeps so many revisions, and what
+// newBatchStore gives a store of its own, which keeps so many revisions, and what
 // commits one batch to it.
-func newBatches(ctx context.Context, o options, keep int) (commit func(n uint64) error, stop func(), err error) {
+func newBatchStore(ctx context.Context, o options, keep int) (commit func(n uint64) error, stop func(), err error) {
 	dir, err := os.MkdirTemp(o.dir, "commits-")
 	if err != nil {
 		return nil, nil, err
@@ -139,8 +139,8 @@ func commitDomain(n uint64) metabase.Path {
 	return settings.DomainPath(1, fmt.Sprintf("d%d.test", n%1000))
 }
 
-// newBare gives the least that merges: a channel, a transaction, an answer.
-func newBare(ctx context.Context, o options) (commit func(n uint64) error, stop func(), err error) {
+// newBadgerLoop gives the least that merges: a channel, a transaction, an answer.
+func newBadgerLoop(ctx context.Context, o options) (commit func(n uint64) error, stop func(), err error) {
 	dir, err := os.MkdirTemp(o.dir, "bare-")
 	if err != nil {
 		return nil, nil, err

@@ -17,17 +17,17 @@ func measureMemory(ctx context.Context, o options) error {
 	}
 	defer s.stop()
 	fmt.Printf("%10s %12s %14s\n", "held", "start (ms)", "resident (MiB)")
-	if err := s.again(ctx, 0); err != nil {
+	if err := s.restart(ctx, 0); err != nil {
 		return err
 	}
 	if _, err := load(ctx, s.Addr(1), 50, 1<<10, 0, int64(o.full-50)); err != nil {
 		return err
 	}
-	return s.again(ctx, o.full)
+	return s.restart(ctx, o.full)
 }
 
-// again starts the service once more on what it has, and prints its line.
-func (s service) again(ctx context.Context, held int) error {
+// restart starts the service once more on what it has, and prints its line.
+func (s service) restart(ctx context.Context, held int) error {
 	if err := s.Halt(); err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func releaseRestante(ctx context.Context, o options) (float64, error) {
 		return 0, err
 	}
 	n := 0
-	if err := c.TakeIn(func(testpeer.Received) error { n++; return nil }); err != nil {
+	if err := c.Receive(func(testpeer.Received) error { n++; return nil }); err != nil {
 		return 0, err
 	}
 	if n != o.held {
@@ -88,8 +88,8 @@ func releasePostfix(ctx context.Context, o options) (float64, error) {
 			}
 			conns.Go(func() {
 				defer raw.Close()
-				l := &testpeer.Line{Conn: counted{raw, &got, int64(o.held), all}, R: bufio.NewReader(raw)}
-				_ = l.TakeIn(nil) // Postfix may end a conversation as it likes
+				l := &testpeer.Client{Conn: countedConn{raw, &got, int64(o.held), all}, R: bufio.NewReader(raw)}
+				_ = l.Receive(nil) // Postfix may end a conversation as it likes
 			})
 		}
 	})
@@ -103,7 +103,7 @@ func releasePostfix(ctx context.Context, o options) (float64, error) {
 	if _, err := load(ctx, p.Addr, 20, 1<<10, 0, int64(o.held-20)); err != nil {
 		return 0, err
 	}
-	if err := settled(ctx, p, o.held); err != nil {
+	if err := awaitDeferred(ctx, p, o.held); err != nil {
 		return 0, err
 	}
 	c, err := dial(p.Addr)
@@ -123,8 +123,8 @@ func releasePostfix(ctx context.Context, o options) (float64, error) {
 	}
 }
 
-// settled waits until Postfix has put everything into its deferred queue.
-func settled(ctx context.Context, p postfix, want int) error {
+// awaitDeferred waits until Postfix has put everything into its deferred queue.
+func awaitDeferred(ctx context.Context, p postfix, want int) error {
 	again := time.NewTicker(time.Second)
 	defer again.Stop()
 	for range 300 {
@@ -140,17 +140,17 @@ func settled(ctx context.Context, p postfix, want int) error {
 	return errors.New("postfix did not defer all it was given")
 }
 
-// counted counts the replies that take a message, as they are written.
-type counted struct {
+// countedConn counts the replies that take a message, as they are written.
+type countedConn struct {
 	net.Conn
 	got  *atomic.Int64
 	want int64
 	all  chan struct{}
 }
 
-func (c counted) Write(b []byte) (int, error) {
+func (c countedConn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
-	for range bytes.Count(b, []byte(testpeer.TakenLine)) {
+	for range bytes.Count(b, []byte(testpeer.AcceptedReply)) {
 		if c.got.Add(1) == c.want {
 			close(c.all)
 		}

@@ -18,13 +18,13 @@ const (
 
 // A conn is a kept session that sends the same message again and again.
 type conn struct {
-	*testpeer.Line
+	*testpeer.Client
 	body []byte
 }
 
 func dial(addr string) (*conn, error) {
 	l, err := testpeer.Dial(addr)
-	return &conn{Line: l}, err
+	return &conn{Client: l}, err
 }
 
 // send hands over one message of size octets for the held domain.

@@ -24,8 +24,8 @@ import (
 	"restante/metabase/schema"
 )
 
-// treeDomains is how many domains the tree of these figures has.
-const treeDomains = 100_000
+// domainCount is how many domains the tree of these figures has.
+const domainCount = 100_000
 
 // measureTree prints the figures of the metabase: with a tree of many domains,
 // brought in from a file as IIS writes it, the import and a second look at the
@@ -56,12 +56,12 @@ func measureTree(ctx context.Context, o options) error {
 	return measureCommits(ctx, o)
 }
 
-// foreignFile writes a file as IIS writes it, with domains that are held.
-func foreignFile(name string) error {
+// writeIISFile writes a file as IIS writes it, with domains that are held.
+func writeIISFile(name string) error {
 	var b strings.Builder
 	b.WriteString("<?xml version=\"1.0\"?>\n<configuration xmlns=\"urn:microsoft-catalog:XML_Metabase_V64_0\">\n<MBProperty>\n" +
 		"<IIS_Global\tLocation =\".\"\n\t>\n</IIS_Global>\n<IIsSmtpService\tLocation =\"/LM/SmtpSvc\"\n\t\tHopCount=\"15\"\n\t>\n</IIsSmtpService>\n")
-	for i := range treeDomains {
+	for i := range domainCount {
 		fmt.Fprintf(&b, "<IIsSmtpDomain\tLocation =\"/LM/SmtpSvc/1/Domain/customer%d.example\"\n\t\tAuthTurnList=\"account%d\"\n\t\tRouteAction=\"514\"\n\t>\n</IIsSmtpDomain>\n", i, i)
 	}
 	b.WriteString("</MBProperty>\n</configuration>\n")
@@ -71,7 +71,7 @@ func foreignFile(name string) error {
 // importTree brings the file in through the command line.
 func (s service) importTree(ctx context.Context, o options) error {
 	file := filepath.Join(o.dir, "foreign.xml")
-	if err := foreignFile(file); err != nil {
+	if err := writeIISFile(file); err != nil {
 		return err
 	}
 	for _, c := range []struct {
@@ -87,7 +87,7 @@ func (s service) importTree(ctx context.Context, o options) error {
 		if _, err := s.Run(ctx, "", c.args...); err != nil {
 			return err
 		}
-		fmt.Printf("%s, %d keys, by the command line: %.1f s\n", c.what, treeDomains, time.Since(begin).Seconds())
+		fmt.Printf("%s, %d keys, by the command line: %.1f s\n", c.what, domainCount, time.Since(begin).Seconds())
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (s service) limitInForce(ctx context.Context) error {
 		answered := time.Now()
 		for {
 			connects := time.Now()
-			ok, err := sees(s.Addr(1), "SIZE "+want)
+			ok, err := ehloHas(s.Addr(1), "SIZE "+want)
 			if err != nil {
 				return err
 			}
@@ -133,9 +133,9 @@ func quantile(xs []float64, percent int) float64 {
 	return xs[min(len(xs)-1, len(xs)*percent/100)]
 }
 
-// sees says whether a fresh caller is told line in the answer to EHLO.
-func sees(addr, line string) (bool, error) {
-	l, err := testpeer.Greet(addr)
+// ehloHas says whether a fresh caller is told line in the answer to EHLO.
+func ehloHas(addr, line string) (bool, error) {
+	l, err := testpeer.Connect(addr)
 	if err != nil {
 		return false, err
 	}
@@ -181,17 +181,17 @@ func openTree(ctx context.Context, data string) error {
 	domains, _ := store.Snapshot().Key(settings.DomainPath(1, "x").Parent())
 	fmt.Printf("open with %d domains: %d ms\n", domains.Children, took.Milliseconds())
 	err = readTree(store.Snapshot())
-	with := heap()
+	with := liveHeap()
 	store.Close()
 	store = nil
-	fmt.Printf("memory: %d octets per domain key (two properties each)\n", (with-heap())/uint64(domains.Children))
+	fmt.Printf("memory: %d octets per domain key (two properties each)\n", (with-liveHeap())/uint64(domains.Children))
 	return err
 }
 
-// heap is the octets in use, when Badger has done what it does after an open:
+// liveHeap is the octets in use, when Badger has done what it does after an open:
 // the least of many looks. What pools and finalizers hold is only gone after
 // the third round.
-func heap() uint64 {
+func liveHeap() uint64 {
 	least := uint64(math.MaxUint64)
 	for range 10 {
 		time.Sleep(200 * time.Millisecond)
@@ -209,7 +209,7 @@ func heap() uint64 {
 // beside it from a bare map that has the value for each whole path: what lies
 // between the two is the way down the tree, and what both wait for is memory.
 func readTree(snap metabase.Snapshot) error {
-	paths := make([]metabase.Path, treeDomains)
+	paths := make([]metabase.Path, domainCount)
 	for i := range paths {
 		paths[i] = settings.DomainPath(1, fmt.Sprintf("customer%d.example", i))
 	}
@@ -231,8 +231,8 @@ func readTree(snap metabase.Snapshot) error {
 		next func(i int) int
 	}{
 		{"one domain", func(int) int { return 77 }},
-		{"domains in order", func(i int) int { return i % treeDomains }},
-		{"domains at random", func(i int) int { return int(uint64(i) * 0x9e3779b97f4a7c15 >> 40 % treeDomains) }},
+		{"domains in order", func(i int) int { return i % domainCount }},
+		{"domains at random", func(i int) int { return int(uint64(i) * 0x9e3779b97f4a7c15 >> 40 % domainCount) }},
 	} {
 		var ours, allocs, theirs []float64
 		for range 11 {

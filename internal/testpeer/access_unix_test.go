@@ -22,9 +22,9 @@ import (
 // operatorUID is a user that the service is not run by.
 const operatorUID = 65534
 
-// operator runs one command as the operator of site 1 and gives its exit code
+// runAsOperator runs one command as the operator of site 1 and gives its exit code
 // and all that it says.
-func operator(t *testing.T, s *testpeer.Service, stdin string, args ...string) (int, string) {
+func runAsOperator(t *testing.T, s *testpeer.Service, stdin string, args ...string) (int, string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -46,17 +46,17 @@ func TestOperatorOfOneSite(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can be somebody else")
 	}
-	s := serve(t)
+	s := startService(t)
 	for _, dir := range []string{filepath.Dir(s.Bin), filepath.Dir(filepath.Dir(s.Data))} {
 		if err := os.Chmod(dir, 0o755); err != nil { // a test's folders are its own
 			t.Fatal(err)
 		}
 	}
 	const planted = "planted-secret-7431"
-	command(t, s, "", "site", "create", "--name", "Two", "--bind", "127.0.0.1:0", "--domain", "two.test")
-	command(t, s, "", "domain", "create", "1", "mine.test", "--remote", "--smart-host", "relay.test")
-	command(t, s, "", "domain", "create", "2", "theirs.test", "--remote", "--turn", account)
-	command(t, s, "set SMTPSVC/1/Domain/mine.test RoutePassword "+planted+"\n"+
+	runCommand(t, s, "", "site", "create", "--name", "Two", "--bind", "127.0.0.1:0", "--domain", "two.test")
+	runCommand(t, s, "", "domain", "create", "1", "mine.test", "--remote", "--smart-host", "relay.test")
+	runCommand(t, s, "", "domain", "create", "2", "theirs.test", "--remote", "--turn", account)
+	runCommand(t, s, "set SMTPSVC/1/Domain/mine.test RoutePassword "+planted+"\n"+
 		"set SMTPSVC/2/Domain/theirs.test RoutePassword "+planted+"\n"+
 		"set / AccessList 'user:root all'\n"+
 		"set SMTPSVC/1 AccessList 'uid:65534 read,write,create,delete'\n", "mb", "apply")
@@ -143,7 +143,7 @@ func TestOperatorOfOneSite(t *testing.T) {
 		if i := strings.Index(tt.args, "'"); i > 0 { // one quoted value at the end
 			words = append(strings.Fields(tt.args[:i]), strings.Trim(tt.args[i:], "'"))
 		}
-		code, out := operator(t, s, tt.stdin, words...)
+		code, out := runAsOperator(t, s, tt.stdin, words...)
 		if code != tt.code || !strings.Contains(out, tt.want) {
 			t.Errorf("%s: exit code %d, want %d and %q:\n%s", tt.args, code, tt.code, tt.want, out)
 		}
@@ -158,14 +158,14 @@ func TestOperatorOfOneSite(t *testing.T) {
 			t.Errorf("no refusal at %s is in the log", path)
 		}
 	}
-	if out := command(t, s, "", "mb", "get", "SMTPSVC/2", "MaxRecipients"); strings.TrimSpace(out) != "100" {
+	if out := runCommand(t, s, "", "mb", "get", "SMTPSVC/2", "MaxRecipients"); strings.TrimSpace(out) != "100" {
 		t.Errorf("MaxRecipients of site 2 is %s", out)
 	}
-	readOnly(t, s)
+	checkUnreadable(t, s)
 }
 
-// readOnly has the operator look into the data folder by other ways.
-func readOnly(t *testing.T, s *testpeer.Service) {
+// checkUnreadable has the operator look into the data folder by other ways.
+func checkUnreadable(t *testing.T, s *testpeer.Service) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "find", s.Data, "-type", "f", "-readable")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: operatorUID, Gid: operatorUID}}

@@ -25,23 +25,23 @@ import (
 	"restante/internal/testpeer"
 )
 
-// apply makes one change of several lines.
-func apply(t *testing.T, s *testpeer.Service, lines ...string) {
+// applyBatch makes one change of several lines.
+func applyBatch(t *testing.T, s *testpeer.Service, lines ...string) {
 	t.Helper()
-	command(t, s, strings.Join(lines, "\n")+"\n", "mb", "apply")
+	runCommand(t, s, strings.Join(lines, "\n")+"\n", "mb", "apply")
 }
 
-// world points the service's DNS at a zone, and its outgoing port at addr's.
-func world(t *testing.T, s *testpeer.Service, addr, zone string) *dnstest.Server {
+// pointDNS points the service's DNS at a zone, and its outgoing port at addr's.
+func pointDNS(t *testing.T, s *testpeer.Service, addr, zone string) *dnstest.Server {
 	t.Helper()
 	dns := dnstest.Serve(t, zone)
 	_, port := hostPort(t, addr)
-	apply(t, s, "set /LM/SMTPSVC/1 DnsServers "+dns.Addr, "set /LM/SMTPSVC/1 RemoteSmtpPort "+port)
+	applyBatch(t, s, "set /LM/SMTPSVC/1 DnsServers "+dns.Addr, "set /LM/SMTPSVC/1 RemoteSmtpPort "+port)
 	return dns
 }
 
-// also has an MX take mail at another address of this machine, on addr's port.
-func also(t *testing.T, mx *testpeer.MX, ip, addr string) {
+// serveMXAt has an MX take mail at another address of this machine, on addr's port.
+func serveMXAt(t *testing.T, mx *testpeer.MX, ip, addr string) {
 	t.Helper()
 	_, port := hostPort(t, addr)
 	l, err := net.Listen("tcp", net.JoinHostPort(ip, port))
@@ -68,21 +68,21 @@ func also(t *testing.T, mx *testpeer.MX, ip, addr string) {
 	})
 }
 
-// atHost starts an MX on another address of this machine, on addr's port.
-func atHost(t *testing.T, ip, addr string) *testpeer.MX {
+// newMXAt starts an MX on another address of this machine, on addr's port.
+func newMXAt(t *testing.T, ip, addr string) *testpeer.MX {
 	t.Helper()
 	mx := testpeer.NewMX(t, testpeer.MXOptions{})
-	also(t, mx, ip, addr)
+	serveMXAt(t, mx, ip, addr)
 	return mx
 }
 
-// letter is a small message that says what it is.
-func letter(subject string) []byte {
+// testMessage is a small message that says what it is.
+func testMessage(subject string) []byte {
 	return []byte("From: <a@hub.test>\r\nSubject: " + subject + "\r\n\r\nline\r\n.dot\r\n")
 }
 
-// post hands one message with as many recipients as are named to the service.
-func post(t *testing.T, s *testpeer.Service, from, subject string, to ...string) {
+// sendMessage hands one message with as many recipients as are named to the service.
+func sendMessage(t *testing.T, s *testpeer.Service, from, subject string, to ...string) {
 	t.Helper()
 	l, err := testpeer.Dial(s.Addr(1))
 	if err != nil {
@@ -100,7 +100,7 @@ func post(t *testing.T, s *testpeer.Service, from, subject string, to ...string)
 		say("RCPT TO:<"+rcpt+">", "250")
 	}
 	say("DATA", "354")
-	if _, err := l.Write(testpeer.Stuff(letter(subject))); err != nil {
+	if _, err := l.Write(testpeer.DotStuff(testMessage(subject))); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Expect("250"); err != nil {
@@ -108,8 +108,8 @@ func post(t *testing.T, s *testpeer.Service, from, subject string, to ...string)
 	}
 }
 
-// taken waits until n messages are with an MX, and gives their subjects.
-func taken(t *testing.T, mx *testpeer.MX, n int) []string {
+// awaitSubjects waits until n messages are with an MX, and gives their subjects.
+func awaitSubjects(t *testing.T, mx *testpeer.MX, n int) []string {
 	t.Helper()
 	await(t, fmt.Sprintf("%d messages at the host", n), func() bool { return len(mx.Messages()) >= n })
 	var out []string
@@ -129,8 +129,8 @@ func subjectOf(t *testing.T, m []byte) string {
 	return msg.Header.Get("Subject")
 }
 
-// waiting is what the queue says of a domain.
-type waiting struct {
+// queueEntry is what the queue says of a domain.
+type queueEntry struct {
 	Domain    string    `json:"domain"`
 	State     string    `json:"state"`
 	Messages  int       `json:"messages"`
@@ -138,11 +138,11 @@ type waiting struct {
 	LastError string    `json:"last_error"`
 }
 
-// queued looks for a domain in the queue.
-func queued(t *testing.T, s *testpeer.Service, domain string) waiting {
+// queueEntryFor looks for a domain in the queue.
+func queueEntryFor(t *testing.T, s *testpeer.Service, domain string) queueEntry {
 	t.Helper()
-	var all []waiting
-	if err := json.Unmarshal([]byte(command(t, s, "", "--json", "queue", "list")), &all); err != nil {
+	var all []queueEntry
+	if err := json.Unmarshal([]byte(runCommand(t, s, "", "--json", "queue", "list")), &all); err != nil {
 		t.Fatal(err)
 	}
 	for _, w := range all {
@@ -150,22 +150,22 @@ func queued(t *testing.T, s *testpeer.Service, domain string) waiting {
 			return w
 		}
 	}
-	return waiting{}
+	return queueEntry{}
 }
 
-// stuck waits until a domain's mail was tried and put off, and gives why.
-func stuck(t *testing.T, s *testpeer.Service, domain string) waiting {
+// awaitDeferred waits until a domain's mail was tried and put off, and gives why.
+func awaitDeferred(t *testing.T, s *testpeer.Service, domain string) queueEntry {
 	t.Helper()
-	var w waiting
+	var w queueEntry
 	await(t, "mail for "+domain+" is put off", func() bool {
-		w = queued(t, s, domain)
+		w = queueEntryFor(t, s, domain)
 		return w.LastError != ""
 	})
 	return w
 }
 
-// dropped waits until n files are in the Drop folder, and gives them.
-func dropped(t *testing.T, s *testpeer.Service, n int) []string {
+// awaitDropped waits until n files are in the Drop folder, and gives them.
+func awaitDropped(t *testing.T, s *testpeer.Service, n int) []string {
 	t.Helper()
 	var out []string
 	await(t, fmt.Sprintf("%d files in the Drop folder", n), func() bool {
@@ -188,10 +188,10 @@ func dropped(t *testing.T, s *testpeer.Service, n int) []string {
 
 // A report is what a sender reads of RFC 3464's.
 type report struct {
-	To       string                          // whom it came to
-	Sender   string                          // its own: x-sender
-	Fates    map[string]textproto.MIMEHeader // by final recipient
-	Returned string                          // of the message
+	To         string                          // whom it came to
+	Sender     string                          // its own: x-sender
+	Recipients map[string]textproto.MIMEHeader // by final recipient
+	Returned   string                          // of the message
 }
 
 // readReport takes a report apart as a mail reader does.
@@ -205,7 +205,7 @@ func readReport(t *testing.T, text string) report {
 	if err != nil || kind != "multipart/report" || params["report-type"] != "delivery-status" {
 		t.Fatalf("Content-Type %q, %v, %v:\n%s", kind, params, err, text)
 	}
-	r := report{To: msg.Header.Get("X-Receiver"), Sender: msg.Header.Get("X-Sender"), Fates: map[string]textproto.MIMEHeader{}}
+	r := report{To: msg.Header.Get("X-Receiver"), Sender: msg.Header.Get("X-Sender"), Recipients: map[string]textproto.MIMEHeader{}}
 	parts := multipart.NewReader(msg.Body, params["boundary"])
 	for _, want := range []string{"text/plain", "message/delivery-status", "message/rfc822"} {
 		p, err := parts.NextPart()
@@ -218,7 +218,7 @@ func readReport(t *testing.T, text string) report {
 		}
 		switch got, _, _ := mime.ParseMediaType(p.Header.Get("Content-Type")); {
 		case got == "message/delivery-status":
-			r.readFates(t, string(body))
+			r.readRecipients(t, string(body))
 		case got == "message/rfc822", got == "text/rfc822-headers":
 			r.Returned = string(body)
 		case got != want:
@@ -228,7 +228,7 @@ func readReport(t *testing.T, text string) report {
 	return r
 }
 
-func (r *report) readFates(t *testing.T, text string) {
+func (r *report) readRecipients(t *testing.T, text string) {
 	t.Helper()
 	groups := strings.Split(strings.TrimSpace(strings.ReplaceAll(text, "\r\n", "\n")), "\n\n")
 	for _, g := range groups[1:] {
@@ -237,15 +237,15 @@ func (r *report) readFates(t *testing.T, text string) {
 			t.Fatalf("%v: %q", err, g)
 		}
 		final := strings.TrimPrefix(h.Header.Get("Final-Recipient"), "rfc822; ")
-		r.Fates[strings.TrimPrefix(final, "rfc822;")] = textproto.MIMEHeader(h.Header)
+		r.Recipients[strings.TrimPrefix(final, "rfc822;")] = textproto.MIMEHeader(h.Header)
 	}
 }
 
-// told waits for the only report in the Drop folder. It is for the sender of
+// awaitReport waits for the only report in the Drop folder. It is for the sender of
 // the tests, and says of each recipient what is wanted.
-func told(t *testing.T, s *testpeer.Service, status map[string]string) report {
+func awaitReport(t *testing.T, s *testpeer.Service, status map[string]string) report {
 	t.Helper()
-	files := dropped(t, s, 1)
+	files := awaitDropped(t, s, 1)
 	if len(files) != 1 {
 		t.Fatalf("%d files in the Drop folder, want 1", len(files))
 	}
@@ -253,11 +253,11 @@ func told(t *testing.T, s *testpeer.Service, status map[string]string) report {
 	if r.To != sender || strings.Trim(r.Sender, "<>") != "" {
 		t.Errorf("the report goes from %q to %q", r.Sender, r.To)
 	}
-	if len(r.Fates) != len(status) {
-		t.Errorf("the report is about %v, want %v", r.Fates, status)
+	if len(r.Recipients) != len(status) {
+		t.Errorf("the report is about %v, want %v", r.Recipients, status)
 	}
 	for to, want := range status {
-		if f := r.Fates[to]; f.Get("Action") != "failed" || f.Get("Status") != want {
+		if f := r.Recipients[to]; f.Get("Action") != "failed" || f.Get("Status") != want {
 			t.Errorf("%s: %v, want failed and %s", to, f, want)
 		}
 	}
@@ -267,28 +267,28 @@ func told(t *testing.T, s *testpeer.Service, status map[string]string) report {
 const sender = "boss@hub.test"
 
 func TestTheSecondHostTakesMailWhenTheFirstIsDown(t *testing.T) {
-	s, base := serve(t), testpeer.StartSink(t)
-	second, third := atHost(t, "127.0.0.3", base.Addr), atHost(t, "127.0.0.4", base.Addr)
-	world(t, s, base.Addr, `far.test. IN MX 30 c.far.test.
+	s, base := startService(t), testpeer.StartSink(t)
+	second, third := newMXAt(t, "127.0.0.3", base.Addr), newMXAt(t, "127.0.0.4", base.Addr)
+	pointDNS(t, s, base.Addr, `far.test. IN MX 30 c.far.test.
 far.test. IN MX 10 a.far.test.
 far.test. IN MX 20 b.far.test.
 a.far.test. IN A 127.0.0.2
 b.far.test. IN A 127.0.0.3
 c.far.test. IN A 127.0.0.4
 `)
-	post(t, s, sender, "first is down", "x@far.test")
-	taken(t, second, 1)
-	first := atHost(t, "127.0.0.2", base.Addr)
-	post(t, s, sender, "first is up", "x@far.test")
-	if got := taken(t, first, 1); got[0] != "first is up" || len(second.Messages()) != 1 || len(third.Messages()) != 0 {
+	sendMessage(t, s, sender, "first is down", "x@far.test")
+	awaitSubjects(t, second, 1)
+	first := newMXAt(t, "127.0.0.2", base.Addr)
+	sendMessage(t, s, sender, "first is up", "x@far.test")
+	if got := awaitSubjects(t, first, 1); got[0] != "first is up" || len(second.Messages()) != 1 || len(third.Messages()) != 0 {
 		t.Errorf("first %q, second %d, third %d messages", got, len(second.Messages()), len(third.Messages()))
 	}
 }
 
 func TestHostsOfOnePreferenceShareTheMail(t *testing.T) {
-	s, base := serve(t), testpeer.StartSink(t)
-	a, b := atHost(t, "127.0.0.2", base.Addr), atHost(t, "127.0.0.3", base.Addr)
-	world(t, s, base.Addr, `far.test. IN MX 10 a.far.test.
+	s, base := startService(t), testpeer.StartSink(t)
+	a, b := newMXAt(t, "127.0.0.2", base.Addr), newMXAt(t, "127.0.0.3", base.Addr)
+	pointDNS(t, s, base.Addr, `far.test. IN MX 10 a.far.test.
 far.test. IN MX 10 b.far.test.
 a.far.test. IN A 127.0.0.2
 b.far.test. IN A 127.0.0.3
@@ -296,7 +296,7 @@ b.far.test. IN A 127.0.0.3
 	const most = 40 // that one host gets all of them does not happen
 	n := 0
 	for ; n < most && (len(a.Messages()) == 0 || len(b.Messages()) == 0); n++ {
-		post(t, s, sender, strconv.Itoa(n), "x@far.test")
+		sendMessage(t, s, sender, strconv.Itoa(n), "x@far.test")
 		await(t, "one message more", func() bool { return len(a.Messages())+len(b.Messages()) == n+1 })
 	}
 	if n == most {
@@ -305,10 +305,10 @@ b.far.test. IN A 127.0.0.3
 }
 
 func TestDomainThatTakesNoMailIsReportedAtOnce(t *testing.T) {
-	s, base := serve(t), testpeer.StartSink(t)
-	world(t, s, base.Addr, "null.test. IN MX 0 .\nnull.test. IN A 127.0.0.1\n")
-	post(t, s, sender, "to nobody", "x@null.test")
-	r := told(t, s, map[string]string{"x@null.test": "5.1.10"})
+	s, base := startService(t), testpeer.StartSink(t)
+	pointDNS(t, s, base.Addr, "null.test. IN MX 0 .\nnull.test. IN A 127.0.0.1\n")
+	sendMessage(t, s, sender, "to nobody", "x@null.test")
+	r := awaitReport(t, s, map[string]string{"x@null.test": "5.1.10"})
 	if subjectOf(t, []byte(r.Returned)) != "to nobody" {
 		t.Errorf("returned:\n%s", r.Returned)
 	}
@@ -318,26 +318,26 @@ func TestDomainThatTakesNoMailIsReportedAtOnce(t *testing.T) {
 }
 
 func TestDomainThatDoesNotExistIsReportedAtOnce(t *testing.T) {
-	s, base := serve(t), testpeer.StartSink(t)
-	world(t, s, base.Addr, "other.test. IN A 127.0.0.1\n")
-	post(t, s, sender, "to nowhere", "x@none.test")
-	told(t, s, map[string]string{"x@none.test": "5.1.2"})
+	s, base := startService(t), testpeer.StartSink(t)
+	pointDNS(t, s, base.Addr, "other.test. IN A 127.0.0.1\n")
+	sendMessage(t, s, sender, "to nowhere", "x@none.test")
+	awaitReport(t, s, map[string]string{"x@none.test": "5.1.2"})
 }
 
 func TestNameServerThatFailsIsAskedAgainLater(t *testing.T) {
-	s, base := serve(t), testpeer.StartSink(t)
-	dns := world(t, s, base.Addr, "far.test. IN A 127.0.0.1\n")
+	s, base := startService(t), testpeer.StartSink(t)
+	dns := pointDNS(t, s, base.Addr, "far.test. IN A 127.0.0.1\n")
 	dns.Fail("slow.test")
-	post(t, s, sender, "later", "x@slow.test")
-	if w := stuck(t, s, "slow.test"); w.Messages != 1 || !strings.HasPrefix(w.LastError, "451") {
+	sendMessage(t, s, sender, "later", "x@slow.test")
+	if w := awaitDeferred(t, s, "slow.test"); w.Messages != 1 || !strings.HasPrefix(w.LastError, "451") {
 		t.Errorf("%+v", w)
 	}
 }
 
 // Ways by which a zone may lead to a host.
 func TestEveryWayOfNamingAHostIsFollowed(t *testing.T) {
-	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{})
-	world(t, s, mx.Addr, `plain.test. IN A 127.0.0.1
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	pointDNS(t, s, mx.Addr, `plain.test. IN A 127.0.0.1
 alias.test. IN CNAME plain.test.
 mxalias.test. IN MX 10 alias.test.
 both.test. IN MX 10 host.both.test.
@@ -349,9 +349,9 @@ number.test. IN MX 5 127.0.0.1.
 `)
 	domains := []string{"plain.test", "alias.test", "mxalias.test", "both.test", "aliasmx.test", "number.test", "[127.0.0.1]"}
 	for _, d := range domains {
-		post(t, s, sender, d, "x@"+d)
+		sendMessage(t, s, sender, d, "x@"+d)
 	}
-	got := taken(t, mx, len(domains))
+	got := awaitSubjects(t, mx, len(domains))
 	for _, d := range domains {
 		if !slices.Contains(got, d) {
 			t.Errorf("mail for %s did not come", d)
@@ -365,87 +365,87 @@ func TestHostWithAnIPv6AddressAloneIsReached(t *testing.T) {
 	} else {
 		l.Close()
 	}
-	s, base := serve(t), testpeer.StartSink(t)
-	mx := atHost(t, "::1", base.Addr)
-	world(t, s, base.Addr, "six.test. IN MX 10 mx.six.test.\nmx.six.test. IN AAAA ::1\n")
-	post(t, s, sender, "by name", "x@six.test")
-	post(t, s, sender, "by literal", "x@[IPv6:::1]")
-	if got := taken(t, mx, 2); !slices.Contains(got, "by name") || !slices.Contains(got, "by literal") {
+	s, base := startService(t), testpeer.StartSink(t)
+	mx := newMXAt(t, "::1", base.Addr)
+	pointDNS(t, s, base.Addr, "six.test. IN MX 10 mx.six.test.\nmx.six.test. IN AAAA ::1\n")
+	sendMessage(t, s, sender, "by name", "x@six.test")
+	sendMessage(t, s, sender, "by literal", "x@[IPv6:::1]")
+	if got := awaitSubjects(t, mx, 2); !slices.Contains(got, "by name") || !slices.Contains(got, "by literal") {
 		t.Errorf("%q", got)
 	}
 }
 
 func TestSmartHostOfADomainTakesItsMailAtItsPort(t *testing.T) {
-	s, base, smart, other := serve(t), testpeer.StartSink(t), testpeer.NewMX(t, testpeer.MXOptions{}), testpeer.NewMX(t, testpeer.MXOptions{})
-	world(t, s, base.Addr, "smart.test. IN A 127.0.0.1\nother.test. IN A 127.0.0.1\nrelay.test. IN A 127.0.0.1\nfar.test. IN A 127.0.0.1\n")
+	s, base, smart, other := startService(t), testpeer.StartSink(t), testpeer.NewMX(t, testpeer.MXOptions{}), testpeer.NewMX(t, testpeer.MXOptions{})
+	pointDNS(t, s, base.Addr, "smart.test. IN A 127.0.0.1\nother.test. IN A 127.0.0.1\nrelay.test. IN A 127.0.0.1\nfar.test. IN A 127.0.0.1\n")
 	_, port := hostPort(t, smart.Addr)
 	_, otherPort := hostPort(t, other.Addr)
-	command(t, s, "", "domain", "create", "1", "smart.test", "--remote", "--smart-host", "[127.0.0.1]:"+port)
-	apply(t, s, "add /LM/SMTPSVC/1/Domain/other.test IIsSmtpDomain",
+	runCommand(t, s, "", "domain", "create", "1", "smart.test", "--remote", "--smart-host", "[127.0.0.1]:"+port)
+	applyBatch(t, s, "add /LM/SMTPSVC/1/Domain/other.test IIsSmtpDomain",
 		"set /LM/SMTPSVC/1/Domain/other.test RouteAction smarthost",
 		"set /LM/SMTPSVC/1/Domain/other.test RouteActionString relay.test:"+otherPort)
-	post(t, s, sender, "smart", "x@smart.test")
-	post(t, s, sender, "other", "x@other.test")
-	post(t, s, sender, "far", "x@far.test")
-	if got := taken(t, smart, 1); got[0] != "smart" {
+	sendMessage(t, s, sender, "smart", "x@smart.test")
+	sendMessage(t, s, sender, "other", "x@other.test")
+	sendMessage(t, s, sender, "far", "x@far.test")
+	if got := awaitSubjects(t, smart, 1); got[0] != "smart" {
 		t.Errorf("the smart host has %q", got)
 	}
-	if got := taken(t, other, 1); got[0] != "other" {
+	if got := awaitSubjects(t, other, 1); got[0] != "other" {
 		t.Errorf("the other smart host has %q", got)
 	}
 	await(t, "the third goes by DNS", func() bool { return len(base.Messages()) == 1 })
 }
 
 func TestSmartHostOfTheSiteTakesAllRemoteMail(t *testing.T) {
-	s, base, smart := serve(t), testpeer.StartSink(t), testpeer.NewMX(t, testpeer.MXOptions{})
-	world(t, s, base.Addr, "far.test. IN A 127.0.0.1\n")
-	apply(t, s, "set /LM/SMTPSVC/1 SmartHost '"+smart.Addr+"'", "set /LM/SMTPSVC/1 SmartHostType 2")
-	post(t, s, sender, "far", "x@far.test")
-	post(t, s, sender, "no such domain", "x@none.test") // which is the smart host's to find out
-	post(t, s, sender, "local", "x@hub.test")
-	taken(t, smart, 2)
-	if files := dropped(t, s, 1); len(files) != 1 || len(base.Messages()) != 0 {
+	s, base, smart := startService(t), testpeer.StartSink(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	pointDNS(t, s, base.Addr, "far.test. IN A 127.0.0.1\n")
+	applyBatch(t, s, "set /LM/SMTPSVC/1 SmartHost '"+smart.Addr+"'", "set /LM/SMTPSVC/1 SmartHostType 2")
+	sendMessage(t, s, sender, "far", "x@far.test")
+	sendMessage(t, s, sender, "no such domain", "x@none.test") // which is the smart host's to find out
+	sendMessage(t, s, sender, "local", "x@hub.test")
+	awaitSubjects(t, smart, 2)
+	if files := awaitDropped(t, s, 1); len(files) != 1 || len(base.Messages()) != 0 {
 		t.Errorf("%d files, %d messages by DNS", len(files), len(base.Messages()))
 	}
 }
 
 func TestSmartHostOfTheSiteMayComeSecond(t *testing.T) {
-	s, base, smart := serve(t), testpeer.StartSink(t), testpeer.NewMX(t, testpeer.MXOptions{})
-	world(t, s, base.Addr, "up.test. IN A 127.0.0.1\ndown.test. IN A 127.0.0.2\n")
-	apply(t, s, "set /LM/SMTPSVC/1 SmartHost '"+smart.Addr+"'", "set /LM/SMTPSVC/1 SmartHostType 1")
-	post(t, s, sender, "up", "x@up.test")
-	post(t, s, sender, "down", "x@down.test")
-	if got := taken(t, smart, 1); !slices.Equal(got, []string{"down"}) {
+	s, base, smart := startService(t), testpeer.StartSink(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	pointDNS(t, s, base.Addr, "up.test. IN A 127.0.0.1\ndown.test. IN A 127.0.0.2\n")
+	applyBatch(t, s, "set /LM/SMTPSVC/1 SmartHost '"+smart.Addr+"'", "set /LM/SMTPSVC/1 SmartHostType 1")
+	sendMessage(t, s, sender, "up", "x@up.test")
+	sendMessage(t, s, sender, "down", "x@down.test")
+	if got := awaitSubjects(t, smart, 1); !slices.Equal(got, []string{"down"}) {
 		t.Errorf("the smart host has %q", got)
 	}
 	await(t, "the direct way", func() bool { return len(base.Messages()) == 1 })
 }
 
 func TestSmartHostsAreTriedInTheirOrder(t *testing.T) {
-	s, second := serve(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	s, second := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	port := portOf(t, second.Addr)
-	world(t, s, second.Addr, "")
-	apply(t, s, "set /LM/SMTPSVC/1 SmartHost 'none.invalid:"+port+", [127.0.0.2]:"+port+", [127.0.0.1]:"+port+"'", "set /LM/SMTPSVC/1 SmartHostType 2")
-	post(t, s, sender, "first is down", "x@far.test")
-	taken(t, second, 1)
-	first := atHost(t, "127.0.0.2", second.Addr)
-	post(t, s, sender, "first is up", "x@far.test")
-	if got := taken(t, first, 1); got[0] != "first is up" || len(second.Messages()) != 1 {
+	pointDNS(t, s, second.Addr, "")
+	applyBatch(t, s, "set /LM/SMTPSVC/1 SmartHost 'none.invalid:"+port+", [127.0.0.2]:"+port+", [127.0.0.1]:"+port+"'", "set /LM/SMTPSVC/1 SmartHostType 2")
+	sendMessage(t, s, sender, "first is down", "x@far.test")
+	awaitSubjects(t, second, 1)
+	first := newMXAt(t, "127.0.0.2", second.Addr)
+	sendMessage(t, s, sender, "first is up", "x@far.test")
+	if got := awaitSubjects(t, first, 1); got[0] != "first is up" || len(second.Messages()) != 1 {
 		t.Errorf("first %q, second %d messages", got, len(second.Messages()))
 	}
 }
 
 func TestLongAnswersOfANameServerAreFetched(t *testing.T) {
-	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{})
-	world(t, s, mx.Addr, "far.test. IN MX 10 mx.far.test.\nmx.far.test. IN A 127.0.0.1\n").Truncate()
-	post(t, s, sender, "over TCP", "x@far.test")
-	taken(t, mx, 1)
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	pointDNS(t, s, mx.Addr, "far.test. IN MX 10 mx.far.test.\nmx.far.test. IN A 127.0.0.1\n").Truncate()
+	sendMessage(t, s, sender, "over TCP", "x@far.test")
+	awaitSubjects(t, mx, 1)
 }
 
 func TestMailDoesNotComeBackToABackupHost(t *testing.T) {
-	s := serve(t)
+	s := startService(t)
 	// Hosts of the zone are called on our own port.
-	world(t, s, s.Addr(1), `far.test. IN MX 10 mx.far.test.
+	pointDNS(t, s, s.Addr(1), `far.test. IN MX 10 mx.far.test.
 far.test. IN MX 20 hub.test.
 far.test. IN MX 30 worse.far.test.
 mx.far.test. IN A 127.0.0.2
@@ -454,38 +454,38 @@ hub.test. IN A 127.0.0.1
 nearest.test. IN MX 10 another.name.test.
 another.name.test. IN A 127.0.0.1
 `)
-	worse := atHost(t, "127.0.0.3", s.Addr(1))
-	post(t, s, sender, "backup", "x@far.test")
-	if w := stuck(t, s, "far.test"); w.Messages != 1 {
+	worse := newMXAt(t, "127.0.0.3", s.Addr(1))
+	sendMessage(t, s, sender, "backup", "x@far.test")
+	if w := awaitDeferred(t, s, "far.test"); w.Messages != 1 {
 		t.Errorf("%+v", w)
 	}
-	mx := atHost(t, "127.0.0.2", s.Addr(1))
-	command(t, s, "", "queue", "retry", "--domain", "far.test")
-	taken(t, mx, 1)
+	mx := newMXAt(t, "127.0.0.2", s.Addr(1))
+	runCommand(t, s, "", "queue", "retry", "--domain", "far.test")
+	awaitSubjects(t, mx, 1)
 	if n := strings.Count(string(mx.Messages()[0].Body), "Received:"); n != 1 || len(worse.Messages()) != 0 {
 		t.Errorf("%d trace headers; %d messages at a host behind us", n, len(worse.Messages()))
 	}
 
-	post(t, s, sender, "we are its only host", "x@nearest.test")
-	told(t, s, map[string]string{"x@nearest.test": "5.4.6"})
+	sendMessage(t, s, sender, "we are its only host", "x@nearest.test")
+	awaitReport(t, s, map[string]string{"x@nearest.test": "5.4.6"})
 }
 
 func TestMailIsEncryptedWhereThatIsOffered(t *testing.T) {
 	cert, _ := testpeer.Certificate(t, "somebody.else.test", time.Now().Add(-time.Hour)) // any will do
-	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
-	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
-	post(t, s, sender, "encrypted", "x@far.test")
-	taken(t, mx, 1)
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
+	sendMessage(t, s, sender, "encrypted", "x@far.test")
+	awaitSubjects(t, mx, 1)
 	if m := mx.Messages()[0]; !m.TLS || m.Hello != "hub.test" {
 		t.Errorf("TLS %v, hello %q", m.TLS, m.Hello)
 	}
 }
 
 func TestMailGoesInClearWhereTheHandshakeFails(t *testing.T) {
-	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{TLS: &tls.Config{}}) // no certificate
-	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
-	post(t, s, sender, "in clear", "x@far.test")
-	taken(t, mx, 1)
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{TLS: &tls.Config{}}) // no certificate
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
+	sendMessage(t, s, sender, "in clear", "x@far.test")
+	awaitSubjects(t, mx, 1)
 	if m := mx.Messages()[0]; m.TLS || mx.Conns() != 2 {
 		t.Errorf("TLS %v, %d connections", m.TLS, mx.Conns())
 	}
@@ -494,22 +494,22 @@ func TestMailGoesInClearWhereTheHandshakeFails(t *testing.T) {
 func TestMailWaitsWhereTLSIsDemandedAndNotToBeHad(t *testing.T) {
 	cert, _ := testpeer.Certificate(t, "far.test", time.Now().Add(time.Hour))
 	clear := testpeer.NewMX(t, testpeer.MXOptions{})
-	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
-	world(t, s, clear.Addr, "far.test. IN A 127.0.0.1\n")
-	apply(t, s, "add /LM/SMTPSVC/1/Domain/far.test IIsSmtpDomain", "set /LM/SMTPSVC/1/Domain/far.test RouteAction ssl")
-	post(t, s, sender, "secret", "x@far.test")
-	if w := stuck(t, s, "far.test"); !strings.Contains(w.LastError, "4.7.5") {
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
+	pointDNS(t, s, clear.Addr, "far.test. IN A 127.0.0.1\n")
+	applyBatch(t, s, "add /LM/SMTPSVC/1/Domain/far.test IIsSmtpDomain", "set /LM/SMTPSVC/1/Domain/far.test RouteAction ssl")
+	sendMessage(t, s, sender, "secret", "x@far.test")
+	if w := awaitDeferred(t, s, "far.test"); !strings.Contains(w.LastError, "4.7.5") {
 		t.Errorf("no TLS: %+v", w)
 	}
 	// A host with TLS, whose certificate nobody vouches for.
 	_, port := hostPort(t, mx.Addr)
-	apply(t, s, "set /LM/SMTPSVC/1 RemoteSmtpPort "+port)
-	command(t, s, "", "queue", "retry", "--all")
+	applyBatch(t, s, "set /LM/SMTPSVC/1 RemoteSmtpPort "+port)
+	runCommand(t, s, "", "queue", "retry", "--all")
 	await(t, "the other host is asked", func() bool { return mx.Conns() > 0 })
-	stuck(t, s, "far.test")
-	apply(t, s, "set /LM/SMTPSVC/1 SmtpSSLRequireTrustedCA false")
+	awaitDeferred(t, s, "far.test")
+	applyBatch(t, s, "set /LM/SMTPSVC/1 SmtpSSLRequireTrustedCA false")
 	await(t, "it goes as soon as the certificate is not looked at", func() bool {
-		command(t, s, "", "queue", "retry", "--all")
+		runCommand(t, s, "", "queue", "retry", "--all")
 		return len(mx.Messages()) == 1
 	})
 	if !mx.Messages()[0].TLS || len(clear.Messages()) != 0 {
@@ -517,13 +517,13 @@ func TestMailWaitsWhereTLSIsDemandedAndNotToBeHad(t *testing.T) {
 	}
 }
 
-// certified makes a certificate for Postfix.
-func certified(t *testing.T, name string) (cert, key string) {
+// newCertificate makes a certificate for Postfix.
+func newCertificate(t *testing.T, name string) (cert, key string) {
 	t.Helper()
 	need(t, "openssl")
 	dir := t.TempDir()
 	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	code, out := run(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+	code, out := runProgram(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
 		"-keyout", key, "-out", cert, "-days", "1", "-subj", "/CN="+name)
 	if code != 0 {
 		t.Fatalf("openssl: exit %d: %s", code, out)
@@ -535,8 +535,8 @@ func TestPostfixAndWeEncryptBothWays(t *testing.T) {
 	if err := testpeer.PostfixMissing(); err != nil {
 		testpeer.Missing(t, err)
 	}
-	cert, key := certified(t, "postfix.test")
-	s, sink := serve(t), testpeer.StartSink(t)
+	cert, key := newCertificate(t, "postfix.test")
+	s, sink := startService(t), testpeer.StartSink(t)
 	host, port := hostPort(t, s.Addr(1))
 	p, err := testpeer.StartPostfix(t.Context(), t.TempDir(), 20,
 		"smtpd_tls_security_level = may", "smtpd_tls_cert_file = "+cert, "smtpd_tls_key_file = "+key,
@@ -548,8 +548,8 @@ func TestPostfixAndWeEncryptBothWays(t *testing.T) {
 	}
 	defer p.Stop()
 	// From us to Postfix; and on to the sink, which has no TLS.
-	world(t, s, p.Addr, "away.test. IN A 127.0.0.1\n")
-	post(t, s, sender, "to Postfix", "x@away.test")
+	pointDNS(t, s, p.Addr, "away.test. IN A 127.0.0.1\n")
+	sendMessage(t, s, sender, "to Postfix", "x@away.test")
 	await(t, "Postfix passes it on", func() bool { return len(sink.Messages()) == 1 })
 	if got := string(sink.Messages()[0].Data); !strings.Contains(got, "using TLSv1.3") {
 		t.Errorf("Postfix got it in clear:\n%s\n%s", got, p.Log())
@@ -561,10 +561,10 @@ func TestPostfixAndWeEncryptBothWays(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Quit()
-	if err := l.Send("x@away.test", sender, testpeer.Stuff(letter("from Postfix"))); err != nil {
+	if err := l.Send("x@away.test", sender, testpeer.DotStuff(testMessage("from Postfix"))); err != nil {
 		t.Fatal(err)
 	}
-	if got := dropped(t, s, 1)[0]; !strings.Contains(got, "with ESMTPS") {
+	if got := awaitDropped(t, s, 1)[0]; !strings.Contains(got, "with ESMTPS") {
 		t.Errorf("we got it in clear:\n%s\n%s", got, p.Log())
 	}
 }
@@ -589,26 +589,26 @@ func TestEveryRecipientHasAnOutcomeOfItsOwn(t *testing.T) {
 		}
 		return ""
 	}
-	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{Answer: answer})
-	world(t, s, mx.Addr, "one.test. IN A 127.0.0.1\ntwo.test. IN A 127.0.0.1\nthree.test. IN MX 0 .\n")
-	post(t, s, sender, "to many", "good@one.test", "bad@one.test", "later@one.test", "good@two.test", "later@two.test", "x@three.test")
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{Answer: answer})
+	pointDNS(t, s, mx.Addr, "one.test. IN A 127.0.0.1\ntwo.test. IN A 127.0.0.1\nthree.test. IN MX 0 .\n")
+	sendMessage(t, s, sender, "to many", "good@one.test", "bad@one.test", "later@one.test", "good@two.test", "later@two.test", "x@three.test")
 
-	taken(t, mx, 2) // one transaction for each domain
+	awaitSubjects(t, mx, 2) // one transaction for each domain
 	for _, m := range mx.Messages() {
 		if len(m.Rcpts) != 1 || !strings.HasPrefix(m.Rcpts[0], "good@") {
 			t.Errorf("taken for %q", m.Rcpts)
 		}
 	}
 	status := map[string]string{}
-	for _, text := range dropped(t, s, 2) { // one for each destination that failed
+	for _, text := range awaitDropped(t, s, 2) { // one for each destination that failed
 		r := readReport(t, text)
 		if r.To != sender || subjectOf(t, []byte(r.Returned)) != "to many" {
 			t.Errorf("report to %q about:\n%s", r.To, r.Returned)
 		}
-		for to, f := range r.Fates {
+		for to, f := range r.Recipients {
 			status[to] = f.Get("Action") + " " + f.Get("Status")
 		}
-		if diag := r.Fates["bad@one.test"].Get("Diagnostic-Code"); r.Fates["bad@one.test"] != nil && !strings.Contains(diag, "no such user") {
+		if diag := r.Recipients["bad@one.test"].Get("Diagnostic-Code"); r.Recipients["bad@one.test"] != nil && !strings.Contains(diag, "no such user") {
 			t.Errorf("the peer's own words are gone: %q", diag)
 		}
 	}
@@ -618,22 +618,22 @@ func TestEveryRecipientHasAnOutcomeOfItsOwn(t *testing.T) {
 
 	// What was put off waits for its time, by the ladder.
 	for _, d := range []string{"one.test", "two.test"} {
-		w := stuck(t, s, d)
+		w := awaitDeferred(t, s, d)
 		if in := time.Until(w.NextTry); w.Messages != 1 || in < 13*time.Minute || in > 15*time.Minute || !strings.Contains(w.LastError, "mailbox is busy") {
 			t.Errorf("%s: %+v, next try in %s", d, w, in)
 		}
 	}
 	later.Store("now", true)
-	command(t, s, "", "queue", "retry", "--domain", "one.test")
-	command(t, s, "", "queue", "retry", "--domain", "two.test")
-	taken(t, mx, 4)
+	runCommand(t, s, "", "queue", "retry", "--domain", "one.test")
+	runCommand(t, s, "", "queue", "retry", "--domain", "two.test")
+	awaitSubjects(t, mx, 4)
 	for _, m := range mx.Messages()[2:] {
 		if len(m.Rcpts) != 1 || !strings.HasPrefix(m.Rcpts[0], "later@") {
 			t.Errorf("the second time taken for %q", m.Rcpts)
 		}
 	}
-	await(t, "nothing is left", func() bool { return strings.TrimSpace(command(t, s, "", "queue", "list")) == "" })
-	if n := len(dropped(t, s, 2)); n != 2 {
+	await(t, "nothing is left", func() bool { return strings.TrimSpace(runCommand(t, s, "", "queue", "list")) == "" })
+	if n := len(awaitDropped(t, s, 2)); n != 2 {
 		t.Errorf("%d reports", n)
 	}
 }
@@ -651,11 +651,11 @@ func TestHostThatTakesFewRecipientsGetsTheRestInMoreMessages(t *testing.T) {
 		}
 		return ""
 	}})
-	s := serve(t)
-	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
+	s := startService(t)
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
 	to := []string{"a@far.test", "b@far.test", "c@far.test", "d@far.test", "e@far.test"}
-	post(t, s, sender, "to five", to...)
-	taken(t, mx, 3)
+	sendMessage(t, s, sender, "to five", to...)
+	awaitSubjects(t, mx, 3)
 	var got []string
 	for _, m := range mx.Messages() {
 		got = append(got, m.Rcpts...)
@@ -666,16 +666,16 @@ func TestHostThatTakesFewRecipientsGetsTheRestInMoreMessages(t *testing.T) {
 }
 
 func TestNoReportIsMadeAboutAReport(t *testing.T) {
-	s := serve(t)
+	s := startService(t)
 	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
 		if strings.HasPrefix(line, "RCPT") {
 			return "550 5.1.1 no such user"
 		}
 		return ""
 	}})
-	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
-	post(t, s, "", "from nobody", "x@far.test")           // its sender is nobody
-	post(t, s, "forged@far.test", "forged", "y@far.test") // the report is refused as well
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
+	sendMessage(t, s, "", "from nobody", "x@far.test")           // its sender is nobody
+	sendMessage(t, s, "forged@far.test", "forged", "y@far.test") // the report is refused as well
 	bad := filepath.Join(s.Data, "Mailroot", "Badmail", "*.eml")
 	var files []string
 	await(t, "two messages in Badmail", func() bool {
@@ -693,42 +693,42 @@ func TestNoReportIsMadeAboutAReport(t *testing.T) {
 	if slices.Sort(subjects); !slices.Contains(subjects, "from nobody") {
 		t.Errorf("in Badmail: %q", subjects)
 	}
-	await(t, "nothing is left", func() bool { return strings.TrimSpace(command(t, s, "", "queue", "list")) == "" })
+	await(t, "nothing is left", func() bool { return strings.TrimSpace(runCommand(t, s, "", "queue", "list")) == "" })
 	if drop, _ := filepath.Glob(filepath.Join(s.Data, "Mailroot", "Drop", "*")); len(drop) != 0 {
 		t.Errorf("dropped: %q", drop)
 	}
 }
 
 func TestMailThatIsTooOldIsReported(t *testing.T) {
-	s, base := serve(t), testpeer.StartSink(t)
-	world(t, s, base.Addr, "far.test. IN A 127.0.0.2\nheld.test. IN A 127.0.0.2\n")
-	command(t, s, "", "domain", "create", "1", "held.test", "--remote", "--hold")
-	post(t, s, sender, "old", "x@far.test")
-	post(t, s, sender, "held", "x@held.test")
-	stuck(t, s, "far.test")
+	s, base := startService(t), testpeer.StartSink(t)
+	pointDNS(t, s, base.Addr, "far.test. IN A 127.0.0.2\nheld.test. IN A 127.0.0.2\n")
+	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--hold")
+	sendMessage(t, s, sender, "old", "x@far.test")
+	sendMessage(t, s, sender, "held", "x@held.test")
+	awaitDeferred(t, s, "far.test")
 	// The same message, three days older.
 	dir := filepath.Join(t.TempDir(), "out")
-	command(t, s, "", "queue", "export", dir)
-	command(t, s, "", "--yes", "queue", "delete", "--all")
+	runCommand(t, s, "", "queue", "export", dir)
+	runCommand(t, s, "", "--yes", "queue", "delete", "--all")
 	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil || len(files) != 2 {
 		t.Fatalf("exported %q, %v", files, err)
 	}
 	for _, name := range files {
-		older(t, name, 72*time.Hour)
+		setAge(t, name, 72*time.Hour)
 	}
-	command(t, s, "", "queue", "import", dir)
-	r := told(t, s, map[string]string{"x@far.test": "5.4.7"})
+	runCommand(t, s, "", "queue", "import", dir)
+	r := awaitReport(t, s, map[string]string{"x@far.test": "5.4.7"})
 	if subjectOf(t, []byte(r.Returned)) != "old" {
 		t.Errorf("returned:\n%s", r.Returned)
 	}
-	if w := queued(t, s, "held.test"); w.Messages != 1 || w.State != "held" {
+	if w := queueEntryFor(t, s, "held.test"); w.Messages != 1 || w.State != "held" {
 		t.Errorf("held mail does not grow old: %+v", w)
 	}
 }
 
-// older changes when an exported message came.
-func older(t *testing.T, file string, by time.Duration) {
+// setAge changes when an exported message came.
+func setAge(t *testing.T, file string, by time.Duration) {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -756,71 +756,71 @@ func older(t *testing.T, file string, by time.Duration) {
 }
 
 func TestFrozenMailGoesNowhereUntilItIsThawed(t *testing.T) {
-	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{})
-	world(t, s, mx.Addr, "far.test. IN A 127.0.0.2\n")
-	post(t, s, sender, "frozen", "x@far.test")
-	stuck(t, s, "far.test")
-	command(t, s, "", "queue", "freeze", "--domain", "far.test")
-	also(t, mx, "127.0.0.2", mx.Addr)
-	command(t, s, "", "queue", "retry", "--all")
-	post(t, s, sender, "not frozen", "x@far.test")
-	if got := taken(t, mx, 1); !slices.Equal(got, []string{"not frozen"}) {
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.2\n")
+	sendMessage(t, s, sender, "frozen", "x@far.test")
+	awaitDeferred(t, s, "far.test")
+	runCommand(t, s, "", "queue", "freeze", "--domain", "far.test")
+	serveMXAt(t, mx, "127.0.0.2", mx.Addr)
+	runCommand(t, s, "", "queue", "retry", "--all")
+	sendMessage(t, s, sender, "not frozen", "x@far.test")
+	if got := awaitSubjects(t, mx, 1); !slices.Equal(got, []string{"not frozen"}) {
 		t.Errorf("went out: %q", got)
 	}
-	command(t, s, "", "queue", "thaw", "--all")
-	if got := taken(t, mx, 2); got[1] != "frozen" {
+	runCommand(t, s, "", "queue", "thaw", "--all")
+	if got := awaitSubjects(t, mx, 2); got[1] != "frozen" {
 		t.Errorf("went out: %q", got)
 	}
 }
 
 func TestDeletedMailIsGoneAndBouncedMailIsReported(t *testing.T) {
-	s, base := serve(t), testpeer.StartSink(t)
-	world(t, s, base.Addr, "far.test. IN A 127.0.0.2\nnear.test. IN A 127.0.0.2\n")
-	post(t, s, sender, "deleted", "x@far.test")
-	post(t, s, sender, "bounced", "x@near.test")
-	stuck(t, s, "far.test")
-	stuck(t, s, "near.test")
-	command(t, s, "", "--yes", "queue", "delete", "--domain", "far.test")
-	if w := queued(t, s, "far.test"); w.Messages != 0 {
+	s, base := startService(t), testpeer.StartSink(t)
+	pointDNS(t, s, base.Addr, "far.test. IN A 127.0.0.2\nnear.test. IN A 127.0.0.2\n")
+	sendMessage(t, s, sender, "deleted", "x@far.test")
+	sendMessage(t, s, sender, "bounced", "x@near.test")
+	awaitDeferred(t, s, "far.test")
+	awaitDeferred(t, s, "near.test")
+	runCommand(t, s, "", "--yes", "queue", "delete", "--domain", "far.test")
+	if w := queueEntryFor(t, s, "far.test"); w.Messages != 0 {
 		t.Errorf("after delete: %+v", w)
 	}
-	command(t, s, "", "--yes", "queue", "bounce", "--domain", "near.test")
-	r := told(t, s, map[string]string{"x@near.test": "5.0.0"})
+	runCommand(t, s, "", "--yes", "queue", "bounce", "--domain", "near.test")
+	r := awaitReport(t, s, map[string]string{"x@near.test": "5.0.0"})
 	if subjectOf(t, []byte(r.Returned)) != "bounced" {
 		t.Errorf("returned:\n%s", r.Returned)
 	}
-	await(t, "nothing is left", func() bool { return strings.TrimSpace(command(t, s, "", "queue", "list")) == "" })
+	await(t, "nothing is left", func() bool { return strings.TrimSpace(runCommand(t, s, "", "queue", "list")) == "" })
 }
 
 func TestExportedMailIsImportedElsewhere(t *testing.T) {
-	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{})
-	world(t, s, mx.Addr, "far.test. IN A 127.0.0.2\n")
-	post(t, s, sender, "moved", "x@far.test", "y@far.test")
-	stuck(t, s, "far.test")
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.2\n")
+	sendMessage(t, s, sender, "moved", "x@far.test", "y@far.test")
+	awaitDeferred(t, s, "far.test")
 	dir := filepath.Join(t.TempDir(), "out")
-	command(t, s, "", "queue", "export", dir)
+	runCommand(t, s, "", "queue", "export", dir)
 
-	other := serve(t)
-	world(t, other, mx.Addr, "far.test. IN A 127.0.0.1\n")
-	command(t, other, "", "queue", "import", dir)
-	taken(t, mx, 1)
+	other := startService(t)
+	pointDNS(t, other, mx.Addr, "far.test. IN A 127.0.0.1\n")
+	runCommand(t, other, "", "queue", "import", dir)
+	awaitSubjects(t, mx, 1)
 	m := mx.Messages()[0]
-	if !strings.HasSuffix(string(m.Body), "\r\n"+string(letter("moved"))) || !slices.Equal(m.Rcpts, []string{"x@far.test", "y@far.test"}) || m.From != sender {
+	if !strings.HasSuffix(string(m.Body), "\r\n"+string(testMessage("moved"))) || !slices.Equal(m.Rcpts, []string{"x@far.test", "y@far.test"}) || m.From != sender {
 		t.Errorf("from %q to %q:\n%s", m.From, m.Rcpts, m.Body)
 	}
-	if w := queued(t, s, "far.test"); w.Messages != 1 {
+	if w := queueEntryFor(t, s, "far.test"); w.Messages != 1 {
 		t.Errorf("where it was exported from: %+v", w)
 	}
 }
 
 func TestWrongRouteStrandsMailOnlyUntilItIsMended(t *testing.T) {
-	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{})
-	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
-	apply(t, s, "set /LM/SMTPSVC/1 SmartHost nosuch.invalid", "set /LM/SMTPSVC/1 SmartHostType 2")
-	post(t, s, sender, "stranded", "x@far.test")
-	stuck(t, s, "far.test")
-	apply(t, s, "unset /LM/SMTPSVC/1 SmartHost", "unset /LM/SMTPSVC/1 SmartHostType")
-	taken(t, mx, 1) // and nobody touched the queue
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
+	applyBatch(t, s, "set /LM/SMTPSVC/1 SmartHost nosuch.invalid", "set /LM/SMTPSVC/1 SmartHostType 2")
+	sendMessage(t, s, sender, "stranded", "x@far.test")
+	awaitDeferred(t, s, "far.test")
+	applyBatch(t, s, "unset /LM/SMTPSVC/1 SmartHost", "unset /LM/SMTPSVC/1 SmartHostType")
+	awaitSubjects(t, mx, 1) // and nobody touched the queue
 }
 
 func TestRouteThatIsMendedDuringAnAttemptHoldsNoMailBack(t *testing.T) {
@@ -833,22 +833,22 @@ func TestRouteThatIsMendedDuringAnAttemptHoldsNoMailBack(t *testing.T) {
 		}
 		return ""
 	}})
-	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{})
-	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
-	apply(t, s, "set /LM/SMTPSVC/1 SmartHost "+wrong.Addr, "set /LM/SMTPSVC/1 SmartHostType 2")
-	post(t, s, sender, "under way", "x@far.test")
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
+	applyBatch(t, s, "set /LM/SMTPSVC/1 SmartHost "+wrong.Addr, "set /LM/SMTPSVC/1 SmartHostType 2")
+	sendMessage(t, s, sender, "under way", "x@far.test")
 	<-reached
-	apply(t, s, "unset /LM/SMTPSVC/1 SmartHost", "unset /LM/SMTPSVC/1 SmartHostType")
+	applyBatch(t, s, "unset /LM/SMTPSVC/1 SmartHost", "unset /LM/SMTPSVC/1 SmartHostType")
 	close(goOn)
-	taken(t, mx, 1)
+	awaitSubjects(t, mx, 1)
 }
 
 func TestRouteThatIsMendedWhileTheServiceIsDownFreesMailAtTheStart(t *testing.T) {
-	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{})
-	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
-	apply(t, s, "set /LM/SMTPSVC/1 SmartHost nosuch.invalid", "set /LM/SMTPSVC/1 SmartHostType 2")
-	post(t, s, sender, "stranded", "x@far.test")
-	stuck(t, s, "far.test")
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
+	applyBatch(t, s, "set /LM/SMTPSVC/1 SmartHost nosuch.invalid", "set /LM/SMTPSVC/1 SmartHostType 2")
+	sendMessage(t, s, sender, "stranded", "x@far.test")
+	awaitDeferred(t, s, "far.test")
 	again := func() {
 		t.Helper()
 		if err := s.Start(t.Context()); err != nil {
@@ -859,44 +859,44 @@ func TestRouteThatIsMendedWhileTheServiceIsDownFreesMailAtTheStart(t *testing.T)
 		t.Fatal(err)
 	}
 	again() // nothing has changed: it waits for its time
-	if w := queued(t, s, "far.test"); w.State != "retry" || time.Until(w.NextTry) < 5*time.Minute {
+	if w := queueEntryFor(t, s, "far.test"); w.State != "retry" || time.Until(w.NextTry) < 5*time.Minute {
 		t.Errorf("%+v", w)
 	}
 	if err := s.Halt(); err != nil {
 		t.Fatal(err)
 	}
-	apply(t, s, "unset /LM/SMTPSVC/1 SmartHost", "unset /LM/SMTPSVC/1 SmartHostType")
+	applyBatch(t, s, "unset /LM/SMTPSVC/1 SmartHost", "unset /LM/SMTPSVC/1 SmartHostType")
 	again()
-	taken(t, mx, 1)
+	awaitSubjects(t, mx, 1)
 }
 
 func TestChangeThatMovesNoMailTriesNone(t *testing.T) {
-	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
 		if strings.HasPrefix(line, "RCPT") {
 			return "450 4.7.1 greylisted"
 		}
 		return ""
 	}})
-	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\nother.test. IN A 127.0.0.1\n")
-	post(t, s, sender, "waits", "x@far.test")
-	stuck(t, s, "far.test")
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\nother.test. IN A 127.0.0.1\n")
+	sendMessage(t, s, sender, "waits", "x@far.test")
+	awaitDeferred(t, s, "far.test")
 	before := mx.Conns()
-	apply(t, s, "set /LM/SMTPSVC/1 MaxMessageSize 1000000", "set /LM/SMTPSVC/1 SmtpRemoteProgressiveRetry 5")
-	command(t, s, "", "domain", "create", "1", "new.test", "--remote", "--smart-host", mx.Addr)
-	post(t, s, sender, "another", "x@other.test")
-	stuck(t, s, "other.test")
+	applyBatch(t, s, "set /LM/SMTPSVC/1 MaxMessageSize 1000000", "set /LM/SMTPSVC/1 SmtpRemoteProgressiveRetry 5")
+	runCommand(t, s, "", "domain", "create", "1", "new.test", "--remote", "--smart-host", mx.Addr)
+	sendMessage(t, s, sender, "another", "x@other.test")
+	awaitDeferred(t, s, "other.test")
 	if n := mx.Conns() - before; n != 1 {
 		t.Errorf("%d connections, want one for the new message", n)
 	}
 }
 
 func TestWhoMaySendWhere(t *testing.T) {
-	s, base := serve(t), testpeer.StartSink(t)
-	world(t, s, base.Addr, "")
-	command(t, s, "", "domain", "create", "1", "relayed.test", "--remote", "--relay")
-	command(t, s, "", "domain", "create", "1", "held.test", "--remote", "--hold")
-	command(t, s, "", "domain", "create", "1", "alias.test", "--alias")
-	command(t, s, "", "domain", "create", "1", "routed.test", "--remote")
+	s, base := startService(t), testpeer.StartSink(t)
+	pointDNS(t, s, base.Addr, "")
+	runCommand(t, s, "", "domain", "create", "1", "relayed.test", "--remote", "--relay")
+	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--hold")
+	runCommand(t, s, "", "domain", "create", "1", "alias.test", "--alias")
+	runCommand(t, s, "", "domain", "create", "1", "routed.test", "--remote")
 	everywhere := []string{"x@hub.test", "x@alias.test", "x@held.test", "x@relayed.test", "postmaster", "Postmaster", "postmaster@hub.test", "X@HUB.TEST"}
 	foreign := []string{"x@foreign.test", "x@routed.test", "x@sub.held.test", "x@[127.0.0.1]", "x%foreign.test@sub.hub.test", "nobody"}
 	for _, tt := range []struct {
@@ -910,7 +910,7 @@ func TestWhoMaySendWhere(t *testing.T) {
 		{"signed in where that does not count", []string{"set /LM/SMTPSVC/1 RelayForAuth false"}, true, false},
 		{"a listed address", []string{"set /LM/SMTPSVC/1 RelayIpList 192.0.2.1 127.0.0.0/8"}, false, true},
 	} {
-		apply(t, s, tt.settings...)
+		applyBatch(t, s, tt.settings...)
 		l, err := testpeer.Dial(s.Addr(1))
 		if err != nil {
 			t.Fatal(err)
@@ -946,18 +946,18 @@ func TestWhoMaySendWhere(t *testing.T) {
 }
 
 func TestLocalMailIsDroppedOctetForOctet(t *testing.T) {
-	s := serve(t)
-	command(t, s, "", "domain", "create", "1", "alias.test", "--alias")
-	post(t, s, "a@sender.test", "both", "one@hub.test", "two@hub.test")
-	post(t, s, "", "alias", "three@alias.test")
-	files := dropped(t, s, 2)
+	s := startService(t)
+	runCommand(t, s, "", "domain", "create", "1", "alias.test", "--alias")
+	sendMessage(t, s, "a@sender.test", "both", "one@hub.test", "two@hub.test")
+	sendMessage(t, s, "", "alias", "three@alias.test")
+	files := awaitDropped(t, s, 2)
 	slices.SortFunc(files, func(a, b string) int { return strings.Compare(subjectOf(t, []byte(b)), subjectOf(t, []byte(a))) })
 	for i, want := range []struct{ envelope, subject string }{
 		{"x-sender: a@sender.test\r\nx-receiver: one@hub.test\r\nx-receiver: two@hub.test\r\nReceived: from caller.test ", "both"},
 		{"x-sender: \r\nx-receiver: three@alias.test\r\nReceived: from caller.test ", "alias"},
 	} {
-		if !strings.HasPrefix(files[i], want.envelope) || !strings.HasSuffix(files[i], "\r\n"+string(letter(want.subject))) {
-			t.Errorf("want %q\nand %q; got\n%s", want.envelope, letter(want.subject), files[i])
+		if !strings.HasPrefix(files[i], want.envelope) || !strings.HasSuffix(files[i], "\r\n"+string(testMessage(want.subject))) {
+			t.Errorf("want %q\nand %q; got\n%s", want.envelope, testMessage(want.subject), files[i])
 		}
 	}
 	if all, _ := filepath.Glob(filepath.Join(s.Data, "Mailroot", "Drop", "*")); len(all) != 2 {
@@ -966,73 +966,73 @@ func TestLocalMailIsDroppedOctetForOctet(t *testing.T) {
 }
 
 func TestMailForPostmasterAloneIsLocal(t *testing.T) {
-	s := serve(t)
-	post(t, s, "a@sender.test", "trouble", "postmaster")
-	if got := dropped(t, s, 1)[0]; !strings.Contains(got, "\r\nx-receiver: postmaster@hub.test\r\n") {
+	s := startService(t)
+	sendMessage(t, s, "a@sender.test", "trouble", "postmaster")
+	if got := awaitDropped(t, s, 1)[0]; !strings.Contains(got, "\r\nx-receiver: postmaster@hub.test\r\n") {
 		t.Errorf("got\n%s", got)
 	}
 }
 
 func TestManyMessagesRideOneConversation(t *testing.T) {
-	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{})
-	world(t, s, mx.Addr, "far.test. IN A 127.0.0.2\n")
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.2\n")
 	for i := range 15 {
-		post(t, s, sender, strconv.Itoa(i), "x@far.test")
+		sendMessage(t, s, sender, strconv.Itoa(i), "x@far.test")
 	}
-	stuck(t, s, "far.test")
-	also(t, mx, "127.0.0.2", mx.Addr)
-	command(t, s, "", "queue", "retry", "--all")
-	taken(t, mx, 15)
+	awaitDeferred(t, s, "far.test")
+	serveMXAt(t, mx, "127.0.0.2", mx.Addr)
+	runCommand(t, s, "", "queue", "retry", "--all")
+	awaitSubjects(t, mx, 15)
 	if n := mx.Conns(); n != 1 {
 		t.Errorf("%d conversations", n)
 	}
 }
 
 func TestSenderHearsOfSuccessOnlyWhenItAsks(t *testing.T) {
-	s, mx := serve(t), testpeer.NewMX(t, testpeer.MXOptions{Plain: true}) // knows no reports
-	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\nnull.test. IN MX 0 .\n")
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{Plain: true}) // knows no reports
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\nnull.test. IN MX 0 .\n")
 	l := dial(t, s.Addr(1))
 	say(t, l, "MAIL FROM:<"+sender+"> RET=HDRS ENVID=job1", "250",
 		"RCPT TO:<x@far.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;old@far.test", "250",
 		"RCPT TO:<x@null.test> NOTIFY=NEVER", "250", "RCPT TO:<y@far.test>", "250", "DATA", "354")
-	if _, err := l.Write(testpeer.Stuff(letter("asked for"))); err != nil {
+	if _, err := l.Write(testpeer.DotStuff(testMessage("asked for"))); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Expect("250"); err != nil {
 		t.Fatal(err)
 	}
-	taken(t, mx, 1)
-	files := dropped(t, s, 1)
+	awaitSubjects(t, mx, 1)
+	files := awaitDropped(t, s, 1)
 	r := readReport(t, files[0])
-	if f := r.Fates["x@far.test"]; len(r.Fates) != 1 || f.Get("Action") != "relayed" || f.Get("Original-Recipient") != "rfc822; old@far.test" {
-		t.Errorf("the report is about %v", r.Fates)
+	if f := r.Recipients["x@far.test"]; len(r.Recipients) != 1 || f.Get("Action") != "relayed" || f.Get("Original-Recipient") != "rfc822; old@far.test" {
+		t.Errorf("the report is about %v", r.Recipients)
 	}
 	if strings.Contains(files[0], ".dot") || !strings.Contains(files[0], "Original-Envelope-Id: job1") {
 		t.Errorf("RET=HDRS and ENVID are not heeded:\n%s", files[0])
 	}
-	await(t, "nothing is left", func() bool { return strings.TrimSpace(command(t, s, "", "queue", "list")) == "" })
-	if n := len(dropped(t, s, 1)); n != 1 {
+	await(t, "nothing is left", func() bool { return strings.TrimSpace(runCommand(t, s, "", "queue", "list")) == "" })
+	if n := len(awaitDropped(t, s, 1)); n != 1 {
 		t.Errorf("%d reports", n)
 	}
 }
 
 func TestWeSignInAtASmartHost(t *testing.T) {
-	mx, far, near := testpeer.NewMX(t, testpeer.MXOptions{}), serve(t), serve(t)
-	world(t, far, mx.Addr, "away.test. IN A 127.0.0.1\n")
-	apply(t, far, "set /LM/SMTPSVC/1 RelayIpList 192.0.2.1", "set /LM/SMTPSVC/1 RelayForAuth true")
-	apply(t, near, "set /LM/SMTPSVC/1 SmartHost "+far.Addr(1), "set /LM/SMTPSVC/1 SmartHostType 2",
+	mx, far, near := testpeer.NewMX(t, testpeer.MXOptions{}), startService(t), startService(t)
+	pointDNS(t, far, mx.Addr, "away.test. IN A 127.0.0.1\n")
+	applyBatch(t, far, "set /LM/SMTPSVC/1 RelayIpList 192.0.2.1", "set /LM/SMTPSVC/1 RelayForAuth true")
+	applyBatch(t, near, "set /LM/SMTPSVC/1 SmartHost "+far.Addr(1), "set /LM/SMTPSVC/1 SmartHostType 2",
 		"set /LM/SMTPSVC/1 RouteAction auth_cleartext", "set /LM/SMTPSVC/1 RouteUserName "+account,
 		"set /LM/SMTPSVC/1 RoutePassword wrong")
-	post(t, near, sender, "by sign-in", "x@away.test")
-	if w := stuck(t, near, "away.test"); !strings.HasPrefix(w.LastError, "535") {
+	sendMessage(t, near, sender, "by sign-in", "x@away.test")
+	if w := awaitDeferred(t, near, "away.test"); !strings.HasPrefix(w.LastError, "535") {
 		t.Errorf("with a wrong password: %+v", w)
 	}
-	apply(t, near, "set /LM/SMTPSVC/1 RoutePassword '"+password+"'")
-	taken(t, mx, 1)
+	applyBatch(t, near, "set /LM/SMTPSVC/1 RoutePassword '"+password+"'")
+	awaitSubjects(t, mx, 1)
 }
 
 func TestServiceEndsInOrderDuringADelivery(t *testing.T) {
-	s := serve(t)
+	s := startService(t)
 	reached, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
@@ -1042,10 +1042,10 @@ func TestServiceEndsInOrderDuringADelivery(t *testing.T) {
 		}
 		return ""
 	}})
-	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
-	post(t, s, sender, "first", "x@far.test")
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
+	sendMessage(t, s, sender, "first", "x@far.test")
 	<-reached
-	post(t, s, sender, "second", "x@far.test")
+	sendMessage(t, s, sender, "second", "x@far.test")
 	begun := time.Now()
 	err := s.Halt()
 	close(goOn)

@@ -18,8 +18,8 @@ import (
 	"restante/internal/testpeer"
 )
 
-// TestKill ends the service with SIGKILL under the load of eight senders, again
-// and again. Each message that got its 250 is held, or in the Drop folder,
+// TestKill ends the service with SIGKILL under the load of eight senders, repeated
+// and repeated. Each message that got its 250 is held, or in the Drop folder,
 // afterwards, and none is damaged.
 func TestKill(t *testing.T) {
 	rounds := 20
@@ -30,14 +30,14 @@ func TestKill(t *testing.T) {
 	t.Logf("seed %d, %d rounds", seed, rounds)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 
-	s := serve(t)
-	command(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
-	acked := &tally{ids: map[string]bool{}}
+	s := startService(t)
+	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
+	acked := &messageSet{ids: map[string]bool{}}
 	for range rounds {
 		var senders sync.WaitGroup
 		for i := range 8 {
 			own := rand.New(rand.NewPCG(rnd.Uint64(), uint64(i)))
-			senders.Go(func() { acked.sendUntilCut(s.Addr(1), i, own) })
+			senders.Go(func() { acked.sendUntilKilled(s.Addr(1), i, own) })
 		}
 		<-time.After(time.Duration(20+rnd.IntN(400)) * time.Millisecond) // the random moment
 		s.Kill()
@@ -46,36 +46,36 @@ func TestKill(t *testing.T) {
 			t.Fatalf("after a kill: %v", err)
 		}
 	}
-	found := &tally{ids: map[string]bool{}}
-	takeHeld(t, s, found)
+	found := &messageSet{ids: map[string]bool{}}
+	collectHeld(t, s, found)
 	await(t, "local mail is in the Drop folder", func() bool {
-		found.readDrop(t, filepath.Join(s.Data, "Mailroot", "Drop"))
-		return acked.missingFrom(found) == 0
+		found.collectDropped(t, filepath.Join(s.Data, "Mailroot", "Drop"))
+		return acked.countMissing(found) == 0
 	})
 	t.Logf("acknowledged %d, found %d (%d more than once), damaged %d",
-		len(acked.ids), len(found.ids), found.again, found.damaged)
+		len(acked.ids), len(found.ids), found.repeated, found.damaged)
 	if len(acked.ids) == 0 {
 		t.Error("nothing was acknowledged: the test shows nothing")
 	}
 	if found.damaged != 0 {
 		t.Errorf("%d messages are damaged", found.damaged)
 	}
-	if found.heldAgain != 0 {
-		t.Errorf("%d held messages were handed over more than once", found.heldAgain)
+	if found.heldRepeated != 0 {
+		t.Errorf("%d held messages were handed over more than once", found.heldRepeated)
 	}
 }
 
 // A tally keeps which messages were seen.
-type tally struct {
-	mu        sync.Mutex // guards what follows
-	ids       map[string]bool
-	again     int
-	heldAgain int
-	damaged   int
+type messageSet struct {
+	mu           sync.Mutex // guards what follows
+	ids          map[string]bool
+	repeated     int
+	heldRepeated int
+	damaged      int
 }
 
-// message makes a message whose Subject is the sum of its body.
-func message(to string, rnd *rand.Rand) (id string, octets []byte) {
+// checksummed makes a message whose Subject is the sum of its body.
+func checksummed(to string, rnd *rand.Rand) (id string, octets []byte) {
 	size := 100 + rnd.IntN(20_000)
 	switch rnd.IntN(50) {
 	case 0:
@@ -93,8 +93,8 @@ func message(to string, rnd *rand.Rand) (id string, octets []byte) {
 	return id, append([]byte(head), body...)
 }
 
-// sendUntilCut sends until the line breaks, and notes what got its 250.
-func (k *tally) sendUntilCut(addr string, i int, rnd *rand.Rand) {
+// sendUntilKilled sends until the line breaks, and notes what got its 250.
+func (k *messageSet) sendUntilKilled(addr string, i int, rnd *rand.Rand) {
 	l, err := testpeer.Dial(addr)
 	if err != nil {
 		return
@@ -105,8 +105,8 @@ func (k *tally) sendUntilCut(addr string, i int, rnd *rand.Rand) {
 		to = "someone@hub.test"
 	}
 	for {
-		id, m := message(to, rnd)
-		if err := l.Send("a@sender.test", to, testpeer.Stuff(m)); err != nil {
+		id, m := checksummed(to, rnd)
+		if err := l.Send("a@sender.test", to, testpeer.DotStuff(m)); err != nil {
 			return
 		}
 		k.mu.Lock()
@@ -115,13 +115,13 @@ func (k *tally) sendUntilCut(addr string, i int, rnd *rand.Rand) {
 	}
 }
 
-var subject = regexp.MustCompile(`(?m)^Subject: ([0-9a-f]{64})\r$`)
+var subjectSum = regexp.MustCompile(`(?m)^Subject: ([0-9a-f]{64})\r$`)
 
-// note takes one message that was found and checks its sum.
-func (k *tally) note(m []byte) {
+// parseAddr takes one message that was found and checks its sum.
+func (k *messageSet) add(m []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	found := subject.FindSubmatch(m)
+	found := subjectSum.FindSubmatch(m)
 	_, body, whole := bytes.Cut(m, []byte("\r\n\r\n"))
 	sum := sha256.Sum256(body)
 	if found == nil || !whole || string(found[1]) != hex.EncodeToString(sum[:]) {
@@ -129,12 +129,12 @@ func (k *tally) note(m []byte) {
 		return
 	}
 	if k.ids[string(found[1])] {
-		k.again++
+		k.repeated++
 	}
 	k.ids[string(found[1])] = true
 }
 
-func (k *tally) missingFrom(found *tally) (n int) {
+func (k *messageSet) countMissing(found *messageSet) (n int) {
 	for id := range k.ids {
 		if !found.ids[id] {
 			n++
@@ -143,8 +143,8 @@ func (k *tally) missingFrom(found *tally) (n int) {
 	return n
 }
 
-// takeHeld calls by TURN and takes all there is.
-func takeHeld(t *testing.T, s *testpeer.Service, found *tally) {
+// collectHeld calls by TURN and takes all there is.
+func collectHeld(t *testing.T, s *testpeer.Service, found *messageSet) {
 	t.Helper()
 	l, err := testpeer.Dial(s.Addr(1))
 	if err != nil {
@@ -157,15 +157,15 @@ func takeHeld(t *testing.T, s *testpeer.Service, found *tally) {
 	if err := l.Say("TURN", "250"); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.TakeIn(func(m testpeer.Received) error { found.note(m.Data); return nil }); err != nil {
+	if err := l.Receive(func(m testpeer.Received) error { found.add(m.Data); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	found.heldAgain = found.again
+	found.heldRepeated = found.repeated
 }
 
-// readDrop notes each file once; a file that is just being written has another
+// collectDropped notes each file once; a file that is just being written has another
 // name.
-func (k *tally) readDrop(t *testing.T, dir string) {
+func (k *messageSet) collectDropped(t *testing.T, dir string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.eml"))
 	if err != nil {
@@ -176,7 +176,7 @@ func (k *tally) readDrop(t *testing.T, dir string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		k.note(m)
+		k.add(m)
 		if err := os.Remove(name); err != nil {
 			t.Fatal(err)
 		}

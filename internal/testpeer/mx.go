@@ -37,7 +37,7 @@ type MXOptions struct {
 }
 
 // An MX takes mail as its options say, and keeps it. Where everything is to be
-// taken without more ado, Sink is the simpler one.
+// awaitSubjects without more ado, Sink is the simpler one.
 type MX struct {
 	Addr string // host:port; "" when it does not listen
 	opts MXOptions

@@ -27,7 +27,7 @@ func fetchmail(t *testing.T, rc string) (int, string) {
 	if err := os.WriteFile(file, []byte(rc), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return run(t, "", "fetchmail", "-f", file, "--nosyslog", "--nodetach", "-v",
+	return runProgram(t, "", "fetchmail", "-f", file, "--nosyslog", "--nodetach", "-v",
 		"--pidfile", file+".pid", "--idfile", file+".ids")
 }
 
@@ -41,19 +41,19 @@ func hostPort(t *testing.T, addr string) (host, port string) {
 	return host, port
 }
 
-// lead points the service's DNS at a zone in which the domain's mail goes to
+// pointDomain points the service's DNS at a zone in which the domain's mail goes to
 // this machine, and its outgoing port at addr.
-func lead(t *testing.T, s *testpeer.Service, domain, addr string) {
+func pointDomain(t *testing.T, s *testpeer.Service, domain, addr string) {
 	t.Helper()
 	zone := dnstest.Serve(t, domain+". 60 IN MX 10 mx."+domain+".\nmx."+domain+". 60 IN A 127.0.0.1\n")
 	_, port := hostPort(t, addr)
-	command(t, s, "", "mb", "set", "/LM/SMTPSVC/1", "DnsServers", zone.Addr)
-	command(t, s, "", "mb", "set", "/LM/SMTPSVC/1", "RemoteSmtpPort", port)
+	runCommand(t, s, "", "mb", "set", "/LM/SMTPSVC/1", "DnsServers", zone.Addr)
+	runCommand(t, s, "", "mb", "set", "/LM/SMTPSVC/1", "RemoteSmtpPort", port)
 }
 
 func TestFetchmailTakesByODMR(t *testing.T) {
-	s, sink := serve(t), testpeer.StartSink(t)
-	command(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
+	s, sink := startService(t), testpeer.StartSink(t)
+	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
 	host, port := hostPort(t, s.Addr(1))
 	rc := "poll " + host + " protocol ODMR service " + port + " timeout 60\n" +
 		"  user \"" + account + "\" password \"" + password + "\"\n" +
@@ -62,14 +62,14 @@ func TestFetchmailTakesByODMR(t *testing.T) {
 	if code, out := fetchmail(t, rc); code != 0 || !strings.Contains(out, "453") {
 		t.Errorf("with nothing waiting: exit %d:\n%s", code, out)
 	}
-	sent := hand(t, s, "held.test", 5)
+	sent := sendMessages(t, s, "held.test", 5)
 	if code, out := fetchmail(t, rc); code != 0 {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
-	sameMail(t, sent, sink.Messages())
+	checkSameMail(t, sent, sink.Messages())
 
 	wrong := strings.Replace(rc, password, "wrong", 1)
-	hand(t, s, "held.test", 1)
+	sendMessages(t, s, "held.test", 1)
 	if code, out := fetchmail(t, wrong); code == 0 {
 		t.Errorf("a wrong password is taken:\n%s", out)
 	}
@@ -83,10 +83,10 @@ func TestFetchmailTakesByODMR(t *testing.T) {
 }
 
 func TestFetchmailTakesByETRN(t *testing.T) {
-	s, sink := serve(t), testpeer.StartSink(t)
-	command(t, s, "", "domain", "create", "1", "held.test", "--remote", "--hold")
-	lead(t, s, "held.test", sink.Addr)
-	sent := hand(t, s, "held.test", 5)
+	s, sink := startService(t), testpeer.StartSink(t)
+	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--hold")
+	pointDomain(t, s, "held.test", sink.Addr)
+	sent := sendMessages(t, s, "held.test", 5)
 	if n := len(sink.Messages()); n != 0 {
 		t.Fatalf("%d messages went out before they were asked for", n)
 	}
@@ -101,7 +101,7 @@ func TestFetchmailTakesByETRN(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	sameMail(t, sent, got)
+	checkSameMail(t, sent, got)
 }
 
 func TestPostfixSendsAndReceives(t *testing.T) {
@@ -109,8 +109,8 @@ func TestPostfixSendsAndReceives(t *testing.T) {
 		testpeer.Missing(t, err)
 	}
 	need(t, "sendmail")
-	s := serve(t)
-	command(t, s, "", "domain", "create", "1", "held.test", "--remote", "--hold")
+	s := startService(t)
+	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--hold")
 	boxes := t.TempDir()
 	if err := os.Chmod(boxes, 0o777); err != nil { // Postfix delivers as nobody
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestPostfixSendsAndReceives(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer sender.Stop()
-	lead(t, s, "held.test", receiver.Addr)
+	pointDomain(t, s, "held.test", receiver.Addr)
 
 	// Postfix takes in 10 and hands them to us; we hold them.
 	const n = 10
@@ -138,7 +138,7 @@ func TestPostfixSendsAndReceives(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range n {
-		if err := l.Send("a@sender.test", "someone@held.test", testpeer.Stuff([]byte("Subject: x\r\n\r\n.\r\n..\r\n"))); err != nil {
+		if err := l.Send("a@sender.test", "someone@held.test", testpeer.DotStuff([]byte("Subject: x\r\n\r\n.\r\n..\r\n"))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -147,7 +147,7 @@ func TestPostfixSendsAndReceives(t *testing.T) {
 		left, err := sender.Queued()
 		return err == nil && left == 0
 	})
-	if held := command(t, s, "", "queue", "list"); !strings.Contains(held, "held.test") || !strings.Contains(held, "held") {
+	if held := runCommand(t, s, "", "queue", "list"); !strings.Contains(held, "held.test") || !strings.Contains(held, "held") {
 		t.Errorf("queue list:\n%s\nPostfix:\n%s", held, sender.Log())
 	}
 
@@ -199,38 +199,38 @@ func await(t *testing.T, what string, ok func() bool) {
 
 func TestSwaksSignsInOverSTARTTLS(t *testing.T) {
 	need(t, "swaks")
-	s := serve(t)
+	s := startService(t)
 	base := []string{"--server", s.Addr(1), "--from", "a@sender.test", "--to", "someone@hub.test", "--helo", "swaks.test"}
 	for _, mech := range []string{"PLAIN", "LOGIN", "CRAM-MD5"} {
 		auth := append(base, "--tls", "--auth", mech, "--auth-user", account)
-		if code, out := run(t, "", "swaks", append(auth, "--auth-password", password)...); code != 0 || !strings.Contains(out, "235 2.7.0") {
+		if code, out := runProgram(t, "", "swaks", append(auth, "--auth-password", password)...); code != 0 || !strings.Contains(out, "235 2.7.0") {
 			t.Errorf("%s: exit %d:\n%s", mech, code, out)
 		}
-		if code, out := run(t, "", "swaks", append(auth, "--auth-password", "wrong")...); code == 0 || !strings.Contains(out, "535 5.7.8") {
+		if code, out := runProgram(t, "", "swaks", append(auth, "--auth-password", "wrong")...); code == 0 || !strings.Contains(out, "535 5.7.8") {
 			t.Errorf("%s with a wrong password: exit %d:\n%s", mech, code, out)
 		}
 	}
-	if code, out := run(t, "", "swaks", append(base, "--pipeline")...); code != 0 {
+	if code, out := runProgram(t, "", "swaks", append(base, "--pipeline")...); code != 0 {
 		t.Errorf("pipelined: exit %d:\n%s", code, out)
 	}
 }
 
 // A piped program's input and output, as a connection without deadlines.
-type piped struct {
+type pipeConn struct {
 	io.Reader
 	io.WriteCloser
 	net.Conn // for the methods that nobody calls
 }
 
-func (p piped) Read(b []byte) (int, error)  { return p.Reader.Read(b) }
-func (p piped) Write(b []byte) (int, error) { return p.WriteCloser.Write(b) }
-func (p piped) Close() error                { return p.WriteCloser.Close() }
+func (p pipeConn) Read(b []byte) (int, error)  { return p.Reader.Read(b) }
+func (p pipeConn) Write(b []byte) (int, error) { return p.WriteCloser.Write(b) }
+func (p pipeConn) Close() error                { return p.WriteCloser.Close() }
 
 func TestOpensslSignsInAndTurnsOverSTARTTLS(t *testing.T) {
 	need(t, "openssl")
-	s := serve(t)
-	command(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
-	sent := hand(t, s, "held.test", 3)
+	s := startService(t)
+	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
+	sent := sendMessages(t, s, "held.test", 3)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -246,7 +246,7 @@ func TestOpensslSignsInAndTurnsOverSTARTTLS(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	l := &testpeer.Line{Conn: piped{Reader: out, WriteCloser: in}, R: bufio.NewReader(out)}
+	l := &testpeer.Client{Conn: pipeConn{Reader: out, WriteCloser: in}, R: bufio.NewReader(out)}
 	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + account + "\x00" + password))
 	for _, step := range []struct{ say, want string }{
 		{"EHLO openssl.test", "250"}, {"AUTH PLAIN " + plain, "235 2.7.0"}, {"TURN", "250"},
@@ -256,10 +256,10 @@ func TestOpensslSignsInAndTurnsOverSTARTTLS(t *testing.T) {
 		}
 	}
 	var got []testpeer.Received
-	if err := l.TakeIn(func(m testpeer.Received) error { got = append(got, m); return nil }); err != nil {
+	if err := l.Receive(func(m testpeer.Received) error { got = append(got, m); return nil }); err != nil {
 		t.Error(err)
 	}
-	sameMail(t, sent, got)
+	checkSameMail(t, sent, got)
 	_ = in.Close()
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("openssl: %v", err)

@@ -21,7 +21,7 @@ import (
 )
 
 // dial connects to the service.
-func dial(t *testing.T, addr string) *testpeer.Line {
+func dial(t *testing.T, addr string) *testpeer.Client {
 	t.Helper()
 	l, err := testpeer.Dial(addr)
 	if err != nil {
@@ -32,7 +32,7 @@ func dial(t *testing.T, addr string) *testpeer.Line {
 }
 
 // say says each command and wants its reply: pairs of both.
-func say(t *testing.T, l *testpeer.Line, pairs ...string) {
+func say(t *testing.T, l *testpeer.Client, pairs ...string) {
 	t.Helper()
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if err := l.Say(pairs[i], pairs[i+1]); err != nil {
@@ -42,7 +42,7 @@ func say(t *testing.T, l *testpeer.Line, pairs ...string) {
 }
 
 // signedIn connects and signs in.
-func signedIn(t *testing.T, addr, who string) *testpeer.Line {
+func signedIn(t *testing.T, addr, who string) *testpeer.Client {
 	t.Helper()
 	l := dial(t, addr)
 	if err := l.SignIn(who, password); err != nil {
@@ -51,8 +51,8 @@ func signedIn(t *testing.T, addr, who string) *testpeer.Line {
 	return l
 }
 
-// turn calls as who, says TURN, and has mx take what comes.
-func turn(t *testing.T, s *testpeer.Service, who string, mx *testpeer.MX) {
+// collectByTurn calls as who, says TURN, and has mx take what comes.
+func collectByTurn(t *testing.T, s *testpeer.Service, who string, mx *testpeer.MX) {
 	t.Helper()
 	l := signedIn(t, s.Addr(1), who)
 	say(t, l, "TURN", "250")
@@ -60,15 +60,15 @@ func turn(t *testing.T, s *testpeer.Service, who string, mx *testpeer.MX) {
 	l.Close()
 }
 
-// everything takes all mail.
-func everything(t *testing.T) *testpeer.MX { return testpeer.NewMX(t, testpeer.MXOptions{}) }
+// newMX takes all mail.
+func newMX(t *testing.T) *testpeer.MX { return testpeer.NewMX(t, testpeer.MXOptions{}) }
 
-// numbered posts n messages to an address, and gives their subjects.
-func numbered(t *testing.T, s *testpeer.Service, to string, n int) (subjects []string) {
+// sendNumbered posts n messages to an address, and gives their subjects.
+func sendNumbered(t *testing.T, s *testpeer.Service, to string, n int) (subjects []string) {
 	t.Helper()
 	for i := range n {
 		subjects = append(subjects, fmt.Sprintf("%s %d", to, i))
-		post(t, s, sender, subjects[i], to)
+		sendMessage(t, s, sender, subjects[i], to)
 	}
 	return subjects
 }
@@ -84,8 +84,8 @@ func subjects(t *testing.T, mxs ...*testpeer.MX) (out []string) {
 	return out
 }
 
-// sameSubjects wants each message once, in any order.
-func sameSubjects(t *testing.T, got, want []string) {
+// checkSubjects wants each message once, in any order.
+func checkSubjects(t *testing.T, got, want []string) {
 	t.Helper()
 	got, want = slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))
 	if !slices.Equal(got, want) {
@@ -93,80 +93,80 @@ func sameSubjects(t *testing.T, got, want []string) {
 	}
 }
 
-func hold(t *testing.T, s *testpeer.Service, domain string, accounts ...string) {
+func createHeldDomain(t *testing.T, s *testpeer.Service, domain string, accounts ...string) {
 	t.Helper()
 	args := []string{"domain", "create", "1", domain, "--remote", "--hold"}
 	for _, a := range accounts {
 		args = append(args, "--turn", a)
 	}
-	command(t, s, "", args...)
+	runCommand(t, s, "", args...)
 }
 
 func addAccount(t *testing.T, s *testpeer.Service, name string) {
 	t.Helper()
-	command(t, s, password+"\n", "account", "add", "--password-stdin", "--cram-md5", name)
+	runCommand(t, s, password+"\n", "account", "add", "--password-stdin", "--cram-md5", name)
 }
 
-// held is a service with n messages for a domain that an account calls for.
-func held(t *testing.T, n int) (*testpeer.Service, []string) {
+// startHolding is a service with n messages for a domain that an account calls for.
+func startHolding(t *testing.T, n int) (*testpeer.Service, []string) {
 	t.Helper()
-	s := serve(t)
-	hold(t, s, "held.test", account)
-	return s, numbered(t, s, "x@held.test", n)
+	s := startService(t)
+	createHeldDomain(t, s, "held.test", account)
+	return s, sendNumbered(t, s, "x@held.test", n)
 }
 
 func TestHeldMailIsNeverTriedWhateverTheTime(t *testing.T) {
-	s, mx := serve(t), everything(t)
-	hold(t, s, "held.test")
-	world(t, s, mx.Addr, "held.test. IN A 127.0.0.1\nother.test. IN A 127.0.0.1\n")
-	post(t, s, sender, "young", "x@held.test")
+	s, mx := startService(t), newMX(t)
+	createHeldDomain(t, s, "held.test")
+	pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.1\nother.test. IN A 127.0.0.1\n")
+	sendMessage(t, s, sender, "young", "x@held.test")
 	dir := filepath.Join(t.TempDir(), "out")
-	command(t, s, "", "queue", "export", dir)
-	command(t, s, "", "--yes", "queue", "delete", "--all")
+	runCommand(t, s, "", "queue", "export", dir)
+	runCommand(t, s, "", "--yes", "queue", "delete", "--all")
 	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("exported %q, %v", files, err)
 	}
-	older(t, files[0], 365*24*time.Hour)
-	command(t, s, "", "queue", "import", dir)
-	command(t, s, "", "queue", "retry", "--all")
+	setAge(t, files[0], 365*24*time.Hour)
+	runCommand(t, s, "", "queue", "import", dir)
+	runCommand(t, s, "", "queue", "retry", "--all")
 	if err := s.Halt(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	post(t, s, sender, "not held", "x@other.test") // goes the whole way, so that there was time
-	if got := taken(t, mx, 1); !slices.Equal(got, []string{"not held"}) {
+	sendMessage(t, s, sender, "not held", "x@other.test") // goes the whole way, so that there was time
+	if got := awaitSubjects(t, mx, 1); !slices.Equal(got, []string{"not held"}) {
 		t.Errorf("went out: %q", got)
 	}
-	if w := queued(t, s, "held.test"); w.Messages != 1 || w.State != "held" {
+	if w := queueEntryFor(t, s, "held.test"); w.Messages != 1 || w.State != "held" {
 		t.Errorf("%+v", w)
 	}
 }
 
 func TestMailGoesOutAtOnceWhenItsDomainIsHeldNoMore(t *testing.T) {
-	s, mx := serve(t), everything(t)
-	hold(t, s, "held.test")
-	hold(t, s, "*.wide.test")
-	world(t, s, mx.Addr, "held.test. IN A 127.0.0.1\nx.wide.test. IN A 127.0.0.1\n")
-	want := append(numbered(t, s, "x@held.test", 3), numbered(t, s, "x@x.wide.test", 3)...)
-	apply(t, s, "set /LM/SMTPSVC/1/Domain/held.test RouteAction 0", "rm /LM/SMTPSVC/1/Domain/*.wide.test")
-	sameSubjects(t, taken(t, mx, 6), want)
+	s, mx := startService(t), newMX(t)
+	createHeldDomain(t, s, "held.test")
+	createHeldDomain(t, s, "*.wide.test")
+	pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.1\nx.wide.test. IN A 127.0.0.1\n")
+	want := append(sendNumbered(t, s, "x@held.test", 3), sendNumbered(t, s, "x@x.wide.test", 3)...)
+	applyBatch(t, s, "set /LM/SMTPSVC/1/Domain/held.test RouteAction 0", "rm /LM/SMTPSVC/1/Domain/*.wide.test")
+	checkSubjects(t, awaitSubjects(t, mx, 6), want)
 }
 
 func TestEtrnSendsADomainToItsHosts(t *testing.T) {
-	s, mx := serve(t), everything(t)
+	s, mx := startService(t), newMX(t)
 	for _, d := range []string{"held.test", "sub.held.test", "*.wide.test", "apart.test"} {
-		hold(t, s, d)
+		createHeldDomain(t, s, d)
 	}
-	world(t, s, mx.Addr, `held.test. IN A 127.0.0.1
+	pointDNS(t, s, mx.Addr, `held.test. IN A 127.0.0.1
 sub.held.test. IN A 127.0.0.1
 a.wide.test. IN A 127.0.0.1
 b.wide.test. IN A 127.0.0.1
 apart.test. IN A 127.0.0.1
 `)
-	post(t, s, sender, "apart", "x@apart.test")
+	sendMessage(t, s, sender, "apart", "x@apart.test")
 	l := dial(t, s.Addr(1))
 	n := 0
 	for _, tt := range []struct {
@@ -182,19 +182,19 @@ apart.test. IN A 127.0.0.1
 		var want []string
 		for _, d := range []string{"held.test", "sub.held.test", "a.wide.test", "b.wide.test"} {
 			subject := tt.node + " " + d
-			post(t, s, sender, subject, "x@"+d)
+			sendMessage(t, s, sender, subject, "x@"+d)
 			if slices.Contains(tt.want, d) {
 				want = append(want, subject)
 			}
 		}
 		say(t, l, "ETRN "+tt.node, "250 2.0.0")
-		got := taken(t, mx, n+len(want))
-		sameSubjects(t, got[n:], want)
+		got := awaitSubjects(t, mx, n+len(want))
+		checkSubjects(t, got[n:], want)
 		n = len(got)
-		command(t, s, "", "--yes", "queue", "delete", "--older-than", "1ns", "--from", sender, "--domain", "sub.held.test")
+		runCommand(t, s, "", "--yes", "queue", "delete", "--older-than", "1ns", "--from", sender, "--domain", "sub.held.test")
 		for _, d := range []string{"held.test", "a.wide.test", "b.wide.test"} {
-			await(t, d+" is at rest", func() bool { return queued(t, s, d).State != "active" })
-			command(t, s, "", "--yes", "queue", "delete", "--domain", d)
+			await(t, d+" is at rest", func() bool { return queueEntryFor(t, s, d).State != "active" })
+			runCommand(t, s, "", "--yes", "queue", "delete", "--domain", d)
 		}
 	}
 	// What a stranger may not start, and whether it is known at all, sounds alike.
@@ -202,14 +202,14 @@ apart.test. IN A 127.0.0.1
 		say(t, l, "ETRN "+node, "459 4.7.1 not allowed for this name")
 	}
 	say(t, l, "ETRN", "500 5.5.4", "ETRN nodot", "501 5.5.4", "ETRN held.test", "250")
-	if w := queued(t, s, "apart.test"); w.Messages != 1 || w.State != "held" {
+	if w := queueEntryFor(t, s, "apart.test"); w.Messages != 1 || w.State != "held" {
 		t.Errorf("a domain that nobody asked for: %+v", w)
 	}
 }
 
 func TestEtrnForADomainThatIsBeingSentIsToldToWait(t *testing.T) {
-	s := serve(t)
-	hold(t, s, "held.test", account)
+	s := startService(t)
+	createHeldDomain(t, s, "held.test", account)
 	reached, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
@@ -221,20 +221,20 @@ func TestEtrnForADomainThatIsBeingSentIsToldToWait(t *testing.T) {
 		}
 		return ""
 	}})
-	world(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
-	want := numbered(t, s, "x@held.test", 2)
+	pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
+	want := sendNumbered(t, s, "x@held.test", 2)
 	l := dial(t, s.Addr(1))
 	say(t, l, "ETRN held.test", "250")
 	<-reached
 	say(t, l, "ETRN held.test", "458 4.3.2")
 	say(t, signedIn(t, s.Addr(1), account), "TURN", "450 4.3.2")
 	close(goOn)
-	sameSubjects(t, taken(t, mx, 2), want)
+	checkSubjects(t, awaitSubjects(t, mx, 2), want)
 }
 
 func TestEtrnAsksAgainWhateverCameOfTheLastOne(t *testing.T) {
-	s := serve(t)
-	hold(t, s, "held.test")
+	s := startService(t)
+	createHeldDomain(t, s, "held.test")
 	var busy sync.Map
 	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
 		if _, over := busy.Load("over"); !over && strings.HasPrefix(line, "RCPT") {
@@ -242,38 +242,38 @@ func TestEtrnAsksAgainWhateverCameOfTheLastOne(t *testing.T) {
 		}
 		return ""
 	}})
-	world(t, s, mx.Addr, "held.test. IN A 127.0.0.2\n")
-	want := numbered(t, s, "x@held.test", 2)
+	pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.2\n")
+	want := sendNumbered(t, s, "x@held.test", 2)
 	l := dial(t, s.Addr(1))
 	for _, why := range []string{"451 4.4.1", "450 4.2.1"} { // nobody answers; and then nobody is in
 		say(t, l, "ETRN held.test", "250")
 		await(t, why, func() bool {
-			w := queued(t, s, "held.test")
+			w := queueEntryFor(t, s, "held.test")
 			return strings.HasPrefix(w.LastError, why) && w.State == "held" && w.Messages == 2
 		})
 		if why == "451 4.4.1" {
-			also(t, mx, "127.0.0.2", mx.Addr)
+			serveMXAt(t, mx, "127.0.0.2", mx.Addr)
 		}
 	}
 	busy.Store("over", true)
 	say(t, l, "ETRN held.test", "250")
-	sameSubjects(t, taken(t, mx, 2), want)
+	checkSubjects(t, awaitSubjects(t, mx, 2), want)
 }
 
 func TestOneMessageForAHeldDomainAndAnother(t *testing.T) {
-	s, mx, caller := serve(t), everything(t), testpeer.NewMX(t, testpeer.MXOptions{Plain: true})
-	hold(t, s, "held.test", account)
-	world(t, s, mx.Addr, "far.test. IN A 127.0.0.1\nheld.test. IN A 127.0.0.1\n")
-	post(t, s, "reader@held.test", "for all", "a@held.test", "x@far.test", "b@held.test", "y@hub.test")
-	taken(t, mx, 1)
-	dropped(t, s, 1)
-	if w := queued(t, s, "held.test"); w.State != "held" || w.Messages != 1 {
+	s, mx, caller := startService(t), newMX(t), testpeer.NewMX(t, testpeer.MXOptions{Plain: true})
+	createHeldDomain(t, s, "held.test", account)
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\nheld.test. IN A 127.0.0.1\n")
+	sendMessage(t, s, "reader@held.test", "for all", "a@held.test", "x@far.test", "b@held.test", "y@hub.test")
+	awaitSubjects(t, mx, 1)
+	awaitDropped(t, s, 1)
+	if w := queueEntryFor(t, s, "held.test"); w.State != "held" || w.Messages != 1 {
 		t.Errorf("%+v", w)
 	}
 	// A report to somebody in a held domain waits there, too.
-	post(t, s, "reader@held.test", "to nobody", "x@none.test")
-	await(t, "the report", func() bool { return queued(t, s, "held.test").Messages == 2 })
-	turn(t, s, account, caller)
+	sendMessage(t, s, "reader@held.test", "to nobody", "x@none.test")
+	await(t, "the report", func() bool { return queueEntryFor(t, s, "held.test").Messages == 2 })
+	collectByTurn(t, s, account, caller)
 	got := caller.Messages()
 	if len(got) != 2 {
 		t.Fatalf("%d messages", len(got))
@@ -284,14 +284,14 @@ func TestOneMessageForAHeldDomainAndAnother(t *testing.T) {
 	if m := got[1]; m.From != "" || !slices.Equal(m.Rcpts, []string{"reader@held.test"}) || !strings.Contains(string(m.Body), "x@none.test") {
 		t.Errorf("from %q for %q:\n%s", m.From, m.Rcpts, m.Body)
 	}
-	await(t, "nothing is left", func() bool { return strings.TrimSpace(command(t, s, "", "queue", "list")) == "" })
+	await(t, "nothing is left", func() bool { return strings.TrimSpace(runCommand(t, s, "", "queue", "list")) == "" })
 	if len(mx.Messages()) != 1 {
 		t.Errorf("%d messages went by DNS", len(mx.Messages()))
 	}
 }
 
 func TestCallerThatHasEnoughSaysSo(t *testing.T) {
-	s, want := held(t, 4)
+	s, want := startHolding(t, 4)
 	n := 0
 	first, second := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
 		if strings.HasPrefix(line, "MAIL") {
@@ -300,49 +300,49 @@ func TestCallerThatHasEnoughSaysSo(t *testing.T) {
 			}
 		}
 		return ""
-	}}), everything(t)
-	turn(t, s, account, first)
-	sameSubjects(t, subjects(t, first), want[:2])
-	await(t, "the service has hung up", func() bool { return queued(t, s, "held.test").State == "held" })
-	turn(t, s, account, second)
-	sameSubjects(t, subjects(t, second), want[2:])
+	}}), newMX(t)
+	collectByTurn(t, s, account, first)
+	checkSubjects(t, subjects(t, first), want[:2])
+	await(t, "the service has hung up", func() bool { return queueEntryFor(t, s, "held.test").State == "held" })
+	collectByTurn(t, s, account, second)
+	checkSubjects(t, subjects(t, second), want[2:])
 }
 
 func TestMailOf514WithoutAHostGoesByDNS(t *testing.T) {
-	s, mx, smart := serve(t), everything(t), everything(t)
-	hold(t, s, "held.test", account)
-	if got := strings.TrimSpace(command(t, s, "", "mb", "get", "/LM/SMTPSVC/1/Domain/held.test", "RouteAction")); !strings.Contains(got, "514") {
+	s, mx, smart := startService(t), newMX(t), newMX(t)
+	createHeldDomain(t, s, "held.test", account)
+	if got := strings.TrimSpace(runCommand(t, s, "", "mb", "get", "/LM/SMTPSVC/1/Domain/held.test", "RouteAction")); !strings.Contains(got, "514") {
 		t.Errorf("RouteAction is %s", got)
 	}
-	world(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
-	apply(t, s, "set /LM/SMTPSVC/1 SmartHost "+smart.Addr, "set /LM/SMTPSVC/1 SmartHostType 2")
-	want := numbered(t, s, "x@held.test", 1)
+	pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
+	applyBatch(t, s, "set /LM/SMTPSVC/1 SmartHost "+smart.Addr, "set /LM/SMTPSVC/1 SmartHostType 2")
+	want := sendNumbered(t, s, "x@held.test", 1)
 	say(t, dial(t, s.Addr(1)), "ETRN held.test", "250")
-	sameSubjects(t, taken(t, mx, 1), want)
+	checkSubjects(t, awaitSubjects(t, mx, 1), want)
 }
 
 func TestTurnGivesAllDomainsOfTheAccountAndNoOther(t *testing.T) {
-	s := serve(t)
+	s := startService(t)
 	addAccount(t, s, "other")
-	hold(t, s, "one.test", account)
-	hold(t, s, "two.test", "other", account)
-	hold(t, s, "*.shops.test", account)
-	hold(t, s, "own.shops.test", "other")
-	hold(t, s, "etrn.test")
+	createHeldDomain(t, s, "one.test", account)
+	createHeldDomain(t, s, "two.test", "other", account)
+	createHeldDomain(t, s, "*.shops.test", account)
+	createHeldDomain(t, s, "own.shops.test", "other")
+	createHeldDomain(t, s, "etrn.test")
 	var want, others []string
 	for _, d := range []string{"one.test", "two.test", "a.shops.test", "b.c.shops.test"} {
-		want = append(want, numbered(t, s, "x@"+d, 2)...)
+		want = append(want, sendNumbered(t, s, "x@"+d, 2)...)
 	}
 	for _, d := range []string{"own.shops.test", "etrn.test"} {
-		others = append(others, numbered(t, s, "x@"+d, 1)...)
+		others = append(others, sendNumbered(t, s, "x@"+d, 1)...)
 	}
-	mine, nothing, theirs := everything(t), everything(t), everything(t)
-	turn(t, s, account, mine)
-	sameSubjects(t, subjects(t, mine), want)
-	turn(t, s, account, nothing)
-	sameSubjects(t, subjects(t, nothing), nil)
-	turn(t, s, "OTHER", theirs) // accounts have no case
-	sameSubjects(t, subjects(t, theirs), others[:1])
+	mine, nothing, theirs := newMX(t), newMX(t), newMX(t)
+	collectByTurn(t, s, account, mine)
+	checkSubjects(t, subjects(t, mine), want)
+	collectByTurn(t, s, account, nothing)
+	checkSubjects(t, subjects(t, nothing), nil)
+	collectByTurn(t, s, "OTHER", theirs) // accounts have no case
+	checkSubjects(t, subjects(t, theirs), others[:1])
 	for _, m := range mine.Messages() {
 		if m.From != sender || m.Hello != "hub.test" || len(m.Rcpts) != 1 {
 			t.Errorf("from %q to %q, hello %q", m.From, m.Rcpts, m.Hello)
@@ -351,23 +351,23 @@ func TestTurnGivesAllDomainsOfTheAccountAndNoOther(t *testing.T) {
 }
 
 func TestTurnIsForAccountsThatHaveADomain(t *testing.T) {
-	s, _ := held(t, 1)
+	s, _ := startHolding(t, 1)
 	addAccount(t, s, "poor")
 	l := dial(t, s.Addr(1))
 	say(t, l, "TURN", "530 5.7.0", "ATRN", "530 5.7.0")
 	l = signedIn(t, s.Addr(1), "poor")
 	say(t, l, "TURN", "550 5.7.1", "ATRN", "450 4.7.1", "NOOP", "250", "TURN now", "501 5.5.4",
 		"MAIL FROM:<x@y.test>", "250", "TURN", "503 5.5.1", "RSET", "250")
-	if w := queued(t, s, "held.test"); w.Messages != 1 || w.State != "held" {
+	if w := queueEntryFor(t, s, "held.test"); w.Messages != 1 || w.State != "held" {
 		t.Errorf("%+v", w)
 	}
-	apply(t, s, "set /LM/SMTPSVC/1 TurnRequireTls true")
+	applyBatch(t, s, "set /LM/SMTPSVC/1 TurnRequireTls true")
 	l = signedIn(t, s.Addr(1), account)
 	say(t, l, "TURN", "530 5.7.0", "ATRN", "530 5.7.0")
 }
 
-// breakAt takes mail and hangs up at a stage of the n-th message.
-func breakAt(t *testing.T, s *testpeer.Service, stage string, n int, mx *testpeer.MX) {
+// collectUntil takes mail and hangs up at a stage of the n-th message.
+func collectUntil(t *testing.T, s *testpeer.Service, stage string, n int, mx *testpeer.MX) {
 	t.Helper()
 	l := signedIn(t, s.Addr(1), account)
 	defer l.Close()
@@ -404,29 +404,29 @@ func breakAt(t *testing.T, s *testpeer.Service, stage string, n int, mx *testpee
 func TestLineThatBreaksResumesAtTheNextMessage(t *testing.T) {
 	for _, stage := range []string{"EHLO", "MAIL", "RCPT", "DATA", "Subject", ".\r\n"} {
 		t.Run(strings.TrimSpace(stage), func(t *testing.T) {
-			s, want := held(t, 6)
-			first, second := everything(t), everything(t)
+			s, want := startHolding(t, 6)
+			first, second := newMX(t), newMX(t)
 			n := 3
 			if stage == "EHLO" {
 				n = 1
 			}
-			breakAt(t, s, stage, n, first)
+			collectUntil(t, s, stage, n, first)
 			if got := len(first.Messages()); got != n-1 {
 				t.Errorf("%d messages came before the break, want %d", got, n-1)
 			}
-			await(t, "the service has seen it", func() bool { return queued(t, s, "held.test").State == "held" })
-			if w := queued(t, s, "held.test"); w.Messages != 7-n {
+			await(t, "the service has seen it", func() bool { return queueEntryFor(t, s, "held.test").State == "held" })
+			if w := queueEntryFor(t, s, "held.test"); w.Messages != 7-n {
 				t.Errorf("%+v", w)
 			}
-			turn(t, s, account, second)
-			sameSubjects(t, subjects(t, first, second), want)
+			collectByTurn(t, s, account, second)
+			checkSubjects(t, subjects(t, first, second), want)
 		})
 	}
 }
 
 func TestMessageInDoubtComesTwiceAndNoOther(t *testing.T) {
-	s, want := held(t, 5)
-	first, second := everything(t), everything(t)
+	s, want := startHolding(t, 5)
+	first, second := newMX(t), newMX(t)
 	// The caller has the third message, and its answer is lost.
 	l := signedIn(t, s.Addr(1), account)
 	say(t, l, "TURN", "250")
@@ -453,22 +453,22 @@ func TestMessageInDoubtComesTwiceAndNoOther(t *testing.T) {
 	near.Close()
 	l.Close()
 	copies.Wait()
-	await(t, "the service has seen it", func() bool { return queued(t, s, "held.test").State == "held" })
-	turn(t, s, account, second)
-	sameSubjects(t, subjects(t, first, second), append(want, want[2]))
+	await(t, "the service has seen it", func() bool { return queueEntryFor(t, s, "held.test").State == "held" })
+	collectByTurn(t, s, account, second)
+	checkSubjects(t, subjects(t, first, second), append(want, want[2]))
 }
 
 func TestTwoCallersAtOnceShareTheMail(t *testing.T) {
-	s := serve(t)
-	hold(t, s, "one.test", account)
-	hold(t, s, "two.test", account)
-	sent := append(hand(t, s, "one.test", 100), hand(t, s, "two.test", 100)...)
-	sinks := []*testpeer.MX{everything(t), everything(t), everything(t)}
+	s := startService(t)
+	createHeldDomain(t, s, "one.test", account)
+	createHeldDomain(t, s, "two.test", account)
+	sent := append(sendMessages(t, s, "one.test", 100), sendMessages(t, s, "two.test", 100)...)
+	sinks := []*testpeer.MX{newMX(t), newMX(t), newMX(t)}
 	var callers sync.WaitGroup
 	for i, mx := range sinks {
 		callers.Go(func() {
 			for begun := time.Now(); time.Since(begun) < time.Minute; {
-				left, err := callFor(s, mx, 3+7*i)
+				left, err := collectAtMost(s, mx, 3+7*i)
 				if err != nil {
 					t.Error(err)
 					return
@@ -487,13 +487,13 @@ func TestTwoCallersAtOnceShareTheMail(t *testing.T) {
 			got = append(got, testpeer.Received{Data: m.Body})
 		}
 	}
-	sameMail(t, sent, got)
+	checkSameMail(t, sent, got)
 	t.Logf("taken: %d, %d, %d", len(sinks[0].Messages()), len(sinks[1].Messages()), len(sinks[2].Messages()))
 }
 
-// callFor takes so many messages by TURN and hangs up; left says that there may
+// collectAtMost takes so many messages by TURN and hangs up; left says that there may
 // be more.
-func callFor(s *testpeer.Service, mx *testpeer.MX, most int) (left bool, err error) {
+func collectAtMost(s *testpeer.Service, mx *testpeer.MX, most int) (left bool, err error) {
 	l, err := testpeer.Dial(s.Addr(1))
 	if err != nil {
 		return false, err
@@ -509,19 +509,19 @@ func callFor(s *testpeer.Service, mx *testpeer.MX, most int) (left bool, err err
 	case err != nil:
 		return false, err
 	}
-	conn := &curt{Conn: l.Conn, most: most}
+	conn := &limitedConn{Conn: l.Conn, most: most}
 	mx.Serve(conn)
 	return conn.cut, nil
 }
 
-// curt is a connection that ends when a MAIL beyond most is read.
-type curt struct {
+// limitedConn is a connection that ends when a MAIL beyond most is read.
+type limitedConn struct {
 	net.Conn
 	most int
 	cut  bool
 }
 
-func (c *curt) Read(b []byte) (int, error) {
+func (c *limitedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if c.most -= strings.Count(string(b[:n]), "MAIL FROM:"); c.most < 0 {
 		c.cut = true
@@ -531,8 +531,8 @@ func (c *curt) Read(b []byte) (int, error) {
 }
 
 func TestCallersRefusalsAreKeptApart(t *testing.T) {
-	s := serve(t)
-	hold(t, s, "held.test", account)
+	s := startService(t)
+	createHeldDomain(t, s, "held.test", account)
 	var before sync.Map
 	answer := func(line string) string {
 		if _, second := before.Load("second"); second {
@@ -547,34 +547,34 @@ func TestCallersRefusalsAreKeptApart(t *testing.T) {
 		return ""
 	}
 	for _, to := range []string{"later", "never", "good"} {
-		post(t, s, sender, to, to+"@held.test")
+		sendMessage(t, s, sender, to, to+"@held.test")
 	}
-	post(t, s, sender, "all three", "later@held.test", "never@held.test", "good@held.test")
+	sendMessage(t, s, sender, "all three", "later@held.test", "never@held.test", "good@held.test")
 	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: answer})
-	turn(t, s, account, mx)
-	sameSubjects(t, subjects(t, mx), []string{"good", "all three"})
+	collectByTurn(t, s, account, mx)
+	checkSubjects(t, subjects(t, mx), []string{"good", "all three"})
 	var about []string
-	for _, text := range dropped(t, s, 2) {
+	for _, text := range awaitDropped(t, s, 2) {
 		r := readReport(t, text)
 		about = append(about, subjectOf(t, []byte(r.Returned)))
-		if f := r.Fates["never@held.test"]; len(r.Fates) != 1 || f.Get("Status") != "5.1.1" || r.To != sender {
-			t.Errorf("to %q about %v", r.To, r.Fates)
+		if f := r.Recipients["never@held.test"]; len(r.Recipients) != 1 || f.Get("Status") != "5.1.1" || r.To != sender {
+			t.Errorf("to %q about %v", r.To, r.Recipients)
 		}
 	}
-	sameSubjects(t, about, []string{"never", "all three"})
-	if w := queued(t, s, "held.test"); w.State != "held" || w.Messages != 2 {
+	checkSubjects(t, about, []string{"never", "all three"})
+	if w := queueEntryFor(t, s, "held.test"); w.State != "held" || w.Messages != 2 {
 		t.Errorf("%+v", w)
 	}
 	before.Store("second", true)
-	turn(t, s, account, mx)
-	sameSubjects(t, subjects(t, mx), []string{"good", "all three", "later", "all three"})
+	collectByTurn(t, s, account, mx)
+	checkSubjects(t, subjects(t, mx), []string{"good", "all three", "later", "all three"})
 	if m := mx.Messages()[3]; !slices.Equal(m.Rcpts, []string{"later@held.test"}) {
 		t.Errorf("the second time for %q", m.Rcpts)
 	}
 }
 
 func TestRefusalOfTheWholeMessageByACaller(t *testing.T) {
-	s, want := held(t, 3)
+	s, want := startHolding(t, 3)
 	n := 0
 	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
 		if line != "." {
@@ -583,109 +583,109 @@ func TestRefusalOfTheWholeMessageByACaller(t *testing.T) {
 		n++
 		return map[int]string{1: "451 4.3.0 not now", 2: "554 5.6.0 never"}[n]
 	}})
-	turn(t, s, account, mx)
-	sameSubjects(t, subjects(t, mx), want[2:])
-	r := told(t, s, map[string]string{"x@held.test": "5.6.0"})
+	collectByTurn(t, s, account, mx)
+	checkSubjects(t, subjects(t, mx), want[2:])
+	r := awaitReport(t, s, map[string]string{"x@held.test": "5.6.0"})
 	if got := subjectOf(t, []byte(r.Returned)); got != want[1] {
 		t.Errorf("returned %q, want %q", got, want[1])
 	}
-	turn(t, s, account, mx)
-	sameSubjects(t, subjects(t, mx), []string{want[0], want[2]})
+	collectByTurn(t, s, account, mx)
+	checkSubjects(t, subjects(t, mx), []string{want[0], want[2]})
 }
 
 // startTLS encrypts a conversation.
-func startTLS(t *testing.T, l *testpeer.Line) *testpeer.Line {
+func startTLS(t *testing.T, l *testpeer.Client) *testpeer.Client {
 	t.Helper()
 	say(t, l, "STARTTLS", "220")
 	conn := tls.Client(l.Conn, &tls.Config{InsecureSkipVerify: true}) // self-signed, and not the point here
 	if err := conn.HandshakeContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	out := &testpeer.Line{Conn: conn, R: bufio.NewReader(conn)}
+	out := &testpeer.Client{Conn: conn, R: bufio.NewReader(conn)}
 	say(t, out, "EHLO caller.test", "250")
 	return out
 }
 
 func TestTurnKeepsTLS(t *testing.T) {
-	s, want := held(t, 3)
-	apply(t, s, "set /LM/SMTPSVC/1 TurnRequireTls true")
+	s, want := startHolding(t, 3)
+	applyBatch(t, s, "set /LM/SMTPSVC/1 TurnRequireTls true")
 	l := startTLS(t, dial(t, s.Addr(1)))
 	if err := l.SignIn(account, password); err != nil {
 		t.Fatal(err)
 	}
 	say(t, l, "TURN", "250")
-	mx := everything(t)
+	mx := newMX(t)
 	mx.Serve(l.Conn)
-	sameSubjects(t, subjects(t, mx), want)
+	checkSubjects(t, subjects(t, mx), want)
 }
 
 func TestTurnOverTLSFromTheFirstOctet(t *testing.T) {
-	s, want := held(t, 2)
-	conn, err := tls.Dial("tcp", door(t, s, "SecureBindings"), &tls.Config{InsecureSkipVerify: true}) // self-signed
+	s, want := startHolding(t, 2)
+	conn, err := tls.Dial("tcp", openListener(t, s, "SecureBindings"), &tls.Config{InsecureSkipVerify: true}) // self-signed
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &testpeer.Line{Conn: conn, R: bufio.NewReader(conn)}
+	l := &testpeer.Client{Conn: conn, R: bufio.NewReader(conn)}
 	defer l.Close()
 	if err := l.Expect("220"); err != nil {
 		t.Fatal(err)
 	}
 	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + account + "\x00" + password))
 	say(t, l, "EHLO caller.test", "250", "AUTH PLAIN "+plain, "235", "TURN", "250")
-	mx := everything(t)
+	mx := newMX(t)
 	mx.Serve(l.Conn)
-	sameSubjects(t, subjects(t, mx), want)
+	checkSubjects(t, subjects(t, mx), want)
 }
 
 func TestSitesKeepTheirMailApart(t *testing.T) {
-	s, first := held(t, 2)
-	command(t, s, "", "site", "create", "--name", "Second", "--bind", "127.0.0.1:0", "--domain", "second.test")
-	command(t, s, "", "domain", "create", "2", "held.test", "--remote", "--turn", account)
+	s, first := startHolding(t, 2)
+	runCommand(t, s, "", "site", "create", "--name", "Second", "--bind", "127.0.0.1:0", "--domain", "second.test")
+	runCommand(t, s, "", "domain", "create", "2", "held.test", "--remote", "--turn", account)
 	if err := s.Halt(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := dial(t, s.Addr(2)).Send(sender, "x@held.test", testpeer.Stuff(letter("of the second"))); err != nil {
+	if err := dial(t, s.Addr(2)).Send(sender, "x@held.test", testpeer.DotStuff(testMessage("of the second"))); err != nil {
 		t.Fatal(err)
 	}
-	if out := command(t, s, "", "queue", "list"); strings.Count(out, "held.test") != 2 {
+	if out := runCommand(t, s, "", "queue", "list"); strings.Count(out, "held.test") != 2 {
 		t.Errorf("queue list:\n%s", out)
 	}
-	one, two := everything(t), everything(t)
+	one, two := newMX(t), newMX(t)
 	l := signedIn(t, s.Addr(2), account)
 	say(t, l, "TURN", "250")
 	two.Serve(l.Conn)
-	sameSubjects(t, subjects(t, two), []string{"of the second"})
-	turn(t, s, account, one)
-	sameSubjects(t, subjects(t, one), first)
+	checkSubjects(t, subjects(t, two), []string{"of the second"})
+	collectByTurn(t, s, account, one)
+	checkSubjects(t, subjects(t, one), first)
 }
 
 func TestReleaseByHandIsForAllSites(t *testing.T) {
-	s, want := held(t, 1)
-	mx := everything(t)
-	command(t, s, "", "site", "create", "--name", "Second", "--bind", "127.0.0.1:0", "--domain", "second.test")
-	command(t, s, "", "domain", "create", "2", "held.test", "--remote", "--hold")
-	dns := world(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
-	apply(t, s, "set /LM/SMTPSVC/2 DnsServers "+dns.Addr, "set /LM/SMTPSVC/2 RemoteSmtpPort "+portOf(t, mx.Addr))
+	s, want := startHolding(t, 1)
+	mx := newMX(t)
+	runCommand(t, s, "", "site", "create", "--name", "Second", "--bind", "127.0.0.1:0", "--domain", "second.test")
+	runCommand(t, s, "", "domain", "create", "2", "held.test", "--remote", "--hold")
+	dns := pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
+	applyBatch(t, s, "set /LM/SMTPSVC/2 DnsServers "+dns.Addr, "set /LM/SMTPSVC/2 RemoteSmtpPort "+portOf(t, mx.Addr))
 	if err := s.Halt(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := dial(t, s.Addr(2)).Send(sender, "x@held.test", testpeer.Stuff(letter("of the second"))); err != nil {
+	if err := dial(t, s.Addr(2)).Send(sender, "x@held.test", testpeer.DotStuff(testMessage("of the second"))); err != nil {
 		t.Fatal(err)
 	}
-	if out := command(t, s, "", "queue", "release", "held.test"); strings.TrimSpace(out) != "2 messages" {
+	if out := runCommand(t, s, "", "queue", "release", "held.test"); strings.TrimSpace(out) != "2 messages" {
 		t.Errorf("queue release: %s", out)
 	}
-	sameSubjects(t, taken(t, mx, 2), append(want, "of the second"))
+	checkSubjects(t, awaitSubjects(t, mx, 2), append(want, "of the second"))
 }
 
-// door opens one more listener and gives its address.
-func door(t *testing.T, s *testpeer.Service, property string) string {
+// openListener opens one more listener and gives its address.
+func openListener(t *testing.T, s *testpeer.Service, property string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -693,7 +693,7 @@ func door(t *testing.T, s *testpeer.Service, property string) string {
 	}
 	addr := l.Addr().String()
 	l.Close()
-	apply(t, s, "set /LM/SMTPSVC/1 "+property+" "+addr)
+	applyBatch(t, s, "set /LM/SMTPSVC/1 "+property+" "+addr)
 	await(t, "the listener", func() bool {
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
@@ -705,15 +705,15 @@ func door(t *testing.T, s *testpeer.Service, property string) string {
 }
 
 func TestAtrnOnItsOwnListenerAnswersAsRFC2645Says(t *testing.T) {
-	s := serve(t)
+	s := startService(t)
 	addAccount(t, s, "empty")
-	hold(t, s, "one.test", account)
-	hold(t, s, "two.test", account)
-	hold(t, s, "*.shops.test", account)
-	hold(t, s, "empty.test", "empty")
-	hold(t, s, "theirs.test")
-	addr := door(t, s, "AtrnBindings")
-	offered := keywords(t, dial(t, addr))
+	createHeldDomain(t, s, "one.test", account)
+	createHeldDomain(t, s, "two.test", account)
+	createHeldDomain(t, s, "*.shops.test", account)
+	createHeldDomain(t, s, "empty.test", "empty")
+	createHeldDomain(t, s, "theirs.test")
+	addr := openListener(t, s, "AtrnBindings")
+	offered := ehloKeywords(t, dial(t, addr))
 	for _, word := range []string{"AUTH", "ATRN"} {
 		if !slices.Contains(offered, word) {
 			t.Errorf("EHLO lists %q without %s", offered, word)
@@ -725,7 +725,7 @@ func TestAtrnOnItsOwnListenerAnswersAsRFC2645Says(t *testing.T) {
 		"MAIL FROM:<a@b.test>", "502 5.5.1", "ATRN", "453")
 	var want []string
 	for _, d := range []string{"one.test", "two.test", "a.shops.test", "theirs.test"} {
-		want = append(want, numbered(t, s, "x@"+d, 1)...)
+		want = append(want, sendNumbered(t, s, "x@"+d, 1)...)
 	}
 	for _, tt := range []struct {
 		list  string
@@ -742,7 +742,7 @@ func TestAtrnOnItsOwnListenerAnswersAsRFC2645Says(t *testing.T) {
 		{"", "250 2.0.0", want[2:3]},
 		{"", "453 4.3.0", nil},
 	} {
-		mx := everything(t)
+		mx := newMX(t)
 		l := signedIn(t, addr, account)
 		say(t, l, "ATRN"+tt.list, tt.reply)
 		if strings.HasPrefix(tt.reply, "250") {
@@ -751,15 +751,15 @@ func TestAtrnOnItsOwnListenerAnswersAsRFC2645Says(t *testing.T) {
 			say(t, l, "NOOP", "250") // the roles are as they were
 		}
 		l.Close()
-		sameSubjects(t, subjects(t, mx), tt.want)
+		checkSubjects(t, subjects(t, mx), tt.want)
 	}
-	if w := queued(t, s, "theirs.test"); w.Messages != 1 {
+	if w := queueEntryFor(t, s, "theirs.test"); w.Messages != 1 {
 		t.Errorf("%+v", w)
 	}
 }
 
-// keywords gives the keywords that are offered.
-func keywords(t *testing.T, l *testpeer.Line) (words []string) {
+// ehloKeywords gives the keywords that are offered.
+func ehloKeywords(t *testing.T, l *testpeer.Client) (words []string) {
 	t.Helper()
 	if _, err := io.WriteString(l.Conn, "EHLO caller.test\r\n"); err != nil {
 		t.Fatal(err)
@@ -777,17 +777,17 @@ func keywords(t *testing.T, l *testpeer.Line) (words []string) {
 }
 
 func TestVersion1KnowsNoReleaseAndNoSecondSite(t *testing.T) {
-	s, _ := held(t, 1)
-	offered := keywords(t, dial(t, s.Addr(1)))
+	s, _ := startHolding(t, 1)
+	offered := ehloKeywords(t, dial(t, s.Addr(1)))
 	for _, verb := range []string{"ETRN", "TURN", "ATRN"} {
 		if !slices.Contains(offered, verb) {
 			t.Errorf("with version 2, EHLO lists %q without %s", offered, verb)
 		}
 	}
-	command(t, s, "", "site", "create", "--name", "Second", "--bind", "127.0.0.1:0", "--domain", "second.test")
-	apply(t, s, "set /LM/SMTPSVC SmtpServiceVersion 1")
+	runCommand(t, s, "", "site", "create", "--name", "Second", "--bind", "127.0.0.1:0", "--domain", "second.test")
+	applyBatch(t, s, "set /LM/SMTPSVC SmtpServiceVersion 1")
 	l := dial(t, s.Addr(1))
-	offered = keywords(t, l)
+	offered = ehloKeywords(t, l)
 	for _, verb := range []string{"ETRN", "TURN", "ATRN"} {
 		if slices.Contains(offered, verb) {
 			t.Errorf("with version 1, EHLO lists %s", verb)
@@ -802,7 +802,7 @@ func TestVersion1KnowsNoReleaseAndNoSecondSite(t *testing.T) {
 	} else if !strings.Contains(err.Error(), "SmtpServiceVersion") {
 		t.Errorf("the reason is not named: %v", err)
 	}
-	if w := queued(t, s, "held.test"); w.Messages != 1 || w.State != "held" {
+	if w := queueEntryFor(t, s, "held.test"); w.Messages != 1 || w.State != "held" {
 		t.Errorf("%+v", w)
 	}
 	if err := s.Halt(); err != nil {
@@ -817,9 +817,9 @@ func TestVersion1KnowsNoReleaseAndNoSecondSite(t *testing.T) {
 }
 
 func TestServiceThatIsKilledDuringATurnLosesNothing(t *testing.T) {
-	s := serve(t)
-	hold(t, s, "held.test", account)
-	sent := hand(t, s, "held.test", 150)
+	s := startService(t)
+	createHeldDomain(t, s, "held.test", account)
+	sent := sendMessages(t, s, "held.test", 150)
 	half := make(chan struct{})
 	n := 0
 	first, second := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
@@ -829,7 +829,7 @@ func TestServiceThatIsKilledDuringATurnLosesNothing(t *testing.T) {
 			}
 		}
 		return ""
-	}}), everything(t)
+	}}), newMX(t)
 	l := signedIn(t, s.Addr(1), account)
 	say(t, l, "TURN", "250")
 	var caller sync.WaitGroup
@@ -840,7 +840,7 @@ func TestServiceThatIsKilledDuringATurnLosesNothing(t *testing.T) {
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	turn(t, s, account, second)
+	collectByTurn(t, s, account, second)
 	once, twice := map[string]bool{}, 0
 	for _, m := range append(first.Messages(), second.Messages()...) {
 		key := string(m.Body[strings.Index(string(m.Body), "\r\nFrom:"):])
@@ -860,8 +860,8 @@ func TestServiceThatIsKilledDuringATurnLosesNothing(t *testing.T) {
 }
 
 func TestServiceEndsInOrderDuringATurn(t *testing.T) {
-	s, want := held(t, 20)
-	first, second := testpeer.NewMX(t, testpeer.MXOptions{}), everything(t)
+	s, want := startHolding(t, 20)
+	first, second := testpeer.NewMX(t, testpeer.MXOptions{}), newMX(t)
 	reached := make(chan struct{})
 	n := 0
 	slow := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
@@ -892,6 +892,6 @@ func TestServiceEndsInOrderDuringATurn(t *testing.T) {
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	turn(t, s, account, second)
-	sameSubjects(t, subjects(t, first, slow, second), want)
+	collectByTurn(t, s, account, second)
+	checkSubjects(t, subjects(t, first, slow, second), want)
 }

@@ -45,7 +45,7 @@ func FakeMX(t testing.TB, scripts ...[]Step) *Host {
 		h.mu.Lock()
 		h.conns++
 		h.mu.Unlock()
-		if err := h.follow(c, scripts[min(n, len(scripts)-1)]); err != nil {
+		if err := h.runScript(c, scripts[min(n, len(scripts)-1)]); err != nil {
 			t.Errorf("connection %d: %v", n, err)
 		}
 	}).String()
@@ -66,7 +66,7 @@ func (h *Host) Conns() int {
 	return h.conns
 }
 
-func (h *Host) follow(c net.Conn, steps []Step) error {
+func (h *Host) runScript(c net.Conn, steps []Step) error {
 	r := bufio.NewReader(c)
 	for _, s := range steps {
 		switch s.Want {

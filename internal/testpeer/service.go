@@ -17,7 +17,7 @@ import (
 )
 
 // A Service is a restante of the test's own, run as a stranger runs it: the
-// binary, a data folder, and what it says on its standard output.
+// buildBinary, a data folder, and what it says on its standard output.
 type Service struct {
 	Bin   string
 	Data  string
@@ -58,7 +58,7 @@ func (s *Service) Start(ctx context.Context, args ...string) error {
 	defer late.Stop()
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
-		s.note(lines.Text())
+		s.parseAddr(lines.Text())
 		if lines.Text() == "ready" {
 			s.Ready = time.Since(begin)
 			s.ended = make(chan error, 1)
@@ -69,8 +69,8 @@ func (s *Service) Start(ctx context.Context, args ...string) error {
 	return fmt.Errorf("restante serve: %w: %s", errors.Join(errors.New("ended before it was ready"), s.cmd.Wait()), s.Log())
 }
 
-// note keeps the address of a line such as: site 1 "NAME" started on ADDR:PORT
-func (s *Service) note(line string) {
+// parseAddr keeps the address of a line such as: site 1 "NAME" started on ADDR:PORT
+func (s *Service) parseAddr(line string) {
 	rest, ok := strings.CutPrefix(line, "site ")
 	if !ok {
 		return

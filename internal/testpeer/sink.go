@@ -20,9 +20,9 @@ type Sink struct {
 	l     net.Listener
 	conns sync.WaitGroup
 
-	mu   sync.Mutex // guards what follows
-	got  []Received
-	more chan struct{} // closed at each message, and replaced
+	mu       sync.Mutex // guards what follows
+	messages []Received
+	changed  chan struct{} // closed at each message, and replaced
 }
 
 // StartSink listens on loopback until the test ends.
@@ -32,7 +32,7 @@ func StartSink(t testing.TB) *Sink {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Sink{Addr: l.Addr().String(), l: l, more: make(chan struct{})}
+	s := &Sink{Addr: l.Addr().String(), l: l, changed: make(chan struct{})}
 	s.conns.Go(s.accept)
 	t.Cleanup(func() {
 		_ = l.Close()
@@ -50,18 +50,18 @@ func (s *Sink) accept() {
 		s.conns.Go(func() {
 			defer conn.Close()
 			_ = conn.SetDeadline(time.Now().Add(5 * time.Minute))
-			line := &Line{Conn: conn, R: bufio.NewReader(conn)}
-			_ = line.TakeIn(s.keep) // a sender that hangs up is seen by what did not come
+			line := &Client{Conn: conn, R: bufio.NewReader(conn)}
+			_ = line.Receive(s.add) // a sender that hangs up is seen by what did not come
 		})
 	}
 }
 
-func (s *Sink) keep(m Received) error {
+func (s *Sink) add(m Received) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.got = append(s.got, m)
-	close(s.more)
-	s.more = make(chan struct{})
+	s.messages = append(s.messages, m)
+	close(s.changed)
+	s.changed = make(chan struct{})
 	return nil
 }
 
@@ -69,14 +69,14 @@ func (s *Sink) keep(m Received) error {
 func (s *Sink) Messages() []Received {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]Received(nil), s.got...)
+	return append([]Received(nil), s.messages...)
 }
 
 // Await returns what came as soon as n messages have; it fails when ctx ends.
 func (s *Sink) Await(ctx context.Context, n int) ([]Received, error) {
 	for {
 		s.mu.Lock()
-		more, have := s.more, len(s.got)
+		more, have := s.changed, len(s.messages)
 		s.mu.Unlock()
 		if have >= n {
 			return s.Messages(), nil

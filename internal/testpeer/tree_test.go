@@ -58,25 +58,25 @@ func increment(t *testing.T, c *rpc.Client) error {
 		if err != nil {
 			return err
 		}
-		n, err := number(t, c, shared, "RouteUserName")
+		n, err := number(t, c, sharedKey, "RouteUserName")
 		if err != nil {
 			return err
 		}
-		err = batch(t, c, st.Revision, fmt.Sprintf("set %s RouteUserName %d", shared, n+1))
+		err = batch(t, c, st.Revision, fmt.Sprintf("set %s RouteUserName %d", sharedKey, n+1))
 		if refused := (*api.Error)(nil); !errors.As(err, &refused) || refused.Kind != api.KindRefused {
 			return err
 		}
 	}
 }
 
-const shared = "SMTPSVC/1/Domain/shared.test"
+const sharedKey = "SMTPSVC/1/Domain/shared.test"
 
 // A writer makes batches of two properties that belong together, and keys.
 type writer struct {
-	n           int
-	tried, done int // number of the batch that was sent last, that was acknowledged last
-	counted     int // increments that were acknowledged
-	counting    int // that were sent
+	n                     int
+	sentBatch, ackedBatch int // number of the batch that was sent last, that was acknowledged last
+	ackedIncrements       int // increments that were acknowledged
+	sentIncrements        int // that were sent
 }
 
 func (w *writer) key() string { return fmt.Sprintf("SMTPSVC/1/Domain/w%d.test", w.n) }
@@ -95,28 +95,28 @@ func (w *writer) batch(k int) []string {
 	return lines
 }
 
-// untilCut writes until the service is gone.
-func (w *writer) untilCut(t *testing.T, s *testpeer.Service) {
+// writeUntilKilled writes until the service is gone.
+func (w *writer) writeUntilKilled(t *testing.T, s *testpeer.Service) {
 	c, err := rpc.Dial(t.Context(), s.Data, api.Caller{Origin: metabase.FromCLI})
 	if err != nil {
 		return
 	}
 	defer c.Close()
 	for {
-		w.tried++
-		if err := batch(t, c, 0, w.batch(w.tried)...); err != nil {
+		w.sentBatch++
+		if err := batch(t, c, 0, w.batch(w.sentBatch)...); err != nil {
 			if e := (*api.Error)(nil); errors.As(err, &e) && e.Kind == api.KindRefused {
 				t.Errorf("writer %d: %v", w.n, err)
 			}
 			return
 		}
-		w.done = w.tried
-		if w.tried%7 == 0 {
-			w.counting++
+		w.ackedBatch = w.sentBatch
+		if w.sentBatch%7 == 0 {
+			w.sentIncrements++
 			if increment(t, c) != nil {
 				return
 			}
-			w.counted++
+			w.ackedIncrements++
 		}
 	}
 }
@@ -126,10 +126,10 @@ func (w *writer) check(t *testing.T, c *rpc.Client) {
 	t.Helper()
 	a, err1 := number(t, c, w.key(), "RouteUserName")
 	b, err2 := number(t, c, w.key(), "RouteActionString")
-	if err1 != nil || err2 != nil || a != b || a < w.done || a > w.tried {
-		t.Fatalf("writer %d: %d (%v) and %d (%v) are stored; acknowledged is %d, sent %d", w.n, a, err1, b, err2, w.done, w.tried)
+	if err1 != nil || err2 != nil || a != b || a < w.ackedBatch || a > w.sentBatch {
+		t.Fatalf("writer %d: %d (%v) and %d (%v) are stored; acknowledged is %d, sent %d", w.n, a, err1, b, err2, w.ackedBatch, w.sentBatch)
 	}
-	for k := 5; k <= w.tried; k += 5 {
+	for k := 5; k <= w.sentBatch; k += 5 {
 		got, err := number(t, c, w.sub(k), "RouteUserName")
 		if k <= a && (err != nil || got != k) {
 			t.Fatalf("writer %d: %s of a batch that was kept: %d, %v", w.n, w.sub(k), got, err)
@@ -138,7 +138,7 @@ func (w *writer) check(t *testing.T, c *rpc.Client) {
 			t.Fatalf("writer %d: %s stands there, the rest of its batch does not", w.n, w.sub(k))
 		}
 	}
-	w.tried, w.done = a, a
+	w.sentBatch, w.ackedBatch = a, a
 }
 
 // TestKillTree ends the service with SIGKILL while writers change the tree over
@@ -153,8 +153,8 @@ func TestKillTree(t *testing.T) {
 	t.Logf("seed %d, %d rounds", seed, rounds)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 
-	s := serve(t)
-	command(t, s, "add "+shared+" IIsSmtpDomain\nset "+shared+" RouteUserName 0\n", "mb", "apply")
+	s := startService(t)
+	runCommand(t, s, "add "+sharedKey+" IIsSmtpDomain\nset "+sharedKey+" RouteUserName 0\n", "mb", "apply")
 	writers := make([]*writer, 6)
 	for i := range writers {
 		writers[i] = &writer{n: i}
@@ -167,18 +167,18 @@ func TestKillTree(t *testing.T) {
 	for round := range rounds {
 		var all sync.WaitGroup
 		for _, w := range writers {
-			all.Go(func() { w.untilCut(t, s) })
+			all.Go(func() { w.writeUntilKilled(t, s) })
 		}
 		<-time.After(time.Duration(20+rnd.IntN(400)) * time.Millisecond) // the random moment
 		s.Kill()
 		all.Wait()
 		if round%2 == 1 { // without the service the command opens the store itself
-			command(t, s, "", "mb", "verify")
+			runCommand(t, s, "", "mb", "verify")
 		}
 		if err := s.Start(t.Context()); err != nil {
 			t.Fatalf("after a kill: %v", err)
 		}
-		command(t, s, "", "mb", "verify")
+		runCommand(t, s, "", "mb", "verify")
 		c := dialTree(t, s)
 		for _, w := range writers {
 			w.check(t, c)
@@ -188,7 +188,7 @@ func TestKillTree(t *testing.T) {
 	}
 	total := 0
 	for _, w := range writers {
-		total += w.done
+		total += w.ackedBatch
 	}
 	t.Logf("%d batches and their keys kept", total)
 	if total == 0 {
@@ -200,9 +200,9 @@ func checkCounter(t *testing.T, c *rpc.Client, writers []*writer) {
 	t.Helper()
 	least, most := 0, 0
 	for _, w := range writers {
-		least, most = least+w.counted, most+w.counting
+		least, most = least+w.ackedIncrements, most+w.sentIncrements
 	}
-	if n, err := number(t, c, shared, "RouteUserName"); err != nil || n < least || n > most {
+	if n, err := number(t, c, sharedKey, "RouteUserName"); err != nil || n < least || n > most {
 		t.Fatalf("the counter is at %d (%v): %d increments were acknowledged, %d sent", n, err, least, most)
 	}
 }
@@ -210,8 +210,8 @@ func checkCounter(t *testing.T, c *rpc.Client, writers []*writer) {
 // TestWritersAtOnce has a hundred writers change keys of their own, and then
 // all of them one: everyone succeeds, and no increment is lost.
 func TestWritersAtOnce(t *testing.T) {
-	s := serve(t)
-	command(t, s, "add "+shared+" IIsSmtpDomain\nset "+shared+" RouteUserName 0\n", "mb", "apply")
+	s := startService(t)
+	runCommand(t, s, "add "+sharedKey+" IIsSmtpDomain\nset "+sharedKey+" RouteUserName 0\n", "mb", "apply")
 	const many = 100
 	var all sync.WaitGroup
 	for i := range many {
@@ -240,18 +240,18 @@ func TestWritersAtOnce(t *testing.T) {
 	c := dialTree(t, s)
 	defer c.Close()
 	for i := range many {
-		(&writer{n: i, tried: 10, done: 10}).check(t, c)
+		(&writer{n: i, sentBatch: 10, ackedBatch: 10}).check(t, c)
 	}
-	if n, err := number(t, c, shared, "RouteUserName"); err != nil || n != many {
+	if n, err := number(t, c, sharedKey, "RouteUserName"); err != nil || n != many {
 		t.Errorf("%d increments, the counter is at %d (%v)", many, n, err)
 	}
-	command(t, s, "", "mb", "verify")
+	runCommand(t, s, "", "mb", "verify")
 }
 
 // TestStuckWatcher has somebody who watches and never reads: nobody waits for
 // him, and once he reads again he is told everything that still holds.
 func TestStuckWatcher(t *testing.T) {
-	s := serve(t)
+	s := startService(t)
 	stuck, c := dialTree(t, s), dialTree(t, s)
 	defer stuck.Close()
 	defer c.Close()
@@ -284,7 +284,7 @@ func TestStuckWatcher(t *testing.T) {
 	}
 	for n := 0; ; n++ { // until the watcher is there to be told
 		comment(0)
-		command(t, s, "", "mb", "set", "SMTPSVC/1", "ServerComment", fmt.Sprint("first ", n))
+		runCommand(t, s, "", "mb", "set", "SMTPSVC/1", "ServerComment", fmt.Sprint("first ", n))
 		select {
 		case <-begun:
 		case <-time.After(100 * time.Millisecond):
@@ -300,7 +300,7 @@ func TestStuckWatcher(t *testing.T) {
 	close(read)
 	all.Wait()
 	t.Logf("told of the last after %v", time.Since(begin))
-	if got := command(t, s, "", "mb", "get", "SMTPSVC/1", "ServerComment"); len(last.Changes) == 0 || strings.TrimSpace(got) != last.Changes[0].NewText[0] {
+	if got := runCommand(t, s, "", "mb", "get", "SMTPSVC/1", "ServerComment"); len(last.Changes) == 0 || strings.TrimSpace(got) != last.Changes[0].NewText[0] {
 		t.Errorf("the last that the watcher was told is not what holds: %.50q", got)
 	}
 }

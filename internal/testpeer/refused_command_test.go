@@ -15,9 +15,9 @@ import (
 	"restante/internal/testpeer"
 )
 
-// ask runs one command of the command line and gives its exit code and what it
+// tryCommand runs one command of the command line and gives its exit code and what it
 // says on its two streams.
-func ask(t *testing.T, s *testpeer.Service, stdin string, args ...string) (code int, stdout, stderr string) {
+func tryCommand(t *testing.T, s *testpeer.Service, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), s.Bin, append([]string{"--data", s.Data}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
@@ -127,32 +127,32 @@ const batchMark = "BATCH"
 var clearError = regexp.MustCompile(`\A(restante: [^\n]+\n)+(hint: restante [^\n]+\n)?\z`)
 
 func TestBadCommands(t *testing.T) {
-	k := keeper{s: badHouse(t)}
-	k.send(t, 2)
-	before := command(t, k.s, "", "mb", "tree")
+	mail := acknowledged{service: newLimitedService(t)}
+	mail.send(t, 2)
+	before := runCommand(t, mail.service, "", "mb", "tree")
 	batch := filepath.Join(t.TempDir(), "batch")
 	if err := os.WriteFile(batch, []byte("set SMTPSVC/1 MaxRecipients 7\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, row := range commandRows {
-		code, stdout, stderr := ask(t, k.s, "", strings.Fields(strings.ReplaceAll(row.args, batchMark, batch))...)
+		code, stdout, stderr := tryCommand(t, mail.service, "", strings.Fields(strings.ReplaceAll(row.args, batchMark, batch))...)
 		if code != row.code || !strings.Contains(stderr, row.want) || !clearError.MatchString(stderr) || stdout != "" {
 			t.Errorf("%s: exit %d, want %d; on stdout %q; on stderr, want %s:\n%s", row.args, code, row.code, stdout, row.want, stderr)
 		}
 	}
-	if after := command(t, k.s, "", "mb", "tree"); after != before {
+	if after := runCommand(t, mail.service, "", "mb", "tree"); after != before {
 		t.Errorf("something was changed:\n%s\nwas\n%s", after, before)
 	}
-	k.send(t, 1)
-	k.sound(t)
+	mail.send(t, 1)
+	mail.verify(t)
 }
 
 // TestBadBatch wants every problem of a batch with its path and property, and
 // nothing done: neither to the tree nor to what runs.
 func TestBadBatch(t *testing.T) {
-	k := keeper{s: badHouse(t)}
-	k.send(t, 2)
-	rev := command(t, k.s, "", "mb", "log")
+	mail := acknowledged{service: newLimitedService(t)}
+	mail.send(t, 2)
+	rev := runCommand(t, mail.service, "", "mb", "log")
 	const batch = `# some are right
 set SMTPSVC/1 MaxRecipients 7
 add SMTPSVC/1/Domain/new.test IIsSmtpDomain
@@ -167,7 +167,7 @@ frobnicate
 set SMTPSVC/1 ServerComment "unclosed
 `
 	for _, extra := range [][]string{nil, {"--dry-run"}} {
-		code, _, stderr := ask(t, k.s, batch, append([]string{"mb", "apply"}, extra...)...)
+		code, _, stderr := tryCommand(t, mail.service, batch, append([]string{"mb", "apply"}, extra...)...)
 		if code != 4 {
 			t.Errorf("%v: exit %d, want 4", extra, code)
 		}
@@ -186,42 +186,42 @@ set SMTPSVC/1 ServerComment "unclosed
 			}
 		}
 	}
-	if got := command(t, k.s, "", "mb", "log"); got != rev {
+	if got := runCommand(t, mail.service, "", "mb", "log"); got != rev {
 		t.Errorf("the history is now\n%s\nwas\n%s", got, rev)
 	}
-	if got := command(t, k.s, "", "mb", "get", "SMTPSVC/1", "MaxRecipients"); strings.TrimSpace(got) != "100" {
+	if got := runCommand(t, mail.service, "", "mb", "get", "SMTPSVC/1", "MaxRecipients"); strings.TrimSpace(got) != "100" {
 		t.Errorf("MaxRecipients is %s", got)
 	}
-	k.send(t, 1)
-	k.sound(t)
+	mail.send(t, 1)
+	mail.verify(t)
 }
 
 // TestServiceNeeded wants commands that need the service to say so, and the
 // others to go on without it.
 func TestServiceNeeded(t *testing.T) {
-	k := keeper{s: badHouse(t)}
-	k.send(t, 2)
-	if err := k.s.Halt(); err != nil {
+	mail := acknowledged{service: newLimitedService(t)}
+	mail.send(t, 2)
+	if err := mail.service.Halt(); err != nil {
 		t.Fatal(err)
 	}
 	for _, args := range []string{"status", "site sessions 1", "site stop 1", "queue list", "queue retry --all", "queue release held.test", "mb set SMTPSVC/1 ServerCommand stop", "mb watch"} {
-		code, stdout, stderr := ask(t, k.s, "", strings.Fields(args)...)
-		if code != 5 || !strings.Contains(stderr, "the service is needed and does not run") || !strings.Contains(stderr, "hint: restante --data "+k.s.Data+" serve") || stdout != "" {
+		code, stdout, stderr := tryCommand(t, mail.service, "", strings.Fields(args)...)
+		if code != 5 || !strings.Contains(stderr, "the service is needed and does not run") || !strings.Contains(stderr, "hint: restante --data "+mail.service.Data+" serve") || stdout != "" {
 			t.Errorf("%s: exit %d, stdout %q:\n%s", args, code, stdout, stderr)
 		}
 	}
 	for _, args := range []string{"mb get SMTPSVC/1 MaxRecipients", "site list", "domain list 1", "mb set SMTPSVC/1 MaxRecipients 77", "account list"} {
-		if code, _, stderr := ask(t, k.s, "", strings.Fields(args)...); code != 0 {
+		if code, _, stderr := tryCommand(t, mail.service, "", strings.Fields(args)...); code != 0 {
 			t.Errorf("%s: exit %d:\n%s", args, code, stderr)
 		}
 	}
 	for args, want := range map[string]int{"mb get SMTPSVC/9 MaxRecipients": 3, "mb set SMTPSVC/1 MaxRecipients x": 4, "mb get": 2} {
-		if code, _, stderr := ask(t, k.s, "", strings.Fields(args)...); code != want {
+		if code, _, stderr := tryCommand(t, mail.service, "", strings.Fields(args)...); code != want {
 			t.Errorf("%s: exit %d, want %d:\n%s", args, code, want, stderr)
 		}
 	}
-	if err := k.s.Start(t.Context()); err != nil {
+	if err := mail.service.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	k.sound(t)
+	mail.verify(t)
 }

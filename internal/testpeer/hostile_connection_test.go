@@ -21,16 +21,16 @@ import (
 // TestNothingRunsBehindStartTLS wants what somebody between us and the caller
 // has put behind STARTTLS to be forgotten, also when TLS then comes about.
 func TestNothingRunsBehindStartTLS(t *testing.T) {
-	k := keeper{s: badHouse(t)}
-	k.send(t, 1)
-	for _, behind := range []string{"", "EHLO evil.test\r\n", more, "AUTH LOGIN\r\n", "NOOP"} {
-		conn, err := net.Dial("tcp", k.s.Addr(1))
+	mail := acknowledged{service: newLimitedService(t)}
+	mail.send(t, 1)
+	for _, behind := range []string{"", "EHLO evil.test\r\n", smuggledCommands, "AUTH LOGIN\r\n", "NOOP"} {
+		conn, err := net.Dial("tcp", mail.service.Addr(1))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-		plain := &testpeer.Line{Conn: conn, R: bufio.NewReader(conn)}
+		plain := &testpeer.Client{Conn: conn, R: bufio.NewReader(conn)}
 		err = errors.Join(plain.Expect("220"), plain.Say("EHLO c.test", "250"), plain.Say("MAIL FROM:<evil@x.test>", "250"), plain.Say("RSET", "250"))
 		if err != nil {
 			t.Fatal(err)
@@ -42,7 +42,7 @@ func TestNothingRunsBehindStartTLS(t *testing.T) {
 		if err := secure.Handshake(); err != nil {
 			t.Fatalf("behind STARTTLS %q: %v", behind, err)
 		}
-		l := &testpeer.Line{Conn: secure, R: bufio.NewReader(secure)}
+		l := &testpeer.Client{Conn: secure, R: bufio.NewReader(secure)}
 		// No reply to anything in clear comes first, and EHLO is forgotten.
 		for _, step := range [][2]string{{"MAIL FROM:<evil@x.test>", "503"}, {"EHLO c.test", "250"}, {"DATA", "503"}, {"STARTTLS", "503"}, {"QUIT", "221"}} {
 			if err := l.Say(step[0], step[1]); err != nil {
@@ -50,14 +50,14 @@ func TestNothingRunsBehindStartTLS(t *testing.T) {
 			}
 		}
 	}
-	k.sound(t)
+	mail.verify(t)
 }
 
 func TestTwoHundredIdleCallers(t *testing.T) {
-	k := keeper{s: badHouse(t)}
-	k.send(t, 1)
+	mail := acknowledged{service: newLimitedService(t)}
+	mail.send(t, 1)
 	for i := range 200 {
-		conn, err := net.Dial("tcp", k.s.Addr(1))
+		conn, err := net.Dial("tcp", mail.service.Addr(1))
 		if err != nil {
 			t.Fatalf("caller %d: %v", i, err)
 		}
@@ -66,37 +66,37 @@ func TestTwoHundredIdleCallers(t *testing.T) {
 		if i%2 == 0 {
 			continue // not even waits for the greeting
 		}
-		l := &testpeer.Line{Conn: conn, R: bufio.NewReader(conn)}
+		l := &testpeer.Client{Conn: conn, R: bufio.NewReader(conn)}
 		if err := errors.Join(l.Expect("220"), l.Say("EHLO c.test", "250"), l.Say("MAIL FROM:<evil@x.test>", "250")); err != nil {
 			t.Fatalf("caller %d: %v", i, err)
 		}
 	}
 	await(t, "all of them show", func() bool {
-		return strings.Count(command(t, k.s, "", "site", "sessions", "1"), "127.0.0.1:") >= 200
+		return strings.Count(runCommand(t, mail.service, "", "site", "sessions", "1"), "127.0.0.1:") >= 200
 	})
-	k.send(t, 1)
+	mail.send(t, 1)
 	// With the limit reached, the next caller is told so, and the others stay.
-	command(t, k.s, "", "mb", "set", "SMTPSVC/1", "MaxConnections", "200")
-	if _, err := testpeer.Dial(k.s.Addr(1)); err == nil || !strings.Contains(err.Error(), "421 4.3.2") {
+	runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", "MaxConnections", "200")
+	if _, err := testpeer.Dial(mail.service.Addr(1)); err == nil || !strings.Contains(err.Error(), "421 4.3.2") {
 		t.Errorf("one too many: %v", err)
 	}
-	command(t, k.s, "", "site", "end-session", "1", "--all")
+	runCommand(t, mail.service, "", "site", "end-session", "1", "--all")
 	await(t, "there is room again", func() bool {
-		l, err := testpeer.Dial(k.s.Addr(1))
+		l, err := testpeer.Dial(mail.service.Addr(1))
 		if err == nil {
 			l.Quit()
 		}
 		return err == nil
 	})
-	k.sound(t)
+	mail.verify(t)
 }
 
 // TestTricklers wants callers that send an octet now and then, or nothing, or
 // read nothing, to be let go in a time that does not depend on them.
 func TestTricklers(t *testing.T) {
-	k := keeper{s: badHouse(t)}
-	k.send(t, 1)
-	command(t, k.s, "", "mb", "set", "SMTPSVC/1", "ConnectionTimeout", "1")
+	mail := acknowledged{service: newLimitedService(t)}
+	mail.send(t, 1)
+	runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", "ConnectionTimeout", "1")
 	rows := []struct {
 		name    string
 		first   string // at once
@@ -109,7 +109,7 @@ func TestTricklers(t *testing.T) {
 		{"a line that trickles without end", ehlo + strings.Repeat("x", 5000), "x", "421 4.4.2"},
 		{"nothing after 354", data, "", "421 4.4.2"},
 		{"a message octet by octet", data, "x", "421 4.4.2"},
-		{"a chunk octet by octet", evil + "BDAT 10000 LAST\r\n", "x", "421 4.4.2"},
+		{"a chunk octet by octet", transaction + "BDAT 10000 LAST\r\n", "x", "421 4.4.2"},
 		{"a chunk that was refused, octet by octet", ehlo + "BDAT 10000 LAST\r\n", "x", "421 4.4.2"},
 		{"AUTH octet by octet", ehlo + "AUTH LOGIN\r\n", "A", "421 4.4.2"},
 		{"a handshake that does not come", ehlo + "STARTTLS\r\n", "", "220 2.0.0"},
@@ -117,16 +117,16 @@ func TestTricklers(t *testing.T) {
 	var all sync.WaitGroup
 	for _, row := range rows {
 		all.Go(func() {
-			last, took := trickle(k.s.Addr(1), row.first, row.trickle)
+			last, took := trickle(mail.service.Addr(1), row.first, row.trickle)
 			if !strings.HasPrefix(last, row.want) || took > 10*time.Second {
 				t.Errorf("%s: %q after %v, want %q in a few seconds", row.name, last, took, row.want)
 			}
 		})
 	}
 	all.Wait()
-	command(t, k.s, "", "mb", "unset", "SMTPSVC/1", "ConnectionTimeout")
-	k.send(t, 1)
-	k.sound(t)
+	runCommand(t, mail.service, "", "mb", "unset", "SMTPSVC/1", "ConnectionTimeout")
+	mail.send(t, 1)
+	mail.verify(t)
 }
 
 // trickle gives the last line that came before the connection ended, and when.
@@ -168,33 +168,33 @@ func trickle(addr, first, octets string) (last string, took time.Duration) {
 // TestErrorBudget wants a caller that does nothing right to be let go when the
 // site has a limit.
 func TestErrorBudget(t *testing.T) {
-	k := keeper{s: badHouse(t)}
-	k.send(t, 1)
-	command(t, k.s, "", "mb", "set", "SMTPSVC/1", "MaxSmtpErrors", "5")
-	wireRow{steps: []string{ehlo + strings.Repeat("FOO\r\n", 10), "250 500 500 500 500 500 421_4.7.0 closed"}}.play(t, k.s.Addr(1))
-	wireRow{steps: []string{data + "a\nb\r\n.\r\n" + strings.Repeat("FOO\r\n", 10), "250 250 250 354 550 500 500 500 500 500 421 closed"}}.play(t, k.s.Addr(1))
-	k.send(t, 1)
-	k.sound(t)
+	mail := acknowledged{service: newLimitedService(t)}
+	mail.send(t, 1)
+	runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", "MaxSmtpErrors", "5")
+	wireRow{steps: []string{ehlo + strings.Repeat("FOO\r\n", 10), "250 500 500 500 500 500 421_4.7.0 closed"}}.run(t, mail.service.Addr(1))
+	wireRow{steps: []string{data + "a\nb\r\n.\r\n" + strings.Repeat("FOO\r\n", 10), "250 250 250 354 550 500 500 500 500 500 421 closed"}}.run(t, mail.service.Addr(1))
+	mail.send(t, 1)
+	mail.verify(t)
 }
 
 // TestStrictRelease wants the settings that make a site stricter to hold.
 func TestStrictRelease(t *testing.T) {
-	k := keeper{s: badHouse(t)}
-	k.send(t, 2)
+	mail := acknowledged{service: newLimitedService(t)}
+	mail.send(t, 2)
 	for _, prop := range []string{"EtrnRequireAuth", "TurnRequireTls"} {
-		command(t, k.s, "", "mb", "set", "SMTPSVC/1", prop, "true")
+		runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", prop, "true")
 	}
 	rows := []wireRow{
 		{name: "ETRN by a stranger", steps: []string{ehlo + "ETRN held.test\r\nETRN foreign.test\r\n" + quit, "250 530_5.7.0 530 221"}},
-		{name: "ETRN by another account", as: "other", steps: []string{"ETRN held.test\r\n", "459_4.7.1", quit, "221"}},
-		{name: "TURN in clear", as: account, steps: []string{"TURN\r\n", "530_5.7.0", "ATRN held.test\r\n", "530", quit, "221"}},
+		{name: "ETRN by another account", account: "other", steps: []string{"ETRN held.test\r\n", "459_4.7.1", quit, "221"}},
+		{name: "TURN in clear", account: account, steps: []string{"TURN\r\n", "530_5.7.0", "ATRN held.test\r\n", "530", quit, "221"}},
 	}
 	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) { row.play(t, k.s.Addr(1)) })
+		t.Run(row.name, func(t *testing.T) { row.run(t, mail.service.Addr(1)) })
 	}
-	command(t, k.s, "", "mb", "unset", "SMTPSVC/1", "TurnRequireTls")
+	runCommand(t, mail.service, "", "mb", "unset", "SMTPSVC/1", "TurnRequireTls")
 	// Two at once: the second gets nothing, and nothing is given twice.
-	first, err := testpeer.Dial(k.s.Addr(1))
+	first, err := testpeer.Dial(mail.service.Addr(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,10 +202,10 @@ func TestStrictRelease(t *testing.T) {
 	if err := errors.Join(first.SignIn(account, password), first.Say("TURN", "250")); err != nil {
 		t.Fatal(err)
 	}
-	wireRow{as: account, steps: []string{"TURN\r\n", "450_4.3.2", "ATRN\r\n", "450", quit, "221"}}.play(t, k.s.Addr(1))
+	wireRow{account: account, steps: []string{"TURN\r\n", "450_4.3.2", "ATRN\r\n", "450", quit, "221"}}.run(t, mail.service.Addr(1))
 	first.Close()
 	await(t, "the lease of the one that hung up ends", func() bool {
-		l, err := testpeer.Dial(k.s.Addr(1))
+		l, err := testpeer.Dial(mail.service.Addr(1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,9 +213,9 @@ func TestStrictRelease(t *testing.T) {
 		return errors.Join(l.SignIn(account, password), l.Say("TURN", "250")) == nil
 	})
 	await(t, "so does that of the one that looked", func() bool {
-		return !strings.Contains(command(t, k.s, "", "site", "sessions", "1"), "release")
+		return !strings.Contains(runCommand(t, mail.service, "", "site", "sessions", "1"), "release")
 	})
-	k.sound(t)
+	mail.verify(t)
 }
 
 // TestEtrnForAHostThatCannotBeFound wants mail to stay when a stranger has us
@@ -227,21 +227,21 @@ func TestEtrnForAHostThatCannotBeFound(t *testing.T) {
 		"no address":         "held.test. 60 IN TXT \"x\"\n",
 		"ourselves":          "held.test. 60 IN MX 10 hub.test.\nhub.test. 60 IN A 127.0.0.1\n",
 	}
-	k := keeper{s: badHouse(t)}
-	k.send(t, 3)
+	mail := acknowledged{service: newLimitedService(t)}
+	mail.send(t, 3)
 	for name, zone := range zones {
 		t.Run(name, func(t *testing.T) {
-			command(t, k.s, "", "mb", "set", "SMTPSVC/1", "DnsServers", dnstest.Serve(t, zone).Addr)
-			before := strings.Count(k.s.Log(), "unreachable")
-			wireRow{steps: []string{ehlo + "ETRN held.test\r\n" + quit, "250 250 221"}}.play(t, k.s.Addr(1))
-			await(t, "it was tried", func() bool { return strings.Count(k.s.Log(), "unreachable") > before })
-			if got := command(t, k.s, "", "queue", "list"); !strings.Contains(got, "held") {
+			runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", "DnsServers", dnstest.Serve(t, zone).Addr)
+			before := strings.Count(mail.service.Log(), "unreachable")
+			wireRow{steps: []string{ehlo + "ETRN held.test\r\n" + quit, "250 250 221"}}.run(t, mail.service.Addr(1))
+			await(t, "it was tried", func() bool { return strings.Count(mail.service.Log(), "unreachable") > before })
+			if got := runCommand(t, mail.service, "", "queue", "list"); !strings.Contains(got, "held") {
 				t.Errorf("it is not held any more:\n%s", got)
 			}
 		})
 	}
-	k.sound(t)
-	if strings.Contains(k.s.Log(), "msg=failed") || strings.Contains(k.s.Log(), "msg=dsn") {
+	mail.verify(t)
+	if strings.Contains(mail.service.Log(), "msg=failed") || strings.Contains(mail.service.Log(), "msg=dsn") {
 		t.Error("mail was returned")
 	}
 }

@@ -18,29 +18,29 @@ import (
 
 // A Line is one SMTP conversation in plain sight: a sender that waits for each
 // reply, and, after TURN, the receiving server on the same connection.
-type Line struct {
+type Client struct {
 	net.Conn
 	R *bufio.Reader
 }
 
 // Dial connects to an SMTP server and says EHLO. The conversation may take ten
 // minutes.
-func Dial(addr string) (*Line, error) {
-	l, err := Greet(addr)
+func Dial(addr string) (*Client, error) {
+	l, err := Connect(addr)
 	if err != nil {
 		return nil, err
 	}
 	return l, l.Say("EHLO caller.test", "250")
 }
 
-// Greet connects to an SMTP server and reads its greeting.
-func Greet(addr string) (*Line, error) {
+// Connect connects to an SMTP server and reads its greeting.
+func Connect(addr string) (*Client, error) {
 	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
 	if err != nil {
 		return nil, err
 	}
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Minute))
-	l := &Line{Conn: conn, R: bufio.NewReader(conn)}
+	l := &Client{Conn: conn, R: bufio.NewReader(conn)}
 	if err := l.Expect("220"); err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -49,13 +49,13 @@ func Greet(addr string) (*Line, error) {
 }
 
 // Quit says QUIT and closes, without waiting for the answer.
-func (l *Line) Quit() {
+func (l *Client) Quit() {
 	_, _ = io.WriteString(l.Conn, "QUIT\r\n")
 	_ = l.Conn.Close()
 }
 
 // Say sends one command and wants a reply that begins with code.
-func (l *Line) Say(command, code string) error {
+func (l *Client) Say(command, code string) error {
 	if _, err := io.WriteString(l.Conn, command+"\r\n"); err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (l *Line) Say(command, code string) error {
 }
 
 // Expect reads a reply that begins with code.
-func (l *Line) Expect(code string) error {
+func (l *Client) Expect(code string) error {
 	reply, err := l.Reply()
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func (l *Line) Expect(code string) error {
 }
 
 // Reply reads a whole reply and gives its last line.
-func (l *Line) Reply() (string, error) {
+func (l *Client) Reply() (string, error) {
 	for {
 		line, err := l.R.ReadSlice('\n')
 		if err != nil {
@@ -92,7 +92,7 @@ func (l *Line) Reply() (string, error) {
 }
 
 // Send hands over one message: dot-stuffed octets that end in the end marker.
-func (l *Line) Send(from, to string, stuffed []byte) error {
+func (l *Client) Send(from, to string, stuffed []byte) error {
 	if err := l.Say("MAIL FROM:<"+from+">", "250"); err != nil {
 		return err
 	}
@@ -108,8 +108,8 @@ func (l *Line) Send(from, to string, stuffed []byte) error {
 	return l.Expect("250")
 }
 
-// Stuff makes of a message what stands on the wire after DATA.
-func Stuff(message []byte) []byte {
+// DotStuff makes of a message what stands on the wire after DATA.
+func DotStuff(message []byte) []byte {
 	var b bytes.Buffer
 	for line := range bytes.Lines(message) {
 		if line[0] == '.' {
@@ -122,7 +122,7 @@ func Stuff(message []byte) []byte {
 }
 
 // SignIn uses CRAM-MD5 (RFC 2195), which needs no TLS.
-func (l *Line) SignIn(account, password string) error {
+func (l *Client) SignIn(account, password string) error {
 	if _, err := io.WriteString(l.Conn, "AUTH CRAM-MD5\r\n"); err != nil {
 		return err
 	}
@@ -147,14 +147,14 @@ type Received struct {
 	Data []byte // without dot-stuffing
 }
 
-// TakenLine is what TakeIn answers a message with, and nothing else.
-const TakenLine = "250 taken\r\n"
+// AcceptedReply is what TakeIn answers a message with, and nothing else.
+const AcceptedReply = "250 taken\r\n"
 
-// TakeIn plays the receiving server until the other side quits: it greets,
+// Receive plays the receiving server until the other side quits: it greets,
 // offers PIPELINING, SIZE and 8BITMIME, and gives each message to keep before
 // it answers. An error of keep ends the conversation without a word, as a
 // broken line does. A nil keep counts only.
-func (l *Line) TakeIn(keep func(Received) error) error {
+func (l *Client) Receive(keep func(Received) error) error {
 	out := bufio.NewWriter(l.Conn)
 	fmt.Fprint(out, "220 sink.test\r\n")
 	var m Received
@@ -172,17 +172,17 @@ func (l *Line) TakeIn(keep func(Received) error) error {
 		case "EHLO":
 			fmt.Fprint(out, "250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE\r\n")
 		case "MAIL":
-			m = Received{From: path(line)}
+			m = Received{From: pathArgument(line)}
 			fmt.Fprint(out, "250 ok\r\n")
 		case "RCPT":
-			m.To = append(m.To, path(line))
+			m.To = append(m.To, pathArgument(line))
 			fmt.Fprint(out, "250 ok\r\n")
 		case "DATA":
 			fmt.Fprint(out, "354 go\r\n")
 			if err := out.Flush(); err != nil {
 				return err
 			}
-			if m.Data, err = l.body(keep != nil); err != nil {
+			if m.Data, err = l.readBody(keep != nil); err != nil {
 				return err
 			}
 			if keep != nil {
@@ -190,7 +190,7 @@ func (l *Line) TakeIn(keep func(Received) error) error {
 					return err
 				}
 			}
-			fmt.Fprint(out, TakenLine)
+			fmt.Fprint(out, AcceptedReply)
 		case "QUIT":
 			fmt.Fprint(out, "221 bye\r\n")
 			return out.Flush()
@@ -200,15 +200,15 @@ func (l *Line) TakeIn(keep func(Received) error) error {
 	}
 }
 
-// path is what stands between the angle brackets.
-func path(line string) string {
+// pathArgument is what stands between the angle brackets.
+func pathArgument(line string) string {
 	_, rest, _ := strings.Cut(line, "<")
 	inner, _, _ := strings.Cut(rest, ">")
 	return inner
 }
 
-// body reads to the end marker.
-func (l *Line) body(keep bool) ([]byte, error) {
+// readBody reads to the end marker.
+func (l *Client) readBody(keep bool) ([]byte, error) {
 	var b []byte
 	atStart := true
 	for {

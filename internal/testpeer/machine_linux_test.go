@@ -48,8 +48,8 @@ func smallDisk(t *testing.T, size string) (dir string, done bool) {
 	return "", true
 }
 
-// ballast takes all room that is left and gives what frees it.
-func ballast(t *testing.T, dir string) (free func()) {
+// fillDisk takes all room that is left and gives what frees it.
+func fillDisk(t *testing.T, dir string) (free func()) {
 	t.Helper()
 	name := filepath.Join(dir, "ballast")
 	f, err := os.Create(name)
@@ -72,8 +72,8 @@ func ballast(t *testing.T, dir string) (free func()) {
 	}
 }
 
-// try sends one message and gives the reply that ended it.
-func try(t *testing.T, s *testpeer.Service, m []byte) string {
+// trySend sends one message and gives the reply that ended it.
+func trySend(t *testing.T, s *testpeer.Service, m []byte) string {
 	t.Helper()
 	l, err := testpeer.Dial(s.Addr(1))
 	if err != nil {
@@ -81,7 +81,7 @@ func try(t *testing.T, s *testpeer.Service, m []byte) string {
 	}
 	defer l.Quit()
 	var reply string
-	for _, say := range []string{"MAIL FROM:<good@x.test>\r\n", "RCPT TO:<someone@held.test>\r\n", "DATA\r\n", string(testpeer.Stuff(m))} {
+	for _, say := range []string{"MAIL FROM:<good@x.test>\r\n", "RCPT TO:<someone@held.test>\r\n", "DATA\r\n", string(testpeer.DotStuff(m))} {
 		if _, err := io.WriteString(l.Conn, say); err != nil {
 			t.Fatal(err)
 		}
@@ -96,19 +96,19 @@ func try(t *testing.T, s *testpeer.Service, m []byte) string {
 }
 
 // fill sends until there is no room, and wants to be told so.
-func (k *keeper) fill(t *testing.T, size int) {
+func (mail *acknowledged) fill(t *testing.T, size int) {
 	t.Helper()
 	for range 1000 {
-		m := fmt.Appendf(nil, "Subject: number %d\r\n\r\n%s", k.n, strings.Repeat("0123456789abcdef0123456789abcdef0123456789abcdef0123456789ab\r\n", size/62))
-		k.n++
-		reply := try(t, k.s, m)
+		m := fmt.Appendf(nil, "Subject: number %d\r\n\r\n%s", mail.numbered, strings.Repeat("0123456789abcdef0123456789abcdef0123456789abcdef0123456789ab\r\n", size/62))
+		mail.numbered++
+		reply := trySend(t, mail.service, m)
 		if !strings.HasPrefix(reply, "250 ") {
 			if !strings.HasPrefix(reply, "452 4.3.1 ") {
 				t.Errorf("with the disk full: %q", reply)
 			}
 			return
 		}
-		k.sent = append(k.sent, m)
+		mail.messages = append(mail.messages, m)
 	}
 	t.Fatal("the disk does not fill up")
 }
@@ -118,78 +118,78 @@ func TestFullDisk(t *testing.T) {
 	if done {
 		return
 	}
-	k := keeper{s: serveOn(t, filepath.Join(disk, "data"))}
-	command(t, k.s, "", "mb", "set", "SMTPSVC/1", "MaxRecipients", "77")
-	k.send(t, 5)
+	mail := acknowledged{service: startServiceOn(t, filepath.Join(disk, "data"))}
+	runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", "MaxRecipients", "77")
+	mail.send(t, 5)
 	// Mail that fills the disk: large ones, then what is left by small ones.
 	for _, size := range []int{3 << 20, 500 << 10, 1000} {
-		k.fill(t, size)
+		mail.fill(t, size)
 	}
-	t.Logf("%d messages were taken", len(k.sent))
-	if got := command(t, k.s, "", "queue", "list"); !strings.Contains(got, fmt.Sprint(len(k.sent))) {
-		t.Errorf("%d messages are held:\n%s", len(k.sent), got)
+	t.Logf("%d messages were taken", len(mail.messages))
+	if got := runCommand(t, mail.service, "", "queue", "list"); !strings.Contains(got, fmt.Sprint(len(mail.messages))) {
+		t.Errorf("%d messages are held:\n%s", len(mail.messages), got)
 	}
 	if free, err := freeOn(disk); err != nil || free < 1<<20 {
 		t.Errorf("mail has left %d octets, %v", free, err)
 	}
 	// It gets up again as it is.
-	k.s.Kill()
-	if err := k.s.Start(t.Context()); err != nil {
+	mail.service.Kill()
+	if err := mail.service.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if reply := try(t, k.s, []byte("Subject: x\r\n\r\nx\r\n")); !strings.HasPrefix(reply, "452 4.3.1 ") {
+	if reply := trySend(t, mail.service, []byte("Subject: x\r\n\r\nx\r\n")); !strings.HasPrefix(reply, "452 4.3.1 ") {
 		t.Errorf("after a restart: %q", reply)
 	}
-	k.fullToTheLast(t, disk)
-	k.sound(t)
-	k.send(t, 5)
-	k.fill(t, 3<<20)
-	k.sound(t)
-	k.send(t, 1)
-	k.sound(t)
+	mail.checkFullDisk(t, disk)
+	mail.verify(t)
+	mail.send(t, 5)
+	mail.fill(t, 3<<20)
+	mail.verify(t)
+	mail.send(t, 1)
+	mail.verify(t)
 }
 
-// fullToTheLast wants a disk without any room to be told by everything that
+// checkFullDisk wants a disk without any room to be told by everything that
 // needs some, and to change nothing.
-func (k *keeper) fullToTheLast(t *testing.T, disk string) {
+func (mail *acknowledged) checkFullDisk(t *testing.T, disk string) {
 	t.Helper()
-	free := ballast(t, disk)
-	if reply := try(t, k.s, []byte("Subject: x\r\n\r\nx\r\n")); !strings.HasPrefix(reply, "452 4.3.1 ") {
+	free := fillDisk(t, disk)
+	if reply := trySend(t, mail.service, []byte("Subject: x\r\n\r\nx\r\n")); !strings.HasPrefix(reply, "452 4.3.1 ") {
 		t.Errorf("with no room at all: %q", reply)
 	}
-	code, _, stderr := ask(t, k.s, "", "mb", "set", "SMTPSVC/1", "MaxRecipients", "78")
+	code, _, stderr := tryCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", "MaxRecipients", "78")
 	if code != 1 || !clearError.MatchString(stderr) || !strings.Contains(stderr, "no space left") {
 		t.Errorf("a change: exit %d:\n%s", code, stderr)
 	}
-	if got := strings.TrimSpace(command(t, k.s, "", "mb", "get", "SMTPSVC/1", "MaxRecipients")); got != "77" {
+	if got := strings.TrimSpace(runCommand(t, mail.service, "", "mb", "get", "SMTPSVC/1", "MaxRecipients")); got != "77" {
 		t.Errorf("MaxRecipients is %s after a change that was refused", got)
 	}
-	k.callInVain(t)
+	mail.collectWithoutSpace(t)
 	for _, args := range []string{"status", "site list", "queue list"} {
-		if code, _, stderr := ask(t, k.s, "", strings.Fields(args)...); code != 0 {
+		if code, _, stderr := tryCommand(t, mail.service, "", strings.Fields(args)...); code != 0 {
 			t.Errorf("%s: exit %d: %s", args, code, stderr)
 		}
 	}
-	k.s.Kill()
-	code, stdout, stderr := ask(t, k.s, "", "serve")
-	if stderr = withoutLog(stderr); code != 1 || !clearError.MatchString(stderr) || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, k.s.Data) {
+	mail.service.Kill()
+	code, stdout, stderr := tryCommand(t, mail.service, "", "serve")
+	if stderr = withoutLog(stderr); code != 1 || !clearError.MatchString(stderr) || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, mail.service.Data) {
 		t.Errorf("a start: exit %d: %s%s", code, stdout, stderr)
 	}
 	free()
-	if err := k.s.Start(t.Context()); err != nil {
+	if err := mail.service.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.TrimSpace(command(t, k.s, "", "mb", "get", "SMTPSVC/1", "MaxRecipients")); got != "77" {
+	if got := strings.TrimSpace(runCommand(t, mail.service, "", "mb", "get", "SMTPSVC/1", "MaxRecipients")); got != "77" {
 		t.Errorf("MaxRecipients is %s after a full disk", got)
 	}
-	command(t, k.s, "", "mb", "set", "SMTPSVC/1", "MaxRecipients", "79")
+	runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", "MaxRecipients", "79")
 }
 
-// callInVain takes the mail while nothing can be written: what the service
+// collectWithoutSpace takes the mail while nothing can be written: what the service
 // cannot remember to have handed over, it hands over again.
-func (k *keeper) callInVain(t *testing.T) {
+func (mail *acknowledged) collectWithoutSpace(t *testing.T) {
 	t.Helper()
-	l, err := testpeer.Dial(k.s.Addr(1))
+	l, err := testpeer.Dial(mail.service.Addr(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,8 +198,8 @@ func (k *keeper) callInVain(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	err = l.TakeIn(func(testpeer.Received) error { n++; return nil })
-	t.Logf("of %d, %d were handed over without room to remember it: %v", len(k.sent), n, err)
+	err = l.Receive(func(testpeer.Received) error { n++; return nil })
+	t.Logf("of %d, %d were handed over without room to remember it: %v", len(mail.messages), n, err)
 }
 
 func freeOn(dir string) (uint64, error) {
@@ -208,10 +208,10 @@ func freeOn(dir string) (uint64, error) {
 	return st.Bavail * uint64(st.Bsize), err
 }
 
-// serveOn is badHouse's service on a folder of one's own, with a large limit.
-func serveOn(t *testing.T, data string) *testpeer.Service {
+// startServiceOn is badHouse's service on a folder of one's own, with a large limit.
+func startServiceOn(t *testing.T, data string) *testpeer.Service {
 	t.Helper()
-	bin, err := binary()
+	bin, err := buildBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,17 +227,17 @@ func serveOn(t *testing.T, data string) *testpeer.Service {
 			t.Logf("the service's log:\n%s", s.Log())
 		}
 	})
-	command(t, s, password+"\n", "account", "add", "--password-stdin", "--cram-md5", account)
-	command(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
+	runCommand(t, s, password+"\n", "account", "add", "--password-stdin", "--cram-md5", account)
+	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
 	return s
 }
 
 // TestUnwritableFolder wants a service that may not write in its folder to say
 // so, and to leave the folder as it is.
 func TestUnwritableFolder(t *testing.T) {
-	k := keeper{s: badHouse(t)}
-	k.send(t, 2)
-	if err := k.s.Halt(); err != nil {
+	mail := acknowledged{service: newLimitedService(t)}
+	mail.send(t, 2)
+	if err := mail.service.Halt(); err != nil {
 		t.Fatal(err)
 	}
 	empty := t.TempDir()
@@ -249,14 +249,14 @@ func TestUnwritableFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Chmod(filepath.Dir(k.s.Bin), 0o755); err != nil {
+	if err := os.Chmod(filepath.Dir(mail.service.Bin), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, data := range []string{k.s.Data, empty, filepath.Join(empty, "data"), "/proc/nope"} {
-		cmd := exec.CommandContext(t.Context(), k.s.Bin, "--data", data, "serve")
+	for _, data := range []string{mail.service.Data, empty, filepath.Join(empty, "data"), "/proc/nope"} {
+		cmd := exec.CommandContext(t.Context(), mail.service.Bin, "--data", data, "serve")
 		if os.Getuid() == 0 {
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-		} else if data == k.s.Data {
+		} else if data == mail.service.Data {
 			continue // it is ours
 		}
 		out, err := cmd.CombinedOutput()
@@ -265,51 +265,51 @@ func TestUnwritableFolder(t *testing.T) {
 			t.Errorf("%s: %v:\n%s", data, err, text)
 		}
 	}
-	if err := k.s.Start(t.Context()); err != nil {
+	if err := mail.service.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	k.send(t, 1)
-	k.sound(t)
+	mail.send(t, 1)
+	mail.verify(t)
 }
 
 // TestOutOfDescriptors wants a service that can open no more connections to go
 // on with those that it has, and to take others when some have ended.
 func TestOutOfDescriptors(t *testing.T) {
-	k := keeper{s: badHouse(t)}
-	k.send(t, 2)
-	if err := k.s.Halt(); err != nil {
+	mail := acknowledged{service: newLimitedService(t)}
+	mail.send(t, 2)
+	if err := mail.service.Halt(); err != nil {
 		t.Fatal(err)
 	}
-	bin := k.s.Bin
-	k.s.Bin = filepath.Join(t.TempDir(), "few")
-	if err := os.WriteFile(k.s.Bin, []byte("#!/bin/sh\nulimit -n 64\nexec "+bin+" \"$@\"\n"), 0o755); err != nil {
+	bin := mail.service.Bin
+	mail.service.Bin = filepath.Join(t.TempDir(), "few")
+	if err := os.WriteFile(mail.service.Bin, []byte("#!/bin/sh\nulimit -n 64\nexec "+bin+" \"$@\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.s.Start(t.Context()); err != nil {
+	if err := mail.service.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	first, err := testpeer.Dial(k.s.Addr(1))
+	first, err := testpeer.Dial(mail.service.Addr(1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Close()
 	var idle []net.Conn
 	for range 80 { // the system takes those that the service cannot
-		conn, err := net.Dial("tcp", k.s.Addr(1))
+		conn, err := net.Dial("tcp", mail.service.Addr(1))
 		if err != nil {
 			t.Fatal(err)
 		}
 		idle = append(idle, conn)
 	}
-	await(t, "it says why", func() bool { return strings.Contains(k.s.Log(), "too many open files") })
-	m := fmt.Appendf(nil, "Subject: number %d\r\n\r\nx\r\n", k.n)
-	if err := first.Send("good@x.test", "someone@held.test", testpeer.Stuff(m)); err != nil {
+	await(t, "it says why", func() bool { return strings.Contains(mail.service.Log(), "too many open files") })
+	m := fmt.Appendf(nil, "Subject: number %d\r\n\r\nx\r\n", mail.numbered)
+	if err := first.Send("good@x.test", "someone@held.test", testpeer.DotStuff(m)); err != nil {
 		t.Errorf("who was there before: %v", err)
 	}
-	k.sent, k.n = append(k.sent, m), k.n+1
+	mail.messages, mail.numbered = append(mail.messages, m), mail.numbered+1
 	for _, conn := range idle {
 		conn.Close()
 	}
-	k.send(t, 1)
-	k.sound(t)
+	mail.send(t, 1)
+	mail.verify(t)
 }

@@ -20,21 +20,21 @@ import (
 
 // What most rows begin with. Mail from evil@x.test must never be taken.
 const (
-	ehlo = "EHLO c.test\r\n"
-	evil = ehlo + "MAIL FROM:<evil@x.test>\r\nRCPT TO:<someone@held.test>\r\n"
-	data = evil + "DATA\r\n"
-	more = "MAIL FROM:<evil@x.test>\r\nRCPT TO:<someone@held.test>\r\nDATA\r\nSubject: smuggled\r\n\r\nx\r\n.\r\n"
-	quit = "QUIT\r\n"
+	ehlo             = "EHLO c.test\r\n"
+	transaction      = ehlo + "MAIL FROM:<evil@x.test>\r\nRCPT TO:<someone@held.test>\r\n"
+	data             = transaction + "DATA\r\n"
+	smuggledCommands = "MAIL FROM:<evil@x.test>\r\nRCPT TO:<someone@held.test>\r\nDATA\r\nSubject: smuggled\r\n\r\nx\r\n.\r\n"
+	quit             = "QUIT\r\n"
 
-	badLimit = 20_000 // octets of a message, in these tests
+	messageLimit = 20_000 // octets of a message, in these tests
 )
 
 // A wireRow says octets to a fresh connection, and what each step is answered:
 // the beginnings of the replies, "closed" for the end of the connection.
 type wireRow struct {
-	name  string
-	steps []string // what is said, what is answered, and so on
-	as    string   // who signs in first
+	name    string
+	steps   []string // what is said, what is answered, and so on
+	account string   // who signs in first
 }
 
 // A _ stands for the blank behind the code.
@@ -43,7 +43,7 @@ var wireRows = []wireRow{
 	{name: "an unknown verb", steps: []string{ehlo + "MAKE COFFEE\r\n" + quit, "250 500_5.5.2 221"}},
 	{name: "an empty line", steps: []string{ehlo + "\r\n" + quit, "250 500_5.5.2 221"}},
 	{name: "blanks alone", steps: []string{ehlo + "   \r\n" + quit, "250 500_5.5.2 221"}},
-	{name: "an HTTP request", steps: []string{"POST / HTTP/1.1\r\nHost: x\r\n\r\n" + more, "500 500 500 503 503 503 500 500 500 500"}},
+	{name: "an HTTP request", steps: []string{"POST / HTTP/1.1\r\nHost: x\r\n\r\n" + smuggledCommands, "500 500 500 503 503 503 500 500 500 500"}},
 	{name: "a verb glued to its argument", steps: []string{ehlo + "MAILFROM:<evil@x.test>\r\n" + quit, "250 500 221"}},
 	{name: "letters that only look like a verb's", steps: []string{ehlo + "MA\u0131L FROM:<evil@x.test>\r\n\u017fTARTTLS\r\n" + quit, "250 500 500 221"}},
 	{name: "verbs that are not done here", steps: []string{ehlo + "EXPN list\r\nSEND FROM:<a@b.test>\r\nSAML FROM:<a@b.test>\r\nSOML FROM:<a@b.test>\r\n" + quit, "250 502 502 502 502 221"}},
@@ -56,17 +56,17 @@ var wireRows = []wireRow{
 	{name: "DATA before RCPT", steps: []string{ehlo + "MAIL FROM:<evil@x.test>\r\nDATA\r\n" + quit, "250 250 503 221"}},
 	{name: "DATA when no RCPT was good", steps: []string{ehlo + "MAIL FROM:<evil@x.test>\r\nRCPT TO:<@>\r\nDATA\r\n" + quit, "250 250 501 554_5.5.1 221"}},
 	{name: "MAIL twice", steps: []string{ehlo + "MAIL FROM:<evil@x.test>\r\nMAIL FROM:<evil@x.test>\r\n" + quit, "250 250 503_5.5.1 221"}},
-	{name: "EHLO ends a transaction", steps: []string{evil + ehlo + "DATA\r\n" + quit, "250 250 250 250 503 221"}},
-	{name: "RSET ends a transaction", steps: []string{evil + "RSET\r\nDATA\r\n" + quit, "250 250 250 250 503 221"}},
-	{name: "AUTH within a transaction", steps: []string{evil + "AUTH PLAIN\r\n" + quit, "250 250 250 503_5.5.1 221"}},
-	{name: "STARTTLS within a transaction", steps: []string{evil + "STARTTLS\r\n" + quit, "250 250 250 503_5.5.1 221"}},
-	{name: "commands behind QUIT", steps: []string{ehlo + quit + more, "250 221 closed"}},
+	{name: "EHLO ends a transaction", steps: []string{transaction + ehlo + "DATA\r\n" + quit, "250 250 250 250 503 221"}},
+	{name: "RSET ends a transaction", steps: []string{transaction + "RSET\r\nDATA\r\n" + quit, "250 250 250 250 503 221"}},
+	{name: "AUTH within a transaction", steps: []string{transaction + "AUTH PLAIN\r\n" + quit, "250 250 250 503_5.5.1 221"}},
+	{name: "STARTTLS within a transaction", steps: []string{transaction + "STARTTLS\r\n" + quit, "250 250 250 503_5.5.1 221"}},
+	{name: "commands behind QUIT", steps: []string{ehlo + quit + smuggledCommands, "250 221 closed"}},
 
 	// Arguments.
 	{name: "MAIL without argument", steps: []string{ehlo + "MAIL\r\nMAIL FROM\r\nMAIL FROM:\r\n" + quit, "250 501_5.5.4 501 501 221"}},
 	{name: "RCPT without argument", steps: []string{ehlo + "MAIL FROM:<evil@x.test>\r\nRCPT\r\nRCPT TO:\r\nRCPT TO:<>\r\n" + quit, "250 250 501 501 501 221"}},
 	{name: "paths that have no end, or two", steps: []string{ehlo + "MAIL FROM:<evil@x.test\r\nMAIL FROM:evil@x.test>\r\nMAIL FROM:<evil@x.test>>\r\nMAIL FROM:<<evil@x.test>>\r\nMAIL FROM:<evil@x.test>SIZE=1\r\n" + quit, "250 501 501 501 501 501 221"}},
-	{name: "arguments that are not wanted", steps: []string{evil + "RSET now\r\nDATA now\r\nQUIT now\r\n" + quit, "250 250 250 501 501 501 221"}},
+	{name: "arguments that are not wanted", steps: []string{transaction + "RSET now\r\nDATA now\r\nQUIT now\r\n" + quit, "250 250 250 501 501 501 221"}},
 	{name: "STARTTLS with an argument", steps: []string{ehlo + "STARTTLS now\r\n" + quit, "250 501_5.5.4 221"}},
 	{name: "unknown parameters", steps: []string{ehlo + "MAIL FROM:<evil@x.test> FOO=BAR\r\nMAIL FROM:<evil@x.test>\r\nRCPT TO:<someone@held.test> FOO\r\n" + quit, "250 555_5.5.4 250 555 221"}},
 	{name: "a parameter twice", steps: []string{ehlo + "MAIL FROM:<evil@x.test> SIZE=1 SIZE=2\r\n" + quit, "250 501 221"}},
@@ -75,7 +75,7 @@ var wireRows = []wireRow{
 
 	// Lines.
 	{name: "a long line", steps: []string{ehlo + "NOOP " + strings.Repeat("x", 3000) + "\r\n" + quit, "250 500_5.5.2 221"}},
-	{name: "a long MAIL does not run its tail", steps: []string{ehlo + "MAIL FROM:<" + strings.Repeat("x", 4000) + more + quit, "250 500 503 503 500 500 500 500 221"}},
+	{name: "a long MAIL does not run its tail", steps: []string{ehlo + "MAIL FROM:<" + strings.Repeat("x", 4000) + smuggledCommands + quit, "250 500 503 503 500 500 500 500 221"}},
 	{name: "a line without end", steps: []string{strings.Repeat("x", 100_000), "421_4.7.0 closed"}},
 	{name: "a NUL in a command", steps: []string{ehlo + "NOOP\x00\r\nMAIL FROM:<evil\x00@x.test>\r\n\x00\r\n" + quit, "250 500 500 500 221"}},
 	{name: "control octets in a command", steps: []string{ehlo + "MAIL FROM:<evil@x.test>\x1b[2J\r\nNOOP \x7f\r\nNOOP \x08\r\n" + quit, "250 500 500 500 221"}},
@@ -94,38 +94,38 @@ var wireRows = []wireRow{
 	// Messages: every way that a stranger may try to end one early.
 	{name: "a bare LF", steps: []string{data + "a\nb\r\n.\r\n" + quit, "250 250 250 354 550_5.6.0 221"}},
 	{name: "a bare CR", steps: []string{data + "a\rb\r\n.\r\n" + quit, "250 250 250 354 550_5.6.0 221"}},
-	{name: "LF . LF", steps: []string{data + "a\n.\n" + more + quit, smuggled}},
-	{name: "LF . CR LF", steps: []string{data + "a\n.\r\n" + more + quit, smuggled}},
-	{name: "CR LF . LF", steps: []string{data + "a\r\n.\n" + more + quit, smuggled}},
-	{name: "CR . CR", steps: []string{data + "a\r.\r" + more + quit, smuggled}},
-	{name: "CR . LF", steps: []string{data + "a\r.\n" + more + quit, smuggled}},
-	{name: "LF . CR", steps: []string{data + "a\n.\r" + more + quit, smuggled}},
-	{name: "CR LF . CR", steps: []string{data + "a\r\n.\r" + more + quit, smuggled}},
-	{name: "CR . CR LF", steps: []string{data + "a\r.\r\n" + more + quit, smuggled}},
-	{name: "CR CR LF . CR LF", steps: []string{data + "a\r\r\n.\r\n" + quit, smuggled}},
-	{name: "CR LF . CR CR LF", steps: []string{data + "a\r\n.\r\r\n" + more + quit, smuggled}},
-	{name: "CR LF . NUL CR LF", steps: []string{data + "a\nb\r\n.\x00\r\n" + more + quit, smuggled}},
-	{name: "LF LF . LF LF", steps: []string{data + "a\n\n.\n\n" + more + quit, smuggled}},
-	{name: "LF CR . LF CR", steps: []string{data + "a\n\r.\n\r" + more + quit, smuggled}},
-	{name: "a long message without a line end", steps: []string{data + strings.Repeat("x", badLimit+1) + "\r\n.\r\n" + quit, "250 250 250 354 552_5.3.4 221"}},
-	{name: "too large by SIZE", steps: []string{ehlo + fmt.Sprintf("MAIL FROM:<evil@x.test> SIZE=%d\r\nMAIL FROM:<evil@x.test> SIZE=99999999999999999999\r\n", badLimit+1) + quit, "250 552_5.3.4 552_5.3.4 221"}},
-	{name: "SIZE that lies", steps: []string{ehlo + "MAIL FROM:<evil@x.test> SIZE=1\r\nRCPT TO:<someone@held.test>\r\nDATA\r\n" + strings.Repeat("0123456\r\n", badLimit/8) + ".\r\n" + quit, "250 250 250 354 552_5.3.4 221"}},
-	{name: "commands in a message that is too large", steps: []string{data + strings.Repeat("0123456\r\n", badLimit/8) + strings.Replace(more, "\r\n.\r\n", "", 1) + "\r\n.\r\n" + quit, "250 250 250 354 552 221"}},
+	{name: "LF . LF", steps: []string{data + "a\n.\n" + smuggledCommands + quit, rejectedMessage}},
+	{name: "LF . CR LF", steps: []string{data + "a\n.\r\n" + smuggledCommands + quit, rejectedMessage}},
+	{name: "CR LF . LF", steps: []string{data + "a\r\n.\n" + smuggledCommands + quit, rejectedMessage}},
+	{name: "CR . CR", steps: []string{data + "a\r.\r" + smuggledCommands + quit, rejectedMessage}},
+	{name: "CR . LF", steps: []string{data + "a\r.\n" + smuggledCommands + quit, rejectedMessage}},
+	{name: "LF . CR", steps: []string{data + "a\n.\r" + smuggledCommands + quit, rejectedMessage}},
+	{name: "CR LF . CR", steps: []string{data + "a\r\n.\r" + smuggledCommands + quit, rejectedMessage}},
+	{name: "CR . CR LF", steps: []string{data + "a\r.\r\n" + smuggledCommands + quit, rejectedMessage}},
+	{name: "CR CR LF . CR LF", steps: []string{data + "a\r\r\n.\r\n" + quit, rejectedMessage}},
+	{name: "CR LF . CR CR LF", steps: []string{data + "a\r\n.\r\r\n" + smuggledCommands + quit, rejectedMessage}},
+	{name: "CR LF . NUL CR LF", steps: []string{data + "a\nb\r\n.\x00\r\n" + smuggledCommands + quit, rejectedMessage}},
+	{name: "LF LF . LF LF", steps: []string{data + "a\n\n.\n\n" + smuggledCommands + quit, rejectedMessage}},
+	{name: "LF CR . LF CR", steps: []string{data + "a\n\r.\n\r" + smuggledCommands + quit, rejectedMessage}},
+	{name: "a long message without a line end", steps: []string{data + strings.Repeat("x", messageLimit+1) + "\r\n.\r\n" + quit, "250 250 250 354 552_5.3.4 221"}},
+	{name: "too large by SIZE", steps: []string{ehlo + fmt.Sprintf("MAIL FROM:<evil@x.test> SIZE=%d\r\nMAIL FROM:<evil@x.test> SIZE=99999999999999999999\r\n", messageLimit+1) + quit, "250 552_5.3.4 552_5.3.4 221"}},
+	{name: "SIZE that lies", steps: []string{ehlo + "MAIL FROM:<evil@x.test> SIZE=1\r\nRCPT TO:<someone@held.test>\r\nDATA\r\n" + strings.Repeat("0123456\r\n", messageLimit/8) + ".\r\n" + quit, "250 250 250 354 552_5.3.4 221"}},
+	{name: "commands in a message that is too large", steps: []string{data + strings.Repeat("0123456\r\n", messageLimit/8) + strings.Replace(smuggledCommands, "\r\n.\r\n", "", 1) + "\r\n.\r\n" + quit, "250 250 250 354 552 221"}},
 
 	// BDAT.
 	{name: "BDAT without MAIL", steps: []string{ehlo + "BDAT 5 LAST\r\nQUIT\n" + quit, "250 503_5.5.1 221"}},
-	{name: "BDAT without a size", steps: []string{evil + "BDAT\r\n" + more, "250 250 250 501_5.5.4 closed"}},
-	{name: "BDAT with a negative size", steps: []string{evil + "BDAT -1 LAST\r\n" + more, "250 250 250 501 closed"}},
-	{name: "BDAT with a huge size", steps: []string{evil + "BDAT 99999999999999999999 LAST\r\n" + more, "250 250 250 501 closed"}},
-	{name: "BDAT with a large size and a hang-up", steps: []string{evil + "BDAT 4611686018427387903 LAST\r\nx", "250 250 250"}},
-	{name: "BDAT with a size and more", steps: []string{evil + "BDAT 13 LASTX\r\n" + more, "250 250 250 501 closed"}},
-	{name: "BDAT in hex", steps: []string{evil + "BDAT 0x10 LAST\r\n" + more, "250 250 250 501 closed"}},
-	{name: "BDAT over the limit", steps: []string{evil + fmt.Sprintf("BDAT %d LAST\r\n", badLimit+1) + strings.Repeat("x", badLimit+1) + quit, "250 250 250 552_5.3.4 221"}},
-	{name: "a bare LF by BDAT", steps: []string{evil + "BDAT 5 LAST\r\na\nb\r\n" + quit, "250 250 250 550_5.6.0 221"}},
-	{name: "DATA between two BDAT", steps: []string{evil + "BDAT 3\r\na\r\nDATA\r\nRSET\r\n" + quit, "250 250 250 250 503 250 221"}},
-	{name: "MAIL between two BDAT", steps: []string{evil + "BDAT 3\r\na\r\nMAIL FROM:<evil@x.test>\r\nRSET\r\n" + quit, "250 250 250 250 503 250 221"}},
-	{name: "BDAT broken off by RSET", steps: []string{evil + "BDAT 3\r\na\r\nRSET\r\nBDAT 3 LAST\r\na\r\n" + quit, "250 250 250 250 250 503 221"}},
-	{name: "commands within a chunk", steps: []string{evil + fmt.Sprintf("BDAT %d\r\n", len(more)) + more + "RSET\r\n" + quit, "250 250 250 250 250 221"}},
+	{name: "BDAT without a size", steps: []string{transaction + "BDAT\r\n" + smuggledCommands, "250 250 250 501_5.5.4 closed"}},
+	{name: "BDAT with a negative size", steps: []string{transaction + "BDAT -1 LAST\r\n" + smuggledCommands, "250 250 250 501 closed"}},
+	{name: "BDAT with a huge size", steps: []string{transaction + "BDAT 99999999999999999999 LAST\r\n" + smuggledCommands, "250 250 250 501 closed"}},
+	{name: "BDAT with a large size and a hang-up", steps: []string{transaction + "BDAT 4611686018427387903 LAST\r\nx", "250 250 250"}},
+	{name: "BDAT with a size and more", steps: []string{transaction + "BDAT 13 LASTX\r\n" + smuggledCommands, "250 250 250 501 closed"}},
+	{name: "BDAT in hex", steps: []string{transaction + "BDAT 0x10 LAST\r\n" + smuggledCommands, "250 250 250 501 closed"}},
+	{name: "BDAT over the limit", steps: []string{transaction + fmt.Sprintf("BDAT %d LAST\r\n", messageLimit+1) + strings.Repeat("x", messageLimit+1) + quit, "250 250 250 552_5.3.4 221"}},
+	{name: "a bare LF by BDAT", steps: []string{transaction + "BDAT 5 LAST\r\na\nb\r\n" + quit, "250 250 250 550_5.6.0 221"}},
+	{name: "DATA between two BDAT", steps: []string{transaction + "BDAT 3\r\na\r\nDATA\r\nRSET\r\n" + quit, "250 250 250 250 503 250 221"}},
+	{name: "MAIL between two BDAT", steps: []string{transaction + "BDAT 3\r\na\r\nMAIL FROM:<evil@x.test>\r\nRSET\r\n" + quit, "250 250 250 250 503 250 221"}},
+	{name: "BDAT broken off by RSET", steps: []string{transaction + "BDAT 3\r\na\r\nRSET\r\nBDAT 3 LAST\r\na\r\n" + quit, "250 250 250 250 250 503 221"}},
+	{name: "commands within a chunk", steps: []string{transaction + fmt.Sprintf("BDAT %d\r\n", len(smuggledCommands)) + smuggledCommands + "RSET\r\n" + quit, "250 250 250 250 250 221"}},
 
 	// AUTH.
 	{name: "AUTH without a mechanism", steps: []string{ehlo + "AUTH\r\nAUTH FOO\r\nAUTH PLAIN a b\r\n" + quit, "250 501_5.5.4 504_5.5.4 501 221"}},
@@ -136,23 +136,23 @@ var wireRows = []wireRow{
 	{name: "AUTH PLAIN with garbage", steps: []string{ehlo + "AUTH PLAIN AAAA\r\n" + quit, "250 501_5.5.2 221"}},
 	{name: "AUTH guessed four times", steps: []string{ehlo + strings.Repeat("AUTH PLAIN AGEAYg==\r\n", 4), "250 535 535 421_4.7.0 closed"}},
 	{name: "a command where AUTH waits", steps: []string{ehlo + "AUTH LOGIN\r\nMAIL FROM:<evil@x.test>\r\n" + quit, "250 334 501_5.5.2 221"}},
-	{name: "AUTH twice", as: account, steps: []string{"AUTH PLAIN AAAA\r\n" + quit, "503_5.5.1 221"}},
+	{name: "AUTH twice", account: account, steps: []string{"AUTH PLAIN AAAA\r\n" + quit, "503_5.5.1 221"}},
 
 	// ETRN, TURN, ATRN.
 	{name: "TURN by a stranger", steps: []string{ehlo + "TURN\r\nATRN held.test\r\n" + quit, "250 530_5.7.0 530_5.7.0 221"}},
 	{name: "TURN before EHLO", steps: []string{"TURN\r\nATRN\r\nETRN held.test\r\n" + quit, "503 503 503 221"}},
-	{name: "TURN by an account without domains", as: "other", steps: []string{"TURN\r\n", "550_5.7.1", "ATRN held.test\r\n", "450_4.7.1", quit, "221"}},
-	{name: "TURN with an argument", as: account, steps: []string{"TURN held.test\r\n", "501_5.5.4", quit, "221"}},
-	{name: "ATRN with a malformed list", as: account, steps: []string{"ATRN held.test,,\r\n", "501", "ATRN held\r\n", "501", "ATRN \xff.test\r\n", "501", quit, "221"}},
-	{name: "ATRN for what is another's too", as: account, steps: []string{"ATRN held.test,foreign.test\r\n", "450_4.7.1", quit, "221"}},
-	{name: "TURN within a transaction", as: account, steps: []string{"MAIL FROM:<evil@x.test>\r\n", "250", "TURN\r\n", "503_5.5.1", "ATRN\r\n", "503", "ETRN held.test\r\n", "503", quit, "221"}},
-	{name: "TURN with input behind it", as: account, steps: []string{"TURN\r\n220 x\r\n250 x\r\n250 x\r\n250 x\r\n354 x\r\n250 x\r\n", "503_5.5.0", quit, "221"}},
-	{name: "ATRN with input behind it", as: account, steps: []string{"ATRN held.test\r\nMAIL FROM:<evil@x.test>\r\n", "503_5.5.0", quit, "221"}},
-	{name: "TURN answered by no greeting", as: account, steps: []string{"TURN\r\n", "250", "554 go away\r\n", "closed"}},
-	{name: "TURN answered by garbage", as: account, steps: []string{"TURN\r\n", "250", "\x00\xff\r\n", "closed"}},
-	{name: "TURN answered by a command", as: account, steps: []string{"TURN\r\n", "250", "EHLO c.test\r\n", "closed"}},
-	{name: "TURN answered by a server that wants no EHLO", as: account, steps: []string{"TURN\r\n", "250", "220 c\r\n", "EHLO", "500 what\r\n", "HELO", "500 what\r\n", "closed"}},
-	{name: "TURN and an endless greeting", as: account, steps: []string{"TURN\r\n", "250", "220-" + strings.Repeat("x", 200_000), "closed"}},
+	{name: "TURN by an account without domains", account: "other", steps: []string{"TURN\r\n", "550_5.7.1", "ATRN held.test\r\n", "450_4.7.1", quit, "221"}},
+	{name: "TURN with an argument", account: account, steps: []string{"TURN held.test\r\n", "501_5.5.4", quit, "221"}},
+	{name: "ATRN with a malformed list", account: account, steps: []string{"ATRN held.test,,\r\n", "501", "ATRN held\r\n", "501", "ATRN \xff.test\r\n", "501", quit, "221"}},
+	{name: "ATRN for what is another's too", account: account, steps: []string{"ATRN held.test,foreign.test\r\n", "450_4.7.1", quit, "221"}},
+	{name: "TURN within a transaction", account: account, steps: []string{"MAIL FROM:<evil@x.test>\r\n", "250", "TURN\r\n", "503_5.5.1", "ATRN\r\n", "503", "ETRN held.test\r\n", "503", quit, "221"}},
+	{name: "TURN with input behind it", account: account, steps: []string{"TURN\r\n220 x\r\n250 x\r\n250 x\r\n250 x\r\n354 x\r\n250 x\r\n", "503_5.5.0", quit, "221"}},
+	{name: "ATRN with input behind it", account: account, steps: []string{"ATRN held.test\r\nMAIL FROM:<evil@x.test>\r\n", "503_5.5.0", quit, "221"}},
+	{name: "TURN answered by no greeting", account: account, steps: []string{"TURN\r\n", "250", "554 go away\r\n", "closed"}},
+	{name: "TURN answered by garbage", account: account, steps: []string{"TURN\r\n", "250", "\x00\xff\r\n", "closed"}},
+	{name: "TURN answered by a command", account: account, steps: []string{"TURN\r\n", "250", "EHLO c.test\r\n", "closed"}},
+	{name: "TURN answered by a server that wants no EHLO", account: account, steps: []string{"TURN\r\n", "250", "220 c\r\n", "EHLO", "500 what\r\n", "HELO", "500 what\r\n", "closed"}},
+	{name: "TURN and an endless greeting", account: account, steps: []string{"TURN\r\n", "250", "220-" + strings.Repeat("x", 200_000), "closed"}},
 	{name: "ETRN by a stranger for a foreign name", steps: []string{ehlo + "ETRN foreign.test\r\nETRN @foreign.test\r\nETRN #held.test\r\n" + quit, "250 459_4.7.1 459 459 221"}},
 	{name: "ETRN with a malformed name", steps: []string{ehlo + "ETRN\r\nETRN held\r\nETRN held.test; rm -rf\r\nETRN @\r\nETRN #\r\nETRN <held.test>\r\n" + quit, "250 500 501 501 501 501 501 221"}},
 
@@ -165,19 +165,19 @@ var wireRows = []wireRow{
 	{name: "a hang-up in the header", steps: []string{data + "Subject: x", "250 250 250 354"}},
 	{name: "a hang-up before the dot", steps: []string{data + "Subject: x\r\n\r\nx\r\n", "250 250 250 354"}},
 	{name: "a hang-up within the end mark", steps: []string{data + "Subject: x\r\n\r\nx\r\n.\r", "250 250 250 354"}},
-	{name: "a hang-up within the last chunk", steps: []string{evil + "BDAT 1000 LAST\r\nSubject: x\r\n\r\nx\r\n", "250 250 250"}},
-	{name: "a hang-up between chunks", steps: []string{evil + "BDAT 3\r\nx\r\n", "250 250 250 250"}},
+	{name: "a hang-up within the last chunk", steps: []string{transaction + "BDAT 1000 LAST\r\nSubject: x\r\n\r\nx\r\n", "250 250 250"}},
+	{name: "a hang-up between chunks", steps: []string{transaction + "BDAT 3\r\nx\r\n", "250 250 250 250"}},
 	{name: "a hang-up within AUTH", steps: []string{ehlo + "AUTH LOGIN\r\n", "250 334"}},
-	{name: "a hang-up after TURN", as: account, steps: []string{"TURN\r\n", "250"}},
-	{name: "a hang-up after TURN's greeting", as: account, steps: []string{"TURN\r\n", "250", "220 c\r\n", "EHLO"}},
-	{name: "a hang-up when TURN's mail is to come", as: account, steps: []string{"TURN\r\n", "250", "220 c\r\n", "EHLO", "250 c\r\n", "MAIL", "250 c\r\n", "RCPT", "250 c\r\n", "DATA", "354 c\r\n", "Received:"}},
+	{name: "a hang-up after TURN", account: account, steps: []string{"TURN\r\n", "250"}},
+	{name: "a hang-up after TURN's greeting", account: account, steps: []string{"TURN\r\n", "250", "220 c\r\n", "EHLO"}},
+	{name: "a hang-up when TURN's mail is to come", account: account, steps: []string{"TURN\r\n", "250", "220 c\r\n", "EHLO", "250 c\r\n", "MAIL", "250 c\r\n", "RCPT", "250 c\r\n", "DATA", "354 c\r\n", "Received:"}},
 	{name: "a hang-up after STARTTLS", steps: []string{ehlo + "STARTTLS\r\n", "250 220"}},
-	{name: "garbage after STARTTLS", steps: []string{ehlo + "STARTTLS\r\n", "250 220", more + strings.Repeat("\x16\x03", 5000), "closed"}},
-	{name: "commands pipelined behind STARTTLS", steps: []string{ehlo + "STARTTLS\r\n" + more, "250 220"}},
+	{name: "garbage after STARTTLS", steps: []string{ehlo + "STARTTLS\r\n", "250 220", smuggledCommands + strings.Repeat("\x16\x03", 5000), "closed"}},
+	{name: "commands pipelined behind STARTTLS", steps: []string{ehlo + "STARTTLS\r\n" + smuggledCommands, "250 220"}},
 }
 
-// smuggled: none of what stands behind the false end of a message is run.
-const smuggled = "250 250 250 354 550_5.6.0 221 closed"
+// rejectedMessage: none of what stands behind the false end of a message is run.
+const rejectedMessage = "250 250 250 354 550_5.6.0 221 closed"
 
 func manyRcpts(n int) string {
 	var b strings.Builder
@@ -187,9 +187,9 @@ func manyRcpts(n int) string {
 	return b.String()
 }
 
-// play says what a row says and compares the answers. It returns when the
+// run says what a row says and compares the answers. It returns when the
 // service has closed the connection, of which we close our half at the end.
-func (row wireRow) play(t *testing.T, addr string) {
+func (row wireRow) run(t *testing.T, addr string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -197,12 +197,12 @@ func (row wireRow) play(t *testing.T, addr string) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-	l := &testpeer.Line{Conn: conn, R: bufio.NewReader(conn)}
+	l := &testpeer.Client{Conn: conn, R: bufio.NewReader(conn)}
 	if err := l.Expect("220"); err != nil {
 		t.Fatal(err)
 	}
-	if row.as != "" {
-		if err := errors.Join(l.Say("EHLO c.test", "250"), l.SignIn(row.as, password)); err != nil {
+	if row.account != "" {
+		if err := errors.Join(l.Say("EHLO c.test", "250"), l.SignIn(row.account, password)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -227,66 +227,66 @@ func (row wireRow) play(t *testing.T, addr string) {
 	}
 }
 
-// badHouse is a service with a small limit, a held domain, and two accounts, of
+// newLimitedService is a service with a small limit, a held domain, and two accounts, of
 // which one may take the domain's mail.
-func badHouse(t *testing.T) *testpeer.Service {
+func newLimitedService(t *testing.T) *testpeer.Service {
 	t.Helper()
-	s := serve(t)
-	command(t, s, password+"\n", "account", "add", "--password-stdin", "--cram-md5", "other")
-	command(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
-	command(t, s, "", "mb", "set", "SMTPSVC/1", "MaxMessageSize", fmt.Sprint(badLimit))
+	s := startService(t)
+	runCommand(t, s, password+"\n", "account", "add", "--password-stdin", "--cram-md5", "other")
+	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
+	runCommand(t, s, "", "mb", "set", "SMTPSVC/1", "MaxMessageSize", fmt.Sprint(messageLimit))
 	return s
 }
 
 // A keeper knows what was sent to the held domain and got its 250.
-type keeper struct {
-	s    *testpeer.Service
-	sent [][]byte
-	n    int // how many ever were
+type acknowledged struct {
+	service  *testpeer.Service
+	messages [][]byte
+	numbered int // of all messages so far, acknowledged or not
 }
 
 // send hands n small messages over, each unlike all others.
-func (k *keeper) send(t *testing.T, n int) {
+func (mail *acknowledged) send(t *testing.T, n int) {
 	t.Helper()
-	l, err := testpeer.Dial(k.s.Addr(1))
+	l, err := testpeer.Dial(mail.service.Addr(1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Quit()
 	for range n {
-		m := fmt.Appendf(nil, "Subject: number %d\r\n\r\n.dot\r\nTURN\r\n", k.n)
-		if err := l.Send("good@x.test", "someone@held.test", testpeer.Stuff(m)); err != nil {
+		m := fmt.Appendf(nil, "Subject: number %d\r\n\r\n.dot\r\nTURN\r\n", mail.numbered)
+		if err := l.Send("good@x.test", "someone@held.test", testpeer.DotStuff(m)); err != nil {
 			t.Fatal(err)
 		}
-		k.sent, k.n = append(k.sent, m), k.n+1
+		mail.messages, mail.numbered = append(mail.messages, m), mail.numbered+1
 	}
 }
 
-// sound wants a service that is as it was: what was sent is held, all of it and
+// verify wants a service that is as it was: what was sent is held, all of it and
 // nothing else, and it logged no fault of its own.
-func (k *keeper) sound(t *testing.T) {
+func (mail *acknowledged) verify(t *testing.T) {
 	t.Helper()
-	l, err := testpeer.Dial(k.s.Addr(1))
+	l, err := testpeer.Dial(mail.service.Addr(1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	var got []testpeer.Received
 	keep := func(m testpeer.Received) error { got = append(got, m); return nil }
-	if err := errors.Join(l.SignIn(account, password), l.Say("TURN", "250"), l.TakeIn(keep)); err != nil {
+	if err := errors.Join(l.SignIn(account, password), l.Say("TURN", "250"), l.Receive(keep)); err != nil {
 		t.Fatal(err)
 	}
-	sameMail(t, k.sent, got)
+	checkSameMail(t, mail.messages, got)
 	for _, m := range got {
 		if m.From != "good@x.test" {
 			t.Errorf("mail from %s was taken:\n%s", m.From, m.Data)
 		}
 	}
-	k.sent = nil
-	noFault(t, k.s)
+	mail.messages = nil
+	checkLog(t, mail.service)
 }
 
-func noFault(t *testing.T, s *testpeer.Service) {
+func checkLog(t *testing.T, s *testpeer.Service) {
 	t.Helper()
 	for _, word := range []string{"panic", "goroutine ", "a verb went unanswered", "gave no reply"} {
 		if strings.Contains(s.Log(), word) {
@@ -296,13 +296,13 @@ func noFault(t *testing.T, s *testpeer.Service) {
 }
 
 func TestBadWire(t *testing.T) {
-	k := keeper{s: badHouse(t)}
-	k.send(t, 3)
+	mail := acknowledged{service: newLimitedService(t)}
+	mail.send(t, 3)
 	for _, row := range wireRows {
 		t.Run(row.name, func(t *testing.T) {
-			row.play(t, k.s.Addr(1))
-			k.send(t, 1)
+			row.run(t, mail.service.Addr(1))
+			mail.send(t, 1)
 		})
 	}
-	k.sound(t)
+	mail.verify(t)
 }

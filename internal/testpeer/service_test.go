@@ -22,8 +22,8 @@ const (
 	password = "correct horse"
 )
 
-// binary builds what we ship, once.
-var binary = sync.OnceValues(func() (string, error) {
+// buildBinary builds what we ship, once.
+var buildBinary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "restante-peers-")
 	if err != nil {
 		return "", err
@@ -37,7 +37,7 @@ var binary = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if bin, err := binary(); err == nil {
+	if bin, err := buildBinary(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(bin))
 	}
 	os.Exit(code)
@@ -53,10 +53,10 @@ func need(t *testing.T, programs ...string) {
 	}
 }
 
-// serve starts a service on loopback that an account may sign in to.
-func serve(t *testing.T) *testpeer.Service {
+// startService starts a service on loopback that an account may sign in to.
+func startService(t *testing.T) *testpeer.Service {
 	t.Helper()
-	bin, err := binary()
+	bin, err := buildBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,11 +73,11 @@ func serve(t *testing.T) *testpeer.Service {
 			t.Logf("the service's log:\n%s", s.Log())
 		}
 	})
-	command(t, s, password+"\n", "account", "add", "--password-stdin", "--cram-md5", account)
+	runCommand(t, s, password+"\n", "account", "add", "--password-stdin", "--cram-md5", account)
 	return s
 }
 
-func command(t *testing.T, s *testpeer.Service, stdin string, args ...string) string {
+func runCommand(t *testing.T, s *testpeer.Service, stdin string, args ...string) string {
 	t.Helper()
 	out, err := s.Run(t.Context(), stdin, args...)
 	if err != nil {
@@ -86,8 +86,8 @@ func command(t *testing.T, s *testpeer.Service, stdin string, args ...string) st
 	return out
 }
 
-// hand sends n small messages for someone at domain over SMTP, and gives them.
-func hand(t *testing.T, s *testpeer.Service, domain string, n int) [][]byte {
+// sendMessages sends n small messages for someone at domain over SMTP, and gives them.
+func sendMessages(t *testing.T, s *testpeer.Service, domain string, n int) [][]byte {
 	t.Helper()
 	l, err := testpeer.Dial(s.Addr(1))
 	if err != nil {
@@ -97,7 +97,7 @@ func hand(t *testing.T, s *testpeer.Service, domain string, n int) [][]byte {
 	var sent [][]byte
 	for i := range n {
 		m := fmt.Appendf(nil, "From: <a@sender.test>\r\nTo: <someone@%s>\r\nSubject: %d\r\n\r\nline\r\n.dot\r\nTURN\r\n", domain, i)
-		if err := l.Send("a@sender.test", "someone@"+domain, testpeer.Stuff(m)); err != nil {
+		if err := l.Send("a@sender.test", "someone@"+domain, testpeer.DotStuff(m)); err != nil {
 			t.Fatal(err)
 		}
 		sent = append(sent, m)
@@ -105,9 +105,9 @@ func hand(t *testing.T, s *testpeer.Service, domain string, n int) [][]byte {
 	return sent
 }
 
-// sameMail wants each message that was sent exactly once among those that
+// checkSameMail wants each message that was sent exactly once among those that
 // came, unchanged but for what stands above it.
-func sameMail(t *testing.T, sent [][]byte, got []testpeer.Received) {
+func checkSameMail(t *testing.T, sent [][]byte, got []testpeer.Received) {
 	t.Helper()
 	if len(got) != len(sent) {
 		t.Errorf("%d messages came, %d were sent", len(got), len(sent))
@@ -125,8 +125,8 @@ func sameMail(t *testing.T, sent [][]byte, got []testpeer.Received) {
 	}
 }
 
-// run runs a program with a time limit and gives its exit code and output.
-func run(t *testing.T, stdin, program string, args ...string) (int, string) {
+// runProgram runs a program with a time limit and gives its exit code and output.
+func runProgram(t *testing.T, stdin, program string, args ...string) (int, string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
