@@ -7,52 +7,52 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
 )
 
-func (s *shell) accountCommand() *cli.Command {
-	return &cli.Command{
+func (c *cli) accountCommand() *urfave.Command {
+	return &urfave.Command{
 		Name: "account", Usage: "list, make and delete accounts",
 		Description: "NAME is an account of all sites, SITE/NAME one of a site with that number.",
-		Subcommands: []*cli.Command{
-			s.accountPut("add", "make an account", false), s.accountPut("passwd", "give an account another password", true),
-			s.accountList(), s.accountDelete(),
+		Subcommands: []*urfave.Command{
+			c.accountPut("add", "make an account", false), c.accountPut("passwd", "give an account another password", true),
+			c.accountList(), c.accountDelete(),
 		},
 	}
 }
 
-func (s *shell) accountPut(name, usage string, change bool) *cli.Command {
-	return &cli.Command{
+func (c *cli) accountPut(name, usage string, change bool) *urfave.Command {
+	return &urfave.Command{
 		Name: name, Usage: usage, ArgsUsage: "[SITE/]NAME",
-		Flags: []cli.Flag{
+		Flags: []urfave.Flag{
 			passwordFlag(),
-			&cli.BoolFlag{Name: "cram-md5", Usage: "also keep what CRAM-MD5 needs: the password itself, encrypted"},
+			&urfave.BoolFlag{Name: "cram-md5", Usage: "also keep what CRAM-MD5 needs: the password itself, encrypted"},
 		},
-		Action: s.takes(1, 1, func(cx *cli.Context) error {
+		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.AccountRequest{Name: cx.Args().First(), CramMD5: cx.Bool("cram-md5"), Change: change}
 			var err error
-			if q.Password, err = s.password(cx.Bool("password-stdin"), true); err != nil {
+			if q.Password, err = c.password(cx.Bool("password-stdin"), true); err != nil {
 				return err
 			}
-			return ask(cx.Context, s, api.AccountPut, q, quiet[api.Account])
+			return call(cx.Context, c, api.AccountPut, q, quiet[api.Account])
 		}),
 	}
 }
 
-func (s *shell) accountList() *cli.Command {
-	return &cli.Command{
+func (c *cli) accountList() *urfave.Command {
+	return &urfave.Command{
 		Name: "list", Usage: "list the accounts", ArgsUsage: "[SITE]",
-		Action: s.takes(0, 1, func(cx *cli.Context) error {
+		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			var q api.SiteRequest
 			if cx.NArg() == 1 {
 				var err error
-				if q.Site, err = s.siteArg(cx); err != nil {
+				if q.Site, err = c.siteArg(cx); err != nil {
 					return err
 				}
 			}
-			return ask(cx.Context, s, api.AccountList, q, func(w *tabwriter.Writer, all []api.Account) {
+			return call(cx.Context, c, api.AccountList, q, func(w *tabwriter.Writer, all []api.Account) {
 				for _, a := range all {
 					name, cram := a.Name, ""
 					if a.Site != 0 {
@@ -68,14 +68,14 @@ func (s *shell) accountList() *cli.Command {
 	}
 }
 
-func (s *shell) accountDelete() *cli.Command {
-	return &cli.Command{
+func (c *cli) accountDelete() *urfave.Command {
+	return &urfave.Command{
 		Name: "delete", Usage: "delete an account", ArgsUsage: "[SITE/]NAME",
-		Action: s.takes(1, 1, func(cx *cli.Context) error {
+		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.AccountRequest{Name: cx.Args().First()}
-			return ask(cx.Context, s, api.AccountDelete, q, func(_ *tabwriter.Writer, d api.Deleted) {
+			return call(cx.Context, c, api.AccountDelete, q, func(_ *tabwriter.Writer, d api.Deleted) {
 				for _, domain := range d.NamedBy {
-					fmt.Fprintf(s.err, "restante: account delete: %s: still names %s: who gets an account of that name may take its mail\n", domain, d.Name)
+					fmt.Fprintf(c.err, "restante: account delete: %s: still names %s: who gets an account of that name may take its mail\n", domain, d.Name)
 				}
 			})
 		}),

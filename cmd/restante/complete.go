@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
 )
@@ -18,37 +18,37 @@ const completeTime = 2 * time.Second
 
 // completeCommand prints the words that may stand where the last argument
 // begins one. The scripts of the completion command call it.
-func (s *shell) completeCommand() *cli.Command {
-	return &cli.Command{
+func (c *cli) completeCommand() *urfave.Command {
+	return &urfave.Command{
 		Name: "__complete", Hidden: true, SkipFlagParsing: true,
-		Action: func(cx *cli.Context) error {
+		Action: func(cx *urfave.Context) error {
 			words := cx.Args().Slice()
 			if len(words) > 0 && words[0] == "--" {
 				words = words[1:]
 			}
-			for _, word := range s.candidates(cx.Context, cx.App, words) {
-				fmt.Fprintln(s.out, word)
+			for _, word := range c.candidates(cx.Context, cx.App, words) {
+				fmt.Fprintln(c.out, word)
 			}
 			return nil
 		},
 	}
 }
 
-func (s *shell) candidates(ctx context.Context, app *cli.App, words []string) (out []string) {
+func (c *cli) candidates(ctx context.Context, app *urfave.App, words []string) (out []string) {
 	if len(words) == 0 {
 		words = []string{""}
 	}
 	last := words[len(words)-1]
 	commands, flags := app.Commands, app.Flags
-	var leaf *cli.Command
+	var leaf *urfave.Command
 	argument := 0
 	for i := 0; i < len(words)-1; i++ {
 		word := words[i]
 		if isFlag(word) {
-			if f := lookFor(append(flags, app.Flags...), word); f != nil && !isBool(f) && !strings.Contains(word, "=") {
+			if f := findFlag(append(flags, app.Flags...), word); f != nil && !isBool(f) && !strings.Contains(word, "=") {
 				i++
 				if strings.TrimLeft(word, "-") == "data" && i < len(words) {
-					s.data = words[i]
+					c.data = words[i]
 				}
 				if i == len(words)-1 {
 					return nil // a flag's value
@@ -56,8 +56,8 @@ func (s *shell) candidates(ctx context.Context, app *cli.App, words []string) (o
 			}
 			continue
 		}
-		if c := named(commands, word); c != nil && argument == 0 {
-			leaf, commands, flags = c, c.Subcommands, c.Flags
+		if cmd := findCommand(commands, word); cmd != nil && argument == 0 {
+			leaf, commands, flags = cmd, cmd.Subcommands, cmd.Flags
 			continue
 		}
 		argument++
@@ -73,19 +73,19 @@ func (s *shell) candidates(ctx context.Context, app *cli.App, words []string) (o
 		}
 		return out
 	}
-	for _, c := range commands {
-		if !c.Hidden && argument == 0 {
-			add(c.Name)
+	for _, cmd := range commands {
+		if !cmd.Hidden && argument == 0 {
+			add(cmd.Name)
 		}
 	}
 	if leaf == nil || len(commands) > 0 {
 		return out
 	}
-	return append(out, s.values(ctx, argumentKind(leaf, argument), last)...)
+	return append(out, c.values(ctx, argumentKind(leaf, argument), last)...)
 }
 
 // argumentKind says by the words of a command's usage what its nth argument is.
-func argumentKind(c *cli.Command, n int) string {
+func argumentKind(c *urfave.Command, n int) string {
 	words := strings.Fields(c.ArgsUsage)
 	if n >= len(words) {
 		return ""
@@ -109,39 +109,39 @@ func argumentKind(c *cli.Command, n int) string {
 
 // values asks the service, or the store, for names. A shell that completes is
 // told nothing of errors.
-func (s *shell) values(ctx context.Context, kind, prefix string) []string {
+func (c *cli) values(ctx context.Context, kind, prefix string) []string {
 	if kind == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, completeTime)
 	defer cancel()
-	c, err := s.open(ctx)
+	conn, err := c.open(ctx)
 	if err != nil {
 		return nil
 	}
-	defer c.close()
-	words, _, err := api.Complete.Call(ctx, c, api.CompleteRequest{Kind: kind, Prefix: prefix})
+	defer conn.close()
+	words, _, err := api.Complete.Call(ctx, conn, api.CompleteRequest{Kind: kind, Prefix: prefix})
 	if err != nil {
 		return nil
 	}
 	return words
 }
 
-func (s *shell) completionCommand() *cli.Command {
+func (c *cli) completionCommand() *urfave.Command {
 	scripts := map[string]string{
 		"bash": "_restante() {\n\tlocal IFS=$'\\n'\n\tCOMPREPLY=($(restante __complete -- \"${COMP_WORDS[@]:1:COMP_CWORD}\" 2>/dev/null))\n" +
 			"\t[[ ${COMPREPLY[0]} == */* ]] && compopt -o nospace\n}\ncomplete -F _restante restante\n",
 		"zsh":  "#compdef restante\n_restante() {\n\tlocal -a found\n\tfound=(\"${(@f)$(restante __complete -- \"${(@)words[2,CURRENT]}\" 2>/dev/null)}\")\n\tcompadd -a found\n}\ncompdef _restante restante\n",
 		"fish": "complete -c restante -f -a '(restante __complete -- (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'\n",
 	}
-	return &cli.Command{
+	return &urfave.Command{
 		Name: "completion", Usage: "print what makes a shell complete commands", ArgsUsage: "bash|zsh|fish",
-		Action: s.takes(1, 1, func(cx *cli.Context) error {
+		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			text, ok := scripts[cx.Args().First()]
 			if !ok {
-				return s.usage(fmt.Sprintf("%q is no shell that is known here: bash, zsh and fish are", cx.Args().First()))
+				return c.usage(fmt.Sprintf("%q is no shell that is known here: bash, zsh and fish are", cx.Args().First()))
 			}
-			_, err := fmt.Fprint(s.out, text)
+			_, err := fmt.Fprint(c.out, text)
 			return err
 		}),
 	}

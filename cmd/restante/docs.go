@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 )
 
 // exitCodes explains what a script sees of a command.
@@ -20,7 +20,7 @@ func exitCodes() []string {
 
 // pages gives the generated documentation: file names below docs, with their
 // text.
-func pages(app *cli.App) map[string]string {
+func pages(app *urfave.App) map[string]string {
 	out := map[string]string{"commands.md": markdown(app), "man/restante.1": manual(app)}
 	for _, c := range app.Commands {
 		if len(c.Subcommands) > 0 {
@@ -30,20 +30,20 @@ func pages(app *cli.App) map[string]string {
 	return out
 }
 
-// each calls do for the commands that people see, those of groups one by one.
-func each(commands []*cli.Command, prefix string, do func(path string, c *cli.Command)) {
+// walkCommands calls do for every command that is not hidden, and not for groups.
+func walkCommands(commands []*urfave.Command, prefix string, do func(path string, c *urfave.Command)) {
 	for _, c := range commands {
 		switch path := strings.TrimSpace(prefix + " " + c.Name); {
 		case c.Hidden:
 		case len(c.Subcommands) > 0:
-			each(c.Subcommands, path, do)
+			walkCommands(c.Subcommands, path, do)
 		default:
 			do(path, c)
 		}
 	}
 }
 
-func markdown(app *cli.App) string {
+func markdown(app *urfave.App) string {
 	var b strings.Builder
 	b.WriteString("# Commands\n\nMade from the definitions of the commands by `make docs`; `restante help COMMAND` prints the same.\n\n## Options\n\nThey may stand anywhere, and hold for every command.\n\n")
 	mdOptions(&b, app.Flags)
@@ -63,7 +63,7 @@ func markdown(app *cli.App) string {
 			mdCommand(&b, c.Name, c)
 			continue
 		}
-		each(c.Subcommands, c.Name, func(path string, c *cli.Command) {
+		walkCommands(c.Subcommands, c.Name, func(path string, c *urfave.Command) {
 			fmt.Fprintf(&b, "\n### %s\n\n%s.\n", path, upper(c.Usage))
 			if c.Description != "" {
 				fmt.Fprintf(&b, "\n%s\n", mdText(c.Description))
@@ -74,7 +74,7 @@ func markdown(app *cli.App) string {
 	return b.String()
 }
 
-func mdCommand(b *strings.Builder, path string, c *cli.Command) {
+func mdCommand(b *strings.Builder, path string, c *urfave.Command) {
 	fmt.Fprintf(b, "\n    restante %s\n", synopsis(path, c))
 	if len(c.Flags) > 0 {
 		b.WriteString("\n")
@@ -82,7 +82,7 @@ func mdCommand(b *strings.Builder, path string, c *cli.Command) {
 	}
 }
 
-func mdOptions(b *strings.Builder, flags []cli.Flag) {
+func mdOptions(b *strings.Builder, flags []urfave.Flag) {
 	b.WriteString("| option | does |\n|---|---|\n")
 	for _, f := range flags {
 		name, usage := option(f)
@@ -115,7 +115,7 @@ func roff(s string) string {
 	return b.String()
 }
 
-func manual(app *cli.App) string {
+func manual(app *urfave.App) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, ".TH RESTANTE 1\n.SH NAME\nrestante \\- %s\n.SH SYNOPSIS\n.B restante\n[OPTION]... COMMAND [ARG]...\n.SH COMMANDS\n", roff(app.Usage))
 	for _, c := range app.Commands {
@@ -136,7 +136,7 @@ func manual(app *cli.App) string {
 	return b.String()
 }
 
-func groupManual(group *cli.Command) string {
+func groupManual(group *urfave.Command) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, ".TH RESTANTE\\-%s 1\n.SH NAME\nrestante\\-%s \\- %s\n.SH SYNOPSIS\n.B restante %s\nCOMMAND [ARG]...\n",
 		strings.ToUpper(group.Name), group.Name, roff(group.Usage), group.Name)
@@ -144,12 +144,12 @@ func groupManual(group *cli.Command) string {
 		fmt.Fprintf(&b, ".SH DESCRIPTION\n%s\n", roff(group.Description))
 	}
 	b.WriteString(".SH COMMANDS\n")
-	each(group.Subcommands, group.Name, func(path string, c *cli.Command) { manCommand(&b, path, c) })
+	walkCommands(group.Subcommands, group.Name, func(path string, c *urfave.Command) { manCommand(&b, path, c) })
 	b.WriteString(".SH SEE ALSO\n.BR restante (1)\n")
 	return b.String()
 }
 
-func manCommand(b *strings.Builder, path string, c *cli.Command) {
+func manCommand(b *strings.Builder, path string, c *urfave.Command) {
 	fmt.Fprintf(b, ".TP\n.B restante %s\n%s.\n", roff(synopsis(path, c)), roff(upper(c.Usage)))
 	if c.Description != "" {
 		fmt.Fprintf(b, "%s\n", roff(c.Description))
@@ -161,7 +161,7 @@ func manCommand(b *strings.Builder, path string, c *cli.Command) {
 	}
 }
 
-func manOptions(b *strings.Builder, flags []cli.Flag) {
+func manOptions(b *strings.Builder, flags []urfave.Flag) {
 	for _, f := range flags {
 		name, usage := option(f)
 		fmt.Fprintf(b, ".TP\n.B %s\n%s\n", roff(name), roff(usage))

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"restante/internal/deptest"
 )
@@ -18,7 +18,7 @@ import (
 // with RESTANTE_WRITE_DOCS it writes them.
 func TestDocs(t *testing.T) {
 	root := filepath.Join("..", "..", "docs")
-	for name, want := range pages((&shell{}).app()) {
+	for name, want := range pages((&cli{}).app()) {
 		file := filepath.Join(root, filepath.FromSlash(name))
 		if os.Getenv("RESTANTE_WRITE_DOCS") != "" {
 			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -42,7 +42,7 @@ func TestManReads(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	for name, text := range pages((&shell{}).app()) {
+	for name, text := range pages((&cli{}).app()) {
 		if !strings.HasSuffix(name, ".1") {
 			continue
 		}
@@ -57,13 +57,13 @@ func TestManReads(t *testing.T) {
 // TestDefinitions holds each command to what help, completion and arrange rely
 // on.
 func TestDefinitions(t *testing.T) {
-	app := (&shell{}).app()
-	each(app.Commands, "", func(path string, c *cli.Command) {
+	app := (&cli{}).app()
+	walkCommands(app.Commands, "", func(path string, c *urfave.Command) {
 		if c.Usage == "" || c.Action == nil {
 			t.Errorf("%s: has no usage or does nothing", path)
 		}
 		for _, f := range c.Flags {
-			if lookFor(app.Flags, "--"+f.Names()[0]) != nil {
+			if findFlag(app.Flags, "--"+f.Names()[0]) != nil {
 				t.Errorf("%s: --%s is a global option, too", path, f.Names()[0])
 			}
 			if _, usage := option(f); usage == "" {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 )
 
 // version is what the build says of itself.
@@ -21,40 +21,40 @@ func version() string {
 	return info.Main.Version
 }
 
-func (s *shell) versionCommand() *cli.Command {
-	return &cli.Command{
+func (c *cli) versionCommand() *urfave.Command {
+	return &urfave.Command{
 		Name: "version", Usage: "print the version",
-		Action: s.takes(0, 0, func(*cli.Context) error {
-			_, err := fmt.Fprintln(s.out, version())
+		Action: c.withArgs(0, 0, func(*urfave.Context) error {
+			_, err := fmt.Fprintln(c.out, version())
 			return err
 		}),
 	}
 }
 
-func (s *shell) helpCommand() *cli.Command {
-	return &cli.Command{
+func (c *cli) helpCommand() *urfave.Command {
+	return &urfave.Command{
 		Name: "help", Usage: "explain a command", ArgsUsage: "[COMMAND]...",
-		Action: s.takes(0, -1, func(cx *cli.Context) error { return s.help(cx.App, cx.Args().Slice()) }),
+		Action: c.withArgs(0, -1, func(cx *urfave.Context) error { return c.help(cx.App, cx.Args().Slice()) }),
 	}
 }
 
 // help prints what there is to know of the command that path names.
-func (s *shell) help(app *cli.App, path []string) error {
+func (c *cli) help(app *urfave.App, path []string) error {
 	if len(path) == 0 {
-		return overview(s.out, app)
+		return overview(c.out, app)
 	}
 	commands := app.Commands
-	var c *cli.Command
+	var cmd *urfave.Command
 	for _, word := range path {
-		if c = named(commands, word); c == nil {
-			return s.noCommand(commands, word)
+		if cmd = findCommand(commands, word); cmd == nil {
+			return c.noCommand(commands, word)
 		}
-		commands = c.Subcommands
+		commands = cmd.Subcommands
 	}
-	return explain(s.out, strings.Join(path, " "), c)
+	return explain(c.out, strings.Join(path, " "), cmd)
 }
 
-func overview(out io.Writer, app *cli.App) error {
+func overview(out io.Writer, app *urfave.App) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "restante: %s\n\nusage: restante [OPTION]... COMMAND [ARG]...\n\ncommands:\n", app.Usage)
 	for _, c := range app.Commands {
@@ -68,7 +68,7 @@ func overview(out io.Writer, app *cli.App) error {
 	return w.Flush()
 }
 
-func explain(out io.Writer, path string, c *cli.Command) error {
+func explain(out io.Writer, path string, c *urfave.Command) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "restante %s: %s\n\nusage: restante %s\n", path, c.Usage, synopsis(path, c))
 	if c.Description != "" {
@@ -87,7 +87,7 @@ func explain(out io.Writer, path string, c *cli.Command) error {
 	return w.Flush()
 }
 
-func options(w io.Writer, flags []cli.Flag) {
+func options(w io.Writer, flags []urfave.Flag) {
 	for _, f := range flags {
 		name, usage := option(f)
 		fmt.Fprintf(w, "  %s\t%s\n", name, usage)
@@ -95,7 +95,7 @@ func options(w io.Writer, flags []cli.Flag) {
 }
 
 // synopsis is a command's own line.
-func synopsis(path string, c *cli.Command) string {
+func synopsis(path string, c *urfave.Command) string {
 	switch {
 	case len(c.Subcommands) > 0:
 		return path + " COMMAND [ARG]..."
@@ -110,9 +110,9 @@ func synopsis(path string, c *cli.Command) string {
 }
 
 // option is a flag with the name of its value, and what it does.
-func option(f cli.Flag) (name, usage string) {
+func option(f urfave.Flag) (name, usage string) {
 	name = "--" + f.Names()[0]
-	doc, ok := f.(cli.DocGenerationFlag)
+	doc, ok := f.(urfave.DocGenerationFlag)
 	if !ok {
 		return name, ""
 	}

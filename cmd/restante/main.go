@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Restante is the one binary: the service, and the commands that look at it
-// and change it. This package reads arguments, prints answers, and puts the
-// house together by name and in order; nothing else touches signals or ends
-// the process.
+// Restante is the one binary: the service, and the commands that read and
+// change it. This package reads arguments, prints answers and wires the service
+// together. Only this package handles signals and ends the process.
 package main
 
 import (
@@ -16,14 +15,12 @@ import (
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
-// run does what args say and gives the exit code: 0 done, 1 it
-// failed, 2 the call is wrong, 3 there is no such thing, 4 refused, 5 the
-// service is needed.
+// run executes args and returns the exit code; exitCodes lists the codes.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// A second signal ends the process at once, as it would without us.
 	context.AfterFunc(ctx, stop)
-	s := &shell{in: stdin, out: stdout, err: stderr}
-	return s.report(s.run(ctx, args))
+	c := &cli{in: stdin, out: stdout, err: stderr}
+	return c.report(c.run(ctx, args))
 }

@@ -7,57 +7,57 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
 
-func (s *shell) mbCommand() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbCommand() *urfave.Command {
+	return &urfave.Command{
 		Name: "mb", Usage: "look at the metabase and change it",
 		Description: "PATH is a path of the metabase such as /LM/SMTPSVC/1, in any case; the leading /LM may be left out.\n" +
 			"PROP is a property's name or number. PATH/PROP in one word means the same.\n" +
 			"Values: numbers decimal or 0x hex, true or false, text as it is, lists as one argument per string,\n" +
 			"BINARY as hexadecimal digits or @FILE; flags also by names: RouteAction etrn_cmd,smarthost.",
-		Subcommands: []*cli.Command{
-			s.mbGet(), s.mbSet(), s.mbUnset(), s.mbLock("lock", "let no key below override what is stored here"),
-			s.mbLock("unlock", "let keys below override it again"), s.mbLs(), s.mbTree(), s.mbShow(),
-			s.mbAdd(), s.mbRm(), s.mbPair("cp", "copy a key with all below it"), s.mbPair("mv", "move or rename a key"),
-			s.mbClear(), s.mbCpdata(), s.mbTouch(), s.mbFind(), s.mbApply(), s.mbConfirm(), s.mbLog(), s.mbDiff(), s.mbRevert(), s.mbWatch(),
-			s.mbExport(), s.mbImport(), s.mbBackup(), s.mbBackups(), s.mbRestore(), s.mbSchema(), s.mbVerify(),
+		Subcommands: []*urfave.Command{
+			c.mbGet(), c.mbSet(), c.mbUnset(), c.mbLock("lock", "let no key below override what is stored here"),
+			c.mbLock("unlock", "let keys below override it again"), c.mbLs(), c.mbTree(), c.mbShow(),
+			c.mbAdd(), c.mbRm(), c.mbPair("cp", "copy a key with all below it"), c.mbPair("mv", "move or rename a key"),
+			c.mbClear(), c.mbCpdata(), c.mbTouch(), c.mbFind(), c.mbApply(), c.mbConfirm(), c.mbLog(), c.mbDiff(), c.mbRevert(), c.mbWatch(),
+			c.mbExport(), c.mbImport(), c.mbBackup(), c.mbBackups(), c.mbRestore(), c.mbSchema(), c.mbVerify(),
 		},
 	}
 }
 
-func (s *shell) mbGet() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbGet() *urfave.Command {
+	return &urfave.Command{
 		Name: "get", Usage: "print the value that holds", ArgsUsage: "PATH PROP",
 		Description: "Where a value has the attribute INSERT_PATH, its token <%INSERT_PATH%> is printed as the path of the key that holds\n" +
 			"the value; with --stored it stays.",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "stored", Usage: "only the value that is stored there"},
-			&cli.BoolFlag{Name: "default", Usage: "only the schema's default"},
-			&cli.BoolFlag{Name: "from", Usage: "also where it comes from, and who made it so"},
-			&cli.BoolFlag{Name: "partial", Usage: "where there is no key PATH, of the deepest on the way there"},
-			&cli.Uint64Flag{Name: "rev", Usage: "as of `REVISION`", DefaultText: "now"},
+		Flags: []urfave.Flag{
+			&urfave.BoolFlag{Name: "stored", Usage: "only the value that is stored there"},
+			&urfave.BoolFlag{Name: "default", Usage: "only the schema's default"},
+			&urfave.BoolFlag{Name: "from", Usage: "also where it comes from, and who made it so"},
+			&urfave.BoolFlag{Name: "partial", Usage: "where there is no key PATH, of the deepest on the way there"},
+			&urfave.Uint64Flag{Name: "rev", Usage: "as of `REVISION`", DefaultText: "now"},
 		},
-		Action: s.takes(1, 2, func(cx *cli.Context) error {
+		Action: c.withArgs(1, 2, func(cx *urfave.Context) error {
 			if cx.Bool("stored") && cx.Bool("default") {
-				return s.usage("--stored and --default exclude each other")
+				return c.usage("--stored and --default exclude each other")
 			}
 			q := api.GetRequest{
 				Words: cx.Args().Slice(), Stored: cx.Bool("stored"), Default: cx.Bool("default"), Partial: cx.Bool("partial"),
 				Rev: metabase.Rev(cx.Uint64("rev")),
 			}
-			return ask(cx.Context, s, api.MbGet, q, func(_ *tabwriter.Writer, it api.Item) {
+			return call(cx.Context, c, api.MbGet, q, func(_ *tabwriter.Writer, it api.Item) {
 				// To the octet: no table.
 				for _, text := range it.Text {
-					fmt.Fprintln(s.out, text)
+					fmt.Fprintln(c.out, text)
 				}
 				if cx.Bool("from") {
-					fmt.Fprintln(s.out, "from "+origin(it))
+					fmt.Fprintln(c.out, "from "+origin(it))
 				}
 			})
 		}),
@@ -76,7 +76,7 @@ func origin(it api.Item) string {
 	if m := it.Made; m != nil {
 		text += fmt.Sprintf(", revision %d", m.Rev)
 		if !m.Time.IsZero() {
-			text += ", " + when(m.Time)
+			text += ", " + formatTime(m.Time)
 		}
 		if m.Actor != "" {
 			text += ", by " + string(m.Actor)
@@ -88,12 +88,12 @@ func origin(it api.Item) string {
 	return text
 }
 
-func (s *shell) mbLs() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbLs() *urfave.Command {
+	return &urfave.Command{
 		Name: "ls", Usage: "list the keys below one", ArgsUsage: "[PATH]",
-		Action: s.takes(0, 1, func(cx *cli.Context) error {
-			q := api.ListRequest{Path: below(cx), Data: s.json}
-			return ask(cx.Context, s, api.MbList, q, func(w *tabwriter.Writer, keys []api.Key) {
+		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
+			q := api.ListRequest{Path: pathOrRoot(cx), Data: c.json}
+			return call(cx.Context, c, api.MbList, q, func(w *tabwriter.Writer, keys []api.Key) {
 				for _, k := range keys {
 					fmt.Fprintln(w, k.Name)
 				}
@@ -102,20 +102,20 @@ func (s *shell) mbLs() *cli.Command {
 	}
 }
 
-// below is the PATH argument, or the machine.
-func below(cx *cli.Context) string {
+// pathOrRoot is the PATH argument, or the machine.
+func pathOrRoot(cx *urfave.Context) string {
 	if cx.NArg() == 0 {
 		return "/LM"
 	}
 	return cx.Args().First()
 }
 
-func (s *shell) mbTree() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbTree() *urfave.Command {
+	return &urfave.Command{
 		Name: "tree", Usage: "list a key with all below it", ArgsUsage: "[PATH]",
-		Action: s.takes(0, 1, func(cx *cli.Context) error {
-			q := api.ListRequest{Path: below(cx), Deep: true, Data: s.json}
-			return ask(cx.Context, s, api.MbList, q, func(w *tabwriter.Writer, keys []api.Key) {
+		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
+			q := api.ListRequest{Path: pathOrRoot(cx), Deep: true, Data: c.json}
+			return call(cx.Context, c, api.MbList, q, func(w *tabwriter.Writer, keys []api.Key) {
 				for i, k := range keys {
 					name := k.Name
 					if i == 0 {
@@ -129,16 +129,16 @@ func (s *shell) mbTree() *cli.Command {
 	}
 }
 
-func (s *shell) mbShow() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbShow() *urfave.Command {
+	return &urfave.Command{
 		Name: "show", Usage: "print the properties stored at a key", ArgsUsage: "PATH",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "all", Usage: "also the inherited and the defaults, each with where it comes from"},
-			&cli.BoolFlag{Name: "attributes", Usage: "with data type, attributes and user type"},
+		Flags: []urfave.Flag{
+			&urfave.BoolFlag{Name: "all", Usage: "also the inherited and the defaults, each with where it comes from"},
+			&urfave.BoolFlag{Name: "attributes", Usage: "with data type, attributes and user type"},
 		},
-		Action: s.takes(1, 1, func(cx *cli.Context) error {
+		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.ShowRequest{Path: cx.Args().First(), All: cx.Bool("all")}
-			return ask(cx.Context, s, api.MbShow, q, func(w *tabwriter.Writer, items []api.Item) {
+			return call(cx.Context, c, api.MbShow, q, func(w *tabwriter.Writer, items []api.Item) {
 				for _, it := range items {
 					printItem(w, it, cx.Bool("attributes"), q.All)
 				}
@@ -169,13 +169,13 @@ func printItem(w *tabwriter.Writer, it api.Item, attributes, from bool) {
 	}
 }
 
-func (s *shell) mbFind() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbFind() *urfave.Command {
+	return &urfave.Command{
 		Name: "find", Usage: "list where a property is stored", ArgsUsage: "PROP [PATH]",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "inheritable", Usage: "only where keys below inherit it"}},
-		Action: s.takes(1, 2, func(cx *cli.Context) error {
+		Flags: []urfave.Flag{&urfave.BoolFlag{Name: "inheritable", Usage: "only where keys below inherit it"}},
+		Action: c.withArgs(1, 2, func(cx *urfave.Context) error {
 			q := api.FindRequest{Property: cx.Args().First(), Path: cx.Args().Get(1), Inheritable: cx.Bool("inheritable")}
-			return ask(cx.Context, s, api.MbFind, q, func(w *tabwriter.Writer, items []api.Item) {
+			return call(cx.Context, c, api.MbFind, q, func(w *tabwriter.Writer, items []api.Item) {
 				for _, it := range items {
 					fmt.Fprintf(w, "%s\t%s\n", it.Path, oneLine(it.Value, it.Text))
 				}
@@ -184,12 +184,12 @@ func (s *shell) mbFind() *cli.Command {
 	}
 }
 
-func (s *shell) mbSchema() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbSchema() *urfave.Command {
+	return &urfave.Command{
 		Name: "schema", Usage: "explain what a class may hold, or what a property means", ArgsUsage: "[CLASS|PROP]",
-		Action: s.takes(0, 1, func(cx *cli.Context) error {
+		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			q := api.SchemaRequest{Name: cx.Args().First()}
-			return ask(cx.Context, s, api.MbSchema, q, func(w *tabwriter.Writer, all []api.Sentence) {
+			return call(cx.Context, c, api.MbSchema, q, func(w *tabwriter.Writer, all []api.Sentence) {
 				for _, c := range all {
 					if q.Name != "" {
 						fmt.Fprintln(w, c.Text)
@@ -202,11 +202,11 @@ func (s *shell) mbSchema() *cli.Command {
 	}
 }
 
-func (s *shell) mbVerify() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbVerify() *urfave.Command {
+	return &urfave.Command{
 		Name: "verify", Usage: "check that the store is whole",
-		Action: s.takes(0, 0, func(cx *cli.Context) error {
-			return ask(cx.Context, s, api.MbVerify, struct{}{}, func(w *tabwriter.Writer, v api.Verified) {
+		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
+			return call(cx.Context, c, api.MbVerify, struct{}{}, func(w *tabwriter.Writer, v api.Verified) {
 				fmt.Fprintf(w, "whole: revision %d, %s\n", v.Rev, plural(v.Keys, "key"))
 			})
 		}),

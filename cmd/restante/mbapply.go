@@ -13,47 +13,47 @@ import (
 	"unicode/utf8"
 
 	"github.com/kballard/go-shellquote"
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
 
-func (s *shell) mbApply() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbApply() *urfave.Command {
+	return &urfave.Command{
 		Name: "apply", Usage: "make a batch of changes, all or nothing", ArgsUsage: "[FILE]",
 		Description: "FILE, or standard input, has one operation per line: set PATH PROP VALUE..., unset PATH PROP,\n" +
 			"lock PATH PROP, unlock PATH PROP, add PATH CLASS, rm PATH, cp SRC DST, mv SRC DST, clear PATH, cpdata SRC DST,\n" +
 			"touch PATH [TIME], each with the options of the command of that name; -- ends the options. Words are quoted as\n" +
 			"in a shell; # begins a comment.",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and what it touches"},
-			&cli.Uint64Flag{Name: "if-rev", Usage: "only if the tree is at `REVISION`", DefaultText: "any"},
-			&cli.DurationFlag{Name: "confirm", Usage: "take it back unless mb confirm follows within `DURATION`", DefaultText: "never"},
+		Flags: []urfave.Flag{
+			&urfave.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and what it touches"},
+			&urfave.Uint64Flag{Name: "if-rev", Usage: "only if the tree is at `REVISION`", DefaultText: "any"},
+			&urfave.DurationFlag{Name: "confirm", Usage: "take it back unless mb confirm follows within `DURATION`", DefaultText: "never"},
 		},
-		Action: s.takes(0, 1, func(cx *cli.Context) error {
+		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			var wait *float64
 			if cx.IsSet("confirm") {
 				seconds := cx.Duration("confirm").Seconds()
 				wait = &seconds
 			}
-			text, err := s.input(cx.Args().First())
+			text, err := c.input(cx.Args().First())
 			if err != nil {
 				return err
 			}
 			q := api.ApplyRequest{
 				Lines: readBatch(text), DryRun: cx.Bool("dry-run"), IfRev: metabase.Rev(cx.Uint64("if-rev")), Confirm: wait,
 			}
-			return ask(cx.Context, s, api.MbApply, q, func(w *tabwriter.Writer, a api.Applied) { printApplied(w, a) })
+			return call(cx.Context, c, api.MbApply, q, func(w *tabwriter.Writer, a api.Applied) { printApplied(w, a) })
 		}),
 	}
 }
 
 // input reads a file, or standard input for "" and "-".
-func (s *shell) input(name string) (string, error) {
+func (c *cli) input(name string) (string, error) {
 	if name == "" || name == "-" {
-		b, err := io.ReadAll(s.in)
+		b, err := io.ReadAll(c.in)
 		return string(b), err
 	}
 	b, err := os.ReadFile(name)
@@ -78,7 +78,7 @@ func readBatch(text string) []api.Line {
 		words, err := shellquote.Split(code)
 		l := api.Line{Number: n, Words: words}
 		if err == nil {
-			l, err = withFile(l)
+			l, err = inlineFile(l)
 		}
 		if err != nil {
 			l.Broken = err.Error()
@@ -111,7 +111,7 @@ func printApplied(w *tabwriter.Writer, a api.Applied) {
 	if !a.DryRun {
 		fmt.Fprintf(w, "revision %d\n", a.Rev)
 		if !a.Until.IsZero() {
-			fmt.Fprintf(w, "taken back at %s unless restante mb confirm follows\n", when(a.Until))
+			fmt.Fprintf(w, "taken back at %s unless restante mb confirm follows\n", formatTime(a.Until))
 		}
 		return
 	}
@@ -138,10 +138,10 @@ func printChange(w *tabwriter.Writer, c api.Change) {
 	default:
 		name := c.Path.Join(c.Property)
 		if c.OldText != nil {
-			fmt.Fprintf(w, "- %s %s%s\n", name, oneLine(c.Old, c.OldText), oldMarks(c))
+			fmt.Fprintf(w, "- %s %s%s\n", name, oneLine(c.Old, c.OldText), oldAnnotations(c))
 		}
 		if c.NewText != nil {
-			fmt.Fprintf(w, "+ %s %s%s\n", name, oneLine(c.New, c.NewText), newMarks(c))
+			fmt.Fprintf(w, "+ %s %s%s\n", name, oneLine(c.New, c.NewText), newAnnotations(c))
 		}
 		if c.OldText == nil && c.NewText == nil {
 			fmt.Fprintf(w, "~ %s\n", name)
@@ -149,23 +149,23 @@ func printChange(w *tabwriter.Writer, c api.Change) {
 	}
 }
 
-func oldMarks(c api.Change) string {
+func oldAnnotations(c api.Change) string {
 	if c.NewText == nil {
-		return marks(c.OldAttributes, "", c.OldType, nil, true)
+		return annotations(c.OldAttributes, "", c.OldType, nil, true)
 	}
-	return marks(c.OldAttributes, c.NewAttributes, c.OldType, c.OldUserType, false)
+	return annotations(c.OldAttributes, c.NewAttributes, c.OldType, c.OldUserType, false)
 }
 
-func newMarks(c api.Change) string {
+func newAnnotations(c api.Change) string {
 	if c.OldText == nil {
-		return marks(c.NewAttributes, "", c.NewType, nil, true)
+		return annotations(c.NewAttributes, "", c.NewType, nil, true)
 	}
-	return marks(c.NewAttributes, c.OldAttributes, c.NewType, c.NewUserType, false)
+	return annotations(c.NewAttributes, c.OldAttributes, c.NewType, c.NewUserType, false)
 }
 
-// marks tells, in brackets, what an item has beside its value that the other
+// annotations tells, in brackets, what an item has beside its value that the other
 // side of the difference has not; of one that has no other side, its lock.
-func marks(attributes, others, typ string, user *metabase.UserType, alone bool) string {
+func annotations(attributes, others, typ string, user *metabase.UserType, alone bool) string {
 	var out []string
 	has := strings.Split(others, " | ")
 	for _, name := range strings.Split(attributes, " | ") {
@@ -191,7 +191,7 @@ func marks(attributes, others, typ string, user *metabase.UserType, alone bool) 
 func printTouches(w *tabwriter.Writer, t api.Touches) {
 	for _, h := range t.Heirs {
 		var who []string
-		for _, part := range []string{some("site", numbers(h.Sites)), some("domain", h.DomainNames), some("account", h.AccountNames)} {
+		for _, part := range []string{countAndNames("site", numbers(h.Sites)), countAndNames("domain", h.DomainNames), countAndNames("account", h.AccountNames)} {
 			if part != "" {
 				who = append(who, part)
 			}
@@ -203,13 +203,13 @@ func printTouches(w *tabwriter.Writer, t api.Touches) {
 		touched[i] = s.Site
 	}
 	if len(touched) > 0 {
-		fmt.Fprintf(w, "touches %s\n", some("site", numbers(touched)))
+		fmt.Fprintf(w, "touches %s\n", countAndNames("site", numbers(touched)))
 	}
 	for _, s := range t.Sites {
 		printTouched(w, s)
 	}
 	if len(t.Unseen) > 0 {
-		fmt.Fprintf(w, "not looked at: the mail that waits at %s, whose queue is not open\n", some("site", numbers(t.Unseen)))
+		fmt.Fprintf(w, "not looked at: the mail that waits at %s, whose queue is not open\n", countAndNames("site", numbers(t.Unseen)))
 	}
 }
 
@@ -242,8 +242,8 @@ func numbers(list []int) []string {
 	return out
 }
 
-// some counts things and names the first of them; "" for none.
-func some(word string, names []string) string {
+// countAndNames counts things and names the first of them; "" for none.
+func countAndNames(word string, names []string) string {
 	const most = 10
 	if len(names) == 0 {
 		return ""
@@ -255,19 +255,19 @@ func some(word string, names []string) string {
 	return text
 }
 
-func (s *shell) mbConfirm() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbConfirm() *urfave.Command {
+	return &urfave.Command{
 		Name: "confirm", Usage: "keep a change that would be taken back", ArgsUsage: "[REV]",
-		Action: s.takes(0, 1, func(cx *cli.Context) error {
+		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			var q api.ConfirmRequest
 			if cx.NArg() == 1 {
-				n, err := s.number("revision", cx.Args().First())
+				n, err := c.number("revision", cx.Args().First())
 				if err != nil {
 					return err
 				}
 				q.Rev = metabase.Rev(n)
 			}
-			return ask(cx.Context, s, api.MbConfirm, q, func(w *tabwriter.Writer, a api.Applied) {
+			return call(cx.Context, c, api.MbConfirm, q, func(w *tabwriter.Writer, a api.Applied) {
 				fmt.Fprintf(w, "revision %d stays\n", a.Rev)
 			})
 		}),

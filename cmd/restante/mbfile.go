@@ -15,11 +15,11 @@ import (
 	"restante/metabase/schema"
 )
 
-// withFile sees to @FILE as the value of a BINARY property, in a line that sets
+// inlineFile sees to @FILE as the value of a BINARY property, in a line that sets
 // one. Where the schema or --type says that it is one, what the file holds takes
 // its place, as hexadecimal digits. Where only what is stored tells, of a number
 // without a name, it goes along.
-func withFile(l api.Line) (api.Line, error) {
+func inlineFile(l api.Line) (api.Line, error) {
 	v, ok := fileValue(l.Words)
 	if !ok {
 		return l, nil

@@ -8,79 +8,79 @@ import (
 	"os"
 	"text/tabwriter"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
 	"restante/internal/disk"
 	"restante/metabase/mbxml"
 )
 
-func (s *shell) mbExport() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbExport() *urfave.Command {
+	return &urfave.Command{
 		Name: "export", Usage: "write a part of the tree as MetaBase.xml", ArgsUsage: "[PATH] FILE.xml",
 		Description: "Secure values are written empty: a backup keeps them.",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "inherited", Usage: "with the topmost key also what it inherits"},
-			&cli.BoolFlag{Name: "node-only", Usage: "without the keys below it"},
+		Flags: []urfave.Flag{
+			&urfave.BoolFlag{Name: "inherited", Usage: "with the topmost key also what it inherits"},
+			&urfave.BoolFlag{Name: "node-only", Usage: "without the keys below it"},
 		},
-		Action: s.takes(1, 2, func(cx *cli.Context) error {
+		Action: c.withArgs(1, 2, func(cx *urfave.Context) error {
 			q := api.ExportRequest{Inherited: cx.Bool("inherited"), NodeOnly: cx.Bool("node-only")}
 			file := cx.Args().First()
 			if cx.NArg() == 2 {
 				q.Path, file = cx.Args().First(), cx.Args().Get(1)
 			}
-			c, err := s.open(cx.Context)
+			conn, err := c.open(cx.Context)
 			if err != nil {
 				return err
 			}
-			defer c.close()
-			a, _, err := api.MbExport.Call(cx.Context, c, q)
+			defer conn.close()
+			a, _, err := api.MbExport.Call(cx.Context, conn, q)
 			if err != nil {
 				return err
 			}
 			if file == "-" {
-				_, err := s.out.Write(a.XML)
+				_, err := c.out.Write(a.XML)
 				return err
 			}
 			if a.Secrets > 0 {
-				fmt.Fprintf(s.err, "restante: mb export: %s left empty\n", plural(a.Secrets, "secure value"))
+				fmt.Fprintf(c.err, "restante: mb export: %s left empty\n", plural(a.Secrets, "secure value"))
 			}
 			return disk.WriteFile(nil, file, 0o600, disk.Bytes(a.XML))
 		}),
 	}
 }
 
-func (s *shell) mbImport() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbImport() *urfave.Command {
+	return &urfave.Command{
 		Name: "import", Usage: "bring in a MetaBase.xml, ours or of IIS 6 to 10", ArgsUsage: "FILE.xml",
 		Description: "The file's keys take the place of what is there; with --merge, what it does not name stays.\n" +
 			"Of a file of IIS the part of the SMTP service is merged, with a report of what became of it.",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "at", Usage: "put the file's topmost key at `PATH`", DefaultText: "where it says"},
-			&cli.BoolFlag{Name: "merge", Usage: "keep what the file does not name"},
-			&cli.BoolFlag{Name: "node-only", Usage: "only the file's topmost key, without those below it"},
-			&cli.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and the report"},
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "at", Usage: "put the file's topmost key at `PATH`", DefaultText: "where it says"},
+			&urfave.BoolFlag{Name: "merge", Usage: "keep what the file does not name"},
+			&urfave.BoolFlag{Name: "node-only", Usage: "only the file's topmost key, without those below it"},
+			&urfave.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and the report"},
 		},
-		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			xml, err := s.bounded(cx.Args().First(), api.MaxImport)
+		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
+			xml, err := c.readBounded(cx.Args().First(), api.MaxImport)
 			if err != nil {
 				return err
 			}
 			q := api.ImportRequest{
 				XML: xml, At: cx.String("at"), Merge: cx.Bool("merge"), NodeOnly: cx.Bool("node-only"), DryRun: cx.Bool("dry-run"),
-				Brief: !s.json, // only a dry run prints what changes
+				Brief: !c.json, // only a dry run prints what changes
 			}
-			return ask(cx.Context, s, api.MbImport, q, func(w *tabwriter.Writer, a api.Imported) {
-				printMade(w, a.Applied)
+			return call(cx.Context, c, api.MbImport, q, func(w *tabwriter.Writer, a api.Imported) {
+				printOutcome(w, a.Applied)
 				printReport(w, a.Report)
 			})
 		}),
 	}
 }
 
-// bounded reads a file, or standard input for "-", of no more than most octets.
-func (s *shell) bounded(name string, most int64) ([]byte, error) {
-	in, size := s.in, int64(0)
+// readBounded reads a file, or standard input for "-", of no more than most octets.
+func (c *cli) readBounded(name string, most int64) ([]byte, error) {
+	in, size := c.in, int64(0)
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
@@ -101,8 +101,8 @@ func (s *shell) bounded(name string, most int64) ([]byte, error) {
 	return nil, fmt.Errorf("%s: is larger than %d MiB", name, most>>20)
 }
 
-// printMade is printApplied for what may come to nothing.
-func printMade(w *tabwriter.Writer, a api.Applied) {
+// printOutcome is printApplied for what may come to nothing.
+func printOutcome(w *tabwriter.Writer, a api.Applied) {
 	if !a.DryRun && !a.Made {
 		fmt.Fprintln(w, "changes nothing")
 		return
@@ -133,62 +133,62 @@ func printReport(w *tabwriter.Writer, r *mbxml.Report) {
 	}
 }
 
-func passwordFlag() *cli.BoolFlag {
-	return &cli.BoolFlag{Name: "password-stdin", Usage: "read the password from standard input"}
+func passwordFlag() *urfave.BoolFlag {
+	return &urfave.BoolFlag{Name: "password-stdin", Usage: "read the password from standard input"}
 }
 
-func (s *shell) mbBackup() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbBackup() *urfave.Command {
+	return &urfave.Command{
 		Name: "backup", Usage: "keep a copy of the tree", ArgsUsage: "NAME",
 		Description: "It holds everything but the history. Its secure values open with this machine's key only,\n" +
 			"unless it has a password: then any machine can restore it, and whoever has the password can read it.",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "password", Usage: "ask for a password"},
+		Flags: []urfave.Flag{
+			&urfave.BoolFlag{Name: "password", Usage: "ask for a password"},
 			passwordFlag(),
 		},
-		Action: s.takes(1, 1, func(cx *cli.Context) error {
+		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.BackupRequest{Name: cx.Args().First()}
 			if cx.Bool("password") || cx.Bool("password-stdin") {
 				var err error
-				if q.Password, err = s.password(cx.Bool("password-stdin"), true); err != nil {
+				if q.Password, err = c.password(cx.Bool("password-stdin"), true); err != nil {
 					return err
 				}
 				if q.Password == "" {
-					return s.usage("the password is empty")
+					return c.usage("the password is empty")
 				}
 			}
-			return ask(cx.Context, s, api.MbBackup, q, func(w *tabwriter.Writer, b api.Backup) {
+			return call(cx.Context, c, api.MbBackup, q, func(w *tabwriter.Writer, b api.Backup) {
 				fmt.Fprintf(w, "%s\n", b.File)
 			})
 		}),
 	}
 }
 
-func (s *shell) mbBackups() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbBackups() *urfave.Command {
+	return &urfave.Command{
 		Name: "backups", Usage: "list the backups, or delete one",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "delete", Usage: "delete the newest backup `NAME`, or that of --version", DefaultText: "none"},
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "delete", Usage: "delete the newest backup `NAME`, or that of --version", DefaultText: "none"},
 			versionFlag("with --delete: of that name the `N`th"),
 		},
-		Action: s.takes(0, 0, func(cx *cli.Context) error {
+		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
 			if cx.IsSet("delete") {
-				return s.deleteBackup(cx)
+				return c.deleteBackup(cx)
 			}
 			if cx.IsSet("version") {
-				return s.usage("--version goes with --delete")
+				return c.usage("--version goes with --delete")
 			}
-			return ask(cx.Context, s, api.MbBackups, struct{}{}, func(w *tabwriter.Writer, all []api.Backup) {
+			return call(cx.Context, c, api.MbBackups, struct{}{}, func(w *tabwriter.Writer, all []api.Backup) {
 				for _, b := range all {
-					fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", b.Name, b.Version, when(b.Time), size(b.Bytes))
+					fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", b.Name, b.Version, formatTime(b.Time), size(b.Bytes))
 				}
 			})
 		}),
 	}
 }
 
-func (s *shell) deleteBackup(cx *cli.Context) error {
-	version, err := s.version(cx)
+func (c *cli) deleteBackup(cx *urfave.Context) error {
+	version, err := c.version(cx)
 	if err != nil {
 		return err
 	}
@@ -197,57 +197,57 @@ func (s *shell) deleteBackup(cx *cli.Context) error {
 	if version >= 0 {
 		which = fmt.Sprintf("version %d of the backup %s", version, q.Name)
 	}
-	if err := s.sure("deleting " + which); err != nil {
+	if err := c.confirm("deleting " + which); err != nil {
 		return err
 	}
-	return ask(cx.Context, s, api.MbDeleteBackup, q, func(w *tabwriter.Writer, b api.Backup) {
+	return call(cx.Context, c, api.MbDeleteBackup, q, func(w *tabwriter.Writer, b api.Backup) {
 		fmt.Fprintf(w, "deleted %s\n", b.File)
 	})
 }
 
-func versionFlag(usage string) *cli.IntFlag {
-	return &cli.IntFlag{Name: "version", Value: newest, Usage: usage, DefaultText: "the newest"}
+func versionFlag(usage string) *urfave.IntFlag {
+	return &urfave.IntFlag{Name: "version", Value: newest, Usage: usage, DefaultText: "the newest"}
 }
 
 // newest stands for a version that nobody named.
 const newest = -1
 
 // version reads the number of a backup.
-func (s *shell) version(cx *cli.Context) (int, error) {
+func (c *cli) version(cx *urfave.Context) (int, error) {
 	n := cx.Int("version")
 	if cx.IsSet("version") && n < 0 {
-		return 0, s.usage(fmt.Sprintf("%d is no version: it is a number from 0 up; the newest is taken without --version", n))
+		return 0, c.usage(fmt.Sprintf("%d is no version: it is a number from 0 up; the newest is taken without --version", n))
 	}
 	return n, nil
 }
 
-func (s *shell) mbRestore() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbRestore() *urfave.Command {
+	return &urfave.Command{
 		Name: "restore", Usage: "bring the tree back to a backup", ArgsUsage: "NAME",
 		Description: "The backup is verified before anything changes, and is one revision: mb revert takes it back.",
-		Flags: []cli.Flag{
+		Flags: []urfave.Flag{
 			versionFlag("of that name the `N`th"),
-			&cli.BoolFlag{Name: "dry-run", Usage: "verify it, and print the difference"},
-			&cli.BoolFlag{Name: "password", Usage: "ask for the password"},
+			&urfave.BoolFlag{Name: "dry-run", Usage: "verify it, and print the difference"},
+			&urfave.BoolFlag{Name: "password", Usage: "ask for the password"},
 			passwordFlag(),
 		},
-		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			version, err := s.version(cx)
+		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
+			version, err := c.version(cx)
 			if err != nil {
 				return err
 			}
 			q := api.RestoreRequest{Name: cx.Args().First(), Version: version, DryRun: cx.Bool("dry-run")}
 			if cx.Bool("password") || cx.Bool("password-stdin") {
-				if q.Password, err = s.password(cx.Bool("password-stdin"), false); err != nil {
+				if q.Password, err = c.password(cx.Bool("password-stdin"), false); err != nil {
 					return err
 				}
 			}
 			if !q.DryRun {
-				if err := s.sure("replacing the whole tree by " + q.Name); err != nil {
+				if err := c.confirm("replacing the whole tree by " + q.Name); err != nil {
 					return err
 				}
 			}
-			return ask(cx.Context, s, api.MbRestore, q, func(w *tabwriter.Writer, a api.Applied) { printMade(w, a) })
+			return call(cx.Context, c, api.MbRestore, q, func(w *tabwriter.Writer, a api.Applied) { printOutcome(w, a) })
 		}),
 	}
 }

@@ -29,7 +29,7 @@ func TestBounded(t *testing.T) {
 	if err := os.WriteFile(file, []byte("four"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &shell{in: strings.NewReader("four")}
+	c := &cli{in: strings.NewReader("four")}
 	tests := []struct {
 		name string
 		most int64
@@ -41,13 +41,13 @@ func TestBounded(t *testing.T) {
 		if _, err := os.Stat(tt.name); err != nil && tt.name != "-" {
 			continue // no such device here
 		}
-		got, err := s.bounded(tt.name, tt.most)
+		got, err := c.readBounded(tt.name, tt.most)
 		if string(got) != tt.want || (err == nil) != (tt.want != "") {
 			t.Errorf("bounded(%s, %d) = %q, %v", tt.name, tt.most, got, err)
 		}
 	}
-	s.in = strings.NewReader("four")
-	if got, err := s.bounded("-", 3); err == nil {
+	c.in = strings.NewReader("four")
+	if got, err := c.readBounded("-", 3); err == nil {
 		t.Errorf("more than it may: %q", got)
 	}
 }

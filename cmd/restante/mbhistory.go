@@ -7,25 +7,25 @@ import (
 	"fmt"
 	"text/tabwriter"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
 	"restante/metabase"
 )
 
-func (s *shell) mbLog() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbLog() *urfave.Command {
+	return &urfave.Command{
 		Name: "log", Usage: "list the revisions, the newest first", ArgsUsage: "[PATH]",
-		Flags: []cli.Flag{
-			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Usage: "only the newest `N`", DefaultText: "all"},
-			&cli.BoolFlag{Name: "changes", Usage: "with what each changed"},
+		Flags: []urfave.Flag{
+			&urfave.IntFlag{Name: "count", Aliases: []string{"n"}, Usage: "only the newest `N`", DefaultText: "all"},
+			&urfave.BoolFlag{Name: "changes", Usage: "with what each changed"},
 		},
-		Action: s.takes(0, 1, func(cx *cli.Context) error {
+		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			if cx.Int("count") < 0 {
-				return s.usage("--count must not be negative")
+				return c.usage("--count must not be negative")
 			}
 			q := api.LogRequest{Path: cx.Args().First(), Count: cx.Int("count")}
-			return ask(cx.Context, s, api.MbLog, q, func(w *tabwriter.Writer, all []api.Entry) {
+			return call(cx.Context, c, api.MbLog, q, func(w *tabwriter.Writer, all []api.Entry) {
 				for _, e := range all {
 					printEntry(w, e, cx.Bool("changes"))
 				}
@@ -39,7 +39,7 @@ func printEntry(w *tabwriter.Writer, e api.Entry, changes bool) {
 	if e.Reverts != 0 {
 		note = fmt.Sprintf("takes back %d %s", e.Reverts, note)
 	}
-	fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", e.Rev, when(e.Time), dash(string(e.Actor)), e.Origin, plural(len(e.Changes), "change"), note)
+	fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", e.Rev, formatTime(e.Time), dash(string(e.Actor)), e.Origin, plural(len(e.Changes), "change"), note)
 	for _, kept := range e.Kept {
 		fmt.Fprintf(w, "! not taken back: %s\n", kept)
 	}
@@ -51,11 +51,11 @@ func printEntry(w *tabwriter.Writer, e api.Entry, changes bool) {
 	}
 }
 
-func (s *shell) mbDiff() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbDiff() *urfave.Command {
+	return &urfave.Command{
 		Name: "diff", Usage: "print what differs between a revision and another, or now", ArgsUsage: "REV [REV2]",
 		Description: "REV 0 is the empty tree. In brackets stands what differs beside the value: a lock, attributes, the data type.",
-		Action: s.takes(1, 2, func(cx *cli.Context) error {
+		Action: c.withArgs(1, 2, func(cx *urfave.Context) error {
 			var q api.DiffRequest
 			for i, rev := range []*metabase.Rev{&q.From, &q.To} {
 				if i >= cx.NArg() {
@@ -65,13 +65,13 @@ func (s *shell) mbDiff() *cli.Command {
 				if i == 0 && word == "0" {
 					continue // the empty tree
 				}
-				n, err := s.number("revision", word)
+				n, err := c.number("revision", word)
 				if err != nil {
 					return err
 				}
 				*rev = metabase.Rev(n)
 			}
-			return ask(cx.Context, s, api.MbDiff, q, func(w *tabwriter.Writer, all []api.Change) {
+			return call(cx.Context, c, api.MbDiff, q, func(w *tabwriter.Writer, all []api.Change) {
 				for _, c := range all {
 					printChange(w, c)
 				}
@@ -80,50 +80,50 @@ func (s *shell) mbDiff() *cli.Command {
 	}
 }
 
-func (s *shell) mbRevert() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbRevert() *urfave.Command {
+	return &urfave.Command{
 		Name: "revert", Usage: "take back what a revision changed", ArgsUsage: "REV",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "below", Usage: "only at and below `PATH`", DefaultText: "everywhere"},
-			&cli.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and what it touches"},
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "below", Usage: "only at and below `PATH`", DefaultText: "everywhere"},
+			&urfave.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and what it touches"},
 		},
-		Action: s.takes(1, 1, func(cx *cli.Context) error {
-			n, err := s.number("revision", cx.Args().First())
+		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
+			n, err := c.number("revision", cx.Args().First())
 			if err != nil {
 				return err
 			}
 			q := api.RevertRequest{Rev: metabase.Rev(n), Path: cx.String("below"), DryRun: cx.Bool("dry-run")}
-			return ask(cx.Context, s, api.MbRevert, q, func(w *tabwriter.Writer, a api.Applied) { printMade(w, a) })
+			return call(cx.Context, c, api.MbRevert, q, func(w *tabwriter.Writer, a api.Applied) { printOutcome(w, a) })
 		}),
 	}
 }
 
-func (s *shell) mbWatch() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbWatch() *urfave.Command {
+	return &urfave.Command{
 		Name: "watch", Usage: "print each change as it comes", ArgsUsage: "[PATH]",
 		Description: "PATH need not be there yet. It ends when the service does, with exit code 1.",
-		Flags: []cli.Flag{
-			&cli.Uint64Flag{Name: "since", Usage: "also what came after `REVISION`", DefaultText: "now"},
-			&cli.IntFlag{Name: "count", Usage: "end after `N` revisions", DefaultText: "never"},
+		Flags: []urfave.Flag{
+			&urfave.Uint64Flag{Name: "since", Usage: "also what came after `REVISION`", DefaultText: "now"},
+			&urfave.IntFlag{Name: "count", Usage: "end after `N` revisions", DefaultText: "never"},
 		},
-		Action: s.takes(0, 1, func(cx *cli.Context) error {
+		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			if cx.Int("count") < 0 {
-				return s.usage("--count must not be negative")
+				return c.usage("--count must not be negative")
 			}
-			return s.watch(cx)
+			return c.watch(cx)
 		}),
 	}
 }
 
-func (s *shell) watch(cx *cli.Context) error {
-	c, err := s.open(cx.Context)
+func (c *cli) watch(cx *urfave.Context) error {
+	conn, err := c.open(cx.Context)
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer conn.close()
 	q := api.WatchRequest{Path: cx.Args().First(), Since: metabase.Rev(cx.Uint64("since"))}
 	left := cx.Int("count")
-	for e, err := range api.MbWatch.Open(cx.Context, c, q) {
+	for e, err := range api.MbWatch.Open(cx.Context, conn, q) {
 		if cx.Context.Err() != nil {
 			return nil // the one who watches has had enough
 		}
@@ -134,7 +134,7 @@ func (s *shell) watch(cx *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.answer(raw, func(w *tabwriter.Writer) { printEntry(w, e, true) }); err != nil {
+		if err := c.answer(raw, func(w *tabwriter.Writer) { printEntry(w, e, true) }); err != nil {
 			return err
 		}
 		if left--; left == 0 {

@@ -5,14 +5,14 @@ package main
 import (
 	"strings"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
 )
 
-// change makes a batch of one operation: the verb, the options of the call
+// applyOne makes a batch of one operation: the verb, the options of the call
 // that are set, and after "--" its arguments.
-func (s *shell) change(cx *cli.Context, verb string, args ...string) error {
+func (c *cli) applyOne(cx *urfave.Context, verb string, args ...string) error {
 	words := []string{verb}
 	for _, f := range cx.Command.Flags {
 		name := f.Names()[0]
@@ -24,113 +24,113 @@ func (s *shell) change(cx *cli.Context, verb string, args ...string) error {
 		}
 	}
 	words = append(append(words, "--"), args...)
-	line, err := withFile(api.Line{Words: words})
+	line, err := inlineFile(api.Line{Words: words})
 	if err != nil {
 		return err
 	}
 	q := api.ApplyRequest{Lines: []api.Line{line}}
-	return ask(cx.Context, s, api.MbApply, q, quiet[api.Applied])
+	return call(cx.Context, c, api.MbApply, q, quiet[api.Applied])
 }
 
-// filters are the options that say which items are meant.
-func filters(more ...cli.Flag) []cli.Flag {
+// filterFlags are the options that say which items are meant.
+func filterFlags(more ...urfave.Flag) []urfave.Flag {
 	return append(more,
-		&cli.StringFlag{Name: "type", Usage: "only what has the data `TYPE`: DWORD, STRING, BINARY, EXPANDSZ or MULTISZ", DefaultText: "any"},
-		&cli.StringFlag{Name: "user-type", Usage: "only what has the user type `N`, a number or IIS's name for it", DefaultText: "any"},
+		&urfave.StringFlag{Name: "type", Usage: "only what has the data `TYPE`: DWORD, STRING, BINARY, EXPANDSZ or MULTISZ", DefaultText: "any"},
+		&urfave.StringFlag{Name: "user-type", Usage: "only what has the user type `N`, a number or IIS's name for it", DefaultText: "any"},
 	)
 }
 
-func (s *shell) mbSet() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbSet() *urfave.Command {
+	return &urfave.Command{
 		Name: "set", Usage: "store a value", ArgsUsage: "PATH PROP VALUE...",
 		Description: "What is stored there keeps its data type, its attributes and its user type, and so does a number without a name\n" +
 			"that is inherited. A property with a name has those of the schema. The options say otherwise, within what the schema\n" +
 			"allows. A list may be empty. Before a value that begins with a hyphen stands the word --.",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "type", Usage: "as the data `TYPE`: DWORD, STRING, BINARY, EXPANDSZ or MULTISZ", DefaultText: "as it is"},
-			&cli.StringFlag{Name: "attributes", Usage: "with `ATTRIBUTES` such as 'INHERIT|SECURE', or NO_ATTRIBUTES", DefaultText: "as they are"},
-			&cli.StringFlag{Name: "user-type", Usage: "with the user type `N`, a number or IIS's name for it", DefaultText: "as it is"},
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "type", Usage: "as the data `TYPE`: DWORD, STRING, BINARY, EXPANDSZ or MULTISZ", DefaultText: "as it is"},
+			&urfave.StringFlag{Name: "attributes", Usage: "with `ATTRIBUTES` such as 'INHERIT|SECURE', or NO_ATTRIBUTES", DefaultText: "as they are"},
+			&urfave.StringFlag{Name: "user-type", Usage: "with the user type `N`, a number or IIS's name for it", DefaultText: "as it is"},
 		},
-		Action: s.takes(1, -1, func(cx *cli.Context) error { return s.change(cx, "set", cx.Args().Slice()...) }),
+		Action: c.withArgs(1, -1, func(cx *urfave.Context) error { return c.applyOne(cx, "set", cx.Args().Slice()...) }),
 	}
 }
 
-func (s *shell) mbUnset() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbUnset() *urfave.Command {
+	return &urfave.Command{
 		Name: "unset", Usage: "remove what is stored there, so that inheritance shows again", ArgsUsage: "PATH PROP",
-		Action: s.takes(1, 2, func(cx *cli.Context) error { return s.change(cx, "unset", cx.Args().Slice()...) }),
+		Action: c.withArgs(1, 2, func(cx *urfave.Context) error { return c.applyOne(cx, "unset", cx.Args().Slice()...) }),
 	}
 }
 
-func (s *shell) mbLock(name, usage string) *cli.Command {
-	return &cli.Command{
+func (c *cli) mbLock(name, usage string) *urfave.Command {
+	return &urfave.Command{
 		Name: name, Usage: usage, ArgsUsage: "PATH PROP",
 		Description: "A property that is locked at a key cannot be stored below it. It takes the right control to lock one, to change\n" +
 			"it while it is locked, and to unlock it. What overrides it already has to be unset before.",
-		Action: s.takes(1, 2, func(cx *cli.Context) error { return s.change(cx, name, cx.Args().Slice()...) }),
+		Action: c.withArgs(1, 2, func(cx *urfave.Context) error { return c.applyOne(cx, name, cx.Args().Slice()...) }),
 	}
 }
 
-func (s *shell) mbAdd() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbAdd() *urfave.Command {
+	return &urfave.Command{
 		Name: "add", Usage: "make a key", ArgsUsage: "PATH",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "class", Usage: "of `CLASS`, where its place does not say", DefaultText: "by its place"}},
-		Action: s.takes(1, 1, func(cx *cli.Context) error {
+		Flags: []urfave.Flag{&urfave.StringFlag{Name: "class", Usage: "of `CLASS`, where its place does not say", DefaultText: "by its place"}},
+		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			words := []string{"add", "--", cx.Args().First()}
 			if class := cx.String("class"); class != "" {
 				words = append(words, class)
 			}
 			q := api.ApplyRequest{Lines: []api.Line{{Words: words}}}
-			return ask(cx.Context, s, api.MbApply, q, quiet[api.Applied])
+			return call(cx.Context, c, api.MbApply, q, quiet[api.Applied])
 		}),
 	}
 }
 
-func (s *shell) mbRm() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbRm() *urfave.Command {
+	return &urfave.Command{
 		Name: "rm", Usage: "remove a key", ArgsUsage: "PATH",
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "recursive", Aliases: []string{"r"}, Usage: "with all below it"},
-			&cli.BoolFlag{Name: "children", Usage: "only all below it, and not the key itself"},
+		Flags: []urfave.Flag{
+			&urfave.BoolFlag{Name: "recursive", Aliases: []string{"r"}, Usage: "with all below it"},
+			&urfave.BoolFlag{Name: "children", Usage: "only all below it, and not the key itself"},
 		},
-		Action: s.takes(1, 1, func(cx *cli.Context) error { return s.change(cx, "rm", cx.Args().First()) }),
+		Action: c.withArgs(1, 1, func(cx *urfave.Context) error { return c.applyOne(cx, "rm", cx.Args().First()) }),
 	}
 }
 
-func (s *shell) mbPair(name, usage string) *cli.Command {
-	return &cli.Command{
+func (c *cli) mbPair(name, usage string) *urfave.Command {
+	return &urfave.Command{
 		Name: name, Usage: usage, ArgsUsage: "SRC DST",
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "overwrite", Usage: "onto a key that is there: what comes from SRC wins, what only DST has stays"}},
-		Action: s.takes(2, 2, func(cx *cli.Context) error { return s.change(cx, name, cx.Args().Slice()...) }),
+		Flags:  []urfave.Flag{&urfave.BoolFlag{Name: "overwrite", Usage: "onto a key that is there: what comes from SRC wins, what only DST has stays"}},
+		Action: c.withArgs(2, 2, func(cx *urfave.Context) error { return c.applyOne(cx, name, cx.Args().Slice()...) }),
 	}
 }
 
-func (s *shell) mbClear() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbClear() *urfave.Command {
+	return &urfave.Command{
 		Name: "clear", Usage: "remove all that is stored at a key, or a part of it", ArgsUsage: "PATH",
 		Description: "The key, its class and the keys below it stay.",
-		Flags:       filters(),
-		Action:      s.takes(1, 1, func(cx *cli.Context) error { return s.change(cx, "clear", cx.Args().First()) }),
+		Flags:       filterFlags(),
+		Action:      c.withArgs(1, 1, func(cx *urfave.Context) error { return c.applyOne(cx, "clear", cx.Args().First()) }),
 	}
 }
 
-func (s *shell) mbCpdata() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbCpdata() *urfave.Command {
+	return &urfave.Command{
 		Name: "cpdata", Usage: "copy what is stored at a key to another one", ArgsUsage: "SRC DST",
 		Description: "DST must be there; what it has of its own stays where nothing comes in its place, and so does its class.",
-		Flags: filters(
-			&cli.BoolFlag{Name: "move", Usage: "and remove it from SRC"},
-			&cli.StringFlag{Name: "attributes", Usage: "only what has all of `ATTRIBUTES`; with INHERIT also what SRC inherits", DefaultText: "any"},
+		Flags: filterFlags(
+			&urfave.BoolFlag{Name: "move", Usage: "and remove it from SRC"},
+			&urfave.StringFlag{Name: "attributes", Usage: "only what has all of `ATTRIBUTES`; with INHERIT also what SRC inherits", DefaultText: "any"},
 		),
-		Action: s.takes(2, 2, func(cx *cli.Context) error { return s.change(cx, "cpdata", cx.Args().Slice()...) }),
+		Action: c.withArgs(2, 2, func(cx *urfave.Context) error { return c.applyOne(cx, "cpdata", cx.Args().Slice()...) }),
 	}
 }
 
-func (s *shell) mbTouch() *cli.Command {
-	return &cli.Command{
+func (c *cli) mbTouch() *urfave.Command {
+	return &urfave.Command{
 		Name: "touch", Usage: "set the time of a key's last change", ArgsUsage: "PATH [TIME]",
 		Description: "TIME is written as 2026-01-31T12:00:00Z; without it, it is now.",
-		Action:      s.takes(1, 2, func(cx *cli.Context) error { return s.change(cx, "touch", cx.Args().Slice()...) }),
+		Action:      c.withArgs(1, 2, func(cx *urfave.Context) error { return c.applyOne(cx, "touch", cx.Args().Slice()...) }),
 	}
 }
 

@@ -33,22 +33,22 @@ const (
 	keyName   = "machine.key"
 )
 
-// A link is a way to a Desk. Close it after use.
-type link struct {
+// A conn carries calls to the administration API. Close it after use.
+type conn struct {
 	api.Conn
 	close func() error
 }
 
 // open finds the running service or else opens the store itself.
-func (s *shell) open(ctx context.Context) (*link, error) {
-	data, err := filepath.Abs(s.data)
+func (c *cli) open(ctx context.Context) (*conn, error) {
+	data, err := filepath.Abs(c.data)
 	if err != nil {
 		return nil, err
 	}
-	who := api.Caller{Who: api.Self(), Origin: metabase.FromCLI, Comment: s.comment}
+	who := api.Caller{Who: api.Self(), Origin: metabase.FromCLI, Comment: c.comment}
 	client, err := rpc.Dial(ctx, data, who)
 	if err == nil {
-		return &link{client, client.Close}, nil
+		return &conn{client, client.Close}, nil
 	}
 	if !errors.Is(err, api.ErrNoService) {
 		return nil, err
@@ -57,7 +57,7 @@ func (s *shell) open(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &link{newAPI(h.store, nil, data).Direct(who), h.Close}, nil
+	return &conn{newAPI(h.store, nil, data).Direct(who), h.Close}, nil
 }
 
 // newAPI makes an API with the handlers of every call.
@@ -69,14 +69,14 @@ func newAPI(t admin.Tree, e admin.Engine, data string) *admin.API {
 	return d
 }
 
-// A house is an open store with what it stands on.
-type house struct {
+// An openedStore is an open metabase and the key-value store below it.
+type openedStore struct {
 	store *metabase.Store
 	db    kv.DB
 }
 
 // Close closes the store. Closing twice is harmless.
-func (h *house) Close() error {
+func (h *openedStore) Close() error {
 	return errors.Join(h.store.Close(), h.db.Close())
 }
 
@@ -91,18 +91,18 @@ type storeOptions struct {
 }
 
 // openStore opens the metabase of a data folder with every check that there is.
-func openStore(ctx context.Context, data string, o storeOptions) (*house, error) {
+func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, error) {
 	dir := filepath.Join(data, storeName)
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && !o.create {
 		return nil, &api.Error{Kind: api.KindFailed, Text: data + ": nothing is set up there yet: the service does it when it runs for the first time", Hint: "serve"}
 	}
 	key, err := machineKey(data, o.create)
 	if err != nil {
-		return nil, failed(err)
+		return nil, asFailed(err)
 	}
 	db, err := badgerkv.Open(dir, badgerkv.Options{Log: o.log})
 	if errors.Is(err, kv.ErrInUse) {
-		return nil, &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf("%s: in use by another process%s, which does not answer on its socket (yet)", data, holder(err))}
+		return nil, &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf("%s: in use by another process%s, which does not answer on its socket (yet)", data, lockHolder(err))}
 	}
 	if err != nil {
 		return nil, err
@@ -111,10 +111,10 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 		o.act = func(context.Context, metabase.Path, metabase.Value) error { return api.ErrNoService }
 	}
 	if o.mail == nil {
-		o.mail = atRest(data)
+		o.mail = checkQueuesAtRest(data)
 	}
 	store, err := metabase.Open(ctx, db, key, metabase.Options{
-		Checks: []metabase.Check{schema.IIS().Check, ground(data).Check, o.mail},
+		Checks: []metabase.Check{schema.IIS().Check, dataLayout(data).Check, o.mail},
 		Acts:   map[metabase.ID]metabase.Act{settings.ServerCommand: o.act},
 		Keep:   settings.Retention,
 		Audit:  o.audit,
@@ -122,19 +122,19 @@ func openStore(ctx context.Context, data string, o storeOptions) (*house, error)
 	})
 	if err != nil {
 		_ = db.Close() // nothing was written
-		return nil, failed(fmt.Errorf("%s with %s: %w", dir, filepath.Join(data, keyName), err))
+		return nil, asFailed(fmt.Errorf("%s with %s: %w", dir, filepath.Join(data, keyName), err))
 	}
-	return &house{store, db}, nil
+	return &openedStore{store, db}, nil
 }
 
-// ground is the data folder, and what no site may have for a folder of its own.
-func ground(data string) settings.Layout {
+// dataLayout is the data folder, with the folders that no site may have for its own.
+func dataLayout(data string) settings.Layout {
 	return settings.Layout{Data: data, Reserved: []string{storeName, queueName, "backups", "exports"}}
 }
 
-// atRest checks by the index of the queues that no service has open. It is
+// checkQueuesAtRest checks by the index of the queues that no service has open. It is
 // opened only when a change asks for it.
-func atRest(data string) metabase.Check {
+func checkQueuesAtRest(data string) metabase.Check {
 	dir := filepath.Join(data, queueName)
 	var one sync.Mutex // the index can be open once
 	return func(c metabase.Change) []metabase.Problem {
@@ -160,9 +160,9 @@ func atRest(data string) metabase.Check {
 	}
 }
 
-// holder says which process has the store: its number, and its name where the
+// lockHolder says which process has the store: its number, and its name where the
 // system gives it.
-func holder(err error) string {
+func lockHolder(err error) string {
 	var by *kv.InUse
 	if !errors.As(err, &by) {
 		return ""
@@ -174,9 +174,9 @@ func holder(err error) string {
 	return fmt.Sprintf(" (%d, %s)", by.PID, strings.TrimSpace(string(name)))
 }
 
-// failed is err, of a store that cannot be opened, whatever its kind: that
+// asFailed is err, of a store that cannot be opened, whatever its kind: that
 // something is missing or wrong there is no answer to what the call asked.
-func failed(err error) error {
+func asFailed(err error) error {
 	return &api.Error{Kind: api.KindFailed, Text: err.Error()}
 }
 

@@ -31,9 +31,9 @@ func TestMain(m *testing.M) {
 // TestCommands runs the scripts of the command line.
 func TestCommands(t *testing.T) { scripts(t, "testdata/script") }
 
-// TestHouse runs the scripts of the whole house: a service, its callers, and
+// TestService runs the scripts of the whole house: a service, its callers, and
 // an administrator.
-func TestHouse(t *testing.T) { scripts(t, "../../testdata/script") }
+func TestService(t *testing.T) { scripts(t, "../../testdata/script") }
 
 func scripts(t *testing.T, dir string) {
 	lua, err := filepath.Abs("../../scripts")
@@ -53,29 +53,29 @@ func scripts(t *testing.T, dir string) {
 			e.Setenv("MATERIAL", material)
 			e.Setenv("TZ", "UTC")
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // each command would wait a second at its end
-			w := &world{lines: map[string]*testpeer.Client{}}
-			e.Values[worldKey{}] = w
-			e.Defer(w.end)
+			w := &scriptEnv{lines: map[string]*testpeer.Client{}}
+			e.Values[scriptEnvKey{}] = w
+			e.Defer(w.close)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"svc": svc, "smtp": smtp, "code": code, "messages": messages, "same": same,
-			"nowhere": nowhere, "pause": pause, "damage": damage, "hold": hold, "letgo": letgo,
-			"outlast": outlast,
+			"no-file-has": noFileHas, "pause": pause, "damage": damage, "lock-store": lockStore, "unlock-store": unlockStore,
+			"stop-during": stopDuring,
 		},
 	})
 }
 
-type worldKey struct{}
+type scriptEnvKey struct{}
 
-// A world is what one script has running.
-type world struct {
+// A scriptEnv holds what one script has started.
+type scriptEnv struct {
 	service *testpeer.Service
 	lines   map[string]*testpeer.Client
-	held    kv.DB // the store, by hold
+	locked  kv.DB // the store, by lock-store
 }
 
-func (w *world) end() {
+func (w *scriptEnv) close() {
 	for _, l := range w.lines {
 		l.Close()
 	}
@@ -88,7 +88,7 @@ func (w *world) end() {
 // Start waits for the ready line and puts the sites' addresses into ADDR1,
 // ADDR2 ...; kill ends it as a power cut would.
 func svc(ts *testscript.TestScript, neg bool, args []string) {
-	w := ts.Value(worldKey{}).(*world)
+	w := ts.Value(scriptEnvKey{}).(*scriptEnv)
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: svc start [ARG]... | stop | kill")
 	}
@@ -148,7 +148,7 @@ func smtp(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: smtp NAME open ADDR | say LINE | send FROM TO FILE | signin ACCOUNT PASSWORD | takein DIR | drop")
 	}
-	w := ts.Value(worldKey{}).(*world)
+	w := ts.Value(scriptEnvKey{}).(*scriptEnv)
 	name, verb, rest := args[0], args[1], args[2:]
 	if verb == "open" {
 		c, err := net.Dial("tcp", rest[0])
@@ -195,7 +195,7 @@ func crlf(s string) []byte {
 	return []byte(strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\n", "\r\n"))
 }
 
-// takeIn plays the receiving server and keeps each message as DIR/N.eml.
+// takeIn plays the receiving server and writes each message to DIR/N.eml.
 func takeIn(ts *testscript.TestScript, l *testpeer.Client, dir string) {
 	ts.Check(os.MkdirAll(dir, 0o755))
 	n := 0
@@ -206,7 +206,7 @@ func takeIn(ts *testscript.TestScript, l *testpeer.Client, dir string) {
 	fmt.Fprintf(ts.Stdout(), "%d messages\n", n)
 }
 
-// messages DIR makes the twenty messages of the house's story: 1 KiB to 5 MiB,
+// messages DIR makes twenty messages: 1 KiB to 5 MiB,
 // one of dot lines, one of eight bits, one with a TURN of its own.
 func messages(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {

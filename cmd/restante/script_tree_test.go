@@ -18,10 +18,10 @@ import (
 	"restante/internal/kv/badgerkv"
 )
 
-// nowhere TEXT PATH...: no file at or below the paths holds the text.
-func nowhere(ts *testscript.TestScript, neg bool, args []string) {
+// noFileHas TEXT PATH...: no file at or below the paths holds the text.
+func noFileHas(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: nowhere TEXT PATH...")
+		ts.Fatalf("usage: no-file-has TEXT PATH...")
 	}
 	files := 0
 	for _, root := range args[1:] {
@@ -52,11 +52,11 @@ func pause(ts *testscript.TestScript, neg bool, args []string) {
 	<-time.After(d)
 }
 
-// outlast COMMAND [ARG]...: the service is stopped when the command has printed
+// stopDuring COMMAND [ARG]...: the service is stopped when the command has printed
 // its first line; the command ends then, with exit code 1.
-func outlast(ts *testscript.TestScript, neg bool, args []string) {
+func stopDuring(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: outlast COMMAND [ARG]...")
+		ts.Fatalf("usage: stop-during COMMAND [ARG]...")
 	}
 	bin, err := lookPath(ts, args[0])
 	ts.Check(err)
@@ -89,13 +89,13 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(name, b, 0o600))
 }
 
-// hold: another process than the commands has the store, until letgo.
-func hold(ts *testscript.TestScript, neg bool, args []string) {
+// lock-store opens the store, as another process would, until unlock-store.
+func lockStore(ts *testscript.TestScript, neg bool, args []string) {
 	db, err := badgerkv.Open(filepath.Join(ts.Getenv("RESTANTE_DATA"), storeName), badgerkv.Options{})
 	ts.Check(err)
-	ts.Value(worldKey{}).(*world).held = db
+	ts.Value(scriptEnvKey{}).(*scriptEnv).locked = db
 }
 
-func letgo(ts *testscript.TestScript, neg bool, args []string) {
-	ts.Check(ts.Value(worldKey{}).(*world).held.Close())
+func unlockStore(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(ts.Value(scriptEnvKey{}).(*scriptEnv).locked.Close())
 }

@@ -13,7 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin"
 	"restante/admin/api"
@@ -29,36 +29,36 @@ import (
 // queueName is the folder of the queues' index within the data folder.
 const queueName = "queue"
 
-func (s *shell) serveCommand() *cli.Command {
-	return &cli.Command{
+func (c *cli) serveCommand() *urfave.Command {
+	return &urfave.Command{
 		Name: "serve", Usage: "run the service until it is told to end",
 		Description: "On an empty data folder it sets up first: site 1 with the given addresses, domain and name. On one that\n" +
 			"is set up those options are refused; site bind and mb set change what they gave.\n" +
 			"It prints a line for each site that started, and then ready.",
-		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "bind", Usage: "set up to listen on `ADDR:PORT`; may be given several times", DefaultText: ":25"},
-			&cli.StringFlag{Name: "domain", Usage: "set up with this default `DOMAIN`", DefaultText: "the host's name"},
-			&cli.StringFlag{Name: "fqdn", Usage: "set up to announce this `NAME`", DefaultText: "the host's, or the domain"},
-			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "write the log as text or json"},
+		Flags: []urfave.Flag{
+			&urfave.StringSliceFlag{Name: "bind", Usage: "set up to listen on `ADDR:PORT`; may be given several times", DefaultText: ":25"},
+			&urfave.StringFlag{Name: "domain", Usage: "set up with this default `DOMAIN`", DefaultText: "the host's name"},
+			&urfave.StringFlag{Name: "fqdn", Usage: "set up to announce this `NAME`", DefaultText: "the host's, or the domain"},
+			&urfave.StringFlag{Name: "log-format", Value: "text", Usage: "write the log as text or json"},
 		},
-		Action: s.takes(0, 0, func(cx *cli.Context) error {
-			log, err := s.logger(cx.String("log-format"))
+		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
+			log, err := c.logger(cx.String("log-format"))
 			if err != nil {
 				return err
 			}
-			return s.serve(cx.Context, log, setup{cx.StringSlice("bind"), cx.String("domain"), cx.String("fqdn")})
+			return c.serve(cx.Context, log, setup{cx.StringSlice("bind"), cx.String("domain"), cx.String("fqdn")})
 		}),
 	}
 }
 
-func (s *shell) logger(format string) (*slog.Logger, error) {
+func (c *cli) logger(format string) (*slog.Logger, error) {
 	switch format {
 	case "text":
-		return slog.New(slog.NewTextHandler(s.err, nil)), nil
+		return slog.New(slog.NewTextHandler(c.err, nil)), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(s.err, nil)), nil
+		return slog.New(slog.NewJSONHandler(c.err, nil)), nil
 	}
-	return nil, s.usage(fmt.Sprintf("--log-format is text or json, not %q", format))
+	return nil, c.usage(fmt.Sprintf("--log-format is text or json, not %q", format))
 }
 
 // setup is what an empty data folder is set up with.
@@ -69,8 +69,8 @@ type setup struct {
 
 func (o setup) given() bool { return len(o.bind) > 0 || o.domain != "" || o.fqdn != "" }
 
-// instead is the command that changes what the first given option gives.
-func (o setup) instead() string {
+// changeCommand is the command that changes what the first given option gives.
+func (o setup) changeCommand() string {
 	switch {
 	case len(o.bind) > 0:
 		return fmt.Sprintf("site bind %d %s", settings.DefaultSite, strings.Join(o.bind, " "))
@@ -80,15 +80,15 @@ func (o setup) instead() string {
 	return fmt.Sprintf("mb set SMTPSVC/%d FullyQualifiedDomainName %s", settings.DefaultSite, o.fqdn)
 }
 
-func (s *shell) refuseSetup(data string, o setup) error {
+func (c *cli) refuseSetup(data string, o setup) error {
 	return &api.Error{
 		Kind: api.KindUsage, Text: data + ": is set up already: --bind, --domain and --fqdn are for the first start",
-		Hint: o.instead(),
+		Hint: o.changeCommand(),
 	}
 }
 
-func (s *shell) serve(ctx context.Context, log *slog.Logger, o setup) error {
-	data, err := filepath.Abs(s.data)
+func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
+	data, err := filepath.Abs(c.data)
 	if err != nil {
 		return err
 	}
@@ -109,13 +109,13 @@ func (s *shell) serve(ctx context.Context, log *slog.Logger, o setup) error {
 			if e := eng.Load(); e != nil {
 				return e.Check(c)
 			}
-			return atRest(data)(c) // what is taken back before the engine has the queues
+			return checkQueuesAtRest(data)(c) // what is taken back before the engine has the queues
 		}})
 	if err != nil {
-		return s.whyNot(ctx, err, data, o)
+		return c.explainOpenError(ctx, err, data, o)
 	}
 	defer h.Close()
-	if err := s.prepare(ctx, h.store, data, o); err != nil {
+	if err := c.setUpOrSync(ctx, h.store, data, o); err != nil {
 		return err
 	}
 	index, err := badgerkv.Open(filepath.Join(data, queueName), badgerkv.Options{Log: log})
@@ -124,37 +124,37 @@ func (s *shell) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	}
 	e := engine.New(h.store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log})
 	eng.Store(e)
-	d := newAPI(h.store, running{e}, data)
+	d := newAPI(h.store, engineAdapter{e}, data)
 	d.Audit = auditTo(log)
-	err = s.keep(ctx, e, d, data, log)
+	err = c.runService(ctx, e, d, data, log)
 	return errors.Join(err, index.Close(), h.Close())
 }
 
-// whyNot says why the store did not open, better than the store can: where a
+// explainOpenError says why the store did not open, better than the store can: where a
 // service runs on it, that it does.
-func (s *shell) whyNot(ctx context.Context, err error, data string, o setup) error {
+func (c *cli) explainOpenError(ctx context.Context, err error, data string, o setup) error {
 	client, gone := rpc.Dial(ctx, data, api.Caller{})
 	if gone != nil {
 		return err
 	}
 	defer client.Close()
 	if o.given() {
-		return s.refuseSetup(data, o)
+		return c.refuseSetup(data, o)
 	}
 	return &api.Error{Kind: api.KindFailed, Text: data + ": a service runs there already", Hint: "status"}
 }
 
-// prepare sets an empty store up and brings the schema's keys up to date.
-func (s *shell) prepare(ctx context.Context, store *metabase.Store, data string, o setup) error {
+// setUpOrSync sets an empty store up and brings the schema's keys up to date.
+func (c *cli) setUpOrSync(ctx context.Context, store *metabase.Store, data string, o setup) error {
 	snap := store.Snapshot()
 	b := metabase.Batch{Origin: metabase.FromSystem, Comment: "schema of this version"}
 	if snap.Has(settings.SitePath(settings.DefaultSite)) {
 		if o.given() {
-			return s.refuseSetup(data, o)
+			return c.refuseSetup(data, o)
 		}
 		b.Ops = schema.IIS().Sync(snap)
 	} else {
-		if err := neverUsed(data); err != nil {
+		if err := checkUnused(data); err != nil {
 			return err
 		}
 		site := firstSite(o)
@@ -174,9 +174,9 @@ func (s *shell) prepare(ctx context.Context, store *metabase.Store, data string,
 	return err
 }
 
-// neverUsed refuses to set up where mail was kept before: under an empty
+// checkUnused refuses to set up where mail was kept before: under an empty
 // configuration, mail that is held for a host would go out, or back.
-func neverUsed(data string) error {
+func checkUnused(data string) error {
 	_, err := os.Stat(filepath.Join(data, queueName))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -214,10 +214,10 @@ func auditTo(log *slog.Logger) func(context.Context, metabase.Refusal) {
 	}
 }
 
-// keep runs the sites and answers on the local socket until ctx ends or one of
+// runService runs the sites and answers on the local socket until ctx ends or one of
 // the two breaks off, and returns when both are over. That ctx ended is no
 // error.
-func (s *shell) keep(ctx context.Context, e *engine.Engine, d *admin.API, data string, log *slog.Logger) error {
+func (c *cli) runService(ctx context.Context, e *engine.Engine, d *admin.API, data string, log *slog.Logger) error {
 	socket, err := rpc.Listen(data)
 	if err != nil {
 		return err
@@ -231,7 +231,7 @@ func (s *shell) keep(ctx context.Context, e *engine.Engine, d *admin.API, data s
 	both.Go(func() { defer cancel(); ends[1] = rpc.Serve(inner, socket, log, d.Direct) })
 	select {
 	case <-e.Ready():
-		s.announce(e)
+		c.announceSites(e)
 	case <-inner.Done():
 	}
 	both.Wait()
@@ -241,23 +241,23 @@ func (s *shell) keep(ctx context.Context, e *engine.Engine, d *admin.API, data s
 	return errors.Join(ends...)
 }
 
-// announce prints what has started, and that it is all.
-func (s *shell) announce(e *engine.Engine) {
+// announceSites prints what has started, and that it is all.
+func (c *cli) announceSites(e *engine.Engine) {
 	for _, site := range e.Sites() {
 		if len(site.Listening) > 0 {
-			fmt.Fprintf(s.out, "site %d %q started on %s\n", site.Number, site.Name, strings.Join(site.Listening, ", "))
+			fmt.Fprintf(c.out, "site %d %q started on %s\n", site.Number, site.Name, strings.Join(site.Listening, ", "))
 		}
 		if site.Why != "" {
-			fmt.Fprintf(s.err, "restante: serve: site %d: %s\n", site.Number, site.Why)
+			fmt.Fprintf(c.err, "restante: serve: site %d: %s\n", site.Number, site.Why)
 		}
 	}
-	fmt.Fprintln(s.out, "ready")
+	fmt.Fprintln(c.out, "ready")
 }
 
-// running shows the engine as a Desk wants it.
-type running struct{ *engine.Engine }
+// An engineAdapter gives the administration API its view of the engine.
+type engineAdapter struct{ *engine.Engine }
 
-func (r running) Sites() []admin.SiteState {
+func (r engineAdapter) Sites() []admin.SiteState {
 	all := r.Engine.Sites()
 	out := make([]admin.SiteState, len(all))
 	for i, s := range all {
@@ -268,7 +268,7 @@ func (r running) Sites() []admin.SiteState {
 	return out
 }
 
-func (r running) Queue(n int) (admin.Queue, bool) {
+func (r engineAdapter) Queue(n int) (admin.Queue, bool) {
 	q, ok := r.Engine.Queue(n)
 	if !ok {
 		return nil, false
@@ -276,7 +276,7 @@ func (r running) Queue(n int) (admin.Queue, bool) {
 	return q, true
 }
 
-func (r running) OpenQueue(ctx context.Context, n int) (admin.Queue, error) {
+func (r engineAdapter) OpenQueue(ctx context.Context, n int) (admin.Queue, error) {
 	q, err := r.Engine.OpenQueue(ctx, n)
 	if q == nil {
 		return nil, err
@@ -284,7 +284,7 @@ func (r running) OpenQueue(ctx context.Context, n int) (admin.Queue, error) {
 	return q, err
 }
 
-func (r running) Sessions(n int) ([]api.Session, error) {
+func (r engineAdapter) Sessions(n int) ([]api.Session, error) {
 	all, err := r.Engine.Sessions(n)
 	out := make([]api.Session, len(all))
 	for i, c := range all {

@@ -6,23 +6,23 @@ import (
 	"fmt"
 	"text/tabwriter"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
 )
 
-func (s *shell) statusCommand() *cli.Command {
-	return &cli.Command{
+func (c *cli) statusCommand() *urfave.Command {
+	return &urfave.Command{
 		Name: "status", Usage: "tell how the service is",
-		Action: s.takes(0, 0, func(cx *cli.Context) error {
-			return ask(cx.Context, s, api.Status, struct{}{}, func(w *tabwriter.Writer, v api.Service) {
+		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
+			return call(cx.Context, c, api.Status, struct{}{}, func(w *tabwriter.Writer, v api.Service) {
 				row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
 				row("version", v.Version)
 				row("data", v.Data)
 				row("process", v.PID)
 				row("revision", v.Revision)
 				for _, p := range v.Pending {
-					row("unconfirmed", fmt.Sprintf("revision %d, taken back at %s", p.Rev, when(p.Until)))
+					row("unconfirmed", fmt.Sprintf("revision %d, taken back at %s", p.Rev, formatTime(p.Until)))
 				}
 				row("connections", v.Connections)
 				row("messages", fmt.Sprintf("%d, held %d", v.Messages, v.Held))
@@ -39,16 +39,16 @@ func (s *shell) statusCommand() *cli.Command {
 	}
 }
 
-func (s *shell) explainCommand() *cli.Command {
-	return &cli.Command{
+func (c *cli) explainCommand() *urfave.Command {
+	return &urfave.Command{
 		Name: "explain", Usage: "tell what would become of a message, and why", ArgsUsage: "SITE RECIPIENT",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "from", Usage: "from `ADDRESS`"},
-			&cli.StringFlag{Name: "client", Usage: "brought by a caller at `IP`", DefaultText: "one without rights by its address"},
-			&cli.StringFlag{Name: "account", Usage: "who has signed in as `NAME`", DefaultText: "nobody"},
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "from", Usage: "from `ADDRESS`"},
+			&urfave.StringFlag{Name: "client", Usage: "brought by a caller at `IP`", DefaultText: "one without rights by its address"},
+			&urfave.StringFlag{Name: "account", Usage: "who has signed in as `NAME`", DefaultText: "nobody"},
 		},
-		Action: s.takes(2, 2, func(cx *cli.Context) error {
-			n, err := s.siteArg(cx)
+		Action: c.withArgs(2, 2, func(cx *urfave.Context) error {
+			n, err := c.siteArg(cx)
 			if err != nil {
 				return err
 			}
@@ -56,12 +56,12 @@ func (s *shell) explainCommand() *cli.Command {
 				Site: n, Recipient: cx.Args().Get(1), From: cx.String("from"),
 				Client: cx.String("client"), Account: cx.String("account"),
 			}
-			return ask(cx.Context, s, api.Explain, q, describeFate)
+			return call(cx.Context, c, api.Explain, q, printExplained)
 		}),
 	}
 }
 
-func describeFate(w *tabwriter.Writer, e api.Explained) {
+func printExplained(w *tabwriter.Writer, e api.Explained) {
 	row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
 	row("recipient", e.Recipient)
 	row("domain", fmt.Sprintf("%s, %s, key %s", e.Domain, e.Standing, dash(e.Key)))
@@ -76,7 +76,7 @@ func describeFate(w *tabwriter.Writer, e api.Explained) {
 		row("turn", e.Turn)
 	}
 	if e.Waiting > 0 {
-		row("waiting", fmt.Sprintf("%s, next try %s", plural(e.Waiting, "message"), when(e.NextTry)))
+		row("waiting", fmt.Sprintf("%s, next try %s", plural(e.Waiting, "message"), formatTime(e.NextTry)))
 	}
 	for _, r := range e.Why {
 		from := string(r.From)

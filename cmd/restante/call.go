@@ -9,42 +9,42 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
 )
 
-// ask makes one call and prints the answer.
-func ask[Q, A any](ctx context.Context, s *shell, m api.Method[Q, A], q Q, text func(*tabwriter.Writer, A)) error {
-	c, err := s.open(ctx)
+// call makes one call and prints the answer.
+func call[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q, text func(*tabwriter.Writer, A)) error {
+	conn, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer c.close()
-	a, raw, err := m.Call(ctx, c, q)
+	defer conn.close()
+	a, raw, err := m.Call(ctx, conn, q)
 	if err != nil {
 		return err
 	}
-	return s.answer(raw, func(w *tabwriter.Writer) { text(w, a) })
+	return c.answer(raw, func(w *tabwriter.Writer) { text(w, a) })
 }
 
 // quiet prints nothing: that it worked is all there is to say.
 func quiet[A any](*tabwriter.Writer, A) {}
 
 // number reads the number of a site or of a revision.
-func (s *shell) number(what, word string) (int, error) {
+func (c *cli) number(what, word string) (int, error) {
 	n, err := strconv.Atoi(word)
 	if err != nil || n < 1 {
-		return 0, s.usage(fmt.Sprintf("%q is no number of a %s", word, what))
+		return 0, c.usage(fmt.Sprintf("%q is no number of a %s", word, what))
 	}
 	return n, nil
 }
 
 // siteArg reads the first argument as the number of a site.
-func (s *shell) siteArg(cx *cli.Context) (int, error) { return s.number("site", cx.Args().First()) }
+func (c *cli) siteArg(cx *urfave.Context) (int, error) { return c.number("site", cx.Args().First()) }
 
-// when prints a time for people; "-" for none.
-func when(t time.Time) string {
+// formatTime prints a time for people; "-" for none.
+func formatTime(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestArrange(t *testing.T) {
+func TestReorderFlags(t *testing.T) {
 	tests := []struct{ in, want, path string }{
 		{"", "", ""},
 		{"mb get P Q", "mb get -- P Q", "mb get"},
@@ -19,26 +19,26 @@ func TestArrange(t *testing.T) {
 		{"mb set P Q -1", "mb set -- P Q -1", "mb set"},            // a number, not an option
 		{"mb set P Q -- --from", "mb set -- P Q --from", "mb set"}, // a value that looks like an option
 		{"mb set P Q mb get", "mb set -- P Q mb get", "mb set"},    // values that are called like commands
-		{"run s.lua --json -x", "run -- s.lua --json -x", "run"},   // the script's own
+		{"run c.lua --json -x", "run -- c.lua --json -x", "run"},   // the script's own
 		{"run --timeout 3s - a", "run --timeout 3s -- - a", "run"}, // - is an argument
 		{"mb rm -r P", "mb rm -r -- P", "mb rm"},                   // a short name
 		{"nosuch thing", "-- nosuch thing", ""},
 		{"mb --yes", "--yes mb", "mb"},
 		{"site end-session 1 --all", "site end-session --all -- 1", "site end-session"},
 	}
-	app := (&shell{}).app()
+	app := (&cli{}).app()
 	for _, tt := range tests {
-		l, err := arrange(app, strings.Fields(tt.in))
+		l, err := reorderFlags(app, strings.Fields(tt.in))
 		if got := strings.Join(l.args, " "); got != tt.want || strings.Join(l.path, " ") != tt.path || err != nil {
 			t.Errorf("arrange(%q) = %q, path %q, %v; want %q, path %q", tt.in, got, l.path, err, tt.want, tt.path)
 		}
 	}
 	for _, in := range []string{"mb get --nosuch", "--nosuch", "mb get P --rev", "--data"} {
-		if _, err := arrange(app, strings.Fields(in)); err == nil {
+		if _, err := reorderFlags(app, strings.Fields(in)); err == nil {
 			t.Errorf("arrange(%q) has no error", in)
 		}
 	}
-	if l, err := arrange(app, []string{"mb", "get", "-h"}); err != nil || !l.help {
+	if l, err := reorderFlags(app, []string{"mb", "get", "-h"}); err != nil || !l.help {
 		t.Errorf("-h does not ask for help: %v, %v", l, err)
 	}
 }

@@ -7,26 +7,26 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
 )
 
-// A line is a call as the library takes it: flags stand before arguments.
-type line struct {
+// An invocation is a command line in the order that the library needs: flags before arguments.
+type invocation struct {
 	args []string
 	path []string // the command's words
 	data string   // the value of --data, for hints before the flags are read
 	help bool
 }
 
-// arrange lets flags stand anywhere. What follows "--", what looks like a
+// reorderFlags lets flags stand anywhere. What follows "--", what looks like a
 // negative number, and all that follows a script's name are arguments.
-func arrange(app *cli.App, args []string) (line, error) {
-	var l line
+func reorderFlags(app *urfave.App, args []string) (invocation, error) {
+	var l invocation
 	var global, own, rest []string
 	commands := app.Commands
-	var leaf *cli.Command
+	var leaf *urfave.Command
 	for i := 0; i < len(args); i++ {
 		word := args[i]
 		if word == "--" {
@@ -34,7 +34,7 @@ func arrange(app *cli.App, args []string) (line, error) {
 			break
 		}
 		if !isFlag(word) {
-			if c := named(commands, word); c != nil && len(rest) == 0 {
+			if c := findCommand(commands, word); c != nil && len(rest) == 0 {
 				leaf, commands = c, c.Subcommands
 				l.path = append(l.path, c.Name)
 				continue
@@ -53,7 +53,7 @@ func arrange(app *cli.App, args []string) (line, error) {
 		}
 		into, f := &own, flagOf(leaf, word)
 		if f == nil {
-			if f = lookFor(app.Flags, word); f != nil {
+			if f = findFlag(app.Flags, word); f != nil {
 				into = &global
 			}
 		}
@@ -91,7 +91,7 @@ func isFlag(word string) bool {
 	return err != nil
 }
 
-func named(commands []*cli.Command, word string) *cli.Command {
+func findCommand(commands []*urfave.Command, word string) *urfave.Command {
 	for _, c := range commands {
 		if c.HasName(word) {
 			return c
@@ -100,14 +100,14 @@ func named(commands []*cli.Command, word string) *cli.Command {
 	return nil
 }
 
-func flagOf(c *cli.Command, word string) cli.Flag {
+func flagOf(c *urfave.Command, word string) urfave.Flag {
 	if c == nil {
 		return nil
 	}
-	return lookFor(c.Flags, word)
+	return findFlag(c.Flags, word)
 }
 
-func lookFor(flags []cli.Flag, word string) cli.Flag {
+func findFlag(flags []urfave.Flag, word string) urfave.Flag {
 	name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
 	for _, f := range flags {
 		if slices.Contains(f.Names(), name) {
@@ -117,7 +117,7 @@ func lookFor(flags []cli.Flag, word string) cli.Flag {
 	return nil
 }
 
-func isBool(f cli.Flag) bool {
-	_, ok := f.(*cli.BoolFlag)
+func isBool(f urfave.Flag) bool {
+	_, ok := f.(*urfave.BoolFlag)
 	return ok
 }

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/urfave/cli/v2"
+	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin"
 	"restante/admin/api"
@@ -29,33 +29,33 @@ func runScript(ctx context.Context, tree admin.Tree, as metabase.Batch, s api.Sc
 	})
 }
 
-func (s *shell) runCommand() *cli.Command {
-	return &cli.Command{
+func (c *cli) runCommand() *urfave.Command {
+	return &urfave.Command{
 		Name: "run", Usage: "run a Lua administration script", ArgsUsage: "SCRIPT.lua [ARG]...",
 		Description: "The script sees GetObject, print and its arguments in arg; - reads it from standard input.\n" +
 			"What it writes with SetInfo is one batch each, in your name.",
-		Flags: []cli.Flag{
-			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "stop the script after `DURATION`"},
+		Flags: []urfave.Flag{
+			&urfave.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "stop the script after `DURATION`"},
 		},
-		Action: s.takes(1, -1, func(cx *cli.Context) error {
-			script, err := s.readScript(cx.Args().First())
+		Action: c.withArgs(1, -1, func(cx *urfave.Context) error {
+			script, err := c.readScript(cx.Args().First())
 			if err != nil {
 				return err
 			}
 			script.Args, script.Timeout = cx.Args().Tail(), cx.Duration("timeout")
 			if script.Timeout <= 0 {
-				return s.usage("--timeout must be greater than 0")
+				return c.usage("--timeout must be greater than 0")
 			}
-			c, err := s.open(cx.Context)
+			conn, err := c.open(cx.Context)
 			if err != nil {
 				return err
 			}
-			defer c.close()
-			for out, err := range api.Run.Open(cx.Context, c, script) {
+			defer conn.close()
+			for out, err := range api.Run.Open(cx.Context, conn, script) {
 				if err != nil {
 					return err
 				}
-				if _, err := io.WriteString(s.out, out.Text); err != nil {
+				if _, err := io.WriteString(c.out, out.Text); err != nil {
 					return err
 				}
 			}
@@ -64,9 +64,9 @@ func (s *shell) runCommand() *cli.Command {
 	}
 }
 
-func (s *shell) readScript(name string) (api.Script, error) {
+func (c *cli) readScript(name string) (api.Script, error) {
 	if name == "-" {
-		source, err := io.ReadAll(s.in)
+		source, err := io.ReadAll(c.in)
 		return api.Script{Name: "stdin", Source: string(source)}, err
 	}
 	source, err := os.ReadFile(name)
