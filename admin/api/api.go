@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package control is the talk between a command and who answers it, and what
-// travels in it. A [Method] names a call with the types of its request and its
-// answer; a [Conn] carries it, over the local socket of a data folder or within
-// the process. Either way the same JSON goes in and comes out, and a call
-// carries who asks: over the socket, that is what the system says.
+// Package api defines the calls of the administration API: their requests,
+// their answers and the form of their errors. A [Method] names a call with the
+// types of its request and its answer; a [Stream] one with an answer of many
+// parts. A [Conn] carries calls, over the local socket (package rpc) or within
+// the process. Either way the same JSON is exchanged.
 //
-// Every request and every answer is here, for both ends to read, and the form
-// in which an error travels. What a call does is not known here.
+// The package does not know what a call does.
 package api
 
 import (
@@ -21,8 +20,8 @@ import (
 	"restante/metabase"
 )
 
-// A Caller is who asks. The socket's own word decides Who when the call comes
-// over it; Origin and Comment are the caller's.
+// A Caller identifies the author of a call. Over the socket, Who is what the
+// system says of the peer; the client sends Origin and Comment.
 type Caller struct {
 	Who     []metabase.Principal `json:"-"` // user first, then uid and groups
 	Origin  metabase.Origin      `json:"origin,omitempty"`
@@ -32,8 +31,7 @@ type Caller struct {
 // MaxComment bounds a comment, in characters.
 const MaxComment = 1000
 
-// Check refuses a comment that could look like more than one when it is shown:
-// it stands in one line of a list, on somebody's terminal.
+// Check refuses a comment that a list could not show in one line of a terminal.
 func (c Caller) Check() error {
 	if n := utf8.RuneCountInString(c.Comment); n > MaxComment {
 		return Refused("comment", fmt.Sprintf("has %d characters, %d are the most", n, MaxComment))
@@ -56,21 +54,21 @@ func (c Caller) Batch(ops ...metabase.Op) metabase.Batch {
 	return b
 }
 
-// A Conn carries calls to who answers them: over the socket, or within the
+// A Conn carries calls to their handlers: over the socket, or within the
 // process.
 type Conn interface {
 	// Call sends the request and gives the answer as JSON.
 	Call(ctx context.Context, method string, request []byte) (answer json.RawMessage, err error)
 
-	// Stream is Call for an answer of many parts, which comes piece by piece
-	// until it ends or ctx does.
+	// Stream is Call for an answer of many parts. It yields them as they come,
+	// until the answer or ctx ends.
 	Stream(ctx context.Context, method string, request []byte) iter.Seq2[json.RawMessage, error]
 }
 
 // A Method names a call, with the types of its request and its answer.
 type Method[Q, A any] string
 
-// Call asks over c and gives the answer, also as the JSON that came.
+// Call sends q over c and returns the answer, and the same as raw JSON.
 func (m Method[Q, A]) Call(ctx context.Context, c Conn, q Q) (a A, raw json.RawMessage, err error) {
 	request, err := json.Marshal(q)
 	if err != nil {
@@ -89,7 +87,7 @@ func (m Method[Q, A]) Call(ctx context.Context, c Conn, q Q) (a A, raw json.RawM
 // A Flow names a call whose answer is many parts.
 type Stream[Q, A any] string
 
-// Open asks over c and yields the parts of the answer.
+// Open sends q over c and yields the parts of the answer.
 func (m Stream[Q, A]) Open(ctx context.Context, c Conn, q Q) iter.Seq2[A, error] {
 	return func(yield func(A, error) bool) {
 		var a A

@@ -10,13 +10,13 @@ import (
 	"restante/metabase"
 )
 
-// The calls that change the tree as a tree.
+// The calls that apply batches.
 const (
 	MbApply   Method[ApplyRequest, Applied]   = "mb/apply"
 	MbConfirm Method[ConfirmRequest, Applied] = "mb/confirm"
 )
 
-// An ApplyRequest is a batch in words, as `mb apply` reads them.
+// An ApplyRequest is a batch in the words of `mb apply`.
 type ApplyRequest struct {
 	Lines   []Line       `json:"lines"`
 	DryRun  bool         `json:"dry_run,omitempty"`
@@ -29,48 +29,48 @@ type ApplyRequest struct {
 type Line struct {
 	Number int      `json:"number,omitempty"` // in its file; 0: it has none
 	Words  []string `json:"words"`
-	File   *File    `json:"file,omitempty"`   // what the last word names, where that is @FILE
+	File   *File    `json:"file,omitempty"`   // the file of the last word, where that is @FILE
 	Broken string   `json:"broken,omitempty"` // why it could not be split into words
 }
 
-// A File is what the caller may read: it comes along where only who answers
-// knows whether @FILE is meant.
+// A File is the content of a file that the client read. The client sends it
+// with any @FILE, because only the handler knows whether the property is binary.
 type File struct {
 	Hex string `json:"hex,omitempty"`
 	Why string `json:"why,omitempty"` // it cannot be read
 }
 
-// Applied says what came of a batch, or with a dry run would come of it.
+// Applied is the result of a batch, or of its dry run.
 type Applied struct {
 	Rev     metabase.Rev `json:"rev"`
 	DryRun  bool         `json:"dry_run,omitempty"`
-	Made    bool         `json:"made,omitempty"` // it is a new revision; else it changed nothing
-	Until   time.Time    `json:"until,omitzero"` // to be confirmed before
+	Made    bool         `json:"made,omitempty"` // there is a new revision; else nothing changed
+	Until   time.Time    `json:"until,omitzero"` // the deadline of its confirmation
 	Changes []Change     `json:"changes"`
-	Touches *Touches     `json:"touches,omitempty"`
+	Touches *Impact      `json:"touches,omitempty"`
 }
 
-// Acts says that the batch would do something that is not stored.
+// Acts reports whether the batch would change a site's state or address.
 func (a Applied) Acts() bool {
-	return a.Touches != nil && slices.ContainsFunc(a.Touches.Sites, func(s SiteTouched) bool { return len(s.Becomes) > 0 })
+	return a.Touches != nil && slices.ContainsFunc(a.Touches.Sites, func(s SiteImpact) bool { return len(s.Becomes) > 0 })
 }
 
-// A ConfirmRequest confirms a revision, 0 for the newest that waits.
+// A ConfirmRequest confirms a pending revision, 0 for the newest.
 type ConfirmRequest struct {
 	Rev metabase.Rev `json:"rev"`
 }
 
-// Touches says what a batch that has not been made would mean beyond the keys
-// that it names.
-type Touches struct {
-	Heirs    []Heirs       `json:"heirs"` // of each changed property that is inherited
-	Sites    []SiteTouched `json:"sites"`
-	Rerouted int           `json:"rerouted"` // queued messages that would go another way, or be held or let go
-	Unseen   []int         `json:"unseen"`   // sites whose queue could not be looked at: what is in it is not in Rerouted
+// Impact is the effect of a batch beyond the keys that it names.
+type Impact struct {
+	Inheritors  []Inheritors `json:"inherited_by"` // of each changed property that is inherited
+	Sites       []SiteImpact `json:"sites"`
+	Rerouted    int          `json:"rerouted"` // queued messages that would be routed differently, held or released
+	Uninspected []int        `json:"unseen"`   // sites whose queue could not be opened; Rerouted leaves them out
 }
 
-// Heirs are who takes a changed property from the key at Path.
-type Heirs struct {
+// Inheritors are the sites, domains and accounts that inherit a changed property
+// from the key at Path.
+type Inheritors struct {
 	Path     metabase.Path   `json:"path"`
 	Property string          `json:"property"`
 	Sites    []int           `json:"sites"`
@@ -82,18 +82,18 @@ type Heirs struct {
 	AccountNames []string `json:"account_names"` // after its site, or alone for one of all sites
 }
 
-// SiteTouched says what a change does to one site.
-type SiteTouched struct {
+// SiteImpact is the effect of a change on one site.
+type SiteImpact struct {
 	Site        int      `json:"site"`
 	Rerouted    int      `json:"rerouted"`
 	Relay       *big.Int `json:"relay"`        // addresses that may relay and could not before
 	RelayAll    *big.Int `json:"relay_all"`    // addresses that may relay then
-	RelayAuth   bool     `json:"relay_auth"`   // whoever has signed in may, and could not before
-	OpenDomains []string `json:"open_domains"` // that take mail from anybody, and did not before
-	Becomes     []string `json:"becomes"`      // that it is new, is removed, starts, stops, listens elsewhere: in words
+	RelayAuth   bool     `json:"relay_auth"`   // signed-in callers may relay, and could not before
+	OpenDomains []string `json:"open_domains"` // that accept mail from anybody, and did not before
+	Becomes     []string `json:"becomes"`      // in words: new, removed, starts, stops, listens elsewhere
 }
 
-// The calls about what was.
+// The calls about the history.
 const (
 	MbLog    Method[LogRequest, []Entry]    = "mb/log"
 	MbDiff   Method[DiffRequest, []Change]  = "mb/diff"
@@ -102,7 +102,7 @@ const (
 )
 
 // A LogRequest asks for the newest Count revisions that changed something at
-// or below Path, 0 for all there are.
+// or below Path; Count 0 means all.
 type LogRequest struct {
 	Path  string `json:"path"`
 	Count int    `json:"count"`
@@ -133,7 +133,7 @@ type Change struct {
 	NewText  []string      `json:"new_text,omitempty"`
 	To       metabase.Path `json:"to,omitempty"`
 
-	// What an item has beside its value; types and user types where they differ.
+	// Attributes; types and user types where they differ.
 	OldAttributes string             `json:"old_attributes,omitempty"`
 	NewAttributes string             `json:"new_attributes,omitempty"`
 	OldType       string             `json:"old_type,omitempty"`
@@ -142,21 +142,22 @@ type Change struct {
 	NewUserType   *metabase.UserType `json:"new_user_type,omitempty"`
 }
 
-// A DiffRequest asks what leads from one revision to another, 0 for now.
+// A DiffRequest asks for the difference between two revisions, 0 for the
+// newest.
 type DiffRequest struct {
 	From metabase.Rev `json:"from"`
 	To   metabase.Rev `json:"to"`
 }
 
-// A RevertRequest takes a revision back, at and below Path.
+// A RevertRequest reverts a revision, at and below Path.
 type RevertRequest struct {
 	Rev    metabase.Rev `json:"rev"`
 	Path   string       `json:"path"`
 	DryRun bool         `json:"dry_run,omitempty"`
 }
 
-// A WatchRequest asks for each change at and below Path, from revision Since
-// on, 0 for now.
+// A WatchRequest asks for each change at and below Path after revision Since;
+// Since 0 means the newest.
 type WatchRequest struct {
 	Path  string       `json:"path"`
 	Since metabase.Rev `json:"since,omitempty"`

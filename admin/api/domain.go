@@ -6,7 +6,7 @@ import (
 	"restante/engine/settings"
 )
 
-// The calls about domains and who may take their mail.
+// The calls about domains and the accounts that may collect their mail.
 const (
 	DomainList   Method[SiteRequest, []Domain]       = "domain/list"
 	DomainShow   Method[DomainRequest, Domain]       = "domain/show"
@@ -16,19 +16,19 @@ const (
 	TurnSet      Method[TurnRequest, Domain]         = "turn/set"
 )
 
-// A Domain is a domain of a site as it is shown.
+// A Domain describes a domain of a site.
 type Domain struct {
 	Site        int             `json:"site"`
 	Name        string          `json:"name"`
 	Kind        string          `json:"kind"` // default, alias, local or remote
 	RouteAction settings.Action `json:"route_action"`
 	Held        bool            `json:"held"`
-	Turn        []string        `json:"turn"` // accounts that may take its mail
+	Turn        []string        `json:"turn"` // accounts that may collect its mail
 	SmartHost   string          `json:"smart_host,omitempty"`
 	Relay       bool            `json:"relay"`
-	Messages    int             `json:"messages,omitempty"` // that wait for it
+	Messages    int             `json:"messages,omitempty"` // waiting for it
 	Bytes       int64           `json:"bytes,omitempty"`
-	Unknown     []string        `json:"unknown_accounts,omitempty"` // of Turn, that there are no accounts for yet
+	Unknown     []string        `json:"unknown_accounts,omitempty"` // names of Turn that no account has
 }
 
 // A DomainRequest names a domain of a site.
@@ -37,7 +37,7 @@ type DomainRequest struct {
 	Name string `json:"name"`
 }
 
-// A DomainCreateRequest says what becomes of mail to a domain.
+// A DomainCreateRequest describes a new domain.
 type DomainCreateRequest struct {
 	Site      int      `json:"site"`
 	Name      string   `json:"name"`
@@ -48,20 +48,21 @@ type DomainCreateRequest struct {
 	Relay     bool     `json:"relay,omitempty"`
 }
 
-// A TurnListRequest asks who may take which domain's mail; 0 and "" for all.
+// A TurnListRequest asks which accounts may collect which domain's mail; 0 and
+// "" mean all.
 type TurnListRequest struct {
 	Site    int    `json:"site,omitempty"`
 	Account string `json:"account,omitempty"`
 }
 
-// A Grant lets an account take a domain's mail.
+// A Grant lets an account collect a domain's mail.
 type Grant struct {
 	Site    int    `json:"site"`
 	Domain  string `json:"domain"`
 	Account string `json:"account"`
 }
 
-// A TurnRequest grants or revokes.
+// A TurnRequest grants or revokes a Grant.
 type TurnRequest struct {
 	Site    int    `json:"site"`
 	Domain  string `json:"domain"`
@@ -76,16 +77,16 @@ const (
 	AccountDelete Method[AccountRequest, Deleted] = "account/delete"
 )
 
-// An Account is who may sign in, at one site or with site 0 at all of them.
+// An Account may sign in at one site, or with site 0 at all of them.
 type Account struct {
 	Site    int      `json:"site"`
 	Name    string   `json:"name"`
 	CramMD5 bool     `json:"cram_md5"`
-	Domains []string `json:"domains"` // whose mail it may take, SITE/DOMAIN
+	Domains []string `json:"domains"` // whose mail it may collect, SITE/DOMAIN
 }
 
-// An AccountRequest names an account as [SITE/]NAME, and where one is needed
-// has its password.
+// An AccountRequest names an account as [SITE/]NAME, with its password where
+// the call needs one.
 type AccountRequest struct {
 	Name     string `json:"name"`
 	Password string `json:"password,omitempty"`

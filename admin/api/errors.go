@@ -14,29 +14,29 @@ import (
 	"restante/metabase/schema"
 )
 
-// A Kind is what a command's exit code is decided by.
+// A Kind decides a command's exit code.
 type Kind string
 
 // The kinds.
 const (
-	KindFailed    Kind = "failed"     // it did not work
-	KindUsage     Kind = "usage"      // the call is wrong
+	KindFailed    Kind = "failed"     // the operation failed
+	KindUsage     Kind = "usage"      // the call is malformed
 	KindNotFound  Kind = "not_found"  // there is no such key, property, site, message ...
-	KindRefused   Kind = "refused"    // a check, a right or a conflict stands against it
+	KindRefused   Kind = "refused"    // a check, a missing right or a conflict
 	KindNoService Kind = "no_service" // the service is needed and does not run
 )
 
-// An Error is an answer that is none, as it travels.
+// An Error is the answer to a call that failed, as it is sent.
 type Error struct {
 	Kind     Kind      `json:"kind"`
 	Text     string    `json:"text"`
 	Problems []Problem `json:"problems,omitempty"`
-	Hint     string    `json:"hint,omitempty"` // the arguments of a command that would do, without "restante"
+	Hint     string    `json:"hint,omitempty"` // the corrected command, without "restante"
 }
 
 // A Problem is one of several reasons.
 type Problem struct {
-	Line     int    `json:"line,omitempty"` // of the batch or the file that it is about
+	Line     int    `json:"line,omitempty"` // of the batch or of the file
 	Path     string `json:"path,omitempty"`
 	Property string `json:"property,omitempty"`
 	Why      string `json:"why"`
@@ -51,7 +51,7 @@ func (p Problem) String() string {
 	return join(line, p.Path, p.Property, p.Why)
 }
 
-// Error prints the text, and on lines of their own the problems.
+// Error returns the text, and each problem on a line of its own.
 func (e *Error) Error() string {
 	lines := make([]string, 0, len(e.Problems)+1)
 	if e.Text != "" {
@@ -66,14 +66,13 @@ func (e *Error) Error() string {
 // ErrNoService answers a call that needs the running service.
 var ErrNoService error = &Error{Kind: KindNoService, Text: "the service is needed and does not run", Hint: "serve"}
 
-// Is lets any two errors of the same kind and text be the same.
+// Is reports whether target has the same kind and text.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t.Kind == e.Kind && t.Text == e.Text
 }
 
-// AsError gives err in the form in which it travels, kind and all problems
-// with it.
+// AsError converts err to an Error, with its kind and all its problems.
 func AsError(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
@@ -89,7 +88,7 @@ func AsError(err error) *Error {
 	return &Error{Kind: kindOf(err), Text: plain(err)}
 }
 
-// ofActs gives what acts said of properties that were set, after the commit.
+// ofActs collects the problems that acts reported after the commit.
 func ofActs(err error) (out []Problem) {
 	switch err := err.(type) {
 	case metabase.Problem:
@@ -102,7 +101,7 @@ func ofActs(err error) (out []Problem) {
 	return out
 }
 
-// ofProblem names the property where the schema does.
+// ofProblem converts a problem; the schema names the property.
 func ofProblem(p metabase.Problem) Problem {
 	name := p.Property
 	if known, ok := schema.IIS().ByID(p.ID); ok && name == "" {
@@ -155,8 +154,8 @@ func kindOf(err error) Kind {
 	return KindFailed
 }
 
-// plain prints a metabase error without its operation, which the caller of a
-// command names better.
+// plain formats a metabase error without its operation: the command names its
+// own.
 func plain(err error) string {
 	var e *metabase.Error
 	if !errors.As(err, &e) || e.Error() != err.Error() {
@@ -177,17 +176,17 @@ func join(parts ...string) string {
 	return strings.Join(kept, ": ")
 }
 
-// Missing says that what is named is not there.
+// Missing returns the error for a thing that does not exist.
 func Missing(what, why string) error {
 	return &Error{Kind: KindNotFound, Text: join(what, why)}
 }
 
-// Refused says that what is asked for what cannot be.
+// Refused returns the error for a request about what that a check refuses.
 func Refused(what, why string) error {
 	return &Error{Kind: KindRefused, Text: join(what, why)}
 }
 
-// RefusedAll gives each line of a joined error as a problem.
+// RefusedAll returns each line of a joined error as a problem.
 func RefusedAll(err error) error {
 	e := &Error{Kind: KindRefused}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
@@ -196,7 +195,7 @@ func RefusedAll(err error) error {
 	return e
 }
 
-// Usage says that the call is wrong, and with a hint which one would do.
+// Usage returns the error for a malformed call, with a hint to the right one.
 func Usage(text, hint string) error {
 	return &Error{Kind: KindUsage, Text: text, Hint: hint}
 }

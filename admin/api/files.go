@@ -18,26 +18,26 @@ const (
 // An ExportRequest asks for the keys at and below a path.
 type ExportRequest struct {
 	Path      string `json:"path"`
-	Inherited bool   `json:"inherited,omitempty"` // with that key also what it inherits
+	Inherited bool   `json:"inherited,omitempty"` // also the properties that the topmost key inherits
 	NodeOnly  bool   `json:"node_only,omitempty"` // without the keys below it
 }
 
-// Exported is the file. Its octets travel as such: as text, what is no UTF-8
-// would be replaced.
+// Exported is the file. It travels as octets, because JSON text would replace
+// what is not UTF-8.
 type Exported struct {
 	XML     []byte       `json:"xml"`
 	Rev     metabase.Rev `json:"rev"`
 	Secrets int          `json:"secrets"` // secure values that were left empty
 }
 
-// An ImportRequest brings a file in: one of ours, or of IIS.
+// An ImportRequest carries a MetaBase.xml, one of ours or of IIS.
 type ImportRequest struct {
 	XML      []byte `json:"xml"`
 	At       string `json:"at,omitempty"`
 	Merge    bool   `json:"merge,omitempty"`
 	NodeOnly bool   `json:"node_only,omitempty"` // the topmost key alone
 	DryRun   bool   `json:"dry_run,omitempty"`
-	Brief    bool   `json:"brief,omitempty"` // what was changed need not be listed, and may be as long as the file
+	Brief    bool   `json:"brief,omitempty"` // leave out the list of changes, which may be as long as the file
 }
 
 // MaxRequest bounds one request, in octets: an import carries its whole file.
@@ -47,7 +47,7 @@ const MaxRequest = 512 << 20
 // of each three.
 const MaxImport = MaxRequest/4*3 - 1<<20
 
-// Imported says what an import did or would do.
+// Imported is the result of an import or of its dry run.
 type Imported struct {
 	Applied
 	Report *mbxml.Report `json:"report"`
@@ -68,7 +68,7 @@ type BackupRequest struct {
 	Password string `json:"password,omitempty"`
 }
 
-// A Backup is one that there is.
+// A Backup describes one version of a backup.
 type Backup struct {
 	Name    string    `json:"name"`
 	Version int       `json:"version"`
@@ -91,7 +91,7 @@ type RestoreRequest struct {
 	DryRun   bool   `json:"dry_run,omitempty"`
 }
 
-// Verified says that the store is whole.
+// Verified is the result of a verification without errors.
 type Verified struct {
 	Rev  metabase.Rev `json:"rev"`
 	Keys int          `json:"keys"`

@@ -12,14 +12,14 @@ import (
 	"restante/metabase"
 )
 
-// Self is the principals of the process' own user: the name first, then the
-// number and the groups.
+// Self returns the principals of the process's own user: the name first, then
+// the number and the groups.
 func Self() []metabase.Principal {
 	return PrincipalsOf(os.Getuid())
 }
 
-// PrincipalsOf looks up who a user number is. A number without a name is still
-// a principal.
+// PrincipalsOf returns the principals of a user number. A number without a name
+// is still a principal.
 func PrincipalsOf(uid int) []metabase.Principal {
 	var u *user.User
 	var err error
@@ -46,7 +46,7 @@ func PrincipalsOf(uid int) []metabase.Principal {
 	return who
 }
 
-// Trusted says that who asks is root, or who runs the service.
+// Trusted reports whether the caller is root or the service's own user.
 func Trusted(who []metabase.Principal) bool {
 	own := Self()
 	return slices.ContainsFunc(who, func(p metabase.Principal) bool {

@@ -6,26 +6,25 @@ import (
 	"restante/engine/queue"
 )
 
-// The calls about mail that waits. All of them need the service.
+// The calls about queued mail. All of them need the service.
 const (
-	QueueList     Method[QueueRequest, []Destination] = "queue/list"
-	QueueMessages Method[QueueRequest, []Message]     = "queue/messages"
-	QueueShow     Method[MessageRequest, Shown]       = "queue/show"
-	QueueTrace    Method[TraceRequest, []Message]     = "queue/trace"
-	QueueAct      Method[ActRequest, Acted]           = "queue/act"
-	QueueRelease  Method[QueueRequest, Released]      = "queue/release"
-	QueueExport   Method[CarryRequest, Acted]         = "queue/export"
-	QueueImport   Method[CarryRequest, Acted]         = "queue/import"
+	QueueList     Method[QueueRequest, []Destination]   = "queue/list"
+	QueueMessages Method[QueueRequest, []Message]       = "queue/messages"
+	QueueShow     Method[MessageRequest, MessageDetail] = "queue/show"
+	QueueTrace    Method[TraceRequest, []Message]       = "queue/trace"
+	QueueAct      Method[ActRequest, ActResult]         = "queue/act"
+	QueueRelease  Method[QueueRequest, Released]        = "queue/release"
+	QueueExport   Method[FolderRequest, ActResult]      = "queue/export"
+	QueueImport   Method[FolderRequest, ActResult]      = "queue/import"
 )
 
-// A QueueRequest asks for a site's queue, 0 for all, and of that for a
-// destination.
+// A QueueRequest names a site, 0 for all, and a destination, "" for all.
 type QueueRequest struct {
 	Site   int    `json:"site,omitempty"`
 	Domain string `json:"domain,omitempty"`
 }
 
-// A Destination is what waits for a domain.
+// A Destination describes the mail that waits for a domain.
 type Destination struct {
 	Site int `json:"site"`
 	queue.DestinationState
@@ -37,14 +36,14 @@ type Message struct {
 	queue.Message
 }
 
-// A MessageRequest asks for a message; with Body for its text, too.
+// A MessageRequest names a message; Body asks for its text, too.
 type MessageRequest struct {
 	ID   string `json:"id"`
 	Body bool   `json:"body,omitempty"`
 }
 
-// Shown is all there is to know of a message.
-type Shown struct {
+// MessageDetail is everything known of a message.
+type MessageDetail struct {
 	Site int `json:"site"`
 	queue.Detail
 	Body []byte `json:"body,omitempty"`
@@ -55,8 +54,8 @@ type TraceRequest struct {
 	What string `json:"what"`
 }
 
-// An ActRequest picks messages, by all that it says, and an act: retry,
-// freeze, thaw, delete or bounce.
+// An ActRequest selects the messages that match all its fields, and names an
+// act: retry, freeze, thaw, delete or bounce.
 type ActRequest struct {
 	Act       string   `json:"act"`
 	IDs       []string `json:"ids,omitempty"`
@@ -68,21 +67,21 @@ type ActRequest struct {
 	DryRun    bool     `json:"dry_run,omitempty"`
 }
 
-// Acted says what an act came to.
-type Acted struct {
+// ActResult counts the messages that an act changed, or would change.
+type ActResult struct {
 	queue.Tally
 	DryRun bool `json:"dry_run,omitempty"`
 }
 
-// Released says how many messages are tried now, of all sites where Site is 0.
+// Released counts the messages that are tried now, of all sites where Site is 0.
 type Released struct {
 	Site     int    `json:"site,omitempty"`
 	Domain   string `json:"domain"`
 	Messages int    `json:"messages"`
 }
 
-// A CarryRequest names a folder, absolute.
-type CarryRequest struct {
+// A FolderRequest names a folder, absolute.
+type FolderRequest struct {
 	Dir  string `json:"dir"`
 	Site int    `json:"site,omitempty"`
 }

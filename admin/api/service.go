@@ -15,7 +15,7 @@ const (
 	Complete Method[CompleteRequest, []string] = "complete"
 )
 
-// A Service is what there is to know of a running one.
+// A Service describes the running service.
 type Service struct {
 	Version     string        `json:"version"`
 	Data        string        `json:"data"`
@@ -29,7 +29,7 @@ type Service struct {
 	Sites       []Site        `json:"sites"`
 }
 
-// Unconfirmed is a revision that is taken back unless it is confirmed in time.
+// Unconfirmed is a revision that is rolled back unless it is confirmed in time.
 type Unconfirmed struct {
 	Rev   metabase.Rev `json:"rev"`
 	Until time.Time    `json:"until"`
@@ -43,22 +43,22 @@ type Script struct {
 	Timeout time.Duration `json:"timeout"`
 }
 
-// Output is a piece of what a script prints.
+// Output is a part of a script's output.
 type Output struct {
 	Text string `json:"text"`
 }
 
-// A CompleteRequest asks for the words that may stand where Prefix begins one.
+// A CompleteRequest asks for the completions of Prefix.
 type CompleteRequest struct {
 	Kind   string `json:"kind"` // path, property, site, domain or account
 	Prefix string `json:"prefix"`
 }
 
-// Explain tells what would become of a message.
+// Explain asks what would happen to a message.
 const Explain Method[ExplainRequest, Explained] = "explain"
 
-// An ExplainRequest describes a message. Without a client the caller is one
-// who has no rights by its address.
+// An ExplainRequest describes a message. Without a Client, the sender's address
+// gives no rights.
 type ExplainRequest struct {
 	Site      int    `json:"site"`
 	Recipient string `json:"recipient"`
@@ -67,7 +67,7 @@ type ExplainRequest struct {
 	Account   string `json:"account,omitempty"`
 }
 
-// Explained is what would happen now, and why.
+// Explained is what would happen now, and the reasons.
 type Explained struct {
 	Site      int          `json:"site"`
 	Rev       metabase.Rev `json:"rev"`
@@ -81,7 +81,7 @@ type Explained struct {
 	Held      bool         `json:"held"`
 	Waiting   int          `json:"waiting"` // messages for that domain
 	NextTry   time.Time    `json:"next_try,omitzero"`
-	Turn      []string     `json:"turn,omitempty"` // accounts that may take it
+	Turn      []string     `json:"turn,omitempty"` // accounts that may collect it
 	Why       []Reason     `json:"why"`
 }
 

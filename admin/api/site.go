@@ -20,7 +20,7 @@ const (
 	EndSession  Method[EndRequest, Ended]          = "site/end-session"
 )
 
-// A Site is a virtual server as it is shown.
+// A Site describes a virtual server.
 type Site struct {
 	Number      int          `json:"number"`
 	Name        string       `json:"name"`
@@ -47,7 +47,7 @@ type SiteRequest struct {
 	Site int `json:"site"`
 }
 
-// A SiteCreateRequest is the wizard's four answers.
+// A SiteCreateRequest describes a new site: the answers of IIS's wizard.
 type SiteCreateRequest struct {
 	Name   string   `json:"name"`
 	Bind   []string `json:"bind"`
@@ -55,8 +55,8 @@ type SiteCreateRequest struct {
 	Dir    string   `json:"dir,omitempty"` // "": Mailroot-N
 }
 
-// A SiteSetRequest renames a site or gives it other addresses; what is empty
-// stays.
+// A SiteSetRequest renames a site or replaces its addresses; an empty field
+// changes nothing.
 type SiteSetRequest struct {
 	Site int      `json:"site"`
 	Name string   `json:"name,omitempty"`
@@ -69,8 +69,8 @@ type SiteCommandRequest struct {
 	Command string `json:"command"`
 }
 
-// A SiteDeleteRequest says what becomes of the mail that is still there:
-// exactly one of the four.
+// A SiteDeleteRequest names a site and what becomes of its queued mail: exactly
+// one of the four fields.
 type SiteDeleteRequest struct {
 	Site    int    `json:"site"`
 	Drain   bool   `json:"drain,omitempty"`
@@ -79,18 +79,18 @@ type SiteDeleteRequest struct {
 	Discard bool   `json:"discard,omitempty"`
 }
 
-// Deleted says what is gone, and what became of the mail.
+// Deleted is the result of a deletion.
 type Deleted struct {
 	Rev      metabase.Rev `json:"rev"`
 	Site     int          `json:"site,omitempty"`
 	Name     string       `json:"name,omitempty"`
 	Messages int          `json:"messages"`
 	Bytes    int64        `json:"bytes"`
-	Folders  []string     `json:"folders,omitempty"`  // that stay on the disk
+	Folders  []string     `json:"folders,omitempty"`  // that stay on disk
 	NamedBy  []string     `json:"named_by,omitempty"` // domains whose AuthTurnList still names the account
 }
 
-// A Session is one caller who is connected.
+// A Session is the connection of one SMTP client.
 type Session struct {
 	ID      string    `json:"id"`
 	Remote  string    `json:"remote"`
@@ -101,14 +101,14 @@ type Session struct {
 	Doing   string    `json:"doing,omitempty"`
 }
 
-// An EndRequest ends a session, with All every one of the site.
+// An EndRequest ends a session or, with All, every session of the site.
 type EndRequest struct {
 	Site int    `json:"site"`
 	ID   string `json:"id,omitempty"`
 	All  bool   `json:"all,omitempty"`
 }
 
-// Ended says how many sessions were ended.
+// Ended counts the sessions that were ended.
 type Ended struct {
 	Sessions int `json:"sessions"`
 }

@@ -10,36 +10,36 @@ import (
 
 // The calls that read the tree.
 const (
-	MbGet    Method[GetRequest, Item]          = "mb/get"
-	MbShow   Method[ShowRequest, []Item]       = "mb/show"
-	MbList   Method[ListRequest, []Key]        = "mb/ls"
-	MbFind   Method[FindRequest, []Item]       = "mb/find"
-	MbSchema Method[SchemaRequest, []Sentence] = "mb/schema"
+	MbGet    Method[GetRequest, Item]             = "mb/get"
+	MbShow   Method[ShowRequest, []Item]          = "mb/show"
+	MbList   Method[ListRequest, []Key]           = "mb/ls"
+	MbFind   Method[FindRequest, []Item]          = "mb/find"
+	MbSchema Method[SchemaRequest, []Description] = "mb/schema"
 )
 
 // A GetRequest asks for one property: PATH PROP, or PATH/PROP in one word.
 type GetRequest struct {
 	Words   []string     `json:"words"`
-	Partial bool         `json:"partial,omitempty"` // of the deepest key on the way that there is
-	Stored  bool         `json:"stored,omitempty"`  // only what is stored there, to the octet
-	Default bool         `json:"default,omitempty"` // only the schema's
-	Rev     metabase.Rev `json:"rev,omitempty"`     // as of then; 0: now
+	Partial bool         `json:"partial,omitempty"` // of the deepest existing key of the path
+	Stored  bool         `json:"stored,omitempty"`  // only the value stored there, to the octet
+	Default bool         `json:"default,omitempty"` // only the schema's default
+	Rev     metabase.Rev `json:"rev,omitempty"`     // as of this revision; 0: the newest
 }
 
-// An Item is a property with its value, and where that comes from.
+// An Item is a property with its value and the key that it comes from.
 type Item struct {
-	Path       metabase.Path     `json:"path"` // the key that was asked
+	Path       metabase.Path     `json:"path"` // the key in question
 	Property   string            `json:"property"`
 	ID         metabase.ID       `json:"id"`
 	Type       string            `json:"type"`
 	Value      any               `json:"value"`
-	Text       []string          `json:"text"` // the value as people read it, line by line
+	Text       []string          `json:"text"` // the value as it is printed, line by line
 	Level      string            `json:"level"`
-	From       metabase.Path     `json:"from,omitempty"` // the key that has it
-	Attributes string            `json:"attributes"`     // of what is stored; of a default, those that it would get
+	From       metabase.Path     `json:"from,omitempty"` // the key that stores it
+	Attributes string            `json:"attributes"`     // stored ones; of a default, those of the schema
 	UserType   metabase.UserType `json:"user_type"`
 	Locked     bool              `json:"locked,omitempty"`
-	Made       *Made             `json:"made,omitempty"` // who put it there, where that is known
+	Made       *Provenance       `json:"made,omitempty"` // the revision that stored it, where known
 }
 
 // The levels of an Item.
@@ -49,8 +49,8 @@ const (
 	LevelDefault   = "default"
 )
 
-// Made says which revision something comes from.
-type Made struct {
+// Provenance is the revision that something comes from.
+type Provenance struct {
 	Rev     metabase.Rev       `json:"rev"`
 	Time    time.Time          `json:"time,omitzero"`
 	Actor   metabase.Principal `json:"actor,omitempty"`
@@ -61,14 +61,15 @@ type Made struct {
 // A ShowRequest asks for the properties of a key.
 type ShowRequest struct {
 	Path string `json:"path"`
-	All  bool   `json:"all,omitempty"` // what is inherited and the defaults, too
+	All  bool   `json:"all,omitempty"` // also inherited and default values
 }
 
-// A ListRequest asks for the keys below one, or with Deep for all of them.
+// A ListRequest asks for the child keys of a key or, with Deep, for all keys
+// below it.
 type ListRequest struct {
 	Path string `json:"path"`
 	Deep bool   `json:"deep,omitempty"`
-	Data bool   `json:"data,omitempty"` // with DataSet, which takes time where there are many
+	Data bool   `json:"data,omitempty"` // with DataSet, which is slow for many keys
 }
 
 // A Key is a key of the tree.
@@ -79,31 +80,31 @@ type Key struct {
 	Children   int           `json:"children"`
 	Modified   time.Time     `json:"modified,omitzero"`
 	LastChange time.Time     `json:"last_change,omitzero"`      // is Modified
-	DataSet    uint64        `json:"data_set,string,omitempty"` // the same for keys with the same data; a string, because numbers in JSON are not so exact
+	DataSet    uint64        `json:"data_set,string,omitempty"` // equal for keys with equal data; a string, because JSON numbers are not exact
 }
 
-// A FindRequest asks where a property is stored, at and below a path.
+// A FindRequest asks for the keys at and below a path that store a property.
 type FindRequest struct {
 	Property    string `json:"property"`
 	Path        string `json:"path"`
-	Inheritable bool   `json:"inheritable,omitempty"` // only where keys below inherit it
+	Inheritable bool   `json:"inheritable,omitempty"` // only keys that pass it on
 }
 
-// A SchemaRequest asks what a class or a property is; "" for a list of all.
+// A SchemaRequest names a class or a property; "" means all.
 type SchemaRequest struct {
 	Name string `json:"name"`
 }
 
-// A Sentence explains a class or a property.
-type Sentence struct {
+// A Description explains a class or a property.
+type Description struct {
 	Name        string            `json:"name"`
 	Kind        string            `json:"kind"` // class or property
 	ID          metabase.ID       `json:"id,omitempty"`
 	Type        string            `json:"type,omitempty"`
 	Unit        string            `json:"unit,omitempty"`
-	Default     any               `json:"default,omitempty"` // as a value is given by mb get; absent where there is none
+	Default     any               `json:"default,omitempty"` // in the form of mb get; absent where there is none
 	DefaultText []string          `json:"default_text,omitempty"`
-	Min         *int64            `json:"min,omitempty"` // absent where every number is allowed
+	Min         *int64            `json:"min,omitempty"` // absent where there is no bound
 	Max         *int64            `json:"max,omitempty"`
 	OrZero      bool              `json:"or_zero,omitempty"` // 0 is allowed, too
 	Attributes  string            `json:"attributes,omitempty"`
@@ -114,7 +115,7 @@ type Sentence struct {
 	Optional    []string          `json:"optional,omitempty"`
 	Contains    []string          `json:"contains,omitempty"`
 	Meaning     string            `json:"meaning,omitempty"`
-	Text        string            `json:"text,omitempty"` // all of it, for people
+	Text        string            `json:"text,omitempty"` // the whole description, as printed
 }
 
 // A NamedValue is a bit of a flag property or a value of an enumeration.

@@ -48,8 +48,8 @@ func filter(r api.ActRequest, now time.Time) (queue.Filter, error) {
 	return f, nil
 }
 
-func (d handlers) act(ctx context.Context, who api.Caller, r api.ActRequest) (api.Acted, error) {
-	out := api.Acted{DryRun: r.DryRun}
+func (d handlers) act(ctx context.Context, who api.Caller, r api.ActRequest) (api.ActResult, error) {
+	out := api.ActResult{DryRun: r.DryRun}
 	qs, err := d.queues(ctx, who, r.Site)
 	if err != nil {
 		return out, err
@@ -135,15 +135,15 @@ func (d handlers) release(ctx context.Context, who api.Caller, r api.QueueReques
 	return out, nil
 }
 
-func (d handlers) exportTo(ctx context.Context, who api.Caller, r api.CarryRequest) (api.Acted, error) {
+func (d handlers) exportTo(ctx context.Context, who api.Caller, r api.FolderRequest) (api.ActResult, error) {
 	qs, err := d.queues(ctx, who, r.Site)
 	if err == nil {
 		err = d.Folder(who, r.Dir)
 	}
 	if err != nil {
-		return api.Acted{}, err
+		return api.ActResult{}, err
 	}
-	var out api.Acted
+	var out api.ActResult
 	for _, q := range qs {
 		dir := r.Dir
 		if len(qs) > 1 {
@@ -160,7 +160,7 @@ func (d handlers) exportTo(ctx context.Context, who api.Caller, r api.CarryReque
 	return out, nil
 }
 
-func (d handlers) importFrom(ctx context.Context, who api.Caller, r api.CarryRequest) (api.Acted, error) {
+func (d handlers) importFrom(ctx context.Context, who api.Caller, r api.FolderRequest) (api.ActResult, error) {
 	if r.Site == 0 {
 		r.Site = settings.DefaultSite
 	}
@@ -169,8 +169,8 @@ func (d handlers) importFrom(ctx context.Context, who api.Caller, r api.CarryReq
 		err = d.Folder(who, r.Dir)
 	}
 	if err != nil {
-		return api.Acted{}, err
+		return api.ActResult{}, err
 	}
 	sum, err := qs[0].Import(ctx, r.Dir)
-	return api.Acted{Tally: sum}, err
+	return api.ActResult{Tally: sum}, err
 }

@@ -60,14 +60,14 @@ func parseDomain(s string) (mail.Domain, error) {
 	return d, nil
 }
 
-func (d handlers) show(ctx context.Context, who api.Caller, r api.MessageRequest) (api.Shown, error) {
+func (d handlers) show(ctx context.Context, who api.Caller, r api.MessageRequest) (api.MessageDetail, error) {
 	qs, err := d.queues(ctx, who, 0)
 	if err != nil {
-		return api.Shown{}, err
+		return api.MessageDetail{}, err
 	}
 	id, err := mail.ParseMessageID(r.ID)
 	if err != nil {
-		return api.Shown{}, api.Missing("", err.Error())
+		return api.MessageDetail{}, api.Missing("", err.Error())
 	}
 	for _, q := range qs {
 		detail, err := q.Show(id)
@@ -75,15 +75,15 @@ func (d handlers) show(ctx context.Context, who api.Caller, r api.MessageRequest
 			continue
 		}
 		if err != nil {
-			return api.Shown{}, err
+			return api.MessageDetail{}, err
 		}
-		out := api.Shown{Site: q.site, Detail: detail}
+		out := api.MessageDetail{Site: q.site, Detail: detail}
 		if r.Body {
 			out.Body, err = body(q, id)
 		}
 		return out, err
 	}
-	return api.Shown{}, api.Missing(r.ID, "no such message")
+	return api.MessageDetail{}, api.Missing(r.ID, "no such message")
 }
 
 func body(q admin.Queue, id mail.MessageID) ([]byte, error) {

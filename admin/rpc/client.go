@@ -22,9 +22,9 @@ type Client struct {
 	who  api.Caller
 }
 
-// Dial looks for the service of a data folder. The error is api.ErrNoService when
-// none runs. Of the caller, only origin and comment count: who it is, the
-// service asks the system.
+// Dial connects to the service of a data folder. The error is api.ErrNoService
+// when none runs. The service takes origin and comment from who; it asks the
+// system for the user.
 func Dial(ctx context.Context, data string, who api.Caller) (*Client, error) {
 	conn, err := dial(ctx, data)
 	if err != nil {
@@ -45,7 +45,7 @@ func Dial(ctx context.Context, data string, who api.Caller) (*Client, error) {
 	return &Client{http: &http.Client{Transport: transport}, who: who}, nil
 }
 
-// Close drops the connection.
+// Close closes the connection.
 func (c *Client) Close() error {
 	c.http.CloseIdleConnections()
 	return nil
@@ -69,7 +69,7 @@ func (c *Client) post(ctx context.Context, path string, request []byte) (*http.R
 	return resp, nil
 }
 
-// lost says in one line that the service went away in the middle.
+// lost describes a connection that broke during a call.
 func lost(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -78,7 +78,7 @@ func lost(ctx context.Context, err error) error {
 		return api.ErrNoService
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = errors.New("it broke off")
+		err = errors.New("the connection was lost")
 	}
 	return &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf("the conversation with the service: %v", err)}
 }
@@ -107,7 +107,7 @@ func (c *Client) Call(ctx context.Context, method string, request []byte) (json.
 // Stream implements api.Conn.
 func (c *Client) Stream(ctx context.Context, method string, request []byte) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
-		resp, err := c.post(ctx, pathFlow+method, request)
+		resp, err := c.post(ctx, pathStream+method, request)
 		if err != nil {
 			yield(nil, err)
 			return

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// socketMode lets everybody knock: the kernel says who it is.
+// socketMode lets every user connect: the kernel identifies them.
 const socketMode = 0o666
 
-// peerUID is the user at the other end of the socket.
+// peerUID returns the user at the other end of the socket.
 func peerUID(c *net.UnixConn) (int, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {

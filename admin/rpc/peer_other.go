@@ -9,9 +9,8 @@ import (
 	"os"
 )
 
-// socketMode keeps others out: the system does not say who knocks, so the
-// file's protection must.
+// socketMode admits the owner only: the system does not identify the peer.
 const socketMode = 0o600
 
-// peerUID is who runs the service: nobody else gets to the socket.
+// peerUID returns the service's own user: no other can connect.
 func peerUID(*net.UnixConn) (int, error) { return os.Getuid(), nil }

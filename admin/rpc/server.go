@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package rpc carries the calls of package api over a local socket in the data
+// folder. A request is an HTTP POST of JSON; the answer is JSON, or one JSON
+// object per line for a stream. The system says which user is at the other end
+// of a connection (peer credentials); the client chooses only its comment.
+//
+// The package does not know what a call does.
 package rpc
 
 import (
@@ -22,23 +28,22 @@ import (
 // peerConn. Other callers have api.MaxRequest.
 const maxUntrustedRequest = 1 << 20
 
-// What travels beside a request.
+// Headers and paths of a request.
 const (
 	headerOrigin  = "Restante-Origin"
 	headerComment = "Restante-Comment"
 	pathCall      = "/call/"
-	pathFlow      = "/flow/"
+	pathStream    = "/stream/"
 )
 
-// How long a caller may take. An answer that is a flow takes as long as it
-// takes.
+// Time limits of a connection. A stream has none.
 const (
 	headerTime  = 10 * time.Second
-	requestTime = time.Minute // all of a request
+	requestTime = time.Minute // the whole request
 	idleTime    = time.Minute // until the next one
 )
 
-// A server's connections carry who is at their other end.
+// peerKey is the context key of a connection's peer.
 type peerKey struct{}
 
 type peer struct {
@@ -46,11 +51,12 @@ type peer struct {
 	err error
 }
 
-// A server gives each caller the api.Conn that answers it.
+// A handler returns the Conn that answers a caller.
 type handler func(who api.Caller) api.Conn
 
-// Serve answers on l, each caller by what direct gives for it, until ctx ends;
-// it closes l, gives the calls under way a moment and returns when all have.
+// Serve answers calls on l with the Conn that direct returns for each caller. It
+// returns when ctx has ended and the running calls are done; they get a grace
+// time. It closes l.
 func Serve(ctx context.Context, l net.Listener, log *slog.Logger, direct func(who api.Caller) api.Conn) error {
 	return serve(ctx, newLimiter(l, log, peerOf), log, direct)
 }
@@ -58,7 +64,7 @@ func Serve(ctx context.Context, l net.Listener, log *slog.Logger, direct func(wh
 func serve(ctx context.Context, l *limiter, log *slog.Logger, direct func(who api.Caller) api.Conn) error {
 	s, mux := handler(direct), http.NewServeMux()
 	mux.HandleFunc("POST "+pathCall, s.answer)
-	mux.HandleFunc("POST "+pathFlow, s.answerStream)
+	mux.HandleFunc("POST "+pathStream, s.answerStream)
 	srv := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: headerTime,
@@ -89,8 +95,8 @@ func serve(ctx context.Context, l *limiter, log *slog.Logger, direct func(who ap
 	return context.Cause(ctx)
 }
 
-// caller reads who asks off a request. Where it comes from is not for the client
-// to choose: the other origins are given within the service.
+// caller reads the author of a request. A client cannot choose its origin: other
+// origins than the command line exist only within the service.
 func caller(r *http.Request) (api.Caller, error) {
 	w, _ := r.Context().Value(peerKey{}).(peer)
 	switch {
@@ -105,7 +111,7 @@ func caller(r *http.Request) (api.Caller, error) {
 	}
 	var comment string
 	if err := json.Unmarshal([]byte(r.Header.Get(headerComment)), &comment); err != nil {
-		return api.Caller{}, api.Usage("the comment of the request does not read", "")
+		return api.Caller{}, api.Usage("the comment of the request is not valid JSON", "")
 	}
 	return api.Caller{Who: w.who, Origin: from, Comment: comment}, nil
 }
@@ -119,12 +125,12 @@ func (s handler) answer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
 		w.WriteHeader(http.StatusUnprocessableEntity)
-		raw, _ = json.Marshal(api.AsError(err)) // three strings and a list marshal
+		raw, _ = json.Marshal(api.AsError(err)) // always marshals
 	}
-	_, _ = w.Write(raw) // the caller is gone: nobody to tell
+	_, _ = w.Write(raw) // the client has hung up
 }
 
-// A part is one line of a flow.
+// A part is one line of a stream.
 type part struct {
 	Part json.RawMessage `json:"part,omitempty"`
 	Err  *api.Error      `json:"error,omitempty"`
@@ -139,24 +145,24 @@ func (s handler) answerStream(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/jsonl")
-	_ = out.Flush() // the caller learns that it is connected
-	for raw, err := range conn.Stream(r.Context(), strings.TrimPrefix(r.URL.Path, pathFlow), request) {
+	_ = out.Flush() // tell the client that it is connected
+	for raw, err := range conn.Stream(r.Context(), strings.TrimPrefix(r.URL.Path, pathStream), request) {
 		p := part{Part: raw}
 		if err != nil {
 			p = part{Err: api.AsError(err)}
 		}
 		if lines.Encode(p) != nil || out.Flush() != nil {
-			return // the caller is gone
+			return // the client has hung up
 		}
 	}
 }
 
 func (s handler) accept(w http.ResponseWriter, r *http.Request) (api.Conn, []byte, error) {
 	timer := http.NewResponseController(w)
-	_ = timer.SetReadDeadline(time.Now().Add(requestTime)) // a test's recorder has none
+	_ = timer.SetReadDeadline(time.Now().Add(requestTime)) // a recorder in tests has none
 	who, err := caller(r)
 	if err != nil {
-		w.Header().Set("Connection", "close") // its place is for others
+		w.Header().Set("Connection", "close") // free the connection for others
 		return nil, nil, err
 	}
 	most := int64(maxUntrustedRequest)
@@ -168,6 +174,6 @@ func (s handler) accept(w http.ResponseWriter, r *http.Request) (api.Conn, []byt
 		w.Header().Set("Connection", "close")
 		return nil, nil, &api.Error{Kind: api.KindUsage, Text: "the request: " + err.Error()}
 	}
-	_ = timer.SetReadDeadline(time.Time{}) // a flow may stand for days
+	_ = timer.SetReadDeadline(time.Time{}) // a stream may last for days
 	return s(who), request, nil
 }

@@ -14,14 +14,14 @@ import (
 	"restante/metabase"
 )
 
-func TestStrangersRequestsAreSmall(t *testing.T) {
+func TestRequestSizeOfOtherUsers(t *testing.T) {
 	own := api.Self()
 	tests := []struct {
 		name string
 		who  []metabase.Principal
 		big  bool
 	}{
-		{"who runs the service", own, true},
+		{"the service's own user", own, true},
 		{"root", []metabase.Principal{"uid:0"}, true},
 		{"another user", []metabase.Principal{"user:other", "uid:54321"}, false},
 		{"another user of the same group", append([]metabase.Principal{"uid:54321"}, own[2:]...), false},

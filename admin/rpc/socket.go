@@ -18,16 +18,16 @@ import (
 // The names within the data folder.
 const (
 	socketName = "control.sock"
-	// A socket's path has room for about 100 octets. Where the data folder's
-	// is longer the socket stands elsewhere, and this file says where.
+	// A socket's path has at most about 100 octets. Where the data folder's is
+	// longer, the socket lies elsewhere and this file names it.
 	addressName = "control.addr"
 	maxSocket   = 100
 	tempPrefix  = "restante-control-"
 )
 
-// Listen opens the local socket of a data folder. The caller has the store
-// open, and so knows that a socket it finds belongs to nobody. Closing the
-// listener removes what Listen made.
+// Listen opens the local socket of a data folder. The caller has the store open:
+// a socket that Listen finds is stale. Closing the listener removes what Listen
+// made.
 func Listen(data string) (net.Listener, error) {
 	path := filepath.Join(data, socketName)
 	removeStale(data)
@@ -37,7 +37,7 @@ func Listen(data string) (net.Listener, error) {
 		if err != nil {
 			return nil, fmt.Errorf("control socket: %w", err)
 		}
-		// Others must reach the socket: who may do what is asked of each call.
+		// Other users must reach the socket: each call checks their rights.
 		if err := os.Chmod(dir, 0o711); err != nil {
 			return nil, fmt.Errorf("control socket: %w", err)
 		}
@@ -64,8 +64,8 @@ func Listen(data string) (net.Listener, error) {
 	return &socket{Listener: l, cleanup: cleanup}, nil
 }
 
-// removeStale removes what a service that was killed left elsewhere, and nothing that
-// does not look like it.
+// removeStale removes the socket that a killed service left elsewhere, and nothing
+// else.
 func removeStale(data string) {
 	if path := address(data); filepath.Base(path) == socketName && strings.HasPrefix(filepath.Base(filepath.Dir(path)), tempPrefix) {
 		_ = os.Remove(path)
@@ -79,16 +79,16 @@ type socket struct {
 	cleanup []string
 }
 
-// Close ends the listening and removes the socket.
+// Close stops listening and removes the socket.
 func (s *socket) Close() error {
 	err := s.Listener.Close()
 	for _, name := range s.cleanup {
-		_ = os.Remove(name) // best effort: the next start does it again
+		_ = os.Remove(name) // best effort: the next start removes it
 	}
 	return err
 }
 
-// address is where the socket of a data folder stands.
+// address returns the path of a data folder's socket.
 func address(data string) string {
 	if b, err := os.ReadFile(filepath.Join(data, addressName)); err == nil {
 		if path := strings.TrimSpace(string(b)); filepath.IsAbs(path) {
@@ -98,8 +98,8 @@ func address(data string) string {
 	return filepath.Join(data, socketName)
 }
 
-// dial connects to the service of a data folder. It gives api.ErrNoService where
-// nobody listens, a stale socket included.
+// dial connects to the service of a data folder. The error is api.ErrNoService
+// where nothing listens, a stale socket included.
 func dial(ctx context.Context, data string) (net.Conn, error) {
 	path := address(data)
 	if len(path) > maxSocket {

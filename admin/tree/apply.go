@@ -148,19 +148,19 @@ func (d handlers) mayConfirm(ctx context.Context, who api.Caller, rev metabase.R
 
 // touches looks at both states of the tree, and at the mail that waits, as far
 // as the caller may.
-func (d handlers) touches(e admin.Eye, c metabase.Change) api.Touches {
-	t := api.Touches{Heirs: []api.Heirs{}, Sites: []api.SiteTouched{}, Unseen: []int{}}
+func (d handlers) touches(e admin.Eye, c metabase.Change) api.Impact {
+	t := api.Impact{Inheritors: []api.Inheritors{}, Sites: []api.SiteImpact{}, Uninspected: []int{}}
 	impact := settings.Layout{Data: d.Env.Data}.Assess(c)
 	for _, h := range impact.Inheritors {
-		if out := heirs(e, c, h); len(out.Keys) > 0 {
-			t.Heirs = append(t.Heirs, out)
+		if out := inheritors(e, c, h); len(out.Keys) > 0 {
+			t.Inheritors = append(t.Inheritors, out)
 		}
 	}
 	for _, s := range impact.Sites {
 		if !e.Sees(settings.SitePath(s.Number)) {
 			continue
 		}
-		out := api.SiteTouched{Site: s.Number, Relay: s.Relay, RelayAll: s.After, RelayAuth: s.RelayAuth, OpenDomains: []string{}, Becomes: append([]string{}, s.Summary...)}
+		out := api.SiteImpact{Site: s.Number, Relay: s.Relay, RelayAll: s.After, RelayAuth: s.RelayAuth, OpenDomains: []string{}, Becomes: append([]string{}, s.Summary...)}
 		for _, name := range s.OpenDomain {
 			if e.Sees(settings.DomainPath(s.Number, name)) {
 				out.OpenDomains = append(out.OpenDomains, name)
@@ -171,7 +171,7 @@ func (d handlers) touches(e admin.Eye, c metabase.Change) api.Touches {
 		}
 		var seen bool
 		if out.Rerouted, seen = d.rerouted(s); !seen {
-			t.Unseen = append(t.Unseen, s.Number)
+			t.Uninspected = append(t.Uninspected, s.Number)
 		}
 		t.Rerouted += out.Rerouted
 		t.Sites = append(t.Sites, out)
@@ -179,9 +179,9 @@ func (d handlers) touches(e admin.Eye, c metabase.Change) api.Touches {
 	return t
 }
 
-// heirs shows those of h that the caller may read, and counts no others.
-func heirs(e admin.Eye, c metabase.Change, h settings.Inheritors) api.Heirs {
-	out := api.Heirs{Path: h.Path, Property: h.Property, Sites: []int{}}
+// inheritors returns those of h that the caller may read.
+func inheritors(e admin.Eye, c metabase.Change, h settings.Inheritors) api.Inheritors {
+	out := api.Inheritors{Path: h.Path, Property: h.Property, Sites: []int{}}
 	if out.Property == "" {
 		out.Property = number(h.ID)
 	}

@@ -124,7 +124,7 @@ func (d handlers) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop
 		it.Value, it.Text = secret, []string{secret}
 	}
 	if held.Rev > 0 {
-		it.Made = &api.Made{Rev: held.Rev}
+		it.Made = &api.Provenance{Rev: held.Rev}
 	}
 	return it, true
 }
@@ -168,7 +168,7 @@ func (d handlers) provenance(ctx context.Context, snap metabase.Snapshot, it *ap
 		return
 	}
 	if r, err := d.Tree.Record(ctx, it.Made.Rev); err == nil {
-		*it.Made = api.Made{Rev: r.Rev, Time: r.Time, Actor: r.Actor, Origin: r.Origin, Comment: r.Comment}
+		*it.Made = api.Provenance{Rev: r.Rev, Time: r.Time, Actor: r.Actor, Origin: r.Origin, Comment: r.Comment}
 	}
 }
 
@@ -275,18 +275,18 @@ func (d handlers) findStored(ctx context.Context, who api.Caller, q api.FindRequ
 	return items, nil
 }
 
-func (d handlers) explainSchema(_ context.Context, _ api.Caller, q api.SchemaRequest) ([]api.Sentence, error) {
+func (d handlers) explainSchema(_ context.Context, _ api.Caller, q api.SchemaRequest) ([]api.Description, error) {
 	if q.Name != "" {
 		if c, ok := d.Schema.Class(q.Name); ok {
-			return []api.Sentence{ofClass(c)}, nil
+			return []api.Description{ofClass(c)}, nil
 		}
 		p, err := d.Schema.Lookup(q.Name)
 		if err != nil || p.Name == "" && p.Type == metabase.AnyType {
 			return nil, api.Missing(q.Name, "is neither a class nor a property")
 		}
-		return []api.Sentence{ofProp(p)}, nil
+		return []api.Description{ofProp(p)}, nil
 	}
-	var all []api.Sentence
+	var all []api.Description
 	for c := range d.Schema.Classes() {
 		all = append(all, ofClass(c))
 	}
@@ -296,15 +296,15 @@ func (d handlers) explainSchema(_ context.Context, _ api.Caller, q api.SchemaReq
 	return all, nil
 }
 
-func ofClass(c schema.Class) api.Sentence {
-	return api.Sentence{
+func ofClass(c schema.Class) api.Description {
+	return api.Description{
 		Name: c.Name, Kind: "class", Meaning: c.Sentence, Mandatory: c.Mandatory,
 		Optional: c.Optional, Contains: c.Contains, Text: c.Describe(),
 	}
 }
 
-func ofProp(p schema.Prop) api.Sentence {
-	out := api.Sentence{
+func ofProp(p schema.Prop) api.Description {
+	out := api.Description{
 		Name: p.Label(), Kind: "property", ID: p.ID, Type: p.TypeText(), Unit: p.Unit,
 		Attributes: p.Attr.String(), UserType: p.UserType, OrZero: p.OrZero,
 		Classes: p.Classes, Meaning: p.Sentence, Text: p.Describe(),

@@ -189,7 +189,7 @@ func (c *cli) mbSchema() *urfave.Command {
 		Name: "schema", Usage: "explain what a class may hold, or what a property means", ArgsUsage: "[CLASS|PROP]",
 		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			q := api.SchemaRequest{Name: cx.Args().First()}
-			return call(cx.Context, c, api.MbSchema, q, func(w *tabwriter.Writer, all []api.Sentence) {
+			return call(cx.Context, c, api.MbSchema, q, func(w *tabwriter.Writer, all []api.Description) {
 				for _, c := range all {
 					if q.Name != "" {
 						fmt.Fprintln(w, c.Text)

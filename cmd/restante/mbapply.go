@@ -188,8 +188,8 @@ func annotations(attributes, others, typ string, user *metabase.UserType, alone 
 
 // printTouches prints what a change means beyond the keys that it names, a fact
 // a line.
-func printTouches(w *tabwriter.Writer, t api.Touches) {
-	for _, h := range t.Heirs {
+func printTouches(w *tabwriter.Writer, t api.Impact) {
+	for _, h := range t.Inheritors {
 		var who []string
 		for _, part := range []string{countAndNames("site", numbers(h.Sites)), countAndNames("domain", h.DomainNames), countAndNames("account", h.AccountNames)} {
 			if part != "" {
@@ -208,12 +208,12 @@ func printTouches(w *tabwriter.Writer, t api.Touches) {
 	for _, s := range t.Sites {
 		printTouched(w, s)
 	}
-	if len(t.Unseen) > 0 {
-		fmt.Fprintf(w, "not looked at: the mail that waits at %s, whose queue is not open\n", countAndNames("site", numbers(t.Unseen)))
+	if len(t.Uninspected) > 0 {
+		fmt.Fprintf(w, "not looked at: the mail that waits at %s, whose queue is not open\n", countAndNames("site", numbers(t.Uninspected)))
 	}
 }
 
-func printTouched(w *tabwriter.Writer, s api.SiteTouched) {
+func printTouched(w *tabwriter.Writer, s api.SiteImpact) {
 	say := func(format string, args ...any) {
 		fmt.Fprintf(w, "site %d: %s\n", s.Site, fmt.Sprintf(format, args...))
 	}

@@ -92,7 +92,7 @@ func (c *cli) queueShow() *urfave.Command {
 	}
 }
 
-func printMessage(w *tabwriter.Writer, m api.Shown) {
+func printMessage(w *tabwriter.Writer, m api.MessageDetail) {
 	env := m.Envelope
 	row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
 	row("id", env.ID)
@@ -158,7 +158,7 @@ func (c *cli) queueAct(name, usage string, final bool) *urfave.Command {
 	}
 }
 
-func printActed(w *tabwriter.Writer, a api.Acted) {
+func printActed(w *tabwriter.Writer, a api.ActResult) {
 	fmt.Fprintf(w, "%s, %d bytes", plural(a.Messages, "message"), a.Bytes)
 	if a.Busy > 0 {
 		fmt.Fprintf(w, "; %d left as they are, for they are being sent just now", a.Busy)
@@ -178,7 +178,7 @@ func (c *cli) queueRelease() *urfave.Command {
 	}
 }
 
-func (c *cli) queueTransfer(name, usage string, m api.Method[api.CarryRequest, api.Acted]) *urfave.Command {
+func (c *cli) queueTransfer(name, usage string, m api.Method[api.FolderRequest, api.ActResult]) *urfave.Command {
 	return &urfave.Command{
 		Name: name, Usage: usage, ArgsUsage: "DIR", Flags: []urfave.Flag{siteFlag()},
 		Description: "Whoever is neither root nor the user that the service runs as names a folder at or below exports/NAME in the data folder, by his own name.",
@@ -187,7 +187,7 @@ func (c *cli) queueTransfer(name, usage string, m api.Method[api.CarryRequest, a
 			if err != nil {
 				return err
 			}
-			return call(cx.Context, c, m, api.CarryRequest{Dir: dir, Site: cx.Int("site")}, printActed)
+			return call(cx.Context, c, m, api.FolderRequest{Dir: dir, Site: cx.Int("site")}, printActed)
 		}),
 	}
 }

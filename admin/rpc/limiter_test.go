@@ -21,17 +21,17 @@ import (
 	"restante/admin/api"
 )
 
-// A door is a listener whose callers say themselves who they are.
+// A pipeListener is a listener whose clients name their own user.
 type pipeListener struct {
-	knocks chan net.Conn
-	shut   chan struct{}
+	conns chan net.Conn
+	shut  chan struct{}
 }
 
 func newPipeListener() *pipeListener { return &pipeListener{make(chan net.Conn), make(chan struct{})} }
 
 func (d *pipeListener) Accept() (net.Conn, error) {
 	select {
-	case c := <-d.knocks:
+	case c := <-d.conns:
 		return c, nil
 	case <-d.shut:
 		return nil, net.ErrClosed
@@ -46,9 +46,9 @@ type peerPipe struct {
 	uid int
 }
 
-func (d *pipeListener) knock(uid int) net.Conn {
+func (d *pipeListener) dial(uid int) net.Conn {
 	here, there := net.Pipe()
-	d.knocks <- peerPipe{there, uid}
+	d.conns <- peerPipe{there, uid}
 	return here
 }
 
@@ -76,7 +76,7 @@ func (steady) Stream(ctx context.Context, _ string, _ []byte) iter.Seq2[json.Raw
 	}
 }
 
-// withListener serves on a door within a bubble.
+// withListener serves on a pipeListener within a bubble.
 func withListener(t *testing.T, log io.Writer, test func(t *testing.T, d *pipeListener)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -110,9 +110,9 @@ func say(t *testing.T, c net.Conn) (status int, body string, err error) {
 	return resp.StatusCode, string(b), err
 }
 
-const strangerUID = 54321
+const otherUID = 54321
 
-func TestStrangerHasFewConnections(t *testing.T) {
+func TestConnectionsPerUser(t *testing.T) {
 	var log strings.Builder
 	withListener(t, &log, func(t *testing.T, d *pipeListener) {
 		var open []net.Conn
@@ -122,24 +122,24 @@ func TestStrangerHasFewConnections(t *testing.T) {
 			}
 		}()
 		for range maxPerUser {
-			c := d.knock(strangerUID)
+			c := d.dial(otherUID)
 			if status, _, err := say(t, c); status != http.StatusOK {
 				t.Fatalf("connection %d: %d, %v", len(open), status, err)
 			}
 			open = append(open, c)
 		}
-		one := d.knock(strangerUID)
+		one := d.dial(otherUID)
 		if status, body, err := say(t, one); status == http.StatusOK || !strings.Contains(body, ErrTooMany.Error()) {
 			t.Errorf("one more: %d %s, %v", status, body, err)
 		}
 		for range maxRefusals {
-			open = append(open, d.knock(strangerUID)) // they say nothing
+			open = append(open, d.dial(otherUID)) // silent
 		}
-		if status, _, err := say(t, d.knock(strangerUID)); err == nil {
+		if status, _, err := say(t, d.dial(otherUID)); err == nil {
 			t.Errorf("one more than are told so: %d", status)
 		}
-		for _, uid := range []int{0, strangerUID + 1} {
-			c := d.knock(uid)
+		for _, uid := range []int{0, otherUID + 1} {
+			c := d.dial(uid)
 			open = append(open, c)
 			if status, _, err := say(t, c); status != http.StatusOK {
 				t.Errorf("user %d is kept out: %d, %v", uid, status, err)
@@ -147,7 +147,7 @@ func TestStrangerHasFewConnections(t *testing.T) {
 		}
 		open[0].Close()
 		synctest.Wait()
-		c := d.knock(strangerUID)
+		c := d.dial(otherUID)
 		open = append(open, c)
 		if status, _, err := say(t, c); status != http.StatusOK {
 			t.Errorf("a place that was given back: %d, %v", status, err)
@@ -158,15 +158,15 @@ func TestStrangerHasFewConnections(t *testing.T) {
 	}
 }
 
-func TestStrangersTogetherHaveBounds(t *testing.T) {
+func TestConnectionsOfAllUsers(t *testing.T) {
 	withListener(t, io.Discard, func(t *testing.T, d *pipeListener) {
 		for n := range maxInAll + maxRefusals {
-			defer d.knock(strangerUID + n).Close()
+			defer d.dial(otherUID + n).Close()
 		}
-		if status, _, err := say(t, d.knock(strangerUID-1)); err == nil {
-			t.Errorf("a stranger too many: %d", status)
+		if status, _, err := say(t, d.dial(otherUID-1)); err == nil {
+			t.Errorf("one connection too many: %d", status)
 		}
-		root := d.knock(0)
+		root := d.dial(0)
 		defer root.Close()
 		if status, _, err := say(t, root); status != http.StatusOK {
 			t.Errorf("root is kept out: %d, %v", status, err)
@@ -188,7 +188,7 @@ func TestConnectionsThatSayNothingEnd(t *testing.T) {
 	}
 	for _, tt := range tests {
 		withListener(t, io.Discard, func(t *testing.T, d *pipeListener) {
-			c, begin := d.knock(strangerUID), time.Now()
+			c, begin := d.dial(otherUID), time.Now()
 			go io.WriteString(c, tt.said)
 			_, _ = io.Copy(io.Discard, c) // until the service closes it
 			if got := time.Since(begin); got != tt.ends {
@@ -200,7 +200,7 @@ func TestConnectionsThatSayNothingEnd(t *testing.T) {
 
 func TestFlowStandsForLong(t *testing.T) {
 	withListener(t, io.Discard, func(t *testing.T, d *pipeListener) {
-		c := d.knock(strangerUID)
+		c := d.dial(otherUID)
 		defer c.Close()
 		go fmt.Fprintf(c, "POST /flow/x HTTP/1.1\r\n%sContent-Length: 2\r\n\r\n{}", ask)
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)

@@ -14,20 +14,19 @@ import (
 	"restante/metabase"
 )
 
-// How many connections strangers may have open: users of the machine that are
-// neither root nor who runs the service. Every one takes a descriptor that the
-// mail may need.
+// Limits of open connections for users other than root and the service's own.
+// Each connection takes a descriptor that mail may need.
 const (
 	maxPerUser  = 32
 	maxInAll    = 256
-	maxRefusals = 8 // that are told so; others are closed without a word
+	maxRefusals = 8 // refused connections that get an answer; others are closed at once
 )
 
-// ErrTooMany answers a caller who has too many connections open.
+// ErrTooMany answers a user with too many open connections.
 var ErrTooMany error = &api.Error{Kind: api.KindFailed, Text: "too many connections to the service are open: close some and try again"}
 
-// A guard listens, and knows of each connection whose it is. Those that are too
-// many it closes at once.
+// A limiter is a listener that identifies the peer of each connection and limits
+// the connections of each user.
 type limiter struct {
 	net.Listener
 	log  *slog.Logger
@@ -37,14 +36,14 @@ type limiter struct {
 	open   map[int]int
 	all    int
 	told   int
-	warned map[int]bool // users that were too many, until they have closed all
+	warned map[int]bool // users over the limit, until they close all connections
 }
 
 func newLimiter(l net.Listener, log *slog.Logger, peer func(net.Conn) (int, error)) *limiter {
 	return &limiter{Listener: l, log: log, peer: peer, open: map[int]int{}, warned: map[int]bool{}}
 }
 
-// A known is a connection with who is at its other end, or why it is refused.
+// A peerConn is a connection with its user, or the reason of its refusal.
 type peerConn struct {
 	net.Conn
 	uid   int
@@ -52,7 +51,7 @@ type peerConn struct {
 	close func()
 }
 
-// who looks up who is at the other end.
+// who returns the principals of the peer.
 func (c *peerConn) who() ([]metabase.Principal, error) {
 	if c.err != nil {
 		return nil, c.err
@@ -60,13 +59,13 @@ func (c *peerConn) who() ([]metabase.Principal, error) {
 	return api.PrincipalsOf(c.uid), nil
 }
 
-// Close gives the connection's place back.
+// Close also releases the connection's slot.
 func (c *peerConn) Close() error {
 	c.close()
 	return c.Conn.Close()
 }
 
-// Accept gives the next connection that has a place.
+// Accept returns the next connection within the limits.
 func (g *limiter) Accept() (net.Conn, error) {
 	for {
 		c, err := g.Listener.Accept()
@@ -85,8 +84,8 @@ func (g *limiter) Accept() (net.Conn, error) {
 	}
 }
 
-// admit finds a place for a stranger: one to be answered at, or, when he has
-// too many, one to be told so at.
+// admit takes a slot for the connection, or one for its refusal when its user
+// has too many. It returns false if neither is free.
 func (g *limiter) admit(k *peerConn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -123,9 +122,9 @@ func (g *limiter) leave(uid int) {
 	}
 }
 
-var errUnknown error = &api.Error{Kind: api.KindRefused, Text: "the system does not say who asks"}
+var errUnknown error = &api.Error{Kind: api.KindRefused, Text: "the system does not identify the peer of the connection"}
 
-// peerOf asks the system who is at the other end of the local socket.
+// peerOf asks the system for the user at the other end of the socket.
 func peerOf(c net.Conn) (int, error) {
 	u, ok := c.(*net.UnixConn)
 	if !ok {
