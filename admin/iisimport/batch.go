@@ -15,22 +15,31 @@ import (
 	"restante/metabase/schema"
 )
 
-// A Batch is what a foreign file makes, on its way to fit.
+// A Batch is an import that is being adapted to this tree. Each adaptation is a
+// remark in the report.
 type Batch struct {
-	Ops    []metabase.Op
-	schema *schema.Schema
-	snap   metabase.Snapshot
-	report *mbxml.Report
+	Ops     []metabase.Op
+	schema  *schema.Schema
+	snap    metabase.Snapshot
+	report  *mbxml.Report
+	chosen  func(metabase.Path, metabase.Property) bool // nil: nothing is merged
+	shadows []mbxml.Shadow
+	stays   map[item]bool // of the shadows: those that are not removed
 }
 
-// New makes a Batch of the operations that a file was planned to on snap, with
-// what the file leaves unsaid. Each thing that is changed is remarked in the
-// report, now and later.
+// New makes a Batch of the operations that a file was planned to on snap.
 func New(s *schema.Schema, snap metabase.Snapshot, ops []metabase.Op, report *mbxml.Report) *Batch {
-	b := &Batch{Ops: ops, schema: s, snap: snap, report: report}
+	return &Batch{Ops: ops, schema: s, snap: snap, report: report, stays: map[item]bool{}}
+}
+
+// Merge makes what the file says by inheritance hold beside what the tree keeps.
+// A value that hides it is removed unless somebody has chosen it.
+func (b *Batch) Merge(chosen func(metabase.Path, metabase.Property) bool) { b.chosen = chosen }
+
+// Adapt adds what a foreign file leaves unsaid.
+func (b *Batch) Adapt() {
 	b.ownFolders()
 	b.onlyIPv4()
-	return b
 }
 
 // remark tells of a property, or with id 0 of a key.

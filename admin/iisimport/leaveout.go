@@ -17,6 +17,7 @@ import (
 // that is missing cannot be left out.
 func (b *Batch) LeaveOut(problems []metabase.Problem) (some bool) {
 	w := b.culprits(problems)
+	some = b.keepShadows(w)
 	b.dropRemarks(w)
 	kept := b.Ops[:0:0]
 	for _, op := range b.Ops {

@@ -80,16 +80,21 @@ func (d handlers) importFile(ctx context.Context, who api.Caller, f *mbxml.File,
 	if err != nil && !errors.As(err, &bad) {
 		return api.Imported{}, api.Refused("", err.Error())
 	}
-	b := &iisimport.Batch{Ops: ops}
+	b := iisimport.New(d.Schema, v.Snapshot, ops, report)
 	if f.Foreign {
-		b = iisimport.New(d.Schema, v.Snapshot, ops, report)
+		b.Adapt()
 	}
 	// All that is wrong is told at once: of what reads, what the checks say.
+	if opts.Merge {
+		isDefault := d.setBySetup(ctx, v.Snapshot)
+		b.Merge(func(p metabase.Path, prop metabase.Property) bool { return !v.Sees(p) || !isDefault(prop) })
+	}
 	applied, next, err := d.bringIn(ctx, who, b, f.Foreign, q, len(bad) > 0)
 	if err != nil || len(bad) > 0 {
 		return api.Imported{}, refusedFile(report, bad, err)
 	}
 	tellAddresses(next, who, report)
+	b.TellShadows(v.Sees)
 	if f.Foreign {
 		b.TellAccounts(v.Sees)
 	}
@@ -135,12 +140,21 @@ func (d handlers) mayCompare(ctx context.Context, who api.Caller, v *admin.View,
 func (d handlers) bringIn(ctx context.Context, who api.Caller, b *iisimport.Batch, isForeign bool, q api.ImportRequest, bad bool) (api.Applied, metabase.Snapshot, error) {
 	const rounds = 10 // one value may hide what is wrong with another
 	for n := 0; ; n++ {
-		a, next, err := d.attempt(ctx, who, who.Batch(b.Ops...), q.DryRun || bad, q.Brief)
+		a, next, err := d.attempt(ctx, who, who.Batch(b.All()...), q.DryRun || bad, q.Brief)
 		var no *metabase.Refused
 		if !isForeign || n == rounds || !errors.As(err, &no) || !b.LeaveOut(no.Problems) {
 			return a, next, err
 		}
 	}
+}
+
+// setBySetup returns a function that reports whether a property still has the
+// value that setup gave it: it was stored with the service's key, by no actor.
+func (d handlers) setBySetup(ctx context.Context, snap metabase.Snapshot) func(metabase.Property) bool {
+	class, _ := snap.Stored(settings.Service, metabase.KeyType)
+	r, err := d.Tree.Record(ctx, class.Rev)
+	setup := err == nil && r.Actor == "" && r.Origin == metabase.FromSystem
+	return func(p metabase.Property) bool { return setup && p.Rev == class.Rev }
 }
 
 func (d handlers) attempt(ctx context.Context, who api.Caller, b metabase.Batch, dry, brief bool) (api.Applied, metabase.Snapshot, error) {

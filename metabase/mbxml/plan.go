@@ -119,6 +119,7 @@ func (p *planner) choose() []placed {
 		}
 		keys = append(keys, placed{k, to})
 	}
+	p.inheritAbove(keys)
 	for _, at := range slices.Sorted(maps.Keys(p.left)) {
 		p.remark(Ignored, 0, at, "", "%d keys: not below %s", p.left[at], p.opts.Part)
 	}
@@ -130,6 +131,36 @@ func (p *planner) choose() []placed {
 		p.moveTo(p.opts.At, keys)
 	}
 	return keys
+}
+
+// inheritAbove adds to the topmost key of Part what it inherits in the file from
+// keys that are not taken over.
+func (p *planner) inheritAbove(keys []placed) {
+	top := slices.IndexFunc(keys, func(k placed) bool { return k.Path.Equal(p.opts.Part) })
+	if !p.file.Foreign || p.opts.Part == "" || top < 0 {
+		return
+	}
+	named := map[metabase.ID]bool{metabase.KeyType: true}
+	for _, it := range keys[top].Items {
+		named[p.id(it)] = true
+	}
+	class, _ := p.class(keys[top])
+	for at := p.opts.Part; at != metabase.Root; {
+		at = at.Parent()
+		above := slices.IndexFunc(p.file.Keys, func(k Key) bool { return k.Path.Equal(at) })
+		if above < 0 {
+			continue
+		}
+		for _, it := range p.file.Keys[above].Items {
+			prop, want, faults := p.find(it)
+			if len(faults) > 0 || named[want.ID] || prop.Name == "" || want.Attr&metabase.Inherit == 0 || !p.schema.Holds(class, want.ID) {
+				continue
+			}
+			named[want.ID] = true
+			keys[top].Items = append(keys[top].Items, it)
+			p.remark(Translated, it.Line, keys[top].to, it.Name, "is inherited from %s there, and stored here", at)
+		}
+	}
 }
 
 // unplaced tells of elements that name no place.
