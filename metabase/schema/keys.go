@@ -4,6 +4,7 @@ package schema
 
 import (
 	"fmt"
+	"slices"
 
 	"restante/metabase"
 )
@@ -54,12 +55,7 @@ type key struct {
 }
 
 func (k key) has(id metabase.ID) bool {
-	for _, item := range k.items {
-		if item.ID == id {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(k.items, func(item metabase.Property) bool { return item.ID == id })
 }
 
 // set adds a property that the table knows, unless v is empty.
@@ -107,7 +103,7 @@ func (s *Schema) propKey(p Prop) key {
 		k.set("MaxRange", metabase.DWord(uint32(p.Max)))
 	}
 	if p.HasDefault() && p.Attr&metabase.Secure == 0 {
-		k.set("Default", metabase.MultiSZ(nonEmpty(p.Plain(p.Default))...))
+		k.set("Default", metabase.MultiSZ(slices.DeleteFunc(p.Plain(p.Default), func(s string) bool { return s == "" })...))
 	}
 	var names []string
 	for _, f := range p.Flags {
@@ -123,15 +119,6 @@ func (p Prop) number(n uint32) string {
 		return fmt.Sprintf("0x%x", n)
 	}
 	return p.formatNumber(n)
-}
-
-func nonEmpty(in []string) (out []string) {
-	for _, s := range in {
-		if s != "" {
-			out = append(out, s)
-		}
-	}
-	return out
 }
 
 func (s *Schema) classKey(c Class) key {

@@ -4,6 +4,7 @@ package schema
 
 import (
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -165,12 +166,10 @@ func (p Prop) parseString(args []string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	switch p.Syntax {
-	case DomainName:
+	if p.Syntax == DomainName {
 		return strings.TrimSuffix(strings.TrimSpace(s), "."), nil
-	case MinuteList:
-		return strings.Join(splitWords(s), ","), nil
-	case Hosts:
+	}
+	if forms[p.Syntax].words {
 		return strings.Join(splitWords(s), ","), nil
 	}
 	return s, nil
@@ -181,21 +180,32 @@ func splitWords(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ';' || unicode.IsSpace(r) })
 }
 
+// parseList reads the strings of a list and leaves out what comes twice. All
+// that is wrong is in the error.
 func (p Prop) parseList(args []string) (list []string, err error) {
-	switch p.Syntax {
-	case Bindings:
-		return each(args, func(s string) (string, error) {
-			b, err := ParseBinding(s)
-			return b.String(), err
-		})
-	case Endpoints:
-		return each(words(args), parseEndpoint)
-	case Prefixes:
-		return each(words(args), parsePrefix6)
-	case Accounts:
-		return args, oneEach(args)
+	form := forms[p.Syntax]
+	if form.words {
+		args = splitWords(strings.Join(args, ","))
 	}
-	return args, nil
+	switch {
+	case p.Syntax == Accounts:
+		return args, oneEach(args)
+	case form.canon == nil:
+		return args, nil
+	}
+	var bad []error
+	for _, s := range args {
+		s, err := form.canon(strings.TrimSpace(s))
+		if err != nil {
+			bad = append(bad, err)
+		} else if !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	if len(bad) > 0 {
+		return nil, all(bad)
+	}
+	return list, nil
 }
 
 // oneEach refuses accounts that were meant as several and written as one.
@@ -214,34 +224,6 @@ func oneEach(args []string) error {
 		bad = append(bad, invalid("%q would be one account; give each as an argument of its own: %s", clip(arg), strings.Join(names, " ")))
 	}
 	return all(bad)
-}
-
-func words(args []string) (out []string) {
-	for _, a := range args {
-		out = append(out, splitWords(a)...)
-	}
-	return out
-}
-
-// each puts every string through f and leaves out what comes twice. All that
-// f refuses is told.
-func each(in []string, f func(string) (string, error)) (out []string, err error) {
-	seen := map[string]bool{}
-	var bad []error
-	for _, s := range in {
-		s, err := f(strings.TrimSpace(s))
-		switch {
-		case err != nil:
-			bad = append(bad, err)
-		case !seen[s]:
-			seen[s] = true
-			out = append(out, s)
-		}
-	}
-	if len(bad) > 0 {
-		return nil, all(bad)
-	}
-	return out, nil
 }
 
 func (p Prop) parseBinary(args []string) ([]byte, error) {
@@ -323,15 +305,8 @@ func (p Prop) validString(s string) error {
 	if err := printable(s); err != nil || s == "" {
 		return err
 	}
-	switch p.Syntax {
-	case DomainName:
-		return CheckDomain(s)
-	case Hosts:
-		_, err := ParseHosts(s)
-		return err
-	case MinuteList:
-		_, err := Minutes(s)
-		return err
+	if check := forms[p.Syntax].check; check != nil {
+		return check(s)
 	}
 	return nil
 }
@@ -362,20 +337,11 @@ func (p Prop) validList(list []string) error {
 }
 
 func (p Prop) validElement(s string) error {
-	var again string
-	var err error
-	switch p.Syntax {
-	case Bindings:
-		var b Binding
-		b, err = ParseBinding(s)
-		again = b.String()
-	case Endpoints:
-		again, err = parseEndpoint(s)
-	case Prefixes:
-		again, err = parsePrefix6(s)
-	default:
+	canon := forms[p.Syntax].canon
+	if canon == nil {
 		return nil
 	}
+	again, err := canon(s)
 	if err == nil && again != s {
 		return invalid("%q is not in canonical form, which is %q", clip(s), again)
 	}

@@ -94,11 +94,6 @@ func ParseEndpoint(s string) (netip.AddrPort, error) {
 	return netip.AddrPort{}, invalid("%q is no server; allowed are ADDR, ADDR:PORT and [IPV6]:PORT", clip(s))
 }
 
-func parseEndpoint(s string) (string, error) {
-	ap, err := ParseEndpoint(s)
-	return ap.String(), err
-}
-
 // A Host is a host to be called: a name or an address, with a port or 0.
 type Host struct {
 	Name string // of an address: in brackets

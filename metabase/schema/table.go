@@ -20,15 +20,41 @@ var nameTable string
 
 const maxDWord = 1<<32 - 1
 
-// types gives each syntax its data type.
-var types = map[Syntax]metabase.Type{
-	Integer: metabase.DWordType, Boolean: metabase.DWordType, Enum: metabase.DWordType,
-	Flags: metabase.DWordType, Flag: metabase.DWordType,
-	String: metabase.StringType, FilePath: metabase.StringType, DomainName: metabase.StringType,
-	Hosts: metabase.StringType, MinuteList: metabase.StringType,
-	List: metabase.MultiSZType, Names: metabase.MultiSZType, Accounts: metabase.MultiSZType, Bindings: metabase.MultiSZType,
-	Endpoints: metabase.MultiSZType, Prefixes: metabase.MultiSZType,
-	IPList: metabase.BinaryType, Binary: metabase.BinaryType,
+// A form is how the text of a syntax is read.
+type form struct {
+	typ   metabase.Type
+	words bool                         // several values may stand in one text
+	check func(string) error           // of a text
+	canon func(string) (string, error) // gives the canonical form of a string of a list; nil: it is any text
+}
+
+var forms = map[Syntax]form{
+	Integer:    {typ: metabase.DWordType},
+	Boolean:    {typ: metabase.DWordType},
+	Enum:       {typ: metabase.DWordType},
+	Flags:      {typ: metabase.DWordType},
+	Flag:       {typ: metabase.DWordType},
+	String:     {typ: metabase.StringType},
+	FilePath:   {typ: metabase.StringType},
+	DomainName: {typ: metabase.StringType, check: CheckDomain},
+	Hosts:      {typ: metabase.StringType, check: func(s string) error { _, err := ParseHosts(s); return err }, words: true},
+	MinuteList: {typ: metabase.StringType, check: func(s string) error { _, err := Minutes(s); return err }, words: true},
+	List:       {typ: metabase.MultiSZType},
+	Names:      {typ: metabase.MultiSZType},
+	Accounts:   {typ: metabase.MultiSZType},
+	Bindings:   {typ: metabase.MultiSZType, canon: canonical(ParseBinding)},
+	Endpoints:  {typ: metabase.MultiSZType, canon: canonical(ParseEndpoint), words: true},
+	Prefixes:   {typ: metabase.MultiSZType, canon: parsePrefix6, words: true},
+	IPList:     {typ: metabase.BinaryType},
+	Binary:     {typ: metabase.BinaryType},
+}
+
+// canonical makes the form of a list of the values that parse reads.
+func canonical[T fmt.Stringer](parse func(string) (T, error)) func(string) (string, error) {
+	return func(s string) (string, error) {
+		v, err := parse(s)
+		return v.String(), err
+	}
 }
 
 // load reads the tables and checks them against each other.
@@ -145,12 +171,14 @@ func readProp(f []string, named map[string][]Named) (p Prop, err error) {
 		Name: f[0], ID: metabase.ID(id), Syntax: Syntax(f[2]), UserType: metabase.UserType(userType),
 		Unit: f[6], Max: maxDWord, Flags: named[f[0]], Acted: f[9] != "", Sentence: f[10],
 	}
-	var known bool
-	if p.Type, known = types[p.Syntax]; !known {
+	p.Type = forms[p.Syntax].typ
+	if p.Type == metabase.AnyType {
 		return p, fmt.Errorf("there is no syntax %q", f[2])
 	}
-	if p.Attr, err = readAttr(f[3]); err != nil {
-		return p, err
+	if f[3] != "" {
+		if p.Attr, err = ParseAttr(f[3]); err != nil {
+			return p, err
+		}
 	}
 	if err = p.readRange(f[7]); err != nil {
 		return p, err
@@ -190,24 +218,6 @@ func (p *Prop) readDefault(text string) (err error) {
 	}
 	p.Default, err = p.parse(args)
 	return err
-}
-
-func readAttr(s string) (a metabase.Attr, err error) {
-	bits := []metabase.Attr{metabase.Inherit, metabase.Secure, metabase.Reference, metabase.Volatile}
-	if s == "" {
-		return 0, nil
-	}
-next:
-	for name := range strings.SplitSeq(s, "|") {
-		for _, bit := range bits {
-			if bit.String() == name {
-				a |= bit
-				continue next
-			}
-		}
-		return 0, fmt.Errorf("there is no attribute %q", name)
-	}
-	return a, nil
 }
 
 // flagProp is the property that IIS makes of one bit of parent.
