@@ -15,7 +15,7 @@ var (
 	errTwice          = errors.New("stands there twice")
 )
 
-// item takes one property of the file.
+// item imports one property of the file.
 func (p *planner) item(k placed, it Item, named map[metabase.ID]bool) {
 	prop, want, faults := p.find(it)
 	if len(faults) == 0 && named[want.ID] {
@@ -44,7 +44,7 @@ func (p *planner) item(k placed, it Item, named map[metabase.ID]bool) {
 	}
 	want.Value = v
 	if unread {
-		want.Value = metabase.Value{} // whoever reviews it sees that it is none
+		want.Value = metabase.Value{} // tells Review that the value did not parse
 	}
 	if p.file.Foreign && !p.translate(k, it, prop, &want) || want.Value.IsZero() {
 		return
@@ -53,8 +53,8 @@ func (p *planner) item(k placed, it Item, named map[metabase.ID]bool) {
 	p.store(k.to, want)
 }
 
-// fault tells what is wrong with a property. Of a foreign file it is left out,
-// and the rest taken.
+// fault reports what is wrong with a property. A property of a foreign file is
+// left out.
 func (p *planner) fault(k placed, it Item, faults []error) {
 	if !p.file.Foreign {
 		for _, err := range faults {
@@ -73,8 +73,8 @@ func (p *planner) fault(k placed, it Item, faults []error) {
 	p.remark(Decision, it.Line, k.to, it.Name, "%s; it is left out: %.200q", strings.Join(texts, "; "), it.Value)
 }
 
-// store sets a property, unless it is there already. A lock goes only where a
-// file of ours takes the place of what is there.
+// store sets a property, unless it is there already. Only an own file that
+// replaces the tree removes a lock.
 func (p *planner) store(at metabase.Path, want metabase.Property) {
 	was, ok := p.snap.Stored(at, want.ID)
 	switch locked := was.Attr &^ want.Attr & metabase.Locked; {
@@ -91,9 +91,9 @@ func (p *planner) store(at metabase.Path, want metabase.Property) {
 	p.ops = append(p.ops, metabase.Set{Path: at, Property: want})
 }
 
-// secret keeps what is stored: a file has no secure value that could be read.
-// Where nothing is stored yet, a file of ours leaves an empty one, which opens
-// nothing and stands where the secret has to be set again.
+// secret keeps the stored value: a file has no readable secure value. Where none
+// is stored, an own file stores an empty one: it grants nothing, and marks where
+// the secret has to be set again.
 func (p *planner) secret(k placed, it Item, prop Prop, want metabase.Property) {
 	was, stored := p.snap.Stored(k.to, want.ID)
 	stored = stored && was.Attr&metabase.Secure != 0 && was.Value.Type() == want.Value.Type()
@@ -118,7 +118,7 @@ func (p *planner) secret(k placed, it Item, prop Prop, want metabase.Property) {
 	}
 }
 
-// translate makes a value of another machine ours; false leaves it out.
+// translate adapts a value of another machine; false leaves it out.
 func (p *planner) translate(k placed, it Item, prop Prop, want *metabase.Property) bool {
 	if p.opts.Review != nil {
 		f := p.opts.Review(k.to, prop, want.Value, it.Value)
@@ -147,8 +147,8 @@ func (p *planner) translate(k placed, it Item, prop Prop, want *metabase.Propert
 	return true
 }
 
-// find gives what the schema says of an item, and the property to store with
-// everything but its value. Its Value has only the type.
+// find returns the schema's definition of an item, and the property to store with
+// an empty value of its type.
 func (p *planner) find(it Item) (Prop, metabase.Property, []error) {
 	if !it.Custom {
 		prop, err := p.byName(it.Name)
@@ -178,8 +178,8 @@ func (p *planner) find(it Item) (Prop, metabase.Property, []error) {
 	return prop, metabase.Property{ID: id, Attr: a, UserType: u, Value: zero(t)}, faults
 }
 
-// byName finds the property that an attribute is called for. One without a
-// name is called by its number, and needs a type that the schema has.
+// byName finds the property of an attribute by its name. The name of a property
+// without one has its number; the schema must know its type.
 func (p *planner) byName(name string) (Prop, error) {
 	id, numbered := numberedName(name)
 	if !numbered {
@@ -191,12 +191,12 @@ func (p *planner) byName(name string) (Prop, error) {
 	}
 	prop, ok := p.schema.ByID(id)
 	if !ok {
-		return Prop{}, errors.New("has no data type: a number that is not known here stands in a Custom element, which says it")
+		return Prop{}, errors.New("has no data type: a number that is not known here needs a Custom element with a Type")
 	}
 	return prop, nil
 }
 
-// numberedName reads IIS's name for a property that has none.
+// numberedName reads the number in IIS's name for a property without a name.
 func numberedName(name string) (metabase.ID, bool) {
 	if len(name) <= len(unknownName) || !strings.EqualFold(name[:len(unknownName)], unknownName) {
 		return 0, false
@@ -205,7 +205,7 @@ func numberedName(name string) (metabase.ID, bool) {
 	return metabase.ID(n), err == nil && n != 0
 }
 
-// customID is the number of a Custom element, which its name may say, too.
+// customID is the number of a Custom element, from its ID or its name.
 func customID(it Item) (metabase.ID, error) {
 	if id, ok := numberedName(it.Name); ok && it.ID == "" {
 		return id, nil
@@ -217,7 +217,7 @@ func customID(it Item) (metabase.ID, error) {
 	return metabase.ID(n), nil
 }
 
-// id is the number of the property that an item is of, 0 where there is none.
+// id is the number of an item's property, 0 where there is none.
 func (p *planner) id(it Item) metabase.ID {
 	_, want, _ := p.find(it)
 	return want.ID

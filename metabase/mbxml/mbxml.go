@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package mbxml writes the tree as MetaBase.xml, in the shape that IIS gives
-// it, and reads such files: its own and those of IIS 6 to 10.
+// Package mbxml writes the tree as MetaBase.xml, in the format of IIS, and reads
+// such files: its own and those of IIS 6 to 10.
 //
-// The file is a flat list of elements, one for each key, named for the key's
-// class and placed by its Location. What the schema of the class says about a
-// property stands as an attribute; everything else as a Custom element with
-// id, type, user type and attributes, so that nothing is lost on the way.
+// The file is a flat list of elements, one for each key, named by the key's class
+// and placed by its Location. A property that is as the schema has it is an
+// attribute; any other is a Custom element with id, type, user type and
+// attributes, so that nothing is lost.
 //
-// Some things do not travel: secure values, which are written empty, and what
-// is volatile or LOCAL_MACHINE_ONLY, which is left out and left alone. A file
-// that is written, read into an empty store and written again is the same to
-// the byte.
+// Secure values are written empty; volatile and LOCAL_MACHINE_ONLY properties are
+// neither written nor changed. A file that is written, read into an empty store
+// and written again is the same to the byte.
 //
-// A file of ours is taken whole or, with every problem and its line, not at
-// all. Of a foreign one, what does not read is left out and told.
+// An own file is imported whole or, with every problem and its line, not at all.
+// Of a foreign one, unreadable parts are left out and reported.
 package mbxml
 
 import (
 	"restante/metabase"
 )
 
-// A Prop is what the writer and the reader need to know of a property.
+// A Prop is the part of a property's definition that the format depends on.
 type Prop struct {
 	Name     string
 	ID       metabase.ID
@@ -40,33 +39,33 @@ type Flag struct {
 	Mask uint32
 }
 
-// A Schema names properties. Names are compared without case.
+// A Schema defines properties. Names are compared without case.
 type Schema interface {
-	// ByID gives the property; ok is false where the id has no name.
+	// ByID finds a property by its id; ok is false where the id has no name.
 	ByID(id metabase.ID) (p Prop, ok bool)
 
 	// ByName finds a property of any class.
 	ByName(name string) (p Prop, ok bool)
 
-	// Holds says whether a key of the class may hold the property.
+	// Holds reports whether a key of the class may hold the property.
 	Holds(class string, id metabase.ID) bool
 
-	// Class gives the class' own spelling; ok is false when there is none.
+	// Class returns the spelling of a class; ok is false for an unknown one.
 	Class(name string) (spelled string, ok bool)
 }
 
-// staying are the attributes of properties that are in no file.
-const staying = metabase.Volatile | metabase.LocalMachineOnly
+// localAttrs are the attributes of properties that are in no file.
+const localAttrs = metabase.Volatile | metabase.LocalMachineOnly
 
-// Names of IIS that stand in the file.
+// Names of IIS in the file.
 const (
 	namespace   = "urn:microsoft-catalog:XML_Metabase_V64_0"
 	noClass     = "IIsConfigObject"  // the element of a key without a class
-	anyClass    = "IIsObject"        // a class, which says nothing of the key
+	anyClass    = "IIsObject"        // a class that any key can have
 	unknownName = "UnknownName_"     // and the number: a property without a name
 	noUserType  = "UNKNOWN_UserType" // IIS's word for 0
 	schemaPath  = "/Schema"
-	origin      = "Restante" // what our own files say of themselves
+	origin      = "Restante" // marks own files
 )
 
 var userTypes = map[metabase.UserType]string{

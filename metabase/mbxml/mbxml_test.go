@@ -332,7 +332,7 @@ func TestBadFiles(t *testing.T) {
 		{wrap(strings.Repeat("<a Location=\"/a\">", 20)), "nested too deep"},
 		{wrap("<IIsSmtpServer/>"), "line 4: <IIsSmtpServer> has no Location"},
 		{wrap("<IIsSmtpServer Location=\"a\"/>"), "line 4: attribute Location: \"a\": does not begin with a slash"},
-		{wrap("<IIsSmtpServer\nLocation=\"/a\"\n\n/>\n<IIsSmtpServer\nLocation=\"/A\"\n/>"), "line 8: /A stands in line 4 already"},
+		{wrap("<IIsSmtpServer\nLocation=\"/a\"\n\n/>\n<IIsSmtpServer\nLocation=\"/A\"\n/>"), "line 8: line 4 has /A already"},
 		{wrap("<IIsOther Location=\"/a\"/>"), "line 4: /a: class IIsOther is not known"},
 		{wrap("<IIsSmtpServer Location=\"/a\" Nonsense=\"1\"/>"), "line 4: /a: Nonsense: there is no such property"},
 		{wrap("<IIsSmtpServer Location=\"/a\" Flags=\"One | Four\"/>"), "line 4: /a: Flags: \"Four\" is neither a number nor one of its flags"},
@@ -389,7 +389,7 @@ func TestEveryProblemIsTold(t *testing.T) {
 		`line 5: /a: x: attribute "LOUD" is not known`,
 		`line 8: /b: class IIsOther is not known`,
 		`line 8: /b: Blob: is not hexadecimal`,
-		`line 11: /A stands in line 2 already`,
+		`line 11: line 2 has /A already`,
 		`line 9: /b/c: Flags: "Five" is neither a number nor one of its flags`,
 	}
 	for i, p := range got {
@@ -467,7 +467,7 @@ func TestForeignFaultsAreLeftOut(t *testing.T) {
 		"line 2: /a/b UnknownName_7777: has no data type",
 		`line 3: /a/b x: ID "0" is not a number of a property; type "FLOAT" is not known; user type "" is not known; attribute "LOUD" is not known; it is left out: "v"`,
 		`line 6: /a/b y: stands there twice; it is left out: "2"`,
-		"line 11: /a/d : is /a/d here, which stands in line 10 already, and is left out",
+		"line 11: /a/d : is /a/d here, which line 10 has already, and is left out",
 	}
 	for i, r := range report.Remarks {
 		got := fmt.Sprintf("line %d: %s %s: %s", r.Line, r.Path, r.Property, r.Text)

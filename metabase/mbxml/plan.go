@@ -12,36 +12,35 @@ import (
 	"restante/metabase"
 )
 
-// Options say how a file becomes a batch. The zero value replaces, at the
-// place that the file names.
+// Options adjust a Plan. The zero value replaces the tree at the place that the
+// file names.
 type Options struct {
-	At       metabase.Path // put the file's topmost key here; "": where it says
+	At       metabase.Path // where to put the file's topmost key; "": at its own place
 	Merge    bool          // keep what the file does not name
 	NodeOnly bool          // the topmost key without those below it
-	Part     metabase.Path // of a foreign file take this subtree only; "": all
+	Part     metabase.Path // the only subtree to import of a foreign file; "": all
 
-	// Class gives the class that a key has by its place: above are the classes
+	// Class returns the class that a key has by its place: above are the classes
 	// of the keys over it, the nearest first, ending in "" for the root. It is
-	// asked for keys that the file leaves out, and for those of a foreign file
-	// that name none. Nil or "" leaves them without.
+	// called for keys that the file leaves out, and for keys of a foreign file
+	// without a class. Nil or "" leaves them without.
 	Class func(above []string, name string) string
 
-	// Rename gives the place of a key of a foreign file as it is spelled here;
-	// nil takes it as it is.
+	// Rename returns the place of a key of a foreign file in this tree; nil keeps
+	// it.
 	Rename func(key metabase.Path) metabase.Path
 
-	// Folder maps a folder of another machine, named by the property of the
-	// key, to one of ours; nil takes it as it is. It is asked for each text that
-	// may name one, and gives what names none as it is.
+	// Folder maps a folder of another machine, in a property of the key, to one of
+	// this machine; nil keeps it. It is called for each text that may be a folder,
+	// and returns any other text unchanged.
 	Folder func(key metabase.Path, property, folder string) string
 
-	// Review looks at each value of a foreign file before it is taken; nil
-	// takes all. The text is the value as it stands in the file. Where that does
-	// not read as an IP list, v is zero.
+	// Review decides on each value of a foreign file; nil accepts all. The text
+	// is the value in the file; v is zero for an IP list that does not parse.
 	Review func(key metabase.Path, p Prop, v metabase.Value, text string) Finding
 }
 
-// A Finding is what a Review comes to.
+// A Finding is the result of a Review.
 type Finding struct {
 	Value    metabase.Value // to be stored
 	LeaveOut bool           // store nothing
@@ -49,9 +48,9 @@ type Finding struct {
 	Text     string         // the remark, or ""
 }
 
-// Plan makes the operations that bring the tree to what the file says, and the
-// report. It changes nothing. The error is [Problems], each with its line; the
-// operations beside it are those of the rest.
+// Plan returns the operations that import a file into the tree of snap, and the
+// report. The error is [Problems], each with its line; the operations returned
+// with it are those of the rest.
 func Plan(f *File, snap metabase.Snapshot, s Schema, o Options) ([]metabase.Op, *Report, error) {
 	p := &planner{
 		file: f, snap: snap, schema: s, opts: o, seen: map[string]placed{}, left: map[metabase.Path]int{},
@@ -83,13 +82,13 @@ type planner struct {
 	report   *Report
 	problems Problems
 	seen     map[string]placed     // by folded target: what the file has there
-	needed   map[string]bool       // folded targets that stand over others
+	needed   map[string]bool       // folded targets that are above others
 	classes  map[string]string     // by folded target: the class that the key gets
 	left     map[metabase.Path]int // keys left out, by their service
 	out      map[string]bool       // folded targets that are left out, with all below them
 }
 
-// placed is a key of the file with the place it gets.
+// placed is a key of the file with its place in this tree.
 type placed struct {
 	Key
 	to metabase.Path
@@ -103,8 +102,7 @@ func (p *planner) remark(v Verdict, line int, at metabase.Path, property, format
 	p.report.Remarks = append(p.report.Remarks, Remark{v, line, at, property, fmt.Sprintf(format, args...)})
 }
 
-// choose takes the keys that are wanted, gives each its place, and sorts the
-// upper ones first.
+// choose selects the keys to import, with their places, the upper ones first.
 func (p *planner) choose() []placed {
 	p.unplaced()
 	var keys []placed
@@ -163,7 +161,7 @@ func (p *planner) inheritAbove(keys []placed) {
 	}
 }
 
-// unplaced tells of elements that name no place.
+// unplaced reports the elements without a place.
 func (p *planner) unplaced() {
 	for _, no := range p.file.Problems {
 		if p.file.Foreign {
@@ -174,8 +172,8 @@ func (p *planner) unplaced() {
 	}
 }
 
-// moveTo puts the topmost key, which is the first, at another place, and the
-// others below it.
+// moveTo moves the topmost key, which is the first, and those below it to another
+// place.
 func (p *planner) moveTo(at metabase.Path, keys []placed) {
 	top := keys[0].to
 	for i, k := range keys {
@@ -235,13 +233,13 @@ func (p *planner) key(k placed) {
 		return
 	}
 	for _, old := range p.snap.Properties(k.to) {
-		if !named[old.ID] && old.Attr&staying == 0 {
+		if !named[old.ID] && old.Attr&localAttrs == 0 {
 			p.ops = append(p.ops, metabase.Unset{Path: k.to, ID: old.ID})
 		}
 	}
 }
 
-// without says that k is left out because a key above it is.
+// without reports whether k is left out because a key above it is.
 func (p *planner) without(k placed) bool {
 	for at := k.to.Parent(); at != metabase.Root; at = at.Parent() {
 		if !p.out[fold(at)] {
@@ -257,8 +255,8 @@ func (p *planner) without(k placed) bool {
 	return false
 }
 
-// look finds what is wrong with the properties of a key of our own file that
-// is not taken: all problems are told at once.
+// look reports the problems of the properties of a key that is left out. Only an
+// own file needs that: it is refused with all of its problems.
 func (p *planner) look(k placed) {
 	if p.file.Foreign {
 		return
@@ -270,18 +268,18 @@ func (p *planner) look(k placed) {
 	p.ops, *p.report = ops, report
 }
 
-// twice tells of a key whose place another one has. That the places are one
-// here, and were two there, is no fault of a foreign file.
+// twice reports a key whose place another one has. In a foreign file the places
+// may differ: Rename can map two to one.
 func (p *planner) twice(k, first placed) {
 	if p.file.Foreign && !k.Path.Equal(first.Path) {
-		p.remark(Decision, k.Line, k.Path, "", "is %s here, which stands in line %d already, and is left out", k.to, first.Line)
+		p.remark(Decision, k.Line, k.Path, "", "is %s here, which line %d has already, and is left out", k.to, first.Line)
 		return
 	}
-	p.bad(k.Line, "", "", fmt.Errorf("%s stands in line %d already", k.to, first.Line))
+	p.bad(k.Line, "", "", fmt.Errorf("line %d has %s already", first.Line, k.to))
 }
 
-// parents adds the keys that k stands below and that neither the tree nor the
-// file has, and keeps those that the tree has.
+// parents adds the keys above k that neither the tree nor the file has, and keeps
+// those that the tree has.
 func (p *planner) parents(k placed) {
 	var missing []metabase.Path
 	for at := k.to.Parent(); at != metabase.Root && !p.needed[fold(at)]; at = at.Parent() {
@@ -306,7 +304,7 @@ func (p *planner) has(at metabase.Path) bool {
 	return made || p.snap.Has(at)
 }
 
-// classAt is the class that a key has, or gets.
+// classAt is the class that a key has after the import.
 func (p *planner) classAt(at metabase.Path) string {
 	if class, made := p.classes[fold(at)]; made {
 		return class
@@ -314,7 +312,7 @@ func (p *planner) classAt(at metabase.Path) string {
 	return p.snap.Class(at)
 }
 
-// byPlace asks for the class that a key has by its place.
+// byPlace is the class that a key has by its place.
 func (p *planner) byPlace(path metabase.Path) string {
 	if p.opts.Class == nil {
 		return ""
@@ -327,7 +325,7 @@ func (p *planner) byPlace(path metabase.Path) string {
 	return p.opts.Class(above, path.Base())
 }
 
-// place adds the key, or makes the one that is there what the file says.
+// place adds the key, or changes the class and spelling of the one in the tree.
 func (p *planner) place(k placed, class string) {
 	there, exists := p.snap.Key(k.to)
 	p.classes[fold(k.to)] = class
@@ -341,7 +339,7 @@ func (p *planner) place(k placed, class string) {
 	}
 	switch {
 	case strings.EqualFold(there.Class, class):
-	case p.file.Foreign && there.Class != "": // by which what stands below it is judged
+	case p.file.Foreign && there.Class != "":
 		p.classes[fold(k.to)] = there.Class
 		if class != "" {
 			p.remark(Decision, k.Line, k.to, "", "is of class %s here, and stays so; the file says %s", there.Class, class)
@@ -356,7 +354,7 @@ func (p *planner) place(k placed, class string) {
 	}
 }
 
-// class finds the key's class; ok is false when the key is left out.
+// class returns the key's class; ok is false if the key is left out.
 func (p *planner) class(k placed) (class string, ok bool) {
 	none := strings.EqualFold(k.Element, noClass)
 	if p.file.Foreign && (none || strings.EqualFold(k.Element, anyClass)) {
@@ -376,8 +374,7 @@ func (p *planner) class(k placed) (class string, ok bool) {
 	return "", false
 }
 
-// sweep removes the keys that the file does not name, below the topmost ones
-// that it does.
+// sweep removes the keys that the file does not name, below its topmost ones.
 func (p *planner) sweep(keys []placed) {
 	for _, k := range keys {
 		if p.isTop(k.to) {
@@ -386,7 +383,7 @@ func (p *planner) sweep(keys []placed) {
 	}
 }
 
-// isTop says that the file has no key above path.
+// isTop reports whether the file has no key above path.
 func (p *planner) isTop(path metabase.Path) bool {
 	for at := path; at != metabase.Root; {
 		at = at.Parent()

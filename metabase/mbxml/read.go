@@ -13,15 +13,14 @@ import (
 	"restante/metabase"
 )
 
-// Bounds of what is read: a file that goes beyond them was not made by a
-// metabase.
+// Bounds of a file. A metabase writes none beyond them.
 const (
 	maxDepth = 8
-	maxToken = 8 << 20 // octets of one element's start, which hold all of a key's values
+	maxToken = 8 << 20 // octets of a start tag, which has all of a key's values
 	maxKeys  = 4_000_000
 )
 
-// A File is what a MetaBase.xml says, not yet looked at by a schema.
+// A File is a parsed MetaBase.xml, not yet checked against a schema.
 type File struct {
 	Foreign  bool // not written by this package
 	Keys     []Key
@@ -37,8 +36,8 @@ type Key struct {
 	Items   []Item
 }
 
-// An Item is one property as it stands in the file: an attribute, of which only
-// Name and Value are known, or a Custom element.
+// An Item is one property in the file: an attribute, which has only Name and
+// Value, or a Custom element.
 type Item struct {
 	Line                          int
 	Name, Value                   string
@@ -84,8 +83,8 @@ type parser struct {
 	key   *Key // the element we are in, or nil
 }
 
-// lined is err with the line that it is about: where the text is no XML, that;
-// else where the element begins.
+// lined adds the line to err: that of the syntax error, or else that of the
+// element.
 func (p *parser) lined(err error) error {
 	var syntax *xml.SyntaxError
 	switch {
@@ -126,7 +125,7 @@ func (p *parser) start(e xml.StartElement) error {
 		p.root = true
 		return nil
 	case 2:
-		return nil // MBProperty; whatever else IIS puts beside it holds no keys
+		return nil // MBProperty; other elements hold no keys
 	case 3:
 		if e.Name.Local == "IIS_Global" {
 			p.file.Foreign = attr(e, "Origin") != origin
@@ -140,8 +139,8 @@ func (p *parser) start(e xml.StartElement) error {
 	return p.custom(e)
 }
 
-// startKey takes one key. One that has no place is noted, and what is in it
-// left: whether that stands against the rest is the plan's to say.
+// startKey adds one key. A key without a place is a problem of the file, and its
+// Custom elements are skipped; Plan decides what follows from it.
 func (p *parser) startKey(e xml.StartElement) error {
 	if len(p.file.Keys) == maxKeys {
 		return fmt.Errorf("more than %d keys", maxKeys)
@@ -192,7 +191,7 @@ func (p *parser) custom(e xml.StartElement) error {
 	return nil
 }
 
-// sound refuses values of which something was lost when they were made UTF-8.
+// sound refuses values that lost characters in the conversion to UTF-8.
 func (p *parser) sound(e xml.StartElement) error {
 	for _, a := range e.Attr {
 		if p.src.from != "" && strings.ContainsRune(a.Value, utf8.RuneError) {
@@ -211,12 +210,12 @@ func attr(e xml.StartElement, name string) string {
 	return ""
 }
 
-// attrLines gives the line of each attribute of a start tag that is well
-// formed and begins in the given one. The decoder tells the end of the tag
-// only, and a tag of IIS has forty lines.
+// attrLines returns the line of each attribute of a well-formed start tag that
+// begins in the given line. The decoder only has the position of the tag's end,
+// and a tag of IIS has forty lines.
 func attrLines(tag []byte, line int) (lines []int) {
 	var quote byte
-	began, within := line, true // the name under way, the element's own first
+	began, within := line, true // the current name; the first is the element's
 	for _, c := range tag {
 		switch {
 		case c == '\n':

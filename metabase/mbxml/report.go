@@ -12,7 +12,7 @@ import (
 	"restante/metabase/internal/casefold"
 )
 
-// A Verdict says what became of a part of the file.
+// A Verdict says what the import does with a part of the file.
 type Verdict string
 
 // The verdicts of a report.
@@ -33,19 +33,19 @@ type Remark struct {
 
 // A Report says what an import does.
 type Report struct {
-	Keys       int      `json:"keys"`       // taken over
-	Properties int      `json:"properties"` // taken over, translated ones included
+	Keys       int      `json:"keys"`       // imported
+	Properties int      `json:"properties"` // imported, translated ones included
 	Remarks    []Remark `json:"remarks"`
 
-	keys  map[string]placed // by folded path: those that the file names
-	added map[string]int    // those that it needs besides: the line that does
+	keys  map[string]placed // the keys of the file, by folded path
+	added map[string]int    // the keys added above them: the line that needs one
 	find  func(Item) metabase.ID
 }
 
-// Line gives the line of the file that path and id come from, id 0 for the key
-// itself. Where the file has the key and not the property, it is the key's;
-// where a key below needs this one, that key's; else 0. Exact says that it is
-// of just what was asked.
+// Line returns the line of a property in the file; id 0 is the key itself. For a
+// property that the file does not have it is the line of the key, for a key
+// that was added above another the line of that one, else 0. Exact reports
+// whether the file has the property or key itself.
 func (r *Report) Line(path metabase.Path, id metabase.ID) (line int, exact bool) {
 	k, ok := r.keys[fold(path)]
 	if !ok {
@@ -59,7 +59,7 @@ func (r *Report) Line(path metabase.Path, id metabase.ID) (line int, exact bool)
 	return k.Line, id == 0 || id == metabase.KeyType
 }
 
-// Sort puts the remarks in the order of their lines, those of none last.
+// Sort orders the remarks by line, those without one last.
 func (r *Report) Sort() {
 	slices.SortStableFunc(r.Remarks, func(a, b Remark) int {
 		return cmp.Compare(uint(a.Line-1), uint(b.Line-1))
@@ -68,7 +68,7 @@ func (r *Report) Sort() {
 
 func fold(path metabase.Path) string { return casefold.Fold(string(path)) }
 
-// A Problem is one thing that is wrong with a file.
+// A Problem is an error in a file.
 type Problem struct {
 	Line     int
 	Path     metabase.Path // "" where no key is meant
@@ -90,10 +90,10 @@ func (p Problem) Error() string {
 	return b.String() + p.Err.Error()
 }
 
-// Unwrap gives the reason.
+// Unwrap returns the reason.
 func (p Problem) Unwrap() error { return p.Err }
 
-// Problems are all that is wrong with a file.
+// Problems are all errors in a file.
 type Problems []Problem
 
 // Error prints one problem per line.

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/text/transform"
 )
 
-// charsets are the encodings that a file may declare beside UTF-8: those in
-// which an old editor saves. What is called ISO-8859-1 there is windows-1252.
+// charsets are the encodings that a file may declare beside UTF-8: those of old
+// editors. Their ISO-8859-1 is windows-1252.
 var charsets = map[string]encoding.Encoding{
 	"windows-1252": charmap.Windows1252,
 	"iso-8859-1":   charmap.Windows1252,
@@ -28,13 +28,13 @@ var charsets = map[string]encoding.Encoding{
 
 var errTooLarge = fmt.Errorf("one element has more than %d octets", maxToken)
 
-// A source gives the decoder a file octet by octet, as UTF-8, and ends the
-// reading when one token takes more than it may. It keeps the token, of which
-// the decoder tells where it ends and not what stands on which line.
+// A source is the input of the XML decoder, octet by octet, as UTF-8. It fails
+// when one token is larger than maxToken, and keeps the token's text for
+// attrLines.
 type source struct {
 	in   *bufio.Reader
-	held []byte // of the token under way
-	from string // what was made UTF-8, or ""
+	held []byte // text of the current token
+	from string // encoding before the conversion to UTF-8, or ""
 	no   error  // why the declared encoding is refused
 }
 
@@ -54,12 +54,12 @@ func (s *source) decode(name string, e encoding.Encoding) {
 	s.in, s.from = bufio.NewReader(transform.NewReader(s.in, e.NewDecoder())), name
 }
 
-// charset is asked by the decoder when the file declares an encoding that is
-// not UTF-8. It goes on with the same source.
+// charset is the decoder's CharsetReader, for a declared encoding that is not
+// UTF-8. It returns the same source.
 func (s *source) charset(label string, _ io.Reader) (io.Reader, error) {
 	label = strings.ToLower(label)
 	if s.from != "" {
-		return s, nil // the byte order mark has said it
+		return s, nil // the byte order mark decides
 	}
 	e, ok := charsets[label]
 	if !ok {
@@ -81,7 +81,7 @@ func (s *source) ReadByte() (byte, error) {
 	return c, err
 }
 
-// Read makes a source a Reader, which the decoder asks for and does not use.
+// Read makes a source an io.Reader, which the decoder requires and does not use.
 func (s *source) Read(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		if p[n], err = s.ReadByte(); err == nil {

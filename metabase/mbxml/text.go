@@ -14,8 +14,8 @@ import (
 	"restante/metabase"
 )
 
-// text writes a value as IIS does. plain is false for what would not read back
-// from there: such a value goes into a Custom element in base64.
+// text writes a value as IIS does. plain is false if the text would not read back
+// the same: the value is then base64, for a Custom element.
 func text(p Prop, v metabase.Value) (s string, plain bool) {
 	switch v.Type() {
 	case metabase.DWordType:
@@ -37,7 +37,7 @@ func text(p Prop, v metabase.Value) (s string, plain bool) {
 	return base64.StdEncoding.EncodeToString([]byte(v.Str())), false
 }
 
-// printable says that s stands in an XML attribute as it is and reads back.
+// printable reports whether s reads back the same from an XML attribute.
 func printable(s string) bool {
 	if !utf8.ValidString(s) {
 		return false
@@ -51,7 +51,7 @@ func printable(s string) bool {
 }
 
 // dword is TRUE or FALSE, names joined by a bar, or the number. Bits without a
-// name stand behind the names as one number.
+// name follow the names as one number.
 func dword(p Prop, n uint32) string {
 	switch {
 	case p.Bool && n == 0:
@@ -74,7 +74,7 @@ func dword(p Prop, n uint32) string {
 	return strings.Join(names, " | ")
 }
 
-// parse reads what text wrote, or what IIS writes, as a value of type t.
+// parse reads a value of type t as text or IIS writes it.
 func parse(p Prop, t metabase.Type, s string) (metabase.Value, error) {
 	switch t {
 	case metabase.DWordType:
@@ -130,7 +130,7 @@ func parseFlag(p Prop, word string) (uint32, error) {
 	if n, err := number(word); err == nil {
 		return n, nil
 	}
-	// -1 stands for all bits in files of long ago.
+	// -1 is all bits in old files.
 	if n, err := strconv.ParseInt(word, 10, 32); err == nil {
 		return uint32(n), nil
 	}
@@ -140,8 +140,7 @@ func parseFlag(p Prop, word string) (uint32, error) {
 	return 0, fmt.Errorf("%q is neither a number nor one of its flags", word)
 }
 
-// number reads 32 bits, decimal or 0x hex, as everywhere: a zero before makes no
-// octal.
+// number reads 32 bits, decimal or 0x hex; a leading zero is not octal.
 func number(s string) (uint32, error) {
 	base := 10
 	if len(s) > 2 && (s[:2] == "0x" || s[:2] == "0X") {
@@ -151,7 +150,7 @@ func number(s string) (uint32, error) {
 	return uint32(n), err
 }
 
-// fromBase64 reads a value that text could not write in the plain.
+// fromBase64 reads a value that text wrote in base64.
 func fromBase64(t metabase.Type, s string) (metabase.Value, error) {
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(s))
 	if err != nil {

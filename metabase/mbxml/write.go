@@ -14,16 +14,16 @@ import (
 	"restante/metabase"
 )
 
-// A Scope says what is written; the zero Scope is a key as stored, with all
-// below it.
+// A Scope selects what is written; the zero Scope is a key as stored, with all
+// keys below it.
 type Scope struct {
 	Inherited bool // with the topmost key also what it inherits and may hold
-	NodeOnly  bool // without the keys below it
+	NodeOnly  bool // the topmost key alone
 }
 
-// Write writes the keys at and below root as MetaBase.xml and gives how many
-// secure values were written empty. A secret that is inherited is left out:
-// written empty, it would come back as one that hides the other.
+// Write writes the keys at and below root as MetaBase.xml and returns the number
+// of secure values that were written empty. An inherited secret is left out: an
+// empty one, imported again, would hide it.
 func Write(w io.Writer, snap metabase.Snapshot, root metabase.Path, s Schema, scope Scope) (secrets int, err error) {
 	out := &writer{Writer: bufio.NewWriter(w), schema: s}
 	out.WriteString("<?xml version=\"1.0\"?>\n")
@@ -31,13 +31,13 @@ func Write(w io.Writer, snap metabase.Snapshot, root metabase.Path, s Schema, sc
 	fmt.Fprintf(out, "<IIS_Global\tLocation =\".\"\n\t\tOrigin=\"%s\"\n\t>\n</IIS_Global>\n", origin)
 	for path := range snap.Walk(root) {
 		if path == metabase.Root || path.Within(schemaPath) {
-			continue // the schema has a file of its own in IIS, and is part of the program here
+			continue // the schema is part of the program
 		}
 		if scope.NodeOnly && !path.Equal(root) {
 			break
 		}
 		if strings.ContainsAny(string(path), "\ufffe\uffff") {
-			return 0, fmt.Errorf("%s: has a character that XML has no room for", path)
+			return 0, fmt.Errorf("%s: has a character that XML does not allow", path)
 		}
 		props := snap.Properties(path)
 		if scope.Inherited && path.Equal(root) {
@@ -49,7 +49,7 @@ func Write(w io.Writer, snap metabase.Snapshot, root metabase.Path, s Schema, sc
 	return out.secrets, out.Flush()
 }
 
-// inherited lists what holds for the key and may be stored there.
+// inherited lists the effective properties of a key that may be stored there.
 func inherited(snap metabase.Snapshot, path metabase.Path, s Schema) (out []metabase.Property) {
 	for _, l := range snap.AllProperties(path) {
 		if l.Attr&metabase.IsInherited != 0 {
@@ -64,7 +64,7 @@ func inherited(snap metabase.Snapshot, path metabase.Path, s Schema) (out []meta
 	return out
 }
 
-// A writer keeps the first error of what is below it until Flush.
+// A writer keeps the first write error until Flush.
 type writer struct {
 	*bufio.Writer
 	schema  Schema
@@ -73,7 +73,7 @@ type writer struct {
 
 type attribute struct{ name, value string }
 
-// key writes one element: the attributes that its class knows, by name, and
+// key writes one element: the properties of its class as attributes, by name, and
 // the rest as Custom elements, by id.
 func (w *writer) key(path metabase.Path, class string, props []metabase.Property) {
 	element := noClass
@@ -85,7 +85,7 @@ func (w *writer) key(path metabase.Path, class string, props []metabase.Property
 	var known []attribute
 	var custom []metabase.Property
 	for _, p := range props {
-		if p.Attr&staying != 0 || p.ID == metabase.KeyType {
+		if p.Attr&localAttrs != 0 || p.ID == metabase.KeyType {
 			continue
 		}
 		if a, ok := w.known(class, p); ok {
@@ -108,7 +108,8 @@ func (w *writer) key(path metabase.Path, class string, props []metabase.Property
 	fmt.Fprintf(w, "</%s>\n", element)
 }
 
-// known gives the attribute for a property that is just as the schema has it.
+// known is the attribute for a property whose type and attributes are those of
+// the schema.
 func (w *writer) known(class string, p metabase.Property) (attribute, bool) {
 	s, ok := w.schema.ByID(p.ID)
 	if !ok || !w.schema.Holds(class, p.ID) || s.Name == "" || !isName(s.Name) ||
@@ -123,7 +124,7 @@ func (w *writer) known(class string, p metabase.Property) (attribute, bool) {
 	return attribute{s.Name, value}, plain
 }
 
-// isName says that s can name an XML attribute and is not the one for places.
+// isName reports whether s can name an XML attribute and is not Location.
 func isName(s string) bool {
 	for _, c := range []byte(s) {
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' {
@@ -157,8 +158,8 @@ func (w *writer) custom(p metabase.Property) {
 	w.WriteString("\t/>\n")
 }
 
-// escape writes s for an attribute's value; the line ends that part a list
-// stay, as IIS has it.
+// escape writes s for an attribute's value. The line ends between the strings of
+// a list stay, as in IIS's files.
 func escape(s string) string {
 	var b strings.Builder
 	for i, line := range strings.Split(s, "\n\t\t\t") {

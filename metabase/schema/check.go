@@ -8,15 +8,14 @@ import (
 	"restante/metabase"
 )
 
-// SchemaPath is where the schema stands as keys; see [Schema.Sync].
+// SchemaPath is the key of the schema in the tree; see [Schema.Sync].
 const SchemaPath metabase.Path = "/Schema"
 
-// Check is a [metabase.Check]. It looks at what the change touches: that each
-// key has a class that may stand where it stands, that each property that is
-// new or different belongs into the class and has the schema's type, form,
-// range and secrecy, and that nobody changes the schema itself. What was there
-// before and did not change is let be. A property that the table does not know
-// may hold anything.
+// Check is a [metabase.Check] of what the change touches. The class of each key
+// must fit its place. Each new or changed property must belong to the class and
+// have the schema's type, form, range and secrecy. Only the system changes the
+// schema's own keys. A key or property that did not change is accepted, as is
+// any value of a property that the table does not know.
 func (s *Schema) Check(c metabase.Change) []metabase.Problem {
 	k := &checker{schema: s, change: c}
 	for _, path := range c.Touched {
@@ -25,7 +24,7 @@ func (s *Schema) Check(c metabase.Change) []metabase.Problem {
 	return k.problems
 }
 
-// A checker gathers the problems of one change.
+// A checker collects the problems of one change.
 type checker struct {
 	schema   *Schema
 	change   metabase.Change
@@ -67,20 +66,19 @@ func (k *checker) key(path metabase.Path) {
 	k.properties(path, class)
 }
 
-// children looks at the keys below one whose class changed: those that the
-// change touches are looked at by themselves.
+// children checks the keys below one whose class changed.
 func (k *checker) children(path metabase.Path) {
 	for name := range k.change.New.Names(path) {
 		child := path.Join(name)
 		if err := k.schema.placed(k.change.New, child, k.change.New.Class(child)); err != nil {
 			k.bad(path, metabase.KeyType, invalid("its child key %q: %v", name, err))
-			return // one will do: there may be thousands
+			return // one is enough: there may be thousands
 		}
 	}
 }
 
 func (k *checker) properties(path metabase.Path, class string) {
-	// A key that got another class is held to it with all that it stores.
+	// A new class applies to all that the key stores.
 	all := class != k.change.Old.Class(path)
 	for _, item := range k.change.New.Properties(path) {
 		was, stored := k.change.Old.Stored(path, item.ID)
@@ -89,7 +87,7 @@ func (k *checker) properties(path metabase.Path, class string) {
 		}
 		prop, known := k.schema.ByID(item.ID)
 		if !known || item.ID == metabase.KeyType {
-			continue // the class was looked at with the key
+			continue // key checks the class
 		}
 		if err := k.property(prop, item, class, stored && was.Value.Equal(item.Value)); err != nil {
 			k.bad(path, item.ID, err)
@@ -98,7 +96,7 @@ func (k *checker) properties(path metabase.Path, class string) {
 	k.unset(path)
 }
 
-// unset refuses that what the service alone sets is taken away.
+// unset refuses to remove a property that the service alone sets.
 func (k *checker) unset(path metabase.Path) {
 	if k.bySystem() {
 		return
@@ -113,8 +111,8 @@ func (k *checker) unset(path metabase.Path) {
 	}
 }
 
-// property says why a key of the class may not hold item. Same says that its
-// value is what it was.
+// property returns an error if a key of the class may not hold item; same means
+// that its value did not change.
 func (k *checker) property(prop Prop, item metabase.Property, class string, same bool) error {
 	if !prop.In(class) {
 		if classless(class) {
@@ -129,7 +127,7 @@ func (k *checker) property(prop Prop, item metabase.Property, class string, same
 		return invalid("is set by the service alone")
 	}
 	if item.Value.IsZero() {
-		return nil // a secret that this snapshot does not show
+		return nil // a secret that the snapshot hides
 	}
 	return prop.Valid(item.Value)
 }

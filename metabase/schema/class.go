@@ -31,7 +31,7 @@ const (
 	schemaClass   = "IIsSchemaClass"
 )
 
-// A Class says what its keys may hold and where they stand.
+// A Class says what its keys may hold and what their places are.
 type Class struct {
 	Name      string
 	Sentence  string
@@ -41,15 +41,15 @@ type Class struct {
 	places    []place
 }
 
-// Container says that keys of the class may have child keys.
+// Container reports whether keys of the class may have child keys.
 func (c Class) Container() bool { return len(c.Contains) > 0 }
 
-// A place is where a key may stand.
+// A place is a position in the tree that a class allows.
 type place struct {
-	above []string               // the class of its parent, of the parent's parent, ...; "" for the root
-	name  string                 // what it must be called, or "" to ask fits
-	fits  func(name string) bool // with what, for messages
-	what  string
+	above []string // the class of its parent, of the parent's parent, ...; "" for the root
+	name  string   // the only name; "": fits decides
+	fits  func(name string) bool
+	what  string // describes the names for messages
 }
 
 func classTable() []Class {
@@ -87,7 +87,7 @@ func classTable() []Class {
 	}
 }
 
-// fillClasses adds to each class its properties and what it contains.
+// fillClasses adds to each class its properties and the classes below it.
 func (s *Schema) fillClasses() {
 	for i := range s.classes {
 		c := &s.classes[i]
@@ -117,8 +117,8 @@ func (s *Schema) Class(name string) (Class, bool) {
 	return Class{}, false
 }
 
-// spelledClass is the name of a class as the schema spells it, or as it is
-// where there is none.
+// spelledClass is the name of a class as the schema spells it; an unknown name is
+// returned unchanged.
 func spelledClass(name string) string {
 	for _, c := range classTable() {
 		if strings.EqualFold(c.Name, name) {
@@ -128,11 +128,11 @@ func spelledClass(name string) string {
 	return name
 }
 
-// classless says that a key of the class holds no properties but those that
-// every key may hold.
+// classless reports whether a key of the class holds only properties that every
+// key may hold.
 func classless(class string) bool { return class == "" || strings.EqualFold(class, Object) }
 
-// matches says that a key may stand here; above are the classes of the keys
+// matches reports whether a key belongs here; above are the classes of the keys
 // over it, the nearest first, ending in "" for the root.
 func (at place) matches(above []string, name string) bool {
 	return at.below(above) && at.called(name)
@@ -161,14 +161,14 @@ func (at place) called(name string) bool {
 	return at.fits(name)
 }
 
-// ClassAt gives the class that a new key at path would have by its place, or
-// "" where the place does not say.
+// ClassAt returns the class that a new key at path has by its place, or "" where
+// the place allows several.
 func (s *Schema) ClassAt(snap metabase.Snapshot, path metabase.Path) string {
 	return s.ClassBelow(classesAbove(snap, path), path.Base())
 }
 
-// ClassBelow is ClassAt where the keys over the new one are not there yet:
-// above are their classes, the nearest first, ending in "" for the root.
+// ClassBelow is ClassAt for a key whose parents need not exist: above are their
+// classes, the nearest first, ending in "" for the root.
 func (s *Schema) ClassBelow(above []string, name string) string {
 	for _, c := range s.classes {
 		if c.Name != Object && slices.ContainsFunc(c.places, func(at place) bool { return at.matches(above, name) }) {
@@ -187,7 +187,7 @@ func classesAbove(snap metabase.Snapshot, path metabase.Path) (above []string) {
 	return above
 }
 
-// placed says why a key of the class may not stand at path.
+// placed returns an error if a key of the class does not belong at path.
 func (s *Schema) placed(snap metabase.Snapshot, path metabase.Path, class string) error {
 	if classless(class) {
 		if c := s.ClassAt(snap, path); c != "" {
@@ -217,8 +217,8 @@ func (s *Schema) placed(snap metabase.Snapshot, path metabase.Path, class string
 	return invalid("a key of class %s does not stand here; it stands %s", c.Name, strings.Join(where, " or "))
 }
 
-// underFull refuses keys without a class where the parent takes only certain
-// ones.
+// underFull refuses a key without a class below a parent whose children all have
+// one.
 func (s *Schema) underFull(snap metabase.Snapshot, path metabase.Path) error {
 	parent := snap.Class(path.Parent())
 	switch {
@@ -246,13 +246,15 @@ func (at place) String() string {
 	return "below " + strings.Join(above, " below ") + ", " + name
 }
 
-// isSiteNumber takes what counts sites: no sign, no leading zero.
+// isSiteNumber reports whether name is the number of a site: no sign, no leading
+// zero.
 func isSiteNumber(name string) bool {
 	n, err := strconv.ParseUint(name, 10, 31)
 	return err == nil && n > 0 && name[0] != '0' && name[0] != '+'
 }
 
-// isDomainKey takes a domain or, with *. before it, all names below one.
+// isDomainKey reports whether name is a domain or, after "*.", all names below
+// one.
 func isDomainKey(name string) bool {
 	return CheckDomain(strings.TrimPrefix(name, "*.")) == nil
 }
@@ -260,8 +262,8 @@ func isDomainKey(name string) bool {
 // maxAccount is the length of an account's name in characters.
 const maxAccount = 64
 
-// IsAccountName says whether an account may be called so: 1 to 64 characters,
-// none of them a control character, no blanks at the ends.
+// IsAccountName reports whether name can be an account's: 1 to 64 characters, no
+// control character, no blanks at the ends.
 func IsAccountName(name string) bool {
 	return name != "" && utf8.RuneCountInString(name) <= maxAccount && strings.TrimSpace(name) == name &&
 		strings.IndexFunc(name, unicode.IsControl) < 0

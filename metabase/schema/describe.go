@@ -9,16 +9,16 @@ import (
 	"restante/metabase"
 )
 
-// Properties of IIS without a documented number have one of ours from
-// firstBorrowed on; those that IIS does not know, from firstOwn on.
+// Properties of IIS whose number is not documented have numbers from
+// firstBorrowed on; properties that IIS does not know, from firstOwn on.
 const (
 	firstBorrowed metabase.ID = 0x00520000
 	firstOwn      metabase.ID = 0x00520100
 )
 
-// Describe tells people what the property is, in a few lines without a last
-// line end: the meaning in a sentence, then type, unit, range, default,
-// attributes, classes, and the names of its flags or values.
+// Describe is a description for people, in a few lines without a last line end:
+// the meaning in a sentence, then type, unit, range, default, attributes,
+// classes, and the names of its flags or values.
 func (p Prop) Describe() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s (%d, 0x%x)\n", p.Label(), p.ID, uint32(p.ID))
@@ -79,7 +79,7 @@ func (p Prop) DefaultText() string {
 	return "(empty)"
 }
 
-// Describe tells people what the class is, as Prop.Describe does.
+// Describe is a description for people, as that of a Prop.
 func (c Class) Describe() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n%s\n", c.Name, c.Sentence)

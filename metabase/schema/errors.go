@@ -10,15 +10,15 @@ import (
 	"restante/metabase"
 )
 
-// ErrArgs is the error, for errors.Is, of more or fewer words than a value is
-// written with: the call is wrong, not the value.
+// ErrArgs is the error, for errors.Is, of a wrong number of words for a value:
+// the call is wrong, not the value.
 var ErrArgs = errors.New("the number of words is wrong")
 
-// A problem is an error with a kind, told in words of its own.
+// A problem is an error with a kind that its text does not name.
 type problem struct {
 	kind metabase.Kind
 	text string
-	args bool // it is ErrArgs, too
+	args bool // is also ErrArgs
 }
 
 func (e *problem) Error() string { return e.text }
@@ -34,11 +34,11 @@ func wrongCount(format string, args ...any) error {
 	return &problem{kind: metabase.Invalid, text: fmt.Sprintf(format, args...), args: true}
 }
 
-// Several is what is wrong with a value where that is more than one thing,
-// such as with several strings of a list. Unwrap gives each.
+// Several holds the errors of a value that has more than one, such as those of
+// several strings of a list.
 type Several []error
 
-// maxSeveral is how many are told: the rest is counted.
+// maxSeveral bounds the errors in Several; the last one counts the rest.
 const maxSeveral = 50
 
 func (e Several) Error() string {
@@ -49,7 +49,7 @@ func (e Several) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// Unwrap gives the errors.
+// Unwrap returns the errors.
 func (e Several) Unwrap() []error { return e }
 
 // all is nil for no error, the error itself for one, and Several for more.

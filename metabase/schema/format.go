@@ -15,10 +15,10 @@ import (
 
 const asterisks = "**********"
 
-// Format gives v as lines of text: one for each string of a list, one for each
+// Format returns v as lines of text: one for each string of a list, one for each
 // network of an IP list, one for anything else. Flags are a number and names,
-// "514 (etrn_cmd, smarthost)"; a secure value is ten asterisks. What does not
-// have the property's type is written by its own type.
+// "514 (etrn_cmd, smarthost)"; a secure value is ten asterisks. A value of
+// another type than the property's is formatted by its own type.
 func (p Prop) Format(v metabase.Value) []string {
 	if p.Attr&metabase.Secure != 0 {
 		return []string{asterisks}
@@ -26,7 +26,7 @@ func (p Prop) Format(v metabase.Value) []string {
 	return p.Plain(v)
 }
 
-// Plain is Format without asterisks: for those who may see a secure value.
+// Plain is Format without asterisks, for callers that may read secure values.
 func (p Prop) Plain(v metabase.Value) []string {
 	switch v.Type() {
 	case metabase.DWordType:
@@ -70,7 +70,7 @@ func (p Prop) formatFlags(n uint32) string {
 	return fmt.Sprintf("%d (%s)", n, strings.Join(names, ", "))
 }
 
-// Set gives the named bits of n, the lowest first, and those without a name.
+// Set returns the named bits of n, the lowest first, and those without a name.
 func (p Prop) Set(n uint32) (set []Named, rest uint32) {
 	for _, f := range p.Flags {
 		if n&f.Mask == f.Mask {
@@ -95,7 +95,7 @@ func (p Prop) formatBinary(b []byte) []string {
 	return []string{hex.EncodeToString(b)}
 }
 
-// Bit reads a Flag off the value of the property that it is a bit of.
+// Bit is the value of a Flag within the value of the property that it is a bit of.
 func (p Prop) Bit(parent metabase.Value) metabase.Value {
 	if parent.DWord()&p.Mask == p.Mask {
 		return metabase.DWord(1)
@@ -103,7 +103,7 @@ func (p Prop) Bit(parent metabase.Value) metabase.Value {
 	return metabase.DWord(0)
 }
 
-// WithBit gives the value of the parent with the bit of a Flag on or off.
+// WithBit is the value of the parent with the bit of a Flag on or off.
 func (p Prop) WithBit(parent metabase.Value, on bool) metabase.Value {
 	if on {
 		return metabase.DWord(parent.DWord() | p.Mask)
@@ -132,7 +132,7 @@ func (p Prop) named() string {
 	return strings.Join(out, ", ")
 }
 
-// limits says which numbers are allowed, or "" where all are.
+// limits describes the allowed numbers; "" where all are.
 func (p Prop) limits() string {
 	low, high, ok := p.Range()
 	if !ok {
@@ -141,8 +141,8 @@ func (p Prop) limits() string {
 	return fmt.Sprintf("%d to %d%s", low, high, p.orZero())
 }
 
-// Range is which numbers are allowed, with OrZero; ok is false where that is not
-// a matter of a range, or all are.
+// Range is the range of allowed numbers, beside OrZero; ok is false where there
+// is none or all are allowed.
 func (p Prop) Range() (low, high int64, ok bool) {
 	if p.Type != metabase.DWordType || p.Syntax != Integer || p.Min == 0 && p.Max == math.MaxUint32 {
 		return 0, 0, false

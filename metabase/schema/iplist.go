@@ -36,9 +36,9 @@ const (
 	maxListBytes = 256 << 10
 )
 
-// DecodeIPList reads IIS's binary form. No octets at all are an empty list,
-// too. An error of kind [metabase.Invalid] says that the value does not have
-// the form: nothing is guessed.
+// DecodeIPList reads IIS's binary form. An empty value is an empty list. A value
+// that does not have the form is an error of kind [metabase.Invalid]: nothing is
+// guessed.
 func DecodeIPList(b []byte) ([]netip.Prefix, error) {
 	if len(b) == 0 {
 		return nil, nil
@@ -68,10 +68,10 @@ func DecodeIPList(b []byte) ([]netip.Prefix, error) {
 	return nets, err
 }
 
-// listAny stands for a word that depends on the group.
+// listAny marks a word that depends on the group.
 const listAny = 0xdeadbeef
 
-// listHeader gives the words that a list of so many groups begins with.
+// listHeader is the words that a list of so many groups begins with.
 func listHeader(groups int) []uint32 {
 	granted := uint32(listFixed + listEmpty)
 	denied, names := granted-listEmpty, granted+4+uint32(groups)*listGroup
@@ -112,13 +112,13 @@ func mask4(ones int) []byte {
 }
 
 // EncodeIPList writes IIS's binary form of IPv4 networks, single addresses
-// first, then the smaller networks before the larger. What it gives for a list
-// of single addresses is what IIS's own scripts make, octet for octet.
+// first, then the smaller networks before the larger. A list of single addresses
+// is the same as from IIS's own scripts, octet for octet.
 func EncodeIPList(nets []netip.Prefix) ([]byte, error) {
 	sizes := map[int][]netip.Addr{}
 	for _, n := range nets {
 		if !n.Addr().Is4() {
-			return nil, invalid("%s is not IPv4, and the list has room for IPv4 only", n)
+			return nil, invalid("%s is not IPv4; this list is for IPv4 only", n)
 		}
 		sizes[n.Bits()] = append(sizes[n.Bits()], n.Masked().Addr())
 	}
@@ -200,9 +200,9 @@ func uniq(nets []netip.Prefix) (out []netip.Prefix) {
 	return out
 }
 
-// parseMasked reads ADSI's form "ADDR, MASK". What is no mask is a second
-// address, and ok is false; what looks like one and cannot be is refused: read
-// as an address, it would let somebody else in than was meant.
+// parseMasked reads ADSI's form "ADDR, MASK"; ok is false if the second part is
+// an address. A malformed mask is refused: read as an address, it would admit
+// another client than was meant.
 func parseMasked(s string) (n netip.Prefix, ok bool, err error) {
 	a, m, ok := strings.Cut(s, ",")
 	addr, err := netip.ParseAddr(strings.TrimSpace(a))
@@ -227,7 +227,7 @@ func parseMasked(s string) (n netip.Prefix, ok bool, err error) {
 }
 
 // ParsePrefix reads an address or ADDR/BITS. A network with bits beyond its
-// size is refused: one digit too few would open a list wide.
+// size is refused: one digit too few would admit a large network.
 func ParsePrefix(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil && addr.Zone() == "" {
 		addr = addr.Unmap()

@@ -9,9 +9,9 @@ import (
 	"restante/metabase"
 )
 
-// Sync gives what must be done to a tree so that the schema stands in it as
-// keys: /Schema/Properties/NAME and /Schema/Classes/NAME. It is empty when the
-// tree has them as they are now. Properties without a name have no key.
+// Sync returns the operations that bring the schema's keys in a tree up to date:
+// /Schema/Properties/NAME and /Schema/Classes/NAME. Properties without a name
+// have no key.
 func (s *Schema) Sync(snap metabase.Snapshot) (ops []metabase.Op) {
 	want := s.keys()
 	known := map[metabase.Path]bool{}

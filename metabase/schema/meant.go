@@ -4,10 +4,10 @@ package schema
 
 import "strings"
 
-// meant gives `; did you mean "x"?` for the name that is nearest to what was
-// typed, or "" where none is near.
+// meant is `; did you mean "x"?` with the name that is nearest to what was typed,
+// or "" where none is near.
 func meant(typed string, names []string) string {
-	const far = 64 // a longer word is no slip of the fingers
+	const far = 64 // a longer word is no typing error
 	if len(typed) > far {
 		return ""
 	}

@@ -13,8 +13,8 @@ import (
 	"restante/metabase"
 )
 
-// Parse reads a value as people, scripts and files write it, and gives it in
-// canonical form. Each syntax takes what [Prop.Format] gives, and:
+// Parse reads a value as people, scripts and files write it, and returns it in
+// canonical form. Each syntax accepts the text of [Prop.Format], and:
 //
 //   - numbers: decimal, 0x hex, -1 for the greatest
 //   - booleans: true, false, 1, 0, in any case
@@ -26,12 +26,12 @@ import (
 //   - IP lists: addresses, ADDR/BITS and "ADDR, MASK"; or the hexadecimal form
 //   - BINARY: hexadecimal digits
 //
-// No arguments are an empty list; a single value needs one. The secure values
-// that Format hides are read like others. Errors are of kind
-// [metabase.Invalid] and say what is allowed; where several strings of a list
-// are wrong, all are told, as [Several]. A class is given as the schema spells
-// it. A property that the table does not know takes a STRING or, with more
-// arguments than one, a MULTISZ; see [Prop.As].
+// No arguments are an empty list; a single value needs one. Secure values, which
+// Format hides, are read like others. Errors are of kind [metabase.Invalid] and
+// say what is allowed; the errors of several strings of a list are [Several]. A
+// class is returned as the schema spells it. A property that the table does not
+// know takes a STRING or, with more arguments than one, a MULTISZ; see
+// [Prop.As].
 func (p Prop) Parse(args []string) (metabase.Value, error) {
 	v, err := p.parse(args)
 	if err == nil && p.ID == metabase.KeyType {
@@ -70,7 +70,7 @@ func (p Prop) parse(args []string) (v metabase.Value, err error) {
 	return metabase.MultiSZ(args...), nil
 }
 
-// one gives the single argument.
+// one returns the single argument.
 func one(args []string) (string, error) {
 	switch len(args) {
 	case 0:
@@ -208,7 +208,7 @@ func (p Prop) parseList(args []string) (list []string, err error) {
 	return list, nil
 }
 
-// oneEach refuses accounts that were meant as several and written as one.
+// oneEach refuses several accounts in one argument.
 func oneEach(args []string) error {
 	var bad []error
 	for _, arg := range args {
@@ -238,8 +238,8 @@ func (p Prop) parseBinary(args []string) ([]byte, error) {
 	return b, nil
 }
 
-// Valid says whether v is what the property may hold: type, form and range,
-// in canonical form.
+// Valid checks that v is a value of the property, by type, form and range, in
+// canonical form.
 func (p Prop) Valid(v metabase.Value) error {
 	expanded := v.Type() == metabase.ExpandSZType && p.Type == metabase.StringType
 	if p.Type != metabase.AnyType && v.Type() != p.Type && !expanded {
@@ -313,7 +313,7 @@ func (p Prop) validString(s string) error {
 
 func (p Prop) validList(list []string) error {
 	if p.Syntax == "" {
-		return nil // the table does not know it
+		return nil // unknown to the table
 	}
 	seen := map[string]bool{}
 	var bad []error
@@ -348,7 +348,7 @@ func (p Prop) validElement(s string) error {
 	return err
 }
 
-// printable refuses what would break a line of a protocol or a file.
+// printable refuses characters that would break a line of a protocol or a file.
 func printable(s string) error {
 	if !utf8.ValidString(s) {
 		return invalid("is not valid UTF-8")

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package schema says what a key of the metabase may hold: which classes there
-// are and where their keys stand, which properties each may have, of what
-// type, in what form and range, and what holds when nothing is stored. All of
-// it comes from two tables beside the source, properties.tsv and names.tsv.
+// Package schema defines the classes and properties of the metabase: where the
+// keys of a class belong, and the type, form, range and default of each property.
+// It parses and formats values for people and scripts, and checks a change before
+// it is committed.
 //
-// The names, numbers and types are those of IIS. It reads and writes values as
-// text for people and scripts, and checks a change before it is kept. It knows
-// the forms of values, not what they do: that is the business of whoever acts
-// on them.
+// All of it comes from two tables beside the source, properties.tsv and
+// names.tsv. The names, numbers and types are those of IIS. What a value does is
+// for the packages that use it.
 package schema
 
 import (
@@ -25,7 +24,7 @@ import (
 // A Syntax is the form of a property's value.
 type Syntax string
 
-// The forms. What is text on the way in and out is told in [Prop.Parse].
+// The syntaxes. [Prop.Parse] and [Prop.Format] describe their text.
 const (
 	Integer    Syntax = "integer"   // DWORD
 	Boolean    Syntax = "boolean"   // DWORD, 0 or 1
@@ -55,7 +54,7 @@ type Prop struct {
 	Type     metabase.Type
 	Attr     metabase.Attr // with which it is stored
 	UserType metabase.UserType
-	Default  metabase.Value // of no type where the schema has none
+	Default  metabase.Value // zero where the schema has none
 	Min, Max int64          // of numbers; the default is allowed even outside
 	OrZero   bool           // 0 is allowed, too, where Min is greater
 	Unit     string         // "bytes", "s", "min" ..., or ""
@@ -63,8 +62,8 @@ type Prop struct {
 	FlagOf   metabase.ID    // for a Flag: the property that it is a bit of; ID is the same
 	Mask     uint32         // for a Flag: the bit
 	Classes  []string       // whose keys may hold it; "*" for every key
-	Sentence string         // what it is for
-	Acted    bool           // something in this program acts on it
+	Sentence string         // its meaning
+	Acted    bool           // it has an effect in this program
 }
 
 // A Named is a bit of a flag property or a value of an enumeration.
@@ -75,7 +74,7 @@ type Named struct {
 	Sentence string
 }
 
-// HasDefault says that there is a value when nothing is stored.
+// HasDefault reports whether there is a value when nothing is stored.
 func (p Prop) HasDefault() bool { return !p.Default.IsZero() }
 
 // Label is the name or, for a property without one, its number.
@@ -92,8 +91,8 @@ func (p Prop) Item(v metabase.Value) metabase.Property {
 	return metabase.Property{ID: p.ID, Attr: p.Attr, UserType: p.UserType, Value: v}
 }
 
-// As is p for a value of type t: what the table does not know holds any type,
-// and a text may be an EXPANDSZ. For other types p stays what it is.
+// As is p for a value of type t: a property that the table does not know holds
+// any type, and a text may be an EXPANDSZ. Other properties keep their type.
 func (p Prop) As(t metabase.Type) Prop {
 	if p.Type == metabase.AnyType || p.Type == metabase.StringType && t == metabase.ExpandSZType {
 		p.Type = t
@@ -101,15 +100,15 @@ func (p Prop) As(t metabase.Type) Prop {
 	return p
 }
 
-// TakesNone says that no words at all are a value, too: the empty list.
+// TakesNone reports whether no words at all are a value: the empty list.
 func (p Prop) TakesNone() bool { return p.Type == metabase.MultiSZType || p.Syntax == IPList }
 
-// In says whether keys of the class may hold the property.
+// In reports whether keys of the class may hold the property.
 func (p Prop) In(class string) bool {
 	return slices.ContainsFunc(p.Classes, func(c string) bool { return c == "*" || strings.EqualFold(c, class) })
 }
 
-// A Schema is the tables, read. It never changes.
+// A Schema holds the parsed tables. It never changes.
 type Schema struct {
 	props   []Prop // by name; the nameless last, by number
 	byName  map[string]int
@@ -117,7 +116,7 @@ type Schema struct {
 	classes []Class
 }
 
-// iis is read once, when it is first asked for, and never changes after.
+// iis reads the tables on the first call.
 var iis = sync.OnceValue(func() *Schema {
 	s, err := load(propertyTable, nameTable)
 	if err != nil {
@@ -126,11 +125,11 @@ var iis = sync.OnceValue(func() *Schema {
 	return s
 })
 
-// IIS gives the schema of the SMTP classes. All callers get the same one.
+// IIS returns the schema of the SMTP classes. All callers get the same one.
 func IIS() *Schema { return iis() }
 
-// Props yields every property, those of one bit too, in the order of their
-// names; the nameless come last.
+// Props yields every property, also those of one bit, in the order of their
+// names; those without a name come last.
 func (s *Schema) Props() iter.Seq[Prop] { return slices.Values(s.props) }
 
 // Classes yields every class, from the top of the tree down.
@@ -145,15 +144,15 @@ func (s *Schema) ByID(id metabase.ID) (Prop, bool) {
 }
 
 // Property finds a property by its name, in any case, or its number, decimal
-// or 0x hex. A number that the table does not know gives a property without
-// name, type or class, which may be stored nonetheless.
+// or 0x hex. A number that the table does not know is a property without name,
+// type or class; it can be stored.
 func (s *Schema) Property(nameOrNumber string) (Prop, bool) {
 	p, err := s.Lookup(nameOrNumber)
 	return p, err == nil
 }
 
-// Lookup is Property with a reason: an error of kind [metabase.NotFound], which
-// names the property that was probably meant.
+// Lookup is Property with an error of kind [metabase.NotFound], which suggests a
+// name.
 func (s *Schema) Lookup(nameOrNumber string) (Prop, error) {
 	if i, ok := s.byName[strings.ToLower(nameOrNumber)]; ok {
 		return s.props[i], nil
@@ -172,9 +171,9 @@ func (s *Schema) Lookup(nameOrNumber string) (Prop, error) {
 	return Prop{}, &problem{kind: metabase.NotFound, text: fmt.Sprintf("no property is called %q%s", nameOrNumber, meant(nameOrNumber, names))}
 }
 
-// Effective gives what holds for id at path: what is stored there or inherited,
-// with the key that it comes from, or else the schema's default, with an empty
-// path. ok is false where there is neither. It does not allocate.
+// Effective is the value of id that holds at path, stored or inherited, with the
+// key that it comes from, or else the schema's default, with an empty path. ok is
+// false where there is neither. It does not allocate.
 func (s *Schema) Effective(snap metabase.Snapshot, path metabase.Path, id metabase.ID) (v metabase.Value, from metabase.Path, ok bool) {
 	if item, from, ok := snap.Effective(path, id); ok {
 		return item.Value, from, true

@@ -13,11 +13,11 @@ import (
 type Binding struct {
 	Addr netip.Addr // invalid: all of the machine's addresses
 	Port uint16     // 0: any that is free
-	Host string     // IIS has a place for it; it is kept, without effect
+	Host string     // part of IIS's form; kept, without effect
 }
 
 // ParseBinding reads ip:port:host with ip and host left out at will, ADDR:PORT
-// and [IPV6]:PORT; * stands for no address.
+// and [IPV6]:PORT; * is no address.
 func ParseBinding(s string) (b Binding, err error) {
 	ip, rest, err := cutAddr(s)
 	if err != nil {
@@ -41,12 +41,12 @@ func ParseBinding(s string) (b Binding, err error) {
 	return b, nil
 }
 
-// cutAddr parts "[v6]:rest" and "v4:rest".
+// cutAddr splits "[v6]:rest" and "v4:rest".
 func cutAddr(s string) (addr, rest string, err error) {
 	if inner, ok := strings.CutPrefix(s, "["); ok {
 		addr, rest, ok = strings.Cut(inner, "]:")
 		if !ok || addr == "" {
-			return "", "", invalid("%q: an IPv6 address stands in brackets, before a colon and a port", clip(s))
+			return "", "", invalid("%q: write an IPv6 address in brackets, then a colon and a port", clip(s))
 		}
 		return addr, rest, nil
 	}
@@ -69,8 +69,8 @@ func (b Binding) String() string {
 	return ip + ":" + strconv.Itoa(int(b.Port)) + ":" + b.Host
 }
 
-// AddrPort is where to listen; with no address it is the IPv6 unspecified one,
-// which answers for both.
+// AddrPort is where to listen; without an address it is the unspecified one of
+// IPv6, which is for IPv4 too.
 func (b Binding) AddrPort() netip.AddrPort {
 	if !b.Addr.IsValid() {
 		return netip.AddrPortFrom(netip.IPv6Unspecified(), b.Port)
@@ -78,11 +78,11 @@ func (b Binding) AddrPort() netip.AddrPort {
 	return netip.AddrPortFrom(b.Addr, b.Port)
 }
 
-// dnsPort is where a DNS server listens unless something else is said.
+// dnsPort is the port of a DNS server by default.
 const dnsPort = 53
 
-// ParseEndpoint reads ADDR, ADDR:PORT or [IPV6]:PORT; without a port it is
-// that of DNS.
+// ParseEndpoint reads ADDR, ADDR:PORT or [IPV6]:PORT; the default port is that of
+// DNS.
 func ParseEndpoint(s string) (netip.AddrPort, error) {
 	if ap, err := netip.ParseAddrPort(s); err == nil && ap.Addr().Zone() == "" && ap.Port() != 0 {
 		return ap, nil
@@ -131,7 +131,7 @@ func parseHost(s string) (h Host, err error) {
 		addr, rest, ok := strings.Cut(inner, "]")
 		ip, err := netip.ParseAddr(strings.TrimPrefix(addr, "IPv6:"))
 		if !ok || err != nil || ip.Zone() != "" {
-			return bad("what stands in brackets is no IP address")
+			return bad("no IP address in the brackets")
 		}
 		if port, hasPort = strings.CutPrefix(rest, ":"); rest != "" && !hasPort {
 			return bad("only a colon and a port may follow the brackets")
@@ -180,7 +180,7 @@ func Minutes(s string) (ladder []time.Duration, err error) {
 	return ladder, nil
 }
 
-// CheckDomain says whether s is the name of a host or domain: labels of
+// CheckDomain checks that s is the name of a host or domain: labels of
 // letters, digits, hyphens and underscores, parted by dots. RFC 5321 §2.3.5.
 func CheckDomain(s string) error {
 	if s == "" || len(s) > 253 {

@@ -86,18 +86,18 @@ func load(properties, names string) (*Schema, error) {
 	return s, s.index()
 }
 
-// index fills the maps, and refuses what stands twice.
+// index fills the maps, and refuses duplicates.
 func (s *Schema) index() error {
 	for i, p := range s.props {
 		if name := strings.ToLower(p.Name); name != "" {
 			if _, twice := s.byName[name]; twice {
-				return fmt.Errorf("the name %s stands twice", p.Name)
+				return fmt.Errorf("duplicate name %s", p.Name)
 			}
 			s.byName[name] = i
 		}
 		if p.FlagOf == 0 {
 			if _, twice := s.byID[p.ID]; twice {
-				return fmt.Errorf("the number %d stands twice", p.ID)
+				return fmt.Errorf("duplicate number %d", p.ID)
 			}
 			s.byID[p.ID] = i
 		}
@@ -129,8 +129,8 @@ func rows(table string) func(func(int, []string) bool) {
 	}
 }
 
-// readNames gives the names for each property, and of those the ones that are
-// properties themselves.
+// readNames returns the names of each property's flags or values, and of those
+// the ones that are properties themselves.
 func readNames(table string) (named, bits map[string][]Named, err error) {
 	named, bits = map[string][]Named{}, map[string][]Named{}
 	for n, f := range rows(table) {
@@ -192,7 +192,7 @@ func readProp(f []string, named map[string][]Named) (p Prop, err error) {
 	return p, p.readDefault(f[5])
 }
 
-// readRange reads MIN..MAX, before which "0," may stand.
+// readRange reads MIN..MAX, optionally after "0,".
 func (p *Prop) readRange(text string) error {
 	if text == "" {
 		return nil

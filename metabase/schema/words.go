@@ -21,8 +21,8 @@ func ParseType(s string) (metabase.Type, error) {
 	return 0, invalid("%q is no data type; allowed are DWORD, STRING, BINARY, EXPANDSZ and MULTISZ", clip(s))
 }
 
-// ParseAttr reads what the String of an Attr gives: names parted by bars, or
-// by commas or blanks, in any case, or a number.
+// ParseAttr reads the text of [metabase.Attr]: names separated by bars, commas or
+// blanks, in any case, or a number.
 func ParseAttr(s string) (a metabase.Attr, err error) {
 	words := strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("|, \t", r) })
 	if len(words) == 0 {
