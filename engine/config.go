@@ -41,10 +41,9 @@ func (e *Engine) config(set *settings.Site) *site.Config {
 			Open: func(ctx context.Context) (site.Storage, error) {
 				return e.openStorage(ctx, set.Number, set.Folders.QueueDirectory)
 			},
-			Badmail: a.absPath(set.Folders.BadMailDirectory),
-			Holds:   queue.RouterFunc(a.routeState),
-			Routes:  routes{a},
-			Policy:  a.queuePolicy(),
+			Holds:  queue.RouterFunc(a.routeState),
+			Routes: routes{a},
+			Policy: a.queuePolicy(),
 		},
 	}
 	for _, b := range set.Bindings {
@@ -153,6 +152,9 @@ func (a *siteAdapter) Hold(d mail.Domain) (release.Hold, bool) {
 }
 
 func (a *siteAdapter) routeState(d mail.Domain) queue.RouteState {
+	if d == queue.Badmail {
+		return queue.RouteState{Held: a.Folders.BadMailDirectory == ""}
+	}
 	return queue.RouteState{Held: a.Site.Standing(d) == settings.Held}
 }
 
@@ -191,6 +193,9 @@ func (a *siteAdapter) timeouts() wire.Timeouts {
 type routes struct{ *siteAdapter }
 
 func (r routes) Route(d mail.Domain) delivery.Route {
+	if d == queue.Badmail {
+		return delivery.Route{Kind: delivery.Archive, Dir: r.absPath(r.Folders.BadMailDirectory)}
+	}
 	set := r.Site.Route(d)
 	out := delivery.Route{Dir: r.absPath(set.Folder), DirectFirst: set.DirectFirst, Held: set.Held, Client: r.clientSettings(set)}
 	switch set.Way {

@@ -52,7 +52,11 @@ func (d handlers) messages(ctx context.Context, who api.Caller, r api.QueueReque
 	return out, nil
 }
 
+// parseDomain parses the name of a destination.
 func parseDomain(s string) (mail.Domain, error) {
+	if s == string(queue.Badmail) {
+		return queue.Badmail, nil
+	}
 	d, err := mail.ParseDomain(s)
 	if err != nil {
 		return "", api.Usage(err.Error(), "")

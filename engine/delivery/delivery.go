@@ -33,13 +33,14 @@ type Kind int
 const (
 	MX        Kind = iota // to the hosts that DNS names
 	SmartHost             // to the hosts of Route.Smart
-	Drop                  // into the folder Route.Dir
+	Drop                  // into the folder Route.Dir, with the envelope on top
+	Archive               // into the folder Route.Dir, the text alone
 )
 
 // A Route says where a destination's mail goes and how the host is spoken to.
 type Route struct {
 	Kind        Kind
-	Dir         string // Drop: the folder; it is made when missing
+	Dir         string // Drop, Archive: the folder; it is made when missing
 	Smart       []Hop  // SmartHost: in the order to try them
 	DirectFirst bool   // SmartHost: only when the hosts that DNS names are out of reach
 	Held        bool   // the mail waits for its host to call: that no host is found returns nothing
@@ -139,8 +140,8 @@ func (d *Delivery) Attempt(ctx context.Context, dest mail.Domain, l transfer.Lea
 	route := d.router.Route(dest)
 	b := transfer.NewBatch(l)
 	var err error
-	if route.Kind == Drop {
-		err = d.drop(ctx, route.Dir, b)
+	if route.Kind == Drop || route.Kind == Archive {
+		err = d.drop(ctx, route, b)
 	} else {
 		err = d.send(ctx, dest, route, b)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"io/fs"
 	"path/filepath"
 
 	"restante/engine/delivery/transfer"
@@ -15,14 +16,15 @@ import (
 	"restante/internal/disk"
 )
 
-// drop writes each message of b as one file into dir.
-func (d *Delivery) drop(ctx context.Context, dir string, b *transfer.Batch) error {
-	if err := disk.MkdirAll(d.opts.FS, dir, 0o750); err != nil {
+// drop writes each message of b as one file into the folder of route.
+func (d *Delivery) drop(ctx context.Context, route Route, b *transfer.Batch) error {
+	folder := dropFolder{d.opts.FS, route.Dir, route.Kind == Archive}
+	if err := folder.make(); err != nil {
 		return b.GiveUp(ctx, mail.Deferred, dropFailure(err), "")
 	}
 	return b.Each(ctx, func(_ context.Context, it transfer.Item) []mail.Outcome {
 		status, reply := mail.Delivered, mail.Reply{Code: 250, Enhanced: "0.0", Text: "dropped"}
-		if err := writeDrop(d.opts.FS, dir, it); err != nil {
+		if err := folder.write(it); err != nil {
 			status, reply = mail.Deferred, dropFailure(err)
 		}
 		out := make([]mail.Outcome, len(it.To))
@@ -33,6 +35,22 @@ func (d *Delivery) drop(ctx context.Context, dir string, b *transfer.Batch) erro
 	})
 }
 
+// A dropFolder is where messages become files. An archive is for postmasters
+// alone: its files have the text only.
+type dropFolder struct {
+	fs      disk.FS
+	dir     string
+	archive bool
+}
+
+func (f dropFolder) make() error {
+	perm := fs.FileMode(0o750)
+	if f.archive {
+		perm = 0o700
+	}
+	return disk.MkdirAll(f.fs, f.dir, perm)
+}
+
 func dropFailure(err error) mail.Reply {
 	if disk.IsFull(err) {
 		return mail.Reply{Code: 452, Enhanced: "3.1", Text: "there is no room for the message", Cause: err}
@@ -40,10 +58,13 @@ func dropFailure(err error) mail.Reply {
 	return mail.Reply{Code: 451, Enhanced: "3.0", Text: "the message cannot be stored now", Cause: err}
 }
 
-// dropName is the same for the same message and recipients, so that a second
-// attempt after a crash replaces the file of the first; and another one when a
-// message comes here for recipients of several domains.
-func dropName(it transfer.Item) string {
+// name is the same for the same message and recipients, so that a second attempt
+// after a crash replaces the file of the first. A Drop folder may get a message
+// once for each of several domains, and needs a name for each.
+func (f dropFolder) name(it transfer.Item) string {
+	if f.archive {
+		return string(it.Env.ID) + ".eml"
+	}
 	h := fnv.New64a()
 	for _, rcpt := range it.To {
 		io.WriteString(h, rcpt.Address.String()+"\n")
@@ -51,21 +72,26 @@ func dropName(it transfer.Item) string {
 	return fmt.Sprintf("%s-%016x.eml", it.Env.ID, h.Sum64())
 }
 
-// writeDrop puts one message into dir, with its envelope on top as the drop
-// folder's readers expect it: x-sender once, x-receiver for each recipient. On
-// an error no trace is left; when it returns nil the file survives a crash.
-func writeDrop(fsys disk.FS, dir string, it transfer.Item) error {
+// write puts one message into the folder. In a Drop folder its envelope is on
+// top: x-sender once, x-receiver for each recipient. After an error nothing is
+// left; when write returns nil, the file survives a crash.
+func (f dropFolder) write(it transfer.Item) error {
 	body, err := it.Open()
 	if err != nil {
 		return fmt.Errorf("drop %s: open: %w", it.Env.ID, err)
 	}
 	defer body.Close()
-	envelope := fmt.Appendf(nil, "x-sender: %s\r\n", it.Env.From)
-	for _, rcpt := range it.To {
-		envelope = fmt.Appendf(envelope, "x-receiver: %s\r\n", rcpt.Address)
+	var envelope []byte
+	perm := fs.FileMode(0o600)
+	if !f.archive {
+		perm = 0o640
+		envelope = fmt.Appendf(envelope, "x-sender: %s\r\n", it.Env.From)
+		for _, rcpt := range it.To {
+			envelope = fmt.Appendf(envelope, "x-receiver: %s\r\n", rcpt.Address)
+		}
 	}
 	text := io.MultiReader(bytes.NewReader(envelope), body)
-	if err := disk.WriteFile(fsys, filepath.Join(dir, dropName(it)), 0o640, disk.Copy(text)); err != nil {
+	if err := disk.WriteFile(f.fs, filepath.Join(f.dir, f.name(it)), perm, disk.Copy(text)); err != nil {
 		return fmt.Errorf("drop %s: %w", it.Env.ID, err)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,7 +56,7 @@ func TestDropOfTheNullSender(t *testing.T) {
 	d := &disktest.Disk{}
 	it := message(1, "x", "a@local.test")
 	it.Env.From = mail.Address{}
-	if err := writeDrop(d, ".", it); err != nil {
+	if err := (dropFolder{d, ".", false}).write(it); err != nil {
 		t.Fatal(err)
 	}
 	for _, got := range d.Files() {
@@ -65,10 +66,25 @@ func TestDropOfTheNullSender(t *testing.T) {
 	}
 }
 
+// A message in an archive is the text alone, under its ID.
+func TestArchive(t *testing.T) {
+	d := &disktest.Disk{}
+	l := newLease(message(1, "Subject: lost\r\n", "a@b.test", "c@b.test"))
+	New(fixed(Route{Kind: Archive, Dir: "bad/mail"}), nil, Options{FS: d}).Attempt(t.Context(), "@badmail", l)
+	id := string(message(1, "").Env.ID)
+	want := map[string]string{filepath.Join("bad", "mail", id+".eml"): "Subject: lost\r\n"}
+	if got := d.Files(); !maps.Equal(got, want) {
+		t.Errorf("wrote %v, want %v", got, want)
+	}
+	if got := l.outcomes(1); got != "a@b.test delivered, c@b.test delivered" {
+		t.Errorf("settled %q", got)
+	}
+}
+
 func TestSecondDropAfterACrashReplacesTheFirst(t *testing.T) {
 	d := &disktest.Disk{}
 	for range 2 {
-		if err := writeDrop(d, ".", message(1, "x", "a@local.test")); err != nil {
+		if err := (dropFolder{d, ".", false}).write(message(1, "x", "a@local.test")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -80,7 +96,7 @@ func TestSecondDropAfterACrashReplacesTheFirst(t *testing.T) {
 func TestDropLeavesNoTraceOnFailure(t *testing.T) {
 	for n := 1; ; n++ {
 		d := &disktest.Disk{FailAt: n}
-		err := writeDrop(d, ".", message(1, "hello", "a@local.test"))
+		err := (dropFolder{d, ".", false}).write(message(1, "hello", "a@local.test"))
 		if err == nil {
 			if got := strings.Join(d.Log(), ", "); got != "create, write, sync, close, rename, sync folder" {
 				t.Errorf("steps %q", got)

@@ -248,7 +248,7 @@ func (q *Queue) matches(e *entry, f Filter) bool {
 func (q *Queue) change(ctx context.Context, entries []*entry, with func(*record)) error {
 	var ops []kv.Op
 	for _, e := range entries {
-		key := entryKey(e.id, e.dest.name)
+		key := e.key()
 		raw, ok, err := q.db.Get(key)
 		if err != nil {
 			return err
@@ -263,22 +263,22 @@ func (q *Queue) change(ctx context.Context, entries []*entry, with func(*record)
 	return q.db.Commit(ctx, ops...)
 }
 
-// remove takes entries out, the message with the last one of it.
+// remove takes entries out, and a message with its last entry.
 func (q *Queue) remove(ctx context.Context, entries []*entry) error {
 	var ids []mail.MessageID
 	var ops []kv.Op
 	var single []*entry
 	for _, e := range entries {
-		others, unlock := q.lockSplit(e.id)
-		if others == 0 {
-			unlock()
-			ids, ops = append(ids, e.id), append(ops, kv.Del(entryKey(e.id, e.dest.name)))
-			single = append(single, e)
-			continue
+		n, unlock, err := q.lockCount(e.id)
+		if err != nil {
+			return err
 		}
-		err := q.db.Commit(ctx, kv.Del(entryKey(e.id, e.dest.name)))
-		if err == nil {
-			q.dropAll([]*entry{e})
+		if n > 1 {
+			if err = q.db.Commit(ctx, append(countOps(e.id, n, n-1), kv.Del(e.key()))...); err == nil {
+				q.dropAll([]*entry{e}, false)
+			}
+		} else {
+			ids, ops, single = append(ids, e.id), append(ops, kv.Del(e.key())), append(single, e)
 		}
 		unlock()
 		if err != nil {
@@ -288,19 +288,19 @@ func (q *Queue) remove(ctx context.Context, entries []*entry) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	// Nobody adds a destination to a message, so these are still the last.
+	// The entries are claimed, so no other settlement adds one to their messages.
 	if err := q.store.Remove(ctx, ids, ops...); err != nil {
 		return err
 	}
-	q.dropAll(single)
+	q.dropAll(single, true)
 	return nil
 }
 
-func (q *Queue) dropAll(entries []*entry) {
+func (q *Queue) dropAll(entries []*entry, last bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range entries {
-		q.removeEntry(e)
+		q.removeEntry(e, last)
 	}
 }
 

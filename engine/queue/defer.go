@@ -35,7 +35,7 @@ func (l *Lease) Defer(ctx context.Context, r mail.Reply, host string) error {
 		op = kv.Del(backoffKey(d.name))
 	}
 	d.backoff = off
-	late := q.claimOverdue(d, held)
+	late := q.claimOverdue(d)
 	waiting := d.count()
 	q.mu.Unlock()
 
@@ -87,8 +87,8 @@ func (q *Queue) backOff(d *destination, w lastReply) backoff {
 
 // missed claims the entries of d whose time is up or whose delay is to be told.
 // The caller holds q.mu.
-func (q *Queue) claimOverdue(d *destination, held bool) []*entry {
-	if held {
+func (q *Queue) claimOverdue(d *destination) []*entry {
+	if q.ageless(d.name) {
 		return nil
 	}
 	p, t := q.policy(), now()

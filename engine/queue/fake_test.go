@@ -172,7 +172,6 @@ type fixture struct {
 	policy    Policy
 	answer    func(l *Lease) // what an attempt does
 	reports   []dsn.Report
-	bad       []dsn.RecipientStatus
 	reportErr error
 }
 
@@ -206,16 +205,6 @@ func newFixture(t *testing.T) *fixture {
 			r.Message = nil
 			h.reports = append(h.reports, r)
 			return text, nil
-		},
-		Badmail: func(_ context.Context, _ mail.Envelope, fates []dsn.RecipientStatus, body io.Reader) error {
-			_, err := io.Copy(io.Discard, body)
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			if h.reportErr != nil {
-				return h.reportErr
-			}
-			h.bad = append(h.bad, fates...)
-			return err
 		},
 		Policy: func() Policy {
 			h.mu.Lock()
@@ -394,9 +383,19 @@ func checkQueue(q *Queue) error {
 	if len(ids) != q.total.Messages || total != q.total.Bytes {
 		return fmt.Errorf("%d messages of %d octets, kept %+v", len(ids), total, q.total)
 	}
-	for id, n := range q.multi {
-		if ids[id] != n {
-			return fmt.Errorf("%s: %d entries, kept %d", id, ids[id], n)
+	for p, err := range q.db.Scan(context.Background(), []byte(countPrefix)) {
+		if err != nil {
+			return err
+		}
+		id := mail.MessageID(p.Key[len(countPrefix):])
+		if n := decodeCount(p.Value); n < 2 || ids[id] != n {
+			return fmt.Errorf("%s: %d entries, stored count %d", id, ids[id], n)
+		}
+		delete(ids, id)
+	}
+	for id, n := range ids {
+		if n > 1 {
+			return fmt.Errorf("%s: %d entries and no stored count", id, n)
 		}
 	}
 	return nil

@@ -197,7 +197,7 @@ func (h *ownership) pick(d *destination) *entry {
 
 // load reads what the index does not have of e.
 func (q *Queue) load(e *entry) (record, mail.Envelope, error) {
-	raw, ok, err := q.db.Get(entryKey(e.id, e.dest.name))
+	raw, ok, err := q.db.Get(e.key())
 	if err != nil {
 		return record{}, mail.Envelope{}, err
 	}

@@ -4,12 +4,14 @@ package queue
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"iter"
 	"math"
+	"slices"
 
 	"restante/engine/mail"
 	"restante/internal/kv"
@@ -22,15 +24,17 @@ func New(ctx context.Context, store Store, db kv.DB, deps Deps) (*Queue, error) 
 	if err := deps.validate(); err != nil {
 		return nil, err
 	}
+	if err := migrate(ctx, db); err != nil {
+		return nil, fmt.Errorf("queue: load: %w", err)
+	}
 	q := &Queue{
 		store: store, db: db, deps: deps,
 		wake:  make(chan struct{}, 1),
 		seed:  maphash.MakeSeed(),
 		dests: map[mail.Domain]*destination{},
-		multi: map[mail.MessageID]int{},
 	}
-	l := loader{Queue: q}
-	for _, step := range []func(context.Context) error{l.entries, l.backoffs, l.finish, l.requeue} {
+	l := loader{Queue: q, damage: map[*entry]error{}, counts: map[mail.MessageID]int{}}
+	for _, step := range []func(context.Context) error{l.readEntries, l.matchEnvelopes, l.backoffs, l.checkCounts, l.finish, l.requeue} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("queue: load: %w", err)
 		}
@@ -39,69 +43,124 @@ func New(ctx context.Context, store Store, db kv.DB, deps Deps) (*Queue, error) 
 	return q, nil
 }
 
-// loader is a Queue that nobody else has yet.
+// A loader fills a Queue from what is stored, before anybody else has it.
 type loader struct {
 	*Queue
-	previous *entry           // the one before
-	siblings int              // entries of its message so far
-	settled  []mail.MessageID // messages that only wait to be removed
-	unqueued []mail.MessageID // messages that have no entry
-	ops      []kv.Op          // what is to be put right
+	entries  []*entry
+	damage   map[*entry]error       // why a record does not read
+	counts   map[mail.MessageID]int // entries of messages that have several
+	settled  []mail.MessageID       // messages that were settled and not yet removed
+	unqueued []mail.MessageID       // messages that have no entry
+	ops      []kv.Op                // corrections of what is stored
 }
 
-// entries reads the queue's entries beside the spool's envelopes: both come in
-// the order of the ids.
-func (l *loader) entries(ctx context.Context) error {
-	envelopes := newEnvelopeCursor(l.store.Scan(ctx))
-	defer envelopes.stop()
+// readEntries reads the entries of all destinations.
+func (l *loader) readEntries(ctx context.Context) error {
 	for pair, err := range l.db.Scan(ctx, []byte(entryPrefix)) {
 		if err != nil {
 			return err
 		}
-		id, name, err := splitEntryKey(pair.Key)
-		if err != nil {
-			return err
-		}
-		there, damage, err := envelopes.seek(id)
+		name, id, err := splitEntryKey(pair.Key)
 		if err != nil {
 			return err
 		}
 		rec, err := decodeRecord(pair.Value)
-		switch {
-		case err == nil && len(rec.open) == 0:
-			l.settled = append(l.settled, id)
+		if err == nil && len(rec.open) == 0 {
+			l.settled = append(l.settled, mail.MessageID(id))
 			l.ops = append(l.ops, kv.Del(bytes.Clone(pair.Key)))
 			continue
-		case !there:
-			// Its body never came to the disk, so nobody was told 250.
-			l.deps.Journal.Dropped(ctx, id, mail.Address{Local: "*", Domain: name}, "it was cut off before it was accepted")
-			l.ops = append(l.ops, kv.Del(bytes.Clone(pair.Key)))
-			continue
-		case err == nil:
-			err = damage
 		}
-		l.add(ctx, id, name, rec, err)
+		d := l.dests[mail.Domain(name)]
+		if d == nil {
+			d = l.destination(mail.Domain(name))
+		}
+		e := &entry{id: mail.MessageID(id), dest: d, received: rec.received, size: rec.size, next: rec.next,
+			flags: rec.flags, attempts: uint16(min(rec.attempts, math.MaxUint16))}
+		if err != nil {
+			l.damage[e] = err
+		}
+		if rec.last.tried > d.backoff.last.tried {
+			d.backoff.last = rec.last
+		}
+		l.entries = append(l.entries, e)
+	}
+	return nil
+}
+
+// matchEnvelopes puts each entry that has an envelope into its destination, in
+// the order of the IDs, which is also the store's.
+func (l *loader) matchEnvelopes(ctx context.Context) error {
+	slices.SortFunc(l.entries, func(a, b *entry) int { return cmp.Compare(a.id, b.id) })
+	envelopes := newEnvelopeCursor(l.store.Scan(ctx))
+	defer envelopes.stop()
+	var previous *entry
+	for _, e := range l.entries {
+		there, damage, err := envelopes.seek(e.id)
+		if err != nil {
+			return err
+		}
+		if !there {
+			// Its text never came to the disk, so no sender was told 250.
+			l.deps.Journal.Dropped(ctx, e.id, mail.Address{Local: "*", Domain: e.dest.name}, "it was cut off before it was accepted")
+			l.ops = append(l.ops, kv.Del(e.key()))
+			continue
+		}
+		if l.damage[e] != nil {
+			damage = l.damage[e]
+		}
+		l.add(ctx, e, previous, damage)
+		previous = e
+	}
+	for name, d := range l.dests {
+		if d.live() == 0 {
+			delete(l.dests, name)
+		}
 	}
 	var err error
 	l.unqueued, err = envelopes.drain()
 	return err
 }
 
-// add takes in one entry; one that cannot be read for cause is set aside.
-func (l *loader) add(ctx context.Context, id mail.MessageID, name mail.Domain, rec record, cause error) {
-	e := l.entry(id, rec)
-	if cause != nil {
+// add puts e into its destination. An entry that cannot be read, because of
+// damage, is kept and not tried.
+func (l *loader) add(ctx context.Context, e, previous *entry, damage error) {
+	if damage != nil {
 		e.flags |= unreadable
-		l.deps.Journal.SetAside(ctx, id, name, cause)
+		l.deps.Journal.SetAside(ctx, e.id, e.dest.name, damage)
 	}
-	d := l.destination(name)
-	d.add(e)
-	if rec.last.tried > d.backoff.last.tried {
-		d.backoff.last = rec.last
+	if previous != nil && previous.id == e.id {
+		e.id = previous.id // one copy of the text
+		l.counts[e.id] = max(l.counts[e.id], 1) + 1
+	} else {
+		l.total.Messages++
+		l.total.Bytes += e.size
 	}
+	e.dest.add(e)
 }
 
-// A walk goes along the spool's envelopes and notes those nobody asks for.
+// checkCounts compares the counts that are stored with the entries that are.
+func (l *loader) checkCounts(ctx context.Context) error {
+	stored := map[mail.MessageID]bool{}
+	for pair, err := range l.db.Scan(ctx, []byte(countPrefix)) {
+		if err != nil {
+			return err
+		}
+		id := mail.MessageID(pair.Key[len(countPrefix):])
+		stored[id] = true
+		if want := l.counts[id]; want == 0 || decodeCount(pair.Value) != want {
+			l.ops = append(l.ops, countOps(id, math.MaxInt, want)...)
+		}
+	}
+	for id, n := range l.counts {
+		if !stored[id] {
+			l.ops = append(l.ops, countOps(id, 1, n)...)
+		}
+	}
+	return nil
+}
+
+// An envelopeCursor steps along a store's envelopes and notes those that no
+// entry asks for.
 type envelopeCursor struct {
 	next      func() (mail.Envelope, error, bool)
 	stop      func()
@@ -149,23 +208,6 @@ func (w *envelopeCursor) drain() ([]mail.MessageID, error) {
 	return w.unmatched, w.err
 }
 
-// entry makes the entry of rec. Those of one message follow each other.
-func (l *loader) entry(id mail.MessageID, rec record) *entry {
-	e := &entry{id: id, received: rec.received, size: rec.size, next: rec.next, flags: rec.flags,
-		attempts: uint16(min(rec.attempts, math.MaxUint16))}
-	if l.previous != nil && l.previous.id == id {
-		e.id = l.previous.id // one copy of the text
-		l.siblings++
-		l.multi[id] = l.siblings
-	} else {
-		l.siblings = 1
-		l.total.Messages++
-		l.total.Bytes += rec.size
-	}
-	l.previous = e
-	return e
-}
-
 func (l *loader) backoffs(ctx context.Context) error {
 	for pair, err := range l.db.Scan(ctx, []byte(backoffPrefix)) {
 		if err != nil {
@@ -183,14 +225,13 @@ func (l *loader) backoffs(ctx context.Context) error {
 	return nil
 }
 
-// finish does what a crash left undone: messages that are settled go.
+// finish removes what a crash left of settled messages, and stores the
+// corrections.
 func (l *loader) finish(ctx context.Context) error {
-	var ids []mail.MessageID
-	for _, id := range l.settled {
-		if !l.has(id) {
-			ids = append(ids, id)
-		}
-	}
+	ids := slices.DeleteFunc(l.settled, func(id mail.MessageID) bool {
+		_, queued := slices.BinarySearchFunc(l.entries, id, compareID)
+		return queued
+	})
 	switch {
 	case len(ids) > 0:
 		return l.store.Remove(ctx, ids, l.ops...)
@@ -198,15 +239,6 @@ func (l *loader) finish(ctx context.Context) error {
 		return l.db.Commit(ctx, l.ops...)
 	}
 	return nil
-}
-
-func (q *Queue) has(id mail.MessageID) bool {
-	for _, d := range q.dests {
-		if d.find(id) != nil {
-			return true
-		}
-	}
-	return false
 }
 
 // requeue gives a place in the queue to messages that have none: the spool

@@ -21,14 +21,14 @@ import (
 type model struct {
 	h      *fixture
 	rnd    *rand.Rand
-	open   map[mail.MessageID]map[mail.Address]bool
+	open   map[mail.MessageID]map[mail.Address]mail.Domain // where each waits
 	frozen map[mail.MessageID]bool
 	from   map[mail.MessageID]mail.Address
 	told   int // reports that are in the model
 }
 
 func (m *model) step(t *testing.T) {
-	domains := []mail.Domain{"a.test", "b.test", "c.test"}
+	domains := []mail.Domain{"a.test", "b.test", "c.test", Badmail}
 	switch m.rnd.IntN(12) {
 	case 0, 1, 2, 3:
 		var to []string
@@ -41,7 +41,7 @@ func (m *model) step(t *testing.T) {
 		from := []string{"", "s@s.test", "s@a.test"}[m.rnd.IntN(3)]
 		m.enter(m.h.accept(from, to...), address(t, from), to...)
 	case 4, 5, 6, 7:
-		m.lease(t, domains[m.rnd.IntN(3)])
+		m.lease(t, domains[m.rnd.IntN(4)])
 	case 8:
 		m.act(t, "freeze", m.h.q.Freeze, func(id mail.MessageID) { m.frozen[id] = true })
 	case 9:
@@ -58,10 +58,10 @@ func (m *model) step(t *testing.T) {
 }
 
 func (m *model) enter(id mail.MessageID, from mail.Address, to ...string) {
-	m.open[id], m.from[id] = map[mail.Address]bool{}, from
+	m.open[id], m.from[id] = map[mail.Address]mail.Domain{}, from
 	for _, s := range to {
 		a, _ := mail.ParseAddress(s)
-		m.open[id][a] = true
+		m.open[id][a] = a.Domain
 	}
 }
 
@@ -98,8 +98,8 @@ func (m *model) lease(t *testing.T, d mail.Domain) {
 		seen[id] = true
 		var out []mail.Outcome
 		for _, to := range item.To {
-			if !m.open[id][to.Address] {
-				t.Fatalf("%s: %s is handed out and is settled", id, to.Address)
+			if m.open[id][to.Address] != d {
+				t.Fatalf("%s: %s is handed out of %s and waits in %q", id, to.Address, d, m.open[id][to.Address])
 			}
 			if m.rnd.IntN(6) == 0 {
 				continue // no word about this one
@@ -113,13 +113,16 @@ func (m *model) lease(t *testing.T, d mail.Domain) {
 		if err := l.Settle(t.Context(), id, out); err != nil {
 			t.Fatal(err)
 		}
-		m.settled(id, out)
+		m.settled(id, d, out)
 	}
 }
 
-func (m *model) settled(id mail.MessageID, out []mail.Outcome) {
+func (m *model) settled(id mail.MessageID, d mail.Domain, out []mail.Outcome) {
 	for _, o := range out {
-		if o.Status != mail.Deferred {
+		switch {
+		case o.Status == mail.Failed && m.from[id].IsNull() && d != Badmail:
+			m.open[id][o.To] = Badmail
+		case o.Status != mail.Deferred:
 			delete(m.open[id], o.To)
 		}
 	}
@@ -146,7 +149,7 @@ func (m *model) act(t *testing.T, name string, do func(context.Context, Filter, 
 
 func (m *model) compare(t *testing.T) {
 	t.Helper()
-	got := map[mail.MessageID]map[mail.Address]bool{}
+	got := map[mail.MessageID]map[mail.Address]mail.Domain{}
 	for _, d := range m.h.q.Destinations() {
 		for msg, err := range m.h.q.Messages(t.Context(), d.Domain) {
 			if err != nil {
@@ -156,10 +159,10 @@ func (m *model) compare(t *testing.T) {
 				t.Fatalf("%s is %s, model frozen %v", msg.ID, msg.State, m.frozen[msg.ID])
 			}
 			if got[msg.ID] == nil {
-				got[msg.ID] = map[mail.Address]bool{}
+				got[msg.ID] = map[mail.Address]mail.Domain{}
 			}
 			for _, to := range msg.To {
-				got[msg.ID][to.Address] = true
+				got[msg.ID][to.Address] = d.Domain
 			}
 		}
 	}
@@ -176,10 +179,10 @@ func TestModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	h := newFixture(t)
-	for _, d := range []mail.Domain{"a.test", "b.test", "c.test"} {
+	for _, d := range []mail.Domain{"a.test", "b.test", "c.test", Badmail} {
 		h.held[d] = true
 	}
-	m := &model{h: h, rnd: rand.New(rand.NewPCG(seed, 0)), open: map[mail.MessageID]map[mail.Address]bool{},
+	m := &model{h: h, rnd: rand.New(rand.NewPCG(seed, 0)), open: map[mail.MessageID]map[mail.Address]mail.Domain{},
 		frozen: map[mail.MessageID]bool{}, from: map[mail.MessageID]mail.Address{}}
 	steps := 2000
 	if testing.Short() {
@@ -217,13 +220,14 @@ func faultRun(t *testing.T, n int) (done bool) {
 		}
 		return err == nil
 	}
-	for _, to := range [][]string{{"ok@b.test"}, {"ok@b.test", "later@b.test", "ok@c.test"}, {"no@b.test", "ok@c.test"}, {"no@b.test"}} {
-		env := envelope(t, "s@held.test", to...)
+	for _, to := range [][]string{{"s@held.test", "ok@b.test"}, {"s@held.test", "ok@b.test", "later@b.test", "ok@c.test"},
+		{"s@held.test", "no@b.test", "ok@c.test"}, {"s@held.test", "no@b.test"}, {"", "no@b.test", "later@b.test", "no@c.test"}} {
+		env := envelope(t, to[0], to[1:]...)
 		if !must(h.try(env)) {
 			continue
 		}
 		owed[env.ID] = map[string]bool{}
-		for _, s := range to {
+		for _, s := range to[1:] {
 			owed[env.ID][s] = true
 		}
 	}
@@ -245,6 +249,9 @@ func faultRun(t *testing.T, n int) (done bool) {
 			}
 			if must(l.Settle(t.Context(), item.Env.ID, out)) {
 				for _, o := range out {
+					if o.Status == mail.Failed && item.Env.From.IsNull() {
+						continue // it stays in Badmail
+					}
 					if o.Status == mail.Failed {
 						unreported++
 					}

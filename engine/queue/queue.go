@@ -27,7 +27,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -59,16 +58,16 @@ type Attempt func(ctx context.Context, l *Lease)
 // name and limits, which the Reporter fills in.
 type Reporter func(ctx context.Context, r dsn.Report) ([]byte, error)
 
-// Badmail keeps a message that failed and whose sender is nobody: a report
-// that cannot be delivered. After an error the message stays in the queue.
-type Badmail func(ctx context.Context, env mail.Envelope, fates []dsn.RecipientStatus, body io.Reader) error
+// Badmail is the destination of messages that failed and have no sender to
+// tell, reports above all. No address has it as its domain. Mail for it does
+// not expire; a [Router] that holds it keeps it in the queue.
+const Badmail mail.Domain = "@badmail"
 
 // Deps is what a Queue works with. Router, Attempt and Report are required.
 type Deps struct {
 	Router  Router
 	Attempt Attempt
 	Report  Reporter
-	Badmail Badmail          // nil: such a message is dropped, and the journal says so
 	Policy  func() Policy    // asked at each decision; nil: the zero Policy
 	Journal *journal.Journal // may be nil
 	FS      disk.FS          // where Export writes; nil: the system's
@@ -93,17 +92,16 @@ type Queue struct {
 	deps  Deps
 	wake  chan struct{}
 
-	// A message with several destinations is settled under its lock: only the
-	// previous one to be settled may take the message away.
+	// A message with several entries is settled under its lock: only the last
+	// settlement removes the message.
 	locks [64]sync.Mutex
 	seed  maphash.Seed
 
 	mu      sync.Mutex // guards what follows and all entries and destinations
 	dests   map[mail.Domain]*destination
 	due     agenda
-	multi   map[mail.MessageID]int // entries left of messages that had several
-	total   Counts                 // Messages and Bytes only
-	running int                    // attempts under way
+	total   Counts // Messages and Bytes only
+	running int    // attempts under way
 }
 
 // entriesOf parts env by destination, in the order of its recipients.
@@ -126,7 +124,7 @@ func entriesOf(env mail.Envelope) (map[mail.Domain]record, []kv.Op, error) {
 		r.open = append(r.open, i)
 		parts[to.Address.Domain] = r
 	}
-	ops := make([]kv.Op, 0, len(parts))
+	ops := countOps(env.ID, 1, len(parts))
 	for d, r := range parts {
 		ops = append(ops, kv.Put(entryKey(env.ID, d), r.encode()))
 	}
@@ -138,24 +136,31 @@ func entriesOf(env mail.Envelope) (map[mail.Domain]record, []kv.Op, error) {
 func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []mail.Domain) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(parts) > 1 {
-		q.multi[env.ID] = len(parts)
-	}
 	q.total.Messages++
 	q.total.Bytes += env.Size
 	for name, r := range parts {
 		d := q.destination(name)
-		e := &entry{id: env.ID, received: r.received, size: r.size, next: r.next}
-		d.add(e)
-		if d.owner != nil {
-			d.owner.noteArrival(e)
-		}
-		q.reschedule(d)
+		q.addEntry(d, &entry{id: env.ID, received: r.received, size: r.size, next: r.next})
 		if q.deps.Router.Route(name).Held {
 			held = append(held, name)
 		}
 	}
 	return held
+}
+
+// addEntry puts e, which is new, into d. The caller holds q.mu.
+func (q *Queue) addEntry(d *destination, e *entry) {
+	d.add(e)
+	if d.owner != nil {
+		d.owner.noteArrival(e)
+	}
+	q.reschedule(d)
+}
+
+// ageless reports whether mail for a destination neither expires nor is
+// reported as late.
+func (q *Queue) ageless(name mail.Domain) bool {
+	return name == Badmail || q.deps.Router.Route(name).Held
 }
 
 // destination gives the one called name, which it makes if need be. The caller

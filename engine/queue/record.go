@@ -7,33 +7,34 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"restante/engine/mail"
 )
 
-// The queue's keys share a DB with the spool's. An entry's key is its
-// message's ID before its destination, so that the entries of one message
-// stand together and a scan comes in the order of arrival.
+// The queue's keys share a DB with those of its Store. An entry's key has the
+// destination before the message's ID: one scan finds a destination's entries,
+// in the order of arrival.
 const (
 	entryPrefix   = "q/e/"
 	backoffPrefix = "q/d/"
 )
 
 func entryKey(id mail.MessageID, d mail.Domain) []byte {
-	return []byte(entryPrefix + string(id) + "/" + string(d))
+	return []byte(entryPrefix + string(d) + "/" + string(id))
 }
+
+func (e *entry) key() []byte { return entryKey(e.id, e.dest.name) }
 
 func backoffKey(d mail.Domain) []byte { return []byte(backoffPrefix + string(d)) }
 
-// splitEntryKey undoes entryKey.
-func splitEntryKey(key []byte) (mail.MessageID, mail.Domain, error) {
-	id, domain, ok := strings.Cut(strings.TrimPrefix(string(key), entryPrefix), "/")
-	if !ok || id == "" || domain == "" {
-		return "", "", fmt.Errorf("queue: key %q is no entry's", key)
+// splitEntryKey undoes entryKey. The results are parts of key.
+func splitEntryKey(key []byte) (domain, id []byte, err error) {
+	domain, id, ok := bytes.Cut(bytes.TrimPrefix(key, []byte(entryPrefix)), []byte("/"))
+	if !ok || len(domain) == 0 || len(id) == 0 {
+		return nil, nil, fmt.Errorf("key %q names no entry", key)
 	}
-	return mail.MessageID(id), mail.Domain(domain), nil
+	return domain, id, nil
 }
 
 // What is remembered of an entry by one bit. The lower ones are stored.

@@ -7,9 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	"restante/engine/dsn"
@@ -22,7 +22,8 @@ type decision struct {
 	rec           record                // what is left of the entry
 	failed        []int                 // recipients given up
 	reportable    []dsn.RecipientStatus // for the report to the sender
-	undeliverable []dsn.RecipientStatus // failures that nobody can be told of
+	undeliverable []int                 // of them, those that no sender can be told of
+	failure       lastReply             // why the last of them was given up
 	open          bool                  // a recipient has no outcome yet
 	answered      bool                  // the destination's host took or refused something
 	events        []func()              // for the journal, once all this is true
@@ -70,7 +71,7 @@ func (q *Queue) decide(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 	by := byAddress(outcomes)
 	j := decider{
 		Queue: q, leasedMessage: t, policy: q.policy(), now: now(),
-		held: q.deps.Router.Route(t.entry.dest.name).Held,
+		held: q.ageless(t.entry.dest.name),
 	}
 	v.rec = t.rec
 	v.rec.open = nil
@@ -160,9 +161,12 @@ func (j *decider) failed(ctx context.Context, v *decision, i int, o mail.Outcome
 	f := j.fate(i, o, dsn.Failed)
 	f.Status = status
 	switch {
+	case j.entry.dest.name == Badmail:
+		v.failEvents = append(v.failEvents, func() { j.deps.Journal.Dropped(ctx, j.env.ID, o.To, "it has no sender to tell") })
 	case j.env.From.IsNull():
 		// RFC 5321 §6.1: never a report about a report.
-		v.undeliverable = append(v.undeliverable, f)
+		v.undeliverable = append(v.undeliverable, i)
+		v.failure = lastReply{j.now, o.Reply, o.Host}
 	case dsn.Wanted(f.To.Notify, dsn.Failed, false):
 		v.reportable = append(v.reportable, f)
 	default:
@@ -202,14 +206,9 @@ type pendingReport struct {
 	env  mail.Envelope
 }
 
-// prepareReport sees to it that somebody hears of what the verdict gives up: it
-// writes the report, or hands the message to Badmail.
+// prepareReport writes the report about what v decides, or returns nil where
+// none is due.
 func (q *Queue) prepareReport(ctx context.Context, t *leasedMessage, v *decision) (*pendingReport, error) {
-	if len(v.undeliverable) > 0 {
-		if err := q.badmail(ctx, t, v); err != nil {
-			return nil, fmt.Errorf("badmail: %w", err)
-		}
-	}
 	if len(v.reportable) == 0 {
 		return nil, nil
 	}
@@ -239,52 +238,70 @@ func (q *Queue) prepareReport(ctx context.Context, t *leasedMessage, v *decision
 	return &pendingReport{body, env}, nil
 }
 
-func (q *Queue) badmail(ctx context.Context, t *leasedMessage, v *decision) error {
-	if q.deps.Badmail == nil {
-		for _, f := range v.undeliverable {
-			v.failEvents = append(v.failEvents, func() {
-				q.deps.Journal.Dropped(ctx, t.env.ID, f.To.Address, "it has no sender to tell")
-			})
-		}
-		return nil
-	}
-	body, err := q.store.Open(t.env.ID)
+// commit stores the decision, with the report in the same commit, and then
+// brings the index in line. After an error nothing of it is stored.
+func (q *Queue) commit(ctx context.Context, t *leasedMessage, v decision, report *pendingReport) error {
+	e := t.entry
+	was, unlock, err := q.lockCount(e.id)
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	return q.deps.Badmail(ctx, t.env, v.undeliverable, body)
-}
-
-// commit makes the verdict true on the disk, with the notice in the same
-// commit, and then in the index. After an error nothing of it is true.
-func (q *Queue) commit(ctx context.Context, t *leasedMessage, v decision, n *pendingReport) error {
-	e := t.entry
-	others, unlock := q.lockSplit(e.id)
 	defer unlock()
-	key := entryKey(e.id, e.dest.name)
-	ops := q.backoffOps(e.dest, v)
-	last := len(v.rec.open) == 0 && others == 0
-	var err error
+	now, ops := was, q.backoffOps(e.dest, v)
+	badmail, added, err := q.badmailOps(t, v)
+	if err != nil {
+		return err
+	}
+	ops = append(ops, badmail...)
+	if added {
+		now++
+	}
+	if len(v.rec.open) == 0 {
+		now--
+	}
+	ops = append(ops, countOps(e.id, was, now)...)
+	last := now == 0
 	switch {
-	case last && n == nil:
-		err = q.store.Remove(ctx, []mail.MessageID{e.id}, append(ops, kv.Del(key))...)
+	case last && report == nil:
+		err = q.store.Remove(ctx, []mail.MessageID{e.id}, append(ops, kv.Del(e.key()))...)
 	case last || len(v.rec.open) > 0:
-		err = q.write(ctx, n, append(ops, kv.Put(key, v.rec.encode())))
+		err = q.write(ctx, report, append(ops, kv.Put(e.key(), v.rec.encode())))
 	default:
-		err = q.write(ctx, n, append(ops, kv.Del(key)))
+		err = q.write(ctx, report, append(ops, kv.Del(e.key())))
 	}
 	if err != nil {
 		return fmt.Errorf("queue %s: %w", e.id, err)
 	}
-	if last && n != nil {
-		if err := q.store.Remove(ctx, []mail.MessageID{e.id}, kv.Del(key)); err != nil {
-			// Settled all the same: the next start finishes it.
+	if last && report != nil {
+		if err := q.store.Remove(ctx, []mail.MessageID{e.id}, kv.Del(e.key())); err != nil {
+			// The outcome is stored; the next start removes the message.
 			q.deps.Journal.Unfreed(ctx, e.id, err)
 		}
 	}
-	q.updateIndex(e, v)
+	q.updateIndex(e, v, last)
 	return nil
+}
+
+// badmailOps moves the recipients that v gives up without a report to Badmail;
+// added reports whether that is one more entry of the message.
+func (q *Queue) badmailOps(t *leasedMessage, v decision) (ops []kv.Op, added bool, err error) {
+	if len(v.undeliverable) == 0 {
+		return nil, false, nil
+	}
+	key := entryKey(t.entry.id, Badmail)
+	before, ok, err := q.db.Get(key)
+	if err != nil {
+		return nil, false, fmt.Errorf("queue %s: %w", t.entry.id, err)
+	}
+	rec := record{received: t.rec.received, size: t.rec.size}
+	if ok {
+		if there, err := decodeRecord(before); err == nil {
+			rec = there
+		}
+	}
+	rec.open = slices.Compact(slices.Sorted(slices.Values(append(rec.open, v.undeliverable...))))
+	rec.last = v.failure
+	return []kv.Op{kv.Put(key, rec.encode())}, !ok, nil
 }
 
 // write commits ops, in one with the notice if there is one.
@@ -311,10 +328,13 @@ func (q *Queue) backoffOps(d *destination, v decision) []kv.Op {
 }
 
 // updateIndex brings the index in line with what was committed.
-func (q *Queue) updateIndex(e *entry, v decision) {
+func (q *Queue) updateIndex(e *entry, v decision, last bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	d := e.dest
+	if len(v.undeliverable) > 0 {
+		q.enterBadmail(e)
+	}
 	if v.answered {
 		off := backoff{}
 		if d.backoff.failures == 0 {
@@ -323,7 +343,7 @@ func (q *Queue) updateIndex(e *entry, v decision) {
 		d.backoff = off
 	}
 	if len(v.rec.open) == 0 {
-		q.removeEntry(e)
+		q.removeEntry(e, last)
 		return
 	}
 	if v.rec.last.tried > d.backoff.last.tried {
@@ -339,32 +359,22 @@ func (q *Queue) updateIndex(e *entry, v decision) {
 	q.reschedule(d)
 }
 
-// removeEntry drops e from the index. The caller holds q.mu.
-func (q *Queue) removeEntry(e *entry) {
+// enterBadmail gives the message of e an entry in Badmail, if it has none. The
+// caller holds q.mu.
+func (q *Queue) enterBadmail(e *entry) {
+	d := q.destination(Badmail)
+	if d.find(e.id) == nil {
+		q.addEntry(d, &entry{id: e.id, received: e.received, size: e.size})
+	}
+}
+
+// removeEntry drops e from the index, and with the last entry its message from
+// the totals. The caller holds q.mu.
+func (q *Queue) removeEntry(e *entry, last bool) {
 	e.dest.remove(e)
-	left, several := q.multi[e.id]
-	if several && left > 1 {
-		q.multi[e.id] = left - 1
-	} else {
-		delete(q.multi, e.id)
+	if last {
 		q.total.Messages--
 		q.total.Bytes -= e.size
 	}
 	q.reschedule(e.dest)
-}
-
-// lockSplit keeps others from settling the same message for another
-// destination until unlock, and says for how many others it is still there.
-func (q *Queue) lockSplit(id mail.MessageID) (others int, unlock func()) {
-	q.mu.Lock()
-	_, several := q.multi[id]
-	q.mu.Unlock()
-	if !several {
-		return 0, func() {}
-	}
-	lock := &q.locks[maphash.String(q.seed, string(id))%uint64(len(q.locks))]
-	lock.Lock()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return max(q.multi[id]-1, 0), lock.Unlock
 }

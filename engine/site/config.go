@@ -53,13 +53,12 @@ type TLSFiles struct{ Cert, Key string }
 
 // Mail is what becomes of accepted messages.
 type Mail struct {
-	Folder  string                                 // names the queue; a site takes another one at its next start only
-	Open    func(context.Context) (Storage, error) // of Folder
-	Badmail string                                 // folder for what can be neither delivered nor returned
-	Holds   queue.Router
-	Routes  delivery.Router
-	Policy  queue.Policy
-	Report  ReportLimits
+	Folder string                                 // names the queue; a site takes another one at its next start only
+	Open   func(context.Context) (Storage, error) // of Folder
+	Holds  queue.Router
+	Routes delivery.Router
+	Policy queue.Policy
+	Report ReportLimits
 }
 
 // Storage is where a queue keeps its messages.

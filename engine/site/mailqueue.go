@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"path/filepath"
 	"strconv"
 
 	"restante/engine/delivery"
@@ -18,7 +16,6 @@ import (
 	"restante/engine/release"
 	"restante/engine/session"
 	"restante/engine/wire"
-	"restante/internal/disk"
 	"restante/internal/kv"
 )
 
@@ -43,7 +40,6 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 		Router:  queue.RouterFunc(func(d mail.Domain) queue.RouteState { return s.config().Mail.Holds.Route(d) }),
 		Attempt: func(ctx context.Context, l *queue.Lease) { s.attempt(ctx, out, l) },
 		Report:  s.report,
-		Badmail: s.badmail,
 		Policy:  func() queue.Policy { return s.config().Mail.Policy },
 		Journal: s.deps.Journal,
 	})
@@ -94,20 +90,6 @@ func (s *Site) report(_ context.Context, r dsn.Report) ([]byte, error) {
 	cfg := s.config()
 	r.MTA, r.MaxReturn = cfg.Wire.Hostname, cfg.Mail.Report.MaxReturn
 	return dsn.Build(r), nil
-}
-
-// badmail writes a message that can be neither delivered nor returned into the
-// Badmail folder.
-func (s *Site) badmail(_ context.Context, env mail.Envelope, _ []dsn.RecipientStatus, body io.Reader) error {
-	dir := s.config().Mail.Badmail
-	err := disk.MkdirAll(nil, dir, 0o700)
-	if err == nil {
-		err = disk.WriteFile(nil, filepath.Join(dir, string(env.ID)+".eml"), 0o600, disk.Copy(body))
-	}
-	if err != nil {
-		return fmt.Errorf("badmail %s: %w", env.ID, err)
-	}
-	return nil
 }
 
 // routes asks the settings in force at each attempt.

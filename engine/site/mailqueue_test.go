@@ -5,40 +5,13 @@ package site
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
-	"testing/iotest"
-	"time"
 
 	"restante/engine/mail"
 	"restante/engine/release"
 	"restante/engine/spool"
 	"restante/internal/kv"
 )
-
-func TestBadmail(t *testing.T) {
-	h := started(t)
-	env := mail.Envelope{ID: mail.NewMessageID(time.Now())}
-	if err := h.badmail(t.Context(), env, nil, strings.NewReader("Subject: lost\r\n")); err != nil {
-		t.Fatal(err)
-	}
-	got, err := os.ReadFile(filepath.Join(h.dir, "Badmail", string(env.ID)+".eml"))
-	if err != nil || string(got) != "Subject: lost\r\n" {
-		t.Errorf("kept %q, %v", got, err)
-	}
-	// What cannot be kept whole leaves no trace.
-	broken := errors.New("the body does not read")
-	env.ID = mail.NewMessageID(time.Now())
-	if err := h.badmail(t.Context(), env, nil, iotest.ErrReader(broken)); !errors.Is(err, broken) {
-		t.Errorf("a broken body: %v", err)
-	}
-	files, err := os.ReadDir(filepath.Join(h.dir, "Badmail"))
-	if err != nil || len(files) != 1 {
-		t.Errorf("left behind: %v, %v", files, err)
-	}
-}
 
 func TestFullReply(t *testing.T) {
 	other := errors.New("disk on fire")

@@ -90,7 +90,7 @@ func (s settings) make(rev uint64, bindings ...netip.AddrPort) *Config {
 		},
 		Release: release.Policy{ETRN: true, TURN: true, ATRN: true, Hello: "hub.test", Rules: s},
 		Mail: Mail{
-			Folder: filepath.Join(s.dir, "Queue"), Badmail: filepath.Join(s.dir, "Badmail"), Routes: s,
+			Folder: filepath.Join(s.dir, "Queue"), Routes: s,
 			Holds: queue.RouterFunc(func(d mail.Domain) queue.RouteState { return queue.RouteState{Held: d == "held.test"} }),
 		},
 	}
