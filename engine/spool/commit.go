@@ -50,7 +50,6 @@ type committer struct {
 	s       *Spool
 	queue   *groupcommit.Queue[*job]
 	stopped chan struct{}
-	groups  atomic.Int64  // how many there were, for tests
 	last    atomic.Uint64 // the last group that is on disk
 }
 
@@ -102,7 +101,6 @@ func (c *committer) commit(ctx context.Context, jobs []*job) {
 		groupcommit.Answer(jobs, err)
 		return
 	}
-	c.groups.Add(1)
 	g := &group{c: c, number: c.last.Load() + 1}
 	jobs, err := g.plan(jobs)
 	if err == nil && len(jobs) > 0 {

@@ -162,7 +162,7 @@ func work(l *ledger, s *Spool, seed uint64) {
 func TestPowerCuts(t *testing.T) {
 	lives := 100
 	if testing.Short() {
-		lives = 30
+		lives = 12
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -176,7 +176,7 @@ func TestPowerCuts(t *testing.T) {
 		if rnd.IntN(4) == 0 {
 			m.at = 1 + rnd.IntN(15) // while it starts
 		}
-		s, err := openOn(t.Context(), disk, memIndex{plain, m}, opts)
+		s, err := openOn(t.Context(), disk, disk.Free, memIndex{plain, m}, opts)
 		switch {
 		case err == nil:
 			work(l, s, seed+uint64(life))
@@ -193,7 +193,7 @@ func TestPowerCuts(t *testing.T) {
 		}
 		m.at, m.steps = 0, 0
 		// A start that nothing disturbs, to look at all of it.
-		if s, err = openOn(t.Context(), disk, memIndex{plain, m}, opts); err != nil {
+		if s, err = openOn(t.Context(), disk, disk.Free, memIndex{plain, m}, opts); err != nil {
 			t.Fatalf("life %d: %v", life, err)
 		}
 		l.settle(t, s, plain)
@@ -206,7 +206,7 @@ func TestPowerCuts(t *testing.T) {
 		m.steps = 0
 	}
 	t.Logf("%d power cuts, %d of them in a start; %d messages at the end, %d removed", cuts, starts, len(l.kept), len(l.removed))
-	if cuts < lives/4 || len(l.kept)+len(l.removed) == 0 {
+	if cuts < lives/6 || len(l.kept)+len(l.removed) == 0 {
 		t.Error("too little has happened")
 	}
 }
@@ -214,8 +214,12 @@ func TestPowerCuts(t *testing.T) {
 // Each step in turn fails once, as a disk does. The caller whose message it
 // was gets the error, nothing else is lost, and after a new start all works.
 func TestEveryStepFails(t *testing.T) {
+	stride := 1
+	if testing.Short() {
+		stride = 11
+	}
 	for _, fault := range []error{syscall.EIO, syscall.ENOSPC} {
-		for n := 1; ; n++ {
+		for n := 1; ; n += stride {
 			m := &mains{rnd: rand.New(rand.NewPCG(1, uint64(n)))}
 			disk, plain, l := newMemDisk(m), kv.NewMem(), newLedger()
 			opts := Options{SegmentSize: 64 << 10, CopyRate: 1 << 40}
@@ -226,7 +230,7 @@ func TestEveryStepFails(t *testing.T) {
 				break
 			}
 			m.at = 0
-			s, err := openOn(t.Context(), disk, memIndex{plain, m}, opts)
+			s, err := openOn(t.Context(), disk, disk.Free, memIndex{plain, m}, opts)
 			if err != nil {
 				t.Fatalf("step %d: %v", n, err)
 			}
@@ -240,8 +244,8 @@ func TestEveryStepFails(t *testing.T) {
 	}
 }
 
-func faultyLife(t *testing.T, l *ledger, disk volume, db kv.DB, opts Options, fault error) int {
-	s, err := openOn(t.Context(), disk, db, opts)
+func faultyLife(t *testing.T, l *ledger, disk *memDisk, db kv.DB, opts Options, fault error) int {
+	s, err := openOn(t.Context(), disk, disk.Free, db, opts)
 	if err != nil {
 		if !errors.Is(err, fault) {
 			t.Errorf("Open = %v", err)
@@ -275,7 +279,7 @@ func TestFullDisk(t *testing.T) {
 	disk, plain, l := newMemDisk(m), kv.NewMem(), newLedger()
 	disk.cap = 8 << 20
 	for round := range 3 {
-		s, err := openOn(t.Context(), disk, plain, Options{SegmentSize: 512 << 10, Reserve: 1 << 20})
+		s, err := openOn(t.Context(), disk, disk.Free, plain, Options{SegmentSize: 512 << 10, Reserve: 1 << 20})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -319,7 +323,11 @@ func TestModel(t *testing.T) {
 	}
 	defer index.Close()
 	db := kv.Prefix(index, "site/1/")
-	for round := range 6 {
+	rounds := 6
+	if testing.Short() {
+		rounds = 2
+	}
+	for round := range rounds {
 		s := openAt(t, dir, db, opts)
 		l.settle(t, s, db)
 		var all sync.WaitGroup

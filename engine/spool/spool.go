@@ -59,11 +59,11 @@ type Options struct {
 	CopyRate    int64        // bytes per second when emptying segments; 0: 8 MiB
 }
 
-func (o *Options) setDefaults(vol volume) error {
+func (o *Options) setDefaults(free space) error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	_, total, err := vol.Free()
+	_, total, err := free()
 	if err != nil {
 		return err
 	}
@@ -92,6 +92,7 @@ func (o *Options) setDefaults(vol volume) error {
 // A Spool keeps the messages of one site.
 type Spool struct {
 	vol       volume
+	free      space
 	db        kv.DB
 	lock      *folderLock
 	opts      Options
@@ -125,7 +126,7 @@ func Open(ctx context.Context, dir string, db kv.DB, opts Options) (*Spool, erro
 	if err != nil {
 		return nil, fmt.Errorf("spool %s: %w", dir, err)
 	}
-	s, err := openOn(ctx, folder(dir), db, opts)
+	s, err := openOn(ctx, folder(dir), folder(dir).Free, db, opts)
 	if err != nil {
 		return nil, fmt.Errorf("spool %s: %w", dir, errors.Join(err, c.unlock()))
 	}
@@ -133,11 +134,11 @@ func Open(ctx context.Context, dir string, db kv.DB, opts Options) (*Spool, erro
 	return s, nil
 }
 
-func openOn(ctx context.Context, vol volume, db kv.DB, opts Options) (*Spool, error) {
-	if err := opts.setDefaults(vol); err != nil {
+func openOn(ctx context.Context, vol volume, free space, db kv.DB, opts Options) (*Spool, error) {
+	if err := opts.setDefaults(free); err != nil {
 		return nil, err
 	}
-	s := &Spool{vol: vol, db: db, opts: opts, segs: newSegments(vol, opts.SegmentSize)}
+	s := &Spool{vol: vol, free: free, db: db, opts: opts, segs: newSegments(vol, opts.SegmentSize)}
 	last, err := s.recover(ctx)
 	if err != nil {
 		return nil, errors.Join(asFull(err), s.segs.close())

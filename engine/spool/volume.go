@@ -12,16 +12,19 @@ import (
 	"restante/internal/disk"
 )
 
-// A volume is the folder that the spool works in. Tests have one that fails
-// and one that loses what was not synced.
+// A volume is the folder that the spool works in. Tests use one that fails and
+// one that forgets what was not synced.
 type volume interface {
 	Open(name string, create bool) (file, error) // create: it must not be there yet
 	Rename(from, to string) error
 	Remove(name string) error
 	List() ([]string, error) // all but what says who has the folder
 	Sync() error             // makes names durable
-	Free() (free, total int64, err error)
 }
+
+// space reports how much of a disk is free, and its size; 0 for one without a
+// limit.
+type space func() (free, total int64, err error)
 
 type file interface {
 	io.ReaderAt

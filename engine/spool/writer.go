@@ -257,7 +257,7 @@ func (w *Writer) drop() {
 
 // checkSpace says whether n more bytes may be taken in.
 func (s *Spool) checkSpace(n int64) error {
-	free, total, err := s.vol.Free()
+	free, total, err := s.free()
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
