@@ -14,35 +14,34 @@ import (
 	"restante/internal/kv"
 )
 
-// A Filter picks messages. Conditions that are given must all hold; none at
-// all picks nothing and is an error, unless All says that everything is meant.
+// A Filter picks messages. All conditions that are set must hold. A Filter
+// without conditions is an error unless All is set.
 type Filter struct {
 	IDs    []mail.MessageID
 	Domain mail.Domain
 	From   *mail.Address // the sender; the null address picks reports
-	Before time.Time     // older than that
+	Before time.Time     // received before
 	All    bool
 }
 
-// ErrNoFilter means that a Filter says nothing.
+// ErrNoFilter means that a Filter has no condition.
 var ErrNoFilter = errors.New("queue: no message is named")
 
-// A Tally is what an act came to, or would come to.
+// A Tally counts the messages that an action changed, or would change.
 type Tally struct {
 	Messages int   `json:"messages"`
 	Bytes    int64 `json:"bytes"`
-	Busy     int   `json:"busy"` // were being sent just then, and are as they were
+	Busy     int   `json:"busy"` // claimed by a lease or another act, and not changed
 }
 
-// An act changes what the queue does with entries that it has claimed. It
-// leaves them claimed or drops them.
+// An act changes claimed entries. It leaves them claimed or removes them.
 type act struct {
 	name string
 	do   func(ctx context.Context, entries []*entry) error
 }
 
-// Retry makes the picked messages due now, and reads those again that were set
-// markUnreadable. A held destination stays held, a frozen message frozen.
+// Retry makes the picked messages due now, and tries again to read those that
+// could not be read. A held destination stays held, a frozen message frozen.
 func (q *Queue) Retry(ctx context.Context, f Filter, dry bool) (Tally, error) {
 	return q.act(ctx, f, dry, act{"retry", func(ctx context.Context, entries []*entry) error {
 		err := q.change(ctx, entries, func(r *record) { r.next = 0 })
@@ -59,7 +58,7 @@ func (q *Queue) Retry(ctx context.Context, f Filter, dry bool) (Tally, error) {
 	}})
 }
 
-// Freeze keeps the picked messages where they are, whoever calls for them.
+// Freeze keeps the picked messages from every lease.
 func (q *Queue) Freeze(ctx context.Context, f Filter, dry bool) (Tally, error) {
 	return q.flag(ctx, f, dry, "freeze", frozen, 0)
 }
@@ -84,12 +83,12 @@ func (q *Queue) flag(ctx context.Context, f Filter, dry bool, name string, set, 
 	}})
 }
 
-// Delete drops the picked messages; nobody is told.
+// Delete removes the picked messages without a report.
 func (q *Queue) Delete(ctx context.Context, f Filter, dry bool) (Tally, error) {
 	return q.act(ctx, f, dry, act{"delete", q.remove})
 }
 
-// Bounce gives the picked messages up and tells their senders.
+// Bounce fails the picked messages and reports that to their senders.
 func (q *Queue) Bounce(ctx context.Context, f Filter, dry bool) (Tally, error) {
 	reply := mail.Reply{Code: 550, Text: "taken out of the queue by its administrator"}
 	return q.act(ctx, f, dry, act{"bounce", func(ctx context.Context, entries []*entry) error {
@@ -107,12 +106,13 @@ func (q *Queue) Bounce(ctx context.Context, f Filter, dry bool) (Tally, error) {
 	}})
 }
 
-// batchSize is how many messages share a commit, and how many may be out of a
-// returnMessages's sight at a time.
+// batchSize is the number of messages that share a commit. A release cannot
+// hand out the messages of the current batch.
 const batchSize = 256
 
-// act does a to what f picks, chunk by chunk; what is being sent is counted
-// and left alone. After an error the tally says how far it came.
+// act does a to the entries that f picks, batch by batch. Claimed entries are
+// counted as busy and not changed. After an error the Tally counts what was
+// done.
 func (q *Queue) act(ctx context.Context, f Filter, dry bool, a act) (Tally, error) {
 	picked, err := q.pick(ctx, f)
 	if err != nil {
@@ -130,7 +130,7 @@ func (q *Queue) act(ctx context.Context, f Filter, dry bool, a act) (Tally, erro
 		err := a.do(ctx, free)
 		dropped := q.unclaimAll(free)
 		if err != nil {
-			free = dropped // those it was done to
+			free = dropped // the entries that were done
 		}
 		for _, e := range free {
 			sum.add(e)
@@ -143,7 +143,7 @@ func (q *Queue) act(ctx context.Context, f Filter, dry bool, a act) (Tally, erro
 	return sum.Tally, nil
 }
 
-// tallyCounter counts a message with several destinations once.
+// A tallyCounter counts a message with several destinations once.
 type tallyCounter struct {
 	Tally
 	seen map[mail.MessageID]bool // only those with several
@@ -161,7 +161,7 @@ func (c *tallyCounter) add(e *entry) {
 	c.Bytes += e.size
 }
 
-// claimAll claims what nobody has of entries; on a dry run it only counts.
+// claimAll claims the entries that are not claimed; a dry run only counts them.
 func (q *Queue) claimAll(entries []*entry, sum *tallyCounter, dry bool) []*entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -181,7 +181,7 @@ func (q *Queue) claimAll(entries []*entry, sum *tallyCounter, dry bool) []*entry
 	return free
 }
 
-// unclaimAll gives entries back, and names those that are gone.
+// unclaimAll ends the claims and returns the entries that are settled.
 func (q *Queue) unclaimAll(entries []*entry) (dropped []*entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -192,15 +192,15 @@ func (q *Queue) unclaimAll(entries []*entry) (dropped []*entry) {
 		}
 		e.dest.setFlags(e, 0, claimed)
 		if h := e.dest.owner; h != nil {
-			h.noteArrival(e) // a release may have passed it by
+			h.noteArrival(e) // a release may have skipped it
 		}
 		q.reschedule(e.dest)
 	}
 	return dropped
 }
 
-// pick gives the entries that f means, in the order of arrival within each
-// destination. An ID that is not in the queue is ErrNotFound.
+// pick returns the entries that match f, in the order of arrival within each
+// destination. The error for an ID that is not in the queue is ErrNotFound.
 func (q *Queue) pick(ctx context.Context, f Filter) ([]*entry, error) {
 	if len(f.IDs) == 0 && f.Domain == "" && f.From == nil && f.Before.IsZero() && !f.All {
 		return nil, ErrNoFilter
@@ -243,8 +243,8 @@ func (q *Queue) matches(e *entry, f Filter) bool {
 	return err == nil && env.From == *f.From
 }
 
-// change writes the records of entries anew, in one commit. A record that is
-// damaged stays as it is.
+// change rewrites the records of entries in one commit. It skips a record that
+// cannot be read.
 func (q *Queue) change(ctx context.Context, entries []*entry, with func(*record)) error {
 	var ops []kv.Op
 	for _, e := range entries {
@@ -263,7 +263,7 @@ func (q *Queue) change(ctx context.Context, entries []*entry, with func(*record)
 	return q.db.Commit(ctx, ops...)
 }
 
-// remove takes entries out, and a message with its last entry.
+// remove removes entries, and each message with its last entry.
 func (q *Queue) remove(ctx context.Context, entries []*entry) error {
 	var ids []mail.MessageID
 	var ops []kv.Op

@@ -141,14 +141,13 @@ func TestReleaseSeesWhatAnActGivesBack(t *testing.T) {
 	}
 }
 
-func TestRetryAndKnock(t *testing.T) {
+func TestRetryAndTrigger(t *testing.T) {
 	for name, again := range map[string]func(h *fixture){
 		"Retry": func(h *fixture) {
 			if n, err := h.q.Retry(context.Background(), Filter{Domain: "b.test"}, false); err != nil || n.Messages != 2 {
 				h.t.Errorf("Retry = %+v, %v", n, err)
 			}
 		},
-		"Knock":   func(h *fixture) { h.q.Knock("b.test"); h.q.Knock("nobody.test") },
 		"Trigger": func(h *fixture) { h.q.Trigger("b.test") },
 	} {
 		t.Run(name, func(t *testing.T) {

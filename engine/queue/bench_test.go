@@ -84,9 +84,12 @@ func BenchmarkLoad100000(b *testing.B) {
 
 // A held message must cost little memory: there may be very many.
 func TestMemoryPerHeldMessage(t *testing.T) {
-	const n = 20_000
+	n := int64(20_000)
+	if testing.Short() {
+		n = 5_000
+	}
 	db := kv.NewMem()
-	fill(t, newMemQueue(t, db), n, 100)
+	fill(t, newMemQueue(t, db), int(n), 100)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)

@@ -11,13 +11,13 @@ import (
 	"restante/internal/kv"
 )
 
-// Defer says that none of the destination's messages can be tried now: its
-// hosts cannot be reached, or will have nothing of us. What r says is taken
-// down for all of them, whatever is in the lease is back in the queue, and Next
-// gives nothing more. They are due again by the ladder; those whose time is up
-// are settled, as are reports of delay. A held destination just goes on
-// waiting; and while another conversation with the same destination goes on,
-// only this one is at its end.
+// Defer postpones all messages of the destination, because its hosts cannot be
+// reached or refuse to talk. The reply r is recorded for all of them. The
+// lease's messages are back in the queue, and Next returns nothing more.
+//
+// Messages whose time is up are settled, and reports of delay are made. A held
+// destination goes on waiting. While another conversation with the destination
+// goes on, Defer ends this lease only.
 func (l *Lease) Defer(ctx context.Context, r mail.Reply, host string) error {
 	ctx = context.WithoutCancel(ctx)
 	q, d := l.q, l.dest
@@ -52,8 +52,8 @@ func (l *Lease) Defer(ctx context.Context, r mail.Reply, host string) error {
 	return errors.Join(errs...)
 }
 
-// markDeferred ends the lease for good, and says whether it was the last of its hold
-// that went on. The caller holds q.mu.
+// markDeferred ends the lease, and reports whether it was its owner's last
+// active one. The caller holds q.mu.
 func (l *Lease) markDeferred() bool {
 	h := l.owner
 	if l.closed || l.deferred || h.ended {
@@ -70,13 +70,13 @@ func (l *Lease) markDeferred() bool {
 	return true
 }
 
-// backOff is d's backoff after one more failure. The caller holds q.mu.
+// backOff is the backoff of d after one more failure. The caller holds q.mu.
 func (q *Queue) backOff(d *destination, w lastReply) backoff {
 	p := q.policy()
 	off := backoff{failures: d.backoff.failures + 1, last: w}
 	off.next = w.tried + int64(p.interval(off.failures))
-	// Once more when the oldest one's time is up, but no oftener than by the
-	// first step: there is always an oldest one.
+	// Try once more when the oldest message expires, but wait at least the
+	// first interval: there is always an oldest message.
 	if e := d.oldest(); e != nil {
 		if end := e.received + int64(p.Expire); end > w.tried {
 			off.next = min(off.next, max(end, w.tried+int64(p.interval(1))))
@@ -85,8 +85,8 @@ func (q *Queue) backOff(d *destination, w lastReply) backoff {
 	return off
 }
 
-// missed claims the entries of d whose time is up or whose delay is to be told.
-// The caller holds q.mu.
+// claimOverdue claims the entries of d that have expired or whose delay must be
+// reported. The caller holds q.mu.
 func (q *Queue) claimOverdue(d *destination) []*entry {
 	if q.ageless(d.name) {
 		return nil
@@ -104,7 +104,7 @@ func (q *Queue) claimOverdue(d *destination) []*entry {
 	return out
 }
 
-// settleOverdue settles e, which is claimed, with o for all its recipients.
+// settleOverdue settles the claimed entry e with o for all its recipients.
 func (q *Queue) settleOverdue(ctx context.Context, e *entry, o mail.Outcome) error {
 	rec, env, err := q.load(e)
 	if err != nil {

@@ -14,7 +14,9 @@ import (
 // that keeps it back.
 func (h *fixture) retryIn(t *testing.T) time.Duration {
 	t.Helper()
-	h.q.Knock("b.test")
+	if _, err := h.q.Retry(t.Context(), Filter{All: true}, false); err != nil {
+		t.Fatal(err)
+	}
 	synctest.Wait()
 	s := h.q.Destinations()[0]
 	return time.Until(s.NextTry)

@@ -14,64 +14,63 @@ import (
 // never is later than any time.
 const never int64 = math.MaxInt64
 
-// An entry is one message on its way to one destination, as far as deciding
-// about it needs memory: what else there is stays in the store. Kept small,
-// for there may be a million.
+// An entry is one message on its way to one destination. It has only what
+// decisions need, because a queue may have a million; the rest is in the store.
 type entry struct {
 	id        mail.MessageID
 	dest      *destination
 	received  int64
 	size      int64
 	next      int64 // when it may be tried; 0: at once
-	heapIndex int32 // in at.due; -1: not there
+	heapIndex int32 // in dest.due; -1: none
 	attempts  uint16
 	flags     uint8
 }
 
 func (e *entry) is(flag uint8) bool { return e.flags&flag != 0 }
 
-// idle says that e may be handed out.
+// idle reports whether a lease may take e.
 func (e *entry) idle() bool { return e.flags&(frozen|unreadable|claimed|settled) == 0 }
 
 // A destination has the entries for one domain, in the order of arrival and by
-// the time that each is due.
+// due time.
 type destination struct {
 	name      mail.Domain
-	entries   []*entry // by id; entries that are gone stay until enough of them are
-	settled   int      // how many of list are
-	parked    int      // how many are frozen or set aside
+	entries   []*entry // by ID; settled ones stay until they are enough to compact
+	settled   int      // of entries
+	parked    int      // of entries, those that are frozen or unreadable
 	bytes     int64
-	due       dueHeap // of those that are idle
+	due       dueHeap // the idle entries
 	backoff   backoff
-	owner     *ownership // who has it leased, or nil
-	triggered bool       // seek be tried once, held or not
+	owner     *ownership // nil: not leased
+	triggered bool       // to be attempted once, held or not
 	agenda    schedule
 }
 
-// A slot is a destination's place in the agenda.
+// A schedule is a destination's place in the agenda.
 type schedule struct {
 	wake  int64
-	index int // -1: not there
+	index int // -1: none
 }
 
-// live is how many messages there are.
+// live is the number of entries that are not settled.
 func (d *destination) live() int { return len(d.entries) - d.settled }
 
-// count is how many of them may go.
+// count is the number of live entries that are not parked.
 func (d *destination) count() int { return d.live() - d.parked }
 
 func compareID(e *entry, id mail.MessageID) int { return cmp.Compare(e.id, id) }
 
-// after is the place in the list of the first entry whose id is above id.
+// after is the index of the first entry whose ID is above id.
 func (d *destination) after(id mail.MessageID) int {
 	i, _ := slices.BinarySearchFunc(d.entries, id, compareID)
 	for i < len(d.entries) && d.entries[i].id == id {
-		i++ // one that is gone, and one that came back under its id
+		i++ // a settled entry may precede a new one with the same ID
 	}
 	return i
 }
 
-// find gives the entry of message id, or nil.
+// find returns the entry of message id, or nil.
 func (d *destination) find(id mail.MessageID) *entry {
 	i, _ := slices.BinarySearchFunc(d.entries, id, compareID)
 	for ; i < len(d.entries) && d.entries[i].id == id; i++ {
@@ -82,10 +81,10 @@ func (d *destination) find(id mail.MessageID) *entry {
 	return nil
 }
 
-// oldest is the first entry there is, or nil.
+// oldest returns the first live entry, or nil.
 func (d *destination) oldest() *entry {
-	// Entries that are gone gather at the front; dropping them here keeps the
-	// next call short.
+	// Settled entries gather at the front; dropping them here keeps the next
+	// call short.
 	for len(d.entries) > 0 && d.entries[0].is(settled) {
 		d.entries[0] = nil
 		d.entries = d.entries[1:]
@@ -97,7 +96,7 @@ func (d *destination) oldest() *entry {
 	return d.entries[0]
 }
 
-// add puts e, which is new, into the list; most often that is its end.
+// add inserts the new entry e, most often at the end.
 func (d *destination) add(e *entry) {
 	e.dest, e.heapIndex = d, -1
 	if n := len(d.entries); n == 0 || d.entries[n-1].id < e.id {
@@ -112,7 +111,7 @@ func (d *destination) add(e *entry) {
 	d.updateDue(e)
 }
 
-// updateDue brings e's place among the due ones in line with its state.
+// updateDue brings the place of e among the due entries in line with its flags.
 func (d *destination) updateDue(e *entry) {
 	switch {
 	case e.idle() && e.heapIndex < 0:
@@ -138,13 +137,13 @@ func (d *destination) setFlags(e *entry, set, clear uint8) {
 	d.updateDue(e)
 }
 
-// remove takes e out.
+// remove marks e as settled and drops it.
 func (d *destination) remove(e *entry) {
 	d.setFlags(e, settled, frozen|unreadable)
 	d.bytes -= e.size
 	d.settled++
 	if d.settled > 32 && d.settled > len(d.entries)/2 {
-		// A new list: the old one's room goes back.
+		// A new slice, so that the memory of the old one is freed.
 		kept := make([]*entry, 0, len(d.entries)-d.settled)
 		for _, e := range d.entries {
 			if !e.is(settled) {
@@ -155,7 +154,8 @@ func (d *destination) remove(e *entry) {
 	}
 }
 
-// dueHeap has the entry that is due first at its front; of equals the older.
+// A dueHeap has the entry that is due first at its front; of entries due at the
+// same time, the older.
 type dueHeap []*entry
 
 func (h dueHeap) Len() int { return len(h) }
@@ -183,7 +183,7 @@ func (h *dueHeap) Pop() any {
 	return e
 }
 
-// agenda has the destination that wakes first at its front.
+// An agenda has the destination with the earliest wake time at its front.
 type agenda []*destination
 
 func (a agenda) Len() int           { return len(a) }
@@ -206,7 +206,7 @@ func (a *agenda) Pop() any {
 	return d
 }
 
-// set puts d at wake, or takes it out when that is never.
+// set puts d at wake, or removes it if wake is never.
 func (a *agenda) set(d *destination, wake int64) {
 	d.agenda.wake = wake
 	switch {

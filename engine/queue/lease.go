@@ -11,7 +11,7 @@ import (
 	"restante/engine/mail"
 )
 
-// ErrBusy means that a destination is leased.
+// ErrBusy means that another holder has the lease of a destination.
 type ErrBusy struct {
 	Domain mail.Domain
 	Holder string // who has it
@@ -21,39 +21,39 @@ func (e ErrBusy) Error() string {
 	return fmt.Sprintf("queue: %s is being handed to %s", e.Domain, e.Holder)
 }
 
-// ErrNotLeased means that a message is not, or no longer, in this lease.
+// ErrNotLeased means that a lease does not have a message, or no longer.
 var ErrNotLeased = errors.New("queue: the message is not in this lease")
 
-// A hold is a destination in the hands of one holder: one lease, or as many as
-// there are conversations with it.
+// An ownership is one holder's exclusive use of a destination. It has one lease
+// for each conversation with the destination's hosts.
 type ownership struct {
 	holder    string
-	own       bool // the scheduler opened it
-	all       bool // whatever may go, in the order of arrival, not just what is due
-	ended     bool // nothing more is to be had
+	own       bool // of the scheduler
+	all       bool // gets all entries in the order of arrival, not only those that are due
+	ended     bool // hands out nothing more
 	saturated bool // the host takes no more conversations
-	failed    bool // something could not be settled
+	failed    bool // an outcome could not be stored
 
 	leases    int
-	deferred  int            // of them, how many have said Defer
-	cursor    mail.MessageID // all: what was handed out last
-	missed    []*entry       // all: what came in behind the cursor
+	deferred  int            // of them, those that called Defer
+	cursor    mail.MessageID // all: the last message handed out
+	missed    []*entry       // all: entries that arrived behind the cursor
 	handedOut int
 	settled   int
 }
 
-// noteArrival is told of a new entry of the destination.
+// noteArrival is called for each new entry of the destination.
 func (h *ownership) noteArrival(e *entry) {
 	if h.all && e.id <= h.cursor {
 		h.missed = append(h.missed, e)
 	}
 }
 
-// messagesPerConversation is how many messages wait before another conversation with
-// the same destination is worth its setting up.
+// messagesPerConversation is the number of waiting messages that justify one
+// more conversation.
 const messagesPerConversation = 20
 
-// wantsMore says that one more conversation should help.
+// wantsMore reports whether one more conversation should help.
 func (h *ownership) wantsMore(d *destination, most int) bool {
 	if !h.own || h.ended || h.saturated || h.leases >= most {
 		return false
@@ -62,7 +62,7 @@ func (h *ownership) wantsMore(d *destination, most int) bool {
 	if h.all {
 		waiting = d.count() - h.handedOut
 	} else if waiting > 0 && d.due[0].next > now() {
-		waiting = 0 // they wait for their time
+		waiting = 0 // none is due
 	}
 	return waiting > messagesPerConversation*h.leases
 }
@@ -75,28 +75,28 @@ type Item struct {
 	Open     func() (io.ReadSeekCloser, error)
 }
 
-// handedOut is a message while a lease has it.
+// A leasedMessage is a message that a lease has handed out.
 type leasedMessage struct {
 	entry *entry
 	rec   record
 	env   mail.Envelope
 }
 
-// A Lease has a destination's messages to itself until Close. Its methods may
-// be called from anywhere.
+// A Lease has exclusive use of a destination's messages until Close. Its
+// methods may be called concurrently.
 type Lease struct {
 	q        *Queue
 	dest     *destination
 	owner    *ownership
 	messages map[mail.MessageID]*leasedMessage // guarded by q.mu, as are the next two
-	deferred bool                              // it has said Defer
+	deferred bool                              // Defer was called
 	closed   bool
 }
 
-// Lease hands d to holder, held or not: everything in it that is not frozen,
-// in the order of arrival, and what arrives before the lease ends. The error
-// is an [ErrBusy] while somebody else has it. A destination without messages
-// can be leased too.
+// Lease gives d to holder, held or not: all messages that are not frozen, in
+// the order of arrival, including later arrivals. The error is an [ErrBusy]
+// while another holder has the lease. A destination without messages can be
+// leased too.
 func (q *Queue) Lease(d mail.Domain, holder string) (*Lease, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -109,18 +109,18 @@ func (q *Queue) Lease(d mail.Domain, holder string) (*Lease, error) {
 	return q.newLease(dest), nil
 }
 
-// newLease gives one more lease of d's hold. The caller holds q.mu.
+// newLease returns one more lease for the owner of d. The caller holds q.mu.
 func (q *Queue) newLease(d *destination) *Lease {
 	d.owner.leases++
 	return &Lease{q: q, dest: d, owner: d.owner, messages: map[mail.MessageID]*leasedMessage{}}
 }
 
-// Domain is what is leased.
+// Domain is the leased destination.
 func (l *Lease) Domain() mail.Domain { return l.dest.name }
 
-// Next gives the next message; false when there is none now. It may be asked
-// nextTry: messages that have arrived since are seen. A message that cannot be
-// read is set aside, named in the journal, and passed over.
+// Next returns the next message, or false if there is none now. A later call
+// sees messages that have arrived since. A message that cannot be read is noted
+// in the journal and skipped.
 func (l *Lease) Next() (Item, bool) {
 	for {
 		e := l.claim()
@@ -152,7 +152,7 @@ func recipients(env mail.Envelope, open []int) []mail.Recipient {
 	return out
 }
 
-// claim picks what is next and takes it out of everybody's reach, or nil.
+// claim marks the next entry as claimed and returns it, or nil.
 func (l *Lease) claim() *entry {
 	q, d, h := l.q, l.dest, l.owner
 	q.mu.Lock()
@@ -195,7 +195,7 @@ func (h *ownership) pick(d *destination) *entry {
 	return nil
 }
 
-// load reads what the index does not have of e.
+// load reads the record and the envelope of e.
 func (q *Queue) load(e *entry) (record, mail.Envelope, error) {
 	raw, ok, err := q.db.Get(e.key())
 	if err != nil {
@@ -220,8 +220,9 @@ func (q *Queue) load(e *entry) (record, mail.Envelope, error) {
 	return rec, env, nil
 }
 
-// markUnreadable takes e, which is claimed, out of the way: for good if nothing
-// can be read of it any more, for a step of the ladder if that may pass.
+// markUnreadable takes the claimed entry e out of the due ones: for good if its
+// record or message is lost, otherwise until the first retry interval has
+// passed.
 func (q *Queue) markUnreadable(e *entry, err error) {
 	step := q.policy().interval(1)
 	q.mu.Lock()
@@ -235,14 +236,14 @@ func (q *Queue) markUnreadable(e *entry, err error) {
 	q.deps.Journal.SetAside(context.Background(), e.id, e.dest.name, err)
 }
 
-// Settle remembers what became of message id. Recipients without an outcome
-// stay in the lease with it, to be settled later; a message all of whose
-// recipients have one leaves the lease. Reports to the sender are made as they
-// are due. After an error nothing is settled that is not on stable storage, and
-// what is not settled is still in the lease.
+// Settle records the outcomes of message id. Recipients without an outcome stay
+// in the lease, to be settled later; a message whose recipients all have one
+// leaves it. Settle makes the reports that are due. After an error, an outcome
+// that is not on stable storage is not settled, and its recipient is still in
+// the lease.
 //
-// A deadline of ctx does not cut it short: what a peer has said must be
-// remembered.
+// The end of ctx does not interrupt Settle: what a peer has answered must be
+// recorded.
 func (l *Lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.Outcome) error {
 	l.q.mu.Lock()
 	t := l.messages[id]
@@ -270,7 +271,8 @@ func (q *Queue) unclaim(e *entry) {
 	}
 }
 
-// returnMessages puts what the lease has back into the queue. The caller holds q.mu.
+// returnMessages puts the unsettled messages back into the queue. The caller
+// holds q.mu.
 func (l *Lease) returnMessages() {
 	for id, t := range l.messages {
 		l.dest.setFlags(t.entry, 0, claimed)
@@ -278,7 +280,7 @@ func (l *Lease) returnMessages() {
 	}
 }
 
-// Close ends the lease. What is not settled is back in the queue at once.
+// Close ends the lease. Unsettled messages are back in the queue at once.
 // Closing twice is harmless.
 func (l *Lease) Close() {
 	q, d, h := l.q, l.dest, l.owner
@@ -298,9 +300,9 @@ func (l *Lease) Close() {
 	d.owner = nil
 	stuck := h.settled == 0 && !h.ended || h.failed
 	if h.own && stuck && len(d.due) > 0 && d.due[0].next <= now() {
-		// An attempt that came to nothing and gave no reason would be made
-		// nextTry at once, and again; one whose outcome could not be stored
-		// would only send the same once more.
+		// Without a pause, an attempt that settled nothing would be made again
+		// at once, without end; one whose outcome was not stored would send
+		// the same message again.
 		d.backoff.next = now() + int64(q.policy().interval(1))
 	}
 	q.reschedule(d)

@@ -15,22 +15,22 @@ import (
 	"restante/engine/mail"
 )
 
-// ErrNotFound means that there is no such message in the queue.
+// ErrNotFound means that a message is not in the queue.
 var ErrNotFound = errors.New("no such message")
 
-// A State is what a destination or a message is doing.
+// A State says what a destination or a message is doing.
 type State string
 
 const (
-	Active  State = "active"  // being handed over, or about to be
+	Active  State = "active"  // being delivered, or due
 	Retry   State = "retry"   // waits for its next try
 	Held    State = "held"    // waits for its host to call
 	Frozen  State = "frozen"  // waits for an administrator
 	Damaged State = "damaged" // cannot be read, waits for an administrator
 )
 
-// Counts is what there is. A message with several destinations counts once
-// among Messages, and for each of its held ones among Held.
+// Counts is the size of a queue. A message with several destinations counts
+// once in Messages, and once in Held for each destination that is held.
 type Counts struct {
 	Messages     int   `json:"messages"`
 	Bytes        int64 `json:"bytes"`
@@ -39,7 +39,8 @@ type Counts struct {
 	Destinations int   `json:"destinations"`
 }
 
-// Counts says what there is; it looks at each destination, at no message.
+// Counts returns the current counts. Its cost grows with the number of
+// destinations, not of messages.
 func (q *Queue) Counts() Counts {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -56,7 +57,7 @@ func (q *Queue) Counts() Counts {
 	return c
 }
 
-// Count says how many messages for d could be handed over.
+// Count is the number of messages that a lease of d would hand out.
 func (q *Queue) Count(d mail.Domain) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -66,8 +67,7 @@ func (q *Queue) Count(d mail.Domain) int {
 	return 0
 }
 
-// Below gives the destinations that are parent or below it, in the order of
-// their names.
+// Below returns the destinations that are parent or below it, sorted by name.
 func (q *Queue) Below(parent mail.Domain) []mail.Domain {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -81,11 +81,11 @@ func (q *Queue) Below(parent mail.Domain) []mail.Domain {
 	return out
 }
 
-// A DestinationState is a destination as it is shown.
+// A DestinationState describes a destination.
 type DestinationState struct {
 	Domain    mail.Domain `json:"domain"`
 	State     State       `json:"state"`
-	Holder    string      `json:"holder,omitempty"` // who has it leased
+	Holder    string      `json:"holder,omitempty"` // of the lease
 	Messages  int         `json:"messages"`
 	Bytes     int64       `json:"bytes"`
 	Oldest    time.Time   `json:"oldest,omitzero"`   // the arrival of the oldest message
@@ -93,7 +93,7 @@ type DestinationState struct {
 	LastError string      `json:"last_error,omitempty"`
 }
 
-// Destinations lists what there is mail for, in the order of the names.
+// Destinations lists the destinations that have mail, sorted by name.
 func (q *Queue) Destinations() []DestinationState {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -117,7 +117,8 @@ func (q *Queue) Destinations() []DestinationState {
 	return out
 }
 
-// idleState is the state of a destination that nobody has. The caller holds q.mu.
+// idleState is the state of a destination that is not leased. The caller holds
+// q.mu.
 func (q *Queue) idleState(d *destination) (State, time.Time) {
 	route := q.deps.Router.Route(d.name)
 	wake := q.wakeTime(d)
@@ -130,12 +131,12 @@ func (q *Queue) idleState(d *destination) (State, time.Time) {
 		return Held, time.Time{}
 	}
 	if wake == never {
-		return Active, time.Time{} // an administrator's act is under way
+		return Active, time.Time{} // an administrator's act has claimed all entries
 	}
 	return Retry, unixTime(wake)
 }
 
-// A Message is one message on its way to one destination, as it is shown.
+// A Message describes one message on its way to one destination.
 type Message struct {
 	ID        mail.MessageID   `json:"id"`
 	Domain    mail.Domain      `json:"domain"`
@@ -148,11 +149,11 @@ type Message struct {
 	NextTry   time.Time        `json:"next_try,omitzero"`
 	LastTry   time.Time        `json:"last_try,omitzero"`
 	LastError string           `json:"last_error,omitempty"`
-	Host      string           `json:"host,omitempty"` // that gave it
+	Host      string           `json:"host,omitempty"` // that answered last
 }
 
-// Messages yields what waits for d, in the order of arrival. What is settled
-// meanwhile is left out. Nothing is locked between steps.
+// Messages yields the messages for d in the order of arrival, without those
+// that are settled meanwhile. It holds no lock between steps.
 func (q *Queue) Messages(ctx context.Context, d mail.Domain) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for _, e := range q.entriesIn(d) {
@@ -168,7 +169,7 @@ func (q *Queue) Messages(ctx context.Context, d mail.Domain) iter.Seq2[Message, 
 	}
 }
 
-// entriesIn gives d's entries, or those of every destination when d is "".
+// entriesIn returns the entries of d, or of all destinations if d is "".
 func (q *Queue) entriesIn(d mail.Domain) []*entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -192,7 +193,7 @@ func (q *Queue) entriesIn(d mail.Domain) []*entry {
 	return out
 }
 
-// message shows e; ok is false when it was settled meanwhile.
+// message describes e; ok is false if e is settled.
 func (q *Queue) message(e *entry) (m Message, ok bool) {
 	rec, env, err := q.load(e)
 	q.mu.Lock()
@@ -229,14 +230,14 @@ func (q *Queue) message(e *entry) (m Message, ok bool) {
 	return m, true
 }
 
-// A Detail is all there is to know of a message.
+// A Detail describes a message and all its entries.
 type Detail struct {
 	Envelope mail.Envelope `json:"envelope"`
-	Entries  []Message     `json:"entries"` // one for each destination left
+	Entries  []Message     `json:"entries"` // one for each destination that is not settled
 }
 
-// Show tells of message id; the error is ErrNotFound when it is not, or no
-// longer, in the queue.
+// Show describes message id. The error is ErrNotFound if it is not in the
+// queue.
 func (q *Queue) Show(id mail.MessageID) (Detail, error) {
 	var out Detail
 	for _, e := range q.find(id) {
@@ -255,7 +256,7 @@ func (q *Queue) Show(id mail.MessageID) (Detail, error) {
 	return out, nil
 }
 
-// Open gives the text of message id as it lies in the spool.
+// Open returns the stored text of message id.
 func (q *Queue) Open(id mail.MessageID) (io.ReadSeekCloser, error) {
 	if len(q.find(id)) == 0 {
 		return nil, fmt.Errorf("queue %s: %w", id, ErrNotFound)
@@ -263,7 +264,7 @@ func (q *Queue) Open(id mail.MessageID) (io.ReadSeekCloser, error) {
 	return q.store.Open(id)
 }
 
-// find gives the entries of message id, in the order of their destinations.
+// find returns the entries of message id, sorted by destination.
 func (q *Queue) find(id mail.MessageID) []*entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 	"restante/internal/kv"
 )
 
-// New opens the queue whose messages are in store and whose entries are in db,
-// which must be the DB that store writes to. What a crash left undone is done.
+// New opens the queue with its messages in store and its entries in db, which
+// must be the DB that store writes to. It completes what a crash interrupted.
 // It starts nothing; see [Queue.Run].
 func New(ctx context.Context, store Store, db kv.DB, deps Deps) (*Queue, error) {
 	if err := deps.validate(); err != nil {
@@ -43,7 +43,7 @@ func New(ctx context.Context, store Store, db kv.DB, deps Deps) (*Queue, error) 
 	return q, nil
 }
 
-// A loader fills a Queue from what is stored, before anybody else has it.
+// A loader fills a Queue from the store before New returns it.
 type loader struct {
 	*Queue
 	entries  []*entry
@@ -159,15 +159,15 @@ func (l *loader) checkCounts(ctx context.Context) error {
 	return nil
 }
 
-// An envelopeCursor steps along a store's envelopes and notes those that no
+// An envelopeCursor steps along a store's envelopes and collects those that no
 // entry asks for.
 type envelopeCursor struct {
 	next      func() (mail.Envelope, error, bool)
 	stop      func()
-	id        mail.MessageID   // where it stands; "" at the end
-	err       error            // what is wrong with the envelope there, or why the walk ended
-	matched   bool             // somebody asked for it
-	unmatched []mail.MessageID // what nobody asked for
+	id        mail.MessageID   // of the current envelope; "" at the end
+	err       error            // why the current envelope cannot be read, or the scan ended
+	matched   bool             // an entry asked for it
+	unmatched []mail.MessageID // IDs that no entry asked for
 }
 
 func newEnvelopeCursor(envelopes iter.Seq2[mail.Envelope, error]) *envelopeCursor {
@@ -185,7 +185,8 @@ func (w *envelopeCursor) step() {
 	w.id, w.err, w.matched = env.ID, err, false
 }
 
-// seek goes on to id, and says whether it is there and what is wrong with it.
+// seek goes on to id, and reports whether it has an envelope and what damage it
+// has.
 func (w *envelopeCursor) seek(id mail.MessageID) (there bool, damage, err error) {
 	for w.id != "" && w.id < id {
 		w.step()
@@ -200,7 +201,7 @@ func (w *envelopeCursor) seek(id mail.MessageID) (there bool, damage, err error)
 	return false, nil, nil
 }
 
-// drain goes to the end.
+// drain goes to the end and returns the IDs without an entry.
 func (w *envelopeCursor) drain() ([]mail.MessageID, error) {
 	for w.id != "" {
 		w.step()
@@ -216,7 +217,7 @@ func (l *loader) backoffs(ctx context.Context) error {
 		d := l.dests[mail.Domain(bytes.TrimPrefix(pair.Key, []byte(backoffPrefix)))]
 		off, err := decodeBackoff(pair.Value)
 		if d == nil || err != nil {
-			// Nothing waits there any more, or it is no use: forget it.
+			// The destination has no mail, or the record cannot be read.
 			l.ops = append(l.ops, kv.Del(bytes.Clone(pair.Key)))
 			continue
 		}
@@ -241,8 +242,8 @@ func (l *loader) finish(ctx context.Context) error {
 	return nil
 }
 
-// requeue gives a place in the queue to messages that have none: the spool
-// found them on the disk when its index was damaged.
+// requeue gives entries to messages that have none: the store found their texts
+// after its index was damaged.
 func (l *loader) requeue(ctx context.Context) error {
 	for _, id := range l.unqueued {
 		env, err := l.store.Envelope(id)
@@ -256,7 +257,7 @@ func (l *loader) requeue(ctx context.Context) error {
 		}
 		if err != nil {
 			l.deps.Journal.SetAside(ctx, id, "", err)
-			continue // it stays in the spool, which names it too
+			continue // the message stays in the store
 		}
 		if err := l.db.Commit(ctx, ops...); err != nil {
 			return err

@@ -8,13 +8,12 @@ import (
 	"restante/engine/mail"
 )
 
-// A Policy is how patient a queue is and how much it does at once. The zero
-// Policy is the built-in one.
+// A Policy says when messages are tried and given up, and how many attempts run
+// at once. The zero Policy is the built-in one.
 type Policy struct {
 	Ladder         []time.Duration // between attempts; the last one repeats; nil: 15, 30, 60, 240 minutes
 	Expire         time.Duration   // the age at which a message that cannot be delivered is given up; 0: 48 hours
 	DelayNotice    time.Duration   // the age at which a sender hears of a delay; 0: 12 hours
-	QuietDelay     bool            // reportable of a delay only who asked for it (NOTIFY=DELAY)
 	Conversations  int             // attempts at once; 0: 100
 	PerDestination int             // of them for one destination; 0: 4
 }
@@ -42,14 +41,15 @@ func orInt(n *int, otherwise int) {
 	}
 }
 
-// interval is the wait after so many attempts, at least one.
+// interval is the wait after that many attempts, at least a second.
 func (p Policy) interval(attempts int) time.Duration {
-	// A wait of nothing would try without end.
+	// Without a wait, a message would be tried without end.
 	return max(p.Ladder[min(max(attempts, 1), len(p.Ladder))-1], time.Second)
 }
 
-// nextTry is when a message that arrived at received is tried next, after so
-// many attempts: by the ladder, but once more just when its time is up.
+// nextTry is when a message received at received is tried next after that many
+// attempts: after the interval of the ladder, or when it expires, if that is
+// earlier.
 func (p Policy) nextTry(now, received int64, attempts int) int64 {
 	next := now + int64(p.interval(attempts))
 	if end := received + int64(p.Expire); end > now && end < next {
@@ -58,7 +58,7 @@ func (p Policy) nextTry(now, received int64, attempts int) int64 {
 	return next
 }
 
-// RouterFunc makes a Router of a func.
+// RouterFunc is a Router that calls a function.
 type RouterFunc func(d mail.Domain) RouteState
 
 // Route calls f.

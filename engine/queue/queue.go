@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package queue knows which messages wait for which destination, when each is
-// due, and who has it in hand. A [Queue] belongs to one site; a destination is
-// a mail domain, and a message is in the queue once for each domain it goes to.
+// Package queue holds the accepted messages of one site until they are
+// delivered. It knows when each is due and which lease has it. A destination is
+// a mail domain; a message has one entry in the queue for each of its
+// destinations.
 //
-// What it promises, in the order in which things happen:
+// It promises, in the order in which things happen:
 //
-//   - Accept returns when the message, its envelope and its places in the
-//     queue are on stable storage in one commit.
-//   - A destination is tried as soon as something in it is due, unless the
-//     [Router] holds it; that is asked at each decision and never stored.
-//   - Who delivers has the destination leased. Two leases never get the same
-//     message.
-//   - What became of a message is remembered in one commit, the report to its
-//     sender with it, before anything of it is removed. A message goes when it
-//     is settled for its last destination.
+//   - Accept returns when the message, its envelope and its entries are on
+//     stable storage, in one commit.
+//   - A destination is attempted as soon as an entry is due, unless the
+//     [Router] holds it. The queue asks that at each decision and never
+//     stores it.
+//   - An attempt leases its destination. Two leases never get the same message.
+//   - The outcomes of a message, and the report to its sender, are stored in one
+//     commit before anything of the message is removed. A message is removed
+//     when its last entry is settled.
 //
-// The index is in memory and small; recipients, replies and bodies stay in the
-// store until they are needed. The package does not know how mail is
-// delivered, what a report looks like, or why a domain is held.
+// The index is in memory and small; recipients, replies and texts stay in the
+// [Store]. The package does not know how mail is delivered, what a report looks
+// like, or why a domain is held.
 package queue
 
 import (
@@ -38,29 +39,30 @@ import (
 	"restante/internal/kv"
 )
 
-// A RouteState is what the settings say about a domain right now.
+// A RouteState is what the settings in force say about a domain.
 type RouteState struct {
-	Held   bool // it waits for its host to call
-	Frozen bool // nobody gets it, whoever calls
+	Held   bool // the mail waits for its host to call
+	Frozen bool // no lease gets the mail
 }
 
-// A Router answers from the settings in force. It is asked often, and while
-// the queue is locked: it must be quick and must not call the queue.
+// A Router answers from the settings in force. The queue calls it often, and
+// with its lock held: Route must be quick and must not call the queue.
 type Router interface {
 	Route(d mail.Domain) RouteState
 }
 
-// An Attempt delivers what the lease gives until it gives no more, and settles
-// each message. The lease is closed for it. Several may share a destination.
+// An Attempt delivers the messages of the lease until Next returns none, and
+// settles each. The queue closes the lease afterwards. Several attempts may
+// share a destination.
 type Attempt func(ctx context.Context, l *Lease)
 
-// A Reporter writes the report to a sender. Report lacks the reporting host's
-// name and limits, which the Reporter fills in.
+// A Reporter writes the report to a sender. It fills in the name and the limits
+// of the reporting host.
 type Reporter func(ctx context.Context, r dsn.Report) ([]byte, error)
 
 // Badmail is the destination of messages that failed and have no sender to
-// tell, reports above all. No address has it as its domain. Mail for it does
-// not expire; a [Router] that holds it keeps it in the queue.
+// report to, such as reports. No address has it as its domain. Mail for it does
+// not expire. If the [Router] holds it, the mail stays in the queue.
 const Badmail mail.Domain = "@badmail"
 
 // Deps is what a Queue works with. Router, Attempt and Report are required.
@@ -85,7 +87,7 @@ func (d Deps) validate() error {
 	return nil
 }
 
-// A Queue is one site's. Its methods may be called from anywhere.
+// A Queue holds the mail of one site. Its methods may be called concurrently.
 type Queue struct {
 	store Store
 	db    kv.DB
@@ -104,7 +106,8 @@ type Queue struct {
 	running int    // attempts under way
 }
 
-// entriesOf parts env by destination, in the order of its recipients.
+// entriesOf returns a record for each destination of env, and the operations
+// that store them.
 func entriesOf(env mail.Envelope) (map[mail.Domain]record, []kv.Op, error) {
 	if len(env.To) == 0 {
 		return nil, nil, fmt.Errorf("queue %s: the envelope has no recipient", env.ID)
@@ -131,8 +134,8 @@ func entriesOf(env mail.Envelope) (map[mail.Domain]record, []kv.Op, error) {
 	return parts, ops, nil
 }
 
-// enter puts a stored message into the index, and gives the destinations in
-// which it is held.
+// enter puts a stored message into the index and returns the destinations that
+// hold it.
 func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []mail.Domain) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -148,7 +151,7 @@ func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []m
 	return held
 }
 
-// addEntry puts e, which is new, into d. The caller holds q.mu.
+// addEntry puts the new entry e into d. The caller holds q.mu.
 func (q *Queue) addEntry(d *destination, e *entry) {
 	d.add(e)
 	if d.owner != nil {
@@ -163,8 +166,8 @@ func (q *Queue) ageless(name mail.Domain) bool {
 	return name == Badmail || q.deps.Router.Route(name).Held
 }
 
-// destination gives the one called name, which it makes if need be. The caller
-// holds q.mu, and touches it when done.
+// destination returns the destination called name, which it creates if there is
+// none. The caller holds q.mu and calls reschedule afterwards.
 func (q *Queue) destination(name mail.Domain) *destination {
 	d := q.dests[name]
 	if d == nil {
@@ -174,8 +177,8 @@ func (q *Queue) destination(name mail.Domain) *destination {
 	return d
 }
 
-// reschedule puts d where it belongs in the agenda after something about it
-// changed, or away when there is nothing left of it. The caller holds q.mu.
+// reschedule brings the place of d in the agenda in line with its state, and
+// drops a destination without entries. The caller holds q.mu.
 func (q *Queue) reschedule(d *destination) {
 	if d.live() == 0 && d.owner == nil {
 		q.due.set(d, never)
@@ -193,8 +196,8 @@ func (q *Queue) reschedule(d *destination) {
 	}
 }
 
-// wakeTime is when somebody should look after d: 0 at once, or never as things
-// are. The caller holds q.mu.
+// wakeTime is when the scheduler must look at d again: 0 at once, never until
+// something changes. The caller holds q.mu.
 func (q *Queue) wakeTime(d *destination) int64 {
 	if d.owner != nil {
 		if d.owner.wantsMore(d, q.policy().PerDestination) {
@@ -214,11 +217,11 @@ func (q *Queue) wakeTime(d *destination) int64 {
 	return max(d.due[0].next, d.backoff.next)
 }
 
-// wakeScheduler wakes the scheduler.
+// wakeScheduler makes Run look at the agenda again.
 func (q *Queue) wakeScheduler() {
 	select {
 	case q.wake <- struct{}{}:
-	default: // it is about to look anyway
+	default: // a wake-up is pending already
 	}
 }
 
@@ -230,18 +233,18 @@ func (q *Queue) policy() Policy {
 	return p.withDefaults()
 }
 
-// Recheck looks at every destination anew: the settings have changed.
+// Recheck looks at every destination anew, because the settings have changed.
 func (q *Queue) Recheck() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, d := range q.dests {
 		q.reschedule(d)
 	}
-	q.wakeScheduler() // there may be room for more conversations
+	q.wakeScheduler() // the limit of conversations may have changed
 }
 
-// Reroute makes due what waits after a failure, where changed says that the
-// destination's mail goes another way now. Changed may take its time.
+// Reroute makes postponed messages due if changed reports that the route of
+// their destination has changed. It calls changed without holding a lock.
 func (q *Queue) Reroute(changed func(d mail.Domain) bool) {
 	for _, d := range q.postponed() {
 		if changed(d) {
@@ -250,7 +253,7 @@ func (q *Queue) Reroute(changed func(d mail.Domain) bool) {
 	}
 }
 
-// postponed lists the destinations of which something waits after a failure.
+// postponed lists the destinations that have messages waiting after a failure.
 func (q *Queue) postponed() (names []mail.Domain) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -263,8 +266,8 @@ func (q *Queue) postponed() (names []mail.Domain) {
 	return names
 }
 
-// clearRetries forgets when d's messages are to be tried, until the next failure.
-// On the disk it stays: after a crash they wait for their time.
+// clearRetries makes the messages of a destination due now. What is stored does
+// not change: after a crash they wait for their time.
 func (q *Queue) clearRetries(name mail.Domain) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -280,20 +283,9 @@ func (q *Queue) clearRetries(name mail.Domain) {
 	q.reschedule(d)
 }
 
-// Knock makes d due now if it waits after a failure: its host is known to be
-// there again. A held destination stays held.
-func (q *Queue) Knock(d mail.Domain) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if dest := q.dests[d]; dest != nil {
-		dest.backoff.next = 0
-		q.reschedule(dest)
-	}
-}
-
-// Trigger makes everything in d due once, held or not, and gives the number of
-// messages that there are to try. A destination that is leased is tried when
-// the lease ends. It does nothing for a frozen destination.
+// Trigger makes all messages for d due once, held or not, and returns their
+// number. A leased destination is attempted when the lease ends. A frozen
+// destination does not change.
 func (q *Queue) Trigger(d mail.Domain) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -306,7 +298,7 @@ func (q *Queue) Trigger(d mail.Domain) int {
 	return dest.count()
 }
 
-// Holder says who has d leased; "" for nobody.
+// Holder names the holder of the lease of d, or is "".
 func (q *Queue) Holder(d mail.Domain) string {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -37,20 +37,20 @@ func splitEntryKey(key []byte) (domain, id []byte, err error) {
 	return domain, id, nil
 }
 
-// What is remembered of an entry by one bit. The lower ones are stored.
+// The flags of an entry. The lower ones are stored.
 const (
-	frozen  uint8 = 1 << iota // an administrator put it aside
-	noticed                   // its sender was told, or need not be told, that it is late
+	frozen  uint8 = 1 << iota // by an administrator
+	noticed                   // the delay was reported, or need not be
 
 	stored     = frozen | noticed
-	claimed    = 1 << 4 // somebody works on it: a lease, or an administrator's act
-	unreadable = 1 << 5 // it cannot be read
-	settled    = 1 << 6 // it is settled; its place in the list is not yet reused
+	claimed    = 1 << 4 // by a lease or an administrator's act
+	unreadable = 1 << 5 // its record or message cannot be read
+	settled    = 1 << 6 // it stays in destination.entries until these are compacted
 )
 
-// A record is an entry as it is stored. Recipients are numbers into the To of
-// the envelope, which never changes. A record without any is settled: its
-// message may go.
+// A record is an entry as it is stored. Recipients are indices into the To of
+// the envelope, which never changes. A record without recipients is settled,
+// and its message may be removed.
 type record struct {
 	flags    uint8
 	attempts int
@@ -61,7 +61,7 @@ type record struct {
 	last     lastReply
 }
 
-// A word is what was answered last.
+// A lastReply is the reply to the last attempt.
 type lastReply struct {
 	tried int64
 	reply mail.Reply
@@ -94,8 +94,8 @@ func (w lastReply) append(b []byte) []byte {
 	return b
 }
 
-// A backoff is what is remembered of a destination none of whose messages
-// could be tried.
+// A backoff records the failures of a destination none of whose messages could
+// be tried.
 type backoff struct {
 	failures int
 	next     int64
@@ -111,8 +111,8 @@ func (o backoff) encode() []byte {
 
 var errRecord = errors.New("the queue's record is damaged")
 
-// A reader takes numbers and strings off the front of b; after the first that
-// is not there it is bad and gives zeroes.
+// A reader decodes numbers and strings from the front of b. After the first
+// error bad is set and it returns zeroes.
 type reader struct {
 	b   []byte
 	bad bool
@@ -128,7 +128,7 @@ func (r *reader) octet() uint8 {
 	return c
 }
 
-// count reads a number that is at most max.
+// count reads a number of at most max.
 func (r *reader) count(max int) int {
 	v, n := binary.Uvarint(r.b)
 	if n <= 0 || v > uint64(max) {
@@ -199,7 +199,7 @@ func decodeBackoff(b []byte) (backoff, error) {
 	return out, nil
 }
 
-// dest is the time of a stored number; the zero Time for 0.
+// unixTime is the time of a stored number; the zero Time for 0.
 func unixTime(nano int64) time.Time {
 	if nano == 0 {
 		return time.Time{}
@@ -207,7 +207,7 @@ func unixTime(nano int64) time.Time {
 	return time.Unix(0, nano)
 }
 
-// copies of a text that a peer sent are cut to what a person can use.
+// truncate cuts a peer's text to what a person can use.
 func truncate(s string) string {
 	const most = 1000
 	if len(s) <= most {

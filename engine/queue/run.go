@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Run makes attempts as they are due until ctx ends, waits for those under
-// way, and returns the cause. It sleeps until something is due or has changed.
-// One Run at a time.
+// Run makes attempts as they become due until ctx ends, waits for the attempts
+// under way, and returns the cause. Between attempts it sleeps until the next
+// due time or a change. Only one Run may be active.
 func (q *Queue) Run(ctx context.Context) error {
 	var attempts sync.WaitGroup
 	defer attempts.Wait()
@@ -30,7 +30,7 @@ func (q *Queue) Run(ctx context.Context) error {
 				continue
 			}
 			if next == never {
-				timer.Stop() // a knock will come
+				timer.Stop() // q.wake ends the wait
 			} else {
 				timer.Reset(time.Until(unixTime(next)))
 			}
@@ -39,15 +39,15 @@ func (q *Queue) Run(ctx context.Context) error {
 	}
 }
 
-// nextAttempt leases what is due first, if something is due and there is room for an
-// attempt; else it says when to look again.
+// nextAttempt leases the destination that is due first, if the limit of
+// conversations allows an attempt. Otherwise it returns when to look again.
 func (q *Queue) nextAttempt() (*Lease, int64) {
 	p := q.policy()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.due) > 0 {
 		d := q.due[0]
-		wake := q.wakeTime(d) // the settings may have changed since it was put there
+		wake := q.wakeTime(d) // the settings may have changed since
 		if wake != d.agenda.wake {
 			q.due.set(d, wake)
 			continue
@@ -56,7 +56,7 @@ func (q *Queue) nextAttempt() (*Lease, int64) {
 			return nil, wake
 		}
 		if q.running >= p.Conversations {
-			return nil, never // whoever ends will knock
+			return nil, never // the end of an attempt wakes the scheduler
 		}
 		if d.owner == nil {
 			d.owner = &ownership{holder: "delivery", own: true, all: d.triggered}

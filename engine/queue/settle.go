@@ -17,22 +17,22 @@ import (
 	"restante/internal/kv"
 )
 
-// A verdict is what the outcomes of one message come to.
+// A decision is what the outcomes of one message come to.
 type decision struct {
-	rec           record                // what is left of the entry
+	rec           record                // the entry as it remains
 	failed        []int                 // recipients given up
 	reportable    []dsn.RecipientStatus // for the report to the sender
 	undeliverable []int                 // of them, those that no sender can be told of
 	failure       lastReply             // why the last of them was given up
 	open          bool                  // a recipient has no outcome yet
-	answered      bool                  // the destination's host took or refused something
-	events        []func()              // for the journal, once all this is true
-	failEvents    []func()              // of them, those of failed
-	damage        error                 // why the message cannot be sent as it lies on the disk
+	answered      bool                  // the destination's host accepted or refused a recipient
+	events        []func()              // journal lines to write after the commit
+	failEvents    []func()              // journal lines about failed recipients
+	damage        error                 // why the stored message cannot be read
 }
 
-// settle makes the outcomes true for a message that somebody has claimed.
-// While it is open, the claim stands; an error leaves it open.
+// settle records the outcomes of a claimed message. While a recipient has no
+// outcome, the message stays open and claimed. An error leaves it open.
 func (q *Queue) settle(ctx context.Context, t *leasedMessage, outcomes []mail.Outcome) (open bool, err error) {
 	v, found := q.decide(ctx, t, outcomes)
 	if !found {
@@ -40,13 +40,13 @@ func (q *Queue) settle(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 	}
 	n, err := q.prepareReport(ctx, t, &v)
 	if err != nil {
-		// The sender must hear of it, or the message must be kept: try again.
+		// Without a report nothing is given up: the recipients are tried again.
 		err = fmt.Errorf("queue %s: %w", t.entry.id, err)
 		v.keepFailed(q.policy())
 	}
 	commitErr := q.commit(ctx, t, v, n)
 	if commitErr != nil && n != nil {
-		// There may be no room for the report; for the rest there may be.
+		// The disk may lack the space for the report only.
 		err = commitErr
 		v.keepFailed(q.policy())
 		commitErr = q.commit(ctx, t, v, nil)
@@ -59,14 +59,14 @@ func (q *Queue) settle(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 	}
 	t.rec = v.rec
 	if v.damage != nil && len(v.rec.open) > 0 {
-		q.markUnreadable(t.entry, v.damage) // trying again would not mend it
+		q.markUnreadable(t.entry, v.damage) // another try would fail in the same way
 		return false, err
 	}
 	return v.open, err
 }
 
-// decide weighs the outcomes; found is false when none is for a recipient that
-// is still open.
+// decide turns the outcomes into a decision; found is false if none is for a
+// recipient that is still open.
 func (q *Queue) decide(ctx context.Context, t *leasedMessage, outcomes []mail.Outcome) (v decision, found bool) {
 	by := byAddress(outcomes)
 	j := decider{
@@ -117,13 +117,13 @@ func byAddress(outcomes []mail.Outcome) map[mail.Address]mail.Outcome {
 	return by
 }
 
-// decider is what one message is judged by.
+// A decider has what the decision about one message depends on.
 type decider struct {
 	*Queue
 	*leasedMessage
 	policy Policy
 	now    int64
-	held   bool // what waits to be called for does not grow old
+	held   bool // the message does not expire
 }
 
 func (j *decider) expired() bool { return !j.held && j.now >= j.rec.received+int64(j.policy.Expire) }
@@ -140,7 +140,7 @@ func (j *decider) delivered(ctx context.Context, v *decision, i int, o mail.Outc
 	v.events = append(v.events, func() { j.deps.Journal.Delivered(ctx, j.env.ID, o) })
 	action := dsn.Relayed
 	if o.Host == "" {
-		action = dsn.Delivered // it went no further than this host
+		action = dsn.Delivered // on this host
 	}
 	// RFC 3461 §5.2.2: a next hop that makes reports makes this one too.
 	if o.NoDSN && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, action, false) {
@@ -174,7 +174,7 @@ func (j *decider) failed(ctx context.Context, v *decision, i int, o mail.Outcome
 	}
 }
 
-// postpone sets the next try of what stays.
+// postpone sets the next try of the recipients that stay.
 func (j *decider) postpone(v *decision, o mail.Outcome) {
 	v.rec.attempts++
 	v.rec.next = j.policy.nextTry(j.now, j.rec.received, v.rec.attempts)
@@ -185,14 +185,15 @@ func (j *decider) deferred(ctx context.Context, v *decision, i int, o mail.Outco
 	v.rec.open = append(v.rec.open, i)
 	again := unixTime(v.rec.next)
 	v.events = append(v.events, func() { j.deps.Journal.Deferred(ctx, j.env.ID, o, again) })
-	if j.delayed() && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, dsn.Delayed, !j.policy.QuietDelay) {
+	if j.delayed() && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, dsn.Delayed, true) {
 		f := j.fate(i, o, dsn.Delayed)
 		f.Until = unixTime(j.rec.received + int64(j.policy.Expire))
 		v.reportable = append(v.reportable, f)
 	}
 }
 
-// keepFailed takes the giving up back: nobody could be told of it.
+// keepFailed turns failures into deferrals, because their report could not be
+// stored.
 func (v *decision) keepFailed(p Policy) {
 	v.rec.open = append(v.rec.open, v.failed...)
 	v.rec.next = max(v.rec.next, now()+int64(p.interval(1)))
@@ -200,7 +201,7 @@ func (v *decision) keepFailed(p Policy) {
 	v.failed, v.reportable, v.undeliverable, v.failEvents = nil, nil, nil, nil
 }
 
-// A notice is a report that is written and not yet committed.
+// A pendingReport is a report that is written and not yet committed.
 type pendingReport struct {
 	body Draft
 	env  mail.Envelope
@@ -216,7 +217,7 @@ func (q *Queue) prepareReport(ctx context.Context, t *leasedMessage, v *decision
 	report := dsn.Report{ID: id, At: time.Now(), About: t.env, Recipients: v.reportable}
 	if body, err := q.store.Open(t.env.ID); err == nil {
 		defer body.Close()
-		report.Message = body // one that cannot be read is reported without it
+		report.Message = body // an unreadable message is reported without its text
 	}
 	text, err := q.deps.Report(ctx, report)
 	if err != nil {
@@ -304,7 +305,7 @@ func (q *Queue) badmailOps(t *leasedMessage, v decision) (ops []kv.Op, added boo
 	return []kv.Op{kv.Put(key, rec.encode())}, !ok, nil
 }
 
-// write commits ops, in one with the notice if there is one.
+// write commits ops, together with the report if there is one.
 func (q *Queue) write(ctx context.Context, n *pendingReport, ops []kv.Op) error {
 	if n == nil {
 		return q.db.Commit(ctx, ops...)
@@ -316,8 +317,8 @@ func (q *Queue) write(ctx context.Context, n *pendingReport, ops []kv.Op) error 
 	return err
 }
 
-// backoffOps gives the ops by which d's backoff is forgotten when its host was
-// answered of.
+// backoffOps returns the operations that clear the backoff of d, if its host
+// has answered.
 func (q *Queue) backoffOps(d *destination, v decision) []kv.Op {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -338,7 +339,7 @@ func (q *Queue) updateIndex(e *entry, v decision, last bool) {
 	if v.answered {
 		off := backoff{}
 		if d.backoff.failures == 0 {
-			off.last = d.backoff.last // said of a message that may still be here
+			off.last = d.backoff.last // the reply may be about a message that is still queued
 		}
 		d.backoff = off
 	}

@@ -40,7 +40,7 @@ func (q *Queue) Export(ctx context.Context, f Filter, dir string) (Tally, error)
 	for _, e := range picked {
 		parts := byID[e.id]
 		if parts == nil {
-			continue // with its first destination
+			continue // exported with its first destination
 		}
 		delete(byID, e.id)
 		if err := context.Cause(ctx); err != nil {
@@ -57,7 +57,7 @@ func (q *Queue) Export(ctx context.Context, f Filter, dir string) (Tally, error)
 	return sum.Tally, nil
 }
 
-// exportOne writes the message of parts; false when it was settled meanwhile.
+// exportOne writes the message of parts; false if it is settled meanwhile.
 func (q *Queue) exportOne(dir string, parts []*entry) (bool, error) {
 	var open []int
 	var env mail.Envelope
@@ -95,12 +95,11 @@ func (q *Queue) exportOne(dir string, parts []*entry) (bool, error) {
 	return true, disk.WriteFile(q.deps.FS, name+".json", 0o600, disk.Bytes(append(text, '\n')))
 }
 
-// Import takes in what Export wrote into dir. A message whose ID is in the
-// queue already is passed over, so that an import that was cut short can be
-// run again. Files without their other half are an error, before anything is
-// handedOut in.
+// Import takes in what Export wrote into dir. It skips a message whose ID is in
+// the queue already, so that an interrupted import can be repeated. A file
+// without its other half is an error, and then nothing is taken in.
 func (q *Queue) Import(ctx context.Context, dir string) (Tally, error) {
-	if _, err := os.ReadDir(dir); err != nil { // of which Glob says nothing
+	if _, err := os.ReadDir(dir); err != nil { // Glob does not report a missing folder
 		return Tally{}, fmt.Errorf("queue: import: %w", err)
 	}
 	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
@@ -125,7 +124,7 @@ func (q *Queue) Import(ctx context.Context, dir string) (Tally, error) {
 	return sum, nil
 }
 
-// readEnvelopes reads and checks all of names, and reports every problem.
+// readEnvelopes reads and checks all files of names, and reports every problem.
 func readEnvelopes(names []string) ([]mail.Envelope, error) {
 	var problems []error
 	out := make([]mail.Envelope, len(names))
