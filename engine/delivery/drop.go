@@ -22,7 +22,7 @@ func (d *Delivery) drop(ctx context.Context, route Route, b *transfer.Batch) err
 	if err := folder.make(); err != nil {
 		return b.GiveUp(ctx, mail.Deferred, dropFailure(err), "")
 	}
-	return b.Each(ctx, func(_ context.Context, it transfer.Item) []mail.Outcome {
+	return b.Each(ctx, func(_ context.Context, it mail.Item) []mail.Outcome {
 		status, reply := mail.Delivered, mail.Reply{Code: 250, Enhanced: "0.0", Text: "dropped"}
 		if err := folder.write(it); err != nil {
 			status, reply = mail.Deferred, dropFailure(err)
@@ -61,7 +61,7 @@ func dropFailure(err error) mail.Reply {
 // name is the same for the same message and recipients, so that a second attempt
 // after a crash replaces the file of the first. A Drop folder may get a message
 // once for each of several domains, and needs a name for each.
-func (f dropFolder) name(it transfer.Item) string {
+func (f dropFolder) name(it mail.Item) string {
 	if f.archive {
 		return string(it.Env.ID) + ".eml"
 	}
@@ -75,7 +75,7 @@ func (f dropFolder) name(it transfer.Item) string {
 // write puts one message into the folder. In a Drop folder its envelope is on
 // top: x-sender once, x-receiver for each recipient. After an error nothing is
 // left; when write returns nil, the file survives a crash.
-func (f dropFolder) write(it transfer.Item) error {
+func (f dropFolder) write(it mail.Item) error {
 	body, err := it.Open()
 	if err != nil {
 		return fmt.Errorf("drop %s: open: %w", it.Env.ID, err)

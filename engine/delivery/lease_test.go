@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
 )
 
@@ -22,22 +21,23 @@ func (f fixed) Route(mail.Domain) Route { return Route(f) }
 // lease is a queue of one destination in memory.
 type lease struct {
 	mu      sync.Mutex // guards what follows
-	items   []transfer.Item
+	items   []mail.Item
+	taken   []mail.Item
 	settled map[mail.MessageID][]mail.Outcome
 }
 
-func newLease(items ...transfer.Item) *lease {
+func newLease(items ...mail.Item) *lease {
 	return &lease{items: items, settled: map[mail.MessageID][]mail.Outcome{}}
 }
 
-func (l *lease) Next() (transfer.Item, bool) {
+func (l *lease) Next() (mail.Item, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.items) == 0 {
-		return transfer.Item{}, false
+		return mail.Item{}, false
 	}
 	it := l.items[0]
-	l.items = l.items[1:]
+	l.items, l.taken = l.items[1:], append(l.taken, it)
 	return it, true
 }
 
@@ -45,6 +45,22 @@ func (l *lease) Settle(_ context.Context, id mail.MessageID, outcomes []mail.Out
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.settled[id] = append(l.settled[id], outcomes...)
+	return nil
+}
+
+// Defer settles what has no outcome yet.
+func (l *lease) Defer(_ context.Context, r mail.Reply, host string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, it := range append(l.taken, l.items...) {
+		for _, to := range it.To {
+			if !slices.ContainsFunc(l.settled[it.Env.ID], func(o mail.Outcome) bool { return o.To == to.Address }) {
+				o := mail.Outcome{To: to.Address, Status: mail.Deferred, Reply: r, Host: host}
+				l.settled[it.Env.ID] = append(l.settled[it.Env.ID], o)
+			}
+		}
+	}
+	l.items, l.taken = nil, nil
 	return nil
 }
 
@@ -80,8 +96,8 @@ type closer struct{ io.ReadSeeker }
 func (closer) Close() error { return nil }
 
 // message n from s@from.test.
-func message(n int, body string, to ...string) transfer.Item {
-	it := transfer.Item{
+func message(n int, body string, to ...string) mail.Item {
+	it := mail.Item{
 		Env:  mail.Envelope{ID: msgID(n), From: mail.Address{Local: "s", Domain: "from.test"}, Size: int64(len(body))},
 		Open: func() (io.ReadSeekCloser, error) { return closer{strings.NewReader(body)}, nil },
 	}

@@ -6,6 +6,7 @@
 package mail
 
 import (
+	"io"
 	"net/netip"
 	"time"
 )
@@ -33,6 +34,14 @@ type Recipient struct {
 	Address Address `json:"address"`
 	Notify  string  `json:"notify,omitempty"` // RFC 3461 §4.1, as given; "" is FAILURE
 	ORcpt   string  `json:"orcpt,omitempty"`  // RFC 3461 §4.2, as xtext with its type
+}
+
+// An Item is a message that a lease hands out for delivery.
+type Item struct {
+	Env      Envelope    // as accepted, with all its recipients
+	To       []Recipient // those of them to be delivered now
+	Attempts int         // so far
+	Open     func() (io.ReadSeekCloser, error)
 }
 
 // Status says what an attempt did for one recipient.

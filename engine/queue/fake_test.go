@@ -296,7 +296,7 @@ func always(r mail.Reply, host string) func(l *Lease) {
 	}
 }
 
-func outcomes(item Item, r mail.Reply, host string) (out []mail.Outcome) {
+func outcomes(item mail.Item, r mail.Reply, host string) (out []mail.Outcome) {
 	for _, to := range item.To {
 		out = append(out, mail.OutcomeOf(to.Address, r, host))
 	}

@@ -67,14 +67,6 @@ func (h *ownership) wantsMore(d *destination, most int) bool {
 	return waiting > messagesPerConversation*h.leases
 }
 
-// An Item is a message as it is handed out.
-type Item struct {
-	Env      mail.Envelope    // as accepted, with all its recipients
-	To       []mail.Recipient // those of this destination that are still open
-	Attempts int              // so far
-	Open     func() (io.ReadSeekCloser, error)
-}
-
 // A leasedMessage is a message that a lease has handed out.
 type leasedMessage struct {
 	entry *entry
@@ -121,11 +113,11 @@ func (l *Lease) Domain() mail.Domain { return l.dest.name }
 // Next returns the next message, or false if there is none now. A later call
 // sees messages that have arrived since. A message that cannot be read is noted
 // in the journal and skipped.
-func (l *Lease) Next() (Item, bool) {
+func (l *Lease) Next() (mail.Item, bool) {
 	for {
 		e := l.claim()
 		if e == nil {
-			return Item{}, false
+			return mail.Item{}, false
 		}
 		rec, env, err := l.q.load(e)
 		if err != nil {
@@ -135,7 +127,7 @@ func (l *Lease) Next() (Item, bool) {
 		l.q.mu.Lock()
 		l.messages[e.id] = &leasedMessage{e, rec, env}
 		l.q.mu.Unlock()
-		return Item{
+		return mail.Item{
 			Env:      env,
 			To:       recipients(env, rec.open),
 			Attempts: rec.attempts,

@@ -137,7 +137,7 @@ func TestOnTheSpool(t *testing.T) {
 	}
 }
 
-func readAll(item Item) (string, error) {
+func readAll(item mail.Item) (string, error) {
 	body, err := item.Open()
 	if err != nil {
 		return "", err

@@ -33,13 +33,6 @@ type spoolStore struct{ *spool.Spool }
 
 func (s spoolStore) Create(ctx context.Context) (queue.Draft, error) { return s.Spool.Create(ctx) }
 
-type diskLease struct{ *queue.Lease }
-
-func (l diskLease) Next() (transfer.Item, bool) {
-	it, ok := l.Lease.Next()
-	return transfer.Item(it), ok
-}
-
 func (q diskQueue) Waiting(d mail.Domain, _ bool) ([]Waiting, error) {
 	if n := q.Count(d); n > 0 {
 		return []Waiting{{d, n}}, nil
@@ -52,7 +45,7 @@ func (q diskQueue) Lease(d mail.Domain, holder string) (transfer.Lease, error) {
 	if busy := (queue.ErrBusy{}); errors.As(err, &busy) {
 		return nil, ErrBusy
 	}
-	return diskLease{l}, err
+	return l, err
 }
 
 func (q diskQueue) Trigger(d mail.Domain) error {

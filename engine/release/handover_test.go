@@ -321,6 +321,8 @@ func (q *benchQueue) Trigger(mail.Domain) error                         { return
 func (q *benchQueue) Lease(mail.Domain, string) (transfer.Lease, error) { return q, nil }
 func (q *benchQueue) Close()                                            {}
 
+func (q *benchQueue) Defer(context.Context, mail.Reply, string) error { return nil }
+
 func (q *benchQueue) Settle(context.Context, mail.MessageID, []mail.Outcome) error {
 	if q.commit > 0 {
 		<-time.After(q.commit)
@@ -330,13 +332,13 @@ func (q *benchQueue) Settle(context.Context, mail.MessageID, []mail.Outcome) err
 
 var benchBody = strings.Repeat("0123456789abcd\r\n", 64)
 
-func (q *benchQueue) Next() (transfer.Item, bool) {
+func (q *benchQueue) Next() (mail.Item, bool) {
 	if q.left == 0 {
-		return transfer.Item{}, false
+		return mail.Item{}, false
 	}
 	q.left--
 	to := []mail.Recipient{{Address: mail.Address{Local: "a", Domain: "a.test"}}}
-	return transfer.Item{
+	return mail.Item{
 		Env: mail.Envelope{ID: "00000000000000000001", From: to[0].Address, To: to, Size: int64(len(benchBody))},
 		To:  to,
 		Open: func() (io.ReadSeekCloser, error) {

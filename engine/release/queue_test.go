@@ -20,7 +20,7 @@ var errStore = errors.New("the store is gone")
 // memQueue holds mail in memory.
 type memQueue struct {
 	mu        sync.Mutex // guards what follows
-	mail      map[mail.Domain][]transfer.Item
+	mail      map[mail.Domain][]mail.Item
 	leased    map[mail.Domain]bool
 	triggered []mail.Domain
 	settled   map[mail.MessageID][]mail.Outcome
@@ -29,7 +29,7 @@ type memQueue struct {
 }
 
 func newQueue() *memQueue {
-	return &memQueue{mail: map[mail.Domain][]transfer.Item{}, leased: map[mail.Domain]bool{},
+	return &memQueue{mail: map[mail.Domain][]mail.Item{}, leased: map[mail.Domain]bool{},
 		settled: map[mail.MessageID][]mail.Outcome{}, fail: map[string]error{}}
 }
 
@@ -47,7 +47,7 @@ func (q *memQueue) hold(d mail.Domain, bodies ...string) {
 			ID: mail.MessageID(fmt.Sprintf("%020d", q.next)), From: mail.Address{Local: "s", Domain: "from.test"}, Size: int64(len(body)),
 			To: []mail.Recipient{{Address: mail.Address{Local: "a", Domain: d}}, {Address: mail.Address{Local: "b", Domain: d}}},
 		}
-		q.mail[d] = append(q.mail[d], transfer.Item{Env: env, To: env.To, Open: func() (io.ReadSeekCloser, error) {
+		q.mail[d] = append(q.mail[d], mail.Item{Env: env, To: env.To, Open: func() (io.ReadSeekCloser, error) {
 			return closer{strings.NewReader(body)}, nil
 		}})
 	}
@@ -104,17 +104,21 @@ func (q *memQueue) Lease(d mail.Domain, _ string) (transfer.Lease, error) {
 type memLease struct {
 	q      *memQueue
 	d      mail.Domain
-	todo   []transfer.Item
+	todo   []mail.Item
 	closed bool
 }
 
-func (l *memLease) Next() (transfer.Item, bool) {
+func (l *memLease) Next() (mail.Item, bool) {
 	if len(l.todo) == 0 {
-		return transfer.Item{}, false
+		return mail.Item{}, false
 	}
 	it := l.todo[0]
 	l.todo = l.todo[1:]
 	return it, true
+}
+
+func (l *memLease) Defer(context.Context, mail.Reply, string) error {
+	return errors.New("a handover defers nothing")
 }
 
 func (l *memLease) Settle(_ context.Context, id mail.MessageID, outcomes []mail.Outcome) error {
@@ -137,7 +141,7 @@ func (l *memLease) Settle(_ context.Context, id mail.MessageID, outcomes []mail.
 			return slices.ContainsFunc(outcomes, func(o mail.Outcome) bool { return o.To == r.Address && o.Status != mail.Deferred })
 		})
 	}
-	q.mail[l.d] = slices.DeleteFunc(q.mail[l.d], func(it transfer.Item) bool { return len(it.To) == 0 })
+	q.mail[l.d] = slices.DeleteFunc(q.mail[l.d], func(it mail.Item) bool { return len(it.To) == 0 })
 	return nil
 }
 

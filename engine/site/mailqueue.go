@@ -145,11 +145,6 @@ type lease struct {
 	counters *counters
 }
 
-func (l lease) Next() (transfer.Item, bool) {
-	it, ok := l.Lease.Next()
-	return transfer.Item(it), ok
-}
-
 func (l lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.Outcome) error {
 	err := l.Lease.Settle(ctx, id, outcomes)
 	if err == nil {

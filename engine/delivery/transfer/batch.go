@@ -18,9 +18,9 @@ const maxUnsettled = 64
 // goroutine.
 type Batch struct {
 	lease      Lease
-	retryFirst []Item // taken, and to be taken again first
-	retryLast  []Item // taken, and to be taken again when all else is gone
-	buf        []byte // of the small body under way
+	retryFirst []mail.Item // taken, and to be taken again first
+	retryLast  []mail.Item // taken, and to be taken again when all else is gone
+	buf        []byte      // of the small body under way
 	lastBreak  Break
 
 	slots   chan struct{}
@@ -50,7 +50,7 @@ func (b *Batch) Err() error {
 	return b.err
 }
 
-func (b *Batch) next() (Item, bool) {
+func (b *Batch) next() (mail.Item, bool) {
 	if it, ok := pop(&b.retryFirst); ok {
 		return it, true
 	}
@@ -75,10 +75,10 @@ func (b *Batch) LastBreak() Break { return b.lastBreak }
 // the peer, call after call.
 func (b *Batch) SetLastBreak(bad Break) { b.lastBreak = bad }
 
-func pop(list *[]Item) (it Item, ok bool) {
+func pop(list *[]mail.Item) (it mail.Item, ok bool) {
 	n := len(*list)
 	if n == 0 {
-		return Item{}, false
+		return mail.Item{}, false
 	}
 	it = (*list)[n-1]
 	*list = (*list)[:n-1]
@@ -107,7 +107,7 @@ func (b *Batch) settle(ctx context.Context, id mail.MessageID, outcomes []mail.O
 // Each has do decide about every message that is left, without a peer, and
 // settles what it gives back. It ends early with ctx or when a settle goes
 // wrong, and returns when all is on stable storage.
-func (b *Batch) Each(ctx context.Context, do func(context.Context, Item) []mail.Outcome) error {
+func (b *Batch) Each(ctx context.Context, do func(context.Context, mail.Item) []mail.Outcome) error {
 	defer b.settles.Wait()
 	for {
 		if err := b.Err(); err != nil {
@@ -125,19 +125,14 @@ func (b *Batch) Each(ctx context.Context, do func(context.Context, Item) []mail.
 	}
 }
 
-// A deferrer is a lease that can put off a whole destination in one step.
-type deferrer interface {
-	Defer(ctx context.Context, r mail.Reply, host string) error
-}
-
 // GiveUp settles all that is left with the same outcome, because no peer can be
 // asked about it: r is why, host the last one tried or "".
 func (b *Batch) GiveUp(ctx context.Context, s mail.Status, r mail.Reply, host string) error {
-	if l, ok := b.lease.(deferrer); ok && s == mail.Deferred {
+	if s == mail.Deferred {
 		b.retryFirst, b.retryLast = nil, nil
-		return l.Defer(ctx, r, host)
+		return b.lease.Defer(ctx, r, host)
 	}
-	return b.Each(ctx, func(_ context.Context, it Item) []mail.Outcome {
+	return b.Each(ctx, func(_ context.Context, it mail.Item) []mail.Outcome {
 		return outcomesForAll(it.To, s, r, host)
 	})
 }

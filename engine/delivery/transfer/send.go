@@ -64,7 +64,7 @@ func unreadable(err error) mail.Reply {
 
 // sendItem offers one message, in as many transactions as the peer's limit of
 // recipients asks for.
-func (b *Batch) sendItem(ctx context.Context, c Client, host string, it Item) (taken bool, err error) {
+func (b *Batch) sendItem(ctx context.Context, c Client, host string, it mail.Item) (taken bool, err error) {
 	body, err := b.open(it)
 	if err != nil {
 		b.settle(ctx, it.Env.ID, outcomesForAll(it.To, mail.Deferred, unreadable(err), ""))
@@ -102,7 +102,7 @@ func (b *Batch) sendItem(ctx context.Context, c Client, host string, it Item) (t
 const maxBreaks = 2
 
 // requeue puts the message that a conversation broke under back.
-func (b *Batch) requeue(it Item) {
+func (b *Batch) requeue(it mail.Item) {
 	if b.lastBreak.ID != it.Env.ID {
 		b.lastBreak = Break{ID: it.Env.ID}
 	}
@@ -191,7 +191,7 @@ func (b *body) close() {
 // open prepares the body of it. A large one that was deferred before is read
 // through first: if it is damaged it must not break one conversation after the
 // other.
-func (b *Batch) open(it Item) (*body, error) {
+func (b *Batch) open(it mail.Item) (*body, error) {
 	f, err := it.Open()
 	if err != nil {
 		return nil, fmt.Errorf("message %s: open: %w", it.Env.ID, err)

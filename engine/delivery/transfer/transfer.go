@@ -12,32 +12,26 @@ package transfer
 
 import (
 	"context"
-	"io"
 
 	"restante/engine/mail"
 	"restante/engine/wire"
 )
 
-// An Item is one message of a lease, with those recipients that are to be
-// handed over now.
-type Item struct {
-	Env      mail.Envelope
-	To       []mail.Recipient
-	Attempts int
-	Open     func() (io.ReadSeekCloser, error)
-}
-
-// A Lease gives the messages of one destination to one holder.
+// A Lease gives the messages of one destination to one holder: *queue.Lease.
 type Lease interface {
-	// Next takes the next message; false when there is none any more.
-	Next() (Item, bool)
+	// Next returns the next message; false if there is none now.
+	Next() (mail.Item, bool)
 
-	// Settle remembers what became of recipients of message id; when it
-	// returns nil that survives a crash. Recipients without an outcome stay as
-	// they were. It may be called from several goroutines.
+	// Settle records the outcomes of recipients of message id; when it returns
+	// nil they survive a crash. Recipients without an outcome stay as they
+	// were. It may be called from several goroutines.
 	Settle(ctx context.Context, id mail.MessageID, outcomes []mail.Outcome) error
 
-	// Close ends the lease; what was taken and not settled is there again.
+	// Defer postpones all that is not settled, because no host can be reached:
+	// r is why, host the last one tried or "". Next returns nothing more.
+	Defer(ctx context.Context, r mail.Reply, host string) error
+
+	// Close ends the lease; what is not settled is back in the queue.
 	Close()
 }
 
