@@ -263,7 +263,7 @@ func TestNothingHiddenIsTold(t *testing.T) {
 		{"olga", "mb/apply", `{"lines":[{"words":["cp","SMTPSVC/1/Domain","SMTPSVC/1/x"]}]}`, ""},
 		{"rita", "mb/apply", `{"lines":[{"words":["rm","SMTPSVC","-r"]}]}`, ""},
 		{"rita", "mb/apply", `{"lines":[{"words":["lock","SMTPSVC","HopCount"]}]}`, ""},
-		{"rita", "mb/apply", `{"lines":[{"words":["set","SMTPSVC","HopCount","21"]}],"dry_run":true}`, `"heirs":[],"sites":[],"rerouted":0`},
+		{"rita", "mb/apply", `{"lines":[{"words":["set","SMTPSVC","HopCount","21"]}],"dry_run":true}`, `"inherited_by":[],"sites":[],"rerouted":0`},
 		{"olga", "queue/list", `{"site":1}`, ""}, // it has none open here
 		{"rita", "queue/list", `{}`, ""},
 		{"carl", "queue/list", `{}`, ""},

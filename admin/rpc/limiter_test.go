@@ -198,11 +198,11 @@ func TestConnectionsThatSayNothingEnd(t *testing.T) {
 	}
 }
 
-func TestFlowStandsForLong(t *testing.T) {
+func TestStreamLastsForLong(t *testing.T) {
 	withListener(t, io.Discard, func(t *testing.T, d *pipeListener) {
 		c := d.dial(otherUID)
 		defer c.Close()
-		go fmt.Fprintf(c, "POST /flow/x HTTP/1.1\r\n%sContent-Length: 2\r\n\r\n{}", ask)
+		go fmt.Fprintf(c, "POST /stream/x HTTP/1.1\r\n%sContent-Length: 2\r\n\r\n{}", ask)
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err != nil {
 			t.Fatal(err)
