@@ -410,7 +410,7 @@ type fullIndex struct {
 func (x *fullIndex) Commit(ctx context.Context, ops ...kv.Op) error {
 	puts := 0
 	for _, op := range ops {
-		if !op.Delete {
+		if op.Kind == kv.OpPut {
 			puts++
 		}
 	}

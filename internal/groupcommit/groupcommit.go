@@ -3,20 +3,21 @@
 // Package groupcommit batches requests for a single writer, so that many callers
 // share one fsync.
 //
-// Callers wait in Do. The writer, which is one goroutine, takes as many from
-// the head of the line as it can serve together, does so, and answers each.
-// Meanwhile others queue up behind, and make the next batch. A caller who finds
-// the writer idle may do its work for once: see [Queue.DoInline].
+// Callers wait in Do. The writer, one goroutine, takes a batch from the head of
+// the queue, commits it and answers each request. Requests that arrive meanwhile
+// make up the next batch. A caller that finds the writer idle may take its place
+// for one batch: see [Queue.DoInline].
 //
-// Whoever is still in the line may leave it without a trace. Whoever was taken
-// out hears how it ended, however long ago it lost patience: what is on its
-// way to the disk cannot be called back, and nobody is told that it was.
+// A caller may give up while its request is queued; the request is then never
+// taken. A request that was taken is always answered with its outcome, because
+// a write that is on its way to the disk cannot be called back.
 //
-// The package starts nothing and knows nothing of what is waited for.
+// The package starts no goroutine and knows nothing of what a request asks for.
 package groupcommit
 
 import (
 	"context"
+	"runtime"
 	"slices"
 	"sync"
 )
@@ -26,66 +27,68 @@ type Request struct {
 	done chan error // capacity 1
 }
 
-func (t *Request) ticket() *Request { return t }
+func (r *Request) request() *Request { return r }
 
 // A Waiter is a pointer to a struct that embeds [Request].
-type Waiter interface{ ticket() *Request }
+type Waiter interface{ request() *Request }
 
-// Answer ends the wait of each of batch, who were given by [Queue.NextBatch]. One
-// must not be answered twice. It does not block.
+// Answer ends the wait of each request of batch, which [Queue.NextBatch],
+// [Queue.Next] or [Queue.DoInline] gave. It must not answer one twice. It does
+// not block.
 func Answer[T Waiter](batch []T, err error) {
 	for _, t := range batch {
-		t.ticket().done <- err
+		t.request().done <- err
 	}
 }
 
-// A Queue is where callers wait in the order they came. Make one with [New].
+// A Queue holds requests in the order of their arrival. Make one with [New].
 type Queue[T Waiter] struct {
 	shut error      // the answer once it is closed
-	some *sync.Cond // of mu: somebody waits and nobody is at work, or it is closed
+	some *sync.Cond // of mu: a request waits and no batch is being worked on, or it is closed
 
 	mu      sync.Mutex // guards what follows
 	waiting []T
-	working bool // the writer is, or a caller in DoInline
-	taken   bool // it is the writer
+	working bool // a batch is being worked on, by the writer or in DoInline
+	writer  bool // by the writer
 	closed  bool
 	broken  error
+	size    int // of the batch being worked on
+	recent  int // size of the batches before, fading
 }
 
-// New gives an empty line. Those who come after [Queue.Close] are refused
-// with shut.
+// New returns an empty queue. After [Queue.Close] it refuses requests with shut.
 func New[T Waiter](shut error) *Queue[T] {
 	q := &Queue[T]{shut: shut}
 	q.some = sync.NewCond(&q.mu)
 	return q
 }
 
-// Do waits in the line until t is answered, and gives the answer. The error is
-// ctx's cause if that is done while t is still in the line, or was before; then
-// t was never taken. After Do, t may wait again.
+// Do queues t until it is answered and returns the answer. The error is ctx's
+// cause if ctx is done while t is queued, or was before; then t is never taken.
+// After Do, t may be queued again.
 func (q *Queue[T]) Do(ctx context.Context, t T) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	k := t.ticket()
-	k.done = make(chan error, 1)
+	r := t.request()
+	r.done = make(chan error, 1)
 	if err := q.join(t); err != nil {
 		return err
 	}
 	select {
-	case err := <-k.done:
+	case err := <-r.done:
 		return err
 	case <-ctx.Done():
-		if q.leave(k) {
+		if q.leave(r) {
 			return context.Cause(ctx)
 		}
-		return <-k.done
+		return <-r.done
 	}
 }
 
-// DoInline is Do, but where nobody waits and the writer is idle the caller does
-// its work: work is called with t alone, as if NextBatch had given it, and must
-// answer it. That saves waking the writer and being woken by it.
+// DoInline is Do, but if no request waits and the writer is idle, the caller
+// takes the writer's place: work is called with t alone, as if NextBatch had
+// returned it, and must answer it. That saves waking the writer and being woken.
 func (q *Queue[T]) DoInline(ctx context.Context, t T, work func(batch []T)) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
@@ -98,10 +101,10 @@ func (q *Queue[T]) DoInline(ctx context.Context, t T, work func(batch []T)) erro
 		return q.Do(ctx, t)
 	}
 	defer q.end()
-	k := t.ticket()
-	k.done = make(chan error, 1)
+	r := t.request()
+	r.done = make(chan error, 1)
 	work([]T{t})
-	return <-k.done
+	return <-r.done
 }
 
 // begin takes the writer's place if it is free.
@@ -111,7 +114,7 @@ func (q *Queue[T]) begin() (idle bool, err error) {
 	if err := q.refusal(); err != nil || q.working || len(q.waiting) > 0 {
 		return false, err
 	}
-	q.working = true
+	q.beginBatch(1)
 	return true, nil
 }
 
@@ -122,7 +125,11 @@ func (q *Queue[T]) end() {
 	q.some.Signal()
 }
 
-// refusal is the answer to who comes now, if it is not to wait.
+func (q *Queue[T]) beginBatch(n int) {
+	q.working, q.recent, q.size = n > 0, max(q.size, q.recent/2), n
+}
+
+// refusal is the answer to a request that is not to be queued.
 func (q *Queue[T]) refusal() error {
 	switch {
 	case q.broken != nil:
@@ -144,11 +151,11 @@ func (q *Queue[T]) join(t T) error {
 	return nil
 }
 
-// leave says whether the one with k was still in the line.
-func (q *Queue[T]) leave(k *Request) bool {
+// leave reports whether r was still queued.
+func (q *Queue[T]) leave(r *Request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	i := slices.IndexFunc(q.waiting, func(t T) bool { return t.ticket() == k })
+	i := slices.IndexFunc(q.waiting, func(t T) bool { return t.request() == r })
 	if i < 0 {
 		return false
 	}
@@ -156,19 +163,19 @@ func (q *Queue[T]) leave(k *Request) bool {
 	return true
 }
 
-// NextBatch waits until there is somebody and gives the next batch, in the order
-// they came; each of it must be answered. It ends before the first one that
-// fits says no to. Fits is asked once for each in turn and may keep count; the
-// first is taken whatever it says, since nobody may wait for ever. It must not
-// call the line.
+// NextBatch waits for a request and returns the next batch, in the order of
+// arrival; each request must be answered. The batch ends before the first
+// request for which fits returns false. fits is called once for each request in
+// turn and may keep count. The first request is taken whatever fits returns, so
+// that none waits for ever. fits must not call the queue.
 //
-// Nobody at all means that the line is closed and nobody is left. One goroutine
-// at a time may call NextBatch, when it has answered the batch before.
+// An empty batch means that the queue is closed and empty. NextBatch is for one
+// goroutine, the writer, once it has answered the batch before.
 func (q *Queue[T]) NextBatch(fits func(T) bool) []T {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.taken {
-		q.taken, q.working = false, false
+	if q.writer {
+		q.writer, q.working = false, false
 	}
 	for q.working || len(q.waiting) == 0 && !q.closed {
 		q.some.Wait()
@@ -177,20 +184,47 @@ func (q *Queue[T]) NextBatch(fits func(T) bool) []T {
 	for n < len(q.waiting) && (fits(q.waiting[n]) || n == 0) {
 		n++
 	}
+	batch := q.take(n)
+	q.beginBatch(n)
+	q.writer = n > 0
+	return batch
+}
+
+// take removes the first n requests.
+func (q *Queue[T]) take(n int) []T {
 	batch := slices.Clone(q.waiting[:n])
-	q.taken, q.working = n > 0, n > 0
 	q.waiting = slices.Delete(q.waiting, 0, n) // clears what it leaves behind
 	return batch
 }
 
-// Len is how many wait.
+// Next adds to the batch being worked on the next request, if one waits and fits
+// returns true. It is for the writer, or work of DoInline, and does not block.
+// Under load it yields once before it reports none: callers just answered
+// usually submit again, and would otherwise split into two groups that wait for
+// each other.
+func (q *Queue[T]) Next(fits func(T) bool) (t T, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) == 0 && (q.recent > 1 || q.size > 1) {
+		q.mu.Unlock()
+		runtime.Gosched()
+		q.mu.Lock()
+	}
+	if len(q.waiting) == 0 || !fits(q.waiting[0]) {
+		return t, false
+	}
+	q.size++
+	return q.take(1)[0], true
+}
+
+// Len returns how many requests are queued.
 func (q *Queue[T]) Len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.waiting)
 }
 
-// Close refuses whoever comes from now on. Those who wait are still taken.
+// Close refuses requests from now on. Those that are queued are still taken.
 // Closing twice is harmless.
 func (q *Queue[T]) Close() {
 	q.mu.Lock()
@@ -199,9 +233,9 @@ func (q *Queue[T]) Close() {
 	q.some.Signal()
 }
 
-// Break answers all who wait, and all who come, with err: the writer no longer
-// knows what it stands on. Those who were taken before are still the writer's
-// to answer. Only the first err counts; Break gives that one.
+// Break answers all queued requests, and all later ones, with err: the writer no
+// longer knows the state that it builds on. Requests that were taken before are
+// still the writer's to answer. Only the first err counts; Break returns it.
 func (q *Queue[T]) Break(err error) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -213,7 +247,7 @@ func (q *Queue[T]) Break(err error) error {
 	return q.broken
 }
 
-// Broken is what the line was broken with, or nil.
+// Broken returns the error of Break, or nil.
 func (q *Queue[T]) Broken() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"context"
 	"hash/maphash"
 	"iter"
+	"slices"
 	"sync"
 )
 
@@ -77,24 +78,50 @@ func (n *node) ascend(from []byte, yield func(*node) bool) bool {
 	return n.left.ascend(from, yield) && yield(n) && n.right.ascend(from, yield)
 }
 
-type mem struct {
+// A memMap is what the DBs of one map share.
+type memMap struct {
 	seed maphash.Seed
 
-	mu     sync.RWMutex // guards what follows
-	root   *node        // replaced, never changed in place
-	closed bool
+	mu    sync.RWMutex // guards what follows
+	root  *node        // replaced, never changed in place
+	nodes []*mem
 }
 
-// NewMem makes a DB that lives in memory and forgets.
-func NewMem() DB { return &mem{seed: maphash.MakeSeed()} }
+type mem struct {
+	shared *memMap
+
+	// Guarded by shared.mu.
+	closed  bool
+	watches []watch
+}
+
+type watch struct {
+	prefix  []byte
+	changed chan struct{} // capacity 1
+}
+
+// NewMem returns a DB that lives in memory and forgets.
+func NewMem() DB { return NewMemNodes(1)[0] }
+
+// NewMemNodes returns n DBs that share one map, as the nodes of a cluster do.
+// Each is closed on its own.
+func NewMemNodes(n int) []DB {
+	shared := &memMap{seed: maphash.MakeSeed()}
+	var out []DB
+	for range n {
+		m := &mem{shared: shared}
+		shared.nodes, out = append(shared.nodes, m), append(out, m)
+	}
+	return out
+}
 
 func (m *mem) current() (*node, error) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
+	m.shared.mu.RLock()
+	defer m.shared.mu.RUnlock()
 	if m.closed {
 		return nil, ErrClosed
 	}
-	return m.root, nil
+	return m.shared.root, nil
 }
 
 func (m *mem) Get(key []byte) ([]byte, bool, error) {
@@ -126,8 +153,8 @@ func (m *mem) Scan(ctx context.Context, prefix []byte) iter.Seq2[Pair, error] {
 				yield(Pair{}, err)
 				return false
 			}
-			// Into the same memory each time, as the durable one does: a caller
-			// who keeps them is found out in his tests.
+			// Reuse the memory, as the durable one does: tests then find a caller
+			// that keeps it.
 			pair.Key = append(pair.Key[:0], n.key...)
 			pair.Value = append(pair.Value[:0], n.value...)
 			return yield(pair, nil)
@@ -142,25 +169,68 @@ func (m *mem) Commit(ctx context.Context, ops ...Op) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.shared.mu.Lock()
+	defer m.shared.mu.Unlock()
 	if m.closed {
 		return ErrClosed
 	}
 	for _, op := range ops {
-		below, above := m.root.split(op.Key)
-		if !op.Delete {
-			n := &node{key: bytes.Clone(op.Key), value: bytes.Clone(op.Value), weight: maphash.Bytes(m.seed, op.Key)}
-			below = join(below, n)
+		if op.Kind != OpMust {
+			continue
 		}
-		m.root = join(below, above)
+		if value, ok := m.shared.root.get(op.Key); !op.Holds(value, ok) {
+			return ErrMoved
+		}
+	}
+	for _, op := range ops {
+		m.shared.apply(op)
+	}
+	for _, other := range m.shared.nodes {
+		if other != m {
+			other.notify(ops)
+		}
 	}
 	return nil
 }
 
+func (s *memMap) apply(op Op) {
+	if op.Kind == OpMust {
+		return
+	}
+	below, above := s.root.split(op.Key)
+	if op.Kind == OpPut {
+		n := &node{key: bytes.Clone(op.Key), value: bytes.Clone(op.Value), weight: maphash.Bytes(s.seed, op.Key)}
+		below = join(below, n)
+	}
+	s.root = join(below, above)
+}
+
+// notify tells the watches of a prefix that ops write below.
+func (m *mem) notify(ops []Op) {
+	for _, w := range m.watches {
+		if slices.ContainsFunc(ops, func(op Op) bool { return op.Kind != OpMust && bytes.HasPrefix(op.Key, w.prefix) }) {
+			select {
+			case w.changed <- struct{}{}:
+			default: // a note is there already
+			}
+		}
+	}
+}
+
+func (m *mem) Changed(prefix []byte) <-chan struct{} {
+	m.shared.mu.Lock()
+	defer m.shared.mu.Unlock()
+	if len(m.shared.nodes) == 1 {
+		return nil
+	}
+	w := watch{bytes.Clone(prefix), make(chan struct{}, 1)}
+	m.watches = append(m.watches, w)
+	return w.changed
+}
+
 func (m *mem) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.closed = true
+	m.shared.mu.Lock()
+	defer m.shared.mu.Unlock()
+	m.closed, m.watches = true, nil
 	return nil
 }

@@ -46,9 +46,12 @@ func (p prefixed) Scan(ctx context.Context, prefix []byte) iter.Seq2[Pair, error
 func (p prefixed) Commit(ctx context.Context, ops ...Op) error {
 	moved := make([]Op, len(ops))
 	for i, op := range ops {
-		moved[i] = Op{Key: p.key(op.Key), Value: op.Value, Delete: op.Delete}
+		op.Key = p.key(op.Key)
+		moved[i] = op
 	}
 	return p.db.Commit(ctx, moved...)
 }
+
+func (p prefixed) Changed(prefix []byte) <-chan struct{} { return p.db.Changed(p.key(prefix)) }
 
 func (p prefixed) Close() error { return nil }

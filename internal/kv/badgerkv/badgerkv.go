@@ -32,6 +32,8 @@ type Options struct {
 	// bytes; a few times as much is in use under load. 0: 16 MiB, less on a
 	// small disk. From 1 to 16 MiB.
 	MemTable int64
+
+	beforeTxn func() error // for tests: an error is that of the disk
 }
 
 // Every key in Badger begins with one of these, so that callers may use any
@@ -47,7 +49,9 @@ type store struct {
 	bdb    *badger.DB
 	space  *spaceGuard
 	commit *committer
-	last   uint64 // version of the newest transaction: who writes counts them
+	last   uint64 // version of the newest transaction, counted by the committer
+
+	beforeTxn func() error
 
 	view    sync.RWMutex   // guards what follows
 	newest  *badger.Txn    // at the version that readers see, which is no half of a staged batch
@@ -100,7 +104,7 @@ func open(dir string, opts Options) (*store, error) {
 	if err != nil {
 		return nil, classify(dir, err)
 	}
-	db := &store{dir: dir, bdb: bdb, space: space, last: bdb.MaxVersion(), scans: map[uint64]int{}}
+	db := &store{dir: dir, bdb: bdb, space: space, last: bdb.MaxVersion(), beforeTxn: opts.beforeTxn, scans: map[uint64]int{}}
 	space.tables = db.tableBytes
 	if err := errors.Join(space.settle(), db.recover()); err != nil {
 		return nil, errors.Join(err, bdb.Close())
@@ -342,6 +346,9 @@ func (db *store) Commit(ctx context.Context, ops ...kv.Op) error {
 	}
 	return db.commit.do(ctx, ops)
 }
+
+// Changed returns nil: the folder is locked against other processes.
+func (db *store) Changed([]byte) <-chan struct{} { return nil }
 
 // Close lets commits and the current step of each scan end, then closes the
 // files. It must not be called from inside a scan.

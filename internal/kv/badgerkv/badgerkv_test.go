@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,7 +97,13 @@ func TestWhatWasCommittedOutlivesACrash(t *testing.T) {
 }
 
 func TestWaitingCommitsShareATransaction(t *testing.T) {
-	db := mustOpen(t, t.TempDir())
+	var txns atomic.Int64
+	opened, err := Open(t.TempDir(), Options{beforeTxn: func() error { txns.Add(1); return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := opened.(*store)
+	t.Cleanup(func() { db.Close() })
 	const writers, each = 32, 30
 	var all sync.WaitGroup
 	for w := range writers {
@@ -109,7 +116,7 @@ func TestWaitingCommitsShareATransaction(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := db.commit.txns.Load(); n >= writers*each/2 {
+	if n := txns.Load(); n >= writers*each/2 {
 		t.Errorf("%d transactions for %d commits", n, writers*each)
 	}
 	if n := count(t, db); n != writers*each {
@@ -163,6 +170,8 @@ func TestSecondOpenIsToldSo(t *testing.T) {
 	mustOpen(t, dir)
 }
 
+var errCut = errors.New("cut off by a test")
+
 // A large commit is cut off at each of its transactions: what a start finds is
 // all of it or nothing, and the stage is empty.
 func TestLargeCommitCutOff(t *testing.T) {
@@ -178,15 +187,21 @@ func TestLargeCommitCutOff(t *testing.T) {
 		if err := db.Commit(t.Context(), kv.Put([]byte("old"), []byte("v"))); err != nil {
 			t.Fatal(err)
 		}
-		db.commit.cut = db.commit.txns.Load() + int64(cut)
+		left := cut
+		db.beforeTxn = func() error {
+			if left--; left == 0 {
+				return errCut
+			}
+			return nil
+		}
 		err := db.Commit(t.Context(), ops...)
 		if err == nil {
 			break // every transaction has had its turn
 		}
-		if !errors.Is(err, errCut) {
+		if !errors.Is(err, errCut) || !errors.Is(err, kv.ErrUnknown) {
 			t.Fatalf("cut %d: %v", cut, err)
 		}
-		if err := db.Commit(t.Context(), kv.Put([]byte("x"), nil)); !errors.Is(err, errCut) {
+		if err := db.Commit(t.Context(), kv.Put([]byte("x"), nil)); !errors.Is(err, errCut) || errors.Is(err, kv.ErrUnknown) {
 			t.Errorf("cut %d: a commit after it: %v", cut, err)
 		}
 		if v, ok, err := db.Get([]byte("old")); err != nil || !ok || string(v) != "v" || count(t, db) != 1 {

@@ -30,7 +30,7 @@ func pieceKey(n uint32) []byte {
 // and bytes of key and value.
 func appendOp(b []byte, op kv.Op) []byte {
 	kind := byte('+')
-	if op.Delete {
+	if op.Kind == kv.OpDel {
 		kind = '-'
 	}
 	b = append(b, kind)
@@ -44,7 +44,10 @@ func readOp(b []byte) (op kv.Op, rest []byte, err error) {
 	if len(b) == 0 || b[0] != '+' && b[0] != '-' {
 		return op, nil, errPiece
 	}
-	op.Delete, b = b[0] == '-', b[1:]
+	if b[0] == '-' {
+		op.Kind = kv.OpDel
+	}
+	b = b[1:]
 	for _, field := range []*[]byte{&op.Key, &op.Value} {
 		n, w := binary.Uvarint(b)
 		if w <= 0 || n > uint64(len(b)-w) {
@@ -69,7 +72,7 @@ func (c *committer) stage(ops []kv.Op) error {
 		err = c.apply(n)
 	}
 	if err != nil {
-		return c.queue.Break(err)
+		return c.broken(err)
 	}
 	c.db.show()
 	return nil

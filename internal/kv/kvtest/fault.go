@@ -5,6 +5,7 @@ package kvtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"sync"
 
@@ -13,6 +14,8 @@ import (
 
 // ErrFault is the cause of every error that a Fault makes.
 var ErrFault = errors.New("injected fault")
+
+var errLost = fmt.Errorf("%w: %w", kv.ErrUnknown, ErrFault)
 
 // A Fault hands calls on to a DB until the one that was chosen, which fails.
 // Gets, scans and commits count one each.
@@ -28,10 +31,11 @@ type Fault struct {
 type mode int
 
 const (
-	never  mode = iota
-	once        // the one call fails and does nothing
-	onward      // that call and all later ones fail and do nothing
-	after       // the one call does its work and then fails
+	never   mode = iota
+	once         // the one call fails and does nothing
+	onward       // that call and all later ones fail and do nothing
+	after        // the one call does its work, and its answer is lost
+	unknown      // the one call does nothing, and its answer is lost
 )
 
 // NewFault makes a Fault over db that fails nothing yet.
@@ -44,9 +48,13 @@ func (f *Fault) FailOnce(n int) { f.set(once, n) }
 // goes away.
 func (f *Fault) FailFrom(n int) { f.set(onward, n) }
 
-// FailAfter lets the n-th call from now fail although a commit has happened,
-// as when the power goes before the answer.
+// FailAfter loses the answer of the n-th call from now: a commit happens, and
+// its error is kv.ErrUnknown.
 func (f *Fault) FailAfter(n int) { f.set(after, n) }
+
+// FailUnknown loses the n-th call from now on its way: a commit does not happen,
+// and its error is kv.ErrUnknown, too.
+func (f *Fault) FailUnknown(n int) { f.set(unknown, n) }
 
 // Heal lets every later call through.
 func (f *Fault) Heal() { f.set(never, 0) }
@@ -73,7 +81,9 @@ func (f *Fault) step() (before, behind error) {
 	case f.mode == once && f.calls == f.at, f.mode == onward && f.calls >= f.at:
 		return ErrFault, nil
 	case f.mode == after && f.calls == f.at:
-		return nil, ErrFault
+		return nil, errLost
+	case f.mode == unknown && f.calls == f.at:
+		return errLost, nil
 	}
 	return nil, nil
 }
@@ -107,6 +117,9 @@ func (f *Fault) Commit(ctx context.Context, ops ...kv.Op) error {
 	}
 	return behind
 }
+
+// Changed is that of the DB.
+func (f *Fault) Changed(prefix []byte) <-chan struct{} { return f.db.Changed(prefix) }
 
 // Close closes the DB; it never fails on purpose.
 func (f *Fault) Close() error { return f.db.Close() }

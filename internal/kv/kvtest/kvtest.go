@@ -42,6 +42,12 @@ func Run(t *testing.T, open func(t *testing.T) kv.DB) {
 		{"what can never be kept is refused and changes nothing", tooLarge},
 		{"a bad commit does not fail its neighbours", neighbours},
 		{"commits of many writers are each whole", manyWriters},
+		{"a condition decides whether the commit happens", conditions},
+		{"conditions are judged on the state before the commit", conditionsComeFirst},
+		{"a large commit may depend on a condition", conditionOfALargeCommit},
+		{"of commits that race, each one that lost is told, and no other", lostRaces},
+		{"a commit whose answer is lost, made again, tells whether it happened", lostAnswers},
+		{"a key that is too long may be removed", longKeysGo},
 		{"it does what a plain map does", model},
 		{"after Close everything is refused, and closing twice is harmless", closed},
 	}
