@@ -11,7 +11,7 @@ import (
 	"restante/internal/seal"
 )
 
-// ChangeKind is written to the disk is a run of uvarints and of strings after their
+// What is written to the disk is a run of uvarints and of strings after their
 // lengths. Every record begins with the number of its form.
 const (
 	keyForm    = 1

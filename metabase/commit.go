@@ -3,56 +3,59 @@
 package metabase
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
+	"restante/internal/groupcommit"
 	"restante/internal/kv"
 )
 
-// The line is where batches wait for the disk. One at a time is at work: it
-// takes who waits, checks each against what those before it make of the tree,
-// commits for all of them at once, publishes the last image and answers. That
-// is a caller itself where nobody else is at it, so that no goroutine need wake
-// another one, else the line's own goroutine. Meanwhile others queue up behind.
+// A committer is the only writer of the tree and its history. It validates each
+// batch against the tree that the batches before it make, commits for all of them
+// at once, publishes the last image and answers. Every commit depends on the
+// record of the revision that the image stands at, so that another process with
+// the same store cannot be overwritten.
 type committer struct {
 	workers
-	kick       chan struct{} // capacity 1: somebody waits, and nobody else looks after it
-	working    chan struct{} // capacity 1: holds something while somebody is at work
-	publishing sync.Mutex    // guards changes of Store.cur
+	queue      *groupcommit.Queue[*pending]
+	publishing sync.Mutex // guards changes of Store.cur
 
-	// For who is at work alone.
-	pending map[Rev]time.Time // what waits to be confirmed, as of the last batch that was checked
-	shared  int               // how many shared a commit of late
+	// Used by the goroutine at work only: the writer of queue, or a caller that
+	// takes its place.
+	meta        []byte            // the record of the revision, as stored
+	unconfirmed map[Rev]time.Time // as of the last batch that was validated
 
-	mu      sync.Mutex // guards what follows
-	waiting []*pending
-	closed  bool
-	broken  error             // the disk is no longer what memory says: nothing goes in
-	durable map[Rev]time.Time // what waits to be confirmed, as it is on the disk
+	mu      sync.Mutex        // guards what follows
+	durable map[Rev]time.Time // revisions to be confirmed, as stored
 }
 
-// A pending is a batch that waits for its commit. check fills in the fields after it.
+// A pending is a batch that waits for its commit. validate fills in work.
 type pending struct {
-	op    string                 // for errors
-	check func(tip *image) error // as of tip, by who is at work; an error is the answer
-	large bool                   // to check it may take long: nobody who came before waits for that
-	done  chan error             // capacity 1
+	groupcommit.Request
+	op       string                 // for errors
+	validate func(tip *image) error // as of tip; an error is the answer
+	large    bool                   // it may take long to validate, and joins no group
+	work
+}
 
-	rev      Rev        // that the batch made, or stands at
-	img      *image     // nil where the tree stays as it is
-	ops      []kv.Op    // without the page of the history and the meta record
-	entry    []byte     // for the page; nil: none
-	deltas   []keyDelta // for the paths that are told
+// work is what a batch has to be committed.
+type work struct {
+	rev      Rev        // the revision that the batch made, or stands at
+	img      *image     // nil if the tree does not change
+	ops      []kv.Op    // without the history page and the meta record
+	entry    []byte     // for the history page; nil: none
+	deltas   []keyDelta // for the watches
 	volSets  []Set
 	volUnset []Unset
 	acting   []Set
-	confirm  []Pending // what is to be confirmed from now on; no longer, without Until
+	confirm  []Pending // revisions to be confirmed from now on; no longer, if Until is zero
 }
 
 // maxGroup bounds what shares one commit: small batches should not wait for a
@@ -60,251 +63,261 @@ type pending struct {
 const maxGroup = 1 << 20
 
 func (c *committer) start(s *Store) {
-	c.pending, c.durable = map[Rev]time.Time{}, map[Rev]time.Time{}
-	c.kick, c.working = make(chan struct{}, 1), make(chan struct{}, 1)
-	c.workers.start(func() { s.serve() })
+	c.unconfirmed, c.durable = map[Rev]time.Time{}, map[Rev]time.Time{}
+	c.queue = groupcommit.New[*pending](Closed)
+	alone := func(*pending) bool { return false } // commitNext takes the others
+	c.workers.start(func() {
+		for first := c.queue.NextBatch(alone); len(first) > 0; first = c.queue.NextBatch(alone) {
+			s.commitNext(first)
+		}
+	})
+	if changed := s.db.Changed(nil); changed != nil {
+		c.workers.wg.Go(func() { s.followOthers(changed) })
+	}
 }
 
 func (c *committer) stop() {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
+	if c.queue != nil {
+		c.queue.Close()
+	}
 	c.workers.stop()
 }
 
-// join puts t at the end of the line.
-func (c *committer) join(t *pending) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// do has p validated and committed, and returns the answer.
+func (s *Store) do(ctx context.Context, p *pending) error {
+	err := s.committer.queue.DoInline(ctx, p, s.commitNext)
 	switch {
-	case c.closed:
-		return &Error{Op: t.op, Kind: Closed}
-	case c.broken != nil:
-		return &Error{Op: t.op, Kind: Damaged, Err: c.broken}
+	case err == Closed:
+		return &Error{Op: p.op, Kind: Closed}
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		return &Error{Op: p.op, Err: err}
 	}
-	t.done = make(chan error, 1)
-	c.waiting = append(c.waiting, t)
-	return nil
+	return err
 }
 
-// next takes the head of the line, if there is one and it may share a commit
-// with those before it, which have so many bytes; first says that there are
-// none.
-func (c *committer) next(first bool, bytes int) *pending {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.waiting) == 0 || !first && (c.waiting[0].large || bytes >= maxGroup) {
-		return nil
-	}
-	t := c.waiting[0]
-	if c.waiting = c.waiting[1:]; len(c.waiting) == 0 {
-		c.waiting = nil
-	}
-	return t
-}
-
-// do has t checked and committed, and gives the answer.
-func (s *Store) do(t *pending) error {
-	if err := s.committer.join(t); err != nil {
-		return err
-	}
-	select {
-	case s.committer.working <- struct{}{}:
-		s.commitNext()
-		<-s.committer.working
-	default:
-	}
-	if len(t.done) == 0 {
-		knock(s.committer.kick)
-	}
-	return <-t.done
-}
-
-// knock tells who listens at c, unless a note is waiting there already.
-func knock(c chan<- struct{}) {
+// notify wakes the reader of c, unless it has a note already.
+func notify(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
 	}
 }
 
-// serve works until the line is stopped and empty.
-func (s *Store) serve() {
-	for {
-		stopped := false
-		select {
-		case <-s.committer.kick:
-		case <-s.committer.quit:
-			stopped = true
-		}
-		s.committer.working <- struct{}{}
-		for s.commitNext() {
-		}
-		<-s.committer.working
-		if stopped {
+// commitNext commits for the head of the queue.
+func (s *Store) commitNext(first []*pending) {
+	group := s.collect(first[0])
+	for len(group) > 0 {
+		err := s.commitGroup(group)
+		if !errors.Is(err, kv.ErrMoved) {
+			s.fail(group, err)
 			return
 		}
+		if err := s.catchUp(context.Background()); err != nil {
+			s.fail(group, err)
+			return
+		}
+		again := group
+		group = nil
+		for _, p := range again {
+			group = s.add(group, p)
+		}
 	}
 }
 
-// work commits for the head of the line, and says whether there was any.
-func (s *Store) commitNext() bool {
-	group, some := s.collect()
-	if len(group) > 0 {
-		s.commitGroup(group)
+// collect validates first and the batches behind it, those that arrive meanwhile
+// included, and returns those that are to be committed.
+func (s *Store) collect(first *pending) (group []*pending) {
+	size := 0
+	fits := func(p *pending) bool { return len(group) == 0 || !p.large && size < maxGroup }
+	for p, ok := first, true; ok; p, ok = s.committer.queue.Next(fits) {
+		if group = s.add(group, p); len(group) > 0 && group[len(group)-1] == p {
+			size += p.size()
+		}
 	}
-	return some
+	return group
 }
 
-// gather takes and checks all who wait, and those who come meanwhile; some says
-// that anybody did. Who was just answered often has another batch at once: in
-// a crowd, each is given a moment to come, so that it does not part in two that
-// wait for each other.
-func (s *Store) collect() (group []*pending, some bool) {
-	tip, bytes, crowd := s.cur.Load(), 0, s.committer.shared > 1
-	for rested := false; ; {
-		t := s.committer.next(len(group) == 0, bytes)
-		if t == nil && crowd && some && !rested {
-			runtime.Gosched()
-			rested = true
-			continue
+// add validates p against the tree that group makes and appends it, or answers
+// it with what is wrong.
+func (s *Store) add(group []*pending, p *pending) []*pending {
+	tip := s.cur.Load()
+	for _, before := range slices.Backward(group) {
+		if before.img != nil {
+			tip = before.img
+			break
 		}
-		if t == nil {
-			s.committer.shared = max(len(group), s.committer.shared/2)
-			return group, some
-		}
-		rested, some = false, true
-		if err := s.validateSafe(t, tip); err != nil {
-			t.done <- err
-			continue
-		}
-		if t.img != nil {
-			tip = t.img
-		}
-		group = append(group, t)
-		bytes += t.size()
-		crowd = crowd || len(group) > 1
 	}
+	p.work = work{}
+	if err := s.validateSafe(p, tip); err != nil {
+		groupcommit.Answer([]*pending{p}, err)
+		return group
+	}
+	return append(group, p)
 }
 
-// examine has t checked. A check that panics is that batch's trouble: the others
-// must not wait for ever for who was at work.
-func (s *Store) validateSafe(t *pending, tip *image) (err error) {
+// validateSafe turns a panic of a check into the error of its batch: the other
+// callers would wait for ever for the goroutine at work.
+func (s *Store) validateSafe(p *pending, tip *image) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.opts.Log.Error("metabase: panic in a check", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			err = &Error{Op: t.op, Err: fmt.Errorf("panic: %v", v)}
+			err = &Error{Op: p.op, Err: fmt.Errorf("panic: %v", v)}
 		}
 	}()
-	return t.check(tip)
+	return p.validate(tip)
 }
 
-func (t *pending) size() int {
-	n := len(t.entry)
-	for _, op := range t.ops {
+func (p *pending) size() int {
+	n := len(p.entry)
+	for _, op := range p.ops {
 		n += len(op.Key) + len(op.Value)
 	}
 	return n
 }
 
-// enter checks r against the tip, for t.
-func (s *Store) validate(ctx context.Context, t *pending, r *request, tip *image) error {
-	p, err := s.plan(ctx, tip, r)
+// validate checks r against the tip, for p.
+func (s *Store) validate(ctx context.Context, p *pending, r *request, tip *image) error {
+	plan, err := s.plan(ctx, tip, r)
 	if err != nil {
 		return err
 	}
-	t.rev, t.volSets, t.volUnset, t.acting = tip.rev, p.edit.volSets, p.edit.volUnset, p.edit.acting
-	if !p.empty(r) {
-		t.img, t.rev, t.deltas = p.next, p.next.rev, p.deltas
-		t.ops, t.entry = s.writes(p), s.record(p, r)
+	p.rev, p.volSets, p.volUnset, p.acting = tip.rev, plan.edit.volSets, plan.edit.volUnset, plan.edit.acting
+	if !plan.empty(r) {
+		p.img, p.rev, p.deltas = plan.next, plan.next.rev, plan.deltas
+		p.ops, p.entry = s.writes(plan), s.record(plan, r)
 	}
-	s.confirmations(t, r)
+	s.confirmations(p, r)
 	return nil
 }
 
-func (s *Store) commitGroup(group []*pending) {
+// commitGroup commits for group and, when that is durable, publishes and answers.
+// The error is that of the commit.
+func (s *Store) commitGroup(group []*pending) error {
 	var ops []kv.Op
 	var entries [][]byte
 	var last *image
-	for _, t := range group {
-		ops = append(ops, t.ops...)
-		if t.img != nil {
-			last, entries = t.img, append(entries, t.entry)
+	for _, p := range group {
+		ops = append(ops, p.ops...)
+		if p.img != nil {
+			last, entries = p.img, append(entries, p.entry)
 		}
 	}
-	var fresh historyPage
+	var page historyPage
+	proof := ops // what is in the store once the commit has happened
+	next := s.committer.meta
 	if last != nil {
 		var write []kv.Op
-		fresh, write = newPage(last.rev-Rev(len(entries)-1), entries)
-		m := meta{last.rev, last.time, s.proof}
-		ops = append(append(ops, write...), kv.Put([]byte{metaKey}, m.encode()))
+		page, write = newPage(last.rev-Rev(len(entries)-1), entries)
+		proof = write[:1]
+		next = meta{last.rev, last.time, s.proof}.encode()
+		ops = append(append(ops, write...), kv.Put([]byte{metaKey}, next))
 	}
 	if len(ops) > 0 {
-		// The callers' contexts have no say: they can't know how far it is.
-		if err := s.db.Commit(context.Background(), ops...); err != nil {
-			s.fail(group, err)
-			return
+		if err := s.commit(append(ops, kv.Must([]byte{metaKey}, s.committer.meta)), proof); err != nil {
+			return err
 		}
 	}
 	// From here on the group is durable.
+	s.committer.meta = next
 	if last != nil {
-		s.pages.add(fresh, len(entries))
+		s.pages.add([]historyPage{page}, last.rev)
 	}
-	s.show(group, last)
-	for _, t := range group {
-		if len(t.confirm) > 0 {
-			knock(s.janitor.deadline)
+	s.publishGroup(group, last)
+	for _, p := range group {
+		if len(p.confirm) > 0 {
+			notify(s.janitor.deadline)
 		}
-		t.done <- nil
 	}
-	knock(s.janitor.wake)
+	groupcommit.Answer(group, nil)
+	notify(s.janitor.wake)
+	return nil
 }
 
-// show makes the group's changes visible and tells the watches.
-func (s *Store) show(group []*pending, last *image) {
+// retries bounds how often a commit is made again whose answer was lost.
+const retries = 3
+
+// commit makes ops. If the answer is lost it makes them again: the condition on
+// the revision lets them happen once. They have happened before if proof, some
+// of them, is in the store.
+func (s *Store) commit(ops, proof []kv.Op) error {
+	var lost error
+	for range 1 + retries {
+		// The callers' contexts have no say: they cannot know how far it is.
+		err := s.db.Commit(context.Background(), ops...)
+		switch {
+		case err == nil, lost == nil && !errors.Is(err, kv.ErrUnknown):
+			return err
+		case errors.Is(err, kv.ErrMoved):
+			if done, lookup := s.stored(proof); lookup != nil || done {
+				return lookup
+			}
+			return err
+		case lost == nil:
+			lost = err
+		}
+	}
+	return lost
+}
+
+// stored reports whether the store is as ops make it.
+func (s *Store) stored(ops []kv.Op) (bool, error) {
+	for _, op := range ops {
+		if op.Kind == kv.OpMust {
+			continue
+		}
+		value, ok, err := s.db.Get(op.Key)
+		if err != nil || ok != (op.Kind == kv.OpPut) || !bytes.Equal(value, op.Value) {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// publishGroup makes the group's changes visible and tells the watches.
+func (s *Store) publishGroup(group []*pending, last *image) {
 	var touched []Path
 	_ = s.publish(func(img *image) error {
 		if last != nil {
 			img.root, img.rev, img.time = last.root, last.rev, last.time
 		}
-		for _, t := range group {
-			s.live.take(t.deltas)
-			for _, d := range t.deltas {
+		for _, p := range group {
+			s.live.take(p.deltas)
+			for _, d := range p.deltas {
 				touched = append(touched, d.path)
 				if d.removed && img.vol != nil {
 					img.vol = img.vol.without(d.path, 0)
 				}
 			}
-			for _, set := range t.volSets {
+			for _, set := range p.volSets {
 				touched = append(touched, set.Path)
 				img.vol = img.vol.with(set.Path, set.Property)
 			}
-			for _, unset := range t.volUnset {
+			for _, unset := range p.volUnset {
 				touched = append(touched, unset.Path)
 				img.vol = img.vol.without(unset.Path, unset.ID)
 			}
 		}
 		return nil
 	})
-	s.committer.settled(group)
+	s.committer.confirmed(group)
 	if len(touched) > 0 {
 		s.watches.tell(touched)
 	}
 }
 
-// settled notes what the group's commit changed of what waits to be confirmed.
-func (c *committer) settled(group []*pending) {
-	if !slices.ContainsFunc(group, func(t *pending) bool { return len(t.confirm) > 0 }) {
+// confirmed notes what the group's commit changed of what is to be confirmed.
+func (c *committer) confirmed(group []*pending) {
+	if !slices.ContainsFunc(group, func(p *pending) bool { return len(p.confirm) > 0 }) {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, t := range group {
-		for _, p := range t.confirm {
-			if p.Until.IsZero() {
-				delete(c.durable, p.Rev)
+	for _, p := range group {
+		for _, rev := range p.confirm {
+			if rev.Until.IsZero() {
+				delete(c.durable, rev.Rev)
 			} else {
-				c.durable[p.Rev] = p.Until
+				c.durable[rev.Rev] = rev.Until
 			}
 		}
 	}
@@ -312,20 +325,11 @@ func (c *committer) settled(group []*pending) {
 
 // fail answers the group with err: the tree is what it was before.
 func (s *Store) fail(group []*pending, err error) {
+	if err == nil {
+		return // commitGroup has answered
+	}
 	s.committer.mu.Lock()
-	if raw, _, got := s.db.Get([]byte{metaKey}); got == nil {
-		// An error that came after the deed must not have a second one of the
-		// same revision written over it.
-		if m, got := decodeMeta(raw); got != nil || m.rev != s.cur.Load().rev {
-			s.committer.broken = because(Damaged, "the disk and memory are no longer of one revision: open the store again (%v)", err)
-			group = append(group, s.committer.waiting...)
-			s.committer.waiting = nil
-		}
-	}
-	s.committer.pending = maps.Clone(s.committer.durable)
+	s.committer.unconfirmed = maps.Clone(s.committer.durable)
 	s.committer.mu.Unlock()
-	err = &Error{Op: "commit", Kind: kindOf(err), Err: err}
-	for _, t := range group {
-		t.done <- err
-	}
+	groupcommit.Answer(group, &Error{Op: "commit", Kind: kindOf(err), Err: err})
 }

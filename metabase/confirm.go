@@ -44,20 +44,20 @@ func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, &Error{Op: "confirm", Err: context.Cause(ctx)}
 	}
-	t := &pending{op: "confirm"}
-	t.check = func(*image) error { return s.settle(t, rev) }
-	if err := s.do(t); err != nil {
+	p := &pending{op: "confirm"}
+	p.validate = func(*image) error { return s.settle(p, rev) }
+	if err := s.do(ctx, p); err != nil {
 		return 0, err
 	}
-	return t.rev, nil
+	return p.rev, nil
 }
 
 // settle lets t confirm rev, or 0 for the newest.
 func (s *Store) settle(t *pending, rev Rev) error {
-	if all := newestFirst(s.committer.pending); rev == 0 && len(all) > 0 {
+	if all := newestFirst(s.committer.unconfirmed); rev == 0 && len(all) > 0 {
 		rev = all[0].Rev
 	}
-	if _, waits := s.committer.pending[rev]; !waits {
+	if _, waits := s.committer.unconfirmed[rev]; !waits {
 		err := errors.New("nothing waits to be confirmed")
 		if rev != 0 {
 			err = fmt.Errorf("revision %d does not wait to be confirmed", rev)
@@ -69,21 +69,27 @@ func (s *Store) settle(t *pending, rev Rev) error {
 	return nil
 }
 
-// settle lets t end the wait for rev.
+// settle lets t end the wait for rev. The commit depends on the record of it, as
+// another process may confirm it, too; none is stored if t's group writes it.
 func (c *committer) settle(t *pending, rev Rev) {
+	if until, ok := c.durable[rev]; ok {
+		t.ops = append(t.ops, kv.Must(revKey(confirmKeys, rev), encodeUntil(until)))
+	}
 	t.ops = append(t.ops, kv.Del(revKey(confirmKeys, rev)))
 	t.confirm = append(t.confirm, Pending{Rev: rev})
-	delete(c.pending, rev)
+	delete(c.unconfirmed, rev)
 }
+
+func encodeUntil(t time.Time) []byte { return binary.AppendVarint(nil, t.UnixNano()) }
 
 // confirmations adds to t what its request says of confirming.
 func (s *Store) confirmations(t *pending, r *request) {
 	if until := r.deadline(s.now()); !until.IsZero() && t.img != nil {
-		t.ops = append(t.ops, kv.Put(revKey(confirmKeys, t.rev), binary.AppendVarint(nil, until.UnixNano())))
+		t.ops = append(t.ops, kv.Put(revKey(confirmKeys, t.rev), encodeUntil(until)))
 		t.confirm = append(t.confirm, Pending{t.rev, until})
-		s.committer.pending[t.rev] = until
+		s.committer.unconfirmed[t.rev] = until
 	}
-	if _, waits := s.committer.pending[r.settled]; waits {
+	if _, waits := s.committer.unconfirmed[r.settled]; waits {
 		s.committer.settle(t, r.settled)
 	}
 }
@@ -100,7 +106,7 @@ func (s *Store) takeBack(ctx context.Context, rev Rev) error {
 		return err
 	}
 	r.prepare = func(old *image, r *request) ([]Op, error) {
-		if _, waits := s.committer.pending[rev]; !waits {
+		if _, waits := s.committer.unconfirmed[rev]; !waits {
 			return nil, errSettled
 		}
 		ops, conflicts := s.undoOps(ctx, old.root, h.deltas, Root)
@@ -152,7 +158,7 @@ func (j *janitor) start(ctx context.Context, s *Store) error {
 		return err
 	}
 	s.committer.mu.Lock()
-	s.committer.pending, s.committer.durable = pending, maps.Clone(pending)
+	s.committer.unconfirmed, s.committer.durable = pending, maps.Clone(pending)
 	s.committer.mu.Unlock()
 	if _, err := s.takeBackDue(ctx); err != nil {
 		return err

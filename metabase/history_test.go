@@ -413,7 +413,7 @@ func TestRetention(t *testing.T) {
 		} else if p, _ := back.Stored("/A", 1); p.Value.DWord() != 39 {
 			t.Errorf("At(41) has %v", p)
 		}
-		// ChangeKind waits to be confirmed is kept, and what is newer with it.
+		// What waits to be confirmed is kept, and what is newer with it.
 		rev, _ := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/A", num(2, 1)}}, Confirm: 48 * time.Hour})
 		for i := range 50 {
 			apply(t, s, Set{"/A", num(1, uint32(i))})

@@ -4,8 +4,10 @@ package metabase
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -36,6 +38,24 @@ func nodeKey(p Path) []byte {
 	return b
 }
 
+// maxStored bounds a path, so that its key has room in the map, below the prefix
+// of a database that several processes share.
+const maxStored = kv.MaxKey - 100
+
+// checkPaths refuses keys that the map has no room for.
+func checkPaths(list []keyDelta) (out []Problem) {
+	for _, d := range list {
+		// Folding makes no name longer.
+		if d.removed || len(d.path) <= maxStored {
+			continue
+		}
+		if n := len(nodeKey(d.path)) - 1; n > maxStored {
+			out = append(out, Problem{Path: d.path, Err: because(Invalid, "the path has %d octets, at most %d can be stored: use shorter names or fewer levels", n, maxStored)})
+		}
+	}
+	return out
+}
+
 func revKey(kind byte, rev Rev) []byte {
 	return binary.BigEndian.AppendUint64([]byte{kind}, uint64(rev))
 }
@@ -50,13 +70,29 @@ func keyRev(key []byte) (Rev, error) {
 
 // load reads the newest image, and where the history begins.
 func (s *Store) load(ctx context.Context) (*image, error) {
-	raw, ok, err := s.db.Get([]byte{metaKey})
-	if err != nil {
-		return nil, err
+	for {
+		raw, ok, err := s.db.Get([]byte{metaKey})
+		if err == nil && !ok {
+			raw, err = s.create(ctx)
+		}
+		if errors.Is(err, kv.ErrMoved) {
+			continue // another process has created it meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		img, err := s.loadAt(ctx, raw)
+		if now, _, lookup := s.db.Get([]byte{metaKey}); lookup != nil {
+			return nil, lookup
+		} else if !bytes.Equal(now, raw) {
+			continue // another process has committed meanwhile
+		}
+		return img, err
 	}
-	if !ok {
-		return s.empty(ctx)
-	}
+}
+
+// loadAt reads the image of the revision whose record is raw.
+func (s *Store) loadAt(ctx context.Context, raw []byte) (*image, error) {
 	m, err := decodeMeta(raw)
 	if err != nil {
 		return nil, fmt.Errorf("the record of the revision: %w", err)
@@ -64,7 +100,7 @@ func (s *Store) load(ctx context.Context) (*image, error) {
 	if !s.key.Fits(m.proof) {
 		return nil, because(Invalid, "the machine key is not the one that this store was made with")
 	}
-	s.proof = m.proof
+	s.proof, s.committer.meta = m.proof, raw
 	root, err := s.loadTree(ctx)
 	if err != nil {
 		return nil, err
@@ -73,28 +109,30 @@ func (s *Store) load(ctx context.Context) (*image, error) {
 		return nil, err
 	}
 	s.live.begin(root)
-	if err := s.sweepHeads(ctx); err != nil {
+	if err := s.sweepHeads(ctx); err != nil && !errors.Is(err, kv.ErrMoved) {
 		return nil, err
 	}
 	return &image{root: root, rev: m.rev, time: m.time, admins: s.opts.Admins}, nil
 }
 
-// empty starts a store in a map that holds nothing.
-func (s *Store) empty(ctx context.Context) (*image, error) {
+// create begins a store in a map that holds nothing and returns the record of
+// its revision.
+func (s *Store) create(ctx context.Context) ([]byte, error) {
 	for pair, err := range s.db.Scan(ctx, nil) {
 		if err != nil {
 			return nil, err
 		}
+		if _, ok, err := s.db.Get([]byte{metaKey}); err != nil || ok {
+			return nil, cmp.Or(err, kv.ErrMoved)
+		}
 		return nil, because(Damaged, "the record of the revision is missing, but there is one of kind %q", pair.Key[:min(1, len(pair.Key))])
 	}
-	s.proof = s.key.Prove()
-	img := &image{root: &node{modified: s.now().UnixNano()}, time: s.now(), admins: s.opts.Admins}
-	m := meta{0, img.time, s.proof}
-	s.pages.begin(nil, 0)
-	s.live.begin(img.root)
-	return img, s.db.Commit(ctx,
-		kv.Put([]byte{metaKey}, m.encode()),
-		kv.Put(nodeKey(Root), appendNode(nil, img.root, s.key)))
+	now := s.now()
+	raw := meta{0, now, s.key.Prove()}.encode()
+	return raw, s.db.Commit(ctx,
+		kv.Must([]byte{metaKey}, nil),
+		kv.Put([]byte{metaKey}, raw),
+		kv.Put(nodeKey(Root), appendNode(nil, &node{modified: now.UnixNano()}, s.key)))
 }
 
 // loadTree reads the keys, which come in the order of a walk, and builds each

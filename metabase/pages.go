@@ -95,14 +95,16 @@ type pages struct {
 
 // begin notes the pages of a store that is at revision rev.
 func (l *pages) begin(list []historyPage, rev Rev) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.list, l.next = list, rev+1
 }
 
-// add notes a page that was written and has n revisions.
-func (l *pages) add(p historyPage, n int) {
+// add notes pages that were written up to revision last.
+func (l *pages) add(list []historyPage, last Rev) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.list, l.next = append(l.list, p), p.first+Rev(n)
+	l.list, l.next = append(l.list, list...), last+1
 }
 
 // oldest is the first revision that is kept; the next one where none is.
@@ -270,6 +272,18 @@ func (s *Store) notKept(rev Rev) error {
 		return fmt.Errorf("the newest is %d", now)
 	}
 	return fmt.Errorf("is no longer kept; the oldest that is: %d", s.pages.oldest())
+}
+
+// pageFrom reads the page whose first revision is first, if it is kept.
+func (s *Store) pageFrom(first Rev) (p historyPage, entries [][]byte, ok bool, err error) {
+	value, ok, err := s.db.Get(revKey(pageKeys, first))
+	if err != nil || !ok {
+		return p, nil, false, err
+	}
+	if p, _, err = openPage(first, value); err == nil {
+		entries, err = s.readPage(p)
+	}
+	return p, entries, true, err
 }
 
 // readPage gives the entries of p.

@@ -30,7 +30,7 @@ func TestPagesFind(t *testing.T) {
 			t.Errorf("find(%d) = %v, %v; want page %d", tt.rev, p, ok, tt.first)
 		}
 	}
-	l.add(historyPage{11, 1}, 5)
+	l.add([]historyPage{{11, 1}}, 15)
 	if p, ok := l.find(15); !ok || p.first != 11 || l.next != 16 {
 		t.Errorf("after add, find(15) = %v, %v", p, ok)
 	}

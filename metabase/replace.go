@@ -48,7 +48,7 @@ func appendClear(b []byte, n *node) []byte {
 }
 
 // A Replace puts another tree, made of records, in the place of the whole.
-// ChangeKind is the same keeps its revision. Get one from Store.Replace.
+// What is the same keeps its revision. Get one from Store.Replace.
 type Replace struct {
 	root *node
 	key  seal.Key // the zero one where nothing is sealed

@@ -93,8 +93,9 @@ func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
 	}
 	// Whoever reads below it from now on is told so, not that it is damaged.
 	s.pages.drop(len(list))
-	t := &pending{op: "compact", check: func(*image) error { return nil }, ops: ops} // it shares a commit with whoever writes
-	if err := s.do(t); err != nil {
+	p := &pending{op: "compact"} // it shares a commit with other writers
+	p.validate = func(*image) error { p.ops = ops; return nil }
+	if err := s.do(ctx, p); err != nil {
 		s.pages.undrop(list)
 		return false, err
 	}
@@ -205,5 +206,5 @@ func (s *Store) sweepHeads(ctx context.Context) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	return s.db.Commit(ctx, ops...)
+	return s.db.Commit(ctx, append(ops, kv.Must([]byte{metaKey}, s.committer.meta))...)
 }

@@ -153,18 +153,18 @@ func (s *Store) apply(ctx context.Context, r *request) (Rev, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, &Error{Op: "apply", Err: context.Cause(ctx)}
 	}
-	t := &pending{op: "apply", large: r.large()}
-	t.check = func(tip *image) error { return s.validate(ctx, t, r, tip) }
-	if err := s.do(t); err != nil {
+	p := &pending{op: "apply", large: r.large()}
+	p.validate = func(tip *image) error { return s.validate(ctx, p, r, tip) }
+	if err := s.do(ctx, p); err != nil {
 		return 0, err
 	}
 	var failed []error
-	for _, a := range t.acting {
+	for _, a := range p.acting {
 		if err := s.opts.Acts[a.Property.ID](ctx, a.Path, a.Property.Value); err != nil {
 			failed = append(failed, Problem{Path: a.Path, ID: a.Property.ID, Err: err})
 		}
 	}
-	return t.rev, errors.Join(failed...)
+	return p.rev, errors.Join(failed...)
 }
 
 // Try checks the batch as Apply would and keeps nothing of it. Where it would

@@ -61,12 +61,10 @@ func (g *gate) count() int {
 // waiting blocks until n batches are in the line.
 func waiting(s *Store, n int) {
 	for {
-		s.committer.mu.Lock()
-		got := len(s.committer.waiting)
-		s.committer.mu.Unlock()
-		if got == n {
+		if s.committer.queue.Len() == n {
 			return
 		}
+		runtime.Gosched()
 	}
 }
 
@@ -173,7 +171,7 @@ func TestGroupIsBounded(t *testing.T) {
 	sound(t, s)
 }
 
-// ChangeKind is long to check begins a commit of its own: those before it have theirs
+// What is long to check begins a commit of its own: those before it have theirs
 // first.
 func TestLargeBatchKeepsNobodyBeforeIt(t *testing.T) {
 	g := &gate{DB: kv.NewMem()}
@@ -458,9 +456,8 @@ func TestCommitFails(t *testing.T) {
 	}
 }
 
-// Who waits behind a commit that has come about, but not been answered, is told
-// the same, and writes nothing over it.
-func TestFailAfterWithOthersBehind(t *testing.T) {
+// Batches that wait behind a commit whose answer is lost are committed after it.
+func TestLostAnswerWithOthersBehind(t *testing.T) {
 	f := kvtest.NewFault(kv.NewMem())
 	g := &gate{DB: f}
 	s := open(t, g, Options{})
@@ -479,13 +476,14 @@ func TestFailAfterWithOthersBehind(t *testing.T) {
 	f.FailAfter(1)
 	open()
 	for range 4 {
-		if err := <-errs; !errors.Is(err, kvtest.ErrFault) {
+		if err := <-errs; err != nil {
 			t.Errorf("Apply = %v", err)
 		}
 	}
-	if n := g.count(); n != 3 {
-		t.Errorf("%d commits, the last of them over one that memory knows nothing of", n)
+	if rev := s.Snapshot().Rev(); rev != 5 {
+		t.Errorf("revision %d, want 5: each batch is made once", rev)
 	}
+	sound(t, s)
 }
 
 // Verify looks at one state, also while others write.
@@ -511,26 +509,76 @@ func TestVerifyBesideWriters(t *testing.T) {
 	wg.Wait()
 }
 
-// TestFailAfter cuts the power after the deed and before the answer.
-func TestFailAfter(t *testing.T) {
-	f := kvtest.NewFault(kv.NewMem())
-	s := open(t, f, Options{})
-	apply(t, s, AddKey{"/LM", ""})
-	f.FailAfter(1)
-	if _, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{"/LM/A", ""}}}); !errors.Is(err, kvtest.ErrFault) {
-		t.Fatal(err)
+// TestLostAnswer loses the answer of a commit that happened, and of one that did
+// not: the batch is made once, and acknowledged.
+func TestLostAnswer(t *testing.T) {
+	for _, confirm := range []bool{false, true} {
+		for i, mode := range []func(*kvtest.Fault, int){(*kvtest.Fault).FailAfter, (*kvtest.Fault).FailUnknown} {
+			f := kvtest.NewFault(kv.NewMem())
+			s := open(t, f, Options{})
+			rev, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{"/LM", ""}}, Confirm: time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			mode(f, 1)
+			if confirm {
+				_, err = s.Confirm(t.Context(), rev)
+			} else {
+				rev, err = s.Apply(t.Context(), Batch{IfRev: rev, Ops: []Op{AddKey{"/LM/A", ""}}})
+			}
+			if err != nil || s.Snapshot().Rev() != rev || s.Snapshot().Has("/LM/A") == confirm || (len(s.Pending()) == 0) != confirm {
+				t.Errorf("mode %d, confirm %v: %v, revision %d, %d to be confirmed", i, confirm, err, s.Snapshot().Rev(), len(s.Pending()))
+			}
+			sound(t, s)
+			last := exact(s.Snapshot())
+			s.Close()
+			again := open(t, f, Options{})
+			sound(t, again)
+			if exact(again.Snapshot()) != last {
+				t.Errorf("mode %d: opened again, the tree is another", i)
+			}
+		}
 	}
-	if s.Snapshot().Has("/LM/A") {
-		t.Error("what was not acknowledged shows")
+}
+
+// A mute DB loses the answers of all commits. The last one of a batch happens,
+// if that is wanted.
+type mute struct {
+	kv.DB
+	lose   int // so many answers
+	happen bool
+}
+
+func (m *mute) Commit(ctx context.Context, ops ...kv.Op) error {
+	if m.lose == 0 {
+		return m.DB.Commit(ctx, ops...)
 	}
-	if _, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{"/LM/B", ""}}}); !errors.Is(err, Damaged) {
-		t.Errorf("a commit over one that memory knows nothing of: %v", err)
+	if m.lose--; m.lose == 0 && m.happen {
+		if err := m.DB.Commit(ctx, ops...); err != nil {
+			return err
+		}
 	}
-	s.Close()
-	again := open(t, f, Options{})
-	sound(t, again)
-	apply(t, again, AddKey{"/LM/B", ""})
-	sound(t, again)
+	return kv.ErrUnknown
+}
+
+// Where the answer stays unknown, the caller is told so, and the store goes on
+// from what was stored.
+func TestOutcomeStaysUnknown(t *testing.T) {
+	for _, happen := range []bool{false, true} {
+		m := &mute{DB: kv.NewMem()}
+		s := open(t, m, Options{})
+		apply(t, s, AddKey{"/LM", ""})
+		m.lose, m.happen = 1+retries, happen
+		_, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{"/LM/A", ""}}})
+		if !errors.Is(err, kv.ErrUnknown) || errors.Is(err, Damaged) || s.Snapshot().Has("/LM/A") {
+			t.Errorf("Apply = %v", err)
+		}
+		apply(t, s, AddKey{"/LM/B", ""})
+		if got := s.Snapshot().Has("/LM/A"); got != happen {
+			t.Errorf("the commit of unknown outcome happened: %v, want %v", got, happen)
+		}
+		sound(t, s)
+	}
 }
 
 // TestGroupFails lets a commit fail that one waits for while ten wait behind it,

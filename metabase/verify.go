@@ -16,8 +16,11 @@ import (
 // reads. Nil says that all is well; otherwise everything that is not comes
 // back, each of kind Damaged. Writers wait meanwhile.
 func (s *Store) Verify(ctx context.Context) error {
-	s.committer.working <- struct{}{}
-	defer func() { <-s.committer.working }()
+	// A batch of its own changes nothing, and nobody writes while it is validated.
+	return s.do(ctx, &pending{op: "verify", large: true, validate: func(*image) error { return s.verify(ctx) }})
+}
+
+func (s *Store) verify(ctx context.Context) error {
 	var found []error
 	bad := func(p Path, format string, args ...any) {
 		found = append(found, &Error{Op: "verify", Path: p, Kind: Damaged, Err: fmt.Errorf(format, args...)})

@@ -50,7 +50,7 @@ func (ws *watches) tell(touched []Path) {
 	for w := range ws.set {
 		for _, p := range touched {
 			if p.Within(w.path) || w.path.Within(p) {
-				knock(w.c)
+				notify(w.c)
 				break
 			}
 		}

@@ -34,8 +34,8 @@ const (
 	never   mode = iota
 	once         // the one call fails and does nothing
 	onward       // that call and all later ones fail and do nothing
-	after        // the one call does its work, and its answer is lost
-	unknown      // the one call does nothing, and its answer is lost
+	after        // the next commit happens, and its answer is lost
+	unknown      // the next commit does not happen, and its answer is lost
 )
 
 // NewFault makes a Fault over db that fails nothing yet.
@@ -48,12 +48,11 @@ func (f *Fault) FailOnce(n int) { f.set(once, n) }
 // goes away.
 func (f *Fault) FailFrom(n int) { f.set(onward, n) }
 
-// FailAfter loses the answer of the n-th call from now: a commit happens, and
-// its error is kv.ErrUnknown.
+// FailAfter loses the answer of one commit, which happens: its error is
+// kv.ErrUnknown. That is the n-th call from now, or the next commit after it.
 func (f *Fault) FailAfter(n int) { f.set(after, n) }
 
-// FailUnknown loses the n-th call from now on its way: a commit does not happen,
-// and its error is kv.ErrUnknown, too.
+// FailUnknown is FailAfter for a commit that does not happen.
 func (f *Fault) FailUnknown(n int) { f.set(unknown, n) }
 
 // Heal lets every later call through.
@@ -73,16 +72,18 @@ func (f *Fault) set(m mode, n int) {
 }
 
 // step counts a call and says what it comes to.
-func (f *Fault) step() (before, behind error) {
+func (f *Fault) step(commit bool) (before, behind error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
 	switch {
 	case f.mode == once && f.calls == f.at, f.mode == onward && f.calls >= f.at:
 		return ErrFault, nil
-	case f.mode == after && f.calls == f.at:
+	case f.mode == after && f.calls >= f.at && commit:
+		f.mode = never
 		return nil, errLost
-	case f.mode == unknown && f.calls == f.at:
+	case f.mode == unknown && f.calls >= f.at && commit:
+		f.mode = never
 		return errLost, nil
 	}
 	return nil, nil
@@ -90,25 +91,25 @@ func (f *Fault) step() (before, behind error) {
 
 // Get is that of the DB, or fails.
 func (f *Fault) Get(key []byte) ([]byte, bool, error) {
-	before, behind := f.step()
-	if err := errors.Join(before, behind); err != nil {
-		return nil, false, err
+	before, _ := f.step(false)
+	if before != nil {
+		return nil, false, before
 	}
 	return f.db.Get(key)
 }
 
 // Scan is that of the DB, or fails at its first step.
 func (f *Fault) Scan(ctx context.Context, prefix []byte) iter.Seq2[kv.Pair, error] {
-	before, behind := f.step()
-	if err := errors.Join(before, behind); err != nil {
-		return func(yield func(kv.Pair, error) bool) { yield(kv.Pair{}, err) }
+	before, _ := f.step(false)
+	if before != nil {
+		return func(yield func(kv.Pair, error) bool) { yield(kv.Pair{}, before) }
 	}
 	return f.db.Scan(ctx, prefix)
 }
 
 // Commit is that of the DB, or fails before or after its work.
 func (f *Fault) Commit(ctx context.Context, ops ...kv.Op) error {
-	before, behind := f.step()
+	before, behind := f.step(true)
 	if before != nil {
 		return before
 	}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// followOthers catches up with other processes whenever changed receives.
+func (s *Store) followOthers(changed <-chan struct{}) {
+	for {
+		select {
+		case <-s.committer.quit:
+			return
+		case <-changed:
+		}
+		if err := s.refresh(context.Background()); err != nil && kindOf(err) != Closed {
+			s.opts.Log.Error("metabase: catch up with another process", "err", err) // the next commit tries again
+		}
+	}
+}
+
+// refresh catches up with other processes.
+func (s *Store) refresh(ctx context.Context) error {
+	return s.do(ctx, &pending{op: "catch up", large: true, validate: func(*image) error { return s.catchUp(ctx) }})
+}
+
+// catchUp brings memory to the revision of the store after another process has
+// committed. It applies the entries of the history that are new, or reads the
+// whole tree if the history has them no longer. It is for the goroutine at work.
+func (s *Store) catchUp(ctx context.Context) error {
+	raw, _, err := s.db.Get([]byte{metaKey})
+	if err != nil {
+		return err
+	}
+	m, err := decodeMeta(raw)
+	if err != nil {
+		return fmt.Errorf("the record of the revision: %w", err)
+	}
+	confirms, err := s.loadConfirms(ctx)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(raw, s.committer.meta) {
+		img := *s.cur.Load()
+		deltas, err := s.follow(ctx, &img, m.rev)
+		if err != nil {
+			return err
+		}
+		img.time, s.committer.meta = m.time, raw
+		s.publishGroup([]*pending{{work: work{deltas: deltas}}}, &img)
+	}
+	s.committer.unconfirmed = confirms
+	s.committer.mu.Lock()
+	s.committer.durable = maps.Clone(confirms)
+	s.committer.mu.Unlock()
+	notify(s.janitor.deadline)
+	return nil
+}
+
+// follow changes img, the present image, into that of revision to and returns
+// what differs.
+func (s *Store) follow(ctx context.Context, img *image, to Rev) (deltas []keyDelta, err error) {
+	var pages []historyPage
+	from := img.rev
+	for img.rev < to {
+		page, entries, ok, err := s.pageFrom(img.rev + 1)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			break
+		}
+		for _, raw := range entries {
+			h, err := decodeEntry(raw, s.key)
+			if err != nil {
+				return nil, err
+			}
+			img.root = undo(img.root, inverse(h.deltas))
+			deltas = append(deltas, h.deltas...)
+		}
+		pages, img.rev = append(pages, page), img.rev+Rev(len(entries))
+	}
+	if from < to && img.rev == to {
+		s.pages.add(pages, to)
+		return deltas, nil
+	}
+	// The history does not reach, or the store was put back to an earlier state.
+	if to <= from {
+		s.opts.Log.Error("metabase: the store has gone back, and is read anew", "from", from, "to", to)
+	}
+	was := s.cur.Load().root
+	if img.root, err = s.loadTree(ctx); err != nil {
+		return nil, err
+	}
+	img.rev = to
+	return diff(was, img.root), s.loadPages(ctx, to)
+}
+
+// inverse gives what leads from the newer tree to the older. Applied by undo,
+// it leads forward.
+func inverse(list []keyDelta) []keyDelta {
+	out := slices.Clone(list)
+	for i, d := range list {
+		out[i].added, out[i].removed = d.removed, d.added
+		out[i].oldName, out[i].newName = d.newName, d.oldName
+		out[i].oldMod, out[i].newMod = d.newMod, d.oldMod
+		out[i].props = slices.Clone(d.props)
+		for k, p := range d.props {
+			out[i].props[k].old, out[i].props[k].new = p.new, p.old
+		}
+	}
+	return out
+}
