@@ -14,55 +14,54 @@ import (
 
 func (c *cli) accountCommand() *urfave.Command {
 	return &urfave.Command{
-		Name: "account", Usage: "list, make and delete accounts",
-		Description: "NAME is an account of all sites, SITE/NAME one of a site with that number.",
+		Name: "account", Usage: "list, add and delete accounts",
+		Description: "NAME is an account of all sites, SITE/NAME one of the site with that number.",
 		Subcommands: []*urfave.Command{
-			c.accountPut("add", "make an account", false), c.accountPut("passwd", "give an account another password", true),
+			c.accountPut("add", "add an account", "added account %s\n", false),
+			c.accountPut("passwd", "change an account's password", "changed the password of account %s\n", true),
 			c.accountList(), c.accountDelete(),
 		},
 	}
 }
 
-func (c *cli) accountPut(name, usage string, change bool) *urfave.Command {
+func (c *cli) accountPut(name, usage, done string, existing bool) *urfave.Command {
 	return &urfave.Command{
 		Name: name, Usage: usage, ArgsUsage: "[SITE/]NAME",
 		Flags: []urfave.Flag{
 			passwordFlag(),
-			&urfave.BoolFlag{Name: "cram-md5", Usage: "also keep what CRAM-MD5 needs: the password itself, encrypted"},
+			&urfave.BoolFlag{Name: "cram-md5", Usage: "also store what CRAM-MD5 needs: the password itself, encrypted"},
 		},
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
-			q := api.AccountRequest{Name: cx.Args().First(), CramMD5: cx.Bool("cram-md5"), Change: change}
+			q := api.AccountRequest{Name: cx.Args().First(), CramMD5: cx.Bool("cram-md5"), Change: existing}
 			var err error
 			if q.Password, err = c.password(cx.Bool("password-stdin"), true); err != nil {
 				return err
 			}
-			return call(cx.Context, c, api.AccountPut, q, quiet[api.Account])
+			return change(cx.Context, c, api.AccountPut, q, func(w *tabwriter.Writer, a api.Account) {
+				fmt.Fprintf(w, done, accountName(a))
+			})
 		}),
 	}
 }
 
+// accountName names an account as commands take it.
+func accountName(a api.Account) string {
+	if a.Site != 0 {
+		return fmt.Sprintf("%d/%s", a.Site, a.Name)
+	}
+	return a.Name
+}
+
 func (c *cli) accountList() *urfave.Command {
 	return &urfave.Command{
-		Name: "list", Usage: "list the accounts", ArgsUsage: "[SITE]",
-		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
-			var q api.SiteRequest
-			if cx.NArg() == 1 {
-				var err error
-				if q.Site, err = c.siteArg(cx); err != nil {
-					return err
+		Name: "list", Usage: "list accounts and the domains whose mail they may collect", ArgsUsage: "[SITE]",
+		Action: c.withSite(0, 1, func(cx *urfave.Context, site int) error {
+			return list(cx.Context, c, api.AccountList, api.SiteRequest{Site: site}, "there are no accounts", func(w *tabwriter.Writer, a api.Account) {
+				cram := "-"
+				if a.CramMD5 {
+					cram = "cram-md5"
 				}
-			}
-			return call(cx.Context, c, api.AccountList, q, func(w *tabwriter.Writer, all []api.Account) {
-				for _, a := range all {
-					name, cram := a.Name, ""
-					if a.Site != 0 {
-						name = fmt.Sprintf("%d/%s", a.Site, a.Name)
-					}
-					if a.CramMD5 {
-						cram = "cram-md5"
-					}
-					fmt.Fprintf(w, "%s\t%s\t%s\n", name, dash(cram), strings.Join(a.Domains, " "))
-				}
+				fmt.Fprintf(w, "%s\t%s\t%s\n", accountName(a), cram, strings.Join(a.Domains, " "))
 			})
 		}),
 	}
@@ -73,9 +72,10 @@ func (c *cli) accountDelete() *urfave.Command {
 		Name: "delete", Usage: "delete an account", ArgsUsage: "[SITE/]NAME",
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.AccountRequest{Name: cx.Args().First()}
-			return call(cx.Context, c, api.AccountDelete, q, func(_ *tabwriter.Writer, d api.Deleted) {
+			return change(cx.Context, c, api.AccountDelete, q, func(w *tabwriter.Writer, d api.Deleted) {
+				fmt.Fprintf(w, "deleted account %s\n", accountName(api.Account{Site: d.Site, Name: d.Name}))
 				for _, domain := range d.NamedBy {
-					fmt.Fprintf(c.err, "restante: account delete: %s: still names %s: who gets an account of that name may take its mail\n", domain, d.Name)
+					c.warn(domain, fmt.Sprintf("still names %s: a later account of that name may collect its mail", d.Name))
 				}
 			})
 		}),

@@ -16,71 +16,107 @@ import (
 type invocation struct {
 	args []string
 	path []string // the command's words
-	data string   // the value of --data, for hints before the flags are read
 	help bool
+
+	// Global options that are needed before the library reads them.
+	data string
+	json bool
 }
 
 // reorderFlags lets flags stand anywhere. What follows "--", what looks like a
 // negative number, and all that follows a script's name are arguments.
 func reorderFlags(app *urfave.App, args []string) (invocation, error) {
-	var l invocation
-	var global, own, rest []string
-	commands := app.Commands
-	var leaf *urfave.Command
-	for i := 0; i < len(args); i++ {
-		word := args[i]
-		if word == "--" {
-			rest = append(rest, args[i+1:]...)
-			break
+	r := reorder{app: app, commands: app.Commands}
+	for len(args) > 0 {
+		word := args[0]
+		args = args[1:]
+		var err error
+		switch {
+		case word == "--":
+			r.rest, args = append(r.rest, args...), nil
+		case word == "--help" || word == "-h":
+			r.line.help = true
+		case isFlag(word):
+			args, err = r.flag(word, args)
+		case r.word(word):
+			r.rest, args = append(r.rest, args...), nil
 		}
-		if !isFlag(word) {
-			if c := findCommand(commands, word); c != nil && len(rest) == 0 {
-				leaf, commands = c, c.Subcommands
-				l.path = append(l.path, c.Name)
-				continue
-			}
-			rest = append(rest, word)
-			commands = nil
-			if leaf != nil && leaf.SkipFlagParsing || slices.Equal(l.path, []string{"run"}) {
-				rest = append(rest, args[i+1:]...)
-				break
-			}
-			continue
-		}
-		if word == "--help" || word == "-h" {
-			l.help = true
-			continue
-		}
-		into, f := &own, flagOf(leaf, word)
-		if f == nil {
-			if f = findFlag(app.Flags, word); f != nil {
-				into = &global
-			}
-		}
-		if f == nil {
-			return l, unknownFlag(l.path, word)
-		}
-		*into = append(*into, word)
-		if !isBool(f) && !strings.Contains(word, "=") {
-			if i++; i == len(args) {
-				return l, &api.Error{Kind: api.KindUsage, Text: word + " needs a value", Hint: strings.TrimSpace("help " + strings.Join(l.path, " "))}
-			}
-			*into = append(*into, args[i])
-			if into == &global && f.Names()[0] == "data" {
-				l.data = args[i]
-			}
+		if err != nil {
+			return r.line, err
 		}
 	}
-	l.args = slices.Concat(global, l.path, own)
-	if len(rest) > 0 {
-		l.args = append(l.args, "--")
-		l.args = append(l.args, rest...)
+	if r.line.help && r.inGroup() {
+		r.line.path = append(r.line.path, r.rest...) // which help says is no command
 	}
-	return l, nil
+	r.line.args = slices.Concat(r.global, r.line.path, r.own)
+	if len(r.rest) > 0 {
+		r.line.args = append(append(r.line.args, "--"), r.rest...)
+	}
+	return r.line, nil
 }
 
-func unknownFlag(path []string, word string) error {
-	return &api.Error{Kind: api.KindUsage, Text: "there is no option " + word, Hint: strings.TrimSpace("help " + strings.Join(path, " "))}
+// A reorder is the state of reorderFlags.
+type reorder struct {
+	app               *urfave.App
+	line              invocation
+	commands          []*urfave.Command // that the next word may name
+	leaf              *urfave.Command   // that the last word named
+	global, own, rest []string
+}
+
+// inGroup says that the words so far name no command that does something.
+func (r *reorder) inGroup() bool { return r.leaf == nil || len(r.leaf.Subcommands) > 0 }
+
+// word takes a command's name or an argument. It is last when all that follows
+// is arguments, too.
+func (r *reorder) word(word string) (last bool) {
+	if cmd := findCommand(r.commands, word); cmd != nil && len(r.rest) == 0 {
+		r.leaf, r.commands = cmd, cmd.Subcommands
+		r.line.path = append(r.line.path, cmd.Name)
+		return false
+	}
+	if word == "help" && len(r.line.path) > 0 && len(r.rest) == 0 && r.inGroup() {
+		r.line.help = true
+		return false
+	}
+	r.rest = append(r.rest, word)
+	r.commands = nil
+	return r.leaf != nil && r.leaf.SkipFlagParsing || slices.Equal(r.line.path, []string{"run"})
+}
+
+// flag takes a flag, with its value from args where it has one, and returns
+// what is left of args.
+func (r *reorder) flag(word string, args []string) ([]string, error) {
+	var f urfave.Flag
+	into := &r.own
+	if r.leaf != nil {
+		f = findFlag(r.leaf.Flags, word)
+	}
+	if f == nil {
+		into, f = &r.global, findFlag(r.app.Flags, word)
+	}
+	hint := strings.TrimSpace("help " + strings.Join(r.line.path, " "))
+	if f == nil {
+		return nil, &api.Error{Kind: api.KindUsage, Text: "there is no option " + word, Hint: hint}
+	}
+	*into = append(*into, word)
+	_, value, inOne := strings.Cut(word, "=")
+	if !isBool(f) && !inOne {
+		if len(args) == 0 {
+			return nil, &api.Error{Kind: api.KindUsage, Text: word + " needs a value", Hint: hint}
+		}
+		value, args = args[0], args[1:]
+		*into = append(*into, value)
+	}
+	if into == &r.global {
+		switch f.Names()[0] {
+		case "data":
+			r.line.data = value
+		case "json":
+			r.line.json = value != "false"
+		}
+	}
+	return args, nil
 }
 
 func isFlag(word string) bool {
@@ -98,13 +134,6 @@ func findCommand(commands []*urfave.Command, word string) *urfave.Command {
 		}
 	}
 	return nil
-}
-
-func flagOf(c *urfave.Command, word string) urfave.Flag {
-	if c == nil {
-		return nil
-	}
-	return findFlag(c.Flags, word)
 }
 
 func findFlag(flags []urfave.Flag, word string) urfave.Flag {

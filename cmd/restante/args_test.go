@@ -24,6 +24,8 @@ func TestReorderFlags(t *testing.T) {
 		{"mb rm -r P", "mb rm -r -- P", "mb rm"},                   // a short name
 		{"nosuch thing", "-- nosuch thing", ""},
 		{"mb --yes", "--yes mb", "mb"},
+		{"mb set P Q help", "mb set -- P Q help", "mb set"}, // a value
+		{"mb get P --quiet", "--quiet mb get -- P", "mb get"},
 		{"site end-session 1 --all", "site end-session --all -- 1", "site end-session"},
 	}
 	app := (&cli{}).app()
@@ -75,8 +77,8 @@ func TestReadBatch(t *testing.T) {
 
 func TestSize(t *testing.T) {
 	for in, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 5 << 20: "5.0 MiB", 1 << 50: "1024.0 TiB"} {
-		if got := size(in); got != want {
-			t.Errorf("size(%d) = %q, want %q", in, got, want)
+		if got := formatSize(in); got != want {
+			t.Errorf("formatSize(%d) = %q, want %q", in, got, want)
 		}
 	}
 }

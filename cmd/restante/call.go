@@ -4,85 +4,102 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"strconv"
+	"io"
+	"strings"
 	"text/tabwriter"
-	"time"
-
-	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
 )
 
-// call makes one call and prints the answer.
+// call makes one call and prints its answer: as JSON with --json, else by text.
 func call[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q, text func(*tabwriter.Writer, A)) error {
-	conn, err := c.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.close()
-	a, raw, err := m.Call(ctx, conn, q)
+	a, raw, err := exchange(ctx, c, m, q)
 	if err != nil {
 		return err
 	}
 	return c.answer(raw, func(w *tabwriter.Writer) { text(w, a) })
 }
 
-// quiet prints nothing: that it worked is all there is to say.
-func quiet[A any](*tabwriter.Writer, A) {}
-
-// number reads the number of a site or of a revision.
-func (c *cli) number(what, word string) (int, error) {
-	n, err := strconv.Atoi(word)
-	if err != nil || n < 1 {
-		return 0, c.usage(fmt.Sprintf("%q is no number of a %s", word, what))
+// list is call for a list. An empty one is [] with --json, else the sentence
+// empty on stderr.
+func list[Q, A any](ctx context.Context, c *cli, m api.Method[Q, []A], q Q, empty string, row func(*tabwriter.Writer, A)) error {
+	all, raw, err := exchange(ctx, c, m, q)
+	if err != nil {
+		return err
 	}
-	return n, nil
+	if len(all) == 0 {
+		raw = json.RawMessage("[]") // and no null
+		if !c.json && !c.quiet {
+			fmt.Fprintf(c.err, "restante: %s: %s\n", c.path, empty)
+		}
+	}
+	return c.answer(raw, func(w *tabwriter.Writer) {
+		for _, a := range all {
+			row(w, a)
+		}
+	})
 }
 
-// siteArg reads the first argument as the number of a site.
-func (c *cli) siteArg(cx *urfave.Context) (int, error) { return c.number("site", cx.Args().First()) }
-
-// formatTime prints a time for people; "-" for none.
-func formatTime(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return t.Local().Format("2006-01-02 15:04:05")
+// change is call for a request that changes something: text says what it did,
+// and --quiet drops that from stdout.
+func change[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q, text func(*tabwriter.Writer, A)) error {
+	return tryOrChange(ctx, c, m, q, false, text)
 }
 
-// size prints octets for people.
-func size(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	f := float64(n)
-	i := 0
-	for ; f >= 1024 && i < len(units)-1; i++ {
-		f /= 1024
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", f, units[i])
+// tryOrChange is call with dryRun and change without.
+func tryOrChange[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q, dryRun bool, text func(*tabwriter.Writer, A)) error {
+	return call(ctx, c, m, q, func(w *tabwriter.Writer, a A) {
+		if c.quiet && !dryRun {
+			w = tabwriter.NewWriter(io.Discard, 0, 0, 0, ' ', 0) // text also warns on stderr
+		}
+		text(w, a)
+	})
 }
 
-func dash(s string) string {
-	if s == "" {
-		return "-"
+// exchange makes one call. On a terminal a progress bar shows when it takes
+// longer than a second.
+func exchange[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q) (a A, raw json.RawMessage, err error) {
+	conn, err := c.open(ctx)
+	if err != nil {
+		return a, nil, err
 	}
-	return s
+	defer conn.close()
+	defer c.startProgress()()
+	return m.Call(ctx, conn, q)
 }
 
-func yesNo(b bool) string {
-	if b {
-		return "yes"
+// answer prints an answer: raw with --json, else what text makes of it.
+func (c *cli) answer(raw json.RawMessage, text func(w *tabwriter.Writer)) error {
+	if c.json {
+		_, err := fmt.Fprintf(c.out, "%s\n", raw)
+		return err
 	}
-	return "no"
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
+	text(w)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	colored := c.colored()
+	for line := range strings.Lines(b.String()) {
+		line = strings.TrimRight(line, " \n") // empty last cells leave blanks
+		if colored {
+			line = colorize(line)
+		}
+		if _, err := fmt.Fprintln(c.out, line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// plural is "1 message", "2 messages".
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
+// answerOwn is answer for what the command itself knows.
+func (c *cli) answerOwn(v any, text func(w *tabwriter.Writer)) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
 	}
-	return fmt.Sprintf("%d %ss", n, word)
+	return c.answer(raw, text)
 }

@@ -3,20 +3,17 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"unicode/utf8"
 
 	"github.com/kballard/go-shellquote"
 	urfave "github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"restante/admin/api"
 )
@@ -31,12 +28,13 @@ type cli struct {
 	data    string
 	comment string
 	json    bool
+	quiet   bool
 	yes     bool
 }
 
 func (c *cli) run(ctx context.Context, args []string) error {
 	c.args = args
-	// They travel as text, in which what is no UTF-8 would be replaced.
+	// Arguments travel as JSON, which would replace what is not UTF-8.
 	for _, arg := range args {
 		if !utf8.ValidString(arg) {
 			return c.usage(fmt.Sprintf("the argument %q is not valid UTF-8", arg))
@@ -49,6 +47,7 @@ func (c *cli) run(ctx context.Context, args []string) error {
 		return err
 	}
 	if line.help {
+		c.json = line.json
 		return c.help(app, line.path)
 	}
 	return app.RunContext(ctx, append([]string{app.Name}, line.args...))
@@ -59,7 +58,7 @@ func (c *cli) run(ctx context.Context, args []string) error {
 func (c *cli) app() *urfave.App {
 	app := &urfave.App{
 		Name:           "restante",
-		Usage:          "an SMTP service that holds mail for hosts that call",
+		Usage:          "hold mail for hosts that are not always online, and hand it over when they call",
 		HideHelp:       true,
 		HideVersion:    true,
 		Reader:         c.in,
@@ -68,10 +67,11 @@ func (c *cli) app() *urfave.App {
 		ExitErrHandler: func(*urfave.Context, error) {},
 		OnUsageError:   func(_ *urfave.Context, err error, _ bool) error { return c.usage(err.Error()) },
 		Flags: []urfave.Flag{
-			&urfave.StringFlag{Name: "data", EnvVars: []string{"RESTANTE_DATA"}, Value: defaultData(), DefaultText: "by system and user", Usage: "the data folder", Destination: &c.data},
+			&urfave.StringFlag{Name: "data", EnvVars: []string{"RESTANTE_DATA"}, Value: defaultData(), DefaultText: "by system and user", Usage: "use the data folder `DIR`", Destination: &c.data},
 			&urfave.BoolFlag{Name: "json", Usage: "answer as JSON", Destination: &c.json},
+			&urfave.BoolFlag{Name: "quiet", Usage: "do not print what was changed", Destination: &c.quiet},
 			&urfave.BoolFlag{Name: "yes", Usage: "ask no questions", Destination: &c.yes},
-			&urfave.StringFlag{Name: "comment", Usage: "`TEXT` that goes with the change into the history", Destination: &c.comment},
+			&urfave.StringFlag{Name: "comment", Usage: "record `TEXT` with the change in the history", Destination: &c.comment},
 		},
 		Action: func(cx *urfave.Context) error { return c.noCommand(cx.App.Commands, cx.Args().First()) },
 		Commands: []*urfave.Command{
@@ -98,7 +98,7 @@ func (c *cli) setDefaults(cmd *urfave.Command) {
 	}
 }
 
-// noCommand answers a group that is called without one of its commands.
+// noCommand is the error of a group that is called without one of its commands.
 func (c *cli) noCommand(all []*urfave.Command, word string) error {
 	var names []string
 	for _, cmd := range all {
@@ -117,7 +117,7 @@ func (c *cli) usage(text string) error {
 	return &api.Error{Kind: api.KindUsage, Text: text, Hint: strings.TrimSpace("help " + c.path)}
 }
 
-// withArgs checks the number of arguments, most -1 for any, and then does do.
+// withArgs runs do if the number of arguments is right; most -1 is any number.
 func (c *cli) withArgs(least, most int, do func(*urfave.Context) error) urfave.ActionFunc {
 	return func(cx *urfave.Context) error {
 		n := cx.NArg()
@@ -131,7 +131,31 @@ func (c *cli) withArgs(least, most int, do func(*urfave.Context) error) urfave.A
 	}
 }
 
-// report prints an error and gives the exit code.
+// withSite is withArgs for a command whose first argument is a site. Where the
+// site may be left out, do gets 0 for all sites.
+func (c *cli) withSite(least, most int, do func(cx *urfave.Context, site int) error) urfave.ActionFunc {
+	return c.withArgs(least, most, func(cx *urfave.Context) error {
+		if cx.NArg() == 0 {
+			return do(cx, 0)
+		}
+		site, err := c.number("site", cx.Args().First())
+		if err != nil {
+			return err
+		}
+		return do(cx, site)
+	})
+}
+
+// number reads the number of a site or of a revision.
+func (c *cli) number(what, word string) (int, error) {
+	n, err := strconv.Atoi(word)
+	if err != nil || n < 1 {
+		return 0, c.usage(fmt.Sprintf("%q is no number of a %s", word, what))
+	}
+	return n, nil
+}
+
+// report prints an error and returns the exit code.
 func (c *cli) report(err error) int {
 	if err == nil {
 		return 0
@@ -159,7 +183,7 @@ func (c *cli) report(err error) int {
 	return code
 }
 
-// hint is a command that would do, for the same data folder.
+// hint is a corrected command for the same data folder.
 func (c *cli) hint(rest string) string {
 	words := []string{"restante"}
 	if c.data != "" && c.data != defaultData() && os.Getenv("RESTANTE_DATA") != c.data {
@@ -168,44 +192,7 @@ func (c *cli) hint(rest string) string {
 	return strings.Join(append(words, rest), " ")
 }
 
-// answer prints an answer: as JSON when that is asked for, else by text.
-func (c *cli) answer(raw json.RawMessage, text func(w *tabwriter.Writer)) error {
-	if c.json {
-		_, err := fmt.Fprintf(c.out, "%s\n", raw)
-		return err
-	}
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
-	text(w)
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	// A row whose last cells are empty ends in no blanks.
-	for line := range strings.Lines(b.String()) {
-		if _, err := fmt.Fprintln(c.out, strings.TrimRight(line, " \n")); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// confirm asks before something that cannot be undone.
-func (c *cli) confirm(question string) error {
-	if c.yes {
-		return nil
-	}
-	if !isTerminal(c.in) {
-		return &api.Error{Kind: api.KindUsage, Text: question + " needs a yes", Hint: "--yes " + c.argsAfterGlobals()}
-	}
-	fmt.Fprintf(c.err, "%s? [y/N] ", question)
-	line, _ := bufio.NewReader(c.in).ReadString('\n')
-	if word := strings.ToLower(strings.TrimSpace(line)); word != "y" && word != "yes" {
-		return &api.Error{Kind: api.KindFailed, Text: "not done"}
-	}
-	return nil
-}
-
-// argsAfterGlobals is the call without its global options, as a shell takes it.
+// argsAfterGlobals is the call without its global options, quoted for a shell.
 func (c *cli) argsAfterGlobals() string {
 	i := 0
 	for i < len(c.args) && strings.HasPrefix(c.args[i], "-") {
@@ -216,40 +203,4 @@ func (c *cli) argsAfterGlobals() string {
 		i++
 	}
 	return shellquote.Join(c.args[min(i, len(c.args)):]...)
-}
-
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// password reads a password: the first line of standard input when fromStdin,
-// else from the terminal, without showing it, twice when it is a new one.
-func (c *cli) password(fromStdin, isNew bool) (string, error) {
-	if fromStdin {
-		line, err := bufio.NewReader(c.in).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return "", err
-		}
-		return strings.TrimRight(line, "\r\n"), nil
-	}
-	f, ok := c.in.(*os.File)
-	if !ok || !isTerminal(f) {
-		return "", &api.Error{Kind: api.KindUsage, Text: "there is no terminal to ask for the password", Hint: c.argsAfterGlobals() + " --password-stdin"}
-	}
-	ask := func(prompt string) (string, error) {
-		fmt.Fprint(c.err, prompt)
-		b, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(c.err)
-		return string(b), err
-	}
-	first, err := ask("password: ")
-	if err != nil || !isNew {
-		return first, err
-	}
-	second, err := ask("once more: ")
-	if err == nil && first != second {
-		err = c.usage("the two passwords differ")
-	}
-	return first, err
 }

@@ -135,11 +135,14 @@ func (c *cli) completionCommand() *urfave.Command {
 		"fish": "complete -c restante -f -a '(restante __complete -- (commandline -opc)[2..-1] (commandline -ct) 2>/dev/null)'\n",
 	}
 	return &urfave.Command{
-		Name: "completion", Usage: "print what makes a shell complete commands", ArgsUsage: "bash|zsh|fish",
+		Name: "completion", Usage: "print a shell's completion script", ArgsUsage: "bash|zsh|fish",
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			text, ok := scripts[cx.Args().First()]
 			if !ok {
-				return c.usage(fmt.Sprintf("%q is no shell that is known here: bash, zsh and fish are", cx.Args().First()))
+				return c.usage(fmt.Sprintf("%q is no shell that is known here: use bash, zsh or fish", cx.Args().First()))
+			}
+			if c.json {
+				return c.answerOwn(map[string]string{"script": text}, nil)
 			}
 			_, err := fmt.Fprint(c.out, text)
 			return err

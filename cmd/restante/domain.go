@@ -14,29 +14,24 @@ import (
 
 func (c *cli) domainCommand() *urfave.Command {
 	return &urfave.Command{
-		Name: "domain", Usage: "list, make and delete the domains of a site",
+		Name: "domain", Usage: "list, create and delete the domains of a site",
 		Subcommands: []*urfave.Command{c.domainList(), c.domainShow(), c.domainCreate(), c.domainDelete()},
 	}
 }
 
 func (c *cli) domainList() *urfave.Command {
 	return &urfave.Command{
-		Name: "list", Usage: "list a site's domains", ArgsUsage: "N",
-		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
-			n, err := c.siteArg(cx)
-			if err != nil {
-				return err
-			}
-			return call(cx.Context, c, api.DomainList, api.SiteRequest{Site: n}, func(w *tabwriter.Writer, all []api.Domain) {
-				for _, d := range all {
-					fmt.Fprintf(w, "%s\t%s\t%s\n", d.Name, d.Kind, strings.Join(traits(d), ", "))
-				}
+		Name: "list", Usage: "list the domains of a site", ArgsUsage: "N",
+		Action: c.withSite(1, 1, func(cx *urfave.Context, site int) error {
+			q := api.SiteRequest{Site: site}
+			return list(cx.Context, c, api.DomainList, q, fmt.Sprintf("site %d has no domains", site), func(w *tabwriter.Writer, d api.Domain) {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", d.Name, d.Kind, strings.Join(traits(d), ", "))
 			})
 		}),
 	}
 }
 
-// traits says in words what is special about a domain.
+// traits lists the settings of a domain that differ from the usual.
 func traits(d api.Domain) (out []string) {
 	if d.Held {
 		out = append(out, "held")
@@ -53,21 +48,13 @@ func traits(d api.Domain) (out []string) {
 	return out
 }
 
-func (c *cli) domainArgs(cx *urfave.Context) (api.DomainRequest, error) {
-	n, err := c.siteArg(cx)
-	return api.DomainRequest{Site: n, Name: cx.Args().Get(1)}, err
-}
-
 func (c *cli) domainShow() *urfave.Command {
 	return &urfave.Command{
-		Name: "show", Usage: "tell of one domain", ArgsUsage: "N NAME",
-		Action: c.withArgs(2, 2, func(cx *urfave.Context) error {
-			q, err := c.domainArgs(cx)
-			if err != nil {
-				return err
-			}
+		Name: "show", Usage: "show one domain", ArgsUsage: "N NAME",
+		Action: c.withSite(2, 2, func(cx *urfave.Context, site int) error {
+			q := api.DomainRequest{Site: site, Name: cx.Args().Get(1)}
 			return call(cx.Context, c, api.DomainShow, q, func(w *tabwriter.Writer, d api.Domain) {
-				row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
+				row := fields(w)
 				row("domain", d.Name)
 				row("site", d.Site)
 				row("kind", d.Kind)
@@ -76,7 +63,7 @@ func (c *cli) domainShow() *urfave.Command {
 				row("turn", dash(quoted(d.Turn)))
 				row("smart host", dash(d.SmartHost))
 				row("relay", yesNo(d.Relay))
-				row("waiting", fmt.Sprintf("%s, %s", plural(d.Messages, "message"), size(d.Bytes)))
+				row("waiting", fmt.Sprintf("%s, %s", plural(d.Messages, "message"), formatSize(d.Bytes)))
 			})
 		}),
 	}
@@ -84,53 +71,57 @@ func (c *cli) domainShow() *urfave.Command {
 
 func (c *cli) domainCreate() *urfave.Command {
 	return &urfave.Command{
-		Name: "create", Usage: "say what becomes of mail to a domain", ArgsUsage: "N NAME",
+		Name: "create", Usage: "add a domain to a site", ArgsUsage: "N NAME",
 		Description: "NAME may begin with *. and then stands for all names below it.",
 		Flags: []urfave.Flag{
-			&urfave.BoolFlag{Name: "alias", Usage: "another name of the default domain"},
-			&urfave.BoolFlag{Name: "remote", Usage: "mail goes on from here"},
-			&urfave.BoolFlag{Name: "hold", Usage: "mail waits until its host calls"},
-			&urfave.StringSliceFlag{Name: "turn", Usage: "`ACCOUNT` may take its mail by TURN and ATRN; holds it; may be given several times"},
-			&urfave.StringFlag{Name: "smart-host", Usage: "mail goes to `HOST[:PORT]`", DefaultText: "by DNS"},
-			&urfave.BoolFlag{Name: "relay", Usage: "anybody may send mail there"},
+			&urfave.BoolFlag{Name: "alias", Usage: "make it another name of the default domain"},
+			&urfave.BoolFlag{Name: "remote", Usage: "pass its mail on; implied by the options below"},
+			&urfave.BoolFlag{Name: "hold", Usage: "hold its mail until its host calls"},
+			&urfave.StringSliceFlag{Name: "turn", Usage: "let `ACCOUNT` collect its mail by TURN and ATRN; implies --hold; may be given several times"},
+			&urfave.StringFlag{Name: "smart-host", Usage: "send its mail to `HOST[:PORT]`", DefaultText: "by DNS"},
+			&urfave.BoolFlag{Name: "relay", Usage: "accept mail for it from every caller"},
 		},
-		Action: c.withArgs(2, 2, func(cx *urfave.Context) error {
-			n, err := c.siteArg(cx)
-			if err != nil {
-				return err
-			}
-			if cx.Bool("alias") == cx.Bool("remote") {
+		Action: c.withSite(2, 2, func(cx *urfave.Context, site int) error {
+			alias, remote := cx.Bool("alias"), cx.Bool("remote")
+			implied := cx.Bool("hold") || cx.IsSet("turn") || cx.IsSet("smart-host") || cx.Bool("relay")
+			if alias && remote || !alias && !remote && !implied {
 				return c.usage("either --alias or --remote is needed")
 			}
 			q := api.DomainCreateRequest{
-				Site: n, Name: cx.Args().Get(1), Alias: cx.Bool("alias"), Hold: cx.Bool("hold"),
+				Site: site, Name: cx.Args().Get(1), Alias: alias, Hold: cx.Bool("hold"),
 				Turn: cx.StringSlice("turn"), SmartHost: cx.String("smart-host"), Relay: cx.Bool("relay"),
 			}
-			return call(cx.Context, c, api.DomainCreate, q, func(_ *tabwriter.Writer, d api.Domain) { c.warnUnknownAccounts(d) })
+			return change(cx.Context, c, api.DomainCreate, q, func(w *tabwriter.Writer, d api.Domain) {
+				fmt.Fprintf(w, "created domain %s of site %d: %s\n", d.Name, d.Site, strings.Join(append([]string{d.Kind}, traits(d)...), ", "))
+				c.warnUnknownAccounts(d)
+			})
 		}),
 	}
 }
 
-// warnUnknownAccounts tells of accounts that a domain names and that there are not: it
-// may be meant so, and may be a slip.
+// warn prints a warning about what a command did.
+func (c *cli) warn(what, why string) {
+	fmt.Fprintf(c.err, "restante: %s: %s: %s\n", c.path, what, why)
+}
+
+// warnUnknownAccounts tells of accounts that a domain names and that do not
+// exist: they may come later, or be misspelt.
 func (c *cli) warnUnknownAccounts(d api.Domain) {
 	for _, name := range d.Unknown {
-		fmt.Fprintf(c.err, "restante: %s: %s: account %s: there is no such account yet\n", c.path, d.Name, name)
+		c.warn(d.Name, fmt.Sprintf("account %s: there is no such account yet", name))
 		fmt.Fprintf(c.err, "hint: %s\n", c.hint("account add "+name))
 	}
 }
 
 func (c *cli) domainDelete() *urfave.Command {
 	return &urfave.Command{
-		Name: "delete", Usage: "delete a domain", ArgsUsage: "N NAME",
-		Action: c.withArgs(2, 2, func(cx *urfave.Context) error {
-			q, err := c.domainArgs(cx)
-			if err != nil {
-				return err
-			}
-			return call(cx.Context, c, api.DomainDelete, q, func(_ *tabwriter.Writer, d api.Deleted) {
+		Name: "delete", Usage: "delete a domain from a site", ArgsUsage: "N NAME",
+		Action: c.withSite(2, 2, func(cx *urfave.Context, site int) error {
+			q := api.DomainRequest{Site: site, Name: cx.Args().Get(1)}
+			return change(cx.Context, c, api.DomainDelete, q, func(w *tabwriter.Writer, d api.Deleted) {
+				fmt.Fprintf(w, "deleted domain %s of site %d\n", d.Name, site)
 				if d.Messages > 0 {
-					fmt.Fprintf(c.err, "restante: domain delete: %s: %s in the queue go by DNS from now on\n", d.Name, plural(d.Messages, "message"))
+					c.warn(d.Name, plural(d.Messages, "message")+" in the queue go by DNS from now on")
 				}
 			})
 		}),
@@ -139,25 +130,22 @@ func (c *cli) domainDelete() *urfave.Command {
 
 func (c *cli) turnCommand() *urfave.Command {
 	return &urfave.Command{
-		Name: "turn", Usage: "say which account may take which domain's mail",
+		Name: "turn", Usage: "grant accounts the right to collect a domain's mail",
 		Subcommands: []*urfave.Command{
-			c.turnSet("grant", "let an account take a domain's mail, which is held for it", false),
-			c.turnSet("revoke", "take that back; the mail stays held", true),
+			c.turnSet("grant", "let an account collect a domain's mail, and hold that mail", "account %s may collect the mail of %s at site %d\n", false),
+			c.turnSet("revoke", "withdraw an account's right to collect a domain's mail, which stays held", "account %s may no longer collect the mail of %s at site %d\n", true),
 			c.turnList(),
 		},
 	}
 }
 
-func (c *cli) turnSet(name, usage string, revoke bool) *urfave.Command {
+func (c *cli) turnSet(name, usage, done string, revoke bool) *urfave.Command {
 	return &urfave.Command{
 		Name: name, Usage: usage, ArgsUsage: "N DOMAIN ACCOUNT",
-		Action: c.withArgs(3, 3, func(cx *urfave.Context) error {
-			n, err := c.siteArg(cx)
-			if err != nil {
-				return err
-			}
-			q := api.TurnRequest{Site: n, Domain: cx.Args().Get(1), Account: cx.Args().Get(2), Revoke: revoke}
-			return call(cx.Context, c, api.TurnSet, q, func(_ *tabwriter.Writer, d api.Domain) {
+		Action: c.withSite(3, 3, func(cx *urfave.Context, site int) error {
+			q := api.TurnRequest{Site: site, Domain: cx.Args().Get(1), Account: cx.Args().Get(2), Revoke: revoke}
+			return change(cx.Context, c, api.TurnSet, q, func(w *tabwriter.Writer, d api.Domain) {
+				fmt.Fprintf(w, done, q.Account, d.Name, site)
 				if !revoke {
 					c.warnUnknownAccounts(d)
 				}
@@ -168,20 +156,12 @@ func (c *cli) turnSet(name, usage string, revoke bool) *urfave.Command {
 
 func (c *cli) turnList() *urfave.Command {
 	return &urfave.Command{
-		Name: "list", Usage: "list who may take what", ArgsUsage: "[N]",
-		Flags: []urfave.Flag{&urfave.StringFlag{Name: "account", Usage: "only of `NAME`", DefaultText: "all"}},
-		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
-			q := api.TurnListRequest{Account: cx.String("account")}
-			if cx.NArg() == 1 {
-				var err error
-				if q.Site, err = c.siteArg(cx); err != nil {
-					return err
-				}
-			}
-			return call(cx.Context, c, api.TurnList, q, func(w *tabwriter.Writer, all []api.Grant) {
-				for _, g := range all {
-					fmt.Fprintf(w, "%d\t%s\t%s\n", g.Site, g.Domain, g.Account)
-				}
+		Name: "list", Usage: "list which account may collect which domain's mail", ArgsUsage: "[N]",
+		Flags: []urfave.Flag{&urfave.StringFlag{Name: "account", Usage: "list only those of `NAME`", DefaultText: "all"}},
+		Action: c.withSite(0, 1, func(cx *urfave.Context, site int) error {
+			q := api.TurnListRequest{Site: site, Account: cx.String("account")}
+			return list(cx.Context, c, api.TurnList, q, "no account may collect mail", func(w *tabwriter.Writer, g api.Grant) {
+				fmt.Fprintf(w, "%d\t%s\t%s\n", g.Site, g.Domain, g.Account)
 			})
 		}),
 	}

@@ -5,31 +5,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime/debug"
 	"strings"
 	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 )
-
-// version is what the build says of itself.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
-	}
-	return info.Main.Version
-}
-
-func (c *cli) versionCommand() *urfave.Command {
-	return &urfave.Command{
-		Name: "version", Usage: "print the version",
-		Action: c.withArgs(0, 0, func(*urfave.Context) error {
-			_, err := fmt.Fprintln(c.out, version())
-			return err
-		}),
-	}
-}
 
 func (c *cli) helpCommand() *urfave.Command {
 	return &urfave.Command{
@@ -38,20 +18,64 @@ func (c *cli) helpCommand() *urfave.Command {
 	}
 }
 
-// help prints what there is to know of the command that path names.
+// help explains the command that path names, and with no path all of them.
 func (c *cli) help(app *urfave.App, path []string) error {
-	if len(path) == 0 {
-		return overview(c.out, app)
-	}
-	commands := app.Commands
-	var cmd *urfave.Command
+	commands, cmd := app.Commands, (*urfave.Command)(nil)
 	for _, word := range path {
 		if cmd = findCommand(commands, word); cmd == nil {
 			return c.noCommand(commands, word)
 		}
 		commands = cmd.Subcommands
 	}
-	return explain(c.out, strings.Join(path, " "), cmd)
+	var err error
+	switch name := strings.Join(path, " "); {
+	case c.json && cmd == nil:
+		err = c.answerOwn(helpText{Summary: app.Usage, Usage: "[OPTION]... COMMAND [ARG]...",
+			Options: optionTexts(app.Flags), Commands: helpTexts("", commands)}, nil)
+	case c.json:
+		err = c.answerOwn(helpOf(name, cmd), nil)
+	case cmd == nil:
+		err = overview(c.out, app)
+	default:
+		err = explain(c.out, name, cmd)
+	}
+	return err
+}
+
+// A helpText is what help prints of a command, as JSON.
+type helpText struct {
+	Command     string       `json:"command"`
+	Summary     string       `json:"summary"`
+	Usage       string       `json:"usage"`
+	Description string       `json:"description,omitempty"`
+	Options     []optionText `json:"options"`
+	Commands    []helpText   `json:"commands,omitempty"`
+}
+
+type optionText struct {
+	Option  string `json:"option"`
+	Meaning string `json:"meaning"`
+}
+
+func helpOf(path string, cmd *urfave.Command) helpText {
+	return helpText{path, cmd.Usage, synopsis(path, cmd), cmd.Description, optionTexts(cmd.Flags), helpTexts(path, cmd.Subcommands)}
+}
+
+func helpTexts(path string, commands []*urfave.Command) (out []helpText) {
+	for _, cmd := range commands {
+		if !cmd.Hidden {
+			out = append(out, helpOf(strings.TrimSpace(path+" "+cmd.Name), cmd))
+		}
+	}
+	return out
+}
+
+func optionTexts(flags []urfave.Flag) []optionText {
+	out := make([]optionText, len(flags))
+	for i, f := range flags {
+		out[i].Option, out[i].Meaning = option(f)
+	}
+	return out
 }
 
 func overview(out io.Writer, app *urfave.App) error {
@@ -62,9 +86,9 @@ func overview(out io.Writer, app *urfave.App) error {
 			fmt.Fprintf(w, "  %s\t%s\n", c.Name, c.Usage)
 		}
 	}
-	fmt.Fprint(w, "\noptions, before the command:\n")
+	fmt.Fprint(w, "\noptions of every command:\n")
 	options(w, app.Flags)
-	fmt.Fprint(w, "\nrestante help COMMAND tells more.\n")
+	fmt.Fprint(w, "\nSee restante help COMMAND for more.\n")
 	return w.Flush()
 }
 

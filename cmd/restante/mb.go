@@ -22,9 +22,9 @@ func (c *cli) mbCommand() *urfave.Command {
 			"Values: numbers decimal or 0x hex, true or false, text as it is, lists as one argument per string,\n" +
 			"BINARY as hexadecimal digits or @FILE; flags also by names: RouteAction etrn_cmd,smarthost.",
 		Subcommands: []*urfave.Command{
-			c.mbGet(), c.mbSet(), c.mbUnset(), c.mbLock("lock", "let no key below override what is stored here"),
-			c.mbLock("unlock", "let keys below override it again"), c.mbLs(), c.mbTree(), c.mbShow(),
-			c.mbAdd(), c.mbRm(), c.mbPair("cp", "copy a key with all below it"), c.mbPair("mv", "move or rename a key"),
+			c.mbGet(), c.mbSet(), c.mbUnset(), c.mbLock("lock", "forbid keys below to override a stored value"),
+			c.mbLock("unlock", "allow keys below to override it again"), c.mbLs(), c.mbTree(), c.mbShow(),
+			c.mbAdd(), c.mbRm(), c.mbPair("cp", "copy a key with all below it"), c.mbPair("mv", "move or rename a key with all below it"),
 			c.mbClear(), c.mbCpdata(), c.mbTouch(), c.mbFind(), c.mbApply(), c.mbConfirm(), c.mbLog(), c.mbDiff(), c.mbRevert(), c.mbWatch(),
 			c.mbExport(), c.mbImport(), c.mbBackup(), c.mbBackups(), c.mbRestore(), c.mbSchema(), c.mbVerify(),
 		},
@@ -33,15 +33,15 @@ func (c *cli) mbCommand() *urfave.Command {
 
 func (c *cli) mbGet() *urfave.Command {
 	return &urfave.Command{
-		Name: "get", Usage: "print the value that holds", ArgsUsage: "PATH PROP",
+		Name: "get", Usage: "print the effective value of a property", ArgsUsage: "PATH PROP",
 		Description: "Where a value has the attribute INSERT_PATH, its token <%INSERT_PATH%> is printed as the path of the key that holds\n" +
 			"the value; with --stored it stays.",
 		Flags: []urfave.Flag{
 			&urfave.BoolFlag{Name: "stored", Usage: "only the value that is stored there"},
 			&urfave.BoolFlag{Name: "default", Usage: "only the schema's default"},
-			&urfave.BoolFlag{Name: "from", Usage: "also where it comes from, and who made it so"},
-			&urfave.BoolFlag{Name: "partial", Usage: "where there is no key PATH, of the deepest on the way there"},
-			&urfave.Uint64Flag{Name: "rev", Usage: "as of `REVISION`", DefaultText: "now"},
+			&urfave.BoolFlag{Name: "from", Usage: "also the key that it comes from, and who set it"},
+			&urfave.BoolFlag{Name: "partial", Usage: "where there is no key PATH, use the deepest existing key above it"},
+			&urfave.Uint64Flag{Name: "rev", Usage: "print the value as of `REVISION`", DefaultText: "now"},
 		},
 		Action: c.withArgs(1, 2, func(cx *urfave.Context) error {
 			if cx.Bool("stored") && cx.Bool("default") {
@@ -90,19 +90,17 @@ func origin(it api.Item) string {
 
 func (c *cli) mbLs() *urfave.Command {
 	return &urfave.Command{
-		Name: "ls", Usage: "list the keys below one", ArgsUsage: "[PATH]",
+		Name: "ls", Usage: "list the keys directly below a key", ArgsUsage: "[PATH]",
 		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			q := api.ListRequest{Path: pathOrRoot(cx), Data: c.json}
-			return call(cx.Context, c, api.MbList, q, func(w *tabwriter.Writer, keys []api.Key) {
-				for _, k := range keys {
-					fmt.Fprintln(w, k.Name)
-				}
+			return list(cx.Context, c, api.MbList, q, "there are no keys below "+q.Path, func(w *tabwriter.Writer, k api.Key) {
+				fmt.Fprintln(w, k.Name)
 			})
 		}),
 	}
 }
 
-// pathOrRoot is the PATH argument, or the machine.
+// pathOrRoot is the PATH argument, or /LM.
 func pathOrRoot(cx *urfave.Context) string {
 	if cx.NArg() == 0 {
 		return "/LM"
@@ -115,15 +113,13 @@ func (c *cli) mbTree() *urfave.Command {
 		Name: "tree", Usage: "list a key with all below it", ArgsUsage: "[PATH]",
 		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			q := api.ListRequest{Path: pathOrRoot(cx), Deep: true, Data: c.json}
-			return call(cx.Context, c, api.MbList, q, func(w *tabwriter.Writer, keys []api.Key) {
-				for i, k := range keys {
-					name := k.Name
-					if i == 0 {
-						name = string(k.Path)
-					}
-					depth := strings.Count(string(k.Path), "/") - strings.Count(string(keys[0].Path), "/")
-					fmt.Fprintf(w, "%s%s\t%s\n", strings.Repeat("  ", depth), name, k.Class)
+			top := -1 // the depth of the first key, which is printed in full
+			return list(cx.Context, c, api.MbList, q, "there is no key "+q.Path, func(w *tabwriter.Writer, k api.Key) {
+				name, depth := k.Name, strings.Count(string(k.Path), "/")
+				if top < 0 {
+					name, top = string(k.Path), depth
 				}
+				fmt.Fprintf(w, "%s%s\t%s\n", strings.Repeat("  ", depth-top), name, k.Class)
 			})
 		}),
 	}
@@ -133,15 +129,13 @@ func (c *cli) mbShow() *urfave.Command {
 	return &urfave.Command{
 		Name: "show", Usage: "print the properties stored at a key", ArgsUsage: "PATH",
 		Flags: []urfave.Flag{
-			&urfave.BoolFlag{Name: "all", Usage: "also the inherited and the defaults, each with where it comes from"},
-			&urfave.BoolFlag{Name: "attributes", Usage: "with data type, attributes and user type"},
+			&urfave.BoolFlag{Name: "all", Usage: "also print inherited values and defaults, each with its origin"},
+			&urfave.BoolFlag{Name: "attributes", Usage: "also print data type, attributes and user type"},
 		},
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.ShowRequest{Path: cx.Args().First(), All: cx.Bool("all")}
-			return call(cx.Context, c, api.MbShow, q, func(w *tabwriter.Writer, items []api.Item) {
-				for _, it := range items {
-					printItem(w, it, cx.Bool("attributes"), q.All)
-				}
+			return list(cx.Context, c, api.MbShow, q, "no properties are stored at "+q.Path, func(w *tabwriter.Writer, it api.Item) {
+				printItem(w, it, cx.Bool("attributes"), q.All)
 			})
 		}),
 	}
@@ -172,13 +166,11 @@ func printItem(w *tabwriter.Writer, it api.Item, attributes, from bool) {
 func (c *cli) mbFind() *urfave.Command {
 	return &urfave.Command{
 		Name: "find", Usage: "list where a property is stored", ArgsUsage: "PROP [PATH]",
-		Flags: []urfave.Flag{&urfave.BoolFlag{Name: "inheritable", Usage: "only where keys below inherit it"}},
+		Flags: []urfave.Flag{&urfave.BoolFlag{Name: "inheritable", Usage: "list only values that keys below inherit"}},
 		Action: c.withArgs(1, 2, func(cx *urfave.Context) error {
 			q := api.FindRequest{Property: cx.Args().First(), Path: cx.Args().Get(1), Inheritable: cx.Bool("inheritable")}
-			return call(cx.Context, c, api.MbFind, q, func(w *tabwriter.Writer, items []api.Item) {
-				for _, it := range items {
-					fmt.Fprintf(w, "%s\t%s\n", it.Path, oneLine(it.Value, it.Text))
-				}
+			return list(cx.Context, c, api.MbFind, q, q.Property+" is stored nowhere there", func(w *tabwriter.Writer, it api.Item) {
+				fmt.Fprintf(w, "%s\t%s\n", it.Path, oneLine(it.Value, it.Text))
 			})
 		}),
 	}
@@ -186,7 +178,7 @@ func (c *cli) mbFind() *urfave.Command {
 
 func (c *cli) mbSchema() *urfave.Command {
 	return &urfave.Command{
-		Name: "schema", Usage: "explain what a class may hold, or what a property means", ArgsUsage: "[CLASS|PROP]",
+		Name: "schema", Usage: "explain a class or a property", ArgsUsage: "[CLASS|PROP]",
 		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			q := api.SchemaRequest{Name: cx.Args().First()}
 			return call(cx.Context, c, api.MbSchema, q, func(w *tabwriter.Writer, all []api.Description) {
@@ -204,7 +196,7 @@ func (c *cli) mbSchema() *urfave.Command {
 
 func (c *cli) mbVerify() *urfave.Command {
 	return &urfave.Command{
-		Name: "verify", Usage: "check that the store is whole",
+		Name: "verify", Usage: "check the store for damage",
 		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
 			return call(cx.Context, c, api.MbVerify, struct{}{}, func(w *tabwriter.Writer, v api.Verified) {
 				fmt.Fprintf(w, "whole: revision %d, %s\n", v.Rev, plural(v.Keys, "key"))

@@ -22,15 +22,15 @@ import (
 
 func (c *cli) mbApply() *urfave.Command {
 	return &urfave.Command{
-		Name: "apply", Usage: "make a batch of changes, all or nothing", ArgsUsage: "[FILE]",
+		Name: "apply", Usage: "apply a batch of changes, all or nothing", ArgsUsage: "[FILE]",
 		Description: "FILE, or standard input, has one operation per line: set PATH PROP VALUE..., unset PATH PROP,\n" +
 			"lock PATH PROP, unlock PATH PROP, add PATH CLASS, rm PATH, cp SRC DST, mv SRC DST, clear PATH, cpdata SRC DST,\n" +
 			"touch PATH [TIME], each with the options of the command of that name; -- ends the options. Words are quoted as\n" +
 			"in a shell; # begins a comment.",
 		Flags: []urfave.Flag{
-			&urfave.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and what it touches"},
-			&urfave.Uint64Flag{Name: "if-rev", Usage: "only if the tree is at `REVISION`", DefaultText: "any"},
-			&urfave.DurationFlag{Name: "confirm", Usage: "take it back unless mb confirm follows within `DURATION`", DefaultText: "never"},
+			&urfave.BoolFlag{Name: "dry-run", Usage: "check it, and print what it would change and affect"},
+			&urfave.Uint64Flag{Name: "if-rev", Usage: "apply it only if the tree is at `REVISION`", DefaultText: "any"},
+			&urfave.DurationFlag{Name: "confirm", Usage: "revert it unless mb confirm follows within `DURATION`", DefaultText: "never"},
 		},
 		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			var wait *float64
@@ -45,12 +45,12 @@ func (c *cli) mbApply() *urfave.Command {
 			q := api.ApplyRequest{
 				Lines: readBatch(text), DryRun: cx.Bool("dry-run"), IfRev: metabase.Rev(cx.Uint64("if-rev")), Confirm: wait,
 			}
-			return call(cx.Context, c, api.MbApply, q, func(w *tabwriter.Writer, a api.Applied) { printApplied(w, a) })
+			return tryOrChange(cx.Context, c, api.MbApply, q, q.DryRun, printApplied)
 		}),
 	}
 }
 
-// input reads a file, or standard input for "" and "-".
+// input reads a file; "" and "-" are standard input.
 func (c *cli) input(name string) (string, error) {
 	if name == "" || name == "-" {
 		b, err := io.ReadAll(c.in)
@@ -61,7 +61,7 @@ func (c *cli) input(name string) (string, error) {
 }
 
 // readBatch splits a batch into lines of words. A line that cannot be split
-// says why, to be told with whatever else is wrong.
+// carries the reason, which is reported with all other problems.
 func readBatch(text string) []api.Line {
 	lines := []api.Line{}
 	n := 0
@@ -257,7 +257,7 @@ func countAndNames(word string, names []string) string {
 
 func (c *cli) mbConfirm() *urfave.Command {
 	return &urfave.Command{
-		Name: "confirm", Usage: "keep a change that would be taken back", ArgsUsage: "[REV]",
+		Name: "confirm", Usage: "keep a change that would be reverted", ArgsUsage: "[REV]",
 		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			var q api.ConfirmRequest
 			if cx.NArg() == 1 {
@@ -267,7 +267,7 @@ func (c *cli) mbConfirm() *urfave.Command {
 				}
 				q.Rev = metabase.Rev(n)
 			}
-			return call(cx.Context, c, api.MbConfirm, q, func(w *tabwriter.Writer, a api.Applied) {
+			return change(cx.Context, c, api.MbConfirm, q, func(w *tabwriter.Writer, a api.Applied) {
 				fmt.Fprintf(w, "revision %d stays\n", a.Rev)
 			})
 		}),

@@ -12,16 +12,17 @@ import (
 
 	"restante/admin/api"
 	"restante/internal/disk"
+	"restante/metabase"
 	"restante/metabase/mbxml"
 )
 
 func (c *cli) mbExport() *urfave.Command {
 	return &urfave.Command{
-		Name: "export", Usage: "write a part of the tree as MetaBase.xml", ArgsUsage: "[PATH] FILE.xml",
-		Description: "Secure values are written empty: a backup keeps them.",
+		Name: "export", Usage: "export keys as MetaBase.xml", ArgsUsage: "[PATH] FILE.xml",
+		Description: "FILE.xml may be - for standard output. Secure values are written empty; a backup keeps them.",
 		Flags: []urfave.Flag{
-			&urfave.BoolFlag{Name: "inherited", Usage: "with the topmost key also what it inherits"},
-			&urfave.BoolFlag{Name: "node-only", Usage: "without the keys below it"},
+			&urfave.BoolFlag{Name: "inherited", Usage: "write with the topmost key also what it inherits"},
+			&urfave.BoolFlag{Name: "node-only", Usage: "write only the topmost key"},
 		},
 		Action: c.withArgs(1, 2, func(cx *urfave.Context) error {
 			q := api.ExportRequest{Inherited: cx.Bool("inherited"), NodeOnly: cx.Bool("node-only")}
@@ -29,37 +30,46 @@ func (c *cli) mbExport() *urfave.Command {
 			if cx.NArg() == 2 {
 				q.Path, file = cx.Args().First(), cx.Args().Get(1)
 			}
-			conn, err := c.open(cx.Context)
-			if err != nil {
-				return err
-			}
-			defer conn.close()
-			a, _, err := api.MbExport.Call(cx.Context, conn, q)
+			a, raw, err := exchange(cx.Context, c, api.MbExport, q)
 			if err != nil {
 				return err
 			}
 			if file == "-" {
-				_, err := c.out.Write(a.XML)
+				if !c.json {
+					raw = a.XML
+				}
+				_, err := c.out.Write(raw)
 				return err
 			}
 			if a.Secrets > 0 {
-				fmt.Fprintf(c.err, "restante: mb export: %s left empty\n", plural(a.Secrets, "secure value"))
+				c.warn(file, plural(a.Secrets, "secure value")+" left empty")
 			}
-			return disk.WriteFile(nil, file, 0o600, disk.Bytes(a.XML))
+			if err := disk.WriteFile(nil, file, 0o600, disk.Bytes(a.XML)); err != nil || c.quiet && !c.json {
+				return err
+			}
+			made := exportedFile{file, a.Rev, a.Secrets}
+			return c.answerOwn(made, func(w *tabwriter.Writer) { fmt.Fprintf(w, "exported revision %d to %s\n", made.Rev, made.File) })
 		}),
 	}
 }
 
+// An exportedFile is what an export came to, as JSON.
+type exportedFile struct {
+	File    string       `json:"file"`
+	Rev     metabase.Rev `json:"rev"`
+	Secrets int          `json:"secrets"` // secure values that are left empty in it
+}
+
 func (c *cli) mbImport() *urfave.Command {
 	return &urfave.Command{
-		Name: "import", Usage: "bring in a MetaBase.xml, ours or of IIS 6 to 10", ArgsUsage: "FILE.xml",
-		Description: "The file's keys take the place of what is there; with --merge, what it does not name stays.\n" +
-			"Of a file of IIS the part of the SMTP service is merged, with a report of what became of it.",
+		Name: "import", Usage: "import a MetaBase.xml of Restante or of IIS 6 to 10", ArgsUsage: "FILE.xml",
+		Description: "The file's keys replace those in the tree; with --merge, what it does not name stays.\n" +
+			"Of a file of IIS, the keys of the SMTP service are merged. A report says what was translated or ignored.",
 		Flags: []urfave.Flag{
-			&urfave.StringFlag{Name: "at", Usage: "put the file's topmost key at `PATH`", DefaultText: "where it says"},
+			&urfave.StringFlag{Name: "at", Usage: "import the file's topmost key as `PATH`", DefaultText: "where it says"},
 			&urfave.BoolFlag{Name: "merge", Usage: "keep what the file does not name"},
-			&urfave.BoolFlag{Name: "node-only", Usage: "only the file's topmost key, without those below it"},
-			&urfave.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and the report"},
+			&urfave.BoolFlag{Name: "node-only", Usage: "import only the file's topmost key"},
+			&urfave.BoolFlag{Name: "dry-run", Usage: "check it, and print what it would change and the report"},
 		},
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			xml, err := c.readBounded(cx.Args().First(), api.MaxImport)
@@ -70,7 +80,7 @@ func (c *cli) mbImport() *urfave.Command {
 				XML: xml, At: cx.String("at"), Merge: cx.Bool("merge"), NodeOnly: cx.Bool("node-only"), DryRun: cx.Bool("dry-run"),
 				Brief: !c.json, // only a dry run prints what changes
 			}
-			return call(cx.Context, c, api.MbImport, q, func(w *tabwriter.Writer, a api.Imported) {
+			return tryOrChange(cx.Context, c, api.MbImport, q, q.DryRun, func(w *tabwriter.Writer, a api.Imported) {
 				printOutcome(w, a.Applied)
 				printReport(w, a.Report)
 			})
@@ -139,9 +149,9 @@ func passwordFlag() *urfave.BoolFlag {
 
 func (c *cli) mbBackup() *urfave.Command {
 	return &urfave.Command{
-		Name: "backup", Usage: "keep a copy of the tree", ArgsUsage: "NAME",
-		Description: "It holds everything but the history. Its secure values open with this machine's key only,\n" +
-			"unless it has a password: then any machine can restore it, and whoever has the password can read it.",
+		Name: "backup", Usage: "back up the tree and print the file's name", ArgsUsage: "NAME",
+		Description: "A backup has everything but the history. Only this machine can restore its secure values,\n" +
+			"unless the backup has a password: then any machine can restore it, and the password opens all of it.",
 		Flags: []urfave.Flag{
 			&urfave.BoolFlag{Name: "password", Usage: "ask for a password"},
 			passwordFlag(),
@@ -157,7 +167,7 @@ func (c *cli) mbBackup() *urfave.Command {
 					return c.usage("the password is empty")
 				}
 			}
-			return call(cx.Context, c, api.MbBackup, q, func(w *tabwriter.Writer, b api.Backup) {
+			return change(cx.Context, c, api.MbBackup, q, func(w *tabwriter.Writer, b api.Backup) {
 				fmt.Fprintf(w, "%s\n", b.File)
 			})
 		}),
@@ -166,10 +176,10 @@ func (c *cli) mbBackup() *urfave.Command {
 
 func (c *cli) mbBackups() *urfave.Command {
 	return &urfave.Command{
-		Name: "backups", Usage: "list the backups, or delete one",
+		Name: "backups", Usage: "list backups, or delete one",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "delete", Usage: "delete the newest backup `NAME`, or that of --version", DefaultText: "none"},
-			versionFlag("with --delete: of that name the `N`th"),
+			versionFlag("with --delete, delete version `N`"),
 		},
 		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
 			if cx.IsSet("delete") {
@@ -178,10 +188,8 @@ func (c *cli) mbBackups() *urfave.Command {
 			if cx.IsSet("version") {
 				return c.usage("--version goes with --delete")
 			}
-			return call(cx.Context, c, api.MbBackups, struct{}{}, func(w *tabwriter.Writer, all []api.Backup) {
-				for _, b := range all {
-					fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", b.Name, b.Version, formatTime(b.Time), size(b.Bytes))
-				}
+			return list(cx.Context, c, api.MbBackups, struct{}{}, "there are no backups", func(w *tabwriter.Writer, b api.Backup) {
+				fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", b.Name, b.Version, formatTime(b.Time), formatSize(b.Bytes))
 			})
 		}),
 	}
@@ -200,7 +208,7 @@ func (c *cli) deleteBackup(cx *urfave.Context) error {
 	if err := c.confirm("deleting " + which); err != nil {
 		return err
 	}
-	return call(cx.Context, c, api.MbDeleteBackup, q, func(w *tabwriter.Writer, b api.Backup) {
+	return change(cx.Context, c, api.MbDeleteBackup, q, func(w *tabwriter.Writer, b api.Backup) {
 		fmt.Fprintf(w, "deleted %s\n", b.File)
 	})
 }
@@ -223,11 +231,11 @@ func (c *cli) version(cx *urfave.Context) (int, error) {
 
 func (c *cli) mbRestore() *urfave.Command {
 	return &urfave.Command{
-		Name: "restore", Usage: "bring the tree back to a backup", ArgsUsage: "NAME",
-		Description: "The backup is verified before anything changes, and is one revision: mb revert takes it back.",
+		Name: "restore", Usage: "restore the tree from a backup", ArgsUsage: "NAME",
+		Description: "The backup is verified before anything changes. The restore is one revision: mb revert takes it back.",
 		Flags: []urfave.Flag{
-			versionFlag("of that name the `N`th"),
-			&urfave.BoolFlag{Name: "dry-run", Usage: "verify it, and print the difference"},
+			versionFlag("restore version `N`"),
+			&urfave.BoolFlag{Name: "dry-run", Usage: "verify it, and print what it would change"},
 			&urfave.BoolFlag{Name: "password", Usage: "ask for the password"},
 			passwordFlag(),
 		},
@@ -247,7 +255,7 @@ func (c *cli) mbRestore() *urfave.Command {
 					return err
 				}
 			}
-			return call(cx.Context, c, api.MbRestore, q, func(w *tabwriter.Writer, a api.Applied) { printOutcome(w, a) })
+			return tryOrChange(cx.Context, c, api.MbRestore, q, q.DryRun, printOutcome)
 		}),
 	}
 }

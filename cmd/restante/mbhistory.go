@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"text/tabwriter"
 
@@ -15,20 +14,18 @@ import (
 
 func (c *cli) mbLog() *urfave.Command {
 	return &urfave.Command{
-		Name: "log", Usage: "list the revisions, the newest first", ArgsUsage: "[PATH]",
+		Name: "log", Usage: "list revisions, the newest first", ArgsUsage: "[PATH]",
 		Flags: []urfave.Flag{
-			&urfave.IntFlag{Name: "count", Aliases: []string{"n"}, Usage: "only the newest `N`", DefaultText: "all"},
-			&urfave.BoolFlag{Name: "changes", Usage: "with what each changed"},
+			&urfave.IntFlag{Name: "count", Aliases: []string{"n"}, Usage: "list only the newest `N`", DefaultText: "all"},
+			&urfave.BoolFlag{Name: "changes", Usage: "also print what each changed"},
 		},
 		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			if cx.Int("count") < 0 {
 				return c.usage("--count must not be negative")
 			}
 			q := api.LogRequest{Path: cx.Args().First(), Count: cx.Int("count")}
-			return call(cx.Context, c, api.MbLog, q, func(w *tabwriter.Writer, all []api.Entry) {
-				for _, e := range all {
-					printEntry(w, e, cx.Bool("changes"))
-				}
+			return list(cx.Context, c, api.MbLog, q, "the history has no such revision", func(w *tabwriter.Writer, e api.Entry) {
+				printEntry(w, e, cx.Bool("changes"))
 			})
 		}),
 	}
@@ -53,7 +50,7 @@ func printEntry(w *tabwriter.Writer, e api.Entry, changes bool) {
 
 func (c *cli) mbDiff() *urfave.Command {
 	return &urfave.Command{
-		Name: "diff", Usage: "print what differs between a revision and another, or now", ArgsUsage: "REV [REV2]",
+		Name: "diff", Usage: "show the difference between a revision and another, or now", ArgsUsage: "REV [REV2]",
 		Description: "REV 0 is the empty tree. In brackets stands what differs beside the value: a lock, attributes, the data type.",
 		Action: c.withArgs(1, 2, func(cx *urfave.Context) error {
 			var q api.DiffRequest
@@ -71,21 +68,17 @@ func (c *cli) mbDiff() *urfave.Command {
 				}
 				*rev = metabase.Rev(n)
 			}
-			return call(cx.Context, c, api.MbDiff, q, func(w *tabwriter.Writer, all []api.Change) {
-				for _, c := range all {
-					printChange(w, c)
-				}
-			})
+			return list(cx.Context, c, api.MbDiff, q, "there is no difference", printChange)
 		}),
 	}
 }
 
 func (c *cli) mbRevert() *urfave.Command {
 	return &urfave.Command{
-		Name: "revert", Usage: "take back what a revision changed", ArgsUsage: "REV",
+		Name: "revert", Usage: "revert the changes of a revision", ArgsUsage: "REV",
 		Flags: []urfave.Flag{
-			&urfave.StringFlag{Name: "below", Usage: "only at and below `PATH`", DefaultText: "everywhere"},
-			&urfave.BoolFlag{Name: "dry-run", Usage: "check it, and print the difference and what it touches"},
+			&urfave.StringFlag{Name: "below", Usage: "revert only changes at and below `PATH`", DefaultText: "everywhere"},
+			&urfave.BoolFlag{Name: "dry-run", Usage: "check it, and print what it would change and affect"},
 		},
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			n, err := c.number("revision", cx.Args().First())
@@ -93,17 +86,17 @@ func (c *cli) mbRevert() *urfave.Command {
 				return err
 			}
 			q := api.RevertRequest{Rev: metabase.Rev(n), Path: cx.String("below"), DryRun: cx.Bool("dry-run")}
-			return call(cx.Context, c, api.MbRevert, q, func(w *tabwriter.Writer, a api.Applied) { printOutcome(w, a) })
+			return tryOrChange(cx.Context, c, api.MbRevert, q, q.DryRun, printOutcome)
 		}),
 	}
 }
 
 func (c *cli) mbWatch() *urfave.Command {
 	return &urfave.Command{
-		Name: "watch", Usage: "print each change as it comes", ArgsUsage: "[PATH]",
-		Description: "PATH need not be there yet. It ends when the service does, with exit code 1.",
+		Name: "watch", Usage: "print each change when it is made", ArgsUsage: "[PATH]",
+		Description: "PATH need not exist yet. The command ends with exit code 1 when the service stops.",
 		Flags: []urfave.Flag{
-			&urfave.Uint64Flag{Name: "since", Usage: "also what came after `REVISION`", DefaultText: "now"},
+			&urfave.Uint64Flag{Name: "since", Usage: "also print changes after `REVISION`", DefaultText: "now"},
 			&urfave.IntFlag{Name: "count", Usage: "end after `N` revisions", DefaultText: "never"},
 		},
 		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
@@ -125,16 +118,12 @@ func (c *cli) watch(cx *urfave.Context) error {
 	left := cx.Int("count")
 	for e, err := range api.MbWatch.Open(cx.Context, conn, q) {
 		if cx.Context.Err() != nil {
-			return nil // the one who watches has had enough
+			return nil // interrupted by the user
 		}
 		if err != nil {
 			return err
 		}
-		raw, err := json.Marshal(e)
-		if err != nil {
-			return err
-		}
-		if err := c.answer(raw, func(w *tabwriter.Writer) { printEntry(w, e, true) }); err != nil {
+		if err := c.answerOwn(e, func(w *tabwriter.Writer) { printEntry(w, e, true) }); err != nil {
 			return err
 		}
 		if left--; left == 0 {

@@ -62,7 +62,7 @@ func (c *cli) open(ctx context.Context) (*conn, error) {
 
 // newAPI makes an API with the handlers of every call.
 func newAPI(t admin.Tree, e admin.Engine, data string) *admin.API {
-	d := admin.New(t, schema.IIS(), e, admin.Env{Data: data, Version: version()})
+	d := admin.New(t, schema.IIS(), e, admin.Env{Data: data, Version: thisBuild().Version})
 	tree.Register(d)
 	sites.Register(d, runScript)
 	queues.Register(d)

@@ -15,34 +15,32 @@ import (
 
 func (c *cli) queueCommand() *urfave.Command {
 	return &urfave.Command{
-		Name: "queue", Usage: "look at the mail that waits, and act on it",
+		Name: "queue", Usage: "list, retry, release and remove queued messages",
 		Subcommands: []*urfave.Command{
 			c.queueList(), c.queueMessages(), c.queueShow(), c.queueTrace(),
-			c.queueAct("retry", "try messages now", false), c.queueAct("freeze", "let nobody have messages", false),
-			c.queueAct("thaw", "undo freeze", false), c.queueAct("delete", "destroy messages", true),
-			c.queueAct("bounce", "give messages back to their senders", true),
+			c.queueAct("retry", "try to deliver messages now", ""), c.queueAct("freeze", "hold messages until thawed", ""),
+			c.queueAct("thaw", "end the freeze of messages", ""), c.queueAct("delete", "destroy messages", "destroying messages"),
+			c.queueAct("bounce", "return messages to their senders", "giving up messages"),
 			c.queueRelease(), c.queueTransfer("export", "write messages to a folder, as .eml with their envelopes", api.QueueExport),
-			c.queueTransfer("import", "take in what queue export wrote", api.QueueImport),
+			c.queueTransfer("import", "read messages that queue export wrote", api.QueueImport),
 		},
 	}
 }
 
 func siteFlag() *urfave.IntFlag {
-	return &urfave.IntFlag{Name: "site", Usage: "of site `N`", DefaultText: "all"}
+	return &urfave.IntFlag{Name: "site", Usage: "only of site `N`", DefaultText: "all"}
 }
 
 func (c *cli) queueList() *urfave.Command {
 	return &urfave.Command{
-		Name: "list", Usage: "list the destinations", Flags: []urfave.Flag{siteFlag()},
+		Name: "list", Usage: "list queued messages by destination", Flags: []urfave.Flag{siteFlag()},
 		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
 			q := api.QueueRequest{Site: cx.Int("site")}
-			return call(cx.Context, c, api.QueueList, q, func(w *tabwriter.Writer, all []api.Destination) {
-				if len(all) > 0 {
-					fmt.Fprintln(w, "site\tdomain\tstate\tmessages\tbytes\toldest\tnext try\tlast error")
-				}
-				for _, d := range all {
-					fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", d.Site, d.Domain, d.State, d.Messages, d.Bytes, formatTime(d.Oldest), formatTime(d.NextTry), d.LastError)
-				}
+			header := "site\tdomain\tstate\tmessages\tbytes\toldest\tnext try\tlast error\n"
+			return list(cx.Context, c, api.QueueList, q, "no messages are queued", func(w *tabwriter.Writer, d api.Destination) {
+				fmt.Fprint(w, header)
+				header = ""
+				fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", d.Site, d.Domain, d.State, d.Messages, d.Bytes, formatTime(d.Oldest), formatTime(d.NextTry), d.LastError)
 			})
 		}),
 	}
@@ -53,33 +51,26 @@ func (c *cli) queueMessages() *urfave.Command {
 		Name: "messages", Usage: "list the messages for a domain", ArgsUsage: "DOMAIN", Flags: []urfave.Flag{siteFlag()},
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.QueueRequest{Site: cx.Int("site"), Domain: cx.Args().First()}
-			return call(cx.Context, c, api.QueueMessages, q, printMessages)
+			return list(cx.Context, c, api.QueueMessages, q, "no messages wait for "+q.Domain, printMessageLine)
 		}),
 	}
 }
 
-func printMessages(w *tabwriter.Writer, all []api.Message) {
-	for _, m := range all {
-		to := make([]string, len(m.To))
-		for i, r := range m.To {
-			to[i] = r.Address.String()
-		}
-		fmt.Fprintf(w, "%s\t%s\t<%s>\t%s\t%d\t%s\t%s\t%s\n", m.ID, m.State, m.From, strings.Join(to, " "), m.Size, formatTime(m.Received), formatTime(m.NextTry), m.LastError)
+func printMessageLine(w *tabwriter.Writer, m api.Message) {
+	to := make([]string, len(m.To))
+	for i, r := range m.To {
+		to[i] = r.Address.String()
 	}
+	fmt.Fprintf(w, "%s\t%s\t<%s>\t%s\t%d\t%s\t%s\t%s\n", m.ID, m.State, m.From, strings.Join(to, " "), m.Size, formatTime(m.Received), formatTime(m.NextTry), m.LastError)
 }
 
 func (c *cli) queueShow() *urfave.Command {
 	return &urfave.Command{
-		Name: "show", Usage: "tell of one message", ArgsUsage: "ID",
+		Name: "show", Usage: "show one message", ArgsUsage: "ID",
 		Flags: []urfave.Flag{&urfave.BoolFlag{Name: "body", Usage: "print its text alone"}},
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.MessageRequest{ID: cx.Args().First(), Body: cx.Bool("body")}
-			conn, err := c.open(cx.Context)
-			if err != nil {
-				return err
-			}
-			defer conn.close()
-			m, raw, err := api.QueueShow.Call(cx.Context, conn, q)
+			m, raw, err := exchange(cx.Context, c, api.QueueShow, q)
 			if err != nil {
 				return err
 			}
@@ -94,7 +85,7 @@ func (c *cli) queueShow() *urfave.Command {
 
 func printMessage(w *tabwriter.Writer, m api.MessageDetail) {
 	env := m.Envelope
-	row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
+	row := fields(w)
 	row("id", env.ID)
 	row("site", m.Site)
 	row("from", "<"+env.From.String()+">")
@@ -117,22 +108,25 @@ func printMessage(w *tabwriter.Writer, m api.MessageDetail) {
 
 func (c *cli) queueTrace() *urfave.Command {
 	return &urfave.Command{
-		Name: "trace", Usage: "find a message, or the mail of an address", ArgsUsage: "ID|ADDRESS",
+		Name: "trace", Usage: "find a message by its ID, or messages by sender or recipient", ArgsUsage: "ID|ADDRESS",
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
-			return call(cx.Context, c, api.QueueTrace, api.TraceRequest{What: cx.Args().First()}, printMessages)
+			q := api.TraceRequest{What: cx.Args().First()}
+			return list(cx.Context, c, api.QueueTrace, q, "no message of "+q.What+" is queued", printMessageLine)
 		}),
 	}
 }
 
-func (c *cli) queueAct(name, usage string, final bool) *urfave.Command {
+// queueAct is a command about picked messages. It asks about danger first,
+// where there is any.
+func (c *cli) queueAct(name, usage, danger string) *urfave.Command {
 	return &urfave.Command{
 		Name: name, Usage: usage, ArgsUsage: "[ID]...",
-		Description: "Messages are picked by their IDs, or by options, all of which must fit.",
+		Description: "Messages are picked by their IDs, or by options, all of which must match.",
 		Flags: []urfave.Flag{
-			&urfave.StringFlag{Name: "domain", Usage: "for `DOMAIN`"},
-			&urfave.StringFlag{Name: "from", Usage: "from `ADDRESS`; <> picks reports"},
-			&urfave.DurationFlag{Name: "older-than", Usage: "that came longer than `DURATION` ago", DefaultText: "any age"},
-			&urfave.BoolFlag{Name: "all", Usage: "everything"},
+			&urfave.StringFlag{Name: "domain", Usage: "pick messages for `DOMAIN`"},
+			&urfave.StringFlag{Name: "from", Usage: "pick messages from `ADDRESS`; <> picks reports"},
+			&urfave.DurationFlag{Name: "older-than", Usage: "pick messages that were accepted longer than `DURATION` ago", DefaultText: "any age"},
+			&urfave.BoolFlag{Name: "all", Usage: "pick every message"},
 			siteFlag(),
 			&urfave.BoolFlag{Name: "dry-run", Usage: "only count them"},
 		},
@@ -148,12 +142,12 @@ func (c *cli) queueAct(name, usage string, final bool) *urfave.Command {
 			if len(q.IDs) == 0 && q.Domain == "" && q.From == nil && q.OlderThan <= 0 && !q.All {
 				return c.usage("takes ID..., or --domain, --from, --older-than or --all")
 			}
-			if final && !q.DryRun {
-				if err := c.confirm(map[string]string{"delete": "destroying messages", "bounce": "giving up messages"}[name]); err != nil {
+			if danger != "" && !q.DryRun {
+				if err := c.confirm(danger); err != nil {
 					return err
 				}
 			}
-			return call(cx.Context, c, api.QueueAct, q, printActed)
+			return tryOrChange(cx.Context, c, api.QueueAct, q, q.DryRun, printActed)
 		}),
 	}
 }
@@ -161,17 +155,17 @@ func (c *cli) queueAct(name, usage string, final bool) *urfave.Command {
 func printActed(w *tabwriter.Writer, a api.ActResult) {
 	fmt.Fprintf(w, "%s, %d bytes", plural(a.Messages, "message"), a.Bytes)
 	if a.Busy > 0 {
-		fmt.Fprintf(w, "; %d left as they are, for they are being sent just now", a.Busy)
+		fmt.Fprintf(w, "; %d unchanged, being sent just now", a.Busy)
 	}
 	fmt.Fprintln(w)
 }
 
 func (c *cli) queueRelease() *urfave.Command {
 	return &urfave.Command{
-		Name: "release", Usage: "send a held domain's mail to its hosts now, as ETRN does", ArgsUsage: "DOMAIN", Flags: []urfave.Flag{siteFlag()},
+		Name: "release", Usage: "deliver a held domain's mail to its hosts now, as ETRN does", ArgsUsage: "DOMAIN", Flags: []urfave.Flag{siteFlag()},
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.QueueRequest{Site: cx.Int("site"), Domain: cx.Args().First()}
-			return call(cx.Context, c, api.QueueRelease, q, func(w *tabwriter.Writer, r api.Released) {
+			return change(cx.Context, c, api.QueueRelease, q, func(w *tabwriter.Writer, r api.Released) {
 				fmt.Fprintf(w, "%s\n", plural(r.Messages, "message"))
 			})
 		}),
@@ -181,13 +175,13 @@ func (c *cli) queueRelease() *urfave.Command {
 func (c *cli) queueTransfer(name, usage string, m api.Method[api.FolderRequest, api.ActResult]) *urfave.Command {
 	return &urfave.Command{
 		Name: name, Usage: usage, ArgsUsage: "DIR", Flags: []urfave.Flag{siteFlag()},
-		Description: "Whoever is neither root nor the user that the service runs as names a folder at or below exports/NAME in the data folder, by his own name.",
+		Description: "Users other than root and the service's own can name only folders at or below exports/USER in the data folder.",
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			dir, err := filepath.Abs(cx.Args().First())
 			if err != nil {
 				return err
 			}
-			return call(cx.Context, c, m, api.FolderRequest{Dir: dir, Site: cx.Int("site")}, printActed)
+			return change(cx.Context, c, m, api.FolderRequest{Dir: dir, Site: cx.Int("site")}, printActed)
 		}),
 	}
 }

@@ -32,8 +32,8 @@ func runScript(ctx context.Context, tree admin.Tree, as metabase.Batch, s api.Sc
 func (c *cli) runCommand() *urfave.Command {
 	return &urfave.Command{
 		Name: "run", Usage: "run a Lua administration script", ArgsUsage: "SCRIPT.lua [ARG]...",
-		Description: "The script sees GetObject, print and its arguments in arg; - reads it from standard input.\n" +
-			"What it writes with SetInfo is one batch each, in your name.",
+		Description: "SCRIPT.lua is a file, or - for standard input. The script has GetObject, print, and its arguments in arg.\n" +
+			"Each SetInfo is one batch, recorded with your name.",
 		Flags: []urfave.Flag{
 			&urfave.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "stop the script after `DURATION`"},
 		},
@@ -55,7 +55,12 @@ func (c *cli) runCommand() *urfave.Command {
 				if err != nil {
 					return err
 				}
-				if _, err := io.WriteString(c.out, out.Text); err != nil {
+				if c.json {
+					err = c.answerOwn(out, nil)
+				} else {
+					_, err = io.WriteString(c.out, out.Text)
+				}
+				if err != nil {
 					return err
 				}
 			}

@@ -16,11 +16,11 @@ import (
 
 func (c *cli) siteCommand() *urfave.Command {
 	return &urfave.Command{
-		Name: "site", Usage: "list, make and command sites",
+		Name: "site", Usage: "list, create, start, stop and delete sites",
 		Subcommands: []*urfave.Command{
 			c.siteList(), c.siteShow(), c.siteCreate(), c.siteRename(), c.siteBind(),
-			c.siteControl("start", "start a site"), c.siteControl("stop", "stop a site: its callers get a grace time"),
-			c.siteControl("pause", "take no new callers; what is queued goes on"), c.siteControl("continue", "end a pause"),
+			c.siteControl("start", "start a site"), c.siteControl("stop", "stop a site, with a grace time for its callers"),
+			c.siteControl("pause", "refuse new callers; queued mail is still delivered"), c.siteControl("continue", "accept callers again after a pause"),
 			c.siteDelete(), c.siteSessions(), c.siteEndSession(),
 		},
 	}
@@ -28,13 +28,9 @@ func (c *cli) siteCommand() *urfave.Command {
 
 func (c *cli) siteList() *urfave.Command {
 	return &urfave.Command{
-		Name: "list", Usage: "list the sites",
+		Name: "list", Usage: "list sites with their bindings and state",
 		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
-			return call(cx.Context, c, api.SiteList, struct{}{}, func(w *tabwriter.Writer, all []api.Site) {
-				for _, site := range all {
-					printSiteLine(w, site)
-				}
-			})
+			return list(cx.Context, c, api.SiteList, struct{}{}, "there are no sites", printSiteLine)
 		}),
 	}
 }
@@ -45,19 +41,15 @@ func printSiteLine(w *tabwriter.Writer, site api.Site) {
 
 func (c *cli) siteShow() *urfave.Command {
 	return &urfave.Command{
-		Name: "show", Usage: "tell of one site", ArgsUsage: "N",
-		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
-			n, err := c.siteArg(cx)
-			if err != nil {
-				return err
-			}
+		Name: "show", Usage: "show one site", ArgsUsage: "N",
+		Action: c.withSite(1, 1, func(cx *urfave.Context, n int) error {
 			return call(cx.Context, c, api.SiteShow, api.SiteRequest{Site: n}, printSite)
 		}),
 	}
 }
 
 func printSite(w *tabwriter.Writer, site api.Site) {
-	row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
+	row := fields(w)
 	row("site", site.Number)
 	row("name", site.Name)
 	row("bindings", quoted(site.Bindings))
@@ -72,25 +64,25 @@ func printSite(w *tabwriter.Writer, site api.Site) {
 	row("revision", site.Configured)
 	row("domains", site.Domains)
 	row("connections", site.Connections)
-	row("messages", fmt.Sprintf("%d (%s), held %d (%s)", site.Messages, size(site.Bytes), site.Held, size(site.HeldBytes)))
+	row("messages", fmt.Sprintf("%d (%s), held %d (%s)", site.Messages, formatSize(site.Bytes), site.Held, formatSize(site.HeldBytes)))
 	row("queue", site.Queue)
 }
 
 func (c *cli) siteCreate() *urfave.Command {
 	return &urfave.Command{
-		Name: "create", Usage: "make a site and print its number",
+		Name: "create", Usage: "create a site and print its number",
 		Flags: []urfave.Flag{
-			&urfave.StringFlag{Name: "name", Usage: "`NAME` for display"},
+			&urfave.StringFlag{Name: "name", Usage: "display it as `NAME`"},
 			&urfave.StringSliceFlag{Name: "bind", Usage: "listen on `ADDR:PORT`; may be given several times"},
-			&urfave.StringFlag{Name: "domain", Usage: "its default `DOMAIN`"},
-			&urfave.StringFlag{Name: "dir", Usage: "parent of its folders", DefaultText: "Mailroot-N in the data folder"},
+			&urfave.StringFlag{Name: "domain", Usage: "set its default `DOMAIN`"},
+			&urfave.StringFlag{Name: "dir", Usage: "create its folders below `DIR`", DefaultText: "Mailroot-N in the data folder"},
 		},
 		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
 			q := api.SiteCreateRequest{Name: cx.String("name"), Bind: cx.StringSlice("bind"), Domain: cx.String("domain"), Dir: cx.String("dir")}
 			if q.Name == "" || len(q.Bind) == 0 || q.Domain == "" {
 				return c.usage("--name, --bind and --domain are needed")
 			}
-			return call(cx.Context, c, api.SiteCreate, q, func(w *tabwriter.Writer, site api.Site) {
+			return change(cx.Context, c, api.SiteCreate, q, func(w *tabwriter.Writer, site api.Site) {
 				fmt.Fprintln(w, site.Number)
 			})
 		}),
@@ -99,31 +91,22 @@ func (c *cli) siteCreate() *urfave.Command {
 
 func (c *cli) siteRename() *urfave.Command {
 	return &urfave.Command{
-		Name: "rename", Usage: "give a site another name for display", ArgsUsage: "N NAME",
-		Action: c.withArgs(2, 2, func(cx *urfave.Context) error {
-			n, err := c.siteArg(cx)
-			if err != nil {
-				return err
-			}
+		Name: "rename", Usage: "change the display name of a site", ArgsUsage: "N NAME",
+		Action: c.withSite(2, 2, func(cx *urfave.Context, n int) error {
 			q := api.SiteSetRequest{Site: n, Name: cx.Args().Get(1)}
 			if q.Name == "" {
 				return c.usage("the name is empty")
 			}
-			return call(cx.Context, c, api.SiteSet, q, quiet[api.Site])
+			return change(cx.Context, c, api.SiteSet, q, printSiteLine)
 		}),
 	}
 }
 
 func (c *cli) siteBind() *urfave.Command {
 	return &urfave.Command{
-		Name: "bind", Usage: "have a site listen elsewhere", ArgsUsage: "N ADDR:PORT...",
-		Action: c.withArgs(2, -1, func(cx *urfave.Context) error {
-			n, err := c.siteArg(cx)
-			if err != nil {
-				return err
-			}
-			q := api.SiteSetRequest{Site: n, Bind: cx.Args().Tail()}
-			return call(cx.Context, c, api.SiteSet, q, quiet[api.Site])
+		Name: "bind", Usage: "change the addresses that a site listens on", ArgsUsage: "N ADDR:PORT...",
+		Action: c.withSite(2, -1, func(cx *urfave.Context, n int) error {
+			return change(cx.Context, c, api.SiteSet, api.SiteSetRequest{Site: n, Bind: cx.Args().Tail()}, printSiteLine)
 		}),
 	}
 }
@@ -131,71 +114,60 @@ func (c *cli) siteBind() *urfave.Command {
 func (c *cli) siteControl(name, usage string) *urfave.Command {
 	return &urfave.Command{
 		Name: name, Usage: usage, ArgsUsage: "N",
-		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
-			n, err := c.siteArg(cx)
-			if err != nil {
-				return err
-			}
-			return call(cx.Context, c, api.SiteCommand, api.SiteCommandRequest{Site: n, Command: name}, printSiteLine)
+		Action: c.withSite(1, 1, func(cx *urfave.Context, n int) error {
+			return change(cx.Context, c, api.SiteCommand, api.SiteCommandRequest{Site: n, Command: name}, printSiteLine)
 		}),
 	}
 }
 
 func (c *cli) siteDelete() *urfave.Command {
 	return &urfave.Command{
-		Name: "delete", Usage: "delete a site, after deciding on its mail", ArgsUsage: "N",
-		Description: "Exactly one of --drain, --move-to, --export and --discard says what becomes of the mail in its queue.\n" +
-			"For --export the same holds as for queue export.\n" +
+		Name: "delete", Usage: "delete a site and deliver, move, export or discard its mail", ArgsUsage: "N",
+		Description: "Exactly one of --drain, --move-to, --export and --discard decides about the mail in its queue.\n" +
+			"--export takes the same folders as queue export.\n" +
 			"The default site cannot be deleted. The site's folders stay on the disk.",
 		Flags: []urfave.Flag{
-			&urfave.BoolFlag{Name: "drain", Usage: "deliver it first"},
-			&urfave.IntFlag{Name: "move-to", Usage: "give it to site `M`", DefaultText: "none"},
-			&urfave.StringFlag{Name: "export", Usage: "write it to `DIR`"},
-			&urfave.BoolFlag{Name: "discard", Usage: "destroy it"},
+			&urfave.BoolFlag{Name: "drain", Usage: "deliver its mail first"},
+			&urfave.IntFlag{Name: "move-to", Usage: "move its mail to site `M`", DefaultText: "none"},
+			&urfave.StringFlag{Name: "export", Usage: "write its mail to `DIR`"},
+			&urfave.BoolFlag{Name: "discard", Usage: "destroy its mail"},
 		},
-		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
-			n, err := c.siteArg(cx)
-			if err != nil {
-				return err
-			}
-			q := api.SiteDeleteRequest{Site: n, Drain: cx.Bool("drain"), MoveTo: cx.Int("move-to"), Discard: cx.Bool("discard")}
-			chosen := cx.NumFlags()
-			if dir := cx.String("export"); dir != "" {
-				if q.Export, err = filepath.Abs(dir); err != nil {
-					return err
-				}
-			}
-			if chosen != 1 {
-				return c.usage("exactly one of --drain, --move-to M, --export DIR and --discard is needed")
-			}
-			if n == settings.DefaultSite {
-				return &api.Error{Kind: api.KindRefused, Text: fmt.Sprintf("site %d: the default site cannot be deleted", n)}
-			}
-			if err := c.confirm(fmt.Sprintf("deleting site %d", n)); err != nil {
-				return err
-			}
-			return call(cx.Context, c, api.SiteDelete, q, func(w *tabwriter.Writer, d api.Deleted) {
-				fmt.Fprintf(w, "site %d is gone, with %s taken care of\n", n, plural(d.Messages, "message"))
-				for _, dir := range d.Folders {
-					fmt.Fprintf(w, "stays: %s\n", dir)
-				}
-			})
-		}),
+		Action: c.withSite(1, 1, c.deleteSite),
 	}
+}
+
+func (c *cli) deleteSite(cx *urfave.Context, n int) error {
+	q := api.SiteDeleteRequest{Site: n, Drain: cx.Bool("drain"), MoveTo: cx.Int("move-to"), Discard: cx.Bool("discard")}
+	if cx.NumFlags() != 1 {
+		return c.usage("exactly one of --drain, --move-to M, --export DIR and --discard is needed")
+	}
+	if dir := cx.String("export"); dir != "" {
+		var err error
+		if q.Export, err = filepath.Abs(dir); err != nil {
+			return err
+		}
+	}
+	if n == settings.DefaultSite {
+		return &api.Error{Kind: api.KindRefused, Text: fmt.Sprintf("site %d: the default site cannot be deleted", n)}
+	}
+	if err := c.confirm(fmt.Sprintf("deleting site %d", n)); err != nil {
+		return err
+	}
+	return change(cx.Context, c, api.SiteDelete, q, func(w *tabwriter.Writer, d api.Deleted) {
+		fmt.Fprintf(w, "site %d is gone, with %s taken care of\n", n, plural(d.Messages, "message"))
+		for _, dir := range d.Folders {
+			fmt.Fprintf(w, "stays: %s\n", dir)
+		}
+	})
 }
 
 func (c *cli) siteSessions() *urfave.Command {
 	return &urfave.Command{
-		Name: "sessions", Usage: "list who is connected", ArgsUsage: "N",
-		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
-			n, err := c.siteArg(cx)
-			if err != nil {
-				return err
-			}
-			return call(cx.Context, c, api.Sessions, api.SiteRequest{Site: n}, func(w *tabwriter.Writer, all []api.Session) {
-				for _, c := range all {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\ttls %s\t%s\t%s\n", c.ID, c.Remote, dash(c.Hello), dash(c.Account), yesNo(c.TLS), formatTime(c.Since), c.Doing)
-				}
+		Name: "sessions", Usage: "list the callers that are connected to a site", ArgsUsage: "N",
+		Action: c.withSite(1, 1, func(cx *urfave.Context, n int) error {
+			q, empty := api.SiteRequest{Site: n}, fmt.Sprintf("no caller is connected to site %d", n)
+			return list(cx.Context, c, api.Sessions, q, empty, func(w *tabwriter.Writer, s api.Session) {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\ttls %s\t%s\t%s\n", s.ID, s.Remote, dash(s.Hello), dash(s.Account), yesNo(s.TLS), formatTime(s.Since), s.Doing)
 			})
 		}),
 	}
@@ -203,18 +175,14 @@ func (c *cli) siteSessions() *urfave.Command {
 
 func (c *cli) siteEndSession() *urfave.Command {
 	return &urfave.Command{
-		Name: "end-session", Usage: "end a session", ArgsUsage: "N [ID]",
-		Flags: []urfave.Flag{&urfave.BoolFlag{Name: "all", Usage: "every session of the site"}},
-		Action: c.withArgs(1, 2, func(cx *urfave.Context) error {
-			n, err := c.siteArg(cx)
-			if err != nil {
-				return err
-			}
+		Name: "end-session", Usage: "end one or all sessions of a site", ArgsUsage: "N [ID]",
+		Flags: []urfave.Flag{&urfave.BoolFlag{Name: "all", Usage: "end every session of the site"}},
+		Action: c.withSite(1, 2, func(cx *urfave.Context, n int) error {
 			q := api.EndRequest{Site: n, ID: cx.Args().Get(1), All: cx.Bool("all")}
 			if (q.ID == "") != q.All {
 				return c.usage("takes N and either ID or --all")
 			}
-			return call(cx.Context, c, api.EndSession, q, func(w *tabwriter.Writer, e api.Ended) {
+			return change(cx.Context, c, api.EndSession, q, func(w *tabwriter.Writer, e api.Ended) {
 				fmt.Fprintf(w, "%s ended\n", plural(e.Sessions, "session"))
 			})
 		}),

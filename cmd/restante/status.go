@@ -13,10 +13,10 @@ import (
 
 func (c *cli) statusCommand() *urfave.Command {
 	return &urfave.Command{
-		Name: "status", Usage: "tell how the service is",
+		Name: "status", Usage: "show service status",
 		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
 			return call(cx.Context, c, api.Status, struct{}{}, func(w *tabwriter.Writer, v api.Service) {
-				row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
+				row := fields(w)
 				row("version", v.Version)
 				row("data", v.Data)
 				row("process", v.PID)
@@ -41,17 +41,13 @@ func (c *cli) statusCommand() *urfave.Command {
 
 func (c *cli) explainCommand() *urfave.Command {
 	return &urfave.Command{
-		Name: "explain", Usage: "tell what would become of a message, and why", ArgsUsage: "SITE RECIPIENT",
+		Name: "explain", Usage: "explain what would happen to a message, and why", ArgsUsage: "SITE RECIPIENT",
 		Flags: []urfave.Flag{
-			&urfave.StringFlag{Name: "from", Usage: "from `ADDRESS`"},
-			&urfave.StringFlag{Name: "client", Usage: "brought by a caller at `IP`", DefaultText: "one without rights by its address"},
-			&urfave.StringFlag{Name: "account", Usage: "who has signed in as `NAME`", DefaultText: "nobody"},
+			&urfave.StringFlag{Name: "from", Usage: "assume the sender `ADDRESS`"},
+			&urfave.StringFlag{Name: "client", Usage: "assume a caller at `IP`", DefaultText: "one without rights by its address"},
+			&urfave.StringFlag{Name: "account", Usage: "assume a caller signed in as `NAME`", DefaultText: "nobody"},
 		},
-		Action: c.withArgs(2, 2, func(cx *urfave.Context) error {
-			n, err := c.siteArg(cx)
-			if err != nil {
-				return err
-			}
+		Action: c.withSite(2, 2, func(cx *urfave.Context, n int) error {
 			q := api.ExplainRequest{
 				Site: n, Recipient: cx.Args().Get(1), From: cx.String("from"),
 				Client: cx.String("client"), Account: cx.String("account"),
@@ -62,7 +58,7 @@ func (c *cli) explainCommand() *urfave.Command {
 }
 
 func printExplained(w *tabwriter.Writer, e api.Explained) {
-	row := func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
+	row := fields(w)
 	row("recipient", e.Recipient)
 	row("domain", fmt.Sprintf("%s, %s, key %s", e.Domain, e.Standing, dash(e.Key)))
 	if e.Accepted {

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"restante/admin/api"
+)
+
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// ansi says that stream is a terminal that obeys control sequences.
+func ansi(stream any) bool { return isTerminal(stream) && os.Getenv("TERM") != "dumb" }
+
+// colored says that answers are colored; see https://no-color.org.
+func (c *cli) colored() bool { return os.Getenv("NO_COLOR") == "" && ansi(c.out) }
+
+const (
+	red, green, yellow = "\x1b[31m", "\x1b[32m", "\x1b[33m"
+	reset              = "\x1b[0m"
+)
+
+// stateCell finds a cell of a table, or a site's line of status, that tells a state.
+var stateCell = regexp.MustCompile(`(^|  |" )(started|active|running|paused|pausing|continuing|starting|stopping|held|retry|frozen|stopped)(  | at |$)`)
+
+// colorize colors a line of a difference by its sign, and in others the state.
+func colorize(line string) string {
+	switch {
+	case strings.HasPrefix(line, "+ "):
+		return green + line + reset
+	case strings.HasPrefix(line, "- "):
+		return red + line + reset
+	}
+	at := stateCell.FindStringSubmatchIndex(line)
+	if at == nil {
+		return line
+	}
+	color := yellow
+	switch line[at[4]:at[5]] {
+	case "started", "active", "running":
+		color = green
+	case "stopped", "frozen":
+		color = red
+	}
+	return line[:at[4]] + color + line[at[4]:at[5]] + reset + line[at[5]:]
+}
+
+// startProgress shows on a terminal, after one second, that the command is at
+// work. The function that it returns removes the display.
+func (c *cli) startProgress() (stop func()) {
+	if c.json || c.quiet || !ansi(c.err) {
+		return func() {}
+	}
+	done, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		showProgress(c.err, c.path, done)
+	}()
+	return func() { close(done); <-gone }
+}
+
+const (
+	progressDelay = time.Second
+	progressStep  = 200 * time.Millisecond
+	progressWidth = 24
+)
+
+// showProgress draws a bar with the time that has passed, until done. How much
+// is left is not known here: the mark only moves.
+func showProgress(w io.Writer, label string, done <-chan struct{}) {
+	begin := time.Now()
+	select {
+	case <-done:
+		return
+	case <-time.After(progressDelay):
+	}
+	tick := time.NewTicker(progressStep)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		at := n % (2 * progressWidth)
+		at = min(at, 2*progressWidth-1-at)
+		bar := strings.Repeat(" ", at) + "=" + strings.Repeat(" ", progressWidth-1-at)
+		fmt.Fprintf(w, "\r%s [%s] %s\x1b[K", label, bar, time.Since(begin).Truncate(time.Second))
+		select {
+		case <-done:
+			fmt.Fprint(w, "\r\x1b[K")
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// confirm asks before something that cannot be undone.
+func (c *cli) confirm(question string) error {
+	if c.yes {
+		return nil
+	}
+	if !isTerminal(c.in) {
+		return &api.Error{Kind: api.KindUsage, Text: question + " needs a yes", Hint: "--yes " + c.argsAfterGlobals()}
+	}
+	fmt.Fprintf(c.err, "%s? [y/N] ", question)
+	line, _ := bufio.NewReader(c.in).ReadString('\n')
+	if word := strings.ToLower(strings.TrimSpace(line)); word != "y" && word != "yes" {
+		return &api.Error{Kind: api.KindFailed, Text: "not done"}
+	}
+	return nil
+}
+
+// password reads a password: the first line of standard input when fromStdin,
+// else from the terminal, without showing it, twice when it is a new one.
+func (c *cli) password(fromStdin, isNew bool) (string, error) {
+	if fromStdin {
+		line, err := bufio.NewReader(c.in).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return "", err
+		}
+		return strings.TrimRight(line, "\r\n"), nil
+	}
+	f, ok := c.in.(*os.File)
+	if !ok || !isTerminal(f) {
+		return "", &api.Error{Kind: api.KindUsage, Text: "there is no terminal to ask for the password", Hint: c.argsAfterGlobals() + " --password-stdin"}
+	}
+	ask := func(prompt string) (string, error) {
+		fmt.Fprint(c.err, prompt)
+		b, err := term.ReadPassword(int(f.Fd()))
+		fmt.Fprintln(c.err)
+		return string(b), err
+	}
+	first, err := ask("password: ")
+	if err != nil || !isNew {
+		return first, err
+	}
+	second, err := ask("once more: ")
+	if err == nil && first != second {
+		err = c.usage("the two passwords differ")
+	}
+	return first, err
+}
