@@ -8,57 +8,41 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"restante/internal/testpeer"
 )
 
-// measureAccept prints messages per second taken in durably, by sessions and
-// size. Each session is kept and waits for each reply, as an ordinary sender
-// without PIPELINING does. The two servers take turns, and what they took is
-// held, so that no delivery runs beside.
-func measureAccept(ctx context.Context, o options) error {
-	fmt.Printf("accepted durably, messages per second (median of %d paired runs of %v; kept sessions, no pipelining)\n", o.rounds, o.window)
-	fmt.Printf("%8s %9s %10s %9s %7s\n", "size", "sessions", "restante", "postfix", "ratio")
+// measureAccept measures messages per second that got their 250, by sessions
+// and size. A session is kept and waits for each reply, as an ordinary sender
+// without PIPELINING does. All mail is held, so that no delivery runs beside.
+func measureAccept(ctx context.Context, o options, r *report) error {
 	for _, size := range []int{1 << 10, 100 << 10} {
 		for _, sessions := range []int{1, 10, 50, 100} {
-			var ours, theirs []float64
-			for range o.rounds {
-				rate, err := acceptRestante(ctx, o, sessions, size)
-				if err != nil {
-					return err
-				}
-				ours = append(ours, rate)
-				if testpeer.PostfixMissing() != nil {
-					continue
-				}
-				if rate, err = acceptPostfix(ctx, o, sessions, size); err != nil {
-					return err
-				}
-				theirs = append(theirs, rate)
+			f := &figure{Name: fmt.Sprintf("accept %d KiB, %d sessions", size>>10, sessions), Unit: "messages/s", More: true}
+			if err := acceptInTurns(ctx, o, f, sessions, size); err != nil {
+				return err
 			}
-			a, b := median(ours), median(theirs)
-			fmt.Printf("%8d %9d %10.0f %9.0f %7s\n", size, sessions, a, b, ratio(a, b))
+			if err := r.figure(f); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func acceptRestante(ctx context.Context, o options, sessions, size int) (float64, error) {
-	s, err := startRestante(ctx, o)
-	if err != nil {
-		return 0, err
+// acceptInTurns starts every contender, and loads one at a time.
+func acceptInTurns(ctx context.Context, o options, f *figure, sessions, size int) error {
+	all, names := contenders(o)
+	addrs := make([]string, len(all))
+	for i, c := range all {
+		s, err := c.start(ctx, o)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		defer s.stop()
+		addrs[i] = s.addr()
 	}
-	defer s.stop()
-	return load(ctx, s.Addr(1), sessions, size, o.window, 0)
-}
-
-func acceptPostfix(ctx context.Context, o options, sessions, size int) (float64, error) {
-	p, err := startPostfix(ctx, o, "127.0.0.1:9")
-	if err != nil {
-		return 0, err
-	}
-	defer p.stop()
-	return load(ctx, p.Addr, sessions, size, o.window, 0)
+	return inTurns(o.rounds, f, names, func(i int) (float64, error) {
+		return load(ctx, addrs[i], sessions, size, o.window, 0)
+	})
 }
 
 // load sends over sessions connections for window, or, with limit, until that

@@ -21,61 +21,42 @@ import (
 	"restante/metabase/schema"
 )
 
-// measureCommits prints durable commits per second of batches that each set
-// one property, beside a bare loop over Badger that syncs and merges and writes
-// as much for each: a key, a record of history and a counter. The two take
-// turns of a moment each, so that both see the same disk. The bare loop keeps
-// all that it writes; so does the store but in the last row, where its history
-// is full and each batch drops a record of it as well.
-func measureCommits(ctx context.Context, o options) error {
+// measureCommits measures durable commits per second of batches that each set
+// one property, in turns with a bare loop over Badger that merges, syncs and
+// writes as much: a key, a record of history and a counter. The loop and the
+// store keep all history; in the last row the history is full, and each batch
+// drops a record.
+func measureCommits(ctx context.Context, o options, r *report) error {
 	turns, turn := 7*o.rounds, o.window/6
-	fmt.Printf("durable commits per second (medians of %d paired turns of %v)\n%8s %10s %10s %7s\n", turns, turn, "writers", "batches", "bare", "ratio")
-	theirs, closeTheirs, err := newBadgerLoop(ctx, o)
+	bare, closeBare, err := newBadgerLoop(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer closeTheirs()
+	defer closeBare()
 	for _, row := range []struct {
+		name    string
 		writers int
 		keep    int // revisions of history; 0: all
-	}{{1, 0}, {32, 0}, {32, 1000}} {
-		ours, closeOurs, err := newBatchStore(ctx, o, row.keep)
+	}{{"1 writer", 1, 0}, {"32 writers", 32, 0}, {"32 writers, history full", 32, 1000}} {
+		batches, closeStore, err := newBatchStore(ctx, o, row.keep)
 		if err != nil {
 			return err
 		}
-		err = pairTurns(row.writers, turns, turn, ours, theirs)
-		closeOurs()
-		if err != nil {
+		f := &figure{Name: "commits, " + row.name, Unit: "batches/s", More: true}
+		ways := []func(uint64) error{batches, bare}
+		err = inTurns(turns, f, []string{"restante", "bare Badger loop"}, func(i int) (float64, error) {
+			return inParallel(row.writers, turn, ways[i])
+		})
+		closeStore()
+		if err := errors.Join(err, r.figure(f)); err != nil {
 			return err
 		}
-		if row.keep > 0 {
-			fmt.Print("  with a full history")
-		}
-		fmt.Println()
 	}
 	return nil
 }
 
-// pairTurns prints what two ways to commit do by turns.
-func pairTurns(writers, turns int, turn time.Duration, ours, theirs func(uint64) error) error {
-	var batches, bare, ratios []float64
-	for range turns {
-		a, err := inParallel(writers, turn, ours)
-		if err != nil {
-			return err
-		}
-		b, err := inParallel(writers, turn, theirs)
-		if err != nil {
-			return err
-		}
-		batches, bare, ratios = append(batches, a), append(bare, b), append(ratios, a/b)
-	}
-	fmt.Printf("%8d %10.0f %10.0f %7.2f", writers, median(batches), median(bare), median(ratios))
-	return nil
-}
-
-// inParallel calls f from many goroutines for a window, with numbers that come
-// once each, and gives calls per second.
+// inParallel calls f from many goroutines for a window, each time with another
+// number, and gives calls per second.
 func inParallel(writers int, window time.Duration, f func(n uint64) error) (float64, error) {
 	var next, done atomic.Uint64
 	var all sync.WaitGroup
@@ -95,8 +76,8 @@ func inParallel(writers int, window time.Duration, f func(n uint64) error) (floa
 	return float64(done.Load()) / time.Since(begin).Seconds(), errors.Join(failed...)
 }
 
-// newBatchStore gives a store of its own, which keeps so many revisions, and what
-// commits one batch to it.
+// newBatchStore opens a store that keeps so many revisions, and gives a function
+// that commits one batch to it.
 func newBatchStore(ctx context.Context, o options, keep int) (commit func(n uint64) error, stop func(), err error) {
 	dir, err := os.MkdirTemp(o.dir, "commits-")
 	if err != nil {
@@ -139,7 +120,8 @@ func commitDomain(n uint64) metabase.Path {
 	return settings.DomainPath(1, fmt.Sprintf("d%d.test", n%1000))
 }
 
-// newBadgerLoop gives the least that merges: a channel, a transaction, an answer.
+// newBadgerLoop starts the simplest group commit: a channel, a transaction, an
+// answer.
 func newBadgerLoop(ctx context.Context, o options) (commit func(n uint64) error, stop func(), err error) {
 	dir, err := os.MkdirTemp(o.dir, "bare-")
 	if err != nil {

@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Bench measures a whole restante from outside, and Postfix beside it in the
-// same run when it is installed, with both queues on the same disk. Figures of
-// a shared machine move; the ratios of paired runs hold.
+// Bench measures a restante binary from outside and the metabase in its own
+// process. Whatever a figure is compared with runs in turns with it, in the same
+// run and on the same disk: a bare map, a bare loop over Badger, Postfix where
+// it is installed, and another build of restante.
 //
-//	go run ./internal/bench -restante bin/restante [-dir DIR] [-rounds 3] [-only accept,release,memory,tree]
+//	go run ./internal/bench [-restante bin/restante] [-only accept,release,memory,tree] [-rounds 3] [-json]
+//
+// Two builds are compared by the binaries of both and, for the figures of the
+// metabase, the other build of this program:
+//
+//	go run ./internal/bench -against ../old/restante -against-bench ../old/bench
+//
+// Figures of a shared machine vary; the ratios of paired turns do so less.
 package main
 
 import (
@@ -23,33 +31,61 @@ import (
 )
 
 type options struct {
-	restante string
-	dir      string
-	rounds   int
-	window   time.Duration
-	held     int
-	full     int
+	restante     string
+	against      string // another restante binary, or ""
+	againstBench string // another build of this program, or ""
+	dir          string
+	rounds       int
+	window       time.Duration
+	held         int
+	full         int
+	only         []string
+	json         bool
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	var o options
-	flag.StringVar(&o.restante, "restante", "bin/restante", "the binary to measure")
-	flag.StringVar(&o.dir, "dir", "", "where the queues are put; default: a folder below the working one")
-	flag.IntVar(&o.rounds, "rounds", 3, "paired runs a figure; the median is printed")
-	flag.DurationVar(&o.window, "window", 3*time.Second, "how long one accept run lasts")
-	flag.IntVar(&o.held, "held", 10000, "messages that are held for one release")
-	flag.IntVar(&o.full, "full", 100000, "messages that are held for the memory figure")
-	only := flag.String("only", "accept,release,memory,tree", "what to measure")
+	flag.StringVar(&o.restante, "restante", "bin/restante", "the binary to measure; it is built where there is none")
+	flag.StringVar(&o.against, "against", "", "another restante binary, measured in turns with the first")
+	flag.StringVar(&o.againstBench, "against-bench", "", "the other binary's build of this program, for the figures of tree and commits")
+	flag.StringVar(&o.dir, "dir", "", "where queues and stores are put; default: a new folder in the working one")
+	flag.IntVar(&o.rounds, "rounds", 3, "turns of each side; medians are printed")
+	flag.DurationVar(&o.window, "window", 3*time.Second, "how long one turn of accept lasts")
+	flag.IntVar(&o.held, "held", 10000, "messages held for one release")
+	flag.IntVar(&o.full, "full", 100000, "messages held for the memory figure")
+	flag.BoolVar(&o.json, "json", false, "print each figure as one line of JSON")
+	only := flag.String("only", "accept,release,memory,tree", "what to measure; commits is the last part of tree alone")
 	flag.Parse()
-	if err := run(ctx, o, strings.Split(*only, ",")); err != nil {
+	o.only = strings.Split(*only, ",")
+	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, o options, only []string) error {
+// A part is one measurement.
+type part struct {
+	name      string
+	about     string
+	inProcess bool // measures code of this program's own build
+	measure   func(context.Context, options, *report) error
+}
+
+var parts = []part{
+	{"accept", "messages accepted durably; sessions stay open and wait for each reply", false, measureAccept},
+	{"release", "held messages handed over, from the call to the last one: restante by TURN, Postfix by ETRN", false, measureRelease},
+	{"memory", "start of the service and its resident memory", false, measureMemory},
+	{"tree", fmt.Sprintf("a metabase with %d domains", domainCount), true, measureTree},
+	{"commits", "durable batches, each of one property", true, measureCommits},
+}
+
+func run(ctx context.Context, o options) error {
+	chosen, err := choose(o.only)
+	if err != nil {
+		return err
+	}
 	if o.dir == "" {
 		dir, err := os.MkdirTemp(".", "bench-")
 		if err != nil {
@@ -58,31 +94,43 @@ func run(ctx context.Context, o options, only []string) error {
 		defer os.RemoveAll(dir)
 		o.dir = dir
 	}
-	if err := testpeer.PostfixMissing(); err != nil && slices.ContainsFunc(only, func(s string) bool { return s != "tree" && s != "commits" }) {
-		fmt.Printf("Postfix is left out: %v\n", err)
-	}
 	if err := build(ctx, &o); err != nil {
 		return err
 	}
-	parts := []struct {
-		name    string
-		measure func(context.Context, options) error
-	}{
-		{"accept", measureAccept},
-		{"release", measureRelease},
-		{"memory", measureMemory},
-		{"tree", measureTree},
-		{"commits", measureCommits}, // the last of tree alone
-	}
-	for _, p := range parts {
-		if !slices.Contains(only, p.name) {
-			continue
+	r := &report{out: os.Stdout, json: o.json}
+	r.heading("Ratios compare restante with the other side; above 1, restante is ahead.")
+	for _, p := range chosen {
+		r.heading("\n%s: %s", p.name, p.about)
+		switch {
+		case p.inProcess && o.againstBench != "":
+			err = pairProcesses(ctx, o, p.name, r)
+		case p.inProcess && o.against != "":
+			r.heading("  measured alone: -against-bench names the build to compare it with")
+			err = p.measure(ctx, o, r)
+		default:
+			err = p.measure(ctx, o, r)
 		}
-		if err := p.measure(ctx, o); err != nil {
+		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
+	if err := testpeer.PostfixMissing(); err != nil {
+		r.heading("\nNot compared with Postfix: %v", err)
+	}
 	return nil
+}
+
+// choose gives the parts with those names, in the order they run in.
+func choose(names []string) (chosen []part, err error) {
+	for _, p := range parts {
+		if slices.Contains(names, p.name) {
+			chosen = append(chosen, p)
+		}
+	}
+	if len(chosen) != len(names) {
+		return nil, fmt.Errorf("-only %s: the measurements are accept, release, memory, tree and commits, each named once", strings.Join(names, ","))
+	}
+	return chosen, nil
 }
 
 // build makes the binary where there is none yet.
@@ -96,21 +144,4 @@ func build(ctx context.Context, o *options) error {
 		return fmt.Errorf("build: %w: %s", err, out)
 	}
 	return nil
-}
-
-// median of xs, which it sorts; 0 of none.
-func median(xs []float64) float64 {
-	if len(xs) == 0 {
-		return 0
-	}
-	slices.Sort(xs)
-	return xs[len(xs)/2]
-}
-
-// ratio writes how many times b goes into a, or a dash where b was not measured.
-func ratio(a, b float64) string {
-	if b == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.1f", a/b)
 }

@@ -16,33 +16,21 @@ import (
 	"restante/internal/testpeer"
 )
 
-// measureRelease prints messages per second from the call to the last message:
-// TURN on one connection, beside Postfix's ETRN flush to a sink of the same
-// make over as many connections as it likes.
-func measureRelease(ctx context.Context, o options) error {
-	var ours, theirs []float64
-	for range o.rounds {
-		rate, err := releaseRestante(ctx, o)
-		if err != nil {
-			return err
-		}
-		ours = append(ours, rate)
-		if testpeer.PostfixMissing() != nil {
-			continue
-		}
-		if rate, err = releasePostfix(ctx, o); err != nil {
-			return err
-		}
-		theirs = append(theirs, rate)
+// measureRelease measures messages per second from the call to the last message:
+// TURN on one connection, and Postfix's ETRN flush to a sink of the same make
+// over as many connections as Postfix opens.
+func measureRelease(ctx context.Context, o options, r *report) error {
+	all, names := contenders(o)
+	f := &figure{Name: fmt.Sprintf("release %d messages of 1 KiB", o.held), Unit: "messages/s", More: true}
+	err := inTurns(o.rounds, f, names, func(i int) (float64, error) { return all[i].release(ctx, o) })
+	if err != nil {
+		return err
 	}
-	a, b := median(ours), median(theirs)
-	fmt.Printf("released, messages per second (%d of 1 KiB held for one domain, median of %d paired runs)\n", o.held, o.rounds)
-	fmt.Printf("%10s %14s %7s\n%10.0f %14.0f %7s\n", "TURN", "postfix ETRN", "ratio", a, b, ratio(a, b))
-	return nil
+	return r.figure(f)
 }
 
-func releaseRestante(ctx context.Context, o options) (float64, error) {
-	s, err := startRestante(ctx, o)
+func releaseRestante(ctx context.Context, o options, binary string) (float64, error) {
+	s, err := startRestante(ctx, o, binary)
 	if err != nil {
 		return 0, err
 	}
@@ -140,7 +128,7 @@ func awaitDeferred(ctx context.Context, p postfix, want int) error {
 	return errors.New("postfix did not defer all it was given")
 }
 
-// countedConn counts the replies that take a message, as they are written.
+// A countedConn counts the replies that accept a message, as they are written.
 type countedConn struct {
 	net.Conn
 	got  *atomic.Int64

@@ -14,16 +14,55 @@ import (
 	"restante/internal/testpeer"
 )
 
+// A contender is a mail server that the rows of accept, release and memory
+// measure; all of them take turns.
+type contender struct {
+	name    string
+	start   func(context.Context, options) (instance, error)
+	release func(context.Context, options) (float64, error) // messages per second
+}
+
+// An instance is a contender that runs.
+type instance interface {
+	addr() string
+	stop() // and remove its data
+}
+
+// contenders gives restante first, and their names.
+func contenders(o options) (all []contender, names []string) {
+	all = []contender{restanteContender("restante", o.restante)}
+	if o.against != "" {
+		all = append(all, restanteContender("against", o.against))
+	}
+	if testpeer.PostfixMissing() == nil {
+		all = append(all, contender{"Postfix", func(ctx context.Context, o options) (instance, error) {
+			return startPostfix(ctx, o, "127.0.0.1:9")
+		}, releasePostfix})
+	}
+	for _, c := range all {
+		names = append(names, c.name)
+	}
+	return all, names
+}
+
+func restanteContender(name, binary string) contender {
+	return contender{
+		name:    name,
+		start:   func(ctx context.Context, o options) (instance, error) { return startRestante(ctx, o, binary) },
+		release: func(ctx context.Context, o options) (float64, error) { return releaseRestante(ctx, o, binary) },
+	}
+}
+
 type service struct{ *testpeer.Service }
 
-// startRestante sets a service up that holds mail for heldDomain, which
-// account may take.
-func startRestante(ctx context.Context, o options) (service, error) {
+// startRestante sets up a service that holds mail for heldDomain, for account to
+// collect.
+func startRestante(ctx context.Context, o options, binary string) (service, error) {
 	data, err := os.MkdirTemp(o.dir, "restante-")
 	if err != nil {
 		return service{}, err
 	}
-	s, err := testpeer.StartService(ctx, o.restante, data, "--bind", "127.0.0.1:0", "--domain", "hub.test", "--fqdn", "hub.test")
+	s, err := testpeer.StartService(ctx, binary, data, "--bind", "127.0.0.1:0", "--domain", "hub.test", "--fqdn", "hub.test")
 	if err != nil {
 		return service{}, err
 	}
@@ -41,7 +80,8 @@ func startRestante(ctx context.Context, o options) (service, error) {
 	return service{s}, nil
 }
 
-// stop ends the service and removes its data.
+func (s service) addr() string { return s.Addr(1) }
+
 func (s service) stop() {
 	_ = s.Halt()
 	_ = os.RemoveAll(s.Data)
@@ -64,7 +104,7 @@ func (s service) resident() (float64, error) {
 
 type postfix struct{ *testpeer.Postfix }
 
-// startPostfix starts a Postfix that keeps mail for heldDomain until ETRN, and
+// startPostfix starts a Postfix that defers mail for heldDomain until ETRN, and
 // then sends it to next.
 func startPostfix(ctx context.Context, o options, next string) (postfix, error) {
 	dir, err := os.MkdirTemp(o.dir, "postfix-")
@@ -84,6 +124,8 @@ func startPostfix(ctx context.Context, o options, next string) (postfix, error) 
 	)
 	return postfix{p}, err
 }
+
+func (p postfix) addr() string { return p.Addr }
 
 func (p postfix) stop() {
 	p.Stop()

@@ -24,36 +24,37 @@ import (
 	"restante/metabase/schema"
 )
 
-// domainCount is how many domains the tree of these figures has.
+// domainCount is the number of domains in the measured tree.
 const domainCount = 100_000
 
-// measureTree prints the figures of the metabase: with a tree of many domains,
-// brought in from a file as IIS writes it, the import and a second look at the
-// file by a dry run, the open, the read, the memory, how soon a changed limit
-// holds for the next caller; and durable commits beside bare ones.
-func measureTree(ctx context.Context, o options) error {
-	s, err := startRestante(ctx, o)
+// measureTree measures the metabase with many domains, imported from a file as
+// IIS writes it: import and export, how soon a changed limit holds for the next
+// caller, open, reads and memory; and durable commits.
+func measureTree(ctx context.Context, o options, r *report) error {
+	s, err := startRestante(ctx, o, o.restante)
 	if err != nil {
 		return err
 	}
 	defer s.stop()
-	if err := s.importTree(ctx, o); err != nil {
+	if err := s.importTree(ctx, o, r); err != nil {
 		return err
 	}
-	if err := s.limitInForce(ctx); err != nil {
+	if err := s.limitInForce(ctx, r); err != nil {
 		return err
 	}
 	if err := s.Halt(); err != nil {
 		return err
 	}
-	if err := openTree(ctx, s.Data); err != nil {
+	if err := openTree(ctx, s.Data, r); err != nil {
 		return err
 	}
 	if err := s.Start(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("start of the service with them, from exec to ready: %d ms\n", s.Ready.Milliseconds())
-	return measureCommits(ctx, o)
+	if err := r.figure(one("exec to ready", "ms", float64(s.Ready.Milliseconds()))); err != nil {
+		return err
+	}
+	return measureCommits(ctx, o, r)
 }
 
 // writeIISFile writes a file as IIS writes it, with domains that are held.
@@ -68,8 +69,8 @@ func writeIISFile(name string) error {
 	return os.WriteFile(name, []byte(b.String()), 0o600)
 }
 
-// importTree brings the file in through the command line.
-func (s service) importTree(ctx context.Context, o options) error {
+// importTree times imports and an export by the command line.
+func (s service) importTree(ctx context.Context, o options, r *report) error {
 	file := filepath.Join(o.dir, "foreign.xml")
 	if err := writeIISFile(file); err != nil {
 		return err
@@ -78,30 +79,33 @@ func (s service) importTree(ctx context.Context, o options) error {
 		what string
 		args []string
 	}{
-		{"dry run of an import", []string{"mb", "import", file, "--dry-run"}},
-		{"import", []string{"mb", "import", file}},
-		{"export", []string{"mb", "export", filepath.Join(o.dir, "one.xml")}},
-		{"import of what is there already", []string{"mb", "import", filepath.Join(o.dir, "one.xml")}},
+		{"mb import --dry-run", []string{"mb", "import", file, "--dry-run"}},
+		{"mb import", []string{"mb", "import", file}},
+		{"mb export", []string{"mb", "export", filepath.Join(o.dir, "one.xml")}},
+		{"mb import of what is stored already", []string{"mb", "import", filepath.Join(o.dir, "one.xml")}},
 	} {
 		begin := time.Now()
 		if _, err := s.Run(ctx, "", c.args...); err != nil {
 			return err
 		}
-		fmt.Printf("%s, %d keys, by the command line: %.1f s\n", c.what, domainCount, time.Since(begin).Seconds())
+		if err := r.figure(one(c.what, "s", time.Since(begin).Seconds())); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // limitInForce changes what a caller may send, again and again, and has fresh
-// callers look for it until one finds it.
-func (s service) limitInForce(ctx context.Context) error {
+// callers look for it until one is told the new limit.
+func (s service) limitInForce(ctx context.Context, r *report) error {
 	c, err := rpc.Dial(ctx, s.Data, api.Caller{Origin: metabase.FromCLI})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	const changes = 300
-	var asked, told []float64
+	var sent, answered []float64 // ms until the caller that was told connected
+	late := 0
 	for i := range changes {
 		want := fmt.Sprint(1_000_000 + i)
 		words := []string{"set", "SMTPSVC/1", "MaxMessageSize", want}
@@ -109,23 +113,41 @@ func (s service) limitInForce(ctx context.Context) error {
 		if _, _, err := api.MbApply.Call(ctx, c, api.ApplyRequest{Lines: []api.Line{{Words: words}}}); err != nil {
 			return err
 		}
-		answered := time.Now()
-		for {
-			connects := time.Now()
-			ok, err := ehloHas(s.Addr(1), "SIZE "+want)
-			if err != nil {
-				return err
-			}
-			if ok {
-				asked = append(asked, connects.Sub(begin).Seconds()*1000)
-				told = append(told, connects.Sub(answered).Seconds()*1000)
-				break
-			}
+		answer := time.Now()
+		connects, callers, err := s.awaitEHLO(ctx, "SIZE "+want)
+		if err != nil {
+			return err
+		}
+		if callers > 1 {
+			late++
+		}
+		sent = append(sent, connects.Sub(begin).Seconds()*1000)
+		answered = append(answered, connects.Sub(answer).Seconds()*1000)
+	}
+	for _, f := range []*figure{
+		one(fmt.Sprintf("of %d changed limits, answered before they held", changes), "changes", float64(late)),
+		one("changed limit, answer to a caller who is told it, p50", "ms", quantile(answered, 50)),
+		one("changed limit, answer to a caller who is told it, p99", "ms", quantile(answered, 99)),
+		one("changed limit, request to a caller who is told it, p50", "ms", quantile(sent, 50)),
+		one("changed limit, request to a caller who is told it, p99", "ms", quantile(sent, 99)),
+	} {
+		if err := r.figure(f); err != nil {
+			return err
 		}
 	}
-	fmt.Printf("a changed limit is in force for the next caller (%d changes, ms): p50 %.1f, p99 %.1f from the answer to the change; p50 %.1f, p99 %.1f from its being sent\n",
-		changes, quantile(told, 50), quantile(told, 99), quantile(asked, 50), quantile(asked, 99))
 	return nil
+}
+
+// awaitEHLO connects until a caller is told line. It gives when that one
+// connected, and how many callers there were.
+func (s service) awaitEHLO(ctx context.Context, line string) (connects time.Time, callers int, err error) {
+	for callers = 1; ctx.Err() == nil; callers++ {
+		connects = time.Now()
+		if ok, err := ehloHas(s.Addr(1), line); ok || err != nil {
+			return connects, callers, err
+		}
+	}
+	return connects, callers, context.Cause(ctx)
 }
 
 func quantile(xs []float64, percent int) float64 {
@@ -159,10 +181,9 @@ func ehloHas(addr, line string) (bool, error) {
 	}
 }
 
-// openTree opens the store of a data folder as the service does, and reads. What
-// the tree takes of the memory is what is free when it is gone, and Badger still
-// there.
-func openTree(ctx context.Context, data string) error {
+// openTree opens the store of a data folder as the service does, and reads. The
+// memory of the tree is what is free after it is closed, with Badger still open.
+func openTree(ctx context.Context, data string, r *report) error {
 	key, err := seal.Read(filepath.Join(data, "machine.key"))
 	if err != nil {
 		return err
@@ -179,18 +200,20 @@ func openTree(ctx context.Context, data string) error {
 	}
 	took := time.Since(begin)
 	domains, _ := store.Snapshot().Key(settings.DomainPath(1, "x").Parent())
-	fmt.Printf("open with %d domains: %d ms\n", domains.Children, took.Milliseconds())
-	err = readTree(store.Snapshot())
+	if err := r.figure(one("open of the store", "ms", float64(took.Milliseconds()))); err != nil {
+		return err
+	}
+	err = readTree(store.Snapshot(), r)
 	with := liveHeap()
 	store.Close()
 	store = nil
-	fmt.Printf("memory: %d octets per domain key (two properties each)\n", (with-liveHeap())/uint64(domains.Children))
-	return err
+	perDomain := float64(with-liveHeap()) / float64(domains.Children)
+	return errors.Join(err, r.figure(one("memory of a domain key with two properties", "octets", perDomain)))
 }
 
-// liveHeap is the octets in use, when Badger has done what it does after an open:
-// the least of many looks. What pools and finalizers hold is only gone after
-// the third round.
+// liveHeap is the octets in use after Badger's work of an open: the least of
+// many measurements. What pools and finalizers hold is free only after the third
+// collection.
 func liveHeap() uint64 {
 	least := uint64(math.MaxUint64)
 	for range 10 {
@@ -205,10 +228,10 @@ func liveHeap() uint64 {
 	return least
 }
 
-// readTree reads what domains inherit from the service, four levels up, and
-// beside it from a bare map that has the value for each whole path: what lies
-// between the two is the way down the tree, and what both wait for is memory.
-func readTree(snap metabase.Snapshot) error {
+// readTree reads what domains inherit from the service, four levels up, in turns
+// with a map from the whole path to the value: the map has the same cache misses
+// and no way down a tree.
+func readTree(snap metabase.Snapshot, r *report) error {
 	paths := make([]metabase.Path, domainCount)
 	for i := range paths {
 		paths[i] = settings.DomainPath(1, fmt.Sprintf("customer%d.example", i))
@@ -234,17 +257,21 @@ func readTree(snap metabase.Snapshot) error {
 		{"domains in order", func(i int) int { return i % domainCount }},
 		{"domains at random", func(i int) int { return int(uint64(i) * 0x9e3779b97f4a7c15 >> 40 % domainCount) }},
 	} {
-		var ours, allocs, theirs []float64
+		f := &figure{Name: "inherited read through 4 levels, " + c.name, Unit: "ns"}
+		allocs := &figure{Name: f.Name + ", allocations"}
 		for range 11 {
-			a, n, ok := timeReads(paths, c.next, tree)
-			b, _, _ := timeReads(paths, c.next, flat)
+			ns, n, ok := timeReads(paths, c.next, tree)
+			bare, _, _ := timeReads(paths, c.next, flat)
 			if !ok {
 				return errors.New("HopCount is not inherited from the service")
 			}
-			ours, allocs, theirs = append(ours, a), append(allocs, n), append(theirs, b)
+			f.add("restante", ns)
+			f.add("map by whole path", bare)
+			allocs.add("restante", n)
 		}
-		fmt.Printf("effective read through 4 levels, %s (medians of 11 turns): %.0f ns, %.2f allocations; a bare map by whole path: %.0f ns\n",
-			c.name, median(ours), median(allocs), median(theirs))
+		if err := errors.Join(r.figure(f), r.figure(allocs)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
