@@ -24,7 +24,7 @@ func (d handlers) backup(ctx context.Context, who api.Caller, q api.BackupReques
 	if err := d.Allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
 		return api.Backup{}, err
 	}
-	f, err := backup.Save(d.Tree, d.backupDir(), q.Name, backup.Newest, q.Password)
+	f, err := backup.Save(d.Tree, d.backupDir(), q.Name, backup.Newest, backup.Options{Password: q.Password})
 	if err != nil {
 		return api.Backup{}, err
 	}

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package backup keeps whole trees in files, and brings them back.
+// Package backup writes whole trees to files, and restores them.
 //
-// A backup is written from one state of a store, and is read and verified to
-// its end before anything is replaced by it. Restoring is one new revision. In
-// a folder backups are NAME.mdVERSION, as IIS calls them; a file gets its name
-// only when it is verified, and is on stable storage from there on.
+// A backup is written from one snapshot of a store. It is verified to its end
+// before a restore replaces anything. A restore is one new revision. In a folder,
+// backups are NAME.mdVERSION, as in IIS; a file gets its name after it is
+// verified and on stable storage.
 //
-// What a record of a key looks like is the metabase's business. The package
-// knows neither what keys mean nor who may restore: Apply asks that.
+// The metabase encodes the records of keys. The package does not know what keys
+// mean. Apply checks the right to restore.
 package backup
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -27,7 +28,7 @@ import (
 	"restante/metabase"
 )
 
-// A Store is what is kept and replaced; *metabase.Store is one.
+// A Store is backed up and restored; *metabase.Store is one.
 type Store interface {
 	Records(sealed bool) (rev metabase.Rev, proof []byte, records iter.Seq[[]byte])
 	Replace(proof []byte) (*metabase.Replace, error)
@@ -35,46 +36,50 @@ type Store interface {
 	Try(ctx context.Context, b metabase.Batch) (metabase.Change, error)
 }
 
-// A backup is a line that says what it is, and then frames: a length and so
-// many octets. The first frame is the head, each further one the record of a
-// key, parents first; an empty one ends it, and the checksum of all before
-// follows. With a password all of that stands inside an age file, and secure
-// values are in clear there; without one they are sealed by the machine key.
+// A backup is a magic line and frames: a length and so many octets. The first
+// frame is the head, each further one the record of a key, parents first. An
+// empty frame and the checksum of all before end it. With a password all of that
+// is in an age file, with secure values in clear; without one, secure values are
+// encrypted by the machine key.
 const (
 	magic    = "restante-backup-1\n"
 	ageMagic = "age-encryption.org/"
 	maxFrame = 8 << 20
 )
 
-// workFactor is the power of two that scrypt works by for each password that
-// is tried: a second or so. Only tests, which try many, change it.
-var workFactor = 18
+// Options adjust a backup. The zero value is a backup for this machine.
+type Options struct {
+	Password   string // with one, a backup can be restored on any machine
+	WorkFactor int    // of scrypt, as a power of two; 0: 18, about a second for each password tried
+}
 
-// An Info is what a backup says of itself.
+const defaultWorkFactor = 18
+
+// An Info describes a backup.
 type Info struct {
-	Rev      metabase.Rev // that it is a picture of
-	Time     time.Time    // when it was made
+	Rev      metabase.Rev // the revision in it
+	Time     time.Time    // when it was written
 	Keys     int
 	Portable bool // it opens with a password, on any machine
 }
 
-// Write writes the newest state of s to w: all keys and properties but what is
-// volatile, without the history. With a password it can be restored on any
-// machine; without one only where the same machine key is.
-func Write(s Store, w io.Writer, password string) (Info, error) {
+// Write writes the newest state of s to w: all keys and properties but volatile
+// ones, without the history. With a password it can be restored on any machine;
+// without one only where the same machine key is.
+func Write(s Store, w io.Writer, o Options) (Info, error) {
 	fail := func(err error) (Info, error) { return Info{}, &metabase.Error{Op: "backup", Err: err} }
-	if password == "" {
+	if o.Password == "" {
 		info, err := write(s, w, true)
 		if err != nil {
 			return fail(err)
 		}
 		return info, nil
 	}
-	to, err := age.NewScryptRecipient(password)
+	to, err := age.NewScryptRecipient(o.Password)
 	if err != nil {
 		return fail(err)
 	}
-	to.SetWorkFactor(workFactor)
+	to.SetWorkFactor(cmp.Or(o.WorkFactor, defaultWorkFactor))
 	sealed, err := age.Encrypt(w, to)
 	if err != nil {
 		return fail(err)
@@ -124,12 +129,11 @@ func appendHead(info Info, proof []byte) []byte {
 	return append(binary.AppendUvarint(head, uint64(len(proof))), proof...)
 }
 
-// Restore replaces the whole tree of s by what a backup holds, as one new
-// revision, which Revert can take back. The backup is read and verified to its
-// end before anything is replaced, and the checks are asked. Of b everything
-// but the ops counts. The error is Damaged for what is no whole backup, Denied
-// for a wrong password, Invalid for a password too few or a machine key that
-// does not fit.
+// Restore replaces the whole tree of s by that of a backup, as one new revision,
+// which can be reverted. The backup is verified to its end first, and the store's
+// checks apply. The operations in b are ignored. The error is Damaged for a
+// damaged or incomplete backup, Denied for a wrong password, and Invalid for a
+// missing password or another machine key.
 func Restore(ctx context.Context, s Store, r io.Reader, password string, b metabase.Batch) (metabase.Rev, error) {
 	op, info, err := read(s, r, password)
 	if err != nil {
@@ -142,7 +146,7 @@ func Restore(ctx context.Context, s Store, r io.Reader, password string, b metab
 	return s.Apply(ctx, b)
 }
 
-// Try says what Restore would come to, and keeps nothing of it.
+// Try returns the change that Restore would make, and makes none.
 func Try(ctx context.Context, s Store, r io.Reader, password string, b metabase.Batch) (metabase.Change, error) {
 	op, _, err := read(s, r, password)
 	if err != nil {
@@ -152,8 +156,8 @@ func Try(ctx context.Context, s Store, r io.Reader, password string, b metabase.
 	return s.Try(ctx, b)
 }
 
-// Verify reads a backup to its end and says what is in it; the errors are
-// those of Restore.
+// Verify reads a backup to its end and describes it; the errors are those of
+// Restore.
 func Verify(s Store, r io.Reader, password string) (Info, error) {
 	_, info, err := read(s, r, password)
 	if err != nil {
@@ -162,7 +166,7 @@ func Verify(s Store, r io.Reader, password string) (Info, error) {
 	return info, nil
 }
 
-// A reason is a kind told in words of its own.
+// A reason is an error with a kind that its text does not name.
 type reason struct {
 	kind metabase.Kind
 	text string
@@ -175,7 +179,7 @@ func because(kind metabase.Kind, format string, args ...any) error {
 	return reason{kind, fmt.Sprintf(format, args...)}
 }
 
-// kindOf finds the kind that err carries, or "".
+// kindOf is the kind of err, or "".
 func kindOf(err error) metabase.Kind {
 	for _, k := range []metabase.Kind{metabase.Invalid, metabase.Denied, metabase.Damaged} {
 		if errors.Is(err, k) {

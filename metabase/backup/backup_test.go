@@ -19,7 +19,8 @@ import (
 	"restante/metabase"
 )
 
-func init() { workFactor = 8 }
+// with is a backup with a password that costs little to try.
+func with(password string) Options { return Options{Password: password, WorkFactor: 8} }
 
 // boss may do everything in the stores of the tests.
 const boss metabase.Principal = "user:boss"
@@ -102,7 +103,7 @@ func TestBackup(t *testing.T) {
 	was := dump(s.Snapshot())
 	for _, password := range []string{"", "open sesame"} {
 		var b bytes.Buffer
-		info, err := Write(s, &b, password)
+		info, err := Write(s, &b, with(password))
 		if err != nil || info.Keys != 5 || info.Portable != (password != "") {
 			t.Fatalf("Write = %+v, %v", info, err)
 		}
@@ -145,10 +146,10 @@ func TestBackup(t *testing.T) {
 func TestBackupElsewhere(t *testing.T) {
 	s := furnished(t)
 	var bound, portable bytes.Buffer
-	if _, err := Write(s, &bound, ""); err != nil {
+	if _, err := Write(s, &bound, with("")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Write(s, &portable, "pass"); err != nil {
+	if _, err := Write(s, &portable, with("pass")); err != nil {
 		t.Fatal(err)
 	}
 	other := open(t)
@@ -180,7 +181,7 @@ func TestBackupDamaged(t *testing.T) {
 	s := furnished(t)
 	was := exact(s.Snapshot())
 	var b bytes.Buffer
-	if _, err := Write(s, &b, ""); err != nil {
+	if _, err := Write(s, &b, with("")); err != nil {
 		t.Fatal(err)
 	}
 	refused := func(raw []byte, what string, at int) {
@@ -207,7 +208,7 @@ func TestBackupDamaged(t *testing.T) {
 func TestBackupDamagedBehindItsPassword(t *testing.T) {
 	s := furnished(t)
 	var b bytes.Buffer
-	if _, err := Write(s, &b, "pass"); err != nil {
+	if _, err := Write(s, &b, with("pass")); err != nil {
 		t.Fatal(err)
 	}
 	raw := b.Bytes()
@@ -250,7 +251,7 @@ func TestBackupDamagedBehindItsPassword(t *testing.T) {
 func TestBackupWriteFails(t *testing.T) {
 	s := furnished(t)
 	errFull := errors.New("disk full")
-	if _, err := Write(s, failing{errFull}, ""); !errors.Is(err, errFull) {
+	if _, err := Write(s, failing{errFull}, with("")); !errors.Is(err, errFull) {
 		t.Errorf("Write = %v", err)
 	}
 }
@@ -267,17 +268,17 @@ func TestBackupFiles(t *testing.T) {
 		t.Errorf("of no folder: %v, %v", list, err)
 	}
 	for want := range 3 {
-		if b, err := Save(s, dir, "nightly", Newest, ""); err != nil || b.Version != want || b.Size == 0 {
+		if b, err := Save(s, dir, "nightly", Newest, with("")); err != nil || b.Version != want || b.Size == 0 {
 			t.Errorf("Save = %+v, %v; want version %d", b, err, want)
 		}
 	}
-	if _, err := Save(s, dir, "nightly", 1, ""); !errors.Is(err, metabase.Exists) {
+	if _, err := Save(s, dir, "nightly", 1, with("")); !errors.Is(err, metabase.Exists) {
 		t.Errorf("a version is written over: %v", err)
 	}
-	if _, err := Save(s, dir, "a b.md7", 42, ""); err != nil {
+	if _, err := Save(s, dir, "a b.md7", 42, with("")); err != nil {
 		t.Error(err)
 	}
-	if b, err := Save(s, dir, "NightLy", Newest, ""); err != nil || b.Name != "nightly" || b.Version != 3 {
+	if b, err := Save(s, dir, "NightLy", Newest, with("")); err != nil || b.Name != "nightly" || b.Version != 3 {
 		t.Errorf("Save in another case = %+v, %v", b, err)
 	}
 	if f, b, err := Open(dir, "NIGHTLY", Newest); err != nil || b.Version != 3 {
@@ -325,11 +326,11 @@ func TestBackupFiles(t *testing.T) {
 	}
 	for _, name := range []string{"", "../up", `a\b`, ".hidden", "a:b", "x ", strings.Repeat("n", 101), "a\nb",
 		"con", "NUL", "Aux.old", "com1", "LPT9.md3", "com³", "prn .x", "conout$"} {
-		if _, err := Save(s, dir, name, Newest, ""); !errors.Is(err, metabase.Invalid) {
+		if _, err := Save(s, dir, name, Newest, with("")); !errors.Is(err, metabase.Invalid) {
 			t.Errorf("Save(%q) = %v", name, err)
 		}
 	}
-	if _, err := Save(s, dir, "n", 10000, ""); !errors.Is(err, metabase.Invalid) {
+	if _, err := Save(s, dir, "n", 10000, with("")); !errors.Is(err, metabase.Invalid) {
 		t.Errorf("version 10000: %v", err)
 	}
 	entries, _ := os.ReadDir(dir)
@@ -344,7 +345,7 @@ func FuzzRead(f *testing.F) {
 	s := open(f)
 	apply(f, s, metabase.AddKey{Path: "/A", Class: "K"}, metabase.Set{Path: "/A", Property: secret(1, "x")}, metabase.AddKey{Path: "/A/b"})
 	var b bytes.Buffer
-	if _, err := Write(s, &b, ""); err != nil {
+	if _, err := Write(s, &b, with("")); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b.Bytes())

@@ -21,7 +21,7 @@ import (
 	"restante/metabase"
 )
 
-// A File is a backup in a folder: NAME.mdVERSION, as IIS calls them.
+// A File is a backup in a folder, called NAME.mdVERSION as in IIS.
 type File struct {
 	Name    string
 	Version int // 0 to 9999
@@ -29,7 +29,7 @@ type File struct {
 	Size    int64 // octets
 }
 
-// Newest asks for the highest version there is, or for the next one.
+// Newest is the highest version of a backup, or for Save the next one.
 const Newest = -1
 
 const (
@@ -56,7 +56,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// isDevice says that Windows keeps the name for itself, whatever follows its
+// isDevice reports whether the name is a device on Windows, with any text after its
 // first dot.
 func isDevice(name string) bool {
 	base, _, _ := strings.Cut(strings.ToLower(name), ".")
@@ -72,11 +72,11 @@ func isDevice(name string) bool {
 	return ok && utf8.RuneCountInString(port) == 1 && strings.Contains("0123456789¹²³", port)
 }
 
-// Save makes a backup of s in the folder dir, which it makes when it is not
-// there. With Newest the backup gets the number after the highest; any
-// other version must be free. The file is readable by its owner only, is
-// verified before it gets its name, and is on stable storage after that.
-func Save(s Store, dir, name string, version int, password string) (file File, err error) {
+// Save writes a backup of s to the folder dir, which it creates if needed. With
+// Newest the backup gets the number after the highest; any other version must be
+// free. Only its owner can read the file. It is verified before it gets its name,
+// and on stable storage when Save returns.
+func Save(s Store, dir, name string, version int, o Options) (file File, err error) {
 	if err := checkName(name); err != nil {
 		return file, err
 	}
@@ -89,13 +89,13 @@ func Save(s Store, dir, name string, version int, password string) (file File, e
 	var info Info
 	final := pathOf(dir, name, version)
 	err = disk.CreateFile(nil, final, 0o600, func(f io.ReadWriteSeeker) (err error) {
-		if info, err = Write(s, f, password); err != nil {
+		if info, err = Write(s, f, o); err != nil {
 			return err
 		}
 		if _, err = f.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
-		_, err = Verify(s, f, password)
+		_, err = Verify(s, f, o.Password)
 		return err
 	})
 	if err != nil {
@@ -108,9 +108,8 @@ func Save(s Store, dir, name string, version int, password string) (file File, e
 	return File{name, version, info.Time, stat.Size()}, nil
 }
 
-// freeVersion gives the number that a new backup gets, and the name as earlier
-// ones of it are spelled: names are the same without case, as some file systems
-// have it.
+// freeVersion returns the number of a new backup, and its name as earlier versions
+// spell it: case does not count, as on some file systems.
 func freeVersion(dir, name string, version int) (string, int, error) {
 	all, err := List(dir)
 	if err != nil {
@@ -135,8 +134,8 @@ func freeVersion(dir, name string, version int) (string, int, error) {
 	return name, version, nil
 }
 
-// List lists the backups in a folder by name and version; none when there
-// is no such folder.
+// List lists the backups in a folder by name and version; none if there is no such
+// folder.
 func List(dir string) ([]File, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -165,8 +164,8 @@ func List(dir string) ([]File, error) {
 	return out, nil
 }
 
-// Open opens a backup for Restore; Newest is the highest there
-// is. The caller closes it. The error is NotFound when there is none.
+// Open opens a backup for Restore; Newest is the highest version. The caller closes
+// it. The error is NotFound if there is none.
 func Open(dir, name string, version int) (*os.File, File, error) {
 	b, err := find(dir, name, version)
 	if err != nil {
@@ -179,8 +178,8 @@ func Open(dir, name string, version int) (*os.File, File, error) {
 	return f, b, nil
 }
 
-// Delete removes a backup, Newest the highest of the name, and says which it
-// was; the error is NotFound when there is none.
+// Delete removes a backup, with Newest its highest version, and returns which it
+// was; the error is NotFound if there is none.
 func Delete(dir, name string, version int) (File, error) {
 	b, err := find(dir, name, version)
 	if err != nil {
@@ -192,7 +191,7 @@ func Delete(dir, name string, version int) (File, error) {
 	return b, nil
 }
 
-// find looks for a name in any case.
+// find finds a backup by its name, in any case.
 func find(dir, name string, version int) (File, error) {
 	all, err := List(dir)
 	if err != nil {
@@ -214,7 +213,7 @@ func pathOf(dir, name string, version int) string {
 	return filepath.Join(dir, name+".md"+strconv.Itoa(version))
 }
 
-// clip keeps a message short where s comes from a stranger.
+// clip shortens text from outside for a message.
 func clip(s string) string {
 	if len(s) > maxName {
 		return s[:maxName] + "..."

@@ -18,7 +18,7 @@ import (
 	"restante/metabase"
 )
 
-// read reads all of a backup, of either kind.
+// read reads a whole backup, with or without a password.
 func read(s Store, r io.Reader, password string) (*metabase.Replace, Info, error) {
 	none := func(kind metabase.Kind, format string, args ...any) (*metabase.Replace, Info, error) {
 		return nil, Info{}, because(kind, format, args...)
@@ -52,8 +52,8 @@ func read(s Store, r io.Reader, password string) (*metabase.Replace, Info, error
 	return op, info, err
 }
 
-// A medium remembers why it could not be read: age tells that no other way than
-// what is wrong with the file.
+// A medium keeps its read error: the errors of age do not tell it from a damaged
+// file.
 type medium struct {
 	in  io.Reader
 	err error
@@ -92,7 +92,7 @@ func (f *frames) next() ([]byte, error) {
 	return frame, nil
 }
 
-// cut says why no more could be read.
+// cut is the error for a backup that ends too early.
 func (f *frames) cut(err error) error {
 	switch {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
@@ -103,7 +103,7 @@ func (f *frames) cut(err error) error {
 	return because(metabase.Damaged, "the backup is damaged: %v", err)
 }
 
-// tree reads all of it; sealed says how its secure values are.
+// tree reads all frames; sealed means that the machine key encrypts secure values.
 func (f *frames) tree(s Store, sealed bool) (op *metabase.Replace, info Info, err error) {
 	start := make([]byte, len(magic))
 	if _, err := io.ReadFull(f.in, start); err != nil && f.sealed != nil {
@@ -132,7 +132,7 @@ func (f *frames) tree(s Store, sealed bool) (op *metabase.Replace, info Info, er
 	return op, info, f.end(info)
 }
 
-// parseHead takes the head apart; the proof is never nil.
+// parseHead decodes the head; the proof is never nil.
 func parseHead(b []byte) (info Info, proof []byte, ok bool) {
 	rev, n := binary.Uvarint(b)
 	if n <= 0 {
@@ -151,7 +151,7 @@ func parseHead(b []byte) (info Info, proof []byte, ok bool) {
 	return Info{Rev: metabase.Rev(rev), Time: time.Unix(0, made).UTC()}, b[n:], true
 }
 
-// records hands every key to op and counts them.
+// records adds every key to op and counts them.
 func (f *frames) records(op *metabase.Replace) (keys int, err error) {
 	for {
 		frame, err := f.next()
@@ -165,7 +165,7 @@ func (f *frames) records(op *metabase.Replace) (keys int, err error) {
 	}
 }
 
-// end checks what follows the records.
+// end checks the checksum and the end of the file.
 func (f *frames) end(info Info) error {
 	want := f.sum.Sum(nil)
 	got := make([]byte, len(want))
