@@ -13,20 +13,20 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
-// What a script may take. gopher-lua bounds none of it but by ending the whole
-// process, and looks at the context between the script's steps only: a step
-// that calls the library must not be long.
+// Limits of a script. gopher-lua has none that does not end the whole process,
+// and checks the context between the script's steps only: a call of the library
+// must be short.
 const (
-	maxString = 4 << 20   // octets of a text that a function makes
-	maxSource = 256 << 10 // of a script: one that is nested deeper than memory ends the process
-	maxGrowth = 128 << 20 // of all that lives in this process, while a script runs
-	maxArray  = 1 << 20   // members: the first one far beyond makes room for all before it
+	maxString = 4 << 20   // octets of a string that a function returns
+	maxSource = 256 << 10 // octets of a script: one that is nested deeper than memory ends the process
+	maxGrowth = 128 << 20 // octets by which the process's live memory may grow while a script runs
+	maxArray  = 1 << 20   // members: a greater index would allocate all members below it
 )
 
 func init() { lua.MaxArrayIndex = maxArray }
 
-// bounded puts functions that are bounded, and can be stopped, in the place of
-// the library's.
+// bounded replaces functions of the library by bounded ones that stop with the
+// context.
 func bounded(vm *lua.LState) {
 	for name, f := range map[string]lua.LGFunction{"load": load, "loadstring": loadString} {
 		vm.SetGlobal(name, vm.NewFunction(f))
@@ -40,14 +40,14 @@ func bounded(vm *lua.LState) {
 	})
 }
 
-// watchMemory gives a context that ends, too, when what lives in this process
-// has grown too much since. What else the process does counts; what a script
-// holds cannot be told from it. End must be called.
+// watchMemory returns a context that also ends when the process's memory has grown
+// too much. Memory of the rest of the process counts, too: that of a script
+// cannot be measured alone. The caller must call end.
 func watchMemory(ctx context.Context) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(sample)
-	most := sample[1].Value.Uint64() + maxGrowth
+	maxLive := sample[1].Value.Uint64() + maxGrowth
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -59,7 +59,7 @@ func watchMemory(ctx context.Context) (_ context.Context, end func()) {
 				return
 			case <-tick.C:
 			}
-			if metrics.Read(sample[:1]); sample[0].Value.Uint64() > most {
+			if metrics.Read(sample[:1]); sample[0].Value.Uint64() > maxLive {
 				cancel(fmt.Errorf("more than %d MiB of memory were taken", maxGrowth>>20))
 			}
 		}
@@ -101,8 +101,8 @@ func concat(vm *lua.LState) int {
 
 var wide = regexp.MustCompile(`%[^%a-zA-Z]*([0-9]{3}|\*|\[)`)
 
-// checkFormat refuses what would make a long text of a short one, and gives
-// objects as the text that they are.
+// checkFormat refuses a format that makes a long text of a short one, and replaces
+// objects by their text.
 func checkFormat(vm *lua.LState) {
 	s, longest := vm.CheckString(1), 0
 	if wide.MatchString(strings.ReplaceAll(s, "%%", "")) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package luahost runs administration scripts: Lua over the objects of package
-// adsi. A script sees GetObject, print, arg, and the parts of Lua's library
-// that touch neither files nor processes; it runs until it ends, raises an
-// error, or its context does.
+// Package luahost runs administration scripts in Lua, over the objects of package
+// adsi. A script has GetObject, print, arg, and the parts of Lua's library that
+// use neither files nor processes. It runs until it ends, raises an error, or its
+// context is done.
 package luahost
 
 import (
@@ -20,19 +20,18 @@ import (
 
 // Script is one run of a script.
 type Script struct {
-	Name   string // as it stands in error messages, usually the file's name
+	Name   string // for error messages, usually the file's name
 	Source string
 	Args   []string  // the script's arg[1], arg[2] ...
 	Stdout io.Writer // where print writes
 }
 
-// Run runs a script over dir. A script that raises an error, or does not
-// compile, gives an error that names its line. When ctx ends, the script is
-// stopped at its next step, and the error says so; what it had written with
-// SetInfo until then stays.
+// Run runs a script over dir. The error of a script that raises one, or does not
+// compile, names its line. When ctx is done, the script stops at its next step,
+// and the error says so; changes that it has made with SetInfo stay.
 func Run(ctx context.Context, dir *adsi.Directory, s Script) error {
-	// A registry that grows keeps a small script small, and a deep recursion is
-	// an error of the script instead of all of our memory.
+	// A registry that grows keeps a small script small. Its bound makes a deep
+	// recursion an error of the script.
 	vm := lua.NewState(lua.Options{
 		SkipOpenLibs:        true,
 		RegistrySize:        1024,
@@ -70,7 +69,8 @@ func Run(ctx context.Context, dir *adsi.Directory, s Script) error {
 	return nil
 }
 
-// openLibs opens what can neither read a file nor start a program.
+// openLibs opens the parts of the library that neither read a file nor start a
+// program.
 func openLibs(vm *lua.LState) {
 	for _, lib := range []struct {
 		name string
@@ -108,8 +108,7 @@ func printTo(w io.Writer) lua.LGFunction {
 	}
 }
 
-// skipShebang makes a first line that begins with # an empty one, so that line
-// numbers stay right.
+// skipShebang empties a first line that begins with #; line numbers stay right.
 func skipShebang(source string) string {
 	if !strings.HasPrefix(source, "#") {
 		return source
@@ -121,7 +120,7 @@ func skipShebang(source string) string {
 	return "\n" + rest
 }
 
-// clean drops the Lua stack trace: the message has the script's line already.
+// clean removes the Lua stack trace: the message has the script's line already.
 func clean(err error) error {
 	var api *lua.ApiError
 	if !errors.As(err, &api) {

@@ -65,7 +65,7 @@ func run(t *testing.T, s *metabase.Store, source string, args ...string) (string
 	return out.String(), err
 }
 
-// The scripts that an administrator gets run as they stand.
+// The scripts that are installed run unchanged.
 func TestShippedScripts(t *testing.T) {
 	s := tree(t)
 	for _, name := range []string{"enable-features.lua", "turn-domain.lua"} {
@@ -309,7 +309,7 @@ func FuzzRun(f *testing.F) {
 	})
 }
 
-// Each method and global that a script can use stands in the documentation.
+// Each method and global of a script is in the documentation.
 func TestDocsNameEveryMethod(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "lua", "objects.md"))
 	if err != nil {
@@ -317,12 +317,12 @@ func TestDocsNameEveryMethod(t *testing.T) {
 	}
 	for name := range (&host{}).table() {
 		if !strings.Contains(string(text), "`"+name+"(") {
-			t.Errorf("docs/lua/objects.md does not tell of %s", name)
+			t.Errorf("docs/lua/objects.md lacks %s", name)
 		}
 	}
 	for name := range attributes {
 		if !strings.Contains(strings.ToLower(string(text)), "`object."+name+"`") {
-			t.Errorf("docs/lua/objects.md does not tell of object.%s", name)
+			t.Errorf("docs/lua/objects.md lacks object.%s", name)
 		}
 	}
 }

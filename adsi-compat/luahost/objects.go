@@ -11,14 +11,14 @@ import (
 	adsi "restante/adsi-compat"
 )
 
-// host lends the objects of one directory to one script.
+// host gives one script the objects of one directory.
 type host struct {
 	ctx     context.Context
 	dir     *adsi.Directory
 	meta    *lua.LTable
-	methods map[string]*lua.LFunction // by lower-case name: scripts write them as they like
-	walks   map[*adsi.Object]walk     // loops under way, by the child they gave last
-	records *lua.LTable               // the metatable of what is not an object of the tree
+	methods map[string]*lua.LFunction // by lower-case name: case does not count
+	walks   map[*adsi.Object]walk     // running loops, by the last child
+	records *lua.LTable               // the metatable of values that are no objects of the tree
 }
 
 // register puts GetObject and the ADS_PROPERTY constants into the globals.
@@ -64,7 +64,7 @@ func (h *host) register(vm *lua.LState) {
 	}
 }
 
-// object is the argument at position n; anything else is the script's mistake.
+// object is the argument at position n; any other value raises an error.
 func (h *host) object(vm *lua.LState, n int) *adsi.Object {
 	if ud, ok := vm.Get(n).(*lua.LUserData); ok {
 		if o, ok := ud.Value.(*adsi.Object); ok {
@@ -115,7 +115,7 @@ func (h *host) get(vm *lua.LState, o *adsi.Object, name string) int {
 	return 1
 }
 
-// attributes are what IIS reads by object.Name only, never by Get.
+// attributes are the fields of an object that Get does not read.
 var attributes = map[string]func(*lua.LState, *host, *adsi.Object) lua.LValue{
 	"name":    text((*adsi.Object).Name),
 	"class":   text((*adsi.Object).Class),
@@ -150,12 +150,12 @@ func (h *host) newIndex(vm *lua.LState) int {
 	return 0
 }
 
-// A walk is where a loop over an object's children stands: what is still to
-// come after the child it is filed under.
+// A walk is the state of a loop over an object's children: those after its
+// current child.
 type walk struct{ rest []*adsi.Object }
 
-// next makes `for child in object do` walk the children as they were when the
-// loop began: Lua calls the object with the child before, or nil at first.
+// next is the iterator of `for child in object do`, over the children at the
+// loop's start: Lua calls the object with the previous child, at first nil.
 func (h *host) next(vm *lua.LState) int {
 	o := h.object(vm, 1)
 	var w walk
@@ -180,7 +180,7 @@ func (h *host) next(vm *lua.LState) int {
 
 type method func(vm *lua.LState, o *adsi.Object) int
 
-// table is what an object can do, by the names of IIS.
+// table has the methods of an object, by the names of IIS.
 func (h *host) table() map[string]method {
 	return map[string]method{
 		"Get": func(vm *lua.LState, o *adsi.Object) int { return h.get(vm, o, vm.CheckString(2)) },

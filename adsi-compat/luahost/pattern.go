@@ -10,8 +10,8 @@ import (
 )
 
 // A matcher finds a pattern of Lua 5.1 in a text. gopher-lua's own cannot be
-// stopped, and some patterns take it years; this one asks the context as it
-// goes. A mistake in the pattern, or the context's end, is raised in the script.
+// stopped, and some patterns take it years; this one checks the context. An error
+// in the pattern, or the end of the context, is raised in the script.
 type matcher struct {
 	vm       *lua.LState
 	src, pat string
@@ -20,7 +20,7 @@ type matcher struct {
 	steps    int // since the context was asked
 }
 
-// A capture begins at start and has so many octets, or is one of these.
+// A capture begins at start and has length octets, or a special length.
 type capture struct{ start, size int }
 
 const (
@@ -45,7 +45,7 @@ func (m *matcher) step(n int) {
 
 func (m *matcher) fail(format string, args ...any) { m.vm.RaiseError(format, args...) }
 
-// find gives where the first match at or after init begins and ends.
+// find returns the begin and end of the first match at or after init.
 func (m *matcher) find(init int) (start, end int, ok bool) {
 	pat, anchored := strings.CutPrefix(m.pat, "^")
 	whole := m.pat
@@ -63,7 +63,7 @@ func (m *matcher) find(init int) (start, end int, ok bool) {
 	return 0, 0, false
 }
 
-// match matches the pattern from p at s, and gives where the match ends.
+// match matches the pattern from p at s, and returns the end of the match.
 func (m *matcher) match(s, p int) int {
 	if m.depth++; m.depth > maxDepth {
 		m.fail("the pattern is too complex")
@@ -136,7 +136,7 @@ func (m *matcher) at(i int) byte {
 	return 0
 }
 
-// longest takes as many of the class as there are, then fewer.
+// longest matches as many of the class as possible, then fewer.
 func (m *matcher) longest(s, p, end int) int {
 	n := 0
 	for m.one(s+n, p, end) {
@@ -150,7 +150,7 @@ func (m *matcher) longest(s, p, end int) int {
 	return none
 }
 
-// shortest takes as few of the class as will do.
+// shortest matches as few of the class as possible.
 func (m *matcher) shortest(s, p, end int) int {
 	for {
 		if e := m.match(s, end+1); e != none {
@@ -192,7 +192,7 @@ func (m *matcher) finish(s, p int) int {
 	return none
 }
 
-// again matches what capture i has, at s.
+// again matches the text of capture i at s.
 func (m *matcher) again(s, i int) int {
 	if i < 0 || i >= len(m.captures) || m.captures[i].size == open {
 		m.fail("the pattern names a capture that it has not")
@@ -208,7 +208,7 @@ func (m *matcher) again(s, i int) int {
 	return s + c.size
 }
 
-// balance matches %bxy, whose x and y are at p.
+// balance matches %bxy; x and y are at p.
 func (m *matcher) balance(s, p int) int {
 	if p+1 >= len(m.pat) {
 		m.fail("the pattern's %%b lacks its two characters")
@@ -231,8 +231,8 @@ func (m *matcher) balance(s, p int) int {
 	return none
 }
 
-// frontier matches %f[set], whose set is at p, and gives where the pattern goes
-// on.
+// frontier matches %f[set] with the set at p, and returns the rest of the
+// pattern.
 func (m *matcher) frontier(s, p int) int {
 	if m.at(p) != '[' {
 		m.fail("the pattern's %%f lacks its set")
@@ -251,7 +251,7 @@ func (m *matcher) frontier(s, p int) int {
 	return end
 }
 
-// classEnd gives where the single class at p ends.
+// classEnd returns the end of the single class at p.
 func (m *matcher) classEnd(p int) int {
 	switch m.pat[p] {
 	case '%':
@@ -277,7 +277,7 @@ func (m *matcher) classEnd(p int) int {
 	return p + 1
 }
 
-// one says whether the octet at s is of the class pat[p:end].
+// one reports whether the octet at s is of the class pat[p:end].
 func (m *matcher) one(s, p, end int) bool {
 	m.step(1)
 	if s >= len(m.src) {
@@ -295,7 +295,7 @@ func (m *matcher) one(s, p, end int) bool {
 	}
 }
 
-// inSet says whether c is in the set pat[p:end], brackets and all.
+// inSet reports whether c is in the set pat[p:end], brackets included.
 func (m *matcher) inSet(c byte, p, end int) bool {
 	set := m.pat[p+1 : end-1]
 	m.step(len(set))
@@ -319,8 +319,8 @@ func (m *matcher) inSet(c byte, p, end int) bool {
 	return not
 }
 
-// inClass says whether c is of the class %class; in upper case, whether it is
-// not.
+// inClass reports whether c is of the class %class; an upper-case class is the
+// complement.
 func inClass(c, class byte) (in bool) {
 	lower, upper, digit := 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9'
 	switch class | 0x20 {

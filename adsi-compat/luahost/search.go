@@ -8,10 +8,10 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
-// The functions of string that take a pattern, as Lua 5.1 has them.
+// The functions of string that take a pattern, as in Lua 5.1.
 
-// begin reads text, pattern and where to begin, which is counted from 1 or,
-// below 0, from the end.
+// begin reads text, pattern and start, which counts from 1 or, below 0, from the
+// end.
 func begin(vm *lua.LState) (m *matcher, init int) {
 	m = &matcher{vm: vm, src: vm.CheckString(1), pat: vm.CheckString(2)}
 	init = vm.OptInt(3, 1)
@@ -109,7 +109,7 @@ func gsub(vm *lua.LState) int {
 	return 2
 }
 
-// replacement is what stands in the place of the match.
+// replacement is the text that replaces the match.
 func (m *matcher) replacement(with lua.LValue, start, end int) string {
 	whole := m.src[start:end]
 	var got lua.LValue
@@ -140,8 +140,7 @@ func (m *matcher) replacement(with lua.LValue, start, end int) string {
 	return got.String()
 }
 
-// expand puts captures into the places of %1 to %9, and the match into that of
-// %0.
+// expand replaces %1 to %9 by captures, and %0 by the match.
 func (m *matcher) expand(with, whole string) string {
 	var b strings.Builder
 	for i := 0; i < len(with); i++ {
@@ -165,8 +164,8 @@ func (m *matcher) expand(with, whole string) string {
 	return b.String()
 }
 
-// push gives the captures to the script or, without any, the match; and says
-// how many that are.
+// push returns the captures to the script or, without any, the match; the result
+// is their number.
 func (m *matcher) push(start, end int) int {
 	if len(m.captures) == 0 {
 		m.vm.Push(lua.LString(m.src[start:end]))

@@ -12,7 +12,7 @@ import (
 	adsi "restante/adsi-compat"
 )
 
-// toLua gives the script what Get gave us.
+// toLua converts a value of Get for the script.
 func (h *host) toLua(vm *lua.LState, v any) lua.LValue {
 	switch v := v.(type) {
 	case nil:
@@ -38,7 +38,7 @@ func (h *host) toLua(vm *lua.LState, v any) lua.LValue {
 	}
 }
 
-// fromLua reads the value at position n as Put takes it.
+// fromLua converts the argument at position n for Put.
 func fromLua(vm *lua.LState, n int) any {
 	switch v := vm.Get(n).(type) {
 	case lua.LBool:
@@ -68,8 +68,8 @@ func wrongValue(vm *lua.LState, n int, v lua.LValue) {
 // stringsAt is stringsOf of the argument at position n.
 func stringsAt(vm *lua.LState, n int) []string { return stringsOf(vm, n, vm.Get(n)) }
 
-// stringsOf reads a list, or one word in its place. What else is in the table
-// would be lost: that is an error, of the argument at n.
+// stringsOf reads a list, or a single word. Other members of the table would be
+// lost: they are an error of the argument at n.
 func stringsOf(vm *lua.LState, n int, v lua.LValue) []string {
 	t, ok := v.(*lua.LTable)
 	if !ok {
@@ -100,14 +100,16 @@ func word(vm *lua.LState, n int, v lua.LValue) string {
 	return ""
 }
 
-// hasNames says that the first thing in the table is a name: it is no list.
+// hasNames reports whether the first key of the table is a name, so that it is no
+// list.
 func hasNames(t *lua.LTable) bool {
 	key, _ := t.Next(lua.LNil)
 	return key.Type() == lua.LTString
 }
 
-// A record is named values in any case, as an object of IIS that is not of the
-// tree: a list of addresses, which is open to changes, or facts, which are not.
+// A record has named values; case does not count. It is an object of IIS that is
+// not in the tree: a list of addresses, which can be changed, or facts, which
+// cannot.
 type record struct {
 	values map[string]lua.LValue // by name in lower case
 	open   bool
@@ -163,14 +165,14 @@ func (h *host) ofIPList(vm *lua.LState, l adsi.IPList) lua.LValue {
 	})
 }
 
-// fields reads a table that a script wrote in the place of such an object.
+// fields reads a table that a script wrote instead of a record.
 func fields(t *lua.LTable) map[string]lua.LValue {
 	values := map[string]lua.LValue{}
 	t.ForEach(func(key, v lua.LValue) { values[strings.ToLower(key.String())] = v })
 	return values
 }
 
-// ipList reads a list of addresses back; n is where it stands in the call.
+// ipList reads a list of addresses; n is the position of the argument.
 func ipList(vm *lua.LState, n int, values map[string]lua.LValue) (l adsi.IPList) {
 	lists := map[string]*[]string{
 		"ipgrant": &l.IPGrant, "ipdeny": &l.IPDeny, "domaingrant": &l.DomainGrant, "domaindeny": &l.DomainDeny,
