@@ -42,7 +42,7 @@ func (b *Batch) Adapt() {
 	b.onlyIPv4()
 }
 
-// remark tells of a property, or with id 0 of a key.
+// remark adds a remark about a property, or with id 0 about a key.
 func (b *Batch) remark(v mbxml.Verdict, p metabase.Path, id metabase.ID, text string) {
 	r := mbxml.Remark{Verdict: v, Path: p, Text: text}
 	r.Line, _ = b.report.Line(p, id)
@@ -54,7 +54,7 @@ func (b *Batch) remark(v mbxml.Verdict, p metabase.Path, id metabase.ID, text st
 	b.report.Remarks = append(b.report.Remarks, r)
 }
 
-// sets says whether the batch stores id at p.
+// sets reports whether the batch stores id at p.
 func (b *Batch) sets(p metabase.Path, id metabase.ID) bool {
 	return slices.ContainsFunc(b.Ops, func(op metabase.Op) bool {
 		set, ok := op.(metabase.Set)
@@ -62,8 +62,8 @@ func (b *Batch) sets(p metabase.Path, id metabase.ID) bool {
 	})
 }
 
-// ownFolders gives each new site that names no folders its own: two sites must
-// not share what they inherit.
+// ownFolders gives each new site without folders its own: two sites must not
+// share an inherited one.
 func (b *Batch) ownFolders() {
 	for _, op := range slices.Clone(b.Ops) {
 		add, ok := op.(metabase.AddKey)
@@ -83,8 +83,8 @@ func (b *Batch) ownFolders() {
 	}
 }
 
-// onlyIPv4 keeps what a list grants to what it granted: IIS's list has no IPv6
-// addresses, and those that are granted here above it are not to count.
+// onlyIPv4 lets no IPv6 address relay where the file has a list: IIS's list has
+// none, and those granted here at a key above must not be inherited.
 func (b *Batch) onlyIPv4() {
 	prop, ok := b.schema.ByID(settings.RelayIpv6List)
 	if !ok {
@@ -103,9 +103,8 @@ func (b *Batch) onlyIPv4() {
 	}
 }
 
-// TellAccounts tells whose passwords did not come along: those who may take mail
-// and are no accounts here. Of accounts whose keys may not be read it tells
-// nothing.
+// TellAccounts reports the names in AuthTurnList that are no accounts here: a file
+// has no passwords. It leaves out accounts whose keys the caller may not read.
 func (b *Batch) TellAccounts(sees func(metabase.Path) bool) {
 	prop, ok := b.schema.Property("AuthTurnList")
 	if !ok {
@@ -130,11 +129,11 @@ func (b *Batch) TellAccounts(sees func(metabase.Path) bool) {
 	}
 	const most = 20
 	list := slices.Sorted(maps.Values(names))
-	text := fmt.Sprintf("%d who may take mail have no account here yet: restante account add: ", len(list))
+	text := fmt.Sprintf("%d names that may collect mail have no account here yet: restante account add: ", len(list))
 	if len(list) > most {
 		list = append(list[:most:most], "...")
 	}
-	b.report.Remarks = append(b.report.Remarks, mbxml.Remark{ // of no line: it is told once for all
+	b.report.Remarks = append(b.report.Remarks, mbxml.Remark{ // without a line: it is one remark for all
 		Verdict: mbxml.Decision, Path: settings.Service, Property: prop.Name, Text: text + strings.Join(list, ", "),
 	})
 }

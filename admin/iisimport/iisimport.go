@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package foreign makes what the MetaBase.xml of another machine says fit here:
-// its folders become ours, what it means differently is left out or narrowed and
-// never widened, and each such thing is remarked in the report.
+// Package iisimport adapts the MetaBase.xml of another machine to this one. Folders
+// are mapped below the data folder. A value that means something else here is
+// left out or narrowed, never widened. Each adaptation is a remark in the report.
 //
-// It knows neither calls nor callers, and changes no tree.
+// The package knows neither calls nor callers, and changes no tree.
 package iisimport
 
 import (
@@ -21,8 +21,8 @@ import (
 	"restante/metabase/schema"
 )
 
-// Options says how a foreign file is read: of the other machine's services only
-// this one is ours, and what is set here and not there is not to go.
+// Options are for a foreign file: only the SMTP service is imported, and settings
+// that the file does not have stay.
 func Options(s *schema.Schema) mbxml.Options {
 	return mbxml.Options{
 		Part: settings.Service, Merge: true, Class: s.ClassBelow, Rename: rename, Review: review,
@@ -32,7 +32,7 @@ func Options(s *schema.Schema) mbxml.Options {
 	}
 }
 
-// The folders of a site, by the properties that name them, below its own.
+// siteFolders are the folders of a site below its own, by property.
 var siteFolders = map[string]string{
 	"queuedirectory":   "Queue",
 	"pickupdirectory":  "Pickup",
@@ -41,8 +41,8 @@ var siteFolders = map[string]string{
 	"logfiledirectory": "LogFiles",
 }
 
-// place parts the path of a key below the service into the number of its site,
-// 0 for the service's own keys, and the names below that.
+// place splits the path of a key below the service into the number of its site,
+// 0 for the service's own keys, and the names below it.
 func place(key metabase.Path) (site int, below []string) {
 	if !key.Within(settings.Service) || key.Equal(settings.Service) {
 		return 0, nil
@@ -54,7 +54,7 @@ func place(key metabase.Path) (site int, below []string) {
 	return 0, words
 }
 
-// mailroot is the folder that a site's folders stand in, below the data folder.
+// mailroot is the parent of a site's folders, below the data folder.
 func mailroot(site int) string {
 	if site == 0 || site == settings.DefaultSite {
 		return "Mailroot"
@@ -62,9 +62,9 @@ func mailroot(site int) string {
 	return "Mailroot-" + strconv.Itoa(site)
 }
 
-// ourFolder maps a folder of another machine to one below the data folder. No two
-// purposes get the same one: what a site queues must not mix with what a
-// domain drops.
+// ourFolder maps a folder of another machine to one below the data folder. Each
+// purpose has its own: the queue of a site must not mix with the Drop folder of a
+// domain.
 func ourFolder(s *schema.Schema, key metabase.Path, property, folder string) string {
 	site, below := place(key)
 	root := mailroot(site)
@@ -80,8 +80,8 @@ func ourFolder(s *schema.Schema, key metabase.Path, property, folder string) str
 	return root + "/Other/" + fileName(path.Base(strings.ReplaceAll(folder, `\`, "/")))
 }
 
-// fileName makes a name that every system takes for a file, and that leads
-// nowhere else.
+// fileName makes a file name that is valid on every system, without path
+// elements.
 func fileName(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || strings.ContainsRune(`<>:"/\|?*`, r) {
@@ -95,7 +95,7 @@ func fileName(s string) string {
 	return s
 }
 
-// rename gives a key its place here: the name of a domain ends in no dot.
+// rename returns the place of a key here: the name of a domain ends in no dot.
 func rename(key metabase.Path) metabase.Path {
 	const at = 4 // /LM/SMTPSVC/1/Domain/NAME
 	names := slices.Collect(key.Elements())
@@ -106,13 +106,13 @@ func rename(key metabase.Path) metabase.Path {
 	return metabase.Root.Join(strings.Join(names, "/"))
 }
 
-// review looks at what means something else here than it did there.
+// review adapts values that mean something else here than in IIS.
 func review(_ metabase.Path, p mbxml.Prop, v metabase.Value, text string) mbxml.Finding {
 	keep := mbxml.Finding{Value: v}
 	switch {
 	case p.ID == settings.RelayIpList || p.ID == settings.IPSecurity:
 		return reviewList(p.ID, v, text)
-	case v.IsZero(): // another list of addresses, which decides nothing here
+	case v.IsZero(): // another list of addresses, without effect here
 		return mbxml.Finding{LeaveOut: true, Verdict: mbxml.Decision, Text: fmt.Sprintf("is not hexadecimal, and is left out: %.200q", text)}
 	case p.ID == settings.AuthFlags && v.Type() == metabase.DWordType && v.DWord()&4 != 0:
 		keep.Verdict, keep.Text = mbxml.Decision, "callers signed in by NTLM; here they use SCRAM-SHA-256, or CRAM-MD5, and each needs an account: restante account add"
@@ -126,7 +126,7 @@ func review(_ metabase.Path, p mbxml.Prop, v metabase.Value, text string) mbxml.
 	return keep
 }
 
-// reviewList takes a list of addresses that has the known form. Any other
+// reviewList accepts a list of addresses that has the known form. Any other
 // grants nothing.
 func reviewList(id metabase.ID, v metabase.Value, text string) mbxml.Finding {
 	bad := func(why, shown string) mbxml.Finding {
@@ -135,7 +135,7 @@ func reviewList(id metabase.ID, v metabase.Value, text string) mbxml.Finding {
 		} else {
 			why += " and grants nothing here"
 		}
-		return mbxml.Finding{Value: nobody(id), Verdict: mbxml.Decision, Text: why + shown}
+		return mbxml.Finding{Value: noClients(id), Verdict: mbxml.Decision, Text: why + shown}
 	}
 	if v.IsZero() {
 		return bad("the list of addresses is not hexadecimal", fmt.Sprintf("; its text: %.200q", text))
@@ -146,9 +146,9 @@ func reviewList(id metabase.ID, v metabase.Value, text string) mbxml.Finding {
 	return mbxml.Finding{Value: v}
 }
 
-// reviewNames parts what IIS takes too: several accounts in one string, with
-// commas between them. What stands before a backslash is a domain of Windows,
-// of which accounts here have none.
+// reviewNames splits several accounts in one string, separated by commas, which
+// IIS accepts. It removes the Windows domain before a backslash: accounts here
+// have none.
 func reviewNames(v metabase.Value) mbxml.Finding {
 	var names []string
 	for _, one := range v.Strings() {
@@ -169,9 +169,9 @@ func reviewNames(v metabase.Value) mbxml.Finding {
 	}
 }
 
-// nobody is a list of addresses that grants nothing. An empty IPSecurity would
-// let everybody connect.
-func nobody(id metabase.ID) metabase.Value {
+// noClients is a list of addresses that grants nothing. With an empty IPSecurity
+// every client could connect.
+func noClients(id metabase.ID) metabase.Value {
 	if id != settings.IPSecurity {
 		return metabase.Binary(nil)
 	}

@@ -103,7 +103,7 @@ func TestReviewList(t *testing.T) {
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/internal":     "a file is made to fit, whoever asks",
+		"/internal":     "a file is adapted without regard to the caller",
 		"/engine/wire":  "the file is of settings",
 		"/engine/site":  "the file is of settings",
 		"/engine/queue": "the file is of settings",

@@ -12,9 +12,9 @@ import (
 	"restante/metabase/mbxml"
 )
 
-// LeaveOut takes out what the problems are about, and says whether there was
-// something: values, and keys that the batch adds, with all below them. A right
-// that is missing cannot be left out.
+// LeaveOut removes the values and added keys that the problems are about, with all
+// keys below them, and reports whether there were any. A missing right cannot be
+// left out.
 func (b *Batch) LeaveOut(problems []metabase.Problem) (some bool) {
 	w := b.culprits(problems)
 	some = b.keepShadows(w)
@@ -32,8 +32,8 @@ func (b *Batch) LeaveOut(problems []metabase.Problem) (some bool) {
 	return some
 }
 
-// dropBare takes out the keys that were added for others which are left out by
-// now: a site must not come into being for a domain that did not.
+// dropBare removes the keys that were added above others which are left out now:
+// a site must not be created for a domain that is not.
 func (b *Batch) dropBare() {
 	needed := map[item]bool{}
 	for _, op := range b.Ops {
@@ -53,7 +53,7 @@ func (b *Batch) dropBare() {
 	b.report.Remarks = slices.DeleteFunc(b.report.Remarks, func(r mbxml.Remark) bool { return bare(r.Path) })
 }
 
-// keyOf is the key that an operation is about, of those that merging makes.
+// keyOf is the key of an operation of a merge.
 func keyOf(op metabase.Op) metabase.Path {
 	switch op := op.(type) {
 	case metabase.AddKey:
@@ -64,8 +64,8 @@ func keyOf(op metabase.Op) metabase.Path {
 	return metabase.Root
 }
 
-// An item is a property of a key, or the key itself with id 0, in small
-// letters.
+// An item is a property of a key, or with id 0 the key itself; the path is in
+// lower case.
 type item struct {
 	path string
 	id   metabase.ID
@@ -75,7 +75,7 @@ func itemAt(p metabase.Path, id metabase.ID) item {
 	return item{strings.ToLower(string(p)), id}
 }
 
-// culprits are the values and the new keys that do not fit, and why.
+// culprits are the values and new keys that a check refuses, with the reason.
 type culprits map[item]error
 
 func (b *Batch) culprits(problems []metabase.Problem) culprits {
@@ -101,7 +101,7 @@ func (b *Batch) culprits(problems []metabase.Problem) culprits {
 	return w
 }
 
-// above finds the topmost key at or over path that does not fit.
+// above finds the topmost culprit at or over path.
 func (w culprits) above(path metabase.Path) (top metabase.Path, found bool) {
 	for at := path; at != metabase.Root; at = at.Parent() {
 		if _, bad := w[itemAt(at, 0)]; bad {
@@ -111,7 +111,7 @@ func (w culprits) above(path metabase.Path) (top metabase.Path, found bool) {
 	return top, found
 }
 
-// leaves says that an operation is to go, and tells so.
+// leaves reports whether an operation is left out, and adds the remark.
 func (w culprits) leaves(b *Batch, op metabase.Op) bool {
 	switch op := op.(type) {
 	case metabase.AddKey:
@@ -123,7 +123,7 @@ func (w culprits) leaves(b *Batch, op metabase.Op) bool {
 			b.report.Keys--
 		}
 		if top == op.Path {
-			b.remark(mbxml.Decision, op.Path, 0, fmt.Sprintf("cannot stand here, and is left out with all below it: %v", w[itemAt(top, 0)]))
+			b.remark(mbxml.Decision, op.Path, 0, fmt.Sprintf("does not belong here, and is left out with all below it: %v", w[itemAt(top, 0)]))
 		}
 		return true
 	case metabase.Set:
@@ -140,7 +140,7 @@ func (w culprits) leaves(b *Batch, op metabase.Op) bool {
 	return false
 }
 
-// dropRemarks takes back what was told of keys that are left out.
+// dropRemarks removes the remarks about keys that are left out.
 func (b *Batch) dropRemarks(w culprits) {
 	b.report.Remarks = slices.DeleteFunc(b.report.Remarks, func(r mbxml.Remark) bool {
 		_, out := w.above(r.Path)

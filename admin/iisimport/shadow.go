@@ -50,8 +50,8 @@ func (b *Batch) keepShadows(w culprits) (some bool) {
 }
 
 // TellShadows reports each value that hid what the file says by inheritance,
-// whether it was removed or stays. It tells nothing of keys that the caller may
-// not read.
+// whether it was removed or stays. It leaves out keys that the caller may not
+// read.
 func (b *Batch) TellShadows(sees func(metabase.Path) bool) {
 	for _, s := range b.shadows {
 		if !sees(s.Path) || !sees(s.From) {
