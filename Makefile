@@ -2,7 +2,7 @@
 # make run      build, start a service on loopback below ./data, say what to try next
 # make test     all that must hold before a change goes in, with the real peers that the tests need
 # make cross    build for every platform that we ship to
-# make docs     write the generated pages again: docs/man, docs/commands.md, docs/properties.md
+# make docs     write the generated text again: docs/man, docs/commands.md, docs/properties.md, ids of properties, HACKING.md
 # make bench    figures, beside Postfix when it is installed (minutes)
 # make fuzz     each fuzz target for FUZZTIME (default 60s)
 # make soak     the long ones: 200 kills, the model test at full length (an hour)

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package testpeer has the peers of a service for tests: SMTP clients and hosts,
+// real ones too where they are installed, and the service's own process.
 package testpeer
 
 import (
