@@ -16,9 +16,9 @@ var (
 )
 
 // item imports one property of the file.
-func (p *planner) item(k placed, it Item, named map[metabase.ID]bool) {
+func (p *planner) item(k placed, it Item) {
 	prop, want, faults := p.find(it)
-	if len(faults) == 0 && named[want.ID] {
+	if _, twice := k.lines[want.ID]; twice && len(faults) == 0 {
 		if want.ID == metabase.KeyType {
 			return
 		}
@@ -28,7 +28,7 @@ func (p *planner) item(k placed, it Item, named map[metabase.ID]bool) {
 		p.fault(k, it, faults)
 		return
 	}
-	named[want.ID] = true
+	k.lines[want.ID] = it.Line
 	if want.Attr&metabase.Volatile != 0 || prop.Attr&metabase.Volatile != 0 {
 		return
 	}
@@ -215,12 +215,6 @@ func customID(it Item) (metabase.ID, error) {
 		return 0, fmt.Errorf("ID %q is not a number of a property", it.ID)
 	}
 	return metabase.ID(n), nil
-}
-
-// id is the number of an item's property, 0 where there is none.
-func (p *planner) id(it Item) metabase.ID {
-	_, want, _ := p.find(it)
-	return want.ID
 }
 
 // zero is an empty value of a type.

@@ -56,7 +56,7 @@ func Plan(f *File, snap metabase.Snapshot, s Schema, o Options) ([]metabase.Op, 
 		file: f, snap: snap, schema: s, opts: o, seen: map[string]placed{}, left: map[metabase.Path]int{},
 		out: map[string]bool{}, needed: map[string]bool{}, classes: map[string]string{},
 	}
-	p.report = &Report{Remarks: []Remark{}, keys: p.seen, added: map[string]int{}, find: p.id}
+	p.report = &Report{Remarks: []Remark{}, keys: p.seen, added: map[string]int{}}
 	keys := p.choose()
 	if len(keys) == 0 && len(p.problems) == 0 {
 		return nil, p.report, errors.New("the file holds no key to take over")
@@ -91,7 +91,8 @@ type planner struct {
 // placed is a key of the file with its place in this tree.
 type placed struct {
 	Key
-	to metabase.Path
+	to    metabase.Path
+	lines map[metabase.ID]int // of the properties that are imported
 }
 
 func (p *planner) bad(line int, at metabase.Path, property string, err error) {
@@ -115,7 +116,7 @@ func (p *planner) choose() []placed {
 		if p.file.Foreign && p.opts.Rename != nil {
 			to = p.opts.Rename(to)
 		}
-		keys = append(keys, placed{k, to})
+		keys = append(keys, placed{k, to, map[metabase.ID]int{metabase.KeyType: k.Line}})
 	}
 	p.inheritAbove(keys)
 	for _, at := range slices.Sorted(maps.Keys(p.left)) {
@@ -140,7 +141,8 @@ func (p *planner) inheritAbove(keys []placed) {
 	}
 	named := map[metabase.ID]bool{metabase.KeyType: true}
 	for _, it := range keys[top].Items {
-		named[p.id(it)] = true
+		_, want, _ := p.find(it)
+		named[want.ID] = true
 	}
 	class, _ := p.class(keys[top])
 	for at := p.opts.Part; at != metabase.Root; {
@@ -225,15 +227,14 @@ func (p *planner) key(k placed) {
 	p.seen[fold(k.to)] = k
 	p.report.Keys++
 	p.place(k, class)
-	named := map[metabase.ID]bool{metabase.KeyType: true}
 	for _, it := range k.Items {
-		p.item(k, it, named)
+		p.item(k, it)
 	}
 	if p.opts.Merge || !p.snap.Has(k.to) {
 		return
 	}
 	for _, old := range p.snap.Properties(k.to) {
-		if !named[old.ID] && old.Attr&localAttrs == 0 {
+		if _, named := k.lines[old.ID]; !named && old.Attr&localAttrs == 0 {
 			p.ops = append(p.ops, metabase.Unset{Path: k.to, ID: old.ID})
 		}
 	}
@@ -263,7 +264,7 @@ func (p *planner) look(k placed) {
 	}
 	ops, report := p.ops, *p.report
 	for _, it := range k.Items {
-		p.item(k, it, map[metabase.ID]bool{})
+		p.item(k, it)
 	}
 	p.ops, *p.report = ops, report
 }

@@ -39,7 +39,6 @@ type Report struct {
 
 	keys  map[string]placed // the keys of the file, by folded path
 	added map[string]int    // the keys added above them: the line that needs one
-	find  func(Item) metabase.ID
 }
 
 // Line returns the line of a property in the file; id 0 is the key itself. For a
@@ -51,12 +50,10 @@ func (r *Report) Line(path metabase.Path, id metabase.ID) (line int, exact bool)
 	if !ok {
 		return r.added[fold(path)], false
 	}
-	for _, it := range k.Items {
-		if id != 0 && id != metabase.KeyType && r.find(it) == id {
-			return it.Line, true
-		}
+	if line, ok := k.lines[id]; ok {
+		return line, true
 	}
-	return k.Line, id == 0 || id == metabase.KeyType
+	return k.Line, id == 0
 }
 
 // Sort orders the remarks by line, those without one last.

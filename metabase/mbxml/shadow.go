@@ -21,7 +21,7 @@ type Shadow struct {
 // Shadows lists the shadows that a merge would leave, by key: ops are applied to
 // snap. Secure and volatile values are in no file, and so are left out.
 func (r *Report) Shadows(snap metabase.Snapshot, ops []metabase.Op) (list []Shadow) {
-	m := merged{report: r, snap: snap, set: map[string]map[metabase.ID]metabase.Property{}, named: map[string]map[metabase.ID]bool{}}
+	m := merged{report: r, snap: snap, set: map[string]map[metabase.ID]metabase.Property{}}
 	for _, op := range ops {
 		set, ok := op.(metabase.Set)
 		if !ok {
@@ -65,7 +65,6 @@ type merged struct {
 	report *Report
 	snap   metabase.Snapshot
 	set    map[string]map[metabase.ID]metabase.Property // by folded path: what the operations store
-	named  map[string]map[metabase.ID]bool              // by folded path: what the file names
 }
 
 // shadow reports whether a property that the merge keeps hides a value of the
@@ -92,15 +91,7 @@ func (m merged) says(path metabase.Path, id metabase.ID) (metabase.Property, boo
 	if p, ok := m.set[at][id]; ok {
 		return p, true
 	}
-	names, known := m.named[at]
-	if !known {
-		names = map[metabase.ID]bool{}
-		for _, it := range m.report.keys[at].Items {
-			names[m.report.find(it)] = true
-		}
-		m.named[at] = names
-	}
-	if !names[id] {
+	if _, named := m.report.keys[at].lines[id]; !named {
 		return metabase.Property{}, false
 	}
 	return m.snap.Stored(path, id) // the same as in the file, or the file's was left out
