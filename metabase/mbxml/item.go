@@ -12,20 +12,20 @@ import (
 
 var (
 	errNoSuchProperty = errors.New("there is no such property")
-	errTwice          = errors.New("stands there twice")
+	errDuplicate      = errors.New("is there twice")
 )
 
-// item imports one property of the file.
-func (p *planner) item(k placed, it Item) {
+// importItem imports one property of the file.
+func (p *planner) importItem(k placed, it Item) {
 	prop, want, faults := p.find(it)
 	if _, twice := k.lines[want.ID]; twice && len(faults) == 0 {
 		if want.ID == metabase.KeyType {
 			return
 		}
-		faults = []error{errTwice}
+		faults = []error{errDuplicate}
 	}
 	if len(faults) > 0 {
-		p.fault(k, it, faults)
+		p.reportFaults(k, it, faults)
 		return
 	}
 	k.lines[want.ID] = it.Line
@@ -33,13 +33,13 @@ func (p *planner) item(k placed, it Item) {
 		return
 	}
 	if want.Attr&metabase.Secure != 0 {
-		p.secret(k, it, prop, want)
+		p.keepSecret(k, it, prop, want)
 		return
 	}
 	v, err := value(prop, want.Value.Type(), it)
 	unread := err != nil && p.file.Foreign && prop.IPList
 	if err != nil && !unread {
-		p.fault(k, it, []error{err})
+		p.reportFaults(k, it, []error{err})
 		return
 	}
 	want.Value = v
@@ -53,12 +53,12 @@ func (p *planner) item(k placed, it Item) {
 	p.store(k.to, want)
 }
 
-// fault reports what is wrong with a property. A property of a foreign file is
+// reportFaults reports what is wrong with a property. A property of a foreign file is
 // left out.
-func (p *planner) fault(k placed, it Item, faults []error) {
+func (p *planner) reportFaults(k placed, it Item, faults []error) {
 	if !p.file.Foreign {
 		for _, err := range faults {
-			p.bad(it.Line, k.to, it.Name, err)
+			p.problem(it.Line, k.to, it.Name, err)
 		}
 		return
 	}
@@ -91,15 +91,15 @@ func (p *planner) store(at metabase.Path, want metabase.Property) {
 	p.ops = append(p.ops, metabase.Set{Path: at, Property: want})
 }
 
-// secret keeps the stored value: a file has no readable secure value. Where none
+// keepSecret keeps the stored value: a file has no readable secure value. Where none
 // is stored, an own file stores an empty one: it grants nothing, and marks where
 // the secret has to be set again.
-func (p *planner) secret(k placed, it Item, prop Prop, want metabase.Property) {
+func (p *planner) keepSecret(k placed, it Item, prop Prop, want metabase.Property) {
 	was, stored := p.snap.Stored(k.to, want.ID)
 	stored = stored && was.Attr&metabase.Secure != 0 && was.Value.Type() == want.Value.Type()
 	switch {
 	case it.Value != "" && !p.file.Foreign:
-		p.bad(it.Line, k.to, it.Name, errors.New("a secure value does not stand in a file"))
+		p.problem(it.Line, k.to, it.Name, errors.New("a secure value does not stand in a file"))
 	case it.Value != "":
 		text := "is encrypted for the machine that wrote the file: set it again"
 		if p.opts.Review != nil {

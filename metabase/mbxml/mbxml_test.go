@@ -466,7 +466,7 @@ func TestForeignFaultsAreLeftOut(t *testing.T) {
 		"line 2: /a/b List: text abc",
 		"line 2: /a/b UnknownName_7777: has no data type",
 		`line 3: /a/b x: ID "0" is not a number of a property; type "FLOAT" is not known; user type "" is not known; attribute "LOUD" is not known; it is left out: "v"`,
-		`line 6: /a/b y: stands there twice; it is left out: "2"`,
+		`line 6: /a/b y: is there twice; it is left out: "2"`,
 		"line 11: /a/d : is /a/d here, which line 10 has already, and is left out",
 	}
 	for i, r := range report.Remarks {

@@ -53,19 +53,19 @@ type Finding struct {
 // with it are those of the rest.
 func Plan(f *File, snap metabase.Snapshot, s Schema, o Options) ([]metabase.Op, *Report, error) {
 	p := &planner{
-		file: f, snap: snap, schema: s, opts: o, seen: map[string]placed{}, left: map[metabase.Path]int{},
-		out: map[string]bool{}, needed: map[string]bool{}, classes: map[string]string{},
+		file: f, snap: snap, schema: s, opts: o, imported: map[string]placed{}, outside: map[metabase.Path]int{},
+		skipped: map[string]bool{}, needed: map[string]bool{}, classes: map[string]string{},
 	}
-	p.report = &Report{Remarks: []Remark{}, keys: p.seen, added: map[string]int{}}
-	keys := p.choose()
+	p.report = &Report{Remarks: []Remark{}, keys: p.imported, added: map[string]int{}}
+	keys := p.selectKeys()
 	if len(keys) == 0 && len(p.problems) == 0 {
 		return nil, p.report, errors.New("the file holds no key to take over")
 	}
 	for _, k := range keys {
-		p.key(k)
+		p.importKey(k)
 	}
 	if !o.Merge && !o.NodeOnly {
-		p.sweep(keys)
+		p.removeUnnamed(keys)
 	}
 	if len(p.problems) > 0 {
 		return p.ops, p.report, p.problems
@@ -81,11 +81,11 @@ type planner struct {
 	ops      []metabase.Op
 	report   *Report
 	problems Problems
-	seen     map[string]placed     // by folded target: what the file has there
+	imported map[string]placed     // by folded target: what the file has there
 	needed   map[string]bool       // folded targets that are above others
 	classes  map[string]string     // by folded target: the class that the key gets
-	left     map[metabase.Path]int // keys left out, by their service
-	out      map[string]bool       // folded targets that are left out, with all below them
+	outside  map[metabase.Path]int // keys left out, by their service
+	skipped  map[string]bool       // folded targets that are left out, with all below them
 }
 
 // placed is a key of the file with its place in this tree.
@@ -95,7 +95,7 @@ type placed struct {
 	lines map[metabase.ID]int // of the properties that are imported
 }
 
-func (p *planner) bad(line int, at metabase.Path, property string, err error) {
+func (p *planner) problem(line int, at metabase.Path, property string, err error) {
 	p.problems = append(p.problems, Problem{line, at, property, err})
 }
 
@@ -103,13 +103,13 @@ func (p *planner) remark(v Verdict, line int, at metabase.Path, property, format
 	p.report.Remarks = append(p.report.Remarks, Remark{v, line, at, property, fmt.Sprintf(format, args...)})
 }
 
-// choose selects the keys to import, with their places, the upper ones first.
-func (p *planner) choose() []placed {
-	p.unplaced()
+// selectKeys selects the keys to import, with their places, the upper ones first.
+func (p *planner) selectKeys() []placed {
+	p.reportUnplaced()
 	var keys []placed
 	for _, k := range p.file.Keys {
 		if p.file.Foreign && p.opts.Part != "" && !k.Path.Within(p.opts.Part) {
-			p.left[service(k.Path)]++
+			p.outside[service(k.Path)]++
 			continue
 		}
 		to := k.Path
@@ -119,8 +119,8 @@ func (p *planner) choose() []placed {
 		keys = append(keys, placed{k, to, map[metabase.ID]int{metabase.KeyType: k.Line}})
 	}
 	p.inheritAbove(keys)
-	for _, at := range slices.Sorted(maps.Keys(p.left)) {
-		p.remark(Ignored, 0, at, "", "%d keys: not below %s", p.left[at], p.opts.Part)
+	for _, at := range slices.Sorted(maps.Keys(p.outside)) {
+		p.remark(Ignored, 0, at, "", "%d keys: not below %s", p.outside[at], p.opts.Part)
 	}
 	slices.SortStableFunc(keys, func(a, b placed) int { return depth(a.to) - depth(b.to) })
 	if p.opts.NodeOnly {
@@ -163,8 +163,8 @@ func (p *planner) inheritAbove(keys []placed) {
 	}
 }
 
-// unplaced reports the elements without a place.
-func (p *planner) unplaced() {
+// reportUnplaced reports the elements without a place.
+func (p *planner) reportUnplaced() {
 	for _, no := range p.file.Problems {
 		if p.file.Foreign {
 			p.remark(Decision, no.Line, "", "", "%v, and is left out", no.Err)
@@ -180,13 +180,13 @@ func (p *planner) moveTo(at metabase.Path, keys []placed) {
 	top := keys[0].to
 	for i, k := range keys {
 		if !k.to.Within(top) {
-			p.bad(k.Line, k.to, "", fmt.Errorf("is not below %s, so it has no place below %s", top, at))
+			p.problem(k.Line, k.to, "", fmt.Errorf("is not below %s, so it has no place below %s", top, at))
 			continue
 		}
 		below := slices.Collect(k.to.Elements())[depth(top):]
 		to, err := metabase.ParsePath(string(at) + "/" + strings.Join(below, "/"))
 		if err != nil {
-			p.bad(k.Line, k.to, "", err)
+			p.problem(k.Line, k.to, "", err)
 			continue
 		}
 		keys[i].to = to
@@ -209,26 +209,26 @@ func service(path metabase.Path) metabase.Path {
 	return path
 }
 
-func (p *planner) key(k placed) {
-	if p.without(k) {
+func (p *planner) importKey(k placed) {
+	if p.skippedAbove(k) {
 		return
 	}
-	if first, twice := p.seen[fold(k.to)]; twice {
-		p.twice(k, first)
+	if first, twice := p.imported[fold(k.to)]; twice {
+		p.reportDuplicate(k, first)
 		return
 	}
 	class, ok := p.class(k)
 	if !ok {
-		p.out[fold(k.to)] = k.to != metabase.Root && !p.snap.Has(k.to)
-		p.look(k)
+		p.skipped[fold(k.to)] = k.to != metabase.Root && !p.snap.Has(k.to)
+		p.reportSkipped(k)
 		return
 	}
-	p.parents(k)
-	p.seen[fold(k.to)] = k
+	p.addParents(k)
+	p.imported[fold(k.to)] = k
 	p.report.Keys++
-	p.place(k, class)
+	p.putKey(k, class)
 	for _, it := range k.Items {
-		p.item(k, it)
+		p.importItem(k, it)
 	}
 	if p.opts.Merge || !p.snap.Has(k.to) {
 		return
@@ -240,48 +240,48 @@ func (p *planner) key(k placed) {
 	}
 }
 
-// without reports whether k is left out because a key above it is.
-func (p *planner) without(k placed) bool {
+// skippedAbove reports whether k is left out because a key above it is.
+func (p *planner) skippedAbove(k placed) bool {
 	for at := k.to.Parent(); at != metabase.Root; at = at.Parent() {
-		if !p.out[fold(at)] {
+		if !p.skipped[fold(at)] {
 			continue
 		}
-		p.out[fold(k.to)] = true
+		p.skipped[fold(k.to)] = true
 		if p.file.Foreign {
 			p.remark(Ignored, k.Line, k.to, "", "%s is left out", at)
 		}
-		p.look(k)
+		p.reportSkipped(k)
 		return true
 	}
 	return false
 }
 
-// look reports the problems of the properties of a key that is left out. Only an
+// reportSkipped reports the problems of the properties of a key that is left out. Only an
 // own file needs that: it is refused with all of its problems.
-func (p *planner) look(k placed) {
+func (p *planner) reportSkipped(k placed) {
 	if p.file.Foreign {
 		return
 	}
 	ops, report := p.ops, *p.report
 	for _, it := range k.Items {
-		p.item(k, it)
+		p.importItem(k, it)
 	}
 	p.ops, *p.report = ops, report
 }
 
-// twice reports a key whose place another one has. In a foreign file the places
+// reportDuplicate reports a key whose place another one has. In a foreign file the places
 // may differ: Rename can map two to one.
-func (p *planner) twice(k, first placed) {
+func (p *planner) reportDuplicate(k, first placed) {
 	if p.file.Foreign && !k.Path.Equal(first.Path) {
 		p.remark(Decision, k.Line, k.Path, "", "is %s here, which line %d has already, and is left out", k.to, first.Line)
 		return
 	}
-	p.bad(k.Line, "", "", fmt.Errorf("line %d has %s already", first.Line, k.to))
+	p.problem(k.Line, "", "", fmt.Errorf("line %d has %s already", first.Line, k.to))
 }
 
-// parents adds the keys above k that neither the tree nor the file has, and keeps
+// addParents adds the keys above k that neither the tree nor the file has, and keeps
 // those that the tree has.
-func (p *planner) parents(k placed) {
+func (p *planner) addParents(k placed) {
 	var missing []metabase.Path
 	for at := k.to.Parent(); at != metabase.Root && !p.needed[fold(at)]; at = at.Parent() {
 		if p.needed[fold(at)] = true; !p.has(at) {
@@ -289,7 +289,7 @@ func (p *planner) parents(k placed) {
 		}
 	}
 	for _, at := range slices.Backward(missing) {
-		class := p.byPlace(at)
+		class := p.classByPlace(at)
 		p.classes[fold(at)], p.report.added[fold(at)] = class, k.Line
 		p.ops = append(p.ops, metabase.AddKey{Path: at, Class: class})
 		text := "is not in the file, and is added"
@@ -313,8 +313,8 @@ func (p *planner) classAt(at metabase.Path) string {
 	return p.snap.Class(at)
 }
 
-// byPlace is the class that a key has by its place.
-func (p *planner) byPlace(path metabase.Path) string {
+// classByPlace is the class that a key has by its place.
+func (p *planner) classByPlace(path metabase.Path) string {
 	if p.opts.Class == nil {
 		return ""
 	}
@@ -326,8 +326,8 @@ func (p *planner) byPlace(path metabase.Path) string {
 	return p.opts.Class(above, path.Base())
 }
 
-// place adds the key, or changes the class and spelling of the one in the tree.
-func (p *planner) place(k placed, class string) {
+// putKey adds the key, or changes the class and spelling of the one in the tree.
+func (p *planner) putKey(k placed, class string) {
 	there, exists := p.snap.Key(k.to)
 	p.classes[fold(k.to)] = class
 	if !exists {
@@ -359,7 +359,7 @@ func (p *planner) place(k placed, class string) {
 func (p *planner) class(k placed) (class string, ok bool) {
 	none := strings.EqualFold(k.Element, noClass)
 	if p.file.Foreign && (none || strings.EqualFold(k.Element, anyClass)) {
-		class = p.byPlace(k.to)
+		class = p.classByPlace(k.to)
 	}
 	if none || class != "" {
 		return class, true
@@ -370,16 +370,16 @@ func (p *planner) class(k placed) (class string, ok bool) {
 	if p.file.Foreign {
 		p.remark(Ignored, k.Line, k.to, "", "class %s is not known", k.Element)
 	} else {
-		p.bad(k.Line, k.to, "", fmt.Errorf("class %s is not known", k.Element))
+		p.problem(k.Line, k.to, "", fmt.Errorf("class %s is not known", k.Element))
 	}
 	return "", false
 }
 
-// sweep removes the keys that the file does not name, below its topmost ones.
-func (p *planner) sweep(keys []placed) {
+// removeUnnamed removes the keys that the file does not name, below its topmost ones.
+func (p *planner) removeUnnamed(keys []placed) {
 	for _, k := range keys {
 		if p.isTop(k.to) {
-			p.sweepBelow(k.to)
+			p.removeUnnamedBelow(k.to)
 		}
 	}
 }
@@ -388,20 +388,20 @@ func (p *planner) sweep(keys []placed) {
 func (p *planner) isTop(path metabase.Path) bool {
 	for at := path; at != metabase.Root; {
 		at = at.Parent()
-		if _, ok := p.seen[fold(at)]; ok {
+		if _, ok := p.imported[fold(at)]; ok {
 			return false
 		}
 	}
 	return true
 }
 
-func (p *planner) sweepBelow(top metabase.Path) {
+func (p *planner) removeUnnamedBelow(top metabase.Path) {
 	var gone metabase.Path
 	for path := range p.snap.Walk(top) {
 		if gone != "" && path.Within(gone) {
 			continue
 		}
-		if _, ok := p.seen[fold(path)]; !ok && !p.needed[fold(path)] {
+		if _, ok := p.imported[fold(path)]; !ok && !p.needed[fold(path)] {
 			p.ops = append(p.ops, metabase.Remove{Path: path, Recursive: true})
 			gone = path
 		}

@@ -54,7 +54,7 @@ func Read(r io.Reader) (*File, error) {
 	p := &parser{d: xml.NewDecoder(src), src: src, file: &File{Foreign: true}}
 	p.d.CharsetReader = src.charset
 	for {
-		src.held = src.held[:0]
+		src.token = src.token[:0]
 		p.line, _ = p.d.InputPos()
 		tok, err := p.d.Token()
 		if err == io.EOF {
@@ -64,7 +64,7 @@ func Read(r io.Reader) (*File, error) {
 			err = p.token(tok)
 		}
 		if err != nil {
-			return nil, p.lined(err)
+			return nil, p.withLine(err)
 		}
 	}
 	if !p.root {
@@ -83,13 +83,13 @@ type parser struct {
 	key   *Key // the element we are in, or nil
 }
 
-// lined adds the line to err: that of the syntax error, or else that of the
+// withLine adds the line to err: that of the syntax error, or else that of the
 // element.
-func (p *parser) lined(err error) error {
+func (p *parser) withLine(err error) error {
 	var syntax *xml.SyntaxError
 	switch {
-	case p.src.no != nil:
-		return Problem{Line: p.line, Err: p.src.no}
+	case p.src.refused != nil:
+		return Problem{Line: p.line, Err: p.src.refused}
 	case errors.As(err, &syntax):
 		return Problem{Line: syntax.Line, Err: errors.New(syntax.Msg)}
 	case errors.Is(err, errTooLarge):
@@ -145,7 +145,7 @@ func (p *parser) startKey(e xml.StartElement) error {
 	if len(p.file.Keys) == maxKeys {
 		return fmt.Errorf("more than %d keys", maxKeys)
 	}
-	if err := p.sound(e); err != nil {
+	if err := p.checkText(e); err != nil {
 		return err
 	}
 	where := attr(e, "Location")
@@ -161,7 +161,7 @@ func (p *parser) startKey(e xml.StartElement) error {
 		p.file.Problems = append(p.file.Problems, Problem{Line: p.line, Err: err})
 		return nil
 	}
-	lines := attrLines(p.src.held, p.line)
+	lines := attrLines(p.src.token, p.line)
 	k := Key{Line: p.line, Path: path, Element: e.Name.Local}
 	for i, a := range e.Attr {
 		if a.Name.Local == "Location" {
@@ -179,7 +179,7 @@ func (p *parser) startKey(e xml.StartElement) error {
 }
 
 func (p *parser) custom(e xml.StartElement) error {
-	if err := p.sound(e); err != nil {
+	if err := p.checkText(e); err != nil {
 		return err
 	}
 	p.key.Items = append(p.key.Items, Item{
@@ -191,8 +191,8 @@ func (p *parser) custom(e xml.StartElement) error {
 	return nil
 }
 
-// sound refuses values that lost characters in the conversion to UTF-8.
-func (p *parser) sound(e xml.StartElement) error {
+// checkText refuses values that lost characters in the conversion to UTF-8.
+func (p *parser) checkText(e xml.StartElement) error {
 	for _, a := range e.Attr {
 		if p.src.from != "" && strings.ContainsRune(a.Value, utf8.RuneError) {
 			return fmt.Errorf("attribute %s holds what is no %s", a.Name.Local, p.src.from)

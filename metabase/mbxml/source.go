@@ -32,10 +32,10 @@ var errTooLarge = fmt.Errorf("one element has more than %d octets", maxToken)
 // when one token is larger than maxToken, and keeps the token's text for
 // attrLines.
 type source struct {
-	in   *bufio.Reader
-	held []byte // text of the current token
-	from string // encoding before the conversion to UTF-8, or ""
-	no   error  // why the declared encoding is refused
+	in      *bufio.Reader
+	token   []byte // text of the current token
+	from    string // encoding before the conversion to UTF-8, or ""
+	refused error  // why the declared encoding is refused
 }
 
 func newSource(r io.Reader) *source {
@@ -63,20 +63,20 @@ func (s *source) charset(label string, _ io.Reader) (io.Reader, error) {
 	}
 	e, ok := charsets[label]
 	if !ok {
-		s.no = fmt.Errorf("the encoding %s is not read: save the file as UTF-8", label)
-		return nil, s.no
+		s.refused = fmt.Errorf("the encoding %s is not read: save the file as UTF-8", label)
+		return nil, s.refused
 	}
 	s.decode(label, e)
 	return s, nil
 }
 
 func (s *source) ReadByte() (byte, error) {
-	if len(s.held) >= maxToken {
+	if len(s.token) >= maxToken {
 		return 0, errTooLarge
 	}
 	c, err := s.in.ReadByte()
 	if err == nil {
-		s.held = append(s.held, c)
+		s.token = append(s.token, c)
 	}
 	return c, err
 }

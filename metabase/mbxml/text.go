@@ -167,9 +167,6 @@ func fromBase64(t metabase.Type, s string) (metabase.Value, error) {
 	return metabase.Value{}, fmt.Errorf("a %v is not written in base64", t)
 }
 
-// attributes writes a set of attribute bits.
-func attributes(a metabase.Attr) string { return a.String() }
-
 // parseAttributes reads names joined by a bar, or a number.
 func parseAttributes(s string) (metabase.Attr, error) {
 	var sum metabase.Attr

@@ -148,7 +148,7 @@ func (w *writer) custom(p metabase.Property) {
 	w.WriteString("\t<Custom\n")
 	for _, a := range []attribute{
 		{"Name", s.Name}, {"ID", fmt.Sprint(uint32(p.ID))}, {"Value", value}, {"Type", p.Value.Type().String()},
-		{"UserType", userType(p.UserType)}, {"Attributes", attributes(p.Attr)},
+		{"UserType", userType(p.UserType)}, {"Attributes", p.Attr.String()},
 	} {
 		fmt.Fprintf(w, "\t\t%s=\"%s\"\n", a.name, escape(a.value))
 	}

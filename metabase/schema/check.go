@@ -56,7 +56,7 @@ func (k *checker) key(path metabase.Path) {
 	class := next.Class(path)
 	isNew := !old.Has(path)
 	if isNew || class != old.Class(path) {
-		if err := k.schema.placed(next, path, class); err != nil {
+		if err := k.schema.checkPlace(next, path, class); err != nil {
 			k.bad(path, metabase.KeyType, err)
 		}
 	}
@@ -70,7 +70,7 @@ func (k *checker) key(path metabase.Path) {
 func (k *checker) children(path metabase.Path) {
 	for name := range k.change.New.Names(path) {
 		child := path.Join(name)
-		if err := k.schema.placed(k.change.New, child, k.change.New.Class(child)); err != nil {
+		if err := k.schema.checkPlace(k.change.New, child, k.change.New.Class(child)); err != nil {
 			k.bad(path, metabase.KeyType, invalid("its child key %q: %v", name, err))
 			return // one is enough: there may be thousands
 		}
@@ -93,11 +93,11 @@ func (k *checker) properties(path metabase.Path, class string) {
 			k.bad(path, item.ID, err)
 		}
 	}
-	k.unset(path)
+	k.removed(path)
 }
 
-// unset refuses to remove a property that the service alone sets.
-func (k *checker) unset(path metabase.Path) {
+// removed refuses to remove a property that the service alone sets.
+func (k *checker) removed(path metabase.Path) {
 	if k.bySystem() {
 		return
 	}

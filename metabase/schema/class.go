@@ -187,13 +187,13 @@ func classesAbove(snap metabase.Snapshot, path metabase.Path) (above []string) {
 	return above
 }
 
-// placed returns an error if a key of the class does not belong at path.
-func (s *Schema) placed(snap metabase.Snapshot, path metabase.Path, class string) error {
+// checkPlace returns an error if a key of the class does not belong at path.
+func (s *Schema) checkPlace(snap metabase.Snapshot, path metabase.Path, class string) error {
 	if classless(class) {
 		if c := s.ClassAt(snap, path); c != "" {
 			return invalid("a key here is of class %s", c)
 		}
-		return s.underFull(snap, path)
+		return s.checkClassless(snap, path)
 	}
 	c, ok := s.Class(class)
 	if !ok {
@@ -201,7 +201,7 @@ func (s *Schema) placed(snap metabase.Snapshot, path metabase.Path, class string
 		for i, c := range s.classes {
 			names[i] = c.Name
 		}
-		return invalid("there is no class %q%s", clip(class), meant(class, names))
+		return invalid("there is no class %q%s", clip(class), suggest(class, names))
 	}
 	above, name := classesAbove(snap, path), path.Base()
 	var where []string
@@ -217,9 +217,9 @@ func (s *Schema) placed(snap metabase.Snapshot, path metabase.Path, class string
 	return invalid("a key of class %s does not stand here; it stands %s", c.Name, strings.Join(where, " or "))
 }
 
-// underFull refuses a key without a class below a parent whose children all have
+// checkClassless refuses a key without a class below a parent whose children all have
 // one.
-func (s *Schema) underFull(snap metabase.Snapshot, path metabase.Path) error {
+func (s *Schema) checkClassless(snap metabase.Snapshot, path metabase.Path) error {
 	parent := snap.Class(path.Parent())
 	switch {
 	case strings.EqualFold(parent, Domain):

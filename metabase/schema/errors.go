@@ -52,8 +52,8 @@ func (e Several) Error() string {
 // Unwrap returns the errors.
 func (e Several) Unwrap() []error { return e }
 
-// all is nil for no error, the error itself for one, and Several for more.
-func all(errs []error) error {
+// joined is nil for no error, the error itself for one, and Several for more.
+func joined(errs []error) error {
 	switch n := len(errs); {
 	case n == 0:
 		return nil

@@ -184,12 +184,12 @@ func parseIPList(args []string) ([]byte, error) {
 		}
 	}
 	if len(bad) > 0 {
-		return nil, all(bad)
+		return nil, joined(bad)
 	}
-	return EncodeIPList(uniq(nets))
+	return EncodeIPList(unique(nets))
 }
 
-func uniq(nets []netip.Prefix) (out []netip.Prefix) {
+func unique(nets []netip.Prefix) (out []netip.Prefix) {
 	seen := map[netip.Prefix]bool{}
 	for _, n := range nets {
 		if !seen[n] {

@@ -70,8 +70,8 @@ func (p Prop) parse(args []string) (v metabase.Value, err error) {
 	return metabase.MultiSZ(args...), nil
 }
 
-// one returns the single argument.
-func one(args []string) (string, error) {
+// single returns the single argument.
+func single(args []string) (string, error) {
 	switch len(args) {
 	case 0:
 		return "", wrongCount("needs a value")
@@ -85,7 +85,7 @@ func (p Prop) parseNumber(args []string) (uint32, error) {
 	if p.Syntax == Flags {
 		return p.parseFlags(args)
 	}
-	s, err := one(args)
+	s, err := single(args)
 	if err != nil {
 		return 0, err
 	}
@@ -108,7 +108,7 @@ func (p Prop) parseNumber(args []string) (uint32, error) {
 		return n, nil
 	}
 	if p.Syntax == Enum {
-		return 0, invalid("%q is none of %s%s", clip(s), p.named(), meant(s, p.names()))
+		return 0, invalid("%q is none of %s%s", clip(s), p.named(), suggest(s, p.names()))
 	}
 	return 0, invalid("%q is no number from 0 to 4294967295, decimal or 0x hex", clip(s))
 }
@@ -148,12 +148,12 @@ next:
 		}
 		bits, err := number(w)
 		if err != nil {
-			bad = append(bad, invalid("there is no flag %q%s; allowed are a number and %s", clip(w), meant(w, p.names()), p.named()))
+			bad = append(bad, invalid("there is no flag %q%s; allowed are a number and %s", clip(w), suggest(w, p.names()), p.named()))
 		}
 		n |= bits
 	}
 	if len(bad) > 0 {
-		return 0, all(bad)
+		return 0, joined(bad)
 	}
 	return n, nil
 }
@@ -162,7 +162,7 @@ func (p Prop) parseString(args []string) (string, error) {
 	if p.Syntax == MinuteList && len(args) > 1 {
 		args = []string{strings.Join(args, ",")}
 	}
-	s, err := one(args)
+	s, err := single(args)
 	if err != nil {
 		return "", err
 	}
@@ -189,7 +189,7 @@ func (p Prop) parseList(args []string) (list []string, err error) {
 	}
 	switch {
 	case p.Syntax == Accounts:
-		return args, oneEach(args)
+		return args, checkSeparate(args)
 	case form.canon == nil:
 		return args, nil
 	}
@@ -203,13 +203,13 @@ func (p Prop) parseList(args []string) (list []string, err error) {
 		}
 	}
 	if len(bad) > 0 {
-		return nil, all(bad)
+		return nil, joined(bad)
 	}
 	return list, nil
 }
 
-// oneEach refuses several accounts in one argument.
-func oneEach(args []string) error {
+// checkSeparate refuses several accounts in one argument.
+func checkSeparate(args []string) error {
 	var bad []error
 	for _, arg := range args {
 		if !strings.Contains(arg, ",") {
@@ -223,7 +223,7 @@ func oneEach(args []string) error {
 		}
 		bad = append(bad, invalid("%q would be one account; give each as an argument of its own: %s", clip(arg), strings.Join(names, " ")))
 	}
-	return all(bad)
+	return joined(bad)
 }
 
 func (p Prop) parseBinary(args []string) ([]byte, error) {
@@ -333,7 +333,7 @@ func (p Prop) validList(list []string) error {
 			bad = append(bad, err)
 		}
 	}
-	return all(bad)
+	return joined(bad)
 }
 
 func (p Prop) validElement(s string) error {

@@ -239,8 +239,8 @@ func TestMeant(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"smarthots", `; did you mean "smarthost"?`}, {"samrthost", `; did you mean "smarthost"?`}, {"x", ""}, {"", ""}, {"colour", ""},
 	} {
-		if got := meant(tt.in, []string{"", "smarthost", "alias"}); got != tt.want {
-			t.Errorf("meant(%q) = %q, want %q", tt.in, got, tt.want)
+		if got := suggest(tt.in, []string{"", "smarthost", "alias"}); got != tt.want {
+			t.Errorf("suggest(%q) = %q, want %q", tt.in, got, tt.want)
 		}
 	}
 }

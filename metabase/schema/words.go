@@ -29,7 +29,7 @@ func ParseAttr(s string) (a metabase.Attr, err error) {
 		return 0, invalid("needs attributes; NO_ATTRIBUTES is none of them")
 	}
 	for _, w := range words {
-		bit, err := oneAttr(w)
+		bit, err := parseAttrWord(w)
 		if err != nil {
 			return 0, err
 		}
@@ -42,7 +42,7 @@ func ParseAttr(s string) (a metabase.Attr, err error) {
 const attrNames = metabase.Inherit | metabase.Secure | metabase.Reference | metabase.Volatile | metabase.IsInherited |
 	metabase.InsertPath | metabase.LocalMachineOnly | metabase.Locked
 
-func oneAttr(word string) (metabase.Attr, error) {
+func parseAttrWord(word string) (metabase.Attr, error) {
 	if strings.EqualFold(word, metabase.Attr(0).String()) {
 		return 0, nil
 	}
@@ -57,7 +57,7 @@ func oneAttr(word string) (metabase.Attr, error) {
 		}
 		names = append(names, bit.String())
 	}
-	return 0, invalid("there is no attribute %q%s", clip(word), meant(word, names))
+	return 0, invalid("there is no attribute %q%s", clip(word), suggest(word, names))
 }
 
 // userTypes are the names of IIS.

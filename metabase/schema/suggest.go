@@ -4,9 +4,9 @@ package schema
 
 import "strings"
 
-// meant is `; did you mean "x"?` with the name that is nearest to what was typed,
+// suggest is `; did you mean "x"?` with the name that is nearest to what was typed,
 // or "" where none is near.
-func meant(typed string, names []string) string {
+func suggest(typed string, names []string) string {
 	const far = 64 // a longer word is no typing error
 	if len(typed) > far {
 		return ""
