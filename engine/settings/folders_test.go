@@ -15,12 +15,12 @@ import (
 	"restante/metabase/schema"
 )
 
-// joe has site 2, and nothing above it.
+// joe has rights at site 2, and none above it.
 const joe metabase.Principal = "user:joe"
 
-// newHouses has site 1 and site 2, in the data folder /data, and boss with
+// newTwoSites is a tree with site 1 and site 2, in the data folder /data; boss has
 // control over all.
-func newHouses(t *testing.T) *tree {
+func newTwoSites(t *testing.T) *tree {
 	t.Helper()
 	ground := Layout{Data: "/data", Reserved: []string{"metabase", "queue"}}
 	store, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{
@@ -70,7 +70,7 @@ func bind(t *testing.T, n int, at ...string) metabase.Op {
 
 // No other folder is a queue's, in it or above it, however the change is made.
 func TestFoldersApart(t *testing.T) {
-	tr := newHouses(t)
+	tr := newTwoSites(t)
 	set := func(n int, name, folder string) []metabase.Op {
 		return []metabase.Op{set(t, SitePath(n), name, folder)}
 	}
@@ -144,10 +144,11 @@ func TestFoldersApart(t *testing.T) {
 	}
 }
 
-// A site that shares a queue folder must not run; the one that names it goes
-// before those that inherit it, and of these the first.
+// A site that shares a queue folder must not run. The site that stores the folder
+// comes before those that inherit it, and of these the one with the lowest
+// number.
 func TestShared(t *testing.T) {
-	tr := newHouses(t)
+	tr := newTwoSites(t)
 	add := func(n int) metabase.Op { return metabase.AddKey{Path: SitePath(n), Class: schema.Server} }
 	tr.must(add(5), add(6))
 	shared := func() string {
@@ -185,10 +186,10 @@ func TestShared(t *testing.T) {
 	}
 }
 
-// The service writes where its callers may not: folders elsewhere are for
-// who has control over all.
+// The service may write where its callers may not: a folder elsewhere takes
+// control over the whole tree.
 func TestFoldersElsewhere(t *testing.T) {
-	tr := newHouses(t)
+	tr := newTwoSites(t)
 	const out, far = "leads out of the data folder", "lies outside of the data folder: that takes the right control at /"
 	tests := []struct {
 		folder string
@@ -234,9 +235,9 @@ func TestFoldersElsewhere(t *testing.T) {
 	}
 }
 
-// An address is that of one site, of those that listen or start by themselves.
+// Only one of the sites that listen or start by themselves has an address.
 func TestAddressesApart(t *testing.T) {
-	tr := newHouses(t)
+	tr := newTwoSites(t)
 	const no = ": 127.0.0.1:2525 is an address of site 1; name another, or set ServerAutoStart false at one of the two and have them take turns"
 	copied := []metabase.Op{metabase.Copy{From: SitePath(2), To: SitePath(3)}, set(t, SitePath(3), "QueueDirectory", "q3")}
 	tests := []struct {

@@ -44,7 +44,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-func TestAssessHeirs(t *testing.T) {
+func TestInheritors(t *testing.T) {
 	tr := newTree(t)
 	_, ops, err := CreateSite(tr.store.Snapshot(), NewSite{Bindings: []string{":2526"}, Domain: "two.example"})
 	if err != nil {
@@ -128,9 +128,9 @@ func TestAssessSites(t *testing.T) {
 	}
 }
 
-// What a change does to a site besides its settings is told.
-func TestAssessBecomes(t *testing.T) {
-	tr := newHouses(t)
+// The summary says what a change does to a site besides its settings.
+func TestSummary(t *testing.T) {
+	tr := newTwoSites(t)
 	tr.domain("ours.test", "RouteAction deliver")
 	prop, _ := schema.IIS().ByID(ServerCommand)
 	command := func(n uint32) metabase.Op {
@@ -175,7 +175,7 @@ func TestAssessBecomes(t *testing.T) {
 	}
 }
 
-func TestHeirsNames(t *testing.T) {
+func TestInheritorsNames(t *testing.T) {
 	h := Inheritors{Keys: []metabase.Path{SitePath(1), DomainPath(1, "a.test"), DomainPath(2, "*.b.test"), UserPath(2, "bob"), UserPath(0, "ann")}}
 	for class, want := range map[string][]string{
 		schema.Domain: {"1/a.test", "2/*.b.test"}, schema.User: {"2/bob", "ann"},

@@ -238,7 +238,7 @@ func (r *reader) access(a *Access) {
 	bits := r.number(AuthFlags)
 	a.Basic, a.Challenge, a.Required = bits&authBasic != 0, bits&authChallenge != 0, bits&authAnonymous == 0
 	if a.Required && !a.Basic && !a.Challenge {
-		r.bad(AuthFlags, invalid("nobody could send mail: needs auth_anonymous, auth_basic or auth_ntlm"))
+		r.bad(AuthFlags, invalid("no client could send mail: needs auth_anonymous, auth_basic or auth_ntlm"))
 	}
 }
 

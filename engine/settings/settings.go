@@ -59,8 +59,8 @@ type Identity struct {
 	ConnectResponse          string      // text after the name in the greeting; "" for the built-in one
 }
 
-// A Binding is an address to listen on. The unspecified IPv6 address stands
-// for all of the machine's, IPv4 too.
+// A Binding is an address to listen on. The unspecified IPv6 address is for all
+// addresses of the machine, IPv4 too.
 type Binding struct {
 	Addr netip.AddrPort
 	ODMR bool // for ATRN alone, as on the port of RFC 2645
@@ -146,7 +146,7 @@ type Out struct {
 // Retry says when delivery is tried again, and when it ends.
 type Retry struct {
 	SmtpRemoteProgressiveRetry   []time.Duration // before the first, second ... retry; the last one repeats
-	SmtpRemoteDelayExpireMinutes time.Duration   // after which the sender is told
+	SmtpRemoteDelayExpireMinutes time.Duration   // after which a report of delay is sent
 	SmtpRemoteNDRExpireMinutes   time.Duration   // after which the mail is returned
 	SmtpLocalDelayExpireMinutes  time.Duration
 	SmtpLocalNDRExpireMinutes    time.Duration

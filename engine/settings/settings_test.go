@@ -158,7 +158,7 @@ func TestFreshInstall(t *testing.T) {
 	}
 }
 
-// Only this machine, and who has signed in, may relay on a fresh install.
+// On a fresh install only this machine and signed-in clients may relay.
 func TestRelayOfAFreshInstall(t *testing.T) {
 	s := newTree(t).site(1)
 	tests := []struct {
@@ -213,7 +213,7 @@ func TestSecondSite(t *testing.T) {
 	}
 }
 
-// A site without a name of its own goes by its number.
+// A site without a name is called by its number.
 func TestSiteName(t *testing.T) {
 	tr := newTree(t)
 	tr.must(metabase.AddKey{Path: SitePath(2), Class: schema.Server})
@@ -281,7 +281,7 @@ func TestDomainFor(t *testing.T) {
 	}
 }
 
-// The default domain is ours even where nobody made it a key.
+// The default domain is local even without a key.
 func TestDefaultDomainWithoutKey(t *testing.T) {
 	tr := newTree(t)
 	tr.set(SitePath(1), "DefaultDomain", "Other.example")
@@ -350,13 +350,14 @@ func TestRoute(t *testing.T) {
 	check("with a smart host", map[mail.Domain]string{
 		"hub.example":  "folder Mailroot/Drop",
 		"else.example": "smart host direct tls out.example:587 [192.0.2.9]",
-		"turn.test":    "mx held tls", // whoever calls by ETRN is looked up, not handed to our smart host
+		"turn.test":    "mx held tls", // ETRN delivers to the hosts in DNS, not to the smart host
 		"smart.test":   "smart host as bob:geheim helo tls [192.0.2.7]",
 		"relay.test":   "smart host direct single tls out.example:587 [192.0.2.9]",
 	})
 }
 
-// A domain's own value beats the site's, and that the service's.
+// A value of the domain comes before that of the site, and that before that of
+// the service.
 func TestPrecedence(t *testing.T) {
 	tr := newTree(t)
 	client := netip.MustParseAddr("10.1.2.3")
@@ -468,8 +469,8 @@ func TestNoSuchSite(t *testing.T) {
 	}
 }
 
-// A change that would leave a site or a domain unfit is refused with every
-// problem, and nothing of it is kept.
+// A change that would leave a site or a domain invalid is refused with every
+// problem, and changes nothing.
 func TestRefused(t *testing.T) {
 	site := SitePath(1)
 	tests := []struct {
@@ -522,9 +523,9 @@ func TestRefused(t *testing.T) {
 			prop, _ := schema.IIS().Lookup("SmtpServiceVersion")
 			return []metabase.Op{metabase.Set{Path: Service, Property: prop.Item(metabase.DWord(9))}}
 		}, []string{"/LM/SMTPSVC: SmtpServiceVersion: 9 is out of range; allowed is 0 to 2"}},
-		{"nobody could send", func(t *testing.T) []metabase.Op {
+		{"no client could send", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{set(t, Service, "AuthFlags", "0")}
-		}, []string{"/LM/SMTPSVC: AuthFlags: nobody could send mail: needs auth_anonymous, auth_basic or auth_ntlm"}},
+		}, []string{"/LM/SMTPSVC: AuthFlags: no client could send mail: needs auth_anonymous, auth_basic or auth_ntlm"}},
 	}
 	tr := newTree(t)
 	before := tr.store.Snapshot()
@@ -549,8 +550,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// What was wrong before does not stand in the way of other changes.
-func TestOldProblemsAreLetBe(t *testing.T) {
+// An old problem does not prevent other changes.
+func TestOldProblemsAreAccepted(t *testing.T) {
 	tr := newTree(t)
 	snap := tr.store.Snapshot()
 	loose, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{})

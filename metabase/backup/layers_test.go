@@ -14,7 +14,7 @@ func TestLayers(t *testing.T) {
 		"/metabase/schema":   "what keys mean is not asked; the store's checks are",
 		"/metabase/mbxml":    "the two kinds of files know nothing of each other",
 		"/metabase/internal": "what a record looks like is the metabase's business",
-		"/internal/kv":       "the store has the only door to its map",
+		"/internal/kv":       "only the store uses its map",
 		"/adsi-compat":       "imports go down only",
 	})
 }

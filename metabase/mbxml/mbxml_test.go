@@ -244,7 +244,7 @@ func TestScope(t *testing.T) {
 	}
 }
 
-func TestWhatIsOfThisMachineStays(t *testing.T) {
+func TestLocalPropertiesStay(t *testing.T) {
 	s := store(t, append(odd(), set("/LM/SmtpSvc/1", 50009, metabase.String("mine"), metabase.LocalMachineOnly, 1))...)
 	text := write(t, s.Snapshot(), metabase.Root)
 	if strings.Contains(text, "mine") {
@@ -355,9 +355,9 @@ func TestBadFiles(t *testing.T) {
 	}
 }
 
-// TestEveryProblemIsTold has one problem of each kind, beside keys and
+// TestEveryProblemIsReported has one problem of each kind, beside keys and
 // properties that are sound.
-func TestEveryProblemIsTold(t *testing.T) {
+func TestEveryProblemIsReported(t *testing.T) {
 	text := `<configuration><MBProperty><IIS_Global Location="." Origin="Restante"/>
 <IIsSmtpServer Location="/a" Comment="sound"
 	Flags="Four"

@@ -154,7 +154,7 @@ func TestCheck(t *testing.T) {
 }
 
 // What is there already does not stand in the way, until its class changes.
-func TestCheckLooksAtWhatChanged(t *testing.T) {
+func TestCheckOfChangedProperties(t *testing.T) {
 	s, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +181,7 @@ func TestCheckLooksAtWhatChanged(t *testing.T) {
 }
 
 // The service alone takes away what it alone sets; a key that goes takes it along.
-func TestCheckOfWhatIsUnset(t *testing.T) {
+func TestCheckOfRemovedProperties(t *testing.T) {
 	s := open(t)
 	must(t, s, house()...)
 	state, _ := schema.IIS().Property("ServerState")

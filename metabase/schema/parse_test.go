@@ -82,7 +82,7 @@ func TestParseAndFormat(t *testing.T) {
 		{"SmtpRemoteProgressiveRetry", []string{"5, 10;20"}, []string{"5,10,20"}, ""},
 		{"SmtpRemoteProgressiveRetry", []string{"5", "10"}, []string{"5,10"}, ""},
 		{"SmtpRemoteProgressiveRetry", []string{"5,0"}, nil, `"0" is no number of minutes`},
-		{"SmtpRemoteProgressiveRetry", []string{","}, []string{""}, ""}, // empty: whoever acts on it says so
+		{"SmtpRemoteProgressiveRetry", []string{","}, []string{""}, ""}, // empty: the package that uses it refuses it
 
 		{"AuthTURNList", []string{"one", "two words"}, []string{"one", "two words"}, ""},
 		{"AuthTurnList", nil, []string{}, ""},
@@ -235,7 +235,7 @@ func TestSmallParsers(t *testing.T) {
 	}
 }
 
-func TestMeant(t *testing.T) {
+func TestSuggest(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"smarthots", `; did you mean "smarthost"?`}, {"samrthost", `; did you mean "smarthost"?`}, {"x", ""}, {"", ""}, {"colour", ""},
 	} {
