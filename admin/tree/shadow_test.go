@@ -173,3 +173,31 @@ func TestImportOverSetup(t *testing.T) {
 		t.Errorf("a second import: %+v, %v", again, err)
 	}
 }
+
+// A merge of an own file is judged in the same way: a value that it keeps and
+// that hides one of the file is reported.
+func TestMergeOfAnOwnFile(t *testing.T) {
+	d, who := setUp(t, kv.NewMem())
+	own := strings.Replace(inherits, `<IIS_Global Location=".">`, `<IIS_Global Location="." Origin="Restante">`, 1)
+	own = strings.Replace(own, `<IIsComputer Location="/LM" ConnectionTimeout="77" ConnectResponse="not of the SMTP service alone">`, `<IIsComputer Location="/LM">`, 1)
+	own = strings.Replace(own, `QueueDirectory="D:\Queue"`, "", 1)
+	prop, _ := d.Schema.Property("MaxRecipients")
+	chosen := metabase.Set{Path: settings.SitePath(1), Property: prop.Item(metabase.DWord(7))}
+	if _, err := d.Tree.Apply(t.Context(), metabase.Batch{Ops: []metabase.Op{chosen}, Actor: who.Who[0]}); err != nil {
+		t.Fatal(err)
+	}
+	own = strings.Replace(own, `<IIsSmtpServer Location="/LM/SmtpSvc/2" ServerBindings=":26:"></IIsSmtpServer>`, "", 1)
+	got, err := d.importXML(t.Context(), who, api.ImportRequest{XML: []byte(own), Merge: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := settings.Load(d.Tree.Snapshot(), 1)
+	if err != nil || s.DefaultDomain != "corp.example" || s.Limits.MaxRecipients != 7 {
+		t.Errorf("site 1 is %+v, %v", s, err)
+	}
+	for _, property := range []string{"DefaultDomain", "MaxRecipients", "RouteAction"} {
+		if !slices.ContainsFunc(got.Report.Remarks, func(r mbxml.Remark) bool { return r.Property == property }) {
+			t.Errorf("no remark tells of %s: %v", property, got.Report.Remarks)
+		}
+	}
+}
