@@ -12,8 +12,14 @@ export CGO_ENABLED ?= 0
 FUZZTIME ?= 60s
 STATICCHECK = go tool -modfile=tools.mod staticcheck
 
+# What restante version shows, from git; empty without git.
+VERSION = $(shell git describe --tags --always --dirty 2>/dev/null)
+COMMIT = $(shell git rev-parse HEAD 2>/dev/null)
+DATE = $(shell git log -1 --format=%cI 2>/dev/null)
+
 build:
-	go build -trimpath -o bin/ ./cmd/...
+	go build -trimpath -o bin/ \
+		-ldflags '-X main.linkedVersion=$(VERSION) -X main.linkedCommit=$(COMMIT) -X main.linkedDate=$(DATE)' ./cmd/...
 
 run: build
 	@.ci/try ./bin/restante ./data

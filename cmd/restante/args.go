@@ -64,11 +64,11 @@ type reorder struct {
 	global, own, rest []string
 }
 
-// inGroup says that the words so far name no command that does something.
+// inGroup reports whether the words so far name a group of commands, or none.
 func (r *reorder) inGroup() bool { return r.leaf == nil || len(r.leaf.Subcommands) > 0 }
 
-// word takes a command's name or an argument. It is last when all that follows
-// is arguments, too.
+// word takes a command's name or an argument. It returns true when only
+// arguments follow.
 func (r *reorder) word(word string) (last bool) {
 	if cmd := findCommand(r.commands, word); cmd != nil && len(r.rest) == 0 {
 		r.leaf, r.commands = cmd, cmd.Subcommands
@@ -84,8 +84,8 @@ func (r *reorder) word(word string) (last bool) {
 	return r.leaf != nil && r.leaf.SkipFlagParsing || slices.Equal(r.line.path, []string{"run"})
 }
 
-// flag takes a flag, with its value from args where it has one, and returns
-// what is left of args.
+// flag takes a flag, and its value from args where it has one. It returns the
+// rest of args.
 func (r *reorder) flag(word string, args []string) ([]string, error) {
 	var f urfave.Flag
 	into := &r.own

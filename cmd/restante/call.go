@@ -13,7 +13,7 @@ import (
 	"restante/admin/api"
 )
 
-// call makes one call and prints its answer: as JSON with --json, else by text.
+// call makes one call and prints the answer: as JSON with --json, else by text.
 func call[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q, text func(*tabwriter.Writer, A)) error {
 	a, raw, err := exchange(ctx, c, m, q)
 	if err != nil {
@@ -42,8 +42,8 @@ func list[Q, A any](ctx context.Context, c *cli, m api.Method[Q, []A], q Q, empt
 	})
 }
 
-// change is call for a request that changes something: text says what it did,
-// and --quiet drops that from stdout.
+// change is call for a request that changes something. With --quiet the output
+// of text is dropped.
 func change[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q, text func(*tabwriter.Writer, A)) error {
 	return tryOrChange(ctx, c, m, q, false, text)
 }
@@ -70,7 +70,7 @@ func exchange[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q) (a
 	return m.Call(ctx, conn, q)
 }
 
-// answer prints an answer: raw with --json, else what text makes of it.
+// answer prints an answer: raw with --json, else the output of text.
 func (c *cli) answer(raw json.RawMessage, text func(w *tabwriter.Writer)) error {
 	if c.json {
 		_, err := fmt.Fprintf(c.out, "%s\n", raw)
@@ -95,7 +95,7 @@ func (c *cli) answer(raw json.RawMessage, text func(w *tabwriter.Writer)) error 
 	return nil
 }
 
-// answerOwn is answer for what the command itself knows.
+// answerOwn is answer for a value of the command itself.
 func (c *cli) answerOwn(v any, text func(w *tabwriter.Writer)) error {
 	raw, err := json.Marshal(v)
 	if err != nil {

@@ -19,9 +19,8 @@ import (
 	"restante/internal/disk"
 )
 
-// makeCertificate puts a certificate that vouches for itself, and its key,
-// into dir, unless there is one: callers can use TLS from the first day, and
-// an administrator puts a better one in its place.
+// makeCertificate writes a self-signed certificate and its key to dir, unless
+// dir has one. Callers can use TLS at once; an administrator replaces it.
 func makeCertificate(dir string, names ...string) error {
 	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	if _, err := os.Stat(certFile); err == nil {

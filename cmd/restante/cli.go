@@ -34,7 +34,7 @@ type cli struct {
 
 func (c *cli) run(ctx context.Context, args []string) error {
 	c.args = args
-	// Arguments travel as JSON, which would replace what is not UTF-8.
+	// JSON would replace octets that are not UTF-8.
 	for _, arg := range args {
 		if !utf8.ValidString(arg) {
 			return c.usage(fmt.Sprintf("the argument %q is not valid UTF-8", arg))
@@ -69,7 +69,7 @@ func (c *cli) app() *urfave.App {
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "data", EnvVars: []string{"RESTANTE_DATA"}, Value: defaultData(), DefaultText: "by system and user", Usage: "use the data folder `DIR`", Destination: &c.data},
 			&urfave.BoolFlag{Name: "json", Usage: "answer as JSON", Destination: &c.json},
-			&urfave.BoolFlag{Name: "quiet", Usage: "do not print what was changed", Destination: &c.quiet},
+			&urfave.BoolFlag{Name: "quiet", Usage: "print nothing after a change", Destination: &c.quiet},
 			&urfave.BoolFlag{Name: "yes", Usage: "ask no questions", Destination: &c.yes},
 			&urfave.StringFlag{Name: "comment", Usage: "record `TEXT` with the change in the history", Destination: &c.comment},
 		},
@@ -86,7 +86,7 @@ func (c *cli) app() *urfave.App {
 	return app
 }
 
-// setDefaults gives a command and those below it what all of them have.
+// setDefaults sets the fields that all commands share.
 func (c *cli) setDefaults(cmd *urfave.Command) {
 	cmd.HideHelp = true
 	cmd.OnUsageError = func(_ *urfave.Context, err error, _ bool) error { return c.usage(err.Error()) }

@@ -13,11 +13,11 @@ import (
 	"restante/admin/api"
 )
 
-// completeTime is how long a shell waits for words.
+// completeTime bounds how long completion makes a shell wait.
 const completeTime = 2 * time.Second
 
-// completeCommand prints the words that may stand where the last argument
-// begins one. The scripts of the completion command call it.
+// completeCommand prints the candidates for the last argument. The scripts of
+// the completion command call it.
 func (c *cli) completeCommand() *urfave.Command {
 	return &urfave.Command{
 		Name: "__complete", Hidden: true, SkipFlagParsing: true,
@@ -84,7 +84,7 @@ func (c *cli) candidates(ctx context.Context, app *urfave.App, words []string) (
 	return append(out, c.values(ctx, argumentKind(leaf, argument), last)...)
 }
 
-// argumentKind says by the words of a command's usage what its nth argument is.
+// argumentKind derives the kind of a command's nth argument from its usage.
 func argumentKind(c *urfave.Command, n int) string {
 	words := strings.Fields(c.ArgsUsage)
 	if n >= len(words) {
@@ -107,8 +107,8 @@ func argumentKind(c *urfave.Command, n int) string {
 	return ""
 }
 
-// values asks the service, or the store, for names. A shell that completes is
-// told nothing of errors.
+// values asks the service, or the store, for names. Errors give no candidates:
+// a shell has no place for them.
 func (c *cli) values(ctx context.Context, kind, prefix string) []string {
 	if kind == "" {
 		return nil

@@ -8,8 +8,8 @@ import (
 	"runtime"
 )
 
-// defaultData is the data folder when nobody names one: the machine's for
-// root, else the user's own.
+// defaultData is the data folder without --data: the machine's for root, else
+// the user's own.
 func defaultData() string {
 	if runtime.GOOS == "windows" {
 		return filepath.Join(os.Getenv("ProgramData"), "Restante")

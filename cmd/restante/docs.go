@@ -9,7 +9,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 )
 
-// exitCodes explains what a script sees of a command.
+// exitCodes explains the exit codes, by number.
 func exitCodes() []string {
 	return []string{
 		"done", "it failed", "the call is wrong: an unknown command or option, or the number of arguments",
@@ -18,8 +18,7 @@ func exitCodes() []string {
 	}
 }
 
-// pages gives the generated documentation: file names below docs, with their
-// text.
+// pages returns the generated documentation by file name below docs.
 func pages(app *urfave.App) map[string]string {
 	out := map[string]string{"commands.md": markdown(app), "man/restante.1": manual(app)}
 	for _, c := range app.Commands {
@@ -45,7 +44,7 @@ func walkCommands(commands []*urfave.Command, prefix string, do func(path string
 
 func markdown(app *urfave.App) string {
 	var b strings.Builder
-	b.WriteString("# Commands\n\nMade from the definitions of the commands by `make docs`; `restante help COMMAND` prints the same.\n\n## Options\n\nThey may stand anywhere, and hold for every command.\n\n")
+	b.WriteString("# Commands\n\nGenerated from the definitions of the commands by `make docs`; `restante help COMMAND` prints the same.\n\n## Options\n\nThey may stand before or after the command, and apply to every command.\n\n")
 	mdOptions(&b, app.Flags)
 	b.WriteString("\n## Exit codes\n\n| code | means |\n|---|---|\n")
 	for i, text := range exitCodes() {
@@ -90,7 +89,7 @@ func mdOptions(b *strings.Builder, flags []urfave.Flag) {
 	}
 }
 
-// mdText keeps what looks like markup as text.
+// mdText escapes markup.
 func mdText(s string) string {
 	return strings.NewReplacer("<", "&lt;", "|", `\|`, "*", `\*`, "_", `\_`).Replace(s)
 }

@@ -54,20 +54,19 @@ func TestManReads(t *testing.T) {
 	}
 }
 
-// TestDefinitions holds each command to what help, completion and arrange rely
-// on.
+// TestDefinitions checks what help, completion and reorderFlags rely on.
 func TestDefinitions(t *testing.T) {
 	app := (&cli{}).app()
 	walkCommands(app.Commands, "", func(path string, c *urfave.Command) {
 		if c.Usage == "" || c.Action == nil {
-			t.Errorf("%s: has no usage or does nothing", path)
+			t.Errorf("%s: has no usage or no action", path)
 		}
 		for _, f := range c.Flags {
 			if findFlag(app.Flags, "--"+f.Names()[0]) != nil {
 				t.Errorf("%s: --%s is a global option, too", path, f.Names()[0])
 			}
 			if _, usage := option(f); usage == "" {
-				t.Errorf("%s: --%s says nothing of itself", path, f.Names()[0])
+				t.Errorf("%s: --%s has no usage", path, f.Names()[0])
 			}
 		}
 	})
@@ -75,12 +74,12 @@ func TestDefinitions(t *testing.T) {
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"dgraph-io/badger": "only internal/kv/badgerkv knows what the store is made of",
+		"dgraph-io/badger": "only internal/kv/badgerkv imports Badger",
 		"go-smtp":          "only engine/wire speaks SMTP",
 		"miekg/dns":        "only engine/resolver asks DNS",
 		"gopher-lua":       "only luahost runs Lua",
-		"/engine/queue":    "commands ask control",
-		"/engine/site":     "commands ask control",
-		"/engine/spool":    "commands ask control",
+		"/engine/queue":    "commands ask the administration API",
+		"/engine/site":     "commands ask the administration API",
+		"/engine/spool":    "commands ask the administration API",
 	})
 }

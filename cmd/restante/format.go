@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// fields prints the rows of what is described field by field.
+// fields returns a function that prints one field of a description.
 func fields(w *tabwriter.Writer) func(name string, value any) {
 	return func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
 }
@@ -58,8 +58,8 @@ func plural(n int, word string) string {
 	return fmt.Sprintf("%d %ss", n, word)
 }
 
-// oneLine prints a value on one line: strings of a list that have blanks in
-// quotes, so that each is seen for one.
+// oneLine formats a value on one line, with the strings of a list quoted as a
+// shell would need them.
 func oneLine(value any, texts []string) string {
 	switch list, ok := value.([]any); {
 	case !ok:
@@ -70,8 +70,7 @@ func oneLine(value any, texts []string) string {
 	return quoted(texts)
 }
 
-// quoted joins strings, with quotes around those that would be taken for
-// several.
+// quoted joins strings, with quotes around those that contain blanks.
 func quoted(list []string) string {
 	out := make([]string, len(list))
 	for i, s := range list {

@@ -106,7 +106,7 @@ func uncomment(line string) string {
 	return line
 }
 
-// printApplied prints what a batch did, or would do.
+// printApplied prints the revision of a batch, or what a dry run found.
 func printApplied(w *tabwriter.Writer, a api.Applied) {
 	if !a.DryRun {
 		fmt.Fprintf(w, "revision %d\n", a.Rev)
@@ -122,11 +122,11 @@ func printApplied(w *tabwriter.Writer, a api.Applied) {
 		fmt.Fprintln(w, "changes nothing")
 	}
 	if a.Touches != nil {
-		printTouches(w, *a.Touches)
+		printImpact(w, *a.Touches)
 	}
 }
 
-// printChange prints a line of a difference, as + what comes and - what goes.
+// printChange prints a line of a difference: + for new, - for old.
 func printChange(w *tabwriter.Writer, c api.Change) {
 	switch metabase.ChangeKind(c.What) {
 	case metabase.KeyAdded:
@@ -163,8 +163,8 @@ func newAnnotations(c api.Change) string {
 	return annotations(c.NewAttributes, c.OldAttributes, c.NewType, c.NewUserType, false)
 }
 
-// annotations tells, in brackets, what an item has beside its value that the other
-// side of the difference has not; of one that has no other side, its lock.
+// annotations lists in brackets the attributes, type and user type that differ
+// between the two sides of a change. An item without another side shows its lock.
 func annotations(attributes, others, typ string, user *metabase.UserType, alone bool) string {
 	var out []string
 	has := strings.Split(others, " | ")
@@ -186,9 +186,9 @@ func annotations(attributes, others, typ string, user *metabase.UserType, alone 
 	return " [" + strings.Join(out, ", ") + "]"
 }
 
-// printTouches prints what a change means beyond the keys that it names, a fact
-// a line.
-func printTouches(w *tabwriter.Writer, t api.Impact) {
+// printImpact prints the effects of a change beyond the keys that it names, one
+// per line.
+func printImpact(w *tabwriter.Writer, t api.Impact) {
 	for _, h := range t.Inheritors {
 		var who []string
 		for _, part := range []string{countAndNames("site", numbers(h.Sites)), countAndNames("domain", h.DomainNames), countAndNames("account", h.AccountNames)} {
@@ -206,14 +206,14 @@ func printTouches(w *tabwriter.Writer, t api.Impact) {
 		fmt.Fprintf(w, "touches %s\n", countAndNames("site", numbers(touched)))
 	}
 	for _, s := range t.Sites {
-		printTouched(w, s)
+		printSiteImpact(w, s)
 	}
 	if len(t.Uninspected) > 0 {
 		fmt.Fprintf(w, "not looked at: the mail that waits at %s, whose queue is not open\n", countAndNames("site", numbers(t.Uninspected)))
 	}
 }
 
-func printTouched(w *tabwriter.Writer, s api.SiteImpact) {
+func printSiteImpact(w *tabwriter.Writer, s api.SiteImpact) {
 	say := func(format string, args ...any) {
 		fmt.Fprintf(w, "site %d: %s\n", s.Site, fmt.Sprintf(format, args...))
 	}
@@ -227,7 +227,7 @@ func printTouched(w *tabwriter.Writer, s api.SiteImpact) {
 		say("%s more addresses may relay, %s in all", s.Relay, s.RelayAll)
 	}
 	if s.RelayAuth {
-		say("whoever has signed in may relay, and could not before")
+		say("every signed-in caller may relay, and could not before")
 	}
 	for _, d := range s.OpenDomains {
 		say("%s takes mail from anybody, and did not before", d)
@@ -242,7 +242,7 @@ func numbers(list []int) []string {
 	return out
 }
 
-// countAndNames counts things and names the first of them; "" for none.
+// countAndNames counts names and lists the first of them; "" for none.
 func countAndNames(word string, names []string) string {
 	const most = 10
 	if len(names) == 0 {

@@ -15,10 +15,9 @@ import (
 	"restante/metabase/schema"
 )
 
-// inlineFile sees to @FILE as the value of a BINARY property, in a line that sets
-// one. Where the schema or --type says that it is one, what the file holds takes
-// its place, as hexadecimal digits. Where only what is stored tells, of a number
-// without a name, it goes along.
+// inlineFile replaces @FILE in a line that sets a BINARY property by the file's
+// content in hexadecimal. Where neither the schema nor --type tells the type of
+// the property, the content travels beside the line: only the stored item tells.
 func inlineFile(l api.Line) (api.Line, error) {
 	v, ok := fileValue(l.Words)
 	if !ok {
@@ -89,10 +88,10 @@ func fileValue(words []string) (v fileWord, ok bool) {
 	return v, strings.HasPrefix(words[v.at], "@")
 }
 
-// maxFile is more than a value holds: whoever reads it says so.
+// maxFile is more than a value holds, so that the check of values refuses it.
 const maxFile = 1 << 20
 
-// readHex gives the octets of a file as hexadecimal digits.
+// readHex returns the content of a file in hexadecimal.
 func readHex(name string) (string, error) {
 	f, err := os.Open(name)
 	if err != nil {

@@ -53,7 +53,7 @@ func (c *cli) mbExport() *urfave.Command {
 	}
 }
 
-// An exportedFile is what an export came to, as JSON.
+// An exportedFile is the JSON answer of mb export.
 type exportedFile struct {
 	File    string       `json:"file"`
 	Rev     metabase.Rev `json:"rev"`
@@ -78,7 +78,7 @@ func (c *cli) mbImport() *urfave.Command {
 			}
 			q := api.ImportRequest{
 				XML: xml, At: cx.String("at"), Merge: cx.Bool("merge"), NodeOnly: cx.Bool("node-only"), DryRun: cx.Bool("dry-run"),
-				Brief: !c.json, // only a dry run prints what changes
+				Brief: !c.json, // only a dry run prints the changes
 			}
 			return tryOrChange(cx.Context, c, api.MbImport, q, q.DryRun, func(w *tabwriter.Writer, a api.Imported) {
 				printOutcome(w, a.Applied)
@@ -98,7 +98,7 @@ func (c *cli) readBounded(name string, most int64) ([]byte, error) {
 		}
 		defer f.Close()
 		if st, err := f.Stat(); err == nil {
-			size = st.Size() // 0 of what is no regular file
+			size = st.Size() // 0 of a device or a pipe
 		}
 		in = f
 	}
@@ -111,7 +111,7 @@ func (c *cli) readBounded(name string, most int64) ([]byte, error) {
 	return nil, fmt.Errorf("%s: is larger than %d MiB", name, most>>20)
 }
 
-// printOutcome is printApplied for what may come to nothing.
+// printOutcome is printApplied for a change that may turn out empty.
 func printOutcome(w *tabwriter.Writer, a api.Applied) {
 	if !a.DryRun && !a.Made {
 		fmt.Fprintln(w, "changes nothing")
@@ -120,8 +120,8 @@ func printOutcome(w *tabwriter.Writer, a api.Applied) {
 	printApplied(w, a)
 }
 
-// printReport prints what became of the file: what was taken over as it is in
-// a count, the rest line by line.
+// printReport prints the count of items that were imported unchanged, and each
+// other item on a line.
 func printReport(w *tabwriter.Writer, r *mbxml.Report) {
 	fmt.Fprintf(w, "taken over: %s, %d properties\n", plural(r.Keys, "key"), r.Properties)
 	for _, v := range []mbxml.Verdict{mbxml.Translated, mbxml.Ignored, mbxml.Decision} {
@@ -217,7 +217,7 @@ func versionFlag(usage string) *urfave.IntFlag {
 	return &urfave.IntFlag{Name: "version", Value: newest, Usage: usage, DefaultText: "the newest"}
 }
 
-// newest stands for a version that nobody named.
+// newest stands for an absent --version.
 const newest = -1
 
 // version reads the number of a backup.

@@ -51,7 +51,7 @@ func printEntry(w *tabwriter.Writer, e api.Entry, changes bool) {
 func (c *cli) mbDiff() *urfave.Command {
 	return &urfave.Command{
 		Name: "diff", Usage: "show the difference between a revision and another, or now", ArgsUsage: "REV [REV2]",
-		Description: "REV 0 is the empty tree. In brackets stands what differs beside the value: a lock, attributes, the data type.",
+		Description: "REV 0 is the empty tree. Differences beside the value stand in brackets: a lock, attributes, the data type.",
 		Action: c.withArgs(1, 2, func(cx *urfave.Context) error {
 			var q api.DiffRequest
 			for i, rev := range []*metabase.Rev{&q.From, &q.To} {

@@ -85,12 +85,12 @@ func (h *openedStore) Close() error {
 type storeOptions struct {
 	create bool // make the store and its key where there is none
 	act    metabase.Act
-	mail   metabase.Check // of what waits; nil: by the index on the disk
+	mail   metabase.Check // of queued mail; nil: by the index on the disk
 	log    *slog.Logger
 	audit  func(context.Context, metabase.Refusal)
 }
 
-// openStore opens the metabase of a data folder with every check that there is.
+// openStore opens the metabase of a data folder with all checks.
 func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, error) {
 	dir := filepath.Join(data, storeName)
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && !o.create {
@@ -160,8 +160,8 @@ func checkQueuesAtRest(data string) metabase.Check {
 	}
 }
 
-// lockHolder says which process has the store: its number, and its name where the
-// system gives it.
+// lockHolder names the process that has the store open: its number, and its
+// name where the system tells it.
 func lockHolder(err error) string {
 	var by *kv.InUse
 	if !errors.As(err, &by) {
@@ -174,8 +174,8 @@ func lockHolder(err error) string {
 	return fmt.Sprintf(" (%d, %s)", by.PID, strings.TrimSpace(string(name)))
 }
 
-// asFailed is err, of a store that cannot be opened, whatever its kind: that
-// something is missing or wrong there is no answer to what the call asked.
+// asFailed gives an error of opening the store the kind KindFailed. Its own kind
+// would be taken for the answer to the call, such as "not found".
 func asFailed(err error) error {
 	return &api.Error{Kind: api.KindFailed, Text: err.Error()}
 }

@@ -116,8 +116,8 @@ func (c *cli) queueTrace() *urfave.Command {
 	}
 }
 
-// queueAct is a command about picked messages. It asks about danger first,
-// where there is any.
+// queueAct is a command about picked messages. It asks for confirmation of
+// danger, unless that is empty.
 func (c *cli) queueAct(name, usage, danger string) *urfave.Command {
 	return &urfave.Command{
 		Name: name, Usage: usage, ArgsUsage: "[ID]...",

@@ -20,7 +20,7 @@ import (
 	"restante/metabase/schema"
 )
 
-// runScript runs one Lua script over the tree: it is a sites.Scripts.
+// runScript runs one Lua script over the tree. It is a sites.Scripts.
 func runScript(ctx context.Context, tree admin.Tree, as metabase.Batch, s api.Script, out io.Writer) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("it ran for more than %s", s.Timeout))
 	defer cancel()

@@ -13,7 +13,7 @@ import (
 	"restante/metabase"
 )
 
-// A script sees and changes what its caller may, through the whole way in.
+// TestScriptsHaveTheirCallersRights runs scripts with the rights of their callers.
 func TestScriptsHaveTheirCallersRights(t *testing.T) {
 	d, store := admintest.New(t, nil)
 	sites.Register(d, runScript)

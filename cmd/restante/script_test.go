@@ -31,8 +31,7 @@ func TestMain(m *testing.M) {
 // TestCommands runs the scripts of the command line.
 func TestCommands(t *testing.T) { scripts(t, "testdata/script") }
 
-// TestService runs the scripts of the whole house: a service, its callers, and
-// an administrator.
+// TestService runs the scripts of a service with its callers and an administrator.
 func TestService(t *testing.T) { scripts(t, "../../testdata/script") }
 
 func scripts(t *testing.T, dir string) {

@@ -42,7 +42,7 @@ func noFileHas(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// pause DURATION: what waits by the clock in another process takes its time.
+// pause DURATION lets time pass for a deadline in another process.
 func pause(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: pause DURATION")

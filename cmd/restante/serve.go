@@ -31,14 +31,14 @@ const queueName = "queue"
 
 func (c *cli) serveCommand() *urfave.Command {
 	return &urfave.Command{
-		Name: "serve", Usage: "run the service until it is told to end",
-		Description: "On an empty data folder it sets up first: site 1 with the given addresses, domain and name. On one that\n" +
-			"is set up those options are refused; site bind and mb set change what they gave.\n" +
-			"It prints a line for each site that started, and then ready.",
+		Name: "serve", Usage: "run the service in the foreground",
+		Description: "In an empty data folder, it first sets up site 1 with the given addresses, domain and name. Later these\n" +
+			"options are refused: use site bind and mb set. It prints a line for each site that started, and then ready.\n" +
+			"SIGINT and SIGTERM stop it: callers get a grace time.",
 		Flags: []urfave.Flag{
-			&urfave.StringSliceFlag{Name: "bind", Usage: "set up to listen on `ADDR:PORT`; may be given several times", DefaultText: ":25"},
-			&urfave.StringFlag{Name: "domain", Usage: "set up with this default `DOMAIN`", DefaultText: "the host's name"},
-			&urfave.StringFlag{Name: "fqdn", Usage: "set up to announce this `NAME`", DefaultText: "the host's, or the domain"},
+			&urfave.StringSliceFlag{Name: "bind", Usage: "at setup, listen on `ADDR:PORT`; may be given several times", DefaultText: ":25"},
+			&urfave.StringFlag{Name: "domain", Usage: "at setup, set the default `DOMAIN`", DefaultText: "the host's name"},
+			&urfave.StringFlag{Name: "fqdn", Usage: "at setup, announce `NAME` to callers", DefaultText: "the host's, or the domain"},
 			&urfave.StringFlag{Name: "log-format", Value: "text", Usage: "write the log as text or json"},
 		},
 		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
@@ -61,7 +61,7 @@ func (c *cli) logger(format string) (*slog.Logger, error) {
 	return nil, c.usage(fmt.Sprintf("--log-format is text or json, not %q", format))
 }
 
-// setup is what an empty data folder is set up with.
+// setup has the options of serve for an empty data folder.
 type setup struct {
 	bind         []string
 	domain, fqdn string
@@ -69,7 +69,8 @@ type setup struct {
 
 func (o setup) given() bool { return len(o.bind) > 0 || o.domain != "" || o.fqdn != "" }
 
-// changeCommand is the command that changes what the first given option gives.
+// changeCommand is the command that changes the setting of the first given
+// option after setup.
 func (o setup) changeCommand() string {
 	switch {
 	case len(o.bind) > 0:
@@ -92,8 +93,8 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	if err != nil {
 		return err
 	}
-	// Other users' commands must reach the socket in it; what is secret below
-	// it is protected by itself.
+	// Commands of other users must reach the socket in it. Secret files below
+	// it have permissions of their own.
 	if err := os.MkdirAll(data, 0o711); err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 			if e := eng.Load(); e != nil {
 				return e.Check(c)
 			}
-			return checkQueuesAtRest(data)(c) // what is taken back before the engine has the queues
+			return checkQueuesAtRest(data)(c) // an unconfirmed change is reverted before the engine has the queues
 		}})
 	if err != nil {
 		return c.explainOpenError(ctx, err, data, o)
@@ -130,8 +131,7 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	return errors.Join(err, index.Close(), h.Close())
 }
 
-// explainOpenError says why the store did not open, better than the store can: where a
-// service runs on it, that it does.
+// explainOpenError replaces err by a clearer one if a service runs on the store.
 func (c *cli) explainOpenError(ctx context.Context, err error, data string, o setup) error {
 	client, gone := rpc.Dial(ctx, data, api.Caller{})
 	if gone != nil {
@@ -144,7 +144,8 @@ func (c *cli) explainOpenError(ctx context.Context, err error, data string, o se
 	return &api.Error{Kind: api.KindFailed, Text: data + ": a service runs there already", Hint: "status"}
 }
 
-// setUpOrSync sets an empty store up and brings the schema's keys up to date.
+// setUpOrSync sets up an empty store, and brings the schema's keys of others up
+// to date.
 func (c *cli) setUpOrSync(ctx context.Context, store *metabase.Store, data string, o setup) error {
 	snap := store.Snapshot()
 	b := metabase.Batch{Origin: metabase.FromSystem, Comment: "schema of this version"}
@@ -174,8 +175,8 @@ func (c *cli) setUpOrSync(ctx context.Context, store *metabase.Store, data strin
 	return err
 }
 
-// checkUnused refuses to set up where mail was kept before: under an empty
-// configuration, mail that is held for a host would go out, or back.
+// checkUnused refuses to set up beside an existing queue: with an empty
+// configuration, held mail would be delivered or bounced.
 func checkUnused(data string) error {
 	_, err := os.Stat(filepath.Join(data, queueName))
 	switch {
@@ -188,8 +189,8 @@ func checkUnused(data string) error {
 		"%s has lost what it held: put it back from a backup; to begin anew, move all of %s aside", filepath.Join(data, storeName), data)}
 }
 
-// firstSite is the site of setup, named after the host where nothing else is
-// said. A host that knows only its short name announces its domain.
+// firstSite is the site of setup. Names that are not given come from the host;
+// a host with a short name announces its domain.
 func firstSite(o setup) settings.NewSite {
 	host, err := os.Hostname()
 	if err != nil {
@@ -214,9 +215,8 @@ func auditTo(log *slog.Logger) func(context.Context, metabase.Refusal) {
 	}
 }
 
-// runService runs the sites and answers on the local socket until ctx ends or one of
-// the two breaks off, and returns when both are over. That ctx ended is no
-// error.
+// runService runs the sites and serves the local socket until ctx ends or one of
+// the two fails. It returns when both have ended, and nil if ctx ended.
 func (c *cli) runService(ctx context.Context, e *engine.Engine, d *admin.API, data string, log *slog.Logger) error {
 	socket, err := rpc.Listen(data)
 	if err != nil {
@@ -241,7 +241,7 @@ func (c *cli) runService(ctx context.Context, e *engine.Engine, d *admin.API, da
 	return errors.Join(ends...)
 }
 
-// announceSites prints what has started, and that it is all.
+// announceSites prints a line for each site that started, and then ready.
 func (c *cli) announceSites(e *engine.Engine) {
 	for _, site := range e.Sites() {
 		if len(site.Listening) > 0 {

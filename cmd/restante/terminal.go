@@ -33,7 +33,7 @@ const (
 	reset              = "\x1b[0m"
 )
 
-// stateCell finds a cell of a table, or a site's line of status, that tells a state.
+// stateCell matches a state in a cell of a table or in a site's line of status.
 var stateCell = regexp.MustCompile(`(^|  |" )(started|active|running|paused|pausing|continuing|starting|stopping|held|retry|frozen|stopped)(  | at |$)`)
 
 // colorize colors a line of a difference by its sign, and in others the state.

@@ -9,10 +9,10 @@ import (
 	urfave "github.com/urfave/cli/v2"
 )
 
-// What the Makefile has the linker set, from git.
+// The Makefile has the linker set these from git.
 var linkedVersion, linkedCommit, linkedDate string
 
-// A build says which source the binary was made of.
+// A build identifies the source of the binary.
 type build struct {
 	Version string `json:"version"`
 	Commit  string `json:"commit"`
@@ -33,7 +33,7 @@ func thisBuild() build {
 	return b
 }
 
-// fill sets what is still empty from what the Go tool recorded.
+// fill sets empty fields from the records of the Go tool.
 func (b *build) fill(info *debug.BuildInfo) {
 	if b.Version == "" && info.Main.Version != "(devel)" {
 		b.Version = info.Main.Version
