@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,28 +40,9 @@ func (c *cli) candidates(ctx context.Context, app *urfave.App, words []string) (
 		words = []string{""}
 	}
 	last := words[len(words)-1]
-	commands, flags := app.Commands, app.Flags
-	var leaf *urfave.Command
-	argument := 0
-	for i := 0; i < len(words)-1; i++ {
-		word := words[i]
-		if isFlag(word) {
-			if f := findFlag(append(flags, app.Flags...), word); f != nil && !isBool(f) && !strings.Contains(word, "=") {
-				i++
-				if strings.TrimLeft(word, "-") == "data" && i < len(words) {
-					c.data = words[i]
-				}
-				if i == len(words)-1 {
-					return nil // a flag's value
-				}
-			}
-			continue
-		}
-		if cmd := findCommand(commands, word); cmd != nil && argument == 0 {
-			leaf, commands, flags = cmd, cmd.Subcommands, cmd.Flags
-			continue
-		}
-		argument++
+	at, ok := c.place(app, words[:len(words)-1])
+	if !ok {
+		return nil
 	}
 	add := func(word string) {
 		if strings.HasPrefix(word, last) {
@@ -68,20 +50,56 @@ func (c *cli) candidates(ctx context.Context, app *urfave.App, words []string) (
 		}
 	}
 	if strings.HasPrefix(last, "-") {
-		for _, f := range flags {
+		for _, f := range at.flags {
 			add("--" + f.Names()[0])
 		}
 		return out
 	}
-	for _, cmd := range commands {
-		if !cmd.Hidden && argument == 0 {
+	for _, cmd := range at.commands {
+		if !cmd.Hidden && at.argument == 0 {
 			add(cmd.Name)
 		}
 	}
-	if leaf == nil || len(commands) > 0 {
+	if at.leaf == nil || len(at.commands) > 0 {
 		return out
 	}
-	return append(out, c.values(ctx, argumentKind(leaf, argument), last)...)
+	return append(out, c.values(ctx, argumentKind(at.leaf, at.argument), last)...)
+}
+
+// A place is where in a command line the next word stands.
+type place struct {
+	commands []*urfave.Command // that it may name
+	flags    []urfave.Flag
+	leaf     *urfave.Command // that the words before it named
+	argument int             // its number among the arguments
+}
+
+// place finds where the word after words stands. It is false for the value of a
+// flag.
+func (c *cli) place(app *urfave.App, words []string) (at place, ok bool) {
+	at = place{commands: app.Commands, flags: app.Flags}
+	for i := 0; i < len(words); i++ {
+		word := words[i]
+		if isFlag(word) {
+			f := findFlag(slices.Concat(at.flags, app.Flags), word)
+			if f == nil || isBool(f) || strings.Contains(word, "=") {
+				continue
+			}
+			if i++; i == len(words) {
+				return at, false
+			}
+			if f.Names()[0] == "data" {
+				c.data = words[i]
+			}
+			continue
+		}
+		if cmd := findCommand(at.commands, word); cmd != nil && at.argument == 0 {
+			at.leaf, at.commands, at.flags = cmd, cmd.Subcommands, cmd.Flags
+			continue
+		}
+		at.argument++
+	}
+	return at, true
 }
 
 // argumentKind derives the kind of a command's nth argument from its usage.

@@ -62,11 +62,11 @@ func (c *cli) open(ctx context.Context) (*conn, error) {
 
 // newAPI makes an API with the handlers of every call.
 func newAPI(t admin.Tree, e admin.Engine, data string) *admin.API {
-	d := admin.New(t, schema.IIS(), e, admin.Env{Data: data, Version: thisBuild().Version})
-	tree.Register(d)
-	sites.Register(d, runScript)
-	queues.Register(d)
-	return d
+	a := admin.New(t, schema.IIS(), e, admin.Env{Data: data, Version: thisBuild().Version})
+	tree.Register(a)
+	sites.Register(a, runScript)
+	queues.Register(a)
+	return a
 }
 
 // An openedStore is an open metabase and the key-value store below it.
@@ -98,7 +98,7 @@ func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, 
 	}
 	key, err := machineKey(data, o.create)
 	if err != nil {
-		return nil, asFailed(err)
+		return nil, asFailed(fmt.Errorf("machine key: %w", err))
 	}
 	db, err := badgerkv.Open(dir, badgerkv.Options{Log: o.log})
 	if errors.Is(err, kv.ErrInUse) {
@@ -186,30 +186,10 @@ func machineKey(data string, create bool) (seal.Key, error) {
 	file := filepath.Join(data, keyName)
 	key, err := seal.Read(file)
 	if !errors.Is(err, seal.ErrMissing) || !create {
-		return key, keyError(err)
+		return key, err
 	}
 	if _, err := os.Stat(filepath.Join(data, storeName)); err == nil {
 		return key, fmt.Errorf("%s is gone, and the store beside it cannot be opened without: bring it back from your backup", file)
 	}
-	key, err = seal.Create(file)
-	return key, keyError(err)
-}
-
-// keyError gives err the kind that callers decide by.
-func keyError(err error) error {
-	if err == nil {
-		return nil
-	}
-	e := &metabase.Error{Op: "machine key", Err: err}
-	switch {
-	case errors.Is(err, seal.ErrMissing):
-		e.Kind = metabase.NotFound
-	case errors.Is(err, seal.ErrExists):
-		e.Kind = metabase.Exists
-	case errors.Is(err, seal.ErrExposed):
-		e.Kind = metabase.Invalid
-	case errors.Is(err, seal.ErrDamaged):
-		e.Kind = metabase.Damaged
-	}
-	return e
+	return seal.Create(file)
 }

@@ -98,20 +98,8 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	if err := os.MkdirAll(data, 0o711); err != nil {
 		return err
 	}
-	var eng atomic.Pointer[engine.Engine]
-	h, err := openStore(ctx, data, storeOptions{create: true, log: log, audit: auditTo(log),
-		act: func(ctx context.Context, p metabase.Path, v metabase.Value) error {
-			if e := eng.Load(); e != nil {
-				return e.Act(ctx, p, v)
-			}
-			return api.ErrNoService
-		},
-		mail: func(c metabase.Change) []metabase.Problem {
-			if e := eng.Load(); e != nil {
-				return e.Check(c)
-			}
-			return checkQueuesAtRest(data)(c) // an unconfirmed change is reverted before the engine has the queues
-		}})
+	later := &laterEngine{data: data}
+	h, err := openStore(ctx, data, storeOptions{create: true, log: log, audit: auditTo(log), act: later.act, mail: later.check})
 	if err != nil {
 		return c.explainOpenError(ctx, err, data, o)
 	}
@@ -124,11 +112,32 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 		return err
 	}
 	e := engine.New(h.store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log})
-	eng.Store(e)
+	later.Store(e)
 	d := newAPI(h.store, engineAdapter{e}, data)
 	d.Audit = auditTo(log)
 	err = c.runService(ctx, e, d, data, log)
 	return errors.Join(err, index.Close(), h.Close())
+}
+
+// A laterEngine stands in for the engine, which needs the open store, while the
+// store opens.
+type laterEngine struct {
+	atomic.Pointer[engine.Engine]
+	data string
+}
+
+func (l *laterEngine) act(ctx context.Context, p metabase.Path, v metabase.Value) error {
+	if e := l.Load(); e != nil {
+		return e.Act(ctx, p, v)
+	}
+	return api.ErrNoService
+}
+
+func (l *laterEngine) check(c metabase.Change) []metabase.Problem {
+	if e := l.Load(); e != nil {
+		return e.Check(c)
+	}
+	return checkQueuesAtRest(l.data)(c) // an unconfirmed change is reverted before the engine has the queues
 }
 
 // explainOpenError replaces err by a clearer one if a service runs on the store.

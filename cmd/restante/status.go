@@ -69,7 +69,7 @@ func printExplained(w *tabwriter.Writer, e api.Explained) {
 	row("route", e.Route)
 	row("held", yesNo(e.Held))
 	if len(e.Turn) > 0 {
-		row("turn", e.Turn)
+		row("turn", quoted(e.Turn))
 	}
 	if e.Waiting > 0 {
 		row("waiting", fmt.Sprintf("%s, next try %s", plural(e.Waiting, "message"), formatTime(e.NextTry)))
