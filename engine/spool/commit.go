@@ -13,7 +13,7 @@ import (
 	"restante/internal/kv"
 )
 
-// A job is what one caller waits for: a message to add, messages to remove, or
+// A job is the request of one caller: a message to add, messages to remove, or
 // records to copy.
 type job struct {
 	groupcommit.Request
@@ -24,7 +24,7 @@ type job struct {
 	move   []move
 	extra  []kv.Op
 
-	removedFiles []mail.MessageID // removed ones that have a file of their own
+	removedFiles []mail.MessageID // removed messages with a file of their own
 }
 
 func (j *job) weight() int64 {
@@ -41,8 +41,8 @@ func (j *job) weight() int64 {
 	return n + int64(len(j.remove)+len(j.extra))<<7
 }
 
-// A group is as many jobs as wait, up to this weight: more would only make the
-// first of them wait longer.
+// groupWeight limits the jobs of a group: with more, the first of them would
+// wait longer.
 const groupWeight = 8 << 20
 
 // A committer is the only writer of segments and entries.
@@ -50,10 +50,10 @@ type committer struct {
 	s       *Spool
 	queue   *groupcommit.Queue[*job]
 	stopped chan struct{}
-	last    atomic.Uint64 // the last group that is on disk
+	last    atomic.Uint64 // the last group on disk
 }
 
-// newCommitter gives one that does nothing until run; close ends that.
+// newCommitter makes a committer that does nothing until run; close ends that.
 func newCommitter(s *Spool, last uint64) *committer {
 	c := &committer{s: s, queue: groupcommit.New[*job](ErrClosed), stopped: make(chan struct{})}
 	c.last.Store(last)
@@ -76,22 +76,22 @@ func (c *committer) nextGroup() []*job {
 	})
 }
 
-// close lets the jobs that wait be done.
+// close waits until the pending jobs are done.
 func (c *committer) close() {
 	c.queue.Close()
 	<-c.stopped
 }
 
-// markClean says in the index that all groups were answered: a body that is
-// wrong from here on was damaged and is not of a group that was cut off.
-// Without the mark, the next Open only looks closer.
+// markClean records that all groups were answered: a body that is wrong from
+// now on is damaged, not cut off. Without the mark, the next Open checks more
+// bodies.
 func (c *committer) markClean(ctx context.Context) {
 	if c.queue.Broken() == nil {
 		_ = c.s.db.Commit(ctx, kv.Put([]byte(lastKey), encodeLast(c.last.Load(), true)))
 	}
 }
 
-// fail makes err the answer to everything from now on.
+// fail makes err the answer to all later jobs.
 func (c *committer) fail(err error) error {
 	return c.queue.Break(fmt.Errorf("%w; what is on disk is not known, so nothing more is taken in until the spool is opened again", err))
 }
@@ -126,7 +126,7 @@ func (c *committer) commit(ctx context.Context, jobs []*job) {
 	groupcommit.Answer(jobs, err)
 }
 
-// splitGrowing tells the jobs that add or copy from those that only remove.
+// splitGrowing separates the jobs that add or copy from those that only remove.
 func splitGrowing(jobs []*job) (growing, rest []*job) {
 	for _, j := range jobs {
 		if j.add != nil || len(j.move) > 0 {

@@ -9,7 +9,7 @@ import (
 	"restante/engine/mail"
 )
 
-// A move is one record to be copied into the active segment.
+// A move is one record to copy into the active segment.
 type move struct {
 	id   mail.MessageID
 	from entry
@@ -17,16 +17,16 @@ type move struct {
 }
 
 const (
-	// A segment with less than a quarter alive is worth copying.
+	// A segment with less than a quarter of live bytes is compacted.
 	emptyBelow = 4
-	// copyStep is how much is copied in one go: one small part of a group.
+	// copyStep is the number of bytes that one job copies.
 	copyStep = 256 << 10
-	// copyEvery is how often Run looks.
+	// copyEvery is the interval at which Run looks for sparse segments.
 	copyEvery = 10 * time.Second
 )
 
-// Run empties segments of which little is alive, slowly and when nobody else
-// writes, until ctx ends. Without it the spool works and grows.
+// Run copies the live records out of sparse segments, slowly and while no job
+// waits, until ctx ends. Without it the spool works and grows.
 func (s *Spool) Run(ctx context.Context) error {
 	ticker := time.NewTicker(copyEvery)
 	defer ticker.Stop()
@@ -42,7 +42,7 @@ func (s *Spool) Run(ctx context.Context) error {
 	}
 }
 
-// sparse gives the segments to be emptied, with their generations.
+// sparse returns the segments to compact, with their generations.
 func (b *segments) sparse() map[uint32]uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -55,7 +55,7 @@ func (b *segments) sparse() map[uint32]uint64 {
 	return out
 }
 
-// compact copies what is alive in sparse segments.
+// compact copies the live records of sparse segments.
 func (s *Spool) compact(ctx context.Context) error {
 	segs := s.segs.sparse()
 	if len(segs) == 0 {
@@ -70,7 +70,7 @@ func (s *Spool) compact(ctx context.Context) error {
 		if gen, ok := segs[e.seg]; err != nil || !ok || gen != e.gen {
 			continue
 		}
-		e.env = nil // read again when it is its turn
+		e.env = nil // read again before the copy
 		moves = append(moves, move{id: mail.MessageID(p.Key[len(entryPrefix):]), from: e})
 	}
 	for len(moves) > 0 {
@@ -90,8 +90,8 @@ func (s *Spool) compact(ctx context.Context) error {
 	return nil
 }
 
-// copyRecords reads the bodies and hands them to the committer. A damaged body is
-// copied as it is: its checksum goes on telling.
+// copyRecords reads bodies and submits them to the committer. It copies a
+// damaged body unchanged: the checksum still tells.
 func (s *Spool) copyRecords(ctx context.Context, moves []move) error {
 	j := &job{}
 	for _, m := range moves {
@@ -116,7 +116,7 @@ func (s *Spool) copyRecords(ctx context.Context, moves []move) error {
 	return s.committer.queue.Do(ctx, j)
 }
 
-// throttle waits as long as size bytes may take, and on while callers wait.
+// throttle waits as long as size bytes may take, and on while jobs wait.
 func (s *Spool) throttle(ctx context.Context, size int64) error {
 	wait := time.Duration(float64(size) / float64(s.opts.CopyRate) * float64(time.Second))
 	timer := time.NewTimer(wait)

@@ -11,9 +11,8 @@ import (
 	"restante/engine/mail"
 )
 
-// Envelopes are written field by field: at the start of a service with 100,000
-// messages, JSON would cost a second. A test holds this to every field that
-// mail.Envelope has.
+// Envelopes are encoded field by field: decoding 100,000 of them from JSON
+// would take a second at the start. A test covers every field of mail.Envelope.
 const envelopeVersion = 1
 
 func appendText(b []byte, s string) []byte {
@@ -44,7 +43,7 @@ func encodeEnvelope(env *mail.Envelope) []byte {
 		flags |= 2
 	}
 	b = append(b, flags)
-	client, _ := env.Client.MarshalBinary() // never an error
+	client, _ := env.Client.MarshalBinary() // it never fails
 	for _, s := range []string{env.Ret, env.EnvID, string(client), env.Helo, env.Account} {
 		b = appendText(b, s)
 	}
@@ -53,7 +52,8 @@ func encodeEnvelope(env *mail.Envelope) []byte {
 
 var errEnvelope = errors.New("the envelope does not read back")
 
-// An unpacker reads what the append functions wrote. After bad, all is zero.
+// A decoder reads what the append functions wrote. After an error bad is set
+// and all results are zero.
 type decoder struct {
 	b   []byte
 	bad bool
@@ -104,7 +104,7 @@ func (u *decoder) address() mail.Address {
 	return mail.Address{Local: u.text(), Domain: mail.Domain(u.text())}
 }
 
-// decodeEnvelope reads what encodeEnvelope wrote. Times come back in UTC.
+// decodeEnvelope decodes what encodeEnvelope returned. Times are in UTC.
 func decodeEnvelope(b []byte) (mail.Envelope, error) {
 	u := &decoder{b: b}
 	if u.byte() != envelopeVersion {
@@ -112,7 +112,7 @@ func decodeEnvelope(b []byte) (mail.Envelope, error) {
 	}
 	env := mail.Envelope{ID: mail.MessageID(u.text()), From: u.address()}
 	n := u.unsigned()
-	if n > uint64(len(u.b)) { // each recipient has at least a byte
+	if n > uint64(len(u.b)) { // each recipient takes at least a byte
 		return mail.Envelope{}, errEnvelope
 	}
 	for range n {

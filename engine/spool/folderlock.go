@@ -15,15 +15,15 @@ import (
 	"restante/internal/kv"
 )
 
-// ownerName is the file of a folder that is locked while a spool has it, and
-// says whose it is.
+// ownerName is the file that is locked while a spool has the folder. It holds
+// the name of the owner.
 const ownerName = "owner"
 
-// A claim keeps everybody else out of a folder.
+// A folderLock gives one spool exclusive use of a folder.
 type folderLock struct{ f *os.File }
 
-// lockOwnerFile takes a folder for owner. What another queue has left in it, an
-// index that is new would take for mail that it had lost, and send it out again.
+// lockFolder locks a folder for owner. A new index would take another queue's
+// files for mail that it had lost, and send it again: such a folder is refused.
 func lockFolder(ctx context.Context, dir string, db kv.DB, owner string) (_ *folderLock, err error) {
 	name := filepath.Join(dir, ownerName)
 	f, err := lockOwnerFile(ctx, name, owner)
@@ -54,14 +54,14 @@ func lockFolder(ctx context.Context, dir string, db kv.DB, owner string) (_ *fol
 	return &folderLock{f}, nil
 }
 
-// Somebody else who tries a folder has its lock while he looks whose it is, and
-// no longer: that long its owner waits for it.
+// Another queue that tries a folder has its lock while it reads the owner's
+// name. The owner waits for that.
 const (
 	ownerWait = 5 * time.Second
 	ownerPoll = 10 * time.Millisecond
 )
 
-// lockOwnerFile locks the file of the owner's name.
+// lockOwnerFile locks the owner's file.
 func lockOwnerFile(ctx context.Context, name, owner string) (*os.File, error) {
 	ctx, cancel := context.WithTimeout(ctx, ownerWait)
 	defer cancel()
@@ -87,7 +87,7 @@ func writeOwner(f *os.File, text string) error {
 	return errors.Join(err, f.Sync())
 }
 
-// readOwner reads who has the folder.
+// readOwner returns the name of the owner.
 func readOwner(name string) string {
 	b, err := os.ReadFile(name)
 	if who := strings.TrimSpace(string(b)); who != "" && err == nil {
@@ -96,8 +96,8 @@ func readOwner(name string) string {
 	return "another queue"
 }
 
-// checkForeign refuses a folder in which somebody else's files are, if the index
-// has never seen it.
+// checkForeign refuses a folder with another queue's files, unless the index
+// has been used with it.
 func checkForeign(dir string, db kv.DB, was string) error {
 	if _, ok, err := db.Get([]byte(lastKey)); ok || err != nil {
 		return err
@@ -114,7 +114,7 @@ func checkForeign(dir string, db kv.DB, was string) error {
 	return nil
 }
 
-// unlock gives the folder free. Of what has no folder there is nothing to give.
+// unlock releases the folder. A spool without a folder has a nil lock.
 func (c *folderLock) unlock() error {
 	if c == nil {
 		return nil

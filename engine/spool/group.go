@@ -15,7 +15,7 @@ import (
 	"restante/internal/kv"
 )
 
-// A group is what goes to the disk together.
+// A group is the set of jobs that one write to the disk stores.
 type group struct {
 	c       *committer
 	number  uint64
@@ -30,8 +30,8 @@ type group struct {
 	seen    map[mail.MessageID]bool
 }
 
-// plan writes the bodies and collects the ops. Jobs that find no room on the
-// disk are answered and left out; the others, removals above all, go on.
+// plan writes the bodies and collects the operations. It answers the jobs that
+// find no space on the disk and returns the others, removals above all.
 func (g *group) plan(jobs []*job) ([]*job, error) {
 	g.seen = map[mail.MessageID]bool{}
 	g.undo = g.c.s.segs.beginGroup(g.number)
@@ -118,7 +118,7 @@ func (g *group) put(id mail.MessageID, e entry) {
 	g.wrote = true
 }
 
-// append writes one record and says where it is.
+// append writes one record and returns its entry.
 func (g *group) append(w *segmentWriter, r *record, body [][]byte) (entry, error) {
 	p, err := g.c.s.segs.allocate(r.length(), g.number, &g.undo)
 	if err != nil {
@@ -147,7 +147,7 @@ func (g *group) touch(seg *segment) {
 	}
 }
 
-// moveOne copies a record, unless it is gone or elsewhere by now.
+// moveOne copies a record, unless it was removed or copied since.
 func (g *group) moveOne(w *segmentWriter, m move) error {
 	now, err := g.c.s.find(m.id)
 	if errors.Is(err, ErrNotFound) {
@@ -171,8 +171,8 @@ func (g *group) moveOne(w *segmentWriter, m move) error {
 	return nil
 }
 
-// removeAll comes after the copies of the same group, whose new places it must
-// not miss.
+// removeAll follows the copies of the same group, so that it sees their new
+// locations.
 func (g *group) removeAll(j *job) error {
 	j.removedFiles = nil
 	for _, id := range j.remove {
@@ -203,9 +203,9 @@ func (g *group) removeAll(j *job) error {
 	return nil
 }
 
-// fill writes zeros behind what was written, now and then: overwriting blocks
-// that are there already is three times as fast to sync as making new ones. A
-// large group pays for its own.
+// fill writes zeros behind the records now and then: overwriting existing
+// blocks syncs three times as fast as allocating new ones. A large group
+// allocates its own.
 func (g *group) fill(bytes int64) error {
 	if len(g.touched) == 0 {
 		return nil
@@ -223,7 +223,7 @@ func (g *group) fill(bytes int64) error {
 	for ahead > 0 {
 		n := min(ahead, int64(len(zeros)))
 		if _, err := seg.f.WriteAt(zeros[:n], seg.filled); err != nil {
-			return nil // the records are there, which is what counts
+			return nil // the records are complete
 		}
 		seg.filled += n
 		ahead -= n
@@ -231,9 +231,9 @@ func (g *group) fill(bytes int64) error {
 	return nil
 }
 
-// store syncs the segments and commits the ops, side by side. If only one of
-// the two comes about, what is on disk is not what the callers are told, and
-// that is the last word of this spool; Open puts it right.
+// store syncs the segments and commits the operations concurrently. If only one
+// of them succeeds, the state on disk is not what callers are told: the spool
+// refuses all further jobs, and the next Open repairs it.
 func (g *group) store(ctx context.Context) error {
 	if g.wrote {
 		g.ops = append(g.ops, kv.Put([]byte(lastKey), encodeLast(g.number, false)))
@@ -260,8 +260,8 @@ func (g *group) store(ctx context.Context) error {
 	return err
 }
 
-// sync begins to sync the segments that were written to; what it returns waits
-// for the end of it, each time it is called.
+// sync begins to sync the segments that were written to. The function it
+// returns waits until that is done, each time it is called.
 func (g *group) sync() func() error {
 	var syncs sync.WaitGroup
 	errs := make([]error, len(g.touched))
@@ -287,7 +287,7 @@ func (g *group) account() {
 	}
 }
 
-// retiredOps gives the ops for segments whose files are gone.
+// retiredOps returns the operations for segments whose files were removed.
 func (b *segments) retiredOps() (ops []kv.Op) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -310,7 +310,7 @@ func encodeLast(group uint64, clean bool) []byte {
 	return append(b, 0)
 }
 
-// A segmentWriter gathers small records into large writes.
+// A segmentWriter collects small records into large writes.
 type segmentWriter struct {
 	seg  *segment
 	buf  *bufio.Writer

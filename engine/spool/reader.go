@@ -12,9 +12,8 @@ import (
 	"restante/engine/mail"
 )
 
-// Open gives the body of id, checked against its checksum before the first
-// byte comes out. Where it lies is not used again before Close. The error is
-// ErrNotFound or ErrDamaged.
+// Open returns the body of message id after a check of its checksum. Its space
+// is not used again before Close. The error is ErrNotFound or ErrDamaged.
 func (s *Spool) Open(id mail.MessageID) (io.ReadSeekCloser, error) {
 	b, err := s.body(id)
 	if err != nil {
@@ -37,8 +36,8 @@ func (s *Spool) body(id mail.MessageID) (*body, error) {
 		if !isDamage(err) {
 			return nil, err
 		}
-		// Between the index and the file, the message may have been copied
-		// elsewhere or removed: then the index says something new now.
+		// The message may have been copied or removed after the index was
+		// read: then the index has changed.
 		if !first && e.seg == before.seg && e.gen == before.gen && e.off == before.off {
 			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
@@ -57,15 +56,15 @@ func (s *Spool) openEntry(id mail.MessageID, e *entry) (*body, error) {
 	return &body{SectionReader: io.NewSectionReader(f, e.bodyAt(), e.size), release: release}, nil
 }
 
-// isDamage tells what is wrong on the disk from a disk, or a limit of the
-// system, that gives no answer.
+// isDamage tells damage from a disk or a system limit that fails the read.
 func isDamage(err error) bool {
 	return errors.Is(err, errMoved) || errors.Is(err, errHead) || errors.Is(err, errSum) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 var errSum = errors.New("the checksum is wrong")
 
-// check reads the body and compares its checksum, and in a segment whose it is.
+// check compares the body with its checksum, and the ID of a record in a
+// segment.
 func check(f file, id mail.MessageID, e *entry) error {
 	if e.seg != 0 {
 		r, err := segmentHead(f, e.off)
@@ -103,7 +102,7 @@ type body struct {
 	err     error
 }
 
-// Close ends the lease. Closing twice is harmless.
+// Close releases the file. Closing twice is harmless.
 func (b *body) Close() error {
 	b.once.Do(func() { b.err = b.release() })
 	return b.err

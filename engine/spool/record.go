@@ -13,9 +13,9 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// A record is what stands on disk for one message, so that it can be told and
-// checked without the index. In a segment it is head, envelope, body. In a
-// file of its own it is body, envelope, head: how long the body is shows last.
+// A record is one message on disk; it can be checked without the index. In a
+// segment it is head, envelope, body. In a file of its own it is body, envelope,
+// head, because the length of the body is known last.
 //
 //	 0  magic
 //	 8  generation of the segment; 0 in a file of its own
@@ -38,13 +38,13 @@ const (
 	idSize   = 20
 	magic    = "RSTNTE\x00\x01"
 
-	// No envelope comes near it; a length above is no length.
+	// A longer length is damaged: no envelope comes near it.
 	maxEnvelope = 64 << 20
 )
 
 func (r *record) length() int64 { return headSize + int64(len(r.env)) + r.size }
 
-// appendHead writes the head, without the envelope.
+// appendHead appends the head, without the envelope.
 func (r *record) appendHead(b []byte) []byte {
 	at := len(b)
 	b = append(b, magic...)
@@ -60,7 +60,7 @@ func (r *record) appendHead(b []byte) []byte {
 
 var errHead = errors.New("there is no message's head here")
 
-// endAsBadHead makes the end of a file what it means here.
+// endAsBadHead makes the end of a file an errHead.
 func endAsBadHead(err error) error {
 	if errors.Is(err, io.EOF) {
 		return errHead
@@ -68,8 +68,8 @@ func endAsBadHead(err error) error {
 	return err
 }
 
-// readHead reads the head at off. envAt gives where the envelope begins, for
-// an envelope of that length.
+// readHead reads the head at off. envAt returns the offset of an envelope of
+// that length.
 func readHead(f file, off int64, envAt func(envelope int64) int64) (record, error) {
 	var h [headSize]byte
 	if _, err := f.ReadAt(h[:], off); err != nil {
@@ -104,12 +104,12 @@ func readHead(f file, off int64, envAt func(envelope int64) int64) (record, erro
 	return r, nil
 }
 
-// segmentHead reads the head of the record that begins at off.
+// segmentHead reads the head of the record at off.
 func segmentHead(f file, off int64) (record, error) {
 	return readHead(f, off, func(int64) int64 { return off + headSize })
 }
 
-// fileHead reads the head at the end of a file of its own.
+// fileHead reads the head at the end of the file of a large body.
 func fileHead(f file) (record, error) {
 	size, err := f.Size()
 	if err != nil {
@@ -125,8 +125,8 @@ func fileHead(f file) (record, error) {
 	return r, err
 }
 
-// An entry is what the index holds of one message: where it lies, what its
-// body must be, and the envelope.
+// An entry is what the index has of one message: the location and checksum of
+// its body, and its envelope.
 type entry struct {
 	group uint64
 	seg   uint32 // 0: in a file of its own
@@ -141,7 +141,7 @@ const entryFixed = 1 + 8 + 4 + 8 + 8 + 8 + 4
 
 func (e *entry) length() int64 { return headSize + int64(len(e.env)) + e.size }
 
-// bodyAt is where the body begins in its file.
+// bodyAt is the offset of the body in its file.
 func (e *entry) bodyAt() int64 {
 	if e.seg == 0 {
 		return 0
@@ -161,7 +161,7 @@ func (e *entry) encode() []byte {
 	return append(b, e.env...)
 }
 
-// decodeEntry keeps no memory of b but for the envelope, which is part of it.
+// decodeEntry decodes an entry; its envelope is a part of b.
 func decodeEntry(b []byte) (entry, error) {
 	if len(b) < entryFixed || b[0] != 1 {
 		return entry{}, errors.New("the index has an entry that does not read back")

@@ -15,37 +15,35 @@ import (
 	"restante/internal/kv"
 )
 
-// A Report is what Open found besides whole messages. Lists are nil when there
-// is nothing to say.
+// A Report is what Open found besides whole messages.
 type Report struct {
-	Damaged  []Finding // messages whose body is not what was accepted; they stay as they are
-	Dropped  []Finding // cut off by a crash before anybody was told that they are kept
-	Salvaged []Finding // known to the segments and lost by the index, which has them again
-	Kept     []Finding // files that nobody can explain; they stay as they are
+	Damaged  []Finding // messages with a wrong body; they stay as they are
+	Dropped  []Finding // cut off by a crash before they were acknowledged
+	Salvaged []Finding // lost by the index and found in the segments
+	Kept     []Finding // files of no message; they stay as they are
 }
 
-// A Finding names a message, or for a file that belongs to none its name, and
-// what is the matter.
+// A Finding names a message, or a file without one, and what is wrong.
 type Finding struct {
 	ID   mail.MessageID
 	File string
 	Err  error
 }
 
-// A start is where records of a generation may begin.
+// A generationStart is where records of a generation may begin.
 type generationStart struct {
 	gen uint64
 	at  int64
 }
 
-// A sweeper puts a spool right at its start.
+// A recovery brings files and index in line when a spool opens.
 type recovery struct {
 	s     *Spool
-	index uint64 // the last group that the index knew of; 0: it is new
-	last  uint64 // the last group there is
-	clean bool   // and it was answered
+	index uint64 // the last group in the index; 0: the index is new
+	last  uint64 // the last group on disk
+	clean bool   // all groups were answered
 	known map[uint32]generationStart
-	files map[mail.MessageID]bool // bodies in a file of their own, until an entry claims them
+	files map[mail.MessageID]bool // files of large bodies without an entry so far
 	tmp   []string
 	ops   []kv.Op
 }
@@ -65,7 +63,7 @@ func (s *Spool) recover(ctx context.Context) (uint64, error) {
 	return w.last, nil
 }
 
-// readIndex reads the last group and how the segments stood then.
+// readIndex reads the last group and the segments as of it.
 func (w *recovery) readIndex(ctx context.Context) error {
 	b, ok, err := w.s.db.Get([]byte(lastKey))
 	if err != nil {
@@ -94,7 +92,7 @@ func (w *recovery) readIndex(ctx context.Context) error {
 	return nil
 }
 
-// list opens the segments and notes the other files of ours.
+// list opens the segments and notes the other files of the spool.
 func (w *recovery) list(context.Context) error {
 	names, err := w.s.vol.List()
 	if err != nil {
@@ -141,8 +139,9 @@ func (w *recovery) openSegment(num uint32, name string) error {
 	return nil
 }
 
-// readEntries accounts for every message. Those of the last group are checked,
-// unless the end was clean: of two writes side by side only one may be there.
+// readEntries accounts for every message. It checks the bodies of the last
+// group, unless the spool was closed: of the two concurrent writes only one may
+// have happened.
 func (w *recovery) readEntries(ctx context.Context) error {
 	for p, err := range w.s.db.Scan(ctx, []byte(entryPrefix)) {
 		if err != nil {
@@ -167,7 +166,7 @@ func (w *recovery) readEntries(ctx context.Context) error {
 	return nil
 }
 
-// readEntry says what can be seen to be wrong without reading every body.
+// readEntry finds what is wrong without reading every body.
 func (w *recovery) readEntry(id mail.MessageID, e *entry) error {
 	doubtful := e.group == w.last && !w.clean
 	if e.seg == 0 {
@@ -210,9 +209,8 @@ func (w *recovery) readFile(id mail.MessageID, e *entry, doubtful bool) error {
 	return nil
 }
 
-// drop makes the removals of this sweep durable. A new index gets its first
-// undoPoint before any message comes, so that an index that has none is known to
-// be newer than the files it finds.
+// drop stores the corrections. A new index gets its first group before any
+// message, so that an index without one is known to be newer than the files.
 func (w *recovery) drop(ctx context.Context) error {
 	if w.last == 0 {
 		w.last = 1
@@ -227,7 +225,7 @@ func (w *recovery) flush(ctx context.Context) error {
 	return w.s.db.Commit(ctx, ops...)
 }
 
-// removeFiles takes away what no message claims.
+// removeFiles removes the files that no message has.
 func (w *recovery) removeFiles(context.Context) error {
 	names := w.tmp
 	for _, id := range sortedIDs(w.files) {
@@ -241,7 +239,8 @@ func (w *recovery) removeFiles(context.Context) error {
 	return nil
 }
 
-// activate lets the newest segment with room go on; empty ones become ready.
+// activate makes the newest segment with free space active and the empty ones
+// ready.
 func (w *recovery) activate() {
 	b := w.s.segs
 	b.mu.Lock()

@@ -11,11 +11,13 @@ import (
 	"restante/internal/kv"
 )
 
-// salvageSegments looks behind the end of each segment. One group may stand
-// there: it was under way in a crash and nobody was told that it is kept. More
-// than one cannot be unless the index has lost what was acknowledged (a log of
-// it was damaged, or an old copy was put back). Then all of it is taken in
-// again: a message that was delivered since may go out twice, none is lost.
+// salvageSegments looks for records behind the end of each segment. One group
+// may be there: a crash interrupted it, and its callers were not answered. More
+// than one means that the index lost acknowledged messages, because its log was
+// damaged or an old copy was restored.
+//
+// Then all of them are taken in again: a message that was delivered since may
+// be sent twice, none is lost.
 func (w *recovery) salvageSegments(ctx context.Context) error {
 	type found struct {
 		e entry
@@ -50,15 +52,15 @@ func (w *recovery) salvageSegments(ctx context.Context) error {
 		}
 	}
 	w.last = newest
-	w.clean = true // what is whole has been taken, what is not has been left out
+	w.clean = true // all whole records are in the index
 	w.ops = append(w.ops, kv.Put([]byte(lastKey), encodeLast(newest, true)))
 	return w.flush(ctx)
 }
 
 var errUnanswered = errors.New("cut off before it was acknowledged")
 
-// starts are the places where records that the index does not know may begin:
-// behind the known end, or, if the segment was begun anew, at the front.
+// starts are the offsets at which records unknown to the index may begin:
+// behind the known end or, in a segment used anew, at the front.
 func (w *recovery) starts(seg *segment) []generationStart {
 	out := []generationStart{{seg.gen, seg.end}}
 	if r, err := segmentHead(seg.f, 0); err == nil && r.gen != seg.gen && r.gen > w.index {
@@ -67,7 +69,8 @@ func (w *recovery) starts(seg *segment) []generationStart {
 	return out
 }
 
-// salvage enters what lies at e, if it is whole and the index has no better.
+// salvage adds the message at e to the index, if its record is whole and the
+// index has no better one.
 func (w *recovery) salvage(id mail.MessageID, e *entry, seg *segment) error {
 	report := &w.s.report
 	if err := check(seg.f, id, e); err != nil {
@@ -90,8 +93,8 @@ func (w *recovery) salvage(id mail.MessageID, e *entry, seg *segment) error {
 
 var errLost = errors.New("the index had lost it")
 
-// salvageFiles does the same for files of their own: one that was begun after
-// the last group the index knows of shows that the index is older.
+// salvageFiles does the same for files of large bodies: one that was begun
+// after the last group of the index shows that the index is older.
 func (w *recovery) salvageFiles(ctx context.Context) error {
 	for _, id := range sortedIDs(w.files) {
 		if _, err := w.s.find(id); err == nil {
@@ -106,8 +109,8 @@ func (w *recovery) salvageFiles(ctx context.Context) error {
 	return w.flush(ctx)
 }
 
-// orphan decides about a file that has no entry. It stays in w.files if an
-// entry will claim it or else it may go.
+// orphan decides about a file without an entry. The file stays in w.files if it
+// is to be removed or an entry for it is added.
 func (w *recovery) orphan(id mail.MessageID) error {
 	f, err := w.s.vol.Open(fileName(id), false)
 	if err != nil {
@@ -120,7 +123,7 @@ func (w *recovery) orphan(id mail.MessageID) error {
 		err = fmt.Errorf("it holds message %s", r.id)
 	}
 	if err == nil && r.group <= w.index {
-		return nil // cut off, or removed and left over
+		return nil // cut off, or left over from a removal
 	}
 	if err == nil {
 		err = check(f, id, &e)

@@ -30,7 +30,7 @@ func segmentKey(num uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte(segmentPrefix), num)
 }
 
-// parseSegmentName gives the number, or 0 for another name.
+// parseSegmentName returns the number, or 0 for another name.
 func parseSegmentName(name string) uint32 {
 	var num uint32
 	base, ok := strings.CutSuffix(name, segmentSuffix)
@@ -43,16 +43,16 @@ func parseSegmentName(name string) uint32 {
 	return num
 }
 
-// A segment is one file of records. Its generation changes each time it begins
-// anew, so that what stands there from before is never taken for a record.
+// A segment is one file of records. Its generation changes when it is used
+// again, so that an old record is never taken for a new one.
 type segment struct {
 	num uint32
 	f   file
 
-	// What follows is guarded by the book.
+	// What follows is guarded by segments.mu.
 	gen    uint64
 	end    int64 // where the next record goes
-	filled int64 // how much of the file has its blocks
+	filled int64 // how much of the file has blocks
 	live   int64 // bytes of records that the index points to
 	refs   int   // bodies that are open
 	state  segmentState
@@ -61,12 +61,12 @@ type segment struct {
 type segmentState int
 
 const (
-	sealed segmentState = iota // waits to become empty
+	sealed segmentState = iota // full
 	active                     // takes records
 	ready                      // empty
 )
 
-// A book keeps account of the segments and of the files that are open.
+// Segments accounts for the segment files and for the files that are open.
 type segments struct {
 	vol     volume
 	segSize int64
@@ -76,7 +76,7 @@ type segments struct {
 	active        *segment
 	ready         []*segment
 	next          uint32
-	retired       []uint32               // removed; the index does not know yet
+	retired       []uint32               // removed files that the index still has
 	open          map[mail.MessageID]int // bodies in a file of their own that are open
 	removeOnClose map[mail.MessageID]bool
 	messages      int
@@ -93,7 +93,7 @@ func newSegments(vol volume, segSize int64) *segments {
 	}
 }
 
-// adjust takes one message in (n = 1) or out (n = -1).
+// adjust counts one message more (n = 1) or less (n = -1).
 func (b *segments) adjust(e *entry, n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -117,14 +117,14 @@ func (b *segments) relocate(from, to *entry) {
 func (b *segments) adjustLocked(e *entry, n int) {
 	seg := b.byNum[e.seg]
 	if seg == nil || seg.gen != e.gen {
-		return // a damaged one, whose segment is gone
+		return // damaged: its segment is gone
 	}
 	seg.live += int64(n) * e.length()
 	b.recycleLocked(seg)
 }
 
-// recycleLocked makes an empty segment ready, or takes its file away where
-// there are enough.
+// recycleLocked makes an empty sealed segment ready, or removes its file if
+// enough are ready.
 func (b *segments) recycleLocked(seg *segment) {
 	if seg.state != sealed || seg.live > 0 || seg.refs > 0 {
 		return
@@ -135,26 +135,26 @@ func (b *segments) recycleLocked(seg *segment) {
 		return
 	}
 	_ = seg.f.Close()
-	_ = b.vol.Remove(segmentName(seg.num)) // what stays, the next Open finds empty
+	_ = b.vol.Remove(segmentName(seg.num)) // the next Open finds a leftover empty
 	delete(b.byNum, seg.num)
 	b.retired = append(b.retired, seg.num)
 }
 
-// A place is where a record is to go.
+// A location is where a record is written.
 type location struct {
 	seg *segment
 	off int64
 }
 
-// A mark is where a segment ended before a group. It keeps the segment from
-// being used again until the group is settled.
+// An undoPoint is the end of a segment before a group. It keeps the segment
+// from being used again until unpin.
 type undoPoint struct {
 	seg *segment
 	end int64
 }
 
-// beginGroup lets the active segment begin anew, if nothing in it lives: the same
-// blocks are written again and again while mail only passes through.
+// beginGroup starts the active segment anew if it has no live record: mail that
+// only passes through overwrites the same blocks.
 func (b *segments) beginGroup(group uint64) []undoPoint {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -169,8 +169,8 @@ func (b *segments) beginGroup(group uint64) []undoPoint {
 	return []undoPoint{{seg, seg.end}}
 }
 
-// allocate finds room for n bytes, in the active segment or in the next one,
-// which it then adds to before.
+// allocate finds space for n bytes in the active segment, or in the next one,
+// which it adds to before.
 func (b *segments) allocate(n int64, group uint64, before *[]undoPoint) (location, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -211,7 +211,7 @@ func (b *segments) nextLocked() (*segment, error) {
 	return seg, nil
 }
 
-// rollback forgets a group that did not come about.
+// rollback undoes the allocations of a group that was not stored.
 func (b *segments) rollback(before []undoPoint) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -220,7 +220,7 @@ func (b *segments) rollback(before []undoPoint) {
 	}
 }
 
-// unpin lets go of the segments of a group that has its answer.
+// unpin releases the segments of a group that was answered.
 func (b *segments) unpin(before []undoPoint) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -230,7 +230,7 @@ func (b *segments) unpin(before []undoPoint) {
 	}
 }
 
-// acquire keeps e's file from being used again until release.
+// acquire keeps the file of e from being used again until release.
 func (b *segments) acquire(id mail.MessageID, e *entry) (f file, release func() error, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -251,7 +251,7 @@ func (b *segments) acquire(id mail.MessageID, e *entry) (f file, release func() 
 	}, nil
 }
 
-// errMoved: the entry is not where it was when the index was asked.
+// errMoved means that a record is no longer at its location.
 var errMoved = errors.New("it is not where the index says")
 
 func (b *segments) acquireFileLocked(id mail.MessageID) (file, func() error, error) {
@@ -279,8 +279,9 @@ func (b *segments) acquireFileLocked(id mail.MessageID) (file, func() error, err
 	}, nil
 }
 
-// removeFile removes a file of its own, now or when its last reader is done: not
-// every system lets go of an open one. What stays, the next Open sweeps.
+// removeFile removes the file of a large body, now or when its last reader
+// closes it: not every system removes an open file. The next Open removes what
+// is left.
 func (b *segments) removeFile(id mail.MessageID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package spool keeps messages on disk from the moment they are accepted until
-// nobody needs them any more.
+// Package spool keeps messages on disk from their acceptance until they are
+// removed.
 //
-// A body is written through a [Writer] and becomes the spool's with Commit.
-// When that returns nil, the body, its envelope and whatever the caller wanted
-// kept with it are on stable storage. Callers that commit at the same time
-// share one write to the disk. Bodies up to 1 MiB lie one behind the other in
-// segment files, which are used again once they are empty; larger ones have a
-// file each. Envelopes, and where each body lies, are in the index, a [kv.DB].
+// A body is written through a [Writer]. When Commit returns nil, the body, its
+// envelope and the caller's extra operations are on stable storage. Concurrent
+// commits share one write to the disk. Bodies up to 1 MiB are stored in segment
+// files, which are used again once they are empty; a larger body has a file of
+// its own. Envelopes and the locations of bodies are in the index, a [kv.DB].
 //
-// A body that does not match its checksum is never given out; it is named in
-// the [Report] or by Open, and nothing is done to it. The package knows
-// nothing of when a message is due or for whom it is.
+// Open never returns a body that does not match its checksum. Such a message is
+// named in the [Report] or in the error, and stays as it is. The package does
+// not know when a message is due or where it goes.
 package spool
 
 import (
@@ -41,7 +40,8 @@ var (
 	ErrForeign        = errors.New("the folder holds mail of another queue")
 )
 
-// A kindError is also of a kind that callers know who do not know the spool.
+// A kindError is also found as the kind that callers know who do not import the
+// spool.
 type kindError struct {
 	text string
 	kind error
@@ -52,10 +52,10 @@ func (e kindError) Is(target error) bool { return target == e.kind }
 
 // Options adjusts Open. The zero value is the production setting.
 type Options struct {
-	Owner       string       // who has the folder, for who finds it taken; "": not to be kept
-	Log         *slog.Logger // what is out of the ordinary; nil: nothing
+	Owner       string       // written into the folder and named to other spools; "": none
+	Log         *slog.Logger // findings of Open, failed compaction; nil: none
 	SegmentSize int64        // 0: 64 MiB, less on a small disk
-	Reserve     int64        // what mail leaves free on the disk; 0: 256 MiB, less on a small disk
+	Reserve     int64        // free space that mail does not use; 0: 256 MiB, less on a small disk
 	CopyRate    int64        // bytes per second when emptying segments; 0: 8 MiB
 }
 
@@ -67,7 +67,7 @@ func (o *Options) setDefaults(free space) error {
 	if err != nil {
 		return err
 	}
-	// fit is large, or a part of a disk that is small for it.
+	// fit returns large, or a part of a disk that is too small for it.
 	fit := func(large, part int64) int64 {
 		if total == 0 {
 			return large
@@ -104,7 +104,7 @@ type Spool struct {
 	closing   error
 }
 
-// The spool's keys in the index all begin with "s/". The extra ops of callers
+// All keys of the spool begin with "s/"; those of the callers' extra operations
 // must not.
 const (
 	entryPrefix   = "s/e/"
@@ -114,10 +114,10 @@ const (
 
 func entryKey(id mail.MessageID) []byte { return []byte(entryPrefix + string(id)) }
 
-// Open opens the spool in dir, with its index in db, and puts right what a
-// crash has left; [Spool.Report] tells what it found. One Spool at a time may
-// have dir and db: for a dir that another one has, in whatever process, the
-// error is ErrInUse, for one that another queue has left mail in ErrForeign.
+// Open opens the spool in dir, with its index in db, and repairs what a crash
+// has left; [Spool.Report] tells what it found. Only one Spool may use dir and
+// db. The error is ErrInUse for a dir that another Spool has open, in any
+// process, and ErrForeign for one with mail of another queue.
 func Open(ctx context.Context, dir string, db kv.DB, opts Options) (*Spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
@@ -144,12 +144,12 @@ func openOn(ctx context.Context, vol volume, free space, db kv.DB, opts Options)
 		return nil, errors.Join(asFull(err), s.segs.close())
 	}
 	s.committer = newCommitter(s, last)
-	go s.committer.run(context.WithoutCancel(ctx)) // until Close
+	go s.committer.run(context.WithoutCancel(ctx)) // ended by Close
 	return s, nil
 }
 
-// Close lets what was begun end and closes the files. Bodies that are open
-// must be closed before. Closing twice is harmless.
+// Close completes the pending commits and closes the files. Bodies that are
+// open must be closed before. Closing twice is harmless.
 func (s *Spool) Close() error {
 	s.once.Do(func() {
 		s.committer.close()
@@ -158,9 +158,8 @@ func (s *Spool) Close() error {
 	return s.closing
 }
 
-// Remove takes the messages out of the index and applies extra in the same
-// step, durably; their space is used again later. An id that is not there is
-// passed over.
+// Remove removes messages from the index and applies extra in the same durable
+// step. Their space is used again later. An ID that is not there is skipped.
 func (s *Spool) Remove(ctx context.Context, ids []mail.MessageID, extra ...kv.Op) error {
 	if err := kv.Check(extra...); err != nil {
 		return fmt.Errorf("spool: remove: %w", err)
@@ -187,7 +186,8 @@ func (s *Spool) find(id mail.MessageID) (entry, error) {
 	return decodeEntry(b)
 }
 
-// Envelope gives the envelope as accepted, or ErrNotFound.
+// Envelope returns the envelope of message id as it was committed, or
+// ErrNotFound.
 func (s *Spool) Envelope(id mail.MessageID) (mail.Envelope, error) {
 	e, err := s.find(id)
 	if err != nil {
@@ -200,10 +200,9 @@ func (s *Spool) Envelope(id mail.MessageID) (mail.Envelope, error) {
 	return env, nil
 }
 
-// Scan yields all envelopes in the order of their ids, which is that of their
-// arrival, as of the call. One that does not read back is yielded as an error
-// with its id in the envelope, and the scan goes on; an error without an id
-// ends it.
+// Scan yields all envelopes as of the call, in the order of their IDs. An
+// envelope that cannot be decoded is yielded with its ID and an error, and the
+// scan goes on. An error without an ID ends it.
 func (s *Spool) Scan(ctx context.Context) iter.Seq2[mail.Envelope, error] {
 	pairs := s.db.Scan(ctx, []byte(entryPrefix))
 	return func(yield func(mail.Envelope, error) bool) {
@@ -228,7 +227,7 @@ func (s *Spool) Scan(ctx context.Context) iter.Seq2[mail.Envelope, error] {
 	}
 }
 
-// Count says how many messages an index has, whose folder need not be there.
+// Count is the number of messages in an index; their folder need not be there.
 func Count(ctx context.Context, db kv.DB) (n int, err error) {
 	for _, err := range db.Scan(ctx, []byte(entryPrefix)) {
 		if err != nil {
@@ -239,17 +238,17 @@ func Count(ctx context.Context, db kv.DB) (n int, err error) {
 	return n, nil
 }
 
-// Stats says what the spool holds and what it takes on disk.
+// Stats is the content of a spool and its use of the disk.
 type Stats struct {
 	Messages  int
 	LiveBytes int64 // bodies with their heads and envelopes
-	DeadBytes int64 // in segments, of what was removed and is not overwritten yet
+	DeadBytes int64 // in segments, of removed messages
 	Segments  int   // segment files, the ready ones included
-	Ready     int   // empty ones that wait to be used again
+	Ready     int   // empty segments kept for use
 	Files     int   // bodies in a file of their own
 }
 
-// Stats is of this moment.
+// Stats returns the current statistics.
 func (s *Spool) Stats() Stats { return s.segs.stats() }
 
 // Report tells what Open found.

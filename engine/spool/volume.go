@@ -15,10 +15,10 @@ import (
 // A volume is the folder that the spool works in. Tests use one that fails and
 // one that forgets what was not synced.
 type volume interface {
-	Open(name string, create bool) (file, error) // create: it must not be there yet
+	Open(name string, create bool) (file, error) // create: an existing file is an error
 	Rename(from, to string) error
 	Remove(name string) error
-	List() ([]string, error) // all but what says who has the folder
+	List() ([]string, error) // all but the owner's file
 	Sync() error             // makes names durable
 }
 

@@ -14,8 +14,8 @@ import (
 	"restante/internal/kv"
 )
 
-// A body up to bodyLimit waits in memory for its group and goes to a segment;
-// a larger one goes to a file of its own as it comes.
+// A body up to bodyLimit stays in memory until its group is written to a
+// segment. A larger one is written to a file of its own as it arrives.
 const (
 	bodyLimit  = 1 << 20
 	firstChunk = 4 << 10 // most mail fits in one
@@ -27,13 +27,13 @@ var (
 	chunks      = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 )
 
-// A Writer takes one body. Its methods must not be called from two goroutines
-// seek once. It ends in Commit or Abort; without either it leaks a file until
-// the spool is opened again.
+// A Writer takes in one body. Its methods must not be called concurrently. It
+// ends in Commit or Abort; without either, its file stays until the spool is
+// opened again.
 type Writer struct {
 	s          *Spool
 	afterGroup uint64   // the last group before it
-	chunks     [][]byte // what is in memory; of a file, only the last chunk
+	chunks     [][]byte // not yet written to a file
 	size       int64
 	sum        uint32
 	err        error // the first one; later calls get it again
@@ -43,8 +43,8 @@ type Writer struct {
 	written int64 // to f
 }
 
-// Create begins a body. The error is ErrFull when the disk has too little
-// checkSpace, before the sender has wasted his breath.
+// Create begins a body. The error is ErrFull if the disk has too little space,
+// before the sender transmits it.
 func (s *Spool) Create(ctx context.Context) (*Writer, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
@@ -55,11 +55,11 @@ func (s *Spool) Create(ctx context.Context) (*Writer, error) {
 	return &Writer{s: s, afterGroup: s.committer.last.Load()}, nil
 }
 
-// Size is how many bytes were written so far.
+// Size is the number of bytes written so far.
 func (w *Writer) Size() int64 { return w.size }
 
-// Write adds p to the body. An error ends it; ErrFull says that there was no
-// checkSpace.
+// Write adds p to the body. After an error the Writer cannot be used; ErrFull
+// means that the disk has too little space.
 func (w *Writer) Write(p []byte) (int, error) {
 	if w.err != nil {
 		return 0, w.err
@@ -82,7 +82,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// space gives the free part of the last chunk, of a new one if need be.
+// space returns the free part of the last chunk, of a new one if that is full.
 func (w *Writer) space() []byte {
 	if n := len(w.chunks); n > 0 {
 		if last := w.chunks[n-1]; len(last) < cap(last) {
@@ -108,7 +108,7 @@ func (w *Writer) spill() error {
 	case len(w.chunks[0]) < cap(w.chunks[0]):
 		return nil
 	}
-	if w.size%(16*bodyLimit) < chunkSize { // now and then, as it grows
+	if w.size%(16*bodyLimit) < chunkSize { // once per 16 MiB
 		if err := w.s.checkSpace(chunkSize); err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func (w *Writer) flush() error {
 	return nil
 }
 
-// release gives the memory back.
+// release returns the chunks to their pools.
 func (w *Writer) release() {
 	for _, c := range w.chunks {
 		switch cap(c) {
@@ -154,8 +154,7 @@ func (w *Writer) release() {
 	w.chunks = nil
 }
 
-// seal ends the file of its own under its lasting name: synced, and its folder
-// too.
+// seal completes the body's own file, renames it and syncs its folder.
 func (w *Writer) seal(r *record, name string) error {
 	if err := w.flush(); err != nil {
 		return err
@@ -230,12 +229,12 @@ func (w *Writer) commit(ctx context.Context, env mail.Envelope, extra []kv.Op) e
 	j.file = true
 	err := s.committer.queue.Do(ctx, j)
 	if err == nil || s.committer.queue.Broken() != nil {
-		w.tmp = "" // it is the spool's, or the next Open finds out whether it is
+		w.tmp = "" // the spool has it, or the next Open decides
 	}
 	return err
 }
 
-// Abort forgets the body. After Commit it does nothing.
+// Abort discards the body. After Commit it does nothing.
 func (w *Writer) Abort() {
 	w.drop()
 	if w.err == nil {
@@ -243,7 +242,7 @@ func (w *Writer) Abort() {
 	}
 }
 
-// drop is best effort: what it can't remove, the sweep of the next Open does.
+// drop is best effort: the next Open removes what it cannot.
 func (w *Writer) drop() {
 	w.release()
 	if w.f != nil {
@@ -255,7 +254,7 @@ func (w *Writer) drop() {
 	w.f, w.tmp = nil, ""
 }
 
-// checkSpace says whether n more bytes may be taken in.
+// checkSpace returns ErrFull if the disk cannot take n more bytes.
 func (s *Spool) checkSpace(n int64) error {
 	free, total, err := s.free()
 	if err != nil {
@@ -267,7 +266,7 @@ func (s *Spool) checkSpace(n int64) error {
 	return nil
 }
 
-// asFull makes what a disk or the index without room says an ErrFull.
+// asFull makes a full disk or index an ErrFull.
 func asFull(err error) error {
 	if err == nil || errors.Is(err, ErrFull) || !disk.IsFull(err) && !isIndexFull(err) {
 		return err
