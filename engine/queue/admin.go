@@ -269,31 +269,40 @@ func (q *Queue) remove(ctx context.Context, entries []*entry) error {
 	var ops []kv.Op
 	var single []*entry
 	for _, e := range entries {
-		n, unlock, err := q.lockCount(e.id)
+		last, err := q.removeUnlessLast(ctx, e)
 		if err != nil {
 			return err
 		}
-		if n > 1 {
-			if err = q.db.Commit(ctx, append(countOps(e.id, n, n-1), kv.Del(e.key()))...); err == nil {
-				q.dropAll([]*entry{e}, false)
-			}
-		} else {
+		if last {
 			ids, ops, single = append(ids, e.id), append(ops, kv.Del(e.key())), append(single, e)
-		}
-		unlock()
-		if err != nil {
-			return err
 		}
 	}
 	if len(ids) == 0 {
 		return nil
 	}
-	// The entries are claimed, so no other settlement adds one to their messages.
+	// The entries are claimed: nothing else adds an entry to their messages.
 	if err := q.store.Remove(ctx, ids, ops...); err != nil {
 		return err
 	}
 	q.dropAll(single, true)
 	return nil
+}
+
+// removeUnlessLast removes e, unless its message has no other entry.
+func (q *Queue) removeUnlessLast(ctx context.Context, e *entry) (last bool, err error) {
+	for {
+		n, err := q.entriesLeft(e.id)
+		if err != nil || n <= 1 {
+			return true, err
+		}
+		err = q.db.Commit(ctx, append(changeCount(e.id, n, n-1), kv.Del(e.key()))...)
+		if err == nil {
+			q.dropAll([]*entry{e}, false)
+		}
+		if !errors.Is(err, kv.ErrMoved) {
+			return false, err
+		}
+	}
 }
 
 func (q *Queue) dropAll(entries []*entry, last bool) {

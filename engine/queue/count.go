@@ -5,7 +5,6 @@ package queue
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/maphash"
 
 	"restante/engine/mail"
 	"restante/internal/kv"
@@ -28,40 +27,35 @@ func decodeCount(b []byte) int {
 	return int(n)
 }
 
-// countOps changes the count of message id from was to now.
-func countOps(id mail.MessageID, was, now int) []kv.Op {
+// setCount stores n as the count of a message, whatever it was.
+func setCount(id mail.MessageID, n int) kv.Op {
+	if n <= 1 {
+		return kv.Del(countKey(id))
+	}
+	return kv.Put(countKey(id), encodeCount(n))
+}
+
+// changeCount changes the count of a message, on condition that it still is
+// was: of two settlements at the same time, one has to begin again. The only
+// entry of a message is settled by its claimant alone, without a condition.
+func changeCount(id mail.MessageID, was, now int) []kv.Op {
 	switch {
 	case was == now || was <= 1 && now <= 1:
 		return nil
-	case now <= 1:
-		return []kv.Op{kv.Del(countKey(id))}
+	case was <= 1:
+		return []kv.Op{kv.Must(countKey(id), nil), setCount(id, now)}
 	}
-	return []kv.Op{kv.Put(countKey(id), encodeCount(now))}
+	return []kv.Op{kv.Must(countKey(id), encodeCount(was)), setCount(id, now)}
 }
 
-// entriesLeft reads how many entries message id has.
+// entriesLeft reads how many entries a message has.
 func (q *Queue) entriesLeft(id mail.MessageID) (int, error) {
 	b, ok, err := q.db.Get(countKey(id))
-	if err != nil || !ok {
-		return 1, err
+	if err != nil {
+		return 0, fmt.Errorf("queue %s: %w", id, err)
+	}
+	if !ok {
+		return 1, nil
 	}
 	return max(decodeCount(b), 1), nil
-}
-
-// lockCount returns how many entries message id has, and keeps other
-// settlements of the message from changing that until unlock. The only entry of
-// a message is settled by its claimant alone, and needs no lock.
-func (q *Queue) lockCount(id mail.MessageID) (n int, unlock func(), err error) {
-	unlock = func() {}
-	if n, err = q.entriesLeft(id); err == nil && n > 1 {
-		lock := &q.locks[maphash.String(q.seed, string(id))%uint64(len(q.locks))]
-		lock.Lock()
-		unlock = lock.Unlock
-		n, err = q.entriesLeft(id)
-	}
-	if err != nil {
-		unlock()
-		return 0, func() {}, fmt.Errorf("queue %s: %w", id, err)
-	}
-	return n, unlock, nil
 }

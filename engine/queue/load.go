@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"iter"
 	"math"
 	"slices"
@@ -30,7 +29,6 @@ func New(ctx context.Context, store Store, db kv.DB, deps Deps) (*Queue, error) 
 	q := &Queue{
 		store: store, db: db, deps: deps,
 		wake:  make(chan struct{}, 1),
-		seed:  maphash.MakeSeed(),
 		dests: map[mail.Domain]*destination{},
 	}
 	l := loader{Queue: q, damage: map[*entry]error{}, counts: map[mail.MessageID]int{}}
@@ -148,12 +146,12 @@ func (l *loader) checkCounts(ctx context.Context) error {
 		id := mail.MessageID(pair.Key[len(countPrefix):])
 		stored[id] = true
 		if want := l.counts[id]; want == 0 || decodeCount(pair.Value) != want {
-			l.ops = append(l.ops, countOps(id, math.MaxInt, want)...)
+			l.ops = append(l.ops, setCount(id, want))
 		}
 	}
 	for id, n := range l.counts {
 		if !stored[id] {
-			l.ops = append(l.ops, countOps(id, 1, n)...)
+			l.ops = append(l.ops, setCount(id, n))
 		}
 	}
 	return nil

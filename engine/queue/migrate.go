@@ -45,7 +45,9 @@ func migrate(ctx context.Context, db kv.DB) error {
 		add = append(add, kv.Put(entryKey(mail.MessageID(id), mail.Domain(name)), bytes.Clone(pair.Value)))
 	}
 	for id, n := range counts {
-		add = append(add, countOps(id, 1, n)...)
+		if n > 1 {
+			add = append(add, setCount(id, n))
+		}
 	}
 	add = append(add, kv.Put([]byte(formatKey), []byte(format)))
 	return db.Commit(ctx, append(remove, add...)...)

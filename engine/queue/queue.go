@@ -27,7 +27,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
@@ -94,11 +93,6 @@ type Queue struct {
 	deps  Deps
 	wake  chan struct{}
 
-	// A message with several entries is settled under its lock: only the last
-	// settlement removes the message.
-	locks [64]sync.Mutex
-	seed  maphash.Seed
-
 	mu      sync.Mutex // guards what follows and all entries and destinations
 	dests   map[mail.Domain]*destination
 	due     agenda
@@ -127,7 +121,10 @@ func entriesOf(env mail.Envelope) (map[mail.Domain]record, []kv.Op, error) {
 		r.open = append(r.open, i)
 		parts[to.Address.Domain] = r
 	}
-	ops := countOps(env.ID, 1, len(parts))
+	ops := make([]kv.Op, 0, len(parts)+1)
+	if len(parts) > 1 {
+		ops = append(ops, setCount(env.ID, len(parts)))
+	}
 	for d, r := range parts {
 		ops = append(ops, kv.Put(entryKey(env.ID, d), r.encode()))
 	}

@@ -3,11 +3,9 @@
 package queue
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"time"
@@ -201,10 +199,10 @@ func (v *decision) keepFailed(p Policy) {
 	v.failed, v.reportable, v.undeliverable, v.failEvents = nil, nil, nil, nil
 }
 
-// A pendingReport is a report that is written and not yet committed.
+// A pendingReport is a report that is not stored yet.
 type pendingReport struct {
-	body Draft
 	env  mail.Envelope
+	text []byte
 }
 
 // prepareReport writes the report about what v decides, or returns nil where
@@ -223,31 +221,32 @@ func (q *Queue) prepareReport(ctx context.Context, t *leasedMessage, v *decision
 	if err != nil {
 		return nil, fmt.Errorf("report: %w", err)
 	}
-	body, err := q.store.Create(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("report: %w", err)
-	}
-	if _, err := io.Copy(body, bytes.NewReader(text)); err != nil {
-		body.Abort()
-		return nil, fmt.Errorf("report: %w", err)
-	}
 	env := mail.Envelope{ID: id, Received: report.At, Size: int64(len(text)),
 		// RFC 3461 §6.1: so that no report comes of it.
 		To: []mail.Recipient{{Address: t.env.From, Notify: "NEVER"}}}
 	told := len(v.reportable)
 	v.events = append(v.events, func() { q.deps.Journal.Report(ctx, id, t.env.ID, t.env.From, told) })
-	return &pendingReport{body, env}, nil
+	return &pendingReport{env, text}, nil
 }
 
 // commit stores the decision, with the report in the same commit, and then
 // brings the index in line. After an error nothing of it is stored.
 func (q *Queue) commit(ctx context.Context, t *leasedMessage, v decision, report *pendingReport) error {
+	for {
+		err := q.tryCommit(ctx, t, v, report)
+		if !errors.Is(err, kv.ErrMoved) {
+			return err
+		}
+		// Another entry of the message was settled at the same time.
+	}
+}
+
+func (q *Queue) tryCommit(ctx context.Context, t *leasedMessage, v decision, report *pendingReport) error {
 	e := t.entry
-	was, unlock, err := q.lockCount(e.id)
+	was, err := q.entriesLeft(e.id)
 	if err != nil {
 		return err
 	}
-	defer unlock()
 	now, ops := was, q.backoffOps(e.dest, v)
 	badmail, added, err := q.badmailOps(t, v)
 	if err != nil {
@@ -260,7 +259,7 @@ func (q *Queue) commit(ctx context.Context, t *leasedMessage, v decision, report
 	if len(v.rec.open) == 0 {
 		now--
 	}
-	ops = append(ops, countOps(e.id, was, now)...)
+	ops = append(ops, changeCount(e.id, was, now)...)
 	last := now == 0
 	switch {
 	case last && report == nil:
@@ -294,27 +293,32 @@ func (q *Queue) badmailOps(t *leasedMessage, v decision) (ops []kv.Op, added boo
 	if err != nil {
 		return nil, false, fmt.Errorf("queue %s: %w", t.entry.id, err)
 	}
-	rec := record{received: t.rec.received, size: t.rec.size}
+	rec, unchanged := record{received: t.rec.received, size: t.rec.size}, kv.Must(key, nil)
 	if ok {
+		unchanged = kv.Must(key, before)
 		if there, err := decodeRecord(before); err == nil {
 			rec = there
 		}
 	}
 	rec.open = slices.Compact(slices.Sorted(slices.Values(append(rec.open, v.undeliverable...))))
 	rec.last = v.failure
-	return []kv.Op{kv.Put(key, rec.encode())}, !ok, nil
+	return []kv.Op{unchanged, kv.Put(key, rec.encode())}, !ok, nil
 }
 
 // write commits ops, together with the report if there is one.
-func (q *Queue) write(ctx context.Context, n *pendingReport, ops []kv.Op) error {
-	if n == nil {
+func (q *Queue) write(ctx context.Context, report *pendingReport, ops []kv.Op) error {
+	if report == nil {
 		return q.db.Commit(ctx, ops...)
 	}
-	err := q.accept(ctx, n.body, n.env, ops...)
+	d, err := q.store.Create(ctx)
 	if err != nil {
-		n.body.Abort()
+		return fmt.Errorf("report: %w", err)
 	}
-	return err
+	defer d.Abort()
+	if _, err := d.Write(report.text); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return q.accept(ctx, d, report.env, ops...)
 }
 
 // backoffOps returns the operations that clear the backoff of d, if its host

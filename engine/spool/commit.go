@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"restante/engine/mail"
@@ -70,10 +71,20 @@ func (c *committer) run(ctx context.Context) {
 
 func (c *committer) nextGroup() []*job {
 	var weight int64
+	first, alone := true, false
 	return c.queue.NextBatch(func(j *job) bool {
 		weight += j.weight()
-		return weight <= groupWeight
+		fits := first || weight <= groupWeight && !alone && !j.conditional()
+		first, alone = false, alone || j.conditional()
+		return fits
 	})
+}
+
+// conditional reports whether j depends on what the index holds. Such a job is
+// a group of its own: conditions are judged on the state before a commit, and
+// one that does not hold refuses the whole commit.
+func (j *job) conditional() bool {
+	return slices.ContainsFunc(j.extra, func(op kv.Op) bool { return op.Kind == kv.OpMust })
 }
 
 // close waits until the pending jobs are done.

@@ -254,7 +254,7 @@ func (g *group) store(ctx context.Context) error {
 	if serr := synced(); serr != nil {
 		return g.c.fail(errors.Join(serr, err))
 	}
-	if err != nil && !errors.Is(err, kv.ErrFull) && !errors.Is(err, kv.ErrTooLarge) {
+	if err != nil && !errors.Is(err, kv.ErrFull) && !errors.Is(err, kv.ErrTooLarge) && !errors.Is(err, kv.ErrMoved) {
 		return g.c.fail(err)
 	}
 	return err

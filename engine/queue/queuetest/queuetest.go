@@ -35,6 +35,8 @@ func Run(t *testing.T, open func(t *testing.T, db kv.DB) queue.Store) {
 		{"scan is in the order of IDs", scanOrder},
 		{"readers are independent", readers},
 		{"commits at the same time keep to themselves", concurrent},
+		{"a condition refuses its own commit only", conditions},
+		{"of commits with the same condition one succeeds", races},
 	} {
 		t.Run(fact.name, func(t *testing.T) {
 			s := &suite{open: open, db: kv.NewMem()}
@@ -285,6 +287,83 @@ func concurrent(t *testing.T, s *suite) {
 	for _, id := range want {
 		if got := s.text(t, id); string(got) != string(id) {
 			t.Errorf("the text of %s is %q", id, got)
+		}
+	}
+}
+
+// conditions commits messages under a condition that does not hold, beside
+// others.
+func conditions(t *testing.T, s *suite) {
+	var all sync.WaitGroup
+	var want []mail.MessageID
+	for i := range 40 {
+		env := envelope(i)
+		op := kv.Must([]byte("q/absent"), nil)
+		refuse := i%4 == 0
+		if refuse {
+			op = kv.Must([]byte("q/absent"), []byte("value"))
+		} else {
+			want = append(want, env.ID)
+		}
+		size := 10
+		if i%8 == 0 {
+			size = 2 << 20
+		}
+		d := s.draft(t, make([]byte, size))
+		all.Go(func() {
+			err := d.Commit(t.Context(), env, op, kv.Put(key(env.ID), nil))
+			if errors.Is(err, kv.ErrMoved) != refuse || err != nil && !refuse {
+				t.Errorf("%d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	slices.Sort(want)
+	s.want(t, want...)
+	id := want[0]
+	if err := s.Remove(t.Context(), want[:1], kv.Must([]byte("q/absent"), []byte("value")), kv.Del(key(id))); !errors.Is(err, kv.ErrMoved) {
+		t.Errorf("Remove = %v", err)
+	}
+	s.want(t, want...)
+	s.restart(t)
+	s.want(t, want...)
+	if got := s.text(t, id); len(got) != 10 {
+		t.Errorf("%s has %d octets", id, len(got))
+	}
+}
+
+// races commits messages that all depend on the same key and change it.
+func races(t *testing.T, s *suite) {
+	for round := range 20 {
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		var won []mail.MessageID
+		turn := []byte("q/turn")
+		before, _, err := s.db.Get(turn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 8 {
+			env := envelope(100*round + i)
+			d := s.draft(t, []byte("text"))
+			all.Go(func() {
+				err := d.Commit(t.Context(), env, kv.Must(turn, before), kv.Put(turn, []byte(env.ID)), kv.Put(key(env.ID), nil))
+				if err != nil && !errors.Is(err, kv.ErrMoved) {
+					t.Error(err)
+				}
+				if err == nil {
+					mu.Lock()
+					won = append(won, env.ID)
+					mu.Unlock()
+				}
+			})
+		}
+		all.Wait()
+		if len(won) != 1 {
+			t.Fatalf("%d commits succeeded, want 1", len(won))
+		}
+		if now, _, err := s.db.Get(turn); err != nil || string(now) != string(won[0]) {
+			t.Errorf("the key has %q, %v; want %q", now, err, won[0])
 		}
 	}
 }
