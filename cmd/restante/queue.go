@@ -100,7 +100,8 @@ func printMessage(w *tabwriter.Writer, m api.MessageDetail) {
 		for _, to := range e.To {
 			row("  to", to.Address)
 		}
-		if e.LastError != "" {
+		if !e.LastTry.IsZero() {
+			row("  last try", fmt.Sprintf("%s, %s", formatTime(e.LastTry), dash(e.Host)))
 			row("  last error", e.LastError)
 		}
 	}

@@ -12,12 +12,12 @@ import (
 	"restante/engine/wire"
 )
 
-// maxBreaks is how often in a row a host may break conversations before it has
-// taken a message; after that it is the next one's turn.
+// maxBreaks is how often in a row a host may break conversations without
+// accepting a message, before the next host is tried.
 const maxBreaks = 3
 
-// tryTargets goes through the targets until nothing is left of b. When it is not
-// done, f says what the last of them said. An error is one of our own.
+// tryTargets tries the targets until no message of b is left. If it is not
+// done, f is what the last target said. An error is internal.
 func (d *Delivery) tryTargets(ctx context.Context, targets []target, talk ClientSettings, b *transfer.Batch) (done bool, f failure, err error) {
 	f = failure{mail.Deferred, mail.Reply{Code: 451, Enhanced: "4.4", Text: "there is no host to send to"}, ""}
 	for _, t := range targets {
@@ -37,8 +37,8 @@ func (d *Delivery) tryTargets(ctx context.Context, targets []target, talk Client
 }
 
 // sendTo holds as many conversations with one target as it takes: some hosts
-// hang up after so many messages. It returns nil when nothing is left of b,
-// and otherwise why it is no use to go on with this target.
+// hang up after a number of messages. It returns nil if no message of b is
+// left, and otherwise why this target is of no further use.
 func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b *transfer.Batch) error {
 	for breaks := 0; ; {
 		c, err := d.open(ctx, t, talk)
@@ -47,7 +47,7 @@ func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b 
 		}
 		res := b.Send(ctx, c, t.host, talk.MaxMessages)
 		if res.Err == nil {
-			_ = c.Quit(ctx) // all is settled: what the peer says to QUIT changes nothing
+			_ = c.Quit(ctx) // all is settled: the answer to QUIT changes nothing
 			if res.Done {
 				return nil
 			}
@@ -63,9 +63,8 @@ func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b 
 	}
 }
 
-// open connects and greets. Where TLS is not demanded, a failed handshake is
-// no reason to keep mail back: the same host is asked once more in clear (RFC
-// 7435), but never with a password.
+// open connects and greets. If TLS is optional and its handshake fails, it
+// connects once more without TLS (RFC 7435), but never with a password.
 func (d *Delivery) open(ctx context.Context, t target, talk ClientSettings) (*wire.Client, error) {
 	c, err := d.connect(ctx, t, talk, false)
 	if errors.Is(err, wire.ErrTLS) && !talk.RequireTLS && talk.Auth == nil && ctx.Err() == nil {
@@ -95,21 +94,21 @@ func (d *Delivery) connect(ctx context.Context, t target, talk ClientSettings, c
 	return wire.NewClient(ctx, conn, opts)
 }
 
-// tlsConfig completes the TLS settings for one host. Where TLS is a bonus, any
-// certificate will do: the alternative is to send in clear.
+// tlsConfig completes the TLS settings for one host. Where TLS is optional any
+// certificate is accepted: the alternative is no encryption.
 func tlsConfig(talk ClientSettings, host string) *tls.Config {
 	cfg := talk.TLS.Clone()
 	if cfg == nil {
 		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	cfg.ServerName = host
-	// A base that skips has a check of its own in VerifyConnection.
+	// A base that skips the verification has one of its own in VerifyConnection.
 	cfg.InsecureSkipVerify = cfg.InsecureSkipVerify || !talk.RequireTLS
 	return cfg
 }
 
-// refusal is what a message is told that this target did not let come to its
-// turn: the peer's own words, or that there was no answer.
+// refusal is the reply for messages that the target did not accept: the peer's
+// words, or that there was no answer.
 func refusal(cause error, t target) mail.Reply {
 	var r mail.Reply
 	if errors.As(cause, &r) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package delivery makes one attempt at a destination: it finds the hosts by
-// the settings of that moment, opens a conversation with the first that
-// answers, hands over the messages of the lease, and settles an outcome for
-// each recipient. A local domain's mail becomes files in a folder.
+// Package delivery makes one attempt at a destination. It finds the hosts by
+// the settings in force, opens a conversation with the first that answers,
+// hands over the messages of the lease, and settles an outcome for each
+// recipient. Mail for a local domain becomes files in a folder.
 //
-// The package keeps nothing between attempts: when to try again, and when to
-// give up, is the queue's business.
+// The package keeps nothing between attempts: the queue decides when to try
+// again and when to give up.
 package delivery
 
 import (
@@ -27,7 +27,7 @@ import (
 	"restante/internal/disk"
 )
 
-// A Kind of route.
+// A Kind says what a route leads to.
 type Kind int
 
 const (
@@ -37,23 +37,23 @@ const (
 	Archive               // into the folder Route.Dir, the text alone
 )
 
-// A Route says where a destination's mail goes and how the host is spoken to.
+// A Route says where a destination's mail goes and how to talk to the hosts.
 type Route struct {
 	Kind        Kind
-	Dir         string // Drop, Archive: the folder; it is made when missing
+	Dir         string // Drop, Archive: the folder; created if missing
 	Smart       []Hop  // SmartHost: in the order to try them
 	DirectFirst bool   // SmartHost: only when the hosts that DNS names are out of reach
-	Held        bool   // the mail waits for its host to call: that no host is found returns nothing
+	Held        bool   // mail of a held domain is not returned because no host is found
 	Client      ClientSettings
 }
 
 // A Hop is a smart host.
 type Hop struct {
 	Host string // a name, or an address in brackets
-	Port uint16 // 0: that of Talk
+	Port uint16 // 0: that of Client
 }
 
-// ClientSettings is how we speak to a host.
+// ClientSettings say how to talk to a host.
 type ClientSettings struct {
 	Hello        string             // our name
 	Port         uint16             // of the hosts that DNS names; 0: 25
@@ -67,8 +67,8 @@ type ClientSettings struct {
 	DNS          resolver.Query
 }
 
-// Same says that both lead to the same hosts, spoken to in the same way: what
-// one could not do, the other cannot. Patience does not count.
+// Same reports whether both routes lead to the same hosts in the same way, so
+// that what failed on one fails on the other. Time-outs do not count.
 func (r Route) Same(o Route) bool {
 	return r.Kind == o.Kind && r.Dir == o.Dir && slices.Equal(r.Smart, o.Smart) && r.DirectFirst == o.DirectFirst && r.Client.same(o.Client)
 }
@@ -79,7 +79,7 @@ func (t ClientSettings) same(o ClientSettings) bool {
 		reflect.DeepEqual(t.signIn(), o.signIn())
 }
 
-// signIn is the sign-in of one connection, or nil.
+// signIn returns the sign-in of one connection, or nil.
 func (t ClientSettings) signIn() sasl.Client {
 	if t.Auth == nil {
 		return nil
@@ -87,8 +87,8 @@ func (t ClientSettings) signIn() sasl.Client {
 	return t.Auth()
 }
 
-// A Router is asked for the route at each attempt, so that a change of
-// configuration frees the mail that the old one stranded.
+// A Router is asked for the route at each attempt: a change of the
+// configuration takes effect at the next one.
 type Router interface {
 	Route(d mail.Domain) Route
 }
@@ -112,7 +112,7 @@ type Options struct {
 	FS      disk.FS       // of the drop folders; nil: the system's
 }
 
-// Delivery makes attempts. Its methods may be called from anywhere.
+// A Delivery makes attempts. Its methods may be called concurrently.
 type Delivery struct {
 	router   Router
 	resolver Resolver
@@ -133,9 +133,9 @@ func New(router Router, res Resolver, opts Options) *Delivery {
 	return &Delivery{router: router, resolver: res, opts: opts}
 }
 
-// Attempt hands over what l gives, settles each message, and returns when that
-// is done: delivered, or put off because no host takes it now. When ctx ends,
-// what is not yet handed over stays as it was. Attempt does not close l.
+// Attempt hands over the messages of l, settles each, and returns when all are
+// delivered or deferred. When ctx ends, the remaining messages stay as they
+// were. Attempt does not close l.
 func (d *Delivery) Attempt(ctx context.Context, dest mail.Domain, l transfer.Lease) {
 	route := d.router.Route(dest)
 	b := transfer.NewBatch(l)
@@ -150,8 +150,8 @@ func (d *Delivery) Attempt(ctx context.Context, dest mail.Domain, l transfer.Lea
 	}
 }
 
-// send tries the hosts of the route until nothing is left. An error is one of
-// our own, such as a settle that went wrong.
+// send tries the hosts of the route until no message is left. An error is
+// internal, such as a settlement that failed.
 func (d *Delivery) send(ctx context.Context, dest mail.Domain, route Route, b *transfer.Batch) error {
 	failed := failure{status: mail.Deferred, reply: mail.Reply{Code: 451, Enhanced: "4.4", Text: "there is no route for the domain"}}
 	for _, find := range d.stages(dest, route) {
@@ -175,7 +175,7 @@ func (d *Delivery) send(ctx context.Context, dest mail.Domain, route Route, b *t
 	return b.GiveUp(ctx, failed.status, failed.reply, failed.host)
 }
 
-// failure is why no host took the mail.
+// A failure says why no host took the mail.
 type failure struct {
 	status mail.Status
 	reply  mail.Reply

@@ -35,8 +35,8 @@ func (d *Delivery) drop(ctx context.Context, route Route, b *transfer.Batch) err
 	})
 }
 
-// A dropFolder is where messages become files. An archive is for postmasters
-// alone: its files have the text only.
+// A dropFolder is where messages become files. An archive is for postmasters:
+// its files have the text alone.
 type dropFolder struct {
 	fs      disk.FS
 	dir     string

@@ -18,13 +18,13 @@ type target struct {
 	addr netip.AddrPort
 }
 
-// maxTargets bounds how long one attempt may go round addresses.
+// maxTargets bounds the addresses that one attempt tries.
 const maxTargets = 10
 
-// A stage finds targets; the next one is asked when they lead nowhere.
+// A stage finds targets. The next stage is tried when they fail.
 type stage func(ctx context.Context) ([]target, error)
 
-// stages gives the ways of a route in order.
+// stages returns the stages of a route in order.
 func (d *Delivery) stages(dest mail.Domain, route Route) []stage {
 	direct := func(ctx context.Context) ([]target, error) {
 		hosts, err := d.resolver.Hosts(ctx, dest, route.Client.DNS)
@@ -42,9 +42,9 @@ func (d *Delivery) stages(dest mail.Domain, route Route) []stage {
 	return []stage{smart}
 }
 
-// smart gives the targets of the smart hosts that have any. A smart host that
-// cannot be found is a mistake in the settings, and never a reason to return
-// mail: the error is always a temporary one.
+// smart returns the targets of the smart hosts. A smart host that cannot be
+// found is a mistake in the settings and never a reason to return mail: the
+// error is always temporary.
 func (d *Delivery) smart(ctx context.Context, route Route) ([]target, error) {
 	var out []target
 	var first error
@@ -73,8 +73,8 @@ func targets(hosts []resolver.Host, port uint16) (out []target) {
 	return out[:min(len(out), maxTargets)]
 }
 
-// temporary puts mail off that would be returned. A host that only calls need not
-// be found by DNS, and anybody can have us look for it, by ETRN.
+// temporary makes a permanent failure temporary. DNS need not know a host that
+// only calls, and any caller can start a delivery by ETRN.
 func (f failure) temporary() failure {
 	if f.status == mail.Failed {
 		f.status, f.reply.Code, f.reply.Enhanced = mail.Deferred, 451, "4.4"
@@ -82,7 +82,7 @@ func (f failure) temporary() failure {
 	return f
 }
 
-// resolveFailure says what it means for mail that there are no hosts.
+// resolveFailure is the failure of mail whose hosts cannot be resolved.
 func resolveFailure(err error) failure {
 	permanent := map[resolver.Kind]mail.Reply{
 		resolver.NotFound:  {Code: 550, Enhanced: "1.2"},

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// Build writes the report, header and body, with CRLF line ends. A message
-// that cannot be read to its end is returned as far as its header goes, or not
-// at all; that is no reason to leave its sender in the dark.
+// Build writes the report, header and body, with CRLF line ends. Of a message
+// that cannot be read to its end it returns the header, as far as that is
+// known: the sender is told in any case.
 func Build(r Report) []byte {
 	var parts bytes.Buffer
 	w := multipart.NewWriter(&parts) // its boundary is 240 random bits: no content can hold it
@@ -221,10 +221,10 @@ func field(w io.Writer, name, value string) {
 	fmt.Fprintf(w, "%s\r\n", line)
 }
 
-// maxText bounds what one peer's words take in a report.
+// maxText bounds a peer's text in a report.
 const maxText = 900
 
-// clean makes one line of printable ASCII of what a stranger said.
+// clean makes one line of printable ASCII of a stranger's text.
 func clean(s string) string {
 	if len(s) > maxText {
 		s = s[:maxText]
@@ -241,7 +241,7 @@ func clean(s string) string {
 	return strings.Join(strings.Fields(s), " ")
 }
 
-// host is a name fit for a header; a machine without one is "localhost".
+// host is a name fit for a header; without one it is "localhost".
 func host(s string) string {
 	if s = token(s); s == "" {
 		return "localhost"
@@ -260,8 +260,8 @@ func token(s string) string {
 	}, s)
 }
 
-// xtext decodes RFC 3461 §4: "+2B" stands for one octet. What is no xtext is
-// shown as it came, cleaned.
+// xtext decodes RFC 3461 §4: "+2B" stands for one octet. Text that is not xtext
+// is only cleaned.
 func xtext(s string) string {
 	var out strings.Builder
 	for i := 0; i < len(s); i++ {

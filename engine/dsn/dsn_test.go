@@ -198,28 +198,27 @@ func TestReturned(t *testing.T) {
 		message io.Reader
 		ret     string
 		action  Action
-		max     int64
 		kind    string // "" for no third part
 		want    string
 	}{
-		{"whole", strings.NewReader("Subject: a\r\n\r\nb\r\n"), "FULL", Failed, 0, "message/rfc822", "Subject: a\r\n\r\nb\r\n"},
-		{"the header, if so asked", strings.NewReader("Subject: a\r\n\r\nb\r\n"), "HDRS", Failed, 0, "text/rfc822-headers", "Subject: a\r\n"},
-		{"the header, when it is late", strings.NewReader("Subject: a\r\n\r\nb\r\n"), "FULL", Delayed, 0, "text/rfc822-headers", "Subject: a\r\n"},
-		{"the header of a large one", strings.NewReader("Subject: a\r\n\r\n" + strings.Repeat("b\r\n", 100)), "FULL", Failed, 50, "text/rfc822-headers", "Subject: a\r\n"},
-		{"what there is of a large header", strings.NewReader("Subject: a\r\nX: b\r\n"), "FULL", Failed, 15, "text/rfc822-headers", "Subject: a\r\n"},
-		{"the header of eight-bit text", strings.NewReader("Subject: ä\r\n\r\nä\r\n"), "", Failed, 0, "text/rfc822-headers", "Subject: ä\r\n"},
-		{"the header of long lines", strings.NewReader(long), "", Failed, 0, "text/rfc822-headers", strings.SplitAfter(long, "\r\n\r\n")[0][:len("Subject: long\r\nX-Long: ")+2002]},
-		{"the header of bare line ends", strings.NewReader("Subject: a\r\n\r\nb\nc\r\n"), "", Failed, 0, "text/rfc822-headers", "Subject: a\r\n"},
-		{"a header without a body", strings.NewReader("Subject: a\r\n"), "HDRS", Failed, 0, "text/rfc822-headers", "Subject: a\r\n"},
-		{"a body without a header", strings.NewReader("\r\nb\r\n\r\nc\r\n"), "HDRS", Failed, 0, "", ""},
-		{"an empty one", strings.NewReader(""), "HDRS", Failed, 0, "", ""},
-		{"one that cannot be read", iotest.ErrReader(errors.New("disk")), "", Failed, 0, "", ""},
-		{"one that breaks off", io.MultiReader(strings.NewReader("Subject: a\r\nX-H"), iotest.ErrReader(errors.New("disk"))), "", Failed, 0, "text/rfc822-headers", "Subject: a\r\n"},
-		{"none", nil, "", Failed, 0, "", ""},
+		{"whole", strings.NewReader("Subject: a\r\n\r\nb\r\n"), "FULL", Failed, "message/rfc822", "Subject: a\r\n\r\nb\r\n"},
+		{"the header, if so asked", strings.NewReader("Subject: a\r\n\r\nb\r\n"), "HDRS", Failed, "text/rfc822-headers", "Subject: a\r\n"},
+		{"the header, when it is late", strings.NewReader("Subject: a\r\n\r\nb\r\n"), "FULL", Delayed, "text/rfc822-headers", "Subject: a\r\n"},
+		{"the header of a large one", strings.NewReader("Subject: a\r\n\r\n" + strings.Repeat("b\r\n", MaxReturn/3)), "FULL", Failed, "text/rfc822-headers", "Subject: a\r\n"},
+		{"what there is of a large header", strings.NewReader("Subject: a\r\nX: " + strings.Repeat("b", MaxReturn)), "FULL", Failed, "text/rfc822-headers", "Subject: a\r\n"},
+		{"the header of eight-bit text", strings.NewReader("Subject: ä\r\n\r\nä\r\n"), "", Failed, "text/rfc822-headers", "Subject: ä\r\n"},
+		{"the header of long lines", strings.NewReader(long), "", Failed, "text/rfc822-headers", strings.SplitAfter(long, "\r\n\r\n")[0][:len("Subject: long\r\nX-Long: ")+2002]},
+		{"the header of bare line ends", strings.NewReader("Subject: a\r\n\r\nb\nc\r\n"), "", Failed, "text/rfc822-headers", "Subject: a\r\n"},
+		{"a header without a body", strings.NewReader("Subject: a\r\n"), "HDRS", Failed, "text/rfc822-headers", "Subject: a\r\n"},
+		{"a body without a header", strings.NewReader("\r\nb\r\n\r\nc\r\n"), "HDRS", Failed, "", ""},
+		{"an empty one", strings.NewReader(""), "HDRS", Failed, "", ""},
+		{"one that cannot be read", iotest.ErrReader(errors.New("disk")), "", Failed, "", ""},
+		{"one that breaks off", io.MultiReader(strings.NewReader("Subject: a\r\nX-H"), iotest.ErrReader(errors.New("disk"))), "", Failed, "text/rfc822-headers", "Subject: a\r\n"},
+		{"none", nil, "", Failed, "", ""},
 	}
 	for _, tt := range tests {
 		r := report()
-		r.Message, r.About.Ret, r.Recipients[0].Action, r.MaxReturn = tt.message, tt.ret, tt.action, tt.max
+		r.Message, r.About.Ret, r.Recipients[0].Action = tt.message, tt.ret, tt.action
 		_, parts := parse(t, Build(r))
 		if tt.kind == "" {
 			if len(parts) != 2 {
@@ -251,26 +250,24 @@ func TestBoundaryIsNew(t *testing.T) {
 func TestWanted(t *testing.T) {
 	tests := []struct {
 		notify string
-		delays bool
 		want   []Action
 	}{
-		{"", false, []Action{Failed}},
-		{"", true, []Action{Failed, Delayed}},
-		{"NEVER", true, nil},
-		{"never", true, nil},
-		{"FAILURE", true, []Action{Failed}}, // a delay only if it is listed
-		{"success,Delay", false, []Action{Delayed, Delivered, Relayed, Expanded}},
-		{"SUCCESS,FAILURE,DELAY", false, []Action{Failed, Delayed, Delivered, Relayed, Expanded}},
+		{"", []Action{Failed, Delayed}},
+		{"NEVER", nil},
+		{"never", nil},
+		{"FAILURE", []Action{Failed}}, // a delay only if it is listed
+		{"success,Delay", []Action{Delayed, Delivered, Relayed, Expanded}},
+		{"SUCCESS,FAILURE,DELAY", []Action{Failed, Delayed, Delivered, Relayed, Expanded}},
 	}
 	for _, tt := range tests {
 		var got []Action
 		for _, a := range []Action{Failed, Delayed, Delivered, Relayed, Expanded} {
-			if Wanted(tt.notify, a, tt.delays) {
+			if Wanted(tt.notify, a) {
 				got = append(got, a)
 			}
 		}
 		if !slices.Equal(got, tt.want) {
-			t.Errorf("Wanted(%q, %v): %v, want %v", tt.notify, tt.delays, got, tt.want)
+			t.Errorf("Wanted(%q): %v, want %v", tt.notify, got, tt.want)
 		}
 	}
 }

@@ -9,19 +9,15 @@ import (
 	"mime/quotedprintable"
 )
 
-// writeReturned writes the third part: the message where the sender asked for
-// it or did not care, a recipient failed, and it is small and plain enough;
-// else its header.
+// writeReturned writes the third part: the message, if a recipient failed, the
+// sender did not ask for the header alone, and it is small and plain; otherwise
+// its header.
 func writeReturned(w *multipart.Writer, r Report) {
 	if r.Message == nil {
 		return
 	}
-	limit := r.MaxReturn
-	if limit <= 0 {
-		limit = MaxReturn
-	}
-	text, err := io.ReadAll(io.LimitReader(r.Message, limit+1))
-	whole := err == nil && int64(len(text)) <= limit
+	text, err := io.ReadAll(io.LimitReader(r.Message, MaxReturn+1))
+	whole := err == nil && int64(len(text)) <= MaxReturn
 	// RFC 3461 §4.3: RET counts only where a recipient failed, and a report
 	// of anything else returns the header alone.
 	full := whole && r.About.Ret != "HDRS" && anyFailed(r.Recipients)
@@ -52,8 +48,8 @@ func anyFailed(fates []RecipientStatus) bool {
 	return false
 }
 
-// plain says that text may stand in a part as it is: 7-bit octets in lines of
-// a legal length that end in CRLF, RFC 2045 §2.7.
+// plain reports whether text may stand in a part as it is: 7-bit octets in
+// lines of a legal length that end in CRLF, RFC 2045 §2.7.
 func plain(text []byte) bool {
 	for len(text) > 0 {
 		line, rest, _ := bytes.Cut(text, []byte("\r\n"))
@@ -70,9 +66,8 @@ func plain(text []byte) bool {
 	return true
 }
 
-// headerOf is the header of text with its empty line left out. Of a text that
-// is not whole and has no end of header, it is what came of full lines; ok is
-// false when that is nothing.
+// headerOf is the header of text without the empty line. Of a text that is cut
+// within its header, it is the full lines; ok is false if there are none.
 func headerOf(text []byte, whole bool) (header []byte, ok bool) {
 	if bytes.HasPrefix(text, []byte("\r\n")) {
 		return nil, false

@@ -3,12 +3,11 @@
 // Package journal writes one line for each event in a message's life, from the
 // caller that brings it to the host that takes it.
 //
-// Each event is a method, and each method writes exactly one line, always with
-// the same keys, so that a line can be found again by what it is about: msg_id
-// for the message, to for the recipient, domain for the destination, client
-// for the caller, account for who had signed in. Passwords and bodies never
-// come here. What went wrong inside the service is for the diagnostic log, not
-// for this one.
+// Each event is a method that writes exactly one line, always with the same
+// keys: msg_id for the message, to for the recipient, domain for the
+// destination, client for the caller, account for the account that had signed
+// in. Passwords and bodies are never written. Errors of the service itself
+// belong in the diagnostic log.
 package journal
 
 import (
@@ -21,18 +20,18 @@ import (
 	"restante/engine/mail"
 )
 
-// maxReply keeps a talkative peer from filling the log.
+// maxReply bounds the text of a peer in the log.
 const maxReply = 512
 
 // A Journal writes to one logger. The nil Journal writes nothing. Its methods
-// may be called from anywhere.
+// may be called concurrently.
 type Journal struct {
 	log *slog.Logger
 }
 
 // New makes a Journal that writes to log at level Info; a nil log writes
-// nothing. What is true of every line, such as the number of the site, comes
-// in with log.With.
+// nothing. Attributes of every line, such as the number of the site, are added
+// by log.With.
 func New(log *slog.Logger) *Journal { return &Journal{log} }
 
 func (j *Journal) line(ctx context.Context, event string, attrs ...slog.Attr) {
@@ -42,14 +41,14 @@ func (j *Journal) line(ctx context.Context, event string, attrs ...slog.Attr) {
 	j.log.LogAttrs(ctx, slog.LevelInfo, event, attrs...)
 }
 
-// Accepted: the message is ours, on stable storage, and its 250 may be said.
+// Accepted: the message is on stable storage, and 250 may be answered.
 func (j *Journal) Accepted(ctx context.Context, env mail.Envelope) {
 	j.line(ctx, "accepted", id(env.ID), slog.String("from", "<"+env.From.String()+">"),
 		slog.Int("recipients", len(env.To)), slog.Int64("size", env.Size),
 		client(env.Client), slog.String("account", env.Account), slog.Bool("tls", env.TLS))
 }
 
-// Refused: a caller was told no at verb, be it for the moment or for good.
+// Refused: a caller was refused at verb, temporarily or permanently.
 func (j *Journal) Refused(ctx context.Context, caller netip.Addr, verb, what string, r mail.Reply) {
 	j.line(ctx, "refused", client(caller), slog.String("verb", verb), slog.String("what", clean(what)), reply(r))
 }
@@ -64,13 +63,13 @@ func (j *Journal) Delivered(ctx context.Context, msg mail.MessageID, o mail.Outc
 	j.line(ctx, "delivered", id(msg), to(o.To), slog.String("host", o.Host), reply(o.Reply))
 }
 
-// Deferred: one recipient is to be tried again at again.
+// Deferred: one recipient is tried again at the time again.
 func (j *Journal) Deferred(ctx context.Context, msg mail.MessageID, o mail.Outcome, again time.Time) {
 	j.line(ctx, "deferred", id(msg), to(o.To), slog.String("host", o.Host), reply(o.Reply), slog.Time("again", again))
 }
 
-// Unreachable: no message of domain can be tried before again; messages of
-// them wait.
+// Unreachable: no message of domain can be tried before the time again;
+// messages of them wait.
 func (j *Journal) Unreachable(ctx context.Context, domain mail.Domain, r mail.Reply, host string, messages int, again time.Time) {
 	j.line(ctx, "unreachable", dest(domain), slog.String("host", host), reply(r),
 		slog.Int("messages", messages), slog.Time("again", again))
@@ -81,49 +80,46 @@ func (j *Journal) Failed(ctx context.Context, msg mail.MessageID, o mail.Outcome
 	j.line(ctx, "failed", id(msg), to(o.To), slog.String("host", o.Host), reply(o.Reply))
 }
 
-// Expired: one recipient was tried until its time was up; the outcome is that
-// of the last attempt.
+// Expired: one recipient expired; the outcome is that of the last attempt.
 func (j *Journal) Expired(ctx context.Context, msg mail.MessageID, o mail.Outcome, age time.Duration) {
 	j.line(ctx, "expired", id(msg), to(o.To), slog.String("host", o.Host), reply(o.Reply), slog.Duration("age", age))
 }
 
-// Released: a host that called has had its mail; verb is ETRN, TURN or ATRN,
-// messages were handed over and left are still there.
+// Released: a host that called was handed mail; verb is ETRN, TURN or ATRN,
+// messages is the number handed over and left the number that remains.
 func (j *Journal) Released(ctx context.Context, domain mail.Domain, verb, account string, caller netip.Addr, messages, left int) {
 	j.line(ctx, "released", dest(domain), slog.String("verb", verb), slog.String("account", account),
 		client(caller), slog.Int("messages", messages), slog.Int("left", left))
 }
 
-// Report: the sender of about is told by the new message msg what became of it.
+// Report: the new message msg reports to the sender of about.
 func (j *Journal) Report(ctx context.Context, msg, about mail.MessageID, sender mail.Address, recipients int) {
 	j.line(ctx, "dsn", id(msg), slog.String("about", string(about)), to(sender), slog.Int("recipients", recipients))
 }
 
-// Dropped: one recipient is given up and nobody is told, because of why.
+// Dropped: one recipient is given up without a report, because of why.
 func (j *Journal) Dropped(ctx context.Context, msg mail.MessageID, rcpt mail.Address, why string) {
 	j.line(ctx, "dropped", id(msg), to(rcpt), slog.String("why", clean(why)))
 }
 
-// SetAside: the message cannot be read as it lies on the disk; it is kept
-// where it is and not tried.
+// SetAside: the stored message cannot be read; it is kept and not tried.
 func (j *Journal) SetAside(ctx context.Context, msg mail.MessageID, domain mail.Domain, cause error) {
 	j.line(ctx, "set aside", id(msg), dest(domain), slog.String("why", clean(cause.Error())))
 }
 
-// Unfreed: the message is settled, but its room on the disk is only freed at
-// the next start.
+// Unfreed: the message is settled, but the next start removes it.
 func (j *Journal) Unfreed(ctx context.Context, msg mail.MessageID, cause error) {
 	j.line(ctx, "unfreed", id(msg), slog.String("why", clean(cause.Error())))
 }
 
-// Requeued: the message was on the disk without a place in the queue and has
+// Requeued: the message was in the store without an entry in the queue and has
 // one again.
 func (j *Journal) Requeued(ctx context.Context, msg mail.MessageID) {
 	j.line(ctx, "requeued", id(msg))
 }
 
-// Acted: an administrator did action (freeze, thaw, retry, delete, bounce) to
-// one message of domain.
+// Acted: an administrator applied action (freeze, thaw, retry, delete, bounce)
+// to one message of domain.
 func (j *Journal) Acted(ctx context.Context, action string, msg mail.MessageID, domain mail.Domain) {
 	j.line(ctx, "acted", id(msg), dest(domain), slog.String("action", action))
 }
@@ -153,7 +149,7 @@ func client(a netip.Addr) slog.Attr {
 }
 
 // clean keeps one event on one line whatever a stranger sent: control octets
-// become blanks, and what is too long is cut.
+// become blanks, and long text is cut.
 func clean(s string) string {
 	cut := len(s) > maxReply
 	if cut {

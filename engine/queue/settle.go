@@ -141,7 +141,7 @@ func (j *decider) delivered(ctx context.Context, v *decision, i int, o mail.Outc
 		action = dsn.Delivered // on this host
 	}
 	// RFC 3461 §5.2.2: a next hop that makes reports makes this one too.
-	if o.NoDSN && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, action, false) {
+	if o.NoDSN && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, action) {
 		v.reportable = append(v.reportable, j.fate(i, o, action))
 	}
 }
@@ -165,7 +165,7 @@ func (j *decider) failed(ctx context.Context, v *decision, i int, o mail.Outcome
 		// RFC 5321 §6.1: never a report about a report.
 		v.undeliverable = append(v.undeliverable, i)
 		v.failure = lastReply{j.now, o.Reply, o.Host}
-	case dsn.Wanted(f.To.Notify, dsn.Failed, false):
+	case dsn.Wanted(f.To.Notify, dsn.Failed):
 		v.reportable = append(v.reportable, f)
 	default:
 		v.failEvents = append(v.failEvents, func() { j.deps.Journal.Dropped(ctx, j.env.ID, o.To, "its sender asked for no report") })
@@ -183,7 +183,7 @@ func (j *decider) deferred(ctx context.Context, v *decision, i int, o mail.Outco
 	v.rec.open = append(v.rec.open, i)
 	again := unixTime(v.rec.next)
 	v.events = append(v.events, func() { j.deps.Journal.Deferred(ctx, j.env.ID, o, again) })
-	if j.delayed() && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, dsn.Delayed, true) {
+	if j.delayed() && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, dsn.Delayed) {
 		f := j.fate(i, o, dsn.Delayed)
 		f.Until = unixTime(j.rec.received + int64(j.policy.Expire))
 		v.reportable = append(v.reportable, f)

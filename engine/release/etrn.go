@@ -12,7 +12,7 @@ import (
 	"restante/engine/mail"
 )
 
-// Replies that more than one verb gives.
+// The replies of more than one verb.
 var (
 	disabled  = mail.Reply{Code: 502, Enhanced: "5.1", Text: "not available here"}
 	needTLS   = mail.Reply{Code: 530, Enhanced: "7.0", Text: "must issue STARTTLS first"}
@@ -20,12 +20,12 @@ var (
 	badDomain = mail.Reply{Code: 501, Enhanced: "5.4", Text: "not the name of a mail domain"}
 )
 
-// notAllowed is the same for a domain that is unknown and for one that is not
-// the caller's, so that it tells a stranger nothing (RFC 1985 §5.3).
+// notAllowed is the same for an unknown domain and for another caller's, so
+// that it tells a stranger nothing (RFC 1985 §5.3).
 var notAllowed = mail.Reply{Code: 459, Enhanced: "7.1", Text: "not allowed for this name"}
 
-// Etrn answers ETRN node at once. What it starts goes, later, to the hosts
-// that DNS names: who asked makes no difference to where mail goes.
+// Etrn answers ETRN node at once. The delivery that it starts goes to the hosts
+// that DNS names: where mail goes does not depend on the caller.
 func (svc *Service) Etrn(ctx context.Context, p Policy, c Caller, node string) mail.Reply {
 	switch {
 	case !p.ETRN:
@@ -59,8 +59,8 @@ func (svc *Service) Etrn(ctx context.Context, p Policy, c Caller, node string) m
 	return etrnReply(p, c, started, messages)
 }
 
-// trigger starts each destination that the caller may start. A reply is given
-// when none could be.
+// trigger starts each destination that the caller may start. If it starts none,
+// the reply says why.
 func (svc *Service) trigger(ctx context.Context, p Policy, c Caller, waiting []Waiting) (started, messages int, reply mail.Reply) {
 	for _, w := range waiting {
 		if !svc.mayEtrn(p, c, w.Domain, false) {
@@ -84,9 +84,8 @@ func (svc *Service) trigger(ctx context.Context, p Policy, c Caller, waiting []W
 	return 0, 0, reply
 }
 
-// etrnReply is the answer to an ETRN that went well. It says 250 whatever
-// there is, unless the site wants callers who have signed in to know more (RFC
-// 1985 §5.2).
+// etrnReply answers a successful ETRN with 250, unless the site wants signed-in
+// callers to know more (RFC 1985 §5.2).
 func etrnReply(p Policy, c Caller, started, messages int) mail.Reply {
 	switch {
 	case !p.Counts || c.Account == "":
@@ -97,8 +96,8 @@ func etrnReply(p Policy, c Caller, started, messages int) mail.Reply {
 	return mail.Reply{Code: 253, Enhanced: "0.0", Text: fmt.Sprintf("%d pending messages, queuing started", messages)}
 }
 
-// parseNode reads ETRN's argument: a domain, with @ for it and all names below
-// it, with # for a queue by a name of ours. A reply is given when it is wrong.
+// parseNode parses the argument of ETRN: a domain, @domain for it and all names
+// below it, or #name for a named queue. The reply is set if it is wrong.
 func parseNode(node string) (name mail.Domain, form byte, reply mail.Reply) {
 	if node == "" {
 		return "", 0, mail.Reply{Code: 500, Enhanced: "5.4", Text: "ETRN needs the name of a domain"}
@@ -107,7 +106,7 @@ func parseNode(node string) (name mail.Domain, form byte, reply mail.Reply) {
 		form, node = node[0], node[1:]
 	}
 	if form == '#' && node != "" {
-		return "", form, mail.Reply{} // any name: we have no such queues
+		return "", form, mail.Reply{} // any name: there are no named queues
 	}
 	name, err := mail.ParseDomain(node)
 	if err != nil || !twoLabels(name) {
@@ -116,14 +115,15 @@ func parseNode(node string) (name mail.Domain, form byte, reply mail.Reply) {
 	return name, form, mail.Reply{}
 }
 
-// twoLabels is what RFC 1985 §5 and RFC 2645 §5.2.1 ask of a domain.
+// twoLabels reports whether d is a domain as RFC 1985 §5 and RFC 2645 §5.2.1
+// ask for.
 func twoLabels(d mail.Domain) bool {
 	_, literal := d.Literal()
 	return literal || strings.Contains(string(d), ".")
 }
 
-// mayEtrn says that the caller may start d; below is the @ form, for which a
-// wildcard over the names below d is enough.
+// mayEtrn reports whether the caller may start name. For the @ form, below, a
+// wildcard over the names below it is enough.
 func (svc *Service) mayEtrn(p Policy, c Caller, name mail.Domain, below bool) bool {
 	h, ok := p.Rules.Hold(name)
 	if !ok && below {

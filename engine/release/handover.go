@@ -12,10 +12,10 @@ import (
 	"restante/engine/wire"
 )
 
-// handOver sends what is leased over the caller's own connection. The caller
-// greets, we say EHLO. Neither STARTTLS nor AUTH is asked for: the connection
-// is the one on which the caller has proved who it is, and what listens behind
-// it may be a line-oriented pipe.
+// handOver sends the leased mail over the caller's own connection. The caller
+// greets, this side says EHLO. It asks for neither STARTTLS nor AUTH: the
+// caller has proved its identity on this connection, and may pipe it to a
+// line-oriented program.
 func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	defer s.close()
 	log := s.service.opts.Log.With("verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote)
@@ -38,12 +38,12 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 			_ = c.Close()
 			return
 		}
-		l.lease.Close() // its mail of the next minute is for whoever calls then
+		l.lease.Close() // later arrivals are for the next call
 	}
-	_ = c.Quit(ctx) // all is settled: what the peer says to QUIT changes nothing
+	_ = c.Quit(ctx) // all is settled: the answer to QUIT changes nothing
 }
 
-// peer names the other end in outcomes.
+// peer is the name of the other end in outcomes.
 func (s *handover) peer(c *wire.Client) string {
 	if name := c.PeerName(); name != "" {
 		return name
@@ -51,7 +51,7 @@ func (s *handover) peer(c *wire.Client) string {
 	return s.caller.Remote.String()
 }
 
-// lastBreak gives the message under which calls for dest broke last.
+// lastBreak returns the message at which calls for dest broke last.
 func (svc *Service) lastBreak(dest mail.Domain) transfer.Break {
 	svc.mu.Lock()
 	defer svc.mu.Unlock()
@@ -71,7 +71,8 @@ func (svc *Service) recordBreak(dest mail.Domain, b transfer.Break) {
 // maxRemembered bounds the calls that a Service remembers.
 const maxRemembered = 10000
 
-// allowCall notes a call for key and says that the last one is not too recent.
+// allowCall records a call for key and reports whether the interval since the
+// last one has passed.
 func (svc *Service) allowCall(key string, interval time.Duration) bool {
 	if interval <= 0 {
 		return true
@@ -93,8 +94,7 @@ func (svc *Service) allowCall(key string, interval time.Duration) bool {
 	return true
 }
 
-// forgetCall takes back a call that came to nothing through no fault of the
-// caller.
+// forgetCall removes a call that failed through no fault of the caller.
 func (svc *Service) forgetCall(key string) {
 	svc.mu.Lock()
 	defer svc.mu.Unlock()

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package release answers the hosts that call for their mail: who may have
-// which domain's, and the handing over.
+// Package release answers the hosts that call for their mail: it decides who
+// may have which domain's mail, and hands it over.
 //
 // ETRN (RFC 1985) starts delivery to the hosts that DNS names, whoever asked.
 // TURN (RFC 821 §3.8) and ATRN (RFC 2645) hand over on the caller's own
 // connection, after a sign-in, the domains of that account. A handover leases
-// each destination, so that two callers never get one message both; the leases
-// end with the session, and what the peer did not confirm is there for the
-// next call.
+// each destination, so that two callers never get the same message. The leases
+// end with the session; what the peer did not confirm stays for the next call.
 package release
 
 import (
@@ -24,20 +23,20 @@ import (
 	"restante/engine/wire"
 )
 
-// ErrBusy says that somebody else has the destination's lease.
+// ErrBusy means that another holder has the destination's lease.
 var ErrBusy = errors.New("the destination is being served")
 
-// A Queue has the mail that waits.
+// A Queue has the mail that callers collect.
 type Queue interface {
-	// Waiting gives the destinations with mail: d itself or, with below, those
-	// whose names end in "."+d as well.
+	// Waiting returns the destinations with mail: d itself and, with below,
+	// those whose names end in "."+d.
 	Waiting(d mail.Domain, below bool) ([]Waiting, error)
 
-	// Lease takes the destination; ErrBusy when somebody has it.
+	// Lease leases the destination; ErrBusy if it is leased.
 	Lease(d mail.Domain, holder string) (transfer.Lease, error)
 
-	// Trigger makes the destination due once, even though it is held; ErrBusy
-	// when it is being delivered already.
+	// Trigger makes the destination due once, even if it is held; ErrBusy if
+	// it is leased.
 	Trigger(d mail.Domain) error
 }
 
@@ -47,40 +46,40 @@ type Waiting struct {
 	Messages int
 }
 
-// Rules say whose mail is held and who may call for it.
+// Rules say which domains are held and who may call for them.
 type Rules interface {
-	// Hold gives what is said of d, by its own name or by a wildcard above it;
-	// false when d is not a domain for which hosts may call. A d that begins
-	// with "*." asks for the wildcard itself.
+	// Hold returns the setting of d, by its own name or by a wildcard above
+	// it; false if d is not held. A d that begins with "*." asks for the
+	// wildcard itself.
 	Hold(d mail.Domain) (Hold, bool)
 
-	// TurnDomains gives the domains whose mail account may have. One that
+	// TurnDomains returns the domains whose mail account may collect. One that
 	// begins with "*." stands for all names below it.
 	TurnDomains(account string) []mail.Domain
 }
 
-// Hold is what is said of one domain.
+// A Hold is the setting of one held domain.
 type Hold struct {
-	Accounts []string // who may have the mail by TURN; where a site demands sign-in, also who may ETRN
+	Accounts []string // that may TURN; where the site demands sign-in, also those that may ETRN
 	NoETRN   bool     // never by ETRN
 }
 
-// Policy is what a caller lives under: the site's settings as of when it came.
+// A Policy has the site's settings at the time the caller connected.
 type Policy struct {
 	ETRN, TURN, ATRN bool          // verbs that are on; off answers 502
 	RequireTLS       bool          // TURN and ATRN in TLS only
 	RequireAuth      bool          // ETRN after a sign-in only
 	Subdomains       bool          // ETRN @domain is taken
-	Counts           bool          // tell who has signed in how much waits (251, 253); stops fetchmail at the first empty domain
-	Interval         time.Duration // the least time between two calls for the same; 0: any
+	Counts           bool          // tell signed-in callers the number of messages (251, 253); fetchmail stops at the first empty domain
+	Interval         time.Duration // the least time between two calls for the same domain; 0: any
 	Hello            string        // our name on a reversed connection
 	Timeouts         wire.Timeouts // on a reversed connection
 	Rules            Rules
 }
 
-// A Caller is who asks.
+// A Caller is the host that calls.
 type Caller struct {
-	Account string // who has signed in, or ""
+	Account string // signed in, or ""
 	Remote  netip.Addr
 	TLS     bool
 }
@@ -93,13 +92,13 @@ type Options struct {
 }
 
 // A Service serves the callers of one site's queue. Its methods may be called
-// from anywhere.
+// concurrently.
 type Service struct {
 	queue Queue
 	opts  Options
 
 	mu       sync.Mutex           // guards what follows
-	lastCall map[string]time.Time // when it was last called for
+	lastCall map[string]time.Time // by verb and domain or account
 	breaks   map[mail.Domain]transfer.Break
 }
 

@@ -13,9 +13,9 @@ import (
 	"restante/engine/wire"
 )
 
-// Turn answers TURN or, with atrn, ATRN; domains is what ATRN named, nil for
-// all of the account's. A Handover comes with a positive reply only, and holds
-// leases: it must be called once, even if the reply could not be sent.
+// Turn answers TURN or, with atrn, ATRN; domains are those that ATRN named, nil
+// for all of the account's. A Handover comes with a positive reply only. It
+// holds leases and must be called once, even if the reply could not be sent.
 func (svc *Service) Turn(ctx context.Context, p Policy, c Caller, atrn bool, domains []mail.Domain) (mail.Reply, wire.Handover) {
 	verb, on := "TURN", p.TURN
 	if atrn {
@@ -57,9 +57,9 @@ func deniedReply(atrn bool) mail.Reply {
 	return mail.Reply{Code: 550, Enhanced: "7.1", Text: "not allowed for this account"}
 }
 
-// selectDomains gives what of the account's domains is asked for: all of them, or the
-// named ones if each is among them. It is false when the account has none or
-// one that was named is not its own: then it gets nothing (RFC 2645 §5.2.1).
+// selectDomains returns the account's domains that are asked for: all, or the
+// named ones. It is false if the account has none, or not one that is named:
+// then it gets nothing (RFC 2645 §5.2.1).
 func (s *handover) selectDomains(named []mail.Domain) ([]mail.Domain, bool) {
 	own := s.policy.Rules.TurnDomains(s.caller.Account)
 	if len(own) == 0 {
@@ -76,7 +76,7 @@ func (s *handover) selectDomains(named []mail.Domain) ([]mail.Domain, bool) {
 	return named, true
 }
 
-// covers says that own is d or, beginning with "*.", stands above it.
+// covers reports whether own is d or a wildcard above it.
 func covers(own, d mail.Domain) bool {
 	if suffix, ok := strings.CutPrefix(string(own), "*."); ok {
 		return strings.HasSuffix(string(d), "."+suffix)
@@ -84,7 +84,7 @@ func covers(own, d mail.Domain) bool {
 	return own == d
 }
 
-// A session is one call: what it has leased, until it ends.
+// A handover is one call and its leases.
 type handover struct {
 	service *Service
 	policy  Policy
@@ -98,9 +98,9 @@ type leasedDomain struct {
 	lease transfer.Lease
 }
 
-// leaseAll leases every destination of asked that has mail and nobody else has. A
-// reply is given when all that have mail are in other hands, or the queue is
-// out of reach; then nothing is leased.
+// leaseAll leases every destination of asked that has mail and is not leased.
+// If all are leased, or the queue fails, it leases nothing and the reply says
+// why.
 func (s *handover) leaseAll(asked []mail.Domain) (reply mail.Reply) {
 	busy := false
 	for _, pattern := range asked {
@@ -111,7 +111,7 @@ func (s *handover) leaseAll(asked []mail.Domain) (reply mail.Reply) {
 		}
 		for _, w := range waiting {
 			if slices.ContainsFunc(s.leases, func(l leasedDomain) bool { return l.Domain == w.Domain }) {
-				continue // covered an earlier pattern
+				continue // leased under an earlier pattern
 			}
 			l, err := s.service.queue.Lease(w.Domain, s.verb+" "+s.caller.Account)
 			switch {
@@ -131,8 +131,8 @@ func (s *handover) leaseAll(asked []mail.Domain) (reply mail.Reply) {
 	return mail.Reply{}
 }
 
-// waiting gives the destinations with mail that a domain of the account stands
-// for. A wildcard covers the names below it, not the name itself.
+// waiting returns the destinations with mail that pattern covers. A wildcard
+// covers the names below it, not the name itself.
 func (s *handover) waiting(pattern mail.Domain) ([]Waiting, error) {
 	suffix, wild := strings.CutPrefix(string(pattern), "*.")
 	if !wild {
@@ -142,8 +142,8 @@ func (s *handover) waiting(pattern mail.Domain) ([]Waiting, error) {
 	return slices.DeleteFunc(all, func(w Waiting) bool { return !s.covered(pattern, w.Domain) }), err
 }
 
-// covered says that d is covered by pattern and by no nearer rule that gives it
-// to others: a key of its own, or a longer wildcard, beats a wildcard.
+// covered reports whether pattern covers d, and no nearer rule gives d to other
+// accounts: a key of its own or a longer wildcard precedes a wildcard.
 func (s *handover) covered(pattern, d mail.Domain) bool {
 	if !covers(pattern, d) {
 		return false

@@ -9,8 +9,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Answers are kept for their TTL, within bounds: no long one may keep us from
-// a change, and no flood of names may fill the memory.
+// Answers are kept for their TTL, within bounds: a long TTL must not hide a
+// change, and many names must not fill the memory.
 const (
 	maxTTL     = time.Hour
 	noneTTL    = time.Minute // "no such name" and "no such records", RFC 2308
@@ -27,7 +27,7 @@ type cacheEntry struct {
 	till time.Time
 }
 
-// A cache keeps answers; a nil one keeps none.
+// A cache keeps answers; a nil cache keeps none.
 type cache struct {
 	mu      sync.Mutex // guards what follows
 	entries map[cacheKey]cacheEntry
@@ -35,7 +35,7 @@ type cache struct {
 
 func newCache() *cache { return &cache{entries: map[cacheKey]cacheEntry{}} }
 
-// get gives the answer to key, or nil. It must not be changed.
+// get returns the answer to key, or nil. It must not be changed.
 func (c *cache) get(key cacheKey, now time.Time) *dns.Msg {
 	if c == nil {
 		return nil

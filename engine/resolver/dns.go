@@ -14,7 +14,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// udpSize is what we take by UDP: more is fragmented on the way.
+// udpSize is the largest answer by UDP: a larger one would be fragmented.
 const udpSize = 1232
 
 // dnsSource asks name servers in order.
@@ -48,7 +48,7 @@ func (s dnsSource) addrs(ctx context.Context, name string) ([]netip.Addr, error)
 		err error
 	}
 	six := make(chan answer, 1)
-	go func() { // ends with its question: ask waits no longer than its time-outs
+	go func() { // ends with its query: ask waits no longer than its time-outs
 		rrs, err := s.ask(ctx, name, dns.TypeAAAA)
 		six <- answer{rrs, err}
 	}()
@@ -82,8 +82,8 @@ func hostName(s string) string { return strings.ToLower(strings.TrimSuffix(s, ".
 // maxChain bounds a chain of aliases.
 const maxChain = 8
 
-// ask gives the records of type t at the end of name's aliases. A name without
-// such records is no error.
+// ask returns the records of type t at the end of name's aliases. A name
+// without such records is no error.
 func (s dnsSource) ask(ctx context.Context, name string, t uint16) ([]dns.RR, error) {
 	at := dns.CanonicalName(name)
 	for range maxChain {
@@ -105,8 +105,8 @@ func (s dnsSource) ask(ctx context.Context, name string, t uint16) ([]dns.RR, er
 	return nil, &Error{Name: name, Kind: NoAddress, Err: errors.New("its aliases do not end")}
 }
 
-// follow goes along the aliases in answer from name, and gives where they end
-// and the records of type t there.
+// follow goes along the aliases in answer from name, and returns their end and
+// the records of type t there.
 func follow(answer []dns.RR, name string, t uint16) (end string, rrs []dns.RR) {
 	for range maxChain {
 		next := ""
@@ -141,7 +141,7 @@ func (s dnsSource) cached(ctx context.Context, name string, t uint16) (*dns.Msg,
 	return msg, err
 }
 
-// query goes round the servers until one answers.
+// query asks the servers in turn until one answers.
 func (s dnsSource) query(ctx context.Context, name string, t uint16) (*dns.Msg, error) {
 	var last error
 	for range s.rounds {
@@ -159,7 +159,7 @@ func (s dnsSource) query(ctx context.Context, name string, t uint16) (*dns.Msg, 
 	return nil, last
 }
 
-// exchange asks one server: over UDP, and over TCP what does not fit.
+// exchange asks one server over UDP, and over TCP if the answer does not fit.
 func (s dnsSource) exchange(ctx context.Context, server, name string, t uint16) (*dns.Msg, error) {
 	q := new(dns.Msg)
 	q.SetQuestion(name, t) // with a random id; the system picks a random port

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package resolver says where mail for a domain goes, in the order in which
-// hosts are to be tried: address literals, MX, or the domain's own addresses
-// where it has no MX (RFC 5321 §5.1), and that some take no mail at all (RFC
-// 7505).
+// Package resolver finds the hosts that take mail for a domain, in the order to
+// try them: address literals, MX, or the domain's own addresses if it has no MX
+// (RFC 5321 §5.1). It also finds that a domain takes no mail (RFC 7505).
 //
-// It asks the servers that the caller names or, where it names none, those of
-// the system. Nothing of the hosts file is read, but localhost is this machine
-// without a question (RFC 6761 §6.3).
+// It asks the servers that the caller names or, without any, those of the
+// system. It does not read the hosts file, but localhost is this machine
+// without a query (RFC 6761 §6.3).
 package resolver
 
 import (
@@ -29,13 +28,12 @@ type Host struct {
 	Addrs []netip.Addr
 }
 
-// A Query adjusts one question. The zero value asks the system's servers and
-// knows no host as ours.
+// A Query adjusts one lookup. The zero value asks the system's servers.
 type Query struct {
 	Servers []string // host:port or host of each DNS server; none: the system's
 	TCP     bool     // ask over TCP only
 
-	// Self says that a host is this one. Mail is never sent to it, nor to hosts
+	// Self reports whether a host is this one. Mail is never sent to it, nor to hosts
 	// of the same or less preference (RFC 5321 §5.1). Nil: none is.
 	Self func(name string, addrs []netip.Addr) bool
 }
@@ -47,10 +45,10 @@ type Options struct {
 	Conf    string        // the system's resolver file; "": /etc/resolv.conf
 	NoCache bool          // ask each time
 
-	system source // what stands in where there is no resolver file; nil: net.DefaultResolver
+	system source // used if there is no resolver file; nil: net.DefaultResolver
 }
 
-// A Resolver finds hosts. Its methods may be called from anywhere.
+// A Resolver finds hosts. Its methods may be called concurrently.
 type Resolver struct {
 	opts  Options
 	cache *cache
@@ -73,15 +71,15 @@ type mx struct {
 	host string
 }
 
-// source answers the two questions that mail has. An answer without records
-// is nil and no error when the name exists; errors are *Error.
+// A source answers the two queries that mail needs. An answer without records
+// is nil and no error if the name exists; errors are *Error.
 type source interface {
 	mx(ctx context.Context, name string) ([]mx, error)
 	addrs(ctx context.Context, name string) ([]netip.Addr, error)
 }
 
-// Hosts gives the hosts that take mail for d, best first; hosts of equal
-// preference come in random order. The list is never empty when err is nil; an
+// Hosts returns the hosts that take mail for d, best first; hosts of equal
+// preference are in random order. The list is never empty if err is nil; an
 // error is an *Error.
 func (r *Resolver) Hosts(ctx context.Context, d mail.Domain, q Query) ([]Host, error) {
 	if ip, ok := d.Literal(); ok {
@@ -109,9 +107,9 @@ func (r *Resolver) Hosts(ctx context.Context, d mail.Domain, q Query) ([]Host, e
 	return r.resolve(ctx, src, q, string(d), named)
 }
 
-// Addresses gives the one host called name, such as a smart host. A name that
-// has no address but MX records stands for those hosts. Brackets around an
-// address are allowed.
+// Addresses returns the one host called name, such as a smart host. A name
+// without an address but with MX records stands for those hosts. Brackets
+// around an address are allowed.
 func (r *Resolver) Addresses(ctx context.Context, name string, q Query) ([]Host, error) {
 	if ip, ok := parseIP(name); ok {
 		return []Host{{Name: ip.String(), Addrs: []netip.Addr{ip}}}, nil
@@ -139,7 +137,7 @@ func parseIP(name string) (netip.Addr, bool) {
 	return ip, err == nil
 }
 
-// maxHosts bounds what one domain may make us ask for.
+// maxHosts bounds the hosts of one domain that are looked up.
 const maxHosts = 20
 
 // resolve turns records, best first, into hosts with addresses.
@@ -154,7 +152,7 @@ func (r *Resolver) resolve(ctx context.Context, src source, q Query, d string, r
 	for _, m := range records[:min(len(records), maxHosts)] {
 		addrs, err := r.lookup(ctx, src, m.host)
 		if q.Self != nil && q.Self(m.host, addrs) {
-			// Hosts as good as we are would hand the mail back to us.
+			// Hosts of the same preference would hand the mail back.
 			hosts = slices.DeleteFunc(hosts, func(h found) bool { return h.pref >= m.pref })
 			self = true
 			break
@@ -186,7 +184,7 @@ func (r *Resolver) resolve(ctx context.Context, src source, q Query, d string, r
 	}
 }
 
-// lookup gives the addresses of a host; none and no error when it exists
+// lookup returns the addresses of a host; none and no error if it exists
 // without any.
 func (r *Resolver) lookup(ctx context.Context, src source, host string) ([]netip.Addr, error) {
 	if isLocalhost(host) {

@@ -11,10 +11,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// source picks who is asked: the query's servers, those of the system's
-// resolver file, or, where there is no such file (Windows), the system itself.
-// The file is read each time: it is short, and changes under us when the line
-// is dialled.
+// source selects the servers: the query's, those of the system's resolver file,
+// or, without such a file (Windows), the system itself. The file is read each
+// time: it is short, and changes when the line is dialled.
 func (r *Resolver) source(q Query) source {
 	s := dnsSource{tcp: q.TCP, timeout: r.opts.Timeout, rounds: r.opts.Rounds, cache: r.cache}
 	if r.opts.NoCache {
@@ -36,7 +35,7 @@ func (r *Resolver) source(q Query) source {
 	return s
 }
 
-// netSource asks by the means of the operating system.
+// A netSource asks the operating system.
 type netSource struct {
 	r *net.Resolver // nil: net.DefaultResolver
 }

@@ -58,7 +58,6 @@ type Mail struct {
 	Holds  queue.Router
 	Routes delivery.Router
 	Policy queue.Policy
-	Report ReportLimits
 }
 
 // Storage is where a queue keeps its messages.
@@ -67,11 +66,6 @@ type Storage struct {
 	DB       kv.DB                       // of the entries; nobody else's keys are in it
 	Maintain func(context.Context) error // runs beside the queue until its context ends
 	Close    func() error
-}
-
-// ReportLimits bound reports to senders.
-type ReportLimits struct {
-	MaxReturn int64 // octets of the message; 0: the built-in number
 }
 
 // sameResources says that going from a to b takes nothing that could go wrong.

@@ -19,9 +19,9 @@ import (
 	"restante/internal/kv"
 )
 
-// mailQueue is a site's mail: bodies, queue, the way out and the hosts that call.
-// It is there from the first start to the end of Run, also while the site is
-// stopped, so that an administrator sees what waits.
+// A mailQueue is a site's queue with its storage and its release service. It is
+// open from the first start to the end of Run, also while the site is stopped,
+// so that an administrator sees the mail.
 type mailQueue struct {
 	Storage
 	folder   string
@@ -29,7 +29,8 @@ type mailQueue struct {
 	releases *release.Service
 }
 
-// openMailQueue reads what is on the disk. It may take a while for a large queue.
+// openMailQueue opens the storage and the queue. That may take a while for a
+// large queue.
 func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, error) {
 	storage, err := cfg.Mail.Open(ctx)
 	if err != nil {
@@ -54,12 +55,12 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 	return p, nil
 }
 
-// revKey is where the revision stands that the queue was last known to go by.
-// No key of the spool or the queue begins like it.
+// revKey holds the revision that the queue last used. No key of the store or
+// the queue begins with it.
 const revKey = "w/rev"
 
-// rerouteIfChanged frees what was put off under other settings, if they were changed
-// while nobody was there to see it.
+// rerouteIfChanged makes postponed messages due if the settings have changed
+// since the queue was closed.
 func (p *mailQueue) rerouteIfChanged(ctx context.Context, rev uint64) error {
 	was, ok, err := p.DB.Get([]byte(revKey))
 	if err != nil {
@@ -75,8 +76,8 @@ func (p *mailQueue) recordRev(ctx context.Context, rev uint64) error {
 	return p.DB.Commit(ctx, kv.Put([]byte(revKey), []byte(strconv.FormatUint(rev, 10))))
 }
 
-// attempt makes one. If the way was changed meanwhile, what it came to says
-// nothing of the new one.
+// attempt makes one attempt. If the route changes meanwhile, its failure says
+// nothing about the new route.
 func (s *Site) attempt(ctx context.Context, out *delivery.Delivery, l *queue.Lease) {
 	was := s.config()
 	out.Attempt(ctx, l.Domain(), lease{l, &s.counters})
@@ -87,17 +88,16 @@ func (s *Site) attempt(ctx context.Context, out *delivery.Delivery, l *queue.Lea
 }
 
 func (s *Site) report(_ context.Context, r dsn.Report) ([]byte, error) {
-	cfg := s.config()
-	r.MTA, r.MaxReturn = cfg.Wire.Hostname, cfg.Mail.Report.MaxReturn
+	r.MTA = s.config().Wire.Hostname
 	return dsn.Build(r), nil
 }
 
-// routes asks the settings in force at each attempt.
+// routes answers from the settings in force at each attempt.
 type routes struct{ site *Site }
 
 func (r routes) Route(d mail.Domain) delivery.Route { return r.site.config().Mail.Routes.Route(d) }
 
-// intake is the queue as a session knows it.
+// An intake is the queue as a session uses it.
 type intake struct {
 	queue    *queue.Queue
 	counters *counters
@@ -111,7 +111,7 @@ func (in intake) Create(ctx context.Context) (session.Body, error) {
 	return body{d, in}, nil
 }
 
-// A body is a draft of the queue as a session fills it.
+// A body is a draft of the queue that a session fills.
 type body struct {
 	queue.Draft
 	intake intake
@@ -139,7 +139,7 @@ func fullReply(err error) error {
 	return err
 }
 
-// lease is the queue's as delivery and release know it.
+// A lease is a lease of the queue that counts deliveries.
 type lease struct {
 	*queue.Lease
 	counters *counters
@@ -157,7 +157,7 @@ func (l lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.Ou
 	return err
 }
 
-// waiting is the queue as release knows it.
+// waiting is the queue as release uses it.
 type waiting struct {
 	queue    *queue.Queue
 	counters *counters
@@ -188,7 +188,7 @@ func (w waiting) Lease(d mail.Domain, holder string) (transfer.Lease, error) {
 	return lease{l, w.counters}, nil
 }
 
-// Trigger starts a run. One that is under way has everything that waits.
+// Trigger starts an attempt. A holder of the lease gets all mail as it is.
 func (w waiting) Trigger(d mail.Domain) error {
 	if who := w.queue.Holder(d); who != "" {
 		return fmt.Errorf("%w: by %s", release.ErrBusy, who)
@@ -197,7 +197,7 @@ func (w waiting) Trigger(d mail.Domain) error {
 	return nil
 }
 
-// releases is the service as a session knows it, under one caller's policy.
+// releases is the release service as a session uses it, under its policy.
 type releases struct {
 	releases *release.Service
 	policy   *release.Policy

@@ -9,41 +9,40 @@ import (
 	"restante/engine/mail"
 )
 
-// maxUnsettled is how many confirmed messages may wait to be settled: enough that
-// one commit serves many, and the most that a crash sends twice.
+// maxUnsettled is the number of confirmed messages that may wait to be settled:
+// enough to share commits, and the most that a crash sends twice.
 const maxUnsettled = 64
 
-// A Batch is what is left of a lease. It outlives conversations: what one
-// could not hand over, the next one begins with. Its methods are for one
-// goroutine.
+// A Batch is the rest of a lease. It outlives conversations: the next one
+// begins with what the last one could not hand over. Its methods must not be
+// called concurrently.
 type Batch struct {
 	lease      Lease
-	retryFirst []mail.Item // taken, and to be taken again first
-	retryLast  []mail.Item // taken, and to be taken again when all else is gone
-	buf        []byte      // of the small body under way
+	retryFirst []mail.Item // to be sent first
+	retryLast  []mail.Item // to be sent last
+	buf        []byte      // of the current small body
 	lastBreak  Break
 
 	slots   chan struct{}
 	settles sync.WaitGroup
 
 	mu  sync.Mutex // guards what follows
-	err error      // the first settle that went wrong
+	err error      // the first settlement that failed
 }
 
-// A Break is the message under which conversations broke, and how many in a
-// row.
+// A Break is the message at which conversations broke, and how many in a row.
 type Break struct {
 	ID    mail.MessageID
 	Times int
 }
 
-// NewBatch begins with what l gives. It does not close l.
+// NewBatch makes a Batch of the messages of l. It does not close l.
 func NewBatch(l Lease) *Batch {
 	return &Batch{lease: l, slots: make(chan struct{}, maxUnsettled)}
 }
 
-// Err is the first settle that went wrong. After it nothing more is sent: what
-// cannot be remembered would be sent again and again.
+// Err is the first settlement that failed. Nothing is sent after it: a message
+// whose outcome is not recorded would be sent again.
 func (b *Batch) Err() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -66,13 +65,13 @@ func (b *Batch) next() (mail.Item, bool) {
 	}
 }
 
-// LastBreak gives the message under which the last conversation broke; the zero
-// Break if none did.
+// LastBreak is the message at which the last conversation broke; the zero Break
+// if none did.
 func (b *Batch) LastBreak() Break { return b.lastBreak }
 
-// SetLastBreak tells a new Batch what an earlier one of the same destination broke
-// under: a message that is too much for the line must not keep the others from
-// the peer, call after call.
+// SetLastBreak tells a new Batch where an earlier one of the same destination
+// broke: a message that always breaks the connection must not keep the others
+// from the peer.
 func (b *Batch) SetLastBreak(bad Break) { b.lastBreak = bad }
 
 func pop(list *[]mail.Item) (it mail.Item, ok bool) {
@@ -85,8 +84,8 @@ func pop(list *[]mail.Item) (it mail.Item, ok bool) {
 	return it, true
 }
 
-// settle remembers outcomes in the background, where there is room in the
-// maxUnsettled. What a peer has said stands, even when ctx has ended since.
+// settle records outcomes in the background, at most maxUnsettled at a time.
+// The end of ctx does not interrupt it: the peer's answer stands.
 func (b *Batch) settle(ctx context.Context, id mail.MessageID, outcomes []mail.Outcome) {
 	if len(outcomes) == 0 {
 		return
@@ -104,9 +103,9 @@ func (b *Batch) settle(ctx context.Context, id mail.MessageID, outcomes []mail.O
 	})
 }
 
-// Each has do decide about every message that is left, without a peer, and
-// settles what it gives back. It ends early with ctx or when a settle goes
-// wrong, and returns when all is on stable storage.
+// Each calls do for every message that is left, without a peer, and settles the
+// outcomes. It ends early with ctx or when a settlement fails, and returns when
+// all is on stable storage.
 func (b *Batch) Each(ctx context.Context, do func(context.Context, mail.Item) []mail.Outcome) error {
 	defer b.settles.Wait()
 	for {
@@ -126,7 +125,7 @@ func (b *Batch) Each(ctx context.Context, do func(context.Context, mail.Item) []
 }
 
 // GiveUp settles all that is left with the same outcome, because no peer can be
-// asked about it: r is why, host the last one tried or "".
+// asked: r is why, host the last one tried or "".
 func (b *Batch) GiveUp(ctx context.Context, s mail.Status, r mail.Reply, host string) error {
 	if s == mail.Deferred {
 		b.retryFirst, b.retryLast = nil, nil
@@ -137,7 +136,7 @@ func (b *Batch) GiveUp(ctx context.Context, s mail.Status, r mail.Reply, host st
 	})
 }
 
-// outcomesForAll gives every recipient the same outcome.
+// outcomesForAll is the same outcome for every recipient.
 func outcomesForAll(to []mail.Recipient, s mail.Status, r mail.Reply, host string) []mail.Outcome {
 	out := make([]mail.Outcome, len(to))
 	for i, rcpt := range to {

@@ -13,17 +13,17 @@ import (
 	"restante/engine/wire"
 )
 
-// A Result is what one conversation came to.
+// A Result is the outcome of one conversation.
 type Result struct {
-	Taken int   // messages that the peer took for at least one recipient
-	Done  bool  // the lease gives no more
-	Err   error // why it ended early: the peer's last word as a mail.Reply, a broken line, or a settle that went wrong
+	Taken int   // messages that the peer accepted for at least one recipient
+	Done  bool  // no message is left
+	Err   error // why it ended early: the peer's reply as a mail.Reply, a broken connection, or a settlement that failed
 }
 
-// Send hands messages to the peer called host until there are no more, limit
-// (0: none) are sent, or the conversation breaks. The message under way when
-// it breaks is kept for the next Send. All that the peer confirmed is on
-// stable storage when it returns; QUIT is the caller's.
+// Send hands messages to the peer called host until none is left, limit (0:
+// none) are sent, or the conversation breaks. The message at which it breaks is
+// kept for the next Send. All that the peer confirmed is on stable storage when
+// Send returns. The caller sends QUIT.
 func (b *Batch) Send(ctx context.Context, c Client, host string, limit int) (res Result) {
 	defer func() {
 		b.settles.Wait()
@@ -56,14 +56,14 @@ func (b *Batch) Send(ctx context.Context, c Client, host string, limit int) (res
 	return res
 }
 
-// unreadable is what becomes of a message whose body cannot be read: it waits,
+// unreadable is the reply for a message whose body cannot be read: it waits,
 // and the others go on.
 func unreadable(err error) mail.Reply {
 	return mail.Reply{Code: 451, Enhanced: "3.0", Text: "the message cannot be read now", Cause: err}
 }
 
 // sendItem offers one message, in as many transactions as the peer's limit of
-// recipients asks for.
+// recipients demands.
 func (b *Batch) sendItem(ctx context.Context, c Client, host string, it mail.Item) (taken bool, err error) {
 	body, err := b.open(it)
 	if err != nil {
@@ -82,7 +82,7 @@ func (b *Batch) sendItem(ctx context.Context, c Client, host string, it mail.Ite
 		taken = taken || o.Status == mail.Delivered
 	}
 	if err != nil && body.err != nil {
-		// The line broke because we had nothing to send on it.
+		// The connection broke because the body could not be read.
 		outcomes = append(outcomes, outcomesForAll(rest, mail.Deferred, unreadable(body.err), "")...)
 		rest = nil
 	}
@@ -97,11 +97,11 @@ func (b *Batch) sendItem(ctx context.Context, c Client, host string, it mail.Ite
 	return taken, err
 }
 
-// maxBreaks is how many conversations in a row one message may break before
-// the others go first.
+// maxBreaks is how many conversations in a row one message may break before the
+// others are sent first.
 const maxBreaks = 2
 
-// requeue puts the message that a conversation broke under back.
+// requeue keeps the message at which a conversation broke.
 func (b *Batch) requeue(it mail.Item) {
 	if b.lastBreak.ID != it.Env.ID {
 		b.lastBreak = Break{ID: it.Env.ID}
@@ -132,7 +132,7 @@ func transaction(ctx context.Context, c Client, host string, env mail.Envelope, 
 	}
 	for i, rcpt := range to {
 		switch r := replies[i]; {
-		case r.Code == 421: // RFC 5321 §3.8: it hangs up, and has not looked at the message
+		case r.Code == 421: // RFC 5321 §3.8: the peer hangs up without a decision
 			if err == nil {
 				err = r
 			}
@@ -151,18 +151,17 @@ func transaction(ctx context.Context, c Client, host string, env mail.Envelope, 
 	return outcomes, rest, err
 }
 
-// overLimit says that the peer takes no more recipients in this transaction,
-// and not that it is short of something else. Old servers say 552 for 452 (RFC
-// 5321 §4.5.3.1.10).
+// overLimit reports whether the peer accepts no more recipients in this
+// transaction. Old servers say 552 for 452 (RFC 5321 §4.5.3.1.10).
 func overLimit(r mail.Reply) bool {
 	return r.Code == 452 && r.Enhanced == "" || (r.Code == 452 || r.Code == 552) && r.Enhanced == "5.3"
 }
 
-// Bodies up to smallBody are read before a word is said to the peer: a damaged
-// one does not cost the conversation, and fast lines do not wait for the disk.
+// Bodies up to smallBody are read before the transaction begins: a damaged one
+// does not break the conversation, and a fast peer does not wait for the disk.
 const smallBody = 64 << 10
 
-// A body reads a message, and remembers when the reading failed.
+// A body reads a message and keeps the error of reading it.
 type body struct {
 	r   io.ReadSeeker
 	c   io.Closer // nil: closed already
@@ -189,7 +188,7 @@ func (b *body) close() {
 }
 
 // open prepares the body of it. A large one that was deferred before is read
-// through first: if it is damaged it must not break one conversation after the
+// through first: if it is damaged, it must not break one conversation after the
 // other.
 func (b *Batch) open(it mail.Item) (*body, error) {
 	f, err := it.Open()

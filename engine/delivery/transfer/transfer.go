@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package transfer hands the messages of a lease to one peer over one
-// conversation, and has each remembered as the peer confirms it.
+// conversation, and has each settled as the peer confirms it.
 //
-// What the peer said of a message is settled while the next one is being sent:
-// at most a window of confirmed messages is not yet on stable storage, and all
-// are before Run returns. A crash may therefore send these few twice; it loses
-// none. Delivery and release share this loop; who the peer is, and who opened
-// the connection, is their business.
+// A confirmed message is settled while the next one is sent. A bounded number
+// of confirmed messages is not yet on stable storage; all are before Send
+// returns. A crash may therefore send these few twice; it loses none. Delivery
+// and release share this loop; it does not know who opened the connection.
 package transfer
 
 import (
@@ -35,7 +34,7 @@ type Lease interface {
 	Close()
 }
 
-// A Client is a conversation in which the greetings are done: *wire.Client.
+// A Client is a conversation after the greetings: *wire.Client.
 type Client interface {
 	Send(ctx context.Context, m wire.Outgoing) ([]mail.Reply, error)
 	Supports(ext string) bool
