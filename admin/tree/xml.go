@@ -252,7 +252,7 @@ func (n naming) ByID(id metabase.ID) (mbxml.Prop, bool) {
 
 func (n naming) ByName(name string) (mbxml.Prop, bool) {
 	p, ok := n.Property(name)
-	return n.prop(p), ok && p.Name != "" && p.FlagOf == 0 // one bit is written with the others
+	return n.prop(p), ok && p.Name != "" && p.Syntax != schema.Flag // one bit is written with the others
 }
 
 func (n naming) Holds(class string, id metabase.ID) bool {

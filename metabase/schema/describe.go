@@ -63,7 +63,7 @@ func (p Prop) TypeText() string {
 	case Integer, String, Binary, List:
 		return name
 	case Flag:
-		return fmt.Sprintf("%s (bit 0x%x of %d)", name, p.Mask, p.FlagOf)
+		return fmt.Sprintf("%s (bit 0x%x of %d)", name, p.Mask, p.ID)
 	}
 	return name + " (" + string(p.Syntax) + ")"
 }

@@ -195,7 +195,7 @@ func TestBits(t *testing.T) {
 	if p.Bit(v).DWord() != 0 || p.WithBit(v, true).DWord() != 7 || p.WithBit(metabase.DWord(7), false).DWord() != 5 {
 		t.Error("the bit is not read or written right")
 	}
-	if p.ID != 6000 || p.FlagOf != 6000 || p.Mask != 2 {
+	if p.ID != 6000 || p.Syntax != Flag || p.Mask != 2 {
 		t.Errorf("%+v", p)
 	}
 }

@@ -55,15 +55,19 @@ type Prop struct {
 	Attr     metabase.Attr // with which it is stored
 	UserType metabase.UserType
 	Default  metabase.Value // zero where the schema has none
-	Min, Max int64          // of numbers; the default is allowed even outside
-	OrZero   bool           // 0 is allowed, too, where Min is greater
+	Bounds                  // of numbers; the default is allowed even outside
 	Unit     string         // "bytes", "s", "min" ..., or ""
 	Flags    []Named        // the names of Flags and Enum
-	FlagOf   metabase.ID    // for a Flag: the property that it is a bit of; ID is the same
-	Mask     uint32         // for a Flag: the bit
+	Mask     uint32         // for a Flag: the bit; ID is that of the property that it is a bit of
 	Classes  []string       // whose keys may hold it; "*" for every key
 	Sentence string         // its meaning
 	Acted    bool           // it has an effect in this program
+}
+
+// Bounds are the allowed numbers.
+type Bounds struct {
+	Min, Max int64
+	OrZero   bool // 0 is allowed, too, where Min is greater
 }
 
 // A Named is a bit of a flag property or a value of an enumeration.
@@ -162,7 +166,7 @@ func (s *Schema) Lookup(nameOrNumber string) (Prop, error) {
 		if p, ok := s.ByID(id); ok {
 			return p, nil
 		}
-		return Prop{ID: id, UserType: metabase.UTServer, Max: maxDWord, Classes: []string{"*"}}, nil
+		return Prop{ID: id, UserType: metabase.UTServer, Bounds: Bounds{Max: maxDWord}, Classes: []string{"*"}}, nil
 	}
 	names := make([]string, len(s.props))
 	for i, p := range s.props {

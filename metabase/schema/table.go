@@ -95,7 +95,7 @@ func (s *Schema) index() error {
 			}
 			s.byName[name] = i
 		}
-		if p.FlagOf == 0 {
+		if p.Syntax != Flag {
 			if _, twice := s.byID[p.ID]; twice {
 				return fmt.Errorf("duplicate number %d", p.ID)
 			}
@@ -169,7 +169,7 @@ func readProp(f []string, named map[string][]Named) (p Prop, err error) {
 	}
 	p = Prop{
 		Name: f[0], ID: metabase.ID(id), Syntax: Syntax(f[2]), UserType: metabase.UserType(userType),
-		Unit: f[6], Max: maxDWord, Flags: named[f[0]], Acted: f[9] != "", Sentence: f[10],
+		Unit: f[6], Bounds: Bounds{Max: maxDWord}, Flags: named[f[0]], Acted: f[9] != "", Sentence: f[10],
 	}
 	p.Type = forms[p.Syntax].typ
 	if p.Type == metabase.AnyType {
@@ -224,7 +224,7 @@ func (p *Prop) readDefault(text string) (err error) {
 func flagProp(parent Prop, bit Named) Prop {
 	p := Prop{
 		Name: bit.IIS, ID: parent.ID, Syntax: Flag, Type: metabase.DWordType, Attr: parent.Attr,
-		UserType: parent.UserType, Max: 1, FlagOf: parent.ID, Mask: bit.Mask, Classes: parent.Classes,
+		UserType: parent.UserType, Bounds: Bounds{Max: 1}, Mask: bit.Mask, Classes: parent.Classes,
 		Sentence: bit.Sentence, Acted: parent.Acted,
 	}
 	if parent.HasDefault() {
