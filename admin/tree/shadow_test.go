@@ -160,7 +160,7 @@ func TestImportOverSetup(t *testing.T) {
 		`translated /LM/SmtpSvc/1 DefaultDomain "hub.example" was the value of setup, and is removed: the file has "corp.example" at /LM/SmtpSvc`,
 		`needs a decision /LM/SmtpSvc/1 MaxRecipients stays "7", which is set here; the file has "50" at /LM/SmtpSvc: restante mb unset /LM/SmtpSvc/1 MaxRecipients`,
 		`translated /LM/SmtpSvc/1/Domain/hub.example RouteAction "64 (default)" was the value of setup, and is removed: the file has "514 (etrn_cmd, smarthost)"`,
-		`translated /LM/SmtpSvc ConnectionTimeout is inherited from /LM there, and stored here`,
+		`translated /LM/SmtpSvc ConnectionTimeout the file has it at /LM, above the service: it is stored here`,
 	} {
 		if !slices.ContainsFunc(got.Report.Remarks, func(r mbxml.Remark) bool {
 			return r.Line > 0 && strings.HasPrefix(strings.Join([]string{string(r.Verdict), string(r.Path), r.Property, r.Text}, " "), want)

@@ -99,7 +99,7 @@ func (p *planner) keepSecret(k placed, it Item, prop Prop, want metabase.Propert
 	stored = stored && was.Attr&metabase.Secure != 0 && was.Value.Type() == want.Value.Type()
 	switch {
 	case it.Value != "" && !p.file.Foreign:
-		p.problem(it.Line, k.to, it.Name, errors.New("a secure value does not stand in a file"))
+		p.problem(it.Line, k.to, it.Name, errors.New("a file has no secure values"))
 	case it.Value != "":
 		text := "is encrypted for the machine that wrote the file: set it again"
 		if p.opts.Review != nil {

@@ -340,7 +340,7 @@ func TestBadFiles(t *testing.T) {
 		{wrap("<IIsSmtpServer\n\tLocation =\"/a\"\n\tComment='>\n=\n'\n\n\tFlags\n=\n\"Four\"\n\t/>"), "line 10: /a: Flags:"},
 		{wrap("<IIsSmtpServer Location=\"/a\" AutoStart=\"0b1\"/>"), "line 4: /a: AutoStart: \"0b1\" is not a number"},
 		{wrap("<IIsSmtpServer Location=\"/a\" UnknownName_61537=\"1\"/>"), "line 4: /a: UnknownName_61537: has no data type"},
-		{wrap("<IIsSmtpServer Location=\"/a\" Password=\"x\"/>"), "a secure value does not stand in a file"},
+		{wrap("<IIsSmtpServer Location=\"/a\" Password=\"x\"/>"), "a file has no secure values"},
 		{wrap("<IIsSmtpServer Location=\"/a\"><Custom Name=\"x\" ID=\"no\"/></IIsSmtpServer>"), "line 4: /a: x: ID \"no\" is not a number"},
 		{wrap("<IIsSmtpServer Location=\"/a\"><Custom Name=\"x\" ID=\"9\" Type=\"FLOAT\" UserType=\"u\" Attributes=\"LOUD\"/></IIsSmtpServer>"), "type \"FLOAT\" is not known"},
 	}

@@ -158,7 +158,7 @@ func (p *planner) inheritAbove(keys []placed) {
 			}
 			named[want.ID] = true
 			keys[top].Items = append(keys[top].Items, it)
-			p.remark(Translated, it.Line, keys[top].to, it.Name, "is inherited from %s there, and stored here", at)
+			p.remark(Translated, it.Line, keys[top].to, it.Name, "the file has it at %s, above the service: it is stored here", at)
 		}
 	}
 }
