@@ -107,7 +107,7 @@ func rename(key metabase.Path) metabase.Path {
 }
 
 // review adapts values that mean something else here than in IIS.
-func review(_ metabase.Path, p mbxml.Prop, v metabase.Value, text string) mbxml.Finding {
+func review(_ metabase.Path, p schema.Prop, v metabase.Value, text string) mbxml.Finding {
 	keep := mbxml.Finding{Value: v}
 	switch {
 	case p.ID == settings.RelayIpList || p.ID == settings.IPSecurity:

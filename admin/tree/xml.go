@@ -18,7 +18,6 @@ import (
 	"restante/engine/settings"
 	"restante/metabase"
 	"restante/metabase/mbxml"
-	"restante/metabase/schema"
 )
 
 func (d handlers) export(ctx context.Context, who api.Caller, q api.ExportRequest) (api.Exported, error) {
@@ -37,7 +36,7 @@ func (d handlers) export(ctx context.Context, who api.Caller, q api.ExportReques
 		}
 	}
 	var b bytes.Buffer
-	secrets, err := mbxml.Write(&b, v.Snapshot, p, naming{d.Schema}, scope)
+	secrets, err := mbxml.Write(&b, v.Snapshot, p, d.Schema, scope)
 	return api.Exported{XML: b.Bytes(), Rev: v.Rev(), Secrets: secrets}, err
 }
 
@@ -75,7 +74,7 @@ func (d handlers) importFile(ctx context.Context, who api.Caller, f *mbxml.File,
 	if err := d.mayCompare(ctx, who, v, f, opts); err != nil {
 		return api.Imported{}, err
 	}
-	ops, report, err := mbxml.Plan(f, v.Snapshot, naming{d.Schema}, opts)
+	ops, report, err := mbxml.Plan(f, v.Snapshot, d.Schema, opts)
 	var bad mbxml.Problems
 	if err != nil && !errors.As(err, &bad) {
 		return api.Imported{}, api.Refused("", err.Error())
@@ -240,45 +239,4 @@ func tellAddress(next metabase.Snapshot, who api.Caller, report *mbxml.Report, n
 		Verdict: mbxml.Decision, Line: line, Path: settings.SitePath(n), Property: "ServerBindings",
 		Text: fmt.Sprintf("the same address as %s, %s; only one will start", name, addr),
 	})
-}
-
-// naming shows the schema as mbxml wants it.
-type naming struct{ *schema.Schema }
-
-func (n naming) ByID(id metabase.ID) (mbxml.Prop, bool) {
-	p, ok := n.Schema.ByID(id)
-	return n.prop(p), ok
-}
-
-func (n naming) ByName(name string) (mbxml.Prop, bool) {
-	p, ok := n.Property(name)
-	return n.prop(p), ok && p.Name != "" && p.Syntax != schema.Flag // one bit is written with the others
-}
-
-func (n naming) Holds(class string, id metabase.ID) bool {
-	p, ok := n.Schema.ByID(id)
-	return ok && p.In(class)
-}
-
-func (n naming) Class(name string) (string, bool) {
-	c, ok := n.Schema.Class(name)
-	return c.Name, ok
-}
-
-func (n naming) prop(p schema.Prop) mbxml.Prop {
-	out := mbxml.Prop{
-		Name: p.Name, ID: p.ID, Type: p.Type, Attr: p.Attr, UserType: p.UserType,
-		Bool: p.Syntax == schema.Boolean, Folder: p.Syntax == schema.FilePath, IPList: p.Syntax == schema.IPList,
-	}
-	if p.Syntax != schema.Flags {
-		return out
-	}
-	for _, f := range p.Flags {
-		name := f.IIS
-		if name == "" {
-			name = f.Name
-		}
-		out.Flags = append(out.Flags, mbxml.Flag{Name: name, Mask: f.Mask})
-	}
-	return out
 }

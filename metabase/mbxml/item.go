@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"restante/metabase"
+	"restante/metabase/schema"
 )
 
 var (
@@ -37,7 +38,7 @@ func (p *planner) importItem(k placed, it Item) {
 		return
 	}
 	v, err := value(prop, want.Value.Type(), it)
-	unread := err != nil && p.file.Foreign && prop.IPList
+	unread := err != nil && p.file.Foreign && prop.Syntax == schema.IPList
 	if err != nil && !unread {
 		p.reportFaults(k, it, []error{err})
 		return
@@ -94,7 +95,7 @@ func (p *planner) store(at metabase.Path, want metabase.Property) {
 // keepSecret keeps the stored value: a file has no readable secure value. Where none
 // is stored, an own file stores an empty one: it grants nothing, and marks where
 // the secret has to be set again.
-func (p *planner) keepSecret(k placed, it Item, prop Prop, want metabase.Property) {
+func (p *planner) keepSecret(k placed, it Item, prop schema.Prop, want metabase.Property) {
 	was, stored := p.snap.Stored(k.to, want.ID)
 	stored = stored && was.Attr&metabase.Secure != 0 && was.Value.Type() == want.Value.Type()
 	switch {
@@ -119,7 +120,7 @@ func (p *planner) keepSecret(k placed, it Item, prop Prop, want metabase.Propert
 }
 
 // translate adapts a value of another machine; false leaves it out.
-func (p *planner) translate(k placed, it Item, prop Prop, want *metabase.Property) bool {
+func (p *planner) translate(k placed, it Item, prop schema.Prop, want *metabase.Property) bool {
 	if p.opts.Review != nil {
 		f := p.opts.Review(k.to, prop, want.Value, it.Value)
 		if f.Text != "" {
@@ -131,7 +132,7 @@ func (p *planner) translate(k placed, it Item, prop Prop, want *metabase.Propert
 		want.Value = f.Value
 	}
 	old := want.Value.Str()
-	if p.opts.Folder == nil || old == "" || !prop.Folder && !strings.ContainsAny(old, `\/`) {
+	if p.opts.Folder == nil || old == "" || prop.Syntax != schema.FilePath && !strings.ContainsAny(old, `\/`) {
 		return true
 	}
 	folder := p.opts.Folder(k.to, it.Name, old)
@@ -149,11 +150,11 @@ func (p *planner) translate(k placed, it Item, prop Prop, want *metabase.Propert
 
 // find returns the schema's definition of an item, and the property to store with
 // an empty value of its type.
-func (p *planner) find(it Item) (Prop, metabase.Property, []error) {
+func (p *planner) find(it Item) (schema.Prop, metabase.Property, []error) {
 	if !it.Custom {
 		prop, err := p.byName(it.Name)
 		if err != nil {
-			return Prop{}, metabase.Property{}, []error{err}
+			return schema.Prop{}, metabase.Property{}, []error{err}
 		}
 		return prop, metabase.Property{ID: prop.ID, Attr: prop.Attr, UserType: prop.UserType, Value: zero(prop.Type)}, nil
 	}
@@ -173,25 +174,25 @@ func (p *planner) find(it Item) (Prop, metabase.Property, []error) {
 	try(err)
 	prop, ok := p.schema.ByID(id)
 	if !ok {
-		prop = Prop{Name: it.Name, ID: id, Type: t}
+		prop = schema.Prop{Name: it.Name, ID: id, Type: t}
 	}
 	return prop, metabase.Property{ID: id, Attr: a, UserType: u, Value: zero(t)}, faults
 }
 
 // byName finds the property of an attribute by its name. The name of a property
 // without one has its number; the schema must know its type.
-func (p *planner) byName(name string) (Prop, error) {
+func (p *planner) byName(name string) (schema.Prop, error) {
 	id, numbered := numberedName(name)
 	if !numbered {
-		prop, ok := p.schema.ByName(name)
-		if !ok {
-			return Prop{}, errNoSuchProperty
+		prop, ok := p.schema.Property(name)
+		if !ok || prop.Name == "" || prop.Syntax == schema.Flag { // a flag is written with the others
+			return schema.Prop{}, errNoSuchProperty
 		}
 		return prop, nil
 	}
 	prop, ok := p.schema.ByID(id)
 	if !ok {
-		return Prop{}, errors.New("has no data type: a number that is not known here needs a Custom element with a Type")
+		return schema.Prop{}, errors.New("has no data type: a number that is not known here needs a Custom element with a Type")
 	}
 	return prop, nil
 }
@@ -201,7 +202,7 @@ func numberedName(name string) (metabase.ID, bool) {
 	if len(name) <= len(unknownName) || !strings.EqualFold(name[:len(unknownName)], unknownName) {
 		return 0, false
 	}
-	n, err := number(name[len(unknownName):])
+	n, err := schema.ParseNumber(name[len(unknownName):])
 	return metabase.ID(n), err == nil && n != 0
 }
 
@@ -210,8 +211,8 @@ func customID(it Item) (metabase.ID, error) {
 	if id, ok := numberedName(it.Name); ok && it.ID == "" {
 		return id, nil
 	}
-	n, err := number(it.ID)
-	if err != nil || n == 0 {
+	n, err := schema.ParseNumber(it.ID)
+	if err != nil || n == 0 || it.ID[0] == '-' {
 		return 0, fmt.Errorf("ID %q is not a number of a property", it.ID)
 	}
 	return metabase.ID(n), nil
@@ -232,7 +233,7 @@ func zero(t metabase.Type) metabase.Value {
 	return metabase.DWord(0)
 }
 
-func value(prop Prop, t metabase.Type, it Item) (metabase.Value, error) {
+func value(prop schema.Prop, t metabase.Type, it Item) (metabase.Value, error) {
 	switch it.Enc {
 	case "":
 		return parse(prop, t, it.Value)

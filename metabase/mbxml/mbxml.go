@@ -18,40 +18,15 @@ package mbxml
 
 import (
 	"restante/metabase"
+	"restante/metabase/schema"
 )
 
-// A Prop is the part of a property's definition that the format depends on.
-type Prop struct {
-	Name     string
-	ID       metabase.ID
-	Type     metabase.Type
-	Attr     metabase.Attr
-	UserType metabase.UserType
-	Bool     bool   // a DWORD written as TRUE and FALSE
-	Flags    []Flag // a DWORD written as names, each for a mask
-	Folder   bool   // names a folder of the machine
-	IPList   bool   // a BINARY of IIS's IPSECLIST form
-}
-
-// A Flag is one name of a flag property.
-type Flag struct {
-	Name string
-	Mask uint32
-}
-
-// A Schema defines properties. Names are compared without case.
+// A Schema defines classes and properties; [*schema.Schema] is one. Names are
+// compared without case.
 type Schema interface {
-	// ByID finds a property by its id; ok is false where the id has no name.
-	ByID(id metabase.ID) (p Prop, ok bool)
-
-	// ByName finds a property of any class.
-	ByName(name string) (p Prop, ok bool)
-
-	// Holds reports whether a key of the class may hold the property.
-	Holds(class string, id metabase.ID) bool
-
-	// Class returns the spelling of a class; ok is false for an unknown one.
-	Class(name string) (spelled string, ok bool)
+	ByID(id metabase.ID) (p schema.Prop, ok bool)
+	Property(name string) (p schema.Prop, ok bool)
+	Class(name string) (c schema.Class, ok bool)
 }
 
 // localAttrs are the attributes of properties that are in no file.
@@ -67,10 +42,3 @@ const (
 	schemaPath  = "/Schema"
 	origin      = "Restante" // marks own files
 )
-
-var userTypes = map[metabase.UserType]string{
-	metabase.UTServer: "IIS_MD_UT_SERVER",
-	metabase.UTFile:   "IIS_MD_UT_FILE",
-	metabase.UTWAM:    "IIS_MD_UT_WAM",
-	metabase.UTApp:    "ASP_MD_UT_APP",
-}

@@ -16,60 +16,65 @@ import (
 	"restante/internal/kv"
 	"restante/internal/seal"
 	"restante/metabase"
+	"restante/metabase/schema"
 )
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/engine":          "the metabase knows nothing of mail",
-		"/metabase/schema": "the schema is in this layer, and is passed as an interface",
-		"/internal/kv":     "a file is made of a snapshot, not of the store",
-		"/adsi-compat":     "imports go down only",
-		"/cmd":             "imports go down only",
+		"/engine":      "the metabase knows nothing of mail",
+		"/internal/kv": "a file is made of a snapshot, not of the store",
+		"/adsi-compat": "imports go down only",
+		"/cmd":         "imports go down only",
 	})
 }
 
 // table is a schema small enough to read.
-type table []Prop
+type table []schema.Prop
 
-func (t table) ByID(id metabase.ID) (Prop, bool) {
-	i := slices.IndexFunc(t, func(p Prop) bool { return p.ID == id })
+func (t table) find(is func(schema.Prop) bool) (p schema.Prop, ok bool) {
+	i := slices.IndexFunc(t, is)
 	if i < 0 {
-		return Prop{}, false
+		return p, false
 	}
-	return t[i], true
+	p = t[i]
+	p.Classes = classes
+	return p, true
 }
 
-func (t table) ByName(name string) (Prop, bool) {
-	i := slices.IndexFunc(t, func(p Prop) bool { return strings.EqualFold(p.Name, name) })
-	if i < 0 {
-		return Prop{}, false
-	}
-	return t[i], true
+func (t table) ByID(id metabase.ID) (schema.Prop, bool) {
+	return t.find(func(p schema.Prop) bool { return p.ID == id })
 }
 
-func (t table) Holds(class string, id metabase.ID) bool { return class != "" }
+func (t table) Property(name string) (schema.Prop, bool) {
+	return t.find(func(p schema.Prop) bool { return strings.EqualFold(p.Name, name) })
+}
 
-func (t table) Class(name string) (string, bool) {
-	for _, c := range []string{"IIsSmtpService", "IIsSmtpServer", "IIsSmtpDomain", "IIsObject"} {
+var classes = []string{"IIsSmtpService", "IIsSmtpServer", "IIsSmtpDomain", "IIsObject"}
+
+func (t table) Class(name string) (c schema.Class, ok bool) {
+	for _, c := range classes {
 		if strings.EqualFold(c, name) {
-			return c, true
+			return schema.Class{Name: c}, true
 		}
 	}
-	return "", false
+	return c, false
 }
 
 var props = table{
 	{Name: "Comment", ID: 1015, Type: metabase.StringType, Attr: metabase.Inherit, UserType: 1},
 	{Name: "Bindings", ID: 1023, Type: metabase.MultiSZType, UserType: 1},
-	{Name: "AutoStart", ID: 1017, Type: metabase.DWordType, Attr: metabase.Inherit, UserType: 1, Bool: true},
-	{Name: "Flags", ID: 6000, Type: metabase.DWordType, Attr: metabase.Inherit, UserType: 1, Flags: []Flag{{"One", 1}, {"Two", 2}, {"High", 0x80000000}, {"AuthAnonymous", 1}, {"AuthBasic", 2}, {"AuthNTLM", 4}}},
+	{Name: "AutoStart", ID: 1017, Type: metabase.DWordType, Attr: metabase.Inherit, UserType: 1, Syntax: schema.Boolean},
+	{Name: "Flags", ID: 6000, Type: metabase.DWordType, Attr: metabase.Inherit, UserType: 1, Syntax: schema.Flags, Flags: []schema.Named{
+		{Name: "One", Mask: 1}, {Name: "Two", Mask: 2}, {Name: "High", Mask: 0x80000000},
+		{Name: "auth_anonymous", IIS: "AuthAnonymous", Mask: 1}, {Name: "auth_basic", IIS: "AuthBasic", Mask: 2}, {Name: "auth_ntlm", IIS: "AuthNTLM", Mask: 4},
+	}},
 	{Name: "Blob", ID: 6019, Type: metabase.BinaryType, Attr: metabase.Inherit, UserType: 2},
 	{Name: "Expanded", ID: 7, Type: metabase.ExpandSZType, Attr: metabase.Inherit, UserType: 1},
 	{Name: "Password", ID: 36949, Type: metabase.StringType, Attr: metabase.Inherit | metabase.Secure, UserType: 1},
 	{Name: "State", ID: 1016, Type: metabase.DWordType, Attr: metabase.Volatile, UserType: 1},
-	{Name: "List", ID: 36995, Type: metabase.BinaryType, UserType: 1, IPList: true},
+	{Name: "List", ID: 36995, Type: metabase.BinaryType, UserType: 1, Syntax: schema.IPList},
 	{ID: 36930, Type: metabase.StringType, UserType: 1}, // known by number only
-	{Name: "Folder", ID: 36875, Type: metabase.StringType, Attr: metabase.Inherit, UserType: 1, Folder: true},
+	{Name: "Folder", ID: 36875, Type: metabase.StringType, Attr: metabase.Inherit, UserType: 1, Syntax: schema.FilePath},
 }
 
 func store(t *testing.T, ops ...metabase.Op) *metabase.Store {
@@ -342,7 +347,7 @@ func TestBadFiles(t *testing.T) {
 		{wrap("<IIsSmtpServer Location=\"/a\" UnknownName_61537=\"1\"/>"), "line 4: /a: UnknownName_61537: has no data type"},
 		{wrap("<IIsSmtpServer Location=\"/a\" Password=\"x\"/>"), "a file has no secure values"},
 		{wrap("<IIsSmtpServer Location=\"/a\"><Custom Name=\"x\" ID=\"no\"/></IIsSmtpServer>"), "line 4: /a: x: ID \"no\" is not a number"},
-		{wrap("<IIsSmtpServer Location=\"/a\"><Custom Name=\"x\" ID=\"9\" Type=\"FLOAT\" UserType=\"u\" Attributes=\"LOUD\"/></IIsSmtpServer>"), "type \"FLOAT\" is not known"},
+		{wrap("<IIsSmtpServer Location=\"/a\"><Custom Name=\"x\" ID=\"9\" Type=\"FLOAT\" UserType=\"u\" Attributes=\"LOUD\"/></IIsSmtpServer>"), "\"FLOAT\" is no data type"},
 	}
 	for _, tt := range tests {
 		f, err := Read(strings.NewReader(tt.in))
@@ -384,9 +389,9 @@ func TestEveryProblemIsReported(t *testing.T) {
 		`line 3: /a: Flags: "Four" is neither a number nor one of its flags`,
 		`line 4: /a: Nonsense: there is no such property`,
 		`line 5: /a: x: ID "0" is not a number of a property`,
-		`line 5: /a: x: type "FLOAT" is not known`,
-		`line 5: /a: x: user type "" is not known`,
-		`line 5: /a: x: attribute "LOUD" is not known`,
+		`line 5: /a: x: "FLOAT" is no data type; allowed are DWORD, STRING, BINARY, EXPANDSZ and MULTISZ`,
+		`line 5: /a: x: "" is no user type; allowed are a number, IIS_MD_UT_SERVER, IIS_MD_UT_FILE, IIS_MD_UT_WAM and ASP_MD_UT_APP`,
+		`line 5: /a: x: there is no attribute "LOUD"`,
 		`line 8: /b: class IIsOther is not known`,
 		`line 8: /b: Blob: is not hexadecimal`,
 		`line 11: line 2 has /A already`,
@@ -427,7 +432,7 @@ func TestForeignFaultsAreLeftOut(t *testing.T) {
 			return map[string]string{"a": "IIsSmtpService", "d": "IIsSmtpDomain"}[name]
 		},
 		Rename: func(p metabase.Path) metabase.Path { return metabase.Path(strings.TrimSuffix(string(p), ".")) },
-		Review: func(_ metabase.Path, p Prop, v metabase.Value, text string) Finding {
+		Review: func(_ metabase.Path, p schema.Prop, v metabase.Value, text string) Finding {
 			if v.IsZero() {
 				return Finding{Value: metabase.Binary(nil), Verdict: Decision, Text: "text " + text}
 			}
@@ -465,7 +470,7 @@ func TestForeignFaultsAreLeftOut(t *testing.T) {
 		`line 2: /a/b Flags: "Four" is neither a number nor one of its flags; it is left out: "Four"`,
 		"line 2: /a/b List: text abc",
 		"line 2: /a/b UnknownName_7777: has no data type",
-		`line 3: /a/b x: ID "0" is not a number of a property; type "FLOAT" is not known; user type "" is not known; attribute "LOUD" is not known; it is left out: "v"`,
+		`line 3: /a/b x: ID "0" is not a number of a property; "FLOAT" is no data type; allowed are DWORD, STRING, BINARY, EXPANDSZ and MULTISZ; "" is no user type; allowed are a number, IIS_MD_UT_SERVER, IIS_MD_UT_FILE, IIS_MD_UT_WAM and ASP_MD_UT_APP; there is no attribute "LOUD"; it is left out: "v"`,
 		`line 6: /a/b y: is there twice; it is left out: "2"`,
 		"line 11: /a/d : is /a/d here, which line 10 has already, and is left out",
 	}

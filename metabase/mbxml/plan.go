@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"restante/metabase"
+	"restante/metabase/schema"
 )
 
 // Options adjust a Plan. The zero value replaces the tree at the place that the
@@ -37,7 +38,7 @@ type Options struct {
 
 	// Review decides on each value of a foreign file; nil accepts all. The text
 	// is the value in the file; v is zero for an IP list that does not parse.
-	Review func(key metabase.Path, p Prop, v metabase.Value, text string) Finding
+	Review func(key metabase.Path, p schema.Prop, v metabase.Value, text string) Finding
 }
 
 // A Finding is the result of a Review.
@@ -153,7 +154,7 @@ func (p *planner) inheritAbove(keys []placed) {
 		}
 		for _, it := range p.file.Keys[above].Items {
 			prop, want, faults := p.find(it)
-			if len(faults) > 0 || named[want.ID] || prop.Name == "" || want.Attr&metabase.Inherit == 0 || !p.schema.Holds(class, want.ID) {
+			if len(faults) > 0 || named[want.ID] || prop.Name == "" || want.Attr&metabase.Inherit == 0 || !prop.In(class) {
 				continue
 			}
 			named[want.ID] = true
@@ -364,8 +365,8 @@ func (p *planner) class(k placed) (class string, ok bool) {
 	if none || class != "" {
 		return class, true
 	}
-	if spelled, ok := p.schema.Class(k.Element); ok {
-		return spelled, true
+	if c, ok := p.schema.Class(k.Element); ok {
+		return c.Name, true
 	}
 	if p.file.Foreign {
 		p.remark(Ignored, k.Line, k.to, "", "class %s is not known", k.Element)

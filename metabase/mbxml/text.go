@@ -3,6 +3,7 @@
 package mbxml
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -12,11 +13,12 @@ import (
 	"unicode/utf8"
 
 	"restante/metabase"
+	"restante/metabase/schema"
 )
 
 // text writes a value as IIS does. plain is false if the text would not read back
 // the same: the value is then base64, for a Custom element.
-func text(p Prop, v metabase.Value) (s string, plain bool) {
+func text(p schema.Prop, v metabase.Value) (s string, plain bool) {
 	switch v.Type() {
 	case metabase.DWordType:
 		return dword(p, v.DWord()), true
@@ -52,19 +54,19 @@ func printable(s string) bool {
 
 // dword is TRUE or FALSE, names joined by a bar, or the number. Bits without a
 // name follow the names as one number.
-func dword(p Prop, n uint32) string {
+func dword(p schema.Prop, n uint32) string {
 	switch {
-	case p.Bool && n == 0:
+	case p.Syntax == schema.Boolean && n == 0:
 		return "FALSE"
-	case p.Bool && n == 1:
+	case p.Syntax == schema.Boolean && n == 1:
 		return "TRUE"
-	case len(p.Flags) == 0 || n == 0:
+	case p.Syntax != schema.Flags || n == 0:
 		return strconv.FormatUint(uint64(n), 10)
 	}
 	var names []string
 	for _, f := range p.Flags {
 		if f.Mask != 0 && n&f.Mask == f.Mask {
-			names = append(names, f.Name)
+			names = append(names, cmp.Or(f.IIS, f.Name))
 			n &^= f.Mask
 		}
 	}
@@ -75,7 +77,7 @@ func dword(p Prop, n uint32) string {
 }
 
 // parse reads a value of type t as text or IIS writes it.
-func parse(p Prop, t metabase.Type, s string) (metabase.Value, error) {
+func parse(p schema.Prop, t metabase.Type, s string) (metabase.Value, error) {
 	switch t {
 	case metabase.DWordType:
 		n, err := parseDWord(p, s)
@@ -102,7 +104,7 @@ func parse(p Prop, t metabase.Type, s string) (metabase.Value, error) {
 	return metabase.Value{}, fmt.Errorf("has no data type (%v)", t)
 }
 
-func parseDWord(p Prop, s string) (uint32, error) {
+func parseDWord(p schema.Prop, s string) (uint32, error) {
 	s = strings.TrimSpace(s)
 	switch {
 	case strings.EqualFold(s, "TRUE"):
@@ -121,33 +123,23 @@ func parseDWord(p Prop, s string) (uint32, error) {
 	return sum, nil
 }
 
-func parseFlag(p Prop, word string) (uint32, error) {
+func parseFlag(p schema.Prop, word string) (uint32, error) {
 	for _, f := range p.Flags {
-		if strings.EqualFold(f.Name, word) {
+		if p.Syntax == schema.Flags && strings.EqualFold(cmp.Or(f.IIS, f.Name), word) {
 			return f.Mask, nil
 		}
 	}
-	if n, err := number(word); err == nil {
+	if n, err := schema.ParseNumber(word); err == nil {
 		return n, nil
 	}
-	// -1 is all bits in old files.
+	// Old files have negative numbers.
 	if n, err := strconv.ParseInt(word, 10, 32); err == nil {
 		return uint32(n), nil
 	}
-	if len(p.Flags) == 0 {
+	if p.Syntax != schema.Flags {
 		return 0, fmt.Errorf("%q is not a number", word)
 	}
 	return 0, fmt.Errorf("%q is neither a number nor one of its flags", word)
-}
-
-// number reads 32 bits, decimal or 0x hex; a leading zero is not octal.
-func number(s string) (uint32, error) {
-	base := 10
-	if len(s) > 2 && (s[:2] == "0x" || s[:2] == "0X") {
-		s, base = s[2:], 16
-	}
-	n, err := strconv.ParseUint(s, base, 32)
-	return uint32(n), err
 }
 
 // fromBase64 reads a value that text wrote in base64.
@@ -167,72 +159,35 @@ func fromBase64(t metabase.Type, s string) (metabase.Value, error) {
 	return metabase.Value{}, fmt.Errorf("a %v is not written in base64", t)
 }
 
-// parseAttributes reads names joined by a bar, or a number.
+// parseAttributes reads the attributes of a Custom element, which may have none.
 func parseAttributes(s string) (metabase.Attr, error) {
-	var sum metabase.Attr
-	for word := range strings.SplitSeq(s, "|") {
-		word = strings.TrimSpace(word)
-		if word == "" || strings.EqualFold(word, "NO_ATTRIBUTES") {
-			continue
-		}
-		bit, err := parseAttribute(word)
-		if err != nil {
-			return 0, err
-		}
-		sum |= bit
+	if strings.Trim(s, "| \t") == "" {
+		return 0, nil
 	}
-	return sum, nil
-}
-
-func parseAttribute(word string) (metabase.Attr, error) {
-	for bit := metabase.Attr(1); bit <= metabase.Locked; bit <<= 1 {
-		if strings.EqualFold(bit.String(), word) {
-			return bit, nil
-		}
-	}
-	n, err := number(word)
-	if err != nil {
-		return 0, fmt.Errorf("attribute %q is not known", word)
-	}
-	return metabase.Attr(n), nil
+	return schema.ParseAttr(s)
 }
 
 func userType(u metabase.UserType) string {
-	if name, ok := userTypes[u]; ok {
-		return name
-	}
-	return strconv.FormatUint(uint64(u), 10)
+	return cmp.Or(schema.UserTypeName(u), strconv.FormatUint(uint64(u), 10))
 }
 
 func parseUserType(s string) (metabase.UserType, error) {
-	for u, name := range userTypes {
-		if strings.EqualFold(s, name) {
-			return u, nil
-		}
-	}
 	if strings.EqualFold(s, noUserType) {
 		return 0, nil
 	}
-	n, err := number(s)
-	if err != nil {
-		return 0, fmt.Errorf("user type %q is not known", s)
-	}
-	return metabase.UserType(n), nil
+	return schema.ParseUserType(s)
 }
 
+// parseType reads a data type, or a syntax of IIS's schema, as in some of its
+// files.
 func parseType(s string) (metabase.Type, error) {
-	for t := metabase.DWordType; t <= metabase.MultiSZType; t++ {
-		if strings.EqualFold(t.String(), s) {
-			return t, nil
-		}
-	}
-	switch { // the schema's words for a DWORD, seen in files of IIS
-	case strings.EqualFold(s, "BOOL"):
+	switch strings.ToUpper(s) {
+	case "BOOL":
 		return metabase.DWordType, nil
-	case strings.EqualFold(s, "IPSECLIST"), strings.EqualFold(s, "NTACL"):
+	case "IPSECLIST", "NTACL":
 		return metabase.BinaryType, nil
-	case strings.EqualFold(s, "MIMEMAP"):
+	case "MIMEMAP":
 		return metabase.MultiSZType, nil
 	}
-	return 0, fmt.Errorf("type %q is not known", s)
+	return schema.ParseType(s)
 }

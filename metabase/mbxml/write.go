@@ -53,8 +53,8 @@ func Write(w io.Writer, snap metabase.Snapshot, root metabase.Path, s Schema, sc
 func inherited(snap metabase.Snapshot, path metabase.Path, s Schema) (out []metabase.Property) {
 	for _, l := range snap.AllProperties(path) {
 		if l.Attr&metabase.IsInherited != 0 {
-			_, known := s.ByID(l.ID)
-			if l.Attr&(metabase.Secure|metabase.Locked) != 0 || known && !s.Holds(snap.Class(path), l.ID) {
+			prop, known := s.ByID(l.ID)
+			if l.Attr&(metabase.Secure|metabase.Locked) != 0 || known && !prop.In(snap.Class(path)) {
 				continue
 			}
 			l.Attr &^= metabase.IsInherited
@@ -77,8 +77,8 @@ type attribute struct{ name, value string }
 // the rest as Custom elements, by id.
 func (w *writer) key(path metabase.Path, class string, props []metabase.Property) {
 	element := noClass
-	if spelled, ok := w.schema.Class(class); ok {
-		element = spelled // a KeyType may be stored in any case
+	if c, ok := w.schema.Class(class); ok {
+		element = c.Name // a KeyType may be stored in any case
 	} else if class != "" {
 		element = class
 	}
@@ -112,7 +112,7 @@ func (w *writer) key(path metabase.Path, class string, props []metabase.Property
 // the schema.
 func (w *writer) known(class string, p metabase.Property) (attribute, bool) {
 	s, ok := w.schema.ByID(p.ID)
-	if !ok || !w.schema.Holds(class, p.ID) || s.Name == "" || !isName(s.Name) ||
+	if !ok || !s.In(class) || s.Name == "" || !isName(s.Name) ||
 		s.Type != p.Value.Type() || s.Attr != p.Attr || s.UserType != p.UserType {
 		return attribute{}, false
 	}

@@ -104,7 +104,7 @@ func (p Prop) parseNumber(args []string) (uint32, error) {
 			return f.Mask, nil
 		}
 	}
-	if n, err := number(s); err == nil {
+	if n, err := ParseNumber(s); err == nil {
 		return n, nil
 	}
 	if p.Syntax == Enum {
@@ -113,8 +113,9 @@ func (p Prop) parseNumber(args []string) (uint32, error) {
 	return 0, invalid("%q is no number from 0 to 4294967295, decimal or 0x hex", clip(s))
 }
 
-// number reads a DWORD; -1 is IIS's old way to write the greatest.
-func number(s string) (uint32, error) {
+// ParseNumber reads a DWORD, decimal or 0x hex; a leading zero is not octal, and -1
+// is the greatest, as in old files of IIS.
+func ParseNumber(s string) (uint32, error) {
 	if s == "-1" {
 		return maxDWord, nil
 	}
@@ -146,7 +147,7 @@ next:
 				continue next
 			}
 		}
-		bits, err := number(w)
+		bits, err := ParseNumber(w)
 		if err != nil {
 			bad = append(bad, invalid("there is no flag %q%s; allowed are a number and %s", clip(w), suggest(w, p.names()), p.named()))
 		}

@@ -46,7 +46,7 @@ func parseAttrWord(word string) (metabase.Attr, error) {
 	if strings.EqualFold(word, metabase.Attr(0).String()) {
 		return 0, nil
 	}
-	if n, err := number(word); err == nil {
+	if n, err := ParseNumber(word); err == nil {
 		return metabase.Attr(n), nil
 	}
 	var names []string
@@ -66,6 +66,9 @@ var userTypes = map[metabase.UserType]string{
 	metabase.UTWAM: "IIS_MD_UT_WAM", metabase.UTApp: "ASP_MD_UT_APP",
 }
 
+// UserTypeName is IIS's name for a user type, "" where it has none.
+func UserTypeName(u metabase.UserType) string { return userTypes[u] }
+
 // UserTypeText is the number, and IIS's name for it where it has one.
 func UserTypeText(u metabase.UserType) string {
 	if name := userTypes[u]; name != "" {
@@ -81,7 +84,7 @@ func ParseUserType(s string) (metabase.UserType, error) {
 			return u, nil
 		}
 	}
-	n, err := number(s)
+	n, err := ParseNumber(s)
 	if err != nil {
 		return 0, invalid("%q is no user type; allowed are a number, IIS_MD_UT_SERVER, IIS_MD_UT_FILE, IIS_MD_UT_WAM and ASP_MD_UT_APP", clip(s))
 	}
