@@ -11,8 +11,8 @@ import (
 	"restante/internal/seal"
 )
 
-// What is written to the disk is a run of uvarints and of strings after their
-// lengths. Every record begins with the number of its form.
+// A record on disk is a sequence of uvarints and length-prefixed strings. It
+// begins with the number of its form.
 const (
 	keyForm    = 1
 	recordForm = 1
@@ -53,7 +53,7 @@ func appendSealed(b []byte, p Property, k seal.Key) []byte {
 	return record.AppendText(b, string(k.Seal(appendPayload(nil, p.Value), uint32(p.ID))))
 }
 
-// A reader takes a record of the store apart. Key opens what is sealed.
+// A reader decodes a record of the store. key opens sealed values.
 type reader struct {
 	record.Reader
 	key seal.Key
@@ -61,7 +61,7 @@ type reader struct {
 
 func read(b []byte, key seal.Key) reader { return reader{record.Read(b), key} }
 
-// end says what was wrong, or that something was left over.
+// end returns the first error, or that octets are left over.
 func (r *reader) end() error {
 	err := r.End()
 	if broken, ok := err.(record.Broken); ok {
@@ -134,7 +134,7 @@ func (r *reader) properties() []Property {
 	return out
 }
 
-// appendNode writes what a key holds itself.
+// appendNode writes the name, time and properties of a key.
 func appendNode(b []byte, n *node, k seal.Key) []byte {
 	b = append(b, keyForm)
 	b = record.AppendText(b, n.name)
@@ -153,7 +153,7 @@ func (r *reader) node() *node {
 	return n
 }
 
-// meta is the one record that says where the store stands.
+// meta is the record of the store's revision.
 type meta struct {
 	rev   Rev
 	time  time.Time

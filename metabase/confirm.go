@@ -21,7 +21,7 @@ type Pending struct {
 	Until time.Time
 }
 
-// Pending lists what waits to be confirmed, the newest first.
+// Pending lists the revisions that are not confirmed, the newest first.
 func (s *Store) Pending() []Pending {
 	s.committer.mu.Lock()
 	defer s.committer.mu.Unlock()
@@ -37,9 +37,9 @@ func newestFirst(pending map[Rev]time.Time) []Pending {
 	return out
 }
 
-// Confirm keeps what revision rev changed; 0 is the newest that waits. When it
-// returns nil, that is on stable storage. The error is NotFound when that
-// revision does not wait: it was confirmed, or taken back already.
+// Confirm keeps the changes of revision rev; 0 is the newest that is not
+// confirmed. When it returns nil, that is on stable storage. The error is
+// NotFound if the revision was confirmed or taken back already.
 func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, &Error{Op: "confirm", Err: context.Cause(ctx)}
@@ -52,7 +52,7 @@ func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
 	return p.rev, nil
 }
 
-// settle lets t confirm rev, or 0 for the newest.
+// settle makes t confirm rev, or the newest revision for 0.
 func (s *Store) settle(t *pending, rev Rev) error {
 	if all := newestFirst(s.committer.unconfirmed); rev == 0 && len(all) > 0 {
 		rev = all[0].Rev
@@ -69,8 +69,8 @@ func (s *Store) settle(t *pending, rev Rev) error {
 	return nil
 }
 
-// settle lets t end the wait for rev. The commit depends on the record of it, as
-// another process may confirm it, too; none is stored if t's group writes it.
+// settle makes t remove the deadline of rev. The commit depends on its record, as
+// another process may remove it, too. None is stored yet if t's group writes it.
 func (c *committer) settle(t *pending, rev Rev) {
 	if until, ok := c.durable[rev]; ok {
 		t.ops = append(t.ops, kv.Must(revKey(confirmKeys, rev), encodeUntil(until)))
@@ -82,7 +82,7 @@ func (c *committer) settle(t *pending, rev Rev) {
 
 func encodeUntil(t time.Time) []byte { return binary.AppendVarint(nil, t.UnixNano()) }
 
-// confirmations adds to t what its request says of confirming.
+// confirmations adds to t the deadlines that its request sets and removes.
 func (s *Store) confirmations(t *pending, r *request) {
 	if until := r.deadline(s.now()); !until.IsZero() && t.img != nil {
 		t.ops = append(t.ops, kv.Put(revKey(confirmKeys, t.rev), encodeUntil(until)))
@@ -94,8 +94,8 @@ func (s *Store) confirmations(t *pending, r *request) {
 	}
 }
 
-// takeBack undoes what rev changed, as far as nobody has changed it since. One
-// revision says so, and what was kept, even if that is all of it.
+// takeBack reverts the changes of rev that no later revision has changed again.
+// It makes one revision that lists the changes it kept, even if that is all.
 func (s *Store) takeBack(ctx context.Context, rev Rev) error {
 	r := &request{reverts: rev, settled: rev, always: true, batch: Batch{
 		Origin:  FromSystem,
@@ -116,8 +116,7 @@ func (s *Store) takeBack(ctx context.Context, rev Rev) error {
 	_, err = s.apply(ctx, r)
 	var refused *Refused
 	if errors.As(err, &refused) {
-		// ChangeKind was made on top does not hold without it. To leave things as
-		// they are, and say so, is all that is left.
+		// Later changes do not hold without it: keep everything, and say so.
 		r.prepare = func(*image, *request) ([]Op, error) { return nil, nil }
 		r.kept = lines(refused.Problems)
 		r.batch.Comment = fmt.Sprintf("revision %d was not confirmed in time, but cannot be taken back", rev)
@@ -146,11 +145,11 @@ func lines(problems []Problem) (out []string) {
 type janitor struct {
 	workers
 	wake     chan struct{} // capacity 1: a commit was made
-	deadline chan struct{} // capacity 1: it had to do with what is to be confirmed
-	oldest   Record        // of the history, as far as keep has looked: Rev and Time
+	deadline chan struct{} // capacity 1: it set or removed a deadline
+	oldest   Record        // the oldest revision that compact has looked at: Rev and Time
 }
 
-// start takes back what is overdue before it returns.
+// start takes back the overdue revisions before it returns.
 func (j *janitor) start(ctx context.Context, s *Store) error {
 	j.wake, j.deadline = make(chan struct{}, 1), make(chan struct{}, 1)
 	pending, err := s.loadConfirms(ctx)
@@ -170,7 +169,7 @@ func (j *janitor) start(ctx context.Context, s *Store) error {
 const (
 	keepEvery = time.Hour             // history grows old without a commit, too
 	keepAgain = 5 * time.Second       // after an error
-	keepPause = 50 * time.Millisecond // so that it sees to many commits at once
+	keepPause = 50 * time.Millisecond // to handle many commits at once
 )
 
 // runJanitor returns when the janitor is stopped.
@@ -199,15 +198,15 @@ func (s *Store) runJanitor() {
 			err = s.compact(ctx)
 		}
 		if err != nil && kindOf(err) != Closed {
-			s.opts.Log.ErrorContext(ctx, "metabase: what is due by the clock", "err", err)
+			s.opts.Log.ErrorContext(ctx, "metabase: take back unconfirmed revisions and drop old history", "err", err)
 			wait = keepAgain
 		}
 		timer.Reset(wait)
 	}
 }
 
-// takeBackDue takes back what is overdue, the newest first, and says how long
-// there is until something else may be.
+// takeBackDue takes back the overdue revisions, the newest first, and returns the
+// time until the next one may be.
 func (s *Store) takeBackDue(ctx context.Context) (wait time.Duration, err error) {
 	s.committer.mu.Lock()
 	pending := newestFirst(s.committer.durable)

@@ -8,10 +8,10 @@ import (
 	"restante/metabase/internal/pmap"
 )
 
-// A keyDelta is how one key differs between two trees. It has all that is
-// needed to go either way.
+// A keyDelta is the difference of one key between two trees. It can be applied in
+// either direction.
 type keyDelta struct {
-	path             Path // as spelled in the newer tree, or in the older where it is gone
+	path             Path // as spelled in the newer tree, or in the older if it is removed
 	added, removed   bool
 	oldName, newName string
 	oldMod, newMod   int64
@@ -20,34 +20,33 @@ type keyDelta struct {
 	node *node // the key in the newer tree; nil of a delta read from the history
 }
 
-// A propDelta is how one property differs; old or new is nil where there is none.
+// A propDelta is the difference of one property; old or new is nil if there is none.
 type propDelta struct {
 	id       ID
 	old, new *Property
 }
 
-// quiet says that nothing differs but the revision that stored it: the same
-// item came by another way.
+// quiet reports whether only the revision that stored the property differs.
 func (p propDelta) quiet() bool {
 	return p.old != nil && p.new != nil && p.old.same(*p.new)
 }
 
-// quiet says that nothing differs that a reader of values would see.
+// quiet reports whether a reader of values sees no difference.
 func (d keyDelta) quiet() bool {
 	return !d.added && !d.removed && d.oldName == d.newName &&
 		!slices.ContainsFunc(d.props, func(p propDelta) bool { return !p.quiet() })
 }
 
-// diff lists the keys whose own data, name or existence differ, parents first.
-// ChangeKind both trees share is not looked at.
+// diff lists the keys whose own data, name or existence differ, parents first. It
+// skips the subtrees that both share.
 func diff(old, new *node) []keyDelta {
 	var out []keyDelta
 	diffNode(Root, pmap.Pair[*node]{Old: old, New: new}, &out)
 	return out
 }
 
-// diffAt is diff where all that differs lies at or below where old and new lead
-// to, one of which may be nil; both are, where nothing does.
+// diffAt is diff for trees that differ only at or below the ends of old and new.
+// One of them may be nil; both are if nothing differs.
 func diffAt(old, new *trail) []keyDelta {
 	t := new
 	if t == nil {
@@ -104,7 +103,7 @@ func diffProps(old, new []Property) []propDelta {
 	return out
 }
 
-// undo takes list, which led to the tree root, back.
+// undo returns the tree before list, which led to root.
 func undo(root *node, list []keyDelta) *node {
 	for _, d := range slices.Backward(list) { // children before their parents
 		if d.added {

@@ -12,27 +12,27 @@ import (
 	"restante/internal/seal"
 )
 
-// A Record is what the history knows of one revision.
+// A Record is the history of one revision.
 type Record struct {
 	Rev     Rev
 	Time    time.Time
 	Actor   Principal
 	Origin  Origin
 	Comment string
-	Reverts Rev       // the revision that this one took back, or 0
-	Until   time.Time // when it had to be confirmed; zero where it had not
-	Kept    []string  // what of Reverts could not be taken back, one "path: property: why" each
+	Reverts Rev       // the revision that this one reverts, or 0
+	Until   time.Time // the deadline of its confirmation; zero: none
+	Kept    []string  // changes of Reverts that could not be reverted, "path: property: why" each
 	Changes []DiffLine
 }
 
 // ChangeKind says what happened to a key.
 type ChangeKind string
 
-// ChangeKind can happen.
+// The kinds of changes.
 const (
 	KeyAdded      ChangeKind = "key added"
 	KeyRemoved    ChangeKind = "key removed"
-	KeyMoved      ChangeKind = "key moved"   // told beside what it comes to
+	KeyMoved      ChangeKind = "key moved"   // in addition to the keys added and removed
 	KeyRenamed    ChangeKind = "key renamed" // another spelling of the same name
 	PropertySet   ChangeKind = "property set"
 	PropertyUnset ChangeKind = "property unset"
@@ -43,11 +43,11 @@ type DiffLine struct {
 	Path     Path
 	Kind     ChangeKind
 	ID       ID        // of a property
-	Old, New *Property // nil where there was none, or is none any longer
+	Old, New *Property // nil if there was none, or is none now
 	To       Path      // of a key moved or renamed
 }
 
-// writes is what a plan does to the keys.
+// writes returns the ops that a plan makes of the keys.
 func (s *Store) writes(p *plan) (ops []kv.Op) {
 	for _, d := range p.deltas {
 		if d.removed {
@@ -59,7 +59,7 @@ func (s *Store) writes(p *plan) (ops []kv.Op) {
 	return ops
 }
 
-// record is what a plan adds to the history.
+// record encodes the history of a plan.
 func (s *Store) record(p *plan, r *request) []byte {
 	h := entry{
 		Record: Record{
@@ -71,10 +71,10 @@ func (s *Store) record(p *plan, r *request) []byte {
 	return h.encode(s.key)
 }
 
-// roomy is space for most records, so that they need not grow as they are made.
+// roomy holds most records without growing.
 const roomy = 256
 
-// An entry is a record as it is kept.
+// An entry is a record as stored.
 type entry struct {
 	Record // Changes are empty
 	moves  []move
@@ -134,14 +134,14 @@ func decodeEntry(raw []byte, k seal.Key) (*entry, error) {
 	return h, r.end()
 }
 
-// entry reads revision rev. The error is NotFound for one that is not there,
-// or is no longer kept.
+// entry reads revision rev. The error is NotFound if there is no such revision, or
+// it was dropped.
 func (s *Store) entry(ctx context.Context, rev Rev) (*entry, error) {
 	var at historyReader
 	return at.entry(ctx, s, rev)
 }
 
-// below gives the record with the changes at and below p.
+// below returns the record with the changes at and below p.
 func (h *entry) below(p Path) Record {
 	out := h.Record
 	for _, m := range h.moves {
@@ -157,7 +157,7 @@ func (h *entry) below(p Path) Record {
 	return out
 }
 
-// lines appends what d says to people.
+// lines appends the changes of d.
 func (d keyDelta) lines(out []DiffLine) []DiffLine {
 	switch {
 	case d.added:
@@ -188,8 +188,8 @@ func shown(p *Property) *Property {
 	return &out
 }
 
-// compare lists what leads from one state to another, without secure values
-// and without what is volatile.
+// compare lists the changes that lead from one state to another, without secure
+// values and volatile properties.
 func compare(from, to Snapshot) []DiffLine {
 	var a, b *node
 	if from.img != nil {
@@ -205,9 +205,9 @@ func compare(from, to Snapshot) []DiffLine {
 	return out
 }
 
-// Log lists the newest n revisions that changed something at or below p, the
-// newest first, with those changes; n 0 is all there are. With p the root,
-// revisions that changed nothing but the history are in it, too.
+// Log lists the newest n revisions with changes at or below p, the newest first,
+// with those changes; 0 means all. For the root it includes revisions without
+// changes.
 func (s *Store) Log(ctx context.Context, p Path, n int) ([]Record, error) {
 	var out []Record
 	var at historyReader
@@ -227,11 +227,10 @@ func (s *Store) Log(ctx context.Context, p Path, n int) ([]Record, error) {
 	return out, nil
 }
 
-// Record tells who made revision rev, when, from where and why, and what it
-// changed: with the Rev of a Property, where its value comes from. Of one that
-// the history does not reach back to, the changes are gone, and the rest is
-// there as long as a property that it stored is in its place; then the error
-// is NotFound.
+// Record returns the record of revision rev. With the Rev of a Property it tells
+// where the value comes from. Of a revision whose page was dropped the changes
+// are gone, and the rest stays as long as a property that it stored is in place.
+// After that the error is NotFound.
 func (s *Store) Record(ctx context.Context, rev Rev) (Record, error) {
 	h, err := s.entry(ctx, rev)
 	if kindOf(err) == NotFound {
@@ -248,9 +247,9 @@ func (s *Store) Record(ctx context.Context, rev Rev) (Record, error) {
 // Oldest is the earliest revision that At can go back to.
 func (s *Store) Oldest() Rev { return s.pages.oldest() - 1 }
 
-// At gives the state at revision rev, without what is volatile. It costs the
-// more the longer ago that was. The error is NotFound when the history does
-// not reach back so far.
+// At returns the state at revision rev, without volatile properties. The cost
+// grows with the number of revisions since. The error is NotFound if the history
+// does not reach back so far.
 func (s *Store) At(ctx context.Context, rev Rev) (Snapshot, error) {
 	now := s.Snapshot()
 	img := *now.img
@@ -279,7 +278,7 @@ func (s *Store) At(ctx context.Context, rev Rev) (Snapshot, error) {
 	return Snapshot{&img}, nil
 }
 
-// Diff lists what leads from one revision to another; 0 is the empty tree.
+// Diff lists the changes from one revision to another; 0 is the empty tree.
 func (s *Store) Diff(ctx context.Context, from, to Rev) ([]DiffLine, error) {
 	a, err := s.At(ctx, from)
 	if err != nil {

@@ -137,7 +137,7 @@ func TestRevert(t *testing.T) {
 		said  []string // each conflict
 	}{
 		{"a set", []Op{Set{"/A", num(1, 2)}}, nil, "/", "", nil},
-		{"a set that was put back by hand", []Op{Set{"/A", num(1, 2)}}, []Op{Set{"/A", num(1, 1)}}, "/", "same", nil},
+		{"a set that was put back since", []Op{Set{"/A", num(1, 2)}}, []Op{Set{"/A", num(1, 1)}}, "/", "same", nil},
 		{"a set with another on top", []Op{Set{"/A", num(1, 2)}}, []Op{Set{"/A", num(1, 3)}}, "/", "same",
 			[]string{"/A: property 1: revision 3 has set it since"}},
 		{"a set that was set again after another", []Op{Set{"/A", num(1, 2)}}, []Op{Set{"/A", num(1, 3)}, Set{"/A", num(1, 2)}}, "/", "same",
@@ -261,7 +261,7 @@ func TestConfirm(t *testing.T) {
 			t.Errorf("the record says %+v, %v", h, err)
 		}
 
-		// One that was reverted by hand need not be confirmed any longer.
+		// A revision that was reverted needs no confirmation.
 		rev = try(time.Minute, Set{"/A", num(1, 7)})
 		if _, err := s.Revert(t.Context(), rev, Root, Batch{}); err != nil {
 			t.Fatal(err)

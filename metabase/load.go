@@ -18,18 +18,18 @@ import (
 	"restante/metabase/internal/pmap"
 )
 
-// ChangeKind the ordered map holds, by the first octet of its keys.
+// The records of the ordered map, by the first octet of their keys.
 const (
 	nodeKeys    = 'k' // then each name of the path, folded, after a zero: the key's own data
 	metaKey     = 'm' // the revision and the machine key's proof
 	pageKeys    = 'r' // then the first revision of a page: the history
-	partKeys    = 'p' // then that, and the part: what one value has no room for
-	headKeys    = 'h' // then the revision: who and why, of history that is gone
-	confirmKeys = 'c' // then the revision: what waits to be confirmed, until when
+	partKeys    = 'p' // then that, and the part: the rest of a page that is too large for one value
+	headKeys    = 'h' // then the revision: actor, time and comment of a revision whose page was dropped
+	confirmKeys = 'c' // then the revision: the deadline of its confirmation
 )
 
-// nodeKey is where the key at p is kept. The zero, which no name holds, sorts
-// first: below each key come its children, before its siblings.
+// nodeKey is the key of the map for the key at p. No name holds a zero, and it
+// sorts first: each key is followed by its children, before its siblings.
 func nodeKey(p Path) []byte {
 	b := append(make([]byte, 0, 1+len(p)), nodeKeys)
 	for name := range p.Elements() {
@@ -60,7 +60,7 @@ func revKey(kind byte, rev Rev) []byte {
 	return binary.BigEndian.AppendUint64([]byte{kind}, uint64(rev))
 }
 
-// keyRev is the revision in what revKey gave.
+// keyRev is the inverse of revKey.
 func keyRev(key []byte) (Rev, error) {
 	if len(key) != 9 {
 		return 0, because(Damaged, "a record of a revision has a key of %d octets", len(key))
@@ -135,8 +135,8 @@ func (s *Store) create(ctx context.Context) ([]byte, error) {
 		kv.Put(nodeKey(Root), appendNode(nil, &node{modified: now.UnixNano()}, s.key)))
 }
 
-// loadTree reads the keys, which come in the order of a walk, and builds each
-// when the last one below it has come.
+// loadTree reads the keys in the order of a walk, and builds each key after the
+// last one below it.
 func (s *Store) loadTree(ctx context.Context) (*node, error) {
 	l := loader{key: s.key, classes: map[string]string{}}
 	for pair, err := range s.db.Scan(ctx, []byte{nodeKeys}) {
@@ -162,7 +162,7 @@ type loader struct {
 }
 
 type opened struct {
-	key  []byte // where it is kept
+	key  []byte // of the map
 	node *node
 	kids []*node
 }
@@ -200,7 +200,7 @@ func (l *loader) intern(n *node) {
 	}
 	class := item.Value.text
 	if known, ok := l.classes[class]; ok {
-		item.Value.text = known // nobody has seen it yet
+		item.Value.text = known // not yet published
 	} else {
 		l.classes[class] = class
 	}
@@ -221,7 +221,7 @@ func (l *loader) closeTo(depth int) {
 	}
 }
 
-// shownKey is a key of the map as a path.
+// shownKey formats a key of the map as a path.
 func shownKey(key []byte) string {
 	if len(key) < 2 {
 		return "/"
@@ -229,7 +229,7 @@ func shownKey(key []byte) string {
 	return fmt.Sprintf("%q", strings.ReplaceAll(string(key[1:]), "\x00", "/"))
 }
 
-// loadConfirms reads what waits to be confirmed.
+// loadConfirms reads the deadlines of the revisions that are not confirmed.
 func (s *Store) loadConfirms(ctx context.Context) (map[Rev]time.Time, error) {
 	out := map[Rev]time.Time{}
 	for pair, err := range s.db.Scan(ctx, []byte{confirmKeys}) {
@@ -240,7 +240,7 @@ func (s *Store) loadConfirms(ctx context.Context) (map[Rev]time.Time, error) {
 		at := time.Unix(0, r.Int())
 		rev, err := keyRev(pair.Key)
 		if r.end() != nil || err != nil {
-			return nil, because(Damaged, "a record of what waits to be confirmed does not read")
+			return nil, because(Damaged, "the record of a confirmation cannot be decoded")
 		}
 		out[rev] = at
 	}

@@ -14,10 +14,9 @@ import (
 	"restante/internal/seal"
 )
 
-// The history is kept in pages. Each commit writes one, with the entries of all
-// revisions that share it, in their order; a page goes as a whole, too. So a
-// revision among many that are made at once costs one write for its keys and
-// next to none for its history.
+// The history is stored in pages. Each commit writes one page with the entries of
+// all its revisions, in order, and a page is dropped as a whole. The history of a
+// revision that shares its commit costs next to nothing.
 
 // A historyPage stores the entries of consecutive revisions.
 type historyPage struct {
@@ -30,8 +29,8 @@ const (
 	maxParts = 1 << 20 // more is a damaged number
 )
 
-// key is where a part of p is kept. Only the first ones are in the way of who
-// looks through all pages.
+// key is the key of the map for a part of p. The first parts have a prefix of
+// their own, so that a scan of all pages reads no others.
 func (p historyPage) key(part int) []byte {
 	if part == 0 {
 		return revKey(pageKeys, p.first)
@@ -39,8 +38,8 @@ func (p historyPage) key(part int) []byte {
 	return binary.BigEndian.AppendUint32(revKey(partKeys, p.first), uint32(part))
 }
 
-// newPage gives the page of entries, the first of which is of revision first,
-// and what writes it.
+// newPage returns the page of entries, the first of which is of revision first,
+// and the ops that write it, the first part first.
 func newPage(first Rev, entries [][]byte) (historyPage, []kv.Op) {
 	size := 0
 	for _, e := range entries {
@@ -64,7 +63,7 @@ func newPage(first Rev, entries [][]byte) (historyPage, []kv.Op) {
 	return p, ops
 }
 
-// dropping lists what removes p.
+// dropping appends the ops that remove p.
 func (p historyPage) dropping(ops []kv.Op) []kv.Op {
 	for part := range p.parts {
 		ops = append(ops, kv.Del(p.key(part)))
@@ -72,7 +71,7 @@ func (p historyPage) dropping(ops []kv.Op) []kv.Op {
 	return ops
 }
 
-// openPage reads what the first part of a page begins with and gives the rest.
+// openPage decodes the head of the first part of a page and returns the rest.
 func openPage(first Rev, value []byte) (historyPage, []byte, error) {
 	r := read(value, seal.Key{})
 	r.Form(pageForm)
@@ -86,11 +85,11 @@ func openPage(first Rev, value []byte) (historyPage, []byte, error) {
 	return p, r.Rest(), nil
 }
 
-// pages is what is known of all that are kept. Make it with begin.
+// pages lists the pages that are stored.
 type pages struct {
 	mu   sync.Mutex    // guards what follows
-	list []historyPage // in their order, without a gap
-	next Rev           // the revision that none has yet
+	list []historyPage // in order, without a gap
+	next Rev           // the revision after the last page
 }
 
 // begin notes the pages of a store that is at revision rev.
@@ -107,7 +106,7 @@ func (l *pages) add(list []historyPage, last Rev) {
 	l.list, l.next = append(l.list, list...), last+1
 }
 
-// oldest is the first revision that is kept; the next one where none is.
+// oldest is the first revision that is stored, or the next one if none is.
 func (l *pages) oldest() Rev {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,7 +116,7 @@ func (l *pages) oldest() Rev {
 	return l.list[0].first
 }
 
-// find gives the page that has rev, if it is kept.
+// find returns the page that has rev, if it is stored.
 func (l *pages) find(rev Rev) (historyPage, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -131,8 +130,8 @@ func (l *pages) find(rev Rev) (historyPage, bool) {
 	return l.list[i], true
 }
 
-// head gives the oldest pages: as many as lie wholly below end, but no more
-// revisions than limit, or one page. It gives the revision behind them, too.
+// head returns the oldest pages that lie wholly below end, with at most limit
+// revisions or one page, and the revision after them.
 func (l *pages) head(end Rev, limit int) (list []historyPage, next Rev) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -156,7 +155,7 @@ func (l *pages) drop(n int) {
 	l.list = l.list[n:]
 }
 
-// undrop takes back what drop has forgotten.
+// undrop puts the pages of drop back.
 func (l *pages) undrop(list []historyPage) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -187,11 +186,11 @@ func (s *Store) loadPages(ctx context.Context, rev Rev) error {
 	return nil
 }
 
-// loneKey is the length of a key under which a record was kept by itself, before
-// there were pages: the revision, and the part.
+// loneKey is the length of the key of a record in a store from before there were
+// pages: the revision, and the part.
 const loneKey = 1 + 8 + 4
 
-// makePages makes a page of each record that is kept by itself.
+// makePages makes a page of each record of such a store.
 func (s *Store) makePages(ctx context.Context, now Rev) error {
 	var ops []kv.Op
 	var list []historyPage
@@ -232,7 +231,7 @@ type historyReader struct {
 	entries [][]byte
 }
 
-// entry gives revision rev, from the page at hand or from its own.
+// entry returns revision rev, from the cached page or from the store.
 func (f *historyReader) entry(ctx context.Context, s *Store, rev Rev) (*entry, error) {
 	fail := func(kind Kind, err error) (*entry, error) {
 		return nil, &Error{Op: fmt.Sprintf("revision %d", rev), Kind: kind, Err: err}
@@ -286,7 +285,7 @@ func (s *Store) pageFrom(first Rev) (p historyPage, entries [][]byte, ok bool, e
 	return p, entries, true, err
 }
 
-// readPage gives the entries of p.
+// readPage returns the entries of p.
 func (s *Store) readPage(p historyPage) ([][]byte, error) {
 	var body []byte
 	for part := range p.parts {

@@ -100,9 +100,9 @@ func TestPageParts(t *testing.T) {
 // wait while the disk is held up.
 func shared(t *testing.T, db kv.DB, opts Options, n int) (s *Store, first Rev) {
 	t.Helper()
-	g := &gate{DB: db}
+	g := &blockingDB{DB: db}
 	s = open(t, g, opts)
-	pass := g.shut()
+	pass := g.block()
 	var all sync.WaitGroup
 	set := func(id ID) {
 		if _, err := s.Apply(context.Background(), Batch{Ops: []Op{Set{Root, num(id, 1)}}, Comment: fmt.Sprint("number ", id)}); err != nil {

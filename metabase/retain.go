@@ -10,23 +10,23 @@ import (
 	"restante/internal/kv"
 )
 
-// Retention says how much history to keep: the newest Count revisions (up to a
-// twentieth more and what came in the last moment), and of those none older than
-// Age. 0 sets no limit. Revisions that shared a commit go together, with the
-// last of them. What waits to be confirmed is always kept.
+// Retention limits the history to the newest Count revisions, and of those to
+// the ones younger than Age. 0 sets no limit. Up to a twentieth more may be kept
+// for a while, and revisions that shared a commit are dropped together. A
+// revision that is not confirmed is always kept.
 type Retention struct {
 	Count int
 	Age   time.Duration
 }
 
-// defaultCount holds where nobody says.
+// defaultCount is the Count without Options.Keep.
 const defaultCount = 10_000
 
-// dropAtOnce bounds one commit of the compaction, so that writers wait for
-// little of it.
+// dropAtOnce bounds one commit of the compaction, so that writers do not wait
+// long for it.
 const dropAtOnce = 200
 
-// compact drops the history that need not be kept. Writers go on meanwhile.
+// compact drops the history beyond the retention. Writers go on meanwhile.
 func (s *Store) compact(ctx context.Context) error {
 	keep := Retention{Count: defaultCount}
 	if s.opts.Keep != nil {
@@ -39,7 +39,7 @@ func (s *Store) compact(ctx context.Context) error {
 		end = 1
 	}
 	if s.pages.oldest()+Rev(min(keep.Count/20, dropAtOnce)) > end {
-		end = 1 // little would be gained: let some more gather
+		end = 1 // too few to be worth a commit
 	}
 	for more := true; more; {
 		var err error
@@ -76,9 +76,8 @@ func (s *Store) dropOlder(ctx context.Context, t time.Time) error {
 	}
 }
 
-// drop removes the oldest pages as far as they lie below end and below the
-// first revision that waits to be confirmed, but no more than one commit
-// should. It says whether there were any.
+// drop removes the oldest pages that lie below end and below the first revision
+// that is not confirmed, at most dropAtOnce. It reports whether there were any.
 func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
 	for _, p := range s.Pending() {
 		end = min(end, p.Rev)
@@ -91,7 +90,7 @@ func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	// Whoever reads below it from now on is told so, not that it is damaged.
+	// Forgotten first: a reader is then told that they are gone, not damaged.
 	s.pages.drop(len(list))
 	p := &pending{op: "compact"} // it shares a commit with other writers
 	p.validate = func(*image) error { p.ops = ops; return nil }
@@ -102,9 +101,8 @@ func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
 	return true, nil
 }
 
-// dropping lists what drop writes: the pages go, and the head of a revision
-// stays where a property of its making is still in place, so that one can tell
-// who stored it.
+// dropping returns the ops of drop: they remove the pages and keep the head of
+// each revision that a stored property still names as its origin.
 func (s *Store) dropping(ctx context.Context, list []historyPage, end Rev) (ops []kv.Op, err error) {
 	var at historyReader
 	for rev := list[0].first; rev < end; rev++ {
@@ -131,7 +129,7 @@ type liveCounts struct {
 	count map[Rev]int
 }
 
-// begin counts what is in a tree that nobody changes.
+// begin counts the properties of a tree.
 func (c *liveCounts) begin(root *node) {
 	c.count = map[Rev]int{}
 	var add func(*node) bool
@@ -145,14 +143,14 @@ func (c *liveCounts) begin(root *node) {
 	add(root)
 }
 
-// of is how many there are of rev.
+// of returns the count of rev.
 func (c *liveCounts) of(rev Rev) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.count[rev]
 }
 
-// take counts what list, which was made true, has brought and taken away.
+// take counts the properties that list, which was committed, adds and removes.
 func (c *liveCounts) take(list []keyDelta) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,7 +169,7 @@ func (c *liveCounts) take(list []keyDelta) {
 	}
 }
 
-// head reads what is left of a revision that is no longer in the history.
+// head reads the head of a revision whose page was dropped.
 func (s *Store) head(rev Rev) (Record, bool, error) {
 	raw, ok, err := s.db.Get(revKey(headKeys, rev))
 	if err != nil || !ok {
@@ -184,7 +182,7 @@ func (s *Store) head(rev Rev) (Record, bool, error) {
 	return h.Record, true, nil
 }
 
-// sweepHeads drops the heads that no property needs any longer.
+// sweepHeads drops the heads that no stored property names.
 func (s *Store) sweepHeads(ctx context.Context) error {
 	var heads []Rev
 	for pair, err := range s.db.Scan(ctx, []byte{headKeys}) {

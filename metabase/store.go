@@ -16,21 +16,20 @@ import (
 	"restante/internal/seal"
 )
 
-// Options adjusts Open. The zero value keeps everything that can be kept and
-// checks nothing but the tree's own rules.
+// Options adjusts Open. The zero value has no checks but the tree's own rules.
 type Options struct {
-	Checks []Check                        // asked for each commit, all of them
-	Acts   map[ID]Act                     // what acts after the commit and is not stored
-	Admins []Principal                    // who may do everything; nil: root and the owner of the process
+	Checks []Check                        // all are called for each batch
+	Acts   map[ID]Act                     // properties that act after the commit and are not stored
+	Admins []Principal                    // principals with all rights; nil: root and the owner of the process
 	Keep   func(Snapshot) Retention       // how much history to keep; nil: 10,000 revisions
-	Audit  func(context.Context, Refusal) // told of each refused right; nil: nobody
-	Log    *slog.Logger                   // what goes wrong in the background; nil: nowhere
+	Audit  func(context.Context, Refusal) // called for each refused right; may be nil
+	Log    *slog.Logger                   // errors in the background; nil: none are logged
 	Now    func() time.Time               // nil: time.Now
 }
 
-// A Check looks at the next state before it is kept and lists what is wrong
-// with it. It must not wait for the store, and must be quick: other writers
-// wait for it. It may be called for several changes at once.
+// A Check returns the problems of a change before it is committed. It must not
+// wait for the store, and must be quick: other writers wait for it. It may be
+// called from several goroutines at once.
 type Check func(c Change) []Problem
 
 // An Act does what a set of a property asks for, such as ServerCommand: the
@@ -39,9 +38,9 @@ type Check func(c Change) []Problem
 // the revision.
 type Act func(ctx context.Context, p Path, v Value) error
 
-// A Change is what a batch makes of the tree.
+// A Change is the difference that a batch makes to the tree.
 type Change struct {
-	Old, New Snapshot // New also shows what is volatile or acts
+	Old, New Snapshot // New has volatile and acting properties, too
 	Touched  []Path   // keys whose own data, name or existence differ, parents first
 	Batch    *Batch
 
@@ -56,8 +55,7 @@ type PropertyChange struct {
 	Old, New *Property
 }
 
-// PropertyChanges yields each property that differs. What is volatile or acts is not
-// among them.
+// PropertyChanges yields each stored property that differs.
 func (c Change) PropertyChanges() iter.Seq[PropertyChange] {
 	return func(yield func(PropertyChange) bool) {
 		for _, d := range c.deltas {
@@ -83,7 +81,7 @@ type Store struct {
 	proof []byte // of the machine key, as in the meta record
 	now   func() time.Time
 
-	cur       atomic.Pointer[image] // what is durable, with what is volatile
+	cur       atomic.Pointer[image] // the durable state, with the volatile properties
 	pages     pages                 // of the history; as of cur or later
 	live      liveCounts            // as of cur
 	watches   watches
@@ -91,11 +89,14 @@ type Store struct {
 	janitor   janitor
 }
 
-// Open loads the tree from db, which the store has for itself until Close and
-// which its caller closes after that. An empty db is a tree of one key, the
-// root, at revision 0. A batch whose time to be confirmed has passed is taken
-// back before Open returns. The error is Invalid when key is not the one that
-// db was made with, Damaged when a record does not read.
+// Open loads the tree from db, which the caller closes after the store. An empty
+// db is a tree of one key, the root, at revision 0. A revision whose time to be
+// confirmed has passed is taken back before Open returns. The error is Invalid if
+// key is not the one that db was made with, and Damaged if a record cannot be
+// decoded.
+//
+// Several processes may open stores over one map, each with a db of its own. A
+// commit then depends on the revision that it was validated at; see Apply.
 func Open(ctx context.Context, db kv.DB, key seal.Key, opts Options) (*Store, error) {
 	if key.IsZero() {
 		return nil, &Error{Op: "open", Kind: Invalid, Err: errors.New("no machine key was given")}
@@ -127,24 +128,26 @@ func Open(ctx context.Context, db kv.DB, key seal.Key, opts Options) (*Store, er
 func (s *Store) Snapshot() Snapshot { return Snapshot{s.cur.Load()} }
 
 // Close waits for the commits under way; later ones are refused as Closed. The
-// snapshots stay good. Closing twice is harmless. A batch that waits to be
-// confirmed goes on waiting, and is taken back when the store is opened next.
+// snapshots stay valid. Closing twice is harmless. A revision that is not
+// confirmed stays so, and is taken back once the store is opened after its time.
 func (s *Store) Close() error {
 	s.janitor.stop()
 	s.committer.stop()
 	return nil
 }
 
-// Apply makes the batch true and returns the revision that it made, once that
-// is on stable storage. A batch that changes nothing makes no revision and
-// returns the present one. Every problem there is comes back in one *Refused;
-// when the store is not at IfRev the error is Conflict. After an error nothing
-// of the batch has happened, but for that of an Act: see there.
+// Apply commits the batch and returns the revision that it made, once that is on
+// stable storage. A batch that changes nothing makes no revision and returns the
+// present one. All problems are returned in one *Refused; if the store is not at
+// IfRev the error is Conflict. After an error nothing of the batch was applied,
+// except for the error of an Act, and for kv.ErrUnknown, when the store itself
+// does not know.
 //
-// Batches that wait at the same time are checked one after the other, each
-// against what those before it made, and share one write to the disk; when
-// that fails, all of them have failed. Ctx is looked at before the batch takes
-// its place among them; from there Apply waits for the disk.
+// Batches that wait at the same time are validated one after the other, each
+// against the tree that those before it make, and share one commit; if that
+// fails, all of them fail. If another process has committed meanwhile, they are
+// validated again against its tree. When ctx is done, a batch that still waits is
+// withdrawn; one that is being committed is waited for.
 func (s *Store) Apply(ctx context.Context, b Batch) (Rev, error) {
 	return s.apply(ctx, &request{batch: b})
 }
@@ -167,8 +170,8 @@ func (s *Store) apply(ctx context.Context, r *request) (Rev, error) {
 	return p.rev, errors.Join(failed...)
 }
 
-// Try checks the batch as Apply would and keeps nothing of it. Where it would
-// be refused, Try returns what it would have changed as well.
+// Try validates the batch as Apply does and commits nothing. If the batch is
+// refused by a check, Try returns the change beside the error.
 func (s *Store) Try(ctx context.Context, b Batch) (Change, error) {
 	return s.try(ctx, &request{batch: b})
 }
@@ -181,13 +184,13 @@ func (s *Store) try(ctx context.Context, r *request) (Change, error) {
 	return p.change, err
 }
 
-// SetVolatile puts properties of a key into memory only: there is no revision
-// and no history, watches are told. With a zero Value the property is dropped.
+// SetVolatile sets properties of a key in memory only: it makes no revision and
+// no history, and tells the watches. A zero Value drops the property.
 func (s *Store) SetVolatile(p Path, props ...Property) error {
 	bad := func(id ID, err error) error {
 		return &Refused{[]Problem{{Path: p, ID: id, Err: err}}}
 	}
-	props = slices.Clone(props) // the caller's stay as they are
+	props = slices.Clone(props) // the caller keeps its own
 	for i, prop := range props {
 		props[i].Attr |= Volatile
 		if prop.Value.IsZero() {
@@ -229,9 +232,9 @@ func (s *Store) publish(f func(*image) error) error {
 	return nil
 }
 
-// Allow says whether somebody who is all of who has the right at p: nil, or an
-// Error of kind Denied, of which Options.Audit is told. It is for whoever
-// answers questions; Apply asks by itself.
+// Allow returns nil if a caller with all principals of who has the right r at p,
+// and otherwise an Error of kind Denied, which Options.Audit receives, too. It is
+// for reads; Apply asks for the rights that a batch needs by itself.
 func (s *Store) Allow(ctx context.Context, who []Principal, from Origin, p Path, r Right) error {
 	if s.Snapshot().Allows(who, p, r) {
 		return nil
@@ -254,7 +257,7 @@ func (s *Store) audit(ctx context.Context, list ...Refusal) {
 	}
 }
 
-// A wait group and a way to end what it waits for: who has one owns goroutines.
+// workers owns goroutines that end when quit is closed.
 type workers struct {
 	once sync.Once
 	quit chan struct{}

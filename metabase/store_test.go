@@ -20,15 +20,15 @@ import (
 	"restante/internal/seal"
 )
 
-// gate is a DB whose commits wait until they are let through.
-type gate struct {
+// blockingDB is a DB whose commits wait while it is blocked.
+type blockingDB struct {
 	kv.DB
 	mu      sync.Mutex
 	commits int
 	pass    chan struct{} // nil: let all through
 }
 
-func (g *gate) Commit(ctx context.Context, ops ...kv.Op) error {
+func (g *blockingDB) Commit(ctx context.Context, ops ...kv.Op) error {
 	g.mu.Lock()
 	pass := g.pass
 	g.commits++
@@ -39,7 +39,7 @@ func (g *gate) Commit(ctx context.Context, ops ...kv.Op) error {
 	return g.DB.Commit(ctx, ops...)
 }
 
-func (g *gate) shut() (open func()) {
+func (g *blockingDB) block() (open func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	pass := make(chan struct{})
@@ -52,7 +52,7 @@ func (g *gate) shut() (open func()) {
 	}
 }
 
-func (g *gate) count() int {
+func (g *blockingDB) count() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.commits
@@ -69,11 +69,11 @@ func waiting(s *Store, n int) {
 }
 
 func TestGroupCommit(t *testing.T) {
-	g := &gate{DB: kv.NewMem()}
+	g := &blockingDB{DB: kv.NewMem()}
 	s := open(t, g, Options{})
 	site(t, s)
 	start := s.Snapshot().Rev()
-	open := g.shut()
+	open := g.block()
 	first := make(chan error, 1)
 	go func() {
 		_, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/LM", num(1, 0)}}})
@@ -142,10 +142,10 @@ func TestGroupCommit(t *testing.T) {
 
 // ChangeKind shares a commit is bounded: of ten batches of 200 KB each, six.
 func TestGroupIsBounded(t *testing.T) {
-	g := &gate{DB: kv.NewMem()}
+	g := &blockingDB{DB: kv.NewMem()}
 	s := open(t, g, Options{})
 	site(t, s)
-	open := g.shut()
+	open := g.block()
 	var wg sync.WaitGroup
 	enter := func(ops ...Op) {
 		wg.Go(func() {
@@ -174,10 +174,10 @@ func TestGroupIsBounded(t *testing.T) {
 // What is long to check begins a commit of its own: those before it have theirs
 // first.
 func TestLargeBatchKeepsNobodyBeforeIt(t *testing.T) {
-	g := &gate{DB: kv.NewMem()}
+	g := &blockingDB{DB: kv.NewMem()}
 	s := open(t, g, Options{})
 	site(t, s)
-	open := g.shut()
+	open := g.block()
 	var wg sync.WaitGroup
 	enter := func(ops ...Op) {
 		wg.Go(func() {
@@ -218,7 +218,7 @@ func (s *slow) Commit(ctx context.Context, ops ...kv.Op) error {
 	return s.DB.Commit(ctx, ops...)
 }
 
-// TestWritersWithoutEndShareCommits sees that they stay one crowd, and do not part
+// TestWritersWithoutEndShareCommits sees that they stay one group, and do not split
 // in two of which one makes its batches while the other waits for its commit. On
 // one processor each has its turn when who is at work gives it.
 func TestWritersWithoutEndShareCommits(t *testing.T) {
@@ -251,7 +251,7 @@ func TestWritersWithoutEndShareCommits(t *testing.T) {
 // A check that panics is the trouble of the batch that it was asked about. Those
 // that wait with it, and come after it, go on.
 func TestPanickingCheck(t *testing.T) {
-	g := &gate{DB: kv.NewMem()}
+	g := &blockingDB{DB: kv.NewMem()}
 	s := open(t, g, Options{Checks: []Check{func(c Change) []Problem {
 		if c.Batch.Comment == "broken" {
 			panic("a fault")
@@ -259,7 +259,7 @@ func TestPanickingCheck(t *testing.T) {
 		return nil
 	}}})
 	site(t, s)
-	open := g.shut()
+	open := g.block()
 	var wg sync.WaitGroup
 	enter := func(id ID, comment, want string) {
 		wg.Go(func() {
@@ -459,10 +459,10 @@ func TestCommitFails(t *testing.T) {
 // Batches that wait behind a commit whose answer is lost are committed after it.
 func TestLostAnswerWithOthersBehind(t *testing.T) {
 	f := kvtest.NewFault(kv.NewMem())
-	g := &gate{DB: f}
+	g := &blockingDB{DB: f}
 	s := open(t, g, Options{})
 	site(t, s)
-	open := g.shut()
+	open := g.block()
 	errs := make(chan error, 4)
 	for i := range 4 {
 		go func() {
@@ -586,10 +586,10 @@ func TestOutcomeStaysUnknown(t *testing.T) {
 func TestGroupFails(t *testing.T) {
 	for _, failing := range []int{1, 2} {
 		f := kvtest.NewFault(kv.NewMem())
-		g := &gate{DB: f}
+		g := &blockingDB{DB: f}
 		s := open(t, g, Options{})
 		site(t, s)
-		open := g.shut()
+		open := g.block()
 		set := func(i int) error {
 			_, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{Path(fmt.Sprintf("/LM/%d", i)), ""}}, Confirm: 1e12})
 			return err

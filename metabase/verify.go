@@ -10,11 +10,10 @@ import (
 	"maps"
 )
 
-// Verify reads all that is on the disk and compares it with the image in
-// memory: every key reads and has its parent, properties are not newer than
-// the store, locks hold, the history is without gaps and every record of it
-// reads. Nil says that all is well; otherwise everything that is not comes
-// back, each of kind Damaged. Writers wait meanwhile.
+// Verify reads the whole store and compares it with the image in memory: every
+// key can be decoded and has its parent, no property is newer than the store,
+// locks hold, the history has no gaps and every record of it can be decoded. It
+// returns all problems joined, each of kind Damaged. Writers wait meanwhile.
 func (s *Store) Verify(ctx context.Context) error {
 	// A batch of its own changes nothing, and nobody writes while it is validated.
 	return s.do(ctx, &pending{op: "verify", large: true, validate: func(*image) error { return s.verify(ctx) }})
@@ -54,7 +53,7 @@ func (s *Store) verify(ctx context.Context) error {
 	}
 	var live liveCounts
 	if live.begin(root); !maps.Equal(live.count, s.live.count) {
-		bad("", "what is known of the revisions whose properties are in place is not so")
+		bad("", "the counts of live properties by revision are wrong")
 	}
 	s.verifyHistory(ctx, img, bad)
 	return errors.Join(found...)
@@ -75,7 +74,7 @@ func (s *Store) verifyHistory(ctx context.Context, img *image, bad func(Path, st
 			}
 			first, err := keyRev(pair.Key[:min(9, len(pair.Key))])
 			if p, ok := s.pages.find(first); err != nil || ok && (p.first != first || !leads(p, pair.Key[9:])) || first > img.rev {
-				bad("", "the history has a record at %q that nothing leads to", pair.Key)
+				bad("", "the history has a record at %q that no page refers to", pair.Key)
 			}
 		}
 	}
@@ -85,7 +84,7 @@ func (s *Store) verifyHistory(ctx context.Context, img *image, bad func(Path, st
 	})
 	for rev := range s.committer.durable {
 		if rev > img.rev || rev < s.pages.oldest() {
-			bad("", "revision %d waits to be confirmed and is not in the history", rev)
+			bad("", "revision %d is not confirmed and not in the history", rev)
 		}
 	}
 }

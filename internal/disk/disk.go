@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package disk has what the stores ask of a file system beyond package os:
-// how much room there is, what a full disk looks like, how to make data and
-// names durable, and how to keep others out. Where a system has no such call, the portable one is used.
+// Package disk puts files on disk durably, one way for all ([WriteFile]), and has
+// the calls that differ by system: free space, syncing data and names, locking a
+// file, and the errors of a full disk. It knows nothing of what the files hold.
 package disk
 
 import (
@@ -10,5 +10,5 @@ import (
 	"syscall"
 )
 
-// IsFull says that err comes from a disk or a quota that has no room left.
+// IsFull reports whether err comes from a full disk or an exhausted quota.
 func IsFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || isQuota(err) }

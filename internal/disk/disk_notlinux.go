@@ -6,8 +6,7 @@ package disk
 
 import "os"
 
-// Preallocate is only needed where a mapped file may have holes, and only
-// known how to do on Linux.
+// Preallocate does nothing: it is only implemented on Linux.
 func Preallocate(string, int64) error { return nil }
 
 // SyncData makes what was written to f durable.

@@ -6,7 +6,7 @@ package disk
 
 import "os"
 
-// Free does not know.
+// Free is not implemented on this system.
 func Free(string) (free, total int64, err error) { return 0, 0, nil }
 
 func isQuota(error) bool { return false }
@@ -14,5 +14,5 @@ func isQuota(error) bool { return false }
 // SyncDir has no portable form.
 func SyncDir(string) error { return nil }
 
-// lock is not known how to do.
+// lock is not implemented on this system.
 func lock(*os.File) error { return nil }

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Free gives the bytes that we may still write below dir and the size of its
-// file system; a size of 0 means that nobody knows.
+// Free returns the bytes that may still be written below dir and the size of its
+// file system; a size of 0 means unknown.
 func Free(dir string) (free, total int64, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {

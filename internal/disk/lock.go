@@ -7,12 +7,11 @@ import (
 	"os"
 )
 
-// ErrLocked means that somebody else holds the lock, be it in this process.
+// ErrLocked means that the lock is held, by another process or by this one.
 var ErrLocked = errors.New("locked")
 
-// Lock opens a file, which it makes where there is none, and locks it against
-// everybody else who asks by Lock. The lock ends when the file is closed, and
-// with the process.
+// Lock opens a file, creates it if there is none, and locks it against other calls
+// of Lock. The lock ends when the file is closed, and with the process.
 func Lock(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

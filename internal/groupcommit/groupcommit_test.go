@@ -18,7 +18,7 @@ import (
 var (
 	errShut   = errors.New("shut")
 	errBroken = errors.New("broken")
-	errBored  = errors.New("bored")
+	errGaveUp = errors.New("gave up")
 	errAnswer = errors.New("an answer")
 )
 
@@ -30,24 +30,23 @@ type job struct {
 
 func all(*job) bool { return true }
 
-// A hall is a line with callers in it, to be used inside a bubble.
-type hall struct {
+// A fixture is a queue with callers, for use inside a bubble.
+type fixture struct {
 	t     *testing.T
 	queue *Queue[*job]
 }
 
-func newHall(t *testing.T) *hall { return &hall{t, New[*job](errShut)} }
+func newFixture(t *testing.T) *fixture { return &fixture{t, New[*job](errShut)} }
 
-// come lets a caller come, in a goroutine of its own, and gives where its
-// answer will be.
-func (h *hall) come(ctx context.Context, n int) chan error {
+// submit starts a caller in a goroutine of its own and returns where its// answer comes by.
+func (h *fixture) submit(ctx context.Context, n int) chan error {
 	got := make(chan error, 1)
 	go func() { got <- h.queue.Do(ctx, &job{n: n}) }()
 	synctest.Wait()
 	return got
 }
 
-func (h *hall) want(who string, got chan error, want error) {
+func (h *fixture) want(who string, got chan error, want error) {
 	h.t.Helper()
 	synctest.Wait()
 	select {
@@ -60,7 +59,7 @@ func (h *hall) want(who string, got chan error, want error) {
 	}
 }
 
-func (h *hall) waits(who string, got chan error) {
+func (h *fixture) waits(who string, got chan error) {
 	h.t.Helper()
 	synctest.Wait()
 	select {
@@ -70,7 +69,7 @@ func (h *hall) waits(who string, got chan error) {
 	}
 }
 
-func (h *hall) take(fits func(*job) bool, want ...int) []*job {
+func (h *fixture) take(fits func(*job) bool, want ...int) []*job {
 	h.t.Helper()
 	batch := h.queue.NextBatch(fits)
 	var got []int
@@ -83,7 +82,7 @@ func (h *hall) take(fits func(*job) bool, want ...int) []*job {
 	return batch
 }
 
-func TestTakeInOrderAsFarAsItFits(t *testing.T) {
+func TestNextBatchTakesInOrderAsFarAsItFits(t *testing.T) {
 	upTo := func(limit int) func(*job) bool {
 		sum := 0
 		return func(j *job) bool { sum += j.n; return sum <= limit }
@@ -91,23 +90,23 @@ func TestTakeInOrderAsFarAsItFits(t *testing.T) {
 	tests := []struct {
 		name    string
 		limit   int
-		come    []int
+		submit  []int
 		batches [][]int
 	}{
 		{"one", 10, []int{3}, [][]int{{3}}},
 		{"all", 10, []int{3, 1, 6}, [][]int{{3, 1, 6}}},
 		{"two batches", 10, []int{3, 6, 2, 1}, [][]int{{3, 6}, {2, 1}}},
-		{"nobody overtakes", 10, []int{9, 2, 1}, [][]int{{9}, {2, 1}}},
+		{"no request overtakes", 10, []int{9, 2, 1}, [][]int{{9}, {2, 1}}},
 		{"too large for any goes alone", 10, []int{1, 50, 1, 1}, [][]int{{1}, {50}, {1, 1}}},
 		{"nothing fits", 0, []int{1, 2}, [][]int{{1}, {2}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := newHall(t)
+				h := newFixture(t)
 				var callers []chan error
-				for i, n := range tt.come {
-					callers = append(callers, h.come(t.Context(), n))
+				for i, n := range tt.submit {
+					callers = append(callers, h.submit(t.Context(), n))
 					if got := h.queue.Len(); got != i+1 {
 						t.Errorf("Len = %d, want %d", got, i+1)
 					}
@@ -126,52 +125,52 @@ func TestTakeInOrderAsFarAsItFits(t *testing.T) {
 	}
 }
 
-func TestTakeWaitsForSomebody(t *testing.T) {
+func TestNextBatchWaitsForARequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHall(t)
+		h := newFixture(t)
 		batch := make(chan []*job, 1)
 		go func() { batch <- h.queue.NextBatch(all) }()
 		synctest.Wait()
 		if len(batch) != 0 {
-			t.Fatal("NextBatch returned, and nobody was there")
+			t.Fatal("NextBatch returned, and the queue was empty")
 		}
-		got := h.come(t.Context(), 1)
+		got := h.submit(t.Context(), 1)
 		Answer(<-batch, nil)
 		h.want("the caller", got, nil)
 	})
 }
 
-func TestGiveUpBeforeBeingTaken(t *testing.T) {
+func TestGiveUpWhileQueued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHall(t)
+		h := newFixture(t)
 		ctx, leave := context.WithCancelCause(t.Context())
-		first, second, third := h.come(t.Context(), 1), h.come(ctx, 2), h.come(t.Context(), 3)
-		leave(errBored)
-		h.want("who gave up", second, errBored)
+		first, second, third := h.submit(t.Context(), 1), h.submit(ctx, 2), h.submit(t.Context(), 3)
+		leave(errGaveUp)
+		h.want("the one that gave up", second, errGaveUp)
 		if n := h.queue.Len(); n != 2 {
 			t.Errorf("Len = %d after one of three left", n)
 		}
-		h.want("who had given up before", h.come(ctx, 4), errBored)
+		h.want("one that had given up before", h.submit(ctx, 4), errGaveUp)
 		Answer(h.take(all, 1, 3), nil)
 		h.want("the first", first, nil)
 		h.want("the third", third, nil)
 	})
 }
 
-// A body may be a megabyte, and the line may never be empty.
-func TestNobodyIsHeldOnTo(t *testing.T) {
+// A request may hold a megabyte, and the queue may never be empty.
+func TestAnsweredRequestsAreNotHeldOnTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHall(t)
+		h := newFixture(t)
 		ctx, leave := context.WithCancel(t.Context())
 		var gone []weak.Pointer[job]
 		var answers []chan error
 		for n, ctx := range []context.Context{t.Context(), t.Context(), ctx} {
-			answers = append(answers, h.come(ctx, n))
+			answers = append(answers, h.submit(ctx, n))
 			gone = append(gone, weak.Make(h.queue.waiting[n]))
 		}
-		last := h.come(t.Context(), 3)
+		last := h.submit(t.Context(), 3)
 		leave()
-		h.want("who left", answers[2], context.Canceled)
+		h.want("the one that left", answers[2], context.Canceled)
 		Answer(h.take(func(j *job) bool { return j.n <= 1 }, 0, 1), nil)
 		h.want("the first", answers[0], nil)
 		h.want("the second", answers[1], nil)
@@ -186,24 +185,24 @@ func TestNobodyIsHeldOnTo(t *testing.T) {
 	})
 }
 
-func TestGiveUpAfterBeingTaken(t *testing.T) {
+func TestGiveUpOnceTaken(t *testing.T) {
 	for _, answer := range []error{nil, errAnswer} {
 		synctest.Test(t, func(t *testing.T) {
-			h := newHall(t)
+			h := newFixture(t)
 			ctx, leave := context.WithCancelCause(t.Context())
-			got := h.come(ctx, 1)
+			got := h.submit(ctx, 1)
 			batch := h.take(all, 1)
-			leave(errBored)
-			h.waits("who was taken", got)
+			leave(errGaveUp)
+			h.waits("the one that was taken", got)
 			Answer(batch, answer)
-			h.want("who was taken", got, answer)
+			h.want("the one that was taken", got, answer)
 		})
 	}
 }
 
-func TestATicketWaitsAgain(t *testing.T) {
+func TestRequestMayBeQueuedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, j := newHall(t), &job{n: 1}
+		h, j := newFixture(t), &job{n: 1}
 		for _, want := range []error{errAnswer, nil} {
 			got := make(chan error, 1)
 			go func() { got <- h.queue.Do(t.Context(), j) }()
@@ -214,14 +213,14 @@ func TestATicketWaitsAgain(t *testing.T) {
 	})
 }
 
-func TestCloseWithSomeWaiting(t *testing.T) {
+func TestCloseAnswersQueuedRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHall(t)
-		first, second := h.come(t.Context(), 1), h.come(t.Context(), 2)
+		h := newFixture(t)
+		first, second := h.submit(t.Context(), 1), h.submit(t.Context(), 2)
 		h.queue.Close()
 		h.queue.Close()
 		h.waits("the first", first)
-		h.want("who came too late", h.come(t.Context(), 3), errShut)
+		h.want("one that came too late", h.submit(t.Context(), 3), errShut)
 		one := func(*job) bool { return false }
 		Answer(h.take(one, 1), nil)
 		Answer(h.take(one, 2), errAnswer)
@@ -232,9 +231,9 @@ func TestCloseWithSomeWaiting(t *testing.T) {
 	})
 }
 
-func TestCloseEndsTake(t *testing.T) {
+func TestCloseEndsNextBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHall(t)
+		h := newFixture(t)
 		batch := make(chan []*job, 1)
 		go func() { batch <- h.queue.NextBatch(all) }()
 		synctest.Wait()
@@ -245,9 +244,9 @@ func TestCloseEndsTake(t *testing.T) {
 	})
 }
 
-func TestServeDoesTheWorkOfAnIdleWriter(t *testing.T) {
+func TestDoInlineTakesThePlaceOfAnIdleWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHall(t)
+		h := newFixture(t)
 		release := make(chan error)
 		work := func(batch []*job) { Answer(batch, <-release) }
 		first := make(chan error, 1)
@@ -256,14 +255,14 @@ func TestServeDoesTheWorkOfAnIdleWriter(t *testing.T) {
 		// While it works, nobody else does.
 		second := make(chan error, 1)
 		go func() {
-			second <- h.queue.DoInline(t.Context(), &job{n: 2}, func([]*job) { t.Error("two at work") })
+			second <- h.queue.DoInline(t.Context(), &job{n: 2}, func([]*job) { t.Error("two batches at once") })
 		}()
 		taken := make(chan []*job, 1)
 		go func() { taken <- h.queue.NextBatch(all) }()
 		h.waits("the first", first)
 		h.waits("the second", second)
 		if len(taken) != 0 {
-			t.Error("the writer takes while somebody is at its work")
+			t.Error("the writer takes while a batch is being worked on")
 		}
 		release <- errAnswer
 		h.want("the first", first, errAnswer)
@@ -284,12 +283,12 @@ func TestServeDoesTheWorkOfAnIdleWriter(t *testing.T) {
 	})
 }
 
-func TestServeAtALineThatIsShut(t *testing.T) {
+func TestDoInlineOfAClosedQueue(t *testing.T) {
 	never := func([]*job) { t.Error("is served") }
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errBored)
+	cancel(errGaveUp)
 	q := New[*job](errShut)
-	if err := q.DoInline(ctx, &job{}, never); err != errBored {
+	if err := q.DoInline(ctx, &job{}, never); err != errGaveUp {
 		t.Errorf("DoInline of one who has left = %v", err)
 	}
 	q.Close()
@@ -304,19 +303,19 @@ func TestServeAtALineThatIsShut(t *testing.T) {
 
 func TestBreak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHall(t)
+		h := newFixture(t)
 		if err := h.queue.Broken(); err != nil {
 			t.Errorf("Broken = %v before", err)
 		}
-		taken, waiting := h.come(t.Context(), 1), h.come(t.Context(), 2)
+		taken, waiting := h.submit(t.Context(), 1), h.submit(t.Context(), 2)
 		batch := h.take(func(*job) bool { return false }, 1)
 		if err := h.queue.Break(errBroken); err != errBroken {
 			t.Errorf("Break = %v", err)
 		}
-		h.want("who waited", waiting, errBroken)
-		h.waits("who was taken", taken)
+		h.want("the one that waited", waiting, errBroken)
+		h.waits("the one that was taken", taken)
 		Answer(batch, errAnswer)
-		h.want("who was taken", taken, errAnswer)
+		h.want("the one that was taken", taken, errAnswer)
 
 		if err := h.queue.Break(errAnswer); err != errBroken {
 			t.Errorf("second Break = %v", err)
@@ -324,17 +323,17 @@ func TestBreak(t *testing.T) {
 		if err := h.queue.Broken(); err != errBroken {
 			t.Errorf("Broken = %v", err)
 		}
-		h.want("who came later", h.come(t.Context(), 3), errBroken)
+		h.want("one that came later", h.submit(t.Context(), 3), errBroken)
 		h.queue.Close()
 		h.take(all)
-		h.want("who came last", h.come(t.Context(), 4), errBroken)
+		h.want("one that came last", h.submit(t.Context(), 4), errBroken)
 	})
 }
 
-// Callers come, lose patience and are served all at once. Whoever is told that
-// it was done was taken, whoever is told that it gave up or came too late was
-// not, and nobody waits for ever.
-func TestEverybodyIsToldTheTruth(t *testing.T) {
+// Callers submit, give up and are answered all at once. A request that is answered
+// with success was taken; one that gave up or was refused was not. None waits for
+// ever.
+func TestEveryAnswerIsTrue(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	for _, end := range []string{"close", "break"} {
@@ -362,7 +361,7 @@ func TestEverybodyIsToldTheTruth(t *testing.T) {
 				for n := range 200 {
 					ctx, leave := context.WithCancelCause(t.Context())
 					if rnd.IntN(2) == 0 {
-						go leave(errBored)
+						go leave(errGaveUp)
 					}
 					if c == 0 && n == 150 {
 						if end == "close" {
@@ -374,7 +373,7 @@ func TestEverybodyIsToldTheTruth(t *testing.T) {
 					j := &job{n: n}
 					err := queue.Do(ctx, j)
 					leave(nil)
-					i := slices.Index([]error{nil, errBored, errShut, errBroken}, err)
+					i := slices.Index([]error{nil, errGaveUp, errShut, errBroken}, err)
 					if i < 0 || j.taken.Load() != (err == nil) {
 						t.Errorf("Do = %v, and taken: %v", err, j.taken.Load())
 						return
@@ -389,6 +388,77 @@ func TestEverybodyIsToldTheTruth(t *testing.T) {
 		t.Logf("%s: %d done in %d batches, %d gave up, %d refused", end, served, batches, told[1].Load(), told[2].Load()+told[3].Load())
 		if refused := told[2].Load() + told[3].Load(); int64(served) != told[0].Load() || served == 0 || refused == 0 {
 			t.Errorf("%s: %d taken, %d done, %d refused", end, served, told[0].Load(), refused)
+		}
+	}
+}
+
+func TestNextAddsToTheBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFixture(t)
+		release := make(chan struct{})
+		var got []int
+		first := make(chan error, 1)
+		work := func(batch []*job) {
+			<-release
+			small := func(j *job) bool { return j.n < 10 }
+			for j, ok := h.queue.Next(small); ok; j, ok = h.queue.Next(small) {
+				batch = append(batch, j)
+			}
+			for _, j := range batch {
+				got = append(got, j.n)
+			}
+			Answer(batch, errAnswer)
+		}
+		go func() { first <- h.queue.DoInline(t.Context(), &job{n: 1}, work) }()
+		synctest.Wait()
+		second, third, large, last := h.submit(t.Context(), 2), h.submit(t.Context(), 3), h.submit(t.Context(), 10), h.submit(t.Context(), 4)
+		close(release)
+		h.want("the first", first, errAnswer)
+		h.want("the second", second, errAnswer)
+		h.want("the third", third, errAnswer)
+		h.waits("the large one", large)
+		h.waits("the one behind it", last)
+		if !slices.Equal(got, []int{1, 2, 3}) {
+			t.Errorf("the batch is %v", got)
+		}
+		batch := h.take(func(*job) bool { return false }, 10)
+		if j, ok := h.queue.Next(all); !ok || j.n != 4 {
+			t.Errorf("Next of the writer = %v, %v", j, ok)
+		} else {
+			batch = append(batch, j)
+		}
+		Answer(batch, nil)
+		h.want("the large one", large, nil)
+		h.want("the one behind it", last, nil)
+	})
+}
+
+// A caller that is about to submit is waited for under load, and only then.
+func TestNextYieldsUnderLoad(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the caller runs when Next yields
+	for _, recent := range []int{1, 8} {
+		q := New[*job](errShut)
+		done, found := make(chan error, 1), false
+		work := func(batch []*job) {
+			q.recent = recent
+			go func() { done <- q.Do(t.Context(), &job{n: 2}) }()
+			var j *job
+			if j, found = q.Next(all); found {
+				batch = append(batch, j)
+			}
+			Answer(batch, nil)
+		}
+		if err := q.DoInline(t.Context(), &job{n: 1}, work); err != nil {
+			t.Error(err)
+		}
+		if found != (recent > 1) {
+			t.Errorf("after batches of %d, Next finds a request: %v", recent, found)
+		}
+		if !found {
+			Answer(q.NextBatch(all), nil)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // A node of a persistent treap: a tree by key and a heap by weight. A change
-// copies the path to it, so whoever holds a root sees its own version forever.
+// copies the path to it, so the holder of a root sees its own version for ever.
 type node struct {
 	key, value  []byte
 	weight      uint64
@@ -33,7 +33,7 @@ func (n *node) get(key []byte) ([]byte, bool) {
 	return nil, false
 }
 
-// split gives what is below key and what is above it; an equal one is left out.
+// split returns the parts below and above key, without key itself.
 func (n *node) split(key []byte) (below, above *node) {
 	if n == nil {
 		return nil, nil
@@ -78,7 +78,7 @@ func (n *node) ascend(from []byte, yield func(*node) bool) bool {
 	return n.left.ascend(from, yield) && yield(n) && n.right.ascend(from, yield)
 }
 
-// A memMap is what the DBs of one map share.
+// A memMap is shared by the DBs of one map.
 type memMap struct {
 	seed maphash.Seed
 

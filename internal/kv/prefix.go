@@ -12,9 +12,9 @@ type prefixed struct {
 	prefix string
 }
 
-// Prefix gives the part of db whose keys begin with prefix; within it, keys
-// are without the prefix. Commits of several such parts are still merged. Its
-// Close does nothing: db belongs to whoever opened it.
+// Prefix returns the part of db whose keys begin with prefix; its keys are without
+// the prefix. Commits of several such parts still share a sync. Its Close does
+// nothing: db is closed by its owner.
 func Prefix(db DB, prefix string) DB {
 	if p, ok := db.(prefixed); ok {
 		return prefixed{p.db, p.prefix + prefix}

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package record takes apart what is written as a run of uvarints and of
-// strings after their lengths, whoever wrote it: damaged octets give an error,
-// never a panic, and ask for no more memory than they are long.
+// Package record decodes sequences of uvarints and length-prefixed strings from
+// untrusted input: damaged octets give an error, never a panic, and allocate no
+// more memory than their own length.
 //
-// What the numbers and strings mean, it does not know.
+// The package knows nothing of what the numbers and strings mean.
 package record
 
 import (
@@ -17,13 +17,13 @@ func AppendText(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// A Broken error says that the octets are not what was written.
+// A Broken error means that the octets are not a record.
 type Broken string
 
 func (b Broken) Error() string { return string(b) }
 
-// A Reader takes a record apart. After the first mistake everything it gives
-// is zero, and Err says so.
+// A Reader decodes a record. After the first error all its results are zero, and
+// Err returns the error.
 type Reader struct {
 	rest []byte
 	err  error
@@ -32,7 +32,7 @@ type Reader struct {
 // Read begins at the start of b, which the Reader does not change.
 func Read(b []byte) Reader { return Reader{rest: b} }
 
-// Err is the first mistake, or nil.
+// Err returns the first error, or nil.
 func (r *Reader) Err() error { return r.err }
 
 // End gives the first mistake, which it is also when something is left over.
@@ -43,7 +43,7 @@ func (r *Reader) End() error {
 	return r.err
 }
 
-// Bad notes that what was read makes no sense.
+// Bad records that a value was out of range.
 func (r *Reader) Bad() { r.Fail(Broken("a record of the store does not read")) }
 
 // Fail notes err as the mistake, unless there was one before it.
@@ -109,7 +109,7 @@ func (r *Reader) Bytes() []byte {
 	return out
 }
 
-// Text reads what AppendText wrote.
+// Text reads a string of AppendText.
 func (r *Reader) Text() string { return string(r.Bytes()) }
 
 // Count reads how many things follow; each has at least one octet, so that a
@@ -123,7 +123,7 @@ func (r *Reader) Count() int {
 	return int(n)
 }
 
-// Rest is what was not read yet, a part of the record.
+// Rest returns the unread octets, which are part of the record.
 func (r *Reader) Rest() []byte { return r.rest }
 
 // Form reads the number that a record begins with.

@@ -45,7 +45,7 @@ func because(is error, format string, args ...any) error {
 	return reason{is, fmt.Sprintf(format, args...)}
 }
 
-// A Key is the key of a machine. Whoever has it can read what it seals; what
+// A Key is the key of a machine. It opens every value that it sealed; what
 // it sealed is lost without it. The zero Key opens nothing.
 type Key struct{ aead cipher.AEAD }
 

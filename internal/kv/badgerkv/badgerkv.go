@@ -26,11 +26,11 @@ import (
 
 // Options adjusts Open. The zero value is the production setting.
 type Options struct {
-	Log *slog.Logger // what the store has to say of itself; nil: nothing
+	Log *slog.Logger // diagnostics; nil: none
 
-	// MemTable is how much is gathered in memory before it becomes a table, in
-	// bytes; a few times as much is in use under load. 0: 16 MiB, less on a
-	// small disk. From 1 to 16 MiB.
+	// MemTable is the size in bytes at which data in memory becomes a table; a
+	// few times as much is in use under load. From 1 to 16 MiB; 0: 16 MiB, less
+	// on a small disk.
 	MemTable int64
 
 	beforeTxn func() error // for tests: an error is that of the disk
@@ -62,11 +62,11 @@ type store struct {
 	closing error
 }
 
-// Open opens the store in dir and makes it if there is none. It finishes a
-// large commit that was cut off after the point from which it holds, and
-// discards one cut off before. The error is ErrInUse while somebody has the
-// store, ErrDamaged when its files are, ErrFull when the disk has no room to
-// work in; each names the folder.
+// Open opens the store in dir and creates it if there is none. A large commit that
+// a crash cut off is finished if its marker was written, and discarded otherwise.
+// The error is ErrInUse while another process has the store open, ErrDamaged if
+// its files are damaged, ErrFull if the disk has too little space; each names the
+// folder.
 func Open(dir string, opts Options) (kv.DB, error) {
 	db, err := open(dir, opts)
 	if err != nil {
@@ -99,7 +99,7 @@ func open(dir string, opts Options) (*store, error) {
 	}
 	bdb, err := openBadger(bopts)
 	if err != nil && unbegun && !errors.Is(classify(dir, err), kv.ErrInUse) {
-		bdb, err = openBadger(bopts) // it refuses such a log once, and gives it a size
+		bdb, err = openBadger(bopts) // the first attempt gave the log its size
 	}
 	if err != nil {
 		return nil, classify(dir, err)
@@ -116,8 +116,8 @@ func open(dir string, opts Options) (*store, error) {
 	return db, nil
 }
 
-// prepare makes the folder and tells the plain troubles (no right, no folder,
-// no room) apart from what only Badger can find.
+// prepare creates the folder and returns the plain errors (no permission, no
+// folder, no space) that Badger would not tell apart.
 func prepare(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -157,16 +157,16 @@ func tuned(dir string, memTable int64, log *slog.Logger) badger.Options {
 		WithValueLogFileSize(64 << 20)
 }
 
-// openBadger turns a panic over broken files into an error. As there is one
-// writer, who numbers the transactions, Badger need not: each number that it
-// gives out costs a word with a goroutine of its own.
+// openBadger turns a panic over broken files into an error. The committer, the
+// only writer, numbers the transactions: Badger's own numbering costs a message
+// to another goroutine for each.
 func openBadger(opts badger.Options) (bdb *badger.DB, err error) {
 	defer guard(&err)()
 	return badger.OpenManaged(opts)
 }
 
-// classify says what kind an error of Badger's Open is. Badger does not wrap
-// causes, so its words have to do.
+// classify maps an error of Badger's Open to one of package kv. Badger does not
+// wrap causes, so the text decides.
 func classify(dir string, err error) error {
 	text := err.Error()
 	switch {
@@ -185,7 +185,7 @@ func classify(dir string, err error) error {
 	return damaged(err)
 }
 
-// damaged adds what to do about it.
+// damaged marks err as damage and adds what to do.
 func damaged(err error) error {
 	if errors.Is(err, kv.ErrDamaged) {
 		return err
@@ -194,14 +194,14 @@ func damaged(err error) error {
 	return fmt.Errorf("%w: %w; nothing was changed: put back the folder from a backup, or move it aside to begin anew", kv.ErrDamaged, err)
 }
 
-// oneLine makes one line of what Badger says, which may be several.
+// oneLine joins the lines of a message of Badger.
 type oneLine struct{ error }
 
 func (e oneLine) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
 func (e oneLine) Unwrap() error { return e.error }
 
-// collect gives back what large values that are gone have left in the value
-// log. Most stores never have one.
+// collect frees the space of deleted large values in the value log. Most stores
+// have none.
 func collect(bdb *badger.DB) {
 	for bdb.RunValueLogGC(0.5) == nil {
 	}
@@ -240,8 +240,8 @@ func (db *store) Get(key []byte) (value []byte, ok bool, err error) {
 	return value, true, nil
 }
 
-// show lets readers see all that was committed, and Badger forget what nobody
-// reads any more.
+// show makes all commits visible to readers, and lets Badger drop the versions
+// that no scan reads.
 func (db *store) show() {
 	db.view.Lock()
 	defer db.view.Unlock()
@@ -257,7 +257,7 @@ func (db *store) show() {
 }
 
 // A snapshot is the database as of one call of Scan. It is let go with the
-// garbage, when nobody can range over it any more.
+// garbage, when no caller can range over it.
 type snapshot struct{ txn *badger.Txn }
 
 func (db *store) snapshot() (*snapshot, error) {
@@ -369,7 +369,7 @@ func (db *store) Close() error {
 	return db.closing
 }
 
-// logger hands Badger's own lines on. Its everyday ones are only for debugging.
+// logger passes on the log lines of Badger. Its routine ones are for debugging.
 type logger struct{ log *slog.Logger }
 
 func (l logger) line(level slog.Level, format string, args []any) {

@@ -19,11 +19,10 @@ import (
 	"github.com/dgraph-io/ristretto/v2/z"
 )
 
-// Badger takes the first record of a log that does not read back for its end,
-// and what lies behind it for never written. That is so where a crash broke the
-// last transaction off: we write one only when the one before is on disk. With
-// transactions behind it, it is damage, and Badger would forget them without a
-// word. The form of the records is that of Badger 4, see its memtable.go.
+// Badger ends a log at the first record that cannot be decoded and drops the rest.
+// That is right if a crash cut off the last transaction: each one is written only
+// when the one before is on disk. If whole transactions follow, the log is
+// damaged, and Badger would drop them silently. The form of the records is that of Badger 4, see its memtable.go.
 
 const (
 	logHeader = 20      // octets at the front of a log
@@ -56,7 +55,7 @@ func verifyLogs(dir string, log *slog.Logger) error {
 			return damaged(fmt.Errorf("%s: %w", filepath.Base(name), err))
 		}
 		if cut {
-			log.Warn("kv: the last commit was broken off and is left out", "file", name)
+			log.Warn("kv: the last commit was cut off by a crash and is dropped", "file", name)
 		}
 	}
 	return nil
@@ -90,7 +89,7 @@ var (
 	errEmpty  = errors.New("is empty")
 )
 
-// verifyTail looks at what stands behind the last transaction that reads back.
+// verifyTail checks the octets after the last transaction that can be decoded.
 func verifyTail(log []byte, end int, last uint64, newest bool) error {
 	const room = 512 // a log that is not cut off ends in far more zeros
 	tail := log[end:]

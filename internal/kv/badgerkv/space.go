@@ -13,15 +13,15 @@ import (
 	"restante/internal/kv"
 )
 
-// A spaceGuard watches over the disk space that the store needs. Badger writes into mapped
-// files that have no blocks yet; where the file system has none left, the
-// kernel ends the process instead of returning an error. So a commit that
-// finds too little room is refused before it begins, and each new log file is
-// given its blocks as soon as it is there.
+// A spaceGuard keeps the disk from running full under Badger. Badger writes into
+// mapped files that have no blocks yet; if the file system has none left, the
+// kernel ends the process instead of returning an error. So a commit is refused
+// before it begins if there is too little space, and each new log file gets its
+// blocks as soon as it exists.
 type spaceGuard struct {
 	dir      string
 	memTable int64        // Badger's MemTableSize
-	margin   int64        // what only commits that make the store smaller may use
+	margin   int64        // reserved for commits that make the store smaller
 	tables   func() int64 // how large the tables are that a merge may write anew
 	next     int          // number of the next log file
 }
@@ -48,17 +48,16 @@ func newSpaceGuard(dir string, memTable int64) (*spaceGuard, error) {
 		return nil, err
 	}
 	// Badger ends the process when a log of a crash has more than one of its
-	// tables has room for.
+	// tables holds.
 	memTable = min(maxMemTable, max(minMemTable, memTable, largest))
 	r := &spaceGuard{dir: dir, memTable: memTable, next: next}
-	// What is in logs now will be counted twice, as tables and as what merging
-	// them takes.
+	// The data in logs counts twice: as tables, and as the space to merge them.
 	r.margin = 6 * memTable
 	return r, r.check(memTable/2, false)
 }
 
-// logs says which number the next log file gets and how large a table must be
-// for what is in the largest.
+// logs returns the number of the next log file and the table size that the
+// largest log needs.
 func logs(dir string) (next int, largest int64, err error) {
 	names, err := logNames(dir)
 	if err != nil {
@@ -80,10 +79,10 @@ func logs(dir string) (next int, largest int64, err error) {
 	return next, largest, nil
 }
 
-// tableOf says how large a table must be for what is in a log. Badger begins a
+// tableOf returns the table size that the data of a log needs. Badger begins a
 // log with twice the size of its table, in zeros, and cuts the zeros off when
-// it has read it after a crash. Taking the whole of the former would double
-// the table, and the room that it needs, with every crash.
+// it has read it after a crash. Taking the whole of the former would double the
+// table, and the space that it needs, with every crash.
 func tableOf(log string) (int64, error) {
 	f, err := os.Open(log)
 	if err != nil {
@@ -104,15 +103,15 @@ func tableOf(log string) (int64, error) {
 	return info.Size(), nil
 }
 
-// check says whether n bytes may be written. What makes the store grow is
-// refused first, so that there is room left to remove things in.
+// check returns ErrFull unless n bytes may be written. Commits that grow the
+// store are refused first, so that removals still have space.
 func (r *spaceGuard) check(n int64, grows bool) error {
 	free, total, err := disk.Free(r.dir)
 	if err != nil {
 		return err
 	}
-	// A flush and its log, and all that the merges of tables may write before
-	// they remove what they have read.
+	// A flush and its log, and the output of table merges before their input is
+	// removed.
 	need := n + 2*r.memTable
 	if grows {
 		need += r.margin
@@ -129,8 +128,8 @@ func (r *spaceGuard) check(n int64, grows bool) error {
 	return nil
 }
 
-// settle looks whether Badger has begun a new log file: its name must be on
-// disk before anything in it counts as kept, which Badger does not see to.
+// settle syncs the name of a log file that Badger has begun: no commit in it is
+// durable before that, and Badger does not do it.
 func (r *spaceGuard) settle() error {
 	fresh := false
 	for {
@@ -140,7 +139,7 @@ func (r *spaceGuard) settle() error {
 		}
 		r.next++
 		fresh = true
-		// Best effort: without it, room is still asked before each commit.
+		// Best effort: check is called before each commit anyway.
 		if err := r.check(r.memTable+r.memTable/4, true); err == nil {
 			_ = disk.Preallocate(name, r.memTable+r.memTable/4)
 		}
@@ -155,8 +154,8 @@ func (r *spaceGuard) settle() error {
 // in it.
 const begunName = "BEGUN"
 
-// setBegun notes that log n is begun, before anything in it counts as kept. It
-// needs room on the disk only once.
+// setBegun records that log n is begun, before a commit in it is durable. It
+// rewrites the file in place, and so needs disk space only once.
 func setBegun(dir string, n int) error {
 	f, err := os.OpenFile(filepath.Join(dir, begunName), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
@@ -166,7 +165,7 @@ func setBegun(dir string, n int) error {
 	return errors.Join(err, disk.SyncData(f), f.Close())
 }
 
-// hasUnbegun says that the newest log has no size, and never had one.
+// hasUnbegun reports whether the newest log has no size, and never had one.
 func hasUnbegun(dir string) (bool, error) {
 	names, err := logNames(dir)
 	if err != nil || len(names) == 0 {
@@ -177,8 +176,8 @@ func hasUnbegun(dir string) (bool, error) {
 	return err == nil && info.Size() == 0 && !isBegun(newest), err
 }
 
-// isBegun says whether the log of that name may have something in it. One that
-// Badger had made, but not given its size when the process was ended, has not.
+// isBegun reports whether the log of that name may hold commits. A log that Badger
+// had created but not yet given a size when the process ended does not.
 func isBegun(name string) bool {
 	var n, last int
 	if _, err := fmt.Sscanf(filepath.Base(name), "%d.mem", &n); err != nil {

@@ -12,12 +12,12 @@ import (
 	"restante/internal/kv"
 )
 
-// A batch that no transaction of Badger's has room for is first written in
-// pieces under the stage prefix, where nobody reads. Then one small commit
-// writes the marker: from here on the batch holds. Then the pieces are applied
-// and the marker goes. Open does the rest of whatever was cut off.
+// A batch that is too large for one Badger transaction is first written in pieces
+// under the stage prefix, which no reader sees. Then one small commit writes the
+// marker: from here on the batch is committed. Then the pieces are applied and
+// the marker is removed. Open finishes or discards a batch that was cut off.
 //
-// A piece stays small enough to lie beside its key.
+// A piece is small enough for Badger to store it beside its key.
 func (c *committer) pieceSize() int { return int(min(128<<10, c.threshold/4)) }
 
 var markerKey = []byte{stagePrefix, '!'}
@@ -26,8 +26,8 @@ func pieceKey(n uint32) []byte {
 	return binary.BigEndian.AppendUint32([]byte{stagePrefix, 'p'}, n)
 }
 
-// appendOp writes an op as it stands in a piece: what to do, then the lengths
-// and bytes of key and value.
+// appendOp encodes an op for a piece: its kind, then the lengths and bytes of key
+// and value.
 func appendOp(b []byte, op kv.Op) []byte {
 	kind := byte('+')
 	if op.Kind == kv.OpDel {
@@ -38,7 +38,7 @@ func appendOp(b []byte, op kv.Op) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(op.Value))), op.Value...)
 }
 
-var errPiece = errors.New("a piece of a large commit does not read back")
+var errPiece = errors.New("a piece of a large commit cannot be decoded")
 
 func readOp(b []byte) (op kv.Op, rest []byte, err error) {
 	if len(b) == 0 || b[0] != '+' && b[0] != '-' {
@@ -58,8 +58,8 @@ func readOp(b []byte) (op kv.Op, rest []byte, err error) {
 	return op, b, nil
 }
 
-// stage commits a batch of any size. Readers see all of it or nothing: until it
-// is applied they see what was before, and where it breaks off they go on to.
+// stage commits a batch of any size. Readers see all of it or nothing: they see
+// the state before until it is applied, and after an error.
 func (c *committer) stage(ops []kv.Op) error {
 	n, err := c.writePieces(ops)
 	if err != nil {
@@ -137,8 +137,8 @@ func (c *committer) putAll(ops []kv.Op) error {
 	})
 }
 
-// apply makes the n pieces true and clears the stage. Doing it twice is
-// harmless: the ops are in their order.
+// apply applies the n pieces and clears the stage. Doing it twice is harmless, as
+// the ops keep their order.
 func (c *committer) apply(n uint32) error {
 	var pending []kv.Op
 	for i := range n {
@@ -180,7 +180,7 @@ func (c *committer) piece(n uint32) ([]byte, error) {
 	return item.ValueCopy(nil)
 }
 
-// clearStage removes pieces that no marker makes valid.
+// clearStage removes the pieces of a batch that is not committed, or is applied.
 func (c *committer) clearStage() error {
 	var pending []kv.Op
 	txn := c.db.bdb.NewTransactionAt(c.db.last, false)
@@ -196,7 +196,7 @@ func (c *committer) clearStage() error {
 	return c.flush(&pending, true)
 }
 
-// recover finishes or discards what a crash has left on the stage.
+// recover finishes or discards the batch that a crash left on the stage.
 func (db *store) recover() error {
 	c := newCommitter(db)
 	txn := db.bdb.NewTransactionAt(db.last, false)
@@ -212,7 +212,7 @@ func (db *store) recover() error {
 	case err != nil:
 		return err
 	case len(marker) != 4:
-		return damaged(errors.New("the marker of a large commit does not read back"))
+		return damaged(errors.New("the marker of a large commit cannot be decoded"))
 	}
 	return c.apply(binary.BigEndian.Uint32(marker))
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/dgraph-io/ristretto/v2/z"
 )
 
-// verify reads every table that the manifest names and checks its checksums.
-// Badger itself leaves out a table that is broken in one way and ends the
-// process over one broken in another; here, either is an error.
+// verify checks the checksums of every table that the manifest names. Badger
+// itself skips some broken tables and ends the process over others; here, either
+// is an error.
 func verify(dir string, opts badger.Options) error {
 	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if errors.Is(err, os.ErrNotExist) {
@@ -48,10 +48,10 @@ func readManifest(f *os.File, opts badger.Options) (m badger.Manifest, err error
 	return m, err
 }
 
-// verifyStrays looks at tables that the manifest does not name, which Badger is
-// about to delete. A crash leaves such ones, but what they hold is then in the
-// tables they were made from or in a log. If neither is there, it is the
-// manifest that has lost them.
+// verifyStrays checks the tables that the manifest does not name, which Badger is
+// about to delete. A crash leaves such tables, but their data is then also in the
+// tables they were made from, or in a log. If neither exists, the manifest has
+// lost them.
 func verifyStrays(dir string, manifest badger.Manifest, newest uint64) error {
 	if logs, err := filepath.Glob(filepath.Join(dir, "*.mem")); err != nil || len(logs) > 0 {
 		return err
@@ -72,8 +72,8 @@ func verifyStrays(dir string, manifest badger.Manifest, newest uint64) error {
 	return nil
 }
 
-// noManifest lets a new store pass, but not one that has lost its manifest:
-// Badger would take it for new and delete its tables.
+// noManifest accepts a new store, but not one that has lost its manifest: Badger
+// would take it for new and delete its tables.
 func noManifest(dir string) error {
 	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
 	if err != nil {
@@ -85,7 +85,7 @@ func noManifest(dir string) error {
 	return nil
 }
 
-// verifyTable gives the newest version in a table that is whole.
+// verifyTable returns the newest version in a table that is whole.
 func verifyTable(name string) (newest uint64, err error) {
 	defer guard(&err)()
 	info, err := os.Stat(name)

@@ -17,7 +17,7 @@ var ErrFault = errors.New("injected fault")
 
 var errLost = fmt.Errorf("%w: %w", kv.ErrUnknown, ErrFault)
 
-// A Fault hands calls on to a DB until the one that was chosen, which fails.
+// A Fault passes calls on to a DB until the chosen one, which fails.
 // Gets, scans and commits count one each.
 type Fault struct {
 	db kv.DB
@@ -71,7 +71,7 @@ func (f *Fault) set(m mode, n int) {
 	f.mode, f.at = m, f.calls+n
 }
 
-// step counts a call and says what it comes to.
+// step counts a call and returns its errors, before and after the work.
 func (f *Fault) step(commit bool) (before, behind error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

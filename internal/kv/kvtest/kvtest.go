@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kvtest holds every kv.DB to one contract, and has a DB that fails
-// when it is told to.
+// Package kvtest is the conformance suite of kv.DB, and has a DB that injects
+// faults.
 package kvtest
 
 import (
@@ -233,7 +233,7 @@ func largeCommit(t *testing.T, db kv.DB) {
 	ops = append(ops, del("gone"), put("key000009", "twice"), del("key000008"))
 	stop := make(chan struct{})
 	var watch sync.WaitGroup
-	watch.Go(func() { // nobody ever sees half of it
+	watch.Go(func() { // no reader ever sees half of it
 		for {
 			select {
 			case <-stop:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package casefold says when two names are the same, and which comes first: case
-// does not count, of any letter, and numbers go by value. It allocates nothing
-// but in Fold and where names that are not ASCII are ordered.
+// Package casefold compares names without case, of any script, and orders them
+// with numbers by value. It allocates only in Fold and to order names that are
+// not ASCII.
 package casefold
 
 import (
@@ -12,9 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// foldRune gives the same rune for all that differ in case only: the smallest
-// of them, which for letters of ASCII is the capital. It agrees with
-// strings.EqualFold.
+// foldRune maps runes that differ in case only to the smallest of them, which for
+// letters of ASCII is the capital. It agrees with strings.EqualFold.
 func foldRune(r rune) rune {
 	if r < 0x80 {
 		if 'a' <= r && r <= 'z' {
@@ -29,10 +28,10 @@ func foldRune(r rune) rune {
 	return least
 }
 
-// Fold is s with every rune folded: equal for names that are the same.
+// Fold returns s with every rune folded: names are equal without case if their folds are equal.
 func Fold(s string) string { return string(AppendFold(make([]byte, 0, len(s)), s)) }
 
-// AppendFold appends what Fold gives.
+// AppendFold appends the fold of s.
 func AppendFold(b []byte, s string) []byte {
 	for _, r := range s {
 		b = utf8.AppendRune(b, foldRune(r))
@@ -106,11 +105,11 @@ func upper(w uint64) uint64 {
 	return w - low>>2
 }
 
-// hashRunes is Hash for what is not all ASCII. Folding makes no name
-// longer, so that all but very long names fit the room on the stack.
+// hashRunes is Hash for names that are not all ASCII. Folding makes no name longer,
+// so all but very long names fit on the stack.
 func hashRunes(s string) uint64 {
-	var room [255 + utf8.UTFMax]byte
-	b := AppendFold(room[:0], s)
+	var buf [255 + utf8.UTFMax]byte
+	b := AppendFold(buf[:0], s)
 	h := uint64(len(b)) ^ stir0
 	for ; len(b) > 0; b = b[min(8, len(b)):] {
 		var w uint64
@@ -122,8 +121,8 @@ func hashRunes(s string) uint64 {
 	return h ^ h>>32
 }
 
-// Compare orders names for people: numbers by value and before the rest,
-// the rest without case.
+// Compare orders names for people: numbers by value and first, the rest without
+// case.
 func Compare(a, b string) int {
 	na, nb := isNumber(a), isNumber(b)
 	switch {

@@ -44,7 +44,7 @@ func TestFold(t *testing.T) {
 				Hash(tt.a) == Hash(tt.b), Fold(tt.a) == Fold(tt.b), Equal(tt.a, tt.b))
 		}
 	}
-	long := strings.Repeat("é", 300) // longer than the room on the stack
+	long := strings.Repeat("é", 300) // longer than the buffer on the stack
 	if Hash(long) != Hash(strings.ToUpper(long)) {
 		t.Error("a long name has two hashes")
 	}

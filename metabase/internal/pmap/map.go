@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package pmap has collections that are changed by copying: a map from names,
-// and slices. What was there stays as it was, so that readers of the old need
-// no lock, and the new shares with the old all but a few small pieces.
+// Package pmap has persistent collections: a map from names to values, and slices.
+// A change returns a new one that shares all but a few small pieces with the old.
+// The old one never changes, so readers need no lock.
 //
-// It knows nothing of what it holds.
+// The package knows nothing of the values.
 package pmap
 
 import (
@@ -14,8 +14,8 @@ import (
 	"restante/metabase/internal/casefold"
 )
 
-// A Named is a value that knows its name, which never changes. A pointer is
-// meant: the zero value stands for none.
+// A Named is a value with a name that never changes. It is a pointer: the zero
+// value means none.
 type Named interface {
 	comparable
 	Name() string
@@ -57,9 +57,9 @@ func (m *Map[V]) Get(name string) (none V) {
 	return none
 }
 
-// Near gives the only value that may have the name, or none. It is Get without
-// the last step, for callers who can look at the name of a value sooner than
-// by its method.
+// Near returns the only value that may have the name, or none. It is Get without
+// the last comparison, for callers that reach the name of a value faster than its
+// method does.
 func (m *Map[V]) Near(name string) (none V) {
 	if m == nil {
 		return none
@@ -67,9 +67,8 @@ func (m *Map[V]) Near(name string) (none V) {
 	return m.top.near(casefold.Hash(name), name, 0)
 }
 
-// Few gives all values, in no order, where there are so few that to look at
-// each is quicker than to find one by its name; else nil. They must not be
-// changed.
+// Few returns all values, in no order, if a linear search is faster than a lookup,
+// and nil otherwise. The slice must not be changed.
 func (m *Map[V]) Few() []V {
 	if m == nil || m.top.subs != 0 || len(m.top.leaf) > few {
 		return nil
@@ -116,7 +115,7 @@ func (m *Map[V]) With(v V) *Map[V] {
 	return next
 }
 
-// WithTo makes a Map that nobody has seen yet what With gives.
+// WithTo sets next, which is not yet shared, to the result of With.
 func (m *Map[V]) WithTo(next *Map[V], v V) {
 	if m != nil {
 		*next = *m
@@ -126,7 +125,7 @@ func (m *Map[V]) WithTo(next *Map[V], v V) {
 	}
 }
 
-// put stores v in t, which nobody else has yet; what is below t is copied.
+// put stores v in t, which is not yet shared; the tries below t are copied.
 // Added says that its name is new.
 func (t *trie[V]) put(v V, hash uint64, shift uint) (added bool) {
 	if shift >= bottom {
@@ -210,8 +209,8 @@ func (t *trie[V]) without(name string, hash uint64, shift uint) *trie[V] {
 	return next
 }
 
-// Make makes a map of values whose names all differ. It is quicker than one
-// With after the other, as nothing is copied.
+// Make returns a map of values whose names all differ. It is faster than a series
+// of With, as it copies nothing.
 func Make[V Named](values []V) *Map[V] {
 	if len(values) == 0 {
 		return nil
@@ -289,14 +288,14 @@ func (m *Map[V]) Sorted() []V {
 	return list
 }
 
-// A Pair is what stands under one name in two maps, where there is one.
+// A Pair has the values of one name in two maps, or none.
 type Pair[V Named] struct {
 	Name     string // as spelled in the new map, else in the old
 	Old, New V
 }
 
-// Diff lists the names under which a and b do not have the very same value,
-// sorted. What both share is not looked at.
+// Diff lists the names whose values in a and b are not identical, sorted. It skips
+// the parts that both share.
 func Diff[V Named](a, b *Map[V]) []Pair[V] {
 	if a == b {
 		return nil
@@ -337,7 +336,7 @@ func diffTrie[V Named](a, b *trie[V], shift uint, emit func(Pair[V])) {
 func (t *trie[V]) leafAt(bit uint64) V       { return t.leaf[bits.OnesCount64(t.leaves&(bit-1))] }
 func (t *trie[V]) subAt(bit uint64) *trie[V] { return t.sub[bits.OnesCount64(t.subs&(bit-1))] }
 
-// slot gives what stands at bit as a trie: one leaf becomes a trie of it.
+// slot returns the content at bit as a trie: a leaf becomes a trie of one.
 func (t *trie[V]) slot(bit uint64) *trie[V] {
 	if t.subs&bit != 0 {
 		return t.subAt(bit)
@@ -368,7 +367,7 @@ func diffLeaves[V Named](a, b *trie[V], shift uint, emit func(Pair[V])) {
 	})
 }
 
-// seek finds a name in what slot gave, or gives none.
+// seek finds a name in a trie of slot, or returns none.
 func (t *trie[V]) seek(name string, shift uint) (none V) {
 	if len(t.leaf) == 1 && len(t.sub) == 0 {
 		if casefold.Equal(t.leaf[0].Name(), name) {

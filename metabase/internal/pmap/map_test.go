@@ -13,7 +13,7 @@ import (
 	"restante/metabase/internal/casefold"
 )
 
-// A node knows its name, as what is kept in a Map usually does.
+// A node is a value with a name.
 type node struct{ name string }
 
 func (n *node) Name() string { return n.name }
@@ -121,7 +121,7 @@ func TestFew(t *testing.T) {
 	}
 }
 
-// TestTrieBottom does by hand what two names with the same hash would do.
+// TestTrieBottom stores two names as if they had the same hash.
 func TestTrieBottom(t *testing.T) {
 	a, b, c := &node{"a"}, &node{"b"}, &node{"A"}
 	get := (*trie[*node]).find

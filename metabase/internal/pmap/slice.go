@@ -2,7 +2,7 @@
 
 package pmap
 
-// Replace gives s with v at i, without room to spare.
+// Replace returns a copy of s with v at i and no spare capacity.
 func Replace[T any](s []T, i int, v T) []T {
 	out := make([]T, len(s))
 	copy(out, s)
@@ -10,7 +10,7 @@ func Replace[T any](s []T, i int, v T) []T {
 	return out
 }
 
-// Insert gives s with v before what is at i, without room to spare.
+// Insert returns a copy of s with v before index i and no spare capacity.
 func Insert[T any](s []T, i int, v T) []T {
 	out := make([]T, len(s)+1)
 	copy(out, s[:i])
@@ -19,7 +19,7 @@ func Insert[T any](s []T, i int, v T) []T {
 	return out
 }
 
-// Remove gives s without what is at i and room to spare; nil when nothing is left.
+// Remove returns a copy of s without index i and no spare capacity; nil if it is empty.
 func Remove[T any](s []T, i int) []T {
 	if len(s) == 1 {
 		return nil
