@@ -45,15 +45,15 @@ func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
 		return 0, &Error{Op: "confirm", Err: context.Cause(ctx)}
 	}
 	p := &pending{op: "confirm"}
-	p.validate = func(*image) error { return s.settle(p, rev) }
+	p.validate = func(*image) error { return s.confirm(p, rev) }
 	if err := s.do(ctx, p); err != nil {
 		return 0, err
 	}
 	return p.rev, nil
 }
 
-// settle makes t confirm rev, or the newest revision for 0.
-func (s *Store) settle(t *pending, rev Rev) error {
+// confirm makes t confirm rev, or the newest revision for 0.
+func (s *Store) confirm(t *pending, rev Rev) error {
 	if all := newestFirst(s.committer.unconfirmed); rev == 0 && len(all) > 0 {
 		rev = all[0].Rev
 	}
@@ -65,13 +65,13 @@ func (s *Store) settle(t *pending, rev Rev) error {
 		return &Error{Op: "confirm", Kind: NotFound, Err: err}
 	}
 	t.rev = rev
-	s.committer.settle(t, rev)
+	s.committer.dropDeadline(t, rev)
 	return nil
 }
 
-// settle makes t remove the deadline of rev. The commit depends on its record, as
+// dropDeadline makes t remove the deadline of rev. The commit depends on its record, as
 // another process may remove it, too. None is stored yet if t's group writes it.
-func (c *committer) settle(t *pending, rev Rev) {
+func (c *committer) dropDeadline(t *pending, rev Rev) {
 	if until, ok := c.durable[rev]; ok {
 		t.ops = append(t.ops, kv.Must(revKey(confirmKeys, rev), encodeUntil(until)))
 	}
@@ -89,15 +89,15 @@ func (s *Store) confirmations(t *pending, r *request) {
 		t.confirm = append(t.confirm, Pending{t.rev, until})
 		s.committer.unconfirmed[t.rev] = until
 	}
-	if _, waits := s.committer.unconfirmed[r.settled]; waits {
-		s.committer.settle(t, r.settled)
+	if _, waits := s.committer.unconfirmed[r.confirms]; waits {
+		s.committer.dropDeadline(t, r.confirms)
 	}
 }
 
 // takeBack reverts the changes of rev that no later revision has changed again.
 // It makes one revision that lists the changes it kept, even if that is all.
 func (s *Store) takeBack(ctx context.Context, rev Rev) error {
-	r := &request{reverts: rev, settled: rev, always: true, batch: Batch{
+	r := &request{reverts: rev, confirms: rev, always: true, batch: Batch{
 		Origin:  FromSystem,
 		Comment: fmt.Sprintf("revision %d was not confirmed in time and is taken back", rev),
 	}}
@@ -107,7 +107,7 @@ func (s *Store) takeBack(ctx context.Context, rev Rev) error {
 	}
 	r.prepare = func(old *image, r *request) ([]Op, error) {
 		if _, waits := s.committer.unconfirmed[rev]; !waits {
-			return nil, errSettled
+			return nil, errConfirmed
 		}
 		ops, conflicts := s.undoOps(ctx, old.root, h.deltas, Root)
 		r.kept = lines(conflicts)
@@ -122,7 +122,7 @@ func (s *Store) takeBack(ctx context.Context, rev Rev) error {
 		r.batch.Comment = fmt.Sprintf("revision %d was not confirmed in time, but cannot be taken back", rev)
 		_, err = s.apply(ctx, r)
 	}
-	if errors.Is(err, errSettled) {
+	if errors.Is(err, errConfirmed) {
 		return nil
 	}
 	for _, line := range r.kept {
@@ -131,7 +131,7 @@ func (s *Store) takeBack(ctx context.Context, rev Rev) error {
 	return err
 }
 
-var errSettled = errors.New("confirmed meanwhile")
+var errConfirmed = errors.New("confirmed meanwhile")
 
 func lines(problems []Problem) (out []string) {
 	for _, p := range problems {

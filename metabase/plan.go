@@ -12,11 +12,11 @@ import (
 // A request is a batch on its way in, with what only the store itself may ask
 // for.
 type request struct {
-	batch   Batch
-	reverts Rev      // the revision that this one takes back
-	settled Rev      // the revision that need not be confirmed any longer
-	always  bool     // make a revision even if nothing changes
-	kept    []string // what could not be taken back, for the history
+	batch    Batch
+	reverts  Rev      // the revision that this one takes back
+	confirms Rev      // the revision that needs no confirmation any longer
+	always   bool     // make a revision even if nothing changes
+	kept     []string // what could not be taken back, for the history
 
 	// prepare gives the ops as of the state that they will be applied to; nil:
 	// those of the batch.

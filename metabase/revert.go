@@ -36,7 +36,7 @@ func (s *Store) TryRevert(ctx context.Context, rev Rev, below Path, b Batch) (Ch
 func (s *Store) reverting(ctx context.Context, rev Rev, below Path, b Batch) (*request, error) {
 	r := &request{batch: b, reverts: rev}
 	if below == Root {
-		r.settled = rev
+		r.confirms = rev
 	}
 	if b.Comment == "" {
 		r.batch.Comment = fmt.Sprintf("revision %d taken back", rev)

@@ -106,7 +106,7 @@ func open(dir string, opts Options) (*store, error) {
 	}
 	db := &store{dir: dir, bdb: bdb, space: space, last: bdb.MaxVersion(), beforeTxn: opts.beforeTxn, scans: map[uint64]int{}}
 	space.tables = db.tableBytes
-	if err := errors.Join(space.settle(), db.recover()); err != nil {
+	if err := errors.Join(space.syncNewLog(), db.recover()); err != nil {
 		return nil, errors.Join(err, bdb.Close())
 	}
 	db.show()

@@ -128,9 +128,9 @@ func (r *spaceGuard) check(n int64, grows bool) error {
 	return nil
 }
 
-// settle syncs the name of a log file that Badger has begun: no commit in it is
+// syncNewLog syncs the name of a log file that Badger has begun: no commit in it is
 // durable before that, and Badger does not do it.
-func (r *spaceGuard) settle() error {
+func (r *spaceGuard) syncNewLog() error {
 	fresh := false
 	for {
 		name := filepath.Join(r.dir, fmt.Sprintf("%05d.mem", r.next))
