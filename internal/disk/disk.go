@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package disk puts files on disk durably, one way for all ([WriteFile]), and has
+// Package disk puts files on disk durably, one way for all, and has
 // the calls that differ by system: free space, syncing data and names, locking a
 // file, and the errors of a full disk. It knows nothing of what the files hold.
 package disk

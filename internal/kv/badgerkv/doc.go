@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package badgerkv keeps a [kv.DB] in Badger. When Commit returns nil, the
-// operations are synced to the log; an index of any size opens again after a
-// crash with all acknowledged commits and no half of any other.
+// Package badgerkv keeps the ordered map of package kv in Badger. When Commit
+// returns nil, the ops are synced to the log. After a crash the store opens with
+// all acknowledged commits, and every other one whole or not at all.
 //
 // Badger tolerates damage that loses data, so Open checks every table and log
 // before Badger does. Commits are refused before the disk is full.
