@@ -97,7 +97,7 @@ var commandRows = []struct {
 	{"mb set SMTPSVC/1 RouteAction etrn_cmd", 4, "belong to a domain's key"},
 	{"mb set SMTPSVC/1/Domain/held.test RouteAction bogus", 4, `there is no flag "bogus"; allowed are `},
 	{"mb set SMTPSVC/1/Domain/held.test MaxRecipients 5", 4, "a key of class IIsSmtpDomain may not hold it"},
-	{"mb set SMTPSVC/1/Domain/held.test RouteActionString [1.2.3", 4, "is no IP address"},
+	{"mb set SMTPSVC/1/Domain/held.test RouteActionString [1.2.3", 4, "no IP address in the brackets"},
 	{"mb set SMTPSVC/1 MaxMessageSize 999999999", 4, "MaxSessionSize: 268435456 bytes are less than MaxMessageSize"},
 	{"mb set SMTPSVC/1 KeyType IIsSmtpDomain", 4, "does not stand here"},
 	{"mb add SMTPSVC/1", 4, "already exists"},
