@@ -17,18 +17,16 @@ import (
 type Domain string
 
 // An Address is a mailbox. Its local part is kept without quotes; String puts
-// them back where RFC 5321 §4.1.2 needs them. The zero Address is the null
+// them back where RFC 5321 §4.1.2 needs them. A quoted local part whose dots
+// would make it no Dot-string keeps its quotes. The zero Address is the null
 // reverse-path, written <>.
 type Address struct {
 	Local  string
 	Domain Domain
 }
 
-// Limits of RFC 5321 §4.5.3.1.
-const (
-	maxLocal  = 64
-	maxDomain = 255
-)
+// maxDomain is the longest name that DNS has (RFC 1035 §2.3.4).
+const maxDomain = 255
 
 // ParseDomain gives the canonical form of s. It takes no non-ASCII name: those
 // come as A-labels (RFC 5890).
@@ -137,24 +135,33 @@ func ParseAddress(s string) (Address, error) {
 	return Address{Local: local, Domain: domain}, nil
 }
 
+// parseLocal reads a local part in either form. Which of them is a mailbox, its
+// own host judges: RFC 5321 §2.3.11. A dot at the end, or two in a row, are
+// common in the field, and so are lengths over 64 octets.
 func parseLocal(s string) (string, error) {
 	if s == "" {
 		return "", errors.New("has no local part")
 	}
-	if len(s) > maxLocal+2 {
-		return "", errors.New("the local part is longer than 64 octets")
-	}
 	if s[0] != '"' {
-		if !isDotAtom(s) {
-			return "", errors.New("the local part must be quoted")
+		for _, c := range []byte(s) {
+			if c <= ' ' || c > '~' || strings.IndexByte(`"<>@\`, c) >= 0 {
+				return "", errors.New("the local part must be quoted")
+			}
 		}
-		return s, checkLocalLength(s)
+		return s, nil
 	}
 	if len(s) < 2 || s[len(s)-1] != '"' {
 		return "", errors.New("the quoted local part has no end")
 	}
+	out, err := unquote(s[1 : len(s)-1])
+	if err == nil && isAtoms(out) && !isDotAtom(out) {
+		return `"` + out + `"`, nil // without its quotes it would be another form
+	}
+	return out, err
+}
+
+func unquote(inner string) (string, error) {
 	var out strings.Builder
-	inner := s[1 : len(s)-1]
 	for i := 0; i < len(inner); i++ {
 		c := inner[i]
 		if c == '"' {
@@ -171,29 +178,29 @@ func parseLocal(s string) (string, error) {
 		}
 		out.WriteByte(c)
 	}
-	return out.String(), checkLocalLength(out.String())
+	return out.String(), nil
 }
 
-func checkLocalLength(s string) error {
-	if len(s) > maxLocal {
-		return errors.New("the local part is longer than 64 octets")
+// isAtoms says that s is made of atoms and dots alone, wherever the dots stand.
+func isAtoms(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' || strings.IndexByte(`"(),:;<>@[\]`, c) >= 0 {
+			return false
+		}
 	}
-	return nil
+	return s != ""
 }
 
 // isDotAtom is RFC 5321 §4.1.2 Dot-string.
 func isDotAtom(s string) bool {
-	for atom := range strings.SplitSeq(s, ".") {
-		if atom == "" {
-			return false
-		}
-		for _, c := range []byte(atom) {
-			if c <= ' ' || c > '~' || strings.IndexByte(`"(),:;<>@[\]`, c) >= 0 {
-				return false
-			}
-		}
-	}
-	return true
+	return isAtoms(s) && s[0] != '.' && s[len(s)-1] != '.' && !strings.Contains(s, "..")
+}
+
+// keepsQuotes says that a local part has the quotes that it came with.
+func keepsQuotes(s string) bool {
+	inner, ok := strings.CutPrefix(s, `"`)
+	inner, end := strings.CutSuffix(inner, `"`)
+	return ok && end && isAtoms(inner) && !isDotAtom(inner)
 }
 
 // IsNull says that a is the null address <>.
@@ -205,7 +212,7 @@ func (a Address) String() string {
 	if a.IsNull() {
 		return ""
 	}
-	if isDotAtom(a.Local) {
+	if isAtoms(a.Local) || keepsQuotes(a.Local) {
 		return a.Local + "@" + string(a.Domain)
 	}
 	var b strings.Builder

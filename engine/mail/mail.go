@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package mail has the nouns that every room of the engine speaks in:
+// Package mail has the types that all packages of the engine share:
 // addresses, domains, envelopes, replies and outcomes. It does nothing with
 // them: it reads no socket, no disk and no clock but to make a MessageID.
 package mail
@@ -77,3 +77,25 @@ func OutcomeOf(to Address, r Reply, host string) Outcome {
 	}
 	return o
 }
+
+// Verbs are the groups of verbs and extensions that a site offers its callers.
+// One that is off is answered 502 5.5.1 and not listed in EHLO.
+type Verbs struct {
+	ETRN, TURN, ATRN          bool
+	Chunking, EightBit, DSN   bool
+	Pipelining, EnhancedCodes bool
+}
+
+// A Standing is what a domain is to a site.
+type Standing int
+
+// Mail to a foreign domain is taken from permitted callers only, mail to the
+// others from anybody.
+const (
+	Foreign Standing = iota
+	Local            // the default domain, an alias of it, or one with a drop folder
+	Held             // its mail waits for a call
+	Relayed          // anybody may send to it
+)
+
+func (s Standing) String() string { return [...]string{"foreign", "local", "held", "relayed"}[s] }
