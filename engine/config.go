@@ -30,12 +30,10 @@ func (e *Engine) config(set *settings.Site) *site.Config {
 	a := &siteAdapter{Site: set, dir: e.opts.DataDir, ownAddrs: sync.OnceValue(ownAddresses)}
 	cfg := &site.Config{
 		Name: set.Name, Rev: uint64(set.Rev),
-		TLS:            site.TLSFiles{Cert: a.absPath(set.TLS.TlsCertificateFile), Key: a.absPath(set.TLS.TlsKeyFile)},
-		MaxConnections: set.Limits.MaxConnections,
-		Admits:         set.MayConnect,
-		Wire:           a.wireConfig(),
-		Session:        a.sessionPolicy(),
-		Release:        a.releasePolicy(),
+		TLS:     site.TLSFiles{Cert: a.absPath(set.TLS.TlsCertificateFile), Key: a.absPath(set.TLS.TlsKeyFile)},
+		Wire:    a.wireConfig(),
+		Session: a.sessionPolicy(),
+		Release: a.releasePolicy(),
 		Mail: site.Mail{
 			Folder: a.absPath(set.Folders.QueueDirectory),
 			Open: func(ctx context.Context) (site.Storage, error) {
@@ -82,8 +80,8 @@ func (a *siteAdapter) absPath(p string) string { return absPath(a.dir, p) }
 
 func (a *siteAdapter) wireConfig() wire.Config {
 	return wire.Config{
-		Hostname: a.FullyQualifiedDomainName, Greeting: a.ConnectResponse, RequireTLS: a.TLS.Required,
-		Verbs: wire.Verbs{
+		Hostname: a.FullyQualifiedDomainName, Greeting: a.ConnectResponse,
+		Verbs: mail.Verbs{
 			ETRN: a.Verbs.ETRN, TURN: a.Verbs.TURN, ATRN: a.Verbs.ATRN,
 			Chunking: a.Verbs.Chunking, EightBit: a.Verbs.EightBit, DSN: a.Verbs.DSN,
 			Pipelining: a.Verbs.ShouldPipelineIn, EnhancedCodes: a.Verbs.EnhancedCodes,
@@ -96,8 +94,9 @@ func (a *siteAdapter) wireConfig() wire.Config {
 func (a *siteAdapter) sessionPolicy() session.Policy {
 	p := session.Policy{
 		Hostname: a.FullyQualifiedDomainName, Default: a.DefaultDomain, Domains: domains{a},
+		MayConnect: a.MayConnect, RequireTLS: a.TLS.Required,
 		Limits: session.Limits{
-			Size: a.Limits.MaxMessageSize, Session: a.Limits.MaxSessionSize,
+			Connections: a.Limits.MaxConnections, Size: a.Limits.MaxMessageSize, Session: a.Limits.MaxSessionSize,
 			Recipients: a.Limits.MaxRecipients, Hops: a.Limits.HopCount,
 		},
 		SignIn: session.SignIn{
@@ -114,23 +113,16 @@ func (a *siteAdapter) sessionPolicy() session.Policy {
 // domains is the site as a session asks it.
 type domains struct{ *siteAdapter }
 
-func (d domains) Standing(name mail.Domain) session.Standing {
-	switch d.Site.Standing(name) {
-	case settings.Local:
-		return session.Local
-	case settings.Held:
-		return session.Held
-	case settings.Relayed:
-		return session.Relayed
-	}
-	return session.Foreign
+func (d domains) Standing(name mail.Domain) mail.Standing {
+	return mail.Standing(d.Site.Standing(name))
 }
 
-func (d domains) MayRelay(name mail.Domain, client netip.Addr, who string) bool {
+func (d domains) Relay(name mail.Domain) session.Relay {
+	relay := d.Site.Relay
 	if key, ok := d.DomainFor(name); ok {
-		return key.Relay.Allows(client, who)
+		relay = key.Relay
 	}
-	return d.Relay.Allows(client, who)
+	return session.Relay{Nets: relay.Nets, SignedIn: relay.RelayForAuth}
 }
 
 func (a *siteAdapter) releasePolicy() release.Policy {

@@ -18,6 +18,7 @@ import (
 
 	"restante/engine/account"
 	"restante/engine/mail"
+	"restante/engine/session"
 	"restante/engine/settings"
 	"restante/engine/site"
 	"restante/internal/deptest"
@@ -306,12 +307,13 @@ func TestNobodyRelaysWhoMayNot(t *testing.T) {
 		{"sub.hub.example", "198.51.100.1", "", false},
 	}
 	for _, tt := range tests {
-		got := cfg.Session.Judge(mail.Domain(tt.to), netip.MustParseAddr(tt.from), tt.who)
-		if got.Taken() != tt.want {
+		q := session.Question{To: mail.Address{Local: "x", Domain: mail.Domain(tt.to)}, Client: netip.MustParseAddr(tt.from), Account: tt.who}
+		got := cfg.Session.Decide(session.AtConnect, session.AtRcpt, q)
+		if got.Accepted() != tt.want {
 			t.Errorf("to %s from %s as %q: %v", tt.to, tt.from, tt.who, got)
 		}
 		// What is explained is what is done.
-		if told, why := set.Accepts(mail.Domain(tt.to), netip.MustParseAddr(tt.from), tt.who); told != got.Taken() || len(why) == 0 {
+		if told, why := set.Accepts(mail.Domain(tt.to), netip.MustParseAddr(tt.from), tt.who); told != got.Accepted() || len(why) == 0 {
 			t.Errorf("to %s from %s as %q: explained as %v %v, done %v", tt.to, tt.from, tt.who, told, why, got)
 		}
 	}

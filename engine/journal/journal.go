@@ -26,17 +26,30 @@ const maxReply = 512
 // A Journal writes to one logger. The nil Journal writes nothing. Its methods
 // may be called concurrently.
 type Journal struct {
-	log *slog.Logger
+	log     *slog.Logger
+	session uint64 // on each line, if not 0
 }
 
 // New makes a Journal that writes to log at level Info; a nil log writes
 // nothing. Attributes of every line, such as the number of the site, are added
 // by log.With.
-func New(log *slog.Logger) *Journal { return &Journal{log} }
+func New(log *slog.Logger) *Journal { return &Journal{log: log} }
+
+// Session returns a Journal that writes the number of a caller's session on
+// each line.
+func (j *Journal) Session(id uint64) *Journal {
+	if j == nil {
+		return nil
+	}
+	return &Journal{j.log, id}
+}
 
 func (j *Journal) line(ctx context.Context, event string, attrs ...slog.Attr) {
 	if j == nil || j.log == nil {
 		return
+	}
+	if j.session != 0 {
+		attrs = append(attrs, slog.Uint64("session", j.session))
 	}
 	j.log.LogAttrs(ctx, slog.LevelInfo, event, attrs...)
 }
@@ -48,7 +61,9 @@ func (j *Journal) Accepted(ctx context.Context, env mail.Envelope) {
 		client(env.Client), slog.String("account", env.Account), slog.Bool("tls", env.TLS))
 }
 
-// Refused: a caller was refused at verb, temporarily or permanently.
+// Refused: a caller was refused at verb, temporarily or permanently, or the
+// session failed there. Verb is "connect" before the greeting, "TLS" for a
+// handshake from the first octet, and "" between commands.
 func (j *Journal) Refused(ctx context.Context, caller netip.Addr, verb, what string, r mail.Reply) {
 	j.line(ctx, "refused", client(caller), slog.String("verb", verb), slog.String("what", clean(what)), reply(r))
 }

@@ -47,7 +47,7 @@ func (svc *Service) Turn(ctx context.Context, p Policy, c Caller, atrn bool, dom
 	if atrn && len(s.leases) == 0 {
 		return mail.Reply{Code: 453, Enhanced: "3.0", Text: "you have no mail"}, nil
 	}
-	return mail.Reply{Code: 250, Enhanced: "0.0", Text: "turning round"}, s.handOver
+	return mail.Reply{Code: 250, Enhanced: "0.0", Text: "OK, reversing roles"}, s.handOver
 }
 
 func deniedReply(atrn bool) mail.Reply {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"restante/engine/mail"
 )
@@ -13,7 +14,7 @@ import (
 // Data takes the message in: our trace header first, then the body as it comes.
 func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 	if s.tx == nil || len(s.tx.to) == 0 {
-		return s.refused(ctx, "DATA", "", mail.Reply{Code: 554, Enhanced: "5.1", Text: "no valid recipients"})
+		return s.refused(ctx, "DATA", "", mail.Reply{Code: 554, Enhanced: "5.1", Text: "No valid recipients"})
 	}
 	env := s.envelope()
 	b, err := s.deps.Intake.Create(ctx)
@@ -29,12 +30,11 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 		return s.refused(ctx, "DATA", string(env.ID), s.fault(ctx, "accept", err))
 	}
 	// From here on the message is ours: a crash must not lose it.
-	s.taken++
-	return mail.Reply{Code: 250, Enhanced: "6.0", Text: string(env.ID) + " queued"}
+	return mail.Reply{Code: 250, Enhanced: "6.0", Text: string(env.ID) + " queued for delivery"}
 }
 
 func (s *Session) envelope() mail.Envelope {
-	at := now()
+	at := time.Now()
 	_, secure := s.caller.TLS()
 	return mail.Envelope{
 		ID: mail.NewMessageID(at), From: s.tx.from.From, To: s.tx.to, Received: at,
@@ -43,8 +43,8 @@ func (s *Session) envelope() mail.Envelope {
 	}
 }
 
-// errStore marks an error of our own side of the copy.
-type errStore struct{ error }
+// A storeError is an error of our own side of the copy.
+type storeError struct{ error }
 
 // stream writes the trace header and the body, within the limits.
 func (s *Session) stream(ctx context.Context, b Body, body io.Reader, env mail.Envelope) mail.Reply {
@@ -52,12 +52,15 @@ func (s *Session) stream(ctx context.Context, b Body, body io.Reader, env mail.E
 	if _, err := io.WriteString(b, trace(s.policy.Hostname, env, s.extended, tls)); err != nil {
 		return s.fault(ctx, "write", err)
 	}
-	m := &meter{to: b, size: s.policy.Limits.Size, session: s.policy.Limits.Session, before: s.octets, hops: s.policy.Limits.Hops}
+	m := &limitWriter{limits: s.policy.Limits, before: s.octets, header: headerWriter{to: b}}
 	_, err := io.Copy(m, body)
+	if closeErr := m.header.Close(); err == nil && closeErr != nil {
+		err = storeError{closeErr}
+	}
 	s.octets += m.octets
 	var over limitError
-	var own errStore
-	var word mail.Reply
+	var own storeError
+	var formReply mail.Reply
 	switch {
 	case err == nil:
 		return ok
@@ -65,11 +68,11 @@ func (s *Session) stream(ctx context.Context, b Body, body io.Reader, env mail.E
 		return over.reply
 	case errors.As(err, &own):
 		return s.fault(ctx, "write", own.error)
-	case errors.As(err, &word): // wire's, about the form of the message
-		return word
+	case errors.As(err, &formReply): // wire's, about the form of the message
+		return formReply
 	}
 	// The caller is gone, or went silent: nobody reads this.
-	return mail.Reply{Code: 451, Enhanced: "4.2", Text: "the message did not come whole", Cause: err}
+	return mail.Reply{Code: 451, Enhanced: "4.2", Text: "Message incomplete", Cause: err}
 }
 
 // fault answers an error of the store. The caller learns nothing of it.
@@ -78,89 +81,34 @@ func (s *Session) fault(ctx context.Context, doing string, err error) mail.Reply
 		return r
 	}
 	s.deps.Log.ErrorContext(ctx, "take a message in", "doing", doing, "err", err)
-	return mail.Reply{Code: 451, Enhanced: "3.0", Text: "cannot store the message now; try again later", Cause: err}
+	return mail.Reply{Code: 451, Enhanced: "3.0", Text: "Cannot store the message now, try again later", Cause: err}
 }
 
 type limitError struct{ reply mail.Reply }
 
 func (e limitError) Error() string { return e.reply.String() }
 
-// A meter passes a message on and counts what is limited.
-type meter struct {
-	to      io.Writer
-	size    int64
-	session int64
-	before  int64 // octets of earlier messages
-	hops    int
-
-	octets   int64
-	received receivedCounter
+// A limitWriter passes a message on within the limits.
+type limitWriter struct {
+	limits Limits
+	before int64 // octets of earlier messages
+	octets int64
+	header headerWriter
 }
 
-func (m *meter) Write(p []byte) (int, error) {
+func (m *limitWriter) Write(p []byte) (int, error) {
 	m.octets += int64(len(p))
-	if m.size > 0 && m.octets > m.size {
-		return 0, limitError{tooBig}
+	if limit := m.limits.messageSize(); m.octets > limit {
+		return 0, limitError{tooBig(limit)}
 	}
-	if m.session > 0 && m.before+m.octets > m.session {
-		if m.before == 0 {
-			return 0, limitError{tooBig} // no session has room for it
-		}
+	if m.limits.full(m.before, m.octets) {
 		return 0, limitError{sessionFull}
 	}
-	if m.received.feed(p); m.hops > 0 && m.received.count > m.hops {
-		return 0, limitError{mail.Reply{Code: 554, Enhanced: "4.6", Text: "too many hops: this message runs in circles"}}
+	if err := m.header.Write(p); err != nil {
+		return 0, storeError{err}
 	}
-	n, err := m.to.Write(p)
-	if err != nil {
-		return n, errStore{err}
+	if m.limits.Hops > 0 && m.header.received > m.limits.Hops {
+		return 0, limitError{mail.Reply{Code: 554, Enhanced: "4.6", Text: "Hop count exceeded - possible mail loop"}}
 	}
-	return n, nil
-}
-
-// A receivedCounter counts the Received fields of a header that comes in
-// pieces cut anywhere.
-type receivedCounter struct {
-	count int
-
-	done bool // the header is over
-	line int  // octets of this line so far
-	same int  // how many of them spell the field's name; -1: another field
-}
-
-const receivedName = "received"
-
-func (r *receivedCounter) feed(p []byte) {
-	for _, c := range p {
-		if r.done {
-			return
-		}
-		r.octet(c)
-	}
-}
-
-func (r *receivedCounter) octet(c byte) {
-	switch {
-	case c == '\n':
-		r.done = r.line == 0
-		r.line, r.same = 0, 0
-		return
-	case c == '\r' && r.line == 0:
-		return // perhaps the empty line
-	}
-	r.line++
-	switch {
-	case r.same < 0:
-	case r.same < len(receivedName):
-		if c|0x20 == receivedName[r.same] && r.same == r.line-1 {
-			r.same++
-		} else {
-			r.same = -1
-		}
-	case c == ':':
-		r.count++
-		r.same = -1
-	case c != ' ' && c != '\t': // RFC 5322 §4.5: blanks may precede the colon
-		r.same = -1
-	}
+	return len(p), nil
 }

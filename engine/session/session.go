@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package session decides what one caller may do: whether it may sign in and
-// how, to whom it may send, how much, and what becomes of a message that came
-// whole. It answers verb by verb with a mail.Reply.
+// Package session decides what one caller may do: whether it may connect and
+// sign in, to whom it may send, and how much. It takes messages in and answers
+// each verb with a mail.Reply.
 //
-// A 250 for a message is given only after the intake has it on stable storage.
-// Nobody relays who may not: see [Policy.Judge].
+// A message is answered 250 only after the intake has it on stable storage.
+// Every acceptance is decided in [Policy.Decide].
 //
 // The package knows neither sockets nor where settings come from: it lives
 // under the [Policy] that it is given, from greeting to end.
@@ -17,7 +17,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"time"
 
 	"restante/engine/account"
 	"restante/engine/journal"
@@ -72,8 +71,7 @@ type Deps struct {
 	Log      *slog.Logger     // diagnostics; nil: none
 }
 
-// A Session is one caller's. It implements wire's Session, Hearer,
-// Authenticator and Releaser.
+// A Session is one caller's. It implements wire.Session.
 type Session struct {
 	policy *Policy
 	deps   Deps
@@ -82,7 +80,6 @@ type Session struct {
 
 	extended bool // greeted by EHLO
 	tx       *transaction
-	taken    int   // messages accepted
 	octets   int64 // of bodies that came
 	failures int   // sign-ins refused
 }
@@ -102,7 +99,7 @@ func New(p *Policy, remote netip.Addr, caller Caller, deps Deps) *Session {
 	return &Session{policy: p, deps: deps, caller: caller, remote: remote.Unmap()}
 }
 
-var ok = mail.Reply{Code: 250, Enhanced: "0.0", Text: "ok"}
+var ok = mail.Reply{Code: 250, Enhanced: "0.0", Text: "OK"}
 
 // Hello remembers whether the caller speaks ESMTP, for the trace header.
 func (s *Session) Hello(_ context.Context, _ string, extended bool) mail.Reply {
@@ -110,69 +107,57 @@ func (s *Session) Hello(_ context.Context, _ string, extended bool) mail.Reply {
 	return ok
 }
 
-// Mail opens a transaction.
-func (s *Session) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
-	if r := s.mayMail(m); !r.Positive() {
-		return s.refused(ctx, "MAIL", m.From.String(), r)
-	}
-	s.tx = &transaction{from: m, seen: map[mail.Address]bool{}}
-	return mail.Reply{Code: 250, Enhanced: "1.0", Text: "<" + m.From.String() + "> sender ok"}
-}
-
-func (s *Session) mayMail(m wire.MailArgs) mail.Reply {
-	l := s.policy.Limits
-	switch {
-	case s.policy.SignIn.Required && s.caller.Account() == "":
-		return mail.Reply{Code: 530, Enhanced: "7.0", Text: "sign in first"}
-	case l.Messages > 0 && s.taken >= l.Messages:
-		return mail.Reply{Code: 421, Enhanced: "3.2", Text: "this connection has had its messages; open another"}
-	case l.Size > 0 && m.Size > l.Size:
-		return tooBig
-	case l.Session > 0 && s.octets >= l.Session:
-		return sessionFull
-	case l.Session > 0 && s.octets > 0 && m.Size > l.Session-s.octets:
-		return sessionFull
-	case l.Session > 0 && m.Size > l.Session:
-		return tooBig // no session has room for it
+// Permit refuses a verb that needs TLS first.
+func (s *Session) Permit(ctx context.Context, verb string) mail.Reply {
+	d := s.policy.Decide(AtCommand, AtCommand, s.question())
+	if !d.Accepted() {
+		return s.refused(ctx, verb, "", d.Reply)
 	}
 	return ok
 }
 
-var (
-	// RFC 1870 §6.
-	tooBig = mail.Reply{Code: 552, Enhanced: "3.4", Text: "the message is larger than we take"}
+// Refused writes down a refusal that wire made.
+func (s *Session) Refused(ctx context.Context, verb, arg string, r mail.Reply) {
+	s.deps.Journal.Refused(ctx, s.remote, verb, arg, r)
+}
 
-	// Another session has room: the sender is to try again, not to give up.
-	sessionFull = mail.Reply{Code: 421, Enhanced: "3.2", Text: "this session has had its octets; open another"}
-)
+// question is what decides about this caller now.
+func (s *Session) question() Question {
+	_, secure := s.caller.TLS()
+	return Question{Client: s.remote, Account: s.caller.Account(), TLS: secure, Octets: s.octets}
+}
 
-// Rcpt adds a recipient, if mail to it is taken from this caller.
+// Mail opens a transaction.
+func (s *Session) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
+	q := s.question()
+	q.Size = m.Size
+	if d := s.policy.Decide(AtCommand, AtMail, q); !d.Accepted() {
+		return s.refused(ctx, "MAIL", m.From.String(), d.Reply)
+	}
+	s.tx = &transaction{from: m, seen: map[mail.Address]bool{}}
+	return mail.Reply{Code: 250, Enhanced: "1.0", Text: "<" + m.From.String() + "> Sender OK"}
+}
+
+// Rcpt adds a recipient, if mail to it is accepted from this caller.
 func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
 	to := s.policy.complete(r.To)
-	if reply := s.mayRcpt(to); !reply.Positive() {
-		return s.refused(ctx, "RCPT", to.String(), reply)
+	if s.tx == nil {
+		return s.refused(ctx, "RCPT", to.String(), mail.Reply{Code: 503, Enhanced: "5.1", Text: "Need MAIL command"})
+	}
+	q := s.question()
+	q.Size, q.To = s.tx.from.Size, to
+	if !s.tx.seen[to] {
+		q.Recipients = len(s.tx.to)
+	}
+	d := s.policy.Decide(AtCommand, AtRcpt, q)
+	if !d.Accepted() {
+		return s.refused(ctx, "RCPT", to.String(), d.Reply)
 	}
 	if !s.tx.seen[to] { // named twice, it still gets one copy
 		s.tx.seen[to] = true
 		s.tx.to = append(s.tx.to, mail.Recipient{Address: to, Notify: r.Notify, ORcpt: r.ORcpt})
 	}
-	return mail.Reply{Code: 250, Enhanced: "1.5", Text: "<" + to.String() + "> recipient ok"}
-}
-
-func (s *Session) mayRcpt(to mail.Address) mail.Reply {
-	switch {
-	case s.tx == nil:
-		return mail.Reply{Code: 503, Enhanced: "5.1", Text: "MAIL first"}
-	case to.Domain == "" || to.Local == "":
-		return mail.Reply{Code: 550, Enhanced: "1.3", Text: "<" + to.Local + "> is no address"}
-	case !s.policy.Judge(to.Domain, s.remote, s.caller.Account()).Taken():
-		// Temporary troubles do not come here: this caller may not, and that is all.
-		return mail.Reply{Code: 550, Enhanced: "7.1", Text: "Unable to relay for <" + to.String() + ">"}
-	case s.policy.Limits.Recipients > 0 && len(s.tx.to) >= s.policy.Limits.Recipients && !s.tx.seen[to]:
-		// RFC 5321 §4.5.3.1.10: the sender opens another transaction for the rest.
-		return mail.Reply{Code: 452, Enhanced: "5.3", Text: "too many recipients for one message"}
-	}
-	return ok
+	return d.Reply
 }
 
 // Reset drops the transaction.
@@ -213,5 +198,3 @@ func (s *Session) refused(ctx context.Context, verb, what string, r mail.Reply) 
 	s.deps.Journal.Refused(ctx, s.remote, verb, what, r)
 	return r
 }
-
-func now() time.Time { return time.Now() }

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -32,43 +33,43 @@ func (c *fakeCaller) TLS() (tls.ConnectionState, bool) {
 func (c *fakeCaller) Account() string    { return c.account }
 func (c *fakeCaller) SignIn(name string) { c.account = name }
 
-// shelf is an intake in memory that fails where it is told to.
-type shelf struct {
+// intake keeps messages in memory, and fails where it is told to.
+type intake struct {
 	create, write, accept error
 	kept                  map[mail.MessageID]string
 	envs                  []mail.Envelope
 	aborted               int
 }
 
-type shelfBody struct {
+type intakeBody struct {
 	bytes.Buffer
-	shelf *shelf
-	done  bool
+	intake *intake
+	done   bool
 }
 
-func (b *shelfBody) Size() int64 { return int64(b.Len()) }
-func (b *shelfBody) Abort() {
+func (b *intakeBody) Size() int64 { return int64(b.Len()) }
+func (b *intakeBody) Abort() {
 	if !b.done {
-		b.shelf.aborted++
+		b.intake.aborted++
 	}
 	b.done = true
 }
-func (b *shelfBody) Write(p []byte) (int, error) {
-	if b.shelf.write != nil && b.Len() > 0 {
-		return 0, b.shelf.write
+func (b *intakeBody) Write(p []byte) (int, error) {
+	if b.intake.write != nil && b.Len() > 0 {
+		return 0, b.intake.write
 	}
 	return b.Buffer.Write(p)
 }
 
-func (s *shelf) Create(context.Context) (Body, error) {
+func (s *intake) Create(context.Context) (Body, error) {
 	if s.create != nil {
 		return nil, s.create
 	}
-	return &shelfBody{shelf: s}, nil
+	return &intakeBody{intake: s}, nil
 }
 
-func (b *shelfBody) Accept(_ context.Context, env mail.Envelope) error {
-	s := b.shelf
+func (b *intakeBody) Accept(_ context.Context, env mail.Envelope) error {
+	s := b.intake
 	if s.accept != nil {
 		return s.accept
 	}
@@ -101,31 +102,31 @@ func address(t testing.TB, s string) mail.Address {
 	return a
 }
 
-// world has three domains, and lets this machine relay.
-type world struct{ forAuth bool }
+// domains has three domains, and lets this machine relay.
+type domains struct{ forAuth bool }
 
-func (world) Standing(d mail.Domain) Standing {
-	return map[mail.Domain]Standing{"hub.test": Local, "held.test": Held, "relayed.test": Relayed}[d]
+func (domains) Standing(d mail.Domain) mail.Standing {
+	return map[mail.Domain]mail.Standing{"hub.test": mail.Local, "held.test": mail.Held, "relayed.test": mail.Relayed}[d]
 }
 
-func (w world) MayRelay(d mail.Domain, client netip.Addr, account string) bool {
-	return client == netip.MustParseAddr("127.0.0.1") || client == netip.IPv6Loopback() || w.forAuth && account != ""
+func (w domains) Relay(mail.Domain) Relay {
+	return Relay{Nets: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")}, SignedIn: w.forAuth}
 }
 
 func testPolicy() *Policy {
-	return &Policy{Hostname: "hub.test", Default: "hub.test", Domains: world{}}
+	return &Policy{Hostname: "hub.test", Default: "hub.test", Domains: domains{}, SignIn: SignIn{Scram: true}}
 }
 
 type setup struct {
 	*Session
 	caller *fakeCaller
-	shelf  *shelf
+	intake *intake
 	rel    *noReleases
 }
 
 func open(p *Policy, remote string) setup {
-	s := setup{caller: &fakeCaller{hello: "client.test"}, shelf: &shelf{}, rel: &noReleases{}}
-	s.Session = New(p, netip.MustParseAddr(remote), s.caller, Deps{Intake: s.shelf, Releases: s.rel, Auth: account.NewAuthenticator()})
+	s := setup{caller: &fakeCaller{hello: "client.test"}, intake: &intake{}, rel: &noReleases{}}
+	s.Session = New(p, netip.MustParseAddr(remote), s.caller, Deps{Intake: s.intake, Releases: s.rel, Auth: account.NewAuthenticator()})
 	s.Hello(context.Background(), "client.test", true)
 	return s
 }
@@ -156,32 +157,33 @@ func TestRelayMatrix(t *testing.T) {
 	tests := []struct {
 		to, remote, account string
 		forAuth             bool
-		want                Verdict
+		want                Rule
 	}{
-		{"hub.test", outside, "", false, IsLocal},
-		{"held.test", outside, "", false, IsHeld},
-		{"relayed.test", outside, "", false, IsRelayed},
-		{"foreign.test", outside, "", false, Nobody},
-		{"foreign.test", outside, "", true, Nobody}, // it has not signed in
-		{"foreign.test", outside, "joe", false, Nobody},
-		{"foreign.test", outside, "joe", true, MayRelay},
-		{"foreign.test", inside, "", false, MayRelay},
-		{"foreign.test", "::1", "", false, MayRelay},
-		{"foreign.test", "::ffff:127.0.0.1", "", false, MayRelay},
-		{"sub.hub.test", outside, "", false, Nobody},
-		{"[192.0.2.99]", outside, "", false, Nobody},
+		{"hub.test", outside, "", false, LocalDomain},
+		{"held.test", outside, "", false, HeldDomain},
+		{"relayed.test", outside, "", false, RelayedDomain},
+		{"foreign.test", outside, "", false, NoRelay},
+		{"foreign.test", outside, "", true, NoRelay}, // it has not signed in
+		{"foreign.test", outside, "joe", false, NoRelay},
+		{"foreign.test", outside, "joe", true, RelayAccount},
+		{"foreign.test", inside, "", false, RelayClient},
+		{"foreign.test", "::1", "", false, RelayClient},
+		{"foreign.test", "::ffff:127.0.0.1", "", false, RelayClient},
+		{"sub.hub.test", outside, "", false, NoRelay},
+		{"[192.0.2.99]", outside, "", false, NoRelay},
 	}
 	for _, tt := range tests {
 		p := testPolicy()
-		p.Domains = world{tt.forAuth}
+		p.Domains = domains{tt.forAuth}
 		s := open(p, tt.remote)
 		s.caller.account = tt.account
-		if got := p.Judge(mail.Domain(tt.to), netip.MustParseAddr(tt.remote), tt.account); got != tt.want {
-			t.Errorf("to %s from %s as %q, forAuth %v: %q, want %q", tt.to, tt.remote, tt.account, tt.forAuth, got, tt.want)
+		q := Question{Client: netip.MustParseAddr(tt.remote), Account: tt.account, To: mail.Address{Local: "x", Domain: mail.Domain(tt.to)}}
+		if got := p.Decide(AtConnect, AtRcpt, q); got.Rule != tt.want {
+			t.Errorf("to %s from %s as %q, forAuth %v: %v, want %v", tt.to, tt.remote, tt.account, tt.forAuth, got, tt.want)
 		}
 		s.mail(t, 0)
 		r := s.rcpt(t, "x@"+tt.to)
-		if r.Positive() != tt.want.Taken() {
+		if r.Positive() == (tt.want == NoRelay) {
 			t.Errorf("RCPT to %s from %s as %q: %v", tt.to, tt.remote, tt.account, r)
 		}
 		if want := "550 5.7.1 Unable to relay for <x@" + tt.to + ">"; !r.Positive() && r.String() != want {
@@ -238,8 +240,9 @@ func TestLimits(t *testing.T) {
 		{"a second body over the session's", Limits{Session: 100}, func(s setup) mail.Reply { s.send(t, body(60)); return s.send(t, body(60)) }, "421 4.3.2"},
 		{"SIZE over the session's rest", Limits{Session: 100}, func(s setup) mail.Reply { s.send(t, body(60)); return s.mail(t, 60) }, "421"},
 		{"a full session", Limits{Session: 100}, func(s setup) mail.Reply { s.send(t, body(100)); return s.mail(t, 0) }, "421"},
-		{"messages per connection", Limits{Messages: 2}, func(s setup) mail.Reply { s.send(t, "1"); s.send(t, "2"); return s.mail(t, 0) }, "421 4.3.2"},
-		{"the last message that fits", Limits{Messages: 2}, func(s setup) mail.Reply { s.send(t, "1"); return s.send(t, "2") }, "250"},
+		{"SIZE beyond all numbers", Limits{Size: 100}, func(s setup) mail.Reply { return s.mail(t, math.MaxInt64) }, "552 5.3.4 Message size exceeds fixed limit of 100 octets"},
+		{"SIZE without a limit", Limits{}, func(s setup) mail.Reply { return s.mail(t, math.MaxInt64) }, "250"},
+		{"the smaller limit is named", Limits{Size: 100, Session: 50}, func(s setup) mail.Reply { return s.mail(t, 60) }, "552 5.3.4 Message size exceeds fixed limit of 50 octets"},
 		{"recipients", Limits{Recipients: 2}, func(s setup) mail.Reply {
 			s.mail(t, 0)
 			s.rcpt(t, "a@hub.test")
@@ -291,11 +294,11 @@ func TestWhatIsKept(t *testing.T) {
 	s.Rcpt(t.Context(), wire.RcptArgs{To: address(t, "x@hub.test"), Notify: "NEVER", ORcpt: "rfc822;x@hub.test"})
 	// Octet by octet: a reader may give as little as it likes.
 	r := s.Data(t.Context(), iotest.OneByteReader(strings.NewReader(body)))
-	if !r.Positive() || len(s.shelf.envs) != 1 {
-		t.Fatalf("%v, %d kept", r, len(s.shelf.envs))
+	if !r.Positive() || len(s.intake.envs) != 1 {
+		t.Fatalf("%v, %d kept", r, len(s.intake.envs))
 	}
-	env := s.shelf.envs[0]
-	kept := s.shelf.kept[env.ID]
+	env := s.intake.envs[0]
+	kept := s.intake.kept[env.ID]
 	trace, rest, _ := strings.Cut(kept, "Subject:")
 	if "Subject:"+rest != body {
 		t.Errorf("kept %q, want a trace header and %q", kept, body)
@@ -352,72 +355,38 @@ func TestFaults(t *testing.T) {
 	broken := errors.New("disk /srv/x: gone")
 	full := mail.Reply{Code: 452, Enhanced: "3.1", Text: "no room", Cause: broken}
 	tests := []struct {
-		name  string
-		shelf shelf
-		body  io.Reader
-		want  string
+		name   string
+		intake intake
+		body   io.Reader
+		want   string
 	}{
-		{"create", shelf{create: broken}, strings.NewReader("x"), "451 4.3.0"},
-		{"create, full", shelf{create: full}, strings.NewReader("x"), "452 4.3.1 no room"},
-		{"write", shelf{write: broken}, strings.NewReader("x"), "451 4.3.0"},
-		{"write, full", shelf{write: full}, strings.NewReader("x"), "452 4.3.1"},
-		{"accept", shelf{accept: broken}, strings.NewReader("x"), "451 4.3.0"},
-		{"accept, full", shelf{accept: full}, strings.NewReader("x"), "452 4.3.1"},
-		{"caller gone", shelf{}, iotest.ErrReader(io.ErrUnexpectedEOF), "451"},
-		{"bare LF", shelf{}, iotest.ErrReader(mail.Reply{Code: 550, Enhanced: "6.0", Text: "bare LF"}), "550 5.6.0"},
+		{"create", intake{create: broken}, strings.NewReader("x"), "451 4.3.0"},
+		{"create, full", intake{create: full}, strings.NewReader("x"), "452 4.3.1 no room"},
+		{"write", intake{write: broken}, strings.NewReader("x"), "451 4.3.0"},
+		{"write, full", intake{write: full}, strings.NewReader("x"), "452 4.3.1"},
+		{"accept", intake{accept: broken}, strings.NewReader("x"), "451 4.3.0"},
+		{"accept, full", intake{accept: full}, strings.NewReader("x"), "452 4.3.1"},
+		{"caller gone", intake{}, iotest.ErrReader(io.ErrUnexpectedEOF), "451"},
+		{"bare LF", intake{}, iotest.ErrReader(mail.Reply{Code: 550, Enhanced: "6.0", Text: "bare LF"}), "550 5.6.0"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := open(testPolicy(), "192.0.2.1")
-			*s.shelf = tt.shelf
+			*s.intake = tt.intake
 			s.mail(t, 0)
 			s.rcpt(t, "x@hub.test")
 			r := s.Data(t.Context(), tt.body)
 			if !strings.HasPrefix(r.String(), tt.want) || strings.Contains(r.Text, "/srv") {
 				t.Errorf("%v, want %s", r, tt.want)
 			}
-			if len(s.shelf.envs) != 0 {
+			if len(s.intake.envs) != 0 {
 				t.Error("it is kept all the same")
 			}
-			if tt.shelf.create == nil && s.shelf.aborted != 1 {
-				t.Errorf("aborted %d times", s.shelf.aborted)
+			if tt.intake.create == nil && s.intake.aborted != 1 {
+				t.Errorf("aborted %d times", s.intake.aborted)
 			}
 		})
 	}
-}
-
-func TestReceivedCounter(t *testing.T) {
-	const header = "Received: a\r\n\tfolded\r\nReceived:b\r\nFrom: x\r\nreceiveD \t: c\r\nReceive: no\r\nReceivedd: no\r\n\r\nReceived: body\r\n"
-	for cut := range len(header) {
-		var r receivedCounter
-		r.feed([]byte(header[:cut]))
-		r.feed([]byte(header[cut:]))
-		if r.count != 3 {
-			t.Errorf("cut at %d: %d, want 3", cut, r.count)
-		}
-	}
-}
-
-// FuzzReceivedCounter: however the octets are cut, the count is that of the
-// whole, and only the header counts.
-func FuzzReceivedCounter(f *testing.F) {
-	f.Add("Received: a\r\n\r\nReceived: b\r\n", uint8(3))
-	f.Add("received\t:x\nReceived-SPF: y\n\n", uint8(1))
-	f.Fuzz(func(t *testing.T, text string, step uint8) {
-		var whole, cut receivedCounter
-		whole.feed([]byte(text))
-		for rest := []byte(text); len(rest) > 0; {
-			n := min(int(step)+1, len(rest))
-			cut.feed(rest[:n])
-			rest = rest[n:]
-		}
-		if whole != cut {
-			t.Errorf("%q in steps of %d: %+v, whole %+v", text, step, cut, whole)
-		}
-		if most := strings.Count(strings.ToLower(text), "received"); whole.count > most {
-			t.Errorf("%q: %d of at most %d", text, whole.count, most)
-		}
-	})
 }
 
 // FuzzTrace: whatever a caller calls itself, it adds no line to the header.

@@ -28,13 +28,12 @@ func (s *Session) Mechanisms() []string {
 func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, error) {
 	mechanism = strings.ToUpper(mechanism)
 	if !slices.Contains(s.Mechanisms(), mechanism) {
-		// RFC 4954 §4: unknown, or not without TLS; the list says which.
-		return nil, s.refused(ctx, "AUTH", mechanism, mail.Reply{Code: 504, Enhanced: "5.4", Text: "this mechanism is not offered here"})
+		return nil, s.refused(ctx, "AUTH", mechanism, noMechanism)
 	}
 	x := &exchange{ctx: ctx, session: s, mechanism: mechanism}
 	server, err := s.deps.Auth.Server(mechanism, s.policy.SignIn.Lookup, x.signedIn)
 	if err != nil {
-		return nil, mail.Reply{Code: 454, Enhanced: "7.0", Text: "cannot sign in now", Cause: err}
+		return nil, mail.Reply{Code: 454, Enhanced: "7.0", Text: "Temporary authentication failure", Cause: err}
 	}
 	x.Server = server
 	return x, nil
@@ -75,10 +74,10 @@ func (x *exchange) failed(err error) error {
 	_, secure := s.caller.TLS()
 	s.deps.Journal.SignInRefused(x.ctx, s.remote, name, x.mechanism, secure)
 	if s.failures >= maxFailures {
-		return mail.Reply{Code: 421, Enhanced: "7.0", Text: "too many failed sign-ins", Cause: err}
+		return mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many authentication failures, closing connection", Cause: err}
 	}
 	if r := (mail.Reply{}); errors.As(err, &r) {
 		return r
 	}
-	return mail.Reply{Code: 535, Enhanced: "7.8", Text: "the name or the password is wrong", Cause: err}
+	return mail.Reply{Code: 535, Enhanced: "7.8", Text: "Authentication credentials invalid", Cause: err}
 }

@@ -80,7 +80,7 @@ func plainTry(t *testing.T, s setup, password string) error {
 func TestSigningIn(t *testing.T) {
 	p := testPolicy()
 	p.SignIn = SignIn{Lookup: people(t), Plain: true, Required: true}
-	p.Domains = world{forAuth: true}
+	p.Domains = domains{forAuth: true}
 	s := open(p, "192.0.2.1")
 	s.caller.secure = true
 	if r := s.mail(t, 0); r.Code != 530 {

@@ -14,7 +14,7 @@ import (
 // had the message.
 func trace(hostname string, env mail.Envelope, extended bool, state tls.ConnectionState) string {
 	var b strings.Builder
-	b.WriteString("Received: from " + greeted(env.Helo, env.Client) + " (" + literal(env.Client) + ")\r\n")
+	b.WriteString("Received: from " + helloName(env.Helo, env.Client) + " (" + literal(env.Client) + ")\r\n")
 	b.WriteString("\tby " + hostname + " with " + protocol(env, extended) + " id " + string(env.ID))
 	if env.TLS {
 		b.WriteString("\r\n\t(" + strings.ReplaceAll(tls.VersionName(state.Version), " ", "") + ", " + tls.CipherSuiteName(state.CipherSuite) + ")")
@@ -53,9 +53,9 @@ func literal(ip netip.Addr) string {
 	return "[" + ip.String() + "]"
 }
 
-// greeted is the name that the caller gave, if it is one; a stranger writes
+// helloName is the name that the caller gave, if it is one; a stranger writes
 // nothing else into our header.
-func greeted(name string, ip netip.Addr) string {
+func helloName(name string, ip netip.Addr) string {
 	if d, err := mail.ParseDomain(name); err == nil {
 		return string(d)
 	}

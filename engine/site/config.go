@@ -28,16 +28,14 @@ import (
 // A Config is all that a site lives under. It is replaced, never changed; the
 // functions in it answer from the settings of its revision.
 type Config struct {
-	Name           string // for people
-	Rev            uint64 // of the settings that it was made from
-	Bindings       []Binding
-	TLS            TLSFiles
-	MaxConnections int                   // at once; 0: no limit
-	Admits         func(netip.Addr) bool // who may connect; nil: everybody
-	Wire           wire.Config           // all but TLS, and per binding ImplicitTLS and ODMR
-	Session        session.Policy        // what a caller may do
-	Release        release.Policy        // what a host may call for
-	Mail           Mail
+	Name     string // for people
+	Rev      uint64 // of the settings that it was made from
+	Bindings []Binding
+	TLS      TLSFiles
+	Wire     wire.Config    // all but TLS, and per binding ImplicitTLS and ODMR
+	Session  session.Policy // what a caller may do
+	Release  release.Policy // what a host may call for
+	Mail     Mail
 }
 
 // A Binding is an address to listen on. The unspecified IPv6 address listens

@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"restante/engine/mail"
 	"restante/engine/session"
 	"restante/engine/wire"
 )
@@ -200,42 +202,43 @@ func (r *run) backOff(d time.Duration) bool {
 func (r *run) serve(c net.Conn, b Binding) {
 	s := r.site
 	now := r.active.Load()
-	switch {
-	case !now.cfg.admits(c.RemoteAddr()):
-		r.refuse(c, now.cfg, b, 554, "5.7.1", "you may not connect")
-		return
-	case s.paused():
-		r.refuse(c, now.cfg, b, 421, "4.3.2", "the service is paused, call again later")
-		return
-	case b.TLS && now.tls == nil:
-		_ = c.Close() // no certificate: there is nothing that could be said
-		return
-	case !s.sessions.admit(now.cfg.MaxConnections):
-		r.refuse(c, now.cfg, b, 421, "4.3.2", "too many callers, call again later")
+	q := session.Question{Client: clientAddr(c), Paused: s.paused()}
+	id, d := s.sessions.admit(func(connections int) session.Decision {
+		q.Connections = connections
+		return now.cfg.Session.Decide(session.AtConnect, session.AtConnect, q)
+	})
+	if !d.Accepted() {
+		r.refuse(c, now.cfg, b, id, d.Reply)
 		return
 	}
 	defer s.sessions.leave()
+	if b.TLS && now.tls == nil {
+		r.refuse(c, now.cfg, b, id, mail.Reply{Code: 454, Enhanced: "7.0", Text: "TLS not available: no certificate"})
+		return
+	}
 	s.counters.connections.Add(1)
 	cfg := now.cfg.Wire
-	cfg.TLS, cfg.ImplicitTLS, cfg.Verbs.ODMR = now.tls, b.TLS, b.ODMR
-	cfg.Verbs.ATRN = cfg.Verbs.ATRN || b.ODMR
-	r.server.Serve(r.ctx, c, cfg, func(who *wire.Caller) wire.Session { return r.session(who, now.cfg) })
+	cfg.TLS, cfg.ImplicitTLS, cfg.ODMR = now.tls, b.TLS, b.ODMR
+	r.server.Serve(r.ctx, c, cfg, func(who *wire.Caller) wire.Session { return r.session(id, who, now.cfg) })
 }
 
-func (c *Config) admits(from net.Addr) bool {
-	tcp, ok := from.(*net.TCPAddr)
-	return c.Admits == nil || ok && c.Admits(tcp.AddrPort().Addr().Unmap())
+// clientAddr is invalid for what is no TCP connection.
+func clientAddr(c net.Conn) netip.Addr {
+	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
 }
 
-func (r *run) session(who *wire.Caller, cfg *Config) wire.Session {
+func (r *run) session(id uint64, who *wire.Caller, cfg *Config) wire.Session {
 	s := r.site
-	in := s.sessions.add(who)
+	in := s.sessions.add(id, who)
 	return &trackedSession{
 		Session: session.New(&cfg.Session, who.Remote.Addr(), who, session.Deps{
 			Intake:   intake{r.mail.queue, &s.counters},
 			Releases: releases{r.mail.releases, &cfg.Release},
 			Auth:     s.deps.Auth,
-			Journal:  s.deps.Journal,
+			Journal:  s.deps.Journal.Session(id),
 			Log:      s.log,
 		}),
 		entry:   in,
@@ -249,22 +252,23 @@ func (s *Site) paused() bool {
 	return s.state == Paused
 }
 
-// How many callers at once get a word before they are turned away, and how long
-// each has to hear it. More than that, and the line is just closed.
+// How many refused callers at once get a reply, and how long each has to read
+// it. The connections of more are closed without one.
 const (
 	maxRefusing    = 100
 	refusalTimeout = 5 * time.Second
 )
 
 // refuse greets with a refusal (RFC 5321 §3.1, §3.8) and closes.
-func (r *run) refuse(c net.Conn, cfg *Config, b Binding, code int, status, text string) {
+func (r *run) refuse(c net.Conn, cfg *Config, b Binding, id uint64, reply mail.Reply) {
 	defer c.Close()
 	r.site.counters.refused.Add(1)
+	r.site.deps.Journal.Session(id).Refused(r.ctx, clientAddr(c), "connect", c.LocalAddr().String(), reply)
 	if r.refusing.Add(1); b.TLS || r.refusing.Load() > maxRefusing {
 		r.refusing.Add(-1)
 		return
 	}
 	defer r.refusing.Add(-1)
 	_ = c.SetDeadline(time.Now().Add(refusalTimeout))
-	_, _ = fmt.Fprintf(c, "%d %s %s %s\r\n", code, status, cfg.Wire.Hostname, text)
+	_, _ = fmt.Fprintf(c, "%d %s %s %s\r\n", reply.Code, reply.Status(), cfg.Wire.Hostname, reply.Text)
 }

@@ -57,15 +57,16 @@ type sessionEntry struct {
 	activity atomic.Pointer[string]
 }
 
-// admit makes room for one more, if limit (0: none) has it.
-func (r *sessionRegistry) admit(limit int) bool {
+// admit numbers a session and counts it, if decide accepts one more beside the
+// connections that there are.
+func (r *sessionRegistry) admit(decide func(connections int) session.Decision) (id uint64, d session.Decision) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if limit > 0 && r.count >= limit {
-		return false
+	r.last++
+	if d = decide(r.count); d.Accepted() {
+		r.count++
 	}
-	r.count++
-	return true
+	return r.last, d
 }
 
 func (r *sessionRegistry) leave() {
@@ -74,14 +75,13 @@ func (r *sessionRegistry) leave() {
 	r.count--
 }
 
-func (r *sessionRegistry) add(c *wire.Caller) *sessionEntry {
+func (r *sessionRegistry) add(id uint64, c *wire.Caller) *sessionEntry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.entries == nil {
 		r.entries = map[uint64]*sessionEntry{}
 	}
-	r.last++
-	one := &sessionEntry{id: r.last, wire: c}
+	one := &sessionEntry{id: id, wire: c}
 	one.setActivity("idle")
 	r.entries[one.id] = one
 	return one
@@ -121,7 +121,7 @@ func (r *sessionRegistry) end(pick func(id uint64) bool) (n int) {
 	defer r.mu.Unlock()
 	for id, c := range r.entries {
 		if pick(id) {
-			c.wire.Disconnect(mail.Reply{Code: 421, Enhanced: "3.2", Text: "this connection was ended by an administrator"})
+			c.wire.Disconnect(mail.Reply{Code: 421, Enhanced: "3.2", Text: "Connection closed by the administrator"})
 			n++
 		}
 	}

@@ -42,11 +42,11 @@ func (s settings) lookup(name string) (account.Credential, bool) {
 	return s.account, strings.EqualFold(name, s.account.Name)
 }
 
-func (s settings) Standing(d mail.Domain) session.Standing {
-	return map[mail.Domain]session.Standing{"hub.test": session.Local, "held.test": session.Held}[d]
+func (s settings) Standing(d mail.Domain) mail.Standing {
+	return map[mail.Domain]mail.Standing{"hub.test": mail.Local, "held.test": mail.Held}[d]
 }
 
-func (s settings) MayRelay(mail.Domain, netip.Addr, string) bool { return false }
+func (s settings) Relay(mail.Domain) session.Relay { return session.Relay{} }
 
 func (s settings) Hold(d mail.Domain) (release.Hold, bool) {
 	return release.Hold{Accounts: []string{"joe"}}, d == "held.test"
@@ -83,7 +83,7 @@ var loopback = netip.MustParseAddrPort("127.0.0.1:0")
 func (s settings) make(rev uint64, bindings ...netip.AddrPort) *Config {
 	c := &Config{
 		Name: "test site", Rev: rev,
-		Wire: wire.Config{Hostname: "hub.test", Verbs: wire.Verbs{ETRN: true, TURN: true, ATRN: true, EightBit: true, Pipelining: true, EnhancedCodes: true}},
+		Wire: wire.Config{Hostname: "hub.test", Verbs: mail.Verbs{ETRN: true, TURN: true, ATRN: true, EightBit: true, Pipelining: true, EnhancedCodes: true}},
 		Session: session.Policy{
 			Hostname: "hub.test", Default: "hub.test", Domains: s,
 			SignIn: session.SignIn{Lookup: s.lookup, Plain: true, Scram: true, Cram: func() bool { return true }},
@@ -277,7 +277,7 @@ func TestAfterRun(t *testing.T) {
 func TestCallerRefusedByAddress(t *testing.T) {
 	h := started(t)
 	next := h.make(2, loopback)
-	next.Admits = func(a netip.Addr) bool { return !a.IsLoopback() }
+	next.Session.MayConnect = func(a netip.Addr) bool { return !a.IsLoopback() }
 	h.Apply(next)
 	if got := greeting(t, h.addr()); !strings.HasPrefix(got, "554 5.7.1 ") {
 		t.Errorf("who may not connect hears %q", got)
@@ -300,7 +300,7 @@ func TestKeepsOnWhenSettingsDoNotLoad(t *testing.T) {
 func TestLimitOfCallers(t *testing.T) {
 	h := started(t)
 	next := h.make(2, loopback)
-	next.MaxConnections = 2
+	next.Session.Limits.Connections = 2
 	h.Apply(next)
 	first := h.dial()
 	h.dial()

@@ -16,32 +16,30 @@ import (
 const maxAuthLine = 12288 // RFC 4954 §4 calls it sufficient
 
 var (
-	badBase64 = mail.Reply{Code: 501, Enhanced: "5.2", Text: "not base64"}
-	cancelled = mail.Reply{Code: 501, Enhanced: "5.2", Text: "cancelled"}
-	longAuth  = mail.Reply{Code: 500, Enhanced: "5.6", Text: "line too long"}
+	badBase64 = mail.Reply{Code: 501, Enhanced: "5.2", Text: "Cannot decode base64 response"}
+	cancelled = mail.Reply{Code: 501, Enhanced: "5.2", Text: "Authentication canceled"}
+	longAuth  = mail.Reply{Code: 500, Enhanced: "5.6", Text: "Authentication exchange line is too long"}
 )
 
 // mechanisms is what the Session lets the caller sign in by now.
 func (c *conn) mechanisms() (names []string) {
-	if a, ok := c.sess.(Authenticator); ok {
-		c.protect("mechanisms", func() { names = a.Mechanisms() })
-	}
+	c.protect("mechanisms", func() { names = c.sess.Mechanisms() })
 	return names
 }
 
 // auth answers AUTH, with all of the exchange that follows.
-func (c *conn) auth(arg string) {
+func (c *conn) auth(arg string) string {
 	words := strings.Fields(arg)
 	if r := c.checkAuth(words); r.Code != 0 {
 		c.reject(r)
-		return
+		return ""
 	}
 	var initial []byte
 	if len(words) == 2 {
 		var ok bool
 		if initial, ok = decodeSASL(words[1]); !ok {
 			c.reject(badBase64)
-			return
+			return ""
 		}
 	}
 	c.caller.beginSignIn()
@@ -55,15 +53,16 @@ func (c *conn) auth(arg string) {
 	default:
 		c.reject(r)
 	}
+	return ""
 }
 
 // checkAuth refuses an AUTH that cannot begin. The zero Reply lets it pass.
 func (c *conn) checkAuth(words []string) mail.Reply {
 	if c.caller.Account() != "" {
-		return mail.Reply{Code: 503, Enhanced: "5.1", Text: "signed in already"}
+		return mail.Reply{Code: 503, Enhanced: "5.1", Text: "Already authenticated"}
 	}
 	if len(words) == 0 || len(words) > 2 {
-		return syntax("AUTH needs a mechanism, and perhaps an initial response")
+		return syntax("AUTH mechanism [initial-response]")
 	}
 	offered := c.mechanisms()
 	name := upper(words[0])
@@ -72,12 +71,12 @@ func (c *conn) checkAuth(words []string) mail.Reply {
 	case c.closed:
 		return mail.Reply{}
 	case len(offered) == 0 && !c.encrypted && c.cfg.TLS != nil:
-		return mail.Reply{Code: 538, Enhanced: "7.11", Text: "STARTTLS first"}
+		return mail.Reply{Code: 538, Enhanced: "7.11", Text: "Encryption required for requested authentication mechanism"}
 	case !slices.ContainsFunc(offered, has):
-		return mail.Reply{Code: 504, Enhanced: "5.4", Text: "no such mechanism here"}
+		return mail.Reply{Code: 504, Enhanced: "5.4", Text: "Unrecognized authentication type"}
 	case len(words) == 2 && name == "CRAM-MD5":
 		// RFC 4954 §4: the server speaks first in it.
-		return mail.Reply{Code: 501, Enhanced: "7.0", Text: "no initial response, please"}
+		return mail.Reply{Code: 501, Enhanced: "7.0", Text: "CRAM-MD5 takes no initial response"}
 	}
 	return mail.Reply{}
 }
@@ -88,17 +87,17 @@ func (c *conn) exchange(mechanism string, response []byte) mail.Reply {
 	if c.closed {
 		return mail.Reply{}
 	}
-	server, err := c.sess.(Authenticator).Auth(c.ctx, mechanism)
+	server, err := c.sess.Auth(c.ctx, mechanism)
 	if err != nil {
-		return authReply(err)
+		return c.authReply(err)
 	}
 	for {
 		challenge, done, err := server.Next(response)
 		if err != nil {
-			return authReply(err)
+			return c.authReply(err)
 		}
 		if done && len(challenge) == 0 {
-			return mail.Reply{Code: 235, Enhanced: "7.0", Text: "signed in"}
+			return mail.Reply{Code: 235, Enhanced: "7.0", Text: "Authentication successful"}
 		}
 		var r mail.Reply
 		if response, r = c.challenge(challenge); r.Code != 0 || c.closed {
@@ -155,10 +154,12 @@ func decodeSASL(s string) ([]byte, bool) {
 	return b, err == nil
 }
 
-func authReply(err error) mail.Reply {
+// authReply is the reply to an exchange that the Session ended with err.
+func (c *conn) authReply(err error) mail.Reply {
+	c.now.reported = true
 	var r mail.Reply
 	if errors.As(err, &r) && r.Code/100 >= 4 {
 		return r
 	}
-	return mail.Reply{Code: 535, Enhanced: "7.8", Text: "not signed in: wrong name or password", Cause: err}
+	return mail.Reply{Code: 535, Enhanced: "7.8", Text: "Authentication credentials invalid", Cause: err}
 }

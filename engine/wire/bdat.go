@@ -46,10 +46,10 @@ func (c *conn) bdat(arg string) string {
 	return c.forward("DATA\r\n")
 }
 
-// lost ends the connection: nobody knows how many octets behind this BDAT are
+// outOfSync ends the connection: nobody knows how many octets behind this BDAT are
 // a message, and none of them may be taken for a command.
 func (c *conn) outOfSync() {
-	c.respond(syntax("BDAT needs a size, and perhaps LAST"))
+	c.respond(syntax("BDAT size [LAST]"))
 	c.shutdown()
 }
 
@@ -67,6 +67,7 @@ func (c *conn) rejectChunk(arg string, r mail.Reply) string {
 			return ""
 		}
 		if c.inRefusedBDAT {
+			c.now.reported = true // with the first of the series
 			c.respond(r)
 		} else {
 			c.reject(r)
@@ -106,9 +107,9 @@ func (b *body) nextChunk() {
 		b.err = io.EOF
 		return
 	}
-	c.respond(mail.Reply{Code: 250, Enhanced: "0.0", Text: fmt.Sprintf("%d octets taken", b.chunk.size)})
+	c.respond(mail.Reply{Code: 250, Enhanced: "0.0", Text: fmt.Sprintf("%d octets received", b.chunk.size)})
 	for b.err == nil && !c.closed {
-		line, err := c.line(c.cfg.MaxLine)
+		line, err := c.line(maxLine)
 		switch {
 		case err == errLong:
 			c.readError(err)
@@ -143,9 +144,9 @@ func (b *body) betweenChunks(line string) bool {
 		c.now.nextLine = line
 		b.err = errAborted
 	case "NOOP":
-		c.respond(mail.Reply{Code: 250, Enhanced: "0.0", Text: "ok"})
+		c.respond(okReply)
 	default:
-		c.reject(mail.Reply{Code: 503, Enhanced: "5.1", Text: "within a message: BDAT or RSET"})
+		c.reject(mail.Reply{Code: 503, Enhanced: "5.1", Text: "Need BDAT or RSET command"})
 	}
 	return false
 }

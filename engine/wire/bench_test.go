@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/emersion/go-sasl"
+
 	"restante/engine/mail"
 )
 
@@ -30,10 +32,17 @@ func (null) Data(_ context.Context, r io.Reader) mail.Reply {
 	}
 	return okReply
 }
-func (null) Reset() {}
-func (null) Close() {}
-
-var okReply = mail.Reply{Code: 250, Enhanced: "0.0", Text: "ok"}
+func (null) Reset()                                              {}
+func (null) Close()                                              {}
+func (null) Hello(context.Context, string, bool) mail.Reply      { return okReply }
+func (null) Permit(context.Context, string) mail.Reply           { return okReply }
+func (null) Refused(context.Context, string, string, mail.Reply) {}
+func (null) Mechanisms() []string                                { return nil }
+func (null) Auth(context.Context, string) (sasl.Server, error)   { return nil, errNoCallback }
+func (null) Etrn(context.Context, string) mail.Reply             { return okReply }
+func (null) Turn(context.Context, bool, []mail.Domain) (mail.Reply, Handover) {
+	return okReply, nil
+}
 
 // nullHost serves null Sessions until the benchmark ends.
 func nullHost(b *testing.B) string {

@@ -28,7 +28,7 @@ var (
 	errClosed  = errors.New("the message is over")
 )
 
-var bareLineEnding = mail.Reply{Code: 550, Enhanced: "6.0", Text: "a lone CR or LF in the message: lines end in CRLF"}
+var bareLineEnding = mail.Reply{Code: 550, Enhanced: "6.0", Text: "Bare CR or LF in message: lines must end in CRLF"}
 
 // A body is a message on its way in, decoded straight from the stream. Its
 // err is nil while there may be more, io.EOF after the end, a mail.Reply when
@@ -52,7 +52,7 @@ func (c *conn) openBody() *body {
 	b := &body{c: c, chunk: c.now.chunk, bol: true, rate: minimumRate{mark: time.Now()}}
 	if b.chunk == nil {
 		c.now.pending = false
-		c.respond(mail.Reply{Code: 354, Text: "send the message, then a dot on a line of its own"})
+		c.respond(mail.Reply{Code: 354, Text: "Start mail input; end with <CRLF>.<CRLF>"})
 	}
 	if c.closed {
 		b.err = errGone

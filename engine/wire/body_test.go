@@ -274,7 +274,7 @@ func TestBodyReaders(t *testing.T) {
 			if err != nil || got != want {
 				t.Errorf("%d octets, %v", len(got), err)
 			}
-			if !strings.HasSuffix(out, "250 2.0.0 took it\r\n221 2.0.0 hub.test closes the connection\r\n") {
+			if !strings.HasSuffix(out, "250 2.0.0 took it\r\n221 2.0.0 hub.test closing connection\r\n") {
 				t.Errorf("%.300q", out)
 			}
 		})
@@ -318,7 +318,7 @@ func TestChunksRefusedEarly(t *testing.T) {
 		io.ReadFull(r, make([]byte, 6))
 		return mail.Reply{Code: 452, Enhanced: "3.1", Text: "no room"}
 	})
-	if !strings.Contains(out, "5 octets taken\r\n452 4.3.1 no room\r\n503 5.5.1 MAIL first\r\n250 2.0.0 ok\r\n221 ") {
+	if !strings.Contains(out, "5 octets received\r\n452 4.3.1 no room\r\n503 5.5.1 Need MAIL command\r\n250 2.0.0 OK\r\n221 ") {
 		t.Errorf("%q", out)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -49,12 +50,15 @@ type dialogue struct {
 // A request is the verb in hand: what go-smtp's callback will need of it, and
 // what the caller is to be answered.
 type request struct {
+	verb     string // "" for a word that is no verb
+	arg      string
 	mail     MailArgs
 	rcpt     RcptArgs
 	chunk    *chunk // a BDAT, which go-smtp takes for DATA
 	reply    mail.Reply
 	style    style
 	pending  bool
+	reported bool   // the Session knows of the refusal
 	nextLine string // a command line that broke a series of BDAT off: the next to run
 }
 
@@ -113,7 +117,7 @@ func (c *conn) next() string {
 		line := c.now.nextLine
 		c.now = request{}
 		if line == "" {
-			b, err := c.line(c.cfg.MaxLine)
+			b, err := c.line(maxLine)
 			if err != nil {
 				c.readError(err)
 				continue
@@ -130,7 +134,7 @@ func (c *conn) next() string {
 // hand passes one line to go-smtp. Until a callback says better, the verb has
 // no answer.
 func (c *conn) forward(line string) string {
-	c.setReply(mail.Reply{Code: 451, Enhanced: "3.0", Text: "local error", Cause: errNoCallback}, c.now.style)
+	c.setReply(mail.Reply{Code: 451, Enhanced: "3.0", Text: "Internal error", Cause: errNoCallback}, c.now.style)
 	return line
 }
 
@@ -155,6 +159,7 @@ func (c *conn) sendPending() {
 func (c *conn) respond(r mail.Reply) { c.writeReply(r, 0) }
 
 func (c *conn) writeReply(r mail.Reply, s style) {
+	c.report(r)
 	c.out = appendReply(c.out, r, s&noStatus == 0 && c.cfg.Verbs.EnhancedCodes)
 	if r.Code == 421 { // RFC 5321 §3.8: after it, nobody is there
 		c.shutdown()
@@ -170,7 +175,7 @@ func (c *conn) writeReply(r mail.Reply, s style) {
 // of them, it is the last.
 func (c *conn) reject(r mail.Reply) {
 	if c.cfg.MaxErrors > 0 && c.errorCount >= c.cfg.MaxErrors {
-		c.disconnect(mail.Reply{Code: 421, Enhanced: "7.0", Text: "too many errors"})
+		c.disconnect(mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many errors, closing connection"})
 		return
 	}
 	c.errorCount++
@@ -181,15 +186,16 @@ func (c *conn) reject(r mail.Reply) {
 func (c *conn) readError(err error) {
 	switch {
 	case errors.Is(err, errLong):
-		c.reject(mail.Reply{Code: 500, Enhanced: "5.2", Text: "line too long"})
+		c.reject(mail.Reply{Code: 500, Enhanced: "5.2", Text: "Line too long"})
 	case errors.Is(err, errIdle):
-		c.sayGoodbye(mail.Reply{Code: 421, Enhanced: "4.2", Text: "idle for too long"})
+		c.sayGoodbye(mail.Reply{Code: 421, Enhanced: "4.2", Text: "Idle timeout, closing connection"})
 	case errors.Is(err, errSlow):
-		c.disconnect(mail.Reply{Code: 421, Enhanced: "4.2", Text: "too slow"})
+		c.disconnect(mail.Reply{Code: 421, Enhanced: "4.2", Text: "Data rate too low, closing connection"})
 	case errors.Is(err, errDrain):
-		c.sayGoodbye(mail.Reply{Code: 421, Enhanced: "3.2", Text: "shutting down, call again"})
+		c.now.reported = true // nothing is wrong with the caller
+		c.sayGoodbye(mail.Reply{Code: 421, Enhanced: "3.2", Text: "Service shutting down, closing connection"})
 	case errors.Is(err, errFlood):
-		c.disconnect(mail.Reply{Code: 421, Enhanced: "7.0", Text: "too much"})
+		c.disconnect(mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too much input, closing connection"})
 	case errors.Is(err, errDisconnected):
 		c.disconnect(*c.disconnected.Load())
 	default:
@@ -199,12 +205,14 @@ func (c *conn) readError(err error) {
 
 // disconnect says r and ends.
 func (c *conn) disconnect(r mail.Reply) {
+	c.report(r)
 	c.out = appendReply(c.out, r, c.cfg.Verbs.EnhancedCodes)
 	c.shutdown()
 }
 
 // sayGoodbye is disconnect for a caller that has nothing on its way to us.
 func (c *conn) sayGoodbye(r mail.Reply) {
+	c.report(r)
 	c.out = appendReply(c.out, r, c.cfg.Verbs.EnhancedCodes)
 	c.closed = true
 	_ = c.flush() // there is nobody left to tell
@@ -218,26 +226,42 @@ func (c *conn) shutdown() {
 	}
 }
 
-// guard runs f. A panic is a fault of ours: it is logged, and this one caller
+// report tells the Session of a refusal that is not its own, once for each
+// command.
+func (c *conn) report(r mail.Reply) {
+	if r.Code < 400 || c.now.reported || c.sess == nil {
+		return
+	}
+	c.now.reported = true
+	arg := c.now.arg
+	if c.now.verb == "AUTH" { // the initial response is a credential
+		arg, _, _ = strings.Cut(arg, " ")
+	}
+	c.protect("refused", func() { c.sess.Refused(c.ctx, c.now.verb, arg, r) })
+}
+
+// protect runs f. A panic is a fault of ours: it is logged, and this one caller
 // is let go.
 func (c *conn) protect(what string, f func()) {
 	defer func() {
 		if v := recover(); v != nil {
 			c.log.Error("panic in a session", "at", what, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			if !c.closed {
-				c.disconnect(mail.Reply{Code: 421, Enhanced: "3.0", Text: "local error, closing connection"})
+				c.disconnect(mail.Reply{Code: 421, Enhanced: "3.0", Text: "Internal error, closing connection"})
 			}
 		}
 	}()
 	f()
 }
 
-// ask runs a call that gives a Reply, and sees to it that there is one.
+// callSession runs a call that gives a Reply, and sees to it that there is one.
 func (c *conn) callSession(what string, f func() mail.Reply) (r mail.Reply) {
 	c.protect(what, func() { r = f() })
-	if class := r.Code / 100; !c.closed && class != 2 && class != 4 && class != 5 {
+	class := r.Code / 100
+	c.now.reported = class == 4 || class == 5
+	if !c.closed && class != 2 && !c.now.reported {
 		c.log.Error("a session gave no reply", "at", what, "code", r.Code)
-		r = mail.Reply{Code: 451, Enhanced: "3.0", Text: "local error", Cause: r.Cause}
+		r = mail.Reply{Code: 451, Enhanced: "3.0", Text: "Internal error", Cause: r.Cause}
 	}
 	return r
 }

@@ -30,7 +30,7 @@ import (
 )
 
 // all switches everything on.
-var all = Verbs{ETRN: true, TURN: true, ATRN: true, Chunking: true, EightBit: true, DSN: true, Pipelining: true, EnhancedCodes: true}
+var all = mail.Verbs{ETRN: true, TURN: true, ATRN: true, Chunking: true, EightBit: true, DSN: true, Pipelining: true, EnhancedCodes: true}
 
 // A fake is a Session that says yes, unless the address says otherwise, and
 // writes down what it was asked.
@@ -38,6 +38,7 @@ type fake struct {
 	caller *Caller
 	hand   Handover
 	slow   chan struct{} // Data waits for it, if not nil
+	clear  mail.Reply    // of Permit, if its code is not 0
 
 	mu     sync.Mutex // guards what follows
 	calls  []string
@@ -46,6 +47,7 @@ type fake struct {
 	from   []MailArgs
 	to     []RcptArgs
 	closed int
+	failed error // of the last Refused
 }
 
 func (f *fake) note(format string, args ...any) {
@@ -60,6 +62,18 @@ func (f *fake) Hello(_ context.Context, name string, extended bool) mail.Reply {
 		return mail.Reply{Code: 550, Enhanced: "7.1", Text: "not you"}
 	}
 	return mail.Reply{Code: 250}
+}
+
+func (f *fake) Permit(context.Context, string) mail.Reply {
+	if f.clear.Code != 0 {
+		return f.clear
+	}
+	return mail.Reply{Code: 250}
+}
+
+func (f *fake) Refused(_ context.Context, verb, arg string, r mail.Reply) {
+	f.note("refused %s %s %d", verb, arg, r.Code)
+	f.failed = r.Cause
 }
 
 func (f *fake) Mail(_ context.Context, m MailArgs) mail.Reply {
@@ -186,6 +200,7 @@ type host struct {
 	cfg   Config
 	hand  Handover
 	slow  chan struct{}
+	clear mail.Reply
 	log   *bytes.Buffer
 	stop  context.CancelFunc
 	end   func() // cuts all, and returns when nothing runs any more
@@ -232,7 +247,7 @@ func startHost(t testing.TB, cfg Config, opts ...func(*host)) *host {
 }
 
 func (h *host) open(c *Caller) Session {
-	f := &fake{caller: c, hand: h.hand, slow: h.slow}
+	f := &fake{caller: c, hand: h.hand, slow: h.slow, clear: h.clear}
 	select {
 	case h.fakes <- f:
 	default: // a benchmark's thousands

@@ -39,7 +39,6 @@ func TestStartTLS(t *testing.T) {
 	cfg := config()
 	var trust *tls.Config
 	cfg.TLS, trust = certificate(t)
-	cfg.RequireTLS = false
 	h := startHost(t, cfg)
 	d := h.dial()
 	d.expect("", "220")
@@ -56,7 +55,7 @@ func TestStartTLS(t *testing.T) {
 	d.expect("", "220 2.0.0")
 	d.encrypt(trust)
 	// No greeting comes, and nothing is left of what was said in clear.
-	d.expect("MAIL FROM:<a@x.test>", "503 5.5.1 EHLO first")
+	d.expect("MAIL FROM:<a@x.test>", "503 5.5.1 Send EHLO first")
 	if got := d.expect("EHLO tls.test", "250-hub.test greets tls.test|"); strings.Contains(got, "STARTTLS") {
 		t.Errorf("offered again: %q", got)
 	}
@@ -88,12 +87,15 @@ func TestStartTLSWithoutHandshake(t *testing.T) {
 	}
 }
 
+func needTLS(h *host) {
+	h.clear = mail.Reply{Code: 530, Enhanced: "7.0", Text: "Must issue a STARTTLS command first"}
+}
+
 func TestTLSDemanded(t *testing.T) {
 	cfg := config()
 	var trust *tls.Config
 	cfg.TLS, trust = certificate(t)
-	cfg.RequireTLS = true
-	h := startHost(t, cfg)
+	h := startHost(t, cfg, needTLS)
 	d := h.dial()
 	d.expect("", "220")
 	d.expect(hello, "250-")
@@ -109,8 +111,8 @@ func TestImplicitTLS(t *testing.T) {
 	cfg := config()
 	var trust *tls.Config
 	cfg.TLS, trust = certificate(t)
-	cfg.ImplicitTLS, cfg.RequireTLS = true, true
-	h := startHost(t, cfg)
+	cfg.ImplicitTLS = true
+	h := startHost(t, cfg, needTLS)
 	d := h.dial()
 	d.encrypt(trust)
 	d.expect("", "220")
@@ -400,7 +402,7 @@ func TestIdle(t *testing.T) {
 				start := time.Now()
 				go io.WriteString(nc, in)
 				b, _ := io.ReadAll(nc)
-				if d := time.Since(start); d != time.Minute || !strings.HasSuffix(string(b), "\r\n421 4.4.2 idle for too long\r\n") {
+				if d := time.Since(start); d != time.Minute || !strings.HasSuffix(string(b), "\r\n421 4.4.2 Idle timeout, closing connection\r\n") {
 					t.Errorf("after %v: %q", d, b)
 				}
 				if ses := f(); len(ses.bodies) > 0 {

@@ -5,7 +5,6 @@ package wire
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,16 +18,12 @@ type params struct {
 	bad  mail.Reply // code 0: none
 }
 
-func syntax(text string) mail.Reply {
-	return mail.Reply{Code: 501, Enhanced: "5.4", Text: text}
-}
-
 func tooBig(limit int64) mail.Reply {
-	return mail.Reply{Code: 552, Enhanced: "3.4", Text: fmt.Sprintf("more than the %d octets that are taken here", limit)}
+	return mail.Reply{Code: 552, Enhanced: "3.4", Text: fmt.Sprintf("Message size exceeds fixed limit of %d octets", limit)}
 }
 
 // parseMail reads what stands behind MAIL. The Reply is zero when all is well.
-func parseMail(arg string, v Verbs, auth bool) (m MailArgs, bad mail.Reply) {
+func parseMail(arg string, v mail.Verbs) (m MailArgs, bad mail.Reply) {
 	path, rest, bad := cutPath(arg, "FROM:")
 	if bad.Code != 0 {
 		return m, bad
@@ -46,9 +41,8 @@ func parseMail(arg string, v Verbs, auth bool) (m MailArgs, bad mail.Reply) {
 		case key == "RET" && v.DSN:
 			m.Ret = p.oneOf(key, value, "FULL", "HDRS")
 		case key == "ENVID" && v.DSN:
-			m.EnvID = p.xtext(key, value, 100)
-		case key == "AUTH" && auth:
-			m.Auth = p.xtext(key, value, 500)
+			m.EnvID = xtext(value)
+		case key == "AUTH": // RFC 4954 §5: no peer gets it from us, so no form of it is wrong
 		default:
 			return false
 		}
@@ -59,7 +53,7 @@ func parseMail(arg string, v Verbs, auth bool) (m MailArgs, bad mail.Reply) {
 
 // parseRcpt reads what stands behind RCPT. A bare <Postmaster> is taken as it
 // is (RFC 5321 §4.5.1): the Session knows whose that is.
-func parseRcpt(arg string, v Verbs) (r RcptArgs, bad mail.Reply) {
+func parseRcpt(arg string, v mail.Verbs) (r RcptArgs, bad mail.Reply) {
 	path, rest, bad := cutPath(arg, "TO:")
 	if bad.Code != 0 {
 		return r, bad
@@ -70,7 +64,7 @@ func parseRcpt(arg string, v Verbs) (r RcptArgs, bad mail.Reply) {
 		r.To, bad = parsePath(path, "1.3")
 	}
 	if bad.Code == 0 && r.To.IsNull() {
-		bad = mail.Reply{Code: 501, Enhanced: "1.3", Text: "no recipient named"}
+		bad = mail.Reply{Code: 501, Enhanced: "1.3", Text: "No recipient given"}
 	}
 	if bad.Code != 0 {
 		return r, bad
@@ -81,7 +75,7 @@ func parseRcpt(arg string, v Verbs) (r RcptArgs, bad mail.Reply) {
 		case key == "NOTIFY" && v.DSN:
 			r.Notify = p.notify(value)
 		case key == "ORCPT" && v.DSN:
-			r.ORcpt = p.typed(value)
+			r.ORcpt = typedXtext(value)
 		default:
 			return false
 		}
@@ -93,7 +87,11 @@ func parseRcpt(arg string, v Verbs) (r RcptArgs, bad mail.Reply) {
 // cutPath parts arg into the path, without its brackets, and the parameters.
 // Blanks before the path and missing brackets are common, and forgiven.
 func cutPath(arg, prefix string) (path, rest string, bad mail.Reply) {
-	bad = syntax("the form is " + prefix + "<address>")
+	verb := "MAIL "
+	if prefix == "TO:" {
+		verb = "RCPT "
+	}
+	bad = syntax(verb + prefix + "<address>")
 	if len(arg) < len(prefix) || !strings.EqualFold(arg[:len(prefix)], prefix) {
 		return "", "", bad
 	}
@@ -132,12 +130,12 @@ func closing(s string) int {
 func parsePath(path, status string) (mail.Address, mail.Reply) {
 	for _, c := range []byte(path) {
 		if c >= 0x80 { // RFC 6531 §3.5: we do not offer SMTPUTF8
-			return mail.Address{}, mail.Reply{Code: 553, Enhanced: "6.7", Text: "only ASCII addresses are taken here"}
+			return mail.Address{}, mail.Reply{Code: 553, Enhanced: "6.7", Text: "SMTPUTF8 is not supported, the address must be ASCII"}
 		}
 	}
 	a, err := mail.ParseAddress(path)
 	if err != nil {
-		return a, mail.Reply{Code: 501, Enhanced: status, Text: "malformed address", Cause: err}
+		return a, mail.Reply{Code: 501, Enhanced: status, Text: "Bad address syntax", Cause: err}
 	}
 	return a, mail.Reply{}
 }
@@ -149,12 +147,12 @@ func (p *params) each(s string, use func(key, value string) bool) {
 		key, value, _ := strings.Cut(word, "=")
 		key = upper(key)
 		if slices.Contains(p.seen, key) {
-			p.bad = syntax(key + " is given twice")
+			p.bad = badParam("Duplicate parameter " + key)
 			return
 		}
 		p.seen = append(p.seen, key)
 		if !use(key, value) {
-			p.bad = mail.Reply{Code: 555, Enhanced: "5.4", Text: "unknown parameter " + key}
+			p.bad = mail.Reply{Code: 555, Enhanced: "5.4", Text: "Unsupported parameter " + key}
 		}
 		if p.bad.Code != 0 {
 			return
@@ -163,16 +161,17 @@ func (p *params) each(s string, use func(key, value string) bool) {
 }
 
 func (p *params) malformed(key string) string {
-	p.bad = syntax("malformed " + key)
+	p.bad = badParam("Malformed parameter " + key)
 	return ""
 }
 
-// size reads RFC 1870's SIZE. More than an int64 holds is more than we take.
+func badParam(text string) mail.Reply { return mail.Reply{Code: 501, Enhanced: "5.4", Text: text} }
+
+// size reads RFC 1870's SIZE. A number that an int64 cannot hold is the largest
+// that it can: the Session knows the limit in force.
 func (p *params) size(value string) int64 {
 	n, err := strconv.ParseUint(value, 10, 63)
-	if errors.Is(err, strconv.ErrRange) {
-		p.bad = tooBig(math.MaxInt64)
-	} else if err != nil {
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		p.malformed("SIZE")
 	}
 	return int64(n)
@@ -184,7 +183,7 @@ func (p *params) body(value string) bool {
 	case "8BITMIME":
 		return true
 	case "BINARYMIME":
-		p.bad = mail.Reply{Code: 504, Enhanced: "5.4", Text: "BINARYMIME is not available here"}
+		p.bad = mail.Reply{Code: 504, Enhanced: "5.4", Text: "BODY=BINARYMIME is not supported"}
 	default:
 		p.malformed("BODY")
 	}
@@ -198,30 +197,17 @@ func (p *params) oneOf(key, value string, allowed ...string) string {
 	return p.malformed(key)
 }
 
-// xtext checks the form of RFC 3461 §4 and keeps it as it is.
-func (p *params) xtext(key, value string, most int) string {
-	if value == "" || len(value) > most || !isXtext(value) {
-		return p.malformed(key)
-	}
-	return value
-}
-
-func isXtext(s string) bool {
-	hex := func(i int) bool {
-		return i < len(s) && (s[i] >= '0' && s[i] <= '9' || s[i] >= 'A' && s[i] <= 'F')
-	}
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '+':
-			if !hex(i+1) || !hex(i+2) {
-				return false
-			}
-			i += 2
-		case s[i] <= ' ' || s[i] > '~' || s[i] == '=':
-			return false
+// xtext is a value of RFC 3461 §4 as it came, to be passed on; "" for one that
+// has no form that a peer would take. Tracking data never costs the mail.
+func xtext(value string) string {
+	hex := func(i int) bool { return i < len(value) && strings.IndexByte("0123456789ABCDEFabcdef", value[i]) >= 0 }
+	for i := 0; i < len(value); i++ {
+		c := value[i]
+		if c <= ' ' || c > '~' || c == '=' || c == '+' && !(hex(i+1) && hex(i+2)) {
+			return ""
 		}
 	}
-	return true
+	return value
 }
 
 func (p *params) notify(value string) string {
@@ -237,11 +223,11 @@ func (p *params) notify(value string) string {
 	return value
 }
 
-// typed is ORCPT's type;xtext, RFC 3461 §4.2.
-func (p *params) typed(value string) string {
-	kind, addr, ok := strings.Cut(value, ";")
-	if !ok || kind == "" || addr == "" || len(value) > 500 || !isXtext(addr) || !isXtext(kind) {
-		return p.malformed("ORCPT")
+// typedXtext is ORCPT's type;xtext, RFC 3461 §4.2, or "" for another form.
+func typedXtext(value string) string {
+	kind, addr, _ := strings.Cut(value, ";")
+	if xtext(kind) == "" || xtext(addr) == "" {
+		return ""
 	}
 	return value
 }

@@ -9,16 +9,17 @@ import (
 )
 
 // etrn answers ETRN. RFC 1985.
-func (c *conn) etrn(node string) {
+func (c *conn) etrn(node string) string {
 	if node == "" {
-		c.reject(mail.Reply{Code: 500, Enhanced: "5.4", Text: "ETRN needs a domain"})
-		return
+		c.reject(mail.Reply{Code: 500, Enhanced: "5.4", Text: "Syntax: ETRN domain"})
+		return ""
 	}
 	if !isNode(node) {
-		c.reject(syntax("malformed domain"))
-		return
+		c.reject(syntax("ETRN domain"))
+		return ""
 	}
-	c.respond(c.callSession("etrn", func() mail.Reply { return c.sess.(Releaser).Etrn(c.ctx, node) }))
+	c.respond(c.callSession("etrn", func() mail.Reply { return c.sess.Etrn(c.ctx, node) }))
+	return ""
 }
 
 // isNode checks the form [@|#]node of RFC 1985 §5. Behind # stands a name that
@@ -41,30 +42,40 @@ func fullDomain(s string) (mail.Domain, bool) {
 	return d, literal || strings.Contains(string(d), ".")
 }
 
-// turn answers TURN and ATRN, and runs the reversed session.
-func (c *conn) turn(arg string, atrn bool) {
+func (c *conn) turn(arg string) string {
+	if c.rejectArgument("TURN", arg) {
+		return ""
+	}
+	c.release(false, nil)
+	return ""
+}
+
+func (c *conn) atrn(arg string) string {
+	domains, ok := parseDomains(arg)
+	if !ok {
+		c.reject(syntax("ATRN [domain[,domain]...]"))
+		return ""
+	}
+	c.release(true, domains)
+	return ""
+}
+
+// release answers TURN and ATRN, and runs the reversed session.
+func (c *conn) release(atrn bool, domains []mail.Domain) {
 	if c.caller.Account() == "" {
-		c.reject(mail.Reply{Code: 530, Enhanced: "7.0", Text: "sign in first"})
+		c.reject(mail.Reply{Code: 530, Enhanced: "7.0", Text: "Authentication required"})
 		return
 	}
-	domains, ok := parseDomains(arg)
-	switch {
-	case !atrn && arg != "":
-		c.reject(noArgument)
-		return
-	case !ok:
-		c.reject(syntax("the form is ATRN domain,domain"))
-		return
-	case len(c.in.bytes()) > 0:
+	if len(c.in.bytes()) > 0 {
 		// RFC 2920 §3.1: TURN comes last in a group. What stands behind it
 		// was not meant for the one who speaks next.
 		c.in.drop()
-		c.reject(mail.Reply{Code: 503, Enhanced: "5.0", Text: "nothing may be sent behind this command"})
+		c.reject(mail.Reply{Code: 503, Enhanced: "5.0", Text: "Must be the last command in a group"})
 		return
 	}
 	var h Handover
 	r := c.callSession("turn", func() (r mail.Reply) {
-		r, h = c.sess.(Releaser).Turn(c.ctx, atrn, domains)
+		r, h = c.sess.Turn(c.ctx, atrn, domains)
 		return r
 	})
 	if h == nil {

@@ -17,10 +17,9 @@ import (
 )
 
 const (
-	defaultIdle    = 5 * time.Minute // RFC 5321 §4.5.3.2.7
-	defaultMaxLine = 2048            // 512 and the room that the extensions ask for
-	mostMaxLine    = largeBuffer / 2
-	maxHandshake   = time.Minute
+	defaultIdle  = 5 * time.Minute // RFC 5321 §4.5.3.2.7
+	maxLine      = 2048            // of a command: four times the least of RFC 5321 §4.5.3.1.4, for the extensions
+	maxHandshake = time.Minute
 )
 
 // A Server talks with callers. It listens nowhere: whoever accepts gives it
@@ -44,7 +43,7 @@ func NewServer(log *slog.Logger) *Server {
 
 // Serve talks with one caller until it is gone, closes nc, and returns when
 // everything that it started has returned. Open is called once, before the
-// greeting. When ctx ends, a caller that waits for a command gets 421; one
+// greeting and the handshake of ImplicitTLS. When ctx ends, a caller that waits for a command gets 421; one
 // inside a body or a reversed session goes on to its end, and the contexts
 // that the Session gets live as long.
 func (s *Server) Serve(ctx context.Context, nc net.Conn, cfg Config, open func(*Caller) Session) {
@@ -58,14 +57,13 @@ func (s *Server) Serve(ctx context.Context, nc net.Conn, cfg Config, open func(*
 	defer s.remove(c)
 	defer context.AfterFunc(ctx, c.drain)()
 
-	if cfg.ImplicitTLS && !c.handshake() {
-		return
-	}
 	if c.protect("open", func() { c.sess = open(c.caller) }); c.sess == nil {
 		return
 	}
 	defer c.protect("close", func() { c.sess.Close() })
-	c.run()
+	if !cfg.ImplicitTLS || c.handshake() {
+		c.run()
+	}
 	c.in.release()
 	c.sock.Close()
 }
@@ -103,10 +101,6 @@ func (s *Server) newConn(ctx context.Context, nc net.Conn, cfg Config) *conn {
 	if cfg.IdleTimeout <= 0 {
 		cfg.IdleTimeout = defaultIdle
 	}
-	if cfg.MaxLine <= 0 {
-		cfg.MaxLine = defaultMaxLine
-	}
-	cfg.MaxLine = min(cfg.MaxLine, mostMaxLine)
 	c := &conn{ctx: ctx, cfg: cfg}
 	c.raw, c.sock, c.idle, c.in.pool = nc, nc, cfg.IdleTimeout, &s.bufs
 	c.caller = &Caller{
@@ -128,13 +122,16 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// handshake puts TLS over the socket. It says nothing when that does not work:
-// there is nobody to understand it.
+// handshake puts TLS over the socket. The caller of a handshake that fails gets
+// no reply, because it could not read one; the Session is told.
 func (c *conn) handshake() bool {
 	tc := tls.Server(c.raw, c.cfg.TLS)
 	c.raw.SetDeadline(time.Now().Add(min(c.idle, maxHandshake)))
 	if err := tc.HandshakeContext(c.ctx); err != nil {
-		c.log.Debug("no TLS with the caller", "err", err)
+		if c.now.verb == "" {
+			c.now.verb = "TLS" // from the first octet
+		}
+		c.report(mail.Reply{Code: 454, Enhanced: "7.0", Text: "TLS handshake failed", Cause: err})
 		return false
 	}
 	c.raw.SetDeadline(time.Time{})

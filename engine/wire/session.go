@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package wire speaks SMTP, both ends of it, and is the one door to go-smtp.
+// Package wire speaks SMTP, both ends of it, and is the only importer of go-smtp.
 //
 // The server's end puts a filter between the socket and go-smtp. The filter
 // reads the lines, checks syntax and sequence, and hands go-smtp one line at a
@@ -36,11 +36,36 @@ import (
 	"restante/engine/mail"
 )
 
-// A Session decides for one caller. Wire asks it verb by verb, one at a time
+// A Session decides for one caller. Wire calls it verb by verb, one at a time
 // and in order, and has already checked syntax and sequence: Mail never comes
-// before a greeting, Rcpt never without Mail. Each answers with the Reply that
-// wire sends.
+// before a greeting, Rcpt never without Mail. Each method answers with the Reply
+// that wire sends.
 type Session interface {
+	Transaction
+	Auth
+	Release
+
+	// Hello has the name by which the caller greets. A reply that is not
+	// positive refuses the greeting.
+	Hello(ctx context.Context, name string, extended bool) mail.Reply
+
+	// Permit is asked before each verb but EHLO, NOOP, QUIT and STARTTLS, while
+	// the connection is in clear. A reply that is not positive refuses the verb.
+	Permit(ctx context.Context, verb string) mail.Reply
+
+	// Refused tells of a refusal or failure that the Session has not answered
+	// itself: wire's replies to syntax, sequence and time, and TLS handshakes
+	// that failed. Verb is "" for a word that is no verb, arg never a credential.
+	Refused(ctx context.Context, verb, arg string, r mail.Reply)
+
+	// Close is the last call: the caller is gone. It comes once, after every
+	// other call has returned; there is one Session for a connection, STARTTLS
+	// or not.
+	Close()
+}
+
+// A Transaction takes messages in.
+type Transaction interface {
 	// Mail opens a transaction.
 	Mail(ctx context.Context, m MailArgs) mail.Reply
 
@@ -57,21 +82,10 @@ type Session interface {
 	// further EHLO, a finished Data and STARTTLS, which also voids the greeting
 	// and the sign-in: ask the Caller for those.
 	Reset()
-
-	// Close is the last call: the caller is gone. It comes once, after every
-	// other call has returned; there is one Session for a connection, STARTTLS
-	// or not.
-	Close()
 }
 
-// A Hearer is a Session that wants to know by what name the caller greets. A
-// reply that is not positive refuses the greeting.
-type Hearer interface {
-	Hello(ctx context.Context, name string, extended bool) mail.Reply
-}
-
-// An Authenticator is a Session that lets callers sign in.
-type Authenticator interface {
+// Auth lets callers sign in.
+type Auth interface {
 	// Mechanisms lists what AUTH offers now; none means that AUTH is not
 	// listed. It is asked at each EHLO and each AUTH.
 	Mechanisms() []string
@@ -83,8 +97,8 @@ type Authenticator interface {
 	Auth(ctx context.Context, mechanism string) (sasl.Server, error)
 }
 
-// A Releaser is a Session that hands mail over to the host that calls.
-type Releaser interface {
+// Release hands mail over to the host that calls.
+type Release interface {
 	// Etrn answers ETRN node at once and works later. RFC 1985.
 	Etrn(ctx context.Context, node string) mail.Reply
 
@@ -109,7 +123,6 @@ type MailArgs struct {
 	Body8 bool  // RFC 6152, BODY=8BITMIME
 	Ret   string
 	EnvID string
-	Auth  string // RFC 4954 §5, as given
 }
 
 // RcptArgs is RCPT TO with its parameters.
@@ -136,28 +149,16 @@ type Caller struct {
 	tls     *tls.ConnectionState // nil in clear
 }
 
-// Verbs switches groups of verbs on. A verb that is off answers 502 5.5.1 and
-// is not listed in EHLO.
-type Verbs struct {
-	ETRN, TURN, ATRN          bool
-	Chunking, EightBit, DSN   bool
-	Pipelining, EnhancedCodes bool
-	// ODMR makes this connection one of RFC 2645's port: before a sign-in only
-	// EHLO, AUTH, STARTTLS, NOOP, RSET and QUIT, after it ATRN as well.
-	ODMR bool
-}
-
 // Config is what one connection lives under from greeting to end.
 type Config struct {
 	Hostname     string      // our name, in the greeting and in EHLO
 	Greeting     string      // text of the 220 after the name; "" for the built-in one
 	TLS          *tls.Config // nil: no STARTTLS
 	ImplicitTLS  bool        // TLS from the first octet
-	RequireTLS   bool        // everything but EHLO, STARTTLS, NOOP and QUIT is 530 before TLS
-	Verbs        Verbs
+	Verbs        mail.Verbs
+	ODMR         bool          // RFC 2645's port: only ATRN, and what leads to it
 	MaxSize      int64         // octets of one message, listed by SIZE; 0: no limit
 	MaxErrors    int           // bad commands before 421; 0: no limit
-	MaxLine      int           // octets of a command line; 0: 2048
 	AcceptBareLF bool          // take bare CR and LF in messages as line ends instead of refusing them with 550
 	IdleTimeout  time.Duration // for each command line, and for each read of a body; 0: 5 minutes
 }

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+
+	"restante/engine/mail"
+)
+
+// A Stage is the point of a session at which a rule is looked at.
+type Stage int
+
+// The stages, in the order in which a caller meets them.
+const (
+	AtConnect Stage = iota // before the greeting
+	AtCommand              // each command but EHLO, NOOP, QUIT and STARTTLS
+	AtMail                 // MAIL
+	AtRcpt                 // RCPT
+)
+
+// A Question is what a decision depends on, beside the Policy.
+type Question struct {
+	Client      netip.Addr
+	Account     string // signed in as, or ""
+	TLS         bool
+	Paused      bool  // the site takes no new callers
+	Connections int   // the site's, without this one
+	Octets      int64 // of messages that came over this connection
+	Size        int64 // that MAIL declared, or 0
+	Recipients  int   // accepted in this transaction, To not counted
+	To          mail.Address
+}
+
+// A Rule is what decided.
+type Rule int
+
+// The rules. The last five accept a recipient.
+const (
+	ClientList      Rule = iota + 1 // the addresses that may connect
+	Pause                           // the site is paused
+	ConnectionLimit                 // connections at once
+	TLSRequired                     // commands need TLS
+	NoMechanism                     // no mechanism is offered to this caller, so that it cannot sign in
+	AuthRequired                    // MAIL needs a sign-in
+	SizeLimit                       // octets of one message
+	SessionLimit                    // octets of one connection
+	BadMailbox                      // the recipient has no domain
+	RecipientLimit                  // recipients of one message
+	NoRelay                         // a foreign domain, and a caller who may not relay
+	LocalDomain                     // the domain is ours
+	HeldDomain                      // the domain is held for its host
+	RelayedDomain                   // the domain's mail is relayed for everybody
+	RelayClient                     // the caller's address may relay
+	RelayAccount                    // the caller has signed in, and may therefore relay
+)
+
+// A Decision is the Rule that decided, and what the caller is answered.
+type Decision struct {
+	Rule  Rule // 0: no rule refused, and no recipient was asked about
+	Reply mail.Reply
+}
+
+// Accepted says that the caller is not refused.
+func (d Decision) Accepted() bool { return d.Reply.Positive() }
+
+// checks are the rules that refuse, each at its stage and in order.
+var checks = [...]struct {
+	stage  Stage
+	rule   Rule
+	refuse func(*Policy, Question) bool
+	reply  mail.Reply
+}{
+	{AtConnect, ClientList, func(p *Policy, q Question) bool { return p.MayConnect != nil && !p.MayConnect(q.Client) },
+		mail.Reply{Code: 554, Enhanced: "7.1", Text: "Access denied"}},
+	{AtConnect, Pause, func(_ *Policy, q Question) bool { return q.Paused },
+		mail.Reply{Code: 421, Enhanced: "3.2", Text: "Service paused, try again later"}},
+	{AtConnect, ConnectionLimit, func(p *Policy, q Question) bool { return over(q.Connections, p.Limits.Connections) },
+		mail.Reply{Code: 421, Enhanced: "3.2", Text: "Too many connections, try again later"}},
+	{AtCommand, TLSRequired, func(p *Policy, q Question) bool { return p.RequireTLS && !q.TLS },
+		mail.Reply{Code: 530, Enhanced: "7.0", Text: "Must issue a STARTTLS command first"}},
+	{AtMail, NoMechanism, func(p *Policy, q Question) bool {
+		return q.Account != "" && len(p.SignIn.mechanisms(q.TLS, q.Client)) == 0
+	},
+		noMechanism},
+	{AtMail, AuthRequired, func(p *Policy, q Question) bool { return p.SignIn.Required && q.Account == "" },
+		mail.Reply{Code: 530, Enhanced: "7.0", Text: "Authentication required"}},
+	{AtMail, SizeLimit, func(p *Policy, q Question) bool { return p.Limits.messageSize() < max(q.Size, 0) }, mail.Reply{Code: 552}},
+	{AtMail, SessionLimit, func(p *Policy, q Question) bool { return p.Limits.full(q.Octets, q.Size) },
+		sessionFull},
+	{AtRcpt, BadMailbox, func(_ *Policy, q Question) bool { return q.To.Domain == "" || q.To.Local == "" },
+		mail.Reply{Code: 550, Enhanced: "1.3", Text: "Recipient address has no domain"}},
+	// RFC 5321 §4.5.3.1.10: the sender opens another transaction for the rest.
+	{AtRcpt, RecipientLimit, func(p *Policy, q Question) bool { return over(q.Recipients, p.Limits.Recipients) },
+		mail.Reply{Code: 452, Enhanced: "5.3", Text: "Too many recipients"}},
+}
+
+// RFC 4954 §4: unknown, or not without TLS; the list of EHLO says which.
+var noMechanism = mail.Reply{Code: 504, Enhanced: "5.4", Text: "Unrecognized authentication type"}
+
+// Another session has room: the sender is to try again, not to give up.
+var sessionFull = mail.Reply{Code: 421, Enhanced: "3.2", Text: "Session size limit reached, open another connection"}
+
+func over(n, limit int) bool { return limit > 0 && n >= limit }
+
+// Decide looks at the rules of the stages from first to last and gives the
+// first that refuses. At AtRcpt, the domain's standing and the relay lists
+// decide at the end. It is the only place where mail is accepted or refused
+// before it comes.
+func (p *Policy) Decide(first, last Stage, q Question) Decision {
+	q.Client = q.Client.Unmap()
+	for i := range checks {
+		c := &checks[i]
+		if c.stage < first || c.stage > last || !c.refuse(p, q) {
+			continue
+		}
+		if c.rule == SizeLimit {
+			return Decision{SizeLimit, tooBig(p.Limits.messageSize())}
+		}
+		return Decision{c.rule, c.reply}
+	}
+	if last < AtRcpt {
+		return Decision{Reply: ok}
+	}
+	rule := p.relays(q.To.Domain, q.Client, q.Account)
+	if rule == NoRelay {
+		return Decision{rule, mail.Reply{Code: 550, Enhanced: "7.1", Text: "Unable to relay for <" + q.To.String() + ">"}}
+	}
+	return Decision{rule, mail.Reply{Code: 250, Enhanced: "1.5", Text: "<" + q.To.String() + "> Recipient OK"}}
+}
+
+// relays says by what rule mail to d is taken.
+func (p *Policy) relays(d mail.Domain, client netip.Addr, account string) Rule {
+	switch p.Domains.Standing(d) {
+	case mail.Local:
+		return LocalDomain
+	case mail.Held:
+		return HeldDomain
+	case mail.Relayed:
+		return RelayedDomain
+	}
+	relay := p.Domains.Relay(d)
+	switch {
+	case relay.contains(client):
+		return RelayClient
+	case relay.SignedIn && account != "":
+		return RelayAccount
+	}
+	return NoRelay
+}
+
+// messageSize is the most octets that a message may have: no session has room
+// for one that is larger than all of it.
+func (l Limits) messageSize() int64 {
+	limit := int64(math.MaxInt64)
+	for _, n := range []int64{l.Size, l.Session} {
+		if n > 0 {
+			limit = min(limit, n)
+		}
+	}
+	return limit
+}
+
+// full says that a message of size octets has no room behind the octets that
+// came over this connection.
+func (l Limits) full(octets, size int64) bool {
+	return l.Session > 0 && octets > 0 && (octets >= l.Session || size > l.Session-octets)
+}
+
+// tooBig is RFC 1870 §6.
+func tooBig(limit int64) mail.Reply {
+	return mail.Reply{Code: 552, Enhanced: "3.4", Text: fmt.Sprintf("Message size exceeds fixed limit of %d octets", limit)}
+}
