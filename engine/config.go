@@ -16,10 +16,10 @@ import (
 	"restante/engine/account"
 	"restante/engine/delivery"
 	"restante/engine/mail"
+	"restante/engine/policy"
 	"restante/engine/queue"
 	"restante/engine/release"
 	"restante/engine/resolver"
-	"restante/engine/session"
 	"restante/engine/settings"
 	"restante/engine/site"
 	"restante/engine/wire"
@@ -32,7 +32,7 @@ func (e *Engine) config(set *settings.Site) *site.Config {
 		Name: set.Name, Rev: uint64(set.Rev),
 		TLS:     site.TLSFiles{Cert: a.absPath(set.TLS.TlsCertificateFile), Key: a.absPath(set.TLS.TlsKeyFile)},
 		Wire:    a.wireConfig(),
-		Session: a.sessionPolicy(),
+		Session: policy.For(set),
 		Release: a.releasePolicy(),
 		Mail: site.Mail{
 			Folder: a.absPath(set.Folders.QueueDirectory),
@@ -91,40 +91,6 @@ func (a *siteAdapter) wireConfig() wire.Config {
 	}
 }
 
-func (a *siteAdapter) sessionPolicy() session.Policy {
-	p := session.Policy{
-		Hostname: a.FullyQualifiedDomainName, Default: a.DefaultDomain, Domains: domains{a},
-		MayConnect: a.MayConnect, RequireTLS: a.TLS.Required,
-		Limits: session.Limits{
-			Connections: a.Limits.MaxConnections, Size: a.Limits.MaxMessageSize, Session: a.Limits.MaxSessionSize,
-			Recipients: a.Limits.MaxRecipients, Hops: a.Limits.HopCount,
-		},
-		SignIn: session.SignIn{
-			Lookup: a.Account, Plain: a.Access.Basic, Clear: a.Access.ClearTextAuth,
-			Scram: a.Access.Challenge, Required: a.Access.Required,
-		},
-	}
-	if a.Access.Challenge {
-		p.SignIn.Cram = a.HasCram
-	}
-	return p
-}
-
-// domains is the site as a session asks it.
-type domains struct{ *siteAdapter }
-
-func (d domains) Standing(name mail.Domain) mail.Standing {
-	return mail.Standing(d.Site.Standing(name))
-}
-
-func (d domains) Relay(name mail.Domain) session.Relay {
-	relay := d.Site.Relay
-	if key, ok := d.DomainFor(name); ok {
-		relay = key.Relay
-	}
-	return session.Relay{Nets: relay.Nets, SignedIn: relay.RelayForAuth}
-}
-
 func (a *siteAdapter) releasePolicy() release.Policy {
 	return release.Policy{
 		ETRN: a.Verbs.ETRN, TURN: a.Verbs.TURN, ATRN: a.Verbs.ATRN,
@@ -137,7 +103,7 @@ func (a *siteAdapter) releasePolicy() release.Policy {
 // Hold is what release asks of a domain.
 func (a *siteAdapter) Hold(d mail.Domain) (release.Hold, bool) {
 	key, ok := a.DomainFor(d)
-	if !ok || key.Standing != settings.Held {
+	if !ok || key.Standing != mail.Held {
 		return release.Hold{}, false
 	}
 	return release.Hold{Accounts: key.AuthTurnList, NoETRN: key.NoETRN()}, true
@@ -147,7 +113,7 @@ func (a *siteAdapter) routeState(d mail.Domain) queue.RouteState {
 	if d == queue.Badmail {
 		return queue.RouteState{Held: a.Folders.BadMailDirectory == ""}
 	}
-	return queue.RouteState{Held: a.Site.Standing(d) == settings.Held}
+	return queue.RouteState{Held: a.Site.Standing(d) == mail.Held}
 }
 
 // manyConversations stands for no limit.

@@ -65,6 +65,7 @@ type ExplainRequest struct {
 	From      string `json:"from,omitempty"`
 	Client    string `json:"client,omitempty"`
 	Account   string `json:"account,omitempty"`
+	TLS       bool   `json:"tls,omitempty"`
 }
 
 // Explained is what would happen now, and the reasons.
@@ -77,6 +78,7 @@ type Explained struct {
 	Standing  string       `json:"standing"`
 	Accepted  bool         `json:"accepted"`
 	Refusal   string       `json:"refusal,omitempty"` // why not
+	Reply     string       `json:"reply,omitempty"`   // to RCPT, or to what is refused before it
 	Route     string       `json:"route,omitempty"`
 	Held      bool         `json:"held"`
 	Waiting   int          `json:"waiting"` // messages for that domain

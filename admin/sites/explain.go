@@ -13,6 +13,7 @@ import (
 	"restante/admin"
 	"restante/admin/api"
 	"restante/engine/mail"
+	"restante/engine/policy"
 	"restante/engine/settings"
 	"restante/metabase"
 )
@@ -62,22 +63,44 @@ func (d handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 	if domain, ok := s.DomainFor(to.Domain); ok {
 		out.Key, out.Turn = domain.Name, domain.AuthTurnList
 	}
-	accepted, why := s.Accepts(to.Domain, client, q.Account)
-	out.Why = append(out.Why, reasons(v, "accept", why)...)
-	out.Accepted = accepted
-	switch {
-	case !s.MayConnect(client):
-		out.Accepted, out.Refusal = false, fmt.Sprintf("%s may not connect", client)
-	case s.Access.Required && q.Account == "":
-		out.Accepted, out.Refusal = false, "callers must sign in first"
-	case !accepted:
-		out.Refusal = fmt.Sprintf("the domain is not ours, and %s may not relay", callerText(q))
-	}
+	d.accept(&out, v, s, policy.Client{Name: clientName(q), Addr: client, Account: q.Account, TLS: q.TLS}, to)
 	r := s.Route(to.Domain)
 	out.Route, out.Held = routeText(s, to.Domain), r.Held
 	out.Why = append(out.Why, reasons(v, "route", r.Why)...)
 	d.nowWaiting(&out, to.Domain)
 	return out, nil
+}
+
+// clientName is the client of a request in words.
+func clientName(q api.ExplainRequest) string {
+	switch {
+	case q.Account != "":
+		return "account " + q.Account
+	case q.Client != "":
+		return q.Client
+	}
+	return "an unknown caller"
+}
+
+// accept fills in what a session with this client answers now. A site that the
+// service does not run is explained as if it ran.
+func (d handlers) accept(e *api.Explained, v *admin.View, s *settings.Site, c policy.Client, to mail.Address) {
+	stopped := false
+	if d.Engine != nil {
+		for _, run := range d.Engine.Sites() {
+			if run.Number == e.Site {
+				c.Paused, c.Connections, stopped = run.State == "paused", run.Connections, run.State == "stopped"
+			}
+		}
+	}
+	if stopped {
+		e.Refusal = "the site is stopped"
+		e.Why = append(e.Why, reasons(v, "accept", s.Reasons("", settings.ServerState))...)
+		return
+	}
+	x := policy.Explain(s, c, to)
+	e.Accepted, e.Refusal, e.Reply = x.Refusal == "", x.Refusal, x.Reply.String()
+	e.Why = append(e.Why, reasons(v, "accept", x.Reasons)...)
 }
 
 // accountOf checks that there is an account as the request says, its site's or
@@ -114,16 +137,6 @@ func (d handlers) load(ctx context.Context, who api.Caller, v *admin.View, n int
 		}
 	}
 	return s, nil
-}
-
-func callerText(q api.ExplainRequest) string {
-	switch {
-	case q.Account != "":
-		return "account " + q.Account
-	case q.Client != "":
-		return q.Client
-	}
-	return "an unknown caller"
 }
 
 // reasons leaves out what another key of the site says that the caller may not

@@ -46,11 +46,12 @@ func (c *cli) explainCommand() *urfave.Command {
 			&urfave.StringFlag{Name: "from", Usage: "assume the sender `ADDRESS`"},
 			&urfave.StringFlag{Name: "client", Usage: "assume a caller at `IP`", DefaultText: "one without rights by its address"},
 			&urfave.StringFlag{Name: "account", Usage: "assume a caller signed in as `NAME`", DefaultText: "nobody"},
+			&urfave.BoolFlag{Name: "tls", Usage: "assume a caller over TLS"},
 		},
 		Action: c.withSite(2, 2, func(cx *urfave.Context, n int) error {
 			q := api.ExplainRequest{
 				Site: n, Recipient: cx.Args().Get(1), From: cx.String("from"),
-				Client: cx.String("client"), Account: cx.String("account"),
+				Client: cx.String("client"), Account: cx.String("account"), TLS: cx.Bool("tls"),
 			}
 			return call(cx.Context, c, api.Explain, q, printExplained)
 		}),
@@ -65,6 +66,9 @@ func printExplained(w *tabwriter.Writer, e api.Explained) {
 		row("accepted", "yes")
 	} else {
 		row("accepted", "no: "+e.Refusal)
+	}
+	if e.Reply != "" {
+		row("reply", e.Reply)
 	}
 	row("route", e.Route)
 	row("held", yesNo(e.Held))

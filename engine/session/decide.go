@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 
 	"restante/engine/mail"
 )
@@ -84,7 +85,7 @@ var checks = [...]struct {
 	{AtMail, NoMechanism, func(p *Policy, q Question) bool {
 		return q.Account != "" && len(p.SignIn.mechanisms(q.TLS, q.Client)) == 0
 	},
-		noMechanism},
+		mail.Reply{Code: 504}},
 	{AtMail, AuthRequired, func(p *Policy, q Question) bool { return p.SignIn.Required && q.Account == "" },
 		mail.Reply{Code: 530, Enhanced: "7.0", Text: "Authentication required"}},
 	{AtMail, SizeLimit, func(p *Policy, q Question) bool { return p.Limits.messageSize() < max(q.Size, 0) }, mail.Reply{Code: 552}},
@@ -97,8 +98,15 @@ var checks = [...]struct {
 		mail.Reply{Code: 452, Enhanced: "5.3", Text: "Too many recipients"}},
 }
 
-// RFC 4954 §4: unknown, or not without TLS; the list of EHLO says which.
-var noMechanism = mail.Reply{Code: 504, Enhanced: "5.4", Text: "Unrecognized authentication type"}
+// noMechanism answers AUTH with a mechanism that is not offered, "" for all of
+// them: RFC 4954 §4 tells a caller that TLS would help.
+func (p *Policy) noMechanism(name string, secure bool, remote netip.Addr) mail.Reply {
+	over := p.SignIn.mechanisms(true, remote)
+	if !secure && (slices.Contains(over, name) || name == "" && len(over) > 0) {
+		return mail.Reply{Code: 538, Enhanced: "7.11", Text: "Encryption required for requested authentication mechanism"}
+	}
+	return mail.Reply{Code: 504, Enhanced: "5.4", Text: "Unrecognized authentication type"}
+}
 
 // Another session has room: the sender is to try again, not to give up.
 var sessionFull = mail.Reply{Code: 421, Enhanced: "3.2", Text: "Session size limit reached, open another connection"}
@@ -116,10 +124,16 @@ func (p *Policy) Decide(first, last Stage, q Question) Decision {
 		if c.stage < first || c.stage > last || !c.refuse(p, q) {
 			continue
 		}
-		if c.rule == SizeLimit {
-			return Decision{SizeLimit, tooBig(p.Limits.messageSize())}
+		switch d := (Decision{c.rule, c.reply}); c.rule {
+		case SizeLimit:
+			d.Reply = tooBig(p.Limits.messageSize())
+			return d
+		case NoMechanism:
+			d.Reply = p.noMechanism("", q.TLS, q.Client)
+			return d
+		default:
+			return d
 		}
-		return Decision{c.rule, c.reply}
 	}
 	if last < AtRcpt {
 		return Decision{Reply: ok}

@@ -28,7 +28,8 @@ func (s *Session) Mechanisms() []string {
 func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, error) {
 	mechanism = strings.ToUpper(mechanism)
 	if !slices.Contains(s.Mechanisms(), mechanism) {
-		return nil, s.refused(ctx, "AUTH", mechanism, noMechanism)
+		_, secure := s.caller.TLS()
+		return nil, s.refused(ctx, "AUTH", mechanism, s.policy.noMechanism(mechanism, secure, s.remote))
 	}
 	x := &exchange{ctx: ctx, session: s, mechanism: mechanism}
 	server, err := s.deps.Auth.Server(mechanism, s.policy.SignIn.Lookup, x.signedIn)

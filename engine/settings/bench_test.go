@@ -47,7 +47,7 @@ func BenchmarkHundredThousandDomains(b *testing.B) {
 	b.Run("DomainFor", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			if d, ok := s.DomainFor(names[i%len(names)]); !ok || d.Standing != Held {
+			if d, ok := s.DomainFor(names[i%len(names)]); !ok || d.Standing != mail.Held {
 				b.Fatal(d)
 			}
 		}
@@ -55,7 +55,7 @@ func BenchmarkHundredThousandDomains(b *testing.B) {
 	b.Run("Standing", func(b *testing.B) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {
-			if s.Standing(names[i%len(names)]) != Held {
+			if s.Standing(names[i%len(names)]) != mail.Held {
 				b.Fatal("not held")
 			}
 		}
@@ -63,7 +63,7 @@ func BenchmarkHundredThousandDomains(b *testing.B) {
 	b.Run("Standing of a stranger", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if s.Standing("www.some.where.example") != Foreign {
+			if s.Standing("www.some.where.example") != mail.Foreign {
 				b.Fatal("not foreign")
 			}
 		}

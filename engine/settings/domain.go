@@ -4,7 +4,6 @@ package settings
 
 import (
 	"iter"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -14,27 +13,11 @@ import (
 	"restante/metabase/schema"
 )
 
-// Standing is what a domain is to a site.
-type Standing int
-
-// The standings. Foreign is a domain without a key, or with one that only says
-// how its hosts are spoken to.
-const (
-	Foreign Standing = iota
-	Local            // the default domain, an alias of it, or one with a drop folder
-	Held             // its mail is held until its host calls
-	Relayed          // every client may send to it
-)
-
-func (s Standing) String() string {
-	return [...]string{"foreign", "local", "held", "relayed"}[s]
-}
-
 // A Domain is what is set for one domain.
 type Domain struct {
 	Name         string        // as its key is called: example.com, or *.example.com
 	Path         metabase.Path // of its key; "" for the default domain where it has none
-	Standing     Standing
+	Standing     mail.Standing
 	RouteAction  Action
 	AuthTurnList []string // accounts that may collect its mail by TURN and ATRN
 	Relay        Relay    // clients that may send to it where Standing does not allow all
@@ -136,7 +119,7 @@ func (s *Site) domainKey(name mail.Domain) (metabase.Path, bool) {
 
 func (s *Site) domain(path metabase.Path) Domain {
 	if path == "" {
-		return Domain{Name: string(s.DefaultDomain), Standing: Local, RouteAction: Default, Relay: s.Relay}
+		return Domain{Name: string(s.DefaultDomain), Standing: mail.Local, RouteAction: Default, Relay: s.Relay}
 	}
 	d := Domain{Name: path.Base(), Path: path}
 	newReader(s.snap, path).read(d.fields()...)
@@ -149,60 +132,49 @@ func (s *Site) domain(path metabase.Path) Domain {
 
 // standing derives a standing from an action: Held comes before Local, and
 // Local before Relayed.
-func (s *Site) standing(name string, a Action) Standing {
+func (s *Site) standing(name string, a Action) mail.Standing {
 	switch {
 	case a.Has(Hold):
-		return Held
+		return mail.Held
 	case a.Any(localActions) || strings.EqualFold(name, string(s.DefaultDomain)):
-		return Local
+		return mail.Local
 	case a.Has(DomainRelay):
-		return Relayed
+		return mail.Relayed
 	}
-	return Foreign
+	return mail.Foreign
 }
 
 // Standing is what a domain is to the site.
-func (s *Site) Standing(name mail.Domain) Standing {
+func (s *Site) Standing(name mail.Domain) mail.Standing {
 	path, ok := s.domainKey(name)
 	switch {
 	case !ok:
-		return Foreign
+		return mail.Foreign
 	case path == "":
-		return Local
+		return mail.Local
 	}
 	return s.standing(path.Base(), Action(newReader(s.snap, path).number(RouteAction)))
 }
 
-// Accepts reports whether mail to a domain is accepted from a client, and the
-// properties that decided it; account is "" for a client that has not signed
-// in.
-func (s *Site) Accepts(name mail.Domain, client netip.Addr, account string) (bool, []Reason) {
-	relay, path := s.Relay, SitePath(s.Number)
-	if d, ok := s.DomainFor(name); ok {
-		if d.Path != "" {
-			path = d.Path
-		}
-		if d.Standing != Foreign {
-			return true, s.why(path, s.decider(d))
-		}
-		relay = d.Relay
+// Reasons gives properties as they hold for a domain, at its key where it has
+// one and else at the site; "" stands for the site itself.
+func (s *Site) Reasons(name mail.Domain, ids ...metabase.ID) []Reason {
+	path, _ := s.domainKey(name)
+	if path == "" {
+		path = SitePath(s.Number)
 	}
-	switch {
-	case contains(relay.Nets, client):
-		id := RelayIpList
-		if client.Unmap().Is6() {
-			id = RelayIpv6List
-		}
-		return true, s.why(path, id)
-	case relay.RelayForAuth && account != "":
-		return true, s.why(path, RelayForAuth)
-	}
-	return false, s.why(path, RelayIpList, RelayIpv6List, RelayForAuth)
+	return s.why(path, ids...)
+}
+
+// StandingReasons gives the property that decides what a domain is to the site.
+func (s *Site) StandingReasons(name mail.Domain) []Reason {
+	d, _ := s.DomainFor(name)
+	return s.Reasons(name, s.decider(d))
 }
 
 // decider is the property that decides a domain's standing.
 func (s *Site) decider(d Domain) metabase.ID {
-	if d.Standing == Local && !d.RouteAction.Any(localActions) || d.Path == "" {
+	if d.Standing == mail.Local && !d.RouteAction.Any(localActions) || d.Path == "" {
 		return DefaultDomain
 	}
 	return RouteAction
@@ -233,14 +205,14 @@ func (s *Site) Route(name mail.Domain) Route {
 	if found {
 		d, _ := s.DomainFor(name)
 		switch d.Standing {
-		case Local:
+		case mail.Local:
 			route = Route{Way: ToFolder, Folder: s.Folders.DropDirectory, Why: s.why(path, s.decider(d), DropDirectory)}
 			if folder := r.text(RouteActionString); d.RouteAction.Has(Drop) && folder != "" {
 				route.Folder = folder
 				route.Why = s.why(path, RouteAction, RouteActionString)
 			}
 			return route
-		case Held:
+		case mail.Held:
 			route.Held = true
 		}
 		if s.ownHosts(&route, r, d.RouteAction) || route.Held {

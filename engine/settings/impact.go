@@ -206,7 +206,7 @@ func opened(c metabase.Change, i SiteImpact) (names []string) {
 	seen := map[mail.Domain]bool{}
 	add := func(text string) {
 		name := mail.Domain(strings.ToLower(text))
-		if name != "" && !seen[name] && i.new.Standing(name) != Foreign && (i.old == nil || i.old.Standing(name) == Foreign) {
+		if name != "" && !seen[name] && i.new.Standing(name) != mail.Foreign && (i.old == nil || i.old.Standing(name) == mail.Foreign) {
 			names = append(names, text)
 		}
 		seen[name] = true

@@ -109,12 +109,6 @@ type Relay struct {
 	RelayForAuth bool           // any account may
 }
 
-// Allows reports whether a client may relay; account is "" for one that has not
-// signed in.
-func (r Relay) Allows(client netip.Addr, account string) bool {
-	return r.RelayForAuth && account != "" || contains(r.Nets, client)
-}
-
 func contains(nets []netip.Prefix, ip netip.Addr) bool {
 	ip = ip.Unmap().WithZone("")
 	return slices.ContainsFunc(nets, func(n netip.Prefix) bool { return n.Contains(ip) })

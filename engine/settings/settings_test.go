@@ -158,34 +158,6 @@ func TestFreshInstall(t *testing.T) {
 	}
 }
 
-// On a fresh install only this machine and signed-in clients may relay.
-func TestRelayOfAFreshInstall(t *testing.T) {
-	s := newTree(t).site(1)
-	tests := []struct {
-		to      mail.Domain
-		client  string
-		account string
-		want    bool
-		decider string
-	}{
-		{"hub.example", "203.0.113.9", "", true, "RouteAction"}, // local
-		{"else.example", "127.0.0.1", "", true, "RelayIpList"},
-		{"else.example", "127.8.9.1", "", true, "RelayIpList"},
-		{"else.example", "::ffff:127.0.0.1", "", true, "RelayIpList"},
-		{"else.example", "::1", "", true, "RelayIpv6List"},
-		{"else.example", "203.0.113.9", "bob", true, "RelayForAuth"},
-		{"else.example", "203.0.113.9", "", false, "RelayIpList"},
-		{"else.example", "2001:db8::1", "", false, "RelayIpList"},
-		{"sub.hub.example", "203.0.113.9", "", false, "RelayIpList"},
-	}
-	for _, tt := range tests {
-		ok, why := s.Accepts(tt.to, netip.MustParseAddr(tt.client), tt.account)
-		if ok != tt.want || len(why) == 0 || why[0].Property != tt.decider {
-			t.Errorf("mail to %s from %s (%q): %v because of %+v, want %v because of %s", tt.to, tt.client, tt.account, ok, why, tt.want, tt.decider)
-		}
-	}
-}
-
 func TestSecondSite(t *testing.T) {
 	tr := newTree(t)
 	n, ops, err := CreateSite(tr.store.Snapshot(), NewSite{Name: "Branch", Bindings: []string{"[::1]:25", ":366"}, Domain: "branch.example"})
@@ -236,25 +208,25 @@ func TestDomainFor(t *testing.T) {
 	tests := []struct {
 		in       mail.Domain
 		name     string
-		standing Standing
+		standing mail.Standing
 	}{
-		{"a.test", "a.test", Held},
-		{"x.a.test", "*.a.test", Relayed},
-		{"x.y.a.test", "*.a.test", Relayed},
-		{"b.a.test", "*.a.test", Relayed}, // a wildcard does not stand for its own name
-		{"x.b.a.test", "*.b.a.test", Held},
-		{"exact.b.a.test", "Exact.B.A.test", Local},
-		{"*.b.a.test", "*.b.a.test", Held},
-		{"hub.example", "hub.example", Local},
-		{"drop.test", "drop.test", Local},
-		{"plain.test", "plain.test", Foreign},
+		{"a.test", "a.test", mail.Held},
+		{"x.a.test", "*.a.test", mail.Relayed},
+		{"x.y.a.test", "*.a.test", mail.Relayed},
+		{"b.a.test", "*.a.test", mail.Relayed}, // a wildcard does not stand for its own name
+		{"x.b.a.test", "*.b.a.test", mail.Held},
+		{"exact.b.a.test", "Exact.B.A.test", mail.Local},
+		{"*.b.a.test", "*.b.a.test", mail.Held},
+		{"hub.example", "hub.example", mail.Local},
+		{"drop.test", "drop.test", mail.Local},
+		{"plain.test", "plain.test", mail.Foreign},
 
-		{"xa.test", "", Foreign},
-		{"test", "", Foreign},
-		{"sub.drop.test", "", Foreign},
-		{"[192.0.2.1]", "", Foreign},
-		{"[IPv6:2001:db8::1]", "", Foreign},
-		{"", "", Foreign},
+		{"xa.test", "", mail.Foreign},
+		{"test", "", mail.Foreign},
+		{"sub.drop.test", "", mail.Foreign},
+		{"[192.0.2.1]", "", mail.Foreign},
+		{"[IPv6:2001:db8::1]", "", mail.Foreign},
+		{"", "", mail.Foreign},
 	}
 	for _, tt := range tests {
 		d, ok := s.DomainFor(tt.in)
@@ -287,7 +259,7 @@ func TestDefaultDomainWithoutKey(t *testing.T) {
 	tr.set(SitePath(1), "DefaultDomain", "Other.example")
 	s := tr.site(1)
 	for _, name := range []mail.Domain{"other.example", "hub.example"} { // the old one stays ours, as an alias would
-		if s.Standing(name) != Local || s.Route(name).Way != ToFolder {
+		if s.Standing(name) != mail.Local || s.Route(name).Way != ToFolder {
 			t.Errorf("%s: %v, %+v", name, s.Standing(name), s.Route(name))
 		}
 	}
@@ -363,8 +335,8 @@ func TestPrecedence(t *testing.T) {
 	client := netip.MustParseAddr("10.1.2.3")
 	tr.domain("own.test")
 	accepts := func() bool {
-		ok, _ := tr.site(1).Accepts("own.test", client, "")
-		return ok
+		d, _ := tr.site(1).DomainFor("own.test")
+		return contains(d.Relay.Nets, client)
 	}
 	steps := []struct {
 		path metabase.Path
@@ -383,11 +355,13 @@ func TestPrecedence(t *testing.T) {
 		}
 	}
 	tr.set(Service, "RelayForAuth", "false")
-	if ok, _ := tr.site(1).Accepts("own.test", client, "bob"); ok {
+	if d, _ := tr.site(1).DomainFor("own.test"); d.Relay.RelayForAuth {
 		t.Error("RelayForAuth false at the service does not hold at the domain")
 	}
 	tr.set(DomainPath(1, "own.test"), "RelayForAuth", "true")
-	if ok, why := tr.site(1).Accepts("own.test", client, "bob"); !ok || why[0].Path != DomainPath(1, "own.test") {
+	d, _ := tr.site(1).DomainFor("own.test")
+	why := tr.site(1).Reasons("own.test", RelayForAuth)
+	if !d.Relay.RelayForAuth || why[0].Path != DomainPath(1, "own.test") {
 		t.Errorf("RelayForAuth true at the domain does not hold there: %+v", why)
 	}
 }

@@ -5,7 +5,6 @@ package wire
 import (
 	"encoding/base64"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/emersion/go-sasl"
@@ -63,20 +62,6 @@ func (c *conn) checkAuth(words []string) mail.Reply {
 	}
 	if len(words) == 0 || len(words) > 2 {
 		return syntax("AUTH mechanism [initial-response]")
-	}
-	offered := c.mechanisms()
-	name := upper(words[0])
-	has := func(m string) bool { return upper(m) == name }
-	switch {
-	case c.closed:
-		return mail.Reply{}
-	case len(offered) == 0 && !c.encrypted && c.cfg.TLS != nil:
-		return mail.Reply{Code: 538, Enhanced: "7.11", Text: "Encryption required for requested authentication mechanism"}
-	case !slices.ContainsFunc(offered, has):
-		return mail.Reply{Code: 504, Enhanced: "5.4", Text: "Unrecognized authentication type"}
-	case len(words) == 2 && name == "CRAM-MD5":
-		// RFC 4954 §4: the server speaks first in it.
-		return mail.Reply{Code: 501, Enhanced: "7.0", Text: "CRAM-MD5 takes no initial response"}
 	}
 	return mail.Reply{}
 }

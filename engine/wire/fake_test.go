@@ -159,7 +159,7 @@ func (f *fake) Auth(_ context.Context, mechanism string) (sasl.Server, error) {
 		f.caller.SignIn("last")
 		return lastServer{}, nil
 	}
-	return nil, errors.New("not here")
+	return nil, mail.Reply{Code: 504, Enhanced: "5.4", Text: "Unrecognized authentication type"}
 }
 
 // lastServer is done at once, with data for the client.

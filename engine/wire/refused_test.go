@@ -35,7 +35,7 @@ func TestRefusalsAreReported(t *testing.T) {
 		{"sequence", "MAIL FROM:<>|" + hello + "|RCPT TO:<b@x.test>|DATA", []string{"MAIL FROM:<> 503", "RCPT TO:<b@x.test> 503", "DATA  503"}, nil},
 		{"what the Session refuses is its own", hello + "|MAIL FROM:<no@x.test>|MAIL FROM:<a@x.test>|RCPT TO:<no@x.test>|ETRN a.test", []string{"ETRN a.test 503"}, nil},
 		{"words that are no verb", hello + "|c2VjcmV0|AUTH PLAIN|!", []string{"  500", "AUTH PLAIN 501"}, nil},
-		{"credentials", hello + "|AUTH NTLM c2VjcmV0|AUTH PLAIN !c2VjcmV0|AUTH PLAIN AGEAYg==", []string{"AUTH NTLM 504", "AUTH PLAIN 501"}, nil},
+		{"credentials", hello + "|AUTH NTLM c2VjcmV0|AUTH PLAIN !c2VjcmV0|AUTH PLAIN AGEAYg==", []string{"AUTH PLAIN 501"}, nil},
 		{"too many errors", "A|B|C", []string{"  500", "  500", "  421"}, func(c *Config) { c.MaxErrors = 2 }},
 		{"a line without end", strings.Repeat("x", 100<<10), []string{"  421"}, nil},
 		{"a series of BDAT", hello + "|BDAT 1|xBDAT 1|xBDAT 1 LAST|x~", []string{"BDAT 1 503"}, nil},

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package policy makes the [session.Policy] of a site from its settings, and
+// explains what that Policy decides. The running site and the explanation use
+// the same Policy, so that they cannot differ.
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+
+	"restante/engine/mail"
+	"restante/engine/session"
+	"restante/engine/settings"
+	"restante/metabase"
+)
+
+// For gives what the callers of a site live under.
+func For(s *settings.Site) session.Policy {
+	p := session.Policy{
+		Hostname: s.FullyQualifiedDomainName, Default: s.DefaultDomain, Domains: domains{s},
+		MayConnect: s.MayConnect, RequireTLS: s.TLS.Required,
+		Limits: session.Limits{
+			Connections: s.Limits.MaxConnections, Size: s.Limits.MaxMessageSize, Session: s.Limits.MaxSessionSize,
+			Recipients: s.Limits.MaxRecipients, Hops: s.Limits.HopCount,
+		},
+		SignIn: session.SignIn{
+			Lookup: s.Account, Plain: s.Access.Basic, Clear: s.Access.ClearTextAuth,
+			Scram: s.Access.Challenge, Required: s.Access.Required,
+		},
+	}
+	if s.Access.Challenge {
+		p.SignIn.Cram = s.HasCram
+	}
+	return p
+}
+
+// domains is the site as a session asks it.
+type domains struct{ *settings.Site }
+
+func (d domains) Relay(name mail.Domain) session.Relay {
+	relay := d.Site.Relay
+	if key, ok := d.DomainFor(name); ok {
+		relay = key.Relay
+	}
+	return session.Relay{Nets: relay.Nets, SignedIn: relay.RelayForAuth}
+}
+
+// A Client is the caller that an explanation is about.
+type Client struct {
+	Name        string // in texts
+	Addr        netip.Addr
+	Account     string // it signs in as, or ""
+	TLS         bool
+	Paused      bool // the site accepts no new connections
+	Connections int  // the site's at that moment
+}
+
+// An Explanation is what a client is answered that sends to one recipient.
+type Explanation struct {
+	Reply   mail.Reply        // to RCPT, or to what is refused before it
+	Refusal string            // "" where the recipient is accepted
+	Reasons []settings.Reason // the properties that decided
+}
+
+// Explain asks the Policy of a site what it decides about a client and a
+// recipient.
+func Explain(s *settings.Site, c Client, to mail.Address) Explanation {
+	p := For(s)
+	d := p.Decide(session.AtConnect, session.AtRcpt, session.Question{
+		Client: c.Addr, Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, To: to,
+	})
+	e := Explanation{Reply: d.Reply}
+	if !d.Accepted() {
+		e.Refusal = refusal(d.Rule, c)
+	}
+	if d.Rule < session.NoRelay {
+		e.Reasons = s.Reasons("", siteProperties(d.Rule)...)
+		return e
+	}
+	switch d.Rule {
+	case session.NoRelay:
+		e.Reasons = s.Reasons(to.Domain, settings.RelayIpList, settings.RelayIpv6List, settings.RelayForAuth)
+	case session.RelayAccount:
+		e.Reasons = s.Reasons(to.Domain, settings.RelayForAuth)
+	case session.RelayClient:
+		id := settings.RelayIpList
+		if c.Addr.Unmap().Is6() {
+			id = settings.RelayIpv6List
+		}
+		e.Reasons = s.Reasons(to.Domain, id)
+	default:
+		e.Reasons = s.StandingReasons(to.Domain)
+	}
+	return e
+}
+
+// siteProperties are those of the site's key that a rule goes by.
+func siteProperties(r session.Rule) []metabase.ID {
+	switch r {
+	case session.ClientList:
+		return []metabase.ID{settings.IPSecurity, settings.ConnectionIpv6List}
+	case session.Pause:
+		return []metabase.ID{settings.ServerState}
+	case session.ConnectionLimit:
+		return []metabase.ID{settings.MaxConnections}
+	case session.TLSRequired:
+		return []metabase.ID{settings.AccessSSLFlags}
+	case session.NoMechanism:
+		return []metabase.ID{settings.AuthFlags, settings.ClearTextAuth}
+	case session.AuthRequired:
+		return []metabase.ID{settings.AuthFlags}
+	case session.SizeLimit:
+		return []metabase.ID{settings.MaxMessageSize, settings.MaxSessionSize}
+	case session.SessionLimit:
+		return []metabase.ID{settings.MaxSessionSize}
+	case session.RecipientLimit:
+		return []metabase.ID{settings.MaxRecipients}
+	}
+	return nil
+}
+
+// refusal says for people why a client is refused.
+func refusal(r session.Rule, c Client) string {
+	switch r {
+	case session.ClientList:
+		return c.Name + " may not connect"
+	case session.Pause:
+		return "the site is paused"
+	case session.ConnectionLimit:
+		return fmt.Sprintf("the site has %d connections, which is its limit", c.Connections)
+	case session.TLSRequired:
+		return "commands need TLS"
+	case session.NoMechanism:
+		return c.Name + " cannot sign in: no mechanism is offered, or none without TLS"
+	case session.AuthRequired:
+		return "callers must sign in first"
+	case session.NoRelay:
+		return "the domain is not ours, and " + c.Name + " may not relay"
+	}
+	return "the limits of the site"
+}
