@@ -66,8 +66,8 @@ func (c *conn) checkAuth(words []string) mail.Reply {
 	return mail.Reply{}
 }
 
-// exchange runs mechanism to its end. The zero Reply says that the caller was
-// lost on the way.
+// exchange runs mechanism to its end. The zero Reply says that the connection
+// ended within it.
 func (c *conn) exchange(mechanism string, response []byte) mail.Reply {
 	if c.closed {
 		return mail.Reply{}
@@ -88,13 +88,13 @@ func (c *conn) exchange(mechanism string, response []byte) mail.Reply {
 		if response, r = c.challenge(challenge); r.Code != 0 || c.closed {
 			return r
 		}
-		if done { // the challenge was the server's last word (RFC 4954 §4)
+		if done { // the mechanism ends with data of the server (RFC 4954 §4)
 			server = finalResponse{}
 		}
 	}
 }
 
-// lastWord waits for the empty response to data that came with success.
+// finalResponse waits for the empty response to data that came with success.
 type finalResponse struct{}
 
 func (finalResponse) Next(response []byte) ([]byte, bool, error) {
@@ -104,7 +104,8 @@ func (finalResponse) Next(response []byte) ([]byte, bool, error) {
 	return nil, true, nil
 }
 
-// challenge sends one and gives the response, or the Reply that ends it all.
+// challenge sends one and returns the response, or the Reply that ends the
+// exchange.
 func (c *conn) challenge(challenge []byte) ([]byte, mail.Reply) {
 	c.out = append(c.out, "334 "...)
 	c.out = base64.StdEncoding.AppendEncode(c.out, challenge)

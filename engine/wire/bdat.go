@@ -46,8 +46,8 @@ func (c *conn) bdat(arg string) string {
 	return c.forward("DATA\r\n")
 }
 
-// outOfSync ends the connection: nobody knows how many octets behind this BDAT are
-// a message, and none of them may be taken for a command.
+// outOfSync ends the connection. The number of message octets behind this BDAT
+// is unknown, and none of them may run as a command.
 func (c *conn) outOfSync() {
 	c.respond(syntax("BDAT size [LAST]"))
 	c.shutdown()

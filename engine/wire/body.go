@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// minRate is the least that a body must come with, in octets per second:
-	// less than any modem, more than one who only wants to keep us busy. The
-	// octets that it makes of the idle time must come within twice that.
+	// minRate is the least rate of a body in octets per second, below that of
+	// any modem. Within twice the idle time, minRate times the idle time must
+	// have come.
 	minRate = 64
 
 	// maxDrain is how much of a message that was refused is still read, so
@@ -40,7 +40,7 @@ type body struct {
 	pendingCRLF string // the line end that is given for a lone CR or LF, or what is left of it
 	bol         bool   // what follows the clean ones begins a line
 	pendingCR   bool   // the last chunk ended in a CR
-	discard     bool   // nobody wants it any more
+	discard     bool   // the rest is read and dropped
 	size        int64
 	rate        minimumRate
 	err         error
@@ -61,7 +61,7 @@ func (c *conn) openBody() *body {
 }
 
 // closeBody ends the message, to which the Session said r: it drains what was
-// not read and sets what the caller is told.
+// not read and sets the reply.
 func (c *conn) closeBody(b *body, r mail.Reply) {
 	if c.closed { // a panic: all is said
 		return
@@ -88,8 +88,8 @@ func (c *conn) closeBody(b *body, r mail.Reply) {
 	b.err = errClosed
 }
 
-// drain reads on to the end of a message that nobody wants. Of one that comes
-// by BDAT and is refused, only the present chunk: its reply is the refusal.
+// drain reads a refused message to its end. A refused chunk is read to its own
+// end only: its reply is the refusal.
 func (b *body) drain(r mail.Reply) {
 	b.err, b.discard = nil, true
 	from := b.size
@@ -108,8 +108,7 @@ func (b *body) drain(r mail.Reply) {
 	}
 }
 
-// Read gives decoded octets. It may wait for the caller of the service, but
-// not when it has something to give.
+// Read gives decoded octets. It waits for the client only if it has none.
 func (b *body) Read(p []byte) (n int, err error) {
 	for n < len(p) && (n == 0 || len(b.available()) > 0 || b.pendingCRLF != "") {
 		if b.advance(); b.err != nil {
@@ -153,7 +152,7 @@ func (b *body) WriteTo(w io.Writer) (n int64, err error) {
 	}
 }
 
-// window is the input that belongs to the message so far.
+// available is the input that belongs to the message so far.
 func (b *body) available() []byte {
 	in := b.c.in.bytes()
 	if b.chunk != nil && int64(len(in)) > b.chunk.left {
@@ -176,8 +175,7 @@ func (b *body) skip(n int) {
 	}
 }
 
-// advance sees to it that there is something to give, clean octets or a CRLF,
-// or else an err.
+// advance makes clean octets or a CRLF available, or sets err.
 func (b *body) advance() {
 	for b.err == nil && b.clean == 0 && b.pendingCRLF == "" {
 		in := b.available()
@@ -204,7 +202,7 @@ func (b *body) fits(n int) bool {
 	return false
 }
 
-// decide looks at the octet that run stopped at.
+// handleSpecial looks at the octet that run stopped at.
 func (b *body) handleSpecial(in []byte) {
 	switch {
 	case len(in) == 0:
@@ -229,7 +227,7 @@ func (b *body) handleSpecial(in []byte) {
 	}
 }
 
-// dot takes a stuffed dot away, or finds the end.
+// dot removes a stuffed dot, or finds the end of the message.
 func (b *body) dot(in []byte) {
 	switch {
 	case len(in) < 2 || len(in) < 3 && in[1] == '\r':
@@ -243,7 +241,7 @@ func (b *body) dot(in []byte) {
 	}
 }
 
-// bare meets a lone CR or LF, which takes n octets of input.
+// bareLineEnd meets a lone CR or LF, which takes n octets of input.
 func (b *body) bareLineEnd(n int) {
 	if !b.discard && !b.c.cfg.AcceptBareLF {
 		b.err = bareLineEnding
@@ -254,14 +252,14 @@ func (b *body) bareLineEnd(n int) {
 	b.lineEnd()
 }
 
-// end gives a line end that does not stand in the input as such.
+// lineEnd gives a CRLF that the input has in another form.
 func (b *body) lineEnd() {
 	if b.fits(2) {
 		b.pendingCRLF, b.size = "\r\n", b.size+2
 	}
 }
 
-// more waits for input, or for the next chunk.
+// fill waits for input, or for the next chunk.
 func (b *body) fill() {
 	if b.chunk != nil && b.chunk.left == 0 {
 		b.nextChunk()
@@ -272,7 +270,7 @@ func (b *body) fill() {
 	}
 }
 
-// A pace sees to it that octets come at the least rate.
+// A minimumRate ends the wait for a client that sends too slowly.
 type minimumRate struct {
 	mark   time.Time // when they last had come fast enough,
 	marked int64     // and how many there were at that time

@@ -45,8 +45,7 @@ type ClientOptions struct {
 	Timeouts     Timeouts
 }
 
-// What NewClient's error says of the peer, beside a mail.Reply, which is the
-// peer's own word.
+// Errors of NewClient, beside a mail.Reply, which is the peer's.
 var (
 	// ErrTLS means that TLS was demanded and not to be had, or that the
 	// handshake went wrong. Without the demand, a new connection with TLSNever
@@ -71,7 +70,7 @@ type Client struct {
 
 // NewClient opens a conversation on conn, which it owns from here on, errors
 // included: greeting, EHLO, STARTTLS and EHLO again, AUTH. An error that is a
-// mail.Reply is the peer's word. The end of ctx closes conn.
+// mail.Reply is the peer's. The end of ctx closes conn.
 func NewClient(ctx context.Context, conn net.Conn, opts ClientOptions) (*Client, error) {
 	opts.Timeouts.fill()
 	c := &Client{opts: opts, peer: newPeer(conn, opts)}
@@ -213,14 +212,15 @@ func (c *Client) Quit(ctx context.Context) error {
 
 var errOver = errors.New("the conversation is over")
 
-// Close hangs up without a word. It may be called again and from anywhere.
+// Close closes the connection without QUIT. It may be called again and from
+// anywhere.
 func (c *Client) Close() error { return c.peer.Close() }
 
-// word is what the peer said when go-smtp took it for an error, and else err.
+// replyError is the peer's reply if go-smtp made an error of it, and else err.
 func (p *peer) replyError(at string, err error) error {
 	var said *smtp.SMTPError
 	switch {
-	case p.err != nil: // before go-smtp put it into words of its own
+	case p.err != nil: // before go-smtp wrapped it
 		err = p.err
 	case errors.As(err, &said) && p.reply.Code >= 400:
 		return p.reply

@@ -25,7 +25,7 @@ func (c *conn) command(line string) string {
 	if verb != "BDAT" {
 		c.inRefusedBDAT = false
 	}
-	if known { // an unknown word may be a password that came too early
+	if known { // an unknown word may be a credential out of sequence
 		c.now.verb, c.now.arg = verb, arg
 	}
 	if r := c.checkSequence(verb, cmd, known); r.Code != 0 {
@@ -171,7 +171,7 @@ func (c *conn) rcpt(arg string) string {
 	return c.forward("RCPT TO:<x@x>\r\n")
 }
 
-// checkRecipients refuses a body that nobody would get. The zero Reply lets it
+// checkRecipients refuses a body without recipients. The zero Reply lets it
 // pass.
 func (c *conn) checkRecipients() mail.Reply {
 	switch {

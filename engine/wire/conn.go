@@ -19,8 +19,8 @@ import (
 	"restante/engine/mail"
 )
 
-// A conn is one accepted connection: the stream, what the caller has said so
-// far, and what it is owed. Go-smtp's goroutine uses it.
+// A conn is one accepted connection: its stream and the state of its dialogue.
+// Only go-smtp's goroutine uses it.
 type conn struct {
 	stream
 	dialogue
@@ -47,8 +47,8 @@ type dialogue struct {
 	restart       bool // go-smtp's connection ends, the caller's does not
 }
 
-// A request is the verb in hand: what go-smtp's callback will need of it, and
-// what the caller is to be answered.
+// A request is the command that runs: what go-smtp's callback needs of it, and
+// its reply.
 type request struct {
 	verb     string // "" for a word that is no verb
 	arg      string
@@ -70,9 +70,9 @@ const (
 	batched                    // may wait for the next reply (RFC 2920 §3.2)
 )
 
-// An innerConn is the connection as go-smtp sees it. Go-smtp asks for more only when
-// it has nothing left: each Read gives it one line, and what it writes is
-// ignored, because by its next Read we know what the caller is to be answered.
+// An innerConn is the connection as go-smtp sees it. Go-smtp reads only when it
+// has nothing left, so each Read gives it one line. Its output is dropped: by
+// its next Read the reply is known.
 type innerConn struct {
 	c     *conn
 	ready string // what go-smtp has still to read
@@ -105,8 +105,8 @@ func (l *innerConn) SetDeadline(time.Time) error      { return nil }
 func (l *innerConn) SetReadDeadline(time.Time) error  { return nil }
 func (l *innerConn) SetWriteDeadline(time.Time) error { return nil }
 
-// next replies to the verb that go-smtp has just finished, answers what go-smtp
-// has no part in, and gives the next line for it; "" ends the inner connection.
+// next sends the reply of the command that go-smtp has finished, runs the
+// commands that go-smtp has no part in, and gives the next line for it; "" ends the inner connection.
 func (c *conn) next() string {
 	c.sendPending()
 	for !c.closed && !c.restart {
@@ -131,8 +131,7 @@ func (c *conn) next() string {
 	return ""
 }
 
-// hand passes one line to go-smtp. Until a callback says better, the verb has
-// no answer.
+// forward passes one line to go-smtp. Its callback replaces the reply.
 func (c *conn) forward(line string) string {
 	c.setReply(mail.Reply{Code: 451, Enhanced: "3.0", Text: "Internal error", Cause: errNoCallback}, c.now.style)
 	return line
@@ -150,18 +149,18 @@ func (c *conn) sendPending() {
 	}
 	c.now.pending = false
 	if c.now.reply.Cause == errNoCallback {
-		c.log.Error("a verb went unanswered")
+		c.log.Error("go-smtp did not call the session")
 	}
 	c.writeReply(c.now.reply, c.now.style)
 }
 
-// say answers the verb in hand at once.
+// respond sends the reply of the present command at once.
 func (c *conn) respond(r mail.Reply) { c.writeReply(r, 0) }
 
 func (c *conn) writeReply(r mail.Reply, s style) {
 	c.report(r)
 	c.out = appendReply(c.out, r, s&noStatus == 0 && c.cfg.Verbs.EnhancedCodes)
-	if r.Code == 421 { // RFC 5321 §3.8: after it, nobody is there
+	if r.Code == 421 { // RFC 5321 §3.8: the connection ends
 		c.shutdown()
 		return
 	}
@@ -171,8 +170,8 @@ func (c *conn) writeReply(r mail.Reply, s style) {
 	}
 }
 
-// wrong answers a command that should not have come. When there were too many
-// of them, it is the last.
+// reject refuses a command and counts it as an error. Too many of them end the
+// connection.
 func (c *conn) reject(r mail.Reply) {
 	if c.cfg.MaxErrors > 0 && c.errorCount >= c.cfg.MaxErrors {
 		c.disconnect(mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many errors, closing connection"})
@@ -203,22 +202,22 @@ func (c *conn) readError(err error) {
 	}
 }
 
-// disconnect says r and ends.
+// disconnect sends r and ends the connection.
 func (c *conn) disconnect(r mail.Reply) {
 	c.report(r)
 	c.out = appendReply(c.out, r, c.cfg.Verbs.EnhancedCodes)
 	c.shutdown()
 }
 
-// sayGoodbye is disconnect for a caller that has nothing on its way to us.
+// sayGoodbye is disconnect for a caller that has sent all it had to send.
 func (c *conn) sayGoodbye(r mail.Reply) {
 	c.report(r)
 	c.out = appendReply(c.out, r, c.cfg.Verbs.EnhancedCodes)
 	c.closed = true
-	_ = c.flush() // there is nobody left to tell
+	_ = c.flush() // the connection ends in any case
 }
 
-// end says what is left to say and lets the caller read it.
+// shutdown flushes the replies and waits for the caller to read them.
 func (c *conn) shutdown() {
 	c.closed = true
 	if c.flush() == nil {
@@ -240,8 +239,8 @@ func (c *conn) report(r mail.Reply) {
 	c.protect("refused", func() { c.sess.Refused(c.ctx, c.now.verb, arg, r) })
 }
 
-// protect runs f. A panic is a fault of ours: it is logged, and this one caller
-// is let go.
+// protect runs f. A panic is a fault of ours: it is logged and ends this one
+// connection.
 func (c *conn) protect(what string, f func()) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -254,7 +253,7 @@ func (c *conn) protect(what string, f func()) {
 	f()
 }
 
-// callSession runs a call that gives a Reply, and sees to it that there is one.
+// callSession runs a call of the Session and makes sure that it gives a Reply.
 func (c *conn) callSession(what string, f func() mail.Reply) (r mail.Reply) {
 	c.protect(what, func() { r = f() })
 	class := r.Code / 100
@@ -267,7 +266,7 @@ func (c *conn) callSession(what string, f func() mail.Reply) (r mail.Reply) {
 }
 
 // An adapter is the Session as go-smtp sees it. Its addresses and options are
-// not looked at: the filter has parsed them, and go-smtp gets a stand-in.
+// ignored: command has parsed them, and go-smtp gets a placeholder.
 type adapter struct{ c *conn }
 
 // errRefused tells go-smtp that a verb did not take effect.

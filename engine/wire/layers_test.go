@@ -13,12 +13,12 @@ func TestLayers(t *testing.T) {
 		"/metabase":        "a conversation knows no configuration tree",
 		"/adsi-compat":     "a conversation knows no scripts",
 		"/internal":        "a conversation stores nothing",
-		"/engine/settings": "whoever accepts makes a Config of them",
+		"/engine/settings": "a site makes a Config of them",
 		"/engine/session":  "the Session is behind an interface",
 		"/engine/spool":    "bodies go to the Session",
-		"/engine/queue":    "what becomes of mail is not the wire's business",
+		"/engine/queue":    "a conversation does not know what is queued",
 		"/engine/release":  "a Handover is a func",
-		"/engine/delivery": "who to call is not the wire's business",
-		"/engine/site":     "sites accept, the wire talks",
+		"/engine/delivery": "delivery chooses the host, wire holds the conversation",
+		"/engine/site":     "sites accept connections, wire serves them",
 	})
 }

@@ -53,7 +53,7 @@ func newPeer(nc net.Conn, opts ClientOptions) *peer {
 // encrypt puts TLS over the connection. The greeting is not said again
 // inside: go-smtp, which starts anew there, gets one from here.
 func (p *peer) encrypt(ctx context.Context, cfg *tls.Config) error {
-	if p.r.Buffered() > 0 { // put there by somebody between us, perhaps
+	if p.r.Buffered() > 0 { // it may be injected
 		return fmt.Errorf("%w: more stands behind the reply to STARTTLS", ErrProtocol)
 	}
 	tc := tls.Client(p.raw, cfg)

@@ -68,7 +68,7 @@ func (c *conn) release(atrn bool, domains []mail.Domain) {
 	}
 	if len(c.in.bytes()) > 0 {
 		// RFC 2920 §3.1: TURN comes last in a group. What stands behind it
-		// was not meant for the one who speaks next.
+		// is no reply to our EHLO.
 		c.in.drop()
 		c.reject(mail.Reply{Code: 503, Enhanced: "5.0", Text: "Must be the last command in a group"})
 		return

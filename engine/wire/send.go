@@ -48,8 +48,8 @@ type step struct {
 }
 
 // Send hands m over. With a nil error it gives one reply for each recipient,
-// in order: the peer's refusal of the sender or of the recipient, or its word
-// on the message. With an error the conversation is over, and nothing is known
+// in order: the peer's refusal of the sender or of the recipient, or its reply
+// to the message. With an error the conversation is over, and nothing is known
 // for the recipients whose reply has code 0: if the final dot was on its way,
 // the peer may have the message all the same. After a 421 the error is nil and
 // the next Send's is not.
@@ -148,7 +148,7 @@ func (s *sending) recordRcpt(i int, r mail.Reply) {
 	}
 }
 
-// rest gives r to all who have no reply yet.
+// fillReplies gives r to the recipients that have no reply yet.
 func (s *sending) fillReplies(r mail.Reply) {
 	for i := range s.replies {
 		if s.replies[i].Code == 0 {
@@ -157,7 +157,7 @@ func (s *sending) fillReplies(r mail.Reply) {
 	}
 }
 
-// exchange sends the steps in one write and hears all replies. After a 421
+// exchange sends the steps in one write and reads all replies. After a 421
 // there are no more.
 func (s *sending) exchange(steps []step) error {
 	var out []byte
@@ -189,7 +189,7 @@ func (s *sending) exchange(steps []step) error {
 	return sent
 }
 
-// leave ends the conversation after a 421: this message is not with the peer.
+// closeAfter421 ends the conversation after a 421: this message is not with the peer.
 func (s *sending) closeAfter421(r mail.Reply) {
 	s.fillReplies(r)
 	s.err = r
@@ -200,7 +200,7 @@ func (s *sending) closeAfter421(r mail.Reply) {
 func (s *sending) message(data mail.Reply) error {
 	switch {
 	case data.Code == 354 && len(s.accepted) == 0:
-		// RFC 2920 §3.1: the peer waits for a message that nobody gets.
+		// RFC 2920 §3.1: the peer waits for a message without recipients.
 		s.reset = false
 		if err := s.exchange([]step{{".\r\n", func(mail.Reply) {}}}); err != nil {
 			return err
@@ -211,7 +211,7 @@ func (s *sending) message(data mail.Reply) error {
 		if !s.mail.Positive() {
 			data = s.mail
 		}
-		s.fillReplies(data) // nobody is left where DATA was not sent
+		s.fillReplies(data) // no recipient is left where DATA was not sent
 		return nil
 	}
 	if err := s.write(); err != nil {
@@ -227,7 +227,7 @@ func (s *sending) message(data mail.Reply) error {
 	return s.finalReply(r)
 }
 
-// verdict is the peer's word on the message.
+// finalReply takes the peer's reply to the message.
 func (s *sending) finalReply(r mail.Reply) error {
 	switch {
 	case r.Code == 421:
@@ -241,7 +241,7 @@ func (s *sending) finalReply(r mail.Reply) error {
 	return nil
 }
 
-// write sends the body. A peer that stops taking it has perhaps said why.
+// write sends the body. A peer that stops reading may have sent a reply first.
 func (s *sending) write() error {
 	var broken error
 	err := s.Client.body.copy(func(b []byte) error {

@@ -22,8 +22,8 @@ const (
 	maxHandshake = time.Minute
 )
 
-// A Server talks with callers. It listens nowhere: whoever accepts gives it
-// the connections, one Serve each. Its methods may be called from anywhere.
+// A Server holds conversations with clients. It does not listen: its user
+// accepts connections and calls Serve for each. Its methods may be called from anywhere.
 type Server struct {
 	log  *slog.Logger
 	bufs sync.Pool // of *[largeBuffer]byte, for bodies
@@ -41,8 +41,8 @@ func NewServer(log *slog.Logger) *Server {
 	return s
 }
 
-// Serve talks with one caller until it is gone, closes nc, and returns when
-// everything that it started has returned. Open is called once, before the
+// Serve holds one conversation, closes nc, and returns when everything that it
+// started has returned. Open is called once, before the
 // greeting and the handshake of ImplicitTLS. When ctx ends, a caller that waits for a command gets 421; one
 // inside a body or a reversed session goes on to its end, and the contexts
 // that the Session gets live as long.

@@ -13,13 +13,13 @@
 //   - A message ends at CRLF . CRLF and nowhere else. The Session gets it whole,
 //     or an error.
 //   - Nothing that came in clear is used after STARTTLS.
-//   - No caller can keep a connection by doing nothing, or next to nothing.
+//   - Each wait for a caller has a time limit, and a body a least rate.
 //
 // The client's end opens a conversation through go-smtp's client and holds the
 // transactions itself, pipelined where the peer can do that.
 //
 // The package listens nowhere, dials nowhere, and knows no setting and no
-// domain: who may do what is the Session's business.
+// domain: the Session decides what a caller may do.
 package wire
 
 import (
@@ -90,8 +90,8 @@ type Auth interface {
 	// listed. It is asked at each EHLO and each AUTH.
 	Mechanisms() []string
 
-	// Auth begins an exchange, which wire runs. Whoever finds the credential
-	// right calls [Caller.SignIn] from within it; that holds once the exchange
+	// Auth begins an exchange, which wire runs. The Session calls
+	// [Caller.SignIn] from within it when the credential is right; that holds once the exchange
 	// ends with 235. An error that is a mail.Reply is answered as it is, any
 	// other as 535 5.7.8.
 	Auth(ctx context.Context, mechanism string) (sasl.Server, error)

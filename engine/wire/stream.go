@@ -79,7 +79,7 @@ func (s *stream) drain() {
 	}
 }
 
-// disconnectWith ends the caller now, if nobody did before.
+// disconnectWith ends the connection now. The first call wins.
 func (s *stream) disconnectWith(r mail.Reply) {
 	if r.Code/100 < 4 {
 		r = mail.Reply{Code: 421, Enhanced: "3.2", Text: "closing connection", Cause: r.Cause}
@@ -245,7 +245,7 @@ func (s *stream) flush() error {
 	return err
 }
 
-// linger lets the caller read our last words: closing a socket with unread
+// linger lets the caller read the last reply: closing a socket with unread
 // input would throw them away at the other end.
 func (s *stream) linger() {
 	if s.sock != s.raw {

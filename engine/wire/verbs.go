@@ -21,8 +21,8 @@ const (
 	notImplemented        // known, and not done here
 )
 
-// commandOf gives the command of a verb in upper case. It is a switch, and no
-// map, because each line that comes asks it.
+// commandOf gives the command of a verb in upper case. A switch is faster
+// than a map, and each command line needs it.
 func commandOf(verb string) (cmd command, known bool) {
 	switch verb {
 	case "EHLO":
