@@ -97,7 +97,7 @@ func New(tree Tree, opts Options) *Engine {
 		opts.Resolver = resolver.New(resolver.Options{})
 	}
 	return &Engine{
-		tree: tree, opts: opts, auth: account.NewAuthenticator(),
+		tree: tree, opts: opts, auth: account.NewAuthenticator(account.Options{}),
 		asks: make(chan ask), wake: make(chan struct{}, 1),
 		ready: make(chan struct{}), ended: make(chan struct{}),
 		sites: map[int]*managedSite{},

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package account knows how a caller proves who it is, and how we prove it to
-// a smart host.
+// Package account authenticates callers, and authenticates us to a smart host.
 //
 // A password is not kept: a [Credential] has a SCRAM-SHA-256 verifier of it
 // (RFC 5803), against which PLAIN and LOGIN are checked as well. Only an
 // account that is to sign in by CRAM-MD5 also keeps its password, because that
-// mechanism cannot do without. A [Authenticator] runs the server's side of an exchange
+// mechanism cannot do without. An [Authenticator] runs the server's side of an exchange
 // and takes as long for a name that nobody has as for a wrong password.
 //
-// The package does not know where credentials are kept, nor which mechanism is
-// fit for which connection.
+// The package does not know where credentials are stored, nor which mechanisms
+// a connection may use.
 package account
 
 import (

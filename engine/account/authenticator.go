@@ -18,16 +18,16 @@ import (
 // A Lookup finds the credential of a name; it folds case as the store does.
 type Lookup func(name string) (Credential, bool)
 
-// A Authenticator checks sign-ins. It remembers for a while, as a keyed digest in
-// memory, which password was right, so that a client that signs in every
-// minute does not cost a key derivation each time; and it lets only so many
-// derivations run at once that a flood of guesses leaves processors for the
-// mail. Use one per service. It may be used from anywhere.
+// An Authenticator runs the server's side of sign-ins. It caches right passwords
+// as keyed digests, so that a client that signs in every minute costs one key
+// derivation in rememberFor. It bounds the derivations that run at once, so
+// that guesses leave processors for the mail. Use one per service; its methods
+// may be called from anywhere.
 type Authenticator struct {
+	opts  Options
 	key   []byte // of decoys and digests; never leaves the process
 	decoy verifier
 	slots chan struct{}
-	now   func() time.Time
 
 	mu    sync.Mutex // guards what follows
 	right map[[sha256.Size]byte]time.Time
@@ -38,16 +38,28 @@ const (
 	rememberMax = 4096 // entries of 56 octets
 )
 
-// NewAuthenticator makes a Authenticator with a key of its own.
-func NewAuthenticator() *Authenticator {
+// Options adjusts NewAuthenticator. The zero value is the production setting.
+type Options struct {
+	Nonce     func() string // of the server, for SCRAM; nil: random
+	Challenge func() string // of CRAM-MD5; nil: random
+}
+
+// NewAuthenticator makes an Authenticator with a key of its own.
+func NewAuthenticator(opts Options) *Authenticator {
+	if opts.Nonce == nil {
+		opts.Nonce = rand.Text
+	}
+	if opts.Challenge == nil {
+		opts.Challenge = func() string { return fmt.Sprintf("<%s.%d@restante>", rand.Text(), time.Now().Unix()) }
+	}
 	g := &Authenticator{
+		opts:  opts,
 		key:   make([]byte, sha256.Size),
 		slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
-		now:   time.Now,
 		right: map[[sha256.Size]byte]time.Time{},
 	}
 	_, _ = rand.Read(g.key) // never returns an error
-	// What a name that nobody has is compared with: no password has this key.
+	// Passwords of unknown names are compared with it: no password has this key.
 	g.decoy = verifier{scram.StoredCredentials{
 		KeyFactors: scram.KeyFactors{Salt: string(mac(g.key, "salt")[:saltSize]), Iters: iterations},
 		StoredKey:  mac(g.key, "stored"),
@@ -68,7 +80,7 @@ func (g *Authenticator) Server(mech string, lookup Lookup, done func(name string
 	case Login:
 		return g.login(lookup, done), nil
 	case Cram:
-		return g.cram(lookup, done)
+		return g.cram(lookup, done), nil
 	case Scram:
 		return g.scram(lookup, done)
 	}
@@ -89,7 +101,7 @@ const (
 	otherName = "asks to act for another name"
 )
 
-// check is PLAIN's and LOGIN's question.
+// check verifies a password for PLAIN and LOGIN.
 func (g *Authenticator) check(lookup Lookup, name, password string) (account string, err error) {
 	c, known := lookup(name)
 	v, err := parseVerifier(c.Scram)
@@ -121,12 +133,12 @@ func (g *Authenticator) remembers(c Credential, password string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	until, ok := g.right[d]
-	return ok && g.now().Before(until)
+	return ok && time.Now().Before(until)
 }
 
 func (g *Authenticator) remember(c Credential, password string) {
 	d := g.digest(c, password)
-	now := g.now()
+	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.right) >= rememberMax {
@@ -139,8 +151,8 @@ func (g *Authenticator) remember(c Credential, password string) {
 	g.right[d] = now.Add(rememberFor)
 }
 
-// decoyFor is the verifier shown to SCRAM for a name that nobody has: the same
-// salt each time, as a real account would show (RFC 5802 §9).
+// decoyFor is the verifier that SCRAM shows for an unknown name: the same salt
+// each time, as a real account would show (RFC 5802 §9).
 func (g *Authenticator) decoyFor(name string) verifier {
 	v := g.decoy
 	v.Salt = string(mac(g.key, "salt of "+strings.ToLower(name))[:saltSize])

@@ -59,7 +59,7 @@ func TestBothEnds(t *testing.T) {
 	full := mustNew(t, "TestServer", "s3cret", true)
 	plain := mustNew(t, "plain", "s3cret", false)
 	broken := Credential{Name: "broken", Scram: "nonsense"}
-	g := NewAuthenticator()
+	g := NewAuthenticator(Options{})
 	tests := []struct {
 		name, password string
 		ok, cram       bool
@@ -154,7 +154,7 @@ func TestConversations(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s, err := NewAuthenticator().Server(tt.mech, book(c), func(string) {})
+			s, err := NewAuthenticator(Options{}).Server(tt.mech, book(c), func(string) {})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -183,7 +183,11 @@ func TestConversations(t *testing.T) {
 func TestRFC2195(t *testing.T) {
 	who := ""
 	lookup := book(Credential{Name: "tim", Secret: "tanstaaftanstaaf"})
-	s := NewAuthenticator().cramWith("<1896.697170952@postoffice.reston.mci.net>", lookup, func(n string) { who = n })
+	a := NewAuthenticator(Options{Challenge: func() string { return "<1896.697170952@postoffice.reston.mci.net>" }})
+	s, err := a.Server(Cram, lookup, func(n string) { who = n })
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, _, err := s.Next(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -203,8 +207,8 @@ func TestRFC7677(t *testing.T) {
 		t.Fatal(err)
 	}
 	who := ""
-	s, err := NewAuthenticator().scramWith(func() string { return "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0" },
-		book(Credential{Name: "user", Scram: v.format()}), func(n string) { who = n })
+	a := NewAuthenticator(Options{Nonce: func() string { return "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0" }})
+	s, err := a.Server(Scram, book(Credential{Name: "user", Scram: v.format()}), func(n string) { who = n })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +244,7 @@ func TestOurDerivationIsTheLibrarys(t *testing.T) {
 }
 
 func TestUnknownNamesLookLikeOthers(t *testing.T) {
-	g := NewAuthenticator()
+	g := NewAuthenticator(Options{})
 	first := func(name string) string {
 		s, err := g.Server(Scram, book(mustNew(t, "tim", "x", false)), nil)
 		if err != nil {
@@ -266,7 +270,7 @@ func TestUnknownNamesLookLikeOthers(t *testing.T) {
 
 func TestRightPasswordsAreRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewAuthenticator()
+		g := NewAuthenticator(Options{})
 		c := mustNew(t, "a", "old", false)
 		if _, err := g.check(book(c), "a", "old"); err != nil {
 			t.Fatal(err)
@@ -311,7 +315,7 @@ func FuzzServer(f *testing.F) {
 		f.Fatal(err)
 	}
 	lookup := book(Credential{Name: "tim", Scram: v.format(), Secret: "a password that nobody guesses"})
-	g := NewAuthenticator()
+	g := NewAuthenticator(Options{})
 	g.decoy.Iters = minIterations
 	f.Fuzz(func(t *testing.T, mech, a, b, c string) {
 		s, err := g.Server(mech, lookup, func(name string) { t.Errorf("%s: %q, %q, %q signs in as %s", mech, a, b, c, name) })

@@ -5,10 +5,8 @@ package account
 import (
 	"crypto/hmac"
 	"crypto/md5"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/emersion/go-sasl"
@@ -40,7 +38,7 @@ func (s *steps) Next(response []byte) ([]byte, bool, error) {
 
 // malformed answers a message that is not of the mechanism's form. RFC 4954 §4.
 func malformed(cause error) error {
-	return mail.Reply{Code: 501, Enhanced: "5.2", Text: "this does not belong to the mechanism", Cause: cause}
+	return mail.Reply{Code: 501, Enhanced: "5.2", Text: "Malformed authentication exchange", Cause: cause}
 }
 
 // plain is RFC 4616: everything in one message.
@@ -98,14 +96,8 @@ func (g *Authenticator) login(lookup Lookup, done func(string)) sasl.Server {
 }
 
 // cram is RFC 2195: the client answers our challenge with its HMAC-MD5.
-func (g *Authenticator) cram(lookup Lookup, done func(string)) (sasl.Server, error) {
-	var nonce [16]byte
-	_, _ = rand.Read(nonce[:]) // never returns an error
-	challenge := fmt.Sprintf("<%x.%d@restante>", nonce, g.now().Unix())
-	return g.cramWith(challenge, lookup, done), nil
-}
-
-func (g *Authenticator) cramWith(challenge string, lookup Lookup, done func(string)) sasl.Server {
+func (g *Authenticator) cram(lookup Lookup, done func(string)) sasl.Server {
+	challenge := g.opts.Challenge()
 	return &steps{
 		func(r []byte) ([]byte, error) {
 			if r != nil { // RFC 4954 §4: the server speaks first
@@ -147,16 +139,12 @@ func cramDigest(secret Secret, challenge string) []byte {
 
 // scram is RFC 7677 without channel binding.
 func (g *Authenticator) scram(lookup Lookup, done func(string)) (sasl.Server, error) {
-	return g.scramWith(rand.Text, lookup, done)
-}
-
-func (g *Authenticator) scramWith(nonce func() string, lookup Lookup, done func(string)) (sasl.Server, error) {
 	x := &scramExchange{gate: g, lookup: lookup, done: done}
 	server, err := scram.SHA256.NewServer(x.find)
 	if err != nil {
 		return nil, err
 	}
-	x.conv = server.WithNonceGenerator(nonce).NewConversation()
+	x.conv = server.WithNonceGenerator(g.opts.Nonce).NewConversation()
 	return x.start(), nil
 }
 
@@ -212,8 +200,8 @@ func (x *scramExchange) final(r []byte) ([]byte, error) {
 	return []byte(proof), nil
 }
 
-// acknowledge is the client's empty message after our own proof: SMTP has no
-// room for one in the 235.
+// acknowledge takes the client's empty message after our proof: the reply 235
+// carries no data.
 func (x *scramExchange) acknowledge(r []byte) ([]byte, error) {
 	if len(r) != 0 {
 		return nil, malformed(errors.New("SCRAM: more after the end"))

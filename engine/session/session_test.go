@@ -126,7 +126,7 @@ type setup struct {
 
 func open(p *Policy, remote string) setup {
 	s := setup{caller: &fakeCaller{hello: "client.test"}, intake: &intake{}, rel: &noReleases{}}
-	s.Session = New(p, netip.MustParseAddr(remote), s.caller, Deps{Intake: s.intake, Releases: s.rel, Auth: account.NewAuthenticator()})
+	s.Session = New(p, netip.MustParseAddr(remote), s.caller, Deps{Intake: s.intake, Releases: s.rel, Auth: account.NewAuthenticator(account.Options{})})
 	s.Hello(context.Background(), "client.test", true)
 	return s
 }

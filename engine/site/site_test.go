@@ -123,7 +123,7 @@ func runSite(t *testing.T, cfg *Config, set settings, ports *Ports) *harness {
 	t.Helper()
 	h := &harness{settings: set, t: t}
 	h.Site = New(1, cfg, Deps{
-		Resolver: resolver.New(resolver.Options{}), Auth: account.NewAuthenticator(), Ports: ports,
+		Resolver: resolver.New(resolver.Options{}), Auth: account.NewAuthenticator(account.Options{}), Ports: ports,
 		Changed: func() { h.changed.Add(1) }, Grace: 300 * time.Millisecond, Again: 20 * time.Millisecond,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
