@@ -81,12 +81,7 @@ func (a *siteAdapter) absPath(p string) string { return absPath(a.dir, p) }
 func (a *siteAdapter) wireConfig() wire.Config {
 	return wire.Config{
 		Hostname: a.FullyQualifiedDomainName, Greeting: a.ConnectResponse,
-		Verbs: mail.Verbs{
-			ETRN: a.Verbs.ETRN, TURN: a.Verbs.TURN, ATRN: a.Verbs.ATRN,
-			Chunking: a.Verbs.Chunking, EightBit: a.Verbs.EightBit, DSN: a.Verbs.DSN,
-			Pipelining: a.Verbs.ShouldPipelineIn, EnhancedCodes: a.Verbs.EnhancedCodes,
-		},
-		MaxSize: a.Limits.MaxMessageSize, MaxErrors: a.Limits.MaxSmtpErrors,
+		Verbs: a.Verbs, MaxSize: a.Limits.MaxMessageSize, MaxErrors: a.Limits.MaxSmtpErrors,
 		AcceptBareLF: a.Limits.AcceptBareLinefeed, IdleTimeout: a.Limits.ConnectionTimeout,
 	}
 }

@@ -6,7 +6,7 @@
 // (RFC 5803), against which PLAIN and LOGIN are checked as well. Only an
 // account that is to sign in by CRAM-MD5 also keeps its password, because that
 // mechanism cannot do without. An [Authenticator] runs the server's side of an exchange
-// and takes as long for a name that nobody has as for a wrong password.
+// and takes as long for an unknown name as for a wrong password.
 //
 // The package does not know where credentials are stored, nor which mechanisms
 // a connection may use.
@@ -64,7 +64,7 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 // Format covers the verbs that look behind String, such as %x and %d.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(hidden)) }
 
-// A Credential is what is kept of one account.
+// A Credential is the stored secret of one account.
 type Credential struct {
 	Name   string // as the administrator spelled it
 	Scram  string // the verifier: SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey
@@ -99,8 +99,8 @@ func New(name, password string, cramMD5 bool) (Credential, error) {
 	return c, nil
 }
 
-// CheckVerifier says what is wrong with a verifier, and nothing of what is in
-// it.
+// CheckVerifier returns an error for a malformed verifier; its text shows nothing
+// of the verifier.
 func CheckVerifier(text string) error {
 	if _, err := parseVerifier(text); err != nil {
 		return errors.New("is no verifier of SCRAM-SHA-256: it is made from a password, by account add or account passwd")
@@ -118,7 +118,7 @@ func (c Credential) Check(password string) bool {
 	return v.matches(password)
 }
 
-// Valid says what is wrong with a stored verifier; nil if it can be used.
+// Valid returns an error if the stored verifier cannot be used.
 func (c Credential) Valid() error {
 	_, err := parseVerifier(c.Scram)
 	return err

@@ -11,9 +11,8 @@ import (
 	"time"
 )
 
-// An Envelope is what was agreed on about a message before its body came. The
-// spool keeps it as accepted; what became of each recipient is the queue's
-// business.
+// An Envelope is the part of a message that MAIL and RCPT give. The spool keeps
+// it as accepted; the queue keeps the state of each recipient.
 type Envelope struct {
 	ID       MessageID   `json:"id"`
 	From     Address     `json:"from"` // the null address for a report (DSN)
@@ -23,10 +22,10 @@ type Envelope struct {
 	Body8Bit bool        `json:"body_8bit"`         // RFC 6152: BODY=8BITMIME was declared
 	Ret      string      `json:"ret,omitempty"`     // RFC 3461 §4.3: FULL, HDRS or ""
 	EnvID    string      `json:"env_id,omitempty"`  // RFC 3461 §4.4, as xtext
-	Client   netip.Addr  `json:"client"`            // who handed it to us; invalid for our own reports
-	Helo     string      `json:"helo,omitempty"`    // the name the caller gave
-	Account  string      `json:"account,omitempty"` // who had signed in, or ""
-	TLS      bool        `json:"tls"`               // it came over TLS
+	Client   netip.Addr  `json:"client"`            // address of the sending client; invalid for our own reports
+	Helo     string      `json:"helo,omitempty"`    // its name in EHLO or HELO
+	Account  string      `json:"account,omitempty"` // its account, or ""
+	TLS      bool        `json:"tls"`               // its session was encrypted
 }
 
 // A Recipient is one RCPT of an envelope.
@@ -63,7 +62,7 @@ type Outcome struct {
 	Status Status
 	Reply  Reply  // the peer's, or ours where no peer answered
 	Host   string // the peer that said so, or "" where none was reached
-	NoDSN  bool   // Delivered, and nobody further on reports of it (RFC 3461 §5.2.2)
+	NoDSN  bool   // Delivered to a host that sends no reports (RFC 3461 §5.2.2)
 }
 
 // OutcomeOf reads the outcome for to off the reply of host.
@@ -89,13 +88,13 @@ type Verbs struct {
 // A Standing is what a domain is to a site.
 type Standing int
 
-// Mail to a foreign domain is taken from permitted callers only, mail to the
-// others from anybody.
+// Mail to a foreign domain is accepted from permitted callers only, mail to the
+// others from every caller.
 const (
 	Foreign Standing = iota
 	Local            // the default domain, an alias of it, or one with a drop folder
 	Held             // its mail waits for a call
-	Relayed          // anybody may send to it
+	Relayed          // every caller may send to it
 )
 
 func (s Standing) String() string { return [...]string{"foreign", "local", "held", "relayed"}[s] }

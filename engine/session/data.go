@@ -71,7 +71,7 @@ func (s *Session) stream(ctx context.Context, b Body, body io.Reader, env mail.E
 	case errors.As(err, &formReply): // wire's, about the form of the message
 		return formReply
 	}
-	// The caller is gone, or went silent: nobody reads this.
+	// The caller is gone or too slow: the reply is for the log.
 	return mail.Reply{Code: 451, Enhanced: "4.2", Text: "Message incomplete", Cause: err}
 }
 

@@ -50,7 +50,7 @@ const (
 	SessionLimit                    // octets of one connection
 	BadMailbox                      // the recipient has no domain
 	RecipientLimit                  // recipients of one message
-	NoRelay                         // a foreign domain, and a caller who may not relay
+	NoRelay                         // a foreign domain, and a caller without the right to relay
 	LocalDomain                     // the domain is ours
 	HeldDomain                      // the domain is held for its host
 	RelayedDomain                   // the domain's mail is relayed for everybody
@@ -177,8 +177,8 @@ func (l Limits) messageSize() int64 {
 	return limit
 }
 
-// full says that a message of size octets has no room behind the octets that
-// came over this connection.
+// full says that octets of earlier messages and size together exceed what one
+// connection may bring.
 func (l Limits) full(octets, size int64) bool {
 	return l.Session > 0 && octets > 0 && (octets >= l.Session || size > l.Session-octets)
 }

@@ -27,11 +27,11 @@ type Policy struct {
 type Domains interface {
 	Standing(d mail.Domain) mail.Standing
 
-	// Relay says who may send to a foreign domain.
+	// Relay gives the callers that may send to a foreign domain.
 	Relay(d mail.Domain) Relay
 }
 
-// Relay says who may send to a domain that is not ours.
+// Relay names the callers that may send to a foreign domain.
 type Relay struct {
 	Nets     []netip.Prefix
 	SignedIn bool // also a caller that has signed in
@@ -51,7 +51,7 @@ type Limits struct {
 	Hops        int   // Received fields of a message, before it is taken for one that runs in circles
 }
 
-// SignIn says who may sign in, and how.
+// SignIn gives the accounts and the mechanisms of AUTH.
 type SignIn struct {
 	Lookup   account.Lookup
 	Plain    bool        // PLAIN and LOGIN, over TLS or from this machine

@@ -57,7 +57,7 @@ type Releases interface {
 
 // Who is the caller as far as a release asks.
 type Who struct {
-	Account string // who has signed in, or ""
+	Account string // that signed in, or ""
 	Remote  netip.Addr
 	TLS     bool
 }

@@ -327,6 +327,7 @@ func TestTrace(t *testing.T) {
 	}{
 		{mail.Envelope{Helo: "c.test", To: one}, false, []string{"from c.test (unknown)", "with SMTP id", "for <x@hub.test>"}, nil},
 		{mail.Envelope{Helo: "c.test", To: append(one, one...)}, true, []string{"with ESMTP id"}, []string{"for"}},
+		{mail.Envelope{Helo: "c.test", To: []mail.Recipient{{Address: address(t, strings.Repeat("a", 2000)+"@hub.test")}}}, true, []string{"from c.test (unknown)"}, []string{"for"}},
 		{mail.Envelope{Account: "joe", To: one}, true, []string{"with ESMTPA id"}, []string{"joe"}},
 		{mail.Envelope{Account: "joe", TLS: true, To: one}, true, []string{"with ESMTPSA id"}, nil},
 		{mail.Envelope{Helo: "evil)\r\nX: y", Client: netip.MustParseAddr("2001:db8::1")}, true, []string{"from [IPv6:2001:db8::1] ([IPv6:2001:db8::1])"}, []string{"evil"}},

@@ -10,8 +10,11 @@ import (
 	"restante/engine/mail"
 )
 
-// trace is the Received field of RFC 5321 §4.4, with which we sign for having
-// had the message.
+// maxTraceAddress keeps the line with the recipient within the 998 octets of
+// RFC 5322 §2.1.1.
+const maxTraceAddress = 900
+
+// trace is the Received field of RFC 5321 §4.4.
 func trace(hostname string, env mail.Envelope, extended bool, state tls.ConnectionState) string {
 	var b strings.Builder
 	b.WriteString("Received: from " + helloName(env.Helo, env.Client) + " (" + literal(env.Client) + ")\r\n")
@@ -19,8 +22,10 @@ func trace(hostname string, env mail.Envelope, extended bool, state tls.Connecti
 	if env.TLS {
 		b.WriteString("\r\n\t(" + strings.ReplaceAll(tls.VersionName(state.Version), " ", "") + ", " + tls.CipherSuiteName(state.CipherSuite) + ")")
 	}
-	if len(env.To) == 1 { // more would tell each of the others
-		b.WriteString("\r\n\tfor <" + env.To[0].Address.String() + ">")
+	if len(env.To) == 1 { // the field would show each recipient the others
+		if to := env.To[0].Address.String(); len(to) <= maxTraceAddress {
+			b.WriteString("\r\n\tfor <" + to + ">")
+		}
 	}
 	b.WriteString("; " + env.Received.Format("Mon, 2 Jan 2006 15:04:05 -0700") + "\r\n")
 	return b.String()
@@ -53,8 +58,8 @@ func literal(ip netip.Addr) string {
 	return "[" + ip.String() + "]"
 }
 
-// helloName is the name that the caller gave, if it is one; a stranger writes
-// nothing else into our header.
+// helloName is the name of the greeting if it is a domain, and else the
+// client's address: nothing else of a client's enters our field.
 func helloName(name string, ip netip.Addr) string {
 	if d, err := mail.ParseDomain(name); err == nil {
 		return string(d)

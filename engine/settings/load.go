@@ -227,11 +227,11 @@ func (r *reader) bindings(t TLS) (out []Binding) {
 	return out
 }
 
-func (r *reader) verbs(v *Verbs, release bool) {
+func (r *reader) verbs(v *mail.Verbs, release bool) {
 	bits := r.number(SmtpInboundCommandSupportOptions)
 	v.ETRN, v.TURN, v.ATRN = release && bits&verbETRN != 0, release && bits&verbTURN != 0, release && bits&verbTURN != 0
 	v.Chunking, v.EightBit, v.DSN = bits&verbChunking != 0, bits&verbEightBit != 0, bits&verbDSN != 0
-	v.EnhancedCodes = bits&verbEnhancedCodes != 0
+	v.EnhancedCodes, v.Pipelining = bits&verbEnhancedCodes != 0, r.flag(ShouldPipelineIn)
 }
 
 func (r *reader) access(a *Access) {

@@ -39,7 +39,7 @@ type Site struct {
 	Identity
 	Bindings []Binding // each address and port once
 	TLS      TLS
-	Verbs    Verbs
+	Verbs    mail.Verbs
 	Access   Access
 	Limits   Limits
 	Relay    Relay
@@ -73,13 +73,6 @@ type TLS struct {
 	TlsCertificateFile string
 	TlsKeyFile         string // TlsCertificateFile where none is set
 	Required           bool   // before it only EHLO, STARTTLS, NOOP and QUIT
-}
-
-// Verbs are the verbs and extensions that clients are offered.
-type Verbs struct {
-	ETRN, TURN, ATRN                bool
-	Chunking, EightBit, DSN         bool
-	ShouldPipelineIn, EnhancedCodes bool
 }
 
 // Access says which clients may connect and how they sign in.
@@ -160,7 +153,6 @@ func (s *Site) fields() []field {
 
 		{TlsCertificateFile, &s.TLS.TlsCertificateFile},
 		{TlsKeyFile, &s.TLS.TlsKeyFile},
-		{ShouldPipelineIn, &s.Verbs.ShouldPipelineIn},
 		{IPSecurity, &s.Access.Clients},
 		{ConnectionIpv6List, &s.Access.Clients},
 		{ClearTextAuth, &s.Access.ClearTextAuth},

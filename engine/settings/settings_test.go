@@ -126,7 +126,7 @@ func TestFreshInstall(t *testing.T) {
 	}) {
 		t.Errorf("retry %+v", s.Retry)
 	}
-	if v := s.Verbs; !v.ETRN || !v.TURN || !v.ATRN || !v.Chunking || !v.EightBit || !v.DSN || !v.ShouldPipelineIn || !v.EnhancedCodes {
+	if v := s.Verbs; !v.ETRN || !v.TURN || !v.ATRN || !v.Chunking || !v.EightBit || !v.DSN || !v.Pipelining || !v.EnhancedCodes {
 		t.Errorf("verbs %+v", v)
 	}
 	if s.Folders != (Folders{"Mailroot/Queue", "Mailroot/Drop", "Mailroot/Pickup", "Mailroot/Badmail"}) {
