@@ -41,10 +41,14 @@ import (
 // before a greeting, Rcpt never without Mail. Each method answers with the Reply
 // that wire sends.
 type Session interface {
+	Conversation
 	Transaction
 	Auth
 	Release
+}
 
+// A Conversation frames what one caller does.
+type Conversation interface {
 	// Hello has the name by which the caller greets. A reply that is not
 	// positive refuses the greeting.
 	Hello(ctx context.Context, name string, extended bool) mail.Reply
