@@ -23,6 +23,7 @@ func TestCandidates(t *testing.T) {
 		{[]string{"mb", "get", "--rev", ""}, ""}, // the value of a flag
 		{[]string{"mb", "get", "--rev"}, "--rev"},
 		{[]string{"__comp"}, ""},
+		{[]string{"mb", "x", "ge"}, ""}, // after an argument no command
 	}
 	for _, tt := range tests {
 		c := &cli{data: t.TempDir()}
