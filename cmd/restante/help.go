@@ -108,6 +108,9 @@ func explain(out io.Writer, path string, c *urfave.Command) error {
 		fmt.Fprint(w, "\noptions:\n")
 		options(w, c.Flags)
 	}
+	if len(c.Subcommands) > 0 {
+		fmt.Fprintf(w, "\nSee restante help %s COMMAND for more.\n", path)
+	}
 	return w.Flush()
 }
 
