@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -250,17 +251,27 @@ func (c *cli) runService(ctx context.Context, e *engine.Engine, d *admin.API, da
 	return errors.Join(ends...)
 }
 
-// announceSites prints a line for each site that started, and then ready.
+// A startedSite is the JSON form of a site's line.
+type startedSite struct {
+	Site      int      `json:"site"`
+	Name      string   `json:"name"`
+	Listening []string `json:"listening"`
+}
+
+// announceSites prints a line for each site that started, and then ready. A
+// closed standard output does not stop the service.
 func (c *cli) announceSites(e *engine.Engine) {
 	for _, site := range e.Sites() {
 		if len(site.Listening) > 0 {
-			fmt.Fprintf(c.out, "site %d %q started on %s\n", site.Number, site.Name, strings.Join(site.Listening, ", "))
+			_ = c.answerOwn(startedSite{site.Number, site.Name, site.Listening}, func(w *tabwriter.Writer) {
+				fmt.Fprintf(w, "site %d %q started on %s\n", site.Number, site.Name, strings.Join(site.Listening, ", "))
+			})
 		}
 		if site.Why != "" {
 			fmt.Fprintf(c.err, "restante: serve: site %d: %s\n", site.Number, site.Why)
 		}
 	}
-	fmt.Fprintln(c.out, "ready")
+	_ = c.answerOwn(map[string]bool{"ready": true}, func(w *tabwriter.Writer) { fmt.Fprintln(w, "ready") })
 }
 
 // An engineAdapter gives the administration API its view of the engine.
