@@ -218,9 +218,9 @@ func (s *slow) Commit(ctx context.Context, ops ...kv.Op) error {
 	return s.DB.Commit(ctx, ops...)
 }
 
-// TestWritersWithoutEndShareCommits sees that they stay one group, and do not split
-// in two of which one makes its batches while the other waits for its commit. On
-// one processor each has its turn when who is at work gives it.
+// Writers without end stay one group: they do not split into two, of which one makes
+// its batches while the other waits for its commit. On one processor the committer
+// yields to them.
 func TestWritersWithoutEndShareCommits(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	synctest.Test(t, func(t *testing.T) {

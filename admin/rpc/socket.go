@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"restante/admin/api"
+	"restante/internal/disk"
 )
 
 // The names within the data folder.
@@ -43,7 +44,7 @@ func Listen(data string) (net.Listener, error) {
 		}
 		path = filepath.Join(dir, socketName)
 		note := filepath.Join(data, addressName)
-		if err := os.WriteFile(note, []byte(path+"\n"), 0o644); err != nil {
+		if err := disk.WriteFile(nil, note, 0o644, disk.Bytes([]byte(path+"\n"))); err != nil {
 			return nil, fmt.Errorf("control socket: %w", err)
 		}
 		cleanup = []string{note, path, dir}
