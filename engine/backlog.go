@@ -18,16 +18,16 @@ import (
 	"restante/metabase/schema"
 )
 
-// A Backlog knows how much mail waits in the queues of the sites, open or not, by
-// their index. Open, where it is set, tells of a queue that is open: its folder
-// and how many messages it has; "" where none is.
+// A Backlog counts the mail in every site's queue from the index, whether or not
+// the queue is open. Open gives the folder and the messages of a queue that is
+// open, "" where none is; nil: none is.
 type Backlog struct {
 	Data  string
 	Index func() (kv.DB, error)
 	Open  func(n int) (folder string, messages int)
 }
 
-// A folderBacklog is mail in a folder of a site's.
+// A folderBacklog is the mail in one folder of a site.
 type folderBacklog struct {
 	folder   string // as in the tree
 	messages int
@@ -48,7 +48,7 @@ func absPath(data, p string) string {
 	return filepath.Join(data, filepath.FromSlash(p))
 }
 
-// indexName is the one spelling of a folder that its index goes by.
+// indexName is the spelling of a folder in the keys of the index.
 func indexName(data, folder string) string {
 	folder = absPath(data, folder)
 	if rel, err := filepath.Rel(data, folder); err == nil && filepath.IsLocal(rel) {
@@ -57,18 +57,18 @@ func indexName(data, folder string) string {
 	return filepath.ToSlash(filepath.Clean(folder))
 }
 
-// queueIndex is where the queue of site n in a folder keeps what it knows. Another
-// folder is another queue: an index must never meet bodies that are not its own.
+// queueIndex is the index of the queue of site n in a folder. Each folder has an
+// index of its own: one must never be used with the bodies of another.
 func queueIndex(db kv.DB, data string, n int, folder string) kv.DB {
 	h := fnv.New64a()
 	h.Write([]byte(indexName(data, folder)))
 	return kv.Prefix(db, fmt.Sprintf("site/%d/%016x/", n, h.Sum64()))
 }
 
-// folderPrefix is where it stands which folders site n has had for its queue.
+// folderPrefix begins the keys that record each queue folder of site n.
 func folderPrefix(n int) string { return fmt.Sprintf("folders/%d/", n) }
 
-// folders lists what waits for site n: in folder and in those that it had before.
+// folders lists the mail of site n, in folder and in its earlier ones.
 func (s Backlog) folders(n int, folder string) ([]folderBacklog, error) {
 	db, err := s.Index()
 	if err != nil {
@@ -105,8 +105,8 @@ func (s Backlog) open(n int) (string, int) {
 	return s.Open(n)
 }
 
-// Check is a [metabase.Check]: a site does not go, and gets no other number and
-// no other folder for its queue, while mail waits in it.
+// Check is a [metabase.Check]: while mail waits in a site's queue, the site is not
+// removed, and neither its number nor its queue's folder changes.
 func (s Backlog) Check(c metabase.Change) (problems []metabase.Problem) {
 	for _, n := range settings.Moved(c) {
 		problems = append(problems, s.check(c, n)...)
@@ -133,7 +133,7 @@ func (s Backlog) check(c metabase.Change, n int) (problems []metabase.Problem) {
 		current := h.folder == indexName(s.Data, was)
 		switch {
 		case stays && h.folder == indexName(s.Data, to):
-			// It is found there again.
+			// The mail stays in the queue.
 		case stays && (current || absPath(s.Data, h.folder) == open):
 			bad(settings.QueueDirectory, refuse(metabase.Invalid,
 				"%s in %s and would stay behind: let the queue become empty first, see queue list --site %d", h, h.folder, n))
@@ -177,8 +177,8 @@ func (e *Engine) backlog() Backlog {
 	}
 }
 
-// OpenQueue is Queue, of a site that need not have been started; nil where no
-// mail waits and the queue is not open.
+// OpenQueue is Queue for a site that may not have been started; nil where the
+// queue is not open and holds no mail.
 func (e *Engine) OpenQueue(ctx context.Context, n int) (*queue.Queue, error) {
 	if q, ok := e.Queue(n); ok {
 		return q, nil
@@ -200,14 +200,15 @@ func (e *Engine) OpenQueue(ctx context.Context, n int) (*queue.Queue, error) {
 	return s.Queue(), nil
 }
 
-// A stranded is what was last looked at for mail that is left behind.
+// A stranded is the result of the last check for mail in folders that the queue
+// no longer has.
 type stranded struct {
 	folder, open string
-	text         string // "": nothing is
+	text         string // "": there is none
 }
 
-// checkStranded looks whether mail is left behind where a site has got another folder
-// for its queue, or has opened one.
+// checkStranded checks the sites whose queue folder changed, in the tree or
+// because the queue was opened.
 func (e *Engine) checkStranded() {
 	e.mu.Lock()
 	now := make(map[int]stranded, len(e.sites))
@@ -224,7 +225,7 @@ func (e *Engine) checkStranded() {
 	for n, next := range now {
 		next.text = e.strandedText(n, next.folder)
 		if next.text != "" {
-			e.opts.Log.Warn("mail is left behind", "site", n, "why", next.text)
+			e.opts.Log.Warn("mail is stranded", "site", n, "why", next.text)
 		}
 		e.mu.Lock()
 		if m := e.sites[n]; m != nil {
@@ -234,8 +235,8 @@ func (e *Engine) checkStranded() {
 	}
 }
 
-// strandedText says what mail of a site waits in folders that its queue does not
-// have (any more): nobody sends that.
+// strandedText names the folders with mail of a site that its queue does not
+// have (any more), so that it is not sent.
 func (e *Engine) strandedText(n int, folder string) string {
 	waiting, err := e.backlog().folders(n, folder)
 	if err != nil {

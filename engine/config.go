@@ -25,8 +25,9 @@ import (
 	"restante/engine/wire"
 )
 
-// config says to each room of a site what is set for it.
-func (e *Engine) config(set *settings.Site) *site.Config {
+// config turns settings into a site's Config. Shared says whose queue folder the
+// site would work in, if it is not its own.
+func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 	a := &siteAdapter{Site: set, dir: e.opts.DataDir, ownAddrs: sync.OnceValue(ownAddresses)}
 	cfg := &site.Config{
 		Name: set.Name, Rev: uint64(set.Rev),
@@ -44,14 +45,17 @@ func (e *Engine) config(set *settings.Site) *site.Config {
 			Policy: a.queuePolicy(),
 		},
 	}
+	if cfg.Blocked = shared; !set.Enabled {
+		cfg.Blocked = errOldVersion
+	}
 	for _, b := range set.Bindings {
 		cfg.Bindings = append(cfg.Bindings, site.Binding(b))
 	}
 	return cfg
 }
 
-// ownAddresses are this machine's. None, where they cannot be read: then mail
-// that comes back to us ends by its hop count.
+// ownAddresses gives the addresses of this machine, none where they cannot be
+// read. Mail that comes back to us then ends by its hop count.
 func ownAddresses() []netip.Addr {
 	list, err := net.InterfaceAddrs()
 	if err != nil {
@@ -68,8 +72,8 @@ func ownAddresses() []netip.Addr {
 	return out
 }
 
-// siteAdapter answers from the settings of one revision. It implements the
-// interfaces of the rooms.
+// A siteAdapter answers from the settings of one revision. It implements what
+// session, release, queue and delivery ask of them.
 type siteAdapter struct {
 	*settings.Site
 	dir      string
@@ -95,7 +99,7 @@ func (a *siteAdapter) releasePolicy() release.Policy {
 	}
 }
 
-// Hold is what release asks of a domain.
+// Hold implements release.Rules.
 func (a *siteAdapter) Hold(d mail.Domain) (release.Hold, bool) {
 	key, ok := a.DomainFor(d)
 	if !ok || key.Standing != mail.Held {
@@ -142,7 +146,7 @@ func (a *siteAdapter) timeouts() wire.Timeouts {
 	}
 }
 
-// routes is the site as delivery asks it.
+// routes implements delivery.Router.
 type routes struct{ *siteAdapter }
 
 func (r routes) Route(d mail.Domain) delivery.Route {
@@ -190,9 +194,9 @@ func signIn(in *settings.RouteSignIn) sasl.Client {
 	return c
 }
 
-// self says that a host is this site: by its name, whatever the port (others
-// may reach us through one that is forwarded), or by an address of this machine
-// that it listens on, at the port that we should call.
+// self reports whether a host is this site: by its name, whatever the port
+// (which may be forwarded), or by an address of this machine that it listens on,
+// at the port that delivery would connect to.
 func (r routes) self(name string, addrs []netip.Addr) bool {
 	name = strings.TrimSuffix(name, ".")
 	if strings.EqualFold(name, r.FullyQualifiedDomainName) || r.DefaultDomain != "" && strings.EqualFold(name, string(r.DefaultDomain)) {

@@ -10,20 +10,20 @@ import (
 	"restante/engine/settings"
 )
 
-// peerTLS is how far the certificate of a host that must speak TLS is looked
-// at; nil for all the way, and for hosts that need not.
+// peerTLS gives the verification of a host that must speak TLS; nil for the full
+// one, and for hosts without that demand.
 func peerTLS(need bool, out settings.Out) *tls.Config {
 	if !need || out.SmtpSSLRequireTrustedCA && out.SmtpSSLCertHostnameValidation {
 		return nil
 	}
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: true, // the part of it that is wanted follows
+		InsecureSkipVerify: true, // VerifyConnection does the part that is demanded
 		VerifyConnection:   func(cs tls.ConnectionState) error { return verify(cs, out, nil) },
 	}
 }
 
-// verify checks what is still asked for against roots, nil for the system's.
+// verify checks what is not excepted against roots, nil for the system's.
 func verify(cs tls.ConnectionState, out settings.Out, roots *x509.CertPool) error {
 	if len(cs.PeerCertificates) == 0 {
 		return errors.New("the host shows no certificate")

@@ -3,65 +3,46 @@
 package engine
 
 import (
-	"cmp"
 	"errors"
 	"io/fs"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
 	"syscall"
 
-	"restante/engine/queue"
 	"restante/engine/settings"
 	"restante/engine/site"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
 
-// A SiteStatus is a site as it runs.
-type SiteStatus struct {
-	Number     int           `json:"number"`
-	Name       string        `json:"name"`
-	State      string        `json:"state"`
-	Listening  []string      `json:"listening"`         // actual addresses
-	Configured metabase.Rev  `json:"configured"`        // the newest revision
-	Running    metabase.Rev  `json:"running,omitempty"` // 0: it does not
-	Why        string        `json:"why,omitempty"`     // why it is not as configured
-	Callers    int           `json:"callers"`
-	Queue      queue.Counts  `json:"queue"`
-	Counters   site.Counters `json:"counters"`
-}
-
 // Sites lists the sites of the tree, in order.
-func (e *Engine) Sites() []SiteStatus {
+func (e *Engine) Sites() []site.Status {
 	e.mu.Lock()
-	members := make(map[int]managedSite, len(e.sites))
+	managed := make(map[int]managedSite, len(e.sites))
 	for n, m := range e.sites {
-		members[n] = *m
+		managed[n] = *m
 	}
 	e.mu.Unlock()
-	out := make([]SiteStatus, 0, len(members))
-	for n, m := range members {
+	out := make([]site.Status, 0, len(managed))
+	for n, m := range managed {
 		out = append(out, m.status(n))
 	}
-	slices.SortFunc(out, func(a, b SiteStatus) int { return cmp.Compare(a.Number, b.Number) })
+	slices.SortFunc(out, func(a, b site.Status) int { return a.Number - b.Number })
 	return out
 }
 
-func (m managedSite) status(n int) SiteStatus {
+func (m *managedSite) status(n int) site.Status {
 	if m.Site == nil {
-		return SiteStatus{Number: n, State: site.Stopped.String(), Listening: []string{}, Configured: m.rev, Why: joinReasons(oneLine(m.why), m.stranded.text)}
+		return site.Status{
+			Number: n, State: site.Stopped, Listening: []netip.AddrPort{}, Configured: uint64(m.rev),
+			Why: joinReasons(oneLine(m.loadErr), m.stranded.text),
+		}
 	}
 	st := m.Status()
-	out := SiteStatus{
-		Number: n, Name: st.Name, State: st.State.String(), Listening: make([]string, 0, len(st.Listening)),
-		Configured: metabase.Rev(st.Configured), Running: metabase.Rev(st.Running),
-		Why: joinReasons(strings.ReplaceAll(st.Behind(), "\n", "; "), m.stranded.text), Callers: st.Connections, Queue: st.Queue, Counters: st.Counters,
-	}
-	for _, a := range st.Listening {
-		out.Listening = append(out.Listening, a.String())
-	}
-	return out
+	st.Why = joinReasons(st.Why, m.stranded.text)
+	return st
 }
 
 // joinReasons joins two reasons, each of which may be "".
@@ -90,17 +71,17 @@ func (e *Engine) publishStates() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for n, m := range e.sites {
-		now := publishedState{state: site.Stopped, code: win32(m.why)}
+		now := publishedState{state: site.Stopped, code: win32(m.loadErr)}
 		if m.Site != nil {
 			state, why := m.State()
-			now = publishedState{state, win32(errors.Join(why, m.why))}
+			now = publishedState{state, win32(why)}
 		}
 		if now == m.published {
 			continue
 		}
 		err := e.tree.SetVolatile(settings.SitePath(n), dword(settings.ServerState, uint32(now.state)), dword(settings.Win32Error, now.code))
 		if err != nil {
-			// The key may be gone just now; the next look will see that.
+			// The key may have been removed; then the next pass drops the site.
 			e.opts.Log.Warn("state is not published", "site", n, "err", err)
 			continue
 		}

@@ -5,18 +5,17 @@ package site
 import (
 	"crypto/tls"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
 	"time"
 )
 
-// certCheckInterval is how long a certificate may be in use before its files are
-// looked at again.
+// certCheckInterval is the time between two looks at a certificate's files.
 const certCheckInterval = time.Second
 
-// A certReloader is a certificate that follows its files: whoever renews it need not
-// tell us.
+// A certReloader gives a certificate, and reads it again when its files change.
 type certReloader struct {
 	files TLSFiles
 	log   *slog.Logger
@@ -57,15 +56,25 @@ func (c *certReloader) read() (*tls.Certificate, fileVersion, error) {
 }
 
 func (c *certReloader) stat() (fileVersion, error) {
-	a, err := os.Stat(c.files.Cert)
+	a, err := statRegular(c.files.Cert)
 	if err != nil {
 		return fileVersion{}, err
 	}
-	b, err := os.Stat(c.files.Key)
+	b, err := statRegular(c.files.Key)
 	if err != nil {
 		return fileVersion{}, err
 	}
 	return fileVersion{a.ModTime(), b.ModTime(), a.Size(), b.Size()}, nil
+}
+
+// statRegular refuses what is no regular file: to read a pipe could block the
+// site for ever.
+func statRegular(name string) (fs.FileInfo, error) {
+	st, err := os.Stat(name)
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", name)
+	}
+	return st, err
 }
 
 // get is tls.Config.GetCertificate. New files that cannot be read leave the

@@ -119,14 +119,26 @@ func TestMissingCertificateIsTheState(t *testing.T) {
 	cfg.TLS = TLSFiles{filepath.Join(set.dir, "cert.pem"), filepath.Join(set.dir, "key.pem")}
 	h := runSite(t, cfg, set, &Ports{})
 	h.must(Start)
-	if st := h.Status(); st.State != Started || !strings.Contains(st.Behind(), cfg.TLS.Cert) {
-		t.Errorf("%+v, %q", st, st.Behind())
+	if st := h.Status(); st.State != Started || !strings.Contains(st.Why, cfg.TLS.Cert) {
+		t.Errorf("%+v", st)
 	}
+	// What does not concern the certificate is in force all the same.
+	also := *cfg
+	also.Rev, also.Session.Limits.Size = 2, 100
+	if st := h.settle(&also); st.Running != 2 || !strings.Contains(st.Why, cfg.TLS.Cert) {
+		t.Errorf("another change: %+v", st)
+	}
+	missing := *cfg
+	missing.Rev, missing.TLS = 3, TLSFiles{filepath.Join(set.dir, "none.pem"), filepath.Join(set.dir, "none.key")}
+	if st := h.settle(&missing); st.Running != 2 || !strings.Contains(st.Why, "none.pem") {
+		t.Errorf("another missing certificate: %+v", st)
+	}
+	h.settle(&also)
 	if lists(h.dial(), "STARTTLS") {
 		t.Error("STARTTLS is offered without a certificate")
 	}
 	writeCert(t, set.dir, "hub.test")
-	eventually(t, "the certificate is found", func() bool { return h.Status().Why == nil })
+	h.until(func() bool { return h.Status().Why == "" })
 	l := h.dial()
 	if !lists(l, "STARTTLS") {
 		t.Fatal("STARTTLS is not offered")
@@ -139,16 +151,15 @@ func TestMissingCertificateIsTheState(t *testing.T) {
 		t.Errorf("handshake: %v", err)
 	}
 	// Another pair that is not there: what is there stays.
-	next := h.make(2, loopback)
-	next.TLS = TLSFiles{filepath.Join(set.dir, "none.pem"), filepath.Join(set.dir, "none.key")}
-	h.Apply(next)
-	eventually(t, "the state tells", func() bool { return h.Status().Why != nil })
-	if st := h.Status(); st.Running != 1 || !lists(h.dial(), "STARTTLS") {
-		t.Errorf("the old certificate is gone: %q", st.Behind())
+	next := h.make(3, loopback)
+	next.TLS = missing.TLS
+	if st := h.settle(next); st.Running != 2 || !strings.Contains(st.Why, "none.pem") || !lists(h.dial(), "STARTTLS") {
+		t.Errorf("the old certificate is gone: %q", st.Why)
 	}
 	// None at all is what was asked for.
-	h.Apply(h.make(3, loopback))
-	eventually(t, "TLS is off", func() bool { return h.Status().Running == 3 && h.Status().Why == nil })
+	if st := h.settle(h.make(4, loopback)); st.Running != 4 || st.Why != "" {
+		t.Errorf("TLS off: %+v", st)
+	}
 	if lists(h.dial(), "STARTTLS") {
 		t.Error("STARTTLS is still offered")
 	}
@@ -169,5 +180,15 @@ func TestImplicitTLS(t *testing.T) {
 	b := make([]byte, 3)
 	if _, err := c.Read(b); err != nil || string(b) != "220" {
 		t.Errorf("greeted by %q, %v", b, err)
+	}
+}
+
+// A pipe in the place of a certificate would block whoever reads it.
+func TestCertificateIsNoRegularFile(t *testing.T) {
+	dir := t.TempDir()
+	files := writeCert(t, dir, "hub.test")
+	_, err := loadCerts(TLSFiles{dir, files.Key}, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), dir+" is not a regular file") {
+		t.Errorf("a folder as a certificate: %v", err)
 	}
 }

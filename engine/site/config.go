@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package site runs one virtual server: its listeners, the callers that are
-// there, its queue, and the state that an administrator sees and changes.
+// Package site runs one virtual server: its listeners, its sessions, its queue,
+// and the state that an administrator sees and changes.
 //
-// A caller lives to the end under the [Config] that was in force when it came;
-// Apply puts another one in force for the next. Listeners that a new Config
-// asks for open before those that it drops close, and what the world refuses
-// (a port that is taken, a certificate that is gone) leaves the site running on
-// what it had, and is told by [Status] until it is cured.
+// A session keeps the [Config] that was in force when it began. Apply puts
+// another one in force for the next. Listeners that a new Config asks for open
+// before those that it drops close. When the system refuses a resource, such as
+// a port that is taken or a certificate that is missing, the site runs on what
+// it had, tries again, and [Status] says why until it is cured.
 //
-// The package knows nothing of where a Config comes from.
+// The package does not know where a Config comes from.
 package site
 
 import (
@@ -25,13 +25,14 @@ import (
 	"restante/internal/kv"
 )
 
-// A Config is all that a site lives under. It is replaced, never changed; the
-// functions in it answer from the settings of its revision.
+// A Config is everything that is set for a site. It is replaced, never changed;
+// its functions answer from the settings of its revision.
 type Config struct {
 	Name     string // for people
 	Rev      uint64 // of the settings that it was made from
 	Bindings []Binding
 	TLS      TLSFiles
+	Blocked  error          // why the site must not run; nil: it may
 	Wire     wire.Config    // all but TLS, and per binding ImplicitTLS and ODMR
 	Session  session.Policy // what a caller may do
 	Release  release.Policy // what a host may call for
@@ -51,7 +52,7 @@ type TLSFiles struct{ Cert, Key string }
 
 // Mail is what becomes of accepted messages.
 type Mail struct {
-	Folder string                                 // names the queue; a site takes another one at its next start only
+	Folder string                                 // names the queue; another one takes effect at the next start
 	Open   func(context.Context) (Storage, error) // of Folder
 	Holds  queue.Router
 	Routes delivery.Router
@@ -66,7 +67,9 @@ type Storage struct {
 	Close    func() error
 }
 
-// sameResources says that going from a to b takes nothing that could go wrong.
+// sameResources reports whether going from a to b takes nothing that can go
+// wrong: no listener, certificate, folder, start or stop.
 func sameResources(a, b *Config) bool {
-	return slices.Equal(a.Bindings, b.Bindings) && a.TLS == b.TLS && a.Mail.Folder == b.Mail.Folder
+	return slices.Equal(a.Bindings, b.Bindings) && a.TLS == b.TLS && a.Mail.Folder == b.Mail.Folder &&
+		(a.Blocked == nil) == (b.Blocked == nil)
 }

@@ -18,7 +18,7 @@ import (
 	"restante/engine/wire"
 )
 
-// activeConfig is what the next caller lives under.
+// An activeConfig is what the next caller gets.
 type activeConfig struct {
 	cfg   *Config
 	certs *certReloader
@@ -36,38 +36,60 @@ type run struct {
 	server *wire.Server
 	active atomic.Pointer[activeConfig]
 
-	ctx       context.Context // of the callers' commands and the queue's attempts; ends when the stop begins
+	ctx       context.Context // of the sessions and the queue's attempts; ends when the stop begins
 	cancel    context.CancelFunc
 	work      sync.WaitGroup // the queue's
 	acceptors sync.WaitGroup // one for each listener
 	conns     sync.WaitGroup // one for each caller; grows while acceptors run
-	refusing  atomic.Int32   // callers that are being turned away
+	refusing  atomic.Int32   // callers that hear a refusal now
 }
 
-// start opens what a running site has. After an error it is stopped, and the
-// error is its state.
+// start brings the target into force at a stopped site. After an error the site
+// is stopped, and the error is its cause.
 func (s *Site) start(ctx context.Context) error {
-	if state, _ := s.stateAndCause(); state.serving() {
+	if state, cause := s.stateAndCause(); state.serving() {
 		return nil
+	} else if cause == nil { // an attempt that is repeated shows no new state
+		s.mu.Lock()
+		s.starting = s.target
+		s.mu.Unlock()
+		s.setState(Starting, nil)
 	}
-	s.setState(Starting, nil)
-	s.mu.Lock()
-	cfg := s.target
-	s.active.Store(cfg)
-	s.mu.Unlock()
-	p, err := s.ensureMailQueue(ctx, cfg)
-	if err == nil {
-		err = s.startRun(ctx, cfg, p)
-	}
+	err := s.startTarget(ctx)
 	if err != nil {
+		s.listeners.close()
 		s.setState(Stopped, err)
-		return err
 	}
-	return nil
+	return err
 }
 
-// ensureMailQueue gives the open queue, or opens it. When the folder is another one by
-// now, the old one closes first.
+// startTarget opens what the target asks for. It begins again when Apply brings
+// a target that asks for something else, so that no caller gets an older one.
+func (s *Site) startTarget(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		cfg := s.target
+		s.active.Store(cfg)
+		s.mu.Unlock()
+		if cfg.Blocked != nil {
+			return cfg.Blocked
+		}
+		mail, err := s.ensureMailQueue(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		certs, certErr := s.certsOf(cfg) // without one the site runs, but offers no TLS
+		if _, err := s.listeners.rebind(ctx, cfg.Bindings); err != nil {
+			return err
+		}
+		if s.startRun(ctx, cfg, mail, certs, certErr) {
+			return nil
+		}
+	}
+}
+
+// ensureMailQueue gives the open queue, or opens it. A queue in another folder
+// closes first.
 func (s *Site) ensureMailQueue(ctx context.Context, cfg *Config) (*mailQueue, error) {
 	s.mu.Lock()
 	p := s.mail
@@ -99,33 +121,31 @@ func (s *Site) closeMailQueue() {
 	}
 }
 
-func (s *Site) startRun(ctx context.Context, cfg *Config, p *mailQueue) error {
-	c, certErr := s.certsOf(cfg) // without one the site runs, but offers no TLS
-	fresh, err := s.listeners.rebind(ctx, cfg.Bindings)
-	if err != nil {
-		return err
-	}
-	r := &run{site: s, mail: p, server: wire.NewServer(s.log)}
-	// The loop ends a run, not ctx: there is a time of grace between the two.
+// startRun begins to serve under the target, unless that no longer asks for the
+// resources of cfg.
+func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, certs *certReloader, certErr error) bool {
+	r := &run{site: s, mail: mail, server: wire.NewServer(s.log)}
+	// Run ends a run, not ctx: the callers' grace time is between the two.
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	r.active.Store(newActiveConfig(cfg, c))
 	s.mu.Lock()
-	s.run = r
-	if s.target != cfg && sameResources(s.target, cfg) {
-		s.activateLocked(s.target, c)
+	if !sameResources(cfg, s.target) {
+		s.mu.Unlock()
+		r.cancel()
+		return false
 	}
+	s.run = r
+	s.activateLocked(s.target, certs)
 	s.mu.Unlock()
-	r.work.Go(func() { r.queue() })
-	r.work.Go(func() { r.compact() })
+	r.work.Go(r.runQueue)
+	r.work.Go(r.compact)
 	s.setState(Started, certErr)
-	for _, l := range fresh {
+	for _, l := range s.listeners.open {
 		r.accept(l)
 	}
-	s.notify() // there may be something newer
-	return nil
+	return true
 }
 
-func (r *run) queue() {
+func (r *run) runQueue() {
 	if err := r.mail.queue.Run(r.ctx); err != nil && r.ctx.Err() == nil {
 		r.site.log.Error("the queue does not run", "err", err)
 	}
@@ -137,29 +157,30 @@ func (r *run) compact() {
 	}
 }
 
-// stop ends a run: no new callers, those that are there have their grace.
-func (s *Site) stop() {
+// stop ends a run: it closes the listeners, and the callers have their grace
+// time. Cause is nil when an administrator asked for it.
+func (s *Site) stop(cause error) {
 	s.mu.Lock()
 	r := s.run
 	s.mu.Unlock()
 	if r == nil {
-		s.setState(Stopped, nil) // asked for: nothing is wrong any more
+		s.setState(Stopped, cause)
 		return
 	}
 	s.listeners.close()
-	s.setState(Stopping, nil)
+	s.setState(Stopping, cause)
 	r.cancel()
 	r.acceptors.Wait()
 	cut := time.AfterFunc(s.deps.Grace, func() { _ = r.server.Close() })
 	r.conns.Wait()
 	cut.Stop()
-	_ = r.server.Close() // nobody is there any more
+	_ = r.server.Close() // it has no connections any more
 	r.work.Wait()
 	s.mu.Lock()
 	s.run = nil
 	s.active.Store(s.target)
 	s.mu.Unlock()
-	s.setState(Stopped, nil)
+	s.setState(Stopped, cause)
 }
 
 // accept takes callers from l until it is closed.
@@ -198,7 +219,7 @@ func (r *run) backOff(d time.Duration) bool {
 	}
 }
 
-// serve has one caller from greeting to end under what is in force now.
+// serve serves one caller to the end under the configuration in force now.
 func (r *run) serve(c net.Conn, b Binding) {
 	s := r.site
 	now := r.active.Load()
@@ -252,8 +273,8 @@ func (s *Site) paused() bool {
 	return s.state == Paused
 }
 
-// How many refused callers at once get a reply, and how long each has to read
-// it. The connections of more are closed without one.
+// maxRefusing callers at once hear why they are refused, each for at most
+// refusalTimeout. The connections of others are closed without a reply.
 const (
 	maxRefusing    = 100
 	refusalTimeout = 5 * time.Second

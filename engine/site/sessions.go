@@ -19,22 +19,22 @@ import (
 
 // A Session is one connection as an administrator sees it.
 type Session struct {
-	ID       uint64         `json:"id"`
+	ID       uint64         `json:"id,string"`
 	Remote   netip.AddrPort `json:"remote"`
 	Local    netip.AddrPort `json:"local"`
-	Account  string         `json:"account,omitempty"`
 	Hello    string         `json:"hello,omitempty"`
+	Account  string         `json:"account,omitempty"`
 	TLS      bool           `json:"tls"`
-	Activity string         `json:"doing"` // idle, envelope, body, release
 	Since    time.Time      `json:"since"`
+	Activity string         `json:"doing,omitempty"` // idle, envelope, body, release
 }
 
-// Counters count since the site was made.
+// Counters count since the service started.
 type Counters struct {
-	Connections uint64 `json:"connections"` // taken
-	Refused     uint64 `json:"turned_away"` // paused, too many, or not let in
+	Connections uint64 `json:"connections"` // accepted
+	Refused     uint64 `json:"refused"`     // connections: paused, too many, or by address
 	Accepted    uint64 `json:"accepted"`    // messages
-	Delivered   uint64 `json:"delivered"`   // recipients taken by a next hop or dropped
+	Delivered   uint64 `json:"delivered"`   // recipients accepted by a next hop or dropped
 }
 
 type counters struct{ connections, refused, accepted, delivered atomic.Uint64 }
@@ -43,12 +43,12 @@ func (c *counters) read() Counters {
 	return Counters{c.connections.Load(), c.refused.Load(), c.accepted.Load(), c.delivered.Load()}
 }
 
-// sessionRegistry knows who is there.
+// A sessionRegistry holds the sessions of a site.
 type sessionRegistry struct {
 	mu      sync.Mutex // guards what follows
 	last    uint64
 	entries map[uint64]*sessionEntry
-	count   int // admitted, which is before they are in callers
+	count   int // admitted, which is before they are in entries
 }
 
 type sessionEntry struct {
@@ -99,7 +99,7 @@ func (r *sessionRegistry) size() int {
 	return r.count
 }
 
-// list gives the callers in the order in which they came.
+// list gives the sessions in the order in which they began.
 func (r *sessionRegistry) list() []Session {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -115,7 +115,7 @@ func (r *sessionRegistry) list() []Session {
 	return out
 }
 
-// end ends the callers that pick says, and says how many.
+// end ends the sessions that pick chooses, and gives their number.
 func (r *sessionRegistry) end(pick func(id uint64) bool) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -130,7 +130,7 @@ func (r *sessionRegistry) end(pick func(id uint64) bool) (n int) {
 
 func (c *sessionEntry) setActivity(what string) { c.activity.Store(&what) }
 
-// trackedSession is a session whose doings show in the sessionRegistry.
+// A trackedSession records what a session does in its sessionEntry.
 type trackedSession struct {
 	*session.Session
 	entry   *sessionEntry

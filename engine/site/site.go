@@ -5,7 +5,6 @@ package site
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -15,54 +14,72 @@ import (
 	"restante/engine/account"
 	"restante/engine/delivery"
 	"restante/engine/journal"
-	"restante/engine/mail"
 	"restante/engine/queue"
 )
 
-// Deps is what a site works with; all fields but Journal, Log and Changed are
-// required.
+// Deps is what a site works with; all fields but Journal, Log, Changed and
+// AutoStart are required.
 type Deps struct {
-	Resolver delivery.Resolver
-	Auth     *account.Authenticator
-	Ports    *Ports // shared by the sites of one engine
-	Journal  *journal.Journal
-	Log      *slog.Logger  // diagnostics; nil: none
-	Changed  func()        // called after each change of Status that an administrator should see; must not wait
-	Grace    time.Duration // that callers have to finish when the site stops; 0: 20 s
-	Again    time.Duration // between tries of what the world refused; 0: 5 s
+	Resolver  delivery.Resolver
+	Auth      *account.Authenticator
+	Ports     *Ports // shared by the sites of one engine
+	Journal   *journal.Journal
+	Log       *slog.Logger  // diagnostics; nil: none
+	Changed   func()        // called after each change of Status but its counts; must not block
+	Grace     time.Duration // for callers to finish when the site stops; 0: 20 s
+	Again     time.Duration // between attempts at what the system refused; 0: 5 s
+	AutoStart bool          // start with Run, and try again while that fails
 }
 
-// A Site is one virtual server. Its methods may be called from anywhere; but
-// for Status, Apply and Callers they need Run to be running.
+// A Site is one virtual server. Its methods may be called from anywhere. Do
+// needs Run to be running.
 type Site struct {
-	number   int
-	deps     Deps
-	log      *slog.Logger
-	counters counters
-	sessions sessionRegistry
+	number int
+	deps   Deps
+	log    *slog.Logger
+	inbox
 
-	commands chan commandRequest
-	wake     chan struct{}
-	ended    chan struct{} // Run is over
+	counters  counters
+	sessions  sessionRegistry
+	listeners listeners // used by the goroutine of Run alone
 
-	// What the next caller lives under; read without a lock by whoever routes.
+	// The configuration in force; the queue's callbacks read it without a lock.
 	active atomic.Pointer[Config]
 
-	mu        sync.Mutex // guards what follows
-	target    *Config    // what Apply brought last
-	failedRev uint64     // a later revision that could not be loaded, or 0
-	failedErr error      // why
-	state     State
-	cause     error
-	addrs     []netip.AddrPort
-	mail      *mailQueue // nil before the first start
-	run       *run       // nil while stopped
-	listeners listeners  // the loop's alone; here because it outlives no run
+	mu sync.Mutex // guards what follows
+	condition
+}
+
+// An inbox is how the goroutine of Run is spoken to.
+type inbox struct {
+	commands chan commandRequest
+	wake     chan struct{}
+	ended    chan struct{} // closed when Run has returned
 }
 
 type commandRequest struct {
 	command Command
 	done    chan<- error
+}
+
+// A condition is what changes while a site exists.
+type condition struct {
+	target   *Config    // what Apply brought last
+	tried    *Config    // the last target that was brought into force, or could not be
+	failed   *loadError // of a later revision than target's
+	wantRun  bool       // it was started and has not been stopped since, but by Config.Blocked
+	starting *Config    // what the start under way began with
+	state    State
+	cause    error // why the site is stopped, or not as target asks for
+	addrs    []netip.AddrPort
+	mail     *mailQueue // nil before the first start
+	run      *run       // nil while stopped
+}
+
+// A loadError is a revision whose settings do not load.
+type loadError struct {
+	rev uint64
+	err error
 }
 
 // New makes a stopped site. It starts nothing.
@@ -81,17 +98,18 @@ func New(number int, cfg *Config, deps Deps) *Site {
 	}
 	s := &Site{
 		number: number, deps: deps, log: deps.Log.With("site", number),
-		commands: make(chan commandRequest), wake: make(chan struct{}, 1), ended: make(chan struct{}),
-		target: cfg, state: Stopped,
+		inbox:     inbox{make(chan commandRequest), make(chan struct{}, 1), make(chan struct{})},
 		listeners: listeners{site: number, ports: deps.Ports},
+		condition: condition{target: cfg, state: Stopped, wantRun: deps.AutoStart},
 	}
 	s.active.Store(cfg)
+	s.notify()
 	return s
 }
 
 func (s *Site) config() *Config { return s.active.Load() }
 
-// Do has the site obey a command and returns when it has, or could not.
+// Do executes a command and returns when that is done, or why it could not be.
 func (s *Site) Do(ctx context.Context, c Command) error {
 	done := make(chan error, 1)
 	select {
@@ -109,36 +127,75 @@ func (s *Site) Do(ctx context.Context, c Command) error {
 	}
 }
 
-// Apply puts next in force for the next caller. What takes opening a listener
-// or reading a certificate happens a moment later; until it has, and if it
-// cannot be, the site runs on what it had.
+// Apply makes next the target. What needs no listener, certificate or start is
+// in force when Apply returns. The rest is brought into force by Run; until
+// then, and if it cannot be, the site runs on what it had. See Settled.
 func (s *Site) Apply(next *Config) {
 	s.mu.Lock()
-	s.target, s.failedRev, s.failedErr = next, 0, nil
+	last, done := s.target, false
+	s.target, s.failed = next, nil
 	switch {
 	case s.run == nil && s.state == Stopped:
 		s.active.Store(next)
+		done = !s.wantRun && next.Blocked == nil && s.cause == nil
 	case s.run != nil && sameResources(s.active.Load(), next):
 		s.activateLocked(next, s.run.active.Load().certs)
+		done = s.cause == nil
+	}
+	if done && s.tried == last {
+		s.tried = next
 	}
 	s.mu.Unlock()
 	s.notify()
 }
 
-// SetError says that there is a revision rev that nothing can be made of, because
-// of why: the site goes on as it is, and shows it until the next Apply.
-func (s *Site) SetError(rev uint64, why error) {
+// SetError records why the settings of revision rev do not load. The site goes
+// on as it is, and shows the error until the next Apply.
+func (s *Site) SetError(rev uint64, err error) {
 	s.mu.Lock()
-	s.failedRev, s.failedErr = rev, why
+	s.failed = &loadError{rev, err}
 	s.mu.Unlock()
 	s.deps.Changed()
 }
 
-// notify wakes the loop.
+// Settled reports whether the site has brought its target into force or has an
+// error that says why it cannot. A start that began before revision rev does
+// not count: it ends with the newest target.
+func (s *Site) Settled(rev uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.failed != nil:
+		return true
+	case s.state == Starting:
+		return s.starting.Rev < rev
+	case s.state == Stopping:
+		return !s.wantRun || s.target.Blocked != nil
+	case s.run == nil && !s.wantRun:
+		return true
+	}
+	return s.tried == s.target
+}
+
+// InForce reports whether the next caller gets revision rev or a later one. A
+// site that is stopped on purpose has no callers.
+func (s *Site) InForce(rev uint64) bool {
+	if !s.Settled(rev) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.run == nil {
+		return s.cause == nil || !s.wantRun
+	}
+	return s.state == Stopping || s.active.Load().Rev >= rev
+}
+
+// notify wakes the goroutine of Run.
 func (s *Site) notify() {
 	select {
 	case s.wake <- struct{}{}:
-	default: // it is about to look anyway
+	default: // a wake-up is pending already
 	}
 }
 
@@ -148,26 +205,34 @@ func (s *Site) activateLocked(cfg *Config, c *certReloader) {
 	s.active.Store(cfg)
 }
 
-// Status is how the site is now.
+// Status is the site as it is now.
 func (s *Site) Status() Status {
 	s.mu.Lock()
 	st := Status{
 		Number: s.number, Name: s.target.Name, State: s.state, Configured: s.target.Rev,
-		Why: errors.Join(s.cause, s.failedErr), Listening: s.addrs,
+		Listening: append([]netip.AddrPort{}, s.addrs...),
 	}
-	if s.failedRev != 0 {
-		st.Configured = s.failedRev
+	if s.failed != nil {
+		st.Configured = s.failed.rev
 	}
 	if s.run != nil {
 		st.Running = s.active.Load().Rev
 	}
-	p := s.mail
+	why, m := s.whyLocked(), s.mail
 	s.mu.Unlock()
-	if p != nil {
-		st.Queue = p.queue.Counts()
+	st.Why = st.explain(why)
+	if m != nil {
+		st.Counts = m.queue.Counts()
 	}
 	st.Connections, st.Counters = s.sessions.size(), s.counters.read()
 	return st
+}
+
+func (s *Site) whyLocked() error {
+	if s.failed != nil {
+		return errors.Join(s.cause, s.failed.err)
+	}
+	return s.cause
 }
 
 // State is the state, and why the site is not as configured or nil: a part of
@@ -175,12 +240,8 @@ func (s *Site) Status() Status {
 func (s *Site) State() (State, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.state, errors.Join(s.cause, s.failedErr)
+	return s.state, s.whyLocked()
 }
-
-// Running is the revision that the next caller lives under; of a stopped site,
-// the one that it would start with.
-func (s *Site) Running() uint64 { return s.active.Load().Rev }
 
 func (s *Site) stateAndCause() (State, error) {
 	s.mu.Lock()
@@ -188,15 +249,19 @@ func (s *Site) stateAndCause() (State, error) {
 	return s.state, s.cause
 }
 
-// Callers lists who is connected, in the order in which they came.
+// Running is the revision that the next caller gets; of a stopped site, the
+// one that it would start with.
+func (s *Site) Running() uint64 { return s.active.Load().Rev }
+
+// Sessions lists the connections, in the order in which they came.
 func (s *Site) Sessions() []Session { return s.sessions.list() }
 
-// EndSession ends the caller with that ID; false if there is none.
+// EndSession ends the session with that ID; false if there is none.
 func (s *Site) EndSession(id uint64) bool {
 	return s.sessions.end(func(c uint64) bool { return c == id }) > 0
 }
 
-// EndSessions ends all callers and says how many there were.
+// EndSessions ends all sessions and gives their number.
 func (s *Site) EndSessions() int { return s.sessions.end(func(uint64) bool { return true }) }
 
 // Queue is the site's queue, also while it is stopped; nil before the first
@@ -210,19 +275,19 @@ func (s *Site) Queue() *queue.Queue {
 	return s.mail.queue
 }
 
-// Mail says where the queue is that is open, and how many messages are in it; ""
-// where none is.
+// Mail gives the folder of the open queue, and the number of messages in it; ""
+// where none is open.
 func (s *Site) Mail() (folder string, messages int) {
 	s.mu.Lock()
-	p := s.mail
+	m := s.mail
 	s.mu.Unlock()
-	if p == nil {
+	if m == nil {
 		return "", 0
 	}
-	return p.folder, p.queue.Counts().Messages
+	return m.folder, m.queue.Counts().Messages
 }
 
-// Folder is where the queue is that is open; "" where none is.
+// Folder is the folder of the open queue; "" where none is open.
 func (s *Site) Folder() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,177 +297,10 @@ func (s *Site) Folder() string {
 	return s.mail.folder
 }
 
-// Run obeys commands until ctx ends, then stops the site, and returns when all
-// that it started has. The site is stopped at first. It may be called once.
-func (s *Site) Run(ctx context.Context) error {
-	defer close(s.ended)
-	defer s.closeMailQueue()
-	defer s.stop()
-	again := time.NewTimer(s.deps.Again)
-	defer again.Stop()
-	check := recheck{under: s.config()}
-	defer check.stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case o := <-s.commands:
-			o.done <- s.execute(ctx, o.command)
-		case <-s.wake:
-			s.reconcile(ctx)
-			check.schedule()
-		case <-check.c:
-			check.run(s.Queue(), s.config())
-		case <-again.C:
-			if _, why := s.stateAndCause(); why != nil {
-				s.reconcile(ctx)
-			}
-		}
-		again.Reset(s.deps.Again)
-	}
-}
-
-func (s *Site) execute(ctx context.Context, c Command) error {
-	state, why := s.stateAndCause()
-	switch c {
-	case Start:
-		if state == Paused {
-			s.setState(Started, why)
-			return nil
-		}
-		return s.start(ctx)
-	case Stop:
-		s.stop()
-		return nil
-	case Open:
-		if state.serving() {
-			return nil
-		}
-		_, err := s.ensureMailQueue(ctx, s.config())
-		return err
-	case Pause, Continue:
-		if !state.serving() {
-			return fmt.Errorf("%s: %w", c, ErrStopped)
-		}
-		to := Paused
-		if c == Continue {
-			to = Started
-		}
-		s.setState(to, why)
-		return nil
-	}
-	return fmt.Errorf("there is no %s", c)
-}
-
-// setState shows a state, and tells whoever wants to know.
-func (s *Site) setState(to State, why error) {
+// Closed reports whether the site has no open listener and is about to open
+// none.
+func (s *Site) Closed() bool {
 	s.mu.Lock()
-	changed := s.state != to || fmt.Sprint(s.cause) != fmt.Sprint(why)
-	s.state, s.cause, s.addrs = to, why, s.listeners.addrs()
-	s.mu.Unlock()
-	if !changed {
-		return
-	}
-	if why != nil {
-		s.log.Warn("site is "+to.String(), "why", why)
-	} else {
-		s.log.Info("site is " + to.String())
-	}
-	s.deps.Changed()
-}
-
-// rerouted says that mail for d goes another way under now than under was.
-func rerouted(was, now *Config, d mail.Domain) bool {
-	return now != was && !now.Mail.Routes.Route(d).Same(was.Mail.Routes.Route(d))
-}
-
-// recheck has a queue look at its destinations anew after the settings have
-// changed. In a large queue that takes its time, during which nobody else gets
-// at it; so however fast changes come, it is done for a tenth of the time only.
-type recheck struct {
-	c        <-chan time.Time
-	timer    *time.Timer // set while c is
-	earliest time.Time   // of the next one
-	under    *Config     // that the last one was done under
-}
-
-func (r *recheck) schedule() {
-	if r.c == nil {
-		r.timer = time.NewTimer(time.Until(r.earliest))
-		r.c = r.timer.C
-	}
-}
-
-func (r *recheck) run(q *queue.Queue, cfg *Config) {
-	r.c = nil
-	was := r.under
-	r.under = cfg
-	if q == nil {
-		return
-	}
-	begun := time.Now()
-	if cfg != was {
-		q.Reroute(func(d mail.Domain) bool { return rerouted(was, cfg, d) })
-	}
-	q.Recheck()
-	end := time.Now()
-	r.earliest = end.Add(9 * end.Sub(begun))
-}
-
-func (r *recheck) stop() {
-	if r.c != nil {
-		r.timer.Stop()
-	}
-}
-
-// reconcile brings a running site in line with what is wanted.
-func (s *Site) reconcile(ctx context.Context) {
-	s.mu.Lock()
-	next, r := s.target, s.run
-	s.mu.Unlock()
-	if r == nil {
-		return
-	}
-	err := s.applyConfig(ctx, r, next)
-	state, _ := s.stateAndCause()
-	s.setState(state, err)
-	s.deps.Changed() // the revision, if nothing else
-}
-
-// applyConfig goes to next, or says why it cannot. A part of what next asks for may
-// be in force even so: see the error.
-func (s *Site) applyConfig(ctx context.Context, r *run, next *Config) error {
-	now := s.active.Load()
-	c, err := r.active.Load().certs, error(nil)
-	if next.TLS != now.TLS || c == nil {
-		loaded, certErr := s.certsOf(next)
-		if certErr != nil && c != nil {
-			return certErr // better the certificate that there is
-		}
-		c, err = loaded, certErr
-	}
-	if next.Mail.Folder != now.Mail.Folder {
-		return fmt.Errorf("the queue's folder is %s until the site stops and starts", now.Mail.Folder)
-	}
-	fresh, bindErr := s.listeners.rebind(ctx, next.Bindings)
-	if bindErr == nil {
-		s.mu.Lock()
-		// Apply may have put something newer in force meanwhile, and has then
-		// knocked: another round brings the listeners in line with it.
-		if s.active.Load() == now {
-			s.activateLocked(next, c)
-		}
-		s.mu.Unlock()
-	}
-	for _, l := range fresh {
-		r.accept(l)
-	}
-	return errors.Join(bindErr, err)
-}
-
-func (s *Site) certsOf(cfg *Config) (*certReloader, error) {
-	if cfg.TLS == (TLSFiles{}) {
-		return nil, nil
-	}
-	return loadCerts(cfg.TLS, s.log)
+	defer s.mu.Unlock()
+	return s.state == Stopping || s.state == Stopped
 }

@@ -105,7 +105,7 @@ type harness struct {
 	*Site
 	settings
 	t       *testing.T
-	changed atomic.Int32
+	changed chan struct{} // something of Status is another one
 	stop    func()
 }
 
@@ -121,10 +121,15 @@ func newSettings(t *testing.T) settings {
 // runSite makes a site and runs it to the end of the test.
 func runSite(t *testing.T, cfg *Config, set settings, ports *Ports) *harness {
 	t.Helper()
-	h := &harness{settings: set, t: t}
-	h.Site = New(1, cfg, Deps{
+	return newSite(t, 1, cfg, set, ports, false)
+}
+
+func newSite(t *testing.T, n int, cfg *Config, set settings, ports *Ports, autoStart bool) *harness {
+	t.Helper()
+	h := &harness{settings: set, t: t, changed: make(chan struct{}, 1)}
+	h.Site = New(n, cfg, Deps{
 		Resolver: resolver.New(resolver.Options{}), Auth: account.NewAuthenticator(account.Options{}), Ports: ports,
-		Changed: func() { h.changed.Add(1) }, Grace: 300 * time.Millisecond, Again: 20 * time.Millisecond,
+		Changed: h.notifyTest, AutoStart: autoStart, Grace: 300 * time.Millisecond, Again: 20 * time.Millisecond,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -138,6 +143,34 @@ func runSite(t *testing.T, cfg *Config, set settings, ports *Ports) *harness {
 	}
 	t.Cleanup(h.stop)
 	return h
+}
+
+func (h *harness) notifyTest() {
+	select {
+	case h.changed <- struct{}{}:
+	default:
+	}
+}
+
+// settle applies a Config and waits until the site has brought it into force or
+// says why it cannot.
+func (h *harness) settle(next *Config) Status {
+	h.t.Helper()
+	h.Apply(next)
+	return h.until(func() bool { return h.Settled(next.Rev) })
+}
+
+// until waits for a change of Status.
+func (h *harness) until(ok func() bool) Status {
+	h.t.Helper()
+	for !ok() {
+		select {
+		case <-h.changed:
+		case <-time.After(20 * time.Second):
+			h.t.Fatalf("the site never came to this: %+v", h.Status())
+		}
+	}
+	return h.Status()
 }
 
 func started(t *testing.T) *harness {
@@ -287,12 +320,12 @@ func TestCallerRefusedByAddress(t *testing.T) {
 func TestKeepsOnWhenSettingsDoNotLoad(t *testing.T) {
 	h := started(t)
 	h.SetError(7, errors.New("MaxConnections: must not be negative"))
-	if got, want := h.Status().Behind(), "configured 7, running 1, because MaxConnections: must not be negative"; got != want {
-		t.Errorf("Behind = %q, want %q", got, want)
+	if got, want := h.Status().Why, "configured 7, running 1, because MaxConnections: must not be negative"; got != want {
+		t.Errorf("Why = %q, want %q", got, want)
 	}
 	h.dial()
 	h.Apply(h.make(8, loopback))
-	if st := h.Status(); st.Behind() != "" || st.Running != 8 {
+	if st := h.Status(); st.Why != "" || st.Running != 8 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -353,8 +386,7 @@ func TestRebinding(t *testing.T) {
 	old := h.addr()
 	there := h.dial()
 	to := freePort(t)
-	h.Apply(h.make(2, to))
-	eventually(t, "it listens at the new address", func() bool { return h.Status().Running == 2 })
+	h.settle(h.make(2, to))
 	if h.addr() != to.String() {
 		t.Errorf("it listens on %s, want %s", h.addr(), to)
 	}
@@ -367,12 +399,14 @@ func TestRebinding(t *testing.T) {
 	}
 	// One more beside it: the first is not touched.
 	second := freePort(t)
-	h.Apply(h.make(3, to, second))
-	eventually(t, "it listens on both", func() bool { return len(h.Status().Listening) == 2 })
+	if st := h.settle(h.make(3, to, second)); len(st.Listening) != 2 {
+		t.Errorf("it listens on %s", st.Listening)
+	}
 	// All addresses in the place of one: the one has to make room.
 	all := netip.AddrPortFrom(netip.IPv4Unspecified(), to.Port())
-	h.Apply(h.make(4, all))
-	eventually(t, "it listens on all addresses", func() bool { return h.Status().Running == 4 })
+	if st := h.settle(h.make(4, all)); st.Running != 4 {
+		t.Errorf("all addresses: %+v", st)
+	}
 	if got := greeting(t, to.String()); !strings.HasPrefix(got, "220") {
 		t.Errorf("all addresses: %q", got)
 	}
@@ -381,10 +415,8 @@ func TestRebinding(t *testing.T) {
 func TestBindingThePortThatTheSystemPicked(t *testing.T) {
 	h := started(t)
 	own := h.addr()
-	h.Apply(h.make(2, netip.MustParseAddrPort(own)))
-	eventually(t, "it listens where it did", func() bool { return h.Status().Running == 2 })
-	if h.addr() != own || h.Status().Why != nil {
-		t.Errorf("%+v, want %s", h.Status(), own)
+	if st := h.settle(h.make(2, netip.MustParseAddrPort(own))); st.Running != 2 || h.addr() != own || st.Why != "" {
+		t.Errorf("%+v, want %s", st, own)
 	}
 	h.dial()
 }
@@ -399,11 +431,12 @@ func TestTakenPortKeepsWhatRuns(t *testing.T) {
 	taken := blocker.Addr().(*net.TCPAddr).AddrPort()
 	next := h.make(42, loopback, taken)
 	next.Session.Limits.Size = 5
-	h.Apply(next)
-	eventually(t, "the state tells", func() bool { return h.Status().Why != nil })
-	st := h.Status()
-	if want := "configured 42, running 1, because listen on " + taken.String(); !strings.HasPrefix(st.Behind(), want) {
-		t.Errorf("Behind = %q, want %s...", st.Behind(), want)
+	st := h.settle(next)
+	if h.InForce(42) {
+		t.Error("a Config that is not in force is said to be")
+	}
+	if want := "configured 42, running 1, because listen on " + taken.String(); !strings.HasPrefix(st.Why, want) {
+		t.Errorf("Why = %q, want %s...", st.Why, want)
 	}
 	if st.State != Started || h.addr() != old || len(st.Listening) != 1 {
 		t.Errorf("it does not run on what it had: %+v", st)
@@ -412,7 +445,7 @@ func TestTakenPortKeepsWhatRuns(t *testing.T) {
 		t.Errorf("half of the new settings are in force: %v", err)
 	}
 	blocker.Close()
-	eventually(t, "it is cured by itself", func() bool { return h.Status().Why == nil && h.Status().Running == 42 })
+	h.until(func() bool { return h.Status().Why == "" && h.Status().Running == 42 })
 	if err := h.dial().Say("MAIL FROM:<a@b.test> SIZE=1000", "552"); err != nil {
 		t.Errorf("the new settings are not in force: %v", err)
 	}
@@ -431,8 +464,7 @@ func TestMakingRoomForNothing(t *testing.T) {
 	}
 	defer blocker.Close()
 	all := netip.AddrPortFrom(netip.IPv4Unspecified(), at.Port())
-	h.Apply(h.make(2, all, blocker.Addr().(*net.TCPAddr).AddrPort()))
-	eventually(t, "the state tells", func() bool { return h.Status().Why != nil })
+	h.settle(h.make(2, all, blocker.Addr().(*net.TCPAddr).AddrPort()))
 	for range 3 {
 		eventually(t, "it greets at the old address", func() bool { return strings.HasPrefix(greeting(t, at.String()), "220") })
 	}
@@ -444,19 +476,18 @@ func TestTwoSitesOnePort(t *testing.T) {
 	first := runSite(t, set.make(1, at), set, ports)
 	first.must(Start)
 	other := newSettings(t)
-	second := runSite(t, other.make(1, at), other, ports)
-	second.number, second.listeners.site = 2, 2
+	second := newSite(t, 2, other.make(1, at), other, ports, false)
 	err := second.Do(t.Context(), Start)
 	if want := fmt.Sprintf("listen on %s: the address is taken: site 1 has it", at); err == nil || err.Error() != want {
 		t.Errorf("the second site: %v, want %s", err, want)
 	}
-	if st := second.Status(); st.State != Stopped || st.Behind() != err.Error() {
+	if st := second.Status(); st.State != Stopped || st.Why != err.Error() {
 		t.Errorf("the second site: %+v", st)
 	}
 	first.dial()
 	first.must(Stop)
 	second.must(Start)
-	if st := second.Status(); st.State != Started || st.Why != nil {
+	if st := second.Status(); st.State != Started || st.Why != "" {
 		t.Errorf("the port is free, and yet: %+v", st)
 	}
 }
@@ -530,13 +561,13 @@ func TestHeldAndTurnedOver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if q := h.Status().Queue; q.Messages != n || q.Held != n {
+	if q := h.Status().Counts; q.Messages != n || q.Held != n {
 		t.Fatalf("queue %+v", q)
 	}
 	// Held mail is still held after a restart of the site.
 	h.must(Stop)
-	if h.Queue() == nil || h.Status().Queue.Held != n {
-		t.Errorf("a stopped site does not show its queue: %+v", h.Status().Queue)
+	if h.Queue() == nil || h.Status().Held != n {
+		t.Errorf("a stopped site does not show its queue: %+v", h.Status().Counts)
 	}
 	h.must(Start)
 	caller := h.dial()
@@ -564,7 +595,7 @@ func TestHeldAndTurnedOver(t *testing.T) {
 	if !slices.Equal(got, sent) {
 		t.Errorf("got %q, want %q", got, sent)
 	}
-	eventually(t, "the queue is empty", func() bool { return h.Status().Queue.Messages == 0 })
+	eventually(t, "the queue is empty", func() bool { return h.Status().Messages == 0 })
 }
 
 // shaky is a listener that has no descriptors left for a while.
@@ -607,13 +638,13 @@ func TestRoutesOfTheNextAttempt(t *testing.T) {
 	if err := l.Send("a@b.test", "x@held.test", []byte("Subject: x\r\n\r\n.\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	if q := h.Status().Queue; q.Held != 1 {
+	if q := h.Status().Counts; q.Held != 1 {
 		t.Fatalf("%+v", q)
 	}
 	next := h.make(2, loopback)
 	next.Mail.Holds = queue.RouterFunc(func(mail.Domain) queue.RouteState { return queue.RouteState{} })
 	h.Apply(next)
-	eventually(t, "it is delivered", func() bool { return h.Status().Queue.Messages == 0 })
+	eventually(t, "it is delivered", func() bool { return h.Status().Messages == 0 })
 }
 
 func TestFolderWaitsForTheNextStart(t *testing.T) {
@@ -621,14 +652,12 @@ func TestFolderWaitsForTheNextStart(t *testing.T) {
 	next := h.make(2, loopback)
 	next.Mail.Folder = filepath.Join(h.dir, "Other")
 	next.Mail.Open = func(ctx context.Context) (Storage, error) { return openSpool(ctx, next.Mail.Folder, kv.NewMem()) }
-	h.Apply(next)
-	eventually(t, "the state tells", func() bool { return h.Status().Why != nil })
-	if st := h.Status(); st.Running != 1 || !strings.Contains(st.Behind(), "until the site stops and starts") {
+	if st := h.settle(next); st.Running != 1 || !strings.Contains(st.Why, "until the site stops and starts") {
 		t.Errorf("%+v", st)
 	}
 	h.must(Stop)
 	h.must(Start)
-	if st := h.Status(); st.Running != 2 || st.Why != nil {
+	if st := h.Status(); st.Running != 2 || st.Why != "" {
 		t.Errorf("%+v", st)
 	}
 	if _, err := os.Stat(next.Mail.Folder); err != nil {
@@ -648,7 +677,7 @@ func TestBadFolderIsTheState(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), cfg.Mail.Folder) {
 		t.Errorf("start: %v", err)
 	}
-	if st := h.Status(); st.State != Stopped || st.Why == nil || h.Queue() != nil || h.changed.Load() == 0 {
+	if st := h.Status(); st.State != Stopped || st.Why == "" || h.Queue() != nil {
 		t.Errorf("%+v", st)
 	}
 }

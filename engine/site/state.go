@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"restante/engine/queue"
 )
@@ -25,16 +27,30 @@ const (
 	Continuing
 )
 
+var stateNames = [...]string{"starting", "started", "stopping", "stopped", "pausing", "paused", "continuing"}
+
 // String is the state in a word.
 func (s State) String() string {
-	names := [...]string{"starting", "started", "stopping", "stopped", "pausing", "paused", "continuing"}
 	if s < Starting || s > Continuing {
 		return fmt.Sprintf("state %d", uint32(s))
 	}
-	return names[s-1]
+	return stateNames[s-1]
 }
 
-// serving says that callers are served and mail goes out.
+// MarshalText gives the state in a word.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the word of a state.
+func (s *State) UnmarshalText(text []byte) error {
+	i := slices.Index(stateNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("there is no state %q of a site", text)
+	}
+	*s = State(i + 1)
+	return nil
+}
+
+// serving reports whether callers are served and mail goes out.
 func (s State) serving() bool { return s == Started || s == Paused }
 
 // A Command changes the state, by the numbers that ServerCommand has.
@@ -64,33 +80,35 @@ func (c Command) String() string {
 	return names[c-1]
 }
 
-// ErrStopped answers a command that only a running site can obey.
+// ErrStopped answers a command that only a running site can execute.
 var ErrStopped = errors.New("the site is not started")
 
 // ErrEnded answers a command that comes after the end of Run.
 var ErrEnded = errors.New("the site is closed")
 
-// Status is a site as it is shown.
+// Status is a site as it runs and as it is shown.
 type Status struct {
 	Number      int              `json:"number"`
 	Name        string           `json:"name"`
-	State       State            `json:"-"`
-	Configured  uint64           `json:"configured"`        // the revision that it should run at
-	Running     uint64           `json:"running,omitempty"` // the one that it does run at; 0: stopped
-	Why         error            `json:"-"`                 // why it is stopped, older, or less than it should be; nil: all is well
-	Listening   []netip.AddrPort `json:"listening"`
-	Connections int              `json:"callers"`
-	Queue       queue.Counts     `json:"queue"`
-	Counters    Counters         `json:"counters"`
+	State       State            `json:"state"`
+	Listening   []netip.AddrPort `json:"listening"`         // with the ports that the system picked
+	Configured  uint64           `json:"configured"`        // the newest revision
+	Running     uint64           `json:"running,omitempty"` // the revision in force; 0: the site does not run
+	Why         string           `json:"why,omitempty"`     // why it is not as configured
+	Connections int              `json:"connections"`
+
+	queue.Counts
+	Counters Counters `json:"counters"`
 }
 
-// Behind says in words what is not as configured, "" for nothing.
-func (s Status) Behind() string {
-	switch {
-	case s.Why == nil:
+// explain words a cause for Why, on one line.
+func (s Status) explain(cause error) string {
+	if cause == nil {
 		return ""
-	case s.Running != 0 && s.Running != s.Configured:
-		return fmt.Sprintf("configured %d, running %d, because %v", s.Configured, s.Running, s.Why)
 	}
-	return s.Why.Error()
+	text := strings.ReplaceAll(cause.Error(), "\n", "; ")
+	if s.Running != 0 && s.Running != s.Configured {
+		return fmt.Sprintf("configured %d, running %d, because %s", s.Configured, s.Running, text)
+	}
+	return text
 }
