@@ -7,9 +7,9 @@ import (
 	"io"
 	"iter"
 
-	"restante/admin/api"
 	"restante/engine/mail"
 	"restante/engine/queue"
+	"restante/engine/site"
 	"restante/metabase"
 )
 
@@ -35,7 +35,7 @@ type Writer interface {
 	Try(ctx context.Context, b metabase.Batch) (metabase.Change, error)
 }
 
-// A Historian knows earlier states.
+// History is the earlier states.
 type History interface {
 	Record(ctx context.Context, rev metabase.Rev) (metabase.Record, error)
 	At(ctx context.Context, rev metabase.Rev) (metabase.Snapshot, error)
@@ -54,21 +54,30 @@ type Keeper interface {
 
 // An Engine is the running sites.
 type Engine interface {
-	Sites() []SiteState
-	Queue(site int) (Queue, bool)
-	OpenQueue(ctx context.Context, site int) (Queue, error) // also of a site that was not started; nil: it is empty
-	Sessions(site int) ([]api.Session, error)
-	EndSession(site int, id string) error // "": all of them
+	Sites
+	Queues
+	Sessions
 }
 
-// A SiteState is a site as it runs.
-type SiteState struct {
-	Number      int
-	State       string // started, stopped, paused ...
-	Addrs       []string
-	Running     metabase.Rev // the revision it runs at, 0 when it does not
-	Why         string       // why it does not run at the newest, or ""
-	Connections int
+// Sites are the sites as they run. Await returns when a revision is in force,
+// with the sites where it is not.
+type Sites interface {
+	Sites() []site.Status
+	Await(ctx context.Context, rev metabase.Rev) ([]site.Status, error)
+}
+
+// Queues are the queues of the sites. OpenQueue opens that of a site that was
+// not started; nil: it is empty.
+type Queues interface {
+	Queue(n int) (Queue, bool)
+	OpenQueue(ctx context.Context, n int) (Queue, error)
+}
+
+// Sessions are the connections to the sites. EndSession with the ID "" ends all
+// of a site.
+type Sessions interface {
+	Sessions(n int) ([]site.Session, error)
+	EndSession(n int, id string) error
 }
 
 // A Queue is the mail of one site: [queue.Queue].
@@ -78,7 +87,7 @@ type Queue interface {
 	QueueMover
 }
 
-// A Shelf shows what is in a queue.
+// A QueueReader shows what is in a queue.
 type QueueReader interface {
 	Counts() queue.Counts
 	Destinations() []queue.DestinationState
@@ -87,7 +96,7 @@ type QueueReader interface {
 	Open(id mail.MessageID) (io.ReadSeekCloser, error)
 }
 
-// QueueEditor are what an administrator does to messages.
+// A QueueEditor changes messages.
 type QueueEditor interface {
 	Retry(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
 	Freeze(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
@@ -96,7 +105,7 @@ type QueueEditor interface {
 	Bounce(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
 }
 
-// A Carrier brings messages in and out.
+// A QueueMover brings messages in and out.
 type QueueMover interface {
 	Trigger(d mail.Domain) int
 	Export(ctx context.Context, f queue.Filter, dir string) (queue.Tally, error)

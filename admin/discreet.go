@@ -12,9 +12,10 @@ import (
 	"restante/metabase"
 )
 
-// As gives the tree to change in the caller's name: what stands against a
-// change names no key that he may not read, unless he has named it.
-func (d *API) As(who api.Caller) Tree { return discreet{d.Tree, who} }
+// As gives the tree to change in the caller's name. A change is in force when it
+// is acknowledged. A refusal names no key that the caller may not read, unless
+// the caller has named it.
+func (d *API) As(who api.Caller) Tree { return discreet{barrier{d.Tree, d, who}, who} }
 
 type discreet struct {
 	Tree

@@ -10,6 +10,7 @@ import (
 	"restante/admin"
 	"restante/admin/api"
 	"restante/engine/queue"
+	"restante/engine/site"
 	"restante/metabase"
 )
 
@@ -52,8 +53,10 @@ type open struct {
 	wrote []string
 }
 
-func (e *open) Sites() []admin.SiteState      { return nil }
+func (e *open) Sites() []site.Status          { return nil }
 func (e *open) Queue(int) (admin.Queue, bool) { return carrier{e: e}, true }
+
+func (e *open) Await(context.Context, metabase.Rev) ([]site.Status, error) { return nil, nil }
 
 func (e *open) OpenQueue(context.Context, int) (admin.Queue, error) { return carrier{e: e}, nil }
 

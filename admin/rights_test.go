@@ -16,6 +16,7 @@ import (
 	"restante/admin/queues"
 	"restante/admin/sites"
 	"restante/admin/tree"
+	"restante/engine/site"
 	"restante/internal/kv"
 	"restante/metabase"
 )
@@ -53,8 +54,10 @@ set SMTPSVC/2 AccessList 'user:boss all'`
 // crowded is an engine in which site 2 stands in the way of site 1.
 type crowded struct{ admin.Engine }
 
-func (crowded) Sites() []admin.SiteState {
-	return []admin.SiteState{{Number: 1, State: "stopped", Why: "listen on :25: site 2 has it"}}
+func (crowded) Await(context.Context, metabase.Rev) ([]site.Status, error) { return nil, nil }
+
+func (crowded) Sites() []site.Status {
+	return []site.Status{{Number: 1, State: site.Stopped, Why: "listen on :25: site 2 has it"}}
 }
 
 func (crowded) Queue(int) (admin.Queue, bool) { return nil, false }

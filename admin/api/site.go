@@ -3,43 +3,31 @@
 package api
 
 import (
-	"time"
-
+	"restante/engine/site"
 	"restante/metabase"
 )
 
 // The calls about sites.
 const (
-	SiteList    Method[struct{}, []Site]           = "site/list"
-	SiteShow    Method[SiteRequest, Site]          = "site/show"
-	SiteCreate  Method[SiteCreateRequest, Site]    = "site/create"
-	SiteSet     Method[SiteSetRequest, Site]       = "site/set"
-	SiteCommand Method[SiteCommandRequest, Site]   = "site/command"
-	SiteDelete  Method[SiteDeleteRequest, Deleted] = "site/delete"
-	Sessions    Method[SiteRequest, []Session]     = "site/sessions"
-	EndSession  Method[EndRequest, Ended]          = "site/end-session"
+	SiteList    Method[struct{}, []Site]            = "site/list"
+	SiteShow    Method[SiteRequest, Site]           = "site/show"
+	SiteCreate  Method[SiteCreateRequest, Site]     = "site/create"
+	SiteSet     Method[SiteSetRequest, Site]        = "site/set"
+	SiteCommand Method[SiteCommandRequest, Site]    = "site/command"
+	SiteDelete  Method[SiteDeleteRequest, Deleted]  = "site/delete"
+	Sessions    Method[SiteRequest, []site.Session] = "site/sessions"
+	EndSession  Method[EndRequest, Ended]           = "site/end-session"
 )
 
-// A Site describes a virtual server.
+// A Site describes a virtual server: as it runs, and what is set for it.
 type Site struct {
-	Number      int          `json:"number"`
-	Name        string       `json:"name"`
-	Bindings    []string     `json:"bindings"` // as configured, ADDR:PORT
-	Domain      string       `json:"domain,omitempty"`
-	FQDN        string       `json:"fqdn,omitempty"`
-	AutoStart   bool         `json:"auto_start"`
-	State       string       `json:"state"`
-	Listening   []string     `json:"listening"`
-	Configured  metabase.Rev `json:"configured"`
-	Running     metabase.Rev `json:"running,omitempty"`
-	Why         string       `json:"why,omitempty"`
-	Connections int          `json:"connections"`
-	Messages    int          `json:"messages"`
-	Bytes       int64        `json:"bytes"`
-	Held        int          `json:"held"`
-	HeldBytes   int64        `json:"held_bytes"`
-	Domains     int          `json:"domains"`
-	Queue       string       `json:"queue_directory,omitempty"`
+	site.Status
+	Bindings  []string `json:"bindings"` // as configured, ADDR:PORT
+	Domain    string   `json:"domain,omitempty"`
+	FQDN      string   `json:"fqdn,omitempty"`
+	AutoStart bool     `json:"auto_start"`
+	Domains   int      `json:"domains"`
+	Queue     string   `json:"queue_directory,omitempty"`
 }
 
 // A SiteRequest names a site.
@@ -88,17 +76,6 @@ type Deleted struct {
 	Bytes    int64        `json:"bytes"`
 	Folders  []string     `json:"folders,omitempty"`  // that stay on disk
 	NamedBy  []string     `json:"named_by,omitempty"` // domains whose AuthTurnList still names the account
-}
-
-// A Session is the connection of one SMTP client.
-type Session struct {
-	ID      string    `json:"id"`
-	Remote  string    `json:"remote"`
-	Hello   string    `json:"hello,omitempty"`
-	Account string    `json:"account,omitempty"`
-	TLS     bool      `json:"tls"`
-	Since   time.Time `json:"since"`
-	Doing   string    `json:"doing,omitempty"`
 }
 
 // An EndRequest ends a session or, with All, every session of the site.

@@ -16,6 +16,7 @@ import (
 	"restante/admin/api"
 	"restante/engine/queue"
 	"restante/engine/settings"
+	"restante/engine/site"
 	"restante/metabase"
 )
 
@@ -40,11 +41,11 @@ func (d handlers) siteDelete(ctx context.Context, who api.Caller, q api.SiteDele
 	return out, err
 }
 
-// up says that a site in this state takes callers or sends mail.
-func up(state string) bool { return state == "started" || state == "paused" }
+// serves reports whether a site in this state accepts callers or sends mail.
+func serves(state site.State) bool { return state == site.Started || state == site.Paused }
 
-func (d handlers) takeAway(ctx context.Context, who api.Caller, p metabase.Path, q api.SiteDeleteRequest, before string) (api.Deleted, error) {
-	if q.Drain && before == "started" {
+func (d handlers) takeAway(ctx context.Context, who api.Caller, p metabase.Path, q api.SiteDeleteRequest, before site.State) (api.Deleted, error) {
+	if q.Drain && before == site.Started {
 		if err := d.command(ctx, who, p, "pause"); err != nil {
 			return api.Deleted{}, err
 		}
@@ -54,14 +55,14 @@ func (d handlers) takeAway(ctx context.Context, who api.Caller, p metabase.Path,
 		return api.Deleted{}, err
 	}
 	if q.Drain && from != nil {
-		if !up(before) && from.Counts().Messages > 0 {
+		if !serves(before) && from.Counts().Messages > 0 {
 			return api.Deleted{}, api.Refused(fmt.Sprintf("site %d", q.Site), "is stopped and sends nothing: start it first")
 		}
 		if err := drain(ctx, q.Site, from); err != nil {
 			return api.Deleted{}, err
 		}
 	}
-	if up(before) {
+	if serves(before) {
 		if err := d.command(ctx, who, p, "stop"); err != nil {
 			return api.Deleted{}, err
 		}
@@ -76,11 +77,11 @@ func (d handlers) takeAway(ctx context.Context, who api.Caller, p metabase.Path,
 }
 
 // again brings a site back to the state that it had.
-func (d handlers) again(ctx context.Context, who api.Caller, p metabase.Path, before string) {
-	if up(before) {
+func (d handlers) again(ctx context.Context, who api.Caller, p metabase.Path, before site.State) {
+	if serves(before) {
 		_ = d.command(ctx, who, p, "start") // its state says why not
 	}
-	if before == "paused" {
+	if before == site.Paused {
 		_ = d.command(ctx, who, p, "pause")
 	}
 }

@@ -5,15 +5,15 @@ package sites
 import (
 	"context"
 	"fmt"
-	"regexp"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"restante/admin"
 	"restante/admin/api"
 	"restante/engine/settings"
+	"restante/engine/site"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -47,40 +47,22 @@ func (d handlers) number(snap metabase.Snapshot, p metabase.Path, name string) u
 func (d handlers) site(v *admin.View, n int) api.Site {
 	snap, p := v.Snapshot, settings.SitePath(n)
 	s := api.Site{
-		Number: n, Name: settings.SiteName(snap, n), Bindings: addresses(d.texts(snap, p, "ServerBindings")),
-		Domain: d.text(snap, p, "DefaultDomain"), FQDN: d.text(snap, p, "FullyQualifiedDomainName"),
-		AutoStart: d.number(snap, p, "ServerAutoStart") != 0, State: "stopped", Listening: []string{},
-		Configured: snap.Rev(), Queue: d.text(snap, p, "QueueDirectory"), Domains: v.Count(settings.DomainsPath(n)),
+		Status:   site.Status{State: site.Stopped, Listening: []netip.AddrPort{}, Why: "the service does not run"},
+		Bindings: addresses(d.texts(snap, p, "ServerBindings")), Domain: d.text(snap, p, "DefaultDomain"),
+		FQDN: d.text(snap, p, "FullyQualifiedDomainName"), AutoStart: d.number(snap, p, "ServerAutoStart") != 0,
+		Queue: d.text(snap, p, "QueueDirectory"), Domains: v.Count(settings.DomainsPath(n)),
 	}
-	if d.Engine == nil {
-		s.Why = "the service does not run"
-		return s
-	}
-	for _, run := range d.Engine.Sites() {
-		if run.Number == n {
-			s.State, s.Running, s.Why, s.Connections = run.State, run.Running, withoutOthers(v, run.Why), run.Connections
-			s.Listening = append(s.Listening, run.Addrs...)
+	if d.Engine != nil {
+		s.Why = ""
+		for _, run := range d.Engine.Sites() {
+			if run.Number == n {
+				s.Status = run
+				s.Why = admin.WithoutHiddenSites(v, run.Why)
+			}
 		}
 	}
-	if q, ok := d.Engine.Queue(n); ok {
-		c := q.Counts()
-		s.Messages, s.Bytes, s.Held, s.HeldBytes = c.Messages, c.Bytes, c.Held, c.HeldBytes
-	}
+	s.Number, s.Name, s.Configured = n, settings.SiteName(snap, n), uint64(snap.Rev())
 	return s
-}
-
-var siteNumber = regexp.MustCompile(`\bsite (\d+)\b`)
-
-// withoutOthers is text on a site without the numbers of those that the caller
-// may not read.
-func withoutOthers(v *admin.View, text string) string {
-	return siteNumber.ReplaceAllStringFunc(text, func(s string) string {
-		n, err := strconv.Atoi(strings.TrimPrefix(s, "site "))
-		if err == nil && v.Sees(settings.SitePath(n)) {
-			return s
-		}
-		return "another site"
-	})
 }
 
 // addresses gives bindings of IIS's form ip:port:host as ADDR:PORT.
@@ -110,6 +92,9 @@ func schemaBinding(s string) (string, error) {
 
 func (d handlers) sites(ctx context.Context, who api.Caller, _ struct{}) ([]api.Site, error) {
 	v := d.View(who)
+	if err := d.InForce(ctx); err != nil {
+		return nil, err
+	}
 	out := []api.Site{}
 	for _, n := range sitesOf(v) {
 		out = append(out, d.site(v, n))
@@ -121,6 +106,9 @@ func (d handlers) siteShow(ctx context.Context, who api.Caller, q api.SiteReques
 	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 		return api.Site{}, err
 	}
+	if err := d.InForce(ctx); err != nil {
+		return api.Site{}, err
+	}
 	return d.site(d.View(who), q.Site), nil
 }
 
@@ -130,7 +118,7 @@ func (d handlers) siteCreate(ctx context.Context, who api.Caller, q api.SiteCrea
 	}
 	var n int
 	// Two wizards at once must not get the same number.
-	rev, err := d.atOnce(ctx, who, func(snap metabase.Snapshot) (ops []metabase.Op, err error) {
+	_, err := d.atOnce(ctx, who, func(snap metabase.Snapshot) (ops []metabase.Op, err error) {
 		n, ops, err = settings.CreateSite(snap, settings.NewSite{
 			Name: q.Name, Bindings: q.Bind, Domain: q.Domain, Dir: strings.TrimRight(q.Dir, `/\`),
 		})
@@ -142,31 +130,7 @@ func (d handlers) siteCreate(ctx context.Context, who api.Caller, q api.SiteCrea
 	if err != nil {
 		return api.Site{}, err
 	}
-	return d.settled(ctx, who, n, rev)
-}
-
-// settleTime is how long a call waits for a site to do what it was told.
-const settleTime = 3 * time.Second
-
-// settled gives the site once it runs at rev, says why not, or is stopped on
-// purpose; and after a while in any case.
-func (d handlers) settled(ctx context.Context, who api.Caller, n int, rev metabase.Rev) (api.Site, error) {
-	ctx, cancel := context.WithTimeout(ctx, settleTime)
-	defer cancel()
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
-	for {
-		s := d.site(d.View(who), n)
-		idle := s.State == "stopped" && !s.AutoStart
-		if d.Engine == nil || s.Running >= rev || s.Why != "" || idle {
-			return s, nil
-		}
-		select {
-		case <-ctx.Done():
-			return s, nil
-		case <-look.C:
-		}
-	}
+	return d.site(d.View(who), n), nil
 }
 
 func (d handlers) siteSet(ctx context.Context, who api.Caller, q api.SiteSetRequest) (api.Site, error) {
@@ -184,12 +148,8 @@ func (d handlers) siteSet(ctx context.Context, who api.Caller, q api.SiteSetRequ
 	if w.err != nil {
 		return api.Site{}, w.err
 	}
-	running := d.site(d.View(who), q.Site).Running != 0
-	rev, err := d.As(who).Apply(ctx, who.Batch(w.ops...))
-	if err != nil || !running {
-		return d.site(d.View(who), q.Site), err
-	}
-	return d.settled(ctx, who, q.Site, rev)
+	_, err = d.As(who).Apply(ctx, who.Batch(w.ops...))
+	return d.site(d.View(who), q.Site), err
 }
 
 func (d handlers) siteCommand(ctx context.Context, who api.Caller, q api.SiteCommandRequest) (api.Site, error) {
@@ -211,7 +171,7 @@ func (d handlers) siteCommand(ctx context.Context, who api.Caller, q api.SiteCom
 	return d.site(d.View(who), q.Site), nil
 }
 
-func (d handlers) sessions(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Session, error) {
+func (d handlers) sessions(ctx context.Context, who api.Caller, q api.SiteRequest) ([]site.Session, error) {
 	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 		return nil, err
 	}
@@ -219,7 +179,7 @@ func (d handlers) sessions(ctx context.Context, who api.Caller, q api.SiteReques
 		return nil, api.ErrNoService
 	}
 	all, err := d.Engine.Sessions(q.Site)
-	return append([]api.Session{}, all...), err
+	return append([]site.Session{}, all...), err
 }
 
 func (d handlers) endSession(ctx context.Context, who api.Caller, q api.EndRequest) (api.Ended, error) {
@@ -234,15 +194,10 @@ func (d handlers) endSession(ctx context.Context, who api.Caller, q api.EndReque
 		return api.Ended{}, err
 	}
 	if !q.All {
-		if !slices.ContainsFunc(all, func(s api.Session) bool { return s.ID == q.ID }) {
+		if !slices.ContainsFunc(all, func(s site.Session) bool { return strconv.FormatUint(s.ID, 10) == q.ID }) {
 			return api.Ended{}, api.Missing(fmt.Sprintf("site %d: session %s", q.Site, q.ID), "there is no such session")
 		}
 		return api.Ended{Sessions: 1}, d.Engine.EndSession(q.Site, q.ID)
 	}
-	for _, s := range all {
-		if err := d.Engine.EndSession(q.Site, s.ID); err != nil {
-			return api.Ended{}, err
-		}
-	}
-	return api.Ended{Sessions: len(all)}, nil
+	return api.Ended{Sessions: len(all)}, d.Engine.EndSession(q.Site, "")
 }

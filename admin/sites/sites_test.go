@@ -13,19 +13,23 @@ import (
 	"restante/admin/admintest"
 	"restante/admin/api"
 	"restante/engine/queue"
+	"restante/engine/site"
 	"restante/internal/deptest"
+	"restante/metabase"
 )
 
 // fakeEngine has one site, number 2, with a queue.
 type fakeEngine struct {
 	mail  *fakeQueue
-	state string
+	state site.State
 	said  []string
 }
 
-func (e *fakeEngine) Sites() []admin.SiteState {
-	return []admin.SiteState{{Number: 2, State: e.state, Running: 1 << 40}}
+func (e *fakeEngine) Sites() []site.Status {
+	return []site.Status{{Number: 2, State: e.state, Running: 1 << 40}}
 }
+
+func (e *fakeEngine) Await(context.Context, metabase.Rev) ([]site.Status, error) { return nil, nil }
 
 func (e *fakeEngine) Queue(n int) (admin.Queue, bool) { return e.mail, n == 2 && e.mail != nil }
 
@@ -36,8 +40,8 @@ func (e *fakeEngine) OpenQueue(_ context.Context, n int) (admin.Queue, error) {
 	return nil, nil
 }
 
-func (e *fakeEngine) Sessions(int) ([]api.Session, error) {
-	return []api.Session{{ID: "7"}}, nil
+func (e *fakeEngine) Sessions(int) ([]site.Session, error) {
+	return []site.Session{{ID: 7}}, nil
 }
 
 func (e *fakeEngine) EndSession(_ int, id string) error {

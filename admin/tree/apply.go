@@ -94,7 +94,7 @@ func (d handlers) confirm(ctx context.Context, who api.Caller, q api.ConfirmRequ
 	if err != nil {
 		return api.Applied{}, err
 	}
-	rev, err = d.Tree.Confirm(ctx, rev)
+	rev, err = d.As(who).Confirm(ctx, rev)
 	return api.Applied{Rev: rev, Changes: []api.Change{}}, err
 }
 

@@ -63,7 +63,7 @@ func (d handlers) restore(ctx context.Context, who api.Caller, q api.RestoreRequ
 		return d.tried(who, c), nil
 	}
 	before := d.Tree.Snapshot().Rev()
-	rev, err := backup.Restore(ctx, d.Tree, r, q.Password, who.Batch())
+	rev, err := backup.Restore(ctx, d.As(who), r, q.Password, who.Batch())
 	if err != nil {
 		return api.Applied{}, err
 	}

@@ -264,7 +264,7 @@ func (c *cli) announceSites(e *engine.Engine) {
 	for _, site := range e.Sites() {
 		if len(site.Listening) > 0 {
 			_ = c.answerOwn(startedSite{site.Number, site.Name, site.Listening}, func(w *tabwriter.Writer) {
-				fmt.Fprintf(w, "site %d %q started on %s\n", site.Number, site.Name, strings.Join(site.Listening, ", "))
+				fmt.Fprintf(w, "site %d %q started on %s\n", site.Number, site.Name, addresses(site.Listening, ", "))
 			})
 		}
 		if site.Why != "" {
@@ -274,19 +274,8 @@ func (c *cli) announceSites(e *engine.Engine) {
 	_ = c.answerOwn(map[string]bool{"ready": true}, func(w *tabwriter.Writer) { fmt.Fprintln(w, "ready") })
 }
 
-// An engineAdapter gives the administration API its view of the engine.
+// An engineAdapter is the engine with the queues as the API names them.
 type engineAdapter struct{ *engine.Engine }
-
-func (r engineAdapter) Sites() []admin.SiteState {
-	all := r.Engine.Sites()
-	out := make([]admin.SiteState, len(all))
-	for i, s := range all {
-		out[i] = admin.SiteState{
-			Number: s.Number, State: s.State, Addrs: s.Listening, Running: s.Running, Why: s.Why, Connections: s.Callers,
-		}
-	}
-	return out
-}
 
 func (r engineAdapter) Queue(n int) (admin.Queue, bool) {
 	q, ok := r.Engine.Queue(n)
@@ -302,16 +291,4 @@ func (r engineAdapter) OpenQueue(ctx context.Context, n int) (admin.Queue, error
 		return nil, err
 	}
 	return q, err
-}
-
-func (r engineAdapter) Sessions(n int) ([]api.Session, error) {
-	all, err := r.Engine.Sessions(n)
-	out := make([]api.Session, len(all))
-	for i, c := range all {
-		out[i] = api.Session{
-			ID: fmt.Sprint(c.ID), Remote: c.Remote.String(), Hello: c.Hello, Account: c.Account,
-			TLS: c.TLS, Since: c.Since, Doing: c.Activity,
-		}
-	}
-	return out, err
 }

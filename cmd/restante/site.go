@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -12,6 +13,7 @@ import (
 
 	"restante/admin/api"
 	"restante/engine/settings"
+	"restante/engine/site"
 )
 
 func (c *cli) siteCommand() *urfave.Command {
@@ -53,7 +55,7 @@ func printSite(w *tabwriter.Writer, site api.Site) {
 	row("site", site.Number)
 	row("name", site.Name)
 	row("bindings", quoted(site.Bindings))
-	row("listening", dash(strings.Join(site.Listening, " ")))
+	row("listening", dash(addresses(site.Listening, " ")))
 	row("state", site.State)
 	if site.Why != "" {
 		row("why", site.Why)
@@ -64,8 +66,19 @@ func printSite(w *tabwriter.Writer, site api.Site) {
 	row("revision", site.Configured)
 	row("domains", site.Domains)
 	row("connections", site.Connections)
+	row("since the start", fmt.Sprintf("%s, %d refused, %s accepted, %s delivered", plural(int(site.Counters.Connections), "connection"),
+		site.Counters.Refused, plural(int(site.Counters.Accepted), "message"), plural(int(site.Counters.Delivered), "recipient")))
 	row("messages", fmt.Sprintf("%d (%s), held %d (%s)", site.Messages, formatSize(site.Bytes), site.Held, formatSize(site.HeldBytes)))
 	row("queue", site.Queue)
+}
+
+// addresses joins what a site listens on.
+func addresses(all []netip.AddrPort, sep string) string {
+	words := make([]string, len(all))
+	for i, a := range all {
+		words[i] = a.String()
+	}
+	return strings.Join(words, sep)
 }
 
 func (c *cli) siteCreate() *urfave.Command {
@@ -166,8 +179,8 @@ func (c *cli) siteSessions() *urfave.Command {
 		Name: "sessions", Usage: "list the callers that are connected to a site", ArgsUsage: "N",
 		Action: c.withSite(1, 1, func(cx *urfave.Context, n int) error {
 			q, empty := api.SiteRequest{Site: n}, fmt.Sprintf("no caller is connected to site %d", n)
-			return list(cx.Context, c, api.Sessions, q, empty, func(w *tabwriter.Writer, s api.Session) {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\ttls %s\t%s\t%s\n", s.ID, s.Remote, dash(s.Hello), dash(s.Account), yesNo(s.TLS), formatTime(s.Since), s.Doing)
+			return list(cx.Context, c, api.Sessions, q, empty, func(w *tabwriter.Writer, s site.Session) {
+				fmt.Fprintf(w, "%d\t%s\t%s\t%s\ttls %s\t%s\t%s\n", s.ID, s.Remote, dash(s.Hello), dash(s.Account), yesNo(s.TLS), formatTime(s.Since), s.Activity)
 			})
 		}),
 	}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admin
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"restante/admin/api"
+	"restante/engine/settings"
+	"restante/engine/site"
+	"restante/metabase"
+)
+
+// A barrier is a Tree whose changes are acknowledged when they are in force.
+type barrier struct {
+	Tree
+	api *API
+	who api.Caller
+}
+
+func (b barrier) Apply(ctx context.Context, batch metabase.Batch) (metabase.Rev, error) {
+	before := b.Snapshot().Rev()
+	rev, err := b.Tree.Apply(ctx, batch)
+	return rev, b.wait(ctx, before, rev, err)
+}
+
+func (b barrier) Revert(ctx context.Context, rev metabase.Rev, below metabase.Path, batch metabase.Batch) (metabase.Rev, error) {
+	before := b.Snapshot().Rev()
+	made, err := b.Tree.Revert(ctx, rev, below, batch)
+	return made, b.wait(ctx, before, made, err)
+}
+
+func (b barrier) Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, error) {
+	before := b.Snapshot().Rev()
+	made, err := b.Tree.Confirm(ctx, rev)
+	return made, b.wait(ctx, before, made, err)
+}
+
+// wait returns when made is in force at every site. The error is err, or else
+// names the sites where it is not in force, as far as the change concerns them.
+// A batch of acts stores nothing, but its states are in the tree after wait.
+func (b barrier) wait(ctx context.Context, before, made metabase.Rev, err error) error {
+	if b.api.Engine == nil || made == 0 {
+		return err
+	}
+	late, waitErr := b.api.Engine.Await(ctx, made)
+	switch {
+	case err != nil:
+		return err
+	case waitErr != nil:
+		return fmt.Errorf("revision %d is stored; wait until it is in force: %w", made, waitErr)
+	case len(late) == 0 || made <= before:
+		return nil
+	}
+	record, err := b.Record(ctx, made)
+	if err != nil {
+		return fmt.Errorf("revision %d is stored, but not in force at every site: %w", made, err)
+	}
+	return notInForce(b.api.View(b.who), record, late)
+}
+
+// notInForce gives the sites that a revision changed without effect: a problem
+// each, nil for none.
+func notInForce(v *View, r metabase.Record, late []site.Status) error {
+	e := &api.Error{
+		Kind: api.KindRefused, Hint: "status",
+		Text: fmt.Sprintf("revision %d is stored, but not in force at every site", r.Rev),
+	}
+	for _, st := range late {
+		p := settings.SitePath(st.Number)
+		if v.Sees(p) && slices.ContainsFunc(r.Changes, func(c metabase.DiffLine) bool { return concerns(c, st) }) {
+			e.Problems = append(e.Problems, api.Problem{Path: string(p), Why: WithoutHiddenSites(v, st.Why)})
+		}
+	}
+	if len(e.Problems) == 0 {
+		return nil
+	}
+	return e
+}
+
+// concerns reports whether a change is one of the site's own settings, or, for
+// a site that runs, of those that it inherits or shares with other sites.
+func concerns(c metabase.DiffLine, st site.Status) bool {
+	for _, p := range []metabase.Path{c.Path, c.To} {
+		switch n, ok := siteOf(p); {
+		case p == "" || !p.Within(settings.Service) && !settings.Service.Within(p):
+		case ok && n == st.Number, !ok && st.Running != 0:
+			return true
+		}
+	}
+	return false
+}
+
+// siteOf gives the number of the site whose key p is or is below.
+func siteOf(p metabase.Path) (int, bool) {
+	if !p.Within(settings.Service) {
+		return 0, false
+	}
+	name, _, _ := strings.Cut(strings.TrimPrefix(string(p[len(settings.Service):]), "/"), "/")
+	n, err := strconv.Atoi(name)
+	return n, err == nil
+}
+
+// InForce waits until the newest revision is in force, so that what is read of
+// the sites afterwards is not older than the tree. An automatic roll-back, which
+// no call waits for, is in force, too.
+func (d *API) InForce(ctx context.Context) error {
+	if d.Engine == nil {
+		return nil
+	}
+	_, err := d.Engine.Await(ctx, d.Tree.Snapshot().Rev())
+	return err
+}
+
+var siteNumber = regexp.MustCompile(`\bsite (\d+)\b`)
+
+// WithoutHiddenSites is a text about a site without the numbers of those that
+// the caller may not read.
+func WithoutHiddenSites(v *View, text string) string {
+	return siteNumber.ReplaceAllStringFunc(text, func(s string) string {
+		n, err := strconv.Atoi(strings.TrimPrefix(s, "site "))
+		if err == nil && v.Sees(settings.SitePath(n)) {
+			return s
+		}
+		return "another site"
+	})
+}
