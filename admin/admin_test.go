@@ -195,7 +195,6 @@ func TestLayers(t *testing.T) {
 		"/admin/rpc":      "the API does not know how calls arrive",
 		"/engine/wire":    "a Desk asks sites, it speaks no SMTP",
 		"/engine/session": "a Desk asks sites",
-		"/engine/site":    "a Desk sees sites by its own interfaces",
 		"/adsi-compat":    "scripts are brought by cmd",
 		"/cmd":            "imports go down only",
 		"urfave":          "only cmd reads arguments",

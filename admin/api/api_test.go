@@ -46,7 +46,6 @@ func TestLayers(t *testing.T) {
 		"/admin":          "the messages do not know the handlers",
 		"/engine/wire":    "the API asks sites, it speaks no SMTP",
 		"/engine/session": "the API asks sites",
-		"/engine/site":    "a site travels as it is shown",
 		"/adsi-compat":    "scripts are brought by cmd",
 		"/cmd":            "imports go down only",
 		"urfave":          "only cmd reads arguments",

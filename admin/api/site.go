@@ -22,7 +22,6 @@ const (
 // A Site describes a virtual server: as it runs, and what is set for it.
 type Site struct {
 	site.Status
-	Bindings  []string `json:"bindings"` // as configured, ADDR:PORT
 	Domain    string   `json:"domain,omitempty"`
 	FQDN      string   `json:"fqdn,omitempty"`
 	AutoStart bool     `json:"auto_start"`

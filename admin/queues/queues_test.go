@@ -14,7 +14,6 @@ func TestLayers(t *testing.T) {
 		"/admin/sites":    "subjects stand beside each other",
 		"/engine/wire":    "a Desk asks sites, it speaks no SMTP",
 		"/engine/session": "a Desk asks sites",
-		"/engine/site":    "a Desk sees sites by its own interfaces",
 		"/adsi-compat":    "scripts are brought by cmd",
 		"/cmd":            "imports go down only",
 		"urfave":          "only cmd reads arguments",

@@ -92,7 +92,6 @@ func TestLayers(t *testing.T) {
 		"/admin/queues":   "the socket does not know the handlers",
 		"/engine/wire":    "control asks sites, it speaks no SMTP",
 		"/engine/session": "control asks sites",
-		"/engine/site":    "a site travels as it is shown",
 		"/adsi-compat":    "scripts are brought by cmd",
 		"/cmd":            "imports go down only",
 		"urfave":          "only cmd reads arguments",

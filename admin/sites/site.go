@@ -47,9 +47,9 @@ func (d handlers) number(snap metabase.Snapshot, p metabase.Path, name string) u
 func (d handlers) site(v *admin.View, n int) api.Site {
 	snap, p := v.Snapshot, settings.SitePath(n)
 	s := api.Site{
-		Status:   site.Status{State: site.Stopped, Listening: []netip.AddrPort{}, Why: "the service does not run"},
-		Bindings: addresses(d.texts(snap, p, "ServerBindings")), Domain: d.text(snap, p, "DefaultDomain"),
-		FQDN: d.text(snap, p, "FullyQualifiedDomainName"), AutoStart: d.number(snap, p, "ServerAutoStart") != 0,
+		Status: site.Status{State: site.Stopped, Listening: []netip.AddrPort{}, Why: "the service does not run"},
+		Domain: d.text(snap, p, "DefaultDomain"),
+		FQDN:   d.text(snap, p, "FullyQualifiedDomainName"), AutoStart: d.number(snap, p, "ServerAutoStart") != 0,
 		Queue: d.text(snap, p, "QueueDirectory"), Domains: v.Count(settings.DomainsPath(n)),
 	}
 	if d.Engine != nil {
@@ -61,6 +61,7 @@ func (d handlers) site(v *admin.View, n int) api.Site {
 			}
 		}
 	}
+	s.Bindings = addresses(d.texts(snap, p, "ServerBindings"))
 	s.Number, s.Name, s.Configured = n, settings.SiteName(snap, n), uint64(snap.Rev())
 	return s
 }

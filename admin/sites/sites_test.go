@@ -117,7 +117,7 @@ func TestSiteIsNotDeletedUnlessItsMailIsSafe(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			d, store := admintest.New(t, &fakeEngine{mail: &tt.q, state: "started"})
+			d, store := admintest.New(t, &fakeEngine{mail: &tt.q, state: site.Started})
 			Register(d, nil)
 			c := d.Direct(admintest.Boss())
 			if _, _, err := api.SiteCreate.Call(t.Context(), c, api.SiteCreateRequest{Name: "Two", Bind: []string{"127.0.0.1:0"}, Domain: "two.example"}); err != nil {
@@ -141,7 +141,6 @@ func TestLayers(t *testing.T) {
 		"/admin/queues":   "subjects stand beside each other",
 		"/engine/wire":    "a Desk asks sites, it speaks no SMTP",
 		"/engine/session": "a Desk asks sites",
-		"/engine/site":    "a Desk sees sites by its own interfaces",
 		"/adsi-compat":    "scripts are brought by cmd",
 		"/cmd":            "imports go down only",
 		"urfave":          "only cmd reads arguments",

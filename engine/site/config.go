@@ -14,6 +14,7 @@ package site
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -45,6 +46,14 @@ type Binding struct {
 	Addr netip.AddrPort
 	ODMR bool // RFC 2645's port
 	TLS  bool // from the first octet
+}
+
+// String is the binding as an administrator writes it, ADDR:PORT or :PORT.
+func (b Binding) String() string {
+	if a := b.Addr.Addr(); !a.IsValid() || a.IsUnspecified() {
+		return fmt.Sprintf(":%d", b.Addr.Port())
+	}
+	return b.Addr.String()
 }
 
 // TLSFiles name the certificate and its key, PEM; both "" for none.

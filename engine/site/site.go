@@ -210,7 +210,10 @@ func (s *Site) Status() Status {
 	s.mu.Lock()
 	st := Status{
 		Number: s.number, Name: s.target.Name, State: s.state, Configured: s.target.Rev,
-		Listening: append([]netip.AddrPort{}, s.addrs...),
+		Bindings: []string{}, Listening: append([]netip.AddrPort{}, s.addrs...),
+	}
+	for _, b := range s.target.Bindings {
+		st.Bindings = append(st.Bindings, b.String())
 	}
 	if s.failed != nil {
 		st.Configured = s.failed.rev

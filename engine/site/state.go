@@ -90,6 +90,7 @@ var ErrEnded = errors.New("the site is closed")
 type Status struct {
 	Number      int              `json:"number"`
 	Name        string           `json:"name"`
+	Bindings    []string         `json:"bindings"` // as configured, ADDR:PORT
 	State       State            `json:"state"`
 	Listening   []netip.AddrPort `json:"listening"`         // with the ports that the system picked
 	Configured  uint64           `json:"configured"`        // the newest revision
