@@ -64,20 +64,39 @@ func (b barrier) wait(ctx context.Context, before, made metabase.Rev, err error)
 	return notInForce(b.api.View(b.who), record, late)
 }
 
-// notInForce gives the sites that a revision changed without effect: a problem
-// each, nil for none.
-func notInForce(v *View, r metabase.Record, late []site.Status) error {
-	e := &api.Error{
+// NotInForce is the error of a change that is stored and has no effect at some of
+// the sites that it concerns. It has a problem for each of Sites.
+type NotInForce struct {
+	Rev   metabase.Rev
+	Sites []site.Status // with the reasons that the caller may read
+}
+
+func (e *NotInForce) Error() string { return e.Unwrap().Error() }
+
+// Unwrap gives the error in the form in which it travels.
+func (e *NotInForce) Unwrap() error {
+	out := &api.Error{
 		Kind: api.KindRefused, Hint: "status",
-		Text: fmt.Sprintf("revision %d is stored, but not in force at every site", r.Rev),
+		Text: fmt.Sprintf("revision %d is stored, but not in force at every site", e.Rev),
 	}
+	for _, st := range e.Sites {
+		out.Problems = append(out.Problems, api.Problem{Path: string(settings.SitePath(st.Number)), Why: st.Why})
+	}
+	return out
+}
+
+// notInForce gives the sites that a revision changed without effect, nil for
+// none.
+func notInForce(v *View, r metabase.Record, late []site.Status) error {
+	e := &NotInForce{Rev: r.Rev}
 	for _, st := range late {
 		p := settings.SitePath(st.Number)
 		if v.Sees(p) && slices.ContainsFunc(r.Changes, func(c metabase.DiffLine) bool { return concerns(c, st) }) {
-			e.Problems = append(e.Problems, api.Problem{Path: string(p), Why: WithoutHiddenSites(v, st.Why)})
+			st.Why = WithoutHiddenSites(v, st.Why)
+			e.Sites = append(e.Sites, st)
 		}
 	}
-	if len(e.Problems) == 0 {
+	if len(e.Sites) == 0 {
 		return nil
 	}
 	return e

@@ -22,11 +22,11 @@ const (
 // A Site describes a virtual server: as it runs, and what is set for it.
 type Site struct {
 	site.Status
-	Domain    string   `json:"domain,omitempty"`
-	FQDN      string   `json:"fqdn,omitempty"`
-	AutoStart bool     `json:"auto_start"`
-	Domains   int      `json:"domains"`
-	Queue     string   `json:"queue_directory,omitempty"`
+	Domain    string `json:"domain,omitempty"`
+	FQDN      string `json:"fqdn,omitempty"`
+	AutoStart bool   `json:"auto_start"`
+	Domains   int    `json:"domains"`
+	Queue     string `json:"queue_directory,omitempty"`
 }
 
 // A SiteRequest names a site.

@@ -78,10 +78,10 @@ func (d handlers) commit(ctx context.Context, who api.Caller, b metabase.Batch, 
 	}
 	before := d.Tree.Snapshot().Rev()
 	rev, err := d.As(who).Apply(ctx, b)
-	if err != nil {
+	if rev == 0 {
 		return api.Applied{}, err
 	}
-	return d.made(ctx, who, before, rev), nil
+	return d.made(ctx, who, before, rev), err
 }
 
 func (d handlers) confirm(ctx context.Context, who api.Caller, q api.ConfirmRequest) (api.Applied, error) {

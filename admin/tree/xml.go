@@ -89,6 +89,7 @@ func (d handlers) importFile(ctx context.Context, who api.Caller, f *mbxml.File,
 		b.Merge(func(p metabase.Path, prop metabase.Property) bool { return !v.Sees(p) || !isDefault(prop) })
 	}
 	applied, next, err := d.bringIn(ctx, who, b, f.Foreign, q, len(bad) > 0)
+	err = remarkStopped(report, err)
 	if err != nil || len(bad) > 0 {
 		return api.Imported{}, refusedFile(report, bad, err)
 	}
@@ -198,6 +199,29 @@ func refusedFile(report *mbxml.Report, bad mbxml.Problems, err error) error {
 		return told[p]
 	})
 	return e
+}
+
+// remarkStopped makes a remark of each new site that does not start. Other sites
+// without the change stay in the error.
+func remarkStopped(report *mbxml.Report, err error) error {
+	var late *admin.NotInForce
+	if !errors.As(err, &late) {
+		return err
+	}
+	rest := &admin.NotInForce{Rev: late.Rev}
+	for _, st := range late.Sites {
+		if st.Running != 0 {
+			rest.Sites = append(rest.Sites, st)
+			continue
+		}
+		p := settings.SitePath(st.Number)
+		line, _ := report.Line(p, settings.ServerBindings)
+		report.Remarks = append(report.Remarks, mbxml.Remark{Verdict: mbxml.Decision, Line: line, Path: p, Text: "does not run: " + st.Why})
+	}
+	if len(rest.Sites) == 0 {
+		return nil
+	}
+	return rest
 }
 
 // tellAddresses tells which sites of the file have an address that another site

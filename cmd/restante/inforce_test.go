@@ -37,7 +37,7 @@ func serveHere(t *testing.T) *served {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	out, printed := io.Pipe()
-	s := &shell{data: data, out: printed, err: t.Output()}
+	s := &cli{data: data, out: printed, err: t.Output()}
 	go func() {
 		err := s.serve(ctx, slog.New(slog.DiscardHandler), setup{bind: []string{"127.0.0.1:0"}, domain: "hub.example"})
 		_ = printed.CloseWithError(errors.Join(err, io.EOF))
@@ -107,7 +107,7 @@ func (h *served) addr() string {
 // sizeLimit is the limit that a new caller of site 1 reads in the reply to EHLO.
 func sizeLimit(t *testing.T, addr string) string {
 	t.Helper()
-	l, err := testpeer.Greet(addr)
+	l, err := testpeer.Connect(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func sizeLimit(t *testing.T, addr string) string {
 // says dials addr, says each command and gives the last reply, or why there is
 // none.
 func says(addr string, commands ...string) string {
-	l, err := testpeer.Greet(addr)
+	l, err := testpeer.Connect(addr)
 	if err != nil {
 		return err.Error()
 	}

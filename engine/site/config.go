@@ -77,7 +77,7 @@ type Storage struct {
 }
 
 // sameResources reports whether going from a to b takes nothing that can go
-// wrong: no listener, certificate, folder, start or stop.
+// wrong: no listener, certificate, start or stop, and no other queue folder.
 func sameResources(a, b *Config) bool {
 	return slices.Equal(a.Bindings, b.Bindings) && a.TLS == b.TLS && a.Mail.Folder == b.Mail.Folder &&
 		(a.Blocked == nil) == (b.Blocked == nil)

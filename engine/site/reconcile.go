@@ -46,11 +46,7 @@ func (s *Site) execute(ctx context.Context, c Command) error {
 			s.setState(Started, cause)
 			return nil
 		}
-		err := s.start(ctx)
-		if err == nil {
-			s.setWantRun(true)
-		}
-		return err
+		return s.startByCommand(ctx)
 	case Stop:
 		s.setWantRun(false)
 		s.stop(nil)
@@ -73,6 +69,20 @@ func (s *Site) execute(ctx context.Context, c Command) error {
 		return nil
 	}
 	return fmt.Errorf("there is no %s", c)
+}
+
+func (s *Site) startByCommand(ctx context.Context) error {
+	s.mu.Lock()
+	blocked := s.target.Blocked
+	s.mu.Unlock()
+	if blocked != nil {
+		return fmt.Errorf("start: %w", blocked)
+	}
+	err := s.start(ctx)
+	if err == nil {
+		s.setWantRun(true)
+	}
+	return err
 }
 
 func (s *Site) setWantRun(want bool) {
@@ -126,13 +136,10 @@ func (s *Site) reconcile(ctx context.Context) {
 }
 
 // applyConfig puts next in force at a running site. After an error the site
-// runs on what it had, except that a certificate that was missing from the
-// start stays missing and keeps nothing else back.
+// runs on what it had, with two exceptions: another folder for the queue, and a
+// certificate that is missing since the start, keep nothing else back.
 func (s *Site) applyConfig(ctx context.Context, r *run, next *Config) error {
 	now := s.active.Load()
-	if next.Mail.Folder != now.Mail.Folder {
-		return fmt.Errorf("the queue's folder is %s until the site stops and starts", now.Mail.Folder)
-	}
 	certs, certErr := r.active.Load().certs, error(nil)
 	if next.TLS != now.TLS || certs == nil {
 		loaded, err := s.certsOf(next)
@@ -153,6 +160,9 @@ func (s *Site) applyConfig(ctx context.Context, r *run, next *Config) error {
 	}
 	for _, l := range opened {
 		r.accept(l)
+	}
+	if at := r.mail.folder; next.Mail.Folder != at {
+		return errors.Join(bindErr, certErr, fmt.Errorf("the queue's folder is %s until the site stops and starts", at))
 	}
 	return errors.Join(bindErr, certErr)
 }

@@ -652,7 +652,7 @@ func TestFolderWaitsForTheNextStart(t *testing.T) {
 	next := h.make(2, loopback)
 	next.Mail.Folder = filepath.Join(h.dir, "Other")
 	next.Mail.Open = func(ctx context.Context) (Storage, error) { return openSpool(ctx, next.Mail.Folder, kv.NewMem()) }
-	if st := h.settle(next); st.Running != 1 || !strings.Contains(st.Why, "until the site stops and starts") {
+	if st := h.settle(next); st.Running != 2 || !h.InForce(2) || !strings.Contains(st.Why, "until the site stops and starts") {
 		t.Errorf("%+v", st)
 	}
 	h.must(Stop)
