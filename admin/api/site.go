@@ -9,14 +9,14 @@ import (
 
 // The calls about sites.
 const (
-	SiteList    Method[struct{}, []Site]            = "site/list"
-	SiteShow    Method[SiteRequest, Site]           = "site/show"
-	SiteCreate  Method[SiteCreateRequest, Site]     = "site/create"
-	SiteSet     Method[SiteSetRequest, Site]        = "site/set"
-	SiteCommand Method[SiteCommandRequest, Site]    = "site/command"
-	SiteDelete  Method[SiteDeleteRequest, Deleted]  = "site/delete"
-	Sessions    Method[SiteRequest, []site.Session] = "site/sessions"
-	EndSession  Method[EndRequest, Ended]           = "site/end-session"
+	SiteList    Method[struct{}, []Site]           = "site/list"
+	SiteShow    Method[SiteRequest, Site]          = "site/show"
+	SiteCreate  Method[SiteCreateRequest, Site]    = "site/create"
+	SiteSet     Method[SiteSetRequest, Site]       = "site/set"
+	SiteCommand Method[SiteCommandRequest, Site]   = "site/command"
+	SiteDelete  Method[SiteDeleteRequest, Deleted] = "site/delete"
+	Sessions    Method[SiteRequest, []Session]     = "site/sessions"
+	EndSession  Method[EndRequest, Ended]          = "site/end-session"
 )
 
 // A Site describes a virtual server: as it runs, and what is set for it.
@@ -76,6 +76,9 @@ type Deleted struct {
 	Folders  []string     `json:"folders,omitempty"`  // that stay on disk
 	NamedBy  []string     `json:"named_by,omitempty"` // domains whose AuthTurnList still names the account
 }
+
+// A Session is the connection of one SMTP client.
+type Session = site.Session
 
 // An EndRequest ends a session or, with All, every session of the site.
 type EndRequest struct {

@@ -13,7 +13,6 @@ import (
 
 	"restante/admin/api"
 	"restante/engine/settings"
-	"restante/engine/site"
 )
 
 func (c *cli) siteCommand() *urfave.Command {
@@ -179,7 +178,7 @@ func (c *cli) siteSessions() *urfave.Command {
 		Name: "sessions", Usage: "list the callers that are connected to a site", ArgsUsage: "N",
 		Action: c.withSite(1, 1, func(cx *urfave.Context, n int) error {
 			q, empty := api.SiteRequest{Site: n}, fmt.Sprintf("no caller is connected to site %d", n)
-			return list(cx.Context, c, api.Sessions, q, empty, func(w *tabwriter.Writer, s site.Session) {
+			return list(cx.Context, c, api.Sessions, q, empty, func(w *tabwriter.Writer, s api.Session) {
 				fmt.Fprintf(w, "%d\t%s\t%s\t%s\ttls %s\t%s\t%s\n", s.ID, s.Remote, dash(s.Hello), dash(s.Account), yesNo(s.TLS), formatTime(s.Since), s.Activity)
 			})
 		}),
