@@ -49,7 +49,7 @@ func (h *harness) certify() []metabase.Op {
 func (h *harness) ask(c policy.Client, to string) string {
 	h.t.Helper()
 	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.Addr, 0))}
-	conn, err := d.DialContext(h.t.Context(), "tcp", h.status(1).Listening[0])
+	conn, err := d.DialContext(h.t.Context(), "tcp", h.status(1).Listening[0].String())
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -123,8 +123,7 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 		if len(tt.ops) > 0 {
 			h.apply(tt.ops...)
 		}
-		want := h.store.Snapshot().Rev()
-		h.eventually("the revision runs", func() bool { return h.status(1).Running == want && h.status(1).Callers == 0 })
+		h.eventually("the callers before have left", func() bool { return h.status(1).Connections == 0 })
 		set, err := settings.Load(h.store.Snapshot(), 1)
 		if err != nil {
 			t.Fatal(err)
@@ -135,7 +134,7 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				c.Paused = h.status(1).State == "paused"
+				c.Paused = h.status(1).State == site.Paused
 				told, got := policy.Explain(set, c, addr), h.ask(c, to)
 				if start := strings.SplitN(told.Reply.String(), " ", 3); !strings.HasPrefix(got, start[0]+" "+start[1]+" ") || told.Reply.Positive() != (told.Refusal == "") {
 					t.Errorf("%s: to %s from %+v: explained as %q (%s), answered %q", tt.name, to, c, told.Reply, told.Refusal, got)
@@ -143,14 +142,14 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 				if len(told.Reasons) == 0 {
 					t.Errorf("%s: to %s from %+v: no property decides %q", tt.name, to, c, told.Reply)
 				}
-				h.eventually("the caller is gone", func() bool { return h.status(1).Callers == 0 })
+				h.eventually("the caller is gone", func() bool { return h.status(1).Connections == 0 })
 			}
 		}
 	}
 	// One connection is all that there may be.
 	l := h.dial(1)
 	defer l.Quit()
-	c := policy.Client{Addr: inside, TLS: true, Account: "joe", Connections: h.status(1).Callers}
+	c := policy.Client{Addr: inside, TLS: true, Account: "joe", Connections: h.status(1).Connections}
 	set, err := settings.Load(h.store.Snapshot(), 1)
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/policy"
 	"restante/engine/settings"
+	"restante/engine/site"
 	"restante/metabase"
 )
 
@@ -89,7 +90,7 @@ func (d handlers) accept(e *api.Explained, v *admin.View, s *settings.Site, c po
 	if d.Engine != nil {
 		for _, run := range d.Engine.Sites() {
 			if run.Number == e.Site {
-				c.Paused, c.Connections, stopped = run.State == "paused", run.Connections, run.State == "stopped"
+				c.Paused, c.Connections, stopped = run.State == site.Paused, run.Connections, run.State == site.Stopped
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -253,9 +254,9 @@ func (c *cli) runService(ctx context.Context, e *engine.Engine, d *admin.API, da
 
 // A startedSite is the JSON form of a site's line.
 type startedSite struct {
-	Site      int      `json:"site"`
-	Name      string   `json:"name"`
-	Listening []string `json:"listening"`
+	Site      int              `json:"site"`
+	Name      string           `json:"name"`
+	Listening []netip.AddrPort `json:"listening"`
 }
 
 // announceSites prints a line for each site that started, and then ready. A
