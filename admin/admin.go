@@ -16,7 +16,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"sync/atomic"
 
 	"restante/admin/api"
 	"restante/metabase"
@@ -42,7 +41,6 @@ type API struct {
 
 	calls   map[string]handler
 	streams map[string]streamHandler
-	lists   atomic.Pointer[lists] // of the newest state that somebody looked for them in
 }
 
 // Env says where an API stands.

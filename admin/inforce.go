@@ -87,7 +87,7 @@ func (e *NotInForce) Unwrap() error {
 
 // notInForce gives the sites that a revision changed without effect, nil for
 // none.
-func notInForce(v *View, r metabase.Record, late []site.Status) error {
+func notInForce(v *metabase.View, r metabase.Record, late []site.Status) error {
 	e := &NotInForce{Rev: r.Rev}
 	for _, st := range late {
 		p := settings.SitePath(st.Number)
@@ -140,7 +140,7 @@ var siteNumber = regexp.MustCompile(`\bsite (\d+)\b`)
 
 // WithoutHiddenSites is a text about a site without the numbers of those that
 // the caller may not read.
-func WithoutHiddenSites(v *View, text string) string {
+func WithoutHiddenSites(v *metabase.View, text string) string {
 	return siteNumber.ReplaceAllStringFunc(text, func(s string) string {
 		n, err := strconv.Atoi(strings.TrimPrefix(s, "site "))
 		if err == nil && v.Sees(settings.SitePath(n)) {

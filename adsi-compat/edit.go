@@ -131,7 +131,7 @@ func (o *Object) SetInfo(ctx context.Context) error {
 		}
 		ops, err := o.plan(v)
 		if err == nil {
-			err = o.dir.apply(ctx, v.snap.Rev(), ops...)
+			err = o.dir.apply(ctx, v.Rev(), ops...)
 		}
 		if errors.Is(err, metabase.Conflict) && ctx.Err() == nil {
 			continue

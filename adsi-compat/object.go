@@ -199,7 +199,7 @@ func (o *Object) GetDataPaths(ctx context.Context, name string) ([]string, error
 		return nil, o.dir.wrap("GetDataPaths", o.ADsPath(), err)
 	}
 	var out []string
-	for _, path := range v.dataPaths(o.path, p.ID) {
+	for _, path := range v.DataPaths(o.path, p.ID) {
 		out = append(out, adsPath(path))
 	}
 	return out, nil

@@ -10,42 +10,39 @@ import (
 	"restante/metabase/schema"
 )
 
-// A view is one state of the tree as somebody may see it. All that objects
-// read of the tree they read through one: what may not be read is not there.
+// A view is the state of the tree as the script's author may see it. Objects
+// read the tree through a view only.
 type view struct {
-	snap   metabase.Snapshot
-	who    []metabase.Principal
+	*metabase.View
 	schema *schema.Schema
 }
 
-// look gives the newest view to somebody who may read p in it. The refusal is
-// the tree's own, which audits it, and is the same whether there is a p or not.
+// look gives the newest view to a caller who may read p in it. The error is the
+// tree's own, which audits it, and is the same whether p exists or not.
 func (d *Directory) look(ctx context.Context, p metabase.Path) (view, error) {
 	for {
-		v := view{d.tree.Snapshot(), d.who, d.schema}
-		if v.sees(p) {
+		v := view{d.tree.Snapshot().View(d.who), d.schema}
+		if v.Sees(p) {
 			return v, nil
 		}
 		if err := d.tree.Allow(ctx, d.who, d.as.Origin, p, metabase.Read); err != nil {
 			return view{}, err
 		}
-		// The right was given just now: the next state has it.
+		// The right was given after the snapshot: the next one has it.
 	}
 }
 
-func (v view) sees(p metabase.Path) bool { return v.snap.Allows(v.who, p, metabase.Read) }
-
 func (v view) key(p metabase.Path) (metabase.Key, bool) {
-	if !v.sees(p) {
+	if !v.Sees(p) {
 		return metabase.Key{}, false
 	}
-	return v.snap.Key(p)
+	return v.Key(p)
 }
 
 // children yields the keys one level below p, in order.
 func (v view) children(p metabase.Path) iter.Seq[metabase.Key] {
 	return func(yield func(metabase.Key) bool) {
-		for name := range v.snap.Children(p) {
+		for name := range v.Children(p) {
 			if k, ok := v.key(p.Join(name)); ok && !yield(k) {
 				return
 			}
@@ -53,27 +50,16 @@ func (v view) children(p metabase.Path) iter.Seq[metabase.Key] {
 	}
 }
 
-// dataPaths lists the keys at and below p that store the property.
-func (v view) dataPaths(p metabase.Path, id metabase.ID) (out []metabase.Path) {
-	for _, q := range v.snap.DataPaths(p, id) {
-		if v.sees(q) {
-			out = append(out, q)
-		}
-	}
-	return out
-}
-
 // stored is what p itself holds.
 func (v view) stored(p metabase.Path, id metabase.ID) (metabase.Property, bool) {
-	if !v.sees(p) {
+	if !v.Sees(p) {
 		return metabase.Property{}, false
 	}
-	return v.snap.Stored(p, id)
+	return v.Stored(p, id)
 }
 
 // holds is what holds for p, which need not exist yet: stored, inherited, or
-// the schema's default. As everywhere, who may read p may read what it
-// inherits.
+// the schema's default. A caller who may read p may read what it inherits.
 func (v view) holds(p metabase.Path, id metabase.ID) (metabase.Property, bool) {
 	if item, ok := v.stored(p, id); ok {
 		return item, true
@@ -83,11 +69,11 @@ func (v view) holds(p metabase.Path, id metabase.ID) (metabase.Property, bool) {
 
 // inherited is what would hold for p if it stored nothing.
 func (v view) inherited(p metabase.Path, id metabase.ID) (metabase.Property, bool) {
-	if !v.sees(p) {
+	if !v.Sees(p) {
 		return metabase.Property{}, false
 	}
 	if p != metabase.Root && id != metabase.KeyType {
-		item, _, ok := v.snap.Effective(p.Parent(), id)
+		item, _, ok := v.Effective(p.Parent(), id)
 		if ok && item.Attr&metabase.Inherit != 0 {
 			item.Attr |= metabase.IsInherited
 			return item, true

@@ -113,18 +113,10 @@ func isPrincipal(s string) bool {
 // exist: its parent's list then holds. Where no list is stored at or above p,
 // everybody may read. An empty who may do nothing.
 func (s Snapshot) Rights(who []Principal, p Path) Right {
-	if slices.Contains(who, "") {
+	if slices.ContainsFunc(who, s.unrestricted) {
 		return AllRights
 	}
-	if s.img == nil {
-		return 0
-	}
-	for _, a := range s.img.admins {
-		if containsFold(who, a) {
-			return AllRights
-		}
-	}
-	if len(who) == 0 {
+	if s.img == nil || len(who) == 0 {
 		return 0
 	}
 	acl, ok := s.acl(p)
@@ -138,6 +130,12 @@ func (s Snapshot) Rights(who []Principal, p Path) Right {
 		}
 	}
 	return r
+}
+
+// unrestricted reports whether no access list limits p.
+func (s Snapshot) unrestricted(p Principal) bool {
+	return p == "" || s.img != nil && s.img.access != nil &&
+		slices.ContainsFunc(s.img.access.admins, func(a Principal) bool { return strings.EqualFold(string(a), string(p)) })
 }
 
 // Allows says whether somebody who is all of who has every right of r at p.
@@ -186,184 +184,4 @@ type Refusal struct {
 	Origin Origin
 	Path   Path
 	Need   Right
-}
-
-// needs collects where the ops of a batch lack a right.
-type needs struct {
-	old      Snapshot
-	who      []Principal
-	free     bool // the caller may do everything
-	refusals []Problem
-	missing  []Refusal
-}
-
-func (n *needs) begin(old Snapshot, b *Batch) {
-	n.old, n.free = old, isFree(old, b.Actor, b.Also)
-	if !n.free {
-		n.who = b.who()
-	}
-}
-
-// isFree says that no access list can take anything from somebody, who is also
-// all of others.
-func isFree(s Snapshot, who Principal, others []Principal) bool {
-	if who == "" || slices.Contains(others, "") {
-		return true
-	}
-	if s.img == nil {
-		return false
-	}
-	for _, a := range s.img.admins {
-		if strings.EqualFold(string(a), string(who)) || containsFold(others, a) {
-			return true
-		}
-	}
-	return false
-}
-
-// met says that every right that op needs is there.
-func (n *needs) met(op Op) bool {
-	if n.free {
-		return true
-	}
-	missing := len(n.missing)
-	op.needs(n)
-	return len(n.missing) == missing
-}
-
-// at asks for a right.
-func (n *needs) at(p Path, id ID, r Right) {
-	if n.old.Allows(n.who, p, r) {
-		return
-	}
-	n.missing = append(n.missing, Refusal{Path: p, Need: r})
-	n.refusals = append(n.refusals, Problem{Path: p, ID: id, Err: because(Denied, "denied: the right to %s is missing", r)})
-}
-
-// hidden is at for a key that the caller has not named, but which lies below
-// one that it has: where it may not read it, it is not named in the answer.
-func (n *needs) hidden(p Path, r Right) {
-	if n.old.Allows(n.who, p, Read) {
-		n.at(p, 0, r)
-		return
-	}
-	n.missing = append(n.missing, Refusal{Path: p, Need: r | Read})
-	for p != Root && !n.old.Allows(n.who, p, Read) {
-		p = p.Parent()
-	}
-	n.refusals = append(n.refusals, Problem{Path: p, Err: because(Denied, "denied: the right to %s all that is below it is missing", r)})
-}
-
-// item asks for the right to change the item old into what next is; either may
-// be nil.
-func (n *needs) item(p Path, id ID, items ...*Property) {
-	right := Write
-	for _, item := range items {
-		if item != nil && item.Attr&Secure != 0 {
-			right = WriteSecret
-		}
-	}
-	for _, item := range items {
-		if item != nil && (item.ID == AccessList || item.Attr&Locked != 0) {
-			right = Control
-		}
-	}
-	n.at(p, id, right)
-}
-
-func (n *needs) stored(p Path, id ID) *Property {
-	if item, ok := n.old.Stored(p, id); ok {
-		return &item
-	}
-	return nil
-}
-
-func (op Set) needs(n *needs) {
-	n.item(op.Path, op.Property.ID, n.stored(op.Path, op.Property.ID), &op.Property)
-}
-
-func (op SetBits) needs(n *needs) { Set{op.Path, op.Property}.needs(n) }
-func (op Lock) needs(n *needs)    { n.at(op.Path, op.ID, Control) }
-
-func (op Unset) needs(n *needs) {
-	n.item(op.Path, op.ID, n.stored(op.Path, op.ID), &Property{ID: op.ID})
-}
-
-func (op AddKey) needs(n *needs)         { n.at(op.Path.Parent(), 0, Create) }
-func (op Remove) needs(n *needs)         { n.at(op.Path, 0, Delete) }
-func (op RemoveChildren) needs(n *needs) { n.at(op.Path, 0, Delete) }
-func (op Clear) needs(n *needs)          { n.at(op.Path, 0, Write) }
-func (op Touch) needs(n *needs)          { n.at(op.Path, 0, Write) }
-
-func (op Copy) needs(n *needs) {
-	n.source(op.From, true)
-	n.at(op.To.Parent(), 0, Create)
-}
-
-func (op Move) needs(n *needs) {
-	n.source(op.From, true)
-	n.at(op.From, 0, Delete)
-	n.at(op.To.Parent(), 0, Create)
-}
-
-func (op CopyData) needs(n *needs) {
-	n.source(op.From, false)
-	n.at(op.To, 0, Write)
-}
-
-// source asks for the right to take what is at p, and below it with deep: a
-// secret must not be carried to where its taker can use it. Of what the taker
-// may not read nothing is named.
-func (n *needs) source(p Path, deep bool) {
-	top := n.old.node(p)
-	n.at(p, 0, Read)
-	if top == nil || !n.old.Allows(n.who, p, Read) {
-		return
-	}
-	hidden := false
-	top.walk(p, func(q Path, k *node) bool {
-		if !n.old.Allows(n.who, q, Read) {
-			hidden = true
-			n.missing = append(n.missing, Refusal{Path: q, Need: Read})
-			return deep
-		}
-		for _, item := range k.items.list {
-			if item.Attr&Secure != 0 {
-				n.at(q, item.ID, WriteSecret)
-			}
-		}
-		return deep
-	})
-	if hidden {
-		n.refusals = append(n.refusals, Problem{Path: p, Err: because(Denied, "denied: the right to read all that is below it is missing")})
-	}
-}
-
-// deltas asks for what the whole change needs, whichever ops made it.
-func (n *needs) deltas(list []keyDelta) {
-	if n.free {
-		return
-	}
-	for _, d := range list {
-		switch {
-		case d.added:
-			n.at(d.path.Parent(), 0, Create)
-		case d.removed:
-			n.hidden(d.path, Delete)
-		case d.oldName != d.newName:
-			n.at(d.path, 0, Delete)
-		case len(d.props) == 0:
-			n.at(d.path, 0, Write)
-		}
-		for _, p := range d.props {
-			switch {
-			case d.removed && p.old.Attr&Locked == 0:
-				// Whoever may remove the key may remove what is in it.
-			case d.added && p.new.Attr&(Secure|Locked) == 0 && p.id != AccessList:
-				// Whoever may create the key may fill it.
-			default:
-				n.item(d.path, p.id, p.old, p.new)
-			}
-		}
-	}
 }

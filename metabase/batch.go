@@ -29,97 +29,38 @@ type Batch struct {
 // who lists the principals that the batch's rights come from.
 func (b *Batch) who() []Principal { return append([]Principal{b.Actor}, b.Also...) }
 
-// An Op is one change: Set, SetBits, Unset, Lock, AddKey, Remove,
-// RemoveChildren, Copy, Move, Clear, CopyData or Touch. Later ops see what earlier ones did. Paths must be
-// as ParsePath gives them.
+// An Op is one operation of a batch. Its methods are a row of the table of
+// operations, and stand together in ops.go, keyops.go and replace.go; the words
+// for it are in admin/tree. Later operations see what earlier ones did. Paths
+// must be as ParsePath gives them.
 type Op interface {
-	apply(e *edit) // tells problems to e
-	needs(n *needs)
+	Scope() Scope            // what it names
+	authorize(a *authorizer) // requires of a the rights that it needs
+	apply(e *edit)           // changes the tree, and reports problems to e
 }
 
-// Set stores a property at a key that exists, in the place of what had its ID.
-// An item that is SECURE can't be made plain by it: Unset it first. One that is
-// LOCKED stays so: see Lock. VOLATILE ones go to memory only.
-type Set struct {
-	Path     Path
-	Property Property
+// A Scope is what an operation names.
+type Scope struct {
+	Path Path // the key that it changes
+	From Path // the key that it copies or moves from; "" for none
+	ID   ID   // the property that it changes; 0 for others
+	Deep bool // it is about all keys below Path and From as well
 }
 
-// SetBits is Set for some bits of a DWORD: those of Mask are taken from
-// Property, and the others from what holds for the key when the batch is
-// applied, so that two who set different bits at the same time both succeed.
-// Where nothing holds, all are taken from Property.
-type SetBits struct {
-	Path     Path
-	Property Property
-	Mask     uint32
+// Paths lists the keys that are named.
+func (s Scope) Paths() []Path {
+	if s.From != "" {
+		return []Path{s.From, s.Path}
+	}
+	return []Path{s.Path}
 }
 
-// Lock locks what is stored at a key, which must be inherited, against being
-// overridden below it; with Off it may be overridden again.
-type Lock struct {
-	Path Path
-	ID   ID
-	Off  bool
-}
-
-// Unset removes what is stored at the key itself.
-type Unset struct {
-	Path Path
-	ID   ID
-}
-
-// AddKey makes a key below one that exists. With a Class it gets its KeyType.
-type AddKey struct {
-	Path  Path
-	Class string
-}
-
-// Remove takes a key away; with Recursive also one that has children.
-type Remove struct {
-	Path      Path
-	Recursive bool
-}
-
-// RemoveChildren takes away everything below a key and leaves the key.
-type RemoveChildren struct{ Path Path }
-
-// Copy copies a key with all below it. Where To exists, Overwrite is needed,
-// and merges: what comes from From wins, what only To has stays.
-type Copy struct {
-	From, To  Path
-	Overwrite bool
-}
-
-// Move is Copy, after which From is gone: renaming, too. What moves keeps the
-// revisions that stored it.
-type Move struct {
-	From, To  Path
-	Overwrite bool
-}
-
-// Clear removes the key's own properties of a user type and a data type, 0 for
-// any. The key's class stays.
-type Clear struct {
-	Path     Path
-	UserType UserType
-	Type     Type
-}
-
-// CopyData copies the properties of one key to another that exists, or with
-// Move moves them. Only those with all bits of Attr, of UserType and of Type
-// go, 0 for any. With Inherit in Attr, what From inherits is copied, too. The
-// class stays where it is.
-type CopyData struct {
-	From, To Path
-	Attr     Attr
-	UserType UserType
-	Type     Type
-	Move     bool
-}
-
-// Touch sets the last-change time of a key.
-type Touch struct {
-	Path Path
-	Time time.Time
+// paths lists the keys that the batch names.
+func (b *Batch) paths() (out []Path) {
+	for _, op := range b.Ops {
+		if op != nil {
+			out = append(out, op.Scope().Paths()...)
+		}
+	}
+	return out
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"restante/internal/kv"
@@ -135,7 +136,11 @@ var errConfirmed = errors.New("confirmed meanwhile")
 
 func lines(problems []Problem) (out []string) {
 	for _, p := range problems {
-		out = append(out, p.Error())
+		line := p.Error()
+		if p.Other != "" {
+			line = string(p.Path) + ": " + string(p.Other) + strings.TrimPrefix(line, string(p.Path))
+		}
+		out = append(out, line)
 	}
 	return out
 }

@@ -88,32 +88,6 @@ func (e *edit) trails() (past, now *trail) {
 	return past, now
 }
 
-func (op Set) apply(e *edit) {
-	n := e.at(op.Path)
-	if n == nil {
-		return
-	}
-	p := op.Property
-	if err := p.check(); err != nil {
-		e.bad(op.Path, p.ID, err)
-		return
-	}
-	if e.acts[p.ID] != nil {
-		e.acting = append(e.acting, op)
-		return
-	}
-	if p.Attr&Volatile != 0 {
-		if _, stored := n.get(p.ID); stored {
-			e.bad(op.Path, p.ID, because(Invalid, "a stored item cannot be made volatile: unset it first"))
-			return
-		}
-		e.vol = e.vol.with(op.Path, p)
-		e.volSets = append(e.volSets, op)
-		return
-	}
-	e.set(op.Path, n, p)
-}
-
 // set stores p at the key n.
 func (e *edit) set(at Path, n *node, p Property) {
 	old, had := n.get(p.ID)
@@ -144,142 +118,9 @@ func (e *edit) put(at Path, n *node, p Property) {
 	e.alter(at, func(*node) *node { return next })
 }
 
-func (op SetBits) apply(e *edit) {
-	p := op.Property
-	if p.Value.Type() != DWordType || p.Attr&Volatile != 0 {
-		e.bad(op.Path, p.ID, because(Invalid, "only a DWORD that is stored has bits to set"))
-		return
-	}
-	now := Snapshot{&image{root: e.root, vol: e.vol}}
-	if was, _, ok := now.Effective(op.Path, p.ID); ok && was.Value.Type() == DWordType {
-		p.Value = DWord(was.Value.DWord()&^op.Mask | p.Value.DWord()&op.Mask)
-	}
-	Set{op.Path, p}.apply(e)
-}
-
-func (op Lock) apply(e *edit) {
-	n := e.at(op.Path)
-	if n == nil {
-		return
-	}
-	p, stored := n.get(op.ID)
-	switch {
-	case !stored:
-		e.bad(op.Path, op.ID, because(NotFound, "not stored there, so there is nothing to lock or unlock"))
-		return
-	case p.Attr&Inherit == 0:
-		e.bad(op.Path, op.ID, because(Invalid, "is not inherited, so nothing below can override it"))
-		return
-	case op.Off && p.Attr&Locked == 0:
-		e.bad(op.Path, op.ID, because(Invalid, "is not locked there"))
-		return
-	}
-	was := p.Attr
-	if p.Attr |= Locked; op.Off {
-		p.Attr &^= Locked
-	}
-	if p.Attr != was {
-		e.put(op.Path, n, p)
-	}
-}
-
-func (op Unset) apply(e *edit) {
-	n := e.at(op.Path)
-	if n == nil {
-		return
-	}
-	if _, ok := n.get(op.ID); ok {
-		e.alter(op.Path, func(n *node) *node { return n.without(op.ID, e.now) })
-		return
-	}
-	if _, ok := e.vol.get(op.Path, op.ID); ok {
-		e.vol = e.vol.without(op.Path, op.ID)
-		e.volUnset = append(e.volUnset, op)
-		return
-	}
-	e.bad(op.Path, op.ID, because(NotFound, "not stored here"))
-}
-
-func (op AddKey) apply(e *edit) {
-	if !e.canonical(op.Path) {
-		return
-	}
-	if e.root.lookup(op.Path) != nil {
-		e.bad(op.Path, 0, Exists)
-		return
-	}
-	if e.root.lookup(op.Path.Parent()) == nil {
-		e.bad(op.Path, 0, because(NotFound, "there is no key %s to add it to", op.Path.Parent()))
-		return
-	}
-	n := &node{name: op.Path.Base(), modified: e.now}
-	if op.Class != "" {
-		if err := checkText(op.Class); err != nil {
-			e.bad(op.Path, KeyType, err)
-			return
-		}
-		n.items = itemsOf([]Property{{ID: KeyType, UserType: UTServer, Value: String(op.Class), Rev: e.rev}})
-	}
-	e.alter(op.Path, func(*node) *node { return n })
-}
-
-func (op Remove) apply(e *edit) {
-	n := e.at(op.Path)
-	if n == nil {
-		return
-	}
-	if op.Path == Root {
-		e.bad(op.Path, 0, because(Invalid, "the root cannot be removed"))
-		return
-	}
-	if below := n.kids.Len(); below > 0 && !op.Recursive {
-		e.bad(op.Path, 0, because(InUse, "has %d keys below it", below))
-		return
-	}
-	e.alter(op.Path, func(*node) *node { return nil })
-}
-
-func (op RemoveChildren) apply(e *edit) {
-	if n := e.at(op.Path); n != nil && n.kids.Len() > 0 {
-		e.alter(op.Path, func(n *node) *node { return n.withKids(nil) })
-	}
-}
-
-func (op Clear) apply(e *edit) {
-	n := e.at(op.Path)
-	if n == nil {
-		return
-	}
-	for _, p := range n.items.list {
-		if p.ID != KeyType && fits(p, 0, op.UserType, op.Type) {
-			e.alter(op.Path, func(n *node) *node { return n.without(p.ID, e.now) })
-		}
-	}
-}
-
 // fits is the filter of Clear and CopyData.
 func fits(p Property, attr Attr, ut UserType, t Type) bool {
 	return p.Attr&attr == attr && (ut == 0 || p.UserType == ut) && (t == AnyType || p.Value.Type() == t)
-}
-
-func (op CopyData) apply(e *edit) {
-	from, to := e.at(op.From), e.at(op.To)
-	if from == nil || to == nil {
-		return
-	}
-	if op.From.Equal(op.To) {
-		e.bad(op.To, 0, because(Invalid, "is copied to itself"))
-		return
-	}
-	for _, p := range e.dataOf(op.From, from.items.list, op.Attr) {
-		if p.ID == KeyType || !fits(p, op.Attr, op.UserType, op.Type) {
-			continue
-		}
-		e.set(op.To, e.root.lookup(op.To), p)
-		if from.items.find(p.ID) != nil && op.Move {
-			e.alter(op.From, func(n *node) *node { return n.without(p.ID, e.now) })
-		}
-	}
 }
 
 // dataOf lists own, and with Inherit in attr also what p inherits.
@@ -293,60 +134,6 @@ func (e *edit) dataOf(p Path, own []Property, attr Attr) []Property {
 		out = append(out, l.Property)
 	}
 	return out
-}
-
-func (op Touch) apply(e *edit) {
-	if e.at(op.Path) != nil {
-		e.touched = true
-		e.alter(op.Path, func(n *node) *node {
-			next := *n
-			next.modified = op.Time.UnixNano()
-			return &next
-		})
-	}
-}
-
-func (op Copy) apply(e *edit) {
-	source := e.at(op.From)
-	if source == nil || !e.target(op.From, op.To, op.Overwrite) {
-		return
-	}
-	if op.From.Equal(op.To) {
-		e.bad(op.To, 0, because(Invalid, "is copied to itself"))
-		return
-	}
-	e.alter(op.To, func(old *node) *node { return e.merge(old, source, op.To.Base(), false) })
-}
-
-func (op Move) apply(e *edit) {
-	source := e.at(op.From)
-	if source == nil {
-		return
-	}
-	if op.From == Root {
-		e.bad(op.From, 0, because(Invalid, "the root cannot be moved"))
-		return
-	}
-	if op.From.Equal(op.To) { // another spelling of the same name
-		if e.canonical(op.To) {
-			e.respell(op.To)
-		}
-		return
-	}
-	if op.To.Within(op.From) {
-		e.bad(op.From, 0, because(Invalid, "cannot be moved below itself, to %s", op.To))
-		return
-	}
-	if !e.target(op.From, op.To, op.Overwrite) {
-		return
-	}
-	if op.From.Within(op.To) {
-		e.bad(op.From, 0, because(Invalid, "cannot be moved onto the key %s that holds it", op.To))
-		return
-	}
-	e.alter(op.From, func(*node) *node { return nil })
-	e.alter(op.To, func(old *node) *node { return e.merge(old, source, op.To.Base(), true) })
-	e.moves = append(e.moves, move{op.From, op.To})
 }
 
 func (e *edit) respell(p Path) {

@@ -53,11 +53,13 @@ func (e *Error) Is(target error) bool { return e.Kind != "" && target == e.Kind 
 // Unwrap gives the cause, or nil.
 func (e *Error) Unwrap() error { return e.Err }
 
-// A Problem is one reason why a batch was refused.
+// A Problem is one reason why a batch was refused. Where Err names another key,
+// Other is its path: a caller who may not read that key is not given Err.
 type Problem struct {
-	Path     Path
+	Path     Path   // "" where no single key is meant
 	ID       ID     // 0 where the key itself is meant
 	Property string // the name of ID where it is known
+	Other    Path   // "" where Err names no key beside Path and those above it
 	Err      error
 }
 
@@ -67,10 +69,13 @@ func (p Problem) Error() string {
 	if name == "" && p.ID != 0 {
 		name = p.ID.String()
 	}
-	if name == "" {
-		return fmt.Sprintf("%s: %v", p.Path, p.Err)
+	text := p.Err.Error()
+	for _, part := range []string{name, string(p.Path)} {
+		if part != "" {
+			text = part + ": " + text
+		}
 	}
-	return fmt.Sprintf("%s: %s: %v", p.Path, name, p.Err)
+	return text
 }
 
 // Unwrap gives the reason.

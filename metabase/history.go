@@ -21,7 +21,7 @@ type Record struct {
 	Comment string
 	Reverts Rev       // the revision that this one reverts, or 0
 	Until   time.Time // the deadline of its confirmation; zero: none
-	Kept    []string  // changes of Reverts that could not be reverted, "path: property: why" each
+	Kept    []string  // changes of Reverts that could not be reverted: "path: property: why", or "path: other path: property: why"
 	Changes []DiffLine
 }
 

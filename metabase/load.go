@@ -112,7 +112,7 @@ func (s *Store) loadAt(ctx context.Context, raw []byte) (*image, error) {
 	if err := s.sweepHeads(ctx); err != nil && !errors.Is(err, kv.ErrMoved) {
 		return nil, err
 	}
-	return &image{root: root, rev: m.rev, time: m.time, admins: s.opts.Admins}, nil
+	return &image{root: root, rev: m.rev, time: m.time, access: &s.access}, nil
 }
 
 // create begins a store in a map that holds nothing and returns the record of

@@ -47,7 +47,7 @@ func lockAbove(img *image, p Path, id ID) (Path, bool) {
 func overrides(img *image, p Path, id ID) (out []Problem) {
 	img.lookup(p).walk(p, func(q Path, n *node) bool {
 		if _, ok := n.get(id); ok && q != p {
-			out = append(out, Problem{Path: p, ID: id, Err: because(InUse, "cannot be locked: %s overrides it", q)})
+			out = append(out, Problem{Path: p, ID: id, Other: q, Err: because(InUse, "cannot be locked: %s overrides it", q)})
 		}
 		return true
 	})

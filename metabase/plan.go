@@ -16,6 +16,7 @@ type request struct {
 	reverts  Rev      // the revision that this one takes back
 	confirms Rev      // the revision that needs no confirmation any longer
 	always   bool     // make a revision even if nothing changes
+	named    []Path   // keys that the caller has named beside those of the batch
 	kept     []string // what could not be taken back, for the history
 
 	// prepare gives the ops as of the state that they will be applied to; nil:
@@ -26,19 +27,14 @@ type request struct {
 // large says that more is to be checked than a few properties.
 func (r *request) large() bool {
 	const few = 100
-	return r.prepare != nil || len(r.batch.Ops) > few || slices.ContainsFunc(r.batch.Ops, func(op Op) bool {
-		switch op.(type) {
-		case Set, Unset, AddKey:
-			return false
-		}
-		return true
-	})
+	return r.prepare != nil || len(r.batch.Ops) > few ||
+		slices.ContainsFunc(r.batch.Ops, func(op Op) bool { return op != nil && op.Scope().Deep })
 }
 
 // A plan is a request that has been thought through.
 type plan struct {
 	edit   edit
-	needs  needs
+	rights authorizer
 	deltas []keyDelta
 	next   *image
 
@@ -74,13 +70,13 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 	p.before.vol = s.cur.Load().vol
 	e := &p.edit
 	*e = edit{old: &p.before, root: old.root, vol: p.before.vol, rev: old.rev + 1, now: now.UnixNano(), acts: s.opts.Acts}
-	n := &p.needs
-	n.begin(Snapshot{&p.before}, b)
+	rights := &p.rights
+	rights.begin(Snapshot{&p.before}, b, s.opts.OnAsk)
 	for _, op := range b.Ops {
 		switch {
 		case op == nil:
 			e.bad("", 0, because(Invalid, "an op of the batch is nil"))
-		case n.met(op):
+		case rights.permits(op):
 			op.apply(e)
 		}
 	}
@@ -88,16 +84,16 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 		p.before.trail, p.after.trail = e.trails()
 		p.deltas = diffAt(p.before.trail, p.after.trail)
 	}
-	n.deltas(p.deltas)
-	if len(n.missing) > 0 {
-		// Nothing else is told: it might say what the caller may not see.
-		for i := range n.missing {
-			n.missing[i].Actor, n.missing[i].Origin = b.Actor, b.Origin
+	rights.requireDeltas(p.deltas)
+	if len(rights.missing) > 0 {
+		// The other problems may be about what the caller may not see.
+		for i := range rights.missing {
+			rights.missing[i].Actor, rights.missing[i].Origin = b.Actor, b.Origin
 		}
-		s.audit(ctx, n.missing...)
-		return nil, &Refused{distinct(n.refusals)}
+		s.audit(ctx, rights.missing...)
+		return nil, &Refused{distinct(rights.problems)}
 	}
-	p.next = &image{root: e.root, rev: e.rev, time: now, vol: p.before.vol, admins: old.admins}
+	p.next = &image{root: e.root, rev: e.rev, time: now, vol: p.before.vol, access: old.access}
 	p.seeChange(b)
 	problems := append(e.problems, checkLocks(&p.after, p.deltas)...)
 	problems = append(problems, checkLists(p.deltas)...)

@@ -99,7 +99,8 @@ func (op *Replace) apply(e *edit) {
 	e.alter(Root, func(old *node) *node { return e.rebase(old, op.root) })
 }
 
-func (op *Replace) needs(n *needs) { n.at(Root, 0, AllRights) }
+func (op *Replace) Scope() Scope            { return Scope{Path: Root, Deep: true} }
+func (op *Replace) authorize(a *authorizer) { a.require(Root, 0, AllRights) }
 
 // rebase gives next with all that equals old taken from there, and the rest as
 // stored by this revision.

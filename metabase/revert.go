@@ -34,7 +34,7 @@ func (s *Store) TryRevert(ctx context.Context, rev Rev, below Path, b Batch) (Ch
 
 // reverting is the request that takes back what revision rev changed.
 func (s *Store) reverting(ctx context.Context, rev Rev, below Path, b Batch) (*request, error) {
-	r := &request{batch: b, reverts: rev}
+	r := &request{batch: b, reverts: rev, named: []Path{below}}
 	if below == Root {
 		r.confirms = rev
 	}
@@ -124,7 +124,8 @@ func (u *undoing) remove(d keyDelta) {
 	for _, k := range n.kids.Sorted() {
 		if !u.gone[k] {
 			sound = false
-			u.conflict(d.path, 0, "cannot be removed again: the key %s in it is newer or has been changed", k.name)
+			u.conflicts = append(u.conflicts, Problem{Path: d.path, Other: d.path.Join(k.name),
+				Err: because(Conflict, "cannot be removed again: the key %s in it is newer or has been changed", k.name)})
 		}
 	}
 	if sound {

@@ -20,8 +20,8 @@ type image struct {
 	rev    Rev
 	time   time.Time
 	vol    *volatiles
-	admins []Principal
-	trail  *trail // to where a check will look, or nil
+	access *access // nil: of no store
+	trail  *trail  // to where a check will look, or nil
 }
 
 // lookup finds the node at p, or gives nil.

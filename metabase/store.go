@@ -23,6 +23,7 @@ type Options struct {
 	Admins []Principal                    // principals with all rights; nil: root and the owner of the process
 	Keep   func(Snapshot) Retention       // how much history to keep; nil: 10,000 revisions
 	Audit  func(context.Context, Refusal) // called for each refused right; may be nil
+	OnAsk  func(Path, Right)              // called for each right that a batch requires; may be nil
 	Log    *slog.Logger                   // errors in the background; nil: none are logged
 	Now    func() time.Time               // nil: time.Now
 }
@@ -75,11 +76,12 @@ func (c Change) Diff() []DiffLine { return compare(c.Old, c.New) }
 // with the history in an ordered map. All methods may be called from anywhere
 // at any time.
 type Store struct {
-	db    kv.DB
-	key   seal.Key
-	opts  Options
-	proof []byte // of the machine key, as in the meta record
-	now   func() time.Time
+	db     kv.DB
+	key    seal.Key
+	opts   Options
+	proof  []byte // of the machine key, as in the meta record
+	access access
+	now    func() time.Time
 
 	cur       atomic.Pointer[image] // the durable state, with the volatile properties
 	pages     pages                 // of the history; as of cur or later
@@ -108,6 +110,7 @@ func Open(ctx context.Context, db kv.DB, key seal.Key, opts Options) (*Store, er
 	if s.opts.Admins == nil {
 		s.opts.Admins = ownAdministrators()
 	}
+	s.access.admins = s.opts.Admins
 	if s.opts.Log == nil {
 		s.opts.Log = slog.New(slog.DiscardHandler)
 	}
@@ -153,6 +156,23 @@ func (s *Store) Apply(ctx context.Context, b Batch) (Rev, error) {
 }
 
 func (s *Store) apply(ctx context.Context, r *request) (Rev, error) {
+	rev, err := s.applyAll(ctx, r)
+	return rev, s.redact(r, err)
+}
+
+// redact gives err as the author of r may see it.
+func (s *Store) redact(r *request, err error) error {
+	if err == nil {
+		return nil
+	}
+	named := r.named
+	if r.prepare == nil {
+		named = r.batch.paths()
+	}
+	return s.Snapshot().View(r.batch.who()).Redact(err, named...)
+}
+
+func (s *Store) applyAll(ctx context.Context, r *request) (Rev, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, &Error{Op: "apply", Err: context.Cause(ctx)}
 	}
@@ -179,9 +199,9 @@ func (s *Store) Try(ctx context.Context, b Batch) (Change, error) {
 func (s *Store) try(ctx context.Context, r *request) (Change, error) {
 	p, err := s.plan(ctx, s.cur.Load(), r)
 	if p == nil {
-		return Change{}, err
+		return Change{}, s.redact(r, err)
 	}
-	return p.change, err
+	return p.change, s.redact(r, err)
 }
 
 // SetVolatile sets properties of a key in memory only: it makes no revision and

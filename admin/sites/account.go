@@ -40,7 +40,7 @@ func (d handlers) accountAt(ctx context.Context, who api.Caller, s string) (site
 	return site, p, nil
 }
 
-func (d handlers) account(v *admin.View, site int, p metabase.Path) api.Account {
+func (d handlers) account(v *metabase.View, site int, p metabase.Path) api.Account {
 	cram, _ := d.Schema.Property("CramSecret")
 	_, has := v.Stored(p, cram.ID)
 	a := api.Account{Site: site, Name: p.Base(), CramMD5: has, Domains: []string{}}
@@ -50,7 +50,7 @@ func (d handlers) account(v *admin.View, site int, p metabase.Path) api.Account 
 
 // namedBy lists the domains, as SITE/DOMAIN, whose mail the account may take, of
 // those that the caller may read.
-func (d handlers) namedBy(v *admin.View, site int, name string) (out []string) {
+func (d handlers) namedBy(v *metabase.View, site int, name string) (out []string) {
 	prop, _ := d.Schema.Property("AuthTurnList")
 	for _, n := range settings.Numbers(v.Snapshot) {
 		if site != 0 && n != site {

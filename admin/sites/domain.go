@@ -27,16 +27,16 @@ func (d handlers) domainAt(ctx context.Context, who api.Caller, n int, name stri
 	}
 	p := settings.DomainPath(n, canonicalDomain(name))
 	snap := d.Tree.Snapshot()
-	return admin.Canonical(snap, p), d.Present(ctx, who, p, r, snap.Has(p), missing)
+	return admin.Canonical(snap, p), d.Require(ctx, who, p, r, snap.Has(p), missing)
 }
 
 // hasNoAccount says that site n has no such account, to a caller who may read
 // where it would be.
-func hasNoAccount(v *admin.View, n int, name string) bool {
+func hasNoAccount(v *metabase.View, n int, name string) bool {
 	return v.Sees(settings.UserPath(n, name)) && v.Sees(settings.UserPath(0, name)) && !settings.HasAccount(v.Snapshot, n, name)
 }
 
-func (d handlers) domain(v *admin.View, n int, p metabase.Path) api.Domain {
+func (d handlers) domain(v *metabase.View, n int, p metabase.Path) api.Domain {
 	snap := v.Snapshot
 	action := settings.Action(d.number(snap, p, "RouteAction"))
 	out := api.Domain{
@@ -216,7 +216,7 @@ func (d handlers) turnSet(ctx context.Context, who api.Caller, q api.TurnRequest
 	}
 	// The list is read and written: nobody's grant gets lost on the way.
 	_, err = d.atOnce(ctx, who, func(snap metabase.Snapshot) ([]metabase.Op, error) {
-		return d.turnOps(admin.Look(snap, who), p, q)
+		return d.turnOps(snap.View(who.Who), p, q)
 	})
 	if err != nil {
 		return api.Domain{}, err
@@ -224,7 +224,7 @@ func (d handlers) turnSet(ctx context.Context, who api.Caller, q api.TurnRequest
 	return d.domain(d.View(who), q.Site, p), nil
 }
 
-func (d handlers) turnOps(v *admin.View, p metabase.Path, q api.TurnRequest) ([]metabase.Op, error) {
+func (d handlers) turnOps(v *metabase.View, p metabase.Path, q api.TurnRequest) ([]metabase.Op, error) {
 	was := d.domain(v, q.Site, p)
 	same := func(name string) bool { return strings.EqualFold(name, q.Account) }
 	w := writer{schema: d.Schema, snap: v.Snapshot}

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"restante/admin"
 	"restante/admin/api"
 	"restante/engine/mail"
 	"restante/engine/policy"
@@ -85,7 +84,7 @@ func clientName(q api.ExplainRequest) string {
 
 // accept fills in what a session with this client answers now. A site that the
 // service does not run is explained as if it ran.
-func (d handlers) accept(e *api.Explained, v *admin.View, s *settings.Site, c policy.Client, to mail.Address) {
+func (d handlers) accept(e *api.Explained, v *metabase.View, s *settings.Site, c policy.Client, to mail.Address) {
 	stopped := false
 	if d.Engine != nil {
 		for _, run := range d.Engine.Sites() {
@@ -106,7 +105,7 @@ func (d handlers) accept(e *api.Explained, v *admin.View, s *settings.Site, c po
 
 // accountOf checks that there is an account as the request says, its site's or
 // one of all sites.
-func (d handlers) accountOf(ctx context.Context, who api.Caller, v *admin.View, q api.ExplainRequest) error {
+func (d handlers) accountOf(ctx context.Context, who api.Caller, v *metabase.View, q api.ExplainRequest) error {
 	if q.Account == "" {
 		return nil
 	}
@@ -124,7 +123,7 @@ func (d handlers) accountOf(ctx context.Context, who api.Caller, v *admin.View, 
 
 // load reads the settings of a site and asks for the right to read the domain
 // key that decides. The one that is named to who may not is the recipient's own.
-func (d handlers) load(ctx context.Context, who api.Caller, v *admin.View, n int, to mail.Domain) (*settings.Site, error) {
+func (d handlers) load(ctx context.Context, who api.Caller, v *metabase.View, n int, to mail.Domain) (*settings.Site, error) {
 	s, err := settings.Load(v.Snapshot, n)
 	if err != nil {
 		if at, hidden := v.Hidden(settings.SitePath(n)); hidden { // it may be what is wrong
@@ -142,7 +141,7 @@ func (d handlers) load(ctx context.Context, who api.Caller, v *admin.View, n int
 
 // reasons leaves out what another key of the site says that the caller may not
 // read; what the site has from above it is the site's.
-func reasons(v *admin.View, step string, why []settings.Reason) (out []api.Reason) {
+func reasons(v *metabase.View, step string, why []settings.Reason) (out []api.Reason) {
 	for _, r := range why {
 		if r.Path != "" && len(r.Path) > len(settings.Service) && !v.Sees(r.Path) {
 			continue

@@ -50,8 +50,8 @@ func (d handlers) seesAll(ctx context.Context, who api.Caller, rev metabase.Rev)
 	if err != nil {
 		return false
 	}
-	e, err := d.EyeOn(ctx, who, r)
-	return err == nil && !slices.ContainsFunc(r.Changes, func(c metabase.DiffLine) bool { return !e.Sees(c.Path) })
+	v, err := d.ViewRecord(ctx, who, r)
+	return err == nil && !slices.ContainsFunc(r.Changes, func(c metabase.DiffLine) bool { return !v.Sees(c.Path) })
 }
 
 func (d handlers) complete(ctx context.Context, who api.Caller, q api.CompleteRequest) ([]string, error) {
@@ -98,11 +98,11 @@ func (d handlers) complete(ctx context.Context, who api.Caller, q api.CompleteRe
 }
 
 // sitesOf lists the sites that the caller may read.
-func sitesOf(v *admin.View) []int {
+func sitesOf(v *metabase.View) []int {
 	return slices.DeleteFunc(settings.Numbers(v.Snapshot), func(n int) bool { return !v.Sees(settings.SitePath(n)) })
 }
 
-func completePath(v *admin.View, prefix string, add func(string)) {
+func completePath(v *metabase.View, prefix string, add func(string)) {
 	above := "/"
 	if i := strings.LastIndex(prefix, "/"); i >= 0 {
 		above = prefix[:i+1]

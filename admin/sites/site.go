@@ -44,7 +44,7 @@ func (d handlers) number(snap metabase.Snapshot, p metabase.Path, name string) u
 	return v.DWord()
 }
 
-func (d handlers) site(v *admin.View, n int) api.Site {
+func (d handlers) site(v *metabase.View, n int) api.Site {
 	snap, p := v.Snapshot, settings.SitePath(n)
 	s := api.Site{
 		Status: site.Status{State: site.Stopped, Listening: []netip.AddrPort{}, Why: "the service does not run"},

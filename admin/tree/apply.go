@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"restante/admin"
 	"restante/admin/api"
 	"restante/engine/settings"
 	"restante/metabase"
@@ -129,16 +128,16 @@ func (d handlers) mayConfirm(ctx context.Context, who api.Caller, rev metabase.R
 	if err != nil {
 		return err
 	}
-	e, err := d.EyeOn(ctx, who, r)
+	v, err := d.ViewRecord(ctx, who, r)
 	if err != nil {
 		return err
 	}
 	for _, c := range r.Changes {
-		if e.May(c.Path, metabase.Write) {
+		if v.Allows(c.Path, metabase.Write) {
 			continue
 		}
 		named := c.Path
-		if !e.Sees(named) {
+		if !v.Sees(named) {
 			named = "" // the log has it
 		}
 		return d.Deny(ctx, who, c.Path, metabase.Write, named, fmt.Sprintf("revision %d changed what you may not write", rev))
@@ -148,21 +147,21 @@ func (d handlers) mayConfirm(ctx context.Context, who api.Caller, rev metabase.R
 
 // touches looks at both states of the tree, and at the mail that waits, as far
 // as the caller may.
-func (d handlers) touches(e admin.Eye, c metabase.Change) api.Impact {
+func (d handlers) touches(v metabase.ChangeView, c metabase.Change) api.Impact {
 	t := api.Impact{Inheritors: []api.Inheritors{}, Sites: []api.SiteImpact{}, Uninspected: []int{}}
 	impact := settings.Layout{Data: d.Env.Data}.Assess(c)
 	for _, h := range impact.Inheritors {
-		if out := inheritors(e, c, h); len(out.Keys) > 0 {
+		if out := inheritors(v, c, h); len(out.Keys) > 0 {
 			t.Inheritors = append(t.Inheritors, out)
 		}
 	}
 	for _, s := range impact.Sites {
-		if !e.Sees(settings.SitePath(s.Number)) {
+		if !v.Sees(settings.SitePath(s.Number)) {
 			continue
 		}
 		out := api.SiteImpact{Site: s.Number, Relay: s.Relay, RelayAll: s.After, RelayAuth: s.RelayAuth, OpenDomains: []string{}, Becomes: append([]string{}, s.Summary...)}
 		for _, name := range s.OpenDomain {
-			if e.Sees(settings.DomainPath(s.Number, name)) {
+			if v.Sees(settings.DomainPath(s.Number, name)) {
 				out.OpenDomains = append(out.OpenDomains, name)
 			}
 		}
@@ -180,18 +179,18 @@ func (d handlers) touches(e admin.Eye, c metabase.Change) api.Impact {
 }
 
 // inheritors returns those of h that the caller may read.
-func inheritors(e admin.Eye, c metabase.Change, h settings.Inheritors) api.Inheritors {
+func inheritors(v metabase.ChangeView, c metabase.Change, h settings.Inheritors) api.Inheritors {
 	out := api.Inheritors{Path: h.Path, Property: h.Property, Sites: []int{}}
 	if out.Property == "" {
 		out.Property = number(h.ID)
 	}
 	for _, n := range h.Sites {
-		if e.Sees(settings.SitePath(n)) {
+		if v.Sees(settings.SitePath(n)) {
 			out.Sites = append(out.Sites, n)
 		}
 	}
 	for _, p := range h.Keys {
-		if !e.Sees(p) {
+		if !v.Sees(p) {
 			continue
 		}
 		out.Keys = append(out.Keys, p)

@@ -64,10 +64,10 @@ func beside(line *api.Change, c metabase.DiffLine) {
 	}
 }
 
-func (d handlers) entry(e admin.Eye, r metabase.Record) api.Entry {
+func (d handlers) entry(v metabase.ChangeView, r metabase.Record) api.Entry {
 	return api.Entry{
 		Rev: r.Rev, Time: r.Time, Actor: r.Actor, Origin: r.Origin, Comment: r.Comment, Reverts: r.Reverts, Until: r.Until,
-		Kept: d.kept(e, r.Kept), Changes: visible(e, d.changes(r.Changes)),
+		Kept: d.kept(v.Kept(r.Kept)), Changes: d.changes(v.Lines(r.Changes)),
 	}
 }
 
@@ -81,11 +81,11 @@ func (d handlers) log(ctx context.Context, who api.Caller, q api.LogRequest) ([]
 	if err := d.Allow(ctx, who, path, metabase.Read); err != nil {
 		return nil, err
 	}
-	entries, e := []api.Entry{}, d.Eye(who)
-	for rev := e.Now.Rev(); rev > d.Tree.Oldest() && (q.Count == 0 || len(entries) < q.Count); rev-- {
+	entries, v := []api.Entry{}, d.ChangeView(who)
+	for rev := v.Now.Rev(); rev > d.Tree.Oldest() && (q.Count == 0 || len(entries) < q.Count); rev-- {
 		r, err := d.Tree.Record(ctx, rev)
 		if err == nil {
-			err = d.Back(ctx, &e, r)
+			err = v.Back(ctx, d.Tree.At, r)
 		}
 		if rev <= d.Tree.Oldest() { // dropped just now
 			break
@@ -98,29 +98,29 @@ func (d handlers) log(ctx context.Context, who api.Caller, q api.LogRequest) ([]
 		r.Changes = slices.DeleteFunc(r.Changes, func(c metabase.DiffLine) bool {
 			return !c.Path.Within(path) && !(c.Kind == metabase.KeyMoved && c.To.Within(path))
 		})
-		if one := d.entry(e, r); len(one.Changes) > 0 || always {
+		if one := d.entry(v, r); len(one.Changes) > 0 || always {
 			entries = append(entries, one)
 		}
 	}
-	if len(entries) == 0 && !e.Now.Has(path) {
+	if len(entries) == 0 && !v.Now.Has(path) {
 		return nil, api.Missing(string(path), "not found, and not in the history that is kept")
 	}
 	return entries, nil
 }
 
 func (d handlers) diff(ctx context.Context, who api.Caller, q api.DiffRequest) ([]api.Change, error) {
-	e := d.Eye(who)
+	v := d.ChangeView(who)
 	if q.To == 0 {
-		q.To = e.Now.Rev()
+		q.To = v.Now.Rev()
 	}
 	var err error
-	if e.Before, err = d.Tree.At(ctx, q.From); err != nil {
+	if v.Before, err = d.Tree.At(ctx, q.From); err != nil {
 		return nil, err
 	}
-	if e.After, err = d.Tree.At(ctx, q.To); err != nil {
+	if v.After, err = d.Tree.At(ctx, q.To); err != nil {
 		return nil, err
 	}
-	return visible(e, d.changes(metabase.Change{Old: e.Before, New: e.After}.Diff())), nil
+	return d.changes(v.Lines(metabase.Change{Old: v.Before, New: v.After}.Diff())), nil
 }
 
 func (d handlers) revert(ctx context.Context, who api.Caller, q api.RevertRequest) (api.Applied, error) {
@@ -151,20 +151,20 @@ func (d handlers) revert(ctx context.Context, who api.Caller, q api.RevertReques
 func (d handlers) maySee(ctx context.Context, who api.Caller, rev metabase.Rev, path metabase.Path) error {
 	r, err := d.Tree.Record(ctx, rev)
 	if err != nil {
-		return d.Veil(ctx, who, path, err)
+		return d.Redact(ctx, who, path, err)
 	}
-	e, err := d.EyeOn(ctx, who, r)
+	v, err := d.ViewRecord(ctx, who, r)
 	if err != nil {
-		return d.Veil(ctx, who, path, err)
+		return d.Redact(ctx, who, path, err)
 	}
-	v, mine := admin.Look(e.Now, who), false
+	now, mine := v.Now.View(who.Who), false
 	for _, c := range r.Changes {
 		if !c.Path.Within(path) {
 			continue
 		}
-		hidden, is := c.Path, !e.Sees(c.Path)
+		hidden, is := c.Path, !v.Sees(c.Path)
 		if !is && c.Kind == metabase.KeyAdded {
-			hidden, is = v.Hidden(c.Path) // it would be in the way
+			hidden, is = now.Hidden(c.Path) // it would be in the way
 		}
 		if is {
 			return d.Deny(ctx, who, hidden, metabase.Read, path, fmt.Sprintf("revision %d changed more below it than you may see", rev))
@@ -177,19 +177,11 @@ func (d handlers) maySee(ctx context.Context, who api.Caller, rev metabase.Rev, 
 	return nil
 }
 
-// kept gives the lines on what was not taken back, each of which begins with a
-// path and perhaps a property, without those that the caller may not read.
-func (d handlers) kept(e admin.Eye, lines []string) (out []string) {
+// kept gives the lines of a Record on what was not taken back. The tree itself
+// knows no names of properties.
+func (d handlers) kept(lines []string) (out []string) {
 	for _, line := range lines {
 		words := strings.SplitN(line, ": ", 3)
-		p, err := metabase.ParsePath(words[0])
-		if err != nil {
-			p = metabase.Root
-		}
-		if !e.Sees(p) {
-			continue
-		}
-		// The tree itself knows no names.
 		if id, ok := strings.CutPrefix(strings.Join(words[1:min(2, len(words))], ""), "property "); ok {
 			if prop, ok := d.Schema.Property(id); ok {
 				words[1] = prop.Label()

@@ -97,7 +97,7 @@ func (p *planner) line(ctx context.Context, l api.Line) (metabase.Op, error) {
 	op, err := p.op(ctx, c)
 	if err != nil && len(c.args) > 0 {
 		if at, bad := admin.ParsePath(c.args[0]); bad == nil {
-			err = p.handlers.Veil(ctx, p.who, at, err)
+			err = p.handlers.Redact(ctx, p.who, at, err)
 		}
 	}
 	return op, err

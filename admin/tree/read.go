@@ -67,7 +67,7 @@ func (d handlers) open(ctx context.Context, who api.Caller, q api.GetRequest) (m
 		return metabase.Snapshot{}, err
 	}
 	snap, err := d.asOf(ctx, q.Rev)
-	if err == nil && !admin.Look(snap, who).Sees(p) {
+	if err == nil && !snap.View(who.Who).Sees(p) {
 		err = d.Deny(ctx, who, p, metabase.Read, p, "")
 	}
 	return snap, err
@@ -222,11 +222,7 @@ func (d handlers) list(ctx context.Context, who api.Caller, q api.ListRequest) (
 		return nil, err
 	}
 	keys := []api.Key{}
-	add := func(p metabase.Path) {
-		if v.Leads(p) {
-			keys = append(keys, shown(v, p, q.Data))
-		}
-	}
+	add := func(p metabase.Path) { keys = append(keys, listed(v, p, q.Data)) }
 	if q.Deep {
 		for p := range v.Walk(path) {
 			add(p)
@@ -239,9 +235,9 @@ func (d handlers) list(ctx context.Context, who api.Caller, q api.ListRequest) (
 	return keys, nil
 }
 
-// shown is a key as it is listed. Of one that only stands on the way to what
-// the caller may read, the name is all.
-func shown(v *admin.View, p metabase.Path, data bool) api.Key {
+// listed is a key as it is listed. Of one that the caller may not read, and that
+// leads to one that the caller may, the name is all.
+func listed(v *metabase.View, p metabase.Path, data bool) api.Key {
 	k, _ := v.Key(p)
 	out := api.Key{Name: k.Path.Base(), Path: k.Path, Children: v.Count(p)}
 	if v.Sees(p) {
@@ -268,7 +264,7 @@ func (d handlers) findStored(ctx context.Context, who api.Caller, q api.FindRequ
 		if held, _ := v.Stored(at, p.ID); q.Inheritable && held.Attr&metabase.Inherit == 0 {
 			continue
 		}
-		if it, ok := d.item(v.Snapshot, at, p, reading{stored: true, raw: true}); ok && v.Sees(at) {
+		if it, ok := d.item(v.Snapshot, at, p, reading{stored: true, raw: true}); ok {
 			items = append(items, it)
 		}
 	}

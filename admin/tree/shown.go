@@ -4,19 +4,10 @@ package tree
 
 import (
 	"context"
-	"slices"
 
-	"restante/admin"
 	"restante/admin/api"
 	"restante/metabase"
 )
-
-// visible leaves out what the caller may not read.
-func visible(e admin.Eye, in []api.Change) []api.Change {
-	return slices.DeleteFunc(in, func(c api.Change) bool {
-		return !e.Sees(c.Path) || c.To != "" && !e.Sees(c.To)
-	})
-}
 
 // made shows the caller what the revision changed that was made in his name
 // after before. Where that is the same nothing was, and what the revision
@@ -31,24 +22,24 @@ func (d handlers) made(ctx context.Context, who api.Caller, before, rev metabase
 		return a // it is made; the history has dropped it already
 	}
 	a.Until = r.Until
-	if e, err := d.EyeOn(ctx, who, r); err == nil {
-		a.Changes = visible(e, d.changes(r.Changes))
+	if v, err := d.ViewRecord(ctx, who, r); err == nil {
+		a.Changes = d.changes(v.Lines(r.Changes))
 	}
 	return a
 }
 
 // tried shows the caller what a batch would change, and what that touches.
 func (d handlers) tried(who api.Caller, c metabase.Change) api.Applied {
-	e := admin.Eye{Who: who, Now: c.Old, Before: c.Old, After: c.New}
-	touches := d.touches(e, c)
-	return api.Applied{Rev: c.Old.Rev(), DryRun: true, Changes: visible(e, d.changes(c.Diff())), Touches: &touches}
+	v := metabase.ChangeView{Who: who.Who, Now: c.Old, Before: c.Old, After: c.New}
+	touches := d.touches(v, c)
+	return api.Applied{Rev: c.Old.Rev(), DryRun: true, Changes: d.changes(v.Lines(c.Diff())), Touches: &touches}
 }
 
 // belowIt is why something is refused that would show what is below it.
 const belowIt = "the right to read all that is below it is missing"
 
 // whole asks for the right to read a key with all that is below it.
-func (d handlers) whole(ctx context.Context, who api.Caller, v *admin.View, p metabase.Path) error {
+func (d handlers) whole(ctx context.Context, who api.Caller, v *metabase.View, p metabase.Path) error {
 	at, hidden := v.Hidden(p)
 	switch {
 	case !hidden:

@@ -44,7 +44,7 @@ func (d handlers) keyOf(ctx context.Context, who api.Caller, snap metabase.Snaps
 
 // placeOf is keyOf for what is answered with all at and below the key that the
 // caller may read: it is enough that there is something.
-func (d handlers) placeOf(ctx context.Context, who api.Caller, v *admin.View, word string) (metabase.Path, error) {
+func (d handlers) placeOf(ctx context.Context, who api.Caller, v *metabase.View, word string) (metabase.Path, error) {
 	p, err := admin.ParsePath(word)
 	switch {
 	case err != nil:

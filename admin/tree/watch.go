@@ -58,23 +58,23 @@ func (d handlers) watch(ctx context.Context, who api.Caller, q api.WatchRequest)
 // history has dropped some of them it yields, as one, what they stored and still
 // holds.
 func (d handlers) tell(ctx context.Context, who api.Caller, path metabase.Path, seen, now metabase.Rev, yield func(api.Entry, error) bool) bool {
-	e := d.Eye(who)
+	v := d.ChangeView(who)
 	if seen < d.Tree.Oldest() {
-		one := d.entry(e, metabase.Record{
+		one := d.entry(v, metabase.Record{
 			Rev: now, Changes: d.standing(path, seen),
 			Comment: fmt.Sprintf("the history does not reach back to revision %d: this was stored since and still holds", seen),
 		})
 		return len(one.Changes) == 0 || yield(one, nil)
 	}
 	var err error
-	e.After, err = d.Tree.At(ctx, seen)
+	v.After, err = d.Tree.At(ctx, seen)
 	for rev := seen + 1; rev <= now; rev++ {
 		var r metabase.Record
 		if err == nil {
 			r, err = d.Tree.Record(ctx, rev)
 		}
 		if err == nil {
-			err = d.Forth(ctx, &e, r)
+			err = v.Forward(ctx, d.Tree.At, r)
 		}
 		if rev <= d.Tree.Oldest() { // dropped just now
 			return d.tell(ctx, who, path, rev-1, now, yield)
@@ -83,7 +83,7 @@ func (d handlers) tell(ctx context.Context, who api.Caller, path metabase.Path, 
 			yield(api.Entry{}, err)
 			return false
 		}
-		one := d.entry(e, r)
+		one := d.entry(v, r)
 		one.Changes = slices.DeleteFunc(one.Changes, func(c api.Change) bool { return !c.Path.Within(path) && !path.Within(c.Path) })
 		if len(one.Changes) > 0 && !yield(one, nil) {
 			return false

@@ -41,7 +41,7 @@ func (d handlers) export(ctx context.Context, who api.Caller, q api.ExportReques
 }
 
 // mayInherit refuses to show what comes from a key that the caller may not read.
-func (d handlers) mayInherit(ctx context.Context, who api.Caller, v *admin.View, p metabase.Path) error {
+func (d handlers) mayInherit(ctx context.Context, who api.Caller, v *metabase.View, p metabase.Path) error {
 	for _, l := range v.AllProperties(p) {
 		if !v.Sees(l.From) {
 			return d.Allow(ctx, who, l.From, metabase.Read)
@@ -106,7 +106,7 @@ func (d handlers) importFile(ctx context.Context, who api.Caller, f *mbxml.File,
 // value that is what is stored makes no operation, and so would be told before
 // the tree asks. Keys that the file does not name are compared, too, where it
 // takes the place of what is there.
-func (d handlers) mayCompare(ctx context.Context, who api.Caller, v *admin.View, f *mbxml.File, o mbxml.Options) error {
+func (d handlers) mayCompare(ctx context.Context, who api.Caller, v *metabase.View, f *mbxml.File, o mbxml.Options) error {
 	var top, first metabase.Path
 	var keys []metabase.Path
 	for _, k := range f.Keys {

@@ -3,7 +3,6 @@
 package settings
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -82,9 +81,9 @@ func checkAddresses(c metabase.Change, sites []int) (problems []metabase.Problem
 				continue
 			}
 			if id, ok := added[n][at]; ok {
-				problems = append(problems, taken(c, n, id, at, other))
+				problems = append(problems, taken(n, id, at, other))
 			} else if id, ok := added[other][at]; ok {
-				problems = append(problems, taken(c, other, id, at, n))
+				problems = append(problems, taken(other, id, at, n))
 			}
 		}
 	}
@@ -103,13 +102,11 @@ func addedAddresses(c metabase.Change, n int) map[netip.AddrPort]metabase.ID {
 	return now
 }
 
-func taken(c metabase.Change, n int, id metabase.ID, at netip.AddrPort, other int) metabase.Problem {
-	owner := "another site"
-	if allows(c, SitePath(other), metabase.Read) {
-		owner = fmt.Sprintf("site %d", other)
-	}
-	return problem(SitePath(n), id, invalid(
-		"%s is an address of %s; name another, or set ServerAutoStart false at one of the two and have them take turns", at, owner))
+func taken(n int, id metabase.ID, at netip.AddrPort, other int) metabase.Problem {
+	p := problem(SitePath(n), id, invalid(
+		"%s is an address of site %d; name another, or set ServerAutoStart false at one of the two and have them take turns", at, other))
+	p.Other = SitePath(other)
+	return p
 }
 
 // allows reports whether the actor of a change has a right; a change without a

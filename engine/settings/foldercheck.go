@@ -84,13 +84,15 @@ func (k *folderCheck) bad(f folder, format string, args ...any) {
 	k.problems = append(k.problems, problem(path, f.id, invalid(format, args...)))
 }
 
-// beside describes where f lies relative to o. It does not name a site that the
-// actor may not read.
-func (k *folderCheck) beside(f, o folder) string {
+// badBeside refuses f for where it lies relative to o. It does not name a site
+// that the actor may not read.
+func (k *folderCheck) badBeside(f, o folder, advice string) {
 	if !allows(k.Change, o.key, metabase.Read) {
-		return f.text + " is not free"
+		k.bad(f, "%s is not free; %s", f.text, advice)
+		return
 	}
-	return f.beside(o)
+	k.bad(f, "%s; %s", f.beside(o), advice)
+	k.problems[len(k.problems)-1].Other = o.key
 }
 
 // moved lists the folders that are new, lie elsewhere than before, or are now
@@ -133,7 +135,7 @@ func (k *folderCheck) checkQueue(f folder, queues folderIndex) {
 		if o.site == f.site || !second.own() && (!k.Old.Has(second.key) || k.wereNear(f, o)) {
 			continue
 		}
-		k.bad(f, "%s; give site %d a folder of its own%s", k.beside(f, o), f.site, k.suggest(f.site, queues))
+		k.badBeside(f, o, fmt.Sprintf("give site %d a folder of its own%s", f.site, k.suggest(f.site, queues)))
 	}
 }
 
@@ -155,7 +157,7 @@ func (k *folderCheck) wereNear(f, o folder) bool {
 // checkApart compares a folder that is no queue's with the queues'.
 func (k *folderCheck) checkApart(f folder, queues folderIndex) {
 	for _, q := range queues.near(f.at) {
-		k.bad(f, "%s; name another folder", k.beside(f, q))
+		k.badBeside(f, q, "name another folder")
 	}
 }
 
@@ -165,7 +167,7 @@ func (k *folderCheck) checkUnmoved(moved []folder, added folderIndex) {
 	compare := func(f folder, ok bool) {
 		for _, q := range added.near(f.at) {
 			if ok && !slices.ContainsFunc(moved, func(m folder) bool { return m.key.Equal(f.key) && m.id == f.id }) {
-				k.bad(q, "%s; name another folder", k.beside(q, f))
+				k.badBeside(q, f, "name another folder")
 			}
 		}
 	}

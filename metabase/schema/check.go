@@ -71,7 +71,8 @@ func (k *checker) children(path metabase.Path) {
 	for name := range k.change.New.Names(path) {
 		child := path.Join(name)
 		if err := k.schema.checkPlace(k.change.New, child, k.change.New.Class(child)); err != nil {
-			k.bad(path, metabase.KeyType, invalid("its child key %q: %v", name, err))
+			k.problems = append(k.problems, metabase.Problem{Path: path, ID: metabase.KeyType, Property: "KeyType", Other: child,
+				Err: invalid("its child key %q: %v", name, err)})
 			return // one is enough: there may be thousands
 		}
 	}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+// An authorizer asks the access lists for the rights that a request needs, and
+// collects those that are missing. It asks for each right at a key once.
+type authorizer struct {
+	old          Snapshot
+	who          []Principal
+	unrestricted bool
+	asked        map[grant]bool
+	onAsk        func(Path, Right) // nil: none
+
+	problems []Problem
+	missing  []Refusal
+}
+
+// A grant is a right at a key.
+type grant struct {
+	path  Path
+	right Right
+}
+
+func (a *authorizer) begin(old Snapshot, b *Batch, onAsk func(Path, Right)) {
+	a.old, a.onAsk = old, onAsk
+	a.unrestricted = old.unrestricted(b.Actor)
+	for _, p := range b.Also {
+		a.unrestricted = a.unrestricted || old.unrestricted(p)
+	}
+	if !a.unrestricted {
+		a.who, a.asked = b.who(), map[grant]bool{}
+	}
+}
+
+// permits reports whether every right that op needs is there.
+func (a *authorizer) permits(op Op) bool {
+	if a.unrestricted {
+		return true
+	}
+	missing := len(a.missing)
+	op.authorize(a)
+	return len(a.missing) == missing
+}
+
+// allows is the one place where a request asks the access lists.
+func (a *authorizer) allows(p Path, r Right) bool {
+	g := grant{p, r}
+	ok, known := a.asked[g]
+	if !known {
+		if a.onAsk != nil {
+			a.onAsk(p, r)
+		}
+		ok = a.old.Allows(a.who, p, r)
+		a.asked[g] = ok
+	}
+	return ok
+}
+
+// require asks for a right to the property id of a key, or with 0 to the key.
+func (a *authorizer) require(p Path, id ID, r Right) {
+	if a.allows(p, r) {
+		return
+	}
+	a.missing = append(a.missing, Refusal{Path: p, Need: r})
+	a.problems = append(a.problems, Problem{Path: p, ID: id, Err: because(Denied, "denied: the right to %s is missing", r)})
+}
+
+// requireBelow is require for a key that the batch removes with one above it.
+// Where the caller may not read the key, the problem is about the deepest key
+// above it that the caller may read.
+func (a *authorizer) requireBelow(p Path, r Right) {
+	if a.allows(p, Read) {
+		a.require(p, 0, r)
+		return
+	}
+	a.missing = append(a.missing, Refusal{Path: p, Need: r | Read})
+	for p != Root && !a.allows(p, Read) {
+		p = p.Parent()
+	}
+	a.problems = append(a.problems, Problem{Path: p, Err: because(Denied, "denied: the right to %s all that is below it is missing", r)})
+}
+
+// requireItem asks for the right to change one item into another: the right
+// that the stricter of the two needs. A nil item is none.
+func (a *authorizer) requireItem(p Path, id ID, items ...*Property) {
+	right := Write
+	for _, item := range items {
+		switch {
+		case item == nil:
+		case item.ID == AccessList || item.Attr&Locked != 0:
+			right = Control
+		case item.Attr&Secure != 0 && right == Write:
+			right = WriteSecret
+		}
+	}
+	a.require(p, id, right)
+}
+
+// requireSet is requireItem for what is stored at p now and next.
+func (a *authorizer) requireSet(p Path, next Property) {
+	var was *Property
+	if item, ok := a.old.Stored(p, next.ID); ok {
+		was = &item
+	}
+	a.requireItem(p, next.ID, was, &next)
+}
+
+// requireSource asks for the right to copy what is at p, and with deep below it:
+// a secret must not be copied to where the caller may use it. Keys that the
+// caller may not read are not named.
+func (a *authorizer) requireSource(p Path, deep bool) {
+	top := a.old.node(p)
+	a.require(p, 0, Read)
+	if top == nil || !a.allows(p, Read) {
+		return
+	}
+	hidden := false
+	top.walk(p, func(q Path, k *node) bool {
+		if !a.allows(q, Read) {
+			hidden = true
+			a.missing = append(a.missing, Refusal{Path: q, Need: Read})
+			return deep
+		}
+		for _, item := range k.items.list {
+			if item.Attr&Secure != 0 {
+				a.require(q, item.ID, WriteSecret)
+			}
+		}
+		return deep
+	})
+	if hidden {
+		a.problems = append(a.problems, Problem{Path: p, Err: because(Denied, "denied: the right to read all that is below it is missing")})
+	}
+}
+
+// requireDeltas asks for what the whole change needs, whichever ops made it.
+func (a *authorizer) requireDeltas(list []keyDelta) {
+	if a.unrestricted {
+		return
+	}
+	for _, d := range list {
+		switch {
+		case d.added:
+			a.require(d.path.Parent(), 0, Create)
+		case d.removed:
+			a.requireBelow(d.path, Delete)
+		case d.oldName != d.newName:
+			a.require(d.path, 0, Delete)
+		case len(d.props) == 0:
+			a.require(d.path, 0, Write)
+		}
+		for _, p := range d.props {
+			switch {
+			case d.removed && p.old.Attr&Locked == 0:
+				// The right to remove the key includes its properties.
+			case d.added && p.new.Attr&(Secure|Locked) == 0 && p.id != AccessList:
+				// The right to create the key includes its properties.
+			default:
+				a.requireItem(d.path, p.id, p.old, p.new)
+			}
+		}
+	}
+}
