@@ -13,9 +13,9 @@ import (
 	"restante/metabase/schema"
 )
 
-// setOp stores a value, read as what is stored there.
-func (p *planner) setOp(c call) (metabase.Op, error) {
-	t, err := p.handlers.find(p.has, c.args)
+// parseSet stores a value, read as what is stored there.
+func (p *lineParser) parseSet(c call) (metabase.Op, error) {
+	t, err := p.find(p.exists, c.args)
 	if err != nil {
 		return nil, err
 	}
@@ -29,13 +29,13 @@ func (p *planner) setOp(c call) (metabase.Op, error) {
 		return nil, err
 	}
 	if prop.Syntax == schema.Flag {
-		whole, _ := p.handlers.Schema.ByID(prop.ID)
+		whole, _ := p.Schema.ByID(prop.ID)
 		item := form.item(prop.ID, prop.WithBit(whole.Default, v.DWord() != 0))
-		p.set[t.key()] = item
+		p.stored[t.key()] = item
 		return metabase.SetBits{Path: t.path, Property: item, Mask: prop.Mask}, nil
 	}
 	item := form.item(prop.ID, v)
-	p.set[t.key()] = item
+	p.stored[t.key()] = item
 	return metabase.Set{Path: t.path, Property: item}, nil
 }
 
@@ -47,10 +47,10 @@ func (f filter) item(id metabase.ID, v metabase.Value) metabase.Property {
 // what is there already, and of a number without a name also of what it
 // inherits, so that a new value changes nothing else; else the schema's. Options
 // go before all of that.
-func (p *planner) form(t target, c call) (f filter, err error) {
+func (p *lineParser) form(t target, c call) (f filter, err error) {
 	whole := t.prop
 	if whole.Syntax == schema.Flag {
-		whole, _ = p.handlers.Schema.ByID(t.prop.ID)
+		whole, _ = p.Schema.ByID(t.prop.ID)
 	}
 	f = filter{whole.Attr, whole.UserType, whole.Type}
 	if was, ok := p.model(t, whole.Type == metabase.AnyType); ok {
@@ -60,7 +60,7 @@ func (p *planner) form(t target, c call) (f filter, err error) {
 	if err != nil {
 		return f, err
 	}
-	at := string(admin.Canonical(p.snap, t.path)) + ": " + t.prop.Label()
+	at := string(admin.Canonical(p.view.Snapshot, t.path)) + ": " + t.prop.Label()
 	if c.has("type") {
 		if f.typ = asked.typ; whole.As(f.typ).Type != f.typ {
 			return f, api.Refused(at, fmt.Sprintf("is a %s and takes no %s", whole.Type, f.typ))
@@ -80,11 +80,14 @@ func (p *planner) form(t target, c call) (f filter, err error) {
 // model is the item that a new value of t is like: the one that is stored
 // there after the earlier lines or else, with inherit, the nearest above that
 // has it.
-func (p *planner) model(t target, inherit bool) (metabase.Property, bool) {
+func (p *lineParser) model(t target, inherit bool) (metabase.Property, bool) {
+	if !p.view.Sees(t.path) {
+		return metabase.Property{}, false
+	}
 	for q := t.path; ; q = q.Parent() {
-		item, ok := p.set[target{path: q, prop: t.prop}.key()]
+		item, ok := p.stored[target{path: q, prop: t.prop}.key()]
 		if !ok {
-			item, ok = p.snap.Stored(p.source(q), t.prop.ID)
+			item, ok = p.view.Stored(p.source(q), t.prop.ID)
 		}
 		if ok && !item.Value.IsZero() {
 			return item, q == t.path || item.Attr&metabase.Inherit != 0
@@ -96,9 +99,9 @@ func (p *planner) model(t target, inherit bool) (metabase.Property, bool) {
 }
 
 // source is where the key at path comes from, if an earlier line copies it.
-func (p *planner) source(path metabase.Path) metabase.Path {
+func (p *lineParser) source(path metabase.Path) metabase.Path {
 	for _, m := range p.made {
-		if m.from != "" && path.Within(m.path) && m.path != metabase.Root && !p.snap.Has(path) {
+		if m.from != "" && path.Within(m.path) && m.path != metabase.Root && !p.view.Has(path) {
 			return m.from + path[len(m.path):]
 		}
 	}
@@ -106,8 +109,8 @@ func (p *planner) source(path metabase.Path) metabase.Path {
 }
 
 // value reads the words of a value.
-func (p *planner) value(t target, prop schema.Prop, c call) (metabase.Value, error) {
-	words, at := t.rest, string(admin.Canonical(p.snap, t.path))
+func (p *lineParser) value(t target, prop schema.Prop, c call) (metabase.Value, error) {
+	words, at := t.rest, string(admin.Canonical(p.view.Snapshot, t.path))
 	if len(words) == 0 && !prop.TakesNone() {
 		return metabase.Value{}, api.Usage("set takes PATH PROP VALUE...: "+prop.Label()+" needs a value", "help mb set")
 	}

@@ -15,8 +15,8 @@ import (
 	"restante/metabase/schema"
 )
 
-// planned is the operations of a batch in words, each with the number of its
-// line, 0 where it has none.
+// planned are the operations of the lines that could be parsed, each with the
+// number of its line, 0 where it has none.
 type planned struct {
 	ops   []metabase.Op
 	lines []int
@@ -35,7 +35,7 @@ func (b planned) numbered(err error) error {
 	}
 	e := api.AsError(refused)
 	if len(e.Problems) != len(refused.Problems) {
-		return err // it is another error that speaks
+		return err // it is not refused that is shown
 	}
 	for i, p := range refused.Problems {
 		e.Problems[i].Line = b.line(p)
@@ -57,21 +57,21 @@ func sortByLine(list []api.Problem) {
 
 // How much an operation has to do with a problem.
 const (
-	nothing = iota
-	nearby  // it stores something else there or above
-	told    // and the problem speaks of that
-	above   // it stores the property above
-	around  // it makes, fills or takes away the key
-	exactly // it stores or removes the property there
+	unrelated = iota
+	nearby    // it stores another property there or above
+	mentioned // and the problem mentions that property
+	above     // it stores the property above
+	around    // it makes, fills or removes the key
+	exactly   // it stores or removes the property there
 )
 
 // line is the number of the last line that p comes from, 0 where that is a
 // guess.
 func (b planned) line(p metabase.Problem) (line int) {
-	most, several := nothing, false
+	most, several := unrelated, false
 	for i, op := range b.ops {
-		n := bearing(op, p)
-		if n == nothing || n < most {
+		n := relation(op.Scope(), p)
+		if n == unrelated || n < most {
 			continue
 		}
 		several = n == most && line != b.lines[i]
@@ -83,65 +83,35 @@ func (b planned) line(p metabase.Problem) (line int) {
 	return line
 }
 
-func bearing(op metabase.Op, p metabase.Problem) int {
-	switch op := op.(type) {
-	case metabase.Set:
-		return ofItem(op.Path, op.Property.ID, p)
-	case metabase.SetBits:
-		return ofItem(op.Path, op.Property.ID, p)
-	case metabase.Unset:
-		return ofItem(op.Path, op.ID, p)
-	case metabase.Lock:
-		return ofItem(op.Path, op.ID, p)
-	case metabase.AddKey:
-		return ofKey(p.Path.Equal(op.Path))
-	case metabase.Remove:
-		return ofKey(p.Path.Within(op.Path))
-	case metabase.RemoveChildren:
-		return ofKey(p.Path.Within(op.Path))
-	case metabase.Copy:
-		return ofKey(p.Path.Within(op.To) || p.ID == 0 && p.Path.Equal(op.From))
-	case metabase.Move:
-		return ofKey(p.Path.Within(op.To) || p.Path.Within(op.From))
-	case metabase.Clear:
-		return ofKey(p.Path.Equal(op.Path))
-	case metabase.CopyData:
-		return ofKey(p.Path.Equal(op.To) || p.ID == 0 && p.Path.Equal(op.From))
-	case metabase.Touch:
-		return ofKey(p.Path.Equal(op.Path))
-	}
-	return nothing
-}
-
-func ofKey(is bool) int {
-	if is {
-		return around
-	}
-	return nothing
-}
-
-// ofItem is for an operation on the property id at path.
-func ofItem(path metabase.Path, id metabase.ID, p metabase.Problem) int {
-	switch {
-	case !p.Path.Within(path):
-		if path.Within(p.Path) && speaksOf(p.Err, id) {
-			return told // it does not go with what stands above
+func relation(s metabase.Scope, p metabase.Problem) int {
+	if s.ID == 0 {
+		about := func(at metabase.Path) bool { return p.Path.Equal(at) || s.Deep && p.Path.Within(at) }
+		ofSource := s.From != "" && (p.ID == 0 || errors.Is(p.Err, metabase.Denied))
+		if about(s.Path) || ofSource && about(s.From) {
+			return around
 		}
-		return nothing
-	case p.Path.Equal(path) && id == p.ID:
+		return unrelated
+	}
+	switch {
+	case !p.Path.Within(s.Path):
+		if s.Path.Within(p.Path) && mentions(p.Err, s.ID) {
+			return mentioned // it does not go with what is stored above
+		}
+		return unrelated
+	case p.Path.Equal(s.Path) && s.ID == p.ID:
 		return exactly
-	case id == p.ID:
+	case s.ID == p.ID:
 		return above
-	case p.Path.Equal(path) && p.ID == 0:
+	case p.Path.Equal(s.Path) && p.ID == 0:
 		return around
-	case speaksOf(p.Err, id):
-		return told
+	case mentions(p.Err, s.ID):
+		return mentioned
 	}
 	return nearby
 }
 
-// speaksOf says that the reason names a property.
-func speaksOf(why error, id metabase.ID) bool {
+// mentions reports whether an error names a property.
+func mentions(why error, id metabase.ID) bool {
 	prop, known := schema.IIS().ByID(id)
 	if !known || prop.Name == "" || why == nil {
 		return false

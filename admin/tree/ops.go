@@ -14,24 +14,24 @@ import (
 	"restante/metabase/schema"
 )
 
-func (p *planner) unsetOp(c call) (metabase.Op, error) {
-	t, err := p.handlers.find(p.has, c.args)
+func (p *lineParser) parseUnset(c call) (metabase.Op, error) {
+	t, err := p.find(p.exists, c.args)
 	if err == nil && len(t.rest) > 0 {
-		err = api.Usage("unset takes PATH PROP", "")
+		err = api.Usage(c.name+" takes "+c.usage, "")
 	}
 	if err != nil {
 		return nil, err
 	}
 	if t.prop.Syntax == schema.Flag {
-		whole, _ := p.handlers.Schema.ByID(t.prop.ID)
-		path := string(admin.Canonical(p.snap, t.path))
+		whole, _ := p.Schema.ByID(t.prop.ID)
+		path := string(admin.Canonical(p.view.Snapshot, t.path))
 		return nil, &api.Error{
 			Kind: api.KindRefused,
 			Text: fmt.Sprintf("%s: %s: is one bit of %s: set it to false, or unset %s with all its bits", path, t.prop.Label(), whole.Label(), whole.Label()),
 			Hint: "mb set " + shellWord(path) + " " + t.prop.Label() + " false",
 		}
 	}
-	p.set[t.key()] = metabase.Property{}
+	p.stored[t.key()] = metabase.Property{}
 	return metabase.Unset{Path: t.path, ID: t.prop.ID}, nil
 }
 
@@ -43,7 +43,7 @@ func shellWord(s string) string {
 	return s
 }
 
-func (p *planner) addOp(c call) (metabase.Op, error) {
+func (p *lineParser) parseAdd(c call) (metabase.Op, error) {
 	if err := c.count(1, 2); err != nil {
 		return nil, err
 	}
@@ -53,28 +53,37 @@ func (p *planner) addOp(c call) (metabase.Op, error) {
 	}
 	op := metabase.AddKey{Path: path}
 	if len(c.args) == 2 {
-		class, ok := p.handlers.Schema.Class(c.args[1])
+		class, ok := p.Schema.Class(c.args[1])
 		if !ok {
 			return nil, api.Missing(string(path), fmt.Sprintf("no class is called %q", c.args[1]))
 		}
 		op.Class = class.Name
 	} else {
-		op.Class = p.handlers.Schema.ClassAt(p.snap, path)
+		op.Class = p.Schema.ClassAt(p.view.Snapshot, path)
 	}
 	p.made = append(p.made, made{path: path})
 	return op, nil
 }
 
+// parseLock also parses unlock.
+func (p *lineParser) parseLock(c call) (metabase.Op, error) {
+	t, err := p.find(p.exists, c.args)
+	if err == nil && len(t.rest) > 0 {
+		err = api.Usage(c.name+" takes "+c.usage, "")
+	}
+	return metabase.Lock{Path: t.path, ID: t.prop.ID, Off: c.name == "unlock"}, err
+}
+
 // there reads a path that must lead to a key.
-func (p *planner) there(word string) (metabase.Path, error) {
+func (p *lineParser) there(word string) (metabase.Path, error) {
 	path, err := admin.ParsePath(word)
-	if err == nil && !p.has(path) {
+	if err == nil && !p.exists(path) {
 		err = api.Missing(string(path), "not found")
 	}
 	return path, err
 }
 
-func (p *planner) rmOp(c call) (metabase.Op, error) {
+func (p *lineParser) parseRemove(c call) (metabase.Op, error) {
 	if err := c.count(1, 1); err != nil {
 		return nil, err
 	}
@@ -91,26 +100,31 @@ func (p *planner) rmOp(c call) (metabase.Op, error) {
 	return metabase.Remove{Path: path, Recursive: c.has("recursive")}, nil
 }
 
-func (p *planner) copyOp(c call) (metabase.Op, error) {
+// copied reads SRC and DST.
+func (p *lineParser) copied(c call) (from, to metabase.Path, err error) {
 	if err := c.count(2, 2); err != nil {
-		return nil, err
+		return "", "", err
 	}
-	to, err := admin.ParsePath(c.args[1])
-	if err != nil {
-		return nil, err
+	if to, err = admin.ParsePath(c.args[1]); err == nil {
+		from, err = p.there(c.args[0])
 	}
-	from, err := p.there(c.args[0])
-	if err != nil {
-		return nil, err
+	if err == nil {
+		p.made = append(p.made, made{to, from})
 	}
-	p.made = append(p.made, made{to, from})
-	if c.verb == "mv" {
-		return metabase.Move{From: from, To: to, Overwrite: c.has("overwrite")}, nil
-	}
-	return metabase.Copy{From: from, To: to, Overwrite: c.has("overwrite")}, nil
+	return from, to, err
 }
 
-func (p *planner) clearOp(c call) (metabase.Op, error) {
+func (p *lineParser) parseCopy(c call) (metabase.Op, error) {
+	from, to, err := p.copied(c)
+	return metabase.Copy{From: from, To: to, Overwrite: c.has("overwrite")}, err
+}
+
+func (p *lineParser) parseMove(c call) (metabase.Op, error) {
+	from, to, err := p.copied(c)
+	return metabase.Move{From: from, To: to, Overwrite: c.has("overwrite")}, err
+}
+
+func (p *lineParser) parseClear(c call) (metabase.Op, error) {
 	if err := c.count(1, 1); err != nil {
 		return nil, err
 	}
@@ -122,7 +136,7 @@ func (p *planner) clearOp(c call) (metabase.Op, error) {
 	return metabase.Clear{Path: path, UserType: f.user, Type: f.typ}, err
 }
 
-func (p *planner) cpdataOp(c call) (metabase.Op, error) {
+func (p *lineParser) parseCopyData(c call) (metabase.Op, error) {
 	if err := c.count(2, 2); err != nil {
 		return nil, err
 	}
@@ -144,7 +158,7 @@ var (
 	lastTime  = time.Unix(0, math.MaxInt64)
 )
 
-func (p *planner) touchOp(c call) (metabase.Op, error) {
+func (p *lineParser) parseTouch(c call) (metabase.Op, error) {
 	if err := c.count(1, 2); err != nil {
 		return nil, err
 	}
@@ -153,7 +167,7 @@ func (p *planner) touchOp(c call) (metabase.Op, error) {
 	if len(c.args) == 2 {
 		op.Time, err = time.Parse(time.RFC3339, c.args[1])
 		if err != nil || op.Time.Before(firstTime) || op.Time.After(lastTime) {
-			return nil, api.Usage(fmt.Sprintf("%q is no time such as 2026-01-31T12:00:00Z, from the year 1678 to 2262", c.args[1]), "")
+			return nil, api.Usage(fmt.Sprintf("invalid time %q: use RFC 3339, such as 2026-03-01T12:00:00Z, from the year 1678 to 2262", c.args[1]), "")
 		}
 	}
 	op.Path, err = p.there(c.args[0])

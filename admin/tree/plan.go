@@ -10,16 +10,16 @@ import (
 	"restante/metabase"
 )
 
-// plan makes the operations of a batch in words. Every line that cannot be
-// understood is in the error, which comes with the operations of the others.
+// plan parses the lines of a batch. The error has a problem for every line that
+// cannot be parsed, and comes with the operations of the others.
 func (d handlers) plan(ctx context.Context, who api.Caller, lines []api.Line) (planned, error) {
-	p := planner{handlers: d, who: who, snap: d.Tree.Snapshot(), set: map[string]metabase.Property{}}
+	p := lineParser{handlers: d, view: d.View(who), stored: map[string]metabase.Property{}}
 	var out planned
 	var problems []api.Problem
 	var single error
 	failed, notFound := 0, 0
 	for _, l := range lines {
-		op, err := p.line(ctx, l)
+		op, err := p.line(ctx, who, l)
 		if err == nil {
 			out.add(op, l.Number)
 			continue
@@ -54,21 +54,26 @@ func atLine(n int, e *api.Error) (out []api.Problem) {
 	return out
 }
 
-// A planner turns words into operations, and remembers what earlier ones did
-// as far as later ones ask for it.
-type planner struct {
-	handlers handlers
-	who      api.Caller
-	snap     metabase.Snapshot
-	made     []made                       // by add, cp and mv
-	set      map[string]metabase.Property // by set and unset: by path and id in small letters
+// A lineParser makes operations of lines. It remembers what earlier lines do as far
+// as later ones depend on it. Of a key that the caller may not read it looks at
+// nothing: the tree asks for the rights to the operation, and no answer depends
+// on whether the key exists.
+type lineParser struct {
+	handlers
+	view   *metabase.View
+	made   []made                       // by add, cp and mv
+	stored map[string]metabase.Property // by set and unset: by path and id in lower case
 }
 
 // made is a key that an earlier line makes, by copying from where that is set.
 type made struct{ path, from metabase.Path }
 
-func (p *planner) has(path metabase.Path) bool {
-	if p.snap.Has(path) {
+// exists reports whether an operation may be about the key at path.
+func (p *lineParser) exists(path metabase.Path) bool {
+	switch {
+	case !p.view.Sees(path):
+		return !p.namesProperty(path) // PATH/PROP in one word
+	case p.view.Has(path):
 		return true
 	}
 	for _, m := range p.made {
@@ -76,9 +81,8 @@ func (p *planner) has(path metabase.Path) bool {
 			return true
 		}
 		if m.from != "" && path.Within(m.path) {
-			// What the caller may not read does not come along, nor is it told.
-			from := m.from + path[len(m.path):]
-			if p.snap.Has(from) && p.snap.Allows(p.who.Who, from, metabase.Read) {
+			from := m.from + path[len(m.path):] // a key that the caller may not read is not copied
+			if p.view.Has(from) && p.view.Sees(from) {
 				return true
 			}
 		}
@@ -86,88 +90,18 @@ func (p *planner) has(path metabase.Path) bool {
 	return false
 }
 
-func (p *planner) line(ctx context.Context, l api.Line) (metabase.Op, error) {
+// line parses a line. The error is Denied, and nothing else, where the line is
+// about a key that the caller may not read.
+func (p *lineParser) line(ctx context.Context, who api.Caller, l api.Line) (metabase.Op, error) {
 	c, err := readCall(l)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.ask(ctx, c); err != nil {
-		return nil, err
-	}
-	op, err := p.op(ctx, c)
-	if err != nil && len(c.args) > 0 {
-		if at, bad := admin.ParsePath(c.args[0]); bad == nil {
-			err = p.handlers.Redact(ctx, p.who, at, err)
+	op, err := c.parse(p, c)
+	for _, word := range c.args[:min(len(c.args), 2)] {
+		if at, bad := admin.ParsePath(word); err != nil && bad == nil {
+			err = p.Redact(ctx, who, at, err)
 		}
 	}
 	return op, err
-}
-
-// ask refuses a line about a key that the caller may neither read nor do that
-// to, before anything of the key is looked at. For all others the tree asks.
-func (p *planner) ask(ctx context.Context, c call) error {
-	for i, any := range verbs[c.verb].asks {
-		if i >= len(c.args) {
-			break
-		}
-		at, err := admin.ParsePath(c.args[i])
-		if err != nil {
-			return err
-		}
-		if p.snap.Rights(p.who.Who, at)&(metabase.Read|any) == 0 {
-			return p.handlers.Deny(ctx, p.who, at, any&-any, at, "") // the least of them
-		}
-	}
-	return nil
-}
-
-func (p *planner) op(ctx context.Context, c call) (metabase.Op, error) {
-	switch c.verb {
-	case "set":
-		return p.setOp(c)
-	case "unset":
-		return p.unsetOp(c)
-	case "lock", "unlock":
-		return p.lockOp(ctx, c.verb, c.args)
-	case "add":
-		return p.addOp(c)
-	case "rm":
-		return p.rmOp(c)
-	case "clear":
-		return p.clearOp(c)
-	case "cpdata":
-		return p.cpdataOp(c)
-	case "touch":
-		return p.touchOp(c)
-	}
-	return p.copyOp(c)
-}
-
-// lockOp locks what is stored at a key against being overridden below it, or
-// lets it be overridden again.
-func (p *planner) lockOp(ctx context.Context, verb string, args []string) (metabase.Op, error) {
-	t, err := p.handlers.find(p.has, args)
-	if err == nil && len(t.rest) > 0 {
-		err = api.Usage(verb+" takes PATH PROP", "")
-	}
-	if err != nil {
-		return nil, err
-	}
-	if verb == "lock" {
-		if err := p.overrides(ctx, t); err != nil {
-			return nil, err
-		}
-	}
-	return metabase.Lock{Path: t.path, ID: t.prop.ID, Off: verb == "unlock"}, nil
-}
-
-// overrides refuses a lock that is overridden where the caller may not read:
-// the tree would name the place.
-func (p *planner) overrides(ctx context.Context, t target) error {
-	for _, at := range p.snap.DataPaths(t.path, t.prop.ID) {
-		if !p.snap.Allows(p.who.Who, at, metabase.Read) {
-			return p.handlers.Deny(ctx, p.who, at, metabase.Read, t.path, belowIt)
-		}
-	}
-	return nil
 }

@@ -59,6 +59,13 @@ func (d handlers) placeOf(ctx context.Context, who api.Caller, v *metabase.View,
 	return key.Path, nil
 }
 
+// namesProperty reports whether the last part of a path is the name of a
+// property.
+func (d handlers) namesProperty(p metabase.Path) bool {
+	prop, ok := d.Schema.Property(p.Base())
+	return ok && (prop.Name != "" || prop.Type != metabase.AnyType)
+}
+
 // find reads PATH PROP, or PATH/PROP in one word where that is not a key and
 // its last part names a property. Has says which keys there are.
 func (d handlers) find(has func(metabase.Path) bool, words []string) (target, error) {
@@ -91,8 +98,7 @@ func (d handlers) find(has func(metabase.Path) bool, words []string) (target, er
 // oneWord reads PATH/PROP. A number that no property has is a key's name, and
 // so is one that is followed by the name of a property.
 func (d handlers) oneWord(p metabase.Path, words []string) (target, bool) {
-	prop, ok := d.Schema.Property(p.Base())
-	if !ok || prop.Name == "" && prop.Type == metabase.AnyType {
+	if !d.namesProperty(p) {
 		return target{}, false
 	}
 	if _, err := strconv.ParseUint(p.Base(), 0, 32); err == nil && len(words) > 1 {
@@ -100,5 +106,6 @@ func (d handlers) oneWord(p metabase.Path, words []string) (target, bool) {
 			return target{}, false
 		}
 	}
+	prop, _ := d.Schema.Property(p.Base())
 	return target{p.Parent(), prop, words[1:]}, true
 }

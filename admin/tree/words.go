@@ -4,6 +4,7 @@ package tree
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"restante/admin/api"
@@ -11,54 +12,60 @@ import (
 	"restante/metabase/schema"
 )
 
-// A verb is an operation in words.
-type verb struct {
+// An operation is the words of a line that makes one: the columns of the table
+// of operations that depend on the schema. The other columns are the methods of
+// [metabase.Op].
+type operation struct {
+	name    string
 	usage   string
-	options string           // "=" follows those that take a value
-	asks    []metabase.Right // for each key that it names, the rights of which it may need one
+	options string // "=" follows those that take a value
+	parse   func(*lineParser, call) (metabase.Op, error)
+	makes   []metabase.Op // of which types parse makes its operation
 }
 
-// changes are the rights of which one is enough to set some property.
-const changes = metabase.Write | metabase.WriteSecret | metabase.Control
-
-// verbs are the operations that a line may have.
-var verbs = map[string]verb{
-	"set":    {"PATH PROP VALUE...", "type= attributes= user-type=", []metabase.Right{changes}},
-	"unset":  {"PATH PROP", "", []metabase.Right{changes}},
-	"lock":   {"PATH PROP", "", []metabase.Right{metabase.Control}},
-	"unlock": {"PATH PROP", "", []metabase.Right{metabase.Control}},
-	"add":    {"PATH and a class", "", []metabase.Right{metabase.Create}},
-	"rm":     {"PATH", "recursive children", []metabase.Right{metabase.Delete}},
-	"cp":     {"SRC DST", "overwrite", []metabase.Right{metabase.Read, metabase.Create}},
-	"mv":     {"SRC DST", "overwrite", []metabase.Right{metabase.Read, metabase.Create}},
-	"clear":  {"PATH", "type= user-type=", []metabase.Right{changes}},
-	"cpdata": {"SRC DST", "move attributes= type= user-type=", []metabase.Right{metabase.Read, changes}},
-	"touch":  {"PATH and a time", "", []metabase.Right{metabase.Write}},
+var operations = []operation{
+	{"set", "PATH PROP VALUE...", "type= attributes= user-type=", (*lineParser).parseSet, []metabase.Op{metabase.Set{}, metabase.SetBits{}}},
+	{"unset", "PATH PROP", "", (*lineParser).parseUnset, []metabase.Op{metabase.Unset{}}},
+	{"lock", "PATH PROP", "", (*lineParser).parseLock, []metabase.Op{metabase.Lock{}}},
+	{"unlock", "PATH PROP", "", (*lineParser).parseLock, []metabase.Op{metabase.Lock{}}},
+	{"add", "PATH and a class", "", (*lineParser).parseAdd, []metabase.Op{metabase.AddKey{}}},
+	{"rm", "PATH", "recursive children", (*lineParser).parseRemove, []metabase.Op{metabase.Remove{}, metabase.RemoveChildren{}}},
+	{"cp", "SRC DST", "overwrite", (*lineParser).parseCopy, []metabase.Op{metabase.Copy{}}},
+	{"mv", "SRC DST", "overwrite", (*lineParser).parseMove, []metabase.Op{metabase.Move{}}},
+	{"clear", "PATH", "type= user-type=", (*lineParser).parseClear, []metabase.Op{metabase.Clear{}}},
+	{"cpdata", "SRC DST", "move attributes= type= user-type=", (*lineParser).parseCopyData, []metabase.Op{metabase.CopyData{}}},
+	{"touch", "PATH and a time", "", (*lineParser).parseTouch, []metabase.Op{metabase.Touch{}}},
 }
 
-const verbNames = "set, unset, lock, unlock, add, rm, cp, mv, clear, cpdata or touch"
+// operationNames lists the operations for an error.
+func operationNames() string {
+	var names []string
+	for _, o := range operations {
+		names = append(names, o.name)
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
 
 // A call is a line taken apart.
 type call struct {
-	verb string
+	*operation
 	args []string
 	opts map[string]string // by name; "" of those that take no value
 	file *api.File
 }
 
-// readCall takes a line apart. Options stand anywhere behind the verb; what
-// follows "--" is an argument, whatever it looks like. Of a line that is wrong,
-// verb and arguments come as far as they go.
+// readCall takes a line apart. Options may stand anywhere after the operation's
+// name; the words after "--" are arguments.
 func readCall(l api.Line) (c call, err error) {
 	if l.Broken != "" || len(l.Words) == 0 {
 		return c, api.Usage(l.Broken, "")
 	}
-	c = call{verb: strings.ToLower(l.Words[0]), opts: map[string]string{}, file: l.File}
-	v, known := verbs[c.verb]
-	if !known {
-		c.args = l.Words[1:]
-		return c, api.Usage(fmt.Sprintf("%q is no operation: use %s", l.Words[0], verbNames), "")
+	i := slices.IndexFunc(operations, func(o operation) bool { return strings.EqualFold(o.name, l.Words[0]) })
+	if i < 0 {
+		return c, api.Usage(fmt.Sprintf("invalid operation %q: use %s", l.Words[0], operationNames()), "")
 	}
+	c = call{operation: &operations[i], opts: map[string]string{}, file: l.File}
 	for words := l.Words[1:]; len(words) > 0; {
 		word := words[0]
 		words = words[1:]
@@ -66,13 +73,13 @@ func readCall(l api.Line) (c call, err error) {
 		case word == "--":
 			c.args = append(c.args, words...)
 			return c, err
-		case word == "-r" && c.verb == "rm":
+		case word == "-r" && c.name == "rm":
 			c.opts["recursive"] = ""
 		case !strings.HasPrefix(word, "--"):
 			c.args = append(c.args, word)
 		default:
 			var bad error
-			if words, bad = c.option(v, word[2:], words); bad != nil && err == nil {
+			if words, bad = c.option(word[2:], words); bad != nil && err == nil {
 				err = bad
 			}
 		}
@@ -81,9 +88,9 @@ func readCall(l api.Line) (c call, err error) {
 }
 
 // option reads one option, perhaps with its value off the words that follow.
-func (c call) option(v verb, word string, rest []string) ([]string, error) {
+func (c call) option(word string, rest []string) ([]string, error) {
 	name, value, inOne := strings.Cut(word, "=")
-	for known := range strings.FieldsSeq(v.options) {
+	for known := range strings.FieldsSeq(c.options) {
 		bare, takes := strings.CutSuffix(known, "=")
 		switch {
 		case bare != name:
@@ -96,14 +103,14 @@ func (c call) option(v verb, word string, rest []string) ([]string, error) {
 			value, rest = rest[0], rest[1:]
 		}
 		if _, twice := c.opts[name]; twice {
-			return rest, api.Usage("--"+name+" stands there twice", "")
+			return rest, api.Usage("--"+name+" is given twice", "")
 		}
 		c.opts[name] = value
 		return rest, nil
 	}
-	text := fmt.Sprintf("%s has no option --%s", c.verb, name)
-	if c.verb == "set" {
-		text += "; what is to be a value follows the word --"
+	text := fmt.Sprintf("%s has no option --%s", c.name, name)
+	if c.name == "set" {
+		text += "; a value that begins with -- follows the word --"
 	}
 	return rest, api.Usage(text, "")
 }
@@ -116,7 +123,7 @@ func (c call) has(option string) bool {
 // count refuses a call with another number of arguments.
 func (c call) count(least, most int) error {
 	if len(c.args) < least || len(c.args) > most {
-		return api.Usage(c.verb+" takes "+verbs[c.verb].usage, "")
+		return api.Usage(c.name+" takes "+c.usage, "")
 	}
 	return nil
 }

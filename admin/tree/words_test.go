@@ -4,8 +4,13 @@ package tree
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"maps"
 	"math"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -34,11 +39,11 @@ func TestReadCall(t *testing.T) {
 		{"cp --overwrite A B", "A B", map[string]string{"overwrite": ""}, ""},
 
 		{"set P Q --type", "P Q", nil, "--type needs a value"},
-		{"set P Q --loud V", "P Q V", nil, "set has no option --loud; what is to be a value follows the word --"},
-		{"set P Q V --type A --type B", "P Q V", map[string]string{"type": "A"}, "--type stands there twice"},
+		{"set P Q --loud V", "P Q V", nil, "set has no option --loud; a value that begins with -- follows the word --"},
+		{"set P Q V --type A --type B", "P Q V", map[string]string{"type": "A"}, "--type is given twice"},
 		{"rm P --children=1", "P", nil, "--children takes no value"},
 		{"unset P Q --type DWORD", "P Q DWORD", nil, "unset has no option --type"},
-		{"frob P", "P", nil, `"frob" is no operation: use set, `},
+		{"frob P", "", nil, `invalid operation "frob": use set, `},
 	}
 	for _, tt := range tests {
 		c, err := readCall(api.Line{Words: strings.Fields(tt.in)})
@@ -51,11 +56,72 @@ func TestReadCall(t *testing.T) {
 	}
 }
 
-// Each verb that the table has is also one that the refusal names.
-func TestVerbNames(t *testing.T) {
-	for name := range verbs {
-		if !slices.Contains(strings.FieldsFunc(verbNames, func(r rune) bool { return r == ' ' || r == ',' }), name) {
-			t.Errorf("%s is not named", name)
+// TestOperations checks that every type of operation in package metabase has a
+// row with all columns. Replace has no words: mb restore makes it.
+func TestOperations(t *testing.T) {
+	types := map[string]bool{"Replace": true}
+	for _, o := range operations {
+		if o.name == "" || o.usage == "" || o.parse == nil || len(o.makes) == 0 {
+			t.Errorf("the row %q lacks a column", o.name)
+		}
+		if !strings.Contains(operationNames(), o.name) {
+			t.Errorf("%s is not named to users", o.name)
+		}
+		for _, op := range o.makes {
+			types[reflect.TypeOf(op).Name()] = true
+		}
+	}
+	files, err := filepath.Glob("../../metabase/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok || f.Recv == nil || f.Name.Name != "authorize" {
+				continue
+			}
+			of := f.Recv.List[0].Type
+			if star, ok := of.(*ast.StarExpr); ok {
+				of = star.X
+			}
+			if found++; !types[of.(*ast.Ident).Name] {
+				t.Errorf("no row makes a metabase.%s", of.(*ast.Ident).Name)
+			}
+		}
+	}
+	if found != len(types) {
+		t.Errorf("found %d types of operations, the rows make %d", found, len(types))
+	}
+}
+
+// TestParsedOperations checks that each row makes what it says of a line.
+func TestParsedOperations(t *testing.T) {
+	d, who := setUp(t, kv.NewMem())
+	lines := map[string][]string{
+		"set": {"SMTPSVC/1 HopCount 3", "SMTPSVC/1 AccessSSL true"}, "unset": {"SMTPSVC/1 HopCount"}, "lock": {"SMTPSVC/1 HopCount"},
+		"unlock": {"SMTPSVC/1/HopCount"}, "add": {"SMTPSVC/1/Domain/a.example"}, "rm": {"SMTPSVC/1 -r", "SMTPSVC/1 --children"},
+		"cp": {"SMTPSVC/1 SMTPSVC/2"}, "mv": {"SMTPSVC/1 SMTPSVC/2"}, "clear": {"SMTPSVC/1"}, "cpdata": {"SMTPSVC/1 SMTPSVC"}, "touch": {"SMTPSVC/1"},
+	}
+	for _, o := range operations {
+		var got, want []string
+		for _, args := range lines[o.name] {
+			p, err := d.plan(t.Context(), who, []api.Line{{Words: strings.Fields(o.name + " " + args)}})
+			if err != nil || len(p.ops) != 1 {
+				t.Fatalf("%s %s: %v, %v", o.name, args, p.ops, err)
+			}
+			got = append(got, fmt.Sprintf("%T", p.ops[0]))
+		}
+		for _, op := range o.makes {
+			want = append(want, fmt.Sprintf("%T", op))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s makes %v, want %v", o.name, got, want)
 		}
 	}
 }

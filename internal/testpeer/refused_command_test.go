@@ -178,7 +178,7 @@ set SMTPSVC/1 ServerComment "unclosed
 			`line 8: /LM/SMTPSVC/1: ServerBindings: "nonsense" has no port`,
 			"line 9: /LM/SMTPSVC/1/Domain/hub.test: ServerComment: a key of class IIsSmtpDomain may not hold it",
 			"line 10: /LM/SMTPSVC: MaxSessionSize: ",
-			`line 11: "frobnicate" is no operation`,
+			`line 11: invalid operation "frobnicate"`,
 			"line 12: Unterminated double-quoted string",
 		} {
 			if !strings.Contains(stderr, "restante: mb apply: "+want) {
