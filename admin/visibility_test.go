@@ -251,9 +251,11 @@ func (f *forest) path() string {
 	return p
 }
 
-func (f *forest) rev() metabase.Rev { return metabase.Rev(f.rnd.Uint64N(uint64(f.store.Snapshot().Rev() + 2))) }
-func (f *forest) flip() bool        { return f.rnd.IntN(2) == 0 }
-func (f *forest) site() int         { return 1 + f.rnd.IntN(4) }
+func (f *forest) rev() metabase.Rev {
+	return metabase.Rev(f.rnd.Uint64N(uint64(f.store.Snapshot().Rev() + 2)))
+}
+func (f *forest) flip() bool { return f.rnd.IntN(2) == 0 }
+func (f *forest) site() int  { return 1 + f.rnd.IntN(4) }
 
 func (f *forest) domain() string {
 	return metabase.Path(pick(f, f.paths...)).Base()
@@ -330,9 +332,11 @@ var requests = map[string]func(f *forest) any{
 	"mb/get": func(f *forest) any {
 		return fields{"words": []string{f.path(), pick(f, freeProp, "HopCount", "RouteActionString")}, "rev": pick(f, 0, f.rev()), "stored": f.flip(), "partial": f.flip()}
 	},
-	"mb/show":   func(f *forest) any { return fields{"path": f.path(), "all": f.flip()} },
-	"mb/ls":     func(f *forest) any { return fields{"path": f.path(), "deep": f.flip(), "data": f.flip()} },
-	"mb/find":   func(f *forest) any { return fields{"path": f.path(), "property": pick(f, freeProp, "AccessList", "KeyType")} },
+	"mb/show": func(f *forest) any { return fields{"path": f.path(), "all": f.flip()} },
+	"mb/ls":   func(f *forest) any { return fields{"path": f.path(), "deep": f.flip(), "data": f.flip()} },
+	"mb/find": func(f *forest) any {
+		return fields{"path": f.path(), "property": pick(f, freeProp, "AccessList", "KeyType")}
+	},
 	"mb/schema": func(f *forest) any { return fields{"name": pick(f, "HopCount", "IIsSmtpDomain", "nosuch")} },
 	"mb/log":    func(f *forest) any { return fields{"path": f.path(), "count": f.rnd.IntN(50)} },
 	"mb/diff":   func(f *forest) any { return fields{"from": f.rev(), "to": f.rev()} },
@@ -369,11 +373,15 @@ var requests = map[string]func(f *forest) any{
 	"domain/create": func(f *forest) any {
 		return fields{"site": f.site(), "name": "new.example", "turn": pick(f, nil, []string{"a"})}
 	},
-	"domain/delete":  func(f *forest) any { return fields{"site": f.site(), "name": f.domain()} },
-	"turn/list":      func(f *forest) any { return fields{"site": pick(f, 0, f.site())} },
-	"turn/set":       func(f *forest) any { return fields{"site": f.site(), "domain": f.domain(), "account": "a", "revoke": f.flip()} },
-	"account/list":   func(f *forest) any { return fields{"site": pick(f, 0, f.site())} },
-	"account/put":    func(f *forest) any { return fields{"name": pick(f, "1/", "2/", "3/", "") + "anna", "password": "x", "change": f.flip()} },
+	"domain/delete": func(f *forest) any { return fields{"site": f.site(), "name": f.domain()} },
+	"turn/list":     func(f *forest) any { return fields{"site": pick(f, 0, f.site())} },
+	"turn/set": func(f *forest) any {
+		return fields{"site": f.site(), "domain": f.domain(), "account": "a", "revoke": f.flip()}
+	},
+	"account/list": func(f *forest) any { return fields{"site": pick(f, 0, f.site())} },
+	"account/put": func(f *forest) any {
+		return fields{"name": pick(f, "1/", "2/", "3/", "") + "anna", "password": "x", "change": f.flip()}
+	},
 	"account/delete": func(f *forest) any { return fields{"name": pick(f, "1/", "2/", "3/", "") + f.domain()} },
 	"queue/list":     func(f *forest) any { return fields{"site": pick(f, 0, f.site())} },
 	"queue/messages": func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "domain": f.domain()} },
