@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"restante/engine/mail"
+	coding "restante/internal/record"
 )
 
 // The queue's keys share a DB with those of its Store. An entry's key has the
@@ -88,8 +89,7 @@ func (w lastReply) append(b []byte) []byte {
 	b = binary.AppendVarint(b, w.tried)
 	b = binary.AppendUvarint(b, uint64(w.reply.Code))
 	for _, s := range []string{w.reply.Enhanced, w.reply.Text, w.host} {
-		b = binary.AppendUvarint(b, uint64(len(s)))
-		b = append(b, s...)
+		b = coding.AppendText(b, s)
 	}
 	return b
 }
@@ -111,89 +111,45 @@ func (o backoff) encode() []byte {
 
 var errRecord = errors.New("the queue's record is damaged")
 
-// A reader decodes numbers and strings from the front of b. After the first
-// error bad is set and it returns zeroes.
-type reader struct {
-	b   []byte
-	bad bool
-}
+const maxCount = 1 << 30
 
-func (r *reader) octet() uint8 {
-	if len(r.b) == 0 {
-		r.bad = true
+// number reads a uvarint of at most max.
+func number(r *coding.Reader, max uint64) int {
+	n := r.Num()
+	if n > max {
+		r.Bad()
 		return 0
 	}
-	c := r.b[0]
-	r.b = r.b[1:]
-	return c
+	return int(n)
 }
 
-// count reads a number of at most max.
-func (r *reader) count(max int) int {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 || v > uint64(max) {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return int(v)
-}
-
-func (r *reader) signed() int64 {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) text() string {
-	n := r.count(len(r.b))
-	if n > len(r.b) {
-		r.bad = true
-		return ""
-	}
-	s := string(r.b[:n])
-	r.b = r.b[n:]
-	return s
-}
-
-func (r *reader) lastReply() lastReply {
-	w := lastReply{tried: r.signed()}
-	w.reply = mail.Reply{Code: r.count(999), Enhanced: r.text(), Text: r.text()}
-	w.host = r.text()
+func readLastReply(r *coding.Reader) lastReply {
+	w := lastReply{tried: r.Int()}
+	w.reply = mail.Reply{Code: number(r, 999), Enhanced: r.Text(), Text: r.Text()}
+	w.host = r.Text()
 	return w
 }
 
-const maxCount = 1 << 30
-
 func decodeRecord(b []byte) (record, error) {
-	r := &reader{b: b}
-	if r.octet() != recordVersion {
-		return record{}, errRecord
+	r := coding.Read(b)
+	r.Form(recordVersion)
+	out := record{flags: r.Byte() & stored, attempts: number(&r, maxCount)}
+	out.received, out.size, out.next = r.Int(), r.Int(), r.Int()
+	for range r.Count() {
+		out.open = append(out.open, number(&r, maxCount))
 	}
-	out := record{flags: r.octet() & stored, attempts: r.count(maxCount)}
-	out.received, out.size, out.next = r.signed(), r.signed(), r.signed()
-	n := r.count(len(r.b)) // each takes an octet at least
-	for range n {
-		out.open = append(out.open, r.count(maxCount))
-	}
-	out.last = r.lastReply()
-	if r.bad || len(r.b) != 0 {
+	out.last = readLastReply(&r)
+	if r.End() != nil {
 		return record{}, errRecord
 	}
 	return out, nil
 }
 
 func decodeBackoff(b []byte) (backoff, error) {
-	r := &reader{b: b}
-	if r.octet() != recordVersion {
-		return backoff{}, errRecord
-	}
-	out := backoff{failures: r.count(maxCount), next: r.signed(), last: r.lastReply()}
-	if r.bad || len(r.b) != 0 {
+	r := coding.Read(b)
+	r.Form(recordVersion)
+	out := backoff{failures: number(&r, maxCount), next: r.Int(), last: readLastReply(&r)}
+	if r.End() != nil {
 		return backoff{}, errRecord
 	}
 	return out, nil
