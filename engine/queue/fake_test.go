@@ -158,7 +158,7 @@ func (m *memStore) Messages() (n int) {
 	return n
 }
 
-// A house is a queue with all it needs, most of it fake.
+// A fixture is a queue with all that it needs, most of it fake.
 type fixture struct {
 	t     *testing.T
 	db    *faulty

@@ -16,7 +16,7 @@ import (
 
 // For two days senders send, hosts fail now and then, holds come and go,
 // callers call and an administrator acts, all at once. When all is quiet
-// nextTry, every message has come to each of its recipients exactly once.
+// again, every message has come to each of its recipients exactly once.
 func TestEverythingAtOnce(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -28,7 +28,7 @@ func BenchmarkCommit(b *testing.B) {
 }
 
 // benchDir is below the folder that RESTANTE_BENCH names, since the usual
-// allocate for such files may not be a disk.
+// place for such files may not be a disk.
 func benchDir(b *testing.B) string {
 	dir, err := os.MkdirTemp(os.Getenv("RESTANTE_BENCH"), "spool")
 	if err != nil {

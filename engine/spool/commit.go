@@ -127,7 +127,7 @@ func (c *committer) commit(ctx context.Context, jobs []*job) {
 	}
 	c.s.segs.unpin(g.undo)
 	if errors.Is(err, kv.ErrFull) {
-		// The index may still have room to remove what is there.
+		// The index may still have the space for removals.
 		if growing, rest := splitGrowing(jobs); len(growing) > 0 && len(rest) > 0 {
 			groupcommit.Answer(growing, err)
 			c.commit(ctx, rest)

@@ -154,7 +154,7 @@ func killedChild(t *testing.T, dir string, seed uint64, kept map[mail.MessageID]
 }
 
 // Bodies and index share a small file system that fills up: an error that says
-// so, and mail flows again once there is room.
+// so, and mail flows again once there is space.
 func TestSmallDisk(t *testing.T) {
 	dir, rounds, size := t.TempDir(), 3, "64m"
 	if testing.Short() {
@@ -188,7 +188,7 @@ func TestSmallDisk(t *testing.T) {
 			})
 		}
 		all.Wait()
-		l.settle(t, s, db)
+		l.verify(t, s, db)
 		t.Logf("round %d: %+v", round, s.Stats())
 		rnd := rand.New(rand.NewPCG(1, 1))
 		for len(l.kept) > 0 {

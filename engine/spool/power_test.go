@@ -88,9 +88,9 @@ func (l *ledger) remove(s *Spool, rnd *rand.Rand) error {
 	return err
 }
 
-// unpin compares the spool with the ledger and takes over what it says of the
+// verify compares the spool with the ledger and takes over what it says of the
 // doubtful ones.
-func (l *ledger) settle(t *testing.T, s *Spool, db kv.DB) {
+func (l *ledger) verify(t *testing.T, s *Spool, db kv.DB) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -196,7 +196,7 @@ func TestPowerCuts(t *testing.T) {
 		if s, err = openOn(t.Context(), disk, disk.Free, memIndex{plain, m}, opts); err != nil {
 			t.Fatalf("life %d: %v", life, err)
 		}
-		l.settle(t, s, plain)
+		l.verify(t, s, plain)
 		if rnd.IntN(2) == 0 {
 			s.Close()
 		} else { // as after kill -9: all that was written is there, no clean end
@@ -234,11 +234,11 @@ func TestEveryStepFails(t *testing.T) {
 			if err != nil {
 				t.Fatalf("step %d: %v", n, err)
 			}
-			l.settle(t, s, plain)
+			l.verify(t, s, plain)
 			if err := l.add(s, 3); err != nil {
 				t.Fatalf("step %d (life reached %d): %v", n, reached, err)
 			}
-			l.settle(t, s, plain)
+			l.verify(t, s, plain)
 			s.Close()
 		}
 	}
@@ -272,7 +272,7 @@ func faultyLife(t *testing.T, l *ledger, disk *memDisk, db kv.DB, opts Options, 
 	return 12
 }
 
-// A small disk fills up: an error that says so, nothing lost, and room again
+// A small disk fills up: an error that says so, nothing lost, and space again
 // once mail has gone.
 func TestFullDisk(t *testing.T) {
 	m := &mains{rnd: rand.New(rand.NewPCG(1, 1))}
@@ -296,7 +296,7 @@ func TestFullDisk(t *testing.T) {
 		if disk.used > disk.cap-1<<20+2*bodyLimit {
 			t.Errorf("round %d: %d bytes are used", round, disk.used)
 		}
-		l.settle(t, s, plain)
+		l.verify(t, s, plain)
 		rnd := rand.New(rand.NewPCG(1, uint64(round)))
 		for len(l.kept) > 0 {
 			if err := l.remove(s, rnd); err != nil {
@@ -329,7 +329,7 @@ func TestModel(t *testing.T) {
 	}
 	for round := range rounds {
 		s := openAt(t, dir, db, opts)
-		l.settle(t, s, db)
+		l.verify(t, s, db)
 		var all sync.WaitGroup
 		for w := range 4 {
 			seed := rnd.Uint64()
@@ -352,14 +352,14 @@ func TestModel(t *testing.T) {
 			})
 		}
 		all.Wait()
-		l.settle(t, s, db)
+		l.verify(t, s, db)
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-// An index without room for more still lets messages go, also those whose
+// An index without space for more still lets messages go, also those whose
 // removal waits beside messages that come.
 func TestFullIndex(t *testing.T) {
 	index := &fullIndex{DB: kv.NewMem()}
@@ -390,15 +390,15 @@ func TestFullIndex(t *testing.T) {
 	if err := l.add(s, 1); !errors.Is(err, ErrFull) {
 		t.Errorf("a message into a full index: %v", err)
 	}
-	l.settle(t, s, index)
+	l.verify(t, s, index)
 	if len(l.removed) == 0 {
 		t.Error("nothing was removed")
 	}
 	index.full.Store(false)
 	if err := l.add(s, 1); err != nil {
-		t.Errorf("with room again: %v", err)
+		t.Errorf("with space again: %v", err)
 	}
-	l.settle(t, s, index)
+	l.verify(t, s, index)
 }
 
 // A fullIndex refuses what makes it grow.
