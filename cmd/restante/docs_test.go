@@ -12,6 +12,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/internal/deptest"
+	"restante/internal/testpeer"
 )
 
 // TestDocs compares the pages below docs with the definitions of the commands;
@@ -36,17 +37,14 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// TestManReads has man's own formatter read the pages, where it is installed.
+// TestManReads has man's formatter read the pages without a warning.
 func TestManReads(t *testing.T) {
-	groff, err := exec.LookPath("groff")
-	if err != nil {
-		t.Skip(err)
-	}
+	testpeer.Need(t, "groff")
 	for name, text := range pages((&cli{}).app()) {
 		if !strings.HasSuffix(name, ".1") {
 			continue
 		}
-		cmd := exec.Command(groff, "-man", "-Tutf8", "-ww", "-z")
+		cmd := exec.Command("groff", "-man", "-Tutf8", "-ww", "-z")
 		cmd.Stdin = strings.NewReader(text)
 		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("%s: %v: %s", name, err, out)

@@ -18,6 +18,7 @@ import (
 	"restante/engine/mail"
 	"restante/internal/kv"
 	"restante/internal/kv/badgerkv"
+	"restante/internal/testpeer"
 )
 
 const (
@@ -156,14 +157,14 @@ func killedChild(t *testing.T, dir string, seed uint64, kept map[mail.MessageID]
 // Bodies and index share a small file system that fills up: an error that says
 // so, and mail flows again once there is space.
 func TestSmallDisk(t *testing.T) {
-	dir, rounds, size := t.TempDir(), 3, "64m"
+	rounds, size := 3, "64m"
 	if testing.Short() {
 		rounds, size = 1, "24m"
 	}
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("no small file system to be had: %v %s", err, out)
+	dir, done := testpeer.SmallDisk(t, size)
+	if done {
+		return
 	}
-	t.Cleanup(func() { _ = exec.Command("umount", dir).Run() })
 	db, err := badgerkv.Open(filepath.Join(dir, "index"), badgerkv.Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -21,15 +21,10 @@ import (
 	"testing"
 	"time"
 
+	"restante/admin/api"
 	"restante/engine/resolver/dnstest"
 	"restante/internal/testpeer"
 )
-
-// applyBatch makes one change of several lines.
-func applyBatch(t *testing.T, s *testpeer.Service, lines ...string) {
-	t.Helper()
-	runCommand(t, s, strings.Join(lines, "\n")+"\n", "mb", "apply")
-}
 
 // pointDNS points the service's DNS at a zone, and its outgoing port at addr's.
 func pointDNS(t *testing.T, s *testpeer.Service, addr, zone string) *dnstest.Server {
@@ -46,7 +41,7 @@ func serveMXAt(t *testing.T, mx *testpeer.MX, ip, addr string) {
 	_, port := hostPort(t, addr)
 	l, err := net.Listen("tcp", net.JoinHostPort(ip, port))
 	if err != nil {
-		testpeer.Missing(t, err)
+		testpeer.Missing(t, "address "+ip, err)
 	}
 	var all sync.WaitGroup
 	all.Go(func() {
@@ -129,34 +124,34 @@ func subjectOf(t *testing.T, m []byte) string {
 	return msg.Header.Get("Subject")
 }
 
-// queueEntry is what the queue says of a domain.
-type queueEntry struct {
-	Domain    string    `json:"domain"`
-	State     string    `json:"state"`
-	Messages  int       `json:"messages"`
-	NextTry   time.Time `json:"next_try"`
-	LastError string    `json:"last_error"`
-}
-
-// queueEntryFor looks for a domain in the queue.
-func queueEntryFor(t *testing.T, s *testpeer.Service, domain string) queueEntry {
+// queueEntryFor is what the queue says of a domain, or nothing where no mail
+// waits for it.
+func queueEntryFor(t *testing.T, s *testpeer.Service, domain string) (d api.Destination) {
 	t.Helper()
-	var all []queueEntry
-	if err := json.Unmarshal([]byte(runCommand(t, s, "", "--json", "queue", "list")), &all); err != nil {
-		t.Fatal(err)
-	}
-	for _, w := range all {
-		if w.Domain == domain {
-			return w
+	for _, d := range call(t, s, api.QueueList, api.QueueRequest{}) {
+		if string(d.Domain) == domain {
+			return d
 		}
 	}
-	return queueEntry{}
+	return d
+}
+
+// awaitEmptyQueue waits until no mail is left.
+func awaitEmptyQueue(t *testing.T, s *testpeer.Service) {
+	t.Helper()
+	await(t, "nothing is left", func() bool { return len(call(t, s, api.QueueList, api.QueueRequest{})) == 0 })
+}
+
+// retry has the mail for a domain, or all of it, tried now.
+func retry(t *testing.T, s *testpeer.Service, domain string) {
+	t.Helper()
+	call(t, s, api.QueueAct, api.ActRequest{Act: "retry", Domain: domain, All: domain == ""})
 }
 
 // awaitDeferred waits until a domain's mail was tried and put off, and gives why.
-func awaitDeferred(t *testing.T, s *testpeer.Service, domain string) queueEntry {
+func awaitDeferred(t *testing.T, s *testpeer.Service, domain string) api.Destination {
 	t.Helper()
-	var w queueEntry
+	var w api.Destination
 	await(t, "mail for "+domain+" is put off", func() bool {
 		w = queueEntryFor(t, s, domain)
 		return w.LastError != ""
@@ -267,6 +262,7 @@ func awaitReport(t *testing.T, s *testpeer.Service, status map[string]string) re
 const sender = "boss@hub.test"
 
 func TestTheSecondHostTakesMailWhenTheFirstIsDown(t *testing.T) {
+	t.Parallel()
 	s, base := startService(t), testpeer.StartSink(t)
 	second, third := newMXAt(t, "127.0.0.3", base.Addr), newMXAt(t, "127.0.0.4", base.Addr)
 	pointDNS(t, s, base.Addr, `far.test. IN MX 30 c.far.test.
@@ -286,6 +282,7 @@ c.far.test. IN A 127.0.0.4
 }
 
 func TestHostsOfOnePreferenceShareTheMail(t *testing.T) {
+	t.Parallel()
 	s, base := startService(t), testpeer.StartSink(t)
 	a, b := newMXAt(t, "127.0.0.2", base.Addr), newMXAt(t, "127.0.0.3", base.Addr)
 	pointDNS(t, s, base.Addr, `far.test. IN MX 10 a.far.test.
@@ -305,6 +302,7 @@ b.far.test. IN A 127.0.0.3
 }
 
 func TestDomainThatTakesNoMailIsReportedAtOnce(t *testing.T) {
+	t.Parallel()
 	s, base := startService(t), testpeer.StartSink(t)
 	pointDNS(t, s, base.Addr, "null.test. IN MX 0 .\nnull.test. IN A 127.0.0.1\n")
 	sendMessage(t, s, sender, "to nobody", "x@null.test")
@@ -318,6 +316,7 @@ func TestDomainThatTakesNoMailIsReportedAtOnce(t *testing.T) {
 }
 
 func TestDomainThatDoesNotExistIsReportedAtOnce(t *testing.T) {
+	t.Parallel()
 	s, base := startService(t), testpeer.StartSink(t)
 	pointDNS(t, s, base.Addr, "other.test. IN A 127.0.0.1\n")
 	sendMessage(t, s, sender, "to nowhere", "x@none.test")
@@ -325,6 +324,7 @@ func TestDomainThatDoesNotExistIsReportedAtOnce(t *testing.T) {
 }
 
 func TestNameServerThatFailsIsAskedAgainLater(t *testing.T) {
+	t.Parallel()
 	s, base := startService(t), testpeer.StartSink(t)
 	dns := pointDNS(t, s, base.Addr, "far.test. IN A 127.0.0.1\n")
 	dns.Fail("slow.test")
@@ -336,6 +336,7 @@ func TestNameServerThatFailsIsAskedAgainLater(t *testing.T) {
 
 // Ways by which a zone may lead to a host.
 func TestEveryWayOfNamingAHostIsFollowed(t *testing.T) {
+	t.Parallel()
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	pointDNS(t, s, mx.Addr, `plain.test. IN A 127.0.0.1
 alias.test. IN CNAME plain.test.
@@ -360,8 +361,9 @@ number.test. IN MX 5 127.0.0.1.
 }
 
 func TestHostWithAnIPv6AddressAloneIsReached(t *testing.T) {
+	t.Parallel()
 	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
-		t.Skipf("this machine has no IPv6: %v", err)
+		testpeer.Without(t, "IPv6", err)
 	} else {
 		l.Close()
 	}
@@ -376,6 +378,7 @@ func TestHostWithAnIPv6AddressAloneIsReached(t *testing.T) {
 }
 
 func TestSmartHostOfADomainTakesItsMailAtItsPort(t *testing.T) {
+	t.Parallel()
 	s, base, smart, other := startService(t), testpeer.StartSink(t), testpeer.NewMX(t, testpeer.MXOptions{}), testpeer.NewMX(t, testpeer.MXOptions{})
 	pointDNS(t, s, base.Addr, "smart.test. IN A 127.0.0.1\nother.test. IN A 127.0.0.1\nrelay.test. IN A 127.0.0.1\nfar.test. IN A 127.0.0.1\n")
 	_, port := hostPort(t, smart.Addr)
@@ -397,6 +400,7 @@ func TestSmartHostOfADomainTakesItsMailAtItsPort(t *testing.T) {
 }
 
 func TestSmartHostOfTheSiteTakesAllRemoteMail(t *testing.T) {
+	t.Parallel()
 	s, base, smart := startService(t), testpeer.StartSink(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	pointDNS(t, s, base.Addr, "far.test. IN A 127.0.0.1\n")
 	applyBatch(t, s, "set /LM/SMTPSVC/1 SmartHost '"+smart.Addr+"'", "set /LM/SMTPSVC/1 SmartHostType 2")
@@ -410,6 +414,7 @@ func TestSmartHostOfTheSiteTakesAllRemoteMail(t *testing.T) {
 }
 
 func TestSmartHostOfTheSiteMayComeSecond(t *testing.T) {
+	t.Parallel()
 	s, base, smart := startService(t), testpeer.StartSink(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	pointDNS(t, s, base.Addr, "up.test. IN A 127.0.0.1\ndown.test. IN A 127.0.0.2\n")
 	applyBatch(t, s, "set /LM/SMTPSVC/1 SmartHost '"+smart.Addr+"'", "set /LM/SMTPSVC/1 SmartHostType 1")
@@ -422,6 +427,7 @@ func TestSmartHostOfTheSiteMayComeSecond(t *testing.T) {
 }
 
 func TestSmartHostsAreTriedInTheirOrder(t *testing.T) {
+	t.Parallel()
 	s, second := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	port := portOf(t, second.Addr)
 	pointDNS(t, s, second.Addr, "")
@@ -436,6 +442,7 @@ func TestSmartHostsAreTriedInTheirOrder(t *testing.T) {
 }
 
 func TestLongAnswersOfANameServerAreFetched(t *testing.T) {
+	t.Parallel()
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	pointDNS(t, s, mx.Addr, "far.test. IN MX 10 mx.far.test.\nmx.far.test. IN A 127.0.0.1\n").Truncate()
 	sendMessage(t, s, sender, "over TCP", "x@far.test")
@@ -443,6 +450,7 @@ func TestLongAnswersOfANameServerAreFetched(t *testing.T) {
 }
 
 func TestMailDoesNotComeBackToABackupHost(t *testing.T) {
+	t.Parallel()
 	s := startService(t)
 	// Hosts of the zone are called on our own port.
 	pointDNS(t, s, s.Addr(1), `far.test. IN MX 10 mx.far.test.
@@ -460,7 +468,7 @@ another.name.test. IN A 127.0.0.1
 		t.Errorf("%+v", w)
 	}
 	mx := newMXAt(t, "127.0.0.2", s.Addr(1))
-	runCommand(t, s, "", "queue", "retry", "--domain", "far.test")
+	retry(t, s, "far.test")
 	awaitSubjects(t, mx, 1)
 	if n := strings.Count(string(mx.Messages()[0].Body), "Received:"); n != 1 || len(worse.Messages()) != 0 {
 		t.Errorf("%d trace headers; %d messages at a host behind us", n, len(worse.Messages()))
@@ -471,6 +479,7 @@ another.name.test. IN A 127.0.0.1
 }
 
 func TestMailIsEncryptedWhereThatIsOffered(t *testing.T) {
+	t.Parallel()
 	cert, _ := testpeer.Certificate(t, "somebody.else.test", time.Now().Add(-time.Hour)) // any will do
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
 	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
@@ -482,6 +491,7 @@ func TestMailIsEncryptedWhereThatIsOffered(t *testing.T) {
 }
 
 func TestMailGoesInClearWhereTheHandshakeFails(t *testing.T) {
+	t.Parallel()
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{TLS: &tls.Config{}}) // no certificate
 	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
 	sendMessage(t, s, sender, "in clear", "x@far.test")
@@ -492,6 +502,7 @@ func TestMailGoesInClearWhereTheHandshakeFails(t *testing.T) {
 }
 
 func TestMailWaitsWhereTLSIsDemandedAndNotToBeHad(t *testing.T) {
+	t.Parallel()
 	cert, _ := testpeer.Certificate(t, "far.test", time.Now().Add(time.Hour))
 	clear := testpeer.NewMX(t, testpeer.MXOptions{})
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}})
@@ -504,12 +515,12 @@ func TestMailWaitsWhereTLSIsDemandedAndNotToBeHad(t *testing.T) {
 	// A host with TLS, whose certificate nobody vouches for.
 	_, port := hostPort(t, mx.Addr)
 	applyBatch(t, s, "set /LM/SMTPSVC/1 RemoteSmtpPort "+port)
-	runCommand(t, s, "", "queue", "retry", "--all")
+	retry(t, s, "")
 	await(t, "the other host is asked", func() bool { return mx.Conns() > 0 })
 	awaitDeferred(t, s, "far.test")
 	applyBatch(t, s, "set /LM/SMTPSVC/1 SmtpSSLRequireTrustedCA false")
 	await(t, "it goes as soon as the certificate is not looked at", func() bool {
-		runCommand(t, s, "", "queue", "retry", "--all")
+		retry(t, s, "")
 		return len(mx.Messages()) == 1
 	})
 	if !mx.Messages()[0].TLS || len(clear.Messages()) != 0 {
@@ -520,7 +531,7 @@ func TestMailWaitsWhereTLSIsDemandedAndNotToBeHad(t *testing.T) {
 // newCertificate makes a certificate for Postfix.
 func newCertificate(t *testing.T, name string) (cert, key string) {
 	t.Helper()
-	need(t, "openssl")
+	testpeer.Need(t, "openssl")
 	dir := t.TempDir()
 	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	code, out := runProgram(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
@@ -532,9 +543,8 @@ func newCertificate(t *testing.T, name string) (cert, key string) {
 }
 
 func TestPostfixAndWeEncryptBothWays(t *testing.T) {
-	if err := testpeer.PostfixMissing(); err != nil {
-		testpeer.Missing(t, err)
-	}
+	t.Parallel()
+	testpeer.Need(t, "postfix", "openssl")
 	cert, key := newCertificate(t, "postfix.test")
 	s, sink := startService(t), testpeer.StartSink(t)
 	host, port := hostPort(t, s.Addr(1))
@@ -576,6 +586,7 @@ func portOf(t *testing.T, addr string) string {
 }
 
 func TestEveryRecipientHasAnOutcomeOfItsOwn(t *testing.T) {
+	t.Parallel()
 	var later sync.Map // recipients that are put off no more
 	answer := func(line string) string {
 		switch {
@@ -624,21 +635,22 @@ func TestEveryRecipientHasAnOutcomeOfItsOwn(t *testing.T) {
 		}
 	}
 	later.Store("now", true)
-	runCommand(t, s, "", "queue", "retry", "--domain", "one.test")
-	runCommand(t, s, "", "queue", "retry", "--domain", "two.test")
+	retry(t, s, "one.test")
+	retry(t, s, "two.test")
 	awaitSubjects(t, mx, 4)
 	for _, m := range mx.Messages()[2:] {
 		if len(m.Rcpts) != 1 || !strings.HasPrefix(m.Rcpts[0], "later@") {
 			t.Errorf("the second time taken for %q", m.Rcpts)
 		}
 	}
-	await(t, "nothing is left", func() bool { return strings.TrimSpace(runCommand(t, s, "", "queue", "list")) == "" })
+	awaitEmptyQueue(t, s)
 	if n := len(awaitDropped(t, s, 2)); n != 2 {
 		t.Errorf("%d reports", n)
 	}
 }
 
 func TestHostThatTakesFewRecipientsGetsTheRestInMoreMessages(t *testing.T) {
+	t.Parallel()
 	n := 0
 	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
 		switch {
@@ -666,6 +678,7 @@ func TestHostThatTakesFewRecipientsGetsTheRestInMoreMessages(t *testing.T) {
 }
 
 func TestNoReportIsMadeAboutAReport(t *testing.T) {
+	t.Parallel()
 	s := startService(t)
 	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
 		if strings.HasPrefix(line, "RCPT") {
@@ -693,16 +706,17 @@ func TestNoReportIsMadeAboutAReport(t *testing.T) {
 	if slices.Sort(subjects); !slices.Contains(subjects, "from nobody") {
 		t.Errorf("in Badmail: %q", subjects)
 	}
-	await(t, "nothing is left", func() bool { return strings.TrimSpace(runCommand(t, s, "", "queue", "list")) == "" })
+	awaitEmptyQueue(t, s)
 	if drop, _ := filepath.Glob(filepath.Join(s.Data, "Mailroot", "Drop", "*")); len(drop) != 0 {
 		t.Errorf("dropped: %q", drop)
 	}
 }
 
 func TestMailThatIsTooOldIsReported(t *testing.T) {
+	t.Parallel()
 	s, base := startService(t), testpeer.StartSink(t)
 	pointDNS(t, s, base.Addr, "far.test. IN A 127.0.0.2\nheld.test. IN A 127.0.0.2\n")
-	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--hold")
+	createHeldDomain(t, s, "held.test")
 	sendMessage(t, s, sender, "old", "x@far.test")
 	sendMessage(t, s, sender, "held", "x@held.test")
 	awaitDeferred(t, s, "far.test")
@@ -756,13 +770,14 @@ func setAge(t *testing.T, file string, by time.Duration) {
 }
 
 func TestFrozenMailGoesNowhereUntilItIsThawed(t *testing.T) {
+	t.Parallel()
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.2\n")
 	sendMessage(t, s, sender, "frozen", "x@far.test")
 	awaitDeferred(t, s, "far.test")
 	runCommand(t, s, "", "queue", "freeze", "--domain", "far.test")
 	serveMXAt(t, mx, "127.0.0.2", mx.Addr)
-	runCommand(t, s, "", "queue", "retry", "--all")
+	retry(t, s, "")
 	sendMessage(t, s, sender, "not frozen", "x@far.test")
 	if got := awaitSubjects(t, mx, 1); !slices.Equal(got, []string{"not frozen"}) {
 		t.Errorf("went out: %q", got)
@@ -774,6 +789,7 @@ func TestFrozenMailGoesNowhereUntilItIsThawed(t *testing.T) {
 }
 
 func TestDeletedMailIsGoneAndBouncedMailIsReported(t *testing.T) {
+	t.Parallel()
 	s, base := startService(t), testpeer.StartSink(t)
 	pointDNS(t, s, base.Addr, "far.test. IN A 127.0.0.2\nnear.test. IN A 127.0.0.2\n")
 	sendMessage(t, s, sender, "deleted", "x@far.test")
@@ -789,10 +805,11 @@ func TestDeletedMailIsGoneAndBouncedMailIsReported(t *testing.T) {
 	if subjectOf(t, []byte(r.Returned)) != "bounced" {
 		t.Errorf("returned:\n%s", r.Returned)
 	}
-	await(t, "nothing is left", func() bool { return strings.TrimSpace(runCommand(t, s, "", "queue", "list")) == "" })
+	awaitEmptyQueue(t, s)
 }
 
 func TestExportedMailIsImportedElsewhere(t *testing.T) {
+	t.Parallel()
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.2\n")
 	sendMessage(t, s, sender, "moved", "x@far.test", "y@far.test")
@@ -814,6 +831,7 @@ func TestExportedMailIsImportedElsewhere(t *testing.T) {
 }
 
 func TestWrongRouteStrandsMailOnlyUntilItIsMended(t *testing.T) {
+	t.Parallel()
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
 	applyBatch(t, s, "set /LM/SMTPSVC/1 SmartHost nosuch.invalid", "set /LM/SMTPSVC/1 SmartHostType 2")
@@ -824,6 +842,7 @@ func TestWrongRouteStrandsMailOnlyUntilItIsMended(t *testing.T) {
 }
 
 func TestRouteThatIsMendedDuringAnAttemptHoldsNoMailBack(t *testing.T) {
+	t.Parallel()
 	reached, goOn := make(chan struct{}), make(chan struct{})
 	wrong := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
 		if strings.HasPrefix(line, "RCPT") {
@@ -844,6 +863,7 @@ func TestRouteThatIsMendedDuringAnAttemptHoldsNoMailBack(t *testing.T) {
 }
 
 func TestRouteThatIsMendedWhileTheServiceIsDownFreesMailAtTheStart(t *testing.T) {
+	t.Parallel()
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
 	applyBatch(t, s, "set /LM/SMTPSVC/1 SmartHost nosuch.invalid", "set /LM/SMTPSVC/1 SmartHostType 2")
@@ -865,12 +885,13 @@ func TestRouteThatIsMendedWhileTheServiceIsDownFreesMailAtTheStart(t *testing.T)
 	if err := s.Halt(); err != nil {
 		t.Fatal(err)
 	}
-	applyBatch(t, s, "unset /LM/SMTPSVC/1 SmartHost", "unset /LM/SMTPSVC/1 SmartHostType")
+	runCommand(t, s, "unset /LM/SMTPSVC/1 SmartHost\nunset /LM/SMTPSVC/1 SmartHostType\n", "mb", "apply")
 	again()
 	awaitSubjects(t, mx, 1)
 }
 
 func TestChangeThatMovesNoMailTriesNone(t *testing.T) {
+	t.Parallel()
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
 		if strings.HasPrefix(line, "RCPT") {
 			return "450 4.7.1 greylisted"
@@ -891,10 +912,11 @@ func TestChangeThatMovesNoMailTriesNone(t *testing.T) {
 }
 
 func TestWhoMaySendWhere(t *testing.T) {
+	t.Parallel()
 	s, base := startService(t), testpeer.StartSink(t)
 	pointDNS(t, s, base.Addr, "")
 	runCommand(t, s, "", "domain", "create", "1", "relayed.test", "--remote", "--relay")
-	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--hold")
+	createHeldDomain(t, s, "held.test")
 	runCommand(t, s, "", "domain", "create", "1", "alias.test", "--alias")
 	runCommand(t, s, "", "domain", "create", "1", "routed.test", "--remote")
 	everywhere := []string{"x@hub.test", "x@alias.test", "x@held.test", "x@relayed.test", "postmaster", "Postmaster", "postmaster@hub.test", "X@HUB.TEST"}
@@ -946,6 +968,7 @@ func TestWhoMaySendWhere(t *testing.T) {
 }
 
 func TestLocalMailIsDroppedOctetForOctet(t *testing.T) {
+	t.Parallel()
 	s := startService(t)
 	runCommand(t, s, "", "domain", "create", "1", "alias.test", "--alias")
 	sendMessage(t, s, "a@sender.test", "both", "one@hub.test", "two@hub.test")
@@ -966,6 +989,7 @@ func TestLocalMailIsDroppedOctetForOctet(t *testing.T) {
 }
 
 func TestMailForPostmasterAloneIsLocal(t *testing.T) {
+	t.Parallel()
 	s := startService(t)
 	sendMessage(t, s, "a@sender.test", "trouble", "postmaster")
 	if got := awaitDropped(t, s, 1)[0]; !strings.Contains(got, "\r\nx-receiver: postmaster@hub.test\r\n") {
@@ -974,6 +998,7 @@ func TestMailForPostmasterAloneIsLocal(t *testing.T) {
 }
 
 func TestManyMessagesRideOneConversation(t *testing.T) {
+	t.Parallel()
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.2\n")
 	for i := range 15 {
@@ -981,7 +1006,7 @@ func TestManyMessagesRideOneConversation(t *testing.T) {
 	}
 	awaitDeferred(t, s, "far.test")
 	serveMXAt(t, mx, "127.0.0.2", mx.Addr)
-	runCommand(t, s, "", "queue", "retry", "--all")
+	retry(t, s, "")
 	awaitSubjects(t, mx, 15)
 	if n := mx.Conns(); n != 1 {
 		t.Errorf("%d conversations", n)
@@ -989,6 +1014,7 @@ func TestManyMessagesRideOneConversation(t *testing.T) {
 }
 
 func TestSenderHearsOfSuccessOnlyWhenItAsks(t *testing.T) {
+	t.Parallel()
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{Plain: true}) // knows no reports
 	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\nnull.test. IN MX 0 .\n")
 	l := dial(t, s.Addr(1))
@@ -1010,13 +1036,14 @@ func TestSenderHearsOfSuccessOnlyWhenItAsks(t *testing.T) {
 	if strings.Contains(files[0], ".dot") || !strings.Contains(files[0], "Original-Envelope-Id: job1") {
 		t.Errorf("RET=HDRS and ENVID are not heeded:\n%s", files[0])
 	}
-	await(t, "nothing is left", func() bool { return strings.TrimSpace(runCommand(t, s, "", "queue", "list")) == "" })
+	awaitEmptyQueue(t, s)
 	if n := len(awaitDropped(t, s, 1)); n != 1 {
 		t.Errorf("%d reports", n)
 	}
 }
 
 func TestWeSignInAtASmartHost(t *testing.T) {
+	t.Parallel()
 	mx, far, near := testpeer.NewMX(t, testpeer.MXOptions{}), startService(t), startService(t)
 	pointDNS(t, far, mx.Addr, "away.test. IN A 127.0.0.1\n")
 	applyBatch(t, far, "set /LM/SMTPSVC/1 RelayIpList 192.0.2.1", "set /LM/SMTPSVC/1 RelayForAuth true")
@@ -1032,6 +1059,7 @@ func TestWeSignInAtASmartHost(t *testing.T) {
 }
 
 func TestServiceEndsInOrderDuringADelivery(t *testing.T) {
+	t.Parallel()
 	s := startService(t)
 	reached, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once

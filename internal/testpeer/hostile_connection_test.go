@@ -21,6 +21,7 @@ import (
 // TestNothingRunsBehindStartTLS wants what somebody between us and the caller
 // has put behind STARTTLS to be forgotten, also when TLS then comes about.
 func TestNothingRunsBehindStartTLS(t *testing.T) {
+	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 1)
 	for _, behind := range []string{"", "EHLO evil.test\r\n", smuggledCommands, "AUTH LOGIN\r\n", "NOOP"} {
@@ -54,6 +55,7 @@ func TestNothingRunsBehindStartTLS(t *testing.T) {
 }
 
 func TestTwoHundredIdleCallers(t *testing.T) {
+	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 1)
 	for i := range 200 {
@@ -76,7 +78,7 @@ func TestTwoHundredIdleCallers(t *testing.T) {
 	})
 	mail.send(t, 1)
 	// With the limit reached, the next caller is told so, and the others stay.
-	runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", "MaxConnections", "200")
+	set(t, mail.service, "MaxConnections", "200")
 	if _, err := testpeer.Dial(mail.service.Addr(1)); err == nil || !strings.Contains(err.Error(), "421 4.3.2") {
 		t.Errorf("one too many: %v", err)
 	}
@@ -96,7 +98,7 @@ func TestTwoHundredIdleCallers(t *testing.T) {
 func TestTricklers(t *testing.T) {
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 1)
-	runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", "ConnectionTimeout", "1")
+	set(t, mail.service, "ConnectionTimeout", "1")
 	rows := []struct {
 		name    string
 		first   string // at once
@@ -168,9 +170,10 @@ func trickle(addr, first, octets string) (last string, took time.Duration) {
 // TestErrorBudget wants a caller that does nothing right to be let go when the
 // site has a limit.
 func TestErrorBudget(t *testing.T) {
+	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 1)
-	runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", "MaxSmtpErrors", "5")
+	set(t, mail.service, "MaxSmtpErrors", "5")
 	wireRow{steps: []string{ehlo + strings.Repeat("FOO\r\n", 10), "250 500 500 500 500 500 421_4.7.0 closed"}}.run(t, mail.service.Addr(1))
 	wireRow{steps: []string{data + "a\nb\r\n.\r\n" + strings.Repeat("FOO\r\n", 10), "250 250 250 354 550 500 500 500 500 500 421 closed"}}.run(t, mail.service.Addr(1))
 	mail.send(t, 1)
@@ -179,10 +182,11 @@ func TestErrorBudget(t *testing.T) {
 
 // TestStrictRelease wants the settings that make a site stricter to hold.
 func TestStrictRelease(t *testing.T) {
+	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 2)
 	for _, prop := range []string{"EtrnRequireAuth", "TurnRequireTls"} {
-		runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", prop, "true")
+		set(t, mail.service, prop, "true")
 	}
 	rows := []wireRow{
 		{name: "ETRN by a stranger", steps: []string{ehlo + "ETRN held.test\r\nETRN foreign.test\r\n" + quit, "250 530_5.7.0 530 221"}},
@@ -221,6 +225,7 @@ func TestStrictRelease(t *testing.T) {
 // TestEtrnForAHostThatCannotBeFound wants mail to stay when a stranger has us
 // look for a host that only calls: in DNS there is none, or we are it.
 func TestEtrnForAHostThatCannotBeFound(t *testing.T) {
+	t.Parallel()
 	zones := map[string]string{
 		"no such domain":     "other.test. 60 IN A 127.0.0.1\n",
 		"no mail by null MX": "held.test. 60 IN MX 0 .\n",
@@ -231,7 +236,7 @@ func TestEtrnForAHostThatCannotBeFound(t *testing.T) {
 	mail.send(t, 3)
 	for name, zone := range zones {
 		t.Run(name, func(t *testing.T) {
-			runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", "DnsServers", dnstest.Serve(t, zone).Addr)
+			set(t, mail.service, "DnsServers", dnstest.Serve(t, zone).Addr)
 			before := strings.Count(mail.service.Log(), "unreachable")
 			wireRow{steps: []string{ehlo + "ETRN held.test\r\n" + quit, "250 250 221"}}.run(t, mail.service.Addr(1))
 			await(t, "it was tried", func() bool { return strings.Count(mail.service.Log(), "unreachable") > before })

@@ -234,9 +234,9 @@ func (row wireRow) run(t *testing.T, addr string) {
 func newLimitedService(t *testing.T) *testpeer.Service {
 	t.Helper()
 	s := startService(t)
-	runCommand(t, s, password+"\n", "account", "add", "--password-stdin", "--cram-md5", "other")
-	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
-	runCommand(t, s, "", "mb", "set", "SMTPSVC/1", "MaxMessageSize", fmt.Sprint(messageLimit))
+	addAccount(t, s, "other")
+	createHeldDomain(t, s, "held.test", account)
+	set(t, s, "MaxMessageSize", fmt.Sprint(messageLimit))
 	return s
 }
 
@@ -298,6 +298,7 @@ func checkLog(t *testing.T, s *testpeer.Service) {
 }
 
 func TestBadWire(t *testing.T) {
+	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 3)
 	for _, row := range wireRows {

@@ -22,7 +22,11 @@ import (
 // and repeated. Each message that got its 250 is held, or in the Drop folder,
 // afterwards, and none is damaged.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	rounds := 20
+	if testing.Short() {
+		rounds = 2
+	}
 	if os.Getenv("RESTANTE_SOAK") != "" {
 		rounds = 200
 	}
@@ -31,7 +35,7 @@ func TestKill(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 
 	s := startService(t)
-	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
+	createHeldDomain(t, s, "held.test", account)
 	acked := &messageSet{ids: map[string]bool{}}
 	for range rounds {
 		var senders sync.WaitGroup

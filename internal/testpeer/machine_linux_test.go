@@ -17,37 +17,6 @@ import (
 	"restante/internal/testpeer"
 )
 
-// inNamespace says that the test runs a second time, as the root of a namespace
-// of its own.
-const inNamespace = "RESTANTE_TEST_NAMESPACE"
-
-// smallDisk gives a folder with a file system of its own of that size. Where
-// only root may mount, the test goes to a namespace of its own, and done is
-// true when it has ended there.
-func smallDisk(t *testing.T, size string) (dir string, done bool) {
-	t.Helper()
-	dir = t.TempDir()
-	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size)
-	if err == nil {
-		t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-		return dir, false
-	}
-	if os.Getenv(inNamespace) != "" {
-		testpeer.Missing(t, fmt.Errorf("a file system of %s: %w", size, err))
-	}
-	need(t, "unshare")
-	again := exec.CommandContext(t.Context(), "unshare", "-rm", os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
-	again.Env = append(os.Environ(), inNamespace+"=1")
-	out, err := again.CombinedOutput()
-	t.Logf("in a namespace of its own:\n%s", out)
-	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && strings.Contains(string(out), "--- FAIL") {
-		t.Error("failed there")
-	} else if err != nil {
-		testpeer.Missing(t, fmt.Errorf("unshare: %w", err))
-	}
-	return "", true
-}
-
 // fillDisk takes all room that is left and gives what frees it.
 func fillDisk(t *testing.T, dir string) (free func()) {
 	t.Helper()
@@ -114,12 +83,16 @@ func (mail *acknowledged) fill(t *testing.T, size int) {
 }
 
 func TestFullDisk(t *testing.T) {
-	disk, done := smallDisk(t, "64m")
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("fills a file system three times")
+	}
+	disk, done := testpeer.SmallDisk(t, "64m")
 	if done {
 		return
 	}
 	mail := acknowledged{service: startServiceOn(t, filepath.Join(disk, "data"))}
-	runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", "MaxRecipients", "77")
+	set(t, mail.service, "MaxRecipients", "77")
 	mail.send(t, 5)
 	// Mail that fills the disk: large ones, then what is left by small ones.
 	for _, size := range []int{3 << 20, 500 << 10, 1000} {
@@ -182,7 +155,7 @@ func (mail *acknowledged) checkFullDisk(t *testing.T, disk string) {
 	if got := strings.TrimSpace(runCommand(t, mail.service, "", "mb", "get", "SMTPSVC/1", "MaxRecipients")); got != "77" {
 		t.Errorf("MaxRecipients is %s after a full disk", got)
 	}
-	runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", "MaxRecipients", "79")
+	set(t, mail.service, "MaxRecipients", "79")
 }
 
 // collectWithoutSpace takes the mail while nothing can be written: what the service
@@ -227,14 +200,15 @@ func startServiceOn(t *testing.T, data string) *testpeer.Service {
 			t.Logf("the service's log:\n%s", s.Log())
 		}
 	})
-	runCommand(t, s, password+"\n", "account", "add", "--password-stdin", "--cram-md5", account)
-	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
+	addAccount(t, s, account)
+	createHeldDomain(t, s, "held.test", account)
 	return s
 }
 
 // TestUnwritableFolder wants a service that may not write in its folder to say
 // so, and to leave the folder as it is.
 func TestUnwritableFolder(t *testing.T) {
+	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 2)
 	if err := mail.service.Halt(); err != nil {
@@ -275,6 +249,7 @@ func TestUnwritableFolder(t *testing.T) {
 // TestOutOfDescriptors wants a service that can open no more connections to go
 // on with those that it has, and to take others when some have ended.
 func TestOutOfDescriptors(t *testing.T) {
+	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 2)
 	if err := mail.service.Halt(); err != nil {

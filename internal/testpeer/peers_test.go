@@ -22,7 +22,6 @@ import (
 // fetchmail runs it once on a configuration and gives its exit code.
 func fetchmail(t *testing.T, rc string) (int, string) {
 	t.Helper()
-	need(t, "fetchmail")
 	file := filepath.Join(t.TempDir(), "fetchmailrc")
 	if err := os.WriteFile(file, []byte(rc), 0o600); err != nil {
 		t.Fatal(err)
@@ -47,13 +46,15 @@ func pointDomain(t *testing.T, s *testpeer.Service, domain, addr string) {
 	t.Helper()
 	zone := dnstest.Serve(t, domain+". 60 IN MX 10 mx."+domain+".\nmx."+domain+". 60 IN A 127.0.0.1\n")
 	_, port := hostPort(t, addr)
-	runCommand(t, s, "", "mb", "set", "/LM/SMTPSVC/1", "DnsServers", zone.Addr)
-	runCommand(t, s, "", "mb", "set", "/LM/SMTPSVC/1", "RemoteSmtpPort", port)
+	set(t, s, "DnsServers", zone.Addr)
+	set(t, s, "RemoteSmtpPort", port)
 }
 
 func TestFetchmailTakesByODMR(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "fetchmail")
 	s, sink := startService(t), testpeer.StartSink(t)
-	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
+	createHeldDomain(t, s, "held.test", account)
 	host, port := hostPort(t, s.Addr(1))
 	rc := "poll " + host + " protocol ODMR service " + port + " timeout 60\n" +
 		"  user \"" + account + "\" password \"" + password + "\"\n" +
@@ -83,8 +84,10 @@ func TestFetchmailTakesByODMR(t *testing.T) {
 }
 
 func TestFetchmailTakesByETRN(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "fetchmail")
 	s, sink := startService(t), testpeer.StartSink(t)
-	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--hold")
+	createHeldDomain(t, s, "held.test")
 	pointDomain(t, s, "held.test", sink.Addr)
 	sent := sendMessages(t, s, "held.test", 5)
 	if n := len(sink.Messages()); n != 0 {
@@ -105,12 +108,10 @@ func TestFetchmailTakesByETRN(t *testing.T) {
 }
 
 func TestPostfixSendsAndReceives(t *testing.T) {
-	if err := testpeer.PostfixMissing(); err != nil {
-		testpeer.Missing(t, err)
-	}
-	need(t, "sendmail")
+	t.Parallel()
+	testpeer.Need(t, "postfix")
 	s := startService(t)
-	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--hold")
+	createHeldDomain(t, s, "held.test")
 	boxes := t.TempDir()
 	if err := os.Chmod(boxes, 0o777); err != nil { // Postfix delivers as nobody
 		t.Fatal(err)
@@ -198,7 +199,8 @@ func await(t *testing.T, what string, ok func() bool) {
 }
 
 func TestSwaksSignsInOverSTARTTLS(t *testing.T) {
-	need(t, "swaks")
+	t.Parallel()
+	testpeer.Need(t, "swaks")
 	s := startService(t)
 	base := []string{"--server", s.Addr(1), "--from", "a@sender.test", "--to", "someone@hub.test", "--helo", "swaks.test"}
 	for _, mech := range []string{"PLAIN", "LOGIN", "CRAM-MD5"} {
@@ -227,9 +229,10 @@ func (p pipeConn) Write(b []byte) (int, error) { return p.WriteCloser.Write(b) }
 func (p pipeConn) Close() error                { return p.WriteCloser.Close() }
 
 func TestOpensslSignsInAndTurnsOverSTARTTLS(t *testing.T) {
-	need(t, "openssl")
+	t.Parallel()
+	testpeer.Need(t, "openssl")
 	s := startService(t)
-	runCommand(t, s, "", "domain", "create", "1", "held.test", "--remote", "--turn", account)
+	createHeldDomain(t, s, "held.test", account)
 	sent := sendMessages(t, s, "held.test", 3)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

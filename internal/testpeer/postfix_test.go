@@ -5,9 +5,7 @@ package testpeer
 import "testing"
 
 func TestPostfixStarts(t *testing.T) {
-	if err := PostfixMissing(); err != nil {
-		Missing(t, err)
-	}
+	Need(t, "postfix")
 	p, err := StartPostfix(t.Context(), t.TempDir(), 10)
 	if err != nil {
 		t.Fatal(err)

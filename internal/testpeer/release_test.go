@@ -93,20 +93,6 @@ func checkSubjects(t *testing.T, got, want []string) {
 	}
 }
 
-func createHeldDomain(t *testing.T, s *testpeer.Service, domain string, accounts ...string) {
-	t.Helper()
-	args := []string{"domain", "create", "1", domain, "--remote", "--hold"}
-	for _, a := range accounts {
-		args = append(args, "--turn", a)
-	}
-	runCommand(t, s, "", args...)
-}
-
-func addAccount(t *testing.T, s *testpeer.Service, name string) {
-	t.Helper()
-	runCommand(t, s, password+"\n", "account", "add", "--password-stdin", "--cram-md5", name)
-}
-
 // startHolding is a service with n messages for a domain that an account calls for.
 func startHolding(t *testing.T, n int) (*testpeer.Service, []string) {
 	t.Helper()
@@ -116,6 +102,7 @@ func startHolding(t *testing.T, n int) (*testpeer.Service, []string) {
 }
 
 func TestHeldMailIsNeverTriedWhateverTheTime(t *testing.T) {
+	t.Parallel()
 	s, mx := startService(t), newMX(t)
 	createHeldDomain(t, s, "held.test")
 	pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.1\nother.test. IN A 127.0.0.1\n")
@@ -129,7 +116,7 @@ func TestHeldMailIsNeverTriedWhateverTheTime(t *testing.T) {
 	}
 	setAge(t, files[0], 365*24*time.Hour)
 	runCommand(t, s, "", "queue", "import", dir)
-	runCommand(t, s, "", "queue", "retry", "--all")
+	retry(t, s, "")
 	if err := s.Halt(); err != nil {
 		t.Fatal(err)
 	}
@@ -146,6 +133,7 @@ func TestHeldMailIsNeverTriedWhateverTheTime(t *testing.T) {
 }
 
 func TestMailGoesOutAtOnceWhenItsDomainIsHeldNoMore(t *testing.T) {
+	t.Parallel()
 	s, mx := startService(t), newMX(t)
 	createHeldDomain(t, s, "held.test")
 	createHeldDomain(t, s, "*.wide.test")
@@ -156,6 +144,7 @@ func TestMailGoesOutAtOnceWhenItsDomainIsHeldNoMore(t *testing.T) {
 }
 
 func TestEtrnSendsADomainToItsHosts(t *testing.T) {
+	t.Parallel()
 	s, mx := startService(t), newMX(t)
 	for _, d := range []string{"held.test", "sub.held.test", "*.wide.test", "apart.test"} {
 		createHeldDomain(t, s, d)
@@ -208,6 +197,7 @@ apart.test. IN A 127.0.0.1
 }
 
 func TestEtrnForADomainThatIsBeingSentIsToldToWait(t *testing.T) {
+	t.Parallel()
 	s := startService(t)
 	createHeldDomain(t, s, "held.test", account)
 	reached, goOn := make(chan struct{}), make(chan struct{})
@@ -233,6 +223,7 @@ func TestEtrnForADomainThatIsBeingSentIsToldToWait(t *testing.T) {
 }
 
 func TestEtrnAsksAgainWhateverCameOfTheLastOne(t *testing.T) {
+	t.Parallel()
 	s := startService(t)
 	createHeldDomain(t, s, "held.test")
 	var busy sync.Map
@@ -261,6 +252,7 @@ func TestEtrnAsksAgainWhateverCameOfTheLastOne(t *testing.T) {
 }
 
 func TestOneMessageForAHeldDomainAndAnother(t *testing.T) {
+	t.Parallel()
 	s, mx, caller := startService(t), newMX(t), testpeer.NewMX(t, testpeer.MXOptions{Plain: true})
 	createHeldDomain(t, s, "held.test", account)
 	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\nheld.test. IN A 127.0.0.1\n")
@@ -284,13 +276,14 @@ func TestOneMessageForAHeldDomainAndAnother(t *testing.T) {
 	if m := got[1]; m.From != "" || !slices.Equal(m.Rcpts, []string{"reader@held.test"}) || !strings.Contains(string(m.Body), "x@none.test") {
 		t.Errorf("from %q for %q:\n%s", m.From, m.Rcpts, m.Body)
 	}
-	await(t, "nothing is left", func() bool { return strings.TrimSpace(runCommand(t, s, "", "queue", "list")) == "" })
+	awaitEmptyQueue(t, s)
 	if len(mx.Messages()) != 1 {
 		t.Errorf("%d messages went by DNS", len(mx.Messages()))
 	}
 }
 
 func TestCallerThatHasEnoughSaysSo(t *testing.T) {
+	t.Parallel()
 	s, want := startHolding(t, 4)
 	n := 0
 	first, second := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
@@ -309,6 +302,7 @@ func TestCallerThatHasEnoughSaysSo(t *testing.T) {
 }
 
 func TestMailOf514WithoutAHostGoesByDNS(t *testing.T) {
+	t.Parallel()
 	s, mx, smart := startService(t), newMX(t), newMX(t)
 	createHeldDomain(t, s, "held.test", account)
 	if got := strings.TrimSpace(runCommand(t, s, "", "mb", "get", "/LM/SMTPSVC/1/Domain/held.test", "RouteAction")); !strings.Contains(got, "514") {
@@ -322,6 +316,7 @@ func TestMailOf514WithoutAHostGoesByDNS(t *testing.T) {
 }
 
 func TestTurnGivesAllDomainsOfTheAccountAndNoOther(t *testing.T) {
+	t.Parallel()
 	s := startService(t)
 	addAccount(t, s, "other")
 	createHeldDomain(t, s, "one.test", account)
@@ -351,6 +346,7 @@ func TestTurnGivesAllDomainsOfTheAccountAndNoOther(t *testing.T) {
 }
 
 func TestTurnIsForAccountsThatHaveADomain(t *testing.T) {
+	t.Parallel()
 	s, _ := startHolding(t, 1)
 	addAccount(t, s, "poor")
 	l := dial(t, s.Addr(1))
@@ -402,6 +398,7 @@ func collectUntil(t *testing.T, s *testpeer.Service, stage string, n int, mx *te
 }
 
 func TestLineThatBreaksResumesAtTheNextMessage(t *testing.T) {
+	t.Parallel()
 	for _, stage := range []string{"EHLO", "MAIL", "RCPT", "DATA", "Subject", ".\r\n"} {
 		t.Run(strings.TrimSpace(stage), func(t *testing.T) {
 			s, want := startHolding(t, 6)
@@ -425,6 +422,7 @@ func TestLineThatBreaksResumesAtTheNextMessage(t *testing.T) {
 }
 
 func TestMessageInDoubtComesTwiceAndNoOther(t *testing.T) {
+	t.Parallel()
 	s, want := startHolding(t, 5)
 	first, second := newMX(t), newMX(t)
 	// The caller has the third message, and its answer is lost.
@@ -459,6 +457,7 @@ func TestMessageInDoubtComesTwiceAndNoOther(t *testing.T) {
 }
 
 func TestTwoCallersAtOnceShareTheMail(t *testing.T) {
+	t.Parallel()
 	s := startService(t)
 	createHeldDomain(t, s, "one.test", account)
 	createHeldDomain(t, s, "two.test", account)
@@ -531,6 +530,7 @@ func (c *limitedConn) Read(b []byte) (int, error) {
 }
 
 func TestCallersRefusalsAreKeptApart(t *testing.T) {
+	t.Parallel()
 	s := startService(t)
 	createHeldDomain(t, s, "held.test", account)
 	var before sync.Map
@@ -574,6 +574,7 @@ func TestCallersRefusalsAreKeptApart(t *testing.T) {
 }
 
 func TestRefusalOfTheWholeMessageByACaller(t *testing.T) {
+	t.Parallel()
 	s, want := startHolding(t, 3)
 	n := 0
 	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
@@ -607,6 +608,7 @@ func startTLS(t *testing.T, l *testpeer.Client) *testpeer.Client {
 }
 
 func TestTurnKeepsTLS(t *testing.T) {
+	t.Parallel()
 	s, want := startHolding(t, 3)
 	applyBatch(t, s, "set /LM/SMTPSVC/1 TurnRequireTls true")
 	l := startTLS(t, dial(t, s.Addr(1)))
@@ -620,6 +622,7 @@ func TestTurnKeepsTLS(t *testing.T) {
 }
 
 func TestTurnOverTLSFromTheFirstOctet(t *testing.T) {
+	t.Parallel()
 	s, want := startHolding(t, 2)
 	conn, err := tls.Dial("tcp", openListener(t, s, "SecureBindings"), &tls.Config{InsecureSkipVerify: true}) // self-signed
 	if err != nil {
@@ -638,6 +641,7 @@ func TestTurnOverTLSFromTheFirstOctet(t *testing.T) {
 }
 
 func TestSitesKeepTheirMailApart(t *testing.T) {
+	t.Parallel()
 	s, first := startHolding(t, 2)
 	runCommand(t, s, "", "site", "create", "--name", "Second", "--bind", "127.0.0.1:0", "--domain", "second.test")
 	runCommand(t, s, "", "domain", "create", "2", "held.test", "--remote", "--turn", account)
@@ -663,6 +667,7 @@ func TestSitesKeepTheirMailApart(t *testing.T) {
 }
 
 func TestReleaseByHandIsForAllSites(t *testing.T) {
+	t.Parallel()
 	s, want := startHolding(t, 1)
 	mx := newMX(t)
 	runCommand(t, s, "", "site", "create", "--name", "Second", "--bind", "127.0.0.1:0", "--domain", "second.test")
@@ -705,6 +710,7 @@ func openListener(t *testing.T, s *testpeer.Service, property string) string {
 }
 
 func TestAtrnOnItsOwnListenerAnswersAsRFC2645Says(t *testing.T) {
+	t.Parallel()
 	s := startService(t)
 	addAccount(t, s, "empty")
 	createHeldDomain(t, s, "one.test", account)
@@ -777,6 +783,7 @@ func ehloKeywords(t *testing.T, l *testpeer.Client) (words []string) {
 }
 
 func TestVersion1KnowsNoReleaseAndNoSecondSite(t *testing.T) {
+	t.Parallel()
 	s, _ := startHolding(t, 1)
 	offered := ehloKeywords(t, dial(t, s.Addr(1)))
 	for _, verb := range []string{"ETRN", "TURN", "ATRN"} {
@@ -817,6 +824,7 @@ func TestVersion1KnowsNoReleaseAndNoSecondSite(t *testing.T) {
 }
 
 func TestServiceThatIsKilledDuringATurnLosesNothing(t *testing.T) {
+	t.Parallel()
 	s := startService(t)
 	createHeldDomain(t, s, "held.test", account)
 	sent := sendMessages(t, s, "held.test", 150)
@@ -860,6 +868,7 @@ func TestServiceThatIsKilledDuringATurnLosesNothing(t *testing.T) {
 }
 
 func TestServiceEndsInOrderDuringATurn(t *testing.T) {
+	t.Parallel()
 	s, want := startHolding(t, 20)
 	first, second := testpeer.NewMX(t, testpeer.MXOptions{}), newMX(t)
 	reached := make(chan struct{})

@@ -145,7 +145,11 @@ func (w *writer) check(t *testing.T, c *rpc.Client) {
 // its socket, again and again. What was acknowledged is there, no batch is
 // half, no increment is lost, and the store is whole.
 func TestKillTree(t *testing.T) {
+	t.Parallel()
 	rounds := 20
+	if testing.Short() {
+		rounds = 2
+	}
 	if os.Getenv("RESTANTE_SOAK") != "" {
 		rounds = 200
 	}
@@ -210,9 +214,13 @@ func checkCounter(t *testing.T, c *rpc.Client, writers []*writer) {
 // TestWritersAtOnce has a hundred writers change keys of their own, and then
 // all of them one: everyone succeeds, and no increment is lost.
 func TestWritersAtOnce(t *testing.T) {
+	t.Parallel()
 	s := startService(t)
 	runCommand(t, s, "add "+sharedKey+" IIsSmtpDomain\nset "+sharedKey+" RouteUserName 0\n", "mb", "apply")
-	const many = 100
+	many := 100
+	if testing.Short() {
+		many = 20
+	}
 	var all sync.WaitGroup
 	for i := range many {
 		all.Go(func() {
@@ -251,6 +259,10 @@ func TestWritersAtOnce(t *testing.T) {
 // TestStuckWatcher has somebody who watches and never reads: nobody waits for
 // him, and once he reads again he is told everything that still holds.
 func TestStuckWatcher(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("makes 400 large changes")
+	}
 	s := startService(t)
 	stuck, c := dialTree(t, s), dialTree(t, s)
 	defer stuck.Close()
@@ -284,7 +296,7 @@ func TestStuckWatcher(t *testing.T) {
 	}
 	for n := 0; ; n++ { // until the watcher is there to be told
 		comment(0)
-		runCommand(t, s, "", "mb", "set", "SMTPSVC/1", "ServerComment", fmt.Sprint("first ", n))
+		set(t, s, "ServerComment", fmt.Sprint("first ", n))
 		select {
 		case <-begun:
 		case <-time.After(100 * time.Millisecond):

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -21,6 +20,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"restante/internal/kv"
+	"restante/internal/testpeer"
 )
 
 func mustOpen(t *testing.T, dir string) *store {
@@ -439,7 +439,10 @@ func TestPlainTroublesAreNotDamage(t *testing.T) {
 // A small file system fills up: commits are refused with ErrFull, nothing
 // breaks, and all goes on once there is room.
 func TestFullDisk(t *testing.T) {
-	dir := tmpfs(t, "40m")
+	dir, done := testpeer.SmallDisk(t, "40m")
+	if done {
+		return
+	}
 	db := mustOpen(t, filepath.Join(dir, "db"))
 	if err := db.Commit(t.Context(), kv.Put([]byte("first"), []byte("v"))); err != nil {
 		t.Fatal(err)
@@ -509,21 +512,6 @@ func fill(t *testing.T, name string) {
 			return
 		}
 	}
-}
-
-// tmpfs mounts a small file system, where the test may.
-func tmpfs(t *testing.T, size string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("no small file system to be had: %v %s", err, out)
-	}
-	t.Cleanup(func() {
-		if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
-			t.Logf("umount: %v %s", err, out)
-		}
-	})
-	return dir
 }
 
 // BenchmarkCommit beside a bare loop over Badger, which merges as well.
