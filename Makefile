@@ -1,15 +1,18 @@
 # make          build bin/restante
 # make run      build, start a service on loopback below ./data, say what to try next
 # make test     all that must hold before a change goes in, with the real peers that the tests need
+# make short    the quick part of the tests, under a minute: no real peers, fault tables sampled
 # make cross    build for every platform that we ship to
 # make docs     write the generated text again: docs/man, docs/commands.md, docs/properties.md, ids of properties, HACKING.md
-# make bench    figures, beside Postfix when it is installed (minutes)
+# make bench    figures, in turns with Postfix where it is installed (minutes); BENCHFLAGS=-h lists the
+#               flags, such as -against OLDBINARY
 # make fuzz     each fuzz target for FUZZTIME (default 60s)
 # make soak     the long ones: 200 kills, the model test at full length (an hour)
-.PHONY: build run test fmt vet cross docs bench fuzz soak peers
+.PHONY: build run test short fmt vet cross docs bench fuzz soak peers
 
 export CGO_ENABLED ?= 0
 FUZZTIME ?= 60s
+BENCHFLAGS ?=
 STATICCHECK = go tool -modfile=tools.mod staticcheck
 
 # What restante version shows, from git; empty without git.
@@ -28,6 +31,9 @@ test: fmt vet peers
 	@if command -v gcc >/dev/null; then export CGO_ENABLED=1; race=-race; \
 	else echo "not installed: gcc; the race detector, which needs it, is left out"; fi; \
 	go test $$race -shuffle=on -timeout 9m ./...
+
+short:
+	go test -short ./...
 
 fmt:
 	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }
@@ -49,7 +55,7 @@ docs:
 
 bench: build
 	go test -run '^$$' -bench . -benchtime 1s ./metabase/... ./engine/... ./internal/kv/...
-	go run ./internal/bench -restante bin/restante
+	go run ./internal/bench -restante bin/restante $(BENCHFLAGS)
 
 fuzz:
 	@go list -f '{{.Dir}}' ./... | while read -r dir; do \

@@ -4,6 +4,7 @@ package testpeer
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -32,7 +33,8 @@ func SmallDisk(t *testing.T, size string) (dir string, done bool) {
 	if err != nil {
 		Missing(t, "unshare", err)
 	}
-	again := exec.CommandContext(t.Context(), unshare, "-rm", os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
+	again := exec.CommandContext(t.Context(), unshare, "-rm", os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$",
+		fmt.Sprintf("-test.short=%v", testing.Short()))
 	again.Env = append(os.Environ(), inNamespace+"=1")
 	out, err := again.CombinedOutput()
 	t.Logf("in a user namespace:\n%s", out)
