@@ -58,7 +58,7 @@ func stopDuring(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: stop-during COMMAND [ARG]...")
 	}
-	bin, err := lookPath(ts, args[0])
+	bin, err := lookPath(ts.Getenv("PATH"), args[0])
 	ts.Check(err)
 	c := exec.Command(bin, args[1:]...)
 	c.Env = append(os.Environ(), "RESTANTE_DATA="+ts.Getenv("RESTANTE_DATA"))

@@ -30,6 +30,18 @@ type Service struct {
 	ended chan error
 }
 
+// Build builds the binary into dir as it is shipped: without cgo and without the
+// race detector, whatever the test itself has.
+func Build(dir string) (string, error) {
+	bin := filepath.Join(dir, "restante")
+	cmd := exec.Command("go", "build", "-o", bin, "restante/cmd/restante")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build restante: %w: %s", err, out)
+	}
+	return bin, nil
+}
+
 // StartService runs `serve` with args on data and returns at its ready line.
 // Its log goes to the file stderr.log beside data. The caller ends it with
 // Halt or Kill, and may then Start it again.

@@ -28,17 +28,7 @@ const (
 // binDir holds the binary of all tests.
 var binDir string
 
-// buildBinary builds the binary as it is shipped, once: without cgo, which
-// the race detector has switched on for the test itself.
-var buildBinary = sync.OnceValues(func() (string, error) {
-	bin := filepath.Join(binDir, "restante")
-	cmd := exec.Command("go", "build", "-o", bin, "restante/cmd/restante")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build: %w: %s", err, out)
-	}
-	return bin, nil
-})
+var buildBinary = sync.OnceValues(func() (string, error) { return testpeer.Build(binDir) })
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "restante-peers-")
