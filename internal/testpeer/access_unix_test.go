@@ -19,11 +19,11 @@ import (
 	"restante/internal/testpeer"
 )
 
-// operatorUID is a user that the service is not run by.
+// operatorUID is a user other than the one the service runs as.
 const operatorUID = 65534
 
-// runAsOperator runs one command as the operator of site 1 and gives its exit code
-// and all that it says.
+// runAsOperator runs one command as the operator of site 1. It gives the exit code
+// and both streams.
 func runAsOperator(t *testing.T, s *testpeer.Service, stdin string, args ...string) (int, string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -40,16 +40,16 @@ func runAsOperator(t *testing.T, s *testpeer.Service, stdin string, args ...stri
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// TestOperatorOfOneSite has another user of the machine ask over the socket:
-// the system says who it is, and it sees and changes its own site alone.
-func TestOperatorOfOneSite(t *testing.T) {
+// TestOperatorSeesAndChangesOneSite calls over the socket as another user of the
+// machine, whose access list covers site 1. No answer names anything of site 2.
+func TestOperatorSeesAndChangesOneSite(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
 		testpeer.Without(t, "second user for this test", errors.New("only root may start a process as another user"))
 	}
 	s := startService(t)
 	for _, dir := range []string{filepath.Dir(s.Bin), filepath.Dir(filepath.Dir(s.Data))} {
-		if err := os.Chmod(dir, 0o755); err != nil { // a test's folders are its own
+		if err := os.Chmod(dir, 0o755); err != nil { // folders of a test are private
 			t.Fatal(err)
 		}
 	}
@@ -66,7 +66,7 @@ func TestOperatorOfOneSite(t *testing.T) {
 		stdin string
 		args  string
 		code  int
-		want  string // of what it says, one line
+		want  string // in the output
 	}{
 		{"", "mb set SMTPSVC/1 MaxRecipients 7", 0, ""},
 		{"", "mb get SMTPSVC/1 MaxRecipients --from", 0, "by user:nobody"},
@@ -87,7 +87,7 @@ func TestOperatorOfOneSite(t *testing.T) {
 		{"", "mb confirm", 0, "stays"},
 
 		{"", "mb get SMTPSVC/2 MaxRecipients", 4, "denied"},
-		{"", "mb get SMTPSVC/99 MaxRecipients", 4, "denied"}, // nor whether it is there
+		{"", "mb get SMTPSVC/99 MaxRecipients", 4, "denied"}, // the same where there is no such site
 		{"", "mb set SMTPSVC/2 MaxRecipients 7", 4, "denied"},
 		{"", "mb set SMTPSVC MaxRecipients 7", 4, "denied"},
 		{"", "mb set SMTPSVC/1 AccessList '* all'", 4, "control"},
@@ -95,7 +95,7 @@ func TestOperatorOfOneSite(t *testing.T) {
 		{"", "mb lock SMTPSVC/1 MaxRecipients", 4, "control"},
 		{both, "mb apply", 4, "denied"},
 		{both, "mb apply --dry-run", 4, "denied"},
-		{"", "mb tree", 0, "mine.test"}, // of all, what is his
+		{"", "mb tree", 0, "mine.test"}, // his part of the tree
 		{"", "mb ls", 0, "SMTPSVC"},
 		{"", "mb ls SMTPSVC", 0, "1"},
 		{"", "mb ls SMTPSVC/2", 4, "denied"},
@@ -153,7 +153,7 @@ func TestOperatorOfOneSite(t *testing.T) {
 		}
 		for _, hidden := range []string{planted, "theirs.test", "two.test", "/LM/SMTPSVC/2/", `"Two"`} {
 			if strings.Contains(out, hidden) && !strings.Contains(tt.want, hidden) && !strings.Contains(strings.ReplaceAll(tt.args, "SMTPSVC", "/LM/SMTPSVC"), hidden) {
-				t.Errorf("%s tells of %s:\n%s", tt.args, hidden, out)
+				t.Errorf("%s names %s:\n%s", tt.args, hidden, out)
 			}
 		}
 	}
@@ -168,13 +168,13 @@ func TestOperatorOfOneSite(t *testing.T) {
 	checkUnreadable(t, s)
 }
 
-// checkUnreadable has the operator look into the data folder by other ways.
+// checkUnreadable checks that the operator can read no file of the data folder.
 func checkUnreadable(t *testing.T, s *testpeer.Service) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "find", s.Data, "-type", "f", "-readable")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: operatorUID, Gid: operatorUID}}
 	cmd.Dir = "/"
-	out, _ := cmd.Output() // it complains of the folders that it may not enter
+	out, _ := cmd.Output() // it fails for folders without access
 	if len(bytes.TrimSpace(out)) > 0 {
 		t.Errorf("another user can read:\n%s", out)
 	}

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// A Line is one SMTP conversation in plain sight: a sender that waits for each
-// reply, and, after TURN, the receiving server on the same connection.
+// A Client holds one SMTP conversation command by command: as a sender that waits
+// for each reply and, after TURN, as the receiving server on the same connection.
 type Client struct {
 	net.Conn
 	R *bufio.Reader
@@ -54,7 +54,7 @@ func (l *Client) Quit() {
 	_ = l.Conn.Close()
 }
 
-// Say sends one command and wants a reply that begins with code.
+// Say sends one command and expects a reply that begins with code.
 func (l *Client) Say(command, code string) error {
 	if _, err := io.WriteString(l.Conn, command+"\r\n"); err != nil {
 		return err
@@ -91,7 +91,7 @@ func (l *Client) Reply() (string, error) {
 	}
 }
 
-// Send hands over one message: dot-stuffed octets that end in the end marker.
+// Send sends one message: dot-stuffed octets with their end marker.
 func (l *Client) Send(from, to string, stuffed []byte) error {
 	if err := l.Say("MAIL FROM:<"+from+">", "250"); err != nil {
 		return err
@@ -108,7 +108,8 @@ func (l *Client) Send(from, to string, stuffed []byte) error {
 	return l.Expect("250")
 }
 
-// DotStuff makes of a message what stands on the wire after DATA.
+// DotStuff gives the octets of a message as DATA sends them, with the end marker
+// (RFC 5321 §4.5.2).
 func DotStuff(message []byte) []byte {
 	var b bytes.Buffer
 	for line := range bytes.Lines(message) {
@@ -147,13 +148,13 @@ type Received struct {
 	Data []byte // without dot-stuffing
 }
 
-// AcceptedReply is what TakeIn answers a message with, and nothing else.
+// AcceptedReply is the reply of Receive to every message.
 const AcceptedReply = "250 taken\r\n"
 
-// Receive plays the receiving server until the other side quits: it greets,
-// offers PIPELINING, SIZE and 8BITMIME, and gives each message to keep before
-// it answers. An error of keep ends the conversation without a word, as a
-// broken line does. A nil keep counts only.
+// Receive acts as the receiving server until the other side quits. It greets,
+// offers PIPELINING, SIZE and 8BITMIME, and gives each message to keep before the
+// reply. An error of keep closes the conversation without a reply, as a broken
+// connection does. A nil keep discards the messages.
 func (l *Client) Receive(keep func(Received) error) error {
 	out := bufio.NewWriter(l.Conn)
 	fmt.Fprint(out, "220 sink.test\r\n")
@@ -200,14 +201,14 @@ func (l *Client) Receive(keep func(Received) error) error {
 	}
 }
 
-// pathArgument is what stands between the angle brackets.
+// pathArgument gives the text between the angle brackets.
 func pathArgument(line string) string {
 	_, rest, _ := strings.Cut(line, "<")
 	inner, _, _ := strings.Cut(rest, ">")
 	return inner
 }
 
-// readBody reads to the end marker.
+// readBody reads to the end marker and removes the dot-stuffing.
 func (l *Client) readBody(keep bool) ([]byte, error) {
 	var b []byte
 	atStart := true

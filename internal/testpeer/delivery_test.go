@@ -35,7 +35,8 @@ func pointDNS(t *testing.T, s *testpeer.Service, addr, zone string) *dnstest.Ser
 	return dns
 }
 
-// serveMXAt has an MX take mail at another address of this machine, on addr's port.
+// serveMXAt has an MX listen on another address of this machine, on the port of
+// addr.
 func serveMXAt(t *testing.T, mx *testpeer.MX, ip, addr string) {
 	t.Helper()
 	_, port := hostPort(t, addr)
@@ -71,12 +72,12 @@ func newMXAt(t *testing.T, ip, addr string) *testpeer.MX {
 	return mx
 }
 
-// testMessage is a small message that says what it is.
+// testMessage is a small message with that subject.
 func testMessage(subject string) []byte {
 	return []byte("From: <a@hub.test>\r\nSubject: " + subject + "\r\n\r\nline\r\n.dot\r\n")
 }
 
-// sendMessage hands one message with as many recipients as are named to the service.
+// sendMessage sends one message with all recipients in one transaction.
 func sendMessage(t *testing.T, s *testpeer.Service, from, subject string, to ...string) {
 	t.Helper()
 	l, err := testpeer.Dial(s.Addr(1))
@@ -103,7 +104,7 @@ func sendMessage(t *testing.T, s *testpeer.Service, from, subject string, to ...
 	}
 }
 
-// awaitSubjects waits until n messages are with an MX, and gives their subjects.
+// awaitSubjects waits until an MX has n messages, and gives all their subjects.
 func awaitSubjects(t *testing.T, mx *testpeer.MX, n int) []string {
 	t.Helper()
 	await(t, fmt.Sprintf("%d messages at the host", n), func() bool { return len(mx.Messages()) >= n })
@@ -148,7 +149,7 @@ func retry(t *testing.T, s *testpeer.Service, domain string) {
 	call(t, s, api.QueueAct, api.ActRequest{Act: "retry", Domain: domain, All: domain == ""})
 }
 
-// awaitDeferred waits until a domain's mail was tried and put off, and gives why.
+// awaitDeferred waits until the mail of a domain has an error of its last attempt.
 func awaitDeferred(t *testing.T, s *testpeer.Service, domain string) api.Destination {
 	t.Helper()
 	var w api.Destination
@@ -159,7 +160,7 @@ func awaitDeferred(t *testing.T, s *testpeer.Service, domain string) api.Destina
 	return w
 }
 
-// awaitDropped waits until n files are in the Drop folder, and gives them.
+// awaitDropped waits until the Drop folder has n files, and gives their text.
 func awaitDropped(t *testing.T, s *testpeer.Service, n int) []string {
 	t.Helper()
 	var out []string
@@ -236,8 +237,8 @@ func (r *report) readRecipients(t *testing.T, text string) {
 	}
 }
 
-// awaitReport waits for the only report in the Drop folder. It is for the sender of
-// the tests, and says of each recipient what is wanted.
+// awaitReport waits for the only report in the Drop folder, which is for sender. It
+// compares the status of each recipient.
 func awaitReport(t *testing.T, s *testpeer.Service, status map[string]string) report {
 	t.Helper()
 	files := awaitDropped(t, s, 1)
@@ -290,7 +291,7 @@ far.test. IN MX 10 b.far.test.
 a.far.test. IN A 127.0.0.2
 b.far.test. IN A 127.0.0.3
 `)
-	const most = 40 // that one host gets all of them does not happen
+	const most = 40 // practically never does one host get all of them
 	n := 0
 	for ; n < most && (len(a.Messages()) == 0 || len(b.Messages()) == 0); n++ {
 		sendMessage(t, s, sender, strconv.Itoa(n), "x@far.test")
@@ -334,7 +335,6 @@ func TestNameServerThatFailsIsAskedAgainLater(t *testing.T) {
 	}
 }
 
-// Ways by which a zone may lead to a host.
 func TestEveryWayOfNamingAHostIsFollowed(t *testing.T) {
 	t.Parallel()
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
@@ -360,7 +360,7 @@ number.test. IN MX 5 127.0.0.1.
 	}
 }
 
-func TestHostWithAnIPv6AddressAloneIsReached(t *testing.T) {
+func TestHostWithOnlyAnIPv6AddressIsReached(t *testing.T) {
 	t.Parallel()
 	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
 		testpeer.Without(t, "IPv6", err)
@@ -405,7 +405,7 @@ func TestSmartHostOfTheSiteTakesAllRemoteMail(t *testing.T) {
 	pointDNS(t, s, base.Addr, "far.test. IN A 127.0.0.1\n")
 	applyBatch(t, s, "set /LM/SMTPSVC/1 SmartHost '"+smart.Addr+"'", "set /LM/SMTPSVC/1 SmartHostType 2")
 	sendMessage(t, s, sender, "far", "x@far.test")
-	sendMessage(t, s, sender, "no such domain", "x@none.test") // which is the smart host's to find out
+	sendMessage(t, s, sender, "no such domain", "x@none.test") // the smart host decides that
 	sendMessage(t, s, sender, "local", "x@hub.test")
 	awaitSubjects(t, smart, 2)
 	if files := awaitDropped(t, s, 1); len(files) != 1 || len(base.Messages()) != 0 {
@@ -501,7 +501,7 @@ func TestMailGoesInClearWhereTheHandshakeFails(t *testing.T) {
 	}
 }
 
-func TestMailWaitsWhereTLSIsDemandedAndNotToBeHad(t *testing.T) {
+func TestMailWaitsWhereRequiredTLSIsMissing(t *testing.T) {
 	t.Parallel()
 	cert, _ := testpeer.Certificate(t, "far.test", time.Now().Add(time.Hour))
 	clear := testpeer.NewMX(t, testpeer.MXOptions{})
@@ -512,7 +512,7 @@ func TestMailWaitsWhereTLSIsDemandedAndNotToBeHad(t *testing.T) {
 	if w := awaitDeferred(t, s, "far.test"); !strings.Contains(w.LastError, "4.7.5") {
 		t.Errorf("no TLS: %+v", w)
 	}
-	// A host with TLS, whose certificate nobody vouches for.
+	// A host with TLS and a self-signed certificate.
 	_, port := hostPort(t, mx.Addr)
 	applyBatch(t, s, "set /LM/SMTPSVC/1 RemoteSmtpPort "+port)
 	retry(t, s, "")
@@ -528,7 +528,7 @@ func TestMailWaitsWhereTLSIsDemandedAndNotToBeHad(t *testing.T) {
 	}
 }
 
-// newCertificate makes a certificate for Postfix.
+// newCertificate writes a self-signed certificate for Postfix.
 func newCertificate(t *testing.T, name string) (cert, key string) {
 	t.Helper()
 	testpeer.Need(t, "openssl")
@@ -542,7 +542,7 @@ func newCertificate(t *testing.T, name string) (cert, key string) {
 	return cert, key
 }
 
-func TestPostfixAndWeEncryptBothWays(t *testing.T) {
+func TestPostfixAndServiceEncryptBothWays(t *testing.T) {
 	t.Parallel()
 	testpeer.Need(t, "postfix", "openssl")
 	cert, key := newCertificate(t, "postfix.test")
@@ -627,7 +627,7 @@ func TestEveryRecipientHasAnOutcomeOfItsOwn(t *testing.T) {
 		t.Errorf("told: %v", status)
 	}
 
-	// What was put off waits for its time, by the ladder.
+	// Deferred mail waits for the first interval of the retry schedule.
 	for _, d := range []string{"one.test", "two.test"} {
 		w := awaitDeferred(t, s, d)
 		if in := time.Until(w.NextTry); w.Messages != 1 || in < 13*time.Minute || in > 15*time.Minute || !strings.Contains(w.LastError, "mailbox is busy") {
@@ -687,7 +687,7 @@ func TestNoReportIsMadeAboutAReport(t *testing.T) {
 		return ""
 	}})
 	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
-	sendMessage(t, s, "", "from nobody", "x@far.test")           // its sender is nobody
+	sendMessage(t, s, "", "from nobody", "x@far.test")           // the null sender
 	sendMessage(t, s, "forged@far.test", "forged", "y@far.test") // the report is refused as well
 	bad := filepath.Join(s.Data, "Mailroot", "Badmail", "*.eml")
 	var files []string
@@ -741,7 +741,7 @@ func TestMailThatIsTooOldIsReported(t *testing.T) {
 	}
 }
 
-// setAge changes when an exported message came.
+// setAge moves the arrival of an exported message into the past.
 func setAge(t *testing.T, file string, by time.Duration) {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -830,7 +830,7 @@ func TestExportedMailIsImportedElsewhere(t *testing.T) {
 	}
 }
 
-func TestWrongRouteStrandsMailOnlyUntilItIsMended(t *testing.T) {
+func TestMailIsRetriedWhenItsRouteChanges(t *testing.T) {
 	t.Parallel()
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
@@ -838,10 +838,10 @@ func TestWrongRouteStrandsMailOnlyUntilItIsMended(t *testing.T) {
 	sendMessage(t, s, sender, "stranded", "x@far.test")
 	awaitDeferred(t, s, "far.test")
 	applyBatch(t, s, "unset /LM/SMTPSVC/1 SmartHost", "unset /LM/SMTPSVC/1 SmartHostType")
-	awaitSubjects(t, mx, 1) // and nobody touched the queue
+	awaitSubjects(t, mx, 1) // without a command for the queue
 }
 
-func TestRouteThatIsMendedDuringAnAttemptHoldsNoMailBack(t *testing.T) {
+func TestRouteChangedDuringAnAttemptIsTriedAtOnce(t *testing.T) {
 	t.Parallel()
 	reached, goOn := make(chan struct{}), make(chan struct{})
 	wrong := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
@@ -862,7 +862,7 @@ func TestRouteThatIsMendedDuringAnAttemptHoldsNoMailBack(t *testing.T) {
 	awaitSubjects(t, mx, 1)
 }
 
-func TestRouteThatIsMendedWhileTheServiceIsDownFreesMailAtTheStart(t *testing.T) {
+func TestRouteChangedWhileStoppedIsTriedAtTheStart(t *testing.T) {
 	t.Parallel()
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
@@ -911,7 +911,7 @@ func TestChangeThatMovesNoMailTriesNone(t *testing.T) {
 	}
 }
 
-func TestWhoMaySendWhere(t *testing.T) {
+func TestRelayIsGrantedByAddressOrSignIn(t *testing.T) {
 	t.Parallel()
 	s, base := startService(t), testpeer.StartSink(t)
 	pointDNS(t, s, base.Addr, "")
@@ -927,9 +927,9 @@ func TestWhoMaySendWhere(t *testing.T) {
 		signIn   bool
 		relays   bool
 	}{
-		{"a stranger", []string{"set /LM/SMTPSVC/1 RelayIpList 192.0.2.1"}, false, false},
-		{"a stranger who has signed in", []string{"set /LM/SMTPSVC/1 RelayForAuth true"}, true, true},
-		{"signed in where that does not count", []string{"set /LM/SMTPSVC/1 RelayForAuth false"}, true, false},
+		{"an anonymous client", []string{"set /LM/SMTPSVC/1 RelayIpList 192.0.2.1"}, false, false},
+		{"a signed-in client", []string{"set /LM/SMTPSVC/1 RelayForAuth true"}, true, true},
+		{"a signed-in client without RelayForAuth", []string{"set /LM/SMTPSVC/1 RelayForAuth false"}, true, false},
 		{"a listed address", []string{"set /LM/SMTPSVC/1 RelayIpList 192.0.2.1 127.0.0.0/8"}, false, true},
 	} {
 		applyBatch(t, s, tt.settings...)
@@ -957,7 +957,7 @@ func TestWhoMaySendWhere(t *testing.T) {
 		for _, to := range foreign {
 			switch {
 			case to == "nobody":
-				check(to, "5") // no address, whoever asks
+				check(to, "5") // not an address
 			case tt.relays:
 				check(to, "250 2.1.5")
 			default:
@@ -997,7 +997,7 @@ func TestMailForPostmasterAloneIsLocal(t *testing.T) {
 	}
 }
 
-func TestManyMessagesRideOneConversation(t *testing.T) {
+func TestOneConversationCarriesManyMessages(t *testing.T) {
 	t.Parallel()
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.2\n")
@@ -1013,9 +1013,9 @@ func TestManyMessagesRideOneConversation(t *testing.T) {
 	}
 }
 
-func TestSenderHearsOfSuccessOnlyWhenItAsks(t *testing.T) {
+func TestSuccessIsReportedOnRequestOnly(t *testing.T) {
 	t.Parallel()
-	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{Plain: true}) // knows no reports
+	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{Plain: true}) // without DSN
 	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\nnull.test. IN MX 0 .\n")
 	l := dial(t, s.Addr(1))
 	say(t, l, "MAIL FROM:<"+sender+"> RET=HDRS ENVID=job1", "250",
@@ -1042,7 +1042,7 @@ func TestSenderHearsOfSuccessOnlyWhenItAsks(t *testing.T) {
 	}
 }
 
-func TestWeSignInAtASmartHost(t *testing.T) {
+func TestServiceSignsInAtASmartHost(t *testing.T) {
 	t.Parallel()
 	mx, far, near := testpeer.NewMX(t, testpeer.MXOptions{}), startService(t), startService(t)
 	pointDNS(t, far, mx.Addr, "away.test. IN A 127.0.0.1\n")

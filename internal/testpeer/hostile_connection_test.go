@@ -18,9 +18,9 @@ import (
 	"restante/internal/testpeer"
 )
 
-// TestNothingRunsBehindStartTLS wants what somebody between us and the caller
-// has put behind STARTTLS to be forgotten, also when TLS then comes about.
-func TestNothingRunsBehindStartTLS(t *testing.T) {
+// Commands that an attacker on the path injects behind STARTTLS are discarded, even
+// when the handshake succeeds (RFC 3207 §4.2).
+func TestCommandsPipelinedBehindSTARTTLSAreDiscarded(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 1)
@@ -39,7 +39,7 @@ func TestNothingRunsBehindStartTLS(t *testing.T) {
 		if err := plain.Say("STARTTLS\r\n"+behind, "220"); err != nil {
 			t.Fatal(err)
 		}
-		secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // it vouches for itself
+		secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // self-signed
 		if err := secure.Handshake(); err != nil {
 			t.Fatalf("behind STARTTLS %q: %v", behind, err)
 		}
@@ -54,7 +54,7 @@ func TestNothingRunsBehindStartTLS(t *testing.T) {
 	mail.verify(t)
 }
 
-func TestTwoHundredIdleCallers(t *testing.T) {
+func TestIdleClientsLeaveRoomForOthers(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 1)
@@ -66,14 +66,14 @@ func TestTwoHundredIdleCallers(t *testing.T) {
 		defer conn.Close()
 		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		if i%2 == 0 {
-			continue // not even waits for the greeting
+			continue // does not read the greeting
 		}
 		l := &testpeer.Client{Conn: conn, R: bufio.NewReader(conn)}
 		if err := errors.Join(l.Expect("220"), l.Say("EHLO c.test", "250"), l.Say("MAIL FROM:<evil@x.test>", "250")); err != nil {
 			t.Fatalf("caller %d: %v", i, err)
 		}
 	}
-	await(t, "all of them show", func() bool {
+	await(t, "all sessions are listed", func() bool {
 		return strings.Count(runCommand(t, mail.service, "", "site", "sessions", "1"), "127.0.0.1:") >= 200
 	})
 	mail.send(t, 1)
@@ -83,7 +83,7 @@ func TestTwoHundredIdleCallers(t *testing.T) {
 		t.Errorf("one too many: %v", err)
 	}
 	runCommand(t, mail.service, "", "site", "end-session", "1", "--all")
-	await(t, "there is room again", func() bool {
+	await(t, "a connection is accepted again", func() bool {
 		l, err := testpeer.Dial(mail.service.Addr(1))
 		if err == nil {
 			l.Quit()
@@ -93,9 +93,9 @@ func TestTwoHundredIdleCallers(t *testing.T) {
 	mail.verify(t)
 }
 
-// TestTricklers wants callers that send an octet now and then, or nothing, or
-// read nothing, to be let go in a time that does not depend on them.
-func TestTricklers(t *testing.T) {
+// A client that sends an octet now and then, sends nothing, or reads nothing is
+// disconnected after ConnectionTimeout.
+func TestSlowClientsAreDisconnected(t *testing.T) {
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 1)
 	set(t, mail.service, "ConnectionTimeout", "1")
@@ -103,12 +103,12 @@ func TestTricklers(t *testing.T) {
 		name    string
 		first   string // at once
 		trickle string // octet by octet, again and again
-		want    string // the last words
+		want    string // the last reply
 	}{
 		{"nothing at all", "", "", "421 4.4.2"},
 		{"nothing after EHLO", ehlo, "", "421 4.4.2"},
 		{"a verb octet by octet", ehlo, "NOOP", "421 4.4.2"},
-		{"a line that trickles without end", ehlo + strings.Repeat("x", 5000), "x", "421 4.4.2"},
+		{"an endless line octet by octet", ehlo + strings.Repeat("x", 5000), "x", "421 4.4.2"},
 		{"nothing after 354", data, "", "421 4.4.2"},
 		{"a message octet by octet", data, "x", "421 4.4.2"},
 		{"a chunk octet by octet", transaction + "BDAT 10000 LAST\r\n", "x", "421 4.4.2"},
@@ -131,7 +131,7 @@ func TestTricklers(t *testing.T) {
 	mail.verify(t)
 }
 
-// trickle gives the last line that came before the connection ended, and when.
+// trickle gives the last line before the connection ended, and how long that took.
 func trickle(addr, first, octets string) (last string, took time.Duration) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -162,14 +162,12 @@ func trickle(addr, first, octets string) (last string, took time.Duration) {
 		last = lines.Text()
 	}
 	if errors.Is(lines.Err(), os.ErrDeadlineExceeded) {
-		last = "it is never let go; " + last
+		last = "never disconnected; " + last
 	}
 	return last, time.Since(begin)
 }
 
-// TestErrorBudget wants a caller that does nothing right to be let go when the
-// site has a limit.
-func TestErrorBudget(t *testing.T) {
+func TestMaxSmtpErrorsEndsASession(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 1)
@@ -180,8 +178,7 @@ func TestErrorBudget(t *testing.T) {
 	mail.verify(t)
 }
 
-// TestStrictRelease wants the settings that make a site stricter to hold.
-func TestStrictRelease(t *testing.T) {
+func TestEtrnRequireAuthAndTurnRequireTls(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 2)
@@ -189,7 +186,7 @@ func TestStrictRelease(t *testing.T) {
 		set(t, mail.service, prop, "true")
 	}
 	rows := []wireRow{
-		{name: "ETRN by a stranger", steps: []string{ehlo + "ETRN held.test\r\nETRN foreign.test\r\n" + quit, "250 530_5.7.0 530 221"}},
+		{name: "ETRN by an anonymous client", steps: []string{ehlo + "ETRN held.test\r\nETRN foreign.test\r\n" + quit, "250 530_5.7.0 530 221"}},
 		{name: "ETRN by another account", account: "other", steps: []string{"ETRN held.test\r\n", "459_4.7.1", quit, "221"}},
 		{name: "TURN in clear", account: account, steps: []string{"TURN\r\n", "530_5.7.0", "ATRN held.test\r\n", "530", quit, "221"}},
 	}
@@ -197,7 +194,7 @@ func TestStrictRelease(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) { row.run(t, mail.service.Addr(1)) })
 	}
 	runCommand(t, mail.service, "", "mb", "unset", "SMTPSVC/1", "TurnRequireTls")
-	// Two at once: the second gets nothing, and nothing is given twice.
+	// Two calls at once: the second gets no mail, and no message is sent twice.
 	first, err := testpeer.Dial(mail.service.Addr(1))
 	if err != nil {
 		t.Fatal(err)
@@ -208,7 +205,7 @@ func TestStrictRelease(t *testing.T) {
 	}
 	wireRow{account: account, steps: []string{"TURN\r\n", "450_4.3.2", "ATRN\r\n", "450", quit, "221"}}.run(t, mail.service.Addr(1))
 	first.Close()
-	await(t, "the lease of the one that hung up ends", func() bool {
+	await(t, "the lease ends with its connection", func() bool {
 		l, err := testpeer.Dial(mail.service.Addr(1))
 		if err != nil {
 			t.Fatal(err)
@@ -216,14 +213,14 @@ func TestStrictRelease(t *testing.T) {
 		defer l.Close()
 		return errors.Join(l.SignIn(account, password), l.Say("TURN", "250")) == nil
 	})
-	await(t, "so does that of the one that looked", func() bool {
+	await(t, "the second lease ends with its connection", func() bool {
 		return !strings.Contains(runCommand(t, mail.service, "", "site", "sessions", "1"), "release")
 	})
 	mail.verify(t)
 }
 
-// TestEtrnForAHostThatCannotBeFound wants mail to stay when a stranger has us
-// look for a host that only calls: in DNS there is none, or we are it.
+// Mail stays held when an anonymous ETRN makes the service look for a host that DNS
+// does not have, or that is the service itself.
 func TestEtrnForAHostThatCannotBeFound(t *testing.T) {
 	t.Parallel()
 	zones := map[string]string{

@@ -18,10 +18,10 @@ import (
 	"restante/internal/testpeer"
 )
 
-// TestKill ends the service with SIGKILL under the load of eight senders, repeated
-// and repeated. Each message that got its 250 is held, or in the Drop folder,
-// afterwards, and none is damaged.
-func TestKill(t *testing.T) {
+// TestKillDuringMail ends the service with SIGKILL under the load of eight senders,
+// in many rounds. Afterwards each message with a 250 is held or in the Drop folder,
+// and none is damaged.
+func TestKillDuringMail(t *testing.T) {
 	t.Parallel()
 	rounds := 20
 	if testing.Short() {
@@ -59,7 +59,7 @@ func TestKill(t *testing.T) {
 	t.Logf("acknowledged %d, found %d (%d more than once), damaged %d",
 		len(acked.ids), len(found.ids), found.repeated, found.damaged)
 	if len(acked.ids) == 0 {
-		t.Error("nothing was acknowledged: the test shows nothing")
+		t.Error("no message was acknowledged: the test proves nothing")
 	}
 	if found.damaged != 0 {
 		t.Errorf("%d messages are damaged", found.damaged)
@@ -69,7 +69,7 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// A tally keeps which messages were seen.
+// A messageSet holds the checksums of messages.
 type messageSet struct {
 	mu           sync.Mutex // guards what follows
 	ids          map[string]bool
@@ -83,7 +83,7 @@ func checksummed(to string, rnd *rand.Rand) (id string, octets []byte) {
 	size := 100 + rnd.IntN(20_000)
 	switch rnd.IntN(50) {
 	case 0:
-		size = 1_500_000 // one that goes to a file of its own
+		size = 1_500_000 // large enough for a file of its own
 	case 1, 2:
 		size = 200_000
 	}
@@ -97,7 +97,8 @@ func checksummed(to string, rnd *rand.Rand) (id string, octets []byte) {
 	return id, append([]byte(head), body...)
 }
 
-// sendUntilKilled sends until the line breaks, and notes what got its 250.
+// sendUntilKilled sends until the connection breaks, and adds each message that got
+// its 250.
 func (k *messageSet) sendUntilKilled(addr string, i int, rnd *rand.Rand) {
 	l, err := testpeer.Dial(addr)
 	if err != nil {
@@ -121,7 +122,7 @@ func (k *messageSet) sendUntilKilled(addr string, i int, rnd *rand.Rand) {
 
 var subjectSum = regexp.MustCompile(`(?m)^Subject: ([0-9a-f]{64})\r$`)
 
-// parseAddr takes one message that was found and checks its sum.
+// add verifies the checksum of one message that was found.
 func (k *messageSet) add(m []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -147,7 +148,7 @@ func (k *messageSet) countMissing(found *messageSet) (n int) {
 	return n
 }
 
-// collectHeld calls by TURN and takes all there is.
+// collectHeld collects all held mail by TURN.
 func collectHeld(t *testing.T, s *testpeer.Service, found *messageSet) {
 	t.Helper()
 	l, err := testpeer.Dial(s.Addr(1))
@@ -167,8 +168,8 @@ func collectHeld(t *testing.T, s *testpeer.Service, found *messageSet) {
 	found.heldRepeated = found.repeated
 }
 
-// collectDropped notes each file once; a file that is just being written has another
-// name.
+// collectDropped adds each file once. A file that is still being written has
+// another name.
 func (k *messageSet) collectDropped(t *testing.T, dir string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.eml"))

@@ -17,7 +17,7 @@ import (
 	"restante/internal/testpeer"
 )
 
-// fillDisk takes all room that is left and gives what frees it.
+// fillDisk uses all space that is left, and gives the function that frees it.
 func fillDisk(t *testing.T, dir string) (free func()) {
 	t.Helper()
 	name := filepath.Join(dir, "ballast")
@@ -41,7 +41,7 @@ func fillDisk(t *testing.T, dir string) (free func()) {
 	}
 }
 
-// trySend sends one message and gives the reply that ended it.
+// trySend sends one message and gives the last reply.
 func trySend(t *testing.T, s *testpeer.Service, m []byte) string {
 	t.Helper()
 	l, err := testpeer.Dial(s.Addr(1))
@@ -64,7 +64,7 @@ func trySend(t *testing.T, s *testpeer.Service, m []byte) string {
 	return reply
 }
 
-// fill sends until there is no room, and wants to be told so.
+// fill sends messages until one is refused with 452 4.3.1.
 func (mail *acknowledged) fill(t *testing.T, size int) {
 	t.Helper()
 	for range 1000 {
@@ -82,7 +82,7 @@ func (mail *acknowledged) fill(t *testing.T, size int) {
 	t.Fatal("the disk does not fill up")
 }
 
-func TestFullDisk(t *testing.T) {
+func TestFullDiskLosesNoMail(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("fills a file system three times")
@@ -122,8 +122,8 @@ func TestFullDisk(t *testing.T) {
 	mail.verify(t)
 }
 
-// checkFullDisk wants a disk without any room to be told by everything that
-// needs some, and to change nothing.
+// checkFullDisk fills the disk to the last octet. Whatever has to write reports it,
+// and changes nothing.
 func (mail *acknowledged) checkFullDisk(t *testing.T, disk string) {
 	t.Helper()
 	free := fillDisk(t, disk)
@@ -158,8 +158,8 @@ func (mail *acknowledged) checkFullDisk(t *testing.T, disk string) {
 	set(t, mail.service, "MaxRecipients", "79")
 }
 
-// collectWithoutSpace takes the mail while nothing can be written: what the service
-// cannot remember to have handed over, it hands over again.
+// collectWithoutSpace collects the mail while nothing can be written: outcomes that
+// the service cannot record make it send the messages again.
 func (mail *acknowledged) collectWithoutSpace(t *testing.T) {
 	t.Helper()
 	l, err := testpeer.Dial(mail.service.Addr(1))
@@ -181,7 +181,8 @@ func freeOn(dir string) (uint64, error) {
 	return st.Bavail * uint64(st.Bsize), err
 }
 
-// startServiceOn is badHouse's service on a folder of one's own, with a large limit.
+// startServiceOn starts a service on that data folder, with a held domain and the
+// default limits.
 func startServiceOn(t *testing.T, data string) *testpeer.Service {
 	t.Helper()
 	bin, err := buildBinary()
@@ -205,9 +206,9 @@ func startServiceOn(t *testing.T, data string) *testpeer.Service {
 	return s
 }
 
-// TestUnwritableFolder wants a service that may not write in its folder to say
-// so, and to leave the folder as it is.
-func TestUnwritableFolder(t *testing.T) {
+// A service that may not write in its data folder reports that, and changes nothing
+// there.
+func TestFolderThatCannotBeWrittenIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 2)
@@ -246,9 +247,9 @@ func TestUnwritableFolder(t *testing.T) {
 	mail.verify(t)
 }
 
-// TestOutOfDescriptors wants a service that can open no more connections to go
-// on with those that it has, and to take others when some have ended.
-func TestOutOfDescriptors(t *testing.T) {
+// A service without a free file descriptor serves its open connections, and accepts
+// others when some have ended.
+func TestServiceOutlivesALackOfDescriptors(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 2)
@@ -269,17 +270,17 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 	defer first.Close()
 	var idle []net.Conn
-	for range 80 { // the system takes those that the service cannot
+	for range 80 { // the system completes the handshake of all of them
 		conn, err := net.Dial("tcp", mail.service.Addr(1))
 		if err != nil {
 			t.Fatal(err)
 		}
 		idle = append(idle, conn)
 	}
-	await(t, "it says why", func() bool { return strings.Contains(mail.service.Log(), "too many open files") })
+	await(t, "the log names the reason", func() bool { return strings.Contains(mail.service.Log(), "too many open files") })
 	m := fmt.Appendf(nil, "Subject: number %d\r\n\r\nx\r\n", mail.numbered)
 	if err := first.Send("good@x.test", "someone@held.test", testpeer.DotStuff(m)); err != nil {
-		t.Errorf("who was there before: %v", err)
+		t.Errorf("an open session: %v", err)
 	}
 	mail.messages, mail.numbered = append(mail.messages, m), mail.numbered+1
 	for _, conn := range idle {

@@ -13,8 +13,8 @@ import (
 	"restante/internal/testpeer"
 )
 
-// checkRefused wants `serve`, and a command that opens the store itself, to end with
-// an error that says want, and with nothing else.
+// checkRefused checks that `serve`, and a command that opens the store itself, end
+// with a clear error that contains want.
 func checkRefused(t *testing.T, s *testpeer.Service, want ...string) {
 	t.Helper()
 	for _, args := range [][]string{{"serve"}, {"mb", "get", "SMTPSVC/1", "MaxRecipients"}} {
@@ -45,7 +45,7 @@ func withoutLog(stderr string) string {
 	return b.String()
 }
 
-// damage is what may happen to a file.
+// A damage is one way to damage a file.
 type damage struct {
 	what string
 	do   func(b []byte) []byte // nil: the file goes
@@ -63,7 +63,7 @@ var (
 // used is the length of b without the zeros that end it.
 func used(b []byte) int { return len(strings.TrimRight(string(b), "\x00")) }
 
-// damageFile damages one file and gives what puts it back.
+// damageFile damages one file, and gives the function that restores it.
 func damageFile(t *testing.T, name string, d damage) (heal func()) {
 	t.Helper()
 	const zeros = 64 << 10 // enough of those that end a log
@@ -89,9 +89,9 @@ func damageFile(t *testing.T, name string, d damage) (heal func()) {
 	}
 }
 
-// TestDamagedStore harms the stores in many ways. Each is told and refused, and
-// changes nothing: with the file put back, all is there.
-func TestDamagedStore(t *testing.T) {
+// A damaged store is refused with its name, and not changed: with the file restored,
+// all mail and settings are there.
+func TestDamagedStoreIsRefusedAndUnchanged(t *testing.T) {
 	t.Parallel()
 	rows := []struct {
 		file  string
@@ -146,9 +146,9 @@ func TestDamagedStore(t *testing.T) {
 	}
 }
 
-// TestLostStore wants mail that is held to stay held when the configuration is
-// gone, and mail that the index has lost to come back.
-func TestLostStore(t *testing.T) {
+// Held mail stays when the configuration is lost, and messages that the index has
+// lost come back.
+func TestHeldMailOutlivesALostStore(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 5)
@@ -182,9 +182,9 @@ func TestLostStore(t *testing.T) {
 	mail.verify(t)
 }
 
-// TestDamagedBody wants the one message whose octets are wrong to stay, told in
-// the log, and all others to be handed over.
-func TestDamagedBody(t *testing.T) {
+// A message with damaged octets stays and is named in the log; all others are handed
+// over.
+func TestDamagedMessageStaysAndOthersGo(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 9)
@@ -210,7 +210,7 @@ func TestDamagedBody(t *testing.T) {
 	}
 }
 
-func TestMachineKey(t *testing.T) {
+func TestUnusableMachineKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 2)
@@ -247,7 +247,7 @@ func TestMachineKey(t *testing.T) {
 	mail.verify(t)
 }
 
-// newMachineKey is the key of another service.
+// newMachineKey gives the machine key of another service.
 func newMachineKey(t *testing.T) []byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(startService(t).Data, "machine.key"))
@@ -257,9 +257,9 @@ func newMachineKey(t *testing.T) []byte {
 	return b
 }
 
-// TestTakenPort wants a site that cannot have its address to say so, the others
-// to go on, and the site to start when the address is free.
-func TestTakenPort(t *testing.T) {
+// A site that cannot listen reports the reason, the other sites go on, and it starts
+// when the port is free.
+func TestSiteWhosePortIsTakenSaysSo(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 1)
@@ -275,7 +275,7 @@ func TestTakenPort(t *testing.T) {
 			return strings.Contains(runCommand(t, mail.service, "", "status"), why) && strings.Contains(runCommand(t, mail.service, "", "site", "list"), why)
 		}
 	}
-	await(t, "the taken port is told, after "+stderr, tells("listen on "+addr+": bind: address already in use"))
+	await(t, "the taken port is reported, after "+stderr, tells("listen on "+addr+": bind: address already in use"))
 	mail.send(t, 1)
 	// At the start it is the same.
 	if err := mail.service.Halt(); err != nil {
@@ -287,7 +287,7 @@ func TestTakenPort(t *testing.T) {
 	if got := mail.service.Addr(2); got != "" {
 		t.Errorf("site 2 says that it started on %s", got)
 	}
-	await(t, "the taken port is told", tells("listen on "+addr+": bind: address already in use"))
+	await(t, "the taken port is reported", tells("listen on "+addr+": bind: address already in use"))
 	mail.send(t, 1)
 	if code, _, stderr := tryCommand(t, mail.service, "", "site", "start", "2"); code == 0 || !strings.Contains(stderr, "address already in use") {
 		t.Errorf("site start: exit %d: %s", code, stderr)
@@ -307,7 +307,7 @@ func TestTakenPort(t *testing.T) {
 	})
 	code, _, stderr := tryCommand(t, mail.service, "", "site", "bind", "2", own)
 	if code == 0 {
-		await(t, "the two sites' quarrel is told", tells("site 1 has it"))
+		await(t, "the conflict of the sites is reported", tells("site 1 has it"))
 	} else if !strings.Contains(stderr, own) {
 		t.Errorf("site bind: exit %d: %s", code, stderr)
 	}
@@ -320,9 +320,9 @@ func TestTakenPort(t *testing.T) {
 	mail.verify(t)
 }
 
-// TestCertificate wants a service without a usable certificate to run, to offer
-// no TLS, and to say why.
-func TestCertificate(t *testing.T) {
+// A service without a usable certificate runs, offers no TLS, and reports the
+// reason.
+func TestUnusableCertificateSwitchesOffTLS(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 1)
@@ -370,9 +370,9 @@ func TestCertificate(t *testing.T) {
 	mail.verify(t)
 }
 
-// TestSocketIsGone wants the store not to be opened twice when the service
-// cannot be asked.
-func TestSocketIsGone(t *testing.T) {
+// A command does not open the store while the service has it open, even if the
+// socket is gone.
+func TestStoreIsNotOpenedTwiceWithoutASocket(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 2)

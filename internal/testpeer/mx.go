@@ -36,8 +36,8 @@ type MXOptions struct {
 	Answer func(line string) string
 }
 
-// An MX takes mail as its options say, and keeps it. Where everything is to be
-// awaitSubjects without more ado, Sink is the simpler one.
+// An MX is a receiving server whose replies the options decide; it keeps the
+// accepted messages. A Sink accepts everything.
 type MX struct {
 	Addr string // host:port; "" when it does not listen
 	opts MXOptions
@@ -47,7 +47,7 @@ type MX struct {
 	conns    int
 }
 
-// NewMX starts one.
+// NewMX starts an MX that ends with the test.
 func NewMX(t testing.TB, opts MXOptions) *MX {
 	t.Helper()
 	s := &MX{opts: opts}
@@ -55,7 +55,7 @@ func NewMX(t testing.TB, opts MXOptions) *MX {
 	return s
 }
 
-// Messages gives what was taken so far, in order.
+// Messages gives the accepted messages so far, in order.
 func (s *MX) Messages() []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,8 +69,8 @@ func (s *MX) Conns() int {
 	return s.conns
 }
 
-// Serve takes mail from one connection, greeting first, as on a reversed one,
-// until QUIT or its end. It does not close c.
+// Serve receives mail on one connection until QUIT or its end. It greets first, as
+// on a reversed connection, and does not close c.
 func (s *MX) Serve(c net.Conn) {
 	s.mu.Lock()
 	conv := &conversation{mx: s, c: c, r: bufio.NewReader(c), msg: Message{Conn: s.conns}}
@@ -89,7 +89,7 @@ type conversation struct {
 	msg Message
 }
 
-// say keeps replies back while more commands are there already.
+// say holds replies back while more commands are buffered.
 func (v *conversation) say(reply string) bool {
 	if reply == "HANGUP" {
 		return false
@@ -215,7 +215,7 @@ func readBody(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// pathOf gives what stands between the angle brackets.
+// pathOf gives the text between the angle brackets.
 func pathOf(line string) string {
 	_, rest, _ := strings.Cut(line, "<")
 	if end := strings.LastIndexByte(rest, '>'); end >= 0 {

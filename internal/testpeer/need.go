@@ -50,8 +50,8 @@ func peersRequired(getenv func(string) string) bool {
 	return ci != "" && ci != "false" || getenv("RESTANTE_PEERS") == "required"
 }
 
-// Without skips the test on a machine that lacks what nobody can install, such
-// as IPv6 or the rights of root. It never fails the test.
+// Without skips the test on a machine that lacks an ability that no package
+// installs, such as IPv6 or symbolic links. It never fails the test.
 func Without(t testing.TB, ability string, why error) {
 	t.Helper()
 	t.Skip(fmt.Sprintf("this machine has no %s: %v", ability, why))

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"restante/engine/resolver/dnstest"
 	"restante/internal/testpeer"
 )
 
@@ -30,7 +29,7 @@ func fetchmail(t *testing.T, rc string) (int, string) {
 		"--pidfile", file+".pid", "--idfile", file+".ids")
 }
 
-// hostPort parts an address for a program that wants it in two words.
+// hostPort splits an address.
 func hostPort(t *testing.T, addr string) (host, port string) {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
@@ -40,14 +39,11 @@ func hostPort(t *testing.T, addr string) (host, port string) {
 	return host, port
 }
 
-// pointDomain points the service's DNS at a zone in which the domain's mail goes to
-// this machine, and its outgoing port at addr.
+// pointDomain gives the service a zone in which the mail of one domain goes to
+// addr.
 func pointDomain(t *testing.T, s *testpeer.Service, domain, addr string) {
 	t.Helper()
-	zone := dnstest.Serve(t, domain+". 60 IN MX 10 mx."+domain+".\nmx."+domain+". 60 IN A 127.0.0.1\n")
-	_, port := hostPort(t, addr)
-	set(t, s, "DnsServers", zone.Addr)
-	set(t, s, "RemoteSmtpPort", port)
+	pointDNS(t, s, addr, domain+". 60 IN MX 10 mx."+domain+".\nmx."+domain+". 60 IN A 127.0.0.1\n")
 }
 
 func TestFetchmailTakesByODMR(t *testing.T) {
@@ -217,11 +213,12 @@ func TestSwaksSignsInOverSTARTTLS(t *testing.T) {
 	}
 }
 
-// A piped program's input and output, as a connection without deadlines.
+// A pipeConn makes a connection of the standard streams of a program; it has no
+// deadlines.
 type pipeConn struct {
 	io.Reader
 	io.WriteCloser
-	net.Conn // for the methods that nobody calls
+	net.Conn // the other methods panic
 }
 
 func (p pipeConn) Read(b []byte) (int, error)  { return p.Reader.Read(b) }

@@ -15,8 +15,7 @@ import (
 	"restante/internal/testpeer"
 )
 
-// tryCommand runs one command of the command line and gives its exit code and what it
-// says on its two streams.
+// tryCommand runs one command and gives its exit code and both streams.
 func tryCommand(t *testing.T, s *testpeer.Service, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), s.Bin, append([]string{"--data", s.Data}, args...)...)
@@ -30,8 +29,8 @@ func tryCommand(t *testing.T, s *testpeer.Service, stdin string, args ...string)
 	return cmd.ProcessState.ExitCode(), out.String(), problems.String()
 }
 
-// commandRows are calls that must be refused: arguments parted by blanks, the
-// exit code, and what standard error must say.
+// commandRows are commands that must be refused: arguments separated by spaces, the
+// exit code, and a part of standard error.
 var commandRows = []struct {
 	args string
 	code int
@@ -126,7 +125,7 @@ const batchMark = "BATCH"
 // clearError is what every message of an error looks like.
 var clearError = regexp.MustCompile(`\A(restante: [^\n]+\n)+(hint: restante [^\n]+\n)?\z`)
 
-func TestBadCommands(t *testing.T) {
+func TestRefusedCommandsChangeNothing(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 2)
@@ -151,9 +150,9 @@ func TestBadCommands(t *testing.T) {
 	mail.verify(t)
 }
 
-// TestBadBatch wants every problem of a batch with its path and property, and
-// nothing done: neither to the tree nor to what runs.
-func TestBadBatch(t *testing.T) {
+// Every problem of a batch is reported with its path and property, and neither the
+// tree nor the running service changes.
+func TestBatchReportsEveryProblem(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 2)
@@ -201,9 +200,9 @@ set SMTPSVC/1 ServerComment "unclosed
 	mail.verify(t)
 }
 
-// TestServiceNeeded wants commands that need the service to say so, and the
-// others to go on without it.
-func TestServiceNeeded(t *testing.T) {
+// Commands that need the service report that it does not run; all others work
+// without it.
+func TestCommandsWithoutTheService(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 2)

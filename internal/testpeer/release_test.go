@@ -31,7 +31,7 @@ func dial(t *testing.T, addr string) *testpeer.Client {
 	return l
 }
 
-// say says each command and wants its reply: pairs of both.
+// say sends each command and expects its reply; the arguments are pairs of both.
 func say(t *testing.T, l *testpeer.Client, pairs ...string) {
 	t.Helper()
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -51,7 +51,7 @@ func signedIn(t *testing.T, addr, who string) *testpeer.Client {
 	return l
 }
 
-// collectByTurn calls as who, says TURN, and has mx take what comes.
+// collectByTurn signs in as who, says TURN, and has mx receive the mail.
 func collectByTurn(t *testing.T, s *testpeer.Service, who string, mx *testpeer.MX) {
 	t.Helper()
 	l := signedIn(t, s.Addr(1), who)
@@ -60,10 +60,10 @@ func collectByTurn(t *testing.T, s *testpeer.Service, who string, mx *testpeer.M
 	l.Close()
 }
 
-// newMX takes all mail.
+// newMX starts an MX that accepts all mail.
 func newMX(t *testing.T) *testpeer.MX { return testpeer.NewMX(t, testpeer.MXOptions{}) }
 
-// sendNumbered posts n messages to an address, and gives their subjects.
+// sendNumbered sends n messages to an address, and gives their subjects.
 func sendNumbered(t *testing.T, s *testpeer.Service, to string, n int) (subjects []string) {
 	t.Helper()
 	for i := range n {
@@ -73,7 +73,7 @@ func sendNumbered(t *testing.T, s *testpeer.Service, to string, n int) (subjects
 	return subjects
 }
 
-// subjects is what an MX has taken.
+// subjects gives the subjects of the messages at some MXs.
 func subjects(t *testing.T, mxs ...*testpeer.MX) (out []string) {
 	t.Helper()
 	for _, mx := range mxs {
@@ -84,7 +84,7 @@ func subjects(t *testing.T, mxs ...*testpeer.MX) (out []string) {
 	return out
 }
 
-// checkSubjects wants each message once, in any order.
+// checkSubjects expects each message once, in any order.
 func checkSubjects(t *testing.T, got, want []string) {
 	t.Helper()
 	got, want = slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))
@@ -93,7 +93,7 @@ func checkSubjects(t *testing.T, got, want []string) {
 	}
 }
 
-// startHolding is a service with n messages for a domain that an account calls for.
+// startHolding starts a service with n messages for a domain that account collects.
 func startHolding(t *testing.T, n int) (*testpeer.Service, []string) {
 	t.Helper()
 	s := startService(t)
@@ -123,7 +123,7 @@ func TestHeldMailIsNeverTriedWhateverTheTime(t *testing.T) {
 	if err := s.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	sendMessage(t, s, sender, "not held", "x@other.test") // goes the whole way, so that there was time
+	sendMessage(t, s, sender, "not held", "x@other.test") // delivered after a retry of the held mail would have been
 	if got := awaitSubjects(t, mx, 1); !slices.Equal(got, []string{"not held"}) {
 		t.Errorf("went out: %q", got)
 	}
@@ -186,7 +186,7 @@ apart.test. IN A 127.0.0.1
 			runCommand(t, s, "", "--yes", "queue", "delete", "--domain", d)
 		}
 	}
-	// What a stranger may not start, and whether it is known at all, sounds alike.
+	// One reply for unknown domains and for those that ETRN may not start.
 	for _, node := range []string{"foreign.test", "hub.test", "wide.test", "@test.invalid", "#held.test", "[127.0.0.1]"} {
 		say(t, l, "ETRN "+node, "459 4.7.1 not allowed for this name")
 	}
@@ -236,7 +236,7 @@ func TestEtrnAsksAgainWhateverCameOfTheLastOne(t *testing.T) {
 	pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.2\n")
 	want := sendNumbered(t, s, "x@held.test", 2)
 	l := dial(t, s.Addr(1))
-	for _, why := range []string{"451 4.4.1", "450 4.2.1"} { // nobody answers; and then nobody is in
+	for _, why := range []string{"451 4.4.1", "450 4.2.1"} { // connection refused, then a temporary refusal
 		say(t, l, "ETRN held.test", "250")
 		await(t, why, func() bool {
 			w := queueEntryFor(t, s, "held.test")
@@ -282,7 +282,7 @@ func TestOneMessageForAHeldDomainAndAnother(t *testing.T) {
 	}
 }
 
-func TestCallerThatHasEnoughSaysSo(t *testing.T) {
+func TestCallerEndsATurnWith421(t *testing.T) {
 	t.Parallel()
 	s, want := startHolding(t, 4)
 	n := 0
@@ -296,12 +296,12 @@ func TestCallerThatHasEnoughSaysSo(t *testing.T) {
 	}}), newMX(t)
 	collectByTurn(t, s, account, first)
 	checkSubjects(t, subjects(t, first), want[:2])
-	await(t, "the service has hung up", func() bool { return queueEntryFor(t, s, "held.test").State == "held" })
+	await(t, "the lease has ended", func() bool { return queueEntryFor(t, s, "held.test").State == "held" })
 	collectByTurn(t, s, account, second)
 	checkSubjects(t, subjects(t, second), want[2:])
 }
 
-func TestMailOf514WithoutAHostGoesByDNS(t *testing.T) {
+func TestRouteAction514WithoutAHostUsesDNS(t *testing.T) {
 	t.Parallel()
 	s, mx, smart := startService(t), newMX(t), newMX(t)
 	createHeldDomain(t, s, "held.test", account)
@@ -345,7 +345,7 @@ func TestTurnGivesAllDomainsOfTheAccountAndNoOther(t *testing.T) {
 	}
 }
 
-func TestTurnIsForAccountsThatHaveADomain(t *testing.T) {
+func TestTurnNeedsAnAccountWithADomain(t *testing.T) {
 	t.Parallel()
 	s, _ := startHolding(t, 1)
 	addAccount(t, s, "poor")
@@ -362,7 +362,7 @@ func TestTurnIsForAccountsThatHaveADomain(t *testing.T) {
 	say(t, l, "TURN", "530 5.7.0", "ATRN", "530 5.7.0")
 }
 
-// collectUntil takes mail and hangs up at a stage of the n-th message.
+// collectUntil receives mail by TURN and disconnects at a stage of the n-th message.
 func collectUntil(t *testing.T, s *testpeer.Service, stage string, n int, mx *testpeer.MX) {
 	t.Helper()
 	l := signedIn(t, s.Addr(1), account)
@@ -397,7 +397,7 @@ func collectUntil(t *testing.T, s *testpeer.Service, stage string, n int, mx *te
 	copies.Wait()
 }
 
-func TestLineThatBreaksResumesAtTheNextMessage(t *testing.T) {
+func TestTurnResumesAfterABrokenConnection(t *testing.T) {
 	t.Parallel()
 	for _, stage := range []string{"EHLO", "MAIL", "RCPT", "DATA", "Subject", ".\r\n"} {
 		t.Run(strings.TrimSpace(stage), func(t *testing.T) {
@@ -411,7 +411,7 @@ func TestLineThatBreaksResumesAtTheNextMessage(t *testing.T) {
 			if got := len(first.Messages()); got != n-1 {
 				t.Errorf("%d messages came before the break, want %d", got, n-1)
 			}
-			await(t, "the service has seen it", func() bool { return queueEntryFor(t, s, "held.test").State == "held" })
+			await(t, "the lease has ended", func() bool { return queueEntryFor(t, s, "held.test").State == "held" })
 			if w := queueEntryFor(t, s, "held.test"); w.Messages != 7-n {
 				t.Errorf("%+v", w)
 			}
@@ -421,7 +421,7 @@ func TestLineThatBreaksResumesAtTheNextMessage(t *testing.T) {
 	}
 }
 
-func TestMessageInDoubtComesTwiceAndNoOther(t *testing.T) {
+func TestOnlyTheMessageInDoubtIsSentTwice(t *testing.T) {
 	t.Parallel()
 	s, want := startHolding(t, 5)
 	first, second := newMX(t), newMX(t)
@@ -451,7 +451,7 @@ func TestMessageInDoubtComesTwiceAndNoOther(t *testing.T) {
 	near.Close()
 	l.Close()
 	copies.Wait()
-	await(t, "the service has seen it", func() bool { return queueEntryFor(t, s, "held.test").State == "held" })
+	await(t, "the lease has ended", func() bool { return queueEntryFor(t, s, "held.test").State == "held" })
 	collectByTurn(t, s, account, second)
 	checkSubjects(t, subjects(t, first, second), append(want, want[2]))
 }
@@ -490,8 +490,8 @@ func TestTwoCallersAtOnceShareTheMail(t *testing.T) {
 	t.Logf("taken: %d, %d, %d", len(sinks[0].Messages()), len(sinks[1].Messages()), len(sinks[2].Messages()))
 }
 
-// collectAtMost takes so many messages by TURN and hangs up; left says that there may
-// be more.
+// collectAtMost receives so many messages by TURN and disconnects; left reports
+// that there may be more.
 func collectAtMost(s *testpeer.Service, mx *testpeer.MX, most int) (left bool, err error) {
 	l, err := testpeer.Dial(s.Addr(1))
 	if err != nil {
@@ -503,7 +503,7 @@ func collectAtMost(s *testpeer.Service, mx *testpeer.MX, most int) (left bool, e
 	}
 	switch err := l.Say("TURN", "250"); {
 	case err != nil && strings.Contains(err.Error(), "450 4.3.2"):
-		<-time.After(5 * time.Millisecond) // others have it all
+		<-time.After(5 * time.Millisecond) // other calls have all of it leased
 		return true, nil
 	case err != nil:
 		return false, err
@@ -529,7 +529,7 @@ func (c *limitedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func TestCallersRefusalsAreKeptApart(t *testing.T) {
+func TestEachRefusalOfACallerHasItsOutcome(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
 	createHeldDomain(t, s, "held.test", account)
@@ -598,7 +598,7 @@ func TestRefusalOfTheWholeMessageByACaller(t *testing.T) {
 func startTLS(t *testing.T, l *testpeer.Client) *testpeer.Client {
 	t.Helper()
 	say(t, l, "STARTTLS", "220")
-	conn := tls.Client(l.Conn, &tls.Config{InsecureSkipVerify: true}) // self-signed, and not the point here
+	conn := tls.Client(l.Conn, &tls.Config{InsecureSkipVerify: true}) // self-signed
 	if err := conn.HandshakeContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -666,7 +666,7 @@ func TestSitesKeepTheirMailApart(t *testing.T) {
 	checkSubjects(t, subjects(t, one), first)
 }
 
-func TestReleaseByHandIsForAllSites(t *testing.T) {
+func TestQueueReleaseCoversAllSites(t *testing.T) {
 	t.Parallel()
 	s, want := startHolding(t, 1)
 	mx := newMX(t)
@@ -689,7 +689,7 @@ func TestReleaseByHandIsForAllSites(t *testing.T) {
 	checkSubjects(t, awaitSubjects(t, mx, 2), append(want, "of the second"))
 }
 
-// openListener opens one more listener and gives its address.
+// openListener gives site 1 one more listener.
 func openListener(t *testing.T, s *testpeer.Service, property string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -764,7 +764,7 @@ func TestAtrnOnItsOwnListenerAnswersAsRFC2645Says(t *testing.T) {
 	}
 }
 
-// ehloKeywords gives the keywords that are offered.
+// ehloKeywords gives the keywords that EHLO lists.
 func ehloKeywords(t *testing.T, l *testpeer.Client) (words []string) {
 	t.Helper()
 	if _, err := io.WriteString(l.Conn, "EHLO caller.test\r\n"); err != nil {
@@ -782,7 +782,7 @@ func ehloKeywords(t *testing.T, l *testpeer.Client) (words []string) {
 	}
 }
 
-func TestVersion1KnowsNoReleaseAndNoSecondSite(t *testing.T) {
+func TestServiceVersion1HasNoReleaseAndOneSite(t *testing.T) {
 	t.Parallel()
 	s, _ := startHolding(t, 1)
 	offered := ehloKeywords(t, dial(t, s.Addr(1)))
@@ -860,7 +860,7 @@ func TestServiceThatIsKilledDuringATurnLosesNothing(t *testing.T) {
 	if len(once) != len(sent) {
 		t.Errorf("%d messages came, %d were sent", len(once), len(sent))
 	}
-	const window = 65 // of what the caller confirmed and was not yet written down
+	const window = 65 // outcomes that were confirmed and not yet recorded
 	if twice > window {
 		t.Errorf("%d messages came twice", twice)
 	}
@@ -886,7 +886,7 @@ func TestServiceEndsInOrderDuringATurn(t *testing.T) {
 	}})
 	l := signedIn(t, s.Addr(1), account)
 	say(t, l, "TURN", "250")
-	idle := dial(t, s.Addr(1)) // a caller who says nothing does not hold the end up
+	idle := dial(t, s.Addr(1)) // an idle session does not delay the end
 	var caller sync.WaitGroup
 	caller.Go(func() { slow.Serve(l.Conn) })
 	<-reached

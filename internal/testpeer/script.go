@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// A Step waits for a line that begins with Want (any case), and then says Say.
-// An empty Want does not wait; Want "BODY" takes a message up to its dot. Say
-// "HANGUP" closes the connection, "" says nothing.
+// A Step waits for a line that begins with Want, in any case, and then sends Say.
+// An empty Want does not wait; "BODY" reads a message up to its dot. An empty Say
+// sends nothing; "HANGUP" closes the connection.
 type Step struct{ Want, Say string }
 
 // Steps makes a script of pairs of Want and Say.
@@ -34,10 +34,9 @@ type Host struct {
 	conns int
 }
 
-// FakeMX starts a host whose n-th connection follows the n-th script, and the
-// later ones the last. A line that is not what a step waits for fails the test
-// and closes the connection; so does the script's end. What the peer leaves
-// unsaid fails nothing: look at Lines.
+// FakeMX starts a host whose n-th connection follows the n-th script, and later
+// ones the last. Any other line than the wanted one fails the test and closes the
+// connection. A script that the peer does not finish fails nothing: see Lines.
 func FakeMX(t testing.TB, scripts ...[]Step) *Host {
 	t.Helper()
 	h := &Host{}

@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// A Service is a restante of the test's own, run as a stranger runs it: the
-// buildBinary, a data folder, and what it says on its standard output.
+// A Service is a running restante process: its binary, its data folder, and the
+// addresses from its standard output.
 type Service struct {
 	Bin   string
 	Data  string
@@ -124,7 +124,7 @@ func (s *Service) Halt() error {
 	return s.wait()
 }
 
-// Kill ends the service as a power cut would, and waits for the process.
+// Kill ends the service with SIGKILL and waits for the process.
 func (s *Service) Kill() {
 	_ = s.cmd.Process.Kill()
 	_ = s.wait()

@@ -132,7 +132,8 @@ func runCommand(t *testing.T, s *testpeer.Service, stdin string, args ...string)
 	return out
 }
 
-// sendMessages sends n small messages for someone at domain over SMTP, and gives them.
+// sendMessages sends n small messages to someone at domain over SMTP, and gives
+// them.
 func sendMessages(t *testing.T, s *testpeer.Service, domain string, n int) [][]byte {
 	t.Helper()
 	l, err := testpeer.Dial(s.Addr(1))
@@ -151,8 +152,8 @@ func sendMessages(t *testing.T, s *testpeer.Service, domain string, n int) [][]b
 	return sent
 }
 
-// checkSameMail wants each message that was sent exactly once among those that
-// came, unchanged but for what stands above it.
+// checkSameMail expects each sent message exactly once, with its octets unchanged
+// below the trace header.
 func checkSameMail(t *testing.T, sent [][]byte, got []testpeer.Received) {
 	t.Helper()
 	if len(got) != len(sent) {
@@ -171,7 +172,8 @@ func checkSameMail(t *testing.T, sent [][]byte, got []testpeer.Received) {
 	}
 }
 
-// runProgram runs a program with a time limit and gives its exit code and output.
+// runProgram runs a program for two minutes at most, and gives its exit code and
+// both streams.
 func runProgram(t *testing.T, stdin, program string, args ...string) (int, string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)

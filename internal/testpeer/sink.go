@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// A Sink is a receiving SMTP server that takes everything and keeps it to the
-// octet.
+// A Sink is a receiving SMTP server that accepts every message and keeps its
+// octets.
 type Sink struct {
 	Addr string
 

@@ -19,7 +19,7 @@ import (
 	"restante/metabase"
 )
 
-// dialTree is a connection to the service's socket, as a command has it.
+// dialTree connects to the socket of the service, as a command does.
 func dialTree(t *testing.T, s *testpeer.Service) *rpc.Client {
 	t.Helper()
 	c, err := rpc.Dial(t.Context(), s.Data, api.Caller{Origin: metabase.FromCLI, Comment: "load"})
@@ -49,9 +49,9 @@ func number(t *testing.T, c *rpc.Client, path, prop string) (int, error) {
 	return strconv.Atoi(text)
 }
 
-// increment adds one to the counter of all writers, anew each time that
-// somebody else was quicker. The revision is taken before the value is read, so
-// that whatever comes between is noticed.
+// increment adds one to the counter of all writers, and retries when another batch
+// came first. The revision is read before the value, so that IfRev notices every
+// batch in between.
 func increment(t *testing.T, c *rpc.Client) error {
 	for {
 		st, _, err := api.Status.Call(t.Context(), c, struct{}{})
@@ -71,7 +71,7 @@ func increment(t *testing.T, c *rpc.Client) error {
 
 const sharedKey = "SMTPSVC/1/Domain/shared.test"
 
-// A writer makes batches of two properties that belong together, and keys.
+// A writer makes batches that set two properties to the same number, and some keys.
 type writer struct {
 	n                     int
 	sentBatch, ackedBatch int // number of the batch that was sent last, that was acknowledged last
@@ -95,7 +95,7 @@ func (w *writer) batch(k int) []string {
 	return lines
 }
 
-// writeUntilKilled writes until the service is gone.
+// writeUntilKilled makes batches until the service is gone.
 func (w *writer) writeUntilKilled(t *testing.T, s *testpeer.Service) {
 	c, err := rpc.Dial(t.Context(), s.Data, api.Caller{Origin: metabase.FromCLI})
 	if err != nil {
@@ -121,7 +121,7 @@ func (w *writer) writeUntilKilled(t *testing.T, s *testpeer.Service) {
 	}
 }
 
-// check looks for what was acknowledged, and that nothing is half.
+// check expects every acknowledged batch, and every batch whole or not at all.
 func (w *writer) check(t *testing.T, c *rpc.Client) {
 	t.Helper()
 	a, err1 := number(t, c, w.key(), "RouteUserName")
@@ -141,10 +141,10 @@ func (w *writer) check(t *testing.T, c *rpc.Client) {
 	w.sentBatch, w.ackedBatch = a, a
 }
 
-// TestKillTree ends the service with SIGKILL while writers change the tree over
-// its socket, again and again. What was acknowledged is there, no batch is
-// half, no increment is lost, and the store is whole.
-func TestKillTree(t *testing.T) {
+// TestKillDuringBatches ends the service with SIGKILL while writers change the tree
+// over its socket, in many rounds. Acknowledged batches are there, no batch is half,
+// no increment is lost, and the store verifies.
+func TestKillDuringBatches(t *testing.T) {
 	t.Parallel()
 	rounds := 20
 	if testing.Short() {
@@ -196,7 +196,7 @@ func TestKillTree(t *testing.T) {
 	}
 	t.Logf("%d batches and their keys kept", total)
 	if total == 0 {
-		t.Error("nothing was acknowledged: the test shows nothing")
+		t.Error("no batch was acknowledged: the test proves nothing")
 	}
 }
 
@@ -211,9 +211,9 @@ func checkCounter(t *testing.T, c *rpc.Client, writers []*writer) {
 	}
 }
 
-// TestWritersAtOnce has a hundred writers change keys of their own, and then
-// all of them one: everyone succeeds, and no increment is lost.
-func TestWritersAtOnce(t *testing.T) {
+// A hundred writers change keys of their own, and then one shared counter: every
+// batch succeeds, and no increment is lost.
+func TestConcurrentWritersLoseNoIncrement(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
 	runCommand(t, s, "add "+sharedKey+" IIsSmtpDomain\nset "+sharedKey+" RouteUserName 0\n", "mb", "apply")
@@ -256,9 +256,9 @@ func TestWritersAtOnce(t *testing.T) {
 	runCommand(t, s, "", "mb", "verify")
 }
 
-// TestStuckWatcher has somebody who watches and never reads: nobody waits for
-// him, and once he reads again he is told everything that still holds.
-func TestStuckWatcher(t *testing.T) {
+// A watcher that does not read delays no writer. Once it reads again, it is told the
+// last change.
+func TestStuckWatcherDelaysNoWriter(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("makes 400 large changes")
