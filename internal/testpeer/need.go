@@ -3,7 +3,6 @@
 package testpeer
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"testing"
@@ -54,5 +53,5 @@ func peersRequired(getenv func(string) string) bool {
 // installs, such as IPv6 or symbolic links. It never fails the test.
 func Without(t testing.TB, ability string, why error) {
 	t.Helper()
-	t.Skip(fmt.Sprintf("this machine has no %s: %v", ability, why))
+	t.Skipf("this machine has no %s: %v", ability, why)
 }

@@ -175,6 +175,9 @@ var errCut = errors.New("cut off by a test")
 // A large commit is cut off at each of its transactions: what a start finds is
 // all of it or nothing, and the stage is empty.
 func TestLargeCommitCutOff(t *testing.T) {
+	if testing.Short() {
+		t.Skip("cuts a large commit at every transaction")
+	}
 	const pairs = 40_000
 	ops := []kv.Op{kv.Del([]byte("old"))}
 	for i := range pairs {
@@ -276,6 +279,9 @@ func TestNumberedByBadger(t *testing.T) {
 // What is written over and over takes the room of a few times, not of all; but
 // what a scan may still read stays, however long it takes.
 func TestOldVersionsGo(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes 60 MB one commit at a time")
+	}
 	db, err := open(t.TempDir(), Options{MemTable: 1 << 20})
 	if err != nil {
 		t.Fatal(err)
