@@ -41,11 +41,14 @@ func (f *figure) add(name string, value float64) {
 	f.Sides = append(f.Sides, side{name, []float64{value}})
 }
 
+// negligible is what no ratio is printed for: it prints as 0.00.
+const negligible = 0.005
+
 // ratio is how far the first side is ahead of the other: the median of the
-// ratios of paired turns, or 0 where one of them has a median of 0.
+// ratios of paired turns, or 0 where one of them has a negligible median.
 func (f *figure) ratio(other side) float64 {
 	ours := f.Sides[0].Values
-	if median(ours) == 0 || median(other.Values) == 0 {
+	if median(ours) < negligible || median(other.Values) < negligible {
 		return 0
 	}
 	var ratios []float64
@@ -64,7 +67,7 @@ func (f *figure) line() string {
 	if len(f.Sides) == 0 {
 		return "  " + f.Name + ": not measured"
 	}
-	text := fmt.Sprintf("  %-58s %9s %s", f.Name, plain(median(f.Sides[0].Values)), f.Unit)
+	text := fmt.Sprintf("  %-66s %8s %s", f.Name, plain(median(f.Sides[0].Values)), f.Unit)
 	for _, s := range f.Sides[1:] {
 		text += fmt.Sprintf("; %s %s", s.Name, plain(median(s.Values)))
 		if r := f.ratio(s); r != 0 {

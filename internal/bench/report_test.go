@@ -37,6 +37,7 @@ func TestRatioIsThatOfPairedTurns(t *testing.T) {
 		{"the machine slows down between turns", true, []float64{10, 20, 30}, []float64{10, 20, 30}, 1},
 		{"the other side was not measured", true, []float64{10}, nil, 0},
 		{"nothing was reached", false, []float64{0}, []float64{3}, 0},
+		{"both are next to nothing", false, []float64{0.00002}, []float64{0.001}, 0},
 	} {
 		f := figure{More: tt.more, Sides: []side{{"restante", tt.ours}, {"other", tt.theirs}}}
 		if got := f.ratio(f.Sides[1]); got != tt.want {

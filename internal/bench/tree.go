@@ -258,7 +258,7 @@ func readTree(snap metabase.Snapshot, r *report) error {
 		{"domains at random", func(i int) int { return int(uint64(i) * 0x9e3779b97f4a7c15 >> 40 % domainCount) }},
 	} {
 		f := &figure{Name: "inherited read through 4 levels, " + c.name, Unit: "ns"}
-		allocs := &figure{Name: f.Name + ", allocations"}
+		allocs := &figure{Name: "allocations of a read, " + c.name, Unit: "per read"}
 		for range 11 {
 			ns, n, ok := timeReads(paths, c.next, tree)
 			bare, _, _ := timeReads(paths, c.next, flat)
