@@ -139,7 +139,7 @@ func cramDigest(secret Secret, challenge string) []byte {
 
 // scram is RFC 7677 without channel binding.
 func (g *Authenticator) scram(lookup Lookup, done func(string)) (sasl.Server, error) {
-	x := &scramExchange{gate: g, lookup: lookup, done: done}
+	x := &scramExchange{auth: g, lookup: lookup, done: done}
 	server, err := scram.SHA256.NewServer(x.find)
 	if err != nil {
 		return nil, err
@@ -149,7 +149,7 @@ func (g *Authenticator) scram(lookup Lookup, done func(string)) (sasl.Server, er
 }
 
 type scramExchange struct {
-	gate   *Authenticator
+	auth   *Authenticator
 	lookup Lookup
 	done   func(string)
 	conv   *scram.ServerConversation
@@ -175,7 +175,7 @@ func (x *scramExchange) find(name string) (scram.StoredCredentials, error) {
 	v, err := parseVerifier(c.Scram)
 	if !known || err != nil {
 		x.name = name
-		return x.gate.decoyFor(name).StoredCredentials, nil
+		return x.auth.decoyFor(name).StoredCredentials, nil
 	}
 	x.name, x.known = c.Name, true
 	return v.StoredCredentials, nil

@@ -108,7 +108,7 @@ func (p *Policy) noMechanism(name string, secure bool, remote netip.Addr) mail.R
 	return mail.Reply{Code: 504, Enhanced: "5.4", Text: "Unrecognized authentication type"}
 }
 
-// Another session has room: the sender is to try again, not to give up.
+// The reply is temporary: the sender opens another session and tries again.
 var sessionFull = mail.Reply{Code: 421, Enhanced: "3.2", Text: "Session size limit reached, open another connection"}
 
 func over(n, limit int) bool { return limit > 0 && n >= limit }
@@ -165,8 +165,8 @@ func (p *Policy) relays(d mail.Domain, client netip.Addr, account string) Rule {
 	return NoRelay
 }
 
-// messageSize is the most octets that a message may have: no session has room
-// for one that is larger than all of it.
+// messageSize is the most octets that a message may have: Size, or Session where
+// that is less.
 func (l Limits) messageSize() int64 {
 	limit := int64(math.MaxInt64)
 	for _, n := range []int64{l.Size, l.Session} {

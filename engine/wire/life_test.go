@@ -391,7 +391,7 @@ func bubble(t *testing.T, cfg Config, caller func(nc net.Conn, f func() *fake)) 
 		caller(ours, func() *fake { <-done; return f })
 		ours.Close()
 		<-done
-		time.Sleep(time.Hour) // whoever writes on sees the end
+		time.Sleep(time.Hour) // a late write sees the closed pipe
 	})
 }
 

@@ -131,7 +131,7 @@ func (s *stream) fill() error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	s.in.room()
+	s.in.grow()
 	for {
 		s.raw.SetReadDeadline(s.until)
 		// drain and disconnectWith expire the deadline, and may have done so just
@@ -153,9 +153,9 @@ func (s *stream) fill() error {
 	}
 }
 
-// room makes room at the end of the buffer: all of a small one when nothing is
+// grow makes space at the end of the buffer: all of a small one when nothing is
 // left over and no body comes, else a large one.
-func (b *inbuf) room() {
+func (b *inbuf) grow() {
 	left := b.buf[b.r:b.w]
 	switch {
 	case len(left) == 0 && !b.body:
