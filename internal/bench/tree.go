@@ -39,7 +39,7 @@ func measureTree(ctx context.Context, o options, r *report) error {
 	if err := s.importTree(ctx, o, r); err != nil {
 		return err
 	}
-	if err := s.limitInForce(ctx, r); err != nil {
+	if err := s.limitInForce(ctx, o, r); err != nil {
 		return err
 	}
 	if err := s.Halt(); err != nil {
@@ -96,15 +96,22 @@ func (s service) importTree(ctx context.Context, o options, r *report) error {
 }
 
 // limitInForce changes what a caller may send, again and again, and has fresh
-// callers look for it until one is told the new limit.
-func (s service) limitInForce(ctx context.Context, r *report) error {
+// callers look for it until one is told the new limit. A bare commit to a store
+// of its own follows each, so that both meet the same disk.
+func (s service) limitInForce(ctx context.Context, o options, r *report) error {
 	c, err := rpc.Dial(ctx, s.Data, api.Caller{Origin: metabase.FromCLI})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
+	commit, closeStore, err := newBatchStore(ctx, o, 0)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
 	const changes = 300
-	var sent, answered []float64 // ms until the caller that was told connected
+	var acknowledged, bare []float64 // ms
+	var sent, answered []float64     // ms until the caller that was told connected
 	late := 0
 	for i := range changes {
 		want := fmt.Sprint(1_000_000 + i)
@@ -114,6 +121,7 @@ func (s service) limitInForce(ctx context.Context, r *report) error {
 			return err
 		}
 		answer := time.Now()
+		acknowledged = append(acknowledged, answer.Sub(begin).Seconds()*1000)
 		connects, callers, err := s.awaitEHLO(ctx, "SIZE "+want)
 		if err != nil {
 			return err
@@ -123,9 +131,18 @@ func (s service) limitInForce(ctx context.Context, r *report) error {
 		}
 		sent = append(sent, connects.Sub(begin).Seconds()*1000)
 		answered = append(answered, connects.Sub(answer).Seconds()*1000)
+		begin = time.Now()
+		if err := commit(uint64(i)); err != nil {
+			return err
+		}
+		bare = append(bare, time.Since(begin).Seconds()*1000)
 	}
 	for _, f := range []*figure{
 		one(fmt.Sprintf("of %d changed limits, answered before they held", changes), "changes", float64(late)),
+		one("a change in force, request to answer, p50", "ms", quantile(acknowledged, 50)),
+		one("a change in force, request to answer, p99", "ms", quantile(acknowledged, 99)),
+		one("a bare commit, p50", "ms", quantile(bare, 50)),
+		one("a bare commit, p99", "ms", quantile(bare, 99)),
 		one("changed limit, answer to a caller who is told it, p50", "ms", quantile(answered, 50)),
 		one("changed limit, answer to a caller who is told it, p99", "ms", quantile(answered, 99)),
 		one("changed limit, request to a caller who is told it, p50", "ms", quantile(sent, 50)),
