@@ -115,7 +115,7 @@ func (a *siteAdapter) routeState(d mail.Domain) queue.RouteState {
 	return queue.RouteState{Held: a.Site.Standing(d) == mail.Held}
 }
 
-// manyConversations stands for no limit.
+// manyConversations is the queue's limit where none is set.
 const manyConversations = 10000
 
 func (a *siteAdapter) queuePolicy() queue.Policy {

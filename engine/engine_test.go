@@ -215,7 +215,7 @@ func (h *harness) eventually(what string, ok func() bool) {
 	}
 }
 
-// volatile is what stands in the tree of a site's state.
+// volatile reads a property of a site's state from the tree.
 func (h *harness) volatile(n int, id metabase.ID) uint32 {
 	p, _, _ := h.store.Snapshot().Effective(settings.SitePath(n), id)
 	return p.Value.DWord()

@@ -60,7 +60,7 @@ func oneLine(err error) string {
 	return strings.ReplaceAll(err.Error(), "\n", "; ")
 }
 
-// A publishedState is what stands in the tree of a site's state.
+// A publishedState is a site's state as the tree has it.
 type publishedState struct {
 	state site.State
 	code  uint32

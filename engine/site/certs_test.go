@@ -183,7 +183,7 @@ func TestImplicitTLS(t *testing.T) {
 	}
 }
 
-// A pipe in the place of a certificate would block whoever reads it.
+// To read a pipe as a certificate would block the site.
 func TestCertificateIsNoRegularFile(t *testing.T) {
 	dir := t.TempDir()
 	files := writeCert(t, dir, "hub.test")

@@ -71,7 +71,7 @@ type Mail struct {
 // Storage is where a queue keeps its messages.
 type Storage struct {
 	Messages queue.Store
-	DB       kv.DB                       // of the entries; nobody else's keys are in it
+	DB       kv.DB                       // of the entries, and of nothing else
 	Maintain func(context.Context) error // runs beside the queue until its context ends
 	Close    func() error
 }

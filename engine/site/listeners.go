@@ -54,7 +54,7 @@ type listener struct {
 	net.Listener
 	addr    netip.AddrPort // as configured
 	binding atomic.Pointer[Binding]
-	closed  bool // closed, to make room
+	closed  bool // so that another listener can have its port
 }
 
 // port is the one it listens on, also where the system picked it.
@@ -108,11 +108,11 @@ func (ls *listeners) closeOne(l *listener) {
 	}
 }
 
-// rebind makes the open listeners those of want: new ones open first, and only
-// when all are there, those that are not wanted close. It gives the new ones,
-// on which nobody accepts yet. After an error everything is as it was, though
-// a listener that had to make room may have been opened again, and is among
-// those given.
+// rebind makes the open listeners those of want. New ones open first; when all
+// of them are open, those that want does not have close. It gives the new ones,
+// on which no accept loop runs yet. After an error the open listeners are as
+// before; one that had to close for another is opened again, and is among those
+// given.
 func (ls *listeners) rebind(ctx context.Context, want []Binding) (fresh []*listener, err error) {
 	rest := slices.Clone(ls.open)
 	next := make([]*listener, len(want))
@@ -165,7 +165,7 @@ func (ls *listeners) listenReplacing(ctx context.Context, b Binding, rest []*lis
 	return ls.listen(ctx, b)
 }
 
-// reopen opens again what had to make room for nothing.
+// reopen opens the listeners that closed for one that could not open.
 func (ls *listeners) reopen(ctx context.Context) (fresh []*listener) {
 	for i, l := range ls.open {
 		if !l.closed {

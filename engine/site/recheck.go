@@ -9,14 +9,14 @@ import (
 	"restante/engine/queue"
 )
 
-// rerouted says that mail for d goes another way under now than under was.
+// rerouted reports whether mail for d has another route under now than under was.
 func rerouted(was, now *Config, d mail.Domain) bool {
 	return now != was && !now.Mail.Routes.Route(d).Same(was.Mail.Routes.Route(d))
 }
 
-// recheck has a queue look at its destinations anew after the settings have
-// changed. In a large queue that takes its time, during which nobody else gets
-// at it; so however fast changes come, it is done for a tenth of the time only.
+// A recheck has a queue examine its destinations after the settings changed. That
+// locks a large queue for long, so it takes a tenth of the time at most, however
+// fast changes come.
 type recheck struct {
 	c        <-chan time.Time
 	timer    *time.Timer // set while c is

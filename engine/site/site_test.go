@@ -31,7 +31,7 @@ import (
 	"restante/internal/testpeer"
 )
 
-// settings is a small world: hub.test is local, held.test is held for joe.
+// settings of a small site: hub.test is local, held.test is held for joe.
 type settings struct {
 	dir     string
 	account account.Credential
