@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package desk answers calls. An [API] has a handler for each; it stands in the
-// service behind the local socket, or in the process of a command when no
-// service runs and the store is free. Either way the same checks hold: a call
-// carries who asks, and every change of the tree is a batch in that name.
+// Package admin is the administration API. An [API] has a handler for each call.
+// It runs in the service behind the local socket, or in the process of a command
+// when no service runs and the store is free. Either way the same checks hold: a
+// call carries its caller, and every change of the tree is a batch in that name.
 //
-// The handlers are in the packages below, by subject, and each puts its own on
-// a API; here is what they all stand on: the tree and the running sites as
-// small interfaces, rights, and paths as people write them. Handlers print
-// nothing and ask nobody.
+// The packages below register the handlers, by subject. This package has what
+// all of them need: the tree and the running sites as small interfaces, rights
+// and visibility, and paths as people write them. Handlers print nothing and
+// prompt for nothing.
 package admin
 
 import (

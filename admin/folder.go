@@ -14,22 +14,22 @@ import (
 // one has exported is not for another to import.
 const exports = "exports"
 
-// Folder refuses a folder that the service would read or write for a caller who
-// could not himself. Root and whoever runs the service could.
+// Folder refuses a folder that the service would read or write for a caller
+// without the rights of the service's own user.
 func (d *API) Folder(who api.Caller, dir string) error {
 	if api.Trusted(who.Who) {
 		return nil
 	}
-	room := filepath.Join(d.Env.Data, exports, roomOf(who))
-	if rest, err := filepath.Rel(room, dir); err == nil && filepath.IsLocal(rest) {
+	own := filepath.Join(d.Env.Data, exports, ownFolder(who))
+	if rest, err := filepath.Rel(own, dir); err == nil && filepath.IsLocal(rest) {
 		return nil
 	}
-	return api.Refused(dir, "denied: only root and who runs the service name folders as they like; you may name "+room+" and those below it")
+	return api.Refused(dir, "denied: only root and the service's own user may name any folder; use "+own+" or a folder below it")
 }
 
-// roomOf names the caller's own folder: by the name of the user, or by its
+// ownFolder names the caller's own folder: by the name of the user, or by its
 // number where the name would not do for a folder.
-func roomOf(who api.Caller) string {
+func ownFolder(who api.Caller) string {
 	for _, scheme := range []string{"user:", "uid:"} {
 		for _, p := range who.Who {
 			name, ok := strings.CutPrefix(string(p), scheme)

@@ -5,7 +5,7 @@
 // and Put work on a property cache, and SetInfo writes what was changed as one
 // batch, which is applied completely or not at all.
 //
-// Whoever runs a script sees of the tree what he may read, as of each call. An
+// A script sees the keys that its author may read, as of each call. An
 // Object is used by one script at a time and holds no lock: another writer may
 // change a value between its Get and its SetInfo. What SetInfo adds to a list,
 // takes from it, or changes in a bit, it changes in what is there by then.

@@ -165,7 +165,7 @@ func containsFold(who []Principal, p Principal) bool {
 	return slices.ContainsFunc(who, func(w Principal) bool { return strings.EqualFold(string(w), string(p)) })
 }
 
-// ownAdministrators are root and whoever runs this process.
+// ownAdministrators are root and the owner of this process.
 func ownAdministrators() []Principal {
 	admins := []Principal{"user:root", "uid:0"}
 	if uid := os.Getuid(); uid > 0 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package desktest makes a Desk for tests, over a tree of its own that is set
+// Package admintest makes an API for tests, over a tree of its own that is set
 // up and has every check. The handlers are left to the test.
 package admintest
 
@@ -17,7 +17,7 @@ import (
 	"restante/metabase/schema"
 )
 
-// New makes a Desk over a tree in memory, in which commands to sites come to
+// New makes an API over a tree in memory, in which commands to sites come to
 // nothing and Boss may do everything. The test's end closes it.
 func New(t testing.TB, e admin.Engine) (*admin.API, *metabase.Store) {
 	t.Helper()

@@ -17,10 +17,10 @@ import (
 	"restante/metabase"
 )
 
-// A drawer is the part of a Desk with these calls.
+// handlers are the part of an API with these calls.
 type handlers struct{ *admin.API }
 
-// Register puts the handlers on a Desk.
+// Register registers the handlers.
 func Register(on *admin.API) {
 	d := handlers{on}
 	admin.Handle(on, api.QueueList, d.list)

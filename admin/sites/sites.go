@@ -13,13 +13,13 @@ import (
 	"restante/admin/api"
 )
 
-// A drawer is the part of a Desk with these calls.
+// handlers are the part of an API with these calls.
 type handlers struct {
 	*admin.API
 	scripts Scripts
 }
 
-// Register puts the handlers on a Desk. Scripts is nil where no script can run.
+// Register registers the handlers. Scripts is nil where no script can run.
 func Register(on *admin.API, scripts Scripts) {
 	d := handlers{on, scripts}
 	admin.Handle(on, api.SiteList, d.sites)

@@ -27,7 +27,7 @@ func foreignFile(n int) string {
 	return b.String()
 }
 
-// setUp is a drawer of a Desk over db, with a caller who may do everything.
+// setUp is the handlers over db, with a caller who has all rights.
 func setUp(t testing.TB, db kv.DB) (handlers, api.Caller) {
 	t.Helper()
 	d, _ := admintest.Over(t, db, nil, metabase.Options{})

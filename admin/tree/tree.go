@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package mb answers the calls about the tree as a tree: what is in it, what
+// Package tree answers the calls about the tree as a tree: what is in it, what
 // was, batches in words, and the files that it goes to and comes from. A batch
 // is made whole or not at all, a dry run tells what it would do and to whom, and
 // nobody is told of a key that he may not read.
@@ -13,10 +13,10 @@ import (
 	"restante/admin/api"
 )
 
-// A drawer is the part of a Desk with these calls.
+// handlers are the part of an API with these calls.
 type handlers struct{ *admin.API }
 
-// Register puts the handlers on a Desk.
+// Register registers the handlers.
 func Register(on *admin.API) {
 	d := handlers{on}
 	admin.Handle(on, api.MbGet, d.get)

@@ -54,8 +54,8 @@ func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/admin/sites":    "subjects stand beside each other",
 		"/admin/queues":   "subjects stand beside each other",
-		"/engine/wire":    "a Desk asks sites, it speaks no SMTP",
-		"/engine/session": "a Desk asks sites",
+		"/engine/wire":    "the API asks sites and speaks no SMTP",
+		"/engine/session": "the API asks sites",
 		"/adsi-compat":    "scripts are brought by cmd",
 		"/cmd":            "imports go down only",
 		"urfave":          "only cmd reads arguments",
