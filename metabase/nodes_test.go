@@ -115,6 +115,7 @@ func TestCatchUpWithoutHistory(t *testing.T) {
 	nodes := kv.NewMemNodes(2)
 	a := open(t, deaf{nodes[0]}, Options{})
 	b := open(t, deaf{nodes[1]}, Options{Keep: func(Snapshot) Retention { return Retention{Count: 1} }})
+	b.janitor.stop() // it would compact beside the test
 	site(t, a)
 	if err := b.refresh(t.Context()); err != nil {
 		t.Fatal(err)
