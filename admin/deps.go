@@ -18,7 +18,7 @@ type Tree interface {
 	Reader
 	Writer
 	History
-	Keeper
+	Confirmer
 	Pending() []metabase.Pending
 }
 
@@ -43,7 +43,7 @@ type History interface {
 }
 
 // A Keeper confirms, takes back, and gives and takes what a backup holds.
-type Keeper interface {
+type Confirmer interface {
 	Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, error)
 	Revert(ctx context.Context, rev metabase.Rev, below metabase.Path, b metabase.Batch) (metabase.Rev, error)
 	TryRevert(ctx context.Context, rev metabase.Rev, below metabase.Path, b metabase.Batch) (metabase.Change, error)

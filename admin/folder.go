@@ -9,10 +9,10 @@ import (
 	"restante/admin/api"
 )
 
-// exports is the folder, within the data folder, that mail goes to and comes
+// exportsFolder is the folder, within the data folder, that mail goes to and comes
 // from for those who are not the service's own. Each has a folder there: what
 // one has exported is not for another to import.
-const exports = "exports"
+const exportsFolder = "exports"
 
 // Folder refuses a folder that the service would read or write for a caller
 // without the rights of the service's own user.
@@ -20,7 +20,7 @@ func (d *API) Folder(who api.Caller, dir string) error {
 	if api.Trusted(who.Who) {
 		return nil
 	}
-	own := filepath.Join(d.Env.Data, exports, ownFolder(who))
+	own := filepath.Join(d.Env.Data, exportsFolder, ownFolder(who))
 	if rest, err := filepath.Rel(own, dir); err == nil && filepath.IsLocal(rest) {
 		return nil
 	}

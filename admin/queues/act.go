@@ -48,9 +48,9 @@ func filter(r api.ActRequest, now time.Time) (queue.Filter, error) {
 	return f, nil
 }
 
-func (d handlers) act(ctx context.Context, who api.Caller, r api.ActRequest) (api.ActResult, error) {
+func (h handlers) act(ctx context.Context, who api.Caller, r api.ActRequest) (api.ActResult, error) {
 	out := api.ActResult{DryRun: r.DryRun}
-	qs, err := d.queues(ctx, who, r.Site)
+	qs, err := h.queues(ctx, who, r.Site)
 	if err != nil {
 		return out, err
 	}
@@ -58,7 +58,7 @@ func (d handlers) act(ctx context.Context, who api.Caller, r api.ActRequest) (ap
 	if err != nil {
 		return out, err
 	}
-	if err := allThere(qs, f.IDs); err != nil {
+	if err := checkExist(qs, f.IDs); err != nil {
 		return out, err
 	}
 	for _, q := range qs {
@@ -70,7 +70,7 @@ func (d handlers) act(ctx context.Context, who api.Caller, r api.ActRequest) (ap
 		}
 		mine := f
 		if len(f.IDs) > 0 {
-			if mine.IDs = present(q, f.IDs); len(mine.IDs) == 0 {
+			if mine.IDs = existing(q, f.IDs); len(mine.IDs) == 0 {
 				continue
 			}
 		}
@@ -85,7 +85,7 @@ func (d handlers) act(ctx context.Context, who api.Caller, r api.ActRequest) (ap
 	return out, nil
 }
 
-func present(q admin.Queue, ids []mail.MessageID) (out []mail.MessageID) {
+func existing(q admin.Queue, ids []mail.MessageID) (out []mail.MessageID) {
 	for _, id := range ids {
 		if _, err := q.Show(id); err == nil {
 			out = append(out, id)
@@ -94,13 +94,13 @@ func present(q admin.Queue, ids []mail.MessageID) (out []mail.MessageID) {
 	return out
 }
 
-// allThere names every message that is in no queue: then nothing is done.
-func allThere(qs []numbered, ids []mail.MessageID) error {
+// checkExist names every message that is in no queue: then nothing is done.
+func checkExist(qs []siteQueue, ids []mail.MessageID) error {
 	var problems []api.Problem
 	for _, id := range ids {
 		found := false
 		for _, q := range qs {
-			found = found || len(present(q, []mail.MessageID{id})) > 0
+			found = found || len(existing(q, []mail.MessageID{id})) > 0
 		}
 		if !found {
 			problems = append(problems, api.Problem{Path: string(id), Why: "no such message"})
@@ -113,8 +113,8 @@ func allThere(qs []numbered, ids []mail.MessageID) error {
 }
 
 // release does what ETRN does, by hand.
-func (d handlers) release(ctx context.Context, who api.Caller, r api.QueueRequest) (api.Released, error) {
-	qs, err := d.queues(ctx, who, r.Site)
+func (h handlers) release(ctx context.Context, who api.Caller, r api.QueueRequest) (api.Released, error) {
+	qs, err := h.queues(ctx, who, r.Site)
 	if err != nil {
 		return api.Released{}, err
 	}
@@ -135,10 +135,10 @@ func (d handlers) release(ctx context.Context, who api.Caller, r api.QueueReques
 	return out, nil
 }
 
-func (d handlers) exportTo(ctx context.Context, who api.Caller, r api.FolderRequest) (api.ActResult, error) {
-	qs, err := d.queues(ctx, who, r.Site)
+func (h handlers) exportTo(ctx context.Context, who api.Caller, r api.FolderRequest) (api.ActResult, error) {
+	qs, err := h.queues(ctx, who, r.Site)
 	if err == nil {
-		err = d.Folder(who, r.Dir)
+		err = h.Folder(who, r.Dir)
 	}
 	if err != nil {
 		return api.ActResult{}, err
@@ -160,13 +160,13 @@ func (d handlers) exportTo(ctx context.Context, who api.Caller, r api.FolderRequ
 	return out, nil
 }
 
-func (d handlers) importFrom(ctx context.Context, who api.Caller, r api.FolderRequest) (api.ActResult, error) {
+func (h handlers) importFrom(ctx context.Context, who api.Caller, r api.FolderRequest) (api.ActResult, error) {
 	if r.Site == 0 {
 		r.Site = settings.DefaultSite
 	}
-	qs, err := d.queues(ctx, who, r.Site)
+	qs, err := h.queues(ctx, who, r.Site)
 	if err == nil {
-		err = d.Folder(who, r.Dir)
+		err = h.Folder(who, r.Dir)
 	}
 	if err != nil {
 		return api.ActResult{}, err

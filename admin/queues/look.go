@@ -14,8 +14,8 @@ import (
 	"restante/engine/queue"
 )
 
-func (d handlers) list(ctx context.Context, who api.Caller, r api.QueueRequest) ([]api.Destination, error) {
-	qs, err := d.queues(ctx, who, r.Site)
+func (h handlers) list(ctx context.Context, who api.Caller, r api.QueueRequest) ([]api.Destination, error) {
+	qs, err := h.queues(ctx, who, r.Site)
 	if err != nil {
 		return nil, err
 	}
@@ -28,8 +28,8 @@ func (d handlers) list(ctx context.Context, who api.Caller, r api.QueueRequest) 
 	return out, nil
 }
 
-func (d handlers) messages(ctx context.Context, who api.Caller, r api.QueueRequest) ([]api.Message, error) {
-	qs, err := d.queues(ctx, who, r.Site)
+func (h handlers) messages(ctx context.Context, who api.Caller, r api.QueueRequest) ([]api.Message, error) {
+	qs, err := h.queues(ctx, who, r.Site)
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +64,8 @@ func parseDomain(s string) (mail.Domain, error) {
 	return d, nil
 }
 
-func (d handlers) show(ctx context.Context, who api.Caller, r api.MessageRequest) (api.MessageDetail, error) {
-	qs, err := d.queues(ctx, who, 0)
+func (h handlers) show(ctx context.Context, who api.Caller, r api.MessageRequest) (api.MessageDetail, error) {
+	qs, err := h.queues(ctx, who, 0)
 	if err != nil {
 		return api.MessageDetail{}, err
 	}
@@ -101,8 +101,8 @@ func body(q admin.Queue, id mail.MessageID) ([]byte, error) {
 
 // trace finds what is in the queue of a message, or of a sender's or
 // recipient's mail.
-func (d handlers) trace(ctx context.Context, who api.Caller, r api.TraceRequest) ([]api.Message, error) {
-	qs, err := d.queues(ctx, who, 0)
+func (h handlers) trace(ctx context.Context, who api.Caller, r api.TraceRequest) ([]api.Message, error) {
+	qs, err := h.queues(ctx, who, 0)
 	if err != nil {
 		return nil, err
 	}

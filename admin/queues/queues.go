@@ -22,44 +22,44 @@ type handlers struct{ *admin.API }
 
 // Register registers the handlers.
 func Register(on *admin.API) {
-	d := handlers{on}
-	admin.Handle(on, api.QueueList, d.list)
-	admin.Handle(on, api.QueueMessages, d.messages)
-	admin.Handle(on, api.QueueShow, d.show)
-	admin.Handle(on, api.QueueTrace, d.trace)
-	admin.Handle(on, api.QueueAct, d.act)
-	admin.Handle(on, api.QueueRelease, d.release)
-	admin.Handle(on, api.QueueExport, d.exportTo)
-	admin.Handle(on, api.QueueImport, d.importFrom)
+	h := handlers{on}
+	admin.Handle(on, api.QueueList, h.list)
+	admin.Handle(on, api.QueueMessages, h.messages)
+	admin.Handle(on, api.QueueShow, h.show)
+	admin.Handle(on, api.QueueTrace, h.trace)
+	admin.Handle(on, api.QueueAct, h.act)
+	admin.Handle(on, api.QueueRelease, h.release)
+	admin.Handle(on, api.QueueExport, h.exportTo)
+	admin.Handle(on, api.QueueImport, h.importFrom)
 }
 
-// numbered is a site's queue.
-type numbered struct {
+// siteQueue is a site's queue.
+type siteQueue struct {
 	site int
 	admin.Queue
 }
 
 // queues opens the queues that are meant and that the caller may see to; 0 for
 // those of all sites. Mail is not everybody's to look at: Write is asked for.
-func (d handlers) queues(ctx context.Context, who api.Caller, site int) ([]numbered, error) {
+func (h handlers) queues(ctx context.Context, who api.Caller, site int) ([]siteQueue, error) {
 	if site != 0 {
-		if _, err := d.SiteAt(ctx, who, site, metabase.Write); err != nil {
+		if _, err := h.SiteAt(ctx, who, site, metabase.Write); err != nil {
 			return nil, err
 		}
-		if d.Engine == nil {
+		if h.Engine == nil {
 			return nil, api.ErrNoService
 		}
-		q, ok := d.Engine.Queue(site)
+		q, ok := h.Engine.Queue(site)
 		if !ok {
 			return nil, &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf("site %d: its queue is not open", site), Hint: fmt.Sprintf("site start %d", site)}
 		}
-		return []numbered{{site, q}}, nil
+		return []siteQueue{{site, q}}, nil
 	}
-	if d.Engine == nil {
+	if h.Engine == nil {
 		return nil, api.ErrNoService
 	}
-	snap := d.Tree.Snapshot()
-	var all []numbered
+	snap := h.Tree.Snapshot()
+	var all []siteQueue
 	var denied []metabase.Path
 	mine := 0
 	for _, n := range settings.Numbers(snap) {
@@ -68,12 +68,12 @@ func (d handlers) queues(ctx context.Context, who api.Caller, site int) ([]numbe
 			continue
 		}
 		mine++
-		if q, ok := d.Engine.Queue(n); ok {
-			all = append(all, numbered{n, q})
+		if q, ok := h.Engine.Queue(n); ok {
+			all = append(all, siteQueue{n, q})
 		}
 	}
 	if mine == 0 && len(denied) > 0 {
-		return nil, d.Deny(ctx, who, denied[0], metabase.Write, settings.Service, "you may see to no site's mail")
+		return nil, h.Deny(ctx, who, denied[0], metabase.Write, settings.Service, "you may see to no site's mail")
 	}
 	return all, nil
 }

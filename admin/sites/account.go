@@ -19,7 +19,7 @@ import (
 // accountAt reads [SITE/]NAME and gives the account's key, which need not be
 // there. The caller may read it: nobody else is told more, not even whether
 // there is such a site.
-func (d handlers) accountAt(ctx context.Context, who api.Caller, s string) (site int, p metabase.Path, err error) {
+func (h handlers) accountAt(ctx context.Context, who api.Caller, s string) (site int, p metabase.Path, err error) {
 	name := s
 	if left, right, ok := strings.Cut(s, "/"); ok {
 		if site, err = strconv.Atoi(left); err != nil || site < 1 {
@@ -31,27 +31,27 @@ func (d handlers) accountAt(ctx context.Context, who api.Caller, s string) (site
 		return 0, "", api.Refused(fmt.Sprintf("account %q", name), "a name has 1 to 64 characters, without / and without blanks at its ends")
 	}
 	p = settings.UserPath(site, name)
-	if err := d.Allow(ctx, who, p, metabase.Read); err != nil {
+	if err := h.Allow(ctx, who, p, metabase.Read); err != nil {
 		return 0, "", err
 	}
-	if site != 0 && !admin.HasSite(d.Tree.Snapshot(), site) {
+	if site != 0 && !admin.HasSite(h.Tree.Snapshot(), site) {
 		return 0, "", api.Missing(fmt.Sprintf("site %d", site), "there is no such site")
 	}
 	return site, p, nil
 }
 
-func (d handlers) account(v *metabase.View, site int, p metabase.Path) api.Account {
-	cram, _ := d.Schema.Property("CramSecret")
+func (h handlers) account(v *metabase.View, site int, p metabase.Path) api.Account {
+	cram, _ := h.Schema.Property("CramSecret")
 	_, has := v.Stored(p, cram.ID)
 	a := api.Account{Site: site, Name: p.Base(), CramMD5: has, Domains: []string{}}
-	a.Domains = append(a.Domains, d.namedBy(v, site, p.Base())...)
+	a.Domains = append(a.Domains, h.namedBy(v, site, p.Base())...)
 	return a
 }
 
 // namedBy lists the domains, as SITE/DOMAIN, whose mail the account may take, of
 // those that the caller may read.
-func (d handlers) namedBy(v *metabase.View, site int, name string) (out []string) {
-	prop, _ := d.Schema.Property("AuthTurnList")
+func (h handlers) namedBy(v *metabase.View, site int, name string) (out []string) {
+	prop, _ := h.Schema.Property("AuthTurnList")
 	for _, n := range settings.Numbers(v.Snapshot) {
 		if site != 0 && n != site {
 			continue
@@ -71,11 +71,11 @@ func (d handlers) namedBy(v *metabase.View, site int, name string) (out []string
 	return out
 }
 
-func (d handlers) accounts(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Account, error) {
-	v := d.View(who)
+func (h handlers) accounts(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Account, error) {
+	v := h.View(who)
 	sites := append([]int{0}, settings.Numbers(v.Snapshot)...)
 	if q.Site != 0 {
-		if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
+		if _, err := h.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 			return nil, err
 		}
 		sites = []int{q.Site}
@@ -85,19 +85,19 @@ func (d handlers) accounts(ctx context.Context, who api.Caller, q api.SiteReques
 		below := settings.UsersPath(n)
 		for name := range v.Children(below) {
 			if p := below.Join(name); v.Sees(p) {
-				out = append(out, d.account(v, n, p))
+				out = append(out, h.account(v, n, p))
 			}
 		}
 	}
 	return out, nil
 }
 
-func (d handlers) accountPut(ctx context.Context, who api.Caller, q api.AccountRequest) (api.Account, error) {
-	site, p, err := d.accountAt(ctx, who, q.Name)
+func (h handlers) accountPut(ctx context.Context, who api.Caller, q api.AccountRequest) (api.Account, error) {
+	site, p, err := h.accountAt(ctx, who, q.Name)
 	if err != nil {
 		return api.Account{}, err
 	}
-	v := d.View(who)
+	v := h.View(who)
 	snap := v.Snapshot
 	exists := snap.Has(p)
 	switch {
@@ -109,12 +109,12 @@ func (d handlers) accountPut(ctx context.Context, who api.Caller, q api.AccountR
 		return api.Account{}, e
 	}
 	p = admin.Canonical(snap, p)
-	cram := q.CramMD5 || exists && d.account(v, site, p).CramMD5
+	cram := q.CramMD5 || exists && h.account(v, site, p).CramMD5
 	c, err := account.New(p.Base(), q.Password, cram)
 	if err != nil {
 		return api.Account{}, api.Refused("account "+q.Name, err.Error())
 	}
-	w := writer{schema: d.Schema, snap: snap}
+	w := opBuilder{schema: h.Schema, snap: snap}
 	if !snap.Has(settings.UsersPath(site)) {
 		w.add(settings.UsersPath(site), schema.User)
 	}
@@ -128,22 +128,22 @@ func (d handlers) accountPut(ctx context.Context, who api.Caller, q api.AccountR
 	if w.err != nil {
 		return api.Account{}, api.Refused("account "+q.Name, "the password cannot be stored")
 	}
-	if _, err := d.As(who).Apply(ctx, who.Batch(w.ops...)); err != nil {
+	if _, err := h.As(who).Apply(ctx, who.Batch(w.ops...)); err != nil {
 		return api.Account{}, err
 	}
-	return d.account(d.View(who), site, p), nil
+	return h.account(h.View(who), site, p), nil
 }
 
-func (d handlers) accountDelete(ctx context.Context, who api.Caller, q api.AccountRequest) (api.Deleted, error) {
-	site, p, err := d.accountAt(ctx, who, q.Name)
+func (h handlers) accountDelete(ctx context.Context, who api.Caller, q api.AccountRequest) (api.Deleted, error) {
+	site, p, err := h.accountAt(ctx, who, q.Name)
 	if err != nil {
 		return api.Deleted{}, err
 	}
-	v := d.View(who)
+	v := h.View(who)
 	if !v.Has(p) {
 		return api.Deleted{}, api.Missing("account "+q.Name, "there is no such account")
 	}
 	name := admin.Canonical(v.Snapshot, p).Base()
-	rev, err := d.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
-	return api.Deleted{Rev: rev, Site: site, Name: name, NamedBy: d.namedBy(v, site, name)}, err
+	rev, err := h.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	return api.Deleted{Rev: rev, Site: site, Name: name, NamedBy: h.namedBy(v, site, name)}, err
 }

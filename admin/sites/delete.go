@@ -20,75 +20,75 @@ import (
 	"restante/metabase"
 )
 
-// drainLook is the time between two looks at a queue that empties.
-const drainLook = 500 * time.Millisecond
+// drainPoll is the time between two looks at a queue that empties.
+const drainPoll = 500 * time.Millisecond
 
 // siteDelete takes a site away once its mail is where it should be. The site
 // is stopped meanwhile, so that nothing new comes in and nothing goes out that
 // goes elsewhere too; to drain it, it is paused first. When something goes
 // wrong it goes on as it was.
-func (d handlers) siteDelete(ctx context.Context, who api.Caller, q api.SiteDeleteRequest) (api.Deleted, error) {
-	p, err := d.mayDelete(ctx, who, q)
+func (h handlers) siteDelete(ctx context.Context, who api.Caller, q api.SiteDeleteRequest) (api.Deleted, error) {
+	p, err := h.checkDelete(ctx, who, q)
 	if err != nil {
 		return api.Deleted{}, err
 	}
-	before := d.site(d.View(who), q.Site).State
-	out, err := d.takeAway(ctx, who, p, q, before)
+	before := h.site(h.View(who), q.Site).State
+	out, err := h.emptyAndRemove(ctx, who, p, q, before)
 	if err != nil {
 		// The caller may have gone: the site must not stay down for that.
-		d.again(context.WithoutCancel(ctx), who, p, before)
+		h.restoreState(context.WithoutCancel(ctx), who, p, before)
 	}
 	return out, err
 }
 
-// serves reports whether a site in this state accepts callers or sends mail.
-func serves(state site.State) bool { return state == site.Started || state == site.Paused }
+// running reports whether a site in this state accepts callers or sends mail.
+func running(state site.State) bool { return state == site.Started || state == site.Paused }
 
-func (d handlers) takeAway(ctx context.Context, who api.Caller, p metabase.Path, q api.SiteDeleteRequest, before site.State) (api.Deleted, error) {
+func (h handlers) emptyAndRemove(ctx context.Context, who api.Caller, p metabase.Path, q api.SiteDeleteRequest, before site.State) (api.Deleted, error) {
 	if q.Drain && before == site.Started {
-		if err := d.command(ctx, who, p, "pause"); err != nil {
+		if err := h.command(ctx, who, p, "pause"); err != nil {
 			return api.Deleted{}, err
 		}
 	}
-	from, err := d.Engine.OpenQueue(ctx, q.Site)
+	from, err := h.Engine.OpenQueue(ctx, q.Site)
 	if err != nil {
 		return api.Deleted{}, err
 	}
 	if q.Drain && from != nil {
-		if !serves(before) && from.Counts().Messages > 0 {
+		if !running(before) && from.Counts().Messages > 0 {
 			return api.Deleted{}, api.Refused(fmt.Sprintf("site %d", q.Site), "is stopped and sends nothing: start it first")
 		}
 		if err := drain(ctx, q.Site, from); err != nil {
 			return api.Deleted{}, err
 		}
 	}
-	if serves(before) {
-		if err := d.command(ctx, who, p, "stop"); err != nil {
+	if running(before) {
+		if err := h.command(ctx, who, p, "stop"); err != nil {
 			return api.Deleted{}, err
 		}
 	}
 	var moved queue.Tally
 	if from != nil {
-		if moved, err = d.emptied(ctx, q, from); err != nil {
+		if moved, err = h.emptyQueue(ctx, q, from); err != nil {
 			return api.Deleted{}, err
 		}
 	}
-	return d.dropSite(ctx, who, p, q.Site, moved)
+	return h.removeSite(ctx, who, p, q.Site, moved)
 }
 
-// again brings a site back to the state that it had.
-func (d handlers) again(ctx context.Context, who api.Caller, p metabase.Path, before site.State) {
-	if serves(before) {
-		_ = d.command(ctx, who, p, "start") // its state says why not
+// restoreState brings a site back to the state that it had.
+func (h handlers) restoreState(ctx context.Context, who api.Caller, p metabase.Path, before site.State) {
+	if running(before) {
+		_ = h.command(ctx, who, p, "start") // its state says why not
 	}
 	if before == site.Paused {
-		_ = d.command(ctx, who, p, "pause")
+		_ = h.command(ctx, who, p, "pause")
 	}
 }
 
-// mayDelete refuses what cannot be, before anything is done.
-func (d handlers) mayDelete(ctx context.Context, who api.Caller, q api.SiteDeleteRequest) (metabase.Path, error) {
-	p, err := d.SiteAt(ctx, who, q.Site, metabase.Delete)
+// checkDelete refuses what cannot be, before anything is done.
+func (h handlers) checkDelete(ctx context.Context, who api.Caller, q api.SiteDeleteRequest) (metabase.Path, error) {
+	p, err := h.SiteAt(ctx, who, q.Site, metabase.Delete)
 	if err != nil {
 		return "", err
 	}
@@ -96,82 +96,82 @@ func (d handlers) mayDelete(ctx context.Context, who api.Caller, q api.SiteDelet
 	switch {
 	case q.Site == settings.DefaultSite:
 		return "", api.Refused(subject, "the default site cannot be deleted")
-	case d.Engine == nil:
+	case h.Engine == nil:
 		return "", api.ErrNoService
 	case q.MoveTo == q.Site:
 		return "", api.Usage(subject+": its mail cannot move to itself", "")
 	case q.MoveTo != 0:
-		_, err = d.SiteAt(ctx, who, q.MoveTo, metabase.Write)
+		_, err = h.SiteAt(ctx, who, q.MoveTo, metabase.Write)
 	case q.Export != "":
-		err = d.Folder(who, q.Export)
+		err = h.Folder(who, q.Export)
 	}
 	if err == nil {
 		// Mail must not be gone for a site that then stays.
-		_, err = d.As(who).Try(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+		_, err = h.As(who).Try(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
 	}
-	if onlyMail(err) {
+	if onlyWaitingMail(err) {
 		err = nil // that is what is going to be seen to
 	}
 	return p, err
 }
 
-// onlyMail says that nothing stands against a change but the mail that waits.
-func onlyMail(err error) bool {
+// onlyWaitingMail says that nothing stands against a change but the mail that waits.
+func onlyWaitingMail(err error) bool {
 	var no *metabase.Refused
 	return errors.As(err, &no) && !slices.ContainsFunc(no.Problems, func(p metabase.Problem) bool {
 		return !errors.Is(p.Err, settings.ErrMailWaits)
 	})
 }
 
-func (d handlers) command(ctx context.Context, who api.Caller, p metabase.Path, word string) error {
-	w := writer{schema: d.Schema}
+func (h handlers) command(ctx context.Context, who api.Caller, p metabase.Path, word string) error {
+	w := opBuilder{schema: h.Schema}
 	w.set(p, "ServerCommand", word)
 	if w.err != nil {
 		return w.err
 	}
-	_, err := d.As(who).Apply(ctx, who.Batch(w.ops...))
+	_, err := h.As(who).Apply(ctx, who.Batch(w.ops...))
 	return err
 }
 
-func (d handlers) dropSite(ctx context.Context, who api.Caller, p metabase.Path, n int, moved queue.Tally) (api.Deleted, error) {
-	snap := d.Tree.Snapshot()
+func (h handlers) removeSite(ctx context.Context, who api.Caller, p metabase.Path, n int, moved queue.Tally) (api.Deleted, error) {
+	snap := h.Tree.Snapshot()
 	out := api.Deleted{Site: n, Messages: moved.Messages, Bytes: moved.Bytes}
 	for _, name := range []string{"QueueDirectory", "DropDirectory", "PickupDirectory", "BadMailDirectory"} {
-		if dir := d.text(snap, p, name); dir != "" {
-			out.Folders = append(out.Folders, d.abs(dir))
+		if dir := h.text(snap, p, name); dir != "" {
+			out.Folders = append(out.Folders, h.absFolder(dir))
 		}
 	}
 	var err error
-	out.Rev, err = d.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	out.Rev, err = h.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
 	return out, err
 }
 
-// abs is a folder of the tree on the disk.
-func (d handlers) abs(dir string) string {
+// absFolder is a folder of the tree on the disk.
+func (h handlers) absFolder(dir string) string {
 	dir = filepath.FromSlash(strings.ReplaceAll(dir, `\`, "/"))
 	if filepath.IsAbs(dir) {
 		return dir
 	}
-	return filepath.Join(d.Env.Data, dir)
+	return filepath.Join(h.Env.Data, dir)
 }
 
-// emptied brings the mail of a site to where the request says, and out of its
+// emptyQueue brings the mail of a site to where the request says, and out of its
 // queue.
-func (d handlers) emptied(ctx context.Context, r api.SiteDeleteRequest, from admin.Queue) (queue.Tally, error) {
+func (h handlers) emptyQueue(ctx context.Context, r api.SiteDeleteRequest, from admin.Queue) (queue.Tally, error) {
 	switch {
 	case r.Discard:
 		return discard(ctx, from)
 	case r.Export != "":
 		sum, err := from.Export(ctx, everything(), r.Export)
 		if err == nil {
-			err = whole(from, sum)
+			err = checkComplete(from, sum)
 		}
 		if err == nil {
 			_, err = discard(ctx, from)
 		}
 		return sum, err
 	case r.MoveTo != 0:
-		sum, err := d.move(ctx, from, r.MoveTo)
+		sum, err := h.move(ctx, from, r.MoveTo)
 		if err == nil {
 			_, err = discard(ctx, from)
 		}
@@ -188,8 +188,8 @@ func discard(ctx context.Context, q admin.Queue) (queue.Tally, error) {
 	return sum, err
 }
 
-// whole says whether everything in q is in sum.
-func whole(q admin.Queue, sum queue.Tally) error {
+// checkComplete says whether everything in q is in sum.
+func checkComplete(q admin.Queue, sum queue.Tally) error {
 	if there := q.Counts().Messages; sum.Messages < there {
 		return api.Refused("", fmt.Sprintf("%d of %d messages were taken, the others are being sent just now: try again in a moment", sum.Messages, there))
 	}
@@ -198,12 +198,12 @@ func whole(q admin.Queue, sum queue.Tally) error {
 
 // move brings everything into another site's queue, by way of a folder. Where
 // it breaks off, mail may be in both queues, and in neither is none.
-func (d handlers) move(ctx context.Context, from admin.Queue, n int) (queue.Tally, error) {
-	to, ok := d.Engine.Queue(n)
+func (h handlers) move(ctx context.Context, from admin.Queue, n int) (queue.Tally, error) {
+	to, ok := h.Engine.Queue(n)
 	if !ok {
 		return queue.Tally{}, api.Refused(fmt.Sprintf("site %d", n), "its queue is not open: start the site first")
 	}
-	dir, err := os.MkdirTemp(d.Env.Data, "move-")
+	dir, err := os.MkdirTemp(h.Env.Data, "move-")
 	if err != nil {
 		return queue.Tally{}, err
 	}
@@ -212,7 +212,7 @@ func (d handlers) move(ctx context.Context, from admin.Queue, n int) (queue.Tall
 	if err != nil {
 		return sum, err
 	}
-	if err := whole(from, sum); err != nil {
+	if err := checkComplete(from, sum); err != nil {
 		return sum, err
 	}
 	_, err = to.Import(ctx, dir) // what is there already by its ID is left
@@ -242,7 +242,7 @@ func drain(ctx context.Context, n int, q admin.Queue) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-timer.C:
-			timer.Reset(drainLook)
+			timer.Reset(drainPoll)
 		}
 	}
 }

@@ -17,8 +17,8 @@ import (
 )
 
 // domainAt checks that there is such a domain and that the caller has the right.
-func (d handlers) domainAt(ctx context.Context, who api.Caller, n int, name string, r metabase.Right) (metabase.Path, error) {
-	if _, err := d.SiteAt(ctx, who, n, metabase.Read); err != nil {
+func (h handlers) domainAt(ctx context.Context, who api.Caller, n int, name string, r metabase.Right) (metabase.Path, error) {
+	if _, err := h.SiteAt(ctx, who, n, metabase.Read); err != nil {
 		return "", err
 	}
 	missing := api.Missing(fmt.Sprintf("site %d: %s", n, name), "there is no such domain")
@@ -26,8 +26,8 @@ func (d handlers) domainAt(ctx context.Context, who api.Caller, n int, name stri
 		return "", missing
 	}
 	p := settings.DomainPath(n, canonicalDomain(name))
-	snap := d.Tree.Snapshot()
-	return admin.Canonical(snap, p), d.Require(ctx, who, p, r, snap.Has(p), missing)
+	snap := h.Tree.Snapshot()
+	return admin.Canonical(snap, p), h.Require(ctx, who, p, r, snap.Has(p), missing)
 }
 
 // hasNoAccount says that site n has no such account, to a caller who may read
@@ -36,15 +36,15 @@ func hasNoAccount(v *metabase.View, n int, name string) bool {
 	return v.Sees(settings.UserPath(n, name)) && v.Sees(settings.UserPath(0, name)) && !settings.HasAccount(v.Snapshot, n, name)
 }
 
-func (d handlers) domain(v *metabase.View, n int, p metabase.Path) api.Domain {
+func (h handlers) domain(v *metabase.View, n int, p metabase.Path) api.Domain {
 	snap := v.Snapshot
-	action := settings.Action(d.number(snap, p, "RouteAction"))
+	action := settings.Action(h.number(snap, p, "RouteAction"))
 	out := api.Domain{
 		Site: n, Name: p.Base(), RouteAction: action, Held: action.Has(settings.Hold),
-		Relay: action.Has(settings.DomainRelay), Turn: append([]string{}, d.texts(snap, p, "AuthTurnList")...),
+		Relay: action.Has(settings.DomainRelay), Turn: append([]string{}, h.texts(snap, p, "AuthTurnList")...),
 	}
 	switch {
-	case action.Has(settings.Default) || strings.EqualFold(p.Base(), canonicalDomain(d.text(snap, settings.SitePath(n), "DefaultDomain"))):
+	case action.Has(settings.Default) || strings.EqualFold(p.Base(), canonicalDomain(h.text(snap, settings.SitePath(n), "DefaultDomain"))):
 		out.Kind = "default"
 	case action.Has(settings.Alias):
 		out.Kind = "alias"
@@ -54,7 +54,7 @@ func (d handlers) domain(v *metabase.View, n int, p metabase.Path) api.Domain {
 		out.Kind = "remote"
 	}
 	if action.Has(settings.SmartRoute) {
-		out.SmartHost = d.text(snap, p, "RouteActionString")
+		out.SmartHost = h.text(snap, p, "RouteActionString")
 	}
 	for _, name := range out.Turn {
 		if hasNoAccount(v, n, name) {
@@ -65,11 +65,11 @@ func (d handlers) domain(v *metabase.View, n int, p metabase.Path) api.Domain {
 }
 
 // waiting fills in what the queue has for the domain.
-func (d handlers) waiting(out *api.Domain) {
-	if d.Engine == nil {
+func (h handlers) waiting(out *api.Domain) {
+	if h.Engine == nil {
 		return
 	}
-	q, ok := d.Engine.Queue(out.Site)
+	q, ok := h.Engine.Queue(out.Site)
 	if !ok {
 		return
 	}
@@ -80,34 +80,34 @@ func (d handlers) waiting(out *api.Domain) {
 	}
 }
 
-func (d handlers) domains(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Domain, error) {
-	p, err := d.SiteAt(ctx, who, q.Site, metabase.Read)
+func (h handlers) domains(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Domain, error) {
+	p, err := h.SiteAt(ctx, who, q.Site, metabase.Read)
 	if err != nil {
 		return nil, err
 	}
-	v := d.View(who)
+	v := h.View(who)
 	out := []api.Domain{}
 	below := p.Join("Domain")
 	for name := range v.Children(below) {
 		if at := below.Join(name); v.Sees(at) {
-			out = append(out, d.domain(v, q.Site, at))
+			out = append(out, h.domain(v, q.Site, at))
 		}
 	}
 	return out, nil
 }
 
-func (d handlers) domainShow(ctx context.Context, who api.Caller, q api.DomainRequest) (api.Domain, error) {
-	p, err := d.domainAt(ctx, who, q.Site, q.Name, metabase.Read)
+func (h handlers) domainShow(ctx context.Context, who api.Caller, q api.DomainRequest) (api.Domain, error) {
+	p, err := h.domainAt(ctx, who, q.Site, q.Name, metabase.Read)
 	if err != nil {
 		return api.Domain{}, err
 	}
-	out := d.domain(d.View(who), q.Site, p)
-	d.waiting(&out)
+	out := h.domain(h.View(who), q.Site, p)
+	h.waiting(&out)
 	return out, nil
 }
 
-func (d handlers) domainCreate(ctx context.Context, who api.Caller, q api.DomainCreateRequest) (api.Domain, error) {
-	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
+func (h handlers) domainCreate(ctx context.Context, who api.Caller, q api.DomainCreateRequest) (api.Domain, error) {
+	if _, err := h.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 		return api.Domain{}, err
 	}
 	name := canonicalDomain(q.Name)
@@ -117,15 +117,15 @@ func (d handlers) domainCreate(ctx context.Context, who api.Caller, q api.Domain
 	if q.Alias && (q.Hold || len(q.Turn) > 0 || q.SmartHost != "" || q.Relay) {
 		return api.Domain{}, api.Usage("an alias is local: it is neither held, handed over nor relayed", "")
 	}
-	snap := d.Tree.Snapshot()
+	snap := h.Tree.Snapshot()
 	p := settings.DomainPath(q.Site, name)
-	if err := d.Allow(ctx, who, p, metabase.Read); err != nil {
+	if err := h.Allow(ctx, who, p, metabase.Read); err != nil {
 		return api.Domain{}, err
 	}
 	if snap.Has(p) {
 		return api.Domain{}, api.Refused(fmt.Sprintf("site %d: %s", q.Site, name), "there is such a domain already")
 	}
-	w := writer{schema: d.Schema, snap: snap}
+	w := opBuilder{schema: h.Schema, snap: snap}
 	var err error
 	if w.ops, err = settings.CreateDomain(snap, q.Site, name, action(q)); err != nil {
 		return api.Domain{}, api.Refused("", err.Error())
@@ -139,10 +139,10 @@ func (d handlers) domainCreate(ctx context.Context, who api.Caller, q api.Domain
 	if w.err != nil {
 		return api.Domain{}, w.err
 	}
-	if _, err := d.As(who).Apply(ctx, who.Batch(w.ops...)); err != nil {
+	if _, err := h.As(who).Apply(ctx, who.Batch(w.ops...)); err != nil {
 		return api.Domain{}, err
 	}
-	return d.domain(d.View(who), q.Site, p), nil
+	return h.domain(h.View(who), q.Site, p), nil
 }
 
 // action is the RouteAction of a new domain. With accounts it is the 514 of
@@ -167,30 +167,30 @@ func action(q api.DomainCreateRequest) settings.Action {
 	return a
 }
 
-func (d handlers) domainDelete(ctx context.Context, who api.Caller, q api.DomainRequest) (api.Deleted, error) {
-	p, err := d.domainAt(ctx, who, q.Site, q.Name, metabase.Read)
+func (h handlers) domainDelete(ctx context.Context, who api.Caller, q api.DomainRequest) (api.Deleted, error) {
+	p, err := h.domainAt(ctx, who, q.Site, q.Name, metabase.Read)
 	if err != nil {
 		return api.Deleted{}, err
 	}
-	was := d.domain(d.View(who), q.Site, p)
+	was := h.domain(h.View(who), q.Site, p)
 	if was.Kind == "default" {
 		return api.Deleted{}, api.Refused(fmt.Sprintf("site %d: %s", q.Site, was.Name), "the default domain cannot be deleted: make another one the default first")
 	}
-	d.waiting(&was)
-	rev, err := d.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
+	h.waiting(&was)
+	rev, err := h.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
 	return api.Deleted{Rev: rev, Site: q.Site, Name: was.Name, Messages: was.Messages, Bytes: was.Bytes}, err
 }
 
-func (d handlers) turnList(ctx context.Context, who api.Caller, q api.TurnListRequest) ([]api.Grant, error) {
-	snap := d.Tree.Snapshot()
+func (h handlers) turnList(ctx context.Context, who api.Caller, q api.TurnListRequest) ([]api.Grant, error) {
+	snap := h.Tree.Snapshot()
 	sites := settings.Numbers(snap)
 	if q.Site != 0 {
-		if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
+		if _, err := h.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 			return nil, err
 		}
 		sites = []int{q.Site}
 	}
-	prop, _ := d.Schema.Property("AuthTurnList")
+	prop, _ := h.Schema.Property("AuthTurnList")
 	out := []api.Grant{}
 	for _, n := range sites {
 		for _, p := range snap.DataPaths(settings.SitePath(n).Join("Domain"), prop.ID) {
@@ -209,25 +209,25 @@ func (d handlers) turnList(ctx context.Context, who api.Caller, q api.TurnListRe
 // turnSet grants or revokes. Who is granted a domain's mail gets it held, as
 // IIS's recipe does; to revoke the last grant leaves it held, for mail must not
 // go elsewhere for that.
-func (d handlers) turnSet(ctx context.Context, who api.Caller, q api.TurnRequest) (api.Domain, error) {
-	p, err := d.domainAt(ctx, who, q.Site, q.Domain, metabase.Read)
+func (h handlers) turnSet(ctx context.Context, who api.Caller, q api.TurnRequest) (api.Domain, error) {
+	p, err := h.domainAt(ctx, who, q.Site, q.Domain, metabase.Read)
 	if err != nil {
 		return api.Domain{}, err
 	}
 	// The list is read and written: nobody's grant gets lost on the way.
-	_, err = d.atOnce(ctx, who, func(snap metabase.Snapshot) ([]metabase.Op, error) {
-		return d.turnOps(snap.View(who.Who), p, q)
+	_, err = h.applyPlan(ctx, who, func(snap metabase.Snapshot) ([]metabase.Op, error) {
+		return h.turnOps(snap.View(who.Who), p, q)
 	})
 	if err != nil {
 		return api.Domain{}, err
 	}
-	return d.domain(d.View(who), q.Site, p), nil
+	return h.domain(h.View(who), q.Site, p), nil
 }
 
-func (d handlers) turnOps(v *metabase.View, p metabase.Path, q api.TurnRequest) ([]metabase.Op, error) {
-	was := d.domain(v, q.Site, p)
+func (h handlers) turnOps(v *metabase.View, p metabase.Path, q api.TurnRequest) ([]metabase.Op, error) {
+	was := h.domain(v, q.Site, p)
 	same := func(name string) bool { return strings.EqualFold(name, q.Account) }
-	w := writer{schema: d.Schema, snap: v.Snapshot}
+	w := opBuilder{schema: h.Schema, snap: v.Snapshot}
 	switch has := slices.ContainsFunc(was.Turn, same); {
 	case q.Revoke && !has:
 		return nil, api.Missing(fmt.Sprintf("site %d: %s: %s", q.Site, was.Name, q.Account), "the account may not take that domain's mail anyway")

@@ -40,19 +40,19 @@ func parse(q api.ExplainRequest) (to mail.Address, client netip.Addr, err error)
 	return to, client.Unmap(), nil
 }
 
-func (d handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequest) (api.Explained, error) {
-	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
+func (h handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequest) (api.Explained, error) {
+	if _, err := h.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 		return api.Explained{}, err
 	}
 	to, client, err := parse(q)
 	if err != nil {
 		return api.Explained{}, err
 	}
-	v := d.View(who)
-	if err := d.accountOf(ctx, who, v, q); err != nil {
+	v := h.View(who)
+	if err := h.checkAccount(ctx, who, v, q); err != nil {
 		return api.Explained{}, err
 	}
-	s, err := d.load(ctx, who, v, q.Site, to.Domain)
+	s, err := h.load(ctx, who, v, q.Site, to.Domain)
 	if err != nil {
 		return api.Explained{}, err
 	}
@@ -63,11 +63,11 @@ func (d handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 	if domain, ok := s.DomainFor(to.Domain); ok {
 		out.Key, out.Turn = domain.Name, domain.AuthTurnList
 	}
-	d.accept(&out, v, s, policy.Client{Name: clientName(q), Addr: client, Account: q.Account, TLS: q.TLS}, to)
+	h.addAcceptance(&out, v, s, policy.Client{Name: clientName(q), Addr: client, Account: q.Account, TLS: q.TLS}, to)
 	r := s.Route(to.Domain)
 	out.Route, out.Held = routeText(s, to.Domain), r.Held
 	out.Why = append(out.Why, reasons(v, "route", r.Why)...)
-	d.nowWaiting(&out, to.Domain)
+	h.addWaiting(&out, to.Domain)
 	return out, nil
 }
 
@@ -82,12 +82,12 @@ func clientName(q api.ExplainRequest) string {
 	return "an unknown caller"
 }
 
-// accept fills in what a session with this client answers now. A site that the
+// addAcceptance fills in what a session with this client answers now. A site that the
 // service does not run is explained as if it ran.
-func (d handlers) accept(e *api.Explained, v *metabase.View, s *settings.Site, c policy.Client, to mail.Address) {
+func (h handlers) addAcceptance(e *api.Explained, v *metabase.View, s *settings.Site, c policy.Client, to mail.Address) {
 	stopped := false
-	if d.Engine != nil {
-		for _, run := range d.Engine.Sites() {
+	if h.Engine != nil {
+		for _, run := range h.Engine.Sites() {
 			if run.Number == e.Site {
 				c.Paused, c.Connections, stopped = run.State == site.Paused, run.Connections, run.State == site.Stopped
 			}
@@ -103,16 +103,16 @@ func (d handlers) accept(e *api.Explained, v *metabase.View, s *settings.Site, c
 	e.Why = append(e.Why, reasons(v, "accept", x.Reasons)...)
 }
 
-// accountOf checks that there is an account as the request says, its site's or
+// checkAccount checks that there is an account as the request says, its site's or
 // one of all sites.
-func (d handlers) accountOf(ctx context.Context, who api.Caller, v *metabase.View, q api.ExplainRequest) error {
+func (h handlers) checkAccount(ctx context.Context, who api.Caller, v *metabase.View, q api.ExplainRequest) error {
 	if q.Account == "" {
 		return nil
 	}
 	for _, site := range []int{q.Site, 0} {
 		p := settings.UserPath(site, q.Account)
 		if !v.Sees(p) {
-			return d.Deny(ctx, who, p, metabase.Read, p, "")
+			return h.Deny(ctx, who, p, metabase.Read, p, "")
 		}
 		if v.Has(p) {
 			return nil
@@ -123,17 +123,17 @@ func (d handlers) accountOf(ctx context.Context, who api.Caller, v *metabase.Vie
 
 // load reads the settings of a site and asks for the right to read the domain
 // key that decides. The one that is named to who may not is the recipient's own.
-func (d handlers) load(ctx context.Context, who api.Caller, v *metabase.View, n int, to mail.Domain) (*settings.Site, error) {
+func (h handlers) load(ctx context.Context, who api.Caller, v *metabase.View, n int, to mail.Domain) (*settings.Site, error) {
 	s, err := settings.Load(v.Snapshot, n)
 	if err != nil {
 		if at, hidden := v.Hidden(settings.SitePath(n)); hidden { // it may be what is wrong
-			return nil, d.Deny(ctx, who, at, metabase.Read, settings.SitePath(n), "")
+			return nil, h.Deny(ctx, who, at, metabase.Read, settings.SitePath(n), "")
 		}
 		return nil, api.RefusedAll(err)
 	}
 	if domain, ok := s.DomainFor(to); ok {
 		if p := settings.DomainPath(n, string(domain.Name)); !v.Sees(p) {
-			return nil, d.Deny(ctx, who, p, metabase.Read, settings.DomainPath(n, string(to)), "")
+			return nil, h.Deny(ctx, who, p, metabase.Read, settings.DomainPath(n, string(to)), "")
 		}
 	}
 	return s, nil
@@ -151,12 +151,12 @@ func reasons(v *metabase.View, step string, why []settings.Reason) (out []api.Re
 	return out
 }
 
-// nowWaiting fills in what the queue knows of the destination.
-func (d handlers) nowWaiting(e *api.Explained, domain mail.Domain) {
-	if d.Engine == nil {
+// addWaiting fills in what the queue knows of the destination.
+func (h handlers) addWaiting(e *api.Explained, domain mail.Domain) {
+	if h.Engine == nil {
 		return
 	}
-	q, ok := d.Engine.Queue(e.Site)
+	q, ok := h.Engine.Queue(e.Site)
 	if !ok {
 		return
 	}

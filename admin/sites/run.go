@@ -18,14 +18,14 @@ import (
 type Scripts func(ctx context.Context, tree admin.Tree, as metabase.Batch, s api.Script, out io.Writer) error
 
 // run runs a script and yields what it prints as it comes.
-func (d handlers) run(ctx context.Context, who api.Caller, s api.Script) iter.Seq2[api.Output, error] {
+func (h handlers) run(ctx context.Context, who api.Caller, s api.Script) iter.Seq2[api.Output, error] {
 	return func(yield func(api.Output, error) bool) {
-		if d.scripts == nil {
+		if h.scripts == nil {
 			yield(api.Output{}, &api.Error{Kind: api.KindFailed, Text: "there is nothing here that runs scripts"})
 			return
 		}
 		who.Origin = metabase.FromLua
-		if err := d.mayRun(ctx, who); err != nil {
+		if err := h.authorizeRun(ctx, who); err != nil {
 			yield(api.Output{}, err)
 			return
 		}
@@ -35,7 +35,7 @@ func (d handlers) run(ctx context.Context, who api.Caller, s api.Script) iter.Se
 		done := make(chan error, 1)
 		go func() {
 			out := lineWriter{ctx: ctx, lines: lines}
-			err := d.scripts(ctx, d.As(who), who.Batch(), s, &out)
+			err := h.scripts(ctx, h.As(who), who.Batch(), s, &out)
 			out.flush()
 			close(lines)
 			done <- err
@@ -53,10 +53,10 @@ func (d handlers) run(ctx context.Context, who api.Caller, s api.Script) iter.Se
 	}
 }
 
-// mayRun refuses who may change nothing anywhere: a script takes time and memory
+// authorizeRun refuses who may change nothing anywhere: a script takes time and memory
 // of the service, and whoever only reads has commands for it.
-func (d handlers) mayRun(ctx context.Context, who api.Caller) error {
-	snap := d.Tree.Snapshot()
+func (h handlers) authorizeRun(ctx context.Context, who api.Caller) error {
+	snap := h.Tree.Snapshot()
 	if snap.Allows(who.Who, metabase.Root, metabase.Write) {
 		return nil
 	}
@@ -65,7 +65,7 @@ func (d handlers) mayRun(ctx context.Context, who api.Caller) error {
 			return nil
 		}
 	}
-	if err := d.Allow(ctx, who, metabase.Root, metabase.Write); err != nil { // which is told to the log
+	if err := h.Allow(ctx, who, metabase.Root, metabase.Write); err != nil { // which is told to the log
 		return api.Refused("denied", "scripts are run for those who may change something")
 	}
 	return nil

@@ -15,24 +15,24 @@ import (
 	"restante/metabase"
 )
 
-func (d handlers) status(ctx context.Context, who api.Caller, _ struct{}) (api.Service, error) {
-	if d.Engine == nil {
+func (h handlers) status(ctx context.Context, who api.Caller, _ struct{}) (api.Service, error) {
+	if h.Engine == nil {
 		return api.Service{}, api.ErrNoService
 	}
-	v := d.View(who)
+	v := h.View(who)
 	if !v.Leads(metabase.Root) {
-		return api.Service{}, d.Deny(ctx, who, metabase.Root, metabase.Read, metabase.Root, "")
+		return api.Service{}, h.Deny(ctx, who, metabase.Root, metabase.Read, metabase.Root, "")
 	}
-	sites, err := d.sites(ctx, who, struct{}{})
+	sites, err := h.sites(ctx, who, struct{}{})
 	if err != nil {
 		return api.Service{}, err
 	}
 	out := api.Service{
-		Version: d.Env.Version, Data: d.Env.Data, PID: os.Getpid(),
+		Version: h.Env.Version, Data: h.Env.Data, PID: os.Getpid(),
 		Revision: v.Rev(), Changed: v.Time(), Sites: sites,
 	}
-	for _, p := range d.Tree.Pending() {
-		if d.seesAll(ctx, who, p.Rev) {
+	for _, p := range h.Tree.Pending() {
+		if h.canReadAll(ctx, who, p.Rev) {
 			out.Pending = append(out.Pending, api.Unconfirmed{Rev: p.Rev, Until: p.Until})
 		}
 	}
@@ -44,18 +44,18 @@ func (d handlers) status(ctx context.Context, who api.Caller, _ struct{}) (api.S
 	return out, nil
 }
 
-// seesAll says whether the caller may read all that a revision changed.
-func (d handlers) seesAll(ctx context.Context, who api.Caller, rev metabase.Rev) bool {
-	r, err := d.Tree.Record(ctx, rev)
+// canReadAll says whether the caller may read all that a revision changed.
+func (h handlers) canReadAll(ctx context.Context, who api.Caller, rev metabase.Rev) bool {
+	r, err := h.Tree.Record(ctx, rev)
 	if err != nil {
 		return false
 	}
-	v, err := d.ViewRecord(ctx, who, r)
+	v, err := h.ViewRecord(ctx, who, r)
 	return err == nil && !slices.ContainsFunc(r.Changes, func(c metabase.DiffLine) bool { return !v.Sees(c.Path) })
 }
 
-func (d handlers) complete(ctx context.Context, who api.Caller, q api.CompleteRequest) ([]string, error) {
-	v := d.View(who)
+func (h handlers) complete(ctx context.Context, who api.Caller, q api.CompleteRequest) ([]string, error) {
+	v := h.View(who)
 	out := []string{}
 	add := func(word string) {
 		if len(word) >= len(q.Prefix) && strings.EqualFold(word[:len(q.Prefix)], q.Prefix) {
@@ -66,7 +66,7 @@ func (d handlers) complete(ctx context.Context, who api.Caller, q api.CompleteRe
 	case "path":
 		completePath(v, q.Prefix, add)
 	case "property":
-		for p := range d.Schema.Props() {
+		for p := range h.Schema.Props() {
 			add(p.Name)
 		}
 	case "site":
@@ -82,7 +82,7 @@ func (d handlers) complete(ctx context.Context, who api.Caller, q api.CompleteRe
 			}
 		}
 	case "account":
-		all, err := d.accounts(ctx, who, api.SiteRequest{})
+		all, err := h.accounts(ctx, who, api.SiteRequest{})
 		if err != nil {
 			return nil, err
 		}

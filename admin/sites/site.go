@@ -19,16 +19,16 @@ import (
 )
 
 // text reads an effective value as one string.
-func (d handlers) text(snap metabase.Snapshot, p metabase.Path, name string) string {
-	return strings.Join(d.texts(snap, p, name), " ")
+func (h handlers) text(snap metabase.Snapshot, p metabase.Path, name string) string {
+	return strings.Join(h.texts(snap, p, name), " ")
 }
 
-func (d handlers) texts(snap metabase.Snapshot, p metabase.Path, name string) []string {
-	prop, ok := d.Schema.Property(name)
+func (h handlers) texts(snap metabase.Snapshot, p metabase.Path, name string) []string {
+	prop, ok := h.Schema.Property(name)
 	if !ok {
 		return []string{}
 	}
-	v, _, ok := d.Schema.Effective(snap, p, prop.ID)
+	v, _, ok := h.Schema.Effective(snap, p, prop.ID)
 	if !ok || prop.Attr&metabase.Secure != 0 {
 		return []string{}
 	}
@@ -38,30 +38,30 @@ func (d handlers) texts(snap metabase.Snapshot, p metabase.Path, name string) []
 	return prop.Plain(v)
 }
 
-func (d handlers) number(snap metabase.Snapshot, p metabase.Path, name string) uint32 {
-	prop, _ := d.Schema.Property(name)
-	v, _, _ := d.Schema.Effective(snap, p, prop.ID)
+func (h handlers) number(snap metabase.Snapshot, p metabase.Path, name string) uint32 {
+	prop, _ := h.Schema.Property(name)
+	v, _, _ := h.Schema.Effective(snap, p, prop.ID)
 	return v.DWord()
 }
 
-func (d handlers) site(v *metabase.View, n int) api.Site {
+func (h handlers) site(v *metabase.View, n int) api.Site {
 	snap, p := v.Snapshot, settings.SitePath(n)
 	s := api.Site{
 		Status: site.Status{State: site.Stopped, Listening: []netip.AddrPort{}, Why: "the service does not run"},
-		Domain: d.text(snap, p, "DefaultDomain"),
-		FQDN:   d.text(snap, p, "FullyQualifiedDomainName"), AutoStart: d.number(snap, p, "ServerAutoStart") != 0,
-		Queue: d.text(snap, p, "QueueDirectory"), Domains: v.Count(settings.DomainsPath(n)),
+		Domain: h.text(snap, p, "DefaultDomain"),
+		FQDN:   h.text(snap, p, "FullyQualifiedDomainName"), AutoStart: h.number(snap, p, "ServerAutoStart") != 0,
+		Queue: h.text(snap, p, "QueueDirectory"), Domains: v.Count(settings.DomainsPath(n)),
 	}
-	if d.Engine != nil {
+	if h.Engine != nil {
 		s.Why = ""
-		for _, run := range d.Engine.Sites() {
+		for _, run := range h.Engine.Sites() {
 			if run.Number == n {
 				s.Status = run
 				s.Why = admin.WithoutHiddenSites(v, run.Why)
 			}
 		}
 	}
-	s.Bindings = addresses(d.texts(snap, p, "ServerBindings"))
+	s.Bindings = addresses(h.texts(snap, p, "ServerBindings"))
 	s.Number, s.Name, s.Configured = n, settings.SiteName(snap, n), uint64(snap.Rev())
 	return s
 }
@@ -91,35 +91,35 @@ func schemaBinding(s string) (string, error) {
 	return addr.String(), nil
 }
 
-func (d handlers) sites(ctx context.Context, who api.Caller, _ struct{}) ([]api.Site, error) {
-	v := d.View(who)
-	if err := d.InForce(ctx); err != nil {
+func (h handlers) sites(ctx context.Context, who api.Caller, _ struct{}) ([]api.Site, error) {
+	v := h.View(who)
+	if err := h.InForce(ctx); err != nil {
 		return nil, err
 	}
 	out := []api.Site{}
 	for _, n := range sitesOf(v) {
-		out = append(out, d.site(v, n))
+		out = append(out, h.site(v, n))
 	}
 	return out, nil
 }
 
-func (d handlers) siteShow(ctx context.Context, who api.Caller, q api.SiteRequest) (api.Site, error) {
-	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
+func (h handlers) siteShow(ctx context.Context, who api.Caller, q api.SiteRequest) (api.Site, error) {
+	if _, err := h.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 		return api.Site{}, err
 	}
-	if err := d.InForce(ctx); err != nil {
+	if err := h.InForce(ctx); err != nil {
 		return api.Site{}, err
 	}
-	return d.site(d.View(who), q.Site), nil
+	return h.site(h.View(who), q.Site), nil
 }
 
-func (d handlers) siteCreate(ctx context.Context, who api.Caller, q api.SiteCreateRequest) (api.Site, error) {
-	if err := d.Allow(ctx, who, settings.Service, metabase.Create); err != nil {
+func (h handlers) siteCreate(ctx context.Context, who api.Caller, q api.SiteCreateRequest) (api.Site, error) {
+	if err := h.Allow(ctx, who, settings.Service, metabase.Create); err != nil {
 		return api.Site{}, err
 	}
 	var n int
 	// Two wizards at once must not get the same number.
-	_, err := d.atOnce(ctx, who, func(snap metabase.Snapshot) (ops []metabase.Op, err error) {
+	_, err := h.applyPlan(ctx, who, func(snap metabase.Snapshot) (ops []metabase.Op, err error) {
 		n, ops, err = settings.CreateSite(snap, settings.NewSite{
 			Name: q.Name, Bindings: q.Bind, Domain: q.Domain, Dir: strings.TrimRight(q.Dir, `/\`),
 		})
@@ -131,15 +131,15 @@ func (d handlers) siteCreate(ctx context.Context, who api.Caller, q api.SiteCrea
 	if err != nil {
 		return api.Site{}, err
 	}
-	return d.site(d.View(who), n), nil
+	return h.site(h.View(who), n), nil
 }
 
-func (d handlers) siteSet(ctx context.Context, who api.Caller, q api.SiteSetRequest) (api.Site, error) {
-	p, err := d.SiteAt(ctx, who, q.Site, metabase.Read)
+func (h handlers) siteSet(ctx context.Context, who api.Caller, q api.SiteSetRequest) (api.Site, error) {
+	p, err := h.SiteAt(ctx, who, q.Site, metabase.Read)
 	if err != nil {
 		return api.Site{}, err
 	}
-	w := writer{schema: d.Schema}
+	w := opBuilder{schema: h.Schema}
 	if q.Name != "" {
 		w.set(p, "ServerComment", q.Name)
 	}
@@ -149,48 +149,48 @@ func (d handlers) siteSet(ctx context.Context, who api.Caller, q api.SiteSetRequ
 	if w.err != nil {
 		return api.Site{}, w.err
 	}
-	_, err = d.As(who).Apply(ctx, who.Batch(w.ops...))
-	return d.site(d.View(who), q.Site), err
+	_, err = h.As(who).Apply(ctx, who.Batch(w.ops...))
+	return h.site(h.View(who), q.Site), err
 }
 
-func (d handlers) siteCommand(ctx context.Context, who api.Caller, q api.SiteCommandRequest) (api.Site, error) {
-	p, err := d.SiteAt(ctx, who, q.Site, metabase.Read)
+func (h handlers) siteCommand(ctx context.Context, who api.Caller, q api.SiteCommandRequest) (api.Site, error) {
+	p, err := h.SiteAt(ctx, who, q.Site, metabase.Read)
 	if err != nil {
 		return api.Site{}, err
 	}
-	if d.Engine == nil {
+	if h.Engine == nil {
 		return api.Site{}, api.ErrNoService
 	}
-	w := writer{schema: d.Schema}
+	w := opBuilder{schema: h.Schema}
 	w.set(p, "ServerCommand", q.Command)
 	if w.err != nil {
 		return api.Site{}, w.err
 	}
-	if _, err := d.As(who).Apply(ctx, who.Batch(w.ops...)); err != nil {
+	if _, err := h.As(who).Apply(ctx, who.Batch(w.ops...)); err != nil {
 		return api.Site{}, err
 	}
-	return d.site(d.View(who), q.Site), nil
+	return h.site(h.View(who), q.Site), nil
 }
 
-func (d handlers) sessions(ctx context.Context, who api.Caller, q api.SiteRequest) ([]site.Session, error) {
-	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
+func (h handlers) sessions(ctx context.Context, who api.Caller, q api.SiteRequest) ([]site.Session, error) {
+	if _, err := h.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 		return nil, err
 	}
-	if d.Engine == nil {
+	if h.Engine == nil {
 		return nil, api.ErrNoService
 	}
-	all, err := d.Engine.Sessions(q.Site)
+	all, err := h.Engine.Sessions(q.Site)
 	return append([]site.Session{}, all...), err
 }
 
-func (d handlers) endSession(ctx context.Context, who api.Caller, q api.EndRequest) (api.Ended, error) {
-	if _, err := d.SiteAt(ctx, who, q.Site, metabase.Write); err != nil {
+func (h handlers) endSession(ctx context.Context, who api.Caller, q api.EndRequest) (api.Ended, error) {
+	if _, err := h.SiteAt(ctx, who, q.Site, metabase.Write); err != nil {
 		return api.Ended{}, err
 	}
-	if d.Engine == nil {
+	if h.Engine == nil {
 		return api.Ended{}, api.ErrNoService
 	}
-	all, err := d.Engine.Sessions(q.Site)
+	all, err := h.Engine.Sessions(q.Site)
 	if err != nil {
 		return api.Ended{}, err
 	}
@@ -198,7 +198,7 @@ func (d handlers) endSession(ctx context.Context, who api.Caller, q api.EndReque
 		if !slices.ContainsFunc(all, func(s site.Session) bool { return strconv.FormatUint(s.ID, 10) == q.ID }) {
 			return api.Ended{}, api.Missing(fmt.Sprintf("site %d: session %s", q.Site, q.ID), "there is no such session")
 		}
-		return api.Ended{Sessions: 1}, d.Engine.EndSession(q.Site, q.ID)
+		return api.Ended{Sessions: 1}, h.Engine.EndSession(q.Site, q.ID)
 	}
-	return api.Ended{Sessions: len(all)}, d.Engine.EndSession(q.Site, "")
+	return api.Ended{Sessions: len(all)}, h.Engine.EndSession(q.Site, "")
 }

@@ -12,18 +12,18 @@ import (
 	"restante/metabase/schema"
 )
 
-// atOnce applies the batch that plan makes of the present state, and makes it
+// applyPlan applies the batch that plan makes of the present state, and makes it
 // anew when somebody else was quicker.
-func (d handlers) atOnce(ctx context.Context, who api.Caller, plan func(metabase.Snapshot) ([]metabase.Op, error)) (metabase.Rev, error) {
+func (h handlers) applyPlan(ctx context.Context, who api.Caller, plan func(metabase.Snapshot) ([]metabase.Op, error)) (metabase.Rev, error) {
 	for {
-		snap := d.Tree.Snapshot()
+		snap := h.Tree.Snapshot()
 		ops, err := plan(snap)
 		if err != nil {
 			return 0, err
 		}
 		b := who.Batch(ops...)
 		b.IfRev = snap.Rev()
-		rev, err := d.As(who).Apply(ctx, b)
+		rev, err := h.As(who).Apply(ctx, b)
 		if !errors.Is(err, metabase.Conflict) || ctx.Err() != nil {
 			return rev, err
 		}
@@ -32,18 +32,18 @@ func (d handlers) atOnce(ctx context.Context, who api.Caller, plan func(metabase
 
 // A writer collects operations whose values are given as text. The first thing
 // that is wrong sticks.
-type writer struct {
+type opBuilder struct {
 	schema *schema.Schema
 	snap   metabase.Snapshot
 	ops    []metabase.Op
 	err    error
 }
 
-func (w *writer) add(p metabase.Path, class string) {
+func (w *opBuilder) add(p metabase.Path, class string) {
 	w.ops = append(w.ops, metabase.AddKey{Path: p, Class: class})
 }
 
-func (w *writer) set(p metabase.Path, name string, values ...string) {
+func (w *opBuilder) set(p metabase.Path, name string, values ...string) {
 	prop, err := w.schema.Lookup(name)
 	if err == nil {
 		var v metabase.Value
@@ -58,7 +58,7 @@ func (w *writer) set(p metabase.Path, name string, values ...string) {
 }
 
 // unset removes a property that is stored; one that is not is let be.
-func (w *writer) unset(p metabase.Path, name string) {
+func (w *opBuilder) unset(p metabase.Path, name string) {
 	prop, _ := w.schema.Property(name)
 	if _, ok := w.snap.Stored(p, prop.ID); ok {
 		w.ops = append(w.ops, metabase.Unset{Path: p, ID: prop.ID})
