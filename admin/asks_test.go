@@ -25,7 +25,7 @@ func TestSetAsksForItsRightOnce(t *testing.T) {
 	})
 	tree.Register(d)
 	list := lines("set SMTPSVC/1 AccessList 'user:joe read,write'")
-	if _, _, err := api.MbApply.Call(t.Context(), d.Direct(admintest.Boss()), list); err != nil {
+	if _, _, err := api.MbApply.Call(t.Context(), d.Direct(admintest.Admin()), list); err != nil {
 		t.Fatal(err)
 	}
 	asked = nil

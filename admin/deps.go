@@ -19,34 +19,39 @@ type Tree interface {
 	Writer
 	History
 	Confirmer
-	Pending() []metabase.Pending
+	Restorer
 }
 
-// A Reader is the present state.
+// A Reader gives the current state.
 type Reader interface {
 	Snapshot() metabase.Snapshot
 	Allow(ctx context.Context, who []metabase.Principal, from metabase.Origin, p metabase.Path, r metabase.Right) error
 	Watch(p metabase.Path) *metabase.Watch
 }
 
-// A Writer takes changes.
+// A Writer applies changes.
 type Writer interface {
 	Apply(ctx context.Context, b metabase.Batch) (metabase.Rev, error)
 	Try(ctx context.Context, b metabase.Batch) (metabase.Change, error)
 }
 
-// History is the earlier states.
+// History gives earlier states and goes back to them.
 type History interface {
 	Record(ctx context.Context, rev metabase.Rev) (metabase.Record, error)
 	At(ctx context.Context, rev metabase.Rev) (metabase.Snapshot, error)
-	Oldest() metabase.Rev // that it knows
-}
-
-// A Keeper confirms, takes back, and gives and takes what a backup holds.
-type Confirmer interface {
-	Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, error)
+	Oldest() metabase.Rev // the oldest one kept
 	Revert(ctx context.Context, rev metabase.Rev, below metabase.Path, b metabase.Batch) (metabase.Rev, error)
 	TryRevert(ctx context.Context, rev metabase.Rev, below metabase.Path, b metabase.Batch) (metabase.Change, error)
+}
+
+// A Confirmer ends the wait of a pending change.
+type Confirmer interface {
+	Pending() []metabase.Pending
+	Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, error)
+}
+
+// A Restorer gives and takes the content of a backup, and verifies the store.
+type Restorer interface {
 	Records(sealed bool) (rev metabase.Rev, proof []byte, records iter.Seq[[]byte])
 	Replace(proof []byte) (*metabase.Replace, error)
 	Verify(ctx context.Context) error
@@ -105,7 +110,7 @@ type QueueEditor interface {
 	Bounce(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
 }
 
-// A QueueMover brings messages in and out.
+// A QueueMover brings messages into and out of a queue.
 type QueueMover interface {
 	Trigger(d mail.Domain) int
 	Export(ctx context.Context, f queue.Filter, dir string) (queue.Tally, error)

@@ -54,29 +54,29 @@ type open struct {
 }
 
 func (e *open) Sites() []site.Status          { return nil }
-func (e *open) Queue(int) (admin.Queue, bool) { return carrier{e: e}, true }
+func (e *open) Queue(int) (admin.Queue, bool) { return fakeQueue{e: e}, true }
 
 func (e *open) Await(context.Context, metabase.Rev) ([]site.Status, error) { return nil, nil }
 
-func (e *open) OpenQueue(context.Context, int) (admin.Queue, error) { return carrier{e: e}, nil }
+func (e *open) OpenQueue(context.Context, int) (admin.Queue, error) { return fakeQueue{e: e}, nil }
 
-type carrier struct {
+type fakeQueue struct {
 	admin.Queue // what is not needed panics
 	e           *open
 }
 
-func (c carrier) Counts() queue.Counts { return queue.Counts{} }
+func (c fakeQueue) Counts() queue.Counts { return queue.Counts{} }
 
-func (c carrier) Export(_ context.Context, _ queue.Filter, dir string) (queue.Tally, error) {
+func (c fakeQueue) Export(_ context.Context, _ queue.Filter, dir string) (queue.Tally, error) {
 	c.e.wrote = append(c.e.wrote, dir)
 	return queue.Tally{}, nil
 }
 
-func (c carrier) Delete(context.Context, queue.Filter, bool) (queue.Tally, error) {
+func (c fakeQueue) Delete(context.Context, queue.Filter, bool) (queue.Tally, error) {
 	return queue.Tally{}, nil
 }
 
-func (c carrier) Import(_ context.Context, dir string) (queue.Tally, error) {
+func (c fakeQueue) Import(_ context.Context, dir string) (queue.Tally, error) {
 	c.e.wrote = append(c.e.wrote, dir)
 	return queue.Tally{}, nil
 }

@@ -401,7 +401,7 @@ func TestImportIsNoOracle(t *testing.T) {
 // TestCommentsAreLookedAt sees that no way in takes a comment of two lines.
 func TestCommentsAreLookedAt(t *testing.T) {
 	d, store := full(t, crowded{})
-	who := admintest.Boss()
+	who := admintest.Admin()
 	who.Comment = "one\ntwo"
 	before := store.Snapshot().Rev()
 	if k := admintest.Kind(t, d.Direct(who), api.MbApply, set("SMTPSVC/1", "MaxRecipients", "7")); k != api.KindRefused || store.Snapshot().Rev() != before {

@@ -18,7 +18,7 @@ import (
 )
 
 // New makes an API over a tree in memory, in which commands to sites come to
-// nothing and Boss may do everything. The test's end closes it.
+// nothing and Admin has all rights. The test's end closes it.
 func New(t testing.TB, e admin.Engine) (*admin.API, *metabase.Store) {
 	t.Helper()
 	db := kv.NewMem()
@@ -48,8 +48,8 @@ func Over(t testing.TB, db kv.DB, e admin.Engine, opts metabase.Options) (*admin
 	return admin.New(store, schema.IIS(), e, admin.Env{Data: t.TempDir(), Version: "test"}), store
 }
 
-// Boss is a caller who may do everything in what New makes, as root may.
-func Boss() api.Caller {
+// Admin is a caller with all rights in the tree that New makes.
+func Admin() api.Caller {
 	return api.Caller{Who: []metabase.Principal{"user:boss", "uid:0"}, Origin: metabase.FromCLI}
 }
 

@@ -18,7 +18,7 @@ import (
 	"restante/engine/settings"
 )
 
-// filter picks what the request says.
+// filter converts the selection of a request.
 func filter(r api.ActRequest, now time.Time) (queue.Filter, error) {
 	f := queue.Filter{All: r.All}
 	for _, s := range r.IDs {
@@ -66,7 +66,7 @@ func (h handlers) act(ctx context.Context, who api.Caller, r api.ActRequest) (ap
 			"retry": q.Retry, "freeze": q.Freeze, "thaw": q.Thaw, "delete": q.Delete, "bounce": q.Bounce,
 		}[r.Act]
 		if !ok {
-			return out, api.Usage(fmt.Sprintf("%q is nothing that can be done to messages", r.Act), "")
+			return out, api.Usage(fmt.Sprintf("unknown act %q: use retry, freeze, thaw, delete or bounce", r.Act), "")
 		}
 		mine := f
 		if len(f.IDs) > 0 {
@@ -94,7 +94,7 @@ func existing(q admin.Queue, ids []mail.MessageID) (out []mail.MessageID) {
 	return out
 }
 
-// checkExist names every message that is in no queue: then nothing is done.
+// checkExist returns an error that names each message that is in no queue.
 func checkExist(qs []siteQueue, ids []mail.MessageID) error {
 	var problems []api.Problem
 	for _, id := range ids {
@@ -112,7 +112,7 @@ func checkExist(qs []siteQueue, ids []mail.MessageID) error {
 	return nil
 }
 
-// release does what ETRN does, by hand.
+// release starts delivery to a held domain, as ETRN does.
 func (h handlers) release(ctx context.Context, who api.Caller, r api.QueueRequest) (api.Released, error) {
 	qs, err := h.queues(ctx, who, r.Site)
 	if err != nil {

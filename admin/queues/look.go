@@ -99,8 +99,8 @@ func body(q admin.Queue, id mail.MessageID) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// trace finds what is in the queue of a message, or of a sender's or
-// recipient's mail.
+// trace finds the queue entries of a message, or of the mail from or to an
+// address.
 func (h handlers) trace(ctx context.Context, who api.Caller, r api.TraceRequest) ([]api.Message, error) {
 	qs, err := h.queues(ctx, who, 0)
 	if err != nil {
@@ -116,7 +116,7 @@ func (h handlers) trace(ctx context.Context, who api.Caller, r api.TraceRequest)
 				return out, nil
 			}
 		}
-		return nil, api.Missing(r.What, "not in the queue, or no longer; the log tells what became of it")
+		return nil, api.Missing(r.What, "not in the queue; the log has its outcome")
 	}
 	addr, err := mail.ParseAddress(r.What)
 	if err != nil {
@@ -136,7 +136,7 @@ func (h handlers) trace(ctx context.Context, who api.Caller, r api.TraceRequest)
 		}
 	}
 	if len(out) == 0 {
-		return nil, api.Missing(r.What, "nothing of that address is in the queue; the log tells what became of its mail")
+		return nil, api.Missing(r.What, "no mail of that address is in the queue; the log has the outcome of earlier mail")
 	}
 	return out, nil
 }

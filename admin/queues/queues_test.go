@@ -10,8 +10,8 @@ import (
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/admin/tree":     "subjects stand beside each other",
-		"/admin/sites":    "subjects stand beside each other",
+		"/admin/tree":     "handlers of different subjects are independent",
+		"/admin/sites":    "handlers of different subjects are independent",
 		"/engine/wire":    "the API asks sites and speaks no SMTP",
 		"/engine/session": "the API asks sites",
 		"/adsi-compat":    "scripts are brought by cmd",

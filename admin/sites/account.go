@@ -16,9 +16,9 @@ import (
 	"restante/metabase/schema"
 )
 
-// accountAt reads [SITE/]NAME and gives the account's key, which need not be
-// there. The caller may read it: nobody else is told more, not even whether
-// there is such a site.
+// accountAt parses [SITE/]NAME and returns the account's key, which need not
+// exist. A caller without the right to read it learns nothing, not even whether
+// the site exists.
 func (h handlers) accountAt(ctx context.Context, who api.Caller, s string) (site int, p metabase.Path, err error) {
 	name := s
 	if left, right, ok := strings.Cut(s, "/"); ok {
@@ -48,8 +48,8 @@ func (h handlers) account(v *metabase.View, site int, p metabase.Path) api.Accou
 	return a
 }
 
-// namedBy lists the domains, as SITE/DOMAIN, whose mail the account may take, of
-// those that the caller may read.
+// namedBy lists the domains, as SITE/DOMAIN, whose mail the account may collect,
+// as far as the caller may read them.
 func (h handlers) namedBy(v *metabase.View, site int, name string) (out []string) {
 	prop, _ := h.Schema.Property("AuthTurnList")
 	for _, n := range settings.Numbers(v.Snapshot) {

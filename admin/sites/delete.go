@@ -20,13 +20,13 @@ import (
 	"restante/metabase"
 )
 
-// drainPoll is the time between two looks at a queue that empties.
+// drainPoll is the interval at which drain looks at the queue.
 const drainPoll = 500 * time.Millisecond
 
-// siteDelete takes a site away once its mail is where it should be. The site
-// is stopped meanwhile, so that nothing new comes in and nothing goes out that
-// goes elsewhere too; to drain it, it is paused first. When something goes
-// wrong it goes on as it was.
+// siteDelete removes a site after its mail has reached the place that the
+// request names. The site is stopped meanwhile, so that no mail arrives and none
+// is sent twice; to drain it, it is paused first. After an error the site
+// returns to its former state.
 func (h handlers) siteDelete(ctx context.Context, who api.Caller, q api.SiteDeleteRequest) (api.Deleted, error) {
 	p, err := h.checkDelete(ctx, who, q)
 	if err != nil {
@@ -35,7 +35,7 @@ func (h handlers) siteDelete(ctx context.Context, who api.Caller, q api.SiteDele
 	before := h.site(h.View(who), q.Site).State
 	out, err := h.emptyAndRemove(ctx, who, p, q, before)
 	if err != nil {
-		// The caller may have gone: the site must not stay down for that.
+		// The site must start again even if the caller has hung up.
 		h.restoreState(context.WithoutCancel(ctx), who, p, before)
 	}
 	return out, err
@@ -76,17 +76,17 @@ func (h handlers) emptyAndRemove(ctx context.Context, who api.Caller, p metabase
 	return h.removeSite(ctx, who, p, q.Site, moved)
 }
 
-// restoreState brings a site back to the state that it had.
+// restoreState returns a site to its former state.
 func (h handlers) restoreState(ctx context.Context, who api.Caller, p metabase.Path, before site.State) {
 	if running(before) {
-		_ = h.command(ctx, who, p, "start") // its state says why not
+		_ = h.command(ctx, who, p, "start") // the state of the site has the reason
 	}
 	if before == site.Paused {
 		_ = h.command(ctx, who, p, "pause")
 	}
 }
 
-// checkDelete refuses what cannot be, before anything is done.
+// checkDelete refuses an impossible request before anything changes.
 func (h handlers) checkDelete(ctx context.Context, who api.Caller, q api.SiteDeleteRequest) (metabase.Path, error) {
 	p, err := h.SiteAt(ctx, who, q.Site, metabase.Delete)
 	if err != nil {
@@ -106,16 +106,16 @@ func (h handlers) checkDelete(ctx context.Context, who api.Caller, q api.SiteDel
 		err = h.Folder(who, q.Export)
 	}
 	if err == nil {
-		// Mail must not be gone for a site that then stays.
+		// The mail must not be removed if the site cannot be.
 		_, err = h.As(who).Try(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
 	}
 	if onlyWaitingMail(err) {
-		err = nil // that is what is going to be seen to
+		err = nil // emptyQueue takes care of the mail
 	}
 	return p, err
 }
 
-// onlyWaitingMail says that nothing stands against a change but the mail that waits.
+// onlyWaitingMail reports whether waiting mail is the only objection to a change.
 func onlyWaitingMail(err error) bool {
 	var no *metabase.Refused
 	return errors.As(err, &no) && !slices.ContainsFunc(no.Problems, func(p metabase.Problem) bool {
@@ -146,7 +146,7 @@ func (h handlers) removeSite(ctx context.Context, who api.Caller, p metabase.Pat
 	return out, err
 }
 
-// absFolder is a folder of the tree on the disk.
+// absFolder returns the path on disk of a folder named in the tree.
 func (h handlers) absFolder(dir string) string {
 	dir = filepath.FromSlash(strings.ReplaceAll(dir, `\`, "/"))
 	if filepath.IsAbs(dir) {
@@ -155,8 +155,8 @@ func (h handlers) absFolder(dir string) string {
 	return filepath.Join(h.Env.Data, dir)
 }
 
-// emptyQueue brings the mail of a site to where the request says, and out of its
-// queue.
+// emptyQueue moves the mail of a site to the place that the request names, and
+// removes it from the queue.
 func (h handlers) emptyQueue(ctx context.Context, r api.SiteDeleteRequest, from admin.Queue) (queue.Tally, error) {
 	switch {
 	case r.Discard:
@@ -177,7 +177,7 @@ func (h handlers) emptyQueue(ctx context.Context, r api.SiteDeleteRequest, from 
 		}
 		return sum, err
 	}
-	return queue.Tally{}, nil // drained; what came since stands in the way
+	return queue.Tally{}, nil // drained; mail that arrived since prevents the removal
 }
 
 func discard(ctx context.Context, q admin.Queue) (queue.Tally, error) {
@@ -188,7 +188,7 @@ func discard(ctx context.Context, q admin.Queue) (queue.Tally, error) {
 	return sum, err
 }
 
-// checkComplete says whether everything in q is in sum.
+// checkComplete returns an error unless sum counts everything in q.
 func checkComplete(q admin.Queue, sum queue.Tally) error {
 	if there := q.Counts().Messages; sum.Messages < there {
 		return api.Refused("", fmt.Sprintf("%d of %d messages were taken, the others are being sent just now: try again in a moment", sum.Messages, there))
@@ -196,8 +196,8 @@ func checkComplete(q admin.Queue, sum queue.Tally) error {
 	return nil
 }
 
-// move brings everything into another site's queue, by way of a folder. Where
-// it breaks off, mail may be in both queues, and in neither is none.
+// move copies all mail into another site's queue, through a folder. After an
+// interruption a message may be in both queues; it is always in one.
 func (h handlers) move(ctx context.Context, from admin.Queue, n int) (queue.Tally, error) {
 	to, ok := h.Engine.Queue(n)
 	if !ok {
@@ -215,12 +215,12 @@ func (h handlers) move(ctx context.Context, from admin.Queue, n int) (queue.Tall
 	if err := checkComplete(from, sum); err != nil {
 		return sum, err
 	}
-	_, err = to.Import(ctx, dir) // what is there already by its ID is left
+	_, err = to.Import(ctx, dir) // messages with a known ID are skipped
 	return sum, err
 }
 
-// drain waits until the queue is empty. Mail that waits for a call would never
-// go by itself: that is said at once.
+// drain waits until the queue is empty. Held mail never leaves by itself: drain
+// refuses at once.
 func drain(ctx context.Context, n int, q admin.Queue) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -247,5 +247,5 @@ func drain(ctx context.Context, n int, q admin.Queue) error {
 	}
 }
 
-// everything picks all that is in a queue.
+// everything selects all messages of a queue.
 func everything() queue.Filter { return queue.Filter{All: true} }

@@ -16,7 +16,7 @@ import (
 	"restante/metabase"
 )
 
-// domainAt checks that there is such a domain and that the caller has the right.
+// domainAt checks that the domain exists and that the caller has the right.
 func (h handlers) domainAt(ctx context.Context, who api.Caller, n int, name string, r metabase.Right) (metabase.Path, error) {
 	if _, err := h.SiteAt(ctx, who, n, metabase.Read); err != nil {
 		return "", err
@@ -30,8 +30,8 @@ func (h handlers) domainAt(ctx context.Context, who api.Caller, n int, name stri
 	return admin.Canonical(snap, p), h.Require(ctx, who, p, r, snap.Has(p), missing)
 }
 
-// hasNoAccount says that site n has no such account, to a caller who may read
-// where it would be.
+// hasNoAccount reports whether site n lacks the account, to a caller who may read
+// the key that it would have.
 func hasNoAccount(v *metabase.View, n int, name string) bool {
 	return v.Sees(settings.UserPath(n, name)) && v.Sees(settings.UserPath(0, name)) && !settings.HasAccount(v.Snapshot, n, name)
 }
@@ -64,7 +64,7 @@ func (h handlers) domain(v *metabase.View, n int, p metabase.Path) api.Domain {
 	return out
 }
 
-// waiting fills in what the queue has for the domain.
+// waiting fills in the domain's counts of the queue.
 func (h handlers) waiting(out *api.Domain) {
 	if h.Engine == nil {
 		return
@@ -145,8 +145,8 @@ func (h handlers) domainCreate(ctx context.Context, who api.Caller, q api.Domain
 	return h.domain(h.View(who), q.Site, p), nil
 }
 
-// action is the RouteAction of a new domain. With accounts it is the 514 of
-// IIS's own recipe.
+// action returns the RouteAction of a new domain. With accounts it is 514, as in
+// IIS's documentation of TURN.
 func action(q api.DomainCreateRequest) settings.Action {
 	if q.Alias {
 		return settings.Alias
@@ -206,15 +206,15 @@ func (h handlers) turnList(ctx context.Context, who api.Caller, q api.TurnListRe
 	return out, nil
 }
 
-// turnSet grants or revokes. Who is granted a domain's mail gets it held, as
-// IIS's recipe does; to revoke the last grant leaves it held, for mail must not
-// go elsewhere for that.
+// turnSet grants or revokes. A grant also holds the domain's mail, as in IIS's
+// documentation of TURN. Revoking the last grant leaves it held: mail must not be
+// routed elsewhere because of it.
 func (h handlers) turnSet(ctx context.Context, who api.Caller, q api.TurnRequest) (api.Domain, error) {
 	p, err := h.domainAt(ctx, who, q.Site, q.Domain, metabase.Read)
 	if err != nil {
 		return api.Domain{}, err
 	}
-	// The list is read and written: nobody's grant gets lost on the way.
+	// The list is read and written: no concurrent grant may be lost.
 	_, err = h.applyPlan(ctx, who, func(snap metabase.Snapshot) ([]metabase.Op, error) {
 		return h.turnOps(snap.View(who.Who), p, q)
 	})
@@ -248,8 +248,7 @@ func (h handlers) turnOps(v *metabase.View, p metabase.Path, q api.TurnRequest) 
 	return w.ops, w.err
 }
 
-// canonicalDomain is s as a key's name; what is no domain is left for the
-// schema to refuse.
+// canonicalDomain returns s as a key's name. The schema refuses an invalid one.
 func canonicalDomain(s string) string {
 	rest, wild := strings.CutPrefix(s, "*.")
 	d, err := mail.ParseDomain(rest)

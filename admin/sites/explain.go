@@ -18,7 +18,7 @@ import (
 	"restante/metabase"
 )
 
-// parse reads what an ExplainRequest describes.
+// parse parses an ExplainRequest.
 func parse(q api.ExplainRequest) (to mail.Address, client netip.Addr, err error) {
 	if to, err = mail.ParseAddress(q.Recipient); err == nil && to.IsNull() {
 		err = errors.New("the recipient is empty")
@@ -31,7 +31,7 @@ func parse(q api.ExplainRequest) (to mail.Address, client netip.Addr, err error)
 			return to, client, api.Usage(err.Error(), "")
 		}
 	}
-	client = netip.AddrFrom4([4]byte{192, 0, 2, 255}) // RFC 5737: nobody has it
+	client = netip.AddrFrom4([4]byte{192, 0, 2, 255}) // RFC 5737: for documentation only
 	if q.Client != "" {
 		if client, err = netip.ParseAddr(q.Client); err != nil {
 			return to, client, api.Usage(fmt.Sprintf("%q is no IP address", q.Client), "")
@@ -71,7 +71,7 @@ func (h handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 	return out, nil
 }
 
-// clientName is the client of a request in words.
+// clientName names the client of a request.
 func clientName(q api.ExplainRequest) string {
 	switch {
 	case q.Account != "":
@@ -82,7 +82,7 @@ func clientName(q api.ExplainRequest) string {
 	return "an unknown caller"
 }
 
-// addAcceptance fills in what a session with this client answers now. A site that the
+// addAcceptance fills in the answer that a session of this client gets now. A site that the
 // service does not run is explained as if it ran.
 func (h handlers) addAcceptance(e *api.Explained, v *metabase.View, s *settings.Site, c policy.Client, to mail.Address) {
 	stopped := false
@@ -103,8 +103,8 @@ func (h handlers) addAcceptance(e *api.Explained, v *metabase.View, s *settings.
 	e.Why = append(e.Why, reasons(v, "accept", x.Reasons)...)
 }
 
-// checkAccount checks that there is an account as the request says, its site's or
-// one of all sites.
+// checkAccount checks that the account of the request exists, at its site or for
+// all sites.
 func (h handlers) checkAccount(ctx context.Context, who api.Caller, v *metabase.View, q api.ExplainRequest) error {
 	if q.Account == "" {
 		return nil
@@ -121,12 +121,12 @@ func (h handlers) checkAccount(ctx context.Context, who api.Caller, v *metabase.
 	return api.Missing("account "+q.Account, "there is no such account")
 }
 
-// load reads the settings of a site and asks for the right to read the domain
-// key that decides. The one that is named to who may not is the recipient's own.
+// load loads the settings of a site and requires the right to read the deciding
+// domain key. A refusal names the recipient's domain instead.
 func (h handlers) load(ctx context.Context, who api.Caller, v *metabase.View, n int, to mail.Domain) (*settings.Site, error) {
 	s, err := settings.Load(v.Snapshot, n)
 	if err != nil {
-		if at, hidden := v.Hidden(settings.SitePath(n)); hidden { // it may be what is wrong
+		if at, hidden := v.Hidden(settings.SitePath(n)); hidden { // the hidden key may be the cause
 			return nil, h.Deny(ctx, who, at, metabase.Read, settings.SitePath(n), "")
 		}
 		return nil, api.RefusedAll(err)
@@ -139,8 +139,8 @@ func (h handlers) load(ctx context.Context, who api.Caller, v *metabase.View, n 
 	return s, nil
 }
 
-// reasons leaves out what another key of the site says that the caller may not
-// read; what the site has from above it is the site's.
+// reasons omits properties of keys that the caller may not read. Values that the
+// site inherits count as the site's own.
 func reasons(v *metabase.View, step string, why []settings.Reason) (out []api.Reason) {
 	for _, r := range why {
 		if r.Path != "" && len(r.Path) > len(settings.Service) && !v.Sees(r.Path) {
@@ -151,7 +151,7 @@ func reasons(v *metabase.View, step string, why []settings.Reason) (out []api.Re
 	return out
 }
 
-// addWaiting fills in what the queue knows of the destination.
+// addWaiting fills in the state of the destination in the queue.
 func (h handlers) addWaiting(e *api.Explained, domain mail.Domain) {
 	if h.Engine == nil {
 		return
@@ -167,7 +167,7 @@ func (h handlers) addWaiting(e *api.Explained, domain mail.Domain) {
 	}
 }
 
-// routeText says for people where a domain's mail goes.
+// routeText describes the route of a domain's mail.
 func routeText(s *settings.Site, name mail.Domain) string {
 	r := s.Route(name)
 	var b strings.Builder

@@ -13,15 +13,15 @@ import (
 	"restante/metabase"
 )
 
-// Scripts runs one administration script over tree, each change of it in the
-// name of as; what it prints goes to out.
+// Scripts runs one administration script over tree. Its changes have the author
+// of as, its output goes to out.
 type Scripts func(ctx context.Context, tree admin.Tree, as metabase.Batch, s api.Script, out io.Writer) error
 
-// run runs a script and yields what it prints as it comes.
+// run runs a script and yields its output as it comes.
 func (h handlers) run(ctx context.Context, who api.Caller, s api.Script) iter.Seq2[api.Output, error] {
 	return func(yield func(api.Output, error) bool) {
 		if h.scripts == nil {
-			yield(api.Output{}, &api.Error{Kind: api.KindFailed, Text: "there is nothing here that runs scripts"})
+			yield(api.Output{}, &api.Error{Kind: api.KindFailed, Text: "scripts need the command or the service"})
 			return
 		}
 		who.Origin = metabase.FromLua
@@ -44,7 +44,7 @@ func (h handlers) run(ctx context.Context, who api.Caller, s api.Script) iter.Se
 		for line := range lines {
 			if more && !yield(line, nil) {
 				more = false
-				cancel() // nobody listens: the script ends at its next step
+				cancel() // the client has hung up: the script ends at its next step
 			}
 		}
 		if err := <-done; err != nil && more {
@@ -53,8 +53,8 @@ func (h handlers) run(ctx context.Context, who api.Caller, s api.Script) iter.Se
 	}
 }
 
-// authorizeRun refuses who may change nothing anywhere: a script takes time and memory
-// of the service, and whoever only reads has commands for it.
+// authorizeRun refuses callers without any right but read: a script takes time
+// and memory of the service, and commands suffice for reading.
 func (h handlers) authorizeRun(ctx context.Context, who api.Caller) error {
 	snap := h.Tree.Snapshot()
 	if snap.Allows(who.Who, metabase.Root, metabase.Write) {
@@ -65,13 +65,13 @@ func (h handlers) authorizeRun(ctx context.Context, who api.Caller) error {
 			return nil
 		}
 	}
-	if err := h.Allow(ctx, who, metabase.Root, metabase.Write); err != nil { // which is told to the log
-		return api.Refused("denied", "scripts are run for those who may change something")
+	if err := h.Allow(ctx, who, metabase.Root, metabase.Write); err != nil { // the refusal is logged
+		return api.Refused("denied", "running a script takes a right other than read")
 	}
 	return nil
 }
 
-// lineWriter hands whole lines over.
+// lineWriter passes whole lines on.
 type lineWriter struct {
 	ctx   context.Context
 	lines chan<- api.Output
@@ -96,6 +96,6 @@ func (w *lineWriter) Write(b []byte) (int, error) {
 
 func (w *lineWriter) flush() {
 	if len(w.rest) > 0 {
-		_, _ = w.Write([]byte("\n")) // the context's end is told by the script
+		_, _ = w.Write([]byte("\n")) // the script reports the end of the context
 	}
 }

@@ -44,7 +44,7 @@ func (h handlers) status(ctx context.Context, who api.Caller, _ struct{}) (api.S
 	return out, nil
 }
 
-// canReadAll says whether the caller may read all that a revision changed.
+// canReadAll reports whether the caller may read everything that a revision changed.
 func (h handlers) canReadAll(ctx context.Context, who api.Caller, rev metabase.Rev) bool {
 	r, err := h.Tree.Record(ctx, rev)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"restante/metabase/schema"
 )
 
-// text reads an effective value as one string.
+// text returns an effective value as one string.
 func (h handlers) text(snap metabase.Snapshot, p metabase.Path, name string) string {
 	return strings.Join(h.texts(snap, p, name), " ")
 }
@@ -66,7 +66,7 @@ func (h handlers) site(v *metabase.View, n int) api.Site {
 	return s
 }
 
-// addresses gives bindings of IIS's form ip:port:host as ADDR:PORT.
+// addresses converts bindings from IIS's form ip:port:host to ADDR:PORT.
 func addresses(bindings []string) []string {
 	out := make([]string, len(bindings))
 	for i, b := range bindings {
@@ -78,7 +78,7 @@ func addresses(bindings []string) []string {
 	return out
 }
 
-// schemaBinding gives ip:port:host as ADDR:PORT.
+// schemaBinding converts ip:port:host to ADDR:PORT.
 func schemaBinding(s string) (string, error) {
 	b, err := schema.ParseBinding(s)
 	if err != nil {
@@ -118,7 +118,7 @@ func (h handlers) siteCreate(ctx context.Context, who api.Caller, q api.SiteCrea
 		return api.Site{}, err
 	}
 	var n int
-	// Two wizards at once must not get the same number.
+	// Two concurrent calls must not get the same number.
 	_, err := h.applyPlan(ctx, who, func(snap metabase.Snapshot) (ops []metabase.Op, err error) {
 		n, ops, err = settings.CreateSite(snap, settings.NewSite{
 			Name: q.Name, Bindings: q.Bind, Domain: q.Domain, Dir: strings.TrimRight(q.Dir, `/\`),

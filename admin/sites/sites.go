@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sites answers the calls about the virtual servers: the sites with
-// their domains and accounts, what would become of a message, and the service
-// as a whole with its scripts. A site is not taken away before its mail is where
-// it was asked to be.
+// Package sites has the handlers of calls about sites, their domains and
+// accounts, about the service and about scripts. A site is deleted only after
+// its mail has reached the place that the request names.
 //
-// What it changes, it changes by batches on the tree; the running sites follow.
+// Every change is a batch on the tree; the running sites follow it.
 package sites
 
 import (

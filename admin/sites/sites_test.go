@@ -77,7 +77,7 @@ func (q *fakeQueue) Delete(context.Context, queue.Filter, bool) (queue.Tally, er
 func TestHundredGrantsAtOnceAllStay(t *testing.T) {
 	d, _ := admintest.New(t, nil)
 	Register(d, nil)
-	c := d.Direct(admintest.Boss())
+	c := d.Direct(admintest.Admin())
 	if _, _, err := api.DomainCreate.Call(t.Context(), c, api.DomainCreateRequest{Site: 1, Name: "held.example", Hold: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func TestSiteIsNotDeletedUnlessItsMailIsSafe(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			d, store := admintest.New(t, &fakeEngine{mail: &tt.q, state: site.Started})
 			Register(d, nil)
-			c := d.Direct(admintest.Boss())
+			c := d.Direct(admintest.Admin())
 			if _, _, err := api.SiteCreate.Call(t.Context(), c, api.SiteCreateRequest{Name: "Two", Bind: []string{"127.0.0.1:0"}, Domain: "two.example"}); err != nil {
 				t.Fatal(err)
 			}
@@ -137,8 +137,8 @@ func TestSiteIsNotDeletedUnlessItsMailIsSafe(t *testing.T) {
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/admin/tree":     "subjects stand beside each other",
-		"/admin/queues":   "subjects stand beside each other",
+		"/admin/tree":     "handlers of different subjects are independent",
+		"/admin/queues":   "handlers of different subjects are independent",
 		"/engine/wire":    "the API asks sites and speaks no SMTP",
 		"/engine/session": "the API asks sites",
 		"/adsi-compat":    "scripts are brought by cmd",

@@ -12,8 +12,8 @@ import (
 	"restante/metabase/schema"
 )
 
-// applyPlan applies the batch that plan makes of the present state, and makes it
-// anew when somebody else was quicker.
+// applyPlan applies the batch that plan makes of the current state. It plans
+// again when another change came first.
 func (h handlers) applyPlan(ctx context.Context, who api.Caller, plan func(metabase.Snapshot) ([]metabase.Op, error)) (metabase.Rev, error) {
 	for {
 		snap := h.Tree.Snapshot()
@@ -30,8 +30,8 @@ func (h handlers) applyPlan(ctx context.Context, who api.Caller, plan func(metab
 	}
 }
 
-// A writer collects operations whose values are given as text. The first thing
-// that is wrong sticks.
+// An opBuilder collects operations with values given as text. It keeps the first
+// error.
 type opBuilder struct {
 	schema *schema.Schema
 	snap   metabase.Snapshot
@@ -57,7 +57,7 @@ func (w *opBuilder) set(p metabase.Path, name string, values ...string) {
 	}
 }
 
-// unset removes a property that is stored; one that is not is let be.
+// unset removes a property if it is stored.
 func (w *opBuilder) unset(p metabase.Path, name string) {
 	prop, _ := w.schema.Property(name)
 	if _, ok := w.snap.Stored(p, prop.ID); ok {

@@ -35,7 +35,7 @@ func TestSetAsksForRightsOnce(t *testing.T) {
 	tree := &countingTree{Tree: d.Tree}
 	d.Tree = tree
 	q := api.ApplyRequest{Lines: []api.Line{{Words: []string{"set", "SMTPSVC/1", "MaxMessageSize", "4000"}}}}
-	if _, _, err := api.MbApply.Call(t.Context(), d.Direct(admintest.Boss()), q); err != nil {
+	if _, _, err := api.MbApply.Call(t.Context(), d.Direct(admintest.Admin()), q); err != nil {
 		t.Fatal(err)
 	}
 	if tree.asked != 1 {

@@ -52,8 +52,8 @@ func TestFind(t *testing.T) {
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/admin/sites":    "subjects stand beside each other",
-		"/admin/queues":   "subjects stand beside each other",
+		"/admin/sites":    "handlers of different subjects are independent",
+		"/admin/queues":   "handlers of different subjects are independent",
 		"/engine/wire":    "the API asks sites and speaks no SMTP",
 		"/engine/session": "the API asks sites",
 		"/adsi-compat":    "scripts are brought by cmd",

@@ -148,7 +148,7 @@ func TestConfirmOfNothingKeepsNothing(t *testing.T) {
 	before := store.Snapshot().Rev()
 	for _, seconds := range []string{"0", "-5", "1e-12", "1e12"} {
 		request := fmt.Sprintf(`{"lines":[{"words":["set","SMTPSVC/1","HopCount","33"]}],"confirm":%s}`, seconds)
-		_, err := d.Direct(admintest.Boss()).Call(t.Context(), string(api.MbApply), []byte(request))
+		_, err := d.Direct(admintest.Admin()).Call(t.Context(), string(api.MbApply), []byte(request))
 		if err == nil || api.AsError(err).Kind != api.KindUsage || store.Snapshot().Rev() != before {
 			t.Errorf("confirm %s: %v, revision %d", seconds, err, store.Snapshot().Rev())
 		}

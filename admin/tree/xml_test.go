@@ -74,7 +74,7 @@ func TestOctetsTravelAsSuch(t *testing.T) {
 		"<IIsSmtpServer Location=\"/LM/SmtpSvc/1\" ServerComment=\"caf\xe9\"/></MBProperty></configuration>"
 	call := func(declared string) error {
 		q := api.ImportRequest{XML: []byte(strings.Replace(xml, "%s", declared, 1))}
-		_, _, err := api.MbImport.Call(t.Context(), on.Direct(admintest.Boss()), q)
+		_, _, err := api.MbImport.Call(t.Context(), on.Direct(admintest.Admin()), q)
 		return err
 	}
 	if err := call(""); err == nil || err.Error() != "line 3: invalid UTF-8" {
@@ -99,7 +99,7 @@ func TestFilesAskForRights(t *testing.T) {
 	}}); err != nil {
 		t.Fatal(err)
 	}
-	boss := on.Direct(admintest.Boss())
+	boss := on.Direct(admintest.Admin())
 	as := func(name metabase.Principal) api.Conn {
 		return on.Direct(api.Caller{Who: []metabase.Principal{name}})
 	}

@@ -34,8 +34,8 @@ func TestScriptsHaveTheirCallersRights(t *testing.T) {
 		source, want string // of what is printed or of the error
 	}{
 		{"user:boss", read, "of the service\n"},
-		{"user:joe", read, "scripts are run for those who may change something"},
-		{"user:watch", read, "scripts are run for those who may change something"}, // he has mb get
+		{"user:joe", read, "running a script takes a right other than read"},
+		{"user:watch", read, "running a script takes a right other than read"}, // he has mb get
 		{"group:ops", read, "IIS://LocalHost/SMTPSVC: read: /LM/SMTPSVC: denied (0x80070005)"},
 		{"group:ops", `GetObject("IIS://LocalHost/SMTPSVC/9")`, "IIS://LocalHost/SMTPSVC/9: read: /LM/SMTPSVC/9: denied (0x80070005)"},
 		{"group:ops", write, "50\n"},
