@@ -4,8 +4,12 @@ package session
 
 import (
 	"bytes"
+	"crypto/tls"
 	"io"
+	"net/netip"
 	"strings"
+
+	"restante/engine/mail"
 )
 
 // maxFieldName bounds how much of a line is held back to find its colon (RFC 5322 §2.1.1).
@@ -132,3 +136,60 @@ func (h *headerWriter) kind(line []byte) kind {
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// maxTraceAddress keeps the line with the recipient within the 998 octets of
+// RFC 5322 §2.1.1.
+const maxTraceAddress = 900
+
+// trace is the Received field of RFC 5321 §4.4.
+func trace(hostname string, env mail.Envelope, extended bool, state tls.ConnectionState) string {
+	var b strings.Builder
+	b.WriteString("Received: from " + helloName(env.Helo, env.Client) + " (" + literal(env.Client) + ")\r\n")
+	b.WriteString("\tby " + hostname + " with " + protocol(env, extended) + " id " + string(env.ID))
+	if env.TLS {
+		b.WriteString("\r\n\t(" + strings.ReplaceAll(tls.VersionName(state.Version), " ", "") + ", " + tls.CipherSuiteName(state.CipherSuite) + ")")
+	}
+	if len(env.To) == 1 { // the field would show each recipient the others
+		if to := env.To[0].Address.String(); len(to) <= maxTraceAddress {
+			b.WriteString("\r\n\tfor <" + to + ">")
+		}
+	}
+	b.WriteString("; " + env.Received.Format("Mon, 2 Jan 2006 15:04:05 -0700") + "\r\n")
+	return b.String()
+}
+
+// protocol is the WITH word of RFC 3848.
+func protocol(env mail.Envelope, extended bool) string {
+	if !extended && !env.TLS && env.Account == "" {
+		return "SMTP"
+	}
+	p := "ESMTP"
+	if env.TLS {
+		p += "S"
+	}
+	if env.Account != "" {
+		p += "A"
+	}
+	return p
+}
+
+// literal is RFC 5321 §4.1.3.
+func literal(ip netip.Addr) string {
+	if !ip.IsValid() {
+		return "unknown"
+	}
+	ip = ip.Unmap().WithZone("")
+	if ip.Is6() {
+		return "[IPv6:" + ip.String() + "]"
+	}
+	return "[" + ip.String() + "]"
+}
+
+// helloName is the name of the greeting if it is a domain, and else the
+// client's address: nothing else of a client's enters our field.
+func helloName(name string, ip netip.Addr) string {
+	if d, err := mail.ParseDomain(name); err == nil {
+		return string(d)
+	}
+	return literal(ip)
+}
