@@ -6,8 +6,14 @@
 package mail
 
 import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
 	"io"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -98,3 +104,94 @@ const (
 )
 
 func (s Standing) String() string { return [...]string{"foreign", "local", "held", "relayed"}[s] }
+
+// A MessageID names one message in the queue: 20 characters of 0-9 and a-v,
+// unique on this machine, and in the order of arrival when sorted as text.
+type MessageID string
+
+const idAlphabet = "0123456789abcdefghijklmnopqrstuv"
+
+// NewMessageID makes an ID for a message that arrived at now. Two calls never
+// give the same one: 52 bits of microseconds, fine enough to tell the messages
+// of one caller apart, are followed by 48 random ones.
+func NewMessageID(now time.Time) MessageID {
+	var raw [8]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		panic("mail: no randomness: " + err.Error()) // crypto/rand does not return errors since Go 1.24
+	}
+	micros := uint64(now.UnixMicro()) & (1<<52 - 1)
+	hi := micros >> 2                                              // 50 bits
+	lo := micros&3<<48 | binary.BigEndian.Uint64(raw[:])&(1<<48-1) // 50 bits
+	var out [20]byte
+	for i := 9; i >= 0; i-- {
+		out[i], hi = idAlphabet[hi&31], hi>>5
+		out[10+i], lo = idAlphabet[lo&31], lo>>5
+	}
+	return MessageID(out[:])
+}
+
+// ParseMessageID checks that s has the form of an ID.
+func ParseMessageID(s string) (MessageID, error) {
+	if len(s) != 20 {
+		return "", fmt.Errorf("message id %q: must have 20 characters", s)
+	}
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'v') {
+			return "", fmt.Errorf("message id %q: only 0-9 and a-v", s)
+		}
+	}
+	return MessageID(s), nil
+}
+
+// ErrLost is found in an error about a message that can never be read again:
+// it is damaged, or not where it was stored.
+var ErrLost = errors.New("the message is lost")
+
+// A Reply is what one end of a conversation answers the other. Its class is
+// read off the code.
+type Reply struct {
+	Code     int    // RFC 5321 §4.2
+	Enhanced string // RFC 3463, without the class digit: "7.1"; "" for none
+	Text     string // for the peer; says nothing of our files or settings; lines are parted by \n
+	Cause    error  // for the log; never sent
+}
+
+// Positive says that the code is 2xx.
+func (r Reply) Positive() bool { return r.Code/100 == 2 }
+
+// Temporary says that the code is 4xx.
+func (r Reply) Temporary() bool { return r.Code/100 == 4 }
+
+// Permanent says that the code is 5xx.
+func (r Reply) Permanent() bool { return r.Code/100 == 5 }
+
+// Status is the enhanced status code with its class, such as "5.7.1"; where
+// the reply has none, the class with ".0.0" (RFC 3463 §2).
+func (r Reply) Status() string {
+	class := strconv.Itoa(r.Code / 100)
+	if r.Enhanced == "" {
+		return class + ".0.0"
+	}
+	return class + "." + r.Enhanced
+}
+
+// String is the reply on one line as it would stand on the wire.
+func (r Reply) String() string {
+	text := strings.ReplaceAll(r.Text, "\n", " / ")
+	if r.Enhanced == "" {
+		return strings.TrimSpace(fmt.Sprintf("%d %s", r.Code, text))
+	}
+	return strings.TrimSpace(fmt.Sprintf("%d %s %s", r.Code, r.Status(), text))
+}
+
+// Error lets a Reply travel as an error between a client and its caller. The
+// cause is part of it, for the log.
+func (r Reply) Error() string {
+	if r.Cause != nil {
+		return r.String() + ": " + r.Cause.Error()
+	}
+	return r.String()
+}
+
+// Unwrap gives the cause, or nil.
+func (r Reply) Unwrap() error { return r.Cause }
