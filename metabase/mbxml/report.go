@@ -5,6 +5,7 @@ package mbxml
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -100,4 +101,92 @@ func (list Problems) Error() string {
 		lines[i] = p.Error()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// A Shadow is a property in the tree that hides what a key of the file inherits
+// there: the file has another value at a key above, and none at this one.
+type Shadow struct {
+	Path   metabase.Path     // the key that stores the property in the tree
+	Stored metabase.Property // as the tree stores it
+	From   metabase.Path     // the nearest key above that has it in the file
+	Says   metabase.Value    // the value that the file has there
+}
+
+// Shadows lists the shadows that a merge would leave, by key: ops are applied to
+// snap. Secure and volatile values are in no file, and so are left out.
+func (r *Report) Shadows(snap metabase.Snapshot, ops []metabase.Op) (list []Shadow) {
+	m := merged{report: r, snap: snap, set: map[string]map[metabase.ID]metabase.Property{}}
+	for _, op := range ops {
+		set, ok := op.(metabase.Set)
+		if !ok {
+			continue
+		}
+		at := fold(set.Path)
+		if m.set[at] == nil {
+			m.set[at] = map[metabase.ID]metabase.Property{}
+		}
+		m.set[at][set.Property.ID] = set.Property
+	}
+	for _, path := range r.affected() {
+		for _, item := range snap.Properties(path) {
+			if s, hidden := m.shadow(path, item); hidden {
+				list = append(list, s)
+			}
+		}
+	}
+	return list
+}
+
+// affected lists the keys of the file and those above them, the upper ones
+// first.
+func (r *Report) affected() []metabase.Path {
+	paths := map[string]metabase.Path{}
+	for at, k := range r.keys {
+		paths[at] = k.to
+		for up := k.to; up != metabase.Root; {
+			up = up.Parent()
+			if _, known := paths[fold(up)]; known {
+				break
+			}
+			paths[fold(up)] = up
+		}
+	}
+	return slices.Sorted(maps.Values(paths))
+}
+
+// merged is the tree after a merge.
+type merged struct {
+	report *Report
+	snap   metabase.Snapshot
+	set    map[string]map[metabase.ID]metabase.Property // by folded path: what the operations store
+}
+
+// shadow reports whether a property that the merge keeps hides a value of the
+// file.
+func (m merged) shadow(path metabase.Path, item metabase.Property) (Shadow, bool) {
+	if item.ID == metabase.KeyType || item.Attr&(metabase.Secure|metabase.Volatile) != 0 || path == metabase.Root {
+		return Shadow{}, false
+	}
+	if _, ok := m.says(path, item.ID); ok {
+		return Shadow{}, false
+	}
+	for at := path; at != metabase.Root; {
+		at = at.Parent()
+		if said, ok := m.says(at, item.ID); ok {
+			return Shadow{path, item, at, said.Value}, said.Attr&metabase.Inherit != 0 && !said.Value.Equal(item.Value)
+		}
+	}
+	return Shadow{}, false
+}
+
+// says returns what the merge stores for the file at a key.
+func (m merged) says(path metabase.Path, id metabase.ID) (metabase.Property, bool) {
+	at := fold(path)
+	if p, ok := m.set[at][id]; ok {
+		return p, true
+	}
+	if _, named := m.report.keys[at].lines[id]; !named {
+		return metabase.Property{}, false
+	}
+	return m.snap.Stored(path, id) // the same as in the file, or the file's was left out
 }
