@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
+// Package disk puts files on disk durably, one way for all, and has
+// the calls that differ by system: free space, syncing data and names, locking a
+// file, and the errors of a full disk. It knows nothing of what the files hold.
 package disk
 
 import (
@@ -11,6 +14,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // An FS has the steps that put a file on disk. A nil FS is the system's; tests
@@ -166,6 +170,25 @@ func (system) Create(name string, perm fs.FileMode) (File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return nil, err // not f: a nil *os.File is not a nil File
+	}
+	return f, nil
+}
+
+// IsFull reports whether err comes from a full disk or an exhausted quota.
+func IsFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || isQuota(err) }
+
+// ErrLocked means that the lock is held, by another process or by this one.
+var ErrLocked = errors.New("locked")
+
+// Lock opens a file, creates it if there is none, and locks it against other calls
+// of Lock. The lock ends when the file is closed, and with the process.
+func Lock(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(f); err != nil {
+		return nil, errors.Join(&os.PathError{Op: "lock", Path: name, Err: err}, f.Close())
 	}
 	return f, nil
 }
