@@ -4,6 +4,10 @@ package engine
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -22,7 +26,9 @@ import (
 	"restante/engine/resolver"
 	"restante/engine/settings"
 	"restante/engine/site"
+	"restante/engine/spool"
 	"restante/engine/wire"
+	"restante/internal/kv"
 )
 
 // config turns settings into a site's Config. Shared says whose queue folder the
@@ -215,4 +221,77 @@ func (r routes) self(name string, addrs []netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// spoolStore is a spool as a queue's Store.
+type spoolStore struct{ *spool.Spool }
+
+func (s spoolStore) Create(ctx context.Context) (queue.Draft, error) {
+	w, err := s.Spool.Create(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// openStorage opens the spool of site n in folder, named as in the tree, and
+// records that the site has a queue there.
+func (e *Engine) openStorage(ctx context.Context, n int, folder string) (site.Storage, error) {
+	data := e.opts.DataDir
+	if err := recordFolder(ctx, e.opts.IndexDB, data, n, folder); err != nil {
+		return site.Storage{}, err
+	}
+	index := queueIndex(e.opts.IndexDB, data, n, folder)
+	s, err := spool.Open(ctx, absPath(data, folder), index, spool.Options{
+		Log:   e.opts.Log.With("site", n),
+		Owner: fmt.Sprintf("site %d of %s as %s", n, data, indexName(data, folder)),
+	})
+	if err != nil {
+		return site.Storage{}, err
+	}
+	return site.Storage{Messages: spoolStore{s}, DB: index, Maintain: s.Run, Close: s.Close}, nil
+}
+
+// recordFolder records that site n has a queue in folder.
+func recordFolder(ctx context.Context, db kv.DB, data string, n int, folder string) error {
+	key := []byte(folderPrefix(n) + indexName(data, folder))
+	if _, ok, err := db.Get(key); ok || err != nil {
+		return err
+	}
+	return db.Commit(ctx, kv.Put(key, nil))
+}
+
+// peerTLS gives the verification of a host that must speak TLS; nil for the full
+// one, and for hosts without that demand.
+func peerTLS(need bool, out settings.Out) *tls.Config {
+	if !need || out.SmtpSSLRequireTrustedCA && out.SmtpSSLCertHostnameValidation {
+		return nil
+	}
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, // VerifyConnection does the part that is demanded
+		VerifyConnection:   func(cs tls.ConnectionState) error { return verify(cs, out, nil) },
+	}
+}
+
+// verify checks what is not excepted against roots, nil for the system's.
+func verify(cs tls.ConnectionState, out settings.Out, roots *x509.CertPool) error {
+	if len(cs.PeerCertificates) == 0 {
+		return errors.New("the host shows no certificate")
+	}
+	leaf := cs.PeerCertificates[0]
+	if out.SmtpSSLCertHostnameValidation {
+		if err := leaf.VerifyHostname(cs.ServerName); err != nil {
+			return err
+		}
+	}
+	if !out.SmtpSSLRequireTrustedCA {
+		return nil
+	}
+	opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
+	for _, c := range cs.PeerCertificates[1:] {
+		opts.Intermediates.AddCert(c)
+	}
+	_, err := leaf.Verify(opts)
+	return err
 }
