@@ -83,7 +83,7 @@ func (c fakeQueue) Import(_ context.Context, dir string) (queue.Tally, error) {
 
 // TestServiceWritesNowhereForStrangers has the operator of a site name folders.
 func TestServiceWritesNowhereForStrangers(t *testing.T) {
-	o := newOffice(t)
+	o := newAPIFixture(t)
 	e := &open{}
 	o.API.Engine = e
 	o.apply(t, "boss", "set SMTPSVC/2 AccessList 'user:olga all'")
@@ -110,7 +110,7 @@ func TestServiceWritesNowhereForStrangers(t *testing.T) {
 // TestSiteStaysWithItsMail has Olga delete a site of which she may not delete
 // all: its mail must not be gone before that is found out.
 func TestSiteStaysWithItsMail(t *testing.T) {
-	o := newOffice(t)
+	o := newAPIFixture(t)
 	e := &open{}
 	o.API.Engine = e
 	o.apply(t, "boss", "set SMTPSVC/2 AccessList 'user:olga all'\nset SMTPSVC/2/Domain/theirs.example AccessList 'user:boss all'")

@@ -14,7 +14,7 @@ import (
 )
 
 // seen gives all that olga can find out of the past, by every way.
-func (o *office) seen(t *testing.T) string {
+func (o *apiFixture) seen(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
 	now := o.store.Snapshot().Rev()
@@ -58,7 +58,7 @@ func TestListThatIsGoneOpensNoPast(t *testing.T) {
 			"set SMTPSVC/1/Domain/gone.example RouteActionString secret.example", "rm SMTPSVC/1/Domain/gone.example"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := newOffice(t)
+			o := newAPIFixture(t)
 			o.apply(t, "boss", "add SMTPSVC/1/Domain/gone.example\nset SMTPSVC/1/Domain/gone.example AccessList 'user:boss all'\n"+
 				"set SMTPSVC/1/Domain/gone.example RouteActionString secret.example")
 			for _, text := range ends {
@@ -91,7 +91,7 @@ func TestListThatIsGoneOpensNoPast(t *testing.T) {
 
 // TestPastIsRefusedAloud sees that a refusal by a list of then is in the log.
 func TestPastIsRefusedAloud(t *testing.T) {
-	o := newOffice(t)
+	o := newAPIFixture(t)
 	rev := o.apply(t, "boss", "add SMTPSVC/1/Domain/gone.example\nset SMTPSVC/1/Domain/gone.example AccessList 'user:boss all'\n"+
 		"set SMTPSVC/1/Domain/gone.example RouteActionString secret.example")
 	o.apply(t, "boss", "rm SMTPSVC/1/Domain/gone.example")
@@ -105,7 +105,7 @@ func TestPastIsRefusedAloud(t *testing.T) {
 
 // TestRevertAsksWhereItChanges has Olga take back without a path.
 func TestRevertAsksWhereItChanges(t *testing.T) {
-	o := newOffice(t)
+	o := newAPIFixture(t)
 	mine := o.apply(t, "olga", "set SMTPSVC/1 MaxRecipients 7\nadd SMTPSVC/1/Domain/new.example")
 	both := o.apply(t, "boss", "set SMTPSVC/1 HopCount 7\nset SMTPSVC/2 HopCount 7")
 	above := o.apply(t, "boss", "set SMTPSVC HopCount 9")
@@ -141,7 +141,7 @@ func TestRevertAsksWhereItChanges(t *testing.T) {
 // TestConfirmAsksWhereItChanged has Rita, who may write at the root, confirm
 // what she may not write.
 func TestConfirmAsksWhereItChanged(t *testing.T) {
-	o := newOffice(t)
+	o := newAPIFixture(t)
 	boss := o.Direct(as("user:boss"))
 	wait := func(text string) metabase.Rev {
 		q := lines(text)

@@ -21,9 +21,9 @@ import (
 	"restante/metabase"
 )
 
-// An office is an API over two sites. The first is Olga's, but for a domain;
+// An apiFixture is an API over two sites. The first is Olga's, but for a domain;
 // Rita has all that is not theirs.
-type office struct {
+type apiFixture struct {
 	*admin.API
 	store *metabase.Store
 
@@ -65,9 +65,9 @@ func (crowded) Queue(int) (admin.Queue, bool) { return nil, false }
 // hidden is what nobody but the boss may be told of.
 var hidden = []string{"hidden.example", "theirs.example", "/LM/SMTPSVC/2", "site 2", "Two", "two.example", "bob"}
 
-func newOffice(t *testing.T) *office {
+func newAPIFixture(t *testing.T) *apiFixture {
 	t.Helper()
-	o := &office{}
+	o := &apiFixture{}
 	audit := func(_ context.Context, r metabase.Refusal) {
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -93,7 +93,7 @@ func newOffice(t *testing.T) *office {
 }
 
 // call makes a call and gives all that is told: the answer, or the error.
-func (o *office) call(t *testing.T, who, method, request string) (string, api.Kind) {
+func (o *apiFixture) call(t *testing.T, who, method, request string) (string, api.Kind) {
 	t.Helper()
 	raw, err := o.Direct(as(metabase.Principal("user:"+who))).Call(t.Context(), method, []byte(request))
 	if err == nil {
@@ -103,7 +103,7 @@ func (o *office) call(t *testing.T, who, method, request string) (string, api.Ki
 	return e.Error() + " " + e.Hint, e.Kind
 }
 
-func (o *office) must(t *testing.T, who, method, request string) string {
+func (o *apiFixture) must(t *testing.T, who, method, request string) string {
 	t.Helper()
 	text, kind := o.call(t, who, method, request)
 	if kind != "" {
@@ -126,7 +126,7 @@ func lines(text string) api.ApplyRequest {
 }
 
 // apply makes a batch of lines and gives its revision.
-func (o *office) apply(t *testing.T, who, text string) metabase.Rev {
+func (o *apiFixture) apply(t *testing.T, who, text string) metabase.Rev {
 	t.Helper()
 	a, _, err := api.MbApply.Call(t.Context(), o.Direct(as(metabase.Principal("user:"+who))), lines(text))
 	if err != nil {
@@ -136,7 +136,7 @@ func (o *office) apply(t *testing.T, who, text string) metabase.Rev {
 }
 
 // refusals gives those told of since the last call.
-func (o *office) refusals() []metabase.Refusal {
+func (o *apiFixture) refusals() []metabase.Refusal {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	out := o.told
@@ -147,7 +147,7 @@ func (o *office) refusals() []metabase.Refusal {
 // TestSameDenialWhetherThereOrNot asks of site 2, which is not Olga's, and of
 // site 99, which is not there.
 func TestSameDenialWhetherThereOrNot(t *testing.T) {
-	o := newOffice(t)
+	o := newAPIFixture(t)
 	tests := []struct {
 		method, request string
 		missing         bool // and who may read everything is told that there is none
@@ -232,7 +232,7 @@ func TestSameDenialWhetherThereOrNot(t *testing.T) {
 // TestNothingHiddenIsTold looks for the names of what Olga, or Rita, may not
 // read in all that they are told.
 func TestNothingHiddenIsTold(t *testing.T) {
-	o := newOffice(t)
+	o := newAPIFixture(t)
 	tests := []struct {
 		who, method, request string
 		want                 string // in it; "" for a refusal
@@ -289,7 +289,7 @@ func TestNothingHiddenIsTold(t *testing.T) {
 // TestWhatOnlyStandsNearbyIsNotTold asks about keys that Olga may not read
 // within what she may.
 func TestWhatOnlyStandsNearbyIsNotTold(t *testing.T) {
-	o := newOffice(t)
+	o := newAPIFixture(t)
 	o.apply(t, "boss", "add SMTPSVC/1/Domain/*.wild.example\nset SMTPSVC/1/Domain/*.wild.example AccessList 'user:boss all'")
 	for _, pair := range [][3]string{
 		// An account of all sites is not hers to know, and decides where her own is not.
@@ -336,7 +336,7 @@ func TestWhatOnlyStandsNearbyIsNotTold(t *testing.T) {
 // TestCopiedKeysAreNoOracle sees that a later line of a batch does not tell what
 // an earlier one would have copied.
 func TestCopiedKeysAreNoOracle(t *testing.T) {
-	o := newOffice(t)
+	o := newAPIFixture(t)
 	answer := func(name string) string {
 		raw, err := json.Marshal(lines("cp SMTPSVC/1/Domain SMTPSVC/1/x\nset SMTPSVC/1/x/" + name + " RouteAction 2"))
 		if err != nil {
@@ -355,7 +355,7 @@ func TestCopiedKeysAreNoOracle(t *testing.T) {
 
 // TestImportIsNoOracle has Olga compare values by a file.
 func TestImportIsNoOracle(t *testing.T) {
-	o := newOffice(t)
+	o := newAPIFixture(t)
 	var file api.Exported
 	if err := json.Unmarshal([]byte(o.must(t, "boss", "mb/export", `{"path":"SMTPSVC/2"}`)), &file); err != nil {
 		t.Fatal(err)

@@ -16,15 +16,15 @@ import (
 	"restante/metabase/schema"
 )
 
-// A world is a tree of two sites, with a domain each, and what was refused.
-type world struct {
+// A treeFixture is a tree of two sites, with a domain each, and what was refused.
+type treeFixture struct {
 	*metabase.Store
 	refused []metabase.Refusal
 }
 
-func newWorld(t testing.TB) *world {
+func newTreeFixture(t testing.TB) *treeFixture {
 	t.Helper()
-	w := &world{}
+	w := &treeFixture{}
 	db := kv.NewMem()
 	t.Cleanup(func() { db.Close() })
 	s, err := metabase.Open(t.Context(), db, seal.New(), metabase.Options{
@@ -49,14 +49,14 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-func (w *world) apply(t testing.TB, ops ...metabase.Op) {
+func (w *treeFixture) apply(t testing.TB, ops ...metabase.Op) {
 	t.Helper()
 	if _, err := w.Apply(t.Context(), metabase.Batch{Ops: ops, Origin: metabase.FromSystem}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (w *world) set(t testing.TB, p metabase.Path, name string, words ...string) {
+func (w *treeFixture) set(t testing.TB, p metabase.Path, name string, words ...string) {
 	t.Helper()
 	prop, err := schema.IIS().Lookup(name)
 	if err != nil {
@@ -70,11 +70,11 @@ func (w *world) set(t testing.TB, p metabase.Path, name string, words ...string)
 }
 
 // as gives the tree as somebody sees it by scripts.
-func (w *world) as(who ...metabase.Principal) *Directory {
+func (w *treeFixture) as(who ...metabase.Principal) *Directory {
 	return New(w, schema.IIS(), metabase.Batch{Actor: who[0], Also: who[1:], Origin: metabase.FromLua})
 }
 
-func (w *world) bind(t testing.TB, path string) *Object {
+func (w *treeFixture) bind(t testing.TB, path string) *Object {
 	t.Helper()
 	o, err := w.as("user:root").GetObject(t.Context(), path)
 	if err != nil {
@@ -84,7 +84,7 @@ func (w *world) bind(t testing.TB, path string) *Object {
 }
 
 // stored is the value as text, with its type.
-func (w *world) stored(p metabase.Path, id metabase.ID) string {
+func (w *treeFixture) stored(p metabase.Path, id metabase.ID) string {
 	item, ok := w.Snapshot().Stored(p, id)
 	if !ok {
 		return ""
@@ -114,8 +114,8 @@ const (
 )
 
 // offices gives site 1 to user one, who may neither read site 2 nor know of it.
-func offices(t *testing.T) *world {
-	w := newWorld(t)
+func twoSites(t *testing.T) *treeFixture {
+	w := newTreeFixture(t)
 	w.set(t, "/", "AccessList", "user:none read", "group:ops read,write")
 	w.set(t, "/LM/SMTPSVC", "AccessList", "user:one read", "user:svc read")
 	w.set(t, "/LM/SMTPSVC/1", "AccessList", "user:one read,write")
@@ -142,7 +142,7 @@ func TestBindingAsksForTheRightToRead(t *testing.T) {
 		{"user:joe", "IIS://LocalHost/SMTPSVC", CodeAccessDenied},
 		{"user:one", "IIS://elsewhere/SMTPSVC", CodeBadName},
 	}
-	w := offices(t)
+	w := twoSites(t)
 	for _, tt := range tests {
 		w.refused = nil
 		o, err := w.as(tt.who).GetObject(t.Context(), tt.path)
@@ -165,7 +165,7 @@ func TestBindingAsksForTheRightToRead(t *testing.T) {
 
 // Whatever may not be read is not there for those who look around.
 func TestWhatMayNotBeReadIsLeftOut(t *testing.T) {
-	w := offices(t)
+	w := twoSites(t)
 	ctx := t.Context()
 	for _, tt := range []struct{ who, children, paths string }{
 		{"user:root", "1 2", held1 + " " + held2},
@@ -193,7 +193,7 @@ func TestWhatMayNotBeReadIsLeftOut(t *testing.T) {
 
 // An object that was bound gives nothing more when the right is taken away.
 func TestARightThatIsTakenAwayIsMissedAtOnce(t *testing.T) {
-	w := newWorld(t)
+	w := newTreeFixture(t)
 	ctx := t.Context()
 	o, err := w.as("user:joe", "group:staff").GetObject(ctx, held1) // without a list everybody reads
 	if err != nil {
@@ -258,7 +258,7 @@ func TestEveryReadGoesThroughTheView(t *testing.T) {
 }
 
 func TestRefusalsNameTheProperty(t *testing.T) {
-	w := newWorld(t)
+	w := newTreeFixture(t)
 	o := w.bind(t, site1)
 	o.dir = w.as("user:joe")
 	for name, v := range map[string]any{"RelayForAuth": true, "RouteAction": 2.0, "MaxRecipients": 5.0} {
@@ -290,11 +290,11 @@ func TestErrorsHaveTheirCode(t *testing.T) {
 		{&Error{Code: CodeNotSet}, CodeNotSet}, // stays what it is
 	}
 	for _, tt := range tests {
-		if got := code(newWorld(t).as("").wrap("Op", "on", tt.err)); got != tt.want {
+		if got := code(newTreeFixture(t).as("").wrap("Op", "on", tt.err)); got != tt.want {
 			t.Errorf("%v: 0x%X, want 0x%X", tt.err, got, tt.want)
 		}
 	}
-	if err := newWorld(t).as("").wrap("Op", "on", nil); err != nil {
+	if err := newTreeFixture(t).as("").wrap("Op", "on", nil); err != nil {
 		t.Errorf("nothing is wrapped as %v", err)
 	}
 }

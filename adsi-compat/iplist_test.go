@@ -12,7 +12,7 @@ import (
 
 // The recipe of Microsoft's documents: get the list, change it, put it back.
 func TestTheRelayRecipe(t *testing.T) {
-	w := newWorld(t)
+	w := newTreeFixture(t)
 	ctx := t.Context()
 	o := w.bind(t, site1)
 	for _, tt := range []struct{ grant, want []string }{
@@ -63,7 +63,7 @@ func TestWhatAnIPListCannotKeep(t *testing.T) {
 		{"RelayIpList", IPList{IPGrant: []string{"::1"}}, "IPv4"},
 	}
 	for _, tt := range tests {
-		w := newWorld(t)
+		w := newTreeFixture(t)
 		o := w.bind(t, site1)
 		err := errors.Join(o.Put(t.Context(), tt.prop, tt.list), o.SetInfo(t.Context()))
 		if (err == nil) != (tt.want == "") || !strings.Contains(fmt.Sprint(err), tt.want) && err != nil {
@@ -73,7 +73,7 @@ func TestWhatAnIPListCannotKeep(t *testing.T) {
 }
 
 func TestPutExOnAnIPList(t *testing.T) {
-	w := newWorld(t)
+	w := newTreeFixture(t)
 	ctx := t.Context()
 	o := w.bind(t, site1)
 	w.set(t, "/LM/SMTPSVC/1", "IPSecurity", "10.1.1.1", "192.0.2.0/24")
@@ -91,7 +91,7 @@ func TestPutExOnAnIPList(t *testing.T) {
 }
 
 func TestDescribe(t *testing.T) {
-	d := newWorld(t).as("user:joe")
+	d := newTreeFixture(t).as("user:joe")
 	tests := []struct {
 		path, fact string
 		want       any // nil: there is no such object
@@ -129,14 +129,14 @@ func TestDescribe(t *testing.T) {
 	if !slices.Contains(f["Containment"].([]string), "IIsSmtpDomain") || !slices.Contains(f["OptionalProperties"].([]string), "MaxRecipients") {
 		t.Errorf("IIsSmtpServer: %v", f)
 	}
-	o := newWorld(t).bind(t, site1)
+	o := newTreeFixture(t).bind(t, site1)
 	if _, ok := d.Describe(o.Schema()); !ok {
 		t.Errorf("%s leads nowhere", o.Schema())
 	}
 }
 
 func TestGetPropertyAttribObj(t *testing.T) {
-	w := newWorld(t)
+	w := newTreeFixture(t)
 	ctx := t.Context()
 	w.set(t, "/LM/SMTPSVC", "MaxRecipients", "7")
 	for path, inherited := range map[string]bool{"IIS://LocalHost/SMTPSVC": false, site1: true} {

@@ -22,10 +22,10 @@ func (o *Object) must(t testing.TB, err error) {
 }
 
 // Two scripts change one list, or bits of one number, at the same time: each
-// finds what it wrote, whoever was first.
+// finds what it wrote, whichever was first.
 func TestScriptsThatRunTogetherLoseNothing(t *testing.T) {
 	const scripts = 8
-	w := newWorld(t)
+	w := newTreeFixture(t)
 	ctx := t.Context()
 	w.set(t, "/LM/SMTPSVC/1", "AuthFlags", "0")
 	flags := []string{"AuthAnonymous", "AuthBasic", "AuthNTLM"}
@@ -60,7 +60,7 @@ func TestScriptsThatRunTogetherLoseNothing(t *testing.T) {
 // What another wrote between a script's Put and its SetInfo stays, but for the
 // very property that was Put.
 func TestSetInfoWritesItsEditsOnTopOfTheNewest(t *testing.T) {
-	w := newWorld(t)
+	w := newTreeFixture(t)
 	ctx := t.Context()
 	mine, theirs := w.bind(t, held1), w.bind(t, held1)
 	mine.must(t, errors.Join(
@@ -84,7 +84,7 @@ func TestSetInfoWritesItsEditsOnTopOfTheNewest(t *testing.T) {
 
 // A busy tree refuses every batch of a script that looked before.
 type busy struct {
-	*world
+	*treeFixture
 	left   int // refusals still to come
 	cancel context.CancelFunc
 }
@@ -97,20 +97,20 @@ func (b *busy) Apply(ctx context.Context, batch metabase.Batch) (metabase.Rev, e
 		b.cancel()
 		return 0, &metabase.Error{Op: "apply", Kind: metabase.Conflict}
 	}
-	return b.world.Apply(ctx, batch)
+	return b.treeFixture.Apply(ctx, batch)
 }
 
 func TestSetInfoGoesOnUntilItHolds(t *testing.T) {
-	w := newWorld(t)
+	w := newTreeFixture(t)
 	ctx := t.Context()
 	o := w.bind(t, held1)
-	o.dir.tree = &busy{world: w, left: 20}
+	o.dir.tree = &busy{treeFixture: w, left: 20}
 	o.must(t, errors.Join(o.Put(ctx, "RouteAction", 2.0), o.SetInfo(ctx)))
 	if got := w.stored("/LM/SMTPSVC/1/Domain/held.test", 36946); got != "DWORD 2" {
 		t.Errorf("RouteAction %s", got)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	o.dir.tree = &busy{world: w, cancel: cancel}
+	o.dir.tree = &busy{treeFixture: w, cancel: cancel}
 	if err := errors.Join(o.Put(ctx, "RouteAction", 4.0), o.SetInfo(ctx)); !errors.Is(err, metabase.Conflict) {
 		t.Errorf("with its context gone: %v", err)
 	}
@@ -157,7 +157,7 @@ func TestEdits(t *testing.T) {
 		{"a secret is not shown", put("RoutePassword", "new"), "RoutePassword", "**********", "STRING **********"},
 	}
 	for _, tt := range tests {
-		w := newWorld(t)
+		w := newTreeFixture(t)
 		w.set(t, "/LM/SMTPSVC/1", "RouteUserName", "from above")
 		ctx := t.Context()
 		o := w.bind(t, held1)
@@ -184,7 +184,7 @@ func TestEdits(t *testing.T) {
 }
 
 func TestFlags(t *testing.T) {
-	w := newWorld(t)
+	w := newTreeFixture(t)
 	ctx := t.Context()
 	w.set(t, "/LM/SMTPSVC", "AuthFlags", "1")
 	o := w.bind(t, site1)
@@ -228,7 +228,7 @@ func TestNumbersWithoutAName(t *testing.T) {
 		{item(metabase.Binary([]byte{1})), "no digits", ""},
 	}
 	for _, tt := range tests {
-		w := newWorld(t)
+		w := newTreeFixture(t)
 		if tt.stored != nil {
 			w.apply(t, metabase.Set{Path: "/LM/SMTPSVC/1", Property: *tt.stored})
 		}
@@ -253,7 +253,7 @@ func TestNumbersWithoutAName(t *testing.T) {
 
 // A secret without a name is a secret all the same.
 func TestASecretWithoutANameIsNotShown(t *testing.T) {
-	w := newWorld(t)
+	w := newTreeFixture(t)
 	w.apply(t, metabase.Set{Path: "/LM/SMTPSVC", Property: metabase.Property{ID: 61600, Attr: metabase.Inherit | metabase.Secure, Value: metabase.String("pw")}})
 	for _, path := range []string{"IIS://LocalHost/SMTPSVC", site1} {
 		if v, err := w.bind(t, path).Get(t.Context(), "61600"); err != nil || v != "**********" {
@@ -263,7 +263,7 @@ func TestASecretWithoutANameIsNotShown(t *testing.T) {
 }
 
 func TestALockOutlastsTheValue(t *testing.T) {
-	w := newWorld(t)
+	w := newTreeFixture(t)
 	ctx := t.Context()
 	o := w.bind(t, site1)
 	o.must(t, errors.Join(o.Put(ctx, "MaxRecipients", 50.0), o.SetInfo(ctx)))
@@ -307,7 +307,7 @@ func TestMistakesOfScripts(t *testing.T) {
 		{"a start of what is no site", func(o *Object) error { return o.Start(ctx) }, CodeUnknownProp, "has no ServerCommand"},
 	}
 	for _, tt := range tests {
-		w := newWorld(t)
+		w := newTreeFixture(t)
 		rev := w.Snapshot().Rev()
 		o := w.bind(t, held1)
 		if err := tt.do(o); code(err) != tt.code || !strings.Contains(fmt.Sprint(err), tt.text) {
@@ -330,7 +330,7 @@ func (o *Object) parent(ctx context.Context) *Object {
 
 // SetInfo writes all or nothing, and the cache then still holds it.
 func TestARefusedSetInfoKeepsItsEdits(t *testing.T) {
-	w := newWorld(t)
+	w := newTreeFixture(t)
 	ctx := t.Context()
 	d, err := w.bind(t, held1).parent(ctx).Create(ctx, "IIsSmtpDomain", "new.test")
 	d.must(t, errors.Join(err, d.Put(ctx, "RouteAction", 2.0)))
@@ -361,7 +361,7 @@ func TestARefusedSetInfoKeepsItsEdits(t *testing.T) {
 // What a new key will inherit is what the one above hands down, not what that
 // one has for itself.
 func TestANewKeyShowsWhatItWillInherit(t *testing.T) {
-	w := newWorld(t)
+	w := newTreeFixture(t)
 	ctx := t.Context()
 	w.apply(t, metabase.Set{Path: "/LM/SMTPSVC/1/Domain", Property: metabase.Property{ID: 61600, Value: metabase.DWord(1)}},
 		metabase.Set{Path: "/LM/SMTPSVC/1", Property: metabase.Property{ID: 61601, Attr: metabase.Inherit, Value: metabase.DWord(2)}})
@@ -376,7 +376,7 @@ func TestANewKeyShowsWhatItWillInherit(t *testing.T) {
 }
 
 func TestContainers(t *testing.T) {
-	w := newWorld(t)
+	w := newTreeFixture(t)
 	ctx := t.Context()
 	c := w.bind(t, held1).parent(ctx)
 	names := func() string {

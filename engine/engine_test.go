@@ -249,11 +249,11 @@ func TestWayOfAMessage(t *testing.T) {
 	if q := h.status(1).Counts; q.Held != len(sent) {
 		t.Fatalf("after a restart %+v are held, want %d", q, len(sent))
 	}
-	stranger := h.dial(1)
-	if err := stranger.SignIn("other", "pw"); err != nil {
+	other := h.dial(1)
+	if err := other.SignIn("other", "pw"); err != nil {
 		t.Fatal(err)
 	}
-	if err := stranger.Say("TURN", "550"); err != nil {
+	if err := other.Say("TURN", "550"); err != nil {
 		t.Errorf("another account: %v", err)
 	}
 	if got := h.turn(1, "testserver"); !slices.Equal(got, sent) {

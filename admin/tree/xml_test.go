@@ -88,7 +88,7 @@ func TestOctetsTravelAsSuch(t *testing.T) {
 	}
 }
 
-// TestFilesAskForRights: whoever may not read above may not have inherited
+// TestFilesAskForRights: a caller without the read right above gets no inherited
 // values, and a backup is deleted with all rights at the root.
 func TestFilesAskForRights(t *testing.T) {
 	on, store := admintest.New(t, nil)

@@ -53,7 +53,7 @@ func (f dropFolder) make() error {
 
 func dropFailure(err error) mail.Reply {
 	if disk.IsFull(err) {
-		return mail.Reply{Code: 452, Enhanced: "3.1", Text: "there is no room for the message", Cause: err}
+		return mail.Reply{Code: 452, Enhanced: "3.1", Text: "Insufficient system storage", Cause: err}
 	}
 	return mail.Reply{Code: 451, Enhanced: "3.0", Text: "the message cannot be stored now", Cause: err}
 }

@@ -117,7 +117,7 @@ func TestDropThatCannotBeWrittenIsDeferred(t *testing.T) {
 		err  error
 		want string
 	}{
-		{&os.PathError{Op: "write", Err: syscall.ENOSPC}, "452 4.3.1 there is no room for the message"},
+		{&os.PathError{Op: "write", Err: syscall.ENOSPC}, "452 4.3.1 Insufficient system storage"},
 		{errFault, "451 4.3.0 the message cannot be stored now"},
 	} {
 		for n := 1; n <= 8; n++ {

@@ -224,7 +224,7 @@ func field(w io.Writer, name, value string) {
 // maxText bounds a peer's text in a report.
 const maxText = 900
 
-// clean makes one line of printable ASCII of a stranger's text.
+// clean makes one line of printable ASCII of foreign text.
 func clean(s string) string {
 	if len(s) > maxText {
 		s = s[:maxText]

@@ -4,7 +4,7 @@
 // multipart/report with a part for people, a message/delivery-status part for
 // programs, and the message or its header (RFC 3461, 3462, 3464).
 //
-// Nothing that a stranger sent is trusted. A report has 7-bit lines of at most
+// Foreign input is never trusted. A report has 7-bit lines of at most
 // 998 octets, whatever the peer answered and whatever the message holds, and
 // nothing in either can add a field or end a part. The package reads no disk
 // and no clock.

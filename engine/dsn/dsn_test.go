@@ -28,7 +28,7 @@ func TestLayers(t *testing.T) {
 		"/metabase":     "the SMTP packages know nothing of paths",
 		"/engine/queue": "a report is made of what it is told",
 		"/engine/spool": "a report reads no disk",
-		"/internal/kv":  "a report is stored by whoever wanted it",
+		"/internal/kv":  "the caller stores a report",
 	})
 }
 
@@ -54,7 +54,7 @@ type part struct {
 	text []byte // decoded
 }
 
-// parse takes a report apart as a stranger's program would, and checks what
+// parse parses a report as a foreign program would, and checks what
 // must be true of every report.
 func parse(t *testing.T, b []byte) (mail.Header, []part) {
 	t.Helper()

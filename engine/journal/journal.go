@@ -163,7 +163,7 @@ func client(a netip.Addr) slog.Attr {
 	return slog.String("client", a.String())
 }
 
-// clean keeps one event on one line whatever a stranger sent: control octets
+// clean keeps one event on one line whatever the peer sent: control octets
 // become blanks, and long text is cut.
 func clean(s string) string {
 	cut := len(s) > maxReply

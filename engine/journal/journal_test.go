@@ -99,7 +99,7 @@ func TestEvents(t *testing.T) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 		events[got["msg"].(string)] = true
-		tt.write(t.Context(), New(nil)) // writes nothing, and minds nothing
+		tt.write(t.Context(), New(nil)) // writes nothing and does not panic
 		tt.write(t.Context(), nil)
 	}
 	if n := reflect.TypeFor[*Journal]().NumMethod() - 1; n != len(events) { // Session is no event

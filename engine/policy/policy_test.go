@@ -94,7 +94,7 @@ func TestExplain(t *testing.T) {
 		{"mapped into IPv6", nil, "else.example", Client{}, "::ffff:127.0.0.1", "250", "RelayIpList", "/LM/SMTPSVC"},
 		{"by IPv6", nil, "else.example", Client{}, "::1", "250", "RelayIpv6List", "/LM/SMTPSVC"},
 		{"an account relays", nil, "else.example", Client{Account: "bob", TLS: true}, outside, "250", "RelayForAuth", "/LM/SMTPSVC"},
-		{"a stranger does not", nil, "else.example", Client{}, outside, "550 5.7.1 Unable to relay", "RelayIpList", "/LM/SMTPSVC"},
+		{"an unknown client does not", nil, "else.example", Client{}, outside, "550 5.7.1 Unable to relay", "RelayIpList", "/LM/SMTPSVC"},
 		{"nor by IPv6", nil, "sub.hub.example", Client{}, "2001:db8::1", "550 5.7.1", "RelayIpList", "/LM/SMTPSVC"},
 		{"the domain's own list", []string{"Domain/own.example RelayIpList 203.0.113.0/24"}, "own.example", Client{}, outside, "250", "RelayIpList", domain + "own.example"},
 		{"the domain's own list refuses", []string{"Domain/own.example RelayIpList 10.0.0.0/8"}, "own.example", Client{}, "127.0.0.1", "550", "RelayIpList", domain + "own.example"},

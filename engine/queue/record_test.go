@@ -15,7 +15,7 @@ import (
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine/spool":    "a queue keeps messages in any Store",
-		"/metabase":        "the mail wing knows nothing of paths; settings is the only stair",
+		"/metabase":        "the queue knows nothing of paths; only settings knows both",
 		"/engine/settings": "what the queue needs to know of them comes as Policy and Router",
 		"/engine/wire":     "the queue speaks no SMTP",
 		"/engine/delivery": "delivery is an Attempt to the queue",
@@ -115,7 +115,7 @@ func TestPolicy(t *testing.T) {
 	}{
 		{0, 0, 1, hour / 4},
 		{46 * hour, 0, 9, 48 * hour}, // once more when its time is up
-		{48 * hour, 0, 9, 52 * hour}, // it is up: whoever asks knows why
+		{48 * hour, 0, 9, 52 * hour}, // after the outage
 		{40 * hour, 0, 9, 44 * hour},
 	}
 	for _, tt := range tests {

@@ -21,7 +21,7 @@ var (
 )
 
 // notAllowed is the same for an unknown domain and for another caller's, so
-// that it tells a stranger nothing (RFC 1985 §5.3).
+// that it reveals nothing (RFC 1985 §5.3).
 var notAllowed = mail.Reply{Code: 459, Enhanced: "7.1", Text: "not allowed for this name"}
 
 // Etrn answers ETRN node at once. The delivery that it starts goes to the hosts

@@ -3,7 +3,7 @@
 // Package release answers the hosts that call for their mail: it decides who
 // may have which domain's mail, and hands it over.
 //
-// ETRN (RFC 1985) starts delivery to the hosts that DNS names, whoever asked.
+// ETRN (RFC 1985) starts delivery to the hosts that DNS names, for any caller.
 // TURN (RFC 821 §3.8) and ATRN (RFC 2645) hand over on the caller's own
 // connection, after a sign-in, the domains of that account. A handover leases
 // each destination, so that two callers never get the same message. The leases

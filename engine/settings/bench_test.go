@@ -60,7 +60,7 @@ func BenchmarkHundredThousandDomains(b *testing.B) {
 			}
 		}
 	})
-	b.Run("Standing of a stranger", func(b *testing.B) {
+	b.Run("Standing of an unknown domain", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			if s.Standing("www.some.where.example") != mail.Foreign {

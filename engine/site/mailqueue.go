@@ -134,7 +134,7 @@ func (b body) Accept(ctx context.Context, env mail.Envelope) error {
 // fullReply makes a full disk the reply of RFC 5321 §4.2.3.
 func fullReply(err error) error {
 	if errors.Is(err, kv.ErrFull) {
-		return mail.Reply{Code: 452, Enhanced: "3.1", Text: "there is no room for the message now", Cause: err}
+		return mail.Reply{Code: 452, Enhanced: "3.1", Text: "Insufficient system storage", Cause: err}
 	}
 	return err
 }

@@ -118,7 +118,7 @@ func TestFolderLookedAt(t *testing.T) {
 	}
 }
 
-// A folder in which nothing was left is taken by whoever comes.
+// A folder in which nothing was left can be taken by any queue.
 func TestFolderLeftEmpty(t *testing.T) {
 	dir := t.TempDir()
 	openAt(t, dir, kv.NewMem(), Options{Owner: "site 1"}).Close()

@@ -534,7 +534,7 @@ func TestAHugeElementIsRefused(t *testing.T) {
 	}
 }
 
-// FuzzRead reads what strangers send, as it is and as a file of another
+// FuzzRead reads foreign input, as it is and as a file of another
 // machine. What is taken of it is written, reads back, and plans to nothing.
 func FuzzRead(f *testing.F) {
 	files, err := filepath.Glob("../../testdata/metabase/*.xml")

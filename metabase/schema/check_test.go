@@ -55,8 +55,8 @@ func add(path metabase.Path, class string) metabase.Op {
 	return metabase.AddKey{Path: path, Class: class}
 }
 
-// house is a service with a site, as setup makes it.
-func house() []metabase.Op {
+// setupOps makes a service with a site, as setup makes it.
+func setupOps() []metabase.Op {
 	return []metabase.Op{
 		add("/LM", schema.Computer), add("/LM/SMTPSVC", schema.Service), add("/LM/SMTPSVC/Info", schema.Info),
 		add("/LM/SMTPSVC/User", schema.User), add("/LM/SMTPSVC/User/bob", schema.User),
@@ -128,7 +128,7 @@ func TestCheck(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := open(t)
-			must(t, s, house()...)
+			must(t, s, setupOps()...)
 			before := s.Snapshot().Rev()
 			err := apply(t, s, "user:root", tt.ops...)
 			if len(tt.want) == 0 {
@@ -169,7 +169,7 @@ func TestCheckOfChangedProperties(t *testing.T) {
 		return c
 	}
 	odd := metabase.Set{Path: "/LM/SMTPSVC/1", Property: metabase.Property{ID: 1014, Value: metabase.String("many")}}
-	if _, err := s.Apply(t.Context(), metabase.Batch{Ops: append(house(), odd)}); err != nil {
+	if _, err := s.Apply(t.Context(), metabase.Batch{Ops: append(setupOps(), odd)}); err != nil {
 		t.Fatal(err)
 	}
 	if got := schema.IIS().Check(must2(put(t, "/LM/SMTPSVC/1", "ServerComment", "x"))); len(got) != 0 {
@@ -183,7 +183,7 @@ func TestCheckOfChangedProperties(t *testing.T) {
 // The service alone takes away what it alone sets; a key that goes takes it along.
 func TestCheckOfRemovedProperties(t *testing.T) {
 	s := open(t)
-	must(t, s, house()...)
+	must(t, s, setupOps()...)
 	state, _ := schema.IIS().Property("ServerState")
 	if err := s.SetVolatile("/LM/SMTPSVC/1", state.Item(metabase.DWord(2))); err != nil {
 		t.Fatal(err)
@@ -206,7 +206,7 @@ func TestCheckOfRemovedProperties(t *testing.T) {
 
 func TestClassAt(t *testing.T) {
 	s := open(t)
-	must(t, s, house()...)
+	must(t, s, setupOps()...)
 	for path, want := range map[metabase.Path]string{
 		"/LM": schema.Computer, "/lm/smtpsvc": schema.Service, "/LM/SMTPSVC/9": schema.Server, "/LM/SMTPSVC/nine": "",
 		"/LM/SMTPSVC/1/Domain": schema.Domain, "/LM/SMTPSVC/1/Domain/new.test": schema.Domain, "/LM/SMTPSVC/User/joe": schema.User,
@@ -255,7 +255,7 @@ func TestSync(t *testing.T) {
 
 func TestEffective(t *testing.T) {
 	s := open(t)
-	must(t, s, append(house(), put(t, "/LM/SMTPSVC", "HopCount", "15"))...)
+	must(t, s, append(setupOps(), put(t, "/LM/SMTPSVC", "HopCount", "15"))...)
 	id := func(name string) metabase.ID {
 		p, _ := schema.IIS().Property(name)
 		return p.ID
