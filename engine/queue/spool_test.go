@@ -50,6 +50,16 @@ func openReal(t *testing.T, dir string, deps Deps) *real {
 	return &real{q, sp, db}
 }
 
+// stored counts the messages in the spool.
+func (r *real) stored(t *testing.T) int {
+	t.Helper()
+	n, err := spool.Count(t.Context(), kv.Prefix(r.db, "1/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 func (r *real) close(t *testing.T) {
 	t.Helper()
 	if err := errors.Join(r.sp.Close(), r.db.Close()); err != nil {
@@ -112,8 +122,8 @@ func TestOnTheSpool(t *testing.T) {
 	if n, err := r.Bounce(t.Context(), Filter{Domain: "c1.test"}, false); err != nil || n.Messages != 7 {
 		t.Errorf("Bounce = %+v, %v", n, err)
 	}
-	if c := r.Counts(); c.Messages != 6+7 || r.sp.Stats().Messages != 6+7 || r.Count("s.test") != 7 {
-		t.Errorf("%+v, spool %d: want 6 messages and 7 reports", c, r.sp.Stats().Messages)
+	if c := r.Counts(); c.Messages != 6+7 || r.stored(t) != 6+7 || r.Count("s.test") != 7 {
+		t.Errorf("%+v, spool %d: want 6 messages and 7 reports", c, r.stored(t))
 	}
 	for m, err := range r.Messages(t.Context(), "s.test") {
 		if err != nil {
@@ -198,7 +208,7 @@ func TestDamagedBodyIsSetAside(t *testing.T) {
 	if n, err := r.Delete(t.Context(), Filter{IDs: ids[1:2]}, false); err != nil || n.Messages != 1 {
 		t.Errorf("Delete = %+v, %v", n, err)
 	}
-	if c := r.Counts(); c.Messages != 0 || r.sp.Stats().Messages != 0 {
+	if c := r.Counts(); c.Messages != 0 || r.stored(t) != 0 {
 		t.Errorf("left %+v", c)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -228,7 +229,7 @@ func (w *recovery) flush(ctx context.Context) error {
 // removeFiles removes the files that no message has.
 func (w *recovery) removeFiles(context.Context) error {
 	names := w.tmp
-	for _, id := range sortedIDs(w.files) {
+	for _, id := range slices.Sorted(maps.Keys(w.files)) {
 		names = append(names, fileName(id))
 	}
 	for _, name := range names {
@@ -245,7 +246,7 @@ func (w *recovery) activate() {
 	b := w.s.segs
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, num := range sortedNums(b.byNum) {
+	for _, num := range slices.Sorted(maps.Keys(b.byNum)) {
 		seg := b.byNum[num]
 		if seg.live > 0 && seg.end < b.segSize*7/8 && (b.active == nil || seg.gen > b.active.gen) {
 			b.active = seg
@@ -254,7 +255,7 @@ func (w *recovery) activate() {
 	if b.active != nil {
 		b.active.state = active
 	}
-	for _, num := range sortedNums(b.byNum) {
+	for _, num := range slices.Sorted(maps.Keys(b.byNum)) {
 		b.recycleLocked(b.byNum[num])
 	}
 }
@@ -274,22 +275,4 @@ func (w *recovery) log() {
 			log.Warn("spool: "+list.msg, "msg_id", f.ID, "file", f.File, "err", f.Err)
 		}
 	}
-}
-
-func sortedIDs(m map[mail.MessageID]bool) []mail.MessageID {
-	ids := make([]mail.MessageID, 0, len(m))
-	for id := range m {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
-func sortedNums(m map[uint32]*segment) []uint32 {
-	nums := make([]uint32, 0, len(m))
-	for num := range m {
-		nums = append(nums, num)
-	}
-	slices.Sort(nums)
-	return nums
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"restante/engine/mail"
 	"restante/internal/kv"
@@ -96,7 +98,7 @@ var errLost = errors.New("the index had lost it")
 // salvageFiles does the same for files of large bodies: one that was begun
 // after the last group of the index shows that the index is older.
 func (w *recovery) salvageFiles(ctx context.Context) error {
-	for _, id := range sortedIDs(w.files) {
+	for _, id := range slices.Sorted(maps.Keys(w.files)) {
 		if _, err := w.s.find(id); err == nil {
 			continue
 		} else if !errors.Is(err, ErrNotFound) {

@@ -79,9 +79,6 @@ type segments struct {
 	retired       []uint32               // removed files that the index still has
 	open          map[mail.MessageID]int // bodies in a file of their own that are open
 	removeOnClose map[mail.MessageID]bool
-	messages      int
-	files         int
-	fileLive      int64
 }
 
 func newSegments(vol volume, segSize int64) *segments {
@@ -93,16 +90,10 @@ func newSegments(vol volume, segSize int64) *segments {
 	}
 }
 
-// adjust counts one message more (n = 1) or less (n = -1).
+// adjust counts one message more (n = 1) or less (n = -1) in its segment.
 func (b *segments) adjust(e *entry, n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.messages += n
-	if e.seg == 0 {
-		b.files += n
-		b.fileLive += int64(n) * e.length()
-		return
-	}
 	b.adjustLocked(e, n)
 }
 
@@ -117,7 +108,7 @@ func (b *segments) relocate(from, to *entry) {
 func (b *segments) adjustLocked(e *entry, n int) {
 	seg := b.byNum[e.seg]
 	if seg == nil || seg.gen != e.gen {
-		return // damaged: its segment is gone
+		return // in a file of its own, or damaged: its segment is gone
 	}
 	seg.live += int64(n) * e.length()
 	b.recycleLocked(seg)
@@ -290,22 +281,6 @@ func (b *segments) removeFile(id mail.MessageID) {
 		return
 	}
 	_ = b.vol.Remove(fileName(id))
-}
-
-func (b *segments) stats() Stats {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	st := Stats{
-		Messages: b.messages, Files: b.files, LiveBytes: b.fileLive,
-		Segments: len(b.byNum), Ready: len(b.ready),
-	}
-	for _, seg := range b.byNum {
-		st.LiveBytes += seg.live
-		if seg.state != ready {
-			st.DeadBytes += seg.end - seg.live
-		}
-	}
-	return st
 }
 
 func (b *segments) close() error {

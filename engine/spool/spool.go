@@ -10,7 +10,7 @@
 // its own. Envelopes and the locations of bodies are in the index, a [kv.DB].
 //
 // Open never returns a body that does not match its checksum. Such a message is
-// named in the [Report] or in the error, and stays as it is. The package does
+// named in the log or in the error, and stays as it is. The package does
 // not know when a message is due or where it goes.
 package spool
 
@@ -21,7 +21,6 @@ import (
 	"iter"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -114,8 +113,8 @@ const (
 
 func entryKey(id mail.MessageID) []byte { return []byte(entryPrefix + string(id)) }
 
-// Open opens the spool in dir, with its index in db, and repairs what a crash
-// has left; [Spool.Report] tells what it found. Only one Spool may use dir and
+// Open opens the spool in dir, with its index in db, repairs what a crash has
+// left, and logs what it found. Only one Spool may use dir and
 // db. The error is ErrInUse for a dir that another Spool has open, in any
 // process, and ErrForeign for one with mail of another queue.
 func Open(ctx context.Context, dir string, db kv.DB, opts Options) (*Spool, error) {
@@ -238,29 +237,4 @@ func Count(ctx context.Context, db kv.DB) (n int, err error) {
 	return n, nil
 }
 
-// Stats is the content of a spool and its use of the disk.
-type Stats struct {
-	Messages  int
-	LiveBytes int64 // bodies with their heads and envelopes
-	DeadBytes int64 // in segments, of removed messages
-	Segments  int   // segment files, the ready ones included
-	Ready     int   // empty segments kept for use
-	Files     int   // bodies in a file of their own
-}
-
-// Stats returns the current statistics.
-func (s *Spool) Stats() Stats { return s.segs.stats() }
-
-// Report tells what Open found.
-func (s *Spool) Report() Report {
-	r := s.report
-	r.Damaged = slices.Clone(r.Damaged)
-	r.Dropped = slices.Clone(r.Dropped)
-	r.Salvaged = slices.Clone(r.Salvaged)
-	r.Kept = slices.Clone(r.Kept)
-	return r
-}
-
 func (s *Spool) tmpName() string { return fmt.Sprintf("%s%d", tmpPrefix, s.tmp.Add(1)) }
-
-func isIndexFull(err error) bool { return errors.Is(err, kv.ErrFull) }

@@ -268,7 +268,7 @@ func (s *Spool) checkSpace(n int64) error {
 
 // asFull makes a full disk or index an ErrFull.
 func asFull(err error) error {
-	if err == nil || errors.Is(err, ErrFull) || !disk.IsFull(err) && !isIndexFull(err) {
+	if err == nil || errors.Is(err, ErrFull) || !disk.IsFull(err) && !errors.Is(err, kv.ErrFull) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrFull, err)
