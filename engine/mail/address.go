@@ -240,3 +240,15 @@ func (a *Address) UnmarshalJSON(b []byte) error {
 	*a, err = ParseAddress(s)
 	return err
 }
+
+// AddressLiteral is an address as RFC 5321 §4.1.3 writes it; "unknown" for none.
+func AddressLiteral(ip netip.Addr) string {
+	if !ip.IsValid() {
+		return "unknown"
+	}
+	ip = ip.Unmap().WithZone("")
+	if ip.Is6() {
+		return "[IPv6:" + ip.String() + "]"
+	}
+	return "[" + ip.String() + "]"
+}

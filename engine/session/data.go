@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"restante/engine/mail"
+	"restante/engine/wire"
 )
 
 // Data takes the message in: our trace header first, then the body as it comes.
@@ -99,7 +100,7 @@ type limitWriter struct {
 func (m *limitWriter) Write(p []byte) (int, error) {
 	m.octets += int64(len(p))
 	if limit := m.limits.messageSize(); m.octets > limit {
-		return 0, limitError{tooBig(limit)}
+		return 0, limitError{wire.TooBig(limit)}
 	}
 	if m.limits.full(m.before, m.octets) {
 		return 0, limitError{sessionFull}

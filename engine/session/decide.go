@@ -3,7 +3,6 @@
 package session
 
 import (
-	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -11,6 +10,7 @@ import (
 
 	"restante/engine/account"
 	"restante/engine/mail"
+	"restante/engine/wire"
 )
 
 // A Stage is the point of a session at which a rule is looked at.
@@ -128,7 +128,7 @@ func (p *Policy) Decide(first, last Stage, q Question) Decision {
 		}
 		switch d := (Decision{c.rule, c.reply}); c.rule {
 		case SizeLimit:
-			d.Reply = tooBig(p.Limits.messageSize())
+			d.Reply = wire.TooBig(p.Limits.messageSize())
 			return d
 		case NoMechanism:
 			d.Reply = p.noMechanism("", q.TLS, q.Client)
@@ -183,11 +183,6 @@ func (l Limits) messageSize() int64 {
 // connection may bring.
 func (l Limits) full(octets, size int64) bool {
 	return l.Session > 0 && octets > 0 && (octets >= l.Session || size > l.Session-octets)
-}
-
-// tooBig is RFC 1870 §6.
-func tooBig(limit int64) mail.Reply {
-	return mail.Reply{Code: 552, Enhanced: "3.4", Text: fmt.Sprintf("Message size exceeds fixed limit of %d octets", limit)}
 }
 
 // A Policy is what one caller lives under. It is shared by all callers that

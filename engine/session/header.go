@@ -144,7 +144,7 @@ const maxTraceAddress = 900
 // trace is the Received field of RFC 5321 §4.4.
 func trace(hostname string, env mail.Envelope, extended bool, state tls.ConnectionState) string {
 	var b strings.Builder
-	b.WriteString("Received: from " + helloName(env.Helo, env.Client) + " (" + literal(env.Client) + ")\r\n")
+	b.WriteString("Received: from " + helloName(env.Helo, env.Client) + " (" + mail.AddressLiteral(env.Client) + ")\r\n")
 	b.WriteString("\tby " + hostname + " with " + protocol(env, extended) + " id " + string(env.ID))
 	if env.TLS {
 		b.WriteString("\r\n\t(" + strings.ReplaceAll(tls.VersionName(state.Version), " ", "") + ", " + tls.CipherSuiteName(state.CipherSuite) + ")")
@@ -173,23 +173,11 @@ func protocol(env mail.Envelope, extended bool) string {
 	return p
 }
 
-// literal is RFC 5321 §4.1.3.
-func literal(ip netip.Addr) string {
-	if !ip.IsValid() {
-		return "unknown"
-	}
-	ip = ip.Unmap().WithZone("")
-	if ip.Is6() {
-		return "[IPv6:" + ip.String() + "]"
-	}
-	return "[" + ip.String() + "]"
-}
-
 // helloName is the name of the greeting if it is a domain, and else the
 // client's address: nothing else of a client's enters our field.
 func helloName(name string, ip netip.Addr) string {
 	if d, err := mail.ParseDomain(name); err == nil {
 		return string(d)
 	}
-	return literal(ip)
+	return mail.AddressLiteral(ip)
 }

@@ -30,15 +30,13 @@ func (c *conn) mechanisms() (names []string) {
 func (c *conn) auth(arg string) string {
 	words := strings.Fields(arg)
 	if r := c.checkAuth(words); r.Code != 0 {
-		c.reject(r)
-		return ""
+		return c.reject(r)
 	}
 	var initial []byte
 	if len(words) == 2 {
 		var ok bool
 		if initial, ok = decodeSASL(words[1]); !ok {
-			c.reject(badBase64)
-			return ""
+			return c.reject(badBase64)
 		}
 	}
 	c.caller.beginSignIn()

@@ -198,7 +198,7 @@ func (b *body) fits(n int) bool {
 	if b.discard || limit <= 0 || b.size+int64(n) <= limit {
 		return true
 	}
-	b.err = tooBig(limit)
+	b.err = TooBig(limit)
 	return false
 }
 

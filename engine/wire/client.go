@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -91,20 +92,11 @@ func reason(ctx context.Context, err error) error {
 }
 
 func (t *Timeouts) fill() {
-	for _, f := range []struct {
-		field  *time.Duration
-		normal time.Duration
-	}{
-		{&t.Greeting, 5 * time.Minute},
-		{&t.Command, 5 * time.Minute},
-		{&t.DataInit, 2 * time.Minute},
-		{&t.DataBlock, 3 * time.Minute},
-		{&t.DataDone, 10 * time.Minute},
-	} {
-		if *f.field <= 0 {
-			*f.field = f.normal
-		}
-	}
+	t.Greeting = cmp.Or(max(t.Greeting, 0), 5*time.Minute)
+	t.Command = cmp.Or(max(t.Command, 0), 5*time.Minute)
+	t.DataInit = cmp.Or(max(t.DataInit, 0), 2*time.Minute)
+	t.DataBlock = cmp.Or(max(t.DataBlock, 0), 3*time.Minute)
+	t.DataDone = cmp.Or(max(t.DataDone, 0), 10*time.Minute)
 }
 
 func (c *Client) open(ctx context.Context) error {

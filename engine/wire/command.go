@@ -16,8 +16,7 @@ const maxHello = 255
 // it has been answered.
 func (c *conn) command(line string) string {
 	if i := strings.IndexFunc(line, isControl); i >= 0 {
-		c.reject(mail.Reply{Code: 500, Enhanced: "5.2", Text: "Control character in command"})
-		return ""
+		return c.reject(mail.Reply{Code: 500, Enhanced: "5.2", Text: "Control character in command"})
 	}
 	verb, arg, _ := strings.Cut(strings.TrimRight(line, " \t"), " ")
 	verb, arg = upper(verb), strings.TrimLeft(arg, " \t")
@@ -32,8 +31,7 @@ func (c *conn) command(line string) string {
 		if verb == "BDAT" {
 			return c.rejectChunk(arg, r)
 		}
-		c.reject(r)
-		return ""
+		return c.reject(r)
 	}
 	return cmd.run(c, arg)
 }
@@ -80,7 +78,7 @@ func (c *conn) helo(arg string) string { return c.hello(arg, false) }
 func (c *conn) hello(arg string, extended bool) string {
 	name, _, _ := strings.Cut(strings.ReplaceAll(arg, "\t", " "), " ")
 	if name == "" {
-		name = literal(c.caller)
+		name = mail.AddressLiteral(c.caller.Remote.Addr())
 	}
 	name = name[:min(len(name), maxHello)]
 	r := c.callSession("hello", func() mail.Reply { return c.sess.Hello(c.ctx, name, extended) })
@@ -88,8 +86,7 @@ func (c *conn) hello(arg string, extended bool) string {
 		return ""
 	}
 	if !r.Positive() {
-		c.respond(r)
-		return ""
+		return c.respond(r)
 	}
 	c.greeted = true
 	c.caller.greeted(name)
@@ -101,17 +98,6 @@ func (c *conn) hello(arg string, extended bool) string {
 	}
 	c.setReply(mail.Reply{Code: 250, Text: text}, noStatus)
 	return line
-}
-
-func literal(c *Caller) string {
-	ip := c.Remote.Addr()
-	switch {
-	case !ip.IsValid():
-		return "unknown"
-	case ip.Is4():
-		return "[" + ip.String() + "]"
-	}
-	return "[IPv6:" + ip.WithZone("").String() + "]"
 }
 
 // extensions is the list of EHLO, each keyword on a line of its own.
@@ -149,8 +135,7 @@ func (c *conn) extensions() string {
 func (c *conn) mail(arg string) string {
 	m, r := parseMail(arg, c.cfg.Verbs)
 	if r.Code != 0 {
-		c.reject(r)
-		return ""
+		return c.reject(r)
 	}
 	c.now.mail, c.now.style = m, batched
 	return c.forward("MAIL FROM:<>\r\n")
@@ -158,14 +143,12 @@ func (c *conn) mail(arg string) string {
 
 func (c *conn) rcpt(arg string) string {
 	if !c.inTransaction {
-		c.reject(needMail)
-		return ""
+		return c.reject(needMail)
 	}
 	r, bad := parseRcpt(arg, c.cfg.Verbs)
 	if bad.Code != 0 {
 		c.rcptCommands++
-		c.reject(bad)
-		return ""
+		return c.reject(bad)
 	}
 	c.now.rcpt, c.now.style = r, batched
 	return c.forward("RCPT TO:<x@x>\r\n")
@@ -190,8 +173,7 @@ func (c *conn) data(arg string) string {
 		return ""
 	}
 	if r := c.checkRecipients(); r.Code != 0 {
-		c.reject(r)
-		return ""
+		return c.reject(r)
 	}
 	return c.forward("DATA\r\n")
 }
@@ -205,18 +187,15 @@ func (c *conn) rset(arg string) string {
 }
 
 func (c *conn) noop(string) string {
-	c.respond(okReply)
-	return ""
+	return c.respond(okReply)
 }
 
 func (c *conn) help(string) string {
-	c.respond(mail.Reply{Code: 214, Enhanced: "0.0", Text: "See RFC 5321"})
-	return ""
+	return c.respond(mail.Reply{Code: 214, Enhanced: "0.0", Text: "See RFC 5321"})
 }
 
 func (c *conn) vrfy(string) string {
-	c.respond(mail.Reply{Code: 252, Enhanced: "5.2", Text: "Cannot VRFY user, but will accept message and attempt delivery"})
-	return ""
+	return c.respond(mail.Reply{Code: 252, Enhanced: "5.2", Text: "Cannot VRFY user, but will accept message and attempt delivery"})
 }
 
 func (c *conn) quit(arg string) string {
@@ -233,8 +212,7 @@ func (c *conn) startTLS(arg string) string {
 		return ""
 	}
 	if c.encrypted {
-		c.reject(mail.Reply{Code: 503, Enhanced: "5.1", Text: "TLS already active"})
-		return ""
+		return c.reject(mail.Reply{Code: 503, Enhanced: "5.1", Text: "TLS already active"})
 	}
 	c.respond(mail.Reply{Code: 220, Enhanced: "0.0", Text: "Ready to start TLS"})
 	c.in.drop()

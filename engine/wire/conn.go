@@ -155,8 +155,12 @@ func (c *conn) sendPending() {
 	c.writeReply(c.now.reply, c.now.style)
 }
 
-// respond sends the reply of the present command at once.
-func (c *conn) respond(r mail.Reply) { c.writeReply(r, 0) }
+// respond sends the reply of the present command at once. It returns "": there
+// is nothing for go-smtp to do.
+func (c *conn) respond(r mail.Reply) string {
+	c.writeReply(r, 0)
+	return ""
+}
 
 func (c *conn) writeReply(r mail.Reply, s style) {
 	c.report(r)
@@ -171,15 +175,15 @@ func (c *conn) writeReply(r mail.Reply, s style) {
 	}
 }
 
-// reject refuses a command and counts it as an error. Too many of them end the
-// connection.
-func (c *conn) reject(r mail.Reply) {
+// reject is respond for a refusal, which counts as an error. Too many of them
+// end the connection.
+func (c *conn) reject(r mail.Reply) string {
 	if c.cfg.MaxErrors > 0 && c.errorCount >= c.cfg.MaxErrors {
 		c.disconnect(mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many errors, closing connection"})
-		return
+		return ""
 	}
 	c.errorCount++
-	c.respond(r)
+	return c.respond(r)
 }
 
 // readError ends the connection, or answers for a line that cannot be read.

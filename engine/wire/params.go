@@ -18,7 +18,8 @@ type params struct {
 	bad  mail.Reply // code 0: none
 }
 
-func tooBig(limit int64) mail.Reply {
+// TooBig refuses a message of more than limit octets. RFC 1870 §6.
+func TooBig(limit int64) mail.Reply {
 	return mail.Reply{Code: 552, Enhanced: "3.4", Text: fmt.Sprintf("Message size exceeds fixed limit of %d octets", limit)}
 }
 

@@ -11,15 +11,12 @@ import (
 // etrn answers ETRN. RFC 1985.
 func (c *conn) etrn(node string) string {
 	if node == "" {
-		c.reject(mail.Reply{Code: 500, Enhanced: "5.4", Text: "Syntax: ETRN domain"})
-		return ""
+		return c.reject(mail.Reply{Code: 500, Enhanced: "5.4", Text: "Syntax: ETRN domain"})
 	}
 	if !isNode(node) {
-		c.reject(syntax("ETRN domain"))
-		return ""
+		return c.reject(syntax("ETRN domain"))
 	}
-	c.respond(c.callSession("etrn", func() mail.Reply { return c.sess.Etrn(c.ctx, node) }))
-	return ""
+	return c.respond(c.callSession("etrn", func() mail.Reply { return c.sess.Etrn(c.ctx, node) }))
 }
 
 // isNode checks the form [@|#]node of RFC 1985 §5. Behind # stands a name that
@@ -46,32 +43,27 @@ func (c *conn) turn(arg string) string {
 	if c.rejectArgument("TURN", arg) {
 		return ""
 	}
-	c.release(false, nil)
-	return ""
+	return c.release(false, nil)
 }
 
 func (c *conn) atrn(arg string) string {
 	domains, ok := parseDomains(arg)
 	if !ok {
-		c.reject(syntax("ATRN [domain[,domain]...]"))
-		return ""
+		return c.reject(syntax("ATRN [domain[,domain]...]"))
 	}
-	c.release(true, domains)
-	return ""
+	return c.release(true, domains)
 }
 
 // release answers TURN and ATRN, and runs the reversed session.
-func (c *conn) release(atrn bool, domains []mail.Domain) {
+func (c *conn) release(atrn bool, domains []mail.Domain) string {
 	if c.caller.Account() == "" {
-		c.reject(mail.Reply{Code: 530, Enhanced: "7.0", Text: "Authentication required"})
-		return
+		return c.reject(mail.Reply{Code: 530, Enhanced: "7.0", Text: "Authentication required"})
 	}
 	if len(c.in.bytes()) > 0 {
 		// RFC 2920 §3.1: TURN comes last in a group. What stands behind it
 		// is no reply to our EHLO.
 		c.in.drop()
-		c.reject(mail.Reply{Code: 503, Enhanced: "5.0", Text: "Must be the last command in a group"})
-		return
+		return c.reject(mail.Reply{Code: 503, Enhanced: "5.0", Text: "Must be the last command in a group"})
 	}
 	var h Handover
 	r := c.callSession("turn", func() (r mail.Reply) {
@@ -82,13 +74,14 @@ func (c *conn) release(atrn bool, domains []mail.Domain) {
 		if !c.closed {
 			c.respond(r)
 		}
-		return
+		return ""
 	}
 	c.respond(r)
 	c.closed = true
 	c.enter(reversed)
 	c.in.release()
 	c.protect("handover", func() { h(c.ctx, c.sock) })
+	return ""
 }
 
 // parseDomains reads ATRN's list; nil for none. RFC 2645 §5.
