@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"restante/engine/mail"
 )
@@ -188,28 +189,21 @@ func (h *ownership) pick(d *destination) *entry {
 }
 
 // load reads the record and the envelope of e.
-func (q *Queue) load(e *entry) (record, mail.Envelope, error) {
+func (q *Queue) load(e *entry) (rec record, env mail.Envelope, err error) {
 	raw, ok, err := q.db.Get(e.key())
-	if err != nil {
-		return record{}, mail.Envelope{}, err
+	if err == nil && !ok {
+		err = errRecord
 	}
-	if !ok {
-		return record{}, mail.Envelope{}, errRecord
+	if err == nil {
+		rec, err = decodeRecord(raw)
 	}
-	rec, err := decodeRecord(raw)
-	if err != nil {
-		return record{}, mail.Envelope{}, err
+	if err == nil {
+		env, err = q.store.Envelope(e.id)
 	}
-	env, err := q.store.Envelope(e.id)
-	if err != nil {
-		return record{}, mail.Envelope{}, err
+	if err == nil && slices.ContainsFunc(rec.open, func(i int) bool { return i >= len(env.To) }) {
+		err = errRecord
 	}
-	for _, i := range rec.open {
-		if i >= len(env.To) {
-			return record{}, mail.Envelope{}, errRecord
-		}
-	}
-	return rec, env, nil
+	return rec, env, err
 }
 
 // markUnreadable takes the claimed entry e out of the due ones: for good if its

@@ -97,22 +97,16 @@ func (p Policy) withDefaults() Policy {
 	if len(p.Ladder) == 0 {
 		p.Ladder = []time.Duration{15 * time.Minute, 30 * time.Minute, time.Hour, 4 * time.Hour}
 	}
-	orTime(&p.Expire, 48*time.Hour)
-	orTime(&p.DelayNotice, 12*time.Hour)
-	orInt(&p.Conversations, 100)
-	orInt(&p.PerDestination, 4)
+	setDefault(&p.Expire, 48*time.Hour)
+	setDefault(&p.DelayNotice, 12*time.Hour)
+	setDefault(&p.Conversations, 100)
+	setDefault(&p.PerDestination, 4)
 	return p
 }
 
-func orTime(d *time.Duration, otherwise time.Duration) {
-	if *d <= 0 {
-		*d = otherwise
-	}
-}
-
-func orInt(n *int, otherwise int) {
-	if *n <= 0 {
-		*n = otherwise
+func setDefault[T int | time.Duration](v *T, otherwise T) {
+	if *v <= 0 {
+		*v = otherwise
 	}
 }
 
