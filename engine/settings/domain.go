@@ -38,9 +38,6 @@ func (d *Domain) fields() []field {
 // NoETRN reports whether ETRN does not start delivery to the domain.
 func (d Domain) NoETRN() bool { return d.RouteAction.Has(NoETRN) }
 
-// Wildcard reports whether d is for all names below it.
-func (d Domain) Wildcard() bool { return strings.HasPrefix(d.Name, "*.") }
-
 // A Reason is a property that decided something, and the key that it comes
 // from; an empty Path is the schema's default.
 type Reason struct {
