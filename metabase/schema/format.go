@@ -97,10 +97,7 @@ func (p Prop) formatBinary(b []byte) []string {
 
 // Bit is the value of a Flag within the value of the property that it is a bit of.
 func (p Prop) Bit(parent metabase.Value) metabase.Value {
-	if parent.DWord()&p.Mask == p.Mask {
-		return metabase.DWord(1)
-	}
-	return metabase.DWord(0)
+	return boolean(parent.DWord()&p.Mask == p.Mask)
 }
 
 // WithBit is the value of the parent with the bit of a Flag on or off.
