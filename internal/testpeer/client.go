@@ -173,17 +173,17 @@ func (l *Client) Receive(keep func(Received) error) error {
 		case "EHLO":
 			fmt.Fprint(out, "250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE\r\n")
 		case "MAIL":
-			m = Received{From: pathArgument(line)}
+			m = Received{From: pathOf(line)}
 			fmt.Fprint(out, "250 ok\r\n")
 		case "RCPT":
-			m.To = append(m.To, pathArgument(line))
+			m.To = append(m.To, pathOf(line))
 			fmt.Fprint(out, "250 ok\r\n")
 		case "DATA":
 			fmt.Fprint(out, "354 go\r\n")
 			if err := out.Flush(); err != nil {
 				return err
 			}
-			if m.Data, err = l.readBody(keep != nil); err != nil {
+			if m.Data, err = readBody(l.R, keep != nil); err != nil {
 				return err
 			}
 			if keep != nil {
@@ -198,35 +198,5 @@ func (l *Client) Receive(keep func(Received) error) error {
 		default:
 			fmt.Fprint(out, "250 ok\r\n")
 		}
-	}
-}
-
-// pathArgument gives the text between the angle brackets.
-func pathArgument(line string) string {
-	_, rest, _ := strings.Cut(line, "<")
-	inner, _, _ := strings.Cut(rest, ">")
-	return inner
-}
-
-// readBody reads to the end marker and removes the dot-stuffing.
-func (l *Client) readBody(keep bool) ([]byte, error) {
-	var b []byte
-	atStart := true
-	for {
-		part, err := l.R.ReadSlice('\n')
-		if err != nil && err != bufio.ErrBufferFull {
-			return nil, err
-		}
-		whole := err == nil
-		if atStart && string(part) == ".\r\n" {
-			return b, nil
-		}
-		if atStart && part[0] == '.' {
-			part = part[1:]
-		}
-		if keep {
-			b = append(b, part...)
-		}
-		atStart = whole
 	}
 }

@@ -181,7 +181,7 @@ func (v *conversation) data(line string) bool {
 	if !v.say(reply) || !strings.HasPrefix(reply, "354") {
 		return reply != "HANGUP"
 	}
-	body, err := readBody(v.r)
+	body, err := readBody(v.r, true)
 	if err != nil {
 		return false
 	}
@@ -195,8 +195,9 @@ func (v *conversation) data(line string) bool {
 	return v.say(reply)
 }
 
-// readBody takes a message up to its dot and undoes the stuffing.
-func readBody(r *bufio.Reader) ([]byte, error) {
+// readBody takes a message up to its dot and undoes the stuffing. Without keep
+// it returns nothing of the message.
+func readBody(r *bufio.Reader, keep bool) ([]byte, error) {
 	var body []byte
 	start := true
 	for {
@@ -210,7 +211,9 @@ func readBody(r *bufio.Reader) ([]byte, error) {
 			}
 			line = line[1:]
 		}
-		body = append(body, line...)
+		if keep {
+			body = append(body, line...)
+		}
 		start = err == nil
 	}
 }
