@@ -93,10 +93,11 @@ func open(dir string, opts Options) (*store, error) {
 		return nil, err
 	}
 	bopts := tuned(dir, space.memTable, opts.Log)
-	if err := verify(dir, bopts); err != nil {
+	flushed, err := verify(dir, bopts)
+	if err != nil {
 		return nil, err
 	}
-	if err := verifyLogs(dir, opts.Log); err != nil {
+	if err := verifyLogs(dir, flushed, opts.Log); err != nil {
 		return nil, err
 	}
 	unbegun, err := hasUnbegun(dir)
@@ -112,7 +113,7 @@ func open(dir string, opts Options) (*store, error) {
 	}
 	db := &store{dir: dir, bdb: bdb, space: space, last: bdb.MaxVersion(), beforeTxn: opts.beforeTxn, scans: map[uint64]int{}}
 	space.tables = db.tableBytes
-	if err := errors.Join(space.syncNewLog(), db.recover()); err != nil {
+	if err := errors.Join(space.syncNewLog(db.last), db.recover()); err != nil {
 		return nil, errors.Join(err, bdb.Close())
 	}
 	db.show()
@@ -368,7 +369,9 @@ func (db *store) Close() error {
 		}
 		db.view.Unlock()
 		db.readers.Wait()
-		if err := db.bdb.Close(); err != nil {
+		// Badger removes its last log; see wasFlushed.
+		noted := begun{db.space.next - 1, db.space.next, db.last}.write(db.dir)
+		if err := errors.Join(noted, db.bdb.Close()); err != nil {
 			db.closing = fmt.Errorf("kv: close %s: %w", db.dir, err)
 		}
 	})

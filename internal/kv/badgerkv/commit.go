@@ -239,7 +239,7 @@ func (c *committer) txn(fill func(add func(kv.Op) error) error) (err error) {
 	}
 	if err == nil {
 		c.db.last++
-		err = c.db.space.syncNewLog()
+		err = c.db.space.syncNewLog(c.db.last - 1)
 	}
 	if err != nil {
 		return c.broken(fmt.Errorf("kv: commit in %s: %w; nothing more is written until the store is opened again", c.db.dir, err))

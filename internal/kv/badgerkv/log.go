@@ -47,46 +47,66 @@ func logNames(dir string) ([]string, error) {
 	return names, err
 }
 
-// verifyLogs looks for damage in the logs that Badger is about to replay.
-func verifyLogs(dir string, log *slog.Logger) error {
+// verifyLogs looks for damage in the logs that Badger is about to replay. The
+// tables hold transactions up to number flushed. It records the last transaction
+// of the logs, because Badger empties a log before it removes it: see wasFlushed.
+func verifyLogs(dir string, flushed uint64, log *slog.Logger) error {
 	names, err := logNames(dir)
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	b, err := readBegun(dir)
 	if err != nil {
 		return err
 	}
-	for i, name := range names {
-		cut, err := verifyLog(name, i == len(names)-1)
+	var following, all span // of the next log that has transactions; of all logs
+	for i, name := range slices.Backward(names) {
+		txns, cut, err := verifyLog(name, i == len(names)-1)
+		if errors.Is(err, errEmpty) && b.wasFlushed(logNumber(name), following.first, flushed) {
+			err = os.Remove(name)
+		}
 		if err != nil {
 			return damaged(fmt.Errorf("%s: %w", filepath.Base(name), err))
 		}
 		if cut {
 			log.Warn("kv: the last commit was cut off by a crash and is dropped", "file", name)
 		}
+		if txns.last != 0 {
+			following, all.last = txns, max(all.last, txns.last)
+		}
 	}
-	return nil
+	if b.newest == 0 {
+		return nil // a store of a version that recorded nothing
+	}
+	b.below, b.last = logNumber(names[len(names)-1])+1, max(all.last, flushed)
+	return b.write(dir)
 }
 
-// verifyLog says whether the log ends in a transaction that was broken off.
-// Only the newest one may.
-func verifyLog(name string, newest bool) (cut bool, err error) {
+// verifyLog returns the whole transactions of a log, and whether one was cut off
+// behind them. Only the newest log may end so.
+func verifyLog(name string, newest bool) (txns span, cut bool, err error) {
 	defer guard(&err)()
 	info, err := os.Stat(name)
 	switch {
 	case err != nil:
-		return false, err
+		return txns, false, err
 	case info.Size() == 0 && newest && !isBegun(name):
-		return false, nil
+		return txns, false, nil
 	case info.Size() == 0:
-		return false, errEmpty
+		return txns, false, errEmpty
 	case info.Size() < logHeader:
-		return false, errCutOff
+		return txns, false, errCutOff
 	}
 	mf, err := z.OpenMmapFile(name, os.O_RDONLY, 0)
 	if err != nil {
-		return false, err
+		return txns, false, err
 	}
-	end, last := replay(mf.Data)
-	return !isZero(mf.Data[end:]), errors.Join(verifyTail(mf.Data, end, last, newest), mf.Close(-1))
+	end, txns := replay(mf.Data)
+	return txns, !isZero(mf.Data[end:]), errors.Join(verifyTail(mf.Data, end, txns.last, newest), mf.Close(-1))
 }
+
+// A span is the numbers of consecutive transactions; zero if there are none.
+type span struct{ first, last uint64 }
 
 var (
 	errCutOff = errors.New("is cut off")
@@ -132,14 +152,15 @@ func endAt(b []byte, k int) (number uint64, ok bool) {
 	return r.endOfTxn()
 }
 
-// replay gives the end of the last whole transaction, and its number.
-func replay(log []byte) (end int, last uint64) {
+// replay returns the end of the last whole transaction, and the numbers of all
+// whole ones.
+func replay(log []byte) (end int, txns span) {
 	end = logHeader
 	var open uint64 // the transaction that the records belong to, or 0
 	for at := end; ; {
 		r, n := readRecord(log[at:])
 		if n == 0 {
-			return end, last
+			return end, txns
 		}
 		at += n
 		number, ends := r.endOfTxn()
@@ -147,11 +168,14 @@ func replay(log []byte) (end int, last uint64) {
 		case r.meta&inTxn != 0 && (open == 0 || open == r.number):
 			open = r.number
 		case ends && number == open:
-			end, last, open = at, number, 0
+			end, txns.last, open = at, number, 0
+			if txns.first == 0 {
+				txns.first = number
+			}
 		case r.meta&(inTxn|endOfTxn) == 0 && open == 0:
 			end = at // one that Badger has moved here
 		default:
-			return end, last
+			return end, txns
 		}
 	}
 }
@@ -214,31 +238,31 @@ func isZero(b []byte) bool {
 	return true
 }
 
-// verify checks the checksums of every table that the manifest names. Badger
+// verify checks the checksums of every table that the manifest names, and returns
+// the newest transaction in them. Badger
 // itself skips some broken tables and ends the process over others; here, either
 // is an error.
-func verify(dir string, opts badger.Options) error {
+func verify(dir string, opts badger.Options) (newest uint64, err error) {
 	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if errors.Is(err, os.ErrNotExist) {
-		return noManifest(dir)
+		return 0, noManifest(dir)
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
 	manifest, err := readManifest(f, opts)
 	if err != nil {
-		return damaged(fmt.Errorf("%s: %w", badger.ManifestFilename, err))
+		return 0, damaged(fmt.Errorf("%s: %w", badger.ManifestFilename, err))
 	}
-	var newest uint64
 	for id := range manifest.Tables {
 		version, err := verifyTable(table.NewFilename(id, dir))
 		if err != nil {
-			return damaged(fmt.Errorf("%s: %w", table.IDToFilename(id), err))
+			return 0, damaged(fmt.Errorf("%s: %w", table.IDToFilename(id), err))
 		}
 		newest = max(newest, version)
 	}
-	return verifyStrays(dir, manifest, newest)
+	return newest, verifyStrays(dir, manifest, newest)
 }
 
 func readManifest(f *os.File, opts badger.Options) (m badger.Manifest, err error) {

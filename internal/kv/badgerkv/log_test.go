@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"restante/internal/kv"
 )
@@ -35,9 +36,9 @@ func killed(t *testing.T, n int) (dir string, ends []int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		end, last := replay(b)
-		if last == 0 || len(ends) > 0 && end <= ends[len(ends)-1] {
-			t.Fatalf("commit %d ends at %d, transaction %d", i, end, last)
+		end, txns := replay(b)
+		if txns.last == 0 || len(ends) > 0 && end <= ends[len(ends)-1] {
+			t.Fatalf("commit %d ends at %d, transactions %v", i, end, txns)
 		}
 		ends = append(ends, end)
 	}
@@ -84,7 +85,7 @@ func TestDamagedLogIsNotTakenForItsEnd(t *testing.T) {
 			b := append([]byte(nil), whole...)
 			b[at] = wrong
 			overwrite(t, name, b)
-			err := verifyLogs(dir, slog.New(slog.DiscardHandler))
+			err := verifyLogs(dir, 0, slog.New(slog.DiscardHandler))
 			if at < beforeLast && !errors.Is(err, kv.ErrDamaged) {
 				t.Errorf("octet %d of %d is %#x: %v", at, beforeLast, wrong, err)
 			}
@@ -107,7 +108,7 @@ func TestLogThatIsCutOff(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Badger itself cuts logs, where a commit ends.
-		if err := verifyLogs(dir, slog.New(slog.DiscardHandler)); errors.Is(err, kv.ErrDamaged) == atEnd[size] {
+		if err := verifyLogs(dir, 0, slog.New(slog.DiscardHandler)); errors.Is(err, kv.ErrDamaged) == atEnd[size] {
 			t.Errorf("cut to %d: %v", size, err)
 		}
 	}
@@ -174,6 +175,68 @@ func TestLogThatWasNotBegun(t *testing.T) {
 	}
 }
 
+// Badger flushes a log to a table, truncates it and removes it. A process may be
+// killed in between; an empty log whose commits are in no table is damage.
+func TestLogThatWasBeingRemoved(t *testing.T) {
+	for _, more := range []bool{true, false} { // whether the next log has a commit
+		dir, _ := killed(t, 3)
+		before := copyDir(t, dir)
+		db, err := Open(dir, Options{}) // flushes the log and removes it
+		if err != nil {
+			t.Fatal(err)
+		}
+		awaitGone(t, filepath.Join(dir, "00001.mem"))
+		if more {
+			if err := db.Commit(t.Context(), kv.Put([]byte("more"), nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		dir = image(t, dir)
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "00001.mem"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Open(dir, Options{})
+		if err != nil {
+			t.Fatalf("a log that was being removed, more %v: %v", more, err)
+		}
+		if v, _, err := again.Get([]byte("a2")); string(v) != "value" || err != nil {
+			t.Errorf("a2 = %q, %v", v, err)
+		}
+		if err := again.Close(); err != nil {
+			t.Fatal(err)
+		}
+
+		// The same without the tables.
+		if err := os.Truncate(filepath.Join(before, "00001.mem"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(before, Options{}); !errors.Is(err, kv.ErrDamaged) {
+			t.Errorf("a log that lost its commits: %v", err)
+		}
+	}
+}
+
+// awaitGone returns when there is no such file.
+func awaitGone(t *testing.T, name string) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(time.Minute)
+	for {
+		if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			t.Fatalf("%s is still there", name)
+		}
+	}
+}
+
 // A crash may leave any part of the last commit, also its end alone.
 func TestLastCommitBrokenOff(t *testing.T) {
 	dir, ends := killed(t, 3)
@@ -187,7 +250,7 @@ func TestLastCommitBrokenOff(t *testing.T) {
 			b := append([]byte(nil), whole...)
 			clear(b[from:to])
 			overwrite(t, name, b)
-			if err := verifyLogs(dir, slog.New(slog.DiscardHandler)); err != nil {
+			if err := verifyLogs(dir, 0, slog.New(slog.DiscardHandler)); err != nil {
 				t.Fatalf("%d to %d: %v", from, to, err)
 			}
 		}

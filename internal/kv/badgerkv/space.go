@@ -129,8 +129,9 @@ func (r *spaceGuard) check(n int64, grows bool) error {
 }
 
 // syncNewLog syncs the name of a log file that Badger has begun: no commit in it is
-// durable before that, and Badger does not do it.
-func (r *spaceGuard) syncNewLog() error {
+// durable before that, and Badger does not do it. The logs before it hold
+// transactions up to last.
+func (r *spaceGuard) syncNewLog(last uint64) error {
 	fresh := false
 	for {
 		name := filepath.Join(r.dir, fmt.Sprintf("%05d.mem", r.next))
@@ -147,22 +148,56 @@ func (r *spaceGuard) syncNewLog() error {
 	if !fresh {
 		return nil
 	}
-	return errors.Join(setBegun(r.dir, r.next-1), disk.SyncDir(r.dir))
+	return errors.Join(begun{r.next - 1, r.next - 1, last}.write(r.dir), disk.SyncDir(r.dir))
 }
 
-// begunName is a file with the number of the newest log that may have something
-// in it.
+// begunName is the file that records what is known of the logs.
 const begunName = "BEGUN"
 
-// setBegun records that log n is begun, before a commit in it is durable. It
-// rewrites the file in place, and so needs disk space only once.
-func setBegun(dir string, n int) error {
+// begun records the newest log that may hold commits, and the last transaction of
+// the logs below a number. An earlier version recorded only newest.
+type begun struct {
+	newest int
+	below  int
+	last   uint64
+}
+
+// readBegun reads the record; it is zero where there is none.
+func readBegun(dir string) (b begun, err error) {
+	text, err := os.ReadFile(filepath.Join(dir, begunName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return b, nil
+	}
+	if err == nil {
+		_, _ = fmt.Sscanf(string(text), "%d %d %d", &b.newest, &b.below, &b.last)
+	}
+	return b, err
+}
+
+// write records b, before a commit in the log newest is durable. It rewrites the
+// file in place, and so needs disk space only once.
+func (b begun) write(dir string) error {
 	f, err := os.OpenFile(filepath.Join(dir, begunName), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(f, "%05d\n", n)
+	_, err = fmt.Fprintf(f, "%05d %05d %020d\n", b.newest, b.below, b.last)
 	return errors.Join(err, disk.SyncData(f), f.Close())
+}
+
+// wasFlushed reports whether the empty log n may be one that Badger was removing
+// when the process ended: it writes a log's transactions to a table, truncates the
+// log and then removes it. That is so if the tables, which hold transactions up to
+// flushed, have all of the log's. Its last one comes before the first of the
+// following logs or, if they have none, is recorded.
+func (b begun) wasFlushed(n int, following, flushed uint64) bool {
+	switch {
+	case following > 0:
+		return flushed >= following-1
+	case n < b.below && b.last > 0:
+		return flushed >= b.last
+	}
+	return false
 }
 
 // hasUnbegun reports whether the newest log has no size, and never had one.
@@ -179,16 +214,12 @@ func hasUnbegun(dir string) (bool, error) {
 // isBegun reports whether the log of that name may hold commits. A log that Badger
 // had created but not yet given a size when the process ended does not.
 func isBegun(name string) bool {
-	var n, last int
-	if _, err := fmt.Sscanf(filepath.Base(name), "%d.mem", &n); err != nil {
-		return true
-	}
-	b, err := os.ReadFile(filepath.Join(filepath.Dir(name), begunName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false
-	}
-	if err == nil {
-		_, err = fmt.Sscanf(string(b), "%d", &last)
-	}
-	return err != nil || n <= last
+	b, err := readBegun(filepath.Dir(name))
+	return err != nil || logNumber(name) <= b.newest
+}
+
+// logNumber returns the number in a log's name.
+func logNumber(name string) (n int) {
+	_, _ = fmt.Sscanf(filepath.Base(name), "%d.mem", &n) // 0 if Badger did not name it
+	return n
 }
