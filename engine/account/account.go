@@ -108,22 +108,6 @@ func CheckVerifier(text string) error {
 	return nil
 }
 
-// Check says whether password is the account's. A verifier that cannot be read
-// matches nothing. It costs some milliseconds of computing.
-func (c Credential) Check(password string) bool {
-	v, err := parseVerifier(c.Scram)
-	if err != nil {
-		return false
-	}
-	return v.matches(password)
-}
-
-// Valid returns an error if the stored verifier cannot be used.
-func (c Credential) Valid() error {
-	_, err := parseVerifier(c.Scram)
-	return err
-}
-
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 // prepare is the one form in which a password is hashed (RFC 7677 §3). Its
