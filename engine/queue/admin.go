@@ -3,7 +3,6 @@
 package queue
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -312,5 +311,3 @@ func (q *Queue) dropAll(entries []*entry, last bool) {
 		q.removeEntry(e, last)
 	}
 }
-
-func compareNames(a, b *destination) int { return cmp.Compare(a.name, b.name) }

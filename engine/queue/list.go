@@ -3,6 +3,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -274,6 +275,6 @@ func (q *Queue) find(id mail.MessageID) []*entry {
 			out = append(out, e)
 		}
 	}
-	slices.SortFunc(out, func(a, b *entry) int { return compareNames(a.dest, b.dest) })
+	slices.SortFunc(out, func(a, b *entry) int { return cmp.Compare(a.dest.name, b.dest.name) })
 	return out
 }

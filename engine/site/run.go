@@ -25,10 +25,6 @@ type activeConfig struct {
 	tls   *tls.Config
 }
 
-func newActiveConfig(cfg *Config, c *certReloader) *activeConfig {
-	return &activeConfig{cfg, c, c.config()}
-}
-
 // A run is the time from a start to the stop after it.
 type run struct {
 	site   *Site

@@ -201,7 +201,7 @@ func (s *Site) notify() {
 
 // activateLocked puts cfg in force. The caller holds s.mu, and s.run is set.
 func (s *Site) activateLocked(cfg *Config, c *certReloader) {
-	s.run.active.Store(newActiveConfig(cfg, c))
+	s.run.active.Store(&activeConfig{cfg, c, c.config()})
 	s.active.Store(cfg)
 }
 

@@ -38,7 +38,6 @@ type record struct {
 
 const (
 	headSize = 64
-	idSize   = 20
 	magic    = "RSTNTE\x00\x01"
 
 	// A longer length is damaged: no envelope comes near it.
