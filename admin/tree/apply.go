@@ -317,10 +317,13 @@ func (p *lineParser) line(ctx context.Context, who api.Caller, l api.Line) (meta
 		return nil, err
 	}
 	op, err := c.parse(p, c)
-	for _, word := range c.args[:min(len(c.args), 2)] {
-		if at, bad := admin.ParsePath(word); err != nil && bad == nil {
-			err = p.Redact(ctx, who, at, err)
+	if err == nil {
+		return op, nil
+	}
+	for _, word := range c.args[:min(len(c.args), c.paths)] {
+		if at, bad := admin.ParsePath(word); bad == nil && !p.view.Sees(at) {
+			return nil, p.Redact(ctx, who, at, err)
 		}
 	}
-	return op, err
+	return nil, err
 }

@@ -19,22 +19,23 @@ type operation struct {
 	name    string
 	usage   string
 	options string // "=" follows those that take a value
+	paths   int    // how many of its first words are paths
 	parse   func(*lineParser, call) (metabase.Op, error)
 	makes   []metabase.Op // of which types parse makes its operation
 }
 
 var operations = []operation{
-	{"set", "PATH PROP VALUE...", "type= attributes= user-type=", (*lineParser).parseSet, []metabase.Op{metabase.Set{}, metabase.SetBits{}}},
-	{"unset", "PATH PROP", "", (*lineParser).parseUnset, []metabase.Op{metabase.Unset{}}},
-	{"lock", "PATH PROP", "", (*lineParser).parseLock, []metabase.Op{metabase.Lock{}}},
-	{"unlock", "PATH PROP", "", (*lineParser).parseLock, []metabase.Op{metabase.Lock{}}},
-	{"add", "PATH and a class", "", (*lineParser).parseAdd, []metabase.Op{metabase.AddKey{}}},
-	{"rm", "PATH", "recursive children", (*lineParser).parseRemove, []metabase.Op{metabase.Remove{}, metabase.RemoveChildren{}}},
-	{"cp", "SRC DST", "overwrite", (*lineParser).parseCopy, []metabase.Op{metabase.Copy{}}},
-	{"mv", "SRC DST", "overwrite", (*lineParser).parseMove, []metabase.Op{metabase.Move{}}},
-	{"clear", "PATH", "type= user-type=", (*lineParser).parseClear, []metabase.Op{metabase.Clear{}}},
-	{"cpdata", "SRC DST", "move attributes= type= user-type=", (*lineParser).parseCopyData, []metabase.Op{metabase.CopyData{}}},
-	{"touch", "PATH and a time", "", (*lineParser).parseTouch, []metabase.Op{metabase.Touch{}}},
+	{"set", "PATH PROP VALUE...", "type= attributes= user-type=", 1, (*lineParser).parseSet, []metabase.Op{metabase.Set{}, metabase.SetBits{}}},
+	{"unset", "PATH PROP", "", 1, (*lineParser).parseUnset, []metabase.Op{metabase.Unset{}}},
+	{"lock", "PATH PROP", "", 1, (*lineParser).parseLock, []metabase.Op{metabase.Lock{}}},
+	{"unlock", "PATH PROP", "", 1, (*lineParser).parseLock, []metabase.Op{metabase.Lock{}}},
+	{"add", "PATH and a class", "", 1, (*lineParser).parseAdd, []metabase.Op{metabase.AddKey{}}},
+	{"rm", "PATH", "recursive children", 1, (*lineParser).parseRemove, []metabase.Op{metabase.Remove{}, metabase.RemoveChildren{}}},
+	{"cp", "SRC DST", "overwrite", 2, (*lineParser).parseCopy, []metabase.Op{metabase.Copy{}}},
+	{"mv", "SRC DST", "overwrite", 2, (*lineParser).parseMove, []metabase.Op{metabase.Move{}}},
+	{"clear", "PATH", "type= user-type=", 1, (*lineParser).parseClear, []metabase.Op{metabase.Clear{}}},
+	{"cpdata", "SRC DST", "move attributes= type= user-type=", 2, (*lineParser).parseCopyData, []metabase.Op{metabase.CopyData{}}},
+	{"touch", "PATH and a time", "", 1, (*lineParser).parseTouch, []metabase.Op{metabase.Touch{}}},
 }
 
 // operationNames lists the operations for an error.

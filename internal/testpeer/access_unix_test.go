@@ -121,7 +121,7 @@ func TestOperatorSeesAndChangesOneSite(t *testing.T) {
 		{"", "--yes mb restore mine", 4, "denied"},
 		{"", "mb set SMTPSVC/2 MaxMessageSize xx", 4, "/LM/SMTPSVC/2: denied"},
 		{"", "mb set SMTPSVC/99 MaxMessageSize xx", 4, "/LM/SMTPSVC/99: denied"},
-		{"", "mb unlock SMTPSVC/2 HopCount", 4, "/LM/SMTPSVC/2: denied"},
+		{"", "mb unlock SMTPSVC/2 HopCount", 4, "/LM/SMTPSVC/2: HopCount: denied"},
 		{"", "queue list --site 2", 4, "/LM/SMTPSVC/2: denied"},
 		{"", "queue list --site 99", 4, "/LM/SMTPSVC/99: denied"},
 		{"", "queue export /tmp/of-site-1 --site 1", 4, "/exports"},
