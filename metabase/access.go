@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"restante/metabase/key"
 )
 
 // A Principal is somebody who may be given rights: "user:joe", "uid:1000",
@@ -23,11 +25,11 @@ type Right uint32
 // The rights.
 const (
 	Read        Right = 1 << iota // see keys and plain properties
-	Write                         // change plain properties
-	WriteSecret                   // change secure properties, or copy them
+	Write                         // Change plain properties
+	WriteSecret                   // Change secure properties, or copy them
 	Create                        // add keys below
 	Delete                        // remove keys
-	Control                       // change AccessList and locked properties
+	Control                       // Change AccessList and locked properties
 	AllRights   = Read | Write | WriteSecret | Create | Delete | Control
 )
 
@@ -59,7 +61,7 @@ func parseRights(s string) (Right, error) {
 	for word := range strings.SplitSeq(s, ",") {
 		i := slices.Index(rightNames[:], strings.ToLower(strings.TrimSpace(word)))
 		if i < 0 {
-			return 0, because(Invalid, "%q is no right: use %s, all or none", clip(word), strings.Join(rightNames[:], ", "))
+			return 0, key.Errorf(Invalid, "%q is no right: use %s, all or none", key.Clip(word), strings.Join(rightNames[:], ", "))
 		}
 		r |= 1 << i
 	}
@@ -77,16 +79,16 @@ type ace struct {
 // who is not in it may do nothing. An administrator of the store needs no line.
 func parseACL(v Value) ([]ace, error) {
 	if v.Type() != MultiSZType {
-		return nil, because(Invalid, "an access list is a MULTISZ, not a %s", v.Type())
+		return nil, key.Errorf(Invalid, "an access list is a MULTISZ, not a %s", v.Type())
 	}
 	var list []ace
 	for i, line := range v.Strings() {
 		words := strings.Fields(line)
 		if len(words) != 2 {
-			return nil, fmt.Errorf("line %d: %w", i+1, because(Invalid, "must be a principal and its rights, such as: user:joe read,write"))
+			return nil, fmt.Errorf("line %d: %w", i+1, key.Errorf(Invalid, "must be a principal and its rights, such as: user:joe read,write"))
 		}
 		if !isPrincipal(words[0]) {
-			return nil, fmt.Errorf("line %d: %w", i+1, because(Invalid, "%q is no principal: use user:NAME, uid:NUMBER, group:NAME, gid:NUMBER or *", clip(words[0])))
+			return nil, fmt.Errorf("line %d: %w", i+1, key.Errorf(Invalid, "%q is no principal: use user:NAME, uid:NUMBER, group:NAME, gid:NUMBER or *", key.Clip(words[0])))
 		}
 		r, err := parseRights(words[1])
 		if err != nil {
@@ -145,12 +147,12 @@ func (s Snapshot) Allows(who []Principal, p Path, r Right) bool {
 
 // acl finds the list that holds for p. A list that can't be read lets nobody in.
 func (s Snapshot) acl(p Path) ([]ace, bool) {
-	for q := range p.parents() {
+	for q := range p.Parents() {
 		n := s.node(q)
 		if n == nil {
 			continue
 		}
-		if prop, ok := n.get(AccessList); ok {
+		if prop, ok := n.Get(AccessList); ok {
 			list, err := parseACL(prop.Value)
 			if err != nil {
 				return nil, true

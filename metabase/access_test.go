@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/metabase/key"
 )
 
 func TestParseACL(t *testing.T) {
@@ -122,7 +123,7 @@ func TestApplyAccess(t *testing.T) {
 		{[]Op{SetBits{"/LM/SMTPSVC/2", num(6, 1), 1}}, "write", "/LM/SMTPSVC/2"},
 		{[]Op{Lock{"/LM/SMTPSVC/1", 6, false}}, "control", "/LM/SMTPSVC/1"},
 		{[]Op{RemoveChildren{"/LM/SMTPSVC"}}, "delete", "/LM/SMTPSVC"},
-		{[]Op{&Replace{root: &node{}}}, AllRights.String(), Root},
+		{[]Op{&Replace{root: &Node{}}}, AllRights.String(), Root},
 	}
 	for _, tt := range tests {
 		var told []Refusal
@@ -231,7 +232,7 @@ func TestLocks(t *testing.T) {
 				_, err = s.Apply(t.Context(), Batch{Ops: ops})
 			}
 		}
-		if tt.text == "" && err != nil || tt.text != "" && (kindOf(err) == "" || !strings.Contains(err.Error(), tt.text)) {
+		if tt.text == "" && err != nil || tt.text != "" && (key.KindOf(err) == "" || !strings.Contains(err.Error(), tt.text)) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 		sound(t, s)

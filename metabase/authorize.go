@@ -2,6 +2,8 @@
 
 package metabase
 
+import "restante/metabase/key"
+
 // An authorizer asks the access lists for the rights that a request needs, and
 // collects those that are missing. It asks for each right at a key once.
 type authorizer struct {
@@ -62,7 +64,7 @@ func (a *authorizer) require(p Path, id ID, r Right) {
 		return
 	}
 	a.missing = append(a.missing, Refusal{Path: p, Need: r})
-	a.problems = append(a.problems, Problem{Path: p, ID: id, Err: because(Denied, "denied: the right to %s is missing", r)})
+	a.problems = append(a.problems, Problem{Path: p, ID: id, Err: key.Errorf(Denied, "denied: the right to %s is missing", r)})
 }
 
 // requireBelow is require for a key that the batch removes with one above it.
@@ -77,7 +79,7 @@ func (a *authorizer) requireBelow(p Path, r Right) {
 	for p != Root && !a.allows(p, Read) {
 		p = p.Parent()
 	}
-	a.problems = append(a.problems, Problem{Path: p, Err: because(Denied, "denied: the right to %s all that is below it is missing", r)})
+	a.problems = append(a.problems, Problem{Path: p, Err: key.Errorf(Denied, "denied: the right to %s all that is below it is missing", r)})
 }
 
 // requireItem asks for the right to change one item into another: the right
@@ -115,13 +117,13 @@ func (a *authorizer) requireSource(p Path, deep bool) {
 		return
 	}
 	hidden := false
-	top.walk(p, func(q Path, k *node) bool {
+	top.Walk(p, func(q Path, k *Node) bool {
 		if !a.allows(q, Read) {
 			hidden = true
 			a.missing = append(a.missing, Refusal{Path: q, Need: Read})
 			return deep
 		}
-		for _, item := range k.items.list {
+		for _, item := range k.Items.All() {
 			if item.Attr&Secure != 0 {
 				a.require(q, item.ID, WriteSecret)
 			}
@@ -129,34 +131,34 @@ func (a *authorizer) requireSource(p Path, deep bool) {
 		return deep
 	})
 	if hidden {
-		a.problems = append(a.problems, Problem{Path: p, Err: because(Denied, "denied: the right to read all that is below it is missing")})
+		a.problems = append(a.problems, Problem{Path: p, Err: key.Errorf(Denied, "denied: the right to read all that is below it is missing")})
 	}
 }
 
 // requireDeltas asks for what the whole change needs, whichever ops made it.
-func (a *authorizer) requireDeltas(list []keyDelta) {
+func (a *authorizer) requireDeltas(list []KeyDelta) {
 	if a.unrestricted {
 		return
 	}
 	for _, d := range list {
 		switch {
-		case d.added:
-			a.require(d.path.Parent(), 0, Create)
-		case d.removed:
-			a.requireBelow(d.path, Delete)
-		case d.oldName != d.newName:
-			a.require(d.path, 0, Delete)
-		case len(d.props) == 0:
-			a.require(d.path, 0, Write)
+		case d.Added:
+			a.require(d.Path.Parent(), 0, Create)
+		case d.Removed:
+			a.requireBelow(d.Path, Delete)
+		case d.OldName != d.NewName:
+			a.require(d.Path, 0, Delete)
+		case len(d.Props) == 0:
+			a.require(d.Path, 0, Write)
 		}
-		for _, p := range d.props {
+		for _, p := range d.Props {
 			switch {
-			case d.removed && p.old.Attr&Locked == 0:
+			case d.Removed && p.Old.Attr&Locked == 0:
 				// The right to remove the key includes its properties.
-			case d.added && p.new.Attr&(Secure|Locked) == 0 && p.id != AccessList:
+			case d.Added && p.New.Attr&(Secure|Locked) == 0 && p.ID != AccessList:
 				// The right to create the key includes its properties.
 			default:
-				a.requireItem(d.path, p.id, p.old, p.new)
+				a.requireItem(d.Path, p.ID, p.Old, p.New)
 			}
 		}
 	}

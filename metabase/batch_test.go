@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/metabase/item"
+	"restante/metabase/key"
 )
 
 func TestOps(t *testing.T) {
@@ -73,8 +75,8 @@ func TestOps(t *testing.T) {
 		{"not canonical either", []Op{AddKey{"/A//y", ""}}, "", Invalid, "canonical"},
 		{"one bad op spoils all", []Op{Set{"/A", num(1, 1)}, Unset{"/B", 99}, AddKey{"/A/x", ""}}, "", Exists, "/B: property 99: not stored here\n/A/x: already exists"},
 		{"too much for one key", []Op{
-			Set{"/A", Property{ID: 50, Value: Binary(make([]byte, maxValue))}}, Set{"/A", Property{ID: 51, Value: Binary(make([]byte, maxValue))}},
-			Set{"/A", Property{ID: 52, Value: Binary(make([]byte, maxValue))}}, Set{"/A", Property{ID: 53, Value: Binary(make([]byte, maxValue))}},
+			Set{"/A", Property{ID: 50, Value: Binary(make([]byte, item.MaxValue))}}, Set{"/A", Property{ID: 51, Value: Binary(make([]byte, item.MaxValue))}},
+			Set{"/A", Property{ID: 52, Value: Binary(make([]byte, item.MaxValue))}}, Set{"/A", Property{ID: 53, Value: Binary(make([]byte, item.MaxValue))}},
 		}, "", Invalid, "the key would hold"},
 	}
 	for _, tt := range tests {
@@ -87,7 +89,7 @@ func TestOps(t *testing.T) {
 			}
 			was := exact(s.Snapshot())
 			got, err := s.Apply(t.Context(), Batch{Ops: tt.ops})
-			if kindOf(err) == "" && tt.kind != "" || tt.kind != "" && !errors.Is(err, tt.kind) || tt.kind == "" && err != nil || err != nil && !strings.Contains(err.Error(), tt.text) {
+			if key.KindOf(err) == "" && tt.kind != "" || tt.kind != "" && !errors.Is(err, tt.kind) || tt.kind == "" && err != nil || err != nil && !strings.Contains(err.Error(), tt.text) {
 				t.Fatalf("Apply = %d, %v; want kind %q with %q", got, err, tt.kind, tt.text)
 			}
 			if tt.want == "" {

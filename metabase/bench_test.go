@@ -198,7 +198,7 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StopTimer()
-		if n := s.Snapshot().node("/LM/SMTPSVC/1/Domain").kids.Len(); n != many {
+		if n := s.Snapshot().node("/LM/SMTPSVC/1/Domain").Kids.Len(); n != many {
 			b.Fatal(n)
 		}
 		s.Close()

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"restante/metabase/key"
 )
 
 // followOthers catches up with other processes whenever changed receives.
@@ -18,7 +20,7 @@ func (s *Store) followOthers(changed <-chan struct{}) {
 			return
 		case <-changed:
 		}
-		if err := s.refresh(context.Background()); err != nil && kindOf(err) != Closed {
+		if err := s.refresh(context.Background()); err != nil && key.KindOf(err) != Closed {
 			s.opts.Log.Error("metabase: catch up with another process", "err", err) // the next commit tries again
 		}
 	}
@@ -64,7 +66,7 @@ func (s *Store) catchUp(ctx context.Context) error {
 
 // follow changes img, the present image, into that of revision to and returns
 // what differs.
-func (s *Store) follow(ctx context.Context, img *image, to Rev) (deltas []keyDelta, err error) {
+func (s *Store) follow(ctx context.Context, img *image, to Rev) (deltas []KeyDelta, err error) {
 	var pages []historyPage
 	from := img.rev
 	for img.rev < to {
@@ -80,7 +82,7 @@ func (s *Store) follow(ctx context.Context, img *image, to Rev) (deltas []keyDel
 			if err != nil {
 				return nil, err
 			}
-			img.root = undo(img.root, inverse(h.deltas))
+			img.root = Undo(img.root, inverse(h.deltas))
 			deltas = append(deltas, h.deltas...)
 		}
 		pages, img.rev = append(pages, page), img.rev+Rev(len(entries))
@@ -98,20 +100,20 @@ func (s *Store) follow(ctx context.Context, img *image, to Rev) (deltas []keyDel
 		return nil, err
 	}
 	img.rev = to
-	return diff(was, img.root), s.loadPages(ctx, to)
+	return Diff(was, img.root), s.loadPages(ctx, to)
 }
 
 // inverse gives what leads from the newer tree to the older. Applied by undo,
 // it leads forward.
-func inverse(list []keyDelta) []keyDelta {
+func inverse(list []KeyDelta) []KeyDelta {
 	out := slices.Clone(list)
 	for i, d := range list {
-		out[i].added, out[i].removed = d.removed, d.added
-		out[i].oldName, out[i].newName = d.newName, d.oldName
-		out[i].oldMod, out[i].newMod = d.newMod, d.oldMod
-		out[i].props = slices.Clone(d.props)
-		for k, p := range d.props {
-			out[i].props[k].old, out[i].props[k].new = p.new, p.old
+		out[i].Added, out[i].Removed = d.Removed, d.Added
+		out[i].OldName, out[i].NewName = d.NewName, d.OldName
+		out[i].OldModified, out[i].NewModified = d.NewModified, d.OldModified
+		out[i].Props = slices.Clone(d.Props)
+		for k, p := range d.Props {
+			out[i].Props[k].Old, out[i].Props[k].New = p.New, p.Old
 		}
 	}
 	return out

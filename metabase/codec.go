@@ -9,6 +9,8 @@ import (
 
 	"restante/internal/record"
 	"restante/internal/seal"
+	"restante/metabase/item"
+	"restante/metabase/key"
 )
 
 // A record on disk is a sequence of uvarints and length-prefixed strings. It
@@ -25,7 +27,7 @@ const sealedBit = 0x80
 
 // appendProperty writes p in clear.
 func appendProperty(b []byte, p Property) []byte {
-	return appendPayload(appendHead(b, p), p.Value)
+	return item.AppendValue(appendHead(b, p), p.Value)
 }
 
 func appendHead(b []byte, p Property) []byte {
@@ -35,22 +37,14 @@ func appendHead(b []byte, p Property) []byte {
 	return binary.AppendUvarint(b, uint64(p.Rev))
 }
 
-func appendPayload(b []byte, v Value) []byte {
-	b = append(b, v.kind)
-	if v.Type() == DWordType {
-		return binary.AppendUvarint(b, uint64(v.num))
-	}
-	return record.AppendText(b, v.text)
-}
-
 // appendSealed writes p, the value of a secure one encrypted.
 func appendSealed(b []byte, p Property, k seal.Key) []byte {
 	b = appendHead(b, p)
 	if p.Attr&Secure == 0 {
-		return appendPayload(b, p.Value)
+		return item.AppendValue(b, p.Value)
 	}
-	b = append(b, p.Value.kind|sealedBit)
-	return record.AppendText(b, string(k.Seal(appendPayload(nil, p.Value), uint32(p.ID))))
+	b = append(b, byte(p.Value.Type())|sealedBit)
+	return record.AppendText(b, string(k.Seal(item.AppendValue(nil, p.Value), uint32(p.ID))))
 }
 
 // A reader decodes a record of the store. key opens sealed values.
@@ -65,7 +59,7 @@ func read(b []byte, key seal.Key) reader { return reader{record.Read(b), key} }
 func (r *reader) end() error {
 	err := r.End()
 	if broken, ok := err.(record.Broken); ok {
-		return because(Damaged, "%s", broken)
+		return key.Errorf(Damaged, "%s", broken)
 	}
 	return err
 }
@@ -74,8 +68,8 @@ func (r *reader) property() Property {
 	p := Property{ID: ID(r.Num32()), Attr: Attr(r.Num32()), UserType: UserType(r.Num32()), Rev: Rev(r.Num())}
 	kind := r.Byte()
 	if kind&sealedBit == 0 {
-		p.Value = r.payload(kind)
-		return p.marked()
+		p.Value = item.ReadValue(&r.Reader, kind)
+		return p.Marked()
 	}
 	sealed := r.Bytes()
 	if r.Err() != nil {
@@ -87,34 +81,16 @@ func (r *reader) property() Property {
 		if errors.Is(err, seal.ErrNoKey) {
 			kind = Invalid
 		}
-		r.Fail(because(kind, "%v", err))
+		r.Fail(key.Errorf(kind, "%v", err))
 		return Property{}
 	}
 	inner := read(plain, seal.Key{})
-	p.Value = inner.payload(inner.Byte())
-	if inner.end() != nil || p.Value.kind != kind&^sealedBit || p.Attr&Secure == 0 {
+	p.Value = item.ReadValue(&inner.Reader, inner.Byte())
+	if inner.end() != nil || byte(p.Value.Type()) != kind&^sealedBit || p.Attr&Secure == 0 {
 		r.Bad()
 		return Property{}
 	}
-	return p.marked()
-}
-
-func (r *reader) payload(kind byte) Value {
-	v := Value{kind: kind}
-	if v.Type() == DWordType {
-		v.num = r.Num32()
-	} else {
-		v.text = r.Text()
-	}
-	if r.Err() == nil && v.check() != nil {
-		r.Bad()
-		return Value{}
-	}
-	if _, ok := splitList(v.text); v.Type() == MultiSZType && !ok {
-		r.Bad()
-		return Value{}
-	}
-	return v
+	return p.Marked()
 }
 
 func (r *reader) properties() []Property {
@@ -135,21 +111,21 @@ func (r *reader) properties() []Property {
 }
 
 // appendNode writes the name, time and properties of a key.
-func appendNode(b []byte, n *node, k seal.Key) []byte {
+func appendNode(b []byte, n *Node, k seal.Key) []byte {
 	b = append(b, keyForm)
-	b = record.AppendText(b, n.name)
-	b = binary.AppendVarint(b, n.modified)
-	b = binary.AppendUvarint(b, uint64(len(n.items.list)))
-	for _, p := range n.items.list {
+	b = record.AppendText(b, n.Spelling)
+	b = binary.AppendVarint(b, n.Modified)
+	b = binary.AppendUvarint(b, uint64(len(n.Items.All())))
+	for _, p := range n.Items.All() {
 		b = appendSealed(b, p, k)
 	}
 	return b
 }
 
-func (r *reader) node() *node {
+func (r *reader) node() *Node {
 	r.Form(keyForm)
-	n := &node{name: r.Text(), modified: r.Int()}
-	n.items = itemsOf(r.properties())
+	n := &Node{Spelling: r.Text(), Modified: r.Int()}
+	n.Items = item.ListOf(r.properties())
 	return n
 }
 
@@ -183,74 +159,74 @@ const (
 	flagNew     = 8
 )
 
-func appendDelta(b []byte, d keyDelta, k seal.Key) []byte {
+func appendDelta(b []byte, d KeyDelta, k seal.Key) []byte {
 	var flags byte
-	if d.added {
+	if d.Added {
 		flags |= flagAdded
 	}
-	if d.removed {
+	if d.Removed {
 		flags |= flagRemoved
 	}
 	b = append(b, flags)
-	b = record.AppendText(b, string(d.path))
-	b = record.AppendText(b, d.oldName)
-	b = record.AppendText(b, d.newName)
-	b = binary.AppendVarint(b, d.oldMod)
-	b = binary.AppendVarint(b, d.newMod)
-	b = binary.AppendUvarint(b, uint64(len(d.props)))
-	for _, p := range d.props {
+	b = record.AppendText(b, string(d.Path))
+	b = record.AppendText(b, d.OldName)
+	b = record.AppendText(b, d.NewName)
+	b = binary.AppendVarint(b, d.OldModified)
+	b = binary.AppendVarint(b, d.NewModified)
+	b = binary.AppendUvarint(b, uint64(len(d.Props)))
+	for _, p := range d.Props {
 		flags = 0
-		if p.old != nil {
+		if p.Old != nil {
 			flags |= flagOld
 		}
-		if p.new != nil {
+		if p.New != nil {
 			flags |= flagNew
 		}
 		b = append(b, flags)
-		if p.old != nil {
-			b = appendSealed(b, *p.old, k)
+		if p.Old != nil {
+			b = appendSealed(b, *p.Old, k)
 		}
-		if p.new != nil {
-			b = appendSealed(b, *p.new, k)
+		if p.New != nil {
+			b = appendSealed(b, *p.New, k)
 		}
 	}
 	return b
 }
 
-func (r *reader) delta() keyDelta {
+func (r *reader) delta() KeyDelta {
 	flags := r.Byte()
-	d := keyDelta{added: flags&flagAdded != 0, removed: flags&flagRemoved != 0}
-	d.path = Path(r.Text())
-	if r.Err() == nil && (flags&^(flagAdded|flagRemoved) != 0 || d.added && d.removed || d.path == Root && flags != 0 || d.path.check() != nil) {
+	d := KeyDelta{Added: flags&flagAdded != 0, Removed: flags&flagRemoved != 0}
+	d.Path = Path(r.Text())
+	if r.Err() == nil && (flags&^(flagAdded|flagRemoved) != 0 || d.Added && d.Removed || d.Path == Root && flags != 0 || d.Path.Check() != nil) {
 		r.Bad()
 	}
-	d.oldName, d.newName = r.Text(), r.Text()
-	d.oldMod, d.newMod = r.Int(), r.Int()
+	d.OldName, d.NewName = r.Text(), r.Text()
+	d.OldModified, d.NewModified = r.Int(), r.Int()
 	for range r.Count() {
-		d.props = append(d.props, r.propDelta())
+		d.Props = append(d.Props, r.propDelta())
 		if r.Err() != nil {
-			return keyDelta{}
+			return KeyDelta{}
 		}
 	}
 	return d
 }
 
-func (r *reader) propDelta() (p propDelta) {
+func (r *reader) propDelta() (p PropertyDelta) {
 	flags := r.Byte()
 	if flags&^(flagOld|flagNew) != 0 || flags == 0 {
 		r.Bad()
-		return propDelta{}
+		return PropertyDelta{}
 	}
 	if flags&flagOld != 0 {
 		old := r.property()
-		p.old, p.id = &old, old.ID
+		p.Old, p.ID = &old, old.ID
 	}
 	if flags&flagNew != 0 {
 		next := r.property()
-		if p.old != nil && p.old.ID != next.ID {
+		if p.Old != nil && p.Old.ID != next.ID {
 			r.Bad()
 		}
-		p.new, p.id = &next, next.ID
+		p.New, p.ID = &next, next.ID
 	}
 	return p
 }

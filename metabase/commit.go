@@ -15,6 +15,7 @@ import (
 
 	"restante/internal/groupcommit"
 	"restante/internal/kv"
+	"restante/metabase/key"
 )
 
 // A committer is the only writer of the tree and its history. It validates each
@@ -49,9 +50,9 @@ type pending struct {
 type work struct {
 	rev      Rev        // the revision that the batch made, or stands at
 	img      *image     // nil if the tree does not change
-	ops      []kv.Op    // without the history page and the meta record
+	ops      []kv.Op    // Without the history page and the meta record
 	entry    []byte     // for the history page; nil: none
-	deltas   []keyDelta // for the watches
+	deltas   []KeyDelta // for the watches
 	volSets  []Set
 	volUnset []Unset
 	acting   []Set
@@ -283,18 +284,18 @@ func (s *Store) publishGroup(group []*pending, last *image) {
 		for _, p := range group {
 			s.live.take(p.deltas)
 			for _, d := range p.deltas {
-				touched = append(touched, d.path)
-				if d.removed && img.vol != nil {
-					img.vol = img.vol.without(d.path, 0)
+				touched = append(touched, d.Path)
+				if d.Removed && img.vol != nil {
+					img.vol = img.vol.Without(d.Path, 0)
 				}
 			}
 			for _, set := range p.volSets {
 				touched = append(touched, set.Path)
-				img.vol = img.vol.with(set.Path, set.Property)
+				img.vol = img.vol.With(set.Path, set.Property)
 			}
 			for _, unset := range p.volUnset {
 				touched = append(touched, unset.Path)
-				img.vol = img.vol.without(unset.Path, unset.ID)
+				img.vol = img.vol.Without(unset.Path, unset.ID)
 			}
 		}
 		return nil
@@ -331,5 +332,5 @@ func (s *Store) fail(group []*pending, err error) {
 	s.committer.mu.Lock()
 	s.committer.unconfirmed = maps.Clone(s.committer.durable)
 	s.committer.mu.Unlock()
-	groupcommit.Answer(group, &Error{Op: "commit", Kind: kindOf(err), Err: err})
+	groupcommit.Answer(group, &Error{Op: "commit", Kind: key.KindOf(err), Err: err})
 }

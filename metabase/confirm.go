@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/metabase/key"
 )
 
 // A Pending is a revision that is taken back unless it is confirmed in time.
@@ -174,7 +175,7 @@ func (j *janitor) start(ctx context.Context, s *Store) error {
 const (
 	keepEvery = time.Hour             // history grows old without a commit, too
 	keepAgain = 5 * time.Second       // after an error
-	keepPause = 50 * time.Millisecond // to handle many commits at once
+	keepPause = 50 * time.Millisecond // To handle many commits at once
 )
 
 // runJanitor returns when the janitor is stopped.
@@ -202,7 +203,7 @@ func (s *Store) runJanitor() {
 		if err == nil {
 			err = s.compact(ctx)
 		}
-		if err != nil && kindOf(err) != Closed {
+		if err != nil && key.KindOf(err) != Closed {
 			s.opts.Log.ErrorContext(ctx, "metabase: take back unconfirmed revisions and drop old history", "err", err)
 			wait = keepAgain
 		}

@@ -6,48 +6,49 @@ import (
 	"slices"
 
 	"restante/metabase/internal/pmap"
+	"restante/metabase/item"
 )
 
 // A keyDelta is the difference of one key between two trees. It can be applied in
 // either direction.
-type keyDelta struct {
-	path             Path // as spelled in the newer tree, or in the older if it is removed
-	added, removed   bool
-	oldName, newName string
-	oldMod, newMod   int64
-	props            []propDelta // sorted by id
+type KeyDelta struct {
+	Path                     Path // as spelled in the newer tree, or in the older if it is removed
+	Added, Removed           bool
+	OldName, NewName         string
+	OldModified, NewModified int64
+	Props                    []PropertyDelta // sorted by id
 
-	node *node // the key in the newer tree; nil of a delta read from the history
+	Node *Node // the key in the newer tree; nil of a delta read from the history
 }
 
 // A propDelta is the difference of one property; old or new is nil if there is none.
-type propDelta struct {
-	id       ID
-	old, new *Property
+type PropertyDelta struct {
+	ID       ID
+	Old, New *Property
 }
 
-// quiet reports whether only the revision that stored the property differs.
-func (p propDelta) quiet() bool {
-	return p.old != nil && p.new != nil && p.old.same(*p.new)
+// Quiet reports whether only the revision that stored the property differs.
+func (p PropertyDelta) Quiet() bool {
+	return p.Old != nil && p.New != nil && p.Old.Same(*p.New)
 }
 
-// quiet reports whether a reader of values sees no difference.
-func (d keyDelta) quiet() bool {
-	return !d.added && !d.removed && d.oldName == d.newName &&
-		!slices.ContainsFunc(d.props, func(p propDelta) bool { return !p.quiet() })
+// Quiet reports whether a reader of values sees no difference.
+func (d KeyDelta) Quiet() bool {
+	return !d.Added && !d.Removed && d.OldName == d.NewName &&
+		!slices.ContainsFunc(d.Props, func(p PropertyDelta) bool { return !p.Quiet() })
 }
 
-// diff lists the keys whose own data, name or existence differ, parents first. It
+// Diff lists the keys whose own data, name or existence differ, parents first. It
 // skips the subtrees that both share.
-func diff(old, new *node) []keyDelta {
-	var out []keyDelta
-	diffNode(Root, pmap.Pair[*node]{Old: old, New: new}, &out)
+func Diff(old, new *Node) []KeyDelta {
+	var out []KeyDelta
+	diffNode(Root, pmap.Pair[*Node]{Old: old, New: new}, &out)
 	return out
 }
 
-// diffAt is diff for trees that differ only at or below the ends of old and new.
+// DiffAt is diff for trees that differ only at or below the ends of old and new.
 // One of them may be nil; both are if nothing differs.
-func diffAt(old, new *trail) []keyDelta {
+func DiffAt(old, new *Trail) []KeyDelta {
 	t := new
 	if t == nil {
 		t = old
@@ -55,27 +56,27 @@ func diffAt(old, new *trail) []keyDelta {
 	if t == nil {
 		return nil
 	}
-	var out []keyDelta
-	diffNode(t.spell(), pmap.Pair[*node]{Old: old.last(), New: new.last()}, &out)
+	var out []KeyDelta
+	diffNode(t.Spell(), pmap.Pair[*Node]{Old: old.Last(), New: new.Last()}, &out)
 	return out
 }
 
-func diffNode(p Path, n pmap.Pair[*node], out *[]keyDelta) {
+func diffNode(p Path, n pmap.Pair[*Node], out *[]KeyDelta) {
 	if n.Old == n.New {
 		return
 	}
-	d := keyDelta{path: p, added: n.Old == nil, removed: n.New == nil, node: n.New}
+	d := KeyDelta{Path: p, Added: n.Old == nil, Removed: n.New == nil, Node: n.New}
 	var oldProps, newProps []Property
-	var oldKids, newKids *kids
+	var oldKids, newKids *Kids
 	if n.Old != nil {
-		d.oldName, d.oldMod, oldProps, oldKids = n.Old.name, n.Old.modified, n.Old.items.list, n.Old.kids
+		d.OldName, d.OldModified, oldProps, oldKids = n.Old.Spelling, n.Old.Modified, n.Old.Items.All(), n.Old.Kids
 	}
 	if n.New != nil {
-		d.newName, d.newMod, newProps, newKids = n.New.name, n.New.modified, n.New.items.list, n.New.kids
+		d.NewName, d.NewModified, newProps, newKids = n.New.Spelling, n.New.Modified, n.New.Items.All(), n.New.Kids
 	}
-	d.props = diffProps(oldProps, newProps)
-	respelled := d.oldName != d.newName && !d.added && !d.removed
-	if d.added || d.removed || len(d.props) > 0 || respelled || d.oldMod != d.newMod {
+	d.Props = DiffProperties(oldProps, newProps)
+	respelled := d.OldName != d.NewName && !d.Added && !d.Removed
+	if d.Added || d.Removed || len(d.Props) > 0 || respelled || d.OldModified != d.NewModified {
 		*out = append(*out, d)
 	}
 	for _, kid := range pmap.Diff(oldKids, newKids) {
@@ -83,19 +84,19 @@ func diffNode(p Path, n pmap.Pair[*node], out *[]keyDelta) {
 	}
 }
 
-func diffProps(old, new []Property) []propDelta {
-	var out []propDelta
+func DiffProperties(old, new []Property) []PropertyDelta {
+	var out []PropertyDelta
 	for len(old) > 0 || len(new) > 0 {
 		switch {
 		case len(new) == 0 || len(old) > 0 && old[0].ID < new[0].ID:
-			out = append(out, propDelta{old[0].ID, &old[0], nil})
+			out = append(out, PropertyDelta{old[0].ID, &old[0], nil})
 			old = old[1:]
 		case len(old) == 0 || new[0].ID < old[0].ID:
-			out = append(out, propDelta{new[0].ID, nil, &new[0]})
+			out = append(out, PropertyDelta{new[0].ID, nil, &new[0]})
 			new = new[1:]
 		default:
-			if !old[0].same(new[0]) || old[0].Rev != new[0].Rev {
-				out = append(out, propDelta{old[0].ID, &old[0], &new[0]})
+			if !old[0].Same(new[0]) || old[0].Rev != new[0].Rev {
+				out = append(out, PropertyDelta{old[0].ID, &old[0], &new[0]})
 			}
 			old, new = old[1:], new[1:]
 		}
@@ -103,40 +104,40 @@ func diffProps(old, new []Property) []propDelta {
 	return out
 }
 
-// undo returns the tree before list, which led to root.
-func undo(root *node, list []keyDelta) *node {
+// Undo returns the tree before list, which led to root.
+func Undo(root *Node, list []KeyDelta) *Node {
 	for _, d := range slices.Backward(list) { // children before their parents
-		if d.added {
-			root = root.change(d.path, func(*node) *node { return nil })
+		if d.Added {
+			root = root.Change(d.Path, func(*Node) *Node { return nil })
 		}
 	}
 	for _, d := range list {
-		if d.added {
+		if d.Added {
 			continue
 		}
-		root = root.change(d.path, func(n *node) *node {
-			prev := node{name: d.oldName, modified: d.oldMod}
+		root = root.Change(d.Path, func(n *Node) *Node {
+			prev := Node{Spelling: d.OldName, Modified: d.OldModified}
 			if n != nil {
-				prev.items, prev.kids = n.items, n.kids
+				prev.Items, prev.Kids = n.Items, n.Kids
 			}
-			prev.items = itemsOf(undoProps(prev.items.list, d.props))
+			prev.Items = item.ListOf(undoProps(prev.Items.All(), d.Props))
 			return &prev
 		})
 	}
 	return root
 }
 
-func undoProps(props []Property, list []propDelta) []Property {
+func undoProps(props []Property, list []PropertyDelta) []Property {
 	props = slices.Clone(props)
 	for _, d := range list {
-		i, ok := find(props, d.id)
+		i, ok := item.Search(props, d.ID)
 		switch {
-		case ok && d.old != nil:
-			props[i] = *d.old
+		case ok && d.Old != nil:
+			props[i] = *d.Old
 		case ok:
 			props = slices.Delete(props, i, i+1)
-		case d.old != nil:
-			props = slices.Insert(props, i, *d.old)
+		case d.Old != nil:
+			props = slices.Insert(props, i, *d.Old)
 		}
 	}
 	return slices.Clip(props)

@@ -6,16 +6,18 @@ import (
 	"slices"
 
 	"restante/metabase/internal/pmap"
+	"restante/metabase/item"
+	"restante/metabase/key"
 )
 
 // An edit is a batch being made true on a tree that nobody else sees yet.
 type edit struct {
 	old  *image
-	root *node  // the tree as it is by now
+	root *Node  // the tree as it is by now
 	span Path   // the deepest key at or below which all lies that was altered; "" for none
-	way  *trail // in root, to the key that was looked at last; nil for none
-	past *trail // in old, to the key that was altered first; nil where it was not there
-	vol  *volatiles
+	way  *Trail // in root, to the key that was looked at last; nil for none
+	past *Trail // in old, to the key that was altered first; nil where it was not there
+	vol  *Volatiles
 	rev  Rev
 	now  int64
 	acts map[ID]Act
@@ -38,21 +40,21 @@ func (e *edit) bad(p Path, id ID, err error) {
 }
 
 // at gives the key at p, and tells when there is none.
-func (e *edit) at(p Path) *node {
+func (e *edit) at(p Path) *Node {
 	if !e.canonical(p) {
 		return nil
 	}
-	if e.way == nil || e.way.path != p {
-		e.way = e.root.trail(p)
+	if e.way == nil || e.way.Path != p {
+		e.way = e.root.Trail(p)
 	}
 	if e.way == nil {
 		e.bad(p, 0, NotFound)
 	}
-	return e.way.last()
+	return e.way.Last()
 }
 
 func (e *edit) canonical(p Path) bool {
-	if err := p.check(); err != nil {
+	if err := p.Check(); err != nil {
 		e.bad(p, 0, err)
 		return false
 	}
@@ -60,62 +62,66 @@ func (e *edit) canonical(p Path) bool {
 }
 
 // alter changes the node at p, whose parent exists.
-func (e *edit) alter(p Path, f func(*node) *node) {
-	if e.way == nil || e.way.path != p {
-		e.way = e.root.trail(p)
+func (e *edit) alter(p Path, f func(*Node) *Node) {
+	if e.way == nil || e.way.Path != p {
+		e.way = e.root.Trail(p)
 	}
 	if e.span == "" {
 		e.span, e.past = p, e.way
 	} else {
-		e.span = common(e.span, p)
+		e.span = key.Common(e.span, p)
 	}
 	if e.way == nil {
-		e.root = e.root.change(p, f)
+		e.root = e.root.Change(p, f)
 		return
 	}
-	e.root, e.way = e.way.change(f(e.way.last()))
+	e.root, e.way = e.way.Change(f(e.way.Last()))
 }
 
 // trails are the ways to what was altered, as it was and as it is.
-func (e *edit) trails() (past, now *trail) {
+func (e *edit) trails() (past, now *Trail) {
 	past, now = e.past, e.way
-	if past == nil || past.path != e.span {
-		past = e.old.root.trail(e.span)
+	if past == nil || past.Path != e.span {
+		past = e.old.root.Trail(e.span)
 	}
-	if now == nil || now.path != e.span {
-		now = e.root.trail(e.span)
+	if now == nil || now.Path != e.span {
+		now = e.root.Trail(e.span)
 	}
 	return past, now
 }
 
 // set stores p at the key n.
-func (e *edit) set(at Path, n *node, p Property) {
-	old, had := n.get(p.ID)
+func (e *edit) set(at Path, n *Node, p Property) {
+	old, had := n.Get(p.ID)
 	if had && old.Attr&Secure != 0 && p.Attr&Secure == 0 {
-		e.bad(at, p.ID, because(Invalid, "is secure and cannot be made plain: unset it first"))
+		e.bad(at, p.ID, key.Errorf(Invalid, "is secure and cannot be made plain: unset it first"))
 		return
 	}
 	p.Attr |= old.Attr & Locked
-	if had && old.same(p) {
+	if had && old.Same(p) {
 		return
 	}
 	e.put(at, n, p)
 }
 
+// maxKey bounds the octets of all values of one key: larger things belong into
+// files.
+const maxKey = 1 << 20
+
 // put stores p, which is not what is there, at the key n.
-func (e *edit) put(at Path, n *node, p Property) {
-	p = p.marked()
+func (e *edit) put(at Path, n *Node, p Property) {
+	p = p.Marked()
 	p.Rev = e.rev
-	next := n.with(p, e.now)
+	next := n.With(p, e.now)
 	size := 0
-	for _, q := range next.items.list {
-		size += len(q.Value.text) + 16
+	for _, q := range next.Items.All() {
+		size += q.Value.Size() + 16
 	}
 	if size > maxKey {
-		e.bad(at, p.ID, because(Invalid, "the key would hold %d octets, more than %d", size, maxKey))
+		e.bad(at, p.ID, key.Errorf(Invalid, "the key would hold %d octets, more than %d", size, maxKey))
 		return
 	}
-	e.alter(at, func(*node) *node { return next })
+	e.alter(at, func(*Node) *Node { return next })
 }
 
 // fits is the filter of Clear and CopyData.
@@ -137,12 +143,12 @@ func (e *edit) dataOf(p Path, own []Property, attr Attr) []Property {
 }
 
 func (e *edit) respell(p Path) {
-	e.alter(p, func(n *node) *node {
-		if n.name == p.Base() {
+	e.alter(p, func(n *Node) *Node {
+		if n.Spelling == p.Base() {
 			return n
 		}
 		next := *n
-		next.name, next.modified = p.Base(), e.now
+		next.Spelling, next.Modified = p.Base(), e.now
 		return &next
 	})
 }
@@ -152,14 +158,14 @@ func (e *edit) target(from, p Path, overwrite bool) bool {
 	if !e.canonical(p) {
 		return false
 	}
-	if e.root.lookup(p) != nil {
+	if e.root.Lookup(p) != nil {
 		if !overwrite && !from.Equal(p) {
 			e.bad(p, 0, Exists)
 		}
 		return overwrite || from.Equal(p)
 	}
-	if e.root.lookup(p.Parent()) == nil {
-		e.bad(p, 0, because(NotFound, "there is no key %s to put it in", p.Parent()))
+	if e.root.Lookup(p.Parent()) == nil {
+		e.bad(p, 0, key.Errorf(NotFound, "there is no key %s to put it in", p.Parent()))
 		return false
 	}
 	return true
@@ -167,31 +173,31 @@ func (e *edit) target(from, p Path, overwrite bool) bool {
 
 // merge lays the tree from over old, which may be nil. With keep the items
 // keep their revisions.
-func (e *edit) merge(old, from *node, name string, keep bool) *node {
+func (e *edit) merge(old, from *Node, name string, keep bool) *Node {
 	if old == nil {
-		old = &node{}
+		old = &Node{}
 		if keep {
 			next := *from
-			next.name, next.modified = name, e.now
+			next.Spelling, next.Modified = name, e.now
 			return &next
 		}
 	}
-	next := &node{name: name, items: itemsOf(e.mergeProps(old.items.list, from.items.list, keep)), kids: old.kids, modified: e.now}
-	if old.kids == nil {
-		var list []*node
-		for k := range from.kids.All {
-			list = append(list, e.merge(nil, k, k.name, keep))
+	next := &Node{Spelling: name, Items: item.ListOf(e.mergeProps(old.Items.All(), from.Items.All(), keep)), Kids: old.Kids, Modified: e.now}
+	if old.Kids == nil {
+		var list []*Node
+		for k := range from.Kids.All {
+			list = append(list, e.merge(nil, k, k.Spelling, keep))
 		}
-		next.kids = pmap.Make(list)
+		next.Kids = pmap.Make(list)
 		return next
 	}
-	for k := range from.kids.All {
-		was := next.kids.Get(k.name)
-		spelled := k.name
+	for k := range from.Kids.All {
+		was := next.Kids.Get(k.Spelling)
+		spelled := k.Spelling
 		if was != nil {
-			spelled = was.name
+			spelled = was.Spelling
 		}
-		next.kids = next.kids.With(e.merge(was, k, spelled, keep))
+		next.Kids = next.Kids.With(e.merge(was, k, spelled, keep))
 	}
 	return next
 }
@@ -202,13 +208,13 @@ func (e *edit) mergeProps(old, from []Property, keep bool) []Property {
 		if !keep {
 			p.Rev = e.rev
 		}
-		i, ok := find(out, p.ID)
+		i, ok := item.Search(out, p.ID)
 		switch {
 		case !ok:
 			out = slices.Insert(out, i, p)
-		case !out[i].same(p):
+		case !out[i].Same(p):
 			p.Attr |= out[i].Attr & (Secure | Locked) // what was so stays so
-			p = p.marked()
+			p = p.Marked()
 			out[i] = p
 		}
 	}

@@ -58,7 +58,7 @@ func dump(s Snapshot) string {
 	for p := range s.Walk(Root) {
 		fmt.Fprintf(&b, "%s:", p)
 		for _, prop := range s.Properties(p) {
-			fmt.Fprintf(&b, " %d=%s/%d", prop.ID, Value{kind: prop.Value.kind, num: prop.Value.num, text: prop.Value.text}, prop.Attr)
+			fmt.Fprintf(&b, " %d=%s/%d", prop.ID, without(prop, Secure).Marked().Value, prop.Attr)
 		}
 		b.WriteByte('\n')
 	}

@@ -10,6 +10,7 @@ import (
 	"restante/internal/kv"
 	"restante/internal/record"
 	"restante/internal/seal"
+	"restante/metabase/key"
 )
 
 // A Record is the history of one revision.
@@ -50,10 +51,10 @@ type DiffLine struct {
 // writes returns the ops that a plan makes of the keys.
 func (s *Store) writes(p *plan) (ops []kv.Op) {
 	for _, d := range p.deltas {
-		if d.removed {
-			ops = append(ops, kv.Del(nodeKey(d.path)))
+		if d.Removed {
+			ops = append(ops, kv.Del(nodeKey(d.Path)))
 		} else {
-			ops = append(ops, kv.Put(nodeKey(d.path), appendNode(make([]byte, 0, roomy), d.node, s.key)))
+			ops = append(ops, kv.Put(nodeKey(d.Path), appendNode(make([]byte, 0, roomy), d.Node, s.key)))
 		}
 	}
 	return ops
@@ -78,7 +79,7 @@ const roomy = 256
 type entry struct {
 	Record // Changes are empty
 	moves  []move
-	deltas []keyDelta
+	deltas []KeyDelta
 }
 
 func (h *entry) encode(k seal.Key) []byte {
@@ -150,7 +151,7 @@ func (h *entry) below(p Path) Record {
 		}
 	}
 	for _, d := range h.deltas {
-		if d.path.Within(p) {
+		if d.Path.Within(p) {
 			out.Changes = d.lines(out.Changes)
 		}
 	}
@@ -158,21 +159,21 @@ func (h *entry) below(p Path) Record {
 }
 
 // lines appends the changes of d.
-func (d keyDelta) lines(out []DiffLine) []DiffLine {
+func (d KeyDelta) lines(out []DiffLine) []DiffLine {
 	switch {
-	case d.added:
-		out = append(out, DiffLine{Path: d.path, Kind: KeyAdded})
-	case d.removed:
-		out = append(out, DiffLine{Path: d.path, Kind: KeyRemoved})
-	case d.oldName != d.newName:
-		out = append(out, DiffLine{Path: d.path.Parent().Join(d.oldName), Kind: KeyRenamed, To: d.path})
+	case d.Added:
+		out = append(out, DiffLine{Path: d.Path, Kind: KeyAdded})
+	case d.Removed:
+		out = append(out, DiffLine{Path: d.Path, Kind: KeyRemoved})
+	case d.OldName != d.NewName:
+		out = append(out, DiffLine{Path: d.Path.Parent().Join(d.OldName), Kind: KeyRenamed, To: d.Path})
 	}
-	for _, p := range d.props {
-		if p.quiet() {
+	for _, p := range d.Props {
+		if p.Quiet() {
 			continue
 		}
-		c := DiffLine{Path: d.path, Kind: PropertySet, ID: p.id, Old: shown(p.old), New: shown(p.new)}
-		if p.new == nil {
+		c := DiffLine{Path: d.Path, Kind: PropertySet, ID: p.ID, Old: shown(p.Old), New: shown(p.New)}
+		if p.New == nil {
 			c.Kind = PropertyUnset
 		}
 		out = append(out, c)
@@ -184,14 +185,14 @@ func shown(p *Property) *Property {
 	if p == nil {
 		return nil
 	}
-	out := p.redacted()
+	out := p.Redacted()
 	return &out
 }
 
 // compare lists the changes that lead from one state to another, without secure
 // values and volatile properties.
 func compare(from, to Snapshot) []DiffLine {
-	var a, b *node
+	var a, b *Node
 	if from.img != nil {
 		a = from.img.root
 	}
@@ -199,7 +200,7 @@ func compare(from, to Snapshot) []DiffLine {
 		b = to.img.root
 	}
 	var out []DiffLine
-	for _, d := range diff(a, b) {
+	for _, d := range Diff(a, b) {
 		out = d.lines(out)
 	}
 	return out
@@ -214,7 +215,7 @@ func (s *Store) Log(ctx context.Context, p Path, n int) ([]Record, error) {
 	first := s.pages.oldest()
 	for rev := s.Snapshot().Rev(); rev >= first && rev > 0 && (n == 0 || len(out) < n); rev-- {
 		h, err := at.entry(ctx, s, rev)
-		if kindOf(err) == NotFound {
+		if key.KindOf(err) == NotFound {
 			break // compacted meanwhile
 		}
 		if err != nil {
@@ -233,7 +234,7 @@ func (s *Store) Log(ctx context.Context, p Path, n int) ([]Record, error) {
 // After that the error is NotFound.
 func (s *Store) Record(ctx context.Context, rev Rev) (Record, error) {
 	h, err := s.entry(ctx, rev)
-	if kindOf(err) == NotFound {
+	if key.KindOf(err) == NotFound {
 		if head, ok, err := s.head(rev); ok || err != nil {
 			return head, err
 		}
@@ -264,14 +265,14 @@ func (s *Store) At(ctx context.Context, rev Rev) (Snapshot, error) {
 		if err != nil {
 			return Snapshot{}, err
 		}
-		img.root = undo(img.root, h.deltas)
+		img.root = Undo(img.root, h.deltas)
 		img.rev--
 	}
 	if rev < now.Rev() {
 		img.time = time.Time{}
 		if h, err := at.entry(ctx, s, rev); err == nil {
 			img.time = h.Time
-		} else if kindOf(err) != NotFound {
+		} else if key.KindOf(err) != NotFound {
 			return Snapshot{}, err
 		}
 	}

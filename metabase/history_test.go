@@ -17,6 +17,8 @@ import (
 	"restante/internal/kv"
 	"restante/internal/kv/kvtest"
 	"restante/internal/seal"
+	"restante/metabase/item"
+	"restante/metabase/key"
 )
 
 func TestRecord(t *testing.T) {
@@ -351,7 +353,7 @@ func TestTakeBackRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		need := func(c Change) []Problem {
 			if c.New.Has("/B") && !c.New.Has("/A") {
-				return []Problem{{Path: "/B", Err: because(Invalid, "needs /A")}}
+				return []Problem{{Path: "/B", Err: key.Errorf(Invalid, "needs /A")}}
 			}
 			return nil
 		}
@@ -508,53 +510,53 @@ func TestCompactionFails(t *testing.T) {
 }
 
 func FuzzDecodeEntry(f *testing.F) {
-	key := seal.New()
-	p := secret(7, "pw").marked()
+	machine := seal.New()
+	p := secret(7, "pw").Marked()
 	q := num(1, 2)
 	h := &entry{
 		Record: Record{Rev: 3, Time: time.Unix(1, 2), Actor: boss, Origin: FromCLI, Comment: "c", Kept: []string{"k"}, Until: time.Unix(9, 9)},
 		moves:  []move{{"/A", "/B"}},
-		deltas: []keyDelta{{path: "/A/b", oldName: "b", newName: "b", oldMod: 1, newMod: 2, props: []propDelta{{7, nil, &p}, {1, &q, nil}}}},
+		deltas: []KeyDelta{{Path: "/A/b", OldName: "b", NewName: "b", OldModified: 1, NewModified: 2, Props: []PropertyDelta{{7, nil, &p}, {1, &q, nil}}}},
 	}
-	raw := h.encode(key)
+	raw := h.encode(machine)
 	f.Add(raw)
 	f.Add(raw[:len(raw)-3])
 	f.Add([]byte{recordForm, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		h, err := decodeEntry(raw, key)
+		h, err := decodeEntry(raw, machine)
 		if err != nil {
-			if kindOf(err) != Damaged {
+			if key.KindOf(err) != Damaged {
 				t.Errorf("%v is not of kind Damaged", err)
 			}
 			return
 		}
-		again, err := decodeEntry(h.encode(key), key)
+		again, err := decodeEntry(h.encode(machine), machine)
 		if err != nil {
 			t.Fatalf("what was read does not read again: %v", err)
 		}
 		if a, b := fmt.Sprint(h.below(Root)), fmt.Sprint(again.below(Root)); a != b {
 			t.Errorf("%s reads again as %s", a, b)
 		}
-		undo(&node{}, h.deltas) // whatever it says, it ends
+		Undo(&Node{}, h.deltas) // whatever it says, it ends
 	})
 }
 
 func FuzzDecodeNode(f *testing.F) {
-	key := seal.New()
-	f.Add(appendNode(nil, &node{name: "a", modified: 5, items: itemsOf([]Property{num(1, 1), secret(2, "pw"), {ID: 3, Value: MultiSZ("a", "b")}})}, key))
+	machine := seal.New()
+	f.Add(appendNode(nil, &Node{Spelling: "a", Modified: 5, Items: item.ListOf([]Property{num(1, 1), secret(2, "pw"), {ID: 3, Value: MultiSZ("a", "b")}})}, machine))
 	f.Add([]byte{keyForm, 0, 0, 0xff, 0xff, 0x03})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		r := read(raw, key)
+		r := read(raw, machine)
 		n := r.node()
 		if err := r.end(); err != nil {
-			if kindOf(err) != Damaged {
+			if key.KindOf(err) != Damaged {
 				t.Errorf("%v is not of kind Damaged", err)
 			}
 			return
 		}
-		r = read(appendNode(nil, n, key), key)
+		r = read(appendNode(nil, n, machine), machine)
 		again := r.node()
-		if r.end() != nil || again.name != n.name || again.modified != n.modified || len(diffProps(n.items.list, again.items.list)) != 0 {
+		if r.end() != nil || again.Spelling != n.Spelling || again.Modified != n.Modified || len(DiffProperties(n.Items.All(), again.Items.All())) != 0 {
 			t.Errorf("%v reads again as %v, %v", n, again, r.Err())
 		}
 	})

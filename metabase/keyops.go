@@ -2,7 +2,12 @@
 
 package metabase
 
-import "time"
+import (
+	"time"
+
+	"restante/metabase/item"
+	"restante/metabase/key"
+)
 
 // AddKey makes a key below one that exists. With a Class it gets its KeyType.
 type AddKey struct {
@@ -17,23 +22,23 @@ func (op AddKey) apply(e *edit) {
 	if !e.canonical(op.Path) {
 		return
 	}
-	if e.root.lookup(op.Path) != nil {
+	if e.root.Lookup(op.Path) != nil {
 		e.bad(op.Path, 0, Exists)
 		return
 	}
-	if e.root.lookup(op.Path.Parent()) == nil {
-		e.bad(op.Path, 0, because(NotFound, "there is no key %s to add it to", op.Path.Parent()))
+	if e.root.Lookup(op.Path.Parent()) == nil {
+		e.bad(op.Path, 0, key.Errorf(NotFound, "there is no key %s to add it to", op.Path.Parent()))
 		return
 	}
-	n := &node{name: op.Path.Base(), modified: e.now}
+	n := &Node{Spelling: op.Path.Base(), Modified: e.now}
 	if op.Class != "" {
-		if err := checkText(op.Class); err != nil {
+		if err := item.CheckText(op.Class); err != nil {
 			e.bad(op.Path, KeyType, err)
 			return
 		}
-		n.items = itemsOf([]Property{{ID: KeyType, UserType: UTServer, Value: String(op.Class), Rev: e.rev}})
+		n.Items = item.ListOf([]Property{{ID: KeyType, UserType: UTServer, Value: String(op.Class), Rev: e.rev}})
 	}
-	e.alter(op.Path, func(*node) *node { return n })
+	e.alter(op.Path, func(*Node) *Node { return n })
 }
 
 // Remove takes a key away; with Recursive also one that has children.
@@ -51,14 +56,14 @@ func (op Remove) apply(e *edit) {
 		return
 	}
 	if op.Path == Root {
-		e.bad(op.Path, 0, because(Invalid, "the root cannot be removed"))
+		e.bad(op.Path, 0, key.Errorf(Invalid, "the root cannot be removed"))
 		return
 	}
-	if below := n.kids.Len(); below > 0 && !op.Recursive {
-		e.bad(op.Path, 0, because(InUse, "has %d keys below it", below))
+	if below := n.Kids.Len(); below > 0 && !op.Recursive {
+		e.bad(op.Path, 0, key.Errorf(InUse, "has %d keys below it", below))
 		return
 	}
-	e.alter(op.Path, func(*node) *node { return nil })
+	e.alter(op.Path, func(*Node) *Node { return nil })
 }
 
 // RemoveChildren takes away everything below a key and leaves the key.
@@ -68,8 +73,8 @@ func (op RemoveChildren) Scope() Scope            { return Scope{Path: op.Path, 
 func (op RemoveChildren) authorize(a *authorizer) { a.require(op.Path, 0, Delete) }
 
 func (op RemoveChildren) apply(e *edit) {
-	if n := e.at(op.Path); n != nil && n.kids.Len() > 0 {
-		e.alter(op.Path, func(n *node) *node { return n.withKids(nil) })
+	if n := e.at(op.Path); n != nil && n.Kids.Len() > 0 {
+		e.alter(op.Path, func(n *Node) *Node { return n.WithKids(nil) })
 	}
 }
 
@@ -92,10 +97,10 @@ func (op Copy) apply(e *edit) {
 		return
 	}
 	if op.From.Equal(op.To) {
-		e.bad(op.To, 0, because(Invalid, "is copied to itself"))
+		e.bad(op.To, 0, key.Errorf(Invalid, "is copied to itself"))
 		return
 	}
-	e.alter(op.To, func(old *node) *node { return e.merge(old, source, op.To.Base(), false) })
+	e.alter(op.To, func(old *Node) *Node { return e.merge(old, source, op.To.Base(), false) })
 }
 
 // Move is Copy, after which From is gone: renaming, too. What moves keeps the
@@ -118,7 +123,7 @@ func (op Move) apply(e *edit) {
 		return
 	}
 	if op.From == Root {
-		e.bad(op.From, 0, because(Invalid, "the root cannot be moved"))
+		e.bad(op.From, 0, key.Errorf(Invalid, "the root cannot be moved"))
 		return
 	}
 	if op.From.Equal(op.To) { // another spelling of the same name
@@ -128,18 +133,18 @@ func (op Move) apply(e *edit) {
 		return
 	}
 	if op.To.Within(op.From) {
-		e.bad(op.From, 0, because(Invalid, "cannot be moved below itself, to %s", op.To))
+		e.bad(op.From, 0, key.Errorf(Invalid, "cannot be moved below itself, to %s", op.To))
 		return
 	}
 	if !e.target(op.From, op.To, op.Overwrite) {
 		return
 	}
 	if op.From.Within(op.To) {
-		e.bad(op.From, 0, because(Invalid, "cannot be moved onto the key %s that holds it", op.To))
+		e.bad(op.From, 0, key.Errorf(Invalid, "cannot be moved onto the key %s that holds it", op.To))
 		return
 	}
-	e.alter(op.From, func(*node) *node { return nil })
-	e.alter(op.To, func(old *node) *node { return e.merge(old, source, op.To.Base(), true) })
+	e.alter(op.From, func(*Node) *Node { return nil })
+	e.alter(op.To, func(old *Node) *Node { return e.merge(old, source, op.To.Base(), true) })
 	e.moves = append(e.moves, move{op.From, op.To})
 }
 
@@ -155,9 +160,9 @@ func (op Touch) authorize(a *authorizer) { a.require(op.Path, 0, Write) }
 func (op Touch) apply(e *edit) {
 	if e.at(op.Path) != nil {
 		e.touched = true
-		e.alter(op.Path, func(n *node) *node {
+		e.alter(op.Path, func(n *Node) *Node {
 			next := *n
-			next.modified = op.Time.UnixNano()
+			next.Modified = op.Time.UnixNano()
 			return &next
 		})
 	}

@@ -16,6 +16,7 @@ import (
 	"restante/internal/seal"
 	"restante/metabase/internal/casefold"
 	"restante/metabase/internal/pmap"
+	"restante/metabase/key"
 )
 
 // The records of the ordered map, by the first octet of their keys.
@@ -43,14 +44,14 @@ func nodeKey(p Path) []byte {
 const maxStored = kv.MaxKey - 100
 
 // checkPaths refuses keys that the map has no room for.
-func checkPaths(list []keyDelta) (out []Problem) {
+func checkPaths(list []KeyDelta) (out []Problem) {
 	for _, d := range list {
 		// Folding makes no name longer.
-		if d.removed || len(d.path) <= maxStored {
+		if d.Removed || len(d.Path) <= maxStored {
 			continue
 		}
-		if n := len(nodeKey(d.path)) - 1; n > maxStored {
-			out = append(out, Problem{Path: d.path, Err: because(Invalid, "the path has %d octets, at most %d can be stored: use shorter names or fewer levels", n, maxStored)})
+		if n := len(nodeKey(d.Path)) - 1; n > maxStored {
+			out = append(out, Problem{Path: d.Path, Err: key.Errorf(Invalid, "the path has %d octets, at most %d can be stored: use shorter names or fewer levels", n, maxStored)})
 		}
 	}
 	return out
@@ -61,11 +62,11 @@ func revKey(kind byte, rev Rev) []byte {
 }
 
 // keyRev is the inverse of revKey.
-func keyRev(key []byte) (Rev, error) {
-	if len(key) != 9 {
-		return 0, because(Damaged, "a record of a revision has a key of %d octets", len(key))
+func keyRev(raw []byte) (Rev, error) {
+	if len(raw) != 9 {
+		return 0, key.Errorf(Damaged, "a record of a revision has a key of %d octets", len(raw))
 	}
-	return Rev(binary.BigEndian.Uint64(key[1:])), nil
+	return Rev(binary.BigEndian.Uint64(raw[1:])), nil
 }
 
 // load reads the newest image, and where the history begins.
@@ -98,7 +99,7 @@ func (s *Store) loadAt(ctx context.Context, raw []byte) (*image, error) {
 		return nil, fmt.Errorf("the record of the revision: %w", err)
 	}
 	if !s.key.Fits(m.proof) {
-		return nil, because(Invalid, "the machine key is not the one that this store was made with")
+		return nil, key.Errorf(Invalid, "the machine key is not the one that this store was made with")
 	}
 	s.proof, s.committer.meta = m.proof, raw
 	root, err := s.loadTree(ctx)
@@ -125,20 +126,20 @@ func (s *Store) create(ctx context.Context) ([]byte, error) {
 		if _, ok, err := s.db.Get([]byte{metaKey}); err != nil || ok {
 			return nil, cmp.Or(err, kv.ErrMoved)
 		}
-		return nil, because(Damaged, "the record of the revision is missing, but there is one of kind %q", pair.Key[:min(1, len(pair.Key))])
+		return nil, key.Errorf(Damaged, "the record of the revision is missing, but there is one of kind %q", pair.Key[:min(1, len(pair.Key))])
 	}
 	now := s.now()
 	raw := meta{0, now, s.key.Prove()}.encode()
 	return raw, s.db.Commit(ctx,
 		kv.Must([]byte{metaKey}, nil),
 		kv.Put([]byte{metaKey}, raw),
-		kv.Put(nodeKey(Root), appendNode(nil, &node{modified: now.UnixNano()}, s.key)))
+		kv.Put(nodeKey(Root), appendNode(nil, &Node{Modified: now.UnixNano()}, s.key)))
 }
 
 // loadTree reads the keys in the order of a walk, and builds each key after the
 // last one below it.
-func (s *Store) loadTree(ctx context.Context) (*node, error) {
-	l := loader{key: s.key, classes: map[string]string{}}
+func (s *Store) loadTree(ctx context.Context) (*Node, error) {
+	l := loader{key: s.key, classes: map[Value]Value{}}
 	for pair, err := range s.db.Scan(ctx, []byte{nodeKeys}) {
 		if err != nil {
 			return nil, err
@@ -148,7 +149,7 @@ func (s *Store) loadTree(ctx context.Context) (*node, error) {
 		}
 	}
 	if len(l.open) == 0 {
-		return nil, because(Damaged, "the root key is missing")
+		return nil, key.Errorf(Damaged, "the root key is missing")
 	}
 	l.closeTo(0)
 	return l.root, nil
@@ -156,22 +157,22 @@ func (s *Store) loadTree(ctx context.Context) (*node, error) {
 
 type loader struct {
 	key     seal.Key
-	classes map[string]string // one copy of each class's name
-	open    []opened          // the keys from the root to the one read last
-	root    *node
+	classes map[Value]Value // one copy of each class's name
+	open    []opened        // the keys from the root to the one read last
+	root    *Node
 }
 
 type opened struct {
 	key  []byte // of the map
-	node *node
-	kids []*node
+	node *Node
+	kids []*Node
 }
 
 func (l *loader) add(pair kv.Pair) error {
 	depth := bytes.Count(pair.Key, []byte{0})
 	bad := func(err error) error { return fmt.Errorf("key %s: %w", shownKey(pair.Key), err) }
 	if depth > len(l.open) || depth == 0 && len(pair.Key) != 1 {
-		return bad(because(Damaged, "the key above it is missing"))
+		return bad(key.Errorf(Damaged, "the key above it is missing"))
 	}
 	l.closeTo(depth)
 	r := read(pair.Value, l.key)
@@ -181,10 +182,10 @@ func (l *loader) add(pair kv.Pair) error {
 	}
 	if i := bytes.LastIndexByte(pair.Key, 0); depth > 0 {
 		if !bytes.Equal(pair.Key[:i], l.open[depth-1].key) {
-			return bad(because(Damaged, "the key above it is missing"))
+			return bad(key.Errorf(Damaged, "the key above it is missing"))
 		}
-		if casefold.Fold(n.name) != string(pair.Key[i+1:]) {
-			return bad(because(Damaged, "holds the name %q", n.name))
+		if casefold.Fold(n.Spelling) != string(pair.Key[i+1:]) {
+			return bad(key.Errorf(Damaged, "holds the name %q", n.Spelling))
 		}
 	}
 	l.intern(n)
@@ -193,16 +194,15 @@ func (l *loader) add(pair kv.Pair) error {
 }
 
 // intern lets keys of one class share its name.
-func (l *loader) intern(n *node) {
-	item := n.items.find(KeyType)
-	if item == nil {
+func (l *loader) intern(n *Node) {
+	class := n.Items.Find(KeyType)
+	if class == nil {
 		return
 	}
-	class := item.Value.text
-	if known, ok := l.classes[class]; ok {
-		item.Value.text = known // not yet published
+	if known, ok := l.classes[class.Value]; ok {
+		class.Value = known // not yet published
 	} else {
-		l.classes[class] = class
+		l.classes[class.Value] = class.Value
 	}
 }
 
@@ -211,7 +211,7 @@ func (l *loader) closeTo(depth int) {
 	for len(l.open) > depth {
 		last := l.open[len(l.open)-1]
 		l.open = l.open[:len(l.open)-1]
-		last.node.kids = pmap.Make(last.kids)
+		last.node.Kids = pmap.Make(last.kids)
 		if len(l.open) == 0 {
 			l.root = last.node
 			return
@@ -240,7 +240,7 @@ func (s *Store) loadConfirms(ctx context.Context) (map[Rev]time.Time, error) {
 		at := time.Unix(0, r.Int())
 		rev, err := keyRev(pair.Key)
 		if r.end() != nil || err != nil {
-			return nil, because(Damaged, "the record of a confirmation cannot be decoded")
+			return nil, key.Errorf(Damaged, "the record of a confirmation cannot be decoded")
 		}
 		out[rev] = at
 	}

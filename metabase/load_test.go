@@ -4,6 +4,7 @@ package metabase
 
 import (
 	"archive/zip"
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -29,7 +30,7 @@ func deep(top Path, n int) Path {
 
 // chain lists what makes all keys from below top to p.
 func chain(top, p Path) (ops []Op) {
-	for up := range p.parents() {
+	for up := range p.Parents() {
 		if up.Equal(top) {
 			break
 		}
@@ -50,9 +51,9 @@ func TestLongPathsAreRefused(t *testing.T) {
 		t.Fatalf("the longest path has a key of %d octets", n)
 	}
 	clear, _ := s.Replace(nil)
-	deepest := slices.Collect(deep("/LM", maxStored+300).parents())
+	deepest := slices.Collect(deep("/LM", maxStored+300).Parents())
 	for _, p := range slices.Backward(deepest) {
-		if err := clear.Add(appendClear(record.AppendText(nil, string(p)), &node{name: p.Base()})); err != nil {
+		if err := clear.Add(appendClear(record.AppendText(nil, string(p)), &Node{Spelling: p.Base()})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -161,4 +162,24 @@ func lookAtEarlierVersion(t *testing.T, s *Store) {
 	}
 	apply(t, s, Move{From: long, To: "/LM/short"})
 	apply(t, s, Set{"/LM/short", num(1, 8)}, Set{"/LM/SMTPSVC/1", num(1013, 1)})
+}
+
+func FuzzNodeKey(f *testing.F) {
+	for _, s := range []string{"/", "/LM/1", "/ſ/K", "/a b/*.c"} {
+		f.Add(s, strings.ToUpper(s))
+	}
+	f.Fuzz(func(t *testing.T, s, o string) {
+		p, err := ParsePath(s)
+		q, bad := ParsePath(o)
+		if err != nil || bad != nil {
+			return
+		}
+		a, b := nodeKey(p), nodeKey(q)
+		if (p.Within(q) && q.Within(p)) != bytes.Equal(a, b) {
+			t.Errorf("%q and %q have the keys %q and %q", p, q, a, b)
+		}
+		if child := nodeKey(p.Join("x")); !bytes.HasPrefix(child, append(a, 0)) {
+			t.Errorf("the key %q of a child of %q does not follow %q", child, p, a)
+		}
+	})
 }

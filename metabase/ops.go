@@ -2,6 +2,8 @@
 
 package metabase
 
+import "restante/metabase/key"
+
 // Set stores a property at a key that exists, in the place of what had its ID.
 // An item that is SECURE can't be made plain by it: Unset it first. One that is
 // LOCKED stays so: see Lock. VOLATILE ones go to memory only.
@@ -19,7 +21,7 @@ func (op Set) apply(e *edit) {
 		return
 	}
 	p := op.Property
-	if err := p.check(); err != nil {
+	if err := p.Check(); err != nil {
 		e.bad(op.Path, p.ID, err)
 		return
 	}
@@ -28,11 +30,11 @@ func (op Set) apply(e *edit) {
 		return
 	}
 	if p.Attr&Volatile != 0 {
-		if _, stored := n.get(p.ID); stored {
-			e.bad(op.Path, p.ID, because(Invalid, "a stored item cannot be made volatile: unset it first"))
+		if _, stored := n.Get(p.ID); stored {
+			e.bad(op.Path, p.ID, key.Errorf(Invalid, "a stored item cannot be made volatile: unset it first"))
 			return
 		}
-		e.vol = e.vol.with(op.Path, p)
+		e.vol = e.vol.With(op.Path, p)
 		e.volSets = append(e.volSets, op)
 		return
 	}
@@ -55,7 +57,7 @@ func (op SetBits) authorize(a *authorizer) { a.requireSet(op.Path, op.Property) 
 func (op SetBits) apply(e *edit) {
 	p := op.Property
 	if p.Value.Type() != DWordType || p.Attr&Volatile != 0 {
-		e.bad(op.Path, p.ID, because(Invalid, "only a DWORD that is stored has bits to set"))
+		e.bad(op.Path, p.ID, key.Errorf(Invalid, "only a DWORD that is stored has bits to set"))
 		return
 	}
 	now := Snapshot{&image{root: e.root, vol: e.vol}}
@@ -81,16 +83,16 @@ func (op Lock) apply(e *edit) {
 	if n == nil {
 		return
 	}
-	p, stored := n.get(op.ID)
+	p, stored := n.Get(op.ID)
 	switch {
 	case !stored:
-		e.bad(op.Path, op.ID, because(NotFound, "not stored there, so there is nothing to lock or unlock"))
+		e.bad(op.Path, op.ID, key.Errorf(NotFound, "not stored there, so there is nothing to lock or unlock"))
 		return
 	case p.Attr&Inherit == 0:
-		e.bad(op.Path, op.ID, because(Invalid, "is not inherited, so nothing below can override it"))
+		e.bad(op.Path, op.ID, key.Errorf(Invalid, "is not inherited, so nothing below can override it"))
 		return
 	case op.Off && p.Attr&Locked == 0:
-		e.bad(op.Path, op.ID, because(Invalid, "is not locked there"))
+		e.bad(op.Path, op.ID, key.Errorf(Invalid, "is not locked there"))
 		return
 	}
 	was := p.Attr
@@ -116,16 +118,16 @@ func (op Unset) apply(e *edit) {
 	if n == nil {
 		return
 	}
-	if _, ok := n.get(op.ID); ok {
-		e.alter(op.Path, func(n *node) *node { return n.without(op.ID, e.now) })
+	if _, ok := n.Get(op.ID); ok {
+		e.alter(op.Path, func(n *Node) *Node { return n.Without(op.ID, e.now) })
 		return
 	}
-	if _, ok := e.vol.get(op.Path, op.ID); ok {
-		e.vol = e.vol.without(op.Path, op.ID)
+	if _, ok := e.vol.Get(op.Path, op.ID); ok {
+		e.vol = e.vol.Without(op.Path, op.ID)
 		e.volUnset = append(e.volUnset, op)
 		return
 	}
-	e.bad(op.Path, op.ID, because(NotFound, "not stored here"))
+	e.bad(op.Path, op.ID, key.Errorf(NotFound, "not stored here"))
 }
 
 // Clear removes the key's own properties of a user type and a data type, 0 for
@@ -144,9 +146,9 @@ func (op Clear) apply(e *edit) {
 	if n == nil {
 		return
 	}
-	for _, p := range n.items.list {
+	for _, p := range n.Items.All() {
 		if p.ID != KeyType && fits(p, 0, op.UserType, op.Type) {
-			e.alter(op.Path, func(n *node) *node { return n.without(p.ID, e.now) })
+			e.alter(op.Path, func(n *Node) *Node { return n.Without(p.ID, e.now) })
 		}
 	}
 }
@@ -175,16 +177,16 @@ func (op CopyData) apply(e *edit) {
 		return
 	}
 	if op.From.Equal(op.To) {
-		e.bad(op.To, 0, because(Invalid, "is copied to itself"))
+		e.bad(op.To, 0, key.Errorf(Invalid, "is copied to itself"))
 		return
 	}
-	for _, p := range e.dataOf(op.From, from.items.list, op.Attr) {
+	for _, p := range e.dataOf(op.From, from.Items.All(), op.Attr) {
 		if p.ID == KeyType || !fits(p, op.Attr, op.UserType, op.Type) {
 			continue
 		}
-		e.set(op.To, e.root.lookup(op.To), p)
-		if from.items.find(p.ID) != nil && op.Move {
-			e.alter(op.From, func(n *node) *node { return n.without(p.ID, e.now) })
+		e.set(op.To, e.root.Lookup(op.To), p)
+		if from.Items.Find(p.ID) != nil && op.Move {
+			e.alter(op.From, func(n *Node) *Node { return n.Without(p.ID, e.now) })
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"restante/internal/kv"
 	"restante/internal/record"
 	"restante/internal/seal"
+	"restante/metabase/key"
 )
 
 // The history is stored in pages. Each commit writes one page with the entries of
@@ -207,7 +208,7 @@ func (s *Store) makePages(ctx context.Context, now Rev) error {
 			return err
 		}
 		if len(pair.Key) != loneKey {
-			return because(Damaged, "a record of the history has a key of %d octets", len(pair.Key))
+			return key.Errorf(Damaged, "a record of the history has a key of %d octets", len(pair.Key))
 		}
 		if next := Rev(binary.BigEndian.Uint64(pair.Key[1:])); next != rev {
 			add()
@@ -249,7 +250,7 @@ func (f *historyReader) entry(ctx context.Context, s *Store, rev Rev) (*entry, e
 			return fail(NotFound, s.notKept(rev)) // dropped meanwhile
 		}
 		if err != nil {
-			return fail(kindOf(err), err)
+			return fail(key.KindOf(err), err)
 		}
 		f.historyPage, f.entries = p, entries
 	}
@@ -258,10 +259,10 @@ func (f *historyReader) entry(ctx context.Context, s *Store, rev Rev) (*entry, e
 	}
 	h, err := decodeEntry(f.entries[rev-f.first], s.key)
 	if err == nil && h.Rev != rev {
-		err = because(Damaged, "its record says %d", h.Rev)
+		err = key.Errorf(Damaged, "its record says %d", h.Rev)
 	}
 	if err != nil {
-		return fail(kindOf(err), err)
+		return fail(key.KindOf(err), err)
 	}
 	return h, nil
 }
@@ -291,7 +292,7 @@ func (s *Store) readPage(p historyPage) ([][]byte, error) {
 	for part := range p.parts {
 		value, ok, err := s.db.Get(p.key(part))
 		if err == nil && !ok {
-			err = because(Damaged, "part %d is missing", part)
+			err = key.Errorf(Damaged, "part %d is missing", part)
 		}
 		if err == nil && part == 0 {
 			_, value, err = openPage(p.first, value)
@@ -310,7 +311,7 @@ func splitPage(body []byte) (entries [][]byte, err error) {
 		entries = append(entries, r.Bytes())
 	}
 	if broken, ok := r.Err().(record.Broken); ok {
-		return nil, because(Damaged, "%s", broken)
+		return nil, key.Errorf(Damaged, "%s", broken)
 	}
 	return entries, r.Err()
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/metabase/key"
 )
 
 func TestPagesFind(t *testing.T) {
@@ -321,7 +322,7 @@ func FuzzPage(f *testing.F) {
 			entries, err = splitPage(body)
 		}
 		if err != nil {
-			if kindOf(err) != Damaged {
+			if key.KindOf(err) != Damaged {
 				t.Errorf("%v is not of kind Damaged", err)
 			}
 			return

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"restante/metabase/key"
 )
 
 // A request is a batch on its way in, with what only the store itself may ask
@@ -35,7 +37,7 @@ func (r *request) large() bool {
 type plan struct {
 	edit   edit
 	rights authorizer
-	deltas []keyDelta
+	deltas []KeyDelta
 	next   *image
 
 	// what the checks see
@@ -48,7 +50,7 @@ func (p *plan) empty(r *request) bool {
 	if r.always || p.edit.touched && len(p.deltas) > 0 {
 		return false
 	}
-	return !slices.ContainsFunc(p.deltas, func(d keyDelta) bool { return !d.quiet() })
+	return !slices.ContainsFunc(p.deltas, func(d KeyDelta) bool { return !d.Quiet() })
 }
 
 // plan thinks r through as of old, and changes nothing. The plan comes beside
@@ -75,14 +77,14 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 	for _, op := range b.Ops {
 		switch {
 		case op == nil:
-			e.bad("", 0, because(Invalid, "an op of the batch is nil"))
+			e.bad("", 0, key.Errorf(Invalid, "an op of the batch is nil"))
 		case rights.permits(op):
 			op.apply(e)
 		}
 	}
 	if e.span != "" {
 		p.before.trail, p.after.trail = e.trails()
-		p.deltas = diffAt(p.before.trail, p.after.trail)
+		p.deltas = DiffAt(p.before.trail, p.after.trail)
 	}
 	rights.requireDeltas(p.deltas)
 	if len(rights.missing) > 0 {
@@ -115,10 +117,10 @@ func (p *plan) seeChange(b *Batch) {
 	p.change = Change{Old: Snapshot{&p.before}, New: Snapshot{&p.after}, Batch: b, deltas: p.deltas}
 	touched := make([]Path, 0, len(p.deltas)+len(p.edit.acting)+len(p.edit.volSets)+len(p.edit.volUnset))
 	for _, d := range p.deltas {
-		touched = append(touched, d.path)
+		touched = append(touched, d.Path)
 	}
 	for _, set := range p.edit.acting {
-		p.after.vol = p.after.vol.with(set.Path, set.Property)
+		p.after.vol = p.after.vol.With(set.Path, set.Property)
 		touched = append(touched, set.Path)
 	}
 	for _, set := range p.edit.volSets {
@@ -131,14 +133,14 @@ func (p *plan) seeChange(b *Batch) {
 }
 
 // checkLists refuses an access list that would let nobody in by mistake.
-func checkLists(list []keyDelta) (out []Problem) {
+func checkLists(list []KeyDelta) (out []Problem) {
 	for _, d := range list {
-		for _, p := range d.props {
-			if p.id != AccessList || p.new == nil {
+		for _, p := range d.Props {
+			if p.ID != AccessList || p.New == nil {
 				continue
 			}
-			if _, err := parseACL(p.new.Value); err != nil {
-				out = append(out, Problem{Path: d.path, ID: AccessList, Property: "AccessList", Err: err})
+			if _, err := parseACL(p.New.Value); err != nil {
+				out = append(out, Problem{Path: d.Path, ID: AccessList, Property: "AccessList", Err: err})
 			}
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"restante/internal/record"
 	"restante/internal/seal"
 	"restante/metabase/internal/pmap"
+	"restante/metabase/item"
+	"restante/metabase/key"
 )
 
 // Records gives the newest state as records, one for each key, parents first:
@@ -19,7 +21,7 @@ func (s *Store) Records(sealed bool) (rev Rev, proof []byte, records iter.Seq[[]
 	img := s.cur.Load()
 	return img.rev, s.proof, func(yield func([]byte) bool) {
 		more := true
-		img.root.walk(Root, func(p Path, n *node) bool {
+		img.root.Walk(Root, func(p Path, n *Node) bool {
 			if !more {
 				return false
 			}
@@ -36,12 +38,12 @@ func (s *Store) Records(sealed bool) (rev Rev, proof []byte, records iter.Seq[[]
 }
 
 // appendClear is appendNode with nothing sealed.
-func appendClear(b []byte, n *node) []byte {
+func appendClear(b []byte, n *Node) []byte {
 	b = append(b, keyForm)
-	b = record.AppendText(b, n.name)
-	b = binary.AppendVarint(b, n.modified)
-	b = binary.AppendUvarint(b, uint64(len(n.items.list)))
-	for _, p := range n.items.list {
+	b = record.AppendText(b, n.Spelling)
+	b = binary.AppendVarint(b, n.Modified)
+	b = binary.AppendUvarint(b, uint64(len(n.Items.All())))
+	for _, p := range n.Items.All() {
 		b = appendProperty(b, p)
 	}
 	return b
@@ -50,7 +52,7 @@ func appendClear(b []byte, n *node) []byte {
 // A Replace puts another tree, made of records, in the place of the whole.
 // What is the same keeps its revision. Get one from Store.Replace.
 type Replace struct {
-	root *node
+	root *Node
 	key  seal.Key // the zero one where nothing is sealed
 }
 
@@ -62,7 +64,7 @@ func (s *Store) Replace(proof []byte) (*Replace, error) {
 		return &Replace{}, nil
 	}
 	if !s.key.Fits(proof) {
-		return nil, because(Invalid, "sealed under another machine key")
+		return nil, key.Errorf(Invalid, "sealed under another machine key")
 	}
 	return &Replace{key: s.key}, nil
 }
@@ -74,29 +76,29 @@ func (op *Replace) Add(b []byte) error {
 	p := Path(r.Text())
 	n := r.node()
 	if err := r.end(); err != nil {
-		return fmt.Errorf("key %q: %w", clip(string(p)), err)
+		return fmt.Errorf("key %q: %w", key.Clip(string(p)), err)
 	}
-	misplaced := because(Damaged, "key %q is out of place", clip(string(p)))
-	if p.check() != nil || p.Base() != n.name || (p == Root) != (op.root == nil) {
+	misplaced := key.Errorf(Damaged, "key %q is out of place", key.Clip(string(p)))
+	if p.Check() != nil || p.Base() != n.Spelling || (p == Root) != (op.root == nil) {
 		return misplaced
 	}
 	if p == Root {
 		op.root = n
 		return nil
 	}
-	if op.root.lookup(p.Parent()) == nil || op.root.lookup(p) != nil {
+	if op.root.Lookup(p.Parent()) == nil || op.root.Lookup(p) != nil {
 		return misplaced
 	}
-	op.root = op.root.change(p, func(*node) *node { return n })
+	op.root = op.root.Change(p, func(*Node) *Node { return n })
 	return nil
 }
 
 func (op *Replace) apply(e *edit) {
 	if op.root == nil {
-		e.bad(Root, 0, because(Invalid, "cannot be replaced by nothing"))
+		e.bad(Root, 0, key.Errorf(Invalid, "cannot be replaced by nothing"))
 		return
 	}
-	e.alter(Root, func(old *node) *node { return e.rebase(old, op.root) })
+	e.alter(Root, func(old *Node) *Node { return e.rebase(old, op.root) })
 }
 
 func (op *Replace) Scope() Scope            { return Scope{Path: Root, Deep: true} }
@@ -104,31 +106,31 @@ func (op *Replace) authorize(a *authorizer) { a.require(Root, 0, AllRights) }
 
 // rebase gives next with all that equals old taken from there, and the rest as
 // stored by this revision.
-func (e *edit) rebase(old, next *node) *node {
-	out := &node{name: next.name, modified: e.now}
-	var was items
-	var wasKids *kids
+func (e *edit) rebase(old, next *Node) *Node {
+	out := &Node{Spelling: next.Spelling, Modified: e.now}
+	var was item.List
+	var wasKids *Kids
 	if old != nil {
-		was, wasKids = old.items, old.kids
+		was, wasKids = old.Items, old.Kids
 	}
 	var list []Property
-	for _, p := range next.items.list {
-		if item := was.find(p.ID); item != nil && item.same(p) {
+	for _, p := range next.Items.All() {
+		if item := was.Find(p.ID); item != nil && item.Same(p) {
 			p = *item
 		} else {
 			p.Rev = e.rev
 		}
 		list = append(list, p)
 	}
-	out.items = itemsOf(list)
-	same := old != nil && old.name == next.name && len(diffProps(was.list, list)) == 0
+	out.Items = item.ListOf(list)
+	same := old != nil && old.Spelling == next.Spelling && len(DiffProperties(was.All(), list)) == 0
 	if same {
-		out.modified, out.items = old.modified, old.items
+		out.Modified, out.Items = old.Modified, old.Items
 	}
-	var below []*node
+	var below []*Node
 	shared := 0
-	for k := range next.kids.All {
-		was := wasKids.Get(k.name)
+	for k := range next.Kids.All {
+		was := wasKids.Get(k.Spelling)
 		kid := e.rebase(was, k)
 		if kid == was {
 			shared++
@@ -138,6 +140,6 @@ func (e *edit) rebase(old, next *node) *node {
 	if same && shared == len(below) && shared == wasKids.Len() {
 		return old
 	}
-	out.kids = pmap.Make(below)
+	out.Kids = pmap.Make(below)
 	return out
 }

@@ -130,14 +130,14 @@ type liveCounts struct {
 }
 
 // begin counts the properties of a tree.
-func (c *liveCounts) begin(root *node) {
+func (c *liveCounts) begin(root *Node) {
 	c.count = map[Rev]int{}
-	var add func(*node) bool
-	add = func(n *node) bool {
-		for _, p := range n.items.list {
+	var add func(*Node) bool
+	add = func(n *Node) bool {
+		for _, p := range n.Items.All() {
 			c.count[p.Rev]++
 		}
-		n.kids.All(add)
+		n.Kids.All(add)
 		return true
 	}
 	add(root)
@@ -151,19 +151,19 @@ func (c *liveCounts) of(rev Rev) int {
 }
 
 // take counts the properties that list, which was committed, adds and removes.
-func (c *liveCounts) take(list []keyDelta) {
+func (c *liveCounts) take(list []KeyDelta) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, d := range list {
-		for _, p := range d.props {
-			if p.new != nil {
-				c.count[p.new.Rev]++
+		for _, p := range d.Props {
+			if p.New != nil {
+				c.count[p.New.Rev]++
 			}
-			if p.old == nil {
+			if p.Old == nil {
 				continue
 			}
-			if c.count[p.old.Rev]--; c.count[p.old.Rev] == 0 {
-				delete(c.count, p.old.Rev)
+			if c.count[p.Old.Rev]--; c.count[p.Old.Rev] == 0 {
+				delete(c.count, p.Old.Rev)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"restante/metabase/internal/casefold"
+	"restante/metabase/key"
 )
 
 // Revert takes back what revision rev changed at and below a path, as a new
@@ -41,7 +42,7 @@ func (s *Store) reverting(ctx context.Context, rev Rev, below Path, b Batch) (*r
 	if b.Comment == "" {
 		r.batch.Comment = fmt.Sprintf("revision %d taken back", rev)
 	}
-	if err := below.check(); err != nil {
+	if err := below.Check(); err != nil {
 		return nil, &Error{Op: "revert", Path: below, Kind: Invalid, Err: err}
 	}
 	h, err := s.entry(ctx, rev)
@@ -60,31 +61,31 @@ func (s *Store) reverting(ctx context.Context, rev Rev, below Path, b Batch) (*r
 
 // An undoing finds the ops that take deltas back from a tree that has moved on.
 type undoing struct {
-	root      *node
+	root      *Node
 	ops       []Op
 	conflicts []Problem
 	restored  func(Rev) bool  // that revision did nothing but put back what had been
-	gone      map[*node]bool  // that the ops remove
+	gone      map[*Node]bool  // that the ops remove
 	back      map[string]bool // folded paths of keys that the ops add
 }
 
 // undoOps gives the ops that take back, at and below a path, what can be taken
 // back, and names what was changed since.
-func (s *Store) undoOps(ctx context.Context, root *node, list []keyDelta, below Path) ([]Op, []Problem) {
-	u := &undoing{root: root, gone: map[*node]bool{}, back: map[string]bool{}}
+func (s *Store) undoOps(ctx context.Context, root *Node, list []KeyDelta, below Path) ([]Op, []Problem) {
+	u := &undoing{root: root, gone: map[*Node]bool{}, back: map[string]bool{}}
 	u.restored = func(rev Rev) bool {
 		h, err := s.entry(ctx, rev)
 		return err == nil && h.Reverts != 0
 	}
 	for _, d := range slices.Backward(list) { // children before their parents
-		if d.added && d.path.Within(below) {
+		if d.Added && d.Path.Within(below) {
 			u.remove(d)
 		}
 	}
 	for _, d := range list {
 		switch {
-		case d.added || !d.path.Within(below):
-		case d.removed:
+		case d.Added || !d.Path.Within(below):
+		case d.Removed:
 			u.add(d)
 		default:
 			u.change(d)
@@ -94,107 +95,107 @@ func (s *Store) undoOps(ctx context.Context, root *node, list []keyDelta, below 
 }
 
 func (u *undoing) conflict(p Path, id ID, format string, args ...any) {
-	u.conflicts = append(u.conflicts, Problem{Path: p, ID: id, Err: because(Conflict, format, args...)})
+	u.conflicts = append(u.conflicts, Problem{Path: p, ID: id, Err: key.Errorf(Conflict, format, args...)})
 }
 
 // remove takes a key away that was added.
-func (u *undoing) remove(d keyDelta) {
-	n := u.root.lookup(d.path)
+func (u *undoing) remove(d KeyDelta) {
+	n := u.root.Lookup(d.Path)
 	if n == nil {
 		return
 	}
 	sound := true
 	var was []Property
-	for _, p := range d.props {
-		if p.new != nil {
-			was = append(was, *p.new)
+	for _, p := range d.Props {
+		if p.New != nil {
+			was = append(was, *p.New)
 		}
 	}
-	for _, p := range diffProps(was, n.items.list) {
-		if p.quiet() && u.restored(p.new.Rev) {
+	for _, p := range DiffProperties(was, n.Items.All()) {
+		if p.Quiet() && u.restored(p.New.Rev) {
 			continue
 		}
 		sound = false
-		if p.new != nil {
-			u.conflict(d.path, p.id, "revision %d has set it since", p.new.Rev)
+		if p.New != nil {
+			u.conflict(d.Path, p.ID, "revision %d has set it since", p.New.Rev)
 		} else {
-			u.conflict(d.path, p.id, "was removed since")
+			u.conflict(d.Path, p.ID, "was removed since")
 		}
 	}
-	for _, k := range n.kids.Sorted() {
+	for _, k := range n.Kids.Sorted() {
 		if !u.gone[k] {
 			sound = false
-			u.conflicts = append(u.conflicts, Problem{Path: d.path, Other: d.path.Join(k.name),
-				Err: because(Conflict, "cannot be removed again: the key %s in it is newer or has been changed", k.name)})
+			u.conflicts = append(u.conflicts, Problem{Path: d.Path, Other: d.Path.Join(k.Spelling),
+				Err: key.Errorf(Conflict, "cannot be removed again: the key %s in it is newer or has been changed", k.Spelling)})
 		}
 	}
 	if sound {
 		u.gone[n] = true
-		u.ops = append(u.ops, Remove{Path: d.path})
+		u.ops = append(u.ops, Remove{Path: d.Path})
 	}
 }
 
 // add puts a key back that was removed.
-func (u *undoing) add(d keyDelta) {
-	if u.root.lookup(d.path) != nil {
-		u.conflict(d.path, 0, "was added again since")
+func (u *undoing) add(d KeyDelta) {
+	if u.root.Lookup(d.Path) != nil {
+		u.conflict(d.Path, 0, "was added again since")
 		return
 	}
-	up := d.path.Parent()
-	above := u.root.lookup(up)
+	up := d.Path.Parent()
+	above := u.root.Lookup(up)
 	if (above == nil || u.gone[above]) && !u.back[casefold.Fold(string(up))] {
-		u.conflict(d.path, 0, "cannot be put back: there is no key %s any longer", up)
+		u.conflict(d.Path, 0, "cannot be put back: there is no key %s any longer", up)
 		return
 	}
-	u.back[casefold.Fold(string(d.path))] = true
-	u.ops = append(u.ops, AddKey{Path: d.path})
-	for _, p := range d.props {
-		if p.old != nil {
-			u.ops = append(u.ops, Set{d.path, *p.old})
+	u.back[casefold.Fold(string(d.Path))] = true
+	u.ops = append(u.ops, AddKey{Path: d.Path})
+	for _, p := range d.Props {
+		if p.Old != nil {
+			u.ops = append(u.ops, Set{d.Path, *p.Old})
 		}
 	}
 }
 
-// change puts back what the key held before.
-func (u *undoing) change(d keyDelta) {
-	n := u.root.lookup(d.path)
+// Change puts back what the key held before.
+func (u *undoing) change(d KeyDelta) {
+	n := u.root.Lookup(d.Path)
 	if n == nil {
-		u.conflict(d.path, 0, "was removed since")
+		u.conflict(d.Path, 0, "was removed since")
 		return
 	}
-	for _, p := range d.props {
-		now := n.items.find(p.id)
+	for _, p := range d.Props {
+		now := n.Items.Find(p.ID)
 		switch {
-		case samePointed(now, p.old): // somebody has put it back already
-		case u.stands(now, p.new):
-			u.restore(d.path, p)
+		case samePointed(now, p.Old): // somebody has put it back already
+		case u.stands(now, p.New):
+			u.restore(d.Path, p)
 		case now == nil:
-			u.conflict(d.path, p.id, "was removed since")
+			u.conflict(d.Path, p.ID, "was removed since")
 		default:
-			u.conflict(d.path, p.id, "revision %d has set it since", now.Rev)
+			u.conflict(d.Path, p.ID, "revision %d has set it since", now.Rev)
 		}
 	}
-	if d.oldName != d.newName && n.name == d.newName {
-		u.ops = append(u.ops, Move{From: d.path, To: d.path.Parent().Join(d.oldName)})
+	if d.OldName != d.NewName && n.Spelling == d.NewName {
+		u.ops = append(u.ops, Move{From: d.Path, To: d.Path.Parent().Join(d.OldName)})
 	}
 }
 
-func (u *undoing) restore(at Path, p propDelta) {
+func (u *undoing) restore(at Path, p PropertyDelta) {
 	var was, now Attr
-	if p.old != nil {
-		was = p.old.Attr
+	if p.Old != nil {
+		was = p.Old.Attr
 	}
-	if p.new != nil {
-		now = p.new.Attr
+	if p.New != nil {
+		now = p.New.Attr
 	}
 	switch {
-	case p.old == nil, now&Secure > was&Secure:
-		u.ops = append(u.ops, Unset{at, p.id})
+	case p.Old == nil, now&Secure > was&Secure:
+		u.ops = append(u.ops, Unset{at, p.ID})
 	case now&Locked > was&Locked:
-		u.ops = append(u.ops, Lock{at, p.id, true})
+		u.ops = append(u.ops, Lock{at, p.ID, true})
 	}
-	if p.old != nil {
-		u.ops = append(u.ops, Set{at, *p.old})
+	if p.Old != nil {
+		u.ops = append(u.ops, Set{at, *p.Old})
 	}
 }
 
@@ -208,5 +209,5 @@ func samePointed(a, b *Property) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.same(*b)
+	return a.Same(*b)
 }

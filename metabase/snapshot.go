@@ -8,37 +8,35 @@ import (
 	"iter"
 	"slices"
 	"time"
-)
 
-// A Rev numbers the states of a store: 0 is the empty one, and each commit
-// adds one. It is IIS's system change number.
-type Rev uint64
+	"restante/metabase/item"
+)
 
 // An image is one state of the whole tree. It never changes.
 type image struct {
-	root   *node
+	root   *Node
 	rev    Rev
 	time   time.Time
-	vol    *volatiles
+	vol    *Volatiles
 	access *access // nil: of no store
-	trail  *trail  // to where a check will look, or nil
+	trail  *Trail  // To where a check will look, or nil
 }
 
-// lookup finds the node at p, or gives nil.
-func (img *image) lookup(p Path) *node {
-	if steps := img.trail.to(p); steps != nil {
+// Lookup finds the node at p, or gives nil.
+func (img *image) lookup(p Path) *Node {
+	if steps := img.trail.To(p); steps != nil {
 		last := steps[len(steps)-1]
-		if last.end == len(p) {
-			return last.node
+		if last.End == len(p) {
+			return last.Node
 		}
-		return last.node.lookup(p[last.end:])
+		return last.Node.Lookup(p[last.End:])
 	}
-	return img.root.lookup(p)
+	return img.root.Lookup(p)
 }
 
 // A Snapshot is one state of the tree. It never changes, costs nothing to keep
 // but the memory of what has changed since, and may be read from anywhere
-// without a lock. The zero Snapshot has no keys.
+// Without a lock. The zero Snapshot has no keys.
 type Snapshot struct{ img *image }
 
 // A Key is what there is to say of a key beside its properties.
@@ -71,7 +69,7 @@ func (s Snapshot) Time() time.Time {
 	return s.img.time
 }
 
-func (s Snapshot) node(p Path) *node {
+func (s Snapshot) node(p Path) *Node {
 	if s.img == nil {
 		return nil
 	}
@@ -87,14 +85,14 @@ func (s Snapshot) Key(p Path) (k Key, ok bool) {
 	if n == nil {
 		return Key{}, false
 	}
-	return Key{s.img.root.spell(p), n.class(), time.Unix(0, n.modified).UTC(), n.kids.Len()}, true
+	return Key{s.img.root.Spell(p), n.Class(), time.Unix(0, n.Modified).UTC(), n.Kids.Len()}, true
 }
 
 // Class is the class of the key at p, "" where it has none or there is no key.
 // It allocates nothing.
 func (s Snapshot) Class(p Path) string {
 	if n := s.node(p); n != nil {
-		return n.class()
+		return n.Class()
 	}
 	return ""
 }
@@ -107,8 +105,8 @@ func (s Snapshot) Children(p Path) iter.Seq[string] {
 		if n == nil {
 			return
 		}
-		for _, k := range n.kids.Sorted() {
-			if !yield(k.name) {
+		for _, k := range n.Kids.Sorted() {
+			if !yield(k.Spelling) {
 				return
 			}
 		}
@@ -120,7 +118,7 @@ func (s Snapshot) Children(p Path) iter.Seq[string] {
 func (s Snapshot) Names(p Path) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if n := s.node(p); n != nil {
-			n.kids.All(func(k *node) bool { return yield(k.name) })
+			n.Kids.All(func(k *Node) bool { return yield(k.Spelling) })
 		}
 	}
 }
@@ -129,7 +127,7 @@ func (s Snapshot) Names(p Path) iter.Seq[string] {
 func (s Snapshot) Walk(p Path) iter.Seq[Path] {
 	return func(yield func(Path) bool) {
 		if n := s.node(p); n != nil {
-			n.walk(s.img.root.spell(p), func(q Path, _ *node) bool { return yield(q) })
+			n.Walk(s.img.root.Spell(p), func(q Path, _ *Node) bool { return yield(q) })
 		}
 	}
 }
@@ -140,10 +138,10 @@ func (s Snapshot) Stored(p Path, id ID) (Property, bool) {
 	if n == nil {
 		return Property{}, false
 	}
-	if v, ok := s.img.vol.get(p, id); ok {
+	if v, ok := s.img.vol.Get(p, id); ok {
 		return v, true
 	}
-	return n.get(id)
+	return n.Get(id)
 }
 
 // Effective finds the property as it holds for p: the one stored there,
@@ -167,23 +165,23 @@ func (s Snapshot) effective(p Path, id ID, partial bool) (Property, Path, bool) 
 	}
 	n, end := s.img.root, 0 // the key looked at, which stands at p[:end]
 	var found *Property
-	at, bit := 0, bitOf(id) // p[:at] is where found stands
-	for _, known := range s.img.trail.to(p) {
-		n, end = known.node, known.end
-		if item := n.items.find(id); item != nil {
+	at, bit := 0, item.BitOf(id) // p[:at] is where found stands
+	for _, known := range s.img.trail.To(p) {
+		n, end = known.Node, known.End
+		if item := n.Items.Find(id); item != nil {
 			found, at = item, end
 		}
 	}
 	for {
-		if n.items.ids&bit != 0 {
-			if item := n.items.find(id); item != nil {
+		if n.Items.MayHave(bit) {
+			if item := n.Items.Find(id); item != nil {
 				found, at = item, end
 			}
 		}
 		if end == len(p) || p == Root {
 			break
 		}
-		kid, to := n.step(p, end)
+		kid, to := n.Step(p, end)
 		if kid == nil && partial {
 			break
 		}
@@ -192,8 +190,8 @@ func (s Snapshot) effective(p Path, id ID, partial bool) (Property, Path, bool) 
 		}
 		n, end = kid, to
 	}
-	if vol := s.img.vol.holding(id); vol != nil {
-		found, at = vol.nearer(p, end, id, found, at)
+	if vol := s.img.vol.Holding(id); vol != nil {
+		found, at = vol.Nearer(p, end, id, found, at)
 	}
 	return inherit(found, p, at, end)
 }
@@ -203,11 +201,11 @@ func inherit(found *Property, p Path, at, end int) (Property, Path, bool) {
 	if found == nil || at != end && (found.Attr&Inherit == 0 || found.ID == KeyType) {
 		return Property{}, "", false
 	}
-	return *found, upTo(p, at), true
+	return *found, UpTo(p, at), true
 }
 
-// upTo is p[:end], which is empty for the root.
-func upTo(p Path, end int) Path {
+// UpTo is p[:end], which is empty for the root.
+func UpTo(p Path, end int) Path {
 	if end == 0 {
 		return Root
 	}
@@ -221,13 +219,13 @@ func (s Snapshot) Properties(p Path) []Property {
 	if n == nil {
 		return nil
 	}
-	vol := s.img.vol.at(p)
+	vol := s.img.vol.At(p)
 	if len(vol) == 0 {
-		return slices.Clip(n.items.list)
+		return slices.Clip(n.Items.All())
 	}
-	out := slices.Clone(n.items.list)
+	out := slices.Clone(n.Items.All())
 	for _, v := range vol {
-		if i, ok := find(out, v.ID); ok {
+		if i, ok := item.Search(out, v.ID); ok {
 			out[i] = v
 		} else {
 			out = slices.Insert(out, i, v)
@@ -244,8 +242,8 @@ func (s Snapshot) AllProperties(p Path) []Located {
 	}
 	all := map[ID]Located{}
 	own := true
-	for q := range p.parents() {
-		from := s.img.root.spell(q)
+	for q := range p.Parents() {
+		from := s.img.root.Spell(q)
 		for _, prop := range s.Properties(q) {
 			if _, nearer := all[prop.ID]; nearer {
 				continue
@@ -275,10 +273,10 @@ func (s Snapshot) DataPaths(p Path, id ID) []Path {
 		return nil
 	}
 	var out []Path
-	n.walk(s.img.root.spell(p), func(q Path, n *node) bool {
-		_, ok := n.get(id)
+	n.Walk(s.img.root.Spell(p), func(q Path, n *Node) bool {
+		_, ok := n.Get(id)
 		if !ok {
-			_, ok = s.img.vol.get(q, id)
+			_, ok = s.img.vol.Get(q, id)
 		}
 		if ok {
 			out = append(out, q)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/metabase/key"
 )
 
 func TestEffective(t *testing.T) {
@@ -153,7 +154,7 @@ func TestVolatile(t *testing.T) {
 	if _, ok := s.Snapshot().Stored("/LM/SMTPSVC/1", 1016); ok {
 		t.Error("a volatile property that was unset is there")
 	}
-	if err := s.SetVolatile("/LM/nowhere", num(1, 1)); kindOf(err) != NotFound {
+	if err := s.SetVolatile("/LM/nowhere", num(1, 1)); key.KindOf(err) != NotFound {
 		t.Errorf("volatile at no key: %v", err)
 	}
 	// A key that comes again does not bring the old one's back.

@@ -45,7 +45,7 @@ type Change struct {
 	Touched  []Path   // keys whose own data, name or existence differ, parents first
 	Batch    *Batch
 
-	deltas []keyDelta
+	deltas []KeyDelta
 }
 
 // A Turn is how one stored property differs. Old or New is nil where there is
@@ -60,8 +60,8 @@ type PropertyChange struct {
 func (c Change) PropertyChanges() iter.Seq[PropertyChange] {
 	return func(yield func(PropertyChange) bool) {
 		for _, d := range c.deltas {
-			for _, p := range d.props {
-				if !p.quiet() && !yield(PropertyChange{d.path, p.id, p.old, p.new}) {
+			for _, p := range d.Props {
+				if !p.Quiet() && !yield(PropertyChange{d.Path, p.ID, p.Old, p.New}) {
 					return
 				}
 			}
@@ -73,8 +73,8 @@ func (c Change) PropertyChanges() iter.Seq[PropertyChange] {
 func (c Change) Diff() []DiffLine { return compare(c.Old, c.New) }
 
 // A Store keeps the tree: the newest image in memory, and its durable copy
-// with the history in an ordered map. All methods may be called from anywhere
-// at any time.
+// With the history in an ordered map. All methods may be called from anywhere
+// At any time.
 type Store struct {
 	db     kv.DB
 	key    seal.Key
@@ -216,19 +216,19 @@ func (s *Store) SetVolatile(p Path, props ...Property) error {
 		if prop.Value.IsZero() {
 			continue
 		}
-		if err := props[i].check(); err != nil {
+		if err := props[i].Check(); err != nil {
 			return bad(prop.ID, err)
 		}
 	}
 	err := s.publish(func(img *image) error {
-		if img.root.lookup(p) == nil {
+		if img.root.Lookup(p) == nil {
 			return bad(0, NotFound)
 		}
 		for _, prop := range props {
 			if prop.Value.IsZero() {
-				img.vol = img.vol.without(p, prop.ID)
+				img.vol = img.vol.Without(p, prop.ID)
 			} else {
-				img.vol = img.vol.with(p, prop)
+				img.vol = img.vol.With(p, prop)
 			}
 		}
 		return nil

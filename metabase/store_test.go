@@ -18,6 +18,7 @@ import (
 	"restante/internal/kv"
 	"restante/internal/kv/kvtest"
 	"restante/internal/seal"
+	"restante/metabase/key"
 )
 
 // blockingDB is a DB whose commits wait while it is blocked.
@@ -280,7 +281,7 @@ func TestPanickingCheck(t *testing.T) {
 	waiting(s, 3)
 	open()
 	wg.Wait()
-	enter(5, "broken", "apply: panic: a fault") // with nobody else at work
+	enter(5, "broken", "apply: panic: a fault") // With nobody else at work
 	wg.Wait()
 	apply(t, s, Set{"/LM", num(6, 1)})
 	for id := ID(1); id <= 6; id++ {
@@ -326,7 +327,7 @@ func TestChecks(t *testing.T) {
 		for _, p := range c.Touched {
 			for _, prop := range c.New.Properties(p) {
 				if prop.Value.DWord() > 100 {
-					out = append(out, Problem{Path: p, ID: prop.ID, Property: "Limit", Err: because(Invalid, "must not be above 100")})
+					out = append(out, Problem{Path: p, ID: prop.ID, Property: "Limit", Err: key.Errorf(Invalid, "must not be above 100")})
 				}
 			}
 		}
@@ -656,7 +657,7 @@ func TestOpenErrors(t *testing.T) {
 		{"no parent", testKey, []kv.Op{kv.Del(nodeKey("/LM/SMTPSVC/1"))}, Damaged, `key "/LM/SMTPSVC/1/DOMAIN": the key above it is missing`},
 		{"a key of zeros", testKey, []kv.Op{kv.Put(nodeKey("/LM"), make([]byte, 20))}, Damaged, `key "/LM": a record has form 0`},
 		{"half a key", testKey, []kv.Op{kv.Put(nodeKey("/LM"), []byte{keyForm, 2, 'L'})}, Damaged, `key "/LM": a record of the store does not read`},
-		{"a key in another's place", testKey, []kv.Op{kv.Put(nodeKey("/LN"), appendNode(nil, &node{name: "LM"}, testKey))}, Damaged, `holds the name "LM"`},
+		{"a key in another's place", testKey, []kv.Op{kv.Put(nodeKey("/LN"), appendNode(nil, &Node{Spelling: "LM"}, testKey))}, Damaged, `holds the name "LM"`},
 		{"no revision", testKey, []kv.Op{kv.Del([]byte{metaKey})}, Damaged, "the record of the revision is missing"},
 		{"revision of another version", testKey, []kv.Op{kv.Put([]byte{metaKey}, []byte{9})}, Damaged, "has form 9"},
 	}

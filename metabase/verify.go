@@ -37,14 +37,14 @@ func (s *Store) verify(ctx context.Context) error {
 		bad("", "%w", err)
 		return errors.Join(found...)
 	}
-	for _, d := range diff(img.root, root) {
-		bad(d.path, "disk and memory differ")
+	for _, d := range Diff(img.root, root) {
+		bad(d.Path, "disk and memory differ")
 	}
-	all := diff(nil, root)
+	all := Diff(nil, root)
 	for _, d := range all {
-		for _, p := range d.props {
-			if p.new.Rev == 0 || p.new.Rev > img.rev {
-				bad(d.path, "%v is of revision %d, the store at %d", p.id, p.new.Rev, img.rev)
+		for _, p := range d.Props {
+			if p.New.Rev == 0 || p.New.Rev > img.rev {
+				bad(d.Path, "%v is of revision %d, the store at %d", p.ID, p.New.Rev, img.rev)
 			}
 		}
 	}

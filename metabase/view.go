@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"restante/metabase/internal/casefold"
+	"restante/metabase/key"
 )
 
 // A View is one state of the tree as one caller may see it. Its own methods
@@ -138,12 +139,12 @@ func (v *View) Redact(err error, named ...Path) error {
 		}
 		redacted = true
 		if known(p.Path) {
-			list[i].Other, list[i].Err = "", reason{kindOf(p.Err), redactedOther}
+			list[i].Other, list[i].Err = "", key.Errorf(key.KindOf(p.Err), redactedOther)
 			continue
 		}
-		list[i] = Problem{Err: reason{Denied, redactedOther}}
+		list[i] = Problem{Err: key.Errorf(Denied, redactedOther)}
 		if above := slices.IndexFunc(named, p.Path.Within); above >= 0 {
-			list[i] = Problem{Path: named[above], Err: reason{Denied, redactedBelow}}
+			list[i] = Problem{Path: named[above], Err: key.Errorf(Denied, redactedBelow)}
 		}
 	}
 	if !redacted {
@@ -155,7 +156,7 @@ func (v *View) Redact(err error, named ...Path) error {
 // A listIndex finds the keys that store an access list at and below each key:
 // what is hidden from somebody, or open to them, begins there.
 type listIndex struct {
-	root  *node
+	root  *Node
 	below map[string][]Path // by folded path
 }
 
@@ -183,9 +184,9 @@ func (img *image) listIndex() *listIndex {
 		}
 	}
 	index := &listIndex{img.root, map[string][]Path{}}
-	img.root.walk(Root, func(q Path, n *node) bool {
-		if n.items.find(AccessList) != nil {
-			for up := range q.parents() {
+	img.root.Walk(Root, func(q Path, n *Node) bool {
+		if n.Items.Find(AccessList) != nil {
+			for up := range q.Parents() {
 				at := casefold.Fold(string(up))
 				index.below[at] = append(index.below[at], q)
 			}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"restante/internal/kv"
+	"restante/metabase/key"
 )
 
 // protected is a tree in which user:one may read /LM/a and /LM/b/open alone.
@@ -53,7 +54,7 @@ func TestView(t *testing.T) {
 
 func TestRedact(t *testing.T) {
 	v := protected(t, Options{}).Snapshot().View([]Principal{"user:one"})
-	why := because(InUse, "names /LM/a/hidden")
+	why := key.Errorf(InUse, "names /LM/a/hidden")
 	tests := []struct {
 		problem Problem
 		named   Path

@@ -4,43 +4,43 @@ package metabase
 
 import "strings"
 
-// volatiles are the properties that live in memory only, beside the tree: they
+// Volatiles are the properties that live in memory only, beside the tree: they
 // have no revision and no history, and a change of them copies no part of the
 // tree. The nil volatiles are empty; like an image they never change.
-type volatiles struct {
+type Volatiles struct {
 	ids  map[ID]bool // every id that was ever set; replaced, never changed in place
-	keys *kids       // nodes named by whole path
+	keys *Kids       // nodes named by whole path
 }
 
-// holding gives v if it may hold id, else nil.
-func (v *volatiles) holding(id ID) *volatiles {
+// Holding gives v if it may hold id, else nil.
+func (v *Volatiles) Holding(id ID) *Volatiles {
 	if v == nil || !v.ids[id] {
 		return nil
 	}
 	return v
 }
 
-func (v *volatiles) find(p Path, id ID) *Property {
+func (v *Volatiles) find(p Path, id ID) *Property {
 	n := v.keys.Get(string(p))
 	if n == nil {
 		return nil
 	}
-	return n.items.find(id)
+	return n.Items.Find(id)
 }
 
-// nearer gives what v holds at or above p[:end], and where, or found, which
+// Nearer gives what v holds at or above p[:end], and where, or found, which
 // stands at p[:at], if that is nearer.
-func (v *volatiles) nearer(p Path, end int, id ID, found *Property, at int) (*Property, int) {
+func (v *Volatiles) Nearer(p Path, end int, id ID, found *Property, at int) (*Property, int) {
 	for ; end >= at; end = strings.LastIndexByte(string(p[:end]), '/') {
-		if item := v.find(upTo(p, end), id); item != nil {
+		if item := v.find(UpTo(p, end), id); item != nil {
 			return item, end
 		}
 	}
 	return found, at
 }
 
-func (v *volatiles) get(p Path, id ID) (Property, bool) {
-	if v = v.holding(id); v != nil {
+func (v *Volatiles) Get(p Path, id ID) (Property, bool) {
+	if v = v.Holding(id); v != nil {
 		if found := v.find(p, id); found != nil {
 			return *found, true
 		}
@@ -48,19 +48,19 @@ func (v *volatiles) get(p Path, id ID) (Property, bool) {
 	return Property{}, false
 }
 
-// at lists what is held for p.
-func (v *volatiles) at(p Path) []Property {
+// At lists what is held for p.
+func (v *Volatiles) At(p Path) []Property {
 	if v == nil {
 		return nil
 	}
 	if n := v.keys.Get(string(p)); n != nil {
-		return n.items.list
+		return n.Items.All()
 	}
 	return nil
 }
 
-func (v *volatiles) with(p Path, prop Property) *volatiles {
-	next := &volatiles{}
+func (v *Volatiles) With(p Path, prop Property) *Volatiles {
+	next := &Volatiles{}
 	if v != nil {
 		*next = *v
 	}
@@ -73,14 +73,14 @@ func (v *volatiles) with(p Path, prop Property) *volatiles {
 	}
 	n := next.keys.Get(string(p))
 	if n == nil {
-		n = &node{name: string(p)}
+		n = &Node{Spelling: string(p)}
 	}
-	next.keys = next.keys.With(n.with(prop, 0))
+	next.keys = next.keys.With(n.With(prop, 0))
 	return next
 }
 
-// without drops id at p, or with id 0 all that is held for p.
-func (v *volatiles) without(p Path, id ID) *volatiles {
+// Without drops id at p, or with id 0 all that is held for p.
+func (v *Volatiles) Without(p Path, id ID) *Volatiles {
 	if v == nil {
 		return nil
 	}
@@ -89,8 +89,8 @@ func (v *volatiles) without(p Path, id ID) *volatiles {
 		return v
 	}
 	next := *v
-	if _, ok := n.get(id); ok && len(n.items.list) > 1 {
-		next.keys = v.keys.With(n.without(id, 0))
+	if _, ok := n.Get(id); ok && len(n.Items.All()) > 1 {
+		next.keys = v.keys.With(n.Without(id, 0))
 	} else if ok || id == 0 {
 		next.keys = v.keys.Without(string(p))
 	}

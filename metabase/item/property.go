@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package metabase
+package item
 
 import (
 	"encoding/json"
@@ -8,6 +8,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"restante/metabase/key"
 )
 
 // An ID is the number of a property. Names are the schema's.
@@ -15,10 +17,10 @@ type ID uint32
 
 func (id ID) String() string { return "property " + strconv.FormatUint(uint64(id), 10) }
 
-// The properties that this package acts on itself.
+// The properties that the store itself acts on.
 const (
 	KeyType    ID = 1002       // STRING: the class of the key, never inherited
-	AccessList ID = 0x00520000 // MULTISZ: who may do what here and below, see Snapshot.Rights
+	AccessList ID = 0x00520000 // MULTISZ: who may do what here and below, see package acl
 )
 
 // Attr is a set of attribute bits, by IIS's numbers.
@@ -82,6 +84,10 @@ const (
 	UTApp    UserType = 101
 )
 
+// A Rev numbers the states of a store: 0 is the empty one, and each commit
+// adds one. It is IIS's system change number.
+type Rev uint64
+
 // A Property is one item of a key; a key has one per ID.
 type Property struct {
 	ID       ID
@@ -91,19 +97,19 @@ type Property struct {
 	Rev      Rev // the revision that stored it; ignored when it is set
 }
 
-// same says that p and q differ in nothing but when they were stored.
-func (p Property) same(q Property) bool {
+// Same says that p and q differ in nothing but when they were stored.
+func (p Property) Same(q Property) bool {
 	return p.ID == q.ID && p.Attr == q.Attr && p.UserType == q.UserType && p.Value.Equal(q.Value)
 }
 
-// marked gives p with a value that prints as its attributes ask.
-func (p Property) marked() Property {
+// Marked gives p with a value that prints as its attributes ask.
+func (p Property) Marked() Property {
 	p.Value.secret = p.Attr&Secure != 0
 	return p
 }
 
-// redacted is p as it may stand in a log: a secure value is left out.
-func (p Property) redacted() Property {
+// Redacted is p as it may stand in a log: a secure value is left out.
+func (p Property) Redacted() Property {
 	if p.Attr&Secure != 0 {
 		p.Value = Value{kind: p.Value.kind, secret: true}
 	}
@@ -112,7 +118,7 @@ func (p Property) redacted() Property {
 
 // String prints id, attributes and value; a secure value as asterisks.
 func (p Property) String() string {
-	return fmt.Sprintf("%d (%s, %s) = %s", p.ID, p.Value.Type(), p.Attr, p.marked().Value)
+	return fmt.Sprintf("%d (%s, %s) = %s", p.ID, p.Value.Type(), p.Attr, p.Marked().Value)
 }
 
 // Format prints as String does whatever the verb: no verb shows a secret.
@@ -128,7 +134,7 @@ func (p Property) MarshalJSON() ([]byte, error) {
 		UserType   UserType `json:"user_type"`
 		Value      Value    `json:"value"`
 		Rev        Rev      `json:"rev,omitempty"`
-	}{p.ID, p.Value.Type().String(), p.Attr.String(), p.UserType, p.marked().Value, p.Rev})
+	}{p.ID, p.Value.Type().String(), p.Attr.String(), p.UserType, p.Marked().Value, p.Rev})
 }
 
 const pathToken = "<%INSERT_PATH%>"
@@ -160,19 +166,19 @@ func (p Property) Inserted(rel string) (v Value, ok bool) {
 	return v, true
 }
 
-// check says whether p can be stored as it is.
-func (p Property) check() error {
+// Check says whether p can be stored as it is.
+func (p Property) Check() error {
 	switch {
 	case p.ID == 0:
-		return because(Invalid, "0 is no property")
+		return key.Errorf(key.Invalid, "0 is no property")
 	case p.Attr&askOnly != 0:
-		return because(Invalid, "attribute %s cannot be stored", p.Attr&askOnly)
+		return key.Errorf(key.Invalid, "attribute %s cannot be stored", p.Attr&askOnly)
 	case p.Attr&^knownAttrs != 0:
-		return because(Invalid, "unknown attribute %s", p.Attr&^knownAttrs)
+		return key.Errorf(key.Invalid, "unknown attribute %s", p.Attr&^knownAttrs)
 	case p.Attr&Volatile != 0 && p.Attr&(Secure|Locked) != 0:
-		return because(Invalid, "VOLATILE goes neither with SECURE nor with LOCKED")
+		return key.Errorf(key.Invalid, "VOLATILE goes neither with SECURE nor with LOCKED")
 	case p.ID == KeyType && (p.Value.Type() != StringType || p.Attr&(Locked|Secure|Volatile) != 0):
-		return because(Invalid, "the class of a key is a STRING, not locked, secure or volatile")
+		return key.Errorf(key.Invalid, "the class of a key is a STRING, not locked, secure or volatile")
 	}
-	return p.Value.check()
+	return p.Value.Check()
 }

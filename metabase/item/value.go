@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package metabase
+package item
 
 import (
 	"encoding/binary"
@@ -11,6 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"restante/internal/record"
+	"restante/metabase/key"
 )
 
 // A Type is the data type of a value, by IIS's numbers.
@@ -34,12 +37,8 @@ func (t Type) String() string {
 	return "type " + strconv.Itoa(int(t))
 }
 
-// maxValue bounds one value, maxKey all those of one key together: larger
-// things belong into files.
-const (
-	maxValue = 256 << 10
-	maxKey   = 1 << 20
-)
+// MaxValue bounds the octets of one value: larger things belong into files.
+const MaxValue = 256 << 10
 
 // A Value is a typed value that never changes. The zero Value has no type and
 // cannot be stored.
@@ -139,6 +138,9 @@ func (v Value) Bytes() []byte {
 	return []byte(v.text)
 }
 
+// Size is the number of octets that the text of v takes, 0 of a DWORD.
+func (v Value) Size() int { return len(v.text) }
+
 // Equal says that type and content are the same.
 func (v Value) Equal(w Value) bool {
 	return v.kind == w.kind && v.num == w.num && v.text == w.text
@@ -190,20 +192,20 @@ func (v Value) MarshalJSON() ([]byte, error) {
 	return json.Marshal(v.String())
 }
 
-// check says whether v can be stored.
-func (v Value) check() error {
+// Check says whether v can be stored.
+func (v Value) Check() error {
 	if v.Type() < DWordType || v.Type() > MultiSZType {
-		return because(Invalid, "the value has no type")
+		return key.Errorf(key.Invalid, "the value has no type")
 	}
-	if len(v.text) > maxValue {
-		return because(Invalid, "the value has %d octets, more than %d", len(v.text), maxValue)
+	if len(v.text) > MaxValue {
+		return key.Errorf(key.Invalid, "the value has %d octets, more than %d", len(v.text), MaxValue)
 	}
 	switch v.Type() {
 	case StringType, ExpandSZType:
-		return checkText(v.text)
+		return CheckText(v.text)
 	case MultiSZType:
 		for i, s := range v.Strings() {
-			if err := checkText(s); err != nil {
+			if err := CheckText(s); err != nil {
 				return fmt.Errorf("string %d of the list: %w", i+1, err)
 			}
 		}
@@ -211,12 +213,42 @@ func (v Value) check() error {
 	return nil
 }
 
-func checkText(s string) error {
+func CheckText(s string) error {
 	if !utf8.ValidString(s) {
-		return because(Invalid, "is not valid UTF-8")
+		return key.Errorf(key.Invalid, "is not valid UTF-8")
 	}
 	if strings.IndexByte(s, 0) >= 0 {
-		return because(Invalid, "holds a zero octet")
+		return key.Errorf(key.Invalid, "holds a zero octet")
 	}
 	return nil
+}
+
+// AppendValue appends the stored form of v: its type, and a uvarint or the text
+// after its length.
+func AppendValue(b []byte, v Value) []byte {
+	b = append(b, v.kind)
+	if v.Type() == DWordType {
+		return binary.AppendUvarint(b, uint64(v.num))
+	}
+	return record.AppendText(b, v.text)
+}
+
+// ReadValue reads what AppendValue appended after the type kind. A value that
+// cannot be stored is an error of r.
+func ReadValue(r *record.Reader, kind byte) Value {
+	v := Value{kind: kind}
+	if v.Type() == DWordType {
+		v.num = r.Num32()
+	} else {
+		v.text = r.Text()
+	}
+	if r.Err() == nil && v.Check() != nil {
+		r.Bad()
+		return Value{}
+	}
+	if _, ok := splitList(v.text); v.Type() == MultiSZType && !ok {
+		r.Bad()
+		return Value{}
+	}
+	return v
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package metabase
+package key
 
 import (
 	"errors"
@@ -53,56 +53,6 @@ func (e *Error) Is(target error) bool { return e.Kind != "" && target == e.Kind 
 // Unwrap gives the cause, or nil.
 func (e *Error) Unwrap() error { return e.Err }
 
-// A Problem is one reason why a batch was refused. Where Err names another key,
-// Other is its path: a caller who may not read that key is not given Err.
-type Problem struct {
-	Path     Path   // "" where no single key is meant
-	ID       ID     // 0 where the key itself is meant
-	Property string // the name of ID where it is known
-	Other    Path   // "" where Err names no key beside Path and those above it
-	Err      error
-}
-
-// Error prints path, property and reason.
-func (p Problem) Error() string {
-	name := p.Property
-	if name == "" && p.ID != 0 {
-		name = p.ID.String()
-	}
-	text := p.Err.Error()
-	for _, part := range []string{name, string(p.Path)} {
-		if part != "" {
-			text = part + ": " + text
-		}
-	}
-	return text
-}
-
-// Unwrap gives the reason.
-func (p Problem) Unwrap() error { return p.Err }
-
-// Refused carries everything that was wrong with a batch; nothing of the batch
-// was kept. errors.Is finds the kinds of its problems.
-type Refused struct{ Problems []Problem }
-
-// Error prints one problem per line.
-func (r *Refused) Error() string {
-	lines := make([]string, len(r.Problems))
-	for i, p := range r.Problems {
-		lines[i] = p.Error()
-	}
-	return strings.Join(lines, "\n")
-}
-
-// Unwrap gives the problems.
-func (r *Refused) Unwrap() []error {
-	errs := make([]error, len(r.Problems))
-	for i, p := range r.Problems {
-		errs[i] = p
-	}
-	return errs
-}
-
 // A reason is a kind told in words of its own.
 type reason struct {
 	kind Kind
@@ -112,12 +62,13 @@ type reason struct {
 func (r reason) Error() string        { return r.text }
 func (r reason) Is(target error) bool { return target == r.kind }
 
-func because(kind Kind, format string, args ...any) error {
+// Errorf returns an error of a kind, with a text of its own.
+func Errorf(kind Kind, format string, args ...any) error {
 	return reason{kind, fmt.Sprintf(format, args...)}
 }
 
-// kindOf finds the kind that err carries, or "".
-func kindOf(err error) Kind {
+// KindOf finds the kind that err carries, or "".
+func KindOf(err error) Kind {
 	for _, k := range []Kind{NotFound, Invalid, Conflict, Exists, Denied, InUse, Damaged, Closed} {
 		if errors.Is(err, k) {
 			return k

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package metabase
+package item
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"restante/internal/seal"
+	"restante/metabase/key"
 )
 
 func TestValue(t *testing.T) {
@@ -67,21 +67,21 @@ func TestPropertyCheck(t *testing.T) {
 		{Property{ID: 1, Value: DWord(1)}, nil},
 		{Property{ID: 1, Attr: Inherit | Secure | Locked | InsertPath | Reference | LocalMachineOnly, Value: String("")}, nil},
 		{Property{ID: 61537, Value: Binary(nil)}, nil},
-		{Property{ID: 0, Value: DWord(1)}, Invalid},
-		{Property{ID: 1}, Invalid},
-		{Property{ID: 1, Value: Value{kind: 6}}, Invalid},
-		{Property{ID: 1, Attr: partialPath, Value: DWord(1)}, Invalid},
-		{Property{ID: 1, Attr: IsInherited, Value: DWord(1)}, Invalid},
-		{Property{ID: 1, Attr: 0x200, Value: DWord(1)}, Invalid},
-		{Property{ID: 1, Attr: Volatile | Secure, Value: DWord(1)}, Invalid},
-		{Property{ID: KeyType, Value: DWord(1)}, Invalid},
-		{Property{ID: 1, Value: String("a\x00b")}, Invalid},
-		{Property{ID: 1, Value: String("\xff")}, Invalid},
-		{Property{ID: 1, Value: MultiSZ("fine", "a\x00b")}, Invalid},
-		{Property{ID: 1, Value: String(strings.Repeat("x", maxValue+1))}, Invalid},
+		{Property{ID: 0, Value: DWord(1)}, key.Invalid},
+		{Property{ID: 1}, key.Invalid},
+		{Property{ID: 1, Value: Value{kind: 6}}, key.Invalid},
+		{Property{ID: 1, Attr: partialPath, Value: DWord(1)}, key.Invalid},
+		{Property{ID: 1, Attr: IsInherited, Value: DWord(1)}, key.Invalid},
+		{Property{ID: 1, Attr: 0x200, Value: DWord(1)}, key.Invalid},
+		{Property{ID: 1, Attr: Volatile | Secure, Value: DWord(1)}, key.Invalid},
+		{Property{ID: KeyType, Value: DWord(1)}, key.Invalid},
+		{Property{ID: 1, Value: String("a\x00b")}, key.Invalid},
+		{Property{ID: 1, Value: String("\xff")}, key.Invalid},
+		{Property{ID: 1, Value: MultiSZ("fine", "a\x00b")}, key.Invalid},
+		{Property{ID: 1, Value: String(strings.Repeat("x", MaxValue+1))}, key.Invalid},
 	}
 	for _, tt := range tests {
-		if err := tt.p.check(); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
+		if err := tt.p.Check(); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 			t.Errorf("%v: %v, want %v", tt.p, err, tt.want)
 		}
 	}
@@ -114,40 +114,4 @@ func TestAttrString(t *testing.T) {
 			t.Errorf("%#x: %q, want %q", uint32(a), got, want)
 		}
 	}
-}
-
-func FuzzProperty(f *testing.F) {
-	f.Add(uint32(36998), uint32(1), uint32(1), uint8(2), uint32(0), "text", true)
-	f.Add(uint32(1), uint32(4), uint32(0), uint8(5), uint32(7), "\x01a\x00", false)
-	f.Add(uint32(1), uint32(0), uint32(9), uint8(1), uint32(1<<31), "", true)
-	key := seal.New()
-	f.Fuzz(func(t *testing.T, id, attr, ut uint32, kind uint8, num uint32, text string, secure bool) {
-		p := Property{ID: ID(id), Attr: Attr(attr), UserType: UserType(ut), Rev: 7}
-		switch Type(kind) {
-		case DWordType:
-			p.Value = DWord(num)
-		case StringType:
-			p.Value = String(text)
-		case BinaryType:
-			p.Value = Binary([]byte(text))
-		case ExpandSZType:
-			p.Value = ExpandSZ(text)
-		case MultiSZType:
-			p.Value = MultiSZ(strings.Split(text, "\n")...)
-		}
-		if secure {
-			p.Attr |= Secure
-		}
-		if p.check() != nil {
-			return
-		}
-		sealed := appendSealed(nil, p, key)
-		r := read(sealed, key)
-		if got := r.property(); r.end() != nil || !got.same(p) || got.Rev != p.Rev {
-			t.Errorf("%v reads back as %v, %v", p, got, r.Err())
-		}
-		if p.Attr&Secure != 0 && len(text) > 4 && p.Value.Type() != DWordType && bytes.Contains(sealed, []byte(text)) {
-			t.Errorf("the secure value %q is written in clear", text)
-		}
-	})
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package metabase
+package key
 
 import (
 	"iter"
@@ -30,7 +30,7 @@ const (
 // UTF-8 without control characters. Errors are [Invalid].
 func ParsePath(s string) (Path, error) {
 	bad := func(why string) (Path, error) {
-		return "", &Error{Op: "path", Kind: Invalid, Err: because(Invalid, "%q: %s", clip(s), why)}
+		return "", &Error{Op: "path", Kind: Invalid, Err: Errorf(Invalid, "%q: %s", Clip(s), why)}
 	}
 	if isPlain(s) {
 		return Path(s), nil
@@ -85,22 +85,22 @@ func isPlain(s string) bool {
 	return len(s) > start && len(s)-start <= maxName
 }
 
-// clip keeps a message short where s comes from a stranger.
-func clip(s string) string {
+// Clip keeps a message short where s comes from a stranger.
+func Clip(s string) string {
 	if len(s) > 100 {
 		return s[:100] + "..."
 	}
 	return s
 }
 
-// check says whether p has the form that ParsePath gives.
-func (p Path) check() error {
+// Check says whether p has the form that ParsePath gives.
+func (p Path) Check() error {
 	q, err := ParsePath(string(p))
 	if err != nil {
 		return err
 	}
 	if p != q {
-		return because(Invalid, "%q is not in canonical form", clip(string(p)))
+		return Errorf(Invalid, "%q is not in canonical form", Clip(string(p)))
 	}
 	return nil
 }
@@ -142,8 +142,8 @@ func (p Path) Within(q Path) bool {
 		if rest == "" {
 			return false
 		}
-		a, rest = cutName(rest[1:])
-		b, under = cutName(under[1:])
+		a, rest = CutName(rest[1:])
+		b, under = CutName(under[1:])
 		if !casefold.Equal(a, b) {
 			return false
 		}
@@ -151,16 +151,16 @@ func (p Path) Within(q Path) bool {
 	return true
 }
 
-// common is the deepest path that both p and q are at or below.
-func common(p, q Path) Path {
+// Common is the deepest path that both p and q are at or below.
+func Common(p, q Path) Path {
 	for !q.Within(p) {
 		p = p.Parent()
 	}
 	return p
 }
 
-// cutName parts "a/b/c" into "a" and "/b/c".
-func cutName(s string) (name, rest string) {
+// CutName parts "a/b/c" into "a" and "/b/c".
+func CutName(s string) (name, rest string) {
 	if i := strings.IndexByte(s, '/'); i >= 0 {
 		return s[:i], s[i:]
 	}
@@ -172,7 +172,7 @@ func (p Path) Elements() iter.Seq[string] {
 	return func(yield func(string) bool) {
 		rest := strings.TrimPrefix(string(p), "/")
 		for rest != "" {
-			name, tail := cutName(rest)
+			name, tail := CutName(rest)
 			if !yield(name) {
 				return
 			}
@@ -181,8 +181,8 @@ func (p Path) Elements() iter.Seq[string] {
 	}
 }
 
-// parents yields p and then every key above it, up to the root.
-func (p Path) parents() iter.Seq[Path] {
+// Parents yields p and then every key above it, up to the root.
+func (p Path) Parents() iter.Seq[Path] {
 	return func(yield func(Path) bool) {
 		for {
 			if !yield(p) || p == Root {

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"restante/metabase/item"
+	"restante/metabase/key"
+)
+
+// The names of keys and the kinds of errors are those of package key, the
+// properties those of package item.
+type (
+	Path  = key.Path
+	Kind  = key.Kind
+	Error = key.Error
+
+	ID       = item.ID
+	Type     = item.Type
+	Value    = item.Value
+	Attr     = item.Attr
+	UserType = item.UserType
+	Property = item.Property
+	Rev      = item.Rev
+)
+
+// Root is the path of the tree's root.
+const Root = key.Root
+
+// The kinds of errors.
+const (
+	NotFound = key.NotFound
+	Invalid  = key.Invalid
+	Conflict = key.Conflict
+	Exists   = key.Exists
+	Denied   = key.Denied
+	InUse    = key.InUse
+	Damaged  = key.Damaged
+	Closed   = key.Closed
+)
+
+// The properties that the store acts on itself.
+const (
+	KeyType    = item.KeyType
+	AccessList = item.AccessList
+)
+
+// The data types.
+const (
+	AnyType      = item.AnyType
+	DWordType    = item.DWordType
+	StringType   = item.StringType
+	BinaryType   = item.BinaryType
+	ExpandSZType = item.ExpandSZType
+	MultiSZType  = item.MultiSZType
+)
+
+// The attributes.
+const (
+	Inherit          = item.Inherit
+	Secure           = item.Secure
+	Reference        = item.Reference
+	Volatile         = item.Volatile
+	IsInherited      = item.IsInherited
+	InsertPath       = item.InsertPath
+	LocalMachineOnly = item.LocalMachineOnly
+	Locked           = item.Locked
+)
+
+// The user types.
+const (
+	UTServer = item.UTServer
+	UTFile   = item.UTFile
+	UTWAM    = item.UTWAM
+	UTApp    = item.UTApp
+)
+
+// ParsePath is that of package key.
+func ParsePath(s string) (Path, error) { return key.ParsePath(s) }
+
+// DWord makes a 32-bit number.
+func DWord(n uint32) Value { return item.DWord(n) }
+
+// String makes a string.
+func String(s string) Value { return item.String(s) }
+
+// ExpandSZ makes a string that may hold %VARIABLES%.
+func ExpandSZ(s string) Value { return item.ExpandSZ(s) }
+
+// Binary makes a run of bytes, of which it takes a copy.
+func Binary(b []byte) Value { return item.Binary(b) }
+
+// MultiSZ makes a list of strings, of which it takes a copy.
+func MultiSZ(s ...string) Value { return item.MultiSZ(s...) }
