@@ -5,7 +5,6 @@ package metabase
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -14,37 +13,6 @@ import (
 	"restante/internal/kv"
 	"restante/metabase/key"
 )
-
-func TestParseACL(t *testing.T) {
-	tests := []struct {
-		v    Value
-		want string
-		text string // of the error
-	}{
-		{MultiSZ(), "[]", ""},
-		{MultiSZ("user:joe read,write", "GROUP:Staff ALL", "* none"), "[{user:joe read,write} {GROUP:Staff read,write,write_secret,create,delete,control} {* none}]", ""},
-		{String("user:joe read"), "", "is a MULTISZ"},
-		{MultiSZ("user:joe"), "", "line 1: must be a principal"},
-		{MultiSZ("* read", "joe read"), "", `line 2: "joe" is no principal`},
-		{MultiSZ("user: read"), "", "no principal"},
-		{MultiSZ("user:joe fly"), "", `"fly" is no right`},
-		{MultiSZ("user:joe read,"), "", "is no right"},
-	}
-	for _, tt := range tests {
-		got, err := parseACL(tt.v)
-		if tt.text == "" && (err != nil || fmt.Sprint(got) != tt.want) || tt.text != "" && (!errors.Is(err, Invalid) || !strings.Contains(err.Error(), tt.text)) {
-			t.Errorf("parseACL(%q) = %v, %v", tt.v, got, err)
-		}
-	}
-}
-
-func TestRightsString(t *testing.T) {
-	for _, r := range []Right{0, Read, Write | Control, AllRights} {
-		if got, err := parseRights(r.String()); err != nil || got != r {
-			t.Errorf("%s reads back as %s, %v", r, got, err)
-		}
-	}
-}
 
 // offices is a tree of two sites, each with an operator of its own.
 func offices(t *testing.T, audit func(context.Context, Refusal)) *Store {

@@ -50,7 +50,7 @@ type pending struct {
 type work struct {
 	rev      Rev        // the revision that the batch made, or stands at
 	img      *image     // nil if the tree does not change
-	ops      []kv.Op    // Without the history page and the meta record
+	ops      []kv.Op    // without the history page and the meta record
 	entry    []byte     // for the history page; nil: none
 	deltas   []KeyDelta // for the watches
 	volSets  []Set

@@ -175,7 +175,7 @@ func (j *janitor) start(ctx context.Context, s *Store) error {
 const (
 	keepEvery = time.Hour             // history grows old without a commit, too
 	keepAgain = 5 * time.Second       // after an error
-	keepPause = 50 * time.Millisecond // To handle many commits at once
+	keepPause = 50 * time.Millisecond // to handle many commits at once
 )
 
 // runJanitor returns when the janitor is stopped.

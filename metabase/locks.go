@@ -33,7 +33,7 @@ func lockAbove(img *image, p Path, id ID) (Path, bool) {
 	n, end := img.root, 0
 	for known := img.trail.To(p); n != nil && end < len(p) && p != Root; {
 		if item := n.Items.Find(id); item != nil && item.Attr&Locked != 0 {
-			return UpTo(p, end), true
+			return p.Prefix(end), true
 		}
 		if len(known) > 1 {
 			known = known[1:]

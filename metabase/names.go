@@ -3,12 +3,13 @@
 package metabase
 
 import (
+	"restante/metabase/acl"
 	"restante/metabase/item"
 	"restante/metabase/key"
 )
 
 // The names of keys and the kinds of errors are those of package key, the
-// properties those of package item.
+// properties those of package item, the rights those of package acl.
 type (
 	Path  = key.Path
 	Kind  = key.Kind
@@ -21,6 +22,9 @@ type (
 	UserType = item.UserType
 	Property = item.Property
 	Rev      = item.Rev
+
+	Principal = acl.Principal
+	Right     = acl.Right
 )
 
 // Root is the path of the tree's root.
@@ -72,6 +76,17 @@ const (
 	UTFile   = item.UTFile
 	UTWAM    = item.UTWAM
 	UTApp    = item.UTApp
+)
+
+// The rights.
+const (
+	Read        = acl.Read
+	Write       = acl.Write
+	WriteSecret = acl.WriteSecret
+	Create      = acl.Create
+	Delete      = acl.Delete
+	Control     = acl.Control
+	AllRights   = acl.AllRights
 )
 
 // ParsePath is that of package key.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"restante/metabase/acl"
 	"restante/metabase/key"
 )
 
@@ -139,7 +140,7 @@ func checkLists(list []KeyDelta) (out []Problem) {
 			if p.ID != AccessList || p.New == nil {
 				continue
 			}
-			if _, err := parseACL(p.New.Value); err != nil {
+			if _, err := acl.Parse(p.New.Value); err != nil {
 				out = append(out, Problem{Path: d.Path, ID: AccessList, Property: "AccessList", Err: err})
 			}
 		}

@@ -19,7 +19,7 @@ type image struct {
 	time   time.Time
 	vol    *Volatiles
 	access *access // nil: of no store
-	trail  *Trail  // To where a check will look, or nil
+	trail  *Trail  // to where a check will look, or nil
 }
 
 // Lookup finds the node at p, or gives nil.
@@ -201,15 +201,7 @@ func inherit(found *Property, p Path, at, end int) (Property, Path, bool) {
 	if found == nil || at != end && (found.Attr&Inherit == 0 || found.ID == KeyType) {
 		return Property{}, "", false
 	}
-	return *found, UpTo(p, at), true
-}
-
-// UpTo is p[:end], which is empty for the root.
-func UpTo(p Path, end int) Path {
-	if end == 0 {
-		return Root
-	}
-	return p[:end]
+	return *found, p.Prefix(at), true
 }
 
 // Properties lists what is stored at p itself, by ID. The list must not be

@@ -14,6 +14,7 @@ import (
 
 	"restante/internal/kv"
 	"restante/internal/seal"
+	"restante/metabase/acl"
 )
 
 // Options adjusts Open. The zero value has no checks but the tree's own rules.
@@ -108,7 +109,7 @@ func Open(ctx context.Context, db kv.DB, key seal.Key, opts Options) (*Store, er
 		s.now = time.Now
 	}
 	if s.opts.Admins == nil {
-		s.opts.Admins = ownAdministrators()
+		s.opts.Admins = acl.Owners()
 	}
 	s.access.admins = s.opts.Admins
 	if s.opts.Log == nil {

@@ -281,7 +281,7 @@ func TestPanickingCheck(t *testing.T) {
 	waiting(s, 3)
 	open()
 	wg.Wait()
-	enter(5, "broken", "apply: panic: a fault") // With nobody else at work
+	enter(5, "broken", "apply: panic: a fault") // no other writer is waiting
 	wg.Wait()
 	apply(t, s, Set{"/LM", num(6, 1)})
 	for id := ID(1); id <= 6; id++ {

@@ -32,7 +32,7 @@ func (v *Volatiles) find(p Path, id ID) *Property {
 // stands at p[:at], if that is nearer.
 func (v *Volatiles) Nearer(p Path, end int, id ID, found *Property, at int) (*Property, int) {
 	for ; end >= at; end = strings.LastIndexByte(string(p[:end]), '/') {
-		if item := v.find(UpTo(p, end), id); item != nil {
+		if item := v.find(p.Prefix(end), id); item != nil {
 			return item, end
 		}
 	}

@@ -116,6 +116,14 @@ func (p Path) Parent() Path {
 // Base is the last element, "" of the root.
 func (p Path) Base() string { return string(p[strings.LastIndexByte(string(p), '/')+1:]) }
 
+// Prefix is p[:end], where end is that of a name; of 0 it is the root.
+func (p Path) Prefix(end int) Path {
+	if end == 0 {
+		return Root
+	}
+	return p[:end]
+}
+
 // Join appends elem, which may be several elements parted by slashes.
 func (p Path) Join(elem string) Path {
 	if elem == "" {
