@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/metabase/internal/tree"
 	"restante/metabase/key"
 )
 
@@ -91,7 +92,7 @@ func TestApplyAccess(t *testing.T) {
 		{[]Op{SetBits{"/LM/SMTPSVC/2", num(6, 1), 1}}, "write", "/LM/SMTPSVC/2"},
 		{[]Op{Lock{"/LM/SMTPSVC/1", 6, false}}, "control", "/LM/SMTPSVC/1"},
 		{[]Op{RemoveChildren{"/LM/SMTPSVC"}}, "delete", "/LM/SMTPSVC"},
-		{[]Op{&Replace{root: &Node{}}}, AllRights.String(), Root},
+		{[]Op{&Replace{root: &tree.Node{}}}, AllRights.String(), Root},
 	}
 	for _, tt := range tests {
 		var told []Refusal

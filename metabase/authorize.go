@@ -2,7 +2,10 @@
 
 package metabase
 
-import "restante/metabase/key"
+import (
+	"restante/metabase/internal/tree"
+	"restante/metabase/key"
+)
 
 // An authorizer asks the access lists for the rights that a request needs, and
 // collects those that are missing. It asks for each right at a key once.
@@ -117,7 +120,7 @@ func (a *authorizer) requireSource(p Path, deep bool) {
 		return
 	}
 	hidden := false
-	top.Walk(p, func(q Path, k *Node) bool {
+	top.Walk(p, func(q Path, k *tree.Node) bool {
 		if !a.allows(q, Read) {
 			hidden = true
 			a.missing = append(a.missing, Refusal{Path: q, Need: Read})
@@ -136,7 +139,7 @@ func (a *authorizer) requireSource(p Path, deep bool) {
 }
 
 // requireDeltas asks for what the whole change needs, whichever ops made it.
-func (a *authorizer) requireDeltas(list []KeyDelta) {
+func (a *authorizer) requireDeltas(list []tree.KeyDelta) {
 	if a.unrestricted {
 		return
 	}

@@ -16,6 +16,7 @@ import (
 
 	"restante/internal/kv"
 	"restante/internal/kv/badgerkv"
+	"restante/metabase/internal/stored"
 )
 
 const many = 100_000
@@ -135,7 +136,7 @@ func median(list []float64) float64 {
 	return list[len(list)/2]
 }
 
-func domainKey(n uint64) []byte { return nodeKey(domain(int(n % 1000))) }
+func domainKey(n uint64) []byte { return stored.NodeKey(domain(int(n % 1000))) }
 
 func durable(b *testing.B) kv.DB {
 	db, err := badgerkv.Open(b.TempDir(), badgerkv.Options{})

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 
+	"restante/metabase/internal/stored"
+	"restante/metabase/internal/tree"
 	"restante/metabase/key"
 )
 
@@ -35,11 +37,11 @@ func (s *Store) refresh(ctx context.Context) error {
 // committed. It applies the entries of the history that are new, or reads the
 // whole tree if the history has them no longer. It is for the goroutine at work.
 func (s *Store) catchUp(ctx context.Context) error {
-	raw, _, err := s.db.Get([]byte{metaKey})
+	raw, _, err := s.db.Get([]byte{stored.MetaKey})
 	if err != nil {
 		return err
 	}
-	m, err := decodeMeta(raw)
+	m, err := stored.DecodeMeta(raw)
 	if err != nil {
 		return fmt.Errorf("the record of the revision: %w", err)
 	}
@@ -49,11 +51,11 @@ func (s *Store) catchUp(ctx context.Context) error {
 	}
 	if !bytes.Equal(raw, s.committer.meta) {
 		img := *s.cur.Load()
-		deltas, err := s.follow(ctx, &img, m.rev)
+		deltas, err := s.follow(ctx, &img, m.Rev)
 		if err != nil {
 			return err
 		}
-		img.time, s.committer.meta = m.time, raw
+		img.time, s.committer.meta = m.Time, raw
 		s.publishGroup([]*pending{{work: work{deltas: deltas}}}, &img)
 	}
 	s.committer.unconfirmed = confirms
@@ -66,8 +68,8 @@ func (s *Store) catchUp(ctx context.Context) error {
 
 // follow changes img, the present image, into that of revision to and returns
 // what differs.
-func (s *Store) follow(ctx context.Context, img *image, to Rev) (deltas []KeyDelta, err error) {
-	var pages []historyPage
+func (s *Store) follow(ctx context.Context, img *image, to Rev) (deltas []tree.KeyDelta, err error) {
+	var pages []stored.Page
 	from := img.rev
 	for img.rev < to {
 		page, entries, ok, err := s.pageFrom(img.rev + 1)
@@ -82,7 +84,7 @@ func (s *Store) follow(ctx context.Context, img *image, to Rev) (deltas []KeyDel
 			if err != nil {
 				return nil, err
 			}
-			img.root = Undo(img.root, inverse(h.deltas))
+			img.root = tree.Undo(img.root, inverse(h.deltas))
 			deltas = append(deltas, h.deltas...)
 		}
 		pages, img.rev = append(pages, page), img.rev+Rev(len(entries))
@@ -100,12 +102,12 @@ func (s *Store) follow(ctx context.Context, img *image, to Rev) (deltas []KeyDel
 		return nil, err
 	}
 	img.rev = to
-	return Diff(was, img.root), s.loadPages(ctx, to)
+	return tree.Diff(was, img.root), s.loadPages(ctx, to)
 }
 
 // inverse gives what leads from the newer tree to the older. Applied by undo,
 // it leads forward.
-func inverse(list []KeyDelta) []KeyDelta {
+func inverse(list []tree.KeyDelta) []tree.KeyDelta {
 	out := slices.Clone(list)
 	for i, d := range list {
 		out[i].Added, out[i].Removed = d.Removed, d.Added

@@ -15,6 +15,8 @@ import (
 
 	"restante/internal/groupcommit"
 	"restante/internal/kv"
+	"restante/metabase/internal/stored"
+	"restante/metabase/internal/tree"
 	"restante/metabase/key"
 )
 
@@ -48,11 +50,11 @@ type pending struct {
 
 // work is what a batch has to be committed.
 type work struct {
-	rev      Rev        // the revision that the batch made, or stands at
-	img      *image     // nil if the tree does not change
-	ops      []kv.Op    // without the history page and the meta record
-	entry    []byte     // for the history page; nil: none
-	deltas   []KeyDelta // for the watches
+	rev      Rev             // the revision that the batch made, or stands at
+	img      *image          // nil if the tree does not change
+	ops      []kv.Op         // without the history page and the meta record
+	entry    []byte          // for the history page; nil: none
+	deltas   []tree.KeyDelta // for the watches
 	volSets  []Set
 	volUnset []Unset
 	acting   []Set
@@ -203,25 +205,25 @@ func (s *Store) commitGroup(group []*pending) error {
 			last, entries = p.img, append(entries, p.entry)
 		}
 	}
-	var page historyPage
+	var page stored.Page
 	proof := ops // what is in the store once the commit has happened
 	next := s.committer.meta
 	if last != nil {
 		var write []kv.Op
-		page, write = newPage(last.rev-Rev(len(entries)-1), entries)
+		page, write = stored.NewPage(last.rev-Rev(len(entries)-1), entries)
 		proof = write[:1]
-		next = meta{last.rev, last.time, s.proof}.encode()
-		ops = append(append(ops, write...), kv.Put([]byte{metaKey}, next))
+		next = stored.Meta{Rev: last.rev, Time: last.time, Proof: s.proof}.Encode()
+		ops = append(append(ops, write...), kv.Put([]byte{stored.MetaKey}, next))
 	}
 	if len(ops) > 0 {
-		if err := s.commit(append(ops, kv.Must([]byte{metaKey}, s.committer.meta)), proof); err != nil {
+		if err := s.commit(append(ops, kv.Must([]byte{stored.MetaKey}, s.committer.meta)), proof); err != nil {
 			return err
 		}
 	}
 	// From here on the group is durable.
 	s.committer.meta = next
 	if last != nil {
-		s.pages.add([]historyPage{page}, last.rev)
+		s.pages.add([]stored.Page{page}, last.rev)
 	}
 	s.publishGroup(group, last)
 	for _, p := range group {

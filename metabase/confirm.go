@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/metabase/internal/stored"
 	"restante/metabase/key"
 )
 
@@ -75,9 +76,9 @@ func (s *Store) confirm(t *pending, rev Rev) error {
 // another process may remove it, too. None is stored yet if t's group writes it.
 func (c *committer) dropDeadline(t *pending, rev Rev) {
 	if until, ok := c.durable[rev]; ok {
-		t.ops = append(t.ops, kv.Must(revKey(confirmKeys, rev), encodeUntil(until)))
+		t.ops = append(t.ops, kv.Must(stored.RevKey(stored.ConfirmKeys, rev), encodeUntil(until)))
 	}
-	t.ops = append(t.ops, kv.Del(revKey(confirmKeys, rev)))
+	t.ops = append(t.ops, kv.Del(stored.RevKey(stored.ConfirmKeys, rev)))
 	t.confirm = append(t.confirm, Pending{Rev: rev})
 	delete(c.unconfirmed, rev)
 }
@@ -87,7 +88,7 @@ func encodeUntil(t time.Time) []byte { return binary.AppendVarint(nil, t.UnixNan
 // confirmations adds to t the deadlines that its request sets and removes.
 func (s *Store) confirmations(t *pending, r *request) {
 	if until := r.deadline(s.now()); !until.IsZero() && t.img != nil {
-		t.ops = append(t.ops, kv.Put(revKey(confirmKeys, t.rev), encodeUntil(until)))
+		t.ops = append(t.ops, kv.Put(stored.RevKey(stored.ConfirmKeys, t.rev), encodeUntil(until)))
 		t.confirm = append(t.confirm, Pending{t.rev, until})
 		s.committer.unconfirmed[t.rev] = until
 	}

@@ -5,7 +5,7 @@ package metabase
 import (
 	"slices"
 
-	"restante/metabase/internal/pmap"
+	"restante/metabase/internal/tree"
 	"restante/metabase/item"
 	"restante/metabase/key"
 )
@@ -13,11 +13,11 @@ import (
 // An edit is a batch being made true on a tree that nobody else sees yet.
 type edit struct {
 	old  *image
-	root *Node  // the tree as it is by now
-	span Path   // the deepest key at or below which all lies that was altered; "" for none
-	way  *Trail // in root, to the key that was looked at last; nil for none
-	past *Trail // in old, to the key that was altered first; nil where it was not there
-	vol  *Volatiles
+	root *tree.Node  // the tree as it is by now
+	span Path        // the deepest key at or below which all lies that was altered; "" for none
+	way  *tree.Trail // in root, to the key that was looked at last; nil for none
+	past *tree.Trail // in old, to the key that was altered first; nil where it was not there
+	vol  *tree.Volatiles
 	rev  Rev
 	now  int64
 	acts map[ID]Act
@@ -40,7 +40,7 @@ func (e *edit) bad(p Path, id ID, err error) {
 }
 
 // at gives the key at p, and tells when there is none.
-func (e *edit) at(p Path) *Node {
+func (e *edit) at(p Path) *tree.Node {
 	if !e.canonical(p) {
 		return nil
 	}
@@ -62,7 +62,7 @@ func (e *edit) canonical(p Path) bool {
 }
 
 // alter changes the node at p, whose parent exists.
-func (e *edit) alter(p Path, f func(*Node) *Node) {
+func (e *edit) alter(p Path, f func(*tree.Node) *tree.Node) {
 	if e.way == nil || e.way.Path != p {
 		e.way = e.root.Trail(p)
 	}
@@ -79,7 +79,7 @@ func (e *edit) alter(p Path, f func(*Node) *Node) {
 }
 
 // trails are the ways to what was altered, as it was and as it is.
-func (e *edit) trails() (past, now *Trail) {
+func (e *edit) trails() (past, now *tree.Trail) {
 	past, now = e.past, e.way
 	if past == nil || past.Path != e.span {
 		past = e.old.root.Trail(e.span)
@@ -91,7 +91,7 @@ func (e *edit) trails() (past, now *Trail) {
 }
 
 // set stores p at the key n.
-func (e *edit) set(at Path, n *Node, p Property) {
+func (e *edit) set(at Path, n *tree.Node, p Property) {
 	old, had := n.Get(p.ID)
 	if had && old.Attr&Secure != 0 && p.Attr&Secure == 0 {
 		e.bad(at, p.ID, key.Errorf(Invalid, "is secure and cannot be made plain: unset it first"))
@@ -109,7 +109,7 @@ func (e *edit) set(at Path, n *Node, p Property) {
 const maxKey = 1 << 20
 
 // put stores p, which is not what is there, at the key n.
-func (e *edit) put(at Path, n *Node, p Property) {
+func (e *edit) put(at Path, n *tree.Node, p Property) {
 	p = p.Marked()
 	p.Rev = e.rev
 	next := n.With(p, e.now)
@@ -121,7 +121,7 @@ func (e *edit) put(at Path, n *Node, p Property) {
 		e.bad(at, p.ID, key.Errorf(Invalid, "the key would hold %d octets, more than %d", size, maxKey))
 		return
 	}
-	e.alter(at, func(*Node) *Node { return next })
+	e.alter(at, func(*tree.Node) *tree.Node { return next })
 }
 
 // fits is the filter of Clear and CopyData.
@@ -143,7 +143,7 @@ func (e *edit) dataOf(p Path, own []Property, attr Attr) []Property {
 }
 
 func (e *edit) respell(p Path) {
-	e.alter(p, func(n *Node) *Node {
+	e.alter(p, func(n *tree.Node) *tree.Node {
 		if n.Spelling == p.Base() {
 			return n
 		}
@@ -173,22 +173,22 @@ func (e *edit) target(from, p Path, overwrite bool) bool {
 
 // merge lays the tree from over old, which may be nil. With keep the items
 // keep their revisions.
-func (e *edit) merge(old, from *Node, name string, keep bool) *Node {
+func (e *edit) merge(old, from *tree.Node, name string, keep bool) *tree.Node {
 	if old == nil {
-		old = &Node{}
+		old = &tree.Node{}
 		if keep {
 			next := *from
 			next.Spelling, next.Modified = name, e.now
 			return &next
 		}
 	}
-	next := &Node{Spelling: name, Items: item.ListOf(e.mergeProps(old.Items.All(), from.Items.All(), keep)), Kids: old.Kids, Modified: e.now}
+	next := &tree.Node{Spelling: name, Items: item.ListOf(e.mergeProps(old.Items.All(), from.Items.All(), keep)), Kids: old.Kids, Modified: e.now}
 	if old.Kids == nil {
-		var list []*Node
+		var list []*tree.Node
 		for k := range from.Kids.All {
 			list = append(list, e.merge(nil, k, k.Spelling, keep))
 		}
-		next.Kids = pmap.Make(list)
+		next.Kids = tree.KidsOf(list)
 		return next
 	}
 	for k := range from.Kids.All {

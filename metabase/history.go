@@ -10,6 +10,8 @@ import (
 	"restante/internal/kv"
 	"restante/internal/record"
 	"restante/internal/seal"
+	"restante/metabase/internal/stored"
+	"restante/metabase/internal/tree"
 	"restante/metabase/key"
 )
 
@@ -39,7 +41,7 @@ const (
 	PropertyUnset ChangeKind = "property unset"
 )
 
-// A Changed is one line of a difference. A secure property has no value in it.
+// A DiffLine is one line of a difference. A secure property has no value in it.
 type DiffLine struct {
 	Path     Path
 	Kind     ChangeKind
@@ -52,9 +54,9 @@ type DiffLine struct {
 func (s *Store) writes(p *plan) (ops []kv.Op) {
 	for _, d := range p.deltas {
 		if d.Removed {
-			ops = append(ops, kv.Del(nodeKey(d.Path)))
+			ops = append(ops, kv.Del(stored.NodeKey(d.Path)))
 		} else {
-			ops = append(ops, kv.Put(nodeKey(d.Path), appendNode(make([]byte, 0, roomy), d.Node, s.key)))
+			ops = append(ops, kv.Put(stored.NodeKey(d.Path), stored.AppendNode(make([]byte, 0, roomy), d.Node, s.key)))
 		}
 	}
 	return ops
@@ -79,11 +81,11 @@ const roomy = 256
 type entry struct {
 	Record // Changes are empty
 	moves  []move
-	deltas []KeyDelta
+	deltas []tree.KeyDelta
 }
 
 func (h *entry) encode(k seal.Key) []byte {
-	b := append(make([]byte, 0, roomy), recordForm)
+	b := append(make([]byte, 0, roomy), stored.EntryForm)
 	b = binary.AppendUvarint(b, uint64(h.Rev))
 	b = binary.AppendVarint(b, h.Time.UnixNano())
 	b = record.AppendText(b, string(h.Actor))
@@ -105,14 +107,14 @@ func (h *entry) encode(k seal.Key) []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(h.deltas)))
 	for _, d := range h.deltas {
-		b = appendDelta(b, d, k)
+		b = stored.AppendDelta(b, d, k)
 	}
 	return b
 }
 
 func decodeEntry(raw []byte, k seal.Key) (*entry, error) {
-	r := read(raw, k)
-	r.Form(recordForm)
+	r := stored.NewReader(raw, k)
+	r.Form(stored.EntryForm)
 	h := &entry{}
 	h.Rev, h.Time = Rev(r.Num()), time.Unix(0, r.Int()).UTC()
 	h.Actor, h.Origin, h.Comment = Principal(r.Text()), Origin(r.Text()), r.Text()
@@ -127,12 +129,12 @@ func decodeEntry(raw []byte, k seal.Key) (*entry, error) {
 		h.moves = append(h.moves, move{Path(r.Text()), Path(r.Text())})
 	}
 	for range r.Count() {
-		h.deltas = append(h.deltas, r.delta())
+		h.deltas = append(h.deltas, r.Delta())
 		if r.Err() != nil {
 			break
 		}
 	}
-	return h, r.end()
+	return h, r.End()
 }
 
 // entry reads revision rev. The error is NotFound if there is no such revision, or
@@ -152,14 +154,14 @@ func (h *entry) below(p Path) Record {
 	}
 	for _, d := range h.deltas {
 		if d.Path.Within(p) {
-			out.Changes = d.lines(out.Changes)
+			out.Changes = appendLines(out.Changes, d)
 		}
 	}
 	return out
 }
 
-// lines appends the changes of d.
-func (d KeyDelta) lines(out []DiffLine) []DiffLine {
+// appendLines appends the changes of d.
+func appendLines(out []DiffLine, d tree.KeyDelta) []DiffLine {
 	switch {
 	case d.Added:
 		out = append(out, DiffLine{Path: d.Path, Kind: KeyAdded})
@@ -192,7 +194,7 @@ func shown(p *Property) *Property {
 // compare lists the changes that lead from one state to another, without secure
 // values and volatile properties.
 func compare(from, to Snapshot) []DiffLine {
-	var a, b *Node
+	var a, b *tree.Node
 	if from.img != nil {
 		a = from.img.root
 	}
@@ -200,8 +202,8 @@ func compare(from, to Snapshot) []DiffLine {
 		b = to.img.root
 	}
 	var out []DiffLine
-	for _, d := range Diff(a, b) {
-		out = d.lines(out)
+	for _, d := range tree.Diff(a, b) {
+		out = appendLines(out, d)
 	}
 	return out
 }
@@ -265,7 +267,7 @@ func (s *Store) At(ctx context.Context, rev Rev) (Snapshot, error) {
 		if err != nil {
 			return Snapshot{}, err
 		}
-		img.root = Undo(img.root, h.deltas)
+		img.root = tree.Undo(img.root, h.deltas)
 		img.rev--
 	}
 	if rev < now.Rev() {

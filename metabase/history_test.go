@@ -17,7 +17,8 @@ import (
 	"restante/internal/kv"
 	"restante/internal/kv/kvtest"
 	"restante/internal/seal"
-	"restante/metabase/item"
+	"restante/metabase/internal/stored"
+	"restante/metabase/internal/tree"
 	"restante/metabase/key"
 )
 
@@ -115,7 +116,7 @@ func TestLargeRecordIsDropped(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if bytes.HasPrefix(pair.Key, revKey(pageKeys, large)) || bytes.HasPrefix(pair.Key, revKey(partKeys, large)) || bytes.HasPrefix(pair.Key, revKey(headKeys, large)) {
+			if bytes.HasPrefix(pair.Key, stored.RevKey(stored.PageKeys, large)) || bytes.HasPrefix(pair.Key, stored.RevKey(stored.PartKeys, large)) || bytes.HasPrefix(pair.Key, stored.RevKey(stored.HeadKeys, large)) {
 				left++
 			}
 		}
@@ -516,12 +517,12 @@ func FuzzDecodeEntry(f *testing.F) {
 	h := &entry{
 		Record: Record{Rev: 3, Time: time.Unix(1, 2), Actor: boss, Origin: FromCLI, Comment: "c", Kept: []string{"k"}, Until: time.Unix(9, 9)},
 		moves:  []move{{"/A", "/B"}},
-		deltas: []KeyDelta{{Path: "/A/b", OldName: "b", NewName: "b", OldModified: 1, NewModified: 2, Props: []PropertyDelta{{7, nil, &p}, {1, &q, nil}}}},
+		deltas: []tree.KeyDelta{{Path: "/A/b", OldName: "b", NewName: "b", OldModified: 1, NewModified: 2, Props: []tree.PropertyDelta{{ID: 7, New: &p}, {ID: 1, Old: &q}}}},
 	}
 	raw := h.encode(machine)
 	f.Add(raw)
 	f.Add(raw[:len(raw)-3])
-	f.Add([]byte{recordForm, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Add([]byte{stored.EntryForm, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		h, err := decodeEntry(raw, machine)
 		if err != nil {
@@ -537,27 +538,6 @@ func FuzzDecodeEntry(f *testing.F) {
 		if a, b := fmt.Sprint(h.below(Root)), fmt.Sprint(again.below(Root)); a != b {
 			t.Errorf("%s reads again as %s", a, b)
 		}
-		Undo(&Node{}, h.deltas) // whatever it says, it ends
-	})
-}
-
-func FuzzDecodeNode(f *testing.F) {
-	machine := seal.New()
-	f.Add(appendNode(nil, &Node{Spelling: "a", Modified: 5, Items: item.ListOf([]Property{num(1, 1), secret(2, "pw"), {ID: 3, Value: MultiSZ("a", "b")}})}, machine))
-	f.Add([]byte{keyForm, 0, 0, 0xff, 0xff, 0x03})
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		r := read(raw, machine)
-		n := r.node()
-		if err := r.end(); err != nil {
-			if key.KindOf(err) != Damaged {
-				t.Errorf("%v is not of kind Damaged", err)
-			}
-			return
-		}
-		r = read(appendNode(nil, n, machine), machine)
-		again := r.node()
-		if r.end() != nil || again.Spelling != n.Spelling || again.Modified != n.Modified || len(DiffProperties(n.Items.All(), again.Items.All())) != 0 {
-			t.Errorf("%v reads again as %v, %v", n, again, r.Err())
-		}
+		tree.Undo(&tree.Node{}, h.deltas) // whatever it says, it ends
 	})
 }

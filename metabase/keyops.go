@@ -5,6 +5,7 @@ package metabase
 import (
 	"time"
 
+	"restante/metabase/internal/tree"
 	"restante/metabase/item"
 	"restante/metabase/key"
 )
@@ -30,7 +31,7 @@ func (op AddKey) apply(e *edit) {
 		e.bad(op.Path, 0, key.Errorf(NotFound, "there is no key %s to add it to", op.Path.Parent()))
 		return
 	}
-	n := &Node{Spelling: op.Path.Base(), Modified: e.now}
+	n := &tree.Node{Spelling: op.Path.Base(), Modified: e.now}
 	if op.Class != "" {
 		if err := item.CheckText(op.Class); err != nil {
 			e.bad(op.Path, KeyType, err)
@@ -38,7 +39,7 @@ func (op AddKey) apply(e *edit) {
 		}
 		n.Items = item.ListOf([]Property{{ID: KeyType, UserType: UTServer, Value: String(op.Class), Rev: e.rev}})
 	}
-	e.alter(op.Path, func(*Node) *Node { return n })
+	e.alter(op.Path, func(*tree.Node) *tree.Node { return n })
 }
 
 // Remove takes a key away; with Recursive also one that has children.
@@ -63,7 +64,7 @@ func (op Remove) apply(e *edit) {
 		e.bad(op.Path, 0, key.Errorf(InUse, "has %d keys below it", below))
 		return
 	}
-	e.alter(op.Path, func(*Node) *Node { return nil })
+	e.alter(op.Path, func(*tree.Node) *tree.Node { return nil })
 }
 
 // RemoveChildren takes away everything below a key and leaves the key.
@@ -74,7 +75,7 @@ func (op RemoveChildren) authorize(a *authorizer) { a.require(op.Path, 0, Delete
 
 func (op RemoveChildren) apply(e *edit) {
 	if n := e.at(op.Path); n != nil && n.Kids.Len() > 0 {
-		e.alter(op.Path, func(n *Node) *Node { return n.WithKids(nil) })
+		e.alter(op.Path, func(n *tree.Node) *tree.Node { return n.WithKids(nil) })
 	}
 }
 
@@ -100,7 +101,7 @@ func (op Copy) apply(e *edit) {
 		e.bad(op.To, 0, key.Errorf(Invalid, "is copied to itself"))
 		return
 	}
-	e.alter(op.To, func(old *Node) *Node { return e.merge(old, source, op.To.Base(), false) })
+	e.alter(op.To, func(old *tree.Node) *tree.Node { return e.merge(old, source, op.To.Base(), false) })
 }
 
 // Move is Copy, after which From is gone: renaming, too. What moves keeps the
@@ -143,8 +144,8 @@ func (op Move) apply(e *edit) {
 		e.bad(op.From, 0, key.Errorf(Invalid, "cannot be moved onto the key %s that holds it", op.To))
 		return
 	}
-	e.alter(op.From, func(*Node) *Node { return nil })
-	e.alter(op.To, func(old *Node) *Node { return e.merge(old, source, op.To.Base(), true) })
+	e.alter(op.From, func(*tree.Node) *tree.Node { return nil })
+	e.alter(op.To, func(old *tree.Node) *tree.Node { return e.merge(old, source, op.To.Base(), true) })
 	e.moves = append(e.moves, move{op.From, op.To})
 }
 
@@ -160,7 +161,7 @@ func (op Touch) authorize(a *authorizer) { a.require(op.Path, 0, Write) }
 func (op Touch) apply(e *edit) {
 	if e.at(op.Path) != nil {
 		e.touched = true
-		e.alter(op.Path, func(n *Node) *Node {
+		e.alter(op.Path, func(n *tree.Node) *tree.Node {
 			next := *n
 			next.Modified = op.Time.UnixNano()
 			return &next

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -15,64 +14,29 @@ import (
 	"restante/internal/kv"
 	"restante/internal/seal"
 	"restante/metabase/internal/casefold"
-	"restante/metabase/internal/pmap"
+	"restante/metabase/internal/stored"
+	"restante/metabase/internal/tree"
 	"restante/metabase/key"
 )
 
-// The records of the ordered map, by the first octet of their keys.
-const (
-	nodeKeys    = 'k' // then each name of the path, folded, after a zero: the key's own data
-	metaKey     = 'm' // the revision and the machine key's proof
-	pageKeys    = 'r' // then the first revision of a page: the history
-	partKeys    = 'p' // then that, and the part: the rest of a page that is too large for one value
-	headKeys    = 'h' // then the revision: actor, time and comment of a revision whose page was dropped
-	confirmKeys = 'c' // then the revision: the deadline of its confirmation
-)
-
-// nodeKey is the key of the map for the key at p. No name holds a zero, and it
-// sorts first: each key is followed by its children, before its siblings.
-func nodeKey(p Path) []byte {
-	b := append(make([]byte, 0, 1+len(p)), nodeKeys)
-	for name := range p.Elements() {
-		b = casefold.AppendFold(append(b, 0), name)
-	}
-	return b
-}
-
-// maxStored bounds a path, so that its key has room in the map, below the prefix
-// of a database that several processes share.
-const maxStored = kv.MaxKey - 100
-
 // checkPaths refuses keys that the map has no room for.
-func checkPaths(list []KeyDelta) (out []Problem) {
+func checkPaths(list []tree.KeyDelta) (out []Problem) {
 	for _, d := range list {
 		// Folding makes no name longer.
-		if d.Removed || len(d.Path) <= maxStored {
+		if d.Removed || len(d.Path) <= stored.MaxPath {
 			continue
 		}
-		if n := len(nodeKey(d.Path)) - 1; n > maxStored {
-			out = append(out, Problem{Path: d.Path, Err: key.Errorf(Invalid, "the path has %d octets, at most %d can be stored: use shorter names or fewer levels", n, maxStored)})
+		if n := len(stored.NodeKey(d.Path)) - 1; n > stored.MaxPath {
+			out = append(out, Problem{Path: d.Path, Err: key.Errorf(Invalid, "the path has %d octets, at most %d can be stored: use shorter names or fewer levels", n, stored.MaxPath)})
 		}
 	}
 	return out
 }
 
-func revKey(kind byte, rev Rev) []byte {
-	return binary.BigEndian.AppendUint64([]byte{kind}, uint64(rev))
-}
-
-// keyRev is the inverse of revKey.
-func keyRev(raw []byte) (Rev, error) {
-	if len(raw) != 9 {
-		return 0, key.Errorf(Damaged, "a record of a revision has a key of %d octets", len(raw))
-	}
-	return Rev(binary.BigEndian.Uint64(raw[1:])), nil
-}
-
 // load reads the newest image, and where the history begins.
 func (s *Store) load(ctx context.Context) (*image, error) {
 	for {
-		raw, ok, err := s.db.Get([]byte{metaKey})
+		raw, ok, err := s.db.Get([]byte{stored.MetaKey})
 		if err == nil && !ok {
 			raw, err = s.create(ctx)
 		}
@@ -83,7 +47,7 @@ func (s *Store) load(ctx context.Context) (*image, error) {
 			return nil, err
 		}
 		img, err := s.loadAt(ctx, raw)
-		if now, _, lookup := s.db.Get([]byte{metaKey}); lookup != nil {
+		if now, _, lookup := s.db.Get([]byte{stored.MetaKey}); lookup != nil {
 			return nil, lookup
 		} else if !bytes.Equal(now, raw) {
 			continue // another process has committed meanwhile
@@ -94,26 +58,26 @@ func (s *Store) load(ctx context.Context) (*image, error) {
 
 // loadAt reads the image of the revision whose record is raw.
 func (s *Store) loadAt(ctx context.Context, raw []byte) (*image, error) {
-	m, err := decodeMeta(raw)
+	m, err := stored.DecodeMeta(raw)
 	if err != nil {
 		return nil, fmt.Errorf("the record of the revision: %w", err)
 	}
-	if !s.key.Fits(m.proof) {
+	if !s.key.Fits(m.Proof) {
 		return nil, key.Errorf(Invalid, "the machine key is not the one that this store was made with")
 	}
-	s.proof, s.committer.meta = m.proof, raw
+	s.proof, s.committer.meta = m.Proof, raw
 	root, err := s.loadTree(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.loadPages(ctx, m.rev); err != nil {
+	if err := s.loadPages(ctx, m.Rev); err != nil {
 		return nil, err
 	}
 	s.live.begin(root)
 	if err := s.sweepHeads(ctx); err != nil && !errors.Is(err, kv.ErrMoved) {
 		return nil, err
 	}
-	return &image{root: root, rev: m.rev, time: m.time, access: &s.access}, nil
+	return &image{root: root, rev: m.Rev, time: m.Time, access: &s.access}, nil
 }
 
 // create begins a store in a map that holds nothing and returns the record of
@@ -123,24 +87,24 @@ func (s *Store) create(ctx context.Context) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, ok, err := s.db.Get([]byte{metaKey}); err != nil || ok {
+		if _, ok, err := s.db.Get([]byte{stored.MetaKey}); err != nil || ok {
 			return nil, cmp.Or(err, kv.ErrMoved)
 		}
 		return nil, key.Errorf(Damaged, "the record of the revision is missing, but there is one of kind %q", pair.Key[:min(1, len(pair.Key))])
 	}
 	now := s.now()
-	raw := meta{0, now, s.key.Prove()}.encode()
+	raw := stored.Meta{Time: now, Proof: s.key.Prove()}.Encode()
 	return raw, s.db.Commit(ctx,
-		kv.Must([]byte{metaKey}, nil),
-		kv.Put([]byte{metaKey}, raw),
-		kv.Put(nodeKey(Root), appendNode(nil, &Node{Modified: now.UnixNano()}, s.key)))
+		kv.Must([]byte{stored.MetaKey}, nil),
+		kv.Put([]byte{stored.MetaKey}, raw),
+		kv.Put(stored.NodeKey(Root), stored.AppendNode(nil, &tree.Node{Modified: now.UnixNano()}, s.key)))
 }
 
 // loadTree reads the keys in the order of a walk, and builds each key after the
 // last one below it.
-func (s *Store) loadTree(ctx context.Context) (*Node, error) {
+func (s *Store) loadTree(ctx context.Context) (*tree.Node, error) {
 	l := loader{key: s.key, classes: map[Value]Value{}}
-	for pair, err := range s.db.Scan(ctx, []byte{nodeKeys}) {
+	for pair, err := range s.db.Scan(ctx, []byte{stored.NodeKeys}) {
 		if err != nil {
 			return nil, err
 		}
@@ -159,13 +123,13 @@ type loader struct {
 	key     seal.Key
 	classes map[Value]Value // one copy of each class's name
 	open    []opened        // the keys from the root to the one read last
-	root    *Node
+	root    *tree.Node
 }
 
 type opened struct {
 	key  []byte // of the map
-	node *Node
-	kids []*Node
+	node *tree.Node
+	kids []*tree.Node
 }
 
 func (l *loader) add(pair kv.Pair) error {
@@ -175,9 +139,9 @@ func (l *loader) add(pair kv.Pair) error {
 		return bad(key.Errorf(Damaged, "the key above it is missing"))
 	}
 	l.closeTo(depth)
-	r := read(pair.Value, l.key)
-	n := r.node()
-	if err := r.end(); err != nil {
+	r := stored.NewReader(pair.Value, l.key)
+	n := r.Node()
+	if err := r.End(); err != nil {
 		return bad(err)
 	}
 	if i := bytes.LastIndexByte(pair.Key, 0); depth > 0 {
@@ -194,7 +158,7 @@ func (l *loader) add(pair kv.Pair) error {
 }
 
 // intern lets keys of one class share its name.
-func (l *loader) intern(n *Node) {
+func (l *loader) intern(n *tree.Node) {
 	class := n.Items.Find(KeyType)
 	if class == nil {
 		return
@@ -211,7 +175,7 @@ func (l *loader) closeTo(depth int) {
 	for len(l.open) > depth {
 		last := l.open[len(l.open)-1]
 		l.open = l.open[:len(l.open)-1]
-		last.node.Kids = pmap.Make(last.kids)
+		last.node.Kids = tree.KidsOf(last.kids)
 		if len(l.open) == 0 {
 			l.root = last.node
 			return
@@ -232,14 +196,14 @@ func shownKey(key []byte) string {
 // loadConfirms reads the deadlines of the revisions that are not confirmed.
 func (s *Store) loadConfirms(ctx context.Context) (map[Rev]time.Time, error) {
 	out := map[Rev]time.Time{}
-	for pair, err := range s.db.Scan(ctx, []byte{confirmKeys}) {
+	for pair, err := range s.db.Scan(ctx, []byte{stored.ConfirmKeys}) {
 		if err != nil {
 			return nil, err
 		}
-		r := read(pair.Value, seal.Key{})
+		r := stored.NewReader(pair.Value, seal.Key{})
 		at := time.Unix(0, r.Int())
-		rev, err := keyRev(pair.Key)
-		if r.end() != nil || err != nil {
+		rev, err := stored.KeyRev(pair.Key)
+		if r.End() != nil || err != nil {
 			return nil, key.Errorf(Damaged, "the record of a confirmation cannot be decoded")
 		}
 		out[rev] = at

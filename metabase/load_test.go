@@ -4,7 +4,6 @@ package metabase
 
 import (
 	"archive/zip"
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -17,6 +16,8 @@ import (
 	"restante/internal/kv/badgerkv"
 	"restante/internal/record"
 	"restante/internal/seal"
+	"restante/metabase/internal/stored"
+	"restante/metabase/internal/tree"
 )
 
 // deep gives a path of n octets below top.
@@ -43,23 +44,23 @@ func chain(top, p Path) (ops []Op) {
 // No writer makes a key that the map has no room for.
 func TestLongPathsAreRefused(t *testing.T) {
 	s := open(t, kv.NewMem(), Options{})
-	longest := deep("/LM", maxStored)
+	longest := deep("/LM", stored.MaxPath)
 	apply(t, s, AddKey{Path: "/LM"}, AddKey{Path: "/LMx"})
 	apply(t, s, chain("/LM", longest)...)
 	apply(t, s, Set{longest, num(1, 1)})
-	if n := len(nodeKey(longest)); n > kv.MaxKey {
+	if n := len(stored.NodeKey(longest)); n > kv.MaxKey {
 		t.Fatalf("the longest path has a key of %d octets", n)
 	}
 	clear, _ := s.Replace(nil)
-	deepest := slices.Collect(deep("/LM", maxStored+300).Parents())
+	deepest := slices.Collect(deep("/LM", stored.MaxPath+300).Parents())
 	for _, p := range slices.Backward(deepest) {
-		if err := clear.Add(appendClear(record.AppendText(nil, string(p)), &Node{Spelling: p.Base()})); err != nil {
+		if err := clear.Add(stored.AppendClear(record.AppendText(nil, string(p)), &tree.Node{Spelling: p.Base()})); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for name, ops := range map[string][]Op{
 		"add":     {AddKey{Path: longest.Join("y")}},
-		"import":  chain("/LM", deep("/LM", maxStored+300)),
+		"import":  chain("/LM", deep("/LM", stored.MaxPath+300)),
 		"copy":    {Copy{From: "/LM", To: "/LMxyz"}},
 		"move":    {Move{From: "/LM", To: "/LMx/LM"}},
 		"restore": {clear},
@@ -162,24 +163,4 @@ func lookAtEarlierVersion(t *testing.T, s *Store) {
 	}
 	apply(t, s, Move{From: long, To: "/LM/short"})
 	apply(t, s, Set{"/LM/short", num(1, 8)}, Set{"/LM/SMTPSVC/1", num(1013, 1)})
-}
-
-func FuzzNodeKey(f *testing.F) {
-	for _, s := range []string{"/", "/LM/1", "/ſ/K", "/a b/*.c"} {
-		f.Add(s, strings.ToUpper(s))
-	}
-	f.Fuzz(func(t *testing.T, s, o string) {
-		p, err := ParsePath(s)
-		q, bad := ParsePath(o)
-		if err != nil || bad != nil {
-			return
-		}
-		a, b := nodeKey(p), nodeKey(q)
-		if (p.Within(q) && q.Within(p)) != bytes.Equal(a, b) {
-			t.Errorf("%q and %q have the keys %q and %q", p, q, a, b)
-		}
-		if child := nodeKey(p.Join("x")); !bytes.HasPrefix(child, append(a, 0)) {
-			t.Errorf("the key %q of a child of %q does not follow %q", child, p, a)
-		}
-	})
 }

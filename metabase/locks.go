@@ -2,11 +2,14 @@
 
 package metabase
 
-import "restante/metabase/key"
+import (
+	"restante/metabase/internal/tree"
+	"restante/metabase/key"
+)
 
 // checkLocks holds the promise of Locked: no key below one that stores a
 // locked item stores an item of that ID. It looks at what list changed only.
-func checkLocks(next *image, list []KeyDelta) []Problem {
+func checkLocks(next *image, list []tree.KeyDelta) []Problem {
 	var out []Problem
 	for _, d := range list {
 		if d.Removed {
@@ -47,7 +50,7 @@ func lockAbove(img *image, p Path, id ID) (Path, bool) {
 
 // overrides tells, of an item that is being locked at p, what stands in its way.
 func overrides(img *image, p Path, id ID) (out []Problem) {
-	img.lookup(p).Walk(p, func(q Path, n *Node) bool {
+	img.lookup(p).Walk(p, func(q Path, n *tree.Node) bool {
 		if _, ok := n.Get(id); ok && q != p {
 			out = append(out, Problem{Path: p, ID: id, Other: q, Err: key.Errorf(InUse, "cannot be locked: %s overrides it", q)})
 		}

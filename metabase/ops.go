@@ -2,7 +2,10 @@
 
 package metabase
 
-import "restante/metabase/key"
+import (
+	"restante/metabase/internal/tree"
+	"restante/metabase/key"
+)
 
 // Set stores a property at a key that exists, in the place of what had its ID.
 // An item that is SECURE can't be made plain by it: Unset it first. One that is
@@ -119,7 +122,7 @@ func (op Unset) apply(e *edit) {
 		return
 	}
 	if _, ok := n.Get(op.ID); ok {
-		e.alter(op.Path, func(n *Node) *Node { return n.Without(op.ID, e.now) })
+		e.alter(op.Path, func(n *tree.Node) *tree.Node { return n.Without(op.ID, e.now) })
 		return
 	}
 	if _, ok := e.vol.Get(op.Path, op.ID); ok {
@@ -148,7 +151,7 @@ func (op Clear) apply(e *edit) {
 	}
 	for _, p := range n.Items.All() {
 		if p.ID != KeyType && fits(p, 0, op.UserType, op.Type) {
-			e.alter(op.Path, func(n *Node) *Node { return n.Without(p.ID, e.now) })
+			e.alter(op.Path, func(n *tree.Node) *tree.Node { return n.Without(p.ID, e.now) })
 		}
 	}
 }
@@ -186,7 +189,7 @@ func (op CopyData) apply(e *edit) {
 		}
 		e.set(op.To, e.root.Lookup(op.To), p)
 		if from.Items.Find(p.ID) != nil && op.Move {
-			e.alter(op.From, func(n *Node) *Node { return n.Without(p.ID, e.now) })
+			e.alter(op.From, func(n *tree.Node) *tree.Node { return n.Without(p.ID, e.now) })
 		}
 	}
 }

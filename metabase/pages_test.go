@@ -16,29 +16,29 @@ import (
 	"time"
 
 	"restante/internal/kv"
-	"restante/metabase/key"
+	"restante/metabase/internal/stored"
 )
 
 func TestPagesFind(t *testing.T) {
 	var l pages
-	l.begin([]historyPage{{3, 1}, {4, 2}, {9, 1}}, 10)
+	l.begin([]stored.Page{{First: 3, Parts: 1}, {First: 4, Parts: 2}, {First: 9, Parts: 1}}, 10)
 	tests := []struct {
 		rev   Rev
 		first Rev // of its page; 0: none
 	}{{0, 0}, {2, 0}, {3, 3}, {4, 4}, {5, 4}, {8, 4}, {9, 9}, {10, 9}, {11, 0}}
 	for _, tt := range tests {
-		if p, ok := l.find(tt.rev); ok != (tt.first != 0) || p.first != tt.first {
+		if p, ok := l.find(tt.rev); ok != (tt.first != 0) || p.First != tt.first {
 			t.Errorf("find(%d) = %v, %v; want page %d", tt.rev, p, ok, tt.first)
 		}
 	}
-	l.add([]historyPage{{11, 1}}, 15)
-	if p, ok := l.find(15); !ok || p.first != 11 || l.next != 16 {
+	l.add([]stored.Page{{First: 11, Parts: 1}}, 15)
+	if p, ok := l.find(15); !ok || p.First != 11 || l.next != 16 {
 		t.Errorf("after add, find(15) = %v, %v", p, ok)
 	}
 }
 
 func TestPagesHead(t *testing.T) {
-	list := []historyPage{{3, 1}, {4, 1}, {9, 1}}
+	list := []stored.Page{{First: 3, Parts: 1}, {First: 4, Parts: 1}, {First: 9, Parts: 1}}
 	tests := []struct {
 		end   Rev
 		limit int
@@ -73,22 +73,22 @@ func TestPagesHead(t *testing.T) {
 // TestPageParts writes pages of all sizes around that of a part, and reads them
 // again.
 func TestPageParts(t *testing.T) {
-	for _, size := range []int{0, 1, maxPart - 5, maxPart - 4, maxPart - 3, maxPart - 2, maxPart, 2*maxPart - 4, 2*maxPart - 3, 5 * maxPart} {
+	for _, size := range []int{0, 1, stored.MaxPart - 5, stored.MaxPart - 4, stored.MaxPart - 3, stored.MaxPart - 2, stored.MaxPart, 2*stored.MaxPart - 4, 2*stored.MaxPart - 3, 5 * stored.MaxPart} {
 		db := kv.NewMem()
 		s := &Store{db: db}
 		entries := [][]byte{bytes.Repeat([]byte("a"), size), []byte("b"), {}}
-		p, ops := newPage(7, entries)
+		p, ops := stored.NewPage(7, entries)
 		if err := db.Commit(t.Context(), ops...); err != nil {
 			t.Fatal(err)
 		}
 		got, err := s.readPage(p)
 		if err != nil || !slices.EqualFunc(got, entries, bytes.Equal) {
-			t.Errorf("%d octets in %d parts: %d entries, %v", size, p.parts, len(got), err)
+			t.Errorf("%d octets in %d parts: %d entries, %v", size, p.Parts, len(got), err)
 		}
-		if err := s.loadPages(t.Context(), 9); err != nil || !slices.Equal(s.pages.list, []historyPage{p}) {
+		if err := s.loadPages(t.Context(), 9); err != nil || !slices.Equal(s.pages.list, []stored.Page{p}) {
 			t.Errorf("%d octets: loaded %v, %v; want %v", size, s.pages.list, err, p)
 		}
-		if err := db.Commit(t.Context(), p.dropping(nil)...); err != nil {
+		if err := db.Commit(t.Context(), p.Dropping(nil)...); err != nil {
 			t.Fatal(err)
 		}
 		for pair := range db.Scan(t.Context(), nil) {
@@ -126,7 +126,7 @@ func TestSharedPage(t *testing.T) {
 		db := kv.NewMem()
 		const n = 20
 		s, first := shared(t, db, Options{}, n)
-		if len(s.pages.list) != 2 || s.pages.list[1].first != first {
+		if len(s.pages.list) != 2 || s.pages.list[1].First != first {
 			t.Fatalf("pages %v, want a second one from %d", s.pages.list, first)
 		}
 		check := func(s *Store) {
@@ -201,19 +201,19 @@ func TestSharedPageIsDropped(t *testing.T) {
 // TestDamagedPages alters what is kept of the history: whoever asks is told.
 func TestDamagedPages(t *testing.T) {
 	for name, alter := range map[string]func(db kv.DB) kv.Op{
-		"a page is missing": func(kv.DB) kv.Op { return kv.Del(historyPage{first: 3}.key(0)) },
-		"a part is missing": func(kv.DB) kv.Op { return kv.Del(historyPage{first: 2}.key(1)) },
-		"a page is cut off": func(kv.DB) kv.Op { return kv.Put(historyPage{first: 3}.key(0), []byte{pageForm, 1, 200, 1}) },
+		"a page is missing": func(kv.DB) kv.Op { return kv.Del(stored.Page{First: 3}.Key(0)) },
+		"a part is missing": func(kv.DB) kv.Op { return kv.Del(stored.Page{First: 2}.Key(1)) },
+		"a page is cut off": func(kv.DB) kv.Op { return kv.Put(stored.Page{First: 3}.Key(0), []byte{stored.PageForm, 1, 200, 1}) },
 		"an entry is of another": func(db kv.DB) kv.Op {
-			raw, _, _ := db.Get(historyPage{first: 4}.key(0))
-			return kv.Put(historyPage{first: 3}.key(0), raw)
+			raw, _, _ := db.Get(stored.Page{First: 4}.Key(0))
+			return kv.Put(stored.Page{First: 3}.Key(0), raw)
 		},
-		"a part too many":   func(kv.DB) kv.Op { return kv.Put(historyPage{first: 2}.key(9), nil) },
-		"a part of no page": func(kv.DB) kv.Op { return kv.Put(historyPage{first: 3}.key(1), nil) },
-		"a short key":       func(kv.DB) kv.Op { return kv.Put([]byte{partKeys, 1}, nil) },
+		"a part too many":   func(kv.DB) kv.Op { return kv.Put(stored.Page{First: 2}.Key(9), nil) },
+		"a part of no page": func(kv.DB) kv.Op { return kv.Put(stored.Page{First: 3}.Key(1), nil) },
+		"a short key":       func(kv.DB) kv.Op { return kv.Put([]byte{stored.PartKeys, 1}, nil) },
 		"a page too many": func(db kv.DB) kv.Op {
-			raw, _, _ := db.Get(historyPage{first: 4}.key(0))
-			return kv.Put(historyPage{first: 9}.key(0), raw)
+			raw, _, _ := db.Get(stored.Page{First: 4}.Key(0))
+			return kv.Put(stored.Page{First: 9}.Key(0), raw)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -245,10 +245,10 @@ func TestDamagedPages(t *testing.T) {
 		})
 	}
 	for name, op := range map[string]kv.Op{
-		"of another form": kv.Put(historyPage{first: 1}.key(0), []byte{recordForm, 1}),
-		"of many parts":   kv.Put(historyPage{first: 1}.key(0), []byte{pageForm, 0xff, 0xff, 0xff, 0xff, 0x0f}),
-		"of no parts":     kv.Put(historyPage{first: 1}.key(0), []byte{pageForm, 0}),
-		"an odd key":      kv.Put([]byte{pageKeys, 1}, []byte{pageForm, 1}),
+		"of another form": kv.Put(stored.Page{First: 1}.Key(0), []byte{stored.EntryForm, 1}),
+		"of many parts":   kv.Put(stored.Page{First: 1}.Key(0), []byte{stored.PageForm, 0xff, 0xff, 0xff, 0xff, 0x0f}),
+		"of no parts":     kv.Put(stored.Page{First: 1}.Key(0), []byte{stored.PageForm, 0}),
+		"an odd key":      kv.Put([]byte{stored.PageKeys, 1}, []byte{stored.PageForm, 1}),
 	} {
 		db := kv.NewMem()
 		s := open(t, db, Options{})
@@ -284,10 +284,10 @@ func TestLoneRecords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ops = p.dropping(ops)
+		ops = p.Dropping(ops)
 		for part, raw := uint32(0), entries[0]; len(raw) > 0; part++ {
-			n := min(len(raw), maxPart)
-			ops = append(ops, kv.Put(binary.BigEndian.AppendUint32(revKey(pageKeys, p.first), part), raw[:n]))
+			n := min(len(raw), stored.MaxPart)
+			ops = append(ops, kv.Put(binary.BigEndian.AppendUint32(stored.RevKey(stored.PageKeys, p.First), part), raw[:n]))
 			raw = raw[n:]
 		}
 	}
@@ -304,39 +304,9 @@ func TestLoneRecords(t *testing.T) {
 		sound(t, again)
 		again.Close()
 	}
-	for pair := range db.Scan(t.Context(), []byte{pageKeys}) {
+	for pair := range db.Scan(t.Context(), []byte{stored.PageKeys}) {
 		if len(pair.Key) == loneKey {
 			t.Errorf("%q is left", pair.Key)
 		}
 	}
-}
-
-func FuzzPage(f *testing.F) {
-	_, ops := newPage(5, [][]byte{[]byte("one"), nil, []byte("three")})
-	f.Add(ops[0].Value)
-	f.Add([]byte{pageForm, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
-	f.Fuzz(func(t *testing.T, value []byte) {
-		p, body, err := openPage(5, value)
-		var entries [][]byte
-		if err == nil {
-			entries, err = splitPage(body)
-		}
-		if err != nil {
-			if key.KindOf(err) != Damaged {
-				t.Errorf("%v is not of kind Damaged", err)
-			}
-			return
-		}
-		if p.parts == 0 {
-			t.Error("a page without parts")
-		}
-		_, ops := newPage(5, entries)
-		if len(entries) == 0 || len(ops) != 1 {
-			return
-		}
-		_, body, err = openPage(5, ops[0].Value)
-		if again, bad := splitPage(body); err != nil || bad != nil || !slices.EqualFunc(again, entries, bytes.Equal) {
-			t.Errorf("%d entries read again as %d: %v, %v", len(entries), len(again), err, bad)
-		}
-	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"restante/metabase/acl"
+	"restante/metabase/internal/tree"
 	"restante/metabase/key"
 )
 
@@ -38,7 +39,7 @@ func (r *request) large() bool {
 type plan struct {
 	edit   edit
 	rights authorizer
-	deltas []KeyDelta
+	deltas []tree.KeyDelta
 	next   *image
 
 	// what the checks see
@@ -51,7 +52,7 @@ func (p *plan) empty(r *request) bool {
 	if r.always || p.edit.touched && len(p.deltas) > 0 {
 		return false
 	}
-	return !slices.ContainsFunc(p.deltas, func(d KeyDelta) bool { return !d.Quiet() })
+	return !slices.ContainsFunc(p.deltas, func(d tree.KeyDelta) bool { return !d.Quiet() })
 }
 
 // plan thinks r through as of old, and changes nothing. The plan comes beside
@@ -85,7 +86,7 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 	}
 	if e.span != "" {
 		p.before.trail, p.after.trail = e.trails()
-		p.deltas = DiffAt(p.before.trail, p.after.trail)
+		p.deltas = tree.DiffAt(p.before.trail, p.after.trail)
 	}
 	rights.requireDeltas(p.deltas)
 	if len(rights.missing) > 0 {
@@ -134,7 +135,7 @@ func (p *plan) seeChange(b *Batch) {
 }
 
 // checkLists refuses an access list that would let nobody in by mistake.
-func checkLists(list []KeyDelta) (out []Problem) {
+func checkLists(list []tree.KeyDelta) (out []Problem) {
 	for _, d := range list {
 		for _, p := range d.Props {
 			if p.ID != AccessList || p.New == nil {

@@ -3,13 +3,13 @@
 package metabase
 
 import (
-	"encoding/binary"
 	"fmt"
 	"iter"
 
 	"restante/internal/record"
 	"restante/internal/seal"
-	"restante/metabase/internal/pmap"
+	"restante/metabase/internal/stored"
+	"restante/metabase/internal/tree"
 	"restante/metabase/item"
 	"restante/metabase/key"
 )
@@ -21,15 +21,15 @@ func (s *Store) Records(sealed bool) (rev Rev, proof []byte, records iter.Seq[[]
 	img := s.cur.Load()
 	return img.rev, s.proof, func(yield func([]byte) bool) {
 		more := true
-		img.root.Walk(Root, func(p Path, n *Node) bool {
+		img.root.Walk(Root, func(p Path, n *tree.Node) bool {
 			if !more {
 				return false
 			}
 			b := record.AppendText(nil, string(p))
 			if sealed {
-				b = appendNode(b, n, s.key)
+				b = stored.AppendNode(b, n, s.key)
 			} else {
-				b = appendClear(b, n)
+				b = stored.AppendClear(b, n)
 			}
 			more = yield(b)
 			return more
@@ -37,22 +37,10 @@ func (s *Store) Records(sealed bool) (rev Rev, proof []byte, records iter.Seq[[]
 	}
 }
 
-// appendClear is appendNode with nothing sealed.
-func appendClear(b []byte, n *Node) []byte {
-	b = append(b, keyForm)
-	b = record.AppendText(b, n.Spelling)
-	b = binary.AppendVarint(b, n.Modified)
-	b = binary.AppendUvarint(b, uint64(len(n.Items.All())))
-	for _, p := range n.Items.All() {
-		b = appendProperty(b, p)
-	}
-	return b
-}
-
 // A Replace puts another tree, made of records, in the place of the whole.
 // What is the same keeps its revision. Get one from Store.Replace.
 type Replace struct {
-	root *Node
+	root *tree.Node
 	key  seal.Key // the zero one where nothing is sealed
 }
 
@@ -72,10 +60,10 @@ func (s *Store) Replace(proof []byte) (*Replace, error) {
 // Add takes the next record, which it does not keep. The error is Damaged when
 // it does not read, or its key has no parent yet or is there already.
 func (op *Replace) Add(b []byte) error {
-	r := read(b, op.key)
+	r := stored.NewReader(b, op.key)
 	p := Path(r.Text())
-	n := r.node()
-	if err := r.end(); err != nil {
+	n := r.Node()
+	if err := r.End(); err != nil {
 		return fmt.Errorf("key %q: %w", key.Clip(string(p)), err)
 	}
 	misplaced := key.Errorf(Damaged, "key %q is out of place", key.Clip(string(p)))
@@ -89,7 +77,7 @@ func (op *Replace) Add(b []byte) error {
 	if op.root.Lookup(p.Parent()) == nil || op.root.Lookup(p) != nil {
 		return misplaced
 	}
-	op.root = op.root.Change(p, func(*Node) *Node { return n })
+	op.root = op.root.Change(p, func(*tree.Node) *tree.Node { return n })
 	return nil
 }
 
@@ -98,7 +86,7 @@ func (op *Replace) apply(e *edit) {
 		e.bad(Root, 0, key.Errorf(Invalid, "cannot be replaced by nothing"))
 		return
 	}
-	e.alter(Root, func(old *Node) *Node { return e.rebase(old, op.root) })
+	e.alter(Root, func(old *tree.Node) *tree.Node { return e.rebase(old, op.root) })
 }
 
 func (op *Replace) Scope() Scope            { return Scope{Path: Root, Deep: true} }
@@ -106,10 +94,10 @@ func (op *Replace) authorize(a *authorizer) { a.require(Root, 0, AllRights) }
 
 // rebase gives next with all that equals old taken from there, and the rest as
 // stored by this revision.
-func (e *edit) rebase(old, next *Node) *Node {
-	out := &Node{Spelling: next.Spelling, Modified: e.now}
+func (e *edit) rebase(old, next *tree.Node) *tree.Node {
+	out := &tree.Node{Spelling: next.Spelling, Modified: e.now}
 	var was item.List
-	var wasKids *Kids
+	var wasKids *tree.Kids
 	if old != nil {
 		was, wasKids = old.Items, old.Kids
 	}
@@ -123,11 +111,11 @@ func (e *edit) rebase(old, next *Node) *Node {
 		list = append(list, p)
 	}
 	out.Items = item.ListOf(list)
-	same := old != nil && old.Spelling == next.Spelling && len(DiffProperties(was.All(), list)) == 0
+	same := old != nil && old.Spelling == next.Spelling && len(tree.DiffProperties(was.All(), list)) == 0
 	if same {
 		out.Modified, out.Items = old.Modified, old.Items
 	}
-	var below []*Node
+	var below []*tree.Node
 	shared := 0
 	for k := range next.Kids.All {
 		was := wasKids.Get(k.Spelling)
@@ -140,6 +128,6 @@ func (e *edit) rebase(old, next *Node) *Node {
 	if same && shared == len(below) && shared == wasKids.Len() {
 		return old
 	}
-	out.Kids = pmap.Make(below)
+	out.Kids = tree.KidsOf(below)
 	return out
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/metabase/internal/stored"
+	"restante/metabase/internal/tree"
 )
 
 // Retention limits the history to the newest Count revisions, and of those to
@@ -103,9 +105,9 @@ func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
 
 // dropping returns the ops of drop: they remove the pages and keep the head of
 // each revision that a stored property still names as its origin.
-func (s *Store) dropping(ctx context.Context, list []historyPage, end Rev) (ops []kv.Op, err error) {
+func (s *Store) dropping(ctx context.Context, list []stored.Page, end Rev) (ops []kv.Op, err error) {
 	var at historyReader
-	for rev := list[0].first; rev < end; rev++ {
+	for rev := list[0].First; rev < end; rev++ {
 		if s.live.of(rev) == 0 {
 			continue
 		}
@@ -114,10 +116,10 @@ func (s *Store) dropping(ctx context.Context, list []historyPage, end Rev) (ops 
 			return nil, err
 		}
 		head := entry{Record: h.Record}
-		ops = append(ops, kv.Put(revKey(headKeys, rev), head.encode(s.key)))
+		ops = append(ops, kv.Put(stored.RevKey(stored.HeadKeys, rev), head.encode(s.key)))
 	}
 	for _, p := range list {
-		ops = p.dropping(ops)
+		ops = p.Dropping(ops)
 	}
 	return ops, nil
 }
@@ -130,10 +132,10 @@ type liveCounts struct {
 }
 
 // begin counts the properties of a tree.
-func (c *liveCounts) begin(root *Node) {
+func (c *liveCounts) begin(root *tree.Node) {
 	c.count = map[Rev]int{}
-	var add func(*Node) bool
-	add = func(n *Node) bool {
+	var add func(*tree.Node) bool
+	add = func(n *tree.Node) bool {
 		for _, p := range n.Items.All() {
 			c.count[p.Rev]++
 		}
@@ -151,7 +153,7 @@ func (c *liveCounts) of(rev Rev) int {
 }
 
 // take counts the properties that list, which was committed, adds and removes.
-func (c *liveCounts) take(list []KeyDelta) {
+func (c *liveCounts) take(list []tree.KeyDelta) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, d := range list {
@@ -171,7 +173,7 @@ func (c *liveCounts) take(list []KeyDelta) {
 
 // head reads the head of a revision whose page was dropped.
 func (s *Store) head(rev Rev) (Record, bool, error) {
-	raw, ok, err := s.db.Get(revKey(headKeys, rev))
+	raw, ok, err := s.db.Get(stored.RevKey(stored.HeadKeys, rev))
 	if err != nil || !ok {
 		return Record{}, false, err
 	}
@@ -185,11 +187,11 @@ func (s *Store) head(rev Rev) (Record, bool, error) {
 // sweepHeads drops the heads that no stored property names.
 func (s *Store) sweepHeads(ctx context.Context) error {
 	var heads []Rev
-	for pair, err := range s.db.Scan(ctx, []byte{headKeys}) {
+	for pair, err := range s.db.Scan(ctx, []byte{stored.HeadKeys}) {
 		if err != nil {
 			return err
 		}
-		rev, err := keyRev(pair.Key)
+		rev, err := stored.KeyRev(pair.Key)
 		if err != nil {
 			return err
 		}
@@ -198,11 +200,11 @@ func (s *Store) sweepHeads(ctx context.Context) error {
 	var ops []kv.Op
 	for _, rev := range heads {
 		if s.live.of(rev) == 0 {
-			ops = append(ops, kv.Del(revKey(headKeys, rev)))
+			ops = append(ops, kv.Del(stored.RevKey(stored.HeadKeys, rev)))
 		}
 	}
 	if len(ops) == 0 {
 		return nil
 	}
-	return s.db.Commit(ctx, append(ops, kv.Must([]byte{metaKey}, s.committer.meta))...)
+	return s.db.Commit(ctx, append(ops, kv.Must([]byte{stored.MetaKey}, s.committer.meta))...)
 }

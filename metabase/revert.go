@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"restante/metabase/internal/casefold"
+	"restante/metabase/internal/tree"
 	"restante/metabase/key"
 )
 
@@ -61,18 +62,18 @@ func (s *Store) reverting(ctx context.Context, rev Rev, below Path, b Batch) (*r
 
 // An undoing finds the ops that take deltas back from a tree that has moved on.
 type undoing struct {
-	root      *Node
+	root      *tree.Node
 	ops       []Op
 	conflicts []Problem
-	restored  func(Rev) bool  // that revision did nothing but put back what had been
-	gone      map[*Node]bool  // that the ops remove
-	back      map[string]bool // folded paths of keys that the ops add
+	restored  func(Rev) bool      // that revision did nothing but put back what had been
+	gone      map[*tree.Node]bool // that the ops remove
+	back      map[string]bool     // folded paths of keys that the ops add
 }
 
 // undoOps gives the ops that take back, at and below a path, what can be taken
 // back, and names what was changed since.
-func (s *Store) undoOps(ctx context.Context, root *Node, list []KeyDelta, below Path) ([]Op, []Problem) {
-	u := &undoing{root: root, gone: map[*Node]bool{}, back: map[string]bool{}}
+func (s *Store) undoOps(ctx context.Context, root *tree.Node, list []tree.KeyDelta, below Path) ([]Op, []Problem) {
+	u := &undoing{root: root, gone: map[*tree.Node]bool{}, back: map[string]bool{}}
 	u.restored = func(rev Rev) bool {
 		h, err := s.entry(ctx, rev)
 		return err == nil && h.Reverts != 0
@@ -99,7 +100,7 @@ func (u *undoing) conflict(p Path, id ID, format string, args ...any) {
 }
 
 // remove takes a key away that was added.
-func (u *undoing) remove(d KeyDelta) {
+func (u *undoing) remove(d tree.KeyDelta) {
 	n := u.root.Lookup(d.Path)
 	if n == nil {
 		return
@@ -111,7 +112,7 @@ func (u *undoing) remove(d KeyDelta) {
 			was = append(was, *p.New)
 		}
 	}
-	for _, p := range DiffProperties(was, n.Items.All()) {
+	for _, p := range tree.DiffProperties(was, n.Items.All()) {
 		if p.Quiet() && u.restored(p.New.Rev) {
 			continue
 		}
@@ -136,7 +137,7 @@ func (u *undoing) remove(d KeyDelta) {
 }
 
 // add puts a key back that was removed.
-func (u *undoing) add(d KeyDelta) {
+func (u *undoing) add(d tree.KeyDelta) {
 	if u.root.Lookup(d.Path) != nil {
 		u.conflict(d.Path, 0, "was added again since")
 		return
@@ -157,7 +158,7 @@ func (u *undoing) add(d KeyDelta) {
 }
 
 // Change puts back what the key held before.
-func (u *undoing) change(d KeyDelta) {
+func (u *undoing) change(d tree.KeyDelta) {
 	n := u.root.Lookup(d.Path)
 	if n == nil {
 		u.conflict(d.Path, 0, "was removed since")
@@ -180,7 +181,7 @@ func (u *undoing) change(d KeyDelta) {
 	}
 }
 
-func (u *undoing) restore(at Path, p PropertyDelta) {
+func (u *undoing) restore(at Path, p tree.PropertyDelta) {
 	var was, now Attr
 	if p.Old != nil {
 		was = p.Old.Attr

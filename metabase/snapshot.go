@@ -9,21 +9,23 @@ import (
 	"slices"
 	"time"
 
+	"restante/metabase/internal/stored"
+	"restante/metabase/internal/tree"
 	"restante/metabase/item"
 )
 
 // An image is one state of the whole tree. It never changes.
 type image struct {
-	root   *Node
+	root   *tree.Node
 	rev    Rev
 	time   time.Time
-	vol    *Volatiles
-	access *access // nil: of no store
-	trail  *Trail  // to where a check will look, or nil
+	vol    *tree.Volatiles
+	access *access     // nil: of no store
+	trail  *tree.Trail // to where a check will look, or nil
 }
 
 // Lookup finds the node at p, or gives nil.
-func (img *image) lookup(p Path) *Node {
+func (img *image) lookup(p Path) *tree.Node {
 	if steps := img.trail.To(p); steps != nil {
 		last := steps[len(steps)-1]
 		if last.End == len(p) {
@@ -69,7 +71,7 @@ func (s Snapshot) Time() time.Time {
 	return s.img.time
 }
 
-func (s Snapshot) node(p Path) *Node {
+func (s Snapshot) node(p Path) *tree.Node {
 	if s.img == nil {
 		return nil
 	}
@@ -118,7 +120,7 @@ func (s Snapshot) Children(p Path) iter.Seq[string] {
 func (s Snapshot) Names(p Path) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if n := s.node(p); n != nil {
-			n.Kids.All(func(k *Node) bool { return yield(k.Spelling) })
+			n.Kids.All(func(k *tree.Node) bool { return yield(k.Spelling) })
 		}
 	}
 }
@@ -127,7 +129,7 @@ func (s Snapshot) Names(p Path) iter.Seq[string] {
 func (s Snapshot) Walk(p Path) iter.Seq[Path] {
 	return func(yield func(Path) bool) {
 		if n := s.node(p); n != nil {
-			n.Walk(s.img.root.Spell(p), func(q Path, _ *Node) bool { return yield(q) })
+			n.Walk(s.img.root.Spell(p), func(q Path, _ *tree.Node) bool { return yield(q) })
 		}
 	}
 }
@@ -265,7 +267,7 @@ func (s Snapshot) DataPaths(p Path, id ID) []Path {
 		return nil
 	}
 	var out []Path
-	n.Walk(s.img.root.Spell(p), func(q Path, n *Node) bool {
+	n.Walk(s.img.root.Spell(p), func(q Path, n *tree.Node) bool {
 		_, ok := n.Get(id)
 		if !ok {
 			_, ok = s.img.vol.Get(q, id)
@@ -288,7 +290,7 @@ func (s Snapshot) DataSet(p Path) uint64 {
 	for _, l := range s.AllProperties(p) {
 		l.Property.Attr &^= IsInherited
 		l.Property.Rev = 0
-		h.Write(appendProperty(nil, l.Property))
+		h.Write(stored.AppendProperty(nil, l.Property))
 	}
 	return h.Sum64() | 1
 }

@@ -15,6 +15,7 @@ import (
 	"restante/internal/kv"
 	"restante/internal/seal"
 	"restante/metabase/acl"
+	"restante/metabase/internal/tree"
 )
 
 // Options adjusts Open. The zero value has no checks but the tree's own rules.
@@ -46,10 +47,10 @@ type Change struct {
 	Touched  []Path   // keys whose own data, name or existence differ, parents first
 	Batch    *Batch
 
-	deltas []KeyDelta
+	deltas []tree.KeyDelta
 }
 
-// A Turn is how one stored property differs. Old or New is nil where there is
+// A PropertyChange is how one stored property differs. Old or New is nil where there is
 // none; what they point to must not be changed.
 type PropertyChange struct {
 	Path     Path

@@ -18,6 +18,8 @@ import (
 	"restante/internal/kv"
 	"restante/internal/kv/kvtest"
 	"restante/internal/seal"
+	"restante/metabase/internal/stored"
+	"restante/metabase/internal/tree"
 	"restante/metabase/key"
 )
 
@@ -653,13 +655,13 @@ func TestOpenErrors(t *testing.T) {
 	}{
 		{"no machine key", seal.Key{}, nil, Invalid, "no machine key"},
 		{"another machine key", seal.New(), nil, Invalid, "not the one that this store was made with"},
-		{"no root", testKey, []kv.Op{kv.Del(nodeKey("/"))}, Damaged, "the key above it is missing"},
-		{"no parent", testKey, []kv.Op{kv.Del(nodeKey("/LM/SMTPSVC/1"))}, Damaged, `key "/LM/SMTPSVC/1/DOMAIN": the key above it is missing`},
-		{"a key of zeros", testKey, []kv.Op{kv.Put(nodeKey("/LM"), make([]byte, 20))}, Damaged, `key "/LM": a record has form 0`},
-		{"half a key", testKey, []kv.Op{kv.Put(nodeKey("/LM"), []byte{keyForm, 2, 'L'})}, Damaged, `key "/LM": a record of the store does not read`},
-		{"a key in another's place", testKey, []kv.Op{kv.Put(nodeKey("/LN"), appendNode(nil, &Node{Spelling: "LM"}, testKey))}, Damaged, `holds the name "LM"`},
-		{"no revision", testKey, []kv.Op{kv.Del([]byte{metaKey})}, Damaged, "the record of the revision is missing"},
-		{"revision of another version", testKey, []kv.Op{kv.Put([]byte{metaKey}, []byte{9})}, Damaged, "has form 9"},
+		{"no root", testKey, []kv.Op{kv.Del(stored.NodeKey("/"))}, Damaged, "the key above it is missing"},
+		{"no parent", testKey, []kv.Op{kv.Del(stored.NodeKey("/LM/SMTPSVC/1"))}, Damaged, `key "/LM/SMTPSVC/1/DOMAIN": the key above it is missing`},
+		{"a key of zeros", testKey, []kv.Op{kv.Put(stored.NodeKey("/LM"), make([]byte, 20))}, Damaged, `key "/LM": a record has form 0`},
+		{"half a key", testKey, []kv.Op{kv.Put(stored.NodeKey("/LM"), []byte{stored.KeyForm, 2, 'L'})}, Damaged, `key "/LM": a record of the store does not read`},
+		{"a key in another's place", testKey, []kv.Op{kv.Put(stored.NodeKey("/LN"), stored.AppendNode(nil, &tree.Node{Spelling: "LM"}, testKey))}, Damaged, `holds the name "LM"`},
+		{"no revision", testKey, []kv.Op{kv.Del([]byte{stored.MetaKey})}, Damaged, "the record of the revision is missing"},
+		{"revision of another version", testKey, []kv.Op{kv.Put([]byte{stored.MetaKey}, []byte{9})}, Damaged, "has form 9"},
 	}
 	for _, tt := range tests {
 		db := full(t)

@@ -8,6 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+
+	"restante/metabase/internal/stored"
+	"restante/metabase/internal/tree"
 )
 
 // Verify reads the whole store and compares it with the image in memory: every
@@ -25,22 +28,22 @@ func (s *Store) verify(ctx context.Context) error {
 		found = append(found, &Error{Op: "verify", Path: p, Kind: Damaged, Err: fmt.Errorf(format, args...)})
 	}
 	img := s.cur.Load()
-	raw, _, err := s.db.Get([]byte{metaKey})
+	raw, _, err := s.db.Get([]byte{stored.MetaKey})
 	if err != nil {
 		return &Error{Op: "verify", Err: err}
 	}
-	if m, err := decodeMeta(raw); err != nil || m.rev != img.rev {
-		bad("", "the disk is at revision %d, memory at %d: %v", m.rev, img.rev, err)
+	if m, err := stored.DecodeMeta(raw); err != nil || m.Rev != img.rev {
+		bad("", "the disk is at revision %d, memory at %d: %v", m.Rev, img.rev, err)
 	}
 	root, err := s.loadTree(ctx)
 	if err != nil {
 		bad("", "%w", err)
 		return errors.Join(found...)
 	}
-	for _, d := range Diff(img.root, root) {
+	for _, d := range tree.Diff(img.root, root) {
 		bad(d.Path, "disk and memory differ")
 	}
-	all := Diff(nil, root)
+	all := tree.Diff(nil, root)
 	for _, d := range all {
 		for _, p := range d.Props {
 			if p.New.Rev == 0 || p.New.Rev > img.rev {
@@ -66,21 +69,21 @@ func (s *Store) verifyHistory(ctx context.Context, img *image, bad func(Path, st
 			bad("", "%w", err)
 		}
 	}
-	stray := func(kind byte, leads func(historyPage, []byte) bool) {
+	stray := func(kind byte, leads func(stored.Page, []byte) bool) {
 		for pair, err := range s.db.Scan(ctx, []byte{kind}) {
 			if err != nil {
 				bad("", "%w", err)
 				return
 			}
-			first, err := keyRev(pair.Key[:min(9, len(pair.Key))])
-			if p, ok := s.pages.find(first); err != nil || ok && (p.first != first || !leads(p, pair.Key[9:])) || first > img.rev {
+			first, err := stored.KeyRev(pair.Key[:min(9, len(pair.Key))])
+			if p, ok := s.pages.find(first); err != nil || ok && (p.First != first || !leads(p, pair.Key[9:])) || first > img.rev {
 				bad("", "the history has a record at %q that no page refers to", pair.Key)
 			}
 		}
 	}
-	stray(pageKeys, func(_ historyPage, rest []byte) bool { return len(rest) == 0 })
-	stray(partKeys, func(p historyPage, rest []byte) bool {
-		return len(rest) == 4 && binary.BigEndian.Uint32(rest)-1 < uint32(p.parts)-1
+	stray(stored.PageKeys, func(_ stored.Page, rest []byte) bool { return len(rest) == 0 })
+	stray(stored.PartKeys, func(p stored.Page, rest []byte) bool {
+		return len(rest) == 4 && binary.BigEndian.Uint32(rest)-1 < uint32(p.Parts)-1
 	})
 	for rev := range s.committer.durable {
 		if rev > img.rev || rev < s.pages.oldest() {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"restante/metabase/internal/casefold"
+	"restante/metabase/internal/tree"
 	"restante/metabase/key"
 )
 
@@ -156,7 +157,7 @@ func (v *View) Redact(err error, named ...Path) error {
 // A listIndex finds the keys that store an access list at and below each key:
 // what is hidden from somebody, or open to them, begins there.
 type listIndex struct {
-	root  *Node
+	root  *tree.Node
 	below map[string][]Path // by folded path
 }
 
@@ -184,7 +185,7 @@ func (img *image) listIndex() *listIndex {
 		}
 	}
 	index := &listIndex{img.root, map[string][]Path{}}
-	img.root.Walk(Root, func(q Path, n *Node) bool {
+	img.root.Walk(Root, func(q Path, n *tree.Node) bool {
 		if n.Items.Find(AccessList) != nil {
 			for up := range q.Parents() {
 				at := casefold.Fold(string(up))

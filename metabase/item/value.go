@@ -242,11 +242,14 @@ func ReadValue(r *record.Reader, kind byte) Value {
 	} else {
 		v.text = r.Text()
 	}
-	if r.Err() == nil && v.Check() != nil {
-		r.Bad()
+	if r.Err() != nil {
 		return Value{}
 	}
-	if _, ok := splitList(v.text); v.Type() == MultiSZType && !ok {
+	ok := v.Check() == nil
+	if ok && v.Type() == MultiSZType {
+		_, ok = splitList(v.text)
+	}
+	if !ok {
 		r.Bad()
 		return Value{}
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package metabase
+package tree
 
 import (
 	"restante/metabase/internal/casefold"
@@ -9,10 +9,10 @@ import (
 	"restante/metabase/key"
 )
 
-// A node is one key of an image. It never changes once it can be reached from
-// an image; a changed key is another node.
+// A Node is one key of a tree. It never changes once it can be reached from a
+// published tree; a changed key is another node.
 type Node struct {
-	Spelling string // as spelled; "" of the root
+	Spelling string // its name as it was given; "" of the root
 	Items    item.List
 	Kids     *Kids
 	Modified int64 // Unix nanoseconds: own data or name, not the children's
@@ -21,10 +21,13 @@ type Node struct {
 // Kids are nodes by their names.
 type Kids = pmap.Map[*Node]
 
+// KidsOf makes kids of list.
+func KidsOf(list []*Node) *Kids { return pmap.Make(list) }
+
 // Name is what kids know n by.
 func (n *Node) Name() string { return n.Spelling }
 
-// Kid is n.kids.Get, quicker by a call.
+// Kid is n.Kids.Get, quicker by a call.
 func (n *Node) Kid(name string) *Node {
 	if k := n.Kids.Near(name); k != nil && casefold.Equal(k.Spelling, name) {
 		return k
@@ -34,7 +37,7 @@ func (n *Node) Kid(name string) *Node {
 
 // Step finds the next key on the way to p, where n stands at p[:end] and to is
 // the end of the other one's path; nil where there is none.
-func (n *Node) Step(p Path, end int) (kid *Node, to int) {
+func (n *Node) Step(p key.Path, end int) (kid *Node, to int) {
 	rest := string(p[end+1:])
 	for _, k := range n.Kids.Few() { // spelled as in the tree, as most are
 		if l := len(k.Spelling); (len(rest) == l || len(rest) > l && rest[l] == '/') && rest[:l] == k.Spelling {
@@ -45,20 +48,22 @@ func (n *Node) Step(p Path, end int) (kid *Node, to int) {
 	return n.Kid(name), end + 1 + len(name)
 }
 
-func (n *Node) Get(id ID) (Property, bool) {
+// Get finds the property that is stored at n.
+func (n *Node) Get(id item.ID) (item.Property, bool) {
 	if item := n.Items.Find(id); item != nil {
 		return *item, true
 	}
-	return Property{}, false
+	return item.Property{}, false
 }
 
+// Class is the class of the key, or "".
 func (n *Node) Class() string {
-	p, _ := n.Get(KeyType)
+	p, _ := n.Get(item.KeyType)
 	return p.Value.Str()
 }
 
 // With gives n with p in the place of what had its ID.
-func (n *Node) With(p Property, now int64) *Node {
+func (n *Node) With(p item.Property, now int64) *Node {
 	next := *n
 	next.Items = n.Items.With(p)
 	next.Modified = now
@@ -66,21 +71,21 @@ func (n *Node) With(p Property, now int64) *Node {
 }
 
 // Without gives n without the property, which is there.
-func (n *Node) Without(id ID, now int64) *Node {
+func (n *Node) Without(id item.ID, now int64) *Node {
 	next := *n
 	next.Items = n.Items.Without(id)
 	next.Modified = now
 	return &next
 }
 
+// WithKids gives n with k in the place of its kids.
 func (n *Node) WithKids(k *Kids) *Node {
 	next := *n
 	next.Kids = k
 	return &next
 }
 
-// WithKid gives n with k among its kids: withKids of kids.With, in one piece of
-// memory.
+// WithKid is WithKids of n.Kids.With(k), in one allocation.
 func (n *Node) WithKid(k *Node) *Node {
 	next := &struct {
 		Node
@@ -92,8 +97,8 @@ func (n *Node) WithKid(k *Node) *Node {
 }
 
 // Lookup finds the node at p, or gives nil.
-func (n *Node) Lookup(p Path) *Node {
-	for end := 0; n != nil && end < len(p) && p != Root; {
+func (n *Node) Lookup(p key.Path) *Node {
+	for end := 0; n != nil && end < len(p) && p != key.Root; {
 		n, end = n.Step(p, end)
 	}
 	return n
@@ -102,8 +107,8 @@ func (n *Node) Lookup(p Path) *Node {
 // Change gives the tree n with the node at p replaced by what f makes of it;
 // with nil from f the node is gone. A missing node is nil to f, and its parent
 // must be there. A tree in which nothing changed is n itself.
-func (n *Node) Change(p Path, f func(*Node) *Node) *Node {
-	if p == Root {
+func (n *Node) Change(p key.Path, f func(*Node) *Node) *Node {
+	if p == key.Root {
 		return f(n)
 	}
 	name, rest := key.CutName(string(p[1:]))
@@ -112,7 +117,7 @@ func (n *Node) Change(p Path, f func(*Node) *Node) *Node {
 	if rest == "" {
 		next = f(old)
 	} else if old != nil {
-		next = old.Change(Path(rest), f)
+		next = old.Change(key.Path(rest), f)
 	}
 	switch {
 	case next == old:
@@ -125,7 +130,7 @@ func (n *Node) Change(p Path, f func(*Node) *Node) *Node {
 
 // Walk calls f for n, which stands at p, and all below it, parents first and
 // in the order of their names, until f gives false.
-func (n *Node) Walk(p Path, f func(Path, *Node) bool) bool {
+func (n *Node) Walk(p key.Path, f func(key.Path, *Node) bool) bool {
 	if !f(p, n) {
 		return false
 	}
@@ -137,25 +142,25 @@ func (n *Node) Walk(p Path, f func(Path, *Node) bool) bool {
 	return true
 }
 
-// A trail is the way from the root to one key, for who asks much about it. The
-// nil trail is not there.
+// A Trail is the way from the root to one key, so that a caller who asks much
+// about it searches for it once. The nil Trail leads to no key.
 type Trail struct {
-	Path  Path
+	Path  key.Path
 	steps []Step
 	room  [8]Step
 }
 
-// A step is a key on the way; path[:end] is where it stands.
+// A Step is a key on the way; path[:end] is where it stands.
 type Step struct {
 	Node *Node
 	End  int
 }
 
 // Trail gives the way to p, or nil where there is no such key.
-func (n *Node) Trail(p Path) *Trail {
+func (n *Node) Trail(p key.Path) *Trail {
 	t := &Trail{Path: p}
 	t.steps = append(t.room[:0], Step{n, 0})
-	for end := 0; n != nil && p != Root && end < len(p); {
+	for end := 0; n != nil && p != key.Root && end < len(p); {
 		n, end = n.Step(p, end)
 		t.steps = append(t.steps, Step{n, end})
 	}
@@ -166,8 +171,8 @@ func (n *Node) Trail(p Path) *Trail {
 }
 
 // To gives the steps if p is at or below where they lead to, spelled like it.
-func (t *Trail) To(p Path) []Step {
-	if t == nil || t.Path == Root || len(p) < len(t.Path) || p[:len(t.Path)] != t.Path || len(p) > len(t.Path) && p[len(t.Path)] != '/' {
+func (t *Trail) To(p key.Path) []Step {
+	if t == nil || t.Path == key.Root || len(p) < len(t.Path) || p[:len(t.Path)] != t.Path || len(p) > len(t.Path) && p[len(t.Path)] != '/' {
 		return nil
 	}
 	return t.steps
@@ -200,7 +205,7 @@ func (t *Trail) Change(next *Node) (root *Node, now *Trail) {
 	return root, now
 }
 
-// Last is the key that t leads to; nil of the nil trail.
+// Last is the key that t leads to; nil of the nil Trail.
 func (t *Trail) Last() *Node {
 	if t == nil {
 		return nil
@@ -209,7 +214,7 @@ func (t *Trail) Last() *Node {
 }
 
 // Spell gives the path as its names are spelled in the tree.
-func (t *Trail) Spell() Path {
+func (t *Trail) Spell() key.Path {
 	same, start := true, 0
 	for _, s := range t.steps[1:] {
 		same = same && string(t.Path[start+1:s.End]) == s.Node.Spelling
@@ -222,12 +227,12 @@ func (t *Trail) Spell() Path {
 	for _, s := range t.steps[1:] {
 		out = append(append(out, '/'), s.Node.Spelling...)
 	}
-	return Path(out)
+	return key.Path(out)
 }
 
 // Spell gives p as its names are spelled in the tree n; "" when there is no
 // such key.
-func (n *Node) Spell(p Path) Path {
+func (n *Node) Spell(p key.Path) key.Path {
 	if t := n.Trail(p); t != nil {
 		return t.Spell()
 	}

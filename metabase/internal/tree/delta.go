@@ -1,30 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package metabase
+package tree
 
 import (
 	"slices"
 
 	"restante/metabase/internal/pmap"
 	"restante/metabase/item"
+	"restante/metabase/key"
 )
 
-// A keyDelta is the difference of one key between two trees. It can be applied in
+// A KeyDelta is the difference of one key between two trees. It can be applied in
 // either direction.
 type KeyDelta struct {
-	Path                     Path // as spelled in the newer tree, or in the older if it is removed
+	Path                     key.Path // as spelled in the newer tree, or in the older if it is removed
 	Added, Removed           bool
 	OldName, NewName         string
 	OldModified, NewModified int64
-	Props                    []PropertyDelta // sorted by id
+	Props                    []PropertyDelta // sorted by ID
 
 	Node *Node // the key in the newer tree; nil of a delta read from the history
 }
 
-// A propDelta is the difference of one property; old or new is nil if there is none.
+// A PropertyDelta is the difference of one property; Old or New is nil if there is none.
 type PropertyDelta struct {
-	ID       ID
-	Old, New *Property
+	ID       item.ID
+	Old, New *item.Property
 }
 
 // Quiet reports whether only the revision that stored the property differs.
@@ -42,11 +43,11 @@ func (d KeyDelta) Quiet() bool {
 // skips the subtrees that both share.
 func Diff(old, new *Node) []KeyDelta {
 	var out []KeyDelta
-	diffNode(Root, pmap.Pair[*Node]{Old: old, New: new}, &out)
+	diffNode(key.Root, pmap.Pair[*Node]{Old: old, New: new}, &out)
 	return out
 }
 
-// DiffAt is diff for trees that differ only at or below the ends of old and new.
+// DiffAt is Diff for trees that differ only at or below the ends of old and new.
 // One of them may be nil; both are if nothing differs.
 func DiffAt(old, new *Trail) []KeyDelta {
 	t := new
@@ -61,12 +62,12 @@ func DiffAt(old, new *Trail) []KeyDelta {
 	return out
 }
 
-func diffNode(p Path, n pmap.Pair[*Node], out *[]KeyDelta) {
+func diffNode(p key.Path, n pmap.Pair[*Node], out *[]KeyDelta) {
 	if n.Old == n.New {
 		return
 	}
 	d := KeyDelta{Path: p, Added: n.Old == nil, Removed: n.New == nil, Node: n.New}
-	var oldProps, newProps []Property
+	var oldProps, newProps []item.Property
 	var oldKids, newKids *Kids
 	if n.Old != nil {
 		d.OldName, d.OldModified, oldProps, oldKids = n.Old.Spelling, n.Old.Modified, n.Old.Items.All(), n.Old.Kids
@@ -84,7 +85,9 @@ func diffNode(p Path, n pmap.Pair[*Node], out *[]KeyDelta) {
 	}
 }
 
-func DiffProperties(old, new []Property) []PropertyDelta {
+// DiffProperties lists the properties that differ, by ID. Both lists must be sorted
+// by ID.
+func DiffProperties(old, new []item.Property) []PropertyDelta {
 	var out []PropertyDelta
 	for len(old) > 0 || len(new) > 0 {
 		switch {
@@ -127,7 +130,7 @@ func Undo(root *Node, list []KeyDelta) *Node {
 	return root
 }
 
-func undoProps(props []Property, list []PropertyDelta) []Property {
+func undoProps(props []item.Property, list []PropertyDelta) []item.Property {
 	props = slices.Clone(props)
 	for _, d := range list {
 		i, ok := item.Search(props, d.ID)

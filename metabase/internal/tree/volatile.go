@@ -1,26 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package metabase
+package tree
 
-import "strings"
+import (
+	"strings"
+
+	"restante/metabase/item"
+	"restante/metabase/key"
+)
 
 // Volatiles are the properties that live in memory only, beside the tree: they
 // have no revision and no history, and a change of them copies no part of the
-// tree. The nil volatiles are empty; like an image they never change.
+// tree. The nil Volatiles are empty; like a tree they never change.
 type Volatiles struct {
-	ids  map[ID]bool // every id that was ever set; replaced, never changed in place
-	keys *Kids       // nodes named by whole path
+	ids  map[item.ID]bool // every id that was ever set; replaced, never changed in place
+	keys *Kids            // nodes named by whole path
 }
 
 // Holding gives v if it may hold id, else nil.
-func (v *Volatiles) Holding(id ID) *Volatiles {
+func (v *Volatiles) Holding(id item.ID) *Volatiles {
 	if v == nil || !v.ids[id] {
 		return nil
 	}
 	return v
 }
 
-func (v *Volatiles) find(p Path, id ID) *Property {
+func (v *Volatiles) find(p key.Path, id item.ID) *item.Property {
 	n := v.keys.Get(string(p))
 	if n == nil {
 		return nil
@@ -30,7 +35,7 @@ func (v *Volatiles) find(p Path, id ID) *Property {
 
 // Nearer gives what v holds at or above p[:end], and where, or found, which
 // stands at p[:at], if that is nearer.
-func (v *Volatiles) Nearer(p Path, end int, id ID, found *Property, at int) (*Property, int) {
+func (v *Volatiles) Nearer(p key.Path, end int, id item.ID, found *item.Property, at int) (*item.Property, int) {
 	for ; end >= at; end = strings.LastIndexByte(string(p[:end]), '/') {
 		if item := v.find(p.Prefix(end), id); item != nil {
 			return item, end
@@ -39,17 +44,18 @@ func (v *Volatiles) Nearer(p Path, end int, id ID, found *Property, at int) (*Pr
 	return found, at
 }
 
-func (v *Volatiles) Get(p Path, id ID) (Property, bool) {
+// Get finds what is held for p itself.
+func (v *Volatiles) Get(p key.Path, id item.ID) (item.Property, bool) {
 	if v = v.Holding(id); v != nil {
 		if found := v.find(p, id); found != nil {
 			return *found, true
 		}
 	}
-	return Property{}, false
+	return item.Property{}, false
 }
 
 // At lists what is held for p.
-func (v *Volatiles) At(p Path) []Property {
+func (v *Volatiles) At(p key.Path) []item.Property {
 	if v == nil {
 		return nil
 	}
@@ -59,13 +65,14 @@ func (v *Volatiles) At(p Path) []Property {
 	return nil
 }
 
-func (v *Volatiles) With(p Path, prop Property) *Volatiles {
+// With gives v with prop in the place of what had its ID at p.
+func (v *Volatiles) With(p key.Path, prop item.Property) *Volatiles {
 	next := &Volatiles{}
 	if v != nil {
 		*next = *v
 	}
 	if !next.ids[prop.ID] {
-		ids := map[ID]bool{prop.ID: true}
+		ids := map[item.ID]bool{prop.ID: true}
 		for id := range next.ids {
 			ids[id] = true
 		}
@@ -80,7 +87,7 @@ func (v *Volatiles) With(p Path, prop Property) *Volatiles {
 }
 
 // Without drops id at p, or with id 0 all that is held for p.
-func (v *Volatiles) Without(p Path, id ID) *Volatiles {
+func (v *Volatiles) Without(p key.Path, id item.ID) *Volatiles {
 	if v == nil {
 		return nil
 	}
