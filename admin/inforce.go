@@ -26,25 +26,26 @@ type barrier struct {
 func (b barrier) Apply(ctx context.Context, batch metabase.Batch) (metabase.Rev, error) {
 	before := b.Snapshot().Rev()
 	rev, err := b.Tree.Apply(ctx, batch)
-	return rev, b.wait(ctx, before, rev, err)
+	return rev, b.wait(ctx, before, rev, batch.Ops, err)
 }
 
 func (b barrier) Revert(ctx context.Context, rev metabase.Rev, below metabase.Path, batch metabase.Batch) (metabase.Rev, error) {
 	before := b.Snapshot().Rev()
 	made, err := b.Tree.Revert(ctx, rev, below, batch)
-	return made, b.wait(ctx, before, made, err)
+	return made, b.wait(ctx, before, made, nil, err)
 }
 
 func (b barrier) Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, error) {
 	before := b.Snapshot().Rev()
 	made, err := b.Tree.Confirm(ctx, rev)
-	return made, b.wait(ctx, before, made, err)
+	return made, b.wait(ctx, before, made, nil, err)
 }
 
 // wait returns when made is in force at every site. The error is err, or else
 // names the sites where it is not in force, as far as the change concerns them.
-// A batch of acts stores nothing, but its states are in the tree after wait.
-func (b barrier) wait(ctx context.Context, before, made metabase.Rev, err error) error {
+// A batch of acts stores nothing, but its states are in the tree after wait. A
+// batch whose values are stored already is answered as the one that stored them.
+func (b barrier) wait(ctx context.Context, before, made metabase.Rev, ops []metabase.Op, err error) error {
 	if b.api.Engine == nil || made == 0 {
 		return err
 	}
@@ -54,8 +55,10 @@ func (b barrier) wait(ctx context.Context, before, made metabase.Rev, err error)
 		return err
 	case waitErr != nil:
 		return fmt.Errorf("revision %d is stored; wait until it is in force: %w", made, waitErr)
-	case len(late) == 0 || made <= before:
+	case len(late) == 0:
 		return nil
+	case made <= before:
+		return notInForce(b.api.View(b.who), metabase.Record{Rev: made, Changes: subjects(ops)}, late)
 	}
 	record, err := b.Record(ctx, made)
 	if err != nil {
@@ -81,6 +84,16 @@ func (e *NotInForce) Unwrap() error {
 	}
 	for _, st := range e.Sites {
 		out.Problems = append(out.Problems, api.Problem{Path: string(settings.SitePath(st.Number)), Why: st.Why})
+	}
+	return out
+}
+
+// subjects lists the keys whose stored properties ops are about.
+func subjects(ops []metabase.Op) (out []metabase.DiffLine) {
+	for _, op := range ops {
+		if s := op.Scope(); s.ID != settings.ServerCommand {
+			out = append(out, metabase.DiffLine{Path: s.Path, ID: s.ID, To: s.From})
+		}
 	}
 	return out
 }

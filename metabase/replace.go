@@ -42,7 +42,11 @@ func (s *Store) Records(sealed bool) (rev Rev, proof []byte, records iter.Seq[[]
 type Replace struct {
 	root *tree.Node
 	key  seal.Key // the zero one where nothing is sealed
+	keep []Path
 }
+
+// Keep leaves what is at and below p as it is in the store.
+func (op *Replace) Keep(p ...Path) { op.keep = append(op.keep, p...) }
 
 // Replace begins a Replace, to which records are then added. With a proof they
 // are sealed, and the error is Invalid unless that was under this store's key;
@@ -86,7 +90,13 @@ func (op *Replace) apply(e *edit) {
 		e.bad(Root, 0, key.Errorf(Invalid, "cannot be replaced by nothing"))
 		return
 	}
-	e.alter(Root, func(old *tree.Node) *tree.Node { return e.rebase(old, op.root) })
+	next := op.root
+	for _, p := range op.keep {
+		if kept := e.root.Lookup(p); kept != nil && next.Lookup(p.Parent()) != nil {
+			next = next.Change(p, func(*tree.Node) *tree.Node { return kept })
+		}
+	}
+	e.alter(Root, func(old *tree.Node) *tree.Node { return e.rebase(old, next) })
 }
 
 func (op *Replace) Scope() Scope            { return Scope{Path: Root, Deep: true} }

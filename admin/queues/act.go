@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -161,16 +162,57 @@ func (h handlers) exportTo(ctx context.Context, who api.Caller, r api.FolderRequ
 }
 
 func (h handlers) importFrom(ctx context.Context, who api.Caller, r api.FolderRequest) (api.ActResult, error) {
-	if r.Site == 0 {
-		r.Site = settings.DefaultSite
-	}
-	qs, err := h.queues(ctx, who, r.Site)
+	_, err := h.queues(ctx, who, r.Site)
 	if err == nil {
 		err = h.Folder(who, r.Dir)
 	}
 	if err != nil {
 		return api.ActResult{}, err
 	}
-	sum, err := qs[0].Import(ctx, r.Dir)
+	if r.Site == 0 {
+		if sites := siteFolders(r.Dir); len(sites) > 0 {
+			return h.importSites(ctx, who, r.Dir, sites)
+		}
+		r.Site = settings.DefaultSite
+	}
+	return h.importSite(ctx, who, r.Dir, r.Site)
+}
+
+func (h handlers) importSite(ctx context.Context, who api.Caller, dir string, site int) (api.ActResult, error) {
+	qs, err := h.queues(ctx, who, site)
+	if err != nil {
+		return api.ActResult{}, err
+	}
+	sum, err := qs[0].Import(ctx, dir)
 	return api.ActResult{Tally: sum}, err
+}
+
+// importSites imports what exportTo wrote for several sites. Every queue must be
+// open before anything is imported.
+func (h handlers) importSites(ctx context.Context, who api.Caller, dir string, sites []int) (out api.ActResult, err error) {
+	for _, n := range sites {
+		if _, err := h.queues(ctx, who, n); err != nil {
+			return out, err
+		}
+	}
+	for _, n := range sites {
+		sum, err := h.importSite(ctx, who, filepath.Join(dir, strconv.Itoa(n)), n)
+		if err != nil {
+			return out, err
+		}
+		out.Messages += sum.Messages
+		out.Bytes += sum.Bytes
+	}
+	return out, nil
+}
+
+// siteFolders lists the sites that have a folder of their own in an export.
+func siteFolders(dir string) (sites []int) {
+	entries, _ := os.ReadDir(dir) // the import of the folder itself reports the error
+	for _, e := range entries {
+		if n, err := strconv.Atoi(e.Name()); err == nil && e.IsDir() {
+			sites = append(sites, n)
+		}
+	}
+	return sites
 }

@@ -10,6 +10,7 @@ import (
 	"restante/admin/api"
 	"restante/metabase"
 	"restante/metabase/backup"
+	"restante/metabase/schema"
 )
 
 func (d handlers) backupDir() string { return filepath.Join(d.Env.Data, "backups") }
@@ -46,6 +47,8 @@ func (d handlers) backups(ctx context.Context, who api.Caller, _ struct{}) ([]ap
 	return out, nil
 }
 
+// restore keeps the schema: it belongs to the version that runs, also if an earlier
+// one made the backup.
 func (d handlers) restore(ctx context.Context, who api.Caller, q api.RestoreRequest) (api.Applied, error) {
 	if err := d.Allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
 		return api.Applied{}, err
@@ -56,14 +59,14 @@ func (d handlers) restore(ctx context.Context, who api.Caller, q api.RestoreRequ
 	}
 	defer r.Close()
 	if q.DryRun {
-		c, err := backup.Try(ctx, d.Tree, r, q.Password, who.Batch())
+		c, err := backup.Try(ctx, d.Tree, r, q.Password, who.Batch(), schema.SchemaPath)
 		if err != nil {
 			return api.Applied{}, err
 		}
 		return d.tried(who, c), nil
 	}
 	before := d.Tree.Snapshot().Rev()
-	rev, err := backup.Restore(ctx, d.As(who), r, q.Password, who.Batch())
+	rev, err := backup.Restore(ctx, d.As(who), r, q.Password, who.Batch(), schema.SchemaPath)
 	if err != nil {
 		return api.Applied{}, err
 	}

@@ -8,8 +8,10 @@ import (
 
 	"restante/admin/admintest"
 	"restante/admin/api"
+	"restante/engine/settings"
 	"restante/internal/deptest"
 	"restante/metabase"
+	"restante/metabase/schema"
 )
 
 func TestFind(t *testing.T) {
@@ -61,4 +63,38 @@ func TestLayers(t *testing.T) {
 		"urfave":          "only cmd reads arguments",
 		"badger":          "only internal/kv/badgerkv knows what the store is made of",
 	})
+}
+
+// TestRestoreKeepsTheSchema restores a backup that was made under another schema.
+func TestRestoreKeepsTheSchema(t *testing.T) {
+	d, store := admintest.New(t, nil)
+	Register(d)
+	c := d.Direct(admintest.Admin())
+	system := func(ops ...metabase.Op) {
+		t.Helper()
+		if _, err := store.Apply(t.Context(), metabase.Batch{Ops: ops, Origin: metabase.FromSystem}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const key = schema.SchemaPath + "/Properties/HopCount"
+	now, ok := store.Snapshot().Stored(key, metabase.KeyType)
+	if !ok {
+		t.Fatal("no class")
+	}
+	system(metabase.Remove{Path: key, Recursive: true}) // as an earlier version had it
+	if _, _, err := api.MbBackup.Call(t.Context(), c, api.BackupRequest{Name: "old"}); err != nil {
+		t.Fatal(err)
+	}
+	system(schema.IIS().Sync(store.Snapshot())...)
+	system(metabase.Set{Path: "/LM/SMTPSVC", Property: metabase.Property{ID: settings.MaxConnections, Attr: metabase.Inherit, UserType: 1, Value: metabase.DWord(9)}})
+	if _, _, err := api.MbRestore.Call(t.Context(), c, api.RestoreRequest{Name: "old", Version: -1}); err != nil {
+		t.Fatal(err)
+	}
+	snap := store.Snapshot()
+	if was, ok := snap.Stored(key, metabase.KeyType); !ok || !was.Value.Equal(now.Value) {
+		t.Error("the schema is that of the backup")
+	}
+	if p, ok := snap.Stored("/LM/SMTPSVC", settings.MaxConnections); ok && p.Value.DWord() == 9 {
+		t.Error("nothing was restored")
+	}
 }

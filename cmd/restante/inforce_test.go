@@ -438,6 +438,10 @@ func TestAnswerTellsWhatIsNotInForce(t *testing.T) {
 			if after.Why == "" || after.Running != before.Running || !slices.Equal(after.Listening, before.Listening) || after.Configured == before.Configured {
 				t.Errorf("the site was %+v, is %+v", before.Status, after.Status)
 			}
+			// The same change again is stored already, and still not in force.
+			if again := tt.do(); again == nil && tt.name != "SetInfo" {
+				t.Error("the same change again is answered as done")
+			}
 			// A change at another site is in force, and says nothing of this one.
 			h.apply(fmt.Sprintf("set SMTPSVC/2 MaxMessageSize %d", after.Configured+5000))
 			if _, err := h.try(tt.cure); err != nil {

@@ -131,10 +131,11 @@ func appendHead(info Info, proof []byte) []byte {
 
 // Restore replaces the whole tree of s by that of a backup, as one new revision,
 // which can be reverted. The backup is verified to its end first, and the store's
-// checks apply. The operations in b are ignored. The error is Damaged for a
+// checks apply. The keys at and below keep stay as they are. The operations in b
+// are ignored. The error is Damaged for a
 // damaged or incomplete backup, Denied for a wrong password, and Invalid for a
 // missing password or another machine key.
-func Restore(ctx context.Context, s Store, r io.Reader, password string, b metabase.Batch) (metabase.Rev, error) {
+func Restore(ctx context.Context, s Store, r io.Reader, password string, b metabase.Batch, keep ...metabase.Path) (metabase.Rev, error) {
 	op, info, err := read(s, r, password)
 	if err != nil {
 		return 0, &metabase.Error{Op: "restore", Kind: kindOf(err), Err: err}
@@ -142,16 +143,18 @@ func Restore(ctx context.Context, s Store, r io.Reader, password string, b metab
 	if b.Comment == "" {
 		b.Comment = fmt.Sprintf("restored from the backup of revision %d made %s", info.Rev, info.Time.Format(time.RFC3339))
 	}
+	op.Keep(keep...)
 	b.Ops = []metabase.Op{op}
 	return s.Apply(ctx, b)
 }
 
 // Try returns the change that Restore would make, and makes none.
-func Try(ctx context.Context, s Store, r io.Reader, password string, b metabase.Batch) (metabase.Change, error) {
+func Try(ctx context.Context, s Store, r io.Reader, password string, b metabase.Batch, keep ...metabase.Path) (metabase.Change, error) {
 	op, _, err := read(s, r, password)
 	if err != nil {
 		return metabase.Change{}, &metabase.Error{Op: "restore", Kind: kindOf(err), Err: err}
 	}
+	op.Keep(keep...)
 	b.Ops = []metabase.Op{op}
 	return s.Try(ctx, b)
 }
