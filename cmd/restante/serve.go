@@ -169,12 +169,16 @@ func (c *cli) explainOpenError(ctx context.Context, err error, data string, o se
 // to date.
 func (c *cli) setUpOrSync(ctx context.Context, store *metabase.Store, data string, o setup) error {
 	snap := store.Snapshot()
-	b := metabase.Batch{Origin: metabase.FromSystem, Comment: "schema of this version"}
+	b := metabase.Batch{Origin: metabase.FromSystem, Comment: "schema and defaults of this version"}
 	if snap.Has(settings.SitePath(settings.DefaultSite)) {
 		if o.given() {
 			return c.refuseSetup(data, o)
 		}
-		b.Ops = schema.IIS().Sync(snap)
+		upgrade, err := settings.Upgrade(snap)
+		if err != nil {
+			return err
+		}
+		b.Ops = append(schema.IIS().Sync(snap), upgrade...)
 	} else {
 		if err := checkUnused(data); err != nil {
 			return err

@@ -553,3 +553,35 @@ func TestOldProblemsAreAccepted(t *testing.T) {
 		t.Errorf("problems %v, want one", got)
 	}
 }
+
+// TestUpgrade opens the tree that an earlier version set up, with other defaults.
+func TestUpgrade(t *testing.T) {
+	store, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	apply := func(ops ...metabase.Op) {
+		t.Helper()
+		if _, err := store.Apply(t.Context(), metabase.Batch{Ops: ops, Origin: metabase.FromSystem}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ops, err := Setup(store.Snapshot(), NewSite{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(append(ops, set(t, Service, "HopCount", "15"), set(t, Service, "MaxRecipients", "7"))...)
+	apply(set(t, Service, "MaxRecipients", "8")) // somebody's own
+	ops, err = Upgrade(store.Snapshot())
+	if err != nil || len(ops) != 1 {
+		t.Fatalf("Upgrade = %v, %v; want HopCount alone", ops, err)
+	}
+	apply(ops...)
+	if p, _ := store.Snapshot().Stored(Service, HopCount); p.Value.DWord() != 100 {
+		t.Errorf("HopCount is %d", p.Value.DWord())
+	}
+	if ops, err := Upgrade(store.Snapshot()); len(ops) != 0 || err != nil {
+		t.Errorf("a second Upgrade = %v, %v", ops, err)
+	}
+}

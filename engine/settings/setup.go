@@ -45,6 +45,22 @@ func Setup(snap metabase.Snapshot, site NewSite) ([]metabase.Op, error) {
 	return b.ops, b.err
 }
 
+// Upgrade returns the operations that give the service the schema's defaults of
+// this version where Setup of an earlier one stored its own, and nobody has
+// changed them since.
+func Upgrade(snap metabase.Snapshot) ([]metabase.Op, error) {
+	b := &builder{snap: snap, schema: schema.IIS()}
+	made, _ := snap.Stored(Service, metabase.KeyType)
+	for _, row := range serviceDefaults {
+		prop, _ := b.schema.ByID(row.id)
+		was, ok := snap.Stored(Service, row.id)
+		if ok && row.value == schemaDefault && was.Rev == made.Rev && !was.Value.Equal(prop.Default) {
+			b.set(Service, row.id, schemaDefault)
+		}
+	}
+	return b.ops, b.err
+}
+
 // CreateSite returns the number of a new site and the operations that make it:
 // its key with the folders below Dir, its containers, and the key of its default
 // domain. It inherits the rest from the service.
