@@ -100,7 +100,7 @@ func TestGroupCommit(t *testing.T) {
 	if now := s.Snapshot(); now.Rev() != start {
 		t.Errorf("revision %d is shown before it is durable", now.Rev())
 	}
-	// ChangeKind changes nothing now, but only because of what waits, waits as well.
+	// A batch that changes nothing only because of a pending one waits with it.
 	same := make(chan Rev, 1)
 	go func() {
 		rev, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/LM", num(1, 0)}}})
@@ -143,7 +143,7 @@ func TestGroupCommit(t *testing.T) {
 	sound(t, s)
 }
 
-// ChangeKind shares a commit is bounded: of ten batches of 200 KB each, six.
+// The size of a shared commit is bounded: of ten batches of 200 KB each, six.
 func TestGroupIsBounded(t *testing.T) {
 	g := &blockingDB{DB: kv.NewMem()}
 	s := open(t, g, Options{})
@@ -368,7 +368,7 @@ func TestChecks(t *testing.T) {
 	if d := change.Diff(); len(d) != 5 || d[0].Kind != PropertySet || d[1].Kind != KeyRemoved || d[2].Kind != PropertyUnset {
 		t.Errorf("Diff = %+v", d)
 	}
-	// ChangeKind acts is checked like the rest, and then not stored.
+	// A property that acts is checked like the others, and then not stored.
 	if got, err := s.Apply(t.Context(), Batch{Ops: []Op{Set{"/LM/SMTPSVC/1", num(1012, 1)}}}); got != rev || err != nil {
 		t.Errorf("act = %d, %v", got, err)
 	}

@@ -210,7 +210,7 @@ func (h handlers) importSites(ctx context.Context, who api.Caller, dir string, s
 func siteFolders(dir string) (sites []int) {
 	entries, _ := os.ReadDir(dir) // the import of the folder itself reports the error
 	for _, e := range entries {
-		if n, err := strconv.Atoi(e.Name()); err == nil && e.IsDir() {
+		if n, err := strconv.Atoi(e.Name()); err == nil && n > 0 && e.Name() == strconv.Itoa(n) && e.IsDir() {
 			sites = append(sites, n)
 		}
 	}
