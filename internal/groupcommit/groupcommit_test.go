@@ -433,32 +433,46 @@ func TestNextAddsToTheBatch(t *testing.T) {
 	})
 }
 
-// A caller that is about to submit is waited for under load, and only then.
+// A caller that is about to submit is waited for under load, and only then. The
+// scheduler may run something else when Next yields, so under load one found
+// request of many tries is enough.
 func TestNextYieldsUnderLoad(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the caller runs when Next yields
 	for _, recent := range []int{1, 8} {
-		q := New[*job](errShut)
-		done, found := make(chan error, 1), false
-		work := func(batch []*job) {
-			q.recent = recent
-			go func() { done <- q.Do(t.Context(), &job{n: 2}) }()
-			var j *job
-			if j, found = q.Next(all); found {
-				batch = append(batch, j)
+		found := 0
+		for range 100 {
+			if nextFinds(t, recent) {
+				found++
 			}
-			Answer(batch, nil)
 		}
-		if err := q.DoInline(t.Context(), &job{n: 1}, work); err != nil {
-			t.Error(err)
-		}
-		if found != (recent > 1) {
-			t.Errorf("after batches of %d, Next finds a request: %v", recent, found)
-		}
-		if !found {
-			Answer(q.NextBatch(all), nil)
-		}
-		if err := <-done; err != nil {
-			t.Error(err)
+		if (found > 0) != (recent > 1) {
+			t.Errorf("after batches of %d, Next finds a request %d times of 100", recent, found)
 		}
 	}
+}
+
+// nextFinds tells if Next, called after batches of the size recent, finds the
+// request of a caller that was started just before.
+func nextFinds(t *testing.T, recent int) bool {
+	q := New[*job](errShut)
+	done, found := make(chan error, 1), false
+	work := func(batch []*job) {
+		q.recent = recent
+		go func() { done <- q.Do(t.Context(), &job{n: 2}) }()
+		var j *job
+		if j, found = q.Next(all); found {
+			batch = append(batch, j)
+		}
+		Answer(batch, nil)
+	}
+	if err := q.DoInline(t.Context(), &job{n: 1}, work); err != nil {
+		t.Error(err)
+	}
+	if !found {
+		Answer(q.NextBatch(all), nil)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	return found
 }
