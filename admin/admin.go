@@ -58,14 +58,19 @@ func New(tree Tree, s *schema.Schema, e Engine, place Env) *API {
 	}
 }
 
-// Handle registers the handler of a call.
+// Handle registers the handler of a call. With an error for which IsStored holds,
+// do returns the whole answer, too.
 func Handle[Q, A any](d *API, m api.Method[Q, A], do func(context.Context, api.Caller, Q) (A, error)) {
 	d.calls[string(m)] = func(ctx context.Context, who api.Caller, request []byte) (any, error) {
 		q, err := decode[Q](request)
 		if err != nil {
 			return nil, err
 		}
-		return do(ctx, who, q)
+		a, err := do(ctx, who, q)
+		if IsStored(err) {
+			err = api.WithAnswer(err, a)
+		}
+		return a, err
 	}
 }
 

@@ -4,6 +4,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -41,20 +42,38 @@ func (b barrier) Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, e
 	return made, b.wait(ctx, before, made, nil, err)
 }
 
+// A Stored is the error of a change that is stored all the same: an act of the
+// batch failed, or the change is not in force at some site.
+type Stored struct{ Err error }
+
+func (e Stored) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause, in the form of a joined error, which it may be.
+func (e Stored) Unwrap() []error { return []error{e.Err} }
+
+// IsStored reports whether err is about a change that is stored all the same.
+func IsStored(err error) bool { return errors.As(err, new(Stored)) }
+
 // wait returns when made is in force at every site. The error is err, or else
 // names the sites where it is not in force, as far as the change concerns them.
 // A batch of acts stores nothing, but its states are in the tree after wait. A
 // batch whose values are stored already is answered as the one that stored them.
 func (b barrier) wait(ctx context.Context, before, made metabase.Rev, ops []metabase.Op, err error) error {
-	if b.api.Engine == nil || made == 0 {
+	if made == 0 {
 		return err
 	}
-	late, waitErr := b.api.Engine.Await(ctx, made)
+	var late []site.Status
+	var waitErr error
+	if b.api.Engine != nil {
+		late, waitErr = b.api.Engine.Await(ctx, made)
+	}
 	switch {
-	case err != nil:
+	case err != nil && made <= before:
 		return err
+	case err != nil:
+		return Stored{err}
 	case waitErr != nil:
-		return fmt.Errorf("revision %d is stored; wait until it is in force: %w", made, waitErr)
+		return Stored{fmt.Errorf("revision %d is stored; wait until it is in force: %w", made, waitErr)}
 	case len(late) == 0:
 		return nil
 	case made <= before:
@@ -62,7 +81,7 @@ func (b barrier) wait(ctx context.Context, before, made metabase.Rev, ops []meta
 	}
 	record, err := b.Record(ctx, made)
 	if err != nil {
-		return fmt.Errorf("revision %d is stored, but not in force at every site: %w", made, err)
+		return Stored{fmt.Errorf("revision %d is stored, but not in force at every site: %w", made, err)}
 	}
 	return notInForce(b.api.View(b.who), record, late)
 }
@@ -112,7 +131,7 @@ func notInForce(v *metabase.View, r metabase.Record, late []site.Status) error {
 	if len(e.Sites) == 0 {
 		return nil
 	}
-	return e
+	return Stored{e}
 }
 
 // concerns reports whether a change is one of the site's own settings, or, for

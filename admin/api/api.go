@@ -12,6 +12,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -73,20 +74,24 @@ type Conn interface {
 // A Method names a call, with the types of its request and its answer.
 type Method[Q, A any] string
 
-// Call sends q over c and returns the answer, and the same as raw JSON.
+// Call sends q over c and returns the answer, and the same as raw JSON. Where an
+// [Error] has an Answer, Call returns both.
 func (m Method[Q, A]) Call(ctx context.Context, c Conn, q Q) (a A, raw json.RawMessage, err error) {
 	request, err := json.Marshal(q)
 	if err != nil {
 		return a, nil, err
 	}
 	raw, err = c.Call(ctx, string(m), request)
-	if err != nil {
+	if stored := (*Error)(nil); errors.As(err, &stored) {
+		raw = stored.Answer
+	}
+	if raw == nil {
 		return a, nil, err
 	}
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return a, nil, fmt.Errorf("%s: the answer: %w", string(m), err)
 	}
-	return a, raw, nil
+	return a, raw, err
 }
 
 // A Flow names a call whose answer is many parts.

@@ -3,8 +3,11 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,6 +35,10 @@ type Error struct {
 	Text     string    `json:"text"`
 	Problems []Problem `json:"problems,omitempty"`
 	Hint     string    `json:"hint,omitempty"` // the corrected command, without "restante"
+
+	// Answer is the answer to a change that is stored all the same, with the
+	// problems as not_in_force. Nil: nothing is stored.
+	Answer json.RawMessage `json:"answer,omitempty"`
 }
 
 // A Problem is one of several reasons.
@@ -86,6 +93,26 @@ func AsError(err error) *Error {
 		return &Error{Kind: kindOf(err), Problems: acts}
 	}
 	return &Error{Kind: kindOf(err), Text: plain(err)}
+}
+
+// WithAnswer returns err as the error of a change that is stored all the same. The
+// answer a is a JSON object with at least one field.
+func WithAnswer(err error, a any) error {
+	e := *AsError(err)
+	why := e.Problems
+	if len(why) == 0 {
+		why = []Problem{{Why: e.Text}}
+	}
+	object, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	list, err := json.Marshal(why)
+	if err != nil {
+		return err
+	}
+	e.Answer = slices.Concat(bytes.TrimSuffix(object, []byte("}")), []byte(`,"not_in_force":`), list, []byte("}"))
+	return &e
 }
 
 // ofActs collects the problems that acts reported after the commit.

@@ -128,10 +128,8 @@ func (h handlers) accountPut(ctx context.Context, who api.Caller, q api.AccountR
 	if w.err != nil {
 		return api.Account{}, api.Refused("account "+q.Name, "the password cannot be stored")
 	}
-	if _, err := h.As(who).Apply(ctx, who.Batch(w.ops...)); err != nil {
-		return api.Account{}, err
-	}
-	return h.account(h.View(who), site, p), nil
+	_, err = h.As(who).Apply(ctx, who.Batch(w.ops...))
+	return h.account(h.View(who), site, p), err
 }
 
 func (h handlers) accountDelete(ctx context.Context, who api.Caller, q api.AccountRequest) (api.Deleted, error) {

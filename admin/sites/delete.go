@@ -34,7 +34,7 @@ func (h handlers) siteDelete(ctx context.Context, who api.Caller, q api.SiteDele
 	}
 	before := h.site(h.View(who), q.Site).State
 	out, err := h.emptyAndRemove(ctx, who, p, q, before)
-	if err != nil {
+	if err != nil && !admin.IsStored(err) {
 		// The site must start again even if the caller has hung up.
 		h.restoreState(context.WithoutCancel(ctx), who, p, before)
 	}

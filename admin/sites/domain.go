@@ -139,10 +139,8 @@ func (h handlers) domainCreate(ctx context.Context, who api.Caller, q api.Domain
 	if w.err != nil {
 		return api.Domain{}, w.err
 	}
-	if _, err := h.As(who).Apply(ctx, who.Batch(w.ops...)); err != nil {
-		return api.Domain{}, err
-	}
-	return h.domain(h.View(who), q.Site, p), nil
+	_, err = h.As(who).Apply(ctx, who.Batch(w.ops...))
+	return h.domain(h.View(who), q.Site, p), err
 }
 
 // action returns the RouteAction of a new domain. With accounts it is 514, as in
@@ -218,10 +216,7 @@ func (h handlers) turnSet(ctx context.Context, who api.Caller, q api.TurnRequest
 	_, err = h.applyPlan(ctx, who, func(snap metabase.Snapshot) ([]metabase.Op, error) {
 		return h.turnOps(snap.View(who.Who), p, q)
 	})
-	if err != nil {
-		return api.Domain{}, err
-	}
-	return h.domain(h.View(who), q.Site, p), nil
+	return h.domain(h.View(who), q.Site, p), err
 }
 
 func (h handlers) turnOps(v *metabase.View, p metabase.Path, q api.TurnRequest) ([]metabase.Op, error) {

@@ -128,10 +128,7 @@ func (h handlers) siteCreate(ctx context.Context, who api.Caller, q api.SiteCrea
 		}
 		return ops, nil
 	})
-	if err != nil {
-		return api.Site{}, err
-	}
-	return h.site(h.View(who), n), nil
+	return h.site(h.View(who), n), err
 }
 
 func (h handlers) siteSet(ctx context.Context, who api.Caller, q api.SiteSetRequest) (api.Site, error) {

@@ -78,9 +78,6 @@ func (d handlers) commit(ctx context.Context, who api.Caller, b metabase.Batch, 
 	}
 	before := d.Tree.Snapshot().Rev()
 	rev, err := d.As(who).Apply(ctx, b)
-	if rev == 0 {
-		return api.Applied{}, err
-	}
 	return d.made(ctx, who, before, rev), err
 }
 

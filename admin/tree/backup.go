@@ -67,10 +67,7 @@ func (d handlers) restore(ctx context.Context, who api.Caller, q api.RestoreRequ
 	}
 	before := d.Tree.Snapshot().Rev()
 	rev, err := backup.Restore(ctx, d.As(who), r, q.Password, who.Batch(), schema.SchemaPath)
-	if err != nil {
-		return api.Applied{}, err
-	}
-	return d.made(ctx, who, before, rev), nil
+	return d.made(ctx, who, before, rev), err
 }
 
 func (d handlers) deleteBackup(ctx context.Context, who api.Caller, q api.DeleteRequest) (api.Backup, error) {

@@ -141,10 +141,7 @@ func (d handlers) revert(ctx context.Context, who api.Caller, q api.RevertReques
 	}
 	before := d.Tree.Snapshot().Rev()
 	rev, err := d.As(who).Revert(ctx, q.Rev, path, who.Batch())
-	if err != nil {
-		return api.Applied{}, err
-	}
-	return d.made(ctx, who, before, rev), nil
+	return d.made(ctx, who, before, rev), err
 }
 
 // maySee asks for the right to read all that a revision changed at or below

@@ -47,7 +47,7 @@ func Register(on *admin.API) {
 // itself once changed is not told.
 func (d handlers) made(ctx context.Context, who api.Caller, before, rev metabase.Rev) api.Applied {
 	a := api.Applied{Rev: rev, Changes: []api.Change{}}
-	if a.Made = rev != before; !a.Made {
+	if a.Made = rev > before; !a.Made {
 		return a
 	}
 	r, err := d.Tree.Record(ctx, rev)

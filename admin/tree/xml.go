@@ -90,7 +90,7 @@ func (d handlers) importFile(ctx context.Context, who api.Caller, f *mbxml.File,
 	}
 	applied, next, err := d.bringIn(ctx, who, b, f.Foreign, q, len(bad) > 0)
 	err = remarkStopped(report, err)
-	if err != nil || len(bad) > 0 {
+	if err != nil && !admin.IsStored(err) || len(bad) > 0 {
 		return api.Imported{}, refusedFile(report, bad, err)
 	}
 	tellAddresses(next, who, report)
@@ -99,7 +99,7 @@ func (d handlers) importFile(ctx context.Context, who api.Caller, f *mbxml.File,
 		b.TellAccounts(v.Sees)
 	}
 	report.Sort()
-	return api.Imported{Applied: applied, Report: report}, nil
+	return api.Imported{Applied: applied, Report: report}, err
 }
 
 // mayCompare asks for the right to read all that the file is compared with: a
@@ -221,7 +221,7 @@ func remarkStopped(report *mbxml.Report, err error) error {
 	if len(rest.Sites) == 0 {
 		return nil
 	}
-	return rest
+	return admin.Stored{Err: rest}
 }
 
 // tellAddresses tells which sites of the file have an address that another site

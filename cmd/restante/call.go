@@ -15,12 +15,16 @@ import (
 )
 
 // call makes one call and prints the answer: as JSON with --json, else by text.
+// An error about a change that is stored comes with its answer.
 func call[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q, text func(*tabwriter.Writer, A)) error {
 	a, raw, err := exchange(ctx, c, m, q)
-	if err != nil {
+	if raw == nil {
 		return err
 	}
-	return c.answer(raw, func(w *tabwriter.Writer) { text(w, a) })
+	if err := c.answer(raw, func(w *tabwriter.Writer) { text(w, a) }); err != nil {
+		return err
+	}
+	return err
 }
 
 // list is call for a list. An empty one is [] with --json, else the sentence

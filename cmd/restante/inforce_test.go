@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -25,8 +27,9 @@ import (
 
 // A served is a service in this process, with a client on its socket.
 type served struct {
-	t *testing.T
-	c api.Conn
+	t    *testing.T
+	c    api.Conn
+	data string
 }
 
 // serveHere runs the service on an empty data folder until the test ends. Site
@@ -63,7 +66,7 @@ func serveHere(t *testing.T) *served {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	h := &served{t, c}
+	h := &served{t, c, data}
 	h.apply("set SMTPSVC/1 RelayIpList 192.0.2.1")
 	return h
 }
@@ -424,7 +427,7 @@ func TestAnswerTellsWhatIsNotInForce(t *testing.T) {
 		}, "listen on " + taken, "set SMTPSVC/3 ServerBindings 127.0.0.1:0:"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := &served{t, h.c}
+			h := &served{t, h.c, h.data}
 			before := h.site(tt.site)
 			err := tt.do()
 			e := api.AsError(err)
@@ -451,5 +454,79 @@ func TestAnswerTellsWhatIsNotInForce(t *testing.T) {
 				t.Errorf("cured: %+v", s.Status)
 			}
 		})
+	}
+}
+
+// command runs a command line on the service's data folder.
+func (h *served) command(stdin string, args ...string) (code int, stdout, stderr string) {
+	var out, err strings.Builder
+	code = run(append([]string{"--data", h.data}, args...), strings.NewReader(stdin), &out, &err)
+	return code, out.String(), err.String()
+}
+
+// A change that is stored is answered as ever, also where it is not in force.
+func TestStoredChangeIsAnswered(t *testing.T) {
+	h := serveHere(t)
+	code, out, errs := h.command("", "mb", "set", "SMTPSVC/1", "TlsCertificateFile", "none.pem")
+	if code != 4 || out != "revision 3: set /LM/SMTPSVC/1/TlsCertificateFile none.pem\n" {
+		t.Fatalf("exit %d: %q, %q", code, out, errs)
+	}
+	const line = "[^\n]+\n"
+	steps := []struct {
+		args  string // ROUND is 1 or 2, LAST the newest revision
+		stdin string
+		want  string // of stdout, after the exit code
+	}{
+		{args: "mb set SMTPSVC/1 ServerComment nameROUND", want: `4 revision \d+: set /LM/SMTPSVC/1/ServerComment nameROUND\n`},
+		{args: "mb unset SMTPSVC/1 ServerComment", want: `4 revision \d+: unset ` + line},
+		{args: "mb add SMTPSVC/1/Domain/ROUND.example", want: `4 revision \d+: add ` + line},
+		{args: "mb cp SMTPSVC/1/Domain/ROUND.example SMTPSVC/1/Domain/copy.example", want: `4 revision \d+: cp ` + line},
+		{args: "mb mv SMTPSVC/1/Domain/copy.example SMTPSVC/1/Domain/moved.example", want: `4 revision \d+: mv ` + line},
+		{args: "mb rm SMTPSVC/1/Domain/moved.example", want: `4 revision \d+: rm ` + line},
+		{args: "mb apply - --confirm 5m", stdin: "set SMTPSVC/1 HopCount 5ROUND", want: `4 revision \d+\ntaken back at .* unless restante mb confirm follows\n`},
+		{args: "mb confirm", want: `0 revision \d+ stays\n`},
+		{args: "mb apply -", stdin: "set SMTPSVC/1 HopCount 6ROUND\nset SMTPSVC/1 ServerCommand continue", want: `4 revision \d+\n`},
+		{args: "mb revert LAST", want: `4 revision \d+\n`},
+		{args: "mb set SMTPSVC/1 HopCount 9ROUND", want: "4 revision " + line},
+		{args: "mb export SMTPSVC/1 FILE", want: "0 exported " + line},
+		{args: "mb set SMTPSVC/1 HopCount 7ROUND", want: "4 revision " + line},
+		{args: "mb import --merge FILE", want: `4 revision \d+\n(?s:.*)`},
+		{args: "mb backup keep", want: "0 " + line},
+		{args: "mb set SMTPSVC/1 HopCount 8ROUND", want: "4 revision " + line},
+		{args: "--yes mb restore keep", want: `4 revision \d+\n`},
+		{args: "site rename 1 otherROUND", want: `4 1  "otherROUND" ` + line},
+		{args: "site bind 1 127.0.0.1:0 127.0.0.2:0", want: `4 1  "otherROUND" ` + line},
+		{args: "site bind 1 127.0.0.1:0", want: `4 1  "otherROUND" ` + line},
+		{args: "domain create 1 held.example --hold", want: "4 created domain held.example " + line},
+		{args: "turn grant 1 held.example joe", want: "4 account joe may collect " + line},
+		{args: "turn revoke 1 held.example joe", want: "4 account joe may no longer " + line},
+		{args: "domain delete 1 held.example", want: "4 deleted domain held.example of site 1\n"},
+		{args: "account add 1/joe --password-stdin", stdin: "sesame", want: "4 added account 1/joe\n"},
+		{args: "account passwd 1/joe --password-stdin", stdin: "open", want: "4 changed the password of account 1/joe\n"},
+		{args: "account delete 1/joe", want: "4 deleted account 1/joe\n"},
+	}
+	for round, global := range []string{"", "--json", "--quiet"} {
+		for _, tt := range steps {
+			last := fmt.Sprint(h.site(1).Configured)
+			fill := strings.NewReplacer("ROUND", fmt.Sprint(round+1), "LAST", last, "FILE", filepath.Join(h.data, "one.xml")).Replace
+			code, out, errs := h.command(fill(tt.stdin), strings.Fields(global+" "+fill(tt.args))...)
+			inForce := strings.HasPrefix(tt.want, "0")
+			ok := inForce
+			switch global {
+			case "":
+				ok = regexp.MustCompile("^" + fill(tt.want) + "$").MatchString(fmt.Sprint(code, " ", out))
+			case "--json":
+				var a struct {
+					NotInForce []api.Problem `json:"not_in_force"`
+				}
+				err := json.Unmarshal([]byte(out), &a)
+				ok = err == nil && (inForce || len(a.NotInForce) == 1 && strings.Contains(errs, a.NotInForce[0].Why))
+			case "--quiet":
+				ok = out == ""
+			}
+			if !ok || inForce != (code == 0) || !inForce && !strings.Contains(errs, "/LM/SMTPSVC/") {
+				t.Errorf("%s %s: exit %d, %q, %q", global, tt.args, code, out, errs)
+			}
+		}
 	}
 }
