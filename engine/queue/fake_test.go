@@ -309,6 +309,15 @@ var (
 	no    = mail.Reply{Code: 550, Enhanced: "1.1", Text: "no such user"}
 )
 
+func (d *destination) countShared() (n int) {
+	for _, e := range d.entries {
+		if e.is(shared) && !e.is(settled) {
+			n++
+		}
+	}
+	return n
+}
+
 // check holds the index to the disk and to itself.
 func (h *fixture) check() {
 	h.t.Helper()
@@ -371,6 +380,9 @@ func checkQueue(q *Queue) error {
 				return fmt.Errorf("%s %s: stored %+v, index %+v", name, e.id, rec, *e)
 			}
 			delete(stored, string(entryKey(e.id, name)))
+		}
+		if shared := d.countShared(); shared != d.shared {
+			return fmt.Errorf("%s: %d shared entries, kept %d", name, shared, d.shared)
 		}
 		if live != d.live() || gones != d.settled || still != d.parked || size != d.bytes || due != len(d.due) {
 			return fmt.Errorf("%s: counted %d %d %d %d %d, kept %d %d %d %d %d",

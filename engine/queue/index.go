@@ -39,6 +39,7 @@ type destination struct {
 	entries   []*entry // by ID; settled ones stay until they are enough to compact
 	settled   int      // of entries
 	parked    int      // of entries, those that are frozen or unreadable
+	shared    int      // of entries, those that are live and shared
 	bytes     int64
 	due       dueHeap // the idle entries
 	backoff   backoff
@@ -108,7 +109,18 @@ func (d *destination) add(e *entry) {
 	if e.is(frozen | unreadable) {
 		d.parked++
 	}
+	if e.is(shared) {
+		d.shared++
+	}
 	d.updateDue(e)
+}
+
+// share marks the live entry e as shared.
+func (d *destination) share(e *entry) {
+	if !e.is(shared) {
+		e.flags |= shared
+		d.shared++
+	}
 }
 
 // updateDue brings the place of e among the due entries in line with its flags.
@@ -141,6 +153,9 @@ func (d *destination) setFlags(e *entry, set, clear uint8) {
 func (d *destination) remove(e *entry) {
 	d.setFlags(e, settled, frozen|unreadable)
 	d.bytes -= e.size
+	if e.is(shared) {
+		d.shared--
+	}
 	d.settled++
 	if d.settled > 32 && d.settled > len(d.entries)/2 {
 		// A new slice, so that the memory of the old one is freed.

@@ -31,7 +31,7 @@ const (
 )
 
 // Counts is the size of a queue. A message with several destinations counts
-// once in Messages, and once in Held for each destination that is held.
+// once in Messages, and once in Held if any of them is held.
 type Counts struct {
 	Messages     int   `json:"messages"`
 	Bytes        int64 `json:"bytes"`
@@ -41,18 +41,34 @@ type Counts struct {
 }
 
 // Counts returns the current counts. Its cost grows with the number of
-// destinations, not of messages.
+// destinations, and with that of the messages for a held one that shares some
+// with others.
 func (q *Queue) Counts() Counts {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	c := q.total
+	counted := map[mail.MessageID]bool{} // shared ones
 	for name, d := range q.dests {
 		if d.live() > 0 {
 			c.Destinations++
 		}
-		if q.deps.Router.Route(name).Held {
-			c.Held += d.live()
-			c.HeldBytes += d.bytes
+		if !q.deps.Router.Route(name).Held {
+			continue
+		}
+		c.Held += d.live()
+		c.HeldBytes += d.bytes
+		if d.shared == 0 {
+			continue
+		}
+		for _, e := range d.entries {
+			switch {
+			case !e.is(shared) || e.is(settled):
+			case counted[e.id]:
+				c.Held--
+				c.HeldBytes -= e.size
+			default:
+				counted[e.id] = true
+			}
 		}
 	}
 	return c

@@ -128,6 +128,8 @@ func (l *loader) add(ctx context.Context, e, previous *entry, damage error) {
 	}
 	if previous != nil && previous.id == e.id {
 		e.id = previous.id // one copy of the text
+		previous.dest.share(previous)
+		e.flags |= shared
 		l.counts[e.id] = max(l.counts[e.id], 1) + 1
 	} else {
 		l.total.Messages++

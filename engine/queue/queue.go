@@ -140,9 +140,13 @@ func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []m
 	defer q.mu.Unlock()
 	q.total.Messages++
 	q.total.Bytes += env.Size
+	var flags uint8
+	if len(parts) > 1 {
+		flags = shared
+	}
 	for name, r := range parts {
 		d := q.destination(name)
-		q.addEntry(d, &entry{id: env.ID, received: r.received, size: r.size, next: r.next})
+		q.addEntry(d, &entry{id: env.ID, received: r.received, size: r.size, next: r.next, flags: flags})
 		if q.deps.Router.Route(name).Held {
 			held = append(held, name)
 		}

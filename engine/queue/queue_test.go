@@ -171,6 +171,35 @@ func TestDeferExpires(t *testing.T) {
 	})
 }
 
+// TestHeldCountsMessages: a message for several held destinations is one held
+// message, by whatever way its entries came.
+func TestHeldCountsMessages(t *testing.T) {
+	h := newFixture(t)
+	h.held["b.test"], h.held["c.test"], h.held["d.test"], h.held[Badmail] = true, true, true, true
+	wants := func(when string, messages, held int) {
+		t.Helper()
+		h.check()
+		if c := h.q.Counts(); c.Messages != messages || c.Held != held || c.HeldBytes != int64(held*len(text)) {
+			t.Errorf("%s: counts %+v, want %d messages, %d of them held", when, c, messages, held)
+		}
+	}
+	h.accept("a@a.test", "x@b.test", "x@c.test", "x@d.test", "x@free.test")
+	h.accept("a@a.test", "x@b.test", "x@c.test")
+	h.accept("", "x@b.test", "x@free.test") // whose failure goes to Badmail
+	h.accept("a@a.test", "x@d.test")
+	h.accept("a@a.test", "x@free.test")
+	wants("accepted", 5, 4)
+	h.reopen()
+	wants("loaded", 5, 4)
+	h.settleAll("c.test", yes)
+	wants("one destination is settled", 5, 4)
+	h.settleAll("free.test", no)
+	wants("a report is undeliverable", 6, 4)
+	h.settleAll("b.test", yes)
+	h.reopen()
+	wants("loaded again", 5, 3)
+}
+
 func TestHeldIsNeverDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFixture(t)

@@ -45,6 +45,7 @@ const (
 	noticed                   // the delay was reported, or need not be
 
 	stored     = frozen | noticed
+	shared     = 1 << 3 // its message has or had entries of other destinations
 	claimed    = 1 << 4 // by a lease or an administrator's act
 	unreadable = 1 << 5 // its record or message cannot be read
 	settled    = 1 << 6 // it stays in destination.entries until these are compacted

@@ -369,7 +369,8 @@ func (q *Queue) updateIndex(e *entry, v decision, last bool) {
 func (q *Queue) enterBadmail(e *entry) {
 	d := q.destination(Badmail)
 	if d.find(e.id) == nil {
-		q.addEntry(d, &entry{id: e.id, received: e.received, size: e.size})
+		q.addEntry(d, &entry{id: e.id, received: e.received, size: e.size, flags: shared})
+		e.dest.share(e)
 	}
 }
 
