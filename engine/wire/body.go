@@ -41,6 +41,7 @@ type body struct {
 	bol         bool   // what follows the clean ones begins a line
 	pendingCR   bool   // the last chunk ended in a CR
 	discard     bool   // the rest is read and dropped
+	bare        bool   // it has a bare CR or LF that is not accepted
 	size        int64
 	rate        minimumRate
 	err         error
@@ -70,11 +71,13 @@ func (c *conn) closeBody(b *body, r mail.Reply) {
 	if refused {
 		r = refusal
 	}
-	if b.err == nil || refused {
+	if !b.bare && (b.err == nil || refused) {
 		b.drain(r)
 	}
 	c.enter(atCommands)
 	switch err := b.err; {
+	case b.bare && !c.closed:
+		c.endUntrusted(r)
 	case err == errAborted:
 		c.now.pending = false
 	case err == io.EOF || err == errClosed:
@@ -241,9 +244,10 @@ func (b *body) dot(in []byte) {
 	}
 }
 
-// bareLineEnd meets a lone CR or LF, which takes n octets of input.
+// bareLineEnd meets a lone CR or LF, which takes n octets of input. Where it is
+// refused, the connection ends: to another server, it may have ended the message.
 func (b *body) bareLineEnd(n int) {
-	if !b.discard && !b.c.cfg.AcceptBareLF {
+	if b.bare = b.bare || !b.c.bareLF; b.bare && !b.discard {
 		b.err = bareLineEnding
 		return
 	}

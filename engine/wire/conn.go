@@ -191,6 +191,8 @@ func (c *conn) readError(err error) {
 	switch {
 	case errors.Is(err, errLong):
 		c.reject(mail.Reply{Code: 500, Enhanced: "5.2", Text: "Line too long"})
+	case errors.Is(err, errBareLine):
+		c.endUntrusted(mail.Reply{Code: 500, Enhanced: "5.2", Text: "Bare CR or LF in command: lines must end in CRLF"})
 	case errors.Is(err, errIdle):
 		c.sayGoodbye(mail.Reply{Code: 421, Enhanced: "4.2", Text: "Idle timeout, closing connection"})
 	case errors.Is(err, errSlow):
@@ -212,6 +214,21 @@ func (c *conn) disconnect(r mail.Reply) {
 	c.report(r)
 	c.out = appendReply(c.out, r, c.cfg.Verbs.EnhancedCodes)
 	c.shutdown()
+}
+
+// endUntrusted sends the refusal r of octets that another server may have read
+// as other lines than we do, and 421. What follows may be part of somebody's
+// message: none of it runs. It is read and dropped, as a message is, so that a
+// caller in the middle of one sees the refusal.
+func (c *conn) endUntrusted(r mail.Reply) {
+	c.report(r)
+	c.out = appendReply(c.out, r, c.cfg.Verbs.EnhancedCodes)
+	c.out = appendReply(c.out, mail.Reply{Code: 421, Enhanced: "7.0", Text: "Closing connection: what follows cannot be trusted"}, c.cfg.Verbs.EnhancedCodes)
+	c.closed = true
+	c.idle = min(c.idle, maxUntrusted)
+	if c.flush() == nil && c.closeWrite() {
+		_ = c.skip(maxDrain)
+	}
 }
 
 // sayGoodbye is disconnect for a caller that has sent all it had to send.

@@ -79,9 +79,11 @@ func lockstep(t *testing.T, cfg Config, words []byte) (said, replies string) {
 	}
 	put := func(s string) { in.WriteString(s); d.send(s) }
 	hear()
+	ended := false
 	for _, w := range words {
 		put(say(w))
-		switch r := hear(); r[:3] {
+		r := hear()
+		switch r[:3] {
 		case "354":
 			put(strings.Repeat("..x\r\n", int(w)) + ".\r\n")
 			hear()
@@ -89,8 +91,13 @@ func lockstep(t *testing.T, cfg Config, words []byte) (said, replies string) {
 			put("*\r\n")
 			hear()
 		}
+		if ended = strings.Contains(r, "Bare CR or LF"); ended {
+			break
+		}
 	}
-	d.send("QUIT\r\n") // talkTo does, too
+	if !ended {
+		d.send("QUIT\r\n") // talkTo does, too
+	}
 	hear()
 	if extra, _ := io.ReadAll(d.r); len(extra) > 0 {
 		t.Errorf("%q: more replies than commands: %q", in.String(), extra)

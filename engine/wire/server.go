@@ -103,6 +103,7 @@ func (s *Server) newConn(ctx context.Context, nc net.Conn, cfg Config) *conn {
 	}
 	c := &conn{ctx: ctx, cfg: cfg}
 	c.raw, c.sock, c.idle, c.in.pool = nc, nc, cfg.IdleTimeout, &s.bufs
+	c.bareLF = cfg.AcceptBareLF
 	c.caller = &Caller{
 		Remote:     addrPort(nc.RemoteAddr()),
 		Local:      addrPort(nc.LocalAddr()),

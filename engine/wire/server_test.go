@@ -51,7 +51,7 @@ var conversations = []struct {
 	}},
 	{name: "unknown verbs", steps: [][2]string{
 		{hello, "250"}, {"STARTTLSX", "500 5.5.2"}, {"XYZZY", "500 5.5.2"}, {"", "500 5.5.2"}, {"EXPN a", "502 5.5.1"},
-		{"SEND FROM:<a@b.test>", "502 5.5.1"}, {"STARTTLS", "502 5.5.1"}, {"NOOP\x00", "500 5.5.2"}, {"NO\rOP", "500 5.5.2"},
+		{"SEND FROM:<a@b.test>", "502 5.5.1"}, {"STARTTLS", "502 5.5.1"}, {"NOOP\x00", "500 5.5.2"}, {"NO\x08OP", "500 5.5.2"},
 		{"MA\u0131L FROM:<a@x.test>", "500 5.5.2"}, {"R\u017fET", "500 5.5.2"}, // a dotless i, a long s
 		{"noop  ", "250"}, {"rset ", "250"}, {"RSET x", "501 5.5.4"}, {"DATA x", "501 5.5.4"}, {"QUIT x", "501 5.5.4"},
 	}, alter: func(c *Config) { c.MaxErrors = 0 }},
@@ -75,7 +75,7 @@ var conversations = []struct {
 	}, alter: func(c *Config) { c.Verbs = mail.Verbs{}; c.MaxSize = 5 }},
 	{name: "a 421 of the session ends it", steps: [][2]string{{hello, "250"}, {"MAIL FROM:<leave@x.test>", "421 4.3.2 bye"}, {"-", "EOF"}}},
 	{name: "a bug ends one caller", steps: [][2]string{{hello, "250"}, {"MAIL FROM:<bug@x.test>", "421 4.3.0"}, {"-", "EOF"}}},
-	{name: "too many errors", steps: [][2]string{{"A", "500"}, {"B", "500"}, {"NOOP", "250"}, {"C", "421 4.7.0"}, {"-", "EOF"}}, alter: func(c *Config) { c.MaxErrors = 2 }},
+	{name: "too many errors", steps: [][2]string{{"A", "500"}, {"B", "500"}, {"NOOP", "250"}, {"C", "421 4.7.0"}, {"-", "EOF"}}, alter: func(c *Config) { c.MaxErrors, c.MaxSize = 2, 1 }},
 	{name: "an overlong line", steps: [][2]string{{strings.Repeat("x", 100<<10)[:60<<10], "500 5.5.2"}, {"NOOP", "250"}}},
 	{name: "a line without end", steps: [][2]string{{strings.Repeat("x", 200<<10), "421 4.7.0"}, {"-", "EOF"}}},
 	{name: "the longest line", steps: [][2]string{{"NOOP " + strings.Repeat("x", 2048-7), "250"}, {"NOOP " + strings.Repeat("x", 2048-6), "500 5.5.2"}, {"NOOP", "250"}}},
@@ -110,16 +110,18 @@ var conversations = []struct {
 		{"RCPT TO:<a@x.test>", "250"}, {"BDAT 4|ab\r\n|BDAT 3|.\r\n|BDAT 1|\r|NOOP", "250 2.0.0 4 octets received"}, {"-", "250 2.0.0 3 "}, {"-", "250 2.0.0 1 "}, {"-", "250 2.0.0 OK"},
 		{"MAIL FROM:<>", "503"}, {"BDAT 3 last|\ncd~", "250 2.0.0 queued as m1"}, {"BDAT 2 LAST|xy~", "503"},
 		{"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 2|ab|RSET", "250 2.0.0 2"}, {"-", "250 2.0.0 OK"}, {"DATA", "503"},
-		{"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 2|a\n|BDAT 1|x~", "550 5.6.0"}, {"-", "503"},
 		{"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 2|ab|QUIT", "250"}, {"-", "221"}, {"-", "EOF"},
 	}, alter: func(c *Config) { c.MaxErrors = 0 }},
 	{name: "BDATs sent ahead of a refusal are one error", steps: [][2]string{
 		{hello, "250"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"},
-		{"BDAT 2|a\n|BDAT 1|x|BDAT 1|x|BDAT 1 LAST|x~", "550 5.6.0"}, {"-", "503"}, {"-", "503"}, {"-", "503"},
+		{"BDAT 2|no|BDAT 1|x|BDAT 1|x|BDAT 1 LAST|x~", "552 5.3.4"}, {"-", "503"}, {"-", "503"}, {"-", "503"},
 		{"BDAT 1|x|BDAT 1|x|BDAT 1 LAST|xNOOP", "503"}, {"-", "503"}, {"-", "503"}, {"-", "250"},
 		{"BDAT 1|xNOOP", "503"}, {"-", "250"}, // another series
 		{"BDAT 1|x~", "421 4.7.0"}, {"-", "EOF"}, // and another
-	}, alter: func(c *Config) { c.MaxErrors = 2 }},
+	}, alter: func(c *Config) { c.MaxErrors, c.MaxSize = 2, 1 }},
+	{name: "a bare LF in a chunk", steps: [][2]string{
+		{hello, "250"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 2|a\n|BDAT 1 LAST|x|RSET", "550 5.6.0"}, {"-", "421 4.7.0"}, {"-", "EOF"},
+	}},
 	{name: "BDAT of no size", steps: [][2]string{{hello, "250"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 13 LASTX|MAIL FROM:<z@x.test>", "501 5.5.4"}, {"-", "EOF"}}},
 	{name: "BDAT over the limit", steps: [][2]string{
 		{hello, "250"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 3|abc|BDAT 3|abc|BDAT 1 LAST|x~", "250"}, {"-", "552 5.3.4"}, {"-", "503"},

@@ -11,7 +11,7 @@
 //   - Each command has one reply, in order, and it is the one that the Session
 //     gave. Replies are batched where RFC 2920 lets them be.
 //   - A message ends at CRLF . CRLF and nowhere else. The Session gets it whole,
-//     or an error.
+//     or an error. After a bare CR or LF nothing more is executed.
 //   - Nothing that came in clear is used after STARTTLS.
 //   - Each wait for a caller has a time limit, and a body a least rate.
 //
@@ -163,7 +163,7 @@ type Config struct {
 	ODMR         bool          // RFC 2645's port: only ATRN, and what leads to it
 	MaxSize      int64         // octets of one message, listed by SIZE; 0: no limit
 	MaxErrors    int           // bad commands before 421; 0: no limit
-	AcceptBareLF bool          // take bare CR and LF in messages as line ends instead of refusing them with 550
+	AcceptBareLF bool          // take bare CR and LF as line ends; otherwise they are refused, and the connection ends
 	IdleTimeout  time.Duration // for each command line, and for each read of a body; 0: 5 minutes
 }
 

@@ -21,6 +21,9 @@ const (
 	largeBuffer = 32 << 10 // while a body or a long line comes
 	maxLineSkip = 64 << 10 // how much of an overlong line is thrown away before we hang up
 	maxLinger   = time.Second
+
+	// maxUntrusted bounds the wait for a caller whose input is only dropped.
+	maxUntrusted = 30 * time.Second
 )
 
 // Why a read came to nothing. Whatever else a read returns is the socket's.
@@ -31,6 +34,7 @@ var (
 	errDisconnected = errors.New("the connection was ended from here")
 	errLong         = errors.New("the line is too long")
 	errFlood        = errors.New("the caller does not stop sending")
+	errBareLine     = errors.New("a bare CR or LF in a command")
 )
 
 // A stream is the socket with its two buffers. One goroutine uses it; drain
@@ -39,6 +43,7 @@ type stream struct {
 	raw    net.Conn // the socket, never replaced
 	sock   net.Conn // raw, or TLS over it
 	idle   time.Duration
+	bareLF bool // a lone LF ends a line, too
 	in     inbuf
 	out    []byte
 	until  time.Time          // when the present wait ends
@@ -189,6 +194,7 @@ func (b *inbuf) drop() { b.r, b.w = 0, 0 }
 // line gives the next line without its end, in the buffer: it holds until the
 // next read. The caller has the idle time for all of it, so that octets that
 // trickle in buy nothing. A line over limit octets is thrown away with errLong.
+// RFC 5321 §2.3.8 knows one line end, CRLF: another one is errBareLine.
 func (s *stream) line(limit int) ([]byte, error) {
 	s.until = time.Time{}
 	seen := 0
@@ -197,10 +203,14 @@ func (s *stream) line(limit int) ([]byte, error) {
 		if i := bytes.IndexByte(b[seen:], '\n'); i >= 0 {
 			n := seen + i + 1
 			s.in.take(n)
-			if n > limit {
+			line, whole := bytes.CutSuffix(b[:n-1], []byte{'\r'})
+			switch {
+			case !s.bareLF && (!whole || bytes.IndexByte(line, '\r') >= 0):
+				return nil, errBareLine
+			case n > limit:
 				return nil, errLong
 			}
-			return bytes.TrimSuffix(b[:n-1], []byte{'\r'}), nil
+			return line, nil
 		}
 		if seen = len(b); seen >= limit {
 			return nil, s.skipLine()
@@ -217,11 +227,18 @@ func (s *stream) line(limit int) ([]byte, error) {
 // skipLine throws the rest of an overlong line away.
 func (s *stream) skipLine() error {
 	s.until = time.Now().Add(s.idle)
+	afterCR := false // the last octet was a CR
 	for skipped := 0; skipped < maxLineSkip; {
 		b := s.in.bytes()
-		if i := bytes.IndexByte(b, '\n'); i >= 0 {
-			s.in.take(i + 1)
-			return errLong
+		for i, octet := range b {
+			if !s.bareLF && afterCR != (octet == '\n') {
+				return errBareLine
+			}
+			if octet == '\n' {
+				s.in.take(i + 1)
+				return errLong
+			}
+			afterCR = octet == '\r'
 		}
 		skipped += len(b)
 		s.in.drop()
@@ -248,13 +265,18 @@ func (s *stream) flush() error {
 // linger lets the caller read the last reply: closing a socket with unread
 // input would throw them away at the other end.
 func (s *stream) linger() {
-	if s.sock != s.raw {
-		closeWrite(s.sock) // TLS has its own close_notify
-	}
-	if closeWrite(s.raw) {
+	if s.closeWrite() {
 		s.raw.SetReadDeadline(time.Now().Add(maxLinger))
 		io.CopyN(io.Discard, s.raw, maxLineSkip)
 	}
+}
+
+// closeWrite ends our side of the connection; false if only closing does.
+func (s *stream) closeWrite() bool {
+	if s.sock != s.raw {
+		closeWrite(s.sock) // TLS has its own close_notify
+	}
+	return closeWrite(s.raw)
 }
 
 func closeWrite(nc net.Conn) bool {

@@ -80,8 +80,11 @@ var wireRows = []wireRow{
 	{name: "a line without end", steps: []string{strings.Repeat("x", 100_000), "421_4.7.0 closed"}},
 	{name: "a NUL in a command", steps: []string{ehlo + "NOOP\x00\r\nMAIL FROM:<evil\x00@x.test>\r\n\x00\r\n" + quit, "250 500 500 500 221"}},
 	{name: "control octets in a command", steps: []string{ehlo + "MAIL FROM:<evil@x.test>\x1b[2J\r\nNOOP \x7f\r\nNOOP \x08\r\n" + quit, "250 500 500 500 221"}},
-	{name: "a CR within a command", steps: []string{ehlo + "NOOP\rMAIL FROM:<evil@x.test>\r\n" + quit, "250 500_5.5.2 221"}},
-	{name: "a CR at the end of a command", steps: []string{ehlo + "NOOP\r\r\n" + quit, "250 500_5.5.2 221"}},
+	{name: "a CR within a command", steps: []string{ehlo + "NOOP\rMAIL FROM:<evil@x.test>\r\n" + smuggledCommands + quit, "250 500_5.5.2 421_4.7.0 closed"}},
+	{name: "a CR at the end of a command", steps: []string{ehlo + "NOOP\r\r\n" + smuggledCommands + quit, "250 500_5.5.2 421_4.7.0 closed"}},
+	{name: "an LF within a command", steps: []string{ehlo + "NOOP\nMAIL FROM:<evil@x.test>\r\n" + smuggledCommands + quit, "250 500_5.5.2 421_4.7.0 closed"}},
+	{name: "an LF in a long command", steps: []string{ehlo + "NOOP " + strings.Repeat("x", 3000) + "\n" + smuggledCommands + quit, "250 500_5.5.2 421_4.7.0 closed"}},
+	{name: "an LF in an AUTH response", steps: []string{ehlo + "AUTH LOGIN\r\nYQ==\n" + smuggledCommands + quit, "250 334 500_5.5.2 421_4.7.0 closed"}},
 
 	// Addresses.
 	{name: "8-bit addresses", steps: []string{ehlo + "MAIL FROM:<\xe9vil@x.test>\r\nMAIL FROM:<evil@\xc3\xa9.test>\r\nMAIL FROM:<\xff\xfe@x.test>\r\nMAIL FROM:<evil@x.test>\r\nRCPT TO:<\u017fomeone@held.test>\r\nRCPT TO:<someone@he\u212ad.test>\r\n" + quit, "250 553_5.6.7 553 553 250 553 553 221"}},
@@ -94,8 +97,8 @@ var wireRows = []wireRow{
 	{name: "101 recipients", steps: []string{ehlo + "MAIL FROM:<evil@x.test>\r\n" + manyRcpts(101) + quit, "250 250" + strings.Repeat(" 250", 100) + " 452_4.5.3 221"}},
 
 	// Messages: every known way to end one early (SMTP smuggling).
-	{name: "a bare LF", steps: []string{data + "a\nb\r\n.\r\n" + quit, "250 250 250 354 550_5.6.0 221"}},
-	{name: "a bare CR", steps: []string{data + "a\rb\r\n.\r\n" + quit, "250 250 250 354 550_5.6.0 221"}},
+	{name: "a bare LF", steps: []string{data + "a\nb\r\n.\r\n" + quit, rejectedMessage}},
+	{name: "a bare CR", steps: []string{data + "a\rb\r\n.\r\n" + quit, rejectedMessage}},
 	{name: "LF . LF", steps: []string{data + "a\n.\n" + smuggledCommands + quit, rejectedMessage}},
 	{name: "LF . CR LF", steps: []string{data + "a\n.\r\n" + smuggledCommands + quit, rejectedMessage}},
 	{name: "CR LF . LF", steps: []string{data + "a\r\n.\n" + smuggledCommands + quit, rejectedMessage}},
@@ -109,6 +112,8 @@ var wireRows = []wireRow{
 	{name: "CR LF . NUL CR LF", steps: []string{data + "a\nb\r\n.\x00\r\n" + smuggledCommands + quit, rejectedMessage}},
 	{name: "LF LF . LF LF", steps: []string{data + "a\n\n.\n\n" + smuggledCommands + quit, rejectedMessage}},
 	{name: "LF CR . LF CR", steps: []string{data + "a\n\r.\n\r" + smuggledCommands + quit, rejectedMessage}},
+	{name: "a bare LF in a message that is too large", steps: []string{data + strings.Repeat("0123456\r\n", messageLimit/8) + "a\n.\nx\r\n.\r\n" + smuggledCommands + quit, "250 250 250 354 552 421_4.7.0 closed"}},
+	{name: "a CR, a NUL and an LF", steps: []string{data + "a\r\x00\n.\r\x00\n" + smuggledCommands + quit, rejectedMessage}},
 	{name: "a long message without a line end", steps: []string{data + strings.Repeat("x", messageLimit+1) + "\r\n.\r\n" + quit, "250 250 250 354 552_5.3.4 221"}},
 	{name: "too large by SIZE", steps: []string{ehlo + fmt.Sprintf("MAIL FROM:<evil@x.test> SIZE=%d\r\nMAIL FROM:<evil@x.test> SIZE=99999999999999999999\r\n", messageLimit+1) + quit, "250 552_5.3.4 552_5.3.4 221"}},
 	{name: "SIZE smaller than the message", steps: []string{ehlo + "MAIL FROM:<evil@x.test> SIZE=1\r\nRCPT TO:<someone@held.test>\r\nDATA\r\n" + strings.Repeat("0123456\r\n", messageLimit/8) + ".\r\n" + quit, "250 250 250 354 552_5.3.4 221"}},
@@ -123,7 +128,9 @@ var wireRows = []wireRow{
 	{name: "BDAT with a malformed LAST", steps: []string{transaction + "BDAT 13 LASTX\r\n" + smuggledCommands, "250 250 250 501 closed"}},
 	{name: "BDAT in hex", steps: []string{transaction + "BDAT 0x10 LAST\r\n" + smuggledCommands, "250 250 250 501 closed"}},
 	{name: "BDAT over the limit", steps: []string{transaction + fmt.Sprintf("BDAT %d LAST\r\n", messageLimit+1) + strings.Repeat("x", messageLimit+1) + quit, "250 250 250 552_5.3.4 221"}},
-	{name: "a bare LF by BDAT", steps: []string{transaction + "BDAT 5 LAST\r\na\nb\r\n" + quit, "250 250 250 550_5.6.0 221"}},
+	{name: "a bare LF by BDAT", steps: []string{transaction + "BDAT 5 LAST\r\na\nb\r\n" + smuggledCommands + quit, "250 250 250 550_5.6.0 421_4.7.0 closed"}},
+	{name: "a bare CR that ends the last chunk", steps: []string{transaction + "BDAT 5\r\nabcd\rBDAT 0 LAST\r\n" + smuggledCommands + quit, "250 250 250 250 550_5.6.0 421_4.7.0 closed"}},
+	{name: "a bare LF in the first of many chunks", steps: []string{transaction + "BDAT 2\r\na\nBDAT 1\r\nxBDAT 1 LAST\r\nx" + smuggledCommands + quit, "250 250 250 550_5.6.0 421_4.7.0 closed"}},
 	{name: "DATA between two BDAT", steps: []string{transaction + "BDAT 3\r\na\r\nDATA\r\nRSET\r\n" + quit, "250 250 250 250 503 250 221"}},
 	{name: "MAIL between two BDAT", steps: []string{transaction + "BDAT 3\r\na\r\nMAIL FROM:<evil@x.test>\r\nRSET\r\n" + quit, "250 250 250 250 503 250 221"}},
 	{name: "BDAT broken off by RSET", steps: []string{transaction + "BDAT 3\r\na\r\nRSET\r\nBDAT 3 LAST\r\na\r\n" + quit, "250 250 250 250 250 503 221"}},
@@ -179,7 +186,7 @@ var wireRows = []wireRow{
 }
 
 // rejectedMessage are the replies where nothing behind a false end is run.
-const rejectedMessage = "250 250 250 354 550_5.6.0 221 closed"
+const rejectedMessage = "250 250 250 354 550_5.6.0 421_4.7.0 closed"
 
 func manyRcpts(n int) string {
 	var b strings.Builder
