@@ -13,6 +13,7 @@ import (
 	"restante/engine/settings"
 	"restante/engine/site"
 	"restante/engine/spool"
+	"restante/internal/disk"
 	"restante/internal/kv"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -40,17 +41,9 @@ func (h folderBacklog) String() string {
 	return fmt.Sprintf("%d messages wait", h.messages)
 }
 
-// absPath makes a path of the tree absolute; "" stays.
-func absPath(data, p string) string {
-	if p == "" || filepath.IsAbs(p) {
-		return p
-	}
-	return filepath.Join(data, filepath.FromSlash(p))
-}
-
 // indexName is the spelling of a folder in the keys of the index.
 func indexName(data, folder string) string {
-	folder = absPath(data, folder)
+	folder = disk.Locate(data, folder)
 	if rel, err := filepath.Rel(data, folder); err == nil && filepath.IsLocal(rel) {
 		folder = rel
 	}
@@ -86,7 +79,7 @@ func (s Backlog) folders(n int, folder string) ([]folderBacklog, error) {
 	var out []folderBacklog
 	for _, name := range names {
 		h := folderBacklog{folder: name}
-		if at, messages := s.open(n); at == absPath(s.Data, name) && at != "" {
+		if at, messages := s.open(n); at == disk.Locate(s.Data, name) && at != "" {
 			h.messages = messages
 		} else if h.messages, err = spool.Count(context.Background(), queueIndex(db, s.Data, n, name)); err != nil {
 			return nil, err
@@ -134,7 +127,7 @@ func (s Backlog) check(c metabase.Change, n int) (problems []metabase.Problem) {
 		switch {
 		case stays && h.folder == indexName(s.Data, to):
 			// The mail stays in the queue.
-		case stays && (current || absPath(s.Data, h.folder) == open):
+		case stays && (current || disk.Locate(s.Data, h.folder) == open):
 			bad(settings.QueueDirectory, refuse(metabase.Invalid,
 				"%s in %s and would stay behind: let the queue become empty first, see queue list --site %d", h, h.folder, n))
 		case !stays && current:
@@ -245,7 +238,7 @@ func (e *Engine) strandedText(n int, folder string) string {
 	open, _ := e.backlog().open(n)
 	var out []string
 	for _, h := range waiting {
-		if at := absPath(e.opts.DataDir, h.folder); at != open && h.folder != indexName(e.opts.DataDir, folder) {
+		if at := disk.Locate(e.opts.DataDir, h.folder); at != open && h.folder != indexName(e.opts.DataDir, folder) {
 			out = append(out, fmt.Sprintf("%s in %s, where its queue was: set QueueDirectory back to that to have it sent", h, h.folder))
 		}
 	}

@@ -28,6 +28,7 @@ import (
 	"restante/engine/site"
 	"restante/engine/spool"
 	"restante/engine/wire"
+	"restante/internal/disk"
 	"restante/internal/kv"
 )
 
@@ -37,12 +38,12 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 	a := &siteAdapter{Site: set, dir: e.opts.DataDir, ownAddrs: sync.OnceValue(ownAddresses)}
 	cfg := &site.Config{
 		Name: set.Name, Rev: uint64(set.Rev),
-		TLS:     site.TLSFiles{Cert: a.absPath(set.TLS.TlsCertificateFile), Key: a.absPath(set.TLS.TlsKeyFile)},
+		TLS:     site.TLSFiles{Cert: a.path(set.TLS.TlsCertificateFile), Key: a.path(set.TLS.TlsKeyFile)},
 		Wire:    a.wireConfig(),
 		Session: policy.For(set),
 		Release: a.releasePolicy(),
 		Mail: site.Mail{
-			Folder: a.absPath(set.Folders.QueueDirectory),
+			Folder: a.path(set.Folders.QueueDirectory),
 			Open: func(ctx context.Context) (site.Storage, error) {
 				return e.openStorage(ctx, set.Number, set.Folders.QueueDirectory)
 			},
@@ -86,7 +87,7 @@ type siteAdapter struct {
 	ownAddrs func() []netip.Addr
 }
 
-func (a *siteAdapter) absPath(p string) string { return absPath(a.dir, p) }
+func (a *siteAdapter) path(p string) string { return disk.Locate(a.dir, p) }
 
 func (a *siteAdapter) wireConfig() wire.Config {
 	return wire.Config{
@@ -157,10 +158,10 @@ type routes struct{ *siteAdapter }
 
 func (r routes) Route(d mail.Domain) delivery.Route {
 	if d == queue.Badmail {
-		return delivery.Route{Kind: delivery.Archive, Dir: r.absPath(r.Folders.BadMailDirectory)}
+		return delivery.Route{Kind: delivery.Archive, Dir: r.path(r.Folders.BadMailDirectory)}
 	}
 	set := r.Site.Route(d)
-	out := delivery.Route{Dir: r.absPath(set.Folder), DirectFirst: set.DirectFirst, Held: set.Held, Client: r.clientSettings(set)}
+	out := delivery.Route{Dir: r.path(set.Folder), DirectFirst: set.DirectFirst, Held: set.Held, Client: r.clientSettings(set)}
 	switch set.Way {
 	case settings.ToFolder:
 		out.Kind = delivery.Drop
@@ -242,7 +243,7 @@ func (e *Engine) openStorage(ctx context.Context, n int, folder string) (site.St
 		return site.Storage{}, err
 	}
 	index := queueIndex(e.opts.IndexDB, data, n, folder)
-	s, err := spool.Open(ctx, absPath(data, folder), index, spool.Options{
+	s, err := spool.Open(ctx, disk.Locate(data, folder), index, spool.Options{
 		Log:   e.opts.Log.With("site", n),
 		Owner: fmt.Sprintf("site %d of %s as %s", n, data, indexName(data, folder)),
 	})

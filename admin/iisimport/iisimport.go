@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"restante/engine/settings"
+	"restante/internal/disk"
 	"restante/metabase"
 	"restante/metabase/mbxml"
 	"restante/metabase/schema"
@@ -89,8 +90,8 @@ func fileName(s string) string {
 		}
 		return r
 	}, s)
-	if s = strings.TrimRight(s, ". "); s == "" {
-		return "_"
+	if s = strings.TrimRight(s, ". "); disk.CheckName(s) != nil {
+		return "_" + s // nothing is left, or a device of Windows
 	}
 	return s
 }

@@ -37,6 +37,7 @@ func TestFolder(t *testing.T) {
 func TestFileName(t *testing.T) {
 	for in, want := range map[string]string{
 		"a.test": "a.test", "*.a": "_.a", `..\x`: ".._x", "../x": ".._x", "..": "_", "a. ": "a", "": "_", "a\x00b": "a_b",
+		"con.example": "_con.example",
 	} {
 		if got := fileName(in); got != want {
 			t.Errorf("fileName(%q) = %q, want %q", in, got, want)
@@ -103,7 +104,7 @@ func TestReviewList(t *testing.T) {
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/internal":     "a file is adapted without regard to the caller",
+		"/internal/kv":  "a file is adapted without regard to the store",
 		"/engine/wire":  "the file is of settings",
 		"/engine/site":  "the file is of settings",
 		"/engine/queue": "the file is of settings",

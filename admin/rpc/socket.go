@@ -26,6 +26,9 @@ const (
 	tempPrefix  = "restante-control-"
 )
 
+// Names are the files that Listen makes in the data folder.
+var Names = []string{socketName, addressName}
+
 // Listen opens the local socket of a data folder. The caller has the store open:
 // a socket that Listen finds is stale. Closing the listener removes what Listen
 // made.

@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"restante/admin"
@@ -17,6 +15,7 @@ import (
 	"restante/engine/queue"
 	"restante/engine/settings"
 	"restante/engine/site"
+	"restante/internal/disk"
 	"restante/metabase"
 )
 
@@ -138,21 +137,12 @@ func (h handlers) removeSite(ctx context.Context, who api.Caller, p metabase.Pat
 	out := api.Deleted{Site: n, Messages: moved.Messages, Bytes: moved.Bytes}
 	for _, name := range []string{"QueueDirectory", "DropDirectory", "PickupDirectory", "BadMailDirectory"} {
 		if dir := h.text(snap, p, name); dir != "" {
-			out.Folders = append(out.Folders, h.absFolder(dir))
+			out.Folders = append(out.Folders, disk.Locate(h.Env.Data, dir))
 		}
 	}
 	var err error
 	out.Rev, err = h.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
 	return out, err
-}
-
-// absFolder returns the path on disk of a folder named in the tree.
-func (h handlers) absFolder(dir string) string {
-	dir = filepath.FromSlash(strings.ReplaceAll(dir, `\`, "/"))
-	if filepath.IsAbs(dir) {
-		return dir
-	}
-	return filepath.Join(h.Env.Data, dir)
 }
 
 // emptyQueue moves the mail of a site to the place that the request names, and

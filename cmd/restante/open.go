@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -31,6 +34,7 @@ import (
 const (
 	storeName = "metabase"
 	keyName   = "machine.key"
+	tlsName   = "tls" // the certificate that setup makes
 )
 
 // A conn carries calls to the administration API. Close it after use.
@@ -129,7 +133,20 @@ func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, 
 
 // dataLayout is the data folder, with the folders that no site may have for its own.
 func dataLayout(data string) settings.Layout {
-	return settings.Layout{Data: data, Reserved: []string{storeName, queueName, "backups", "exports"}}
+	return settings.Layout{
+		Data: data, Reserved: append([]string{storeName, queueName, "backups", "exports", keyName}, rpc.Names...),
+		Certificates: tlsName, OwnAddress: isOwnAddress,
+	}
+}
+
+// isOwnAddress reports whether an address is one of this machine, or may be: the
+// interfaces cannot always be read.
+func isOwnAddress(ip netip.Addr) bool {
+	list, err := net.InterfaceAddrs()
+	return err != nil || slices.ContainsFunc(list, func(a net.Addr) bool {
+		p, err := netip.ParsePrefix(a.String())
+		return err == nil && p.Addr().Unmap() == ip.Unmap()
+	})
 }
 
 // checkQueuesAtRest checks by the index of the queues that no service has open. It is

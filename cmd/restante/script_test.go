@@ -56,6 +56,12 @@ func scripts(t *testing.T, dir string) {
 	testscript.Run(t, testscript.Params{
 		Dir: dir, RequireUniqueNames: true,
 		UpdateScripts: os.Getenv("RESTANTE_UPDATE_SCRIPTS") != "",
+		Condition: func(cond string) (bool, error) {
+			if cond != "super" {
+				return false, fmt.Errorf("there is no condition %s", cond)
+			}
+			return os.Getuid() == 0, nil // as works
+		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("RESTANTE_DATA", filepath.Join(e.WorkDir, "data"))
 			e.Setenv("SCRIPTS", lua)
@@ -76,7 +82,7 @@ func scripts(t *testing.T, dir string) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"svc": svc, "smtp": smtp, "code": code, "messages": messages, "same": same,
 			"no-file-has": noFileHas, "pause": pause, "damage": damage, "lock-store": lockStore, "unlock-store": unlockStore,
-			"stop-during": stopDuring,
+			"stop-during": stopDuring, "as": as,
 		},
 	})
 }

@@ -188,7 +188,7 @@ func (c *cli) setUpOrSync(ctx context.Context, store *metabase.Store, data strin
 		if err != nil {
 			return &api.Error{Kind: api.KindRefused, Text: err.Error()}
 		}
-		if err := makeCertificate(filepath.Join(data, "tls"), site.FQDN, site.Domain); err != nil {
+		if err := makeCertificate(filepath.Join(data, tlsName), site.FQDN, site.Domain); err != nil {
 			return err
 		}
 		b.Ops, b.Comment = ops, "setup"

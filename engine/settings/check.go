@@ -3,6 +3,7 @@
 package settings
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -22,7 +23,7 @@ func Check(c metabase.Change) []metabase.Problem { return Layout{}.Check(c) }
 // is accepted: a site must be curable step by step.
 func (l Layout) Check(c metabase.Change) []metabase.Problem {
 	sites := touchedSites(c)
-	problems := slices.Concat(l.checkFolders(c, sites), checkAddresses(c, sites), checkValues(c))
+	problems := slices.Concat(l.checkFolders(c, sites), l.checkAddressRights(c), checkAddresses(c, sites), checkValues(c))
 	for _, n := range sites {
 		problems = append(problems, checkSite(c, n)...)
 	}
@@ -218,6 +219,44 @@ func checkAddresses(c metabase.Change, sites []int) (problems []metabase.Problem
 				problems = append(problems, taken(n, id, at, other))
 			} else if id, ok := added[other][at]; ok {
 				problems = append(problems, taken(other, id, at, n))
+			}
+		}
+	}
+	return problems
+}
+
+// firstFreePort is the first of the ports that every user of a machine may
+// listen on.
+const firstFreePort = 1024
+
+// checkAddressRights asks for control over the whole tree where a change adds an
+// address that only the service may listen on: a port that the system keeps for
+// its services, or an address of another machine.
+func (l Layout) checkAddressRights(c metabase.Change) (problems []metabase.Problem) {
+	if allows(c, metabase.Root, metabase.Control) {
+		return nil
+	}
+	before, sites := map[netip.AddrPort]bool{}, map[int]bool{}
+	for _, path := range c.Touched {
+		if n, rest, ok := siteOf(path); ok && rest == "" && !sites[n] {
+			sites[n] = true
+			for at := range addressesOf(c.Old, n) {
+				before[at] = true // a site that moves takes its addresses along
+			}
+		}
+	}
+	for n := range sites {
+		for at, id := range addressesOf(c.New, n) {
+			why := ""
+			switch ip := at.Addr(); {
+			case before[at]:
+			case at.Port() < firstFreePort:
+				why = fmt.Sprintf("a port below %d", firstFreePort)
+			case !ip.IsUnspecified() && !ip.IsLoopback() && l.OwnAddress != nil && !l.OwnAddress(ip):
+				why = "an address that is not this machine's"
+			}
+			if why != "" {
+				problems = append(problems, problem(SitePath(n), id, invalid("%s has %s: that takes the right %s at %s", at, why, metabase.Control, metabase.Root)))
 			}
 		}
 	}

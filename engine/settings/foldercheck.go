@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"restante/internal/disk"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -48,14 +49,16 @@ func Moved(c metabase.Change) (numbers []int) {
 type folderCheck struct {
 	Layout
 	metabase.Change
+	root     bool         // the actor has control over the whole tree
+	others   *folderIndex // see foreign
 	problems []metabase.Problem
 }
 
 // checkFolders refuses folders that would endanger a queue, and those that the
 // actor has no right to name.
 func (l Layout) checkFolders(c metabase.Change, sites []int) []metabase.Problem {
-	k := &folderCheck{Layout: l, Change: c}
-	k.checkOutside()
+	k := &folderCheck{Layout: l, Change: c, root: allows(c, metabase.Root, metabase.Control)}
+	k.checkNames()
 	moved := k.moved(sites)
 	if len(moved) == 0 {
 		return k.problems
@@ -63,6 +66,7 @@ func (l Layout) checkFolders(c metabase.Change, sites []int) []metabase.Problem 
 	queues, added := l.queues(c.New), newFolderIndex()
 	for _, f := range moved {
 		k.checkReserved(f)
+		k.checkForeign(f)
 		if f.id != QueueDirectory {
 			k.checkApart(f, queues)
 			continue
@@ -96,13 +100,13 @@ func (k *folderCheck) badBeside(f, o folder, advice string) {
 }
 
 // moved lists the folders that are new, lie elsewhere than before, or are now
-// stored where they were inherited. A folder that leads out of the data folder
-// is left out: checkOutside refuses it.
+// stored where they were inherited. A folder whose name checkNames refuses is
+// left out.
 func (k *folderCheck) moved(sites []int) (list []folder) {
 	for _, n := range sites {
 		for _, id := range siteFolders {
 			was, had := k.folderOf(k.Old, n, id)
-			if f, ok := k.folderOf(k.New, n, id); ok && !leadsOut(f.text) && (!had || was.at != f.at || f.own() && !was.own()) {
+			if f, ok := k.folderOf(k.New, n, id); ok && named(f.text) == nil && (!had || was.at != f.at || f.own() && !was.own()) {
 				list = append(list, f)
 			}
 		}
@@ -113,10 +117,13 @@ func (k *folderCheck) moved(sites []int) (list []folder) {
 			continue
 		}
 		f, ok := k.dropOf(k.New, n, key)
-		if !ok || leadsOut(f.text) {
+		was, had := k.dropOf(k.Old, n, key)
+		if !ok || had && was.at == f.at {
 			continue
 		}
-		if was, had := k.dropOf(k.Old, n, key); !had || was.at != f.at {
+		if err := disk.CheckPath(f.text); err != nil {
+			k.bad(f, "%s %v", f.text, err) // checkNames does not know that it is a folder
+		} else if named(f.text) == nil {
 			list = append(list, f)
 		}
 	}
@@ -181,36 +188,102 @@ func (k *folderCheck) checkUnmoved(moved []folder, added folderIndex) {
 	}
 }
 
-// checkReserved refuses a folder that the service itself uses.
+// checkReserved refuses a folder or file that the service itself uses.
 func (k *folderCheck) checkReserved(f folder) {
-	for _, name := range k.Reserved {
-		at := k.place(name)
-		if in(f.at, at) || in(at, f.at) {
-			k.bad(f, "%s: the service itself has %s in the data folder; name another folder", f.text, name)
+	if k.Data != "" && in(k.place("."), f.at) {
+		k.bad(f, "%s has the service's own files in it; name another %s", f.text, f.kind())
+		return
+	}
+	for _, name := range append(slices.Clone(k.Reserved), k.Certificates) {
+		switch at := k.place(name); {
+		case name == "" || !in(f.at, at) && !in(at, f.at):
+		case name != k.Certificates || f.kind() == "folder":
+			k.bad(f, "%s: the service itself has %s in the data folder; name another %s", f.text, name, f.kind())
+		case !k.root:
+			k.bad(f, "%s: the service itself has %s in the data folder: that takes the right %s at %s", f.text, name, metabase.Control, metabase.Root)
 		}
 	}
 }
 
-// checkOutside checks the folders that the change stores. None may lead out of
-// the data folder by its name, and one elsewhere takes control over the whole
-// tree: the service may write where its callers may not.
-func (k *folderCheck) checkOutside() {
+// checkForeign refuses a folder or file of a site that the actor may not write,
+// but for the queues, which checkApart and checkQueue compare.
+func (k *folderCheck) checkForeign(f folder) {
+	if k.root || !f.own() || f.id == QueueDirectory {
+		return
+	}
+	for _, o := range k.foreign().near(f.at) {
+		if o.site != f.site {
+			k.badBeside(f, o, "name another "+f.kind())
+			return
+		}
+	}
+}
+
+// foreign indexes what belongs to the sites that the actor may not write.
+func (k *folderCheck) foreign() *folderIndex {
+	if k.others != nil {
+		return k.others
+	}
+	i := newFolderIndex()
+	add := func(f folder, ok bool) {
+		if ok && f.text != "" {
+			i.add(f)
+		}
+	}
+	for _, n := range Numbers(k.New) {
+		if allows(k.Change, SitePath(n), metabase.Write) {
+			continue
+		}
+		for _, id := range slices.Concat(siteFolders[1:], tlsFiles) {
+			add(k.folderOf(k.New, n, id))
+		}
+		for name := range k.New.Names(DomainsPath(n)) {
+			add(k.dropOf(k.New, n, DomainPath(n, name)))
+		}
+	}
+	k.others = &i
+	return k.others
+}
+
+// checkNames checks the folders and files that the change stores. None may lead
+// out of the data folder by its name, and one elsewhere takes control over the
+// whole tree: the service may write, and read, where its callers may not.
+func (k *folderCheck) checkNames() {
 	for t := range k.PropertyChanges() {
-		if !stores(t) || t.ID != RouteActionString && !slices.Contains(siteFolders, t.ID) {
+		file := slices.Contains(tlsFiles, t.ID)
+		if !stores(t) || t.ID != RouteActionString && t.ID != logFileDirectory && !file && !slices.Contains(siteFolders, t.ID) {
 			continue
 		}
 		text := t.New.Value.Str()
-		if t.ID == RouteActionString && isHosts(text) {
-			continue
+		if t.ID == RouteActionString && (isHosts(text) || disk.CheckPath(text) != nil) {
+			continue // a folder only by its domain's RouteAction: see moved
 		}
-		f := folder{key: t.Path, from: t.Path, id: t.ID, text: text, at: k.place(text)}
-		switch {
-		case leadsOut(text):
-			k.bad(f, "%s leads out of the data folder", text)
-		case absolute(text) && !in(f.at, k.place(".")) && !allows(k.Change, metabase.Root, metabase.Control):
+		n, _, _ := siteOf(t.Path)
+		f := folder{site: n, key: t.Path, from: t.Path, id: t.ID, text: text, at: k.place(text)}
+		switch err := named(text); {
+		case err != nil:
+			k.bad(f, "%s %v", text, err)
+		case disk.IsAbs(text) && !in(f.at, k.place(".")) && !k.root:
 			k.bad(f, "%s lies outside of the data folder: that takes the right %s at %s", text, metabase.Control, metabase.Root)
+		case file && text != "":
+			k.checkReserved(f)
+			k.checkForeign(f)
 		}
 	}
+}
+
+// logFileDirectory is checked, although nothing is written there.
+const logFileDirectory metabase.ID = 4001
+
+// named returns an error where text can't be the name of a folder or a file.
+func named(text string) error {
+	if err := disk.CheckPath(text); err != nil {
+		return reason(err.Error())
+	}
+	if !disk.IsAbs(text) && !disk.IsLocal(text) {
+		return reason("leads out of the data folder")
+	}
+	return nil
 }
 
 // isHosts reports whether a RouteActionString names hosts, and so no folder

@@ -5,11 +5,13 @@ package settings
 import (
 	"fmt"
 	"iter"
+	"net/netip"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"restante/internal/disk"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -20,12 +22,18 @@ import (
 // So no other folder may be the same, in it or above it.
 var siteFolders = []metabase.ID{QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory}
 
-// Layout is the data folder and the names in it that the service reserves: no
-// folder of a site may be there. Without Data, an absolute folder is compared
-// with absolute ones only.
+// tlsFiles are the files with a site's certificate and its key.
+var tlsFiles = []metabase.ID{TlsCertificateFile, TlsKeyFile}
+
+// Layout is the data folder and what the service has in it. No folder of a site
+// may be among the Reserved names, and no file of one, except in Certificates
+// for a caller with control at the root. Without Data, an absolute folder is
+// compared with absolute ones only.
 type Layout struct {
-	Data     string
-	Reserved []string
+	Data         string
+	Reserved     []string
+	Certificates string
+	OwnAddress   func(netip.Addr) bool // nil: every address is this machine's
 }
 
 // A folder is a folder of a site or a domain.
@@ -41,6 +49,14 @@ type folder struct {
 // own reports whether it is stored at the site or the domain itself.
 func (f folder) own() bool { return f.from.Equal(f.key) }
 
+// kind is what f is.
+func (f folder) kind() string {
+	if slices.Contains(tlsFiles, f.id) {
+		return "file"
+	}
+	return "folder"
+}
+
 // String names the folder by its owner.
 func (f folder) String() string {
 	if f.id == RouteActionString {
@@ -54,23 +70,7 @@ func (f folder) String() string {
 // the same folder. Case does not count, as on many file systems. Links are not
 // followed: the code that opens the folder does that.
 func (l Layout) place(text string) string {
-	p := strings.ReplaceAll(text, `\`, "/")
-	if !absolute(text) {
-		p = path.Join(strings.ReplaceAll(l.Data, `\`, "/"), p)
-	}
-	return strings.ToLower(path.Clean(p))
-}
-
-// absolute reports whether a folder does not begin at the data folder, here or
-// on another system.
-func absolute(text string) bool {
-	return filepath.IsAbs(text) || strings.HasPrefix(text, "/") || strings.HasPrefix(text, `\`)
-}
-
-// leadsOut reports whether a relative folder is not in the data folder.
-func leadsOut(text string) bool {
-	clean := path.Clean(strings.ReplaceAll(text, `\`, "/"))
-	return !absolute(text) && (clean == ".." || strings.HasPrefix(clean, "../"))
+	return strings.ToLower(filepath.ToSlash(disk.Locate(l.Data, text)))
 }
 
 // above yields the places that contain a place, the nearest first.

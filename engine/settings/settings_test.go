@@ -27,7 +27,8 @@ func TestLayers(t *testing.T) {
 		"/engine/delivery": "a layer above reads settings",
 		"/engine/release":  "a layer above reads settings",
 		"/engine/site":     "a layer above reads settings",
-		"/internal":        "settings read a snapshot and keep nothing",
+		"/internal/kv":     "settings read a snapshot and keep nothing",
+		"/internal/seal":   "settings read a snapshot and keep nothing",
 	})
 }
 

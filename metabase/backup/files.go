@@ -14,8 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"restante/internal/disk"
 	"restante/metabase"
@@ -46,30 +44,13 @@ func checkName(name string) error {
 		return bad("is empty")
 	case len(name) > maxName:
 		return bad("is longer than 100 octets")
-	case strings.ContainsAny(name, `/\:*?"<>|`) || strings.IndexFunc(name, unicode.IsControl) >= 0:
-		return bad("holds a character that a file's name cannot have everywhere")
 	case strings.HasPrefix(name, ".") || strings.TrimSpace(name) != name:
 		return bad("begins with a dot or a blank, or ends with a blank")
-	case isDevice(name):
-		return bad("is a device on Windows, where no file can be called so")
+	}
+	if err := disk.CheckName(name + ".md0"); err != nil {
+		return bad(err.Error())
 	}
 	return nil
-}
-
-// isDevice reports whether the name is a device on Windows, with any text after its
-// first dot.
-func isDevice(name string) bool {
-	base, _, _ := strings.Cut(strings.ToLower(name), ".")
-	base = strings.TrimRight(base, " ")
-	switch base {
-	case "con", "prn", "aux", "nul", "conin$", "conout$":
-		return true
-	}
-	port, ok := strings.CutPrefix(base, "com")
-	if !ok {
-		port, ok = strings.CutPrefix(base, "lpt")
-	}
-	return ok && utf8.RuneCountInString(port) == 1 && strings.Contains("0123456789¹²³", port)
 }
 
 // Save writes a backup of s to the folder dir, which it creates if needed. With
