@@ -107,6 +107,7 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 		{"relay list", 0, []metabase.Op{h.set(one, "RelayIpList", "127.0.0.1")}},
 		{"no relay by accounts", 0, []metabase.Op{h.set(one, "RelayForAuth", "false")}},
 		{"IPSecurity", 0, []metabase.Op{h.set(one, "IPSecurity", "127.0.0.1")}},
+		{"no enhanced codes", 0, []metabase.Op{h.set(one, "IPSecurity"), h.set(one, "SmtpInboundCommandSupportOptions", "0x100")}},
 		{"AuthFlags without anonymous", 0, []metabase.Op{h.set(one, "IPSecurity"), h.set(one, "AuthFlags", "6")}},
 		{"AuthFlags with anonymous alone", 0, []metabase.Op{h.set(one, "AuthFlags", "1")}},
 		{"TLS", 0, []metabase.Op{h.set(one, "AuthFlags", "7"), h.set(one, "AccessSSLFlags", "8")}},
@@ -129,14 +130,14 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, c := range callers {
-			for _, to := range []string{"x@hub.example", "x@held.example", "x@foreign.example"} {
-				addr, err := mail.ParseAddress(to)
-				if err != nil {
-					t.Fatal(err)
+			for _, to := range []string{"x@hub.example", "X.y@HELD.example", "\"q q\"@foreign.example", "postmaster", "PostMaster@hub.example", "x@[192.0.2.1]", "@relay.test:x@hub.example"} {
+				addr, bad := policy.Recipient(set, to)
+				if bad.Code != 0 {
+					t.Fatal(bad)
 				}
 				c.Paused = h.status(1).State == site.Paused
 				told, got := policy.Explain(set, c, addr), h.ask(c, to)
-				if start := strings.SplitN(told.Reply.String(), " ", 3); !strings.HasPrefix(got, start[0]+" "+start[1]+" ") || told.Reply.Positive() != (told.Refusal == "") {
+				if told.Reply.String() != strings.TrimSpace(got) || told.Reply.Positive() != (told.Refusal == "") {
 					t.Errorf("%s: to %s from %+v: explained as %q (%s), answered %q", tt.name, to, c, told.Reply, told.Refusal, got)
 				}
 				if len(told.Reasons) == 0 {
@@ -146,16 +147,30 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 			}
 		}
 	}
-	// One connection is all that there may be.
-	l := h.dial(1)
-	defer l.Quit()
-	c := policy.Client{Addr: inside, TLS: true, Account: "joe", Connections: h.status(1).Connections}
+	// What a session cannot read is no recipient for an explanation either.
+	h.apply(h.set(one, "AccessSSLFlags", "0"), h.set(one, "AuthFlags", "7"), h.set(one, "SmtpInboundCommandSupportOptions", "0x7fffff"), h.set(one, "MaxConnections", "100"))
 	set, err := settings.Load(h.store.Snapshot(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, to := range []string{"", "nonsense", "post.master", "x@", "@hub.example", "x@hub..example", "gr\xc3\xbc\xc3\x9fe@hub.example", "a b@hub.example"} {
+		_, bad := policy.Recipient(set, to)
+		if got := h.ask(policy.Client{Addr: inside}, to); bad.String() != strings.TrimSpace(got) {
+			t.Errorf("to %q: explained as %q, answered %q", to, bad, got)
+		}
+	}
+	// One connection is all that there may be.
+	h.apply(h.set(one, "MaxConnections", "1"))
+	h.eventually("the callers before have left", func() bool { return h.status(1).Connections == 0 })
+	l := h.dial(1)
+	defer l.Quit()
+	c := policy.Client{Addr: inside, TLS: true, Account: "joe", Connections: h.status(1).Connections}
+	set, err = settings.Load(h.store.Snapshot(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	told, got := policy.Explain(set, c, mail.Address{Local: "x", Domain: "hub.example"}), h.ask(c, "x@hub.example")
-	if told.Reasons[0].Property != "MaxConnections" || !strings.HasPrefix(got, "421 4.3.2 ") || told.Reply.Code != 421 {
+	if told.Reasons[0].Property != "MaxConnections" || told.Reply.Code != 421 || told.Reply.String() != strings.TrimSpace(got) {
 		t.Errorf("one too many: explained as %q because of %+v, answered %q", told.Reply, told.Reasons, got)
 	}
 }

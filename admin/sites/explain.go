@@ -4,7 +4,6 @@ package sites
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -18,33 +17,31 @@ import (
 	"restante/metabase"
 )
 
-// parse parses an ExplainRequest.
-func parse(q api.ExplainRequest) (to mail.Address, client netip.Addr, err error) {
-	if to, err = mail.ParseAddress(q.Recipient); err == nil && to.IsNull() {
-		err = errors.New("the recipient is empty")
-	}
-	if err != nil {
-		return to, client, api.Usage(err.Error(), "")
-	}
+// clientOf reads the client of a request. Without an address it has one that gives
+// no rights.
+func clientOf(q api.ExplainRequest) (policy.Client, error) {
+	c := policy.Client{Addr: netip.AddrFrom4([4]byte{192, 0, 2, 255}), AnyAddr: true, Account: q.Account, TLS: q.TLS} // RFC 5737: for documentation only
 	if q.From != "" && q.From != "<>" {
 		if _, err := mail.ParseAddress(q.From); err != nil {
-			return to, client, api.Usage(err.Error(), "")
+			return c, api.Usage(err.Error(), "")
 		}
 	}
-	client = netip.AddrFrom4([4]byte{192, 0, 2, 255}) // RFC 5737: for documentation only
-	if q.Client != "" {
-		if client, err = netip.ParseAddr(q.Client); err != nil {
-			return to, client, api.Usage(fmt.Sprintf("%q is no IP address", q.Client), "")
-		}
+	if q.Client == "" {
+		return c, nil
 	}
-	return to, client.Unmap(), nil
+	addr, err := netip.ParseAddr(q.Client)
+	if err != nil {
+		return c, api.Usage(fmt.Sprintf("%q is no IP address", q.Client), "")
+	}
+	c.Addr, c.AnyAddr = addr.Unmap(), false
+	return c, nil
 }
 
 func (h handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequest) (api.Explained, error) {
 	if _, err := h.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 		return api.Explained{}, err
 	}
-	to, client, err := parse(q)
+	client, err := clientOf(q)
 	if err != nil {
 		return api.Explained{}, err
 	}
@@ -52,7 +49,7 @@ func (h handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 	if err := h.checkAccount(ctx, who, v, q); err != nil {
 		return api.Explained{}, err
 	}
-	s, err := h.load(ctx, who, v, q.Site, to.Domain)
+	s, to, err := h.load(ctx, who, v, q)
 	if err != nil {
 		return api.Explained{}, err
 	}
@@ -63,23 +60,12 @@ func (h handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 	if domain, ok := s.DomainFor(to.Domain); ok {
 		out.Key, out.Turn = domain.Name, domain.AuthTurnList
 	}
-	h.addAcceptance(&out, v, s, policy.Client{Name: clientName(q), Addr: client, Account: q.Account, TLS: q.TLS}, to)
+	h.addAcceptance(&out, v, s, client, to)
 	r := s.Route(to.Domain)
 	out.Route, out.Held = routeText(s, to.Domain), r.Held
 	out.Why = append(out.Why, reasons(v, "route", r.Why)...)
 	h.addWaiting(&out, to.Domain)
 	return out, nil
-}
-
-// clientName names the client of a request.
-func clientName(q api.ExplainRequest) string {
-	switch {
-	case q.Account != "":
-		return "account " + q.Account
-	case q.Client != "":
-		return q.Client
-	}
-	return "an unknown caller"
 }
 
 // addAcceptance fills in the answer that a session of this client gets now. A site that the
@@ -121,22 +107,30 @@ func (h handlers) checkAccount(ctx context.Context, who api.Caller, v *metabase.
 	return api.Missing("account "+q.Account, "there is no such account")
 }
 
-// load loads the settings of a site and requires the right to read the deciding
-// domain key. A refusal names the recipient's domain instead.
-func (h handlers) load(ctx context.Context, who api.Caller, v *metabase.View, n int, to mail.Domain) (*settings.Site, error) {
-	s, err := settings.Load(v.Snapshot, n)
+// load loads the settings of a site and reads the recipient. It requires the right
+// to read the deciding domain key. A refusal names the recipient's domain instead.
+func (h handlers) load(ctx context.Context, who api.Caller, v *metabase.View, q api.ExplainRequest) (*settings.Site, mail.Address, error) {
+	s, err := settings.Load(v.Snapshot, q.Site)
 	if err != nil {
-		if at, hidden := v.Hidden(settings.SitePath(n)); hidden { // the hidden key may be the cause
-			return nil, h.Deny(ctx, who, at, metabase.Read, settings.SitePath(n), "")
+		if at, hidden := v.Hidden(settings.SitePath(q.Site)); hidden { // the hidden key may be the cause
+			return nil, mail.Address{}, h.Deny(ctx, who, at, metabase.Read, settings.SitePath(q.Site), "")
 		}
-		return nil, api.RefusedAll(err)
+		return nil, mail.Address{}, api.RefusedAll(err)
 	}
-	if domain, ok := s.DomainFor(to); ok {
-		if p := settings.DomainPath(n, string(domain.Name)); !v.Sees(p) {
-			return nil, h.Deny(ctx, who, p, metabase.Read, settings.DomainPath(n, string(to)), "")
+	to, bad := policy.Recipient(s, q.Recipient)
+	if bad.Code != 0 {
+		what := fmt.Sprintf("recipient %q", q.Recipient)
+		if bad.Cause != nil {
+			what = bad.Cause.Error()
+		}
+		return nil, to, api.Usage(fmt.Sprintf("%s: RCPT is answered %q", what, bad.String()), "")
+	}
+	if domain, ok := s.DomainFor(to.Domain); ok {
+		if p := settings.DomainPath(q.Site, string(domain.Name)); !v.Sees(p) {
+			return nil, to, h.Deny(ctx, who, p, metabase.Read, settings.DomainPath(q.Site, string(to.Domain)), "")
 		}
 	}
-	return s, nil
+	return s, to, nil
 }
 
 // reasons omits properties of keys that the caller may not read. Values that the

@@ -48,12 +48,28 @@ func (d domains) Relay(name mail.Domain) session.Relay {
 
 // A Client is the caller that an explanation is about.
 type Client struct {
-	Name        string // in texts
 	Addr        netip.Addr
+	AnyAddr     bool   // Addr stands for one that gives no rights
 	Account     string // it signs in as, or ""
 	TLS         bool
 	Paused      bool // the site accepts no new connections
 	Connections int  // the site's at that moment
+}
+
+// host names the client by its address, for people.
+func (c Client) host() string {
+	if c.AnyAddr {
+		return "an unknown caller"
+	}
+	return c.Addr.Unmap().String()
+}
+
+// name names the client by its account where it has one.
+func (c Client) name() string {
+	if c.Account != "" {
+		return "account " + c.Account
+	}
+	return c.host()
 }
 
 // An Explanation is what a client is answered that sends to one recipient.
@@ -61,6 +77,12 @@ type Explanation struct {
 	Reply   mail.Reply        // to RCPT, or to what is refused before it
 	Refusal string            // "" where the recipient is accepted
 	Reasons []settings.Reason // the properties that decided
+}
+
+// Recipient reads a recipient as RCPT does. The Reply is zero when all is well.
+func Recipient(s *settings.Site, path string) (mail.Address, mail.Reply) {
+	p := For(s)
+	return p.Recipient(path)
 }
 
 // Explain asks the Policy of a site what it decides about a client and a
@@ -71,6 +93,12 @@ func Explain(s *settings.Site, c Client, to mail.Address) Explanation {
 		Client: c.Addr, Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, To: to,
 	})
 	e := Explanation{Reply: d.Reply}
+	switch {
+	case d.AtConnect():
+		e.Reply = p.Greeting(d.Reply)
+	case !s.Verbs.EnhancedCodes:
+		e.Reply.Enhanced = ""
+	}
 	if !d.Accepted() {
 		e.Refusal = refusal(d.Rule, c)
 	}
@@ -124,7 +152,7 @@ func siteProperties(r session.Rule) []metabase.ID {
 func refusal(r session.Rule, c Client) string {
 	switch r {
 	case session.ClientList:
-		return c.Name + " may not connect"
+		return c.host() + " may not connect"
 	case session.Pause:
 		return "the site is paused"
 	case session.ConnectionLimit:
@@ -132,11 +160,11 @@ func refusal(r session.Rule, c Client) string {
 	case session.TLSRequired:
 		return "commands need TLS"
 	case session.NoMechanism:
-		return c.Name + " cannot sign in: no mechanism is offered, or none without TLS"
+		return c.name() + " cannot sign in: no mechanism is offered, or none without TLS"
 	case session.AuthRequired:
 		return "callers must sign in first"
 	case session.NoRelay:
-		return "the domain is not ours, and " + c.Name + " may not relay"
+		return "the domain is not ours, and " + c.name() + " may not relay"
 	}
 	return "the limits of the site"
 }

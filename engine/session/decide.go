@@ -69,6 +69,11 @@ type Decision struct {
 // Accepted says that the caller is not refused.
 func (d Decision) Accepted() bool { return d.Reply.Positive() }
 
+// AtConnect says that the caller is refused in place of the greeting.
+func (d Decision) AtConnect() bool {
+	return slices.Contains([]Rule{ClientList, Pause, ConnectionLimit}, d.Rule)
+}
+
 // checks are the rules that refuse, each at its stage and in order.
 var checks = [...]struct {
 	stage  Stage
@@ -188,7 +193,7 @@ func (l Limits) full(octets, size int64) bool {
 // A Policy is what one caller lives under. It is shared by all callers that
 // came under the same settings, and never changed.
 type Policy struct {
-	Hostname   string                // our name, in trace headers
+	Hostname   string                // our name, in trace headers and greetings
 	Default    mail.Domain           // completes <postmaster> (RFC 5321 §4.5.1)
 	MayConnect func(netip.Addr) bool // nil: everybody
 	RequireTLS bool                  // before all commands but EHLO, STARTTLS, NOOP and QUIT
@@ -233,6 +238,19 @@ type SignIn struct {
 	Scram    bool        // SCRAM-SHA-256
 	Cram     func() bool // some account can use CRAM-MD5; nil: none
 	Required bool        // no mail from a caller that has not signed in
+}
+
+// Recipient reads the path of RCPT as a session does. The Reply is zero when all
+// is well.
+func (p *Policy) Recipient(path string) (mail.Address, mail.Reply) {
+	to, bad := wire.ParseRecipient(path)
+	return p.complete(to), bad
+}
+
+// Greeting is the refusal r as a greeting, which names the host (RFC 5321 §4.2).
+func (p *Policy) Greeting(r mail.Reply) mail.Reply {
+	r.Text = p.Hostname + " " + r.Text
+	return r
 }
 
 // complete gives <postmaster> its domain; RFC 5321 §4.1.1.3 asks that it be

@@ -287,5 +287,5 @@ func (r *run) refuse(c net.Conn, cfg *Config, b Binding, id uint64, reply mail.R
 	}
 	defer r.refusing.Add(-1)
 	_ = c.SetDeadline(time.Now().Add(refusalTimeout))
-	_, _ = fmt.Fprintf(c, "%d %s %s %s\r\n", reply.Code, reply.Status(), cfg.Wire.Hostname, reply.Text)
+	_, _ = fmt.Fprintf(c, "%s\r\n", cfg.Session.Greeting(reply))
 }

@@ -52,22 +52,26 @@ func parseMail(arg string, v mail.Verbs) (m MailArgs, bad mail.Reply) {
 	return m, p.bad
 }
 
-// parseRcpt reads what stands behind RCPT. A bare <Postmaster> is taken as it
-// is (RFC 5321 §4.5.1): the Session knows whose that is.
+// ParseRecipient reads the path of RCPT. A bare <Postmaster> is taken as it is
+// (RFC 5321 §4.5.1): the Session knows whose that is. The Reply is zero when all
+// is well.
+func ParseRecipient(path string) (to mail.Address, bad mail.Reply) {
+	if strings.EqualFold(path, "postmaster") {
+		return mail.Address{Local: path}, bad
+	}
+	if to, bad = parsePath(path, "1.3"); bad.Code == 0 && to.IsNull() {
+		bad = mail.Reply{Code: 501, Enhanced: "1.3", Text: "No recipient given"}
+	}
+	return to, bad
+}
+
+// parseRcpt reads what stands behind RCPT.
 func parseRcpt(arg string, v mail.Verbs) (r RcptArgs, bad mail.Reply) {
 	path, rest, bad := cutPath(arg, "TO:")
 	if bad.Code != 0 {
 		return r, bad
 	}
-	if strings.EqualFold(path, "postmaster") {
-		r.To.Local = path
-	} else {
-		r.To, bad = parsePath(path, "1.3")
-	}
-	if bad.Code == 0 && r.To.IsNull() {
-		bad = mail.Reply{Code: 501, Enhanced: "1.3", Text: "No recipient given"}
-	}
-	if bad.Code != 0 {
+	if r.To, bad = ParseRecipient(path); bad.Code != 0 {
 		return r, bad
 	}
 	var p params
