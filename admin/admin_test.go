@@ -60,7 +60,7 @@ func TestOperatorsOfOneSiteChangeThatSiteAlone(t *testing.T) {
 		{"another site", admintest.Kind(t, olga, api.MbApply, set("SMTPSVC/1", "MaxRecipients", "5")), api.KindRefused},
 		{"the service", admintest.Kind(t, olga, api.MbApply, set("SMTPSVC", "MaxRecipients", "5")), api.KindRefused},
 		{"a backup", admintest.Kind(t, olga, api.MbBackup, api.BackupRequest{Name: "b"}), api.KindRefused},
-		{"another one reads her site", admintest.Kind(t, other, api.SiteShow, api.SiteRequest{Site: 2}), api.KindRefused},
+		{"another one reads her site", admintest.Kind(t, other, api.SiteShow, api.SiteRequest{Site: 2}), api.KindNotFound},
 		{"another one reads the rest", admintest.Kind(t, other, api.SiteShow, api.SiteRequest{Site: 1}), ""},
 		{"another one writes", admintest.Kind(t, other, api.MbApply, set("SMTPSVC/1", "MaxRecipients", "5")), api.KindRefused},
 		{"another one exports it all", admintest.Kind(t, other, api.MbExport, api.ExportRequest{Path: "SMTPSVC"}), api.KindRefused},

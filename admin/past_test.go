@@ -98,7 +98,7 @@ func TestPastIsRefusedAloud(t *testing.T) {
 	o.refusals()
 	text, kind := o.call(t, "olga", "mb/get", fmt.Sprintf(`{"rev":%d,"words":["SMTPSVC/1/Domain/gone.example","RouteActionString"]}`, rev))
 	told := o.refusals()
-	if kind != api.KindRefused || len(told) != 1 || told[0].Path != "/LM/SMTPSVC/1/Domain/gone.example" || told[0].Actor != "user:olga" {
+	if kind != api.KindNotFound || len(told) != 1 || told[0].Path != "/LM/SMTPSVC/1/Domain/gone.example" || told[0].Actor != "user:olga" {
 		t.Errorf("%q %s; told of %+v", kind, text, told)
 	}
 }

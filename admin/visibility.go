@@ -44,13 +44,23 @@ func (d *API) Allow(ctx context.Context, who api.Caller, p metabase.Path, r meta
 	return d.Tree.Allow(ctx, principals, who.Origin, p, r)
 }
 
-// Redact returns err if the caller may read p, and otherwise a plain Denied:
-// err's text could reveal whether p exists.
+// AllowNamed is Allow at a key that the caller takes for existing. A key that is
+// concealed from the caller is answered as one that does not exist.
+func (d *API) AllowNamed(ctx context.Context, who api.Caller, p metabase.Path, r metabase.Right) error {
+	err := d.Allow(ctx, who, p, r)
+	if err != nil && d.View(who).Conceals(p, r) {
+		return api.Missing(string(p), "not found")
+	}
+	return err
+}
+
+// Redact returns err if the caller may read p, and otherwise the error of
+// AllowNamed: err's text could reveal whether p exists.
 func (d *API) Redact(ctx context.Context, who api.Caller, p metabase.Path, err error) error {
 	if err == nil || d.View(who).Sees(p) {
 		return err
 	}
-	return d.Deny(ctx, who, p, metabase.Read, p, "")
+	return d.AllowNamed(ctx, who, p, metabase.Read)
 }
 
 // Deny returns a Denied about the key named, which the caller has named, for
@@ -67,14 +77,18 @@ func (d *API) Deny(ctx context.Context, who api.Caller, p metabase.Path, r metab
 	return e
 }
 
-// Require returns missing if the key at p does not exist, and a Denied if the
-// caller has not the right there. A caller without the right to read p gets no
-// other answer than Denied.
+// Require returns missing if the key at p does not exist or is concealed from the
+// caller, and a Denied if the caller has not the right there. A caller without the
+// right to read p gets the same answer whether it exists or not.
 func (d *API) Require(ctx context.Context, who api.Caller, p metabase.Path, r metabase.Right, exists bool, missing error) error {
 	if !exists && d.View(who).Sees(p) {
 		return missing
 	}
-	if err := d.Allow(ctx, who, p, r); err != nil || exists {
+	err := d.Allow(ctx, who, p, r)
+	if exists && (err == nil || !d.View(who).Conceals(p, r)) {
+		return err
+	}
+	if err != nil && !exists {
 		return err
 	}
 	return missing

@@ -15,9 +15,12 @@ type authorizer struct {
 	unrestricted bool
 	asked        map[grant]bool
 	onAsk        func(Path, Right) // nil: none
+	view         *View
+	notFound     func(Path) // told of what is concealed from the caller
 
-	problems []Problem
-	missing  []Refusal
+	problems  []Problem
+	missing   []Refusal
+	concealed []Refusal // that are answered as if there was no such key
 }
 
 // A grant is a right at a key.
@@ -26,14 +29,15 @@ type grant struct {
 	right Right
 }
 
-func (a *authorizer) begin(old Snapshot, b *Batch, onAsk func(Path, Right)) {
-	a.old, a.onAsk = old, onAsk
+func (a *authorizer) begin(old Snapshot, b *Batch, onAsk func(Path, Right), notFound func(Path)) {
+	a.old, a.onAsk, a.notFound = old, onAsk, notFound
 	a.unrestricted = old.unrestricted(b.Actor)
 	for _, p := range b.Also {
 		a.unrestricted = a.unrestricted || old.unrestricted(p)
 	}
 	if !a.unrestricted {
 		a.who, a.asked = b.who(), map[grant]bool{}
+		a.view = old.View(a.who)
 	}
 }
 
@@ -42,9 +46,9 @@ func (a *authorizer) permits(op Op) bool {
 	if a.unrestricted {
 		return true
 	}
-	missing := len(a.missing)
+	before := len(a.missing) + len(a.concealed)
 	op.authorize(a)
-	return len(a.missing) == missing
+	return len(a.missing)+len(a.concealed) == before
 }
 
 // allows is the one place where a request asks the access lists.
@@ -64,6 +68,11 @@ func (a *authorizer) allows(p Path, r Right) bool {
 // require asks for a right to the property id of a key, or with 0 to the key.
 func (a *authorizer) require(p Path, id ID, r Right) {
 	if a.allows(p, r) {
+		return
+	}
+	if a.view.Conceals(p, r) {
+		a.concealed = append(a.concealed, Refusal{Path: p, Need: r})
+		a.notFound(p)
 		return
 	}
 	a.missing = append(a.missing, Refusal{Path: p, Need: r})
@@ -104,7 +113,7 @@ func (a *authorizer) requireItem(p Path, id ID, items ...*Property) {
 // requireSet is requireItem for what is stored at p now and next.
 func (a *authorizer) requireSet(p Path, next Property) {
 	var was *Property
-	if item, ok := a.old.Stored(p, next.ID); ok {
+	if item, ok := a.old.Stored(p, next.ID); ok && a.allows(p, Write) { // or what is stored would tell
 		was = &item
 	}
 	a.requireItem(p, next.ID, was, &next)

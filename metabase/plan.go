@@ -75,7 +75,7 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 	e := &p.edit
 	*e = edit{old: &p.before, root: old.root, vol: p.before.vol, rev: old.rev + 1, now: now.UnixNano(), acts: s.opts.Acts}
 	rights := &p.rights
-	rights.begin(Snapshot{&p.before}, b, s.opts.OnAsk)
+	rights.begin(Snapshot{&p.before}, b, s.opts.OnAsk, func(p Path) { e.bad(p, 0, NotFound) })
 	for _, op := range b.Ops {
 		switch {
 		case op == nil:
@@ -89,12 +89,9 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 		p.deltas = tree.DiffAt(p.before.trail, p.after.trail)
 	}
 	rights.requireDeltas(p.deltas)
+	s.auditAs(ctx, b, rights.missing, rights.concealed)
 	if len(rights.missing) > 0 {
 		// The other problems may be about what the caller may not see.
-		for i := range rights.missing {
-			rights.missing[i].Actor, rights.missing[i].Origin = b.Actor, b.Origin
-		}
-		s.audit(ctx, rights.missing...)
 		return nil, &Refused{distinct(rights.problems)}
 	}
 	p.next = &image{root: e.root, rev: e.rev, time: now, vol: p.before.vol, access: old.access}

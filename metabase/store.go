@@ -269,6 +269,15 @@ func (s *Store) Allow(ctx context.Context, who []Principal, from Origin, p Path,
 	return &Error{Op: r.String(), Path: p, Kind: Denied}
 }
 
+func (s *Store) auditAs(ctx context.Context, b *Batch, lists ...[]Refusal) {
+	for _, list := range lists {
+		for i := range list {
+			list[i].Actor, list[i].Origin = b.Actor, b.Origin
+		}
+		s.audit(ctx, list...)
+	}
+}
+
 func (s *Store) audit(ctx context.Context, list ...Refusal) {
 	if s.opts.Audit == nil {
 		return

@@ -47,6 +47,20 @@ func (v *View) Leads(p Path) bool {
 	return v.Sees(p) || slices.ContainsFunc(v.listsAt(p), v.Sees)
 }
 
+// Conceals reports whether a request for right r at p, which the caller may not
+// read, is to be answered as if p did not exist: the caller would have r there if
+// it did not, so that a refusal would tell that it does. A key that leads to one
+// that the caller may read is listed, and no secret.
+func (v *View) Conceals(p Path, r Right) bool {
+	if v.Sees(p) {
+		return false
+	}
+	for p != Root && !v.Sees(p.Parent()) {
+		p = p.Parent()
+	}
+	return p != Root && !v.Leads(p) && v.Allows(v.who, p.Parent(), r)
+}
+
 // Count counts the children of p that lead to a key that the caller may read.
 func (v *View) Count(p Path) int {
 	key, ok := v.Key(p)

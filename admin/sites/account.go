@@ -16,10 +16,13 @@ import (
 	"restante/metabase/schema"
 )
 
+func noAccount(name string) error { return api.Missing("account "+name, "there is no such account") }
+
 // accountAt parses [SITE/]NAME and returns the account's key, which need not
-// exist. A caller without the right to read it learns nothing, not even whether
+// exist. One that is concealed from the caller is missing where it is to be an
+// existing one. A caller without the right to read it learns nothing, not even whether
 // the site exists.
-func (h handlers) accountAt(ctx context.Context, who api.Caller, s string) (site int, p metabase.Path, err error) {
+func (h handlers) accountAt(ctx context.Context, who api.Caller, s string, existing bool) (site int, p metabase.Path, err error) {
 	name := s
 	if left, right, ok := strings.Cut(s, "/"); ok {
 		if site, err = strconv.Atoi(left); err != nil || site < 1 {
@@ -32,6 +35,9 @@ func (h handlers) accountAt(ctx context.Context, who api.Caller, s string) (site
 	}
 	p = settings.UserPath(site, name)
 	if err := h.Allow(ctx, who, p, metabase.Read); err != nil {
+		if existing && h.View(who).Conceals(p, metabase.Read) {
+			err = noAccount(s)
+		}
 		return 0, "", err
 	}
 	if site != 0 && !admin.HasSite(h.Tree.Snapshot(), site) {
@@ -93,7 +99,7 @@ func (h handlers) accounts(ctx context.Context, who api.Caller, q api.SiteReques
 }
 
 func (h handlers) accountPut(ctx context.Context, who api.Caller, q api.AccountRequest) (api.Account, error) {
-	site, p, err := h.accountAt(ctx, who, q.Name)
+	site, p, err := h.accountAt(ctx, who, q.Name, q.Change)
 	if err != nil {
 		return api.Account{}, err
 	}
@@ -102,7 +108,7 @@ func (h handlers) accountPut(ctx context.Context, who api.Caller, q api.AccountR
 	exists := snap.Has(p)
 	switch {
 	case q.Change && !exists:
-		return api.Account{}, api.Missing("account "+q.Name, "there is no such account")
+		return api.Account{}, noAccount(q.Name)
 	case !q.Change && exists:
 		e := api.AsError(api.Refused("account "+q.Name, "there is such an account already"))
 		e.Hint = "account passwd " + q.Name
@@ -133,13 +139,13 @@ func (h handlers) accountPut(ctx context.Context, who api.Caller, q api.AccountR
 }
 
 func (h handlers) accountDelete(ctx context.Context, who api.Caller, q api.AccountRequest) (api.Deleted, error) {
-	site, p, err := h.accountAt(ctx, who, q.Name)
+	site, p, err := h.accountAt(ctx, who, q.Name, true)
 	if err != nil {
 		return api.Deleted{}, err
 	}
 	v := h.View(who)
 	if !v.Has(p) {
-		return api.Deleted{}, api.Missing("account "+q.Name, "there is no such account")
+		return api.Deleted{}, noAccount(q.Name)
 	}
 	name := admin.Canonical(v.Snapshot, p).Base()
 	rev, err := h.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))

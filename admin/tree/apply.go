@@ -288,7 +288,7 @@ type made struct{ path, from metabase.Path }
 func (p *lineParser) exists(path metabase.Path) bool {
 	switch {
 	case !p.view.Sees(path):
-		return !p.namesProperty(path) // PATH/PROP in one word
+		return !p.namesProperty(path) && !p.view.Conceals(path, metabase.Read) // PATH/PROP in one word
 	case p.view.Has(path):
 		return true
 	}

@@ -79,7 +79,8 @@ func (d handlers) log(ctx context.Context, who api.Caller, q api.LogRequest) ([]
 	if err != nil {
 		return nil, err
 	}
-	if err := d.Allow(ctx, who, path, metabase.Read); err != nil {
+	missing := api.Missing(string(path), "not found, and not in the history that is kept")
+	if err := d.Require(ctx, who, path, metabase.Read, true, missing); err != nil {
 		return nil, err
 	}
 	entries, v := []api.Entry{}, d.ChangeView(who)
@@ -104,7 +105,7 @@ func (d handlers) log(ctx context.Context, who api.Caller, q api.LogRequest) ([]
 		}
 	}
 	if len(entries) == 0 && !v.Now.Has(path) {
-		return nil, api.Missing(string(path), "not found, and not in the history that is kept")
+		return nil, missing
 	}
 	return entries, nil
 }
@@ -200,7 +201,9 @@ func (d handlers) watch(ctx context.Context, who api.Caller, q api.WatchRequest)
 			err = api.ErrNoService // without it nobody can change what is watched
 		}
 		if err == nil {
-			err = d.Allow(ctx, who, path, metabase.Read)
+			if err = d.Allow(ctx, who, path, metabase.Read); d.View(who).Conceals(path, metabase.Read) {
+				err = nil // as for a key that does not exist: nothing comes
+			}
 		}
 		if err != nil {
 			yield(api.Entry{}, err)

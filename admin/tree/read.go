@@ -3,7 +3,9 @@
 package tree
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"strconv"
 
 	"restante/admin"
@@ -63,12 +65,18 @@ func (d handlers) open(ctx context.Context, who api.Caller, q api.GetRequest) (m
 	if err != nil {
 		return metabase.Snapshot{}, err
 	}
-	if err := d.Allow(ctx, who, p, metabase.Read); err != nil {
-		return metabase.Snapshot{}, err
+	denied := d.AllowNamed(ctx, who, p, metabase.Read)
+	if errors.Is(denied, metabase.Denied) {
+		return metabase.Snapshot{}, denied
 	}
 	snap, err := d.asOf(ctx, q.Rev)
-	if err == nil && !snap.View(who.Who).Sees(p) {
-		err = d.Deny(ctx, who, p, metabase.Read, p, "")
+	switch v := snap.View(who.Who); {
+	case err != nil || denied != nil:
+		return snap, cmp.Or(err, denied)
+	case !v.Sees(p):
+		if err = d.Deny(ctx, who, p, metabase.Read, p, ""); v.Conceals(p, metabase.Read) {
+			err = api.Missing(string(p), "not found")
+		}
 	}
 	return snap, err
 }
