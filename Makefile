@@ -7,8 +7,8 @@
 # make bench    figures, in turns with Postfix where it is installed (minutes); BENCHFLAGS=-h lists the
 #               flags, such as -against OLDBINARY
 # make fuzz     each fuzz target for FUZZTIME (default 60s)
-# make soak     the long ones: 200 kills, the model test at full length (an hour)
-.PHONY: build run test short fmt vet cross docs bench fuzz soak peers
+# make soak     the long ones: 200 kills, the models at full length, a fault at every step (an hour)
+.PHONY: build run test tests short fmt vet cross docs bench fuzz soak peers
 
 export CGO_ENABLED ?= 0
 FUZZTIME ?= 60s
@@ -27,7 +27,10 @@ build:
 run: build
 	@.ci/try ./bin/restante ./data
 
-test: fmt vet peers
+test: fmt peers
+	@$(MAKE) --no-print-directory -j2 vet tests
+
+tests:
 	@if command -v gcc >/dev/null; then export CGO_ENABLED=1; race=-race; \
 	else echo "not installed: gcc; the race detector, which needs it, is left out"; fi; \
 	go test $$race -shuffle=on -timeout 9m ./...
@@ -66,7 +69,8 @@ fuzz:
 	done
 
 soak: build
-	RESTANTE_SOAK=1 go test -run 'Soak|Kill|Model' -timeout 3h -v ./metabase/ ./engine/... ./internal/testpeer/
+	RESTANTE_SOAK=1 go test -run 'Soak|Kill|Model|Power|EveryStep|SmallDisk|Contract|InForce' -timeout 3h -v \
+		./metabase/ ./engine/... ./internal/testpeer/ ./internal/kv/... ./cmd/restante/
 
 peers:
 	@.ci/peers

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 
 	"restante/internal/kv"
 	"restante/internal/kv/kvtest"
+	"restante/internal/testpeer"
 )
 
 // plain is the model: what each key holds, by path. It knows of the ops what
@@ -210,12 +210,7 @@ func (w *player) turn(step int) error {
 }
 
 // modelSteps is how many batches each test of this file makes in all.
-func modelSteps() int {
-	if os.Getenv("RESTANTE_SOAK") != "" {
-		return 100_000
-	}
-	return 2_000
-}
+func modelSteps() int { return testpeer.Rounds(1000, 2000, 100_000) }
 
 func TestModel(t *testing.T) { playModel(t, 0) }
 

@@ -158,13 +158,8 @@ func signsIn(addr, account, password string) bool {
 	return l.SignIn(account, password) == nil
 }
 
-// changes is how many of a kind are made: all of them take a minute.
-func changes() int {
-	if testing.Short() {
-		return 20
-	}
-	return 1000
-}
+// changes is how many of a kind are made.
+func changes() int { return testpeer.Rounds(20, 100, 1000) }
 
 func TestEachChangeIsInForceWhenAcknowledged(t *testing.T) {
 	h := serveHere(t)

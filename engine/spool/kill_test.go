@@ -96,7 +96,7 @@ func TestKilled(t *testing.T) {
 	}
 	dir, kept := t.TempDir(), map[mail.MessageID]uint64{}
 	total := 0
-	for round := range 6 {
+	for round := range testpeer.Rounds(0, 3, 30) {
 		total += killedChild(t, dir, uint64(round), kept)
 		s, db, err := openBoth(dir)
 		if err != nil {
@@ -157,10 +157,7 @@ func killedChild(t *testing.T, dir string, seed uint64, kept map[mail.MessageID]
 // Bodies and index share a small file system that fills up: an error that says
 // so, and mail flows again once there is space.
 func TestSmallDisk(t *testing.T) {
-	rounds, size := 3, "64m"
-	if testing.Short() {
-		rounds, size = 1, "24m"
-	}
+	rounds, size := testpeer.Rounds(1, 2, 3), fmt.Sprintf("%dm", testpeer.Rounds(24, 24, 64))
 	dir, done := testpeer.SmallDisk(t, size)
 	if done {
 		return

@@ -4,10 +4,13 @@ package spool
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -16,6 +19,7 @@ import (
 	"restante/engine/mail"
 	"restante/internal/kv"
 	"restante/internal/kv/badgerkv"
+	"restante/internal/testpeer"
 )
 
 // A ledger is what callers were told. A message whose caller got no answer may
@@ -64,10 +68,11 @@ func (l *ledger) add(s *Spool, seed uint64) error {
 func (l *ledger) remove(s *Spool, rnd *rand.Rand) error {
 	l.mu.Lock()
 	var some []mail.MessageID
-	for id, seed := range l.kept {
+	// In the order of the seeds, so that a life with the same seeds takes the same steps.
+	for _, id := range slices.SortedFunc(maps.Keys(l.kept), func(a, b mail.MessageID) int { return cmp.Compare(l.kept[a], l.kept[b]) }) {
 		if rnd.IntN(2) == 0 && len(some) < 8 {
 			some = append(some, id)
-			l.doubt[id] = seed
+			l.doubt[id] = l.kept[id]
 			delete(l.kept, id)
 		}
 	}
@@ -160,10 +165,7 @@ func work(l *ledger, s *Spool, seed uint64) {
 // The power goes at a random step, again and again, in the start of the spool
 // too. Whatever was acknowledged is there, byte for byte.
 func TestPowerCuts(t *testing.T) {
-	lives := 100
-	if testing.Short() {
-		lives = 12
-	}
+	lives := testpeer.Rounds(12, 30, 400)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
@@ -214,20 +216,18 @@ func TestPowerCuts(t *testing.T) {
 // Each step in turn fails once, as a disk does. The caller whose message it
 // was gets the error, nothing else is lost, and after a new start all works.
 func TestEveryStepFails(t *testing.T) {
-	stride := 1
-	if testing.Short() {
-		stride = 11
-	}
+	opts := Options{SegmentSize: 64 << 10, CopyRate: 1 << 40}
+	whole := &mains{}
+	disk := newMemDisk(whole)
+	faultyLife(t, newLedger(), disk, memIndex{kv.NewMem(), whole}, opts, nil)
 	for _, fault := range []error{syscall.EIO, syscall.ENOSPC} {
-		for n := 1; ; n += stride {
+		for _, n := range testpeer.FaultSteps(t, whole.steps, testpeer.Rounds(8, 30, 0)) {
 			m := &mains{rnd: rand.New(rand.NewPCG(1, uint64(n)))}
 			disk, plain, l := newMemDisk(m), kv.NewMem(), newLedger()
-			opts := Options{SegmentSize: 64 << 10, CopyRate: 1 << 40}
 			m.at, m.once = n, fault
 			reached := faultyLife(t, l, disk, memIndex{plain, m}, opts, fault)
 			if m.steps < n {
-				t.Logf("%v: %d steps", fault, n-1)
-				break
+				t.Fatalf("%v: step %d of %d was not reached", fault, n, whole.steps)
 			}
 			m.at = 0
 			s, err := openOn(t.Context(), disk, disk.Free, memIndex{plain, m}, opts)
@@ -323,10 +323,7 @@ func TestModel(t *testing.T) {
 	}
 	defer index.Close()
 	db := kv.Prefix(index, "site/1/")
-	rounds := 6
-	if testing.Short() {
-		rounds = 2
-	}
+	rounds := testpeer.Rounds(2, 4, 40)
 	for round := range rounds {
 		s := openAt(t, dir, db, opts)
 		l.verify(t, s, db)

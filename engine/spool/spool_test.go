@@ -5,6 +5,7 @@ package spool
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -34,14 +35,10 @@ func envelope() mail.Envelope {
 
 // text gives n bytes that are the same for the same seed.
 func text(n int, seed uint64) []byte {
-	rnd := rand.New(rand.NewPCG(seed, 1))
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
 	b := make([]byte, n)
-	for i := 0; i < n; i += 8 {
-		v := rnd.Uint64()
-		for k := i; k < min(i+8, n); k++ {
-			b[k] = byte(v >> (8 * (k - i)))
-		}
-	}
+	_, _ = rand.NewChaCha8(key).Read(b) // never an error
 	return b
 }
 

@@ -176,11 +176,18 @@ func (d *memDisk) after(m *mains, rnd *rand.Rand) *memDisk {
 }
 
 func (f *memFile) put(p []byte, off int64) {
-	if need := off + int64(len(p)) - int64(len(f.data)); need > 0 && len(p) > 0 {
-		f.data = append(f.data, make([]byte, need)...)
-		f.d.used += need
+	before := len(f.data)
+	f.data = overwrite(f.data, p, off)
+	f.d.used += int64(len(f.data) - before)
+}
+
+// overwrite puts p into b at off, beyond the end of b too.
+func overwrite(b, p []byte, off int64) []byte {
+	if need := off + int64(len(p)) - int64(len(b)); need > 0 && len(p) > 0 {
+		b = append(b, make([]byte, need)...)
 	}
-	copy(f.data[min(off, int64(len(f.data))):], p)
+	copy(b[min(off, int64(len(b))):], p)
+	return b
 }
 
 func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
@@ -216,7 +223,10 @@ func (f *memFile) Sync() error {
 	}
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
-	f.safe, f.pending = slices.Clone(f.data), nil
+	for _, w := range f.pending { // not a copy of data, whose cost grows with each sync
+		f.safe = overwrite(f.safe, w.data, w.off)
+	}
+	f.pending = nil
 	return nil
 }
 

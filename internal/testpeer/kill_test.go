@@ -23,13 +23,7 @@ import (
 // and none is damaged.
 func TestKillDuringMail(t *testing.T) {
 	t.Parallel()
-	rounds := 20
-	if testing.Short() {
-		rounds = 2
-	}
-	if os.Getenv("RESTANTE_SOAK") != "" {
-		rounds = 200
-	}
+	rounds := testpeer.Rounds(2, 8, 200)
 	seed := rand.Uint64()
 	t.Logf("seed %d, %d rounds", seed, rounds)
 	rnd := rand.New(rand.NewPCG(seed, 0))

@@ -3,6 +3,7 @@
 package testpeer
 
 import (
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"testing"
@@ -55,3 +56,39 @@ func Without(t testing.TB, ability string, why error) {
 	t.Helper()
 	t.Skipf("this machine has no %s: %v", ability, why)
 }
+
+// Rounds is how often a test repeats what it does: with -short, ordinarily, and
+// in `make soak`.
+func Rounds(short, usual, soak int) int {
+	switch {
+	case soaking():
+		return soak
+	case testing.Short():
+		return short
+	}
+	return usual
+}
+
+// FaultSteps picks those of the steps 1 to n at which a test injects a fault. In
+// `make soak` they are all of them. Otherwise they are the first, the last and
+// about so many between, by a seed that is in the log.
+func FaultSteps(t testing.TB, n, between int) []int {
+	t.Helper()
+	stride := max(1, n/max(1, between))
+	if soaking() {
+		stride = 1
+	}
+	seed := rand.Uint64()
+	t.Logf("seed of the steps: %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	steps := []int{1}
+	for from := 2; from < n; from += stride {
+		steps = append(steps, from+rnd.IntN(min(stride, n-from)))
+	}
+	if n > 1 {
+		steps = append(steps, n)
+	}
+	return steps
+}
+
+func soaking() bool { return os.Getenv("RESTANTE_SOAK") != "" }

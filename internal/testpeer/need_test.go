@@ -5,6 +5,7 @@ package testpeer
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -64,4 +65,27 @@ func (r *recorder) Fatalf(format string, args ...any) { r.end("fatal: ", format,
 func (r *recorder) end(how, format string, args []any) {
 	r.said = how + fmt.Sprintf(format, args...)
 	panic(errors.New("ended"))
+}
+
+func TestFaultSteps(t *testing.T) {
+	for _, tt := range []struct {
+		soak       string
+		n, between int
+		least      int // how many steps there are, at least
+	}{
+		{"", 1, 8, 1},
+		{"", 2, 8, 2},
+		{"", 10, 100, 10},
+		{"", 100, 8, 9},
+		{"1", 100, 0, 100},
+	} {
+		t.Setenv("RESTANTE_SOAK", tt.soak)
+		got := FaultSteps(t, tt.n, tt.between)
+		if !slices.IsSorted(got) || len(slices.Compact(slices.Clone(got))) != len(got) {
+			t.Errorf("%+v: %v is not in order", tt, got)
+		}
+		if got[0] != 1 || got[len(got)-1] != tt.n || len(got) < tt.least || tt.soak == "" && len(got) > tt.between+4 {
+			t.Errorf("%+v: %v", tt, got)
+		}
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -146,13 +145,7 @@ func (w *writer) check(t *testing.T, c *rpc.Client) {
 // no increment is lost, and the store verifies.
 func TestKillDuringBatches(t *testing.T) {
 	t.Parallel()
-	rounds := 20
-	if testing.Short() {
-		rounds = 2
-	}
-	if os.Getenv("RESTANTE_SOAK") != "" {
-		rounds = 200
-	}
+	rounds := testpeer.Rounds(2, 8, 200)
 	seed := rand.Uint64()
 	t.Logf("seed %d, %d rounds", seed, rounds)
 	rnd := rand.New(rand.NewPCG(seed, 0))

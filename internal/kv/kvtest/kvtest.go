@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"restante/internal/kv"
+	"restante/internal/testpeer"
 )
 
 // Run holds what open makes to the contract of kv.DB. Each subtest opens one,
@@ -37,7 +38,7 @@ func Run(t *testing.T, open func(t *testing.T) kv.DB) {
 		{"a commit keeps none of the caller's memory", callersMemory},
 		{"a commit of nothing is done", commitNothing},
 		{"a commit whose caller gave up leaves nothing", cancelled},
-		{"a commit of 100,000 pairs is there at once", largeCommit},
+		{"a commit that is larger than one transaction is there at once", largeCommit},
 		{"one value may be large", largeValue},
 		{"what can never be kept is refused and changes nothing", tooLarge},
 		{"a bad commit does not fail its neighbours", neighbours},
@@ -224,7 +225,7 @@ func cancelled(t *testing.T, db kv.DB) {
 }
 
 func largeCommit(t *testing.T, db kv.DB) {
-	const n = 100_000
+	n := testpeer.Rounds(30_000, 30_000, 100_000) // all of them more than Badger takes at once
 	commit(t, db, put("key000007", "old"), put("gone", "x"))
 	ops := make([]kv.Op, 0, n+3)
 	for i := range n {
@@ -262,7 +263,7 @@ func largeCommit(t *testing.T, db kv.DB) {
 	}
 	want(t, db, "key000007", "7-vvvvvvv")
 	want(t, db, "key000009", "twice")
-	want(t, db, "key099999", "99999-"+strings.Repeat("v", 199))
+	want(t, db, fmt.Sprintf("key%06d", n-1), fmt.Sprintf("%d-%s", n-1, strings.Repeat("v", 199)))
 	if got := len(All(t, db, "")); got != n-1 {
 		t.Errorf("%d pairs, want %d", got, n-1)
 	}
