@@ -77,13 +77,13 @@ func (b barrier) wait(ctx context.Context, before, made metabase.Rev, ops []meta
 	case len(late) == 0:
 		return nil
 	case made <= before:
-		return notInForce(b.api.View(b.who), metabase.Record{Rev: made, Changes: subjects(ops)}, late)
+		return notInForce(ctx, b.api.View(b.who), metabase.Record{Rev: made, Changes: subjects(ops)}, late)
 	}
 	record, err := b.Record(ctx, made)
 	if err != nil {
 		return Stored{fmt.Errorf("revision %d is stored, but not in force at every site: %w", made, err)}
 	}
-	return notInForce(b.api.View(b.who), record, late)
+	return notInForce(ctx, b.api.View(b.who), record, late)
 }
 
 // NotInForce is the error of a change that is stored and has no effect at some of
@@ -118,14 +118,22 @@ func subjects(ops []metabase.Op) (out []metabase.DiffLine) {
 }
 
 // notInForce gives the sites that a revision changed without effect, nil for
-// none.
-func notInForce(v *metabase.View, r metabase.Record, late []site.Status) error {
+// none. Where a part of the change took effect, it tells the caller of the rest.
+func notInForce(ctx context.Context, v *metabase.View, r metabase.Record, late []site.Status) error {
 	e := &NotInForce{Rev: r.Rev}
 	for _, st := range late {
 		p := settings.SitePath(st.Number)
-		if v.Sees(p) && slices.ContainsFunc(r.Changes, func(c metabase.DiffLine) bool { return concerns(c, st) }) {
-			st.Why = WithoutHiddenSites(v, st.Why)
+		changes := slices.DeleteFunc(slices.Clone(r.Changes), func(c metabase.DiffLine) bool { return !concerns(c, st) })
+		kept := slices.DeleteFunc(slices.Clone(changes), func(c metabase.DiffLine) bool {
+			return !slices.ContainsFunc(st.Kept, func(part site.Part) bool { return settings.IsOfPart(c.ID, string(part)) })
+		})
+		st.Why = WithoutHiddenSites(v, st.Why)
+		switch {
+		case !v.Sees(p) || len(changes) == 0:
+		case len(st.Kept) == 0 || len(kept) == len(changes):
 			e.Sites = append(e.Sites, st)
+		case len(kept) > 0:
+			api.Note(ctx, string(p), st.Why)
 		}
 	}
 	if len(e.Sites) == 0 {
@@ -137,24 +145,8 @@ func notInForce(v *metabase.View, r metabase.Record, late []site.Status) error {
 // concerns reports whether a change is one of the site's own settings, or, for
 // a site that runs, of those that it inherits or shares with other sites.
 func concerns(c metabase.DiffLine, st site.Status) bool {
-	for _, p := range []metabase.Path{c.Path, c.To} {
-		switch n, ok := siteOf(p); {
-		case p == "" || !p.Within(settings.Service) && !settings.Service.Within(p):
-		case ok && n == st.Number, !ok && st.Running != 0:
-			return true
-		}
-	}
-	return false
-}
-
-// siteOf gives the number of the site whose key p is or is below.
-func siteOf(p metabase.Path) (int, bool) {
-	if !p.Within(settings.Service) {
-		return 0, false
-	}
-	name, _, _ := strings.Cut(strings.TrimPrefix(string(p[len(settings.Service):]), "/"), "/")
-	n, err := strconv.Atoi(name)
-	return n, err == nil
+	own, shared := settings.Concerns(c, st.Number)
+	return own || shared && st.Running != 0
 }
 
 // InForce waits until the newest revision is in force, so that what is read of

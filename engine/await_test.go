@@ -154,3 +154,25 @@ func TestAwaitEnds(t *testing.T) {
 		t.Errorf("after Run: %+v, %v", late, err)
 	}
 }
+
+// A site that hangs does not keep the engine from ending.
+func TestRunEndsBesideASiteThatHangs(t *testing.T) {
+	h := newHarness(t)
+	slow := &slowDB{DB: h.db, free: make(chan struct{})}
+	h.db, h.patience = slow, 50*time.Millisecond
+	h.run()
+	slow.held.Store(true)
+	n, ops, err := settings.CreateSite(h.store.Snapshot(), settings.NewSite{Bindings: []string{"127.0.0.1:0"}, Domain: "two.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.apply(ops...)
+	if st := h.status(n); st.State != site.Starting {
+		t.Errorf("%+v", st)
+	}
+	h.stop()
+	close(slow.free)
+	for _, m := range h.Engine.sites {
+		<-m.ended // before its folder is removed
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"slices"
@@ -30,6 +31,7 @@ import (
 	"restante/engine/wire"
 	"restante/internal/disk"
 	"restante/internal/kv"
+	"restante/metabase"
 )
 
 // config turns settings into a site's Config. Shared says whose queue folder the
@@ -51,6 +53,14 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 			Routes: routes{a},
 			Policy: a.queuePolicy(),
 		},
+		Settings: source{set},
+	}
+	for name, path := range set.Folders.All() {
+		perm := fs.FileMode(0o700)
+		if name == "DropDirectory" || name == "PickupDirectory" {
+			perm = 0o750 // another program reads or writes it
+		}
+		cfg.Folders = append(cfg.Folders, site.Folder{Name: site.Part(name), Path: a.path(path), Perm: perm})
 	}
 	if cfg.Blocked = shared; !set.Enabled {
 		cfg.Blocked = errOldVersion
@@ -59,6 +69,17 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		cfg.Bindings = append(cfg.Bindings, site.Binding(b))
 	}
 	return cfg
+}
+
+// A source is what a Config was made from.
+type source struct{ *settings.Site }
+
+// Differs implements site.Settings.
+func (s source) Differs(from site.Settings, parts []site.Part) bool {
+	old, ok := from.(source)
+	return !ok || s.Site.Differs(old.Site, func(id metabase.ID) bool {
+		return slices.ContainsFunc(parts, func(p site.Part) bool { return settings.IsOfPart(id, string(p)) })
+	})
 }
 
 // ownAddresses gives the addresses of this machine, none where they cannot be

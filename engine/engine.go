@@ -80,6 +80,9 @@ func New(tree Tree, opts Options) *Engine {
 	if opts.Resolver == nil {
 		opts.Resolver = resolver.New(resolver.Options{})
 	}
+	if opts.Grace == 0 {
+		opts.Grace = 20 * time.Second
+	}
 	if opts.Patience == 0 {
 		opts.Patience = 10 * time.Second
 	}
@@ -97,11 +100,13 @@ func (e *Engine) Ready() <-chan struct{} { return e.ready }
 
 // Run starts the sites that start by themselves and keeps all of them in line
 // with the tree until ctx ends. Then each stops, with its grace time, and Run
-// returns when everything that it started has. It may be called once.
+// returns when everything that it started has. A site that takes longer than
+// that and Options.Patience is left behind, with an error in the log. Run may be
+// called once.
 func (e *Engine) Run(ctx context.Context) error {
 	r := &reconciler{engine: e}
 	defer e.publishStates()
-	defer r.running.Wait()
+	defer r.wait()
 	defer close(e.ended)
 	watch := e.tree.Watch(metabase.Root)
 	defer watch.Close()

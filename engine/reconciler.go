@@ -5,8 +5,10 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"restante/engine/journal"
 	"restante/engine/settings"
@@ -50,22 +52,65 @@ type leavingSite struct {
 	*managedSite
 }
 
-// reconcile brings the sites in line with the newest snapshot.
+// A loadedSite is a site of one snapshot.
+type loadedSite struct {
+	number int
+	set    *settings.Site
+	cfg    *site.Config // nil: the settings do not load, because of err
+	err    error
+}
+
+// reconcile brings the sites in line with the newest snapshot. All of them are
+// told of their addresses before the first one changes: an address may go from
+// one to another.
 func (r *reconciler) reconcile(ctx context.Context) {
 	e, snap := r.engine, r.engine.tree.Snapshot()
 	if r.begun && snap.Rev() == r.last {
 		return // only volatile properties changed
 	}
-	there := map[int]bool{}
 	shared := e.layout().Shared(snap)
-	for _, n := range settings.Numbers(snap) {
-		there[n] = true
-		r.reconcileSite(ctx, snap, n, shared[n])
+	var all []loadedSite
+	want := map[int][]site.Binding{}
+	for _, n := range e.numbers() {
+		want[n] = nil // unless it is still there
 	}
+	for _, n := range settings.Numbers(snap) {
+		set, err := settings.Load(snap, n)
+		one := loadedSite{number: n, set: set, err: err}
+		if delete(want, n); err == nil {
+			if one.cfg = e.config(set, shared[n]); one.cfg.Blocked == nil {
+				want[n] = one.cfg.Bindings
+			} else {
+				want[n] = nil
+			}
+		}
+		all = append(all, one)
+	}
+	e.ports.Declare(want)
+	r.dismiss(snap)
+	for _, one := range all {
+		r.reconcileSite(ctx, snap, one)
+	}
+	if !r.begun {
+		r.first = snap.Rev()
+	}
+	r.last, r.begun = snap.Rev(), true
+}
+
+func (e *Engine) numbers() []int {
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Keys(e.sites))
+}
+
+// dismiss stops the sites that the tree no longer has.
+func (r *reconciler) dismiss(snap metabase.Snapshot) {
+	e, there := r.engine, settings.Numbers(snap)
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.leaving = slices.DeleteFunc(e.leaving, func(m leavingSite) bool { return isClosed(m.ended) })
 	for n, m := range e.sites {
-		if there[n] {
+		if slices.Contains(there, n) {
 			continue
 		}
 		if m.cancel != nil {
@@ -74,41 +119,34 @@ func (r *reconciler) reconcile(ctx context.Context) {
 		}
 		delete(e.sites, n)
 	}
-	e.mu.Unlock()
-	if !r.begun {
-		r.first = snap.Rev()
-	}
-	r.last, r.begun = snap.Rev(), true
 }
 
-// reconcileSite brings site n in line. Shared says whose queue folder it would
-// work in, if it is not its own.
-func (r *reconciler) reconcileSite(ctx context.Context, snap metabase.Snapshot, n int, shared error) {
-	e := r.engine
-	set, err := settings.Load(snap, n)
+// reconcileSite brings one site in line.
+func (r *reconciler) reconcileSite(ctx context.Context, snap metabase.Snapshot, one loadedSite) {
+	e, n := r.engine, one.number
 	e.mu.Lock()
 	m := e.sites[n]
 	if m == nil {
 		m = &managedSite{}
 		e.sites[n] = m
 	}
-	m.rev, m.loadErr = snap.Rev(), err
+	m.rev, m.loadErr = snap.Rev(), one.err
 	m.folder = settings.QueueFolder(snap, n)
-	if err == nil {
-		m.disabled = !set.Enabled
+	if one.err == nil {
+		m.disabled = !one.set.Enabled
 	}
 	s := m.Site
 	e.mu.Unlock()
 	switch {
-	case err != nil && s != nil:
-		s.SetError(uint64(snap.Rev()), err)
-	case err != nil:
-		e.opts.Log.Error("site cannot be loaded", "site", n, "err", err)
+	case one.err != nil && s != nil:
+		s.SetError(uint64(snap.Rev()), one.err)
+	case one.err != nil:
+		e.opts.Log.Error("site cannot be loaded", "site", n, "err", one.err)
 	case s != nil:
-		s.Apply(e.config(set, shared))
+		s.Apply(one.cfg)
 	default:
 		// A new site starts by itself once it has an address of its own.
-		r.startSite(ctx, m, e.config(set, shared), n, set.ServerAutoStart && (!r.begun || settings.HasAddress(snap, n)))
+		r.startSite(ctx, m, one.cfg, n, one.set.ServerAutoStart && (!r.begun || settings.HasAddress(snap, n)))
 	}
 }
 
@@ -124,23 +162,43 @@ func (r *reconciler) startSite(ctx context.Context, m *managedSite, cfg *site.Co
 	ended := make(chan struct{})
 	e.mu.Lock()
 	m.Site, m.cancel, m.ended = s, cancel, ended
-	var before <-chan struct{}
+	var before []<-chan struct{}
 	for _, old := range e.leaving {
-		if old.number == n {
-			before = old.ended // it has the queue's folder until then
+		if old.number == n || indexName(e.opts.DataDir, old.folder) == indexName(e.opts.DataDir, m.folder) {
+			before = append(before, old.ended) // it has the queue's folder until then
 		}
 	}
 	e.mu.Unlock()
 	r.running.Go(func() {
 		defer close(ended)
 		defer cancel()
-		if before != nil {
-			<-before
+		for _, ended := range before {
+			<-ended
 		}
 		if err := s.Run(mine); mine.Err() == nil {
 			e.opts.Log.Error("site ended", "site", n, "err", err)
 		}
 	})
+}
+
+// wait returns when the sites have ended, or should have.
+func (r *reconciler) wait() {
+	e, done := r.engine, make(chan struct{})
+	go func() {
+		r.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(e.opts.Grace + e.opts.Patience):
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for n, m := range e.sites {
+			if m.ended != nil && !isClosed(m.ended) {
+				e.opts.Log.Error("site does not end", "site", n)
+			}
+		}
+	}
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -94,6 +94,12 @@ func (c *Client) Call(ctx context.Context, method string, request []byte) (json.
 	if err != nil {
 		return nil, lost(ctx, err)
 	}
+	for _, line := range resp.Header.Values(headerNote) {
+		var n api.Noted
+		if json.Unmarshal([]byte(line), &n) == nil {
+			api.Note(ctx, n.Subject, n.Text)
+		}
+	}
 	if resp.StatusCode == http.StatusOK {
 		return body, nil
 	}

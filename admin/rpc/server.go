@@ -32,6 +32,7 @@ const maxUntrustedRequest = 1 << 20
 const (
 	headerOrigin  = "Restante-Origin"
 	headerComment = "Restante-Comment"
+	headerNote    = "Restante-Note" // of an answer; may be there several times
 	pathCall      = "/call/"
 	pathStream    = "/stream/"
 )
@@ -120,7 +121,11 @@ func (s handler) answer(w http.ResponseWriter, r *http.Request) {
 	conn, request, err := s.accept(w, r)
 	var raw json.RawMessage
 	if err == nil {
-		raw, err = conn.Call(r.Context(), strings.TrimPrefix(r.URL.Path, pathCall), request)
+		ctx := api.WithNotes(r.Context(), func(n api.Noted) {
+			note, _ := json.Marshal(n) // always marshals, to one line
+			w.Header().Add(headerNote, string(note))
+		})
+		raw, err = conn.Call(ctx, strings.TrimPrefix(r.URL.Path, pathCall), request)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {

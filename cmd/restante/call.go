@@ -71,8 +71,14 @@ func exchange[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q) (a
 		return a, nil, err
 	}
 	defer conn.close()
+	var notes []api.Noted
+	defer func() {
+		for _, n := range notes {
+			c.warn(n.Subject, n.Text)
+		}
+	}()
 	defer c.startProgress()()
-	return m.Call(ctx, conn, q)
+	return m.Call(api.WithNotes(ctx, func(n api.Noted) { notes = append(notes, n) }), conn, q)
 }
 
 // answer prints an answer: raw with --json, else the output of text.

@@ -466,6 +466,18 @@ func TestStoredChangeIsAnswered(t *testing.T) {
 	if code != 4 || out != "revision 3: set /LM/SMTPSVC/1/TlsCertificateFile none.pem\n" {
 		t.Fatalf("exit %d: %q, %q", code, out, errs)
 	}
+	// Nothing takes effect at a site that cannot start. Site 2 is for the act.
+	if err := os.WriteFile(filepath.Join(h.data, "in-the-way"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range []string{"site create --name Two --bind 127.0.0.1:0 --domain two.example", "site stop 1", "mb set SMTPSVC/1 QueueDirectory in-the-way/Queue"} {
+		if code, out, errs := h.command("", strings.Fields(args)...); code != 0 {
+			t.Fatalf("%s: exit %d: %q, %q", args, code, out, errs)
+		}
+	}
+	if code, _, errs := h.command("", "site", "start", "1"); code == 0 || !strings.Contains(errs, "in-the-way") {
+		t.Fatalf("site start: exit %d: %q", code, errs)
+	}
 	const line = "[^\n]+\n"
 	steps := []struct {
 		args  string // ROUND is 1 or 2, LAST the newest revision
@@ -480,12 +492,12 @@ func TestStoredChangeIsAnswered(t *testing.T) {
 		{args: "mb rm SMTPSVC/1/Domain/moved.example", want: `4 revision \d+: rm ` + line},
 		{args: "mb apply - --confirm 5m", stdin: "set SMTPSVC/1 HopCount 5ROUND", want: `4 revision \d+\ntaken back at .* unless restante mb confirm follows\n`},
 		{args: "mb confirm", want: `0 revision \d+ stays\n`},
-		{args: "mb apply -", stdin: "set SMTPSVC/1 HopCount 6ROUND\nset SMTPSVC/1 ServerCommand continue", want: `4 revision \d+\n`},
+		{args: "mb apply -", stdin: "set SMTPSVC/1 HopCount 6ROUND\nset SMTPSVC/2 ServerCommand continue", want: `4 revision \d+\n`},
 		{args: "mb revert LAST", want: `4 revision \d+\n`},
 		{args: "mb set SMTPSVC/1 HopCount 9ROUND", want: "4 revision " + line},
 		{args: "mb export SMTPSVC/1 FILE", want: "0 exported " + line},
 		{args: "mb set SMTPSVC/1 HopCount 7ROUND", want: "4 revision " + line},
-		{args: "mb import --merge FILE", want: `4 revision \d+\n(?s:.*)`},
+		{args: "mb import --merge FILE", want: `0 revision \d+\n(?s:.*)`}, // a remark about the site
 		{args: "mb backup keep", want: "0 " + line},
 		{args: "mb set SMTPSVC/1 HopCount 8ROUND", want: "4 revision " + line},
 		{args: "--yes mb restore keep", want: `4 revision \d+\n`},
@@ -524,4 +536,39 @@ func TestStoredChangeIsAnswered(t *testing.T) {
 			}
 		}
 	}
+}
+
+// One batch may have addresses go from site to site, in any order, also from a
+// site that goes, or to one that gets another number.
+func TestAddressesGoFromSiteToSiteInOneBatch(t *testing.T) {
+	h := serveHere(t)
+	var at []string
+	for range 3 {
+		at = append(at, freeAddr(t))
+	}
+	for _, name := range []string{"Two", "Three"} {
+		if _, _, err := api.SiteCreate.Call(t.Context(), h.c, api.SiteCreateRequest{Name: name, Bind: []string{"127.0.0.1:0"}, Domain: "two.example"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n, addr := range at {
+		h.apply(fmt.Sprintf("set SMTPSVC/%d ServerBindings %s", n+1, addr))
+	}
+	want := func(listening map[int]string) {
+		t.Helper()
+		for n, addrs := range listening {
+			if s := h.site(n); s.Why != "" || s.Running != s.Configured || fmt.Sprint(s.Listening) != "["+addrs+"]" {
+				t.Errorf("site %d: %+v, want %s", n, s.Status, addrs)
+			}
+		}
+	}
+	swap := []string{"set SMTPSVC/1 ServerBindings " + at[1], "set SMTPSVC/2 ServerBindings " + at[0]}
+	h.apply(swap...)
+	want(map[int]string{1: at[1], 2: at[0], 3: at[2]})
+	h.apply("set SMTPSVC/2 ServerBindings "+at[1], "set SMTPSVC/1 ServerBindings "+at[0])
+	want(map[int]string{1: at[0], 2: at[1], 3: at[2]})
+	h.apply("rm SMTPSVC/3 --recursive", fmt.Sprintf("set SMTPSVC/1 ServerBindings %s %s", at[0], at[2]))
+	want(map[int]string{1: at[0] + " " + at[2], 2: at[1]})
+	h.apply("mv SMTPSVC/2 SMTPSVC/7")
+	want(map[int]string{1: at[0] + " " + at[2], 7: at[1]})
 }

@@ -27,7 +27,11 @@ func (c *cli) statusCommand() *urfave.Command {
 				row("connections", v.Connections)
 				row("messages", fmt.Sprintf("%d, held %d", v.Messages, v.Held))
 				for _, site := range v.Sites {
-					text := fmt.Sprintf("%q %s at revision %d, %s, %s, held %d", site.Name, site.State, site.Running,
+					state := site.State.String()
+					if site.Running != 0 {
+						state += fmt.Sprintf(" at revision %d", site.Running)
+					}
+					text := fmt.Sprintf("%q %s, %s, %s, held %d", site.Name, state,
 						plural(site.Connections, "connection"), plural(site.Messages, "message"), site.Held)
 					if site.Why != "" {
 						text += ": " + site.Why

@@ -16,6 +16,7 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -141,6 +142,14 @@ type Retry struct {
 
 // Folders are as stored: relative ones begin at the data folder.
 type Folders struct{ QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory string }
+
+// All yields each folder with the name of its property.
+func (f Folders) All() iter.Seq2[string, string] {
+	return func(yield func(name, path string) bool) {
+		_ = yield("QueueDirectory", f.QueueDirectory) && yield("DropDirectory", f.DropDirectory) &&
+			yield("PickupDirectory", f.PickupDirectory) && yield("BadMailDirectory", f.BadMailDirectory)
+	}
+}
 
 // fields is the table of the properties of a site that have a field of their
 // own. What is derived from several properties is in load.

@@ -5,15 +5,20 @@ package site
 import (
 	"crypto/tls"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
-// certCheckInterval is the time between two looks at a certificate's files.
-const certCheckInterval = time.Second
+const (
+	certCheckInterval = time.Second     // between two looks at a certificate's files
+	certTimeout       = 4 * time.Second // for the file system to answer
+	maxCertSize       = 1 << 20
+)
 
 // A certReloader gives a certificate, and reads it again when its files change.
 type certReloader struct {
@@ -24,6 +29,16 @@ type certReloader struct {
 	cert    *tls.Certificate
 	version fileVersion
 	checked time.Time
+	reading *certReading // nil: none is under way
+}
+
+// A certReading is one look at the files, in a goroutine of its own: a file
+// system that does not answer holds nobody else up.
+type certReading struct {
+	done    chan struct{} // closed at the end; then what follows is set
+	cert    *tls.Certificate
+	version fileVersion
+	err     error
 }
 
 // fileVersion tells one version of the files from the next.
@@ -32,71 +47,103 @@ type fileVersion struct {
 	certSize, keySize int64
 }
 
-// loadCerts reads the files. The error says which, and what to do about it.
-func loadCerts(files TLSFiles, log *slog.Logger) (*certReloader, error) {
-	c := &certReloader{files: files, log: log}
-	cert, st, err := c.read()
-	if err != nil {
-		return nil, err
+// refresh reads the files, unless they are as they were. A reading that does not
+// end in time is left to itself, and the next call waits for the same one.
+func (c *certReloader) refresh() error {
+	c.mu.Lock()
+	r := c.reading
+	if r == nil {
+		r = &certReading{done: make(chan struct{})}
+		c.reading = r
+		go r.read(c.files, c.version) // ended by the file system alone
 	}
-	c.cert, c.version, c.checked = cert, st, time.Now()
-	return c, nil
+	c.mu.Unlock()
+	timeout := time.NewTimer(certTimeout)
+	defer timeout.Stop()
+	select {
+	case <-r.done:
+	case <-timeout.C:
+		return fmt.Errorf("certificate %s with key %s: no answer from the file system in %s", c.files.Cert, c.files.Key, certTimeout)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reading == r {
+		c.reading = nil
+		c.checked = time.Now()
+		if r.cert != nil {
+			c.cert, c.version = r.cert, r.version
+		}
+	}
+	return r.err
 }
 
-func (c *certReloader) read() (*tls.Certificate, fileVersion, error) {
-	st, err := c.stat()
+// read sets cert to nil if the files are of the version last.
+func (r *certReading) read(files TLSFiles, last fileVersion) {
+	defer close(r.done)
+	cert, certInfo, err := readPEM(files.Cert)
 	if err != nil {
-		return nil, st, fmt.Errorf("certificate: %w", err)
+		r.err = fmt.Errorf("certificate: %w", err)
+		return
 	}
-	cert, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
+	key, keyInfo, err := readPEM(files.Key)
 	if err != nil {
-		return nil, st, fmt.Errorf("certificate %s with key %s: %w", c.files.Cert, c.files.Key, err)
+		r.err = fmt.Errorf("certificate: %w", err)
+		return
 	}
-	return &cert, st, nil
+	r.version = fileVersion{certInfo.ModTime(), keyInfo.ModTime(), certInfo.Size(), keyInfo.Size()}
+	if r.version == last {
+		return
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		r.err = fmt.Errorf("certificate %s with key %s: %w", files.Cert, files.Key, err)
+		return
+	}
+	r.cert = &pair
 }
 
-func (c *certReloader) stat() (fileVersion, error) {
-	a, err := statRegular(c.files.Cert)
+// readPEM reads a regular file of a bounded size. Another one, such as a pipe or
+// a device, may have no end; O_NONBLOCK has even its opening return.
+func readPEM(name string) ([]byte, fs.FileInfo, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return fileVersion{}, err
+		return nil, nil, err
 	}
-	b, err := statRegular(c.files.Key)
+	defer f.Close()
+	st, err := f.Stat()
 	if err != nil {
-		return fileVersion{}, err
+		return nil, nil, err
 	}
-	return fileVersion{a.ModTime(), b.ModTime(), a.Size(), b.Size()}, nil
-}
-
-// statRegular refuses what is no regular file: to read a pipe could block the
-// site for ever.
-func statRegular(name string) (fs.FileInfo, error) {
-	st, err := os.Stat(name)
-	if err == nil && !st.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", name)
+	if !st.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("%s is not a regular file", name)
 	}
-	return st, err
+	text, err := io.ReadAll(io.LimitReader(f, maxCertSize+1))
+	if err == nil && len(text) > maxCertSize {
+		err = fmt.Errorf("%s has more than %d bytes: name a PEM file", name, maxCertSize)
+	}
+	return text, st, err
 }
 
 // get is tls.Config.GetCertificate. New files that cannot be read leave the
 // certificate that was read before in use.
 func (c *certReloader) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
+	before := c.cert
+	due := time.Since(c.checked) >= certCheckInterval && c.reading == nil
+	c.mu.Unlock()
+	if !due {
+		return before, nil
+	}
+	err := c.refresh()
+	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := time.Now()
-	if now.Sub(c.checked) < certCheckInterval {
-		return c.cert, nil
-	}
-	c.checked = now
-	if st, err := c.stat(); err == nil && st == c.version {
-		return c.cert, nil
-	}
-	cert, st, err := c.read()
-	if err != nil {
+	switch {
+	case err != nil:
+		c.checked = time.Now() // also after a reading that does not end
 		c.log.Warn("the certificate's files changed; the one that was read before stays in use", "err", err)
-		return c.cert, nil
+	case c.cert != before:
+		c.log.Info("certificate read again", "file", c.files.Cert)
 	}
-	c.cert, c.version = cert, st
-	c.log.Info("certificate read again", "file", c.files.Cert)
 	return c.cert, nil
 }
 

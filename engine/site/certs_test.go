@@ -12,6 +12,8 @@ import (
 	"encoding/pem"
 	"log/slog"
 	"math/big"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,8 +71,8 @@ func name(t *testing.T, c *certReloader) string {
 func TestCertificateFollowsItsFiles(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		c, err := loadCerts(writeCert(t, dir, "one.test"), slog.New(slog.DiscardHandler))
-		if err != nil {
+		c := &certReloader{files: writeCert(t, dir, "one.test"), log: slog.New(slog.DiscardHandler)}
+		if err := c.refresh(); err != nil {
 			t.Fatal(err)
 		}
 		writeCert(t, dir, "the-second.test")
@@ -124,11 +126,11 @@ func TestMissingCertificateIsTheState(t *testing.T) {
 	}
 	// What does not concern the certificate is in force all the same.
 	also := *cfg
-	also.Rev, also.Session.Limits.Size = 2, 100
+	also.Rev, also.Session.Limits.Size, also.Settings = 2, 100, version(1)
 	if st := h.settle(&also); st.Running != 2 || !strings.Contains(st.Why, cfg.TLS.Cert) {
 		t.Errorf("another change: %+v", st)
 	}
-	missing := *cfg
+	missing := also
 	missing.Rev, missing.TLS = 3, TLSFiles{filepath.Join(set.dir, "none.pem"), filepath.Join(set.dir, "none.key")}
 	if st := h.settle(&missing); st.Running != 2 || !strings.Contains(st.Why, "none.pem") {
 		t.Errorf("another missing certificate: %+v", st)
@@ -152,7 +154,7 @@ func TestMissingCertificateIsTheState(t *testing.T) {
 	}
 	// Another pair that is not there: what is there stays.
 	next := h.make(3, loopback)
-	next.TLS = missing.TLS
+	next.TLS, next.Settings = missing.TLS, also.Settings
 	if st := h.settle(next); st.Running != 2 || !strings.Contains(st.Why, "none.pem") || !lists(h.dial(), "STARTTLS") {
 		t.Errorf("the old certificate is gone: %q", st.Why)
 	}
@@ -183,12 +185,133 @@ func TestImplicitTLS(t *testing.T) {
 	}
 }
 
-// To read a pipe as a certificate would block the site.
+// To read what has no end would block the site.
 func TestCertificateIsNoRegularFile(t *testing.T) {
 	dir := t.TempDir()
 	files := writeCert(t, dir, "hub.test")
-	_, err := loadCerts(TLSFiles{dir, files.Key}, slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), dir+" is not a regular file") {
-		t.Errorf("a folder as a certificate: %v", err)
+	large := filepath.Join(dir, "large.pem")
+	if err := os.WriteFile(large, make([]byte, maxCertSize+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		files TLSFiles
+		want  string
+	}{
+		{TLSFiles{dir, files.Key}, dir + " is not a regular file"},
+		{TLSFiles{files.Cert, dir}, dir + " is not a regular file"},
+		{TLSFiles{large, files.Key}, "large.pem has more than 1048576 bytes"},
+		{TLSFiles{files.Cert, files.Cert}, "certificate " + files.Cert + " with key " + files.Cert},
+	}
+	for _, special := range endless(t) {
+		tests = append(tests, struct {
+			files TLSFiles
+			want  string
+		}{TLSFiles{special, files.Key}, special + " is not a regular file"})
+	}
+	for _, tt := range tests {
+		c := &certReloader{files: tt.files, log: slog.New(slog.DiscardHandler)}
+		if err := c.refresh(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v: %v, want %q", tt.files, err, tt.want)
+		}
+	}
+}
+
+// A reading that does not end is left to itself: it holds up neither the site
+// nor a handshake, and a second one is not begun.
+func TestCertificateThatIsNotAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := &certReading{done: make(chan struct{})}
+		c := &certReloader{files: TLSFiles{"a.pem", "b.pem"}, log: slog.New(slog.DiscardHandler), reading: hung, cert: &tls.Certificate{}}
+		for range 2 {
+			begun := time.Now()
+			if err := c.refresh(); err == nil || !strings.Contains(err.Error(), "certificate a.pem with key b.pem: no answer") || time.Since(begun) != certTimeout {
+				t.Errorf("after %s: %v", time.Since(begun), err)
+			}
+		}
+		begun := time.Now()
+		if got, err := c.get(nil); got != c.cert || err != nil || time.Since(begun) != 0 {
+			t.Errorf("a handshake after %s: %v, %v", time.Since(begun), got, err)
+		}
+		hung.cert = &tls.Certificate{}
+		close(hung.done)
+		if err := c.refresh(); err != nil || c.cert != hung.cert || c.reading != nil {
+			t.Errorf("answered at last: %v", err)
+		}
+	})
+}
+
+// What the system refuses keeps back only itself: the settings that come with it,
+// and those that come later, are in force.
+func TestRefusedPartKeepsBackOnlyItself(t *testing.T) {
+	blocker, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer blocker.Close()
+	taken := blocker.Addr().(*net.TCPAddr).AddrPort()
+	for _, tt := range []struct {
+		part   Part
+		refuse func(h *harness, c *Config)
+	}{
+		{Certificate, func(h *harness, c *Config) { c.TLS = TLSFiles{filepath.Join(h.dir, "none.pem"), "none.key"} }},
+		{Certificate, func(h *harness, c *Config) { c.TLS = TLSFiles{h.dir, h.dir} }},
+		{Bindings, func(_ *harness, c *Config) { c.Bindings = append(c.Bindings, Binding{Addr: taken}) }},
+		{"DropDirectory", func(h *harness, c *Config) {
+			h.file("in-the-way")
+			c.Folders = []Folder{{Name: "DropDirectory", Path: filepath.Join(h.dir, "in-the-way", "Drop"), Perm: 0o700}}
+		}},
+	} {
+		t.Run(string(tt.part), func(t *testing.T) {
+			h := started(t)
+			first := h.make(2, loopback)
+			tt.refuse(h, first)
+			first.Session.Limits.Size, first.Settings = 10, version(1)
+			st := h.settle(first)
+			if st.State != Started || st.Running != 2 || st.Why == "" || !slices.Equal(st.Kept, []Part{tt.part}) || h.InForce(2) {
+				t.Errorf("refused: %+v", st)
+			}
+			if err := h.dial().Say("MAIL FROM:<a@b.test> SIZE=11", "552"); err != nil {
+				t.Errorf("a setting that came with it: %v", err)
+			}
+			next := *first
+			next.Rev, next.Settings = 3, version(2)
+			next.Session.MayConnect = func(netip.Addr) bool { return false }
+			h.Apply(&next) // a right is taken away: at once
+			if got := greeting(t, h.addr()); !strings.HasPrefix(got, "554 ") {
+				t.Errorf("a setting that came later: %q", got)
+			}
+			if st := h.until(func() bool { return h.Settled(3) }); st.Running != 3 || !slices.Equal(st.Kept, []Part{tt.part}) {
+				t.Errorf("later: %+v", st)
+			}
+			if st := h.settle(h.make(4, loopback)); st.Running != 4 || st.Why != "" || len(st.Kept) > 0 {
+				t.Errorf("cured: %+v", st)
+			}
+		})
+	}
+}
+
+// Each folder that cannot be used is told, and is cured by itself.
+func TestFoldersThatCannotBeUsed(t *testing.T) {
+	h := started(t)
+	bad := h.file("in-the-way")
+	next := h.make(2, loopback)
+	next.Folders = []Folder{
+		{"DropDirectory", filepath.Join(bad, "Drop"), 0o700}, {"BadMailDirectory", "", 0o700},
+		{"QueueDirectory", next.Mail.Folder, 0o700}, {"PickupDirectory", filepath.Join(bad, "Pickup"), 0o700},
+	}
+	st := h.settle(next)
+	if !strings.Contains(st.Why, "DropDirectory: mkdir") || !strings.Contains(st.Why, "PickupDirectory: mkdir") || len(st.Kept) != 2 {
+		t.Errorf("%+v", st)
+	}
+	if err := os.Remove(bad); err != nil {
+		t.Fatal(err)
+	}
+	if st := h.until(func() bool { return h.Status().Why == "" }); !h.InForce(2) {
+		t.Errorf("%+v", st)
+	}
+	for _, f := range next.Folders {
+		if left, _ := os.ReadDir(f.Path); f.Path != "" && f.Path != next.Mail.Folder && len(left) != 0 {
+			t.Errorf("%s has %v", f.Path, left)
+		}
 	}
 }

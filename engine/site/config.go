@@ -5,9 +5,10 @@
 //
 // A session keeps the [Config] that was in force when it began. Apply puts
 // another one in force for the next. Listeners that a new Config asks for open
-// before those that it drops close. When the system refuses a resource, such as
-// a port that is taken or a certificate that is missing, the site runs on what
-// it had, tries again, and [Status] says why until it is cured.
+// before those that it drops close. When the system refuses a part of it, such
+// as a port that is taken or a certificate that is missing, the site keeps what
+// it had of that [Part], puts all the rest in force, tries again, and [Status]
+// says why until it is cured.
 //
 // The package does not know where a Config comes from.
 package site
@@ -16,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strings"
@@ -40,6 +42,60 @@ type Config struct {
 	Session  session.Policy // what a caller may do
 	Release  release.Policy // what a host may call for
 	Mail     Mail
+	Folders  []Folder
+	Settings Settings // that it was made from; nil: unknown
+}
+
+// Settings are what a Config was made from.
+type Settings interface {
+	// Differs reports whether they differ from earlier ones in more than parts.
+	Differs(from Settings, parts []Part) bool
+}
+
+// A Part is what the system may refuse of a Config: Bindings, Certificate,
+// QueueFolder, or the Name of a Folder.
+type Part string
+
+// The parts that every Config has.
+const (
+	Bindings    Part = "bindings"
+	Certificate Part = "certificate"
+	QueueFolder Part = "queue"
+)
+
+// A partError says why a part is not in force.
+type partError struct {
+	part Part
+	error
+}
+
+func (e partError) Unwrap() error { return e.error }
+
+func refused(part Part, err error) error {
+	if err == nil {
+		return nil
+	}
+	return partError{part, err}
+}
+
+// partsOf lists the parts that an error is about.
+func partsOf(err error) (out []Part) {
+	switch e := err.(type) {
+	case partError:
+		return []Part{e.part}
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			out = append(out, partsOf(one)...)
+		}
+	}
+	return out
+}
+
+// A Folder is one that the site writes to or reads.
+type Folder struct {
+	Name Part        // for people, too
+	Path string      // absolute
+	Perm fs.FileMode // where it is made
 }
 
 // A Binding is an address to listen on. The unspecified IPv6 address listens
@@ -79,10 +135,40 @@ type Storage struct {
 }
 
 // sameResources reports whether going from a to b takes nothing that can go
-// wrong: no listener, certificate, start or stop, and no other queue folder.
+// wrong: no listener, certificate, start or stop, and no other folder.
 func sameResources(a, b *Config) bool {
-	return slices.Equal(a.Bindings, b.Bindings) && a.TLS == b.TLS && a.Mail.Folder == b.Mail.Folder &&
-		(a.Blocked == nil) == (b.Blocked == nil)
+	return len(changedParts(a, b)) == 0 && a.Mail.Folder == b.Mail.Folder &&
+		slices.Equal(a.Folders, b.Folders) && (a.Blocked == nil) == (b.Blocked == nil)
+}
+
+// changedParts lists those of Bindings and Certificate that differ.
+func changedParts(a, b *Config) (parts []Part) {
+	if !slices.Equal(a.Bindings, b.Bindings) {
+		parts = append(parts, Bindings)
+	}
+	if a.TLS != b.TLS {
+		parts = append(parts, Certificate)
+	}
+	return parts
+}
+
+// keeping is c with those parts as in now. It has the revision of now if that
+// leaves no difference.
+func (c *Config) keeping(parts []Part, now *Config) *Config {
+	if len(parts) == 0 {
+		return c
+	}
+	out := *c
+	if slices.Contains(parts, Bindings) {
+		out.Bindings = now.Bindings
+	}
+	if slices.Contains(parts, Certificate) {
+		out.TLS = now.TLS
+	}
+	if c.Settings == nil || !c.Settings.Differs(now.Settings, parts) {
+		out.Rev = now.Rev
+	}
+	return &out
 }
 
 // A State is a site's, by the numbers that ServerState has.
@@ -169,6 +255,7 @@ type Status struct {
 	Configured  uint64           `json:"configured"`        // the newest revision
 	Running     uint64           `json:"running,omitempty"` // the revision in force; 0: the site does not run
 	Why         string           `json:"why,omitempty"`     // why it is not as configured
+	Kept        []Part           `json:"-"`                 // not in force, while all other settings are
 	Connections int              `json:"connections"`
 
 	queue.Counts

@@ -6,90 +6,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
-// ErrTaken means that another site of the engine has the address.
-var ErrTaken = errors.New("the address is taken")
-
-// Ports keeps two sites of one engine off the same address: it knows who has
-// it, which the system's own refusal does not say. The zero Ports is ready.
-type Ports struct {
-	mu    sync.Mutex // guards what follows
-	taken map[netip.AddrPort]int
+// A target is where the callers of a listener go.
+type target struct {
+	run     *run
+	binding Binding
 }
 
-// claim books addr for the site with number n.
-func (p *Ports) claim(addr netip.AddrPort, n int) error {
-	if addr.Port() == 0 {
-		return nil // the system picks one that is free
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if by, ok := p.taken[addr]; ok && by != n {
-		return fmt.Errorf("listen on %s: %w: site %d has it", addr, ErrTaken, by)
-	}
-	if p.taken == nil {
-		p.taken = map[netip.AddrPort]int{}
-	}
-	p.taken[addr] = n
-	return nil
-}
-
-func (p *Ports) free(addr netip.AddrPort, n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.taken[addr] == n {
-		delete(p.taken, addr)
-	}
-}
-
-// A listener accepts at one address. What its callers find there can change
-// while it is open.
+// A listener accepts at one address. Its target changes while it is open: it
+// may even go to another site.
 type listener struct {
 	net.Listener
 	addr    netip.AddrPort // as configured
-	binding atomic.Pointer[Binding]
-	closed  bool // so that another listener can have its port
-}
+	binding Binding        // the last one that it was opened or kept for
+	target  atomic.Pointer[target]
 
-// port is the one it listens on, also where the system picked it.
-func (l *listener) port() uint16 {
-	if a, ok := l.Addr().(*net.TCPAddr); ok {
-		return a.AddrPort().Port()
-	}
-	return l.addr.Port()
-}
-
-// listeners are the open listeners of one site, in the order of its bindings. Only
-// the site's own loop touches them.
-type listeners struct {
-	site  int
-	ports *Ports
-	open  []*listener
+	ended chan struct{} // closed when the accept loop has ended; nil: none was begun
+	shut  chan struct{} // closed by close
 }
 
 // listen opens one binding.
-func (ls *listeners) listen(ctx context.Context, b Binding) (*listener, error) {
-	if err := ls.ports.claim(b.Addr, ls.site); err != nil {
-		return nil, err
-	}
+func listen(ctx context.Context, b Binding) (*listener, error) {
 	network := "tcp"
 	if b.Addr.Addr().Is4() {
 		network = "tcp4" // 0.0.0.0 is not all of IPv6 as well
 	}
 	nl, err := new(net.ListenConfig).Listen(ctx, network, b.Addr.String())
 	if err != nil {
-		ls.ports.free(b.Addr, ls.site)
 		return nil, fmt.Errorf("listen on %s: %w", b.Addr, reason(err))
 	}
-	l := &listener{Listener: nl, addr: b.Addr}
-	l.binding.Store(&b)
-	return l, nil
+	return newListener(nl, b), nil
+}
+
+func newListener(nl net.Listener, b Binding) *listener {
+	return &listener{Listener: nl, addr: b.Addr, binding: b, shut: make(chan struct{})}
 }
 
 // reason leaves out the address, which is said already.
@@ -100,100 +57,182 @@ func reason(err error) error {
 	return err
 }
 
-func (ls *listeners) closeOne(l *listener) {
-	if !l.closed {
-		l.closed = true
-		_ = l.Close() // it was only listening
-		ls.ports.free(l.addr, ls.site)
+// port is the one it listens on, also where the system picked it.
+func (l *listener) port() uint16 { return l.local().Port() }
+
+// local is the address that it listens on.
+func (l *listener) local() netip.AddrPort {
+	if a, ok := l.Addr().(*net.TCPAddr); ok {
+		p := a.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	}
+	return l.addr
+}
+
+// serve has the callers served by r from now on.
+func (l *listener) serve(r *run) {
+	l.target.Store(&target{r, l.binding})
+	if l.ended == nil {
+		l.ended = make(chan struct{})
+		go l.accept(r.site.log) // close ends it and waits
 	}
 }
 
-// rebind makes the open listeners those of want. New ones open first; when all
-// of them are open, those that want does not have close. It gives the new ones,
-// on which no accept loop runs yet. After an error the open listeners are as
-// before; one that had to close for another is opened again, and is among those
-// given.
-func (ls *listeners) rebind(ctx context.Context, want []Binding) (fresh []*listener, err error) {
-	rest := slices.Clone(ls.open)
-	next := make([]*listener, len(want))
-	for i, b := range want {
-		if at := slices.IndexFunc(rest, func(l *listener) bool { return l.addr == b.Addr }); at >= 0 {
-			next[i] = rest[at]
-			rest = slices.Delete(rest, at, at+1)
+// accept takes callers until the listener is closed.
+func (l *listener) accept(log *slog.Logger) {
+	defer close(l.ended)
+	wait := 5 * time.Millisecond
+	for {
+		c, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
 		}
-	}
-	for i, b := range want {
-		if next[i] != nil {
+		if err != nil {
+			// Out of descriptors or the like: those that are there go on.
+			log.Error("accept", "addr", l.addr, "err", err)
+			select {
+			case <-l.shut:
+			case <-time.After(wait):
+			}
+			wait = min(2*wait, time.Second)
 			continue
 		}
-		l, err := ls.listenReplacing(ctx, b, rest)
-		if err != nil {
-			for _, l := range fresh {
-				ls.closeOne(l)
-			}
-			return ls.reopen(ctx), err
-		}
-		next[i], fresh = l, append(fresh, l)
+		wait = 5 * time.Millisecond
+		to := l.target.Load()
+		to.run.take(c, to.binding)
 	}
-	for i, b := range want {
-		next[i].binding.Store(&b)
-	}
-	for _, l := range rest {
-		ls.closeOne(l)
-	}
-	ls.open = next
-	return fresh, nil
 }
 
-// listenReplacing opens b. Where one of our own that is to go is in the way (all
-// addresses against one of them), that one has to close first.
-func (ls *listeners) listenReplacing(ctx context.Context, b Binding, rest []*listener) (*listener, error) {
-	l, err := ls.listen(ctx, b)
-	if err == nil || b.Addr.Port() == 0 {
-		return l, err
+// close returns when no caller comes from the listener any more.
+func (l *listener) close() {
+	if l.closed() {
+		return
 	}
-	made := false
-	for _, old := range rest {
-		if old.port() == b.Addr.Port() && !old.closed {
-			ls.closeOne(old)
-			made = true
-		}
+	close(l.shut)
+	_ = l.Close() // it was only listening
+	if l.ended != nil {
+		<-l.ended
 	}
-	if !made {
+}
+
+func (l *listener) closed() bool {
+	select {
+	case <-l.shut:
+		return true
+	default:
+		return false
+	}
+}
+
+// reopen opens a closed listener again, for the target that it had.
+func (l *listener) reopen(ctx context.Context) (*listener, error) {
+	again, err := listen(ctx, l.binding)
+	if err != nil {
 		return nil, err
 	}
-	return ls.listen(ctx, b)
+	if to := l.target.Load(); to != nil {
+		again.serve(to.run)
+	}
+	return again, nil
 }
 
-// reopen opens the listeners that closed for one that could not open.
-func (ls *listeners) reopen(ctx context.Context) (fresh []*listener) {
-	for i, l := range ls.open {
-		if !l.closed {
-			continue
-		}
-		if again, err := ls.listen(ctx, *l.binding.Load()); err == nil {
-			ls.open[i] = again
-			fresh = append(fresh, again)
+// A portHolder is a site as Ports knows it.
+type portHolder struct {
+	want []Binding
+	open []*listener // in the order of the bindings that they were opened for
+	run  *run        // nil until it serves
+	err  error       // why open is not what it wants
+	wake func()      // called when another site's change has changed open or err
+}
+
+func (h *portHolder) find(addr netip.AddrPort) *listener {
+	for _, l := range h.open {
+		if l.addr == addr && !l.closed() {
+			return l
 		}
 	}
-	return fresh
+	return nil
 }
 
-// close shuts everything.
-func (ls *listeners) close() {
-	for _, l := range ls.open {
-		ls.closeOne(l)
+func (h *portHolder) wants(addr netip.AddrPort) bool {
+	for _, b := range h.want {
+		if b.Addr == addr {
+			return true
+		}
 	}
-	ls.open = nil
+	return false
 }
 
-// addrs are where callers can come in, with the ports that the system picked.
-func (ls *listeners) addrs() []netip.AddrPort {
-	out := make([]netip.AddrPort, 0, len(ls.open))
-	for _, l := range ls.open {
-		if a, ok := l.Addr().(*net.TCPAddr); ok {
-			p := a.AddrPort()
-			out = append(out, netip.AddrPortFrom(p.Addr().Unmap(), p.Port()))
+// Ports has the listeners of the sites of one engine. It changes them over all
+// sites at once: an address that one site gives up and another one asks for
+// goes from the first to the second with its listener. The zero Ports is ready.
+type Ports struct {
+	mu    sync.Mutex // guards what follows
+	sites map[int]*portHolder
+}
+
+// Declare says what the sites are about to ask for; those that it does not name
+// stay. It opens and closes nothing: with the first site that asks, all change.
+func (p *Ports) Declare(want map[int][]Binding) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n, list := range want {
+		if h := p.sites[n]; h != nil {
+			h.want = list
+		}
+	}
+}
+
+// rebind gives site n the listeners of want, and the other sites what they want
+// and do not have yet. After an error, site n has what it had.
+func (p *Ports) rebind(ctx context.Context, n int, want []Binding, wake func()) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.sites[n]
+	if h == nil {
+		h = &portHolder{}
+		if p.sites == nil {
+			p.sites = map[int]*portHolder{}
+		}
+		p.sites[n] = h
+	}
+	h.want, h.wake = want, wake
+	newPortPlan(p.sites).carryOut(ctx, n)
+	return h.err
+}
+
+// serve has the callers of site n served by r.
+func (p *Ports) serve(n int, r *run) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.sites[n]
+	h.run = r
+	for _, l := range h.open {
+		l.serve(r)
+	}
+}
+
+// close closes the listeners of site n, which then asks for none.
+func (p *Ports) close(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h := p.sites[n]; h != nil {
+		for _, l := range h.open {
+			l.close()
+		}
+		delete(p.sites, n)
+	}
+}
+
+// addrs are where callers of site n can come in, with the ports that the system
+// picked.
+func (p *Ports) addrs(n int) []netip.AddrPort {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := []netip.AddrPort{}
+	if h := p.sites[n]; h != nil {
+		for _, l := range h.open {
+			out = append(out, l.local())
 		}
 	}
 	return out

@@ -19,8 +19,8 @@ func (s *Site) Run(ctx context.Context) error {
 	defer close(s.ended)
 	defer s.closeMailQueue()
 	defer s.stop(nil)
-	again := time.NewTimer(s.deps.Again)
-	defer again.Stop()
+	again := retry{first: s.deps.Again}
+	defer again.stop()
 	check := recheck{under: s.config()}
 	defer check.stop()
 	for {
@@ -28,16 +28,51 @@ func (s *Site) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case c := <-s.commands:
+			again.reset()
 			c.done <- s.execute(ctx, c.command)
 		case <-s.wake:
+			again.reset()
 			s.reconcile(ctx)
 			check.schedule()
 		case <-check.c:
 			check.run(s.Queue(), s.config())
-		case <-again.C:
+		case <-again.c:
+			again.c = nil
 			s.reconcile(ctx)
 		}
-		again.Reset(s.deps.Again)
+		if _, cause := s.stateAndCause(); cause != nil {
+			again.schedule()
+		}
+	}
+}
+
+// A retry times the attempts at what the system refused. The wait between them
+// grows.
+type retry struct {
+	c     <-chan time.Time // nil: none is due
+	timer *time.Timer
+	first time.Duration
+	wait  time.Duration
+}
+
+func (r *retry) schedule() {
+	if r.c != nil {
+		return
+	}
+	r.wait = min(max(2*r.wait, r.first), 15*r.first)
+	r.timer = time.NewTimer(r.wait)
+	r.c = r.timer.C
+}
+
+// reset has the waits begin anew.
+func (r *retry) reset() {
+	r.stop()
+	r.c, r.wait = nil, 0
+}
+
+func (r *retry) stop() {
+	if r.c != nil {
+		r.timer.Stop()
 	}
 }
 
@@ -81,11 +116,8 @@ func (s *Site) startByCommand(ctx context.Context) error {
 	if blocked != nil {
 		return fmt.Errorf("start: %w", blocked)
 	}
-	err := s.start(ctx)
-	if err == nil {
-		s.setWantRun(true)
-	}
-	return err
+	s.setWantRun(true) // also if it fails: then it is tried again
+	return s.start(ctx)
 }
 
 func (s *Site) setWantRun(want bool) {
@@ -98,7 +130,7 @@ func (s *Site) setWantRun(want bool) {
 func (s *Site) setState(to State, cause error) {
 	s.mu.Lock()
 	changed := s.state != to || fmt.Sprint(s.cause) != fmt.Sprint(cause)
-	s.state, s.cause, s.addrs = to, cause, s.listeners.addrs()
+	s.state, s.cause = to, cause
 	s.mu.Unlock()
 	if !changed {
 		return
@@ -138,43 +170,44 @@ func (s *Site) reconcile(ctx context.Context) {
 	s.deps.Changed()
 }
 
-// applyConfig puts next in force at a running site. After an error the site
-// runs on what it had, with two exceptions: another folder for the queue, and a
-// certificate that is missing since the start, keep nothing else back.
+// applyConfig puts next in force at a running site. The site keeps what it had of
+// each part that the system refuses, which the error says.
 func (s *Site) applyConfig(ctx context.Context, r *run, next *Config) error {
-	now := s.active.Load()
-	certs, certErr := r.active.Load().certs, error(nil)
-	if next.TLS != now.TLS || certs == nil {
-		loaded, err := s.certsOf(next)
-		if err != nil && next.TLS != now.TLS {
-			return err
-		}
-		certs, certErr = loaded, err
+	certs, certErr := s.certsOf(next, r.active.Load().certs)
+	bindErr := s.rebind(ctx, next)
+	err := errors.Join(certErr, bindErr, s.checkFolders(next, r.mail.folder))
+	s.mu.Lock()
+	// If Apply brought another target meanwhile, the next round is about that.
+	if s.target == next {
+		s.activateLocked(next, certs, partsOf(err))
 	}
-	opened, bindErr := s.listeners.rebind(ctx, next.Bindings)
-	if bindErr == nil {
-		s.mu.Lock()
-		// Apply may have put a newer one in force meanwhile. It has notified Run,
-		// and the next round brings the listeners in line with it.
-		if s.active.Load() == now {
-			s.activateLocked(next, certs)
-		}
-		s.mu.Unlock()
-	}
-	for _, l := range opened {
-		r.accept(l)
-	}
+	s.mu.Unlock()
 	if at := r.mail.folder; next.Mail.Folder != at {
-		return errors.Join(bindErr, certErr, fmt.Errorf("the queue's folder is %s until the site stops and starts", at))
+		err = errors.Join(err, fmt.Errorf("the queue's folder is %s until the site stops and starts", at))
 	}
-	return errors.Join(bindErr, certErr)
+	return err
 }
 
-func (s *Site) certsOf(cfg *Config) (*certReloader, error) {
-	if cfg.TLS == (TLSFiles{}) {
+func (s *Site) rebind(ctx context.Context, cfg *Config) error {
+	return refused(Bindings, s.deps.Ports.rebind(ctx, s.number, cfg.Bindings, s.notify))
+}
+
+// certsOf gives the certificate of cfg, or now with the reason why it has to stay.
+func (s *Site) certsOf(cfg *Config, now *certReloader) (*certReloader, error) {
+	switch {
+	case cfg.TLS == TLSFiles{}:
 		return nil, nil
+	case now != nil && now.files == cfg.TLS:
+		return now, nil
+	case s.loading == nil || s.loading.files != cfg.TLS:
+		s.loading = &certReloader{files: cfg.TLS, log: s.log}
 	}
-	return loadCerts(cfg.TLS, s.log)
+	c := s.loading
+	if err := c.refresh(); err != nil {
+		return now, refused(Certificate, err)
+	}
+	s.loading = nil
+	return c, nil
 }
 
 // rerouted reports whether mail for d has another route under now than under was.

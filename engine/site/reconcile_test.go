@@ -5,8 +5,12 @@ package site
 import (
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // A site that must not run stops, says why, and runs again when it may.
@@ -69,7 +73,7 @@ func TestAutoStartTriesAgain(t *testing.T) {
 	if err := h.Do(t.Context(), Start); err == nil {
 		t.Error("it started on a taken port")
 	}
-	if !h.InForce(3) {
+	if h.must(Stop); !h.InForce(3) {
 		t.Error("a site that was stopped on purpose holds a revision up")
 	}
 
@@ -80,4 +84,51 @@ func TestAutoStartTriesAgain(t *testing.T) {
 	if st := other.until(func() bool { return other.Status().State == Started }); st.Why != "" {
 		t.Errorf("the port is free: %+v", st)
 	}
+}
+
+// A start that an administrator asked for and that fails is tried again, with a
+// reason that is the newest, until the administrator stops the site.
+func TestStartByCommandTriesAgain(t *testing.T) {
+	blocker, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := blocker.Addr().(*net.TCPAddr).AddrPort()
+	set := newSettings(t)
+	cfg := set.make(1, taken)
+	cfg.Mail.Folder = filepath.Join(set.dir, "in-the-way", "Queue")
+	h := runSite(t, cfg, set, &Ports{})
+	bad := h.file("in-the-way")
+	if err := h.Do(t.Context(), Start); err == nil || h.Status().Why != err.Error() || h.Status().State != Stopped {
+		t.Fatalf("start: %v, %+v", err, h.Status())
+	}
+	if err := os.Remove(bad); err != nil {
+		t.Fatal(err)
+	}
+	h.until(func() bool { return strings.HasPrefix(h.Status().Why, "listen on "+taken.String()) })
+	blocker.Close()
+	if st := h.until(func() bool { return h.Status().State == Started }); st.Why != "" || !h.InForce(1) {
+		t.Errorf("%+v", st)
+	}
+}
+
+// The wait between attempts grows to a bound, and begins anew with what is new.
+func TestRetryWaitsLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := retry{first: time.Second}
+		defer r.stop()
+		for range 2 {
+			for _, want := range []int{1, 2, 4, 8, 15, 15} {
+				begun := time.Now()
+				r.schedule()
+				r.schedule()
+				<-r.c
+				r.c = nil
+				if got := time.Since(begun); got != time.Duration(want)*time.Second {
+					t.Errorf("waited %s, want %d s", got, want)
+				}
+			}
+			r.reset()
+		}
+	})
 }

@@ -21,6 +21,7 @@ import (
 // An activeConfig is what the next caller gets.
 type activeConfig struct {
 	cfg   *Config
+	of    *Config // cfg, or the target that it is but for parts that the system refused
 	certs *certReloader
 	tls   *tls.Config
 }
@@ -32,12 +33,14 @@ type run struct {
 	server *wire.Server
 	active atomic.Pointer[activeConfig]
 
-	ctx       context.Context // of the sessions and the queue's attempts; ends when the stop begins
-	cancel    context.CancelFunc
-	work      sync.WaitGroup // the queue's
-	acceptors sync.WaitGroup // one for each listener
-	conns     sync.WaitGroup // one for each caller; grows while acceptors run
-	refusing  atomic.Int32   // callers that hear a refusal now
+	ctx      context.Context // of the sessions and the queue's attempts; ends when the stop begins
+	cancel   context.CancelFunc
+	work     sync.WaitGroup // the queue's
+	refusing atomic.Int32   // callers that hear a refusal now
+
+	mu       sync.Mutex // guards what follows
+	stopping bool
+	conns    sync.WaitGroup // one for each caller; grows until stopping
 }
 
 // start brings the target into force at a stopped site. After an error the site
@@ -53,7 +56,7 @@ func (s *Site) start(ctx context.Context) error {
 	}
 	err := s.startTarget(ctx)
 	if err != nil {
-		s.listeners.close()
+		s.deps.Ports.close(s.number)
 		s.setState(Stopped, err)
 	}
 	return err
@@ -71,14 +74,15 @@ func (s *Site) startTarget(ctx context.Context) error {
 			return cfg.Blocked
 		}
 		mail, err := s.ensureMailQueue(ctx, cfg)
+		certs, certErr := s.certsOf(cfg, nil) // without one the site runs, but offers no TLS
+		rest := errors.Join(certErr, s.checkFolders(cfg, cfg.Mail.Folder))
+		if err == nil {
+			err = s.rebind(ctx, cfg)
+		}
 		if err != nil {
-			return err
+			return errors.Join(err, rest)
 		}
-		certs, certErr := s.certsOf(cfg) // without one the site runs, but offers no TLS
-		if _, err := s.listeners.rebind(ctx, cfg.Bindings); err != nil {
-			return err
-		}
-		if s.startRun(ctx, cfg, mail, certs, certErr) {
+		if s.startRun(ctx, cfg, mail, certs, rest) {
 			return nil
 		}
 	}
@@ -96,7 +100,7 @@ func (s *Site) ensureMailQueue(ctx context.Context, cfg *Config) (*mailQueue, er
 	s.closeMailQueue()
 	p, err := s.openMailQueue(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return nil, refused(QueueFolder, err)
 	}
 	s.mu.Lock()
 	s.mail = p
@@ -119,7 +123,7 @@ func (s *Site) closeMailQueue() {
 
 // startRun begins to serve under the target, unless that no longer asks for the
 // resources of cfg.
-func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, certs *certReloader, certErr error) bool {
+func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, certs *certReloader, refusals error) bool {
 	r := &run{site: s, mail: mail, server: wire.NewServer(s.log)}
 	// Run ends a run, not ctx: the callers' grace time is between the two.
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -130,14 +134,17 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, certs
 		return false
 	}
 	s.run = r
-	s.activateLocked(s.target, certs)
+	active := *s.target
+	if certs == nil {
+		active.TLS = TLSFiles{}
+	}
+	r.active.Store(&activeConfig{&active, s.target, certs, certs.config()})
+	s.active.Store(&active)
 	s.mu.Unlock()
 	r.work.Go(r.runQueue)
 	r.work.Go(r.compact)
-	s.setState(Started, certErr)
-	for _, l := range s.listeners.open {
-		r.accept(l)
-	}
+	s.setState(Started, refusals)
+	s.deps.Ports.serve(s.number, r)
 	return true
 }
 
@@ -163,10 +170,12 @@ func (s *Site) stop(cause error) {
 		s.setState(Stopped, cause)
 		return
 	}
-	s.listeners.close()
+	s.deps.Ports.close(s.number)
 	s.setState(Stopping, cause)
 	r.cancel()
-	r.acceptors.Wait()
+	r.mu.Lock()
+	r.stopping = true
+	r.mu.Unlock()
 	cut := time.AfterFunc(s.deps.Grace, func() { _ = r.server.Close() })
 	r.conns.Wait()
 	cut.Stop()
@@ -179,40 +188,15 @@ func (s *Site) stop(cause error) {
 	s.setState(Stopped, cause)
 }
 
-// accept takes callers from l until it is closed.
-func (r *run) accept(l *listener) {
-	r.acceptors.Go(func() {
-		wait := 5 * time.Millisecond
-		for {
-			c, err := l.Accept()
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err != nil {
-				// Out of descriptors or the like: those that are there go on.
-				r.site.log.Error("accept", "addr", l.addr, "err", err)
-				if !r.backOff(wait) {
-					return
-				}
-				wait = min(2*wait, time.Second)
-				continue
-			}
-			wait = 5 * time.Millisecond
-			r.conns.Go(func() { r.serve(c, *l.binding.Load()) })
-		}
-	})
-}
-
-// backOff waits, and says whether the run goes on.
-func (r *run) backOff(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-r.ctx.Done():
-		return false
-	case <-t.C:
-		return true
+// take serves a caller in a goroutine of its own, unless the run is about to end.
+func (r *run) take(c net.Conn, b Binding) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopping {
+		_ = c.Close()
+		return
 	}
+	r.conns.Go(func() { r.serve(c, b) })
 }
 
 // serve serves one caller to the end under the configuration in force now.

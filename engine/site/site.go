@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,8 +26,8 @@ type Deps struct {
 	Log       *slog.Logger  // diagnostics; nil: none
 	Changed   func()        // called after each change of Status but its counts; must not block
 	Grace     time.Duration // for callers to finish when the site stops; 0: 20 s
-	Again     time.Duration // between attempts at what the system refused; 0: 5 s
-	AutoStart bool          // start with Run, and try again while that fails
+	Again     time.Duration // until another attempt at what the system refused, doubled up to 15 times it; 0: 1 s
+	AutoStart bool          // start with Run
 }
 
 // A Site is one virtual server. Its methods may be called from anywhere. Do
@@ -39,9 +38,10 @@ type Site struct {
 	log    *slog.Logger
 	inbox
 
-	counters  counters
-	sessions  sessionRegistry
-	listeners listeners // used by the goroutine of Run alone
+	counters counters
+	sessions sessionRegistry
+	loading  *certReloader // of a certificate that could not be read; used by the goroutine of Run alone
+	folders  folderCheck   // used by the goroutine of Run alone
 
 	// The configuration in force; the queue's callbacks read it without a lock.
 	active atomic.Pointer[Config]
@@ -70,8 +70,7 @@ type condition struct {
 	wantRun  bool       // it was started and has not been stopped since, but by Config.Blocked
 	starting *Config    // what the start under way began with
 	state    State
-	cause    error // why the site is stopped, or not as target asks for
-	addrs    []netip.AddrPort
+	cause    error      // why the site is stopped, or not as target asks for
 	mail     *mailQueue // nil before the first start
 	run      *run       // nil while stopped
 }
@@ -94,12 +93,11 @@ func New(number int, cfg *Config, deps Deps) *Site {
 		deps.Grace = 20 * time.Second
 	}
 	if deps.Again == 0 {
-		deps.Again = 5 * time.Second
+		deps.Again = time.Second
 	}
 	s := &Site{
 		number: number, deps: deps, log: deps.Log.With("site", number),
 		inbox:     inbox{make(chan commandRequest), make(chan struct{}, 1), make(chan struct{})},
-		listeners: listeners{site: number, ports: deps.Ports},
 		condition: condition{target: cfg, state: Stopped, wantRun: deps.AutoStart},
 	}
 	s.active.Store(cfg)
@@ -127,9 +125,10 @@ func (s *Site) Do(ctx context.Context, c Command) error {
 	}
 }
 
-// Apply makes next the target. What needs no listener, certificate or start is
-// in force when Apply returns. The rest is brought into force by Run; until
-// then, and if it cannot be, the site runs on what it had. See Settled.
+// Apply makes next the target. What needs no listener, certificate, folder or
+// start is in force when Apply returns. The rest is brought into force by Run;
+// until then, and if it cannot be, the site keeps that part of what it had. See
+// Settled.
 func (s *Site) Apply(next *Config) {
 	s.mu.Lock()
 	last, done := s.target, false
@@ -138,9 +137,10 @@ func (s *Site) Apply(next *Config) {
 	case s.run == nil && s.state == Stopped:
 		s.active.Store(next)
 		done = !s.wantRun && next.Blocked == nil && s.cause == nil
-	case s.run != nil && sameResources(s.active.Load(), next):
-		s.activateLocked(next, s.run.active.Load().certs)
-		done = s.cause == nil
+	case s.run != nil && next.Blocked == nil:
+		now := s.run.active.Load()
+		s.activateLocked(next, now.certs, changedParts(now.cfg, next))
+		done = s.cause == nil && sameResources(now.cfg, next)
 	}
 	if done && s.tried == last {
 		s.tried = next
@@ -177,8 +177,8 @@ func (s *Site) Settled(rev uint64) bool {
 	return s.tried == s.target
 }
 
-// InForce reports whether the next caller gets revision rev or a later one. A
-// site that is stopped on purpose has no callers.
+// InForce reports whether the next caller gets all of revision rev or a later
+// one. A site that is stopped on purpose has no callers.
 func (s *Site) InForce(rev uint64) bool {
 	if !s.Settled(rev) {
 		return false
@@ -188,7 +188,7 @@ func (s *Site) InForce(rev uint64) bool {
 	if s.run == nil {
 		return s.cause == nil || !s.wantRun
 	}
-	return s.state == Stopping || s.active.Load().Rev >= rev
+	return s.state == Stopping || s.run.active.Load().of.Rev >= rev && len(partsOf(s.cause)) == 0
 }
 
 // notify wakes the goroutine of Run.
@@ -199,9 +199,15 @@ func (s *Site) notify() {
 	}
 }
 
-// activateLocked puts cfg in force. The caller holds s.mu, and s.run is set.
-func (s *Site) activateLocked(cfg *Config, c *certReloader) {
-	s.run.active.Store(&activeConfig{cfg, c, c.config()})
+// activateLocked puts next in force, but for those parts, with certificate c.
+// The caller holds s.mu, and s.run is set.
+func (s *Site) activateLocked(next *Config, c *certReloader, kept []Part) {
+	now := s.run.active.Load()
+	cfg := next.keeping(kept, now.cfg)
+	if now.of == next && now.certs == c && cfg.Rev == now.cfg.Rev && sameResources(cfg, now.cfg) {
+		return // another attempt that came to nothing
+	}
+	s.run.active.Store(&activeConfig{cfg, next, c, c.config()})
 	s.active.Store(cfg)
 }
 
@@ -210,20 +216,21 @@ func (s *Site) Status() Status {
 	s.mu.Lock()
 	st := Status{
 		Number: s.number, Name: s.target.Name, State: s.state, Configured: s.target.Rev,
-		Bindings: []string{}, Listening: append([]netip.AddrPort{}, s.addrs...),
+		Bindings: []string{},
 	}
 	for _, b := range s.target.Bindings {
 		st.Bindings = append(st.Bindings, b.String())
 	}
-	if s.failed != nil {
-		st.Configured = s.failed.rev
-	}
 	if s.run != nil {
-		st.Running = s.active.Load().Rev
+		st.Running, st.Kept = s.active.Load().Rev, partsOf(s.cause)
+	}
+	if s.failed != nil {
+		st.Configured, st.Kept = s.failed.rev, nil // nothing of it is in force
 	}
 	why, m := s.whyLocked(), s.mail
 	s.mu.Unlock()
 	st.Why = st.explain(why)
+	st.Listening = s.deps.Ports.addrs(s.number)
 	if m != nil {
 		st.Counts = m.queue.Counts()
 	}

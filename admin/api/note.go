@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import "context"
+
+// A Noted is something that a caller is to know about a call that was done.
+type Noted struct {
+	Subject string `json:"subject"` // a path
+	Text    string `json:"text"`
+}
+
+type noteKey struct{}
+
+// WithNotes gives a context whose calls report what they note to f, on the
+// caller's goroutine.
+func WithNotes(ctx context.Context, f func(Noted)) context.Context {
+	return context.WithValue(ctx, noteKey{}, f)
+}
+
+// Note reports something beside the answer of the call of ctx.
+func Note(ctx context.Context, subject, text string) {
+	if f, ok := ctx.Value(noteKey{}).(func(Noted)); ok {
+		f(Noted{subject, text})
+	}
+}
