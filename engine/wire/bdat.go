@@ -39,7 +39,7 @@ func (c *conn) bdat(arg string) string {
 	}
 	ch, ok := parseChunk(arg)
 	if !ok {
-		c.outOfSync()
+		c.outOfSync(arg)
 		return ""
 	}
 	c.now.chunk = ch
@@ -48,9 +48,9 @@ func (c *conn) bdat(arg string) string {
 
 // outOfSync ends the connection. The number of message octets behind this BDAT
 // is unknown, and none of them may run as a command.
-func (c *conn) outOfSync() {
-	c.respond(syntax("BDAT size [LAST]"))
-	c.shutdown()
+func (c *conn) outOfSync(arg string) {
+	c.now.verb, c.now.arg, c.now.reported = "BDAT", arg, false
+	c.endUntrusted(syntax("BDAT size [LAST]"))
 }
 
 // rejectChunk answers a BDAT with r after its octets have been thrown away.
@@ -58,7 +58,7 @@ func (c *conn) rejectChunk(arg string, r mail.Reply) string {
 	ch, ok := parseChunk(arg)
 	switch {
 	case !ok:
-		c.outOfSync()
+		c.outOfSync(arg)
 	case ch.size > maxDrain:
 		c.disconnect(r)
 	default:
@@ -129,12 +129,12 @@ func (b *body) nextChunk() {
 // between runs a command between two chunks and says whether it was a BDAT.
 func (b *body) betweenChunks(line string) bool {
 	c := b.c
-	verb, arg, _ := strings.Cut(strings.TrimRight(line, " \t"), " ")
-	switch upper(verb) {
+	verb, arg := splitVerb(line)
+	switch verb {
 	case "BDAT":
 		ch, ok := parseChunk(arg)
 		if !ok {
-			c.outOfSync()
+			c.outOfSync(arg)
 			return false
 		}
 		b.chunk = ch

@@ -18,14 +18,17 @@ func (c *conn) command(line string) string {
 	if i := strings.IndexFunc(line, isControl); i >= 0 {
 		return c.reject(mail.Reply{Code: 500, Enhanced: "5.2", Text: "Control character in command"})
 	}
-	verb, arg, _ := strings.Cut(strings.TrimRight(line, " \t"), " ")
-	verb, arg = upper(verb), strings.TrimLeft(arg, " \t")
+	verb, arg := splitVerb(line)
 	cmd, known := commandOf(verb)
 	if verb != "BDAT" {
 		c.inRefusedBDAT = false
 	}
-	if known { // an unknown word may be a credential out of sequence
+	switch {
+	case known:
 		c.now.verb, c.now.arg = verb, arg
+		c.afterAUTH = verb == "AUTH"
+	case !c.afterAUTH && looksLikeVerb(verb):
+		c.now.verb = verb
 	}
 	if r := c.checkSequence(verb, cmd, known); r.Code != 0 {
 		if verb == "BDAT" {
@@ -34,6 +37,23 @@ func (c *conn) command(line string) string {
 		return c.reject(r)
 	}
 	return cmd.run(c, arg)
+}
+
+// splitVerb parts a line into its verb, in capitals, and the argument. A tab is
+// common between them, and forgiven.
+func splitVerb(line string) (verb, arg string) {
+	line = strings.TrimRight(line, " \t")
+	if i := strings.IndexAny(line, " \t"); i >= 0 {
+		line, arg = line[:i], strings.TrimLeft(line[i:], " \t")
+	}
+	return upper(line), arg
+}
+
+// looksLikeVerb reports whether an unknown word may be logged: others may be a
+// credential out of sequence.
+func looksLikeVerb(word string) bool {
+	const longest = 10 // STARTTLS has 8
+	return len(word) <= longest && strings.Trim(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
 // upper makes ASCII letters capitals. Strings.ToUpper would make verbs of words

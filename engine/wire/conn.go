@@ -44,6 +44,7 @@ type dialogue struct {
 	rcptAccepted  int
 	errorCount    int
 	inRefusedBDAT bool // in the rest of a refused series of BDAT, whose sender may have sent it ahead: no more errors
+	afterAUTH     bool // the last verb was AUTH: a word that is none may be its credential
 	closed        bool // nothing more is read or said
 	restart       bool // go-smtp's connection ends, the caller's does not
 }

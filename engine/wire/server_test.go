@@ -122,7 +122,7 @@ var conversations = []struct {
 	{name: "a bare LF in a chunk", steps: [][2]string{
 		{hello, "250"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 2|a\n|BDAT 1 LAST|x|RSET", "550 5.6.0"}, {"-", "421 4.7.0"}, {"-", "EOF"},
 	}},
-	{name: "BDAT of no size", steps: [][2]string{{hello, "250"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 13 LASTX|MAIL FROM:<z@x.test>", "501 5.5.4"}, {"-", "EOF"}}},
+	{name: "BDAT of no size", steps: [][2]string{{hello, "250"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 13 LASTX|MAIL FROM:<z@x.test>", "501 5.5.4"}, {"-", "421 4.7.0"}, {"-", "EOF"}}},
 	{name: "BDAT over the limit", steps: [][2]string{
 		{hello, "250"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 3|abc|BDAT 3|abc|BDAT 1 LAST|x~", "250"}, {"-", "552 5.3.4"}, {"-", "503"},
 	}, alter: func(c *Config) { c.MaxSize = 5 }},
