@@ -169,7 +169,7 @@ func TestWatchEndsWithTheService(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := 0
-	for e, err := range api.MbWatch.Open(t.Context(), c, api.WatchRequest{Path: "SMTPSVC/1", Since: 1}) {
+	for e, err := range api.MbWatch.Open(t.Context(), c, api.WatchRequest{Path: "SMTPSVC/1", Since: new(metabase.Rev(1))}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -34,7 +34,7 @@ func (o *apiFixture) seen(t *testing.T) string {
 	all.WriteString(text)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	for e, err := range api.MbWatch.Open(ctx, o.Direct(as("user:olga")), api.WatchRequest{Path: "SMTPSVC/1", Since: 1}) {
+	for e, err := range api.MbWatch.Open(ctx, o.Direct(as("user:olga")), api.WatchRequest{Path: "SMTPSVC/1", Since: new(metabase.Rev(1))}) {
 		if err != nil {
 			t.Fatal(err)
 		}

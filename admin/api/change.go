@@ -156,9 +156,9 @@ type RevertRequest struct {
 	DryRun bool         `json:"dry_run,omitempty"`
 }
 
-// A WatchRequest asks for each change at and below Path after revision Since;
-// Since 0 means the newest.
+// A WatchRequest asks for each change at and below Path after revision Since, 0
+// for the empty tree and nil for the newest.
 type WatchRequest struct {
-	Path  string       `json:"path"`
-	Since metabase.Rev `json:"since,omitempty"`
+	Path  string        `json:"path"`
+	Since *metabase.Rev `json:"since,omitempty"`
 }

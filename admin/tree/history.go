@@ -212,12 +212,12 @@ func (d handlers) watch(ctx context.Context, who api.Caller, q api.WatchRequest)
 		w := d.Tree.Watch(path)
 		defer w.Close()
 		seen := d.Tree.Snapshot().Rev()
-		if q.Since > seen {
-			yield(api.Entry{}, api.Missing(fmt.Sprintf("revision %d", q.Since), fmt.Sprintf("not found: the newest is %d", seen)))
-			return
-		}
-		if q.Since > 0 {
-			seen = q.Since
+		if q.Since != nil {
+			if *q.Since > seen {
+				yield(api.Entry{}, api.Missing(fmt.Sprintf("revision %d", *q.Since), fmt.Sprintf("not found: the newest is %d", seen)))
+				return
+			}
+			seen = *q.Since
 		}
 		for {
 			now := d.Tree.Snapshot().Rev()

@@ -301,7 +301,7 @@ func TestRollBackIsInForceForTheStatus(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for e, err := range api.MbWatch.Open(ctx, h.c, api.WatchRequest{Path: "/", Since: a.Rev}) {
+	for e, err := range api.MbWatch.Open(ctx, h.c, api.WatchRequest{Path: "/", Since: &a.Rev}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -96,7 +96,7 @@ func (c *cli) mbWatch() *urfave.Command {
 		Name: "watch", Usage: "print each change when it is made", ArgsUsage: "[PATH]",
 		Description: "PATH need not exist yet. The command ends with exit code 1 when the service stops.",
 		Flags: []urfave.Flag{
-			&urfave.Uint64Flag{Name: "since", Usage: "also print changes after `REVISION`", DefaultText: "now"},
+			&urfave.Uint64Flag{Name: "since", Usage: "also print changes after `REVISION`; 0 is the empty tree", DefaultText: "now"},
 			&urfave.IntFlag{Name: "count", Usage: "end after `N` revisions", DefaultText: "never"},
 		},
 		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
@@ -114,7 +114,11 @@ func (c *cli) watch(cx *urfave.Context) error {
 		return err
 	}
 	defer conn.close()
-	q := api.WatchRequest{Path: cx.Args().First(), Since: metabase.Rev(cx.Uint64("since"))}
+	q := api.WatchRequest{Path: cx.Args().First()}
+	if cx.IsSet("since") {
+		since := metabase.Rev(cx.Uint64("since"))
+		q.Since = &since
+	}
 	left := cx.Int("count")
 	for e, err := range api.MbWatch.Open(cx.Context, conn, q) {
 		if cx.Context.Err() != nil {
