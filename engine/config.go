@@ -127,15 +127,6 @@ func (a *siteAdapter) releasePolicy() release.Policy {
 	}
 }
 
-// Hold implements release.Rules.
-func (a *siteAdapter) Hold(d mail.Domain) (release.Hold, bool) {
-	key, ok := a.DomainFor(d)
-	if !ok || key.Standing != mail.Held {
-		return release.Hold{}, false
-	}
-	return release.Hold{Accounts: key.AuthTurnList, NoETRN: key.NoETRN()}, true
-}
-
 func (a *siteAdapter) routeState(d mail.Domain) queue.RouteState {
 	if d == queue.Badmail {
 		return queue.RouteState{Held: a.Folders.BadMailDirectory == ""}

@@ -24,11 +24,13 @@ type Domain struct {
 	RouteAction settings.Action `json:"route_action"`
 	Held        bool            `json:"held"`
 	Turn        []string        `json:"turn"` // accounts that may collect its mail
+	Etrn        []string        `json:"etrn"` // callers that may start delivery to it by ETRN: accounts (those of turn), any, addresses, networks
 	SmartHost   string          `json:"smart_host,omitempty"`
 	Relay       bool            `json:"relay"`
 	Messages    int             `json:"messages,omitempty"` // waiting for it
 	Bytes       int64           `json:"bytes,omitempty"`
 	Unknown     []string        `json:"unknown_accounts,omitempty"` // names of Turn that no account has
+	Except      []string        `json:"except,omitempty"`           // of a grant: keys below the wildcard that it does not reach
 }
 
 // A DomainRequest names a domain of a site.
@@ -57,9 +59,10 @@ type TurnListRequest struct {
 
 // A Grant lets an account collect a domain's mail.
 type Grant struct {
-	Site    int    `json:"site"`
-	Domain  string `json:"domain"`
-	Account string `json:"account"`
+	Site    int      `json:"site"`
+	Domain  string   `json:"domain"`
+	Account string   `json:"account"`
+	Except  []string `json:"except,omitempty"` // keys below a wildcard that do not name the account
 }
 
 // A TurnRequest grants or revokes a Grant.

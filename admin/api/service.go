@@ -84,12 +84,13 @@ type Explained struct {
 	Waiting   int          `json:"waiting"` // messages for that domain
 	NextTry   time.Time    `json:"next_try,omitzero"`
 	Turn      []string     `json:"turn,omitempty"` // accounts that may collect it
+	Etrn      []string     `json:"etrn,omitempty"` // callers that may start its delivery by ETRN
 	Why       []Reason     `json:"why"`
 }
 
 // A Reason is a property that decided.
 type Reason struct {
-	Step     string        `json:"step"` // accept or route
+	Step     string        `json:"step"` // etrn, accept or route
 	Property string        `json:"property"`
 	Value    string        `json:"value"`
 	From     metabase.Path `json:"from,omitempty"` // "": the schema's default

@@ -42,6 +42,7 @@ func (h handlers) domain(v *metabase.View, n int, p metabase.Path) api.Domain {
 	out := api.Domain{
 		Site: n, Name: p.Base(), RouteAction: action, Held: action.Has(settings.Hold),
 		Relay: action.Has(settings.DomainRelay), Turn: append([]string{}, h.texts(snap, p, "AuthTurnList")...),
+		Etrn: append([]string{}, settings.DomainAt(snap, p).EtrnCallers()...),
 	}
 	switch {
 	case action.Has(settings.Default) || strings.EqualFold(p.Base(), canonicalDomain(h.text(snap, settings.SitePath(n), "DefaultDomain"))):
@@ -180,28 +181,35 @@ func (h handlers) domainDelete(ctx context.Context, who api.Caller, q api.Domain
 }
 
 func (h handlers) turnList(ctx context.Context, who api.Caller, q api.TurnListRequest) ([]api.Grant, error) {
-	snap := h.Tree.Snapshot()
-	sites := settings.Numbers(snap)
+	v := h.View(who)
+	sites := settings.Numbers(v.Snapshot)
 	if q.Site != 0 {
 		if _, err := h.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 			return nil, err
 		}
 		sites = []int{q.Site}
 	}
-	prop, _ := h.Schema.Property("AuthTurnList")
 	out := []api.Grant{}
 	for _, n := range sites {
-		for _, p := range snap.DataPaths(settings.SitePath(n).Join("Domain"), prop.ID) {
-			item, _ := snap.Stored(p, prop.ID)
-			for _, account := range item.Value.Strings() {
-				fits := q.Account == "" || strings.EqualFold(account, q.Account)
-				if fits && snap.Allows(who.Who, p, metabase.Read) {
-					out = append(out, api.Grant{Site: n, Domain: p.Base(), Account: account})
-				}
+		for _, g := range h.grants(v, n) {
+			if q.Account == "" || strings.EqualFold(g.Account, q.Account) {
+				out = append(out, g)
 			}
 		}
 	}
 	return out, nil
+}
+
+// grants lists the grants of a site as far as the caller may read their keys.
+func (h handlers) grants(v *metabase.View, n int) (out []api.Grant) {
+	hidden := func(domain string) bool { return !v.Sees(settings.DomainPath(n, domain)) }
+	// The domains have their keys even if the site does not load.
+	for _, g := range settings.Unchecked(v.Snapshot, n).Grants() {
+		if !hidden(g.Domain) {
+			out = append(out, api.Grant{Site: n, Domain: g.Domain, Account: g.Account, Except: slices.DeleteFunc(g.Except, hidden)})
+		}
+	}
+	return out
 }
 
 // turnSet grants or revokes. A grant also holds the domain's mail, as in IIS's
@@ -216,7 +224,16 @@ func (h handlers) turnSet(ctx context.Context, who api.Caller, q api.TurnRequest
 	_, err = h.applyPlan(ctx, who, func(snap metabase.Snapshot) ([]metabase.Op, error) {
 		return h.turnOps(snap.View(who.Who), p, q)
 	})
-	return h.domain(h.View(who), q.Site, p), err
+	v := h.View(who)
+	out := h.domain(v, q.Site, p)
+	if !q.Revoke && strings.HasPrefix(out.Name, "*.") {
+		for _, g := range h.grants(v, q.Site) {
+			if g.Domain == out.Name && strings.EqualFold(g.Account, q.Account) {
+				out.Except = g.Except
+			}
+		}
+	}
+	return out, err
 }
 
 func (h handlers) turnOps(v *metabase.View, p metabase.Path, q api.TurnRequest) ([]metabase.Op, error) {

@@ -58,7 +58,10 @@ func (h handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 		Standing: s.Standing(to.Domain).String(), Why: []api.Reason{},
 	}
 	if domain, ok := s.DomainFor(to.Domain); ok {
-		out.Key, out.Turn = domain.Name, domain.AuthTurnList
+		out.Key, out.Turn, out.Etrn = domain.Name, domain.AuthTurnList, domain.EtrnCallers()
+		if domain.Standing == mail.Held {
+			out.Why = append(out.Why, reasons(v, "etrn", s.Reasons(to.Domain, settings.EtrnAllow, settings.AuthTurnList, settings.EtrnRequireAuth))...)
+		}
 	}
 	h.addAcceptance(&out, v, s, client, to)
 	r := s.Route(to.Domain)

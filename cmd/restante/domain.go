@@ -4,12 +4,14 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/metabase/schema"
 )
 
 func (c *cli) domainCommand() *urfave.Command {
@@ -61,12 +63,26 @@ func (c *cli) domainShow() *urfave.Command {
 				row("route action", fmt.Sprintf("%d (0x%x)", d.RouteAction, uint32(d.RouteAction)))
 				row("held", yesNo(d.Held))
 				row("turn", dash(quoted(d.Turn)))
+				row("etrn", etrnText(d.Etrn))
 				row("smart host", dash(d.SmartHost))
 				row("relay", yesNo(d.Relay))
 				row("waiting", fmt.Sprintf("%s, %s", plural(d.Messages, "message"), formatSize(d.Bytes)))
 			})
 		}),
 	}
+}
+
+// etrnText tells who may start delivery to a domain by ETRN.
+func etrnText(callers []string) string {
+	switch {
+	case len(callers) == 0:
+		return "nobody"
+	case slices.Equal(callers, []string{schema.CallerAccounts}):
+		return "the accounts of turn, signed in"
+	case slices.Contains(callers, schema.CallerAny):
+		return "any caller"
+	}
+	return strings.Replace(strings.Join(callers, ", "), schema.CallerAccounts, "the accounts of turn", 1)
 }
 
 func (c *cli) domainCreate() *urfave.Command {
@@ -148,6 +164,9 @@ func (c *cli) turnSet(name, usage, done string, revoke bool) *urfave.Command {
 				fmt.Fprintf(w, done, q.Account, d.Name, site)
 				if !revoke {
 					c.warnUnknownAccounts(d)
+					if len(d.Except) > 0 {
+						c.warn(d.Name, "does not reach "+strings.Join(d.Except, ", ")+", which have keys of their own")
+					}
 				}
 			})
 		}),
@@ -161,7 +180,11 @@ func (c *cli) turnList() *urfave.Command {
 		Action: c.withSite(0, 1, func(cx *urfave.Context, site int) error {
 			q := api.TurnListRequest{Site: site, Account: cx.String("account")}
 			return list(cx.Context, c, api.TurnList, q, "no account may collect mail", func(w *tabwriter.Writer, g api.Grant) {
-				fmt.Fprintf(w, "%d\t%s\t%s\n", g.Site, g.Domain, g.Account)
+				row := fmt.Sprintf("%d\t%s\t%s", g.Site, g.Domain, g.Account)
+				if len(g.Except) > 0 {
+					row += "\tbut not " + strings.Join(g.Except, " ")
+				}
+				fmt.Fprintln(w, row)
 			})
 		}),
 	}

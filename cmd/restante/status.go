@@ -79,6 +79,9 @@ func printExplained(w *tabwriter.Writer, e api.Explained) {
 	if len(e.Turn) > 0 {
 		row("turn", quoted(e.Turn))
 	}
+	if e.Held {
+		row("etrn", etrnText(e.Etrn))
+	}
 	if e.Waiting > 0 {
 		row("waiting", fmt.Sprintf("%s, next try %s", plural(e.Waiting, "message"), formatTime(e.NextTry)))
 	}

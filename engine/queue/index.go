@@ -45,6 +45,7 @@ type destination struct {
 	backoff   backoff
 	owner     *ownership // nil: not leased
 	triggered bool       // to be attempted once, held or not
+	byOwner   bool       // triggered by the owner of the mail
 	agenda    schedule
 }
 

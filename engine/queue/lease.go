@@ -30,6 +30,7 @@ var ErrNotLeased = errors.New("queue: the message is not in this lease")
 type ownership struct {
 	holder    string
 	own       bool // of the scheduler
+	unasked   bool // by a trigger that is not the owner's
 	all       bool // gets all entries in the order of arrival, not only those that are due
 	ended     bool // hands out nothing more
 	saturated bool // the host takes no more conversations
@@ -132,6 +133,7 @@ func (l *Lease) Next() (mail.Item, bool) {
 			Env:      env,
 			To:       recipients(env, rec.open),
 			Attempts: rec.attempts,
+			Keep:     l.owner.unasked && l.q.deps.Router.Route(l.dest.name).Held,
 			Open:     func() (io.ReadSeekCloser, error) { return l.q.store.Open(e.id) },
 		}, true
 	}

@@ -289,14 +289,24 @@ func (q *Queue) clearRetries(name mail.Domain) {
 // Trigger makes all messages for d due once, held or not, and returns their
 // number. A leased destination is attempted when the lease ends. A frozen
 // destination does not change.
-func (q *Queue) Trigger(d mail.Domain) int {
+//
+// A host that refuses a message of a held destination for good, before it has
+// seen the message, does not end it: nobody vouches that this is still the
+// domain's host. The message waits on.
+func (q *Queue) Trigger(d mail.Domain) int { return q.trigger(d, false) }
+
+// TriggerByOwner is Trigger for the owner of the mail, whose hosts refuse it as
+// they do other mail.
+func (q *Queue) TriggerByOwner(d mail.Domain) int { return q.trigger(d, true) }
+
+func (q *Queue) trigger(d mail.Domain, owner bool) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	dest := q.dests[d]
 	if dest == nil || q.deps.Router.Route(d).Frozen || dest.count() == 0 {
 		return 0
 	}
-	dest.triggered = true
+	dest.triggered, dest.byOwner = true, owner || dest.triggered && dest.byOwner
 	q.reschedule(dest)
 	return dest.count()
 }

@@ -61,7 +61,7 @@ func (q *Queue) nextAttempt() (*Lease, int64) {
 			return nil, never // the end of an attempt wakes the scheduler
 		}
 		if d.owner == nil {
-			d.owner = &ownership{holder: "delivery", own: true, all: d.triggered}
+			d.owner = &ownership{holder: "delivery", own: true, all: d.triggered, unasked: d.triggered && !d.byOwner}
 			d.triggered = false
 		}
 		q.running++

@@ -48,7 +48,7 @@ func (q diskQueue) Lease(d mail.Domain, holder string) (transfer.Lease, error) {
 	return l, err
 }
 
-func (q diskQueue) Trigger(d mail.Domain) error {
+func (q diskQueue) Trigger(d mail.Domain, _ bool) error {
 	q.Queue.Trigger(d)
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"restante/engine/mail"
@@ -20,9 +19,13 @@ var (
 	badDomain = mail.Reply{Code: 501, Enhanced: "5.4", Text: "not the name of a mail domain"}
 )
 
-// notAllowed is the same for an unknown domain and for another caller's, so
-// that it reveals nothing (RFC 1985 §5.3).
-var notAllowed = mail.Reply{Code: 459, Enhanced: "7.1", Text: "not allowed for this name"}
+// notAllowed is the same on the wire for an unknown domain and for another
+// caller's, so that it reveals nothing (RFC 1985 §5.3). The log has the cause.
+func notAllowed(cause error) mail.Reply {
+	return mail.Reply{Code: 459, Enhanced: "7.1", Text: "not allowed for this name", Cause: cause}
+}
+
+var errForm = errors.New("this form of a name is not taken here")
 
 // Etrn answers ETRN node at once. The delivery that it starts goes to the hosts
 // that DNS names: where mail goes does not depend on the caller.
@@ -37,8 +40,11 @@ func (svc *Service) Etrn(ctx context.Context, p Policy, c Caller, node string) m
 	if reply.Code != 0 {
 		return reply
 	}
-	if form == '#' || form == '@' && !p.Subdomains || !svc.mayEtrn(p, c, name, form == '@') {
-		return notAllowed
+	if form == '#' || form == '@' && !p.Subdomains {
+		return notAllowed(errForm)
+	}
+	if err := mayEtrn(p, c, name, form == '@'); err != nil {
+		return notAllowed(err)
 	}
 	key := "ETRN " + string(name)
 	if form == '@' {
@@ -63,10 +69,11 @@ func (svc *Service) Etrn(ctx context.Context, p Policy, c Caller, node string) m
 // the reply says why.
 func (svc *Service) trigger(ctx context.Context, p Policy, c Caller, waiting []Waiting) (started, messages int, reply mail.Reply) {
 	for _, w := range waiting {
-		if !svc.mayEtrn(p, c, w.Domain, false) {
+		owner, err := p.Rules.MayEtrn(w.Domain, c.Account, c.Remote)
+		if err != nil {
 			continue
 		}
-		err := svc.queue.Trigger(w.Domain)
+		err = svc.queue.Trigger(w.Domain, owner)
 		switch {
 		case err == nil:
 			started++
@@ -122,16 +129,14 @@ func twoLabels(d mail.Domain) bool {
 	return literal || strings.Contains(string(d), ".")
 }
 
-// mayEtrn reports whether the caller may start name. For the @ form, below, a
+// mayEtrn returns nil if the caller may start name. For the @ form, below, a
 // wildcard over the names below it is enough.
-func (svc *Service) mayEtrn(p Policy, c Caller, name mail.Domain, below bool) bool {
-	h, ok := p.Rules.Hold(name)
-	if !ok && below {
-		h, ok = p.Rules.Hold("*." + name)
+func mayEtrn(p Policy, c Caller, name mail.Domain, below bool) error {
+	_, err := p.Rules.MayEtrn(name, c.Account, c.Remote)
+	if err != nil && below {
+		if _, wild := p.Rules.MayEtrn("*."+name, c.Account, c.Remote); wild == nil {
+			return nil
+		}
 	}
-	if !ok || h.NoETRN {
-		return false
-	}
-	return !p.RequireAuth || len(h.Accounts) == 0 ||
-		slices.ContainsFunc(h.Accounts, func(a string) bool { return strings.EqualFold(a, c.Account) })
+	return err
 }

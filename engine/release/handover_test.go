@@ -317,7 +317,7 @@ func (q *benchQueue) Waiting(d mail.Domain, _ bool) ([]Waiting, error) {
 	}
 	return []Waiting{{d, q.left}}, nil
 }
-func (q *benchQueue) Trigger(mail.Domain) error                         { return nil }
+func (q *benchQueue) Trigger(mail.Domain, bool) error                   { return nil }
 func (q *benchQueue) Lease(mail.Domain, string) (transfer.Lease, error) { return q, nil }
 func (q *benchQueue) Close()                                            {}
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,7 @@ type memQueue struct {
 	mail      map[mail.Domain][]mail.Item
 	leased    map[mail.Domain]bool
 	triggered []mail.Domain
+	byOwner   []mail.Domain // of triggered
 	settled   map[mail.MessageID][]mail.Outcome
 	next      int
 	fail      map[string]error // by method
@@ -75,7 +77,7 @@ func (q *memQueue) Waiting(d mail.Domain, below bool) (out []Waiting, err error)
 	return out, q.fail["Waiting"]
 }
 
-func (q *memQueue) Trigger(d mail.Domain) error {
+func (q *memQueue) Trigger(d mail.Domain, owner bool) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.leased[d] {
@@ -85,6 +87,9 @@ func (q *memQueue) Trigger(d mail.Domain) error {
 		return err
 	}
 	q.triggered = append(q.triggered, d)
+	if owner {
+		q.byOwner = append(q.byOwner, d)
+	}
 	return nil
 }
 
@@ -161,21 +166,31 @@ func (q *memQueue) busy() bool {
 	return len(q.leased) > 0
 }
 
-// rules are held domains by key, "*." keys for what is below.
-type rules map[mail.Domain]Hold
+// A hold is what is set for a held domain.
+type hold struct {
+	Accounts []string // that may collect
+	Etrn     bool     // everybody may ETRN; else the accounts
+}
 
-func (r rules) Hold(d mail.Domain) (Hold, bool) {
+func (h hold) has(account string) bool {
+	return slices.ContainsFunc(h.Accounts, func(a string) bool { return strings.EqualFold(a, account) })
+}
+
+// rules are held domains by key, "*." keys for what is below.
+type rules map[mail.Domain]hold
+
+func (r rules) find(d mail.Domain) (hold, bool) {
 	if h, ok := r[d]; ok {
 		return h, true
 	}
 	rest := strings.TrimPrefix(string(d), "*.")
 	if rest != string(d) {
-		return Hold{}, false
+		return hold{}, false
 	}
 	for {
 		_, up, ok := strings.Cut(rest, ".")
 		if !ok {
-			return Hold{}, false
+			return hold{}, false
 		}
 		if h, ok := r[mail.Domain("*."+up)]; ok {
 			return h, true
@@ -184,9 +199,22 @@ func (r rules) Hold(d mail.Domain) (Hold, bool) {
 	}
 }
 
+func (r rules) MayEtrn(d mail.Domain, account string, _ netip.Addr) (owner bool, err error) {
+	h, ok := r.find(d)
+	if !ok || !h.Etrn && !h.has(account) {
+		return false, errors.New("not for " + account)
+	}
+	return h.has(account), nil
+}
+
+func (r rules) MayCollect(account string, d mail.Domain) bool {
+	h, _ := r.find(d)
+	return h.has(account)
+}
+
 func (r rules) TurnDomains(account string) (out []mail.Domain) {
 	for d, h := range r {
-		if slices.ContainsFunc(h.Accounts, func(a string) bool { return strings.EqualFold(a, account) }) {
+		if h.has(account) {
 			out = append(out, d)
 		}
 	}

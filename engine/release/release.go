@@ -3,7 +3,8 @@
 // Package release answers the hosts that call for their mail: it decides who
 // may have which domain's mail, and hands it over.
 //
-// ETRN (RFC 1985) starts delivery to the hosts that DNS names, for any caller.
+// ETRN (RFC 1985) starts delivery to the hosts that DNS names, for the callers
+// that the domain's settings allow.
 // TURN (RFC 821 §3.8) and ATRN (RFC 2645) hand over on the caller's own
 // connection, after a sign-in, the domains of that account. A handover leases
 // each destination, so that two callers never get the same message. The leases
@@ -36,8 +37,9 @@ type Queue interface {
 	Lease(d mail.Domain, holder string) (transfer.Lease, error)
 
 	// Trigger makes the destination due once, even if it is held; ErrBusy if
-	// it is leased.
-	Trigger(d mail.Domain) error
+	// it is leased. Unless its owner asks, its hosts may be somebody else's by
+	// now: their refusals end no held mail.
+	Trigger(d mail.Domain, owner bool) error
 }
 
 // Waiting is a destination that has mail.
@@ -46,22 +48,19 @@ type Waiting struct {
 	Messages int
 }
 
-// Rules say which domains are held and who may call for them.
+// Rules say who may call for which domain. The key nearest to a name decides.
 type Rules interface {
-	// Hold returns the setting of d, by its own name or by a wildcard above
-	// it; false if d is not held. A d that begins with "*." asks for the
-	// wildcard itself.
-	Hold(d mail.Domain) (Hold, bool)
+	// MayEtrn returns nil if the caller may start delivery to d, and otherwise
+	// why not, for the log. Owner says that its account may also collect the
+	// mail. A d that begins with "*." asks for the wildcard itself.
+	MayEtrn(d mail.Domain, account string, client netip.Addr) (owner bool, err error)
+
+	// MayCollect reports whether the account may take the mail of d.
+	MayCollect(account string, d mail.Domain) bool
 
 	// TurnDomains returns the domains whose mail account may collect. One that
-	// begins with "*." stands for all names below it.
+	// begins with "*." stands for the names below it for which MayCollect holds.
 	TurnDomains(account string) []mail.Domain
-}
-
-// A Hold is the setting of one held domain.
-type Hold struct {
-	Accounts []string // that may TURN; where the site demands sign-in, also those that may ETRN
-	NoETRN   bool     // never by ETRN
 }
 
 // A Policy has the site's settings at the time the caller connected.

@@ -16,10 +16,12 @@ import (
 var site = rules{
 	"a.test":         {Accounts: []string{"anna", "both"}},
 	"b.test":         {Accounts: []string{"Bert", "both"}},
-	"open.test":      {}, // ETRN only
-	"never.test":     {NoETRN: true, Accounts: []string{"anna"}},
+	"open.test":      {Etrn: true},
+	"both.test":      {Etrn: true, Accounts: []string{"anna"}},
+	"never.test":     {},
 	"*.wide.test":    {Accounts: []string{"wilma"}},
 	"own.wide.test":  {Accounts: []string{"anna"}},
+	"none.wide.test": {},
 	"*.sub.own.test": {Accounts: []string{"anna"}},
 }
 
@@ -37,33 +39,35 @@ func TestEtrnReplies(t *testing.T) {
 		want    string
 		started []mail.Domain
 	}{
-		{"a.test", "", nil, "250 2.0.0", []mail.Domain{"a.test"}},
-		{"A.Test.", "", nil, "250 2.0.0", []mail.Domain{"a.test"}},
-		{"b.test", "", nil, "250 2.0.0", nil}, // nothing waits, and nobody is told
+		{"a.test", "anna", nil, "250 2.0.0", []mail.Domain{"a.test"}},
+		{"A.Test.", "ANNA", nil, "250 2.0.0", []mail.Domain{"a.test"}},
+		{"a.test", "", nil, "459 4.7.1", nil},     // a stranger
+		{"a.test", "bert", nil, "459 4.7.1", nil}, // another's
+		{"b.test", "bert", nil, "250 2.0.0", nil}, // nothing waits, and nobody is told
 		{"b.test", "bert", counts, "251 2.0.0", nil},
 		{"a.test", "anna", counts, "253 2.0.0 2 pending", []mail.Domain{"a.test"}},
-		{"a.test", "", counts, "250 2.0.0", []mail.Domain{"a.test"}}, // strangers learn nothing
-		{"x.wide.test", "", nil, "250 2.0.0", []mail.Domain{"x.wide.test"}},
-		{"@a.test", "", nil, "250 2.0.0", []mail.Domain{"a.test"}},                          // sub.a.test is not held
-		{"@wide.test", "", nil, "250 2.0.0", []mail.Domain{"own.wide.test", "x.wide.test"}}, // by the wildcard
-		{"@wide.test", "wilma", auth, "250 2.0.0", []mail.Domain{"x.wide.test"}},            // not what is another's
-		{"a.test", "", func(p *Policy) { p.ETRN = false }, "502 5.5.1", nil},                // disabled
-		{"@a.test", "", func(p *Policy) { p.Subdomains = false }, "459 4.7.1", nil},         // the form is off
-		{"a.test", "", auth, "530 5.7.0", nil},                                              // sign-in demanded
-		{"a.test", "ANNA", auth, "250 2.0.0", []mail.Domain{"a.test"}},                      // case of accounts
-		{"a.test", "bert", auth, "459 4.7.1", nil},                                          // another's
-		{"open.test", "bert", auth, "250 2.0.0", []mail.Domain{"open.test"}},                // nobody's: whoever signed in
-		{"", "", nil, "500 5.5.4", nil},                                                     // no argument
-		{"nodot", "", nil, "501 5.5.4", nil},                                                // RFC 1985 §5.2
-		{"a..test", "", nil, "501 5.5.4", nil},                                              // not a name
-		{"@", "", nil, "501 5.5.4", nil},                                                    // no name
-		{"#", "", nil, "501 5.5.4", nil},                                                    // no name
-		{"#a.test", "", nil, "459 4.7.1", nil},                                              // we have no such queues
-		{"unknown.test", "", nil, "459 4.7.1", nil},                                         // unknown
-		{"never.test", "", nil, "459 4.7.1", nil},                                           // not by ETRN: same words
-		{"@com.test", "", nil, "459 4.7.1", nil},                                            // above what is held
-		{"*.wide.test", "", nil, "501 5.5.4", nil},                                          // not a name either
-		{"wide.test", "", nil, "459 4.7.1", nil},                                            // the wildcard is below it
+		{"open.test", "", counts, "250 2.0.0", []mail.Domain{"open.test"}}, // strangers learn nothing
+		{"open.test", "bert", auth, "250 2.0.0", []mail.Domain{"open.test"}},
+		{"both.test", "", nil, "250 2.0.0", []mail.Domain{"both.test"}},
+		{"both.test", "anna", nil, "250 2.0.0", []mail.Domain{"both.test"}},
+		{"x.wide.test", "wilma", nil, "250 2.0.0", []mail.Domain{"x.wide.test"}},
+		{"@a.test", "anna", nil, "250 2.0.0", []mail.Domain{"a.test"}},          // sub.a.test is not held
+		{"@wide.test", "wilma", nil, "250 2.0.0", []mail.Domain{"x.wide.test"}}, // by the wildcard, but not what is another's or nobody's
+		{"@wide.test", "anna", nil, "459 4.7.1", nil},
+		{"a.test", "anna", func(p *Policy) { p.ETRN = false }, "502 5.5.1", nil},        // disabled
+		{"@a.test", "anna", func(p *Policy) { p.Subdomains = false }, "459 4.7.1", nil}, // the form is off
+		{"a.test", "", auth, "530 5.7.0", nil},                                          // sign-in demanded
+		{"", "", nil, "500 5.5.4", nil},                                                 // no argument
+		{"nodot", "", nil, "501 5.5.4", nil},                                            // RFC 1985 §5.2
+		{"a..test", "", nil, "501 5.5.4", nil},                                          // not a name
+		{"@", "", nil, "501 5.5.4", nil},                                                // no name
+		{"#", "", nil, "501 5.5.4", nil},                                                // no name
+		{"#a.test", "", nil, "459 4.7.1", nil},                                          // we have no such queues
+		{"unknown.test", "", nil, "459 4.7.1", nil},                                     // unknown
+		{"never.test", "", nil, "459 4.7.1", nil},                                       // not by ETRN: same words
+		{"@com.test", "", nil, "459 4.7.1", nil},                                        // above what is held
+		{"*.wide.test", "", nil, "501 5.5.4", nil},                                      // not a name either
+		{"wide.test", "", nil, "459 4.7.1", nil},                                        // the wildcard is below it
 	}
 	for _, tt := range tests {
 		q := newQueue()
@@ -71,7 +75,9 @@ func TestEtrnReplies(t *testing.T) {
 		q.hold("sub.a.test", "1")
 		q.hold("x.wide.test", "1")
 		q.hold("own.wide.test", "1")
+		q.hold("none.wide.test", "1")
 		q.hold("open.test", "1")
+		q.hold("both.test", "1")
 		q.hold("unknown.test", "1")
 		q.hold("never.test", "1")
 		p := policy()
@@ -79,7 +85,8 @@ func TestEtrnReplies(t *testing.T) {
 			tt.change(&p)
 		}
 		got := New(q, Options{}).Etrn(t.Context(), p, Caller{Account: tt.account}, tt.node)
-		if !strings.HasPrefix(got.String(), tt.want) || !slices.Equal(q.triggered, tt.started) {
+		owner := tt.account != "" && tt.node != "open.test" && tt.started != nil
+		if !strings.HasPrefix(got.String(), tt.want) || !slices.Equal(q.triggered, tt.started) || owner != slices.Equal(q.byOwner, tt.started) && tt.started != nil {
 			t.Errorf("ETRN %s by %q: %q starting %v; want %q starting %v", tt.node, tt.account, got, q.triggered, tt.want, tt.started)
 		}
 	}
@@ -90,7 +97,7 @@ func TestEtrnSaysTheSameOfUnknownAndForeignDomains(t *testing.T) {
 	p.RequireAuth = true
 	d := New(newQueue(), Options{})
 	c := Caller{Account: "bert"}
-	if a, b := d.Etrn(t.Context(), p, c, "a.test"), d.Etrn(t.Context(), p, c, "unknown.test"); a != b {
+	if a, b := d.Etrn(t.Context(), p, c, "a.test"), d.Etrn(t.Context(), p, c, "unknown.test"); a.String() != b.String() {
 		t.Errorf("%q and %q", a, b)
 	}
 }
@@ -109,7 +116,7 @@ func TestEtrnWhenTheQueueSaysNo(t *testing.T) {
 		q := newQueue()
 		q.hold("a.test", "1")
 		q.fail[tt.method] = tt.err
-		if got := New(q, Options{}).Etrn(t.Context(), policy(), Caller{}, "a.test"); !strings.HasPrefix(got.String(), tt.want) {
+		if got := New(q, Options{}).Etrn(t.Context(), policy(), Caller{Account: "both"}, "a.test"); !strings.HasPrefix(got.String(), tt.want) {
 			t.Errorf("%s %v: %q, want %q", tt.method, tt.err, got, tt.want)
 		}
 	}
@@ -123,7 +130,7 @@ func TestAskedAgainTooSoon(t *testing.T) {
 	p.Interval = time.Minute
 	etrn := func(node, want string) {
 		t.Helper()
-		if got := d.Etrn(t.Context(), p, Caller{}, node); !strings.HasPrefix(got.String(), want) {
+		if got := d.Etrn(t.Context(), p, Caller{Account: "both"}, node); !strings.HasPrefix(got.String(), want) {
 			t.Errorf("ETRN %s: %q, want %q", node, got, want)
 		}
 	}
@@ -245,7 +252,7 @@ func TestSecondCallerIsToldToWait(t *testing.T) {
 		t.Errorf("%q", r)
 	}
 	// ETRN does not get between.
-	if r := d.Etrn(t.Context(), policy(), Caller{}, "a.test"); !strings.HasPrefix(r.String(), "458 4.3.2") {
+	if r := d.Etrn(t.Context(), policy(), Caller{Account: "both"}, "a.test"); !strings.HasPrefix(r.String(), "458 4.3.2") {
 		t.Errorf("%q", r)
 	}
 }

@@ -71,19 +71,11 @@ func (s *handover) selectDomains(named []mail.Domain) ([]mail.Domain, bool) {
 		return own, true
 	}
 	for _, n := range named {
-		if !slices.ContainsFunc(own, func(o mail.Domain) bool { return o == n || s.covered(o, n) }) {
+		if !s.policy.Rules.MayCollect(s.caller.Account, n) {
 			return nil, false
 		}
 	}
 	return named, true
-}
-
-// covers reports whether own is d or a wildcard above it.
-func covers(own, d mail.Domain) bool {
-	if suffix, ok := strings.CutPrefix(string(own), "*."); ok {
-		return strings.HasSuffix(string(d), "."+suffix)
-	}
-	return own == d
 }
 
 // A handover is one call and its leases.
@@ -136,22 +128,11 @@ func (s *handover) leaseAll(asked []mail.Domain) (reply mail.Reply) {
 // waiting returns the destinations with mail that pattern covers. A wildcard
 // covers the names below it, not the name itself.
 func (s *handover) waiting(pattern mail.Domain) ([]Waiting, error) {
-	suffix, wild := strings.CutPrefix(string(pattern), "*.")
-	if !wild {
-		return s.service.queue.Waiting(pattern, false)
-	}
-	all, err := s.service.queue.Waiting(mail.Domain(suffix), true)
-	return slices.DeleteFunc(all, func(w Waiting) bool { return !s.covered(pattern, w.Domain) }), err
-}
-
-// covered reports whether pattern covers d, and no nearer rule gives d to other
-// accounts: a key of its own or a longer wildcard precedes a wildcard.
-func (s *handover) covered(pattern, d mail.Domain) bool {
-	if !covers(pattern, d) {
-		return false
-	}
-	h, ok := s.policy.Rules.Hold(d)
-	return !ok || slices.ContainsFunc(h.Accounts, func(a string) bool { return strings.EqualFold(a, s.caller.Account) })
+	name, below := strings.CutPrefix(string(pattern), "*.")
+	all, err := s.service.queue.Waiting(mail.Domain(name), below)
+	return slices.DeleteFunc(all, func(w Waiting) bool {
+		return below && string(w.Domain) == name || !s.policy.Rules.MayCollect(s.caller.Account, w.Domain)
+	}), err
 }
 
 func (s *handover) close() {

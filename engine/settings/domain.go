@@ -4,7 +4,6 @@ package settings
 
 import (
 	"iter"
-	"slices"
 	"strings"
 
 	"restante/engine/account"
@@ -20,6 +19,7 @@ type Domain struct {
 	Standing     mail.Standing
 	RouteAction  Action
 	AuthTurnList []string // accounts that may collect its mail by TURN and ATRN
+	EtrnAllow    []string // callers that may start delivery to it by ETRN; see EtrnCallers
 	Relay        Relay    // clients that may send to it where Standing does not allow all
 }
 
@@ -29,14 +29,12 @@ func (d *Domain) fields() []field {
 	return []field{
 		{RouteAction, &d.RouteAction},
 		{AuthTurnList, &d.AuthTurnList},
+		{EtrnAllow, &d.EtrnAllow},
 		{RelayIpList, &d.Relay.Nets},
 		{RelayIpv6List, &d.Relay.Nets},
 		{RelayForAuth, &d.Relay.RelayForAuth},
 	}
 }
-
-// NoETRN reports whether ETRN does not start delivery to the domain.
-func (d Domain) NoETRN() bool { return d.RouteAction.Has(NoETRN) }
 
 // A Reason is a property that decided something, and the key that it comes
 // from; an empty Path is the schema's default.
@@ -101,29 +99,29 @@ func (s *Site) domainKey(name mail.Domain) (metabase.Path, bool) {
 	if name == s.DefaultDomain && name != "" {
 		return "", true
 	}
-	rest := strings.TrimPrefix(string(name), "*.")
-	for {
-		_, above, ok := strings.Cut(rest, ".")
-		if !ok {
-			return "", false
-		}
-		rest = above
-		if path := container.Join("*." + rest); s.snap.Has(path) {
-			return path, true
-		}
-	}
+	return s.wildcardAbove(mail.Domain(strings.TrimPrefix(string(name), "*.")))
 }
 
 func (s *Site) domain(path metabase.Path) Domain {
 	if path == "" {
 		return Domain{Name: string(s.DefaultDomain), Standing: mail.Local, RouteAction: Default, Relay: s.Relay}
 	}
+	d := DomainAt(s.snap, path)
+	d.Standing = s.standing(d.Name, d.RouteAction)
+	return d
+}
+
+// DomainAt is what is set at the key of a domain. Of its Standing, it says only
+// whether it is held; the rest depends on its site.
+func DomainAt(snap metabase.Snapshot, path metabase.Path) Domain {
 	d := Domain{Name: path.Base(), Path: path}
-	newReader(s.snap, path).read(d.fields()...)
-	if key, ok := s.snap.Key(path); ok {
+	newReader(snap, path).read(d.fields()...)
+	if key, ok := snap.Key(path); ok {
 		d.Name, d.Path = key.Path.Base(), key.Path
 	}
-	d.Standing = s.standing(d.Name, d.RouteAction)
+	if d.RouteAction.Has(Hold) {
+		d.Standing = mail.Held
+	}
 	return d
 }
 
@@ -262,30 +260,6 @@ func (r *reader) routeSignIn() *RouteSignIn {
 // Domains yields the names of the domains that have a key, in no particular
 // order.
 func (s *Site) Domains() iter.Seq[string] { return s.snap.Names(s.domains) }
-
-// TurnDomains lists the domains whose mail an account may collect by TURN, in
-// order; the account's case does not count. One that begins with "*." is for
-// all names below it. The caller must not change the list.
-func (s *Site) TurnDomains(account string) []mail.Domain { return s.turns()[strings.ToLower(account)] }
-
-func (s *Site) findTurns() map[string][]mail.Domain {
-	turns := map[string][]mail.Domain{}
-	container := s.domains
-	for name := range s.snap.Names(container) {
-		item, _, ok := s.snap.Effective(container.Join(name), AuthTurnList)
-		if !ok {
-			continue
-		}
-		for _, account := range item.Value.Strings() {
-			account = strings.ToLower(account)
-			turns[account] = append(turns[account], mail.Domain(strings.ToLower(name)))
-		}
-	}
-	for _, list := range turns {
-		slices.Sort(list)
-	}
-	return turns
-}
 
 // Action is the value of RouteAction: a set of what happens to a domain's mail.
 type Action uint32

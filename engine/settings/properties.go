@@ -23,6 +23,7 @@ const (
 	DefaultDomain                    metabase.ID = 36908
 	DnsServers                       metabase.ID = 0x00520100
 	DropDirectory                    metabase.ID = 36882
+	EtrnAllow                        metabase.ID = 0x00520130
 	EtrnReportCounts                 metabase.ID = 0x0052010d
 	EtrnRequireAuth                  metabase.ID = 0x0052010c
 	EtrnSubdomains                   metabase.ID = 0x0052000a

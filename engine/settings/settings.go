@@ -222,6 +222,13 @@ func Load(snap metabase.Snapshot, n int) (*Site, error) {
 	return nil, errors.Join(errs...)
 }
 
+// Unchecked is the site as it can be read, whatever is wrong with it. It is for
+// lists of what is stored.
+func Unchecked(snap metabase.Snapshot, n int) *Site {
+	s, _ := load(snap, n)
+	return s
+}
+
 // SiteName is the name of a site for display: "site N" where it has none of its
 // own. The schema's default would give all sites the same name.
 func SiteName(snap metabase.Snapshot, n int) string {

@@ -249,7 +249,7 @@ func TestDomainFor(t *testing.T) {
 			t.Errorf("TurnDomains(%q) = %q, want %q", tt.account, got, tt.want)
 		}
 	}
-	if d, _ := s.DomainFor("x.b.a.test"); !d.NoETRN() || !strings.HasPrefix(d.Name, "*.") {
+	if d, _ := s.DomainFor("x.b.a.test"); d.EtrnCallers() != nil || !strings.HasPrefix(d.Name, "*.") {
 		t.Errorf("%+v", d)
 	}
 }

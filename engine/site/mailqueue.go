@@ -189,11 +189,15 @@ func (w waiting) Lease(d mail.Domain, holder string) (transfer.Lease, error) {
 }
 
 // Trigger starts an attempt. A holder of the lease gets all mail as it is.
-func (w waiting) Trigger(d mail.Domain) error {
+func (w waiting) Trigger(d mail.Domain, owner bool) error {
 	if who := w.queue.Holder(d); who != "" {
 		return fmt.Errorf("%w: by %s", release.ErrBusy, who)
 	}
-	w.queue.Trigger(d)
+	if owner {
+		w.queue.TriggerByOwner(d)
+	} else {
+		w.queue.Trigger(d)
+	}
 	return nil
 }
 

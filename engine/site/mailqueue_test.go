@@ -43,7 +43,7 @@ func TestLeasesOfOneDestination(t *testing.T) {
 	if _, err := w.Lease("held.test", "two"); !errors.Is(err, release.ErrBusy) {
 		t.Errorf("a second lease: %v", err)
 	}
-	if err := w.Trigger("held.test"); !errors.Is(err, release.ErrBusy) {
+	if err := w.Trigger("held.test", false); !errors.Is(err, release.ErrBusy) {
 		t.Errorf("a run beside it: %v", err)
 	}
 	first.Close()

@@ -48,8 +48,15 @@ func (s settings) Standing(d mail.Domain) mail.Standing {
 
 func (s settings) Relay(mail.Domain) session.Relay { return session.Relay{} }
 
-func (s settings) Hold(d mail.Domain) (release.Hold, bool) {
-	return release.Hold{Accounts: []string{"joe"}}, d == "held.test"
+func (s settings) MayCollect(who string, d mail.Domain) bool {
+	return strings.EqualFold(who, "joe") && d == "held.test"
+}
+
+func (s settings) MayEtrn(d mail.Domain, who string, _ netip.Addr) (bool, error) {
+	if d != "held.test" {
+		return false, errors.New("not held")
+	}
+	return s.MayCollect(who, d), nil
 }
 
 func (s settings) TurnDomains(who string) []mail.Domain {

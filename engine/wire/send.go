@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ type Outgoing struct {
 	Body8Bit bool
 	Ret      string
 	EnvID    string
+	Keep     bool      // a permanent refusal before the body is given as a temporary one
 	Body     io.Reader // lines end in CRLF; dots are not stuffed
 }
 
@@ -39,6 +41,7 @@ type sending struct {
 	replies  []mail.Reply // code 0: not known yet
 	mail     mail.Reply
 	accepted []int // recipients that were accepted
+	answered bool  // the peer has replied to the body
 }
 
 // A step is a command, and what to do with its reply.
@@ -67,6 +70,9 @@ func (c *Client) Send(ctx context.Context, m Outgoing) ([]mail.Reply, error) {
 	defer context.AfterFunc(ctx, func() { c.peer.Close() })()
 	s := &sending{Client: c, m: m, replies: make([]mail.Reply, len(m.To))}
 	err := s.run()
+	if m.Keep {
+		s.keep()
+	}
 	if err != nil {
 		err = reason(ctx, err)
 		c.err = err
@@ -236,9 +242,19 @@ func (s *sending) finalReply(r mail.Reply) error {
 	case r.Code/100 == 3:
 		return fmt.Errorf("%w: %.60q to the message", ErrProtocol, r.String())
 	}
-	s.reset = false
+	s.reset, s.answered = false, true
 	s.fillReplies(r)
 	return nil
+}
+
+// keep makes the permanent refusals temporary, in the peer's words, but for
+// those of the message itself.
+func (s *sending) keep() {
+	for i, r := range s.replies {
+		if r.Permanent() && !(s.answered && slices.Contains(s.accepted, i)) {
+			s.replies[i] = mail.Reply{Code: r.Code - 100, Enhanced: r.Enhanced, Text: "kept, since the owner did not ask for it; the host said " + r.String(), Cause: r.Cause}
+		}
+	}
 }
 
 // write sends the body. A peer that stops reading may have sent a reply first.

@@ -219,7 +219,7 @@ func TestEtrnRequireAuthAndTurnRequireTls(t *testing.T) {
 	mail.verify(t)
 }
 
-// Mail stays held when an anonymous ETRN makes the service look for a host that DNS
+// Mail stays held when an ETRN makes the service look for a host that DNS
 // does not have, or that is the service itself.
 func TestEtrnForAHostThatCannotBeFound(t *testing.T) {
 	t.Parallel()
@@ -235,7 +235,7 @@ func TestEtrnForAHostThatCannotBeFound(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			set(t, mail.service, "DnsServers", dnstest.Serve(t, zone).Addr)
 			before := strings.Count(mail.service.Log(), "unreachable")
-			wireRow{steps: []string{ehlo + "ETRN held.test\r\n" + quit, "250 250 221"}}.run(t, mail.service.Addr(1))
+			wireRow{account: account, steps: []string{"ETRN held.test\r\n", "250", quit, "221"}}.run(t, mail.service.Addr(1))
 			await(t, "it was tried", func() bool { return strings.Count(mail.service.Log(), "unreachable") > before })
 			if got := runCommand(t, mail.service, "", "queue", "list"); !strings.Contains(got, "held") {
 				t.Errorf("it is not held any more:\n%s", got)

@@ -213,7 +213,7 @@ func TestEtrnForADomainThatIsBeingSentIsToldToWait(t *testing.T) {
 	}})
 	pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
 	want := sendNumbered(t, s, "x@held.test", 2)
-	l := dial(t, s.Addr(1))
+	l := signedIn(t, s.Addr(1), account)
 	say(t, l, "ETRN held.test", "250")
 	<-reached
 	say(t, l, "ETRN held.test", "458 4.3.2")
@@ -311,7 +311,7 @@ func TestRouteAction514WithoutAHostUsesDNS(t *testing.T) {
 	pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
 	applyBatch(t, s, "set /LM/SMTPSVC/1 SmartHost "+smart.Addr, "set /LM/SMTPSVC/1 SmartHostType 2")
 	want := sendNumbered(t, s, "x@held.test", 1)
-	say(t, dial(t, s.Addr(1)), "ETRN held.test", "250")
+	say(t, signedIn(t, s.Addr(1), account), "ETRN held.test", "250")
 	checkSubjects(t, awaitSubjects(t, mx, 1), want)
 }
 

@@ -252,6 +252,26 @@ func parsePrefix6(s string) (string, error) {
 	return prefixText(n), err
 }
 
+// The words of a list of callers.
+const (
+	CallerAccounts = "accounts" // the accounts of AuthTurnList
+	CallerAny      = "any"      // everybody
+)
+
+// parseCaller is ParsePrefix with the words of a list of callers.
+func parseCaller(s string) (string, error) {
+	for _, word := range []string{CallerAccounts, CallerAny} {
+		if strings.EqualFold(s, word) {
+			return word, nil
+		}
+	}
+	n, err := ParsePrefix(s)
+	if err != nil && !strings.ContainsAny(s, "./:") {
+		err = invalid("%q: allowed are accounts, any, ADDR and ADDR/BITS", clip(s))
+	}
+	return prefixText(n), err
+}
+
 // prefixText leaves out the size of a single address.
 func prefixText(n netip.Prefix) string {
 	if n.IsValid() && n.IsSingleIP() {

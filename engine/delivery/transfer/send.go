@@ -75,7 +75,7 @@ func (b *Batch) sendItem(ctx context.Context, c Client, host string, it mail.Ite
 	rest := it.To
 	for len(rest) > 0 && err == nil {
 		var got []mail.Outcome
-		got, rest, err = transaction(ctx, c, host, it.Env, rest, body)
+		got, rest, err = transaction(ctx, c, host, it, rest, body)
 		outcomes = append(outcomes, got...)
 	}
 	for _, o := range outcomes {
@@ -115,14 +115,15 @@ func (b *Batch) requeue(it mail.Item) {
 
 // transaction offers the message to some recipients. Rest is those of whom the
 // peer said nothing final: with no error, those beyond its limit.
-func transaction(ctx context.Context, c Client, host string, env mail.Envelope, to []mail.Recipient, body *body) (
+func transaction(ctx context.Context, c Client, host string, it mail.Item, to []mail.Recipient, body *body) (
 	outcomes []mail.Outcome, rest []mail.Recipient, err error) {
 	if err := body.rewind(); err != nil {
 		return outcomesForAll(to, mail.Deferred, unreadable(err), ""), nil, nil
 	}
+	env := it.Env
 	replies, err := c.Send(ctx, wire.Outgoing{
 		From: env.From, To: to, Size: env.Size, Body8Bit: env.Body8Bit,
-		Ret: env.Ret, EnvID: env.EnvID, Body: body,
+		Ret: env.Ret, EnvID: env.EnvID, Keep: it.Keep, Body: body,
 	})
 	replies = append(replies, make([]mail.Reply, max(0, len(to)-len(replies)))...)
 	noDSN := !c.Supports("DSN")

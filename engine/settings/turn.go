@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"restante/engine/mail"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// Collects reports whether AuthTurnList names the account.
+func (d Domain) Collects(account string) bool {
+	return account != "" && slices.ContainsFunc(d.AuthTurnList, func(a string) bool { return strings.EqualFold(a, account) })
+}
+
+// EtrnCallers lists who may say ETRN for the domain, in the words of EtrnAllow;
+// nil for nobody.
+func (d Domain) EtrnCallers() []string {
+	switch {
+	case d.Standing != mail.Held || d.RouteAction.Has(NoETRN):
+		return nil
+	case len(d.EtrnAllow) > 0:
+		return d.EtrnAllow
+	case len(d.AuthTurnList) > 0:
+		return []string{schema.CallerAccounts}
+	}
+	return []string{schema.CallerAny}
+}
+
+// allowsEtrn reports whether a caller is one of EtrnCallers.
+func (d Domain) allowsEtrn(account string, client netip.Addr) bool {
+	client = client.Unmap().WithZone("")
+	return slices.ContainsFunc(d.EtrnCallers(), func(who string) bool {
+		switch who {
+		case schema.CallerAny:
+			return true
+		case schema.CallerAccounts:
+			return d.Collects(account)
+		}
+		n, err := schema.ParsePrefix(who)
+		return err == nil && n.Contains(client)
+	})
+}
+
+// MayCollect reports whether an account may take the mail of a domain by TURN
+// or ATRN. The key nearest to the name decides, as for its route: a wildcard
+// gives nothing of a domain that has a key of its own or a longer wildcard.
+func (s *Site) MayCollect(account string, name mail.Domain) bool {
+	d, ok := s.DomainFor(name)
+	return ok && d.Collects(account)
+}
+
+// MayEtrn reports whether a caller may start delivery to a domain by ETRN; a
+// name that begins with "*." asks for that wildcard. Owner says that its account
+// may also collect the mail. The error is for the log: it says why not, and
+// which property would allow it.
+func (s *Site) MayEtrn(name mail.Domain, account string, client netip.Addr) (owner bool, err error) {
+	d, ok := s.DomainFor(name)
+	switch {
+	case !ok || d.Standing != mail.Held:
+		return false, fmt.Errorf("%s is not a held domain", name)
+	case d.RouteAction.Has(NoETRN):
+		return false, fmt.Errorf("RouteAction at %s has disable_etrn", d.Path)
+	case !d.allowsEtrn(account, client):
+		return false, fmt.Errorf("EtrnAllow at %s is %s; set it to accounts and the caller's address, or to any, to allow this", d.Path, strings.Join(d.EtrnCallers(), " "))
+	}
+	return d.Collects(account), nil
+}
+
+// A Grant lets an account collect the mail of a domain. A Domain that begins
+// with "*." stands for all names below it but those of Except: these have keys
+// of their own, which do not name the account.
+type Grant struct {
+	Account string
+	Domain  string
+	Except  []string
+}
+
+// Grants lists who may collect which domain's mail, ordered by domain.
+func (s *Site) Grants() []Grant {
+	var out []Grant
+	at := map[string]int{} // in out, by account and domain
+	index := func(account, domain string) string { return strings.ToLower(account + "\x00" + domain) }
+	var keys []Domain
+	for name := range s.snap.Names(s.domains) {
+		keys = append(keys, s.domain(s.domains.Join(name)))
+	}
+	slices.SortFunc(keys, func(a, b Domain) int { return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)) })
+	for _, d := range keys {
+		for _, account := range d.AuthTurnList {
+			at[index(account, d.Name)] = len(out)
+			out = append(out, Grant{Account: account, Domain: d.Name})
+		}
+	}
+	for _, d := range keys {
+		above, ok := s.wildcardAbove(mail.Domain(strings.TrimPrefix(d.Name, "*.")))
+		if !ok {
+			continue
+		}
+		for _, account := range s.domain(above).AuthTurnList {
+			if i, ok := at[index(account, above.Base())]; ok && !d.Collects(account) {
+				out[i].Except = append(out[i].Except, d.Name)
+			}
+		}
+	}
+	return out
+}
+
+// wildcardAbove returns the key of the longest wildcard above a name.
+func (s *Site) wildcardAbove(name mail.Domain) (metabase.Path, bool) {
+	rest := string(name)
+	for {
+		_, above, ok := strings.Cut(rest, ".")
+		if !ok {
+			return "", false
+		}
+		rest = above
+		if path := s.domains.Join("*." + rest); s.snap.Has(path) {
+			return path, true
+		}
+	}
+}
+
+// TurnDomains lists the domains whose mail an account may collect by TURN, in
+// order; the account's case does not count. One that begins with "*." is for
+// the names below it for which MayCollect holds. The caller must not change the
+// list.
+func (s *Site) TurnDomains(account string) []mail.Domain { return s.turns()[strings.ToLower(account)] }
+
+func (s *Site) findTurns() map[string][]mail.Domain {
+	turns := map[string][]mail.Domain{}
+	container := s.domains
+	for name := range s.snap.Names(container) {
+		item, _, ok := s.snap.Effective(container.Join(name), AuthTurnList)
+		if !ok {
+			continue
+		}
+		for _, account := range item.Value.Strings() {
+			account = strings.ToLower(account)
+			turns[account] = append(turns[account], mail.Domain(strings.ToLower(name)))
+		}
+	}
+	for _, list := range turns {
+		slices.Sort(list)
+	}
+	return turns
+}

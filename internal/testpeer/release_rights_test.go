@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testpeer_test
+
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"restante/internal/testpeer"
+)
+
+// A domain with accounts is theirs: a stranger does not start its delivery, and
+// learns nothing from the refusal.
+func TestEtrnOfADomainWithAccountsIsForThem(t *testing.T) {
+	t.Parallel()
+	s, mx := startService(t), newMX(t)
+	addAccount(t, s, "other")
+	createHeldDomain(t, s, "held.test", account)
+	createHeldDomain(t, s, "empty.test", account)
+	pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
+	want := sendNumbered(t, s, "x@held.test", 1)
+	stranger, other := dial(t, s.Addr(1)), signedIn(t, s.Addr(1), "other")
+	for _, l := range []*testpeer.Client{stranger, other} {
+		for _, node := range []string{"held.test", "@held.test", "empty.test", "unknown.test"} {
+			say(t, l, "ETRN "+node, "459 4.7.1 not allowed for this name")
+		}
+	}
+	await(t, "the log says which property to set", func() bool {
+		return strings.Contains(s.Log(), "EtrnAllow at /LM/SMTPSVC/1/Domain/held.test is accounts; set it")
+	})
+	if out := runCommand(t, s, "", "domain", "show", "1", "held.test"); !strings.Contains(out, "the accounts of turn, signed in") {
+		t.Errorf("domain show:\n%s", out)
+	}
+	say(t, signedIn(t, s.Addr(1), account), "ETRN held.test", "250")
+	checkSubjects(t, awaitSubjects(t, mx, 1), want)
+
+	// In force for the sessions that are open.
+	awaitEmptyQueue(t, s)
+	want = append(want, sendNumbered(t, s, "y@held.test", 1)...)
+	applyBatch(t, s, "set /LM/SMTPSVC/1/Domain/held.test EtrnAllow accounts 127.0.0.0/8")
+	say(t, dial(t, s.Addr(1)), "ETRN held.test", "250")
+	checkSubjects(t, awaitSubjects(t, mx, 2), want)
+}
+
+// Whoever the stale address of a held domain belongs to by now refuses its mail
+// for good. Where the owner did not ask for the release, that ends no message.
+func TestARefusalOfAReleaseThatTheOwnerDidNotAskForEndsNoHeldMail(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	createHeldDomain(t, s, "held.test", account)
+	applyBatch(t, s, "set /LM/SMTPSVC/1/Domain/held.test EtrnAllow accounts 127.0.0.1")
+	var at atomic.Value
+	at.Store("EHLO")
+	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		verbs := []string{"EHLO", "HELO", "MAIL", "RCPT", "DATA"}
+		from := at.Load().(string)
+		verb, _, _ := strings.Cut(line, " ")
+		if slices.Contains(verbs[slices.Index(verbs, from):], verb) {
+			return "554 5.7.1 not for " + from
+		}
+		return ""
+	}})
+	pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
+	sendNumbered(t, s, "x@held.test", 2)
+	stranger := dial(t, s.Addr(1))
+	for _, verb := range []string{"EHLO", "MAIL", "RCPT", "DATA"} {
+		at.Store(verb)
+		say(t, stranger, "ETRN held.test", "250")
+		await(t, "a refusal of "+verb, func() bool {
+			w := queueEntryFor(t, s, "held.test")
+			return strings.Contains(w.LastError, "554 5.7.1 not for "+verb) && w.State == "held" && w.Messages == 2
+		})
+	}
+	// The administrator's release vouches for no host either.
+	at.Store("RCPT")
+	runCommand(t, s, "", "queue", "release", "held.test")
+	await(t, "rest", func() bool {
+		w := queueEntryFor(t, s, "held.test")
+		return strings.Contains(w.LastError, "not for RCPT") && w.State == "held" && w.Messages == 2
+	})
+	say(t, signedIn(t, s.Addr(1), account), "ETRN held.test", "250")
+	awaitEmptyQueue(t, s)
+}
+
+// A wildcard's account gets nothing of a name that has a key of its own,
+// whatever that key says, and when the mail came.
+func TestAWildcardsAccountGetsNoMailOfNearerDomains(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	createHeldDomain(t, s, "*.w.test", account)
+	var want []string
+	for _, d := range []string{"early.w.test", "x.w.test", "z.w.test"} {
+		subjects := sendNumbered(t, s, "a@"+d, 1)
+		if d != "early.w.test" {
+			want = append(want, subjects...)
+		}
+	}
+	const nobody = "[127.0.0.1]:1" // refuses connections
+	runCommand(t, s, "", "domain", "create", "1", "early.w.test", "--remote", "--smart-host", nobody)
+	runCommand(t, s, "", "domain", "create", "1", "smart.w.test", "--remote", "--smart-host", nobody, "--relay")
+	createHeldDomain(t, s, "apart.w.test")
+	sendNumbered(t, s, "a@smart.w.test", 1)
+	sendNumbered(t, s, "a@apart.w.test", 1)
+	for _, d := range []string{"early.w.test", "smart.w.test"} {
+		await(t, d+" waits for its next try", func() bool { return queueEntryFor(t, s, d).State == "retry" })
+	}
+	if out := runCommand(t, s, "", "turn", "list", "1"); !strings.Contains(out, "but not apart.w.test early.w.test smart.w.test") {
+		t.Errorf("turn list: %s", out)
+	}
+	l := signedIn(t, s.Addr(1), account)
+	for _, d := range []string{"early.w.test", "smart.w.test", "apart.w.test", "w.test"} {
+		say(t, l, "ATRN "+d, "450 4.7.1")
+	}
+	say(t, l, "ETRN smart.w.test", "459", "ETRN @w.test", "250") // to the hosts of x and z, which there are none
+	for _, d := range []string{"early.w.test", "smart.w.test", "apart.w.test"} {
+		if w := queueEntryFor(t, s, d); w.State == "active" || w.Messages != 1 {
+			t.Errorf("%s after ETRN @w.test: %+v", d, w)
+		}
+	}
+	for _, d := range []string{"x.w.test", "z.w.test"} {
+		await(t, d+" is at rest", func() bool { return queueEntryFor(t, s, d).State == "held" })
+	}
+	mx := testpeer.NewMX(t, testpeer.MXOptions{})
+	collectByTurn(t, s, account, mx)
+	checkSubjects(t, subjects(t, mx), want)
+}
