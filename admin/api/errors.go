@@ -168,6 +168,7 @@ func kindOf(err error) Kind {
 		{metabase.Invalid, KindRefused},
 		{metabase.InUse, KindFailed},
 		{kv.ErrInUse, KindFailed},
+		{queue.ErrNoExport, KindRefused},
 		{queue.ErrNoFilter, KindUsage},
 		{context.Canceled, KindFailed},
 	} {

@@ -21,8 +21,9 @@ func (c *cli) helpCommand() *urfave.Command {
 // help explains the command that path names, and with no path all of them.
 func (c *cli) help(app *urfave.App, path []string) error {
 	commands, cmd := app.Commands, (*urfave.Command)(nil)
-	for _, word := range path {
+	for i, word := range path {
 		if cmd = findCommand(commands, word); cmd == nil {
+			c.path = strings.Join(path[:i], " ")
 			return c.noCommand(commands, word)
 		}
 		commands = cmd.Subcommands

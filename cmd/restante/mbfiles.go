@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -35,15 +36,18 @@ func (c *cli) mbExport() *urfave.Command {
 			if cx.NArg() == 2 {
 				q.Path, file = cx.Args().First(), cx.Args().Get(1)
 			}
-			a, raw, err := exchange(cx.Context, c, api.MbExport, q)
+			a, _, err := exchange(cx.Context, c, api.MbExport, q)
 			if err != nil {
 				return err
 			}
 			if file == "-" {
-				if !c.json {
-					raw = a.XML
+				if c.json && !utf8.Valid(a.XML) {
+					return fmt.Errorf("a value is not UTF-8, which JSON cannot carry: export to a file")
 				}
-				_, err := c.out.Write(raw)
+				if c.json {
+					return c.answerOwn(exportedText{string(a.XML), a.Rev, a.Secrets}, nil)
+				}
+				_, err := c.out.Write(a.XML)
 				return err
 			}
 			if a.Secrets > 0 {
@@ -56,6 +60,13 @@ func (c *cli) mbExport() *urfave.Command {
 			return c.answerOwn(made, func(w *tabwriter.Writer) { fmt.Fprintf(w, "exported revision %d to %s\n", made.Rev, made.File) })
 		}),
 	}
+}
+
+// An exportedText is the JSON answer of mb export to standard output.
+type exportedText struct {
+	XML     string       `json:"xml"`
+	Rev     metabase.Rev `json:"rev"`
+	Secrets int          `json:"secrets"` // secure values that are left empty in it
 }
 
 // An exportedFile is the JSON answer of mb export.
@@ -128,7 +139,11 @@ func printOutcome(w *tabwriter.Writer, a api.Applied) {
 // printReport prints the count of items that were imported unchanged, and each
 // other item on a line.
 func printReport(w *tabwriter.Writer, r *mbxml.Report) {
-	fmt.Fprintf(w, "taken over: %s, %d properties\n", plural(r.Keys, "key"), r.Properties)
+	properties := "properties"
+	if r.Properties == 1 {
+		properties = "property"
+	}
+	fmt.Fprintf(w, "taken over: %s, %d %s\n", plural(r.Keys, "key"), r.Properties, properties)
 	for _, v := range []mbxml.Verdict{mbxml.Translated, mbxml.Ignored, mbxml.Decision} {
 		for _, m := range r.Remarks {
 			if m.Verdict != v {

@@ -4,12 +4,17 @@ package main
 
 import (
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
+	"restante/admin"
 	"restante/admin/api"
+	"restante/metabase"
+	"restante/metabase/schema"
 )
 
 // applyFlags makes a batch of one operation: the verb, the options of the call
@@ -45,17 +50,49 @@ func (c *cli) applyOne(cx *urfave.Context, words ...string) error {
 	})
 }
 
-// describeChange names what an operation was about. The value of set may be
-// secret: it is shown as the answer has it, and never as it was given.
+// describeChange names what an operation was about, with the paths as the tree
+// has them. The value of set may be secret: it is shown as the answer has it, and
+// never as it was given.
 func describeChange(verb string, args []string, changes []api.Change) string {
-	switch {
-	case verb != "set":
-		return strings.Join(args, " ")
-	case len(changes) == 1 && changes[0].Property != "":
+	ofProperty := slices.Contains([]string{"set", "unset", "lock", "unlock"}, verb)
+	if ofProperty && len(changes) == 1 && changes[0].Property != "" {
 		one := changes[0]
-		return strings.TrimSpace(string(one.Path.Join(one.Property)) + " " + oneLine(one.New, one.NewText))
+		text := string(one.Path.Join(one.Property))
+		if verb == "set" {
+			text += " " + oneLine(one.New, one.NewText)
+		}
+		return strings.TrimSpace(text)
 	}
-	return args[0]
+	words, paths := slices.Clone(args), 1
+	switch {
+	case ofProperty: // without the value, which PATH/PROP in one word comes before
+		words = args[:1]
+		if _, oneWord := schema.IIS().Property(path.Base(args[0])); !oneWord && len(args) > 1 {
+			words = []string{args[0] + "/" + args[1]}
+		}
+	case verb == "cp", verb == "mv", verb == "cpdata":
+		paths = 2
+	}
+	for i := range words[:min(paths, len(words))] {
+		words[i] = canonicalPath(words[i], changes)
+	}
+	return strings.Join(words, " ")
+}
+
+// canonicalPath is a path as the changes spell it, or as it would be.
+func canonicalPath(word string, changes []api.Change) string {
+	p, err := admin.ParsePath(word)
+	if err != nil {
+		return word
+	}
+	for _, c := range changes {
+		for _, q := range []metabase.Path{c.Path, c.To} {
+			if q.Equal(p) {
+				return string(q)
+			}
+		}
+	}
+	return string(p)
 }
 
 // filterFlags are the options that pick items.

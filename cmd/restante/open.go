@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -101,6 +102,9 @@ func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, 
 		return nil, &api.Error{Kind: api.KindFailed, Text: data + ": nothing is set up there yet: the service does it when it runs for the first time", Hint: "serve"}
 	}
 	key, err := machineKey(data, o.create)
+	if errors.Is(err, fs.ErrPermission) && !o.create { // another user has only the service's socket
+		return nil, &api.Error{Kind: api.KindNoService, Text: fmt.Sprintf("the service is needed and does not run: %v", err)}
+	}
 	if err != nil {
 		return nil, asFailed(fmt.Errorf("machine key: %w", err))
 	}

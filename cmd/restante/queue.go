@@ -182,7 +182,12 @@ func (c *cli) queueTransfer(name, usage string, m api.Method[api.FolderRequest, 
 			if err != nil {
 				return err
 			}
-			return change(cx.Context, c, m, api.FolderRequest{Dir: dir, Site: cx.Int("site")}, printActed)
+			return change(cx.Context, c, m, api.FolderRequest{Dir: dir, Site: cx.Int("site")}, func(w *tabwriter.Writer, a api.ActResult) {
+				printActed(w, a)
+				if a.Messages == 0 && m == api.QueueImport {
+					c.warn(dir, "no message in it that is not queued already")
+				}
+			})
 		}),
 	}
 }

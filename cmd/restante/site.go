@@ -167,8 +167,8 @@ func (c *cli) deleteSite(cx *urfave.Context, n int) error {
 	}
 	return change(cx.Context, c, api.SiteDelete, q, func(w *tabwriter.Writer, d api.Deleted) {
 		fmt.Fprintf(w, "site %d is gone, with %s taken care of\n", n, plural(d.Messages, "message"))
-		for _, dir := range d.Folders {
-			fmt.Fprintf(w, "stays: %s\n", dir)
+		if len(d.Folders) > 0 {
+			c.warn(fmt.Sprintf("site %d", n), "its folders stay: "+quoted(d.Folders))
 		}
 	})
 }

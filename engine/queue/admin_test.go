@@ -5,6 +5,8 @@ package queue
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -218,4 +220,23 @@ func TestMessagesAsShown(t *testing.T) {
 			t.Errorf("Open = %v", err)
 		}
 	})
+}
+
+// TestImportTakesExportsAlone: an export of nothing is empty, any other folder
+// without an envelope was not made by an export.
+func TestImportTakesExportsAlone(t *testing.T) {
+	h := newFixture(t)
+	dir := filepath.Join(t.TempDir(), "out")
+	if n, err := h.q.Export(t.Context(), Filter{All: true}, dir); err != nil || n.Messages != 0 {
+		t.Fatalf("Export = %+v, %v", n, err)
+	}
+	if n, err := h.q.Import(t.Context(), dir); err != nil || n.Messages != 0 {
+		t.Errorf("of an empty export: %+v, %v", n, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "letter.eml"), []byte("Subject: x\r\n\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := h.q.Import(t.Context(), dir); !errors.Is(err, ErrNoExport) {
+		t.Errorf("of a folder of mail: %+v, %v", n, err)
+	}
 }

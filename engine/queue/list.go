@@ -16,6 +16,9 @@ import (
 	"restante/engine/mail"
 )
 
+// ErrNoExport refuses to import a folder that Export has not written.
+var ErrNoExport = errors.New("has files, but no envelope (*.json) of an exported message")
+
 // ErrNotFound means that a message is not in the queue.
 var ErrNotFound = errors.New("no such message")
 

@@ -99,12 +99,16 @@ func (q *Queue) exportOne(dir string, parts []*entry) (bool, error) {
 // the queue already, so that an interrupted import can be repeated. A file
 // without its other half is an error, and then nothing is taken in.
 func (q *Queue) Import(ctx context.Context, dir string) (Tally, error) {
-	if _, err := os.ReadDir(dir); err != nil { // Glob does not report a missing folder
+	there, err := os.ReadDir(dir) // Glob does not report a missing folder
+	if err != nil {
 		return Tally{}, fmt.Errorf("queue: import: %w", err)
 	}
 	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {
 		return Tally{}, fmt.Errorf("queue: import: %w", err)
+	}
+	if len(names) == 0 && len(there) > 0 {
+		return Tally{}, fmt.Errorf("%s: %w", dir, ErrNoExport)
 	}
 	envs, err := readEnvelopes(names)
 	if err != nil {

@@ -121,7 +121,11 @@ func (p *planner) selectKeys() []placed {
 	}
 	p.inheritAbove(keys)
 	for _, at := range slices.Sorted(maps.Keys(p.outside)) {
-		p.remark(Ignored, 0, at, "", "%d keys: not below %s", p.outside[at], p.opts.Part)
+		keys := "keys"
+		if p.outside[at] == 1 {
+			keys = "key"
+		}
+		p.remark(Ignored, 0, at, "", "%d %s: not below %s", p.outside[at], keys, p.opts.Part)
 	}
 	slices.SortStableFunc(keys, func(a, b placed) int { return depth(a.to) - depth(b.to) })
 	if p.opts.NodeOnly {
