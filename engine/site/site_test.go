@@ -178,7 +178,7 @@ func (h *harness) until(ok func() bool) Status {
 	for !ok() {
 		select {
 		case <-h.changed:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			h.t.Fatalf("the site never came to this: %+v", h.Status())
 		}
 	}
@@ -253,7 +253,7 @@ func greeting(t *testing.T, addr string) string {
 		return err.Error()
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	b := make([]byte, 512)
 	n, _ := c.Read(b)
 	return strings.TrimSpace(string(b[:n]))

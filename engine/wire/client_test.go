@@ -45,7 +45,7 @@ func scriptedPeer(t *testing.T, steps []peerStep) (net.Conn, <-chan string) {
 	done := make(chan string, 1)
 	go func() {
 		defer theirs.Close()
-		theirs.SetDeadline(time.Now().Add(20 * time.Second))
+		theirs.SetDeadline(time.Now().Add(time.Minute))
 		done <- play(theirs, steps)
 	}()
 	t.Cleanup(func() { ours.Close(); theirs.Close() })

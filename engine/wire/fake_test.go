@@ -281,7 +281,7 @@ func (h *host) dial() *dialer {
 		h.t.Fatal(err)
 	}
 	h.t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(30 * time.Second))
+	nc.SetDeadline(time.Now().Add(time.Minute))
 	d := &dialer{t: h.t, nc: nc, r: bufio.NewReader(nc)}
 	return d
 }

@@ -69,7 +69,7 @@ func lockstep(t *testing.T, cfg Config, words []byte) (said, replies string) {
 		defer close(done)
 		srv.Serve(context.Background(), theirs, cfg, func(c *Caller) Session { ses = &fake{caller: c}; return ses })
 	}()
-	ours.SetDeadline(time.Now().Add(20 * time.Second))
+	ours.SetDeadline(time.Now().Add(time.Minute))
 	d := &dialer{t: t, nc: ours, r: bufio.NewReader(ours)}
 	var in, out strings.Builder
 	hear := func() string {

@@ -35,7 +35,7 @@ func Dial(addr string) (*Client, error) {
 
 // Connect connects to an SMTP server and reads its greeting.
 func Connect(addr string) (*Client, error) {
-	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	conn, err := net.DialTimeout("tcp", addr, time.Minute)
 	if err != nil {
 		return nil, err
 	}

@@ -137,7 +137,7 @@ func (p *Postfix) Log() string {
 }
 
 func (p *Postfix) awaitGreeting(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
