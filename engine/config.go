@@ -262,7 +262,7 @@ func (e *Engine) openStorage(ctx context.Context, n int, folder string) (site.St
 	if err != nil {
 		return site.Storage{}, err
 	}
-	return site.Storage{Messages: spoolStore{s}, DB: index, Maintain: s.Run, Close: s.Close}, nil
+	return site.Storage{Messages: spoolStore{s}, DB: index, Maintain: s.Run, Broken: s.Broken, Close: s.Close}, nil
 }
 
 // recordFolder records that site n has a queue in folder.

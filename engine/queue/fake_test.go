@@ -34,6 +34,14 @@ type faulty struct {
 	mu     sync.Mutex
 	calls  int
 	failAt int
+	broken bool // all commits fail
+}
+
+// failCommits has all commits fail, or none.
+func (f *faulty) failCommits(fail bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.broken = fail
 }
 
 func (f *faulty) step() error {
@@ -56,6 +64,12 @@ func (f *faulty) Get(key []byte) ([]byte, bool, error) {
 func (f *faulty) Commit(ctx context.Context, ops ...kv.Op) error {
 	if err := f.step(); err != nil {
 		return err
+	}
+	f.mu.Lock()
+	fail := f.broken
+	f.mu.Unlock()
+	if fail {
+		return errFault
 	}
 	return f.DB.Commit(ctx, ops...)
 }

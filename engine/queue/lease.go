@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	"restante/engine/mail"
@@ -114,7 +115,8 @@ func (l *Lease) Domain() mail.Domain { return l.dest.name }
 
 // Next returns the next message, or false if there is none now. A later call
 // sees messages that have arrived since. A message that cannot be read is noted
-// in the journal and skipped.
+// in the journal and skipped. Outcomes that Settle could not store are stored
+// first: a recipient that has one is not handed out again.
 func (l *Lease) Next() (mail.Item, bool) {
 	for {
 		e := l.claim()
@@ -126,9 +128,18 @@ func (l *Lease) Next() (mail.Item, bool) {
 			l.q.markUnreadable(e, err)
 			continue
 		}
+		t := &leasedMessage{e, rec, env}
 		l.q.mu.Lock()
-		l.messages[e.id] = &leasedMessage{e, rec, env}
+		l.messages[e.id] = t
 		l.q.mu.Unlock()
+		open, err := l.settleAgain(t)
+		if err != nil {
+			return mail.Item{}, false // what the peer answers could not be stored either
+		}
+		if !open {
+			continue
+		}
+		rec = t.rec
 		return mail.Item{
 			Env:      env,
 			To:       recipients(env, rec.open),
@@ -239,16 +250,58 @@ func (l *Lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.O
 	if t == nil {
 		return fmt.Errorf("queue %s: %w", id, ErrNotLeased)
 	}
-	open, err := l.q.settle(context.WithoutCancel(ctx), t, outcomes)
+	_, err := l.settle(context.WithoutCancel(ctx), t, outcomes)
+	return err
+}
+
+func (l *Lease) settle(ctx context.Context, t *leasedMessage, outcomes []mail.Outcome) (open bool, err error) {
+	open, err = l.q.settle(ctx, t, outcomes)
 	l.q.mu.Lock()
 	defer l.q.mu.Unlock()
 	if !open {
-		delete(l.messages, id)
+		delete(l.messages, t.env.ID)
 		l.owner.settled++
 	} else if err != nil {
 		l.owner.failed = true
 	}
-	return err
+	return open, err
+}
+
+// settleAgain stores the outcomes of t that could not be stored before. The
+// message is still open if other recipients are.
+func (l *Lease) settleAgain(t *leasedMessage) (open bool, err error) {
+	l.q.mu.Lock()
+	outcomes := l.q.unsettled[string(t.entry.key())]
+	l.q.mu.Unlock()
+	if len(outcomes) == 0 {
+		return true, nil
+	}
+	return l.settle(context.Background(), t, outcomes)
+}
+
+// Unsettled are the outcomes of deliveries that could not be stored. A queue
+// keeps them until it can; they are lost with the process.
+type Unsettled map[string][]mail.Outcome // by the key of the entry
+
+// Unsettled gives the outcomes for the queue that is opened after this one.
+func (q *Queue) Unsettled() Unsettled {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return maps.Clone(q.unsettled)
+}
+
+// keepOutcomes remembers outcomes that could not be stored.
+func (q *Queue) keepOutcomes(e *entry, outcomes []mail.Outcome) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	key := string(e.key())
+	list := q.unsettled[key]
+	for _, o := range outcomes {
+		if !slices.ContainsFunc(list, func(was mail.Outcome) bool { return was.To == o.To }) {
+			list = append(list, o)
+		}
+	}
+	q.unsettled[key] = list
 }
 
 func (q *Queue) unclaim(e *entry) {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 
@@ -29,7 +30,10 @@ func New(ctx context.Context, store Store, db kv.DB, deps Deps) (*Queue, error) 
 	q := &Queue{
 		store: store, db: db, deps: deps,
 		wake:  make(chan struct{}, 1),
-		dests: map[mail.Domain]*destination{},
+		dests: map[mail.Domain]*destination{}, unsettled: maps.Clone(deps.Unsettled),
+	}
+	if q.unsettled == nil {
+		q.unsettled = Unsettled{}
 	}
 	l := loader{Queue: q, damage: map[*entry]error{}, counts: map[mail.MessageID]int{}}
 	for _, step := range []func(context.Context) error{l.readEntries, l.matchEnvelopes, l.backoffs, l.checkCounts, l.finish, l.requeue} {

@@ -74,6 +74,8 @@ type Deps struct {
 	Policy  func() Policy    // asked at each decision; nil: the zero Policy
 	Journal *journal.Journal // may be nil
 	FS      disk.FS          // where Export writes; nil: the system's
+
+	Unsettled Unsettled // of the queue that was open before
 }
 
 func (d Deps) validate() error {
@@ -100,6 +102,8 @@ type Queue struct {
 	due     agenda
 	total   Counts // Messages and Bytes only
 	running int    // attempts under way
+
+	unsettled Unsettled
 }
 
 // entriesOf returns a record for each destination of env, and the operations

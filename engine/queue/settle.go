@@ -50,6 +50,7 @@ func (q *Queue) settle(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 		commitErr = q.commit(ctx, t, v, nil)
 	}
 	if commitErr != nil {
+		q.keepOutcomes(t.entry, outcomes)
 		return true, errors.Join(err, commitErr)
 	}
 	for _, line := range append(v.events, v.failEvents...) {
@@ -337,6 +338,7 @@ func (q *Queue) updateIndex(e *entry, v decision, last bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	d := e.dest
+	delete(q.unsettled, string(e.key()))
 	if len(v.undeliverable) > 0 {
 		q.enterBadmail(e)
 	}
@@ -377,6 +379,7 @@ func (q *Queue) enterBadmail(e *entry) {
 // removeEntry drops e from the index, and with the last entry its message from
 // the totals. The caller holds q.mu.
 func (q *Queue) removeEntry(e *entry, last bool) {
+	delete(q.unsettled, string(e.key()))
 	e.dest.remove(e)
 	if last {
 		q.total.Messages--

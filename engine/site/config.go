@@ -131,6 +131,7 @@ type Storage struct {
 	Messages queue.Store
 	DB       kv.DB                       // of the entries, and of nothing else
 	Maintain func(context.Context) error // runs beside the queue until its context ends
+	Broken   func() error                // why it stores nothing until it is opened again; nil: it works
 	Close    func() error
 }
 

@@ -42,12 +42,12 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 		Attempt: func(ctx context.Context, l *queue.Lease) { s.attempt(ctx, out, l) },
 		Report:  s.report,
 		Policy:  func() queue.Policy { return s.config().Mail.Policy },
-		Journal: s.deps.Journal,
+		Journal: s.deps.Journal, Unsettled: s.unsettled,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), storage.Close())
 	}
-	service := release.New(waiting{q, &s.counters}, release.Options{Log: s.log, Journal: s.deps.Journal})
+	service := release.New(waiting{q, s}, release.Options{Log: s.log, Journal: s.deps.Journal})
 	p := &mailQueue{storage, cfg.Mail.Folder, q, service}
 	if err := p.rerouteIfChanged(ctx, cfg.Rev); err != nil {
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), storage.Close())
@@ -80,7 +80,7 @@ func (p *mailQueue) recordRev(ctx context.Context, rev uint64) error {
 // nothing about the new route.
 func (s *Site) attempt(ctx context.Context, out *delivery.Delivery, l *queue.Lease) {
 	was := s.config()
-	out.Attempt(ctx, l.Domain(), lease{l, &s.counters})
+	out.Attempt(ctx, l.Domain(), lease{l, s})
 	now, q := s.config(), s.Queue()
 	if q != nil && rerouted(was, now, l.Domain()) {
 		q.Reroute(func(d mail.Domain) bool { return d == l.Domain() })
@@ -99,8 +99,8 @@ func (r routes) Route(d mail.Domain) delivery.Route { return r.site.config().Mai
 
 // An intake is the queue as a session uses it.
 type intake struct {
-	queue    *queue.Queue
-	counters *counters
+	queue *queue.Queue
+	site  *Site
 }
 
 func (in intake) Create(ctx context.Context) (session.Body, error) {
@@ -126,8 +126,9 @@ func (b body) Accept(ctx context.Context, env mail.Envelope) error {
 	// A message that has arrived whole is kept even if the service stops now.
 	err := b.intake.queue.Accept(context.WithoutCancel(ctx), b.Draft, env)
 	if err == nil {
-		b.intake.counters.accepted.Add(1)
+		b.intake.site.counters.accepted.Add(1)
 	}
+	b.intake.site.noteStorage(err)
 	return fullReply(err)
 }
 
@@ -142,7 +143,7 @@ func fullReply(err error) error {
 // A lease is a lease of the queue that counts deliveries.
 type lease struct {
 	*queue.Lease
-	counters *counters
+	site *Site
 }
 
 func (l lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.Outcome) error {
@@ -150,17 +151,49 @@ func (l lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.Ou
 	if err == nil {
 		for _, o := range outcomes {
 			if o.Status == mail.Delivered {
-				l.counters.delivered.Add(1)
+				l.site.counters.delivered.Add(1)
 			}
 		}
 	}
+	l.site.noteStorage(err)
 	return err
+}
+
+// noteStorage has Status show why the last message or outcome was not stored,
+// until one is again. Run sees to a storage that is broken.
+func (s *Site) noteStorage(err error) {
+	s.mu.Lock()
+	changed := (err == nil) != (s.unstored == nil)
+	s.unstored = err
+	s.mu.Unlock()
+	if changed {
+		s.deps.Changed()
+	}
+	if err != nil {
+		s.notify()
+	}
+}
+
+// reopenIfBroken stops a site whose storage is broken and starts it anew: that
+// opens the storage again, which repairs it.
+func (s *Site) reopenIfBroken(ctx context.Context) {
+	s.mu.Lock()
+	r, state := s.run, s.state
+	s.mu.Unlock()
+	if r == nil || r.mail.Broken() == nil {
+		return
+	}
+	s.stop(refused(QueueFolder, fmt.Errorf("queue folder %s: %w", r.mail.folder, r.mail.Broken())))
+	if err := s.start(ctx); err == nil && state == Paused {
+		_, cause := s.stateAndCause()
+		s.setState(Paused, cause)
+	}
 }
 
 // waiting is the queue as release uses it.
 type waiting struct {
-	queue    *queue.Queue
-	counters *counters
+	queue *queue.Queue
+	site  *Site
 }
 
 func (w waiting) Waiting(d mail.Domain, below bool) ([]release.Waiting, error) {
@@ -185,7 +218,7 @@ func (w waiting) Lease(d mail.Domain, holder string) (transfer.Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lease{l, w.counters}, nil
+	return lease{l, w.site}, nil
 }
 
 // Trigger starts an attempt. A holder of the lease gets all mail as it is.

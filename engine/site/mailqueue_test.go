@@ -35,7 +35,7 @@ func TestFullReply(t *testing.T) {
 
 func TestLeasesOfOneDestination(t *testing.T) {
 	h := started(t)
-	w := waiting{h.Queue(), &h.counters}
+	w := waiting{h.Queue(), h.Site}
 	first, err := w.Lease("held.test", "one")
 	if err != nil {
 		t.Fatal(err)

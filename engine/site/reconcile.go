@@ -32,6 +32,7 @@ func (s *Site) Run(ctx context.Context) error {
 			c.done <- s.execute(ctx, c.command)
 		case <-s.wake:
 			again.reset()
+			s.reopenIfBroken(ctx)
 			s.reconcile(ctx)
 			check.schedule()
 		case <-check.c:

@@ -88,13 +88,13 @@ func (s *Site) startTarget(ctx context.Context) error {
 	}
 }
 
-// ensureMailQueue gives the open queue, or opens it. A queue in another folder
-// closes first.
+// ensureMailQueue gives the open queue, or opens it. A queue in another folder,
+// or whose storage is broken, closes first.
 func (s *Site) ensureMailQueue(ctx context.Context, cfg *Config) (*mailQueue, error) {
 	s.mu.Lock()
 	p := s.mail
 	s.mu.Unlock()
-	if p != nil && p.folder == cfg.Mail.Folder {
+	if p != nil && p.folder == cfg.Mail.Folder && p.Broken() == nil {
 		return p, nil
 	}
 	s.closeMailQueue()
@@ -103,7 +103,7 @@ func (s *Site) ensureMailQueue(ctx context.Context, cfg *Config) (*mailQueue, er
 		return nil, refused(QueueFolder, err)
 	}
 	s.mu.Lock()
-	s.mail = p
+	s.mail, s.unstored = p, nil
 	s.mu.Unlock()
 	return p, nil
 }
@@ -116,6 +116,7 @@ func (s *Site) closeMailQueue() {
 	if p == nil {
 		return
 	}
+	s.unsettled = p.queue.Unsettled()
 	if err := errors.Join(p.recordRev(context.Background(), s.Running()), p.Close()); err != nil {
 		s.log.Error("close the queue", "err", err)
 	}
@@ -155,6 +156,7 @@ func (r *run) runQueue() {
 }
 
 func (r *run) compact() {
+	defer r.site.notify() // it may have broken the storage
 	if err := r.mail.Maintain(r.ctx); err != nil && r.ctx.Err() == nil {
 		r.site.log.Error("the queue's folder is not compacted", "err", err)
 	}
@@ -236,7 +238,7 @@ func (r *run) session(id uint64, who *wire.Caller, cfg *Config) wire.Session {
 	in := s.sessions.add(id, who)
 	return &trackedSession{
 		Session: session.New(&cfg.Session, who.Remote.Addr(), who, session.Deps{
-			Intake:   intake{r.mail.queue, &s.counters},
+			Intake:   intake{r.mail.queue, s},
 			Releases: releases{r.mail.releases, &cfg.Release},
 			Auth:     s.deps.Auth,
 			Journal:  s.deps.Journal.Session(id),

@@ -43,6 +43,8 @@ type Site struct {
 	loading  *certReloader // of a certificate that could not be read; used by the goroutine of Run alone
 	folders  folderCheck   // used by the goroutine of Run alone
 
+	unsettled queue.Unsettled // of the queue that was open last; used by the goroutine of Run alone
+
 	// The configuration in force; the queue's callbacks read it without a lock.
 	active atomic.Pointer[Config]
 
@@ -71,6 +73,7 @@ type condition struct {
 	starting *Config    // what the start under way began with
 	state    State
 	cause    error      // why the site is stopped, or not as target asks for
+	unstored error      // why the last message or outcome could not be stored
 	mail     *mailQueue // nil before the first start
 	run      *run       // nil while stopped
 }
@@ -239,10 +242,11 @@ func (s *Site) Status() Status {
 }
 
 func (s *Site) whyLocked() error {
+	err := s.cause
 	if s.failed != nil {
-		return errors.Join(s.cause, s.failed.err)
+		err = errors.Join(err, s.failed.err)
 	}
-	return s.cause
+	return errors.Join(err, s.unstored)
 }
 
 // State is the state, and why the site is not as configured or nil: a part of

@@ -81,7 +81,7 @@ func openSpool(ctx context.Context, folder string, db kv.DB) (Storage, error) {
 	if err != nil {
 		return Storage{}, err
 	}
-	return Storage{Messages: spoolStore{sp}, DB: db, Maintain: sp.Run, Close: sp.Close}, nil
+	return Storage{Messages: spoolStore{sp}, DB: db, Maintain: sp.Run, Broken: sp.Broken, Close: sp.Close}, nil
 }
 
 var loopback = netip.MustParseAddrPort("127.0.0.1:0")

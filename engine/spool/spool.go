@@ -157,6 +157,10 @@ func (s *Spool) Close() error {
 	return s.closing
 }
 
+// Broken is why the spool takes in nothing more until it is opened again; nil if
+// it works.
+func (s *Spool) Broken() error { return s.committer.queue.Broken() }
+
 // Remove removes messages from the index and applies extra in the same durable
 // step. Their space is used again later. An ID that is not there is skipped.
 func (s *Spool) Remove(ctx context.Context, ids []mail.MessageID, extra ...kv.Op) error {
