@@ -115,6 +115,7 @@ func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, 
 	if err != nil {
 		return nil, err
 	}
+	removeUnfinished(filepath.Join(data, "backups"))
 	if o.act == nil {
 		o.act = func(context.Context, metabase.Path, metabase.Value) error { return api.ErrNoService }
 	}
@@ -133,6 +134,15 @@ func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, 
 		return nil, asFailed(fmt.Errorf("%s with %s: %w", dir, filepath.Join(data, keyName), err))
 	}
 	return &openedStore{store, db}, nil
+}
+
+// removeUnfinished removes the backups that a killed process had not finished. Only
+// the process that has the store open writes backups.
+func removeUnfinished(dir string) {
+	names, _ := filepath.Glob(filepath.Join(dir, "tmp-*.part")) // see disk.CreateFile; the pattern is valid
+	for _, name := range names {
+		_ = os.Remove(name) // best effort
+	}
 }
 
 // dataLayout is the data folder, with the folders that no site may have for its own.
