@@ -10,7 +10,7 @@ import (
 	"restante/metabase/key"
 )
 
-// An edit is a batch being made true on a tree that nobody else sees yet.
+// An edit applies a batch to a tree that is not published yet.
 type edit struct {
 	old  *image
 	root *tree.Node  // the tree as it is by now
@@ -32,14 +32,14 @@ type edit struct {
 	problems []Problem
 }
 
-// A move is told in the history so that people read one line of it.
+// A move is recorded in the history as one line.
 type move struct{ from, to Path }
 
 func (e *edit) bad(p Path, id ID, err error) {
 	e.problems = append(e.problems, Problem{Path: p, ID: id, Err: err})
 }
 
-// at gives the key at p, and tells when there is none.
+// at returns the key at p. If there is none, it reports a problem.
 func (e *edit) at(p Path) *tree.Node {
 	if !e.canonical(p) {
 		return nil
@@ -78,7 +78,7 @@ func (e *edit) alter(p Path, f func(*tree.Node) *tree.Node) {
 	e.root, e.way = e.way.Change(f(e.way.Last()))
 }
 
-// trails are the ways to what was altered, as it was and as it is.
+// trails returns the trails to the altered subtree, before and after the edit.
 func (e *edit) trails() (past, now *tree.Trail) {
 	past, now = e.past, e.way
 	if past == nil || past.Path != e.span {
@@ -108,7 +108,7 @@ func (e *edit) set(at Path, n *tree.Node, p Property) {
 // files.
 const maxKey = 1 << 20
 
-// put stores p, which is not what is there, at the key n.
+// put stores p, which differs from the stored property, at the key n.
 func (e *edit) put(at Path, n *tree.Node, p Property) {
 	p = p.Marked()
 	p.Rev = e.rev

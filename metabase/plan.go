@@ -13,8 +13,7 @@ import (
 	"restante/metabase/key"
 )
 
-// A request is a batch on its way in, with what only the store itself may ask
-// for.
+// A request is a batch to be applied, with the options that only the store sets.
 type request struct {
 	batch    Batch
 	reverts  Rev      // the revision that this one takes back
@@ -28,26 +27,27 @@ type request struct {
 	prepare func(old *image, r *request) ([]Op, error)
 }
 
-// large says that more is to be checked than a few properties.
+// large reports whether validating the request may take long: it names whole
+// subtrees or many operations.
 func (r *request) large() bool {
 	const few = 100
 	return r.prepare != nil || len(r.batch.Ops) > few ||
 		slices.ContainsFunc(r.batch.Ops, func(op Op) bool { return op != nil && op.Scope().Deep })
 }
 
-// A plan is a request that has been thought through.
+// A plan is a request with the state that it makes and the rights that it needs.
 type plan struct {
 	edit   edit
 	rights authorizer
 	deltas []tree.KeyDelta
 	next   *image
 
-	// what the checks see
+	// the states that the checks read
 	change        Change
 	before, after image
 }
 
-// empty says that the plan needs no revision.
+// empty reports whether the plan needs no revision.
 func (p *plan) empty(r *request) bool {
 	if r.always || p.edit.touched && len(p.deltas) > 0 {
 		return false
@@ -55,8 +55,8 @@ func (p *plan) empty(r *request) bool {
 	return !slices.ContainsFunc(p.deltas, func(d tree.KeyDelta) bool { return !d.Quiet() })
 }
 
-// plan thinks r through as of old, and changes nothing. The plan comes beside
-// the error when it is the checks that refuse.
+// plan validates r against old and changes nothing. If a check refuses, plan
+// returns the plan beside the error.
 func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error) {
 	b := &r.batch
 	if b.IfRev != 0 && b.IfRev != old.rev {
@@ -108,7 +108,7 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 	return p, nil
 }
 
-// seeChange is the plan as the checks see it.
+// seeChange sets the change that the checks read.
 func (p *plan) seeChange(b *Batch) {
 	trail := p.after.trail
 	p.after = *p.next
@@ -131,7 +131,7 @@ func (p *plan) seeChange(b *Batch) {
 	p.change.Touched = touched
 }
 
-// checkLists refuses an access list that would let nobody in by mistake.
+// checkLists refuses an access list that does not parse: it would grant nothing.
 func checkLists(list []tree.KeyDelta) (out []Problem) {
 	for _, d := range list {
 		for _, p := range d.Props {
@@ -146,7 +146,7 @@ func checkLists(list []tree.KeyDelta) (out []Problem) {
 	return out
 }
 
-// distinct drops problems that were told before.
+// distinct drops problems with the text of an earlier one.
 func distinct(list []Problem) (out []Problem) {
 	told := map[string]bool{}
 	for _, p := range list {
@@ -158,7 +158,7 @@ func distinct(list []Problem) (out []Problem) {
 	return out
 }
 
-// deadline is when the batch must be confirmed; zero where it need not.
+// deadline returns the time by which the batch must be confirmed, zero for none.
 func (r *request) deadline(now time.Time) time.Time {
 	if r.batch.Confirm <= 0 {
 		return time.Time{}

@@ -13,10 +13,9 @@ import (
 )
 
 // Revert takes back what revision rev changed at and below a path, as a new
-// revision. Of b everything but the ops counts: who asks, why, whether it must
-// be confirmed. What has been changed on top since is not trampled: then
-// nothing is done, and the error is a *Refused that names, as Conflict, each
-// such key and property and the revision that is in the way.
+// revision. It uses actor, comment and deadline of b and ignores its operations.
+// Revert overwrites no later change: it does nothing, and the error is a *Refused
+// with a Conflict for each such key and property, which names the later revision.
 func (s *Store) Revert(ctx context.Context, rev Rev, below Path, b Batch) (Rev, error) {
 	r, err := s.reverting(ctx, rev, below, b)
 	if err != nil {
@@ -25,7 +24,7 @@ func (s *Store) Revert(ctx context.Context, rev Rev, below Path, b Batch) (Rev, 
 	return s.apply(ctx, r)
 }
 
-// TryRevert is Revert without doing it, as Try is Apply.
+// TryRevert validates what Revert would do, and does nothing.
 func (s *Store) TryRevert(ctx context.Context, rev Rev, below Path, b Batch) (Change, error) {
 	r, err := s.reverting(ctx, rev, below, b)
 	if err != nil {
@@ -34,7 +33,7 @@ func (s *Store) TryRevert(ctx context.Context, rev Rev, below Path, b Batch) (Ch
 	return s.try(ctx, r)
 }
 
-// reverting is the request that takes back what revision rev changed.
+// reverting returns the request that takes back what revision rev changed.
 func (s *Store) reverting(ctx context.Context, rev Rev, below Path, b Batch) (*request, error) {
 	r := &request{batch: b, reverts: rev, named: []Path{below}}
 	if below == Root {

@@ -41,7 +41,7 @@ func (img *image) lookup(p Path) *tree.Node {
 // Without a lock. The zero Snapshot has no keys.
 type Snapshot struct{ img *image }
 
-// A Key is what there is to say of a key beside its properties.
+// A Key describes a key without its properties.
 type Key struct {
 	Path     Path // as spelled in the tree
 	Class    string
@@ -78,7 +78,7 @@ func (s Snapshot) node(p Path) *tree.Node {
 	return s.img.lookup(p)
 }
 
-// Has says whether there is a key at p.
+// Has reports whether there is a key at p.
 func (s Snapshot) Has(p Path) bool { return s.node(p) != nil }
 
 // Key describes the key at p; ok is false when there is none.

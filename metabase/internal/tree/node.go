@@ -142,8 +142,8 @@ func (n *Node) Walk(p key.Path, f func(key.Path, *Node) bool) bool {
 	return true
 }
 
-// A Trail is the way from the root to one key, so that a caller who asks much
-// about it searches for it once. The nil Trail leads to no key.
+// A Trail is the nodes from the root to one key: several reads of the key share
+// one search. The nil Trail leads to no key.
 type Trail struct {
 	Path  key.Path
 	steps []Step
@@ -156,7 +156,7 @@ type Step struct {
 	End  int
 }
 
-// Trail gives the way to p, or nil where there is no such key.
+// Trail returns the trail to p, or nil if there is no such key.
 func (n *Node) Trail(p key.Path) *Trail {
 	t := &Trail{Path: p}
 	t.steps = append(t.room[:0], Step{n, 0})
