@@ -30,7 +30,7 @@ func full(t *testing.T, e admin.Engine) (*admin.API, *metabase.Store) {
 	t.Helper()
 	d, store := admintest.New(t, e)
 	tree.Register(d)
-	sites.Register(d, nil)
+	sites.Register(d)
 	queues.Register(d)
 	return d, store
 }
@@ -195,7 +195,7 @@ func TestLayers(t *testing.T) {
 		"/admin/rpc":      "the API does not know how calls arrive",
 		"/engine/wire":    "the API asks sites and speaks no SMTP",
 		"/engine/session": "the API asks sites",
-		"/adsi-compat":    "scripts are brought by cmd",
+		"/adsi-compat":    "scripts run in the process of the command",
 		"/cmd":            "imports go down only",
 		"urfave":          "only cmd reads arguments",
 		"badger":          "only internal/kv/badgerkv knows what the store is made of",

@@ -78,7 +78,7 @@ func newAPIFixture(t *testing.T) *apiFixture {
 	o.API, o.store = admintest.Over(t, db, crowded{}, metabase.Options{Admins: []metabase.Principal{"user:boss"}, Audit: audit})
 	o.Audit = audit
 	tree.Register(o.API)
-	sites.Register(o.API, nil)
+	sites.Register(o.API)
 	queues.Register(o.API)
 	two, err := json.Marshal(api.SiteCreateRequest{Name: "Two", Bind: []string{"127.0.0.1:1"}, Domain: "two.example"})
 	if err != nil {
@@ -469,9 +469,9 @@ func TestCommentsAreLookedAt(t *testing.T) {
 	if k := admintest.Kind(t, d.Direct(who), api.MbApply, set("SMTPSVC/1", "MaxRecipients", "7")); k != api.KindRefused || store.Snapshot().Rev() != before {
 		t.Errorf("kind %q, revision %d", k, store.Snapshot().Rev())
 	}
-	for _, err := range api.Run.Open(t.Context(), d.Direct(who), api.Script{}) {
+	for _, err := range api.MbRead.Open(t.Context(), d.Direct(who), api.ReadRequest{Path: "/"}) {
 		if err == nil || !strings.Contains(err.Error(), "comment") {
-			t.Errorf("a script: %v", err)
+			t.Errorf("a stream: %v", err)
 		}
 	}
 }

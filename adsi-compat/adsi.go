@@ -5,10 +5,12 @@
 // and Put work on a property cache, and SetInfo writes what was changed as one
 // batch, which is applied completely or not at all.
 //
-// A script sees the keys that its author may read, as of each call. An
-// Object is used by one script at a time and holds no lock: another writer may
-// change a value between its Get and its SetInfo. What SetInfo adds to a list,
-// takes from it, or changes in a bit, it changes in what is there by then.
+// A script sees the keys that its author may read. An Object holds what it read
+// of its key until GetInfo, or until its Directory changes anything; a volatile
+// property is read at each call. An Object is used by one script at a time and
+// holds no lock: another writer may change a value between its Get and its
+// SetInfo. What SetInfo adds to a list, takes from it, or changes in a bit, it
+// changes in what is there by then.
 package adsi
 
 import (
@@ -23,29 +25,37 @@ import (
 	"restante/metabase/schema"
 )
 
-// A Tree is the metabase as scripts use it.
+// A Tree is the metabase as one caller uses it.
 type Tree interface {
-	Snapshot() metabase.Snapshot
-	Apply(ctx context.Context, b metabase.Batch) (metabase.Rev, error)
-	Allow(ctx context.Context, who []metabase.Principal, from metabase.Origin, p metabase.Path, r metabase.Right) error
+	Reader
+
+	// Apply commits ops as one batch, all of them or none; with a rev, only on
+	// top of that one, and otherwise with the error metabase.Conflict.
+	Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) error
+}
+
+// A Reader gives keys as the caller may see them. The error is metabase.Denied
+// where the caller may not read p, whether p exists or not.
+type Reader interface {
+	Key(ctx context.Context, p metabase.Path) (Key, error)
+
+	// Children gives the keys one level below p that the caller may read, in
+	// order, all as of one revision.
+	Children(ctx context.Context, p metabase.Path) ([]Key, error)
+
+	// DataPaths gives the keys at and below p that store the property.
+	DataPaths(ctx context.Context, p metabase.Path, id metabase.ID) ([]metabase.Path, error)
 }
 
 // A Directory binds paths to objects for one script.
 type Directory struct {
 	tree   Tree
 	schema *schema.Schema
-	as     metabase.Batch
-	who    []metabase.Principal
+	edits  int // batches so far: what was read before the last may be old
 }
 
-// New makes a Directory for the one in whose name as is: what he may not read
-// is not shown, and each change carries who, from where and why from as. Its
-// operations are not looked at.
-func New(tree Tree, s *schema.Schema, as metabase.Batch) *Directory {
-	as.Ops = nil
-	who := append([]metabase.Principal{as.Actor}, as.Also...)
-	return &Directory{tree: tree, schema: s, as: as, who: who}
-}
+// New makes a Directory over a tree.
+func New(tree Tree, s *schema.Schema) *Directory { return &Directory{tree: tree, schema: s} }
 
 // Codes that scripts compare with. They are those of ADSI and the metabase.
 const (
@@ -111,15 +121,13 @@ func (d *Directory) named(r *metabase.Refused) error {
 	return out
 }
 
-// apply commits ops in the directory's name; with a rev, only on top of that.
+// apply commits ops; with a rev, only on top of that.
 func (d *Directory) apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	b := d.as
-	b.IfRev, b.Ops = rev, ops
-	_, err := d.tree.Apply(ctx, b)
-	return err
+	d.edits++
+	return d.tree.Apply(ctx, rev, ops...)
 }
 
 // GetObject binds the key at an ADsPath: IIS://HOST/SERVICE/..., in any case,
@@ -134,15 +142,19 @@ func (d *Directory) GetObject(ctx context.Context, adsPath string) (*Object, err
 }
 
 func (d *Directory) bind(ctx context.Context, path metabase.Path) (*Object, error) {
-	v, err := d.look(ctx, path)
+	key, err := d.tree.Key(ctx, path)
 	if err != nil {
 		return nil, d.wrap("GetObject", adsPath(path), err)
 	}
-	key, ok := v.key(path)
-	if !ok {
+	if !key.Exists {
 		return nil, &Error{Code: CodePathNotFound, Op: "GetObject", On: adsPath(path), Err: metabase.NotFound}
 	}
-	return &Object{dir: d, path: key.Path, class: key.Class}, nil
+	return d.object(key), nil
+}
+
+// object makes the object of a key that was just read.
+func (d *Directory) object(key Key) *Object {
+	return &Object{dir: d, path: key.Path, class: key.Class, read: view{key, d.schema}, at: d.edits}
 }
 
 func parsePath(adsPath string) (metabase.Path, error) {

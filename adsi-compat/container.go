@@ -17,7 +17,7 @@ func (o *Object) Children(ctx context.Context, class string) ([]*Object, error) 
 	if o.fresh {
 		return nil, o.fail("Children", CodePathNotFound, "%w", errFresh)
 	}
-	v, err := o.dir.look(ctx, o.path)
+	keys, err := o.dir.tree.Children(ctx, o.path)
 	if err != nil {
 		return nil, o.dir.wrap("Children", o.ADsPath(), err)
 	}
@@ -26,8 +26,8 @@ func (o *Object) Children(ctx context.Context, class string) ([]*Object, error) 
 		classes = []string{class}
 	}
 	var out []*Object
-	for key := range v.children(o.path) {
-		child := &Object{dir: o.dir, path: key.Path, class: key.Class}
+	for _, key := range keys {
+		child := o.dir.object(key)
 		if len(classes) == 0 || containsFold(classes, child.Class()) {
 			out = append(out, child)
 		}
@@ -88,14 +88,16 @@ func (o *Object) Create(ctx context.Context, class, name string) (*Object, error
 	if _, ok := o.dir.schema.Class(class); !ok {
 		return nil, o.fail("Create", CodeInvalid, "there is no class %q", class)
 	}
-	v, err := o.dir.look(ctx, path)
+	key, err := o.dir.tree.Key(ctx, path)
 	if err != nil {
 		return nil, o.dir.wrap("Create", o.ADsPath(), err)
 	}
-	if _, taken := v.key(path); taken {
+	if key.Exists {
 		return nil, o.fail("Create", CodeAlreadyExists, "%s exists already", name)
 	}
-	return &Object{dir: o.dir, path: path, class: class, fresh: true}, nil
+	child := o.dir.object(key)
+	child.class, child.fresh = class, true
+	return child, nil
 }
 
 // Delete removes a child and all below it, at once. Class is compared where it

@@ -40,17 +40,17 @@ type state struct {
 // fold gives what the property is in v with the cache's edits made on top.
 func (o *Object) fold(v view, id metabase.ID) (state, error) {
 	var st state
-	st.item, st.held = v.holds(o.path, id)
+	st.item, st.held = v.holds(id)
 	for _, e := range o.cache {
 		if e.prop.ID != id {
 			continue
 		}
 		if e.op == OpClear {
 			st = state{}
-			st.item, st.held = v.inherited(o.path, id)
+			st.item, st.held = v.inherited(id)
 			continue
 		}
-		stored, ok := v.stored(o.path, id)
+		stored, ok := v.stored(id)
 		p := typed(e.prop, stored.Value.Type(), e.value)
 		value, err := e.make(p, st)
 		if err != nil {
@@ -77,6 +77,9 @@ func (e edit) make(p schema.Prop, st state) (metabase.Value, error) {
 	if p.Type != metabase.MultiSZType && p.Syntax != schema.IPList {
 		return metabase.Value{}, errors.New("is not a list")
 	}
+	if (p.Attr|st.item.Attr)&metabase.Secure != 0 {
+		return metabase.Value{}, errors.New("is a secret that no script can read: set the whole list")
+	}
 	var have []string
 	if st.held {
 		have = p.Plain(st.item.Value)
@@ -102,7 +105,7 @@ func containsFold(words []string, s string) bool {
 // remember puts e into the cache. What sets the whole value takes the place of
 // all before it, and a bit that of its own earlier ones.
 func (o *Object) remember(ctx context.Context, op string, e edit) error {
-	v, err := o.dir.look(ctx, o.path)
+	v, err := o.look(ctx)
 	if err != nil {
 		return o.dir.wrap(op, o.ADsPath(), err)
 	}
@@ -125,13 +128,13 @@ func (o *Object) remember(ctx context.Context, op string, e edit) error {
 // until it holds or ctx ends.
 func (o *Object) SetInfo(ctx context.Context) error {
 	for {
-		v, err := o.dir.look(ctx, o.path)
+		v, err := o.lookAnew(ctx)
 		if err != nil {
 			return o.dir.wrap("SetInfo", o.ADsPath(), err)
 		}
 		ops, err := o.plan(v)
 		if err == nil {
-			err = o.dir.apply(ctx, v.Rev(), ops...)
+			err = o.dir.apply(ctx, v.Rev, ops...)
 		}
 		if errors.Is(err, metabase.Conflict) && ctx.Err() == nil {
 			continue
@@ -162,7 +165,7 @@ func (o *Object) plan(v view) (ops []metabase.Op, err error) {
 		}
 		if st.own {
 			ops = append(ops, metabase.Set{Path: o.path, Property: st.item})
-		} else if _, stored := v.stored(o.path, id); stored {
+		} else if _, stored := v.stored(id); stored {
 			ops = append(ops, metabase.Unset{Path: o.path, ID: id})
 		}
 	}

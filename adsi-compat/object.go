@@ -20,6 +20,9 @@ type Object struct {
 	class string
 	fresh bool // made by Create, not yet in the tree
 
+	read view // what was last read of the key
+	at   int  // the directory's edits by then
+
 	cache  []edit   // in the order of the calls
 	filter []string // the classes that Children gives; none for all
 }
@@ -108,7 +111,11 @@ func (o *Object) value(ctx context.Context, op, name string) (schema.Prop, state
 	if err != nil {
 		return p, state{}, err
 	}
-	v, err := o.dir.look(ctx, o.path)
+	look := o.look
+	if p.Attr&metabase.Volatile != 0 { // the service sets it
+		look = o.lookAnew
+	}
+	v, err := look(ctx)
 	if err != nil {
 		return p, state{}, o.dir.wrap(op, o.ADsPath(), err)
 	}
@@ -171,16 +178,16 @@ func (o *Object) PutEx(ctx context.Context, op int, name string, value any) erro
 	return o.remember(ctx, "PutEx", edit{p, op, value})
 }
 
-// GetInfo drops what was changed and not written.
+// GetInfo drops what was changed and not written, and reads the key anew.
 func (o *Object) GetInfo(ctx context.Context) error {
 	if o.fresh {
 		return o.fail("GetInfo", CodePathNotFound, "the object was created and not yet written: call SetInfo first")
 	}
-	v, err := o.dir.look(ctx, o.path)
+	v, err := o.lookAnew(ctx)
 	if err != nil {
 		return o.dir.wrap("GetInfo", o.ADsPath(), err)
 	}
-	if _, ok := v.key(o.path); !ok {
+	if !v.Exists {
 		return o.fail("GetInfo", CodePathNotFound, "it is gone")
 	}
 	o.cache = nil
@@ -194,12 +201,12 @@ func (o *Object) GetDataPaths(ctx context.Context, name string) ([]string, error
 	if err != nil {
 		return nil, &Error{Code: CodeUnknownProp, Op: "GetDataPaths", On: o.ADsPath(), Err: err}
 	}
-	v, err := o.dir.look(ctx, o.path)
+	paths, err := o.dir.tree.DataPaths(ctx, o.path, p.ID)
 	if err != nil {
 		return nil, o.dir.wrap("GetDataPaths", o.ADsPath(), err)
 	}
 	var out []string
-	for _, path := range v.DataPaths(o.path, p.ID) {
+	for _, path := range paths {
 		out = append(out, adsPath(path))
 	}
 	return out, nil

@@ -68,7 +68,7 @@ func TestSetInfoWritesItsEditsOnTopOfTheNewest(t *testing.T) {
 		mine.Put(ctx, "RouteUserName", "mine"),
 		theirs.PutEx(ctx, OpAppend, "AuthTurnList", []string{"theirs"}), theirs.Put(ctx, "RouteUserName", "theirs"),
 		theirs.Put(ctx, "RouteAction", 2.0), theirs.SetInfo(ctx)))
-	if got, err := mine.Get(ctx, "AuthTurnList"); fmt.Sprint(got) != "[b theirs mine]" || err != nil {
+	if got, err := mine.Get(ctx, "AuthTurnList"); fmt.Sprint(got) != "[b mine]" || err != nil {
 		t.Errorf("before SetInfo: %v, %v", got, err)
 	}
 	mine.must(t, mine.SetInfo(ctx))
@@ -84,33 +84,33 @@ func TestSetInfoWritesItsEditsOnTopOfTheNewest(t *testing.T) {
 
 // A busy tree refuses every batch of a script that looked before.
 type busy struct {
-	*treeFixture
+	Tree
 	left   int // refusals still to come
 	cancel context.CancelFunc
 }
 
-func (b *busy) Apply(ctx context.Context, batch metabase.Batch) (metabase.Rev, error) {
+func (b *busy) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) error {
 	if b.left--; b.left >= 0 {
-		return 0, &metabase.Error{Op: "apply", Kind: metabase.Conflict}
+		return &metabase.Error{Op: "apply", Kind: metabase.Conflict}
 	}
 	if b.cancel != nil {
 		b.cancel()
-		return 0, &metabase.Error{Op: "apply", Kind: metabase.Conflict}
+		return &metabase.Error{Op: "apply", Kind: metabase.Conflict}
 	}
-	return b.treeFixture.Apply(ctx, batch)
+	return b.Tree.Apply(ctx, rev, ops...)
 }
 
 func TestSetInfoGoesOnUntilItHolds(t *testing.T) {
 	w := newTreeFixture(t)
 	ctx := t.Context()
 	o := w.bind(t, held1)
-	o.dir.tree = &busy{treeFixture: w, left: 20}
+	o.dir.tree = &busy{Tree: o.dir.tree, left: 20}
 	o.must(t, errors.Join(o.Put(ctx, "RouteAction", 2.0), o.SetInfo(ctx)))
 	if got := w.stored("/LM/SMTPSVC/1/Domain/held.test", 36946); got != "DWORD 2" {
 		t.Errorf("RouteAction %s", got)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	o.dir.tree = &busy{treeFixture: w, cancel: cancel}
+	o.dir.tree = &busy{Tree: o.dir.tree, cancel: cancel}
 	if err := errors.Join(o.Put(ctx, "RouteAction", 4.0), o.SetInfo(ctx)); !errors.Is(err, metabase.Conflict) {
 		t.Errorf("with its context gone: %v", err)
 	}

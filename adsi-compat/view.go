@@ -5,79 +5,130 @@ package adsi
 import (
 	"context"
 	"iter"
+	"slices"
 
 	"restante/metabase"
 	"restante/metabase/schema"
 )
 
-// A view is the state of the tree as the script's author may see it. Objects
-// read the tree through a view only.
-type view struct {
-	*metabase.View
-	schema *schema.Schema
+// A Key is one key as of a revision, or the place of one that does not exist.
+// Secure values are left out.
+type Key struct {
+	Path      metabase.Path // as the tree spells it
+	Class     string
+	Exists    bool
+	Rev       metabase.Rev
+	Stored    []metabase.Property
+	Inherited []metabase.Property // what holds where it stores nothing, without defaults
 }
 
-// look gives the newest view to a caller who may read p in it. The error is the
-// tree's own, which audits it, and is the same whether p exists or not.
-func (d *Directory) look(ctx context.Context, p metabase.Path) (view, error) {
-	for {
-		v := view{d.tree.Snapshot().View(d.who), d.schema}
-		if v.Sees(p) {
-			return v, nil
+// ReadKey reads the key at p, which the caller may read. A caller who may read
+// p may read what it inherits.
+func ReadKey(v *metabase.View, p metabase.Path) Key {
+	k := readStored(v, p)
+	if p != metabase.Root {
+		for _, item := range v.AllProperties(p.Parent()) {
+			k.Inherited = handOn(k.Inherited, item.Property)
 		}
-		if err := d.tree.Allow(ctx, d.who, d.as.Origin, p, metabase.Read); err != nil {
-			return view{}, err
-		}
-		// The right was given after the snapshot: the next one has it.
 	}
+	return k
 }
 
-func (v view) key(p metabase.Path) (metabase.Key, bool) {
-	if !v.Sees(p) {
-		return metabase.Key{}, false
-	}
-	return v.Key(p)
-}
-
-// children yields the keys one level below p, in order.
-func (v view) children(p metabase.Path) iter.Seq[metabase.Key] {
-	return func(yield func(metabase.Key) bool) {
+// ReadChildren yields the keys one level below p that the caller may read, in
+// order, without what they inherit, which is parent.HandsDown of the key at p.
+func ReadChildren(v *metabase.View, p metabase.Path) iter.Seq[Key] {
+	return func(yield func(Key) bool) {
 		for name := range v.Children(p) {
-			if k, ok := v.key(p.Join(name)); ok && !yield(k) {
+			if child := p.Join(name); v.Sees(child) && !yield(readStored(v, child)) {
 				return
 			}
 		}
 	}
 }
 
-// stored is what p itself holds.
-func (v view) stored(p metabase.Path, id metabase.ID) (metabase.Property, bool) {
-	if !v.Sees(p) {
-		return metabase.Property{}, false
+func readStored(v *metabase.View, p metabase.Path) Key {
+	k := Key{Path: p, Rev: v.Rev()}
+	at, ok := v.Key(p)
+	if !ok {
+		return k
 	}
-	return v.Stored(p, id)
+	k.Path, k.Class, k.Exists = at.Path, at.Class, true
+	for _, item := range v.Properties(p) {
+		k.Stored = append(k.Stored, item.Redacted())
+	}
+	return k
 }
 
-// holds is what holds for p, which need not exist yet: stored, inherited, or
-// the schema's default. A caller who may read p may read what it inherits.
-func (v view) holds(p metabase.Path, id metabase.ID) (metabase.Property, bool) {
-	if item, ok := v.stored(p, id); ok {
+// HandsDown is what the children of the key inherit.
+func (k Key) HandsDown() (list []metabase.Property) {
+	for _, item := range k.Stored {
+		list = handOn(list, item)
+	}
+	for _, item := range k.Inherited {
+		if _, nearer := find(k.Stored, item.ID); !nearer {
+			list = handOn(list, item)
+		}
+	}
+	return list
+}
+
+func handOn(list []metabase.Property, item metabase.Property) []metabase.Property {
+	if item.Attr&metabase.Inherit == 0 || item.ID == metabase.KeyType {
+		return list
+	}
+	item.Attr |= metabase.IsInherited
+	return append(list, item.Redacted())
+}
+
+func find(list []metabase.Property, id metabase.ID) (metabase.Property, bool) {
+	i := slices.IndexFunc(list, func(item metabase.Property) bool { return item.ID == id })
+	if i < 0 {
+		return metabase.Property{}, false
+	}
+	return list[i], true
+}
+
+// A view is a key with the schema's defaults. Objects read their key through it.
+type view struct {
+	Key
+	schema *schema.Schema
+}
+
+// look gives what the object has read of its key, and reads it anew where the
+// directory has changed anything since.
+func (o *Object) look(ctx context.Context) (view, error) {
+	if o.read.schema != nil && o.at == o.dir.edits {
+		return o.read, nil
+	}
+	return o.lookAnew(ctx)
+}
+
+func (o *Object) lookAnew(ctx context.Context) (view, error) {
+	at := o.dir.edits
+	key, err := o.dir.tree.Key(ctx, o.path)
+	if err != nil {
+		return view{}, err
+	}
+	o.read, o.at = view{key, o.dir.schema}, at
+	return o.read, nil
+}
+
+// stored is what the key itself holds.
+func (v view) stored(id metabase.ID) (metabase.Property, bool) { return find(v.Stored, id) }
+
+// holds is what holds for the key, which need not exist yet: stored, inherited,
+// or the schema's default.
+func (v view) holds(id metabase.ID) (metabase.Property, bool) {
+	if item, ok := v.stored(id); ok {
 		return item, true
 	}
-	return v.inherited(p, id)
+	return v.inherited(id)
 }
 
-// inherited is what would hold for p if it stored nothing.
-func (v view) inherited(p metabase.Path, id metabase.ID) (metabase.Property, bool) {
-	if !v.Sees(p) {
-		return metabase.Property{}, false
-	}
-	if p != metabase.Root && id != metabase.KeyType {
-		item, _, ok := v.Effective(p.Parent(), id)
-		if ok && item.Attr&metabase.Inherit != 0 {
-			item.Attr |= metabase.IsInherited
-			return item, true
-		}
+// inherited is what would hold for the key if it stored nothing.
+func (v view) inherited(id metabase.ID) (metabase.Property, bool) {
+	if item, ok := find(v.Inherited, id); ok {
+		return item, true
 	}
 	known, ok := v.schema.ByID(id)
 	return known.Item(known.Default), ok && known.HasDefault()

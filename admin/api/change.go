@@ -29,8 +29,12 @@ type ApplyRequest struct {
 type Line struct {
 	Number int      `json:"number,omitempty"` // in its file; 0: it has none
 	Words  []string `json:"words"`
-	File   *File    `json:"file,omitempty"`   // the file of the last word, where that is @FILE
-	Broken string   `json:"broken,omitempty"` // why it could not be split into words
+	File   *File    `json:"file,omitempty"` // the file of the last word, where that is @FILE
+
+	// Property is what the verb set stores, in the place of PROP VALUE.
+	Property *Property `json:"property,omitempty"`
+
+	Broken string `json:"broken,omitempty"` // why it could not be split into words
 }
 
 // A File is the content of a file that the client read. The client sends it

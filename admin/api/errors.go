@@ -39,6 +39,10 @@ type Error struct {
 	// Answer is the answer to a change that is stored all the same, with the
 	// problems as not_in_force. Nil: nothing is stored.
 	Answer json.RawMessage `json:"answer,omitempty"`
+
+	// Cause is the metabase's own kind of the error, "" for others: a program
+	// decides by it where an exit code is too coarse.
+	Cause metabase.Kind `json:"cause,omitempty"`
 }
 
 // A Problem is one of several reasons.
@@ -73,8 +77,11 @@ func (e *Error) Error() string {
 // ErrNoService answers a call that needs the running service.
 var ErrNoService error = &Error{Kind: KindNoService, Text: "the service is needed and does not run", Hint: "serve"}
 
-// Is reports whether target has the same kind and text.
+// Is reports whether target has the same kind and text, or is the cause.
 func (e *Error) Is(target error) bool {
+	if kind, ok := target.(metabase.Kind); ok {
+		return kind == e.Cause || kind == metabase.NotFound && e.Kind == KindNotFound
+	}
 	t, ok := target.(*Error)
 	return ok && t.Kind == e.Kind && t.Text == e.Text
 }
@@ -90,9 +97,9 @@ func AsError(err error) *Error {
 		return ofRefused(refused)
 	}
 	if acts := ofActs(err); len(acts) > 0 {
-		return &Error{Kind: kindOf(err), Problems: acts}
+		return &Error{Kind: kindOf(err), Problems: acts, Cause: causeOf(err)}
 	}
-	return &Error{Kind: kindOf(err), Text: plain(err)}
+	return &Error{Kind: kindOf(err), Text: plain(err), Cause: causeOf(err)}
 }
 
 // WithAnswer returns err as the error of a change that is stored all the same. The
@@ -141,7 +148,7 @@ func ofProblem(p metabase.Problem) Problem {
 }
 
 func ofRefused(r *metabase.Refused) *Error {
-	e := &Error{Kind: KindRefused}
+	e := &Error{Kind: KindRefused, Cause: causeOf(r)}
 	missing := 0
 	for _, p := range r.Problems {
 		e.Problems = append(e.Problems, ofProblem(p))
@@ -153,6 +160,17 @@ func ofRefused(r *metabase.Refused) *Error {
 		e.Kind = KindNotFound
 	}
 	return e
+}
+
+// causeOf finds the metabase's kind of err. Of several problems, those about what
+// is there and about rights come first, as in ADSI's codes.
+func causeOf(err error) metabase.Kind {
+	for _, kind := range []metabase.Kind{metabase.NotFound, metabase.Exists, metabase.Denied, metabase.Conflict, metabase.Invalid} {
+		if errors.Is(err, kind) {
+			return kind
+		}
+	}
+	return ""
 }
 
 func kindOf(err error) Kind {

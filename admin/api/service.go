@@ -11,7 +11,6 @@ import (
 // The calls about the service as a whole.
 const (
 	Status   Method[struct{}, Service]         = "status"
-	Run      Stream[Script, Output]            = "run"
 	Complete Method[CompleteRequest, []string] = "complete"
 )
 
@@ -33,19 +32,6 @@ type Service struct {
 type Unconfirmed struct {
 	Rev   metabase.Rev `json:"rev"`
 	Until time.Time    `json:"until"`
-}
-
-// A Script is a program with its arguments.
-type Script struct {
-	Name    string        `json:"name"`
-	Source  string        `json:"source"`
-	Args    []string      `json:"args"`
-	Timeout time.Duration `json:"timeout"`
-}
-
-// Output is a part of a script's output.
-type Output struct {
-	Text string `json:"text"`
 }
 
 // A CompleteRequest asks for the completions of Prefix.

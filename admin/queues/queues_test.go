@@ -17,7 +17,7 @@ func TestLayers(t *testing.T) {
 		"/admin/sites":    "handlers of different subjects are independent",
 		"/engine/wire":    "the API asks sites and speaks no SMTP",
 		"/engine/session": "the API asks sites",
-		"/adsi-compat":    "scripts are brought by cmd",
+		"/adsi-compat":    "scripts run in the process of the command",
 		"/cmd":            "imports go down only",
 		"urfave":          "only cmd reads arguments",
 		"badger":          "only internal/kv/badgerkv knows what the store is made of",

@@ -92,7 +92,7 @@ func TestLayers(t *testing.T) {
 		"/admin/queues":   "the socket does not know the handlers",
 		"/engine/wire":    "control asks sites, it speaks no SMTP",
 		"/engine/session": "control asks sites",
-		"/adsi-compat":    "scripts are brought by cmd",
+		"/adsi-compat":    "scripts run in the process of the command",
 		"/cmd":            "imports go down only",
 		"urfave":          "only cmd reads arguments",
 		"badger":          "only internal/kv/badgerkv knows what the store is made of",

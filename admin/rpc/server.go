@@ -96,8 +96,8 @@ func serve(ctx context.Context, l *limiter, log *slog.Logger, direct func(who ap
 	return context.Cause(ctx)
 }
 
-// caller reads the author of a request. A client cannot choose its origin: other
-// origins than the command line exist only within the service.
+// caller reads the author of a request. A client says whether a command or a
+// script of the user asks. Other origins exist only within the service.
 func caller(r *http.Request) (api.Caller, error) {
 	w, _ := r.Context().Value(peerKey{}).(peer)
 	switch {
@@ -107,8 +107,8 @@ func caller(r *http.Request) (api.Caller, error) {
 		return api.Caller{}, errUnknown
 	}
 	from := metabase.Origin(r.Header.Get(headerOrigin))
-	if from != metabase.FromCLI {
-		return api.Caller{}, api.Refused("", fmt.Sprintf("a request over the socket comes from %s, not from %.40q", metabase.FromCLI, from))
+	if from != metabase.FromCLI && from != metabase.FromLua {
+		return api.Caller{}, api.Refused("", fmt.Sprintf("a request over the socket comes from %s or %s, not from %.40q", metabase.FromCLI, metabase.FromLua, from))
 	}
 	var comment string
 	if err := json.Unmarshal([]byte(r.Header.Get(headerComment)), &comment); err != nil {

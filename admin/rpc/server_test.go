@@ -53,7 +53,7 @@ func TestOriginIsNotTheCallersToChoose(t *testing.T) {
 	}{
 		{"cli", `"why"`, true},
 		{"", `"why"`, false},
-		{"lua", `"why"`, false},
+		{"lua", `"why"`, true},
 		{"import", `"why"`, false},
 		{"system", `"why"`, false},
 		{"cli ", `"why"`, false},
@@ -67,7 +67,7 @@ func TestOriginIsNotTheCallersToChoose(t *testing.T) {
 		r.Header.Set(headerOrigin, tt.origin)
 		r.Header.Set(headerComment, tt.comment)
 		who, err := caller(r.WithContext(context.WithValue(r.Context(), peerKey{}, peer{who: api.Self()})))
-		if (err == nil) != tt.taken || tt.taken && (who.Origin != metabase.FromCLI || who.Comment != "why") {
+		if (err == nil) != tt.taken || tt.taken && (string(who.Origin) != tt.origin || who.Comment != "why") {
 			t.Errorf("origin %.20q, comment %q: %+v, %v", tt.origin, tt.comment, who, err)
 		}
 		if err != nil && len(err.Error()) > 200 {

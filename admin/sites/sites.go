@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package sites has the handlers of calls about sites, their domains and
-// accounts, about the service and about scripts. A site is deleted only after
-// its mail has reached the place that the request names.
+// accounts, and about the service. A site is deleted only after its mail has
+// reached the place that the request names.
 //
 // Every change is a batch on the tree; the running sites follow it.
 package sites
@@ -13,14 +13,11 @@ import (
 )
 
 // handlers are the part of an API with these calls.
-type handlers struct {
-	*admin.API
-	scripts Scripts
-}
+type handlers struct{ *admin.API }
 
-// Register registers the handlers. Scripts is nil where no script can run.
-func Register(on *admin.API, scripts Scripts) {
-	h := handlers{on, scripts}
+// Register registers the handlers.
+func Register(on *admin.API) {
+	h := handlers{on}
 	admin.Handle(on, api.SiteList, h.sites)
 	admin.Handle(on, api.SiteShow, h.siteShow)
 	admin.Handle(on, api.SiteCreate, h.siteCreate)
@@ -40,6 +37,5 @@ func Register(on *admin.API, scripts Scripts) {
 	admin.Handle(on, api.TurnSet, h.turnSet)
 	admin.Handle(on, api.Status, h.status)
 	admin.Handle(on, api.Explain, h.explain)
-	admin.HandleStream(on, api.Run, h.run)
 	admin.Handle(on, api.Complete, h.complete)
 }

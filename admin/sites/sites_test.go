@@ -76,7 +76,7 @@ func (q *fakeQueue) Delete(context.Context, queue.Filter, bool) (queue.Tally, er
 
 func TestHundredGrantsAtOnceAllStay(t *testing.T) {
 	d, _ := admintest.New(t, nil)
-	Register(d, nil)
+	Register(d)
 	c := d.Direct(admintest.Admin())
 	if _, _, err := api.DomainCreate.Call(t.Context(), c, api.DomainCreateRequest{Site: 1, Name: "held.example", Hold: true}); err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestSiteIsNotDeletedUnlessItsMailIsSafe(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			d, store := admintest.New(t, &fakeEngine{mail: &tt.q, state: site.Started})
-			Register(d, nil)
+			Register(d)
 			c := d.Direct(admintest.Admin())
 			if _, _, err := api.SiteCreate.Call(t.Context(), c, api.SiteCreateRequest{Name: "Two", Bind: []string{"127.0.0.1:0"}, Domain: "two.example"}); err != nil {
 				t.Fatal(err)
@@ -141,7 +141,7 @@ func TestLayers(t *testing.T) {
 		"/admin/queues":   "handlers of different subjects are independent",
 		"/engine/wire":    "the API asks sites and speaks no SMTP",
 		"/engine/session": "the API asks sites",
-		"/adsi-compat":    "scripts are brought by cmd",
+		"/adsi-compat":    "scripts run in the process of the command",
 		"/cmd":            "imports go down only",
 		"urfave":          "only cmd reads arguments",
 		"badger":          "only internal/kv/badgerkv knows what the store is made of",

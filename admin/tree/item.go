@@ -13,8 +13,11 @@ import (
 	"restante/metabase/schema"
 )
 
-// parseSet stores a value, read as what is stored there.
+// parseSet stores a value, read as what is stored there, or a typed property.
 func (p *lineParser) parseSet(c call) (metabase.Op, error) {
+	if c.prop != nil {
+		return p.parseTyped(c)
+	}
 	t, err := p.find(p.exists, c.args)
 	if err != nil {
 		return nil, err
@@ -37,6 +40,23 @@ func (p *lineParser) parseSet(c call) (metabase.Op, error) {
 	item := form.item(prop.ID, v)
 	p.stored[t.key()] = item
 	return metabase.Set{Path: t.path, Property: item}, nil
+}
+
+// parseTyped stores a property as it is.
+func (p *lineParser) parseTyped(c call) (metabase.Op, error) {
+	if len(c.args) != 1 || len(c.opts) > 0 {
+		return nil, api.Usage("set takes PATH, and a typed property", "")
+	}
+	path, err := admin.ParsePath(c.args[0])
+	if err != nil {
+		return nil, err
+	}
+	item, err := c.prop.Property()
+	if err != nil {
+		return nil, api.Refused(string(path), err.Error())
+	}
+	p.stored[target{path: path, prop: schema.Prop{ID: item.ID}}.key()] = item
+	return metabase.Set{Path: path, Property: item}, nil
 }
 
 func (f filter) item(id metabase.ID, v metabase.Value) metabase.Property {

@@ -22,6 +22,7 @@ type handlers struct{ *admin.API }
 // Register registers the handlers.
 func Register(on *admin.API) {
 	d := handlers{on}
+	admin.HandleStream(on, api.MbRead, d.read)
 	admin.Handle(on, api.MbGet, d.get)
 	admin.Handle(on, api.MbShow, d.show)
 	admin.Handle(on, api.MbList, d.list)

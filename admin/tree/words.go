@@ -54,6 +54,7 @@ type call struct {
 	args []string
 	opts map[string]string // by name; "" of those that take no value
 	file *api.File
+	prop *api.Property
 }
 
 // readCall takes a line apart. Options may stand anywhere after the operation's
@@ -66,7 +67,7 @@ func readCall(l api.Line) (c call, err error) {
 	if i < 0 {
 		return c, api.Usage(fmt.Sprintf("invalid operation %q: use %s", l.Words[0], operationNames()), "")
 	}
-	c = call{operation: &operations[i], opts: map[string]string{}, file: l.File}
+	c = call{operation: &operations[i], opts: map[string]string{}, file: l.File, prop: l.Property}
 	for words := l.Words[1:]; len(words) > 0; {
 		word := words[0]
 		words = words[1:]

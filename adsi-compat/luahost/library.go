@@ -13,13 +13,15 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
+// MaxMemory is the Script.Memory of a script that names none.
+const MaxMemory = 512 << 20
+
 // Limits of a script. gopher-lua has none that does not end the whole process,
 // and checks the context between the script's steps only: a call of the library
-// must be short.
+// should be short.
 const (
 	maxString = 4 << 20   // octets of a string that a function returns
 	maxSource = 256 << 10 // octets of a script: one that is nested deeper than memory ends the process
-	maxGrowth = 128 << 20 // octets by which the process's live memory may grow while a script runs
 	maxArray  = 1 << 20   // members: a greater index would allocate all members below it
 )
 
@@ -41,13 +43,13 @@ func bounded(vm *lua.LState) {
 }
 
 // watchMemory returns a context that also ends when the process's memory has grown
-// too much. Memory of the rest of the process counts, too: that of a script
-// cannot be measured alone. The caller must call end.
-func watchMemory(ctx context.Context) (_ context.Context, end func()) {
+// by more than growth. Garbage that is not yet collected counts, too. The
+// caller must call end.
+func watchMemory(ctx context.Context, growth uint64) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}}
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(sample)
-	maxLive := sample[1].Value.Uint64() + maxGrowth
+	most := sample[0].Value.Uint64() + growth
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -59,8 +61,8 @@ func watchMemory(ctx context.Context) (_ context.Context, end func()) {
 				return
 			case <-tick.C:
 			}
-			if metrics.Read(sample[:1]); sample[0].Value.Uint64() > maxLive {
-				cancel(fmt.Errorf("more than %d MiB of memory were taken", maxGrowth>>20))
+			if metrics.Read(sample); sample[0].Value.Uint64() > most {
+				cancel(fmt.Errorf("more than %d MiB of memory were taken", growth>>20))
 			}
 		}
 	}()

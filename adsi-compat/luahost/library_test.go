@@ -102,8 +102,8 @@ func TestLimits(t *testing.T) {
 		{`("x"):gsub("x", "%2")`, "there is no capture 2"},
 		{`("x"):gsub("x", function() return {} end)`, "invalid replacement value (a table)"},
 		{`table.concat({1, {}, 3})`, "invalid value (table) at index 2"},
-		{`local t = {}; for i = 1, 1e9 do t[i] = string.rep("x", 1000000) .. i end`, "stopped: more than 128 MiB of memory"},
-		{`local s = "x"; while true do s = s .. s end`, "stopped: more than 128 MiB of memory"},
+		{`local t = {}; for i = 1, 1e9 do t[i] = string.rep("x", 1000000) .. i end`, "stopped: more than 64 MiB of memory"},
+		{`local s = "x"; while true do s = s .. s end`, "stopped: more than 64 MiB of memory"},
 	}
 	if testing.Short() {
 		tests = tests[:len(tests)-1] // the last takes gigabytes before it stops

@@ -4,14 +4,19 @@
 // adsi. A script has GetObject, print, arg, and the parts of Lua's library that
 // use neither files nor processes. It runs until it ends, raises an error, or its
 // context is done.
+//
+// A script runs in a process of its own: what cannot be stopped within Lua, the
+// end of the process stops.
 package luahost
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	lua "github.com/yuin/gopher-lua"
 
@@ -24,12 +29,42 @@ type Script struct {
 	Source string
 	Args   []string  // the script's arg[1], arg[2] ...
 	Stdout io.Writer // where print writes
+	Memory uint64    // octets by which the process may grow meanwhile; 0 is MaxMemory
 }
 
+// graceTime is how long a script whose context is done may take to its next step.
+const graceTime = 200 * time.Millisecond
+
 // Run runs a script over dir. The error of a script that raises one, or does not
-// compile, names its line. When ctx is done, the script stops at its next step,
-// and the error says so; changes that it has made with SetInfo stay.
+// compile, names its line. When ctx is done, or the script has taken more than
+// its memory, the script stops at its next step, and the error says so; changes
+// that it has made with SetInfo stay. A script that is in a long call of the
+// library by then is left behind: the caller ends the process soon.
 func Run(ctx context.Context, dir *adsi.Directory, s Script) error {
+	ctx, end := watchMemory(ctx, cmp.Or(s.Memory, MaxMemory))
+	defer end()
+	done := make(chan error, 1)
+	go func() { done <- runHere(ctx, dir, s) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(graceTime)
+	defer grace.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-grace.C:
+		return stopped(ctx, s)
+	}
+}
+
+func stopped(ctx context.Context, s Script) error {
+	return fmt.Errorf("%s: stopped: %w", s.Name, context.Cause(ctx))
+}
+
+func runHere(ctx context.Context, dir *adsi.Directory, s Script) error {
 	// A registry that grows keeps a small script small. Its bound makes a deep
 	// recursion an error of the script.
 	vm := lua.NewState(lua.Options{
@@ -40,8 +75,6 @@ func Run(ctx context.Context, dir *adsi.Directory, s Script) error {
 		MinimizeStackMemory: true,
 	})
 	defer vm.Close()
-	ctx, end := watchMemory(ctx)
-	defer end()
 	vm.SetContext(ctx)
 	openLibs(vm)
 	bounded(vm)
@@ -59,13 +92,30 @@ func Run(ctx context.Context, dir *adsi.Directory, s Script) error {
 	if err != nil {
 		return clean(err)
 	}
-	vm.Push(fn)
-	if err := vm.PCall(0, lua.MultRet, nil); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return fmt.Errorf("%s: stopped: %w", s.Name, cause)
+	if err := call(vm, fn); err != nil {
+		if ctx.Err() != nil {
+			return stopped(ctx, s)
 		}
 		return clean(err)
 	}
+	return nil
+}
+
+// call is vm.PCall without its traceback, which nobody reads and which has a line
+// for each tail call: a loop of them makes gigabytes.
+func call(vm *lua.LState, fn *lua.LFunction) (err error) {
+	vm.Panic = func(vm *lua.LState) { panic(&lua.ApiError{Type: lua.ApiErrorRun, Object: vm.Get(-1)}) }
+	defer func() {
+		switch raised := recover().(type) {
+		case nil:
+		case *lua.ApiError:
+			err = raised
+		default:
+			err = fmt.Errorf("%v", raised)
+		}
+	}()
+	vm.Push(fn)
+	vm.Call(0, lua.MultRet)
 	return nil
 }
 

@@ -11,6 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"restante/admin"
+	"restante/admin/adsitree"
+	"restante/admin/api"
+	calls "restante/admin/tree"
 	adsi "restante/adsi-compat"
 	"restante/internal/deptest"
 	"restante/internal/kv"
@@ -53,15 +57,19 @@ func tree(t testing.TB) *metabase.Store {
 	return s
 }
 
+// directory is the store as a script of root sees it, by calls.
 func directory(s *metabase.Store) *adsi.Directory {
-	return adsi.New(s, schema.IIS(), metabase.Batch{Actor: "user:root", Origin: metabase.FromLua})
+	a := admin.New(s, schema.IIS(), nil, admin.Env{})
+	calls.Register(a)
+	root := api.Caller{Who: []metabase.Principal{"user:root"}, Origin: metabase.FromLua}
+	return adsi.New(adsitree.New(a.Direct(root)), schema.IIS())
 }
 
 // run runs source on a fresh tree and gives what it printed.
 func run(t *testing.T, s *metabase.Store, source string, args ...string) (string, error) {
 	t.Helper()
 	var out strings.Builder
-	err := Run(t.Context(), directory(s), Script{Name: "test.lua", Source: source, Args: args, Stdout: &out})
+	err := Run(t.Context(), directory(s), Script{Name: "test.lua", Source: source, Args: args, Stdout: &out, Memory: 64 << 20})
 	return out.String(), err
 }
 

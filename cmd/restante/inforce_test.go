@@ -19,8 +19,10 @@ import (
 	"testing"
 	"time"
 
+	"restante/admin/adsitree"
 	"restante/admin/api"
 	"restante/admin/rpc"
+	"restante/adsi-compat/luahost"
 	"restante/internal/testpeer"
 	"restante/metabase"
 )
@@ -324,11 +326,9 @@ func TestRollBackIsInForceForTheStatus(t *testing.T) {
 func (h *served) lua(source string) string {
 	h.t.Helper()
 	var b strings.Builder
-	for out, err := range api.Run.Open(h.t.Context(), h.c, api.Script{Name: "x.lua", Source: source, Timeout: time.Minute}) {
-		if err != nil {
-			fmt.Fprintf(&b, "error: %v\n", err)
-		}
-		b.WriteString(out.Text)
+	script := luahost.Script{Name: "x.lua", Source: source, Stdout: &b}
+	if err := runScript(h.t.Context(), adsitree.New(h.c), script, time.Minute); err != nil {
+		fmt.Fprintf(&b, "error: %v\n", err)
 	}
 	return b.String()
 }

@@ -45,12 +45,15 @@ type conn struct {
 }
 
 // open finds the running service or else opens the store itself.
-func (c *cli) open(ctx context.Context) (*conn, error) {
+func (c *cli) open(ctx context.Context) (*conn, error) { return c.openAs(ctx, metabase.FromCLI) }
+
+// openAs is open for calls of an origin.
+func (c *cli) openAs(ctx context.Context, from metabase.Origin) (*conn, error) {
 	data, err := filepath.Abs(c.data)
 	if err != nil {
 		return nil, err
 	}
-	who := api.Caller{Who: api.Self(), Origin: metabase.FromCLI, Comment: c.comment}
+	who := api.Caller{Who: api.Self(), Origin: from, Comment: c.comment}
 	client, err := rpc.Dial(ctx, data, who)
 	if err == nil {
 		return &conn{client, client.Close}, nil
@@ -69,7 +72,7 @@ func (c *cli) open(ctx context.Context) (*conn, error) {
 func newAPI(t admin.Tree, e admin.Engine, data string) *admin.API {
 	a := admin.New(t, schema.IIS(), e, admin.Env{Data: data, Version: thisBuild().Version})
 	tree.Register(a)
-	sites.Register(a, runScript)
+	sites.Register(a)
 	queues.Register(a)
 	return a
 }

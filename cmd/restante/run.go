@@ -4,76 +4,145 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
-	"restante/admin"
+	"restante/admin/adsitree"
 	"restante/admin/api"
-	"restante/adsi-compat"
+	adsi "restante/adsi-compat"
 	"restante/adsi-compat/luahost"
 	"restante/metabase"
 	"restante/metabase/schema"
+	carried "restante/scripts"
 )
-
-// runScript runs one Lua script over the tree. It is a sites.Scripts.
-func runScript(ctx context.Context, tree admin.Tree, as metabase.Batch, s api.Script, out io.Writer) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("it ran for more than %s", s.Timeout))
-	defer cancel()
-	return luahost.Run(ctx, adsi.New(tree, schema.IIS(), as), luahost.Script{
-		Name: s.Name, Source: s.Source, Args: s.Args, Stdout: out,
-	})
-}
 
 func (c *cli) runCommand() *urfave.Command {
 	return &urfave.Command{
-		Name: "run", Usage: "run a Lua administration script", ArgsUsage: "SCRIPT.lua [ARG]...",
-		Description: "SCRIPT.lua is a file, or - for standard input. The script has GetObject, print, and its arguments in arg.\n" +
-			"Each SetInfo is one batch, recorded with your name.",
+		Name: "run", Usage: "run a Lua administration script", ArgsUsage: "SCRIPT.lua|@NAME|- [ARG]...",
+		Description: "SCRIPT.lua is a file, @NAME a script that the binary carries (@list prints their names), and - standard input.\n" +
+			"The script runs in the process of this command, with your rights. It has GetObject, print, and its arguments in\n" +
+			"arg. Each SetInfo is one batch, recorded with your name.",
 		Flags: []urfave.Flag{
 			&urfave.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "stop the script after `DURATION`"},
+			&urfave.BoolFlag{Name: "dry-run", Usage: "change nothing, and print what the script would change and affect"},
 		},
 		Action: c.withArgs(1, -1, func(cx *urfave.Context) error {
+			if cx.Args().First() == "@list" {
+				return c.listScripts()
+			}
 			script, err := c.readScript(cx.Args().First())
 			if err != nil {
 				return err
 			}
-			script.Args, script.Timeout = cx.Args().Tail(), cx.Duration("timeout")
-			if script.Timeout <= 0 {
+			script.Args, script.Stdout = cx.Args().Tail(), c.out
+			if c.json {
+				script.Stdout = jsonText{c.out}
+			}
+			timeout := cx.Duration("timeout")
+			if timeout <= 0 {
 				return c.usage("--timeout must be greater than 0")
 			}
-			conn, err := c.open(cx.Context)
+			conn, err := c.openAs(cx.Context, metabase.FromLua)
 			if err != nil {
 				return err
 			}
 			defer conn.close()
-			for out, err := range api.Run.Open(cx.Context, conn, script) {
-				if err != nil {
-					return err
-				}
-				if c.json {
-					err = c.answerOwn(out, nil)
-				} else {
-					_, err = io.WriteString(c.out, out.Text)
-				}
-				if err != nil {
-					return err
-				}
+			tree := adsitree.New(conn)
+			if cx.Bool("dry-run") {
+				tree = adsitree.NewDryRun(conn)
 			}
-			return nil
+			debug.SetMemoryLimit(luahost.MaxMemory) // collect garbage before it counts
+			if err := runScript(cx.Context, tree, script, timeout); err != nil || !cx.Bool("dry-run") {
+				return err
+			}
+			difference, err := tree.Difference(cx.Context)
+			if err != nil {
+				return err
+			}
+			return c.answerOwn(difference, func(w *tabwriter.Writer) { printApplied(w, difference) })
 		}),
 	}
 }
 
-func (c *cli) readScript(name string) (api.Script, error) {
+// runScript runs a script over tree. Whatever its error was, the script failed.
+func runScript(ctx context.Context, tree adsi.Tree, s luahost.Script, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it ran for more than %s", timeout))
+	defer cancel()
+	return luahost.Run(ctx, adsi.New(tree, schema.IIS()), s)
+}
+
+// jsonText prints each text that is written as an object.
+type jsonText struct{ out io.Writer }
+
+func (j jsonText) Write(b []byte) (int, error) {
+	err := json.NewEncoder(j.out).Encode(struct {
+		Text string `json:"text"`
+	}{string(b)})
+	return len(b), err
+}
+
+func (c *cli) readScript(name string) (luahost.Script, error) {
 	if name == "-" {
 		source, err := io.ReadAll(c.in)
-		return api.Script{Name: "stdin", Source: string(source)}, err
+		return luahost.Script{Name: "stdin", Source: string(source)}, err
+	}
+	if own, ok := strings.CutPrefix(name, "@"); ok {
+		file := own + ".lua"
+		source, err := fs.ReadFile(carried.Files, file)
+		if err != nil {
+			return luahost.Script{}, &api.Error{Kind: api.KindFailed, Text: name + ": the binary carries no script of that name", Hint: "run @list"}
+		}
+		return luahost.Script{Name: file, Source: string(source)}, nil
 	}
 	source, err := os.ReadFile(name)
-	return api.Script{Name: filepath.Base(name), Source: string(source)}, err
+	return luahost.Script{Name: filepath.Base(name), Source: string(source)}, err
+}
+
+// A carriedScript is a script in the binary.
+type carriedScript struct {
+	Name string `json:"name"`
+	Does string `json:"does"` // its first line
+}
+
+func (c *cli) listScripts() error {
+	files, err := fs.Glob(carried.Files, "*.lua")
+	if err != nil {
+		return err
+	}
+	var list []carriedScript
+	for _, file := range files {
+		source, err := fs.ReadFile(carried.Files, file)
+		if err != nil {
+			return err
+		}
+		list = append(list, carriedScript{"@" + strings.TrimSuffix(file, ".lua"), summary(string(source))})
+	}
+	return c.answerOwn(list, func(w *tabwriter.Writer) {
+		for _, s := range list {
+			fmt.Fprintf(w, "%s\t%s\n", s.Name, s.Does)
+		}
+	})
+}
+
+// summary is the comment that a script begins with.
+func summary(source string) string {
+	var words []string
+	for line := range strings.Lines(source) {
+		text, ok := strings.CutPrefix(line, "--")
+		if !ok {
+			break
+		}
+		words = append(words, strings.TrimSpace(text))
+	}
+	return strings.Join(words, " ")
 }

@@ -3,20 +3,23 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"restante/admin/admintest"
+	"restante/admin/adsitree"
 	"restante/admin/api"
-	"restante/admin/sites"
+	"restante/admin/tree"
+	"restante/adsi-compat/luahost"
 	"restante/metabase"
 )
 
 // TestScriptsHaveTheirCallersRights runs scripts with the rights of their callers.
 func TestScriptsHaveTheirCallersRights(t *testing.T) {
 	d, store := admintest.New(t, nil)
-	sites.Register(d, runScript)
+	tree.Register(d)
 	list := func(p metabase.Path, lines ...string) metabase.Op {
 		return metabase.Set{Path: p, Property: metabase.Property{ID: metabase.AccessList, Value: metabase.MultiSZ(lines...)}}
 	}
@@ -34,22 +37,22 @@ func TestScriptsHaveTheirCallersRights(t *testing.T) {
 		source, want string // of what is printed or of the error
 	}{
 		{"user:boss", read, "of the service\n"},
-		{"user:joe", read, "running a script takes a right other than read"},
-		{"user:watch", read, "running a script takes a right other than read"}, // he has mb get
-		{"group:ops", read, "IIS://LocalHost/SMTPSVC: read: /LM/SMTPSVC: denied (0x80070005)"},
-		{"group:ops", `GetObject("IIS://LocalHost/SMTPSVC/9")`, "IIS://LocalHost/SMTPSVC/9: read: /LM/SMTPSVC/9: denied (0x80070005)"},
+		{"user:joe", read, "IIS://LocalHost/SMTPSVC: /LM/SMTPSVC: denied (0x80070005)"},
+		{"user:watch", read, "of the service\n"},
+		{"user:watch", `local o = GetObject("IIS://LocalHost/SMTPSVC"); o.HopCount = 9; o:SetInfo()`, "HopCount: denied: the right to write is missing (0x80070005)"},
+		{"group:ops", read, "IIS://LocalHost/SMTPSVC: /LM/SMTPSVC: denied (0x80070005)"},
+		{"group:ops", `GetObject("IIS://LocalHost/SMTPSVC/9")`, "IIS://LocalHost/SMTPSVC/9: /LM/SMTPSVC/9: denied (0x80070005)"},
 		{"group:ops", write, "50\n"},
 		{"group:ops", `local o = GetObject("IIS://LocalHost/SMTPSVC/1"); o.AccessList = {"* all"}; o:SetInfo()`, "AccessList: denied: the right to control is missing"},
 	}
 	for _, tt := range tests {
 		who := api.Caller{Who: []metabase.Principal{"user:somebody", tt.who}, Origin: metabase.FromCLI}
-		got := ""
-		for out, err := range api.Run.Open(t.Context(), d.Direct(who), api.Script{Name: "x.lua", Source: tt.source, Timeout: time.Minute}) {
-			if err != nil {
-				got += err.Error()
-			}
-			got += out.Text
+		var out strings.Builder
+		err := runScript(t.Context(), adsitree.New(d.Direct(who)), luahost.Script{Name: "x.lua", Source: tt.source, Stdout: &out}, time.Minute)
+		if err != nil {
+			fmt.Fprint(&out, err)
 		}
+		got := out.String()
 		if !strings.Contains(got, tt.want) {
 			t.Errorf("%s runs %s: %q, want %q", tt.who, tt.source, got, tt.want)
 		}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package adsitree connects the objects of package adsi to the administration
+// API. Each read and each batch is one call, so that a script has the rights,
+// the checks and the history of any other caller, wherever it runs.
+package adsitree
+
+import (
+	"context"
+	"fmt"
+
+	"restante/admin/api"
+	"restante/metabase"
+
+	adsi "restante/adsi-compat"
+)
+
+// A Tree is an adsi.Tree over the calls that a conn carries.
+type Tree struct {
+	conn api.Conn
+
+	dryRun bool
+	tried  []api.Line // by a dry run so far
+}
+
+// New makes a Tree.
+func New(conn api.Conn) *Tree { return &Tree{conn: conn} }
+
+// NewDryRun makes a Tree that changes nothing. It reads as if what was applied
+// had been, but for acts.
+func NewDryRun(conn api.Conn) *Tree { return &Tree{conn: conn, dryRun: true} }
+
+// Key implements adsi.Reader.
+func (t *Tree) Key(ctx context.Context, p metabase.Path) (adsi.Key, error) {
+	keys, err := t.read(ctx, api.ReadRequest{Path: string(p)})
+	if err != nil {
+		return adsi.Key{}, err
+	}
+	return keys[0], nil
+}
+
+// Children implements adsi.Reader.
+func (t *Tree) Children(ctx context.Context, p metabase.Path) ([]adsi.Key, error) {
+	keys, err := t.read(ctx, api.ReadRequest{Path: string(p), Children: true})
+	if err != nil {
+		return nil, err
+	}
+	down := keys[0].HandsDown()
+	keys = keys[1:]
+	for i := range keys {
+		keys[i].Inherited = down
+	}
+	return keys, nil
+}
+
+// DataPaths implements adsi.Reader.
+func (t *Tree) DataPaths(ctx context.Context, p metabase.Path, id metabase.ID) ([]metabase.Path, error) {
+	var paths []metabase.Path
+	for page, err := range api.MbRead.Open(ctx, t.conn, api.ReadRequest{Path: string(p), Storing: id, After: t.tried}) {
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range page.Keys {
+			paths = append(paths, k.Path)
+		}
+	}
+	return paths, nil
+}
+
+// read gives the keys of an answer, at least one.
+func (t *Tree) read(ctx context.Context, q api.ReadRequest) (keys []adsi.Key, err error) {
+	q.After = t.tried
+	for page, err := range api.MbRead.Open(ctx, t.conn, q) {
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range page.Keys {
+			key := adsi.Key{Path: k.Path, Class: k.Class, Exists: k.Exists, Rev: page.Rev}
+			if key.Stored, err = properties(k.Stored); err == nil {
+				key.Inherited, err = properties(k.Inherited)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%s: the answer: %w", k.Path, err)
+			}
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, &api.Error{Kind: api.KindFailed, Text: q.Path + ": the answer is empty"}
+	}
+	return keys, nil
+}
+
+// properties converts back. A secure property has no value, but is marked so that
+// it prints as one.
+func properties(list []api.Property) ([]metabase.Property, error) {
+	out := make([]metabase.Property, len(list))
+	for i, p := range list {
+		item, err := p.Property()
+		if err != nil {
+			return nil, err
+		}
+		out[i] = item.Marked()
+	}
+	return out, nil
+}
+
+// Apply implements adsi.Tree.
+func (t *Tree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) error {
+	q := api.ApplyRequest{IfRev: rev}
+	for _, op := range ops {
+		l, err := line(op)
+		if err != nil {
+			return err
+		}
+		q.Lines = append(q.Lines, l)
+	}
+	if t.dryRun {
+		// The lines before are in no revision, but the batch is checked with them.
+		q.Lines = append(t.tried[:len(t.tried):len(t.tried)], q.Lines...)
+		q.DryRun, q.IfRev = true, 0
+	}
+	if _, _, err := api.MbApply.Call(ctx, t.conn, q); err != nil {
+		return err
+	}
+	if t.dryRun {
+		t.tried = q.Lines
+	}
+	return nil
+}
+
+// Difference tells what a dry run would have changed, all in one.
+func (t *Tree) Difference(ctx context.Context) (api.Applied, error) {
+	a, _, err := api.MbApply.Call(ctx, t.conn, api.ApplyRequest{Lines: t.tried, DryRun: true})
+	return a, err
+}
+
+// line is an operation of a script as a line of a batch.
+func line(op metabase.Op) (api.Line, error) {
+	words := func(w ...string) (api.Line, error) { return api.Line{Words: w}, nil }
+	switch op := op.(type) {
+	case metabase.AddKey:
+		return words("add", "--", string(op.Path), op.Class)
+	case metabase.Set:
+		if err := op.Property.Check(); err != nil { // JSON would replace octets that are not UTF-8
+			return api.Line{}, &metabase.Refused{Problems: []metabase.Problem{{Path: op.Path, ID: op.Property.ID, Err: err}}}
+		}
+		p := api.PropertyOf(op.Property)
+		return api.Line{Words: []string{"set", "--", string(op.Path)}, Property: &p}, nil
+	case metabase.Unset:
+		return words("unset", "--", string(op.Path), fmt.Sprint(uint32(op.ID)))
+	case metabase.Remove:
+		return words("rm", "--recursive", "--", string(op.Path))
+	case metabase.Copy:
+		return words("cp", "--", string(op.From), string(op.To))
+	case metabase.Move:
+		return words("mv", "--", string(op.From), string(op.To))
+	}
+	return api.Line{}, fmt.Errorf("objects make no %T", op)
+}

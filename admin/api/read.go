@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"errors"
+
+	"restante/metabase"
+)
+
+// MbRead reads keys with typed values, for programs. All pages are of one
+// revision.
+const MbRead Stream[ReadRequest, KeyPage] = "mb/read"
+
+// A ReadRequest asks for one key with what it inherits, which need not exist.
+type ReadRequest struct {
+	Path     string      `json:"path"`
+	Children bool        `json:"children,omitempty"` // then for the keys one level below it
+	Storing  metabase.ID `json:"storing,omitempty"`  // only for the paths at and below it that store this
+	After    []Line      `json:"after,omitempty"`    // as if these had been applied
+}
+
+// A KeyPage is a part of the answer.
+type KeyPage struct {
+	Rev  metabase.Rev `json:"rev"`
+	Keys []KeyData    `json:"keys"`
+}
+
+// KeyData is a key with its properties. Only the first key of an answer has what
+// it inherits.
+type KeyData struct {
+	Path      metabase.Path `json:"path"`
+	Class     string        `json:"class,omitempty"`
+	Exists    bool          `json:"exists,omitempty"`
+	Stored    []Property    `json:"stored,omitempty"`
+	Inherited []Property    `json:"inherited,omitempty"`
+}
+
+// A Property is a property with a typed value. The value of a secure one goes to
+// the service, and never comes from it.
+type Property struct {
+	ID       metabase.ID       `json:"id"`
+	Attr     metabase.Attr     `json:"attr,omitempty"`
+	UserType metabase.UserType `json:"user_type,omitempty"`
+	Type     metabase.Type     `json:"type"`
+	Number   uint32            `json:"number,omitempty"`
+	Text     []string          `json:"text,omitempty"`
+	Octets   []byte            `json:"octets,omitempty"`
+}
+
+// PropertyOf converts p, which a store could take.
+func PropertyOf(p metabase.Property) Property {
+	out := Property{ID: p.ID, Attr: p.Attr, UserType: p.UserType, Type: p.Value.Type()}
+	switch v := p.Value; v.Type() {
+	case metabase.DWordType:
+		out.Number = v.DWord()
+	case metabase.BinaryType:
+		out.Octets = v.Bytes()
+	case metabase.MultiSZType:
+		out.Text = v.Strings()
+	default:
+		out.Text = []string{v.Str()}
+	}
+	return out
+}
+
+// Property converts p back.
+func (p Property) Property() (metabase.Property, error) {
+	out := metabase.Property{ID: p.ID, Attr: p.Attr, UserType: p.UserType}
+	text := ""
+	if len(p.Text) > 0 {
+		text = p.Text[0]
+	}
+	switch p.Type {
+	case metabase.DWordType:
+		out.Value = metabase.DWord(p.Number)
+	case metabase.StringType:
+		out.Value = metabase.String(text)
+	case metabase.ExpandSZType:
+		out.Value = metabase.ExpandSZ(text)
+	case metabase.BinaryType:
+		out.Value = metabase.Binary(p.Octets)
+	case metabase.MultiSZType:
+		out.Value = metabase.MultiSZ(p.Text...)
+	default:
+		return out, errors.New("a value has no type")
+	}
+	return out, nil
+}
