@@ -164,5 +164,5 @@ func loadSource(vm *lua.LState, source, name string) (*lua.LFunction, error) {
 	if len(source) > maxSource {
 		return nil, fmt.Errorf("%s: has more than %d octets", name, maxSource)
 	}
-	return vm.Load(strings.NewReader(source), name)
+	return compileSource(vm, source, name)
 }

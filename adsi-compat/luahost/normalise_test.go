@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package luahost
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestLoops runs loops that gopher-lua's compiler gets wrong by itself.
+func TestLoops(t *testing.T) {
+	const svc = `local svc = GetObject("IIS://LocalHost/SMTPSVC"); local two = GetObject("IIS://LocalHost/SMTPSVC/2"); `
+	const count = `local t = setmetatable({}, {__call = function(_, s, i) i = (i or 0) + 1; if i < 4 then return i end end}); `
+	const walk = ` do print(c) end`
+	tests := []struct{ source, want string }{
+		{svc + `for c in svc do print(c.Name) end`, "1\n2\n"},
+		{svc + `for c in two do print(c.Name) end for c in svc do print(c.Name) end`, "Domain\n1\n2\n"},
+		{svc + `for c in svc do for d in c do print(c.Name, d.Name) end end`, "1\tDomain\n2\tDomain\n"},
+		{svc + `local t = {a = svc}; for c in t.a do print(c.Name) end`, "1\n2\n"},
+		{`for c in GetObject("IIS://LocalHost/SMTPSVC") do print(c.Name) end`, "1\n2\n"},
+		{count + `local x, y, z = 7, 8, 9; for c in t` + walk, "1\n2\n3\n"},
+		{count + `for c in t, 5` + walk, "1\n2\n3\n"},
+		{count + `for c in t, 5, 1` + walk, "2\n3\n"},
+		{count + `for c in (t)` + walk, "1\n2\n3\n"},
+		{count + `for c in t and t` + walk, "1\n2\n3\n"},
+		{count + `for c in (function() return t, nil, 2 end)()` + walk, "3\n"},
+		{count + `local function f(...) for c in ... do print(c) end end f(t, nil, 1)`, "2\n3\n"},
+		{count + `local f = function() for c in t` + walk + ` end; f()`, "1\n2\n3\n"},
+		{count + `local t2 = {f = function() for c in t` + walk + ` end}; t2.f()`, "1\n2\n3\n"},
+		{count + `print(not (function() for c in t` + walk + ` end)())`, "1\n2\n3\ntrue\n"},
+		{count + `loadstring("local t = ...; for c in t do print(c) end")(t)`, "1\n2\n3\n"},
+		{`for k, v in pairs({5}) do print(k, v) end`, "1\t5\n"},
+		{`for i = 1, 2 do end while true do break end print("end")`, "end\n"},
+		{`while false do end for i = 1, 9 do break end print("end")`, "end\n"},
+		{`for i = 1, 2 do end repeat break until false print("end")`, "end\n"},
+		{`for i = 1, 2 do end for k in pairs({1}) do break end print("end")`, "end\n"},
+		{`for i = 1, 2 do while true do break end end print("end")`, "end\n"},
+		{`local function f() for i = 1, 2 do end while true do break end return "end" end print(f())`, "end\n"},
+	}
+	for _, tt := range tests {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		var out strings.Builder
+		err := Run(ctx, directory(tree(t)), Script{Name: "loop.lua", Source: tt.source, Stdout: &out})
+		cancel()
+		if err != nil || out.String() != tt.want {
+			t.Errorf("%s: %q, %v; want %q", tt.source, out.String(), err, tt.want)
+		}
+	}
+}
