@@ -123,7 +123,7 @@ func (a *siteAdapter) releasePolicy() release.Policy {
 		ETRN: a.Verbs.ETRN, TURN: a.Verbs.TURN, ATRN: a.Verbs.ATRN,
 		RequireTLS: a.Release.TurnRequireTls, RequireAuth: a.Release.EtrnRequireAuth,
 		Subdomains: a.Release.EtrnSubdomains, Counts: a.Release.EtrnReportCounts, Interval: a.Release.ReleaseInterval,
-		Hello: a.FullyQualifiedDomainName, Timeouts: a.timeouts(), Rules: a,
+		Hello: a.FullyQualifiedDomainName, Timeouts: a.releaseTimeouts(), Rules: a,
 	}
 }
 
@@ -165,6 +165,19 @@ func (a *siteAdapter) timeouts() wire.Timeouts {
 	}
 }
 
+// releaseTimeouts are those of a conversation that hands over held mail: a silent
+// peer keeps the mail from others. A peer that has the whole message keeps its
+// time for the reply, because without it the message is sent again.
+func (a *siteAdapter) releaseTimeouts() wire.Timeouts {
+	t, idle := a.timeouts(), a.Release.ReleaseIdleSeconds
+	for _, one := range []*time.Duration{&t.Greeting, &t.Command, &t.DataInit, &t.DataBlock} {
+		if *one == 0 || *one > idle {
+			*one = idle
+		}
+	}
+	return t
+}
+
 // routes implements delivery.Router.
 type routes struct{ *siteAdapter }
 
@@ -191,6 +204,10 @@ func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 		Hello: r.FullyQualifiedDomainName, Port: r.Out.RemoteSmtpPort, RequireTLS: set.NeedTLS, HELO: set.Helo,
 		NoPipelining: set.NoPipeline, MaxMessages: r.Out.MaxBatchedMessages, Timeouts: r.timeouts(),
 		DNS: resolver.Query{Self: r.self}, TLS: peerTLS(set.NeedTLS, r.Out),
+	}
+	t.Patience = r.Release.ReleaseIdleSeconds
+	if set.Held {
+		t.Timeouts = r.releaseTimeouts()
 	}
 	for _, s := range r.Out.DnsServers {
 		t.DNS.Servers = append(t.DNS.Servers, s.String())

@@ -63,6 +63,7 @@ type ClientSettings struct {
 	HELO         bool               // HELO instead of EHLO
 	NoPipelining bool               // one command at a time
 	MaxMessages  int                // on one connection; 0: no limit
+	Patience     time.Duration      // with a silent host when the owner of the mail calls; 0: 60 s
 	Timeouts     wire.Timeouts
 	DNS          resolver.Query
 }
@@ -135,10 +136,14 @@ func New(router Router, res Resolver, opts Options) *Delivery {
 
 // Attempt hands over the messages of l, settles each, and returns when all are
 // delivered or deferred. When ctx ends, the remaining messages stay as they
-// were. Attempt does not close l.
+// were; so do they when the owner of the mail takes it over. Attempt does not
+// close l.
 func (d *Delivery) Attempt(ctx context.Context, dest mail.Domain, l transfer.Lease) {
+	ctx, done := l.Until(ctx)
+	defer done()
 	route := d.router.Route(dest)
 	b := transfer.NewBatch(l)
+	b.SetPatience(route.Client.Patience)
 	var err error
 	if route.Kind == Drop || route.Kind == Archive {
 		err = d.drop(ctx, route, b)

@@ -48,6 +48,10 @@ func (l *lease) Settle(_ context.Context, id mail.MessageID, outcomes []mail.Out
 	return nil
 }
 
+func (l *lease) Until(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithCancel(ctx)
+}
+
 // Defer settles what has no outcome yet.
 func (l *lease) Defer(_ context.Context, r mail.Reply, host string) error {
 	l.mu.Lock()

@@ -148,6 +148,10 @@ func ParseMessageID(s string) (MessageID, error) {
 // it is damaged, or not where it was stored.
 var ErrLost = errors.New("the message is lost")
 
+// ErrTakenOver is the cause of the end of an attempt: the owner of the mail has
+// called for it, and takes it over before the next message.
+var ErrTakenOver = errors.New("the owner of the mail takes it over")
+
 // A Reply is what one end of a conversation answers the other. Its class is
 // read off the code.
 type Reply struct {

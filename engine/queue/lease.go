@@ -43,6 +43,10 @@ type ownership struct {
 	missed    []*entry       // all: entries that arrived behind the cursor
 	handedOut int
 	settled   int
+
+	stops map[*Lease]context.CancelCauseFunc // of the contexts that Until gave
+	heir  *ownership                         // gets the destination with the end of the last lease
+	ready chan struct{}                      // of an heir: closed when it has the destination
 }
 
 // noteArrival is called for each new entry of the destination.
@@ -102,6 +106,58 @@ func (q *Queue) Lease(d mail.Domain, holder string) (*Lease, error) {
 	dest.owner = &ownership{holder: holder, all: true}
 	q.reschedule(dest)
 	return q.newLease(dest), nil
+}
+
+// TakeOver is Lease for the owner of the mail. An attempt of the scheduler gives
+// way: it stops before its next message, and at once where it has none under
+// way. TakeOver waits for that until ctx ends. The error is an [ErrBusy] if it
+// does not happen in time, or if another holder has the lease.
+func (q *Queue) TakeOver(ctx context.Context, d mail.Domain, holder string) (*Lease, error) {
+	q.mu.Lock()
+	dest := q.dests[d]
+	if dest == nil || dest.owner == nil || !dest.owner.own || dest.owner.heir != nil {
+		q.mu.Unlock()
+		return q.Lease(d, holder)
+	}
+	own, heir := dest.owner, &ownership{holder: holder, all: true, ready: make(chan struct{})}
+	own.heir, own.ended = heir, true
+	for _, stop := range own.stops {
+		stop(mail.ErrTakenOver)
+	}
+	q.mu.Unlock()
+	select {
+	case <-heir.ready:
+	case <-ctx.Done():
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if dest.owner == heir {
+		return q.newLease(dest), nil
+	}
+	own.heir = nil
+	return nil, ErrBusy{d, own.holder}
+}
+
+// Until returns a context that ends with ctx, and with [mail.ErrTakenOver] when
+// the owner of the mail takes the destination over. A lease has one.
+func (l *Lease) Until(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := context.WithCancelCause(ctx)
+	q, h := l.q, l.owner
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if h.heir != nil {
+		stop(mail.ErrTakenOver)
+	}
+	if h.stops == nil {
+		h.stops = map[*Lease]context.CancelCauseFunc{}
+	}
+	h.stops[l] = stop
+	return ctx, func() {
+		stop(nil)
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		delete(h.stops, l)
+	}
 }
 
 // newLease returns one more lease for the owner of d. The caller holds q.mu.
@@ -338,7 +394,11 @@ func (l *Lease) Close() {
 	if h.leases--; h.leases > 0 {
 		return
 	}
-	d.owner = nil
+	if d.owner = h.heir; d.owner != nil {
+		close(d.owner.ready)
+		q.reschedule(d)
+		return
+	}
 	stuck := h.settled == 0 && !h.ended || h.failed
 	if h.own && stuck && len(d.due) > 0 && d.due[0].next <= now() {
 		// Without a pause, an attempt that settled nothing would be made again

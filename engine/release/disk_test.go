@@ -40,7 +40,7 @@ func (q diskQueue) Waiting(d mail.Domain, _ bool) ([]Waiting, error) {
 	return nil, nil
 }
 
-func (q diskQueue) Lease(d mail.Domain, holder string) (transfer.Lease, error) {
+func (q diskQueue) Lease(_ context.Context, d mail.Domain, holder string) (transfer.Lease, error) {
 	l, err := q.Queue.Lease(d, holder)
 	if busy := (queue.ErrBusy{}); errors.As(err, &busy) {
 		return nil, ErrBusy

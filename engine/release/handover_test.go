@@ -317,9 +317,15 @@ func (q *benchQueue) Waiting(d mail.Domain, _ bool) ([]Waiting, error) {
 	}
 	return []Waiting{{d, q.left}}, nil
 }
-func (q *benchQueue) Trigger(mail.Domain, bool) error                   { return nil }
-func (q *benchQueue) Lease(mail.Domain, string) (transfer.Lease, error) { return q, nil }
-func (q *benchQueue) Close()                                            {}
+func (q *benchQueue) Trigger(mail.Domain, bool) error { return nil }
+func (q *benchQueue) Lease(context.Context, mail.Domain, string) (transfer.Lease, error) {
+	return q, nil
+}
+func (q *benchQueue) Close() {}
+
+func (q *benchQueue) Until(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithCancel(ctx)
+}
 
 func (q *benchQueue) Defer(context.Context, mail.Reply, string) error { return nil }
 

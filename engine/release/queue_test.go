@@ -93,7 +93,7 @@ func (q *memQueue) Trigger(d mail.Domain, owner bool) error {
 	return nil
 }
 
-func (q *memQueue) Lease(d mail.Domain, _ string) (transfer.Lease, error) {
+func (q *memQueue) Lease(_ context.Context, d mail.Domain, _ string) (transfer.Lease, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err := q.fail["Lease"]; err != nil {
@@ -120,6 +120,10 @@ func (l *memLease) Next() (mail.Item, bool) {
 	it := l.todo[0]
 	l.todo = l.todo[1:]
 	return it, true
+}
+
+func (l *memLease) Until(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithCancel(ctx)
 }
 
 func (l *memLease) Defer(context.Context, mail.Reply, string) error {

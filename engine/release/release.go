@@ -12,6 +12,7 @@
 package release
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -33,8 +34,10 @@ type Queue interface {
 	// those whose names end in "."+d.
 	Waiting(d mail.Domain, below bool) ([]Waiting, error)
 
-	// Lease leases the destination; ErrBusy if it is leased.
-	Lease(d mail.Domain, holder string) (transfer.Lease, error)
+	// Lease leases the destination. A delivery under way gives way at its next
+	// message; Lease waits for that until ctx ends. ErrBusy if it is leased
+	// otherwise, or still.
+	Lease(ctx context.Context, d mail.Domain, holder string) (transfer.Lease, error)
 
 	// Trigger makes the destination due once, even if it is held; ErrBusy if
 	// it is leased. Unless its owner asks, its hosts may be somebody else's by

@@ -42,7 +42,7 @@ func (svc *Service) Turn(ctx context.Context, p Policy, c Caller, atrn bool, dom
 	if !svc.allowCall(key, p.Interval) {
 		return mail.Reply{Code: 450, Enhanced: "3.2", Text: "asked again too soon"}, nil
 	}
-	if reply := s.leaseAll(asked); reply.Code != 0 {
+	if reply := s.leaseAll(ctx, asked); reply.Code != 0 {
 		svc.forgetCall(key)
 		return reply, nil
 	}
@@ -92,10 +92,16 @@ type leasedDomain struct {
 	lease transfer.Lease
 }
 
+// maxTakeover bounds the wait for a message that another host is taking. RFC
+// 5321 §4.5.3.2 gives a client five minutes for the reply.
+const maxTakeover = 4 * time.Minute
+
 // leaseAll leases every destination of asked that has mail and is not leased.
 // If all are leased, or the queue fails, it leases nothing and the reply says
 // why.
-func (s *handover) leaseAll(asked []mail.Domain) (reply mail.Reply) {
+func (s *handover) leaseAll(ctx context.Context, asked []mail.Domain) (reply mail.Reply) {
+	ctx, cancel := context.WithTimeout(ctx, maxTakeover)
+	defer cancel()
 	busy := false
 	for _, pattern := range asked {
 		waiting, err := s.waiting(pattern)
@@ -107,7 +113,7 @@ func (s *handover) leaseAll(asked []mail.Domain) (reply mail.Reply) {
 			if slices.ContainsFunc(s.leases, func(l leasedDomain) bool { return l.Domain == w.Domain }) {
 				continue // leased under an earlier pattern
 			}
-			l, err := s.service.queue.Lease(w.Domain, s.verb+" "+s.caller.Account)
+			l, err := s.service.queue.Lease(ctx, w.Domain, s.verb+" "+s.caller.Account)
 			switch {
 			case err == nil:
 				s.leases = append(s.leases, leasedDomain{w, l})

@@ -210,8 +210,8 @@ func (w waiting) Waiting(d mail.Domain, below bool) ([]release.Waiting, error) {
 	return out, nil
 }
 
-func (w waiting) Lease(d mail.Domain, holder string) (transfer.Lease, error) {
-	l, err := w.queue.Lease(d, holder)
+func (w waiting) Lease(ctx context.Context, d mail.Domain, holder string) (transfer.Lease, error) {
+	l, err := w.queue.TakeOver(ctx, d, holder)
 	if busy := (queue.ErrBusy{}); errors.As(err, &busy) {
 		return nil, fmt.Errorf("%w: %w", release.ErrBusy, err)
 	}

@@ -172,6 +172,10 @@ func (c *Client) signIn() error {
 // PeerName is the name that the peer gave in its reply to EHLO or HELO.
 func (c *Client) PeerName() string { return c.name }
 
+// LastSent is when the peer last took what was sent. It may be called from
+// anywhere.
+func (c *Client) LastSent() time.Time { return time.Unix(0, c.peer.sent.Load()) }
+
 // Supports says that the peer listed the keyword ext, whatever its case.
 func (c *Client) Supports(ext string) bool {
 	ok, _ := c.smtp.Extension(ext)

@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"restante/engine/mail"
@@ -34,6 +35,7 @@ type peer struct {
 	limits Timeouts
 	helo   bool
 	wait   time.Duration // for the next reply
+	sent   atomic.Int64  // when the peer last took something, as UnixNano
 
 	reply    mail.Reply // the last one
 	name     string     // what the peer calls itself
@@ -82,6 +84,7 @@ func (p *peer) send(b []byte, limit time.Duration) error {
 		p.err = fmt.Errorf("peer: %w", err)
 		return p.err
 	}
+	p.sent.Store(time.Now().UnixNano())
 	return nil
 }
 

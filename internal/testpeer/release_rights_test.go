@@ -3,10 +3,14 @@
 package testpeer_test
 
 import (
+	"io"
+	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"restante/internal/testpeer"
 )
@@ -125,4 +129,133 @@ func TestAWildcardsAccountGetsNoMailOfNearerDomains(t *testing.T) {
 	mx := testpeer.NewMX(t, testpeer.MXOptions{})
 	collectByTurn(t, s, account, mx)
 	checkSubjects(t, subjects(t, mx), want)
+}
+
+// silentMX is an MX that says nothing more from a point on: "" for not even the
+// greeting. It tells when it is there, and answers when it is told to go on.
+type silentMX struct {
+	*testpeer.MX
+	reached, goOn chan struct{}
+}
+
+func newSilentMX(t *testing.T, at string) *silentMX {
+	m := &silentMX{reached: make(chan struct{}), goOn: make(chan struct{})}
+	var once sync.Once
+	m.MX = testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		if strings.HasPrefix(line, at) {
+			once.Do(func() {
+				close(m.reached)
+				select {
+				case <-m.goOn:
+				case <-t.Context().Done():
+				}
+			})
+		}
+		return ""
+	}})
+	return m
+}
+
+// silentListener accepts connections and says nothing.
+func silentListener(t *testing.T) (addr string, reached <-chan struct{}) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	at := make(chan struct{}, 100)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			t.Cleanup(func() { c.Close() })
+			at <- struct{}{}
+		}
+	}()
+	return l.Addr().String(), at
+}
+
+// Whoever said ETRN, and whatever host answers, the owner gets the mail.
+func TestTurnTakesOverFromAnEtrn(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	set(t, s, "ReleaseIdleSeconds", "2")
+	addr, reached := silentListener(t)
+	mxs := map[string]*silentMX{}
+	for _, tt := range []struct {
+		name  string
+		at    string // where the host falls silent
+		going bool   // it goes on when the owner waits
+		took  int    // messages that it took before, and the owner does not get
+	}{
+		{name: "greeting"},
+		{name: "ehlo", at: "EHLO"},
+		{name: "mail", at: "MAIL"},
+		{name: "dot", at: "."},
+		{name: "end", at: ".", going: true, took: 1},
+	} {
+		d := tt.name + ".test"
+		createHeldDomain(t, s, d, account)
+		at, there := addr, reached
+		if tt.at != "" {
+			mxs[d] = newSilentMX(t, tt.at)
+			at, there = mxs[d].Addr, mxs[d].reached
+		}
+		pointDomain(t, s, d, at)
+		want := sendNumbered(t, s, "x@"+d, 3)
+		l := signedIn(t, s.Addr(1), account)
+		say(t, l, "ETRN "+d, "250")
+		<-there
+		begin := time.Now()
+		if _, err := io.WriteString(l, "ATRN "+d+"\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if tt.going {
+			close(mxs[d].goOn)
+		}
+		if err := l.Expect("250"); err != nil {
+			t.Fatalf("%s: ATRN after %v: %v", d, time.Since(begin), err)
+		}
+		caller := newMX(t)
+		caller.Serve(l.Conn)
+		l.Close()
+		took := 0
+		if m := mxs[d]; m != nil && tt.going {
+			took = len(m.Messages())
+		}
+		got := subjects(t, caller)
+		checkSubjects(t, got, want[took:])
+		if took != tt.took {
+			t.Errorf("%s: the host took %d messages, want %d", d, took, tt.took)
+		}
+		if strings.Contains(s.Log(), "msg=failed") {
+			t.Fatal("a message failed")
+		}
+	}
+	awaitEmptyQueue(t, s)
+}
+
+// A silent host does not keep the mail from others for long.
+func TestASilentHostLosesItsLease(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	set(t, s, "ReleaseIdleSeconds", "1")
+	addr, reached := silentListener(t)
+	createHeldDomain(t, s, "held.test")
+	pointDomain(t, s, "held.test", addr)
+	sendNumbered(t, s, "x@held.test", 1)
+	say(t, dial(t, s.Addr(1)), "ETRN held.test", "250")
+	<-reached
+	await(t, "the lease has ended", func() bool {
+		w := queueEntryFor(t, s, "held.test")
+		return w.State == "held" && w.Messages == 1 && w.LastError != ""
+	})
+	// Neither does a caller that says nothing after TURN.
+	createHeldDomain(t, s, "turn.test", account)
+	sendNumbered(t, s, "x@turn.test", 1)
+	say(t, signedIn(t, s.Addr(1), account), "TURN", "250")
+	await(t, "the lease of TURN has ended", func() bool { return queueEntryFor(t, s, "turn.test").State == "held" })
 }

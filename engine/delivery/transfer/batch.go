@@ -5,6 +5,7 @@ package transfer
 import (
 	"context"
 	"sync"
+	"time"
 
 	"restante/engine/mail"
 )
@@ -22,6 +23,7 @@ type Batch struct {
 	retryLast  []mail.Item // to be sent last
 	buf        []byte      // of the current small body
 	lastBreak  Break
+	patience   time.Duration // see SetPatience
 
 	slots   chan struct{}
 	settles sync.WaitGroup
@@ -38,7 +40,15 @@ type Break struct {
 
 // NewBatch makes a Batch of the messages of l. It does not close l.
 func NewBatch(l Lease) *Batch {
-	return &Batch{lease: l, slots: make(chan struct{}, maxUnsettled)}
+	return &Batch{lease: l, slots: make(chan struct{}, maxUnsettled), patience: time.Minute}
+}
+
+// SetPatience sets how long a peer may be silent in the middle of a message when
+// the owner of the mail wants to take the lease over.
+func (b *Batch) SetPatience(d time.Duration) {
+	if d > 0 {
+		b.patience = d
+	}
 }
 
 // Err is the first settlement that failed. Nothing is sent after it: a message

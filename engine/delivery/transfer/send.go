@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"restante/engine/mail"
 	"restante/engine/wire"
@@ -44,7 +45,9 @@ func (b *Batch) Send(ctx context.Context, c Client, host string, limit int) (res
 			res.Done = true
 			return res
 		}
-		taken, err := b.sendItem(ctx, c, host, it)
+		message, end := b.messageContext(ctx, c)
+		taken, err := b.sendItem(message, c, host, it)
+		end()
 		if taken {
 			res.Taken++
 		}
@@ -54,6 +57,39 @@ func (b *Batch) Send(ctx context.Context, c Client, host string, limit int) (res
 		}
 	}
 	return res
+}
+
+// messageContext gives the context of one message. It outlasts a takeover, so
+// that a message which the peer is taking is not sent twice, until the peer is
+// silent for too long. Only what it takes counts: replies could come by single
+// octets without end.
+func (b *Batch) messageContext(ctx context.Context, c Client) (context.Context, context.CancelFunc) {
+	message, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		if cause := context.Cause(ctx); cause != mail.ErrTakenOver {
+			end(cause)
+			return
+		}
+		timer := time.NewTimer(0)
+		defer timer.Stop()
+		for {
+			select {
+			case <-message.Done():
+				return
+			case <-timer.C:
+			}
+			silent := time.Since(c.LastSent())
+			if silent >= b.patience {
+				end(mail.ErrTakenOver)
+				return
+			}
+			timer.Reset(b.patience - silent)
+		}
+	})
+	return message, func() {
+		stop()
+		end(nil)
+	}
 }
 
 // unreadable is the reply for a message whose body cannot be read: it waits,

@@ -11,6 +11,7 @@ package transfer
 
 import (
 	"context"
+	"time"
 
 	"restante/engine/mail"
 	"restante/engine/wire"
@@ -30,6 +31,10 @@ type Lease interface {
 	// r is why, host the last one tried or "". Next returns nothing more.
 	Defer(ctx context.Context, r mail.Reply, host string) error
 
+	// Until returns a context that ends with ctx, and with the cause
+	// mail.ErrTakenOver when the owner of the mail takes the lease over.
+	Until(ctx context.Context) (context.Context, context.CancelFunc)
+
 	// Close ends the lease; what is not settled is back in the queue.
 	Close()
 }
@@ -38,4 +43,5 @@ type Lease interface {
 type Client interface {
 	Send(ctx context.Context, m wire.Outgoing) ([]mail.Reply, error)
 	Supports(ext string) bool
+	LastSent() time.Time // when the peer last took what was sent
 }

@@ -58,6 +58,10 @@ func (l *lease) Next() (mail.Item, bool) {
 	return it, true
 }
 
+func (l *lease) Until(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithCancel(ctx)
+}
+
 func (l *lease) Defer(_ context.Context, r mail.Reply, _ string) error {
 	l.deferred = r
 	return nil
@@ -123,6 +127,8 @@ type peer struct {
 	answer func(n int, m wire.Outgoing) ([]mail.Reply, error)
 	dsn    bool
 }
+
+func (p *peer) LastSent() time.Time { return time.Time{} }
 
 func (p *peer) Supports(ext string) bool { return p.dsn && ext == "DSN" }
 
