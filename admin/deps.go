@@ -83,6 +83,7 @@ type Queues interface {
 type Sessions interface {
 	Sessions(n int) ([]site.Session, error)
 	EndSession(n int, id string) error
+	EndVoidSessions() int // those whose account is gone or has another password
 }
 
 // A Queue is the mail of one site: [queue.Queue].

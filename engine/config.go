@@ -169,7 +169,7 @@ func (a *siteAdapter) timeouts() wire.Timeouts {
 // peer keeps the mail from others. A peer that has the whole message keeps its
 // time for the reply, because without it the message is sent again.
 func (a *siteAdapter) releaseTimeouts() wire.Timeouts {
-	t, idle := a.timeouts(), a.Release.ReleaseIdleSeconds
+	t, idle := a.timeouts(), a.Release.ReleaseIdleTimeout
 	for _, one := range []*time.Duration{&t.Greeting, &t.Command, &t.DataInit, &t.DataBlock} {
 		if *one == 0 || *one > idle {
 			*one = idle
@@ -205,7 +205,7 @@ func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 		NoPipelining: set.NoPipeline, MaxMessages: r.Out.MaxBatchedMessages, Timeouts: r.timeouts(),
 		DNS: resolver.Query{Self: r.self}, TLS: peerTLS(set.NeedTLS, r.Out),
 	}
-	t.Patience = r.Release.ReleaseIdleSeconds
+	t.Patience = r.Release.ReleaseIdleTimeout
 	if set.Held {
 		t.Timeouts = r.releaseTimeouts()
 	}

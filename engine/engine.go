@@ -203,6 +203,21 @@ func (e *Engine) Sessions(n int) ([]site.Session, error) {
 	return s.Sessions(), nil
 }
 
+// EndVoidSessions ends the sessions of all sites whose account is gone or has
+// another password, and gives their number.
+func (e *Engine) EndVoidSessions() (n int) {
+	e.mu.Lock()
+	var all []*site.Site
+	for _, m := range e.sites {
+		all = append(all, m.Site)
+	}
+	e.mu.Unlock()
+	for _, s := range all {
+		n += s.EndVoidSessions()
+	}
+	return n
+}
+
 // ErrNoSession means that no session has that ID.
 var ErrNoSession = errors.New("there is no such session")
 

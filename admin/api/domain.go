@@ -30,6 +30,7 @@ type Domain struct {
 	Messages    int             `json:"messages,omitempty"` // waiting for it
 	Bytes       int64           `json:"bytes,omitempty"`
 	Unknown     []string        `json:"unknown_accounts,omitempty"` // names of Turn that no account has
+	Ended       int             `json:"sessions_ended,omitempty"`   // releases that a revocation ends
 	Except      []string        `json:"except,omitempty"`           // of a grant: keys below the wildcard that it does not reach
 }
 
@@ -85,7 +86,8 @@ type Account struct {
 	Site    int      `json:"site"`
 	Name    string   `json:"name"`
 	CramMD5 bool     `json:"cram_md5"`
-	Domains []string `json:"domains"` // whose mail it may collect, SITE/DOMAIN
+	Domains []string `json:"domains"`                  // whose mail it may collect, SITE/DOMAIN
+	Ended   int      `json:"sessions_ended,omitempty"` // by the new password
 }
 
 // An AccountRequest names an account as [SITE/]NAME, with its password where

@@ -75,6 +75,7 @@ type Deleted struct {
 	Bytes    int64        `json:"bytes"`
 	Folders  []string     `json:"folders,omitempty"`  // that stay on disk
 	NamedBy  []string     `json:"named_by,omitempty"` // domains whose AuthTurnList still names the account
+	Ended    int          `json:"sessions_ended,omitempty"`
 }
 
 // A Session is the connection of one SMTP client.

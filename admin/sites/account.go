@@ -135,7 +135,18 @@ func (h handlers) accountPut(ctx context.Context, who api.Caller, q api.AccountR
 		return api.Account{}, api.Refused("account "+q.Name, "the password cannot be stored")
 	}
 	_, err = h.As(who).Apply(ctx, who.Batch(w.ops...))
-	return h.account(h.View(who), site, p), err
+	a := h.account(h.View(who), site, p)
+	a.Ended = h.endVoid()
+	return a, err
+}
+
+// endVoid ends the sessions whose account is gone or has another password, and
+// gives their number.
+func (h handlers) endVoid() int {
+	if h.Engine == nil {
+		return 0
+	}
+	return h.Engine.EndVoidSessions()
 }
 
 func (h handlers) accountDelete(ctx context.Context, who api.Caller, q api.AccountRequest) (api.Deleted, error) {
@@ -149,5 +160,5 @@ func (h handlers) accountDelete(ctx context.Context, who api.Caller, q api.Accou
 	}
 	name := admin.Canonical(v.Snapshot, p).Base()
 	rev, err := h.As(who).Apply(ctx, who.Batch(metabase.Remove{Path: p, Recursive: true}))
-	return api.Deleted{Rev: rev, Site: site, Name: name, NamedBy: h.namedBy(v, site, name)}, err
+	return api.Deleted{Rev: rev, Site: site, Name: name, NamedBy: h.namedBy(v, site, name), Ended: h.endVoid()}, err
 }

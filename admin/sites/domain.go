@@ -12,6 +12,7 @@ import (
 	"restante/admin"
 	"restante/admin/api"
 	"restante/engine/mail"
+	"restante/engine/queue"
 	"restante/engine/settings"
 	"restante/metabase"
 )
@@ -220,12 +221,16 @@ func (h handlers) turnSet(ctx context.Context, who api.Caller, q api.TurnRequest
 	if err != nil {
 		return api.Domain{}, err
 	}
+	releasing := h.releasing(q.Site, q.Account, p.Base())
 	// The list is read and written: no concurrent grant may be lost.
 	_, err = h.applyPlan(ctx, who, func(snap metabase.Snapshot) ([]metabase.Op, error) {
 		return h.turnOps(snap.View(who.Who), p, q)
 	})
 	v := h.View(who)
 	out := h.domain(v, q.Site, p)
+	if q.Revoke && err == nil {
+		out.Ended = releasing // each behind its next message
+	}
 	if !q.Revoke && strings.HasPrefix(out.Name, "*.") {
 		for _, g := range h.grants(v, q.Site) {
 			if g.Domain == out.Name && strings.EqualFold(g.Account, q.Account) {
@@ -234,6 +239,30 @@ func (h handlers) turnSet(ctx context.Context, who api.Caller, q api.TurnRequest
 		}
 	}
 	return out, err
+}
+
+// releasing counts the releases under way by which an account takes mail that
+// the key of a domain decides over.
+func (h handlers) releasing(n int, account, domain string) (count int) {
+	if h.Engine == nil {
+		return 0
+	}
+	q, ok := h.Engine.Queue(n)
+	if !ok {
+		return 0
+	}
+	s := settings.Unchecked(h.Tree.Snapshot(), n)
+	active := slices.ContainsFunc(q.Destinations(), func(d queue.DestinationState) bool {
+		key, ok := s.DomainFor(d.Domain)
+		return ok && d.State == queue.Active && strings.EqualFold(key.Name, domain)
+	})
+	sessions, _ := h.Engine.Sessions(n) // the site exists
+	for _, one := range sessions {
+		if active && one.Activity == "release" && strings.EqualFold(one.Account, account) {
+			count++
+		}
+	}
+	return count
 }
 
 func (h handlers) turnOps(v *metabase.View, p metabase.Path, q api.TurnRequest) ([]metabase.Op, error) {

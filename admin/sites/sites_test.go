@@ -44,6 +44,8 @@ func (e *fakeEngine) Sessions(int) ([]site.Session, error) {
 	return []site.Session{{ID: 7}}, nil
 }
 
+func (e *fakeEngine) EndVoidSessions() int { return 0 }
+
 func (e *fakeEngine) EndSession(_ int, id string) error {
 	e.said = append(e.said, "end "+id)
 	return nil

@@ -17,8 +17,8 @@ func (c *cli) accountCommand() *urfave.Command {
 		Name: "account", Usage: "list, add and delete accounts",
 		Description: "NAME is an account of all sites, SITE/NAME one of the site with that number.",
 		Subcommands: []*urfave.Command{
-			c.accountPut("add", "add an account", "added account %s\n", false),
-			c.accountPut("passwd", "change an account's password", "changed the password of account %s\n", true),
+			c.accountPut("add", "add an account", "added account %s%s\n", false),
+			c.accountPut("passwd", "change an account's password", "changed the password of account %s%s\n", true),
 			c.accountList(), c.accountDelete(),
 		},
 	}
@@ -38,10 +38,18 @@ func (c *cli) accountPut(name, usage, done string, existing bool) *urfave.Comman
 				return err
 			}
 			return change(cx.Context, c, api.AccountPut, q, func(w *tabwriter.Writer, a api.Account) {
-				fmt.Fprintf(w, done, accountName(a))
+				fmt.Fprintf(w, done, accountName(a), ended(a.Ended))
 			})
 		}),
 	}
+}
+
+// ended tells how many sessions a change has ended.
+func ended(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return ", and ended " + plural(n, "session")
 }
 
 // accountName names an account as commands take it.
@@ -73,7 +81,7 @@ func (c *cli) accountDelete() *urfave.Command {
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.AccountRequest{Name: cx.Args().First()}
 			return change(cx.Context, c, api.AccountDelete, q, func(w *tabwriter.Writer, d api.Deleted) {
-				fmt.Fprintf(w, "deleted account %s\n", accountName(api.Account{Site: d.Site, Name: d.Name}))
+				fmt.Fprintf(w, "deleted account %s%s\n", accountName(api.Account{Site: d.Site, Name: d.Name}), ended(d.Ended))
 				for _, domain := range d.NamedBy {
 					c.warn(domain, fmt.Sprintf("still names %s: a later account of that name may collect its mail", d.Name))
 				}

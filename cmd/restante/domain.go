@@ -148,8 +148,8 @@ func (c *cli) turnCommand() *urfave.Command {
 	return &urfave.Command{
 		Name: "turn", Usage: "grant accounts the right to collect a domain's mail",
 		Subcommands: []*urfave.Command{
-			c.turnSet("grant", "let an account collect a domain's mail, and hold that mail", "account %s may collect the mail of %s at site %d\n", false),
-			c.turnSet("revoke", "withdraw an account's right to collect a domain's mail, which stays held", "account %s may no longer collect the mail of %s at site %d\n", true),
+			c.turnSet("grant", "let an account collect a domain's mail, and hold that mail", "account %s may collect the mail of %s at site %d%s\n", false),
+			c.turnSet("revoke", "withdraw an account's right to collect a domain's mail, which stays held", "account %s may no longer collect the mail of %s at site %d%s\n", true),
 			c.turnList(),
 		},
 	}
@@ -161,7 +161,7 @@ func (c *cli) turnSet(name, usage, done string, revoke bool) *urfave.Command {
 		Action: c.withSite(3, 3, func(cx *urfave.Context, site int) error {
 			q := api.TurnRequest{Site: site, Domain: cx.Args().Get(1), Account: cx.Args().Get(2), Revoke: revoke}
 			return change(cx.Context, c, api.TurnSet, q, func(w *tabwriter.Writer, d api.Domain) {
-				fmt.Fprintf(w, done, q.Account, d.Name, site)
+				fmt.Fprintf(w, done, q.Account, d.Name, site, ended(d.Ended))
 				if !revoke {
 					c.warnUnknownAccounts(d)
 					if len(d.Except) > 0 {

@@ -84,6 +84,7 @@ type Caller struct {
 	Account string // signed in, or ""
 	Remote  netip.Addr
 	TLS     bool
+	Lost    func() error // why it may take nothing more, asked before each message of a handover; nil: it may
 }
 
 // Options adjusts New. The zero value is the production setting.
@@ -91,6 +92,7 @@ type Options struct {
 	Log     *slog.Logger     // diagnostics; nil: none
 	Journal *journal.Journal // nil: none
 	Now     func() time.Time // nil: time.Now
+	Policy  func() *Policy   // that is in force, for handovers under way; nil: that of the call
 }
 
 // A Service serves the callers of one site's queue. Its methods may be called

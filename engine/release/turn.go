@@ -5,6 +5,7 @@ package release
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -85,6 +86,8 @@ type handover struct {
 	caller  Caller
 	verb    string
 	leases  []leasedDomain
+
+	permitted map[mail.Domain]*Policy // that last gave the account the domain
 }
 
 type leasedDomain struct {
@@ -164,10 +167,16 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	}
 	for _, l := range s.leases {
 		b := transfer.NewBatch(l.lease)
+		b.SetGuard(func() error { return s.lost(l.Domain) })
 		b.SetLastBreak(s.service.lastBreak(l.Domain))
 		res := b.Send(ctx, c, s.peer(c), 0)
 		s.service.recordBreak(l.Domain, b.LastBreak())
 		s.service.opts.Journal.Released(ctx, l.Domain, s.verb, s.caller.Account, s.caller.Remote, res.Taken, max(0, l.Messages-res.Taken))
+		if errors.Is(res.Err, errLost) { // between two messages
+			log.InfoContext(ctx, "reversed session: ended", "domain", l.Domain, "taken", res.Taken, "why", res.Err)
+			l.lease.Close()
+			continue
+		}
 		if res.Err != nil {
 			// What is not settled stays for the next call.
 			log.WarnContext(ctx, "reversed session", "domain", l.Domain, "taken", res.Taken, "err", res.Err)
@@ -177,6 +186,35 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 		l.lease.Close() // later arrivals are for the next call
 	}
 	_ = c.Quit(ctx) // all is settled: the answer to QUIT changes nothing
+}
+
+// errLost is found in the error that ends the handover of a domain because the
+// caller may not have it any more.
+var errLost = errors.New("the right to the mail is gone")
+
+// lost says why the caller may not have the next message of d, or nil.
+func (s *handover) lost(d mail.Domain) error {
+	if s.caller.Lost != nil {
+		if err := s.caller.Lost(); err != nil {
+			return fmt.Errorf("%w: %w", errLost, err)
+		}
+	}
+	if s.service.opts.Policy == nil {
+		return nil
+	}
+	now := s.service.opts.Policy()
+	if now == s.permitted[d] {
+		return nil
+	}
+	on := map[string]bool{"TURN": now.TURN, "ATRN": now.ATRN}[s.verb]
+	if !on || !now.Rules.MayCollect(s.caller.Account, d) {
+		return fmt.Errorf("%w: %s of %s by %s", errLost, s.verb, d, s.caller.Account)
+	}
+	if s.permitted == nil {
+		s.permitted = map[mail.Domain]*Policy{}
+	}
+	s.permitted[d] = now
+	return nil
 }
 
 // peer is the name of the other end in outcomes.

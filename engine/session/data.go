@@ -17,6 +17,9 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 	if s.tx == nil || len(s.tx.to) == 0 {
 		return s.refused(ctx, "DATA", "", mail.Reply{Code: 554, Enhanced: "5.1", Text: "No valid recipients"})
 	}
+	if r := s.recheckRecipients(); !r.Positive() {
+		return s.refused(ctx, "DATA", "", r)
+	}
 	env := s.envelope()
 	b, err := s.deps.Intake.Create(ctx)
 	if err != nil {
@@ -32,6 +35,23 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 	}
 	// From here on the message is ours: a crash must not lose it.
 	return mail.Reply{Code: 250, Enhanced: "6.0", Text: string(env.ID) + " queued for delivery"}
+}
+
+// recheckRecipients refuses a message one of whose recipients would be refused
+// under the rights that are in force since.
+func (s *Session) recheckRecipients() mail.Reply {
+	q := s.question()
+	if s.tx.under == s.under {
+		return ok
+	}
+	q.Size = s.tx.from.Size
+	for _, rcpt := range s.tx.to {
+		q.To = rcpt.Address
+		if d := s.policy.Decide(AtVerb, AtRcpt, q); !d.Accepted() {
+			return d.Reply
+		}
+	}
+	return ok
 }
 
 func (s *Session) envelope() mail.Envelope {

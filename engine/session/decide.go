@@ -19,6 +19,7 @@ type Stage int
 // The stages, in the order in which a caller meets them.
 const (
 	AtConnect Stage = iota // before the greeting
+	AtVerb                 // each command but QUIT
 	AtCommand              // each command but EHLO, NOOP, QUIT and STARTTLS
 	AtMail                 // MAIL
 	AtRcpt                 // RCPT
@@ -28,6 +29,7 @@ const (
 type Question struct {
 	Client      netip.Addr
 	Account     string // signed in as, or ""
+	Void        bool   // the account is gone since, or has another password
 	TLS         bool
 	Paused      bool  // the site takes no new callers
 	Connections int   // the site's, without this one
@@ -45,6 +47,7 @@ const (
 	ClientList      Rule = iota + 1 // the addresses that may connect
 	Pause                           // the site is paused
 	ConnectionLimit                 // connections at once
+	SignInVoid                      // the account is gone, or has another password
 	TLSRequired                     // commands need TLS
 	NoMechanism                     // no mechanism is offered to this caller, so that it cannot sign in
 	AuthRequired                    // MAIL needs a sign-in
@@ -87,6 +90,10 @@ var checks = [...]struct {
 		mail.Reply{Code: 421, Enhanced: "3.2", Text: "Service paused, try again later"}},
 	{AtConnect, ConnectionLimit, func(p *Policy, q Question) bool { return over(q.Connections, p.Limits.Connections) },
 		mail.Reply{Code: 421, Enhanced: "3.2", Text: "Too many connections, try again later"}},
+	{AtVerb, ClientList, func(p *Policy, q Question) bool { return p.MayConnect != nil && !p.MayConnect(q.Client) },
+		mail.Reply{Code: 421, Enhanced: "7.1", Text: "Access denied, closing connection"}},
+	{AtVerb, SignInVoid, func(_ *Policy, q Question) bool { return q.Void },
+		mail.Reply{Code: 421, Enhanced: "7.0", Text: "The sign-in is no longer valid, closing connection"}},
 	{AtCommand, TLSRequired, func(p *Policy, q Question) bool { return p.RequireTLS && !q.TLS },
 		mail.Reply{Code: 530, Enhanced: "7.0", Text: "Must issue a STARTTLS command first"}},
 	{AtMail, NoMechanism, func(p *Policy, q Question) bool {
@@ -190,15 +197,17 @@ func (l Limits) full(octets, size int64) bool {
 	return l.Session > 0 && octets > 0 && (octets >= l.Session || size > l.Session-octets)
 }
 
-// A Policy is what one caller lives under. It is shared by all callers that
-// came under the same settings, and never changed.
+// A Policy is what callers live under. It is shared by all of them, and never
+// changed. A session keeps the names and the Limits of its greeting; the rest
+// are rights, which it asks anew at each verb.
 type Policy struct {
-	Hostname   string                // our name, in trace headers and greetings
-	Default    mail.Domain           // completes <postmaster> (RFC 5321 §4.5.1)
+	Hostname string      // our name, in trace headers and greetings
+	Default  mail.Domain // completes <postmaster> (RFC 5321 §4.5.1)
+	Limits   Limits
+
 	MayConnect func(netip.Addr) bool // nil: everybody
 	RequireTLS bool                  // before all commands but EHLO, STARTTLS, NOOP and QUIT
 	Domains    Domains
-	Limits     Limits
 	SignIn     SignIn
 }
 

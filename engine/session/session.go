@@ -7,8 +7,9 @@
 // A message is answered 250 only after the intake has it on stable storage.
 // Every acceptance is decided in [Policy.Decide].
 //
-// The package knows neither sockets nor where settings come from: it lives
-// under the [Policy] that it is given, from greeting to end.
+// The package knows neither sockets nor where settings come from. Names and
+// limits are those of the [Policy] at the greeting; rights are those of the
+// Policy in force at each verb, and before each message of a release.
 package session
 
 import (
@@ -20,6 +21,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/emersion/go-sasl"
 
@@ -65,10 +67,13 @@ type Who struct {
 	Account string // that signed in, or ""
 	Remote  netip.Addr
 	TLS     bool
+	Lost    func() error // why it may take nothing more; nil: it may
 }
 
-// Deps is what a session works with; all but Journal and Log are required.
+// Deps is what a session works with; all but Current, Journal and Log are
+// required.
 type Deps struct {
+	Current  func() *Policy // that is in force; nil: always that of the greeting
 	Intake   Intake
 	Releases Releases
 	Auth     *account.Authenticator
@@ -78,7 +83,9 @@ type Deps struct {
 
 // A Session is one caller's. It implements wire.Session.
 type Session struct {
-	policy *Policy
+	policy *Policy // the names and limits of the greeting, the rights in force
+	under  *Policy // that the rights are from
+	void   bool    // the sign-in is, under these
 	deps   Deps
 	caller Caller
 	remote netip.Addr
@@ -87,13 +94,16 @@ type Session struct {
 	tx       *transaction
 	octets   int64 // of bodies that came
 	failures int   // sign-ins refused
+
+	credential atomic.Pointer[account.Credential] // of the sign-in
 }
 
 // transaction is what MAIL and RCPT said.
 type transaction struct {
-	from wire.MailArgs
-	to   []mail.Recipient
-	seen map[mail.Address]bool
+	under *Policy // that its recipients were accepted under
+	from  wire.MailArgs
+	to    []mail.Recipient
+	seen  map[mail.Address]bool
 }
 
 // New makes the session of one caller. The policy must not change any more.
@@ -101,7 +111,7 @@ func New(p *Policy, remote netip.Addr, caller Caller, deps Deps) *Session {
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Session{policy: p, deps: deps, caller: caller, remote: remote.Unmap()}
+	return &Session{policy: p, under: p, deps: deps, caller: caller, remote: remote.Unmap()}
 }
 
 var ok = mail.Reply{Code: 250, Enhanced: "0.0", Text: "OK"}
@@ -112,9 +122,15 @@ func (s *Session) Hello(_ context.Context, _ string, extended bool) mail.Reply {
 	return ok
 }
 
-// Permit refuses a verb that needs TLS first.
-func (s *Session) Permit(ctx context.Context, verb string) mail.Reply {
-	d := s.policy.Decide(AtCommand, AtCommand, s.question())
+// Permit refuses a caller that has lost its access or its sign-in, and with
+// clear a verb that needs TLS first.
+func (s *Session) Permit(ctx context.Context, verb string, clear bool) mail.Reply {
+	last := AtVerb
+	if clear {
+		last = AtCommand
+	}
+	q := s.question()
+	d := s.policy.Decide(AtVerb, last, q)
 	if !d.Accepted() {
 		return s.refused(ctx, verb, "", d.Reply)
 	}
@@ -126,20 +142,57 @@ func (s *Session) Refused(ctx context.Context, verb, arg string, r mail.Reply) {
 	s.deps.Journal.Refused(ctx, s.remote, verb, arg, r)
 }
 
-// question is what decides about this caller now.
+// refresh puts the rights of the Policy in force into the session's.
+func (s *Session) refresh() {
+	if s.deps.Current == nil {
+		return
+	}
+	now := s.deps.Current()
+	if now == s.under {
+		return
+	}
+	rights := *now
+	rights.Hostname, rights.Default, rights.Limits = s.policy.Hostname, s.policy.Default, s.policy.Limits
+	s.policy, s.under = &rights, now
+	s.void = s.SignInVoid(now)
+}
+
+// SignInVoid reports whether the account that signed in is gone under p, or has
+// another password. It may be called from anywhere.
+func (s *Session) SignInVoid(p *Policy) bool {
+	name, was := s.caller.Account(), s.credential.Load()
+	if name == "" || was == nil {
+		return false
+	}
+	is, ok := p.SignIn.Lookup(name)
+	return !ok || is.Scram != was.Scram
+}
+
+// lost says why the caller may take nothing more of a release, or nil.
+func (s *Session) lost() error {
+	q := s.question()
+	if d := s.policy.Decide(AtVerb, AtVerb, q); !d.Accepted() {
+		return d.Reply
+	}
+	return nil
+}
+
+// question is what decides about this caller now, under the rights in force.
 func (s *Session) question() Question {
+	s.refresh()
 	_, secure := s.caller.TLS()
-	return Question{Client: s.remote, Account: s.caller.Account(), TLS: secure, Octets: s.octets}
+	name := s.caller.Account()
+	return Question{Client: s.remote, Account: name, Void: s.void && name != "", TLS: secure, Octets: s.octets}
 }
 
 // Mail opens a transaction.
 func (s *Session) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
 	q := s.question()
 	q.Size = m.Size
-	if d := s.policy.Decide(AtCommand, AtMail, q); !d.Accepted() {
+	if d := s.policy.Decide(AtVerb, AtMail, q); !d.Accepted() {
 		return s.refused(ctx, "MAIL", m.From.String(), d.Reply)
 	}
-	s.tx = &transaction{from: m, seen: map[mail.Address]bool{}}
+	s.tx = &transaction{under: s.under, from: m, seen: map[mail.Address]bool{}}
 	return mail.Reply{Code: 250, Enhanced: "1.0", Text: "<" + m.From.String() + "> Sender OK"}
 }
 
@@ -154,7 +207,7 @@ func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
 	if !s.tx.seen[to] {
 		q.Recipients = len(s.tx.to)
 	}
-	d := s.policy.Decide(AtCommand, AtRcpt, q)
+	d := s.policy.Decide(AtVerb, AtRcpt, q)
 	if !d.Accepted() {
 		return s.refused(ctx, "RCPT", to.String(), d.Reply)
 	}
@@ -195,7 +248,7 @@ func (s *Session) Turn(ctx context.Context, atrn bool, domains []mail.Domain) (m
 
 func (s *Session) who() Who {
 	_, secure := s.caller.TLS()
-	return Who{Account: s.caller.Account(), Remote: s.remote, TLS: secure}
+	return Who{Account: s.caller.Account(), Remote: s.remote, TLS: secure, Lost: s.lost}
 }
 
 // refused is r, after it was written down.
@@ -210,6 +263,7 @@ const maxFailures = 3
 
 // Mechanisms lists what AUTH offers this caller now.
 func (s *Session) Mechanisms() []string {
+	s.refresh()
 	_, secure := s.caller.TLS()
 	return s.policy.SignIn.mechanisms(secure, s.remote)
 }
@@ -222,7 +276,12 @@ func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, erro
 		return nil, s.refused(ctx, "AUTH", mechanism, s.policy.noMechanism(mechanism, secure, s.remote))
 	}
 	x := &exchange{ctx: ctx, session: s, mechanism: mechanism}
-	server, err := s.deps.Auth.Server(mechanism, s.policy.SignIn.Lookup, x.signedIn)
+	lookup := func(name string) (account.Credential, bool) {
+		c, ok := s.policy.SignIn.Lookup(name)
+		x.found = c
+		return c, ok
+	}
+	server, err := s.deps.Auth.Server(mechanism, lookup, x.signedIn)
 	if err != nil {
 		return nil, mail.Reply{Code: 454, Enhanced: "7.0", Text: "Temporary authentication failure", Cause: err}
 	}
@@ -237,11 +296,14 @@ type exchange struct {
 	ctx       context.Context
 	session   *Session
 	mechanism string
+	found     account.Credential // of the name that was given
 }
 
 func (x *exchange) signedIn(name string) {
 	s := x.session
+	s.credential.Store(&x.found)
 	s.caller.SignIn(name)
+	s.under = nil // it may be void already
 	_, secure := s.caller.TLS()
 	s.deps.Journal.SignedIn(x.ctx, s.remote, name, x.mechanism, secure)
 }

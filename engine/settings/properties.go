@@ -45,7 +45,7 @@ const (
 	RelayForAuth                     metabase.ID = 36973
 	RelayIpList                      metabase.ID = 36970
 	RelayIpv6List                    metabase.ID = 0x00520109
-	ReleaseIdleSeconds               metabase.ID = 0x00520131
+	ReleaseIdleTimeout               metabase.ID = 0x00520131
 	ReleaseInterval                  metabase.ID = 0x0052010e
 	RemoteSmtpPort                   metabase.ID = 36914
 	RemoteTimeout                    metabase.ID = 36921

@@ -116,7 +116,7 @@ type Release struct {
 	EtrnReportCounts bool          // the reply to a signed-in caller says how much mail is held
 	ReleaseInterval  time.Duration // the least time between two calls for one domain; 0: any
 
-	ReleaseIdleSeconds time.Duration // for which a host may be silent that takes held mail
+	ReleaseIdleTimeout time.Duration // for which a host may be silent that takes held mail
 }
 
 // Out says how other hosts are called.
@@ -186,7 +186,7 @@ func (s *Site) fields() []field {
 		{EtrnSubdomains, &s.Release.EtrnSubdomains},
 		{EtrnReportCounts, &s.Release.EtrnReportCounts},
 		{ReleaseInterval, &s.Release.ReleaseInterval},
-		{ReleaseIdleSeconds, &s.Release.ReleaseIdleSeconds},
+		{ReleaseIdleTimeout, &s.Release.ReleaseIdleTimeout},
 
 		{RemoteSmtpPort, &s.Out.RemoteSmtpPort},
 		{RemoteTimeout, &s.Out.RemoteTimeout},

@@ -3,8 +3,9 @@
 // Package site runs one virtual server: its listeners, its sessions, its queue,
 // and the state that an administrator sees and changes.
 //
-// A session keeps the [Config] that was in force when it began. Apply puts
-// another one in force for the next. Listeners that a new Config asks for open
+// A session keeps the names and limits of the [Config] that was in force when it
+// began; its rights are those of the one in force at each verb. Apply puts
+// another one in force. Listeners that a new Config asks for open
 // before those that it drops close. When the system refuses a part of it, such
 // as a port that is taken or a certificate that is missing, the site keeps what
 // it had of that [Part], puts all the rest in force, tries again, and [Status]

@@ -47,7 +47,9 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), storage.Close())
 	}
-	service := release.New(waiting{q, s}, release.Options{Log: s.log, Journal: s.deps.Journal})
+	service := release.New(waiting{q, s}, release.Options{
+		Log: s.log, Journal: s.deps.Journal, Policy: func() *release.Policy { return &s.config().Release },
+	})
 	p := &mailQueue{storage, cfg.Mail.Folder, q, service}
 	if err := p.rerouteIfChanged(ctx, cfg.Rev); err != nil {
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), storage.Close())
@@ -234,16 +236,17 @@ func (w waiting) Trigger(d mail.Domain, owner bool) error {
 	return nil
 }
 
-// releases is the release service as a session uses it, under its policy.
+// releases is the release service as a session uses it, under the policy in
+// force at each call.
 type releases struct {
 	releases *release.Service
-	policy   *release.Policy
+	site     *Site
 }
 
 func (r releases) Etrn(ctx context.Context, who session.Who, node string) mail.Reply {
-	return r.releases.Etrn(ctx, *r.policy, release.Caller(who), node)
+	return r.releases.Etrn(ctx, r.site.config().Release, release.Caller(who), node)
 }
 
 func (r releases) Turn(ctx context.Context, who session.Who, atrn bool, domains []mail.Domain) (mail.Reply, wire.Handover) {
-	return r.releases.Turn(ctx, *r.policy, release.Caller(who), atrn, domains)
+	return r.releases.Turn(ctx, r.site.config().Release, release.Caller(who), atrn, domains)
 }

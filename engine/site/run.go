@@ -235,18 +235,16 @@ func clientAddr(c net.Conn) netip.Addr {
 
 func (r *run) session(id uint64, who *wire.Caller, cfg *Config) wire.Session {
 	s := r.site
-	in := s.sessions.add(id, who)
-	return &trackedSession{
-		Session: session.New(&cfg.Session, who.Remote.Addr(), who, session.Deps{
-			Intake:   intake{r.mail.queue, s},
-			Releases: releases{r.mail.releases, &cfg.Release},
-			Auth:     s.deps.Auth,
-			Journal:  s.deps.Journal.Session(id),
-			Log:      s.log,
-		}),
-		entry:   in,
-		onClose: func() { s.sessions.remove(in) },
-	}
+	one := session.New(&cfg.Session, who.Remote.Addr(), who, session.Deps{
+		Current:  func() *session.Policy { return &s.config().Session },
+		Intake:   intake{r.mail.queue, s},
+		Releases: releases{r.mail.releases, s},
+		Auth:     s.deps.Auth,
+		Journal:  s.deps.Journal.Session(id),
+		Log:      s.log,
+	})
+	in := s.sessions.add(id, who, one)
+	return &trackedSession{Session: one, entry: in, onClose: func() { s.sessions.remove(in) }}
 }
 
 func (s *Site) paused() bool {

@@ -54,6 +54,8 @@ type sessionRegistry struct {
 type sessionEntry struct {
 	id       uint64
 	wire     *wire.Caller
+	session  *session.Session
+	ended    bool // by endVoid, and counted; guarded by the registry's mu
 	activity atomic.Pointer[string]
 }
 
@@ -75,13 +77,13 @@ func (r *sessionRegistry) leave() {
 	r.count--
 }
 
-func (r *sessionRegistry) add(id uint64, c *wire.Caller) *sessionEntry {
+func (r *sessionRegistry) add(id uint64, c *wire.Caller, s *session.Session) *sessionEntry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.entries == nil {
 		r.entries = map[uint64]*sessionEntry{}
 	}
-	one := &sessionEntry{id: id, wire: c}
+	one := &sessionEntry{id: id, wire: c, session: s}
 	one.setActivity("idle")
 	r.entries[one.id] = one
 	return one
@@ -123,6 +125,24 @@ func (r *sessionRegistry) end(pick func(id uint64) bool) (n int) {
 		if pick(id) {
 			c.wire.Disconnect(mail.Reply{Code: 421, Enhanced: "3.2", Text: "Connection closed by the administrator"})
 			n++
+		}
+	}
+	return n
+}
+
+// endVoid ends the sessions whose sign-in is void under p, and gives their
+// number. A release ends by itself, behind the message that is under way.
+func (r *sessionRegistry) endVoid(p *session.Policy) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.entries {
+		if c.ended || !c.session.SignInVoid(p) {
+			continue
+		}
+		n++
+		c.ended = true
+		if *c.activity.Load() != "release" {
+			c.wire.Disconnect(mail.Reply{Code: 421, Enhanced: "7.0", Text: "The sign-in is no longer valid, closing connection"})
 		}
 	}
 	return n

@@ -275,6 +275,10 @@ func (s *Site) EndSession(id uint64) bool {
 	return s.sessions.end(func(c uint64) bool { return c == id }) > 0
 }
 
+// EndVoidSessions ends the sessions whose account is gone or has another
+// password, and gives their number.
+func (s *Site) EndVoidSessions() int { return s.sessions.endVoid(&s.config().Session) }
+
 // EndSessions ends all sessions and gives their number.
 func (s *Site) EndSessions() int { return s.sessions.end(func(uint64) bool { return true }) }
 

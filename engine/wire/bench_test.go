@@ -35,7 +35,7 @@ func (null) Data(_ context.Context, r io.Reader) mail.Reply {
 func (null) Reset()                                              {}
 func (null) Close()                                              {}
 func (null) Hello(context.Context, string, bool) mail.Reply      { return okReply }
-func (null) Permit(context.Context, string) mail.Reply           { return okReply }
+func (null) Permit(context.Context, string, bool) mail.Reply     { return okReply }
 func (null) Refused(context.Context, string, string, mail.Reply) {}
 func (null) Mechanisms() []string                                { return nil }
 func (null) Auth(context.Context, string) (sasl.Server, error)   { return nil, errNoCallback }

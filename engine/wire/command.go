@@ -333,8 +333,8 @@ func (c *conn) checkSequence(verb string, cmd command, known bool) mail.Reply {
 	case c.cfg.ODMR && !has(onODMR):
 		return mail.Reply{Code: 502, Enhanced: "5.1", Text: verb + " command not available on this port"}
 	}
-	if !c.encrypted && !has(beforeTLS) {
-		if r := c.sess.Permit(c.ctx, verb); !r.Positive() {
+	if verb != "QUIT" {
+		if r := c.sess.Permit(c.ctx, verb, !c.encrypted && !has(beforeTLS)); !r.Positive() {
 			c.now.reported = true
 			return r
 		}

@@ -64,8 +64,8 @@ func (f *fake) Hello(_ context.Context, name string, extended bool) mail.Reply {
 	return mail.Reply{Code: 250}
 }
 
-func (f *fake) Permit(context.Context, string) mail.Reply {
-	if f.clear.Code != 0 {
+func (f *fake) Permit(_ context.Context, _ string, clear bool) mail.Reply {
+	if clear && f.clear.Code != 0 {
 		return f.clear
 	}
 	return mail.Reply{Code: 250}

@@ -53,9 +53,10 @@ type Conversation interface {
 	// positive refuses the greeting.
 	Hello(ctx context.Context, name string, extended bool) mail.Reply
 
-	// Permit is asked before each verb but EHLO, NOOP, QUIT and STARTTLS, while
-	// the connection is in clear. A reply that is not positive refuses the verb.
-	Permit(ctx context.Context, verb string) mail.Reply
+	// Permit is asked before each verb but QUIT. Clear says that the connection
+	// is, and the verb none of EHLO, NOOP and STARTTLS. A reply that is not
+	// positive refuses the verb; 421 ends the connection.
+	Permit(ctx context.Context, verb string, clear bool) mail.Reply
 
 	// Refused tells of a refusal or failure that the Session has not answered
 	// itself: wire's replies to syntax, sequence and time, and TLS handshakes

@@ -182,7 +182,7 @@ func silentListener(t *testing.T) (addr string, reached <-chan struct{}) {
 func TestTurnTakesOverFromAnEtrn(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
-	set(t, s, "ReleaseIdleSeconds", "2")
+	set(t, s, "ReleaseIdleTimeout", "2")
 	addr, reached := silentListener(t)
 	mxs := map[string]*silentMX{}
 	for _, tt := range []struct {
@@ -242,7 +242,7 @@ func TestTurnTakesOverFromAnEtrn(t *testing.T) {
 func TestASilentHostLosesItsLease(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
-	set(t, s, "ReleaseIdleSeconds", "1")
+	set(t, s, "ReleaseIdleTimeout", "1")
 	addr, reached := silentListener(t)
 	createHeldDomain(t, s, "held.test")
 	pointDomain(t, s, "held.test", addr)

@@ -24,6 +24,7 @@ type Batch struct {
 	buf        []byte      // of the current small body
 	lastBreak  Break
 	patience   time.Duration // see SetPatience
+	guard      func() error  // see SetGuard
 
 	slots   chan struct{}
 	settles sync.WaitGroup
@@ -50,6 +51,9 @@ func (b *Batch) SetPatience(d time.Duration) {
 		b.patience = d
 	}
 }
+
+// SetGuard has Send ask before each message; an error of guard ends it.
+func (b *Batch) SetGuard(guard func() error) { b.guard = guard }
 
 // Err is the first settlement that failed. Nothing is sent after it: a message
 // whose outcome is not recorded would be sent again.

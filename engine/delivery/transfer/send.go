@@ -40,6 +40,12 @@ func (b *Batch) Send(ctx context.Context, c Client, host string, limit int) (res
 			res.Err = context.Cause(ctx)
 			return res
 		}
+		if b.guard != nil {
+			if err := b.guard(); err != nil {
+				res.Err = err
+				return res
+			}
+		}
 		it, ok := b.next()
 		if !ok {
 			res.Done = true
