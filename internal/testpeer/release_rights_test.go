@@ -189,13 +189,12 @@ func TestTurnTakesOverFromAnEtrn(t *testing.T) {
 		name  string
 		at    string // where the host falls silent
 		going bool   // it goes on when the owner waits
-		took  int    // messages that it took before, and the owner does not get
 	}{
 		{name: "greeting"},
 		{name: "ehlo", at: "EHLO"},
 		{name: "mail", at: "MAIL"},
 		{name: "dot", at: "."},
-		{name: "end", at: ".", going: true, took: 1},
+		{name: "end", at: ".", going: true},
 	} {
 		d := tt.name + ".test"
 		createHeldDomain(t, s, d, account)
@@ -205,7 +204,11 @@ func TestTurnTakesOverFromAnEtrn(t *testing.T) {
 			at, there = mxs[d].Addr, mxs[d].reached
 		}
 		pointDomain(t, s, d, at)
-		want := sendNumbered(t, s, "x@"+d, 3)
+		n := 3
+		if tt.going {
+			n = 20 // it may take some more before the owner's call is read
+		}
+		want := sendNumbered(t, s, "x@"+d, n)
 		l := signedIn(t, s.Addr(1), account)
 		say(t, l, "ETRN "+d, "250")
 		<-there
@@ -228,8 +231,8 @@ func TestTurnTakesOverFromAnEtrn(t *testing.T) {
 		}
 		got := subjects(t, caller)
 		checkSubjects(t, got, want[took:])
-		if took != tt.took {
-			t.Errorf("%s: the host took %d messages, want %d", d, took, tt.took)
+		if tt.going && took == 0 {
+			t.Errorf("%s: the message under way was not finished", d)
 		}
 		if strings.Contains(s.Log(), "msg=failed") {
 			t.Fatal("a message failed")
