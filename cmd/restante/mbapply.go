@@ -4,8 +4,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,7 +24,7 @@ func (c *cli) mbApply() *urfave.Command {
 		Description: "FILE, or standard input, has one operation per line: set PATH PROP VALUE..., unset PATH PROP,\n" +
 			"lock PATH PROP, unlock PATH PROP, add PATH CLASS, rm PATH, cp SRC DST, mv SRC DST, clear PATH, cpdata SRC DST,\n" +
 			"touch PATH [TIME], each with the options of the command of that name; -- ends the options. Words are quoted as\n" +
-			"in a shell; # begins a comment.",
+			"in a shell, but outside of quotes a backslash escapes only a blank, a quote and #. # begins a comment.",
 		Flags: []urfave.Flag{
 			&urfave.BoolFlag{Name: "dry-run", Usage: "check it, and print what it would change and affect"},
 			&urfave.Uint64Flag{Name: "if-rev", Usage: "apply it only if the tree is at `REVISION`", DefaultText: "any"},
@@ -50,16 +48,6 @@ func (c *cli) mbApply() *urfave.Command {
 	}
 }
 
-// input reads a file; "" and "-" are standard input.
-func (c *cli) input(name string) (string, error) {
-	if name == "" || name == "-" {
-		b, err := io.ReadAll(c.in)
-		return string(b), err
-	}
-	b, err := os.ReadFile(name)
-	return string(b), err
-}
-
 // readBatch splits a batch into lines of words. A line that cannot be split
 // carries the reason, which is reported with all other problems.
 func readBatch(text string) []api.Line {
@@ -75,7 +63,7 @@ func readBatch(text string) []api.Line {
 			lines = append(lines, api.Line{Number: n, Broken: "is not valid UTF-8"})
 			continue
 		}
-		words, err := shellquote.Split(code)
+		words, err := shellquote.Split(keepBackslashes(code))
 		l := api.Line{Number: n, Words: words}
 		if err == nil {
 			l, err = inlineFile(l)
@@ -86,6 +74,38 @@ func readBatch(text string) []api.Line {
 		lines = append(lines, l)
 	}
 	return lines
+}
+
+// keepBackslashes has a backslash outside of quotes stand for itself, as in
+// C:\Mailroot\Drop and \\server\share, except where it stands before a blank, a
+// quote or #: there it escapes, as in a shell.
+func keepBackslashes(line string) string {
+	var out strings.Builder
+	quote := byte(0)
+	for i := 0; i < len(line); i++ {
+		c := line[i]
+		switch {
+		case c == '\\' && quote == '"' && i+1 < len(line):
+			out.WriteByte(c)
+			i++
+			out.WriteByte(line[i])
+			continue
+		case c == '\\' && quote == 0:
+			if i+1 < len(line) && strings.IndexByte(" \t'\"#", line[i+1]) >= 0 {
+				out.WriteByte(c)
+				i++
+				out.WriteByte(line[i])
+				continue
+			}
+			out.WriteByte(c)
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote == 0 && (c == '\'' || c == '"'):
+			quote = c
+		}
+		out.WriteByte(c)
+	}
+	return out.String()
 }
 
 // uncomment cuts a line at a # that begins a word outside of quotes.

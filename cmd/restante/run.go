@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -92,10 +91,6 @@ func (j jsonText) Write(b []byte) (int, error) {
 }
 
 func (c *cli) readScript(name string) (luahost.Script, error) {
-	if name == "-" {
-		source, err := io.ReadAll(c.in)
-		return luahost.Script{Name: "stdin", Source: string(source)}, err
-	}
 	if own, ok := strings.CutPrefix(name, "@"); ok {
 		file := own + ".lua"
 		source, err := fs.ReadFile(carried.Files, file)
@@ -104,8 +99,11 @@ func (c *cli) readScript(name string) (luahost.Script, error) {
 		}
 		return luahost.Script{Name: file, Source: string(source)}, nil
 	}
-	source, err := os.ReadFile(name)
-	return luahost.Script{Name: filepath.Base(name), Source: string(source)}, err
+	source, err := c.input(name)
+	if name == "-" {
+		name = "stdin"
+	}
+	return luahost.Script{Name: filepath.Base(name), Source: source}, err
 }
 
 // A carriedScript is a script in the binary.

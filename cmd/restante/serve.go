@@ -107,7 +107,7 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	}
 	// Commands of other users must reach the socket in it. Secret files below
 	// it have permissions of their own.
-	if err := os.MkdirAll(data, 0o711); err != nil {
+	if err := disk.MkdirAll(nil, data, 0o711); err != nil {
 		return err
 	}
 	later := &laterEngine{data: data}

@@ -127,7 +127,7 @@ func (c *cli) password(fromStdin, isNew bool) (string, error) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return "", err
 		}
-		return strings.TrimRight(line, "\r\n"), nil
+		return strings.TrimRight(strings.TrimPrefix(line, "\ufeff"), "\r\n"), nil // PowerShell begins with a mark
 	}
 	f, ok := c.in.(*os.File)
 	if !ok || !isTerminal(f) {

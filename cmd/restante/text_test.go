@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import "testing"
+
+func TestDecodeText(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                         "",
+		"é":                        "é",
+		"\xe9 latin":               "\xe9 latin",
+		"\ufeffset":                "set",
+		"\xff\xfe":                 "",
+		"\xff\xfes\x00\xe9\x00":    "sé",
+		"\xfe\xff\x00s\x00\xe9":    "sé",
+		"\xff\xfe\x3d\xd8\x00\xde": "😀",
+		"\xff\xfes\x00e":           "error",
+	} {
+		got, err := decodeText(in)
+		if err != nil {
+			got = "error"
+		}
+		if got != want {
+			t.Errorf("decodeText(%q) = %q, %v; want %q", in, got, err, want)
+		}
+	}
+}
+
+func TestBatchKeepsBackslashes(t *testing.T) {
+	for in, want := range map[string]string{
+		`set a b D:\Mailroot\Drop`:      `D:\Mailroot\Drop`,
+		`set a b \\server\share\drop`:   `\\server\share\drop`,
+		`set a b D:\Mailroot\`:          `D:\Mailroot\`,
+		`set a b D:\Mail\ root # drive`: `D:\Mail root`,
+		`set a b "D:\Mail root\x"`:      `D:\Mail root\x`,
+		`set a b 'D:\\Mail'`:            `D:\\Mail`,
+		`set a b "a\"b\\c"`:             `a"b\c`,
+		`set a b it\'s\"so\"`:           `it's"so"`,
+		`set a b x\#y`:                  `x#y`,
+	} {
+		lines := readBatch(in)
+		if len(lines) != 1 || len(lines[0].Words) != 4 || lines[0].Words[3] != want {
+			t.Errorf("%s: %+v, want %q", in, lines, want)
+		}
+	}
+}
