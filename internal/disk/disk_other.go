@@ -9,10 +9,10 @@ import "os"
 // Free is not implemented on this system.
 func Free(string) (free, total int64, err error) { return 0, 0, nil }
 
-func isQuota(error) bool { return false }
-
 // SyncDir has no portable form.
 func SyncDir(string) error { return nil }
+
+func syncFolder(*os.File) error { return nil }
 
 // lock is not implemented on this system.
 func lock(*os.File) error { return nil }

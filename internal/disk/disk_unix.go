@@ -7,7 +7,6 @@ package disk
 import (
 	"errors"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,16 +21,16 @@ func Free(dir string) (free, total int64, err error) {
 	return int64(st.Bavail) * int64(st.Bsize), int64(st.Blocks) * int64(st.Bsize), nil
 }
 
-func isQuota(err error) bool { return errors.Is(err, syscall.EDQUOT) }
-
 // SyncDir makes the names in dir durable.
 func SyncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	return errors.Join(syncFolder(f), f.Close())
 }
+
+func syncFolder(f *os.File) error { return f.Sync() }
 
 func lock(f *os.File) error {
 	for {

@@ -2,7 +2,8 @@
 
 // Package disk puts files on disk durably, one way for all, and has
 // the calls that differ by system: free space, syncing data and names, locking a
-// file, and the errors of a full disk. It knows nothing of what the files hold.
+// file, and telling the system's errors from damage. It knows nothing of what the
+// files hold.
 package disk
 
 import (
@@ -14,7 +15,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // An FS has the steps that put a file on disk. A nil FS is the system's; tests
@@ -155,11 +155,16 @@ func orSystem(fsys FS) FS {
 
 type system struct{}
 
-func (system) Mkdir(dir string, perm fs.FileMode) error { return os.Mkdir(dir, perm) }
-func (system) Rename(from, to string) error             { return os.Rename(from, to) }
-func (system) Link(from, to string) error               { return os.Link(from, to) }
-func (system) Remove(name string) error                 { return os.Remove(name) }
-func (system) SyncDir(dir string) error                 { return SyncDir(dir) }
+func (system) Mkdir(dir string, perm fs.FileMode) error {
+	if err := os.Mkdir(dir, perm); err != nil || perm&0o077 == 0 {
+		return err
+	}
+	return os.Chmod(dir, perm) // whatever the umask
+}
+func (system) Rename(from, to string) error { return os.Rename(from, to) }
+func (system) Link(from, to string) error   { return os.Link(from, to) }
+func (system) Remove(name string) error     { return os.Remove(name) }
+func (system) SyncDir(dir string) error     { return SyncDir(dir) }
 
 func (system) Exists(name string) bool {
 	_, err := os.Lstat(name)
@@ -171,11 +176,18 @@ func (system) Create(name string, perm fs.FileMode) (File, error) {
 	if err != nil {
 		return nil, err // not f: a nil *os.File is not a nil File
 	}
-	return f, nil
+	return exact(f, perm)
 }
 
-// IsFull reports whether err comes from a full disk or an exhausted quota.
-func IsFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || isQuota(err) }
+// exact gives a new file the mode that was asked for, whatever the umask.
+func exact(f *os.File, perm fs.FileMode) (File, error) {
+	if perm&0o077 != 0 {
+		if err := f.Chmod(perm); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	return f, nil
+}
 
 // ErrLocked means that the lock is held, by another process or by this one.
 var ErrLocked = errors.New("locked")

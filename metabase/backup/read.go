@@ -18,12 +18,21 @@ import (
 	"restante/metabase"
 )
 
-// read reads a whole backup, with or without a password.
+// read reads a whole backup, with or without a password. An error of the medium
+// is no damage of the backup.
 func read(s Store, r io.Reader, password string) (*metabase.Replace, Info, error) {
+	from := &medium{in: r}
+	op, info, err := readFrom(s, from, password)
+	if from.err != nil {
+		return nil, Info{}, fmt.Errorf("read the backup: %w", from.err)
+	}
+	return op, info, err
+}
+
+func readFrom(s Store, from *medium, password string) (*metabase.Replace, Info, error) {
 	none := func(kind metabase.Kind, format string, args ...any) (*metabase.Replace, Info, error) {
 		return nil, Info{}, because(kind, format, args...)
 	}
-	from := &medium{in: r}
 	in := bufio.NewReader(from)
 	if start, _ := in.Peek(len(ageMagic)); string(start) != ageMagic {
 		return newFrames(in).tree(s, true)
@@ -40,13 +49,11 @@ func read(s Store, r io.Reader, password string) (*metabase.Replace, Info, error
 	switch {
 	case errors.As(err, &wrong):
 		return none(metabase.Denied, "the password is wrong")
-	case from.err != nil:
-		return nil, Info{}, from.err
 	case err != nil:
 		return none(metabase.Damaged, "the backup is damaged or cut off: its head does not read")
 	}
 	f := newFrames(plain)
-	f.sealed = from
+	f.sealed = true
 	op, info, err := f.tree(s, false)
 	info.Portable = true
 	return op, info, err
@@ -71,7 +78,7 @@ func (m *medium) Read(p []byte) (int, error) {
 type frames struct {
 	in     *bufio.Reader
 	sum    hash.Hash
-	sealed *medium // what a password opens lies on, or nil
+	sealed bool // a password opens it
 }
 
 func newFrames(r io.Reader) *frames { return &frames{in: bufio.NewReader(r), sum: sha256.New()} }
@@ -97,7 +104,7 @@ func (f *frames) cut(err error) error {
 	switch {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return because(metabase.Damaged, "the backup is damaged: it is cut short")
-	case f.sealed != nil && f.sealed.err == nil:
+	case f.sealed:
 		return because(metabase.Damaged, "the backup is damaged or cut off: from some place on it is not what was written with the password")
 	}
 	return because(metabase.Damaged, "the backup is damaged: %v", err)
@@ -106,7 +113,7 @@ func (f *frames) cut(err error) error {
 // tree reads all frames; sealed means that the machine key encrypts secure values.
 func (f *frames) tree(s Store, sealed bool) (op *metabase.Replace, info Info, err error) {
 	start := make([]byte, len(magic))
-	if _, err := io.ReadFull(f.in, start); err != nil && f.sealed != nil {
+	if _, err := io.ReadFull(f.in, start); err != nil && f.sealed {
 		return nil, info, f.cut(err)
 	} else if err != nil || string(start) != magic {
 		return nil, info, because(metabase.Damaged, "this is no backup of a metabase, or one of a newer version")

@@ -172,32 +172,33 @@ func openBadger(opts badger.Options) (bdb *badger.DB, err error) {
 	return badger.OpenManaged(opts)
 }
 
-// classify maps an error of Badger's Open to one of package kv. Badger does not
-// wrap causes, so the text decides.
+// classify maps an error of Badger's Open to one of package kv. Badger has no
+// error value for a folder in use, so the text decides.
 func classify(dir string, err error) error {
-	text := err.Error()
-	switch {
-	case strings.Contains(text, "Another process is using"):
+	if strings.Contains(err.Error(), "Another process is using") {
 		if text, rerr := os.ReadFile(filepath.Join(dir, "LOCK")); rerr == nil {
 			if pid, nerr := strconv.Atoi(string(bytes.TrimSpace(text))); nerr == nil && pid > 0 {
 				return &kv.InUse{PID: pid}
 			}
 		}
 		return kv.ErrInUse
-	case disk.IsFull(err), strings.Contains(text, "no space left"):
-		return fmt.Errorf("%w: %w", kv.ErrFull, err)
-	case strings.Contains(text, "permission denied"), strings.Contains(text, "too many open files"):
-		return err
 	}
 	return damaged(err)
 }
 
-// damaged marks err as damage and adds what to do.
+// damaged marks err as damage and adds what to do, unless it is the system that
+// keeps the files from being read.
 func damaged(err error) error {
-	if errors.Is(err, kv.ErrDamaged) {
+	if errors.Is(err, kv.ErrDamaged) || errors.Is(err, kv.ErrFull) {
 		return err
 	}
 	err = oneLine{err}
+	switch {
+	case disk.IsFull(err):
+		return fmt.Errorf("%w: %w", kv.ErrFull, err)
+	case disk.IsRefused(err):
+		return err
+	}
 	return fmt.Errorf("%w: %w; nothing was changed: put back the folder from a backup, or move it aside to begin anew", kv.ErrDamaged, err)
 }
 

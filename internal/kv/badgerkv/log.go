@@ -335,7 +335,11 @@ func guard(err *error) func() {
 	old := debug.SetPanicOnFault(true)
 	return func() {
 		debug.SetPanicOnFault(old)
-		if r := recover(); r != nil {
+		switch r := recover().(type) {
+		case nil:
+		case error:
+			*err = fmt.Errorf("%w", r)
+		default:
 			*err = fmt.Errorf("%v", r)
 		}
 	}
