@@ -24,6 +24,7 @@ import (
 	"restante/admin/tree"
 	"restante/engine"
 	"restante/engine/settings"
+	"restante/internal/disk"
 	"restante/internal/kv"
 	"restante/internal/kv/badgerkv"
 	"restante/internal/seal"
@@ -61,11 +62,23 @@ func (c *cli) openAs(ctx context.Context, from metabase.Origin) (*conn, error) {
 	if !errors.Is(err, api.ErrNoService) {
 		return nil, err
 	}
-	h, err := openStore(ctx, data, storeOptions{})
+	restore, err := disk.ActAsOwner(data)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, errNotSetUp(data)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &conn{newAPI(h.store, nil, data).Direct(who), h.Close}, nil
+	h, err := openStore(ctx, data, storeOptions{})
+	if err != nil {
+		restore()
+		return nil, err
+	}
+	end := func() error {
+		defer restore()
+		return h.Close()
+	}
+	return &conn{newAPI(h.store, nil, data).Direct(who), end}, nil
 }
 
 // newAPI makes an API with the handlers of every call.
@@ -102,7 +115,13 @@ type storeOptions struct {
 func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, error) {
 	dir := filepath.Join(data, storeName)
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && !o.create {
-		return nil, &api.Error{Kind: api.KindFailed, Text: data + ": nothing is set up there yet: the service does it when it runs for the first time", Hint: "serve"}
+		return nil, errNotSetUp(data)
+	}
+	disk.MakePrivate()
+	for _, name := range []string{"", storeName, queueName} {
+		if err := disk.CheckPrivate(filepath.Join(data, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, asFailed(err)
+		}
 	}
 	key, err := machineKey(data, o.create)
 	if errors.Is(err, fs.ErrPermission) && !o.create { // another user has only the service's socket
@@ -146,6 +165,10 @@ func removeUnfinished(dir string) {
 	for _, name := range names {
 		_ = os.Remove(name) // best effort
 	}
+}
+
+func errNotSetUp(data string) error {
+	return &api.Error{Kind: api.KindFailed, Text: data + ": nothing is set up there yet: the service does it when it runs for the first time", Hint: "serve"}
 }
 
 // dataLayout is the data folder, with the folders that no site may have for its own.

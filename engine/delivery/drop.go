@@ -9,7 +9,6 @@ import (
 	"hash/fnv"
 	"io"
 	"io/fs"
-	"path/filepath"
 
 	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
@@ -18,10 +17,11 @@ import (
 
 // drop writes each message of b as one file into the folder of route.
 func (d *Delivery) drop(ctx context.Context, route Route, b *transfer.Batch) error {
-	folder := dropFolder{d.opts.FS, route.Dir, route.Kind == Archive}
-	if err := folder.make(); err != nil {
+	folder, err := openDrop(d.opts.FS, route.Dir, route.Kind == Archive)
+	if err != nil {
 		return b.GiveUp(ctx, mail.Deferred, dropFailure(err), "")
 	}
+	defer folder.Close()
 	return b.Each(ctx, func(_ context.Context, it mail.Item) []mail.Outcome {
 		status, reply := mail.Delivered, mail.Reply{Code: 250, Enhanced: "0.0", Text: "dropped"}
 		if err := folder.write(it); err != nil {
@@ -38,17 +38,17 @@ func (d *Delivery) drop(ctx context.Context, route Route, b *transfer.Batch) err
 // A dropFolder is where messages become files. An archive is for postmasters:
 // its files have the text alone.
 type dropFolder struct {
-	fs      disk.FS
-	dir     string
+	*disk.Folder
 	archive bool
 }
 
-func (f dropFolder) make() error {
+func openDrop(fsys disk.FS, dir string, archive bool) (dropFolder, error) {
 	perm := fs.FileMode(0o750)
-	if f.archive {
+	if archive {
 		perm = 0o700
 	}
-	return disk.MkdirAll(f.fs, f.dir, perm)
+	f, err := disk.MakeFolder(fsys, dir, perm)
+	return dropFolder{f, archive}, err
 }
 
 func dropFailure(err error) mail.Reply {
@@ -91,7 +91,7 @@ func (f dropFolder) write(it mail.Item) error {
 		}
 	}
 	text := io.MultiReader(bytes.NewReader(envelope), body)
-	if err := disk.WriteFile(f.fs, filepath.Join(f.dir, f.name(it)), perm, disk.Copy(text)); err != nil {
+	if err := f.WriteFile(f.name(it), perm, disk.Copy(text)); err != nil {
 		return fmt.Errorf("drop %s: %w", it.Env.ID, err)
 	}
 	return nil

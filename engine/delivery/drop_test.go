@@ -52,11 +52,20 @@ func TestDropWritesTheEnvelopeOnTop(t *testing.T) {
 	}
 }
 
+func testDrop(t *testing.T, d *disktest.Disk) dropFolder {
+	t.Helper()
+	f, err := openDrop(d, ".", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 func TestDropOfTheNullSender(t *testing.T) {
 	d := &disktest.Disk{}
 	it := message(1, "x", "a@local.test")
 	it.Env.From = mail.Address{}
-	if err := (dropFolder{d, ".", false}).write(it); err != nil {
+	if err := testDrop(t, d).write(it); err != nil {
 		t.Fatal(err)
 	}
 	for _, got := range d.Files() {
@@ -84,7 +93,7 @@ func TestArchive(t *testing.T) {
 func TestSecondDropAfterACrashReplacesTheFirst(t *testing.T) {
 	d := &disktest.Disk{}
 	for range 2 {
-		if err := (dropFolder{d, ".", false}).write(message(1, "x", "a@local.test")); err != nil {
+		if err := testDrop(t, d).write(message(1, "x", "a@local.test")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -96,7 +105,7 @@ func TestSecondDropAfterACrashReplacesTheFirst(t *testing.T) {
 func TestDropLeavesNoTraceOnFailure(t *testing.T) {
 	for n := 1; ; n++ {
 		d := &disktest.Disk{FailAt: n}
-		err := (dropFolder{d, ".", false}).write(message(1, "hello", "a@local.test"))
+		err := testDrop(t, d).write(message(1, "hello", "a@local.test"))
 		if err == nil {
 			if got := strings.Join(d.Log(), ", "); got != "create, write, sync, close, rename, sync folder" {
 				t.Errorf("steps %q", got)

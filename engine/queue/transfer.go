@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,9 +28,11 @@ func (q *Queue) Export(ctx context.Context, f Filter, dir string) (Tally, error)
 	if err != nil {
 		return Tally{}, err
 	}
-	if err := disk.MkdirAll(q.deps.FS, dir, 0o700); err != nil {
+	to, err := disk.MakeFolder(q.deps.FS, dir, 0o700)
+	if err != nil {
 		return Tally{}, fmt.Errorf("queue: export: %w", err)
 	}
+	defer to.Close()
 	byID := map[mail.MessageID][]*entry{}
 	for _, e := range picked {
 		byID[e.id] = append(byID[e.id], e)
@@ -46,7 +47,7 @@ func (q *Queue) Export(ctx context.Context, f Filter, dir string) (Tally, error)
 		if err := context.Cause(ctx); err != nil {
 			return sum.Tally, err
 		}
-		written, err := q.exportOne(dir, parts)
+		written, err := q.exportOne(to, parts)
 		if err != nil {
 			return sum.Tally, fmt.Errorf("queue %s: export: %w", e.id, err)
 		}
@@ -58,7 +59,7 @@ func (q *Queue) Export(ctx context.Context, f Filter, dir string) (Tally, error)
 }
 
 // exportOne writes the message of parts; false if it is settled meanwhile.
-func (q *Queue) exportOne(dir string, parts []*entry) (bool, error) {
+func (q *Queue) exportOne(to *disk.Folder, parts []*entry) (bool, error) {
 	var open []int
 	var env mail.Envelope
 	for _, e := range parts {
@@ -84,33 +85,30 @@ func (q *Queue) exportOne(dir string, parts []*entry) (bool, error) {
 		return false, err
 	}
 	defer body.Close()
-	name := filepath.Join(dir, string(env.ID))
-	if err := disk.WriteFile(q.deps.FS, name+".eml", 0o600, disk.Copy(body)); err != nil {
+	name := string(env.ID)
+	if err := to.WriteFile(name+".eml", 0o600, disk.Copy(body)); err != nil {
 		return false, err
 	}
 	text, err := json.MarshalIndent(env, "", "  ")
 	if err != nil {
 		return false, err
 	}
-	return true, disk.WriteFile(q.deps.FS, name+".json", 0o600, disk.Bytes(append(text, '\n')))
+	return true, to.WriteFile(name+".json", 0o600, disk.Bytes(append(text, '\n')))
 }
 
 // Import takes in what Export wrote into dir. It skips a message whose ID is in
 // the queue already, so that an interrupted import can be repeated. A file
 // without its other half is an error, and then nothing is taken in.
 func (q *Queue) Import(ctx context.Context, dir string) (Tally, error) {
-	there, err := os.ReadDir(dir) // Glob does not report a missing folder
+	from, err := disk.OpenFolder(dir)
 	if err != nil {
 		return Tally{}, fmt.Errorf("queue: import: %w", err)
 	}
-	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil {
-		return Tally{}, fmt.Errorf("queue: import: %w", err)
+	defer from.Close()
+	names, envs, err := readEnvelopes(from)
+	if errors.Is(err, ErrNoExport) {
+		return Tally{}, fmt.Errorf("%s: %w", dir, err)
 	}
-	if len(names) == 0 && len(there) > 0 {
-		return Tally{}, fmt.Errorf("%s: %w", dir, ErrNoExport)
-	}
-	envs, err := readEnvelopes(names)
 	if err != nil {
 		return Tally{}, fmt.Errorf("queue: import: %w", err)
 	}
@@ -119,8 +117,8 @@ func (q *Queue) Import(ctx context.Context, dir string) (Tally, error) {
 		if len(q.find(env.ID)) > 0 {
 			continue
 		}
-		if err := q.importOne(ctx, env, strings.TrimSuffix(names[i], ".json")+".eml"); err != nil {
-			return sum, fmt.Errorf("queue: import: %s: %w", names[i], err)
+		if err := q.importOne(ctx, env, from, names[i]+".eml"); err != nil {
+			return sum, fmt.Errorf("queue: import: %s: %w", filepath.Join(dir, names[i]), err)
 		}
 		sum.Messages++
 		sum.Bytes += env.Size
@@ -128,20 +126,33 @@ func (q *Queue) Import(ctx context.Context, dir string) (Tally, error) {
 	return sum, nil
 }
 
-// readEnvelopes reads and checks all files of names, and reports every problem.
-func readEnvelopes(names []string) ([]mail.Envelope, error) {
-	var problems []error
-	out := make([]mail.Envelope, len(names))
-	for i, name := range names {
-		if err := readEnvelope(name, &out[i]); err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", name, err))
-		}
+// readEnvelopes reads and checks all envelopes of a folder, and reports every
+// problem. The names are without .json.
+func readEnvelopes(from *disk.Folder) (names []string, out []mail.Envelope, err error) {
+	entries, err := from.Names()
+	if err != nil {
+		return nil, nil, err
 	}
-	return out, errors.Join(problems...)
+	var problems []error
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok {
+			continue
+		}
+		var env mail.Envelope
+		if err := readEnvelope(from, name, &env); err != nil {
+			problems = append(problems, fmt.Errorf("%s: %w", e.Name(), err))
+		}
+		names, out = append(names, name), append(out, env)
+	}
+	if len(names) == 0 && len(entries) > 0 {
+		return nil, nil, ErrNoExport
+	}
+	return names, out, errors.Join(problems...)
 }
 
-func readEnvelope(name string, env *mail.Envelope) error {
-	text, err := os.ReadFile(name)
+func readEnvelope(from *disk.Folder, name string, env *mail.Envelope) error {
+	text, err := from.ReadFile(name + ".json")
 	if err != nil {
 		return err
 	}
@@ -151,11 +162,15 @@ func readEnvelope(name string, env *mail.Envelope) error {
 	if _, _, err := entriesOf(*env); err != nil {
 		return err
 	}
-	info, err := os.Stat(strings.TrimSuffix(name, ".json") + ".eml")
+	body, err := from.Open(name + ".eml")
 	if errors.Is(err, fs.ErrNotExist) {
 		return errors.New("its .eml is not there")
 	}
 	if err != nil {
+		return err
+	}
+	info, err := body.Stat()
+	if err := errors.Join(err, body.Close()); err != nil {
 		return err
 	}
 	env.Size = info.Size()
@@ -165,8 +180,8 @@ func readEnvelope(name string, env *mail.Envelope) error {
 	return nil
 }
 
-func (q *Queue) importOne(ctx context.Context, env mail.Envelope, name string) error {
-	f, err := os.Open(name)
+func (q *Queue) importOne(ctx context.Context, env mail.Envelope, from *disk.Folder, name string) error {
+	f, err := from.Open(name)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func TestIsFull(t *testing.T) {
 		&os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}: true,
 		fmt.Errorf("spool: %w", syscall.ENOSPC):                    true,
 		syscall.EIO:                                                false,
-		errors.New("write x: no space left on device"): true, // of a library that does not wrap
+		errors.New("write x: no space left on device"):             true, // of a library that does not wrap
 	} {
 		if got := disk.IsFull(err); got != want {
 			t.Errorf("IsFull(%v) = %v", err, got)

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,32 +60,34 @@ func Save(s Store, dir, name string, version int, o Options) (file File, err err
 	if err := checkName(name); err != nil {
 		return file, err
 	}
-	if err := disk.MkdirAll(nil, dir, 0o700); err != nil {
+	to, err := disk.MakeFolder(nil, dir, 0o700)
+	if err != nil {
 		return file, fmt.Errorf("backup %s: %w", name, err)
 	}
+	defer to.Close()
 	if name, version, err = freeVersion(dir, name, version); err != nil {
 		return file, err
 	}
 	var info Info
-	final := pathOf(dir, name, version)
-	err = disk.CreateFile(nil, final, 0o600, func(f io.ReadWriteSeeker) (err error) {
+	var size int64
+	final := fileName(name, version)
+	err = to.CreateFile(final, 0o600, func(f io.ReadWriteSeeker) (err error) {
 		if info, err = Write(s, f, o); err != nil {
 			return err
 		}
 		if _, err = f.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
-		_, err = Verify(s, f, o.Password)
+		if _, err = Verify(s, f, o.Password); err != nil {
+			return err
+		}
+		size, err = f.Seek(0, io.SeekCurrent) // all of it was read
 		return err
 	})
 	if err != nil {
 		return file, fmt.Errorf("backup %s: %w", name, err)
 	}
-	stat, err := os.Stat(final)
-	if err != nil {
-		return file, fmt.Errorf("backup %s: %w", name, err)
-	}
-	return File{name, version, info.Time, stat.Size()}, nil
+	return File{name, version, info.Time, size}, nil
 }
 
 // freeVersion returns the number of a new backup, and its name as earlier versions
@@ -152,7 +153,12 @@ func Open(dir, name string, version int) (*os.File, File, error) {
 	if err != nil {
 		return nil, File{}, err
 	}
-	f, err := os.Open(pathOf(dir, b.Name, b.Version))
+	from, err := disk.OpenFolder(dir)
+	if err != nil {
+		return nil, File{}, fmt.Errorf("backup %s: %w", name, err)
+	}
+	defer from.Close()
+	f, err := from.Open(fileName(b.Name, b.Version))
 	if err != nil {
 		return nil, File{}, fmt.Errorf("backup %s: %w", name, err)
 	}
@@ -166,7 +172,12 @@ func Delete(dir, name string, version int) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	if err := os.Remove(pathOf(dir, b.Name, b.Version)); err != nil {
+	from, err := disk.OpenFolder(dir)
+	if err != nil {
+		return File{}, fmt.Errorf("backup %s: %w", name, err)
+	}
+	defer from.Close()
+	if err := from.Remove(fileName(b.Name, b.Version)); err != nil {
 		return File{}, fmt.Errorf("backup %s: %w", name, err)
 	}
 	return b, nil
@@ -190,9 +201,7 @@ func find(dir, name string, version int) (File, error) {
 	return File{}, &metabase.Error{Op: "backup", Kind: metabase.NotFound, Err: what}
 }
 
-func pathOf(dir, name string, version int) string {
-	return filepath.Join(dir, name+".md"+strconv.Itoa(version))
-}
+func fileName(name string, version int) string { return name + ".md" + strconv.Itoa(version) }
 
 // clip shortens text from outside for a message.
 func clip(s string) string {
