@@ -60,6 +60,8 @@ func (crowded) Sites() []site.Status {
 	return []site.Status{{Number: 1, State: site.Stopped, Why: "listen on :25: site 2 has it"}}
 }
 
+func (crowded) EndVoidSessions() int { return 0 }
+
 func (crowded) Queue(int) (admin.Queue, bool) { return nil, false }
 
 // hidden is what nobody but the boss may be told of.

@@ -24,6 +24,10 @@ type request struct {
 // errPatience is the cause of a wait that took too long.
 var errPatience = errors.New("a site is not settled in time")
 
+// errNoAnswer is the cause of a command that took too long. The site may still
+// carry it out.
+var errNoAnswer = errors.New("the site has not carried out the command in time; status tells when it has")
+
 // Await returns when revision rev is in force at every site: the next caller of
 // each gets it, and the states in the tree are those after it. It gives the
 // sites where rev is not in force, each with the reason. A site that takes

@@ -170,6 +170,9 @@ func TestRunEndsBesideASiteThatHangs(t *testing.T) {
 	if st := h.status(n); st.State != site.Starting {
 		t.Errorf("%+v", st)
 	}
+	if err := h.Engine.Command(t.Context(), n, uint32(site.Stop)); !errors.Is(err, errNoAnswer) {
+		t.Errorf("stop of a site that hangs: %v", err)
+	}
 	h.stop()
 	close(slow.free)
 	for _, m := range h.Engine.sites {

@@ -158,7 +158,8 @@ func (e *Engine) site(n int) *site.Site {
 }
 
 // Command has site n start, stop, pause or continue, by the numbers of
-// ServerCommand, and returns when that is done, or why it could not be. A site
+// ServerCommand, and returns when that is done, or why it could not be, after
+// Options.Grace and Options.Patience at the latest. A site
 // that a commit has just made exists already.
 func (e *Engine) Command(ctx context.Context, n int, command uint32) error {
 	if err := e.request(&request{ctx: ctx}); err != nil {
@@ -168,7 +169,9 @@ func (e *Engine) Command(ctx context.Context, n int, command uint32) error {
 	if s == nil {
 		return fmt.Errorf("site %d: %w", n, ErrNoSite)
 	}
-	if err := s.Do(ctx, site.Command(command)); err != nil {
+	bounded, cancel := context.WithTimeoutCause(ctx, e.opts.Grace+e.opts.Patience, errNoAnswer)
+	defer cancel()
+	if err := s.Do(bounded, site.Command(command)); err != nil {
 		return fmt.Errorf("site %d: %w", n, err)
 	}
 	return nil
