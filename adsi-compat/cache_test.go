@@ -64,7 +64,7 @@ func TestAnObjectReadsItsKeyOnce(t *testing.T) {
 	check("written", site, 32, 1)
 	check("inherited from what the script wrote", child, 32, 1)
 	check("once more", child, 32, 0)
-	w.set(t, "/LM/SMTPSVC/1", "ServerState", "3")
+	site.must(t, w.Store.SetVolatile("/LM/SMTPSVC/1", metabase.Property{ID: 1016, Value: metabase.DWord(3)}))
 	if got, err := site.Status(ctx); got != uint32(3) || err != nil {
 		t.Errorf("the state is %v, %v", got, err)
 	}

@@ -50,15 +50,13 @@ type pending struct {
 
 // work is what a batch has to be committed.
 type work struct {
-	rev      Rev             // the revision that the batch made, or stands at
-	img      *image          // nil if the tree does not change
-	ops      []kv.Op         // without the history page and the meta record
-	entry    []byte          // for the history page; nil: none
-	deltas   []tree.KeyDelta // for the watches
-	volSets  []Set
-	volUnset []Unset
-	acting   []Set
-	confirm  []Pending // revisions to be confirmed from now on; no longer, if Until is zero
+	rev     Rev             // the revision that the batch made, or stands at
+	img     *image          // nil if the tree does not change
+	ops     []kv.Op         // without the history page and the meta record
+	entry   []byte          // for the history page; nil: none
+	deltas  []tree.KeyDelta // for the watches
+	acting  []Set
+	confirm []Pending // revisions to be confirmed from now on; no longer, if Until is zero
 }
 
 // maxGroup bounds what shares one commit: small batches should not wait for a
@@ -184,7 +182,7 @@ func (s *Store) validate(ctx context.Context, p *pending, r *request, tip *image
 	if err != nil {
 		return err
 	}
-	p.rev, p.volSets, p.volUnset, p.acting = tip.rev, plan.edit.volSets, plan.edit.volUnset, plan.edit.acting
+	p.rev, p.acting = tip.rev, plan.edit.acting
 	if !plan.empty(r) {
 		p.img, p.rev, p.deltas = plan.next, plan.next.rev, plan.deltas
 		p.ops, p.entry = s.writes(plan), s.record(plan, r)
@@ -290,14 +288,6 @@ func (s *Store) publishGroup(group []*pending, last *image) {
 				if d.Removed && img.vol != nil {
 					img.vol = img.vol.Without(d.Path, 0)
 				}
-			}
-			for _, set := range p.volSets {
-				touched = append(touched, set.Path)
-				img.vol = img.vol.With(set.Path, set.Property)
-			}
-			for _, unset := range p.volUnset {
-				touched = append(touched, unset.Path)
-				img.vol = img.vol.Without(unset.Path, unset.ID)
 			}
 		}
 		return nil

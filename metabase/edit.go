@@ -17,17 +17,14 @@ type edit struct {
 	span Path        // the deepest key at or below which all lies that was altered; "" for none
 	way  *tree.Trail // in root, to the key that was looked at last; nil for none
 	past *tree.Trail // in old, to the key that was altered first; nil where it was not there
-	vol  *tree.Volatiles
 	rev  Rev
 	now  int64
 	acts map[ID]Act
 
 	// what is not part of the tree
-	volSets  []Set
-	volUnset []Unset
-	acting   []Set
-	moves    []move
-	touched  bool // a change of nothing but times is meant
+	acting  []Set
+	moves   []move
+	touched bool // a change of nothing but times is meant
 
 	problems []Problem
 }

@@ -9,7 +9,8 @@ import (
 
 // Set stores a property at a key that exists, in the place of what had its ID.
 // An item that is SECURE can't be made plain by it: Unset it first. One that is
-// LOCKED stays so: see Lock. VOLATILE ones go to memory only.
+// LOCKED stays so: see Lock. One that is VOLATILE is refused: see
+// [Store.SetVolatile].
 type Set struct {
 	Path     Path
 	Property Property
@@ -28,17 +29,12 @@ func (op Set) apply(e *edit) {
 		e.bad(op.Path, p.ID, err)
 		return
 	}
-	if e.acts[p.ID] != nil {
-		e.acting = append(e.acting, op)
+	if p.Attr&Volatile != 0 {
+		e.bad(op.Path, p.ID, errVolatile)
 		return
 	}
-	if p.Attr&Volatile != 0 {
-		if _, stored := n.Get(p.ID); stored {
-			e.bad(op.Path, p.ID, key.Errorf(Invalid, "a stored item cannot be made volatile: unset it first"))
-			return
-		}
-		e.vol = e.vol.With(op.Path, p)
-		e.volSets = append(e.volSets, op)
+	if e.acts[p.ID] != nil {
+		e.acting = append(e.acting, op)
 		return
 	}
 	e.set(op.Path, n, p)
@@ -59,11 +55,11 @@ func (op SetBits) authorize(a *authorizer) { a.requireSet(op.Path, op.Property) 
 
 func (op SetBits) apply(e *edit) {
 	p := op.Property
-	if p.Value.Type() != DWordType || p.Attr&Volatile != 0 {
-		e.bad(op.Path, p.ID, key.Errorf(Invalid, "only a DWORD that is stored has bits to set"))
+	if p.Value.Type() != DWordType {
+		e.bad(op.Path, p.ID, key.Errorf(Invalid, "only a DWORD has bits to set"))
 		return
 	}
-	now := Snapshot{&image{root: e.root, vol: e.vol}}
+	now := Snapshot{&image{root: e.root}}
 	if was, _, ok := now.Effective(op.Path, p.ID); ok && was.Value.Type() == DWordType {
 		p.Value = DWord(was.Value.DWord()&^op.Mask | p.Value.DWord()&op.Mask)
 	}
@@ -125,13 +121,16 @@ func (op Unset) apply(e *edit) {
 		e.alter(op.Path, func(n *tree.Node) *tree.Node { return n.Without(op.ID, e.now) })
 		return
 	}
-	if _, ok := e.vol.Get(op.Path, op.ID); ok {
-		e.vol = e.vol.Without(op.Path, op.ID)
-		e.volUnset = append(e.volUnset, op)
+	if _, ok := e.old.vol.Get(op.Path, op.ID); ok {
+		e.bad(op.Path, op.ID, errVolatile)
 		return
 	}
 	e.bad(op.Path, op.ID, key.Errorf(NotFound, "not stored here"))
 }
+
+// errVolatile refuses a volatile property in a batch: a batch is checked, dry-run,
+// recorded and reverted as a change of what is stored.
+var errVolatile = key.Errorf(Invalid, "is VOLATILE, and so is set by the service alone")
 
 // Clear removes the key's own properties of a user type and a data type, 0 for
 // any. The key's class stays.

@@ -73,7 +73,7 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 	p := &plan{before: *old}
 	p.before.vol = s.cur.Load().vol
 	e := &p.edit
-	*e = edit{old: &p.before, root: old.root, vol: p.before.vol, rev: old.rev + 1, now: now.UnixNano(), acts: s.opts.Acts}
+	*e = edit{old: &p.before, root: old.root, rev: old.rev + 1, now: now.UnixNano(), acts: s.opts.Acts}
 	rights := &p.rights
 	rights.begin(Snapshot{&p.before}, b, s.opts.OnAsk, func(p Path) { e.bad(p, 0, NotFound) })
 	for _, op := range b.Ops {
@@ -112,21 +112,15 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 func (p *plan) seeChange(b *Batch) {
 	trail := p.after.trail
 	p.after = *p.next
-	p.after.vol, p.after.trail = p.edit.vol, trail
+	p.after.trail = trail
 	p.change = Change{Old: Snapshot{&p.before}, New: Snapshot{&p.after}, Batch: b, deltas: p.deltas}
-	touched := make([]Path, 0, len(p.deltas)+len(p.edit.acting)+len(p.edit.volSets)+len(p.edit.volUnset))
+	touched := make([]Path, 0, len(p.deltas)+len(p.edit.acting))
 	for _, d := range p.deltas {
 		touched = append(touched, d.Path)
 	}
 	for _, set := range p.edit.acting {
 		p.after.vol = p.after.vol.With(set.Path, set.Property)
 		touched = append(touched, set.Path)
-	}
-	for _, set := range p.edit.volSets {
-		touched = append(touched, set.Path)
-	}
-	for _, unset := range p.edit.volUnset {
-		touched = append(touched, unset.Path)
 	}
 	p.change.Touched = touched
 }

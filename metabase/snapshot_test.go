@@ -3,7 +3,9 @@
 package metabase
 
 import (
+	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -134,14 +136,10 @@ func TestVolatile(t *testing.T) {
 	if n := len(snap.Properties("/LM/SMTPSVC/1")); n != 3 {
 		t.Errorf("%d properties, want the class and the two", n)
 	}
-	// A batch may set one, too, beside others or alone: alone it makes no revision.
-	if got := apply(t, s, Set{"/LM/SMTPSVC/1", with(num(1016, 4), Volatile)}); got != rev {
-		t.Errorf("a volatile property made revision %d", got)
-	}
 	if got := apply(t, s, Set{"/LM/SMTPSVC/1", num(9, 9)}); got != rev+1 {
 		t.Errorf("revision %d", got)
 	}
-	if p, _ := s.Snapshot().Stored("/LM/SMTPSVC/1", 1016); p.Value.DWord() != 4 {
+	if p, _ := s.Snapshot().Stored("/LM/SMTPSVC/1", 1016); p.Value.DWord() != 2 {
 		t.Errorf("after a commit the volatile property is %v", p)
 	}
 	if err := s.SetVolatile("/LM/SMTPSVC/1", Property{ID: 5}); err != nil {
@@ -149,10 +147,6 @@ func TestVolatile(t *testing.T) {
 	}
 	if _, ok := s.Snapshot().Stored("/LM/SMTPSVC/1", 5); ok {
 		t.Error("a volatile property that was dropped is there")
-	}
-	apply(t, s, Unset{"/LM/SMTPSVC/1", 1016})
-	if _, ok := s.Snapshot().Stored("/LM/SMTPSVC/1", 1016); ok {
-		t.Error("a volatile property that was unset is there")
 	}
 	if err := s.SetVolatile("/LM/nowhere", num(1, 1)); key.KindOf(err) != NotFound {
 		t.Errorf("volatile at no key: %v", err)
@@ -170,6 +164,45 @@ func TestVolatile(t *testing.T) {
 	again := open(t, db, Options{})
 	if _, ok := again.Snapshot().Stored("/LM/SMTPSVC/1", 5); ok {
 		t.Error("a volatile property is on the disk")
+	}
+}
+
+// No batch sets or removes a volatile property, whoever made it: it would have no
+// checks of the change, no lock and no history.
+func TestVolatileInABatch(t *testing.T) {
+	const at = Path("/LM/SMTPSVC/1")
+	acted := false
+	s := open(t, kv.NewMem(), Options{Admins: []Principal{"user:root"}, Acts: map[ID]Act{8: func(context.Context, Path, Value) error { acted = true; return nil }}})
+	site(t, s)
+	apply(t, s, Set{at, num(5, 1)})
+	if err := s.SetVolatile(at, num(1016, 2)); err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range []Op{
+		Set{at, with(num(7, 7), Volatile)},
+		Set{at, with(num(5, 7), Volatile)},            // stored
+		Set{at, with(num(1016, 4), Volatile)},         // volatile already
+		Set{at, with(num(8, 1), Volatile)},            // acts
+		Set{at, with(text(7, "x"), Volatile|Inherit)}, // of another type
+		SetBits{at, with(num(7, 7), Volatile), 1},     // and by bits
+		Unset{at, 1016},
+	} {
+		for _, who := range []Principal{"", "user:root"} {
+			_, err := s.Apply(t.Context(), Batch{Ops: []Op{op}, Actor: who})
+			if key.KindOf(err) != Invalid || !strings.Contains(err.Error(), "is VOLATILE, and so is set by the service alone") {
+				t.Errorf("%T of %q: %v", op, who, err)
+			}
+		}
+	}
+	snap := s.Snapshot()
+	if _, ok := snap.Stored(at, 7); ok || acted {
+		t.Errorf("set: %v, acted: %v", ok, acted)
+	}
+	if p, _ := snap.Stored(at, 1016); p.Value.DWord() != 2 {
+		t.Errorf("the service's own is %v", p)
+	}
+	if p, _ := snap.Stored(at, 5); p.Value.DWord() != 1 || p.Attr&Volatile != 0 {
+		t.Errorf("the stored one is %v", p)
 	}
 }
 

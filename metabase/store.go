@@ -207,7 +207,7 @@ func (s *Store) try(ctx context.Context, r *request) (Change, error) {
 }
 
 // SetVolatile sets properties of a key in memory only: it makes no revision and
-// no history, and tells the watches. A zero Value drops the property.
+// no history, and tells the watches. No batch sets or removes such properties. A zero Value drops the property.
 func (s *Store) SetVolatile(p Path, props ...Property) error {
 	bad := func(id ID, err error) error {
 		return &Refused{[]Problem{{Path: p, ID: id, Err: err}}}

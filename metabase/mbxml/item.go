@@ -31,6 +31,7 @@ func (p *planner) importItem(k placed, it Item) {
 	}
 	k.lines[want.ID] = it.Line
 	if want.Attr&metabase.Volatile != 0 || prop.Attr&metabase.Volatile != 0 {
+		p.remark(Ignored, it.Line, k.to, it.Name, "is VOLATILE, and so is set by the service alone")
 		return
 	}
 	if want.Attr&metabase.Secure != 0 {

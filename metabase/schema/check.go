@@ -94,22 +94,6 @@ func (k *checker) properties(path metabase.Path, class string) {
 			k.bad(path, item.ID, err)
 		}
 	}
-	k.removed(path)
-}
-
-// removed refuses to remove a property that the service alone sets.
-func (k *checker) removed(path metabase.Path) {
-	if k.bySystem() {
-		return
-	}
-	for _, item := range k.change.Old.Properties(path) {
-		if _, kept := k.change.New.Stored(path, item.ID); kept {
-			continue
-		}
-		if prop, known := k.schema.ByID(item.ID); known && prop.Attr&metabase.Volatile != 0 {
-			k.bad(path, item.ID, invalid("is set by the service alone"))
-		}
-	}
 }
 
 // property returns an error if a key of the class may not hold item; same means

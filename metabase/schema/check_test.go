@@ -122,7 +122,7 @@ func TestCheck(t *testing.T) {
 		{"a property without a class", []metabase.Op{add("/Else", ""), put(t, "/Else", "MaxConnections", "5")}, []string{
 			"/Else: MaxConnections: a key without a class may not hold it; allowed in IIsSmtpService, IIsSmtpServer"}},
 		{"at the root", []metabase.Op{put(t, "/", "MaxConnections", "5")}, []string{"/: MaxConnections: a key without a class"}},
-		{"the state of a site", []metabase.Op{put(t, site, "ServerState", "started")}, []string{"ServerState: is set by the service alone"}},
+		{"the state of a site", []metabase.Op{put(t, site, "ServerState", "started")}, []string{"/LM/SMTPSVC/1: property 1016: is VOLATILE, and so is set by the service alone"}},
 		{"the schema", []metabase.Op{add("/Schema", "IIsSchema")}, []string{"/Schema: the schema is not to be changed"}},
 	}
 	for _, tt := range tests {
@@ -190,18 +190,12 @@ func TestCheckOfRemovedProperties(t *testing.T) {
 	}
 	unset := metabase.Unset{Path: "/LM/SMTPSVC/1", ID: state.ID}
 	err := apply(t, s, "user:root", unset)
-	if err == nil || !strings.Contains(err.Error(), "/LM/SMTPSVC/1: ServerState: is set by the service alone") {
+	if err == nil || !strings.Contains(err.Error(), "/LM/SMTPSVC/1: property 1016: is VOLATILE, and so is set by the service alone") {
 		t.Errorf("somebody unsets it: %v", err)
 	}
 	must(t, s, put(t, "/LM/SMTPSVC/1", "MaxConnections", "5"), metabase.Clear{Path: "/LM/SMTPSVC/1"})
 	must(t, s, metabase.Move{From: "/LM/SMTPSVC/1", To: "/LM/SMTPSVC/2"})
 	must(t, s, metabase.Move{From: "/LM/SMTPSVC/2", To: "/LM/SMTPSVC/1"})
-	if err := s.SetVolatile("/LM/SMTPSVC/1", state.Item(metabase.DWord(2))); err != nil {
-		t.Fatal(err)
-	}
-	if err := apply(t, s, "", unset); err != nil {
-		t.Errorf("the service unsets it: %v", err)
-	}
 }
 
 func TestClassAt(t *testing.T) {

@@ -69,6 +69,7 @@ func (r *Reader) End() error {
 // Property reads what AppendProperty or AppendSealed appended.
 func (r *Reader) Property() item.Property {
 	p := item.Property{ID: item.ID(r.Num32()), Attr: item.Attr(r.Num32()), UserType: item.UserType(r.Num32()), Rev: item.Rev(r.Num())}
+	p.Attr &^= item.Volatile // a stored property is an ordinary one, whatever a made-up backup says
 	kind := r.Byte()
 	if kind&sealedBit == 0 {
 		p.Value = item.ReadValue(&r.Reader, kind)

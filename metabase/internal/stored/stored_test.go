@@ -36,7 +36,7 @@ func FuzzProperty(f *testing.F) {
 		if secure {
 			p.Attr |= item.Secure
 		}
-		if p.Check() != nil {
+		if p.Attr &^= item.Volatile; p.Check() != nil {
 			return
 		}
 		sealed := AppendSealed(nil, p, machine)
@@ -119,4 +119,14 @@ func FuzzPage(f *testing.F) {
 			t.Errorf("%d entries read again as %d: %v, %v", len(entries), len(again), err, bad)
 		}
 	})
+}
+
+// A record that says VOLATILE, which no store writes, is that of an ordinary
+// property.
+func TestVolatileIsStoredAsAnyOther(t *testing.T) {
+	p := item.Property{ID: 5, Attr: item.Inherit | item.Volatile, Value: item.DWord(7)}
+	r := NewReader(AppendProperty(nil, p), seal.Key{})
+	if got := r.Property(); got.Attr != item.Inherit || got.Value.DWord() != 7 || r.End() != nil {
+		t.Errorf("reads as %v, %v", got, r.Err())
+	}
 }
