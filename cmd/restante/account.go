@@ -5,7 +5,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -37,8 +36,8 @@ func (c *cli) accountPut(name, usage, done string, existing bool) *urfave.Comman
 			if q.Password, err = c.password(cx.Bool("password-stdin"), true); err != nil {
 				return err
 			}
-			return change(cx.Context, c, api.AccountPut, q, func(w *tabwriter.Writer, a api.Account) {
-				fmt.Fprintf(w, done, accountName(a), ended(a.Ended))
+			return change(cx.Context, c, api.AccountPut, q, func(w table, a api.Account) {
+				w.printf(done, accountName(a), ended(a.Ended))
 			})
 		}),
 	}
@@ -64,12 +63,12 @@ func (c *cli) accountList() *urfave.Command {
 	return &urfave.Command{
 		Name: "list", Usage: "list accounts and the domains whose mail they may collect", ArgsUsage: "[SITE]",
 		Action: c.withSite(0, 1, func(cx *urfave.Context, site int) error {
-			return list(cx.Context, c, api.AccountList, api.SiteRequest{Site: site}, "there are no accounts", func(w *tabwriter.Writer, a api.Account) {
+			return list(cx.Context, c, api.AccountList, api.SiteRequest{Site: site}, "there are no accounts", func(w table, a api.Account) {
 				cram := "-"
 				if a.CramMD5 {
 					cram = "cram-md5"
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\n", accountName(a), cram, strings.Join(a.Domains, " "))
+				w.printf("%s\t%s\t%s\n", accountName(a), cram, strings.Join(a.Domains, " "))
 			})
 		}),
 	}
@@ -80,8 +79,8 @@ func (c *cli) accountDelete() *urfave.Command {
 		Name: "delete", Usage: "delete an account", ArgsUsage: "[SITE/]NAME",
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.AccountRequest{Name: cx.Args().First()}
-			return change(cx.Context, c, api.AccountDelete, q, func(w *tabwriter.Writer, d api.Deleted) {
-				fmt.Fprintf(w, "deleted account %s%s\n", accountName(api.Account{Site: d.Site, Name: d.Name}), ended(d.Ended))
+			return change(cx.Context, c, api.AccountDelete, q, func(w table, d api.Deleted) {
+				w.printf("deleted account %s%s\n", accountName(api.Account{Site: d.Site, Name: d.Name}), ended(d.Ended))
 				for _, domain := range d.NamedBy {
 					c.warn(domain, fmt.Sprintf("still names %s: a later account of that name may collect its mail", d.Name))
 				}

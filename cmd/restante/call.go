@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"restante/admin/api"
@@ -16,12 +15,12 @@ import (
 
 // call makes one call and prints the answer: as JSON with --json, else by text.
 // An error about a change that is stored comes with its answer.
-func call[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q, text func(*tabwriter.Writer, A)) error {
+func call[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q, text func(table, A)) error {
 	a, raw, err := exchange(ctx, c, m, q)
 	if raw == nil {
 		return err
 	}
-	if err := c.answer(raw, func(w *tabwriter.Writer) { text(w, a) }); err != nil {
+	if err := c.answer(raw, func(w table) { text(w, a) }); err != nil {
 		return err
 	}
 	return err
@@ -29,7 +28,7 @@ func call[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q, text f
 
 // list is call for a list. An empty one is [] with --json, else the sentence
 // empty on stderr.
-func list[Q, A any](ctx context.Context, c *cli, m api.Method[Q, []A], q Q, empty string, row func(*tabwriter.Writer, A)) error {
+func list[Q, A any](ctx context.Context, c *cli, m api.Method[Q, []A], q Q, empty string, row func(table, A)) error {
 	all, raw, err := exchange(ctx, c, m, q)
 	if err != nil {
 		return err
@@ -37,10 +36,10 @@ func list[Q, A any](ctx context.Context, c *cli, m api.Method[Q, []A], q Q, empt
 	if len(all) == 0 {
 		raw = json.RawMessage("[]") // and no null
 		if !c.json && !c.quiet {
-			fmt.Fprintf(c.err, "restante: %s: %s\n", c.path, empty)
+			fmt.Fprintf(c.err, "restante: %s: %s\n", c.path, visible(empty))
 		}
 	}
-	return c.answer(raw, func(w *tabwriter.Writer) {
+	return c.answer(raw, func(w table) {
 		for _, a := range all {
 			row(w, a)
 		}
@@ -49,15 +48,15 @@ func list[Q, A any](ctx context.Context, c *cli, m api.Method[Q, []A], q Q, empt
 
 // change is call for a request that changes something. With --quiet the output
 // of text is dropped.
-func change[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q, text func(*tabwriter.Writer, A)) error {
+func change[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q, text func(table, A)) error {
 	return tryOrChange(ctx, c, m, q, false, text)
 }
 
 // tryOrChange is call with dryRun and change without.
-func tryOrChange[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q, dryRun bool, text func(*tabwriter.Writer, A)) error {
-	return call(ctx, c, m, q, func(w *tabwriter.Writer, a A) {
+func tryOrChange[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q, dryRun bool, text func(table, A)) error {
+	return call(ctx, c, m, q, func(w table, a A) {
 		if c.quiet && !dryRun {
-			w = tabwriter.NewWriter(io.Discard, 0, 0, 0, ' ', 0) // text also warns on stderr
+			w = newTable(io.Discard) // text also warns on stderr
 		}
 		text(w, a)
 	})
@@ -82,15 +81,15 @@ func exchange[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q) (a
 }
 
 // answer prints an answer: raw with --json, else the output of text.
-func (c *cli) answer(raw json.RawMessage, text func(w *tabwriter.Writer)) error {
+func (c *cli) answer(raw json.RawMessage, text func(w table)) error {
 	if c.json {
 		_, err := fmt.Fprintf(c.out, "%s\n", raw)
 		return err
 	}
 	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
+	w := newTable(&b)
 	text(w)
-	if err := w.Flush(); err != nil {
+	if err := w.cells.Flush(); err != nil {
 		return err
 	}
 	colored := c.colored()
@@ -107,7 +106,7 @@ func (c *cli) answer(raw json.RawMessage, text func(w *tabwriter.Writer)) error 
 }
 
 // answerOwn is answer for a value of the command itself.
-func (c *cli) answerOwn(v any, text func(w *tabwriter.Writer)) error {
+func (c *cli) answerOwn(v any, text func(w table)) error {
 	raw, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -116,8 +115,8 @@ func (c *cli) answerOwn(v any, text func(w *tabwriter.Writer)) error {
 }
 
 // fields returns a function that prints one field of a description.
-func fields(w *tabwriter.Writer) func(name string, value any) {
-	return func(name string, value any) { fmt.Fprintf(w, "%s\t%v\n", name, value) }
+func fields(w table) func(name string, value any) {
+	return func(name string, value any) { w.printf("%s\t%v\n", name, value) }
 }
 
 // formatTime prints a time with its zone; "-" for none.

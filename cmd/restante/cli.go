@@ -169,10 +169,10 @@ func (c *cli) report(err error) int {
 		prefix += c.path + ": "
 	}
 	for line := range strings.SplitSeq(e.Error(), "\n") {
-		fmt.Fprintln(c.err, prefix+line)
+		fmt.Fprintln(c.err, visible(prefix+line))
 	}
 	if e.Hint != "" {
-		fmt.Fprintln(c.err, "hint: "+c.hint(e.Hint))
+		fmt.Fprintln(c.err, visible("hint: "+c.hint(e.Hint)))
 	}
 	code, ok := map[api.Kind]int{
 		api.KindUsage: 2, api.KindNotFound: 3, api.KindRefused: 4, api.KindNoService: 5,

@@ -28,7 +28,9 @@ func (c *cli) completeCommand() *urfave.Command {
 				words = words[1:]
 			}
 			for _, word := range c.candidates(cx.Context, cx.App, words) {
-				fmt.Fprintln(c.out, word)
+				if word == visible(word) { // no shell can be given another
+					fmt.Fprintln(c.out, word)
+				}
 			}
 			return nil
 		},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -26,8 +25,8 @@ func (c *cli) domainList() *urfave.Command {
 		Name: "list", Usage: "list the domains of a site", ArgsUsage: "N",
 		Action: c.withSite(1, 1, func(cx *urfave.Context, site int) error {
 			q := api.SiteRequest{Site: site}
-			return list(cx.Context, c, api.DomainList, q, fmt.Sprintf("site %d has no domains", site), func(w *tabwriter.Writer, d api.Domain) {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", d.Name, d.Kind, strings.Join(traits(d), ", "))
+			return list(cx.Context, c, api.DomainList, q, fmt.Sprintf("site %d has no domains", site), func(w table, d api.Domain) {
+				w.printf("%s\t%s\t%s\n", d.Name, d.Kind, strings.Join(traits(d), ", "))
 			})
 		}),
 	}
@@ -55,7 +54,7 @@ func (c *cli) domainShow() *urfave.Command {
 		Name: "show", Usage: "show one domain", ArgsUsage: "N NAME",
 		Action: c.withSite(2, 2, func(cx *urfave.Context, site int) error {
 			q := api.DomainRequest{Site: site, Name: cx.Args().Get(1)}
-			return call(cx.Context, c, api.DomainShow, q, func(w *tabwriter.Writer, d api.Domain) {
+			return call(cx.Context, c, api.DomainShow, q, func(w table, d api.Domain) {
 				row := fields(w)
 				row("domain", d.Name)
 				row("site", d.Site)
@@ -107,8 +106,8 @@ func (c *cli) domainCreate() *urfave.Command {
 				Site: site, Name: cx.Args().Get(1), Alias: alias, Hold: cx.Bool("hold"),
 				Turn: cx.StringSlice("turn"), SmartHost: cx.String("smart-host"), Relay: cx.Bool("relay"),
 			}
-			return change(cx.Context, c, api.DomainCreate, q, func(w *tabwriter.Writer, d api.Domain) {
-				fmt.Fprintf(w, "created domain %s of site %d: %s\n", d.Name, d.Site, strings.Join(append([]string{d.Kind}, traits(d)...), ", "))
+			return change(cx.Context, c, api.DomainCreate, q, func(w table, d api.Domain) {
+				w.printf("created domain %s of site %d: %s\n", d.Name, d.Site, strings.Join(append([]string{d.Kind}, traits(d)...), ", "))
 				c.warnUnknownAccounts(d)
 			})
 		}),
@@ -117,7 +116,7 @@ func (c *cli) domainCreate() *urfave.Command {
 
 // warn prints a warning about what a command did.
 func (c *cli) warn(what, why string) {
-	fmt.Fprintf(c.err, "restante: %s: %s: %s\n", c.path, what, why)
+	fmt.Fprintln(c.err, visible(fmt.Sprintf("restante: %s: %s: %s", c.path, what, why)))
 }
 
 // warnUnknownAccounts tells of accounts that a domain names and that do not
@@ -125,7 +124,7 @@ func (c *cli) warn(what, why string) {
 func (c *cli) warnUnknownAccounts(d api.Domain) {
 	for _, name := range d.Unknown {
 		c.warn(d.Name, fmt.Sprintf("account %s: there is no such account yet", name))
-		fmt.Fprintf(c.err, "hint: %s\n", c.hint("account add "+name))
+		fmt.Fprintln(c.err, visible("hint: "+c.hint("account add "+name)))
 	}
 }
 
@@ -134,8 +133,8 @@ func (c *cli) domainDelete() *urfave.Command {
 		Name: "delete", Usage: "delete a domain from a site", ArgsUsage: "N NAME",
 		Action: c.withSite(2, 2, func(cx *urfave.Context, site int) error {
 			q := api.DomainRequest{Site: site, Name: cx.Args().Get(1)}
-			return change(cx.Context, c, api.DomainDelete, q, func(w *tabwriter.Writer, d api.Deleted) {
-				fmt.Fprintf(w, "deleted domain %s of site %d\n", d.Name, site)
+			return change(cx.Context, c, api.DomainDelete, q, func(w table, d api.Deleted) {
+				w.printf("deleted domain %s of site %d\n", d.Name, site)
 				if d.Messages > 0 {
 					c.warn(d.Name, plural(d.Messages, "message")+" in the queue go by DNS from now on")
 				}
@@ -160,8 +159,8 @@ func (c *cli) turnSet(name, usage, done string, revoke bool) *urfave.Command {
 		Name: name, Usage: usage, ArgsUsage: "N DOMAIN ACCOUNT",
 		Action: c.withSite(3, 3, func(cx *urfave.Context, site int) error {
 			q := api.TurnRequest{Site: site, Domain: cx.Args().Get(1), Account: cx.Args().Get(2), Revoke: revoke}
-			return change(cx.Context, c, api.TurnSet, q, func(w *tabwriter.Writer, d api.Domain) {
-				fmt.Fprintf(w, done, q.Account, d.Name, site, ended(d.Ended))
+			return change(cx.Context, c, api.TurnSet, q, func(w table, d api.Domain) {
+				w.printf(done, q.Account, d.Name, site, ended(d.Ended))
 				if !revoke {
 					c.warnUnknownAccounts(d)
 					if len(d.Except) > 0 {
@@ -179,12 +178,12 @@ func (c *cli) turnList() *urfave.Command {
 		Flags: []urfave.Flag{&urfave.StringFlag{Name: "account", Usage: "list only those of `NAME`", DefaultText: "all"}},
 		Action: c.withSite(0, 1, func(cx *urfave.Context, site int) error {
 			q := api.TurnListRequest{Site: site, Account: cx.String("account")}
-			return list(cx.Context, c, api.TurnList, q, "no account may collect mail", func(w *tabwriter.Writer, g api.Grant) {
-				row := fmt.Sprintf("%d\t%s\t%s", g.Site, g.Domain, g.Account)
+			return list(cx.Context, c, api.TurnList, q, "no account may collect mail", func(w table, g api.Grant) {
+				w.printf("%d\t%s\t%s", g.Site, g.Domain, g.Account)
 				if len(g.Except) > 0 {
-					row += "\tbut not " + strings.Join(g.Except, " ")
+					w.printf("\tbut not %s", strings.Join(g.Except, " "))
 				}
-				fmt.Fprintln(w, row)
+				w.printf("\n")
 			})
 		}),
 	}

@@ -14,7 +14,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"syscall"
-	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 )
@@ -102,7 +101,7 @@ func (c *cli) versionCommand() *urfave.Command {
 		Name: "version", Usage: "show version, commit and date of this binary",
 		Action: c.withArgs(0, 0, func(*urfave.Context) error {
 			b := thisBuild()
-			return c.answerOwn(b, func(w *tabwriter.Writer) {
+			return c.answerOwn(b, func(w table) {
 				row := fields(w)
 				row("version", b.Version)
 				row("commit", b.Commit)

@@ -5,7 +5,6 @@ package main
 import (
 	"fmt"
 	"strings"
-	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -51,13 +50,12 @@ func (c *cli) mbGet() *urfave.Command {
 				Words: cx.Args().Slice(), Stored: cx.Bool("stored"), Default: cx.Bool("default"), Partial: cx.Bool("partial"),
 				Rev: metabase.Rev(cx.Uint64("rev")),
 			}
-			return call(cx.Context, c, api.MbGet, q, func(_ *tabwriter.Writer, it api.Item) {
-				// To the octet: no table.
+			return call(cx.Context, c, api.MbGet, q, func(_ table, it api.Item) {
 				for _, text := range it.Text {
-					fmt.Fprintln(c.out, text)
+					fmt.Fprintln(c.verbatim(), text)
 				}
 				if cx.Bool("from") {
-					fmt.Fprintln(c.out, "from "+origin(it))
+					fmt.Fprintln(c.out, visible("from "+origin(it)))
 				}
 			})
 		}),
@@ -93,8 +91,8 @@ func (c *cli) mbLs() *urfave.Command {
 		Name: "ls", Usage: "list the keys directly below a key", ArgsUsage: "[PATH]",
 		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			q := api.ListRequest{Path: pathOrRoot(cx), Data: c.json}
-			return list(cx.Context, c, api.MbList, q, "there are no keys below "+q.Path, func(w *tabwriter.Writer, k api.Key) {
-				fmt.Fprintln(w, k.Name)
+			return list(cx.Context, c, api.MbList, q, "there are no keys below "+q.Path, func(w table, k api.Key) {
+				w.printf("%s\n", k.Name)
 			})
 		}),
 	}
@@ -114,12 +112,12 @@ func (c *cli) mbTree() *urfave.Command {
 		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			q := api.ListRequest{Path: pathOrRoot(cx), Deep: true, Data: c.json}
 			top := -1 // the depth of the first key, which is printed in full
-			return list(cx.Context, c, api.MbList, q, "there is no key "+q.Path, func(w *tabwriter.Writer, k api.Key) {
+			return list(cx.Context, c, api.MbList, q, "there is no key "+q.Path, func(w table, k api.Key) {
 				name, depth := k.Name, strings.Count(string(k.Path), "/")
 				if top < 0 {
 					name, top = string(k.Path), depth
 				}
-				fmt.Fprintf(w, "%s%s\t%s\n", strings.Repeat("  ", depth-top), name, k.Class)
+				w.printf("%s%s\t%s\n", strings.Repeat("  ", depth-top), name, k.Class)
 			})
 		}),
 	}
@@ -134,7 +132,7 @@ func (c *cli) mbShow() *urfave.Command {
 		},
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.ShowRequest{Path: cx.Args().First(), All: cx.Bool("all")}
-			return list(cx.Context, c, api.MbShow, q, "no properties are stored at "+q.Path, func(w *tabwriter.Writer, it api.Item) {
+			return list(cx.Context, c, api.MbShow, q, "no properties are stored at "+q.Path, func(w table, it api.Item) {
 				printItem(w, it, cx.Bool("attributes"), q.All)
 			})
 		}),
@@ -142,7 +140,7 @@ func (c *cli) mbShow() *urfave.Command {
 }
 
 // printItem prints a property, one line per string of a list.
-func printItem(w *tabwriter.Writer, it api.Item, attributes, from bool) {
+func printItem(w table, it api.Item, attributes, from bool) {
 	texts := it.Text
 	if len(texts) == 0 {
 		texts = []string{""}
@@ -152,14 +150,14 @@ func printItem(w *tabwriter.Writer, it api.Item, attributes, from bool) {
 		if i > 0 {
 			name = ""
 		}
-		fmt.Fprintf(w, "%s\t%s", name, text)
+		w.printf("%s\t%s", name, text)
 		if attributes && i == 0 {
-			fmt.Fprintf(w, "\t%s\t%s\tuser type %s", it.Type, it.Attributes, schema.UserTypeText(it.UserType))
+			w.printf("\t%s\t%s\tuser type %s", it.Type, it.Attributes, schema.UserTypeText(it.UserType))
 		}
 		if from && i == 0 {
-			fmt.Fprintf(w, "\t%s", origin(it))
+			w.printf("\t%s", origin(it))
 		}
-		fmt.Fprintln(w)
+		w.printf("\n")
 	}
 }
 
@@ -169,8 +167,8 @@ func (c *cli) mbFind() *urfave.Command {
 		Flags: []urfave.Flag{&urfave.BoolFlag{Name: "inheritable", Usage: "list only values that keys below inherit"}},
 		Action: c.withArgs(1, 2, func(cx *urfave.Context) error {
 			q := api.FindRequest{Property: cx.Args().First(), Path: cx.Args().Get(1), Inheritable: cx.Bool("inheritable")}
-			return list(cx.Context, c, api.MbFind, q, q.Property+" is stored nowhere there", func(w *tabwriter.Writer, it api.Item) {
-				fmt.Fprintf(w, "%s\t%s\n", it.Path, oneLine(it.Value, it.Text))
+			return list(cx.Context, c, api.MbFind, q, q.Property+" is stored nowhere there", func(w table, it api.Item) {
+				w.printf("%s\t%s\n", it.Path, oneLine(it.Value, it.Text))
 			})
 		}),
 	}
@@ -181,13 +179,13 @@ func (c *cli) mbSchema() *urfave.Command {
 		Name: "schema", Usage: "explain a class or a property", ArgsUsage: "[CLASS|PROP]",
 		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
 			q := api.SchemaRequest{Name: cx.Args().First()}
-			return call(cx.Context, c, api.MbSchema, q, func(w *tabwriter.Writer, all []api.Description) {
+			return call(cx.Context, c, api.MbSchema, q, func(w table, all []api.Description) {
 				for _, c := range all {
 					if q.Name != "" {
-						fmt.Fprintln(w, c.Text)
+						w.text(c.Text + "\n")
 						continue
 					}
-					fmt.Fprintf(w, "%s\t%s\t%s\n", c.Kind, c.Name, c.Meaning)
+					w.printf("%s\t%s\t%s\n", c.Kind, c.Name, c.Meaning)
 				}
 			})
 		}),
@@ -198,8 +196,8 @@ func (c *cli) mbVerify() *urfave.Command {
 	return &urfave.Command{
 		Name: "verify", Usage: "check the store for damage",
 		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
-			return call(cx.Context, c, api.MbVerify, struct{}{}, func(w *tabwriter.Writer, v api.Verified) {
-				fmt.Fprintf(w, "whole: revision %d, %s\n", v.Rev, plural(v.Keys, "key"))
+			return call(cx.Context, c, api.MbVerify, struct{}{}, func(w table, v api.Verified) {
+				w.printf("whole: revision %d, %s\n", v.Rev, plural(v.Keys, "key"))
 			})
 		}),
 	}

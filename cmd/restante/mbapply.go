@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"unicode/utf8"
 
 	"github.com/kballard/go-shellquote"
@@ -127,11 +126,11 @@ func uncomment(line string) string {
 }
 
 // printApplied prints the revision of a batch, or what a dry run found.
-func printApplied(w *tabwriter.Writer, a api.Applied) {
+func printApplied(w table, a api.Applied) {
 	if !a.DryRun {
-		fmt.Fprintf(w, "revision %d\n", a.Rev)
+		w.printf("revision %d\n", a.Rev)
 		if !a.Until.IsZero() {
-			fmt.Fprintf(w, "taken back at %s unless restante mb confirm follows\n", formatTime(a.Until))
+			w.printf("taken back at %s unless restante mb confirm follows\n", formatTime(a.Until))
 		}
 		return
 	}
@@ -139,7 +138,7 @@ func printApplied(w *tabwriter.Writer, a api.Applied) {
 		printChange(w, c)
 	}
 	if len(a.Changes) == 0 && !a.Acts() {
-		fmt.Fprintln(w, "changes nothing")
+		w.printf("changes nothing\n")
 	}
 	if a.Touches != nil {
 		printImpact(w, *a.Touches)
@@ -147,24 +146,24 @@ func printApplied(w *tabwriter.Writer, a api.Applied) {
 }
 
 // printChange prints a line of a difference: + for new, - for old.
-func printChange(w *tabwriter.Writer, c api.Change) {
+func printChange(w table, c api.Change) {
 	switch metabase.ChangeKind(c.What) {
 	case metabase.KeyAdded:
-		fmt.Fprintf(w, "+ %s\n", c.Path)
+		w.printf("+ %s\n", c.Path)
 	case metabase.KeyRemoved:
-		fmt.Fprintf(w, "- %s\n", c.Path)
+		w.printf("- %s\n", c.Path)
 	case metabase.KeyMoved, metabase.KeyRenamed:
-		fmt.Fprintf(w, "> %s -> %s\n", c.Path, c.To)
+		w.printf("> %s -> %s\n", c.Path, c.To)
 	default:
 		name := c.Path.Join(c.Property)
 		if c.OldText != nil {
-			fmt.Fprintf(w, "- %s %s%s\n", name, oneLine(c.Old, c.OldText), oldAnnotations(c))
+			w.printf("- %s %s%s\n", name, oneLine(c.Old, c.OldText), oldAnnotations(c))
 		}
 		if c.NewText != nil {
-			fmt.Fprintf(w, "+ %s %s%s\n", name, oneLine(c.New, c.NewText), newAnnotations(c))
+			w.printf("+ %s %s%s\n", name, oneLine(c.New, c.NewText), newAnnotations(c))
 		}
 		if c.OldText == nil && c.NewText == nil {
-			fmt.Fprintf(w, "~ %s\n", name)
+			w.printf("~ %s\n", name)
 		}
 	}
 }
@@ -208,7 +207,7 @@ func annotations(attributes, others, typ string, user *metabase.UserType, alone 
 
 // printImpact prints the effects of a change beyond the keys that it names, one
 // per line.
-func printImpact(w *tabwriter.Writer, t api.Impact) {
+func printImpact(w table, t api.Impact) {
 	for _, h := range t.Inheritors {
 		var who []string
 		for _, part := range []string{countAndNames("site", numbers(h.Sites)), countAndNames("domain", h.DomainNames), countAndNames("account", h.AccountNames)} {
@@ -216,26 +215,26 @@ func printImpact(w *tabwriter.Writer, t api.Impact) {
 				who = append(who, part)
 			}
 		}
-		fmt.Fprintf(w, "%s is inherited by %s\n", h.Path.Join(h.Property), strings.Join(who, "; "))
+		w.printf("%s is inherited by %s\n", h.Path.Join(h.Property), strings.Join(who, "; "))
 	}
 	touched := make([]int, len(t.Sites))
 	for i, s := range t.Sites {
 		touched[i] = s.Site
 	}
 	if len(touched) > 0 {
-		fmt.Fprintf(w, "touches %s\n", countAndNames("site", numbers(touched)))
+		w.printf("touches %s\n", countAndNames("site", numbers(touched)))
 	}
 	for _, s := range t.Sites {
 		printSiteImpact(w, s)
 	}
 	if len(t.Uninspected) > 0 {
-		fmt.Fprintf(w, "not looked at: the mail that waits at %s, whose queue is not open\n", countAndNames("site", numbers(t.Uninspected)))
+		w.printf("not looked at: the mail that waits at %s, whose queue is not open\n", countAndNames("site", numbers(t.Uninspected)))
 	}
 }
 
-func printSiteImpact(w *tabwriter.Writer, s api.SiteImpact) {
+func printSiteImpact(w table, s api.SiteImpact) {
 	say := func(format string, args ...any) {
-		fmt.Fprintf(w, "site %d: %s\n", s.Site, fmt.Sprintf(format, args...))
+		w.printf("site %d: %s\n", s.Site, fmt.Sprintf(format, args...))
 	}
 	for _, word := range s.Becomes {
 		say("%s", word)
@@ -287,8 +286,8 @@ func (c *cli) mbConfirm() *urfave.Command {
 				}
 				q.Rev = metabase.Rev(n)
 			}
-			return change(cx.Context, c, api.MbConfirm, q, func(w *tabwriter.Writer, a api.Applied) {
-				fmt.Fprintf(w, "revision %d stays\n", a.Rev)
+			return change(cx.Context, c, api.MbConfirm, q, func(w table, a api.Applied) {
+				w.printf("revision %d stays\n", a.Rev)
 			})
 		}),
 	}

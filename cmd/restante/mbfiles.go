@@ -10,7 +10,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"unicode/utf8"
 
 	urfave "github.com/urfave/cli/v2"
@@ -47,7 +46,7 @@ func (c *cli) mbExport() *urfave.Command {
 				if c.json {
 					return c.answerOwn(exportedText{string(a.XML), a.Rev, a.Secrets}, nil)
 				}
-				_, err := c.out.Write(a.XML)
+				_, err := c.verbatim().Write(a.XML)
 				return err
 			}
 			if a.Secrets > 0 {
@@ -57,7 +56,7 @@ func (c *cli) mbExport() *urfave.Command {
 				return err
 			}
 			made := exportedFile{file, a.Rev, a.Secrets}
-			return c.answerOwn(made, func(w *tabwriter.Writer) { fmt.Fprintf(w, "exported revision %d to %s\n", made.Rev, made.File) })
+			return c.answerOwn(made, func(w table) { w.printf("exported revision %d to %s\n", made.Rev, made.File) })
 		}),
 	}
 }
@@ -96,7 +95,7 @@ func (c *cli) mbImport() *urfave.Command {
 				XML: xml, At: cx.String("at"), Merge: cx.Bool("merge"), NodeOnly: cx.Bool("node-only"), DryRun: cx.Bool("dry-run"),
 				Brief: !c.json, // only a dry run prints the changes
 			}
-			return tryOrChange(cx.Context, c, api.MbImport, q, q.DryRun, func(w *tabwriter.Writer, a api.Imported) {
+			return tryOrChange(cx.Context, c, api.MbImport, q, q.DryRun, func(w table, a api.Imported) {
 				printOutcome(w, a.Applied)
 				printReport(w, a.Report)
 			})
@@ -128,9 +127,9 @@ func (c *cli) readBounded(name string, most int64) ([]byte, error) {
 }
 
 // printOutcome is printApplied for a change that may turn out empty.
-func printOutcome(w *tabwriter.Writer, a api.Applied) {
+func printOutcome(w table, a api.Applied) {
 	if !a.DryRun && !a.Made {
-		fmt.Fprintln(w, "changes nothing")
+		w.printf("changes nothing\n")
 		return
 	}
 	printApplied(w, a)
@@ -138,27 +137,27 @@ func printOutcome(w *tabwriter.Writer, a api.Applied) {
 
 // printReport prints the count of items that were imported unchanged, and each
 // other item on a line.
-func printReport(w *tabwriter.Writer, r *mbxml.Report) {
+func printReport(w table, r *mbxml.Report) {
 	properties := "properties"
 	if r.Properties == 1 {
 		properties = "property"
 	}
-	fmt.Fprintf(w, "taken over: %s, %d %s\n", plural(r.Keys, "key"), r.Properties, properties)
+	w.printf("taken over: %s, %d %s\n", plural(r.Keys, "key"), r.Properties, properties)
 	for _, v := range []mbxml.Verdict{mbxml.Translated, mbxml.Ignored, mbxml.Decision} {
 		for _, m := range r.Remarks {
 			if m.Verdict != v {
 				continue
 			}
-			fmt.Fprintf(w, "%s: ", v)
+			w.printf("%s: ", v)
 			if m.Line > 0 {
-				fmt.Fprintf(w, "line %d: ", m.Line)
+				w.printf("line %d: ", m.Line)
 			}
 			for _, part := range []string{string(m.Path), m.Property} {
 				if part != "" {
-					fmt.Fprint(w, part, ": ")
+					w.printf("%s: ", part)
 				}
 			}
-			fmt.Fprintln(w, m.Text)
+			w.printf("%s\n", m.Text)
 		}
 	}
 }
@@ -187,8 +186,8 @@ func (c *cli) mbBackup() *urfave.Command {
 					return c.usage("the password is empty")
 				}
 			}
-			return change(cx.Context, c, api.MbBackup, q, func(w *tabwriter.Writer, b api.Backup) {
-				fmt.Fprintf(w, "%s\n", b.File)
+			return change(cx.Context, c, api.MbBackup, q, func(w table, b api.Backup) {
+				w.printf("%s\n", b.File)
 			})
 		}),
 	}
@@ -208,8 +207,8 @@ func (c *cli) mbBackups() *urfave.Command {
 			if cx.IsSet("version") {
 				return c.usage("--version goes with --delete")
 			}
-			return list(cx.Context, c, api.MbBackups, struct{}{}, "there are no backups", func(w *tabwriter.Writer, b api.Backup) {
-				fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", b.Name, b.Version, formatTime(b.Time), formatSize(b.Bytes))
+			return list(cx.Context, c, api.MbBackups, struct{}{}, "there are no backups", func(w table, b api.Backup) {
+				w.printf("%s\t%d\t%s\t%s\n", b.Name, b.Version, formatTime(b.Time), formatSize(b.Bytes))
 			})
 		}),
 	}
@@ -228,8 +227,8 @@ func (c *cli) deleteBackup(cx *urfave.Context) error {
 	if err := c.confirm("deleting " + which); err != nil {
 		return err
 	}
-	return change(cx.Context, c, api.MbDeleteBackup, q, func(w *tabwriter.Writer, b api.Backup) {
-		fmt.Fprintf(w, "deleted %s\n", b.File)
+	return change(cx.Context, c, api.MbDeleteBackup, q, func(w table, b api.Backup) {
+		w.printf("deleted %s\n", b.File)
 	})
 }
 

@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -24,21 +23,21 @@ func (c *cli) mbLog() *urfave.Command {
 				return c.usage("--count must not be negative")
 			}
 			q := api.LogRequest{Path: cx.Args().First(), Count: cx.Int("count")}
-			return list(cx.Context, c, api.MbLog, q, "the history has no such revision", func(w *tabwriter.Writer, e api.Entry) {
+			return list(cx.Context, c, api.MbLog, q, "the history has no such revision", func(w table, e api.Entry) {
 				printEntry(w, e, cx.Bool("changes"))
 			})
 		}),
 	}
 }
 
-func printEntry(w *tabwriter.Writer, e api.Entry, changes bool) {
+func printEntry(w table, e api.Entry, changes bool) {
 	note := e.Comment
 	if e.Reverts != 0 {
 		note = fmt.Sprintf("takes back %d %s", e.Reverts, note)
 	}
-	fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", e.Rev, formatTime(e.Time), dash(string(e.Actor)), e.Origin, plural(len(e.Changes), "change"), note)
+	w.printf("%d\t%s\t%s\t%s\t%s\t%s\n", e.Rev, formatTime(e.Time), dash(string(e.Actor)), e.Origin, plural(len(e.Changes), "change"), note)
 	for _, kept := range e.Kept {
-		fmt.Fprintf(w, "! not taken back: %s\n", kept)
+		w.printf("! not taken back: %s\n", kept)
 	}
 	if !changes {
 		return
@@ -127,7 +126,7 @@ func (c *cli) watch(cx *urfave.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := c.answerOwn(e, func(w *tabwriter.Writer) { printEntry(w, e, true) }); err != nil {
+		if err := c.answerOwn(e, func(w table) { printEntry(w, e, true) }); err != nil {
 			return err
 		}
 		if left--; left == 0 {

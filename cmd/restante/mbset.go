@@ -3,11 +3,9 @@
 package main
 
 import (
-	"fmt"
 	"path"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -40,12 +38,12 @@ func (c *cli) applyOne(cx *urfave.Context, words ...string) error {
 		return err
 	}
 	q := api.ApplyRequest{Lines: []api.Line{line}}
-	return change(cx.Context, c, api.MbApply, q, func(w *tabwriter.Writer, a api.Applied) {
+	return change(cx.Context, c, api.MbApply, q, func(w table, a api.Applied) {
 		did := words[0] + " " + describeChange(words[0], cx.Args().Slice(), a.Changes)
 		if a.Made {
-			fmt.Fprintf(w, "revision %d: %s\n", a.Rev, did)
+			w.printf("revision %d: %s\n", a.Rev, did)
 		} else {
-			fmt.Fprintf(w, "%s; the tree stays at revision %d\n", did, a.Rev)
+			w.printf("%s; the tree stays at revision %d\n", did, a.Rev)
 		}
 	})
 }

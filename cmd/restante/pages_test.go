@@ -50,6 +50,7 @@ func markdown(app *urfave.App) string {
 	for i, text := range exitCodes() {
 		fmt.Fprintf(&b, "| %d | %s |\n", i, text)
 	}
+	b.WriteString("\n## Characters\n\nA control, bidirectional or other invisible character, and an octet that is not UTF-8, is printed as an escape such as `\\x1b` or\n`\\u202e`, in answers, errors and the log. A value (`mb get`), a message (`queue show --body`), an export and what a script\nprints are written to the octet, unless standard output is a terminal. With `--json` the answer is JSON as it is.\n")
 	for _, c := range app.Commands {
 		if c.Hidden {
 			continue

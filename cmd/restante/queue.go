@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -36,11 +35,13 @@ func (c *cli) queueList() *urfave.Command {
 		Name: "list", Usage: "list queued messages by destination", Flags: []urfave.Flag{siteFlag()},
 		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
 			q := api.QueueRequest{Site: cx.Int("site")}
-			header := "site\tdomain\tstate\tmessages\tbytes\toldest\tnext try\tlast error\n"
-			return list(cx.Context, c, api.QueueList, q, "no messages are queued", func(w *tabwriter.Writer, d api.Destination) {
-				fmt.Fprint(w, header)
-				header = ""
-				fmt.Fprintf(w, "%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", d.Site, d.Domain, d.State, d.Messages, d.Bytes, formatTime(d.Oldest), formatTime(d.NextTry), d.LastError)
+			first := true
+			return list(cx.Context, c, api.QueueList, q, "no messages are queued", func(w table, d api.Destination) {
+				if first {
+					w.printf("site\tdomain\tstate\tmessages\tbytes\toldest\tnext try\tlast error\n")
+				}
+				first = false
+				w.printf("%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", d.Site, d.Domain, d.State, d.Messages, d.Bytes, formatTime(d.Oldest), formatTime(d.NextTry), d.LastError)
 			})
 		}),
 	}
@@ -56,12 +57,12 @@ func (c *cli) queueMessages() *urfave.Command {
 	}
 }
 
-func printMessageLine(w *tabwriter.Writer, m api.Message) {
+func printMessageLine(w table, m api.Message) {
 	to := make([]string, len(m.To))
 	for i, r := range m.To {
 		to[i] = r.Address.String()
 	}
-	fmt.Fprintf(w, "%s\t%s\t<%s>\t%s\t%d\t%s\t%s\t%s\n", m.ID, m.State, m.From, strings.Join(to, " "), m.Size, formatTime(m.Received), formatTime(m.NextTry), m.LastError)
+	w.printf("%s\t%s\t<%s>\t%s\t%d\t%s\t%s\t%s\n", m.ID, m.State, m.From, strings.Join(to, " "), m.Size, formatTime(m.Received), formatTime(m.NextTry), m.LastError)
 }
 
 func (c *cli) queueShow() *urfave.Command {
@@ -75,15 +76,15 @@ func (c *cli) queueShow() *urfave.Command {
 				return err
 			}
 			if q.Body && !c.json {
-				_, err := c.out.Write(m.Body)
+				_, err := c.verbatim().Write(m.Body)
 				return err
 			}
-			return c.answer(raw, func(w *tabwriter.Writer) { printMessage(w, m) })
+			return c.answer(raw, func(w table) { printMessage(w, m) })
 		}),
 	}
 }
 
-func printMessage(w *tabwriter.Writer, m api.MessageDetail) {
+func printMessage(w table, m api.MessageDetail) {
 	env := m.Envelope
 	row := fields(w)
 	row("id", env.ID)
@@ -153,12 +154,12 @@ func (c *cli) queueAct(name, usage, danger string) *urfave.Command {
 	}
 }
 
-func printActed(w *tabwriter.Writer, a api.ActResult) {
-	fmt.Fprintf(w, "%s, %d bytes", plural(a.Messages, "message"), a.Bytes)
+func printActed(w table, a api.ActResult) {
+	w.printf("%s, %d bytes", plural(a.Messages, "message"), a.Bytes)
 	if a.Busy > 0 {
-		fmt.Fprintf(w, "; %d unchanged, being sent just now", a.Busy)
+		w.printf("; %d unchanged, being sent just now", a.Busy)
 	}
-	fmt.Fprintln(w)
+	w.printf("\n")
 }
 
 func (c *cli) queueRelease() *urfave.Command {
@@ -166,8 +167,8 @@ func (c *cli) queueRelease() *urfave.Command {
 		Name: "release", Usage: "deliver a held domain's mail to its hosts now, as ETRN does", ArgsUsage: "DOMAIN", Flags: []urfave.Flag{siteFlag()},
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.QueueRequest{Site: cx.Int("site"), Domain: cx.Args().First()}
-			return change(cx.Context, c, api.QueueRelease, q, func(w *tabwriter.Writer, r api.Released) {
-				fmt.Fprintf(w, "%s\n", plural(r.Messages, "message"))
+			return change(cx.Context, c, api.QueueRelease, q, func(w table, r api.Released) {
+				w.printf("%s\n", plural(r.Messages, "message"))
 			})
 		}),
 	}
@@ -182,7 +183,7 @@ func (c *cli) queueTransfer(name, usage string, m api.Method[api.FolderRequest, 
 			if err != nil {
 				return err
 			}
-			return change(cx.Context, c, m, api.FolderRequest{Dir: dir, Site: cx.Int("site")}, func(w *tabwriter.Writer, a api.ActResult) {
+			return change(cx.Context, c, m, api.FolderRequest{Dir: dir, Site: cx.Int("site")}, func(w table, a api.ActResult) {
 				printActed(w, a)
 				if a.Messages == 0 && m == api.QueueImport {
 					c.warn(dir, "no message in it that is not queued already")

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -43,7 +42,7 @@ func (c *cli) runCommand() *urfave.Command {
 			if err != nil {
 				return err
 			}
-			script.Args, script.Stdout = cx.Args().Tail(), c.out
+			script.Args, script.Stdout = cx.Args().Tail(), c.verbatim()
 			if c.json {
 				script.Stdout = jsonText{c.out}
 			}
@@ -68,7 +67,7 @@ func (c *cli) runCommand() *urfave.Command {
 			if err != nil {
 				return err
 			}
-			return c.answerOwn(difference, func(w *tabwriter.Writer) { printApplied(w, difference) })
+			return c.answerOwn(difference, func(w table) { printApplied(w, difference) })
 		}),
 	}
 }
@@ -125,9 +124,9 @@ func (c *cli) listScripts() error {
 		}
 		list = append(list, carriedScript{"@" + strings.TrimSuffix(file, ".lua"), summary(string(source))})
 	}
-	return c.answerOwn(list, func(w *tabwriter.Writer) {
+	return c.answerOwn(list, func(w table) {
 		for _, s := range list {
-			fmt.Fprintf(w, "%s\t%s\n", s.Name, s.Does)
+			w.printf("%s\t%s\n", s.Name, s.Does)
 		}
 	})
 }

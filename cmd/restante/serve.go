@@ -21,7 +21,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
@@ -278,15 +277,15 @@ type startedSite struct {
 func (c *cli) announceSites(e *engine.Engine) {
 	for _, site := range e.Sites() {
 		if len(site.Listening) > 0 {
-			_ = c.answerOwn(startedSite{site.Number, site.Name, site.Listening}, func(w *tabwriter.Writer) {
-				fmt.Fprintf(w, "site %d %q started on %s\n", site.Number, site.Name, addresses(site.Listening, ", "))
+			_ = c.answerOwn(startedSite{site.Number, site.Name, site.Listening}, func(w table) {
+				w.printf("site %d %q started on %s\n", site.Number, site.Name, addresses(site.Listening, ", "))
 			})
 		}
 		if site.Why != "" {
-			fmt.Fprintf(c.err, "restante: serve: site %d: %s\n", site.Number, site.Why)
+			fmt.Fprintf(c.err, "restante: serve: site %d: %s\n", site.Number, visible(site.Why))
 		}
 	}
-	_ = c.answerOwn(map[string]bool{"ready": true}, func(w *tabwriter.Writer) { fmt.Fprintln(w, "ready") })
+	_ = c.answerOwn(map[string]bool{"ready": true}, func(w table) { w.printf("ready\n") })
 }
 
 // An engineAdapter is the engine with the queues as the API names them.

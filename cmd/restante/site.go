@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -36,8 +35,8 @@ func (c *cli) siteList() *urfave.Command {
 	}
 }
 
-func printSiteLine(w *tabwriter.Writer, site api.Site) {
-	fmt.Fprintf(w, "%d\t%q\t%s\t%s\t%s\n", site.Number, site.Name, strings.Join(site.Bindings, " "), site.State, site.Why)
+func printSiteLine(w table, site api.Site) {
+	w.printf("%d\t%q\t%s\t%s\t%s\n", site.Number, site.Name, strings.Join(site.Bindings, " "), site.State, site.Why)
 }
 
 func (c *cli) siteShow() *urfave.Command {
@@ -49,7 +48,7 @@ func (c *cli) siteShow() *urfave.Command {
 	}
 }
 
-func printSite(w *tabwriter.Writer, site api.Site) {
+func printSite(w table, site api.Site) {
 	row := fields(w)
 	row("site", site.Number)
 	row("name", site.Name)
@@ -94,8 +93,8 @@ func (c *cli) siteCreate() *urfave.Command {
 			if q.Name == "" || len(q.Bind) == 0 || q.Domain == "" {
 				return c.usage("--name, --bind and --domain are needed")
 			}
-			return change(cx.Context, c, api.SiteCreate, q, func(w *tabwriter.Writer, site api.Site) {
-				fmt.Fprintln(w, site.Number)
+			return change(cx.Context, c, api.SiteCreate, q, func(w table, site api.Site) {
+				w.printf("%d\n", site.Number)
 			})
 		}),
 	}
@@ -165,8 +164,8 @@ func (c *cli) deleteSite(cx *urfave.Context, n int) error {
 	if err := c.confirm(fmt.Sprintf("deleting site %d", n)); err != nil {
 		return err
 	}
-	return change(cx.Context, c, api.SiteDelete, q, func(w *tabwriter.Writer, d api.Deleted) {
-		fmt.Fprintf(w, "site %d is gone, with %s taken care of\n", n, plural(d.Messages, "message"))
+	return change(cx.Context, c, api.SiteDelete, q, func(w table, d api.Deleted) {
+		w.printf("site %d is gone, with %s taken care of\n", n, plural(d.Messages, "message"))
 		if len(d.Folders) > 0 {
 			c.warn(fmt.Sprintf("site %d", n), "its folders stay: "+quoted(d.Folders))
 		}
@@ -178,8 +177,8 @@ func (c *cli) siteSessions() *urfave.Command {
 		Name: "sessions", Usage: "list the callers that are connected to a site", ArgsUsage: "N",
 		Action: c.withSite(1, 1, func(cx *urfave.Context, n int) error {
 			q, empty := api.SiteRequest{Site: n}, fmt.Sprintf("no caller is connected to site %d", n)
-			return list(cx.Context, c, api.Sessions, q, empty, func(w *tabwriter.Writer, s api.Session) {
-				fmt.Fprintf(w, "%d\t%s\t%s\t%s\ttls %s\t%s\t%s\n", s.ID, s.Remote, dash(s.Hello), dash(s.Account), yesNo(s.TLS), formatTime(s.Since), s.Activity)
+			return list(cx.Context, c, api.Sessions, q, empty, func(w table, s api.Session) {
+				w.printf("%d\t%s\t%s\t%s\ttls %s\t%s\t%s\n", s.ID, s.Remote, dash(s.Hello), dash(s.Account), yesNo(s.TLS), formatTime(s.Since), s.Activity)
 			})
 		}),
 	}
@@ -194,8 +193,8 @@ func (c *cli) siteEndSession() *urfave.Command {
 			if (q.ID == "") != q.All {
 				return c.usage("takes N and either ID or --all")
 			}
-			return change(cx.Context, c, api.EndSession, q, func(w *tabwriter.Writer, e api.Ended) {
-				fmt.Fprintf(w, "%s ended\n", plural(e.Sessions, "session"))
+			return change(cx.Context, c, api.EndSession, q, func(w table, e api.Ended) {
+				w.printf("%s ended\n", plural(e.Sessions, "session"))
 			})
 		}),
 	}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -15,7 +14,7 @@ func (c *cli) statusCommand() *urfave.Command {
 	return &urfave.Command{
 		Name: "status", Usage: "show service status",
 		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
-			return call(cx.Context, c, api.Status, struct{}{}, func(w *tabwriter.Writer, v api.Service) {
+			return call(cx.Context, c, api.Status, struct{}{}, func(w table, v api.Service) {
 				row := fields(w)
 				row("version", v.Version)
 				row("data", v.Data)
@@ -62,7 +61,7 @@ func (c *cli) explainCommand() *urfave.Command {
 	}
 }
 
-func printExplained(w *tabwriter.Writer, e api.Explained) {
+func printExplained(w table, e api.Explained) {
 	row := fields(w)
 	row("recipient", e.Recipient)
 	row("domain", fmt.Sprintf("%s, %s, key %s", e.Domain, e.Standing, dash(e.Key)))

@@ -111,7 +111,7 @@ func (c *cli) confirm(question string) error {
 	if !isTerminal(c.in) {
 		return &api.Error{Kind: api.KindUsage, Text: question + " needs a yes", Hint: "--yes " + c.argsAfterGlobals()}
 	}
-	fmt.Fprintf(c.err, "%s? [y/N] ", question)
+	fmt.Fprintf(c.err, "%s? [y/N] ", visible(question))
 	line, _ := bufio.NewReader(c.in).ReadString('\n')
 	if word := strings.ToLower(strings.TrimSpace(line)); word != "y" && word != "yes" {
 		return &api.Error{Kind: api.KindFailed, Text: "not done"}
