@@ -40,21 +40,33 @@ import (
 // queueName is the folder of the queues' index within the data folder.
 const queueName = "queue"
 
+// dataMode is that of the data folder. Commands of other users must reach the
+// socket in it. Secret files below it have permissions of their own.
+const dataMode = 0o711
+
 func (c *cli) serveCommand() *urfave.Command {
 	return &urfave.Command{
 		Name: "serve", Usage: "run the service in the foreground",
 		Description: "In an empty data folder, it first sets up site 1 with the given addresses, domain and name. Later these\n" +
 			"options are refused: use site bind and mb set. It prints a line for each site that started, and then ready.\n" +
-			"SIGINT and SIGTERM stop it: callers get a grace time.",
+			"SIGINT and SIGTERM stop it: callers get a grace time.\n\n" +
+			"Where root starts it on Linux, it runs as the user of --user, who may listen on ports below 1024 and has no\n" +
+			"other right of root. A new or empty data folder is given to that user; any other must be that user's. Without\n" +
+			"--user, it is the user restante, where there is one and the data folder is that user's, new or empty. With\n" +
+			"--user root it stays root.",
 		Flags: []urfave.Flag{
 			&urfave.StringSliceFlag{Name: "bind", Usage: "at setup, listen on `ADDR:PORT`; may be given several times", DefaultText: ":25"},
 			&urfave.StringFlag{Name: "domain", Usage: "at setup, set the default `DOMAIN`", DefaultText: "the host's name"},
 			&urfave.StringFlag{Name: "fqdn", Usage: "at setup, announce `NAME` to callers", DefaultText: "the host's, or the domain"},
+			&urfave.StringFlag{Name: "user", Usage: "run as the user `NAME` where root starts it", DefaultText: "restante"},
 			&urfave.StringFlag{Name: "log-format", Value: "text", Usage: "write the log as text or json"},
 		},
 		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
 			log, err := c.logger(cx.String("log-format"))
 			if err != nil {
+				return err
+			}
+			if err := c.becomeUser(cx.String("user")); err != nil {
 				return err
 			}
 			return c.serve(cx.Context, log, setup{cx.StringSlice("bind"), cx.String("domain"), cx.String("fqdn")})
@@ -104,11 +116,10 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	if err != nil {
 		return err
 	}
-	// Commands of other users must reach the socket in it. Secret files below
-	// it have permissions of their own.
-	if err := disk.MkdirAll(nil, data, 0o711); err != nil {
+	if err := disk.MkdirAll(nil, data, dataMode); err != nil {
 		return err
 	}
+	logUser(log, data)
 	later := &laterEngine{data: data}
 	h, err := openStore(ctx, data, storeOptions{create: true, log: log, audit: auditTo(log), act: later.act, mail: later.check})
 	if err != nil {

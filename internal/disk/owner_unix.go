@@ -5,7 +5,9 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"syscall"
 )
@@ -72,4 +74,28 @@ func ActAsOwner(dir string) (restore func(), err error) {
 		}
 	}
 	return restore, nil
+}
+
+// HandOver gives a folder of root to a user if it is empty. It reports whether the
+// folder is that user's then. The folder of a link keeps its owner.
+func HandOver(dir string, uid, gid int) (bool, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return false, err
+	}
+	if has, _ := owner(info); has != 0 || has == uid {
+		return has == uid, nil
+	}
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENOTDIR) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if _, err := f.Readdirnames(1); !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return true, f.Chown(uid, gid)
 }
