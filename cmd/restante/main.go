@@ -16,9 +16,14 @@ import (
 	"syscall"
 
 	urfave "github.com/urfave/cli/v2"
+
+	"restante/internal/disk"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	disk.MakePrivate() // of a process for all of its life, not of each call of run
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
 
 // run executes args and returns the exit code; docs/commands.md lists the codes.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {

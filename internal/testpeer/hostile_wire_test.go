@@ -121,12 +121,12 @@ var wireRows = []wireRow{
 
 	// BDAT.
 	{name: "BDAT without MAIL", steps: []string{ehlo + "BDAT 5 LAST\r\nQUIT\n" + quit, "250 503_5.5.1 221"}},
-	{name: "BDAT without a size", steps: []string{transaction + "BDAT\r\n" + smuggledCommands, "250 250 250 501_5.5.4 closed"}},
-	{name: "BDAT with a negative size", steps: []string{transaction + "BDAT -1 LAST\r\n" + smuggledCommands, "250 250 250 501 closed"}},
-	{name: "BDAT with a huge size", steps: []string{transaction + "BDAT 99999999999999999999 LAST\r\n" + smuggledCommands, "250 250 250 501 closed"}},
+	{name: "BDAT without a size", steps: []string{transaction + "BDAT\r\n" + smuggledCommands, "250 250 250 501_5.5.4 421_4.7.0 closed"}},
+	{name: "BDAT with a negative size", steps: []string{transaction + "BDAT -1 LAST\r\n" + smuggledCommands, "250 250 250 501 421_4.7.0 closed"}},
+	{name: "BDAT with a huge size", steps: []string{transaction + "BDAT 99999999999999999999 LAST\r\n" + smuggledCommands, "250 250 250 501 421_4.7.0 closed"}},
 	{name: "BDAT with a large size and a disconnect", steps: []string{transaction + "BDAT 4611686018427387903 LAST\r\nx", "250 250 250"}},
-	{name: "BDAT with a malformed LAST", steps: []string{transaction + "BDAT 13 LASTX\r\n" + smuggledCommands, "250 250 250 501 closed"}},
-	{name: "BDAT in hex", steps: []string{transaction + "BDAT 0x10 LAST\r\n" + smuggledCommands, "250 250 250 501 closed"}},
+	{name: "BDAT with a malformed LAST", steps: []string{transaction + "BDAT 13 LASTX\r\n" + smuggledCommands, "250 250 250 501 421_4.7.0 closed"}},
+	{name: "BDAT in hex", steps: []string{transaction + "BDAT 0x10 LAST\r\n" + smuggledCommands, "250 250 250 501 421_4.7.0 closed"}},
 	{name: "BDAT over the limit", steps: []string{transaction + fmt.Sprintf("BDAT %d LAST\r\n", messageLimit+1) + strings.Repeat("x", messageLimit+1) + quit, "250 250 250 552_5.3.4 221"}},
 	{name: "a bare LF by BDAT", steps: []string{transaction + "BDAT 5 LAST\r\na\nb\r\n" + smuggledCommands + quit, "250 250 250 550_5.6.0 421_4.7.0 closed"}},
 	{name: "a bare CR that ends the last chunk", steps: []string{transaction + "BDAT 5\r\nabcd\rBDAT 0 LAST\r\n" + smuggledCommands + quit, "250 250 250 250 550_5.6.0 421_4.7.0 closed"}},
