@@ -214,6 +214,7 @@ func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 	}
 	if in := set.SignIn; in != nil {
 		t.Auth = func() sasl.Client { return signIn(in) }
+		t.AuthInClear = in.InClear || !in.Plain // CRAM-MD5 does not show the password
 	}
 	return t
 }

@@ -59,7 +59,8 @@ type ClientSettings struct {
 	Port         uint16             // of the hosts that DNS names; 0: 25
 	TLS          *tls.Config        // base for STARTTLS: roots, least version; nil: the system's roots
 	RequireTLS   bool               // no mail without TLS, and the host must prove its name
-	Auth         func() sasl.Client // makes the sign-in of one connection; nil: none
+	Auth         func() sasl.Client // makes the sign-in of one connection to a smart host; nil: none
+	AuthInClear  bool               // sign in without TLS, too
 	HELO         bool               // HELO instead of EHLO
 	NoPipelining bool               // one command at a time
 	MaxMessages  int                // on one connection; 0: no limit
@@ -75,7 +76,7 @@ func (r Route) Same(o Route) bool {
 }
 
 func (t ClientSettings) same(o ClientSettings) bool {
-	return t.Hello == o.Hello && t.Port == o.Port && t.RequireTLS == o.RequireTLS && (t.TLS == nil) == (o.TLS == nil) &&
+	return t.Hello == o.Hello && t.Port == o.Port && t.RequireTLS == o.RequireTLS && t.AuthInClear == o.AuthInClear && (t.TLS == nil) == (o.TLS == nil) &&
 		t.HELO == o.HELO && t.NoPipelining == o.NoPipelining && slices.Equal(t.DNS.Servers, o.DNS.Servers) && t.DNS.TCP == o.DNS.TCP &&
 		reflect.DeepEqual(t.signIn(), o.signIn())
 }
@@ -159,8 +160,8 @@ func (d *Delivery) Attempt(ctx context.Context, dest mail.Domain, l transfer.Lea
 // internal, such as a settlement that failed.
 func (d *Delivery) send(ctx context.Context, dest mail.Domain, route Route, b *transfer.Batch) error {
 	failed := failure{status: mail.Deferred, reply: mail.Reply{Code: 451, Enhanced: "4.4", Text: "there is no route for the domain"}}
-	for _, find := range d.stages(dest, route) {
-		targets, err := find(ctx)
+	for _, s := range d.stages(dest, route) {
+		targets, err := s.find(ctx)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -171,7 +172,7 @@ func (d *Delivery) send(ctx context.Context, dest mail.Domain, route Route, b *t
 			}
 			continue
 		}
-		done, f, err := d.tryTargets(ctx, targets, route.Client, b)
+		done, f, err := d.tryTargets(ctx, targets, s.client, b)
 		if done || err != nil {
 			return err
 		}

@@ -96,6 +96,7 @@ func TestSameRoute(t *testing.T) {
 		{func(r *Route) { r.Client.Auth = plain("x") }, true},
 		{func(r *Route) { r.Client.Auth = plain("y") }, false},
 		{func(r *Route) { r.Client.Auth = nil }, false},
+		{func(r *Route) { r.Client.AuthInClear = true }, false},
 	}
 	for i, tt := range tests {
 		r := base()
@@ -382,12 +383,73 @@ func TestPasswordIsNotSaidInClearAfterAFailedHandshake(t *testing.T) {
 	}})
 	l := newLease(message(1, "x\r\n", "a@to.test"))
 	talk := ClientSettings{Auth: func() sasl.Client { return sasl.NewPlainClient("", "user", "secret") }}
-	attempt(t, Route{Client: talk}, names{"to.test": {host(1)}}, lines{"192.0.2.1": mx.Addr}, l)
+	attempt(t, Route{Kind: SmartHost, Smart: []Hop{{Host: "smart.test"}}, Client: talk}, names{"smart.test": {host(1)}}, lines{"192.0.2.1": mx.Addr}, l)
 	check(t, l, 1, "a@to.test deferred", "4")
 	mu.Lock()
 	defer mu.Unlock()
 	if slices.ContainsFunc(said, func(s string) bool { return strings.HasPrefix(s, "AUTH") }) || mx.Conns() != 1 {
 		t.Errorf("%d connections; said %q", mx.Conns(), said)
+	}
+}
+
+// The password of a smart host is for no other host, and in clear for none unless
+// that is said.
+func TestPasswordIsForSmartHostsOverTLS(t *testing.T) {
+	cert, _ := testpeer.Certificate(t, "mx9.test", time.Now().Add(time.Hour))
+	dns := names{"smart.test": {host(9)}, "to.test": {host(1)}}
+	smart := []Hop{{Host: "smart.test"}}
+	inClear := "454 4.7.11 mx9.test offers no TLS, and the password is not sent without it (RouteClearTextAuth)"
+	for _, tt := range []struct {
+		name      string
+		route     Route
+		tls       *tls.Config
+		direct    bool // the direct host is up
+		reply     string
+		passwords int
+	}{
+		{"over TLS", Route{Kind: SmartHost, Smart: smart}, certs(cert), false, "250", 1},
+		{"no TLS", Route{Kind: SmartHost, Smart: smart}, nil, false, inClear, 0},
+		{"no TLS, as it may", Route{Kind: SmartHost, Smart: smart, Client: ClientSettings{AuthInClear: true}}, nil, false, "250", 1},
+		{"direct first", Route{Kind: SmartHost, Smart: smart, DirectFirst: true, Client: ClientSettings{AuthInClear: true}}, nil, true, "250", 0},
+		{"direct first, which is down", Route{Kind: SmartHost, Smart: smart, DirectFirst: true}, certs(cert), false, "250", 1},
+		{"by DNS", Route{Client: ClientSettings{AuthInClear: true}}, nil, true, "250", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var mu sync.Mutex
+			passwords := 0 // guarded by mu
+			answer := func(line string) string {
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case strings.HasPrefix(line, "EHLO") && tt.tls == nil:
+					return "250-mx.test\r\n250 AUTH PLAIN"
+				case strings.HasPrefix(line, "EHLO"):
+					return "250-mx.test\r\n250-STARTTLS\r\n250 AUTH PLAIN"
+				case strings.HasPrefix(line, "AUTH"):
+					passwords++
+					return "235 2.7.0 yes"
+				}
+				return ""
+			}
+			mx := testpeer.NewMX(t, testpeer.MXOptions{TLS: tt.tls, Answer: answer})
+			hosts := lines{"192.0.2.9": mx.Addr}
+			if tt.direct {
+				hosts["192.0.2.1"] = mx.Addr
+			}
+			tt.route.Client.Auth = func() sasl.Client { return sasl.NewPlainClient("", "user", "secret") }
+			l := newLease(message(1, "x\r\n", "a@to.test"))
+			attempt(t, tt.route, dns, hosts, l)
+			outcome := "a@to.test delivered"
+			if tt.reply == inClear {
+				outcome = "a@to.test deferred"
+			}
+			check(t, l, 1, outcome, tt.reply)
+			mu.Lock()
+			defer mu.Unlock()
+			if passwords != tt.passwords {
+				t.Errorf("the password was sent %d times, want %d", passwords, tt.passwords)
+			}
+		})
 	}
 }
 

@@ -24,18 +24,22 @@ type target struct {
 // maxTargets bounds the addresses that one attempt tries.
 const maxTargets = 10
 
-// A stage finds targets. The next stage is tried when they fail.
-type stage func(ctx context.Context) ([]target, error)
+// A stage finds targets, and says how to talk to them. The next stage is tried
+// when they fail.
+type stage struct {
+	find   func(ctx context.Context) ([]target, error)
+	client ClientSettings
+}
 
-// stages returns the stages of a route in order.
+// stages returns the stages of a route in order. The password is for the smart
+// hosts: DNS names the hosts that the owner of the destination wants.
 func (d *Delivery) stages(dest mail.Domain, route Route) []stage {
-	direct := func(ctx context.Context) ([]target, error) {
+	direct := stage{func(ctx context.Context) ([]target, error) {
 		hosts, err := d.resolver.Hosts(ctx, dest, route.Client.DNS)
 		return targets(hosts, cmp.Or(route.Client.Port, 25)), err
-	}
-	smart := func(ctx context.Context) ([]target, error) {
-		return d.smart(ctx, route)
-	}
+	}, route.Client}
+	direct.client.Auth = nil
+	smart := stage{func(ctx context.Context) ([]target, error) { return d.smart(ctx, route) }, route.Client}
 	switch {
 	case route.Kind != SmartHost:
 		return []stage{direct}
@@ -176,7 +180,7 @@ func (d *Delivery) connect(ctx context.Context, t target, talk ClientSettings, c
 	}
 	opts := wire.ClientOptions{
 		Hello: talk.Hello, TLS: tlsConfig(talk, t.host), UseHELO: talk.HELO,
-		NoPipelining: talk.NoPipelining, Timeouts: talk.Timeouts, Auth: talk.signIn(),
+		NoPipelining: talk.NoPipelining, Timeouts: talk.Timeouts, Auth: talk.signIn(), AuthInClear: talk.AuthInClear,
 	}
 	switch {
 	case talk.RequireTLS:
@@ -206,6 +210,9 @@ func refusal(cause error, t target) mail.Reply {
 	var r mail.Reply
 	if errors.As(cause, &r) {
 		return r
+	}
+	if errors.Is(cause, wire.ErrAuthInClear) {
+		return mail.Reply{Code: 454, Enhanced: "7.11", Text: t.host + " offers no TLS, and the password is not sent without it (RouteClearTextAuth)", Cause: cause}
 	}
 	if errors.Is(cause, wire.ErrTLS) {
 		return mail.Reply{Code: 454, Enhanced: "7.5", Text: "no trusted TLS connection to " + t.host, Cause: cause}

@@ -74,8 +74,10 @@ type Route struct {
 type RouteSignIn struct {
 	User     string
 	Password account.Secret
-	Plain    bool // by PLAIN or LOGIN
-	Cram     bool // by CRAM-MD5
+	From     metabase.Path // the key that stores Password
+	Plain    bool          // by PLAIN or LOGIN
+	Cram     bool          // by CRAM-MD5
+	InClear  bool          // by PLAIN or LOGIN without TLS, too
 }
 
 // DomainFor finds what is set for a domain: by its own name, else by the
@@ -251,9 +253,10 @@ func (r *reader) routeSignIn() *RouteSignIn {
 		return nil
 	}
 	any := action.Has(SignInAny) && !action.Any(SignInCram|SignInPlain)
+	password, from, _ := r.value(RoutePassword)
 	return &RouteSignIn{
-		User: user, Password: account.Secret(r.text(RoutePassword)),
-		Plain: any || action.Has(SignInPlain), Cram: any || action.Has(SignInCram),
+		User: user, Password: account.Secret(password.Str()), From: from,
+		Plain: any || action.Has(SignInPlain), Cram: any || action.Has(SignInCram), InClear: r.flag(RouteClearTextAuth),
 	}
 }
 

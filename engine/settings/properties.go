@@ -51,6 +51,7 @@ const (
 	RemoteTimeout                    metabase.ID = 36921
 	RouteAction                      metabase.ID = 36946
 	RouteActionString                metabase.ID = 36947
+	RouteClearTextAuth               metabase.ID = 0x00520160
 	RoutePassword                    metabase.ID = 36949
 	RouteUserName                    metabase.ID = 36948
 	ScramVerifier                    metabase.ID = 0x00520105

@@ -41,6 +41,7 @@ type ClientOptions struct {
 	TLS          *tls.Config // used as it is, ServerName and all; nil: never STARTTLS, as on a reversed connection
 	TLSPolicy    TLSPolicy
 	Auth         sasl.Client // nil: do not sign in
+	AuthInClear  bool        // sign in without TLS, too
 	UseHELO      bool        // HELO alone, and so no extension, no STARTTLS and no sign-in
 	NoPipelining bool        // even if the peer offers it
 	Timeouts     Timeouts
@@ -54,6 +55,8 @@ var (
 	ErrTLS = errors.New("no TLS with the peer")
 	// ErrNoAuth means that the peer offers no sign-in.
 	ErrNoAuth = errors.New("the peer offers no AUTH")
+	// ErrAuthInClear means that a sign-in was demanded, and there is no TLS.
+	ErrAuthInClear = errors.New("no TLS with the peer, and the password is not sent without it")
 )
 
 // A Client is our end of a conversation in which we hand mail over. It is for
@@ -160,6 +163,9 @@ func (c *Client) startTLS(ctx context.Context) error {
 }
 
 func (c *Client) signIn() error {
+	if _, on := c.TLS(); !on && !c.opts.AuthInClear {
+		return ErrAuthInClear
+	}
 	if !c.Supports("AUTH") {
 		return ErrNoAuth
 	}

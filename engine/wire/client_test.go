@@ -204,9 +204,11 @@ func TestNewClient(t *testing.T) {
 		{"TLS refused, and not needed", ClientOptions{TLS: &tls.Config{}}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 STARTTLS"}, {"STARTTLS", "454 later"}}, "", false},
 		{"more behind STARTTLS", ClientOptions{TLS: &tls.Config{}}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 STARTTLS"}, {"STARTTLS", "220 go|250 injected"}}, "stands behind", false},
 		{"no handshake", ClientOptions{TLS: &tls.Config{ServerName: "mx.test"}}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 STARTTLS"}, {"STARTTLS", "220 go"}}, "no TLS with the peer", false},
-		{"AUTH not offered", ClientOptions{Auth: sasl.NewPlainClient("", "u", "p")}, []peerStep{{"", "220 hi"}, {"EHLO", plainEHLO}}, "offers no AUTH", false},
-		{"AUTH refused", ClientOptions{Auth: sasl.NewPlainClient("", "u", "p")}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH=PLAIN"}, {"AUTH PLAIN AHUAcA==", "535 5.7.8 no"}}, "535 5.7.8 no", true},
-		{"AUTH", ClientOptions{Auth: sasl.NewPlainClient("", "u", "p")}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 auth login plain"}, {"AUTH PLAIN AHUAcA==", "235 yes"}}, "", false},
+		{"AUTH not offered", ClientOptions{AuthInClear: true, Auth: sasl.NewPlainClient("", "u", "p")}, []peerStep{{"", "220 hi"}, {"EHLO", plainEHLO}}, "offers no AUTH", false},
+		{"AUTH refused", ClientOptions{AuthInClear: true, Auth: sasl.NewPlainClient("", "u", "p")}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH=PLAIN"}, {"AUTH PLAIN AHUAcA==", "535 5.7.8 no"}}, "535 5.7.8 no", true},
+		{"AUTH without TLS", ClientOptions{Auth: sasl.NewPlainClient("", "u", "p")}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH PLAIN"}}, "the password is not sent without it", false},
+		{"AUTH and STARTTLS refused", ClientOptions{TLS: &tls.Config{}, Auth: sasl.NewPlainClient("", "u", "p")}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250-STARTTLS|250 AUTH PLAIN"}, {"STARTTLS", "454 later"}}, "the password is not sent without it", false},
+		{"AUTH", ClientOptions{AuthInClear: true, Auth: sasl.NewPlainClient("", "u", "p")}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 auth login plain"}, {"AUTH PLAIN AHUAcA==", "235 yes"}}, "", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

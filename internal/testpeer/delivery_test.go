@@ -426,6 +426,43 @@ func TestSmartHostOfTheSiteMayComeSecond(t *testing.T) {
 	await(t, "the direct way", func() bool { return len(base.Messages()) == 1 })
 }
 
+// A password does not leave in clear: the mail waits, and the queue says why,
+// until the host offers TLS or the property allows it.
+func TestSmartHostWithoutTLSGetsNoPassword(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	signedIn := false // guarded by mu
+	smart := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case strings.HasPrefix(line, "EHLO"):
+			return "250-mx.test\r\n250 AUTH PLAIN LOGIN"
+		case strings.HasPrefix(line, "AUTH"):
+			signedIn = true
+			return "235 2.7.0 yes"
+		}
+		return ""
+	}})
+	s := startService(t)
+	_, port := hostPort(t, smart.Addr)
+	runCommand(t, s, "", "domain", "create", "1", "smart.test", "--remote", "--smart-host", "[127.0.0.1]:"+port)
+	at := "set /LM/SMTPSVC/1/Domain/smart.test "
+	applyBatch(t, s, at+"RouteUserName bob", at+"RoutePassword geheim", at+"RouteAction smarthost,auth_cleartext")
+	sendMessage(t, s, sender, "waits", "x@smart.test")
+	await(t, "the reason", func() bool {
+		return strings.Contains(runCommand(t, s, "", "queue", "list"), "offers no TLS, and the password is not sent without it (RouteClearTextAuth)")
+	})
+	mu.Lock()
+	if signedIn {
+		t.Error("the password was sent in clear")
+	}
+	mu.Unlock()
+	applyBatch(t, s, at+"RouteClearTextAuth true")
+	runCommand(t, s, "", "queue", "retry", "--domain", "smart.test")
+	awaitSubjects(t, smart, 1)
+}
+
 func TestSmartHostsAreTriedInTheirOrder(t *testing.T) {
 	t.Parallel()
 	s, second := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
