@@ -23,7 +23,7 @@ func Check(c metabase.Change) []metabase.Problem { return Layout{}.Check(c) }
 // is accepted: a site must be curable step by step.
 func (l Layout) Check(c metabase.Change) []metabase.Problem {
 	sites := touchedSites(c)
-	problems := slices.Concat(l.checkFolders(c, sites), l.checkAddressRights(c), checkAddresses(c, sites), checkValues(c))
+	problems := slices.Concat(l.checkFolders(c, sites), l.checkAddressRights(c), checkAddresses(c, sites), checkValues(c), checkPasswords(c))
 	for _, n := range sites {
 		problems = append(problems, checkSite(c, n)...)
 	}

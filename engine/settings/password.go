@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"restante/engine/mail"
+	"restante/metabase"
+)
+
+// passwordIDs are the properties that decide whether, where and how a stored
+// RoutePassword is sent. With the right to write one of them alone, a caller
+// could have a password that they may not read sent to a host of their own.
+var passwordIDs = []metabase.ID{
+	RoutePassword, RouteUserName, // whose password it is, and at which key; without a name it is not sent
+	RouteAction,                                 // whether, by which mechanism, and TLS
+	RouteActionString, SmartHost, SmartHostType, // to which host
+	DefaultDomain,              // the mail of a local domain goes to no host
+	RemoteSmtpPort, DnsServers, // which server answers to the name
+	AlwaysUseSsl, RouteClearTextAuth, // through which connection
+	SmtpSSLRequireTrustedCA, SmtpSSLCertHostnameValidation,
+}
+
+// A passwordUse says how the route of a domain or a site sends a password.
+type passwordUse struct {
+	key   metabase.Path // of the password
+	hosts []string      // with their ports
+	dns   []netip.AddrPort
+
+	plain    bool // by PLAIN, otherwise CRAM-MD5
+	tls      bool // there is TLS whenever it is sent
+	verified [2]bool
+}
+
+// passwordUse returns the use at the key of a domain, or with "" at that of the
+// site; ok is false where the route sends no password, or there is no site.
+func (s *Site) passwordUse(name string) (u passwordUse, ok bool) {
+	if s == nil {
+		return u, false
+	}
+	route := s.Route(mail.Domain(name))
+	in := route.SignIn
+	if in == nil || in.Password == "" {
+		return u, false
+	}
+	u = passwordUse{key: in.From, dns: s.Out.DnsServers, plain: in.Plain, tls: route.NeedTLS || in.Plain && !in.InClear}
+	u.verified = [2]bool{route.NeedTLS && s.Out.SmtpSSLRequireTrustedCA, route.NeedTLS && s.Out.SmtpSSLCertHostnameValidation}
+	for _, h := range route.Hosts {
+		if h.Port == 0 {
+			h.Port = s.Out.RemoteSmtpPort
+		}
+		u.hosts = append(u.hosts, fmt.Sprintf("%s %d", h.Name, h.Port))
+	}
+	return u, true
+}
+
+// covers reports whether the password of next goes nowhere that it does not go by
+// u, and is protected no less.
+func (u passwordUse) covers(next passwordUse) bool {
+	foreign := func(host string) bool { return !slices.Contains(u.hosts, host) }
+	return u.key.Equal(next.key) && !slices.ContainsFunc(next.hosts, foreign) && slices.Equal(u.dns, next.dns) &&
+		u.plain == next.plain && (next.tls || !u.tls) &&
+		(next.verified[0] || !u.verified[0]) && (next.verified[1] || !u.verified[1])
+}
+
+// checkPasswords asks for write_secret at the key of a stored password where a
+// change sends it to another host, or with less protection. Whoever stores a
+// password, or moves its key, has that right already.
+func checkPasswords(c metabase.Change) (problems []metabase.Problem) {
+	k := &passwordCheck{Change: c, old: map[int]*Site{}, next: map[int]*Site{}, may: map[metabase.Path]bool{}}
+	seen := map[metabase.Path]bool{}
+	for t := range c.PropertyChanges() {
+		if !slices.Contains(passwordIDs, t.ID) {
+			continue
+		}
+		for n, name := range k.affected(t.Path) {
+			path := SitePath(n)
+			if name != "" {
+				path = DomainPath(n, name)
+			}
+			if !seen[path] && !k.allowed(n, name) {
+				seen[path] = true
+				problems = append(problems, k.problem(t, path))
+			}
+		}
+	}
+	return problems
+}
+
+type passwordCheck struct {
+	metabase.Change
+	old, next map[int]*Site
+	may       map[metabase.Path]bool // by key of a password
+}
+
+// affected yields the sites, and with a name their domains, whose routes a change
+// at a key can alter.
+func (k *passwordCheck) affected(at metabase.Path) func(yield func(int, string) bool) {
+	return func(yield func(int, string) bool) {
+		if n, name, ok := domainOf(at); ok {
+			_ = !k.New.Has(at) || yield(n, name)
+			return
+		}
+		numbers := Numbers(k.New)
+		if n, _, ok := siteOf(at); ok {
+			numbers = slices.DeleteFunc(numbers, func(m int) bool { return m != n })
+		}
+		for _, n := range numbers {
+			if !yield(n, "") {
+				return
+			}
+			for name := range k.New.Names(DomainsPath(n)) {
+				if !yield(n, name) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// allowed reports whether the actor may have the password of a route sent as it
+// would be after the change.
+func (k *passwordCheck) allowed(n int, name string) bool {
+	path := SitePath(n)
+	if name != "" {
+		path = DomainPath(n, name)
+	}
+	now, from, ok := k.New.Effective(path, RoutePassword)
+	if !ok || k.mayAt(from) {
+		return true
+	}
+	if was, ok := k.Old.Stored(from, RoutePassword); !ok || !was.Value.Equal(now.Value) {
+		return true // stored by this change, which takes the right
+	}
+	use, ok := k.site(k.next, k.New, n).passwordUse(name)
+	if !ok {
+		return true
+	}
+	if was, ok := k.site(k.old, k.Old, n).passwordUse(name); ok && was.covers(use) {
+		return true
+	}
+	return k.wasUsed(use)
+}
+
+// mayAt reports whether the actor has write_secret at the key of a password.
+func (k *passwordCheck) mayAt(p metabase.Path) bool {
+	ok, known := k.may[p]
+	if !known {
+		ok = allows(k.Change, p, metabase.WriteSecret)
+		k.may[p] = ok
+	}
+	return ok
+}
+
+// site reads site n once.
+func (k *passwordCheck) site(sites map[int]*Site, snap metabase.Snapshot, n int) *Site {
+	if sites[n] == nil {
+		sites[n] = Unchecked(snap, n)
+	}
+	return sites[n]
+}
+
+// wasUsed reports whether any route sent the password so before: a key that is
+// moved or copied sends it as before.
+func (k *passwordCheck) wasUsed(next passwordUse) bool {
+	for _, n := range Numbers(k.Old) {
+		s := k.site(k.old, k.Old, n)
+		if was, ok := s.passwordUse(""); ok && was.covers(next) {
+			return true
+		}
+		for name := range k.Old.Names(DomainsPath(n)) {
+			if was, ok := s.passwordUse(name); ok && was.covers(next) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (k *passwordCheck) problem(t metabase.PropertyChange, path metabase.Path) metabase.Problem {
+	_, from, _ := k.New.Effective(path, RoutePassword)
+	at := "at " + string(from)
+	if !allows(k.Change, from, metabase.Read) {
+		at = "at the key that stores it"
+	}
+	p := problem(t.Path, t.ID, invalid(
+		"would send a stored RoutePassword to another host, or with less protection: that takes the right %s %s, or a RoutePassword of its own", metabase.WriteSecret, at))
+	if !path.Equal(t.Path) {
+		p.Other = path
+	}
+	return p
+}
