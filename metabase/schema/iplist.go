@@ -237,6 +237,9 @@ func ParsePrefix(s string) (netip.Prefix, error) {
 	if err != nil {
 		return netip.Prefix{}, invalid("%q is no address and no network; allowed are ADDR and ADDR/BITS", clip(s))
 	}
+	if n.Addr().Is4In6() && n.Bits() >= 96 { // the callers in it are IPv4
+		n = netip.PrefixFrom(n.Addr().Unmap(), n.Bits()-96)
+	}
 	if n != n.Masked() {
 		return netip.Prefix{}, invalid("%s has bits beyond its first %d; is it %s or %s?", n, n.Bits(), n.Masked(), n.Addr())
 	}

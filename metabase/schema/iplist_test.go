@@ -139,3 +139,32 @@ func FuzzIPList(f *testing.F) {
 		}
 	})
 }
+
+// FuzzPrefix holds that a network has its own address in it as a caller has it
+// (an IPv4 caller is never an IPv6 address), and is written as it is read.
+func FuzzPrefix(f *testing.F) {
+	for _, s := range []string{"10.0.0.0/8", "::1", "::ffff:10.0.0.1", "::ffff:10.0.0.0/104", "fe80::1%eth0", "0.0.0.0/0", "::/0", "10.0.0.1/8", "10.0.0.0/08", "accounts", "ANY"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if n, err := ParsePrefix(s); err == nil {
+			again, err := ParsePrefix(prefixText(n))
+			if !n.Contains(n.Addr().Unmap()) || err != nil || again != n {
+				t.Errorf("%q is %v, which is %v, %v", s, n, again, err)
+			}
+		}
+		for _, parse := range []func(string) (string, error){parsePrefix6, parseCaller} {
+			if text, err := parse(s); err == nil {
+				if again, err := parse(text); err != nil || again != text {
+					t.Errorf("%q is %q, which is %q, %v", s, text, again, err)
+				}
+			}
+		}
+		if b, err := parseIPList([]string{s}); err == nil {
+			nets, err := DecodeIPList(b)
+			if err != nil {
+				t.Errorf("%q is %x, which is %v, %v", s, b, nets, err)
+			}
+		}
+	})
+}
