@@ -6,10 +6,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
+	"github.com/emersion/go-sasl"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -226,4 +229,176 @@ func TestAppendReply(t *testing.T) {
 			t.Errorf("%v, %v: %q, want %q", tt.r, tt.enh, got, tt.want)
 		}
 	}
+}
+
+// FuzzParams holds the parameters of MAIL and RCPT to their forms: what is taken
+// can go on to a peer as it is, and reads back as the same.
+func FuzzParams(f *testing.F) {
+	for _, s := range []string{
+		"FROM:<a@x.test> SIZE=10 BODY=8BITMIME RET=HDRS ENVID=a+2Bb", "TO:<b@y.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+40y.test",
+		`from:<"a>b"@x.test> AUTH=<>`, "FROM:<> SIZE=99999999999999999999", "TO:<@r.test,@s.test:b@y.test>", "TO:<postmaster> NOTIFY=NEVER",
+		"FROM:<a@x.test> SIZE=1 size=2", "TO: <b@y.test>\tORCPT=;", `TO:<"\"@y.test>`, "TO:<b@y.test>NOTIFY=NEVER",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, arg string) {
+		plain := func(s string) bool { return s == "" || isGraphic(s) }
+		if m, bad := parseMail(arg, all); bad.Code == 0 {
+			if m.Size < 0 || !plain(m.EnvID) || !plain(m.Ret) {
+				t.Errorf("%q is %+v", arg, m)
+			}
+			checkPath(t, m.From)
+		} else if bad.Code < 500 || bad.Code > 559 {
+			t.Errorf("%q is refused by %v", arg, bad)
+		}
+		if r, bad := parseRcpt(arg, all); bad.Code == 0 {
+			if r.To.IsNull() || !plain(r.Notify) || !plain(r.ORcpt) {
+				t.Errorf("%q is %+v", arg, r)
+			}
+			if r.To.Domain != "" {
+				checkPath(t, r.To)
+			}
+		} else if bad.Code < 500 || bad.Code > 559 {
+			t.Errorf("%q is refused by %v", arg, bad)
+		}
+	})
+}
+
+// checkPath reads the path that we write for a as a server would.
+func checkPath(t *testing.T, a mail.Address) {
+	t.Helper()
+	p, ok := path(a)
+	if !ok {
+		t.Errorf("%#v was taken, and cannot be written", a)
+		return
+	}
+	again, bad := parseMail("FROM:"+p, all)
+	if bad.Code != 0 || again.From != a {
+		t.Errorf("%#v is written %q, which is %#v, %v", a, p, again.From, bad)
+	}
+}
+
+// FuzzHello lets a caller give any name: the reply names it on one line, and the
+// mail goes through.
+func FuzzHello(f *testing.F) {
+	for _, s := range []string{"a.test", "[192.0.2.1]", "[IPv6:::1]", "", " x", "a\tb", "\x1b[2J", "a\x00b", "\u202e", strings.Repeat("x", 3000), "é"} {
+		f.Add(s, true)
+		f.Add(s, false)
+	}
+	f.Fuzz(func(t *testing.T, name string, extended bool) {
+		if strings.ContainsAny(name, "\r\n") || len(name) > 2000 {
+			return // another line, or one that is too long
+		}
+		verb := "HELO "
+		if extended {
+			verb = "EHLO "
+		}
+		out, ses := talkTo(t, config(), verb+name+"\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nDATA\r\nx\r\n.\r\n", nil)
+		if strings.ContainsFunc(out, func(r rune) bool { return r < ' ' && r != '\r' && r != '\n' || r > '~' }) {
+			t.Errorf("%q is answered %q", name, out)
+		}
+		if bodies, _ := ses.taken(); len(bodies) != 1 && !strings.Contains(out, "\r\n500 ") && !strings.Contains(out, "\r\n501 ") {
+			t.Errorf("%q costs the mail: %q", name, out)
+		}
+	})
+}
+
+// FuzzChunks sends one message in one chunk and in many: what comes of it, and
+// of the command behind it, is the same.
+func FuzzChunks(f *testing.F) {
+	f.Add([]byte("a\r\n.\r\nb\r\n"), uint64(1))
+	f.Add([]byte("QUIT\r\n"), uint64(2))
+	f.Add([]byte("a\rb\nc"), uint64(3))
+	f.Add([]byte("\r\n.\r\nMAIL FROM:<evil@x.test>\r\n"), uint64(4))
+	f.Fuzz(func(t *testing.T, body []byte, seed uint64) {
+		if len(body) > 4000 {
+			return
+		}
+		const begin = "EHLO a.test\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\n"
+		rnd := rand.New(rand.NewPCG(seed, 0))
+		one := begin + fmt.Sprintf("BDAT %d LAST\r\n%s", len(body), body)
+		many := begin
+		for left := body; ; {
+			n := rnd.IntN(len(left) + 1)
+			if n == len(left) {
+				many += fmt.Sprintf("BDAT %d LAST\r\n%s", n, left)
+				break
+			}
+			many += fmt.Sprintf("BDAT %d\r\n%s", n, left[:n])
+			left = left[n:]
+		}
+		_, a := talkTo(t, config(), one, nil)
+		out, b := talkTo(t, config(), many, rnd)
+		wantBodies, wantBroken := a.taken()
+		bodies, broken := b.taken()
+		if !slices.Equal(bodies, wantBodies) || len(broken) != len(wantBroken) {
+			t.Errorf("%q: in one chunk %q, %v; as %q: %q, %v", body, wantBodies, wantBroken, many, bodies, broken)
+		}
+		if len(a.from) != 1 || len(b.from) != 1 {
+			t.Errorf("%q: octets of a chunk ran as a command: %q", body, out)
+		}
+		checkOrder(t, b.calls)
+	})
+}
+
+// A scriptedConn is a peer that says what it says, whatever it is told.
+type scriptedConn struct {
+	octets
+	said bytes.Buffer // to the peer
+}
+
+func (s *scriptedConn) Write(p []byte) (int, error)      { return s.said.Write(p) }
+func (s *scriptedConn) SetDeadline(time.Time) error      { return nil }
+func (s *scriptedConn) SetWriteDeadline(time.Time) error { return nil }
+func (s *scriptedConn) Close() error                     { return nil }
+
+// FuzzPeer hands a message to a host that says anything: each recipient has a
+// reply, or the conversation ends with an error; our side speaks in commands, and
+// says the same to the same host.
+func FuzzPeer(f *testing.F) {
+	for _, s := range []string{
+		"220 x\r\n250-x\r\n250-PIPELINING\r\n250-SIZE 10\r\n250 DSN\r\n250 a\r\n250 b\r\n550 c\r\n354 d\r\n250 e\r\n221 f\r\n",
+		"220 x\r\n502 no\r\n250 x\r\n250 a\r\n250 b\r\n250 c\r\n354 d\r\n421 4.3.2 bye\r\n", "554 5.7.1 go\r\n", "220 x\r\n250-x\r\n250 SIZE\r\n451 a\r\n",
+		"220 x\r\n250-x\r\n250-AUTH PLAIN\r\n250 PIPELINING\r\n235 ok\r\n250 a\r\n550 b\r\n550 c\r\n354 d\r\n554 e\r\n250 f\r\n",
+		"220-a\r\n", "220 x\r\n250 x\r\n250 a\r\n354 b\r\n250 c\r\n250 d\r\n", "220 x\r\n250-x\r\n250 AUTH PLAIN\r\n334 ====\r\n",
+	} {
+		f.Add([]byte(s), false)
+		f.Add([]byte(s), true)
+	}
+	f.Fuzz(func(t *testing.T, said []byte, signIn bool) {
+		converse := func() (string, []mail.Reply, error) {
+			nc := &scriptedConn{octets: octets{r: bytes.NewReader(said)}}
+			opts := ClientOptions{Hello: "hub.test"}
+			if signIn {
+				opts.Auth = sasl.NewPlainClient("", "u", "p")
+			}
+			c, err := NewClient(t.Context(), nc, opts)
+			if err != nil {
+				return nc.said.String(), nil, err
+			}
+			replies, err := c.Send(t.Context(), message("x\r\n.\r\n", "b", "c"))
+			c.Quit(t.Context())
+			return nc.said.String(), replies, err
+		}
+		told, replies, err := converse()
+		for _, r := range replies {
+			if r.Code == 0 && err == nil || r.Code != 0 && (r.Code < 200 || r.Code > 599) {
+				t.Errorf("%q: %+v, %v", said, replies, err)
+			}
+		}
+		commands, _, _ := strings.Cut(told, "DATA\r\n")
+		for line := range strings.Lines(commands) {
+			verb, _, _ := strings.Cut(strings.TrimSuffix(line, "\r\n"), " ")
+			if !slices.Contains([]string{"EHLO", "HELO", "AUTH", "MAIL", "RCPT", "RSET", "QUIT", "*"}, verb) && !signIn || !strings.HasSuffix(line, "\r\n") {
+				t.Errorf("%q is told %q", said, line)
+			}
+		}
+		if again, sameReplies, sameErr := converse(); again != told || !slices.EqualFunc(sameReplies, replies, sameReply) || (sameErr == nil) != (err == nil) {
+			t.Errorf("%q is told %q, then %q; %v, then %v", said, told, again, err, sameErr)
+		}
+	})
+}
+
+func sameReply(a, b mail.Reply) bool {
+	return a.Code == b.Code && a.Enhanced == b.Enhanced && a.Text == b.Text
 }

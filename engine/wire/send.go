@@ -313,7 +313,7 @@ func path(a mail.Address) (s string, ok bool) {
 	if a.IsNull() {
 		return "<>", true
 	}
-	return "<" + a.String() + ">", a.Local != "" && isPrintable(a.Local) && a.Domain != "" && isGraphic(string(a.Domain)) &&
+	return "<" + a.String() + ">", isPrintable(a.Local) && a.Domain != "" && isGraphic(string(a.Domain)) &&
 		!strings.ContainsAny(string(a.Domain), "<>@")
 }
 
