@@ -6,7 +6,7 @@
 # make docs     write the generated text again: docs/man, docs/commands.md, docs/properties.md, ids of properties, HACKING.md
 # make bench    figures, in turns with Postfix where it is installed (minutes); BENCHFLAGS=-h lists the
 #               flags, such as -against OLDBINARY
-# make fuzz     each fuzz target for FUZZTIME (default 60s)
+# make fuzz     each fuzz target for FUZZTIME (default 60s); what it finds is kept in testdata/fuzz, to be mended and committed
 # make soak     the long ones: 200 kills, the models at full length, a fault at every step (an hour)
 .PHONY: build run test tests short fmt vet cross docs bench fuzz soak peers
 
@@ -61,12 +61,10 @@ bench: build
 	go run ./internal/bench -restante bin/restante $(BENCHFLAGS)
 
 fuzz:
-	@go list -f '{{.Dir}}' ./... | while read -r dir; do \
-		for f in $$(grep -hos '^func Fuzz[A-Za-z0-9]*' "$$dir"/*_test.go | cut -c6-); do \
-			echo "fuzz $$f in $$dir"; \
-			go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s "$$dir" || exit 1; \
-		done; \
-	done
+	@bad=; for f in $$(grep -ros --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sed 's,/[^/]*_test.go:func ,:,'); do \
+		echo "fuzz $${f##*:} in $${f%:*}"; \
+		go test -run '^$$' -fuzz "^$${f##*:}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s "$${f%:*}" || bad="$$bad $$f"; \
+	done; [ -z "$$bad" ] || { echo "found, and kept in testdata/fuzz beside the test:$$bad"; exit 1; }
 
 soak: build
 	RESTANTE_SOAK=1 go test -run 'Soak|Kill|Model|Power|EveryStep|SmallDisk|Contract|InForce' -timeout 3h -v \

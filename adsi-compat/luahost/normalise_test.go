@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	lua "github.com/yuin/gopher-lua"
 )
 
 // TestLoops runs loops that gopher-lua's compiler gets wrong by itself.
@@ -48,4 +50,23 @@ func TestLoops(t *testing.T) {
 			t.Errorf("%s: %q, %v; want %q", tt.source, out.String(), err, tt.want)
 		}
 	}
+}
+
+// FuzzCompile compiles any source, twice to the same, and never panics.
+func FuzzCompile(f *testing.F) {
+	for _, s := range []string{
+		"for c in x do break end", "local function f(...) return ... end", "a.b.c:d{e = function() repeat until x end}", "x = [==[\n]==] .. 1e9 .. \"\\z\\255\"",
+		strings.Repeat("(", 300) + "x" + strings.Repeat(")", 300), strings.Repeat("not ", 300) + "x", "#!/bin/sh\nx()", "goto a ::a::", "local a <const> = 1", "\xff", "--[[", "return " + strings.Repeat("-", 9) + "1",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, source string) {
+		vm := lua.NewState(lua.Options{SkipOpenLibs: true})
+		defer vm.Close()
+		fn, err := compileSource(vm, source, "fuzz.lua")
+		again, err2 := compileSource(vm, source, "fuzz.lua")
+		if (fn == nil) != (err != nil) || (err == nil) != (err2 == nil) || err == nil && fn.Proto.String() != again.Proto.String() {
+			t.Errorf("%q: %v, then %v", source, err, err2)
+		}
+	})
 }

@@ -2,7 +2,13 @@
 
 package main
 
-import "testing"
+import (
+	"encoding/binary"
+	"strings"
+	"testing"
+	"unicode/utf16"
+	"unicode/utf8"
+)
 
 func TestDecodeText(t *testing.T) {
 	for in, want := range map[string]string{
@@ -43,4 +49,29 @@ func TestBatchKeepsBackslashes(t *testing.T) {
 			t.Errorf("%s: %+v, want %q", in, lines, want)
 		}
 	}
+}
+
+// FuzzDecodeText reads a text as an editor of Windows may have saved it.
+func FuzzDecodeText(f *testing.F) {
+	for _, s := range []string{"set a b c\r\n", "\xff\xfea\x00", "\xfe\xff\x00a", "\xff\xfea", "\xff\xfe\x00\xd8", "\xef\xbb\xbfx", "\U0001f600", "\ufeff\ufeff"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := decodeText(text)
+		if err == nil && (strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff")) && !utf8.ValidString(got) {
+			t.Errorf("%q is %q", text, got)
+		}
+		if !utf8.ValidString(text) {
+			return
+		}
+		little, big := []byte("\xff\xfe"), []byte("\xfe\xff")
+		for _, u := range utf16.Encode([]rune(text)) {
+			little, big = binary.LittleEndian.AppendUint16(little, u), binary.BigEndian.AppendUint16(big, u)
+		}
+		for _, saved := range []string{string(little), string(big), "\ufeff" + text} {
+			if got, err := decodeText(saved); err != nil || got != text {
+				t.Errorf("%q is saved %q, which is %q, %v", text, saved, got, err)
+			}
+		}
+	})
 }

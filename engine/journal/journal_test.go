@@ -122,3 +122,31 @@ func TestClean(t *testing.T) {
 		}
 	}
 }
+
+// FuzzLine writes what a stranger said: one line an event, in both formats, with
+// no control character, and JSON that reads back.
+func FuzzLine(f *testing.F) {
+	for _, s := range []string{"x", "a\r\nb", "\x1b[2J\x07", "\u0085\u009b", "\xff\xfe", strings.Repeat("é", 600), `"}`, "\u2028"} {
+		f.Add(s, s)
+	}
+	f.Fuzz(func(t *testing.T, what, account string) {
+		var text, raw bytes.Buffer
+		r := mail.Reply{Code: 550, Text: what, Cause: errors.New(account)}
+		for _, j := range []*Journal{New(slog.New(slog.NewTextHandler(&text, nil))), New(slog.New(slog.NewJSONHandler(&raw, nil)))} {
+			j.Refused(t.Context(), caller, "RCPT", what, r)
+			j.SignInRefused(t.Context(), caller, account, what, false)
+			j.Dropped(t.Context(), msgID, rcpt, what)
+		}
+		for _, out := range []string{text.String(), raw.String()} {
+			control := func(c rune) bool { return c < ' ' && c != '\n' || c >= 0x7f && c < 0xa0 }
+			if strings.Count(out, "\n") != 3 || strings.ContainsFunc(out, control) || len(out) > 30*maxReply {
+				t.Errorf("%q, %q: %q", what, account, out)
+			}
+		}
+		for line := range strings.Lines(raw.String()) {
+			if !json.Valid([]byte(line)) {
+				t.Errorf("%q is no JSON", line)
+			}
+		}
+	})
+}

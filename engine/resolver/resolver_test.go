@@ -357,3 +357,73 @@ func TestLayers(t *testing.T) {
 		"/engine/wire":     "the resolver speaks DNS only",
 	})
 }
+
+// FuzzHosts gives the resolver any answer: the hosts are bounded and have
+// addresses, or there is an error that says which; asked again, it says the same.
+func FuzzHosts(f *testing.F) {
+	for _, zone := range []string{"a.test. MX 10 b.test.\nb.test. A 192.0.2.1", "a.test. MX 0 .", "a.test. CNAME a.test.", "a.test. A 192.0.2.1",
+		"a.test. MX 1 a.test.\na.test. MX 1 localhost.\na.test. MX 2 192.0.2.77.", `a.test. MX 1 a\046b\000c.test.`} {
+		m := new(dns.Msg)
+		for line := range strings.SplitSeq(zone, "\n") {
+			rr, err := dns.NewRR(line)
+			if err != nil {
+				f.Fatal(err)
+			}
+			m.Answer = append(m.Answer, rr)
+		}
+		raw, err := m.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw, raw)
+	}
+	f.Fuzz(func(t *testing.T, mxs, addrs []byte) {
+		src := givenAnswers{new(dns.Msg), new(dns.Msg)}
+		if src[0].Unpack(mxs) != nil || src[1].Unpack(addrs) != nil {
+			return
+		}
+		r := New(Options{Conf: filepath.Join(t.TempDir(), "none"), system: src})
+		hosts, err := r.Hosts(t.Context(), "a.test", Query{})
+		var e *Error
+		if (err == nil) != (len(hosts) > 0) || len(hosts) > maxHosts || err != nil && !errors.As(err, &e) {
+			t.Errorf("%v, %v", hosts, err)
+		}
+		for _, h := range hosts {
+			if len(h.Addrs) == 0 || strings.ContainsFunc(h.Name, func(c rune) bool { return c <= ' ' || c > '~' }) {
+				t.Errorf("%+v", h)
+			}
+		}
+		again, err2 := r.Hosts(t.Context(), "a.test", Query{})
+		if len(again) != len(hosts) || (err == nil) != (err2 == nil) {
+			t.Errorf("%v, %v; then %v, %v", hosts, err, again, err2)
+		}
+	})
+}
+
+// givenAnswers is a source with one answer about MX and one about addresses,
+// each for whatever name is asked; no server answers about other names.
+type givenAnswers [2]*dns.Msg
+
+func (g givenAnswers) about(name string, types ...uint16) (dnsSource, context.Context) {
+	s := dnsSource{cache: newCache(), rounds: 1, servers: []string{"127.0.0.1:1"}}
+	for _, t := range types {
+		m := g[1]
+		if t == dns.TypeMX {
+			m = g[0]
+		}
+		s.cache.entries[cacheKey{s.servers[0], dns.CanonicalName(name), t}] = cacheEntry{m, time.Now().Add(time.Hour)}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return s, ctx
+}
+
+func (g givenAnswers) mx(_ context.Context, name string) ([]mx, error) {
+	s, ctx := g.about(name, dns.TypeMX)
+	return s.mx(ctx, name)
+}
+
+func (g givenAnswers) addrs(_ context.Context, name string) ([]netip.Addr, error) {
+	s, ctx := g.about(name, dns.TypeA, dns.TypeAAAA)
+	return s.addrs(ctx, name)
+}

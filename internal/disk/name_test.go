@@ -86,3 +86,36 @@ func TestLocate(t *testing.T) {
 		}
 	}
 }
+
+// FuzzPath locates what CheckPath takes: the same twice, with / as with \, and
+// within the folder if it says so; each of its names is one on every system.
+func FuzzPath(f *testing.F) {
+	for _, s := range []string{"Queue", "a/../../b", `..\x`, `C:\x`, "C:x", `\\?\C:\x`, "/x", `\x`, "nul.txt", "a.", "", ".", "a//b/", "x\x00y", "//server/share"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if disk.CheckPath(text) != nil || text == "" {
+			return
+		}
+		dir := t.TempDir()
+		at := disk.Locate(dir, text)
+		if again := disk.Locate(dir, at); again != at {
+			t.Errorf("%q is %q, which is %q", text, at, again)
+		}
+		if other := disk.Locate(dir, strings.ReplaceAll(text, "/", `\`)); other != at && runtime.GOOS != "windows" {
+			t.Errorf("%q is %q, with backslashes %q", text, at, other)
+		}
+		rel, err := filepath.Rel(dir, at)
+		if inside := err == nil && filepath.IsLocal(rel); disk.IsLocal(text) && !inside {
+			t.Errorf("%q is local, and at %q", text, at)
+		}
+		if !disk.IsLocal(text) || strings.Contains(text, ":") { // a drive, which is a name where there are none
+			return
+		}
+		for name := range strings.SplitSeq(filepath.ToSlash(rel), "/") {
+			if name != "." && disk.CheckName(name) != nil {
+				t.Errorf("%q has the name %q", text, name)
+			}
+		}
+	})
+}

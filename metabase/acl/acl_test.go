@@ -80,3 +80,35 @@ func TestOwners(t *testing.T) {
 		}
 	}
 }
+
+// FuzzParse reads a list back as it writes it, and gives nobody in particular
+// what is not given to everybody.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"user:joe read,write", "* none", "GROUP:Staff ALL", "uid:4294967296 read", "uid:-1 all", "user:\u212a read", "gid:0 read,read"} {
+		f.Add(s, "* read")
+	}
+	f.Fuzz(func(t *testing.T, one, two string) {
+		list, err := Parse(item.MultiSZ(one, two))
+		if err != nil {
+			if !errors.Is(err, key.Invalid) || list != nil {
+				t.Errorf("%q, %q: %v, %v", one, two, list, err)
+			}
+			return
+		}
+		var lines []string
+		var everybody Right
+		for _, e := range list {
+			lines = append(lines, string(e.Who)+" "+e.Rights.String())
+			if e.Who == "*" {
+				everybody |= e.Rights
+			}
+		}
+		again, err := Parse(item.MultiSZ(lines...))
+		if err != nil || fmt.Sprint(again) != fmt.Sprint(list) {
+			t.Errorf("%q is %v, which is %v, %v", lines, list, again, err)
+		}
+		if list.Rights(nil) != everybody || list.Rights([]Principal{"user:nobody in particular"}) != everybody || everybody&^AllRights != 0 {
+			t.Errorf("%v gives strangers %v", list, list.Rights(nil))
+		}
+	})
+}
