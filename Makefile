@@ -31,8 +31,8 @@ test: fmt peers
 	@$(MAKE) --no-print-directory -j2 vet tests
 
 tests:
-	@if command -v gcc >/dev/null; then export CGO_ENABLED=1; race=-race; \
-	else echo "not installed: gcc; the race detector, which needs it, is left out"; fi; \
+	@if .ci/cc; then export CGO_ENABLED=1; race=-race; \
+	else echo "not installed: gcc with libc6-dev; the race detector, which needs both, is left out"; fi; \
 	go test $$race -shuffle=on -timeout 9m ./...
 
 short:

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -25,8 +26,34 @@ func fetchmail(t *testing.T, rc string) (int, string) {
 	if err := os.WriteFile(file, []byte(rc), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return runProgram(t, "", "fetchmail", "-f", file, "--nosyslog", "--nodetach", "-v",
-		"--pidfile", file+".pid", "--idfile", file+".ids")
+	args := named(t, "fetchmail", "-f", file, "--nosyslog", "--nodetach", "-v", "--pidfile", file+".pid", "--idfile", file+".ids")
+	return runProgram(t, "", args[0], args[1:]...)
+}
+
+// named is a command that sees a host with a full name. fetchmail looks up the
+// host's own name unless it has a dot, and refuses to work where it is not found,
+// as in a container.
+func named(t *testing.T, command ...string) []string {
+	t.Helper()
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(host, ".") {
+		return command
+	}
+	if _, err = net.DefaultResolver.LookupHost(t.Context(), host); err == nil {
+		return command
+	}
+	namespace := "-u" // of the name
+	if os.Getuid() != 0 {
+		namespace = "-ru" // only root of a user namespace may make it
+	}
+	other := append([]string{"unshare", namespace, "sh", "-c", `echo host.test >/proc/sys/kernel/hostname && exec "$@"`, "sh"}, command...)
+	if out, uerr := exec.CommandContext(t.Context(), "unshare", namespace, "true").CombinedOutput(); uerr != nil {
+		testpeer.Missing(t, "the host's own name, "+host+", in /etc/hosts", fmt.Errorf("%w; or unshare: %w: %s", err, uerr, out))
+	}
+	return other
 }
 
 // hostPort splits an address.
