@@ -203,7 +203,7 @@ func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 	t := delivery.ClientSettings{
 		Hello: r.FullyQualifiedDomainName, Port: r.Out.RemoteSmtpPort, RequireTLS: set.NeedTLS, HELO: set.Helo,
 		NoPipelining: set.NoPipeline, MaxMessages: r.Out.MaxBatchedMessages, Timeouts: r.timeouts(),
-		DNS: resolver.Query{Self: r.self}, TLS: peerTLS(set.NeedTLS, r.Out),
+		DNS: resolver.Query{Self: r.self, Loopback: r.Out.AllowLoopbackHosts}, Own: r.listensAt, TLS: peerTLS(set.NeedTLS, r.Out),
 	}
 	t.Patience = r.Release.ReleaseIdleTimeout
 	if set.Held {
@@ -239,19 +239,17 @@ func (r routes) self(name string, addrs []netip.Addr) bool {
 	if strings.EqualFold(name, r.FullyQualifiedDomainName) || r.DefaultDomain != "" && strings.EqualFold(name, string(r.DefaultDomain)) {
 		return true
 	}
-	for _, b := range r.Bindings {
-		if b.Addr.Port() != r.Out.RemoteSmtpPort {
-			continue
-		}
-		at := b.Addr.Addr()
-		for _, a := range addrs {
-			a = a.Unmap()
-			if a == at || at.IsUnspecified() && slices.Contains(r.ownAddrs(), a) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(addrs, func(a netip.Addr) bool { return r.listensAt(netip.AddrPortFrom(a, r.Out.RemoteSmtpPort)) })
+}
+
+// listensAt reports whether a connection to a ends at this site.
+func (r routes) listensAt(a netip.AddrPort) bool {
+	ip := a.Addr().Unmap()
+	return slices.ContainsFunc(r.Bindings, func(b settings.Binding) bool {
+		at := b.Addr.Addr().Unmap()
+		here := ip == at || at.IsUnspecified() && (ip.IsLoopback() || slices.Contains(r.ownAddrs(), ip))
+		return here && b.Addr.Port() == a.Port()
+	})
 }
 
 // spoolStore is a spool as a queue's Store.

@@ -554,6 +554,9 @@ func TestSelf(t *testing.T) {
 		{"192.0.2.1:2525", "other.example", "192.0.2.1", false}, // another server has port 25
 		{"[::]:25", "other.example", "192.0.2.2", true},
 		{"[::]:25", "other.example", "198.51.100.1", false},
+		{"[::]:25", "other.example", "::ffff:192.0.2.2", true},
+		{"0.0.0.0:25", "other.example", "127.0.0.77", true}, // all of 127.0.0.0/8 is here
+		{"192.0.2.1:25", "other.example", "127.0.0.1", false},
 	}
 	for _, tt := range tests {
 		bind(tt.bound)

@@ -14,6 +14,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"reflect"
 	"slices"
 	"time"
@@ -67,6 +68,7 @@ type ClientSettings struct {
 	Patience     time.Duration      // with a silent host when the owner of the mail calls; 0: 60 s
 	Timeouts     wire.Timeouts
 	DNS          resolver.Query
+	Own          func(netip.AddrPort) bool // reports whether we listen there; nil: nowhere
 }
 
 // Same reports whether both routes lead to the same hosts in the same way, so
@@ -77,7 +79,7 @@ func (r Route) Same(o Route) bool {
 
 func (t ClientSettings) same(o ClientSettings) bool {
 	return t.Hello == o.Hello && t.Port == o.Port && t.RequireTLS == o.RequireTLS && t.AuthInClear == o.AuthInClear && (t.TLS == nil) == (o.TLS == nil) &&
-		t.HELO == o.HELO && t.NoPipelining == o.NoPipelining && slices.Equal(t.DNS.Servers, o.DNS.Servers) && t.DNS.TCP == o.DNS.TCP &&
+		t.HELO == o.HELO && t.NoPipelining == o.NoPipelining && slices.Equal(t.DNS.Servers, o.DNS.Servers) && t.DNS.TCP == o.DNS.TCP && t.DNS.Loopback == o.DNS.Loopback &&
 		reflect.DeepEqual(t.signIn(), o.signIn())
 }
 

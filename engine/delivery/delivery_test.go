@@ -92,6 +92,7 @@ func TestSameRoute(t *testing.T) {
 		{func(r *Route) { r.Client.TLS = nil }, false},
 		{func(r *Route) { r.Client.HELO = true }, false},
 		{func(r *Route) { r.Client.NoPipelining = true }, false},
+		{func(r *Route) { r.Client.DNS.Loopback = true }, false},
 		{func(r *Route) { r.Client.DNS.Servers[0] = "192.0.2.2:53" }, false},
 		{func(r *Route) { r.Client.Auth = plain("x") }, true},
 		{func(r *Route) { r.Client.Auth = plain("y") }, false},
@@ -330,6 +331,25 @@ func TestSmartHostThatDoesNotExistIsNoReasonToReturnMail(t *testing.T) {
 	l = newLease(message(1, "x\r\n", "a@to.test"))
 	attempt(t, Route{Kind: SmartHost}, names{}, lines{}, l)
 	check(t, l, 1, "a@to.test deferred", "451 4.4")
+}
+
+// A smart host may be another server of this machine, never ourselves.
+func TestSmartHostThatIsOurselvesIsNotCalled(t *testing.T) {
+	mx := testpeer.NewMX(t, testpeer.MXOptions{})
+	own := func(a netip.AddrPort) bool { return a == netip.MustParseAddrPort("192.0.2.1:25") }
+	for _, tt := range []struct {
+		smart      []Hop
+		want, text string
+	}{
+		{[]Hop{{Host: "us.test"}}, "a@to.test deferred", "451 4.4.3 resolve us.test: mail for the domain comes back to this host"},
+		{[]Hop{{Host: "us.test"}, {Host: "other.test"}}, "a@to.test delivered", "250"},
+		{[]Hop{{Host: "us.test", Port: 26}}, "a@to.test delivered", "250"},
+	} {
+		l := newLease(message(1, "x\r\n", "a@to.test"))
+		found := names{"us.test": {host(1)}, "other.test": {host(2)}}
+		attempt(t, Route{Kind: SmartHost, Smart: tt.smart, Client: ClientSettings{Own: own}}, found, lines{"192.0.2.1": mx.Addr, "192.0.2.2": mx.Addr}, l)
+		check(t, l, 1, tt.want, tt.text)
+	}
 }
 
 func TestTLS(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/netip"
+	"slices"
 
 	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
@@ -60,7 +61,12 @@ func (d *Delivery) smart(ctx context.Context, route Route) ([]target, error) {
 		q := route.Client.DNS
 		q.Self = nil
 		hosts, err := d.resolver.Addresses(ctx, hop.Host, q)
-		out = append(out, targets(hosts, cmp.Or(hop.Port, route.Client.Port, 25))...)
+		found := targets(hosts, cmp.Or(hop.Port, route.Client.Port, 25))
+		others := slices.DeleteFunc(slices.Clone(found), func(t target) bool { return route.Client.Own != nil && route.Client.Own(t.addr) })
+		if len(others) == 0 && len(found) > 0 {
+			err = &resolver.Error{Name: hop.Host, Kind: resolver.Loop}
+		}
+		out = append(out, others...)
 		if first == nil {
 			first = err
 		}
@@ -95,6 +101,7 @@ func resolveFailure(err error) failure {
 		resolver.NotFound:  {Code: 550, Enhanced: "1.2"},
 		resolver.NullMX:    {Code: 556, Enhanced: "1.10"}, // RFC 7505 §5
 		resolver.NoAddress: {Code: 550, Enhanced: "4.4"},
+		resolver.Unusable:  {Code: 550, Enhanced: "4.4"},
 		resolver.Loop:      {Code: 554, Enhanced: "4.6"},
 	}
 	f := failure{mail.Deferred, mail.Reply{Code: 451, Enhanced: "4.3", Text: string(resolver.Temporary)}, ""}
@@ -103,6 +110,9 @@ func resolveFailure(err error) failure {
 		if r, ok := permanent[e.Kind]; ok {
 			f.status, f.reply = mail.Failed, r
 			f.reply.Text = string(e.Kind)
+		}
+		if why := (*resolver.Error)(nil); errors.As(e.Err, &why) { // of a smart host
+			f.reply.Text = why.Error()
 		}
 	}
 	f.reply.Cause = err

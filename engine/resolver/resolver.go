@@ -38,6 +38,10 @@ type Query struct {
 	Servers []string // host:port or host of each DNS server; none: the system's
 	TCP     bool     // ask over TCP only
 
+	// Loopback allows hosts at loopback addresses, for hosts that the
+	// administrator named and for labs on one machine.
+	Loopback bool
+
 	// Self reports whether a host is this one. Mail is never sent to it, nor to hosts
 	// of the same or less preference (RFC 5321 §5.1). Nil: none is.
 	Self func(name string, addrs []netip.Addr) bool
@@ -88,10 +92,10 @@ type source interface {
 // error is an *Error.
 func (r *Resolver) Hosts(ctx context.Context, d mail.Domain, q Query) ([]Host, error) {
 	if ip, ok := d.Literal(); ok {
-		return q.withoutSelf(string(d), []Host{{Name: ip.String(), Addrs: []netip.Addr{ip}}})
+		return q.only(string(d), Host{Name: ip.String(), Addrs: []netip.Addr{ip.Unmap()}})
 	}
 	if isLocalhost(string(d)) {
-		return q.withoutSelf(string(d), []Host{{Name: string(d), Addrs: loopback()}})
+		return q.only(string(d), Host{Name: string(d), Addrs: loopback()})
 	}
 	src := r.source(q)
 	records, err := src.mx(ctx, string(d))
@@ -114,10 +118,11 @@ func (r *Resolver) Hosts(ctx context.Context, d mail.Domain, q Query) ([]Host, e
 
 // Addresses returns the one host called name, such as a smart host. A name
 // without an address but with MX records stands for those hosts. Brackets
-// around an address are allowed.
+// around an address are allowed. The host may be at a loopback address.
 func (r *Resolver) Addresses(ctx context.Context, name string, q Query) ([]Host, error) {
+	q.Loopback = true
 	if ip, ok := parseIP(name); ok {
-		return []Host{{Name: ip.String(), Addrs: []netip.Addr{ip}}}, nil
+		return q.only(name, Host{Name: ip.String(), Addrs: []netip.Addr{ip.Unmap()}})
 	}
 	d, err := mail.ParseDomain(name)
 	if err != nil {
@@ -125,7 +130,7 @@ func (r *Resolver) Addresses(ctx context.Context, name string, q Query) ([]Host,
 	}
 	addrs, err := r.lookup(ctx, r.source(q), string(d))
 	if len(addrs) > 0 {
-		return []Host{{Name: string(d), Addrs: addrs}}, nil
+		return q.only(string(d), Host{Name: string(d), Addrs: addrs})
 	}
 	if err != nil {
 		return nil, err
@@ -153,7 +158,7 @@ func (r *Resolver) resolve(ctx context.Context, src source, q Query, d string, r
 	}
 	var hosts []found
 	var later, never error
-	self := false
+	self, unusable := false, false
 	for _, m := range records[:min(len(records), maxHosts)] {
 		addrs, err := r.lookup(ctx, src, m.host)
 		if q.Self != nil && q.Self(m.host, addrs) {
@@ -162,6 +167,9 @@ func (r *Resolver) resolve(ctx context.Context, src source, q Query, d string, r
 			self = true
 			break
 		}
+		all := len(addrs)
+		addrs = q.usable(addrs)
+		unusable = unusable || len(addrs) < all
 		switch {
 		case len(addrs) > 0:
 			hosts = append(hosts, found{m.pref, Host{Name: m.host, Addrs: addrs}})
@@ -182,6 +190,8 @@ func (r *Resolver) resolve(ctx context.Context, src source, q Query, d string, r
 		return nil, later
 	case self:
 		return nil, &Error{Name: d, Kind: Loop}
+	case unusable:
+		return nil, &Error{Name: d, Kind: Unusable}
 	case never != nil && records[0].host == d:
 		return nil, never // the domain itself does not exist
 	default:
@@ -201,12 +211,32 @@ func (r *Resolver) lookup(ctx context.Context, src source, host string) ([]netip
 	return src.addrs(ctx, host)
 }
 
-// withoutSelf refuses hosts that are this machine.
-func (q Query) withoutSelf(d string, hosts []Host) ([]Host, error) {
-	if q.Self != nil && q.Self(hosts[0].Name, hosts[0].Addrs) {
+// only returns h alone, or the error of d if h is this machine or has no usable
+// address.
+func (q Query) only(d string, h Host) ([]Host, error) {
+	if q.Self != nil && q.Self(h.Name, h.Addrs) {
 		return nil, &Error{Name: d, Kind: Loop}
 	}
-	return hosts, nil
+	if h.Addrs = q.usable(h.Addrs); len(h.Addrs) == 0 {
+		return nil, &Error{Name: d, Kind: Unusable}
+	}
+	return []Host{h}, nil
+}
+
+// usable returns the addresses at which another host can be: what a stranger's
+// zone says must not have us call ourselves or everybody.
+func (q Query) usable(addrs []netip.Addr) (out []netip.Addr) {
+	for _, ip := range addrs {
+		ip = ip.Unmap()
+		switch first := ip.As16()[12]; {
+		case ip.IsUnspecified(), ip.IsMulticast():
+		case ip.Is4() && (first == 0 || first >= 240): // RFC 1122 §3.2.1.3: this network; reserved, and broadcast
+		case ip.IsLoopback() && !q.Loopback:
+		default:
+			out = append(out, ip)
+		}
+	}
+	return out
 }
 
 func isLocalhost(name string) bool {
@@ -225,6 +255,7 @@ const (
 	NotFound  Kind = "no such domain"                  // NXDOMAIN
 	NullMX    Kind = "the domain takes no mail"        // RFC 7505
 	NoAddress Kind = "no mail host has an address"
+	Unusable  Kind = "its mail host has a loopback, unspecified, multicast or broadcast address only"
 	Loop      Kind = "mail for the domain comes back to this host"
 )
 

@@ -55,6 +55,23 @@ relay.test.     MX 30 plain.test.
 us.test.        A 192.0.2.100
 ours.test.      MX 10 us.test.
 ours.test.      MX 20 far.test.
+loop4.test.     A 127.0.0.5
+loop6.test.     AAAA ::1
+mapped.test.    AAAA ::ffff:127.0.0.1
+any4.test.      A 0.0.0.0
+net0.test.      A 0.1.2.3
+any6.test.      AAAA ::
+multi4.test.    A 224.0.0.5
+multi6.test.    AAAA ff02::1
+all.test.       A 255.255.255.255
+class-e.test.   A 240.0.0.1
+mxself.test.    MX 10 loop4.test.
+mxself.test.    MX 20 127.0.0.1.
+mxpart.test.    MX 10 loop4.test.
+mxpart.test.    MX 20 some.test.
+some.test.      A 127.0.0.1
+some.test.      A 192.0.2.7
+some.test.      AAAA ::1
 many.test.      MX 10 near.test.
 many.test.      MX 10 far.test.
 many.test.      MX 10 plain.test.
@@ -93,7 +110,7 @@ func TestHosts(t *testing.T) {
 		{"literal.test", "192.0.2.77 192.0.2.77", nil},
 		{"[192.0.2.50]", "192.0.2.50 192.0.2.50", nil},
 		{"[IPv6:2001:db8::5]", "2001:db8::5 2001:db8::5", nil},
-		{"localhost", "localhost 127.0.0.1 ::1", nil},
+		{"mxpart.test", "some.test 192.0.2.7", nil},            // only what is another host
 		{"relay.test", "near.test 192.0.2.1 2001:db8::1", nil}, // we are a worse MX
 
 		{"nowhere.test", "", NotFound},
@@ -104,6 +121,24 @@ func TestHosts(t *testing.T) {
 		{"round.test", "", NoAddress},
 		{"ailing.test", "", Temporary},
 		{"broken.test", "", Temporary},
+		{"localhost", "", Unusable},
+		{"sub.localhost", "", Unusable},
+		{"[127.0.0.1]", "", Unusable},
+		{"[IPv6:::1]", "", Unusable},
+		{"[IPv6:::ffff:127.0.0.1]", "", Unusable},
+		{"[IPv6:::ffff:255.255.255.255]", "", Unusable},
+		{"[0.0.0.0]", "", Unusable},
+		{"loop4.test", "", Unusable},
+		{"loop6.test", "", Unusable},
+		{"mapped.test", "", Unusable},
+		{"any4.test", "", Unusable},
+		{"net0.test", "", Unusable},
+		{"any6.test", "", Unusable},
+		{"multi4.test", "", Unusable},
+		{"multi6.test", "", Unusable},
+		{"all.test", "", Unusable},
+		{"class-e.test", "", Unusable},
+		{"mxself.test", "", Unusable},
 		{"ours.test", "", Loop},
 		{"us.test", "", Loop},
 	}
@@ -117,6 +152,21 @@ func TestHosts(t *testing.T) {
 			if IsTemporary(err) != (tt.err == Temporary) {
 				t.Errorf("Hosts(%s): IsTemporary(%v) = %v", tt.domain, err, IsTemporary(err))
 			}
+		}
+	}
+}
+
+// In a lab, DNS may lead to loopback, and to nothing else that is no host.
+func TestLoopbackIsAllowedOnRequestOnly(t *testing.T) {
+	srv := dnstest.Serve(t, zone)
+	q := Query{Servers: []string{srv.Addr}, Loopback: true}
+	for domain, want := range map[mail.Domain]string{
+		"loop4.test": "loop4.test 127.0.0.5", "mapped.test": "mapped.test 127.0.0.1", "[127.0.0.1]": "127.0.0.1 127.0.0.1",
+		"localhost": "localhost 127.0.0.1 ::1", "any4.test": "", "any6.test": "", "multi4.test": "", "all.test": "",
+	} {
+		got, err := New(Options{}).Hosts(t.Context(), domain, q)
+		if flat(got) != want || (err != nil) != (want == "") {
+			t.Errorf("Hosts(%s) = %q, %v; want %q", domain, flat(got), err, want)
 		}
 	}
 }
@@ -135,6 +185,10 @@ func TestAddresses(t *testing.T) {
 		{"[192.0.2.8]", "192.0.2.8 192.0.2.8", nil},
 		{"[IPv6:::1]", "::1 ::1", nil},
 		{"localhost", "localhost 127.0.0.1 ::1", nil},
+		{"loop4.test", "loop4.test 127.0.0.5", nil},
+		{"[0.0.0.0]", "", Unusable},
+		{"::", "", Unusable},
+		{"all.test", "", Unusable},
 		{"nowhere.test", "", NotFound},
 		{"sick.test", "", Temporary},
 		{"not a name", "", NotFound},

@@ -10,6 +10,7 @@ import "restante/metabase"
 const (
 	AcceptBareLinefeed               metabase.ID = 0x00520104
 	AccessSSLFlags                   metabase.ID = 6030
+	AllowLoopbackHosts               metabase.ID = 0x00520140
 	AlwaysUseSsl                     metabase.ID = 0x0052000e
 	AtrnBindings                     metabase.ID = 0x00520103
 	AuthFlags                        metabase.ID = 6000

@@ -127,6 +127,7 @@ type Out struct {
 	MaxOutConnectionsPerDomain int           // of these, to one domain; 0: no limit
 	MaxBatchedMessages         int           // over one connection; 0: no limit
 	DnsServers                 []netip.AddrPort
+	AllowLoopbackHosts         bool // DNS may name hosts at loopback addresses
 
 	// Both are for routes that require TLS.
 	SmtpSSLRequireTrustedCA       bool // the certificate has a trusted issuer
@@ -194,6 +195,7 @@ func (s *Site) fields() []field {
 		{MaxOutConnectionsPerDomain, &s.Out.MaxOutConnectionsPerDomain},
 		{MaxBatchedMessages, &s.Out.MaxBatchedMessages},
 		{DnsServers, &s.Out.DnsServers},
+		{AllowLoopbackHosts, &s.Out.AllowLoopbackHosts},
 		{SmtpSSLRequireTrustedCA, &s.Out.SmtpSSLRequireTrustedCA},
 		{SmtpSSLCertHostnameValidation, &s.Out.SmtpSSLCertHostnameValidation},
 

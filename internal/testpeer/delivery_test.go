@@ -31,7 +31,7 @@ func pointDNS(t *testing.T, s *testpeer.Service, addr, zone string) *dnstest.Ser
 	t.Helper()
 	dns := dnstest.Serve(t, zone)
 	_, port := hostPort(t, addr)
-	applyBatch(t, s, "set /LM/SMTPSVC/1 DnsServers "+dns.Addr, "set /LM/SMTPSVC/1 RemoteSmtpPort "+port)
+	applyBatch(t, s, "set /LM/SMTPSVC/1 DnsServers "+dns.Addr, "set /LM/SMTPSVC/1 RemoteSmtpPort "+port, "set /LM/SMTPSVC/1 AllowLoopbackHosts true")
 	return dns
 }
 
@@ -483,6 +483,47 @@ func TestLongAnswersOfANameServerAreFetched(t *testing.T) {
 	s, mx := startService(t), testpeer.NewMX(t, testpeer.MXOptions{})
 	pointDNS(t, s, mx.Addr, "far.test. IN MX 10 mx.far.test.\nmx.far.test. IN A 127.0.0.1\n").Truncate()
 	sendMessage(t, s, sender, "over TCP", "x@far.test")
+	awaitSubjects(t, mx, 1)
+}
+
+// A zone of a stranger leads to this machine, to nobody or to everybody.
+func TestWhatIsNoOtherHostIsNotCalled(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	mx := newMX(t)
+	pointDNS(t, s, mx.Addr, `loop4.test. IN A 127.0.0.1
+loop6.test. IN AAAA ::1
+mapped.test. IN AAAA ::ffff:127.0.0.1
+any4.test. IN A 0.0.0.0
+any6.test. IN AAAA ::
+multi.test. IN A 224.0.0.1
+all.test. IN A 255.255.255.255
+mx.test. IN MX 10 localhost.
+mx.test. IN MX 20 127.0.0.1.
+mx.test. IN MX 30 loop4.test.
+`)
+	set(t, s, "AllowLoopbackHosts", "false")
+	var to []string
+	for _, d := range []string{"loop4.test", "loop6.test", "mapped.test", "any4.test", "any6.test", "multi.test", "all.test", "mx.test", "localhost", "[127.0.0.1]", "[IPv6:::1]"} {
+		to = append(to, "x@"+d)
+		sendMessage(t, s, sender, "for "+d, "x@"+d)
+	}
+	failed := map[string]string{}
+	for _, text := range awaitDropped(t, s, len(to)) {
+		for rcpt, f := range readReport(t, text).Recipients {
+			failed[rcpt] = f.Get("Action") + " " + f.Get("Status")
+		}
+	}
+	for _, rcpt := range to {
+		if failed[rcpt] != "failed 5.4.4" {
+			t.Errorf("%s: %q", rcpt, failed[rcpt])
+		}
+	}
+	if mx.Conns() > 0 {
+		t.Errorf("%d connections to this machine", mx.Conns())
+	}
+	set(t, s, "AllowLoopbackHosts", "true")
+	sendMessage(t, s, sender, "lab", "x@mx.test")
 	awaitSubjects(t, mx, 1)
 }
 

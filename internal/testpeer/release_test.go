@@ -672,7 +672,7 @@ func TestQueueReleaseCoversAllSites(t *testing.T) {
 	runCommand(t, s, "", "site", "create", "--name", "Second", "--bind", "127.0.0.1:0", "--domain", "second.test")
 	runCommand(t, s, "", "domain", "create", "2", "held.test", "--remote", "--hold")
 	dns := pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
-	applyBatch(t, s, "set /LM/SMTPSVC/2 DnsServers "+dns.Addr, "set /LM/SMTPSVC/2 RemoteSmtpPort "+portOf(t, mx.Addr))
+	applyBatch(t, s, "set /LM/SMTPSVC/2 DnsServers "+dns.Addr, "set /LM/SMTPSVC/2 RemoteSmtpPort "+portOf(t, mx.Addr), "set /LM/SMTPSVC/2 AllowLoopbackHosts true")
 	if err := s.Halt(); err != nil {
 		t.Fatal(err)
 	}
