@@ -5,6 +5,7 @@ package admin_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -364,14 +365,29 @@ func TestWhatOnlyStandsNearbyIsNotTold(t *testing.T) {
 		{"account/delete", `{"name":"carla"}`, `{"name":"carlo"}`},
 		{"account/put", `{"name":"carla","password":"x"}`, `{"name":"carlo","password":"x"}`},
 		{"account/put", `{"name":"carla","password":"x","change":true}`, `{"name":"carlo","password":"x","change":true}`},
-		// The name of the key that decides is not told.
-		{"explain", `{"site":1,"recipient":"x@hidden.example"}`, `{"site":1,"recipient":"x@a.wild.example"}`},
 	} {
 		one, kind := o.call(t, "olga", pair[0], pair[1])
 		two, other := o.call(t, "olga", pair[0], pair[2])
 		two = strings.NewReplacer("carlo", "carla", "a.wild.example", "hidden.example").Replace(two)
 		if kind != api.KindRefused || other != kind || one != two {
 			t.Errorf("%s: %q %s, but %q %s", pair[0], kind, one, other, two)
+		}
+	}
+	// A key that is hidden from her is answered as one that does not exist.
+	rev := o.store.Snapshot().Rev() // gave hidden.example its list, or another key its own
+	for _, pair := range [][3]string{
+		{"explain", `{"site":1,"recipient":"x@hidden.example"}`, `{"site":1,"recipient":"x@no.example"}`},
+		{"explain", `{"site":1,"recipient":"x@a.wild.example"}`, `{"site":1,"recipient":"x@no.example"}`},
+		{"mb/revert", fmt.Sprintf(`{"path":"SMTPSVC/1/Domain/hidden.example","rev":%d}`, rev), fmt.Sprintf(`{"path":"SMTPSVC/1/Domain/no.example","rev":%d}`, rev)},
+		{"mb/revert", fmt.Sprintf(`{"path":"SMTPSVC/1/Domain/*.wild.example","rev":%d}`, rev), fmt.Sprintf(`{"path":"SMTPSVC/1/Domain/no.example","rev":%d}`, rev)},
+		{"mb/revert", `{"path":"SMTPSVC/1/Domain/hidden.example","rev":2}`, `{"path":"SMTPSVC/1/Domain/no.example","rev":2}`},
+		{"mb/revert", `{"path":"SMTPSVC/1/Domain/hidden.example","rev":3,"dry_run":true}`, `{"path":"SMTPSVC/1/Domain/no.example","rev":3,"dry_run":true}`},
+	} {
+		one, kind := o.call(t, "olga", pair[0], pair[1])
+		two, other := o.call(t, "olga", pair[0], pair[2])
+		one = strings.NewReplacer("hidden.example", "no.example", "a.wild.example", "no.example", "*.wild.example", "no.example").Replace(one)
+		if other != kind || one != two {
+			t.Errorf("%s %s: %q %s, but %q %s", pair[0], pair[1], kind, one, other, two)
 		}
 	}
 	for _, request := range []string{`{"site":1,"name":"hidden.example"}`, `{"site":1,"name":"hidden.example","alias":true,"hold":true}`} {

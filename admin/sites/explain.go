@@ -67,7 +67,9 @@ func (h handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 	r := s.Route(to.Domain)
 	out.Route, out.Held = routeText(s, to.Domain), r.Held
 	out.Why = append(out.Why, reasons(v, "route", r.Why)...)
-	h.addWaiting(&out, to.Domain)
+	if v.Sees(settings.DomainPath(q.Site, string(to.Domain))) {
+		h.addWaiting(&out, to.Domain)
+	}
 	return out, nil
 }
 
@@ -110,8 +112,8 @@ func (h handlers) checkAccount(ctx context.Context, who api.Caller, v *metabase.
 	return api.Missing("account "+q.Account, "there is no such account")
 }
 
-// load loads the settings of a site and reads the recipient. It requires the right
-// to read the deciding domain key. A refusal names the recipient's domain instead.
+// load loads the settings of a site and reads the recipient. A domain's key that
+// the caller may not read is answered as one that does not exist.
 func (h handlers) load(ctx context.Context, who api.Caller, v *metabase.View, q api.ExplainRequest) (*settings.Site, mail.Address, error) {
 	s, err := settings.Load(v.Snapshot, q.Site)
 	if err != nil {
@@ -128,12 +130,7 @@ func (h handlers) load(ctx context.Context, who api.Caller, v *metabase.View, q 
 		}
 		return nil, to, api.Usage(fmt.Sprintf("%s: RCPT is answered %q", what, bad.String()), "")
 	}
-	if domain, ok := s.DomainFor(to.Domain); ok {
-		if p := settings.DomainPath(q.Site, string(domain.Name)); !v.Sees(p) {
-			return nil, to, h.Deny(ctx, who, p, metabase.Read, settings.DomainPath(q.Site, string(to.Domain)), "")
-		}
-	}
-	return s, to, nil
+	return s.Without(func(p metabase.Path) bool { return !v.Sees(p) }), to, nil
 }
 
 // reasons omits properties of keys that the caller may not read. Values that the

@@ -157,6 +157,9 @@ func (d handlers) maySee(ctx context.Context, who api.Caller, rev metabase.Rev, 
 		return d.Redact(ctx, who, path, err)
 	}
 	now, mine := v.Now.View(who.Who), false
+	if now.Conceals(path, metabase.Read) {
+		return d.AllowNamed(ctx, who, path, metabase.Read)
+	}
 	for _, c := range r.Changes {
 		if !c.Path.Within(path) {
 			continue
@@ -165,15 +168,21 @@ func (d handlers) maySee(ctx context.Context, who api.Caller, rev metabase.Rev, 
 		if !is && c.Kind == metabase.KeyAdded {
 			hidden, is = now.Hidden(c.Path) // it would be in the way
 		}
-		if is {
+		switch {
+		case is && !v.Now.Has(path) && !v.Sees(path) && v.Sees(path.Parent()):
+			return api.Missing(string(path), "not found") // as a key that there never was
+		case is:
 			return d.Deny(ctx, who, hidden, metabase.Read, path, fmt.Sprintf("revision %d changed more below it than you may see", rev))
 		}
 		mine = true
 	}
-	if !mine {
-		return d.Allow(ctx, who, path, metabase.Read)
+	if mine {
+		return nil
 	}
-	return nil
+	if err := d.Allow(ctx, who, path, metabase.Read); err != nil || v.Now.Has(path) {
+		return err
+	}
+	return api.Missing(string(path), "not found")
 }
 
 // kept gives the lines of a Record on what was not taken back. The tree itself

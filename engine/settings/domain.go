@@ -95,7 +95,7 @@ func (s *Site) DomainFor(name mail.Domain) (Domain, bool) {
 // key.
 func (s *Site) domainKey(name mail.Domain) (metabase.Path, bool) {
 	container := s.domains
-	if path := container.Join(string(name)); name != "" && s.snap.Has(path) {
+	if path := container.Join(string(name)); name != "" && s.has(path) {
 		return path, true
 	}
 	if name == s.DefaultDomain && name != "" {

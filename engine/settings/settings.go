@@ -256,6 +256,7 @@ type lookup struct {
 	domains metabase.Path                   // container of the domains
 	turns   func() map[string][]mail.Domain // by account in lower case; computed on first use
 	cram    func() bool                     // computed on first use
+	hides   func(metabase.Path) bool        // keys of domains that count as absent; nil: none
 }
 
 func newLookup(s *Site, snap metabase.Snapshot) lookup {
@@ -263,6 +264,20 @@ func newLookup(s *Site, snap metabase.Snapshot) lookup {
 		snap: snap, domains: DomainsPath(s.Number),
 		turns: sync.OnceValue(s.findTurns), cram: sync.OnceValue(s.findCram),
 	}
+}
+
+// Without is the site as it would be without those keys of domains that hides
+// names.
+func (s *Site) Without(hides func(metabase.Path) bool) *Site {
+	next := *s
+	next.lookup = newLookup(&next, s.snap)
+	next.hides = hides
+	return &next
+}
+
+// has reports whether a domain has a key.
+func (s *Site) has(domain metabase.Path) bool {
+	return s.snap.Has(domain) && (s.hides == nil || !s.hides(domain))
 }
 
 // MayConnect reports whether a client may connect at all.

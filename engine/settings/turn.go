@@ -120,7 +120,7 @@ func (s *Site) wildcardAbove(name mail.Domain) (metabase.Path, bool) {
 			return "", false
 		}
 		rest = above
-		if path := s.domains.Join("*." + rest); s.snap.Has(path) {
+		if path := s.domains.Join("*." + rest); s.has(path) {
 			return path, true
 		}
 	}
