@@ -7,11 +7,14 @@
 # make bench    figures, in turns with Postfix where it is installed (minutes); BENCHFLAGS=-h lists the
 #               flags, such as -against OLDBINARY
 # make fuzz     each fuzz target for FUZZTIME (default 60s); what it finds is kept in testdata/fuzz, to be mended and committed
+# make attack   hostile input against bin/restante for ATTACKTIME (default 10m); ATTACKFLAGS=-h lists the flags
 # make soak     the long ones: 200 kills, the models at full length, a fault at every step (an hour)
-.PHONY: build run test tests short fmt vet cross docs bench fuzz soak peers
+.PHONY: build run test tests short fmt vet cross docs bench fuzz attack soak peers
 
 export CGO_ENABLED ?= 0
 FUZZTIME ?= 60s
+ATTACKTIME ?= 10m
+ATTACKFLAGS ?=
 BENCHFLAGS ?=
 STATICCHECK = go tool -modfile=tools.mod staticcheck
 
@@ -65,6 +68,9 @@ fuzz:
 		echo "fuzz $${f##*:} in $${f%:*}"; \
 		go test -run '^$$' -fuzz "^$${f##*:}\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 2s "$${f%:*}" || bad="$$bad $$f"; \
 	done; [ -z "$$bad" ] || { echo "found, and kept in testdata/fuzz beside the test:$$bad"; exit 1; }
+
+attack: build
+	go run ./internal/attack -restante bin/restante -time $(ATTACKTIME) $(ATTACKFLAGS)
 
 soak: build
 	RESTANTE_SOAK=1 go test -run 'Soak|Kill|Model|Power|EveryStep|SmallDisk|Contract|InForce' -timeout 3h -v \

@@ -135,10 +135,14 @@ func (l *Client) SignIn(account, password string) error {
 	if err != nil {
 		return fmt.Errorf("AUTH: challenge %q: %w", line, err)
 	}
+	return l.Say(base64.StdEncoding.EncodeToString([]byte(AnswerCRAM(account, password, challenge))), "235")
+}
+
+// AnswerCRAM is the response to a challenge of CRAM-MD5.
+func AnswerCRAM(account, password string, challenge []byte) string {
 	mac := hmac.New(md5.New, []byte(password))
 	mac.Write(challenge)
-	answer := account + " " + hex.EncodeToString(mac.Sum(nil))
-	return l.Say(base64.StdEncoding.EncodeToString([]byte(answer)), "235")
+	return account + " " + hex.EncodeToString(mac.Sum(nil))
 }
 
 // A Received is one message as a receiving server got it.
