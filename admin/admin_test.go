@@ -86,7 +86,7 @@ func serve(t *testing.T, d *admin.API) (stop func()) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- rpc.Serve(ctx, l, slog.New(slog.DiscardHandler), d.Direct) }()
+	go func() { done <- rpc.Serve(ctx, l, 0, slog.New(slog.DiscardHandler), d.Direct) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {

@@ -46,12 +46,13 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		Release: a.releasePolicy(),
 		Mail: site.Mail{
 			Folder: a.path(set.Folders.QueueDirectory),
-			Open: func(ctx context.Context) (site.Storage, error) {
-				return e.openStorage(ctx, set.Number, set.Folders.QueueDirectory)
+			Open: func(ctx context.Context, memory func() int64) (site.Storage, error) {
+				return e.openStorage(ctx, set.Number, set.Folders.QueueDirectory, memory)
 			},
-			Holds:  queue.RouterFunc(a.routeState),
-			Routes: routes{a},
-			Policy: a.queuePolicy(),
+			Unfinished: set.Limits.MaxUnfinishedBytes,
+			Holds:      queue.RouterFunc(a.routeState),
+			Routes:     routes{a},
+			Policy:     a.queuePolicy(e.opts.Descriptors.Conversations),
 		},
 		Settings: source{set},
 	}
@@ -113,8 +114,12 @@ func (a *siteAdapter) path(p string) string { return disk.Locate(a.dir, p) }
 func (a *siteAdapter) wireConfig() wire.Config {
 	return wire.Config{
 		Hostname: a.FullyQualifiedDomainName, Greeting: a.ConnectResponse,
-		Verbs: a.Verbs, MaxSize: a.Limits.MaxMessageSize, MaxErrors: a.Limits.MaxSmtpErrors,
+		Verbs: a.Verbs, MaxSize: a.Limits.MaxMessageSize,
 		AcceptBareLF: a.Limits.AcceptBareLinefeed, IdleTimeout: a.Limits.ConnectionTimeout,
+		Limits: wire.Limits{
+			Errors: a.Limits.MaxSmtpErrors, Junk: a.Limits.MaxJunkCommands,
+			Session: a.Limits.SessionTimeout, BodyRate: a.Limits.MinBodyRate,
+		},
 	}
 }
 
@@ -137,12 +142,13 @@ func (a *siteAdapter) routeState(d mail.Domain) queue.RouteState {
 // manyConversations is the queue's limit where none is set.
 const manyConversations = 10000
 
-func (a *siteAdapter) queuePolicy() queue.Policy {
+// queuePolicy has no limit of conversations above most.
+func (a *siteAdapter) queuePolicy(most int) queue.Policy {
 	unlimited := func(n int) int {
 		if n == 0 {
-			return manyConversations
+			n = manyConversations
 		}
-		return n
+		return min(n, most)
 	}
 	return queue.Policy{
 		Ladder: a.Retry.SmtpRemoteProgressiveRetry, Expire: a.Retry.SmtpRemoteNDRExpireMinutes, DelayNotice: a.Retry.SmtpRemoteDelayExpireMinutes,
@@ -265,15 +271,16 @@ func (s spoolStore) Create(ctx context.Context) (queue.Draft, error) {
 
 // openStorage opens the spool of site n in folder, named as in the tree, and
 // records that the site has a queue there.
-func (e *Engine) openStorage(ctx context.Context, n int, folder string) (site.Storage, error) {
+func (e *Engine) openStorage(ctx context.Context, n int, folder string, memory func() int64) (site.Storage, error) {
 	data := e.opts.DataDir
 	if err := recordFolder(ctx, e.opts.IndexDB, data, n, folder); err != nil {
 		return site.Storage{}, err
 	}
 	index := queueIndex(e.opts.IndexDB, data, n, folder)
 	s, err := spool.Open(ctx, disk.Locate(data, folder), index, spool.Options{
-		Log:   e.opts.Log.With("site", n),
-		Owner: fmt.Sprintf("site %d of %s as %s", n, data, indexName(data, folder)),
+		Log:    e.opts.Log.With("site", n),
+		Owner:  fmt.Sprintf("site %d of %s as %s", n, data, indexName(data, folder)),
+		Memory: memory, Files: e.opts.Descriptors.Files,
 	})
 	if err != nil {
 		return site.Storage{}, err

@@ -26,6 +26,7 @@ import (
 	"restante/engine/resolver"
 	"restante/engine/settings"
 	"restante/engine/site"
+	"restante/internal/descriptors"
 	"restante/internal/kv"
 	"restante/metabase"
 )
@@ -47,6 +48,8 @@ type Options struct {
 	Grace    time.Duration     // that callers have to finish when a site stops; 0: 20 s
 	Again    time.Duration     // between attempts at what the system refused; 0: 5 s
 	Patience time.Duration     // that Await waits for a site; 0: 10 s
+
+	Descriptors *descriptors.Budget // nil: as many as memory has room for
 }
 
 // ErrNoSite means that there is no such site, or that it could not be loaded.
@@ -79,6 +82,9 @@ func New(tree Tree, opts Options) *Engine {
 	}
 	if opts.Resolver == nil {
 		opts.Resolver = resolver.New(resolver.Options{})
+	}
+	if opts.Descriptors == nil {
+		opts.Descriptors = descriptors.New(0)
 	}
 	if opts.Grace == 0 {
 		opts.Grace = 20 * time.Second

@@ -156,7 +156,7 @@ func (r *reconciler) startSite(ctx context.Context, m *managedSite, cfg *site.Co
 	s := site.New(n, cfg, site.Deps{
 		Resolver: e.opts.Resolver, Auth: e.auth, Ports: &e.ports,
 		Journal: journal.New(e.journal(n)), Log: e.opts.Log, AutoStart: autoStart,
-		Changed: e.notify, Grace: e.opts.Grace, Again: e.opts.Again,
+		Callers: e.opts.Descriptors.Callers, Changed: e.notify, Grace: e.opts.Grace, Again: e.opts.Again,
 	})
 	mine, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})

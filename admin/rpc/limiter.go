@@ -14,12 +14,16 @@ import (
 	"restante/metabase"
 )
 
-// Limits of open connections for users other than root and the service's own.
-// Each connection takes a descriptor that mail may need.
+// Limits of open connections. Each connection takes a descriptor that mail may
+// need. Root and the service's own user have slots of their own.
 const (
 	maxPerUser  = 32
-	maxInAll    = 256
-	maxRefusals = 8 // refused connections that get an answer; others are closed at once
+	maxInAll    = 256 // of all other users
+	maxRefusals = 8   // refused connections that get an answer; others are closed at once
+
+	// shareOfFree is the part of the free slots that one user may have: however
+	// many users take what they can, there is a slot left for the next.
+	shareOfFree = 4
 )
 
 // ErrTooMany answers a user with too many open connections.
@@ -31,6 +35,7 @@ type limiter struct {
 	net.Listener
 	log  *slog.Logger
 	peer func(net.Conn) (uid int, err error)
+	most int // connections of other users
 
 	mu     sync.Mutex // guards what follows
 	open   map[int]int
@@ -39,8 +44,12 @@ type limiter struct {
 	warned map[int]bool // users over the limit, until they close all connections
 }
 
-func newLimiter(l net.Listener, log *slog.Logger, peer func(net.Conn) (int, error)) *limiter {
-	return &limiter{Listener: l, log: log, peer: peer, open: map[int]int{}, warned: map[int]bool{}}
+// newLimiter limits other users to most connections; 0 for maxInAll.
+func newLimiter(l net.Listener, most int, log *slog.Logger, peer func(net.Conn) (int, error)) *limiter {
+	if most <= 0 || most > maxInAll {
+		most = maxInAll
+	}
+	return &limiter{Listener: l, log: log, peer: peer, most: most, open: map[int]int{}, warned: map[int]bool{}}
 }
 
 // A peerConn is a connection with its user, or the reason of its refusal.
@@ -77,7 +86,7 @@ func (g *limiter) Accept() (net.Conn, error) {
 			k.err = errUnknown
 			return k, nil
 		}
-		if k.uid == 0 || k.uid == os.Getuid() || g.admit(k) {
+		if g.admit(k) {
 			return k, nil
 		}
 		c.Close()
@@ -89,9 +98,11 @@ func (g *limiter) Accept() (net.Conn, error) {
 func (g *limiter) admit(k *peerConn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.open[k.uid] < maxPerUser && g.all < maxInAll {
+	if g.freeLocked(k.uid) {
 		g.open[k.uid]++
-		g.all++
+		if !trusted(k.uid) {
+			g.all++
+		}
 		k.close = sync.OnceFunc(func() { g.leave(k.uid) })
 		return true
 	}
@@ -112,10 +123,23 @@ func (g *limiter) admit(k *peerConn) bool {
 	return true
 }
 
+// freeLocked reports whether one more connection of a user is within its share.
+func (g *limiter) freeLocked(uid int) bool {
+	if trusted(uid) {
+		return g.open[uid] < max(g.most/2, 1)
+	}
+	free := g.most - g.all
+	return free > 0 && g.open[uid] < min(maxPerUser, free/shareOfFree+1)
+}
+
+func trusted(uid int) bool { return uid == 0 || uid == os.Getuid() }
+
 func (g *limiter) leave(uid int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.all--
+	if !trusted(uid) {
+		g.all--
+	}
 	if g.open[uid]--; g.open[uid] == 0 {
 		delete(g.open, uid)
 		delete(g.warned, uid)

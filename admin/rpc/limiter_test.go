@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -85,7 +86,7 @@ func withListener(t *testing.T, log io.Writer, test func(t *testing.T, d *pipeLi
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
-			done <- serve(ctx, newLimiter(d, logger, uidOf), logger, func(api.Caller) api.Conn { return steady{} })
+			done <- serve(ctx, newLimiter(d, 0, logger, uidOf), logger, func(api.Caller) api.Conn { return steady{} })
 		}()
 		test(t, d)
 		cancel()
@@ -155,6 +156,34 @@ func TestConnectionsPerUser(t *testing.T) {
 	})
 	if n := strings.Count(log.String(), "too many connections"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, log.String())
+	}
+}
+
+// TestEachUserGetsAConnection: users who take what they can, and the service's
+// own user, leave one for the next user and for root.
+func TestEachUserGetsAConnection(t *testing.T) {
+	for _, users := range []int{1, 8, 40, 200} {
+		withListener(t, io.Discard, func(t *testing.T, d *pipeListener) {
+			for range maxPerUser {
+				for n := range users {
+					defer d.dial(otherUID + n).Close()
+				}
+			}
+			for range maxInAll {
+				defer d.dial(os.Getuid()).Close()
+			}
+			next := map[string]int{"another user": otherUID - 1}
+			if os.Getuid() != 0 {
+				next["root"] = 0
+			}
+			for name, uid := range next {
+				c := d.dial(uid)
+				defer c.Close()
+				if status, body, err := say(t, c); status != http.StatusOK {
+					t.Errorf("%d users have their connections, and %s has none: %d %s, %v", users, name, status, body, err)
+				}
+			}
+		})
 	}
 }
 

@@ -57,9 +57,11 @@ type handler func(who api.Caller) api.Conn
 
 // Serve answers calls on l with the Conn that direct returns for each caller. It
 // returns when ctx has ended and the running calls are done; they get a grace
-// time. It closes l.
-func Serve(ctx context.Context, l net.Listener, log *slog.Logger, direct func(who api.Caller) api.Conn) error {
-	return serve(ctx, newLimiter(l, log, peerOf), log, direct)
+// time. It closes l. Users other than root and the service's own have at most
+// connections at once, and those two half as many each; 0 for the most that the
+// package allows.
+func Serve(ctx context.Context, l net.Listener, connections int, log *slog.Logger, direct func(who api.Caller) api.Conn) error {
+	return serve(ctx, newLimiter(l, connections, log, peerOf), log, direct)
 }
 
 func serve(ctx context.Context, l *limiter, log *slog.Logger, direct func(who api.Caller) api.Conn) error {

@@ -80,6 +80,10 @@ func (h handlers) addAcceptance(e *api.Explained, v *metabase.View, s *settings.
 	if h.Engine != nil {
 		for _, run := range h.Engine.Sites() {
 			if run.Number == e.Site {
+				if !c.AnyAddr {
+					list, _ := h.Engine.Sessions(run.Number) // none of a site that has just gone
+					c.FromAddress = site.CountFrom(list, c.Addr)
+				}
 				c.Paused, c.Connections, stopped = run.State == site.Paused, run.Connections, run.State == site.Stopped
 			}
 		}

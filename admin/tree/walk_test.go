@@ -89,7 +89,7 @@ func TestSetEntersTwelvePackages(t *testing.T) {
 	}
 	var server sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
-	server.Go(func() { rpc.Serve(ctx, l, slog.New(slog.DiscardHandler), a.Direct) })
+	server.Go(func() { rpc.Serve(ctx, l, 0, slog.New(slog.DiscardHandler), a.Direct) })
 	defer server.Wait()
 	defer cancel()
 	c, err := rpc.Dial(ctx, data, api.Caller{Origin: metabase.FromCLI})

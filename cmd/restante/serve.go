@@ -31,11 +31,15 @@ import (
 	"restante/engine"
 	"restante/engine/mail"
 	"restante/engine/settings"
+	"restante/internal/descriptors"
 	"restante/internal/disk"
 	"restante/internal/kv/badgerkv"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
+
+// fewCallers at once are a limit that a busy holder meets.
+const fewCallers = 1000
 
 // queueName is the folder of the queues' index within the data folder.
 const queueName = "queue"
@@ -133,11 +137,15 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	if err != nil {
 		return err
 	}
-	e := engine.New(h.store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log})
+	files := descriptors.New(descriptors.Limit())
+	if files.Callers.Limit() < fewCallers {
+		log.Warn("the limit of open files is low: raise it (ulimit -n, LimitNOFILE)", "limit", files.Limit, "callers", files.Callers.Limit())
+	}
+	e := engine.New(h.store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log, Descriptors: files})
 	later.Store(e)
 	d := newAPI(h.store, engineAdapter{e}, data)
 	d.Audit = auditTo(log)
-	err = c.runService(ctx, e, d, data, log)
+	err = c.runService(ctx, e, d, data, files.Local, log)
 	return errors.Join(err, index.Close(), h.Close())
 }
 
@@ -251,8 +259,8 @@ func auditTo(log *slog.Logger) func(context.Context, metabase.Refusal) {
 }
 
 // runService runs the sites and serves the local socket until ctx ends or one of
-// the two fails. It returns when both have ended, and nil if ctx ended.
-func (c *cli) runService(ctx context.Context, e *engine.Engine, d *admin.API, data string, log *slog.Logger) error {
+// the two fails. The socket takes that many connections. It returns when both have ended, and nil if ctx ended.
+func (c *cli) runService(ctx context.Context, e *engine.Engine, d *admin.API, data string, connections int, log *slog.Logger) error {
 	socket, err := rpc.Listen(data)
 	if err != nil {
 		return err
@@ -263,7 +271,7 @@ func (c *cli) runService(ctx context.Context, e *engine.Engine, d *admin.API, da
 	var both sync.WaitGroup
 	ends := make([]error, 2)
 	both.Go(func() { defer cancel(); ends[0] = e.Run(inner) })
-	both.Go(func() { defer cancel(); ends[1] = rpc.Serve(inner, socket, log, d.Direct) })
+	both.Go(func() { defer cancel(); ends[1] = rpc.Serve(inner, socket, connections, log, d.Direct) })
 	select {
 	case <-e.Ready():
 		c.announceSites(e)

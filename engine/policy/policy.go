@@ -19,10 +19,11 @@ import (
 func For(s *settings.Site) session.Policy {
 	p := session.Policy{
 		Hostname: s.FullyQualifiedDomainName, Default: s.DefaultDomain, Domains: domains{s},
-		MayConnect: s.MayConnect, RequireTLS: s.TLS.Required,
+		MayConnect: s.MayConnect, Exempt: s.Exempt, RequireTLS: s.TLS.Required,
 		Limits: session.Limits{
-			Connections: s.Limits.MaxConnections, Size: s.Limits.MaxMessageSize, Session: s.Limits.MaxSessionSize,
-			Recipients: s.Limits.MaxRecipients, Hops: s.Limits.HopCount,
+			Connections: s.Limits.MaxConnections, PerAddress: s.Limits.MaxConnectionsPerAddress,
+			Size: s.Limits.MaxMessageSize, Session: s.Limits.MaxSessionSize,
+			Recipients: s.Limits.MaxRecipients, Refused: s.Limits.MaxRefusedRecipients, Hops: s.Limits.HopCount,
 		},
 		SignIn: session.SignIn{
 			Lookup: s.Account, Plain: s.Access.Basic, Clear: s.Access.ClearTextAuth,
@@ -54,6 +55,7 @@ type Client struct {
 	TLS         bool
 	Paused      bool // the site accepts no new connections
 	Connections int  // the site's at that moment
+	FromAddress int  // of these, from its address
 }
 
 // host names the client by its address, for people.
@@ -90,7 +92,7 @@ func Recipient(s *settings.Site, path string) (mail.Address, mail.Reply) {
 func Explain(s *settings.Site, c Client, to mail.Address) Explanation {
 	p := For(s)
 	d := p.Decide(session.AtConnect, session.AtRcpt, session.Question{
-		Client: c.Addr, Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, To: to,
+		Client: c.Addr, Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, FromAddress: c.FromAddress, To: to,
 	})
 	e := Explanation{Reply: d.Reply}
 	switch {
@@ -132,6 +134,8 @@ func siteProperties(r session.Rule) []metabase.ID {
 		return []metabase.ID{settings.ServerState}
 	case session.ConnectionLimit:
 		return []metabase.ID{settings.MaxConnections}
+	case session.AddressLimit:
+		return []metabase.ID{settings.MaxConnectionsPerAddress, settings.ConnectionLimitExempt}
 	case session.TLSRequired:
 		return []metabase.ID{settings.AccessSSLFlags}
 	case session.NoMechanism:
@@ -157,6 +161,8 @@ func refusal(r session.Rule, c Client) string {
 		return "the site is paused"
 	case session.ConnectionLimit:
 		return fmt.Sprintf("the site has %d connections, which is its limit", c.Connections)
+	case session.AddressLimit:
+		return fmt.Sprintf("%s has %d connections, which is the limit of one address", c.host(), c.FromAddress)
 	case session.TLSRequired:
 		return "commands need TLS"
 	case session.NoMechanism:

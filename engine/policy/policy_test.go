@@ -102,6 +102,8 @@ func TestExplain(t *testing.T) {
 		{"IPSecurity lets in", []string{". IPSecurity 203.0.113.0/24"}, "hub.example", Client{}, outside, "250", "RouteAction", domain + "hub.example"},
 		{"paused", nil, "hub.example", Client{Paused: true}, outside, "421 4.3.2 mx.hub.example Service paused", "ServerState", ""},
 		{"as many connections as there may be", []string{". MaxConnections 7"}, "hub.example", Client{Connections: 7}, outside, "421 4.3.2 mx.hub.example Too many connections", "MaxConnections", "/LM/SMTPSVC/1"},
+		{"as many connections as one address may have", []string{". MaxConnectionsPerAddress 7"}, "hub.example", Client{Connections: 9, FromAddress: 7}, outside, "421 4.7.0 mx.hub.example Too many connections from your address", "MaxConnectionsPerAddress", "/LM/SMTPSVC/1"},
+		{"an exempt address", []string{". MaxConnectionsPerAddress 7", ". ConnectionLimitExempt 10.0.0.0/8 203.0.113.0/24"}, "hub.example", Client{FromAddress: 7}, outside, "250", "RouteAction", domain + "hub.example"},
 		{"one connection less", []string{". MaxConnections 7"}, "hub.example", Client{Connections: 6}, outside, "250", "RouteAction", domain + "hub.example"},
 		{"TLS", []string{". AccessSSLFlags 8"}, "hub.example", Client{}, outside, "530 5.7.0 Must issue a STARTTLS", "AccessSSLFlags", "/LM/SMTPSVC/1"},
 		{"TLS is there", []string{". AccessSSLFlags 8"}, "hub.example", Client{TLS: true}, outside, "250", "RouteAction", domain + "hub.example"},

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -33,6 +34,7 @@ type Question struct {
 	TLS         bool
 	Paused      bool  // the site takes no new callers
 	Connections int   // the site's, without this one
+	FromAddress int   // of these, from the client's address
 	Octets      int64 // of messages that came over this connection
 	Size        int64 // that MAIL declared, or 0
 	Recipients  int   // accepted in this transaction, To not counted
@@ -47,6 +49,7 @@ const (
 	ClientList      Rule = iota + 1 // the addresses that may connect
 	Pause                           // the site is paused
 	ConnectionLimit                 // connections at once
+	AddressLimit                    // connections at once from one address
 	SignInVoid                      // the account is gone, or has another password
 	TLSRequired                     // commands need TLS
 	NoMechanism                     // no mechanism is offered to this caller, so that it cannot sign in
@@ -74,7 +77,7 @@ func (d Decision) Accepted() bool { return d.Reply.Positive() }
 
 // AtConnect says that the caller is refused in place of the greeting.
 func (d Decision) AtConnect() bool {
-	return slices.Contains([]Rule{ClientList, Pause, ConnectionLimit}, d.Rule)
+	return slices.Contains([]Rule{ClientList, Pause, ConnectionLimit, AddressLimit}, d.Rule)
 }
 
 // checks are the rules that refuse, each at its stage and in order.
@@ -90,6 +93,10 @@ var checks = [...]struct {
 		mail.Reply{Code: 421, Enhanced: "3.2", Text: "Service paused, try again later"}},
 	{AtConnect, ConnectionLimit, func(p *Policy, q Question) bool { return over(q.Connections, p.Limits.Connections) },
 		mail.Reply{Code: 421, Enhanced: "3.2", Text: "Too many connections, try again later"}},
+	{AtConnect, AddressLimit, func(p *Policy, q Question) bool {
+		return over(q.FromAddress, p.Limits.PerAddress) && (p.Exempt == nil || !p.Exempt(q.Client))
+	},
+		mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many connections from your address, try again later"}},
 	{AtVerb, ClientList, func(p *Policy, q Question) bool { return p.MayConnect != nil && !p.MayConnect(q.Client) },
 		mail.Reply{Code: 421, Enhanced: "7.1", Text: "Access denied, closing connection"}},
 	{AtVerb, SignInVoid, func(_ *Policy, q Question) bool { return q.Void },
@@ -146,6 +153,7 @@ func (p *Policy) Decide(first, last Stage, q Question) Decision {
 			d.Reply = p.noMechanism("", q.TLS, q.Client)
 			return d
 		default:
+			d.Reply.Cause = p.Limits.cause(c.rule)
 			return d
 		}
 	}
@@ -206,6 +214,7 @@ type Policy struct {
 	Limits   Limits
 
 	MayConnect func(netip.Addr) bool // nil: everybody
+	Exempt     func(netip.Addr) bool // from Limits.PerAddress; nil: nobody
 	RequireTLS bool                  // before all commands but EHLO, STARTTLS, NOOP and QUIT
 	Domains    Domains
 	SignIn     SignIn
@@ -232,11 +241,29 @@ func (r Relay) contains(client netip.Addr) bool {
 
 // Limits bound what callers bring; 0 is no limit.
 type Limits struct {
-	Connections int   // at once
-	Size        int64 // octets of one message
-	Session     int64 // octets of all messages of one connection
-	Recipients  int   // of one message
+	Connections int   // at once (MaxConnections)
+	PerAddress  int   // of these, from one address (MaxConnectionsPerAddress)
+	Size        int64 // octets of one message (MaxMessageSize)
+	Session     int64 // octets of all messages of one connection (MaxSessionSize)
+	Recipients  int   // of one message (MaxRecipients)
+	Refused     int   // recipients of one connection that are refused for good (MaxRefusedRecipients)
 	Hops        int   // Received fields of a message, before it is taken for one that runs in circles
+}
+
+// cause names for the log the property that sets the limit of a rule; nil for a
+// rule without one.
+func (l Limits) cause(r Rule) error {
+	switch r {
+	case ConnectionLimit:
+		return fmt.Errorf("MaxConnections is %d", l.Connections)
+	case AddressLimit:
+		return fmt.Errorf("MaxConnectionsPerAddress is %d", l.PerAddress)
+	case SessionLimit:
+		return fmt.Errorf("MaxSessionSize is %d", l.Session)
+	case RecipientLimit:
+		return fmt.Errorf("MaxRecipients is %d", l.Recipients)
+	}
+	return nil
 }
 
 // SignIn gives the accounts and the mechanisms of AUTH.

@@ -16,6 +16,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -94,6 +95,7 @@ type Session struct {
 	tx       *transaction
 	octets   int64 // of bodies that came
 	failures int   // sign-ins refused
+	refusals int   // recipients refused for good
 
 	credential atomic.Pointer[account.Credential] // of the sign-in
 }
@@ -209,13 +211,29 @@ func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
 	}
 	d := s.policy.Decide(AtVerb, AtRcpt, q)
 	if !d.Accepted() {
-		return s.refused(ctx, "RCPT", to.String(), d.Reply)
+		return s.refused(ctx, "RCPT", to.String(), s.countRefusal(d.Reply))
 	}
 	if !s.tx.seen[to] { // named twice, it still gets one copy
 		s.tx.seen[to] = true
 		s.tx.to = append(s.tx.to, mail.Recipient{Address: to, Notify: r.Notify, ORcpt: r.ORcpt})
 	}
 	return d.Reply
+}
+
+// countRefusal makes the refusal of a recipient one that ends the connection, if
+// it is one too many: nobody finds out by guessing to whom we relay.
+func (s *Session) countRefusal(r mail.Reply) mail.Reply {
+	limit := s.policy.Limits.Refused
+	if r.Temporary() || limit == 0 {
+		return r
+	}
+	if s.refusals++; s.refusals <= limit {
+		return r
+	}
+	return mail.Reply{
+		Code: 421, Enhanced: "7.0", Text: "Too many refused recipients, closing connection",
+		Cause: fmt.Errorf("MaxRefusedRecipients is %d: %s", limit, r),
+	}
 }
 
 // Reset drops the transaction.

@@ -153,6 +153,41 @@ func (s setup) send(t *testing.T, body string) mail.Reply {
 	return r
 }
 
+// TestRefusedRecipients: those that are refused for good are counted over all
+// transactions of a session, others are not.
+func TestRefusedRecipients(t *testing.T) {
+	p := testPolicy()
+	p.Limits = Limits{Refused: 3, Recipients: 1}
+	s := open(p, "192.0.2.1")
+	for n := range 3 {
+		s.mail(t, 0)
+		for range 5 { // the first is taken, the others are too many
+			s.rcpt(t, "x@hub.test")
+			if r := s.rcpt(t, "y@hub.test"); r.Code != 452 {
+				t.Fatalf("one more: %s", r)
+			}
+		}
+		s.Reset()
+		s.mail(t, 0)
+		if r := s.rcpt(t, "x@foreign.test"); r.Code != 550 {
+			t.Fatalf("refusal %d: %s", n, r)
+		}
+		s.Reset()
+	}
+	s.mail(t, 0)
+	if r := s.rcpt(t, "x@foreign.test"); r.String() != "421 4.7.0 Too many refused recipients, closing connection" || !strings.Contains(r.Error(), "MaxRefusedRecipients is 3: 550") {
+		t.Errorf("one too many: %v", r)
+	}
+	p.Limits.Refused = 0
+	s = open(p, "192.0.2.1")
+	s.mail(t, 0)
+	for range 1000 {
+		if r := s.rcpt(t, "x@foreign.test"); r.Code != 550 {
+			t.Fatalf("without a limit: %s", r)
+		}
+	}
+}
+
 func TestRelayMatrix(t *testing.T) {
 	const inside, outside = "127.0.0.1", "192.0.2.1"
 	tests := []struct {

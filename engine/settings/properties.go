@@ -18,6 +18,7 @@ const (
 	BadMailDirectory                 metabase.ID = 36909
 	ClearTextAuth                    metabase.ID = 0x0052010a
 	ConnectionIpv6List               metabase.ID = 0x0052010f
+	ConnectionLimitExempt            metabase.ID = 0x00520121
 	ConnectionTimeout                metabase.ID = 1013
 	ConnectResponse                  metabase.ID = 0x00520007
 	CramSecret                       metabase.ID = 0x00520106
@@ -35,12 +36,17 @@ const (
 	IPSecurity                       metabase.ID = 6019
 	MaxBatchedMessages               metabase.ID = 36871
 	MaxConnections                   metabase.ID = 1014
+	MaxConnectionsPerAddress         metabase.ID = 0x00520120
+	MaxJunkCommands                  metabase.ID = 0x00520124
 	MaxMessageSize                   metabase.ID = 36891
 	MaxOutConnections                metabase.ID = 36894
 	MaxOutConnectionsPerDomain       metabase.ID = 36925
 	MaxRecipients                    metabase.ID = 36895
+	MaxRefusedRecipients             metabase.ID = 0x00520123
 	MaxSessionSize                   metabase.ID = 36892
 	MaxSmtpErrors                    metabase.ID = 36887
+	MaxUnfinishedBytes               metabase.ID = 0x00520122
+	MinBodyRate                      metabase.ID = 0x00520126
 	PickupDirectory                  metabase.ID = 36880
 	QueueDirectory                   metabase.ID = 36875
 	RelayForAuth                     metabase.ID = 36973
@@ -62,6 +68,7 @@ const (
 	ServerCommand                    metabase.ID = 1012
 	ServerComment                    metabase.ID = 1015
 	ServerState                      metabase.ID = 1016
+	SessionTimeout                   metabase.ID = 0x00520125
 	ShouldPipelineIn                 metabase.ID = 36902
 	ShouldPipelineOut                metabase.ID = 36901
 	SmartHost                        metabase.ID = 36906

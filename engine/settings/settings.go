@@ -87,14 +87,21 @@ type Access struct {
 
 // Limits bound what one client may send; 0 is no limit.
 type Limits struct {
-	MaxConnections     int
-	MaxMessageSize     int64
-	MaxSessionSize     int64 // of all messages of one connection
-	MaxRecipients      int   // of one message
-	MaxSmtpErrors      int   // bad commands
-	HopCount           int   // Received fields
-	ConnectionTimeout  time.Duration
-	AcceptBareLinefeed bool // accept messages with a bare CR or LF
+	MaxConnections           int
+	MaxConnectionsPerAddress int
+	ConnectionLimitExempt    []netip.Prefix // MaxConnectionsPerAddress is not for them
+	MaxMessageSize           int64
+	MaxSessionSize           int64 // of all messages of one connection
+	MaxUnfinishedBytes       int64 // of the site's unfinished messages in memory
+	MaxRecipients            int   // of one message
+	MaxRefusedRecipients     int   // of one connection
+	MaxSmtpErrors            int   // bad commands
+	MaxJunkCommands          int   // without a message
+	HopCount                 int   // Received fields
+	ConnectionTimeout        time.Duration
+	SessionTimeout           time.Duration // without a message
+	MinBodyRate              int64         // octets per second
+	AcceptBareLinefeed       bool          // accept messages with a bare CR or LF
 }
 
 // Relay says which clients may send to any domain.
@@ -170,12 +177,19 @@ func (s *Site) fields() []field {
 		{ClearTextAuth, &s.Access.ClearTextAuth},
 
 		{MaxConnections, &s.Limits.MaxConnections},
+		{MaxConnectionsPerAddress, &s.Limits.MaxConnectionsPerAddress},
+		{ConnectionLimitExempt, &s.Limits.ConnectionLimitExempt},
 		{MaxMessageSize, &s.Limits.MaxMessageSize},
 		{MaxSessionSize, &s.Limits.MaxSessionSize},
+		{MaxUnfinishedBytes, &s.Limits.MaxUnfinishedBytes},
 		{MaxRecipients, &s.Limits.MaxRecipients},
+		{MaxRefusedRecipients, &s.Limits.MaxRefusedRecipients},
 		{MaxSmtpErrors, &s.Limits.MaxSmtpErrors},
+		{MaxJunkCommands, &s.Limits.MaxJunkCommands},
 		{HopCount, &s.Limits.HopCount},
 		{ConnectionTimeout, &s.Limits.ConnectionTimeout},
+		{SessionTimeout, &s.Limits.SessionTimeout},
+		{MinBodyRate, &s.Limits.MinBodyRate},
 		{AcceptBareLinefeed, &s.Limits.AcceptBareLinefeed},
 
 		{RelayIpList, &s.Relay.Nets},
@@ -264,6 +278,11 @@ func newLookup(s *Site, snap metabase.Snapshot) lookup {
 		snap: snap, domains: DomainsPath(s.Number),
 		turns: sync.OnceValue(s.findTurns), cram: sync.OnceValue(s.findCram),
 	}
+}
+
+// Exempt reports whether MaxConnectionsPerAddress is not for a client.
+func (s *Site) Exempt(client netip.Addr) bool {
+	return contains(s.Limits.ConnectionLimitExempt, client)
 }
 
 // Without is the site as it would be without those keys of domains that hides

@@ -119,7 +119,7 @@ func TestFreshInstall(t *testing.T) {
 	if !slices.Equal(s.Bindings, want) {
 		t.Errorf("bindings %v, want %v", s.Bindings, want)
 	}
-	if s.Limits.MaxMessageSize < 5<<20 || s.Limits.HopCount != 100 || s.Limits.MaxConnections != 0 || s.Limits.MaxSmtpErrors != 0 || s.Limits.ConnectionTimeout != 10*time.Minute {
+	if s.Limits.MaxMessageSize < 5<<20 || s.Limits.HopCount != 100 || s.Limits.MaxConnections != 20000 || s.Limits.MaxSmtpErrors != 100 || s.Limits.ConnectionTimeout != 10*time.Minute {
 		t.Errorf("limits %+v", s.Limits)
 	}
 	if s.Retry.SmtpRemoteDelayExpireMinutes != 12*time.Hour || s.Retry.SmtpRemoteNDRExpireMinutes != 48*time.Hour || !slices.Equal(s.Retry.SmtpRemoteProgressiveRetry, []time.Duration{

@@ -120,11 +120,15 @@ type TLSFiles struct{ Cert, Key string }
 
 // Mail is what becomes of accepted messages.
 type Mail struct {
-	Folder string                                 // names the queue; another one takes effect at the next start
-	Open   func(context.Context) (Storage, error) // of Folder
-	Holds  queue.Router
-	Routes delivery.Router
-	Policy queue.Policy
+	Folder string // names the queue; another one takes effect at the next start
+
+	// Open opens Folder. It has memory give, at any time, how many bytes of
+	// unfinished messages the storage may keep in memory.
+	Open       func(ctx context.Context, memory func() int64) (Storage, error)
+	Unfinished int64 // what memory gives; 0: no limit
+	Holds      queue.Router
+	Routes     delivery.Router
+	Policy     queue.Policy
 }
 
 // Storage is where a queue keeps its messages.

@@ -190,15 +190,44 @@ func (s *Site) stop(cause error) {
 	s.setState(Stopped, cause)
 }
 
-// take serves a caller in a goroutine of its own, unless the run is about to end.
+// take serves a caller in a goroutine of its own, unless the run is about to end
+// or there are too many callers for the open files that the process may have.
 func (r *run) take(c net.Conn, b Binding) {
+	callers := r.site.deps.Callers
+	if callers != nil && !callers.Take() {
+		r.turnAway(c, b)
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopping {
 		_ = c.Close()
+		if callers != nil {
+			callers.Release()
+		}
 		return
 	}
-	r.conns.Go(func() { r.serve(c, b) })
+	r.conns.Go(func() {
+		if callers != nil {
+			defer callers.Release()
+		}
+		r.serve(c, b)
+	})
+}
+
+var errNoFiles = errors.New("callers have all open files that the process may have, but for its reserve: raise its limit (ulimit -n, LimitNOFILE)")
+
+// turnAway refuses a caller within the accept loop: there are no more open files
+// than that of one such caller.
+func (r *run) turnAway(c net.Conn, b Binding) {
+	reply := mail.Reply{Code: 421, Enhanced: "3.2", Text: "Too many connections, try again later", Cause: errNoFiles}
+	defer c.Close()
+	r.site.counters.refused.Add(1)
+	r.site.deps.Journal.Refused(r.ctx, clientAddr(c), "connect", c.LocalAddr().String(), reply)
+	if !b.TLS {
+		_ = c.SetDeadline(time.Now().Add(refusalTimeout)) // the buffer of a new connection has room
+		_, _ = fmt.Fprintf(c, "%s\r\n", r.active.Load().cfg.Session.Greeting(reply).String())
+	}
 }
 
 // serve serves one caller to the end under the configuration in force now.
@@ -206,15 +235,15 @@ func (r *run) serve(c net.Conn, b Binding) {
 	s := r.site
 	now := r.active.Load()
 	q := session.Question{Client: clientAddr(c), Paused: s.paused()}
-	id, d := s.sessions.admit(func(connections int) session.Decision {
-		q.Connections = connections
+	id, d := s.sessions.admit(q.Client, func(connections, fromAddress int) session.Decision {
+		q.Connections, q.FromAddress = connections, fromAddress
 		return now.cfg.Session.Decide(session.AtConnect, session.AtConnect, q)
 	})
 	if !d.Accepted() {
 		r.refuse(c, now.cfg, b, id, d.Reply)
 		return
 	}
-	defer s.sessions.leave()
+	defer s.sessions.leave(q.Client)
 	if b.TLS && now.tls == nil {
 		r.refuse(c, now.cfg, b, id, mail.Reply{Code: 454, Enhanced: "7.0", Text: "TLS not available: no certificate"})
 		return
@@ -271,5 +300,5 @@ func (r *run) refuse(c net.Conn, cfg *Config, b Binding, id uint64, reply mail.R
 	}
 	defer r.refusing.Add(-1)
 	_ = c.SetDeadline(time.Now().Add(refusalTimeout))
-	_, _ = fmt.Fprintf(c, "%s\r\n", cfg.Session.Greeting(reply))
+	_, _ = fmt.Fprintf(c, "%s\r\n", cfg.Session.Greeting(reply).String())
 }

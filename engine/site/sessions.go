@@ -48,7 +48,19 @@ type sessionRegistry struct {
 	mu      sync.Mutex // guards what follows
 	last    uint64
 	entries map[uint64]*sessionEntry
-	count   int // admitted, which is before they are in entries
+	count   int                  // admitted, which is before they are in entries
+	from    map[netip.Prefix]int // of these, by clientNet
+}
+
+// clientNet is what counts as one address: an IPv4 address, or the IPv6 network
+// of 64 bits that one customer has at least (RFC 6177).
+func clientNet(a netip.Addr) netip.Prefix {
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	n, _ := a.WithZone("").Prefix(bits) // an invalid address has one of its own
+	return n
 }
 
 type sessionEntry struct {
@@ -59,22 +71,43 @@ type sessionEntry struct {
 	activity atomic.Pointer[string]
 }
 
-// admit numbers a session and counts it, if decide accepts one more beside the
-// connections that there are.
-func (r *sessionRegistry) admit(decide func(connections int) session.Decision) (id uint64, d session.Decision) {
+// admit numbers a session and counts it, if decide accepts one more from client
+// beside the connections that there are.
+func (r *sessionRegistry) admit(client netip.Addr, decide func(connections, fromAddress int) session.Decision) (id uint64, d session.Decision) {
+	net := clientNet(client)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last++
-	if d = decide(r.count); d.Accepted() {
+	if d = decide(r.count, r.from[net]); d.Accepted() {
+		if r.from == nil {
+			r.from = map[netip.Prefix]int{}
+		}
 		r.count++
+		r.from[net]++
 	}
 	return r.last, d
 }
 
-func (r *sessionRegistry) leave() {
+func (r *sessionRegistry) leave(client netip.Addr) {
+	net := clientNet(client)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count--
+	if r.from[net]--; r.from[net] == 0 {
+		delete(r.from, net)
+	}
+}
+
+// CountFrom counts the sessions from a client's address, as the limit of one
+// address does.
+func CountFrom(list []Session, client netip.Addr) (n int) {
+	net := clientNet(client.Unmap())
+	for _, s := range list {
+		if clientNet(s.Remote.Addr().Unmap()) == net {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *sessionRegistry) add(id uint64, c *wire.Caller, s *session.Session) *sessionEntry {

@@ -16,14 +16,22 @@ import (
 	"restante/engine/queue"
 )
 
-// Deps is what a site works with; all fields but Journal, Log, Changed and
-// AutoStart are required.
+// A Share counts the callers of all sites; Take is false if there may be no
+// more.
+type Share interface {
+	Take() bool
+	Release()
+}
+
+// Deps is what a site works with; all fields but Journal, Log, Callers, Changed
+// and AutoStart are required.
 type Deps struct {
 	Resolver  delivery.Resolver
 	Auth      *account.Authenticator
 	Ports     *Ports // shared by the sites of one engine
 	Journal   *journal.Journal
 	Log       *slog.Logger  // diagnostics; nil: none
+	Callers   Share         // nil: any number
 	Changed   func()        // called after each change of Status but its counts; must not block
 	Grace     time.Duration // for callers to finish when the site stops; 0: 20 s
 	Again     time.Duration // until another attempt at what the system refused, doubled up to 15 times it; 0: 1 s

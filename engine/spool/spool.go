@@ -56,9 +56,25 @@ type Options struct {
 	SegmentSize int64        // 0: 64 MiB, less on a small disk
 	Reserve     int64        // free space that mail does not use; 0: 256 MiB, less on a small disk
 	CopyRate    int64        // bytes per second when emptying segments; 0: 8 MiB
+
+	// Memory gives how many bytes all open Writers may keep in memory together;
+	// 0, or no function: any number. It is asked again and again.
+	Memory func() int64
+
+	// Files counts the files of open Writers; nil: any number.
+	Files Files
+}
+
+// Files counts open files. Take is false if there may be no more.
+type Files interface {
+	Take() bool
+	Release()
 }
 
 func (o *Options) setDefaults(free space) error {
+	if o.Memory == nil {
+		o.Memory = func() int64 { return 0 }
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -99,6 +115,7 @@ type Spool struct {
 	committer *committer
 	report    Report
 	tmp       atomic.Uint64 // the last number used for a tmp name
+	memory    atomic.Int64  // bytes that Writers keep beyond their first two chunks
 	once      sync.Once
 	closing   error
 }

@@ -15,7 +15,9 @@ import (
 )
 
 // A body up to bodyLimit stays in memory until its group is written to a
-// segment. A larger one is written to a file of its own as it arrives.
+// segment. A larger one is written to a file of its own as it arrives, and so is
+// one of more than two chunks while Options.Memory is used up: small mail stays
+// fast when others fill the memory.
 const (
 	bodyLimit  = 1 << 20
 	firstChunk = 4 << 10 // most mail fits in one
@@ -41,6 +43,7 @@ type Writer struct {
 	tmp     string
 	f       file
 	written int64 // to f
+	memory  int64 // counted in Spool.memory
 }
 
 // Create begins a body. The error is ErrFull if the disk has too little space,
@@ -89,6 +92,10 @@ func (w *Writer) space() []byte {
 			return last[len(last):cap(last)]
 		}
 	}
+	if len(w.chunks) > 1 && w.f == nil { // a small body is not counted
+		w.memory += chunkSize
+		w.s.memory.Add(chunkSize)
+	}
 	if len(w.chunks) == 0 && w.f == nil {
 		w.chunks = append(w.chunks, firstChunks.Get().(*[firstChunk]byte)[:0])
 	} else {
@@ -101,7 +108,7 @@ func (w *Writer) space() []byte {
 // spill writes to the file what need not stay in memory.
 func (w *Writer) spill() error {
 	switch {
-	case w.f == nil && w.size <= bodyLimit:
+	case w.f == nil && w.size <= bodyLimit && !w.crowded():
 		return nil
 	case w.f == nil:
 		return w.toFile()
@@ -116,18 +123,35 @@ func (w *Writer) spill() error {
 	return w.flush()
 }
 
+// crowded reports whether the body shares more memory than there may be.
+func (w *Writer) crowded() bool {
+	limit := w.s.opts.Memory()
+	return w.memory > 0 && limit > 0 && w.s.memory.Load() > limit
+}
+
 // toFile moves the body from memory into a file of its own.
 func (w *Writer) toFile() error {
 	if err := w.s.checkSpace(bodyLimit); err != nil {
 		return err
 	}
+	if files := w.s.opts.Files; files != nil && !files.Take() {
+		return fmt.Errorf("%w: too many files of unfinished messages are open (the process's limit of open files), and MaxUnfinishedBytes is %d",
+			ErrFull, w.s.opts.Memory())
+	}
 	tmp := w.s.tmpName()
 	f, err := w.s.vol.Open(tmp, true)
 	if err != nil {
+		w.releaseFile()
 		return err
 	}
 	w.tmp, w.f = tmp, f
 	return w.flush()
+}
+
+func (w *Writer) releaseFile() {
+	if files := w.s.opts.Files; files != nil {
+		files.Release()
+	}
 }
 
 func (w *Writer) flush() error {
@@ -152,6 +176,8 @@ func (w *Writer) release() {
 		}
 	}
 	w.chunks = nil
+	w.s.memory.Add(-w.memory)
+	w.memory = 0
 }
 
 // seal completes the body's own file, renames it and syncs its folder.
@@ -167,6 +193,7 @@ func (w *Writer) seal(r *record, name string) error {
 	}
 	err := w.f.Close()
 	w.f = nil
+	w.releaseFile()
 	if err != nil {
 		return err
 	}
@@ -247,6 +274,7 @@ func (w *Writer) drop() {
 	w.release()
 	if w.f != nil {
 		_ = w.f.Close()
+		w.releaseFile()
 	}
 	if w.tmp != "" {
 		_ = w.s.vol.Remove(w.tmp)

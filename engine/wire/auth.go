@@ -46,6 +46,7 @@ func (c *conn) auth(arg string) string {
 	switch {
 	case c.closed || r.Code == 0:
 	case r.Positive():
+		c.junk = 0 // once in a connection
 		c.respond(r)
 	default:
 		c.reject(r)

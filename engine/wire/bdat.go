@@ -42,6 +42,9 @@ func (c *conn) bdat(arg string) string {
 		c.outOfSync(arg)
 		return ""
 	}
+	if ch.size == 0 && !ch.last && !c.allowJunk() {
+		return ""
+	}
 	c.now.chunk = ch
 	return c.forward("DATA\r\n")
 }
@@ -108,6 +111,9 @@ func (b *body) nextChunk() {
 		return
 	}
 	c.respond(mail.Reply{Code: 250, Enhanced: "0.0", Text: fmt.Sprintf("%d octets received", b.chunk.size)})
+	session := c.bound
+	c.bound = b.rate.bound(&c.stream, b.size)
+	defer func() { c.bound = session }()
 	for b.err == nil && !c.closed {
 		line, err := c.line(maxLine)
 		switch {
@@ -137,6 +143,9 @@ func (b *body) betweenChunks(line string) bool {
 			c.outOfSync(arg)
 			return false
 		}
+		if ch.size == 0 && !ch.last && !c.allowJunk() {
+			return false
+		}
 		b.chunk = ch
 		return true
 	case "RSET", "EHLO", "HELO", "QUIT":
@@ -144,7 +153,9 @@ func (b *body) betweenChunks(line string) bool {
 		c.now.nextLine = line
 		b.err = errAborted
 	case "NOOP":
-		c.respond(okReply)
+		if c.allowJunk() {
+			c.respond(okReply)
+		}
 	default:
 		c.reject(mail.Reply{Code: 503, Enhanced: "5.1", Text: "Need BDAT or RSET command"})
 	}

@@ -12,11 +12,6 @@ import (
 )
 
 const (
-	// minRate is the least rate of a body in octets per second, below that of
-	// any modem. Within twice the idle time, minRate times the idle time must
-	// have come.
-	minRate = 64
-
 	// maxDrain is how much of a message that was refused is still read, so
 	// that the caller sees the refusal. What is longer ends the connection.
 	maxDrain = 256 << 20
@@ -274,7 +269,8 @@ func (b *body) fill() {
 	}
 }
 
-// A minimumRate ends the wait for a client that sends too slowly.
+// A minimumRate ends the wait for a client that sends too slowly: within twice
+// the idle time, the least rate times the idle time must have come.
 type minimumRate struct {
 	mark   time.Time // when they last had come fast enough,
 	marked int64     // and how many there were at that time
@@ -283,19 +279,21 @@ type minimumRate struct {
 // fill waits for more when size octets have come; errSlow says that there were
 // too few of them.
 func (p *minimumRate) fill(s *stream, size int64) error {
-	now := time.Now()
-	if enough := int64(s.idle.Seconds() * minRate); size-p.marked >= enough {
-		p.mark, p.marked = now, size
+	var ended error
+	s.until, ended = p.bound(s, size).apply(time.Now().Add(s.idle))
+	if err := s.fill(); err != errIdle {
+		return err
 	}
-	s.until = now.Add(s.idle)
-	last := p.mark.Add(2 * s.idle)
-	slow := last.Before(s.until)
-	if slow {
-		s.until = last
+	return ended
+}
+
+// bound is when size octets become too few.
+func (p *minimumRate) bound(s *stream, size int64) waitBound {
+	if s.minRate <= 0 {
+		return waitBound{}
 	}
-	err := s.fill()
-	if err == errIdle && slow {
-		return errSlow
+	if size-p.marked >= int64(s.idle.Seconds()*float64(s.minRate)) {
+		p.mark, p.marked = time.Now(), size
 	}
-	return err
+	return waitBound{p.mark.Add(2 * s.idle), errSlow}
 }

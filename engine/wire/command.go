@@ -36,6 +36,9 @@ func (c *conn) command(line string) string {
 		}
 		return c.reject(r)
 	}
+	if cmd.rule&leadsNowhere != 0 && !c.allowJunk() {
+		return ""
+	}
 	return cmd.run(c, arg)
 }
 
@@ -240,7 +243,7 @@ func (c *conn) startTLS(arg string) string {
 		c.closed = true
 		return ""
 	}
-	c.dialogue = dialogue{encrypted: true, errorCount: c.errorCount, restart: true}
+	c.dialogue = dialogue{encrypted: true, restart: true}
 	c.protect("reset", c.sess.Reset)
 	return ""
 }
@@ -260,6 +263,7 @@ const (
 	onODMR                // on the port of RFC 2645
 	notInTransaction      // not between MAIL and the end of its message
 	notImplemented        // known, and not done here
+	leadsNowhere          // brings no message nearer
 )
 
 // commandOf gives the command of a verb in upper case. A switch is faster
@@ -267,9 +271,9 @@ const (
 func commandOf(verb string) (cmd command, known bool) {
 	switch verb {
 	case "EHLO":
-		return command{beforeEHLO | beforeTLS | onODMR, (*conn).ehlo}, true
+		return command{beforeEHLO | beforeTLS | onODMR | leadsNowhere, (*conn).ehlo}, true
 	case "HELO":
-		return command{beforeEHLO | onODMR, (*conn).helo}, true
+		return command{beforeEHLO | onODMR | leadsNowhere, (*conn).helo}, true
 	case "MAIL":
 		return command{notInTransaction, (*conn).mail}, true
 	case "RCPT":
@@ -279,15 +283,15 @@ func commandOf(verb string) (cmd command, known bool) {
 	case "BDAT":
 		return command{0, (*conn).bdat}, true
 	case "RSET":
-		return command{beforeEHLO | onODMR, (*conn).rset}, true
+		return command{beforeEHLO | onODMR | leadsNowhere, (*conn).rset}, true
 	case "NOOP":
-		return command{beforeEHLO | beforeTLS | onODMR, (*conn).noop}, true
+		return command{beforeEHLO | beforeTLS | onODMR | leadsNowhere, (*conn).noop}, true
 	case "QUIT":
 		return command{beforeEHLO | beforeTLS | onODMR, (*conn).quit}, true
 	case "HELP":
-		return command{beforeEHLO, (*conn).help}, true
+		return command{beforeEHLO | leadsNowhere, (*conn).help}, true
 	case "VRFY":
-		return command{beforeEHLO, (*conn).vrfy}, true
+		return command{beforeEHLO | leadsNowhere, (*conn).vrfy}, true
 	case "STARTTLS":
 		return command{beforeEHLO | beforeTLS | onODMR | notInTransaction, (*conn).startTLS}, true
 	case "AUTH":

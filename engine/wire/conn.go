@@ -32,6 +32,8 @@ type conn struct {
 	caller *Caller
 	sess   Session
 	inner  *innerConn // go-smtp's side
+	errors int        // bad commands
+	junk   int        // commands since the last message that lead to none
 }
 
 // dialogue is the state of one conversation.
@@ -42,7 +44,6 @@ type dialogue struct {
 	inTransaction bool // a MAIL was accepted
 	rcptCommands  int  // since MAIL
 	rcptAccepted  int
-	errorCount    int
 	inRefusedBDAT bool // in the rest of a refused series of BDAT, whose sender may have sent it ahead: no more errors
 	afterAUTH     bool // the last verb was AUTH: a word that is none may be its credential
 	closed        bool // nothing more is read or said
@@ -179,12 +180,31 @@ func (c *conn) writeReply(r mail.Reply, s style) {
 // reject is respond for a refusal, which counts as an error. Too many of them
 // end the connection.
 func (c *conn) reject(r mail.Reply) string {
-	if c.cfg.MaxErrors > 0 && c.errorCount >= c.cfg.MaxErrors {
-		c.disconnect(mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many errors, closing connection"})
+	if limit := c.cfg.Limits.Errors; limit > 0 && c.errors >= limit {
+		c.disconnect(mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many errors, closing connection", Cause: fmt.Errorf("MaxSmtpErrors is %d", limit)})
 		return ""
 	}
-	c.errorCount++
+	c.errors++
 	return c.respond(r)
+}
+
+// allowJunk counts a command that leads to no message. Too many of them end
+// the connection.
+func (c *conn) allowJunk() bool {
+	if limit := c.cfg.Limits.Junk; limit > 0 && c.junk >= limit {
+		c.disconnect(mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many commands without a message, closing connection", Cause: fmt.Errorf("MaxJunkCommands is %d", limit)})
+		return false
+	}
+	c.junk++
+	return true
+}
+
+// progress begins anew to count and to time what leads to no message.
+func (c *conn) progress() {
+	c.junk = 0
+	if t := c.cfg.Limits.Session; t > 0 {
+		c.bound = waitBound{time.Now().Add(t), errStale}
+	}
 }
 
 // readError ends the connection, or answers for a line that cannot be read.
@@ -195,9 +215,11 @@ func (c *conn) readError(err error) {
 	case errors.Is(err, errBareLine):
 		c.endUntrusted(mail.Reply{Code: 500, Enhanced: "5.2", Text: "Bare CR or LF in command: lines must end in CRLF"})
 	case errors.Is(err, errIdle):
-		c.sayGoodbye(mail.Reply{Code: 421, Enhanced: "4.2", Text: "Idle timeout, closing connection"})
+		c.sayGoodbye(mail.Reply{Code: 421, Enhanced: "4.2", Text: "Idle timeout, closing connection", Cause: fmt.Errorf("ConnectionTimeout is %v", c.idle)})
 	case errors.Is(err, errSlow):
-		c.disconnect(mail.Reply{Code: 421, Enhanced: "4.2", Text: "Data rate too low, closing connection"})
+		c.disconnect(mail.Reply{Code: 421, Enhanced: "4.2", Text: "Data rate too low, closing connection", Cause: fmt.Errorf("MinBodyRate is %d octets per second", c.minRate)})
+	case errors.Is(err, errStale):
+		c.sayGoodbye(mail.Reply{Code: 421, Enhanced: "4.2", Text: "No message for too long, closing connection", Cause: fmt.Errorf("SessionTimeout is %v", c.cfg.Limits.Session)})
 	case errors.Is(err, errDrain):
 		c.now.reported = true // nothing is wrong with the caller
 		c.sayGoodbye(mail.Reply{Code: 421, Enhanced: "3.2", Text: "Service shutting down, closing connection"})
@@ -321,10 +343,14 @@ func (a adapter) Rcpt(string, *smtp.RcptOptions) error {
 // Data takes the body straight from the stream; go-smtp's reader then finds
 // the end mark alone.
 func (a adapter) Data(io.Reader) error {
-	c := a.c
+	c, begin := a.c, time.Now()
 	b := c.openBody()
 	r := c.callSession("data", func() mail.Reply { return c.sess.Data(c.ctx, b) })
-	c.closeBody(b, r)
+	if c.closeBody(b, r); r.Positive() {
+		c.progress()
+	} else if !c.bound.at.IsZero() {
+		c.bound.at = c.bound.at.Add(time.Since(begin)) // a body has its own limit
+	}
 	if !c.closed {
 		c.inner.ready = ".\r\n"
 	}

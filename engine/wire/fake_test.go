@@ -210,7 +210,7 @@ type host struct {
 }
 
 func config() Config {
-	return Config{Hostname: "hub.test", Verbs: all, MaxErrors: 10, IdleTimeout: time.Minute}
+	return Config{Hostname: "hub.test", Verbs: all, IdleTimeout: time.Minute, Limits: Limits{Errors: 10, BodyRate: 64}}
 }
 
 // startHost accepts until the test ends, and then checks that nothing is left.

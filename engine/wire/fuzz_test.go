@@ -52,7 +52,7 @@ func FuzzServerCommands(f *testing.F) {
 			return
 		}
 		cfg := config()
-		cfg.MaxErrors, cfg.MaxSize = 0, 5000
+		cfg.Limits.Errors, cfg.MaxSize = 0, 5000
 		said, replies := lockstep(t, cfg, words)
 		out, ses := talkTo(t, cfg, said, rand.New(rand.NewPCG(seed, 0)))
 		if out != replies {

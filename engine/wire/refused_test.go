@@ -36,7 +36,7 @@ func TestRefusalsAreReported(t *testing.T) {
 		{"what the Session refuses is its own", hello + "|MAIL FROM:<no@x.test>|MAIL FROM:<a@x.test>|RCPT TO:<no@x.test>|ETRN a.test", []string{"ETRN a.test 503"}, nil},
 		{"words that are no verb", hello + "|c2VjcmV0|AUTH PLAIN|!", []string{"  500", "AUTH PLAIN 501"}, nil},
 		{"credentials", hello + "|AUTH NTLM c2VjcmV0|AUTH PLAIN !c2VjcmV0|AUTH PLAIN AGEAYg==", []string{"AUTH PLAIN 501"}, nil},
-		{"too many errors", "A|B|C", []string{"A  500", "B  500", "C  421"}, func(c *Config) { c.MaxErrors = 2 }},
+		{"too many errors", "A|B|C", []string{"A  500", "B  500", "C  421"}, func(c *Config) { c.Limits.Errors = 2 }},
 		{"a line without end", strings.Repeat("x", 100<<10), []string{"  421"}, nil},
 		{"verbs that are not known", "GET / HTTP/1.1|XCLIENT ADDR=192.0.2.1|c2VjcmV0Zm9yYWxs|" + hello + "|AUTH NTLM|Ym|NOOP|HALLO|gr\xfc\xdfe", []string{"GET  500", "XCLIENT  500", "  500", "  500", "HALLO  500", "  500"}, nil},
 		{"a BDAT without a size", toData[:len(toData)-6] + "BDAT x", []string{"BDAT x 501"}, nil},

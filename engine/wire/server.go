@@ -103,7 +103,8 @@ func (s *Server) newConn(ctx context.Context, nc net.Conn, cfg Config) *conn {
 	}
 	c := &conn{ctx: ctx, cfg: cfg}
 	c.raw, c.sock, c.idle, c.in.pool = nc, nc, cfg.IdleTimeout, &s.bufs
-	c.bareLF = cfg.AcceptBareLF
+	c.bareLF, c.minRate = cfg.AcceptBareLF, cfg.Limits.BodyRate
+	c.progress()
 	c.caller = &Caller{
 		Remote:     addrPort(nc.RemoteAddr()),
 		Local:      addrPort(nc.LocalAddr()),

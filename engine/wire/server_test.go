@@ -54,7 +54,7 @@ var conversations = []struct {
 		{"SEND FROM:<a@b.test>", "502 5.5.1"}, {"STARTTLS", "502 5.5.1"}, {"NOOP\x00", "500 5.5.2"}, {"NO\x08OP", "500 5.5.2"},
 		{"MA\u0131L FROM:<a@x.test>", "500 5.5.2"}, {"R\u017fET", "500 5.5.2"}, // a dotless i, a long s
 		{"noop  ", "250"}, {"rset ", "250"}, {"RSET x", "501 5.5.4"}, {"DATA x", "501 5.5.4"}, {"QUIT x", "501 5.5.4"},
-	}, alter: func(c *Config) { c.MaxErrors = 0 }},
+	}, alter: func(c *Config) { c.Limits.Errors = 0 }},
 	{name: "MAIL's syntax", steps: [][2]string{
 		{hello, "250"}, {"MAIL", "501 5.5.4"}, {"MAIL FROM:", "501 5.5.4"}, {"MAIL FROM:<a@x.test", "501 5.5.4"}, {"MAIL FROM:<a@@x.test>", "501 5.1.7"},
 		{"MAIL FROM:<a@x.test>X", "501 5.5.4"}, {"MAIL FROM:<a@x.test> FOO=1", "555 5.5.4"}, {"MAIL FROM:<a@x.test> SIZE=1 SIZE=1", "501 5.5.4"},
@@ -63,19 +63,19 @@ var conversations = []struct {
 		{"MAIL FROM:<a@x.test> RET=NONE", "501 5.5.4"}, {"MAIL FROM:<a@x.test> SMTPUTF8", "555 5.5.4"},
 		{"MAIL FROM:<mute@x.test>", "451 4.3.0"}, {"MAIL FROM:<later@x.test>", "451 4.7.1 later"},
 		{"mail from: a@x.test  SIZE=1000", "250"},
-	}, alter: func(c *Config) { c.MaxErrors = 0; c.MaxSize = 1000 }},
+	}, alter: func(c *Config) { c.Limits.Errors = 0; c.MaxSize = 1000 }},
 	{name: "RCPT's syntax", steps: [][2]string{
 		{hello, "250"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<>", "501 5.1.3"}, {"RCPT FROM:<a@x.test>", "501 5.5.4"}, {"RCPT TO:<a@x.test> NOTIFY=NEVER,DELAY", "501 5.5.4"},
 		{"RCPT TO:<a@x.test> NOTIFY=", "501 5.5.4"}, {"RCPT TO:<a@x.test> ORCPT=x", "250"}, {"RCPT TO:<a@x.test> BY=1", "555 5.5.4"},
 		{`RCPT TO:<"victim@evil> NOTIFY=NEVER <x"@ours.test>`, "250"}, {"RCPT TO:<Postmaster>", "250"}, {"RCPT TO:<@r.test:a@x.test>", "250"},
-	}, alter: func(c *Config) { c.MaxErrors = 0 }},
+	}, alter: func(c *Config) { c.Limits.Errors = 0 }},
 	{name: "parameters of what is off", steps: [][2]string{
 		{hello, "250-hub.test greets me.test|250-SIZE 5|250-AUTH"}, {"MAIL FROM:<a@x.test> BODY=8BITMIME", "555 "}, {"MAIL FROM:<a@x.test> RET=FULL", "555 "},
 		{"ETRN a.test", "502 "}, {"TURN", "502 "}, {"ATRN", "502 "}, {"BDAT 3|abcNOOP", "502 "}, {"-", "250 OK"},
 	}, alter: func(c *Config) { c.Verbs = mail.Verbs{}; c.MaxSize = 5 }},
 	{name: "a 421 of the session ends it", steps: [][2]string{{hello, "250"}, {"MAIL FROM:<leave@x.test>", "421 4.3.2 bye"}, {"-", "EOF"}}},
 	{name: "a bug ends one caller", steps: [][2]string{{hello, "250"}, {"MAIL FROM:<bug@x.test>", "421 4.3.0"}, {"-", "EOF"}}},
-	{name: "too many errors", steps: [][2]string{{"A", "500"}, {"B", "500"}, {"NOOP", "250"}, {"C", "421 4.7.0"}, {"-", "EOF"}}, alter: func(c *Config) { c.MaxErrors, c.MaxSize = 2, 1 }},
+	{name: "too many errors", steps: [][2]string{{"A", "500"}, {"B", "500"}, {"NOOP", "250"}, {"C", "421 4.7.0"}, {"-", "EOF"}}, alter: func(c *Config) { c.Limits.Errors, c.MaxSize = 2, 1 }},
 	{name: "an overlong line", steps: [][2]string{{strings.Repeat("x", 100<<10)[:60<<10], "500 5.5.2"}, {"NOOP", "250"}}},
 	{name: "a line without end", steps: [][2]string{{strings.Repeat("x", 200<<10), "421 4.7.0"}, {"-", "EOF"}}},
 	{name: "the longest line", steps: [][2]string{{"NOOP " + strings.Repeat("x", 2048-7), "250"}, {"NOOP " + strings.Repeat("x", 2048-6), "500 5.5.2"}, {"NOOP", "250"}}},
@@ -85,7 +85,7 @@ var conversations = []struct {
 		{"AUTH PLAIN", "334 "}, {strings.Repeat("A", 12300), "500 5.5.6"}, {"NOOP", "250"},
 		{"AUTH PLAIN AGEAYg==", "535 5.7.8"}, {"AUTH PLAIN AGEAbGF0ZXI=", "454 4.7.0 later"}, {"AUTH CRAM-MD5", "504 5.5.4"},
 		{"auth plain", "334 "}, {"AGEAc2VjcmV0", "235 2.7.0"}, {"AUTH PLAIN", "503 5.5.1"}, {hello, "250"}, {"AUTH PLAIN", "503 5.5.1"},
-	}, alter: func(c *Config) { c.MaxErrors = 0 }},
+	}, alter: func(c *Config) { c.Limits.Errors = 0 }},
 	{name: "AUTH with a last word", steps: [][2]string{
 		{hello, "250"}, {"AUTH LAST", "334 dj1wcm9vZg=="}, {"*", "501"}, {"TURN", "530 5.7.0"}, {"AUTH LAST", "334 dj1wcm9vZg=="}, {"", "235 2.7.0"}, {"TURN", "450 4.7.1"},
 	}},
@@ -111,14 +111,14 @@ var conversations = []struct {
 		{"MAIL FROM:<>", "503"}, {"BDAT 3 last|\ncd~", "250 2.0.0 queued as m1"}, {"BDAT 2 LAST|xy~", "503"},
 		{"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 2|ab|RSET", "250 2.0.0 2"}, {"-", "250 2.0.0 OK"}, {"DATA", "503"},
 		{"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 2|ab|QUIT", "250"}, {"-", "221"}, {"-", "EOF"},
-	}, alter: func(c *Config) { c.MaxErrors = 0 }},
+	}, alter: func(c *Config) { c.Limits.Errors = 0 }},
 	{name: "BDATs sent ahead of a refusal are one error", steps: [][2]string{
 		{hello, "250"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"},
 		{"BDAT 2|no|BDAT 1|x|BDAT 1|x|BDAT 1 LAST|x~", "552 5.3.4"}, {"-", "503"}, {"-", "503"}, {"-", "503"},
 		{"BDAT 1|x|BDAT 1|x|BDAT 1 LAST|xNOOP", "503"}, {"-", "503"}, {"-", "503"}, {"-", "250"},
 		{"BDAT 1|xNOOP", "503"}, {"-", "250"}, // another series
 		{"BDAT 1|x~", "421 4.7.0"}, {"-", "EOF"}, // and another
-	}, alter: func(c *Config) { c.MaxErrors, c.MaxSize = 2, 1 }},
+	}, alter: func(c *Config) { c.Limits.Errors, c.MaxSize = 2, 1 }},
 	{name: "a bare LF in a chunk", steps: [][2]string{
 		{hello, "250"}, {"MAIL FROM:<>", "250"}, {"RCPT TO:<a@x.test>", "250"}, {"BDAT 2|a\n|BDAT 1 LAST|x|RSET", "550 5.6.0"}, {"-", "421 4.7.0"}, {"-", "EOF"},
 	}},

@@ -13,7 +13,8 @@
 //   - A message ends at CRLF . CRLF and nowhere else. The Session gets it whole,
 //     or an error. After a bare CR or LF nothing more is executed.
 //   - Nothing that came in clear is used after STARTTLS.
-//   - Each wait for a caller has a time limit, and a body a least rate.
+//   - Each wait for a caller has a time limit, a body a least rate, and a
+//     session without a message an end.
 //
 // The client's end opens a conversation through go-smtp's client and holds the
 // transactions itself, pipelined where the peer can do that.
@@ -163,9 +164,19 @@ type Config struct {
 	Verbs        mail.Verbs
 	ODMR         bool          // RFC 2645's port: only ATRN, and what leads to it
 	MaxSize      int64         // octets of one message, listed by SIZE; 0: no limit
-	MaxErrors    int           // bad commands before 421; 0: no limit
 	AcceptBareLF bool          // take bare CR and LF as line ends; otherwise they are refused, and the connection ends
 	IdleTimeout  time.Duration // for each command line, and for each read of a body; 0: 5 minutes
+	Limits       Limits
+}
+
+// Limits bound what a caller may do without bringing a message; 0 is no limit.
+// Where one ends a connection, the cause of the 421 has the name of the property
+// that an administrator sets it by.
+type Limits struct {
+	Errors   int           // bad commands (MaxSmtpErrors)
+	Junk     int           // commands that lead to no message (MaxJunkCommands)
+	Session  time.Duration // from the last message to a command (SessionTimeout)
+	BodyRate int64         // octets of a body per second, over twice the idle time (MinBodyRate)
 }
 
 // Hello is the name that the caller greeted with, "" before EHLO and HELO, and

@@ -30,6 +30,7 @@ const (
 var (
 	errIdle         = errors.New("the caller was idle for too long")
 	errSlow         = errors.New("the caller sends too slowly")
+	errStale        = errors.New("the caller has brought no message for too long")
 	errDrain        = errors.New("the service shuts down")
 	errDisconnected = errors.New("the connection was ended from here")
 	errLong         = errors.New("the line is too long")
@@ -40,20 +41,36 @@ var (
 // A stream is the socket with its two buffers. One goroutine uses it; drain
 // and disconnectWith may come from others.
 type stream struct {
-	raw    net.Conn // the socket, never replaced
-	sock   net.Conn // raw, or TLS over it
-	idle   time.Duration
-	bareLF bool // a lone LF ends a line, too
-	in     inbuf
-	out    []byte
-	until  time.Time          // when the present wait ends
-	cancel context.CancelFunc // ends the context of all calls
+	raw     net.Conn // the socket, never replaced
+	sock    net.Conn // raw, or TLS over it
+	idle    time.Duration
+	bareLF  bool // a lone LF ends a line, too
+	in      inbuf
+	out     []byte
+	until   time.Time          // when the present wait ends
+	bound   waitBound          // of the waits for lines
+	minRate int64              // of a body, octets per second; 0: none
+	cancel  context.CancelFunc // ends the context of all calls
 
 	disconnected atomic.Pointer[mail.Reply]
 
 	mu       sync.Mutex // guards what follows
 	draining bool
 	phase    phase
+}
+
+// A waitBound is when a wait ends with err, however recent the last octet is.
+type waitBound struct {
+	at  time.Time // zero: never
+	err error
+}
+
+// apply shortens the wait that ends at until; ended is its error then.
+func (b waitBound) apply(until time.Time) (shorter time.Time, ended error) {
+	if b.at.IsZero() || until.Before(b.at) {
+		return until, errIdle
+	}
+	return b.at, b.err
 }
 
 // An inbuf is what was read and not yet used: buf[r:w].
@@ -197,6 +214,7 @@ func (b *inbuf) drop() { b.r, b.w = 0, 0 }
 // RFC 5321 §2.3.8 knows one line end, CRLF: another one is errBareLine.
 func (s *stream) line(limit int) ([]byte, error) {
 	s.until = time.Time{}
+	ended := errIdle
 	seen := 0
 	for {
 		b := s.in.bytes()
@@ -216,9 +234,11 @@ func (s *stream) line(limit int) ([]byte, error) {
 			return nil, s.skipLine()
 		}
 		if s.until.IsZero() {
-			s.until = time.Now().Add(s.idle)
+			s.until, ended = s.bound.apply(time.Now().Add(s.idle))
 		}
-		if err := s.fill(); err != nil {
+		if err := s.fill(); err == errIdle {
+			return nil, ended
+		} else if err != nil {
 			return nil, err
 		}
 	}

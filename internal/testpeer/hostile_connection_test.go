@@ -58,6 +58,7 @@ func TestIdleClientsLeaveRoomForOthers(t *testing.T) {
 	t.Parallel()
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 1)
+	set(t, mail.service, "MaxConnectionsPerAddress", "0")
 	for i := range 200 {
 		conn, err := net.Dial("tcp", mail.service.Addr(1))
 		if err != nil {
@@ -99,6 +100,7 @@ func TestSlowClientsAreDisconnected(t *testing.T) {
 	mail := acknowledged{service: newLimitedService(t)}
 	mail.send(t, 1)
 	set(t, mail.service, "ConnectionTimeout", "1")
+	set(t, mail.service, "SessionTimeout", "3")
 	rows := []struct {
 		name    string
 		first   string // at once
@@ -111,6 +113,8 @@ func TestSlowClientsAreDisconnected(t *testing.T) {
 		{"an endless line octet by octet", ehlo + strings.Repeat("x", 5000), "x", "421 4.4.2"},
 		{"nothing after 354", data, "", "421 4.4.2"},
 		{"a message octet by octet", data, "x", "421 4.4.2"},
+		{"verbs without end", ehlo, "RSET\r\n", "421 4.4.2 No message"},
+		{"chunks of an octet", transaction, "BDAT 1\r\nx", "421 4.4.2 Data rate"},
 		{"a chunk octet by octet", transaction + "BDAT 10000 LAST\r\n", "x", "421 4.4.2"},
 		{"a chunk that was refused, octet by octet", ehlo + "BDAT 10000 LAST\r\n", "x", "421 4.4.2"},
 		{"AUTH octet by octet", ehlo + "AUTH LOGIN\r\n", "A", "421 4.4.2"},

@@ -3,6 +3,7 @@
 package testpeer_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"restante/internal/testpeer"
 )
@@ -277,7 +279,27 @@ func TestServiceOutlivesALackOfDescriptors(t *testing.T) {
 		}
 		idle = append(idle, conn)
 	}
-	await(t, "the log names the reason", func() bool { return strings.Contains(mail.service.Log(), "too many open files") })
+	refused := 0
+	for _, conn := range idle {
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		switch {
+		case err != nil:
+			t.Fatalf("a caller has no answer: %v", err)
+		case strings.HasPrefix(line, "421 "):
+			refused++
+		case !strings.HasPrefix(line, "220 "):
+			t.Errorf("a caller is answered %q", line)
+		}
+	}
+	if !strings.Contains(mail.service.Log(), "raise its limit (ulimit -n") || refused < 40 {
+		t.Errorf("%d callers are refused, and the log does not say why", refused)
+	}
+	// What is not a caller has descriptors: commands, the store, the spool.
+	for range 3 {
+		runCommand(t, mail.service, "", "status")
+		runCommand(t, mail.service, "", "mb", "set", "SMTPSVC/1", "MaxRecipients", "77")
+	}
 	m := fmt.Appendf(nil, "Subject: number %d\r\n\r\nx\r\n", mail.numbered)
 	if err := first.Send("good@x.test", "someone@held.test", testpeer.DotStuff(m)); err != nil {
 		t.Errorf("an open session: %v", err)
@@ -286,6 +308,16 @@ func TestServiceOutlivesALackOfDescriptors(t *testing.T) {
 	for _, conn := range idle {
 		conn.Close()
 	}
+	await(t, "a connection is accepted again", func() bool {
+		l, err := testpeer.Dial(mail.service.Addr(1))
+		if err == nil {
+			l.Quit()
+		}
+		return err == nil
+	})
 	mail.send(t, 1)
 	mail.verify(t)
+	if strings.Contains(mail.service.Log(), "too many open files") {
+		t.Error("the process has met its limit")
+	}
 }

@@ -255,6 +255,12 @@ func parsePrefix6(s string) (string, error) {
 	return prefixText(n), err
 }
 
+// parseNetwork is ParsePrefix for both families.
+func parseNetwork(s string) (string, error) {
+	n, err := ParsePrefix(s)
+	return prefixText(n), err
+}
+
 // The words of a list of callers.
 const (
 	CallerAccounts = "accounts" // the accounts of AuthTurnList

@@ -42,6 +42,7 @@ const (
 	Bindings   Syntax = "bindings"  // MULTISZ: ip:port:host
 	Endpoints  Syntax = "endpoints" // MULTISZ: ADDR or ADDR:PORT
 	Prefixes   Syntax = "prefixes"  // MULTISZ: IPv6 addresses and networks
+	Networks   Syntax = "networks"  // MULTISZ: addresses and networks
 	Callers    Syntax = "callers"   // MULTISZ: the words accounts and any, addresses and networks
 	IPList     Syntax = "iplist"    // BINARY: IPv4 addresses and networks, as IIS keeps them
 	Binary     Syntax = "binary"    // BINARY

@@ -45,6 +45,7 @@ var forms = map[Syntax]form{
 	Bindings:   {typ: metabase.MultiSZType, canon: canonical(ParseBinding)},
 	Endpoints:  {typ: metabase.MultiSZType, canon: canonical(ParseEndpoint), words: true},
 	Prefixes:   {typ: metabase.MultiSZType, canon: parsePrefix6, words: true},
+	Networks:   {typ: metabase.MultiSZType, canon: parseNetwork, words: true},
 	Callers:    {typ: metabase.MultiSZType, canon: parseCaller, words: true},
 	IPList:     {typ: metabase.BinaryType},
 	Binary:     {typ: metabase.BinaryType},
