@@ -128,7 +128,7 @@ var manyImporters = map[string]string{
 
 // isTest reports whether a package is for tests alone.
 func isTest(path string) bool {
-	return strings.HasSuffix(path, "test") || path == "internal/testpeer" || path == "internal/bench"
+	return strings.HasSuffix(path, "test") || path == "internal/testpeer" || path == "internal/bench" || path == "internal/attack"
 }
 
 // TestLibraries checks that each library of go.mod has one importing package in
