@@ -96,8 +96,14 @@ func (c *cli) mbImport() *urfave.Command {
 				Brief: !c.json, // only a dry run prints the changes
 			}
 			return tryOrChange(cx.Context, c, api.MbImport, q, q.DryRun, func(w table, a api.Imported) {
-				printOutcome(w, a.Applied)
-				printReport(w, a.Report)
+				if q.DryRun {
+					printApplied(w, a.Applied)
+				} else {
+					printImported(w, a)
+				}
+				report := newTable(c.err)
+				printReport(report, a.Report)
+				_ = report.cells.Flush()
 			})
 		}),
 	}
@@ -135,14 +141,31 @@ func printOutcome(w table, a api.Applied) {
 	printApplied(w, a)
 }
 
+// printImported prints the one line on what an import did.
+func printImported(w table, a api.Imported) {
+	if !a.Made {
+		w.printf("changes nothing\n")
+		return
+	}
+	w.printf("revision %d: imported %s, %s", a.Rev, plural(a.Report.Keys, "key"), properties(a.Report.Properties))
+	if !a.Until.IsZero() {
+		w.printf("; taken back at %s unless restante mb confirm follows", formatTime(a.Until))
+	}
+	w.printf("\n")
+}
+
+// properties is "1 property", "2 properties".
+func properties(n int) string {
+	if n == 1 {
+		return "1 property"
+	}
+	return fmt.Sprintf("%d properties", n)
+}
+
 // printReport prints the count of items that were imported unchanged, and each
 // other item on a line.
 func printReport(w table, r *mbxml.Report) {
-	properties := "properties"
-	if r.Properties == 1 {
-		properties = "property"
-	}
-	w.printf("taken over: %s, %d %s\n", plural(r.Keys, "key"), r.Properties, properties)
+	w.printf("taken over: %s, %s\n", plural(r.Keys, "key"), properties(r.Properties))
 	for _, v := range []mbxml.Verdict{mbxml.Translated, mbxml.Ignored, mbxml.Decision} {
 		for _, m := range r.Remarks {
 			if m.Verdict != v {
