@@ -21,6 +21,13 @@ type Tree struct {
 
 	dryRun bool
 	tried  []api.Line // by a dry run so far
+	made   Made
+}
+
+// Made is what a Tree has changed so far.
+type Made struct {
+	Revisions []metabase.Rev `json:"revisions"`
+	Changes   int            `json:"changes"` // in all of them
 }
 
 // New makes a Tree.
@@ -120,14 +127,19 @@ func (t *Tree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) 
 		q.Lines = append(t.tried[:len(t.tried):len(t.tried)], q.Lines...)
 		q.DryRun, q.IfRev = true, 0
 	}
-	if _, _, err := api.MbApply.Call(ctx, t.conn, q); err != nil {
-		return err
+	a, _, err := api.MbApply.Call(ctx, t.conn, q)
+	if a.Made && !t.dryRun {
+		t.made.Revisions = append(t.made.Revisions, a.Rev)
+		t.made.Changes += len(a.Changes)
 	}
-	if t.dryRun {
+	if err == nil && t.dryRun {
 		t.tried = q.Lines
 	}
-	return nil
+	return err
 }
+
+// Made tells what was changed so far.
+func (t *Tree) Made() Made { return t.made }
 
 // Difference tells what a dry run would have changed, all in one.
 func (t *Tree) Difference(ctx context.Context) (api.Applied, error) {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -60,7 +61,11 @@ func (c *cli) runCommand() *urfave.Command {
 				tree = adsitree.NewDryRun(conn)
 			}
 			debug.SetMemoryLimit(luahost.MaxMemory) // collect garbage before it counts
-			if err := runScript(cx.Context, tree, script, timeout); err != nil || !cx.Bool("dry-run") {
+			err = runScript(cx.Context, tree, script, timeout)
+			if !cx.Bool("dry-run") {
+				return cmp.Or(err, c.printMade(tree.Made())) // one that failed may have changed something, too
+			}
+			if err != nil {
 				return err
 			}
 			difference, err := tree.Difference(cx.Context)
@@ -70,6 +75,21 @@ func (c *cli) runCommand() *urfave.Command {
 			return c.answerOwn(difference, func(w table) { printApplied(w, difference) })
 		}),
 	}
+}
+
+// printMade prints one line on what a script changed.
+func (c *cli) printMade(made adsitree.Made) error {
+	n := len(made.Revisions)
+	if n == 0 || c.quiet && !c.json {
+		return nil
+	}
+	return c.answerOwn(made, func(w table) {
+		if n == 1 {
+			w.printf("revision %d: %s\n", made.Revisions[0], plural(made.Changes, "change"))
+			return
+		}
+		w.printf("%d revisions, %d to %d: %s\n", n, made.Revisions[0], made.Revisions[n-1], plural(made.Changes, "change"))
+	})
 }
 
 // runScript runs a script over tree. Whatever its error was, the script failed.
