@@ -21,15 +21,17 @@ const flooders = 300
 type flood struct {
 	name string
 	do   func(a *attack, c *testpeer.Client)
+	one  bool // all from one address
 }
 
 var allFloods = []flood{
-	{"idle connections", func(a *attack, c *testpeer.Client) { a.wait(c) }},
-	{"commands", func(a *attack, c *testpeer.Client) { a.repeat(c, strings.Repeat("NOOP\r\nBDAT 0\r\nVRFY x\r\n", 100)) }},
-	{"refused recipients", func(a *attack, c *testpeer.Client) {
+	{name: "one address", one: true, do: func(a *attack, c *testpeer.Client) { a.wait(c) }},
+	{name: "idle connections", do: func(a *attack, c *testpeer.Client) { a.wait(c) }},
+	{name: "commands", do: func(a *attack, c *testpeer.Client) { a.repeat(c, strings.Repeat("NOOP\r\nBDAT 0\r\nVRFY x\r\n", 100)) }},
+	{name: "refused recipients", do: func(a *attack, c *testpeer.Client) {
 		a.repeat(c, "RSET\r\nMAIL FROM:<a@hub.test>\r\n"+strings.Repeat("RCPT TO:<x@evil.test>\r\n", 100))
 	}},
-	{"unfinished bodies", func(a *attack, c *testpeer.Client) {
+	{name: "unfinished bodies", do: func(a *attack, c *testpeer.Client) {
 		say(c, "MAIL FROM:<a@hub.test>\r\n")
 		say(c, "RCPT TO:<x@hub.test>\r\n")
 		if strings.HasPrefix(say(c, "DATA\r\n"), "354") {
@@ -37,10 +39,10 @@ var allFloods = []flood{
 			a.wait(c)
 		}
 	}},
-	{"guesses", func(a *attack, c *testpeer.Client) {
+	{name: "guesses", do: func(a *attack, c *testpeer.Client) {
 		a.repeat(c, "AUTH PLAIN "+b64("\x00"+account+"\x00wrong")+"\r\n")
 	}},
-	{"handshakes that stop", func(a *attack, c *testpeer.Client) { say(c, "STARTTLS\r\n"); a.wait(c) }},
+	{name: "handshakes that stop", do: func(a *attack, c *testpeer.Client) { say(c, "STARTTLS\r\n"); a.wait(c) }},
 }
 
 // wait keeps a silent connection until the flood ends or the service ends it.
@@ -79,9 +81,13 @@ func (a *attack) flood(ctx context.Context, f flood, n int) error {
 	var callers sync.WaitGroup
 	var open, refused atomic.Int64
 	for i := range flooders {
+		from := fmt.Sprintf("127.%d.%d.%d", 100+n, i/250, 1+i%250)
+		if f.one {
+			from = "127.98.0.1"
+		}
 		callers.Go(func() {
 			for time.Now().Before(a.until) && ctx.Err() == nil {
-				c, err := a.dial(fmt.Sprintf("127.%d.%d.%d", 100+n, i/250, 1+i%250))
+				c, err := a.dial(from)
 				if err != nil {
 					if refused.Add(1); a.pause(ctx) {
 						continue
