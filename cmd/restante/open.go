@@ -26,7 +26,6 @@ import (
 	"restante/engine/settings"
 	"restante/internal/disk"
 	"restante/internal/kv"
-	"restante/internal/kv/badgerkv"
 	"restante/internal/seal"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -129,7 +128,7 @@ func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, 
 	if err != nil {
 		return nil, asFailed(fmt.Errorf("machine key: %w", err))
 	}
-	db, err := badgerkv.Open(dir, badgerkv.Options{Log: o.log})
+	db, err := openKV(dir, o.log)
 	if errors.Is(err, kv.ErrInUse) {
 		return nil, &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf("%s: in use by another process%s, which does not answer on its socket (yet)", data, lockHolder(err))}
 	}
@@ -208,7 +207,7 @@ func checkQueuesAtRest(data string) metabase.Check {
 		open := func() (kv.DB, error) {
 			var err error
 			if index == nil {
-				index, err = badgerkv.Open(dir, badgerkv.Options{})
+				index, err = openKV(dir, nil)
 			}
 			return index, err
 		}

@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"restante/internal/kv/badgerkv"
 )
 
 // noFileHas TEXT PATH...: no file at or below the paths holds the text.
@@ -91,7 +89,7 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 
 // lock-store opens the store, as another process would, until unlock-store.
 func lockStore(ts *testscript.TestScript, neg bool, args []string) {
-	db, err := badgerkv.Open(filepath.Join(ts.Getenv("RESTANTE_DATA"), storeName), badgerkv.Options{})
+	db, err := openKV(filepath.Join(ts.Getenv("RESTANTE_DATA"), storeName), nil)
 	ts.Check(err)
 	ts.Value(scriptEnvKey{}).(*scriptEnv).locked = db
 }

@@ -33,7 +33,6 @@ import (
 	"restante/engine/settings"
 	"restante/internal/descriptors"
 	"restante/internal/disk"
-	"restante/internal/kv/badgerkv"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -133,7 +132,7 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	if err := c.setUpOrSync(ctx, h.store, data, o); err != nil {
 		return err
 	}
-	index, err := badgerkv.Open(filepath.Join(data, queueName), badgerkv.Options{Log: log})
+	index, err := openKV(filepath.Join(data, queueName), log)
 	if err != nil {
 		return err
 	}

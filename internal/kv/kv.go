@@ -2,8 +2,8 @@
 
 // Package kv is the contract of an ordered map of bytes whose commits are
 // durable and atomic, whatever their size. It has one implementation in memory,
-// for tests; package badgerkv keeps the map on disk, and package kvtest holds
-// every implementation to the contract.
+// for tests; package badgerkv keeps the map on disk, on Windows and macOS package
+// boltkv, and package kvtest holds every implementation to the contract.
 //
 // The contract is made so that several processes may share one map: a commit
 // may depend on what a key holds ([Must]), a DB tells that another one has

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !windows && !darwin
+
+package main
+
+import (
+	"log/slog"
+
+	"restante/internal/kv"
+	"restante/internal/kv/badgerkv"
+)
+
+// openKV opens the key-value store in a folder.
+func openKV(dir string, log *slog.Logger) (kv.DB, error) {
+	return badgerkv.Open(dir, badgerkv.Options{Log: log})
+}
