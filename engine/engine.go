@@ -50,6 +50,7 @@ type Options struct {
 	Patience time.Duration     // that Await waits for a site; 0: 10 s
 
 	Descriptors *descriptors.Budget // nil: as many as memory has room for
+	SignInKey   []byte              // of account.Options
 }
 
 // ErrNoSite means that there is no such site, or that it could not be loaded.
@@ -93,7 +94,7 @@ func New(tree Tree, opts Options) *Engine {
 		opts.Patience = 10 * time.Second
 	}
 	return &Engine{
-		tree: tree, opts: opts, auth: account.NewAuthenticator(account.Options{}),
+		tree: tree, opts: opts, auth: account.NewAuthenticator(account.Options{Key: opts.SignInKey}),
 		requests: make(chan *request), wake: make(chan struct{}, 1),
 		ready: make(chan struct{}), ended: make(chan struct{}),
 		sites: map[int]*managedSite{},

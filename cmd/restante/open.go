@@ -91,8 +91,9 @@ func newAPI(t admin.Tree, e admin.Engine, data string) *admin.API {
 
 // An openedStore is an open metabase and the key-value store below it.
 type openedStore struct {
-	store *metabase.Store
-	db    kv.DB
+	store     *metabase.Store
+	db        kv.DB
+	signInKey []byte // derived from the machine key
 }
 
 // Close closes the store. Closing twice is harmless.
@@ -153,7 +154,7 @@ func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, 
 		_ = db.Close() // nothing was written
 		return nil, asFailed(fmt.Errorf("%s with %s: %w", dir, filepath.Join(data, keyName), err))
 	}
-	return &openedStore{store, db}, nil
+	return &openedStore{store, db, key.Derive("sign-in")}, nil
 }
 
 // removeUnfinished removes the backups that a killed process had not finished. Only

@@ -140,7 +140,7 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	if files.Callers.Limit() < fewCallers {
 		log.Warn("the limit of open files is low: raise it (ulimit -n, LimitNOFILE)", "limit", files.Limit, "callers", files.Callers.Limit())
 	}
-	e := engine.New(h.store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log, Descriptors: files})
+	e := engine.New(h.store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log, Descriptors: files, SignInKey: h.signInKey})
 	later.Store(e)
 	d := newAPI(h.store, engineAdapter{e}, data)
 	d.Audit = auditTo(log)

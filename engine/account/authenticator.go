@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -26,8 +27,11 @@ type Lookup func(name string) (Credential, bool)
 type Authenticator struct {
 	opts  Options
 	key   []byte // of decoys and digests; never leaves the process
+	salts []byte // from which the salts of unknown names are derived
 	decoy verifier
 	slots chan struct{}
+
+	guesses throttle
 
 	mu    sync.Mutex // guards what follows
 	right map[[sha256.Size]byte]time.Time
@@ -40,6 +44,7 @@ const (
 
 // Options adjusts NewAuthenticator. The zero value is the production setting.
 type Options struct {
+	Key       []byte        // salts of unknown names are derived from it; nil: random, others after each start
 	Nonce     func() string // of the server, for SCRAM; nil: random
 	Challenge func() string // of CRAM-MD5; nil: random
 }
@@ -53,12 +58,17 @@ func NewAuthenticator(opts Options) *Authenticator {
 		opts.Challenge = func() string { return fmt.Sprintf("<%s.%d@restante>", rand.Text(), time.Now().Unix()) }
 	}
 	g := &Authenticator{
-		opts:  opts,
-		key:   make([]byte, sha256.Size),
-		slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
-		right: map[[sha256.Size]byte]time.Time{},
+		opts:    opts,
+		key:     make([]byte, sha256.Size),
+		slots:   make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		right:   map[[sha256.Size]byte]time.Time{},
+		guesses: throttle{addresses: map[netip.Prefix]*guesser{}, names: map[[sha256.Size]byte]*guesser{}},
 	}
 	_, _ = rand.Read(g.key) // never returns an error
+	g.salts = opts.Key
+	if g.salts == nil {
+		g.salts = g.key
+	}
 	// Passwords of unknown names are compared with it: no password has this key.
 	g.decoy = verifier{scram.StoredCredentials{
 		KeyFactors: scram.KeyFactors{Salt: string(mac(g.key, "salt")[:saltSize]), Iters: iterations},
@@ -155,6 +165,6 @@ func (g *Authenticator) remember(c Credential, password string) {
 // each time, as a real account would show (RFC 5802 §9).
 func (g *Authenticator) decoyFor(name string) verifier {
 	v := g.decoy
-	v.Salt = string(mac(g.key, "salt of "+strings.ToLower(name))[:saltSize])
+	v.Salt = string(mac(g.salts, "salt of "+strings.ToLower(name))[:saltSize])
 	return v
 }

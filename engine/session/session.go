@@ -13,6 +13,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -295,6 +296,9 @@ func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, erro
 	}
 	x := &exchange{ctx: ctx, session: s, mechanism: mechanism}
 	lookup := func(name string) (account.Credential, bool) {
+		if x.refusal = s.deps.Auth.Admit(ctx, s.remote, name); x.refusal != nil {
+			return account.Credential{}, false
+		}
 		c, ok := s.policy.SignIn.Lookup(name)
 		x.found = c
 		return c, ok
@@ -315,6 +319,7 @@ type exchange struct {
 	session   *Session
 	mechanism string
 	found     account.Credential // of the name that was given
+	refusal   error              // of another guess from this address
 }
 
 func (x *exchange) signedIn(name string) {
@@ -341,6 +346,9 @@ func (x *exchange) failed(err error) error {
 	name := ""
 	if refused := (*account.Refused)(nil); errors.As(err, &refused) {
 		name = refused.Name
+		if err = cmp.Or(x.refusal, err); x.refusal == nil {
+			s.deps.Auth.Failed(x.ctx, s.remote, name, s.deps.Log)
+		}
 	}
 	_, secure := s.caller.TLS()
 	s.deps.Journal.SignInRefused(x.ctx, s.remote, name, x.mechanism, secure)

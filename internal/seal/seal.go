@@ -10,7 +10,9 @@ package seal
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -47,7 +49,10 @@ func because(is error, format string, args ...any) error {
 
 // A Key is the key of a machine. It opens every value that it sealed; what
 // it sealed is lost without it. The zero Key opens nothing.
-type Key struct{ aead cipher.AEAD }
+type Key struct {
+	aead    cipher.AEAD
+	derived [sha256.Size]byte // what Derive begins with
+}
 
 // String shows nothing of the key.
 func (Key) String() string { return "(machine key)" }
@@ -82,7 +87,20 @@ func keyOf(raw []byte) (Key, error) {
 		return Key{}, err
 	}
 	aead, err := cipher.NewGCM(block)
-	return Key{aead}, err
+	return Key{aead, hmac256(raw, "derived keys")}, err
+}
+
+// Derive returns a key for another use, the same each time. It tells nothing of k
+// nor of the key of a third use.
+func (k Key) Derive(use string) []byte {
+	key := hmac256(k.derived[:], use)
+	return key[:]
+}
+
+func hmac256(key []byte, text string) [sha256.Size]byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(text))
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // Create makes a key and keeps it in file, which must not exist, else the

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package account
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"restante/engine/mail"
+)
+
+// What guesses cost. An address (of IPv6, its /64) is slowed after a few and
+// then locked out. An account is only slowed, and by strangers never for longer
+// than accountMost: whoever guesses must not shut its owner out.
+const (
+	spacing       = 20 * time.Millisecond // between two sign-ins of an address that guessed nothing
+	addressFree   = 5                     // wrong passwords without a delay
+	addressMost   = 15 * time.Second      // between two sign-ins of an address
+	lockAfter     = 20                    // wrong passwords of an address
+	lockTime      = 15 * time.Minute
+	accountFree   = 10 // wrong passwords from anywhere without a delay
+	accountStep   = 500 * time.Millisecond
+	accountMost   = 5 * time.Second
+	forgetAfter   = time.Hour        // without another wrong password
+	longestWait   = 30 * time.Second // in line; longer ones are refused
+	throttleLimit = 16384            // entries of each kind, of about 100 octets
+)
+
+// A guesser is an address or a name with wrong passwords.
+type guesser struct {
+	failures int
+	last     time.Time // of the failures
+	next     time.Time // when the next sign-in may be tried
+	locked   time.Time // until then
+}
+
+// A throttle makes guesses slow, over all connections and mechanisms, for
+// known and unknown names alike. It forgets with the process.
+type throttle struct {
+	mu        sync.Mutex // guards what follows
+	addresses map[netip.Prefix]*guesser
+	names     map[[sha256.Size]byte]*guesser
+}
+
+func prefixOf(ip netip.Addr) netip.Prefix {
+	ip = ip.Unmap().WithZone("")
+	bits := ip.BitLen()
+	if ip.Is6() {
+		bits = 64
+	}
+	p, _ := ip.Prefix(bits)
+	return p
+}
+
+func nameKey(name string) [sha256.Size]byte { return sha256.Sum256([]byte(strings.ToLower(name))) }
+
+// entry returns the guesser at key, a new one where it is forgotten. Where all
+// are in use, an arbitrary one makes room: maps are read in random order.
+func entry[K comparable](m map[K]*guesser, key K, now time.Time) *guesser {
+	if e := m[key]; e != nil && (now.Before(e.locked) || now.Sub(e.last) < forgetAfter) {
+		return e
+	}
+	for k, e := range m {
+		if len(m) < throttleLimit {
+			break
+		}
+		if !now.Before(e.locked) {
+			delete(m, k)
+		}
+	}
+	e := &guesser{last: now}
+	m[key] = e
+	return e
+}
+
+// tooMany is the answer to an address, whatever the name: it tells nothing of
+// accounts.
+var tooMany = mail.Reply{Code: 454, Enhanced: "7.0", Text: "Too many failed sign-ins from your address, try again later"}
+
+// Admit waits until a sign-in by name may be tried from an address. An error
+// means that it may not, and is the reply.
+func (g *Authenticator) Admit(ctx context.Context, from netip.Addr, name string) error {
+	for {
+		wait, failures, err := g.guesses.reserve(from, name, time.Now())
+		if err != nil || wait <= 0 {
+			return err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return mail.Reply{Code: 454, Enhanced: "7.0", Text: "Temporary authentication failure", Cause: context.Cause(ctx)}
+		}
+		if !g.guesses.worse(from, failures) {
+			return nil
+		}
+	}
+}
+
+// worse reports whether an address has guessed wrong while a sign-in waited, so
+// that it must wait anew: otherwise a burst of connections would get through.
+func (t *throttle) worse(from netip.Addr, failures int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.addresses[prefixOf(from)]
+	return e != nil && e.failures != failures && e.failures >= addressFree
+}
+
+// reserve gives a sign-in its place in the line of its address.
+func (t *throttle) reserve(from netip.Addr, name string, now time.Time) (wait time.Duration, failures int, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := entry(t.addresses, prefixOf(from), now)
+	wait = max(0, e.next.Sub(now))
+	if now.Before(e.locked) || wait > longestWait {
+		r := tooMany
+		r.Cause = fmt.Errorf("%s: %d failed sign-ins, the last at %s", prefixOf(from), e.failures, e.last.Format(time.RFC3339))
+		return 0, 0, r
+	}
+	e.next = now.Add(wait + e.interval())
+	if n := t.names[nameKey(name)]; n != nil && now.Sub(n.last) < forgetAfter && n.failures >= accountFree {
+		wait = max(wait, min(accountMost, time.Duration(n.failures-accountFree+1)*accountStep))
+	}
+	return wait, e.failures, nil
+}
+
+// interval is the time between two sign-ins of an address.
+func (e *guesser) interval() time.Duration {
+	if e.failures < addressFree {
+		return spacing
+	}
+	return min(addressMost, time.Second<<min(e.failures-addressFree, 10))
+}
+
+// Failed counts a wrong password of name from an address. A lock-out that it
+// begins is logged with its end.
+func (g *Authenticator) Failed(ctx context.Context, from netip.Addr, name string, log *slog.Logger) {
+	if until := g.guesses.failed(from, name, time.Now()); !until.IsZero() {
+		log.WarnContext(ctx, "address locked out: too many failed sign-ins", "client", prefixOf(from), "account", name, "until", until)
+	}
+}
+
+// failed returns the end of a lock-out that begins.
+func (t *throttle) failed(from netip.Addr, name string, now time.Time) (until time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := entry(t.names, nameKey(name), now)
+	n.failures, n.last = n.failures+1, now
+	e := entry(t.addresses, prefixOf(from), now)
+	e.failures, e.last = e.failures+1, now
+	if e.next = now.Add(e.interval()); e.failures >= lockAfter && !now.Before(e.locked) {
+		e.locked, e.failures = now.Add(lockTime), lockAfter-addressFree // the next lock-out comes sooner
+		return e.locked
+	}
+	return time.Time{}
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package account
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"restante/engine/mail"
+)
+
+// guess makes n wrong guesses, one after another, and returns how many were
+// tried at all.
+func guess(t *testing.T, g *Authenticator, n int, from func(i int) string, log *slog.Logger) (tried int) {
+	t.Helper()
+	for i := range n {
+		ip := netip.MustParseAddr(from(i))
+		if err := g.Admit(t.Context(), ip, "anna"); err != nil {
+			if r := (mail.Reply{}); !errors.As(err, &r) || r.Code != 454 {
+				t.Fatal(err)
+			}
+			continue
+		}
+		tried++
+		g.Failed(t.Context(), ip, "anna", log)
+	}
+	return tried
+}
+
+func TestAnAddressThatGuessesIsSlowedAndLockedOut(t *testing.T) {
+	for name, from := range map[string]func(int) string{
+		"one address":    func(int) string { return "192.0.2.1" },
+		"an IPv6 /64":    func(i int) string { return fmt.Sprintf("2001:db8::%x", i+1) },
+		"mapped to IPv6": func(int) string { return "::ffff:192.0.2.1" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := NewAuthenticator(Options{})
+				var log strings.Builder
+				begin := time.Now()
+				if n := guess(t, g, 500, from, slog.New(slog.NewTextHandler(&log, nil))); n != lockAfter {
+					t.Errorf("%d guesses before the lock-out, want %d", n, lockAfter)
+				}
+				took := time.Since(begin)
+				if took < 2*time.Minute || took > 10*time.Minute {
+					t.Errorf("%d guesses took %s", lockAfter, took)
+				}
+				end := time.Now().Add(lockTime).Format("15:04:05")
+				if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), end) {
+					t.Errorf("one line with the end %s is wanted: %s", end, log.String())
+				}
+				time.Sleep(lockTime)
+				if n := guess(t, g, 500, from, slog.New(slog.DiscardHandler)); n == 0 || n >= lockAfter {
+					t.Errorf("%d guesses after the lock-out", n)
+				}
+				time.Sleep(lockTime + forgetAfter)
+				begin = time.Now()
+				if err := g.Admit(t.Context(), netip.MustParseAddr(from(0)), "anna"); err != nil || time.Since(begin) > 0 {
+					t.Errorf("an hour later: %v after %s", err, time.Since(begin))
+				}
+			})
+		})
+	}
+}
+
+func TestManyConnectionsOfOneAddressShareALine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewAuthenticator(Options{})
+		from := netip.MustParseAddr("192.0.2.1")
+		done := make(chan bool)
+		for range 1000 {
+			go func() {
+				err := g.Admit(t.Context(), from, "anna")
+				if err == nil {
+					g.Failed(t.Context(), from, "anna", slog.New(slog.DiscardHandler))
+				}
+				done <- err == nil
+			}()
+		}
+		begin, tried := time.Now(), 0
+		for range 1000 {
+			if <-done {
+				tried++
+			}
+		}
+		if tried > lockAfter {
+			t.Errorf("%d guesses in %s", tried, time.Since(begin))
+		}
+		// The line is long now; it gets no longer.
+		if n := guess(t, g, 1000, func(int) string { return "192.0.2.1" }, slog.New(slog.DiscardHandler)); n > lockAfter {
+			t.Errorf("%d more", n)
+		}
+	})
+}
+
+// Strangers everywhere guess at one account: its owner waits for seconds, and
+// an unknown name has the same delay.
+func TestStrangersDoNotLockAnOwnerOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewAuthenticator(Options{})
+		for _, name := range []string{"anna", "nobody"} {
+			for i := range 2000 {
+				g.Failed(t.Context(), netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), name, slog.New(slog.DiscardHandler))
+			}
+		}
+		for i, name := range []string{"anna", "nobody", "ANNA"} {
+			begin := time.Now()
+			err := g.Admit(t.Context(), netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), name)
+			if took := time.Since(begin); err != nil || took != accountMost {
+				t.Errorf("%s: %v after %s", name, err, took)
+			}
+		}
+	})
+}
+
+func TestThrottleIsBounded(t *testing.T) {
+	g := NewAuthenticator(Options{})
+	for i := range throttleLimit + 1000 {
+		g.Failed(t.Context(), netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), fmt.Sprint(i), nil)
+	}
+	if a, n := len(g.guesses.addresses), len(g.guesses.names); a > throttleLimit || n > throttleLimit {
+		t.Errorf("%d addresses and %d names", a, n)
+	}
+}
+
+func TestSaltsOfUnknownNamesOutliveTheProcess(t *testing.T) {
+	salt := func(key, name string) string {
+		return NewAuthenticator(Options{Key: []byte(key)}).decoyFor(name).Salt
+	}
+	if salt("k", "nobody") != salt("k", "Nobody") {
+		t.Error("another process shows another salt")
+	}
+	if salt("k", "nobody") == salt("l", "nobody") || salt("k", "nobody") == salt("k", "noone") {
+		t.Error("salts do not depend on key and name")
+	}
+}
