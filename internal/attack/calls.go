@@ -23,7 +23,7 @@ import (
 )
 
 // A request is a call that a random caller may make, as JSON; each @ stands for
-// something random. Harmless ones change nothing, whoever asks.
+// a random text and each # for a number, most of the time. Harmless ones change nothing, whoever asks.
 type request struct {
 	method   string
 	text     string
@@ -31,29 +31,33 @@ type request struct {
 }
 
 var requests = []request{
-	{"status", `{}`, true}, {"complete", `{"words":["mb",@]}`, true}, {"explain", `{"site":@,"recipient":@,"client":@,"account":@}`, true},
-	{"mb/get", `{"words":[@,@]}`, true}, {"mb/get", `{"words":["/LM/SMTPSVC/1/Domain/fwd.test","RoutePassword"]}`, true}, {"mb/get", `{"words":[@],"rev":@}`, true},
+	{"status", `{}`, true}, {"complete", `{"words":["mb",@]}`, true}, {"explain", `{"site":#,"recipient":@,"client":@,"account":@}`, true},
+	{"mb/get", `{"words":[@,@]}`, true}, {"mb/get", `{"words":["/LM/SMTPSVC/1/Domain/fwd.test","RoutePassword"]}`, true}, {"mb/get", `{"words":[@],"rev":#}`, true},
 	{"mb/show", `{"path":@,"all":true}`, true}, {"mb/show", `{"path":"/LM/SMTPSVC/1/Domain/fwd.test"}`, true}, {"mb/ls", `{"path":@,"deep":true,"data":true}`, true}, {"mb/find", `{"property":@,"path":@}`, true}, {"mb/schema", `{"name":@}`, true},
-	{"mb/export", `{"path":@,"inherited":true}`, true}, {"mb/log", `{"path":@,"changes":true}`, true}, {"mb/diff", `{"from":@,"to":@,"path":@}`, true}, {"mb/backups", `{}`, true}, {"mb/verify", `{}`, true},
+	{"mb/export", `{"path":@,"inherited":true}`, true}, {"mb/log", `{"path":@,"count":#}`, true}, {"mb/diff", `{"from":#,"to":#}`, true}, {"mb/backups", `{}`, true}, {"mb/verify", `{}`, true},
 	{"mb/apply", `{"dry_run":true,"lines":[{"number":1,"words":["set",@,@,@]},{"number":2,"words":[@,@,@]}]}`, true}, {"mb/import", `{"xml":@,"dry_run":true}`, true},
-	{"site/list", `{}`, true}, {"site/show", `{"site":@}`, true}, {"site/sessions", `{"site":@}`, true}, {"domain/list", `{"site":@}`, true}, {"domain/show", `{"site":@,"domain":@}`, true}, {"turn/list", `{"account":@}`, true}, {"account/list", `{"site":@}`, true},
-	{"queue/list", `{"site":@}`, true}, {"queue/messages", `{"site":@,"domain":@}`, true}, {"queue/show", `{"id":@,"body":true}`, true}, {"queue/trace", `{"id":@}`, true},
-	{"mb/apply", `{"lines":[{"number":1,"words":["set","/LM/SMTPSVC/2",@,@]},{"number":2,"words":["add",@]}]}`, false}, {"mb/apply", `{"lines":[{"number":1,"words":[@,"/LM/SMTPSVC/1",@,@]}]}`, false},
+	{"site/list", `{}`, true}, {"site/show", `{"site":#}`, true}, {"site/sessions", `{"site":#}`, true}, {"domain/list", `{"site":#}`, true}, {"domain/show", `{"site":#,"name":@}`, true}, {"turn/list", `{"account":@}`, true}, {"account/list", `{"site":#}`, true},
+	{"queue/list", `{"site":#}`, true}, {"queue/messages", `{"site":#,"domain":@}`, true}, {"queue/show", `{"id":@,"body":true}`, true}, {"queue/trace", `{"what":@}`, true},
+	{"mb/apply", `{"lines":[{"number":1,"words":["set","/LM/SMTPSVC/2",@,@]}]}`, false}, {"mb/apply", `{"lines":[{"number":1,"words":["add",@]}]}`, false}, {"mb/apply", `{"lines":[{"number":1,"words":["set","/LM/SMTPSVC/2","MaxRecipients","#"]}]}`, false}, {"mb/apply", `{"lines":[{"number":1,"words":[@,"/LM/SMTPSVC/1",@,@]}]}`, false},
 	{"mb/apply", `{"lines":[{"number":1,"words":["cp","/LM/SMTPSVC/1/Domain/fwd.test",@]}]}`, false}, {"mb/apply", `{"lines":[{"number":1,"words":["set","/LM/SMTPSVC/1/Domain/fwd.test","RouteActionString",@]}]}`, false},
-	{"mb/apply", `{"lines":[{"number":1,"words":["rm",@,"-r"]}]}`, false}, {"mb/apply", `{"confirm":@,"lines":[{"number":1,"words":["set","/LM/SMTPSVC/2","MaxRecipients",@]}]}`, false},
-	{"mb/confirm", `{"rev":@}`, false}, {"mb/revert", `{"rev":@,"path":@}`, false}, {"mb/backup", `{"name":@}`, false}, {"mb/restore", `{"name":@,"version":@}`, false}, {"mb/delete-backup", `{"name":@}`, false}, {"mb/import", `{"xml":@,"at":@}`, false},
-	{"site/create", `{"name":@,"bindings":["127.0.0.1:0"],"domain":@}`, false}, {"site/set", `{"site":@,"name":@}`, false}, {"site/command", `{"site":@,"command":@}`, false}, {"site/delete", `{"site":@}`, false}, {"site/end-session", `{"site":@,"id":@}`, false},
-	{"domain/create", `{"site":@,"domain":@,"remote":true,"turn":[@]}`, false}, {"domain/delete", `{"site":@,"domain":@}`, false}, {"turn/set", `{"site":@,"domain":@,"account":@}`, false},
-	{"account/put", `{"name":@,"password":@}`, false}, {"account/delete", `{"name":@}`, false}, {"queue/act", `{"site":@,"domain":@,"action":@}`, false}, {"queue/release", `{"site":@,"domain":@}`, false}, {"queue/export", `{"folder":@,"site":@}`, false}, {"queue/import", `{"folder":@,"site":@}`, false},
+	{"mb/apply", `{"lines":[{"number":1,"words":["rm",@,"-r"]}]}`, false}, {"mb/apply", `{"confirm":#,"lines":[{"number":1,"words":["set","/LM/SMTPSVC/2","MaxRecipients",@]}]}`, false},
+	{"mb/confirm", `{"rev":#}`, false}, {"mb/revert", `{"rev":#,"path":@}`, false}, {"mb/backup", `{"name":@}`, false}, {"mb/restore", `{"name":@,"version":#}`, false}, {"mb/backups/delete", `{"name":@}`, false}, {"mb/import", `{"xml":@,"at":@}`, false},
+	{"site/create", `{"name":@,"bind":["127.0.0.1:0"],"domain":@}`, false}, {"site/set", `{"site":#,"name":@,"bind":["127.0.0.1:0"]}`, false}, {"site/command", `{"site":#,"command":@}`, false}, {"site/delete", `{"site":#,"discard":true}`, false}, {"site/end-session", `{"site":#,"id":@}`, false},
+	{"domain/create", `{"site":#,"name":@,"hold":true,"turn":["alice"],"smart_host":@}`, false}, {"domain/delete", `{"site":#,"name":@}`, false}, {"turn/set", `{"site":#,"domain":@,"account":@}`, false},
+	{"account/put", `{"name":@,"password":@}`, false}, {"account/delete", `{"name":@}`, false}, {"queue/act", `{"site":#,"domain":@,"act":@,"all":true}`, false}, {"queue/release", `{"site":#,"domain":@}`, false}, {"queue/export", `{"dir":@,"site":#}`, false}, {"queue/import", `{"dir":@,"site":#}`, false},
 	{"no/such", `{}`, true}, {"../status", `{}`, true}, {"", `{}`, true},
 }
 
-// values stand in a request.
-var values = []string{
-	`""`, `"/"`, `"/LM"`, `"/LM/SMTPSVC"`, `"/LM/SMTPSVC/1"`, `"/LM/SMTPSVC/2"`, `"/LM/SMTPSVC/2/Domain/x.test"`, `"/LM/SMTPSVC/99"`, `"SMTPSVC/1/Domain/fwd.test"`, `"/Schema"`, `"//"`, `"/../LM"`, `"\u0000"`, `"\ud800"`, `"%2e%2e"`,
-	`"MaxRecipients"`, `"RoutePassword"`, `"AccessList"`, `"* all"`, `"ServerCommand"`, `"4"`, `"36946"`, `"set"`, `"lock"`, `"mv"`, `"copydata"`, `"held.test"`, `"x.test"`, `"*.test"`, `"alice"`, `"stop"`, `"delete"`, `"bounce"`, `"thaw"`, `"/etc"`, `"../.."`, `"tls"`,
-	`1`, `2`, `99`, `0`, `-1`, `1e99`, `9223372036854775807`, `null`, `true`, `[]`, `{}`, `"` + strings.Repeat("x", 5000) + `"`, `"PENvbmZpZy8+"`, `["a","b"]`, `"127.0.0.1"`, `"x@evil.test"`, `"\u001b[2J"`,
-}
+// texts, numbers and misfits stand in a request.
+var (
+	texts = []string{
+		`""`, `"/"`, `"/LM"`, `"/LM/SMTPSVC"`, `"/LM/SMTPSVC/1"`, `"/LM/SMTPSVC/2"`, `"/LM/SMTPSVC/2/Domain/x.test"`, `"/LM/SMTPSVC/99"`, `"SMTPSVC/1/Domain/fwd.test"`, `"/Schema"`, `"//"`, `"/../LM"`, `"\u0000"`, `"\ud800"`, `"%2e%2e"`,
+		`"MaxRecipients"`, `"RoutePassword"`, `"AccessList"`, `"* all"`, `"ServerCommand"`, `"4"`, `"36946"`, `"set"`, `"lock"`, `"mv"`, `"copydata"`, `"held.test"`, `"x.test"`, `"*.test"`, `"alice"`, `"stop"`, `"delete"`, `"bounce"`, `"thaw"`, `"/etc"`, `"../.."`, `"tls"`,
+		`"PENvbmZpZy8+"`, `"127.0.0.1"`, `"x@evil.test"`, `"\u001b[2J"`, `"` + strings.Repeat("x", 5000) + `"`,
+	}
+	numbers = []string{`1`, `2`, `2`, `3`, `99`, `0`, `-1`}
+	misfits = []string{`1e99`, `9223372036854775807`, `null`, `true`, `[]`, `{}`, `["a","b"]`, `1`, `""`}
+)
 
 // calls lets a reader, a writer and root call at random, each in a process of its
 // own, and looks at what changed.
@@ -145,6 +149,9 @@ func (a *attack) changedBy(ctx context.Context, who string, before uint64) error
 	if err := json.Unmarshal([]byte(out), &changes); err != nil {
 		return err
 	}
+	if _, err := a.svc.Run(ctx, "", "site", "show", "2"); err != nil {
+		a.fail("site 2 after the writer: %v", err)
+	}
 	for _, c := range changes {
 		a.count("changes at site 2 by the writer")
 		if c.Path != "/LM/SMTPSVC/2" && !strings.HasPrefix(c.Path, "/LM/SMTPSVC/2/") {
@@ -191,8 +198,12 @@ func callOnce(ctx context.Context, client *rpc.Client, rnd *rand.Rand, made *fig
 	}
 	var text strings.Builder
 	for _, c := range r.text {
-		if c == '@' {
-			text.WriteString(values[rnd.IntN(len(values))])
+		from, ok := map[rune][]string{'@': texts, '#': numbers}[c]
+		if ok && rnd.IntN(10) == 0 {
+			from = misfits
+		}
+		if ok {
+			text.WriteString(from[rnd.IntN(len(from))])
 		} else {
 			text.WriteRune(c)
 		}

@@ -29,7 +29,7 @@ const (
 	password = "correct horse battery"
 	secret   = "planted-secret-7431" // of a property that no caller may read
 	readers  = 65534                 // may read everything
-	writers  = 65533                 // may change site 2
+	writers  = 65533                 // may change site 2, and delete its domains
 )
 
 // settings makes all mail to strangers end at the trap. Nobody may relay but an
@@ -40,7 +40,8 @@ set /LM/SMTPSVC/1 RelayIpList 192.0.2.1
 set /LM/SMTPSVC/1 RelayForAuth true
 set /LM/SMTPSVC/1/Domain/fwd.test RoutePassword ` + secret + `
 set / AccessList 'user:root all' 'uid:65534 read'
-set /LM/SMTPSVC/2 AccessList 'user:root all' 'uid:65534 read' 'uid:65533 read,write,create,delete'
+set /LM/SMTPSVC/2 AccessList 'user:root all' 'uid:65534 read' 'uid:65533 read,write,create'
+set /LM/SMTPSVC/2/Domain AccessList 'user:root all' 'uid:65534 read' 'uid:65533 read,write,create,delete'
 `
 
 // An attack is one run.
