@@ -13,7 +13,7 @@ import (
 	"restante/metabase"
 )
 
-// seen gives all that olga can find out of the past, by every way.
+// seen returns the answers to all of Olga's calls about the history.
 func (o *apiFixture) seen(t *testing.T) string {
 	t.Helper()
 	var all strings.Builder
@@ -118,7 +118,7 @@ func TestRevertAsksWhereItChanges(t *testing.T) {
 	}{
 		{both, "", api.KindRefused},
 		{above, "", api.KindRefused},
-		{under, "", api.KindRefused}, // what is in the way is not hers
+		{under, "", api.KindRefused}, // the conflicting key is not hers
 		{999, "", api.KindRefused},
 		{both, "SMTPSVC/1", ""},
 		{mine, "", ""},
@@ -138,8 +138,8 @@ func TestRevertAsksWhereItChanges(t *testing.T) {
 	}
 }
 
-// TestConfirmAsksWhereItChanged has Rita, who may write at the root, confirm
-// what she may not write.
+// TestConfirmAsksWhereItChanged has Rita, who may write at the root, confirm a
+// change of keys that she may not write.
 func TestConfirmAsksWhereItChanged(t *testing.T) {
 	o := newAPIFixture(t)
 	boss := o.Direct(as("user:boss"))

@@ -52,7 +52,7 @@ set SMTPSVC/1 AccessList 'user:olga read,write,create,delete'
 set SMTPSVC/1/Domain/hidden.example AccessList 'user:boss all'
 set SMTPSVC/2 AccessList 'user:boss all'`
 
-// crowded is an engine in which site 2 stands in the way of site 1.
+// crowded is an engine in which site 2 has the address of site 1.
 type crowded struct{ admin.Engine }
 
 func (crowded) Await(context.Context, metabase.Rev) ([]site.Status, error) { return nil, nil }
@@ -65,7 +65,7 @@ func (crowded) EndVoidSessions() int { return 0 }
 
 func (crowded) Queue(int) (admin.Queue, bool) { return nil, false }
 
-// hidden is what nobody but the boss may be told of.
+// hidden lists the names that only the boss may read.
 var hidden = []string{"hidden.example", "theirs.example", "/LM/SMTPSVC/2", "site 2", "Two", "two.example", "bob"}
 
 func newAPIFixture(t *testing.T) *apiFixture {
@@ -95,7 +95,7 @@ func newAPIFixture(t *testing.T) *apiFixture {
 	return o
 }
 
-// call makes a call and gives all that is told: the answer, or the error.
+// call makes a call and returns its answer or the text of its error.
 func (o *apiFixture) call(t *testing.T, who, method, request string) (string, api.Kind) {
 	t.Helper()
 	raw, err := o.Direct(as(metabase.Principal("user:"+who))).Call(t.Context(), method, []byte(request))
@@ -138,7 +138,7 @@ func (o *apiFixture) apply(t *testing.T, who, text string) metabase.Rev {
 	return a.Rev
 }
 
-// refusals gives those told of since the last call.
+// refusals returns the audited refusals since the last call.
 func (o *apiFixture) refusals() []metabase.Refusal {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -234,7 +234,7 @@ func TestSameDenialWhetherThereOrNot(t *testing.T) {
 
 // TestSameAnswerWhetherConcealedOrNot asks of a domain and an account that have
 // lists of their own below keys that the caller may read, and of some that are not
-// there. Olga may change what is beside them, Ada may only read it.
+// there. Olga may change their siblings, Ada may only read them.
 func TestSameAnswerWhetherConcealedOrNot(t *testing.T) {
 	o := newAPIFixture(t)
 	o.apply(t, "boss", `add SMTPSVC/1/User/secret
@@ -296,8 +296,8 @@ set SMTPSVC/1/Domain/hidden.example AccessList 'user:boss all'`)
 	}
 }
 
-// TestNothingHiddenIsTold looks for the names of what Olga, or Rita, may not
-// read in all that they are told.
+// TestNothingHiddenIsTold searches all answers to Olga and Rita for names of keys
+// that they may not read.
 func TestNothingHiddenIsTold(t *testing.T) {
 	o := newAPIFixture(t)
 	tests := []struct {
@@ -354,8 +354,8 @@ func TestNothingHiddenIsTold(t *testing.T) {
 	}
 }
 
-// TestWhatOnlyStandsNearbyIsNotTold asks about keys that Olga may not read
-// within what she may.
+// TestWhatOnlyStandsNearbyIsNotTold makes Olga's calls about keys that she may not
+// read, below keys that she may read.
 func TestWhatOnlyStandsNearbyIsNotTold(t *testing.T) {
 	o := newAPIFixture(t)
 	o.apply(t, "boss", "add SMTPSVC/1/Domain/*.wild.example\nset SMTPSVC/1/Domain/*.wild.example AccessList 'user:boss all'")
@@ -471,14 +471,14 @@ func TestImportIsNoOracle(t *testing.T) {
 	if one := strings.ReplaceAll(right, `/LM/SMTPSVC/2`, `/LM/SMTPSVC/1`); !strings.Contains(answer(one, "SMTPSVC/2", true, true), "/LM/SMTPSVC/2: denied") {
 		t.Error("by --at it is compared")
 	}
-	// What the file would sweep away is not named.
+	// The keys that the file would remove are not named.
 	mine := strings.ReplaceAll(right, `/LM/SMTPSVC/2`, `/LM/SMTPSVC/1`)
 	if text := answer(mine, "", false, true); strings.Contains(text, "hidden.example") {
 		t.Error(text)
 	}
 }
 
-// TestCommentsAreLookedAt sees that no way in takes a comment of two lines.
+// TestCommentsAreLookedAt checks that every call refuses a comment of two lines.
 func TestCommentsAreLookedAt(t *testing.T) {
 	d, store := full(t, crowded{})
 	who := admintest.Admin()

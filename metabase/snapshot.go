@@ -24,7 +24,7 @@ type image struct {
 	trail  *tree.Trail // to where a check will look, or nil
 }
 
-// Lookup finds the node at p, or gives nil.
+// lookup returns the node at p, or nil.
 func (img *image) lookup(p Path) *tree.Node {
 	if steps := img.trail.To(p); steps != nil {
 		last := steps[len(steps)-1]
@@ -36,9 +36,9 @@ func (img *image) lookup(p Path) *tree.Node {
 	return img.root.Lookup(p)
 }
 
-// A Snapshot is one state of the tree. It never changes, costs nothing to keep
-// but the memory of what has changed since, and may be read from anywhere
-// Without a lock. The zero Snapshot has no keys.
+// A Snapshot is one state of the tree. It never changes and is safe for
+// concurrent use. Keeping one costs the memory of what has changed since. The
+// zero Snapshot has no keys.
 type Snapshot struct{ img *image }
 
 // A Key describes a key without its properties.
@@ -55,7 +55,7 @@ type Located struct {
 	From Path
 }
 
-// Rev is the revision of the state.
+// Rev is the revision of the snapshot.
 func (s Snapshot) Rev() Rev {
 	if s.img == nil {
 		return 0
@@ -63,7 +63,7 @@ func (s Snapshot) Rev() Rev {
 	return s.img.rev
 }
 
-// Time is when that revision was made.
+// Time is the time of that revision.
 func (s Snapshot) Time() time.Time {
 	if s.img == nil {
 		return time.Time{}
@@ -115,8 +115,8 @@ func (s Snapshot) Children(p Path) iter.Seq[string] {
 	}
 }
 
-// Names yields the names of p's children in no order, and sooner than
-// Children does where there are many.
+// Names yields the names of p's children in no particular order. It is faster
+// than Children.
 func (s Snapshot) Names(p Path) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if n := s.node(p); n != nil {
@@ -134,7 +134,7 @@ func (s Snapshot) Walk(p Path) iter.Seq[Path] {
 	}
 }
 
-// Stored finds the property that is stored at p itself.
+// Stored returns the property that is stored at p itself.
 func (s Snapshot) Stored(p Path, id ID) (Property, bool) {
 	n := s.node(p)
 	if n == nil {
@@ -146,17 +146,17 @@ func (s Snapshot) Stored(p Path, id ID) (Property, bool) {
 	return n.Get(id)
 }
 
-// Effective finds the property as it holds for p: the one stored there,
-// whatever its attributes; else the nearest one above, provided that it was
-// stored with Inherit. A nearest one that was not hides those farther up, and
-// KeyType is never inherited. The Path, spelled as in p, says which key has
-// it. The key p must exist. Nothing is allocated.
+// Effective returns the property that holds for p: the one stored there,
+// whatever its attributes, or else the nearest one above if it has the attribute
+// Inherit. A nearest one without Inherit hides those farther up. KeyType is never
+// inherited. The Path is that of the key that stores the property, spelled as in
+// p. The key p must exist. Effective allocates nothing.
 func (s Snapshot) Effective(p Path, id ID) (Property, Path, bool) {
 	return s.effective(p, id, false)
 }
 
-// EffectivePartial is Effective for a key that need not exist: it takes the
-// deepest key on the way to p that does. IIS calls that PARTIAL_PATH.
+// EffectivePartial is Effective for the deepest existing key at or above p. IIS
+// calls that PARTIAL_PATH.
 func (s Snapshot) EffectivePartial(p Path, id ID) (Property, Path, bool) {
 	return s.effective(p, id, true)
 }
@@ -198,7 +198,7 @@ func (s Snapshot) effective(p Path, id ID, partial bool) (Property, Path, bool) 
 	return inherit(found, p, at, end)
 }
 
-// inherit decides whether what was found at p[:at] holds for p[:end].
+// inherit returns the property found at p[:at] if it holds for p[:end].
 func inherit(found *Property, p Path, at, end int) (Property, Path, bool) {
 	if found == nil || at != end && (found.Attr&Inherit == 0 || found.ID == KeyType) {
 		return Property{}, "", false
@@ -206,8 +206,8 @@ func inherit(found *Property, p Path, at, end int) (Property, Path, bool) {
 	return *found, p.Prefix(at), true
 }
 
-// Properties lists what is stored at p itself, by ID. The list must not be
-// changed.
+// Properties lists the properties that are stored at p itself, by ID. The caller
+// must not change the list.
 func (s Snapshot) Properties(p Path) []Property {
 	n := s.node(p)
 	if n == nil {
@@ -228,8 +228,9 @@ func (s Snapshot) Properties(p Path) []Property {
 	return out
 }
 
-// AllProperties lists what holds for p by ID, stored there or inherited; From
-// is spelled as in the tree, and what is inherited has the bit IsInherited.
+// AllProperties lists the properties that hold for p by ID, stored there or
+// inherited. From is spelled as in the tree. An inherited property has the
+// attribute IsInherited.
 func (s Snapshot) AllProperties(p Path) []Located {
 	if !s.Has(p) {
 		return nil
@@ -259,8 +260,8 @@ func (s Snapshot) AllProperties(p Path) []Located {
 	return out
 }
 
-// DataPaths lists the keys at and below p that store the property themselves,
-// in the order of Walk.
+// DataPaths lists the keys at and below p that store the property, in the order of
+// Walk.
 func (s Snapshot) DataPaths(p Path, id ID) []Path {
 	n := s.node(p)
 	if n == nil {
@@ -280,8 +281,8 @@ func (s Snapshot) DataPaths(p Path, id ID) []Path {
 	return out
 }
 
-// DataSet is a number for all that holds for p: keys with the same number have
-// the same data, stored or inherited. It is 0 where there is no key.
+// DataSet is a hash of the properties that hold for p: keys with the same number
+// have the same data, stored or inherited. It is 0 if there is no such key.
 func (s Snapshot) DataSet(p Path) uint64 {
 	if !s.Has(p) {
 		return 0

@@ -75,8 +75,7 @@ func (c Change) PropertyChanges() iter.Seq[PropertyChange] {
 func (c Change) Diff() []DiffLine { return compare(c.Old, c.New) }
 
 // A Store keeps the tree: the newest image in memory, and its durable copy
-// With the history in an ordered map. All methods may be called from anywhere
-// At any time.
+// with the history in an ordered map. All methods are safe for concurrent use.
 type Store struct {
 	db     kv.DB
 	key    seal.Key

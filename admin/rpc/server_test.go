@@ -40,12 +40,12 @@ func TestRequestSizeOfOtherUsers(t *testing.T) {
 		}
 	}
 	if _, _, err := s.accept(httptest.NewRecorder(), &http.Request{}); err == nil {
-		t.Error("nobody's request is taken")
+		t.Error("a request without peer credentials is accepted")
 	}
 }
 
-// TestOriginIsNotTheCallersToChoose sees that who asks over the socket is not
-// taken for the service itself, a script or an import.
+// TestOriginIsNotTheCallersToChoose checks that a caller over the socket cannot
+// name itself as the service or an import.
 func TestOriginIsNotTheCallersToChoose(t *testing.T) {
 	tests := []struct {
 		origin, comment string

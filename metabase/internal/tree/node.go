@@ -24,10 +24,10 @@ type Kids = pmap.Map[*Node]
 // KidsOf makes kids of list.
 func KidsOf(list []*Node) *Kids { return pmap.Make(list) }
 
-// Name is what kids know n by.
+// Name returns the name of n among its siblings.
 func (n *Node) Name() string { return n.Spelling }
 
-// Kid is n.Kids.Get, quicker by a call.
+// Kid is n.Kids.Get without the call.
 func (n *Node) Kid(name string) *Node {
 	if k := n.Kids.Near(name); k != nil && casefold.Equal(k.Spelling, name) {
 		return k
@@ -35,8 +35,8 @@ func (n *Node) Kid(name string) *Node {
 	return nil
 }
 
-// Step finds the next key on the way to p, where n stands at p[:end] and to is
-// the end of the other one's path; nil where there is none.
+// Step returns the child of n on the path p, where n is at p[:end] and the child
+// at p[:to]; nil if there is none.
 func (n *Node) Step(p key.Path, end int) (kid *Node, to int) {
 	rest := string(p[end+1:])
 	for _, k := range n.Kids.Few() { // spelled as in the tree, as most are
@@ -48,7 +48,7 @@ func (n *Node) Step(p key.Path, end int) (kid *Node, to int) {
 	return n.Kid(name), end + 1 + len(name)
 }
 
-// Get finds the property that is stored at n.
+// Get returns the property that is stored at n.
 func (n *Node) Get(id item.ID) (item.Property, bool) {
 	if item := n.Items.Find(id); item != nil {
 		return *item, true
@@ -62,7 +62,7 @@ func (n *Node) Class() string {
 	return p.Value.Str()
 }
 
-// With gives n with p in the place of what had its ID.
+// With returns n with p, which replaces a property of the same ID.
 func (n *Node) With(p item.Property, now int64) *Node {
 	next := *n
 	next.Items = n.Items.With(p)
@@ -70,7 +70,7 @@ func (n *Node) With(p item.Property, now int64) *Node {
 	return &next
 }
 
-// Without gives n without the property, which is there.
+// Without returns n without the property, which it must have.
 func (n *Node) Without(id item.ID, now int64) *Node {
 	next := *n
 	next.Items = n.Items.Without(id)
@@ -78,7 +78,7 @@ func (n *Node) Without(id item.ID, now int64) *Node {
 	return &next
 }
 
-// WithKids gives n with k in the place of its kids.
+// WithKids returns n with k as its children.
 func (n *Node) WithKids(k *Kids) *Node {
 	next := *n
 	next.Kids = k
@@ -96,7 +96,7 @@ func (n *Node) WithKid(k *Node) *Node {
 	return &next.Node
 }
 
-// Lookup finds the node at p, or gives nil.
+// Lookup returns the node at p, or nil.
 func (n *Node) Lookup(p key.Path) *Node {
 	for end := 0; n != nil && end < len(p) && p != key.Root; {
 		n, end = n.Step(p, end)
@@ -104,9 +104,9 @@ func (n *Node) Lookup(p key.Path) *Node {
 	return n
 }
 
-// Change gives the tree n with the node at p replaced by what f makes of it;
-// with nil from f the node is gone. A missing node is nil to f, and its parent
-// must be there. A tree in which nothing changed is n itself.
+// Change returns the tree n with the node at p replaced by the result of f; nil
+// removes it. A missing node is nil to f, and its parent must exist. If nothing
+// changed, the result is n itself.
 func (n *Node) Change(p key.Path, f func(*Node) *Node) *Node {
 	if p == key.Root {
 		return f(n)
@@ -128,8 +128,8 @@ func (n *Node) Change(p key.Path, f func(*Node) *Node) *Node {
 	return n.WithKid(next)
 }
 
-// Walk calls f for n, which stands at p, and all below it, parents first and
-// in the order of their names, until f gives false.
+// Walk calls f for n, which is at p, and for all nodes below it, until f returns
+// false. Parents come first, siblings in the order of their names.
 func (n *Node) Walk(p key.Path, f func(key.Path, *Node) bool) bool {
 	if !f(p, n) {
 		return false
@@ -142,15 +142,15 @@ func (n *Node) Walk(p key.Path, f func(key.Path, *Node) bool) bool {
 	return true
 }
 
-// A Trail is the nodes from the root to one key: several reads of the key share
-// one search. The nil Trail leads to no key.
+// A Trail lists the nodes from the root to one key, so that several reads of the
+// key share one search. The nil Trail is that of no key.
 type Trail struct {
 	Path  key.Path
 	steps []Step
 	room  [8]Step
 }
 
-// A Step is a key on the way; path[:end] is where it stands.
+// A Step is a key of a Trail, at path[:end].
 type Step struct {
 	Node *Node
 	End  int
@@ -170,7 +170,7 @@ func (n *Node) Trail(p key.Path) *Trail {
 	return t
 }
 
-// To gives the steps if p is at or below where they lead to, spelled like it.
+// To returns the steps if p is at or below the key of t, in the same spelling.
 func (t *Trail) To(p key.Path) []Step {
 	if t == nil || t.Path == key.Root || len(p) < len(t.Path) || p[:len(t.Path)] != t.Path || len(p) > len(t.Path) && p[len(t.Path)] != '/' {
 		return nil
@@ -178,9 +178,9 @@ func (t *Trail) To(p key.Path) []Step {
 	return t.steps
 }
 
-// Change gives the tree with next in the place of the key that t leads to, and
-// the way to it; with nil the key is gone, and so is the way. A tree in which
-// nothing changed is what it was.
+// Change returns the tree with next in place of the key of t, and the Trail to it.
+// If next is nil, the key is removed and the Trail is nil. If nothing changed, the
+// result is the tree as it was.
 func (t *Trail) Change(next *Node) (root *Node, now *Trail) {
 	last := len(t.steps) - 1
 	old := t.steps[last].Node
@@ -205,7 +205,7 @@ func (t *Trail) Change(next *Node) (root *Node, now *Trail) {
 	return root, now
 }
 
-// Last is the key that t leads to; nil of the nil Trail.
+// Last is the key of t; nil for the nil Trail.
 func (t *Trail) Last() *Node {
 	if t == nil {
 		return nil
@@ -213,7 +213,7 @@ func (t *Trail) Last() *Node {
 	return t.steps[len(t.steps)-1].Node
 }
 
-// Spell gives the path as its names are spelled in the tree.
+// Spell returns the path as its names are spelled in the tree.
 func (t *Trail) Spell() key.Path {
 	same, start := true, 0
 	for _, s := range t.steps[1:] {
@@ -230,8 +230,8 @@ func (t *Trail) Spell() key.Path {
 	return key.Path(out)
 }
 
-// Spell gives p as its names are spelled in the tree n; "" when there is no
-// such key.
+// Spell returns p as its names are spelled in the tree n; "" if there is no such
+// key.
 func (n *Node) Spell(p key.Path) key.Path {
 	if t := n.Trail(p); t != nil {
 		return t.Spell()
