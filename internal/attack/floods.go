@@ -69,7 +69,7 @@ func (a *attack) repeat(c *testpeer.Client, text string) {
 func floods(ctx context.Context, a *attack) error {
 	end := a.until
 	for i, f := range allFloods {
-		a.until = time.Now().Add(time.Until(end) / time.Duration(len(allFloods)-i))
+		a.until = time.Now().Add(max(2*time.Second, time.Until(end)/time.Duration(len(allFloods)-i)))
 		if err := a.flood(ctx, f, i); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
 		}

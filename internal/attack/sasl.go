@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"restante/internal/testpeer"
 )
@@ -52,37 +53,42 @@ func signIns(_ context.Context, a *attack) error {
 	if err := a.honest(); err != nil {
 		return err
 	}
-	n := 0
-	try := func(play func(c *testpeer.Client) error) error {
-		n++
-		c, err := a.dial(fmt.Sprintf("127.30.%d.%d", n/250, 1+n%250))
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		a.count("tried")
-		say(c, "EHLO caller.test\r\n")
-		if err := play(c); err != nil {
-			return err
-		}
-		switch relays, ended := mayRelay(c); {
-		case relays:
-			a.fail("try %d relays", n)
-		case ended:
-			a.count("disconnected")
-		default:
-			a.count("not signed in")
-		}
-		return nil
-	}
+	var plays []func(*testpeer.Client) error
 	for _, lines := range cheats() {
 		for _, pipelined := range []bool{false, true} {
-			if err := try(func(c *testpeer.Client) error { a.cheat(c, lines, pipelined); return nil }); err != nil {
-				return err
-			}
+			plays = append(plays, func(c *testpeer.Client) error { a.cheat(c, lines, pipelined); return nil })
 		}
 	}
-	return errors.Join(try(a.replay), try(a.inject))
+	plays = append(plays, a.replay, a.inject)
+	errs := make([]error, len(plays))
+	var all sync.WaitGroup
+	for i, play := range plays { // at once: guesses are answered slowly
+		all.Go(func() { errs[i] = a.trySignIn(i, play) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+func (a *attack) trySignIn(n int, play func(*testpeer.Client) error) error {
+	c, err := a.dial(fmt.Sprintf("127.30.%d.%d", n/250, 1+n%250))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	a.count("tried")
+	say(c, "EHLO caller.test\r\n")
+	if err := play(c); err != nil {
+		return err
+	}
+	switch relays, ended := mayRelay(c); {
+	case relays:
+		a.fail("try %d relays", n)
+	case ended:
+		a.count("disconnected")
+	default:
+		a.count("not signed in")
+	}
+	return nil
 }
 
 // honest shows that the question of mayRelay can be answered with yes.
