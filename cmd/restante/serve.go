@@ -122,7 +122,6 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	if err := disk.MkdirAll(nil, data, dataMode); err != nil {
 		return err
 	}
-	logUser(log, data)
 	later := &laterEngine{data: data}
 	h, err := openStore(ctx, data, storeOptions{create: true, log: log, audit: auditTo(log), act: later.act, mail: later.check})
 	if err != nil {
@@ -132,6 +131,7 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	if err := c.setUpOrSync(ctx, h.store, data, o); err != nil {
 		return err
 	}
+	logUser(log, data)
 	index, err := openKV(filepath.Join(data, queueName), log)
 	if err != nil {
 		return err

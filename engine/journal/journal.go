@@ -3,8 +3,8 @@
 // Package journal writes one line for each event in a message's life, from the
 // caller that brings it to the host that takes it.
 //
-// Each event is a method that writes exactly one line, always with the same
-// keys: msg_id for the message, to for the recipient, domain for the
+// Each event is a method that writes exactly one line, but for refusals, which
+// are bounded by session and address. The keys are always the same: msg_id for the message, to for the recipient, domain for the
 // destination, client for the caller, account for the account that had signed
 // in. Passwords and bodies are never written. Errors of the service itself
 // belong in the diagnostic log.
@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"restante/engine/mail"
@@ -27,13 +28,17 @@ const maxReply = 512
 // may be called concurrently.
 type Journal struct {
 	log     *slog.Logger
-	session uint64 // on each line, if not 0
+	limit   *refusals    // of all sessions
+	session uint64       // on each line, if not 0
+	refused atomic.Int64 // refusals of the session
 }
 
 // New makes a Journal that writes to log at level Info; a nil log writes
 // nothing. Attributes of every line, such as the number of the site, are added
 // by log.With.
-func New(log *slog.Logger) *Journal { return &Journal{log: log} }
+func New(log *slog.Logger) *Journal {
+	return &Journal{log: log, limit: &refusals{addresses: map[netip.Prefix]*allowance{}}}
+}
 
 // Session returns a Journal that writes the number of a caller's session on
 // each line.
@@ -41,7 +46,7 @@ func (j *Journal) Session(id uint64) *Journal {
 	if j == nil {
 		return nil
 	}
-	return &Journal{j.log, id}
+	return &Journal{log: j.log, limit: j.limit, session: id}
 }
 
 func (j *Journal) line(ctx context.Context, event string, attrs ...slog.Attr) {
@@ -62,10 +67,11 @@ func (j *Journal) Accepted(ctx context.Context, env mail.Envelope) {
 }
 
 // Refused: a caller was refused at verb, temporarily or permanently, or the
-// session failed there. Verb is "connect" before the greeting, "TLS" for a
+// session failed there; left_out counts the lines of the address that were left
+// out before. Verb is "connect" before the greeting, "TLS" for a
 // handshake from the first octet, and "" between commands.
 func (j *Journal) Refused(ctx context.Context, caller netip.Addr, verb, what string, r mail.Reply) {
-	j.line(ctx, "refused", client(caller), slog.String("verb", verb), slog.String("what", clean(what)), reply(r))
+	j.refusal(ctx, caller, "refused", client(caller), slog.String("verb", verb), slog.String("what", clean(what)), reply(r))
 }
 
 // Held: an accepted message waits in domain for its host to call.
@@ -148,7 +154,7 @@ func (j *Journal) SignedIn(ctx context.Context, caller netip.Addr, account, mech
 // SignInRefused: a caller did not prove to be account; account is "" where the
 // exchange ended before a name was given.
 func (j *Journal) SignInRefused(ctx context.Context, caller netip.Addr, account, mechanism string, tls bool) {
-	j.line(ctx, "sign-in refused", client(caller), slog.String("account", clean(account)),
+	j.refusal(ctx, caller, "sign-in refused", client(caller), slog.String("account", clean(account)),
 		slog.String("mechanism", clean(mechanism)), slog.Bool("tls", tls))
 }
 

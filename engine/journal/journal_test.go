@@ -102,7 +102,7 @@ func TestEvents(t *testing.T) {
 		tt.write(t.Context(), New(nil)) // writes nothing and does not panic
 		tt.write(t.Context(), nil)
 	}
-	if n := reflect.TypeFor[*Journal]().NumMethod() - 1; n != len(events) { // Session is no event
+	if n := reflect.TypeFor[*Journal]().NumMethod() - 2; n != len(events) { // Session and End are no events
 		t.Errorf("%d events are tested, there are %d methods", len(events), n)
 	}
 }

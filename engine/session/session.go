@@ -24,6 +24,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/emersion/go-sasl"
 
@@ -97,6 +98,8 @@ type Session struct {
 	octets   int64 // of bodies that came
 	failures int   // sign-ins refused
 	refusals int   // recipients refused for good
+
+	refusedVerbs int // commands refused for good
 
 	credential atomic.Pointer[account.Credential] // of the sign-in
 }
@@ -240,8 +243,11 @@ func (s *Session) countRefusal(r mail.Reply) mail.Reply {
 // Reset drops the transaction.
 func (s *Session) Reset() { s.tx = nil }
 
-// Close drops it for good.
-func (s *Session) Close() { s.tx = nil }
+// Close drops it for good, and ends the session's journal.
+func (s *Session) Close() {
+	s.tx = nil
+	s.deps.Journal.End(context.Background(), s.remote)
+}
 
 // Etrn answers ETRN.
 func (s *Session) Etrn(ctx context.Context, node string) mail.Reply {
@@ -270,9 +276,25 @@ func (s *Session) who() Who {
 	return Who{Account: s.caller.Account(), Remote: s.remote, TLS: secure, Lost: s.lost}
 }
 
+// What is refused for good in one session beyond freeRefusals is answered later, so that
+// callers that are refused leave the machine to the others.
+const (
+	freeRefusals = 10
+	refusalDelay = 100 * time.Millisecond
+)
+
 // refused is r, after it was written down.
 func (s *Session) refused(ctx context.Context, verb, what string, r mail.Reply) mail.Reply {
 	s.deps.Journal.Refused(ctx, s.remote, verb, what, r)
+	if r.Temporary() {
+		return r
+	}
+	if s.refusedVerbs++; s.refusedVerbs > freeRefusals {
+		select {
+		case <-time.After(refusalDelay):
+		case <-ctx.Done():
+		}
+	}
 	return r
 }
 

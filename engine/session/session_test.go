@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
 
 	"restante/engine/account"
 	"restante/engine/mail"
@@ -181,7 +183,7 @@ func TestRefusedRecipients(t *testing.T) {
 	p.Limits.Refused = 0
 	s = open(p, "192.0.2.1")
 	s.mail(t, 0)
-	for range 1000 {
+	for range 12 {
 		if r := s.rcpt(t, "x@foreign.test"); r.Code != 550 {
 			t.Fatalf("without a limit: %s", r)
 		}
@@ -463,5 +465,28 @@ func TestLayers(t *testing.T) {
 		"/engine/settings": "a session lives under its own Policy, so that it can be tested without a tree",
 		"/engine/queue":    "queue is in this layer",
 		"go-smtp":          "only engine/wire speaks SMTP",
+	})
+}
+
+// A caller that is refused again and again gets its answers later.
+func TestRefusalsAreSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Session{}
+		for i := range freeRefusals + 5 {
+			begin := time.Now()
+			s.refused(t.Context(), "RCPT", "x", mail.Reply{Code: 550})
+			if took := time.Since(begin); (took > 0) != (i >= freeRefusals) || took > refusalDelay {
+				t.Errorf("refusal %d takes %v", i, took)
+			}
+		}
+		begin := time.Now()
+		if s.refused(t.Context(), "RCPT", "x", mail.Reply{Code: 452}); time.Since(begin) != 0 {
+			t.Error("what is only put off is slow")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if s.refused(ctx, "RCPT", "x", mail.Reply{Code: 550}); time.Since(begin) != 0 {
+			t.Error("a session that ends waits")
+		}
 	})
 }
