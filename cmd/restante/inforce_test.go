@@ -176,18 +176,18 @@ func TestEachChangeIsInForceWhenAcknowledged(t *testing.T) {
 		}
 	})
 	t.Run("password", func(t *testing.T) {
-		q := api.AccountRequest{Name: "joe", Password: "secret 0", CramMD5: true}
+		h.apply("set SMTPSVC/1 ConnectionLimitExempt 127.0.0.0/8") // or its wrong passwords would slow it
 		for i := range changes() {
+			q := api.AccountRequest{Name: fmt.Sprint("joe", i/2), Password: fmt.Sprint("secret ", i), Change: i%2 == 1, CramMD5: true}
 			if _, _, err := api.AccountPut.Call(t.Context(), h.c, q); err != nil {
 				t.Fatal(err)
 			}
-			if !signsIn(addr, "joe", q.Password) {
+			if !signsIn(addr, q.Name, q.Password) {
 				t.Fatalf("change %d: the new password does not sign in", i)
 			}
-			if q.Change && signsIn(addr, "joe", fmt.Sprint("secret ", i-1)) {
+			if q.Change && signsIn(addr, q.Name, fmt.Sprint("secret ", i-1)) {
 				t.Fatalf("change %d: the old password signs in", i)
 			}
-			q.Change, q.Password = true, fmt.Sprint("secret ", i+1)
 		}
 	})
 	t.Run("domain", func(t *testing.T) {
@@ -497,7 +497,7 @@ func TestStoredChangeIsAnswered(t *testing.T) {
 		{args: "mb set SMTPSVC/1 HopCount 9ROUND", want: "4 revision " + line},
 		{args: "mb export SMTPSVC/1 FILE", want: "0 exported " + line},
 		{args: "mb set SMTPSVC/1 HopCount 7ROUND", want: "4 revision " + line},
-		{args: "mb import --merge FILE", want: `0 revision \d+\n(?s:.*)`}, // a remark about the site
+		{args: "mb import --merge FILE", want: `0 revision \d+: imported \d+ keys, \d+ properties\n`}, // a remark about the site
 		{args: "mb backup keep", want: "0 " + line},
 		{args: "mb set SMTPSVC/1 HopCount 8ROUND", want: "4 revision " + line},
 		{args: "--yes mb restore keep", want: `4 revision \d+\n`},

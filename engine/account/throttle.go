@@ -83,8 +83,8 @@ func entry[K comparable](m map[K]*guesser, key K, now time.Time) *guesser {
 // accounts.
 var tooMany = mail.Reply{Code: 454, Enhanced: "7.0", Text: "Too many failed sign-ins from your address, try again later"}
 
-// Admit waits until a sign-in by name may be tried from an address. An error
-// means that it may not, and is the reply.
+// Admit waits until a sign-in by name may be tried from an address; for the zero
+// Addr, only the name counts. An error means that it may not, and is the reply.
 func (g *Authenticator) Admit(ctx context.Context, from netip.Addr, name string) error {
 	for {
 		wait, failures, err := g.guesses.reserve(from, name, time.Now())
@@ -109,7 +109,7 @@ func (g *Authenticator) Admit(ctx context.Context, from netip.Addr, name string)
 func (t *throttle) worse(from netip.Addr, failures int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := t.addresses[prefixOf(from)]
+	e := t.addresses[prefixOf(from)] // none for an exempt address
 	return e != nil && e.failures != failures && e.failures >= addressFree
 }
 
@@ -117,7 +117,10 @@ func (t *throttle) worse(from netip.Addr, failures int) bool {
 func (t *throttle) reserve(from netip.Addr, name string, now time.Time) (wait time.Duration, failures int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := entry(t.addresses, prefixOf(from), now)
+	e := &guesser{}
+	if from.IsValid() {
+		e = entry(t.addresses, prefixOf(from), now)
+	}
 	wait = max(0, e.next.Sub(now))
 	if now.Before(e.locked) || wait > longestWait {
 		r := tooMany
@@ -153,6 +156,9 @@ func (t *throttle) failed(from netip.Addr, name string, now time.Time) (until ti
 	defer t.mu.Unlock()
 	n := entry(t.names, nameKey(name), now)
 	n.failures, n.last = n.failures+1, now
+	if !from.IsValid() {
+		return time.Time{}
+	}
 	e := entry(t.addresses, prefixOf(from), now)
 	e.failures, e.last = e.failures+1, now
 	if e.next = now.Add(e.interval()); e.failures >= lockAfter && !now.Before(e.locked) {

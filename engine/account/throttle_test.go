@@ -140,3 +140,25 @@ func TestSaltsOfUnknownNamesOutliveTheProcess(t *testing.T) {
 		t.Error("salts do not depend on key and name")
 	}
 }
+
+// An exempt address is not counted; the account still is.
+func TestExemptAddressIsNotLockedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewAuthenticator(Options{})
+		var nobody netip.Addr
+		for i := range 3 * lockAfter {
+			begin := time.Now()
+			if err := g.Admit(t.Context(), nobody, "joe"); err != nil {
+				t.Fatalf("guess %d: %v", i, err)
+			}
+			if took := time.Since(begin); (took > 0) != (i >= accountFree) || took > accountMost {
+				t.Errorf("guess %d waits %v", i, took)
+			}
+			g.Failed(t.Context(), nobody, "joe", slog.New(slog.DiscardHandler))
+		}
+		begin := time.Now()
+		if err := g.Admit(t.Context(), nobody, "ann"); err != nil || time.Since(begin) != 0 {
+			t.Errorf("another account waits %v: %v", time.Since(begin), err)
+		}
+	})
+}

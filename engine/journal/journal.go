@@ -71,7 +71,7 @@ func (j *Journal) Accepted(ctx context.Context, env mail.Envelope) {
 // out before. Verb is "connect" before the greeting, "TLS" for a
 // handshake from the first octet, and "" between commands.
 func (j *Journal) Refused(ctx context.Context, caller netip.Addr, verb, what string, r mail.Reply) {
-	j.refusal(ctx, caller, "refused", client(caller), slog.String("verb", verb), slog.String("what", clean(what)), reply(r))
+	j.refusal(ctx, caller, r.Code == 421, "refused", client(caller), slog.String("verb", verb), slog.String("what", clean(what)), reply(r))
 }
 
 // Held: an accepted message waits in domain for its host to call.
@@ -154,7 +154,7 @@ func (j *Journal) SignedIn(ctx context.Context, caller netip.Addr, account, mech
 // SignInRefused: a caller did not prove to be account; account is "" where the
 // exchange ended before a name was given.
 func (j *Journal) SignInRefused(ctx context.Context, caller netip.Addr, account, mechanism string, tls bool) {
-	j.refusal(ctx, caller, "sign-in refused", client(caller), slog.String("account", clean(account)),
+	j.refusal(ctx, caller, false, "sign-in refused", client(caller), slog.String("account", clean(account)),
 		slog.String("mechanism", clean(mechanism)), slog.Bool("tls", tls))
 }
 

@@ -13,10 +13,10 @@ import (
 // How many refusals are written, so that no caller can fill the log. Those left
 // out are counted.
 const (
-	sessionLines = 20              // of one session
-	addressLines = 100             // of one address (of IPv6, its /64) at once
-	addressEvery = 2 * time.Second // another one of the address
-	maxAddresses = 4096            // with a count at a time
+	sessionLines = 20          // of one session
+	addressLines = 500         // of one address (of IPv6, its /64) at once
+	addressEvery = time.Second // another one of the address
+	maxAddresses = 4096        // with a count at a time
 )
 
 // An allowance is how many refusals of an address may still be written.
@@ -80,11 +80,12 @@ func (r *refusals) makeRoom(now time.Time) {
 }
 
 // refusal writes a line about a refused caller, unless there were too many.
-func (j *Journal) refusal(ctx context.Context, caller netip.Addr, event string, attrs ...slog.Attr) {
+// One that ends the session is not among those of the session.
+func (j *Journal) refusal(ctx context.Context, caller netip.Addr, ends bool, event string, attrs ...slog.Attr) {
 	if j == nil || j.log == nil {
 		return
 	}
-	if j.session != 0 && j.refused.Add(1) > sessionLines {
+	if j.session != 0 && !ends && j.refused.Add(1) > sessionLines {
 		return // End counts it
 	}
 	leftOut, ok := j.limit.admit(caller, time.Now())
@@ -104,7 +105,6 @@ func (j *Journal) End(ctx context.Context, caller netip.Addr) {
 		return
 	}
 	if n := j.refused.Load() - sessionLines; n > 0 {
-		j.refused.Store(0)
-		j.refusal(ctx, caller, "refused", client(caller), slog.Int64("more", n))
+		j.refusal(ctx, caller, true, "refused", client(caller), slog.Int64("more", n))
 	}
 }

@@ -31,11 +31,15 @@ func TestRefusalsAreBounded(t *testing.T) {
 		if n := refuse(s, "192.0.2.1", 50); n != sessionLines {
 			t.Errorf("a session writes %d lines", n)
 		}
+		s.Refused(t.Context(), netip.MustParseAddr("192.0.2.1"), "RCPT", "x", mail.Reply{Code: 421})
+		if !strings.Contains(out.String(), "reply=421") {
+			t.Error("why the session ends is left out")
+		}
 		if s.End(t.Context(), netip.MustParseAddr("192.0.2.1")); !strings.Contains(out.String(), " more=30 session=1\n") {
 			t.Errorf("its end is not told: %q", out.String())
 		}
 		written := 0
-		for id := range uint64(50) {
+		for id := range uint64(100) {
 			s := j.Session(id + 2)
 			written += refuse(s, "2001:db8::"+string('a'+rune(id%6)), 10)
 			s.End(t.Context(), netip.MustParseAddr("2001:db8::1"))
@@ -47,7 +51,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 			t.Errorf("another network writes %d lines", n)
 		}
 		time.Sleep(addressEvery)
-		if n := refuse(j, "2001:db8::1", 5); n != 1 || !strings.Contains(out.String(), "left_out=400") {
+		if n := refuse(j, "2001:db8::1", 5); n != 1 || !strings.Contains(out.String(), "left_out=500") {
 			t.Errorf("after a while: %d lines, %q", n, out.String())
 		}
 		for i := range uint32(2 * maxAddresses) {

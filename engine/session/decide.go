@@ -214,7 +214,7 @@ type Policy struct {
 	Limits   Limits
 
 	MayConnect func(netip.Addr) bool // nil: everybody
-	Exempt     func(netip.Addr) bool // from Limits.PerAddress; nil: nobody
+	Exempt     func(netip.Addr) bool // from Limits.PerAddress and the counting of wrong passwords by address; nil: nobody
 	RequireTLS bool                  // before all commands but EHLO, STARTTLS, NOOP and QUIT
 	Domains    Domains
 	SignIn     SignIn

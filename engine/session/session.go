@@ -318,7 +318,7 @@ func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, erro
 	}
 	x := &exchange{ctx: ctx, session: s, mechanism: mechanism}
 	lookup := func(name string) (account.Credential, bool) {
-		if x.refusal = s.deps.Auth.Admit(ctx, s.remote, name); x.refusal != nil {
+		if x.refusal = s.deps.Auth.Admit(ctx, s.guesser(), name); x.refusal != nil {
 			return account.Credential{}, false
 		}
 		c, ok := s.policy.SignIn.Lookup(name)
@@ -331,6 +331,15 @@ func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, erro
 	}
 	x.Server = server
 	return x, nil
+}
+
+// guesser is the address whose wrong passwords count, the zero Addr where it is
+// exempt.
+func (s *Session) guesser() netip.Addr {
+	if s.policy.Exempt != nil && s.policy.Exempt(s.remote) {
+		return netip.Addr{}
+	}
+	return s.remote
 }
 
 // An exchange counts what goes wrong and writes down how it ends. It lives no
@@ -369,7 +378,7 @@ func (x *exchange) failed(err error) error {
 	if refused := (*account.Refused)(nil); errors.As(err, &refused) {
 		name = refused.Name
 		if err = cmp.Or(x.refusal, err); x.refusal == nil {
-			s.deps.Auth.Failed(x.ctx, s.remote, name, s.deps.Log)
+			s.deps.Auth.Failed(x.ctx, s.guesser(), name, s.deps.Log)
 		}
 	}
 	_, secure := s.caller.TLS()

@@ -89,7 +89,7 @@ type Access struct {
 type Limits struct {
 	MaxConnections           int
 	MaxConnectionsPerAddress int
-	ConnectionLimitExempt    []netip.Prefix // MaxConnectionsPerAddress is not for them
+	ConnectionLimitExempt    []netip.Prefix // not counted by address
 	MaxMessageSize           int64
 	MaxSessionSize           int64 // of all messages of one connection
 	MaxUnfinishedBytes       int64 // of the site's unfinished messages in memory
@@ -280,7 +280,8 @@ func newLookup(s *Site, snap metabase.Snapshot) lookup {
 	}
 }
 
-// Exempt reports whether MaxConnectionsPerAddress is not for a client.
+// Exempt reports whether a client is exempt from what counts by address:
+// connections and wrong passwords.
 func (s *Site) Exempt(client netip.Addr) bool {
 	return contains(s.Limits.ConnectionLimitExempt, client)
 }
