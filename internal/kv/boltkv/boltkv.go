@@ -8,7 +8,9 @@
 //
 // bbolt has no checksums of what it keeps. Each value here has one, which also
 // covers the key, and the store has the sum of all: Open reads every pair, and
-// refuses a store that lacks one or has another.
+// refuses a store that lacks one or has another. Damage to the page that leads to
+// the last commit looks like a write of it that a crash cut off: the store then
+// opens as of the commit before.
 package boltkv
 
 import (
