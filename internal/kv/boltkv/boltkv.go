@@ -8,9 +8,10 @@
 //
 // bbolt has no checksums of what it keeps. Each value here has one, which also
 // covers the key, and the store has the sum of all: Open reads every pair, and
-// refuses a store that lacks one or has another. Damage to the page that leads to
-// the last commit looks like a write of it that a crash cut off: the store then
-// opens as of the commit before.
+// refuses a store that lacks one or has another. Two pages lead to the pairs, in
+// turns; one that is damaged looks like a write of it that a crash cut off, and
+// bbolt goes by the other. Close has both lead to the same pairs. After a crash,
+// damage to the newer one takes the last commit away.
 package boltkv
 
 import (
@@ -147,9 +148,13 @@ func verify(bdb *bolt.DB) (err error) {
 	}
 	return bdb.View(func(tx *bolt.Tx) error {
 		var sum uint64
-		err := tx.Bucket(pairs).ForEach(func(key, record []byte) error {
+		all := tx.Bucket(pairs)
+		err := all.ForEach(func(key, record []byte) error {
 			if _, err := unwrap(key, record); err != nil {
 				return err
+			}
+			if all.Get(key) == nil { // the way to it is damaged: a scan would begin too late
+				return fmt.Errorf("%w: a pair is not found by its key", kv.ErrDamaged)
 			}
 			sum += binary.BigEndian.Uint64(record)
 			return nil
@@ -299,12 +304,20 @@ func (db *store) collect(ctx context.Context, prefix []byte) (all []kv.Pair, err
 // Changed returns nil: the file is locked against other processes.
 func (db *store) Changed([]byte) <-chan struct{} { return nil }
 
+// repeatHead writes the page that leads to the pairs once more, to the place of
+// the one before. It is best effort: the store is whole without it.
+func (db *store) repeatHead() (err error) {
+	defer guard(&err)()
+	return db.bdb.Update(func(*bolt.Tx) error { return nil })
+}
+
 // Close lets commits end, then closes the file. It must not be called from inside
 // a scan.
 func (db *store) Close() error {
 	db.once.Do(func() {
 		db.queue.Close()
 		<-db.stopped
+		_ = db.repeatHead()
 		if err := db.bdb.Close(); err != nil {
 			db.closing = fmt.Errorf("kv: close %s: %w", db.dir, err)
 		}
