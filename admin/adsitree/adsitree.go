@@ -8,6 +8,8 @@ package adsitree
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 
 	"restante/admin/api"
 	"restante/metabase"
@@ -21,7 +23,9 @@ type Tree struct {
 
 	dryRun bool
 	tried  []api.Line // by a dry run so far
-	made   Made
+
+	mu   sync.Mutex // guards made: a script that is left behind may still be applying a batch
+	made Made
 }
 
 // Made is what a Tree has changed so far.
@@ -129,6 +133,8 @@ func (t *Tree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) 
 	}
 	a, _, err := api.MbApply.Call(ctx, t.conn, q)
 	if a.Made && !t.dryRun {
+		t.mu.Lock()
+		defer t.mu.Unlock()
 		t.made.Revisions = append(t.made.Revisions, a.Rev)
 		t.made.Changes += len(a.Changes)
 	}
@@ -139,7 +145,11 @@ func (t *Tree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) 
 }
 
 // Made tells what was changed so far.
-func (t *Tree) Made() Made { return t.made }
+func (t *Tree) Made() Made {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return Made{slices.Clone(t.made.Revisions), t.made.Changes}
+}
 
 // Difference tells what a dry run would have changed, all in one.
 func (t *Tree) Difference(ctx context.Context) (api.Applied, error) {
