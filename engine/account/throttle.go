@@ -17,7 +17,7 @@ import (
 
 // What guesses cost. An address (of IPv6, its /64) is slowed after a few and
 // then locked out. An account is only slowed, and by strangers never for longer
-// than accountMost: whoever guesses must not shut its owner out.
+// than accountMost: a caller who guesses must not shut its owner out.
 const (
 	spacing       = 20 * time.Millisecond // between two sign-ins of an address that guessed nothing
 	addressFree   = 5                     // wrong passwords without a delay

@@ -45,7 +45,7 @@ func (r *refusals) admit(caller netip.Addr, now time.Time) (leftOut int, ok bool
 	defer r.mu.Unlock()
 	a := r.addresses[key]
 	if a == nil {
-		r.makeRoom(now)
+		r.evict(now)
 		a = &allowance{lines: addressLines, at: now}
 		r.addresses[key] = a
 	}
@@ -60,9 +60,9 @@ func (r *refusals) admit(caller netip.Addr, now time.Time) (leftOut int, ok bool
 	return leftOut, true
 }
 
-// makeRoom forgets the addresses whose allowance is whole again, and where all
+// evict forgets the addresses whose allowance is whole again, and where all
 // are in use an arbitrary one.
-func (r *refusals) makeRoom(now time.Time) {
+func (r *refusals) evict(now time.Time) {
 	if len(r.addresses) < maxAddresses {
 		return
 	}

@@ -67,7 +67,7 @@ func (u passwordUse) covers(next passwordUse) bool {
 }
 
 // checkPasswords asks for write_secret at the key of a stored password where a
-// change sends it to another host, or with less protection. Whoever stores a
+// change sends it to another host, or with less protection. A caller who stores a
 // password, or moves its key, has that right already.
 func checkPasswords(c metabase.Change) (problems []metabase.Problem) {
 	k := &passwordCheck{Change: c, old: map[int]*Site{}, next: map[int]*Site{}, may: map[metabase.Path]bool{}}
