@@ -12,8 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime/debug"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +36,7 @@ func TestService(t *testing.T) { scripts(t, "../../testdata/script") }
 
 func scripts(t *testing.T, dir string) {
 	commands := ""
-	if raceEnabled() {
+	if testpeer.RaceEnabled() {
 		bin, err := testpeer.Build(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
@@ -85,12 +83,6 @@ func scripts(t *testing.T, dir string) {
 			"stop-during": stopDuring, "as": as,
 		},
 	})
-}
-
-// raceEnabled reports whether the test runs with the race detector.
-func raceEnabled() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 type scriptEnvKey struct{}

@@ -3,9 +3,13 @@
 package testpeer
 
 import (
+	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime/debug"
+	"slices"
 	"testing"
 )
 
@@ -89,6 +93,31 @@ func FaultSteps(t testing.TB, n, between int) []int {
 		steps = append(steps, n)
 	}
 	return steps
+}
+
+// RaceEnabled reports whether the test was built with the race detector.
+func RaceEnabled() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}
+
+// WithoutRace runs the test once more in a process built without the race
+// detector, where it was built with it, and reports whether it did. It is for a
+// test of what a library does with damaged memory: the checks of pointers that
+// come with the race detector end the process, and the shipped binary has none.
+func WithoutRace(t *testing.T) bool {
+	t.Helper()
+	if !RaceEnabled() {
+		return false
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-v",
+		fmt.Sprintf("-short=%t", testing.Short()), "-run=^"+t.Name()+"$", ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
+		t.Fatalf("without the race detector: %v\n%s", err, out)
+	}
+	return true
 }
 
 func soaking() bool { return os.Getenv("RESTANTE_SOAK") != "" }

@@ -87,6 +87,9 @@ func TestStoreOfBadgerIsNotReplaced(t *testing.T) {
 // Whatever octet of the file is wrong, Open says so or the store gives out what was
 // put in, and nothing else; it does not panic.
 func TestDamage(t *testing.T) {
+	if testpeer.WithoutRace(t) {
+		return
+	}
 	const n = 300
 	dir := t.TempDir()
 	db := mustOpen(t, dir)
