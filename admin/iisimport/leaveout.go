@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"restante/metabase"
 	"restante/metabase/mbxml"
@@ -72,7 +71,7 @@ type item struct {
 }
 
 func itemAt(p metabase.Path, id metabase.ID) item {
-	return item{strings.ToLower(string(p)), id}
+	return item{p.Fold(), id}
 }
 
 // culprits are the values and new keys that a check refuses, with the reason.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/big"
 	"slices"
 	"strings"
@@ -229,7 +230,7 @@ func (d handlers) rerouted(s settings.SiteImpact) (n int, seen bool) {
 // plan parses the lines of a batch. The error has a problem for every line that
 // cannot be parsed, and comes with the operations of the others.
 func (d handlers) plan(ctx context.Context, who api.Caller, lines []api.Line) (planned, error) {
-	p := lineParser{handlers: d, view: d.View(who), stored: map[string]metabase.Property{}}
+	p := lineParser{handlers: d, view: d.View(who), made: map[string][]metabase.Path{}, stored: map[string]metabase.Property{}}
 	var out planned
 	var problems []api.Problem
 	var single error
@@ -277,12 +278,30 @@ func atLine(n int, e *api.Error) (out []api.Problem) {
 type lineParser struct {
 	handlers
 	view   *metabase.View
-	made   []made                       // by add, cp and mv
-	stored map[string]metabase.Property // by set and unset: by path and id in lower case
+	made   map[string][]metabase.Path   // by add, cp and mv: by folded path, what it is copied from, or ""
+	stored map[string]metabase.Property // by set and unset: by folded path and id
 }
 
-// made is a key that an earlier line makes, by copying from where that is set.
-type made struct{ path, from metabase.Path }
+func (p *lineParser) makes(path, from metabase.Path) {
+	p.made[path.Fold()] = append(p.made[path.Fold()], from)
+}
+
+// sources yields what earlier lines copy to path, with a key above it or alone;
+// "" where a line adds it.
+func (p *lineParser) sources(path metabase.Path) iter.Seq[metabase.Path] {
+	return func(yield func(metabase.Path) bool) {
+		for up := range path.Parents() {
+			for _, from := range p.made[up.Fold()] {
+				if from != "" {
+					from = from.Join(strings.TrimPrefix(string(path[len(up):]), "/"))
+				}
+				if (from != "" || up == path) && !yield(from) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // exists reports whether an operation may be about the key at path.
 func (p *lineParser) exists(path metabase.Path) bool {
@@ -292,15 +311,12 @@ func (p *lineParser) exists(path metabase.Path) bool {
 	case p.view.Has(path):
 		return true
 	}
-	for _, m := range p.made {
-		if path.Equal(m.path) {
+	if len(p.made[path.Fold()]) > 0 {
+		return true
+	}
+	for from := range p.sources(path) {
+		if p.view.Has(from) && p.view.Sees(from) { // a key that the caller may not read is not copied
 			return true
-		}
-		if m.from != "" && path.Within(m.path) {
-			from := m.from + path[len(m.path):] // a key that the caller may not read is not copied
-			if p.view.Has(from) && p.view.Sees(from) {
-				return true
-			}
 		}
 	}
 	return false

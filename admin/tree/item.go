@@ -120,9 +120,12 @@ func (p *lineParser) model(t target, inherit bool) (metabase.Property, bool) {
 
 // source is where the key at path comes from, if an earlier line copies it.
 func (p *lineParser) source(path metabase.Path) metabase.Path {
-	for _, m := range p.made {
-		if m.from != "" && path.Within(m.path) && m.path != metabase.Root && !p.view.Has(path) {
-			return m.from + path[len(m.path):]
+	if p.view.Has(path) {
+		return path
+	}
+	for from := range p.sources(path) {
+		if from != "" {
+			return from
 		}
 	}
 	return path

@@ -65,7 +65,7 @@ func (p *lineParser) parseAdd(c call) (metabase.Op, error) {
 	} else {
 		op.Class = p.Schema.ClassAt(p.view.Snapshot, path)
 	}
-	p.made = append(p.made, made{path: path})
+	p.makes(path, "")
 	return op, nil
 }
 
@@ -113,7 +113,7 @@ func (p *lineParser) copied(c call) (from, to metabase.Path, err error) {
 		from, err = p.there(c.args[0])
 	}
 	if err == nil {
-		p.made = append(p.made, made{to, from})
+		p.makes(to, from)
 	}
 	return from, to, err
 }

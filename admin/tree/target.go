@@ -22,7 +22,7 @@ type target struct {
 
 // key names the property of t for a map.
 func (t target) key() string {
-	return strings.ToLower(string(t.path)) + "\x00" + number(t.prop.ID)
+	return t.path.Fold() + "\x00" + number(t.prop.ID)
 }
 
 // keyOf finds the key that a word names; it must be there, and the caller may

@@ -126,6 +126,32 @@ func TestParsedOperations(t *testing.T) {
 	}
 }
 
+// What an earlier line makes is there for a later one, whatever the case and the
+// octets of its name: K is the sign of Kelvin, of three octets, and a k without
+// case.
+func TestLaterLinesSeeWhatEarlierOnesMake(t *testing.T) {
+	for _, tt := range []struct {
+		lines []string
+		err   string
+	}{
+		{[]string{"add SMTPSVC/1/Domain/kelvin.test", "set smtpsvc/1/domain/\u212aELVIN.test RouteAction 512"}, ""},
+		{[]string{"add SMTPSVC/1/Domain/\u212aelvin.test", "set SMTPSVC/1/Domain/kelvin.test RouteAction 512"}, ""},
+		{[]string{"cp SMTPSVC/1 SMTPSVC/2", "set SMTPSVC/2/Domain/hub.example 70000 x"}, ""},
+		{[]string{"cp SMTPSVC/1/Domain/hub.example SMTPSVC/1/Domain/\u212a.test", "set SMTPSVC/1/Domain/k.test 70000 x"}, ""},
+		{[]string{"cp SMTPSVC/1/Domain/hub.example SMTPSVC/1/Domain/\u212a.test", "set SMTPSVC/1/Domain/k.test/x 70000 x"}, "not found"},
+	} {
+		d, who := setUp(t, kv.NewMem())
+		var q []api.Line
+		for i, line := range tt.lines {
+			q = append(q, api.Line{Number: i + 1, Words: strings.Fields(line)})
+		}
+		_, err := d.plan(t.Context(), who, q)
+		if got := fmt.Sprint(err); tt.err == "" && err != nil || !strings.Contains(got, tt.err) {
+			t.Errorf("%q: %v, want %q", tt.lines, err, tt.err)
+		}
+	}
+}
+
 func TestConfirmTime(t *testing.T) {
 	for in, want := range map[float64]time.Duration{
 		300: 5 * time.Minute, 0.001: time.Millisecond, 10 * 365 * 86400: 10 * 365 * 24 * time.Hour,

@@ -135,6 +135,9 @@ func (p Path) Join(elem string) Path {
 	return Path(string(p) + "/" + elem)
 }
 
+// Fold gives paths that are Equal the same string, and others different ones.
+func (p Path) Fold() string { return casefold.Fold(string(p)) }
+
 // Equal compares without case.
 func (p Path) Equal(q Path) bool { return p == q || strings.EqualFold(string(p), string(q)) }
 

@@ -153,22 +153,25 @@ func (s *Schema) ByID(id metabase.ID) (Prop, bool) {
 // or 0x hex. A number that the table does not know is a property without name,
 // type or class; it can be stored.
 func (s *Schema) Property(nameOrNumber string) (Prop, bool) {
-	p, err := s.Lookup(nameOrNumber)
-	return p, err == nil
+	if i, ok := s.byName[strings.ToLower(nameOrNumber)]; ok {
+		return s.props[i], true
+	}
+	n, err := strconv.ParseUint(nameOrNumber, 0, 32)
+	if err != nil || n == 0 {
+		return Prop{}, false
+	}
+	id := metabase.ID(n)
+	if p, ok := s.ByID(id); ok {
+		return p, true
+	}
+	return Prop{ID: id, UserType: metabase.UTServer, Bounds: Bounds{Max: maxDWord}, Classes: []string{"*"}}, true
 }
 
 // Lookup is Property with an error of kind [metabase.NotFound], which suggests a
 // name.
 func (s *Schema) Lookup(nameOrNumber string) (Prop, error) {
-	if i, ok := s.byName[strings.ToLower(nameOrNumber)]; ok {
-		return s.props[i], nil
-	}
-	if n, err := strconv.ParseUint(nameOrNumber, 0, 32); err == nil && n != 0 {
-		id := metabase.ID(n)
-		if p, ok := s.ByID(id); ok {
-			return p, nil
-		}
-		return Prop{ID: id, UserType: metabase.UTServer, Bounds: Bounds{Max: maxDWord}, Classes: []string{"*"}}, nil
+	if p, ok := s.Property(nameOrNumber); ok {
+		return p, nil
 	}
 	names := make([]string, len(s.props))
 	for i, p := range s.props {

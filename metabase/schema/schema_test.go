@@ -148,3 +148,11 @@ func TestClasses(t *testing.T) {
 		}
 	}
 }
+
+// A path ends in no property's name as a rule: the text of an error is made for
+// those only that ask for the error.
+func TestPropertyMakesNoErrorText(t *testing.T) {
+	if n := testing.AllocsPerRun(100, func() { IIS().Property("a-domain.example") }); n > 2 { // strconv's error
+		t.Errorf("a name that no property has costs %v allocations", n)
+	}
+}
