@@ -152,6 +152,7 @@ func (a *siteAdapter) queuePolicy(most int) queue.Policy {
 	}
 	return queue.Policy{
 		Ladder: a.Retry.SmtpRemoteProgressiveRetry, Expire: a.Retry.SmtpRemoteNDRExpireMinutes, DelayNotice: a.Retry.SmtpRemoteDelayExpireMinutes,
+		Collect:       a.Retry.ReportCollectTime,
 		Conversations: unlimited(a.Out.MaxOutConnections), PerDestination: unlimited(a.Out.MaxOutConnectionsPerDomain),
 	}
 }

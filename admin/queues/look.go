@@ -54,8 +54,8 @@ func (h handlers) messages(ctx context.Context, who api.Caller, r api.QueueReque
 
 // parseDomain parses the name of a destination.
 func parseDomain(s string) (mail.Domain, error) {
-	if s == string(queue.Badmail) {
-		return queue.Badmail, nil
+	if d := mail.Domain(s); d == queue.Badmail || d == queue.Reports {
+		return d, nil
 	}
 	d, err := mail.ParseDomain(s)
 	if err != nil {

@@ -118,6 +118,11 @@ func (j *Journal) Report(ctx context.Context, msg, about mail.MessageID, sender 
 	j.line(ctx, "dsn", id(msg), slog.String("about", string(about)), to(sender), slog.Int("recipients", recipients))
 }
 
+// ReportPostponed: the report about msg could not be made; it is tried again.
+func (j *Journal) ReportPostponed(ctx context.Context, about mail.MessageID, cause error, again time.Time) {
+	j.line(ctx, "dsn postponed", slog.String("about", string(about)), slog.String("why", clean(cause.Error())), slog.Time("again", again))
+}
+
 // Dropped: one recipient is given up without a report, because of why.
 func (j *Journal) Dropped(ctx context.Context, msg mail.MessageID, rcpt mail.Address, why string) {
 	j.line(ctx, "dropped", id(msg), to(rcpt), slog.String("why", clean(why)))

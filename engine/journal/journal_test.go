@@ -64,6 +64,8 @@ func TestEvents(t *testing.T) {
 			`{"msg":"released","domain":"b.test","verb":"TURN","account":"ann","client":"192.0.2.1","messages":5,"left":0}`},
 		{func(c context.Context, j *Journal) { j.Report(c, msgID, "about", mail.Address{}, 2) },
 			`{"msg":"dsn","msg_id":"06h0ihfrcs3q41uvs0vg","about":"about","to":"<>","recipients":2}`},
+		{func(c context.Context, j *Journal) { j.ReportPostponed(c, msgID, errors.New("full"), again) },
+			`{"msg":"dsn postponed","about":"06h0ihfrcs3q41uvs0vg","why":"full","again":"2026-01-02T03:04:05Z"}`},
 		{func(c context.Context, j *Journal) { j.Dropped(c, msgID, rcpt, "why") },
 			`{"msg":"dropped","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","why":"why"}`},
 		{func(c context.Context, j *Journal) { j.SetAside(c, msgID, "b.test", errors.New("rot")) },

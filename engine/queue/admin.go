@@ -92,6 +92,9 @@ func (q *Queue) Bounce(ctx context.Context, f Filter, dry bool) (Tally, error) {
 	reply := mail.Reply{Code: 550, Text: "taken out of the queue by its administrator"}
 	return q.act(ctx, f, dry, act{"bounce", func(ctx context.Context, entries []*entry) error {
 		for _, e := range entries {
+			if e.dest.name == Reports {
+				continue // the report is made with the last of the others, or when it is due
+			}
 			rec, env, err := q.load(e)
 			if err != nil {
 				return fmt.Errorf("queue %s: %w", e.id, err)
@@ -245,6 +248,15 @@ func (q *Queue) matches(e *entry, f Filter) bool {
 // change rewrites the records of entries in one commit. It skips a record that
 // cannot be read.
 func (q *Queue) change(ctx context.Context, entries []*entry, with func(*record)) error {
+	for {
+		err := q.tryChange(ctx, entries, with)
+		if !errors.Is(err, kv.ErrMoved) {
+			return err
+		}
+	}
+}
+
+func (q *Queue) tryChange(ctx context.Context, entries []*entry, with func(*record)) error {
 	var ops []kv.Op
 	for _, e := range entries {
 		key := e.key()
@@ -257,6 +269,9 @@ func (q *Queue) change(ctx context.Context, entries []*entry, with func(*record)
 			continue
 		}
 		with(&rec)
+		if e.dest.name == Reports {
+			ops = append(ops, kv.Must(key, raw)) // what other entries come to is added, claimed or not
+		}
 		ops = append(ops, kv.Put(key, rec.encode()))
 	}
 	return q.db.Commit(ctx, ops...)
@@ -289,6 +304,7 @@ func (q *Queue) remove(ctx context.Context, entries []*entry) error {
 
 // removeUnlessLast removes e, unless its message has no other entry.
 func (q *Queue) removeUnlessLast(ctx context.Context, e *entry) (last bool, err error) {
+	defer q.lockMessage(e)()
 	for {
 		n, err := q.entriesLeft(e.id)
 		if err != nil || n <= 1 {

@@ -21,7 +21,7 @@ import (
 func (l *Lease) Defer(ctx context.Context, r mail.Reply, host string) error {
 	ctx = context.WithoutCancel(ctx)
 	q, d := l.q, l.dest
-	held := q.deps.Router.Route(d.name).Held
+	held := q.route(d.name).Held
 	q.mu.Lock()
 	if !l.markDeferred() {
 		q.mu.Unlock()

@@ -200,7 +200,7 @@ func (l *Lease) Next() (mail.Item, bool) {
 			Env:      env,
 			To:       recipients(env, rec.open),
 			Attempts: rec.attempts,
-			Keep:     l.owner.unasked && l.q.deps.Router.Route(l.dest.name).Held,
+			Keep:     l.owner.unasked && l.q.route(l.dest.name).Held,
 			Open:     func() (io.ReadSeekCloser, error) { return l.q.store.Open(e.id) },
 		}, true
 	}
@@ -222,7 +222,7 @@ func (l *Lease) claim() *entry {
 	if l.closed || l.deferred || h.ended {
 		return nil
 	}
-	route := q.deps.Router.Route(d.name)
+	route := q.route(d.name)
 	if route.Frozen || route.Held && !h.all {
 		return nil
 	}

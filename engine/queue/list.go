@@ -55,7 +55,7 @@ func (q *Queue) Counts() Counts {
 		if d.live() > 0 {
 			c.Destinations++
 		}
-		if !q.deps.Router.Route(name).Held {
+		if !q.route(name).Held {
 			continue
 		}
 		c.Held += d.live()
@@ -140,7 +140,7 @@ func (q *Queue) Destinations() []DestinationState {
 // idleState is the state of a destination that is not leased. The caller holds
 // q.mu.
 func (q *Queue) idleState(d *destination) (State, time.Time) {
-	route := q.deps.Router.Route(d.name)
+	route := q.route(d.name)
 	wake := q.wakeTime(d)
 	switch {
 	case route.Frozen || d.count() == 0:
@@ -235,7 +235,7 @@ func (q *Queue) message(e *entry) (m Message, ok bool) {
 	if last.tried != 0 {
 		m.LastTry, m.LastError, m.Host = unixTime(last.tried), last.reply.String(), last.host
 	}
-	route := q.deps.Router.Route(d.name)
+	route := q.route(d.name)
 	switch next := max(e.next, d.backoff.next); {
 	case e.is(unreadable):
 		m.State = Damaged

@@ -17,13 +17,14 @@ import (
 )
 
 // A model of a queue: for each message, the recipients that are still open.
-// Reports enter it as they are made.
+// Reports enter it as they are made; failed recipients without one wait in Reports.
 type model struct {
 	h      *fixture
 	rnd    *rand.Rand
 	open   map[mail.MessageID]map[mail.Address]mail.Domain // where each waits
 	frozen map[mail.MessageID]bool
 	from   map[mail.MessageID]mail.Address
+	untold map[mail.MessageID]map[mail.Address]bool
 	told   int // reports that are in the model
 }
 
@@ -47,9 +48,15 @@ func (m *model) step(t *testing.T) {
 	case 9:
 		m.act(t, "thaw", m.h.q.Thaw, func(id mail.MessageID) { delete(m.frozen, id) })
 	case 10:
-		if m.rnd.IntN(4) == 0 {
+		switch m.rnd.IntN(4) {
+		case 0:
 			m.act(t, "delete", m.h.q.Delete, m.drop)
-		} else {
+		case 1:
+			if err := m.h.q.flushReports(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			m.reports()
+		default:
 			m.act(t, "retry", m.h.q.Retry, func(mail.MessageID) {})
 		}
 	case 11:
@@ -68,12 +75,19 @@ func (m *model) enter(id mail.MessageID, from mail.Address, to ...string) {
 func (m *model) drop(id mail.MessageID) {
 	delete(m.open, id)
 	delete(m.frozen, id)
+	delete(m.untold, id)
 }
 
 // reports takes in what the queue has made since.
 func (m *model) reports() {
 	for _, r := range m.h.reports[m.told:] {
 		m.enter(r.ID, mail.Address{}, r.About.From.String())
+		for _, s := range r.Recipients {
+			delete(m.untold[r.About.ID], s.To.Address)
+		}
+		if len(m.untold[r.About.ID]) == 0 {
+			delete(m.untold, r.About.ID)
+		}
 	}
 	m.told = len(m.h.reports)
 }
@@ -122,14 +136,20 @@ func (m *model) settled(id mail.MessageID, d mail.Domain, out []mail.Outcome) {
 		switch {
 		case o.Status == mail.Failed && m.from[id].IsNull() && d != Badmail:
 			m.open[id][o.To] = Badmail
+		case o.Status == mail.Failed && d != Badmail:
+			delete(m.open[id], o.To)
+			if m.untold[id] == nil {
+				m.untold[id] = map[mail.Address]bool{}
+			}
+			m.untold[id][o.To] = true
 		case o.Status != mail.Deferred:
 			delete(m.open[id], o.To)
 		}
 	}
-	if len(m.open[id]) == 0 {
+	m.reports()
+	if len(m.open[id]) == 0 && len(m.untold[id]) == 0 {
 		m.drop(id)
 	}
-	m.reports()
 }
 
 func (m *model) act(t *testing.T, name string, do func(context.Context, Filter, bool) (Tally, error), then func(mail.MessageID)) {
@@ -149,11 +169,18 @@ func (m *model) act(t *testing.T, name string, do func(context.Context, Filter, 
 
 func (m *model) compare(t *testing.T) {
 	t.Helper()
-	got := map[mail.MessageID]map[mail.Address]mail.Domain{}
+	got, untold := map[mail.MessageID]map[mail.Address]mail.Domain{}, map[mail.MessageID]map[mail.Address]bool{}
 	for _, d := range m.h.q.Destinations() {
 		for msg, err := range m.h.q.Messages(t.Context(), d.Domain) {
 			if err != nil {
 				t.Fatal(err)
+			}
+			if d.Domain == Reports {
+				untold[msg.ID] = map[mail.Address]bool{}
+				for _, to := range msg.To {
+					untold[msg.ID][to.Address] = true
+				}
+				continue
 			}
 			if (msg.State == Frozen) != m.frozen[msg.ID] {
 				t.Fatalf("%s is %s, model frozen %v", msg.ID, msg.State, m.frozen[msg.ID])
@@ -169,6 +196,9 @@ func (m *model) compare(t *testing.T) {
 	if !maps.EqualFunc(got, m.open, maps.Equal) {
 		t.Fatalf("queue %v, model %v", got, m.open)
 	}
+	if !maps.EqualFunc(untold, m.untold, maps.Equal) {
+		t.Fatalf("reports of the queue %v, of the model %v", untold, m.untold)
+	}
 	if n := m.h.store.Messages(); n != len(m.open) {
 		t.Fatalf("%d bodies, %d messages", n, len(m.open))
 	}
@@ -183,7 +213,7 @@ func TestModel(t *testing.T) {
 		h.held[d] = true
 	}
 	m := &model{h: h, rnd: rand.New(rand.NewPCG(seed, 0)), open: map[mail.MessageID]map[mail.Address]mail.Domain{},
-		frozen: map[mail.MessageID]bool{}, from: map[mail.MessageID]mail.Address{}}
+		frozen: map[mail.MessageID]bool{}, from: map[mail.MessageID]mail.Address{}, untold: map[mail.MessageID]map[mail.Address]bool{}}
 	steps := 2000
 	if testing.Short() {
 		steps = 300
@@ -284,6 +314,9 @@ func actAll(t *testing.T, h *fixture) []error {
 
 func verifyOwed(t *testing.T, h *fixture, n int, owed map[mail.MessageID]map[string]bool, unreported int) {
 	t.Helper()
+	if err := h.q.flushReports(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	reports := 0
 	for _, d := range h.q.Destinations() {
 		for m, err := range h.q.Messages(t.Context(), d.Domain) {
@@ -394,8 +427,8 @@ func TestConcurrentSettlesOfOneMessage(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if c := h.q.Counts(); c.Messages != 100 || h.store.Messages() != 100 {
-		t.Errorf("left %+v, %d bodies, want the 100 reports", c, h.store.Messages())
+	if c := h.q.Counts(); c.Messages != 50 || h.store.Messages() != 50 {
+		t.Errorf("left %+v, %d bodies, want a report for each message", c, h.store.Messages())
 	}
 	h.check()
 	h.reopen()

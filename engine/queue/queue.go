@@ -13,9 +13,11 @@
 //     [Router] holds it. The queue asks that at each decision and never
 //     stores it.
 //   - An attempt leases its destination. Two leases never get the same message.
-//   - The outcomes of a message, and the report to its sender, are stored in one
-//     commit before anything of the message is removed. A message is removed
-//     when its last entry is settled.
+//   - The outcomes of a message, and the report to its sender or what that will
+//     state, are stored in one commit before anything of the message is removed.
+//     A message is removed when its last entry is settled.
+//   - A sender gets one report about all recipients of a message whose outcomes
+//     come within [Policy].Collect, or with the last entry.
 //
 // The index is in memory and small; recipients, replies and texts stay in the
 // [Store]. The package does not know how mail is delivered, what a report looks
@@ -76,6 +78,8 @@ type Deps struct {
 	FS      disk.FS          // where Export writes; nil: the system's
 
 	Unsettled Unsettled // of the queue that was open before
+
+	Stored func(error) // told of each collected report that was stored, or why not; may be nil
 }
 
 func (d Deps) validate() error {
@@ -96,6 +100,8 @@ type Queue struct {
 	db    kv.DB
 	deps  Deps
 	wake  chan struct{}
+
+	settling [64]sync.Mutex // by message; see lockMessage. Locked before mu
 
 	mu      sync.Mutex // guards what follows and all entries and destinations
 	dests   map[mail.Domain]*destination
@@ -151,7 +157,7 @@ func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []m
 	for name, r := range parts {
 		d := q.destination(name)
 		q.addEntry(d, &entry{id: env.ID, received: r.received, size: r.size, next: r.next, flags: flags})
-		if q.deps.Router.Route(name).Held {
+		if q.route(name).Held {
 			held = append(held, name)
 		}
 	}
@@ -170,7 +176,15 @@ func (q *Queue) addEntry(d *destination, e *entry) {
 // ageless reports whether mail for a destination neither expires nor is
 // reported as late.
 func (q *Queue) ageless(name mail.Domain) bool {
-	return name == Badmail || q.deps.Router.Route(name).Held
+	return name == Badmail || name == Reports || q.route(name).Held
+}
+
+// route asks the settings in force about a domain.
+func (q *Queue) route(name mail.Domain) RouteState {
+	if name == Reports {
+		return RouteState{}
+	}
+	return q.deps.Router.Route(name)
 }
 
 // destination returns the destination called name, which it creates if there is
@@ -212,7 +226,7 @@ func (q *Queue) wakeTime(d *destination) int64 {
 		}
 		return never
 	}
-	route := q.deps.Router.Route(d.name)
+	route := q.route(d.name)
 	switch {
 	case route.Frozen:
 		return never
@@ -266,6 +280,9 @@ func (q *Queue) postponed() (names []mail.Domain) {
 	defer q.mu.Unlock()
 	t := now()
 	for name, d := range q.dests {
+		if name == Reports {
+			continue // no route leads to it
+		}
 		if d.backoff.next > t || slices.ContainsFunc(d.due, func(e *entry) bool { return e.next > t }) {
 			names = append(names, name)
 		}
@@ -307,7 +324,7 @@ func (q *Queue) trigger(d mail.Domain, owner bool) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	dest := q.dests[d]
-	if dest == nil || q.deps.Router.Route(d).Frozen || dest.count() == 0 {
+	if dest == nil || q.route(d).Frozen || dest.count() == 0 {
 		return 0
 	}
 	dest.triggered, dest.byOwner = true, owner || dest.triggered && dest.byOwner

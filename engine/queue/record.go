@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"restante/engine/dsn"
 	"restante/engine/mail"
 	"restante/internal/kv"
 	coding "restante/internal/record"
@@ -62,6 +63,7 @@ type record struct {
 	next     int64
 	open     []int
 	last     lastReply
+	told     []dsn.RecipientStatus // of an entry in Reports: one for each of open, without To
 }
 
 // A lastReply is the reply to the last attempt.
@@ -71,11 +73,19 @@ type lastReply struct {
 	host  string
 }
 
-const recordVersion = 1
+// A record with statuses has a version of its own.
+const (
+	recordVersion = 1
+	reportVersion = 2
+)
 
 func (r record) encode() []byte {
 	b := make([]byte, 0, 48+len(r.last.reply.Text)+len(r.last.host))
-	b = append(b, recordVersion, r.flags&stored)
+	version := byte(recordVersion)
+	if len(r.told) > 0 {
+		version = reportVersion
+	}
+	b = append(b, version, r.flags&stored)
 	b = binary.AppendUvarint(b, uint64(r.attempts))
 	b = binary.AppendVarint(b, r.received)
 	b = binary.AppendVarint(b, r.size)
@@ -84,7 +94,13 @@ func (r record) encode() []byte {
 	for _, i := range r.open {
 		b = binary.AppendUvarint(b, uint64(i))
 	}
-	return r.last.append(b)
+	b = r.last.append(b)
+	for _, s := range r.told {
+		b = coding.AppendText(coding.AppendText(b, string(s.Action)), s.Status)
+		b = lastReply{nanos(s.Tried), s.Reply, s.Host}.append(b)
+		b = binary.AppendVarint(b, nanos(s.Until))
+	}
+	return b
 }
 
 func (w lastReply) append(b []byte) []byte {
@@ -134,17 +150,36 @@ func readLastReply(r *coding.Reader) lastReply {
 
 func decodeRecord(b []byte) (record, error) {
 	r := coding.Read(b)
-	r.Form(recordVersion)
+	reports := len(b) > 0 && b[0] == reportVersion
+	if reports {
+		r.Form(reportVersion)
+	} else {
+		r.Form(recordVersion)
+	}
 	out := record{flags: r.Byte() & stored, attempts: number(&r, maxCount)}
 	out.received, out.size, out.next = r.Int(), r.Int(), r.Int()
 	for range r.Count() {
 		out.open = append(out.open, number(&r, maxCount))
 	}
 	out.last = readLastReply(&r)
-	if r.End() != nil {
+	if reports {
+		out.told = readStatuses(&r, len(out.open))
+	}
+	if r.End() != nil || reports && len(out.told) == 0 {
 		return record{}, errRecord
 	}
 	return out, nil
+}
+
+func readStatuses(r *coding.Reader, n int) (out []dsn.RecipientStatus) {
+	for range n {
+		s := dsn.RecipientStatus{Action: dsn.Action(r.Text()), Status: r.Text()}
+		last := readLastReply(r)
+		s.Tried, s.Reply, s.Host = unixTime(last.tried), last.reply, last.host
+		s.Until = unixTime(r.Int())
+		out = append(out, s)
+	}
+	return out
 }
 
 func decodeBackoff(b []byte) (backoff, error) {
@@ -165,9 +200,18 @@ func unixTime(nano int64) time.Time {
 	return time.Unix(0, nano)
 }
 
+// nanos undoes unixTime.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
 // truncate cuts a peer's text to what a person can use.
-func truncate(s string) string {
-	const most = 1000
+func truncate(s string) string { return cut(s, 1000) }
+
+func cut(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"restante/engine/dsn"
 	"restante/engine/mail"
 	"restante/internal/deptest"
 )
@@ -33,23 +34,30 @@ func TestRecord(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, r) {
 		t.Errorf("got %+v, %v; want %+v", got, err, r)
 	}
+	status := dsn.RecipientStatus{Action: dsn.Delayed, Status: "4.4.7", Reply: r.last.reply, Host: "mx.test", Tried: time.Unix(5, 6), Until: time.Unix(7, 0)}
+	told := record{received: 1, open: []int{4, 2}, told: []dsn.RecipientStatus{status, {Action: dsn.Failed}}}
+	if got, err := decodeRecord(told.encode()); err != nil || !reflect.DeepEqual(got, told) {
+		t.Errorf("got %+v, %v; want %+v", got, err, told)
+	}
 	o := backoff{failures: 3, next: 9, last: r.last}
 	if got, err := decodeBackoff(o.encode()); err != nil || got != o {
 		t.Errorf("got %+v, %v; want %+v", got, err, o)
 	}
-	whole := r.encode()
-	for n := range whole {
-		if _, err := decodeRecord(whole[:n]); err == nil {
-			t.Errorf("the first %d octets are taken for a record", n)
+	for _, whole := range [][]byte{r.encode(), told.encode()} {
+		for n := range whole {
+			if _, err := decodeRecord(whole[:n]); err == nil {
+				t.Errorf("the first %d octets are taken for a record", n)
+			}
 		}
-	}
-	if _, err := decodeRecord(append(whole, 0)); err == nil {
-		t.Error("a record with a tail is taken")
+		if _, err := decodeRecord(append(whole, 0)); err == nil {
+			t.Error("a record with a tail is taken")
+		}
 	}
 }
 
 func FuzzRecord(f *testing.F) {
 	f.Add(record{open: []int{1, 2}, size: 5, last: lastReply{1, mail.Reply{Code: 250, Text: "x"}, "h"}}.encode())
+	f.Add(record{open: []int{1}, told: []dsn.RecipientStatus{{Action: dsn.Failed}}}.encode())
 	f.Add(backoff{failures: 1}.encode())
 	f.Add([]byte{recordVersion, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -80,6 +80,10 @@ func (q *Queue) attempt(ctx context.Context, l *Lease) {
 		q.mu.Unlock()
 		q.wakeScheduler()
 	}()
+	if l.Domain() == Reports {
+		q.makeReports(ctx, l)
+		return
+	}
 	q.deps.Attempt(ctx, l)
 }
 
@@ -89,6 +93,7 @@ type Policy struct {
 	Ladder         []time.Duration // between attempts; the last one repeats; nil: 15, 30, 60, 240 minutes
 	Expire         time.Duration   // the age at which a message that cannot be delivered is given up; 0: 48 hours
 	DelayNotice    time.Duration   // the age at which a sender hears of a delay; 0: 12 hours
+	Collect        time.Duration   // for which a report waits for outcomes of other recipients; 0: 5 minutes
 	Conversations  int             // attempts at once; 0: 100
 	PerDestination int             // of them for one destination; 0: 4
 }
@@ -99,6 +104,7 @@ func (p Policy) withDefaults() Policy {
 	}
 	setDefault(&p.Expire, 48*time.Hour)
 	setDefault(&p.DelayNotice, 12*time.Hour)
+	setDefault(&p.Collect, 5*time.Minute)
 	setDefault(&p.Conversations, 100)
 	setDefault(&p.PerDestination, 4)
 	return p
@@ -108,6 +114,13 @@ func setDefault[T int | time.Duration](v *T, otherwise T) {
 	if *v <= 0 {
 		*v = otherwise
 	}
+}
+
+// collect is how long the report on a message of that age waits for further
+// outcomes. It grows with the age: recipients that fail one after the other make
+// few reports.
+func (p Policy) collect(age int64) time.Duration {
+	return max(p.Collect, min(time.Duration(age/2), time.Hour))
 }
 
 // interval is the wait after that many attempts, at least a second.

@@ -17,16 +17,16 @@ import (
 
 // A decision is what the outcomes of one message come to.
 type decision struct {
-	rec           record                // the entry as it remains
-	failed        []int                 // recipients given up
-	reportable    []dsn.RecipientStatus // for the report to the sender
-	undeliverable []int                 // of them, those that no sender can be told of
-	failure       lastReply             // why the last of them was given up
-	open          bool                  // a recipient has no outcome yet
-	answered      bool                  // the destination's host accepted or refused a recipient
-	events        []func()              // journal lines to write after the commit
-	failEvents    []func()              // journal lines about failed recipients
-	damage        error                 // why the stored message cannot be read
+	rec           record            // the entry as it remains
+	ended         []int             // recipients delivered or given up
+	reportable    []recipientStatus // for the report to the sender
+	undeliverable []int             // recipients given up that no sender can be told of
+	failure       lastReply         // why the last of them was given up
+	open          bool              // a recipient has no outcome yet
+	unfinished    bool              // a recipient may still come to something reportable
+	answered      bool              // the destination's host accepted or refused a recipient
+	events        []func()          // journal lines to write after the commit
+	damage        error             // why the stored message cannot be read
 }
 
 // settle records the outcomes of a claimed message. While a recipient has no
@@ -36,32 +36,19 @@ func (q *Queue) settle(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 	if !found {
 		return true, nil
 	}
-	n, err := q.prepareReport(ctx, t, &v)
-	if err != nil {
-		// Without a report nothing is given up: the recipients are tried again.
-		err = fmt.Errorf("queue %s: %w", t.entry.id, err)
-		v.keepFailed(q.policy())
-	}
-	commitErr := q.commit(ctx, t, v, n)
-	if commitErr != nil && n != nil {
-		// The disk may lack the space for the report only.
-		err = commitErr
-		v.keepFailed(q.policy())
-		commitErr = q.commit(ctx, t, v, nil)
-	}
-	if commitErr != nil {
+	if err := q.commit(ctx, t, &v); err != nil {
 		q.keepOutcomes(t.entry, outcomes)
-		return true, errors.Join(err, commitErr)
+		return true, err
 	}
-	for _, line := range append(v.events, v.failEvents...) {
+	for _, line := range v.events {
 		line()
 	}
 	t.rec = v.rec
 	if v.damage != nil && len(v.rec.open) > 0 {
 		q.markUnreadable(t.entry, v.damage) // another try would fail in the same way
-		return false, err
+		return false, nil
 	}
-	return v.open, err
+	return v.open, nil
 }
 
 // decide turns the outcomes into a decision; found is false if none is for a
@@ -101,6 +88,7 @@ func (q *Queue) decide(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 			j.deferred(ctx, &v, i, o)
 		}
 	}
+	v.unfinished = v.open || deferred && !j.delayed()
 	if deferred && j.delayed() {
 		v.rec.flags |= noticed
 	}
@@ -130,12 +118,13 @@ func (j *decider) delayed() bool {
 	return !j.held && j.rec.flags&noticed == 0 && j.now >= j.rec.received+int64(j.policy.DelayNotice)
 }
 
-func (j *decider) fate(i int, o mail.Outcome, a dsn.Action) dsn.RecipientStatus {
-	return dsn.RecipientStatus{To: j.env.To[i], Action: a, Reply: o.Reply, Host: o.Host, Tried: unixTime(j.now)}
+func (j *decider) status(i int, o mail.Outcome, a dsn.Action) recipientStatus {
+	return recipientStatus{i, dsn.RecipientStatus{To: j.env.To[i], Action: a, Reply: o.Reply, Host: o.Host, Tried: unixTime(j.now)}}
 }
 
 func (j *decider) delivered(ctx context.Context, v *decision, i int, o mail.Outcome) {
 	v.answered = true
+	v.ended = append(v.ended, i)
 	v.events = append(v.events, func() { j.deps.Journal.Delivered(ctx, j.env.ID, o) })
 	action := dsn.Relayed
 	if o.Host == "" {
@@ -143,25 +132,25 @@ func (j *decider) delivered(ctx context.Context, v *decision, i int, o mail.Outc
 	}
 	// RFC 3461 §5.2.2: a next hop that makes reports makes this one too.
 	if o.NoDSN && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, action) {
-		v.reportable = append(v.reportable, j.fate(i, o, action))
+		v.reportable = append(v.reportable, j.status(i, o, action))
 	}
 }
 
 func (j *decider) failed(ctx context.Context, v *decision, i int, o mail.Outcome, status string) {
 	v.answered = v.answered || o.Status == mail.Failed && o.Host != ""
-	v.failed = append(v.failed, i)
-	v.failEvents = append(v.failEvents, func() {
+	v.ended = append(v.ended, i)
+	v.events = append(v.events, func() {
 		if o.Status == mail.Failed {
 			j.deps.Journal.Failed(ctx, j.env.ID, o)
 		} else {
 			j.deps.Journal.Expired(ctx, j.env.ID, o, time.Duration(j.now-j.rec.received))
 		}
 	})
-	f := j.fate(i, o, dsn.Failed)
+	f := j.status(i, o, dsn.Failed)
 	f.Status = status
 	switch {
 	case j.entry.dest.name == Badmail:
-		v.failEvents = append(v.failEvents, func() { j.deps.Journal.Dropped(ctx, j.env.ID, o.To, "it has no sender to tell") })
+		v.events = append(v.events, func() { j.deps.Journal.Dropped(ctx, j.env.ID, o.To, "it has no sender to tell") })
 	case j.env.From.IsNull():
 		// RFC 5321 §6.1: never a report about a report.
 		v.undeliverable = append(v.undeliverable, i)
@@ -169,7 +158,7 @@ func (j *decider) failed(ctx context.Context, v *decision, i int, o mail.Outcome
 	case dsn.Wanted(f.To.Notify, dsn.Failed):
 		v.reportable = append(v.reportable, f)
 	default:
-		v.failEvents = append(v.failEvents, func() { j.deps.Journal.Dropped(ctx, j.env.ID, o.To, "its sender asked for no report") })
+		v.events = append(v.events, func() { j.deps.Journal.Dropped(ctx, j.env.ID, o.To, "its sender asked for no report") })
 	}
 }
 
@@ -185,73 +174,40 @@ func (j *decider) deferred(ctx context.Context, v *decision, i int, o mail.Outco
 	again := unixTime(v.rec.next)
 	v.events = append(v.events, func() { j.deps.Journal.Deferred(ctx, j.env.ID, o, again) })
 	if j.delayed() && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, dsn.Delayed) {
-		f := j.fate(i, o, dsn.Delayed)
+		f := j.status(i, o, dsn.Delayed)
 		f.Until = unixTime(j.rec.received + int64(j.policy.Expire))
 		v.reportable = append(v.reportable, f)
 	}
 }
 
-// keepFailed turns failures into deferrals, because their report could not be
+// commit stores the decision, with the report or what it will state in the same
+// commit, and then brings the index in line. After an error nothing of it is
 // stored.
-func (v *decision) keepFailed(p Policy) {
-	v.rec.open = append(v.rec.open, v.failed...)
-	v.rec.next = max(v.rec.next, now()+int64(p.interval(1)))
-	v.rec.flags &^= noticed
-	v.failed, v.reportable, v.undeliverable, v.failEvents = nil, nil, nil, nil
-}
-
-// A pendingReport is a report that is not stored yet.
-type pendingReport struct {
-	env  mail.Envelope
-	text []byte
-}
-
-// prepareReport writes the report about what v decides, or returns nil where
-// none is due.
-func (q *Queue) prepareReport(ctx context.Context, t *leasedMessage, v *decision) (*pendingReport, error) {
-	if len(v.reportable) == 0 {
-		return nil, nil
-	}
-	id := mail.NewMessageID(time.Now())
-	report := dsn.Report{ID: id, At: time.Now(), About: t.env, Recipients: v.reportable}
-	if body, err := q.store.Open(t.env.ID); err == nil {
-		defer body.Close()
-		report.Message = body // an unreadable message is reported without its text
-	}
-	text, err := q.deps.Report(ctx, report)
-	if err != nil {
-		return nil, fmt.Errorf("report: %w", err)
-	}
-	env := mail.Envelope{ID: id, Received: report.At, Size: int64(len(text)),
-		// RFC 3461 §6.1: so that no report comes of it.
-		To: []mail.Recipient{{Address: t.env.From, Notify: "NEVER"}}}
-	told := len(v.reportable)
-	v.events = append(v.events, func() { q.deps.Journal.Report(ctx, id, t.env.ID, t.env.From, told) })
-	return &pendingReport{env, text}, nil
-}
-
-// commit stores the decision, with the report in the same commit, and then
-// brings the index in line. After an error nothing of it is stored.
-func (q *Queue) commit(ctx context.Context, t *leasedMessage, v decision, report *pendingReport) error {
+func (q *Queue) commit(ctx context.Context, t *leasedMessage, v *decision) error {
+	defer q.lockMessage(t.entry)()
+	var postponed error // why the report could not be made
 	for {
-		err := q.tryCommit(ctx, t, v, report)
-		if !errors.Is(err, kv.ErrMoved) {
+		reported, err := q.tryCommit(ctx, t, v, postponed)
+		switch {
+		case errors.Is(err, kv.ErrMoved): // another entry of the message was settled at the same time
+		case err != nil && reported:
+			postponed = err // the disk may lack the space for the report only
+		default:
 			return err
 		}
-		// Another entry of the message was settled at the same time.
 	}
 }
 
-func (q *Queue) tryCommit(ctx context.Context, t *leasedMessage, v decision, report *pendingReport) error {
+func (q *Queue) tryCommit(ctx context.Context, t *leasedMessage, v *decision, postponed error) (reported bool, err error) {
 	e := t.entry
 	was, err := q.entriesLeft(e.id)
 	if err != nil {
-		return err
+		return false, err
 	}
-	now, ops := was, q.backoffOps(e.dest, v)
-	badmail, added, err := q.badmailOps(t, v)
+	now, ops := was, q.backoffOps(e.dest, *v)
+	badmail, added, err := q.badmailOps(t, *v)
 	if err != nil {
-		return err
+		return false, err
 	}
 	ops = append(ops, badmail...)
 	if added {
@@ -260,13 +216,36 @@ func (q *Queue) tryCommit(ctx context.Context, t *leasedMessage, v decision, rep
 	if len(v.rec.open) == 0 {
 		now--
 	}
-	ops = append(ops, changeCount(e.id, was, now)...)
-	last := now == 0
+	c, err := q.collect(t, v, was, now, postponed)
+	if err != nil {
+		return false, err
+	}
+	now += c.entries()
+	var report *pendingReport
+	if c.due {
+		if report, err = q.prepareReport(ctx, t.env, c.rec); err != nil {
+			return true, err
+		}
+	}
+	ops = append(append(ops, c.ops()...), changeCount(e.id, was, now)...)
+	if err := q.storeEntry(ctx, e, v.rec, now == 0, report, ops); err != nil {
+		return report != nil, err
+	}
+	if postponed != nil {
+		q.deps.Journal.ReportPostponed(ctx, e.id, postponed, unixTime(c.rec.next))
+	}
+	q.updateIndex(e, *v, now == 0, c)
+	return false, nil
+}
+
+// storeEntry commits ops and the record of e, which is settled if it has no open
+// recipients. With its last entry the message is removed.
+func (q *Queue) storeEntry(ctx context.Context, e *entry, rec record, last bool, report *pendingReport, ops []kv.Op) (err error) {
 	switch {
 	case last && report == nil:
 		err = q.store.Remove(ctx, []mail.MessageID{e.id}, append(ops, kv.Del(e.key()))...)
-	case last || len(v.rec.open) > 0:
-		err = q.write(ctx, report, append(ops, kv.Put(e.key(), v.rec.encode())))
+	case last || len(rec.open) > 0:
+		err = q.write(ctx, report, append(ops, kv.Put(e.key(), rec.encode())))
 	default:
 		err = q.write(ctx, report, append(ops, kv.Del(e.key())))
 	}
@@ -279,7 +258,6 @@ func (q *Queue) tryCommit(ctx context.Context, t *leasedMessage, v decision, rep
 			q.deps.Journal.Unfreed(ctx, e.id, err)
 		}
 	}
-	q.updateIndex(e, v, last)
 	return nil
 }
 
@@ -306,22 +284,6 @@ func (q *Queue) badmailOps(t *leasedMessage, v decision) (ops []kv.Op, added boo
 	return []kv.Op{unchanged, kv.Put(key, rec.encode())}, !ok, nil
 }
 
-// write commits ops, together with the report if there is one.
-func (q *Queue) write(ctx context.Context, report *pendingReport, ops []kv.Op) error {
-	if report == nil {
-		return q.db.Commit(ctx, ops...)
-	}
-	d, err := q.store.Create(ctx)
-	if err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	defer d.Abort()
-	if _, err := d.Write(report.text); err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	return q.accept(ctx, d, report.env, ops...)
-}
-
 // backoffOps returns the operations that clear the backoff of d, if its host
 // has answered.
 func (q *Queue) backoffOps(d *destination, v decision) []kv.Op {
@@ -334,11 +296,12 @@ func (q *Queue) backoffOps(d *destination, v decision) []kv.Op {
 }
 
 // updateIndex brings the index in line with what was committed.
-func (q *Queue) updateIndex(e *entry, v decision, last bool) {
+func (q *Queue) updateIndex(e *entry, v decision, last bool, c collected) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	d := e.dest
 	delete(q.unsettled, string(e.key()))
+	q.enterReports(e, c)
 	if len(v.undeliverable) > 0 {
 		q.enterBadmail(e)
 	}

@@ -24,6 +24,10 @@ import (
 // so that one that is there has its text. When Export returns nil, all files
 // survive a power cut.
 func (q *Queue) Export(ctx context.Context, f Filter, dir string) (Tally, error) {
+	// What no report states yet would be lost: the files have open recipients only.
+	if err := q.flushReports(ctx); err != nil {
+		return Tally{}, fmt.Errorf("queue: export: %w", err)
+	}
 	picked, err := q.pick(ctx, f)
 	if err != nil {
 		return Tally{}, err
@@ -63,6 +67,9 @@ func (q *Queue) exportOne(to *disk.Folder, parts []*entry) (bool, error) {
 	var open []int
 	var env mail.Envelope
 	for _, e := range parts {
+		if e.dest.name == Reports {
+			continue // of an outcome that is newer than the flush
+		}
 		rec, of, err := q.load(e)
 		q.mu.Lock()
 		settled := e.is(settled)

@@ -56,6 +56,7 @@ const (
 	ReleaseInterval                  metabase.ID = 0x0052010e
 	RemoteSmtpPort                   metabase.ID = 36914
 	RemoteTimeout                    metabase.ID = 36921
+	ReportCollectTime                metabase.ID = 0x00520170
 	RouteAction                      metabase.ID = 36946
 	RouteActionString                metabase.ID = 36947
 	RouteClearTextAuth               metabase.ID = 0x00520160

@@ -145,6 +145,7 @@ type Out struct {
 type Retry struct {
 	SmtpRemoteProgressiveRetry   []time.Duration // before the first, second ... retry; the last one repeats
 	SmtpRemoteDelayExpireMinutes time.Duration   // after which a report of delay is sent
+	ReportCollectTime            time.Duration   // for which a report waits for outcomes of other recipients
 	SmtpRemoteNDRExpireMinutes   time.Duration   // after which the mail is returned
 	SmtpLocalDelayExpireMinutes  time.Duration
 	SmtpLocalNDRExpireMinutes    time.Duration
@@ -215,6 +216,7 @@ func (s *Site) fields() []field {
 
 		{SmtpRemoteProgressiveRetry, &s.Retry.SmtpRemoteProgressiveRetry},
 		{SmtpRemoteDelayExpireMinutes, &s.Retry.SmtpRemoteDelayExpireMinutes},
+		{ReportCollectTime, &s.Retry.ReportCollectTime},
 		{SmtpRemoteNDRExpireMinutes, &s.Retry.SmtpRemoteNDRExpireMinutes},
 		{SmtpLocalDelayExpireMinutes, &s.Retry.SmtpLocalDelayExpireMinutes},
 		{SmtpLocalNDRExpireMinutes, &s.Retry.SmtpLocalNDRExpireMinutes},

@@ -42,7 +42,7 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 		Attempt: func(ctx context.Context, l *queue.Lease) { s.attempt(ctx, out, l) },
 		Report:  s.report,
 		Policy:  func() queue.Policy { return s.config().Mail.Policy },
-		Journal: s.deps.Journal, Unsettled: s.unsettled,
+		Journal: s.deps.Journal, Unsettled: s.unsettled, Stored: s.noteStorage,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), storage.Close())
