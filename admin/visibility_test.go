@@ -19,6 +19,7 @@ import (
 	"restante/admin/sites"
 	"restante/admin/tree"
 	"restante/internal/kv"
+	"restante/internal/testpeer"
 	"restante/metabase"
 )
 
@@ -29,10 +30,7 @@ import (
 func TestNoCallNamesAHiddenKey(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	trees, calls := 8, 1500
-	if testing.Short() {
-		trees, calls = 1, 500
-	}
+	trees, calls := testpeer.Rounds(1, 2, 40), testpeer.Rounds(500, 1000, 1500)
 	for n := range trees {
 		f := newForest(t, rand.New(rand.NewPCG(seed, uint64(n))))
 		methods, streams := f.Methods()

@@ -210,10 +210,7 @@ func TestConcurrentWritersLoseNoIncrement(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
 	runCommand(t, s, "add "+sharedKey+" IIsSmtpDomain\nset "+sharedKey+" RouteUserName 0\n", "mb", "apply")
-	many := 100
-	if testing.Short() {
-		many = 20
-	}
+	many := testpeer.Rounds(20, 40, 100)
 	var all sync.WaitGroup
 	for i := range many {
 		all.Go(func() {
@@ -254,7 +251,7 @@ func TestConcurrentWritersLoseNoIncrement(t *testing.T) {
 func TestStuckWatcherDelaysNoWriter(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("makes 400 large changes")
+		t.Skip("makes 150 large changes")
 	}
 	s := startService(t)
 	stuck, c := dialTree(t, s), dialTree(t, s)
@@ -263,7 +260,7 @@ func TestStuckWatcherDelaysNoWriter(t *testing.T) {
 	begun, read := make(chan struct{}), make(chan struct{})
 	var last api.Entry
 	var all sync.WaitGroup
-	const many = 400
+	many := testpeer.Rounds(0, 150, 400)
 	all.Go(func() {
 		n := 0
 		for e, err := range api.MbWatch.Open(t.Context(), stuck, api.WatchRequest{Path: "SMTPSVC/1"}) {
