@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -37,12 +38,9 @@ func Listen(data string) (net.Listener, error) {
 	removeStale(data)
 	var cleanup []string
 	if len(path) > maxSocket {
-		dir, err := os.MkdirTemp(shortTemp(), tempPrefix)
-		if err != nil {
-			return nil, fmt.Errorf("control socket: %w", err)
-		}
+		dir := filepath.Join(shortTemp(), fmt.Sprintf("%s%016x", tempPrefix, rand.Uint64()))
 		// Other users must reach the socket: each call checks their rights.
-		if err := os.Chmod(dir, 0o711); err != nil {
+		if err := disk.Mkdir(dir, 0o711); err != nil {
 			return nil, fmt.Errorf("control socket: %w", err)
 		}
 		path = filepath.Join(dir, socketName)

@@ -11,8 +11,8 @@ import (
 
 // shortTemp is a folder with a short name.
 func shortTemp() string {
-	if len(os.TempDir()) < maxSocket/2 {
-		return ""
+	if dir := os.TempDir(); len(dir) < maxSocket/2 {
+		return dir
 	}
 	return os.Getenv("SystemRoot") + `\Temp`
 }

@@ -146,6 +146,9 @@ func MkdirAll(fsys FS, dir string, perm fs.FileMode) error {
 	return fsys.SyncDir(above)
 }
 
+// Mkdir makes a folder with perm, whatever the umask.
+func Mkdir(dir string, perm fs.FileMode) error { return system{}.Mkdir(dir, perm) }
+
 func orSystem(fsys FS) FS {
 	if fsys == nil {
 		return system{}
@@ -155,12 +158,6 @@ func orSystem(fsys FS) FS {
 
 type system struct{}
 
-func (system) Mkdir(dir string, perm fs.FileMode) error {
-	if err := os.Mkdir(dir, perm); err != nil || perm&0o077 == 0 {
-		return err
-	}
-	return os.Chmod(dir, perm) // whatever the umask
-}
 func (system) Rename(from, to string) error { return os.Rename(from, to) }
 func (system) Link(from, to string) error   { return os.Link(from, to) }
 func (system) Remove(name string) error     { return os.Remove(name) }

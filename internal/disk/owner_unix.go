@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -15,6 +16,13 @@ import (
 // MakePrivate has every file and folder that this process makes from now on for
 // its user alone, but for those that this package is told to make for others.
 func MakePrivate() { syscall.Umask(0o077) }
+
+func (system) Mkdir(dir string, perm fs.FileMode) error {
+	if err := os.Mkdir(dir, perm); err != nil || perm&0o077 == 0 {
+		return err
+	}
+	return os.Chmod(dir, perm) // whatever the umask
+}
 
 // CheckPrivate returns an error, with the command that mends it, if others can
 // change what is in a folder: by its mode, or because it is theirs. A folder of
@@ -30,6 +38,19 @@ func CheckPrivate(dir string) error {
 	}
 	if info.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("%s can be changed by other users (mode %#o): chmod go-w %s", dir, info.Mode().Perm(), dir)
+	}
+	return nil
+}
+
+// CheckSecret returns an error, with the command that mends it, if others can read
+// a file or change it.
+func CheckSecret(file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s may be read by others (mode %#o): chmod 600 %s", file, info.Mode().Perm(), file)
 	}
 	return nil
 }

@@ -19,7 +19,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime"
 	"strings"
 
 	"restante/internal/disk"
@@ -123,14 +122,13 @@ func Create(file string) (Key, error) {
 // there is no such file, ErrExposed when others may read it, and ErrDamaged
 // when it holds no key.
 func Read(file string) (Key, error) {
-	info, err := os.Stat(file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return Key{}, because(ErrMissing, "%s: put the key's file back from where it is kept; without it the secure properties are lost", file)
-	case err != nil:
+	} else if err != nil {
 		return Key{}, err
-	case runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0:
-		return Key{}, because(ErrExposed, "%s may be read by others (mode %#o): chmod 600 %s", file, info.Mode().Perm(), file)
+	}
+	if err := disk.CheckSecret(file); err != nil {
+		return Key{}, because(ErrExposed, "%v", err)
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
