@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"restante/engine/mail"
+	"restante/engine/wire/dotstuff"
 )
 
 const (
@@ -179,7 +180,7 @@ func (b *body) advance() {
 		in := b.available()
 		n, bol := 0, false
 		if !b.pendingCR {
-			n, bol = plainPrefix(in, b.bol, b.chunk == nil)
+			n, bol = dotstuff.PlainPrefix(in, b.bol, b.chunk == nil)
 		}
 		if n == 0 {
 			b.handleSpecial(in)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+
+	"restante/engine/wire/dotstuff"
 )
 
 // A TLSPolicy says what a client does about STARTTLS.
@@ -68,7 +70,7 @@ type Client struct {
 	name  string
 	limit int64 // the peer's SIZE, 0 for none
 	reset bool  // a transaction is open that must go before the next
-	body  dotStuffer
+	body  dotstuff.Stuffer
 	err   error // why the conversation is over, or nil
 }
 

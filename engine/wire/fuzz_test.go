@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"restante/engine/mail"
+	"restante/engine/wire/dotstuff"
 )
 
 // vocabulary is what the fuzzed caller may say. Octets of a BDAT stand behind
@@ -176,9 +177,9 @@ func FuzzStuff(f *testing.F) {
 	f.Add([]byte(".\r\n.."), uint64(1))
 	f.Fuzz(func(t *testing.T, b []byte, seed uint64) {
 		var wire bytes.Buffer
-		var s dotStuffer
+		var s dotstuff.Stuffer
 		rnd := rand.New(rand.NewPCG(seed, 0))
-		if err := s.copy(func(p []byte) error { wire.Write(p); return nil }, &pieces{b, rnd}); err != nil {
+		if err := s.Copy(func(p []byte) error { wire.Write(p); return nil }, &pieces{b, rnd}); err != nil {
 			t.Fatal(err)
 		}
 		got, bare, left, ok := decoded(wire.String())

@@ -260,7 +260,7 @@ func (s *sending) keep() {
 // write sends the body. A peer that stops reading may have sent a reply first.
 func (s *sending) write() error {
 	var broken error
-	err := s.Client.body.copy(func(b []byte) error {
+	err := s.Client.body.Copy(func(b []byte) error {
 		broken = s.peer.send(b, s.opts.Timeouts.DataBlock)
 		return broken
 	}, s.m.Body)

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package wire
+// Package dotstuff writes messages as SMTP's DATA has them: dots at the beginning
+// of lines doubled, and a dot on its own line at the end (RFC 5321 §4.5.2). It
+// knows nothing of connections and replies.
+package dotstuff
 
 import (
 	"bytes"
@@ -8,17 +11,19 @@ import (
 	"io"
 )
 
-// A dotStuffer makes DATA of messages, one after the other; it keeps its buffers.
-type dotStuffer struct{ in, out []byte }
+const bufferSize = 32 << 10
 
-// copy reads a message and gives it to send in large pieces as DATA has it:
+// A Stuffer makes DATA of messages, one after the other; it keeps its buffers.
+type Stuffer struct{ in, out []byte }
+
+// Copy reads a message and gives it to send in large pieces as DATA has it:
 // dots at the beginning of lines are doubled (RFC 5321 §4.5.2), every line
 // ends in CRLF, and a dot on its own line stands behind the last. The error is
 // send's, or r's: then the end mark was not sent.
-func (s *dotStuffer) copy(send func([]byte) error, r io.Reader) error {
+func (s *Stuffer) Copy(send func([]byte) error, r io.Reader) error {
 	if s.in == nil {
-		s.in = make([]byte, largeBuffer)
-		s.out = make([]byte, 0, largeBuffer+largeBuffer/64) // it grows where there are many dots
+		s.in = make([]byte, bufferSize)
+		s.out = make([]byte, 0, bufferSize+bufferSize/64) // it grows where there are many dots
 	}
 	in, out := s.in, s.out
 	defer func() { s.out = out }()
@@ -50,7 +55,7 @@ func (s *dotStuffer) copy(send func([]byte) error, r io.Reader) error {
 // next, unless that is nothing. Used is how much of b is done.
 func appendStuffed(dst, b []byte, bol, last bool) (out []byte, used int, isBOL bool) {
 	for used < len(b) {
-		n, next := plainPrefix(b[used:], bol, true)
+		n, next := PlainPrefix(b[used:], bol, true)
 		dst = append(dst, b[used:used+n]...)
 		used, bol = used+n, next
 		if used == len(b) {
@@ -75,7 +80,7 @@ func appendStuffed(dst, b []byte, bol, last bool) (out []byte, used int, isBOL b
 	return dst, used, bol
 }
 
-// run gives the length of what at the front of b needs no thought: lines that
+// PlainPrefix gives the length of what at the front of b goes as it is: lines that
 // end in CRLF and, where dots matter, do not begin with one. It stops before
 //
 //   - a dot that begins a line,
@@ -85,7 +90,7 @@ func appendStuffed(dst, b []byte, bol, last bool) (out []byte, used int, isBOL b
 // Bol says that b begins a line; the answer's says that what follows the run
 // does. Only CRLF begins a line: a lone CR or LF is an octet like others, or
 // two servers could disagree about where a message ends.
-func plainPrefix(b []byte, bol, dots bool) (int, bool) {
+func PlainPrefix(b []byte, bol, dots bool) (int, bool) {
 	at := 0
 	for at < len(b) {
 		if bol && dots && b[at] == '.' {
