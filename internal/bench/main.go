@@ -27,7 +27,7 @@ import (
 	"strings"
 	"time"
 
-	"restante/internal/testpeer"
+	"restante/internal/testpeer/postfix"
 )
 
 type options struct {
@@ -114,7 +114,7 @@ func run(ctx context.Context, o options) error {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
-	if err := testpeer.PostfixMissing(); err != nil {
+	if err := postfix.Missing(); err != nil {
 		r.heading("\nNot compared with Postfix: %v", err)
 	}
 	return nil

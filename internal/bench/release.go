@@ -112,7 +112,7 @@ func releasePostfix(ctx context.Context, o options) (float64, error) {
 }
 
 // awaitDeferred waits until Postfix has put everything into its deferred queue.
-func awaitDeferred(ctx context.Context, p postfix, want int) error {
+func awaitDeferred(ctx context.Context, p postfixServer, want int) error {
 	again := time.NewTicker(time.Second)
 	defer again.Stop()
 	for range 300 {

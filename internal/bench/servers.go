@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"restante/internal/testpeer"
+	"restante/internal/testpeer/postfix"
 )
 
 // A contender is a mail server that the rows of accept, release and memory
@@ -35,7 +36,7 @@ func contenders(o options) (all []contender, names []string) {
 	if o.against != "" {
 		all = append(all, restanteContender("against", o.against))
 	}
-	if testpeer.PostfixMissing() == nil {
+	if postfix.Missing() == nil {
 		all = append(all, contender{"Postfix", func(ctx context.Context, o options) (instance, error) {
 			return startPostfix(ctx, o, "127.0.0.1:9")
 		}, releasePostfix})
@@ -103,32 +104,32 @@ func (s service) resident() (float64, error) {
 	return 0, errors.New("no VmRSS")
 }
 
-type postfix struct{ *testpeer.Postfix }
+type postfixServer struct{ *postfix.Server }
 
 // startPostfix starts a Postfix that defers mail for heldDomain until ETRN, and
 // then sends it to next.
-func startPostfix(ctx context.Context, o options, next string) (postfix, error) {
+func startPostfix(ctx context.Context, o options, next string) (postfixServer, error) {
 	dir, err := os.MkdirTemp(o.dir, "postfix-")
 	if err != nil {
-		return postfix{}, err
+		return postfixServer{}, err
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
-		return postfix{}, err
+		return postfixServer{}, err
 	}
 	host, port, _ := strings.Cut(next, ":")
-	p, err := testpeer.StartPostfix(ctx, dir, 120,
+	p, err := postfix.Start(ctx, dir, 120,
 		"relay_domains = "+heldDomain,
 		"fast_flush_domains = $relay_domains",
 		"defer_transports = relay",
 		"transport_maps = inline:{"+heldDomain+"=relay:["+host+"]:"+port+"}",
 		"smtpd_client_event_limit_exceptions = 127.0.0.0/8",
 	)
-	return postfix{p}, err
+	return postfixServer{p}, err
 }
 
-func (p postfix) addr() string { return p.Addr }
+func (p postfixServer) addr() string { return p.Addr }
 
-func (p postfix) stop() {
+func (p postfixServer) stop() {
 	p.Stop()
 	_ = os.RemoveAll(p.Dir)
 }

@@ -24,6 +24,7 @@ import (
 	"restante/admin/api"
 	"restante/engine/resolver/dnstest"
 	"restante/internal/testpeer"
+	"restante/internal/testpeer/postfix"
 )
 
 // pointDNS points the service's DNS at a zone, and its outgoing port at addr's.
@@ -626,7 +627,7 @@ func TestPostfixAndServiceEncryptBothWays(t *testing.T) {
 	cert, key := newCertificate(t, "postfix.test")
 	s, sink := startService(t), testpeer.StartSink(t)
 	host, port := hostPort(t, s.Addr(1))
-	p, err := testpeer.StartPostfix(t.Context(), t.TempDir(), 20,
+	p, err := postfix.Start(t.Context(), t.TempDir(), 20,
 		"smtpd_tls_security_level = may", "smtpd_tls_cert_file = "+cert, "smtpd_tls_key_file = "+key,
 		"smtpd_tls_received_header = yes", "smtp_tls_security_level = encrypt", "smtp_tls_loglevel = 1",
 		"transport_maps = inline:{hub.test=smtp:["+host+"]:"+port+"}",

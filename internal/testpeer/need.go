@@ -11,13 +11,15 @@ import (
 	"runtime/debug"
 	"slices"
 	"testing"
+
+	"restante/internal/testpeer/postfix"
 )
 
 // Need skips the test when a program that it talks to is not installed, and
 // names the program. Where peers are required, by CI=true or
 // RESTANTE_PEERS=required, it fails the test instead. .ci/peers installs them.
 //
-// "postfix" stands for all that StartPostfix needs. With -short, tests that need
+// "postfix" stands for all that package postfix needs. With -short, tests that need
 // a peer are left out.
 func Need(t testing.TB, programs ...string) {
 	t.Helper()
@@ -33,7 +35,7 @@ func Need(t testing.TB, programs ...string) {
 
 func installed(program string) error {
 	if program == "postfix" {
-		return PostfixMissing()
+		return postfix.Missing()
 	}
 	_, err := exec.LookPath(program)
 	return err

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"restante/internal/testpeer"
+	"restante/internal/testpeer/postfix"
 )
 
 // fetchmail runs it once on a configuration and gives its exit code.
@@ -139,7 +140,7 @@ func TestPostfixSendsAndReceives(t *testing.T) {
 	if err := os.Chmod(boxes, 0o777); err != nil { // Postfix delivers as nobody
 		t.Fatal(err)
 	}
-	receiver, err := testpeer.StartPostfix(t.Context(), t.TempDir(), 20,
+	receiver, err := postfix.Start(t.Context(), t.TempDir(), 20,
 		"virtual_mailbox_domains = held.test", "virtual_mailbox_base = "+boxes,
 		"virtual_mailbox_maps = inline:{someone@held.test=someone/}",
 		"virtual_mailbox_limit = 0", "virtual_minimum_uid = 1", "virtual_uid_maps = static:65534", "virtual_gid_maps = static:65534")
@@ -148,7 +149,7 @@ func TestPostfixSendsAndReceives(t *testing.T) {
 	}
 	defer receiver.Stop()
 	host, port := hostPort(t, s.Addr(1))
-	sender, err := testpeer.StartPostfix(t.Context(), t.TempDir(), 20, "relayhost = ["+host+"]:"+port)
+	sender, err := postfix.Start(t.Context(), t.TempDir(), 20, "relayhost = ["+host+"]:"+port)
 	if err != nil {
 		t.Fatal(err)
 	}

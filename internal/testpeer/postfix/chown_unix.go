@@ -2,7 +2,7 @@
 
 //go:build unix
 
-package testpeer
+package postfix
 
 import (
 	"os"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package testpeer
+// Package postfix starts a Postfix of a test's own, where one is installed. It
+// knows nothing of the service that is tested.
+package postfix
 
 import (
 	"bytes"
@@ -15,9 +17,9 @@ import (
 	"time"
 )
 
-// A Postfix is a whole Postfix of the test's own: configuration, queue and
+// A Server is a whole Postfix of the test's own: configuration, queue and
 // log below one folder, listening on loopback. It needs root, as Postfix does.
-type Postfix struct {
+type Server struct {
 	Addr string // where its smtpd listens
 	Dir  string // configuration, queue and log are below it
 
@@ -26,8 +28,8 @@ type Postfix struct {
 	cmd   *exec.Cmd
 }
 
-// PostfixMissing says why no Postfix can be started here, or nil.
-func PostfixMissing() error {
+// Missing says why no Postfix can be started here, or nil.
+func Missing() error {
 	if os.Geteuid() != 0 {
 		return errors.New("postfix wants root")
 	}
@@ -46,18 +48,18 @@ func lookSbin(name string) (string, error) {
 	return exec.LookPath(filepath.Join("/usr/sbin", name))
 }
 
-// StartPostfix starts a Postfix below dir, with the lines of extra added to
+// Start starts a Postfix below dir, with the lines of extra added to
 // its main.cf, and returns when it answers. Sessions is how many callers and
 // deliveries it may have at once. The caller ends it with Stop.
-func StartPostfix(ctx context.Context, dir string, sessions int, extra ...string) (*Postfix, error) {
-	if err := PostfixMissing(); err != nil {
+func Start(ctx context.Context, dir string, sessions int, extra ...string) (*Server, error) {
+	if err := Missing(); err != nil {
 		return nil, err
 	}
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	p := &Postfix{Addr: addr, Dir: dir, conf: filepath.Join(dir, "etc"), ended: make(chan error, 1)}
+	p := &Server{Addr: addr, Dir: dir, conf: filepath.Join(dir, "etc"), ended: make(chan error, 1)}
 	if err := p.write(sessions, extra); err != nil {
 		return nil, fmt.Errorf("postfix: %w", err)
 	}
@@ -86,7 +88,7 @@ func StartPostfix(ctx context.Context, dir string, sessions int, extra ...string
 }
 
 // Stop ends Postfix and waits for its master.
-func (p *Postfix) Stop() {
+func (p *Server) Stop() {
 	_ = p.cmd.Process.Signal(os.Interrupt)
 	select {
 	case <-p.ended:
@@ -97,14 +99,14 @@ func (p *Postfix) Stop() {
 }
 
 // Queued counts the messages in Postfix's queue.
-func (p *Postfix) Queued() (int, error) {
+func (p *Server) Queued() (int, error) {
 	return p.count("maildrop", "incoming", "active", "deferred", "hold")
 }
 
 // Deferred counts those that wait for another try.
-func (p *Postfix) Deferred() (int, error) { return p.count("deferred") }
+func (p *Server) Deferred() (int, error) { return p.count("deferred") }
 
-func (p *Postfix) count(queues ...string) (int, error) {
+func (p *Server) count(queues ...string) (int, error) {
 	n := 0
 	for _, q := range queues {
 		err := filepath.WalkDir(filepath.Join(p.Dir, "queue", q), func(_ string, d os.DirEntry, err error) error {
@@ -121,7 +123,7 @@ func (p *Postfix) count(queues ...string) (int, error) {
 }
 
 // Command runs one of Postfix's own tools, such as postqueue, on this Postfix.
-func (p *Postfix) Command(ctx context.Context, name string, args ...string) ([]byte, error) {
+func (p *Server) Command(ctx context.Context, name string, args ...string) ([]byte, error) {
 	tool, err := lookSbin(name)
 	if err != nil {
 		return nil, err
@@ -131,12 +133,12 @@ func (p *Postfix) Command(ctx context.Context, name string, args ...string) ([]b
 }
 
 // Log is what Postfix logged so far.
-func (p *Postfix) Log() string {
+func (p *Server) Log() string {
 	text, _ := os.ReadFile(filepath.Join(p.Dir, "log", "postfix.log"))
 	return string(text)
 }
 
-func (p *Postfix) awaitGreeting(ctx context.Context) error {
+func (p *Server) awaitGreeting(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	again := time.NewTicker(50 * time.Millisecond)
@@ -163,7 +165,7 @@ func (p *Postfix) awaitGreeting(ctx context.Context) error {
 	}
 }
 
-func (p *Postfix) write(sessions int, extra []string) error {
+func (p *Server) write(sessions int, extra []string) error {
 	for _, sub := range []string{"etc", "queue", "data", "log"} {
 		if err := os.MkdirAll(filepath.Join(p.Dir, sub), 0o755); err != nil {
 			return err

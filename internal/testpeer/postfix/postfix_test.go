@@ -1,12 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package testpeer
+package postfix_test
 
-import "testing"
+import (
+	"testing"
+
+	"restante/internal/deptest"
+	"restante/internal/testpeer"
+	"restante/internal/testpeer/postfix"
+)
+
+func TestLayers(t *testing.T) {
+	deptest.Forbid(t, map[string]string{"restante/": "a peer knows nothing of the service"})
+}
 
 func TestPostfixStarts(t *testing.T) {
-	Need(t, "postfix")
-	p, err := StartPostfix(t.Context(), t.TempDir(), 10)
+	testpeer.Need(t, "postfix")
+	p, err := postfix.Start(t.Context(), t.TempDir(), 10)
 	if err != nil {
 		t.Fatal(err)
 	}
