@@ -27,6 +27,7 @@ import (
 	"restante/engine/resolver"
 	"restante/engine/settings"
 	"restante/engine/site"
+	"restante/engine/site/ports"
 	"restante/engine/spool"
 	"restante/engine/wire"
 	"restante/internal/disk"
@@ -67,7 +68,7 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		cfg.Blocked = errOldVersion
 	}
 	for _, b := range set.Bindings {
-		cfg.Bindings = append(cfg.Bindings, site.Binding(b))
+		cfg.Bindings = append(cfg.Bindings, ports.Binding(b))
 	}
 	return cfg
 }

@@ -26,6 +26,7 @@ import (
 	"restante/engine/resolver"
 	"restante/engine/settings"
 	"restante/engine/site"
+	"restante/engine/site/ports"
 	"restante/internal/descriptors"
 	"restante/internal/kv"
 	"restante/metabase"
@@ -64,7 +65,7 @@ type Engine struct {
 	tree  Tree
 	opts  Options
 	auth  *account.Authenticator
-	ports site.Ports
+	ports ports.Set
 
 	requests chan *request
 	wake     chan struct{} // a site's state changed

@@ -13,6 +13,7 @@ import (
 	"restante/engine/journal"
 	"restante/engine/settings"
 	"restante/engine/site"
+	"restante/engine/site/ports"
 	"restante/metabase"
 )
 
@@ -70,7 +71,7 @@ func (r *reconciler) reconcile(ctx context.Context) {
 	}
 	shared := e.layout().Shared(snap)
 	var all []loadedSite
-	want := map[int][]site.Binding{}
+	want := map[int][]ports.Binding{}
 	for _, n := range e.numbers() {
 		want[n] = nil // unless it is still there
 	}

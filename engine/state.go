@@ -13,6 +13,7 @@ import (
 
 	"restante/engine/settings"
 	"restante/engine/site"
+	"restante/engine/site/ports"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -113,7 +114,7 @@ func win32(err error) uint32 {
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, site.ErrTaken) || errors.Is(err, syscall.EADDRINUSE):
+	case errors.Is(err, ports.ErrTaken) || errors.Is(err, syscall.EADDRINUSE):
 		return win32InUse
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return win32NoAddress

@@ -22,6 +22,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"restante/engine/site/ports"
 	"restante/internal/testpeer"
 )
 
@@ -119,7 +120,7 @@ func TestMissingCertificateIsTheState(t *testing.T) {
 	set := newSettings(t)
 	cfg := set.make(1, loopback)
 	cfg.TLS = TLSFiles{filepath.Join(set.dir, "cert.pem"), filepath.Join(set.dir, "key.pem")}
-	h := runSite(t, cfg, set, &Ports{})
+	h := runSite(t, cfg, set, &ports.Set{})
 	h.must(Start)
 	if st := h.Status(); st.State != Started || !strings.Contains(st.Why, cfg.TLS.Cert) {
 		t.Errorf("%+v", st)
@@ -172,7 +173,7 @@ func TestImplicitTLS(t *testing.T) {
 	cfg := set.make(1, loopback)
 	cfg.Bindings[0].TLS = true
 	cfg.TLS = writeCert(t, set.dir, "hub.test")
-	h := runSite(t, cfg, set, &Ports{})
+	h := runSite(t, cfg, set, &ports.Set{})
 	h.must(Start)
 	c, err := tls.Dial("tcp", h.addr(), &tls.Config{InsecureSkipVerify: true})
 	if err != nil {
@@ -255,7 +256,7 @@ func TestRefusedPartKeepsBackOnlyItself(t *testing.T) {
 	}{
 		{Certificate, func(h *harness, c *Config) { c.TLS = TLSFiles{filepath.Join(h.dir, "none.pem"), "none.key"} }},
 		{Certificate, func(h *harness, c *Config) { c.TLS = TLSFiles{h.dir, h.dir} }},
-		{Bindings, func(_ *harness, c *Config) { c.Bindings = append(c.Bindings, Binding{Addr: taken}) }},
+		{Bindings, func(_ *harness, c *Config) { c.Bindings = append(c.Bindings, ports.Binding{Addr: taken}) }},
 		{"DropDirectory", func(h *harness, c *Config) {
 			h.file("in-the-way")
 			c.Folders = []Folder{{Name: "DropDirectory", Path: filepath.Join(h.dir, "in-the-way", "Drop"), Perm: 0o700}}

@@ -27,6 +27,7 @@ import (
 	"restante/engine/queue"
 	"restante/engine/release"
 	"restante/engine/session"
+	"restante/engine/site/ports"
 	"restante/engine/wire"
 	"restante/internal/kv"
 )
@@ -36,7 +37,7 @@ import (
 type Config struct {
 	Name     string // for people
 	Rev      uint64 // of the settings that it was made from
-	Bindings []Binding
+	Bindings []ports.Binding
 	TLS      TLSFiles
 	Blocked  error          // why the site must not run; nil: it may
 	Wire     wire.Config    // all but TLS, and per binding ImplicitTLS and ODMR
@@ -97,22 +98,6 @@ type Folder struct {
 	Name Part        // for people, too
 	Path string      // absolute
 	Perm fs.FileMode // where it is made
-}
-
-// A Binding is an address to listen on. The unspecified IPv6 address listens
-// on IPv4 as well.
-type Binding struct {
-	Addr netip.AddrPort
-	ODMR bool // RFC 2645's port
-	TLS  bool // from the first octet
-}
-
-// String is the binding as an administrator writes it, ADDR:PORT or :PORT.
-func (b Binding) String() string {
-	if a := b.Addr.Addr(); !a.IsValid() || a.IsUnspecified() {
-		return fmt.Sprintf(":%d", b.Addr.Port())
-	}
-	return b.Addr.String()
 }
 
 // TLSFiles name the certificate and its key, PEM; both "" for none.

@@ -8,33 +8,35 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"restante/engine/site/ports"
 )
 
 // sitesOn runs a site on each of the addresses, in one engine.
-func sitesOn(t *testing.T, addrs ...netip.AddrPort) (sites []*harness, ports *Ports) {
-	ports = &Ports{}
+func sitesOn(t *testing.T, addrs ...netip.AddrPort) (sites []*harness, shared *ports.Set) {
+	shared = &ports.Set{}
 	for i, at := range addrs {
 		set := newSettings(t)
 		cfg := set.make(1, at)
 		cfg.Wire.Hostname = string(rune('a'+i)) + ".test"
-		h := newSite(t, i+1, cfg, set, ports, false)
+		h := newSite(t, i+1, cfg, set, shared, false)
 		h.must(Start)
 		sites = append(sites, h)
 	}
-	return sites, ports
+	return sites, shared
 }
 
 // change gives all sites their addresses of one revision, as the engine does.
-func change(t *testing.T, ports *Ports, sites []*harness, rev uint64, want ...[]netip.AddrPort) {
+func change(t *testing.T, shared *ports.Set, sites []*harness, rev uint64, want ...[]netip.AddrPort) {
 	t.Helper()
-	declared := map[int][]Binding{}
+	declared := map[int][]ports.Binding{}
 	cfgs := make([]*Config, len(sites))
 	for i, h := range sites {
 		cfgs[i] = h.make(rev, want[i]...)
 		cfgs[i].Wire.Hostname = string(rune('a'+i)) + ".test"
 		declared[i+1] = cfgs[i].Bindings
 	}
-	ports.Declare(declared)
+	shared.Declare(declared)
 	for i, h := range sites {
 		h.Apply(cfgs[i])
 	}
@@ -88,7 +90,7 @@ func TestAddressesGoFromSiteToSite(t *testing.T) {
 		{"a failure beside a swap", [3][]int{{1}, {0}, {4}}, "b a c -", "c"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			sites, ports := sitesOn(t, at[:3]...)
+			sites, shared := sitesOn(t, at[:3]...)
 			all := append(slices.Clone(at), busy)
 			var want [][]netip.AddrPort
 			for _, list := range tt.want {
@@ -98,7 +100,7 @@ func TestAddressesGoFromSiteToSite(t *testing.T) {
 				}
 				want = append(want, addrs)
 			}
-			change(t, ports, sites, 2, want...)
+			change(t, shared, sites, 2, want...)
 			failed := ""
 			for i, h := range sites {
 				st := h.Status()
@@ -114,7 +116,7 @@ func TestAddressesGoFromSiteToSite(t *testing.T) {
 				t.Errorf("not in force at %q, want %q", failed, tt.fail)
 			}
 			// Back again: nothing is stuck.
-			change(t, ports, sites, 3, at[:1], at[1:2], at[2:3])
+			change(t, shared, sites, 3, at[:1], at[1:2], at[2:3])
 			wantGreeting(t, at, "a b c -")
 			for i, h := range sites {
 				if !h.InForce(3) {
@@ -133,8 +135,8 @@ func TestSwapIsMadeUpFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	busy := blocker.Addr().(*net.TCPAddr).AddrPort()
-	sites, ports := sitesOn(t, at...)
-	change(t, ports, sites, 2, []netip.AddrPort{at[1], busy}, at[:1])
+	sites, shared := sitesOn(t, at...)
+	change(t, shared, sites, 2, []netip.AddrPort{at[1], busy}, at[:1])
 	if why := sites[1].Status().Why; !strings.Contains(why, "the address is taken: site 1 has it") {
 		t.Errorf("site 2: %q", why)
 	}
@@ -151,20 +153,20 @@ func TestSwapIsMadeUpFor(t *testing.T) {
 func TestAllAddressesGoFromSiteToSite(t *testing.T) {
 	one, other := freePort(t), freePort(t)
 	all := netip.AddrPortFrom(netip.IPv4Unspecified(), one.Port())
-	sites, ports := sitesOn(t, one, other)
-	change(t, ports, sites, 2, []netip.AddrPort{other}, []netip.AddrPort{all})
+	sites, shared := sitesOn(t, one, other)
+	change(t, shared, sites, 2, []netip.AddrPort{other}, []netip.AddrPort{all})
 	wantGreeting(t, []netip.AddrPort{one, other}, "b a")
-	change(t, ports, sites, 3, []netip.AddrPort{one}, []netip.AddrPort{other})
+	change(t, shared, sites, 3, []netip.AddrPort{one}, []netip.AddrPort{other})
 	wantGreeting(t, []netip.AddrPort{one, other}, "a b")
 }
 
 // A site that goes gives its address to another one at once.
 func TestAddressOfASiteThatGoes(t *testing.T) {
 	at := []netip.AddrPort{freePort(t), freePort(t)}
-	sites, ports := sitesOn(t, at...)
+	sites, shared := sitesOn(t, at...)
 	next := sites[0].make(2, at...)
 	next.Wire.Hostname = "a.test"
-	ports.Declare(map[int][]Binding{1: next.Bindings, 2: nil})
+	shared.Declare(map[int][]ports.Binding{1: next.Bindings, 2: nil})
 	if st := sites[0].settle(next); st.Running != 2 || st.Why != "" {
 		t.Errorf("%+v", st)
 	}

@@ -190,7 +190,7 @@ func (s *Site) applyConfig(ctx context.Context, r *run, next *Config) error {
 }
 
 func (s *Site) rebind(ctx context.Context, cfg *Config) error {
-	return refused(Bindings, s.deps.Ports.rebind(ctx, s.number, cfg.Bindings, s.notify))
+	return refused(Bindings, s.deps.Ports.Rebind(ctx, s.number, cfg.Bindings, s.notify))
 }
 
 // certsOf gives the certificate of cfg, or now with the reason why it has to stay.

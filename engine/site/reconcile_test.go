@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"restante/engine/site/ports"
 )
 
 // A site that must not run stops, says why, and runs again when it may.
@@ -57,7 +59,7 @@ func TestAutoStartTriesAgain(t *testing.T) {
 	}
 	taken := blocker.Addr().(*net.TCPAddr).AddrPort()
 	set := newSettings(t)
-	h := newSite(t, 1, set.make(1, taken), set, &Ports{}, true)
+	h := newSite(t, 1, set.make(1, taken), set, &ports.Set{}, true)
 	st := h.until(func() bool { return h.Settled(1) })
 	if st.State != Stopped || !strings.Contains(st.Why, "listen on "+taken.String()) || h.InForce(1) {
 		t.Errorf("with a taken port: %+v", st)
@@ -78,7 +80,7 @@ func TestAutoStartTriesAgain(t *testing.T) {
 	}
 
 	newOther := newSettings(t)
-	other := newSite(t, 2, newOther.make(1, taken), newOther, &Ports{}, true)
+	other := newSite(t, 2, newOther.make(1, taken), newOther, &ports.Set{}, true)
 	other.until(func() bool { return other.Status().Why != "" })
 	blocker.Close()
 	if st := other.until(func() bool { return other.Status().State == Started }); st.Why != "" {
@@ -97,7 +99,7 @@ func TestStartByCommandTriesAgain(t *testing.T) {
 	set := newSettings(t)
 	cfg := set.make(1, taken)
 	cfg.Mail.Folder = filepath.Join(set.dir, "in-the-way", "Queue")
-	h := runSite(t, cfg, set, &Ports{})
+	h := runSite(t, cfg, set, &ports.Set{})
 	bad := h.file("in-the-way")
 	if err := h.Do(t.Context(), Start); err == nil || h.Status().Why != err.Error() || h.Status().State != Stopped {
 		t.Fatalf("start: %v, %+v", err, h.Status())

@@ -15,6 +15,7 @@ import (
 
 	"restante/engine/mail"
 	"restante/engine/session"
+	"restante/engine/site/ports"
 	"restante/engine/wire"
 )
 
@@ -56,7 +57,7 @@ func (s *Site) start(ctx context.Context) error {
 	}
 	err := s.startTarget(ctx)
 	if err != nil {
-		s.deps.Ports.close(s.number)
+		s.deps.Ports.Close(s.number)
 		s.setState(Stopped, err)
 	}
 	return err
@@ -145,7 +146,7 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, certs
 	r.work.Go(r.runQueue)
 	r.work.Go(r.compact)
 	s.setState(Started, refusals)
-	s.deps.Ports.serve(s.number, r)
+	s.deps.Ports.Serve(s.number, r, s.log)
 	return true
 }
 
@@ -172,7 +173,7 @@ func (s *Site) stop(cause error) {
 		s.setState(Stopped, cause)
 		return
 	}
-	s.deps.Ports.close(s.number)
+	s.deps.Ports.Close(s.number)
 	s.setState(Stopping, cause)
 	r.cancel()
 	r.mu.Lock()
@@ -190,9 +191,9 @@ func (s *Site) stop(cause error) {
 	s.setState(Stopped, cause)
 }
 
-// take serves a caller in a goroutine of its own, unless the run is about to end
+// Take implements [ports.Handler]: it serves a caller in a goroutine of its own, unless the run is about to end
 // or there are too many callers for the open files that the process may have.
-func (r *run) take(c net.Conn, b Binding) {
+func (r *run) Take(c net.Conn, b ports.Binding) {
 	callers := r.site.deps.Callers
 	if callers != nil && !callers.Take() {
 		r.turnAway(c, b)
@@ -219,7 +220,7 @@ var errNoFiles = errors.New("callers have all open files that the process may ha
 
 // turnAway refuses a caller within the accept loop: there are no more open files
 // than that of one such caller.
-func (r *run) turnAway(c net.Conn, b Binding) {
+func (r *run) turnAway(c net.Conn, b ports.Binding) {
 	reply := mail.Reply{Code: 421, Enhanced: "3.2", Text: "Too many connections, try again later", Cause: errNoFiles}
 	defer c.Close()
 	r.site.counters.refused.Add(1)
@@ -231,7 +232,7 @@ func (r *run) turnAway(c net.Conn, b Binding) {
 }
 
 // serve serves one caller to the end under the configuration in force now.
-func (r *run) serve(c net.Conn, b Binding) {
+func (r *run) serve(c net.Conn, b ports.Binding) {
 	s := r.site
 	now := r.active.Load()
 	q := session.Question{Client: clientAddr(c), Paused: s.paused()}
@@ -290,7 +291,7 @@ const (
 )
 
 // refuse greets with a refusal (RFC 5321 §3.1, §3.8) and closes.
-func (r *run) refuse(c net.Conn, cfg *Config, b Binding, id uint64, reply mail.Reply) {
+func (r *run) refuse(c net.Conn, cfg *Config, b ports.Binding, id uint64, reply mail.Reply) {
 	defer c.Close()
 	r.site.counters.refused.Add(1)
 	r.site.deps.Journal.Session(id).Refused(r.ctx, clientAddr(c), "connect", c.LocalAddr().String(), reply)

@@ -14,6 +14,7 @@ import (
 	"restante/engine/delivery"
 	"restante/engine/journal"
 	"restante/engine/queue"
+	"restante/engine/site/ports"
 )
 
 // A Share counts the callers of all sites; Take is false if there may be no
@@ -28,7 +29,7 @@ type Share interface {
 type Deps struct {
 	Resolver  delivery.Resolver
 	Auth      *account.Authenticator
-	Ports     *Ports // shared by the sites of one engine
+	Ports     *ports.Set // shared by the sites of one engine
 	Journal   *journal.Journal
 	Log       *slog.Logger  // diagnostics; nil: none
 	Callers   Share         // nil: any number
@@ -241,7 +242,7 @@ func (s *Site) Status() Status {
 	why, m := s.whyLocked(), s.mail
 	s.mu.Unlock()
 	st.Why = st.explain(why)
-	st.Listening = s.deps.Ports.addrs(s.number)
+	st.Listening = s.deps.Ports.Addrs(s.number)
 	if m != nil {
 		st.Counts = m.queue.Counts()
 	}

@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +22,7 @@ import (
 	"restante/engine/release"
 	"restante/engine/resolver"
 	"restante/engine/session"
+	"restante/engine/site/ports"
 	"restante/engine/spool"
 	"restante/engine/wire"
 	"restante/internal/deptest"
@@ -103,7 +102,7 @@ func (s settings) make(rev uint64, bindings ...netip.AddrPort) *Config {
 	}
 	c.Mail.Open = func(ctx context.Context, _ func() int64) (Storage, error) { return openSpool(ctx, c.Mail.Folder, s.db) }
 	for _, b := range bindings {
-		c.Bindings = append(c.Bindings, Binding{Addr: b})
+		c.Bindings = append(c.Bindings, ports.Binding{Addr: b})
 	}
 	return c
 }
@@ -131,16 +130,16 @@ func newSettings(t *testing.T) settings {
 }
 
 // runSite makes a site and runs it to the end of the test.
-func runSite(t *testing.T, cfg *Config, set settings, ports *Ports) *harness {
+func runSite(t *testing.T, cfg *Config, set settings, shared *ports.Set) *harness {
 	t.Helper()
-	return newSite(t, 1, cfg, set, ports, false)
+	return newSite(t, 1, cfg, set, shared, false)
 }
 
-func newSite(t *testing.T, n int, cfg *Config, set settings, ports *Ports, autoStart bool) *harness {
+func newSite(t *testing.T, n int, cfg *Config, set settings, shared *ports.Set, autoStart bool) *harness {
 	t.Helper()
 	h := &harness{settings: set, t: t, changed: make(chan struct{}, 1)}
 	h.Site = New(n, cfg, Deps{
-		Resolver: resolver.New(resolver.Options{}), Auth: account.NewAuthenticator(account.Options{}), Ports: ports,
+		Resolver: resolver.New(resolver.Options{}), Auth: account.NewAuthenticator(account.Options{}), Ports: shared,
 		Changed: h.notifyTest, AutoStart: autoStart, Grace: 300 * time.Millisecond, Again: 20 * time.Millisecond,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -188,7 +187,7 @@ func (h *harness) until(ok func() bool) Status {
 func started(t *testing.T) *harness {
 	t.Helper()
 	set := newSettings(t)
-	h := runSite(t, set.make(1, loopback), set, &Ports{})
+	h := runSite(t, set.make(1, loopback), set, &ports.Set{})
 	h.must(Start)
 	return h
 }
@@ -261,7 +260,7 @@ func greeting(t *testing.T, addr string) string {
 
 func TestStates(t *testing.T) {
 	set := newSettings(t)
-	h := runSite(t, set.make(1, loopback), set, &Ports{})
+	h := runSite(t, set.make(1, loopback), set, &ports.Set{})
 	tests := []struct {
 		do   Command
 		err  error
@@ -475,7 +474,7 @@ func TestTakenPortKeepsWhatRuns(t *testing.T) {
 func TestMakingRoomForNothing(t *testing.T) {
 	at := freePort(t)
 	set := newSettings(t)
-	h := runSite(t, set.make(1, at), set, &Ports{})
+	h := runSite(t, set.make(1, at), set, &ports.Set{})
 	h.must(Start)
 	blocker, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -490,12 +489,12 @@ func TestMakingRoomForNothing(t *testing.T) {
 }
 
 func TestTwoSitesOnePort(t *testing.T) {
-	at, ports := freePort(t), &Ports{}
+	at, shared := freePort(t), &ports.Set{}
 	set := newSettings(t)
-	first := runSite(t, set.make(1, at), set, ports)
+	first := runSite(t, set.make(1, at), set, shared)
 	first.must(Start)
 	other := newSettings(t)
-	second := newSite(t, 2, other.make(1, at), other, ports, false)
+	second := newSite(t, 2, other.make(1, at), other, shared, false)
 	err := second.Do(t.Context(), Start)
 	if want := fmt.Sprintf("listen on %s: the address is taken: site 1 has it", at); err == nil || err.Error() != want {
 		t.Errorf("the second site: %v, want %s", err, want)
@@ -617,38 +616,6 @@ func TestHeldAndTurnedOver(t *testing.T) {
 	eventually(t, "the queue is empty", func() bool { return h.Status().Messages == 0 })
 }
 
-// shaky is a listener that has no descriptors left for a while.
-type shaky struct {
-	net.Listener
-	errors atomic.Int32
-}
-
-func (l *shaky) Accept() (net.Conn, error) {
-	if l.errors.Add(-1) >= 0 {
-		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
-	}
-	return l.Listener.Accept()
-}
-
-func TestAcceptGoesOnAfterErrors(t *testing.T) {
-	h := started(t)
-	nl, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sh := &shaky{Listener: nl}
-	sh.errors.Store(3)
-	l := newListener(sh, Binding{})
-	h.mu.Lock()
-	r := h.run
-	h.mu.Unlock()
-	l.serve(r)
-	if got := greeting(t, nl.Addr().String()); !strings.HasPrefix(got, "220 ") {
-		t.Errorf("greeted by %q", got)
-	}
-	l.close() // the site's own loop knows nothing of this one
-}
-
 // TestRoutesOfTheNextAttempt: mail that was held goes when it is held no more.
 func TestRoutesOfTheNextAttempt(t *testing.T) {
 	h := started(t)
@@ -692,7 +659,7 @@ func TestBadFolderIsTheState(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(set.dir, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := runSite(t, cfg, set, &Ports{})
+	h := runSite(t, cfg, set, &ports.Set{})
 	err := h.Do(t.Context(), Start)
 	if err == nil || !strings.Contains(err.Error(), cfg.Mail.Folder) {
 		t.Errorf("start: %v", err)

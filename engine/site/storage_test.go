@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"restante/engine/mail"
+	"restante/engine/site/ports"
 	"restante/internal/kv"
 	"restante/internal/testpeer"
 )
@@ -59,7 +60,7 @@ func TestStorageThatFails(t *testing.T) {
 			set := newSettings(t)
 			db := &failing{DB: set.db}
 			set.db = db
-			h := runSite(t, set.make(1, loopback), set, &Ports{})
+			h := runSite(t, set.make(1, loopback), set, &ports.Set{})
 			h.must(Start)
 			const n = 4
 			l := h.dial()

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package site
+// Package ports has the listeners of the sites of one engine, and changes them over
+// all sites at once. It knows nothing of SMTP: a Handler takes the connections.
+package ports
 
 import (
 	"context"
@@ -14,9 +16,32 @@ import (
 	"time"
 )
 
+// A Handler takes the connections of a site.
+type Handler interface {
+	// Take returns at once: the listener accepts nothing meanwhile.
+	Take(net.Conn, Binding)
+}
+
+// A Binding is an address to listen on. The unspecified IPv6 address listens
+// on IPv4 as well.
+type Binding struct {
+	Addr netip.AddrPort
+	ODMR bool // RFC 2645's port
+	TLS  bool // from the first octet
+}
+
+// String is the binding as an administrator writes it, ADDR:PORT or :PORT.
+func (b Binding) String() string {
+	if a := b.Addr.Addr(); !a.IsValid() || a.IsUnspecified() {
+		return fmt.Sprintf(":%d", b.Addr.Port())
+	}
+	return b.Addr.String()
+}
+
 // A target is where the callers of a listener go.
 type target struct {
-	run     *run
+	handler Handler
+	log     *slog.Logger
 	binding Binding
 }
 
@@ -69,12 +94,12 @@ func (l *listener) local() netip.AddrPort {
 	return l.addr
 }
 
-// serve has the callers served by r from now on.
-func (l *listener) serve(r *run) {
-	l.target.Store(&target{r, l.binding})
+// serve has the callers served by h from now on.
+func (l *listener) serve(h Handler, log *slog.Logger) {
+	l.target.Store(&target{h, log, l.binding})
 	if l.ended == nil {
 		l.ended = make(chan struct{})
-		go l.accept(r.site.log) // close ends it and waits
+		go l.accept(log) // close ends it and waits
 	}
 }
 
@@ -99,7 +124,7 @@ func (l *listener) accept(log *slog.Logger) {
 		}
 		wait = 5 * time.Millisecond
 		to := l.target.Load()
-		to.run.take(c, to.binding)
+		to.handler.Take(c, to.binding)
 	}
 }
 
@@ -131,21 +156,22 @@ func (l *listener) reopen(ctx context.Context) (*listener, error) {
 		return nil, err
 	}
 	if to := l.target.Load(); to != nil {
-		again.serve(to.run)
+		again.serve(to.handler, to.log)
 	}
 	return again, nil
 }
 
-// A portHolder is a site as Ports knows it.
-type portHolder struct {
-	want []Binding
-	open []*listener // in the order of the bindings that they were opened for
-	run  *run        // nil until it serves
-	err  error       // why open is not what it wants
-	wake func()      // called when another site's change has changed open or err
+// A holder is a site as a Set knows it.
+type holder struct {
+	want    []Binding
+	open    []*listener  // in the order of the bindings that they were opened for
+	handler Handler      // nil until it serves
+	log     *slog.Logger // of handler
+	err     error        // why open is not what it wants
+	wake    func()       // called when another site's change has changed open or err
 }
 
-func (h *portHolder) find(addr netip.AddrPort) *listener {
+func (h *holder) find(addr netip.AddrPort) *listener {
 	for _, l := range h.open {
 		if l.addr == addr && !l.closed() {
 			return l
@@ -154,7 +180,7 @@ func (h *portHolder) find(addr netip.AddrPort) *listener {
 	return nil
 }
 
-func (h *portHolder) wants(addr netip.AddrPort) bool {
+func (h *holder) wants(addr netip.AddrPort) bool {
 	for _, b := range h.want {
 		if b.Addr == addr {
 			return true
@@ -163,17 +189,17 @@ func (h *portHolder) wants(addr netip.AddrPort) bool {
 	return false
 }
 
-// Ports has the listeners of the sites of one engine. It changes them over all
+// A Set has the listeners of the sites of one engine. It changes them over all
 // sites at once: an address that one site gives up and another one asks for
-// goes from the first to the second with its listener. The zero Ports is ready.
-type Ports struct {
+// goes from the first to the second with its listener. The zero Set is ready.
+type Set struct {
 	mu    sync.Mutex // guards what follows
-	sites map[int]*portHolder
+	sites map[int]*holder
 }
 
 // Declare says what the sites are about to ask for; those that it does not name
 // stay. It opens and closes nothing: with the first site that asks, all change.
-func (p *Ports) Declare(want map[int][]Binding) {
+func (p *Set) Declare(want map[int][]Binding) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for n, list := range want {
@@ -183,37 +209,37 @@ func (p *Ports) Declare(want map[int][]Binding) {
 	}
 }
 
-// rebind gives site n the listeners of want, and the other sites what they want
+// Rebind gives site n the listeners of want, and the other sites what they want
 // and do not have yet. After an error, site n has what it had.
-func (p *Ports) rebind(ctx context.Context, n int, want []Binding, wake func()) error {
+func (p *Set) Rebind(ctx context.Context, n int, want []Binding, wake func()) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.sites[n]
 	if h == nil {
-		h = &portHolder{}
+		h = &holder{}
 		if p.sites == nil {
-			p.sites = map[int]*portHolder{}
+			p.sites = map[int]*holder{}
 		}
 		p.sites[n] = h
 	}
 	h.want, h.wake = want, wake
-	newPortPlan(p.sites).carryOut(ctx, n)
+	newPlan(p.sites).carryOut(ctx, n)
 	return h.err
 }
 
-// serve has the callers of site n served by r.
-func (p *Ports) serve(n int, r *run) {
+// Serve has the callers of site n served by handler.
+func (p *Set) Serve(n int, handler Handler, log *slog.Logger) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.sites[n]
-	h.run = r
+	h.handler, h.log = handler, log
 	for _, l := range h.open {
-		l.serve(r)
+		l.serve(handler, log)
 	}
 }
 
-// close closes the listeners of site n, which then asks for none.
-func (p *Ports) close(n int) {
+// Close closes the listeners of site n, which then asks for none.
+func (p *Set) Close(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if h := p.sites[n]; h != nil {
@@ -224,9 +250,9 @@ func (p *Ports) close(n int) {
 	}
 }
 
-// addrs are where callers of site n can come in, with the ports that the system
+// Addrs are where callers of site n can come in, with the ports that the system
 // picked.
-func (p *Ports) addrs(n int) []netip.AddrPort {
+func (p *Set) Addrs(n int) []netip.AddrPort {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out := []netip.AddrPort{}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package site
+package ports
 
 import (
 	"context"
@@ -20,11 +20,11 @@ type place struct {
 	addr netip.AddrPort
 }
 
-// A portPlan decides who gets which listener. A site gets all that it wants or
+// A plan decides who gets which listener. A site gets all that it wants or
 // keeps what it has. New listeners open first. An address that a site gives up
 // can go to another one only if the first gets what it wants instead.
-type portPlan struct {
-	sites   map[int]*portHolder
+type plan struct {
+	sites   map[int]*holder
 	failed  map[int]error
 	fresh   map[place]*listener
 	blocked []blockedPlace // of the last survey
@@ -39,17 +39,17 @@ type blockedPlace struct {
 }
 
 type obstacle struct {
-	holder *portHolder
+	holder *holder
 	at     int // in holder.open
 }
 
-func newPortPlan(sites map[int]*portHolder) *portPlan {
-	return &portPlan{sites: sites, failed: map[int]error{}, fresh: map[place]*listener{}}
+func newPlan(sites map[int]*holder) *plan {
+	return &plan{sites: sites, failed: map[int]error{}, fresh: map[place]*listener{}}
 }
 
 // carryOut brings the listeners of all sites in line, as far as the system
 // allows. It wakes the sites that it changes, but for n.
-func (p *portPlan) carryOut(ctx context.Context, n int) {
+func (p *plan) carryOut(ctx context.Context, n int) {
 	for {
 		failing, err := p.survey(ctx)
 		if err == nil {
@@ -91,7 +91,7 @@ func (p *portPlan) carryOut(ctx context.Context, n int) {
 
 // survey opens what is free, and finds what is blocked. It names the first site
 // that cannot have all that it wants.
-func (p *portPlan) survey(ctx context.Context) (failing int, err error) {
+func (p *plan) survey(ctx context.Context) (failing int, err error) {
 	p.blocked = nil
 	promised := map[netip.AddrPort]int{}
 	for _, n := range slices.Sorted(maps.Keys(p.sites)) {
@@ -111,7 +111,7 @@ func (p *portPlan) survey(ctx context.Context) (failing int, err error) {
 }
 
 // provide finds a listener of b for site n: one of another site, or a new one.
-func (p *portPlan) provide(ctx context.Context, n int, b Binding, promised map[netip.AddrPort]int) error {
+func (p *plan) provide(ctx context.Context, n int, b Binding, promised map[netip.AddrPort]int) error {
 	if b.Addr.Port() != 0 {
 		by, leaves := p.holder(b.Addr, n)
 		if by == 0 {
@@ -139,7 +139,7 @@ func (p *portPlan) provide(ctx context.Context, n int, b Binding, promised map[n
 
 // holder gives the site other than n that has addr, 0 for none, and whether it
 // gives it up.
-func (p *portPlan) holder(addr netip.AddrPort, n int) (by int, leaves bool) {
+func (p *plan) holder(addr netip.AddrPort, n int) (by int, leaves bool) {
 	for k, h := range p.sites {
 		if k == n {
 			continue
@@ -155,7 +155,7 @@ func (p *portPlan) holder(addr netip.AddrPort, n int) (by int, leaves bool) {
 }
 
 // obstacles lists the listeners on the port of b that are to go.
-func (p *portPlan) obstacles(b Binding) (out []obstacle) {
+func (p *plan) obstacles(b Binding) (out []obstacle) {
 	if b.Addr.Port() == 0 {
 		return nil
 	}
@@ -171,7 +171,7 @@ func (p *portPlan) obstacles(b Binding) (out []obstacle) {
 
 // clear closes what blocks a new listener and opens that. After an error, what
 // it closed for it is open again.
-func (p *portPlan) clear(ctx context.Context) (failing int, err error) {
+func (p *plan) clear(ctx context.Context) (failing int, err error) {
 	for _, b := range p.blocked {
 		for _, o := range b.obstacles {
 			o.holder.open[o.at].close()
@@ -190,7 +190,7 @@ func (p *portPlan) clear(ctx context.Context) (failing int, err error) {
 
 // gather collects what site n wants: what it has, what is new, and what others
 // give up.
-func (p *portPlan) gather(n int, h *portHolder) []*listener {
+func (p *plan) gather(n int, h *holder) []*listener {
 	next := make([]*listener, len(h.want))
 	for i, b := range h.want {
 		next[i] = h.find(b.Addr)
@@ -207,7 +207,7 @@ func (p *portPlan) gather(n int, h *portHolder) []*listener {
 
 // settle makes next the listeners of the site, and reports whether that changes
 // anything. It closes those of the old ones that nobody was given.
-func (h *portHolder) settle(next []*listener, given map[*listener]bool) bool {
+func (h *holder) settle(next []*listener, given map[*listener]bool) bool {
 	changed := !slices.Equal(h.open, next)
 	for _, l := range h.open {
 		if !given[l] {
@@ -217,8 +217,8 @@ func (h *portHolder) settle(next []*listener, given map[*listener]bool) bool {
 	h.open = next
 	for i, l := range next {
 		l.binding = h.want[i]
-		if h.run != nil {
-			l.serve(h.run)
+		if h.handler != nil {
+			l.serve(h.handler, h.log)
 		}
 	}
 	return changed
@@ -226,7 +226,7 @@ func (h *portHolder) settle(next []*listener, given map[*listener]bool) bool {
 
 // restore opens what was closed in vain, and reports whether there was any. What
 // cannot be opened again is dropped.
-func (h *portHolder) restore(ctx context.Context) (changed bool) {
+func (h *holder) restore(ctx context.Context) (changed bool) {
 	kept := h.open[:0:0]
 	for _, l := range h.open {
 		if l.closed() {
