@@ -15,4 +15,4 @@ func SyncDir(string) error { return nil }
 func syncFolder(*os.File) error { return nil }
 
 // lock is not implemented on this system.
-func lock(*os.File) error { return nil }
+func lock(*os.File, bool) error { return nil }

@@ -32,9 +32,13 @@ func SyncDir(dir string) error {
 
 func syncFolder(f *os.File) error { return f.Sync() }
 
-func lock(f *os.File) error {
+func lock(f *os.File, shared bool) error {
+	how := unix.LOCK_EX
+	if shared {
+		how = unix.LOCK_SH
+	}
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		switch {
 		case err == unix.EWOULDBLOCK:
 			return ErrLocked

@@ -52,9 +52,13 @@ func syncFolder(f *os.File) error { return SyncDir(f.Name()) }
 
 // lock locks an octet that is far behind the end, so that the others can be
 // read meanwhile.
-func lock(f *os.File) error {
+func lock(f *os.File, shared bool) error {
 	at := &windows.Overlapped{OffsetHigh: 1 << 30}
-	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, at)
+	how := uint32(windows.LOCKFILE_FAIL_IMMEDIATELY)
+	if !shared {
+		how |= windows.LOCKFILE_EXCLUSIVE_LOCK
+	}
+	err := windows.LockFileEx(windows.Handle(f.Fd()), how, 0, 1, 0, at)
 	if err == windows.ERROR_LOCK_VIOLATION {
 		return ErrLocked
 	}

@@ -196,8 +196,22 @@ func Lock(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := lock(f); err != nil {
-		return nil, errors.Join(&os.PathError{Op: "lock", Path: name, Err: err}, f.Close())
+	return locked(f, false)
+}
+
+// LockFolder locks a folder against other calls of LockFolder, or if shared against
+// those that are not shared. It writes nothing. The lock ends as that of Lock.
+func LockFolder(dir string, shared bool) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	return locked(f, shared)
+}
+
+func locked(f *os.File, shared bool) (*os.File, error) {
+	if err := lock(f, shared); err != nil {
+		return nil, errors.Join(&os.PathError{Op: "lock", Path: f.Name(), Err: err}, f.Close())
 	}
 	return f, nil
 }

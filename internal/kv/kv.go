@@ -91,6 +91,11 @@ var (
 	// ErrFull means that the disk has too little room left. Nothing happened;
 	// the same commit works once there is room again.
 	ErrFull = errors.New("no space left on the disk")
+	// ErrReadOnly means that the DB was opened to be read only.
+	ErrReadOnly = errors.New("opened for reading only")
+	// ErrUnclean means that the folder cannot be opened for reading only: it was not
+	// closed, and must be opened for writing once.
+	ErrUnclean = errors.New("was not closed, and must be opened for writing once")
 	// ErrClosed means that the DB was closed.
 	ErrClosed = errors.New("closed")
 	// ErrTooLarge means that a key or a value is beyond what the store takes.

@@ -10,6 +10,7 @@ package badgerkv
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,10 @@ type Options struct {
 	// on a small disk.
 	MemTable int64
 
+	// ReadOnly opens a store that is there and writes nothing. Several processes may
+	// do so at once, while none has it open for writing.
+	ReadOnly bool
+
 	beforeTxn func() error // for tests: an error is that of the disk
 }
 
@@ -52,10 +57,11 @@ const (
 // A store keeps its pairs in Badger.
 type store struct {
 	dir    string
+	lock   *os.File // the folder
 	bdb    *badger.DB
-	space  *spaceGuard
-	commit *committer
-	last   uint64 // version of the newest transaction, counted by the committer
+	space  *spaceGuard // nil of a store to read only
+	commit *committer  // nil of a store to read only
+	last   uint64      // version of the newest transaction, counted by the committer
 
 	beforeTxn func() error
 
@@ -72,7 +78,7 @@ type store struct {
 // a crash cut off is finished if its marker was written, and discarded otherwise.
 // The error is ErrInUse while another process has the store open, ErrDamaged if
 // its files are damaged, ErrFull if the disk has too little space; each names the
-// folder.
+// folder. With ReadOnly it is ErrUnclean if the store was not closed.
 func Open(dir string, opts Options) (kv.DB, error) {
 	db, err := open(dir, opts)
 	if err != nil {
@@ -81,11 +87,61 @@ func Open(dir string, opts Options) (kv.DB, error) {
 	return db, nil
 }
 
-func open(dir string, opts Options) (*store, error) {
+// open locks the folder before it looks at its files: those of a store that another
+// process has open look damaged.
+func open(dir string, opts Options) (db *store, err error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := prepare(dir); err != nil {
+	if !opts.ReadOnly {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	lock, err := disk.LockFolder(dir, opts.ReadOnly)
+	if errors.Is(err, disk.ErrLocked) {
+		return nil, inUse(dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if opts.ReadOnly {
+		db, err = openToRead(dir, opts)
+	} else {
+		// Best effort: it only tells others who has the store.
+		_ = os.WriteFile(filepath.Join(dir, holderName), fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600)
+		db, err = openToWrite(dir, opts)
+	}
+	if err != nil {
+		return nil, errors.Join(err, unlock(dir, lock, opts.ReadOnly))
+	}
+	db.lock = lock
+	return db, nil
+}
+
+// holderName is the file with the number of the process that may write. Badger,
+// which locks the folder the same way, gives it that name, too.
+const holderName = "LOCK"
+
+func unlock(dir string, lock *os.File, readOnly bool) error {
+	if !readOnly {
+		_ = os.Remove(filepath.Join(dir, holderName)) // best effort, as it was written
+	}
+	return lock.Close()
+}
+
+// inUse is kv.ErrInUse, with the process that has the store where that is known.
+func inUse(dir string) error {
+	if text, err := os.ReadFile(filepath.Join(dir, holderName)); err == nil {
+		if pid, err := strconv.Atoi(string(bytes.TrimSpace(text))); err == nil && pid > 0 {
+			return &kv.InUse{PID: pid}
+		}
+	}
+	return kv.ErrInUse
+}
+
+func openToWrite(dir string, opts Options) (*store, error) {
+	if err := probe(dir); err != nil {
 		return nil, err
 	}
 	space, err := newSpaceGuard(dir, opts.MemTable)
@@ -105,11 +161,11 @@ func open(dir string, opts Options) (*store, error) {
 		return nil, err
 	}
 	bdb, err := openBadger(bopts)
-	if err != nil && unbegun && !errors.Is(classify(dir, err), kv.ErrInUse) {
+	if err != nil && unbegun {
 		bdb, err = openBadger(bopts) // the first attempt gave the log its size
 	}
 	if err != nil {
-		return nil, classify(dir, err)
+		return nil, damaged(err)
 	}
 	db := &store{dir: dir, bdb: bdb, space: space, last: bdb.MaxVersion(), beforeTxn: opts.beforeTxn, scans: map[uint64]int{}}
 	space.tables = db.tableBytes
@@ -123,12 +179,35 @@ func open(dir string, opts Options) (*store, error) {
 	return db, nil
 }
 
-// prepare creates the folder and returns the plain errors (no permission, no
-// folder, no space) that Badger would not tell apart.
-func prepare(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+// openToRead opens a store that is as Close leaves it: without a log to replay and
+// without a large commit to finish.
+func openToRead(dir string, opts Options) (*store, error) {
+	names, err := logNames(dir)
+	if err != nil {
+		return nil, err
 	}
+	if _, err := os.Stat(filepath.Join(dir, badger.ManifestFilename)); len(names) > 0 || errors.Is(err, os.ErrNotExist) {
+		return nil, kv.ErrUnclean
+	}
+	bopts := tuned(dir, minMemTable, opts.Log).WithReadOnly(true)
+	if _, err := verify(dir, bopts); err != nil {
+		return nil, err
+	}
+	bdb, err := openBadger(bopts)
+	if err != nil {
+		return nil, damaged(err)
+	}
+	db := &store{dir: dir, bdb: bdb, last: bdb.MaxVersion(), scans: map[uint64]int{}}
+	db.show()
+	if _, err := db.newest.Get(markerKey); !errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, errors.Join(cmp.Or(err, kv.ErrUnclean), bdb.Close())
+	}
+	return db, nil
+}
+
+// probe writes to the folder and returns the plain errors (no permission, no
+// space) that Badger would not tell apart.
+func probe(dir string) error {
 	f, err := os.CreateTemp(dir, "probe-*.tmp")
 	if err != nil {
 		return err
@@ -147,6 +226,7 @@ func tuned(dir string, memTable int64, log *slog.Logger) badger.Options {
 	maxBatch := memTable * 15 / 100 // Badger's own rule
 	return badger.DefaultOptions(dir).
 		WithLogger(logger{log}).
+		WithBypassLockGuard(true). // open has locked the folder
 		WithSyncWrites(true).
 		WithDetectConflicts(false). // there is one writer, the committer
 		WithMetricsEnabled(false).
@@ -170,20 +250,6 @@ func tuned(dir string, memTable int64, log *slog.Logger) badger.Options {
 func openBadger(opts badger.Options) (bdb *badger.DB, err error) {
 	defer guard(&err)()
 	return badger.OpenManaged(opts)
-}
-
-// classify maps an error of Badger's Open to one of package kv. Badger has no
-// error value for a folder in use, so the text decides.
-func classify(dir string, err error) error {
-	if strings.Contains(err.Error(), "Another process is using") {
-		if text, rerr := os.ReadFile(filepath.Join(dir, "LOCK")); rerr == nil {
-			if pid, nerr := strconv.Atoi(string(bytes.TrimSpace(text))); nerr == nil && pid > 0 {
-				return &kv.InUse{PID: pid}
-			}
-		}
-		return kv.ErrInUse
-	}
-	return damaged(err)
 }
 
 // damaged marks err as damage and adds what to do, unless it is the system that
@@ -349,6 +415,9 @@ func (db *store) Commit(ctx context.Context, ops ...kv.Op) error {
 	if err := kv.Check(ops...); err != nil {
 		return err
 	}
+	if db.commit == nil {
+		return fmt.Errorf("kv: commit: %w", kv.ErrReadOnly)
+	}
 	if len(ops) == 0 {
 		return context.Cause(ctx)
 	}
@@ -362,7 +431,9 @@ func (db *store) Changed([]byte) <-chan struct{} { return nil }
 // files. It must not be called from inside a scan.
 func (db *store) Close() error {
 	db.once.Do(func() {
-		db.commit.close()
+		if db.commit != nil {
+			db.commit.close()
+		}
 		db.view.Lock()
 		db.closed.Store(true)
 		if db.newest != nil {
@@ -370,9 +441,11 @@ func (db *store) Close() error {
 		}
 		db.view.Unlock()
 		db.readers.Wait()
-		// Badger removes its last log; see wasFlushed.
-		noted := begun{db.space.next - 1, db.space.next, db.last}.write(db.dir)
-		if err := errors.Join(noted, db.bdb.Close()); err != nil {
+		var noted error
+		if db.commit != nil { // Badger removes its last log; see wasFlushed
+			noted = begun{db.space.next - 1, db.space.next, db.last}.write(db.dir)
+		}
+		if err := errors.Join(noted, db.bdb.Close(), unlock(db.dir, db.lock, db.commit == nil)); err != nil {
 			db.closing = fmt.Errorf("kv: close %s: %w", db.dir, err)
 		}
 	})

@@ -178,6 +178,25 @@ func TestSecondOpenIsToldSo(t *testing.T) {
 	mustOpen(t, dir)
 }
 
+// What a crash leaves cannot be read without a log being replayed, which writes.
+func TestAStoreThatWasNotClosedIsNotReadOnly(t *testing.T) {
+	dir := t.TempDir()
+	db := mustOpen(t, dir)
+	if err := db.Commit(t.Context(), kv.Put([]byte("k"), []byte("v"))); err != nil {
+		t.Fatal(err)
+	}
+	crashed := copyDir(t, dir)
+	if _, err := Open(crashed, Options{ReadOnly: true}); !errors.Is(err, kv.ErrUnclean) {
+		t.Errorf("Open = %v", err)
+	}
+	if err := mustOpen(t, crashed).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if db := mustOpenWith(t, crashed, Options{ReadOnly: true}); count(t, db) != 1 {
+		t.Error("the pair is not there")
+	}
+}
+
 var errCut = errors.New("cut off by a test")
 
 // A large commit is cut off at each of its transactions: what a start finds is

@@ -10,6 +10,12 @@ import (
 	"restante/internal/kv/kvtest"
 )
 
+func TestFolders(t *testing.T) {
+	kvtest.RunFolders(t, func(dir string, readOnly bool) (kv.DB, error) {
+		return badgerkv.Open(dir, badgerkv.Options{ReadOnly: readOnly})
+	})
+}
+
 func TestContract(t *testing.T) {
 	kvtest.Run(t, func(t *testing.T) kv.DB {
 		db, err := badgerkv.Open(t.TempDir(), badgerkv.Options{})

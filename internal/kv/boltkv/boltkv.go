@@ -41,6 +41,10 @@ import (
 // Options adjusts Open. The zero value is the production setting.
 type Options struct {
 	Log *slog.Logger // diagnostics; nil: none
+
+	// ReadOnly opens a store that is there and writes nothing. Several processes may
+	// do so at once, while none has it open for writing.
+	ReadOnly bool
 }
 
 const (
@@ -61,7 +65,7 @@ var (
 type store struct {
 	dir     string
 	bdb     *bolt.DB
-	queue   *groupcommit.Queue[*request]
+	queue   *groupcommit.Queue[*request] // refuses all of a store to read only
 	stopped chan struct{}
 	once    sync.Once
 	closing error
@@ -71,7 +75,7 @@ type store struct {
 // ErrInUse while another process has the store open, ErrDamaged if its file is
 // damaged, ErrFull if the disk has too little space; each names the folder.
 func Open(dir string, opts Options) (kv.DB, error) {
-	bdb, err := open(dir)
+	bdb, err := open(dir, opts.ReadOnly)
 	if errors.Is(err, kv.ErrDamaged) {
 		err = fmt.Errorf("%w; nothing was changed: put back the folder from a backup, or move it aside to begin anew", err)
 	}
@@ -79,6 +83,9 @@ func Open(dir string, opts Options) (kv.DB, error) {
 		return nil, fmt.Errorf("kv: open %s: %w", dir, err)
 	}
 	db := &store{dir: dir, bdb: bdb, queue: groupcommit.New[*request](kv.ErrClosed), stopped: make(chan struct{})}
+	if opts.ReadOnly {
+		db.queue.Break(kv.ErrReadOnly)
+	}
 	go db.run() // until Close
 	if opts.Log != nil {
 		opts.Log.Debug("kv: opened", "folder", dir)
@@ -86,23 +93,36 @@ func Open(dir string, opts Options) (kv.DB, error) {
 	return db, nil
 }
 
-func open(dir string) (bdb *bolt.DB, err error) {
-	if err := disk.MkdirAll(nil, dir, 0o700); err != nil {
-		return nil, err
+func open(dir string, readOnly bool) (bdb *bolt.DB, err error) {
+	if !readOnly {
+		if err := disk.MkdirAll(nil, dir, 0o700); err != nil {
+			return nil, err
+		}
 	}
 	if _, err := os.Stat(filepath.Join(dir, "MANIFEST")); err == nil {
 		return nil, errors.New("is a store of Badger, which is used on other systems and by earlier versions: move it by mb backup there and mb restore here")
 	}
-	if err := checkSpace(dir, 0, true); err != nil {
-		return nil, err
+	if !readOnly {
+		if err := checkSpace(dir, 0, true); err != nil {
+			return nil, err
+		}
 	}
 	defer guard(&err)()
-	bdb, err = bolt.Open(filepath.Join(dir, fileName), 0o600, &bolt.Options{Timeout: 100 * time.Millisecond})
+	bdb, err = bolt.Open(filepath.Join(dir, fileName), 0o600, &bolt.Options{Timeout: 100 * time.Millisecond, ReadOnly: readOnly})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, inUse(dir)
 	}
+	if readOnly && errors.Is(err, os.ErrNotExist) {
+		return nil, kv.ErrUnclean
+	}
 	if err != nil {
 		return nil, classify(err)
+	}
+	if readOnly {
+		if err := verify(bdb); err != nil {
+			return nil, errors.Join(classify(err), bdb.Close())
+		}
+		return bdb, nil
 	}
 	// Best effort: it only tells others who has the store.
 	_ = os.WriteFile(filepath.Join(dir, holderName), fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600)
@@ -136,6 +156,9 @@ func verify(bdb *bolt.DB) (err error) {
 		}
 		return nil
 	})
+	if isNew && bdb.IsReadOnly() {
+		return kv.ErrUnclean
+	}
 	if isNew {
 		return bdb.Update(func(tx *bolt.Tx) error {
 			_, perr := tx.CreateBucket(pairs)
@@ -178,7 +201,7 @@ func classify(err error) error {
 	switch {
 	case disk.IsFull(err):
 		return fmt.Errorf("%w: %w", kv.ErrFull, err)
-	case disk.IsRefused(err), errors.Is(err, kv.ErrDamaged):
+	case disk.IsRefused(err), errors.Is(err, kv.ErrDamaged), errors.Is(err, kv.ErrUnclean):
 		return err
 	}
 	return fmt.Errorf("%w: %w", kv.ErrDamaged, err)
@@ -305,7 +328,8 @@ func (db *store) collect(ctx context.Context, prefix []byte) (all []kv.Pair, err
 func (db *store) Changed([]byte) <-chan struct{} { return nil }
 
 // repeatHead writes the page that leads to the pairs once more, to the place of
-// the one before. It is best effort: the store is whole without it.
+// the one before. It is best effort: the store is whole without it, and one to read
+// only stays as it is.
 func (db *store) repeatHead() (err error) {
 	defer guard(&err)()
 	return db.bdb.Update(func(*bolt.Tx) error { return nil })

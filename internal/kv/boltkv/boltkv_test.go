@@ -26,6 +26,12 @@ func mustOpen(t *testing.T, dir string) kv.DB {
 	return db
 }
 
+func TestFolders(t *testing.T) {
+	kvtest.RunFolders(t, func(dir string, readOnly bool) (kv.DB, error) {
+		return boltkv.Open(dir, boltkv.Options{ReadOnly: readOnly})
+	})
+}
+
 func TestContract(t *testing.T) {
 	kvtest.Run(t, func(t *testing.T) kv.DB { return mustOpen(t, t.TempDir()) })
 }
