@@ -179,7 +179,8 @@ const (
 	keepPause = 50 * time.Millisecond // to handle many commits at once
 )
 
-// runJanitor returns when the janitor is stopped.
+// runJanitor returns when the janitor is stopped, or has to write to a store that
+// can only be read.
 func (s *Store) runJanitor() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -203,6 +204,9 @@ func (s *Store) runJanitor() {
 		wait, err := s.takeBackDue(ctx)
 		if err == nil {
 			err = s.compact(ctx)
+		}
+		if errors.Is(err, kv.ErrReadOnly) {
+			return
 		}
 		if err != nil && key.KindOf(err) != Closed {
 			s.opts.Log.ErrorContext(ctx, "metabase: take back unconfirmed revisions and drop old history", "err", err)

@@ -74,7 +74,7 @@ func (s *Store) loadAt(ctx context.Context, raw []byte) (*image, error) {
 		return nil, err
 	}
 	s.live.begin(root)
-	if err := s.sweepHeads(ctx); err != nil && !errors.Is(err, kv.ErrMoved) {
+	if err := s.sweepHeads(ctx); err != nil && !errors.Is(err, kv.ErrMoved) && !errors.Is(err, kv.ErrReadOnly) {
 		return nil, err
 	}
 	return &image{root: root, rev: m.Rev, time: m.Time, access: &s.access}, nil

@@ -11,7 +11,7 @@ import (
 	"restante/internal/kv/badgerkv"
 )
 
-// openKV opens the key-value store in a folder.
-func openKV(dir string, log *slog.Logger) (kv.DB, error) {
-	return badgerkv.Open(dir, badgerkv.Options{Log: log})
+// openKV opens the key-value store in a folder, to be read only or to be written.
+func openKV(dir string, log *slog.Logger, readOnly bool) (kv.DB, error) {
+	return badgerkv.Open(dir, badgerkv.Options{Log: log, ReadOnly: readOnly})
 }

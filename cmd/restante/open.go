@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 
 	"restante/admin"
@@ -61,23 +60,8 @@ func (c *cli) openAs(ctx context.Context, from metabase.Origin) (*conn, error) {
 	if !errors.Is(err, api.ErrNoService) {
 		return nil, err
 	}
-	restore, err := disk.ActAsOwner(data)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, errNotSetUp(data)
-	}
-	if err != nil {
-		return nil, err
-	}
-	h, err := openStore(ctx, data, storeOptions{})
-	if err != nil {
-		restore()
-		return nil, err
-	}
-	end := func() error {
-		defer restore()
-		return h.Close()
-	}
-	return &conn{newAPI(h.store, nil, data).Direct(who), end}, nil
+	rest := &storeConn{data: data, who: who}
+	return &conn{rest, rest.close}, nil
 }
 
 // newAPI makes an API with the handlers of every call.
@@ -105,13 +89,15 @@ func (h *openedStore) Close() error {
 // for a command.
 type storeOptions struct {
 	create bool // make the store and its key where there is none
+	read   bool // it will only be read
 	act    metabase.Act
 	mail   metabase.Check // of queued mail; nil: by the index on the disk
 	log    *slog.Logger
 	audit  func(context.Context, metabase.Refusal)
 }
 
-// openStore opens the metabase of a data folder with all checks.
+// openStore opens the metabase of a data folder with all checks. The error is
+// kv.ErrInUse while another process has it.
 func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, error) {
 	dir := filepath.Join(data, storeName)
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && !o.create {
@@ -129,14 +115,13 @@ func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, 
 	if err != nil {
 		return nil, asFailed(fmt.Errorf("machine key: %w", err))
 	}
-	db, err := openKV(dir, o.log)
-	if errors.Is(err, kv.ErrInUse) {
-		return nil, &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf("%s: in use by another process%s, which does not answer on its socket (yet)", data, lockHolder(err))}
-	}
+	db, err := openKV(dir, o.log, o.read)
 	if err != nil {
 		return nil, err
 	}
-	removeUnfinished(filepath.Join(data, "backups"))
+	if !o.read {
+		removeUnfinished(filepath.Join(data, "backups"))
+	}
 	if o.act == nil {
 		o.act = func(context.Context, metabase.Path, metabase.Value) error { return api.ErrNoService }
 	}
@@ -152,6 +137,9 @@ func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, 
 	})
 	if err != nil {
 		_ = db.Close() // nothing was written
+		if errors.Is(err, kv.ErrReadOnly) {
+			return nil, err
+		}
 		return nil, asFailed(fmt.Errorf("%s with %s: %w", dir, filepath.Join(data, keyName), err))
 	}
 	return &openedStore{store, db, key.Derive("sign-in")}, nil
@@ -208,26 +196,15 @@ func checkQueuesAtRest(data string) metabase.Check {
 		open := func() (kv.DB, error) {
 			var err error
 			if index == nil {
-				index, err = openKV(dir, nil)
+				index, err = openKV(dir, nil, true)
+				if errors.Is(err, kv.ErrUnclean) {
+					index, err = openKV(dir, nil, false)
+				}
 			}
 			return index, err
 		}
 		return engine.Backlog{Data: data, Index: open}.Check(c)
 	}
-}
-
-// lockHolder names the process that has the store open: its number, and its
-// name where the system tells it.
-func lockHolder(err error) string {
-	var by *kv.InUse
-	if !errors.As(err, &by) {
-		return ""
-	}
-	name, rerr := os.ReadFile(fmt.Sprintf("/proc/%d/comm", by.PID))
-	if rerr != nil {
-		return fmt.Sprintf(" (%d)", by.PID)
-	}
-	return fmt.Sprintf(" (%d, %s)", by.PID, strings.TrimSpace(string(name)))
 }
 
 // asFailed gives an error of opening the store the kind KindFailed. Its own kind

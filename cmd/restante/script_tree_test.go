@@ -89,7 +89,7 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 
 // lock-store opens the store, as another process would, until unlock-store.
 func lockStore(ts *testscript.TestScript, neg bool, args []string) {
-	db, err := openKV(filepath.Join(ts.Getenv("RESTANTE_DATA"), storeName), nil)
+	db, err := openKV(filepath.Join(ts.Getenv("RESTANTE_DATA"), storeName), nil, false)
 	ts.Check(err)
 	ts.Value(scriptEnvKey{}).(*scriptEnv).locked = db
 }

@@ -123,16 +123,23 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 		return err
 	}
 	later := &laterEngine{data: data}
-	h, err := openStore(ctx, data, storeOptions{create: true, log: log, audit: auditTo(log), act: later.act, mail: later.check})
+	var h *openedStore
+	err = whenFree(ctx, data, func() (err error) {
+		h, err = openStore(ctx, data, storeOptions{create: true, log: log, audit: auditTo(log), act: later.act, mail: later.check})
+		if err != nil {
+			err = c.explainOpenError(ctx, err, data, o)
+		}
+		return err
+	})
 	if err != nil {
-		return c.explainOpenError(ctx, err, data, o)
+		return err
 	}
 	defer h.Close()
 	if err := c.setUpOrSync(ctx, h.store, data, o); err != nil {
 		return err
 	}
 	logUser(log, data)
-	index, err := openKV(filepath.Join(data, queueName), log)
+	index, err := openKV(filepath.Join(data, queueName), log, false)
 	if err != nil {
 		return err
 	}

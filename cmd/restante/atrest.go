@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"restante/admin/api"
+	"restante/admin/rpc"
+	"restante/internal/disk"
+	"restante/internal/kv"
+)
+
+// A storeConn carries calls while no service runs. It opens the store at the first
+// call that needs it, and for writing only if the call may change something.
+type storeConn struct {
+	data string
+	who  api.Caller
+
+	conn  api.Conn // nil: nothing is open
+	reads bool     // the store of conn can only be read
+	end   func() error
+}
+
+func (s *storeConn) Call(ctx context.Context, method string, request []byte) (json.RawMessage, error) {
+	if err := s.open(ctx, method); err != nil {
+		return nil, err
+	}
+	return s.conn.Call(ctx, method, request)
+}
+
+func (s *storeConn) Stream(ctx context.Context, method string, request []byte) iter.Seq2[json.RawMessage, error] {
+	if err := s.open(ctx, method); err != nil {
+		return func(yield func(json.RawMessage, error) bool) { yield(nil, err) }
+	}
+	return s.conn.Stream(ctx, method, request)
+}
+
+// Calls that the service alone answers, and those that change nothing.
+var (
+	serviceCalls = []string{
+		string(api.Status), string(api.MbWatch), string(api.Sessions), string(api.EndSession),
+		string(api.QueueList), string(api.QueueMessages), string(api.QueueShow), string(api.QueueTrace), string(api.QueueAct),
+		string(api.QueueRelease), string(api.QueueExport), string(api.QueueImport),
+	}
+	readingCalls = []string{
+		string(api.MbGet), string(api.MbShow), string(api.MbList), string(api.MbFind), string(api.MbSchema), string(api.MbRead),
+		string(api.MbLog), string(api.MbDiff), string(api.MbExport), string(api.MbBackups), string(api.MbVerify),
+		string(api.SiteList), string(api.SiteShow), string(api.DomainList), string(api.DomainShow), string(api.TurnList),
+		string(api.AccountList), string(api.Explain), string(api.Complete),
+	}
+)
+
+// open opens what a call needs, unless it is open. A service that has started
+// meanwhile gets the call.
+func (s *storeConn) open(ctx context.Context, method string) error {
+	reads := slices.Contains(readingCalls, method)
+	if s.conn != nil && (reads || !s.reads) {
+		return nil
+	}
+	if err := s.close(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(s.data, storeName)); errors.Is(err, os.ErrNotExist) {
+		return errNotSetUp(s.data)
+	}
+	if slices.Contains(serviceCalls, method) {
+		return api.ErrNoService
+	}
+	return whenFree(ctx, s.data, func() error {
+		err := s.openStore(ctx, reads)
+		if !errors.Is(err, kv.ErrInUse) {
+			return err
+		}
+		client, gone := rpc.Dial(ctx, s.data, s.who)
+		if gone != nil {
+			return err
+		}
+		s.conn, s.reads, s.end = client, false, client.Close
+		return nil
+	})
+}
+
+// openStore opens the store. One that is to be read, but needs something written
+// before, such as after a crash, is opened for writing.
+func (s *storeConn) openStore(ctx context.Context, reads bool) error {
+	restore, err := disk.ActAsOwner(s.data)
+	if err != nil {
+		return err
+	}
+	h, err := openStore(ctx, s.data, storeOptions{read: reads})
+	if errors.Is(err, kv.ErrUnclean) || errors.Is(err, kv.ErrReadOnly) {
+		needs := err
+		reads = false
+		if h, err = openStore(ctx, s.data, storeOptions{}); disk.IsRefused(err) {
+			err = fmt.Errorf("%w: %w", needs, err)
+		}
+	}
+	if err != nil {
+		restore()
+		return err
+	}
+	s.conn, s.reads = newAPI(h.store, nil, s.data).Direct(s.who), reads
+	s.end = func() error {
+		defer restore()
+		return h.Close()
+	}
+	return nil
+}
+
+func (s *storeConn) close() error {
+	if s.conn == nil {
+		return nil
+	}
+	s.conn = nil
+	return s.end()
+}
+
+// A command has the store for less than a second as a rule.
+const (
+	freeWait = 10 * time.Second
+	freePoll = 20 * time.Millisecond
+)
+
+// whenFree calls open until it finds the store of a data folder free, for a while.
+func whenFree(ctx context.Context, data string, open func() error) error {
+	for deadline := time.Now().Add(freeWait); ; {
+		err := open()
+		if !errors.Is(err, kv.ErrInUse) {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf("%s: in use by another process%s, which does not answer on its socket (yet)", data, lockHolder(err))}
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(freePoll):
+		}
+	}
+}
+
+// lockHolder names the process that has the store open: its number, and its
+// name where the system tells it.
+func lockHolder(err error) string {
+	var by *kv.InUse
+	if !errors.As(err, &by) {
+		return ""
+	}
+	name, rerr := os.ReadFile(fmt.Sprintf("/proc/%d/comm", by.PID))
+	if rerr != nil {
+		return fmt.Sprintf(" (%d)", by.PID)
+	}
+	return fmt.Sprintf(" (%d, %s)", by.PID, strings.TrimSpace(string(name)))
+}
