@@ -58,6 +58,15 @@ func (e *edit) canonical(p Path) bool {
 	return true
 }
 
+// named reports whether a key may get the name of p.
+func (e *edit) named(p Path) bool {
+	if err := key.CheckNew(p.Base()); err != nil {
+		e.bad(p, 0, err)
+		return false
+	}
+	return true
+}
+
 // alter changes the node at p, whose parent exists.
 func (e *edit) alter(p Path, f func(*tree.Node) *tree.Node) {
 	if e.way == nil || e.way.Path != p {
@@ -101,23 +110,11 @@ func (e *edit) set(at Path, n *tree.Node, p Property) {
 	e.put(at, n, p)
 }
 
-// maxKey bounds the octets of all values of one key: larger things belong into
-// files.
-const maxKey = 1 << 20
-
 // put stores p, which differs from the stored property, at the key n.
 func (e *edit) put(at Path, n *tree.Node, p Property) {
 	p = p.Marked()
 	p.Rev = e.rev
 	next := n.With(p, e.now)
-	size := 0
-	for _, q := range next.Items.All() {
-		size += q.Value.Size() + 16
-	}
-	if size > maxKey {
-		e.bad(at, p.ID, key.Errorf(Invalid, "the key would hold %d octets, more than %d", size, maxKey))
-		return
-	}
 	e.alter(at, func(*tree.Node) *tree.Node { return next })
 }
 
@@ -139,7 +136,21 @@ func (e *edit) dataOf(p Path, own []Property, attr Attr) []Property {
 	return out
 }
 
+// respell gives the key at p, which is there, another spelling of its name. The keys
+// below are not among the deltas, but their paths may get longer.
 func (e *edit) respell(p Path) {
+	n := e.root.Lookup(p)
+	if n.Spelling == p.Base() || !e.named(p) {
+		return
+	}
+	if len(p.Base()) > len(n.Spelling) {
+		n.Walk(p, func(q Path, _ *tree.Node) bool {
+			if err := checkPath(q); err != nil {
+				e.bad(q, 0, err)
+			}
+			return true
+		})
+	}
 	e.alter(p, func(n *tree.Node) *tree.Node {
 		if n.Spelling == p.Base() {
 			return n
@@ -160,6 +171,9 @@ func (e *edit) target(from, p Path, overwrite bool) bool {
 			e.bad(p, 0, Exists)
 		}
 		return overwrite || from.Equal(p)
+	}
+	if from.Base() != p.Base() && !e.named(p) {
+		return false
 	}
 	if e.root.Lookup(p.Parent()) == nil {
 		e.bad(p, 0, key.Errorf(NotFound, "there is no key %s to put it in", p.Parent()))

@@ -20,9 +20,17 @@ func (op AddKey) Scope() Scope            { return Scope{Path: op.Path} }
 func (op AddKey) authorize(a *authorizer) { a.require(op.Path.Parent(), 0, Create) }
 
 func (op AddKey) apply(e *edit) {
-	if !e.canonical(op.Path) {
-		return
+	if e.canonical(op.Path) && e.named(op.Path) {
+		op.add(e)
 	}
+}
+
+// A putBack is AddKey for one that was there: what was read is taken again.
+type putBack struct{ AddKey }
+
+func (op putBack) apply(e *edit) { op.add(e) }
+
+func (op AddKey) add(e *edit) {
 	if e.root.Lookup(op.Path) != nil {
 		e.bad(op.Path, 0, Exists)
 		return
@@ -33,11 +41,12 @@ func (op AddKey) apply(e *edit) {
 	}
 	n := &tree.Node{Spelling: op.Path.Base(), Modified: e.now}
 	if op.Class != "" {
-		if err := item.CheckText(op.Class); err != nil {
+		class := Property{ID: KeyType, UserType: UTServer, Value: String(op.Class), Rev: e.rev}
+		if err := class.Check(); err != nil {
 			e.bad(op.Path, KeyType, err)
 			return
 		}
-		n.Items = item.ListOf([]Property{{ID: KeyType, UserType: UTServer, Value: String(op.Class), Rev: e.rev}})
+		n.Items = item.ListOf([]Property{class})
 	}
 	e.alter(op.Path, func(*tree.Node) *tree.Node { return n })
 }

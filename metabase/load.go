@@ -19,20 +19,6 @@ import (
 	"restante/metabase/key"
 )
 
-// checkPaths refuses keys that the map has no room for.
-func checkPaths(list []tree.KeyDelta) (out []Problem) {
-	for _, d := range list {
-		// Folding makes no name longer.
-		if d.Removed || len(d.Path) <= stored.MaxPath {
-			continue
-		}
-		if n := len(stored.NodeKey(d.Path)) - 1; n > stored.MaxPath {
-			out = append(out, Problem{Path: d.Path, Err: key.Errorf(Invalid, "the path has %d octets, at most %d can be stored: use shorter names or fewer levels", n, stored.MaxPath)})
-		}
-	}
-	return out
-}
-
 // load reads the newest image, and where the history begins.
 func (s *Store) load(ctx context.Context) (*image, error) {
 	for {

@@ -78,7 +78,7 @@ func TestLongPathsAreRefused(t *testing.T) {
 		}
 	}
 	// What is folded to fewer octets has room.
-	kelvin := Path("/LMx/" + strings.Repeat("\u212A", 80))
+	kelvin := Path("/LMx/" + strings.Repeat("\u017f", 120))
 	apply(t, s, AddKey{Path: kelvin})
 	sound(t, s)
 }

@@ -98,7 +98,7 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 	p.seeChange(b)
 	problems := append(e.problems, checkLocks(&p.after, p.deltas)...)
 	problems = append(problems, checkLists(p.deltas)...)
-	problems = append(problems, checkPaths(p.deltas)...)
+	problems = append(problems, checkLimits(p.deltas)...)
 	for _, check := range s.opts.Checks {
 		problems = append(problems, check(p.change)...)
 	}

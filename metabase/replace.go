@@ -71,7 +71,7 @@ func (op *Replace) Add(b []byte) error {
 		return fmt.Errorf("key %q: %w", key.Clip(string(p)), err)
 	}
 	misplaced := key.Errorf(Damaged, "key %q is out of place", key.Clip(string(p)))
-	if p.Check() != nil || p.Base() != n.Spelling || (p == Root) != (op.root == nil) {
+	if p.CheckStored() != nil || p.Base() != n.Spelling || (p == Root) != (op.root == nil) {
 		return misplaced
 	}
 	if p == Root {

@@ -148,7 +148,7 @@ func (u *undoing) add(d tree.KeyDelta) {
 		return
 	}
 	u.back[casefold.Fold(string(d.Path))] = true
-	u.ops = append(u.ops, AddKey{Path: d.Path})
+	u.ops = append(u.ops, putBack{AddKey{Path: d.Path}})
 	for _, p := range d.Props {
 		if p.Old != nil {
 			u.ops = append(u.ops, Set{d.Path, *p.Old})

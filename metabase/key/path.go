@@ -4,9 +4,12 @@ package key
 
 import (
 	"iter"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"restante/metabase/internal/casefold"
 )
@@ -91,6 +94,36 @@ func Clip(s string) string {
 		return s[:100] + "..."
 	}
 	return s
+}
+
+// CheckNew says whether a key may get the name, which is that of a Path. Names
+// that an earlier version took are read, moved and removed, but not made: those with
+// characters that do not show, or that no file of XML holds, and those that look
+// like another name because they are not in Unicode's normal form C.
+func CheckNew(name string) error {
+	for _, r := range name {
+		if !strconv.IsPrint(r) {
+			return Errorf(Invalid, "%+q: a name cannot have the character %U, which does not show", Clip(name), r)
+		}
+	}
+	if !norm.NFC.IsNormalString(name) {
+		return Errorf(Invalid, "%+q: a name must be in normal form C: %+q", Clip(name), Clip(norm.NFC.String(name)))
+	}
+	return nil
+}
+
+// CheckStored is Check for what a store or a backup holds. An earlier version took
+// longer paths.
+func (p Path) CheckStored() error {
+	if len(p) <= maxPath {
+		return p.Check()
+	}
+	for q := range p.Parents() {
+		if q != Root && Path("/"+q.Base()).Check() != nil {
+			return Errorf(Invalid, "%q is not in canonical form", Clip(string(p)))
+		}
+	}
+	return nil
 }
 
 // Check says whether p has the form that ParsePath gives.

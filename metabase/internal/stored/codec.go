@@ -221,7 +221,7 @@ func (r *Reader) Delta() tree.KeyDelta {
 	flags := r.Byte()
 	d := tree.KeyDelta{Added: flags&flagAdded != 0, Removed: flags&flagRemoved != 0}
 	d.Path = key.Path(r.Text())
-	if r.Err() == nil && (flags&^(flagAdded|flagRemoved) != 0 || d.Added && d.Removed || d.Path == key.Root && flags != 0 || d.Path.Check() != nil) {
+	if r.Err() == nil && (flags&^(flagAdded|flagRemoved) != 0 || d.Added && d.Removed || d.Path == key.Root && flags != 0 || d.Path.CheckStored() != nil) {
 		r.Bad()
 	}
 	d.OldName, d.NewName = r.Text(), r.Text()
