@@ -6,49 +6,62 @@ import (
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
+
+	"restante/adsi-compat/luahost/pattern"
 )
 
 // The functions of string that take a pattern, as in Lua 5.1.
 
+// A matcher gives the script's values for what was matched. An error in the
+// pattern, or the end of the context, is raised in the script.
+type matcher struct {
+	pattern.Matcher
+	vm *lua.LState
+}
+
+func newMatcher(vm *lua.LState, src, pat string) *matcher {
+	return &matcher{pattern.Matcher{Src: src, Pat: pat, Context: vm.Context(), Fail: vm.RaiseError}, vm}
+}
+
 // begin reads text, pattern and start, which counts from 1 or, below 0, from the
 // end.
 func begin(vm *lua.LState) (m *matcher, init int) {
-	m = &matcher{vm: vm, src: vm.CheckString(1), pat: vm.CheckString(2)}
+	m = newMatcher(vm, vm.CheckString(1), vm.CheckString(2))
 	init = vm.OptInt(3, 1)
 	if init < 0 {
-		init += len(m.src) + 1
+		init += len(m.Src) + 1
 	}
-	return m, min(max(init-1, 0), len(m.src))
+	return m, min(max(init-1, 0), len(m.Src))
 }
 
 func find(vm *lua.LState) int {
 	m, init := begin(vm)
-	if lua.LVAsBool(vm.Get(4)) || !strings.ContainsAny(m.pat, "^$*+?.([%-") {
-		i := strings.Index(m.src[init:], m.pat)
+	if lua.LVAsBool(vm.Get(4)) || !strings.ContainsAny(m.Pat, "^$*+?.([%-") {
+		i := strings.Index(m.Src[init:], m.Pat)
 		if i < 0 {
 			vm.Push(lua.LNil)
 			return 1
 		}
 		vm.Push(lua.LNumber(init + i + 1))
-		vm.Push(lua.LNumber(init + i + len(m.pat)))
+		vm.Push(lua.LNumber(init + i + len(m.Pat)))
 		return 2
 	}
-	start, end, ok := m.find(init)
+	start, end, ok := m.Find(init)
 	if !ok {
 		vm.Push(lua.LNil)
 		return 1
 	}
 	vm.Push(lua.LNumber(start + 1))
 	vm.Push(lua.LNumber(end))
-	for i := range m.captures {
+	for i := range m.Captures {
 		vm.Push(m.captured(i))
 	}
-	return 2 + len(m.captures)
+	return 2 + len(m.Captures)
 }
 
 func match(vm *lua.LState) int {
 	m, init := begin(vm)
-	start, end, ok := m.find(init)
+	start, end, ok := m.Find(init)
 	if !ok {
 		vm.Push(lua.LNil)
 		return 1
@@ -62,10 +75,10 @@ func gmatch(vm *lua.LState) int {
 		pat = "%" + pat // in gmatch it is an ordinary character
 	}
 	vm.Push(vm.NewFunction(func(vm *lua.LState) int {
-		m := &matcher{vm: vm, src: src, pat: pat}
+		m := newMatcher(vm, src, pat)
 		start, end, ok := 0, 0, false
 		if at <= len(src) {
-			start, end, ok = m.find(at)
+			start, end, ok = m.Find(at)
 		}
 		if !ok {
 			vm.Push(lua.LNil)
@@ -80,30 +93,30 @@ func gmatch(vm *lua.LState) int {
 }
 
 func gsub(vm *lua.LState) int {
-	m := &matcher{vm: vm, src: vm.CheckString(1), pat: vm.CheckString(2)}
+	m := newMatcher(vm, vm.CheckString(1), vm.CheckString(2))
 	with := vm.CheckAny(3)
-	most, at, done := vm.OptInt(4, len(m.src)+1), 0, 0
+	most, at, done := vm.OptInt(4, len(m.Src)+1), 0, 0
 	var b strings.Builder
-	for done < most && at <= len(m.src) {
-		start, end, ok := m.find(at)
+	for done < most && at <= len(m.Src) {
+		start, end, ok := m.Find(at)
 		if !ok {
 			break
 		}
 		done++
-		b.WriteString(m.src[at:start])
+		b.WriteString(m.Src[at:start])
 		b.WriteString(m.replacement(with, start, end))
 		if at = end; end == start {
-			b.WriteString(m.src[start:min(start+1, len(m.src))])
+			b.WriteString(m.Src[start:min(start+1, len(m.Src))])
 			at++
 		}
 		if b.Len() > maxString {
 			tooLong(vm)
 		}
-		if strings.HasPrefix(m.pat, "^") {
+		if strings.HasPrefix(m.Pat, "^") {
 			break
 		}
 	}
-	b.WriteString(m.src[min(at, len(m.src)):])
+	b.WriteString(m.Src[min(at, len(m.Src)):])
 	vm.Push(lua.LString(b.String()))
 	vm.Push(lua.LNumber(done))
 	return 2
@@ -111,7 +124,7 @@ func gsub(vm *lua.LState) int {
 
 // replacement is the text that replaces the match.
 func (m *matcher) replacement(with lua.LValue, start, end int) string {
-	whole := m.src[start:end]
+	whole := m.Src[start:end]
 	var got lua.LValue
 	switch with := with.(type) {
 	case lua.LString:
@@ -120,8 +133,8 @@ func (m *matcher) replacement(with lua.LValue, start, end int) string {
 		return with.String()
 	case *lua.LTable:
 		m.push(start, end)
-		first := m.vm.Get(-max(len(m.captures), 1))
-		m.vm.Pop(max(len(m.captures), 1))
+		first := m.vm.Get(-max(len(m.Captures), 1))
+		m.vm.Pop(max(len(m.Captures), 1))
 		got = m.vm.GetTable(with, first)
 	case *lua.LFunction:
 		m.vm.Push(with)
@@ -135,7 +148,7 @@ func (m *matcher) replacement(with lua.LValue, start, end int) string {
 		return whole
 	}
 	if !lua.LVCanConvToString(got) {
-		m.fail("invalid replacement value (a %s)", got.Type())
+		m.Fail("invalid replacement value (a %s)", got.Type())
 	}
 	return got.String()
 }
@@ -149,7 +162,7 @@ func (m *matcher) expand(with, whole string) string {
 		case c != '%' || i+1 == len(with):
 			b.WriteByte(c)
 			continue
-		case with[i+1] == '0' || with[i+1] == '1' && len(m.captures) == 0:
+		case with[i+1] == '0' || with[i+1] == '1' && len(m.Captures) == 0:
 			b.WriteString(whole)
 		case '1' <= with[i+1] && with[i+1] <= '9':
 			b.WriteString(m.captured(int(with[i+1] - '1')).String())
@@ -167,27 +180,27 @@ func (m *matcher) expand(with, whole string) string {
 // push returns the captures to the script or, without any, the match; the result
 // is their number.
 func (m *matcher) push(start, end int) int {
-	if len(m.captures) == 0 {
-		m.vm.Push(lua.LString(m.src[start:end]))
+	if len(m.Captures) == 0 {
+		m.vm.Push(lua.LString(m.Src[start:end]))
 		return 1
 	}
-	for i := range m.captures {
+	for i := range m.Captures {
 		m.vm.Push(m.captured(i))
 	}
-	return len(m.captures)
+	return len(m.Captures)
 }
 
 func (m *matcher) captured(i int) lua.LValue {
-	if i >= len(m.captures) {
-		m.fail("there is no capture %d", i+1)
+	if i >= len(m.Captures) {
+		m.Fail("there is no capture %d", i+1)
 	}
-	switch c := m.captures[i]; c.size {
-	case open:
-		m.fail("the pattern leaves a capture open")
+	switch c := m.Captures[i]; c.Size {
+	case pattern.Open:
+		m.Fail("the pattern leaves a capture open")
 		return lua.LNil
-	case place:
-		return lua.LNumber(c.start + 1)
+	case pattern.Place:
+		return lua.LNumber(c.Start + 1)
 	default:
-		return lua.LString(m.src[c.start : c.start+c.size])
+		return lua.LString(m.Src[c.Start : c.Start+c.Size])
 	}
 }

@@ -1,58 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package luahost
+// Package pattern finds patterns of Lua 5.1 in texts. gopher-lua's own matcher
+// cannot be stopped, and some patterns take it years; this one checks a context. It
+// knows nothing of the values of Lua.
+package pattern
 
 import (
 	"context"
 	"strings"
-
-	lua "github.com/yuin/gopher-lua"
 )
 
-// A matcher finds a pattern of Lua 5.1 in a text. gopher-lua's own cannot be
-// stopped, and some patterns take it years; this one checks the context. An error
-// in the pattern, or the end of the context, is raised in the script.
-type matcher struct {
-	vm       *lua.LState
-	src, pat string
-	captures []capture
-	depth    int // of calls of match
-	steps    int // since the context was asked
+// A Matcher finds Pat in Src. Fail reports an error in the pattern, or the end of
+// Context, which may be nil; it does not return.
+type Matcher struct {
+	Src, Pat string
+	Captures []Capture // of the last match
+	Context  context.Context
+	Fail     func(format string, args ...any)
+
+	depth int // of calls of match
+	steps int // since the context was asked
 }
 
-// A capture begins at start and has length octets, or a special length.
-type capture struct{ start, size int }
+// A Capture begins at Start and has Size octets, or a special size.
+type Capture struct{ Start, Size int }
 
 const (
-	open  = -1 // its end is not reached
-	place = -2 // it captures the place only
-	none  = -1 // what match gives for no match
+	Open  = -1 // its end is not reached
+	Place = -2 // it captures the place only
+
+	none = -1 // what match gives for no match
 
 	maxDepth    = 200 // nested parts of a pattern, as in Lua
 	maxCaptures = 32
 	stepsPerAsk = 1 << 16
 )
 
-func (m *matcher) step(n int) {
+func (m *Matcher) step(n int) {
 	if m.steps += n; m.steps < stepsPerAsk {
 		return
 	}
 	m.steps = 0
-	if ctx := m.vm.Context(); ctx != nil && ctx.Err() != nil {
-		m.vm.RaiseError("%v", context.Cause(ctx))
+	if m.Context != nil && m.Context.Err() != nil {
+		m.Fail("%v", context.Cause(m.Context))
 	}
 }
 
-func (m *matcher) fail(format string, args ...any) { m.vm.RaiseError(format, args...) }
-
-// find returns the begin and end of the first match at or after init.
-func (m *matcher) find(init int) (start, end int, ok bool) {
-	pat, anchored := strings.CutPrefix(m.pat, "^")
-	whole := m.pat
-	m.pat = pat
-	defer func() { m.pat = whole }()
-	for at := init; at <= len(m.src); at++ {
-		m.captures = m.captures[:0]
+// Find returns the begin and end of the first match at or after init.
+func (m *Matcher) Find(init int) (start, end int, ok bool) {
+	pat, anchored := strings.CutPrefix(m.Pat, "^")
+	whole := m.Pat
+	m.Pat = pat
+	defer func() { m.Pat = whole }()
+	for at := init; at <= len(m.Src); at++ {
+		m.Captures = m.Captures[:0]
 		if end := m.match(at, 0); end != none {
 			return at, end, true
 		}
@@ -64,23 +65,23 @@ func (m *matcher) find(init int) (start, end int, ok bool) {
 }
 
 // match matches the pattern from p at s, and returns the end of the match.
-func (m *matcher) match(s, p int) int {
+func (m *Matcher) match(s, p int) int {
 	if m.depth++; m.depth > maxDepth {
-		m.fail("the pattern is too complex")
+		m.Fail("the pattern is too complex")
 	}
 	defer func() { m.depth-- }()
-	for p < len(m.pat) {
+	for p < len(m.Pat) {
 		m.step(1)
 		next := m.at(p + 1)
-		switch c := m.pat[p]; {
+		switch c := m.Pat[p]; {
 		case c == '(' && next == ')':
-			return m.begin(s, p+2, place)
+			return m.begin(s, p+2, Place)
 		case c == '(':
-			return m.begin(s, p+1, open)
+			return m.begin(s, p+1, Open)
 		case c == ')':
 			return m.finish(s, p+1)
-		case c == '$' && p+1 == len(m.pat):
-			if s == len(m.src) {
+		case c == '$' && p+1 == len(m.Pat):
+			if s == len(m.Src) {
 				return s
 			}
 			return none
@@ -129,15 +130,15 @@ func (m *matcher) match(s, p int) int {
 }
 
 // at is the octet of the pattern at i, 0 beyond its end.
-func (m *matcher) at(i int) byte {
-	if i < len(m.pat) {
-		return m.pat[i]
+func (m *Matcher) at(i int) byte {
+	if i < len(m.Pat) {
+		return m.Pat[i]
 	}
 	return 0
 }
 
 // longest matches as many of the class as possible, then fewer.
-func (m *matcher) longest(s, p, end int) int {
+func (m *Matcher) longest(s, p, end int) int {
 	n := 0
 	for m.one(s+n, p, end) {
 		n++
@@ -151,7 +152,7 @@ func (m *matcher) longest(s, p, end int) int {
 }
 
 // shortest matches as few of the class as possible.
-func (m *matcher) shortest(s, p, end int) int {
+func (m *Matcher) shortest(s, p, end int) int {
 	for {
 		if e := m.match(s, end+1); e != none {
 			return e
@@ -163,68 +164,68 @@ func (m *matcher) shortest(s, p, end int) int {
 	}
 }
 
-func (m *matcher) begin(s, p, size int) int {
-	if len(m.captures) >= maxCaptures {
-		m.fail("the pattern has too many captures")
+func (m *Matcher) begin(s, p, size int) int {
+	if len(m.Captures) >= maxCaptures {
+		m.Fail("the pattern has too many captures")
 	}
-	m.captures = append(m.captures, capture{s, size})
-	n := len(m.captures)
+	m.Captures = append(m.Captures, Capture{s, size})
+	n := len(m.Captures)
 	e := m.match(s, p)
 	if e == none {
-		m.captures = m.captures[:n-1]
+		m.Captures = m.Captures[:n-1]
 	}
 	return e
 }
 
-func (m *matcher) finish(s, p int) int {
-	for i := len(m.captures) - 1; i >= 0; i-- {
-		if m.captures[i].size != open {
+func (m *Matcher) finish(s, p int) int {
+	for i := len(m.Captures) - 1; i >= 0; i-- {
+		if m.Captures[i].Size != Open {
 			continue
 		}
-		m.captures[i].size = s - m.captures[i].start
+		m.Captures[i].Size = s - m.Captures[i].Start
 		e := m.match(s, p)
 		if e == none {
-			m.captures[i].size = open
+			m.Captures[i].Size = Open
 		}
 		return e
 	}
-	m.fail("the pattern closes a capture that it did not open")
+	m.Fail("the pattern closes a capture that it did not open")
 	return none
 }
 
 // again matches the text of capture i at s.
-func (m *matcher) again(s, i int) int {
-	if i < 0 || i >= len(m.captures) || m.captures[i].size == open {
-		m.fail("the pattern names a capture that it has not")
+func (m *Matcher) again(s, i int) int {
+	if i < 0 || i >= len(m.Captures) || m.Captures[i].Size == Open {
+		m.Fail("the pattern names a capture that it has not")
 	}
-	c := m.captures[i]
-	if c.size == place {
+	c := m.Captures[i]
+	if c.Size == Place {
 		return none
 	}
-	m.step(c.size)
-	if !strings.HasPrefix(m.src[s:], m.src[c.start:c.start+c.size]) {
+	m.step(c.Size)
+	if !strings.HasPrefix(m.Src[s:], m.Src[c.Start:c.Start+c.Size]) {
 		return none
 	}
-	return s + c.size
+	return s + c.Size
 }
 
 // balance matches %bxy; x and y are at p.
-func (m *matcher) balance(s, p int) int {
-	if p+1 >= len(m.pat) {
-		m.fail("the pattern's %%b lacks its two characters")
+func (m *Matcher) balance(s, p int) int {
+	if p+1 >= len(m.Pat) {
+		m.Fail("the pattern's %%b lacks its two characters")
 	}
-	if s >= len(m.src) || m.src[s] != m.pat[p] {
+	if s >= len(m.Src) || m.Src[s] != m.Pat[p] {
 		return none
 	}
 	depth := 1
-	for s++; s < len(m.src); s++ {
+	for s++; s < len(m.Src); s++ {
 		m.step(1)
-		switch m.src[s] {
-		case m.pat[p+1]:
+		switch m.Src[s] {
+		case m.Pat[p+1]:
 			if depth--; depth == 0 {
 				return s + 1
 			}
-		case m.pat[p]:
+		case m.Pat[p]:
 			depth++
 		}
 	}
@@ -233,17 +234,17 @@ func (m *matcher) balance(s, p int) int {
 
 // frontier matches %f[set] with the set at p, and returns the rest of the
 // pattern.
-func (m *matcher) frontier(s, p int) int {
+func (m *Matcher) frontier(s, p int) int {
 	if m.at(p) != '[' {
-		m.fail("the pattern's %%f lacks its set")
+		m.Fail("the pattern's %%f lacks its set")
 	}
 	end := m.classEnd(p)
 	var before, after byte
 	if s > 0 {
-		before = m.src[s-1]
+		before = m.Src[s-1]
 	}
-	if s < len(m.src) {
-		after = m.src[s]
+	if s < len(m.Src) {
+		after = m.Src[s]
 	}
 	if m.inSet(before, p, end) || !m.inSet(after, p, end) {
 		return none
@@ -252,11 +253,11 @@ func (m *matcher) frontier(s, p int) int {
 }
 
 // classEnd returns the end of the single class at p.
-func (m *matcher) classEnd(p int) int {
-	switch m.pat[p] {
+func (m *Matcher) classEnd(p int) int {
+	switch m.Pat[p] {
 	case '%':
-		if p+1 == len(m.pat) {
-			m.fail("the pattern ends with %%")
+		if p+1 == len(m.Pat) {
+			m.Fail("the pattern ends with %%")
 		}
 		return p + 2
 	case '[':
@@ -265,10 +266,10 @@ func (m *matcher) classEnd(p int) int {
 			p++
 		}
 		for first := true; first || m.at(p) != ']'; first = false {
-			if p >= len(m.pat) {
-				m.fail("the pattern lacks a ]")
+			if p >= len(m.Pat) {
+				m.Fail("the pattern lacks a ]")
 			}
-			if m.pat[p] == '%' {
+			if m.Pat[p] == '%' {
 				p++
 			}
 			p++
@@ -278,26 +279,26 @@ func (m *matcher) classEnd(p int) int {
 }
 
 // one reports whether the octet at s is of the class pat[p:end].
-func (m *matcher) one(s, p, end int) bool {
+func (m *Matcher) one(s, p, end int) bool {
 	m.step(1)
-	if s >= len(m.src) {
+	if s >= len(m.Src) {
 		return false
 	}
-	switch c := m.src[s]; m.pat[p] {
+	switch c := m.Src[s]; m.Pat[p] {
 	case '.':
 		return true
 	case '%':
-		return inClass(c, m.pat[p+1])
+		return inClass(c, m.Pat[p+1])
 	case '[':
 		return m.inSet(c, p, end)
 	default:
-		return c == m.pat[p]
+		return c == m.Pat[p]
 	}
 }
 
 // inSet reports whether c is in the set pat[p:end], brackets included.
-func (m *matcher) inSet(c byte, p, end int) bool {
-	set := m.pat[p+1 : end-1]
+func (m *Matcher) inSet(c byte, p, end int) bool {
+	set := m.Pat[p+1 : end-1]
 	m.step(len(set))
 	set, not := strings.CutPrefix(set, "^")
 	for i := 0; i < len(set); i++ {
