@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/visible"
 )
 
 // call makes one call and prints the answer: as JSON with --json, else by text.
@@ -36,7 +37,7 @@ func list[Q, A any](ctx context.Context, c *cli, m api.Method[Q, []A], q Q, empt
 	if len(all) == 0 {
 		raw = json.RawMessage("[]") // and no null
 		if !c.json && !c.quiet {
-			fmt.Fprintf(c.err, "restante: %s: %s\n", c.path, visible(empty))
+			fmt.Fprintf(c.err, "restante: %s: %s\n", c.path, visible.Line(empty))
 		}
 	}
 	return c.answer(raw, func(w table) {

@@ -16,6 +16,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/visible"
 )
 
 // A cli is one call of the command line: its streams and its global options.
@@ -169,10 +170,10 @@ func (c *cli) report(err error) int {
 		prefix += c.path + ": "
 	}
 	for line := range strings.SplitSeq(e.Error(), "\n") {
-		fmt.Fprintln(c.err, visible(prefix+line))
+		fmt.Fprintln(c.err, visible.Line(prefix+line))
 	}
 	if e.Hint != "" {
-		fmt.Fprintln(c.err, visible("hint: "+c.hint(e.Hint)))
+		fmt.Fprintln(c.err, visible.Line("hint: "+c.hint(e.Hint)))
 	}
 	code, ok := map[api.Kind]int{
 		api.KindUsage: 2, api.KindNotFound: 3, api.KindRefused: 4, api.KindNoService: 5,

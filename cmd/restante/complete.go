@@ -12,6 +12,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/visible"
 )
 
 // completeTime bounds how long completion makes a shell wait.
@@ -28,7 +29,7 @@ func (c *cli) completeCommand() *urfave.Command {
 				words = words[1:]
 			}
 			for _, word := range c.candidates(cx.Context, cx.App, words) {
-				if word == visible(word) { // no shell can be given another
+				if word == visible.Line(word) { // no shell can be given another
 					fmt.Fprintln(c.out, word)
 				}
 			}

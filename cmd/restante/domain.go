@@ -10,6 +10,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/visible"
 	"restante/metabase/schema"
 )
 
@@ -116,7 +117,7 @@ func (c *cli) domainCreate() *urfave.Command {
 
 // warn prints a warning about what a command did.
 func (c *cli) warn(what, why string) {
-	fmt.Fprintln(c.err, visible(fmt.Sprintf("restante: %s: %s: %s", c.path, what, why)))
+	fmt.Fprintln(c.err, visible.Line(fmt.Sprintf("restante: %s: %s: %s", c.path, what, why)))
 }
 
 // warnUnknownAccounts tells of accounts that a domain names and that do not
@@ -124,7 +125,7 @@ func (c *cli) warn(what, why string) {
 func (c *cli) warnUnknownAccounts(d api.Domain) {
 	for _, name := range d.Unknown {
 		c.warn(d.Name, fmt.Sprintf("account %s: there is no such account yet", name))
-		fmt.Fprintln(c.err, visible("hint: "+c.hint("account add "+name)))
+		fmt.Fprintln(c.err, visible.Line("hint: "+c.hint("account add "+name)))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/visible"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -55,7 +56,7 @@ func (c *cli) mbGet() *urfave.Command {
 					fmt.Fprintln(c.verbatim(), text)
 				}
 				if cx.Bool("from") {
-					fmt.Fprintln(c.out, visible("from "+origin(it)))
+					fmt.Fprintln(c.out, visible.Line("from "+origin(it)))
 				}
 			})
 		}),

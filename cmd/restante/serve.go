@@ -28,6 +28,7 @@ import (
 	"restante/admin"
 	"restante/admin/api"
 	"restante/admin/rpc"
+	"restante/cmd/restante/internal/visible"
 	"restante/engine"
 	"restante/engine/mail"
 	"restante/engine/settings"
@@ -307,7 +308,7 @@ func (c *cli) announceSites(e *engine.Engine) {
 			})
 		}
 		if site.Why != "" {
-			fmt.Fprintf(c.err, "restante: serve: site %d: %s\n", site.Number, visible(site.Why))
+			fmt.Fprintf(c.err, "restante: serve: site %d: %s\n", site.Number, visible.Line(site.Why))
 		}
 	}
 	_ = c.answerOwn(map[string]bool{"ready": true}, func(w table) { w.printf("ready\n") })

@@ -10,11 +10,12 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"time"
 
 	"golang.org/x/term"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/progress"
+	"restante/cmd/restante/internal/visible"
 )
 
 func isTerminal(stream any) bool {
@@ -67,40 +68,9 @@ func (c *cli) startProgress() (stop func()) {
 	done, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
-		showProgress(c.err, c.path, done)
+		progress.Show(c.err, c.path, done)
 	}()
 	return func() { close(done); <-gone }
-}
-
-const (
-	progressDelay = time.Second
-	progressStep  = 200 * time.Millisecond
-	progressWidth = 24
-)
-
-// showProgress draws a bar with the time that has passed, until done. How much
-// is left is not known here: the mark only moves.
-func showProgress(w io.Writer, label string, done <-chan struct{}) {
-	begin := time.Now()
-	select {
-	case <-done:
-		return
-	case <-time.After(progressDelay):
-	}
-	tick := time.NewTicker(progressStep)
-	defer tick.Stop()
-	for n := 0; ; n++ {
-		at := n % (2 * progressWidth)
-		at = min(at, 2*progressWidth-1-at)
-		bar := strings.Repeat(" ", at) + "=" + strings.Repeat(" ", progressWidth-1-at)
-		fmt.Fprintf(w, "\r%s [%s] %s\x1b[K", label, bar, time.Since(begin).Truncate(time.Second))
-		select {
-		case <-done:
-			fmt.Fprint(w, "\r\x1b[K")
-			return
-		case <-tick.C:
-		}
-	}
 }
 
 // confirm asks before something that cannot be undone.
@@ -111,7 +81,7 @@ func (c *cli) confirm(question string) error {
 	if !isTerminal(c.in) {
 		return &api.Error{Kind: api.KindUsage, Text: question + " needs a yes", Hint: "--yes " + c.argsAfterGlobals()}
 	}
-	fmt.Fprintf(c.err, "%s? [y/N] ", visible(question))
+	fmt.Fprintf(c.err, "%s? [y/N] ", visible.Line(question))
 	line, _ := bufio.NewReader(c.in).ReadString('\n')
 	if word := strings.ToLower(strings.TrimSpace(line)); word != "y" && word != "yes" {
 		return &api.Error{Kind: api.KindFailed, Text: "not done"}

@@ -3,10 +3,7 @@
 package main
 
 import (
-	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 )
 
 func TestColorize(t *testing.T) {
@@ -21,36 +18,5 @@ func TestColorize(t *testing.T) {
 		if got := colorize(in); got != want {
 			t.Errorf("colorize(%q) = %q, want %q", in, got, want)
 		}
-	}
-}
-
-func TestShowProgress(t *testing.T) {
-	tests := []struct {
-		took time.Duration
-		want string // the last thing drawn, "" for nothing at all
-	}{
-		{progressDelay - time.Millisecond, ""},
-		{progressDelay + time.Millisecond, "mb backup [=                       ] 1s"},
-		{3*time.Second + progressStep/2, "mb backup [          =             ] 3s"},
-	}
-	for _, tt := range tests {
-		synctest.Test(t, func(t *testing.T) {
-			var out strings.Builder
-			done, gone := make(chan struct{}), make(chan struct{})
-			go func() { defer close(gone); showProgress(&out, "mb backup", done) }()
-			time.Sleep(tt.took)
-			close(done)
-			<-gone
-			drawn := strings.Split(out.String(), "\x1b[K")
-			if tt.want == "" {
-				if out.Len() > 0 {
-					t.Errorf("after %s: %q", tt.took, out.String())
-				}
-				return
-			}
-			if last := drawn[len(drawn)-3]; last != "\r"+tt.want || drawn[len(drawn)-2] != "\r" {
-				t.Errorf("after %s: %q, then %q; want %q, then a cleared line", tt.took, last, drawn[len(drawn)-2], tt.want)
-			}
-		})
 	}
 }
