@@ -3,10 +3,12 @@
 package boltkv_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,6 +16,7 @@ import (
 	"restante/internal/kv/boltkv"
 	"restante/internal/kv/kvtest"
 	"restante/internal/testpeer"
+	"restante/internal/testpeer/winetest"
 )
 
 func mustOpen(t *testing.T, dir string) kv.DB {
@@ -34,6 +37,30 @@ func TestFolders(t *testing.T) {
 
 func TestContract(t *testing.T) {
 	kvtest.Run(t, func(t *testing.T) kv.DB { return mustOpen(t, t.TempDir()) })
+}
+
+func TestUnderWine(t *testing.T) {
+	winetest.RunTests(t, "^Test(Contract|WhatWasCommittedOutlivesACrash|SecondOpenIsToldSo|StoreOfBadgerIsNotReplaced)$")
+}
+
+// commitsVariable has the number of commits for TestCommits, which
+// TestSyncsOfACommit traces.
+const commitsVariable = "RESTANTE_TEST_COMMITS"
+
+func TestCommits(t *testing.T) {
+	n, err := strconv.Atoi(cmp.Or(os.Getenv(commitsVariable), "1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := mustOpen(t, t.TempDir())
+	for i := range n {
+		if err := db.Commit(t.Context(), kv.Put(fmt.Append(nil, i), []byte("v"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(kvtest.All(t, db, "")); got != n {
+		t.Errorf("%d commits left %d pairs", n, got)
+	}
 }
 
 // The file as it is after each commit, which is what a killed process leaves, has

@@ -8,42 +8,41 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"testing"
 
-	"restante/internal/kv"
 	"restante/internal/testpeer"
+	"restante/internal/testpeer/winetest"
 )
 
-// commitsVariable has the number of commits for the traced run of the test.
-const commitsVariable = "RESTANTE_TEST_COMMITS"
-
 // Each commit syncs the file twice: its data, and then the page that makes them
-// valid.
+// valid. Under Wine that is what FlushFileBuffers comes down to.
 func TestSyncsOfACommit(t *testing.T) {
-	if n, err := strconv.Atoi(os.Getenv(commitsVariable)); err == nil {
-		db := mustOpen(t, t.TempDir())
-		for i := range n {
-			if err := db.Commit(t.Context(), kv.Put(fmt.Append(nil, i), []byte("v"))); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return
-	}
 	testpeer.Need(t, "strace")
-	const commits = 10
-	none, some := syncs(t, 0), syncs(t, commits)
-	if some-none != 2*commits {
-		t.Errorf("%d syncs for %d commits, %d of them without any", some, commits, none)
+	for system, command := range map[string]func(t *testing.T) *exec.Cmd{
+		"Linux": func(*testing.T) *exec.Cmd { return exec.Command(os.Args[0]) },
+		"Windows": func(t *testing.T) *exec.Cmd {
+			return winetest.New(t).Command(t, winetest.Build(t, "test", "-c"))
+		},
+	} {
+		t.Run(system, func(t *testing.T) {
+			const commits = 10
+			cmd := command(t)
+			none, some := syncs(t, cmd, 0), syncs(t, cmd, commits)
+			if some-none != 2*commits {
+				t.Errorf("%d syncs for %d commits, %d of them without any", some, commits, none)
+			}
+		})
 	}
 }
 
-// syncs counts the successful syncs of a run with n commits.
-func syncs(t *testing.T, n int) int {
+// syncs counts the successful syncs of TestCommits with n commits in a test's
+// binary.
+func syncs(t *testing.T, binary *exec.Cmd, n int) int {
 	t.Helper()
 	trace := filepath.Join(t.TempDir(), "trace")
-	cmd := exec.CommandContext(t.Context(), "strace", "-f", "-o", trace, "-e", "trace=fsync,fdatasync,msync", os.Args[0], "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", commitsVariable, n))
+	args := append([]string{"-f", "-o", trace, "-e", "trace=fsync,fdatasync,msync"}, binary.Args...)
+	cmd := exec.CommandContext(t.Context(), "strace", append(args, "-test.run=^TestCommits$")...)
+	cmd.Env = append(binary.Environ(), fmt.Sprintf("%s=%d", commitsVariable, n))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		testpeer.Missing(t, "strace that may trace", fmt.Errorf("%w: %s", err, out))
 	}
