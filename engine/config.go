@@ -38,7 +38,7 @@ import (
 // config turns settings into a site's Config. Shared says whose queue folder the
 // site would work in, if it is not its own.
 func (e *Engine) config(set *settings.Site, shared error) *site.Config {
-	a := &siteAdapter{Site: set, dir: e.opts.DataDir, ownAddrs: sync.OnceValue(ownAddresses)}
+	a := &siteAdapter{Site: set, dir: e.opts.DataDir, ownNets: sync.OnceValue(ownNetworks)}
 	cfg := &site.Config{
 		Name: set.Name, Rev: uint64(set.Rev),
 		TLS:     site.TLSFiles{Cert: a.path(set.TLS.TlsCertificateFile), Key: a.path(set.TLS.TlsKeyFile)},
@@ -84,18 +84,19 @@ func (s source) Differs(from site.Settings, parts []site.Part) bool {
 	})
 }
 
-// ownAddresses gives the addresses of this machine, none where they cannot be
-// read. Mail that comes back to us then ends by its hop count.
-func ownAddresses() []netip.Addr {
+// ownNetworks gives the addresses of this machine with their networks, none where
+// they cannot be read. Mail that comes back to us then ends by its hop count.
+func ownNetworks() []netip.Prefix {
 	list, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil
 	}
-	var out []netip.Addr
+	var out []netip.Prefix
 	for _, a := range list {
 		if n, ok := a.(*net.IPNet); ok {
 			if ip, ok := netip.AddrFromSlice(n.IP); ok {
-				out = append(out, ip.Unmap())
+				bits, _ := n.Mask.Size()
+				out = append(out, netip.PrefixFrom(ip.Unmap(), bits))
 			}
 		}
 	}
@@ -106,8 +107,8 @@ func ownAddresses() []netip.Addr {
 // session, release, queue and delivery ask of them.
 type siteAdapter struct {
 	*settings.Site
-	dir      string
-	ownAddrs func() []netip.Addr
+	dir     string
+	ownNets func() []netip.Prefix
 }
 
 func (a *siteAdapter) path(p string) string { return disk.Locate(a.dir, p) }
@@ -211,7 +212,7 @@ func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 	t := delivery.ClientSettings{
 		Hello: r.FullyQualifiedDomainName, Port: r.Out.RemoteSmtpPort, RequireTLS: set.NeedTLS, HELO: set.Helo,
 		NoPipelining: set.NoPipeline, MaxMessages: r.Out.MaxBatchedMessages, Timeouts: r.timeouts(),
-		DNS: resolver.Query{Self: r.self, Loopback: r.Out.AllowLoopbackHosts}, Own: r.listensAt, TLS: peerTLS(set.NeedTLS, r.Out),
+		DNS: resolver.Query{Self: r.self, Networks: r.ownNets, Loopback: r.Out.AllowLoopbackHosts}, Own: r.listensAt, TLS: peerTLS(set.NeedTLS, r.Out),
 	}
 	t.Patience = r.Release.ReleaseIdleTimeout
 	if set.Held {
@@ -252,10 +253,11 @@ func (r routes) self(name string, addrs []netip.Addr) bool {
 
 // listensAt reports whether a connection to a ends at this site.
 func (r routes) listensAt(a netip.AddrPort) bool {
-	ip := a.Addr().Unmap()
+	ip := resolver.Embedded(a.Addr())
+	own := func(n netip.Prefix) bool { return n.Addr() == ip }
 	return slices.ContainsFunc(r.Bindings, func(b settings.Binding) bool {
 		at := b.Addr.Addr().Unmap()
-		here := ip == at || at.IsUnspecified() && (ip.IsLoopback() || slices.Contains(r.ownAddrs(), ip))
+		here := ip == at || at.IsUnspecified() && (ip.IsLoopback() || slices.ContainsFunc(r.ownNets(), own))
 		return here && b.Addr.Port() == a.Port()
 	})
 }

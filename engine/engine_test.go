@@ -533,8 +533,8 @@ func TestSelf(t *testing.T) {
 	set := &settings.Site{
 		Identity: settings.Identity{FullyQualifiedDomainName: "mx.hub.example", DefaultDomain: "hub.example"}, Out: settings.Out{RemoteSmtpPort: 25},
 	}
-	r := routes{&siteAdapter{Site: set, ownAddrs: func() []netip.Addr {
-		return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
+	r := routes{&siteAdapter{Site: set, ownNets: func() []netip.Prefix {
+		return []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), netip.MustParsePrefix("192.0.2.2/24")}
 	}}}
 	bind := func(s ...string) {
 		set.Bindings = nil
@@ -555,7 +555,8 @@ func TestSelf(t *testing.T) {
 		{"[::]:25", "other.example", "192.0.2.2", true},
 		{"[::]:25", "other.example", "198.51.100.1", false},
 		{"[::]:25", "other.example", "::ffff:192.0.2.2", true},
-		{"0.0.0.0:25", "other.example", "127.0.0.77", true}, // all of 127.0.0.0/8 is here
+		{"[::]:25", "other.example", "2002:c000:202::1", true}, // by 6to4
+		{"0.0.0.0:25", "other.example", "127.0.0.77", true},    // all of 127.0.0.0/8 is here
 		{"192.0.2.1:25", "other.example", "127.0.0.1", false},
 	}
 	for _, tt := range tests {

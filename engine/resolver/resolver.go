@@ -12,6 +12,7 @@ package resolver
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -41,6 +42,10 @@ type Query struct {
 	// Loopback allows hosts at loopback addresses, for hosts that the
 	// administrator named and for labs on one machine.
 	Loopback bool
+
+	// Networks are those of this machine: their broadcast addresses are no hosts.
+	// Nil: none are known.
+	Networks func() []netip.Prefix
 
 	// Self reports whether a host is this one. Mail is never sent to it, nor to hosts
 	// of the same or less preference (RFC 5321 §5.1). Nil: none is.
@@ -227,16 +232,51 @@ func (q Query) only(d string, h Host) ([]Host, error) {
 // zone says must not have us call ourselves or everybody.
 func (q Query) usable(addrs []netip.Addr) (out []netip.Addr) {
 	for _, ip := range addrs {
-		ip = ip.Unmap()
-		switch first := ip.As16()[12]; {
-		case ip.IsUnspecified(), ip.IsMulticast():
-		case ip.Is4() && (first == 0 || first >= 240): // RFC 1122 §3.2.1.3: this network; reserved, and broadcast
-		case ip.IsLoopback() && !q.Loopback:
+		switch at := Embedded(ip); {
+		case at.IsUnspecified(), at.IsMulticast(), q.isBroadcast(at):
+		case at.Is4() && (at.As4()[0] == 0 || at.As4()[0] >= 240): // RFC 1122 §3.2.1.3: this network; reserved, and broadcast
+		case at.Is6() && at.IsLinkLocalUnicast() && at.Zone() == "": // RFC 4007 §6: of which link?
+		case at.IsLoopback() && !q.Loopback:
 		default:
-			out = append(out, ip)
+			out = append(out, ip.Unmap())
 		}
 	}
 	return out
+}
+
+// isBroadcast reports whether ip is every host of a network of this machine, in
+// the form of today or that of old systems (RFC 1122 §3.3.6). A network of two
+// addresses has none (RFC 3021).
+func (q Query) isBroadcast(ip netip.Addr) bool {
+	return ip.Is4() && q.Networks != nil && slices.ContainsFunc(q.Networks(), func(n netip.Prefix) bool {
+		bits := n.Bits()
+		if !n.Contains(ip) || bits > 30 {
+			return false
+		}
+		a := ip.As4()
+		host := binary.BigEndian.Uint32(a[:]) << bits
+		return host == 0 || host == ^uint32(0)<<bits
+	})
+}
+
+var (
+	sixToFour = netip.MustParsePrefix("2002::/16")    // RFC 3056
+	nat64     = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052
+	inIPv6    = netip.MustParsePrefix("::/96")        // RFC 4291 §2.5.5.1; :: and ::1 aside
+	firstHost = netip.MustParseAddr("::1:0")
+)
+
+// Embedded returns the IPv4 address that a connection to ip ends at where ip is a
+// form of one, else ip.
+func Embedded(ip netip.Addr) netip.Addr {
+	b := ip.As16()
+	switch {
+	case sixToFour.Contains(ip):
+		return netip.AddrFrom4([4]byte(b[2:6]))
+	case nat64.Contains(ip), inIPv6.Contains(ip) && !ip.Less(firstHost):
+		return netip.AddrFrom4([4]byte(b[12:]))
+	}
+	return ip.Unmap()
 }
 
 func isLocalhost(name string) bool {

@@ -171,6 +171,70 @@ func TestLoopbackIsAllowedOnRequestOnly(t *testing.T) {
 	}
 }
 
+// Where a connection would end at this machine, at everybody or nowhere, there is no
+// host, in whatever form the address comes.
+func TestAddressesOfNoHost(t *testing.T) {
+	q := Query{Networks: func() (all []netip.Prefix) {
+		for _, n := range []string{"192.0.2.77/24", "10.1.2.3/30", "10.9.9.8/31", "172.16.5.5/32", "198.51.100.130/25", "2001:db8::1/64", "127.0.0.1/8"} {
+			all = append(all, netip.MustParsePrefix(n))
+		}
+		return all
+	}}
+	for text, want := range map[string]bool{
+		"192.0.2.255":            false, // the broadcast addresses of our networks
+		"192.0.2.0":              false,
+		"10.1.2.3":               false,
+		"10.1.2.0":               false,
+		"198.51.100.255":         false,
+		"198.51.100.128":         false,
+		"192.0.2.78":             true,
+		"10.1.2.2":               true,
+		"10.9.9.9":               true, // two hosts: RFC 3021
+		"172.16.5.5":             true,
+		"198.51.100.127":         true, // of another network, for all we know
+		"203.0.113.255":          true,
+		"0.1.2.3":                false,
+		"240.0.0.1":              false,
+		"255.255.255.255":        false,
+		"224.0.0.5":              false,
+		"127.1.2.3":              false,
+		"203.0.113.1":            true, // documentation and private networks: labs have them
+		"169.254.3.4":            true,
+		"2001:db8::5":            true,
+		"::ffff:192.0.2.255":     false,
+		"::ffff:240.0.0.1":       false,
+		"::192.0.2.255":          false,
+		"::127.0.0.1":            false,
+		"::203.0.113.1":          true,
+		"2002:7f00:1::1":         false, // 6to4
+		"2002:c000:2ff::":        false,
+		"2002:e000:1::":          false,
+		"2002:0:1::":             false,
+		"2002:cb00:7101::1":      true,
+		"64:ff9b::7f00:1":        false, // NAT64
+		"64:ff9b::c000:2ff":      false,
+		"64:ff9b::ffff:ffff":     false,
+		"64:ff9b::cb00:7101":     true,
+		"::":                     false,
+		"::1":                    false,
+		"ff02::1":                false,
+		"fe80::1":                false,
+		"fe80::1%eth0":           true, // of the administrator's
+		"2001:db8::ffff:ffff":    true,
+		"2001:db8:0:1::c000:2ff": true,
+	} {
+		ip := netip.MustParseAddr(text)
+		got := q.usable([]netip.Addr{ip})
+		if (len(got) == 1) != want || want && got[0] != ip.Unmap() {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+	q.Loopback = true
+	if got := q.usable([]netip.Addr{netip.MustParseAddr("2002:7f00:1::1")}); len(got) != 1 {
+		t.Error("loopback is not allowed on request")
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	srv := dnstest.Serve(t, zone)
 	srv.Fail("sick.test")

@@ -499,13 +499,15 @@ any4.test. IN A 0.0.0.0
 any6.test. IN AAAA ::
 multi.test. IN A 224.0.0.1
 all.test. IN A 255.255.255.255
+net.test. IN A 127.255.255.255
+six.test. IN AAAA 2002:7f00:1::1
 mx.test. IN MX 10 localhost.
 mx.test. IN MX 20 127.0.0.1.
 mx.test. IN MX 30 loop4.test.
 `)
 	set(t, s, "AllowLoopbackHosts", "false")
 	var to []string
-	for _, d := range []string{"loop4.test", "loop6.test", "mapped.test", "any4.test", "any6.test", "multi.test", "all.test", "mx.test", "localhost", "[127.0.0.1]", "[IPv6:::1]"} {
+	for _, d := range []string{"loop4.test", "loop6.test", "mapped.test", "any4.test", "any6.test", "multi.test", "all.test", "net.test", "six.test", "mx.test", "localhost", "[127.0.0.1]", "[IPv6:::1]"} {
 		to = append(to, "x@"+d)
 		sendMessage(t, s, sender, "for "+d, "x@"+d)
 	}
