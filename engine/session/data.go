@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"restante/engine/mail"
+	"restante/engine/session/header"
 	"restante/engine/wire"
 )
 
@@ -73,7 +74,7 @@ func (s *Session) stream(ctx context.Context, b Body, body io.Reader, env mail.E
 	if _, err := io.WriteString(b, trace(s.policy.Hostname, env, s.extended, tls)); err != nil {
 		return s.fault(ctx, "write", err)
 	}
-	m := &limitWriter{limits: s.policy.Limits, before: s.octets, header: headerWriter{to: b}}
+	m := &limitWriter{limits: s.policy.Limits, before: s.octets, header: header.NewWriter(b)}
 	_, err := io.Copy(m, body)
 	if closeErr := m.header.Close(); err == nil && closeErr != nil {
 		err = storeError{closeErr}
@@ -114,7 +115,7 @@ type limitWriter struct {
 	limits Limits
 	before int64 // octets of earlier messages
 	octets int64
-	header headerWriter
+	header header.Writer
 }
 
 func (m *limitWriter) Write(p []byte) (int, error) {
@@ -128,7 +129,7 @@ func (m *limitWriter) Write(p []byte) (int, error) {
 	if err := m.header.Write(p); err != nil {
 		return 0, storeError{err}
 	}
-	if m.limits.Hops > 0 && m.header.received > m.limits.Hops {
+	if m.limits.Hops > 0 && m.header.Received() > m.limits.Hops {
 		return 0, limitError{mail.Reply{Code: 554, Enhanced: "4.6", Text: "Hop count exceeded - possible mail loop"}}
 	}
 	return len(p), nil

@@ -1,25 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package session
+// Package header finds the end of a message's header as the message comes, and
+// counts its Received fields. It knows nothing of envelopes and trace fields.
+package header
 
 import (
 	"bytes"
-	"crypto/tls"
 	"io"
-	"net/netip"
 	"strings"
-
-	"restante/engine/mail"
 )
 
 // maxFieldName bounds how much of a line is held back to find its colon (RFC 5322 §2.1.1).
 const maxFieldName = 998
 
-// A headerWriter passes a message on behind our trace field and keeps the two
+// A Writer passes a message on behind our trace field and keeps the two
 // apart. The header ends where the sender's fields end: before a line that is
 // neither a field nor the continuation of one, it writes the empty line that
 // the sender left out. A body may come in pieces cut anywhere.
-type headerWriter struct {
+type Writer struct {
 	to       io.Writer
 	received int // Received fields so far
 
@@ -28,6 +26,12 @@ type headerWriter struct {
 	done    bool   // the header is over
 	held    []byte // the beginning of a line, before its kind is known
 }
+
+// NewWriter passes the message on to to.
+func NewWriter(to io.Writer) Writer { return Writer{to: to} }
+
+// Received counts the Received fields so far.
+func (h *Writer) Received() int { return h.received }
 
 // kind is what a line of a header is.
 type kind int
@@ -43,7 +47,7 @@ const (
 
 // Write takes the next octets of the message. It reports an error of the
 // writer behind it and none of its own.
-func (h *headerWriter) Write(p []byte) error {
+func (h *Writer) Write(p []byte) error {
 	if len(h.held) > 0 {
 		p = append(h.held, p...)
 		h.held = nil
@@ -85,7 +89,7 @@ func (h *headerWriter) Write(p []byte) error {
 }
 
 // Close writes what is held back at the end of the message.
-func (h *headerWriter) Close() error {
+func (h *Writer) Close() error {
 	if len(h.held) == 0 {
 		return nil
 	}
@@ -93,7 +97,7 @@ func (h *headerWriter) Close() error {
 	return h.write(append([]byte("\r\n"), h.held...))
 }
 
-func (h *headerWriter) write(p []byte) error {
+func (h *Writer) write(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
@@ -102,7 +106,7 @@ func (h *headerWriter) write(p []byte) error {
 }
 
 // kind looks at the beginning of a line and counts the field that it begins.
-func (h *headerWriter) kind(line []byte) kind {
+func (h *Writer) kind(line []byte) kind {
 	switch {
 	case len(line) == 0 || len(line) == 1 && line[0] == '\r':
 		return undecided
@@ -136,48 +140,3 @@ func (h *headerWriter) kind(line []byte) kind {
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
-
-// maxTraceAddress keeps the line with the recipient within the 998 octets of
-// RFC 5322 §2.1.1.
-const maxTraceAddress = 900
-
-// trace is the Received field of RFC 5321 §4.4.
-func trace(hostname string, env mail.Envelope, extended bool, state tls.ConnectionState) string {
-	var b strings.Builder
-	b.WriteString("Received: from " + helloName(env.Helo, env.Client) + " (" + mail.AddressLiteral(env.Client) + ")\r\n")
-	b.WriteString("\tby " + hostname + " with " + protocol(env, extended) + " id " + string(env.ID))
-	if env.TLS {
-		b.WriteString("\r\n\t(" + strings.ReplaceAll(tls.VersionName(state.Version), " ", "") + ", " + tls.CipherSuiteName(state.CipherSuite) + ")")
-	}
-	if len(env.To) == 1 { // the field would show each recipient the others
-		if to := env.To[0].Address.String(); len(to) <= maxTraceAddress {
-			b.WriteString("\r\n\tfor <" + to + ">")
-		}
-	}
-	b.WriteString("; " + env.Received.Format("Mon, 2 Jan 2006 15:04:05 -0700") + "\r\n")
-	return b.String()
-}
-
-// protocol is the WITH word of RFC 3848.
-func protocol(env mail.Envelope, extended bool) string {
-	if !extended && !env.TLS && env.Account == "" {
-		return "SMTP"
-	}
-	p := "ESMTP"
-	if env.TLS {
-		p += "S"
-	}
-	if env.Account != "" {
-		p += "A"
-	}
-	return p
-}
-
-// helloName is the name of the greeting if it is a domain, and else the
-// client's address: nothing else of a client's enters our field.
-func helloName(name string, ip netip.Addr) string {
-	if d, err := mail.ParseDomain(name); err == nil {
-		return string(d)
-	}
-	return mail.AddressLiteral(ip)
-}

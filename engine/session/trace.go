@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"strings"
+
+	"restante/engine/mail"
+)
+
+// maxTraceAddress keeps the line with the recipient within the 998 octets of
+// RFC 5322 §2.1.1.
+const maxTraceAddress = 900
+
+// trace is the Received field of RFC 5321 §4.4.
+func trace(hostname string, env mail.Envelope, extended bool, state tls.ConnectionState) string {
+	var b strings.Builder
+	b.WriteString("Received: from " + helloName(env.Helo, env.Client) + " (" + mail.AddressLiteral(env.Client) + ")\r\n")
+	b.WriteString("\tby " + hostname + " with " + protocol(env, extended) + " id " + string(env.ID))
+	if env.TLS {
+		b.WriteString("\r\n\t(" + strings.ReplaceAll(tls.VersionName(state.Version), " ", "") + ", " + tls.CipherSuiteName(state.CipherSuite) + ")")
+	}
+	if len(env.To) == 1 { // the field would show each recipient the others
+		if to := env.To[0].Address.String(); len(to) <= maxTraceAddress {
+			b.WriteString("\r\n\tfor <" + to + ">")
+		}
+	}
+	b.WriteString("; " + env.Received.Format("Mon, 2 Jan 2006 15:04:05 -0700") + "\r\n")
+	return b.String()
+}
+
+// protocol is the WITH word of RFC 3848.
+func protocol(env mail.Envelope, extended bool) string {
+	if !extended && !env.TLS && env.Account == "" {
+		return "SMTP"
+	}
+	p := "ESMTP"
+	if env.TLS {
+		p += "S"
+	}
+	if env.Account != "" {
+		p += "A"
+	}
+	return p
+}
+
+// helloName is the name of the greeting if it is a domain, and else the
+// client's address: nothing else of a client's enters our field.
+func helloName(name string, ip netip.Addr) string {
+	if d, err := mail.ParseDomain(name); err == nil {
+		return string(d)
+	}
+	return mail.AddressLiteral(ip)
+}
