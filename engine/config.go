@@ -27,6 +27,7 @@ import (
 	"restante/engine/resolver"
 	"restante/engine/settings"
 	"restante/engine/site"
+	"restante/engine/site/certs"
 	"restante/engine/site/ports"
 	"restante/engine/spool"
 	"restante/engine/wire"
@@ -41,7 +42,7 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 	a := &siteAdapter{Site: set, dir: e.opts.DataDir, ownNets: sync.OnceValue(ownNetworks)}
 	cfg := &site.Config{
 		Name: set.Name, Rev: uint64(set.Rev),
-		TLS:     site.TLSFiles{Cert: a.path(set.TLS.TlsCertificateFile), Key: a.path(set.TLS.TlsKeyFile)},
+		TLS:     certs.Files{Cert: a.path(set.TLS.TlsCertificateFile), Key: a.path(set.TLS.TlsKeyFile)},
 		Wire:    a.wireConfig(),
 		Session: policy.For(set),
 		Release: a.releasePolicy(),

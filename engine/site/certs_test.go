@@ -10,7 +10,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"log/slog"
 	"math/big"
 	"net"
 	"net/netip"
@@ -19,15 +18,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"restante/engine/site/certs"
 	"restante/engine/site/ports"
 	"restante/internal/testpeer"
 )
 
 // writeCert puts a self-signed certificate for name into dir.
-func writeCert(t *testing.T, dir, name string) TLSFiles {
+func writeCert(t *testing.T, dir, name string) certs.Files {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -45,7 +44,7 @@ func writeCert(t *testing.T, dir, name string) TLSFiles {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := TLSFiles{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
+	files := certs.Files{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	for file, block := range map[string]*pem.Block{
 		files.Cert: {Type: "CERTIFICATE", Bytes: der}, files.Key: {Type: "PRIVATE KEY", Bytes: raw},
 	} {
@@ -54,51 +53,6 @@ func writeCert(t *testing.T, dir, name string) TLSFiles {
 		}
 	}
 	return files
-}
-
-func name(t *testing.T, c *certReloader) string {
-	t.Helper()
-	cert, err := c.get(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(cert.Certificate[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return leaf.Subject.CommonName
-}
-
-func TestCertificateFollowsItsFiles(t *testing.T) {
-	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		c := &certReloader{files: writeCert(t, dir, "one.test"), log: slog.New(slog.DiscardHandler)}
-		if err := c.refresh(); err != nil {
-			t.Fatal(err)
-		}
-		writeCert(t, dir, "the-second.test")
-		if got := name(t, c); got != "one.test" {
-			t.Errorf("it looks at the files each time: %s", got)
-		}
-		time.Sleep(certCheckInterval)
-		if got := name(t, c); got != "the-second.test" {
-			t.Errorf("new files are not read: %s", got)
-		}
-		if err := os.WriteFile(c.files.Cert, []byte("no certificate"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(certCheckInterval)
-		if got := name(t, c); got != "the-second.test" {
-			t.Errorf("a broken file is taken: %s", got)
-		}
-		if err := os.Remove(c.files.Cert); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(certCheckInterval)
-		if got := name(t, c); got != "the-second.test" {
-			t.Errorf("a missing file is taken for one: %s", got)
-		}
-	})
 }
 
 func lists(l *testpeer.Client, keyword string) bool {
@@ -119,7 +73,7 @@ func lists(l *testpeer.Client, keyword string) bool {
 func TestMissingCertificateIsTheState(t *testing.T) {
 	set := newSettings(t)
 	cfg := set.make(1, loopback)
-	cfg.TLS = TLSFiles{filepath.Join(set.dir, "cert.pem"), filepath.Join(set.dir, "key.pem")}
+	cfg.TLS = certs.Files{Cert: filepath.Join(set.dir, "cert.pem"), Key: filepath.Join(set.dir, "key.pem")}
 	h := runSite(t, cfg, set, &ports.Set{})
 	h.must(Start)
 	if st := h.Status(); st.State != Started || !strings.Contains(st.Why, cfg.TLS.Cert) {
@@ -132,7 +86,7 @@ func TestMissingCertificateIsTheState(t *testing.T) {
 		t.Errorf("another change: %+v", st)
 	}
 	missing := also
-	missing.Rev, missing.TLS = 3, TLSFiles{filepath.Join(set.dir, "none.pem"), filepath.Join(set.dir, "none.key")}
+	missing.Rev, missing.TLS = 3, certs.Files{Cert: filepath.Join(set.dir, "none.pem"), Key: filepath.Join(set.dir, "none.key")}
 	if st := h.settle(&missing); st.Running != 2 || !strings.Contains(st.Why, "none.pem") {
 		t.Errorf("another missing certificate: %+v", st)
 	}
@@ -186,61 +140,6 @@ func TestImplicitTLS(t *testing.T) {
 	}
 }
 
-// To read what has no end would block the site.
-func TestCertificateIsNoRegularFile(t *testing.T) {
-	dir := t.TempDir()
-	files := writeCert(t, dir, "hub.test")
-	large := filepath.Join(dir, "large.pem")
-	if err := os.WriteFile(large, make([]byte, maxCertSize+1), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct {
-		files TLSFiles
-		want  string
-	}{
-		{TLSFiles{dir, files.Key}, dir + " is not a regular file"},
-		{TLSFiles{files.Cert, dir}, dir + " is not a regular file"},
-		{TLSFiles{large, files.Key}, "large.pem has more than 1048576 bytes"},
-		{TLSFiles{files.Cert, files.Cert}, "certificate " + files.Cert + " with key " + files.Cert},
-	}
-	for _, special := range endless(t) {
-		tests = append(tests, struct {
-			files TLSFiles
-			want  string
-		}{TLSFiles{special, files.Key}, special + " is not a regular file"})
-	}
-	for _, tt := range tests {
-		c := &certReloader{files: tt.files, log: slog.New(slog.DiscardHandler)}
-		if err := c.refresh(); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%v: %v, want %q", tt.files, err, tt.want)
-		}
-	}
-}
-
-// A reading that does not end is left to itself: it holds up neither the site
-// nor a handshake, and a second one is not begun.
-func TestCertificateThatIsNotAnswered(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hung := &certReading{done: make(chan struct{})}
-		c := &certReloader{files: TLSFiles{"a.pem", "b.pem"}, log: slog.New(slog.DiscardHandler), reading: hung, cert: &tls.Certificate{}}
-		for range 2 {
-			begun := time.Now()
-			if err := c.refresh(); err == nil || !strings.Contains(err.Error(), "certificate a.pem with key b.pem: no answer") || time.Since(begun) != certTimeout {
-				t.Errorf("after %s: %v", time.Since(begun), err)
-			}
-		}
-		begun := time.Now()
-		if got, err := c.get(nil); got != c.cert || err != nil || time.Since(begun) != 0 {
-			t.Errorf("a handshake after %s: %v, %v", time.Since(begun), got, err)
-		}
-		hung.cert = &tls.Certificate{}
-		close(hung.done)
-		if err := c.refresh(); err != nil || c.cert != hung.cert || c.reading != nil {
-			t.Errorf("answered at last: %v", err)
-		}
-	})
-}
-
 // What the system refuses keeps back only itself: the settings that come with it,
 // and those that come later, are in force.
 func TestRefusedPartKeepsBackOnlyItself(t *testing.T) {
@@ -254,8 +153,10 @@ func TestRefusedPartKeepsBackOnlyItself(t *testing.T) {
 		part   Part
 		refuse func(h *harness, c *Config)
 	}{
-		{Certificate, func(h *harness, c *Config) { c.TLS = TLSFiles{filepath.Join(h.dir, "none.pem"), "none.key"} }},
-		{Certificate, func(h *harness, c *Config) { c.TLS = TLSFiles{h.dir, h.dir} }},
+		{Certificate, func(h *harness, c *Config) {
+			c.TLS = certs.Files{Cert: filepath.Join(h.dir, "none.pem"), Key: "none.key"}
+		}},
+		{Certificate, func(h *harness, c *Config) { c.TLS = certs.Files{Cert: h.dir, Key: h.dir} }},
 		{Bindings, func(_ *harness, c *Config) { c.Bindings = append(c.Bindings, ports.Binding{Addr: taken}) }},
 		{"DropDirectory", func(h *harness, c *Config) {
 			h.file("in-the-way")

@@ -27,6 +27,7 @@ import (
 	"restante/engine/queue"
 	"restante/engine/release"
 	"restante/engine/session"
+	"restante/engine/site/certs"
 	"restante/engine/site/ports"
 	"restante/engine/wire"
 	"restante/internal/kv"
@@ -38,7 +39,7 @@ type Config struct {
 	Name     string // for people
 	Rev      uint64 // of the settings that it was made from
 	Bindings []ports.Binding
-	TLS      TLSFiles
+	TLS      certs.Files
 	Blocked  error          // why the site must not run; nil: it may
 	Wire     wire.Config    // all but TLS, and per binding ImplicitTLS and ODMR
 	Session  session.Policy // what a caller may do
@@ -99,9 +100,6 @@ type Folder struct {
 	Path string      // absolute
 	Perm fs.FileMode // where it is made
 }
-
-// TLSFiles name the certificate and its key, PEM; both "" for none.
-type TLSFiles struct{ Cert, Key string }
 
 // Mail is what becomes of accepted messages.
 type Mail struct {

@@ -10,6 +10,7 @@ import (
 
 	"restante/engine/mail"
 	"restante/engine/queue"
+	"restante/engine/site/certs"
 )
 
 // Run executes commands and brings each target into force until ctx ends. Then
@@ -174,13 +175,13 @@ func (s *Site) reconcile(ctx context.Context) {
 // applyConfig puts next in force at a running site. The site keeps what it had of
 // each part that the system refuses, which the error says.
 func (s *Site) applyConfig(ctx context.Context, r *run, next *Config) error {
-	certs, certErr := s.certsOf(next, r.active.Load().certs)
+	cert, certErr := s.certsOf(next, r.active.Load().certs)
 	bindErr := s.rebind(ctx, next)
 	err := errors.Join(certErr, bindErr, s.checkFolders(next, r.mail.folder))
 	s.mu.Lock()
 	// If Apply brought another target meanwhile, the next round is about that.
 	if s.target == next {
-		s.activateLocked(next, certs, partsOf(err))
+		s.activateLocked(next, cert, partsOf(err))
 	}
 	s.mu.Unlock()
 	if at := r.mail.folder; next.Mail.Folder != at {
@@ -194,17 +195,17 @@ func (s *Site) rebind(ctx context.Context, cfg *Config) error {
 }
 
 // certsOf gives the certificate of cfg, or now with the reason why it has to stay.
-func (s *Site) certsOf(cfg *Config, now *certReloader) (*certReloader, error) {
+func (s *Site) certsOf(cfg *Config, now *certs.Reloader) (*certs.Reloader, error) {
 	switch {
-	case cfg.TLS == TLSFiles{}:
+	case cfg.TLS == certs.Files{}:
 		return nil, nil
-	case now != nil && now.files == cfg.TLS:
+	case now.Files() == cfg.TLS:
 		return now, nil
-	case s.loading == nil || s.loading.files != cfg.TLS:
-		s.loading = &certReloader{files: cfg.TLS, log: s.log}
+	case s.loading.Files() != cfg.TLS:
+		s.loading = certs.New(cfg.TLS, s.log)
 	}
 	c := s.loading
-	if err := c.refresh(); err != nil {
+	if err := c.Refresh(); err != nil {
 		return now, refused(Certificate, err)
 	}
 	s.loading = nil

@@ -15,6 +15,7 @@ import (
 
 	"restante/engine/mail"
 	"restante/engine/session"
+	"restante/engine/site/certs"
 	"restante/engine/site/ports"
 	"restante/engine/wire"
 )
@@ -23,7 +24,7 @@ import (
 type activeConfig struct {
 	cfg   *Config
 	of    *Config // cfg, or the target that it is but for parts that the system refused
-	certs *certReloader
+	certs *certs.Reloader
 	tls   *tls.Config
 }
 
@@ -75,7 +76,7 @@ func (s *Site) startTarget(ctx context.Context) error {
 			return cfg.Blocked
 		}
 		mail, err := s.ensureMailQueue(ctx, cfg)
-		certs, certErr := s.certsOf(cfg, nil) // without one the site runs, but offers no TLS
+		cert, certErr := s.certsOf(cfg, nil) // without one the site runs, but offers no TLS
 		rest := errors.Join(certErr, s.checkFolders(cfg, cfg.Mail.Folder))
 		if err == nil {
 			err = s.rebind(ctx, cfg)
@@ -83,7 +84,7 @@ func (s *Site) startTarget(ctx context.Context) error {
 		if err != nil {
 			return errors.Join(err, rest)
 		}
-		if s.startRun(ctx, cfg, mail, certs, rest) {
+		if s.startRun(ctx, cfg, mail, cert, rest) {
 			return nil
 		}
 	}
@@ -125,7 +126,7 @@ func (s *Site) closeMailQueue() {
 
 // startRun begins to serve under the target, unless that no longer asks for the
 // resources of cfg.
-func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, certs *certReloader, refusals error) bool {
+func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert *certs.Reloader, refusals error) bool {
 	r := &run{site: s, mail: mail, server: wire.NewServer(s.log)}
 	// Run ends a run, not ctx: the callers' grace time is between the two.
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -137,10 +138,10 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, certs
 	}
 	s.run = r
 	active := *s.target
-	if certs == nil {
-		active.TLS = TLSFiles{}
+	if cert == nil {
+		active.TLS = certs.Files{}
 	}
-	r.active.Store(&activeConfig{&active, s.target, certs, certs.config()})
+	r.active.Store(&activeConfig{&active, s.target, cert, cert.Config()})
 	s.active.Store(&active)
 	s.mu.Unlock()
 	r.work.Go(r.runQueue)

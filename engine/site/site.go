@@ -14,6 +14,7 @@ import (
 	"restante/engine/delivery"
 	"restante/engine/journal"
 	"restante/engine/queue"
+	"restante/engine/site/certs"
 	"restante/engine/site/ports"
 )
 
@@ -49,8 +50,8 @@ type Site struct {
 
 	counters counters
 	sessions sessionRegistry
-	loading  *certReloader // of a certificate that could not be read; used by the goroutine of Run alone
-	folders  folderCheck   // used by the goroutine of Run alone
+	loading  *certs.Reloader // of a certificate that could not be read; used by the goroutine of Run alone
+	folders  folderCheck     // used by the goroutine of Run alone
 
 	unsettled queue.Unsettled // of the queue that was open last; used by the goroutine of Run alone
 
@@ -213,13 +214,13 @@ func (s *Site) notify() {
 
 // activateLocked puts next in force, but for those parts, with certificate c.
 // The caller holds s.mu, and s.run is set.
-func (s *Site) activateLocked(next *Config, c *certReloader, kept []Part) {
+func (s *Site) activateLocked(next *Config, c *certs.Reloader, kept []Part) {
 	now := s.run.active.Load()
 	cfg := next.keeping(kept, now.cfg)
 	if now.of == next && now.certs == c && cfg.Rev == now.cfg.Rev && sameResources(cfg, now.cfg) {
 		return // another attempt that came to nothing
 	}
-	s.run.active.Store(&activeConfig{cfg, next, c, c.config()})
+	s.run.active.Store(&activeConfig{cfg, next, c, c.Config()})
 	s.active.Store(cfg)
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package site
+// Package certs reads a certificate and its key, and reads them again when the
+// files change. It knows nothing of sites and SMTP.
+package certs
 
 import (
 	"crypto/tls"
@@ -15,26 +17,29 @@ import (
 )
 
 const (
-	certCheckInterval = time.Second     // between two looks at a certificate's files
-	certTimeout       = 4 * time.Second // for the file system to answer
-	maxCertSize       = 1 << 20
+	checkInterval = time.Second     // between two looks at a certificate's files
+	timeout       = 4 * time.Second // for the file system to answer
+	maxSize       = 1 << 20
 )
 
-// A certReloader gives a certificate, and reads it again when its files change.
-type certReloader struct {
-	files TLSFiles
+// Files name the certificate and its key, PEM; both "" for none.
+type Files struct{ Cert, Key string }
+
+// A Reloader gives a certificate, and reads it again when its files change.
+type Reloader struct {
+	files Files
 	log   *slog.Logger
 
 	mu      sync.Mutex // guards what follows
 	cert    *tls.Certificate
 	version fileVersion
 	checked time.Time
-	reading *certReading // nil: none is under way
+	reading *reading // nil: none is under way
 }
 
-// A certReading is one look at the files, in a goroutine of its own: a file
+// A reading is one look at the files, in a goroutine of its own: a file
 // system that does not answer holds nobody else up.
-type certReading struct {
+type reading struct {
 	done    chan struct{} // closed at the end; then what follows is set
 	cert    *tls.Certificate
 	version fileVersion
@@ -47,23 +52,34 @@ type fileVersion struct {
 	certSize, keySize int64
 }
 
-// refresh reads the files, unless they are as they were. A reading that does not
+// New reads nothing yet.
+func New(files Files, log *slog.Logger) *Reloader { return &Reloader{files: files, log: log} }
+
+// Files are those that it reads; none when c is nil.
+func (c *Reloader) Files() Files {
+	if c == nil {
+		return Files{}
+	}
+	return c.files
+}
+
+// Refresh reads the files, unless they are as they were. A reading that does not
 // end in time is left to itself, and the next call waits for the same one.
-func (c *certReloader) refresh() error {
+func (c *Reloader) Refresh() error {
 	c.mu.Lock()
 	r := c.reading
 	if r == nil {
-		r = &certReading{done: make(chan struct{})}
+		r = &reading{done: make(chan struct{})}
 		c.reading = r
 		go r.read(c.files, c.version) // ended by the file system alone
 	}
 	c.mu.Unlock()
-	timeout := time.NewTimer(certTimeout)
-	defer timeout.Stop()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
 	select {
 	case <-r.done:
-	case <-timeout.C:
-		return fmt.Errorf("certificate %s with key %s: no answer from the file system in %s", c.files.Cert, c.files.Key, certTimeout)
+	case <-timer.C:
+		return fmt.Errorf("certificate %s with key %s: no answer from the file system in %s", c.files.Cert, c.files.Key, timeout)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,7 +94,7 @@ func (c *certReloader) refresh() error {
 }
 
 // read sets cert to nil if the files are of the version last.
-func (r *certReading) read(files TLSFiles, last fileVersion) {
+func (r *reading) read(files Files, last fileVersion) {
 	defer close(r.done)
 	cert, certInfo, err := readPEM(files.Cert)
 	if err != nil {
@@ -117,24 +133,24 @@ func readPEM(name string) ([]byte, fs.FileInfo, error) {
 	if !st.Mode().IsRegular() {
 		return nil, nil, fmt.Errorf("%s is not a regular file", name)
 	}
-	text, err := io.ReadAll(io.LimitReader(f, maxCertSize+1))
-	if err == nil && len(text) > maxCertSize {
-		err = fmt.Errorf("%s has more than %d bytes: name a PEM file", name, maxCertSize)
+	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err == nil && len(text) > maxSize {
+		err = fmt.Errorf("%s has more than %d bytes: name a PEM file", name, maxSize)
 	}
 	return text, st, err
 }
 
 // get is tls.Config.GetCertificate. New files that cannot be read leave the
 // certificate that was read before in use.
-func (c *certReloader) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (c *Reloader) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	before := c.cert
-	due := time.Since(c.checked) >= certCheckInterval && c.reading == nil
+	due := time.Since(c.checked) >= checkInterval && c.reading == nil
 	c.mu.Unlock()
 	if !due {
 		return before, nil
 	}
-	err := c.refresh()
+	err := c.Refresh()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -147,8 +163,8 @@ func (c *certReloader) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.cert, nil
 }
 
-// config is for wire; nil when c is.
-func (c *certReloader) config() *tls.Config {
+// Config is that of a server; nil when c is.
+func (c *Reloader) Config() *tls.Config {
 	if c == nil {
 		return nil
 	}

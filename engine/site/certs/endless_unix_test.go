@@ -2,7 +2,7 @@
 
 //go:build unix
 
-package site
+package certs
 
 import (
 	"path/filepath"

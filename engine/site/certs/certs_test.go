@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package certs
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"restante/internal/deptest"
+)
+
+func TestLayers(t *testing.T) {
+	deptest.Forbid(t, map[string]string{"restante/": "a certificate is read whatever it is for"})
+}
+
+// writeCert puts a self-signed certificate for name into dir.
+func writeCert(t *testing.T, dir, name string) Files {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotAfter: time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := Files{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
+	for file, block := range map[string]*pem.Block{
+		files.Cert: {Type: "CERTIFICATE", Bytes: der}, files.Key: {Type: "PRIVATE KEY", Bytes: raw},
+	} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return files
+}
+
+func name(t *testing.T, c *Reloader) string {
+	t.Helper()
+	cert, err := c.get(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf.Subject.CommonName
+}
+
+func TestCertificateFollowsItsFiles(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		c := &Reloader{files: writeCert(t, dir, "one.test"), log: slog.New(slog.DiscardHandler)}
+		if err := c.Refresh(); err != nil {
+			t.Fatal(err)
+		}
+		writeCert(t, dir, "the-second.test")
+		if got := name(t, c); got != "one.test" {
+			t.Errorf("it looks at the files each time: %s", got)
+		}
+		time.Sleep(checkInterval)
+		if got := name(t, c); got != "the-second.test" {
+			t.Errorf("new files are not read: %s", got)
+		}
+		if err := os.WriteFile(c.files.Cert, []byte("no certificate"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(checkInterval)
+		if got := name(t, c); got != "the-second.test" {
+			t.Errorf("a broken file is taken: %s", got)
+		}
+		if err := os.Remove(c.files.Cert); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(checkInterval)
+		if got := name(t, c); got != "the-second.test" {
+			t.Errorf("a missing file is taken for one: %s", got)
+		}
+	})
+}
+
+// To read what has no end would block the site.
+func TestCertificateIsNoRegularFile(t *testing.T) {
+	dir := t.TempDir()
+	files := writeCert(t, dir, "hub.test")
+	large := filepath.Join(dir, "large.pem")
+	if err := os.WriteFile(large, make([]byte, maxSize+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		files Files
+		want  string
+	}{
+		{Files{dir, files.Key}, dir + " is not a regular file"},
+		{Files{files.Cert, dir}, dir + " is not a regular file"},
+		{Files{large, files.Key}, "large.pem has more than 1048576 bytes"},
+		{Files{files.Cert, files.Cert}, "certificate " + files.Cert + " with key " + files.Cert},
+	}
+	for _, special := range endless(t) {
+		tests = append(tests, struct {
+			files Files
+			want  string
+		}{Files{special, files.Key}, special + " is not a regular file"})
+	}
+	for _, tt := range tests {
+		c := &Reloader{files: tt.files, log: slog.New(slog.DiscardHandler)}
+		if err := c.Refresh(); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%v: %v, want %q", tt.files, err, tt.want)
+		}
+	}
+}
+
+// A reading that does not end is left to itself: it holds up neither the site
+// nor a handshake, and a second one is not begun.
+func TestCertificateThatIsNotAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := &reading{done: make(chan struct{})}
+		c := &Reloader{files: Files{"a.pem", "b.pem"}, log: slog.New(slog.DiscardHandler), reading: hung, cert: &tls.Certificate{}}
+		for range 2 {
+			begun := time.Now()
+			if err := c.Refresh(); err == nil || !strings.Contains(err.Error(), "certificate a.pem with key b.pem: no answer") || time.Since(begun) != timeout {
+				t.Errorf("after %s: %v", time.Since(begun), err)
+			}
+		}
+		begun := time.Now()
+		if got, err := c.get(nil); got != c.cert || err != nil || time.Since(begun) != 0 {
+			t.Errorf("a handshake after %s: %v, %v", time.Since(begun), got, err)
+		}
+		hung.cert = &tls.Certificate{}
+		close(hung.done)
+		if err := c.Refresh(); err != nil || c.cert != hung.cert || c.reading != nil {
+			t.Errorf("answered at last: %v", err)
+		}
+	})
+}
