@@ -114,7 +114,11 @@ func (s storeTree) DataPaths(ctx context.Context, p metabase.Path, id metabase.I
 }
 
 func (s storeTree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) error {
-	_, err := s.Store.Apply(ctx, metabase.Batch{Actor: s.who[0], Also: s.who[1:], Origin: metabase.FromLua, IfRev: rev, Ops: ops})
+	b := metabase.Batch{Actor: s.who[0], Also: s.who[1:], Origin: metabase.FromLua, Ops: ops}
+	if rev != 0 {
+		b.IfRev = &rev
+	}
+	_, err := s.Store.Apply(ctx, b)
 	return err
 }
 

@@ -17,7 +17,7 @@ const (
 
 // A Batch is a number of changes that are made together or not at all.
 type Batch struct {
-	IfRev   Rev // refuse with Conflict unless the store is at this revision; 0: any
+	IfRev   *Rev // refuse with Conflict unless the store is at this revision; nil: any
 	Ops     []Op
 	Actor   Principal   // who; "" is the system itself, which may do everything
 	Also    []Principal // what the actor is besides: its uid, its groups

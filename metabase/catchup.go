@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"restante/metabase/internal/stored"
@@ -45,23 +44,19 @@ func (s *Store) catchUp(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the record of the revision: %w", err)
 	}
-	confirms, err := s.loadConfirms(ctx)
-	if err != nil {
-		return err
-	}
+	img := *s.cur.Load()
+	var deltas []tree.KeyDelta
 	if !bytes.Equal(raw, s.committer.meta) {
-		img := *s.cur.Load()
-		deltas, err := s.follow(ctx, &img, m.Rev)
-		if err != nil {
+		if deltas, err = s.follow(ctx, &img, m.Rev); err != nil {
 			return err
 		}
-		img.time, s.committer.meta = m.Time, raw
-		s.publishGroup([]*pending{{work: work{deltas: deltas}}}, &img)
+		img.time = m.Time
 	}
-	s.committer.unconfirmed = confirms
-	s.committer.mu.Lock()
-	s.committer.durable = maps.Clone(confirms)
-	s.committer.mu.Unlock()
+	if img.unconfirmed, err = s.loadUnconfirmed(ctx); err != nil {
+		return err
+	}
+	s.committer.meta = raw
+	s.publishGroup([]*pending{{work: work{deltas: deltas}}}, &img)
 	notify(s.janitor.deadline)
 	return nil
 }

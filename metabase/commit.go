@@ -7,11 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime/debug"
 	"slices"
 	"sync"
-	"time"
 
 	"restante/internal/groupcommit"
 	"restante/internal/kv"
@@ -32,11 +30,7 @@ type committer struct {
 
 	// Used by the goroutine at work only: the writer of queue, or a caller that
 	// takes its place.
-	meta        []byte            // the record of the revision, as stored
-	unconfirmed map[Rev]time.Time // as of the last batch that was validated
-
-	mu      sync.Mutex        // guards what follows
-	durable map[Rev]time.Time // revisions to be confirmed, as stored
+	meta []byte // the record of the revision, as stored
 }
 
 // A pending is a batch that waits for its commit. validate fills in work.
@@ -50,13 +44,12 @@ type pending struct {
 
 // work is what a batch has to be committed.
 type work struct {
-	rev     Rev             // the revision that the batch made, or stands at
-	img     *image          // nil if the tree does not change
-	ops     []kv.Op         // without the history page and the meta record
-	entry   []byte          // for the history page; nil: none
-	deltas  []tree.KeyDelta // for the watches
-	acting  []Set
-	confirm []Pending // revisions to be confirmed from now on; no longer, if Until is zero
+	rev    Rev             // the revision that the batch made, or stands at
+	img    *image          // nil if nothing changes
+	ops    []kv.Op         // without the history page, the meta record and what is unconfirmed
+	entry  []byte          // for the history page; nil: the tree does not change
+	deltas []tree.KeyDelta // for the watches
+	acting []Set
 }
 
 // maxGroup bounds what shares one commit: small batches should not wait for a
@@ -64,7 +57,6 @@ type work struct {
 const maxGroup = 1 << 20
 
 func (c *committer) start(s *Store) {
-	c.unconfirmed, c.durable = map[Rev]time.Time{}, map[Rev]time.Time{}
 	c.queue = groupcommit.New[*pending](Closed)
 	alone := func(*pending) bool { return false } // commitNext takes the others
 	c.workers.start(func() {
@@ -183,11 +175,13 @@ func (s *Store) validate(ctx context.Context, p *pending, r *request, tip *image
 		return err
 	}
 	p.rev, p.acting = tip.rev, plan.edit.acting
-	if !plan.empty(r) {
+	switch {
+	case !plan.empty(r):
 		p.img, p.rev, p.deltas = plan.next, plan.next.rev, plan.deltas
 		p.ops, p.entry = s.writes(plan), s.record(plan, r)
+	case r.ends != nil:
+		p.img = tip.with(plan.next.unconfirmed)
 	}
-	s.confirmations(p, r)
 	return nil
 }
 
@@ -200,13 +194,20 @@ func (s *Store) commitGroup(group []*pending) error {
 	for _, p := range group {
 		ops = append(ops, p.ops...)
 		if p.img != nil {
-			last, entries = p.img, append(entries, p.entry)
+			last = p.img
 		}
+		if p.entry != nil {
+			entries = append(entries, p.entry)
+		}
+	}
+	pending := last != nil && !slices.Equal(s.cur.Load().unconfirmed, last.unconfirmed)
+	if pending {
+		ops = append(ops, s.unconfirmedOps(s.cur.Load().unconfirmed, last.unconfirmed)...)
 	}
 	var page stored.Page
 	proof := ops // what is in the store once the commit has happened
 	next := s.committer.meta
-	if last != nil {
+	if len(entries) > 0 {
 		var write []kv.Op
 		page, write = stored.NewPage(last.rev-Rev(len(entries)-1), entries)
 		proof = write[:1]
@@ -220,14 +221,12 @@ func (s *Store) commitGroup(group []*pending) error {
 	}
 	// From here on the group is durable.
 	s.committer.meta = next
-	if last != nil {
+	if len(entries) > 0 {
 		s.pages.add([]stored.Page{page}, last.rev)
 	}
 	s.publishGroup(group, last)
-	for _, p := range group {
-		if len(p.confirm) > 0 {
-			notify(s.janitor.deadline)
-		}
+	if pending {
+		notify(s.janitor.deadline)
 	}
 	groupcommit.Answer(group, nil)
 	notify(s.janitor.wake)
@@ -279,7 +278,7 @@ func (s *Store) publishGroup(group []*pending, last *image) {
 	var touched []Path
 	_ = s.publish(func(img *image) error {
 		if last != nil {
-			img.root, img.rev, img.time = last.root, last.rev, last.time
+			img.root, img.rev, img.time, img.unconfirmed = last.root, last.rev, last.time, last.unconfirmed
 		}
 		for _, p := range group {
 			s.live.take(p.deltas)
@@ -292,27 +291,8 @@ func (s *Store) publishGroup(group []*pending, last *image) {
 		}
 		return nil
 	})
-	s.committer.confirmed(group)
 	if len(touched) > 0 {
 		s.watches.tell(touched)
-	}
-}
-
-// confirmed notes what the group's commit changed of what is to be confirmed.
-func (c *committer) confirmed(group []*pending) {
-	if !slices.ContainsFunc(group, func(p *pending) bool { return len(p.confirm) > 0 }) {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, p := range group {
-		for _, rev := range p.confirm {
-			if rev.Until.IsZero() {
-				delete(c.durable, rev.Rev)
-			} else {
-				c.durable[rev.Rev] = rev.Until
-			}
-		}
 	}
 }
 
@@ -321,8 +301,5 @@ func (s *Store) fail(group []*pending, err error) {
 	if err == nil {
 		return // commitGroup has answered
 	}
-	s.committer.mu.Lock()
-	s.committer.unconfirmed = maps.Clone(s.committer.durable)
-	s.committer.mu.Unlock()
 	groupcommit.Answer(group, &Error{Op: "commit", Kind: key.KindOf(err), Err: err})
 }

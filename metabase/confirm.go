@@ -3,18 +3,13 @@
 package metabase
 
 import (
-	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
-	"restante/internal/kv"
-	"restante/metabase/internal/stored"
+	"restante/metabase/internal/tree"
 	"restante/metabase/key"
 )
 
@@ -26,17 +21,11 @@ type Pending struct {
 
 // Pending lists the revisions that are not confirmed, the newest first.
 func (s *Store) Pending() []Pending {
-	s.committer.mu.Lock()
-	defer s.committer.mu.Unlock()
-	return newestFirst(s.committer.durable)
-}
-
-func newestFirst(pending map[Rev]time.Time) []Pending {
-	out := make([]Pending, 0, len(pending))
-	for rev, until := range pending {
-		out = append(out, Pending{rev, until})
+	list := s.cur.Load().unconfirmed
+	out := make([]Pending, 0, len(list))
+	for _, u := range slices.Backward(list) {
+		out = append(out, Pending{u.rev, u.until})
 	}
-	slices.SortFunc(out, func(a, b Pending) int { return cmp.Compare(b.Rev, a.Rev) })
 	return out
 }
 
@@ -48,190 +37,142 @@ func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
 		return 0, &Error{Op: "confirm", Err: context.Cause(ctx)}
 	}
 	p := &pending{op: "confirm"}
-	p.validate = func(*image) error { return s.confirm(p, rev) }
+	p.validate = func(tip *image) error {
+		if n := len(tip.unconfirmed); rev == 0 && n > 0 {
+			rev = tip.unconfirmed[n-1].rev
+		}
+		u, waits := tip.unconfirmed.find(rev)
+		if !waits {
+			err := errors.New("nothing waits to be confirmed")
+			if rev != 0 {
+				err = fmt.Errorf("revision %d does not wait to be confirmed", rev)
+			}
+			return &Error{Op: "confirm", Kind: NotFound, Err: err}
+		}
+		p.rev, p.img = rev, tip.with(tip.unconfirmed.confirm(u))
+		return nil
+	}
 	if err := s.do(ctx, p); err != nil {
 		return 0, err
 	}
 	return p.rev, nil
 }
 
-// confirm makes t confirm rev, or the newest revision for 0.
-func (s *Store) confirm(t *pending, rev Rev) error {
-	if all := newestFirst(s.committer.unconfirmed); rev == 0 && len(all) > 0 {
-		rev = all[0].Rev
-	}
-	if _, waits := s.committer.unconfirmed[rev]; !waits {
-		err := errors.New("nothing waits to be confirmed")
-		if rev != 0 {
-			err = fmt.Errorf("revision %d does not wait to be confirmed", rev)
+// A withdrawal takes back a revision that is not confirmed.
+type withdrawal struct {
+	ops  []Op
+	left unconfirmedList
+	kept []Problem
+}
+
+func (w withdrawal) ends(unconfirmedList) unconfirmedList { return w.left }
+
+// withdraw works out how the parts of u at and below a path are taken back.
+func (img *image) withdraw(u *unconfirmed, below Path) (w withdrawal) {
+	taken, rest := *u, *u
+	taken.parts, taken.kept, taken.moves = map[partName]part{}, nil, nil
+	rest.raw, rest.chunks, rest.parts, rest.kept, rest.moves = nil, 0, map[partName]part{}, nil, nil
+	side := func(p Path) *unconfirmed {
+		if p.Within(below) {
+			return &taken
 		}
-		return &Error{Op: "confirm", Kind: NotFound, Err: err}
+		return &rest
 	}
-	t.rev = rev
-	s.committer.dropDeadline(t, rev)
-	return nil
-}
-
-// dropDeadline makes t remove the deadline of rev. The commit depends on its record, as
-// another process may remove it, too. None is stored yet if t's group writes it.
-func (c *committer) dropDeadline(t *pending, rev Rev) {
-	if until, ok := c.durable[rev]; ok {
-		t.ops = append(t.ops, kv.Must(stored.RevKey(stored.ConfirmKeys, rev), encodeUntil(until)))
+	for n, p := range u.parts {
+		side(p.path).parts[n] = p
 	}
-	t.ops = append(t.ops, kv.Del(stored.RevKey(stored.ConfirmKeys, rev)))
-	t.confirm = append(t.confirm, Pending{Rev: rev})
-	delete(c.unconfirmed, rev)
-}
-
-func encodeUntil(t time.Time) []byte { return binary.AppendVarint(nil, t.UnixNano()) }
-
-// confirmations adds to t the deadlines that its request sets and removes.
-func (s *Store) confirmations(t *pending, r *request) {
-	if until := r.deadline(s.now()); !until.IsZero() && t.img != nil {
-		t.ops = append(t.ops, kv.Put(stored.RevKey(stored.ConfirmKeys, t.rev), encodeUntil(until)))
-		t.confirm = append(t.confirm, Pending{t.rev, until})
-		s.committer.unconfirmed[t.rev] = until
+	for _, k := range u.kept {
+		at := side(k.path)
+		at.kept = append(at.kept, k)
 	}
-	if _, waits := s.committer.unconfirmed[r.confirms]; waits {
-		s.committer.dropDeadline(t, r.confirms)
-	}
-}
-
-// takeBack reverts the changes of rev that no later revision has changed again.
-// It makes one revision that lists the changes it kept, even if that is all.
-func (s *Store) takeBack(ctx context.Context, rev Rev) error {
-	r := &request{reverts: rev, confirms: rev, always: true, batch: Batch{
-		Origin:  FromSystem,
-		Comment: fmt.Sprintf("revision %d was not confirmed in time and is taken back", rev),
-	}}
-	h, err := s.entry(ctx, rev)
-	if err != nil {
-		return err
-	}
-	r.prepare = func(old *image, r *request) ([]Op, error) {
-		if _, waits := s.committer.unconfirmed[rev]; !waits {
-			return nil, errConfirmed
+	for _, m := range u.moves {
+		at := side(m.from)
+		if at.moves = append(at.moves, m); at != side(m.to) {
+			w.kept = append(w.kept, Problem{Path: m.from, Other: m.to, Err: key.Errorf(Conflict,
+				"was moved to %s, which is taken back as a whole only: revert from a key above both", m.to)})
 		}
-		ops, conflicts := s.undoOps(ctx, old.root, h.deltas, Root)
-		r.kept = lines(conflicts)
-		return ops, nil
 	}
-	_, err = s.apply(ctx, r)
-	var refused *Refused
-	if errors.As(err, &refused) {
-		// Later changes do not hold without it: keep everything, and say so.
-		r.prepare = func(*image, *request) ([]Op, error) { return nil, nil }
-		r.kept = lines(refused.Problems)
-		r.batch.Comment = fmt.Sprintf("revision %d was not confirmed in time, but cannot be taken back", rev)
-		_, err = s.apply(ctx, r)
-	}
-	if errors.Is(err, errConfirmed) {
-		return nil
-	}
-	for _, line := range r.kept {
-		s.opts.Log.WarnContext(ctx, "a change that was not confirmed is kept", "rev", rev, "what", line)
-	}
-	return err
-}
-
-var errConfirmed = errors.New("confirmed meanwhile")
-
-func lines(problems []Problem) (out []string) {
-	for _, p := range problems {
-		line := p.Error()
-		if p.Other != "" {
-			line = string(p.Path) + ": " + string(p.Other) + strings.TrimPrefix(line, string(p.Path))
-		}
-		out = append(out, line)
-	}
-	return out
-}
-
-// A janitor reverts revisions that were not confirmed in time and drops history
-// beyond its retention.
-type janitor struct {
-	workers
-	wake     chan struct{} // capacity 1: a commit was made
-	deadline chan struct{} // capacity 1: it set or removed a deadline
-	oldest   Record        // the oldest revision that compact has looked at: Rev and Time
-}
-
-// start takes back the overdue revisions before it returns.
-func (j *janitor) start(ctx context.Context, s *Store) error {
-	j.wake, j.deadline = make(chan struct{}, 1), make(chan struct{}, 1)
-	pending, err := s.loadConfirms(ctx)
-	if err != nil {
-		return err
-	}
-	s.committer.mu.Lock()
-	s.committer.unconfirmed, s.committer.durable = pending, maps.Clone(pending)
-	s.committer.mu.Unlock()
-	if _, err := s.takeBackDue(ctx); err != nil {
-		return err
-	}
-	j.workers.start(func() { s.runJanitor() })
-	return nil
-}
-
-const (
-	keepEvery = time.Hour             // history grows old without a commit, too
-	keepAgain = 5 * time.Second       // after an error
-	keepPause = 50 * time.Millisecond // to handle many commits at once
-)
-
-// runJanitor returns when the janitor is stopped, or has to write to a store that
-// can only be read.
-func (s *Store) runJanitor() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-s.janitor.quit:
-			return
-		case <-s.janitor.wake:
-			select {
-			case <-s.janitor.quit:
-				return
-			case <-time.After(keepPause):
-			case <-s.janitor.deadline:
-			case <-timer.C:
+	list, own, later := img.unconfirmed.handOver(&taken)
+	w.kept = append(w.kept, taken.texts(later)...)
+	if w.left = list.drop(u.rev); !rest.empty() {
+		w.left = list.edit(func(v *unconfirmed) bool {
+			if v.rev == rest.rev {
+				*v = rest
 			}
-		case <-s.janitor.deadline:
-		case <-timer.C:
-		}
-		wait, err := s.takeBackDue(ctx)
-		if err == nil {
-			err = s.compact(ctx)
-		}
-		if errors.Is(err, kv.ErrReadOnly) {
-			return
-		}
-		if err != nil && key.KindOf(err) != Closed {
-			s.opts.Log.ErrorContext(ctx, "metabase: take back unconfirmed revisions and drop old history", "err", err)
-			wait = keepAgain
-		}
-		timer.Reset(wait)
+			return v.rev == rest.rev
+		})
 	}
+	for _, m := range slices.Backward(taken.moves) {
+		w.left = w.left.moved(move{m.to, m.from})
+	}
+	w.undo(img.root, own, taken.moves)
+	return w
 }
 
-// takeBackDue takes back the overdue revisions, the newest first, and returns the
-// time until the next one may be.
-func (s *Store) takeBackDue(ctx context.Context) (wait time.Duration, err error) {
-	s.committer.mu.Lock()
-	pending := newestFirst(s.committer.durable)
-	s.committer.mu.Unlock()
-	wait = keepEvery
-	for _, p := range pending {
-		left := p.Until.Sub(s.now())
-		if left > 0 {
-			wait = min(wait, left)
+// undo adds the ops that put parts, which are sorted by path, and moves back.
+func (w *withdrawal) undo(root *tree.Node, parts []part, moves []move) {
+	gone := map[*tree.Node]bool{}
+	var last []Op // removals of keys that hold what moves back
+	for _, p := range slices.Backward(parts) {
+		n := root.Lookup(p.path)
+		if p.id != 0 || p.name != "" || n == nil {
 			continue
 		}
-		if err := s.takeBack(ctx, p.Rev); err != nil {
-			return 0, fmt.Errorf("revision %d is to be taken back: %w", p.Rev, err)
+		if !p.removable(n, parts, moves, gone) {
+			w.kept = append(w.kept, Problem{Path: p.path, Err: key.Errorf(Conflict, "cannot be removed again: something in it is newer")})
+			continue
+		}
+		gone[n] = true
+		if slices.ContainsFunc(moves, func(m move) bool { return m.to.Within(p.path) }) {
+			last = append(last, Remove{Path: p.path})
+		} else {
+			w.ops = append(w.ops, Remove{Path: p.path})
 		}
 	}
-	return wait, nil
+	for _, p := range parts {
+		n := root.Lookup(p.path)
+		switch {
+		case p.id != 0 && !gone[n]:
+			w.put(p, n)
+		case p.id != 0 || p.name == "":
+		case n == nil:
+			w.ops = append(w.ops, putBack{AddKey{Path: p.path.Parent().Join(p.name)}})
+		case n.Spelling != p.name:
+			w.ops = append(w.ops, Move{From: p.path, To: p.path.Parent().Join(p.name)})
+		}
+	}
+	for _, m := range slices.Backward(moves) {
+		w.ops = append(w.ops, Move{From: m.to, To: m.from})
+	}
+	w.ops = append(w.ops, last...)
+}
+
+// put adds the ops that put a property back at n, which may be nil.
+func (w *withdrawal) put(p part, n *tree.Node) {
+	var now *Property
+	if n != nil {
+		now = n.Items.Find(p.id)
+	}
+	if !samePointed(now, p.was) {
+		w.ops = restore(w.ops, p.path, tree.PropertyDelta{ID: p.id, Old: p.was, New: now})
+	}
+}
+
+// removable reports whether nothing is left in n, the key of p, but its class once
+// parts and moves are put back. The keys below it that go are in gone.
+func (p part) removable(n *tree.Node, parts []part, moves []move, gone map[*tree.Node]bool) bool {
+	for _, item := range n.Items.All() {
+		if item.ID != KeyType && !slices.ContainsFunc(parts, func(q part) bool {
+			return q.id == item.ID && q.was == nil && q.path.Equal(p.path)
+		}) {
+			return false
+		}
+	}
+	for k := range n.Kids.All {
+		at := p.path.Join(k.Spelling)
+		if !gone[k] && !slices.ContainsFunc(moves, func(m move) bool { return m.to.Equal(at) }) {
+			return false
+		}
+	}
+	return true
 }

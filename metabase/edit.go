@@ -24,7 +24,9 @@ type edit struct {
 	// what is not part of the tree
 	acting  []Set
 	moves   []move
-	touched bool // a change of nothing but times is meant
+	covers  []cover
+	wrote   []part // properties that ops set or unset, where something is not confirmed
+	touched bool   // a change of nothing but times is meant
 
 	problems []Problem
 }
@@ -48,6 +50,13 @@ func (e *edit) at(p Path) *tree.Node {
 		e.bad(p, 0, NotFound)
 	}
 	return e.way.Last()
+}
+
+// writes notes that an op sets or unsets a property.
+func (e *edit) writes(p Path, id ID) {
+	if len(e.old.unconfirmed) > 0 {
+		e.wrote = append(e.wrote, part{path: p, id: id})
+	}
 }
 
 func (e *edit) canonical(p Path) bool {
@@ -104,7 +113,7 @@ func (e *edit) set(at Path, n *tree.Node, p Property) {
 		return
 	}
 	p.Attr |= old.Attr & Locked
-	if had && old.Same(p) {
+	if had && old.Same(p) && !e.old.unconfirmed.rewrites(at, p.ID) {
 		return
 	}
 	e.put(at, n, p)
@@ -112,6 +121,7 @@ func (e *edit) set(at Path, n *tree.Node, p Property) {
 
 // put stores p, which differs from the stored property, at the key n.
 func (e *edit) put(at Path, n *tree.Node, p Property) {
+	e.writes(at, p.ID)
 	p = p.Marked()
 	p.Rev = e.rev
 	next := n.With(p, e.now)
@@ -227,6 +237,8 @@ func (e *edit) mergeProps(old, from []Property, keep bool) []Property {
 			p.Attr |= out[i].Attr & (Secure | Locked) // what was so stays so
 			p = p.Marked()
 			out[i] = p
+		case !keep && len(e.old.unconfirmed) > 0:
+			out[i].Rev = e.rev // for good, if the value is not confirmed
 		}
 	}
 	return out

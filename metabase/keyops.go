@@ -73,6 +73,7 @@ func (op Remove) apply(e *edit) {
 		e.bad(op.Path, 0, key.Errorf(InUse, "has keys below it")) // how many is not for everybody to know
 		return
 	}
+	e.covers = append(e.covers, cover{path: op.Path})
 	e.alter(op.Path, func(*tree.Node) *tree.Node { return nil })
 }
 
@@ -83,7 +84,12 @@ func (op RemoveChildren) Scope() Scope            { return Scope{Path: op.Path, 
 func (op RemoveChildren) authorize(a *authorizer) { a.require(op.Path, 0, Delete) }
 
 func (op RemoveChildren) apply(e *edit) {
-	if n := e.at(op.Path); n != nil && n.Kids.Len() > 0 {
+	n := e.at(op.Path)
+	if n == nil {
+		return
+	}
+	e.covers = append(e.covers, cover{path: op.Path, below: true})
+	if n.Kids.Len() > 0 {
 		e.alter(op.Path, func(n *tree.Node) *tree.Node { return n.WithKids(nil) })
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"restante/internal/kv"
 	"restante/internal/seal"
@@ -177,22 +176,4 @@ func shownKey(key []byte) string {
 		return "/"
 	}
 	return fmt.Sprintf("%q", strings.ReplaceAll(string(key[1:]), "\x00", "/"))
-}
-
-// loadConfirms reads the deadlines of the revisions that are not confirmed.
-func (s *Store) loadConfirms(ctx context.Context) (map[Rev]time.Time, error) {
-	out := map[Rev]time.Time{}
-	for pair, err := range s.db.Scan(ctx, []byte{stored.ConfirmKeys}) {
-		if err != nil {
-			return nil, err
-		}
-		r := stored.NewReader(pair.Value, seal.Key{})
-		at := time.Unix(0, r.Int())
-		rev, err := stored.KeyRev(pair.Key)
-		if r.End() != nil || err != nil {
-			return nil, key.Errorf(Damaged, "the record of a confirmation cannot be decoded")
-		}
-		out[rev] = at
-	}
-	return out, nil
 }

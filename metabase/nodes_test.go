@@ -58,7 +58,7 @@ func TestLostRace(t *testing.T) {
 	told := a.Watch(Root)
 	defer told.Close()
 	// IfRev holds for the store, whatever the process knows.
-	_, err := a.Apply(t.Context(), Batch{IfRev: rev, Ops: []Op{AddKey{"/A", ""}}})
+	_, err := a.Apply(t.Context(), Batch{IfRev: &rev, Ops: []Op{AddKey{"/A", ""}}})
 	if !errors.Is(err, Conflict) || errors.Is(err, Damaged) || a.Snapshot().Has("/A") || !a.Snapshot().Has("/B") {
 		t.Errorf("Apply with an old IfRev = %v", err)
 	}

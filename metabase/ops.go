@@ -98,7 +98,7 @@ func (op Lock) apply(e *edit) {
 	if p.Attr |= Locked; op.Off {
 		p.Attr &^= Locked
 	}
-	if p.Attr != was {
+	if p.Attr != was || e.old.unconfirmed.rewrites(op.Path, op.ID) {
 		e.put(op.Path, n, p)
 	}
 }
@@ -118,6 +118,7 @@ func (op Unset) apply(e *edit) {
 		return
 	}
 	if _, ok := n.Get(op.ID); ok {
+		e.writes(op.Path, op.ID)
 		e.alter(op.Path, func(n *tree.Node) *tree.Node { return n.Without(op.ID, e.now) })
 		return
 	}
@@ -150,6 +151,7 @@ func (op Clear) apply(e *edit) {
 	}
 	for _, p := range n.Items.All() {
 		if p.ID != KeyType && fits(p, 0, op.UserType, op.Type) {
+			e.writes(op.Path, p.ID)
 			e.alter(op.Path, func(n *tree.Node) *tree.Node { return n.Without(p.ID, e.now) })
 		}
 	}

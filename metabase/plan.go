@@ -15,16 +15,19 @@ import (
 
 // A request is a batch to be applied, with the options that only the store sets.
 type request struct {
-	batch    Batch
-	reverts  Rev      // the revision that this one takes back
-	confirms Rev      // the revision that needs no confirmation any longer
-	always   bool     // make a revision even if nothing changes
-	named    []Path   // keys that the caller has named beside those of the batch
-	kept     []string // what could not be taken back, for the history
+	batch   Batch
+	reverts Rev      // the revision that this one takes back
+	always  bool     // make a revision even if nothing changes
+	named   []Path   // keys that the caller has named beside those of the batch
+	kept    []string // what could not be taken back, for the history
 
 	// prepare gives the ops as of the state that they will be applied to; nil:
 	// those of the batch.
 	prepare func(old *image, r *request) ([]Op, error)
+
+	// ends gives what is unconfirmed after the request, which ends the wait of some
+	// revision; nil: the request is a change like any other. prepare sets it.
+	ends func(unconfirmedList) unconfirmedList
 }
 
 // large reports whether validating the request may take long: it names whole
@@ -42,6 +45,8 @@ type plan struct {
 	deltas []tree.KeyDelta
 	next   *image
 
+	rewrites bool // it writes again what is not confirmed, be it as it is
+
 	// the states that the checks read
 	change        Change
 	before, after image
@@ -49,7 +54,7 @@ type plan struct {
 
 // empty reports whether the plan needs no revision.
 func (p *plan) empty(r *request) bool {
-	if r.always || p.edit.touched && len(p.deltas) > 0 {
+	if r.always || p.rewrites || p.edit.touched && len(p.deltas) > 0 {
 		return false
 	}
 	return !slices.ContainsFunc(p.deltas, func(d tree.KeyDelta) bool { return !d.Quiet() })
@@ -59,8 +64,8 @@ func (p *plan) empty(r *request) bool {
 // returns the plan beside the error.
 func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error) {
 	b := &r.batch
-	if b.IfRev != 0 && b.IfRev != old.rev {
-		return nil, &Error{Op: "apply", Kind: Conflict, Err: fmt.Errorf("the store is at revision %d, no longer at %d", old.rev, b.IfRev)}
+	if b.IfRev != nil && *b.IfRev != old.rev {
+		return nil, &Error{Op: "apply", Kind: Conflict, Err: fmt.Errorf("the store is at revision %d, not at %d", old.rev, *b.IfRev)}
 	}
 	if r.prepare != nil {
 		ops, err := r.prepare(old, r)
@@ -95,8 +100,9 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 		return nil, &Refused{distinct(rights.problems)}
 	}
 	p.next = &image{root: e.root, rev: e.rev, time: now, vol: p.before.vol, access: old.access}
+	problems := append(e.problems, s.pend(p, r, old)...)
 	p.seeChange(b)
-	problems := append(e.problems, checkLocks(&p.after, p.deltas)...)
+	problems = append(problems, checkLocks(&p.after, p.deltas)...)
 	problems = append(problems, checkLists(p.deltas)...)
 	problems = append(problems, checkLimits(p.deltas)...)
 	for _, check := range s.opts.Checks {

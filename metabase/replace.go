@@ -96,6 +96,7 @@ func (op *Replace) apply(e *edit) {
 			next = next.Change(p, func(*tree.Node) *tree.Node { return kept })
 		}
 	}
+	e.covers = append(e.covers, cover{path: Root, except: op.keep})
 	e.alter(Root, func(old *tree.Node) *tree.Node { return e.rebase(old, next) })
 }
 

@@ -33,12 +33,16 @@ func (s *Store) TryRevert(ctx context.Context, rev Rev, below Path, b Batch) (Ch
 	return s.try(ctx, r)
 }
 
+func refuse(problems []Problem) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	return &Refused{problems}
+}
+
 // reverting returns the request that takes back what revision rev changed.
 func (s *Store) reverting(ctx context.Context, rev Rev, below Path, b Batch) (*request, error) {
 	r := &request{batch: b, reverts: rev, named: []Path{below}}
-	if below == Root {
-		r.confirms = rev
-	}
 	if b.Comment == "" {
 		r.batch.Comment = fmt.Sprintf("revision %d taken back", rev)
 	}
@@ -49,12 +53,19 @@ func (s *Store) reverting(ctx context.Context, rev Rev, below Path, b Batch) (*r
 	if err != nil {
 		return nil, err
 	}
-	r.prepare = func(old *image, _ *request) ([]Op, error) {
-		ops, conflicts := s.undoOps(ctx, old.root, h.deltas, below)
-		if len(conflicts) > 0 {
-			return nil, &Refused{conflicts}
+	r.prepare = func(old *image, r *request) ([]Op, error) {
+		r.ends = nil
+		u, waits := old.unconfirmed.find(rev)
+		if !waits {
+			ops, conflicts := s.undoOps(ctx, old.root, h.deltas, below)
+			return ops, refuse(conflicts)
 		}
-		return ops, nil
+		if b.Confirm > 0 {
+			return nil, &Error{Op: "revert", Kind: Invalid, Err: fmt.Errorf("revision %d is not confirmed: revert it without a time to confirm", rev)}
+		}
+		w := old.withdraw(u, below)
+		r.ends = w.ends
+		return w.ops, refuse(w.kept)
 	}
 	return r, nil
 }
@@ -180,7 +191,10 @@ func (u *undoing) change(d tree.KeyDelta) {
 	}
 }
 
-func (u *undoing) restore(at Path, p tree.PropertyDelta) {
+func (u *undoing) restore(at Path, p tree.PropertyDelta) { u.ops = restore(u.ops, at, p) }
+
+// restore appends the ops that change a property back.
+func restore(ops []Op, at Path, p tree.PropertyDelta) []Op {
 	var was, now Attr
 	if p.Old != nil {
 		was = p.Old.Attr
@@ -190,13 +204,14 @@ func (u *undoing) restore(at Path, p tree.PropertyDelta) {
 	}
 	switch {
 	case p.Old == nil, now&Secure > was&Secure:
-		u.ops = append(u.ops, Unset{at, p.ID})
+		ops = append(ops, Unset{at, p.ID})
 	case now&Locked > was&Locked:
-		u.ops = append(u.ops, Lock{at, p.ID, true})
+		ops = append(ops, Lock{at, p.ID, true})
 	}
 	if p.Old != nil {
-		u.ops = append(u.ops, Set{at, *p.Old})
+		ops = append(ops, Set{at, *p.Old})
 	}
+	return ops
 }
 
 // stands says that now is still what the revision has made. Somebody who has

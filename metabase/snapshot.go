@@ -22,6 +22,15 @@ type image struct {
 	vol    *tree.Volatiles
 	access *access     // nil: of no store
 	trail  *tree.Trail // to where a check will look, or nil
+
+	unconfirmed unconfirmedList // what of it is to be taken back
+}
+
+// with returns the image with another list of what is unconfirmed.
+func (img *image) with(l unconfirmedList) *image {
+	next := *img
+	next.unconfirmed = l
+	return &next
 }
 
 // lookup returns the node at p, or nil.

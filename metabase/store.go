@@ -120,6 +120,9 @@ func Open(ctx context.Context, db kv.DB, key seal.Key, opts Options) (*Store, er
 		return nil, &Error{Op: "open", Err: err}
 	}
 	s.cur.Store(img)
+	if img.unconfirmed, err = s.loadUnconfirmed(ctx); err != nil {
+		return nil, &Error{Op: "open", Err: err}
+	}
 	s.committer.start(s)
 	if err := s.janitor.start(ctx, s); err != nil {
 		s.committer.stop()

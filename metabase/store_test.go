@@ -304,7 +304,7 @@ func TestNoLostUpdate(t *testing.T) {
 			for done := 0; done < each; {
 				snap := s.Snapshot()
 				p, _ := snap.Stored("/", 1)
-				_, err := s.Apply(t.Context(), Batch{IfRev: snap.Rev(), Ops: []Op{Set{"/", num(1, p.Value.DWord()+1)}}})
+				_, err := s.Apply(t.Context(), Batch{IfRev: new(snap.Rev()), Ops: []Op{Set{"/", num(1, p.Value.DWord()+1)}}})
 				switch {
 				case err == nil:
 					done++
@@ -527,7 +527,7 @@ func TestLostAnswer(t *testing.T) {
 			if confirm {
 				_, err = s.Confirm(t.Context(), rev)
 			} else {
-				rev, err = s.Apply(t.Context(), Batch{IfRev: rev, Ops: []Op{AddKey{"/LM/A", ""}}})
+				rev, err = s.Apply(t.Context(), Batch{IfRev: &rev, Ops: []Op{AddKey{"/LM/A", ""}}})
 			}
 			if err != nil || s.Snapshot().Rev() != rev || s.Snapshot().Has("/LM/A") == confirm || (len(s.Pending()) == 0) != confirm {
 				t.Errorf("mode %d, confirm %v: %v, revision %d, %d to be confirmed", i, confirm, err, s.Snapshot().Rev(), len(s.Pending()))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"restante/metabase/internal/stored"
 	"restante/metabase/internal/tree"
@@ -85,9 +86,16 @@ func (s *Store) verifyHistory(ctx context.Context, img *image, bad func(Path, st
 	stray(stored.PartKeys, func(p stored.Page, rest []byte) bool {
 		return len(rest) == 4 && binary.BigEndian.Uint32(rest)-1 < uint32(p.Parts)-1
 	})
-	for rev := range s.committer.durable {
-		if rev > img.rev || rev < s.pages.oldest() {
-			bad("", "revision %d is not confirmed and not in the history", rev)
+	disk, err := s.loadUnconfirmed(ctx)
+	if err != nil {
+		bad("", "%w", err)
+	}
+	if !slices.EqualFunc(disk, img.unconfirmed, (*unconfirmed).same) {
+		bad("", "disk and memory differ in what is not confirmed")
+	}
+	for _, u := range img.unconfirmed {
+		if u.rev > img.rev || u.rev < s.pages.oldest() {
+			bad("", "revision %d is not confirmed and not in the history", u.rev)
 		}
 	}
 }

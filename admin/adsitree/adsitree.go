@@ -118,7 +118,10 @@ func properties(list []api.Property) ([]metabase.Property, error) {
 
 // Apply implements adsi.Tree.
 func (t *Tree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) error {
-	q := api.ApplyRequest{IfRev: rev}
+	q := api.ApplyRequest{}
+	if rev != 0 {
+		q.IfRev = &rev
+	}
 	for _, op := range ops {
 		l, err := line(op)
 		if err != nil {
@@ -129,7 +132,7 @@ func (t *Tree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) 
 	if t.dryRun {
 		// The lines before are in no revision, but the batch is checked with them.
 		q.Lines = append(t.tried[:len(t.tried):len(t.tried)], q.Lines...)
-		q.DryRun, q.IfRev = true, 0
+		q.DryRun, q.IfRev = true, nil
 	}
 	a, _, err := api.MbApply.Call(ctx, t.conn, q)
 	if a.Made && !t.dryRun {

@@ -22,7 +22,7 @@ func (h handlers) applyPlan(ctx context.Context, who api.Caller, plan func(metab
 			return 0, err
 		}
 		b := who.Batch(ops...)
-		b.IfRev = snap.Rev()
+		b.IfRev = new(snap.Rev())
 		rev, err := h.As(who).Apply(ctx, b)
 		if !errors.Is(err, metabase.Conflict) || ctx.Err() != nil {
 			return rev, err

@@ -40,7 +40,10 @@ func (c *cli) mbApply() *urfave.Command {
 				return err
 			}
 			q := api.ApplyRequest{
-				Lines: readBatch(text), DryRun: cx.Bool("dry-run"), IfRev: metabase.Rev(cx.Uint64("if-rev")), Confirm: wait,
+				Lines: readBatch(text), DryRun: cx.Bool("dry-run"), Confirm: wait,
+			}
+			if cx.IsSet("if-rev") {
+				q.IfRev = new(metabase.Rev(cx.Uint64("if-rev")))
 			}
 			return tryOrChange(cx.Context, c, api.MbApply, q, q.DryRun, printApplied)
 		}),

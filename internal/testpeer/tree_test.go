@@ -30,7 +30,10 @@ func dialTree(t *testing.T, s *testpeer.Service) *rpc.Client {
 
 // batch makes a change of lines, at revision rev or with 0 at any.
 func batch(t *testing.T, c *rpc.Client, rev metabase.Rev, lines ...string) error {
-	q := api.ApplyRequest{IfRev: rev}
+	q := api.ApplyRequest{}
+	if rev != 0 {
+		q.IfRev = &rev
+	}
 	for _, l := range lines {
 		q.Lines = append(q.Lines, api.Line{Words: strings.Fields(l)})
 	}

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"restante/internal/kv"
+)
+
+// TestUnconfirmed tries what others may do on top of a change that waits to be
+// confirmed. Each step is a batch, its time to be confirmed (0: none), or another
+// call; want is the tree after all deadlines, and kept what the records of what was
+// taken back say is kept.
+func TestUnconfirmed(t *testing.T) {
+	type step struct {
+		wait time.Duration // > 0: the batch is to be confirmed in this time
+		ops  []Op
+		call func(t *testing.T, s *Store) error
+		bad  string // part of the error
+	}
+	pend := func(seconds int, ops ...Op) step { return step{wait: time.Duration(seconds) * time.Second, ops: ops} }
+	plain := func(ops ...Op) step { return step{ops: ops} }
+	refused := func(why string, s step) step { s.bad = why; return s }
+	pass := func(seconds int) step {
+		return step{call: func(*testing.T, *Store) error {
+			time.Sleep(time.Duration(seconds)*time.Second + 2*keepPause)
+			return nil
+		}}
+	}
+	confirm := func(rev Rev) step {
+		return step{call: func(t *testing.T, s *Store) error { _, err := s.Confirm(t.Context(), rev); return err }}
+	}
+	revert := func(rev Rev, below Path) step {
+		return step{call: func(t *testing.T, s *Store) error {
+			_, err := s.Revert(t.Context(), rev, below, Batch{})
+			return err
+		}}
+	}
+	has := func(path string, want bool) step {
+		return step{call: func(t *testing.T, s *Store) error {
+			if got := strings.Contains(dump(s.Snapshot()), path); got != want {
+				return fmt.Errorf("%q is there: %v\n%s", path, got, dump(s.Snapshot()))
+			}
+			return nil
+		}}
+	}
+	// Revision 1 makes this.
+	begin := []Op{AddKey{"/A", "C"}, Set{"/A", num(1, 15)}, AddKey{"/A/Sub", ""}, Set{"/A/Sub", num(2, 2)}, AddKey{"/B", ""}}
+	const was = "/:\n/A: 1=15/1 1002=C/0\n/A/Sub: 2=2/1\n/B:\n"
+	domain := []Op{AddKey{"/B/dom", "Domain"}, Set{"/B/dom", num(7, 1)}, AddKey{"/B/dom/deep", ""}}
+	tests := []struct {
+		name  string
+		steps []step
+		want  string
+		kept  []string
+	}{
+		{"two values, the lower ends first", []step{pend(4, Set{"/A", num(1, 20)}), pend(8, Set{"/A", num(1, 30)})}, was,
+			[]string{"/A: property 1: revision 3, which waits to be confirmed, has set it since"}},
+		{"the lower ends first, and the upper stays till its time", []step{
+			pend(4, Set{"/A", num(1, 20)}), pend(8, Set{"/A", num(1, 30)}), pass(5), has("1=30", true), pass(5), has("1=15", true)}, was,
+			[]string{"/A: property 1: revision 3, which waits to be confirmed, has set it since"}},
+		{"the upper ends first, and uncovers the lower", []step{
+			pend(8, Set{"/A", num(1, 20)}), pend(4, Set{"/A", num(1, 30)}), pass(5), has("1=20", true)}, was, nil},
+		{"the lower is confirmed", []step{pend(4, Set{"/A", num(1, 20)}), pend(8, Set{"/A", num(1, 30)}), confirm(2)},
+			strings.Replace(was, "1=15", "1=20", 1), nil},
+		{"the upper is confirmed", []step{pend(4, Set{"/A", num(1, 20)}), pend(8, Set{"/A", num(1, 30)}), confirm(3)},
+			strings.Replace(was, "1=15", "1=30", 1), []string{"/A: property 1: revision 3 has set it since"}},
+		{"the lower is confirmed after the upper has ended", []step{
+			pend(9, Set{"/A", num(1, 20)}), pend(4, Set{"/A", num(1, 30)}), pass(5), confirm(2)}, strings.Replace(was, "1=15", "1=20", 1), nil},
+		{"set again as it is", []step{pend(4, Set{"/A", num(1, 20)}), plain(Set{"/A", num(1, 20)})},
+			strings.Replace(was, "1=15", "1=20", 1), []string{"/A: property 1: revision 3 has set it since"}},
+		{"set again as it is, for a time", []step{pend(4, Set{"/A", num(1, 20)}), pend(8, Set{"/A", num(1, 20)}), pass(5), has("1=20", true)}, was,
+			[]string{"/A: property 1: revision 3, which waits to be confirmed, has set it since"}},
+		{"copied over as it is", []step{pend(4, Set{"/A", num(1, 20)}), plain(AddKey{"/C", ""}, Set{"/C", num(1, 20)}, Copy{"/C", "/A", true})},
+			strings.Replace(was, "1=15", "1=20", 1) + "/C: 1=20/1\n", []string{"/A: property 1: revision 3 has set it since"}},
+		{"locked", []step{pend(4, Set{"/A", num(1, 20)}), plain(Lock{"/A", 1, false})},
+			strings.Replace(was, "1=15/1", "1=20/65537", 1), []string{"/A: property 1: revision 3 has set it since"}},
+		{"locked again", []step{pend(4, Lock{"/A", 1, false}), plain(Lock{"/A", 1, false})},
+			strings.Replace(was, "1=15/1", "1=15/65537", 1), []string{"/A: property 1: revision 3 has set it since"}},
+		{"unset for a time, then set and unset", []step{
+			pend(4, Unset{"/A", 1}), plain(Set{"/A", num(1, 1)}), plain(Unset{"/A", 1})},
+			strings.Replace(was, " 1=15/1", "", 1), []string{"/A: property 1: revision 3 has set it since"}},
+
+		{"a key with relay, and another property of it", []step{pend(4, domain...), plain(Set{"/B/dom", num(8, 1)})},
+			was + "/B/dom: 8=1/1 1002=Domain/0\n", []string{"/B/dom: revision 3 has changed it or something in it since"}},
+		{"the same, both for a time", []step{
+			pend(4, domain...), pend(8, Set{"/B/dom", num(8, 1)}), pass(5), has("/B/dom: 8=1/1 1002=Domain/0", true), has("deep", false)}, was,
+			[]string{"/B/dom: revision 3, which waits to be confirmed, has changed it or something in it since"}},
+		{"the same, the upper confirmed", []step{pend(4, domain...), pend(8, Set{"/B/dom", num(8, 1)}), confirm(3)},
+			was + "/B/dom: 8=1/1 1002=Domain/0\n", []string{"/B/dom: revision 3 has changed it or something in it since"}},
+		{"the same, the lower confirmed", []step{pend(4, domain...), pend(8, Set{"/B/dom", num(8, 1)}), confirm(2)},
+			was + "/B/dom: 7=1/1 1002=Domain/0\n/B/dom/deep:\n", nil},
+		{"the lower reverted", []step{pend(4, domain...), pend(8, Set{"/B/dom", num(8, 1)}),
+			refused("revision 3, which waits to be confirmed, has", step{call: revert(2, Root).call}), revert(3, Root), revert(2, Root)}, was, nil},
+		{"a key below a key that is not confirmed", []step{pend(4, domain...), plain(AddKey{"/B/dom/deep/er", ""})},
+			was + "/B/dom: 1002=Domain/0\n/B/dom/deep:\n/B/dom/deep/er:\n",
+			[]string{"/B/dom: revision 3 has changed it or something in it since", "/B/dom/deep: revision 3 has changed it or something in it since"}},
+		{"a key removed for a time, and made again", []step{pend(4, Remove{"/A", true}), plain(AddKey{"/A", "D"}, Set{"/A", num(3, 3)})},
+			"/:\n/A: 1=15/1 3=3/1 1002=D/0\n/A/Sub: 2=2/1\n/B:\n",
+			[]string{"/A: revision 3 has changed it or something in it since", "/A: property 1002: revision 3 has set it since"}},
+		{"what is above removed for good", []step{pend(4, Remove{"/A/Sub", true}), plain(Remove{"/A", true})}, "/:\n/B:\n",
+			[]string{"/A/Sub: revision 3 has changed it or something in it since", "/A/Sub: property 2: revision 3 has set it since"}},
+		{"what is above removed for a time", []step{pend(4, Remove{"/A/Sub", true}), pend(8, Remove{"/A", true}), pass(5), has("/A", false)}, was,
+			[]string{"/A/Sub: property 2: revision 3, which waits to be confirmed, has set it since",
+				"/A/Sub: revision 3, which waits to be confirmed, has changed it or something in it since"}},
+		{"a value below, then removed for a time, confirmed", []step{pend(8, Set{"/A", num(1, 20)}), pend(4, Remove{"/A", true}), confirm(3)}, "/:\n/B:\n",
+			[]string{"/A: property 1: revision 3 has set it since"}},
+		{"a value below, then removed for a time", []step{pend(8, Set{"/A", num(1, 20)}), pend(4, Remove{"/A", true}), pass(5), has("1=20", true)}, was, nil},
+
+		{"a move", []step{pend(4, Move{"/A", "/B/M", false}), has("/B/M/Sub", true)}, was, nil},
+		{"a move, with what others set and made in it", []step{
+			pend(4, Move{"/A", "/B/M", false}), plain(Set{"/B/M", num(1, 99)}, AddKey{"/B/M/new", ""}), pend(8, Set{"/B/M/Sub", num(2, 7)}), pass(5), has("/A/Sub: 2=7", true)},
+			"/:\n/A: 1=99/1 1002=C/0\n/A/new:\n/A/Sub: 2=2/1\n/B:\n", nil},
+		{"a move that also changes", []step{pend(4, AddKey{"/N", ""}, Set{"/A", num(1, 1)}, Move{"/A", "/N/M", false}, Set{"/N/M", num(5, 5)}, AddKey{"/A", ""})}, was, nil},
+		{"a move, confirmed", []step{pend(4, Move{"/A", "/B/M", false}), confirm(2)}, "/:\n/B:\n/B/M: 1=15/1 1002=C/0\n/B/M/Sub: 2=2/1\n", nil},
+		{"what is needed to take a move back", []step{pend(4, Move{"/A", "/B/M", false}),
+			refused("revert revision 2 first", plain(AddKey{"/A", ""})),
+			refused("revert revision 2 first", plain(Remove{"/B", true})),
+			refused("revert revision 2 first", plain(Move{"/B/M", "/C", false})),
+			refused("revert revision 2 first", pend(9, Remove{"/B/M", true})),
+		}, was, nil},
+		{"a value goes with a move", []step{pend(4, Set{"/A", num(1, 20)}), plain(Move{"/A", "/B/M", false})},
+			"/:\n/B:\n/B/M: 1=15/1 1002=C/0\n/B/M/Sub: 2=2/1\n", nil},
+		{"a key goes with a move", []step{pend(4, domain...), plain(Move{"/B/dom", "/C", false})}, was, nil},
+		{"a key that is not confirmed is moved for a time", []step{pend(4, domain...),
+			refused("is not confirmed", pend(9, Move{"/B/dom", "/C", false})), refused("is not confirmed", pend(9, Move{"/A", "/B/dom/A", false}))}, was, nil},
+		{"a move to where something waits", []step{pend(4, Remove{"/B", false}), refused("wait to be confirmed", plain(Move{"/A", "/B", false}))}, was, nil},
+		{"a move is reverted as a whole", []step{pend(4, Move{"/A", "/B/M", false}, Set{"/B", num(3, 3)}),
+			refused("as a whole", step{call: revert(2, "/B").call}), confirm(2), revert(2, Root)}, was, nil},
+		{"a part is reverted", []step{pend(8, Set{"/A", num(1, 20)}, Set{"/B", num(3, 3)}), revert(2, "/A"), has("1=15", true), has("3=3", true)}, was, nil},
+		{"another spelling", []step{pend(4, Move{"/A", "/a", false}), has("/a:", true)}, was, nil},
+	}
+	for _, tt := range tests {
+		for _, kill := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, kills %v", tt.name, kill), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					db := kv.NewMem()
+					s := open(t, db, Options{})
+					apply(t, s, begin...)
+					for i, step := range tt.steps {
+						var err error
+						if step.call != nil {
+							err = step.call(t, s)
+						} else {
+							_, err = s.Apply(t.Context(), Batch{Ops: step.ops, Confirm: step.wait})
+						}
+						if (err == nil) != (step.bad == "") || err != nil && !strings.Contains(err.Error(), step.bad) {
+							t.Fatalf("step %d: %v", i, err)
+						}
+						sound(t, s)
+						if kill {
+							s.Close()
+							s = open(t, db, Options{})
+						}
+					}
+					time.Sleep(time.Minute)
+					sound(t, s)
+					if got := dump(s.Snapshot()); got != tt.want || len(s.Pending()) > 0 {
+						t.Errorf("in the end there is\n%s\nwant\n%s", got, tt.want)
+					}
+					log, err := s.Log(t.Context(), Root, 0)
+					if err != nil {
+						t.Fatal(err)
+					}
+					var kept []string
+					for _, r := range log {
+						kept = append(kept, r.Kept...)
+					}
+					slices.Sort(kept)
+					if slices.Sort(tt.kept); !slices.Equal(kept, tt.kept) {
+						t.Errorf("kept:\n%s\nwant\n%s", strings.Join(kept, "\n"), strings.Join(tt.kept, "\n"))
+					}
+					s.Close()
+				})
+			})
+		}
+	}
+}
