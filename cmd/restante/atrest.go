@@ -112,7 +112,7 @@ func (s *storeConn) openStore(ctx context.Context, reads bool) error {
 	s.conn, s.reads = newAPI(h.store, nil, s.data).Direct(s.who), reads
 	s.end = func() error {
 		defer restore()
-		return h.Close()
+		return closeStores(0, map[string]func() error{filepath.Join(s.data, storeName): h.Close})
 	}
 	return nil
 }

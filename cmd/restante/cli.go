@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/kballard/go-shellquote"
@@ -31,6 +32,8 @@ type cli struct {
 	json    bool
 	quiet   bool
 	yes     bool
+
+	closing time.Duration // of closeStores; 0: 30 s
 }
 
 func (c *cli) run(ctx context.Context, args []string) error {

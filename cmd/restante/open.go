@@ -3,17 +3,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"restante/admin"
 	"restante/admin/api"
@@ -83,6 +86,32 @@ type openedStore struct {
 // Close closes the store. Closing twice is harmless.
 func (h *openedStore) Close() error {
 	return errors.Join(h.store.Close(), h.db.Close())
+}
+
+// closeStores closes the stores, which are named by their folders, at the same
+// time; within 0 is 30 s. One that does not close in time is left as it is: where
+// its folder is gone or the disk refuses every write, Badger tries without end.
+// What was acknowledged is in its logs already.
+func closeStores(within time.Duration, stores map[string]func() error) error {
+	within = cmp.Or(within, 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	ends := map[string]chan error{}
+	for dir, end := range stores {
+		done := make(chan error, 1)
+		ends[dir] = done
+		go func() { done <- end() }()
+	}
+	var all []error
+	for _, dir := range slices.Sorted(maps.Keys(ends)) {
+		select {
+		case err := <-ends[dir]:
+			all = append(all, err)
+		case <-ctx.Done():
+			all = append(all, fmt.Errorf("close %s: not done after %v, the folder or the disk takes no writes; the next start reads from its logs what was acknowledged", dir, within))
+		}
+	}
+	return errors.Join(all...)
 }
 
 // storeOptions adjusts openStore: the zero value opens a store that is there,

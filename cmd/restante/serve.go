@@ -115,7 +115,7 @@ func (c *cli) refuseSetup(data string, o setup) error {
 	}
 }
 
-func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
+func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) (err error) {
 	data, err := filepath.Abs(c.data)
 	if err != nil {
 		return err
@@ -135,7 +135,12 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	if err != nil {
 		return err
 	}
-	defer h.Close()
+	stores := map[string]func() error{filepath.Join(data, storeName): h.Close}
+	defer func() {
+		if end := closeStores(c.closing, stores); end != nil {
+			err = errors.Join(err, end)
+		}
+	}()
 	if err := c.setUpOrSync(ctx, h.store, data, o); err != nil {
 		return err
 	}
@@ -148,12 +153,12 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) error {
 	if files.Callers.Limit() < fewCallers {
 		log.Warn("the limit of open files is low: raise it (ulimit -n, LimitNOFILE)", "limit", files.Limit, "callers", files.Callers.Limit())
 	}
+	stores[filepath.Join(data, queueName)] = index.Close
 	e := engine.New(h.store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log, Descriptors: files, SignInKey: h.signInKey})
 	later.Store(e)
 	d := newAPI(h.store, engineAdapter{e}, data)
 	d.Audit = auditTo(log)
-	err = c.runService(ctx, e, d, data, files.Local, log)
-	return errors.Join(err, index.Close(), h.Close())
+	return c.runService(ctx, e, d, data, files.Local, log)
 }
 
 // A laterEngine stands in for the engine, which needs the open store, while the
