@@ -144,7 +144,7 @@ func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, 
 	if err != nil {
 		return nil, asFailed(fmt.Errorf("machine key: %w", err))
 	}
-	db, err := openKV(dir, o.log, o.read)
+	db, err := openLasting(dir, o.log, o.read)
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +172,11 @@ func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, 
 		return nil, asFailed(fmt.Errorf("%s with %s: %w", dir, filepath.Join(data, keyName), err))
 	}
 	return &openedStore{store, db, key.Derive("sign-in")}, nil
+}
+
+// openLasting opens a store that works again after a failure of the disk.
+func openLasting(dir string, log *slog.Logger, read bool) (kv.DB, error) {
+	return kv.Reopen(func() (kv.DB, error) { return openKV(dir, log, read) }, log)
 }
 
 // removeUnfinished removes the backups that a killed process had not finished. Only

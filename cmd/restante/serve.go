@@ -145,7 +145,7 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) (err error) 
 		return err
 	}
 	logUser(log, data)
-	index, err := openKV(filepath.Join(data, queueName), log, false)
+	index, err := openLasting(filepath.Join(data, queueName), log, false)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kv_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"restante/internal/kv"
+	"restante/internal/kv/kvtest"
+)
+
+func TestReopenIsATransparentDB(t *testing.T) {
+	kvtest.Run(t, func(t *testing.T) kv.DB {
+		db, err := kv.Reopen(func() (kv.DB, error) { return kv.NewMem(), nil }, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return db
+	})
+}
+
+// A disk has one map, which outlives the DB that is open. While it fails, a
+// commit is in doubt and nothing opens.
+type failingDisk struct {
+	kv.DB
+	fails, open bool
+}
+
+func (d *failingDisk) Commit(ctx context.Context, ops ...kv.Op) error {
+	switch {
+	case !d.open:
+		return kv.ErrClosed
+	case d.fails:
+		return fmt.Errorf("%w: input/output error", kv.ErrUnknown)
+	}
+	return d.DB.Commit(ctx, ops...)
+}
+
+func (d *failingDisk) Get(key []byte) ([]byte, bool, error) {
+	if !d.open {
+		return nil, false, kv.ErrClosed
+	}
+	return d.DB.Get(key)
+}
+
+func (d *failingDisk) Close() error { d.open = false; return nil }
+
+// A DB whose disk failed refuses every call with the reason, and works again by
+// itself when the disk does.
+func TestReopenAfterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &failingDisk{DB: kv.NewMem()}
+		opened := 0
+		db, err := kv.Reopen(func() (kv.DB, error) {
+			if disk.fails {
+				return nil, errors.New("input/output error")
+			}
+			opened++
+			disk.open = true
+			return disk, nil
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := []byte("k")
+		for n := range 3 {
+			value := []byte{byte(n)}
+			if err := db.Commit(t.Context(), kv.Put(key, value)); err != nil {
+				t.Fatal(err)
+			}
+			disk.fails = true
+			if err := db.Commit(t.Context(), kv.Put(key, nil)); !errors.Is(err, kv.ErrUnknown) {
+				t.Errorf("the commit that fails: %v", err)
+			}
+			time.Sleep(time.Hour)
+			for what, err := range map[string]error{
+				"commit": db.Commit(t.Context(), kv.Put(key, nil)), "get": getError(db, key), "scan": scanError(db),
+			} {
+				if err == nil || errors.Is(err, kv.ErrUnknown) || !strings.Contains(err.Error(), "input/output error") {
+					t.Errorf("%s meanwhile: %v", what, err)
+				}
+			}
+			disk.fails = false
+			time.Sleep(15 * time.Second)
+			synctest.Wait()
+			if got, ok, err := db.Get(key); err != nil || !ok || string(got) != string(value) || opened != n+2 {
+				t.Errorf("%q, %v, %v after the failure; opened %d times", got, ok, err, opened)
+			}
+		}
+		disk.fails = true
+		_ = db.Commit(t.Context(), kv.Put(key, nil))
+		synctest.Wait()
+		if err := db.Close(); err != nil { // it ends the attempts
+			t.Error(err)
+		}
+	})
+}
+
+func getError(db kv.DB, key []byte) error { _, _, err := db.Get(key); return err }
+
+func scanError(db kv.DB) error {
+	for _, err := range db.Scan(context.Background(), nil) {
+		return err
+	}
+	return nil
+}
