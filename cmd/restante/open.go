@@ -132,6 +132,9 @@ func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, 
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && !o.create {
 		return nil, errNotSetUp(data)
 	}
+	if err := disk.CheckWay(data); err != nil {
+		return nil, asFailed(err)
+	}
 	for _, name := range []string{"", storeName, queueName} {
 		if err := disk.CheckPrivate(filepath.Join(data, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, asFailed(err)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"restante/internal/disk"
 )
 
 // folderTimeout is the time that a file system has to answer for the folders of a
@@ -61,6 +63,9 @@ func tryFolders(list []Folder) error {
 
 // tryFolder makes the folder, as its first message would, and a file in it.
 func tryFolder(f Folder) error {
+	if err := disk.CheckWay(f.Path); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(f.Path, f.Perm); err != nil {
 		return err
 	}

@@ -84,3 +84,83 @@ func TestCheckPrivate(t *testing.T) {
 		}
 	}
 }
+
+// A way leads over folders that only root and we can change, or where nobody can
+// exchange what is ours.
+func TestCheckWay(t *testing.T) {
+	const stranger = 12345
+	for name, c := range map[string]struct {
+		mode    os.FileMode // of the folder "above"
+		above   int         // its owner; 0: we, -1: we, with a group of others
+		planted int         // the owner of what stands in it
+		want    string
+	}{
+		"ours":                          {mode: 0o755},
+		"ours alone":                    {mode: 0o700},
+		"as /tmp":                       {mode: 0o777 | os.ModeSticky},
+		"all may change it":             {mode: 0o757, want: "chmod go-w "},
+		"a group may change it":         {mode: 0o775, above: -1, want: "chmod go-w "},
+		"another user's":                {mode: 0o755, above: stranger, want: "belongs to another user (12345)"},
+		"another user's, as /tmp":       {mode: 0o777 | os.ModeSticky, above: stranger, want: "belongs to another user (12345)"},
+		"another user's name in /tmp":   {mode: 0o777 | os.ModeSticky, planted: stranger, want: "in a folder where all users may make files"},
+		"another program's Drop folder": {mode: 0o755, planted: stranger},
+	} {
+		for _, by := range []string{"itself", "a link", "a link in the way"} {
+			t.Run(name+"/"+by, func(t *testing.T) {
+				dir := t.TempDir()
+				above := filepath.Join(dir, "above")
+				at := filepath.Join(above, "drop")
+				err := errors.Join(os.MkdirAll(at, 0o755), os.Symlink("above", filepath.Join(dir, "way")), os.Symlink(at, filepath.Join(dir, "link")))
+				for path, uid := range map[string]int{above: c.above, at: c.planted} {
+					switch {
+					case uid != 0 && os.Geteuid() != 0:
+						t.Skip("only root gives folders away")
+					case uid == -1:
+						err = errors.Join(err, os.Chown(path, 0, stranger))
+					case uid != 0:
+						err = errors.Join(err, os.Chown(path, uid, uid))
+					}
+				}
+				if err := errors.Join(err, os.Chmod(above, c.mode)); err != nil {
+					t.Fatal(err)
+				}
+				path := map[string]string{"itself": at, "a link": filepath.Join(dir, "link"), "a link in the way": filepath.Join(dir, "way", "drop")}[by]
+				err = disk.CheckWay(path)
+				if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+					t.Errorf("CheckWay = %v, want %q", err, c.want)
+				}
+				if c.want != "" && by != "a link" {
+					if _, err := disk.MakeFolder(nil, path, 0o700); err == nil {
+						t.Error("MakeFolder goes there")
+					}
+					if _, err := disk.OpenFolder(path); err == nil {
+						t.Error("OpenFolder goes there")
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestWaysThatEveryMachineHas(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.Symlink("b", filepath.Join(dir, "a")), os.Symlink("a", filepath.Join(dir, "b"))); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]error{
+		os.TempDir():                      nil,
+		"/tmp/restante-none/x":            nil,
+		"/var/run":                        nil,
+		"/var/run/restante-none":          nil,
+		"/":                               nil,
+		".":                               nil,
+		filepath.Join(dir, "new", "drop"): nil,
+		filepath.Join(dir, "a", "drop"):   syscall.ELOOP,
+		filepath.Join(dir, "a"):           syscall.ELOOP,
+		"/dev/null/x":                     nil,
+	} {
+		if err := disk.CheckWay(path); !errors.Is(err, want) {
+			t.Errorf("CheckWay(%s) = %v, want %v", path, err, want)
+		}
+	}
+}

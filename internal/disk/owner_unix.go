@@ -10,6 +10,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
 	"syscall"
 )
 
@@ -40,6 +43,104 @@ func CheckPrivate(dir string) error {
 		return fmt.Errorf("%s can be changed by other users (mode %#o): chmod go-w %s", dir, info.Mode().Perm(), dir)
 	}
 	return nil
+}
+
+// CheckWay returns an error, with the command that mends it, if other users can put
+// a folder, file or link in the place of name or of a folder above it. What name
+// itself is does not count: a Drop folder may be another program's.
+func CheckWay(name string) error {
+	name, err := filepath.Abs(name)
+	if err != nil {
+		return err
+	}
+	const maxLinks = 40
+	at, rest, shared := "/", strings.Split(name, "/"), false // shared: others may put names into at
+	for links := 0; len(rest) > 0; {
+		element := rest[0]
+		switch rest = rest[1:]; element {
+		case "", ".":
+			continue
+		case "..":
+			at = filepath.Dir(at)
+			continue
+		}
+		if shared, err = checkAbove(at, name); err != nil {
+			return err
+		}
+		next := filepath.Join(at, element)
+		info, err := os.Lstat(next)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+			return nil // it is made by us, or is missed by who needs it
+		}
+		if err != nil {
+			return err
+		}
+		if uid, _ := owner(info); shared && !isTrusted(uid) {
+			return fmt.Errorf("%s belongs to another user (%d), in a folder where all users may make files: name another one", next, uid)
+		}
+		if info.IsDir() {
+			at = next
+			continue
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			return nil
+		}
+		target, err := os.Readlink(next)
+		if err != nil {
+			return err
+		}
+		if links++; links > maxLinks {
+			return &os.PathError{Op: "open", Path: name, Err: syscall.ELOOP}
+		}
+		if filepath.IsAbs(target) {
+			at = "/"
+		}
+		rest = append(strings.Split(target, "/"), rest...)
+	}
+	return nil
+}
+
+// checkAbove checks one folder above name. It reports whether all may put names of
+// their own into it, as into /tmp.
+func checkAbove(dir, name string) (shared bool, err error) {
+	if dir == "/" {
+		return false, nil
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return false, err
+	}
+	uid, gid := owner(info)
+	if !isTrusted(uid) {
+		return false, fmt.Errorf("%s belongs to another user (%d), who can exchange %s: name a folder elsewhere, or: chown %d %s", dir, uid, name, os.Geteuid(), dir)
+	}
+	mode := info.Mode()
+	others := mode.Perm()&0o002 != 0 || mode.Perm()&0o020 != 0 && !isTrustedGroup(gid)
+	if others && mode&fs.ModeSticky == 0 {
+		return false, fmt.Errorf("%s can be changed by other users (mode %#o), who can exchange %s: chmod go-w %s", dir, mode.Perm(), name, dir)
+	}
+	return others, nil
+}
+
+// isTrusted reports whether a user may exchange our folders: this one and root,
+// which has another number in a user namespace that leaves it out.
+func isTrusted(uid int) bool {
+	if uid == 0 || uid == os.Geteuid() {
+		return true
+	}
+	root, err := os.Lstat("/")
+	if err != nil {
+		return false
+	}
+	has, _ := owner(root)
+	return uid == has
+}
+
+// isTrustedGroup reports whether a group is root's, that of the administrators of
+// macOS, or the private one of this user, which has the user's number.
+func isTrustedGroup(gid int) bool {
+	const macOSAdmin = 80
+	return gid == 0 || gid == os.Geteuid() || runtime.GOOS == "darwin" && gid == macOSAdmin
 }
 
 // CheckSecret returns an error, with the command that mends it, if others can read

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"restante/internal/disk"
 )
 
 const (
@@ -121,6 +123,9 @@ func (r *reading) read(files Files, last fileVersion) {
 // readPEM reads a regular file of a bounded size. Another one, such as a pipe or
 // a device, may have no end; O_NONBLOCK has even its opening return.
 func readPEM(name string) ([]byte, fs.FileInfo, error) {
+	if err := disk.CheckWay(name); err != nil {
+		return nil, nil, err
+	}
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
