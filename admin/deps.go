@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"net/netip"
 
 	"restante/engine/mail"
 	"restante/engine/queue"
@@ -82,6 +83,7 @@ type Queues interface {
 // of a site.
 type Sessions interface {
 	Sessions(n int) ([]site.Session, error)
+	HostNames(ctx context.Context, client netip.Addr) ([]string, error) // by DNS, that lead back to it
 	EndSession(n int, id string) error
 	EndVoidSessions() int // those whose account is gone or has another password
 }

@@ -11,6 +11,7 @@ import (
 
 	"restante/metabase"
 	"restante/metabase/schema"
+	"restante/metabase/schema/iplist"
 )
 
 // The operations of PutEx.
@@ -80,6 +81,9 @@ func (e edit) make(p schema.Prop, st state) (metabase.Value, error) {
 	if (p.Attr|st.item.Attr)&metabase.Secure != 0 {
 		return metabase.Value{}, errors.New("is a secret that no script can read: set the whole list")
 	}
+	if p.Syntax == schema.IPList {
+		return e.makeList(p, st.item.Value)
+	}
 	var have []string
 	if st.held {
 		have = p.Plain(st.item.Value)
@@ -92,10 +96,33 @@ func (e edit) make(p schema.Prop, st state) (metabase.Value, error) {
 	next := slices.DeleteFunc(have, func(member string) bool { return containsFold(words, member) })
 	if e.op == OpAppend {
 		next = append(next, words...)
-	} else if len(next) == 0 && emptyIsAll(p) {
-		return metabase.Value{}, errors.New("without its last entry the list would let everybody in")
 	}
 	return p.Parse(next)
+}
+
+// makeList adds to who is granted, or takes away.
+func (e edit) makeList(p schema.Prop, stored metabase.Value) (metabase.Value, error) {
+	l, err := ipListOf(p, stored)
+	if err != nil {
+		return metabase.Value{}, err
+	}
+	if l.GrantByDefault {
+		return metabase.Value{}, errors.New("grants all but IPDeny and DomainDeny: get the list, change these, put it back")
+	}
+	named, err := iplist.Parse(e.value.([]string))
+	if err != nil {
+		return metabase.Value{}, err
+	}
+	if named.GrantByDefault {
+		return metabase.Value{}, errors.New("takes addresses and names of hosts")
+	}
+	addrs := masked(named.Grant)
+	in := func(list []string) func(string) bool { return func(s string) bool { return slices.Contains(list, s) } }
+	l.IPGrant, l.DomainGrant = slices.DeleteFunc(l.IPGrant, in(addrs)), slices.DeleteFunc(l.DomainGrant, in(named.GrantNames))
+	if e.op == OpAppend {
+		l.IPGrant, l.DomainGrant = append(l.IPGrant, addrs...), append(l.DomainGrant, named.GrantNames...)
+	}
+	return l.value()
 }
 
 func containsFold(words []string, s string) bool {

@@ -38,7 +38,7 @@ func TestTheRelayRecipe(t *testing.T) {
 	}
 }
 
-func TestWhatAnIPListCannotKeep(t *testing.T) {
+func TestWhatAnIPListKeeps(t *testing.T) {
 	one := []string{"10.1.1.1"}
 	tests := []struct {
 		prop string
@@ -49,17 +49,19 @@ func TestWhatAnIPListCannotKeep(t *testing.T) {
 		{"RelayIpList", IPList{IPGrant: one}, ""},
 		{"IPSecurity", IPList{IPGrant: one}, ""},
 		{"IPSecurity", IPList{GrantByDefault: true}, ""},
-		{"RelayIpList", IPList{GrantByDefault: true}, "everybody could relay"},
-		{"RelayIpList", IPList{GrantByDefault: true, IPDeny: one}, "IPDeny cannot be kept"},
-		{"IPSecurity", IPList{GrantByDefault: true, IPDeny: one}, "IPDeny cannot be kept"},
-		{"IPSecurity", IPList{IPGrant: one, IPDeny: one}, "IPDeny cannot be kept"},
-		{"IPSecurity", IPList{GrantByDefault: true, IPGrant: one}, "IPGrant means nothing"},
-		{"IPSecurity", IPList{}, "would let everybody in"},
-		{"RelayIpList", IPList{DomainGrant: []string{"x.test"}}, "DomainGrant and DomainDeny"},
-		{"RelayIpList", IPList{DomainDeny: []string{"x.test"}}, "DomainGrant and DomainDeny"},
+		{"RelayIpList", IPList{GrantByDefault: true}, ""},
+		{"RelayIpList", IPList{GrantByDefault: true, IPDeny: one}, ""},
+		{"IPSecurity", IPList{GrantByDefault: true, IPDeny: one}, ""},
+		{"IPSecurity", IPList{IPGrant: one, IPDeny: one}, ""},
+		{"IPSecurity", IPList{GrantByDefault: true, IPGrant: one}, ""},
+		{"IPSecurity", IPList{}, ""},
+		{"RelayIpList", IPList{DomainGrant: []string{"x.test", "*.y.test"}}, ""},
+		{"RelayIpList", IPList{GrantByDefault: true, DomainDeny: []string{"x.test"}}, ""},
+		{"RelayIpList", IPList{DomainGrant: []string{"10.1.1.1"}}, "is no name of a host"},
+		{"RelayIpList", IPList{DomainDeny: []string{"x y.test"}}, "is no name of a host"},
 		{"RelayIpList", IPList{IPGrant: []string{"host.test"}}, "is no address"},
 		{"RelayIpList", IPList{IPGrant: []string{"10.1.1.1, 255.0.255.0"}}, "has gaps"},
-		{"RelayIpList", IPList{IPGrant: []string{"10.1.1.1, 10.1.1.2"}}, "is not one entry"},
+		{"RelayIpList", IPList{IPGrant: []string{"10.1.1.1, 10.1.1.2"}}, "is no address"},
 		{"RelayIpList", IPList{IPGrant: []string{"::1"}}, "IPv4"},
 	}
 	for _, tt := range tests {
@@ -69,14 +71,18 @@ func TestWhatAnIPListCannotKeep(t *testing.T) {
 		if (err == nil) != (tt.want == "") || !strings.Contains(fmt.Sprint(err), tt.want) && err != nil {
 			t.Errorf("%s %+v: %v, want %q", tt.prop, tt.list, err, tt.want)
 		}
+		got, gerr := w.bind(t, site1).Get(t.Context(), tt.prop)
+		if err == nil && (gerr != nil || !sameList(got.(IPList), tt.list)) {
+			t.Errorf("%s %+v reads back as %+v, %v", tt.prop, tt.list, got, gerr)
+		}
 	}
 }
 
 func TestPutExOnAnIPList(t *testing.T) {
 	w := newTreeFixture(t)
 	ctx := t.Context()
-	o := w.bind(t, site1)
 	w.set(t, "/LM/SMTPSVC/1", "IPSecurity", "10.1.1.1", "192.0.2.0/24")
+	o := w.bind(t, site1)
 	o.must(t, errors.Join(
 		o.PutEx(ctx, OpAppend, "IPSecurity", []string{"10.1.1.2"}),
 		o.PutEx(ctx, OpDelete, "IPSecurity", []string{"192.0.2.0, 255.255.255.0"}), // the same in IIS's words
@@ -84,10 +90,20 @@ func TestPutExOnAnIPList(t *testing.T) {
 	if got, err := o.GetEx(ctx, "IPSecurity"); fmt.Sprint(got) != "[10.1.1.1 10.1.1.2]" || err != nil {
 		t.Errorf("GetEx %v, %v", got, err)
 	}
-	err := o.PutEx(ctx, OpDelete, "IPSecurity", []string{"10.1.1.1", "10.1.1.2"})
-	if code(err) != CodeInvalid || !strings.Contains(err.Error(), "would let everybody in") {
-		t.Errorf("the last entries: %v", err)
+	// Without an entry it lets nobody in.
+	o.must(t, errors.Join(o.PutEx(ctx, OpDelete, "IPSecurity", []string{"10.1.1.1", "10.1.1.2"}), o.SetInfo(ctx)))
+	if got, err := w.bind(t, site1).Get(ctx, "IPSecurity"); err != nil || !sameList(got.(IPList), IPList{}) {
+		t.Errorf("without its last entry: %+v, %v", got, err)
 	}
+	w.set(t, "/LM/SMTPSVC/1", "IPSecurity", "all", "deny:10.1.1.1")
+	if err := w.bind(t, site1).PutEx(ctx, OpAppend, "IPSecurity", []string{"10.1.1.3"}); code(err) != CodeInvalid || !strings.Contains(err.Error(), "IPDeny") {
+		t.Errorf("who is granted, in a list of who is denied: %v", err)
+	}
+}
+
+func sameList(a, b IPList) bool {
+	return a.GrantByDefault == b.GrantByDefault && slices.Equal(a.IPGrant, b.IPGrant) && slices.Equal(a.IPDeny, b.IPDeny) &&
+		slices.Equal(a.DomainGrant, b.DomainGrant) && slices.Equal(a.DomainDeny, b.DomainDeny)
 }
 
 func TestDescribe(t *testing.T) {

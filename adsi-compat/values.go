@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
 	"restante/metabase"
 	"restante/metabase/schema"
+	"restante/metabase/schema/iplist"
 )
 
 // secret stands for a value that is not shown.
@@ -70,6 +73,9 @@ func typed(p schema.Prop, stored metabase.Type, value any) schema.Prop {
 
 // parse makes p's value of a script's.
 func parse(p schema.Prop, value any) (metabase.Value, error) {
+	if list, ok := value.(IPList); ok && p.Syntax == schema.IPList {
+		return list.value()
+	}
 	words, err := texts(p, value)
 	if err != nil {
 		return metabase.Value{}, err
@@ -86,6 +92,9 @@ func parse(p schema.Prop, value any) (metabase.Value, error) {
 func texts(p schema.Prop, value any) ([]string, error) {
 	switch v := value.(type) {
 	case string:
+		if p.Syntax == schema.Accounts { // IIS takes several in one string
+			return schema.SplitAccounts(v), nil
+		}
 		return []string{v}, nil
 	case []string:
 		return v, nil
@@ -97,17 +106,15 @@ func texts(p schema.Prop, value any) ([]string, error) {
 		}
 		return []string{strconv.FormatBool(v)}, nil
 	case IPList:
-		if p.Syntax != schema.IPList {
-			return nil, errors.New("takes no list of addresses that are granted and denied")
-		}
-		return v.words(p)
+		return nil, errors.New("takes no list of addresses that are granted and denied")
 	}
 	return nil, fmt.Errorf("takes no %T", value)
 }
 
-// An IPList is what IPSecurity and RelayIpList are to a script. An entry is
-// "ADDR" or "ADDR, MASK"; ADDR/BITS is taken, too. Only what is granted can be
-// listed here: an IPList that says more is refused by Put.
+// An IPList is what IPSecurity and RelayIpList are to a script. An entry of
+// addresses is "ADDR" or "ADDR, MASK"; ADDR/BITS is taken, too. One of names is a
+// host or *.domain. Only the lists that fit GrantByDefault decide; the others are
+// kept.
 type IPList struct {
 	GrantByDefault bool
 	IPGrant        []string
@@ -116,52 +123,62 @@ type IPList struct {
 	DomainDeny     []string
 }
 
-// emptyIsAll says that the list without an entry lets everybody in: nothing is
-// kept from anybody who is not kept from connecting. A relay list without one
-// lets nobody.
+// emptyIsAll says that everybody is let in where no list is set: nothing is kept
+// from anybody who is not kept from connecting. To relay, nobody is.
 func emptyIsAll(p schema.Prop) bool { return strings.EqualFold(p.Name, "IPSecurity") }
 
-// ipListOf reads the list as it is stored.
+// listIn reads the list as it is stored.
+func listIn(p schema.Prop, v metabase.Value) (iplist.List, error) {
+	if len(v.Bytes()) == 0 {
+		return iplist.List{GrantByDefault: emptyIsAll(p)}, nil
+	}
+	return iplist.Decode(v.Bytes())
+}
+
+// ipListOf reads the list as it is stored, for a script.
 func ipListOf(p schema.Prop, v metabase.Value) (IPList, error) {
-	nets, err := schema.DecodeIPList(v.Bytes())
-	list := IPList{IPGrant: make([]string, len(nets)), GrantByDefault: len(nets) == 0 && emptyIsAll(p)}
+	l, err := listIn(p, v)
+	return IPList{
+		GrantByDefault: l.GrantByDefault, IPGrant: masked(l.Grant), IPDeny: masked(l.Deny),
+		DomainGrant: slices.Concat([]string{}, l.GrantNames), DomainDeny: slices.Concat([]string{}, l.DenyNames),
+	}, err
+}
+
+func masked(nets []netip.Prefix) []string {
+	out := make([]string, len(nets))
 	for i, n := range nets {
-		list.IPGrant[i] = n.Addr().String()
+		out[i] = n.Addr().String()
 		if !n.IsSingleIP() {
-			list.IPGrant[i] += ", " + net.IP(net.CIDRMask(n.Bits(), 32)).String()
+			out[i] += ", " + net.IP(net.CIDRMask(n.Bits(), 32)).String()
 		}
 	}
-	return list, err
+	return out
 }
 
-// words gives what p's value is made of, or says what cannot be kept.
-func (l IPList) words(p schema.Prop) ([]string, error) {
-	switch {
-	case len(l.DomainGrant)+len(l.DomainDeny) > 0:
-		return nil, errors.New("DomainGrant and DomainDeny cannot be kept: only addresses are compared, no names")
-	case len(l.IPDeny) > 0:
-		return nil, errors.New("IPDeny cannot be kept: set GrantByDefault to false and list in IPGrant who is let in")
-	case l.GrantByDefault && len(l.IPGrant) > 0:
-		return nil, errors.New("IPGrant means nothing while GrantByDefault is true: set it to false")
-	case l.GrantByDefault && !emptyIsAll(p):
-		return nil, errors.New("GrantByDefault cannot be true: everybody could relay")
-	case !l.GrantByDefault && len(l.IPGrant) == 0 && emptyIsAll(p):
-		return nil, errors.New("an empty IPGrant would let everybody in: list who may, or set GrantByDefault to true")
+// value gives the octets of the list, or says what is wrong with an entry.
+func (l IPList) value() (metabase.Value, error) {
+	list := iplist.List{GrantByDefault: l.GrantByDefault}
+	var errs [4]error
+	list.Grant, errs[0] = each(l.IPGrant, iplist.ParseEntry)
+	list.Deny, errs[1] = each(l.IPDeny, iplist.ParseEntry)
+	list.GrantNames, errs[2] = each(l.DomainGrant, iplist.ParseName)
+	list.DenyNames, errs[3] = each(l.DomainDeny, iplist.ParseName)
+	if err := errors.Join(errs[:]...); err != nil {
+		return metabase.Value{}, err
 	}
-	return l.IPGrant, eachOne(p, l.IPGrant)
+	b, err := list.Encode()
+	return metabase.Binary(b), err
 }
 
-// eachOne refuses an entry that is more than one network: a mask with gaps would
-// be taken for a second address.
-func eachOne(p schema.Prop, entries []string) error {
+// each parses every entry and leaves out what comes twice.
+func each[T comparable](entries []string, parse func(string) (T, error)) (out []T, err error) {
 	for _, entry := range entries {
-		v, err := p.Parse([]string{entry})
-		if err != nil {
-			return err
-		}
-		if nets, err := schema.DecodeIPList(v.Bytes()); err != nil || len(nets) != 1 {
-			return fmt.Errorf("%q is not one entry: an address, or an address and its mask", entry)
+		one, bad := parse(entry)
+		if bad != nil {
+			err = errors.Join(err, bad)
+		} else if !slices.Contains(out, one) {
+			out = append(out, one)
 		}
 	}
-	return nil
+	return out, err
 }

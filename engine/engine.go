@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -41,14 +42,15 @@ type Tree interface {
 
 // Options is what an Engine works with. DataDir and IndexDB are required.
 type Options struct {
-	DataDir  string            // where relative paths of the tree begin
-	IndexDB  kv.DB             // of all queues, each under a prefix of its own; its owner closes it after Run
-	Log      *slog.Logger      // diagnostics; nil: none
-	Journal  *slog.Logger      // of messages' lives; nil: none
-	Resolver delivery.Resolver // nil: package resolver's
-	Grace    time.Duration     // that callers have to finish when a site stops; 0: 20 s
-	Again    time.Duration     // between attempts at what the system refused; 0: 5 s
-	Patience time.Duration     // that Await waits for a site; 0: 10 s
+	DataDir  string                                              // where relative paths of the tree begin
+	IndexDB  kv.DB                                               // of all queues, each under a prefix of its own; its owner closes it after Run
+	Log      *slog.Logger                                        // diagnostics; nil: none
+	Journal  *slog.Logger                                        // of messages' lives; nil: none
+	Resolver delivery.Resolver                                   // nil: package resolver's
+	Names    func(context.Context, netip.Addr) ([]string, error) // of a client's address, by DNS; nil: package resolver's
+	Grace    time.Duration                                       // that callers have to finish when a site stops; 0: 20 s
+	Again    time.Duration                                       // between attempts at what the system refused; 0: 5 s
+	Patience time.Duration                                       // that Await waits for a site; 0: 10 s
 
 	Descriptors *descriptors.Budget // nil: as many as memory has room for
 	SignInKey   []byte              // of account.Options
@@ -82,8 +84,14 @@ func New(tree Tree, opts Options) *Engine {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	byDNS := resolver.New(resolver.Options{})
 	if opts.Resolver == nil {
-		opts.Resolver = resolver.New(resolver.Options{})
+		opts.Resolver = byDNS
+	}
+	if opts.Names == nil {
+		opts.Names = func(ctx context.Context, addr netip.Addr) ([]string, error) {
+			return byDNS.Names(ctx, addr, resolver.Query{})
+		}
 	}
 	if opts.Descriptors == nil {
 		opts.Descriptors = descriptors.New(0)
@@ -100,6 +108,11 @@ func New(tree Tree, opts Options) *Engine {
 		ready: make(chan struct{}), ended: make(chan struct{}),
 		sites: map[int]*managedSite{},
 	}
+}
+
+// HostNames returns the names of a client's address by DNS that lead back to it.
+func (e *Engine) HostNames(ctx context.Context, addr netip.Addr) ([]string, error) {
+	return e.opts.Names(ctx, addr)
 }
 
 // Ready is closed when every site that starts by itself has started, or has

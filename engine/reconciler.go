@@ -155,7 +155,7 @@ func (r *reconciler) reconcileSite(ctx context.Context, snap metabase.Snapshot, 
 func (r *reconciler) startSite(ctx context.Context, m *managedSite, cfg *site.Config, n int, autoStart bool) {
 	e := r.engine
 	s := site.New(n, cfg, site.Deps{
-		Resolver: e.opts.Resolver, Auth: e.auth, Ports: &e.ports,
+		Resolver: e.opts.Resolver, Names: e.HostNames, Auth: e.auth, Ports: &e.ports,
 		Journal: journal.New(e.journal(n)), Log: e.opts.Log, AutoStart: autoStart,
 		Callers: e.opts.Descriptors.Callers, Changed: e.notify, Grace: e.opts.Grace, Again: e.opts.Again,
 	})

@@ -88,13 +88,17 @@ type Inheritors struct {
 
 // SiteImpact is the effect of a change on one site.
 type SiteImpact struct {
-	Site        int      `json:"site"`
-	Rerouted    int      `json:"rerouted"`
-	Relay       *big.Int `json:"relay"`        // addresses that may relay and could not before
-	RelayAll    *big.Int `json:"relay_all"`    // addresses that may relay then
-	RelayAuth   bool     `json:"relay_auth"`   // signed-in callers may relay, and could not before
-	OpenDomains []string `json:"open_domains"` // that accept mail from anybody, and did not before
-	Becomes     []string `json:"becomes"`      // in words: new, removed, starts, stops, listens elsewhere
+	Site         int      `json:"site"`
+	Rerouted     int      `json:"rerouted"`
+	Relay        *big.Int `json:"relay"`         // addresses that may relay and could not before
+	RelayFewer   *big.Int `json:"relay_fewer"`   // that could, and may no longer
+	RelayAll     *big.Int `json:"relay_all"`     // addresses that may relay then
+	Connect      *big.Int `json:"connect"`       // addresses that may connect and could not before
+	ConnectFewer *big.Int `json:"connect_fewer"` // that could, and may no longer
+	ConnectAll   *big.Int `json:"connect_all"`   // addresses that may connect then
+	RelayAuth    bool     `json:"relay_auth"`    // signed-in callers may relay, and could not before
+	OpenDomains  []string `json:"open_domains"`  // that accept mail from anybody, and did not before
+	Becomes      []string `json:"becomes"`       // in words: new, removed, starts, stops, listens elsewhere
 }
 
 // The calls about the history.

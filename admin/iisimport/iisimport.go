@@ -9,7 +9,6 @@ package iisimport
 
 import (
 	"fmt"
-	"net/netip"
 	"path"
 	"slices"
 	"strconv"
@@ -20,6 +19,7 @@ import (
 	"restante/metabase"
 	"restante/metabase/mbxml"
 	"restante/metabase/schema"
+	"restante/metabase/schema/iplist"
 )
 
 // Options are for a foreign file: only the SMTP service is imported, and settings
@@ -141,21 +141,31 @@ func reviewList(id metabase.ID, v metabase.Value, text string) mbxml.Finding {
 	if v.IsZero() {
 		return bad("the list of addresses is not hexadecimal", fmt.Sprintf("; its text: %.200q", text))
 	}
-	if _, err := schema.DecodeIPList(v.Bytes()); err != nil {
+	if len(v.Bytes()) == 0 && id == settings.IPSecurity {
+		return mbxml.Finding{Value: v}
+	}
+	var l iplist.List
+	var err error
+	if len(v.Bytes()) == 0 {
+		l.GrantByDefault = true // so IIS reads it
+	} else if l, err = iplist.Decode(v.Bytes()); err != nil {
 		return bad(fmt.Sprintf("the list of addresses does not have the known form (%v)", err), fmt.Sprintf("; its bytes: %x", v.Bytes()))
+	}
+	if l.GrantByDefault && id == settings.RelayIpList {
+		return mbxml.Finding{Value: noClients(id), Verdict: mbxml.Decision, Text: fmt.Sprintf("lets everybody relay in IIS but who is denied, "+
+			"and grants nothing here: nobody may relay by address until the list is set; as IIS read it, it is: %s", strings.Join(l.Format(), " "))}
 	}
 	return mbxml.Finding{Value: v}
 }
 
-// reviewNames splits several accounts in one string, separated by commas, which
-// IIS accepts. It removes the Windows domain before a backslash: accounts here
+// reviewNames splits several accounts in one string, separated by commas,
+// semicolons or blanks, which IIS accepts. It removes the Windows domain before a backslash: accounts here
 // have none.
 func reviewNames(v metabase.Value) mbxml.Finding {
 	var names []string
 	for _, one := range v.Strings() {
-		for name := range strings.SplitSeq(one, ",") {
-			name = strings.TrimSpace(name[strings.LastIndexByte(name, '\\')+1:])
-			if name != "" && !slices.ContainsFunc(names, func(had string) bool { return strings.EqualFold(had, name) }) {
+		for _, name := range schema.SplitAccounts(one) {
+			if !slices.ContainsFunc(names, func(had string) bool { return strings.EqualFold(had, name) }) {
 				names = append(names, name)
 			}
 		}
@@ -170,13 +180,13 @@ func reviewNames(v metabase.Value) mbxml.Finding {
 	}
 }
 
-// noClients is a list of addresses that grants nothing. With an empty IPSecurity
-// every client could connect.
+// noClients is a list that grants nothing. Without an IPSecurity every client could
+// connect.
 func noClients(id metabase.ID) metabase.Value {
 	if id != settings.IPSecurity {
 		return metabase.Binary(nil)
 	}
-	b, _ := schema.EncodeIPList([]netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}) // one address has the form
+	b, _ := iplist.List{}.Encode() // an empty list has the form
 	return metabase.Binary(b)
 }
 

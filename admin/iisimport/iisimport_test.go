@@ -11,6 +11,7 @@ import (
 	"restante/internal/deptest"
 	"restante/metabase"
 	"restante/metabase/schema"
+	"restante/metabase/schema/iplist"
 )
 
 func TestFolder(t *testing.T) {
@@ -68,6 +69,8 @@ func TestReviewNames(t *testing.T) {
 		{[]string{"joe", "sue"}, []string{"joe", "sue"}, false},
 		{[]string{"joe, sue"}, []string{"joe", "sue"}, true},
 		{[]string{"joe,sue", " Sue ", ","}, []string{"joe", "sue"}, true},
+		{[]string{`DOM\user1;DOM\user2`}, []string{"user1", "user2"}, true},
+		{[]string{`DOM\user1 user2`, "user3; user4"}, []string{"user1", "user2", "user3", "user4"}, true},
 		{[]string{`HUB\field`, "field", `a\b\c`}, []string{"field", "c"}, true},
 		{nil, nil, false},
 	}
@@ -80,24 +83,47 @@ func TestReviewNames(t *testing.T) {
 }
 
 func TestReviewList(t *testing.T) {
+	list := func(words string) metabase.Value {
+		l, err := iplist.Parse([]string{words})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := l.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return metabase.Binary(b)
+	}
 	tests := []struct {
 		id    metabase.ID
 		v     metabase.Value
 		text  string
 		told  string
-		nets  int
+		words string // of the value; "-" for none
 		plain bool
 	}{
-		{settings.RelayIpList, metabase.Binary(nil), "", "", 0, true},
-		{settings.RelayIpList, metabase.Binary([]byte{1, 2}), "0102", "its bytes: 0102", 0, false},
-		{settings.RelayIpList, metabase.Value{}, "18000080200", `its text: "18000080200"`, 0, false},
-		{settings.IPSecurity, metabase.Value{}, "1800008", `nobody but this machine may connect; its text: "1800008"`, 1, false},
+		{settings.RelayIpList, metabase.Binary(nil), "", "lets everybody relay in IIS but who is denied", "-", false},
+		{settings.RelayIpList, list("all"), "", "nobody may relay by address until the list is set; as IIS read it, it is: all", "-", false},
+		{settings.RelayIpList, list("all deny:10.0.0.1"), "", "it is: all deny:10.0.0.1", "-", false},
+		{settings.RelayIpList, list(""), "", "", "none", true},
+		{settings.RelayIpList, list("10.0.0.0/8"), "", "", "10.0.0.0/8", true},
+		{settings.RelayIpList, metabase.Binary([]byte{1, 2}), "0102", "its bytes: 0102", "-", false},
+		{settings.RelayIpList, metabase.Value{}, "18000080200", `its text: "18000080200"`, "-", false},
+		{settings.IPSecurity, metabase.Value{}, "1800008", `nobody but this machine may connect; its text: "1800008"`, "none", false},
+		{settings.IPSecurity, metabase.Binary(nil), "", "", "-", true},
+		{settings.IPSecurity, list(""), "", "", "none", true},
+		{settings.IPSecurity, list("all deny:10.0.0.1"), "", "", "all deny:10.0.0.1", true},
 	}
 	for _, tt := range tests {
 		f := reviewList(tt.id, tt.v, tt.text)
-		nets, err := schema.DecodeIPList(f.Value.Bytes())
-		if err != nil || len(nets) != tt.nets || !strings.Contains(f.Text, tt.told) || tt.plain != (f.Text == "") {
-			t.Errorf("reviewList(%d, %q) = %q with %v, %v", tt.id, tt.text, f.Text, nets, err)
+		words, err := "-", error(nil)
+		if b := f.Value.Bytes(); len(b) > 0 {
+			var l iplist.List
+			l, err = iplist.Decode(b)
+			words = strings.Join(l.Format(), " ")
+		}
+		if err != nil || words != tt.words || !strings.Contains(f.Text, tt.told) || tt.plain != (f.Text == "") {
+			t.Errorf("reviewList(%d, %q) = %q with %v, %v", tt.id, tt.text, f.Text, words, err)
 		}
 	}
 }

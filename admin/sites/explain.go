@@ -12,6 +12,7 @@ import (
 	"restante/admin/api"
 	"restante/engine/mail"
 	"restante/engine/policy"
+	"restante/engine/resolver"
 	"restante/engine/settings"
 	"restante/engine/site"
 	"restante/metabase"
@@ -63,7 +64,7 @@ func (h handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 			out.Why = append(out.Why, reasons(v, "etrn", s.Reasons(to.Domain, settings.EtrnAllow, settings.AuthTurnList, settings.EtrnRequireAuth))...)
 		}
 	}
-	h.addAcceptance(&out, v, s, client, to)
+	h.addAcceptance(ctx, &out, v, s, client, to)
 	r := s.Route(to.Domain)
 	out.Route, out.Held = routeText(s, to.Domain), r.Held
 	out.Why = append(out.Why, reasons(v, "route", r.Why)...)
@@ -75,7 +76,7 @@ func (h handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 
 // addAcceptance fills in the answer that a session of this client gets now. A site that the
 // service does not run is explained as if it ran.
-func (h handlers) addAcceptance(e *api.Explained, v *metabase.View, s *settings.Site, c policy.Client, to mail.Address) {
+func (h handlers) addAcceptance(ctx context.Context, e *api.Explained, v *metabase.View, s *settings.Site, c policy.Client, to mail.Address) {
 	stopped := false
 	if h.Engine != nil {
 		for _, run := range h.Engine.Sites() {
@@ -92,6 +93,15 @@ func (h handlers) addAcceptance(e *api.Explained, v *metabase.View, s *settings.
 		e.Refusal = "the site is stopped"
 		e.Why = append(e.Why, reasons(v, "accept", s.Reasons("", settings.ServerState))...)
 		return
+	}
+	switch {
+	case c.AnyAddr:
+	case h.Engine == nil:
+		c.Names = func() ([]string, error) {
+			return resolver.New(resolver.Options{}).Names(ctx, c.Addr, resolver.Query{})
+		}
+	default:
+		c.Names = func() ([]string, error) { return h.Engine.HostNames(ctx, c.Addr) }
 	}
 	x := policy.Explain(s, c, to)
 	e.Accepted, e.Refusal, e.Reply = x.Refusal == "", x.Refusal, x.Reply.String()

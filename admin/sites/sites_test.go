@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"testing"
 
@@ -43,6 +44,8 @@ func (e *fakeEngine) OpenQueue(_ context.Context, n int) (admin.Queue, error) {
 func (e *fakeEngine) Sessions(int) ([]site.Session, error) {
 	return []site.Session{{ID: 7}}, nil
 }
+
+func (e *fakeEngine) HostNames(context.Context, netip.Addr) ([]string, error) { return nil, nil }
 
 func (e *fakeEngine) EndVoidSessions() int { return 0 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"math/big"
 	"slices"
 	"strings"
 	"time"
@@ -158,14 +157,15 @@ func (d handlers) touches(v metabase.ChangeView, c metabase.Change) api.Impact {
 		if !v.Sees(settings.SitePath(s.Number)) {
 			continue
 		}
-		out := api.SiteImpact{Site: s.Number, Relay: s.Relay, RelayAll: s.After, RelayAuth: s.RelayAuth, OpenDomains: []string{}, Becomes: append([]string{}, s.Summary...)}
+		out := api.SiteImpact{
+			Site: s.Number, Relay: s.Relay.More, RelayFewer: s.Relay.Fewer, RelayAll: s.Relay.All, RelayAuth: s.RelayAuth,
+			Connect: s.Connect.More, ConnectFewer: s.Connect.Fewer, ConnectAll: s.Connect.All,
+			OpenDomains: []string{}, Becomes: append([]string{}, s.Summary...),
+		}
 		for _, name := range s.OpenDomain {
 			if v.Sees(settings.DomainPath(s.Number, name)) {
 				out.OpenDomains = append(out.OpenDomains, name)
 			}
-		}
-		if out.Relay == nil {
-			out.Relay, out.RelayAll = new(big.Int), new(big.Int)
 		}
 		var seen bool
 		if out.Rerouted, seen = d.rerouted(s); !seen {

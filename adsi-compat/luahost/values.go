@@ -179,11 +179,14 @@ func ipList(vm *lua.LState, n int, values map[string]lua.LValue) (l adsi.IPList)
 	}
 	for name, v := range values {
 		if name == "grantbydefault" {
-			b, ok := v.(lua.LBool)
-			if !ok {
+			switch v := v.(type) {
+			case lua.LBool:
+				l.GrantByDefault = bool(v)
+			case lua.LNumber: // of VBScript: -1 is true
+				l.GrantByDefault = v != 0
+			default:
 				vm.ArgError(n, "GrantByDefault is true or false")
 			}
-			l.GrantByDefault = bool(b)
 			continue
 		}
 		list, ok := lists[name]

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -245,8 +246,16 @@ func printSiteImpact(w table, s api.SiteImpact) {
 	if s.Rerouted > 0 {
 		say("%s in the queue would go another way", plural(s.Rerouted, "message"))
 	}
-	if s.Relay.Sign() > 0 {
-		say("%s more addresses may relay, %s in all", s.Relay, s.RelayAll)
+	for _, r := range []struct {
+		more, fewer, all *big.Int
+		what             string
+	}{{s.Relay, s.RelayFewer, s.RelayAll, "relay"}, {s.Connect, s.ConnectFewer, s.ConnectAll, "connect"}} {
+		if r.more.Sign() > 0 {
+			say("%s more addresses may %s, %s in all", r.more, r.what, r.all)
+		}
+		if r.fewer.Sign() > 0 {
+			say("%s fewer addresses may %s, %s in all", r.fewer, r.what, r.all)
+		}
 	}
 	if s.RelayAuth {
 		say("every signed-in caller may relay, and could not before")

@@ -44,14 +44,15 @@ func (d domains) Relay(name mail.Domain) session.Relay {
 	if key, ok := d.DomainFor(name); ok {
 		relay = key.Relay
 	}
-	return session.Relay{Nets: relay.Nets, SignedIn: relay.RelayForAuth}
+	return session.Relay{Grants: relay.Grants, SignedIn: relay.RelayForAuth}
 }
 
 // A Client is the caller that an explanation is about.
 type Client struct {
 	Addr        netip.Addr
-	AnyAddr     bool   // Addr stands for one that gives no rights
-	Account     string // it signs in as, or ""
+	Names       session.Names // its names by DNS; nil: it has none
+	AnyAddr     bool          // Addr stands for one that gives no rights
+	Account     string        // it signs in as, or ""
 	TLS         bool
 	Paused      bool // the site accepts no new connections
 	Connections int  // the site's at that moment
@@ -92,7 +93,7 @@ func Recipient(s *settings.Site, path string) (mail.Address, mail.Reply) {
 func Explain(s *settings.Site, c Client, to mail.Address) Explanation {
 	p := For(s)
 	d := p.Decide(session.AtConnect, session.AtRcpt, session.Question{
-		Client: c.Addr, Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, FromAddress: c.FromAddress, To: to,
+		Client: c.Addr, Host: session.NewHost(c.Names), Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, FromAddress: c.FromAddress, To: to,
 	})
 	e := Explanation{Reply: d.Reply}
 	switch {

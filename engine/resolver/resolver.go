@@ -85,11 +85,12 @@ type mx struct {
 	host string
 }
 
-// A source answers the two queries that mail needs. An answer without records
+// A source answers the queries that mail needs. An answer without records
 // is nil and no error if the name exists; errors are *Error.
 type source interface {
 	mx(ctx context.Context, name string) ([]mx, error)
 	addrs(ctx context.Context, name string) ([]netip.Addr, error)
+	ptr(ctx context.Context, addr netip.Addr) ([]string, error)
 }
 
 // Hosts returns the hosts that take mail for d, best first; hosts of equal

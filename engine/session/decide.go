@@ -29,6 +29,7 @@ const (
 // A Question is what a decision depends on, beside the Policy.
 type Question struct {
 	Client      netip.Addr
+	Host        *Host  // the client's names; nil: not known yet, and decided about later
 	Account     string // signed in as, or ""
 	Void        bool   // the account is gone since, or has another password
 	TLS         bool
@@ -87,7 +88,7 @@ var checks = [...]struct {
 	refuse func(*Policy, Question) bool
 	reply  mail.Reply
 }{
-	{AtConnect, ClientList, func(p *Policy, q Question) bool { return p.MayConnect != nil && !p.MayConnect(q.Client) },
+	{AtConnect, ClientList, func(p *Policy, q Question) bool { return p.keepsOut(q) },
 		mail.Reply{Code: 554, Enhanced: "7.1", Text: "Access denied"}},
 	{AtConnect, Pause, func(_ *Policy, q Question) bool { return q.Paused },
 		mail.Reply{Code: 421, Enhanced: "3.2", Text: "Service paused, try again later"}},
@@ -97,7 +98,7 @@ var checks = [...]struct {
 		return over(q.FromAddress, p.Limits.PerAddress) && (p.Exempt == nil || !p.Exempt(q.Client))
 	},
 		mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many connections from your address, try again later"}},
-	{AtVerb, ClientList, func(p *Policy, q Question) bool { return p.MayConnect != nil && !p.MayConnect(q.Client) },
+	{AtVerb, ClientList, func(p *Policy, q Question) bool { return p.keepsOut(q) },
 		mail.Reply{Code: 421, Enhanced: "7.1", Text: "Access denied, closing connection"}},
 	{AtVerb, SignInVoid, func(_ *Policy, q Question) bool { return q.Void },
 		mail.Reply{Code: 421, Enhanced: "7.0", Text: "The sign-in is no longer valid, closing connection"}},
@@ -152,6 +153,11 @@ func (p *Policy) Decide(first, last Stage, q Question) Decision {
 		case NoMechanism:
 			d.Reply = p.noMechanism("", q.TLS, q.Client)
 			return d
+		case ClientList:
+			if q.Host.failed() {
+				d.Reply = unnamed(421)
+			}
+			return d
 		default:
 			d.Reply.Cause = p.Limits.cause(c.rule)
 			return d
@@ -160,16 +166,19 @@ func (p *Policy) Decide(first, last Stage, q Question) Decision {
 	if last < AtRcpt {
 		return Decision{Reply: ok}
 	}
-	rule := p.relays(q.To.Domain, q.Client, q.Account)
+	rule := p.relays(q)
 	if rule == NoRelay {
+		if q.Host.failed() {
+			return Decision{rule, unnamed(450)}
+		}
 		return Decision{rule, mail.Reply{Code: 550, Enhanced: "7.1", Text: "Unable to relay for <" + q.To.String() + ">"}}
 	}
 	return Decision{rule, mail.Reply{Code: 250, Enhanced: "1.5", Text: "<" + q.To.String() + "> Recipient OK"}}
 }
 
-// relays says by what rule mail to d is taken.
-func (p *Policy) relays(d mail.Domain, client netip.Addr, account string) Rule {
-	switch p.Domains.Standing(d) {
+// relays says by what rule the recipient's mail is taken.
+func (p *Policy) relays(q Question) Rule {
+	switch p.Domains.Standing(q.To.Domain) {
 	case mail.Local:
 		return LocalDomain
 	case mail.Held:
@@ -177,11 +186,11 @@ func (p *Policy) relays(d mail.Domain, client netip.Addr, account string) Rule {
 	case mail.Relayed:
 		return RelayedDomain
 	}
-	relay := p.Domains.Relay(d)
+	relay := p.Domains.Relay(q.To.Domain)
 	switch {
-	case relay.contains(client):
+	case relay.grants(q.Client, q.Host.lookup()):
 		return RelayClient
-	case relay.SignedIn && account != "":
+	case relay.SignedIn && q.Account != "":
 		return RelayAccount
 	}
 	return NoRelay
@@ -213,9 +222,9 @@ type Policy struct {
 	Default  mail.Domain // completes <postmaster> (RFC 5321 §4.5.1)
 	Limits   Limits
 
-	MayConnect func(netip.Addr) bool // nil: everybody
-	Exempt     func(netip.Addr) bool // from Limits.PerAddress and the counting of wrong passwords by address; nil: nobody
-	RequireTLS bool                  // before all commands but EHLO, STARTTLS, NOOP and QUIT
+	MayConnect func(netip.Addr, Names) bool // nil: everybody
+	Exempt     func(netip.Addr) bool        // from Limits.PerAddress and the counting of wrong passwords by address; nil: nobody
+	RequireTLS bool                         // before all commands but EHLO, STARTTLS, NOOP and QUIT
 	Domains    Domains
 	SignIn     SignIn
 }
@@ -230,13 +239,12 @@ type Domains interface {
 
 // Relay names the callers that may send to a foreign domain.
 type Relay struct {
-	Nets     []netip.Prefix
-	SignedIn bool // also a caller that has signed in
+	Grants   func(netip.Addr, Names) bool // nil: nobody
+	SignedIn bool                         // also a caller that has signed in
 }
 
-func (r Relay) contains(client netip.Addr) bool {
-	client = client.Unmap().WithZone("")
-	return slices.ContainsFunc(r.Nets, func(n netip.Prefix) bool { return n.Contains(client) })
+func (r Relay) grants(client netip.Addr, names Names) bool {
+	return r.Grants != nil && r.Grants(client, names)
 }
 
 // Limits bound what callers bring; 0 is no limit.

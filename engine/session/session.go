@@ -77,6 +77,7 @@ type Who struct {
 // required.
 type Deps struct {
 	Current  func() *Policy // that is in force; nil: always that of the greeting
+	Host     *Host          // the caller's names
 	Intake   Intake
 	Releases Releases
 	Auth     *account.Authenticator
@@ -188,7 +189,7 @@ func (s *Session) question() Question {
 	s.refresh()
 	_, secure := s.caller.TLS()
 	name := s.caller.Account()
-	return Question{Client: s.remote, Account: name, Void: s.void && name != "", TLS: secure, Octets: s.octets}
+	return Question{Client: s.remote, Host: s.deps.Host, Account: name, Void: s.void && name != "", TLS: secure, Octets: s.octets}
 }
 
 // Mail opens a transaction.

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -113,7 +114,7 @@ func (domains) Standing(d mail.Domain) mail.Standing {
 }
 
 func (w domains) Relay(mail.Domain) Relay {
-	return Relay{Nets: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("::1/128")}, SignedIn: w.forAuth}
+	return Relay{Grants: func(a netip.Addr, _ Names) bool { return a.IsLoopback() }, SignedIn: w.forAuth}
 }
 
 func testPolicy() *Policy {
@@ -231,6 +232,72 @@ func TestRelayMatrix(t *testing.T) {
 		}
 	}
 }
+
+// Names are looked up where they decide, once, and a caller whose names cannot be
+// looked up is told to come again.
+func TestNamesOfHosts(t *testing.T) {
+	var asked int
+	var names []string
+	var failure error
+	byName := func(want string) func(netip.Addr, Names) bool {
+		return func(_ netip.Addr, n Names) bool {
+			if n == nil {
+				return true
+			}
+			list, err := n()
+			return err == nil && slices.Contains(list, want)
+		}
+	}
+	p := testPolicy()
+	p.MayConnect = byName("friend.test")
+	q := Question{Client: netip.MustParseAddr("192.0.2.1"), To: mail.Address{Local: "x", Domain: "hub.test"}}
+	reply := func(first, last Stage) string {
+		q.Host = NewHost(func() ([]string, error) { asked++; return names, failure })
+		r := p.Decide(first, last, q).Reply.String()
+		p.Decide(first, last, q)
+		return r
+	}
+	if d := p.Decide(AtConnect, AtRcpt, q); !d.Accepted() {
+		t.Errorf("while names are not known yet: %v", d.Reply)
+	}
+	for _, tt := range []struct {
+		first, last Stage
+		names       string
+		failure     error
+		want        string
+	}{
+		{AtConnect, AtConnect, "friend.test", nil, "250 "},
+		{AtConnect, AtConnect, "foe.test", nil, "554 5.7.1"},
+		{AtVerb, AtVerb, "foe.test", nil, "421 4.7.1 Access denied"},
+		{AtConnect, AtConnect, "", errors.New("no answer"), "421 4.7.1 The name of your host"},
+		{AtVerb, AtRcpt, "", errors.New("no answer"), "421 4.7.1 The name of your host"},
+	} {
+		names, failure, asked = []string{tt.names}, tt.failure, 0
+		if got := reply(tt.first, tt.last); !strings.HasPrefix(got, tt.want) || asked != 1 {
+			t.Errorf("%+v: %q, asked %d times", tt, got, asked)
+		}
+	}
+	p.MayConnect = nil
+	p.Domains = relays{byName("friend.test")}
+	q.To.Domain = "foreign.test"
+	for name, want := range map[string]string{"friend.test": "250 ", "foe.test": "550 5.7.1", "": "450 4.7.1"} {
+		if names, failure = []string{name}, nil; name == "" {
+			failure = errors.New("no answer")
+		}
+		if got := reply(AtRcpt, AtRcpt); !strings.HasPrefix(got, want) {
+			t.Errorf("%s relays: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// relays is a site with foreign domains alone.
+type relays struct {
+	grants func(netip.Addr, Names) bool
+}
+
+func (relays) Standing(mail.Domain) mail.Standing { return mail.Foreign }
+
+func (r relays) Relay(mail.Domain) Relay { return Relay{Grants: r.grants} }
 
 func TestTricksWithAddresses(t *testing.T) {
 	s := open(testPolicy(), "192.0.2.1")

@@ -30,8 +30,8 @@ func (d *Domain) fields() []field {
 		{RouteAction, &d.RouteAction},
 		{AuthTurnList, &d.AuthTurnList},
 		{EtrnAllow, &d.EtrnAllow},
-		{RelayIpList, &d.Relay.Nets},
-		{RelayIpv6List, &d.Relay.Nets},
+		{RelayIpList, &d.Relay.RelayIpList},
+		{RelayIpv6List, &d.Relay.RelayIpv6List},
 		{RelayForAuth, &d.Relay.RelayForAuth},
 	}
 }

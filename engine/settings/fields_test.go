@@ -17,12 +17,6 @@ import (
 	"restante/metabase/schema"
 )
 
-// collected are the fields that take several properties, and so have a name of
-// their own.
-var collected = map[metabase.ID]string{
-	RelayIpList: "Nets", RelayIpv6List: "Nets", IPSecurity: "Clients", ConnectionIpv6List: "Clients",
-}
-
 // A field has the name of its property, and each property is in one row.
 func TestFieldsHaveTheNamesOfTheirProperties(t *testing.T) {
 	var s Site
@@ -35,11 +29,7 @@ func TestFieldsHaveTheNamesOfTheirProperties(t *testing.T) {
 		seen := map[metabase.ID]bool{}
 		for _, row := range table.rows {
 			prop, _ := schema.IIS().ByID(row.id)
-			want := prop.Name
-			if name := collected[row.id]; name != "" {
-				want = name
-			}
-			if got := names[row.to]; got != want || seen[row.id] {
+			if got := names[row.to]; got != prop.Name || seen[row.id] {
 				t.Errorf("%T: the row of %s points to the field %q; in two rows: %v", table.in, prop.Name, got, seen[row.id])
 			}
 			seen[row.id] = true

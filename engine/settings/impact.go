@@ -4,8 +4,6 @@ package settings
 
 import (
 	"fmt"
-	"math/big"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -37,9 +35,8 @@ type Inheritors struct {
 // A SiteImpact says what a change does to one site.
 type SiteImpact struct {
 	Number     int
-	Relay      *big.Int // addresses that may relay and could not before
-	Before     *big.Int // addresses that could
-	After      *big.Int // addresses that may
+	Relay      Reach    // who may relay
+	Connect    Reach    // who may connect
 	RelayAuth  bool     // any account may relay and could not before
 	ForAuth    [2]bool  // whether any account could relay before, and may after
 	OpenDomain []string // touched domains and default domains that accept mail from every client and did not before
@@ -181,7 +178,7 @@ func inheritsFrom(c metabase.Change, below, path metabase.Path, id metabase.ID) 
 }
 
 func assessSite(c metabase.Change, n int) SiteImpact {
-	i := SiteImpact{Number: n, Relay: new(big.Int), Before: new(big.Int), After: new(big.Int)}
+	i := SiteImpact{Number: n, Relay: nobody(), Connect: nobody()}
 	// Check reports the problems; here a site counts with what could be read.
 	i.old, _ = load(c.Old, n)
 	i.new, _ = load(c.New, n)
@@ -189,12 +186,12 @@ func assessSite(c metabase.Change, n int) SiteImpact {
 		return i
 	}
 	before := Relay{}
+	mayConnect := i.new.Access.clients() // a new site is said to be one
 	if i.old != nil {
-		before = i.old.Relay
+		before, mayConnect = i.old.Relay, i.old.Access.clients()
 	}
-	both := slices.Concat(before.Nets, i.new.Relay.Nets)
-	i.Before, i.After = addresses(before.Nets), addresses(i.new.Relay.Nets)
-	i.Relay.Sub(addresses(both), i.Before)
+	i.Relay = reach(before.clients(), i.new.Relay.clients())
+	i.Connect = reach(mayConnect, i.new.Access.clients())
 	i.ForAuth = [2]bool{before.RelayForAuth, i.new.Relay.RelayForAuth}
 	i.RelayAuth = i.new.Relay.RelayForAuth && !before.RelayForAuth
 	i.OpenDomain = opened(c, i)
@@ -221,30 +218,6 @@ func opened(c metabase.Change, i SiteImpact) (names []string) {
 	return names
 }
 
-// addresses counts the addresses of the networks, each once.
-func addresses(nets []netip.Prefix) *big.Int {
-	sum := new(big.Int)
-	var kept []netip.Prefix
-	nets = slices.Clone(nets)
-	// Two networks either lie one in the other or have nothing in common, and
-	// in this order the larger comes first.
-	slices.SortFunc(nets, func(a, b netip.Prefix) int {
-		if d := a.Masked().Addr().Compare(b.Masked().Addr()); d != 0 {
-			return d
-		}
-		return a.Bits() - b.Bits()
-	})
-	for _, n := range nets {
-		if len(kept) > 0 && kept[len(kept)-1].Overlaps(n) {
-			continue
-		}
-		kept = append(kept, n)
-		size := big.NewInt(1)
-		sum.Add(sum, size.Lsh(size, uint(n.Addr().BitLen()-n.Bits())))
-	}
-	return sum
-}
-
 // commandVerbs say what a site does on a ServerCommand.
 var commandVerbs = map[uint32]string{1: "starts", 2: "stops", 3: "pauses", 4: "continues"}
 
@@ -268,6 +241,8 @@ func (l Layout) summary(c metabase.Change, i SiteImpact) (out []string) {
 			out = append(out, "listens no longer on "+removed)
 		}
 	}
+	out = append(out, names(i.old.Access.clients(), i.new.Access.clients(), "connect")...)
+	out = append(out, names(i.old.Relay.clients(), i.new.Relay.clients(), "relay")...)
 	if was, to := i.old.Folders.QueueDirectory, i.new.Folders.QueueDirectory; l.place(was) != l.place(to) {
 		out = append(out, fmt.Sprintf("has its queue in %s instead of %s from its next start on", to, was))
 	}

@@ -3,8 +3,10 @@
 package settings
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"restante/engine/mail"
@@ -40,6 +42,41 @@ func TestAddresses(t *testing.T) {
 		}
 		if got := addresses(nets).String(); got != tt.want {
 			t.Errorf("addresses(%v) = %s, want %s", tt.nets, got, tt.want)
+		}
+	}
+}
+
+// Who may connect is counted, too, and who may by name is told.
+func TestAssessWhoMayConnect(t *testing.T) {
+	// All addresses of both families, and all but 10.0.0.0/8.
+	const every, most = "340282366920938463463374607436063178752", "340282366920938463463374607436046401536"
+	for _, tt := range []struct {
+		was, is string // the words of IPSecurity; "-" for none
+		reach   string // more, fewer, all
+		told    string
+	}{
+		{"-", "10.0.0.0/8", "0 " + most + " 16777216", ""},
+		{"10.0.0.0/8", "10.0.0.0/9 192.0.2.1", "1 8388608 8388609", ""},
+		{"10.0.0.0/8", "-", most + " 0 " + every, ""},
+		{"all deny:10.0.0.0/8", "all deny:10.0.0.0/9", "8388608 0 340282366920938463463374607436054790144", ""},
+		{"10.0.0.0/8", "all deny:10.0.0.0/9", most + " 8388608 340282366920938463463374607436054790144", ""},
+		{"10.0.0.0/8", "", "16777217 16777216 16777217", ""}, // this machine alone
+		{"10.0.0.0/8", "10.0.0.0/8 mail.example *.example.org", "0 0 16777216", "lets hosts connect by name that it did not: mail.example, *.example.org"},
+		{"all deny:*.example.org", "all", "0 0 " + every, "keeps no longer hosts by name that may not connect: *.example.org"},
+	} {
+		tr := newTree(t)
+		op := func(words string) metabase.Op {
+			if words == "-" {
+				return metabase.Unset{Path: SitePath(1), ID: IPSecurity}
+			}
+			return set(t, SitePath(1), "IPSecurity", strings.Fields(words)...)
+		}
+		if tt.was != "-" {
+			tr.must(op(tt.was))
+		}
+		s := (Layout{}).Assess(tr.try(op(tt.is))).Sites[0]
+		if got := fmt.Sprint(s.Connect.More, s.Connect.Fewer, s.Connect.All); got != tt.reach || strings.Join(s.Summary, "; ") != tt.told {
+			t.Errorf("%q, then %q: %s, %q; want %s, %q", tt.was, tt.is, got, s.Summary, tt.reach, tt.told)
 		}
 	}
 }
@@ -86,19 +123,20 @@ func TestAssessSites(t *testing.T) {
 	tests := []struct {
 		name     string
 		op       metabase.Op
-		relay    string
+		relay    string // more, and "-" fewer
 		auth     bool
 		open     []string
 		reroutes bool // of a.test
 	}{
-		{"wider", set(t, SitePath(1), "RelayIpList", "127.0.0.0/8", "192.0.2.0/24"), "256", false, nil, false},
-		{"the same in other words", set(t, SitePath(1), "RelayIpList", "127.0.0.0/9", "127.128.0.0/9"), "0", false, nil, false},
-		{"narrower", set(t, SitePath(1), "RelayIpList", "127.0.0.1"), "0", false, nil, false},
-		{"everybody, from above", set(t, Service, "RelayIpList", "0.0.0.0/0"), "4278190080", false, nil, false},
-		{"held", set(t, DomainPath(1, "a.test"), "RouteAction", "514"), "0", false, []string{"a.test"}, true},
-		{"relayed", set(t, DomainPath(1, "a.test"), "RouteAction", "domain_relay"), "0", false, []string{"a.test"}, false},
-		{"smart host", metabase.Set{Path: SitePath(1), Property: set(t, SitePath(1), "SmartHostType", "2").(metabase.Set).Property}, "0", false, nil, false},
-		{"over TLS", set(t, Service, "AlwaysUseSsl", "true"), "0", false, nil, true},
+		{"wider", set(t, SitePath(1), "RelayIpList", "127.0.0.0/8", "192.0.2.0/24"), "256-0", false, nil, false},
+		{"the same in other words", set(t, SitePath(1), "RelayIpList", "127.0.0.0/9", "127.128.0.0/9"), "0-0", false, nil, false},
+		{"narrower", set(t, SitePath(1), "RelayIpList", "127.0.0.1"), "0-16777215", false, nil, false},
+		{"everybody, from above", set(t, Service, "RelayIpList", "0.0.0.0/0"), "4278190080-0", false, nil, false},
+		{"all but some", set(t, SitePath(1), "RelayIpList", "all", "deny:127.0.0.0/9", "deny:10.0.0.0/8"), "4261412864-8388608", false, nil, false},
+		{"held", set(t, DomainPath(1, "a.test"), "RouteAction", "514"), "0-0", false, []string{"a.test"}, true},
+		{"relayed", set(t, DomainPath(1, "a.test"), "RouteAction", "domain_relay"), "0-0", false, []string{"a.test"}, false},
+		{"smart host", metabase.Set{Path: SitePath(1), Property: set(t, SitePath(1), "SmartHostType", "2").(metabase.Set).Property}, "0-0", false, nil, false},
+		{"over TLS", set(t, Service, "AlwaysUseSsl", "true"), "0-0", false, nil, true},
 	}
 	for _, tt := range tests {
 		sites := (Layout{}).Assess(tr.try(tt.op)).Sites
@@ -107,7 +145,7 @@ func TestAssessSites(t *testing.T) {
 			continue
 		}
 		s := sites[0]
-		if s.Number != 1 || s.Relay.String() != tt.relay || s.RelayAuth != tt.auth || !slices.Equal(s.OpenDomain, tt.open) || s.Reroutes("a.test") != tt.reroutes {
+		if s.Number != 1 || s.Relay.More.String()+"-"+s.Relay.Fewer.String() != tt.relay || s.RelayAuth != tt.auth || !slices.Equal(s.OpenDomain, tt.open) || s.Reroutes("a.test") != tt.reroutes {
 			t.Errorf("%s: %+v, reroutes %v", tt.name, s, s.Reroutes("a.test"))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"restante/engine/mail"
 	"restante/metabase"
 	"restante/metabase/schema"
+	"restante/metabase/schema/iplist"
 )
 
 // A field is one row of a table of settings: a property, and a pointer to the
@@ -74,8 +75,7 @@ func (r *reader) text(id metabase.ID) string {
 	return v.Str()
 }
 
-// read sets the variable of each row. A variable for a list of networks may be
-// in several rows: each adds to it.
+// read sets the variable of each row.
 func (r *reader) read(rows ...field) {
 	for _, row := range rows {
 		v, _, _ := r.value(row.id)
@@ -112,11 +112,13 @@ func (r *reader) set(row field, v metabase.Value) (err error) {
 	case *[]netip.AddrPort:
 		*to, err = parseEach(v.Strings(), schema.ParseEndpoint)
 	case *[]netip.Prefix:
-		var nets []netip.Prefix
-		if nets, err = schema.DecodeIPList(v.Bytes()); v.Type() == metabase.MultiSZType {
-			nets, err = parseEach(v.Strings(), schema.ParsePrefix)
+		*to, err = parseEach(v.Strings(), iplist.ParsePrefix)
+	case **iplist.List:
+		*to = nil
+		if len(v.Bytes()) > 0 { // with an error a list that grants nothing
+			list, bad := iplist.Decode(v.Bytes())
+			*to, err = &list, bad
 		}
-		*to = append(*to, nets...)
 	default:
 		panic(fmt.Sprintf("settings: property %d: no way to read a %T", row.id, row.to)) // a build that its own tests refuse
 	}

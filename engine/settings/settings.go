@@ -27,6 +27,7 @@ import (
 	"restante/engine/mail"
 	"restante/metabase"
 	"restante/metabase/schema"
+	"restante/metabase/schema/iplist"
 )
 
 // A Site holds the settings of one site at one revision. It never changes; its
@@ -78,11 +79,12 @@ type TLS struct {
 
 // Access says which clients may connect and how they sign in.
 type Access struct {
-	Clients       []netip.Prefix // empty: all
-	Basic         bool           // PLAIN and LOGIN
-	Challenge     bool           // SCRAM-SHA-256 and CRAM-MD5
-	ClearTextAuth bool           // PLAIN and LOGIN without TLS, from other machines too
-	Required      bool           // no mail without a sign-in
+	IPSecurity         *iplist.List // nil: none
+	ConnectionIpv6List []netip.Prefix
+	Basic              bool // PLAIN and LOGIN
+	Challenge          bool // SCRAM-SHA-256 and CRAM-MD5
+	ClearTextAuth      bool // PLAIN and LOGIN without TLS, from other machines too
+	Required           bool // no mail without a sign-in
 }
 
 // Limits bound what one client may send; 0 is no limit.
@@ -106,8 +108,18 @@ type Limits struct {
 
 // Relay says which clients may send to any domain.
 type Relay struct {
-	Nets         []netip.Prefix // RelayIpList and RelayIpv6List
-	RelayForAuth bool           // any account may
+	RelayIpList   *iplist.List // nil: none
+	RelayIpv6List []netip.Prefix
+	RelayForAuth  bool // any account may
+}
+
+// Grants reports whether a client may relay. RelayIpList decides for IPv4; for IPv6
+// its names grant, beside RelayIpv6List.
+func (r Relay) Grants(client netip.Addr, names iplist.Names) bool {
+	if client = client.Unmap(); client.Is4() {
+		return r.RelayIpList != nil && r.RelayIpList.Grants(client, names)
+	}
+	return contains(r.RelayIpv6List, client) || r.RelayIpList != nil && !r.RelayIpList.GrantByDefault && r.RelayIpList.Grants(client, names)
 }
 
 func contains(nets []netip.Prefix, ip netip.Addr) bool {
@@ -173,8 +185,8 @@ func (s *Site) fields() []field {
 
 		{TlsCertificateFile, &s.TLS.TlsCertificateFile},
 		{TlsKeyFile, &s.TLS.TlsKeyFile},
-		{IPSecurity, &s.Access.Clients},
-		{ConnectionIpv6List, &s.Access.Clients},
+		{IPSecurity, &s.Access.IPSecurity},
+		{ConnectionIpv6List, &s.Access.ConnectionIpv6List},
 		{ClearTextAuth, &s.Access.ClearTextAuth},
 
 		{MaxConnections, &s.Limits.MaxConnections},
@@ -193,8 +205,8 @@ func (s *Site) fields() []field {
 		{MinBodyRate, &s.Limits.MinBodyRate},
 		{AcceptBareLinefeed, &s.Limits.AcceptBareLinefeed},
 
-		{RelayIpList, &s.Relay.Nets},
-		{RelayIpv6List, &s.Relay.Nets},
+		{RelayIpList, &s.Relay.RelayIpList},
+		{RelayIpv6List, &s.Relay.RelayIpv6List},
 		{RelayForAuth, &s.Relay.RelayForAuth},
 
 		{TurnRequireTls, &s.Release.TurnRequireTls},
@@ -302,9 +314,19 @@ func (s *Site) has(domain metabase.Path) bool {
 	return s.snap.Has(domain) && (s.hides == nil || !s.hides(domain))
 }
 
-// MayConnect reports whether a client may connect at all.
-func (s *Site) MayConnect(client netip.Addr) bool {
-	return len(s.Access.Clients) == 0 || contains(s.Access.Clients, client)
+// MayConnect reports whether a client may connect at all. Without a list everybody
+// may. A list of one family keeps out the other, unless it says who is kept out. One
+// without an entry keeps out all but this machine.
+func (s *Site) MayConnect(client netip.Addr, names iplist.Names) bool {
+	list, six := s.Access.IPSecurity, s.Access.ConnectionIpv6List
+	client = client.Unmap()
+	switch {
+	case list == nil && len(six) == 0, contains(six, client):
+		return true
+	case list == nil, list.GrantByDefault && client.Is6() && len(six) > 0:
+		return false
+	}
+	return list.Grants(client, names) || list.Empty() && client.IsLoopback()
 }
 
 // Account finds a credential by the account's name, in any case: the site's

@@ -136,7 +136,7 @@ func TestFreshInstall(t *testing.T) {
 	if s.TLS != (TLS{TlsCertificateFile: "tls/cert.pem", TlsKeyFile: "tls/key.pem"}) {
 		t.Errorf("TLS %+v", s.TLS)
 	}
-	if a := s.Access; !a.Basic || !a.Challenge || a.ClearTextAuth || a.Required || len(a.Clients) > 0 {
+	if a := s.Access; !a.Basic || !a.Challenge || a.ClearTextAuth || a.Required || a.IPSecurity != nil || len(a.ConnectionIpv6List) > 0 {
 		t.Errorf("access %+v", a)
 	}
 	snap := tr.store.Snapshot()
@@ -337,7 +337,7 @@ func TestPrecedence(t *testing.T) {
 	tr.domain("own.test")
 	accepts := func() bool {
 		d, _ := tr.site(1).DomainFor("own.test")
-		return contains(d.Relay.Nets, client)
+		return d.Relay.Grants(client, nil)
 	}
 	steps := []struct {
 		path metabase.Path
@@ -422,16 +422,70 @@ func TestAccount(t *testing.T) {
 }
 
 func TestMayConnect(t *testing.T) {
-	tr := newTree(t)
-	if !tr.site(1).MayConnect(netip.MustParseAddr("203.0.113.1")) {
-		t.Error("without a list somebody is turned away")
-	}
-	tr.set(SitePath(1), "IPSecurity", "192.0.2.0/24")
-	s := tr.site(1)
-	for ip, want := range map[string]bool{"192.0.2.77": true, "::ffff:192.0.2.77": true, "203.0.113.1": false, "::1": false} {
-		if got := s.MayConnect(netip.MustParseAddr(ip)); got != want {
-			t.Errorf("MayConnect(%s) = %v, want %v", ip, got, want)
+	names := func() ([]string, error) { return []string{"mail.example"}, nil }
+	clients := []string{"192.0.2.77", "203.0.113.1", "127.0.0.1", "2001:db8::1", "::1"}
+	for _, tt := range []struct {
+		four, six string // "-" for no list
+		may       string // of clients
+	}{
+		{"-", "", "YYYYY"},
+		{"192.0.2.0/24", "", "Ynnnn"},
+		{"", "", "nnYnY"}, // a list without an entry: this machine
+		{"-", "2001:db8::/32", "nnnYn"},
+		{"192.0.2.0/24", "2001:db8::/32", "YnnYn"},
+		{"", "2001:db8::/32", "nnYYY"},
+		{"all deny:192.0.2.0/24", "", "nYYYY"},
+		{"all deny:192.0.2.0/24", "2001:db8::/32", "nYYYn"},
+		{"mail.example", "", "YYYYY"},
+		{"other.example", "", "nnnnn"},
+		{"all deny:mail.example", "", "nnnnn"},
+		{"all deny:*.org", "", "YYYYY"},
+	} {
+		tr := newTree(t)
+		if tt.four != "-" {
+			tr.set(SitePath(1), "IPSecurity", strings.Fields(tt.four)...)
 		}
+		tr.set(SitePath(1), "ConnectionIpv6List", strings.Fields(tt.six)...)
+		s, got := tr.site(1), ""
+		for _, ip := range clients {
+			got += map[bool]string{true: "Y", false: "n"}[s.MayConnect(netip.MustParseAddr(ip), names)]
+			mapped := netip.AddrFrom16(netip.MustParseAddr(ip).As16())
+			if s.MayConnect(mapped, names) != s.MayConnect(netip.MustParseAddr(ip), names) {
+				t.Errorf("%+v: %s is decided about otherwise where it is mapped", tt, ip)
+			}
+		}
+		if got != tt.may {
+			t.Errorf("%+v: %s", tt, got)
+		}
+	}
+}
+
+// Who may relay is decided by the lists of both families; names are of both.
+func TestRelayGrants(t *testing.T) {
+	names := func() ([]string, error) { return []string{"mail.example"}, nil }
+	clients := []string{"192.0.2.77", "203.0.113.1", "2001:db8::1"}
+	for _, tt := range []struct{ four, six, may string }{
+		{"", "", "nnn"},
+		{"192.0.2.0/24", "", "Ynn"},
+		{"192.0.2.0/24", "2001:db8::/32", "YnY"},
+		{"all", "", "YYn"}, // for IPv4 alone
+		{"all deny:192.0.2.0/24", "2001:db8::/32", "nYY"},
+		{"mail.example", "", "YYY"},
+		{"all deny:mail.example", "", "nnn"},
+	} {
+		tr := newTree(t)
+		tr.set(SitePath(1), "RelayIpList", strings.Fields(tt.four)...)
+		tr.set(SitePath(1), "RelayIpv6List", strings.Fields(tt.six)...)
+		r, got := tr.site(1).Relay, ""
+		for _, ip := range clients {
+			got += map[bool]string{true: "Y", false: "n"}[r.Grants(netip.MustParseAddr(ip), names)]
+		}
+		if got != tt.may {
+			t.Errorf("%+v: %s", tt, got)
+		}
+	}
+	if (Relay{}).Grants(netip.MustParseAddr("127.0.0.1"), names) {
+		t.Error("without a list somebody may relay")
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"restante/engine/mail"
 	"restante/metabase"
 	"restante/metabase/schema"
+	"restante/metabase/schema/iplist"
 )
 
 // Collects reports whether AuthTurnList names the account.
@@ -42,7 +43,7 @@ func (d Domain) allowsEtrn(account string, client netip.Addr) bool {
 		case schema.CallerAccounts:
 			return d.Collects(account)
 		}
-		n, err := schema.ParsePrefix(who)
+		n, err := iplist.ParsePrefix(who)
 		return err == nil && n.Contains(client)
 	})
 }

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"restante/engine/session"
 	"restante/engine/site/certs"
 	"restante/engine/site/ports"
 	"restante/internal/testpeer"
@@ -177,7 +178,7 @@ func TestRefusedPartKeepsBackOnlyItself(t *testing.T) {
 			}
 			next := *first
 			next.Rev, next.Settings = 3, version(2)
-			next.Session.MayConnect = func(netip.Addr) bool { return false }
+			next.Session.MayConnect = func(netip.Addr, session.Names) bool { return false }
 			h.Apply(&next) // a right is taken away: at once
 			if got := greeting(t, h.addr()); !strings.HasPrefix(got, "554 ") {
 				t.Errorf("a setting that came later: %q", got)

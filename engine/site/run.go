@@ -246,6 +246,11 @@ func (r *run) serve(c net.Conn, b ports.Binding) {
 		return
 	}
 	defer s.sessions.leave(q.Client)
+	q.Host = session.NewHost(func() ([]string, error) { return s.names(r.ctx, q.Client) })
+	if d := now.cfg.Session.Decide(session.AtConnect, session.AtConnect, q); d.Rule == session.ClientList {
+		r.refuse(c, now.cfg, b, id, d.Reply)
+		return
+	}
 	if b.TLS && now.tls == nil {
 		r.refuse(c, now.cfg, b, id, mail.Reply{Code: 454, Enhanced: "7.0", Text: "TLS not available: no certificate"})
 		return
@@ -253,7 +258,20 @@ func (r *run) serve(c net.Conn, b ports.Binding) {
 	s.counters.connections.Add(1)
 	cfg := now.cfg.Wire
 	cfg.TLS, cfg.ImplicitTLS, cfg.ODMR = now.tls, b.TLS, b.ODMR
-	r.server.Serve(r.ctx, c, cfg, func(who *wire.Caller) wire.Session { return r.session(id, who, now.cfg) })
+	r.server.Serve(r.ctx, c, cfg, func(who *wire.Caller) wire.Session { return r.session(id, who, now.cfg, q.Host) })
+}
+
+// namesTimeout is how long a caller waits for the greeting where names of hosts
+// decide.
+const namesTimeout = 20 * time.Second
+
+func (s *Site) names(ctx context.Context, client netip.Addr) ([]string, error) {
+	if s.deps.Names == nil || !client.IsValid() {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, namesTimeout)
+	defer cancel()
+	return s.deps.Names(ctx, client)
 }
 
 // clientAddr is invalid for what is no TCP connection.
@@ -264,10 +282,11 @@ func clientAddr(c net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
-func (r *run) session(id uint64, who *wire.Caller, cfg *Config) wire.Session {
+func (r *run) session(id uint64, who *wire.Caller, cfg *Config, host *session.Host) wire.Session {
 	s := r.site
 	one := session.New(&cfg.Session, who.Remote.Addr(), who, session.Deps{
 		Current:  func() *session.Policy { return &s.config().Session },
+		Host:     host,
 		Intake:   intake{r.mail.queue, s},
 		Releases: releases{r.mail.releases, s},
 		Auth:     s.deps.Auth,

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type Share interface {
 // and AutoStart are required.
 type Deps struct {
 	Resolver  delivery.Resolver
+	Names     func(context.Context, netip.Addr) ([]string, error) // of a caller's address, by DNS; nil: none
 	Auth      *account.Authenticator
 	Ports     *ports.Set // shared by the sites of one engine
 	Journal   *journal.Journal

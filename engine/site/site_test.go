@@ -331,10 +331,39 @@ func TestAfterRun(t *testing.T) {
 func TestCallerRefusedByAddress(t *testing.T) {
 	h := started(t)
 	next := h.make(2, loopback)
-	next.Session.MayConnect = func(a netip.Addr) bool { return !a.IsLoopback() }
+	next.Session.MayConnect = func(a netip.Addr, _ session.Names) bool { return !a.IsLoopback() }
 	h.Apply(next)
 	if got := greeting(t, h.addr()); !strings.HasPrefix(got, "554 5.7.1 ") {
 		t.Errorf("who may not connect hears %q", got)
+	}
+}
+
+// Where names decide, they are looked up before the greeting, and not within the
+// limits of other callers.
+func TestCallerRefusedByName(t *testing.T) {
+	for name, want := range map[string]string{"friend.test": "220 ", "foe.test": "554 5.7.1 ", "": "421 4.7.1 "} {
+		h := started(t)
+		h.Site.deps.Names = func(context.Context, netip.Addr) ([]string, error) {
+			if name == "" {
+				return nil, errors.New("no answer")
+			}
+			return []string{name}, nil
+		}
+		next := h.make(2, loopback)
+		next.Session.MayConnect = func(_ netip.Addr, names session.Names) bool {
+			if names == nil {
+				return true
+			}
+			list, err := names()
+			return err == nil && slices.Contains(list, "friend.test")
+		}
+		h.Apply(next)
+		if got := greeting(t, h.addr()); !strings.HasPrefix(got, want) {
+			t.Errorf("%q hears %q, want %q", name, got, want)
+		}
+		if n := h.Site.sessions.size(); n > 1 {
+			t.Errorf("%d callers count", n)
+		}
 	}
 }
 

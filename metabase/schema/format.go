@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"restante/metabase"
+	"restante/metabase/schema/iplist"
 )
 
 const asterisks = "**********"
@@ -84,12 +85,11 @@ func (p Prop) Set(n uint32) (set []Named, rest uint32) {
 
 func (p Prop) formatBinary(b []byte) []string {
 	if p.Syntax == IPList {
-		if nets, err := DecodeIPList(b); err == nil {
-			lines := make([]string, len(nets))
-			for i, n := range nets {
-				lines[i] = prefixText(n)
-			}
-			return lines
+		if len(b) == 0 {
+			return []string{}
+		}
+		if l, err := iplist.Decode(b); err == nil {
+			return l.Format()
 		}
 	}
 	return []string{hex.EncodeToString(b)}

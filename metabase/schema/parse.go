@@ -209,14 +209,31 @@ func (p Prop) parseList(args []string) (list []string, err error) {
 	return list, nil
 }
 
-// checkSeparate refuses several accounts in one argument.
+// SplitAccounts parts a string of several accounts, as IIS accepts it, at commas,
+// semicolons and blanks. A Windows domain before a backslash is left out: accounts
+// here have none.
+func SplitAccounts(s string) (names []string) {
+	for _, name := range splitWords(s) {
+		if name = name[strings.LastIndexByte(name, '\\')+1:]; name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// checkSeparate refuses several accounts in one argument, and one with a domain of
+// Windows.
 func checkSeparate(args []string) error {
 	var bad []error
 	for _, arg := range args {
-		if !strings.Contains(arg, ",") {
+		if name := arg[strings.LastIndexByte(arg, '\\')+1:]; name != arg && !strings.ContainsAny(arg, ",;") {
+			bad = append(bad, invalid("%q: accounts here have no domain of Windows; say %s", clip(arg), name))
 			continue
 		}
-		names := strings.FieldsFunc(arg, func(r rune) bool { return r == ',' })
+		if !strings.ContainsAny(arg, ",;") {
+			continue
+		}
+		names := strings.FieldsFunc(arg, func(r rune) bool { return r == ',' || r == ';' })
 		for i := range names {
 			if names[i] = strings.TrimSpace(names[i]); strings.ContainsAny(names[i], " '") {
 				names[i] = strconv.Quote(names[i])
@@ -258,8 +275,7 @@ func (p Prop) Valid(v metabase.Value) error {
 		return p.validList(v.Strings())
 	case metabase.BinaryType:
 		if p.Syntax == IPList {
-			_, err := DecodeIPList(v.Bytes())
-			return err
+			return validIPList(v.Bytes())
 		}
 	}
 	return nil

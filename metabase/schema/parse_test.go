@@ -119,7 +119,7 @@ func TestParseAndFormat(t *testing.T) {
 		{"RelayIpList", []string{"x y 10.0.0.1", "10.1.2.3, 255.0.255.0"}, nil,
 			`"x" is no address and no network; allowed are ADDR and ADDR/BITS; "y" is no address and no network; allowed are ADDR and ADDR/BITS; "10.1.2.3, 255.0.255.0": the mask`},
 		{"RelayIpList", []string{"0.0.0.0/0"}, []string{"0.0.0.0/0"}, ""},
-		{"RelayIpList", nil, []string{}, ""},
+		{"RelayIpList", nil, []string{"none"}, ""},
 		{"RelayIpList", []string{"10.0.0.5/8"}, nil, "is it 10.0.0.0/8 or 10.0.0.5?"},
 		{"RelayIpList", []string{"::1"}, nil, "RelayIpv6List"},
 		{"RelayIpList", []string{"localhost"}, nil, "ADDR/BITS"},

@@ -212,6 +212,10 @@ func (p *Prop) readDefault(text string) (err error) {
 	case "":
 		return nil
 	case "(empty)":
+		if p.Syntax == IPList { // no list, which is another thing than one without an entry
+			p.Default = metabase.Binary(nil)
+			return nil
+		}
 		if p.Type == metabase.StringType {
 			args = []string{""}
 		}
