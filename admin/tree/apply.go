@@ -30,7 +30,30 @@ func (d handlers) apply(ctx context.Context, who api.Caller, q api.ApplyRequest)
 	b := who.Batch(p.ops...)
 	b.IfRev, b.Confirm = q.IfRev, wait
 	a, err := d.commit(ctx, who, b, q.DryRun)
+	if err == nil {
+		noteUnacted(ctx, p.ops)
+	}
 	return a, p.numbered(err)
+}
+
+// noteUnacted tells the caller which of the values that it stores have no effect.
+func noteUnacted(ctx context.Context, ops []metabase.Op) {
+	for _, op := range ops {
+		at := op.Scope().Path
+		var item metabase.Property
+		switch op := op.(type) {
+		case metabase.Set:
+			item = op.Property
+		case metabase.SetBits:
+			item = op.Property
+			item.Value = metabase.DWord(item.Value.DWord() & op.Mask)
+		}
+		if p, ok := schema.IIS().ByID(item.ID); ok && p.Name != "" {
+			if text := p.Unacted(item.Value); text != "" {
+				api.Note(ctx, string(at.Join(p.Name)), text)
+			}
+		}
+	}
 }
 
 // maxConfirm is the longest time that a change may wait to be confirmed.

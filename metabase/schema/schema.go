@@ -78,6 +78,27 @@ type Named struct {
 	IIS      string // the property by which IIS knows the bit, or ""
 	Mask     uint32 // of an enumeration: the value
 	Sentence string
+	Acted    bool // it has an effect in this program
+}
+
+// Unacted says what of v has no effect here, "" for nothing.
+func (p Prop) Unacted(v metabase.Value) string {
+	if !p.Acted {
+		return "kept; nothing acts on it"
+	}
+	if p.Syntax != Flags || v.Type() != metabase.DWordType {
+		return ""
+	}
+	var names []string
+	for _, f := range p.Flags {
+		if !f.Acted && v.DWord()&f.Mask != 0 {
+			names = append(names, f.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return strings.Join(names, ", ") + " kept; nothing acts on it"
 }
 
 // HasDefault reports whether there is a value when nothing is stored.

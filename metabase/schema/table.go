@@ -5,6 +5,7 @@ package schema
 import (
 	_ "embed"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,6 +132,9 @@ func rows(table string) func(func(int, []string) bool) {
 	}
 }
 
+// unacted matches the sentence about a name that has no effect.
+var unacted = regexp.MustCompile(`(?i)\bkept, without effect\b`)
+
 // readNames returns the names of each property's flags or values, and of those
 // the ones that are properties themselves.
 func readNames(table string) (named, bits map[string][]Named, err error) {
@@ -143,7 +147,7 @@ func readNames(table string) (named, bits map[string][]Named, err error) {
 		if err != nil {
 			return nil, nil, fmt.Errorf("names.tsv line %d: %w", n, err)
 		}
-		one := Named{Name: f[1], IIS: f[2], Mask: uint32(mask), Sentence: f[4]}
+		one := Named{Name: f[1], IIS: f[2], Mask: uint32(mask), Sentence: f[4], Acted: !unacted.MatchString(f[4])}
 		named[f[0]] = append(named[f[0]], one)
 		if one.IIS != "" {
 			bits[f[0]] = append(bits[f[0]], one)
@@ -231,7 +235,7 @@ func flagProp(parent Prop, bit Named) Prop {
 	p := Prop{
 		Name: bit.IIS, ID: parent.ID, Syntax: Flag, Type: metabase.DWordType, Attr: parent.Attr,
 		UserType: parent.UserType, Bounds: Bounds{Max: 1}, Mask: bit.Mask, Classes: parent.Classes,
-		Sentence: bit.Sentence, Acted: parent.Acted,
+		Sentence: bit.Sentence, Acted: parent.Acted && bit.Acted,
 	}
 	if parent.HasDefault() {
 		p.Default = p.Bit(parent.Default)
