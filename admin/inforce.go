@@ -74,16 +74,53 @@ func (b barrier) wait(ctx context.Context, before, made metabase.Rev, ops []meta
 		return Stored{err}
 	case waitErr != nil:
 		return Stored{fmt.Errorf("revision %d is stored; wait until it is in force: %w", made, waitErr)}
-	case len(late) == 0:
+	case made <= before && len(late) == 0:
 		return nil
 	case made <= before:
 		return notInForce(ctx, b.api.View(b.who), metabase.Record{Rev: made, Changes: subjects(ops)}, late)
 	}
+	stopped := b.api.stopped()
+	if len(late) == 0 && len(stopped) == 0 {
+		return nil
+	}
 	record, err := b.Record(ctx, made)
+	if err != nil && len(late) == 0 {
+		return nil // the history has dropped it already
+	}
 	if err != nil {
 		return Stored{fmt.Errorf("revision %d is stored, but not in force at every site: %w", made, err)}
 	}
-	return notInForce(ctx, b.api.View(b.who), record, late)
+	v := b.api.View(b.who)
+	noteStopped(ctx, v, record, stopped)
+	return notInForce(ctx, v, record, late)
+}
+
+// stopped lists the sites that do not run and have a reason.
+func (a *API) stopped() (out []site.Status) {
+	if a.Engine == nil {
+		return nil
+	}
+	for _, st := range a.Engine.Sites() {
+		if st.State == site.Stopped && st.Why != "" {
+			out = append(out, st)
+		}
+	}
+	return out
+}
+
+// noteStopped tells the caller why a site that the revision configures does not
+// run.
+func noteStopped(ctx context.Context, v *metabase.View, r metabase.Record, stopped []site.Status) {
+	for _, st := range stopped {
+		p := settings.SitePath(st.Number)
+		configures := slices.ContainsFunc(r.Changes, func(c metabase.DiffLine) bool {
+			own, _ := settings.Concerns(c, st.Number)
+			return own
+		})
+		if configures && v.Sees(p) {
+			api.Note(ctx, string(p), "does not run: "+WithoutHiddenSites(v, st.Why))
+		}
+	}
 }
 
 // NotInForce is the error of a change that is stored and has no effect at some of

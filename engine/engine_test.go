@@ -581,7 +581,7 @@ func TestLayers(t *testing.T) {
 // it is told to, and says why; with folders of its own it does.
 func TestSharedFolder(t *testing.T) {
 	h := started(t)
-	const why = "QueueDirectory Mailroot/Queue is that of site 1: give the site folders of its own"
+	const why = "QueueDirectory Mailroot/Queue is that of site 1: give the site a folder of its own, by mb set SMTPSVC/2 QueueDirectory Mailroot-2/Queue"
 	h.apply(metabase.AddKey{Path: settings.SitePath(2), Class: schema.Server}, h.set(settings.SitePath(2), "ServerBindings", "127.0.0.1:0"))
 	if got := h.status(2).Why; got != why {
 		t.Errorf("site 2 says %q", got)

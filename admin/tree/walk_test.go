@@ -69,6 +69,11 @@ func (w walkedEngine) Await(context.Context, metabase.Rev) ([]site.Status, error
 	return nil, nil
 }
 
+func (w walkedEngine) Sites() []site.Status {
+	w.record()
+	return nil
+}
+
 // docs/flow.md names the packages that one mb set enters, from the socket to
 // the commit and to the barrier, and they are at most twelve.
 func TestSetEntersTwelvePackages(t *testing.T) {

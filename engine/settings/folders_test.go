@@ -164,9 +164,9 @@ func TestShared(t *testing.T) {
 		op   metabase.Op
 		want string
 	}{
-		{"as they are", nil, "5: QueueDirectory Mailroot/Queue is that of site 1: give the site folders of its own\n" +
-			"6: QueueDirectory Mailroot/Queue is that of site 1: give the site folders of its own"},
-		{"they inherit another", set(t, Service, "QueueDirectory", "all/q"), "6: QueueDirectory all/q is that of site 5: give the site folders of its own"},
+		{"as they are", nil, "5: QueueDirectory Mailroot/Queue is that of site 1: give the site a folder of its own, by mb set SMTPSVC/5 QueueDirectory Mailroot-5/Queue\n" +
+			"6: QueueDirectory Mailroot/Queue is that of site 1: give the site a folder of its own, by mb set SMTPSVC/6 QueueDirectory Mailroot-6/Queue"},
+		{"they inherit another", set(t, Service, "QueueDirectory", "all/q"), "6: QueueDirectory all/q is that of site 5: give the site a folder of its own, by mb set SMTPSVC/6 QueueDirectory Mailroot-6/Queue"},
 		{"the first has its own", set(t, SitePath(5), "QueueDirectory", "q5"), ""},
 	}
 	for _, step := range steps {

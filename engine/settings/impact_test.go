@@ -190,7 +190,7 @@ func TestSummary(t *testing.T) {
 		{"one more", []metabase.Op{bind(t, 1, "127.0.0.1:2525", "[::1]:2599")}, nil, []string{"listens on [::1]:2599"}},
 		{"another queue", []metabase.Op{set(t, SitePath(1), "QueueDirectory", "new")}, nil, []string{"has its queue in new instead of Mailroot/Queue from its next start on"}},
 		{"the same queue", []metabase.Op{set(t, SitePath(1), "QueueDirectory", "/data/Mailroot/Queue")}, nil, nil},
-		{"a bare new site", []metabase.Op{three}, nil, []string{"is new", "does not start: QueueDirectory Mailroot/Queue is that of site 1: give the site folders of its own"}},
+		{"a bare new site", []metabase.Op{three}, nil, []string{"is new", "does not start: QueueDirectory Mailroot/Queue is that of site 1: give the site a folder of its own, by mb set SMTPSVC/3 QueueDirectory Mailroot-3/Queue"}},
 		{"a new site", []metabase.Op{three, set(t, SitePath(3), "QueueDirectory", "q3"), bind(t, 3, ":2530"), set(t, SitePath(3), "DefaultDomain", "three.test")},
 			[]string{"three.test"}, []string{"is new", "starts"}},
 		{"a new site for later", []metabase.Op{three, set(t, SitePath(3), "QueueDirectory", "q3"), set(t, SitePath(3), "ServerAutoStart", "false")},

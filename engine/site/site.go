@@ -186,7 +186,7 @@ func (s *Site) Settled(rev uint64) bool {
 		return s.starting.Rev < rev
 	case s.state == Stopping:
 		return !s.wantRun || s.target.Blocked != nil
-	case s.run == nil && !s.wantRun:
+	case s.run == nil && !s.wantRun && s.cause == nil && s.target.Blocked == nil:
 		return true
 	}
 	return s.tried == s.target
