@@ -8,6 +8,7 @@ import (
 	"iter"
 	"net/netip"
 
+	"restante/engine/account"
 	"restante/engine/mail"
 	"restante/engine/queue"
 	"restante/engine/site"
@@ -85,6 +86,7 @@ type Sessions interface {
 	Sessions(n int) ([]site.Session, error)
 	HostNames(ctx context.Context, client netip.Addr) ([]string, error) // by DNS, that lead back to it
 	EndSession(n int, id string) error
+	LockOuts() []account.LockOut
 	EndVoidSessions() int // those whose account is gone or has another password
 }
 

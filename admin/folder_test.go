@@ -9,6 +9,7 @@ import (
 
 	"restante/admin"
 	"restante/admin/api"
+	"restante/engine/account"
 	"restante/engine/queue"
 	"restante/engine/site"
 	"restante/metabase"
@@ -52,6 +53,8 @@ type open struct {
 	admin.Engine
 	wrote []string
 }
+
+func (open) LockOuts() []account.LockOut { return nil }
 
 func (e *open) Sites() []site.Status          { return nil }
 func (e *open) Queue(int) (admin.Queue, bool) { return fakeQueue{e: e}, true }

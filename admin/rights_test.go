@@ -17,6 +17,7 @@ import (
 	"restante/admin/queues"
 	"restante/admin/sites"
 	"restante/admin/tree"
+	"restante/engine/account"
 	"restante/engine/site"
 	"restante/internal/kv"
 	"restante/metabase"
@@ -62,6 +63,8 @@ func (crowded) Sites() []site.Status {
 }
 
 func (crowded) EndVoidSessions() int { return 0 }
+
+func (crowded) LockOuts() []account.LockOut { return nil }
 
 func (crowded) Queue(int) (admin.Queue, bool) { return nil, false }
 

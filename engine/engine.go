@@ -227,6 +227,9 @@ func (e *Engine) Sessions(n int) ([]site.Session, error) {
 	return s.Sessions(), nil
 }
 
+// LockOuts lists the addresses that guessed too many passwords, at any site.
+func (e *Engine) LockOuts() []account.LockOut { return e.auth.LockOuts() }
+
 // EndVoidSessions ends the sessions of all sites whose account is gone or has
 // another password, and gives their number.
 func (e *Engine) EndVoidSessions() (n int) {

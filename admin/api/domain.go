@@ -3,6 +3,7 @@
 package api
 
 import (
+	"restante/engine/account"
 	"restante/engine/settings"
 )
 
@@ -88,6 +89,8 @@ type Account struct {
 	CramMD5 bool     `json:"cram_md5"`
 	Domains []string `json:"domains"`                  // whose mail it may collect, SITE/DOMAIN
 	Ended   int      `json:"sessions_ended,omitempty"` // by the new password
+
+	LockOuts []account.LockOut `json:"locked_out,omitempty"` // addresses that tried this name last
 }
 
 // An AccountRequest names an account as [SITE/]NAME, with its password where

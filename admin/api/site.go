@@ -3,6 +3,7 @@
 package api
 
 import (
+	"restante/engine/account"
 	"restante/engine/site"
 	"restante/metabase"
 )
@@ -27,6 +28,8 @@ type Site struct {
 	AutoStart bool   `json:"auto_start"`
 	Domains   int    `json:"domains"`
 	Queue     string `json:"queue_directory,omitempty"`
+
+	LockOuts []account.LockOut `json:"locked_out,omitempty"` // at all sites, without the accounts
 }
 
 // A SiteRequest names a site.

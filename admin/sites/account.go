@@ -51,6 +51,13 @@ func (h handlers) account(v *metabase.View, site int, p metabase.Path) api.Accou
 	_, has := v.Stored(p, cram.ID)
 	a := api.Account{Site: site, Name: p.Base(), CramMD5: has, Domains: []string{}}
 	a.Domains = append(a.Domains, h.namedBy(v, site, p.Base())...)
+	if h.Engine != nil {
+		for _, l := range h.Engine.LockOuts() {
+			if strings.EqualFold(l.Account, a.Name) {
+				a.LockOuts = append(a.LockOuts, l)
+			}
+		}
+	}
 	return a
 }
 

@@ -54,6 +54,10 @@ func (h handlers) site(v *metabase.View, n int) api.Site {
 	}
 	if h.Engine != nil {
 		s.Why = ""
+		for _, l := range h.Engine.LockOuts() {
+			l.Account = "" // it may be one of another site
+			s.LockOuts = append(s.LockOuts, l)
+		}
 		for _, run := range h.Engine.Sites() {
 			if run.Number == n {
 				s.Status = run

@@ -9,10 +9,12 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"time"
 
 	"restante/admin"
 	"restante/admin/admintest"
 	"restante/admin/api"
+	"restante/engine/account"
 	"restante/engine/queue"
 	"restante/engine/site"
 	"restante/internal/deptest"
@@ -48,6 +50,12 @@ func (e *fakeEngine) Sessions(int) ([]site.Session, error) {
 func (e *fakeEngine) HostNames(context.Context, netip.Addr) ([]string, error) { return nil, nil }
 
 func (e *fakeEngine) EndVoidSessions() int { return 0 }
+
+func (e *fakeEngine) LockOuts() []account.LockOut {
+	return []account.LockOut{{Address: netip.MustParsePrefix("192.0.2.1/32"), Account: "ANNA", Until: lockEnd}}
+}
+
+var lockEnd = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func (e *fakeEngine) EndSession(_ int, id string) error {
 	e.said = append(e.said, "end "+id)
@@ -151,4 +159,25 @@ func TestLayers(t *testing.T) {
 		"urfave":          "only cmd reads arguments",
 		"badger":          "only internal/kv/badgerkv knows what the store is made of",
 	})
+}
+
+// A lock-out and its end show beside the account that was tried, and at the site
+// without the account's name.
+func TestLockOutsAreShown(t *testing.T) {
+	d, _ := admintest.New(t, &fakeEngine{})
+	Register(d)
+	c := d.Direct(admintest.Admin())
+	for _, name := range []string{"anna", "bert"} {
+		if _, _, err := api.AccountPut.Call(t.Context(), c, api.AccountRequest{Name: name, Password: "correct horse"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, _, err := api.AccountList.Call(t.Context(), c, api.SiteRequest{})
+	if err != nil || len(list) != 2 || len(list[1].LockOuts) != 0 || len(list[0].LockOuts) != 1 || !list[0].LockOuts[0].Until.Equal(lockEnd) {
+		t.Errorf("account list: %+v, %v", list, err)
+	}
+	site, _, err := api.SiteShow.Call(t.Context(), c, api.SiteRequest{Site: 1})
+	if err != nil || len(site.LockOuts) != 1 || site.LockOuts[0].Account != "" || site.LockOuts[0].Address.String() != "192.0.2.1/32" {
+		t.Errorf("site show: %+v, %v", site.LockOuts, err)
+	}
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -68,7 +69,11 @@ func (c *cli) accountList() *urfave.Command {
 				if a.CramMD5 {
 					cram = "cram-md5"
 				}
-				w.printf("%s\t%s\t%s\n", accountName(a), cram, strings.Join(a.Domains, " "))
+				w.printf("%s\t%s\t%s", accountName(a), cram, strings.Join(a.Domains, " "))
+				for _, l := range a.LockOuts {
+					w.printf("\tlocked out: %s until %s", l.Address, l.Until.Format(time.RFC3339))
+				}
+				w.printf("\n")
 			})
 		}),
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -68,6 +69,9 @@ func printSite(w table, site api.Site) {
 		site.Counters.Refused, plural(int(site.Counters.Accepted), "message"), plural(int(site.Counters.Delivered), "recipient")))
 	row("messages", fmt.Sprintf("%d (%s), held %d (%s)", site.Messages, formatSize(site.Bytes), site.Held, formatSize(site.HeldBytes)))
 	row("queue", site.Queue)
+	for _, l := range site.LockOuts {
+		row("locked out", fmt.Sprintf("%s until %s", l.Address, l.Until.Format(time.RFC3339)))
+	}
 }
 
 // addresses joins what a site listens on.

@@ -3,11 +3,13 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +40,7 @@ type guesser struct {
 	last     time.Time // of the failures
 	next     time.Time // when the next sign-in may be tried
 	locked   time.Time // until then
+	name     string    // that was tried last; of an address
 }
 
 // A throttle makes guesses slow, over all connections and mechanisms, for
@@ -150,6 +153,29 @@ func (g *Authenticator) Failed(ctx context.Context, from netip.Addr, name string
 	}
 }
 
+// A LockOut is an address that may not sign in for now.
+type LockOut struct {
+	Address netip.Prefix `json:"address"`
+	Account string       `json:"account,omitempty"` // that it tried last
+	Until   time.Time    `json:"until"`
+}
+
+// LockOuts lists the addresses that are locked out, by their end.
+func (g *Authenticator) LockOuts() (out []LockOut) {
+	now, t := time.Now(), &g.guesses
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for address, e := range t.addresses {
+		if now.Before(e.locked) {
+			out = append(out, LockOut{address, e.name, e.locked})
+		}
+	}
+	slices.SortFunc(out, func(a, b LockOut) int {
+		return cmp.Or(a.Until.Compare(b.Until), strings.Compare(a.Address.String(), b.Address.String()))
+	})
+	return out
+}
+
 // failed returns the end of a lock-out that begins.
 func (t *throttle) failed(from netip.Addr, name string, now time.Time) (until time.Time) {
 	t.mu.Lock()
@@ -160,7 +186,7 @@ func (t *throttle) failed(from netip.Addr, name string, now time.Time) (until ti
 		return time.Time{}
 	}
 	e := entry(t.addresses, prefixOf(from), now)
-	e.failures, e.last = e.failures+1, now
+	e.failures, e.last, e.name = e.failures+1, now, name
 	if e.next = now.Add(e.interval()); e.failures >= lockAfter && !now.Before(e.locked) {
 		e.locked, e.failures = now.Add(lockTime), lockAfter-addressFree // the next lock-out comes sooner
 		return e.locked

@@ -55,7 +55,13 @@ func TestAnAddressThatGuessesIsSlowedAndLockedOut(t *testing.T) {
 				if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), end) {
 					t.Errorf("one line with the end %s is wanted: %s", end, log.String())
 				}
+				if out := g.LockOuts(); len(out) != 1 || !out[0].Address.Contains(netip.MustParseAddr(from(0)).Unmap()) || out[0].Account != "anna" || out[0].Until.Format("15:04:05") != end {
+					t.Errorf("locked out: %+v", out)
+				}
 				time.Sleep(lockTime)
+				if out := g.LockOuts(); len(out) != 0 {
+					t.Errorf("still locked out: %+v", out)
+				}
 				if n := guess(t, g, 500, from, slog.New(slog.DiscardHandler)); n == 0 || n >= lockAfter {
 					t.Errorf("%d guesses after the lock-out", n)
 				}
