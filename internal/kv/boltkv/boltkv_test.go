@@ -4,6 +4,7 @@ package boltkv_test
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -170,9 +171,45 @@ func TestDamage(t *testing.T) {
 			}
 		}
 	}
+	for _, at := range branches(t, dir) { // the pages that lead to the pages of pairs
+		for _, bit := range []byte{1, 0x80} {
+			try(fmt.Sprintf("octet %d of a branch, bit %#x", at, bit), func(b []byte) []byte { b[at] ^= bit; return b })
+		}
+	}
 	try("cut", func(b []byte) []byte { return b[:len(b)/2] })
 	try("emptied in the middle", func(b []byte) []byte { clear(b[len(b)/4:]); return b })
 	if refused < 10 {
 		t.Errorf("only %d of the damaged stores are refused", refused)
 	}
+}
+
+// branches gives the octets that are in use of a store's branch pages: the header of
+// bbolt's page (number, flags, count, overflow), an element of 16 octets for each
+// page below, and the first key of each.
+func branches(t *testing.T, dir string) (octets []int) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "store.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const header, element, isBranch = 16, 16, 1
+	size := os.Getpagesize()
+	for page := 0; page < len(b); page += size {
+		p := b[page : page+size]
+		if binary.LittleEndian.Uint64(p) != uint64(page/size) || binary.LittleEndian.Uint16(p[8:]) != isBranch {
+			continue
+		}
+		end := header
+		for i := range int(binary.LittleEndian.Uint16(p[10:])) {
+			at := header + i*element
+			end = max(end, at+int(binary.LittleEndian.Uint32(p[at:])+binary.LittleEndian.Uint32(p[at+4:])))
+		}
+		for at := range end {
+			octets = append(octets, page+at)
+		}
+	}
+	if len(octets) == 0 {
+		t.Fatal("the store has no branch page")
+	}
+	return octets
 }
