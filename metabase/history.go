@@ -220,6 +220,9 @@ func (s *Store) Log(ctx context.Context, p Path, n int) ([]Record, error) {
 		if key.KindOf(err) == NotFound {
 			break // compacted meanwhile
 		}
+		if key.KindOf(err) == Damaged {
+			h, err = &entry{Record: Record{Rev: rev, Comment: err.Error()}}, nil
+		}
 		if err != nil {
 			return out, err
 		}

@@ -10,6 +10,7 @@ import (
 	"restante/internal/kv"
 	"restante/metabase/internal/stored"
 	"restante/metabase/internal/tree"
+	"restante/metabase/key"
 )
 
 // Retention limits the history to the newest Count revisions, and of those to
@@ -64,6 +65,9 @@ func (s *Store) dropOlder(ctx context.Context, t time.Time) error {
 		}
 		if s.janitor.oldest.Rev != next-1 {
 			h, err := s.entry(ctx, next-1)
+			if key.KindOf(err) == Damaged {
+				h, err = &entry{}, nil // nobody can tell its time, nor read it
+			}
 			if err != nil {
 				return err
 			}
@@ -112,6 +116,9 @@ func (s *Store) dropping(ctx context.Context, list []stored.Page, end Rev) (ops 
 			continue
 		}
 		h, err := at.entry(ctx, s, rev)
+		if key.KindOf(err) == Damaged {
+			continue // it has no head either
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -127,6 +127,7 @@ type Entry struct {
 	Until   time.Time          `json:"until,omitzero"`
 	Kept    []string           `json:"kept,omitempty"`
 	Changes []Change           `json:"changes"`
+	Anew    bool               `json:"anew,omitempty"` // of a watch: more has changed than is told; read the tree anew
 }
 
 // A Change is one line of a difference.

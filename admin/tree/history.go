@@ -4,8 +4,8 @@ package tree
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 
@@ -86,20 +86,30 @@ func (d handlers) log(ctx context.Context, who api.Caller, q api.LogRequest) ([]
 	entries, v := []api.Entry{}, d.ChangeView(who)
 	for rev := v.Now.Rev(); rev > d.Tree.Oldest() && (q.Count == 0 || len(entries) < q.Count); rev-- {
 		r, err := d.Tree.Record(ctx, rev)
+		was := v
 		if err == nil {
 			err = v.Back(ctx, d.Tree.At, r)
 		}
 		if rev <= d.Tree.Oldest() { // dropped just now
 			break
 		}
+		if errors.Is(err, metabase.Damaged) {
+			// What it changed of the access lists is not known.
+			if !v.Now.Allows(who.Who, metabase.Root, metabase.AllRights) {
+				return append(entries, unreadable(rev, errors.New("its record and the older ones cannot be shown: one of them is damaged"))), nil
+			}
+			if v = was; r.Rev == 0 {
+				entries = append(entries, unreadable(rev, err))
+				continue
+			}
+			err = nil
+		}
 		if err != nil {
 			return nil, err
 		}
 		// A revision that changed nothing but the history is in that of the root.
 		always := path == metabase.Root && len(r.Changes) == 0
-		r.Changes = slices.DeleteFunc(r.Changes, func(c metabase.DiffLine) bool {
-			return !c.Path.Within(path) && !(c.Kind == metabase.KeyMoved && c.To.Within(path))
-		})
+		r.Changes = linesWithin(r.Changes, path)
 		if one := d.entry(v, r); len(one.Changes) > 0 || always {
 			entries = append(entries, one)
 		}
@@ -108,6 +118,18 @@ func (d handlers) log(ctx context.Context, who api.Caller, q api.LogRequest) ([]
 		return nil, missing
 	}
 	return entries, nil
+}
+
+// unreadable stands for a revision whose record cannot be decoded.
+func unreadable(rev metabase.Rev, err error) api.Entry {
+	return api.Entry{Rev: rev, Comment: err.Error(), Changes: []api.Change{}}
+}
+
+// linesWithin gives what is about keys at or below a path.
+func linesWithin(list []metabase.DiffLine, path metabase.Path) []metabase.DiffLine {
+	return slices.DeleteFunc(list, func(c metabase.DiffLine) bool {
+		return !c.Path.Within(path) && !(c.Kind == metabase.KeyMoved && c.To.Within(path))
+	})
 }
 
 func (d handlers) diff(ctx context.Context, who api.Caller, q api.DiffRequest) ([]api.Change, error) {
@@ -196,109 +218,6 @@ func (d handlers) kept(lines []string) (out []string) {
 			}
 		}
 		out = append(out, strings.Join(words, ": "))
-	}
-	return out
-}
-
-// watch yields each revision that changes something at or below a path. It
-// reads the newest state at each note, so that one who is slow gets several
-// revisions at once and holds nobody up.
-func (d handlers) watch(ctx context.Context, who api.Caller, q api.WatchRequest) iter.Seq2[api.Entry, error] {
-	return func(yield func(api.Entry, error) bool) {
-		path, err := admin.ParsePath(q.Path)
-		if err == nil && d.Engine == nil {
-			err = api.ErrNoService // without it nobody can change what is watched
-		}
-		if err == nil {
-			if err = d.Allow(ctx, who, path, metabase.Read); d.View(who).Conceals(path, metabase.Read) {
-				err = nil // as for a key that does not exist: nothing comes
-			}
-		}
-		if err != nil {
-			yield(api.Entry{}, err)
-			return
-		}
-		w := d.Tree.Watch(path)
-		defer w.Close()
-		seen := d.Tree.Snapshot().Rev()
-		if q.Since != nil {
-			if *q.Since > seen {
-				yield(api.Entry{}, api.Missing(fmt.Sprintf("revision %d", *q.Since), fmt.Sprintf("not found: the newest is %d", seen)))
-				return
-			}
-			seen = *q.Since
-		}
-		for {
-			now := d.Tree.Snapshot().Rev()
-			if now > seen && !d.tell(ctx, who, path, seen, now, yield) {
-				return
-			}
-			seen = max(now, seen)
-			select {
-			case <-ctx.Done():
-				return
-			case <-w.C():
-			}
-		}
-	}
-}
-
-// tell yields the revisions after seen and up to now, oldest first. Where the
-// history has dropped some of them it yields, as one, what they stored and still
-// holds.
-func (d handlers) tell(ctx context.Context, who api.Caller, path metabase.Path, seen, now metabase.Rev, yield func(api.Entry, error) bool) bool {
-	v := d.ChangeView(who)
-	if seen < d.Tree.Oldest() {
-		one := d.entry(v, metabase.Record{
-			Rev: now, Changes: d.standing(path, seen),
-			Comment: fmt.Sprintf("the history does not reach back to revision %d: this was stored since and still holds", seen),
-		})
-		return len(one.Changes) == 0 || yield(one, nil)
-	}
-	var err error
-	v.After, err = d.Tree.At(ctx, seen)
-	for rev := seen + 1; rev <= now; rev++ {
-		var r metabase.Record
-		if err == nil {
-			r, err = d.Tree.Record(ctx, rev)
-		}
-		if err == nil {
-			err = v.Forward(ctx, d.Tree.At, r)
-		}
-		if rev <= d.Tree.Oldest() { // dropped just now
-			return d.tell(ctx, who, path, rev-1, now, yield)
-		}
-		if err != nil {
-			yield(api.Entry{}, err)
-			return false
-		}
-		one := d.entry(v, r)
-		one.Changes = slices.DeleteFunc(one.Changes, func(c api.Change) bool { return !c.Path.Within(path) && !path.Within(c.Path) })
-		if len(one.Changes) > 0 && !yield(one, nil) {
-			return false
-		}
-	}
-	return true
-}
-
-// standing lists what holds at and below path, or is stored above it, and was
-// stored after a revision.
-func (d handlers) standing(path metabase.Path, since metabase.Rev) (out []metabase.DiffLine) {
-	snap := d.Tree.Snapshot()
-	add := func(p metabase.Path) {
-		for _, item := range snap.Properties(p) {
-			if item.Rev > since && item.Attr&metabase.Volatile == 0 {
-				out = append(out, metabase.DiffLine{Path: admin.Canonical(snap, p), Kind: metabase.PropertySet, ID: item.ID, New: &item})
-			}
-		}
-	}
-	for p := path; p != metabase.Root; p = p.Parent() {
-		if p != path {
-			add(p)
-		}
-	}
-	for p := range snap.Walk(path) {
-		add(p)
 	}
 	return out
 }
