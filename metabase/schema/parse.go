@@ -4,6 +4,7 @@ package schema
 
 import (
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,6 +40,9 @@ func (p Prop) Parse(args []string) (metabase.Value, error) {
 	}
 	if err == nil {
 		err = p.Valid(v)
+		if err != nil && p.Type == metabase.DWordType && strings.HasPrefix(strings.TrimSpace(args[0]), "-") {
+			err = fmt.Errorf("%q is the DWORD %d: %w", clip(args[0]), v.DWord(), err)
+		}
 	}
 	if err != nil {
 		return metabase.Value{}, err
@@ -110,7 +114,11 @@ func (p Prop) parseNumber(args []string) (uint32, error) {
 	if p.Syntax == Enum {
 		return 0, invalid("%q is none of %s%s", clip(s), p.named(), suggest(s, p.names()))
 	}
-	return 0, invalid("%q is no number from 0 to 4294967295, decimal or 0x hex", clip(s))
+	by := ""
+	if p.Name != "" { // of another one the caller tells what is stored
+		by = "; by the schema it is a DWORD"
+	}
+	return 0, invalid("%q is no number from 0 to 4294967295, decimal or 0x hex%s", clip(s), by)
 }
 
 // ParseNumber reads a DWORD, decimal or 0x hex; a leading zero is not octal, and -1

@@ -25,7 +25,8 @@ func TestParseAndFormat(t *testing.T) {
 		{"MaxConnections", []string{"0x1F4"}, []string{"500"}, ""},
 		{"MaxSmtpErrors", []string{"-1"}, []string{"4294967295"}, ""}, // IIS's old way to say it
 		{"MaxConnections", []string{"2000000001"}, nil, "allowed is 0 to 2000000000"},
-		{"MaxConnections", []string{"many"}, nil, `"many" is no number`},
+		{"MaxConnections", []string{"many"}, nil, `"many" is no number from 0 to 4294967295, decimal or 0x hex; by the schema it is a DWORD`},
+		{"HopCount", []string{"-1"}, nil, `"-1" is the DWORD 4294967295: 4294967295 is out of range; allowed is 1 to 1000`},
 		{"MaxMessageSize", []string{"1024"}, []string{"1024"}, ""},
 		{"MaxMessageSize", []string{"0"}, []string{"0"}, ""}, // no limit
 		{"MaxMessageSize", []string{"1023"}, nil, "1023 is out of range; allowed is 1024 to 4294967295 bytes, or 0"},
