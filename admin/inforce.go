@@ -27,12 +27,14 @@ type barrier struct {
 func (b barrier) Apply(ctx context.Context, batch metabase.Batch) (metabase.Rev, error) {
 	before := b.Snapshot().Rev()
 	rev, err := b.Tree.Apply(ctx, batch)
+	b.noteDeadline(ctx, rev)
 	return rev, b.wait(ctx, before, rev, batch.Ops, err)
 }
 
 func (b barrier) Revert(ctx context.Context, rev metabase.Rev, below metabase.Path, batch metabase.Batch) (metabase.Rev, error) {
 	before := b.Snapshot().Rev()
 	made, err := b.Tree.Revert(ctx, rev, below, batch)
+	b.noteDeadline(ctx, made)
 	return made, b.wait(ctx, before, made, nil, err)
 }
 
@@ -40,6 +42,16 @@ func (b barrier) Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, e
 	before := b.Snapshot().Rev()
 	made, err := b.Tree.Confirm(ctx, rev)
 	return made, b.wait(ctx, before, made, nil, err)
+}
+
+// noteDeadline tells the caller until when a change that was just made is to be
+// confirmed. Nobody else can have made it under the caller's terms.
+func (b barrier) noteDeadline(ctx context.Context, made metabase.Rev) {
+	for _, p := range b.Pending() {
+		if p.Rev == made && b.who.Confirm != nil {
+			api.Forward(ctx, api.Noted{Until: p.Until})
+		}
+	}
 }
 
 // A Stored is the error of a change that is stored all the same: an act of the

@@ -141,6 +141,11 @@ func (w *withdrawal) undo(root *tree.Node, parts []part, moves []move) {
 			w.ops = append(w.ops, Move{From: p.path, To: p.path.Parent().Join(p.name)})
 		}
 	}
+	for _, p := range parts {
+		if n := root.Lookup(p.path); p.time != 0 && n != nil && !gone[n] {
+			w.ops = append(w.ops, Touch{Path: p.path, Time: time.Unix(0, p.time)})
+		}
+	}
 	for _, m := range slices.Backward(moves) {
 		w.ops = append(w.ops, Move{From: m.to, To: m.from})
 	}

@@ -76,7 +76,8 @@ func (u *unconfirmed) encode(k seal.Key) []byte {
 		if p.was != nil {
 			flags |= partWas
 		}
-		if b = append(b, flags); p.was != nil {
+		b = binary.AppendVarint(append(b, flags), p.time)
+		if p.was != nil {
 			b = stored.AppendSealed(b, *p.was, k)
 		}
 	}
@@ -105,7 +106,7 @@ func (u *unconfirmed) decode(r *stored.Reader) error {
 	for range r.Count() {
 		p := part{path: Path(r.Text()), id: ID(r.Num32()), name: r.Text()}
 		flags := r.Byte()
-		p.need = flags&partNeeded != 0
+		p.need, p.time = flags&partNeeded != 0, r.Int()
 		if flags&partWas != 0 {
 			was := r.Property()
 			p.was = &was
@@ -177,7 +178,7 @@ func (s *Store) guess(ctx context.Context, u *unconfirmed) error {
 		return err
 	}
 	a := await{parts: map[partName]part{}}
-	a.write(h.deltas, nil)
+	a.write(h.deltas, &edit{})
 	u.parts = a.parts
 	root := s.cur.Load().root
 	for _, d := range h.deltas {

@@ -26,7 +26,7 @@ type edit struct {
 	moves   []move
 	covers  []cover
 	wrote   []part // properties that ops set or unset, where something is not confirmed
-	touched bool   // a change of nothing but times is meant
+	touched []Path // a change of nothing but times is meant of these
 
 	problems []Problem
 }

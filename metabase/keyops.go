@@ -175,7 +175,7 @@ func (op Touch) authorize(a *authorizer) { a.require(op.Path, 0, Write) }
 
 func (op Touch) apply(e *edit) {
 	if e.at(op.Path) != nil {
-		e.touched = true
+		e.touched = append(e.touched, op.Path)
 		e.alter(op.Path, func(n *tree.Node) *tree.Node {
 			next := *n
 			next.Modified = op.Time.UnixNano()

@@ -54,7 +54,7 @@ type plan struct {
 
 // empty reports whether the plan needs no revision.
 func (p *plan) empty(r *request) bool {
-	if r.always || p.rewrites || p.edit.touched && len(p.deltas) > 0 {
+	if r.always || p.rewrites || len(p.edit.touched) > 0 && len(p.deltas) > 0 {
 		return false
 	}
 	return !slices.ContainsFunc(p.deltas, func(d tree.KeyDelta) bool { return !d.Quiet() })

@@ -47,12 +47,15 @@ type part struct {
 	id   ID
 	was  *Property // nil: there was none, or the part is a key
 	name string    // the spelling of a key; "": there was none
+	time int64     // of its last change, where the revision set that; else 0
 	need bool      // the revision did not write the key, but needs it
 }
 
 func (p part) partName() partName { return partName{p.path.Fold(), p.id} }
 
-func (p part) same(q part) bool { return p.name == q.name && samePointed(p.was, q.was) }
+func (p part) same(q part) bool {
+	return p.name == q.name && p.time == q.time && samePointed(p.was, q.was)
+}
 
 // A settledPart is a part that a later revision took over for good.
 type settledPart struct {
@@ -166,7 +169,7 @@ func (l unconfirmedList) handOver(u *unconfirmed) (next unconfirmedList, own []p
 			if p.need {
 				later[n] = 0
 			}
-			q.was, q.name = p.was, p.name
+			q.was, q.name, q.time = p.was, p.name, p.time
 			parts[n] = q
 		}
 		if parts != nil {
@@ -385,6 +388,11 @@ func (a *await) write(deltas []tree.KeyDelta, e *edit) {
 			if !(d.Added && p.ID == KeyType) && (!p.Quiet() || a.list.has(wrote.partName())) { // the class belongs to the key
 				a.add(wrote)
 			}
+		}
+	}
+	for _, p := range e.touched {
+		if n := a.root.Lookup(p); n != nil {
+			a.add(part{path: p, name: n.Spelling, time: n.Modified})
 		}
 	}
 	if len(a.list) == 0 {

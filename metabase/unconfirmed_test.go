@@ -134,6 +134,17 @@ func TestUnconfirmed(t *testing.T) {
 		{"a move is reverted as a whole", []step{pend(4, Move{"/A", "/B/M", false}, Set{"/B", num(3, 3)}),
 			refused("as a whole", step{call: revert(2, "/B").call}), confirm(2), revert(2, Root)}, was, nil},
 		{"a part is reverted", []step{pend(8, Set{"/A", num(1, 20)}, Set{"/B", num(3, 3)}), revert(2, "/A"), has("1=15", true), has("3=3", true)}, was, nil},
+		{"a time", []step{pend(4, Touch{"/A", time.Unix(1, 0)}), {call: func(t *testing.T, s *Store) error {
+			if k, _ := s.Snapshot().Key("/A"); !k.Modified.Equal(time.Unix(1, 0)) {
+				t.Errorf("changed %v", k.Modified)
+			}
+			return nil
+		}}, pass(5), {call: func(t *testing.T, s *Store) error {
+			if k, _ := s.Snapshot().Key("/A"); time.Since(k.Modified) > time.Hour {
+				t.Errorf("changed %v", k.Modified)
+			}
+			return nil
+		}}}, was, nil},
 		{"another spelling", []step{pend(4, Move{"/A", "/a", false}), has("/a:", true)}, was, nil},
 	}
 	for _, tt := range tests {

@@ -7,9 +7,11 @@ package adsitree
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"restante/admin/api"
 	"restante/metabase"
@@ -22,24 +24,29 @@ type Tree struct {
 	conn api.Conn
 
 	dryRun bool
+	terms  api.Terms
 	tried  []api.Line // by a dry run so far
 
-	mu   sync.Mutex // guards made: a script that is left behind may still be applying a batch
+	mu   sync.Mutex // guards what follows: a script that is left behind may still be applying a batch
 	made Made
 }
 
 // Made is what a Tree has changed so far.
 type Made struct {
 	Revisions []metabase.Rev `json:"revisions"`
-	Changes   int            `json:"changes"` // in all of them
+	Changes   int            `json:"changes"`        // in all of them
+	Until     time.Time      `json:"until,omitzero"` // the deadline of the last one's confirmation
 }
 
-// New makes a Tree.
-func New(conn api.Conn) *Tree { return &Tree{conn: conn} }
+// New makes a Tree, whose batches are all made under the terms. With IfRev the first
+// of them must find the tree at that revision, and each one as the last has left it.
+func New(conn api.Conn, terms api.Terms) *Tree { return &Tree{conn: conn, terms: terms} }
 
 // NewDryRun makes a Tree that changes nothing. It reads as if what was applied
 // had been, but for acts.
-func NewDryRun(conn api.Conn) *Tree { return &Tree{conn: conn, dryRun: true} }
+func NewDryRun(conn api.Conn, terms api.Terms) *Tree {
+	return &Tree{conn: conn, terms: terms, dryRun: true}
+}
 
 // Key implements adsi.Reader.
 func (t *Tree) Key(ctx context.Context, p metabase.Path) (adsi.Key, error) {
@@ -118,8 +125,9 @@ func properties(list []api.Property) ([]metabase.Property, error) {
 
 // Apply implements adsi.Tree.
 func (t *Tree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) error {
-	q := api.ApplyRequest{}
-	if rev != 0 {
+	q := api.ApplyRequest{Terms: t.terms}
+	strict := q.IfRev != nil
+	if !strict && rev != 0 && !t.dryRun {
 		q.IfRev = &rev
 	}
 	for _, op := range ops {
@@ -132,7 +140,7 @@ func (t *Tree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) 
 	if t.dryRun {
 		// The lines before are in no revision, but the batch is checked with them.
 		q.Lines = append(t.tried[:len(t.tried):len(t.tried)], q.Lines...)
-		q.DryRun, q.IfRev = true, nil
+		q.DryRun = true
 	}
 	a, _, err := api.MbApply.Call(ctx, t.conn, q)
 	if a.Made && !t.dryRun {
@@ -140,9 +148,16 @@ func (t *Tree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) 
 		defer t.mu.Unlock()
 		t.made.Revisions = append(t.made.Revisions, a.Rev)
 		t.made.Changes += len(a.Changes)
+		t.made.Until = a.Until
+		if strict {
+			t.terms.IfRev = &a.Rev
+		}
 	}
 	if err == nil && t.dryRun {
 		t.tried = q.Lines
+	}
+	if strict && errors.Is(err, metabase.Conflict) {
+		return errors.New(err.Error()) // no conflict that reading again would mend
 	}
 	return err
 }
@@ -151,7 +166,9 @@ func (t *Tree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) 
 func (t *Tree) Made() Made {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return Made{slices.Clone(t.made.Revisions), t.made.Changes}
+	made := t.made
+	made.Revisions = slices.Clone(made.Revisions)
+	return made
 }
 
 // Difference tells what a dry run would have changed, all in one.

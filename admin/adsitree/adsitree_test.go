@@ -57,7 +57,7 @@ func TestErrorsKeepTheirCode(t *testing.T) {
 	apply(t, store, metabase.Set{Path: p1, Property: metabase.Property{ID: metabase.AccessList, Value: metabase.MultiSZ("user:joe read")}},
 		metabase.Set{Path: "/LM/SMTPSVC", Property: metabase.Property{ID: metabase.AccessList, Value: metabase.MultiSZ("user:ann read")}},
 		metabase.AddKey{Path: p1.Join("Domain/x.test"), Class: "IIsSmtpDomain"})
-	boss, joe := adsi.New(New(conn("user:boss")), schema.IIS()), adsi.New(New(conn("user:joe")), schema.IIS())
+	boss, joe := adsi.New(New(conn("user:boss"), api.Terms{}), schema.IIS()), adsi.New(New(conn("user:joe"), api.Terms{}), schema.IIS())
 	ctx := t.Context()
 	put := func(d *adsi.Directory, name string, v any) error {
 		o, err := d.GetObject(ctx, site1)
@@ -103,7 +103,7 @@ func TestErrorsKeepTheirCode(t *testing.T) {
 // TestValuesOfEachType are the same after the way to the store and back.
 func TestValuesOfEachType(t *testing.T) {
 	conn, store := fixture(t)
-	tr, ctx := New(conn("user:boss")), t.Context()
+	tr, ctx := New(conn("user:boss"), api.Terms{}), t.Context()
 	items := []metabase.Property{
 		{ID: 61600, Attr: metabase.Inherit, UserType: 2, Value: metabase.DWord(1<<32 - 1)},
 		{ID: 61601, Value: metabase.String("")},
@@ -158,7 +158,7 @@ func TestChildrenInherit(t *testing.T) {
 	}
 	ops = append(ops, metabase.Set{Path: p1.Join("Domain/d7.test"), Property: metabase.Property{ID: metabase.AccessList, Value: metabase.MultiSZ("user:ann all")}})
 	apply(t, store, ops...)
-	tr := New(conn("user:joe"))
+	tr := New(conn("user:joe"), api.Terms{})
 	children, err := tr.Children(t.Context(), p1.Join("Domain"))
 	if err != nil || len(children) != 600 { // with the default domain, without the hidden one
 		t.Fatalf("%d children, %v", len(children), err)
@@ -183,7 +183,7 @@ func TestChangesAtTheSameTimeAllStay(t *testing.T) {
 	apply(t, store, metabase.AddKey{Path: held, Class: "IIsSmtpDomain"})
 	var all sync.WaitGroup
 	for n := range 8 {
-		d := adsi.New(New(conn("user:boss")), schema.IIS())
+		d := adsi.New(New(conn("user:boss"), api.Terms{}), schema.IIS())
 		all.Go(func() {
 			o, err := d.GetObject(t.Context(), site1+"/Domain/held.test")
 			if err == nil {
@@ -205,7 +205,7 @@ func TestChangesAtTheSameTimeAllStay(t *testing.T) {
 func TestADryRunReadsItsChanges(t *testing.T) {
 	conn, store := fixture(t)
 	before := store.Snapshot().Rev()
-	tr, ctx := NewDryRun(conn("user:boss")), t.Context()
+	tr, ctx := NewDryRun(conn("user:boss"), api.Terms{}), t.Context()
 	d := adsi.New(tr, schema.IIS())
 	domains, err := d.GetObject(ctx, site1+"/Domain")
 	if err != nil {

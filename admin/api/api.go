@@ -10,6 +10,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -27,18 +29,46 @@ import (
 )
 
 // A Caller identifies the author of a call. Over the socket, Who is what the
-// system says of the peer; the client sends Origin and Comment.
+// system says of the peer; the client sends the rest.
 type Caller struct {
 	Who     []metabase.Principal `json:"-"` // user first, then uid and groups
 	Origin  metabase.Origin      `json:"origin,omitempty"`
 	Comment string               `json:"comment,omitempty"`
+	Terms
+}
+
+// Terms are the conditions of whatever a call changes in the tree.
+type Terms struct {
+	Confirm *float64      `json:"confirm,omitempty"` // seconds, more than 0 and up to ten years: to be confirmed in this time
+	IfRev   *metabase.Rev `json:"if_rev,omitempty"`  // refused unless the tree is at this revision; 0: the empty tree
+}
+
+// maxConfirm is the longest time that a change may wait to be confirmed.
+const maxConfirm = 10 * 365 * 24 * time.Hour
+
+// Check refuses a time that comes to nothing: what is only tried would be kept for
+// good.
+func (t Terms) Check() error {
+	if t.Confirm == nil || *t.Confirm >= 1e-9 && *t.Confirm <= maxConfirm.Seconds() { // and no NaN
+		return nil
+	}
+	return Usage("the time to confirm must be greater than 0 and at most ten years", "help mb apply")
+}
+
+// Or gives t with those of u that t lacks.
+func (t Terms) Or(u Terms) Terms {
+	return Terms{Confirm: cmp.Or(t.Confirm, u.Confirm), IfRev: cmp.Or(t.IfRev, u.IfRev)}
 }
 
 // MaxComment bounds a comment, in characters.
 const MaxComment = 1000
 
-// Check refuses a comment that a list could not show in one line of a terminal.
+// Check refuses a comment that a list could not show in one line of a terminal, and
+// what Terms.Check refuses.
 func (c Caller) Check() error {
+	if err := c.Terms.Check(); err != nil {
+		return err
+	}
 	if n := utf8.RuneCountInString(c.Comment); n > MaxComment {
 		return Refused("comment", fmt.Sprintf("has %d characters, %d are the most", n, MaxComment))
 	}
@@ -52,7 +82,10 @@ func (c Caller) Check() error {
 
 // Batch makes the batch of ops in the caller's name.
 func (c Caller) Batch(ops ...metabase.Op) metabase.Batch {
-	b := metabase.Batch{Ops: ops, Origin: c.Origin, Comment: c.Comment}
+	b := metabase.Batch{Ops: ops, Origin: c.Origin, Comment: c.Comment, IfRev: c.IfRev}
+	if c.Confirm != nil {
+		b.Confirm = time.Duration(*c.Confirm * float64(time.Second))
+	}
 	if len(c.Who) == 0 {
 		c.Who = []metabase.Principal{"*"} // nobody: not the system
 	}

@@ -18,10 +18,9 @@ const (
 
 // An ApplyRequest is a batch in the words of `mb apply`.
 type ApplyRequest struct {
-	Lines   []Line        `json:"lines"`
-	DryRun  bool          `json:"dry_run,omitempty"`
-	IfRev   *metabase.Rev `json:"if_rev,omitempty"`  // 0: the empty tree
-	Confirm *float64      `json:"confirm,omitempty"` // seconds, more than 0 and up to ten years
+	Lines  []Line `json:"lines"`
+	DryRun bool   `json:"dry_run,omitempty"`
+	Terms         // in the place of the caller's
 }
 
 // A Line is one operation: a verb, its options and its arguments. The word

@@ -2,12 +2,17 @@
 
 package api
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // A Noted is something that a caller is to know about a call that was done.
 type Noted struct {
 	Subject string `json:"subject"` // a path
 	Text    string `json:"text"`
+
+	Until time.Time `json:"until,omitzero"` // in the place of a text: the deadline by which the change must be confirmed
 }
 
 type noteKey struct{}
@@ -21,6 +26,13 @@ func WithNotes(ctx context.Context, f func(Noted)) context.Context {
 // Note reports something beside the answer of the call of ctx.
 func Note(ctx context.Context, subject, text string) {
 	if f, ok := ctx.Value(noteKey{}).(func(Noted)); ok {
-		f(Noted{subject, text})
+		f(Noted{Subject: subject, Text: text})
+	}
+}
+
+// Forward reports what was noted of a call that was carried on.
+func Forward(ctx context.Context, n Noted) {
+	if f, ok := ctx.Value(noteKey{}).(func(Noted)); ok {
+		f(n)
 	}
 }

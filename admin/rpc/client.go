@@ -56,11 +56,13 @@ func (c *Client) post(ctx context.Context, path string, request []byte) (*http.R
 	if err != nil {
 		return nil, err
 	}
-	comment, err := json.Marshal(c.who.Comment) // a header holds no line end
-	if err != nil {
-		return nil, err
+	for name, value := range map[string]any{headerComment: c.who.Comment, headerTerms: c.who.Terms} {
+		text, err := json.Marshal(value) // a header holds no line end
+		if err != nil {
+			return nil, err
+		}
+		r.Header.Set(name, string(text))
 	}
-	r.Header.Set(headerComment, string(comment))
 	r.Header.Set(headerOrigin, string(c.who.Origin))
 	resp, err := c.http.Do(r)
 	if err != nil {
@@ -97,7 +99,7 @@ func (c *Client) Call(ctx context.Context, method string, request []byte) (json.
 	for _, line := range resp.Header.Values(headerNote) {
 		var n api.Noted
 		if json.Unmarshal([]byte(line), &n) == nil {
-			api.Note(ctx, n.Subject, n.Text)
+			api.Forward(ctx, n)
 		}
 	}
 	if resp.StatusCode == http.StatusOK {

@@ -32,6 +32,7 @@ const maxUntrustedRequest = 1 << 20
 const (
 	headerOrigin  = "Restante-Origin"
 	headerComment = "Restante-Comment"
+	headerTerms   = "Restante-Terms"
 	headerNote    = "Restante-Note" // of an answer; may be there several times
 	pathCall      = "/call/"
 	pathStream    = "/stream/"
@@ -116,7 +117,13 @@ func caller(r *http.Request) (api.Caller, error) {
 	if err := json.Unmarshal([]byte(r.Header.Get(headerComment)), &comment); err != nil {
 		return api.Caller{}, api.Usage("the comment of the request is not valid JSON", "")
 	}
-	return api.Caller{Who: w.who, Origin: from, Comment: comment}, nil
+	out := api.Caller{Who: w.who, Origin: from, Comment: comment}
+	if terms := r.Header.Get(headerTerms); terms != "" {
+		if err := json.Unmarshal([]byte(terms), &out.Terms); err != nil {
+			return api.Caller{}, api.Usage("the terms of the request are not valid JSON", "")
+		}
+	}
+	return out, nil
 }
 
 func (s handler) answer(w http.ResponseWriter, r *http.Request) {

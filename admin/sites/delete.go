@@ -31,6 +31,7 @@ func (h handlers) siteDelete(ctx context.Context, who api.Caller, q api.SiteDele
 	if err != nil {
 		return api.Deleted{}, err
 	}
+	who.IfRev = nil // it held, and the mail does not come back
 	before := h.site(h.View(who), q.Site).State
 	out, err := h.emptyAndRemove(ctx, who, p, q, before)
 	if err != nil && !admin.IsStored(err) {
@@ -93,6 +94,8 @@ func (h handlers) checkDelete(ctx context.Context, who api.Caller, q api.SiteDel
 	}
 	subject := fmt.Sprintf("site %d", q.Site)
 	switch {
+	case who.Confirm != nil:
+		return "", api.Refused(subject, "its deletion cannot wait to be confirmed: what becomes of its mail cannot be taken back")
 	case q.Site == settings.DefaultSite:
 		return "", api.Refused(subject, "the default site cannot be deleted")
 	case h.Engine == nil:

@@ -17,6 +17,9 @@ import (
 func (h handlers) applyPlan(ctx context.Context, who api.Caller, plan func(metabase.Snapshot) ([]metabase.Op, error)) (metabase.Rev, error) {
 	for {
 		snap := h.Tree.Snapshot()
+		if who.IfRev != nil && *who.IfRev != snap.Rev() {
+			return h.As(who).Apply(ctx, who.Batch()) // which refuses it
+		}
 		ops, err := plan(snap)
 		if err != nil {
 			return 0, err

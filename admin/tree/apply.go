@@ -9,7 +9,6 @@ import (
 	"iter"
 	"slices"
 	"strings"
-	"time"
 
 	"restante/admin"
 	"restante/admin/api"
@@ -19,17 +18,15 @@ import (
 )
 
 func (d handlers) apply(ctx context.Context, who api.Caller, q api.ApplyRequest) (api.Applied, error) {
-	wait, err := confirmTime(q.Confirm)
-	if err != nil {
+	if err := q.Check(); err != nil {
 		return api.Applied{}, err
 	}
+	who.Terms = q.Terms.Or(who.Terms)
 	p, err := d.plan(ctx, who, q.Lines)
 	if err != nil {
 		return api.Applied{}, d.alsoRefused(ctx, who, p, err)
 	}
-	b := who.Batch(p.ops...)
-	b.IfRev, b.Confirm = q.IfRev, wait
-	a, err := d.commit(ctx, who, b, q.DryRun)
+	a, err := d.commit(ctx, who, who.Batch(p.ops...), q.DryRun)
 	if err == nil {
 		noteUnacted(ctx, p.ops)
 	}
@@ -54,21 +51,6 @@ func noteUnacted(ctx context.Context, ops []metabase.Op) {
 			}
 		}
 	}
-}
-
-// maxConfirm is the longest time that a change may wait to be confirmed.
-const maxConfirm = 10 * 365 * 24 * time.Hour
-
-// confirmTime reads the seconds to be confirmed in, nil for none: what was
-// given and comes to nothing would keep for good what is only tried.
-func confirmTime(seconds *float64) (time.Duration, error) {
-	if seconds == nil {
-		return 0, nil
-	}
-	if s := *seconds; s >= 1e-9 && s <= maxConfirm.Seconds() { // and no NaN
-		return time.Duration(s * float64(time.Second)), nil
-	}
-	return 0, api.Usage("the time to confirm must be greater than 0 and at most ten years", "help mb apply")
 }
 
 // alsoRefused adds to err, about lines that cannot be understood, what stands

@@ -157,13 +157,14 @@ func TestConfirmTime(t *testing.T) {
 		300: 5 * time.Minute, 0.001: time.Millisecond, 10 * 365 * 86400: 10 * 365 * 24 * time.Hour,
 		0: 0, -1: 0, 1e-10: 0, 1e300: 0, 10*365*86400 + 1: 0, math.Inf(1): 0, math.Inf(-1): 0, math.NaN(): 0, // refused
 	} {
-		got, err := confirmTime(&in)
-		if got != want || (err != nil) != (want == 0) || err != nil && api.AsError(err).Kind != api.KindUsage {
-			t.Errorf("confirmTime(%v) = %v, %v; want %v", in, got, err, want)
+		who := api.Caller{Terms: api.Terms{Confirm: &in}}
+		err := who.Check()
+		if (err != nil) != (want == 0) || err != nil && api.AsError(err).Kind != api.KindUsage || err == nil && who.Batch().Confirm != want {
+			t.Errorf("%v seconds to confirm: %v, %v; want %v", in, who.Batch().Confirm, err, want)
 		}
 	}
-	if got, err := confirmTime(nil); got != 0 || err != nil {
-		t.Errorf("without one: %v, %v", got, err)
+	if err := (api.Caller{}).Check(); err != nil {
+		t.Errorf("without a time: %v", err)
 	}
 }
 

@@ -62,7 +62,7 @@ func directory(s *metabase.Store) *adsi.Directory {
 	a := admin.New(s, schema.IIS(), nil, admin.Env{})
 	calls.Register(a)
 	root := api.Caller{Who: []metabase.Principal{"user:root"}, Origin: metabase.FromLua}
-	return adsi.New(adsitree.New(a.Direct(root)), schema.IIS())
+	return adsi.New(adsitree.New(a.Direct(root), api.Terms{}), schema.IIS())
 }
 
 // run runs source on a fresh tree and gives what it printed.

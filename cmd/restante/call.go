@@ -60,6 +60,9 @@ func tryOrChange[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q,
 			w = newTable(io.Discard) // text also warns on stderr
 		}
 		text(w, a)
+		if !c.until.IsZero() {
+			w.printf("taken back at %s unless restante mb confirm follows\n", formatTime(c.until))
+		}
 	})
 }
 
@@ -78,7 +81,13 @@ func exchange[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q) (a
 		}
 	}()
 	defer c.startProgress()()
-	return m.Call(api.WithNotes(ctx, func(n api.Noted) { notes = append(notes, n) }), conn, q)
+	return m.Call(api.WithNotes(ctx, func(n api.Noted) {
+		if !n.Until.IsZero() {
+			c.until = n.Until
+		} else {
+			notes = append(notes, n)
+		}
+	}), conn, q)
 }
 
 // answer prints an answer: raw with --json, else the output of text.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 	"restante/admin/api"
 	"restante/cmd/restante/internal/visible"
+	"restante/metabase"
 )
 
 // A cli is one call of the command line: its streams and its global options.
@@ -34,6 +36,9 @@ type cli struct {
 	yes     bool
 
 	closing time.Duration // of closeStores; 0: 30 s
+
+	terms api.Terms // of a command that changes the tree
+	until time.Time // by which what it has changed must be confirmed
 }
 
 func (c *cli) run(ctx context.Context, args []string) error {
@@ -85,20 +90,55 @@ func (c *cli) app() *urfave.App {
 		},
 	}
 	for _, cmd := range app.Commands {
-		c.setDefaults(cmd)
+		c.setDefaults(cmd, "")
 	}
 	return app
 }
 
-// setDefaults sets the fields that all commands share.
-func (c *cli) setDefaults(cmd *urfave.Command) {
+// setDefaults sets the fields that all commands share, above being the words before
+// the command's name.
+func (c *cli) setDefaults(cmd *urfave.Command, above string) {
+	path := strings.TrimSpace(above + " " + cmd.Name)
+	if slices.Contains(changing, path) {
+		c.takeTerms(cmd)
+	}
 	cmd.HideHelp = true
 	cmd.OnUsageError = func(_ *urfave.Context, err error, _ bool) error { return c.usage(err.Error()) }
 	if len(cmd.Subcommands) > 0 {
 		cmd.Action = func(cx *urfave.Context) error { return c.noCommand(cmd.Subcommands, cx.Args().First()) }
 	}
 	for _, sub := range cmd.Subcommands {
-		c.setDefaults(sub)
+		c.setDefaults(sub, path)
+	}
+}
+
+// changing names the commands that change the tree. All take --confirm and --if-rev.
+var changing = []string{
+	"run", "mb set", "mb unset", "mb lock", "mb unlock", "mb add", "mb rm", "mb cp", "mb mv", "mb clear", "mb cpdata", "mb touch",
+	"mb apply", "mb revert", "mb import", "mb restore",
+	"site create", "site rename", "site bind", "site start", "site stop", "site pause", "site continue", "site delete",
+	"domain create", "domain delete", "account add", "account passwd", "account delete", "turn grant", "turn revoke",
+}
+
+const (
+	confirmFlag = "confirm"
+	ifRevFlag   = "if-rev"
+)
+
+// takeTerms gives a command the flags of the terms that its changes are made under.
+func (c *cli) takeTerms(cmd *urfave.Command) {
+	cmd.Flags = append(cmd.Flags,
+		&urfave.DurationFlag{Name: confirmFlag, Usage: "revert the change unless mb confirm follows within `DURATION`", DefaultText: "never"},
+		&urfave.Uint64Flag{Name: ifRevFlag, Usage: "change nothing unless the tree is at `REVISION`; 0 is the empty tree", DefaultText: "any"})
+	do := cmd.Action
+	cmd.Action = func(cx *urfave.Context) error {
+		if cx.IsSet(confirmFlag) {
+			c.terms.Confirm = new(cx.Duration(confirmFlag).Seconds())
+		}
+		if cx.IsSet(ifRevFlag) {
+			c.terms.IfRev = new(metabase.Rev(cx.Uint64(ifRevFlag)))
+		}
+		return do(cx)
 	}
 }
 

@@ -279,7 +279,7 @@ func TestEachWayOfAChangeIsInForce(t *testing.T) {
 	wants("SetInfo", "1000005")
 
 	hour := 3600.0
-	third, err := h.request(api.ApplyRequest{Confirm: &hour}, "set SMTPSVC/1 MaxMessageSize 1000006")
+	third, err := h.request(api.ApplyRequest{Terms: api.Terms{Confirm: &hour}}, "set SMTPSVC/1 MaxMessageSize 1000006")
 	must("mb apply --confirm", err)
 	wants("mb apply --confirm", "1000006")
 	_, _, err = api.MbConfirm.Call(t.Context(), h.c, api.ConfirmRequest{Rev: third.Rev})
@@ -297,7 +297,7 @@ func TestRollBackIsInForceForTheStatus(t *testing.T) {
 	addr := h.addr()
 	h.apply("set SMTPSVC/1 MaxMessageSize 1000001")
 	soon := 0.05
-	a, err := h.request(api.ApplyRequest{Confirm: &soon}, "set SMTPSVC/1 MaxMessageSize 1000002")
+	a, err := h.request(api.ApplyRequest{Terms: api.Terms{Confirm: &soon}}, "set SMTPSVC/1 MaxMessageSize 1000002")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +327,7 @@ func (h *served) lua(source string) string {
 	h.t.Helper()
 	var b strings.Builder
 	script := luahost.Script{Name: "x.lua", Source: source, Stdout: &b}
-	if err := runScript(h.t.Context(), adsitree.New(h.c), script, time.Minute); err != nil {
+	if err := runScript(h.t.Context(), adsitree.New(h.c, api.Terms{}), script, time.Minute); err != nil {
 		fmt.Fprintf(&b, "error: %v\n", err)
 	}
 	return b.String()

@@ -27,25 +27,13 @@ func (c *cli) mbApply() *urfave.Command {
 			"in a shell, but outside of quotes a backslash escapes only a blank, a quote and #. # begins a comment.",
 		Flags: []urfave.Flag{
 			&urfave.BoolFlag{Name: "dry-run", Usage: "check it, and print what it would change and affect"},
-			&urfave.Uint64Flag{Name: "if-rev", Usage: "apply it only if the tree is at `REVISION`", DefaultText: "any"},
-			&urfave.DurationFlag{Name: "confirm", Usage: "revert it unless mb confirm follows within `DURATION`", DefaultText: "never"},
 		},
 		Action: c.withArgs(0, 1, func(cx *urfave.Context) error {
-			var wait *float64
-			if cx.IsSet("confirm") {
-				seconds := cx.Duration("confirm").Seconds()
-				wait = &seconds
-			}
 			text, err := c.input(cx.Args().First())
 			if err != nil {
 				return err
 			}
-			q := api.ApplyRequest{
-				Lines: readBatch(text), DryRun: cx.Bool("dry-run"), Confirm: wait,
-			}
-			if cx.IsSet("if-rev") {
-				q.IfRev = new(metabase.Rev(cx.Uint64("if-rev")))
-			}
+			q := api.ApplyRequest{Lines: readBatch(text), DryRun: cx.Bool("dry-run")}
 			return tryOrChange(cx.Context, c, api.MbApply, q, q.DryRun, printApplied)
 		}),
 	}
@@ -133,9 +121,6 @@ func uncomment(line string) string {
 func printApplied(w table, a api.Applied) {
 	if !a.DryRun {
 		w.printf("revision %d\n", a.Rev)
-		if !a.Until.IsZero() {
-			w.printf("taken back at %s unless restante mb confirm follows\n", formatTime(a.Until))
-		}
 		return
 	}
 	for _, c := range a.Changes {

@@ -147,11 +147,7 @@ func printImported(w table, a api.Imported) {
 		w.printf("changes nothing\n")
 		return
 	}
-	w.printf("revision %d: imported %s, %s", a.Rev, plural(a.Report.Keys, "key"), properties(a.Report.Properties))
-	if !a.Until.IsZero() {
-		w.printf("; taken back at %s unless restante mb confirm follows", formatTime(a.Until))
-	}
-	w.printf("\n")
+	w.printf("revision %d: imported %s, %s\n", a.Rev, plural(a.Report.Keys, "key"), properties(a.Report.Properties))
 }
 
 // properties is "1 property", "2 properties".

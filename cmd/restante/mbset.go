@@ -22,6 +22,7 @@ func (c *cli) applyFlags(cx *urfave.Context, verb string) error {
 	for _, f := range cx.Command.Flags {
 		name := f.Names()[0]
 		switch {
+		case name == confirmFlag || name == ifRevFlag: // of the call, not of the line
 		case isBool(f) && cx.Bool(name):
 			words = append(words, "--"+name)
 		case !isBool(f) && cx.IsSet(name):

@@ -55,7 +55,7 @@ func (c *cli) openAs(ctx context.Context, from metabase.Origin) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	who := api.Caller{Who: api.Self(), Origin: from, Comment: c.comment}
+	who := api.Caller{Who: api.Self(), Origin: from, Comment: c.comment, Terms: c.terms}
 	client, err := rpc.Dial(ctx, data, who)
 	if err == nil {
 		return &conn{client, client.Close}, nil

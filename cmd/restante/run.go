@@ -56,9 +56,9 @@ func (c *cli) runCommand() *urfave.Command {
 				return err
 			}
 			defer conn.close()
-			tree := adsitree.New(conn)
+			tree := adsitree.New(conn, c.terms)
 			if cx.Bool("dry-run") {
-				tree = adsitree.NewDryRun(conn)
+				tree = adsitree.NewDryRun(conn, c.terms)
 			}
 			debug.SetMemoryLimit(luahost.MaxMemory) // collect garbage before it counts
 			err = runScript(cx.Context, tree, script, timeout)
@@ -86,9 +86,12 @@ func (c *cli) printMade(made adsitree.Made) error {
 	return c.answerOwn(made, func(w table) {
 		if n == 1 {
 			w.printf("revision %d: %s\n", made.Revisions[0], plural(made.Changes, "change"))
-			return
+		} else {
+			w.printf("%d revisions, %d to %d: %s\n", n, made.Revisions[0], made.Revisions[n-1], plural(made.Changes, "change"))
 		}
-		w.printf("%d revisions, %d to %d: %s\n", n, made.Revisions[0], made.Revisions[n-1], plural(made.Changes, "change"))
+		if !made.Until.IsZero() {
+			w.printf("taken back at %s unless restante mb confirm follows\n", formatTime(made.Until))
+		}
 	})
 }
 

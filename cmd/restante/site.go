@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -153,7 +154,8 @@ func (c *cli) siteDelete() *urfave.Command {
 
 func (c *cli) deleteSite(cx *urfave.Context, n int) error {
 	q := api.SiteDeleteRequest{Site: n, Drain: cx.Bool("drain"), MoveTo: cx.Int("move-to"), Discard: cx.Bool("discard")}
-	if cx.NumFlags() != 1 {
+	ways := slices.DeleteFunc([]string{"drain", "move-to", "export", "discard"}, func(name string) bool { return !cx.IsSet(name) })
+	if len(ways) != 1 {
 		return c.usage("exactly one of --drain, --move-to M, --export DIR and --discard is needed")
 	}
 	if dir := cx.String("export"); dir != "" {

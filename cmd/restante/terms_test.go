@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestTermsOfEveryChange gives --if-rev and --confirm to every command that changes
+// the tree.
+func TestTermsOfEveryChange(t *testing.T) {
+	h := serveHere(t)
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	do := func(stdin, line string) (int, string, string) {
+		t.Helper()
+		return h.command(stdin, strings.Fields(line)...)
+	}
+	must := func(stdin, line string) {
+		t.Helper()
+		if code, out, errs := do(stdin, line); code != 0 {
+			t.Fatalf("%s: exit %d: %q, %q", line, code, out, errs)
+		}
+	}
+	must("", "site create --name Two --bind 127.0.0.1:0 --domain two.example")
+	must("", "domain create 1 held.example --hold --turn jim")
+	must("", "mb add SMTPSVC/1/Domain/x.example --class IIsSmtpDomain")
+	must("", "mb set SMTPSVC HopCount 17")
+	must("pw", "account add 1/jim --password-stdin")
+	must("", "mb backup keep")
+	must("", "mb set SMTPSVC/1 HopCount 18")
+	must("", "mb export SMTPSVC/1 "+filepath.Join(dir, "one.xml"))
+	lua := file("x.lua", `local o = GetObject("IIS://localhost/SMTPSVC/1"); o:Put("HopCount", 19); o:SetInfo(); o:Put("HopCount", 20); o:SetInfo()`)
+	batch := file("batch", "set SMTPSVC/1 HopCount 21")
+	const act, mail = "acts at once and cannot be taken back", "what becomes of its mail cannot be taken back"
+	tests := []struct{ command, args, stdin, refused string }{
+		{"run", lua, "", ""},
+		{"mb set", "SMTPSVC HopCount 30", "", ""},
+		{"mb unset", "SMTPSVC HopCount", "", ""},
+		{"mb lock", "SMTPSVC/1 HopCount", "", ""},
+		{"mb unlock", "SMTPSVC/1 HopCount", "", ""},
+		{"mb add", "SMTPSVC/1/Domain/new.example", "", ""},
+		{"mb rm", "SMTPSVC/1/Domain/x.example", "", ""},
+		{"mb cp", "SMTPSVC/1/Domain/x.example SMTPSVC/1/Domain/y.example", "", ""},
+		{"mb mv", "SMTPSVC/1/Domain/x.example SMTPSVC/1/Domain/z.example", "", ""},
+		{"mb clear", "SMTPSVC/1/Domain/held.example", "", ""},
+		{"mb cpdata", "SMTPSVC/1/Domain/held.example SMTPSVC/1/Domain/x.example", "", ""},
+		{"mb touch", "SMTPSVC/1/Domain/x.example", "", ""},
+		{"mb apply", batch, "", ""},
+		{"mb revert", "LAST", "", ""},
+		{"mb import", "--merge " + filepath.Join(dir, "one.xml"), "", ""},
+		{"mb restore", "keep", "", ""},
+		{"site create", "--name Three --bind 127.0.0.1:0 --domain three.example", "", ""},
+		{"site rename", "1 other", "", ""},
+		{"site bind", "1 127.0.0.1:0 127.0.0.2:0", "", ""},
+		{"site start", "1", "", act},
+		{"site stop", "1", "", act},
+		{"site pause", "1", "", act},
+		{"site continue", "1", "", act},
+		{"site delete", "2 --discard", "", mail},
+		{"domain create", "1 relay.example --remote --relay", "", ""},
+		{"domain delete", "1 x.example", "", ""},
+		{"account add", "1/joe --password-stdin", "sesame", ""},
+		{"account passwd", "1/jim --password-stdin", "open", ""},
+		{"account delete", "1/jim", "", ""},
+		{"turn grant", "1 held.example joe", "", ""},
+		{"turn revoke", "1 held.example jim", "", ""},
+	}
+	var commands []string
+	for _, tt := range tests {
+		commands = append(commands, tt.command)
+		if tt.command == "mb unlock" {
+			must("", "mb lock SMTPSVC/1 HopCount")
+		}
+		if tt.command == "mb import" || tt.command == "mb revert" {
+			must("", "mb set SMTPSVC/1 HopCount 3"+fmt.Sprint(len(commands)))
+		}
+		rev := h.site(1).Configured
+		args := strings.ReplaceAll(tt.args, "LAST", fmt.Sprint(rev))
+		try := func(terms string) (int, string, string) {
+			if tt.command == "run" { // what follows the script's name is the script's
+				return do(tt.stdin, "--yes run "+terms+" "+args)
+			}
+			return do(tt.stdin, "--yes "+tt.command+" "+args+" "+terms)
+		}
+		for _, wrong := range []any{0, rev - 1} {
+			code, out, errs := try(fmt.Sprintf("--if-rev %v", wrong))
+			if want := fmt.Sprintf("the store is at revision %d, not at %v", rev, wrong); !strings.Contains(errs, want) || code == 0 || h.site(1).Configured != rev {
+				t.Errorf("%s --if-rev %v: exit %d, %q, %q, revision %d", tt.command, wrong, code, out, errs, h.site(1).Configured)
+			}
+		}
+		if code, _, errs := try("--confirm 0s"); code == 0 || !strings.Contains(errs, "must be greater than 0") {
+			t.Errorf("%s --confirm 0s: exit %d, %q", tt.command, code, errs)
+		}
+		code, out, errs := try(fmt.Sprintf("--if-rev %d --confirm 1h", rev))
+		if tt.refused != "" {
+			if code == 0 || !strings.Contains(errs, tt.refused) || h.site(1).Configured != rev {
+				t.Errorf("%s --confirm: exit %d, %q, %q", tt.command, code, out, errs)
+			}
+			continue
+		}
+		if code != 0 || !strings.Contains(out, "taken back at ") || h.site(1).Configured == rev {
+			t.Errorf("%s --confirm: exit %d, %q, %q, revision %d", tt.command, code, out, errs, h.site(1).Configured)
+		}
+		for made := h.site(1).Configured; made > rev; made-- { // also says that it was pending: only then a revert needs no confirmation
+			must("", fmt.Sprintf("mb confirm %d", made))
+			must("", fmt.Sprintf("mb revert %d", made))
+		}
+	}
+	if !slices.Equal(commands, changing) {
+		t.Errorf("tried are %q, the commands that change are %q", commands, changing)
+	}
+}
