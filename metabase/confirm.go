@@ -3,6 +3,7 @@
 package metabase
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,37 @@ import (
 type Pending struct {
 	Rev   Rev
 	Until time.Time
+}
+
+// A PendingPart is a key, or with ID its property, that a revision changed which is
+// not confirmed.
+type PendingPart struct {
+	Pending
+	Path Path
+	ID   ID
+}
+
+// PendingParts lists what of the state may yet be taken back, by path. A part that
+// several revisions changed is listed with each.
+func (s Snapshot) PendingParts() (out []PendingPart) {
+	if s.img == nil {
+		return nil
+	}
+	for _, u := range s.img.unconfirmed {
+		of := Pending{u.rev, u.until.UTC().Round(0)} // as it reads again
+		for _, p := range u.parts {
+			if p.open() {
+				out = append(out, PendingPart{of, p.path, p.id})
+			}
+		}
+		for _, m := range u.moves {
+			out = append(out, PendingPart{of, m.to, 0})
+		}
+	}
+	slices.SortFunc(out, func(a, b PendingPart) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Rev, b.Rev))
+	})
+	return out
 }
 
 // Pending lists the revisions that are not confirmed, the newest first.

@@ -192,6 +192,17 @@ type Backup struct {
 	Time    time.Time `json:"time"`
 	Bytes   int64     `json:"bytes"`
 	File    string    `json:"file"`
+
+	Pending []PendingPart `json:"pending,omitempty"` // of one just made: what in it is not confirmed
+}
+
+// A PendingPart is a key, or a property of it, that a revision changed which is not
+// confirmed.
+type PendingPart struct {
+	Rev      metabase.Rev  `json:"rev"`
+	Until    time.Time     `json:"until"`
+	Path     metabase.Path `json:"path"`
+	Property string        `json:"property,omitempty"`
 }
 
 // A DeleteRequest names a backup, with version -1 the newest of that name.

@@ -4,9 +4,12 @@ package tree
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"strconv"
+	"time"
 
+	"restante/admin"
 	"restante/admin/api"
 	"restante/metabase"
 	"restante/metabase/backup"
@@ -29,7 +32,33 @@ func (d handlers) backup(ctx context.Context, who api.Caller, q api.BackupReques
 	if err != nil {
 		return api.Backup{}, err
 	}
-	return d.aBackup(f), nil
+	out := d.aBackup(f)
+	out.Pending = d.pendingOf(ctx, f.Pending, "is not confirmed")
+	return out, nil
+}
+
+// pendingOf gives what of a backup was not confirmed, and notes it.
+func (d handlers) pendingOf(ctx context.Context, list []metabase.PendingPart, text string) (out []api.PendingPart) {
+	const most = 20 // notes
+	for i, p := range list {
+		one := api.PendingPart{Rev: p.Rev, Until: p.Until, Path: p.Path}
+		subject := string(p.Path)
+		if p.ID != 0 {
+			one.Property = p.ID.String()
+			if prop, ok := d.Schema.ByID(p.ID); ok {
+				one.Property = prop.Label()
+			}
+			subject = string(p.Path.Join(one.Property))
+		}
+		out = append(out, one)
+		switch {
+		case i < most:
+			api.Note(ctx, subject, fmt.Sprintf("%s: revision %d, to be confirmed by %s", text, p.Rev, p.Until.UTC().Format(time.RFC3339)))
+		case i == most:
+			api.Note(ctx, "backup", fmt.Sprintf("%d more parts: %s", len(list)-most, text))
+		}
+	}
+	return out
 }
 
 func (d handlers) backups(ctx context.Context, who api.Caller, _ struct{}) ([]api.Backup, error) {
@@ -59,14 +88,18 @@ func (d handlers) restore(ctx context.Context, who api.Caller, q api.RestoreRequ
 	}
 	defer r.Close()
 	if q.DryRun {
-		c, err := backup.Try(ctx, d.Tree, r, q.Password, who.Batch(), schema.SchemaPath)
+		c, info, err := backup.Try(ctx, d.Tree, r, q.Password, who.Batch(), schema.SchemaPath)
 		if err != nil {
 			return api.Applied{}, err
 		}
+		d.pendingOf(ctx, info.Pending, "was not confirmed in the backup")
 		return d.tried(who, c), nil
 	}
 	before := d.Tree.Snapshot().Rev()
-	rev, err := backup.Restore(ctx, d.As(who), r, q.Password, who.Batch(), schema.SchemaPath)
+	rev, info, err := backup.Restore(ctx, d.As(who), r, q.Password, who.Batch(), schema.SchemaPath)
+	if err == nil || admin.IsStored(err) {
+		d.pendingOf(ctx, info.Pending, "was not confirmed in the backup")
+	}
 	return d.made(ctx, who, before, rev), err
 }
 

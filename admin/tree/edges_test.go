@@ -68,7 +68,7 @@ func TestWhatWritersTakeReadsBack(t *testing.T) {
 	}
 	change(t, s, metabase.RemoveChildren{Path: metabase.Root})
 	gone := s.Snapshot().Rev()
-	if _, err := backup.Restore(t.Context(), s, &whole, "", metabase.Batch{}); err != nil {
+	if _, _, err := backup.Restore(t.Context(), s, &whole, "", metabase.Batch{}); err != nil {
 		t.Fatal(err)
 	}
 	same("the restored tree", s.Snapshot(), snap)

@@ -25,11 +25,13 @@ import (
 
 	"filippo.io/age"
 
+	"restante/internal/record"
 	"restante/metabase"
 )
 
 // A Store is backed up and restored; *metabase.Store is one.
 type Store interface {
+	Snapshot() metabase.Snapshot
 	Records(sealed bool) (rev metabase.Rev, proof []byte, records iter.Seq[[]byte])
 	Replace(proof []byte) (*metabase.Replace, error)
 	Apply(ctx context.Context, b metabase.Batch) (metabase.Rev, error)
@@ -61,6 +63,8 @@ type Info struct {
 	Time     time.Time    // when it was written
 	Keys     int
 	Portable bool // it opens with a password, on any machine
+
+	Pending []metabase.PendingPart // what of it was not confirmed
 }
 
 // Write writes the newest state of s to w: all keys and properties but volatile
@@ -92,8 +96,13 @@ func Write(s Store, w io.Writer, o Options) (Info, error) {
 }
 
 func write(s Store, w io.Writer, sealed bool) (info Info, err error) {
+	now := s.Snapshot()
 	rev, proof, records := s.Records(sealed)
-	info = Info{Rev: rev, Time: time.Now().UTC(), Portable: !sealed}
+	for now.Rev() != rev {
+		now = s.Snapshot()
+		rev, proof, records = s.Records(sealed)
+	}
+	info = Info{Rev: rev, Time: time.Now().UTC(), Portable: !sealed, Pending: now.PendingParts()}
 	buf := bufio.NewWriter(w)
 	sum := sha256.New()
 	out := io.MultiWriter(buf, sum)
@@ -126,7 +135,18 @@ func writeFrame(w io.Writer, frame []byte) error {
 func appendHead(info Info, proof []byte) []byte {
 	head := binary.AppendUvarint(nil, uint64(info.Rev))
 	head = binary.AppendVarint(head, info.Time.UnixNano())
-	return append(binary.AppendUvarint(head, uint64(len(proof))), proof...)
+	head = append(binary.AppendUvarint(head, uint64(len(proof))), proof...)
+	if len(info.Pending) == 0 {
+		return head
+	}
+	head = binary.AppendUvarint(head, uint64(len(info.Pending)))
+	for _, p := range info.Pending {
+		head = binary.AppendUvarint(head, uint64(p.Rev))
+		head = binary.AppendVarint(head, p.Until.UnixNano())
+		head = record.AppendText(head, string(p.Path))
+		head = binary.AppendUvarint(head, uint64(p.ID))
+	}
+	return head
 }
 
 // Restore replaces the whole tree of s by that of a backup, as one new revision,
@@ -135,28 +155,30 @@ func appendHead(info Info, proof []byte) []byte {
 // are ignored. The error is Damaged for a
 // damaged or incomplete backup, Denied for a wrong password, and Invalid for a
 // missing password or another machine key.
-func Restore(ctx context.Context, s Store, r io.Reader, password string, b metabase.Batch, keep ...metabase.Path) (metabase.Rev, error) {
+func Restore(ctx context.Context, s Store, r io.Reader, password string, b metabase.Batch, keep ...metabase.Path) (metabase.Rev, Info, error) {
 	op, info, err := read(s, r, password)
 	if err != nil {
-		return 0, &metabase.Error{Op: "restore", Kind: kindOf(err), Err: err}
+		return 0, info, &metabase.Error{Op: "restore", Kind: kindOf(err), Err: err}
 	}
 	if b.Comment == "" {
 		b.Comment = fmt.Sprintf("restored from the backup of revision %d made %s", info.Rev, info.Time.Format(time.RFC3339))
 	}
 	op.Keep(keep...)
 	b.Ops = []metabase.Op{op}
-	return s.Apply(ctx, b)
+	rev, err := s.Apply(ctx, b)
+	return rev, info, err
 }
 
 // Try returns the change that Restore would make, and makes none.
-func Try(ctx context.Context, s Store, r io.Reader, password string, b metabase.Batch, keep ...metabase.Path) (metabase.Change, error) {
-	op, _, err := read(s, r, password)
+func Try(ctx context.Context, s Store, r io.Reader, password string, b metabase.Batch, keep ...metabase.Path) (metabase.Change, Info, error) {
+	op, info, err := read(s, r, password)
 	if err != nil {
-		return metabase.Change{}, &metabase.Error{Op: "restore", Kind: kindOf(err), Err: err}
+		return metabase.Change{}, info, &metabase.Error{Op: "restore", Kind: kindOf(err), Err: err}
 	}
 	op.Keep(keep...)
 	b.Ops = []metabase.Op{op}
-	return s.Try(ctx, b)
+	c, err := s.Try(ctx, b)
+	return c, info, err
 }
 
 // Verify reads a backup to its end and describes it; the errors are those of

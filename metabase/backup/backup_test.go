@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"restante/internal/kv"
 	"restante/internal/seal"
@@ -111,22 +112,22 @@ func TestBackup(t *testing.T) {
 		if info.Rev != before {
 			t.Errorf("a backup of revision %d at %d", info.Rev, before)
 		}
-		if got, err := Verify(s, bytes.NewReader(b.Bytes()), password); err != nil || got != info {
+		if got, err := Verify(s, bytes.NewReader(b.Bytes()), password); err != nil || fmt.Sprint(got) != fmt.Sprint(info) {
 			t.Errorf("Verify = %+v, %v; want %+v", got, err, info)
 		}
 		// On what is the same, restoring changes nothing.
-		if rev, err := Restore(t.Context(), s, bytes.NewReader(b.Bytes()), password, metabase.Batch{}); rev != before || err != nil {
+		if rev, _, err := Restore(t.Context(), s, bytes.NewReader(b.Bytes()), password, metabase.Batch{}); rev != before || err != nil {
 			t.Errorf("Restore of the present = %d, %v", rev, err)
 		}
 		made := apply(t, s, metabase.Remove{Path: "/LM/SMTPSVC/1", Recursive: true}, metabase.Set{Path: "/LM", Property: num(1, 2)}, metabase.AddKey{Path: "/new"})
-		change, err := Try(t.Context(), s, bytes.NewReader(b.Bytes()), password, metabase.Batch{})
+		change, _, err := Try(t.Context(), s, bytes.NewReader(b.Bytes()), password, metabase.Batch{})
 		if err != nil || len(change.Touched) != 4 || s.Snapshot().Rev() != made {
 			t.Errorf("Try touches %v, %v", change.Touched, err)
 		}
-		if _, err := Restore(t.Context(), s, bytes.NewReader(b.Bytes()), password, metabase.Batch{Actor: "user:x"}); !errors.Is(err, metabase.Denied) {
+		if _, _, err := Restore(t.Context(), s, bytes.NewReader(b.Bytes()), password, metabase.Batch{Actor: "user:x"}); !errors.Is(err, metabase.Denied) {
 			t.Errorf("Restore by anybody: %v", err)
 		}
-		rev, err := Restore(t.Context(), s, bytes.NewReader(b.Bytes()), password, metabase.Batch{Actor: boss})
+		rev, _, err := Restore(t.Context(), s, bytes.NewReader(b.Bytes()), password, metabase.Batch{Actor: boss})
 		if err != nil || rev != made+1 || dump(s.Snapshot()) != was {
 			t.Fatalf("Restore = %d, %v\n%s", rev, err, dump(s.Snapshot()))
 		}
@@ -165,7 +166,7 @@ func TestBackupElsewhere(t *testing.T) {
 		{portable.Bytes(), "pass", "", ""},
 	}
 	for _, tt := range tests {
-		_, err := Restore(t.Context(), other, bytes.NewReader(tt.b), tt.password, metabase.Batch{})
+		_, _, err := Restore(t.Context(), other, bytes.NewReader(tt.b), tt.password, metabase.Batch{})
 		if tt.kind != "" && (!errors.Is(err, tt.kind) || !strings.Contains(err.Error(), tt.text)) || tt.kind == "" && err != nil {
 			t.Errorf("Restore with %q = %v", tt.password, err)
 		}
@@ -186,7 +187,7 @@ func TestBackupDamaged(t *testing.T) {
 	}
 	refused := func(raw []byte, what string, at int) {
 		t.Helper()
-		_, err := Restore(t.Context(), s, bytes.NewReader(raw), "", metabase.Batch{})
+		_, _, err := Restore(t.Context(), s, bytes.NewReader(raw), "", metabase.Batch{})
 		if err == nil || !errors.Is(err, metabase.Damaged) && !errors.Is(err, metabase.Invalid) {
 			t.Errorf("%s at %d: %v", what, at, err)
 		}
@@ -235,7 +236,7 @@ func TestBackupDamagedBehindItsPassword(t *testing.T) {
 		{"on a broken disk", io.MultiReader(bytes.NewReader(raw[:payload+40]), failing{errBroken}), "input/output error", ""},
 	}
 	for _, tt := range tests {
-		_, err := Restore(t.Context(), s, tt.in, "pass", metabase.Batch{})
+		_, _, err := Restore(t.Context(), s, tt.in, "pass", metabase.Batch{})
 		if err == nil || !strings.Contains(err.Error(), tt.want) || tt.kind != "" && !errors.Is(err, tt.kind) {
 			t.Errorf("%s: %v", tt.name, err)
 			continue
@@ -312,7 +313,7 @@ func TestBackupFiles(t *testing.T) {
 	if info, _ := f.Stat(); runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", info.Mode())
 	}
-	if rev, err := Restore(t.Context(), s, f, "", metabase.Batch{}); err != nil || rev != s.Snapshot().Rev() {
+	if rev, _, err := Restore(t.Context(), s, f, "", metabase.Batch{}); err != nil || rev != s.Snapshot().Rev() {
 		t.Errorf("Restore = %d, %v", rev, err)
 	}
 	if f, err := Delete(dir, "NIGHTLY", 2); err != nil || f.Name != "nightly" || f.Version != 2 {
@@ -360,4 +361,34 @@ func FuzzRead(f *testing.F) {
 			t.Error("a backup of nothing is taken")
 		}
 	})
+}
+
+// A backup says what in it is not confirmed, and is restored with that.
+func TestBackupOfWhatIsNotConfirmed(t *testing.T) {
+	s := furnished(t)
+	for _, password := range []string{"", "pass"} {
+		at := metabase.Path("/New" + password)
+		rev, err := s.Apply(t.Context(), metabase.Batch{Confirm: time.Hour, Ops: []metabase.Op{
+			metabase.AddKey{Path: at}, metabase.Set{Path: at, Property: metabase.Property{ID: 7, Value: metabase.DWord(7)}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		made, err := Write(s, &b, with(password))
+		read, verr := Verify(s, bytes.NewReader(b.Bytes()), password)
+		if err != nil || verr != nil || len(made.Pending) != 2 || fmt.Sprint(read.Pending) != fmt.Sprint(made.Pending) {
+			t.Fatalf("%v, %v: %v, read %v", err, verr, made.Pending, read.Pending)
+		}
+		for i, id := range []metabase.ID{0, 7} {
+			if p := read.Pending[i]; p.Path != at || p.ID != id || p.Rev != rev {
+				t.Errorf("%d is %v", i, p)
+			}
+		}
+		if _, info, err := Restore(t.Context(), s, bytes.NewReader(b.Bytes()), password, metabase.Batch{}); err != nil || len(info.Pending) != 2 {
+			t.Errorf("restore: %v, %v", info.Pending, err)
+		}
+	}
+	if parts := s.Snapshot().PendingParts(); len(parts) > 0 {
+		t.Errorf("not confirmed after a restore: %v", parts)
+	}
 }

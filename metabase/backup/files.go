@@ -24,6 +24,8 @@ type File struct {
 	Version int // 0 to 9999
 	Time    time.Time
 	Size    int64 // octets
+
+	Pending []metabase.PendingPart // of one that Save made: what of it was not confirmed
 }
 
 // Newest is the highest version of a backup, or for Save the next one.
@@ -87,7 +89,7 @@ func Save(s Store, dir, name string, version int, o Options) (file File, err err
 	if err != nil {
 		return file, fmt.Errorf("backup %s: %w", name, err)
 	}
-	return File{name, version, info.Time, size}, nil
+	return File{name, version, info.Time, size, info.Pending}, nil
 }
 
 // freeVersion returns the number of a new backup, and its name as earlier versions
@@ -138,7 +140,7 @@ func List(dir string) ([]File, error) {
 		if err != nil {
 			continue // gone meanwhile
 		}
-		out = append(out, File{name, version, info.ModTime().UTC(), info.Size()})
+		out = append(out, File{Name: name, Version: version, Time: info.ModTime().UTC(), Size: info.Size()})
 	}
 	slices.SortFunc(out, func(a, b File) int {
 		return cmp.Or(strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.Version, b.Version))

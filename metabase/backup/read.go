@@ -15,6 +15,7 @@ import (
 
 	"filippo.io/age"
 
+	"restante/internal/record"
 	"restante/metabase"
 )
 
@@ -139,23 +140,23 @@ func (f *frames) tree(s Store, sealed bool) (op *metabase.Replace, info Info, er
 	return op, info, f.end(info)
 }
 
-// parseHead decodes the head; the proof is never nil.
+// parseHead decodes the head; the proof is never nil. An earlier version wrote nothing
+// after the proof.
 func parseHead(b []byte) (info Info, proof []byte, ok bool) {
-	rev, n := binary.Uvarint(b)
-	if n <= 0 {
-		return info, nil, false
+	r := record.Read(b)
+	info = Info{Rev: metabase.Rev(r.Num()), Time: time.Unix(0, r.Int()).UTC()}
+	proof = append([]byte{}, r.Bytes()...)
+	if len(r.Rest()) > 0 {
+		for range r.Count() {
+			p := metabase.PendingPart{Pending: metabase.Pending{Rev: metabase.Rev(r.Num()), Until: time.Unix(0, r.Int()).UTC()}}
+			p.Path, p.ID = metabase.Path(r.Text()), metabase.ID(r.Num32())
+			if p.Path.CheckStored() != nil {
+				r.Bad()
+			}
+			info.Pending = append(info.Pending, p)
+		}
 	}
-	b = b[n:]
-	made, n := binary.Varint(b)
-	if n <= 0 {
-		return info, nil, false
-	}
-	b = b[n:]
-	size, n := binary.Uvarint(b)
-	if n <= 0 || size != uint64(len(b)-n) {
-		return info, nil, false
-	}
-	return Info{Rev: metabase.Rev(rev), Time: time.Unix(0, made).UTC()}, b[n:], true
+	return info, proof, r.End() == nil
 }
 
 // records adds every key to op and counts them.
