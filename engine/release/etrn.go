@@ -30,11 +30,8 @@ var errForm = errors.New("this form of a name is not taken here")
 // Etrn answers ETRN node at once. The delivery that it starts goes to the hosts
 // that DNS names: where mail goes does not depend on the caller.
 func (svc *Service) Etrn(ctx context.Context, p Policy, c Caller, node string) mail.Reply {
-	switch {
-	case !p.ETRN:
-		return disabled
-	case p.RequireAuth && c.Account == "":
-		return needAuth
+	if reply := p.refusal("ETRN", c); reply.Code != 0 {
+		return reply
 	}
 	name, form, reply := parseNode(node)
 	if reply.Code != 0 {

@@ -79,6 +79,22 @@ type Policy struct {
 	Rules            Rules
 }
 
+// refusal is the reply to a caller that may not use a verb at all, whatever the
+// domain; without a code it may.
+func (p Policy) refusal(verb string, c Caller) mail.Reply {
+	on := map[string]bool{"ETRN": p.ETRN, "TURN": p.TURN, "ATRN": p.ATRN}[verb]
+	isTurn := verb != "ETRN"
+	switch {
+	case !on:
+		return disabled
+	case isTurn && p.RequireTLS && !c.TLS:
+		return needTLS
+	case (isTurn || p.RequireAuth) && c.Account == "":
+		return needAuth
+	}
+	return mail.Reply{}
+}
+
 // A Caller is the host that calls.
 type Caller struct {
 	Account string // signed in, or ""

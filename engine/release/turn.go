@@ -20,18 +20,14 @@ import (
 // for all of the account's. A Handover comes with a positive reply only. It
 // holds leases and must be called once, even if the reply could not be sent.
 func (svc *Service) Turn(ctx context.Context, p Policy, c Caller, atrn bool, domains []mail.Domain) (mail.Reply, wire.Handover) {
-	verb, on := "TURN", p.TURN
+	verb := "TURN"
 	if atrn {
-		verb, on = "ATRN", p.ATRN
+		verb = "ATRN"
 	}
-	switch {
-	case !on:
-		return disabled, nil
-	case p.RequireTLS && !c.TLS:
-		return needTLS, nil
-	case c.Account == "":
-		return needAuth, nil
-	case slices.ContainsFunc(domains, func(d mail.Domain) bool { return !twoLabels(d) }):
+	if reply := p.refusal(verb, c); reply.Code != 0 {
+		return reply, nil
+	}
+	if slices.ContainsFunc(domains, func(d mail.Domain) bool { return !twoLabels(d) }) {
 		return badDomain, nil
 	}
 	s := &handover{service: svc, policy: p, caller: c, verb: verb}
@@ -206,8 +202,10 @@ func (s *handover) lost(d mail.Domain) error {
 	if now == s.permitted[d] {
 		return nil
 	}
-	on := map[string]bool{"TURN": now.TURN, "ATRN": now.ATRN}[s.verb]
-	if !on || !now.Rules.MayCollect(s.caller.Account, d) {
+	if reply := now.refusal(s.verb, s.caller); reply.Code != 0 {
+		return fmt.Errorf("%w: %w", errLost, reply)
+	}
+	if !now.Rules.MayCollect(s.caller.Account, d) {
 		return fmt.Errorf("%w: %s of %s by %s", errLost, s.verb, d, s.caller.Account)
 	}
 	if s.permitted == nil {
