@@ -209,6 +209,9 @@ func (l *ledger) one(rev Rev, op Op, pending bool) bool {
 	switch op := op.(type) {
 	case Set:
 		ok := l.has(op.Path)
+		if op.Property.ID == anAct {
+			return ok && !pending
+		}
 		l.put(name{op.Path, op.Property.ID}, entryOf{rev: rev, there: true, value: op.Property.Value.Str()})
 		l.need(op.Path, rev)
 		return ok

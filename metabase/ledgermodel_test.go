@@ -3,6 +3,7 @@
 package metabase
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -23,6 +24,8 @@ type trial struct {
 	s      *Store
 	model  *ledger
 	saved  []backupOf
+	watch  *Watch
+	seen   plain // when the watch was last looked at
 	counts map[string]int
 	story  []string // of the last steps
 }
@@ -33,15 +36,29 @@ type backupOf struct {
 	tree    plain
 }
 
-// TestModelUnconfirmed plays changes with and without a time to be confirmed on
-// overlapping keys: confirmed, reverted, restored, overdue, across kills.
+// The callers of the model: one with all rights, one with those to change the tree,
+// and one who may only read.
+const (
+	ann = Principal("user:ann")
+	bob = Principal("user:bob")
+)
+
+// anAct is a property that acts and is not stored.
+const anAct = ID(99)
+
+// TestModelUnconfirmed plays changes of three callers, with and without a time to be
+// confirmed, on overlapping keys: confirmed, reverted, restored, overdue, across kills,
+// while old history is dropped and a watch looks on.
 func TestModelUnconfirmed(t *testing.T) {
 	const each = 100
 	for range testpeer.Rounds(2000, 4000, 100_000) / each {
 		seed := rand.Uint64()
 		synctest.Test(t, func(t *testing.T) {
 			p := &trial{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), db: kv.NewMem(), model: newLedger(), counts: map[string]int{}}
-			p.s = open(t, p.db, Options{})
+			p.open()
+			rights := Property{ID: AccessList, Attr: Inherit, Value: MultiSZ("user:ann read,write,create,delete", "user:bob read")}
+			apply(t, p.s, Set{Root, rights})
+			p.model.apply(1, []Op{Set{Root, rights}}, time.Time{})
 			defer func() { p.s.Close() }()
 			for step := range each {
 				p.step()
@@ -60,6 +77,16 @@ func TestModelUnconfirmed(t *testing.T) {
 	}
 }
 
+func (p *trial) open() {
+	act := func(context.Context, Path, Value) error { p.counts["act"]++; return nil }
+	p.s = open(p.t, p.db, Options{
+		Admins: []Principal{boss},
+		Acts:   map[ID]Act{anAct: act},
+		Keep:   func(Snapshot) Retention { return Retention{Count: 20} },
+	})
+	p.watch, p.seen = p.s.Watch(Root), of(p.s.Snapshot(), Root)
+}
+
 func (p *trial) step() {
 	time.Sleep(time.Nanosecond) // no two changes at the same time
 	switch n := p.rnd.IntN(100); {
@@ -75,7 +102,7 @@ func (p *trial) step() {
 		p.tell("kill")
 		p.s.Close()
 		time.Sleep(time.Duration(p.rnd.IntN(10)) * time.Second)
-		p.s = open(p.t, p.db, Options{})
+		p.open()
 		late := p.model.due(time.Now())
 		slices.Sort(late)
 		for _, rev := range slices.Backward(late) { // the newest first
@@ -130,6 +157,8 @@ func (p *trial) ops() (out []Op) {
 			out = append(out, AddKey{at.Join(fmt.Sprintf("k%d", p.rnd.IntN(3))), ""})
 		case n < 7:
 			out = append(out, Set{at, Property{ID: id, Value: String(fmt.Sprint(p.rnd.IntN(4)))}})
+		case n == 7 && p.rnd.IntN(3) == 0:
+			out = append(out, Set{at, Property{ID: anAct, Value: String("go")}})
 		case n == 7:
 			out = append(out, Unset{at, id})
 		case at == Root:
@@ -155,9 +184,10 @@ func (p *trial) batch() {
 	if wait > 0 {
 		until = time.Now().Add(wait)
 	}
-	want := next.apply(rev, ops, until)
-	got, err := p.s.Apply(p.t.Context(), Batch{Ops: ops, Confirm: wait})
-	p.tell("%d: %v %T%v: %v", rev, wait, ops[0], ops, err)
+	who := []Principal{boss, ann, ann, bob}[p.rnd.IntN(4)]
+	want := who != bob && next.apply(rev, ops, until)
+	got, err := p.s.Apply(p.t.Context(), Batch{Actor: who, Ops: ops, Confirm: wait})
+	p.tell("%d: %s %v %T%v: %v", rev, who, wait, ops[0], ops, err)
 	switch {
 	case (err == nil) != want:
 		p.fail("%v: %v, the model says %v", ops, err, want)
@@ -266,7 +296,7 @@ func (p *trial) restore() {
 	}
 	next.replace(rev, b.tree)
 	want := next.guarded(next.moves, was)
-	got, err := p.s.Apply(p.t.Context(), Batch{Ops: []Op{op}, Confirm: wait})
+	got, err := p.s.Apply(p.t.Context(), Batch{Actor: boss, Ops: []Op{op}, Confirm: wait})
 	p.tell("%d: %v restore: %v", rev, wait, err)
 	if (err == nil) != want {
 		p.fail("restore: %v, the model says %v", err, want)
@@ -280,6 +310,17 @@ func (p *trial) restore() {
 // check compares the store with the model.
 func (p *trial) check() {
 	sound(p.t, p.s)
+	noted := false
+	select {
+	case <-p.watch.C():
+		noted = true
+	default:
+	}
+	if now := of(p.s.Snapshot(), Root); !now.equal(p.seen) {
+		if p.seen = now; !noted {
+			p.fail("the watch is not told of a change")
+		}
+	}
 	if got, want := of(p.s.Snapshot(), Root), p.model.tree(); !got.equal(want) {
 		p.fail("the store is not as the model:\n%s", differ(got, want))
 	}
