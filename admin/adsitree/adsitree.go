@@ -157,7 +157,7 @@ func (t *Tree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) 
 		t.tried = q.Lines
 	}
 	if strict && errors.Is(err, metabase.Conflict) {
-		return errors.New(err.Error()) // no conflict that reading again would mend
+		return &api.Error{Kind: api.KindRefused, Text: err.Error()} // no conflict that reading again would mend
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/adsi-compat/adsutil"
 )
 
 // An invocation is a command line in the order that the library needs: flags before arguments.
@@ -36,7 +37,7 @@ func reorderFlags(app *urfave.App, args []string) (invocation, error) {
 			r.rest, args = append(r.rest, args...), nil
 		case word == "--help" || word == "-h":
 			r.line.help = true
-		case isFlag(word):
+		case isFlag(word) && !r.takes(word):
 			args, err = r.flag(word, args)
 		case r.word(word):
 			r.rest, args = append(r.rest, args...), nil
@@ -81,7 +82,12 @@ func (r *reorder) word(word string) (last bool) {
 	}
 	r.rest = append(r.rest, word)
 	r.commands = nil
-	return r.leaf != nil && r.leaf.SkipFlagParsing || slices.Equal(r.line.path, []string{"run"})
+	return r.leaf != nil && (r.leaf.SkipFlagParsing || slices.Contains([]string{"run", "adsutil"}, strings.Join(r.line.path, " ")))
+}
+
+// takes reports whether a word that looks like a flag is an argument all the same.
+func (r *reorder) takes(word string) bool {
+	return r.leaf != nil && r.leaf.Name == "adsutil" && adsutil.IsServer(word)
 }
 
 // flag takes a flag, and its value from args where it has one. It returns the

@@ -17,8 +17,10 @@ import (
 	"github.com/kballard/go-shellquote"
 	urfave "github.com/urfave/cli/v2"
 
+	"restante/admin"
 	"restante/admin/api"
 	"restante/cmd/restante/internal/visible"
+	"restante/engine/settings"
 	"restante/metabase"
 )
 
@@ -84,7 +86,7 @@ func (c *cli) app() *urfave.App {
 		},
 		Action: func(cx *urfave.Context) error { return c.noCommand(cx.App.Commands, cx.Args().First()) },
 		Commands: []*urfave.Command{
-			c.serveCommand(), c.statusCommand(), c.runCommand(), c.explainCommand(),
+			c.serveCommand(), c.statusCommand(), c.runCommand(), c.adsutilCommand(), c.explainCommand(),
 			c.mbCommand(), c.siteCommand(), c.domainCommand(), c.accountCommand(), c.turnCommand(), c.queueCommand(),
 			c.helpCommand(), c.completionCommand(), c.completeCommand(), c.versionCommand(),
 		},
@@ -114,7 +116,7 @@ func (c *cli) setDefaults(cmd *urfave.Command, above string) {
 
 // changing names the commands that change the tree. All take --confirm and --if-rev.
 var changing = []string{
-	"run", "mb set", "mb unset", "mb lock", "mb unlock", "mb add", "mb rm", "mb cp", "mb mv", "mb clear", "mb cpdata", "mb touch",
+	"run", "adsutil", "mb set", "mb unset", "mb lock", "mb unlock", "mb add", "mb rm", "mb cp", "mb mv", "mb clear", "mb cpdata", "mb touch",
 	"mb apply", "mb revert", "mb import", "mb restore",
 	"site create", "site rename", "site bind", "site start", "site stop", "site pause", "site continue", "site delete",
 	"domain create", "domain delete", "account add", "account passwd", "account delete", "turn grant", "turn revoke",
@@ -182,12 +184,20 @@ func (c *cli) withSite(least, most int, do func(cx *urfave.Context, site int) er
 		if cx.NArg() == 0 {
 			return do(cx, 0)
 		}
-		site, err := c.number("site", cx.Args().First())
+		site, err := c.siteNumber(cx.Args().First())
 		if err != nil {
 			return err
 		}
 		return do(cx, site)
 	})
+}
+
+// siteNumber reads the number of a site, or its path: smtpsvc/1.
+func (c *cli) siteNumber(word string) (int, error) {
+	if p, err := admin.ParsePath(strings.ReplaceAll(word, `\`, "/")); err == nil && p.Parent().Equal(settings.Service) {
+		word = p.Base()
+	}
+	return c.number("site", word)
 }
 
 // number reads the number of a site or of a revision.

@@ -135,12 +135,15 @@ func (c *cli) mbLock(name, usage string) *urfave.Command {
 
 func (c *cli) mbAdd() *urfave.Command {
 	return &urfave.Command{
-		Name: "add", Usage: "create a key", ArgsUsage: "PATH",
+		Name: "add", Usage: "create a key", ArgsUsage: "PATH [CLASS]",
 		Flags: []urfave.Flag{&urfave.StringFlag{Name: "class", Usage: "give it the class `CLASS`", DefaultText: "by its place"}},
-		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
-			words := []string{"add", "--", cx.Args().First()}
+		Action: c.withArgs(1, 2, func(cx *urfave.Context) error {
+			words := append([]string{"add", "--"}, cx.Args().Slice()...)
 			if class := cx.String("class"); class != "" {
-				words = append(words, class)
+				if cx.NArg() == 2 && !strings.EqualFold(class, cx.Args().Get(1)) {
+					return c.usage("--class says another class than the second word")
+				}
+				words = append(words[:3], class)
 			}
 			return c.applyOne(cx, words...)
 		}),
@@ -154,8 +157,23 @@ func (c *cli) mbRm() *urfave.Command {
 			&urfave.BoolFlag{Name: "recursive", Aliases: []string{"r"}, Usage: "also remove all keys below it"},
 			&urfave.BoolFlag{Name: "children", Usage: "remove only the keys below it"},
 		},
-		Action: c.withArgs(1, 1, func(cx *urfave.Context) error { return c.applyFlags(cx, "rm") }),
+		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
+			return hintUnset(c.applyFlags(cx, "rm"), cx.Args().First())
+		}),
 	}
+}
+
+// hintUnset names the command that removes a property where the path of a key
+// that is not there ends in one's name.
+func hintUnset(err error, word string) error {
+	at := strings.TrimRight(word, "/")
+	prop, known := schema.IIS().Property(path.Base(at))
+	if err == nil || api.AsError(err).Kind != api.KindNotFound || !known || prop.Name == "" || !strings.Contains(at, "/") {
+		return err
+	}
+	hinted := *api.AsError(err)
+	hinted.Hint = "mb unset " + quoted([]string{path.Dir(at)}) + " " + prop.Name
+	return &hinted
 }
 
 func (c *cli) mbPair(name, usage string) *urfave.Command {
