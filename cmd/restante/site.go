@@ -68,7 +68,11 @@ func printSite(w table, site api.Site) {
 	row("connections", site.Connections)
 	row("since the start", fmt.Sprintf("%s, %d refused, %s accepted, %s delivered", plural(int(site.Counters.Connections), "connection"),
 		site.Counters.Refused, plural(int(site.Counters.Accepted), "message"), plural(int(site.Counters.Delivered), "recipient")))
-	row("messages", fmt.Sprintf("%d (%s), held %d (%s)", site.Messages, formatSize(site.Bytes), site.Held, formatSize(site.HeldBytes)))
+	if site.QueueClosed {
+		row("messages", queueClosed)
+	} else {
+		row("messages", fmt.Sprintf("%d (%s), held %d (%s)", site.Messages, formatSize(site.Bytes), site.Held, formatSize(site.HeldBytes)))
+	}
 	row("queue", site.Queue)
 	for _, l := range site.LockOuts {
 		row("locked out", fmt.Sprintf("%s until %s", l.Address, l.Until.Format(time.RFC3339)))

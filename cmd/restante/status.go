@@ -4,11 +4,15 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
 )
+
+// queueClosed stands for what is not known of a queue.
+const queueClosed = "messages unknown, the queue is not open"
 
 func (c *cli) statusCommand() *urfave.Command {
 	return &urfave.Command{
@@ -24,14 +28,21 @@ func (c *cli) statusCommand() *urfave.Command {
 					row("unconfirmed", fmt.Sprintf("revision %d, taken back at %s", p.Rev, formatTime(p.Until)))
 				}
 				row("connections", v.Connections)
-				row("messages", fmt.Sprintf("%d, held %d", v.Messages, v.Held))
+				mail := fmt.Sprintf("%d, held %d", v.Messages, v.Held)
+				if slices.ContainsFunc(v.Sites, func(s api.Site) bool { return s.QueueClosed }) {
+					mail += ", without those of queues that are not open"
+				}
+				row("messages", mail)
 				for _, site := range v.Sites {
 					state := site.State.String()
 					if site.Running != 0 {
 						state += fmt.Sprintf(" at revision %d", site.Running)
 					}
-					text := fmt.Sprintf("%q %s, %s, %s, held %d", site.Name, state,
-						plural(site.Connections, "connection"), plural(site.Messages, "message"), site.Held)
+					mail := fmt.Sprintf("%s, held %d", plural(site.Messages, "message"), site.Held)
+					if site.QueueClosed {
+						mail = queueClosed
+					}
+					text := fmt.Sprintf("%q %s, %s, %s", site.Name, state, plural(site.Connections, "connection"), mail)
 					if site.Why != "" {
 						text += ": " + site.Why
 					}

@@ -247,6 +247,7 @@ type Status struct {
 	Kept        []Part           `json:"-"`                 // not in force, while all other settings are
 	Connections int              `json:"connections"`
 
+	QueueClosed bool `json:"queue_closed,omitempty"` // the queue is not open, and Counts are not known
 	queue.Counts
 	Counters Counters `json:"counters"`
 }

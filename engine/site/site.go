@@ -246,7 +246,7 @@ func (s *Site) Status() Status {
 	s.mu.Unlock()
 	st.Why = st.explain(why)
 	st.Listening = s.deps.Ports.Addrs(s.number)
-	if m != nil {
+	if st.QueueClosed = m == nil; m != nil {
 		st.Counts = m.queue.Counts()
 	}
 	st.Connections, st.Counters = s.sessions.size(), s.counters.read()
