@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package luahost runs administration scripts in Lua, over the objects of package
-// adsi. A script has GetObject, print, arg, and the parts of Lua's library that
-// use neither files nor processes. It runs until it ends, raises an error, or its
-// context is done.
+// adsi. A script has GetObject, Lua's library, json, bit, WScript and, unless it is
+// in a sandbox, the files and programs of its caller. It runs until it ends, raises
+// an error, or its context is done.
 //
 // A script runs in a process of its own: what cannot be stopped within Lua, the
 // end of the process stops.
@@ -21,16 +21,27 @@ import (
 	lua "github.com/yuin/gopher-lua"
 
 	adsi "restante/adsi-compat"
+	"restante/adsi-compat/luahost/jsontable"
+	"restante/adsi-compat/luahost/stdlib"
+	"restante/adsi-compat/luahost/system"
 )
 
 // Script is one run of a script.
 type Script struct {
 	Name   string // for error messages, usually the file's name
 	Source string
-	Args   []string  // the script's arg[1], arg[2] ...
-	Stdout io.Writer // where print writes
-	Memory uint64    // octets by which the process may grow meanwhile; 0 is MaxMemory
+	Args   []string // the script's arg[1], arg[2] ...
+	Memory uint64   // octets by which the process may grow meanwhile; 0 is MaxMemory
+
+	system.Streams
+	Sandbox bool            // without files and programs
+	Modules []system.Folder // where require looks, in this order
 }
+
+// Exit is the error of a script that has ended itself with a number other than 0.
+type Exit int
+
+func (e Exit) Error() string { return fmt.Sprintf("the script ended with %d", int(e)) }
 
 // graceTime is how long a script whose context is done may take to its next step.
 const graceTime = 200 * time.Millisecond
@@ -43,8 +54,10 @@ const graceTime = 200 * time.Millisecond
 func Run(ctx context.Context, dir *adsi.Directory, s Script) error {
 	ctx, end := watchMemory(ctx, cmp.Or(s.Memory, MaxMemory))
 	defer end()
+	ctx, quit := context.WithCancelCause(ctx)
+	defer quit(nil)
 	done := make(chan error, 1)
-	go func() { done <- runHere(ctx, dir, s) }()
+	go func() { done <- runHere(ctx, quit, dir, s) }()
 	select {
 	case err := <-done:
 		return err
@@ -61,10 +74,16 @@ func Run(ctx context.Context, dir *adsi.Directory, s Script) error {
 }
 
 func stopped(ctx context.Context, s Script) error {
+	if code := Exit(0); errors.As(context.Cause(ctx), &code) {
+		if code == 0 {
+			return nil
+		}
+		return code
+	}
 	return fmt.Errorf("%s: stopped: %w", s.Name, context.Cause(ctx))
 }
 
-func runHere(ctx context.Context, dir *adsi.Directory, s Script) error {
+func runHere(ctx context.Context, quit context.CancelCauseFunc, dir *adsi.Directory, s Script) (err error) {
 	// A registry that grows keeps a small script small. Its bound makes a deep
 	// recursion an error of the script.
 	vm := lua.NewState(lua.Options{
@@ -76,19 +95,31 @@ func runHere(ctx context.Context, dir *adsi.Directory, s Script) error {
 	})
 	defer vm.Close()
 	vm.SetContext(ctx)
-	openLibs(vm)
-	bounded(vm)
+	stdlib.Open(vm)
+	jsontable.Open(vm)
+	exit := func(vm *lua.LState, code int) {
+		quit(Exit(code))
+		vm.RaiseError("the script ends")
+	}
+	if !s.Sandbox {
+		sys := system.Open(vm, s.Streams, exit)
+		defer func() { err = cmp.Or(err, sys.Close()) }()
+		system.OpenFiles(vm)
+	}
+	system.OpenRequire(vm, s.Modules)
 	h := &host{ctx: ctx, dir: dir}
 	h.register(vm)
-	vm.SetGlobal("print", vm.NewFunction(printTo(s.Stdout)))
+	vm.SetGlobal("print", vm.NewFunction(printTo(s.Out, "\t")))
 	args := vm.NewTable()
 	for _, a := range s.Args {
 		args.Append(lua.LString(a))
 	}
 	args.RawSetInt(0, lua.LString(s.Name))
 	vm.SetGlobal("arg", args)
+	vm.SetGlobal("sleep", vm.NewFunction(sleeper(time.Second)))
+	vm.SetGlobal("WScript", wscript(vm, s, exit))
 
-	fn, err := loadSource(vm, skipShebang(s.Source), s.Name)
+	fn, err := stdlib.Load(vm, s.Source, s.Name)
 	if err != nil {
 		return clean(err)
 	}
@@ -119,55 +150,18 @@ func call(vm *lua.LState, fn *lua.LFunction) (err error) {
 	return nil
 }
 
-// openLibs opens the parts of the library that neither read a file nor start a
-// program.
-func openLibs(vm *lua.LState) {
-	for _, lib := range []struct {
-		name string
-		open lua.LGFunction
-	}{
-		{lua.BaseLibName, lua.OpenBase},
-		{lua.TabLibName, lua.OpenTable},
-		{lua.StringLibName, lua.OpenString},
-		{lua.MathLibName, lua.OpenMath},
-		{lua.OsLibName, lua.OpenOs},
-	} {
-		vm.Push(vm.NewFunction(lib.open))
-		vm.Push(lua.LString(lib.name))
-		vm.Call(1, 0)
-	}
-	for _, name := range []string{"dofile", "loadfile", "require", "module", "newproxy", "_printregs", "collectgarbage"} {
-		vm.SetGlobal(name, lua.LNil)
-	}
-	os := vm.GetGlobal("os").(*lua.LTable)
-	for _, name := range []string{"execute", "exit", "getenv", "setenv", "remove", "rename", "tmpname", "setlocale"} {
-		os.RawSetString(name, lua.LNil)
-	}
-}
-
-func printTo(w io.Writer) lua.LGFunction {
+// printTo is print, and WScript.Echo with a blank between its values.
+func printTo(w io.Writer, between string) lua.LGFunction {
 	return func(vm *lua.LState) int {
 		parts := make([]string, vm.GetTop())
 		for i := range parts {
 			parts[i] = vm.ToStringMeta(vm.Get(i + 1)).String()
 		}
-		if _, err := fmt.Fprintln(w, strings.Join(parts, "\t")); err != nil {
+		if _, err := fmt.Fprintln(w, strings.Join(parts, between)); err != nil {
 			vm.RaiseError("print: %v", err)
 		}
 		return 0
 	}
-}
-
-// skipShebang empties a first line that begins with #; line numbers stay right.
-func skipShebang(source string) string {
-	if !strings.HasPrefix(source, "#") {
-		return source
-	}
-	_, rest, found := strings.Cut(source, "\n")
-	if !found {
-		return ""
-	}
-	return "\n" + rest
 }
 
 // clean removes the Lua stack trace: the message has the script's line already.

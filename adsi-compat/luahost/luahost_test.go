@@ -16,6 +16,7 @@ import (
 	"restante/admin/api"
 	calls "restante/admin/tree"
 	adsi "restante/adsi-compat"
+	"restante/adsi-compat/luahost/system"
 	"restante/internal/deptest"
 	"restante/internal/kv"
 	"restante/internal/seal"
@@ -69,7 +70,7 @@ func directory(s *metabase.Store) *adsi.Directory {
 func run(t *testing.T, s *metabase.Store, source string, args ...string) (string, error) {
 	t.Helper()
 	var out strings.Builder
-	err := Run(t.Context(), directory(s), Script{Name: "test.lua", Source: source, Args: args, Stdout: &out, Memory: 64 << 20})
+	err := Run(t.Context(), directory(s), Script{Name: "test.lua", Source: source, Args: args, Streams: system.Streams{In: strings.NewReader(""), Out: &out, Err: &out}, Memory: 256 << 20})
 	return out.String(), err
 }
 
@@ -252,8 +253,6 @@ func TestMistakes(t *testing.T) {
 		{"print(1\nprint(", "test.lua"},
 		{"local x = nil\nx()", "test.lua:2:"},
 		{`error({1})`, "table"},
-		{`io.open("x")`, "test.lua:1:"},
-		{`os.execute("x")`, "test.lua:1:"},
 		{`require("x")`, "test.lua:1:"},
 		{`local function f() return f() + 1 end f()`, "stack overflow"},
 	}
@@ -291,7 +290,7 @@ func TestSetInfoIsAllOrNothing(t *testing.T) {
 func TestARunawayIsStopped(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	err := Run(ctx, directory(tree(t)), Script{Name: "loop.lua", Source: "while true do end", Stdout: &strings.Builder{}})
+	err := Run(ctx, directory(tree(t)), Script{Name: "loop.lua", Source: "while true do end", Streams: system.Streams{Out: &strings.Builder{}}})
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "loop.lua: stopped: ") {
 		t.Errorf("error %v", err)
 	}
@@ -312,7 +311,7 @@ func FuzzRun(f *testing.F) {
 		defer cancel()
 		var out strings.Builder
 		// It ends, by itself or by its context, and never takes us along.
-		_ = Run(ctx, directory(s), Script{Name: "fuzz.lua", Source: source, Stdout: &out})
+		_ = Run(ctx, directory(s), Script{Name: "fuzz.lua", Source: source, Streams: system.Streams{In: strings.NewReader(""), Out: &out, Err: &out}})
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"restante/admin"
 	"restante/admin/api"
+	"restante/adsi-compat/luahost"
 	"restante/cmd/restante/internal/visible"
 	"restante/engine/settings"
 	"restante/metabase"
@@ -213,6 +214,9 @@ func (c *cli) number(what, word string) (int, error) {
 func (c *cli) report(err error) int {
 	if err == nil {
 		return 0
+	}
+	if code := luahost.Exit(0); errors.As(err, &code) {
+		return int(code)
 	}
 	e := api.AsError(err)
 	if errors.Is(err, context.Canceled) {

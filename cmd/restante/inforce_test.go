@@ -23,6 +23,7 @@ import (
 	"restante/admin/api"
 	"restante/admin/rpc"
 	"restante/adsi-compat/luahost"
+	"restante/adsi-compat/luahost/system"
 	"restante/internal/testpeer"
 	"restante/metabase"
 )
@@ -326,7 +327,7 @@ func TestRollBackIsInForceForTheStatus(t *testing.T) {
 func (h *served) lua(source string) string {
 	h.t.Helper()
 	var b strings.Builder
-	script := luahost.Script{Name: "x.lua", Source: source, Stdout: &b}
+	script := luahost.Script{Name: "x.lua", Source: source, Streams: system.Streams{Out: &b}}
 	if err := runScript(h.t.Context(), adsitree.New(h.c, api.Terms{}), script, time.Minute); err != nil {
 		fmt.Fprintf(&b, "error: %v\n", err)
 	}

@@ -6,9 +6,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -20,6 +22,7 @@ import (
 	"restante/admin/api"
 	adsi "restante/adsi-compat"
 	"restante/adsi-compat/luahost"
+	"restante/adsi-compat/luahost/system"
 	"restante/metabase"
 	"restante/metabase/schema"
 	carried "restante/scripts"
@@ -29,11 +32,13 @@ func (c *cli) runCommand() *urfave.Command {
 	return &urfave.Command{
 		Name: "run", Usage: "run a Lua administration script", ArgsUsage: "SCRIPT.lua|@NAME|- [ARG]...",
 		Description: "SCRIPT.lua is a file, @NAME a script that the binary carries (@list prints their names), and - standard input.\n" +
-			"The script runs in the process of this command, with your rights. It has GetObject, print, and its arguments in\n" +
-			"arg. Each SetInfo is one batch, recorded with your name.",
+			"The script runs in the process of this command, with your rights and your files; its arguments are in arg. Each\n" +
+			"SetInfo is one batch, recorded with your name. It requires modules from its own folder (of standard input: the\n" +
+			"current one), then from $RESTANTE_LUA, by default the folder restante/lua among your user's settings.",
 		Flags: []urfave.Flag{
 			&urfave.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "stop the script after `DURATION`"},
 			&urfave.BoolFlag{Name: "dry-run", Usage: "change nothing, and print what the script would change and affect"},
+			&urfave.BoolFlag{Name: "sandbox", Usage: "take files, programs and the environment away from the script"},
 		},
 		Action: c.withArgs(1, -1, func(cx *urfave.Context) error {
 			if cx.Args().First() == "@list" {
@@ -43,9 +48,13 @@ func (c *cli) runCommand() *urfave.Command {
 			if err != nil {
 				return err
 			}
-			script.Args, script.Stdout = cx.Args().Tail(), c.verbatim()
+			script.Args, script.Sandbox = cx.Args().Tail(), cx.Bool("sandbox")
+			script.Streams = system.Streams{In: c.in, Out: c.verbatim(), Err: c.err}
 			if c.json {
-				script.Stdout = jsonText{c.out}
+				script.Out = jsonText{c.out}
+			}
+			if script.Modules, err = moduleFolders(cx.Args().First(), script.Sandbox); err != nil {
+				return err
 			}
 			timeout := cx.Duration("timeout")
 			if timeout <= 0 {
@@ -95,7 +104,7 @@ func (c *cli) printMade(made adsitree.Made) error {
 	})
 }
 
-// runScript runs a script over tree. Whatever its error was, the script failed.
+// runScript runs a script over tree.
 func runScript(ctx context.Context, tree adsi.Tree, s luahost.Script, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it ran for more than %s", timeout))
 	defer cancel()
@@ -126,6 +135,37 @@ func (c *cli) readScript(name string) (luahost.Script, error) {
 		name = "stdin"
 	}
 	return luahost.Script{Name: filepath.Base(name), Source: source}, err
+}
+
+// moduleFolders are the folders that a script requires from: its own, and the
+// administrator's. In a sandbox no link leads out of them.
+func moduleFolders(script string, sandbox bool) ([]system.Folder, error) {
+	var folders []system.Folder
+	var dirs []string
+	if strings.HasPrefix(script, "@") {
+		folders = append(folders, system.Folder{Name: "the binary", FS: carried.Files})
+	} else {
+		dirs = append(dirs, filepath.Dir(script)) // of "-": the current one
+	}
+	mine, err := os.UserConfigDir()
+	if mine = filepath.Join(mine, "restante", "lua"); err == nil || os.Getenv("RESTANTE_LUA") != "" {
+		dirs = append(dirs, cmp.Or(os.Getenv("RESTANTE_LUA"), mine))
+	}
+	for _, dir := range dirs {
+		folder := system.Folder{Name: dir, FS: os.DirFS(dir)}
+		if sandbox {
+			root, err := os.OpenRoot(dir)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			folder.FS = root.FS() // open until the process ends
+		}
+		folders = append(folders, folder)
+	}
+	return folders, nil
 }
 
 // A carriedScript is a script in the binary.

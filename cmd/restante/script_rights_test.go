@@ -13,6 +13,7 @@ import (
 	"restante/admin/api"
 	"restante/admin/tree"
 	"restante/adsi-compat/luahost"
+	"restante/adsi-compat/luahost/system"
 	"restante/metabase"
 )
 
@@ -48,7 +49,7 @@ func TestScriptsHaveTheirCallersRights(t *testing.T) {
 	for _, tt := range tests {
 		who := api.Caller{Who: []metabase.Principal{"user:somebody", tt.who}, Origin: metabase.FromCLI}
 		var out strings.Builder
-		err := runScript(t.Context(), adsitree.New(d.Direct(who), api.Terms{}), luahost.Script{Name: "x.lua", Source: tt.source, Stdout: &out}, time.Minute)
+		err := runScript(t.Context(), adsitree.New(d.Direct(who), api.Terms{}), luahost.Script{Name: "x.lua", Source: tt.source, Streams: system.Streams{Out: &out}}, time.Minute)
 		if err != nil {
 			fmt.Fprint(&out, err)
 		}

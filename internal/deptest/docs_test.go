@@ -123,6 +123,7 @@ var direct = regexp.MustCompile(`(?m)^\t(\S+) v\S+$`)
 // reason.
 var manyImporters = map[string]string{
 	"github.com/emersion/go-sasl": "its interfaces are go-smtp's: account makes the mechanisms, and those between it and wire pass them on",
+	"github.com/yuin/gopher-lua":  "a package for each part of a script's library",
 	"golang.org/x/text":           "a package for each of its subjects: key has its normal forms, mbxml its encodings",
 	"golang.org/x/sys":            "system calls: each package makes those of its own subject",
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package luahost
+package stdlib
 
 import (
 	"strings"
@@ -109,7 +109,7 @@ func gsub(vm *lua.LState) int {
 			b.WriteString(m.Src[start:min(start+1, len(m.Src))])
 			at++
 		}
-		if b.Len() > maxString {
+		if b.Len() > MaxText {
 			tooLong(vm)
 		}
 		if strings.HasPrefix(m.Pat, "^") {
@@ -170,7 +170,7 @@ func (m *matcher) expand(with, whole string) string {
 			b.WriteByte(with[i+1])
 		}
 		i++
-		if b.Len() > maxString {
+		if b.Len() > MaxText {
 			tooLong(m.vm)
 		}
 	}

@@ -1,35 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package luahost
+// Package stdlib has the library of a script that needs nothing of the system: Lua
+// 5.1's own functions on texts, tables and numbers, bounded in memory and time, and
+// bit. It compiles the script, too.
+package stdlib
 
 import (
-	"context"
 	"fmt"
 	"regexp"
-	"runtime/metrics"
 	"strings"
-	"time"
 
 	lua "github.com/yuin/gopher-lua"
 )
-
-// MaxMemory is the Script.Memory of a script that names none.
-const MaxMemory = 512 << 20
 
 // Limits of a script. gopher-lua has none that does not end the whole process,
 // and checks the context between the script's steps only: a call of the library
 // should be short.
 const (
-	maxString = 4 << 20   // octets of a string that a function returns
-	maxSource = 256 << 10 // octets of a script: one that is nested deeper than memory ends the process
+	MaxText   = 32 << 20  // octets of a text that is made or read
+	MaxSource = 256 << 10 // octets of a script: one that is nested deeper than memory ends the process
 	maxArray  = 1 << 20   // members: a greater index would allocate all members below it
 )
 
 func init() { lua.MaxArrayIndex = maxArray }
 
-// bounded replaces functions of the library by bounded ones that stop with the
-// context.
-func bounded(vm *lua.LState) {
+// Open opens Lua's library but for what reads a file or starts a program. Its
+// functions are bounded and stop with the context of vm.
+func Open(vm *lua.LState) {
+	for _, lib := range []struct {
+		name string
+		open lua.LGFunction
+	}{
+		{lua.BaseLibName, lua.OpenBase},
+		{lua.TabLibName, lua.OpenTable},
+		{lua.StringLibName, lua.OpenString},
+		{lua.MathLibName, lua.OpenMath},
+		{lua.OsLibName, lua.OpenOs},
+	} {
+		vm.Push(vm.NewFunction(lib.open))
+		vm.Push(lua.LString(lib.name))
+		vm.Call(1, 0)
+	}
+	for _, name := range []string{"dofile", "loadfile", "require", "module", "newproxy", "_printregs", "collectgarbage"} {
+		vm.SetGlobal(name, lua.LNil)
+	}
+	os := vm.GetGlobal(lua.OsLibName).(*lua.LTable)
+	for _, name := range []string{"execute", "exit", "getenv", "setenv", "remove", "rename", "tmpname", "setlocale"} {
+		os.RawSetString(name, lua.LNil)
+	}
+	vm.SetGlobal("bit", vm.SetFuncs(vm.NewTable(), bits))
+	bound(vm)
+}
+
+// bound replaces functions of the library by bounded ones.
+func bound(vm *lua.LState) {
 	for name, f := range map[string]lua.LGFunction{"load": load, "loadstring": loadString} {
 		vm.SetGlobal(name, vm.NewFunction(f))
 	}
@@ -42,38 +66,12 @@ func bounded(vm *lua.LState) {
 	})
 }
 
-// watchMemory returns a context that also ends when the process's memory has grown
-// by more than growth. Garbage that is not yet collected counts, too. The
-// caller must call end.
-func watchMemory(ctx context.Context, growth uint64) (_ context.Context, end func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
-	metrics.Read(sample)
-	most := sample[0].Value.Uint64() + growth
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			if metrics.Read(sample); sample[0].Value.Uint64() > most {
-				cancel(fmt.Errorf("more than %d MiB of memory were taken", growth>>20))
-			}
-		}
-	}()
-	return ctx, func() { cancel(nil); <-done }
-}
-
-func tooLong(vm *lua.LState) { vm.RaiseError("the text would have more than %d octets", maxString) }
+// tooLong raises the error of a text above MaxText.
+func tooLong(vm *lua.LState) { vm.RaiseError("the text would have more than %d octets", MaxText) }
 
 func repeat(vm *lua.LState) int {
 	s, n := vm.CheckString(1), max(vm.CheckInt(2), 0)
-	if len(s) > 0 && n > maxString/len(s) {
+	if len(s) > 0 && n > MaxText/len(s) {
 		tooLong(vm)
 	}
 	vm.Push(lua.LString(strings.Repeat(s, n)))
@@ -93,7 +91,7 @@ func concat(vm *lua.LState) int {
 		if i < to {
 			b.WriteString(sep)
 		}
-		if b.Len() > maxString {
+		if b.Len() > MaxText {
 			tooLong(vm)
 		}
 	}
@@ -121,7 +119,7 @@ func checkFormat(vm *lua.LState) {
 		}
 	}
 	const perVerb, perOctet = 512, 5 // a large number with two digits of precision; % #x
-	if verbs := strings.Count(s, "%"); verbs > 0 && len(s)+verbs*perVerb+min(verbs, vm.GetTop()-1)*longest*perOctet > 4*maxString {
+	if verbs := strings.Count(s, "%"); verbs > 0 && len(s)+verbs*perVerb+min(verbs, vm.GetTop()-1)*longest*perOctet > 4*MaxText {
 		tooLong(vm)
 	}
 }
@@ -133,7 +131,7 @@ func loadString(vm *lua.LState) int {
 func load(vm *lua.LState) int {
 	next, name := vm.CheckFunction(1), vm.OptString(2, "?")
 	var b strings.Builder
-	for b.Len() <= maxSource {
+	for b.Len() <= MaxSource {
 		vm.Push(next)
 		vm.Call(0, 1)
 		piece := vm.Get(-1)
@@ -150,7 +148,7 @@ func load(vm *lua.LState) int {
 }
 
 func compile(vm *lua.LState, source, name string) int {
-	fn, err := loadSource(vm, source, name)
+	fn, err := Load(vm, source, name)
 	if err != nil {
 		vm.Push(lua.LNil)
 		vm.Push(lua.LString(err.Error()))
@@ -160,9 +158,22 @@ func compile(vm *lua.LState, source, name string) int {
 	return 1
 }
 
-func loadSource(vm *lua.LState, source, name string) (*lua.LFunction, error) {
-	if len(source) > maxSource {
-		return nil, fmt.Errorf("%s: has more than %d octets", name, maxSource)
+// Load compiles the source of a chunk. The error names its line.
+func Load(vm *lua.LState, source, name string) (*lua.LFunction, error) {
+	if len(source) > MaxSource {
+		return nil, fmt.Errorf("%s: has more than %d octets", name, MaxSource)
 	}
-	return compileSource(vm, source, name)
+	return compileSource(vm, skipShebang(source), name)
+}
+
+// skipShebang empties a first line that begins with #; line numbers stay right.
+func skipShebang(source string) string {
+	if !strings.HasPrefix(source, "#") {
+		return source
+	}
+	_, rest, found := strings.Cut(source, "\n")
+	if !found {
+		return ""
+	}
+	return "\n" + rest
 }
