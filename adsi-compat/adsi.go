@@ -17,9 +17,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -47,6 +50,9 @@ type Reader interface {
 	DataPaths(ctx context.Context, p metabase.Path, id metabase.ID) ([]metabase.Path, error)
 }
 
+// ErrNoService is the error of a Tree for what only the running service can do.
+var ErrNoService = errors.New("the service is needed and does not run")
+
 // A Directory binds paths to objects for one script.
 type Directory struct {
 	tree   Tree
@@ -66,6 +72,8 @@ const (
 	CodeInvalid       = 0x80070057
 	CodeUnknownProp   = 0x80005006
 	CodeNotSet        = 0x800CC801
+	CodeNoService     = 0x80070426
+	CodeNoHost        = 0x800706BA
 	CodeFailed        = 0x80004005
 )
 
@@ -98,6 +106,8 @@ func (d *Directory) wrap(op, on string, err error) error {
 	}
 	code := uint32(CodeFailed)
 	switch {
+	case errors.Is(err, ErrNoService):
+		code = CodeNoService
 	case errors.Is(err, metabase.NotFound):
 		code = CodePathNotFound
 	case errors.Is(err, metabase.Exists):
@@ -131,10 +141,13 @@ func (d *Directory) apply(ctx context.Context, rev metabase.Rev, ops ...metabase
 }
 
 // GetObject binds the key at an ADsPath: IIS://HOST/SERVICE/..., in any case,
-// where HOST is LocalHost or this machine's name and the leading /LM is left
-// out. IIS://HOST alone is the machine.
+// where HOST is LocalHost or a name or address of this machine and the leading
+// /LM is left out. IIS://HOST alone is the machine.
 func (d *Directory) GetObject(ctx context.Context, adsPath string) (*Object, error) {
-	path, err := parsePath(adsPath)
+	path, err := parsePath(ctx, adsPath)
+	if errors.Is(err, errNoHost) {
+		return nil, &Error{Code: CodeNoHost, Op: "GetObject", On: adsPath, Err: err}
+	}
 	if err != nil {
 		return nil, &Error{Code: CodeBadName, Op: "GetObject", On: adsPath, Err: err}
 	}
@@ -157,14 +170,19 @@ func (d *Directory) object(key Key) *Object {
 	return &Object{dir: d, path: key.Path, class: key.Class, read: view{key, d.schema}, at: d.edits}
 }
 
-func parsePath(adsPath string) (metabase.Path, error) {
+var errNoHost = errors.New("is not this machine, and no other one is reached from here: run it there, with LocalHost")
+
+func parsePath(ctx context.Context, adsPath string) (metabase.Path, error) {
 	const scheme = "IIS://"
 	if len(adsPath) < len(scheme) || !strings.EqualFold(adsPath[:len(scheme)], scheme) {
 		return "", errors.New("the path must begin with IIS://")
 	}
 	host, rest, _ := strings.Cut(adsPath[len(scheme):], "/")
-	if !isThisHost(host) {
-		return "", fmt.Errorf("%q is not this machine: use LocalHost", host)
+	if host == "" {
+		return "", errors.New("the path names no machine: IIS://LocalHost/SMTPSVC/1")
+	}
+	if !isThisHost(ctx, host) {
+		return "", fmt.Errorf("%q %w", host, errNoHost)
 	}
 	first, _, _ := strings.Cut(rest, "/")
 	if strings.EqualFold(first, "Schema") {
@@ -173,12 +191,41 @@ func parsePath(adsPath string) (metabase.Path, error) {
 	return metabase.ParsePath("/LM/" + rest)
 }
 
-func isThisHost(host string) bool {
+// isThisHost knows this machine by its names, with and without a domain, and by
+// its addresses.
+func isThisHost(ctx context.Context, host string) bool {
 	if strings.EqualFold(host, "LocalHost") || host == "." {
 		return true
 	}
+	if addr, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return isThisAddr(addr)
+	}
 	name, err := os.Hostname()
-	return err == nil && host != "" && strings.EqualFold(host, name)
+	if err != nil || name == "" {
+		return false
+	}
+	short, _, _ := strings.Cut(name, ".")
+	if strings.EqualFold(host, name) || strings.EqualFold(host, short) {
+		return true
+	}
+	if first, _, _ := strings.Cut(host, "."); !strings.EqualFold(first, short) {
+		return false // only our name is worth a question
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	return err == nil && slices.ContainsFunc(addrs, isThisAddr)
+}
+
+func isThisAddr(addr netip.Addr) bool {
+	if addr.IsLoopback() {
+		return true
+	}
+	addrs, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(addrs, func(a net.Addr) bool {
+		own, err := netip.ParsePrefix(a.String())
+		return err == nil && own.Addr().Unmap() == addr.Unmap()
+	})
 }
 
 // adsPath writes a path as scripts know it.

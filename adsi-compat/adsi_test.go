@@ -188,7 +188,7 @@ func TestBindingAsksForTheRightToRead(t *testing.T) {
 		{"user:one", "IIS://LocalHost/W3SVC/1", CodeAccessDenied},
 		{"user:svc", held1, CodeAccessDenied}, // the nearest list decides alone
 		{"user:joe", "IIS://LocalHost/SMTPSVC", CodeAccessDenied},
-		{"user:one", "IIS://elsewhere/SMTPSVC", CodeBadName},
+		{"user:one", "IIS://elsewhere/SMTPSVC", CodeNoHost},
 	}
 	w := twoSites(t)
 	for _, tt := range tests {

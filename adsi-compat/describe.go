@@ -11,15 +11,15 @@ import (
 )
 
 // Facts is an object that can only be read: values by name, each a bool,
-// uint32, string, []string, []byte, IPList or nil.
+// uint32, int64, string, []string, []byte, IPList or nil.
 type Facts map[string]any
 
 const schemaPath = "IIS://LocalHost/Schema/"
 
 // Describe gives the class or property that a path IIS://HOST/Schema/NAME
 // names; ok is false for every other path. Of the schema nothing is secret.
-func (d *Directory) Describe(path string) (f Facts, ok bool) {
-	p, err := parsePath(path)
+func (d *Directory) Describe(ctx context.Context, path string) (f Facts, ok bool) {
+	p, err := parsePath(ctx, path)
 	if err != nil || !p.Within("/Schema") {
 		return nil, false
 	}
@@ -59,7 +59,7 @@ func (d *Directory) property(name string) (Facts, bool) {
 	f := attributes(p, p.Item(d.defaultOf(p)))
 	f["Name"], f["Class"], f["ADsPath"], f["Parent"] = p.Name, "Property", schemaPath+p.Name, strings.TrimSuffix(schemaPath, "/")
 	f["Syntax"], f["MultiValued"] = syntax(p), p.Type == metabase.MultiSZType
-	f["MinRange"], f["MaxRange"] = uint32(p.Min), uint32(p.Max)
+	f["MinRange"], f["MaxRange"] = p.Min, p.Max
 	return f, true
 }
 

@@ -136,17 +136,17 @@ func TestDescribe(t *testing.T) {
 		{site1, "", nil},
 	}
 	for _, tt := range tests {
-		f, ok := d.Describe(tt.path)
+		f, ok := d.Describe(t.Context(), tt.path)
 		if ok != (tt.want != nil) || f[tt.fact] != tt.want {
 			t.Errorf("%s: %s is %v, %v; want %v", tt.path, tt.fact, f[tt.fact], ok, tt.want)
 		}
 	}
-	f, _ := d.Describe("IIS://LocalHost/Schema/IIsSmtpServer")
+	f, _ := d.Describe(t.Context(), "IIS://LocalHost/Schema/IIsSmtpServer")
 	if !slices.Contains(f["Containment"].([]string), "IIsSmtpDomain") || !slices.Contains(f["OptionalProperties"].([]string), "MaxRecipients") {
 		t.Errorf("IIsSmtpServer: %v", f)
 	}
 	o := newTreeFixture(t).bind(t, site1)
-	if _, ok := d.Describe(o.Schema()); !ok {
+	if _, ok := d.Describe(t.Context(), o.Schema()); !ok {
 		t.Errorf("%s leads nowhere", o.Schema())
 	}
 }

@@ -3,6 +3,7 @@
 package adsi
 
 import (
+	"os"
 	"testing"
 
 	"restante/internal/deptest"
@@ -19,18 +20,27 @@ func TestLayers(t *testing.T) {
 }
 
 func TestParsePath(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct{ in, want string }{
 		{"IIS://LocalHost/SMTPSVC/1", "/LM/SMTPSVC/1"},
 		{"iis://localhost/smtpsvc/", "/LM/smtpsvc"},
 		{"IIS://LocalHost", "/LM"},
 		{"IIS://./SMTPSVC", "/LM/SMTPSVC"},
+		{"IIS://127.0.0.1/SMTPSVC", "/LM/SMTPSVC"},
+		{"IIS://[::1]/SMTPSVC", "/LM/SMTPSVC"},
+		{"IIS://" + host + "/SMTPSVC", "/LM/SMTPSVC"},
+		{"IIS://192.0.2.1/SMTPSVC", ""},
+		{"IIS:///SMTPSVC", ""},
 		{"IIS://LocalHost/Schema/RouteAction", "/Schema/RouteAction"},
 		{"IIS:/LocalHost", ""},
 		{"IIS://", ""},
 		{"IIS://no-such-host.invalid/SMTPSVC", ""},
 	}
 	for _, tt := range tests {
-		got, err := parsePath(tt.in)
+		got, err := parsePath(t.Context(), tt.in)
 		if string(got) != tt.want || (err == nil) != (tt.want != "") {
 			t.Errorf("parsePath(%q) = %q, %v; want %q", tt.in, got, err, tt.want)
 		}

@@ -92,7 +92,7 @@ func held(p schema.Prop, item metabase.Property) (Held, error) {
 // ClassAt gives the class that a new key at an ADsPath has by its place, IIsObject
 // where the place allows several.
 func (d *Directory) ClassAt(ctx context.Context, adsPath string) (string, error) {
-	path, err := parsePath(adsPath)
+	path, err := parsePath(ctx, adsPath)
 	if err != nil {
 		return "", &Error{Code: CodeBadName, Op: "Create", On: adsPath, Err: err}
 	}

@@ -92,6 +92,9 @@ func parse(p schema.Prop, value any) (metabase.Value, error) {
 func texts(p schema.Prop, value any) ([]string, error) {
 	switch v := value.(type) {
 	case string:
+		if b, ok := anyNumber(p, v); ok {
+			return []string{strconv.FormatBool(b)}, nil
+		}
 		if p.Syntax == schema.Accounts { // IIS takes several in one string
 			return schema.SplitAccounts(v), nil
 		}
@@ -99,6 +102,12 @@ func texts(p schema.Prop, value any) ([]string, error) {
 	case []string:
 		return v, nil
 	case float64:
+		if p.Syntax == schema.Boolean || p.Syntax == schema.Flag {
+			return []string{strconv.FormatBool(v != 0)}, nil
+		}
+		if v < 0 && v >= -1<<31 && p.Type == metabase.DWordType { // ADSI's numbers have a sign
+			v += 1 << 32
+		}
 		return []string{strconv.FormatFloat(v, 'f', -1, 64)}, nil
 	case bool:
 		if p.Syntax == schema.Integer && p.Name == "" {
@@ -181,4 +190,11 @@ func each[T comparable](entries []string, parse func(string) (T, error)) (out []
 		}
 	}
 	return out, err
+}
+
+// anyNumber reads a text with a number for a boolean as VBScript does: all but 0
+// is true.
+func anyNumber(p schema.Prop, s string) (value, ok bool) {
+	n, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	return n != 0, err == nil && (p.Syntax == schema.Boolean || p.Syntax == schema.Flag)
 }

@@ -159,6 +159,19 @@ func (t *Tree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) 
 	if strict && errors.Is(err, metabase.Conflict) {
 		return &api.Error{Kind: api.KindRefused, Text: err.Error()} // no conflict that reading again would mend
 	}
+	return marked(err)
+}
+
+// noService is an error that is also adsi.ErrNoService.
+type noService struct{ error }
+
+func (e noService) Unwrap() error        { return e.error }
+func (e noService) Is(target error) bool { return target == adsi.ErrNoService }
+
+func marked(err error) error {
+	if e := (*api.Error)(nil); errors.As(err, &e) && e.Kind == api.KindNoService {
+		return noService{err}
+	}
 	return err
 }
 
@@ -182,13 +195,13 @@ func line(op metabase.Op) (api.Line, error) {
 	words := func(w ...string) (api.Line, error) { return api.Line{Words: w}, nil }
 	switch op := op.(type) {
 	case metabase.AddKey:
-		return words("add", "--", string(op.Path), op.Class)
+		return api.Line{Words: []string{"add", "--", string(op.Path), op.Class}, AsIIS: true}, nil
 	case metabase.Set:
 		if err := op.Property.Check(); err != nil { // JSON would replace octets that are not UTF-8
 			return api.Line{}, &metabase.Refused{Problems: []metabase.Problem{{Path: op.Path, ID: op.Property.ID, Err: err}}}
 		}
 		p := api.PropertyOf(op.Property)
-		return api.Line{Words: []string{"set", "--", string(op.Path)}, Property: &p}, nil
+		return api.Line{Words: []string{"set", "--", string(op.Path)}, Property: &p, AsIIS: true}, nil
 	case metabase.Unset:
 		return words("unset", "--", string(op.Path), fmt.Sprint(uint32(op.ID)))
 	case metabase.Remove:

@@ -33,6 +33,10 @@ type Line struct {
 	// Property is what the verb set stores, in the place of PROP VALUE.
 	Property *Property `json:"property,omitempty"`
 
+	// AsIIS makes the line do what it did in IIS: a new site gets its folders and
+	// containers, and a folder of a Windows machine is one below the data folder.
+	AsIIS bool `json:"as_iis,omitempty"`
+
 	Broken string `json:"broken,omitempty"` // why it could not be split into words
 }
 

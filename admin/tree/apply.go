@@ -242,8 +242,14 @@ func (d handlers) plan(ctx context.Context, who api.Caller, lines []api.Line) (p
 	failed, notFound := 0, 0
 	for _, l := range lines {
 		op, err := p.line(ctx, who, l)
+		ops := []metabase.Op{op}
+		if err == nil && l.AsIIS {
+			ops, err = p.asIIS(ctx, op)
+		}
 		if err == nil {
-			out.add(op, l.Number)
+			for _, op := range ops {
+				out.add(op, l.Number)
+			}
 			continue
 		}
 		e := api.AsError(err)

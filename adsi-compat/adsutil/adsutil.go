@@ -117,8 +117,8 @@ func (c *call) explain(err error) error {
 	if said.On != "" && said.Code == adsi.CodePathNotFound {
 		e.Err = fmt.Errorf("%s: %w", said.On, said.Err)
 	}
-	if c.server != "" && said.Code == adsi.CodeBadName {
-		e.Err = fmt.Errorf("-s:%s: %w, and run the command on %[1]s itself", c.server, said.Err)
+	if c.server != "" && said.Code == adsi.CodeNoHost {
+		e.Err = fmt.Errorf("-s:%s: %w", c.server, said.Err)
 		e.Hint = "adsutil " + e.Doing
 	}
 	return e
@@ -194,7 +194,7 @@ func (c *call) current(name string) string {
 			return now
 		}
 	}
-	if facts, ok := c.dir.Describe("IIS://LocalHost/Schema/" + name); ok && facts["PropName"] != nil {
+	if facts, ok := c.dir.Describe(c.ctx, "IIS://LocalHost/Schema/"+name); ok && facts["PropName"] != nil {
 		return fmt.Sprint(facts["PropName"])
 	}
 	return name

@@ -153,7 +153,7 @@ func (c *call) set() error {
 
 // value makes of words what an object takes.
 func (c *call) value(name string, words []string) (any, error) {
-	facts, _ := c.dir.Describe("IIS://LocalHost/Schema/" + name)
+	facts, _ := c.dir.Describe(c.ctx, "IIS://LocalHost/Schema/"+name)
 	if strings.EqualFold(name, "AuthFlags") {
 		if n, ok := authFlags(words); ok {
 			return n, nil

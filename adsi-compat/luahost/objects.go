@@ -47,7 +47,7 @@ func (h *host) register(vm *lua.LState) {
 	})
 	vm.SetGlobal("GetObject", vm.NewFunction(func(vm *lua.LState) int {
 		path := vm.CheckString(1)
-		if facts, ok := h.dir.Describe(path); ok {
+		if facts, ok := h.dir.Describe(h.ctx, path); ok {
 			vm.Push(h.ofFacts(vm, facts))
 			return 1
 		}

@@ -20,6 +20,8 @@ func (h *host) toLua(vm *lua.LState, v any) lua.LValue {
 	case bool:
 		return lua.LBool(v)
 	case uint32:
+		return lua.LNumber(int32(v)) // ADSI's numbers have a sign: -1 is the greatest
+	case int64:
 		return lua.LNumber(v)
 	case string:
 		return lua.LString(v)

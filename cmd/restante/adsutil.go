@@ -63,7 +63,7 @@ func adsutilError(err error) error {
 		e.Kind = api.KindNotFound
 	case adsi.CodeAlreadyExists, adsi.CodeInvalid, adsi.CodeAccessDenied:
 		e.Kind = api.KindRefused
-	case adsi.CodeBadName:
+	case adsi.CodeBadName, adsi.CodeNoHost:
 		e.Kind = api.KindUsage
 	}
 	return e

@@ -69,6 +69,7 @@ func (c *cli) runCommand() *urfave.Command {
 			if cx.Bool("dry-run") {
 				tree = adsitree.NewDryRun(conn, c.terms)
 			}
+			cx.Context = api.WithNotes(cx.Context, c.warnOnce())
 			debug.SetMemoryLimit(luahost.MaxMemory) // collect garbage before it counts
 			err = runScript(cx.Context, tree, script, timeout)
 			if !cx.Bool("dry-run") {
@@ -83,6 +84,18 @@ func (c *cli) runCommand() *urfave.Command {
 			}
 			return c.answerOwn(difference, func(w table) { printApplied(w, difference) })
 		}),
+	}
+}
+
+// warnOnce returns a function that prints each note once: a dry run makes the
+// same changes again and again.
+func (c *cli) warnOnce() func(api.Noted) {
+	told := map[api.Noted]bool{}
+	return func(n api.Noted) {
+		if !told[n] {
+			c.warn(n.Subject, n.Text)
+		}
+		told[n] = true
 	}
 }
 

@@ -73,11 +73,26 @@ func CreateSite(snap metabase.Snapshot, site NewSite) (int, []metabase.Op, error
 		site.Name = fmt.Sprintf("SMTP Site %d", n)
 	}
 	if site.Dir == "" {
-		site.Dir = "Mailroot-" + strconv.Itoa(n)
+		site.Dir = mailroot(n)
 	}
 	b := &builder{snap: snap, schema: schema.IIS()}
 	b.site(n, site)
 	return n, b.ops, b.err
+}
+
+func mailroot(n int) string { return "Mailroot-" + strconv.Itoa(n) }
+
+// SiteParts returns the operations that give the site whose key is made at path
+// the folders and containers that CreateSite gives one; none where path is no
+// place of a site.
+func SiteParts(snap metabase.Snapshot, path metabase.Path) ([]metabase.Op, error) {
+	n, rest, ok := siteOf(path)
+	if !ok || rest != "" {
+		return nil, nil
+	}
+	b := &builder{snap: snap, schema: schema.IIS()}
+	b.parts(path, mailroot(n))
+	return b.ops, b.err
 }
 
 // CreateDomain returns the operations that make a domain's key with its
@@ -171,18 +186,23 @@ func (b *builder) site(n int, site NewSite) {
 	if site.FQDN != "" {
 		b.set(path, FullyQualifiedDomainName, site.FQDN)
 	}
-	b.set(path, QueueDirectory, site.Dir+"/Queue")
-	b.set(path, DropDirectory, site.Dir+"/Drop")
-	b.set(path, PickupDirectory, site.Dir+"/Pickup")
-	b.set(path, BadMailDirectory, site.Dir+"/Badmail")
+	b.parts(path, site.Dir)
+	if site.Domain != "" {
+		b.key(DomainPath(n, site.Domain), schema.Domain)
+		b.set(DomainPath(n, site.Domain), RouteAction, strconv.Itoa(int(Default)))
+	}
+}
+
+// parts makes what every site has of its own: its folders and its containers.
+func (b *builder) parts(path metabase.Path, dir string) {
+	b.set(path, QueueDirectory, dir+"/Queue")
+	b.set(path, DropDirectory, dir+"/Drop")
+	b.set(path, PickupDirectory, dir+"/Pickup")
+	b.set(path, BadMailDirectory, dir+"/Badmail")
 	for _, c := range []struct{ name, class string }{
 		{"Domain", schema.Domain}, {"User", schema.User}, {"Alias", schema.Alias}, {"DL", schema.DL},
 		{"Sessions", schema.Sessions}, {"RoutingSources", schema.RoutingSource},
 	} {
 		b.key(path.Join(c.name), c.class)
-	}
-	if site.Domain != "" {
-		b.key(DomainPath(n, site.Domain), schema.Domain)
-		b.set(DomainPath(n, site.Domain), RouteAction, strconv.Itoa(int(Default)))
 	}
 }
