@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"restante/internal/kv"
+	"restante/internal/progress"
 	"restante/internal/seal"
 	"restante/metabase/internal/casefold"
 	"restante/metabase/internal/stored"
@@ -88,7 +89,7 @@ func (s *Store) create(ctx context.Context) ([]byte, error) {
 // loadTree reads the keys in the order of a walk, and builds each key after the
 // last one below it.
 func (s *Store) loadTree(ctx context.Context) (*tree.Node, error) {
-	l := loader{key: s.key, classes: map[Value]Value{}}
+	l, count := loader{key: s.key, classes: map[Value]Value{}}, progress.From(ctx)
 	for pair, err := range s.db.Scan(ctx, []byte{stored.NodeKeys}) {
 		if err != nil {
 			return nil, err
@@ -96,6 +97,7 @@ func (s *Store) loadTree(ctx context.Context) (*tree.Node, error) {
 		if err := l.add(pair); err != nil {
 			return nil, err
 		}
+		count.Add(1)
 	}
 	if len(l.open) == 0 {
 		return nil, key.Errorf(Damaged, "the root key is missing")

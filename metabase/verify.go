@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 
+	"restante/internal/progress"
 	"restante/metabase/internal/stored"
 	"restante/metabase/internal/tree"
 )
@@ -29,6 +30,9 @@ func (s *Store) verify(ctx context.Context) error {
 		found = append(found, &Error{Op: "verify", Path: p, Kind: Damaged, Err: fmt.Errorf(format, args...)})
 	}
 	img := s.cur.Load()
+	count := progress.From(ctx)
+	img.root.Walk(Root, func(Path, *tree.Node) bool { count.Expect(1); return true })
+	count.Expect(int(img.rev + 1 - s.pages.oldest()))
 	raw, _, err := s.db.Get([]byte{stored.MetaKey})
 	if err != nil {
 		return &Error{Op: "verify", Err: err}
@@ -66,6 +70,7 @@ func (s *Store) verify(ctx context.Context) error {
 func (s *Store) verifyHistory(ctx context.Context, img *image, bad func(Path, string, ...any)) {
 	var at historyReader
 	for rev := s.pages.oldest(); rev <= img.rev; rev++ {
+		progress.From(ctx).Add(1)
 		if _, err := at.entry(ctx, s, rev); err != nil && rev >= s.pages.oldest() { // else dropped meanwhile
 			bad("", "%w", err)
 		}

@@ -12,8 +12,11 @@ import (
 	"iter"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 
 	"restante/admin/api"
+	"restante/internal/progress"
 )
 
 // A Client is an api.Conn to a running service. Close it after use.
@@ -64,6 +67,9 @@ func (c *Client) post(ctx context.Context, path string, request []byte) (*http.R
 		r.Header.Set(name, string(text))
 	}
 	r.Header.Set(headerOrigin, string(c.who.Origin))
+	if progress.From(ctx) != nil {
+		r.Header.Set(headerProgress, "wanted")
+	}
 	resp, err := c.http.Do(r)
 	if err != nil {
 		return nil, lost(ctx, err)
@@ -85,8 +91,24 @@ func lost(ctx context.Context, err error) error {
 	return &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf("the conversation with the service: %v", err)}
 }
 
+// withProgress takes what the service tells of a call that is under way over to m.
+func withProgress(ctx context.Context, m *progress.Meter) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		Got1xxResponse: func(_ int, h textproto.MIMEHeader) error {
+			var done, total int64
+			if _, err := fmt.Sscanf(h.Get(headerProgress), progressForm, &done, &total); err == nil {
+				m.Set(done, total)
+			}
+			return nil
+		},
+	})
+}
+
 // Call implements api.Conn.
 func (c *Client) Call(ctx context.Context, method string, request []byte) (json.RawMessage, error) {
+	if m := progress.From(ctx); m != nil {
+		ctx = withProgress(ctx, m)
+	}
 	resp, err := c.post(ctx, pathCall+method, request)
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"restante/admin/api"
+	"restante/internal/progress"
 	"restante/metabase"
 )
 
@@ -34,8 +35,12 @@ const (
 	headerComment = "Restante-Comment"
 	headerTerms   = "Restante-Terms"
 	headerNote    = "Restante-Note" // of an answer; may be there several times
-	pathCall      = "/call/"
-	pathStream    = "/stream/"
+	// A request that has it gets responses 102 (Processing) before the answer,
+	// each with the steps that are done and their total.
+	headerProgress = "Restante-Progress"
+	progressForm   = "%d/%d"
+	pathCall       = "/call/"
+	pathStream     = "/stream/"
 )
 
 // Time limits of a connection. A stream has none.
@@ -44,6 +49,9 @@ const (
 	requestTime = time.Minute // the whole request
 	idleTime    = time.Minute // until the next one
 )
+
+// progressStep is the time between two responses about the progress of a call.
+const progressStep = 250 * time.Millisecond
 
 // peerKey is the context key of a connection's peer.
 type peerKey struct{}
@@ -129,12 +137,18 @@ func caller(r *http.Request) (api.Caller, error) {
 func (s handler) answer(w http.ResponseWriter, r *http.Request) {
 	conn, request, err := s.accept(w, r)
 	var raw json.RawMessage
+	var notes []string
 	if err == nil {
 		ctx := api.WithNotes(r.Context(), func(n api.Noted) {
 			note, _ := json.Marshal(n) // always marshals, to one line
-			w.Header().Add(headerNote, string(note))
+			notes = append(notes, string(note))
 		})
+		ctx, stop := startProgress(ctx, w, r)
 		raw, err = conn.Call(ctx, strings.TrimPrefix(r.URL.Path, pathCall), request)
+		stop()
+	}
+	for _, note := range notes {
+		w.Header().Add(headerNote, note)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
@@ -142,6 +156,35 @@ func (s handler) answer(w http.ResponseWriter, r *http.Request) {
 		raw, _ = json.Marshal(api.AsError(err)) // always marshals
 	}
 	_, _ = w.Write(raw) // the client has hung up
+}
+
+// startProgress tells a client that wants it how far the calls of the context
+// that it returns are, until stop. Nobody else writes to w meanwhile.
+func startProgress(ctx context.Context, w http.ResponseWriter, r *http.Request) (_ context.Context, stop func()) {
+	if r.Header.Get(headerProgress) == "" {
+		return ctx, func() {}
+	}
+	var m progress.Meter
+	done, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		tick := time.NewTicker(progressStep)
+		defer tick.Stop()
+		for last := int64(0); ; {
+			select {
+			case <-done:
+				w.Header().Del(headerProgress)
+				return
+			case <-tick.C:
+			}
+			if n, total := m.Count(); n != last {
+				last = n
+				w.Header().Set(headerProgress, fmt.Sprintf(progressForm, n, total))
+				w.WriteHeader(http.StatusProcessing)
+			}
+		}
+	}()
+	return progress.With(ctx, &m), func() { close(done); <-gone }
 }
 
 // A part is one line of a stream.

@@ -5,12 +5,14 @@ package tree
 import (
 	"context"
 	"fmt"
+	"iter"
 	"path/filepath"
 	"strconv"
 	"time"
 
 	"restante/admin"
 	"restante/admin/api"
+	"restante/internal/progress"
 	"restante/metabase"
 	"restante/metabase/backup"
 	"restante/metabase/schema"
@@ -28,7 +30,7 @@ func (d handlers) backup(ctx context.Context, who api.Caller, q api.BackupReques
 	if err := d.Allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
 		return api.Backup{}, err
 	}
-	f, err := backup.Save(d.Tree, d.backupDir(), q.Name, backup.Newest, backup.Options{Password: q.Password})
+	f, err := backup.Save(counted{d.Tree, progress.From(ctx)}, d.backupDir(), q.Name, backup.Newest, backup.Options{Password: q.Password})
 	if err != nil {
 		return api.Backup{}, err
 	}
@@ -82,11 +84,12 @@ func (d handlers) restore(ctx context.Context, who api.Caller, q api.RestoreRequ
 	if err := d.Allow(ctx, who, metabase.Root, metabase.AllRights); err != nil {
 		return api.Applied{}, err
 	}
-	r, _, err := backup.Open(d.backupDir(), q.Name, q.Version)
+	file, about, err := backup.Open(d.backupDir(), q.Name, q.Version)
 	if err != nil {
 		return api.Applied{}, err
 	}
-	defer r.Close()
+	defer file.Close()
+	r := progress.From(ctx).Reader(file, int(about.Size))
 	if q.DryRun {
 		c, info, err := backup.Try(ctx, d.Tree, r, q.Password, who.Batch(), schema.SchemaPath)
 		if err != nil {
@@ -122,9 +125,32 @@ func (d handlers) verify(ctx context.Context, who api.Caller, _ struct{}) (api.V
 		return api.Verified{}, err
 	}
 	snap := d.Tree.Snapshot()
-	n := 0
-	for range snap.Walk(metabase.Root) {
+	return api.Verified{Rev: snap.Rev(), Keys: keys(snap, metabase.Root)}, nil
+}
+
+// keys returns the number of keys at and below p.
+func keys(snap metabase.Snapshot, p metabase.Path) (n int) {
+	for range snap.Walk(p) {
 		n++
 	}
-	return api.Verified{Rev: snap.Rev(), Keys: n}, nil
+	return n
+}
+
+// counted counts the keys that are read of a tree for a backup.
+type counted struct {
+	admin.Tree
+	count *progress.Meter
+}
+
+func (t counted) Records(sealed bool) (metabase.Rev, []byte, iter.Seq[[]byte]) {
+	rev, proof, records := t.Tree.Records(sealed)
+	t.count.Expect(keys(t.Snapshot(), metabase.Root))
+	return rev, proof, func(yield func([]byte) bool) {
+		for r := range records {
+			if !yield(r) {
+				return
+			}
+			t.count.Add(1)
+		}
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"restante/admin/api"
 	"restante/admin/iisimport"
 	"restante/engine/settings"
+	"restante/internal/progress"
 	"restante/metabase"
 	"restante/metabase/mbxml"
 )
@@ -29,7 +30,9 @@ func (d handlers) export(ctx context.Context, who api.Caller, q api.ExportReques
 	if err := d.whole(ctx, who, v, p); err != nil {
 		return api.Exported{}, err
 	}
-	scope := mbxml.Scope{Inherited: q.Inherited, NodeOnly: q.NodeOnly}
+	count := progress.From(ctx)
+	count.Expect(keys(v.Snapshot, p))
+	scope := mbxml.Scope{Inherited: q.Inherited, NodeOnly: q.NodeOnly, Each: func() { count.Add(1) }}
 	if q.Inherited {
 		if err := d.mayInherit(ctx, who, v, p); err != nil {
 			return api.Exported{}, err
@@ -51,7 +54,7 @@ func (d handlers) mayInherit(ctx context.Context, who api.Caller, v *metabase.Vi
 }
 
 func (d handlers) importXML(ctx context.Context, who api.Caller, q api.ImportRequest) (api.Imported, error) {
-	f, err := mbxml.Read(bytes.NewReader(q.XML))
+	f, err := mbxml.Read(progress.From(ctx).Reader(bytes.NewReader(q.XML), len(q.XML)))
 	if err != nil {
 		return api.Imported{}, api.Refused("", err.Error())
 	}

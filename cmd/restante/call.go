@@ -80,7 +80,8 @@ func exchange[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q) (a
 			c.warn(n.Subject, n.Text)
 		}
 	}()
-	defer c.startProgress()()
+	ctx, stop := c.startProgress(ctx)
+	defer stop()
 	return m.Call(api.WithNotes(ctx, func(n api.Noted) {
 		if !n.Until.IsZero() {
 			c.until = n.Until

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,8 +15,9 @@ import (
 	"golang.org/x/term"
 
 	"restante/admin/api"
-	"restante/cmd/restante/internal/progress"
+	"restante/cmd/restante/internal/progressbar"
 	"restante/cmd/restante/internal/visible"
+	"restante/internal/progress"
 )
 
 func isTerminal(stream any) bool {
@@ -60,17 +62,19 @@ func colorize(line string) string {
 }
 
 // startProgress shows on a terminal, after one second, that the command is at
-// work. The function that it returns removes the display.
-func (c *cli) startProgress() (stop func()) {
+// work, and what the calls of the context that it returns count. Stop removes the
+// display.
+func (c *cli) startProgress(ctx context.Context) (_ context.Context, stop func()) {
 	if c.json || c.quiet || !ansi(c.err) {
-		return func() {}
+		return ctx, func() {}
 	}
+	var m progress.Meter
 	done, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
-		progress.Show(c.err, c.path, done)
+		progressbar.Show(c.err, c.path, m.Count, done)
 	}()
-	return func() { close(done); <-gone }
+	return progress.With(ctx, &m), func() { close(done); <-gone }
 }
 
 // confirm asks before something that cannot be undone.

@@ -18,6 +18,7 @@ import (
 	"restante/internal/disk/disktest"
 	"restante/internal/kv"
 	"restante/internal/kv/badgerkv"
+	"restante/internal/progress"
 )
 
 // real is a queue on a real spool and a real store.
@@ -275,16 +276,24 @@ func TestExportAndImport(t *testing.T) {
 	always(yes, "mx")(l) // y has it already
 	l.Close()
 	dir := filepath.Join(t.TempDir(), "out")
-	if n, err := h.q.Export(t.Context(), Filter{All: true}, dir); err != nil || n.Messages != 2 || n.Bytes != 2*int64(len(text)) {
+	var count progress.Meter
+	ctx := progress.With(t.Context(), &count)
+	if n, err := h.q.Export(ctx, Filter{All: true}, dir); err != nil || n.Messages != 2 || n.Bytes != 2*int64(len(text)) {
 		t.Fatalf("Export = %+v, %v", n, err)
+	}
+	if done, total := count.Count(); done != 2 || total != 2 {
+		t.Errorf("Export counted %d of %d messages, want 2 of 2", done, total)
 	}
 
 	g := newFixture(t)
 	g.held["b.test"] = true
 	for _, want := range []int{2, 0} { // a second run takes nothing twice
-		if n, err := g.q.Import(t.Context(), dir); err != nil || n.Messages != want {
+		if n, err := g.q.Import(ctx, dir); err != nil || n.Messages != want {
 			t.Fatalf("Import = %+v, %v; want %d", n, err, want)
 		}
+	}
+	if done, total := count.Count(); done != 6 || total != 6 {
+		t.Errorf("with two imports counted %d of %d messages, want 6 of 6", done, total)
 	}
 	g.check()
 	l, _ = g.q.Lease("b.test", "test")

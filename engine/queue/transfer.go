@@ -16,6 +16,7 @@ import (
 
 	"restante/engine/mail"
 	"restante/internal/disk"
+	"restante/internal/progress"
 )
 
 // Export writes what f picks into dir, which it makes if need be: for each
@@ -42,6 +43,8 @@ func (q *Queue) Export(ctx context.Context, f Filter, dir string) (Tally, error)
 		byID[e.id] = append(byID[e.id], e)
 	}
 	var sum tallyCounter
+	count := progress.From(ctx)
+	count.Expect(len(byID))
 	for _, e := range picked {
 		parts := byID[e.id]
 		if parts == nil {
@@ -58,6 +61,7 @@ func (q *Queue) Export(ctx context.Context, f Filter, dir string) (Tally, error)
 		if written {
 			sum.add(e)
 		}
+		count.Add(1)
 	}
 	return sum.Tally, nil
 }
@@ -120,7 +124,10 @@ func (q *Queue) Import(ctx context.Context, dir string) (Tally, error) {
 		return Tally{}, fmt.Errorf("queue: import: %w", err)
 	}
 	var sum Tally
+	count := progress.From(ctx)
+	count.Expect(len(envs))
 	for i, env := range envs {
+		count.Add(1)
 		if len(q.find(env.ID)) > 0 {
 			continue
 		}

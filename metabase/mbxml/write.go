@@ -34,6 +34,8 @@ import (
 type Scope struct {
 	Inherited bool // with the topmost key also what it inherits and may hold
 	NodeOnly  bool // the topmost key alone
+
+	Each func() // called once for each key at and below it; may be nil
 }
 
 // Write writes the keys at and below root as MetaBase.xml and returns the number
@@ -45,6 +47,9 @@ func Write(w io.Writer, snap metabase.Snapshot, root metabase.Path, s Schema, sc
 	fmt.Fprintf(out, "<configuration xmlns=\"%s\">\n<MBProperty>\n", namespace)
 	fmt.Fprintf(out, "<IIS_Global\tLocation =\".\"\n\t\tOrigin=\"%s\"\n\t>\n</IIS_Global>\n", origin)
 	for path := range snap.Walk(root) {
+		if scope.Each != nil {
+			scope.Each()
+		}
 		if path == metabase.Root || path.Within(schemaPath) {
 			continue // the schema is part of the program
 		}

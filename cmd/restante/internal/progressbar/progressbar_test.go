@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package progress
+package progressbar
 
 import (
 	"strings"
@@ -17,18 +17,24 @@ func TestLayers(t *testing.T) {
 
 func TestShow(t *testing.T) {
 	tests := []struct {
-		took time.Duration
-		want string // the last thing drawn, "" for nothing at all
+		took        time.Duration
+		done, total int64
+		want        string // the last thing drawn, "" for nothing at all
 	}{
-		{delay - time.Millisecond, ""},
-		{delay + time.Millisecond, "mb backup [=                       ] 1s"},
-		{3*time.Second + step/2, "mb backup [          =             ] 3s"},
+		{delay - time.Millisecond, 1, 2, ""},
+		{delay + time.Millisecond, 0, 0, "mb backup [=                       ] 1s"},
+		{3*time.Second + step/2, 0, 0, "mb backup [          =             ] 3s"},
+		{3*time.Second + step/2, 0, 8, "mb backup [                        ] 0% 3s"},
+		{3*time.Second + step/2, 5, 8, "mb backup [===============         ] 62% 3s"},
+		{3*time.Second + step/2, 1<<40 - 1, 1 << 40, "mb backup [======================= ] 99% 3s"},
+		{3*time.Second + step/2, 8, 8, "mb backup [          =             ] 3s"}, // what follows is not counted
 	}
 	for _, tt := range tests {
 		synctest.Test(t, func(t *testing.T) {
 			var out strings.Builder
+			count := func() (int64, int64) { return tt.done, tt.total }
 			done, gone := make(chan struct{}), make(chan struct{})
-			go func() { defer close(gone); Show(&out, "mb backup", done) }()
+			go func() { defer close(gone); Show(&out, "mb backup", count, done) }()
 			time.Sleep(tt.took)
 			close(done)
 			<-gone
