@@ -26,6 +26,7 @@ type Tree struct {
 	dryRun bool
 	terms  api.Terms
 	tried  []api.Line // by a dry run so far
+	open   *transaction
 
 	mu   sync.Mutex // guards what follows: a script that is left behind may still be applying a batch
 	made Made
@@ -50,6 +51,9 @@ func NewDryRun(conn api.Conn, terms api.Terms) *Tree {
 
 // Key implements adsi.Reader.
 func (t *Tree) Key(ctx context.Context, p metabase.Path) (adsi.Key, error) {
+	if t.open != nil {
+		return t.keyWithin(ctx, p)
+	}
 	keys, err := t.read(ctx, api.ReadRequest{Path: string(p)})
 	if err != nil {
 		return adsi.Key{}, err
@@ -74,7 +78,7 @@ func (t *Tree) Children(ctx context.Context, p metabase.Path) ([]adsi.Key, error
 // DataPaths implements adsi.Reader.
 func (t *Tree) DataPaths(ctx context.Context, p metabase.Path, id metabase.ID) ([]metabase.Path, error) {
 	var paths []metabase.Path
-	for page, err := range api.MbRead.Open(ctx, t.conn, api.ReadRequest{Path: string(p), Storing: id, After: t.tried}) {
+	for page, err := range api.MbRead.Open(ctx, t.conn, api.ReadRequest{Path: string(p), Storing: id, After: t.after()}) {
 		if err != nil {
 			return nil, err
 		}
@@ -85,12 +89,27 @@ func (t *Tree) DataPaths(ctx context.Context, p metabase.Path, id metabase.ID) (
 	return paths, nil
 }
 
+// after is what was applied and is in no revision.
+func (t *Tree) after() []api.Line {
+	if t.open == nil {
+		return t.tried
+	}
+	return slices.Concat(t.tried, t.open.lines)
+}
+
 // read gives the keys of an answer, at least one.
 func (t *Tree) read(ctx context.Context, q api.ReadRequest) (keys []adsi.Key, err error) {
-	q.After = t.tried
+	return t.readAfter(ctx, q, t.after())
+}
+
+func (t *Tree) readAfter(ctx context.Context, q api.ReadRequest, after []api.Line) (keys []adsi.Key, err error) {
+	q.After = after
 	for page, err := range api.MbRead.Open(ctx, t.conn, q) {
 		if err != nil {
 			return nil, err
+		}
+		if t.open != nil && t.open.rev == 0 {
+			t.open.rev = page.Rev
 		}
 		for _, k := range page.Keys {
 			key := adsi.Key{Path: k.Path, Class: k.Class, Exists: k.Exists, Rev: page.Rev}
@@ -125,17 +144,26 @@ func properties(list []api.Property) ([]metabase.Property, error) {
 
 // Apply implements adsi.Tree.
 func (t *Tree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) error {
-	q := api.ApplyRequest{Terms: t.terms}
-	strict := q.IfRev != nil
-	if !strict && rev != 0 && !t.dryRun {
-		q.IfRev = &rev
-	}
+	var lines []api.Line
 	for _, op := range ops {
 		l, err := line(op)
 		if err != nil {
 			return err
 		}
-		q.Lines = append(q.Lines, l)
+		lines = append(lines, l)
+	}
+	if t.open != nil {
+		return t.collect(ctx, lines, ops)
+	}
+	return t.commit(ctx, rev, lines)
+}
+
+// commit applies the lines as one batch; with a rev, only on top of that.
+func (t *Tree) commit(ctx context.Context, rev metabase.Rev, lines []api.Line) error {
+	q := api.ApplyRequest{Lines: lines, Terms: t.terms}
+	strict := q.IfRev != nil
+	if !strict && rev != 0 && !t.dryRun {
+		q.IfRev = &rev
 	}
 	if t.dryRun {
 		// The lines before are in no revision, but the batch is checked with them.

@@ -54,6 +54,7 @@ func (h *host) register(vm *lua.LState) {
 		o, err := h.dir.GetObject(h.ctx, path)
 		return h.push(vm, o, err)
 	}))
+	vm.SetGlobal("transaction", vm.NewFunction(h.transaction))
 	for name, value := range map[string]int{
 		"ADS_PROPERTY_CLEAR":  adsi.OpClear,
 		"ADS_PROPERTY_UPDATE": adsi.OpUpdate,

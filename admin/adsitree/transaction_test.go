@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package adsitree
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+
+	"restante/admin/api"
+	adsi "restante/adsi-compat"
+	"restante/metabase"
+)
+
+// A transaction shows each key as the service does after the same changes, whatever
+// they are, and commits to that.
+func TestATransactionReadsItsChanges(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	for range 15 {
+		conn, store := fixture(t)
+		paths := []metabase.Path{p1, p1.Join("Domain"), "/LM/SMTPSVC"}
+		for _, name := range []string{"a", "b", "c", "a/x", "b/x", "a/x/y"} {
+			paths = append(paths, p1.Join("Domain")+metabase.Path("/"+name))
+		}
+		tx, want := New(conn("user:boss"), api.Terms{}), NewDryRun(conn("user:boss"), api.Terms{})
+		if err := tx.Begin(); err != nil {
+			t.Fatal(err)
+		}
+		any := func() metabase.Path { return paths[rnd.IntN(len(paths))] }
+		for range 12 {
+			var op metabase.Op
+			switch p := any(); rnd.IntN(8) {
+			case 0, 1, 2:
+				op = metabase.AddKey{Path: p, Class: "IIsSmtpDomain"}
+			case 3, 4:
+				attr := metabase.Attr(0)
+				if rnd.IntN(2) == 0 {
+					attr = metabase.Inherit
+				}
+				op = metabase.Set{Path: p, Property: metabase.Property{ID: metabase.ID(61600 + rnd.IntN(2)), Attr: attr, Value: metabase.DWord(rnd.Uint32())}}
+			case 5:
+				op = metabase.Unset{Path: p, ID: metabase.ID(61600 + rnd.IntN(2))}
+			case 6:
+				if p == p1 || p == p1.Parent() {
+					continue
+				}
+				op = metabase.Remove{Path: p, Recursive: true}
+			case 7:
+				if from, to := any(), paths[3+rnd.IntN(len(paths)-3)]; rnd.IntN(2) == 0 {
+					op = metabase.Copy{From: from, To: to}
+				} else if from != p1 && from != p1.Parent() {
+					op = metabase.Move{From: from, To: to}
+				} else {
+					continue
+				}
+			}
+			if rnd.IntN(2) == 0 {
+				_, _ = tx.Key(t.Context(), any()) // read before or not
+			}
+			if set, ok := op.(metabase.Unset); ok {
+				k, err := want.Key(t.Context(), set.Path)
+				if err != nil || !slices.ContainsFunc(k.Stored, func(p metabase.Property) bool { return p.ID == set.ID }) {
+					continue
+				}
+			}
+			if err := want.Apply(t.Context(), 0, op); err != nil {
+				continue // the service would refuse it
+			}
+			if err := tx.Apply(t.Context(), 0, op); err != nil {
+				t.Fatalf("%+v: %v", op, err)
+			}
+			for _, p := range paths {
+				compareKeys(t, tx, want, p, op)
+			}
+			if t.Failed() {
+				return
+			}
+		}
+		expected := map[metabase.Path]adsi.Key{}
+		for _, p := range paths {
+			expected[p], _ = want.Key(t.Context(), p)
+		}
+		before := store.Snapshot().Rev()
+		if err := tx.Commit(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if rev := store.Snapshot().Rev(); rev > before+1 {
+			t.Errorf("revisions %d to %d", before, rev)
+		}
+		for _, p := range paths {
+			if got, err := tx.Key(t.Context(), p); err != nil || plain(got) != plain(expected[p]) {
+				t.Errorf("committed %s: %s, %v; want %s", p, plain(got), err, plain(expected[p]))
+			}
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func compareKeys(t *testing.T, tx, want *Tree, p metabase.Path, op metabase.Op) {
+	t.Helper()
+	a, err := tx.Key(t.Context(), p)
+	b, err2 := want.Key(t.Context(), p)
+	if plain(a) != plain(b) || !reflect.DeepEqual(err, err2) {
+		t.Errorf("after %+v: %s: %s, %v\nthe service: %s, %v", op, p, plain(a), err, plain(b), err2)
+	}
+}
+
+// plain is what a script sees of a key.
+func plain(k adsi.Key) string {
+	text := fmt.Sprint(k.Class, k.Exists)
+	for _, list := range [][]metabase.Property{k.Stored, k.Inherited} {
+		var items []string
+		for _, p := range list {
+			if p.ID == metabase.KeyType || p.ID >= 61600 && p.ID <= 61601 {
+				items = append(items, fmt.Sprint(p.ID, p.Attr, p.Value))
+			}
+		}
+		slices.Sort(items)
+		text += fmt.Sprint(items)
+	}
+	return text
+}
