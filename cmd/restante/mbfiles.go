@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/engine/settings"
 	"restante/internal/disk"
 	"restante/metabase"
 	"restante/metabase/mbxml"
@@ -87,7 +89,7 @@ func (c *cli) mbImport() *urfave.Command {
 			&urfave.BoolFlag{Name: "dry-run", Usage: "check it, and print what it would change and the report"},
 		},
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
-			xml, err := c.readBounded(cx.Args().First(), api.MaxImport)
+			xml, err := c.readTrimmed(cx.Args().First())
 			if err != nil {
 				return err
 			}
@@ -109,27 +111,33 @@ func (c *cli) mbImport() *urfave.Command {
 	}
 }
 
-// readBounded reads a file, or standard input for "-", of no more than most octets.
-func (c *cli) readBounded(name string, most int64) ([]byte, error) {
-	in, size := c.in, int64(0)
+// readTrimmed reads a MetaBase.xml, or standard input for "-", without what an
+// import leaves out of a file of IIS.
+func (c *cli) readTrimmed(name string) ([]byte, error) {
+	in := c.in
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
 			return nil, err
 		}
 		defer f.Close()
-		if st, err := f.Stat(); err == nil {
-			size = st.Size() // 0 of a device or a pipe
-		}
 		in = f
 	}
-	if size <= most {
-		b, err := io.ReadAll(io.LimitReader(in, most+1))
-		if err != nil || int64(len(b)) <= most {
-			return b, err
-		}
+	var b boundedBuffer
+	if err := mbxml.Trim(&b, in, settings.Service); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return nil, fmt.Errorf("%s: is larger than %d MiB", name, most>>20)
+	return b.text.Bytes(), nil
+}
+
+// A boundedBuffer takes what an import may carry.
+type boundedBuffer struct{ text bytes.Buffer }
+
+func (b *boundedBuffer) Write(p []byte) (int, error) {
+	if b.text.Len()+len(p) > api.MaxImport {
+		return 0, fmt.Errorf("is larger than %d MiB", api.MaxImport>>20)
+	}
+	return b.text.Write(p)
 }
 
 // printOutcome is printApplied for a change that may turn out empty.

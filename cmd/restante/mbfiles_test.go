@@ -3,10 +3,13 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"restante/admin/api"
 )
 
 // TestArgumentsAreText refuses what would be replaced on its way.
@@ -24,30 +27,35 @@ func TestArgumentsAreText(t *testing.T) {
 	}
 }
 
-func TestBounded(t *testing.T) {
+func TestBoundedBuffer(t *testing.T) {
+	var b boundedBuffer
+	if _, err := b.Write([]byte("four")); err != nil || b.text.String() != "four" {
+		t.Errorf("%q, %v", b.text.String(), err)
+	}
+	if _, err := b.Write(make([]byte, api.MaxImport-3)); err == nil || b.text.Len() != 4 {
+		t.Errorf("more than it may: %d octets, %v", b.text.Len(), err)
+	}
+}
+
+func TestReadTrimmed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "four")
 	if err := os.WriteFile(file, []byte("four"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c := &cli{in: strings.NewReader("four")}
-	tests := []struct {
-		name string
-		most int64
-		want string
-	}{
-		{file, 4, "four"}, {file, 3, ""}, {"-", 4, "four"}, {"/dev/zero", 3, ""},
+	own := `<configuration><MBProperty><IIS_Global Origin="Restante"/>`
+	endless := io.MultiReader(strings.NewReader(own), zeros{})
+	if _, err := (&cli{in: endless}).readTrimmed("-"); err == nil || !strings.Contains(err.Error(), "is larger than") {
+		t.Errorf("without an end: %v", err)
 	}
-	for _, tt := range tests {
-		if _, err := os.Stat(tt.name); err != nil && tt.name != "-" {
-			continue // no such device here
+	for _, name := range []string{file, "-"} {
+		if got, err := c.readTrimmed(name); string(got) != "four" || err != nil {
+			t.Errorf("%s: %q, %v", name, got, err)
 		}
-		got, err := c.readBounded(tt.name, tt.most)
-		if string(got) != tt.want || (err == nil) != (tt.want != "") {
-			t.Errorf("bounded(%s, %d) = %q, %v", tt.name, tt.most, got, err)
-		}
-	}
-	c.in = strings.NewReader("four")
-	if got, err := c.readBounded("-", 3); err == nil {
-		t.Errorf("more than it may: %q", got)
 	}
 }
+
+// zeros reads on and on.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { return len(b), nil }

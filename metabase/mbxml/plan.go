@@ -54,8 +54,11 @@ type Finding struct {
 // with it are those of the rest.
 func Plan(f *File, snap metabase.Snapshot, s Schema, o Options) ([]metabase.Op, *Report, error) {
 	p := &planner{
-		file: f, snap: snap, schema: s, opts: o, imported: map[string]placed{}, outside: map[metabase.Path]int{},
+		file: f, snap: snap, schema: s, opts: o, imported: map[string]placed{}, outside: maps.Clone(f.outside),
 		skipped: map[string]bool{}, needed: map[string]bool{}, classes: map[string]string{},
+	}
+	if p.outside == nil {
+		p.outside = map[metabase.Path]int{}
 	}
 	p.report = &Report{Remarks: []Remark{}, keys: p.imported, added: map[string]int{}}
 	keys := p.selectKeys()

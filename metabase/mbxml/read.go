@@ -32,6 +32,8 @@ type File struct {
 	Foreign  bool // not written by this package
 	Keys     []Key
 	Problems Problems // elements that cannot be placed
+
+	outside map[metabase.Path]int // keys of a foreign file that ReadPart left out, by their service
 }
 
 // A Key is one element of the file. Its line is where the element begins, as
@@ -56,9 +58,13 @@ type Item struct {
 // it declares of [charsets]. An error names the line. It does not follow
 // entities or document types, and refuses elements that are nested too deep or
 // too large.
-func Read(r io.Reader) (*File, error) {
+func Read(r io.Reader) (*File, error) { return ReadPart(r, "") }
+
+// ReadPart is Read that of a foreign file keeps the keys in part and above it, and
+// counts the others.
+func ReadPart(r io.Reader, part metabase.Path) (*File, error) {
 	src := newSource(r)
-	p := &parser{d: xml.NewDecoder(src), src: src, file: &File{Foreign: true}}
+	p := &parser{d: xml.NewDecoder(src), src: src, part: part, file: &File{Foreign: true, outside: map[metabase.Path]int{}}}
 	p.d.CharsetReader = src.charset
 	for {
 		src.token = src.token[:0]
@@ -83,6 +89,7 @@ func Read(r io.Reader) (*File, error) {
 type parser struct {
 	d     *xml.Decoder
 	src   *source
+	part  metabase.Path
 	file  *File
 	line  int // where the token begins
 	depth int
@@ -135,7 +142,9 @@ func (p *parser) start(e xml.StartElement) error {
 		return nil // MBProperty; other elements hold no keys
 	case 3:
 		if e.Name.Local == "IIS_Global" {
-			p.file.Foreign = attr(e, "Origin") != origin
+			if p.file.Foreign = attr(e, "Origin") != origin; !p.file.Foreign && len(p.file.outside) > 0 {
+				return errors.New("<IIS_Global> does not come first")
+			}
 			return nil
 		}
 		return p.startKey(e)
@@ -166,6 +175,10 @@ func (p *parser) startKey(e xml.StartElement) error {
 	}
 	if err != nil {
 		p.file.Problems = append(p.file.Problems, Problem{Line: p.line, Err: err})
+		return nil
+	}
+	if p.file.Foreign && isOutside(path, p.part) {
+		p.file.outside[service(path)]++
 		return nil
 	}
 	lines := attrLines(p.src.token, p.line)
