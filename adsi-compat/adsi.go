@@ -131,6 +131,9 @@ func (d *Directory) named(r *metabase.Refused) error {
 	return out
 }
 
+// Changed tells that the tree may have changed: what objects have read is old.
+func (d *Directory) Changed() { d.edits++ }
+
 // apply commits ops; with a rev, only on top of that.
 func (d *Directory) apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) error {
 	if len(ops) == 0 {

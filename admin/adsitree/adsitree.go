@@ -158,8 +158,13 @@ func (t *Tree) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) 
 	return t.commit(ctx, rev, lines)
 }
 
-// commit applies the lines as one batch; with a rev, only on top of that.
 func (t *Tree) commit(ctx context.Context, rev metabase.Rev, lines []api.Line) error {
+	_, err := t.commitLines(ctx, rev, lines)
+	return err
+}
+
+// commitLines applies lines as one batch; with a rev, only on top of that.
+func (t *Tree) commitLines(ctx context.Context, rev metabase.Rev, lines []api.Line) (api.Applied, error) {
 	q := api.ApplyRequest{Lines: lines, Terms: t.terms}
 	strict := q.IfRev != nil
 	if !strict && rev != 0 && !t.dryRun {
@@ -185,9 +190,9 @@ func (t *Tree) commit(ctx context.Context, rev metabase.Rev, lines []api.Line) e
 		t.tried = q.Lines
 	}
 	if strict && errors.Is(err, metabase.Conflict) {
-		return &api.Error{Kind: api.KindRefused, Text: err.Error()} // no conflict that reading again would mend
+		err = &api.Error{Kind: api.KindRefused, Text: err.Error()} // no conflict that reading again would mend
 	}
-	return marked(err)
+	return a, marked(err)
 }
 
 // noService is an error that is also adsi.ErrNoService.
@@ -241,3 +246,19 @@ func line(op metabase.Op) (api.Line, error) {
 	}
 	return api.Line{}, fmt.Errorf("objects make no %T", op)
 }
+
+// ApplyLines applies lines of a batch as Apply does.
+func (t *Tree) ApplyLines(ctx context.Context, lines []api.Line) (api.Applied, error) {
+	if t.open != nil {
+		t.open.forget(metabase.Root)
+		t.open.lines = append(t.open.lines, lines...)
+		return api.Applied{}, nil
+	}
+	return t.commitLines(ctx, 0, lines)
+}
+
+// DryRun reports whether nothing is changed.
+func (t *Tree) DryRun() bool { return t.dryRun }
+
+// InTransaction reports whether a transaction is open.
+func (t *Tree) InTransaction() bool { return t.open != nil }

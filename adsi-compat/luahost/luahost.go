@@ -36,6 +36,8 @@ type Script struct {
 	system.Streams
 	Sandbox bool            // without files and programs
 	Modules []system.Folder // where require looks, in this order
+
+	Functions []Function // more functions
 }
 
 // Exit is the error of a script that has ended itself with a number other than 0.
@@ -106,9 +108,12 @@ func runHere(ctx context.Context, quit context.CancelCauseFunc, dir *adsi.Direct
 		defer func() { err = cmp.Or(err, sys.Close()) }()
 		system.OpenFiles(vm)
 	}
-	system.OpenRequire(vm, s.Modules)
 	h := &host{ctx: ctx, dir: dir}
 	h.register(vm)
+	for _, f := range s.Functions {
+		h.add(vm, f)
+	}
+	system.OpenRequire(vm, s.Modules)
 	vm.SetGlobal("print", vm.NewFunction(printTo(s.Out, "\t")))
 	args := vm.NewTable()
 	for _, a := range s.Args {

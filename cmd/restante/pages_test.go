@@ -4,9 +4,12 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	urfave "github.com/urfave/cli/v2"
+
+	"restante/admin/scriptcalls"
 )
 
 // exitCodes explains the exit codes, by number.
@@ -20,7 +23,7 @@ func exitCodes() []string {
 
 // pages returns the generated documentation by file name below docs.
 func pages(app *urfave.App) map[string]string {
-	out := map[string]string{"commands.md": markdown(app), "man/restante.1": manual(app)}
+	out := map[string]string{"commands.md": markdown(app), "man/restante.1": manual(app), "lua/modules.md": modulesPage()}
 	for _, c := range app.Commands {
 		if len(c.Subcommands) > 0 {
 			out["man/restante-"+c.Name+".1"] = groupManual(c)
@@ -40,6 +43,41 @@ func walkCommands(commands []*urfave.Command, prefix string, do func(path string
 			do(path, c)
 		}
 	}
+}
+
+func modulesPage() string {
+	var b strings.Builder
+	b.WriteString(`# Modules
+
+Generated from the table of functions by ` + "`make docs`" + `.
+
+What the commands do, a script does by these functions, over the same calls and with the same checks. The fields of a request go into a
+table, ` + "`site.create{name = \"Two\", bind = {\"127.0.0.1:2525\"}}`" + `, and those under *arguments* by position, too: ` + "`site.show(1)`" + `. An answer is a table with
+the names of ` + "`restante --json`" + `. An error begins as that of the command and ends with its kind in parentheses: ` + "`failed`, `usage`, `not_found`,\n`refused` or `no_service`" + `.
+
+` + "`metabase.set`, `unset`, `add`, `rm`, `cp`, `mv` and `apply`" + ` make batches: a dry run shows them, and a transaction takes them. Other functions that
+change something are errors within a transaction. In a dry run those with a field ` + "`dry_run`" + ` are only tried, and those without are errors.
+An empty list is ` + "`json.array()`" + `.
+`)
+	module := ""
+	for _, f := range scriptcalls.Functions() {
+		if f.Module != module {
+			module = f.Module
+			fmt.Fprintf(&b, "\n## %s\n\n| function | arguments | other fields | does | gives |\n|---|---|---|---|---|\n", module)
+		}
+		var others []string
+		for _, name := range f.Fields {
+			if !slices.Contains(f.Args, name) && !slices.Contains(f.Args, name+"...") {
+				others = append(others, name)
+			}
+		}
+		gives := strings.Join(f.Answer, ", ")
+		if f.Many {
+			gives = "a list of: " + gives
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", f.Path(), strings.Join(f.Args, ", "), strings.Join(others, ", "), f.Does, gives)
+	}
+	return b.String()
 }
 
 func markdown(app *urfave.App) string {

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scriptcalls
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"restante/admin/admintest"
+	"restante/admin/api"
+	"restante/admin/tree"
+	"restante/internal/deptest"
+	"restante/metabase"
+)
+
+func TestLayers(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/adsi-compat": "a request is JSON, whatever the language",
+		"/engine":      "what it needs comes by calls",
+		"/admin/tree":  "what it needs comes by calls",
+		"/cmd":         "imports go down only",
+	})
+}
+
+// A runner notes what is applied.
+type runner struct {
+	dry, open bool
+	lines     []string
+}
+
+func (r *runner) DryRun() bool        { return r.dry }
+func (r *runner) InTransaction() bool { return r.open }
+func (r *runner) ApplyLines(_ context.Context, lines []api.Line) (api.Applied, error) {
+	for _, l := range lines {
+		r.lines = append(r.lines, strings.Join(l.Words, " "))
+	}
+	return api.Applied{}, nil
+}
+
+// What changes something is applied, tried or refused, by how the script runs.
+func TestEffects(t *testing.T) {
+	d, store := admintest.New(t, nil)
+	tree.Register(d)
+	conn := d.Direct(api.Caller{Who: []metabase.Principal{"user:boss"}})
+	set := metabase.Set{Path: "/LM/SMTPSVC/1", Property: metabase.Property{ID: 61600, Value: metabase.DWord(1)}}
+	before, err := store.Apply(t.Context(), metabase.Batch{Ops: []metabase.Op{set}, Origin: metabase.FromSystem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	revert := fmt.Sprintf(`{"rev":%d,"path":"/"`, before)
+	tests := []struct {
+		name, request string
+		dry, open     bool
+		want          string // in the answer, a line or the error
+	}{
+		{"metabase.set", `{"words":["a","b","1"]}`, true, true, "set a b 1"},
+		{"metabase.apply", `{"lines":[{"words":["rm","a"]}]}`, false, false, "rm a"},
+		{"metabase.revert", revert + `}`, true, true, `"dry_run":true`},
+		{"metabase.revert", revert + `}`, false, true, "metabase revert: is a change of its own: it cannot be in a transaction (failed)"},
+		{"metabase.revert", revert + `,"dry_run":true}`, false, true, `"dry_run":true`},
+		{"metabase.backup", `{"name":"x"}`, true, false, "metabase backup: cannot be tried: it has no dry run (failed)"},
+		{"metabase.backup", `{"nam":"x"}`, false, false, "metabase backup: there is no field nam: there are name, password (failed)"},
+		{"metabase.get", `{"words":["/LM/SMTPSVC/1","MaxRecipients"]}`, true, true, `"value":100`},
+		{"metabase.get", `{"words":7}`, false, false, "metabase get: words: a list is wanted, not a number (failed)"},
+		{"metabase.export", `{"path":"/LM/SMTPSVC/1"}`, false, false, `"xml":"\u003c?xml`},
+		{"site.start", `{"site":1,"command":"stop"}`, false, false, "site start: there is no field command: there are site (failed)"},
+		{"metabase.ls", `[]`, false, false, "metabase ls: the fields of a request have names (failed)"},
+	}
+	for _, tt := range tests {
+		r := &runner{dry: tt.dry, open: tt.open}
+		answer, err := find(t, tt.name).Call(t.Context(), conn, r, []byte(tt.request))
+		got := string(answer) + strings.Join(r.lines, "; ")
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, tt.want) {
+			t.Errorf("%s %s: %.200s, want %s", tt.name, tt.request, got, tt.want)
+		}
+	}
+	if rev := store.Snapshot().Rev(); rev != before {
+		t.Errorf("revision %d, was %d", rev, before)
+	}
+}
+
+func find(t *testing.T, path string) Function {
+	t.Helper()
+	for _, f := range Functions() {
+		if f.Path() == path {
+			return f
+		}
+	}
+	t.Fatalf("there is no %s", path)
+	return Function{}
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package scriptcalls
+
+import (
+	"restante/admin/api"
+)
+
+// Functions is the table of all functions, by module. "words..." of metabase are
+// those of the command of the same name.
+func Functions() []Function {
+	apply := line("apply", "Applies a batch: lines = {{words = {verb, word ...}} ...}")
+	apply.words, apply.Args, apply.Fields = nil, nil, []string{"lines"}
+	deep := with("deep", true)
+	return []Function{
+		of("metabase.get", api.MbGet, "words...", "Gives a property, PATH PROP, with where it comes from", reads),
+		of("metabase.show", api.MbShow, "path all", "Lists the properties of a key", reads),
+		of("metabase.ls", api.MbList, "path", "Lists the child keys", reads),
+		of("metabase.tree", api.MbList, "path", "Lists all keys below", reads, deep),
+		of("metabase.find", api.MbFind, "property path", "Lists where a property is stored", reads),
+		of("metabase.schema", api.MbSchema, "name", "Explains classes and properties", reads),
+		line("set", "Stores a value: PATH PROP VALUE ..."),
+		line("unset", "Removes what is stored: PATH PROP"),
+		line("add", "Adds a key: PATH CLASS"),
+		line("rm", "Removes a key: PATH, with --recursive before it all below it"),
+		line("cp", "Copies a key: SRC DST"),
+		line("mv", "Moves a key: SRC DST"),
+		apply,
+		of("metabase.log", api.MbLog, "path count", "Lists revisions", reads),
+		of("metabase.diff", api.MbDiff, "from to", "Lists what differs between two revisions", reads),
+		of("metabase.revert", api.MbRevert, "rev path", "Reverts a revision", tries),
+		of("metabase.confirm", api.MbConfirm, "rev", "Confirms a change", changes),
+		of("metabase.export", api.MbExport, "path", "Gives a MetaBase.xml", reads, octets("xml")),
+		of("metabase.import", api.MbImport, "xml", "Imports the text of a MetaBase.xml", tries, octets("xml")),
+		of("metabase.backup", api.MbBackup, "name", "Makes a backup", changes),
+		of("metabase.backups", api.MbBackups, "", "Lists backups", reads),
+		of("metabase.delete_backup", api.MbDeleteBackup, "name version", "Deletes a backup; version -1 is the newest", changes),
+		of("metabase.restore", api.MbRestore, "name version", "Restores a backup; version -1 is the newest", tries),
+		of("metabase.verify", api.MbVerify, "", "Verifies the store", reads),
+
+		of("site.list", api.SiteList, "", "Lists sites", reads),
+		of("site.show", api.SiteShow, "site", "Describes a site", reads),
+		of("site.create", api.SiteCreate, "name bind domain dir", "Makes a site", changes),
+		of("site.rename", api.SiteSet, "site name", "Renames a site", changes),
+		of("site.bind", api.SiteSet, "site bind...", "Replaces a site's addresses", changes),
+		of("site.start", api.SiteCommand, "site", "Starts a site", changes, with("command", "start")),
+		of("site.stop", api.SiteCommand, "site", "Stops a site", changes, with("command", "stop")),
+		of("site.pause", api.SiteCommand, "site", "Pauses a site", changes, with("command", "pause")),
+		of("site.continue", api.SiteCommand, "site", "Continues a site", changes, with("command", "continue")),
+		of("site.delete", api.SiteDelete, "site", "Deletes a site; drain, move_to, export or discard says what becomes of its mail", changes, folder("export")),
+		of("site.sessions", api.Sessions, "site", "Lists the connections", reads),
+		of("site.end_session", api.EndSession, "site id", "Ends one connection or, with all, each", changes),
+
+		of("domain.list", api.DomainList, "site", "Lists domains", reads),
+		of("domain.show", api.DomainShow, "site name", "Describes a domain", reads),
+		of("domain.create", api.DomainCreate, "site name", "Makes a domain, remote unless alias is true", changes),
+		of("domain.delete", api.DomainDelete, "site name", "Deletes a domain", changes),
+
+		of("account.list", api.AccountList, "site", "Lists accounts", reads),
+		of("account.add", api.AccountPut, "name password", "Adds an account, [SITE/]NAME", changes, with("change", false)),
+		of("account.passwd", api.AccountPut, "name password", "Changes a password", changes, with("change", true)),
+		of("account.delete", api.AccountDelete, "name", "Deletes an account", changes),
+
+		of("turn.list", api.TurnList, "site account", "Lists who may collect which domain's mail", reads),
+		of("turn.grant", api.TurnSet, "site domain account", "Lets an account collect a domain's mail", changes, with("revoke", false)),
+		of("turn.revoke", api.TurnSet, "site domain account", "Ends that", changes, with("revoke", true)),
+
+		of("queue.list", api.QueueList, "site domain", "Lists destinations", reads),
+		of("queue.messages", api.QueueMessages, "domain site", "Lists messages for a domain", reads),
+		of("queue.show", api.QueueShow, "id body", "Describes a message", reads, octets("body")),
+		of("queue.trace", api.QueueTrace, "what", "Finds messages by id or address", reads),
+		act("retry", "Tries messages at once"), act("freeze", "Holds messages until they are thawed"),
+		act("thaw", "Ends that"), act("delete", "Deletes messages"), act("bounce", "Returns messages to their senders"),
+		of("queue.release", api.QueueRelease, "domain site", "Delivers a held domain's mail, as ETRN does", changes),
+		of("queue.export", api.QueueExport, "dir site", "Writes messages to a folder", changes, folder("dir")),
+		of("queue.import", api.QueueImport, "dir site", "Takes messages from a folder", changes, folder("dir")),
+
+		of("service.status", api.Status, "", "Describes the service", reads),
+		of("service.explain", api.Explain, "site recipient", "Says what would happen to a message, and why", reads),
+	}
+}
+
+func act(name, does string) Function {
+	return of("queue."+name, api.QueueAct, "ids...", does, tries, with("act", name))
+}

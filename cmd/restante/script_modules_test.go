@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"restante/admin/scriptcalls"
+)
+
+// moduleCalls has a row for each function of the modules, in the order that they are
+// called in on one service.
+var moduleCalls = []struct{ name, source, want string }{
+	{"service.status", `local s = service.status(); print(s.held, #s.sites, s.sites[1].state)`, "0\t1\tstarted"},
+	{"service.explain", `local e = service.explain(1, "a@far.test"); print(e.accepted, e.domain)`, "false\tfar.test"},
+	{"metabase.get", `local p = metabase.get("SMTPSVC/1", "MaxRecipients"); print(p.value, p.level, p.property)`, "100\tinherited\tMaxRecipients"},
+	{"metabase.get", `print(metabase.get("SMTPSVC/1", "Nothing"))`, `error: x.lua:1: metabase get: /LM/SMTPSVC/1: no property is called "Nothing" (not_found)`},
+	{"metabase.get", `print(metabase.get{words = {"SMTPSVC/1", "MaxRecipients"}, default = true}.level)`, "default"},
+	{"metabase.get", `metabase.get{word = 1}`, "error: x.lua:1: metabase get: there is no field word: there are words, partial, stored, default, rev (failed)"},
+	{"metabase.get", `metabase.get{words = {"SMTPSVC/9", "MaxRecipients"}}`, "(not_found)"},
+	{"metabase.show", `print(#metabase.show("SMTPSVC/1") < #metabase.show("SMTPSVC/1", true))`, "true"},
+	{"metabase.ls", `for _, k in ipairs(metabase.ls("SMTPSVC")) do print(k.name, k.class) end`, "1\tIIsSmtpServer"},
+	{"metabase.tree", `print(#metabase.tree("/LM") > 4)`, "true"},
+	{"metabase.find", `for _, p in ipairs(metabase.find("MaxRecipients")) do print(p.path) end`, "/LM/SMTPSVC\n"},
+	{"metabase.schema", `print(metabase.schema("RouteAction")[1].id)`, "36946"},
+	{"metabase.set", `local a = metabase.set("SMTPSVC/1", "MaxRecipients", 77); print(a.made, #a.changes, metabase.get("SMTPSVC/1", "MaxRecipients").value)`, "true\t1\t77"},
+	{"metabase.set", `local s = GetObject("IIS://LocalHost/SMTPSVC/1"); print(s.MaxRecipients); metabase.set("SMTPSVC/1", "MaxRecipients", 78); print(s.MaxRecipients)`, "77\n78"},
+	{"metabase.unset", `metabase.unset("SMTPSVC/1", "MaxRecipients"); print(metabase.get("SMTPSVC/1", "MaxRecipients").level)`, "inherited"},
+	{"metabase.add", `print(metabase.add("SMTPSVC/1/Domain/a.test", "IIsSmtpDomain").made)`, "true"},
+	{"metabase.cp", `print(metabase.cp("SMTPSVC/1/Domain/a.test", "SMTPSVC/1/Domain/b.test").made)`, "true"},
+	{"metabase.mv", `print(metabase.mv("SMTPSVC/1/Domain/b.test", "SMTPSVC/1/Domain/c.test").made)`, "true"},
+	{"metabase.rm", `print(metabase.rm("SMTPSVC/1/Domain/c.test").made, pcall(metabase.rm, "SMTPSVC/1/Domain/c.test"))`, "true\tfalse\tx.lua:1: metabase rm: "},
+	{"metabase.apply", `transaction(function() metabase.apply{lines = {{words = {"add", "SMTPSVC/1/Domain/d.test", "IIsSmtpDomain"}}, {words = {"set", "SMTPSVC/1/Domain/d.test", "RouteAction", "514"}}}}
+		print(GetObject("IIS://LocalHost/SMTPSVC/1/Domain/d.test").RouteAction) end)`, "514"},
+	{"metabase.log", `local l = metabase.log("/", 2); print(#l, l[1].origin, l[1].rev - l[2].rev)`, "2\tcli\t1"},
+	{"metabase.diff", `local l = metabase.log("/", 1)[1]; print(#metabase.diff(l.rev - 1, l.rev) > 1)`, "true"},
+	{"metabase.revert", `local l = metabase.log("/", 1)[1]; print(metabase.revert(l.rev, "/").made, #domain.list(1))`, "true\t3"},
+	{"metabase.revert", `print(metabase.revert{rev = 1, path = "/", dry_run = "x"})`, "dry_run: true or false is wanted, not a string"},
+	{"metabase.confirm", `print(pcall(metabase.confirm, 0))`, "false\tx.lua:1: metabase confirm: "},
+	{"metabase.export", `print(metabase.export("/LM/SMTPSVC").xml:match("IIsSmtpServer"))`, "IIsSmtpServer"},
+	{"metabase.import", `local r = metabase.import{xml = metabase.export("/LM").xml, dry_run = true, merge = true}; print(r.dry_run, r.made)`, "true\tnil"},
+	{"metabase.backup", `print(metabase.backup("one").version)`, "0"},
+	{"metabase.backups", `print(#metabase.backups())`, "1"},
+	{"metabase.restore", `print(metabase.restore{name = "one", version = -1, dry_run = true}.dry_run)`, "true"},
+	{"metabase.delete_backup", `print(metabase.delete_backup("one", -1).name, #metabase.backups())`, "one\t0"},
+	{"metabase.verify", `print(metabase.verify().keys > 4)`, "true"},
+
+	{"site.create", `print(site.create{name = "Two", bind = {"127.0.0.1:0"}, domain = "two.test"}.number)`, "2"},
+	{"site.create", `site.create{name = "Three", bind = "127.0.0.1:0"}`, "error: x.lua:1: site create: bind: a list is wanted, not a string"},
+	{"site.list", `print(#site.list(), site.list()[1].name)`, "2\tDefault SMTP Site"},
+	{"site.show", `print(site.show(1).name, site.show{site = 1}.state, pcall(site.show, 9))`, "Default SMTP Site\tstarted\tfalse\tx.lua:1: site show: "},
+	{"site.show", `site.show("x")`, "error: x.lua:1: site show: site: a number is wanted, not a string"},
+	{"site.show", `site.show(1, 2)`, "error: x.lua:1: site.show takes 1 arguments: site"},
+	{"site.rename", `print(site.rename(1, "Main").name)`, "Main"},
+	{"site.bind", `print(#site.bind(1, "127.0.0.1:0").bindings)`, "1"},
+	{"site.pause", `print(site.pause(1).state)`, "paused"},
+	{"site.continue", `print(site.continue(1).state)`, "started"},
+	{"site.stop", `print(site.stop(1).state)`, "stopped"},
+	{"site.start", `print(site.start(1).state)`, "started"},
+	{"site.sessions", `print(#site.sessions(1))`, "0"},
+	{"site.end_session", `print(site.end_session{site = 1, all = true}.sessions)`, "0"},
+	{"site.delete", `print(site.delete{site = 2, discard = true}.site, #site.list())`, "2\t1"},
+	{"site.delete", `site.delete{site = 1, discard = true}`, "error: x.lua:1: site delete: site 1: the default site cannot be deleted (refused)"},
+
+	{"account.add", `print(account.add("joe", "a long password").name, pcall(account.add, "joe", "another password"))`, "joe\tfalse\tx.lua:1: account add: "},
+	{"account.passwd", `print(account.passwd{name = "joe", password = "a new password", cram_md5 = true}.cram_md5)`, "true"},
+	{"account.list", `print(account.list()[1].name)`, "joe"},
+	{"domain.create", `print(domain.create{site = 1, name = "held.test", hold = true, turn = {"joe"}}.held)`, "true"},
+	{"domain.show", `print(domain.show(1, "held.test").turn[1])`, "joe"},
+	{"domain.list", `print(#domain.list(1))`, "4"},
+	{"turn.grant", `print(#turn.grant(1, "held.test", "ann").turn)`, "2"},
+	{"turn.list", `print(#turn.list(1), #turn.list{account = "ann"})`, "2\t1"},
+	{"turn.revoke", `print(#turn.revoke(1, "held.test", "ann").turn)`, "1"},
+	{"turn.revoke", `transaction(function() turn.revoke(1, "held.test", "joe") end)`, "turn revoke: is a change of its own: it cannot be in a transaction"},
+	{"queue.list", `print(#queue.list())`, "0"},
+	{"queue.messages", `queue.messages("held.test")`, "queue messages: held.test: no mail waits for that domain (not_found)"},
+	{"queue.show", `queue.show("nosuch")`, "error: x.lua:1: queue show: "},
+	{"queue.trace", `queue.trace("nosuch")`, "error: x.lua:1: queue trace: "},
+	{"queue.retry", `print(queue.retry{domain = "held.test"}.messages)`, "0"},
+	{"queue.freeze", `print(queue.freeze{all = true, dry_run = true}.dry_run)`, "true"},
+	{"queue.thaw", `print(queue.thaw{all = true}.messages)`, "0"},
+	{"queue.delete", `queue.delete()`, "error: x.lua:1: queue delete: "},
+	{"queue.bounce", `print(queue.bounce{older_than = 60}.messages)`, "0"},
+	{"queue.release", `queue.release("held.test")`, "queue release: held.test: no mail waits for that domain (not_found)"},
+	{"queue.export", `queue.export("out"); print(io.open("out", "r") ~= nil)`, "true"},
+	{"queue.import", `print(queue.import("out", 1).messages, pcall(queue.import, "none", 1))`, "0\tfalse\tx.lua:1: queue import: "},
+	{"domain.delete", `print(domain.delete(1, "held.test").messages)`, "0"},
+	{"account.delete", `print(account.delete("joe").name)`, "joe"},
+}
+
+func TestModules(t *testing.T) {
+	h := serveHere(t)
+	t.Chdir(t.TempDir()) // for the folders of the table
+	for _, tt := range moduleCalls {
+		if got := h.lua(tt.source); !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %s: %q, want %q", tt.name, tt.source, got, tt.want)
+		}
+	}
+}
+
+// Each function has its row, and each call of the API its function.
+func TestEachModuleFunctionHasARow(t *testing.T) {
+	for _, f := range scriptcalls.Functions() {
+		if !slices.ContainsFunc(moduleCalls, func(row struct{ name, source, want string }) bool { return row.name == f.Path() }) {
+			t.Errorf("%s has no row in moduleCalls", f.Path())
+		}
+	}
+	table, err := os.ReadFile(filepath.Join("..", "..", "admin", "scriptcalls", "table.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, _ := filepath.Glob(filepath.Join("..", "..", "admin", "api", "*.go")) // the pattern is valid
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(source)) {
+			if !strings.Contains(line, " Method[") || !strings.Contains(line, "] ") && !strings.Contains(line, "]  ") || strings.HasPrefix(line, "func") || strings.Contains(line, "Complete") {
+				continue // completion is the shell's
+			}
+			name := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "const "))[0]
+			if name != "MbApply" && strings.Contains(line, `= "`) && !strings.Contains(string(table), "api."+name+",") {
+				t.Errorf("%s of package api has no function in a module", name)
+			}
+		}
+	}
+}
