@@ -4,9 +4,6 @@ package metabase
 
 import "time"
 
-// Origin says by which way a batch came in.
-type Origin string
-
 // The ways in.
 const (
 	FromCLI    Origin = "cli"

@@ -6,8 +6,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 
+	"restante/metabase/internal/history"
 	"restante/metabase/internal/stored"
 	"restante/metabase/internal/tree"
 	"restante/metabase/key"
@@ -75,17 +75,17 @@ func (s *Store) follow(ctx context.Context, img *image, to Rev) (deltas []tree.K
 			break
 		}
 		for _, raw := range entries {
-			h, err := decodeEntry(raw, s.key)
+			h, err := history.Decode(raw, s.key)
 			if err != nil {
 				return nil, err
 			}
-			img.root = tree.Undo(img.root, inverse(h.deltas))
-			deltas = append(deltas, h.deltas...)
+			img.root = tree.Undo(img.root, tree.Inverse(h.Deltas))
+			deltas = append(deltas, h.Deltas...)
 		}
 		pages, img.rev = append(pages, page), img.rev+Rev(len(entries))
 	}
 	if from < to && img.rev == to {
-		s.pages.add(pages, to)
+		s.pages.Add(pages, to)
 		return deltas, nil
 	}
 	// The history does not reach, or the store was put back to an earlier state.
@@ -98,20 +98,4 @@ func (s *Store) follow(ctx context.Context, img *image, to Rev) (deltas []tree.K
 	}
 	img.rev = to
 	return tree.Diff(was, img.root), s.loadPages(ctx, to)
-}
-
-// inverse gives what leads from the newer tree to the older. Applied by undo,
-// it leads forward.
-func inverse(list []tree.KeyDelta) []tree.KeyDelta {
-	out := slices.Clone(list)
-	for i, d := range list {
-		out[i].Added, out[i].Removed = d.Removed, d.Added
-		out[i].OldName, out[i].NewName = d.NewName, d.OldName
-		out[i].OldModified, out[i].NewModified = d.NewModified, d.OldModified
-		out[i].Props = slices.Clone(d.Props)
-		for k, p := range d.Props {
-			out[i].Props[k].Old, out[i].Props[k].New = p.New, p.Old
-		}
-	}
-	return out
 }

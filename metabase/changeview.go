@@ -4,7 +4,6 @@ package metabase
 
 import (
 	"context"
-	"slices"
 	"strings"
 )
 
@@ -81,7 +80,7 @@ func (v *ChangeView) Load(ctx context.Context, at at, r Record) (err error) {
 // state only where r changed an access list.
 func (v *ChangeView) Back(ctx context.Context, at at, r Record) (err error) {
 	v.After = v.Before
-	if r.changesLists() {
+	if r.ChangesLists() {
 		v.Before, err = at(ctx, r.Rev-1)
 	}
 	return err
@@ -90,12 +89,8 @@ func (v *ChangeView) Back(ctx context.Context, at at, r Record) (err error) {
 // Forward goes from the state before r, or the change before r, to r.
 func (v *ChangeView) Forward(ctx context.Context, at at, r Record) (err error) {
 	v.Before = v.After
-	if r.changesLists() {
+	if r.ChangesLists() {
 		v.After, err = at(ctx, r.Rev)
 	}
 	return err
-}
-
-func (r Record) changesLists() bool {
-	return slices.ContainsFunc(r.Changes, func(l DiffLine) bool { return l.ID == AccessList })
 }

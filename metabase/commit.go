@@ -15,6 +15,7 @@ import (
 	"restante/internal/kv"
 	"restante/metabase/internal/stored"
 	"restante/metabase/internal/tree"
+	"restante/metabase/internal/unconfirmed"
 	"restante/metabase/key"
 )
 
@@ -202,7 +203,7 @@ func (s *Store) commitGroup(group []*pending) error {
 	}
 	pending := last != nil && !slices.Equal(s.cur.Load().unconfirmed, last.unconfirmed)
 	if pending {
-		ops = append(ops, s.unconfirmedOps(s.cur.Load().unconfirmed, last.unconfirmed)...)
+		ops = append(ops, unconfirmed.Replacing(s.cur.Load().unconfirmed, last.unconfirmed, s.key)...)
 	}
 	var page stored.Page
 	proof := ops // what is in the store once the commit has happened
@@ -222,7 +223,7 @@ func (s *Store) commitGroup(group []*pending) error {
 	// From here on the group is durable.
 	s.committer.meta = next
 	if len(entries) > 0 {
-		s.pages.add([]stored.Page{page}, last.rev)
+		s.pages.Add([]stored.Page{page}, last.rev)
 	}
 	s.publishGroup(group, last)
 	if pending {
@@ -281,7 +282,7 @@ func (s *Store) publishGroup(group []*pending, last *image) {
 			img.root, img.rev, img.time, img.unconfirmed = last.root, last.rev, last.time, last.unconfirmed
 		}
 		for _, p := range group {
-			s.live.take(p.deltas)
+			s.live.Take(p.deltas)
 			for _, d := range p.deltas {
 				touched = append(touched, d.Path)
 				if d.Removed && img.vol != nil {
@@ -292,7 +293,7 @@ func (s *Store) publishGroup(group []*pending, last *image) {
 		return nil
 	})
 	if len(touched) > 0 {
-		s.watches.tell(touched)
+		s.watches.Tell(touched)
 	}
 }
 

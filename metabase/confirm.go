@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"restante/metabase/internal/tree"
+	"restante/metabase/internal/unconfirmed"
+	"restante/metabase/item"
 	"restante/metabase/key"
 )
 
@@ -35,14 +37,14 @@ func (s Snapshot) PendingParts() (out []PendingPart) {
 		return nil
 	}
 	for _, u := range s.img.unconfirmed {
-		of := Pending{u.rev, u.until.UTC().Round(0)} // as it reads again
-		for _, p := range u.parts {
-			if p.open() {
-				out = append(out, PendingPart{of, p.path, p.id})
+		of := Pending{u.Rev, u.Until.UTC().Round(0)} // as it reads again
+		for _, p := range u.Parts {
+			if p.Open() {
+				out = append(out, PendingPart{of, p.Path, p.ID})
 			}
 		}
-		for _, m := range u.moves {
-			out = append(out, PendingPart{of, m.to, 0})
+		for _, m := range u.Moves {
+			out = append(out, PendingPart{of, m.To, 0})
 		}
 	}
 	slices.SortFunc(out, func(a, b PendingPart) int {
@@ -56,7 +58,7 @@ func (s *Store) Pending() []Pending {
 	list := s.cur.Load().unconfirmed
 	out := make([]Pending, 0, len(list))
 	for _, u := range slices.Backward(list) {
-		out = append(out, Pending{u.rev, u.until})
+		out = append(out, Pending{u.Rev, u.Until})
 	}
 	return out
 }
@@ -71,9 +73,9 @@ func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
 	p := &pending{op: "confirm"}
 	p.validate = func(tip *image) error {
 		if n := len(tip.unconfirmed); rev == 0 && n > 0 {
-			rev = tip.unconfirmed[n-1].rev
+			rev = tip.unconfirmed[n-1].Rev
 		}
-		u, waits := tip.unconfirmed.find(rev)
+		u, waits := tip.unconfirmed.Find(rev)
 		if !waits {
 			err := errors.New("nothing waits to be confirmed")
 			if rev != 0 {
@@ -81,7 +83,7 @@ func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
 			}
 			return &Error{Op: "confirm", Kind: NotFound, Err: err}
 		}
-		p.rev, p.img = rev, tip.with(tip.unconfirmed.confirm(u))
+		p.rev, p.img = rev, tip.with(tip.unconfirmed.Confirm(u))
 		return nil
 	}
 	if err := s.do(ctx, p); err != nil {
@@ -93,121 +95,121 @@ func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
 // A withdrawal takes back a revision that is not confirmed.
 type withdrawal struct {
 	ops  []Op
-	left unconfirmedList
+	left unconfirmed.List
 	kept []Problem
 }
 
-func (w withdrawal) ends(unconfirmedList) unconfirmedList { return w.left }
+func (w withdrawal) ends(unconfirmed.List) unconfirmed.List { return w.left }
 
 // withdraw works out how the parts of u at and below a path are taken back.
-func (img *image) withdraw(u *unconfirmed, below Path) (w withdrawal) {
+func (img *image) withdraw(u *unconfirmed.Revision, below Path) (w withdrawal) {
 	taken, rest := *u, *u
-	taken.parts, taken.kept, taken.moves = map[partName]part{}, nil, nil
-	rest.raw, rest.chunks, rest.parts, rest.kept, rest.moves = nil, 0, map[partName]part{}, nil, nil
-	side := func(p Path) *unconfirmed {
+	taken.Parts, taken.Kept, taken.Moves = map[unconfirmed.PartName]unconfirmed.Part{}, nil, nil
+	rest.Raw, rest.Chunks, rest.Parts, rest.Kept, rest.Moves = nil, 0, map[unconfirmed.PartName]unconfirmed.Part{}, nil, nil
+	side := func(p Path) *unconfirmed.Revision {
 		if p.Within(below) {
 			return &taken
 		}
 		return &rest
 	}
-	for n, p := range u.parts {
-		side(p.path).parts[n] = p
+	for n, p := range u.Parts {
+		side(p.Path).Parts[n] = p
 	}
-	for _, k := range u.kept {
-		at := side(k.path)
-		at.kept = append(at.kept, k)
+	for _, k := range u.Kept {
+		at := side(k.Path)
+		at.Kept = append(at.Kept, k)
 	}
-	for _, m := range u.moves {
-		at := side(m.from)
-		if at.moves = append(at.moves, m); at != side(m.to) {
-			w.kept = append(w.kept, Problem{Path: m.from, Other: m.to, Err: key.Errorf(Conflict,
-				"was moved to %s, which is taken back as a whole only: revert from a key above both", m.to)})
+	for _, m := range u.Moves {
+		at := side(m.From)
+		if at.Moves = append(at.Moves, m); at != side(m.To) {
+			w.kept = append(w.kept, Problem{Path: m.From, Other: m.To, Err: key.Errorf(Conflict,
+				"was moved to %s, which is taken back as a whole only: revert from a key above both", m.To)})
 		}
 	}
-	list, own, later := img.unconfirmed.handOver(&taken)
-	w.kept = append(w.kept, taken.texts(later)...)
-	if w.left = list.drop(u.rev); !rest.empty() {
-		w.left = list.edit(func(v *unconfirmed) bool {
-			if v.rev == rest.rev {
+	list, own, later := img.unconfirmed.HandOver(&taken)
+	w.kept = append(w.kept, unconfirmed.KeptTexts(&taken, later)...)
+	if w.left = list.Drop(u.Rev); !rest.Empty() {
+		w.left = list.Edit(func(v *unconfirmed.Revision) bool {
+			if v.Rev == rest.Rev {
 				*v = rest
 			}
-			return v.rev == rest.rev
+			return v.Rev == rest.Rev
 		})
 	}
-	for _, m := range slices.Backward(taken.moves) {
-		w.left = w.left.moved(move{m.to, m.from})
+	for _, m := range slices.Backward(taken.Moves) {
+		w.left = w.left.Moved(tree.Move{From: m.To, To: m.From})
 	}
-	w.undo(img.root, own, taken.moves)
+	w.undo(img.root, own, taken.Moves)
 	return w
 }
 
 // undo adds the ops that put parts, which are sorted by path, and moves back.
-func (w *withdrawal) undo(root *tree.Node, parts []part, moves []move) {
+func (w *withdrawal) undo(root *tree.Node, parts []unconfirmed.Part, moves []tree.Move) {
 	gone := map[*tree.Node]bool{}
 	var last []Op // removals of keys that hold what moves back
 	for _, p := range slices.Backward(parts) {
-		n := root.Lookup(p.path)
-		if p.id != 0 || p.name != "" || n == nil {
+		n := root.Lookup(p.Path)
+		if p.ID != 0 || p.Name != "" || n == nil {
 			continue
 		}
-		if !p.removable(n, parts, moves, gone) {
-			w.kept = append(w.kept, Problem{Path: p.path, Err: key.Errorf(Conflict, "cannot be removed again: something in it is newer")})
+		if !removable(p, n, parts, moves, gone) {
+			w.kept = append(w.kept, Problem{Path: p.Path, Err: key.Errorf(Conflict, "cannot be removed again: something in it is newer")})
 			continue
 		}
 		gone[n] = true
-		if slices.ContainsFunc(moves, func(m move) bool { return m.to.Within(p.path) }) {
-			last = append(last, Remove{Path: p.path})
+		if slices.ContainsFunc(moves, func(m tree.Move) bool { return m.To.Within(p.Path) }) {
+			last = append(last, Remove{Path: p.Path})
 		} else {
-			w.ops = append(w.ops, Remove{Path: p.path})
+			w.ops = append(w.ops, Remove{Path: p.Path})
 		}
 	}
 	for _, p := range parts {
-		n := root.Lookup(p.path)
+		n := root.Lookup(p.Path)
 		switch {
-		case p.id != 0 && !gone[n]:
+		case p.ID != 0 && !gone[n]:
 			w.put(p, n)
-		case p.id != 0 || p.name == "":
+		case p.ID != 0 || p.Name == "":
 		case n == nil:
-			w.ops = append(w.ops, putBack{AddKey{Path: p.path.Parent().Join(p.name)}})
-		case n.Spelling != p.name:
-			w.ops = append(w.ops, Move{From: p.path, To: p.path.Parent().Join(p.name)})
+			w.ops = append(w.ops, putBack{AddKey{Path: p.Path.Parent().Join(p.Name)}})
+		case n.Spelling != p.Name:
+			w.ops = append(w.ops, Move{From: p.Path, To: p.Path.Parent().Join(p.Name)})
 		}
 	}
 	for _, p := range parts {
-		if n := root.Lookup(p.path); p.time != 0 && n != nil && !gone[n] {
-			w.ops = append(w.ops, Touch{Path: p.path, Time: time.Unix(0, p.time)})
+		if n := root.Lookup(p.Path); p.Time != 0 && n != nil && !gone[n] {
+			w.ops = append(w.ops, Touch{Path: p.Path, Time: time.Unix(0, p.Time)})
 		}
 	}
 	for _, m := range slices.Backward(moves) {
-		w.ops = append(w.ops, Move{From: m.to, To: m.from})
+		w.ops = append(w.ops, Move{From: m.To, To: m.From})
 	}
 	w.ops = append(w.ops, last...)
 }
 
 // put adds the ops that put a property back at n, which may be nil.
-func (w *withdrawal) put(p part, n *tree.Node) {
+func (w *withdrawal) put(p unconfirmed.Part, n *tree.Node) {
 	var now *Property
 	if n != nil {
-		now = n.Items.Find(p.id)
+		now = n.Items.Find(p.ID)
 	}
-	if !samePointed(now, p.was) {
-		w.ops = restore(w.ops, p.path, tree.PropertyDelta{ID: p.id, Old: p.was, New: now})
+	if !item.SamePointed(now, p.Was) {
+		w.ops = restore(w.ops, p.Path, tree.PropertyDelta{ID: p.ID, Old: p.Was, New: now})
 	}
 }
 
 // removable reports whether nothing is left in n, the key of p, but its class once
 // parts and moves are put back. The keys below it that go are in gone.
-func (p part) removable(n *tree.Node, parts []part, moves []move, gone map[*tree.Node]bool) bool {
-	for _, item := range n.Items.All() {
-		if item.ID != KeyType && !slices.ContainsFunc(parts, func(q part) bool {
-			return q.id == item.ID && q.was == nil && q.path.Equal(p.path)
+func removable(p unconfirmed.Part, n *tree.Node, parts []unconfirmed.Part, moves []tree.Move, gone map[*tree.Node]bool) bool {
+	for _, prop := range n.Items.All() {
+		if prop.ID != KeyType && !slices.ContainsFunc(parts, func(q unconfirmed.Part) bool {
+			return q.ID == prop.ID && q.Was == nil && q.Path.Equal(p.Path)
 		}) {
 			return false
 		}
 	}
 	for k := range n.Kids.All {
-		at := p.path.Join(k.Spelling)
-		if !gone[k] && !slices.ContainsFunc(moves, func(m move) bool { return m.to.Equal(at) }) {
+		at := p.Path.Join(k.Spelling)
+		if !gone[k] && !slices.ContainsFunc(moves, func(m tree.Move) bool { return m.To.Equal(at) }) {
 			return false
 		}
 	}

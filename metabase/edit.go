@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"restante/metabase/internal/tree"
+	"restante/metabase/internal/unconfirmed"
 	"restante/metabase/item"
 	"restante/metabase/key"
 )
@@ -23,16 +24,13 @@ type edit struct {
 
 	// what is not part of the tree
 	acting  []Set
-	moves   []move
+	moves   []tree.Move
 	covers  []cover
-	wrote   []part // properties that ops set or unset, where something is not confirmed
-	touched []Path // a change of nothing but times is meant of these
+	wrote   []unconfirmed.Part // properties that ops set or unset, where something is not confirmed
+	touched []Path             // a change of nothing but times is meant of these
 
 	problems []Problem
 }
-
-// A move is recorded in the history as one line.
-type move struct{ from, to Path }
 
 func (e *edit) bad(p Path, id ID, err error) {
 	e.problems = append(e.problems, Problem{Path: p, ID: id, Err: err})
@@ -55,7 +53,7 @@ func (e *edit) at(p Path) *tree.Node {
 // writes notes that an op sets or unsets a property.
 func (e *edit) writes(p Path, id ID) {
 	if len(e.old.unconfirmed) > 0 {
-		e.wrote = append(e.wrote, part{path: p, id: id})
+		e.wrote = append(e.wrote, unconfirmed.Part{Path: p, ID: id})
 	}
 }
 
@@ -113,7 +111,7 @@ func (e *edit) set(at Path, n *tree.Node, p Property) {
 		return
 	}
 	p.Attr |= old.Attr & Locked
-	if had && old.Same(p) && !e.old.unconfirmed.rewrites(at, p.ID) {
+	if had && old.Same(p) && !e.old.unconfirmed.Rewrites(at, p.ID) {
 		return
 	}
 	e.put(at, n, p)

@@ -17,6 +17,7 @@ import (
 	"restante/internal/kv"
 	"restante/internal/kv/kvtest"
 	"restante/internal/seal"
+	"restante/metabase/internal/history"
 	"restante/metabase/internal/stored"
 	"restante/metabase/internal/tree"
 	"restante/metabase/key"
@@ -514,30 +515,30 @@ func FuzzDecodeEntry(f *testing.F) {
 	machine := seal.New()
 	p := secret(7, "pw").Marked()
 	q := num(1, 2)
-	h := &entry{
+	h := &history.Entry{
 		Record: Record{Rev: 3, Time: time.Unix(1, 2), Actor: boss, Origin: FromCLI, Comment: "c", Kept: []string{"k"}, Until: time.Unix(9, 9)},
-		moves:  []move{{"/A", "/B"}},
-		deltas: []tree.KeyDelta{{Path: "/A/b", OldName: "b", NewName: "b", OldModified: 1, NewModified: 2, Props: []tree.PropertyDelta{{ID: 7, New: &p}, {ID: 1, Old: &q}}}},
+		Moves:  []tree.Move{{From: "/A", To: "/B"}},
+		Deltas: []tree.KeyDelta{{Path: "/A/b", OldName: "b", NewName: "b", OldModified: 1, NewModified: 2, Props: []tree.PropertyDelta{{ID: 7, New: &p}, {ID: 1, Old: &q}}}},
 	}
-	raw := h.encode(machine)
+	raw := h.Encode(machine)
 	f.Add(raw)
 	f.Add(raw[:len(raw)-3])
 	f.Add([]byte{stored.EntryForm, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		h, err := decodeEntry(raw, machine)
+		h, err := history.Decode(raw, machine)
 		if err != nil {
 			if key.KindOf(err) != Damaged {
 				t.Errorf("%v is not of kind Damaged", err)
 			}
 			return
 		}
-		again, err := decodeEntry(h.encode(machine), machine)
+		again, err := history.Decode(h.Encode(machine), machine)
 		if err != nil {
 			t.Fatalf("what was read does not read again: %v", err)
 		}
-		if a, b := fmt.Sprint(h.below(Root)), fmt.Sprint(again.below(Root)); a != b {
+		if a, b := fmt.Sprint(h.Below(Root)), fmt.Sprint(again.Below(Root)); a != b {
 			t.Errorf("%s reads again as %s", a, b)
 		}
-		tree.Undo(&tree.Node{}, h.deltas) // whatever it says, it ends
+		tree.Undo(&tree.Node{}, h.Deltas) // whatever it says, it ends
 	})
 }

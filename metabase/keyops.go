@@ -161,7 +161,7 @@ func (op Move) apply(e *edit) {
 	}
 	e.alter(op.From, func(*tree.Node) *tree.Node { return nil })
 	e.alter(op.To, func(old *tree.Node) *tree.Node { return e.merge(old, source, op.To.Base(), true) })
-	e.moves = append(e.moves, move{op.From, op.To})
+	e.moves = append(e.moves, tree.Move{From: op.From, To: op.To})
 }
 
 // Touch sets the last-change time of a key.

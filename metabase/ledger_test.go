@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"restante/metabase/internal/tree"
 )
 
 // A ledger is the model of a tree with changes that wait to be confirmed: all writes
@@ -17,7 +19,7 @@ import (
 type ledger struct {
 	parts map[name][]entryOf
 	until map[Rev]time.Time // revisions that are not confirmed
-	moves map[Rev]move      // of those
+	moves map[Rev]tree.Move // of those
 	void  map[Rev]bool      // revisions that are taken back
 	kept  map[Rev][]name    // what a revision without a time to be confirmed took over
 }
@@ -36,7 +38,7 @@ type entryOf struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{map[name][]entryOf{{Root, 0}: {{there: true}}}, map[Rev]time.Time{}, map[Rev]move{}, map[Rev]bool{}, map[Rev][]name{}}
+	return &ledger{map[name][]entryOf{{Root, 0}: {{there: true}}}, map[Rev]time.Time{}, map[Rev]tree.Move{}, map[Rev]bool{}, map[Rev][]name{}}
 }
 
 func (l *ledger) clone() *ledger {
@@ -158,7 +160,7 @@ func (l *ledger) apply(rev Rev, ops []Op, until time.Time) bool {
 	}
 	l.net(rev)
 	if m, ok := ops[0].(Move); ok && m.From != m.To && !until.IsZero() {
-		l.moves[rev] = move{m.From, m.To}
+		l.moves[rev] = tree.Move{From: m.From, To: m.To}
 	}
 	return true
 }
@@ -180,15 +182,15 @@ func (l *ledger) net(rev Rev) {
 }
 
 // guarded reports whether each move that is not confirmed can still be taken back.
-func (l *ledger) guarded(moves map[Rev]move, was map[Path]bool) bool {
+func (l *ledger) guarded(moves map[Rev]tree.Move, was map[Path]bool) bool {
 	now := l.keys()
 	for _, m := range moves {
 		for p := range was {
-			if !now[p] && (m.to.Within(p) || m.from.Parent().Within(p)) {
+			if !now[p] && (m.To.Within(p) || m.From.Parent().Within(p)) {
 				return false
 			}
 		}
-		if now[m.from] && !was[m.from] {
+		if now[m.From] && !was[m.From] {
 			return false
 		}
 	}
@@ -299,9 +301,9 @@ func (l *ledger) carry(from, to Path) {
 		l.parts[name{to + n.path[len(from):], n.id}] = l.parts[n]
 		delete(l.parts, n)
 	}
-	m := move{from, to}
+	m := tree.Move{From: from, To: to}
 	for rev, o := range l.moves {
-		l.moves[rev] = move{m.follow(o.from), m.follow(o.to)}
+		l.moves[rev] = tree.Move{From: m.Follow(o.From), To: m.Follow(o.To)}
 	}
 }
 
@@ -355,7 +357,7 @@ func (l *ledger) takeBack(rev Rev) {
 	l.void[rev] = true
 	if m, ok := l.moves[rev]; ok {
 		delete(l.moves, rev)
-		l.carry(m.to, m.from)
+		l.carry(m.To, m.From)
 	}
 	l.end(rev)
 }

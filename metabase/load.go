@@ -59,7 +59,7 @@ func (s *Store) loadAt(ctx context.Context, raw []byte) (*image, error) {
 	if err := s.loadPages(ctx, m.Rev); err != nil {
 		return nil, err
 	}
-	s.live.begin(root)
+	s.live.Begin(root)
 	if err := s.sweepHeads(ctx); err != nil && !errors.Is(err, kv.ErrMoved) && !errors.Is(err, kv.ErrReadOnly) {
 		return nil, err
 	}

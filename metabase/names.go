@@ -4,12 +4,16 @@ package metabase
 
 import (
 	"restante/metabase/acl"
+	"restante/metabase/internal/history"
+	"restante/metabase/internal/problem"
+	"restante/metabase/internal/watch"
 	"restante/metabase/item"
 	"restante/metabase/key"
 )
 
 // The names of keys and the kinds of errors are those of package key, the
-// properties those of package item, the rights those of package acl.
+// properties those of package item, the rights those of package acl. A Record is that
+// of package history.
 type (
 	Path  = key.Path
 	Kind  = key.Kind
@@ -25,6 +29,16 @@ type (
 
 	Principal = acl.Principal
 	Right     = acl.Right
+
+	Record     = history.Record
+	DiffLine   = history.DiffLine
+	ChangeKind = history.ChangeKind
+	Origin     = history.Origin
+
+	Problem = problem.Problem
+	Refused = problem.Refused
+
+	Watch = watch.Watch
 )
 
 // Root is the path of the tree's root.
@@ -87,6 +101,16 @@ const (
 	Delete      = acl.Delete
 	Control     = acl.Control
 	AllRights   = acl.AllRights
+)
+
+// The kinds of changes.
+const (
+	KeyAdded      = history.KeyAdded
+	KeyRemoved    = history.KeyRemoved
+	KeyMoved      = history.KeyMoved
+	KeyRenamed    = history.KeyRenamed
+	PropertySet   = history.PropertySet
+	PropertyUnset = history.PropertyUnset
 )
 
 // ParsePath is that of package key.

@@ -98,7 +98,7 @@ func (op Lock) apply(e *edit) {
 	if p.Attr |= Locked; op.Off {
 		p.Attr &^= Locked
 	}
-	if p.Attr != was || e.old.unconfirmed.rewrites(op.Path, op.ID) {
+	if p.Attr != was || e.old.unconfirmed.Rewrites(op.Path, op.ID) {
 		e.put(op.Path, n, p)
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"sync"
 
 	"restante/internal/kv"
+	"restante/metabase/internal/history"
 	"restante/metabase/internal/stored"
 	"restante/metabase/key"
 )
@@ -17,83 +17,6 @@ import (
 // The history is stored in pages. Each commit writes one page with the entries of
 // all its revisions, in order, and a page is dropped as a whole. The history of a
 // revision that shares its commit costs next to nothing.
-
-// pages lists the pages that are stored.
-type pages struct {
-	mu   sync.Mutex    // guards what follows
-	list []stored.Page // in order, without a gap
-	next Rev           // the revision after the last page
-}
-
-// begin notes the pages of a store that is at revision rev.
-func (l *pages) begin(list []stored.Page, rev Rev) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list, l.next = list, rev+1
-}
-
-// add notes pages that were written up to revision last.
-func (l *pages) add(list []stored.Page, last Rev) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list, l.next = append(l.list, list...), last+1
-}
-
-// oldest is the first revision that is stored, or the next one if none is.
-func (l *pages) oldest() Rev {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.list) == 0 {
-		return l.next
-	}
-	return l.list[0].First
-}
-
-// find returns the page that has rev, if it is stored.
-func (l *pages) find(rev Rev) (stored.Page, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	i, ok := slices.BinarySearchFunc(l.list, rev, func(p stored.Page, rev Rev) int { return int(int64(p.First) - int64(rev)) })
-	if !ok {
-		i--
-	}
-	if i < 0 || rev >= l.next {
-		return stored.Page{}, false
-	}
-	return l.list[i], true
-}
-
-// head returns the oldest pages that lie wholly below end, with at most limit
-// revisions or one page, and the revision after them.
-func (l *pages) head(end Rev, limit int) (list []stored.Page, next Rev) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for i, p := range l.list {
-		after := l.next
-		if i+1 < len(l.list) {
-			after = l.list[i+1].First
-		}
-		if after > end || i > 0 && after > l.list[0].First+Rev(limit) {
-			break
-		}
-		list, next = append(list, p), after
-	}
-	return list, next
-}
-
-// drop forgets the oldest n.
-func (l *pages) drop(n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = l.list[n:]
-}
-
-// undrop puts the pages of drop back.
-func (l *pages) undrop(list []stored.Page) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.list = slices.Concat(list, l.list)
-}
 
 // loadPages finds the pages of a store that is at revision rev.
 func (s *Store) loadPages(ctx context.Context, rev Rev) error {
@@ -115,7 +38,7 @@ func (s *Store) loadPages(ctx context.Context, rev Rev) error {
 		}
 		list = append(list, p)
 	}
-	s.pages.begin(list, rev)
+	s.pages.Begin(list, rev)
 	return nil
 }
 
@@ -153,7 +76,7 @@ func (s *Store) makePages(ctx context.Context, now Rev) error {
 	if err := s.db.Commit(ctx, ops...); err != nil {
 		return err
 	}
-	s.pages.begin(list, now)
+	s.pages.Begin(list, now)
 	return nil
 }
 
@@ -165,20 +88,20 @@ type historyReader struct {
 }
 
 // entry returns revision rev, from the cached page or from the store.
-func (f *historyReader) entry(ctx context.Context, s *Store, rev Rev) (*entry, error) {
-	fail := func(kind Kind, err error) (*entry, error) {
+func (f *historyReader) entry(ctx context.Context, s *Store, rev Rev) (*history.Entry, error) {
+	fail := func(kind Kind, err error) (*history.Entry, error) {
 		return nil, &Error{Op: fmt.Sprintf("revision %d", rev), Kind: kind, Err: err}
 	}
 	if err := context.Cause(ctx); err != nil {
 		return fail("", err)
 	}
 	if rev < f.First || rev >= f.First+Rev(len(f.entries)) {
-		p, ok := s.pages.find(rev)
+		p, ok := s.pages.Find(rev)
 		if !ok {
 			return fail(NotFound, s.notKept(rev))
 		}
 		entries, err := s.readPage(p)
-		if err != nil && rev < s.pages.oldest() {
+		if err != nil && rev < s.pages.Oldest() {
 			return fail(NotFound, s.notKept(rev)) // dropped meanwhile
 		}
 		if err != nil {
@@ -189,7 +112,7 @@ func (f *historyReader) entry(ctx context.Context, s *Store, rev Rev) (*entry, e
 	if rev >= f.First+Rev(len(f.entries)) {
 		return fail(Damaged, fmt.Errorf("is not in its page, which has the %d from %d", len(f.entries), f.First))
 	}
-	h, err := decodeEntry(f.entries[rev-f.First], s.key)
+	h, err := history.Decode(f.entries[rev-f.First], s.key)
 	if err == nil && h.Rev != rev {
 		err = key.Errorf(Damaged, "its record says %d", h.Rev)
 	}
@@ -203,7 +126,7 @@ func (s *Store) notKept(rev Rev) error {
 	if now := s.Snapshot().Rev(); rev == 0 || rev > now {
 		return fmt.Errorf("the newest is %d", now)
 	}
-	return fmt.Errorf("is no longer kept; the oldest that is: %d", s.pages.oldest())
+	return fmt.Errorf("is no longer kept; the oldest that is: %d", s.pages.Oldest())
 }
 
 // pageFrom reads the page whose first revision is first, if it is kept.

@@ -16,23 +16,24 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/metabase/internal/history"
 	"restante/metabase/internal/stored"
 )
 
 func TestPagesFind(t *testing.T) {
-	var l pages
-	l.begin([]stored.Page{{First: 3, Parts: 1}, {First: 4, Parts: 2}, {First: 9, Parts: 1}}, 10)
+	var l history.Pages
+	l.Begin([]stored.Page{{First: 3, Parts: 1}, {First: 4, Parts: 2}, {First: 9, Parts: 1}}, 10)
 	tests := []struct {
 		rev   Rev
 		first Rev // of its page; 0: none
 	}{{0, 0}, {2, 0}, {3, 3}, {4, 4}, {5, 4}, {8, 4}, {9, 9}, {10, 9}, {11, 0}}
 	for _, tt := range tests {
-		if p, ok := l.find(tt.rev); ok != (tt.first != 0) || p.First != tt.first {
+		if p, ok := l.Find(tt.rev); ok != (tt.first != 0) || p.First != tt.first {
 			t.Errorf("find(%d) = %v, %v; want page %d", tt.rev, p, ok, tt.first)
 		}
 	}
-	l.add([]stored.Page{{First: 11, Parts: 1}}, 15)
-	if p, ok := l.find(15); !ok || p.First != 11 || l.next != 16 {
+	l.Add([]stored.Page{{First: 11, Parts: 1}}, 15)
+	if p, ok := l.Find(15); !ok || p.First != 11 || l.Next != 16 {
 		t.Errorf("after add, find(15) = %v, %v", p, ok)
 	}
 }
@@ -49,24 +50,24 @@ func TestPagesHead(t *testing.T) {
 		{12, 0, 1, 4}, {12, 6, 2, 9}, {12, 5, 1, 4},
 	}
 	for _, tt := range tests {
-		var l pages
-		l.begin(slices.Clone(list), 11)
-		head, next := l.head(tt.end, tt.limit)
+		var l history.Pages
+		l.Begin(slices.Clone(list), 11)
+		head, next := l.Head(tt.end, tt.limit)
 		if len(head) != tt.n || next != tt.next {
 			t.Errorf("head(%d, %d) = %v, %d; want %d pages, %d", tt.end, tt.limit, head, next, tt.n, tt.next)
 		}
-		l.drop(len(head))
-		if tt.n > 0 && l.oldest() != tt.next {
-			t.Errorf("after drop the oldest is %d, want %d", l.oldest(), tt.next)
+		l.Drop(len(head))
+		if tt.n > 0 && l.Oldest() != tt.next {
+			t.Errorf("after drop the oldest is %d, want %d", l.Oldest(), tt.next)
 		}
-		l.undrop(head)
-		if !slices.Equal(l.list, list) {
-			t.Errorf("after undrop: %v", l.list)
+		l.Undrop(head)
+		if !slices.Equal(l.List, list) {
+			t.Errorf("after undrop: %v", l.List)
 		}
 	}
-	var none pages
-	if none.begin(nil, 7); none.oldest() != 8 {
-		t.Errorf("without pages the oldest is %d", none.oldest())
+	var none history.Pages
+	if none.Begin(nil, 7); none.Oldest() != 8 {
+		t.Errorf("without pages the oldest is %d", none.Oldest())
 	}
 }
 
@@ -85,8 +86,8 @@ func TestPageParts(t *testing.T) {
 		if err != nil || !slices.EqualFunc(got, entries, bytes.Equal) {
 			t.Errorf("%d octets in %d parts: %d entries, %v", size, p.Parts, len(got), err)
 		}
-		if err := s.loadPages(t.Context(), 9); err != nil || !slices.Equal(s.pages.list, []stored.Page{p}) {
-			t.Errorf("%d octets: loaded %v, %v; want %v", size, s.pages.list, err, p)
+		if err := s.loadPages(t.Context(), 9); err != nil || !slices.Equal(s.pages.List, []stored.Page{p}) {
+			t.Errorf("%d octets: loaded %v, %v; want %v", size, s.pages.List, err, p)
 		}
 		if err := db.Commit(t.Context(), p.Dropping(nil)...); err != nil {
 			t.Fatal(err)
@@ -126,8 +127,8 @@ func TestSharedPage(t *testing.T) {
 		db := kv.NewMem()
 		const n = 20
 		s, first := shared(t, db, Options{}, n)
-		if len(s.pages.list) != 2 || s.pages.list[1].First != first {
-			t.Fatalf("pages %v, want a second one from %d", s.pages.list, first)
+		if len(s.pages.List) != 2 || s.pages.List[1].First != first {
+			t.Fatalf("pages %v, want a second one from %d", s.pages.List, first)
 		}
 		check := func(s *Store) {
 			for rev := first; rev < first+n; rev++ {
@@ -279,7 +280,7 @@ func TestLoneRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ops []kv.Op
-	for _, p := range s.pages.list {
+	for _, p := range s.pages.List {
 		entries, err := s.readPage(p)
 		if err != nil {
 			t.Fatal(err)

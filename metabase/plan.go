@@ -10,6 +10,7 @@ import (
 
 	"restante/metabase/acl"
 	"restante/metabase/internal/tree"
+	"restante/metabase/internal/unconfirmed"
 	"restante/metabase/key"
 )
 
@@ -27,7 +28,7 @@ type request struct {
 
 	// ends gives what is unconfirmed after the request, which ends the wait of some
 	// revision; nil: the request is a change like any other. prepare sets it.
-	ends func(unconfirmedList) unconfirmedList
+	ends func(unconfirmed.List) unconfirmed.List
 }
 
 // large reports whether validating the request may take long: it names whole
@@ -97,7 +98,7 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 	s.auditAs(ctx, b, rights.missing, rights.concealed)
 	if len(rights.missing) > 0 {
 		// The other problems may be about what the caller may not see.
-		return nil, &Refused{distinct(rights.problems)}
+		return nil, &Refused{Problems: distinct(rights.problems)}
 	}
 	p.next = &image{root: e.root, rev: e.rev, time: now, vol: p.before.vol, access: old.access}
 	problems := append(e.problems, s.pend(p, r, old)...)
@@ -109,7 +110,7 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 		problems = append(problems, check(p.change)...)
 	}
 	if len(problems) > 0 {
-		return p, &Refused{problems}
+		return p, &Refused{Problems: problems}
 	}
 	return p, nil
 }

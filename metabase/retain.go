@@ -4,12 +4,11 @@ package metabase
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"restante/internal/kv"
+	"restante/metabase/internal/history"
 	"restante/metabase/internal/stored"
-	"restante/metabase/internal/tree"
 	"restante/metabase/key"
 )
 
@@ -41,7 +40,7 @@ func (s *Store) compact(ctx context.Context) error {
 	} else {
 		end = 1
 	}
-	if s.pages.oldest()+Rev(min(keep.Count/20, dropAtOnce)) > end {
+	if s.pages.Oldest()+Rev(min(keep.Count/20, dropAtOnce)) > end {
 		end = 1 // too few to be worth a commit
 	}
 	for more := true; more; {
@@ -59,14 +58,14 @@ func (s *Store) compact(ctx context.Context) error {
 // dropOlder drops the revisions made before t.
 func (s *Store) dropOlder(ctx context.Context, t time.Time) error {
 	for {
-		_, next := s.pages.head(s.Snapshot().Rev()+1, 0)
+		_, next := s.pages.Head(s.Snapshot().Rev()+1, 0)
 		if next == 0 {
 			return nil
 		}
 		if s.janitor.oldest.Rev != next-1 {
 			h, err := s.entry(ctx, next-1)
 			if key.KindOf(err) == Damaged {
-				h, err = &entry{}, nil // nobody can tell its time, nor read it
+				h, err = &history.Entry{}, nil // nobody can tell its time, nor read it
 			}
 			if err != nil {
 				return err
@@ -88,7 +87,7 @@ func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
 	for _, p := range s.Pending() {
 		end = min(end, p.Rev)
 	}
-	list, next := s.pages.head(end, dropAtOnce)
+	list, next := s.pages.Head(end, dropAtOnce)
 	if len(list) == 0 {
 		return false, nil
 	}
@@ -97,11 +96,11 @@ func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
 		return false, err
 	}
 	// Forgotten first: a reader is then told that they are gone, not damaged.
-	s.pages.drop(len(list))
+	s.pages.Drop(len(list))
 	p := &pending{op: "compact"} // it shares a commit with other writers
 	p.validate = func(*image) error { p.ops = ops; return nil }
 	if err := s.do(ctx, p); err != nil {
-		s.pages.undrop(list)
+		s.pages.Undrop(list)
 		return false, err
 	}
 	return true, nil
@@ -112,7 +111,7 @@ func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
 func (s *Store) dropping(ctx context.Context, list []stored.Page, end Rev) (ops []kv.Op, err error) {
 	var at historyReader
 	for rev := list[0].First; rev < end; rev++ {
-		if s.live.of(rev) == 0 {
+		if s.live.Of(rev) == 0 {
 			continue
 		}
 		h, err := at.entry(ctx, s, rev)
@@ -122,60 +121,13 @@ func (s *Store) dropping(ctx context.Context, list []stored.Page, end Rev) (ops 
 		if err != nil {
 			return nil, err
 		}
-		head := entry{Record: h.Record}
-		ops = append(ops, kv.Put(stored.RevKey(stored.HeadKeys, rev), head.encode(s.key)))
+		head := history.Entry{Record: h.Record}
+		ops = append(ops, kv.Put(stored.RevKey(stored.HeadKeys, rev), head.Encode(s.key)))
 	}
 	for _, p := range list {
 		ops = p.Dropping(ops)
 	}
 	return ops, nil
-}
-
-// liveCounts counts, for each revision, the properties that it stored last and
-// that are still in place.
-type liveCounts struct {
-	mu    sync.Mutex // guards what follows
-	count map[Rev]int
-}
-
-// begin counts the properties of a tree.
-func (c *liveCounts) begin(root *tree.Node) {
-	c.count = map[Rev]int{}
-	var add func(*tree.Node) bool
-	add = func(n *tree.Node) bool {
-		for _, p := range n.Items.All() {
-			c.count[p.Rev]++
-		}
-		n.Kids.All(add)
-		return true
-	}
-	add(root)
-}
-
-// of returns the count of rev.
-func (c *liveCounts) of(rev Rev) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.count[rev]
-}
-
-// take counts the properties that list, which was committed, adds and removes.
-func (c *liveCounts) take(list []tree.KeyDelta) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, d := range list {
-		for _, p := range d.Props {
-			if p.New != nil {
-				c.count[p.New.Rev]++
-			}
-			if p.Old == nil {
-				continue
-			}
-			if c.count[p.Old.Rev]--; c.count[p.Old.Rev] == 0 {
-				delete(c.count, p.Old.Rev)
-			}
-		}
-	}
 }
 
 // head reads the head of a revision whose page was dropped.
@@ -184,7 +136,7 @@ func (s *Store) head(rev Rev) (Record, bool, error) {
 	if err != nil || !ok {
 		return Record{}, false, err
 	}
-	h, err := decodeEntry(raw, s.key)
+	h, err := history.Decode(raw, s.key)
 	if err != nil {
 		return Record{}, false, err
 	}
@@ -206,7 +158,7 @@ func (s *Store) sweepHeads(ctx context.Context) error {
 	}
 	var ops []kv.Op
 	for _, rev := range heads {
-		if s.live.of(rev) == 0 {
+		if s.live.Of(rev) == 0 {
 			ops = append(ops, kv.Del(stored.RevKey(stored.HeadKeys, rev)))
 		}
 	}

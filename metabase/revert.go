@@ -9,6 +9,7 @@ import (
 
 	"restante/metabase/internal/casefold"
 	"restante/metabase/internal/tree"
+	"restante/metabase/item"
 	"restante/metabase/key"
 )
 
@@ -37,7 +38,7 @@ func refuse(problems []Problem) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	return &Refused{problems}
+	return &Refused{Problems: problems}
 }
 
 // reverting returns the request that takes back what revision rev changed.
@@ -55,9 +56,9 @@ func (s *Store) reverting(ctx context.Context, rev Rev, below Path, b Batch) (*r
 	}
 	r.prepare = func(old *image, r *request) ([]Op, error) {
 		r.ends = nil
-		u, waits := old.unconfirmed.find(rev)
+		u, waits := old.unconfirmed.Find(rev)
 		if !waits {
-			ops, conflicts := s.undoOps(ctx, old.root, h.deltas, below)
+			ops, conflicts := s.undoOps(ctx, old.root, h.Deltas, below)
 			return ops, refuse(conflicts)
 		}
 		if b.Confirm > 0 {
@@ -177,7 +178,7 @@ func (u *undoing) change(d tree.KeyDelta) {
 	for _, p := range d.Props {
 		now := n.Items.Find(p.ID)
 		switch {
-		case samePointed(now, p.Old): // somebody has put it back already
+		case item.SamePointed(now, p.Old): // somebody has put it back already
 		case u.stands(now, p.New):
 			u.restore(d.Path, p)
 		case now == nil:
@@ -217,12 +218,5 @@ func restore(ops []Op, at Path, p tree.PropertyDelta) []Op {
 // stands says that now is still what the revision has made. Somebody who has
 // set the same again meant it.
 func (u *undoing) stands(now, made *Property) bool {
-	return samePointed(now, made) && (now == nil || now.Rev == made.Rev || u.restored(now.Rev))
-}
-
-func samePointed(a, b *Property) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.Same(*b)
+	return item.SamePointed(now, made) && (now == nil || now.Rev == made.Rev || u.restored(now.Rev))
 }

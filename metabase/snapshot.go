@@ -11,6 +11,7 @@ import (
 
 	"restante/metabase/internal/stored"
 	"restante/metabase/internal/tree"
+	"restante/metabase/internal/unconfirmed"
 	"restante/metabase/item"
 )
 
@@ -23,11 +24,11 @@ type image struct {
 	access *access     // nil: of no store
 	trail  *tree.Trail // to where a check will look, or nil
 
-	unconfirmed unconfirmedList // what of it is to be taken back
+	unconfirmed unconfirmed.List // what of it is to be taken back
 }
 
 // with returns the image with another list of what is unconfirmed.
-func (img *image) with(l unconfirmedList) *image {
+func (img *image) with(l unconfirmed.List) *image {
 	next := *img
 	next.unconfirmed = l
 	return &next

@@ -15,7 +15,9 @@ import (
 	"restante/internal/kv"
 	"restante/internal/seal"
 	"restante/metabase/acl"
+	"restante/metabase/internal/history"
 	"restante/metabase/internal/tree"
+	"restante/metabase/internal/watch"
 )
 
 // Options adjusts Open. The zero value has no checks but the tree's own rules.
@@ -85,9 +87,9 @@ type Store struct {
 	now    func() time.Time
 
 	cur       atomic.Pointer[image] // the durable state, with the volatile properties
-	pages     pages                 // of the history; as of cur or later
-	live      liveCounts            // as of cur
-	watches   watches
+	pages     history.Pages         // of the history; as of cur or later
+	live      history.Live          // as of cur
+	watches   watch.Set
 	committer committer
 	janitor   janitor
 }
@@ -133,6 +135,10 @@ func Open(ctx context.Context, db kv.DB, key seal.Key, opts Options) (*Store, er
 
 // Snapshot is the newest state that is durable.
 func (s *Store) Snapshot() Snapshot { return Snapshot{s.cur.Load()} }
+
+// Watch tells of changes that touch p. The key need not exist. A change that
+// is seen by the Snapshot taken after Watch returned may still give a note.
+func (s *Store) Watch(p Path) *Watch { return s.watches.Add(p) }
 
 // Close waits for the commits under way; later ones are refused as Closed. The
 // snapshots stay valid. Closing twice is harmless. A revision that is not
@@ -212,7 +218,7 @@ func (s *Store) try(ctx context.Context, r *request) (Change, error) {
 // no history, and tells the watches. No batch sets or removes such properties. A zero Value drops the property.
 func (s *Store) SetVolatile(p Path, props ...Property) error {
 	bad := func(id ID, err error) error {
-		return &Refused{[]Problem{{Path: p, ID: id, Err: err}}}
+		return &Refused{Problems: []Problem{{Path: p, ID: id, Err: err}}}
 	}
 	props = slices.Clone(props) // the caller keeps its own
 	for i, prop := range props {
@@ -238,7 +244,7 @@ func (s *Store) SetVolatile(p Path, props ...Property) error {
 		return nil
 	})
 	if err == nil {
-		s.watches.tell([]Path{p})
+		s.watches.Tell([]Path{p})
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/metabase/internal/unconfirmed"
 	"restante/metabase/key"
 )
 
@@ -23,7 +24,7 @@ func (s *Store) takeBack(ctx context.Context, rev Rev, give bool) error {
 		Comment: fmt.Sprintf("revision %d was not confirmed in time and is taken back", rev),
 	}}
 	r.prepare = func(old *image, r *request) ([]Op, error) {
-		u, waits := old.unconfirmed.find(rev)
+		u, waits := old.unconfirmed.Find(rev)
 		if !waits {
 			return nil, errConfirmed
 		}
@@ -35,11 +36,11 @@ func (s *Store) takeBack(ctx context.Context, rev Rev, give bool) error {
 	var refused *Refused
 	if give && errors.As(err, &refused) {
 		r.prepare = func(old *image, r *request) ([]Op, error) {
-			u, waits := old.unconfirmed.find(rev)
+			u, waits := old.unconfirmed.Find(rev)
 			if !waits {
 				return nil, errConfirmed
 			}
-			r.ends = func(l unconfirmedList) unconfirmedList { return l.confirm(u) }
+			r.ends = func(l unconfirmed.List) unconfirmed.List { return l.Confirm(u) }
 			return nil, nil
 		}
 		r.kept = lines(refused.Problems)

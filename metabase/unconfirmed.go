@@ -3,259 +3,21 @@
 package metabase
 
 import (
-	"cmp"
 	"maps"
 	"slices"
-	"strings"
-	"time"
 
 	"restante/metabase/internal/tree"
+	"restante/metabase/internal/unconfirmed"
 	"restante/metabase/key"
 )
 
-// A change that is not confirmed consists of parts: stored properties, and keys that
-// it made, removed, respelled, or put something in. Each part is taken back by itself,
-// and a move as a whole. The writers of a part form a stack: what an unconfirmed
-// revision puts back is what the unconfirmed one below it wrote, or else what is
-// confirmed. A change that needs no confirmation takes the whole stack away.
-
-// An unconfirmed is a revision that is taken back unless it is confirmed in time. It
-// never changes but for raw and chunks, which belong to the goroutine at work.
-type unconfirmed struct {
-	rev   Rev
-	until time.Time
-	parts map[partName]part
-	moves []move        // in the order they were made; the parts are named as after them
-	kept  []settledPart // parts that will not be taken back any more
-
-	raw    []byte // the first chunk as stored; nil: not stored yet
-	chunks int
-}
-
-// empty reports whether nothing of u is left to be taken back or told of.
-func (u *unconfirmed) empty() bool { return len(u.parts)+len(u.moves)+len(u.kept) == 0 }
-
-// A partName is the folded path of a key and the property, 0 for the key itself.
-type partName struct {
-	path string
-	id   ID
-}
-
-// A part is what a revision wrote, as it was before.
-type part struct {
-	path Path
-	id   ID
-	was  *Property // nil: there was none, or the part is a key
-	name string    // the spelling of a key; "": there was none
-	time int64     // of its last change, where the revision set that; else 0
-	need bool      // the revision did not write the key, but needs it
-}
-
-func (p part) partName() partName { return partName{p.path.Fold(), p.id} }
-
-func (p part) same(q part) bool {
-	return p.name == q.name && p.time == q.time && samePointed(p.was, q.was)
-}
-
-// A settledPart is a part that a later revision took over for good.
-type settledPart struct {
-	path Path
-	id   ID
-	by   Rev
-}
-
-// unconfirmedList is sorted by revision. A list never changes.
-type unconfirmedList []*unconfirmed
-
-func (l unconfirmedList) find(rev Rev) (*unconfirmed, bool) {
-	i, ok := slices.BinarySearchFunc(l, rev, func(u *unconfirmed, rev Rev) int { return cmp.Compare(u.rev, rev) })
-	if !ok {
-		return nil, false
-	}
-	return l[i], true
-}
-
-// has reports whether a revision of the list wrote a part.
-func (l unconfirmedList) has(n partName) bool {
-	return slices.ContainsFunc(l, func(u *unconfirmed) bool { _, ok := u.parts[n]; return ok })
-}
-
-// rewrites reports whether storing the property again as it is changes what becomes of it.
-func (l unconfirmedList) rewrites(p Path, id ID) bool {
-	return len(l) > 0 && l.has(partName{p.Fold(), id})
-}
-
-// edit returns a list with a changed copy of each u that f changes. f must replace
-// the maps and slices of the copy that it changes.
-func (l unconfirmedList) edit(f func(u *unconfirmed) bool) unconfirmedList {
-	var out unconfirmedList
-	for i, u := range l {
-		next := *u
-		next.raw, next.chunks = nil, 0
-		if !f(&next) {
-			continue
-		}
-		if out == nil {
-			out = slices.Clone(l)
-		}
-		out[i] = &next
-	}
-	if out == nil {
-		return l
-	}
-	return out
-}
-
-// settle takes the parts away from the revisions before the one that wrote them for good.
-func (l unconfirmedList) settle(parts map[partName]part, by Rev) unconfirmedList {
-	return l.edit(func(u *unconfirmed) bool {
-		if u.rev >= by {
-			return false
-		}
-		var left map[partName]part
-		for n := range parts {
-			p, ok := u.parts[n]
-			if !ok {
-				continue
-			}
-			if left == nil {
-				left, u.kept = maps.Clone(u.parts), slices.Clone(u.kept)
-			}
-			delete(left, n)
-			if !p.need {
-				u.kept = append(u.kept, settledPart{p.path, p.id, by})
-			}
-		}
-		if left == nil {
-			return false
-		}
-		slices.SortFunc(u.kept, func(a, b settledPart) int {
-			return cmp.Or(cmp.Compare(a.path, b.path), cmp.Compare(a.id, b.id))
-		})
-		u.parts = left
-		return true
-	})
-}
-
-// drop returns the list without rev.
-func (l unconfirmedList) drop(rev Rev) unconfirmedList {
-	return slices.DeleteFunc(slices.Clone(l), func(u *unconfirmed) bool { return u.rev == rev })
-}
-
-// confirm keeps what u wrote, and takes away from those before it what u wrote over.
-func (l unconfirmedList) confirm(u *unconfirmed) unconfirmedList {
-	return l.settle(u.parts, u.rev).drop(u.rev)
-}
-
-// handOver gives the parts of u to the revisions that wrote them next: they now put
-// back what u would have. It returns the parts that are u's to take back, and by name
-// the revision of each that is not, 0 where that is of no interest.
-func (l unconfirmedList) handOver(u *unconfirmed) (next unconfirmedList, own []part, later map[partName]Rev) {
-	later = map[partName]Rev{}
-	next = l.edit(func(v *unconfirmed) bool {
-		if v.rev <= u.rev {
-			return false
-		}
-		var parts map[partName]part
-		for n, p := range u.parts {
-			q, ok := v.parts[n]
-			if _, done := later[n]; !ok || done {
-				continue
-			}
-			if parts == nil {
-				parts = maps.Clone(v.parts)
-			}
-			later[n] = v.rev
-			if p.need {
-				later[n] = 0
-			}
-			q.was, q.name, q.time = p.was, p.name, p.time
-			parts[n] = q
-		}
-		if parts != nil {
-			v.parts = parts
-		}
-		return parts != nil
-	})
-	for n, p := range u.parts {
-		if _, ok := later[n]; !ok {
-			own = append(own, p)
-		}
-	}
-	slices.SortFunc(own, func(a, b part) int { return cmp.Or(cmp.Compare(a.path, b.path), cmp.Compare(a.id, b.id)) })
-	return next, own, later
-}
-
-// moved follows a move of a key: its parts go with it.
-func (l unconfirmedList) moved(m move) unconfirmedList {
-	return l.edit(func(u *unconfirmed) bool {
-		changed := false
-		parts := make(map[partName]part, len(u.parts))
-		for n, p := range u.parts {
-			if p.path.Within(m.from) {
-				changed = true
-				p.path = m.carry(p.path)
-				if p.id == 0 && p.name != "" && p.path.Equal(m.to) {
-					p.name = m.to.Base()
-				}
-				n = p.partName()
-			}
-			parts[n] = p
-		}
-		moves := slices.Clone(u.moves)
-		for i, o := range moves {
-			moves[i] = move{m.follow(o.from), m.follow(o.to)}
-		}
-		changed = changed || !slices.Equal(moves, u.moves)
-		u.parts, u.moves = parts, moves
-		return changed
-	})
-}
-
-// carry gives the new path of a key that lies within what moves.
-func (m move) carry(p Path) Path { return m.to + p[len(m.from):] }
-
-// follow gives the path of a key after the move.
-func (m move) follow(p Path) Path {
-	if p.Within(m.from) {
-		return m.carry(p)
-	}
-	return p
-}
-
-// within reports whether a revision of the list wrote a part at or below p.
-func (l unconfirmedList) within(p Path) bool {
-	return slices.ContainsFunc(l, func(u *unconfirmed) bool {
-		for _, q := range u.parts {
-			if q.open() && q.path.Within(p) {
-				return true
-			}
-		}
-		return false
-	})
-}
-
-// open reports whether it depends on a confirmation what becomes of the part.
-func (p part) open() bool { return !p.need || p.name == "" }
-
-// keyAbove finds a key at or above p that may yet be taken back.
-func (l unconfirmedList) keyAbove(p Path) (Path, bool) {
-	for q := range p.Parents() {
-		n := partName{q.Fold(), 0}
-		if slices.ContainsFunc(l, func(u *unconfirmed) bool { p, ok := u.parts[n]; return ok && p.open() }) {
-			return q, true
-		}
-	}
-	return "", false
-}
-
 // An await works out what a plan means for what is not confirmed.
 type await struct {
-	list  unconfirmedList
-	root  *tree.Node // before the edit, and after those of its moves that count
-	moves []move     // those
-	into  []Path     // the keys that they moved something into
-	parts map[partName]part
+	list  unconfirmed.List
+	root  *tree.Node  // before the edit, and after those of its moves that count
+	moves []tree.Move // those
+	into  []Path      // the keys that they moved something into
+	parts map[unconfirmed.PartName]unconfirmed.Part
 }
 
 // pend sets what is unconfirmed once p is made.
@@ -275,8 +37,8 @@ func (s *Store) pend(p *plan, r *request, old *image) (problems []Problem) {
 				Err: key.Errorf(Invalid, "acts at once and cannot be taken back: set it without a time to confirm")})
 		}
 	}
-	problems = append(problems, old.unconfirmed.guard(p.deltas)...)
-	a := await{list: old.unconfirmed, root: old.root, parts: map[partName]part{}}
+	problems = append(problems, unconfirmed.Guard(old.unconfirmed, p.deltas)...)
+	a := await{list: old.unconfirmed, root: old.root, parts: map[unconfirmed.PartName]unconfirmed.Part{}}
 	problems = append(problems, a.follow(&p.edit, !until.IsZero())...)
 	if len(problems) > 0 {
 		return problems
@@ -286,28 +48,13 @@ func (s *Store) pend(p *plan, r *request, old *image) (problems []Problem) {
 		deltas = tree.Diff(a.root, p.next.root)
 	}
 	a.write(deltas, &p.edit)
-	p.rewrites = slices.ContainsFunc(slices.Collect(maps.Keys(a.parts)), a.list.has)
+	p.rewrites = slices.ContainsFunc(slices.Collect(maps.Keys(a.parts)), a.list.Has)
 	if until.IsZero() {
-		p.next.unconfirmed = a.list.settle(a.parts, p.next.rev)
+		p.next.unconfirmed = a.list.Settle(a.parts, p.next.rev)
 	} else if len(a.parts) > 0 || len(a.moves) > 0 {
-		p.next.unconfirmed = append(slices.Clip(a.list), &unconfirmed{rev: p.next.rev, until: until, parts: a.parts, moves: a.moves})
+		p.next.unconfirmed = append(slices.Clip(a.list), &unconfirmed.Revision{Rev: p.next.rev, Until: until, Parts: a.parts, Moves: a.moves})
 	}
 	return nil
-}
-
-// guard refuses what would prevent a move that is not confirmed from being taken back.
-func (l unconfirmedList) guard(deltas []tree.KeyDelta) (out []Problem) {
-	for _, u := range l {
-		for _, m := range u.moves {
-			for _, d := range deltas {
-				if d.Removed && (m.to.Within(d.Path) || m.from.Parent().Within(d.Path)) || d.Added && d.Path.Equal(m.from) {
-					out = append(out, Problem{Path: d.Path, Other: m.to, Err: key.Errorf(Conflict,
-						"is needed to take back the move of %s to %s: confirm or revert revision %d first", m.from, m.to, u.rev)})
-				}
-			}
-		}
-	}
-	return out
 }
 
 // follow takes the moves of e along, in the list and in the tree before e, so that
@@ -316,57 +63,57 @@ func (l unconfirmedList) guard(deltas []tree.KeyDelta) (out []Problem) {
 func (a *await) follow(e *edit, pending bool) (problems []Problem) {
 	for _, m := range e.moves {
 		bad := func(other Path, format string, args ...any) {
-			problems = append(problems, Problem{Path: m.from, Other: other, Err: key.Errorf(Conflict, format, args...)})
+			problems = append(problems, Problem{Path: m.From, Other: other, Err: key.Errorf(Conflict, format, args...)})
 		}
-		n := a.root.Lookup(m.from)
-		within := a.list.within(m.from)
+		n := a.root.Lookup(m.From)
+		within := a.list.Within(m.From)
 		switch {
 		case n == nil: // the edit has made it
 			continue
-		case a.list.within(m.to):
-			bad(m.to, "cannot be moved to %s, where changes wait to be confirmed: confirm or revert them first", m.to)
+		case a.list.Within(m.To):
+			bad(m.To, "cannot be moved to %s, where changes wait to be confirmed: confirm or revert them first", m.To)
 			continue
 		case !pending && !within:
 			continue
-		case a.root.Lookup(m.to) != nil:
-			bad(m.to, "cannot be moved onto the key %s, as it could not be taken back: remove that first", m.to)
+		case a.root.Lookup(m.To) != nil:
+			bad(m.To, "cannot be moved onto the key %s, as it could not be taken back: remove that first", m.To)
 			continue
 		}
 		if pending {
-			for _, q := range []Path{m.from, m.to.Parent()} {
-				if above, ok := a.list.keyAbove(q); ok {
+			for _, q := range []Path{m.From, m.To.Parent()} {
+				if above, ok := a.list.KeyAbove(q); ok {
 					bad(above, "cannot be moved for a time, as the key %s is not confirmed: confirm or revert that first", above)
 				}
 			}
 		}
-		if e.root.Lookup(m.to) == nil && !slices.ContainsFunc(e.moves, func(o move) bool { return o.from.Equal(m.to) }) {
-			*a = await{list: a.list, root: e.old.root, parts: map[partName]part{}} // it is a removal
+		if e.root.Lookup(m.To) == nil && !slices.ContainsFunc(e.moves, func(o tree.Move) bool { return o.From.Equal(m.To) }) {
+			*a = await{list: a.list, root: e.old.root, parts: map[unconfirmed.PartName]unconfirmed.Part{}} // it is a removal
 			return problems
 		}
-		a.list = a.list.moved(m)
+		a.list = a.list.Moved(m)
 		a.carry(m, n, e.now)
-		a.moves, a.into = append(a.moves, m), append(a.into, m.to.Parent())
+		a.moves, a.into = append(a.moves, m), append(a.into, m.To.Parent())
 	}
 	return problems
 }
 
 // carry makes a move in the tree before the edit. Keys above its target that are
 // missing are the edit's.
-func (a *await) carry(m move, n *tree.Node, now int64) {
+func (a *await) carry(m tree.Move, n *tree.Node, now int64) {
 	next := *n
-	next.Spelling, next.Modified = m.to.Base(), now
-	a.root = a.root.Change(m.from, func(*tree.Node) *tree.Node { return nil })
-	for _, up := range slices.Backward(slices.Collect(m.to.Parent().Parents())) {
+	next.Spelling, next.Modified = m.To.Base(), now
+	a.root = a.root.Change(m.From, func(*tree.Node) *tree.Node { return nil })
+	for _, up := range slices.Backward(slices.Collect(m.To.Parent().Parents())) {
 		if a.root.Lookup(up) == nil {
-			a.add(part{path: up})
+			a.add(unconfirmed.Part{Path: up})
 			a.root = a.root.Change(up, func(*tree.Node) *tree.Node { return &tree.Node{Spelling: up.Base()} })
 		}
 	}
-	a.root = a.root.Change(m.to, func(*tree.Node) *tree.Node { return &next })
+	a.root = a.root.Change(m.To, func(*tree.Node) *tree.Node { return &next })
 }
 
-func (a *await) add(p part) {
-	if n := p.partName(); a.parts[n].path == "" {
+func (a *await) add(p unconfirmed.Part) {
+	if n := p.PartName(); a.parts[n].Path == "" {
 		a.parts[n] = p
 	}
 }
@@ -376,23 +123,23 @@ func (a *await) write(deltas []tree.KeyDelta, e *edit) {
 	for _, d := range deltas {
 		switch {
 		case d.Added:
-			a.add(part{path: d.Path})
-			if class := (part{path: d.Path, id: KeyType}); a.list.has(class.partName()) {
-				a.add(class.in(a.root))
+			a.add(unconfirmed.Part{Path: d.Path})
+			if class := (unconfirmed.Part{Path: d.Path, ID: KeyType}); a.list.Has(class.PartName()) {
+				a.add(class.In(a.root))
 			}
 		case d.Removed, d.OldName != d.NewName:
-			a.add(part{path: d.Path, name: d.OldName})
+			a.add(unconfirmed.Part{Path: d.Path, Name: d.OldName})
 		}
 		for _, p := range d.Props {
-			wrote := part{path: d.Path, id: p.ID, was: p.Old}
-			if !(d.Added && p.ID == KeyType) && (!p.Quiet() || a.list.has(wrote.partName())) { // the class belongs to the key
+			wrote := unconfirmed.Part{Path: d.Path, ID: p.ID, Was: p.Old}
+			if !(d.Added && p.ID == KeyType) && (!p.Quiet() || a.list.Has(wrote.PartName())) { // the class belongs to the key
 				a.add(wrote)
 			}
 		}
 	}
 	for _, p := range e.touched {
 		if n := a.root.Lookup(p); n != nil {
-			a.add(part{path: p, name: n.Spelling, time: n.Modified})
+			a.add(unconfirmed.Part{Path: p, Name: n.Spelling, Time: n.Modified})
 		}
 	}
 	if len(a.list) == 0 {
@@ -407,16 +154,16 @@ func (a *await) write(deltas []tree.KeyDelta, e *edit) {
 		a.needs(p)
 	}
 	for _, p := range e.wrote {
-		if a.list.has(p.partName()) {
-			a.add(p.in(a.root))
+		if a.list.Has(p.PartName()) {
+			a.add(p.In(a.root))
 		}
 	}
 	for _, c := range e.covers {
 		for _, u := range a.list {
-			for _, p := range u.parts {
-				if c.has(p.path) {
-					p = p.in(a.root)
-					p.need = p.name != "" && e.root.Lookup(p.path) != nil
+			for _, p := range u.Parts {
+				if c.has(p.Path) {
+					p = p.In(a.root)
+					p.Need = p.Name != "" && e.root.Lookup(p.Path) != nil
 					a.add(p)
 				}
 			}
@@ -427,22 +174,10 @@ func (a *await) write(deltas []tree.KeyDelta, e *edit) {
 // needs notes that the key p stays, and those above it.
 func (a *await) needs(p Path) {
 	for q := range p.Parents() {
-		if n := a.root.Lookup(q); n != nil && a.list.has(partName{q.Fold(), 0}) {
-			a.add(part{path: q, name: n.Spelling, need: true})
+		if n := a.root.Lookup(q); n != nil && a.list.Has(unconfirmed.Part{Path: q}.PartName()) {
+			a.add(unconfirmed.Part{Path: q, Name: n.Spelling, Need: true})
 		}
 	}
-}
-
-// in gives the part as it is in a tree.
-func (p part) in(root *tree.Node) part {
-	out := part{path: p.path, id: p.id}
-	switch n := root.Lookup(p.path); {
-	case n != nil && p.id == 0:
-		out.name = n.Spelling
-	case n != nil:
-		out.was = n.Items.Find(p.id)
-	}
-	return out
 }
 
 // A cover is a subtree that an operation writes whole, what is absent from it included.
@@ -454,28 +189,4 @@ type cover struct {
 
 func (c cover) has(p Path) bool {
 	return p.Within(c.path) && !(c.below && p.Equal(c.path)) && !slices.ContainsFunc(c.except, p.Within)
-}
-
-// texts gives, for the history, what is kept of u, and what later maps to a revision.
-func (u *unconfirmed) texts(later map[partName]Rev) (out []Problem) {
-	bad := func(p Path, id ID, by Rev, more string) {
-		did := "has set it since"
-		if id == 0 {
-			did = "has changed it or something in it since"
-		}
-		out = append(out, Problem{Path: p, ID: id, Err: key.Errorf(Conflict, "revision %d%s %s", by, more, did)})
-	}
-	for _, k := range u.kept {
-		bad(k.path, k.id, k.by, "")
-	}
-	for n, by := range later {
-		if by == 0 {
-			continue
-		}
-		bad(u.parts[n].path, n.id, by, ", which waits to be confirmed,")
-	}
-	slices.SortStableFunc(out, func(a, b Problem) int {
-		return cmp.Or(strings.Compare(string(a.Path), string(b.Path)), cmp.Compare(a.ID, b.ID))
-	})
-	return out
 }

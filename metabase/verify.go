@@ -11,8 +11,10 @@ import (
 	"slices"
 
 	"restante/internal/progress"
+	"restante/metabase/internal/history"
 	"restante/metabase/internal/stored"
 	"restante/metabase/internal/tree"
+	"restante/metabase/internal/unconfirmed"
 )
 
 // Verify reads the whole store and compares it with the image in memory: every
@@ -32,7 +34,7 @@ func (s *Store) verify(ctx context.Context) error {
 	img := s.cur.Load()
 	count := progress.From(ctx)
 	img.root.Walk(Root, func(Path, *tree.Node) bool { count.Expect(1); return true })
-	count.Expect(int(img.rev + 1 - s.pages.oldest()))
+	count.Expect(int(img.rev + 1 - s.pages.Oldest()))
 	raw, _, err := s.db.Get([]byte{stored.MetaKey})
 	if err != nil {
 		return &Error{Op: "verify", Err: err}
@@ -59,8 +61,8 @@ func (s *Store) verify(ctx context.Context) error {
 	for _, problem := range checkLocks(&image{root: root}, all) {
 		bad(problem.Path, "%w", problem)
 	}
-	var live liveCounts
-	if live.begin(root); !maps.Equal(live.count, s.live.count) {
+	var live history.Live
+	if live.Begin(root); !maps.Equal(live.Count, s.live.Count) {
 		bad("", "the counts of live properties by revision are wrong")
 	}
 	s.verifyHistory(ctx, img, bad)
@@ -69,9 +71,9 @@ func (s *Store) verify(ctx context.Context) error {
 
 func (s *Store) verifyHistory(ctx context.Context, img *image, bad func(Path, string, ...any)) {
 	var at historyReader
-	for rev := s.pages.oldest(); rev <= img.rev; rev++ {
+	for rev := s.pages.Oldest(); rev <= img.rev; rev++ {
 		progress.From(ctx).Add(1)
-		if _, err := at.entry(ctx, s, rev); err != nil && rev >= s.pages.oldest() { // else dropped meanwhile
+		if _, err := at.entry(ctx, s, rev); err != nil && rev >= s.pages.Oldest() { // else dropped meanwhile
 			bad("", "%w", err)
 		}
 	}
@@ -82,7 +84,7 @@ func (s *Store) verifyHistory(ctx context.Context, img *image, bad func(Path, st
 				return
 			}
 			first, err := stored.KeyRev(pair.Key[:min(9, len(pair.Key))])
-			if p, ok := s.pages.find(first); err != nil || ok && (p.First != first || !leads(p, pair.Key[9:])) || first > img.rev {
+			if p, ok := s.pages.Find(first); err != nil || ok && (p.First != first || !leads(p, pair.Key[9:])) || first > img.rev {
 				bad("", "the history has a record at %q that no page refers to", pair.Key)
 			}
 		}
@@ -95,12 +97,12 @@ func (s *Store) verifyHistory(ctx context.Context, img *image, bad func(Path, st
 	if err != nil {
 		bad("", "%w", err)
 	}
-	if !slices.EqualFunc(disk, img.unconfirmed, (*unconfirmed).same) {
+	if !slices.EqualFunc(disk, img.unconfirmed, (*unconfirmed.Revision).Same) {
 		bad("", "disk and memory differ in what is not confirmed")
 	}
 	for _, u := range img.unconfirmed {
-		if u.rev > img.rev || u.rev < s.pages.oldest() {
-			bad("", "revision %d is not confirmed and not in the history", u.rev)
+		if u.Rev > img.rev || u.Rev < s.pages.Oldest() {
+			bad("", "revision %d is not confirmed and not in the history", u.Rev)
 		}
 	}
 }

@@ -165,7 +165,7 @@ func (v *View) Redact(err error, named ...Path) error {
 	if !redacted {
 		return err
 	}
-	return &Refused{distinct(list)}
+	return &Refused{Problems: distinct(list)}
 }
 
 // A listIndex finds the keys that store an access list at and below each key:

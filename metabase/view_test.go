@@ -69,11 +69,11 @@ func TestRedact(t *testing.T) {
 		{Problem{Path: "/LM", Err: why}, "/LM/b/c", "/LM: names /LM/a/hidden"},
 	}
 	for _, tt := range tests {
-		if got := v.Redact(&Refused{[]Problem{tt.problem}}, tt.named); got.Error() != tt.want {
+		if got := v.Redact(&Refused{Problems: []Problem{tt.problem}}, tt.named); got.Error() != tt.want {
 			t.Errorf("%v of %s: %q, want %q", tt.problem, tt.named, got, tt.want)
 		}
 	}
-	if err := v.Redact(&Refused{[]Problem{{Path: "/LM/a", Other: "/LM/b/c", Err: why}}}, "/LM/a"); !errors.Is(err, InUse) {
+	if err := v.Redact(&Refused{Problems: []Problem{{Path: "/LM/a", Other: "/LM/b/c", Err: why}}}, "/LM/a"); !errors.Is(err, InUse) {
 		t.Errorf("the kind is lost: %v", err)
 	}
 }

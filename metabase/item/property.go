@@ -182,3 +182,11 @@ func (p Property) Check() error {
 	}
 	return p.Value.Check()
 }
+
+// SamePointed reports whether both are there and the same, or neither is.
+func SamePointed(a, b *Property) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Same(*b)
+}

@@ -145,3 +145,19 @@ func undoProps(props []item.Property, list []PropertyDelta) []item.Property {
 	}
 	return slices.Clip(props)
 }
+
+// Inverse gives what leads from the newer tree to the older. Applied by undo,
+// it leads forward.
+func Inverse(list []KeyDelta) []KeyDelta {
+	out := slices.Clone(list)
+	for i, d := range list {
+		out[i].Added, out[i].Removed = d.Removed, d.Added
+		out[i].OldName, out[i].NewName = d.NewName, d.OldName
+		out[i].OldModified, out[i].NewModified = d.NewModified, d.OldModified
+		out[i].Props = slices.Clone(d.Props)
+		for k, p := range d.Props {
+			out[i].Props[k].Old, out[i].Props[k].New = p.New, p.Old
+		}
+	}
+	return out
+}

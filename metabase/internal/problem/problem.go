@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package metabase
+// Package problem has the reasons why a batch is refused.
+package problem
 
-import "strings"
+import (
+	"strings"
+
+	"restante/metabase/item"
+	"restante/metabase/key"
+)
 
 // A Problem is one reason why a batch was refused. Where Err names another key,
 // Other is its path: a caller who may not read that key is not given Err.
 type Problem struct {
-	Path     Path   // "" where no single key is meant
-	ID       ID     // 0 where the key itself is meant
-	Property string // the name of ID where it is known
-	Other    Path   // "" where Err names no key beside Path and those above it
+	Path     key.Path // "" where no single key is meant
+	ID       item.ID  // 0 where the key itself is meant
+	Property string   // the name of ID where it is known
+	Other    key.Path // "" where Err names no key beside Path and those above it
 	Err      error
 }
 

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package metabase
+// Package watch tells readers of the tree that there is something newer.
+package watch
 
-import "sync"
+import (
+	"sync"
+
+	"restante/metabase/key"
+)
 
 // A Watch is told that there is something newer, never what: its owner reads
-// the newest Snapshot. One who is slow to look costs nobody anything, and finds
-// one note however much has happened.
+// the newest Snapshot. A reader that looks late finds one note,
+// however much has happened.
 type Watch struct {
-	path Path
+	path key.Path
 	c    chan struct{}
-	all  *watches
+	all  *Set
 }
 
 // C gives one note after each change at, below or above the watch's path (what
@@ -25,32 +30,35 @@ func (w *Watch) Close() {
 	delete(w.all.set, w)
 }
 
-type watches struct {
+// A Set is the open watches of a store.
+type Set struct {
 	mu  sync.Mutex // guards what follows
 	set map[*Watch]bool
 }
 
-// Watch tells of changes that touch p. The key need not exist. A change that
-// is seen by the Snapshot taken after Watch returned may still give a note.
-func (s *Store) Watch(p Path) *Watch {
-	w := &Watch{path: p, c: make(chan struct{}, 1), all: &s.watches}
-	s.watches.mu.Lock()
-	defer s.watches.mu.Unlock()
-	if s.watches.set == nil {
-		s.watches.set = map[*Watch]bool{}
+// Add opens a watch of p.
+func (ws *Set) Add(p key.Path) *Watch {
+	w := &Watch{path: p, c: make(chan struct{}, 1), all: ws}
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if ws.set == nil {
+		ws.set = map[*Watch]bool{}
 	}
-	s.watches.set[w] = true
+	ws.set[w] = true
 	return w
 }
 
-// tell knocks at every watch that one of the paths concerns.
-func (ws *watches) tell(touched []Path) {
+// Tell gives a note to every watch that one of the paths concerns.
+func (ws *Set) Tell(touched []key.Path) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for w := range ws.set {
 		for _, p := range touched {
 			if p.Within(w.path) || w.path.Within(p) {
-				notify(w.c)
+				select {
+				case w.c <- struct{}{}:
+				default:
+				}
 				break
 			}
 		}

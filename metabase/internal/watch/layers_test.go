@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"testing"
+
+	"restante/internal/deptest"
+)
+
+func TestLayers(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/engine":            "the metabase knows nothing of mail",
+		"/internal/kv":       "nothing of it is stored",
+		"/metabase/internal": "it names keys and properties only",
+	})
+}
