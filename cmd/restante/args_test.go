@@ -6,9 +6,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"restante/cmd/restante/internal/cmdline"
 )
 
-func TestReorderFlags(t *testing.T) {
+func TestReorder(t *testing.T) {
 	tests := []struct{ in, want, path string }{
 		{"", "", ""},
 		{"mb get P Q", "mb get -- P Q", "mb get"},
@@ -30,17 +32,17 @@ func TestReorderFlags(t *testing.T) {
 	}
 	app := (&cli{}).app()
 	for _, tt := range tests {
-		l, err := reorderFlags(app, strings.Fields(tt.in))
-		if got := strings.Join(l.args, " "); got != tt.want || strings.Join(l.path, " ") != tt.path || err != nil {
-			t.Errorf("arrange(%q) = %q, path %q, %v; want %q, path %q", tt.in, got, l.path, err, tt.want, tt.path)
+		l, err := cmdline.Reorder(app, strings.Fields(tt.in))
+		if got := strings.Join(l.Args, " "); got != tt.want || strings.Join(l.Path, " ") != tt.path || err != nil {
+			t.Errorf("Reorder(%q) = %q, path %q, %v; want %q, path %q", tt.in, got, l.Path, err, tt.want, tt.path)
 		}
 	}
 	for _, in := range []string{"mb get --nosuch", "--nosuch", "mb get P --rev", "--data"} {
-		if _, err := reorderFlags(app, strings.Fields(in)); err == nil {
-			t.Errorf("arrange(%q) has no error", in)
+		if _, err := cmdline.Reorder(app, strings.Fields(in)); err == nil {
+			t.Errorf("Reorder(%q) has no error", in)
 		}
 	}
-	if l, err := reorderFlags(app, []string{"mb", "get", "-h"}); err != nil || !l.help {
+	if l, err := cmdline.Reorder(app, []string{"mb", "get", "-h"}); err != nil || !l.Help {
 		t.Errorf("-h does not ask for help: %v, %v", l, err)
 	}
 }

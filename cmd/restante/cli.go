@@ -20,6 +20,7 @@ import (
 	"restante/admin"
 	"restante/admin/api"
 	"restante/adsi-compat/luahost"
+	"restante/cmd/restante/internal/cmdline"
 	"restante/cmd/restante/internal/visible"
 	"restante/engine/settings"
 	"restante/metabase"
@@ -53,16 +54,16 @@ func (c *cli) run(ctx context.Context, args []string) error {
 		}
 	}
 	app := c.app()
-	line, err := reorderFlags(app, args)
-	c.path, c.data = strings.Join(line.path, " "), line.data
+	line, err := cmdline.Reorder(app, args)
+	c.path, c.data = strings.Join(line.Path, " "), line.Data
 	if err != nil {
 		return err
 	}
-	if line.help {
-		c.json = line.json
-		return c.help(app, line.path)
+	if line.Help {
+		c.json = line.JSON
+		return c.help(app, line.Path)
 	}
-	return app.RunContext(ctx, append([]string{app.Name}, line.args...))
+	return app.RunContext(ctx, append([]string{app.Name}, line.Args...))
 }
 
 // app defines every command. Help, man pages and completion read the same

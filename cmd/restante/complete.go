@@ -12,6 +12,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/cmdline"
 	"restante/cmd/restante/internal/visible"
 )
 
@@ -83,9 +84,9 @@ func (c *cli) place(app *urfave.App, words []string) (at place, ok bool) {
 	at = place{commands: app.Commands, flags: app.Flags}
 	for i := 0; i < len(words); i++ {
 		word := words[i]
-		if isFlag(word) {
-			f := findFlag(slices.Concat(at.flags, app.Flags), word)
-			if f == nil || isBool(f) || strings.Contains(word, "=") {
+		if cmdline.IsFlag(word) {
+			f := cmdline.FindFlag(slices.Concat(at.flags, app.Flags), word)
+			if f == nil || cmdline.IsBool(f) || strings.Contains(word, "=") {
 				continue
 			}
 			if i++; i == len(words) {
@@ -96,7 +97,7 @@ func (c *cli) place(app *urfave.App, words []string) (at place, ok bool) {
 			}
 			continue
 		}
-		if cmd := findCommand(at.commands, word); cmd != nil && at.argument == 0 {
+		if cmd := cmdline.FindCommand(at.commands, word); cmd != nil && at.argument == 0 {
 			at.leaf, at.commands, at.flags = cmd, cmd.Subcommands, cmd.Flags
 			continue
 		}

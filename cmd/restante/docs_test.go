@@ -11,6 +11,7 @@ import (
 
 	urfave "github.com/urfave/cli/v2"
 
+	"restante/cmd/restante/internal/cmdline"
 	"restante/internal/deptest"
 	"restante/internal/testpeer"
 )
@@ -52,7 +53,7 @@ func TestManReads(t *testing.T) {
 	}
 }
 
-// TestDefinitions checks what help, completion and reorderFlags rely on.
+// TestDefinitions checks what help, completion and package cmdline rely on.
 func TestDefinitions(t *testing.T) {
 	app := (&cli{}).app()
 	walkCommands(app.Commands, "", func(path string, c *urfave.Command) {
@@ -60,7 +61,7 @@ func TestDefinitions(t *testing.T) {
 			t.Errorf("%s: has no usage or no action", path)
 		}
 		for _, f := range c.Flags {
-			if findFlag(app.Flags, "--"+f.Names()[0]) != nil {
+			if cmdline.FindFlag(app.Flags, "--"+f.Names()[0]) != nil {
 				t.Errorf("%s: --%s is a global option, too", path, f.Names()[0])
 			}
 			if _, usage := option(f); usage == "" {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"restante/cmd/restante/internal/cmdline"
+
 	urfave "github.com/urfave/cli/v2"
 )
 
@@ -22,7 +24,7 @@ func (c *cli) helpCommand() *urfave.Command {
 func (c *cli) help(app *urfave.App, path []string) error {
 	commands, cmd := app.Commands, (*urfave.Command)(nil)
 	for i, word := range path {
-		if cmd = findCommand(commands, word); cmd == nil {
+		if cmd = cmdline.FindCommand(commands, word); cmd == nil {
 			c.path = strings.Join(path[:i], " ")
 			return c.noCommand(commands, word)
 		}

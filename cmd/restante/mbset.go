@@ -11,6 +11,7 @@ import (
 
 	"restante/admin"
 	"restante/admin/api"
+	"restante/cmd/restante/internal/cmdline"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -23,9 +24,9 @@ func (c *cli) applyFlags(cx *urfave.Context, verb string) error {
 		name := f.Names()[0]
 		switch {
 		case name == confirmFlag || name == ifRevFlag: // of the call, not of the line
-		case isBool(f) && cx.Bool(name):
+		case cmdline.IsBool(f) && cx.Bool(name):
 			words = append(words, "--"+name)
-		case !isBool(f) && cx.IsSet(name):
+		case !cmdline.IsBool(f) && cx.IsSet(name):
 			words = append(words, "--"+name, cx.String(name))
 		}
 	}

@@ -126,6 +126,7 @@ var manyImporters = map[string]string{
 	"github.com/yuin/gopher-lua":  "a package for each part of a script's library",
 	"golang.org/x/text":           "a package for each of its subjects: key has its normal forms, mbxml its encodings",
 	"golang.org/x/sys":            "system calls: each package makes those of its own subject",
+	"github.com/urfave/cli/v2":    "the definitions of the commands, and the order of their words",
 }
 
 // isTest reports whether a package is for tests alone.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package cmdline lets the options of a command line stand anywhere in it.
+package cmdline
 
 import (
 	"slices"
@@ -13,20 +14,20 @@ import (
 	"restante/adsi-compat/adsutil"
 )
 
-// An invocation is a command line in the order that the library needs: flags before arguments.
-type invocation struct {
-	args []string
-	path []string // the command's words
-	help bool
+// A Line is a command line in the order that the library needs: flags before arguments.
+type Line struct {
+	Args []string
+	Path []string // the command's words
+	Help bool
 
 	// Global options that are needed before the library reads them.
-	data string
-	json bool
+	Data string
+	JSON bool
 }
 
-// reorderFlags lets flags stand anywhere. What follows "--", what looks like a
+// Reorder lets flags stand anywhere. What follows "--", what looks like a
 // negative number, and all that follows a script's name are arguments.
-func reorderFlags(app *urfave.App, args []string) (invocation, error) {
+func Reorder(app *urfave.App, args []string) (Line, error) {
 	r := reorder{app: app, commands: app.Commands}
 	for len(args) > 0 {
 		word := args[0]
@@ -36,8 +37,8 @@ func reorderFlags(app *urfave.App, args []string) (invocation, error) {
 		case word == "--":
 			r.rest, args = append(r.rest, args...), nil
 		case word == "--help" || word == "-h":
-			r.line.help = true
-		case isFlag(word) && !r.takes(word):
+			r.line.Help = true
+		case IsFlag(word) && !r.takes(word):
 			args, err = r.flag(word, args)
 		case r.word(word):
 			r.rest, args = append(r.rest, args...), nil
@@ -46,20 +47,20 @@ func reorderFlags(app *urfave.App, args []string) (invocation, error) {
 			return r.line, err
 		}
 	}
-	if r.line.help && r.inGroup() {
-		r.line.path = append(r.line.path, r.rest...) // which help says is no command
+	if r.line.Help && r.inGroup() {
+		r.line.Path = append(r.line.Path, r.rest...) // which help says is no command
 	}
-	r.line.args = slices.Concat(r.global, r.line.path, r.own)
+	r.line.Args = slices.Concat(r.global, r.line.Path, r.own)
 	if len(r.rest) > 0 {
-		r.line.args = append(append(r.line.args, "--"), r.rest...)
+		r.line.Args = append(append(r.line.Args, "--"), r.rest...)
 	}
 	return r.line, nil
 }
 
-// A reorder is the state of reorderFlags.
+// A reorder is the state of Reorder.
 type reorder struct {
 	app               *urfave.App
-	line              invocation
+	line              Line
 	commands          []*urfave.Command // that the next word may name
 	leaf              *urfave.Command   // that the last word named
 	global, own, rest []string
@@ -71,18 +72,18 @@ func (r *reorder) inGroup() bool { return r.leaf == nil || len(r.leaf.Subcommand
 // word takes a command's name or an argument. It returns true when only
 // arguments follow.
 func (r *reorder) word(word string) (last bool) {
-	if cmd := findCommand(r.commands, word); cmd != nil && len(r.rest) == 0 {
+	if cmd := FindCommand(r.commands, word); cmd != nil && len(r.rest) == 0 {
 		r.leaf, r.commands = cmd, cmd.Subcommands
-		r.line.path = append(r.line.path, cmd.Name)
+		r.line.Path = append(r.line.Path, cmd.Name)
 		return false
 	}
-	if word == "help" && len(r.line.path) > 0 && len(r.rest) == 0 && r.inGroup() {
-		r.line.help = true
+	if word == "help" && len(r.line.Path) > 0 && len(r.rest) == 0 && r.inGroup() {
+		r.line.Help = true
 		return false
 	}
 	r.rest = append(r.rest, word)
 	r.commands = nil
-	return r.leaf != nil && (r.leaf.SkipFlagParsing || slices.Contains([]string{"run", "adsutil"}, strings.Join(r.line.path, " ")))
+	return r.leaf != nil && (r.leaf.SkipFlagParsing || slices.Contains([]string{"run", "adsutil"}, strings.Join(r.line.Path, " ")))
 }
 
 // takes reports whether a word that looks like a flag is an argument all the same.
@@ -96,18 +97,18 @@ func (r *reorder) flag(word string, args []string) ([]string, error) {
 	var f urfave.Flag
 	into := &r.own
 	if r.leaf != nil {
-		f = findFlag(r.leaf.Flags, word)
+		f = FindFlag(r.leaf.Flags, word)
 	}
 	if f == nil {
-		into, f = &r.global, findFlag(r.app.Flags, word)
+		into, f = &r.global, FindFlag(r.app.Flags, word)
 	}
-	hint := strings.TrimSpace("help " + strings.Join(r.line.path, " "))
+	hint := strings.TrimSpace("help " + strings.Join(r.line.Path, " "))
 	if f == nil {
 		return nil, &api.Error{Kind: api.KindUsage, Text: "there is no option " + word, Hint: hint}
 	}
 	*into = append(*into, word)
 	_, value, inOne := strings.Cut(word, "=")
-	if !isBool(f) && !inOne {
+	if !IsBool(f) && !inOne {
 		if len(args) == 0 {
 			return nil, &api.Error{Kind: api.KindUsage, Text: word + " needs a value", Hint: hint}
 		}
@@ -117,15 +118,16 @@ func (r *reorder) flag(word string, args []string) ([]string, error) {
 	if into == &r.global {
 		switch f.Names()[0] {
 		case "data":
-			r.line.data = value
+			r.line.Data = value
 		case "json":
-			r.line.json = value != "false"
+			r.line.JSON = value != "false"
 		}
 	}
 	return args, nil
 }
 
-func isFlag(word string) bool {
+// IsFlag reports whether word looks like a flag.
+func IsFlag(word string) bool {
 	if len(word) < 2 || word[0] != '-' {
 		return false
 	}
@@ -133,7 +135,8 @@ func isFlag(word string) bool {
 	return err != nil
 }
 
-func findCommand(commands []*urfave.Command, word string) *urfave.Command {
+// FindCommand returns the command that word names, or nil.
+func FindCommand(commands []*urfave.Command, word string) *urfave.Command {
 	for _, c := range commands {
 		if c.HasName(word) {
 			return c
@@ -142,7 +145,8 @@ func findCommand(commands []*urfave.Command, word string) *urfave.Command {
 	return nil
 }
 
-func findFlag(flags []urfave.Flag, word string) urfave.Flag {
+// FindFlag returns the flag that word names, or nil.
+func FindFlag(flags []urfave.Flag, word string) urfave.Flag {
 	name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
 	for _, f := range flags {
 		if slices.Contains(f.Names(), name) {
@@ -152,7 +156,8 @@ func findFlag(flags []urfave.Flag, word string) urfave.Flag {
 	return nil
 }
 
-func isBool(f urfave.Flag) bool {
+// IsBool reports whether a flag takes no value.
+func IsBool(f urfave.Flag) bool {
 	_, ok := f.(*urfave.BoolFlag)
 	return ok
 }
