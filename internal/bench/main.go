@@ -5,7 +5,7 @@
 // run and on the same disk: a bare map, a bare loop over Badger, Postfix where
 // it is installed, and another build of restante.
 //
-//	go run ./internal/bench [-restante bin/restante] [-only accept,release,memory,tree] [-rounds 3] [-json]
+//	go run ./internal/bench [-restante bin/restante] [-only accept,release,memory,tree,scripts] [-rounds 3] [-json]
 //
 // Two builds are compared by the binaries of both and, for the figures of the
 // metabase, the other build of this program:
@@ -56,7 +56,7 @@ func main() {
 	flag.IntVar(&o.held, "held", 10000, "messages held for one release")
 	flag.IntVar(&o.full, "full", 100000, "messages held for the memory figure")
 	flag.BoolVar(&o.json, "json", false, "print each figure as one line of JSON")
-	only := flag.String("only", "accept,release,memory,tree", "what to measure; commits is the last part of tree alone")
+	only := flag.String("only", "accept,release,memory,tree,scripts", "what to measure; commits is the last part of tree alone")
 	flag.Parse()
 	o.only = strings.Split(*only, ",")
 	if err := run(ctx, o); err != nil {
@@ -79,6 +79,7 @@ var parts = []part{
 	{"memory", "start of the service and its resident memory", false, measureMemory},
 	{"tree", fmt.Sprintf("a metabase with %d domains", domainCount), true, measureTree},
 	{"commits", "durable batches, each of one property", true, measureCommits},
+	{"scripts", "Lua scripts that the command runs, with the service", false, measureScripts},
 }
 
 func run(ctx context.Context, o options) error {
@@ -128,7 +129,7 @@ func choose(names []string) (chosen []part, err error) {
 		}
 	}
 	if len(chosen) != len(names) {
-		return nil, fmt.Errorf("-only %s: the measurements are accept, release, memory, tree and commits, each named once", strings.Join(names, ","))
+		return nil, fmt.Errorf("-only %s: the measurements are accept, release, memory, tree, commits and scripts, each named once", strings.Join(names, ","))
 	}
 	return chosen, nil
 }
