@@ -46,6 +46,16 @@ func (o *Object) Parent() string { return adsPath(o.path.Parent()) }
 // Schema is the ADsPath of the class.
 func (o *Object) Schema() string { return schemaPath + o.Class() }
 
+// Allowed lists the names of the properties that the object's class has.
+func (o *Object) Allowed() (names []string) {
+	for p := range o.dir.schema.Props() {
+		if p.In(o.class) {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
 func (o *Object) fail(op string, code uint32, format string, args ...any) error {
 	return &Error{Code: code, Op: op, On: o.ADsPath(), Err: fmt.Errorf(format, args...)}
 }

@@ -38,6 +38,7 @@ type Script struct {
 	Modules []system.Folder // where require looks, in this order
 
 	Functions []Function // more functions
+	Prompt    Prompter   // gives the source line by line, in the place of Source
 }
 
 // Exit is the error of a script that has ended itself with a number other than 0.
@@ -124,6 +125,9 @@ func runHere(ctx context.Context, quit context.CancelCauseFunc, dir *adsi.Direct
 	vm.SetGlobal("sleep", vm.NewFunction(sleeper(time.Second)))
 	vm.SetGlobal("WScript", wscript(vm, s, exit))
 
+	if s.Prompt != nil {
+		return h.interact(ctx, vm, s)
+	}
 	fn, err := stdlib.Load(vm, s.Source, s.Name)
 	if err != nil {
 		return clean(err)

@@ -40,12 +40,22 @@ func (c *cli) runCommand() *urfave.Command {
 			&urfave.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "stop the script after `DURATION`"},
 			&urfave.BoolFlag{Name: "dry-run", Usage: "change nothing, and print what the script would change and affect"},
 			&urfave.BoolFlag{Name: "sandbox", Usage: "take files, programs and the environment away from the script"},
+			&urfave.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "take no script, and run lines as they are typed; the time-out is then off unless given"},
 		},
-		Action: c.withArgs(1, -1, func(cx *urfave.Context) error {
+		Action: c.withArgs(0, -1, func(cx *urfave.Context) error {
+			if (cx.NArg() == 0) != cx.Bool("interactive") {
+				return c.usage("takes " + cx.Command.ArgsUsage + ", or --interactive")
+			}
 			if cx.Args().First() == "@list" {
 				return c.listScripts()
 			}
-			script, err := c.readScript(cx.Args().First())
+			script, err := luahost.Script{Name: "prompt"}, error(nil)
+			if cx.NArg() > 0 {
+				script, err = c.readScript(cx.Args().First())
+			} else {
+				p := c.newPrompter()
+				script.Prompt, c.in = p, p.in // which may have read ahead
+			}
 			if err != nil {
 				return err
 			}
@@ -58,6 +68,9 @@ func (c *cli) runCommand() *urfave.Command {
 				return err
 			}
 			timeout := cx.Duration("timeout")
+			if script.Prompt != nil && !cx.IsSet("timeout") {
+				timeout = 365 * 24 * time.Hour
+			}
 			if timeout <= 0 {
 				return c.usage("--timeout must be greater than 0")
 			}
