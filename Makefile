@@ -62,7 +62,7 @@ cross:
 	done; done
 
 docs:
-	RESTANTE_WRITE_DOCS=1 go test -run 'TestDocs$$' ./metabase/schema ./adsi-compat/adsutil ./cmd/restante ./internal/deptest
+	RESTANTE_WRITE_DOCS=1 go test -run 'TestDocs$$' ./metabase/schema ./adsi-compat/adsutil ./adsi-compat/luahost ./cmd/restante ./internal/deptest
 
 bench: build
 	go test -run '^$$' -bench . -benchtime 1s ./metabase/... ./engine/... ./internal/kv/...

@@ -55,6 +55,8 @@ var ErrNoService = errors.New("the service is needed and does not run")
 
 // A Directory binds paths to objects for one script.
 type Directory struct {
+	Strict bool // a property without a value is an error of Get
+
 	tree   Tree
 	schema *schema.Schema
 	edits  int // batches so far: what was read before the last may be old
@@ -62,6 +64,9 @@ type Directory struct {
 
 // New makes a Directory over a tree.
 func New(tree Tree, s *schema.Schema) *Directory { return &Directory{tree: tree, schema: s} }
+
+// Suggest is `; did you mean "x"?` with the nearest of names, or "".
+func Suggest(typed string, names []string) string { return schema.Suggest(typed, names) }
 
 // Codes that scripts compare with. They are those of ADSI and the metabase.
 const (

@@ -232,7 +232,7 @@ func TestWhatMayNotBeReadIsLeftOut(t *testing.T) {
 		if got := strings.Join(names, " "); err != nil || got != tt.children {
 			t.Errorf("%s sees children %q, %v; want %q", tt.who, got, err, tt.children)
 		}
-		paths, err := svc.GetDataPaths(ctx, "AuthTurnList")
+		paths, err := svc.GetDataPaths(ctx, "AuthTurnList", false)
 		if got := strings.Join(paths, " "); err != nil || got != tt.paths {
 			t.Errorf("%s sees data paths %q, %v; want %q", tt.who, got, err, tt.paths)
 		}
@@ -256,7 +256,7 @@ func TestARightThatIsTakenAwayIsMissedAtOnce(t *testing.T) {
 		"SetInfo":      func() error { return o.SetInfo(ctx) },
 		"GetInfo":      func() error { return o.GetInfo(ctx) },
 		"Children":     func() error { _, err := o.Children(ctx, ""); return err },
-		"GetDataPaths": func() error { _, err := o.GetDataPaths(ctx, "AuthTurnList"); return err },
+		"GetDataPaths": func() error { _, err := o.GetDataPaths(ctx, "AuthTurnList", false); return err },
 		"GetObject":    func() error { _, err := o.GetObject(ctx, "", "x"); return err },
 		"Create":       func() error { _, err := o.Create(ctx, "IIsSmtpDomain", "x.test"); return err },
 		"Delete":       func() error { return o.Delete(ctx, "", "x") },

@@ -4,8 +4,10 @@ package adsi
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"restante/metabase"
@@ -76,7 +78,8 @@ func (o *Object) prop(op, name string) (schema.Prop, error) {
 // Get gives a property's value: a uint32, bool, string, []string, []byte or
 // IPList by its syntax. It is the cache's, else what is stored, inherited, or the
 // schema's default. A secure property gives asterisks. A property with no value
-// at all is an error.
+// at all gives 0, false, "" or an empty list; it is an error of a strict Directory
+// and of a number without a name.
 func (o *Object) Get(ctx context.Context, name string) (any, error) {
 	p, st, err := o.value(ctx, "Get", name)
 	if err != nil {
@@ -134,9 +137,96 @@ func (o *Object) value(ctx context.Context, op, name string) (schema.Prop, state
 		return p, state{}, o.fail(op, CodeInvalid, "%s: %w", p.Label(), err)
 	}
 	if !st.held && p.ID != metabase.KeyType {
+		if empty, ok := emptyOf(p.Type); ok && !o.dir.Strict && op == "Get" {
+			st.item = p.Item(empty)
+			return p, st, nil
+		}
 		return p, state{}, o.fail(op, CodeNotSet, "%s is not set", p.Label())
 	}
 	return p, st, nil
+}
+
+// emptyOf is what a property of a type is to a script where nothing says what it
+// is.
+func emptyOf(t metabase.Type) (v metabase.Value, ok bool) {
+	switch t {
+	case metabase.DWordType:
+		return metabase.DWord(0), true
+	case metabase.StringType, metabase.ExpandSZType:
+		return metabase.String(""), true
+	case metabase.MultiSZType:
+		return metabase.MultiSZ(), true
+	case metabase.BinaryType:
+		return metabase.Binary(nil), true
+	}
+	return v, false
+}
+
+// IsSet reports whether a property has a value that is stored or inherited, or
+// that the cache holds.
+func (o *Object) IsSet(ctx context.Context, name string) (bool, error) {
+	p, err := o.prop("Get", name)
+	if err != nil {
+		return false, nil // there is none of that name
+	}
+	names, err := o.PropertyNames(ctx)
+	return slices.Contains(names, p.Label()), err
+}
+
+// PropertyNames gives the properties that are stored or inherited, or that the
+// cache holds, in order; of a number without a name, the number. Inherited ones
+// are those of the class.
+func (o *Object) PropertyNames(ctx context.Context) (names []string, err error) {
+	v, err := o.look(ctx)
+	if err != nil {
+		return nil, o.dir.wrap("Get", o.ADsPath(), err)
+	}
+	var ids []metabase.ID
+	for _, item := range slices.Concat(v.Stored, v.Inherited) {
+		ids = append(ids, item.ID)
+	}
+	for _, e := range o.cache {
+		ids = append(ids, e.prop.ID)
+	}
+	for p := range o.dir.schema.Props() { // the service sets them while it runs
+		if p.Attr&metabase.Volatile != 0 && p.HasDefault() && p.In(o.class) {
+			ids = append(ids, p.ID)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		p, known := o.dir.schema.ByID(id)
+		if !known {
+			p, _ = o.dir.schema.Lookup(labelOf(id))
+		}
+		if _, err := o.prop("Get", p.Label()); err != nil {
+			continue // inherited, and of another class
+		}
+		_, inherited := find(v.Inherited, id)
+		_, stored := v.stored(id)
+		edited := slices.ContainsFunc(o.cache, func(e edit) bool { return e.prop.ID == id })
+		if st, err := o.fold(v, id); err == nil && (st.own || inherited || stored && !edited || st.item.Attr&metabase.Volatile != 0) {
+			names = append(names, p.Label())
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	return names, nil
+}
+
+// Close drops what was changed and not written.
+func (o *Object) Close() { o.cache = nil }
+
+// Remove removes the key and all below it, at once.
+func (o *Object) Remove(ctx context.Context, op string) error {
+	return o.dir.wrap(op, o.ADsPath(), o.dir.apply(ctx, 0, metabase.Remove{Path: o.path, Recursive: true}))
+}
+
+// GUID is the same for the same path. Keys of the metabase have none of their own.
+func (o *Object) GUID() string {
+	sum := sha256.Sum256([]byte(o.path.Fold()))
+	b := sum[:16]
+	b[6], b[8] = b[6]&0x0f|0x80, b[8]&0x3f|0x80 // version 8, RFC 9562
+	return fmt.Sprintf("{%X-%X-%X-%X-%X}", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 // Put sets a property in the cache. The value is a string as the command line
@@ -205,11 +295,15 @@ func (o *Object) GetInfo(ctx context.Context) error {
 }
 
 // GetDataPaths gives the ADsPaths of all keys at and below this one that store
-// the property and may be read.
-func (o *Object) GetDataPaths(ctx context.Context, name string) ([]string, error) {
+// the property and may be read. With inheritable, a property that no key hands
+// on is an error.
+func (o *Object) GetDataPaths(ctx context.Context, name string, inheritable bool) ([]string, error) {
 	p, err := o.dir.schema.Lookup(name) // of any class: it is asked for below, too
 	if err != nil {
 		return nil, &Error{Code: CodeUnknownProp, Op: "GetDataPaths", On: o.ADsPath(), Err: err}
+	}
+	if inheritable && p.Name != "" && p.Attr&metabase.Inherit == 0 {
+		return nil, o.fail("GetDataPaths", CodeNotSet, "%s is not inheritable", p.Label())
 	}
 	paths, err := o.dir.tree.DataPaths(ctx, o.path, p.ID)
 	if err != nil {

@@ -243,7 +243,7 @@ func (c *call) find() error {
 	if err != nil {
 		return err
 	}
-	paths, err := o.GetDataPaths(c.ctx, name)
+	paths, err := o.GetDataPaths(c.ctx, name, false)
 	if err != nil {
 		return err
 	}

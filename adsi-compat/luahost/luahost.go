@@ -109,7 +109,7 @@ func runHere(ctx context.Context, quit context.CancelCauseFunc, dir *adsi.Direct
 		defer func() { err = cmp.Or(err, sys.Close()) }()
 		system.OpenFiles(vm)
 	}
-	h := &host{ctx: ctx, dir: dir}
+	h := &host{sandbox: s.Sandbox, ctx: ctx, dir: dir}
 	h.register(vm)
 	for _, f := range s.Functions {
 		h.add(vm, f)

@@ -16,9 +16,11 @@ type host struct {
 	ctx     context.Context
 	dir     *adsi.Directory
 	meta    *lua.LTable
+	sandbox bool
 	methods map[string]*lua.LFunction // by lower-case name: case does not count
-	walks   map[*adsi.Object]walk     // running loops, by the last child
+	walks   map[any]walk              // running loops, by the last child's value
 	records *lua.LTable               // the metatable of values that are no objects of the tree
+	views   *lua.LTable               // the metatable of collections
 }
 
 // register puts GetObject and the ADS_PROPERTY constants into the globals.
@@ -26,7 +28,8 @@ func (h *host) register(vm *lua.LState) {
 	h.meta = vm.NewTypeMetatable("object")
 	h.records = recordMeta(vm)
 	h.methods = map[string]*lua.LFunction{}
-	h.walks = map[*adsi.Object]walk{}
+	h.walks = map[any]walk{}
+	h.registerViews(vm)
 	for name, method := range h.table() {
 		h.methods[strings.ToLower(name)] = vm.NewFunction(func(vm *lua.LState) int {
 			return method(vm, h.object(vm, 1))
@@ -47,6 +50,7 @@ func (h *host) register(vm *lua.LState) {
 	})
 	vm.SetGlobal("GetObject", vm.NewFunction(func(vm *lua.LState) int {
 		path := vm.CheckString(1)
+		refuseForeign(vm, "GetObject", path)
 		if facts, ok := h.dir.Describe(h.ctx, path); ok {
 			vm.Push(h.ofFacts(vm, facts))
 			return 1
@@ -55,12 +59,17 @@ func (h *host) register(vm *lua.LState) {
 		return h.push(vm, o, err)
 	}))
 	vm.SetGlobal("transaction", vm.NewFunction(h.transaction))
-	for name, value := range map[string]int{
-		"ADS_PROPERTY_CLEAR":  adsi.OpClear,
-		"ADS_PROPERTY_UPDATE": adsi.OpUpdate,
-		"ADS_PROPERTY_APPEND": adsi.OpAppend,
-		"ADS_PROPERTY_DELETE": adsi.OpDelete,
-	} {
+	vm.SetGlobal("DirectoryEntry", vm.GetGlobal("GetObject"))
+	vm.SetGlobal("CreateObject", vm.NewFunction(func(vm *lua.LState) int {
+		refuseForeign(vm, "CreateObject", vm.CheckString(1))
+		vm.RaiseError("CreateObject: %s: there are no such objects here (0x800401F3)", vm.CheckString(1))
+		return 0
+	}))
+	vm.SetGlobal("strict", vm.NewFunction(func(vm *lua.LState) int {
+		h.dir.Strict = lua.LVAsBool(vm.Get(1))
+		return 0
+	}))
+	for name, value := range constants {
 		vm.SetGlobal(name, lua.LNumber(value))
 	}
 }
@@ -98,15 +107,24 @@ func check(vm *lua.LState, err error) {
 // index reads object.Name, a method, or a property.
 func (h *host) index(vm *lua.LState) int {
 	o, name := h.object(vm, 1), vm.CheckString(2)
-	if m, ok := h.methods[strings.ToLower(name)]; ok {
-		vm.Push(m)
-		return 1
+	vm.Push(h.member(vm, o, name))
+	return 1
+}
+
+func (h *host) member(vm *lua.LState, o *adsi.Object, name string) lua.LValue {
+	key := canonical(name)
+	if m, ok := h.methods[key]; ok {
+		return m
 	}
-	if read, ok := attributes[strings.ToLower(name)]; ok {
-		vm.Push(read(vm, h, o))
-		return 1
+	if read, ok := attributes[key]; ok {
+		return read(vm, h, o)
 	}
-	return h.get(vm, o, name)
+	v, err := o.Get(h.ctx, name)
+	if err != nil && isProperty(name) {
+		return lua.LString(o.ADsPath())
+	}
+	check(vm, nearestMember(err, name))
+	return h.toLua(vm, v)
 }
 
 func (h *host) get(vm *lua.LState, o *adsi.Object, name string) int {
@@ -127,9 +145,22 @@ var attributes = map[string]func(*lua.LState, *host, *adsi.Object) lua.LValue{
 		return h.toLua(vm, o.Filter())
 	},
 	"count": func(vm *lua.LState, h *host, o *adsi.Object) lua.LValue {
-		children, err := o.Children(h.ctx, "")
-		check(vm, err)
-		return lua.LNumber(len(children))
+		return lua.LNumber(len(h.children(vm, o, "")))
+	},
+	"guid":       text((*adsi.Object).GUID),
+	"psbase":     func(vm *lua.LState, h *host, o *adsi.Object) lua.LValue { return h.wrap(vm, o) },
+	"properties": func(vm *lua.LState, h *host, o *adsi.Object) lua.LValue { return h.view(vm, &propertiesOf{o}) },
+	"children":   func(vm *lua.LState, h *host, o *adsi.Object) lua.LValue { return h.view(vm, &childrenOf{o: o}) },
+	"queuedmessages": func(vm *lua.LState, h *host, o *adsi.Object) lua.LValue {
+		queued, _ := h.waiting(vm, o, "QueuedMessages")
+		return lua.LNumber(queued)
+	},
+	"heldmessages": func(vm *lua.LState, h *host, o *adsi.Object) lua.LValue {
+		_, held := h.waiting(vm, o, "HeldMessages")
+		return lua.LNumber(held)
+	},
+	"currentsessions": func(vm *lua.LState, h *host, o *adsi.Object) lua.LValue {
+		return lua.LNumber(len(h.sessions(vm, o, "CurrentSessions")))
 	},
 }
 
@@ -144,16 +175,18 @@ func (h *host) newIndex(vm *lua.LState) int {
 		check(vm, o.SetFilter(stringsAt(vm, 3)))
 		return 0
 	}
-	if _, ok := attributes[strings.ToLower(name)]; ok {
+	_, field := attributes[canonical(name)]
+	_, method := h.methods[canonical(name)]
+	if field || method {
 		vm.RaiseError("%s of an object cannot be set", name)
 	}
-	check(vm, o.Put(h.ctx, name, fromLua(vm, 3)))
+	check(vm, nearestMember(o.Put(h.ctx, name, fromLua(vm, 3)), name))
 	return 0
 }
 
 // A walk is the state of a loop over an object's children: those after its
 // current child.
-type walk struct{ rest []*adsi.Object }
+type walk struct{ rest []lua.LValue }
 
 // next is the iterator of `for child in object do`, over the children at the
 // loop's start: Lua calls the object with the previous child, at first nil.
@@ -161,11 +194,9 @@ func (h *host) next(vm *lua.LState) int {
 	o := h.object(vm, 1)
 	var w walk
 	if vm.Get(3) == lua.LNil {
-		children, err := o.Children(h.ctx, "")
-		check(vm, err)
-		w.rest = children
+		w.rest = h.children(vm, o, "")
 	} else {
-		last := h.object(vm, 3)
+		last := vm.CheckUserData(3).Value
 		w = h.walks[last]
 		delete(h.walks, last)
 	}
@@ -173,10 +204,23 @@ func (h *host) next(vm *lua.LState) int {
 		vm.Push(lua.LNil)
 		return 1
 	}
-	child := w.rest[0]
-	h.walks[child] = walk{w.rest[1:]}
-	vm.Push(h.wrap(vm, child))
+	h.walks[w.rest[0].(*lua.LUserData).Value] = walk{w.rest[1:]}
+	vm.Push(w.rest[0])
 	return 1
+}
+
+// children are the objects one level below; of a site's Sessions, its sessions.
+func (h *host) children(vm *lua.LState, o *adsi.Object, class string) []lua.LValue {
+	if o.HasSessions() {
+		return h.sessions(vm, o, "Children")
+	}
+	list, err := o.Children(h.ctx, class)
+	check(vm, err)
+	out := make([]lua.LValue, len(list))
+	for i, child := range list {
+		out[i] = h.wrap(vm, child)
+	}
+	return out
 }
 
 type method func(vm *lua.LState, o *adsi.Object) int
@@ -196,6 +240,10 @@ func (h *host) table() map[string]method {
 			return 1
 		},
 		"Put": func(vm *lua.LState, o *adsi.Object) int {
+			if vm.GetTop() == 1 { // of WMI
+				check(vm, o.SetInfo(h.ctx))
+				return 0
+			}
 			check(vm, o.Put(h.ctx, vm.CheckString(2), fromLua(vm, 3)))
 			return 0
 		},
@@ -217,7 +265,7 @@ func (h *host) table() map[string]method {
 		"SetInfo": h.act((*adsi.Object).SetInfo),
 		"GetInfo": h.act((*adsi.Object).GetInfo),
 		"GetDataPaths": func(vm *lua.LState, o *adsi.Object) int {
-			paths, err := o.GetDataPaths(h.ctx, vm.CheckString(2))
+			paths, err := o.GetDataPaths(h.ctx, vm.CheckString(2), vm.OptInt(3, 0)&1 != 0)
 			check(vm, err)
 			vm.Push(h.toLua(vm, paths))
 			return 1
@@ -242,15 +290,26 @@ func (h *host) table() map[string]method {
 			child, err := o.MoveHere(h.ctx, vm.CheckString(2), vm.CheckString(3))
 			return h.push(vm, child, err)
 		},
-		"Children": func(vm *lua.LState, o *adsi.Object) int {
-			children, err := o.Children(h.ctx, vm.OptString(2, ""))
-			check(vm, err)
-			t := vm.NewTable()
-			for _, child := range children {
-				t.Append(h.wrap(vm, child))
-			}
-			vm.Push(t)
+		"Close":  func(_ *lua.LState, o *adsi.Object) int { o.Close(); return 0 },
+		"Invoke": h.invoke,
+		"InvokeGet": func(vm *lua.LState, o *adsi.Object) int {
+			vm.Push(h.member(vm, o, vm.CheckString(2)))
 			return 1
+		},
+		"InvokeSet": h.newIndexOf,
+		"DeleteTree": func(vm *lua.LState, o *adsi.Object) int {
+			check(vm, o.Remove(h.ctx, "DeleteTree"))
+			return 0
+		},
+		"TerminateAll": func(vm *lua.LState, o *adsi.Object) int { h.endSessions(vm, o, ""); return 0 },
+		"Backup":       h.backup, "BackupWithPassword": h.backup,
+		"Restore": h.restore, "RestoreWithPassword": h.restore,
+		"EnumBackups": h.enumBackups, "DeleteBackup": h.deleteBackup,
+		"Export": h.export, "Import": h.importFile,
+		"SaveData": func(vm *lua.LState, o *adsi.Object) int { // whatever was changed is on disk
+			_, err := o.Backups("SaveData")
+			check(vm, err)
+			return 0
 		},
 		"Start":    h.act((*adsi.Object).Start),
 		"Stop":     h.act((*adsi.Object).Stop),

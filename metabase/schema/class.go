@@ -201,7 +201,7 @@ func (s *Schema) checkPlace(snap metabase.Snapshot, path metabase.Path, class st
 		for i, c := range s.classes {
 			names[i] = c.Name
 		}
-		return invalid("there is no class %q%s", clip(class), suggest(class, names))
+		return invalid("there is no class %q%s", clip(class), Suggest(class, names))
 	}
 	above, name := classesAbove(snap, path), path.Base()
 	var where []string

@@ -65,9 +65,9 @@ func joined(errs []error) error {
 	return Several(errs)
 }
 
-// suggest is `; did you mean "x"?` with the name that is nearest to what was typed,
+// Suggest is `; did you mean "x"?` with the name that is nearest to what was typed,
 // or "" where none is near.
-func suggest(typed string, names []string) string {
+func Suggest(typed string, names []string) string {
 	const far = 64 // a longer word is no typing error
 	if len(typed) > far {
 		return ""

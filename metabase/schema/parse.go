@@ -112,7 +112,7 @@ func (p Prop) parseNumber(args []string) (uint32, error) {
 		return n, nil
 	}
 	if p.Syntax == Enum {
-		return 0, invalid("%q is none of %s%s", clip(s), p.named(), suggest(s, p.names()))
+		return 0, invalid("%q is none of %s%s", clip(s), p.named(), Suggest(s, p.names()))
 	}
 	by := ""
 	if p.Name != "" { // of another one the caller tells what is stored
@@ -157,7 +157,7 @@ next:
 		}
 		bits, err := ParseNumber(w)
 		if err != nil {
-			bad = append(bad, invalid("there is no flag %q%s; allowed are a number and %s", clip(w), suggest(w, p.names()), p.named()))
+			bad = append(bad, invalid("there is no flag %q%s; allowed are a number and %s", clip(w), Suggest(w, p.names()), p.named()))
 		}
 		n |= bits
 	}

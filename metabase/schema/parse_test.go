@@ -240,8 +240,8 @@ func TestSuggest(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"smarthots", `; did you mean "smarthost"?`}, {"samrthost", `; did you mean "smarthost"?`}, {"x", ""}, {"", ""}, {"colour", ""},
 	} {
-		if got := suggest(tt.in, []string{"", "smarthost", "alias"}); got != tt.want {
-			t.Errorf("suggest(%q) = %q, want %q", tt.in, got, tt.want)
+		if got := Suggest(tt.in, []string{"", "smarthost", "alias"}); got != tt.want {
+			t.Errorf("Suggest(%q) = %q, want %q", tt.in, got, tt.want)
 		}
 	}
 }

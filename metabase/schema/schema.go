@@ -198,7 +198,7 @@ func (s *Schema) Lookup(nameOrNumber string) (Prop, error) {
 	for i, p := range s.props {
 		names[i] = p.Name
 	}
-	return Prop{}, &problem{kind: metabase.NotFound, text: fmt.Sprintf("no property is called %q%s", nameOrNumber, suggest(nameOrNumber, names))}
+	return Prop{}, &problem{kind: metabase.NotFound, text: fmt.Sprintf("no property is called %q%s", nameOrNumber, Suggest(nameOrNumber, names))}
 }
 
 // Effective is the value of id that holds at path, stored or inherited, with the

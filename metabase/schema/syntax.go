@@ -252,7 +252,7 @@ func parseAttrWord(word string) (metabase.Attr, error) {
 		}
 		names = append(names, bit.String())
 	}
-	return 0, invalid("there is no attribute %q%s", clip(word), suggest(word, names))
+	return 0, invalid("there is no attribute %q%s", clip(word), Suggest(word, names))
 }
 
 // userTypes are the names of IIS.
