@@ -25,7 +25,7 @@ func (o *Object) Children(ctx context.Context, class string) ([]*Object, error) 
 	if class != "" {
 		classes = []string{class}
 	}
-	var out []*Object
+	out := make([]*Object, 0, len(keys))
 	for _, key := range keys {
 		child := o.dir.object(key)
 		if len(classes) == 0 || containsFold(classes, child.Class()) {

@@ -102,7 +102,8 @@ func (t *Tree) read(ctx context.Context, q api.ReadRequest) (keys []adsi.Key, er
 	return t.readAfter(ctx, q, t.after())
 }
 
-func (t *Tree) readAfter(ctx context.Context, q api.ReadRequest, after []api.Line) (keys []adsi.Key, err error) {
+func (t *Tree) readAfter(ctx context.Context, q api.ReadRequest, after []api.Line) ([]adsi.Key, error) {
+	var pages [][]adsi.Key // copied once: there may be a hundred thousand keys
 	q.After = after
 	for page, err := range api.MbRead.Open(ctx, t.conn, q) {
 		if err != nil {
@@ -111,7 +112,8 @@ func (t *Tree) readAfter(ctx context.Context, q api.ReadRequest, after []api.Lin
 		if t.open != nil && t.open.rev == 0 {
 			t.open.rev = page.Rev
 		}
-		for _, k := range page.Keys {
+		keys := make([]adsi.Key, len(page.Keys))
+		for i, k := range page.Keys {
 			key := adsi.Key{Path: k.Path, Class: k.Class, Exists: k.Exists, Rev: page.Rev}
 			if key.Stored, err = properties(k.Stored); err == nil {
 				key.Inherited, err = properties(k.Inherited)
@@ -119,9 +121,11 @@ func (t *Tree) readAfter(ctx context.Context, q api.ReadRequest, after []api.Lin
 			if err != nil {
 				return nil, fmt.Errorf("%s: the answer: %w", k.Path, err)
 			}
-			keys = append(keys, key)
+			keys[i] = key
 		}
+		pages = append(pages, keys)
 	}
+	keys := slices.Concat(pages...)
 	if len(keys) == 0 {
 		return nil, &api.Error{Kind: api.KindFailed, Text: q.Path + ": the answer is empty"}
 	}
