@@ -154,7 +154,8 @@ type ImportRequest struct {
 	Merge    bool   `json:"merge,omitempty"`
 	NodeOnly bool   `json:"node_only,omitempty"` // the topmost key alone
 	DryRun   bool   `json:"dry_run,omitempty"`
-	Brief    bool   `json:"brief,omitempty"` // leave out the list of changes, which may be as long as the file
+	Fragment bool   `json:"fragment,omitempty"` // the file may be elements of keys with nothing around them
+	Brief    bool   `json:"brief,omitempty"`    // leave out the list of changes, which may be as long as the file
 }
 
 // MaxRequest bounds one request, in octets: an import carries its whole file.

@@ -38,8 +38,35 @@ func (b *Batch) Merge(chosen func(metabase.Path, metabase.Property) bool) { b.ch
 
 // Adapt adds what a foreign file leaves unsaid.
 func (b *Batch) Adapt() {
+	b.containers()
 	b.ownFolders()
 	b.onlyIPv4()
+}
+
+// containers completes a new site by the keys that every site has.
+func (b *Batch) containers() {
+	added := map[item]bool{}
+	for _, op := range b.Ops {
+		if add, ok := op.(metabase.AddKey); ok {
+			added[itemAt(add.Path, 0)] = true
+		}
+	}
+	for _, op := range slices.Clone(b.Ops) {
+		site, ok := op.(metabase.AddKey)
+		if !ok || !strings.EqualFold(site.Class, schema.Server) {
+			continue
+		}
+		parts, err := settings.SiteParts(b.snap, site.Path)
+		if err != nil {
+			continue // a check says what is wrong with the place
+		}
+		for _, part := range parts {
+			if key, ok := part.(metabase.AddKey); ok && !added[itemAt(key.Path, 0)] {
+				b.Ops = append(b.Ops, key)
+				b.remark(mbxml.Translated, key.Path, 0, "is not in the file, and is added: every site has it")
+			}
+		}
+	}
 }
 
 // remark adds a remark about a property, or with id 0 about a key.

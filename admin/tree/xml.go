@@ -54,7 +54,7 @@ func (d handlers) mayInherit(ctx context.Context, who api.Caller, v *metabase.Vi
 }
 
 func (d handlers) importXML(ctx context.Context, who api.Caller, q api.ImportRequest) (api.Imported, error) {
-	f, err := mbxml.ReadPart(progress.From(ctx).Reader(bytes.NewReader(q.XML), len(q.XML)), settings.Service)
+	f, err := mbxml.ReadPart(progress.From(ctx).Reader(bytes.NewReader(q.XML), len(q.XML)), mbxml.Reading{Part: settings.Service, Fragment: q.Fragment})
 	if err != nil {
 		return api.Imported{}, api.Refused("", err.Error())
 	}

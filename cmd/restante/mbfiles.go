@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -86,7 +87,10 @@ func (c *cli) mbImport() *urfave.Command {
 			&urfave.StringFlag{Name: "at", Usage: "import the file's topmost key as `PATH`", DefaultText: "where it says"},
 			&urfave.BoolFlag{Name: "merge", Usage: "keep what the file does not name"},
 			&urfave.BoolFlag{Name: "node-only", Usage: "import only the file's topmost key"},
+			&urfave.BoolFlag{Name: "fragment", Usage: "take a part of a file, elements of keys with nothing around them"},
 			&urfave.BoolFlag{Name: "dry-run", Usage: "check it, and print what it would change and the report"},
+			&urfave.BoolFlag{Name: "all", Usage: "print all lines of the report, not the first ten of each kind"},
+			&urfave.StringFlag{Name: "html", Usage: "also write the report to `FILE`, as a page with all of its lines"},
 		},
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			xml, err := c.readTrimmed(cx.Args().First())
@@ -94,19 +98,28 @@ func (c *cli) mbImport() *urfave.Command {
 				return err
 			}
 			q := api.ImportRequest{
-				XML: xml, At: cx.String("at"), Merge: cx.Bool("merge"), NodeOnly: cx.Bool("node-only"), DryRun: cx.Bool("dry-run"),
+				XML: xml, At: cx.String("at"), Merge: cx.Bool("merge"), NodeOnly: cx.Bool("node-only"), DryRun: cx.Bool("dry-run"), Fragment: cx.Bool("fragment"),
 				Brief: !c.json, // only a dry run prints the changes
 			}
-			return tryOrChange(cx.Context, c, api.MbImport, q, q.DryRun, func(w table, a api.Imported) {
+			page := cx.String("html")
+			if page != "" && c.json {
+				return c.usage("--html and --json exclude each other")
+			}
+			var unwritten error
+			err = tryOrChange(cx.Context, c, api.MbImport, q, q.DryRun, func(w table, a api.Imported) {
+				if page != "" {
+					unwritten = writeReport(page, cx.Args().First(), a.Report)
+				}
 				if q.DryRun {
 					printApplied(w, a.Applied)
 				} else {
 					printImported(w, a)
 				}
 				report := newTable(c.err)
-				printReport(report, a.Report)
+				printReport(report, a.Report, cx.Bool("all"))
 				_ = report.cells.Flush()
 			})
+			return cmp.Or(err, unwritten)
 		}),
 	}
 }
@@ -164,29 +177,6 @@ func properties(n int) string {
 		return "1 property"
 	}
 	return fmt.Sprintf("%d properties", n)
-}
-
-// printReport prints the count of items that were imported unchanged, and each
-// other item on a line.
-func printReport(w table, r *mbxml.Report) {
-	w.printf("taken over: %s, %s\n", plural(r.Keys, "key"), properties(r.Properties))
-	for _, v := range []mbxml.Verdict{mbxml.Translated, mbxml.Ignored, mbxml.Decision} {
-		for _, m := range r.Remarks {
-			if m.Verdict != v {
-				continue
-			}
-			w.printf("%s: ", v)
-			if m.Line > 0 {
-				w.printf("line %d: ", m.Line)
-			}
-			for _, part := range []string{string(m.Path), m.Property} {
-				if part != "" {
-					w.printf("%s: ", part)
-				}
-			}
-			w.printf("%s\n", m.Text)
-		}
-	}
 }
 
 func passwordFlag() *urfave.BoolFlag {

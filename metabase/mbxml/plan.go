@@ -122,6 +122,7 @@ func (p *planner) selectKeys() []placed {
 		}
 		keys = append(keys, placed{k, to, map[metabase.ID]int{metabase.KeyType: k.Line}})
 	}
+	keys = p.combine(keys)
 	p.inheritAbove(keys)
 	for _, at := range slices.Sorted(maps.Keys(p.outside)) {
 		keys := "keys"

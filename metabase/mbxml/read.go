@@ -43,6 +43,8 @@ type Key struct {
 	Path    metabase.Path
 	Element string
 	Items   []Item
+
+	inherited bool // what IIS exports of the keys above, as a second element of the key
 }
 
 // An Item is one property in the file: an attribute, which has only Name and
@@ -58,13 +60,18 @@ type Item struct {
 // it declares of [charsets]. An error names the line. It does not follow
 // entities or document types, and refuses elements that are nested too deep or
 // too large.
-func Read(r io.Reader) (*File, error) { return ReadPart(r, "") }
+func Read(r io.Reader) (*File, error) { return ReadPart(r, Reading{}) }
 
-// ReadPart is Read that of a foreign file keeps the keys in part and above it, and
-// counts the others.
-func ReadPart(r io.Reader, part metabase.Path) (*File, error) {
+// A Reading says what of a file is read.
+type Reading struct {
+	Part     metabase.Path // of a foreign file only the keys in it and above; "": all. The others are counted
+	Fragment bool          // elements of keys with nothing around them are read, too
+}
+
+// ReadPart is Read of what a Reading says.
+func ReadPart(r io.Reader, o Reading) (*File, error) {
 	src := newSource(r)
-	p := &parser{d: xml.NewDecoder(src), src: src, part: part, file: &File{Foreign: true, outside: map[metabase.Path]int{}}}
+	p := &parser{d: xml.NewDecoder(src), src: src, Reading: o, file: &File{Foreign: true, outside: map[metabase.Path]int{}}}
 	p.d.CharsetReader = src.charset
 	for {
 		src.token = src.token[:0]
@@ -87,9 +94,9 @@ func ReadPart(r io.Reader, part metabase.Path) (*File, error) {
 }
 
 type parser struct {
+	Reading
 	d     *xml.Decoder
 	src   *source
-	part  metabase.Path
 	file  *File
 	line  int // where the token begins
 	depth int
@@ -133,11 +140,19 @@ func (p *parser) token(tok xml.Token) error {
 func (p *parser) start(e xml.StartElement) error {
 	switch p.depth {
 	case 1:
-		if e.Name.Local != "configuration" {
-			return fmt.Errorf("the outermost element is <%s>, not <configuration>", e.Name.Local)
-		}
 		p.root = true
-		return nil
+		if e.Name.Local == "configuration" {
+			return nil
+		}
+		if p.Fragment {
+			p.depth = 3
+			return p.startKey(e)
+		}
+		hint := ""
+		if attr(e, "Location") != "" {
+			hint = ": it is a part of a file, which <configuration><MBProperty> and </MBProperty></configuration> have to be put around, or import it with --fragment"
+		}
+		return fmt.Errorf("the outermost element is <%s>, not <configuration>%s", e.Name.Local, hint)
 	case 2:
 		return nil // MBProperty; other elements hold no keys
 	case 3:
@@ -164,7 +179,7 @@ func (p *parser) startKey(e xml.StartElement) error {
 	if err := p.checkText(e); err != nil {
 		return err
 	}
-	where := attr(e, "Location")
+	where, inherited := location(e)
 	path, err := metabase.ParsePath(where)
 	var bad *metabase.Error
 	switch {
@@ -177,12 +192,12 @@ func (p *parser) startKey(e xml.StartElement) error {
 		p.file.Problems = append(p.file.Problems, Problem{Line: p.line, Err: err})
 		return nil
 	}
-	if p.file.Foreign && isOutside(path, p.part) {
+	if p.file.Foreign && isOutside(path, p.Part) {
 		p.file.outside[service(path)]++
 		return nil
 	}
 	lines := attrLines(p.src.token, p.line)
-	k := Key{Line: p.line, Path: path, Element: e.Name.Local}
+	k := Key{Line: p.line, Path: path, Element: e.Name.Local, inherited: inherited}
 	for i, a := range e.Attr {
 		if a.Name.Local == "Location" {
 			continue
@@ -219,6 +234,17 @@ func (p *parser) checkText(e xml.StartElement) error {
 		}
 	}
 	return nil
+}
+
+// location is the place of a key, and whether the element has what the key inherits:
+// IIS writes such a place with a scheme.
+func location(e xml.StartElement) (where string, inherited bool) {
+	const scheme = "inherited:"
+	where = attr(e, "Location")
+	if len(where) > len(scheme) && strings.EqualFold(where[:len(scheme)], scheme) {
+		return where[len(scheme):], true
+	}
+	return where, false
 }
 
 func attr(e xml.StartElement, name string) string {

@@ -100,7 +100,7 @@ func (t *trimmer) start(e xml.StartElement, line int, text []byte) {
 		t.keep(e, line, text)
 		return
 	}
-	where := attr(e, "Location")
+	where, _ := location(e)
 	path, err := metabase.ParsePath(where)
 	if err != nil || where == "" || !isOutside(path, t.part) {
 		t.keep(e, line, text)

@@ -41,7 +41,7 @@ func TestTrimKeepsThePart(t *testing.T) {
 		texts[name+" in UTF-16"] = wide
 	}
 	for name, raw := range texts {
-		want, err := ReadPart(bytes.NewReader(raw), service0)
+		want, err := ReadPart(bytes.NewReader(raw), Reading{Part: service0})
 		if err != nil {
 			t.Fatal(name, err)
 		}
@@ -49,7 +49,7 @@ func TestTrimKeepsThePart(t *testing.T) {
 		if err := Trim(&b, bytes.NewReader(raw), service0); err != nil {
 			t.Fatal(name, err)
 		}
-		got, err := ReadPart(bytes.NewReader(b.Bytes()), service0)
+		got, err := ReadPart(bytes.NewReader(b.Bytes()), Reading{Part: service0})
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: trimmed, it reads as %+v, %v; want %+v", name, got, err, want)
 		}
@@ -64,7 +64,7 @@ func FuzzTrim(f *testing.F) {
 		`<IIsSmtpServer Location="/LM/SmtpSvc/1" a="2"/></MBProperty></configuration>`))
 	f.Add([]byte(`<?xml version="1.0" encoding="windows-1252"?><configuration><MBProperty><a Location="/x&amp;y"></MBProperty>`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		want, before := ReadPart(bytes.NewReader(raw), service0)
+		want, before := ReadPart(bytes.NewReader(raw), Reading{Part: service0})
 		var b bytes.Buffer
 		if err := Trim(&b, bytes.NewReader(raw), service0); err != nil {
 			if before == nil {
@@ -72,7 +72,7 @@ func FuzzTrim(f *testing.F) {
 			}
 			return
 		}
-		got, after := ReadPart(bytes.NewReader(b.Bytes()), service0)
+		got, after := ReadPart(bytes.NewReader(b.Bytes()), Reading{Part: service0})
 		if before == nil && (after != nil || !reflect.DeepEqual(got, want)) {
 			t.Errorf("trimmed, it reads as %+v, %v; want %+v\n%s", got, after, want, b.Bytes())
 		}
@@ -87,7 +87,7 @@ func TestForeignKeysAreNotKept(t *testing.T) {
 		fmt.Fprintf(&b, "<IIsWebServer Location=\"/LM/W3SVC/%d\"\n\tPath=\"x\"\n/>\n", n)
 	}
 	b.WriteString("<IIsComputer Location=\"/LM\"/>\n<IIsSmtpServer Location=\"/LM/SmtpSvc/1\" Nonsense=\"1\"/></MBProperty></configuration>")
-	f, err := ReadPart(strings.NewReader(b.String()), service0)
+	f, err := ReadPart(strings.NewReader(b.String()), Reading{Part: service0})
 	if err != nil || len(f.Keys) != 2 || f.Keys[1].Line != 153 {
 		t.Fatalf("%+v, %v", f, err)
 	}
