@@ -46,6 +46,7 @@ func TestTermsOfEveryChange(t *testing.T) {
 	const act, mail = "acts at once and cannot be taken back", "what becomes of its mail cannot be taken back"
 	tests := []struct{ command, args, stdin, refused string }{
 		{"run", lua, "", ""},
+		{"adsutil", "SET smtpsvc/1/HopCount 22", "", ""},
 		{"mb set", "SMTPSVC HopCount 30", "", ""},
 		{"mb unset", "SMTPSVC HopCount", "", ""},
 		{"mb lock", "SMTPSVC/1 HopCount", "", ""},
@@ -89,8 +90,8 @@ func TestTermsOfEveryChange(t *testing.T) {
 		rev := h.site(1).Configured
 		args := strings.ReplaceAll(tt.args, "LAST", fmt.Sprint(rev))
 		try := func(terms string) (int, string, string) {
-			if tt.command == "run" { // what follows the script's name is the script's
-				return do(tt.stdin, "--yes run "+terms+" "+args)
+			if tt.command == "run" || tt.command == "adsutil" { // what follows the script's name, or the verb, is no option
+				return do(tt.stdin, "--yes "+tt.command+" "+terms+" "+args)
 			}
 			return do(tt.stdin, "--yes "+tt.command+" "+args+" "+terms)
 		}
@@ -110,7 +111,11 @@ func TestTermsOfEveryChange(t *testing.T) {
 			}
 			continue
 		}
-		if code != 0 || !strings.Contains(out, "taken back at ") || h.site(1).Configured == rev {
+		said := out
+		if tt.command == "adsutil" { // its output has the form of IIS's
+			said = errs
+		}
+		if code != 0 || !strings.Contains(said, "taken back at ") || h.site(1).Configured == rev {
 			t.Errorf("%s --confirm: exit %d, %q, %q, revision %d", tt.command, code, out, errs, h.site(1).Configured)
 		}
 		for made := h.site(1).Configured; made > rev; made-- { // also says that it was pending: only then a revert needs no confirmation
