@@ -15,7 +15,7 @@ import (
 	"restante/metabase"
 )
 
-// TestFolders sees who may name which folder for the service to write.
+// TestFolders checks who may name which folder for the service to write.
 func TestFolders(t *testing.T) {
 	d, _ := full(t, nil)
 	below := d.Env.Data + "/exports/"

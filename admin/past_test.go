@@ -89,8 +89,8 @@ func TestListThatIsGoneOpensNoPast(t *testing.T) {
 	}
 }
 
-// TestPastIsRefusedAloud sees that a refusal by a list of then is in the log.
-func TestPastIsRefusedAloud(t *testing.T) {
+// TestPastRefusalIsLogged checks that a refusal by an earlier access list is in the log.
+func TestPastRefusalIsLogged(t *testing.T) {
 	o := newAPIFixture(t)
 	rev := o.apply(t, "boss", "add SMTPSVC/1/Domain/gone.example\nset SMTPSVC/1/Domain/gone.example AccessList 'user:boss all'\n"+
 		"set SMTPSVC/1/Domain/gone.example RouteActionString secret.example")

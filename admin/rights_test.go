@@ -53,20 +53,20 @@ set SMTPSVC/1 AccessList 'user:olga read,write,create,delete'
 set SMTPSVC/1/Domain/hidden.example AccessList 'user:boss all'
 set SMTPSVC/2 AccessList 'user:boss all'`
 
-// crowded is an engine in which site 2 has the address of site 1.
-type crowded struct{ admin.Engine }
+// sharedAddress is an engine in which site 2 has the address of site 1.
+type sharedAddress struct{ admin.Engine }
 
-func (crowded) Await(context.Context, metabase.Rev) ([]site.Status, error) { return nil, nil }
+func (sharedAddress) Await(context.Context, metabase.Rev) ([]site.Status, error) { return nil, nil }
 
-func (crowded) Sites() []site.Status {
+func (sharedAddress) Sites() []site.Status {
 	return []site.Status{{Number: 1, State: site.Stopped, Why: "listen on :25: site 2 has it"}}
 }
 
-func (crowded) EndVoidSessions() int { return 0 }
+func (sharedAddress) EndVoidSessions() int { return 0 }
 
-func (crowded) LockOuts() []account.LockOut { return nil }
+func (sharedAddress) LockOuts() []account.LockOut { return nil }
 
-func (crowded) Queue(int) (admin.Queue, bool) { return nil, false }
+func (sharedAddress) Queue(int) (admin.Queue, bool) { return nil, false }
 
 // hidden lists the names that only the boss may read.
 var hidden = []string{"hidden.example", "theirs.example", "/LM/SMTPSVC/2", "site 2", "Two", "two.example", "bob"}
@@ -81,7 +81,7 @@ func newAPIFixture(t *testing.T) *apiFixture {
 	}
 	db := kv.NewMem()
 	t.Cleanup(func() { db.Close() })
-	o.API, o.store = admintest.Over(t, db, crowded{}, metabase.Options{Admins: []metabase.Principal{"user:boss"}, Audit: audit})
+	o.API, o.store = admintest.Over(t, db, sharedAddress{}, metabase.Options{Admins: []metabase.Principal{"user:boss"}, Audit: audit})
 	o.Audit = audit
 	tree.Register(o.API)
 	sites.Register(o.API)
@@ -92,7 +92,7 @@ func newAPIFixture(t *testing.T) *apiFixture {
 	}
 	o.API.Engine = nil // or the wizard waits for the site
 	o.must(t, "boss", "site/create", string(two))
-	o.API.Engine = crowded{}
+	o.API.Engine = sharedAddress{}
 	o.apply(t, "boss", arranged)
 	o.apply(t, "boss", locked)
 	return o
@@ -416,7 +416,7 @@ func TestWhatOnlyStandsNearbyIsNotTold(t *testing.T) {
 	}
 }
 
-// TestCopiedKeysAreNoOracle sees that a later line of a batch does not tell what
+// TestCopiedKeysAreNoOracle checks that a later line of a batch does not tell what
 // an earlier one would have copied.
 func TestCopiedKeysAreNoOracle(t *testing.T) {
 	o := newAPIFixture(t)
@@ -483,7 +483,7 @@ func TestImportIsNoOracle(t *testing.T) {
 
 // TestCommentsAreLookedAt checks that every call refuses a comment of two lines.
 func TestCommentsAreLookedAt(t *testing.T) {
-	d, store := full(t, crowded{})
+	d, store := full(t, sharedAddress{})
 	who := admintest.Admin()
 	who.Comment = "one\ntwo"
 	before := store.Snapshot().Rev()

@@ -87,7 +87,7 @@ func newForest(t *testing.T, rnd *rand.Rand) *forest {
 	}
 	f.boss(t, "mb/apply", batch([]string{"set", "/", "AccessList", "user:boss all"}))
 	f.grow(t)
-	f.API.Engine = crowded{}
+	f.API.Engine = sharedAddress{}
 	return f
 }
 

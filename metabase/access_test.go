@@ -117,7 +117,7 @@ func TestApplyAccess(t *testing.T) {
 	}
 }
 
-// TestRevertAccess sees that history is no way round.
+// TestRevertAccess checks that a revert needs the rights of the change that it makes.
 func TestRevertAccess(t *testing.T) {
 	s := offices(t, nil)
 	rev := apply(t, s, Set{"/LM/SMTPSVC/1", num(6, 7)}, Set{"/LM/SMTPSVC/2", num(6, 7)})

@@ -93,7 +93,7 @@ func TestLargeRecord(t *testing.T) {
 	sound(t, s)
 }
 
-// TestLargeRecordIsDropped sees that no part of one stays behind, nor its head
+// TestLargeRecordIsDropped checks that no part of one stays behind, nor its head
 // longer than something that it stored.
 func TestLargeRecordIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -376,7 +376,7 @@ func TestTakeBackRefused(t *testing.T) {
 	})
 }
 
-// TestTakenBackInTime sees that a short time is kept, although the janitor makes
+// TestTakenBackInTime checks that a short time is kept, although the janitor makes
 // a pause before it sees to commits.
 func TestTakenBackInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -441,7 +441,7 @@ func TestRetention(t *testing.T) {
 	})
 }
 
-// TestProvenance sees that who stored a value can be told when the history has
+// TestProvenance checks that who stored a value can be told when the history has
 // forgotten what else happened then.
 func TestProvenance(t *testing.T) {
 	db := kv.NewMem()

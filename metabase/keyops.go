@@ -95,7 +95,7 @@ func (op RemoveChildren) apply(e *edit) {
 }
 
 // Copy copies a key with all below it. Where To exists, Overwrite is needed,
-// and merges: what comes from From wins, what only To has stays.
+// and merges: the data of From replace those of To, what only To has stays.
 type Copy struct {
 	From, To  Path
 	Overwrite bool

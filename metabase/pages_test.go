@@ -161,7 +161,7 @@ func TestSharedPage(t *testing.T) {
 	})
 }
 
-// TestSharedPageIsDropped sees that a page goes with the last of its revisions,
+// TestSharedPageIsDropped checks that a page goes with the last of its revisions,
 // and that one that waits to be confirmed keeps its page.
 func TestSharedPageIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -199,7 +199,7 @@ func TestSharedPageIsDropped(t *testing.T) {
 	})
 }
 
-// TestDamagedPages alters what is kept of the history: whoever asks is told.
+// TestDamagedPages alters what is kept of the history: readers are told.
 func TestDamagedPages(t *testing.T) {
 	for name, alter := range map[string]func(db kv.DB) kv.Op{
 		"a page is missing": func(kv.DB) kv.Op { return kv.Del(stored.Page{First: 3}.Key(0)) },

@@ -167,7 +167,7 @@ func TestVolatile(t *testing.T) {
 	}
 }
 
-// No batch sets or removes a volatile property, whoever made it: it would have no
+// No batch sets or removes a volatile property, not even the system's: it would have no
 // checks of the change, no lock and no history.
 func TestVolatileInABatch(t *testing.T) {
 	const at = Path("/LM/SMTPSVC/1")

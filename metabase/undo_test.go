@@ -9,7 +9,7 @@ import (
 	"restante/internal/kv"
 )
 
-// TestUndoEachStep sees that the history leads back over each of many random
+// TestUndoEachStep checks that the history leads back over each of many random
 // batches to exactly what was, and that what is undone is found again.
 func TestUndoEachStep(t *testing.T) {
 	seed := rand.Uint64()

@@ -50,7 +50,7 @@ func apply(t *testing.T, s *metabase.Store, ops ...metabase.Op) {
 	}
 }
 
-// TestErrorsKeepTheirCode sees that a script can tell errors apart that came as
+// TestErrorsKeepTheirCode checks that a script can tell errors apart that came as
 // the answer to a call.
 func TestErrorsKeepTheirCode(t *testing.T) {
 	conn, store := fixture(t)

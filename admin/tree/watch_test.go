@@ -62,8 +62,9 @@ func shownEntry(e api.Entry) string {
 	return b.String()
 }
 
-// One who is slow hears of a key that was removed, although the history has dropped
-// it; one who comes back late is told to read anew; neither hears of keys above.
+// A slow watcher is told of a key that was removed, although the history has dropped
+// it; one that resumes too late is told to read anew. Neither gets changes above its
+// path.
 func TestWatchTellsRemovals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, store, _ := watched(t, 5)
@@ -113,8 +114,8 @@ func TestWatchTellsRemovals(t *testing.T) {
 	})
 }
 
-// A record that cannot be decoded costs itself: whoever asks for the others has them,
-// and is told which one is lost.
+// Where a record cannot be decoded, a caller gets all others, and is told which one
+// is lost.
 func TestARecordThatDoesNotRead(t *testing.T) {
 	d, store, db := watched(t, 1000)
 	lost := change(t, store, metabase.AddKey{Path: domain("lost"), Class: "IIsSmtpDomain"})

@@ -225,7 +225,7 @@ func TestVerbs(t *testing.T) {
 	}
 }
 
-// TestKinds sees that a caller can tell a wrong call from one that failed.
+// TestKinds checks that a caller can tell a wrong call from one that failed.
 func TestKinds(t *testing.T) {
 	dir, _ := fixture(t)
 	var usage *Usage

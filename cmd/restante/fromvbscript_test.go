@@ -43,7 +43,7 @@ func TestFromVBScript(t *testing.T) {
 	}
 }
 
-// TestCarriedScriptsAreTested sees that a script of the command line's tests runs
+// TestCarriedScriptsAreTested checks that a script of the command line's tests runs
 // each of the scripts that the binary carries.
 func TestCarriedScriptsAreTested(t *testing.T) {
 	tests, err := os.ReadFile("testdata/script/carried.txtar")

@@ -214,7 +214,7 @@ func isOwnAddress(ip netip.Addr) bool {
 }
 
 // checkQueuesAtRest checks by the index of the queues that no service has open. It is
-// opened only when a change asks for it.
+// opened only when a change needs it.
 func checkQueuesAtRest(data string) metabase.Check {
 	dir := filepath.Join(data, queueName)
 	var one sync.Mutex // the index can be open once

@@ -22,9 +22,9 @@ func (h *fixture) retryIn(t *testing.T) time.Duration {
 	return time.Until(s.NextTry)
 }
 
-// A host that was heard of once starts on the ladder's first step again, also
+// A host that has answered once starts on the ladder's first step again, also
 // after a restart.
-func TestHeardOfForgetsTheBackoff(t *testing.T) {
+func TestAnswerResetsTheBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFixture(t)
 		h.policy.PerDestination = 1

@@ -262,7 +262,7 @@ func faultRun(t *testing.T, n int) (done bool) {
 		}
 	}
 	h.held["held.test"] = true
-	// What the sender must hear of, and has not been reported.
+	// What the sender must be told of, and has not been reported.
 	unreported := 0
 	for _, d := range []mail.Domain{"b.test", "c.test"} {
 		l, err := h.q.Lease(d, "test")

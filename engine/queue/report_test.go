@@ -125,7 +125,7 @@ func TestOneReportForAMessage(t *testing.T) {
 	}
 }
 
-// A sender hears of a failure although other recipients wait on, within the
+// A sender is told of a failure although other recipients wait on, within the
 // time of collection; a delay that has ended by then is not told.
 func TestReportDoesNotWaitForHeldMail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -92,7 +92,7 @@ func (q *Queue) attempt(ctx context.Context, l *Lease) {
 type Policy struct {
 	Ladder         []time.Duration // between attempts; the last one repeats; nil: 15, 30, 60, 240 minutes
 	Expire         time.Duration   // the age at which a message that cannot be delivered is given up; 0: 48 hours
-	DelayNotice    time.Duration   // the age at which a sender hears of a delay; 0: 12 hours
+	DelayNotice    time.Duration   // the age at which a sender is told of a delay; 0: 12 hours
 	Collect        time.Duration   // for which a report waits for outcomes of other recipients; 0: 5 minutes
 	Conversations  int             // attempts at once; 0: 100
 	PerDestination int             // of them for one destination; 0: 4

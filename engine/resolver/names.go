@@ -14,7 +14,7 @@ import (
 const maxNames = 5
 
 // Names returns the names of an address (RFC 1035 §3.5, RFC 3596 §2.5) that lead
-// back to it, in lower case: whoever has the address can give it any name. None and
+// back to it, in lower case: the owner of the address can give it any name. None and
 // no error if there are none. The error is a temporary *Error.
 func (r *Resolver) Names(ctx context.Context, addr netip.Addr, q Query) ([]string, error) {
 	addr = addr.Unmap().WithZone("")

@@ -343,7 +343,7 @@ func (s *Session) guesser() netip.Addr {
 	return s.remote
 }
 
-// An exchange counts what goes wrong and writes down how it ends. It lives no
+// An exchange counts what goes wrong and records how it ends. It lasts no
 // longer than the command whose context it has.
 type exchange struct {
 	sasl.Server

@@ -119,7 +119,7 @@ func TestThreeFailures(t *testing.T) {
 	}
 }
 
-// TestPolicyOfTheNextCaller: a session lives under the policy that it came
+// TestPolicyOfTheNextCaller: a session keeps the policy that it came
 // under, and the next one under what holds then.
 func TestPolicyOfTheNextCaller(t *testing.T) {
 	before, after := testPolicy(), testPolicy()

@@ -43,8 +43,8 @@ func newPasswordTree(t *testing.T) *tree {
 	return tr
 }
 
-// Whoever changes where a stored password goes, or with how much protection, has
-// the right to it; all else takes the right to write alone.
+// A change of where a stored password goes, or with how much protection, needs the
+// right to it; all else takes the right to write alone.
 func TestPasswordsGoNowhereElse(t *testing.T) {
 	tr := newPasswordTree(t)
 	site, s, plain := SitePath(2), DomainPath(2, "s.test"), DomainPath(2, "plain.test")

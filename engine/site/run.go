@@ -38,7 +38,7 @@ type run struct {
 	ctx      context.Context // of the sessions and the queue's attempts; ends when the stop begins
 	cancel   context.CancelFunc
 	work     sync.WaitGroup // the queue's
-	refusing atomic.Int32   // callers that hear a refusal now
+	refusing atomic.Int32   // callers that are being sent a refusal
 
 	mu       sync.Mutex // guards what follows
 	stopping bool
@@ -303,7 +303,7 @@ func (s *Site) paused() bool {
 	return s.state == Paused
 }
 
-// maxRefusing callers at once hear why they are refused, each for at most
+// maxRefusing callers at once are told why they are refused, each for at most
 // refusalTimeout. The connections of others are closed without a reply.
 const (
 	maxRefusing    = 100

@@ -244,7 +244,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// greeting is the first line that a caller hears, "" when the line is closed.
+// greeting is the first line that a caller gets, "" when the line is closed.
 func greeting(t *testing.T, addr string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)

@@ -108,7 +108,7 @@ func (w *Writer) space() []byte {
 // spill writes to the file what need not stay in memory.
 func (w *Writer) spill() error {
 	switch {
-	case w.f == nil && w.size <= bodyLimit && !w.crowded():
+	case w.f == nil && w.size <= bodyLimit && !w.overMemory():
 		return nil
 	case w.f == nil:
 		return w.toFile()
@@ -123,8 +123,8 @@ func (w *Writer) spill() error {
 	return w.flush()
 }
 
-// crowded reports whether the body shares more memory than there may be.
-func (w *Writer) crowded() bool {
+// overMemory reports whether the body shares more memory than there may be.
+func (w *Writer) overMemory() bool {
 	limit := w.s.opts.Memory()
 	return w.memory > 0 && limit > 0 && w.s.memory.Load() > limit
 }

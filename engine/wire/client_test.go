@@ -289,7 +289,7 @@ func TestSendBrokenBody(t *testing.T) {
 	}
 }
 
-// A peer that refuses in the middle and hangs up is heard.
+// A peer that refuses in the middle and hangs up has its refusal recorded.
 func TestSendRefusedEarly(t *testing.T) {
 	nc, _ := scriptedPeer(t, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 PIPELINING"}, {"MAIL|RCPT|DATA", "250|250|354"}, {"", "552 5.3.4 too much"}})
 	c, err := NewClient(t.Context(), nc, ClientOptions{Hello: "me.test"})

@@ -22,7 +22,7 @@ func (f *fake) refusals() (out []string) {
 	return out
 }
 
-// TestRefusalsAreReported: the Session hears of each refusal that is not its
+// TestRefusalsAreReported: the Session is told of each refusal that is not its
 // own, once, and of no credential.
 func TestRefusalsAreReported(t *testing.T) {
 	tests := []struct {
@@ -68,7 +68,7 @@ func TestRefusalsAreReported(t *testing.T) {
 }
 
 // TestFailedHandshakesAreReported: with STARTTLS and with TLS from the first
-// octet, the Session hears why.
+// octet, the Session is told why.
 func TestFailedHandshakesAreReported(t *testing.T) {
 	for _, implicit := range []bool{false, true} {
 		cfg := config()

@@ -139,7 +139,7 @@ type RcptArgs struct {
 }
 
 // A Caller is the other end of one accepted connection. Its methods may be
-// called from anywhere while the connection lives.
+// called from anywhere while the connection is open.
 type Caller struct {
 	Remote  netip.AddrPort
 	Local   netip.AddrPort
@@ -155,7 +155,7 @@ type Caller struct {
 	tls     *tls.ConnectionState // nil in clear
 }
 
-// Config is what one connection lives under from greeting to end.
+// Config is the configuration of one connection from greeting to end.
 type Config struct {
 	Hostname     string      // our name, in the greeting and in EHLO
 	Greeting     string      // text of the 220 after the name; "" for the built-in one

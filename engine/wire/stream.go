@@ -101,7 +101,7 @@ func (s *stream) drain() {
 	}
 }
 
-// disconnectWith ends the connection now. The first call wins.
+// disconnectWith ends the connection now. Later calls do nothing.
 func (s *stream) disconnectWith(r mail.Reply) {
 	if r.Code/100 < 4 {
 		r = mail.Reply{Code: 421, Enhanced: "3.2", Text: "closing connection", Cause: r.Cause}

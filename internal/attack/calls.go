@@ -23,7 +23,7 @@ import (
 )
 
 // A request is a call that a random caller may make, as JSON; each @ stands for
-// a random text and each # for a number, most of the time. Harmless ones change nothing, whoever asks.
+// a random text and each # for a number, most of the time. Harmless ones change nothing, whatever the caller.
 type request struct {
 	method   string
 	text     string

@@ -77,7 +77,7 @@ func (a *attack) session(rnd *rand.Rand, from string) error {
 	return nil
 }
 
-// babble says one word, and hears one reply; false ends the conversation.
+// babble sends one command, and reads one reply; false ends the conversation.
 func (a *attack) babble(c *testpeer.Client, rnd *rand.Rand) bool {
 	word := words[rnd.IntN(len(words))]
 	if !strings.HasPrefix(word, "BDAT ") || !strings.Contains(word, "\r\n") {

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// hidden is a second message, for whoever takes what stands before it for the end
+// hidden is a second message, for a peer that takes what stands before it for the end
 // of the first.
 const hidden = "MAIL FROM:<smuggled@evil.test>\r\nRCPT TO:<x@hub.test>\r\nDATA\r\nSubject: smuggled\r\n\r\nx\r\n.\r\nQUIT\r\n"
 

@@ -18,7 +18,7 @@ import (
 func MakePrivate() {}
 
 // ActAsOwner does nothing: what is made in a folder has the folder's access list,
-// whoever makes it.
+// whichever user makes it.
 func ActAsOwner(string) (restore func(), err error) { return func() {}, nil }
 
 // HandOver reports false: see ActAsOwner.

@@ -100,7 +100,7 @@ type watch struct {
 	changed chan struct{} // capacity 1
 }
 
-// NewMem returns a DB that lives in memory and forgets.
+// NewMem returns a DB that is in memory only.
 func NewMem() DB { return NewMemNodes(1)[0] }
 
 // NewMemNodes returns n DBs that share one map, as the nodes of a cluster do.

@@ -48,7 +48,7 @@ func TestEtrnOfADomainWithAccountsIsForThem(t *testing.T) {
 	checkSubjects(t, awaitSubjects(t, mx, 2), want)
 }
 
-// Whoever the stale address of a held domain belongs to by now refuses its mail
+// The host that has the stale address of a held domain by now refuses its mail
 // for good. Where the owner did not ask for the release, that ends no message.
 func TestARefusalOfAReleaseThatTheOwnerDidNotAskForEndsNoHeldMail(t *testing.T) {
 	t.Parallel()
@@ -178,7 +178,7 @@ func silentListener(t *testing.T) (addr string, reached <-chan struct{}) {
 	return l.Addr().String(), at
 }
 
-// Whoever said ETRN, and whatever host answers, the owner gets the mail.
+// Whichever caller says ETRN, and whatever host answers, the owner gets the mail.
 func TestTurnTakesOverFromAnEtrn(t *testing.T) {
 	t.Parallel()
 	s := startService(t)

@@ -30,7 +30,7 @@ func (k Kind) Error() string { return string(k) }
 type Error struct {
 	Op   string
 	Path Path // "" where no single key is meant
-	Kind Kind // "" where only the cause speaks, such as the disk's
+	Kind Kind // "" where the cause says it all, such as the disk's
 	Err  error
 }
 

@@ -19,7 +19,7 @@ import (
 
 const service0 = metabase.Path("/LM/SmtpSvc")
 
-// TestTrimKeepsThePart sees that a trimmed file reads as the whole one does.
+// TestTrimKeepsThePart checks that a trimmed file reads as the whole one does.
 func TestTrimKeepsThePart(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/metabase/*.xml")
 	if err != nil || len(files) < 4 {
@@ -79,7 +79,7 @@ func FuzzTrim(f *testing.F) {
 	})
 }
 
-// TestForeignKeysAreNotKept sees that reading keeps nothing of other services.
+// TestForeignKeysAreNotKept checks that reading keeps nothing of other services.
 func TestForeignKeysAreNotKept(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("<configuration><MBProperty>\n")

@@ -330,7 +330,7 @@ func (db *store) show() {
 	db.bdb.SetDiscardTs(oldest)
 }
 
-// A snapshot is the database as of one call of Scan. It is let go with the
+// A snapshot is the database as of one call of Scan. It is released with the
 // garbage, when no caller can range over it.
 type snapshot struct{ txn *badger.Txn }
 

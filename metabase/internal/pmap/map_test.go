@@ -105,7 +105,7 @@ func checkDiff(t *testing.T, a, b *Map[*node], ma, mb map[string]*node) {
 	}
 }
 
-// TestFew sees that few values come all, and many not at all.
+// TestFew checks that few values come all, and many not at all.
 func TestFew(t *testing.T) {
 	var m *Map[*node]
 	if m.Few() != nil {

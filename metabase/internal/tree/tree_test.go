@@ -62,7 +62,7 @@ func grow(rnd *rand.Rand, root *Node, now int64) (*Node, key.Path) {
 	}), at
 }
 
-// TestUndoOfDiff sees that the difference of two trees leads back from one to the
+// TestUndoOfDiff checks that the difference of two trees leads back from one to the
 // other, and that neither was changed by it.
 func TestUndoOfDiff(t *testing.T) {
 	seed := rand.Uint64()
@@ -88,7 +88,7 @@ func TestUndoOfDiff(t *testing.T) {
 	}
 }
 
-// TestTrail sees that a Trail leads where Lookup does, and that what is changed by
+// TestTrail checks that a Trail leads where Lookup does, and that what is changed by
 // it is what Change changes.
 func TestTrail(t *testing.T) {
 	seed := rand.Uint64()
