@@ -10,6 +10,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/words"
 )
 
 func (c *cli) accountCommand() *urfave.Command {
@@ -49,7 +50,7 @@ func ended(n int) string {
 	if n == 0 {
 		return ""
 	}
-	return ", and ended " + plural(n, "session")
+	return ", and ended " + words.Plural(n, "session")
 }
 
 // accountName names an account as commands take it.

@@ -13,6 +13,7 @@ import (
 	"restante/admin/api"
 	adsi "restante/adsi-compat"
 	"restante/adsi-compat/adsutil"
+	"restante/cmd/restante/internal/words"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -36,7 +37,7 @@ func (c *cli) adsutilCommand() *urfave.Command {
 			tree := adsitree.New(conn, c.terms)
 			err = adsutil.Run(cx.Context, adsi.New(tree, schema.IIS()), out, cx.Args().Slice())
 			if until := tree.Made().Until; !until.IsZero() {
-				c.warn("the change", fmt.Sprintf("taken back at %s unless restante mb confirm follows", formatTime(until)))
+				c.warn("the change", fmt.Sprintf("taken back at %s unless restante mb confirm follows", words.Time(until)))
 			}
 			return adsutilError(err)
 		}),

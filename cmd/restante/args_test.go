@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"restante/cmd/restante/internal/cmdline"
+	"restante/cmd/restante/internal/words"
 )
 
 func TestReorder(t *testing.T) {
@@ -79,7 +80,7 @@ func TestReadBatch(t *testing.T) {
 
 func TestSize(t *testing.T) {
 	for in, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 5 << 20: "5.0 MiB", 1 << 50: "1024.0 TiB"} {
-		if got := formatSize(in); got != want {
+		if got := words.Size(in); got != want {
 			t.Errorf("formatSize(%d) = %q, want %q", in, got, want)
 		}
 	}

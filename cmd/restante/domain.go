@@ -11,6 +11,7 @@ import (
 
 	"restante/admin/api"
 	"restante/cmd/restante/internal/visible"
+	"restante/cmd/restante/internal/words"
 	"restante/metabase/schema"
 )
 
@@ -39,7 +40,7 @@ func traits(d api.Domain) (out []string) {
 		out = append(out, "held")
 	}
 	if len(d.Turn) > 0 {
-		out = append(out, "turn "+quoted(d.Turn))
+		out = append(out, "turn "+words.Quoted(d.Turn))
 	}
 	if d.SmartHost != "" {
 		out = append(out, "smart host "+d.SmartHost)
@@ -61,12 +62,12 @@ func (c *cli) domainShow() *urfave.Command {
 				row("site", d.Site)
 				row("kind", d.Kind)
 				row("route action", fmt.Sprintf("%d (0x%x)", d.RouteAction, uint32(d.RouteAction)))
-				row("held", yesNo(d.Held))
-				row("turn", dash(quoted(d.Turn)))
+				row("held", words.YesNo(d.Held))
+				row("turn", words.Dash(words.Quoted(d.Turn)))
 				row("etrn", etrnText(d.Etrn))
-				row("smart host", dash(d.SmartHost))
-				row("relay", yesNo(d.Relay))
-				row("waiting", fmt.Sprintf("%s, %s", plural(d.Messages, "message"), formatSize(d.Bytes)))
+				row("smart host", words.Dash(d.SmartHost))
+				row("relay", words.YesNo(d.Relay))
+				row("waiting", fmt.Sprintf("%s, %s", words.Plural(d.Messages, "message"), words.Size(d.Bytes)))
 			})
 		}),
 	}
@@ -137,7 +138,7 @@ func (c *cli) domainDelete() *urfave.Command {
 			return change(cx.Context, c, api.DomainDelete, q, func(w table, d api.Deleted) {
 				w.printf("deleted domain %s of site %d\n", d.Name, site)
 				if d.Messages > 0 {
-					c.warn(d.Name, plural(d.Messages, "message")+" in the queue go by DNS from now on")
+					c.warn(d.Name, words.Plural(d.Messages, "message")+" in the queue go by DNS from now on")
 				}
 			})
 		}),

@@ -10,6 +10,7 @@ import (
 
 	"restante/admin/api"
 	"restante/cmd/restante/internal/visible"
+	"restante/cmd/restante/internal/words"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -75,7 +76,7 @@ func origin(it api.Item) string {
 	if m := it.Made; m != nil {
 		text += fmt.Sprintf(", revision %d", m.Rev)
 		if !m.Time.IsZero() {
-			text += ", " + formatTime(m.Time)
+			text += ", " + words.Time(m.Time)
 		}
 		if m.Actor != "" {
 			text += ", by " + string(m.Actor)
@@ -169,7 +170,7 @@ func (c *cli) mbFind() *urfave.Command {
 		Action: c.withArgs(1, 2, func(cx *urfave.Context) error {
 			q := api.FindRequest{Property: cx.Args().First(), Path: cx.Args().Get(1), Inheritable: cx.Bool("inheritable")}
 			return list(cx.Context, c, api.MbFind, q, q.Property+" is stored nowhere there", func(w table, it api.Item) {
-				w.printf("%s\t%s\n", it.Path, oneLine(it.Value, it.Text))
+				w.printf("%s\t%s\n", it.Path, words.OneLine(it.Value, it.Text))
 			})
 		}),
 	}
@@ -198,7 +199,7 @@ func (c *cli) mbVerify() *urfave.Command {
 		Name: "verify", Usage: "check the store for damage",
 		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
 			return call(cx.Context, c, api.MbVerify, struct{}{}, func(w table, v api.Verified) {
-				w.printf("whole: revision %d, %s\n", v.Rev, plural(v.Keys, "key"))
+				w.printf("whole: revision %d, %s\n", v.Rev, words.Plural(v.Keys, "key"))
 			})
 		}),
 	}

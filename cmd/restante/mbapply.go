@@ -14,6 +14,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/words"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -146,10 +147,10 @@ func printChange(w table, c api.Change) {
 	default:
 		name := c.Path.Join(c.Property)
 		if c.OldText != nil {
-			w.printf("- %s %s%s\n", name, oneLine(c.Old, c.OldText), oldAnnotations(c))
+			w.printf("- %s %s%s\n", name, words.OneLine(c.Old, c.OldText), oldAnnotations(c))
 		}
 		if c.NewText != nil {
-			w.printf("+ %s %s%s\n", name, oneLine(c.New, c.NewText), newAnnotations(c))
+			w.printf("+ %s %s%s\n", name, words.OneLine(c.New, c.NewText), newAnnotations(c))
 		}
 		if c.OldText == nil && c.NewText == nil {
 			w.printf("~ %s\n", name)
@@ -229,7 +230,7 @@ func printSiteImpact(w table, s api.SiteImpact) {
 		say("%s", word)
 	}
 	if s.Rerouted > 0 {
-		say("%s in the queue would go another way", plural(s.Rerouted, "message"))
+		say("%s in the queue would go another way", words.Plural(s.Rerouted, "message"))
 	}
 	for _, r := range []struct {
 		more, fewer, all *big.Int
@@ -264,7 +265,7 @@ func countAndNames(word string, names []string) string {
 	if len(names) == 0 {
 		return ""
 	}
-	text := plural(len(names), word) + ": " + strings.Join(names[:min(most, len(names))], ", ")
+	text := words.Plural(len(names), word) + ": " + strings.Join(names[:min(most, len(names))], ", ")
 	if more := len(names) - most; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}

@@ -17,6 +17,8 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/importreport"
+	"restante/cmd/restante/internal/words"
 	"restante/engine/settings"
 	"restante/internal/disk"
 	"restante/metabase"
@@ -53,7 +55,7 @@ func (c *cli) mbExport() *urfave.Command {
 				return err
 			}
 			if a.Secrets > 0 {
-				c.warn(file, plural(a.Secrets, "secure value")+" left empty")
+				c.warn(file, words.Plural(a.Secrets, "secure value")+" left empty")
 			}
 			if err := disk.WriteFile(nil, file, 0o600, disk.Bytes(a.XML)); err != nil || c.quiet && !c.json {
 				return err
@@ -108,7 +110,7 @@ func (c *cli) mbImport() *urfave.Command {
 			var unwritten error
 			err = tryOrChange(cx.Context, c, api.MbImport, q, q.DryRun, func(w table, a api.Imported) {
 				if page != "" {
-					unwritten = writeReport(page, cx.Args().First(), a.Report)
+					unwritten = importreport.WritePage(page, cx.Args().First(), a.Report)
 				}
 				if q.DryRun {
 					printApplied(w, a.Applied)
@@ -116,7 +118,7 @@ func (c *cli) mbImport() *urfave.Command {
 					printImported(w, a)
 				}
 				report := newTable(c.err)
-				printReport(report, a.Report, cx.Bool("all"))
+				importreport.Print(report.printf, a.Report, cx.Bool("all"))
 				_ = report.cells.Flush()
 			})
 			return cmp.Or(err, unwritten)
@@ -168,15 +170,7 @@ func printImported(w table, a api.Imported) {
 		w.printf("changes nothing\n")
 		return
 	}
-	w.printf("revision %d: imported %s, %s\n", a.Rev, plural(a.Report.Keys, "key"), properties(a.Report.Properties))
-}
-
-// properties is "1 property", "2 properties".
-func properties(n int) string {
-	if n == 1 {
-		return "1 property"
-	}
-	return fmt.Sprintf("%d properties", n)
+	w.printf("revision %d: imported %s, %s\n", a.Rev, words.Plural(a.Report.Keys, "key"), words.Properties(a.Report.Properties))
 }
 
 func passwordFlag() *urfave.BoolFlag {
@@ -225,7 +219,7 @@ func (c *cli) mbBackups() *urfave.Command {
 				return c.usage("--version goes with --delete")
 			}
 			return list(cx.Context, c, api.MbBackups, struct{}{}, "there are no backups", func(w table, b api.Backup) {
-				w.printf("%s\t%d\t%s\t%s\n", b.Name, b.Version, formatTime(b.Time), formatSize(b.Bytes))
+				w.printf("%s\t%d\t%s\t%s\n", b.Name, b.Version, words.Time(b.Time), words.Size(b.Bytes))
 			})
 		}),
 	}

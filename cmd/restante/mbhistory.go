@@ -8,6 +8,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/words"
 	"restante/metabase"
 )
 
@@ -35,7 +36,7 @@ func printEntry(w table, e api.Entry, changes bool) {
 	if e.Reverts != 0 {
 		note = fmt.Sprintf("takes back %d %s", e.Reverts, note)
 	}
-	w.printf("%d\t%s\t%s\t%s\t%s\t%s\n", e.Rev, formatTime(e.Time), dash(string(e.Actor)), e.Origin, plural(len(e.Changes), "change"), note)
+	w.printf("%d\t%s\t%s\t%s\t%s\t%s\n", e.Rev, words.Time(e.Time), words.Dash(string(e.Actor)), e.Origin, words.Plural(len(e.Changes), "change"), note)
 	for _, kept := range e.Kept {
 		w.printf("! not taken back: %s\n", kept)
 	}

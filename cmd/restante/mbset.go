@@ -12,6 +12,7 @@ import (
 	"restante/admin"
 	"restante/admin/api"
 	"restante/cmd/restante/internal/cmdline"
+	"restante/cmd/restante/internal/words"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -59,7 +60,7 @@ func describeChange(verb string, args []string, changes []api.Change) string {
 		one := changes[0]
 		text := string(one.Path.Join(one.Property))
 		if verb == "set" {
-			text += " " + oneLine(one.New, one.NewText)
+			text += " " + words.OneLine(one.New, one.NewText)
 		}
 		return strings.TrimSpace(text)
 	}
@@ -173,7 +174,7 @@ func hintUnset(err error, word string) error {
 		return err
 	}
 	hinted := *api.AsError(err)
-	hinted.Hint = "mb unset " + quoted([]string{path.Dir(at)}) + " " + prop.Name
+	hinted.Hint = "mb unset " + words.Quoted([]string{path.Dir(at)}) + " " + prop.Name
 	return &hinted
 }
 

@@ -10,6 +10,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/words"
 )
 
 func (c *cli) queueCommand() *urfave.Command {
@@ -41,7 +42,7 @@ func (c *cli) queueList() *urfave.Command {
 					w.printf("site\tdomain\tstate\tmessages\tbytes\toldest\tnext try\tlast error\n")
 				}
 				first = false
-				w.printf("%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", d.Site, d.Domain, d.State, d.Messages, d.Bytes, formatTime(d.Oldest), formatTime(d.NextTry), d.LastError)
+				w.printf("%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", d.Site, d.Domain, d.State, d.Messages, d.Bytes, words.Time(d.Oldest), words.Time(d.NextTry), d.LastError)
 			})
 		}),
 	}
@@ -62,7 +63,7 @@ func printMessageLine(w table, m api.Message) {
 	for i, r := range m.To {
 		to[i] = r.Address.String()
 	}
-	w.printf("%s\t%s\t<%s>\t%s\t%d\t%s\t%s\t%s\n", m.ID, m.State, m.From, strings.Join(to, " "), m.Size, formatTime(m.Received), formatTime(m.NextTry), m.LastError)
+	w.printf("%s\t%s\t<%s>\t%s\t%d\t%s\t%s\t%s\n", m.ID, m.State, m.From, strings.Join(to, " "), m.Size, words.Time(m.Received), words.Time(m.NextTry), m.LastError)
 }
 
 func (c *cli) queueShow() *urfave.Command {
@@ -90,19 +91,19 @@ func printMessage(w table, m api.MessageDetail) {
 	row("id", env.ID)
 	row("site", m.Site)
 	row("from", "<"+env.From.String()+">")
-	row("received", formatTime(env.Received))
+	row("received", words.Time(env.Received))
 	row("size", env.Size)
 	row("client", env.Client)
-	row("helo", dash(env.Helo))
-	row("account", dash(env.Account))
-	row("tls", yesNo(env.TLS))
+	row("helo", words.Dash(env.Helo))
+	row("account", words.Dash(env.Account))
+	row("tls", words.YesNo(env.TLS))
 	for _, e := range m.Entries {
-		row("domain", fmt.Sprintf("%s: %s, %s, next %s", e.Domain, e.State, plural(e.Attempts, "attempt"), formatTime(e.NextTry)))
+		row("domain", fmt.Sprintf("%s: %s, %s, next %s", e.Domain, e.State, words.Plural(e.Attempts, "attempt"), words.Time(e.NextTry)))
 		for _, to := range e.To {
 			row("  to", to.Address)
 		}
 		if !e.LastTry.IsZero() {
-			row("  last try", fmt.Sprintf("%s, %s", formatTime(e.LastTry), dash(e.Host)))
+			row("  last try", fmt.Sprintf("%s, %s", words.Time(e.LastTry), words.Dash(e.Host)))
 			row("  last error", e.LastError)
 		}
 	}
@@ -155,7 +156,7 @@ func (c *cli) queueAct(name, usage, danger string) *urfave.Command {
 }
 
 func printActed(w table, a api.ActResult) {
-	w.printf("%s, %d bytes", plural(a.Messages, "message"), a.Bytes)
+	w.printf("%s, %d bytes", words.Plural(a.Messages, "message"), a.Bytes)
 	if a.Busy > 0 {
 		w.printf("; %d unchanged, being sent just now", a.Busy)
 	}
@@ -168,7 +169,7 @@ func (c *cli) queueRelease() *urfave.Command {
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.QueueRequest{Site: cx.Int("site"), Domain: cx.Args().First()}
 			return change(cx.Context, c, api.QueueRelease, q, func(w table, r api.Released) {
-				w.printf("%s\n", plural(r.Messages, "message"))
+				w.printf("%s\n", words.Plural(r.Messages, "message"))
 			})
 		}),
 	}

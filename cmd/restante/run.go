@@ -24,6 +24,7 @@ import (
 	adsi "restante/adsi-compat"
 	"restante/adsi-compat/luahost"
 	"restante/adsi-compat/luahost/system"
+	"restante/cmd/restante/internal/words"
 	"restante/metabase"
 	"restante/metabase/schema"
 	carried "restante/scripts"
@@ -121,12 +122,12 @@ func (c *cli) printMade(made adsitree.Made) error {
 	}
 	return c.answerOwn(made, func(w table) {
 		if n == 1 {
-			w.printf("revision %d: %s\n", made.Revisions[0], plural(made.Changes, "change"))
+			w.printf("revision %d: %s\n", made.Revisions[0], words.Plural(made.Changes, "change"))
 		} else {
-			w.printf("%d revisions, %d to %d: %s\n", n, made.Revisions[0], made.Revisions[n-1], plural(made.Changes, "change"))
+			w.printf("%d revisions, %d to %d: %s\n", n, made.Revisions[0], made.Revisions[n-1], words.Plural(made.Changes, "change"))
 		}
 		if !made.Until.IsZero() {
-			w.printf("taken back at %s unless restante mb confirm follows\n", formatTime(made.Until))
+			w.printf("taken back at %s unless restante mb confirm follows\n", words.Time(made.Until))
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/words"
 	"restante/engine/settings"
 )
 
@@ -54,24 +55,24 @@ func printSite(w table, site api.Site) {
 	row := fields(w)
 	row("site", site.Number)
 	row("name", site.Name)
-	row("bindings", quoted(site.Bindings))
-	row("listening", dash(addresses(site.Listening, " ")))
+	row("bindings", words.Quoted(site.Bindings))
+	row("listening", words.Dash(addresses(site.Listening, " ")))
 	row("state", site.State)
 	if site.Why != "" {
 		row("why", site.Why)
 	}
-	row("domain", dash(site.Domain))
-	row("fqdn", dash(site.FQDN))
-	row("auto start", yesNo(site.AutoStart))
+	row("domain", words.Dash(site.Domain))
+	row("fqdn", words.Dash(site.FQDN))
+	row("auto start", words.YesNo(site.AutoStart))
 	row("revision", site.Configured)
 	row("domains", site.Domains)
 	row("connections", site.Connections)
-	row("since the start", fmt.Sprintf("%s, %d refused, %s accepted, %s delivered", plural(int(site.Counters.Connections), "connection"),
-		site.Counters.Refused, plural(int(site.Counters.Accepted), "message"), plural(int(site.Counters.Delivered), "recipient")))
+	row("since the start", fmt.Sprintf("%s, %d refused, %s accepted, %s delivered", words.Plural(int(site.Counters.Connections), "connection"),
+		site.Counters.Refused, words.Plural(int(site.Counters.Accepted), "message"), words.Plural(int(site.Counters.Delivered), "recipient")))
 	if site.QueueClosed {
 		row("messages", queueClosed)
 	} else {
-		row("messages", fmt.Sprintf("%d (%s), held %d (%s)", site.Messages, formatSize(site.Bytes), site.Held, formatSize(site.HeldBytes)))
+		row("messages", fmt.Sprintf("%d (%s), held %d (%s)", site.Messages, words.Size(site.Bytes), site.Held, words.Size(site.HeldBytes)))
 	}
 	row("queue", site.Queue)
 	for _, l := range site.LockOuts {
@@ -175,9 +176,9 @@ func (c *cli) deleteSite(cx *urfave.Context, n int) error {
 		return err
 	}
 	return change(cx.Context, c, api.SiteDelete, q, func(w table, d api.Deleted) {
-		w.printf("site %d is gone, with %s taken care of\n", n, plural(d.Messages, "message"))
+		w.printf("site %d is gone, with %s taken care of\n", n, words.Plural(d.Messages, "message"))
 		if len(d.Folders) > 0 {
-			c.warn(fmt.Sprintf("site %d", n), "its folders stay: "+quoted(d.Folders))
+			c.warn(fmt.Sprintf("site %d", n), "its folders stay: "+words.Quoted(d.Folders))
 		}
 	})
 }
@@ -188,7 +189,7 @@ func (c *cli) siteSessions() *urfave.Command {
 		Action: c.withSite(1, 1, func(cx *urfave.Context, n int) error {
 			q, empty := api.SiteRequest{Site: n}, fmt.Sprintf("no caller is connected to site %d", n)
 			return list(cx.Context, c, api.Sessions, q, empty, func(w table, s api.Session) {
-				w.printf("%d\t%s\t%s\t%s\ttls %s\t%s\t%s\n", s.ID, s.Remote, dash(s.Hello), dash(s.Account), yesNo(s.TLS), formatTime(s.Since), s.Activity)
+				w.printf("%d\t%s\t%s\t%s\ttls %s\t%s\t%s\n", s.ID, s.Remote, words.Dash(s.Hello), words.Dash(s.Account), words.YesNo(s.TLS), words.Time(s.Since), s.Activity)
 			})
 		}),
 	}
@@ -204,7 +205,7 @@ func (c *cli) siteEndSession() *urfave.Command {
 				return c.usage("takes N and either ID or --all")
 			}
 			return change(cx.Context, c, api.EndSession, q, func(w table, e api.Ended) {
-				w.printf("%s ended\n", plural(e.Sessions, "session"))
+				w.printf("%s ended\n", words.Plural(e.Sessions, "session"))
 			})
 		}),
 	}

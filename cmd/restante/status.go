@@ -9,6 +9,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/words"
 )
 
 // queueClosed stands for what is not known of a queue.
@@ -25,7 +26,7 @@ func (c *cli) statusCommand() *urfave.Command {
 				row("process", v.PID)
 				row("revision", v.Revision)
 				for _, p := range v.Pending {
-					row("unconfirmed", fmt.Sprintf("revision %d, taken back at %s", p.Rev, formatTime(p.Until)))
+					row("unconfirmed", fmt.Sprintf("revision %d, taken back at %s", p.Rev, words.Time(p.Until)))
 				}
 				row("connections", v.Connections)
 				mail := fmt.Sprintf("%d, held %d", v.Messages, v.Held)
@@ -38,11 +39,11 @@ func (c *cli) statusCommand() *urfave.Command {
 					if site.Running != 0 {
 						state += fmt.Sprintf(" at revision %d", site.Running)
 					}
-					mail := fmt.Sprintf("%s, held %d", plural(site.Messages, "message"), site.Held)
+					mail := fmt.Sprintf("%s, held %d", words.Plural(site.Messages, "message"), site.Held)
 					if site.QueueClosed {
 						mail = queueClosed
 					}
-					text := fmt.Sprintf("%q %s, %s, %s", site.Name, state, plural(site.Connections, "connection"), mail)
+					text := fmt.Sprintf("%q %s, %s, %s", site.Name, state, words.Plural(site.Connections, "connection"), mail)
 					if site.Why != "" {
 						text += ": " + site.Why
 					}
@@ -75,7 +76,7 @@ func (c *cli) explainCommand() *urfave.Command {
 func printExplained(w table, e api.Explained) {
 	row := fields(w)
 	row("recipient", e.Recipient)
-	row("domain", fmt.Sprintf("%s, %s, key %s", e.Domain, e.Standing, dash(e.Key)))
+	row("domain", fmt.Sprintf("%s, %s, key %s", e.Domain, e.Standing, words.Dash(e.Key)))
 	if e.Accepted {
 		row("accepted", "yes")
 	} else {
@@ -85,15 +86,15 @@ func printExplained(w table, e api.Explained) {
 		row("reply", e.Reply)
 	}
 	row("route", e.Route)
-	row("held", yesNo(e.Held))
+	row("held", words.YesNo(e.Held))
 	if len(e.Turn) > 0 {
-		row("turn", quoted(e.Turn))
+		row("turn", words.Quoted(e.Turn))
 	}
 	if e.Held {
 		row("etrn", etrnText(e.Etrn))
 	}
 	if e.Waiting > 0 {
-		row("waiting", fmt.Sprintf("%s, next try %s", plural(e.Waiting, "message"), formatTime(e.NextTry)))
+		row("waiting", fmt.Sprintf("%s, next try %s", words.Plural(e.Waiting, "message"), words.Time(e.NextTry)))
 	}
 	for _, r := range e.Why {
 		from := string(r.From)

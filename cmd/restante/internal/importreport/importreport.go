@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package importreport prints and writes what became of each part of an imported
+// file.
+package importreport
 
 import (
 	"bytes"
@@ -8,6 +10,7 @@ import (
 	"html/template"
 	"strings"
 
+	"restante/cmd/restante/internal/words"
 	"restante/internal/disk"
 	"restante/metabase/mbxml"
 )
@@ -26,10 +29,10 @@ func remarkKind(m mbxml.Remark) string {
 	return strings.Join(words[:min(3, len(words))], " ")
 }
 
-// printReport prints the count of items that were imported unchanged, the counts of
+// Print prints the count of items that were imported unchanged, the counts of
 // the others, and of these the first ones of each kind or all.
-func printReport(w table, r *mbxml.Report, all bool) {
-	w.printf("taken over: %s, %s\n", plural(r.Keys, "key"), properties(r.Properties))
+func Print(printf func(format string, args ...any), r *mbxml.Report, all bool) {
+	printf("taken over: %s, %s\n", words.Plural(r.Keys, "key"), words.Properties(r.Properties))
 	for _, v := range verdicts {
 		counts := map[string]int{}
 		var kinds []string
@@ -42,12 +45,12 @@ func printReport(w table, r *mbxml.Report, all bool) {
 				kinds = append(kinds, kind)
 			}
 			if all || counts[kind] <= reportLines {
-				w.printf("%s: %s\n", v, remarkText(m))
+				printf("%s: %s\n", v, remarkText(m))
 			}
 		}
 		for _, kind := range kinds {
 			if more := counts[kind] - reportLines; more > 0 && !all {
-				w.printf("%s: %s: %d more of %d, see --all\n", v, kind, more, counts[kind])
+				printf("%s: %s: %d more of %d, see --all\n", v, kind, more, counts[kind])
 			}
 		}
 	}
@@ -77,8 +80,8 @@ var reportPage = template.Must(template.New("").Funcs(template.FuncMap{"text": r
 {{end}}</html>
 `))
 
-// writeReport writes the report with all of its lines as a page.
-func writeReport(name, file string, r *mbxml.Report) error {
+// WritePage writes the report with all of its lines as a page.
+func WritePage(name, file string, r *mbxml.Report) error {
 	var b bytes.Buffer
 	if err := reportPage.Execute(&b, struct {
 		File     string
