@@ -230,6 +230,13 @@ func newFixture(t *testing.T) *fixture {
 	return h
 }
 
+// countReports counts the reports so far, also while the queue runs.
+func (h *fixture) countReports() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.reports)
+}
+
 // reopen is a crash and a new start on what is on the disk.
 func (h *fixture) reopen() {
 	h.t.Helper()

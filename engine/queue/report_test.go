@@ -142,13 +142,13 @@ func TestReportDoesNotWaitForHeldMail(t *testing.T) {
 		time.Sleep(59 * time.Second)
 		synctest.Wait()
 		d, err := h.q.Show(id)
-		if err != nil || len(h.reports) != 0 || len(d.Entries) != 2 || d.Entries[0].Domain != Reports || d.Entries[0].State != Retry {
-			t.Fatalf("%+v, %v, %d reports", d, err, len(h.reports))
+		if n := h.countReports(); err != nil || n != 0 || len(d.Entries) != 2 || d.Entries[0].Domain != Reports || d.Entries[0].State != Retry {
+			t.Fatalf("%+v, %v, %d reports", d, err, n)
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if d, err := h.q.Show(id); err != nil || len(h.reports) != 1 || len(d.Entries) != 1 {
-			t.Errorf("%+v, %v, %d reports", d, err, len(h.reports))
+		if d, err := h.q.Show(id); err != nil || h.countReports() != 1 || len(d.Entries) != 1 {
+			t.Errorf("%+v, %v, %d reports", d, err, h.countReports())
 		}
 		h.check()
 	})

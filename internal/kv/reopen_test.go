@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,40 +30,40 @@ func TestReopenIsATransparentDB(t *testing.T) {
 // commit is in doubt and nothing opens.
 type failingDisk struct {
 	kv.DB
-	fails, open bool
+	fails, open atomic.Bool
 }
 
 func (d *failingDisk) Commit(ctx context.Context, ops ...kv.Op) error {
 	switch {
-	case !d.open:
+	case !d.open.Load():
 		return kv.ErrClosed
-	case d.fails:
+	case d.fails.Load():
 		return fmt.Errorf("%w: input/output error", kv.ErrUnknown)
 	}
 	return d.DB.Commit(ctx, ops...)
 }
 
 func (d *failingDisk) Get(key []byte) ([]byte, bool, error) {
-	if !d.open {
+	if !d.open.Load() {
 		return nil, false, kv.ErrClosed
 	}
 	return d.DB.Get(key)
 }
 
-func (d *failingDisk) Close() error { d.open = false; return nil }
+func (d *failingDisk) Close() error { d.open.Store(false); return nil }
 
 // A DB whose disk failed refuses every call with the reason, and works again by
 // itself when the disk does.
 func TestReopenAfterAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &failingDisk{DB: kv.NewMem()}
-		opened := 0
+		var opened atomic.Int64
 		db, err := kv.Reopen(func() (kv.DB, error) {
-			if disk.fails {
+			if disk.fails.Load() {
 				return nil, errors.New("input/output error")
 			}
-			opened++
-			disk.open = true
+			opened.Add(1)
+			disk.open.Store(true)
 			return disk, nil
 		}, nil)
 		if err != nil {
@@ -74,7 +75,7 @@ func TestReopenAfterAFailure(t *testing.T) {
 			if err := db.Commit(t.Context(), kv.Put(key, value)); err != nil {
 				t.Fatal(err)
 			}
-			disk.fails = true
+			disk.fails.Store(true)
 			if err := db.Commit(t.Context(), kv.Put(key, nil)); !errors.Is(err, kv.ErrUnknown) {
 				t.Errorf("the commit that fails: %v", err)
 			}
@@ -86,14 +87,14 @@ func TestReopenAfterAFailure(t *testing.T) {
 					t.Errorf("%s meanwhile: %v", what, err)
 				}
 			}
-			disk.fails = false
+			disk.fails.Store(false)
 			time.Sleep(15 * time.Second)
 			synctest.Wait()
-			if got, ok, err := db.Get(key); err != nil || !ok || string(got) != string(value) || opened != n+2 {
-				t.Errorf("%q, %v, %v after the failure; opened %d times", got, ok, err, opened)
+			if got, ok, err := db.Get(key); err != nil || !ok || string(got) != string(value) || opened.Load() != int64(n)+2 {
+				t.Errorf("%q, %v, %v after the failure; opened %d times", got, ok, err, opened.Load())
 			}
 		}
-		disk.fails = true
+		disk.fails.Store(true)
 		_ = db.Commit(t.Context(), kv.Put(key, nil))
 		synctest.Wait()
 		if err := db.Close(); err != nil { // it ends the attempts

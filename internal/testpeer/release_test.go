@@ -531,6 +531,7 @@ func (c *limitedConn) Read(b []byte) (int, error) {
 func TestEachRefusalOfACallerHasItsOutcome(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
+	applyBatch(t, s, "set /LM/SMTPSVC/1 ReportCollectTime 1") // a report does not wait long for the one to be tried again
 	createHeldDomain(t, s, "held.test", account)
 	var before sync.Map
 	answer := func(line string) string {
