@@ -44,6 +44,23 @@ func TestLoops(t *testing.T) {
 		{`for i = 1, 2 do end for k in pairs({1}) do break end print("end")`, "end\n"},
 		{`for i = 1, 2 do while true do break end end print("end")`, "end\n"},
 		{`local function f() for i = 1, 2 do end while true do break end return "end" end print(f())`, "end\n"},
+		{`for i in pairs({5}) do do break end print(i) end print("end")`, "end\n"},
+		{`local function f() for i in pairs({5}) do do do break end end print(i) end return "end" end print(f())`, "end\n"},
+		{`for i = 1, 2 do end for i in pairs({5, 6}) do if i > 1 then do break end end print(i) end`, "1\n"},
+		{`local g = function() return g end print(g())`, "nil\n"},
+		{`local x, y, t = 3, 5, {} c, t[2] = x, y print(c, t[2])`, "3\t5\n"},
+		{`local c, t = 1, {} local function f() local x, y = 3, 5 c, t.k = x, y end f() print(c, t.k)`, "3\t5\n"},
+		{`local function f(a, b) c = 7 a, c = b, (a) return a, c end print(f(1, 2))`, "2\t1\n"},
+		{`local i, t = 1, {} t[i], i = 20, i + 1 print(t[1], t[2], i)`, "20\tnil\t2\n"},
+		{`local i, t = 1, {} i, t[i] = i + 1, 20 print(t[1], t[2], i)`, "20\tnil\t2\n"},
+		{`local t = {1, 2, 3} t[1], t[2], t[3] = t[3], t[1], t[2] print(t[1], t[2], t[3])`, "3\t1\t2\n"},
+		{`local t = {} local function f() return 1, 2, 3 end t.a, t.b, t.c, t.d = f() print(t.a, t.b, t.c, t.d)`, "1\t2\t3\tnil\n"},
+		{`local t = {} local function f(x) t.n = x return t end f(1).a, f(2).b = t.n, t.n print(t.a, t.b)`, "2\t2\n"},
+		{`for i in pairs({5}) do if 1 then break end print(i) end print("end")`, "end\n"},
+		{"local g = 1 local\n g = function() return g end print(g())", "1\n"},
+		{"local\nfunction -- one\n g(n) if n == 0 then return 'end' end return g(n - 1) end print(g(3))", "end\n"},
+		{"local a = 'local function x' local function local_1() return local_1 ~= nil end print(a, local_1()) --[[ local function y ]]", "local function x\ttrue\n"},
+		{"print((pcall(loadstring('local\\nfunction\\nf() error() end f()'))), select(2, pcall(loadstring('local function f()\\r\\n error(1) end f()'))))", "false\t1\n"},
 	}
 	for _, tt := range tests {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -13,7 +13,7 @@ import (
 
 // compileSource is vm.Load of a source that gopher-lua compiles rightly.
 func compileSource(vm *lua.LState, source, name string) (*lua.LFunction, error) {
-	chunk, err := parse.Parse(strings.NewReader(source), name)
+	chunk, err := parse.Parse(strings.NewReader(localFunctions(source)), name)
 	var proto *lua.FunctionProto
 	if err == nil {
 		normaliseBlock(chunk)
@@ -31,10 +31,15 @@ func compileSource(vm *lua.LState, source, name string) (*lua.LFunction, error) 
 //
 //   - `for x in e do`, where e is no call, leaves the loop's second and third
 //     register as they were: it becomes `for x in e, nil, nil do`;
-//   - a loop whose body is `break` alone never ends after another loop: it gets
-//     a statement before that;
+//   - a loop or a do-block whose body is `break` alone never ends after another
+//     loop, or goes elsewhere: it gets a statement before that;
+//   - in `local f = function ... end` the function has the new f for the one
+//     outside, as only `local function f` has it, see localFunctions: it becomes
+//     one of several values;
 //   - an assignment of a call's one value to the last parameter puts the function
-//     where the parameter is, which may be an argument of the call, see assignment;
+//     where the parameter is, which may be an argument of the call, and one of
+//     several values may take a wrong one, or assign one before it is read: see
+//     assignment;
 //   - a concatenation becomes a call, see concatCall.
 func normaliseBlock(block []ast.Stmt) {
 	for i, s := range block {
@@ -52,10 +57,15 @@ func normaliseStmt(s ast.Stmt) {
 		normaliseList(s.Rhs)
 	case *ast.LocalAssignStmt:
 		normaliseList(s.Exprs)
+		if len(s.Names) == 1 && len(s.Exprs) == 1 && isFunction(s.Exprs[0]) {
+			none := &ast.NilExpr{}
+			none.SetLine(s.LastLine())
+			s.Exprs = append(s.Exprs, none)
+		}
 	case *ast.FuncCallStmt:
 		normaliseExprs(&s.Expr)
 	case *ast.DoBlockStmt:
-		normaliseBlock(s.Stmts)
+		s.Stmts = loopBody(s.Stmts)
 	case *ast.WhileStmt:
 		normaliseExprs(&s.Condition)
 		s.Stmts = loopBody(s.Stmts)
@@ -81,6 +91,45 @@ func normaliseStmt(s ast.Stmt) {
 		if len(s.Exprs) == 1 && isConcat(s.Exprs[0]) {
 			s.Exprs[0].(*ast.FuncCallExpr).AdjustRet = true // no tail call: its errors would lack their line
 		}
+	}
+}
+
+func isFunction(e ast.Expr) bool {
+	_, ok := e.(*ast.FunctionExpr)
+	return ok
+}
+
+// localFunctions writes `local function f` as `local f f = function`, which the
+// manual (§2.5.9) defines it to be: gopher-lua's parser makes one tree of it and of
+// `local f = function`, in which another f is meant. Lines stay. A source that
+// does not parse is returned as it is.
+func localFunctions(source string) string {
+	source = strings.ReplaceAll(source, "\r\n", "\n")
+	starts := []int{0} // of lines
+	for i := range len(source) {
+		if source[i] == '\n' {
+			starts = append(starts, i+1)
+		}
+	}
+	scan := parse.NewScanner(strings.NewReader(source), "")
+	var before [2]ast.Token
+	var b strings.Builder
+	done := 0
+	for {
+		tok, err := scan.Scan(&parse.Lexer{})
+		if err != nil || strings.Contains(source, "\r") { // then lines are counted otherwise
+			return source
+		}
+		if tok.Type == parse.EOF {
+			return b.String() + source[done:]
+		}
+		if before[0].Type == parse.TLocal && before[1].Type == parse.TFunction && tok.Type == parse.TIdent {
+			from := starts[before[0].Pos.Line-1] + before[0].Pos.Column - 1
+			to := starts[tok.Pos.Line-1] + tok.Pos.Column - 1 + len(tok.Str)
+			b.WriteString(source[done:from] + "local " + tok.Str + strings.Repeat("\n", tok.Pos.Line-before[0].Pos.Line) + " " + tok.Str + " = function")
+			done = to
+		}
+		before[0], before[1] = before[1], tok
 	}
 }
 
@@ -123,35 +172,48 @@ func normaliseExprs(places ...*ast.Expr) {
 	}
 }
 
-// assignment gives s itself or, where a value is that of a call to the name in the
-// same place, an assignment by way of local variables.
+// assignment gives s itself or, where gopher-lua may put a value into a wrong place,
+// single assignments by way of local variables: for several values, and for one
+// that is a call's in parentheses. What the parts are is found out before anything is assigned
+// (Lua manual, §2.4.3), and the last is assigned first, as Lua itself does.
 func assignment(s *ast.AssignStmt) ast.Stmt {
 	last := len(s.Rhs) - 1
 	if call, ok := s.Rhs[last].(*ast.FuncCallExpr); ok && last >= len(s.Lhs)-1 {
 		call.AdjustRet = false // further values are dropped all the same
 	}
-	wrong := false
-	for i := range min(last, len(s.Lhs)) {
-		_, name := s.Lhs[i].(*ast.IdentExpr)
-		_, call := s.Rhs[i].(*ast.FuncCallExpr)
-		wrong = wrong || name && call
-	}
-	if call, ok := s.Rhs[last].(*ast.FuncCallExpr); !wrong && !(ok && call.AdjustRet) {
+	if call, ok := s.Rhs[last].(*ast.FuncCallExpr); len(s.Lhs) == 1 && len(s.Rhs) == 1 && !(ok && call.AdjustRet) {
 		return s
 	}
-	first := &ast.LocalAssignStmt{Exprs: s.Rhs}
-	second := &ast.AssignStmt{Lhs: s.Lhs}
-	block := &ast.DoBlockStmt{Stmts: []ast.Stmt{first, second}}
-	for i := range s.Lhs {
-		value := &ast.IdentExpr{Value: fmt.Sprintf("(value %d)", i)}
-		value.SetLine(s.Line())
-		first.Names, second.Rhs = append(first.Names, value.Value), append(second.Rhs, value)
+	block := &ast.DoBlockStmt{}
+	for i, place := range s.Lhs {
+		if part, ok := place.(*ast.AttrGetExpr); ok {
+			object, key := hidden("object", i, s.Line()), hidden("key", i, s.Line())
+			block.Stmts = append(block.Stmts,
+				&ast.LocalAssignStmt{Names: []string{object.Value}, Exprs: []ast.Expr{part.Object}},
+				&ast.LocalAssignStmt{Names: []string{key.Value}, Exprs: []ast.Expr{part.Key}})
+			part.Object, part.Key = object, key
+		}
 	}
-	for _, part := range []ast.Stmt{first, second, block} {
+	values := &ast.LocalAssignStmt{Exprs: s.Rhs}
+	block.Stmts = append(block.Stmts, values)
+	for i := range s.Lhs {
+		values.Names = append(values.Names, hidden("value", i, s.Line()).Value)
+	}
+	for i := len(s.Lhs) - 1; i >= 0; i-- {
+		block.Stmts = append(block.Stmts, &ast.AssignStmt{Lhs: s.Lhs[i : i+1], Rhs: []ast.Expr{hidden("value", i, s.Line())}})
+	}
+	for _, part := range append(block.Stmts, block) {
 		part.SetLine(s.Line())
 		part.SetLastLine(s.LastLine())
 	}
 	return block
+}
+
+// hidden is a local variable that no script can name.
+func hidden(what string, i, line int) *ast.IdentExpr {
+	v := &ast.IdentExpr{Value: fmt.Sprintf("(%s %d)", what, i)}
+	v.SetLine(line)
+	return v
 }
 
 // threeValues completes the expressions of a loop, where the last is no call and
@@ -172,10 +234,11 @@ func threeValues(exprs []ast.Expr) []ast.Expr {
 
 func loopBody(block []ast.Stmt) []ast.Stmt {
 	normaliseBlock(block)
-	if len(block) != 1 {
+	if len(block) == 0 {
 		return block
 	}
-	if _, lone := block[0].(*ast.BreakStmt); !lone {
+	switch block[0].(type) {
+	case *ast.AssignStmt, *ast.LocalAssignStmt, *ast.FuncCallStmt, *ast.FuncDefStmt, *ast.ReturnStmt:
 		return block
 	}
 	none, before := &ast.NilExpr{}, &ast.LocalAssignStmt{Names: []string{"(nothing)"}}
@@ -183,5 +246,5 @@ func loopBody(block []ast.Stmt) []ast.Stmt {
 	before.SetLine(block[0].Line())
 	before.SetLastLine(block[0].Line())
 	before.Exprs = []ast.Expr{none}
-	return []ast.Stmt{before, block[0]}
+	return append([]ast.Stmt{before}, block...)
 }
