@@ -101,7 +101,7 @@ type SiteImpact struct {
 	ConnectAll   *big.Int `json:"connect_all"`   // addresses that may connect then
 	RelayAuth    bool     `json:"relay_auth"`    // signed-in callers may relay, and could not before
 	OpenDomains  []string `json:"open_domains"`  // that accept mail from anybody, and did not before
-	Becomes      []string `json:"becomes"`       // in words: new, removed, starts, stops, listens elsewhere
+	Becomes      []string `json:"becomes"`       // in words: new, removed, starts, stops, listens elsewhere, who may relay to one domain
 }
 
 // The calls about the history.

@@ -167,6 +167,11 @@ func (d handlers) touches(v metabase.ChangeView, c metabase.Change) api.Impact {
 			Connect: s.Connect.More, ConnectFewer: s.Connect.Fewer, ConnectAll: s.Connect.All,
 			OpenDomains: []string{}, Becomes: append([]string{}, s.Summary...),
 		}
+		for _, d := range s.ToDomain {
+			if v.Sees(settings.DomainPath(s.Number, d.Name)) {
+				out.Becomes = append(out.Becomes, reachWords(d)...)
+			}
+		}
 		for _, name := range s.OpenDomain {
 			if v.Sees(settings.DomainPath(s.Number, name)) {
 				out.OpenDomains = append(out.OpenDomains, name)
@@ -180,6 +185,17 @@ func (d handlers) touches(v metabase.ChangeView, c metabase.Change) api.Impact {
 		t.Sites = append(t.Sites, out)
 	}
 	return t
+}
+
+// reachWords words how many addresses more and fewer may relay to a domain.
+func reachWords(d settings.DomainReach) (out []string) {
+	if d.More.Sign() > 0 {
+		out = append(out, fmt.Sprintf("%s more addresses may relay to %s, %s in all", d.More, d.Name, d.All))
+	}
+	if d.Fewer.Sign() > 0 {
+		out = append(out, fmt.Sprintf("%s fewer addresses may relay to %s, %s in all", d.Fewer, d.Name, d.All))
+	}
+	return out
 }
 
 // inheritors returns those of h that the caller may read.

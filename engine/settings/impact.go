@@ -35,8 +35,9 @@ type Inheritors struct {
 // A SiteImpact says what a change does to one site.
 type SiteImpact struct {
 	Number     int
-	Relay      Reach    // who may relay
-	Connect    Reach    // who may connect
+	Relay      Reach // who may relay
+	Connect    Reach // who may connect
+	ToDomain   []DomainReach
 	RelayAuth  bool     // any account may relay and could not before
 	ForAuth    [2]bool  // whether any account could relay before, and may after
 	OpenDomain []string // touched domains and default domains that accept mail from every client and did not before
@@ -194,7 +195,7 @@ func assessSite(c metabase.Change, n int) SiteImpact {
 	i.Connect = reach(mayConnect, i.new.Access.clients())
 	i.ForAuth = [2]bool{before.RelayForAuth, i.new.Relay.RelayForAuth}
 	i.RelayAuth = i.new.Relay.RelayForAuth && !before.RelayForAuth
-	i.OpenDomain = opened(c, i)
+	i.OpenDomain, i.ToDomain = opened(c, i), reachOfDomains(c, i)
 	return i
 }
 

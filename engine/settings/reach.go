@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"restante/metabase"
 	"restante/metabase/schema/iplist"
 )
 
@@ -16,6 +17,53 @@ import (
 // before a change. Who may by the names of hosts is not among them.
 type Reach struct {
 	More, Fewer, All *big.Int
+}
+
+// A DomainReach is a Reach for mail to one domain, whose key has relay lists of its
+// own.
+type DomainReach struct {
+	Name string
+	Reach
+}
+
+// reachOfDomains lists the touched domains with relay lists of their own, before the
+// change or after it. One without a key has those of its site.
+func reachOfDomains(c metabase.Change, i SiteImpact) (out []DomainReach) {
+	seen := map[string]bool{}
+	for _, path := range c.Touched {
+		name := path.Base()
+		if fold := strings.ToLower(name); seen[fold] || !path.Parent().Equal(DomainsPath(i.Number)) || !hasRelayList(c, path) {
+			continue
+		}
+		seen[strings.ToLower(name)] = true
+		r := reach(i.old.relayTo(path).clients(), i.new.relayTo(path).clients())
+		if r.More.Sign() != 0 || r.Fewer.Sign() != 0 {
+			out = append(out, DomainReach{name, r})
+		}
+	}
+	return out
+}
+
+func hasRelayList(c metabase.Change, domain metabase.Path) bool {
+	for _, snap := range []metabase.Snapshot{c.Old, c.New} {
+		for _, id := range []metabase.ID{RelayIpList, RelayIpv6List} {
+			if _, ok := snap.Stored(domain, id); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// relayTo is who may relay to the domain with a key, or may without it.
+func (s *Site) relayTo(domain metabase.Path) Relay {
+	switch {
+	case s == nil:
+		return Relay{}
+	case s.has(domain):
+		return s.domain(domain).Relay
+	}
+	return s.Relay
 }
 
 func nobody() Reach { return Reach{new(big.Int), new(big.Int), new(big.Int)} }
