@@ -55,6 +55,9 @@ func parsePrefix6(s string) (string, error) {
 // parseNetwork is iplist.ParsePrefix for both families.
 func parseNetwork(s string) (string, error) {
 	n, err := iplist.ParsePrefix(s)
+	if err == nil {
+		err = iplist.CheckHost(n)
+	}
 	return iplist.PrefixText(n), asInvalid(err)
 }
 
@@ -72,6 +75,9 @@ func parseCaller(s string) (string, error) {
 		}
 	}
 	n, err := iplist.ParsePrefix(s)
+	if err == nil {
+		err = iplist.CheckHost(n)
+	}
 	if err != nil && !strings.ContainsAny(s, "./:") {
 		err = invalid("%q: allowed are accounts, any, ADDR and ADDR/BITS", clip(s))
 	}

@@ -116,7 +116,10 @@ func TestParseAndFormat(t *testing.T) {
 		{"RelayIpList", []string{"10.0.0.1,0.0.0.0"}, nil, "the mask 0.0.0.0 is everybody"},
 		{"RelayIpList", []string{"10.1.2.3, 255.0.255.0"}, nil, "the mask 255.0.255.0 has gaps"},
 		{"RelayIpList", []string{"10.1.2.3, 255.255.255.255"}, []string{"10.1.2.3"}, ""},
-		{"RelayIpList", []string{"255.0.255.0"}, []string{"255.0.255.0"}, ""}, // alone it is an address
+		{"RelayIpList", []string{"255.0.255.0"}, nil, "is a mask and no address of a client"},
+		{"RelayIpList", []string{"10.1.0.0;255.255.0.0"}, nil, "255.255.0.0 is a mask"},
+		{"ConnectionLimitExempt", []string{"10.1.0.0", "255.255.0.0"}, nil, "255.255.0.0 is a mask"},
+		{"EtrnAllow", []string{"255.255.0.0"}, nil, "255.255.0.0 is a mask"},
 		{"RelayIpList", []string{"x y 10.0.0.1", "10.1.2.3, 255.0.255.0"}, nil,
 			`"x" is no address and no network; allowed are ADDR and ADDR/BITS; "y" is no address and no network; allowed are ADDR and ADDR/BITS; "10.1.2.3, 255.0.255.0": the mask`},
 		{"RelayIpList", []string{"0.0.0.0/0"}, []string{"0.0.0.0/0"}, ""},

@@ -46,11 +46,6 @@ func (l List) Grants(client netip.Addr, names Names) bool {
 	return slices.ContainsFunc(list, func(name string) bool { return matches(named, name) }) != l.GrantByDefault
 }
 
-// ByName reports whether names of clients can decide.
-func (l List) ByName() bool {
-	return l.GrantByDefault && len(l.DenyNames) > 0 || !l.GrantByDefault && len(l.GrantNames) > 0
-}
-
 // Empty reports whether nobody is granted.
 func (l List) Empty() bool {
 	return !l.GrantByDefault && len(l.Grant) == 0 && len(l.GrantNames) == 0

@@ -22,6 +22,7 @@ const (
 	all  = "all"   // GrantByDefault
 	none = "none"  // alone: nobody is granted
 	deny = "deny:" // before what is denied
+	kept = "kept:" // before what is of the half that does not decide
 )
 
 // Format writes a list as Parse reads it.
@@ -30,18 +31,24 @@ func (l List) Format() []string {
 	if l.GrantByDefault {
 		words = append(words, all)
 	}
+	granted, denied := "", kept
+	if l.GrantByDefault {
+		granted, denied = kept, deny
+	}
 	for _, n := range l.Grant {
-		words = append(words, PrefixText(n))
+		words = append(words, granted+PrefixText(n))
 	}
 	if len(words) > 0 && words[0] == beginning {
 		words[0] += "/32"
 	}
-	words = append(words, l.GrantNames...)
+	for _, name := range l.GrantNames {
+		words = append(words, granted+name)
+	}
 	for _, n := range l.Deny {
-		words = append(words, deny+PrefixText(n))
+		words = append(words, denied+PrefixText(n))
 	}
 	for _, name := range l.DenyNames {
-		words = append(words, deny+name)
+		words = append(words, denied+name)
 	}
 	if len(words) == 0 {
 		return []string{none}
@@ -51,7 +58,7 @@ func (l List) Format() []string {
 
 // Parse reads the text form: ADDR, ADDR/BITS, "ADDR, MASK", a name of a host or
 // *.domain for each that is granted; or the word all, and deny: before each that
-// is not; or none. It also reads the octets, in hexadecimal digits or as the numbers that
+// is not; or none; and kept: before each that Format marks so. It also reads the octets, in hexadecimal digits or as the numbers that
 // scripts have. The error has one error per bad word.
 func Parse(words []string) (List, error) {
 	b, ok, err := octets(words)
@@ -63,49 +70,58 @@ func Parse(words []string) (List, error) {
 	case ok:
 		return Decode(b)
 	}
-	var l List
+	var l, rest List // rest has what is kept, as if it were granted
 	if len(words) == 1 && strings.EqualFold(words[0], none) {
 		return l, nil
 	}
 	var bad []error
 	for _, word := range words {
-		bad = append(bad, l.add(word)...)
+		for _, entry := range entries(word) {
+			if err := l.add(entry, &rest); err != nil {
+				bad = append(bad, err)
+			}
+		}
 	}
 	if len(bad) == 0 {
 		bad = l.contradictions()
 	}
+	if l.GrantByDefault {
+		l.Grant, l.GrantNames = rest.Grant, rest.GrantNames
+	} else {
+		l.Deny, l.DenyNames = rest.Grant, rest.GrantNames
+	}
 	return l, errors.Join(bad...)
 }
 
-// add adds what a word names. A word may have several, split by blanks or commas.
-func (l *List) add(word string) (bad []error) {
-	for _, entry := range entries(word) {
-		if strings.EqualFold(entry, all) {
-			l.GrantByDefault = true
-			continue
-		}
-		nets, names := &l.Grant, &l.GrantNames
-		entry, denied := cutDeny(entry)
-		if denied {
-			nets, names = &l.Deny, &l.DenyNames
-		}
-		n, err := ParseEntry(entry)
-		name, named := hostName(entry)
-		switch {
-		case err == nil:
-			*nets = appendNew(*nets, n)
-		case named:
-			*names = appendNew(*names, name)
-		default:
-			bad = append(bad, err)
-		}
+// add adds what an entry names, to rest what is kept.
+func (l *List) add(entry string, rest *List) error {
+	if strings.EqualFold(entry, all) {
+		l.GrantByDefault = true
+		return nil
 	}
-	return bad
+	nets, names := &l.Grant, &l.GrantNames
+	if of, ok := cutPrefix(entry, deny); ok {
+		entry, nets, names = of, &l.Deny, &l.DenyNames
+	} else if of, ok := cutPrefix(entry, kept); ok {
+		entry, nets, names = of, &rest.Grant, &rest.GrantNames
+	}
+	n, err := ParseEntry(entry)
+	name, named := hostName(entry)
+	switch {
+	case err == nil:
+		*nets = appendNew(*nets, n)
+	case named:
+		*names = appendNew(*names, name)
+	default:
+		return err
+	}
+	return nil
 }
 
-func cutDeny(s string) (rest string, denied bool) {
-	if len(s) > len(deny) && strings.EqualFold(s[:len(deny)], deny) {
-		return s[len(deny):], true
+// cutPrefix is strings.CutPrefix in any case, of what has more than the prefix.
+func cutPrefix(s, prefix string) (rest string, ok bool) {
+	if len(s) > len(prefix) && strings.EqualFold(s[:len(prefix)], prefix) {
+		return s[len(prefix):], true
 	}
 	return s, false
 }
@@ -119,7 +135,11 @@ func appendNew[T comparable](list []T, one T) []T {
 
 // entries splits a word, but for ADSI's form "ADDR, MASK", which is one.
 func entries(word string) []string {
-	if one, _ := cutDeny(word); isMasked(one) {
+	one, denied := cutPrefix(word, deny)
+	if !denied {
+		one, _ = cutPrefix(word, kept)
+	}
+	if isMasked(one) {
 		return []string{word}
 	}
 	return strings.FieldsFunc(word, func(r rune) bool { return r == ',' || r == ';' || unicode.IsSpace(r) })
@@ -148,10 +168,22 @@ func ParseEntry(s string) (netip.Prefix, error) {
 		return parseMasked(s)
 	}
 	n, err := ParsePrefix(s)
+	if err == nil {
+		err = CheckHost(n)
+	}
 	if err == nil && !n.Addr().Is4() {
 		err = fmt.Errorf("%q: this list is for IPv4; IPv6 has a list of its own, such as RelayIpv6List", clip(s))
 	}
 	return n, err
+}
+
+// CheckHost refuses a single address that can only be a mask: whoever wrote it meant
+// the network before it.
+func CheckHost(n netip.Prefix) error {
+	if n.IsSingleIP() && n.Addr().Is4() && n.Addr().As4()[0] == 255 {
+		return fmt.Errorf("%s is a mask and no address of a client; allowed are ADDR, ADDR/BITS and \"ADDR, MASK\"", n.Addr())
+	}
+	return nil
 }
 
 // isMasked reports whether s has ADSI's form "ADDR, MASK".
