@@ -53,7 +53,7 @@ func (h handlers) account(v *metabase.View, site int, p metabase.Path) api.Accou
 	a.Domains = append(a.Domains, h.namedBy(v, site, p.Base())...)
 	if h.Engine != nil {
 		for _, l := range h.Engine.LockOuts() {
-			if strings.EqualFold(l.Account, a.Name) {
+			if key, ok := settings.AccountPath(v.Snapshot, l.Site, l.Account); ok && key.Equal(p) {
 				a.LockOuts = append(a.LockOuts, l)
 			}
 		}

@@ -52,7 +52,7 @@ func (e *fakeEngine) HostNames(context.Context, netip.Addr) ([]string, error) { 
 func (e *fakeEngine) EndVoidSessions() int { return 0 }
 
 func (e *fakeEngine) LockOuts() []account.LockOut {
-	return []account.LockOut{{Address: netip.MustParsePrefix("192.0.2.1/32"), Account: "ANNA", Until: lockEnd}}
+	return []account.LockOut{{Address: netip.MustParsePrefix("192.0.2.1/32"), Site: 1, Account: "ANNA", Until: lockEnd}}
 }
 
 var lockEnd = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -161,8 +161,8 @@ func TestLayers(t *testing.T) {
 	})
 }
 
-// A lock-out and its end show beside the account that was tried, and at the site
-// without the account's name.
+// A lock-out and its end show beside the account that was tried, which is the site's
+// own where it has one of that name, and at the site without the account's name.
 func TestLockOutsAreShown(t *testing.T) {
 	d, _ := admintest.New(t, &fakeEngine{})
 	Register(d)
@@ -179,5 +179,12 @@ func TestLockOutsAreShown(t *testing.T) {
 	site, _, err := api.SiteShow.Call(t.Context(), c, api.SiteRequest{Site: 1})
 	if err != nil || len(site.LockOuts) != 1 || site.LockOuts[0].Account != "" || site.LockOuts[0].Address.String() != "192.0.2.1/32" {
 		t.Errorf("site show: %+v, %v", site.LockOuts, err)
+	}
+	if _, _, err := api.AccountPut.Call(t.Context(), c, api.AccountRequest{Name: "1/Anna", Password: "correct horse"}); err != nil {
+		t.Fatal(err)
+	}
+	list, _, err = api.AccountList.Call(t.Context(), c, api.SiteRequest{})
+	if err != nil || len(list) != 3 || len(list[0].LockOuts) != 0 || list[2].Site != 1 || len(list[2].LockOuts) != 1 {
+		t.Errorf("with an account of the site: %+v, %v", list, err)
 	}
 }

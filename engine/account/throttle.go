@@ -41,6 +41,7 @@ type guesser struct {
 	next     time.Time // when the next sign-in may be tried
 	locked   time.Time // until then
 	name     string    // that was tried last; of an address
+	site     int       // at which it was
 }
 
 // A throttle makes guesses slow, over all connections and mechanisms, for
@@ -63,23 +64,39 @@ func prefixOf(ip netip.Addr) netip.Prefix {
 
 func nameKey(name string) [sha256.Size]byte { return sha256.Sum256([]byte(strings.ToLower(name))) }
 
-// entry returns the guesser at key, a new one where it is forgotten. Where all
-// are in use, an arbitrary one makes room: maps are read in random order.
+// sampled is how many entries are looked at to make room for one.
+const sampled = 64
+
+// entry returns the guesser at key, a new one where it is forgotten. Where all are
+// in use, one that is not locked out makes room or, if a sample has none, that
+// whose lock-out ends first: maps are read in random order.
 func entry[K comparable](m map[K]*guesser, key K, now time.Time) *guesser {
 	if e := m[key]; e != nil && (now.Before(e.locked) || now.Sub(e.last) < forgetAfter) {
 		return e
 	}
-	for k, e := range m {
-		if len(m) < throttleLimit {
-			break
-		}
-		if !now.Before(e.locked) {
-			delete(m, k)
-		}
+	if len(m) >= throttleLimit {
+		delete(m, leastLocked(m, now))
 	}
 	e := &guesser{last: now}
 	m[key] = e
 	return e
+}
+
+func leastLocked[K comparable](m map[K]*guesser, now time.Time) (least K) {
+	var until time.Time
+	seen := 0
+	for k, e := range m {
+		if !now.Before(e.locked) {
+			return k
+		}
+		if seen == 0 || e.locked.Before(until) {
+			least, until = k, e.locked
+		}
+		if seen++; seen == sampled {
+			break
+		}
+	}
+	return least
 }
 
 // tooMany is the answer to an address, whatever the name: it tells nothing of
@@ -145,10 +162,10 @@ func (e *guesser) interval() time.Duration {
 	return min(addressMost, time.Second<<min(e.failures-addressFree, 10))
 }
 
-// Failed counts a wrong password of name from an address. A lock-out that it
-// begins is logged with its end.
-func (g *Authenticator) Failed(ctx context.Context, from netip.Addr, name string, log *slog.Logger) {
-	if until := g.guesses.failed(from, name, time.Now()); !until.IsZero() {
+// Failed counts a wrong password of name from an address at a site. A lock-out that
+// it begins is logged with its end.
+func (g *Authenticator) Failed(ctx context.Context, from netip.Addr, site int, name string, log *slog.Logger) {
+	if until := g.guesses.failed(from, site, name, time.Now()); !until.IsZero() {
 		log.WarnContext(ctx, "address locked out: too many failed sign-ins", "client", prefixOf(from), "account", name, "until", until)
 	}
 }
@@ -156,6 +173,7 @@ func (g *Authenticator) Failed(ctx context.Context, from netip.Addr, name string
 // A LockOut is an address that may not sign in for now.
 type LockOut struct {
 	Address netip.Prefix `json:"address"`
+	Site    int          `json:"site,omitempty"`    // at which it tried last
 	Account string       `json:"account,omitempty"` // that it tried last
 	Until   time.Time    `json:"until"`
 }
@@ -167,7 +185,7 @@ func (g *Authenticator) LockOuts() (out []LockOut) {
 	defer t.mu.Unlock()
 	for address, e := range t.addresses {
 		if now.Before(e.locked) {
-			out = append(out, LockOut{address, e.name, e.locked})
+			out = append(out, LockOut{address, e.site, e.name, e.locked})
 		}
 	}
 	slices.SortFunc(out, func(a, b LockOut) int {
@@ -177,7 +195,7 @@ func (g *Authenticator) LockOuts() (out []LockOut) {
 }
 
 // failed returns the end of a lock-out that begins.
-func (t *throttle) failed(from netip.Addr, name string, now time.Time) (until time.Time) {
+func (t *throttle) failed(from netip.Addr, site int, name string, now time.Time) (until time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := entry(t.names, nameKey(name), now)
@@ -186,7 +204,7 @@ func (t *throttle) failed(from netip.Addr, name string, now time.Time) (until ti
 		return time.Time{}
 	}
 	e := entry(t.addresses, prefixOf(from), now)
-	e.failures, e.last, e.name = e.failures+1, now, name
+	e.failures, e.last, e.site, e.name = e.failures+1, now, site, name
 	if e.next = now.Add(e.interval()); e.failures >= lockAfter && !now.Before(e.locked) {
 		e.locked, e.failures = now.Add(lockTime), lockAfter-addressFree // the next lock-out comes sooner
 		return e.locked

@@ -28,7 +28,7 @@ func guess(t *testing.T, g *Authenticator, n int, from func(i int) string, log *
 			continue
 		}
 		tried++
-		g.Failed(t.Context(), ip, "anna", log)
+		g.Failed(t.Context(), ip, 1, "anna", log)
 	}
 	return tried
 }
@@ -55,7 +55,7 @@ func TestAnAddressThatGuessesIsSlowedAndLockedOut(t *testing.T) {
 				if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), end) {
 					t.Errorf("one line with the end %s is wanted: %s", end, log.String())
 				}
-				if out := g.LockOuts(); len(out) != 1 || !out[0].Address.Contains(netip.MustParseAddr(from(0)).Unmap()) || out[0].Account != "anna" || out[0].Until.Format("15:04:05") != end {
+				if out := g.LockOuts(); len(out) != 1 || !out[0].Address.Contains(netip.MustParseAddr(from(0)).Unmap()) || out[0].Account != "anna" || out[0].Site != 1 || out[0].Until.Format("15:04:05") != end {
 					t.Errorf("locked out: %+v", out)
 				}
 				time.Sleep(lockTime)
@@ -84,7 +84,7 @@ func TestManyConnectionsOfOneAddressShareALine(t *testing.T) {
 			go func() {
 				err := g.Admit(t.Context(), from, "anna")
 				if err == nil {
-					g.Failed(t.Context(), from, "anna", slog.New(slog.DiscardHandler))
+					g.Failed(t.Context(), from, 1, "anna", slog.New(slog.DiscardHandler))
 				}
 				done <- err == nil
 			}()
@@ -112,7 +112,7 @@ func TestStrangersDoNotLockAnOwnerOut(t *testing.T) {
 		g := NewAuthenticator(Options{})
 		for _, name := range []string{"anna", "nobody"} {
 			for i := range 2000 {
-				g.Failed(t.Context(), netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), name, slog.New(slog.DiscardHandler))
+				g.Failed(t.Context(), netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 1, name, slog.New(slog.DiscardHandler))
 			}
 		}
 		for i, name := range []string{"anna", "nobody", "ANNA"} {
@@ -128,10 +128,36 @@ func TestStrangersDoNotLockAnOwnerOut(t *testing.T) {
 func TestThrottleIsBounded(t *testing.T) {
 	g := NewAuthenticator(Options{})
 	for i := range throttleLimit + 1000 {
-		g.Failed(t.Context(), netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), fmt.Sprint(i), nil)
+		g.Failed(t.Context(), netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 1, fmt.Sprint(i), nil)
 	}
 	if a, n := len(g.guesses.addresses), len(g.guesses.names); a > throttleLimit || n > throttleLimit {
 		t.Errorf("%d addresses and %d names", a, n)
+	}
+}
+
+// Addresses that guess once do not end another's lock-out, and where all are locked
+// out the number of entries is still bounded.
+func TestLockOutsStayWhenManyGuess(t *testing.T) {
+	g := NewAuthenticator(Options{})
+	log := slog.New(slog.DiscardHandler)
+	guess := func(first byte, i, times int) {
+		from := netip.AddrFrom4([4]byte{first, byte(i >> 16), byte(i >> 8), byte(i)})
+		for range times {
+			g.Failed(t.Context(), from, 1, "anna", log)
+		}
+	}
+	guess(192, 1, lockAfter)
+	for i := range throttleLimit + 1000 {
+		guess(10, i, 1)
+	}
+	if out := g.LockOuts(); len(out) != 1 || out[0].Address.String() != "192.0.0.1/32" {
+		t.Errorf("locked out after many guessed once: %v", out)
+	}
+	for i := range throttleLimit + 10 {
+		guess(11, i, lockAfter)
+	}
+	if n := len(g.LockOuts()); n < throttleLimit*3/4 || n > throttleLimit {
+		t.Errorf("%d locked out, want about %d", n, throttleLimit)
 	}
 }
 
@@ -160,7 +186,7 @@ func TestExemptAddressIsNotLockedOut(t *testing.T) {
 			if took := time.Since(begin); (took > 0) != (i >= accountFree) || took > accountMost {
 				t.Errorf("guess %d waits %v", i, took)
 			}
-			g.Failed(t.Context(), nobody, "joe", slog.New(slog.DiscardHandler))
+			g.Failed(t.Context(), nobody, 1, "joe", slog.New(slog.DiscardHandler))
 		}
 		begin := time.Now()
 		if err := g.Admit(t.Context(), nobody, "ann"); err != nil || time.Since(begin) != 0 {

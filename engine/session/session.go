@@ -78,6 +78,7 @@ type Who struct {
 type Deps struct {
 	Current  func() *Policy // that is in force; nil: always that of the greeting
 	Host     *Host          // the caller's names
+	Site     int            // the site's number
 	Intake   Intake
 	Releases Releases
 	Auth     *account.Authenticator
@@ -379,7 +380,7 @@ func (x *exchange) failed(err error) error {
 	if refused := (*account.Refused)(nil); errors.As(err, &refused) {
 		name = refused.Name
 		if err = cmp.Or(x.refusal, err); x.refusal == nil {
-			s.deps.Auth.Failed(x.ctx, s.guesser(), name, s.deps.Log)
+			s.deps.Auth.Failed(x.ctx, s.guesser(), s.deps.Site, name, s.deps.Log)
 		}
 	}
 	_, secure := s.caller.TLS()

@@ -43,10 +43,20 @@ func UsersPath(n int) metabase.Path {
 // UserPath is the key of an account of site n, 0 for one of all sites.
 func UserPath(n int, name string) metabase.Path { return UsersPath(n).Join(name) }
 
-// HasAccount reports whether an account can sign in at site n: one of the site
-// or one of all sites.
+// AccountPath returns the key of the account that signs in at site n by a name: one
+// of the site or, where it has none, one of all sites.
+func AccountPath(snap metabase.Snapshot, n int, name string) (p metabase.Path, ok bool) {
+	if p = UserPath(n, name); snap.Has(p) {
+		return p, true
+	}
+	p = UserPath(0, name)
+	return p, snap.Has(p)
+}
+
+// HasAccount reports whether an account can sign in at site n.
 func HasAccount(snap metabase.Snapshot, n int, name string) bool {
-	return snap.Has(UserPath(n, name)) || snap.Has(UserPath(0, name))
+	_, ok := AccountPath(snap, n, name)
+	return ok
 }
 
 // Numbers lists the numbers of the sites in the tree, in order.

@@ -287,6 +287,7 @@ func (r *run) session(id uint64, who *wire.Caller, cfg *Config, host *session.Ho
 	one := session.New(&cfg.Session, who.Remote.Addr(), who, session.Deps{
 		Current:  func() *session.Policy { return &s.config().Session },
 		Host:     host,
+		Site:     s.number,
 		Intake:   intake{r.mail.queue, s},
 		Releases: releases{r.mail.releases, s},
 		Auth:     s.deps.Auth,
