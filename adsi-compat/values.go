@@ -16,15 +16,12 @@ import (
 	"restante/metabase/schema/iplist"
 )
 
-// secret stands for a value that is not shown.
-const secret = "**********"
-
 // native gives an item's value as scripts work with it, see Object.Get.
 func native(p schema.Prop, item metabase.Property) any {
 	v := item.Value
 	switch {
 	case (p.Attr|item.Attr)&metabase.Secure != 0:
-		return secret
+		return metabase.Asterisks
 	case p.Syntax == schema.Flag:
 		return p.Bit(v).DWord() != 0
 	case p.Syntax == schema.Boolean:

@@ -41,6 +41,9 @@ type (
 	Watch = watch.Watch
 )
 
+// Asterisks stand for a secret that is not shown.
+const Asterisks = item.Asterisks
+
 // Root is the path of the tree's root.
 const Root = key.Root
 

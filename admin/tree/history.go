@@ -29,7 +29,7 @@ func (d handlers) changes(in []metabase.DiffLine) []api.Change {
 				case item == nil:
 					return nil, nil
 				case item.Attr&metabase.Secure != 0 || p.Attr&metabase.Secure != 0:
-					return secret, []string{secret}
+					return metabase.Asterisks, []string{metabase.Asterisks}
 				}
 				if text := p.Format(item.Value); len(text) > 0 {
 					return jsonValue(p, item.Value), text

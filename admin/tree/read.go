@@ -129,7 +129,7 @@ func (d handlers) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop
 		Locked: held.Attr&metabase.Locked != 0,
 	}
 	if held.Attr&metabase.Secure != 0 || p.Attr&metabase.Secure != 0 {
-		it.Value, it.Text = secret, []string{secret}
+		it.Value, it.Text = metabase.Asterisks, []string{metabase.Asterisks}
 	}
 	if held.Rev > 0 {
 		it.Made = &api.Provenance{Rev: held.Rev}
@@ -157,9 +157,6 @@ func (d handlers) held(snap metabase.Snapshot, path metabase.Path, p schema.Prop
 	}
 	return held, "", ""
 }
-
-// secret stands for a value that is not shown.
-const secret = "**********"
 
 // jsonValue is v for a program: booleans are booleans.
 func jsonValue(p schema.Prop, v metabase.Value) any {

@@ -72,7 +72,7 @@ func TestStoredValue(t *testing.T) {
 
 func TestRedacted(t *testing.T) {
 	p := Property{ID: 1, Attr: Secure, Value: String("correct-horse")}
-	if got := p.Redacted(); got.Value.Str() != "" || got.Value.Type() != StringType || got.Value.String() != asterisks {
+	if got := p.Redacted(); got.Value.Str() != "" || got.Value.Type() != StringType || got.Value.String() != Asterisks {
 		t.Errorf("redacted: %q, %v", got.Value.Str(), got.Value)
 	}
 	if got := p.Marked(); got.Value.Str() != "correct-horse" || bytes.Contains([]byte(got.Value.String()), []byte("horse")) {

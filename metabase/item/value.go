@@ -146,12 +146,14 @@ func (v Value) Equal(w Value) bool {
 	return v.kind == w.kind && v.num == w.num && v.text == w.text
 }
 
-const asterisks = "**********"
+// Asterisks stand for a secret wherever values are shown. Package schema refuses
+// them as the value of a secure property: they have been read somewhere.
+const Asterisks = "**********"
 
 // String prints the value for people; a secure one as asterisks.
 func (v Value) String() string {
 	if v.secret {
-		return asterisks
+		return Asterisks
 	}
 	switch v.Type() {
 	case DWordType:
@@ -179,7 +181,7 @@ func (v Value) Format(f fmt.State, verb rune) {
 // digits or null; a secure value as asterisks.
 func (v Value) MarshalJSON() ([]byte, error) {
 	if v.secret {
-		return json.Marshal(asterisks)
+		return json.Marshal(Asterisks)
 	}
 	switch v.Type() {
 	case DWordType:

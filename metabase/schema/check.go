@@ -3,6 +3,7 @@
 package schema
 
 import (
+	"slices"
 	"strings"
 
 	"restante/metabase"
@@ -13,7 +14,8 @@ const SchemaPath metabase.Path = "/Schema"
 
 // Check is a [metabase.Check] of what the change touches. The class of each key
 // must fit its place. Each new or changed property must belong to the class and
-// have the schema's type, form, range and secrecy. Only the system changes the
+// have the schema's type, form, range and secrecy. No secret
+// is the asterisks that stand for one. Only the system changes the
 // schema's own keys. A key or property that did not change is accepted, as is
 // any value of a property that the table does not know.
 func (s *Schema) Check(c metabase.Change) []metabase.Problem {
@@ -86,6 +88,10 @@ func (k *checker) properties(path metabase.Path, class string) {
 		if !all && stored && was.Value.Equal(item.Value) && was.Attr == item.Attr {
 			continue
 		}
+		if item.Attr&metabase.Secure != 0 && isMask(item.Value) {
+			k.bad(path, item.ID, invalid("ten asterisks stand for a secret that is not shown; they are not the secret itself: leave it as it is, or set it anew"))
+			continue
+		}
 		prop, known := k.schema.ByID(item.ID)
 		if !known || item.ID == metabase.KeyType {
 			continue // key checks the class
@@ -94,6 +100,11 @@ func (k *checker) properties(path metabase.Path, class string) {
 			k.bad(path, item.ID, err)
 		}
 	}
+}
+
+// isMask reports whether a secret is what stands for one where it is shown.
+func isMask(v metabase.Value) bool {
+	return slices.Contains(append(v.Strings(), v.Str()), metabase.Asterisks)
 }
 
 // property returns an error if a key of the class may not hold item; same means

@@ -122,6 +122,14 @@ func TestCheck(t *testing.T) {
 		{"a property without a class", []metabase.Op{add("/Else", ""), put(t, "/Else", "MaxConnections", "5")}, []string{
 			"/Else: MaxConnections: a key without a class may not hold it; allowed in IIsSmtpService, IIsSmtpServer"}},
 		{"at the root", []metabase.Op{put(t, "/", "MaxConnections", "5")}, []string{"/: MaxConnections: a key without a class"}},
+		{"asterisks as a secret", []metabase.Op{
+			raw(site, metabase.Property{ID: 36949, Attr: metabase.Secure, Value: metabase.String(metabase.Asterisks)}),
+			raw(site, metabase.Property{ID: 61600, Attr: metabase.Secure, Value: metabase.MultiSZ("x", metabase.Asterisks)}),
+		}, []string{
+			"/LM/SMTPSVC/1: RoutePassword: ten asterisks stand for a secret that is not shown; they are not the secret itself",
+			"/LM/SMTPSVC/1: property 61600: ten asterisks stand",
+		}},
+		{"asterisks as no secret", []metabase.Op{put(t, site, "ServerComment", metabase.Asterisks)}, nil},
 		{"the state of a site", []metabase.Op{put(t, site, "ServerState", "started")}, []string{"/LM/SMTPSVC/1: property 1016: is VOLATILE, and so is set by the service alone"}},
 		{"the schema", []metabase.Op{add("/Schema", "IIsSchema")}, []string{"/Schema: the schema is not to be changed"}},
 	}
@@ -150,6 +158,19 @@ func TestCheck(t *testing.T) {
 				t.Error("a secret is told")
 			}
 		})
+	}
+}
+
+// An unchanged secret that a script has read and writes back is refused, and the
+// secret stays.
+func TestSecretThatWasReadIsNotWritten(t *testing.T) {
+	s := open(t)
+	must(t, s, append(setupOps(), put(t, "/LM/SMTPSVC/1", "RoutePassword", "geheim"))...)
+	if err := apply(t, s, "user:root", put(t, "/LM/SMTPSVC/1", "RoutePassword", metabase.Asterisks)); !errors.Is(err, metabase.Invalid) {
+		t.Errorf("Apply = %v", err)
+	}
+	if p, _ := s.Snapshot().Stored("/LM/SMTPSVC/1", 36949); p.Value.Str() != "geheim" {
+		t.Error("the secret is gone")
 	}
 }
 

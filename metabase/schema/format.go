@@ -14,15 +14,13 @@ import (
 	"restante/metabase/schema/iplist"
 )
 
-const asterisks = "**********"
-
 // Format returns v as lines of text: one for each string of a list, one for each
 // network of an IP list, one for anything else. Flags are a number and names,
 // "514 (etrn_cmd, smarthost)"; a secure value is ten asterisks. A value of
 // another type than the property's is formatted by its own type.
 func (p Prop) Format(v metabase.Value) []string {
 	if p.Attr&metabase.Secure != 0 {
-		return []string{asterisks}
+		return []string{metabase.Asterisks}
 	}
 	return p.Plain(v)
 }
