@@ -33,22 +33,22 @@ type edit struct {
 
 // A state is what a property comes to by the edits so far.
 type state struct {
-	item metabase.Property
-	held bool // there is a value, if only a default
-	own  bool // it is to be stored at the key
+	item  metabase.Property
+	known bool // there is a value, if only a default
+	own   bool // it is to be stored at the key
 }
 
 // fold gives what the property is in v with the cache's edits made on top.
 func (o *Object) fold(v view, id metabase.ID) (state, error) {
 	var st state
-	st.item, st.held = v.holds(id)
+	st.item, st.known = v.effective(id)
 	for _, e := range o.cache {
 		if e.prop.ID != id {
 			continue
 		}
 		if e.op == OpClear {
 			st = state{}
-			st.item, st.held = v.inherited(id)
+			st.item, st.known = v.inherited(id)
 			continue
 		}
 		stored, ok := v.stored(id)
@@ -57,7 +57,7 @@ func (o *Object) fold(v view, id metabase.ID) (state, error) {
 		if err != nil {
 			return state{}, err
 		}
-		st = state{item: p.Item(value), held: true, own: true}
+		st = state{item: p.Item(value), known: true, own: true}
 		if ok && e.prop.Type == metabase.AnyType { // what no table knows, the item does
 			st.item.Attr, st.item.UserType = stored.Attr, stored.UserType
 		}
@@ -85,7 +85,7 @@ func (e edit) make(p schema.Prop, st state) (metabase.Value, error) {
 		return e.makeList(p, st.item.Value)
 	}
 	var have []string
-	if st.held {
+	if st.known {
 		have = p.Plain(st.item.Value)
 	}
 	named, err := p.Parse(e.value.([]string))

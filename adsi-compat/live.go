@@ -28,8 +28,8 @@ type Backups interface {
 	DeleteBackup(ctx context.Context, name string, version int) error
 }
 
-// Files are what a Tree may have besides: MetaBase.xml of the keys at and below an
-// ADsPath.
+// Files are what a Tree may have besides: MetaBase.xml of the keys at and below a
+// path of the metabase, such as /LM/SMTPSVC.
 type Files interface {
 	Export(ctx context.Context, path string, inherited, nodeOnly bool) ([]byte, error)
 	Import(ctx context.Context, xml []byte, at string, merge, nodeOnly bool) error
@@ -95,9 +95,10 @@ const sessionsClass = "IIsSmtpSessions"
 // HasSessions reports whether o is the container of a site's sessions.
 func (o *Object) HasSessions() bool { return o.class == sessionsClass }
 
-// Failed gives err the form of the errors of o's methods. With it the directory
-// counts what it reads as old: the call may have changed anything.
-func (o *Object) Failed(op string, err error) error {
+// Finish ends a call that was made for o beside its methods: it gives err, which may
+// be nil, the form of the errors of o's methods. What the directory's objects have
+// read is old then, as the call may have changed anything.
+func (o *Object) Finish(op string, err error) error {
 	o.dir.edits++
 	return o.dir.wrap(op, o.ADsPath(), err)
 }

@@ -136,7 +136,7 @@ func (o *Object) value(ctx context.Context, op, name string) (schema.Prop, state
 	if err != nil {
 		return p, state{}, o.fail(op, CodeInvalid, "%s: %w", p.Label(), err)
 	}
-	if !st.held && p.ID != metabase.KeyType {
+	if !st.known && p.ID != metabase.KeyType {
 		if empty, ok := emptyOf(p.Type); ok && !o.dir.Strict && op == "Get" {
 			st.item = p.Item(empty)
 			return p, st, nil

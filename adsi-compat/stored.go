@@ -11,8 +11,8 @@ import (
 	"restante/metabase/schema"
 )
 
-// A Held is a property that a key stores itself.
-type Held struct {
+// A StoredProperty is a property that a key stores itself.
+type StoredProperty struct {
 	Name   string
 	Syntax string // IIS's word: String, ExpandSz, Integer, Boolean, List, IPSec or Binary
 	Value  any    // see Object.Get
@@ -20,27 +20,27 @@ type Held struct {
 
 // StoredHere gives what the key itself stores of a property. It is false where a
 // value is inherited, is the schema's default, or is not there at all.
-func (o *Object) StoredHere(ctx context.Context, name string) (h Held, ok bool, err error) {
+func (o *Object) StoredHere(ctx context.Context, name string) (stored StoredProperty, ok bool, err error) {
 	p, err := o.prop("Get", name)
 	if err != nil {
-		return Held{}, false, err
+		return StoredProperty{}, false, err
 	}
 	v, err := o.lookAnew(ctx)
 	if err != nil {
-		return Held{}, false, o.dir.wrap("Get", o.ADsPath(), err)
+		return StoredProperty{}, false, o.dir.wrap("Get", o.ADsPath(), err)
 	}
 	item, ok := v.stored(p.ID)
 	if !ok {
-		return Held{}, false, nil
+		return StoredProperty{}, false, nil
 	}
-	h, err = held(p, item)
-	return h, true, o.dir.wrap("Get", o.ADsPath(), err)
+	stored, err = storedProperty(p, item)
+	return stored, true, o.dir.wrap("Get", o.ADsPath(), err)
 }
 
 // AllStored gives all that the key itself stores: the properties of its class in
 // the schema's order, mandatory ones first, then those that the class does not
 // name.
-func (o *Object) AllStored(ctx context.Context) ([]Held, error) {
+func (o *Object) AllStored(ctx context.Context) ([]StoredProperty, error) {
 	v, err := o.lookAnew(ctx)
 	if err != nil {
 		return nil, o.dir.wrap("Get", o.ADsPath(), err)
@@ -56,37 +56,37 @@ func (o *Object) AllStored(ctx context.Context) ([]Held, error) {
 			names = append(names, p.Label())
 		}
 	}
-	var out []Held
+	var out []StoredProperty
 	for _, name := range names {
 		p, err := o.dir.schema.Lookup(name)
 		item, ok := v.stored(p.ID)
 		if err != nil || !ok {
 			continue
 		}
-		h, err := held(p, item)
+		stored, err := storedProperty(p, item)
 		if err != nil {
 			return nil, o.dir.wrap("Get", o.ADsPath(), err)
 		}
-		out = append(out, h)
+		out = append(out, stored)
 	}
 	return out, nil
 }
 
 func labelOf(id metabase.ID) string { return schema.Prop{ID: id}.Label() }
 
-func held(p schema.Prop, item metabase.Property) (Held, error) {
+func storedProperty(p schema.Prop, item metabase.Property) (StoredProperty, error) {
 	p = typed(p, item.Value.Type(), nil)
-	h := Held{Name: p.Label(), Syntax: syntax(p)}
+	stored := StoredProperty{Name: p.Label(), Syntax: syntax(p)}
 	if item.Value.Type() == metabase.ExpandSZType {
-		h.Syntax = "ExpandSz"
+		stored.Syntax = "ExpandSz"
 	}
 	if p.Syntax != schema.IPList {
-		h.Value = native(p, item)
-		return h, nil
+		stored.Value = native(p, item)
+		return stored, nil
 	}
 	list, err := ipListOf(p, item.Value)
-	h.Value = list
-	return h, err
+	stored.Value = list
+	return stored, err
 }
 
 // ClassAt gives the class that a new key at an ADsPath has by its place, IIsObject

@@ -116,9 +116,9 @@ func (o *Object) lookAnew(ctx context.Context) (view, error) {
 // stored is what the key itself holds.
 func (v view) stored(id metabase.ID) (metabase.Property, bool) { return find(v.Stored, id) }
 
-// holds is what holds for the key, which need not exist yet: stored, inherited,
+// effective is what holds for the key, which need not exist yet: stored, inherited,
 // or the schema's default.
-func (v view) holds(id metabase.ID) (metabase.Property, bool) {
+func (v view) effective(id metabase.ID) (metabase.Property, bool) {
 	if item, ok := v.stored(id); ok {
 		return item, true
 	}

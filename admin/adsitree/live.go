@@ -29,7 +29,7 @@ func (t *Tree) Backups(ctx context.Context) (out []adsi.Backup, err error) {
 	return out, err
 }
 
-var errNotTried = errors.New("a dry run of a script does not go through it: use --dry-run of mb restore or mb import")
+var errNotTried = errors.New("a dry run cannot try it in a script: use mb restore --dry-run or mb import --dry-run")
 
 // Restore implements adsi.Backups.
 func (t *Tree) Restore(ctx context.Context, name string, version int, password string) error {

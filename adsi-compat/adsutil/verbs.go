@@ -75,12 +75,12 @@ func (c *call) get() error {
 	if err != nil {
 		return err
 	}
-	h, ok, err := o.StoredHere(c.ctx, name)
+	p, ok, err := o.StoredHere(c.ctx, name)
 	if err == nil && !ok {
 		err = notSet(o, name)
 	}
 	if err == nil {
-		c.show(h)
+		c.show(p)
 	}
 	return err
 }
@@ -91,15 +91,15 @@ func notSet(o *adsi.Object, name string) error {
 }
 
 // show prints a property in adsutil's form.
-func (c *call) show(h adsi.Held) {
-	head := fmt.Sprintf("%-32s: (%s) ", h.Name, strings.ToUpper(h.Syntax))
+func (c *call) show(p adsi.StoredProperty) {
+	head := fmt.Sprintf("%-32s: (%s) ", p.Name, strings.ToUpper(p.Syntax))
 	items := func(about string, list []string) {
 		c.printf("%s%s(%d Items)\n", head, about, len(list))
 		for _, item := range list {
 			c.printf("  \"%s\"\n", item)
 		}
 	}
-	switch v := h.Value.(type) {
+	switch v := p.Value.(type) {
 	case string:
 		c.printf("%s\"%s\"\n", head, v)
 	case bool:
@@ -144,9 +144,9 @@ func (c *call) set() error {
 	if err != nil {
 		return err
 	}
-	h, ok, err := o.StoredHere(c.ctx, name)
+	stored, ok, err := o.StoredHere(c.ctx, name)
 	if err == nil && ok {
-		c.show(h)
+		c.show(stored)
 	}
 	return err
 }
@@ -219,8 +219,8 @@ func (c *call) list(o *adsi.Object, keysOnly, deep bool) error {
 		if err != nil {
 			return err
 		}
-		for _, h := range all {
-			c.show(h)
+		for _, stored := range all {
+			c.show(stored)
 		}
 	}
 	children, err := o.Children(c.ctx, "")

@@ -51,14 +51,14 @@ func (h *host) backup(vm *lua.LState, o *adsi.Object) int {
 	case nextVersion:
 	case highestVersion: // takes the place of the newest
 		all, err := b.Backups(h.ctx)
-		check(vm, o.Failed("Backup", err))
+		check(vm, o.Finish("Backup", err))
 		old = newest(all, name)
 	default:
 		vm.RaiseError("Backup: versions are counted here: give MD_BACKUP_NEXT_VERSION (0x80070057)")
 	}
-	check(vm, o.Failed("Backup", b.Backup(h.ctx, name, password)))
+	check(vm, o.Finish("Backup", b.Backup(h.ctx, name, password)))
 	for _, f := range old {
-		check(vm, o.Failed("Backup", b.DeleteBackup(h.ctx, f.Name, f.Version)))
+		check(vm, o.Finish("Backup", b.DeleteBackup(h.ctx, f.Name, f.Version)))
 	}
 	return 0
 }
@@ -87,7 +87,7 @@ func (h *host) restore(vm *lua.LState, o *adsi.Object) int {
 	password, name, version := backupArgs(vm, vm.GetTop() > 4)
 	b, err := o.Backups("Restore")
 	check(vm, err)
-	check(vm, o.Failed("Restore", b.Restore(h.ctx, name, ofVersion(version), password)))
+	check(vm, o.Finish("Restore", b.Restore(h.ctx, name, ofVersion(version), password)))
 	return 0
 }
 
@@ -98,7 +98,7 @@ func (h *host) enumBackups(vm *lua.LState, o *adsi.Object) int {
 	b, err := o.Backups("EnumBackups")
 	check(vm, err)
 	all, err := b.Backups(h.ctx)
-	check(vm, o.Failed("EnumBackups", err))
+	check(vm, o.Finish("EnumBackups", err))
 	if name != "" {
 		all = slices.DeleteFunc(all, func(b adsi.Backup) bool { return !strings.EqualFold(b.Name, name) })
 	}
@@ -116,7 +116,7 @@ func (h *host) deleteBackup(vm *lua.LState, o *adsi.Object) int {
 	_, name, version := backupArgs(vm, false)
 	b, err := o.Backups("DeleteBackup")
 	check(vm, err)
-	check(vm, o.Failed("DeleteBackup", b.DeleteBackup(h.ctx, name, ofVersion(version))))
+	check(vm, o.Finish("DeleteBackup", b.DeleteBackup(h.ctx, name, ofVersion(version))))
 	return 0
 }
 
@@ -139,8 +139,8 @@ func (h *host) export(vm *lua.LState, o *adsi.Object) int {
 	path, err := h.dir.Path(h.ctx, vm.CheckString(4))
 	check(vm, err)
 	xml, err := f.Export(h.ctx, path, flags&fileInherited != 0, flags&fileNodeOnly != 0)
-	check(vm, o.Failed("Export", err))
-	check(vm, o.Failed("Export", os.WriteFile(name, xml, 0o600)))
+	check(vm, o.Finish("Export", err))
+	check(vm, o.Finish("Export", os.WriteFile(name, xml, 0o600)))
 	return 0
 }
 
@@ -154,12 +154,12 @@ func (h *host) importFile(vm *lua.LState, o *adsi.Object) int {
 	to, err := h.dir.Path(h.ctx, vm.OptString(5, from))
 	check(vm, err)
 	xml, err := os.ReadFile(name)
-	check(vm, o.Failed("Import", err))
+	check(vm, o.Finish("Import", err))
 	at := ""
 	if !strings.EqualFold(from, to) {
 		at = to
 	}
-	check(vm, o.Failed("Import", f.Import(h.ctx, xml, at, flags&fileMerge != 0, flags&fileNodeOnly != 0)))
+	check(vm, o.Finish("Import", f.Import(h.ctx, xml, at, flags&fileMerge != 0, flags&fileNodeOnly != 0)))
 	return 0
 }
 
@@ -168,7 +168,7 @@ func (h *host) waiting(vm *lua.LState, o *adsi.Object, op string) (queued, held 
 	live, site, err := o.Live(op)
 	check(vm, err)
 	queued, held, err = live.Waiting(h.ctx, site)
-	check(vm, o.Failed(op, err))
+	check(vm, o.Finish(op, err))
 	return queued, held
 }
 
@@ -177,7 +177,7 @@ func (h *host) sessions(vm *lua.LState, o *adsi.Object, op string) []lua.LValue 
 	live, site, err := o.Live(op)
 	check(vm, err)
 	list, err := live.Sessions(h.ctx, site)
-	check(vm, o.Failed(op, err))
+	check(vm, o.Finish(op, err))
 	out := make([]lua.LValue, len(list))
 	for i, s := range list {
 		out[i] = h.record(vm, false, map[string]any{
@@ -197,7 +197,7 @@ func (h *host) sessions(vm *lua.LState, o *adsi.Object, op string) []lua.LValue 
 func (h *host) endSessions(vm *lua.LState, o *adsi.Object, id string) {
 	live, site, err := o.Live("Terminate")
 	check(vm, err)
-	check(vm, o.Failed("Terminate", live.EndSession(h.ctx, site, id)))
+	check(vm, o.Finish("Terminate", live.EndSession(h.ctx, site, id)))
 }
 
 // invoke is Invoke(method, ...) of .NET.
@@ -205,7 +205,7 @@ func (h *host) invoke(vm *lua.LState, o *adsi.Object) int {
 	name := vm.CheckString(2)
 	m, ok := h.methods[canonical(name)]
 	if !ok {
-		check(vm, o.Failed("Invoke", errors.New("there is no method "+name+adsi.Suggest(name, memberNames))))
+		check(vm, o.Finish("Invoke", errors.New("there is no method "+name+adsi.Suggest(name, memberNames))))
 	}
 	top := vm.GetTop()
 	vm.Push(m)
