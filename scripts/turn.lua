@@ -11,13 +11,31 @@ local function find(name)
   if not tostring(d):find("0x80070003", 1, true) then error(d, 0) end
 end
 
-local function grant(name, account)
-  local d = find(name)
-  if not d then
-    d = domains:Create("IIsSmtpDomain", name)
+-- the account as the domain's list spells it, nil where it is not in there
+local function named(d, account)
+  for _, name in ipairs(d and d.AuthTurnList or {}) do
+    if name:lower() == account:lower() then return name end
   end
+end
+
+-- local domains, by name: their mail is not held
+local kept
+
+local function isLocal(name)
+  if not kept then
+    kept = {[GetObject("IIS://LocalHost/SMTPSVC/" .. site).DefaultDomain:lower()] = true}
+    for _, d in ipairs(domain.list(tonumber(site))) do
+      kept[d.name:lower()] = d.kind ~= "remote" and not d.held
+    end
+  end
+  return kept[name:lower()]
+end
+
+local function grant(name, account)
+  if isLocal(name) then error(name .. " is a local domain: its mail is not held", 0) end
+  local d = find(name) or domains:Create("IIsSmtpDomain", name)
   d.RouteAction = bit.bor(d.RouteAction, 514)
-  d:PutEx(ADS_PROPERTY_APPEND, "AuthTurnList", {account})
+  if not named(d, account) then d:PutEx(ADS_PROPERTY_APPEND, "AuthTurnList", {account}) end
   d:SetInfo()
 end
 
@@ -25,7 +43,8 @@ if verb == "grant" and arg[4] then
   grant(arg[3], arg[4])
 elseif verb == "revoke" and arg[4] then
   local d = find(arg[3]) or error("there is no domain " .. arg[3], 0)
-  d:PutEx(ADS_PROPERTY_DELETE, "AuthTurnList", {arg[4]})
+  local account = named(d, arg[4]) or error(arg[4] .. " may not collect the mail of " .. d.Name .. " anyway", 0)
+  d:PutEx(ADS_PROPERTY_DELETE, "AuthTurnList", {account})
   d:SetInfo()
 elseif verb == "list" then
   for d in domains do

@@ -40,20 +40,22 @@ func hasNoAccount(v *metabase.View, n int, name string) bool {
 func (h handlers) domain(v *metabase.View, n int, p metabase.Path) api.Domain {
 	snap := v.Snapshot
 	action := settings.Action(h.number(snap, p, "RouteAction"))
+	isDefault := strings.EqualFold(p.Base(), canonicalDomain(h.text(snap, settings.SitePath(n), "DefaultDomain")))
+	standing := action.Standing(isDefault)
 	out := api.Domain{
-		Site: n, Name: p.Base(), RouteAction: action, Held: action.Has(settings.Hold),
+		Site: n, Name: p.Base(), RouteAction: action, Held: standing == mail.Held,
 		Relay: action.Has(settings.DomainRelay), Turn: append([]string{}, h.texts(snap, p, "AuthTurnList")...),
 		Etrn: append([]string{}, settings.DomainAt(snap, p).EtrnCallers()...),
 	}
 	switch {
-	case action.Has(settings.Default) || strings.EqualFold(p.Base(), canonicalDomain(h.text(snap, settings.SitePath(n), "DefaultDomain"))):
+	case action.Has(settings.Default) || isDefault:
 		out.Kind = "default"
+	case standing != mail.Local:
+		out.Kind = "remote"
 	case action.Has(settings.Alias):
 		out.Kind = "alias"
-	case action.Any(settings.Drop | settings.Deliver):
-		out.Kind = "local"
 	default:
-		out.Kind = "remote"
+		out.Kind = "local"
 	}
 	if action.Has(settings.SmartRoute) {
 		out.SmartHost = h.text(snap, p, "RouteActionString")
@@ -278,7 +280,7 @@ func (h handlers) turnOps(v *metabase.View, p metabase.Path, q api.TurnRequest) 
 		} else {
 			w.unset(p, "AuthTurnList")
 		}
-	case was.Kind != "remote":
+	case was.Kind != "remote" && !was.Held:
 		return nil, api.Refused(fmt.Sprintf("site %d: %s", q.Site, was.Name), "is a local domain: its mail is not held")
 	default:
 		if !has {

@@ -15,10 +15,13 @@ import (
 	"restante/admin/admintest"
 	"restante/admin/api"
 	"restante/engine/account"
+	"restante/engine/mail"
 	"restante/engine/queue"
+	"restante/engine/settings"
 	"restante/engine/site"
 	"restante/internal/deptest"
 	"restante/metabase"
+	"restante/metabase/schema"
 )
 
 // fakeEngine has one site, number 2, with a queue.
@@ -145,6 +148,56 @@ func TestSiteIsNotDeletedUnlessItsMailIsSafe(t *testing.T) {
 				t.Errorf("the queue was emptied %d times", tt.q.deletes)
 			}
 		})
+	}
+}
+
+// One decision says what a held domain is: for what is shown of it, for grants, and
+// for its mail.
+func TestHeldDomains(t *testing.T) {
+	tests := []struct {
+		name    string
+		action  settings.Action
+		kind    string
+		held    bool
+		refused api.Kind // what a grant is
+	}{
+		{"hold.example", settings.Hold, "remote", true, ""},
+		{"turn.example", settings.Hold | settings.SmartRoute, "remote", true, ""},
+		{"plain.example", 0, "remote", false, ""},
+		{"alias.example", settings.Alias, "alias", false, api.KindRefused},
+		{"drop.example", settings.Drop, "local", false, api.KindRefused},
+		{"local.example", settings.Deliver, "local", false, api.KindRefused},
+		{"default.example", settings.Default, "default", false, api.KindRefused},
+		{"heldalias.example", settings.Alias | settings.Hold, "remote", true, ""},
+		{"helddrop.example", settings.Drop | settings.Hold, "remote", true, ""},
+		{"heldlocal.example", settings.Deliver | settings.Hold, "remote", true, ""},
+		{"helddefault.example", settings.Default | settings.Hold, "default", true, ""},
+	}
+	d, store := admintest.New(t, &fakeEngine{})
+	Register(d)
+	c := d.Direct(admintest.Admin())
+	for _, tt := range tests {
+		p := settings.DomainPath(1, tt.name)
+		action, err := schema.IIS().Lookup("RouteAction")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Apply(t.Context(), metabase.Batch{Origin: metabase.FromSystem, Ops: []metabase.Op{
+			metabase.AddKey{Path: p, Class: "IIsSmtpDomain"}, metabase.Set{Path: p, Property: action.Item(metabase.DWord(uint32(tt.action)))},
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		is, _, err := api.DomainShow.Call(t.Context(), c, api.DomainRequest{Site: 1, Name: tt.name})
+		if err != nil || is.Kind != tt.kind || is.Held != tt.held {
+			t.Errorf("%s: %s, held %v, %v", tt.name, is.Kind, is.Held, err)
+		}
+		standing := settings.Unchecked(store.Snapshot(), 1).Standing(mail.Domain(tt.name))
+		if (standing == mail.Held) != tt.held || (standing == mail.Local) != (tt.refused != "") {
+			t.Errorf("%s: its mail is %v", tt.name, standing)
+		}
+		if got := admintest.Kind(t, c, api.TurnSet, api.TurnRequest{Site: 1, Domain: tt.name, Account: "joe"}); got != tt.refused {
+			t.Errorf("%s: a grant gives %q, want %q", tt.name, got, tt.refused)
+		}
 	}
 }
 

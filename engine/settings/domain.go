@@ -109,7 +109,7 @@ func (s *Site) domain(path metabase.Path) Domain {
 		return Domain{Name: string(s.DefaultDomain), Standing: mail.Local, RouteAction: Default, Relay: s.Relay}
 	}
 	d := DomainAt(s.snap, path)
-	d.Standing = s.standing(d.Name, d.RouteAction)
+	d.Standing = d.RouteAction.Standing(s.isDefault(d.Name))
 	return d
 }
 
@@ -121,19 +121,21 @@ func DomainAt(snap metabase.Snapshot, path metabase.Path) Domain {
 	if key, ok := snap.Key(path); ok {
 		d.Name, d.Path = key.Path.Base(), key.Path
 	}
-	if d.RouteAction.Has(Hold) {
-		d.Standing = mail.Held
+	if standing := d.RouteAction.Standing(false); standing == mail.Held {
+		d.Standing = standing
 	}
 	return d
 }
 
-// standing derives a standing from an action: Held comes before Local, and
-// Local before Relayed.
-func (s *Site) standing(name string, a Action) mail.Standing {
+func (s *Site) isDefault(name string) bool { return strings.EqualFold(name, string(s.DefaultDomain)) }
+
+// Standing derives the standing of a domain from its action: Held comes before
+// Local, and Local before Relayed. The default domain is local without an action.
+func (a Action) Standing(isDefault bool) mail.Standing {
 	switch {
 	case a.Has(Hold):
 		return mail.Held
-	case a.Any(localActions) || strings.EqualFold(name, string(s.DefaultDomain)):
+	case a.Any(localActions) || isDefault:
 		return mail.Local
 	case a.Has(DomainRelay):
 		return mail.Relayed
@@ -150,7 +152,7 @@ func (s *Site) Standing(name mail.Domain) mail.Standing {
 	case path == "":
 		return mail.Local
 	}
-	return s.standing(path.Base(), Action(newReader(s.snap, path).number(RouteAction)))
+	return Action(newReader(s.snap, path).number(RouteAction)).Standing(s.isDefault(path.Base()))
 }
 
 // Reasons gives properties as they hold for a domain, at its key where it has
