@@ -264,5 +264,11 @@ func (t *Tree) ApplyLines(ctx context.Context, lines []api.Line) (api.Applied, e
 // DryRun reports whether nothing is changed.
 func (t *Tree) DryRun() bool { return t.dryRun }
 
-// InTransaction reports whether a transaction is open.
-func (t *Tree) InTransaction() bool { return t.open != nil }
+// OwnChange says why a change that is no batch may not be made now. Within a
+// transaction it would be made at once, and stay when the transaction fails.
+func (t *Tree) OwnChange() error {
+	if t.open != nil {
+		return errors.New("is a change of its own: it cannot be in a transaction")
+	}
+	return nil
+}

@@ -13,8 +13,8 @@ import (
 
 // Backup implements adsi.Backups.
 func (t *Tree) Backup(ctx context.Context, name, password string) error {
-	if t.dryRun {
-		return nil
+	if err := t.OwnChange(); err != nil || t.dryRun {
+		return err
 	}
 	_, _, err := api.MbBackup.Call(ctx, t.conn, api.BackupRequest{Name: name, Password: password})
 	return err
@@ -31,10 +31,18 @@ func (t *Tree) Backups(ctx context.Context) (out []adsi.Backup, err error) {
 
 var errNotTried = errors.New("a dry run cannot try it in a script: use mb restore --dry-run or mb import --dry-run")
 
-// Restore implements adsi.Backups.
-func (t *Tree) Restore(ctx context.Context, name string, version int, password string) error {
+// mayReplace says why a Restore or an Import may not be made now.
+func (t *Tree) mayReplace() error {
 	if t.dryRun {
 		return errNotTried
+	}
+	return t.OwnChange()
+}
+
+// Restore implements adsi.Backups.
+func (t *Tree) Restore(ctx context.Context, name string, version int, password string) error {
+	if err := t.mayReplace(); err != nil {
+		return err
 	}
 	_, _, err := api.MbRestore.Call(ctx, t.conn, api.RestoreRequest{Name: name, Version: version, Password: password})
 	return err
@@ -42,8 +50,8 @@ func (t *Tree) Restore(ctx context.Context, name string, version int, password s
 
 // DeleteBackup implements adsi.Backups.
 func (t *Tree) DeleteBackup(ctx context.Context, name string, version int) error {
-	if t.dryRun {
-		return nil
+	if err := t.OwnChange(); err != nil || t.dryRun {
+		return err
 	}
 	_, _, err := api.MbDeleteBackup.Call(ctx, t.conn, api.DeleteRequest{Name: name, Version: version})
 	return err
@@ -57,8 +65,8 @@ func (t *Tree) Export(ctx context.Context, path string, inherited, nodeOnly bool
 
 // Import implements adsi.Files.
 func (t *Tree) Import(ctx context.Context, xml []byte, at string, merge, nodeOnly bool) error {
-	if t.dryRun {
-		return errNotTried
+	if err := t.mayReplace(); err != nil {
+		return err
 	}
 	_, _, err := api.MbImport.Call(ctx, t.conn, api.ImportRequest{XML: xml, At: at, Merge: merge, NodeOnly: nodeOnly, Brief: true})
 	return err
@@ -78,8 +86,8 @@ func (t *Tree) Sessions(ctx context.Context, site int) (out []adsi.Session, err 
 
 // EndSession implements adsi.Live.
 func (t *Tree) EndSession(ctx context.Context, site int, id string) error {
-	if t.dryRun {
-		return nil
+	if err := t.OwnChange(); err != nil || t.dryRun {
+		return err
 	}
 	_, _, err := api.EndSession.Call(ctx, t.conn, api.EndRequest{Site: site, ID: id, All: id == ""})
 	return marked(err)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"restante/admin/api"
@@ -125,4 +126,46 @@ func plain(k adsi.Key) string {
 		text += fmt.Sprint(items)
 	}
 	return text
+}
+
+// What is no batch is refused within a transaction, and so leaves nothing when that
+// fails.
+func TestATransactionTakesOnlyBatches(t *testing.T) {
+	conn, store := fixture(t)
+	tr, ctx := New(conn("user:boss"), api.Terms{}), t.Context()
+	if err := tr.Backup(ctx, "kept", ""); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, store, metabase.Set{Path: p1, Property: metabase.Property{ID: 61600, Value: metabase.DWord(1)}})
+	xml, err := tr.Export(ctx, string(p1), false, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, store, metabase.Unset{Path: p1, ID: 61600})
+	before := store.Snapshot().Rev()
+	calls := map[string]func() error{
+		"Backup":       func() error { return tr.Backup(ctx, "new", "") },
+		"DeleteBackup": func() error { return tr.DeleteBackup(ctx, "kept", adsi.NewestBackup) },
+		"Restore":      func() error { return tr.Restore(ctx, "kept", adsi.NewestBackup, "") },
+		"Import":       func() error { return tr.Import(ctx, xml, "", true, false) },
+		"EndSession":   func() error { return tr.EndSession(ctx, 1, "") },
+	}
+	if err := tr.Begin(); err != nil {
+		t.Fatal(err)
+	}
+	for name, call := range calls {
+		if err := call(); err == nil || !strings.HasSuffix(err.Error(), "is a change of its own: it cannot be in a transaction") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	tr.Rollback()
+	list, err := tr.Backups(ctx)
+	if rev := store.Snapshot().Rev(); err != nil || rev != before || len(list) != 1 || list[0].Name != "kept" {
+		t.Errorf("revision %d, was %d; backups %v, %v", rev, before, list, err)
+	}
+	for _, name := range []string{"Import", "Restore", "DeleteBackup", "Backup"} {
+		if err := calls[name](); err != nil {
+			t.Errorf("%s after it: %v", name, err)
+		}
+	}
 }

@@ -36,6 +36,9 @@ type Function struct {
 	Fields, Answer []string
 	Many           bool
 
+	// Sandbox keeps the function from its caller's folders.
+	Sandbox bool
+
 	fixed    map[string]any // fields that the name says
 	octets   string         // the field of request or answer that is not text
 	folder   string         // the field that names a folder of the caller's
@@ -58,7 +61,7 @@ const (
 type Runner interface {
 	ApplyLines(ctx context.Context, lines []api.Line) (api.Applied, error)
 	DryRun() bool
-	InTransaction() bool
+	OwnChange() error // why a change that is no batch may not be made now
 }
 
 // Path is the function's name in a script.
@@ -107,8 +110,13 @@ func (f Function) prepare(run Runner, request []byte) ([]byte, error) {
 	case f.effect == tries && run.DryRun():
 		fields["dry_run"] = json.RawMessage("true")
 	}
-	if (f.effect == changes || f.effect == tries && !dry) && run.InTransaction() {
-		return nil, errors.New("is a change of its own: it cannot be in a transaction")
+	if f.effect == changes || f.effect == tries && !dry {
+		if err := run.OwnChange(); err != nil {
+			return nil, err
+		}
+	}
+	if _, named := fields[f.folder]; named && f.Sandbox {
+		return nil, fmt.Errorf("%s: --sandbox keeps the script from folders", f.folder)
 	}
 	raw, err := json.Marshal(fields)
 	if err == nil && f.folder != "" {

@@ -4,12 +4,18 @@ package scriptcalls
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"restante/admin/admintest"
 	"restante/admin/api"
+	"restante/admin/queues"
+	"restante/admin/sites"
 	"restante/admin/tree"
 	"restante/internal/deptest"
 	"restante/metabase"
@@ -30,8 +36,13 @@ type runner struct {
 	lines     []string
 }
 
-func (r *runner) DryRun() bool        { return r.dry }
-func (r *runner) InTransaction() bool { return r.open }
+func (r *runner) DryRun() bool { return r.dry }
+func (r *runner) OwnChange() error {
+	if r.open {
+		return errors.New("is in a transaction")
+	}
+	return nil
+}
 func (r *runner) ApplyLines(_ context.Context, lines []api.Line) (api.Applied, error) {
 	for _, l := range lines {
 		r.lines = append(r.lines, strings.Join(l.Words, " "))
@@ -58,7 +69,7 @@ func TestEffects(t *testing.T) {
 		{"metabase.set", `{"words":["a","b","1"]}`, true, true, "set a b 1"},
 		{"metabase.apply", `{"lines":[{"words":["rm","a"]}]}`, false, false, "rm a"},
 		{"metabase.revert", revert + `}`, true, true, `"dry_run":true`},
-		{"metabase.revert", revert + `}`, false, true, "metabase revert: is a change of its own: it cannot be in a transaction (failed)"},
+		{"metabase.revert", revert + `}`, false, true, "metabase revert: is in a transaction (failed)"},
 		{"metabase.revert", revert + `,"dry_run":true}`, false, true, `"dry_run":true`},
 		{"metabase.backup", `{"name":"x"}`, true, false, "metabase backup: cannot be tried: it has no dry run (failed)"},
 		{"metabase.backup", `{"nam":"x"}`, false, false, "metabase backup: there is no field nam: there are name, password (failed)"},
@@ -93,4 +104,38 @@ func find(t *testing.T, path string) Function {
 	}
 	t.Fatalf("there is no %s", path)
 	return Function{}
+}
+
+// In a sandbox a request that names a folder of the caller's is refused. A new function
+// with a field of such a name must say in the table that it is one.
+func TestSandbox(t *testing.T) {
+	d, _ := admintest.New(t, nil)
+	sites.Register(d)
+	queues.Register(d)
+	conn := d.Direct(admintest.Admin())
+	refused := []string{}
+	for _, f := range Functions() {
+		f.Sandbox = true
+		for _, field := range f.Fields {
+			if !slices.Contains([]string{"dir", "folder", "file", "export", "path"}, field) || f.Module == "metabase" || f.Path() == "site.create" {
+				continue
+			}
+			dir := filepath.Join(t.TempDir(), "out")
+			_, err := f.Call(t.Context(), conn, &runner{}, fmt.Appendf(nil, `{"site":2,%q:%q}`, field, dir))
+			if want := f.Module + " " + f.Name + ": " + field + ": --sandbox keeps the script from folders (failed)"; err == nil || err.Error() != want {
+				t.Errorf("%s: %v, want %s", f.Path(), err, want)
+			}
+			if _, err := os.Stat(dir); err == nil {
+				t.Errorf("%s has made the folder", f.Path())
+			}
+			refused = append(refused, f.Path())
+		}
+	}
+	if got := strings.Join(refused, " "); got != "site.delete queue.export queue.import" {
+		t.Errorf("functions with a folder: %s", got)
+	}
+	_, err := find(t, "site.delete").Call(t.Context(), conn, &runner{}, []byte(`{"site":9,"discard":true}`))
+	if err == nil || strings.Contains(err.Error(), "sandbox") {
+		t.Errorf("without a folder: %v", err)
+	}
 }

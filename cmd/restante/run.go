@@ -137,6 +137,7 @@ func runScript(ctx context.Context, conn api.Conn, tree *adsitree.Tree, s luahos
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it ran for more than %s", timeout))
 	defer cancel()
 	for _, f := range scriptcalls.Functions() {
+		f.Sandbox = s.Sandbox
 		s.Functions = append(s.Functions, luahost.Function{
 			Module: f.Module, Name: f.Name, Args: f.Args,
 			Call: func(ctx context.Context, request []byte) (json.RawMessage, error) {
