@@ -227,43 +227,54 @@ func remarkStopped(report *mbxml.Report, err error) error {
 	return admin.Stored{Err: rest}
 }
 
-// tellAddresses tells which sites of the file have an address that another site
-// has, too.
+// An ownedAddress is an address of a site.
+type ownedAddress struct {
+	site int
+	at   netip.AddrPort
+}
+
+// tellAddresses tells which sites of the file have an address that excludes
+// another one.
 func tellAddresses(next metabase.Snapshot, who api.Caller, report *mbxml.Report) {
-	owner := map[netip.AddrPort]int{}
+	byPort := map[uint16][]ownedAddress{}
 	for _, n := range settings.Numbers(next) {
 		site, err := settings.Load(next, n)
 		if err != nil {
 			continue // it cannot start, and says so itself
 		}
 		for _, b := range site.Bindings {
-			first, taken := owner[b.Addr]
-			if !taken || b.Addr.Port() == 0 {
-				owner[b.Addr] = n
-				continue
+			there := byPort[b.Addr.Port()]
+			byPort[b.Addr.Port()] = append(there, ownedAddress{n, b.Addr})
+			if i := slices.IndexFunc(there, func(o ownedAddress) bool { return settings.Exclude(b.Addr, o.at) }); i >= 0 {
+				tellAddress(next, who, report, ownedAddress{n, b.Addr}, there[i])
 			}
-			tellAddress(next, who, report, n, first, b.Addr)
 		}
 	}
 }
 
 // tellAddress remarks it of the site that the file names, of the second one
 // where it names both.
-func tellAddress(next metabase.Snapshot, who api.Caller, report *mbxml.Report, n, other int, addr netip.AddrPort) {
-	line, _ := report.Line(settings.SitePath(n), settings.ServerBindings)
+func tellAddress(next metabase.Snapshot, who api.Caller, report *mbxml.Report, one, other ownedAddress) {
+	line, _ := report.Line(settings.SitePath(one.site), settings.ServerBindings)
 	if line == 0 {
-		n, other = other, n
-		line, _ = report.Line(settings.SitePath(n), settings.ServerBindings)
+		one, other = other, one
+		line, _ = report.Line(settings.SitePath(one.site), settings.ServerBindings)
 	}
 	if line == 0 {
 		return // both were there before
 	}
-	name := "site " + strconv.Itoa(other)
-	if !next.Allows(who.Who, settings.SitePath(other), metabase.Read) {
+	name, what := "site "+strconv.Itoa(other.site), "only one will start"
+	switch {
+	case one.site == other.site:
+		name, what = "the same site", "it will not start"
+	case !next.Allows(who.Who, settings.SitePath(other.site), metabase.Read):
 		name = "another site"
 	}
+	text := fmt.Sprintf("the same address as %s, %s; %s", name, other.at, what)
+	if one.at != other.at {
+		text = fmt.Sprintf("%s excludes %s of %s; %s", one.at, other.at, name, what)
+	}
 	report.Remarks = append(report.Remarks, mbxml.Remark{
-		Verdict: mbxml.Decision, Line: line, Path: settings.SitePath(n), Property: "ServerBindings",
-		Text: fmt.Sprintf("the same address as %s, %s; only one will start", name, addr),
+		Verdict: mbxml.Decision, Line: line, Path: settings.SitePath(one.site), Property: "ServerBindings", Text: text,
 	})
 }

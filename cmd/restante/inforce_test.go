@@ -59,7 +59,7 @@ func serveHere(t *testing.T) *served {
 		if !lines.Scan() {
 			t.Fatalf("serve ended: %v", lines.Err())
 		}
-		if strings.HasPrefix(lines.Text(), "ready") {
+		if strings.HasPrefix(lines.Text(), "ready: ") {
 			break
 		}
 	}

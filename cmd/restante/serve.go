@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +27,6 @@ import (
 	"restante/admin"
 	"restante/admin/api"
 	"restante/admin/rpc"
-	"restante/cmd/restante/internal/visible"
 	"restante/engine"
 	"restante/engine/mail"
 	"restante/engine/settings"
@@ -52,7 +50,9 @@ func (c *cli) serveCommand() *urfave.Command {
 	return &urfave.Command{
 		Name: "serve", Usage: "run the service in the foreground",
 		Description: "In an empty data folder, it first sets up site 1 with the given addresses, domain and name. Later these\n" +
-			"options are refused: use site bind and mb set. It prints a line for each site that started, and then ready.\n" +
+			"options are refused: use site bind and mb set.\n\n" +
+			"It prints a line for each site that started, and then ready: N of M sites run. Why a site does not run, or not\n" +
+			"as configured, is on standard error. Such a site is tried again, and has its line when it runs.\n" +
 			"SIGINT and SIGTERM stop it: callers get a grace time.\n\n" +
 			"Where root starts it on Linux, it runs as the user of --user, who may listen on ports below 1024 and has no\n" +
 			"other right of root. A new or empty data folder is given to that user; any other must be that user's. Without\n" +
@@ -158,7 +158,9 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) (err error) 
 	later.Store(e)
 	d := newAPI(h.store, engineAdapter{e}, data)
 	d.Audit = auditTo(log)
-	return c.runService(ctx, e, d, data, files.Local, log)
+	states := h.store.Watch(settings.Service)
+	defer states.Close()
+	return c.runService(ctx, e, d, states, files.Local, log)
 }
 
 // A laterEngine stands in for the engine, which needs the open store, while the
@@ -272,8 +274,8 @@ func auditTo(log *slog.Logger) func(context.Context, metabase.Refusal) {
 
 // runService runs the sites and serves the local socket until ctx ends or one of
 // the two fails. The socket takes that many connections. It returns when both have ended, and nil if ctx ended.
-func (c *cli) runService(ctx context.Context, e *engine.Engine, d *admin.API, data string, connections int, log *slog.Logger) error {
-	socket, err := rpc.Listen(data)
+func (c *cli) runService(ctx context.Context, e *engine.Engine, d *admin.API, states *metabase.Watch, connections int, log *slog.Logger) error {
+	socket, err := rpc.Listen(d.Env.Data)
 	if err != nil {
 		return err
 	}
@@ -286,7 +288,7 @@ func (c *cli) runService(ctx context.Context, e *engine.Engine, d *admin.API, da
 	both.Go(func() { defer cancel(); ends[1] = rpc.Serve(inner, socket, connections, log, d.Direct) })
 	select {
 	case <-e.Ready():
-		c.announceSites(e)
+		c.announce(inner, func() []siteState { return siteStates(e) }, states.C())
 	case <-inner.Done():
 	}
 	both.Wait()
@@ -294,29 +296,6 @@ func (c *cli) runService(ctx context.Context, e *engine.Engine, d *admin.API, da
 		return nil
 	}
 	return errors.Join(ends...)
-}
-
-// A startedSite is the JSON form of a site's line.
-type startedSite struct {
-	Site      int              `json:"site"`
-	Name      string           `json:"name"`
-	Listening []netip.AddrPort `json:"listening"`
-}
-
-// announceSites prints a line for each site that started, and then ready. A
-// closed standard output does not stop the service.
-func (c *cli) announceSites(e *engine.Engine) {
-	for _, site := range e.Sites() {
-		if len(site.Listening) > 0 {
-			_ = c.answerOwn(startedSite{site.Number, site.Name, site.Listening}, func(w table) {
-				w.printf("site %d %q started on %s\n", site.Number, site.Name, addresses(site.Listening, ", "))
-			})
-		}
-		if site.Why != "" {
-			fmt.Fprintf(c.err, "restante: serve: site %d: %s\n", site.Number, visible.Line(site.Why))
-		}
-	}
-	_ = c.answerOwn(map[string]bool{"ready": true}, func(w table) { w.printf("ready\n") })
 }
 
 // An engineAdapter is the engine with the queues as the API names them.

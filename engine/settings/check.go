@@ -188,37 +188,56 @@ func addressesOf(snap metabase.Snapshot, n int) map[netip.AddrPort]metabase.ID {
 	return out
 }
 
-// checkAddresses refuses an address that a change gives to a site while another
-// one has it or gets it at the start: one of the two could not start. Two sites
-// can have one address by turns if one of them has ServerAutoStart false.
+// Exclude reports whether only one of two addresses can be listened on at a time.
+// All addresses of a port are IPv6's unspecified address, IPv4's are 0.0.0.0.
+func Exclude(a, b netip.AddrPort) bool {
+	return a.Port() == b.Port() && a.Port() != 0 && (includes(a.Addr(), b.Addr()) || includes(b.Addr(), a.Addr()))
+}
+
+func includes(a, b netip.Addr) bool {
+	return a == b || a.IsUnspecified() && (a.Is6() || b.Is4())
+}
+
+// A siteAddress is an address that a site stores.
+type siteAddress struct {
+	site int
+	id   metabase.ID
+	at   netip.AddrPort
+}
+
+// checkAddresses refuses an address that a change gives to a site while it
+// excludes one that a site has or gets at the start: only one of the two could
+// be listened on. Two sites can have one address by turns if one of them has
+// ServerAutoStart false.
 func checkAddresses(c metabase.Change, sites []int) (problems []metabase.Problem) {
 	if c.Batch != nil && (c.Batch.Actor == "" || c.Batch.Origin == metabase.FromImport) {
 		return nil // an import or a roll-back is not refused for this: the state of the site shows it
 	}
-	added := map[int]map[netip.AddrPort]metabase.ID{}
+	added := map[siteAddress]bool{}
 	for _, n := range sites {
-		if list := addedAddresses(c, n); len(list) > 0 {
-			added[n] = list
+		for at, id := range addedAddresses(c, n) {
+			added[siteAddress{n, id, at}] = true
 		}
 	}
 	if len(added) == 0 {
 		return nil
 	}
-	first := map[netip.AddrPort]int{}
+	byPort := map[uint16][]siteAddress{}
 	for _, n := range Numbers(c.New) {
 		if !listens(c.New, n) {
 			continue
 		}
-		for _, at := range slices.SortedFunc(maps.Keys(addressesOf(c.New, n)), netip.AddrPort.Compare) {
-			other, twice := first[at]
-			if !twice {
-				first[at] = n
-				continue
-			}
-			if id, ok := added[n][at]; ok {
-				problems = append(problems, taken(n, id, at, other))
-			} else if id, ok := added[other][at]; ok {
-				problems = append(problems, taken(other, id, at, n))
+		mine := addressesOf(c.New, n)
+		for _, at := range slices.SortedFunc(maps.Keys(mine), netip.AddrPort.Compare) {
+			one, there := siteAddress{n, mine[at], at}, byPort[at.Port()]
+			byPort[at.Port()] = append(there, one)
+			i := slices.IndexFunc(there, func(o siteAddress) bool { return Exclude(at, o.at) && (added[one] || added[o]) })
+			switch {
+			case i < 0:
+			case added[one]:
+				problems = append(problems, taken(one, there[i]))
+			default:
+				problems = append(problems, taken(there[i], one))
 			}
 		}
 	}
@@ -275,10 +294,18 @@ func addedAddresses(c metabase.Change, n int) map[netip.AddrPort]metabase.ID {
 	return now
 }
 
-func taken(n int, id metabase.ID, at netip.AddrPort, other int) metabase.Problem {
-	p := problem(SitePath(n), id, invalid(
-		"%s is an address of site %d; name another, or set ServerAutoStart false at one of the two and have them take turns", at, other))
-	p.Other = SitePath(other)
+// taken is the problem of an address that excludes other.
+func taken(one, other siteAddress) metabase.Problem {
+	what := one.at.String()
+	if one.at != other.at {
+		what = fmt.Sprintf("%s excludes %s, which", one.at, other.at)
+	}
+	if one.site == other.site {
+		return problem(SitePath(one.site), one.id, invalid("%s is an address of this site, too; keep one of the two", what))
+	}
+	p := problem(SitePath(one.site), one.id, invalid(
+		"%s is an address of site %d; name another, or set ServerAutoStart false at one of the two and have them take turns", what, other.site))
+	p.Other = SitePath(other.site)
 	return p
 }
 

@@ -239,6 +239,9 @@ func TestFoldersElsewhere(t *testing.T) {
 func TestAddressesApart(t *testing.T) {
 	tr := newTwoSites(t)
 	const no = ": 127.0.0.1:2525 is an address of site 1; name another, or set ServerAutoStart false at one of the two and have them take turns"
+	excludes := func(one, other string) string {
+		return strings.Replace(no, "127.0.0.1:2525", one+" excludes "+other+", which", 1)
+	}
 	copied := []metabase.Op{metabase.Copy{From: SitePath(2), To: SitePath(3)}, set(t, SitePath(3), "QueueDirectory", "q3")}
 	tests := []struct {
 		name string
@@ -249,6 +252,15 @@ func TestAddressesApart(t *testing.T) {
 		{"the first to the second's", []metabase.Op{bind(t, 1, ":2527", "127.0.0.1:2526")}, []string{
 			"/LM/SMTPSVC/1: ServerBindings" + strings.NewReplacer("2525", "2526", "site 1", "site 2").Replace(no)}},
 		{"for ATRN", []metabase.Op{set(t, SitePath(2), "AtrnBindings", "127.0.0.1:2525")}, []string{"/LM/SMTPSVC/2: AtrnBindings" + no}},
+		{"all of a port of which another has one", []metabase.Op{bind(t, 2, ":2525")}, []string{"/LM/SMTPSVC/2: ServerBindings" + excludes("[::]:2525", "127.0.0.1:2525")}},
+		{"all of IPv4", []metabase.Op{bind(t, 1, "0.0.0.0:2526")}, []string{
+			"/LM/SMTPSVC/1: ServerBindings" + strings.Replace(excludes("0.0.0.0:2526", "127.0.0.1:2526"), "site 1", "site 2", 1)}},
+		{"one of a port of which another has all", []metabase.Op{bind(t, 1, ":2530"), set(t, SitePath(2), "SecureBindings", "[::1]:2530"), set(t, SitePath(2), "TlsCertificateFile", "tls/cert.pem")},
+			[]string{"/LM/SMTPSVC/2: SecureBindings" + excludes("[::1]:2530", "[::]:2530")}},
+		{"all of a port at one site", []metabase.Op{bind(t, 2, "127.0.0.9:2540", ":2540")}, []string{
+			"/LM/SMTPSVC/2: ServerBindings: [::]:2540 excludes 127.0.0.9:2540, which is an address of this site, too; keep one of the two"}},
+		{"all of IPv4 beside one of IPv6", []metabase.Op{bind(t, 1, "0.0.0.0:2530"), bind(t, 2, "[::1]:2530")}, nil},
+		{"two of a port", []metabase.Op{bind(t, 1, "127.0.0.1:2530"), bind(t, 2, "127.0.0.2:2530", "[::1]:2530")}, nil},
 		{"they change places", []metabase.Op{bind(t, 1, "127.0.0.1:2526"), bind(t, 2, "127.0.0.1:2525")}, nil},
 		{"one that does not start by itself", []metabase.Op{set(t, SitePath(2), "ServerAutoStart", "false"), bind(t, 2, "127.0.0.1:2525")}, nil},
 		{"any port", []metabase.Op{bind(t, 1, "127.0.0.1:0"), bind(t, 2, "127.0.0.1:0")}, nil},

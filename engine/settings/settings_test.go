@@ -507,9 +507,10 @@ func TestRefused(t *testing.T) {
 		ops  func(t *testing.T) []metabase.Op
 		want []string
 	}{
-		{"two problems at once", func(t *testing.T) []metabase.Op {
+		{"several problems at once", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{set(t, site, "MaxSessionSize", "1000"), set(t, site, "ServerBindings", ":25", "0.0.0.0:25", "[::]:25")}
 		}, []string{
+			"/LM/SMTPSVC/1: ServerBindings: [::]:25 excludes 0.0.0.0:25, which is an address of this site, too; keep one of the two",
 			"/LM/SMTPSVC/1: MaxSessionSize: 1000 bytes are less than MaxMessageSize, which is 33554432: no such message could come",
 			"/LM/SMTPSVC/1: ServerBindings: [::]:25: is there already, as :25:",
 		}},
