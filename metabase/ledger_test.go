@@ -22,6 +22,8 @@ type ledger struct {
 	moves map[Rev]tree.Move // of those
 	void  map[Rev]bool      // revisions that are taken back
 	kept  map[Rev][]name    // what a revision without a time to be confirmed took over
+	timed map[Rev]bool      // revisions that were to be confirmed, and were not
+	torn  map[Path]bool     // keys that were moved, whose parts are with another path now
 }
 
 // A name is a key's path, and a property's ID or 0.
@@ -38,7 +40,7 @@ type entryOf struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{map[name][]entryOf{{Root, 0}: {{there: true}}}, map[Rev]time.Time{}, map[Rev]tree.Move{}, map[Rev]bool{}, map[Rev][]name{}}
+	return &ledger{map[name][]entryOf{{Root, 0}: {{there: true}}}, map[Rev]time.Time{}, map[Rev]tree.Move{}, map[Rev]bool{}, map[Rev][]name{}, map[Rev]bool{}, map[Path]bool{}}
 }
 
 func (l *ledger) clone() *ledger {
@@ -46,7 +48,7 @@ func (l *ledger) clone() *ledger {
 	for n, list := range l.parts {
 		parts[n] = slices.Clone(list)
 	}
-	return &ledger{parts, maps.Clone(l.until), maps.Clone(l.moves), maps.Clone(l.void), maps.Clone(l.kept)}
+	return &ledger{parts, maps.Clone(l.until), maps.Clone(l.moves), maps.Clone(l.void), maps.Clone(l.kept), maps.Clone(l.timed), maps.Clone(l.torn)}
 }
 
 func (l *ledger) get(n name) entryOf {
@@ -148,7 +150,7 @@ func (l *ledger) keyWaitsAbove(p Path) bool {
 func (l *ledger) apply(rev Rev, ops []Op, until time.Time) bool {
 	was, moves := l.keys(), maps.Clone(l.moves)
 	if !until.IsZero() {
-		l.until[rev] = until
+		l.until[rev], l.timed[rev] = until, true
 	}
 	for _, op := range ops {
 		if !l.one(rev, op, !until.IsZero()) {
@@ -297,6 +299,7 @@ func (l *ledger) carry(from, to Path) {
 	for _, n := range l.below(to) {
 		delete(l.parts, n)
 	}
+	l.torn[from], l.torn[to] = true, true
 	for _, n := range l.below(from) {
 		l.parts[name{to + n.path[len(from):], n.id}] = l.parts[n]
 		delete(l.parts, n)
@@ -369,7 +372,48 @@ func (l *ledger) confirm(rev Rev) {
 			l.settle(n, list[:i])
 		}
 	}
+	delete(l.timed, rev)
 	l.end(rev)
+}
+
+// confirmed gives n as it was before rev, without what was not confirmed; it is sure
+// where the history still has all of that, which begins at first, and the model, too.
+func (l *ledger) confirmed(n name, rev, first Rev) (was entryOf, sure bool) {
+	sure = true
+	for p := range n.path.Parents() {
+		if l.torn[p] {
+			return was, false
+		}
+	}
+	for _, w := range l.parts[n] {
+		switch {
+		case w.rev >= rev:
+		case l.timed[w.rev]:
+			sure = sure && w.rev >= first
+		default:
+			was, sure = w, true
+		}
+	}
+	return was, sure
+}
+
+// revert makes the changes of a revision that reverts one of those without a time.
+func (l *ledger) revert(rev Rev, lines []DiffLine) {
+	for _, d := range lines {
+		switch d.Kind {
+		case KeyAdded:
+			l.put(name{d.Path, 0}, entryOf{rev: rev, there: true})
+		case KeyRemoved:
+			l.remove(rev, d.Path)
+			continue
+		case PropertySet:
+			l.put(name{d.Path, d.ID}, entryOf{rev: rev, there: true, value: d.New.Value.Str()})
+		case PropertyUnset:
+			l.put(name{d.Path, d.ID}, entryOf{rev: rev})
+		}
+		l.need(d.Path, rev)
+	}
+	l.net(rev)
 }
 
 func (l *ledger) end(rev Rev) {

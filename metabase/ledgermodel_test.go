@@ -96,8 +96,10 @@ func (p *trial) step() {
 		p.pass(time.Duration(p.rnd.IntN(20)) * time.Second)
 	case n < 86:
 		p.confirm()
-	case n < 92:
+	case n < 90:
 		p.revert()
+	case n < 92:
+		p.revertOld()
 	case n < 96:
 		p.tell("kill")
 		p.s.Close()
@@ -274,6 +276,36 @@ func (p *trial) revert() {
 	}
 }
 
+// revertOld takes back what is confirmed, or was taken back. The model makes the
+// changes that the record lists, and looks whether a value is one that was confirmed.
+func (p *trial) revertOld() {
+	now := p.s.Snapshot().Rev()
+	first := p.s.Oldest() + 1
+	rev := first + Rev(p.rnd.IntN(int(now-first)+1))
+	old, err := p.s.Record(p.t.Context(), rev)
+	if _, pending := p.model.until[rev]; pending || err != nil || rev == 1 { // which gave the rights
+		return
+	}
+	got, err := p.s.Revert(p.t.Context(), rev, Root, Batch{})
+	p.tell("%d: revert of %d: %v", got, rev, err)
+	if err != nil || got == now {
+		return // that nothing happened, check sees
+	}
+	made, err := p.s.Record(p.t.Context(), got)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, l := range made.Changes {
+		if n := (name{l.Path, l.ID}); l.ID != 0 && old.Reverts == 0 {
+			if want, sure := p.model.confirmed(n, rev, first); sure && (want.there != (l.New != nil) || l.New != nil && want.value != l.New.Value.Str()) {
+				p.fail("the revert of %d makes %s %v of %v, confirmed was %+v", rev, n.path, n.id, l.New, want)
+			}
+		}
+	}
+	p.model.revert(got, made.Changes)
+	p.counts["revert of old"]++
+}
+
 func (p *trial) restore() {
 	if len(p.saved) == 0 {
 		return
@@ -292,7 +324,7 @@ func (p *trial) restore() {
 	next := p.model.clone()
 	was := next.keys()
 	if wait > 0 {
-		next.until[rev] = time.Now().Add(wait)
+		next.until[rev], next.timed[rev] = time.Now().Add(wait), true
 	}
 	next.replace(rev, b.tree)
 	want := next.guarded(next.moves, was)

@@ -14,7 +14,7 @@ import (
 )
 
 // Revert takes back what revision rev changed at and below a path, as a new
-// revision. It uses actor, comment and deadline of b and ignores its operations.
+// revision: it puts back what was there before and had not to be confirmed, or was. It uses actor, comment and deadline of b and ignores its operations.
 // Revert overwrites no later change: it does nothing, and the error is a *Refused
 // with a Conflict for each such key and property, which names the later revision.
 func (s *Store) Revert(ctx context.Context, rev Rev, below Path, b Batch) (Rev, error) {
@@ -54,12 +54,16 @@ func (s *Store) reverting(ctx context.Context, rev Rev, below Path, b Batch) (*r
 	if err != nil {
 		return nil, err
 	}
+	unsure, err := s.before(ctx, h, below)
+	if err != nil {
+		return nil, err
+	}
 	r.prepare = func(old *image, r *request) ([]Op, error) {
 		r.ends = nil
 		u, waits := old.unconfirmed.Find(rev)
 		if !waits {
 			ops, conflicts := s.undoOps(ctx, old.root, h.Deltas, below)
-			return ops, refuse(conflicts)
+			return ops, refuse(append(conflicts, unsure...))
 		}
 		if b.Confirm > 0 {
 			return nil, &Error{Op: "revert", Kind: Invalid, Err: fmt.Errorf("revision %d is not confirmed: revert it without a time to confirm", rev)}

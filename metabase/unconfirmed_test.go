@@ -145,6 +145,31 @@ func TestUnconfirmed(t *testing.T) {
 			}
 			return nil
 		}}}, was, nil},
+		{"a change on top is reverted in time", []step{pend(4, Set{"/A", num(1, 20)}), plain(Set{"/A", num(1, 30)}), revert(3, Root), has("1=15", true)}, was,
+			[]string{"/A: property 1: revision 3 has set it since"}},
+		{"a change on top is reverted later", []step{pend(4, Set{"/A", num(1, 20)}), plain(Set{"/A", num(1, 30)}), pass(5), revert(3, Root)}, was,
+			[]string{"/A: property 1: revision 3 has set it since"}},
+		{"two below, a change on top is reverted", []step{
+			pend(8, Set{"/A", num(1, 20)}), pend(4, Set{"/A", num(1, 25)}), pass(5), plain(Set{"/A", num(1, 30)}), revert(5, Root)}, was,
+			[]string{"/A: property 1: revision 5 has set it since"}},
+		{"the lower is confirmed, a change on top is reverted", []step{
+			pend(4, Set{"/A", num(1, 20)}), confirm(2), pend(4, Set{"/A", num(1, 25)}), plain(Set{"/A", num(1, 30)}), revert(4, Root)},
+			strings.Replace(was, "1=15", "1=20", 1), []string{"/A: property 1: revision 4 has set it since"}},
+		{"a value unset for a time, a change on top is reverted", []step{pend(4, Unset{"/A", 1}), plain(Set{"/A", num(1, 30)}), revert(3, Root)}, was,
+			[]string{"/A: property 1: revision 3 has set it since"}},
+		{"a new value, unset for good, which is reverted", []step{pend(4, Set{"/A", num(4, 20)}), plain(Unset{"/A", 4}), revert(3, Root)}, was,
+			[]string{"/A: property 4: revision 3 has set it since"}},
+		{"a key with what is not confirmed, removed, which is reverted", []step{pend(4, Set{"/A", num(1, 20)}), plain(Remove{"/A", true}), revert(3, Root)}, was,
+			[]string{"/A: property 1: revision 3 has set it since"}},
+		{"a key that is not confirmed, removed, which is reverted", []step{pend(4, domain...), plain(Remove{"/B/dom", true}),
+			refused("revision 2, which was not confirmed, has made or removed it", revert(3, Root))}, was,
+			[]string{"/B/dom: property 7: revision 3 has set it since", "/B/dom: revision 3 has changed it or something in it since", "/B/dom/deep: revision 3 has changed it or something in it since"}},
+		{"a key that is not confirmed, moved, which is reverted", []step{pend(4, domain...), plain(Move{"/B/dom", "/C", false}),
+			refused("revision 2, which was not confirmed, has made or removed it", revert(3, Root))}, was, nil},
+		{"the taking back is reverted", []step{pend(4, Set{"/A", num(1, 20)}), pass(5), revert(3, Root)}, strings.Replace(was, "1=15", "1=20", 1), nil},
+		{"the revert of a change on top is reverted", []step{
+			pend(4, Set{"/A", num(1, 20)}), plain(Set{"/A", num(1, 30)}), revert(3, Root), revert(4, Root)}, strings.Replace(was, "1=15", "1=30", 1),
+			[]string{"/A: property 1: revision 3 has set it since"}},
 		{"another spelling", []step{pend(4, Move{"/A", "/a", false}), has("/a:", true)}, was, nil},
 	}
 	for _, tt := range tests {
