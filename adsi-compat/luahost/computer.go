@@ -12,6 +12,7 @@ import (
 	lua "github.com/yuin/gopher-lua"
 
 	adsi "restante/adsi-compat"
+	"restante/adsi-compat/luahost/system"
 )
 
 // Versions and flags, as IIS numbers them.
@@ -136,6 +137,9 @@ func (h *host) export(vm *lua.LState, o *adsi.Object) int {
 	name, flags := h.file(vm, "Export"), vm.OptInt(5, 0)
 	f, err := o.Files("Export")
 	check(vm, err)
+	if h.dryRun {
+		system.RefuseDry(vm, "Export")
+	}
 	path, err := h.dir.Path(h.ctx, vm.CheckString(4))
 	check(vm, err)
 	xml, err := f.Export(h.ctx, path, flags&fileInherited != 0, flags&fileNodeOnly != 0)

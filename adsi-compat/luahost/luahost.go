@@ -35,6 +35,7 @@ type Script struct {
 
 	system.Streams
 	Sandbox bool            // without files and programs
+	DryRun  bool            // without programs, and files can only be read
 	Modules []system.Folder // where require looks, in this order
 
 	Functions []Function // more functions
@@ -59,8 +60,9 @@ func Run(ctx context.Context, dir *adsi.Directory, s Script) error {
 	defer end()
 	ctx, quit := context.WithCancelCause(ctx)
 	defer quit(nil)
-	done := make(chan error, 1)
-	go func() { done <- runHere(ctx, quit, dir, s) }()
+	done, programs := make(chan error, 1), new(system.Programs)
+	defer programs.End()
+	go func() { done <- runHere(ctx, quit, dir, s, programs) }()
 	select {
 	case err := <-done:
 		return err
@@ -86,7 +88,7 @@ func stopped(ctx context.Context, s Script) error {
 	return fmt.Errorf("%s: stopped: %w", s.Name, context.Cause(ctx))
 }
 
-func runHere(ctx context.Context, quit context.CancelCauseFunc, dir *adsi.Directory, s Script) (err error) {
+func runHere(ctx context.Context, quit context.CancelCauseFunc, dir *adsi.Directory, s Script, programs *system.Programs) (err error) {
 	// A registry that grows keeps a small script small. Its bound makes a deep
 	// recursion an error of the script.
 	vm := lua.NewState(lua.Options{
@@ -105,11 +107,11 @@ func runHere(ctx context.Context, quit context.CancelCauseFunc, dir *adsi.Direct
 		vm.RaiseError("the script ends")
 	}
 	if !s.Sandbox {
-		sys := system.Open(vm, s.Streams, exit)
+		sys := system.Open(vm, system.Options{Streams: s.Streams, DryRun: s.DryRun, Programs: programs, Exit: exit})
 		defer func() { err = cmp.Or(err, sys.Close()) }()
 		system.OpenFiles(vm)
 	}
-	h := &host{sandbox: s.Sandbox, ctx: ctx, dir: dir}
+	h := &host{sandbox: s.Sandbox, dryRun: s.DryRun, ctx: ctx, dir: dir}
 	h.register(vm)
 	for _, f := range s.Functions {
 		h.add(vm, f)

@@ -17,6 +17,7 @@ type host struct {
 	dir     *adsi.Directory
 	meta    *lua.LTable
 	sandbox bool
+	dryRun  bool
 	methods map[string]*lua.LFunction // by lower-case name: case does not count
 	walks   map[any]walk              // running loops, by the last child's value
 	records *lua.LTable               // the metatable of values that are no objects of the tree

@@ -73,6 +73,42 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// A dry run reads files, and refuses whatever would change one or start a program.
+func TestDryRun(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("in", []byte("line\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const refused = ": a dry run starts no program and changes no file: run the script without --dry-run"
+	tests := []struct{ source, want string }{
+		{`os.execute("echo x > out")`, "os.execute" + refused},
+		{`io.popen("echo x > out")`, "io.popen" + refused},
+		{`io.open("out", "w")`, "io.open: out" + refused},
+		{`io.open("out", "a")`, "io.open: out" + refused},
+		{`io.open("in", "r+")`, "io.open: in" + refused},
+		{`io.open("out", "w+b")`, "io.open: out" + refused},
+		{`io.output("out")`, "io.open: out" + refused},
+		{`os.remove("in")`, "os.remove" + refused},
+		{`os.rename("in", "out")`, "os.rename" + refused},
+		{`os.tmpname()`, "os.tmpname" + refused},
+		{`GetObject("IIS://LocalHost"):Export("", "out", "/LM", 0)`, "Export" + refused},
+	}
+	in := Script{Name: "test.lua", DryRun: true, Streams: system.Streams{In: strings.NewReader(""), Out: &strings.Builder{}}}
+	for _, tt := range tests {
+		in.Source = tt.source
+		if err := Run(t.Context(), directory(tree(t)), in); err == nil || err.Error() != "test.lua:1: "+tt.want {
+			t.Errorf("%s: %v, want %q", tt.source, err, tt.want)
+		}
+	}
+	in.Source = `assert(io.open("in")):close() for l in io.lines("in") do print(l) end io.tmpfile():write("x") os.getenv("HOME") os.execute() io.write("x")`
+	if err := Run(t.Context(), directory(tree(t)), in); err != nil {
+		t.Error(err)
+	}
+	if files, err := os.ReadDir("."); err != nil || len(files) != 1 {
+		t.Errorf("%v, %v", files, err)
+	}
+}
+
 // A sandbox takes away what needs the system, and no more.
 func TestSandbox(t *testing.T) {
 	for sandbox, want := range map[bool]string{

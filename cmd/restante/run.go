@@ -61,7 +61,8 @@ func (c *cli) runCommand() *urfave.Command {
 				return err
 			}
 			script.Args, script.Sandbox = cx.Args().Tail(), cx.Bool("sandbox")
-			script.Streams = system.Streams{In: c.in, Out: c.verbatim(), Err: c.err}
+			script.DryRun = cx.Bool("dry-run")
+			script.Streams = system.Streams{In: c.in, Out: c.verbatim(), Err: c.err, Terminal: isTerminal(c.in)}
 			if c.json {
 				script.Out = jsonText{c.out}
 			}

@@ -23,15 +23,16 @@ import (
 // A file is what io.open, io.popen and io.tmpfile give a script, or one of the
 // command's own streams. What is written goes to the system at once.
 type file struct {
-	name    string
-	r       *bufio.Reader // nil: it cannot be read
-	w       io.Writer     // nil: it cannot be written
-	of      *os.File      // nil: a stream or a program
-	program *exec.Cmd
-	pipe    io.Closer // to or from the program
-	own     bool      // of the command: it is not closed
-	remove  bool      // when it is closed
-	closed  bool
+	name     string
+	r        *bufio.Reader // nil: it cannot be read
+	w        io.Writer     // nil: it cannot be written
+	of       *os.File      // nil: a stream or a program
+	program  *exec.Cmd
+	programs *Programs // that the program is one of
+	pipe     io.Closer // to or from the program
+	own      bool      // of the command: it is not closed
+	remove   bool      // when it is closed
+	closed   bool
 }
 
 // errTooLong is the error of a text that a script would read into memory.
@@ -43,11 +44,7 @@ func (f *file) close() (exit int, err error) {
 	switch {
 	case f.program != nil:
 		_ = f.pipe.Close() // the program sees that nothing more comes, or is read
-		err = f.program.Wait()
-		if ended := (*exec.ExitError)(nil); errors.As(err, &ended) {
-			return ended.ExitCode(), nil
-		}
-		return 0, err
+		return f.programs.wait(f.program)
 	case f.of != nil:
 		err = f.of.Close()
 		if f.remove {

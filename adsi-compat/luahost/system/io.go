@@ -14,7 +14,7 @@ import (
 func (s *System) table() map[string]lua.LGFunction {
 	return map[string]lua.LGFunction{
 		"open":    func(vm *lua.LState) int { return s.openFile(vm, vm.CheckString(1), vm.OptString(2, "r")) },
-		"popen":   s.popen,
+		"popen":   s.changes("io.popen", s.popen),
 		"tmpfile": s.tmpfile,
 		"lines":   s.linesOf,
 		"input":   s.standard(&s.input, "r"),
@@ -79,6 +79,9 @@ func (s *System) openFile(vm *lua.LState, name, mode string) int {
 	if !ok {
 		vm.RaiseError("io.open: the mode %q is none of r, w, a, r+, w+, a+", mode)
 	}
+	if s.DryRun && flags != os.O_RDONLY {
+		RefuseDry(vm, "io.open: "+name)
+	}
 	of, err := os.OpenFile(name, flags, 0o666)
 	if err != nil {
 		return fail(vm, err)
@@ -109,7 +112,7 @@ func (s *System) tmpfile(vm *lua.LState) int {
 
 func (s *System) popen(vm *lua.LState) int {
 	line, mode := vm.CheckString(1), vm.OptString(2, "r")
-	f := &file{name: line, program: s.shell(vm.Context(), line)}
+	f := &file{name: line, program: s.shell(vm.Context(), line), programs: s.Programs}
 	var err error
 	switch mode {
 	case "r":
@@ -127,7 +130,7 @@ func (s *System) popen(vm *lua.LState) int {
 		vm.RaiseError("io.popen: the mode %q is none of r and w", mode)
 	}
 	if err == nil {
-		err = f.program.Start()
+		err = s.Programs.start(f.program, s.Terminal)
 	}
 	if err != nil {
 		return fail(vm, err)

@@ -2,7 +2,7 @@
 
 // Package system gives a script the files and programs of its caller: Lua's io and
 // the part of os that needs the system. What is read into one text is bounded;
-// programs end with the context of the script.
+// programs end with the script. In a dry run no program starts and no file changes.
 //
 // gopher-lua's own io splits long lines, loses the errors of io.lines, reads
 // without a bound, writes past the command's output, and leaves programs running.
@@ -26,26 +26,35 @@ import (
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
+	Terminal bool // In is one: programs that the script starts share it
+}
+
+// Options say how a script runs.
+type Options struct {
+	Streams
+	DryRun   bool
+	Programs *Programs                      // their owner ends them when the script has ended
+	Exit     func(vm *lua.LState, code int) // ends the script
 }
 
 // A System is what one script has opened.
 type System struct {
-	files   []*file // in the order of their opening
-	input   *file
-	output  *file
-	stderr  *file
-	meta    *lua.LTable
-	streams Streams
+	Options
+	files  []*file // in the order of their opening
+	input  *file
+	output *file
+	stderr *file
+	meta   *lua.LTable
 }
 
-// Open puts io into the globals, and its functions into os. exit ends the script.
-// Close it when the script has ended.
-func Open(vm *lua.LState, streams Streams, exit func(vm *lua.LState, code int)) *System {
+// Open puts io into the globals, and its functions into os. Close it when the
+// script has ended.
+func Open(vm *lua.LState, how Options) *System {
 	s := &System{
-		streams: streams,
-		input:   &file{name: "stdin", r: bufio.NewReader(streams.In), own: true},
-		output:  &file{name: "stdout", w: streams.Out, own: true},
-		stderr:  &file{name: "stderr", w: streams.Err, own: true},
+		Options: how,
+		input:   &file{name: "stdin", r: bufio.NewReader(how.In), own: true},
+		output:  &file{name: "stdout", w: how.Out, own: true},
+		stderr:  &file{name: "stderr", w: how.Err, own: true},
 		meta:    vm.NewTypeMetatable("FILE*"),
 	}
 	vm.SetFuncs(s.meta, map[string]lua.LGFunction{
@@ -68,14 +77,30 @@ func Open(vm *lua.LState, streams Streams, exit func(vm *lua.LState, code int)) 
 	}
 	vm.SetGlobal(lua.IoLibName, library)
 	vm.SetFuncs(vm.GetGlobal(lua.OsLibName).(*lua.LTable), map[string]lua.LGFunction{
-		"execute": s.execute, "getenv": getenv, "remove": remove, "rename": rename, "tmpname": tmpname,
-		"exit": func(vm *lua.LState) int { exit(vm, exitCode(vm)); return 0 },
+		"execute": s.execute, "getenv": getenv,
+		"remove": s.changes("os.remove", remove), "rename": s.changes("os.rename", rename), "tmpname": s.changes("os.tmpname", tmpname),
+		"exit": func(vm *lua.LState) int { s.Exit(vm, exitCode(vm)); return 0 },
 	})
 	return s
 }
 
-// Close closes the files that the script has left open. Programs must have ended
-// by then, or end with the context of the script.
+// RefuseDry raises the error of what a dry run does not do.
+func RefuseDry(vm *lua.LState, what string) {
+	vm.RaiseError("%s: a dry run starts no program and changes no file: run the script without --dry-run", what)
+}
+
+// changes makes a function one that a dry run refuses.
+func (s *System) changes(name string, f lua.LGFunction) lua.LGFunction {
+	return func(vm *lua.LState) int {
+		if s.DryRun {
+			RefuseDry(vm, name)
+		}
+		return f(vm)
+	}
+}
+
+// Close closes the files that the script has left open. It waits for
+// programs that read from the script or write to it.
 func (s *System) Close() error {
 	var all []error
 	for _, f := range s.files {
@@ -107,7 +132,7 @@ func (s *System) shell(ctx context.Context, line string) *exec.Cmd {
 	if runtime.GOOS == "windows" {
 		cmd = exec.CommandContext(ctx, "cmd.exe", "/c", line)
 	}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.streams.In, s.streams.Out, s.streams.Err
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.In, s.Out, s.Err
 	cmd.WaitDelay = time.Second // for those that the program has started
 	return cmd
 }
@@ -119,16 +144,19 @@ func (s *System) execute(vm *lua.LState) int {
 		vm.Push(lua.LNumber(1))
 		return 1
 	}
-	err := s.shell(vm.Context(), vm.CheckString(1)).Run()
-	ended := (*exec.ExitError)(nil)
-	switch {
-	case errors.As(err, &ended):
-		vm.Push(lua.LNumber(ended.ExitCode()))
-	case err != nil:
-		return fail(vm, err)
-	default:
-		vm.Push(lua.LNumber(0))
+	if s.DryRun {
+		RefuseDry(vm, "os.execute")
 	}
+	cmd := s.shell(vm.Context(), vm.CheckString(1))
+	err := s.Programs.start(cmd, s.Terminal)
+	exit := 0
+	if err == nil {
+		exit, err = s.Programs.wait(cmd)
+	}
+	if err != nil {
+		return fail(vm, err)
+	}
+	vm.Push(lua.LNumber(exit))
 	return 1
 }
 
