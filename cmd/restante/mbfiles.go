@@ -138,19 +138,25 @@ func (c *cli) readTrimmed(name string) ([]byte, error) {
 		defer f.Close()
 		in = f
 	}
-	var b boundedBuffer
-	if err := mbxml.Trim(&b, in, settings.Service); err != nil {
+	b := boundedBuffer{most: api.MaxImport}
+	if err := b.trim(in); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return b.text.Bytes(), nil
 }
 
-// A boundedBuffer takes what an import may carry.
-type boundedBuffer struct{ text bytes.Buffer }
+// A boundedBuffer takes at most so many octets.
+type boundedBuffer struct {
+	text bytes.Buffer
+	most int
+}
+
+// trim fills b with the file of an import.
+func (b *boundedBuffer) trim(in io.Reader) error { return mbxml.Trim(b, in, settings.Service) }
 
 func (b *boundedBuffer) Write(p []byte) (int, error) {
-	if b.text.Len()+len(p) > api.MaxImport {
-		return 0, fmt.Errorf("is larger than %d MiB", api.MaxImport>>20)
+	if b.text.Len()+len(p) > b.most {
+		return 0, fmt.Errorf("is larger than %d MiB", b.most>>20)
 	}
 	return b.text.Write(p)
 }

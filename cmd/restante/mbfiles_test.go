@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"restante/admin/api"
+	"restante/internal/testpeer"
 )
 
 // TestArgumentsAreText refuses what would be replaced on its way.
@@ -28,11 +30,11 @@ func TestArgumentsAreText(t *testing.T) {
 }
 
 func TestBoundedBuffer(t *testing.T) {
-	var b boundedBuffer
+	b := boundedBuffer{most: 1 << 20}
 	if _, err := b.Write([]byte("four")); err != nil || b.text.String() != "four" {
 		t.Errorf("%q, %v", b.text.String(), err)
 	}
-	if _, err := b.Write(make([]byte, api.MaxImport-3)); err == nil || b.text.Len() != 4 {
+	if _, err := b.Write(make([]byte, b.most-3)); err == nil || b.text.Len() != 4 {
 		t.Errorf("more than it may: %d octets, %v", b.text.Len(), err)
 	}
 }
@@ -44,9 +46,16 @@ func TestReadTrimmed(t *testing.T) {
 	}
 	c := &cli{in: strings.NewReader("four")}
 	own := `<configuration><MBProperty><IIS_Global Origin="Restante"/>`
-	endless := io.MultiReader(strings.NewReader(own), zeros{})
-	if _, err := (&cli{in: endless}).readTrimmed("-"); err == nil || !strings.Contains(err.Error(), "is larger than") {
+	endless := func() io.Reader { return io.MultiReader(strings.NewReader(own), zeros{}) }
+	bounded := boundedBuffer{most: 1 << 20}
+	if err := bounded.trim(endless()); err == nil || !strings.Contains(err.Error(), "is larger than 1 MiB") {
 		t.Errorf("without an end: %v", err)
+	}
+	for range testpeer.Rounds(0, 0, 1) { // takes a gigabyte, and five with the race detector
+		want := fmt.Sprintf("is larger than %d MiB", api.MaxImport>>20)
+		if _, err := (&cli{in: endless()}).readTrimmed("-"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("without an end: %v", err)
+		}
 	}
 	for _, name := range []string{file, "-"} {
 		if got, err := c.readTrimmed(name); string(got) != "four" || err != nil {
