@@ -41,6 +41,9 @@ type API struct {
 
 	calls   map[string]handler
 	streams map[string]streamHandler
+	parts   []func(*API)
+
+	base metabase.Rev // of an API over a change: what the change would be made on
 }
 
 // Env says where an API stands.
@@ -56,6 +59,35 @@ func New(tree Tree, s *schema.Schema, e Engine, place Env) *API {
 		Tree: tree, Schema: s, Engine: e, Env: place,
 		calls: map[string]handler{}, streams: map[string]streamHandler{},
 	}
+}
+
+// AddPart notes a function that registers handlers, for AsIf.
+func (d *API) AddPart(register func(*API)) { d.parts = append(d.parts, register) }
+
+// AsIf is the API over the tree as c would leave it, for calls that only read.
+func (d *API) AsIf(c metabase.Change) *API {
+	out := New(changedTree{d.Tree, c.New}, d.Schema, d.Engine, d.Env)
+	out.Audit, out.base = d.Audit, c.Old.Rev()
+	for _, register := range d.parts {
+		register(out)
+	}
+	return out
+}
+
+// A changedTree is a Tree in a state that no revision has.
+type changedTree struct {
+	Tree
+	state metabase.Snapshot
+}
+
+func (t changedTree) Snapshot() metabase.Snapshot { return t.state }
+
+// Record knows no revision of the state: one of that number may be another's.
+func (t changedTree) Record(ctx context.Context, rev metabase.Rev) (metabase.Record, error) {
+	if rev >= t.state.Rev() {
+		return metabase.Record{}, &metabase.Error{Op: "read", Kind: metabase.NotFound, Err: fmt.Errorf("revision %d is not made", rev)}
+	}
+	return t.Tree.Record(ctx, rev)
 }
 
 // Handle registers the handler of a call. With an error for which IsStored holds,

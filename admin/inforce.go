@@ -3,6 +3,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -205,7 +206,7 @@ func (d *API) InForce(ctx context.Context) error {
 	if d.Engine == nil {
 		return nil
 	}
-	_, err := d.Engine.Await(ctx, d.Tree.Snapshot().Rev())
+	_, err := d.Engine.Await(ctx, cmp.Or(d.base, d.Tree.Snapshot().Rev()))
 	return err
 }
 

@@ -30,6 +30,7 @@ import (
 func TestNoCallNamesAHiddenKey(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
+	requests["as-if"] = (*forest).asIf // which makes those of others
 	trees, calls := testpeer.Rounds(1, 2, 40), testpeer.Rounds(500, 1000, 1500)
 	for n := range trees {
 		f := newForest(t, rand.New(rand.NewPCG(seed, uint64(n))))
@@ -38,7 +39,7 @@ func TestNoCallNamesAHiddenKey(t *testing.T) {
 		for range calls {
 			method := methods[f.rnd.IntN(len(methods))]
 			if f.rnd.IntN(3) == 0 { // changes are what brings the others about
-				method = []string{"mb/apply", "mb/revert", "mb/read"}[f.rnd.IntN(3)]
+				method = []string{"mb/apply", "mb/revert", "mb/read", "as-if"}[f.rnd.IntN(4)]
 			}
 			f.check(t, method, slices.Contains(streams, method))
 		}
@@ -301,6 +302,16 @@ func (f *forest) read() any {
 	q := fields{"path": f.path(), "children": f.flip(), "storing": pick(f, 0, 0, 61600, int(metabase.AccessList))}
 	if f.flip() {
 		q["after"] = batch(f.line(), f.line())["lines"]
+	}
+	return q
+}
+
+// asIf asks for something as it would be after a batch, or for what is not asked so.
+func (f *forest) asIf() any {
+	method := pick(f, append(slices.Clone(api.TreeReads), "mb/apply", "nosuch")...)
+	q := fields{"method": method, "after": batch(f.line(), f.line())["lines"], "request": fields{}}
+	if request := requests[method]; request != nil {
+		q["request"] = request(f)
 	}
 	return q
 }

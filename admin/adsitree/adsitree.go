@@ -7,8 +7,10 @@ package adsitree
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -82,6 +84,9 @@ func (t *Tree) DataPaths(ctx context.Context, p metabase.Path, id metabase.ID) (
 		if err != nil {
 			return nil, err
 		}
+		if t.open != nil {
+			t.open.sees(page.Rev)
+		}
 		for _, k := range page.Keys {
 			paths = append(paths, k.Path)
 		}
@@ -109,8 +114,8 @@ func (t *Tree) readAfter(ctx context.Context, q api.ReadRequest, after []api.Lin
 		if err != nil {
 			return nil, err
 		}
-		if t.open != nil && t.open.rev == 0 {
-			t.open.rev = page.Rev
+		if t.open != nil {
+			t.open.sees(page.Rev)
 		}
 		keys := make([]adsi.Key, len(page.Keys))
 		for i, k := range page.Keys {
@@ -144,6 +149,31 @@ func properties(list []api.Property) ([]metabase.Property, error) {
 		out[i] = item.Marked()
 	}
 	return out, nil
+}
+
+// Call implements api.Conn for what a script does beside its objects. Reads of the
+// tree show what was applied and is in no revision, too.
+func (t *Tree) Call(ctx context.Context, method string, request []byte) (json.RawMessage, error) {
+	after := t.after()
+	if len(after) > 0 && slices.Contains(replacing, method) {
+		return nil, &api.Error{Kind: api.KindFailed, Text: "cannot be tried after other changes, as a dry run has not made them"}
+	}
+	if !slices.Contains(api.TreeReads, method) || len(after) == 0 && t.open == nil {
+		return t.conn.Call(ctx, method, request)
+	}
+	a, _, err := api.AsIf.Call(ctx, t.conn, api.AsIfRequest{After: after, Method: method, Request: request})
+	if err == nil && t.open != nil {
+		t.open.sees(a.Rev)
+	}
+	return a.Answer, err
+}
+
+// replacing are the calls whose effect depends on the whole tree.
+var replacing = []string{string(api.MbImport), string(api.MbRestore), string(api.MbRevert)}
+
+// Stream implements api.Conn.
+func (t *Tree) Stream(ctx context.Context, method string, request []byte) iter.Seq2[json.RawMessage, error] {
+	return t.conn.Stream(ctx, method, request)
 }
 
 // Apply implements adsi.Tree.

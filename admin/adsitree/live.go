@@ -59,7 +59,7 @@ func (t *Tree) DeleteBackup(ctx context.Context, name string, version int) error
 
 // Export implements adsi.Files.
 func (t *Tree) Export(ctx context.Context, path string, inherited, nodeOnly bool) ([]byte, error) {
-	x, _, err := api.MbExport.Call(ctx, t.conn, api.ExportRequest{Path: path, Inherited: inherited, NodeOnly: nodeOnly})
+	x, _, err := api.MbExport.Call(ctx, t, api.ExportRequest{Path: path, Inherited: inherited, NodeOnly: nodeOnly})
 	return x.XML, err
 }
 

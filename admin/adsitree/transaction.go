@@ -3,6 +3,7 @@
 package adsitree
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -24,6 +25,9 @@ type transaction struct {
 	moved     []metabase.Path     // at and below these the service must say what there is
 	added     map[string]bool     // below these, too
 }
+
+// sees notes the revision that was read.
+func (tx *transaction) sees(rev metabase.Rev) { tx.rev = cmp.Or(tx.rev, rev) }
 
 // Begin starts a transaction: until Commit or Rollback nothing is applied.
 func (t *Tree) Begin() error {

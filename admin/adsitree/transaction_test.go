@@ -3,6 +3,7 @@
 package adsitree
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -126,6 +127,51 @@ func plain(k adsi.Key) string {
 		text += fmt.Sprint(items)
 	}
 	return text
+}
+
+// A transaction conflicts with what others change after its first read, whether that
+// read follows a change of its own or not, and with nothing else.
+func TestATransactionsFirstRead(t *testing.T) {
+	add := api.Line{Words: []string{"add", string(p1.Join("Domain/a.test")), "IIsSmtpDomain"}}
+	reads := map[string]func(*Tree) error{
+		"a key":      func(tr *Tree) error { _, err := tr.Key(t.Context(), p1); return err },
+		"a new key":  func(tr *Tree) error { _, err := tr.Key(t.Context(), p1.Join("Domain/a.test")); return err },
+		"children":   func(tr *Tree) error { _, err := tr.Children(t.Context(), p1.Join("Domain")); return err },
+		"data paths": func(tr *Tree) error { _, err := tr.DataPaths(t.Context(), "/LM", 1002); return err },
+		"an export":  func(tr *Tree) error { _, err := tr.Export(t.Context(), string(p1), false, false); return err },
+		"of a module": func(tr *Tree) error {
+			_, _, err := api.MbShow.Call(t.Context(), tr, api.ShowRequest{Path: string(p1)})
+			return err
+		},
+	}
+	for name, read := range reads {
+		for _, changeFirst := range []bool{false, true} {
+			for _, another := range []bool{false, true} {
+				conn, store := fixture(t)
+				tr := New(conn("user:boss"), api.Terms{})
+				err := tr.Begin()
+				if changeFirst {
+					_, err = tr.ApplyLines(t.Context(), []api.Line{add})
+				}
+				if err == nil && (changeFirst || name != "a new key") {
+					err = read(tr)
+				}
+				if another {
+					apply(t, store, metabase.Set{Path: p1, Property: metabase.Property{ID: 61600, Value: metabase.DWord(1)}})
+				}
+				if !changeFirst && err == nil {
+					_, err = tr.ApplyLines(t.Context(), []api.Line{add})
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				conflict := another && (changeFirst || name != "a new key")
+				if err := tr.Commit(t.Context()); errors.Is(err, metabase.Conflict) != conflict || err != nil && !conflict {
+					t.Errorf("%s, a change first %t, another's change %t: %v", name, changeFirst, another, err)
+				}
+			}
+		}
+	}
 }
 
 // What is no batch is refused within a transaction, and so leaves nothing when that

@@ -3,6 +3,7 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 
 	"restante/metabase"
@@ -20,9 +21,32 @@ type ReadRequest struct {
 	After    []Line      `json:"after,omitempty"`    // as if these had been applied
 }
 
+// AsIf makes one of TreeReads, as if lines of a batch had been applied.
+const AsIf Method[AsIfRequest, AsIfAnswer] = "as-if"
+
+// TreeReads are the calls whose answer depends on the tree, and that change nothing.
+var TreeReads = []string{
+	string(MbGet), string(MbShow), string(MbList), string(MbFind), string(MbExport),
+	string(SiteList), string(SiteShow), string(DomainList), string(DomainShow), string(TurnList),
+	string(AccountList), string(Explain),
+}
+
+// An AsIfRequest carries the request of the call.
+type AsIfRequest struct {
+	After   []Line          `json:"after"`
+	Method  string          `json:"method"`
+	Request json.RawMessage `json:"request"`
+}
+
+// An AsIfAnswer carries the answer of the call.
+type AsIfAnswer struct {
+	Rev    metabase.Rev    `json:"rev"` // that the lines would be applied to
+	Answer json.RawMessage `json:"answer"`
+}
+
 // A KeyPage is a part of the answer.
 type KeyPage struct {
-	Rev  metabase.Rev `json:"rev"`
+	Rev  metabase.Rev `json:"rev"` // that was read, or that After would be applied to
 	Keys []KeyData    `json:"keys"`
 }
 

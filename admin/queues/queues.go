@@ -22,6 +22,7 @@ type handlers struct{ *admin.API }
 
 // Register registers the handlers.
 func Register(on *admin.API) {
+	on.AddPart(Register)
 	h := handlers{on}
 	admin.Handle(on, api.QueueList, h.list)
 	admin.Handle(on, api.QueueMessages, h.messages)

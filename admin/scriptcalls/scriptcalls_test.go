@@ -4,6 +4,7 @@ package scriptcalls
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -104,6 +105,40 @@ func find(t *testing.T, path string) Function {
 	}
 	t.Fatalf("there is no %s", path)
 	return Function{}
+}
+
+// A method is the conn that notes the last method of a call.
+type method struct {
+	api.Conn
+	name string
+}
+
+func (m *method) Call(_ context.Context, name string, _ []byte) (json.RawMessage, error) {
+	m.name = name
+	return json.RawMessage("{}"), nil
+}
+
+// Each function that only reads either reads the tree, so that it shows the changes of a
+// transaction, or something else.
+func TestReads(t *testing.T) {
+	var others []string
+	for _, f := range Functions() {
+		var m method
+		if f.effect != reads {
+			continue
+		}
+		if _, err := f.Call(t.Context(), &m, &runner{}, []byte(`{}`)); m.name == "" {
+			t.Fatal(err)
+		}
+		if !slices.Contains(api.TreeReads, m.name) {
+			others = append(others, f.Path())
+		}
+	}
+	const want = "metabase.schema metabase.log metabase.diff metabase.backups metabase.verify site.sessions" +
+		" queue.list queue.messages queue.show queue.trace service.status"
+	if got := strings.Join(others, " "); got != want {
+		t.Errorf("these do not read the tree: %s\nwant %s", got, want)
+	}
 }
 
 // In a sandbox a request that names a folder of the caller's is refused. A new function

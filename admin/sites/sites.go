@@ -17,6 +17,7 @@ type handlers struct{ *admin.API }
 
 // Register registers the handlers.
 func Register(on *admin.API) {
+	on.AddPart(Register)
 	h := handlers{on}
 	admin.Handle(on, api.SiteList, h.sites)
 	admin.Handle(on, api.SiteShow, h.siteShow)

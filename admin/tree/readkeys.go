@@ -4,7 +4,9 @@ package tree
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"slices"
 
 	"restante/admin"
 	"restante/admin/api"
@@ -18,12 +20,12 @@ const pageKeys = 256
 // read answers a program that works with keys and typed values.
 func (d handlers) read(ctx context.Context, who api.Caller, q api.ReadRequest) iter.Seq2[api.KeyPage, error] {
 	return func(yield func(api.KeyPage, error) bool) {
-		v, p, err := d.readable(ctx, who, q)
+		v, p, rev, err := d.readable(ctx, who, q)
 		if err != nil {
 			yield(api.KeyPage{}, err)
 			return
 		}
-		page := api.KeyPage{Rev: v.Rev(), Keys: []api.KeyData{}}
+		page := api.KeyPage{Rev: rev, Keys: []api.KeyData{}}
 		for key := range asked(v, p, q) {
 			if err := ctx.Err(); err != nil {
 				yield(api.KeyPage{}, err)
@@ -42,29 +44,50 @@ func (d handlers) read(ctx context.Context, who api.Caller, q api.ReadRequest) i
 	}
 }
 
-// readable gives the state that q asks for, and the key in it, to a caller who
-// may read the key.
-func (d handlers) readable(ctx context.Context, who api.Caller, q api.ReadRequest) (*metabase.View, metabase.Path, error) {
+// readable gives the state that q asks for, the key in it, to a caller who may read
+// the key, and the revision that the state is made of.
+func (d handlers) readable(ctx context.Context, who api.Caller, q api.ReadRequest) (*metabase.View, metabase.Path, metabase.Rev, error) {
 	p, err := admin.ParsePath(q.Path)
 	if err != nil {
-		return nil, "", err
+		return nil, "", 0, err
 	}
-	v := d.View(who)
-	if len(q.After) > 0 {
-		plan, err := d.plan(ctx, who, q.After)
-		if err != nil {
-			return nil, "", err
-		}
-		c, err := d.As(who).Try(ctx, who.Batch(plan.ops...))
-		if err != nil {
-			return nil, "", err
-		}
-		v = c.New.View(who.Who)
+	c, err := d.after(ctx, who, q.After)
+	if err != nil {
+		return nil, "", 0, err
 	}
+	v := c.New.View(who.Who)
 	if !v.Sees(p) {
-		return nil, "", d.Deny(ctx, who, p, metabase.Read, p, "")
+		return nil, "", 0, d.Deny(ctx, who, p, metabase.Read, p, "")
 	}
-	return v, p, nil
+	return v, p, c.Old.Rev(), nil
+}
+
+// after is what lines would change, for a caller who only reads: the terms of his
+// changes do not matter.
+func (d handlers) after(ctx context.Context, who api.Caller, lines []api.Line) (metabase.Change, error) {
+	if len(lines) == 0 {
+		now := d.Tree.Snapshot()
+		return metabase.Change{Old: now, New: now}, nil
+	}
+	who.Terms = api.Terms{}
+	plan, err := d.plan(ctx, who, lines)
+	if err != nil {
+		return metabase.Change{}, err
+	}
+	return d.As(who).Try(ctx, who.Batch(plan.ops...))
+}
+
+// asIf answers another call.
+func (d handlers) asIf(ctx context.Context, who api.Caller, q api.AsIfRequest) (api.AsIfAnswer, error) {
+	if !slices.Contains(api.TreeReads, q.Method) {
+		return api.AsIfAnswer{}, api.Usage(fmt.Sprintf("%q is no call that only reads the tree", q.Method), "")
+	}
+	c, err := d.after(ctx, who, q.After)
+	if err != nil {
+		return api.AsIfAnswer{}, err
+	}
+	a, err := d.AsIf(c).Direct(who).Call(ctx, q.Method, q.Request)
+	return api.AsIfAnswer{Rev: c.Old.Rev(), Answer: a}, err
 }
 
 // asked yields the keys that q asks for.

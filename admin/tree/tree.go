@@ -21,8 +21,10 @@ type handlers struct{ *admin.API }
 
 // Register registers the handlers.
 func Register(on *admin.API) {
+	on.AddPart(Register)
 	d := handlers{on}
 	admin.HandleStream(on, api.MbRead, d.read)
+	admin.Handle(on, api.AsIf, d.asIf)
 	admin.Handle(on, api.MbGet, d.get)
 	admin.Handle(on, api.MbShow, d.show)
 	admin.Handle(on, api.MbList, d.list)

@@ -52,12 +52,10 @@ var (
 		string(api.QueueList), string(api.QueueMessages), string(api.QueueShow), string(api.QueueTrace), string(api.QueueAct),
 		string(api.QueueRelease), string(api.QueueExport), string(api.QueueImport),
 	}
-	readingCalls = []string{
-		string(api.MbGet), string(api.MbShow), string(api.MbList), string(api.MbFind), string(api.MbSchema), string(api.MbRead),
-		string(api.MbLog), string(api.MbDiff), string(api.MbExport), string(api.MbBackups), string(api.MbVerify),
-		string(api.SiteList), string(api.SiteShow), string(api.DomainList), string(api.DomainShow), string(api.TurnList),
-		string(api.AccountList), string(api.Explain), string(api.Complete),
-	}
+	readingCalls = append([]string{
+		string(api.MbSchema), string(api.MbRead), string(api.AsIf), string(api.MbLog), string(api.MbDiff), string(api.MbBackups),
+		string(api.MbVerify), string(api.Complete),
+	}, api.TreeReads...)
 )
 
 // open opens what a call needs, unless it is open. A service that has started

@@ -37,7 +37,7 @@ func TestFromVBScript(t *testing.T) {
 		var out strings.Builder
 		s := luahost.Script{Name: pair[1], Source: pair[2]}
 		s.Out = &out
-		if err := runScript(t.Context(), conn, adsitree.New(conn, api.Terms{}), s, 1<<40); err != nil || out.String() != pair[3] {
+		if err := runScript(t.Context(), adsitree.New(conn, api.Terms{}), s, 1<<40); err != nil || out.String() != pair[3] {
 			t.Errorf("%s: prints %q, %v; want %q", pair[1], out.String(), err, pair[3])
 		}
 	}

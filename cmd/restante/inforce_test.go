@@ -328,7 +328,7 @@ func (h *served) lua(source string) string {
 	h.t.Helper()
 	var b strings.Builder
 	script := luahost.Script{Name: "x.lua", Source: source, Streams: system.Streams{Out: &b}}
-	if err := runScript(h.t.Context(), h.c, adsitree.New(h.c, api.Terms{}), script, time.Minute); err != nil {
+	if err := runScript(h.t.Context(), adsitree.New(h.c, api.Terms{}), script, time.Minute); err != nil {
 		fmt.Fprintf(&b, "error: %v\n", err)
 	}
 	return b.String()

@@ -56,7 +56,8 @@ table, ` + "`site.create{name = \"Two\", bind = {\"127.0.0.1:2525\"}}`" + `, and
 the names of ` + "`restante --json`" + `. An error begins as that of the command and ends with its kind in parentheses: ` + "`failed`, `usage`, `not_found`,\n`refused` or `no_service`" + `.
 
 ` + "`metabase.set`, `unset`, `add`, `rm`, `cp`, `mv` and `apply`" + ` make batches: a dry run shows them, and a transaction takes them. Other functions that
-change something are errors within a transaction. In a dry run those with a field ` + "`dry_run`" + ` are only tried, and those without are errors.
+change something are errors within a transaction. In a dry run those with a field ` + "`dry_run`" + ` are only tried, and those without are errors;
+` + "`metabase.revert`, `import` and `restore`" + ` are errors, too, after a change, as what they do depends on the whole tree.
 An empty list is ` + "`json.array()`" + `.
 `)
 	module := ""

@@ -87,7 +87,7 @@ func (c *cli) runCommand() *urfave.Command {
 			}
 			cx.Context = api.WithNotes(cx.Context, c.warnOnce())
 			debug.SetMemoryLimit(luahost.MaxMemory) // collect garbage before it counts
-			err = runScript(cx.Context, conn, tree, script, timeout)
+			err = runScript(cx.Context, tree, script, timeout)
 			if !cx.Bool("dry-run") {
 				return cmp.Or(err, c.printMade(tree.Made())) // one that failed may have changed something, too
 			}
@@ -133,8 +133,8 @@ func (c *cli) printMade(made adsitree.Made) error {
 	})
 }
 
-// runScript runs a script over tree, with the calls of conn.
-func runScript(ctx context.Context, conn api.Conn, tree *adsitree.Tree, s luahost.Script, timeout time.Duration) error {
+// runScript runs a script over tree.
+func runScript(ctx context.Context, tree *adsitree.Tree, s luahost.Script, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it ran for more than %s", timeout))
 	defer cancel()
 	for _, f := range scriptcalls.Functions() {
@@ -142,7 +142,7 @@ func runScript(ctx context.Context, conn api.Conn, tree *adsitree.Tree, s luahos
 		s.Functions = append(s.Functions, luahost.Function{
 			Module: f.Module, Name: f.Name, Args: f.Args,
 			Call: func(ctx context.Context, request []byte) (json.RawMessage, error) {
-				return f.Call(ctx, conn, tree, request)
+				return f.Call(ctx, tree, tree, request)
 			},
 		})
 	}

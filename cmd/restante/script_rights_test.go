@@ -49,7 +49,7 @@ func TestScriptsHaveTheirCallersRights(t *testing.T) {
 	for _, tt := range tests {
 		who := api.Caller{Who: []metabase.Principal{"user:somebody", tt.who}, Origin: metabase.FromCLI}
 		var out strings.Builder
-		err := runScript(t.Context(), d.Direct(who), adsitree.New(d.Direct(who), api.Terms{}), luahost.Script{Name: "x.lua", Source: tt.source, Streams: system.Streams{Out: &out}}, time.Minute)
+		err := runScript(t.Context(), adsitree.New(d.Direct(who), api.Terms{}), luahost.Script{Name: "x.lua", Source: tt.source, Streams: system.Streams{Out: &out}}, time.Minute)
 		if err != nil {
 			fmt.Fprint(&out, err)
 		}
