@@ -43,23 +43,23 @@ func (h *host) interact(ctx context.Context, vm *lua.LState, s Script) error {
 		if err != nil {
 			fn, err = stdlib.Load(vm, source, s.Name)
 		}
-		if err != nil && strings.Contains(err.Error(), " at EOF:") && strings.TrimSpace(line) != "" {
+		if err != nil && strings.HasSuffix(err.Error(), stdlib.AtEnd) && strings.TrimSpace(line) != "" {
 			continue // it goes on in the next line; an empty one ends it
 		}
 		if source = ""; err == nil {
 			err = h.show(vm, s, fn)
 		}
 		if err != nil && ctx.Err() == nil {
-			fmt.Fprintln(s.Err, clean(err))
+			fmt.Fprintln(s.Err, err)
 		}
 	}
-	return stopped(ctx, s)
+	return stopped(ctx, s.Name)
 }
 
 // show calls fn and prints what it returns.
 func (h *host) show(vm *lua.LState, s Script, fn *lua.LFunction) error {
 	vm.SetTop(0)
-	if err := call(vm, fn); err != nil {
+	if err := h.call(vm, fn); err != nil {
 		return err
 	}
 	if n := vm.GetTop(); n > 0 {

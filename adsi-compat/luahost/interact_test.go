@@ -42,7 +42,7 @@ func TestInteract(t *testing.T) {
 	}}
 	var out strings.Builder
 	err := Run(t.Context(), directory(tree(t)), Script{Name: "prompt", Prompt: p, Streams: system.Streams{In: strings.NewReader(""), Out: &out, Err: &out}})
-	want := "2\ta\n7\nprompt:1: no\nprompt line:1(column:3) near 'y': parse error\n1\n2\nnil\n1\nprompt at EOF: syntax error\nnil\n"
+	want := "2\ta\n7\nprompt:1: no\nprompt:1: parse error near 'y'\n1\n2\nnil\n1\nprompt:3: syntax error near <eof>\nnil\n"
 	if err != nil || out.String() != want {
 		t.Errorf("%q, %v; want %q", out.String(), err, want)
 	}

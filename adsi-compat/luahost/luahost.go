@@ -74,18 +74,19 @@ func Run(ctx context.Context, dir *adsi.Directory, s Script) error {
 	case err := <-done:
 		return err
 	case <-grace.C:
-		return stopped(ctx, s)
+		return stopped(ctx, s.Name)
 	}
 }
 
-func stopped(ctx context.Context, s Script) error {
+// stopped is the error of a script whose context is done, at a place of it.
+func stopped(ctx context.Context, place string) error {
 	if code := Exit(0); errors.As(context.Cause(ctx), &code) {
 		if code == 0 {
 			return nil
 		}
 		return code
 	}
-	return fmt.Errorf("%s: stopped: %w", s.Name, context.Cause(ctx))
+	return fmt.Errorf("%s: stopped: %w", place, context.Cause(ctx))
 }
 
 func runHere(ctx context.Context, quit context.CancelCauseFunc, dir *adsi.Directory, s Script, programs *system.Programs) (err error) {
@@ -108,8 +109,14 @@ func runHere(ctx context.Context, quit context.CancelCauseFunc, dir *adsi.Direct
 	}
 	if !s.Sandbox {
 		sys := system.Open(vm, system.Options{Streams: s.Streams, DryRun: s.DryRun, Programs: programs, Exit: exit})
-		defer func() { err = cmp.Or(err, sys.Close()) }()
+		defer func() {
+			if no := sys.Close(); err == nil && no != nil {
+				err = fmt.Errorf("%s: at its end: %w", s.Name, no)
+			}
+		}()
 		system.OpenFiles(vm)
+	} else {
+		system.OpenSandbox(vm)
 	}
 	h := &host{sandbox: s.Sandbox, dryRun: s.DryRun, ctx: ctx, dir: dir}
 	h.register(vm)
@@ -117,6 +124,9 @@ func runHere(ctx context.Context, quit context.CancelCauseFunc, dir *adsi.Direct
 		h.add(vm, f)
 	}
 	system.OpenRequire(vm, s.Modules)
+	stdlib.OpenMissing(vm)
+	vm.SetGlobal("error", vm.NewFunction(h.raise))
+	vm.SetGlobal("assert", vm.NewFunction(assert))
 	vm.SetGlobal("print", vm.NewFunction(printTo(s.Out, "\t")))
 	args := vm.NewTable()
 	for _, a := range s.Args {
@@ -131,34 +141,13 @@ func runHere(ctx context.Context, quit context.CancelCauseFunc, dir *adsi.Direct
 		return h.interact(ctx, vm, s)
 	}
 	fn, err := stdlib.Load(vm, s.Source, s.Name)
-	if err != nil {
-		return clean(err)
+	if err == nil {
+		err = h.call(vm, fn)
 	}
-	if err := call(vm, fn); err != nil {
-		if ctx.Err() != nil {
-			return stopped(ctx, s)
-		}
-		return clean(err)
+	if err != nil && ctx.Err() != nil {
+		return stopped(ctx, cmp.Or(strings.TrimSuffix(placed.FindString(err.Error()), ": "), s.Name))
 	}
-	return nil
-}
-
-// call is vm.PCall without its traceback, which nobody reads and which has a line
-// for each tail call: a loop of them makes gigabytes.
-func call(vm *lua.LState, fn *lua.LFunction) (err error) {
-	vm.Panic = func(vm *lua.LState) { panic(&lua.ApiError{Type: lua.ApiErrorRun, Object: vm.Get(-1)}) }
-	defer func() {
-		switch raised := recover().(type) {
-		case nil:
-		case *lua.ApiError:
-			err = raised
-		default:
-			err = fmt.Errorf("%v", raised)
-		}
-	}()
-	vm.Push(fn)
-	vm.Call(0, lua.MultRet)
-	return nil
+	return err
 }
 
 // printTo is print, and WScript.Echo with a blank between its values.
@@ -173,21 +162,4 @@ func printTo(w io.Writer, between string) lua.LGFunction {
 		}
 		return 0
 	}
-}
-
-// clean removes the Lua stack trace: the message has the script's line already.
-func clean(err error) error {
-	var api *lua.ApiError
-	if !errors.As(err, &api) {
-		return err
-	}
-	if api.Type == lua.ApiErrorSyntax {
-		return errors.New(strings.Join(strings.Fields(api.Object.String()), " "))
-	}
-	if ud, ok := api.Object.(*lua.LUserData); ok {
-		if raised, ok := ud.Value.(error); ok {
-			return raised
-		}
-	}
-	return errors.New(api.Object.String())
 }

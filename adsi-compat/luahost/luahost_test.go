@@ -291,7 +291,7 @@ func TestARunawayIsStopped(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	err := Run(ctx, directory(tree(t)), Script{Name: "loop.lua", Source: "while true do end", Streams: system.Streams{Out: &strings.Builder{}}})
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "loop.lua: stopped: ") {
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "loop.lua:1: stopped: ") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -18,6 +18,7 @@ type host struct {
 	meta    *lua.LTable
 	sandbox bool
 	dryRun  bool
+	bare    lua.LString               // the text of the last error that was raised without a place
 	methods map[string]*lua.LFunction // by lower-case name: case does not count
 	walks   map[any]walk              // running loops, by the last child's value
 	records *lua.LTable               // the metatable of values that are no objects of the tree

@@ -6,13 +6,16 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
+	"restante/adsi-compat/luahost/stdlib"
 	"restante/adsi-compat/luahost/system"
+	"restante/internal/testpeer"
 )
 
 // TestFiles runs io and the functions of os that need the system, in a folder with
@@ -112,7 +115,7 @@ func TestDryRun(t *testing.T) {
 // A sandbox takes away what needs the system, and no more.
 func TestSandbox(t *testing.T) {
 	for sandbox, want := range map[bool]string{
-		true:  "nil nil nil nil nil nil nil nil nil function function",
+		true:  "userdata userdata userdata userdata userdata userdata userdata userdata userdata function function",
 		false: "table function function function function function function function function function function",
 	} {
 		var out strings.Builder
@@ -121,6 +124,114 @@ func TestSandbox(t *testing.T) {
 		if err != nil || out.String() != want+"\n" {
 			t.Errorf("sandbox %v: %q, %v; want %q", sandbox, out.String(), err, want)
 		}
+	}
+}
+
+// The error of what a sandbox takes away, or of what does not exist here, says so, and
+// docs list it.
+func TestMissing(t *testing.T) {
+	const sandbox = " is taken away by --sandbox"
+	tests := []struct {
+		source, want string
+		sandbox      bool
+	}{
+		{`io.open("x")`, "io.open" + sandbox, true},
+		{`for l in io.lines("x") do end`, "io.lines" + sandbox, true},
+		{`io.stdout:write("x")`, "io.stdout" + sandbox, true},
+		{`dofile("x")`, "dofile" + sandbox, true},
+		{`loadfile("x")`, "loadfile" + sandbox, true},
+		{`os.execute("x")`, "os.execute" + sandbox, true},
+		{`os.exit(1)`, "os.exit" + sandbox, true},
+		{`print(os.getenv("HOME"))`, "os.getenv" + sandbox, true},
+		{`os.remove("x")`, "os.remove" + sandbox, true},
+		{`os.rename("x", "y")`, "os.rename" + sandbox, true},
+		{`local n = os.tmpname()`, "os.tmpname" + sandbox, true},
+
+		{`coroutine.create(print)`, "coroutine.create does not exist here: collect values in a table, or return a function that gives the next one", false},
+		{`local wrap = coroutine.wrap`, "coroutine.wrap does not exist here: ", false},
+		{`print(debug.traceback())`, "debug.traceback does not exist here: the error that pcall returns names script and line", false},
+		{`collectgarbage("collect")`, "collectgarbage does not exist here: ", false},
+		{`module("x", package.seeall)`, "module does not exist here: return a table from the file, and get it by require", false},
+		{`os.setlocale("C")`, "os.setlocale does not exist here: ", false},
+		{`string.dump(print)`, "string.dump does not exist here: ", false},
+		{`table.foreach({}, print)`, "table.foreach does not exist here: use for k, v in pairs(t) do", false},
+		{`package.path = package.path .. ";x/?.lua"`, "package.path does not exist here: put modules into the script's folder", false},
+		{`package.loadlib("x", "y")`, "package.loadlib does not exist here: ", false},
+	}
+	for _, tt := range tests {
+		err := Run(t.Context(), directory(tree(t)), Script{Name: "test.lua", Source: tt.source, Sandbox: tt.sandbox, Streams: system.Streams{In: strings.NewReader(""), Out: &strings.Builder{}}})
+		if err == nil || !strings.HasPrefix(err.Error(), "test.lua:1: "+tt.want) {
+			t.Errorf("%s: %v, want %q", tt.source, err, tt.want)
+		}
+	}
+	docs, err := os.ReadFile("../../docs/lua/host.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, use := range stdlib.Missing() {
+		if !strings.Contains(string(docs), "| `"+name+"` | "+use+" |") {
+			t.Errorf("docs/lua/host.md lacks %s: %s", name, use)
+		}
+	}
+}
+
+// TestNothingElseIsMissing compares the names of the library with those of Lua 5.1.
+func TestNothingElseIsMissing(t *testing.T) {
+	testpeer.Need(t, "lua5.1")
+	const list = `for k, v in pairs(_G) do
+		if type(v) == "table" and k ~= "_G" and k ~= "arg" then for n in pairs(v) do print(k .. "." .. n) end else print(k) end end`
+	names, err := exec.CommandContext(t.Context(), "lua5.1", "-e", list).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range strings.FieldsSeq(string(names)) {
+		if library, _, _ := strings.Cut(name, "."); library == "coroutine" || library == "debug" || strings.HasPrefix(name, "package.loaded") {
+			continue // see TestMissing
+		}
+		if out, err := run(t, tree(t), "print(rawequal("+name+", nil))"); err != nil || out != "false\n" {
+			t.Errorf("%s: %q, %v", name, out, err)
+		}
+	}
+}
+
+// An error of a script names script and line, whatever raises it.
+func TestErrorsNameTheirLine(t *testing.T) {
+	tests := []struct{ source, want string }{
+		{"\nerror('x')", "test.lua:2: x"},
+		{"\nerror('x', 2)", "test.lua:2: x"},
+		{"local function f() error('x', 2) end\nf()", "test.lua:2: x"},
+		{"\nerror({})", "test.lua:2: the error is a table, not a text"},
+		{"\nerror(nil)", "test.lua:2: the error is a nil, not a text"},
+		{"\nerror(7)", "test.lua:2: 7"},
+		{"\nerror(setmetatable({}, {__tostring = function() return 'x' end}))", "test.lua:2: x"},
+		{"\nerror(GetObject('IIS://LocalHost'))", "test.lua:2: IIS://LocalHost"},
+		{"error('usage: x', 0)", "usage: x"}, // the script wants no place
+		{"local ok, e = pcall(error, 'x', 0)\nerror(e, 0)", "x"},
+		{"local ok, e = pcall(error, 'x', 0)\nerror('y')", "test.lua:2: y"},
+		{"\nassert(false, 'x')", "test.lua:2: x"},
+		{"\nassert(nil)", "test.lua:2: assertion failed!"},
+		{"\nassert(io.open('none'))", "test.lua:2: none: no such file or directory"},
+		{"\nassert(false, {})", "test.lua:2: the error is a table, not a text"},
+		{"\nlocal t; t.x = 1", "test.lua:2: attempt to index a non-table object(nil) with key 'x'"},
+		{"local function f() return 1 + f() end\nf()", "test.lua:1: lua callstack overflow"},
+		{"\nreturn GetObject('IIS://LocalHost/None')", "test.lua:2: GetObject: IIS://LocalHost/None: not found (0x80070003)"},
+		{"\nreturn tostring()", "test.lua:2: bad argument #1 to tostring (value expected)"},
+		{"\ntransaction(function()\nerror({}) end)", "test.lua:3: the error is a table, not a text"},
+		{"\nx x", "test.lua:2: parse error near 'x'"},
+		{"\nif x then\n", "test.lua:3: syntax error near <eof>"},
+		{"\nlocal s = 'x", "test.lua:2: unterminated string near <eof>"},
+		{"\ngoto nowhere", "test.lua:2: no visible label 'nowhere' for <goto>"},
+		{"--" + strings.Repeat("x", 300000), "test.lua:1: has more than 262144 octets"},
+	}
+	for _, tt := range tests {
+		if _, err := run(t, tree(t), tt.source); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+			t.Errorf("%.80q: %v, want %q", tt.source, err, tt.want)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := Run(ctx, directory(tree(t)), Script{Name: "w.lua", Source: "\nwhile true do end", Streams: system.Streams{Out: &strings.Builder{}}}); err == nil || !strings.HasPrefix(err.Error(), "w.lua:2: stopped: ") {
+		t.Error(err)
 	}
 }
 
@@ -180,14 +291,18 @@ func TestRequire(t *testing.T) {
 		"bad.lua":   {Data: []byte("\nx x")},
 		"loop.lua":  {Data: []byte("require 'loop'")},
 		"fails.lua": {Data: []byte("\n\nerror('at load')")},
+		"sub/t.lua": {Data: []byte("\n\nerror({})")},
+		"empty.lua": {Data: []byte("\nassert(nil, 'not here')")},
 	}
 	other := fstest.MapFS{"a.lua": {Data: []byte("error('the other')")}, "c.lua": {Data: []byte("return 'c'")}}
 	tests := []struct{ source, want string }{
 		{`local a = require "a"; print(a.name, require("a") == a)`, "runs\na\ttrue\n"},
 		{`print(require "sub.b", x, require "c", require "json" == json, package.loaded.c)`, "true\t7\tc\ttrue\tc\n"},
 		{`require("a").f()`, "runs\nerror: a.lua:1: no"},
-		{`require "bad"`, "error: bad.lua line:2(column:3) near 'x': parse error"},
+		{`require "bad"`, "error: bad.lua:2: parse error near 'x'"},
 		{`require "fails"`, "error: fails.lua:3: at load"},
+		{`require "sub.t"`, "error: sub/t.lua:3: the error is a table, not a text"},
+		{`require "empty"`, "error: empty.lua:2: not here"},
 		{`require "loop"`, "error: loop.lua:1: require: loop requires itself"},
 		{`require "none"`, "error: test.lua:1: require: there is no module none: no file none.lua in own nor in other"},
 		{`require "../a"`, `error: test.lua:1: require: "../a" is no name of a module: it has letters, digits and dots between its parts`},

@@ -101,7 +101,7 @@ func (r *scriptRun) ends(t *testing.T, want ...string) {
 func TestEndlessScriptsEnd(t *testing.T) {
 	s := startService(t)
 	for _, r := range startScripts(t, s, endless, "--timeout", "400ms") {
-		r.ends(t, "stdin: stopped: it ran for more than 400ms")
+		r.ends(t, "stdin:1: stopped: it ran for more than 400ms", "stdin: stopped: it ran for more than 400ms")
 	}
 }
 

@@ -161,7 +161,7 @@ func compile(vm *lua.LState, source, name string) int {
 // Load compiles the source of a chunk. The error names its line.
 func Load(vm *lua.LState, source, name string) (*lua.LFunction, error) {
 	if len(source) > MaxSource {
-		return nil, fmt.Errorf("%s: has more than %d octets", name, MaxSource)
+		return nil, fmt.Errorf("%s:1: has more than %d octets", name, MaxSource)
 	}
 	return compileSource(vm, skipShebang(source), name)
 }

@@ -3,7 +3,10 @@
 package stdlib
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
@@ -20,10 +23,34 @@ func compileSource(vm *lua.LState, source, name string) (*lua.LFunction, error) 
 		proto, err = lua.Compile(chunk, name)
 	}
 	if err != nil {
-		return nil, &lua.ApiError{Type: lua.ApiErrorSyntax, Object: lua.LString(err.Error()), Cause: err}
+		return nil, wrongSyntax(err, source, name)
 	}
 	link(proto, vm.NewFunction(concatenate))
 	return vm.NewFunctionFromProto(proto), nil
+}
+
+// AtEnd ends the error of a source that lacks its end.
+const AtEnd = "near <eof>"
+
+var atLine = regexp.MustCompile(` at line ([0-9]+)$`)
+
+// wrongSyntax says at which line of a source something is wrong.
+func wrongSyntax(err error, source, name string) error {
+	var wrong *parse.Error
+	var refused *lua.CompileError
+	switch {
+	case errors.As(err, &refused):
+		line := strconv.Itoa(refused.Line)
+		if m := atLine.FindStringSubmatch(refused.Message); m != nil { // the other is the end of the function
+			line = m[1]
+		}
+		return fmt.Errorf("%s:%s: %s", name, line, refused.Message)
+	case !errors.As(err, &wrong):
+		return fmt.Errorf("%s: %w", name, err)
+	case wrong.Pos.Line == parse.EOF:
+		return fmt.Errorf("%s:%d: %s %s", name, strings.Count(source, "\n")+1, wrong.Message, AtEnd)
+	}
+	return fmt.Errorf("%s:%d: %s near '%s'", name, wrong.Pos.Line, wrong.Message, wrong.Token)
 }
 
 // normaliseBlock rewrites what gopher-lua compiles wrongly or without a bound, within

@@ -75,7 +75,7 @@ func findModule(vm *lua.LState, folders []Folder, name string) *lua.LFunction {
 		}
 		fn, err := stdlib.Load(vm, string(source), file)
 		if err != nil { // it has the file and line of the module
-			vm.Error(lua.LString(strings.Join(strings.Fields(err.Error()), " ")), 0)
+			vm.Error(lua.LString(err.Error()), 0)
 		}
 		return fn
 	}
@@ -105,6 +105,15 @@ func OpenFiles(vm *lua.LState) {
 		vm.Call(0, lua.MultRet)
 		return vm.GetTop() - top
 	}))
+}
+
+// OpenSandbox makes the use of what a sandbox takes away an error that says so.
+func OpenSandbox(vm *lua.LState) {
+	for _, name := range []string{
+		lua.IoLibName, "dofile", "loadfile", "os.execute", "os.exit", "os.getenv", "os.remove", "os.rename", "os.tmpname",
+	} {
+		stdlib.Refuse(vm, name, "is taken away by --sandbox")
+	}
 }
 
 func loadFile(vm *lua.LState, name string) (*lua.LFunction, error) {
