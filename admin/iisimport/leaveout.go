@@ -118,9 +118,7 @@ func (w culprits) leaves(b *Batch, op metabase.Op) bool {
 		if !out {
 			return false
 		}
-		if _, ofFile := b.report.Line(op.Path, 0); ofFile {
-			b.report.Keys--
-		}
+		b.report.Drop(op.Path, 0)
 		if top == op.Path {
 			b.remark(mbxml.Decision, op.Path, 0, fmt.Sprintf("does not belong here, and is left out with all below it: %v", w[itemAt(top, 0)]))
 		}
@@ -131,8 +129,8 @@ func (w culprits) leaves(b *Batch, op metabase.Op) bool {
 		if bad && !out {
 			b.remark(mbxml.Decision, op.Path, op.Property.ID, fmt.Sprintf("does not fit here and is left out: %v", why))
 		}
-		if _, ofFile := b.report.Line(op.Path, op.Property.ID); ofFile && (out || bad) && op.Property.ID != metabase.KeyType {
-			b.report.Properties--
+		if out || bad {
+			b.report.Drop(op.Path, op.Property.ID)
 		}
 		return out || bad
 	}

@@ -101,7 +101,7 @@ func (d handlers) importFile(ctx context.Context, who api.Caller, f *mbxml.File,
 	if f.Foreign {
 		b.TellAccounts(v.Sees)
 	}
-	report.Sort()
+	report.Finish()
 	return api.Imported{Applied: applied, Report: report}, err
 }
 

@@ -107,23 +107,43 @@ func (c *cli) mbImport() *urfave.Command {
 			if page != "" && c.json {
 				return c.usage("--html and --json exclude each other")
 			}
-			var unwritten error
-			err = tryOrChange(cx.Context, c, api.MbImport, q, q.DryRun, func(w table, a api.Imported) {
-				if page != "" {
-					unwritten = importreport.WritePage(page, cx.Args().First(), a.Report)
-				}
-				if q.DryRun {
-					printApplied(w, a.Applied)
-				} else {
-					printImported(w, a)
-				}
-				report := newTable(c.err)
-				importreport.Print(report.printf, a.Report, cx.Bool("all"))
-				_ = report.cells.Flush()
-			})
-			return cmp.Or(err, unwritten)
+			change := func(write func(*mbxml.Report)) error {
+				return tryOrChange(cx.Context, c, api.MbImport, q, q.DryRun, func(w table, a api.Imported) {
+					write(a.Report)
+					if q.DryRun {
+						printApplied(w, a.Applied)
+					} else {
+						printImported(w, a)
+					}
+					report := newTable(c.err)
+					importreport.Print(report.printf, a.Report, cx.Bool("all"))
+					_ = report.cells.Flush()
+				})
+			}
+			if page == "" {
+				return change(func(*mbxml.Report) {})
+			}
+			return importWithPage(page, cx.Args().First(), change)
 		}),
 	}
+}
+
+// importWithPage writes the report of a change to a file. The file is open
+// before the change is made: where there can be none, nothing is changed.
+func importWithPage(page, file string, change func(write func(*mbxml.Report)) error) error {
+	if at, err := os.Stat(page); err == nil && at.IsDir() {
+		return fmt.Errorf("%s: is a folder", page)
+	}
+	var changed error
+	err := disk.WriteFile(nil, page, 0o600, func(w io.ReadWriteSeeker) error {
+		made, unwritten := false, error(nil)
+		changed = change(func(r *mbxml.Report) { made, unwritten = true, importreport.WritePage(w, file, r) })
+		if !made {
+			return changed
+		}
+		return unwritten
+	})
+	return cmp.Or(changed, err)
 }
 
 // readTrimmed reads a MetaBase.xml, or standard input for "-", without what an

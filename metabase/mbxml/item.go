@@ -3,6 +3,7 @@
 package mbxml
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -19,6 +20,7 @@ var (
 // importItem imports one property of the file.
 func (p *planner) importItem(k placed, it Item) {
 	prop, want, faults := p.find(it)
+	it.Name = cmp.Or(it.Name, it.ID) // of the remarks
 	if _, twice := k.lines[want.ID]; twice && len(faults) == 0 {
 		if want.ID == metabase.KeyType {
 			return
@@ -52,6 +54,7 @@ func (p *planner) importItem(k placed, it Item) {
 		return
 	}
 	p.report.Properties++
+	p.report.imports(k.to, want.ID, it.Name, prop.Label(), it.ID)
 	p.store(k.to, want)
 }
 

@@ -60,7 +60,10 @@ func Plan(f *File, snap metabase.Snapshot, s Schema, o Options) ([]metabase.Op, 
 	if p.outside == nil {
 		p.outside = map[metabase.Path]int{}
 	}
-	p.report = &Report{Remarks: []Remark{}, keys: p.imported, added: map[string]int{}}
+	p.report = &Report{
+		Remarks: []Remark{}, keys: p.imported, added: map[string]int{},
+		imported: map[importedItem]bool{}, named: map[itemName]importedItem{},
+	}
 	keys := p.selectKeys()
 	if len(keys) == 0 && len(p.problems) == 0 {
 		return nil, p.report, errors.New("the file holds no key to take over")
@@ -235,6 +238,7 @@ func (p *planner) importKey(k placed) {
 	p.addParents(k)
 	p.imported[fold(k.to)] = k
 	p.report.Keys++
+	p.report.imports(k.to, 0, "")
 	p.putKey(k, class)
 	for _, it := range k.Items {
 		p.importItem(k, it)

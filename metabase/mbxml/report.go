@@ -36,10 +36,13 @@ type Remark struct {
 type Report struct {
 	Keys       int      `json:"keys"`       // imported
 	Properties int      `json:"properties"` // imported, translated ones included
+	Counts     Counts   `json:"counts"`     // set by Finish
 	Remarks    []Remark `json:"remarks"`
 
-	keys  map[string]placed // the keys of the file, by folded path
-	added map[string]int    // the keys added above them: the line that needs one
+	keys     map[string]placed     // the keys of the file, by folded path
+	added    map[string]int        // the keys added above them: the line that needs one
+	imported map[importedItem]bool // those of Keys and Properties
+	named    map[itemName]importedItem
 }
 
 // Line returns the line of a property in the file; id 0 is the key itself. For a
@@ -57,8 +60,9 @@ func (r *Report) Line(path metabase.Path, id metabase.ID) (line int, exact bool)
 	return k.Line, id == 0
 }
 
-// Sort orders the remarks by line, those without one last.
-func (r *Report) Sort() {
+// Finish counts, and orders the remarks by line, those without one last.
+func (r *Report) Finish() {
+	r.count()
 	slices.SortStableFunc(r.Remarks, func(a, b Remark) int {
 		return cmp.Compare(uint(a.Line-1), uint(b.Line-1))
 	})

@@ -8,10 +8,10 @@ import (
 	"bytes"
 	"fmt"
 	"html/template"
+	"io"
 	"strings"
 
 	"restante/cmd/restante/internal/words"
-	"restante/internal/disk"
 	"restante/metabase/mbxml"
 )
 
@@ -29,10 +29,12 @@ func remarkKind(m mbxml.Remark) string {
 	return strings.Join(words[:min(3, len(words))], " ")
 }
 
-// Print prints the count of items that were imported unchanged, the counts of
-// the others, and of these the first ones of each kind or all.
+// Print prints the counts of a report, and of its remarks the first ones of each
+// kind or all.
 func Print(printf func(format string, args ...any), r *mbxml.Report, all bool) {
-	printf("taken over: %s, %s\n", words.Plural(r.Keys, "key"), words.Properties(r.Properties))
+	for _, line := range countLines(r.Counts) {
+		printf("%s\n", line)
+	}
 	for _, v := range verdicts {
 		counts := map[string]int{}
 		var kinds []string
@@ -56,6 +58,13 @@ func Print(printf func(format string, args ...any), r *mbxml.Report, all bool) {
 	}
 }
 
+func countLines(n mbxml.Counts) []string {
+	return []string{
+		fmt.Sprintf("taken over: %s, %s", words.Plural(n.TakenOver.Keys, "key"), words.Properties(n.TakenOver.Properties)),
+		fmt.Sprintf("others: %d translated, %d ignored, %d to be decided", n.Translated, n.Ignored, n.Decision),
+	}
+}
+
 func remarkText(m mbxml.Remark) string {
 	var b strings.Builder
 	if m.Line > 0 {
@@ -69,11 +78,11 @@ func remarkText(m mbxml.Remark) string {
 	return b.String() + m.Text
 }
 
-var reportPage = template.Must(template.New("").Funcs(template.FuncMap{"text": remarkText}).Parse(`<!DOCTYPE html>
+var reportPage = template.Must(template.New("").Funcs(template.FuncMap{"text": remarkText, "counts": countLines}).Parse(`<!DOCTYPE html>
 <html lang="en"><meta charset="utf-8"><title>Import of {{.File}}</title>
 <h1>Import of {{.File}}</h1>
-<p>Taken over: {{.Report.Keys}} keys, {{.Report.Properties}} properties.</p>
-{{range .Verdicts}}{{$v := .}}<h2>{{$v}}</h2>
+{{range counts .Report.Counts}}<p>{{.}}</p>
+{{end}}{{range .Verdicts}}{{$v := .}}<h2>{{$v}}</h2>
 <ul>
 {{range $.Report.Remarks}}{{if eq .Verdict $v}}<li>{{text .}}</li>
 {{end}}{{end}}</ul>
@@ -81,7 +90,7 @@ var reportPage = template.Must(template.New("").Funcs(template.FuncMap{"text": r
 `))
 
 // WritePage writes the report with all of its lines as a page.
-func WritePage(name, file string, r *mbxml.Report) error {
+func WritePage(w io.Writer, file string, r *mbxml.Report) error {
 	var b bytes.Buffer
 	if err := reportPage.Execute(&b, struct {
 		File     string
@@ -90,5 +99,6 @@ func WritePage(name, file string, r *mbxml.Report) error {
 	}{file, r, verdicts}); err != nil {
 		return err
 	}
-	return disk.WriteFile(nil, name, 0o600, disk.Bytes(b.Bytes()))
+	_, err := w.Write(b.Bytes())
+	return err
 }

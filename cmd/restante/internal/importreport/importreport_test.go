@@ -4,8 +4,6 @@ package importreport
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -20,7 +18,7 @@ func TestLayers(t *testing.T) {
 
 // A report has the first ten of each kind, or all; a page has all, escaped.
 func TestReport(t *testing.T) {
-	r := &mbxml.Report{Keys: 1, Properties: 2}
+	r := &mbxml.Report{Keys: 3, Properties: 9, Counts: mbxml.Counts{TakenOver: mbxml.Imported{Keys: 1, Properties: 2}, Translated: 13, Ignored: 4, Decision: 5}}
 	for i := range 13 {
 		r.Remarks = append(r.Remarks, mbxml.Remark{
 			Verdict: mbxml.Translated, Path: metabase.Path(fmt.Sprintf("/LM/SMTPSVC/%d", i)), Property: "QueueDirectory", Text: "is <Queue>", Line: i,
@@ -31,19 +29,17 @@ func TestReport(t *testing.T) {
 		Print(func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }, r, all)
 		return b.String()
 	}
-	if got := print(false); !strings.HasPrefix(got, "taken over: 1 key, 2 properties\n") || strings.Count(got, "is <Queue>") != 10 ||
+	if got := print(false); !strings.HasPrefix(got, "taken over: 1 key, 2 properties\nothers: 13 translated, 4 ignored, 5 to be decided\n") || strings.Count(got, "is <Queue>") != 10 ||
 		!strings.HasSuffix(got, "QueueDirectory: 3 more of 13, see --all\n") {
 		t.Errorf("the report:\n%s", got)
 	}
 	if got := print(true); strings.Count(got, "is <Queue>") != 13 || strings.Contains(got, "--all") {
 		t.Errorf("with all:\n%s", got)
 	}
-	page := filepath.Join(t.TempDir(), "report.html")
-	if err := WritePage(page, "a&b.xml", r); err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(page)
-	if err != nil || strings.Count(string(b), "is &lt;Queue&gt;") != 13 || !strings.Contains(string(b), "Import of a&amp;b.xml") {
-		t.Errorf("the page: %v\n%s", err, b)
+	var page strings.Builder
+	err := WritePage(&page, "a&b.xml", r)
+	if got := page.String(); err != nil || strings.Count(got, "is &lt;Queue&gt;") != 13 || !strings.Contains(got, "Import of a&amp;b.xml") ||
+		!strings.Contains(got, "<p>taken over: 1 key, 2 properties</p>\n<p>others: 13 translated, 4 ignored, 5 to be decided</p>") {
+		t.Errorf("the page: %v\n%s", err, got)
 	}
 }

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package mbxml
+
+import (
+	"strconv"
+
+	"restante/metabase"
+	"restante/metabase/internal/casefold"
+)
+
+// Counts has each key and property of a report once: in the gravest class that
+// a remark puts it in, and in TakenOver where none is about it.
+type Counts struct {
+	TakenOver  Imported `json:"taken_over"` // unchanged
+	Translated int      `json:"translated"`
+	Ignored    int      `json:"ignored"`
+	Decision   int      `json:"needs_a_decision"`
+}
+
+// Imported counts what an import stores.
+type Imported struct {
+	Keys       int `json:"keys"`
+	Properties int `json:"properties"`
+}
+
+// An itemName names a property, or with property "" a key, without case.
+type itemName struct{ path, property string }
+
+func nameItem(path metabase.Path, property string) itemName {
+	return itemName{fold(path), casefold.Fold(property)}
+}
+
+// imports notes a property of the file that is imported, or with id 0 a key. The
+// names are those that a remark may have for it.
+func (r *Report) imports(path metabase.Path, id metabase.ID, names ...string) {
+	at := importedItem{fold(path), id}
+	r.imported[at] = true
+	for _, name := range names {
+		if name == "" && id != 0 {
+			continue
+		}
+		r.named[nameItem(path, name)] = at
+	}
+}
+
+type importedItem struct {
+	path string
+	id   metabase.ID
+}
+
+// Drop takes what is left out after all off the imported items.
+func (r *Report) Drop(path metabase.Path, id metabase.ID) {
+	at := importedItem{fold(path), id}
+	switch {
+	case !r.imported[at]:
+		return
+	case id == 0:
+		r.Keys--
+	default:
+		r.Properties--
+	}
+	delete(r.imported, at)
+}
+
+// count fills Counts.
+func (r *Report) count() {
+	left := Imported{r.Keys, r.Properties}
+	told := map[importedItem]bool{}
+	gravest := map[itemName]Verdict{}
+	order := map[Verdict]int{Ignored: 1, Translated: 2, Decision: 3}
+	for i, m := range r.Remarks {
+		name := nameItem(m.Path, m.Property)
+		if m.Path == "" {
+			name.property = strconv.Itoa(i) // about a part of the file that has no place
+		}
+		if at, ok := r.named[name]; ok {
+			name = itemName{at.path, strconv.Itoa(int(at.id))}
+			switch {
+			case !r.imported[at] || told[at]:
+			case at.id == 0:
+				left.Keys--
+			default:
+				left.Properties--
+			}
+			told[at] = true
+		}
+		if order[m.Verdict] > order[gravest[name]] {
+			gravest[name] = m.Verdict
+		}
+	}
+	r.Counts = Counts{TakenOver: left}
+	for _, v := range gravest {
+		switch v {
+		case Translated:
+			r.Counts.Translated++
+		case Ignored:
+			r.Counts.Ignored++
+		case Decision:
+			r.Counts.Decision++
+		}
+	}
+}
