@@ -22,17 +22,36 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 		return s.refused(ctx, "DATA", "", r)
 	}
 	env := s.envelope()
-	b, err := s.deps.Intake.Create(ctx)
-	if err != nil {
-		return s.refused(ctx, "DATA", "", s.fault(ctx, "create", err))
+	tls, _ := s.caller.TLS()
+	b, r := s.draft(ctx, trace(s.policy.Hostname, env, s.extended, tls), body)
+	if r.Positive() {
+		r = s.accept(ctx, b, env)
 	}
-	defer b.Abort()
-	if r := s.stream(ctx, b, body, env); !r.Positive() {
+	if !r.Positive() {
 		return s.refused(ctx, "DATA", string(env.ID), r)
 	}
+	return r
+}
+
+// draft takes a message in behind its trace field, with the fields of complete
+// that its header lacks.
+func (s *Session) draft(ctx context.Context, trace string, body io.Reader, complete ...*header.Field) (Body, mail.Reply) {
+	b, err := s.deps.Intake.Create(ctx)
+	if err != nil {
+		return nil, s.fault(ctx, "create", err)
+	}
+	r := s.stream(ctx, b, trace, body, complete)
+	if !r.Positive() {
+		b.Abort()
+	}
+	return b, r
+}
+
+func (s *Session) accept(ctx context.Context, b Body, env mail.Envelope) mail.Reply {
+	defer b.Abort()
 	env.Size = b.Size()
 	if err := b.Accept(ctx, env); err != nil {
-		return s.refused(ctx, "DATA", string(env.ID), s.fault(ctx, "accept", err))
+		return s.fault(ctx, "accept", err)
 	}
 	// From here on the message is ours: a crash must not lose it.
 	return mail.Reply{Code: 250, Enhanced: "6.0", Text: string(env.ID) + " queued for delivery"}
@@ -69,12 +88,11 @@ func (s *Session) envelope() mail.Envelope {
 type storeError struct{ error }
 
 // stream writes the trace header and the body, within the limits.
-func (s *Session) stream(ctx context.Context, b Body, body io.Reader, env mail.Envelope) mail.Reply {
-	tls, _ := s.caller.TLS()
-	if _, err := io.WriteString(b, trace(s.policy.Hostname, env, s.extended, tls)); err != nil {
+func (s *Session) stream(ctx context.Context, b Body, trace string, body io.Reader, complete []*header.Field) mail.Reply {
+	if _, err := io.WriteString(b, trace); err != nil {
 		return s.fault(ctx, "write", err)
 	}
-	m := &limitWriter{limits: s.policy.Limits, before: s.octets, header: header.NewWriter(b)}
+	m := &limitWriter{limits: s.policy.Limits, before: s.octets, header: header.NewWriter(b, complete...)}
 	_, err := io.Copy(m, body)
 	if closeErr := m.header.Close(); err == nil && closeErr != nil {
 		err = storeError{closeErr}

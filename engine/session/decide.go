@@ -39,13 +39,14 @@ type Question struct {
 	Octets      int64 // of messages that came over this connection
 	Size        int64 // that MAIL declared, or 0
 	Recipients  int   // accepted in this transaction, To not counted
+	Submitted   bool  // as a file: it comes from this machine's administrator, who may relay
 	To          mail.Address
 }
 
 // A Rule is what decided.
 type Rule int
 
-// The rules. The last five accept a recipient.
+// The rules. The last six accept a recipient.
 const (
 	ClientList      Rule = iota + 1 // the addresses that may connect
 	Pause                           // the site is paused
@@ -65,6 +66,7 @@ const (
 	RelayedDomain                   // the domain's mail is relayed for everybody
 	RelayClient                     // the caller's address may relay
 	RelayAccount                    // the caller has signed in, and may therefore relay
+	RelaySubmitted                  // the message comes from this machine's administrator
 )
 
 // A Decision is the Rule that decided, and what the caller is answered.
@@ -185,6 +187,9 @@ func (p *Policy) relays(q Question) Rule {
 		return HeldDomain
 	case mail.Relayed:
 		return RelayedDomain
+	}
+	if q.Submitted {
+		return RelaySubmitted
 	}
 	relay := p.Domains.Relay(q.To.Domain)
 	switch {

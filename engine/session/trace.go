@@ -14,6 +14,9 @@ import (
 // RFC 5322 §2.1.1.
 const maxTraceAddress = 900
 
+// dateTime is the form of RFC 5322 §3.3.
+const dateTime = "Mon, 2 Jan 2006 15:04:05 -0700"
+
 // trace is the Received field of RFC 5321 §4.4.
 func trace(hostname string, env mail.Envelope, extended bool, state tls.ConnectionState) string {
 	var b strings.Builder
@@ -22,13 +25,26 @@ func trace(hostname string, env mail.Envelope, extended bool, state tls.Connecti
 	if env.TLS {
 		b.WriteString("\r\n\t(" + strings.ReplaceAll(tls.VersionName(state.Version), " ", "") + ", " + tls.CipherSuiteName(state.CipherSuite) + ")")
 	}
+	writeTraceEnd(&b, env)
+	return b.String()
+}
+
+// submissionTrace is the Received field of a message that came by no connection,
+// in Microsoft's words: there is no host to stand behind FROM (RFC 5321 §4.4).
+func submissionTrace(hostname string, env mail.Envelope) string {
+	var b strings.Builder
+	b.WriteString("Received: from mail pickup service by " + hostname + "\r\n\tid " + string(env.ID))
+	writeTraceEnd(&b, env)
+	return b.String()
+}
+
+func writeTraceEnd(b *strings.Builder, env mail.Envelope) {
 	if len(env.To) == 1 { // the field would show each recipient the others
 		if to := env.To[0].Address.String(); len(to) <= maxTraceAddress {
 			b.WriteString("\r\n\tfor <" + to + ">")
 		}
 	}
-	b.WriteString("; " + env.Received.Format("Mon, 2 Jan 2006 15:04:05 -0700") + "\r\n")
-	return b.String()
+	b.WriteString("; " + env.Received.Format(dateTime) + "\r\n")
 }
 
 // protocol is the WITH word of RFC 3848.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package header finds the end of a message's header as the message comes, and
-// counts its Received fields. It knows nothing of envelopes and trace fields.
+// Package header finds the end of a message's header as the message comes,
+// counts its Received fields, and adds the fields that a submitted message lacks.
+// It knows nothing of envelopes and trace fields.
 package header
 
 import (
@@ -21,14 +22,23 @@ type Writer struct {
 	to       io.Writer
 	received int // Received fields so far
 
+	complete []*Field // these are added at the end of the header where it lacks them
+
 	fields  int    // fields so far
 	inField bool   // the present line belongs to a field
 	done    bool   // the header is over
 	held    []byte // the beginning of a line, before its kind is known
 }
 
-// NewWriter passes the message on to to.
-func NewWriter(to io.Writer) Writer { return Writer{to: to} }
+// A Field is one that each message has.
+type Field struct {
+	Name, Value string
+	there       bool
+}
+
+// NewWriter passes the message on to to, with each of complete that its header
+// lacks.
+func NewWriter(to io.Writer, complete ...*Field) Writer { return Writer{to: to, complete: complete} }
 
 // Received counts the Received fields so far.
 func (h *Writer) Received() int { return h.received }
@@ -67,15 +77,17 @@ func (h *Writer) Write(p []byte) error {
 			return h.write(p)
 		case field, continuation:
 			h.inField = true
-		case empty:
-			h.done = true
-		case mailbox, text:
-			insert := "\r\n"
-			if h.inField = k == mailbox; h.inField {
-				insert = "X-Mailbox-Line: "
+		case empty, mailbox, text:
+			var insert string
+			switch k {
+			case mailbox:
+				insert, h.inField = "X-Mailbox-Line: ", true
 				h.fields++
+			case empty:
+				insert, h.done = h.missing(), true
+			default:
+				insert, h.done = h.missing()+"\r\n", true
 			}
-			h.done = !h.inField
 			if err := h.write(p[:at]); err != nil {
 				return err
 			}
@@ -90,11 +102,26 @@ func (h *Writer) Write(p []byte) error {
 
 // Close writes what is held back at the end of the message.
 func (h *Writer) Close() error {
-	if len(h.held) == 0 {
+	if h.done {
 		return nil
 	}
 	h.done = true
-	return h.write(append([]byte("\r\n"), h.held...))
+	end := h.missing()
+	if len(h.held) > 0 {
+		end += "\r\n" + string(h.held)
+	}
+	return h.write([]byte(end))
+}
+
+// missing has the fields that the header lacks at its end.
+func (h *Writer) missing() string {
+	var b strings.Builder
+	for _, f := range h.complete {
+		if !f.there {
+			b.WriteString(f.Name + ": " + f.Value + "\r\n")
+		}
+	}
+	return b.String()
 }
 
 func (h *Writer) write(p []byte) error {
@@ -129,14 +156,21 @@ func (h *Writer) kind(line []byte) kind {
 		return undecided
 	case name > 0 && colon < len(start) && line[colon] == ':':
 		h.fields++
-		if strings.EqualFold(string(line[:name]), "Received") {
-			h.received++
-		}
+		h.note(string(line[:name]))
 		return field
 	case h.fields == 0 && bytes.HasPrefix(bytes.TrimLeft(line, ">"), []byte("From ")):
 		return mailbox
 	}
 	return text
+}
+
+func (h *Writer) note(name string) {
+	if strings.EqualFold(name, "Received") {
+		h.received++
+	}
+	for _, f := range h.complete {
+		f.there = f.there || strings.EqualFold(name, f.Name)
+	}
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }

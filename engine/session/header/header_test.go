@@ -15,10 +15,10 @@ func TestLayers(t *testing.T) {
 }
 
 // through writes text in pieces of the given size.
-func through(t testing.TB, text string, size int) (string, int) {
+func through(t testing.TB, text string, size int, complete ...*Field) (string, int) {
 	t.Helper()
 	var out bytes.Buffer
-	h := &Writer{to: &out}
+	h := NewWriter(&out, complete...)
 	for rest := []byte(text); len(rest) > 0; {
 		n := min(size, len(rest))
 		if err := h.Write(rest[:n]); err != nil {
@@ -64,6 +64,28 @@ func TestHeaderStandsAlone(t *testing.T) {
 			got, received := through(t, tt.in, size)
 			if got != tt.want || received != tt.received {
 				t.Errorf("%s in pieces of %d: %q, %d Received; want %q, %d", tt.name, size, got, received, tt.want, tt.received)
+			}
+		}
+	}
+}
+
+// The fields that a header lacks stand at its end, whatever ends it.
+func TestMissingFields(t *testing.T) {
+	tests := []struct{ name, in, want string }{
+		{"none", "Subject: x\r\n\r\nDate: y\r\n", "Subject: x\r\nDate: d\r\nMessage-ID: <m>\r\n\r\nDate: y\r\n"},
+		{"one", "message-id: <own>\r\n\r\n", "message-id: <own>\r\nDate: d\r\n\r\n"},
+		{"both, one folded", "DATE:\r\n y\r\nMessage-Id : <own>\r\n\r\n", "DATE:\r\n y\r\nMessage-Id : <own>\r\n\r\n"},
+		{"no blank line", "Date: y\r\ntext\r\n", "Date: y\r\nMessage-ID: <m>\r\n\r\ntext\r\n"},
+		{"text alone, cut short", "tex", "Date: d\r\nMessage-ID: <m>\r\n\r\ntex"},
+		{"a header alone", "Subject: x\r\n", "Subject: x\r\nDate: d\r\nMessage-ID: <m>\r\n"},
+		{"nothing", "", "Date: d\r\nMessage-ID: <m>\r\n"},
+		{"an mbox line", "From x\r\n\r\n", "X-Mailbox-Line: From x\r\nDate: d\r\nMessage-ID: <m>\r\n\r\n"},
+	}
+	for _, tt := range tests {
+		for _, size := range []int{1, 2, 3, 7, 4096} {
+			fields := []*Field{{Name: "Date", Value: "d"}, {Name: "Message-ID", Value: "<m>"}}
+			if got, _ := through(t, tt.in, size, fields...); got != tt.want {
+				t.Errorf("%s in pieces of %d: %q, want %q", tt.name, size, got, tt.want)
 			}
 		}
 	}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"time"
+
+	"restante/engine/mail"
+	"restante/engine/session/header"
+)
+
+// A Submission is a message of this machine's administrator that came by no
+// connection.
+type Submission struct {
+	ID       mail.MessageID
+	From     mail.Address
+	To       []mail.Address
+	Text     io.Reader   // its lines end in CRLF
+	EightBit func() bool // whether Text has octets beyond ASCII; asked when it was read to its end
+}
+
+// Submit takes a message in under a policy. It may go to any domain; the limits
+// of a message are those of one that a caller sends. Date and Message-ID are
+// added where it lacks them (RFC 6409 §8). The reply is positive when the
+// message is on stable storage, temporary if it can be submitted again, and else
+// permanent.
+func Submit(ctx context.Context, p *Policy, deps Deps, m Submission) mail.Reply {
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Session{policy: p, deps: deps, caller: noCaller{}}
+	env := mail.Envelope{ID: m.ID, From: m.From, Received: time.Now()}
+	seen := map[mail.Address]bool{}
+	for _, to := range m.To {
+		if seen[to] {
+			continue
+		}
+		seen[to] = true
+		d := p.Decide(AtRcpt, AtRcpt, Question{To: to, Recipients: len(env.To), Submitted: true})
+		if d.Rule == RecipientLimit { // there is no other transaction for the rest
+			d.Reply.Code = 552
+		}
+		if !d.Accepted() {
+			return d.Reply
+		}
+		env.To = append(env.To, mail.Recipient{Address: to})
+	}
+	if len(env.To) == 0 {
+		return mail.Reply{Code: 554, Enhanced: "5.1", Text: "No valid recipients"}
+	}
+	b, r := s.draft(ctx, submissionTrace(p.Hostname, env), m.Text,
+		&header.Field{Name: "Date", Value: env.Received.Format(dateTime)},
+		&header.Field{Name: "Message-ID", Value: "<" + string(env.ID) + "@" + p.Hostname + ">"})
+	if !r.Positive() {
+		return r
+	}
+	env.Body8Bit = m.EightBit()
+	return s.accept(ctx, b, env)
+}
+
+// noCaller is the Caller of a submission.
+type noCaller struct{}
+
+func (noCaller) Hello() string                    { return "" }
+func (noCaller) TLS() (tls.ConnectionState, bool) { return tls.ConnectionState{}, false }
+func (noCaller) Account() string                  { return "" }
+func (noCaller) SignIn(string)                    {}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package session
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"restante/engine/mail"
+	"restante/internal/kv"
+)
+
+// A submission goes to any domain, whatever a caller would have to be for that, and
+// has the fields of a message.
+func TestSubmit(t *testing.T) {
+	p := testPolicy()
+	p.RequireTLS, p.SignIn.Required = true, true
+	in := &intake{}
+	id := mail.NewMessageID(time.Now())
+	to := []mail.Address{address(t, "x@foreign.test"), address(t, "y@held.test"), address(t, "x@foreign.test")}
+	r := Submit(t.Context(), p, Deps{Intake: in}, Submission{
+		ID: id, From: address(t, "app@hub.test"), To: to,
+		Text: strings.NewReader("Subject: s\r\n\r\ntext\r\n"), EightBit: func() bool { return true },
+	})
+	if !r.Positive() || len(in.envs) != 1 {
+		t.Fatalf("%v, %d messages", r, len(in.envs))
+	}
+	env := in.envs[0]
+	if env.ID != id || env.From.String() != "app@hub.test" || len(env.To) != 2 || !env.Body8Bit || env.Client.IsValid() || env.Size != int64(len(in.kept[id])) {
+		t.Errorf("%+v", env)
+	}
+	want := `^Received: from mail pickup service by hub\.test\r\n\tid ` + string(id) + `; \w{3}, [^\n]*\r\nSubject: s\r\n` +
+		`Date: \w{3}, [^\n]*\r\nMessage-ID: <` + string(id) + `@hub\.test>\r\n\r\ntext\r\n$`
+	if !regexp.MustCompile(want).MatchString(in.kept[id]) {
+		t.Errorf("%q, want %s", in.kept[id], want)
+	}
+}
+
+// The limits of a message hold, and a refusal is permanent unless it is the store's.
+func TestSubmissionsThatAreRefused(t *testing.T) {
+	three := []string{"a@b.test", "c@b.test", "d@b.test"}
+	tests := []struct {
+		name   string
+		limits Limits
+		in     intake
+		to     []string
+		text   string
+		want   string
+	}{
+		{"too many recipients", Limits{Recipients: 2}, intake{}, three, "\r\n", "552 5.5.3 Too many recipients"},
+		{"as many as there may be", Limits{Recipients: 3}, intake{}, three, "\r\n", "250 2.6.0 "},
+		{"too big", Limits{Size: 10}, intake{}, three, "Subject: s\r\n\r\n", "552 5.3.4 "},
+		{"in circles", Limits{Hops: 2}, intake{}, three, strings.Repeat("Received: x\r\n", 3) + "\r\n", "554 5.4.6 "},
+		{"nobody", Limits{}, intake{}, nil, "\r\n", "554 5.5.1 "},
+		{"a full disk", Limits{}, intake{create: mail.Reply{Code: 452, Enhanced: "3.1"}}, three, "\r\n", "452 4.3.1"},
+		{"a disk that is full at the end", Limits{}, intake{accept: kv.ErrFull}, three, "\r\n", "451 4.3.0"},
+	}
+	for _, tt := range tests {
+		p := testPolicy()
+		p.Limits = tt.limits
+		m := Submission{ID: mail.NewMessageID(time.Now()), Text: strings.NewReader(tt.text), EightBit: func() bool { return false }}
+		for _, to := range tt.to {
+			m.To = append(m.To, address(t, to))
+		}
+		if r := Submit(t.Context(), p, Deps{Intake: &tt.in}, m); !strings.HasPrefix(r.String(), tt.want) {
+			t.Errorf("%s: %v, want %s", tt.name, r, tt.want)
+		}
+		if len(tt.in.envs) > 0 != strings.HasPrefix(tt.want, "250") {
+			t.Errorf("%s: %d messages", tt.name, len(tt.in.envs))
+		}
+	}
+}
