@@ -66,10 +66,16 @@ func (j *Journal) Accepted(ctx context.Context, env mail.Envelope) {
 		client(env.Client), slog.String("account", env.Account), slog.Bool("tls", env.TLS))
 }
 
+// PickedUp: the accepted message was the file name of the Pickup folder.
+func (j *Journal) PickedUp(ctx context.Context, msg mail.MessageID, name string) {
+	j.line(ctx, "picked up", id(msg), slog.String("file", clean(name)))
+}
+
 // Refused: a caller was refused at verb, temporarily or permanently, or the
 // session failed there; left_out counts the lines of the address that were left
 // out before. Verb is "connect" before the greeting, "TLS" for a
-// handshake from the first octet, and "" between commands.
+// handshake from the first octet, "pickup" for a file of the Pickup folder, and
+// "" between commands.
 func (j *Journal) Refused(ctx context.Context, caller netip.Addr, verb, what string, r mail.Reply) {
 	j.refusal(ctx, caller, r.Code == 421, "refused", client(caller), slog.String("verb", verb), slog.String("what", clean(what)), reply(r))
 }

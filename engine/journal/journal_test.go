@@ -76,6 +76,8 @@ func TestEvents(t *testing.T) {
 			`{"msg":"requeued","msg_id":"06h0ihfrcs3q41uvs0vg"}`},
 		{func(c context.Context, j *Journal) { j.Acted(c, "delete", msgID, "b.test") },
 			`{"msg":"acted","msg_id":"06h0ihfrcs3q41uvs0vg","domain":"b.test","action":"delete"}`},
+		{func(c context.Context, j *Journal) { j.PickedUp(c, msgID, "a\nb.eml") },
+			`{"msg":"picked up","msg_id":"06h0ihfrcs3q41uvs0vg","file":"a b.eml"}`},
 		{func(c context.Context, j *Journal) { j.SignedIn(c, caller, "ann", "PLAIN", true) },
 			`{"msg":"signed in","client":"192.0.2.1","account":"ann","mechanism":"PLAIN","tls":true}`},
 		{func(c context.Context, j *Journal) { j.SignInRefused(c, caller, "an\x1bn", "PLAIN", false) },

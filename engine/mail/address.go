@@ -135,6 +135,19 @@ func ParseAddress(s string) (Address, error) {
 	return Address{Local: local, Domain: domain}, nil
 }
 
+// ParseAddressIn is ParseAddress for a mailbox that may have no domain of its own,
+// and then is one of the domain d, if that is not "". "" stays the null address.
+func ParseAddressIn(s string, d Domain) (Address, error) {
+	a, err := ParseAddress(s)
+	if err == nil || d == "" || strings.HasPrefix(s, "@") {
+		return a, err
+	}
+	if local, bad := parseLocal(s); bad == nil {
+		return Address{Local: local, Domain: d}, nil
+	}
+	return a, err
+}
+
 // parseLocal reads a local part in either form. Which of them is a mailbox, its
 // own host judges: RFC 5321 §2.3.11. A dot at the end, or two in a row, are
 // common in the field, and so are lengths over 64 octets.

@@ -169,3 +169,25 @@ func TestMessageID(t *testing.T) {
 		}
 	}
 }
+
+func TestParseAddressIn(t *testing.T) {
+	tests := []struct {
+		in   string
+		d    Domain
+		want string // "": an error
+	}{
+		{"root", "hub.test", "root@hub.test"},
+		{`"a b"`, "hub.test", `"a b"@hub.test`},
+		{"a@x.test", "hub.test", "a@x.test"},
+		{"root", "", ""},
+		{"a@", "hub.test", ""},
+		{"@x.test:root", "hub.test", ""}, // a source route without an address
+		{"a b", "hub.test", ""},
+	}
+	for _, tt := range tests {
+		got, err := ParseAddressIn(tt.in, tt.d)
+		if got.String() != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("ParseAddressIn(%q, %q) = %q, %v", tt.in, tt.d, got, err)
+		}
+	}
+}

@@ -386,11 +386,12 @@ func (q *Queue) Create(ctx context.Context) (Draft, error) { return q.store.Crea
 
 // Accept stores the message in d, which came from [Queue.Create], and queues it
 // for each destination. When it returns nil, message, envelope and entries are
-// on stable storage. After an error nothing of it is there. The envelope needs
-// an ID of its own and at least one recipient, each with a domain.
-func (q *Queue) Accept(ctx context.Context, d Draft, env mail.Envelope) error {
+// on stable storage, and extra is applied to the DB. After an error nothing of it
+// is there. The envelope needs an ID of its own and at least one recipient, each
+// with a domain.
+func (q *Queue) Accept(ctx context.Context, d Draft, env mail.Envelope, extra ...kv.Op) error {
 	env.Size = d.Size()
-	return q.accept(ctx, d, env)
+	return q.accept(ctx, d, env, extra...)
 }
 
 // accept is Accept with further operations in the same commit.

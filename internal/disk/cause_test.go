@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -162,5 +163,37 @@ func TestWaysThatEveryMachineHas(t *testing.T) {
 		if err := disk.CheckWay(path); !errors.Is(err, want) {
 			t.Errorf("CheckWay(%s) = %v, want %v", path, err, want)
 		}
+	}
+}
+
+// A file is whole when it has one name and nobody has it open for writing.
+func TestCheckWhole(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	writer, err := os.Create(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func() error {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		return disk.CheckWhole(f)
+	}
+	if err := check(); runtime.GOOS == "linux" && (err == nil || !strings.Contains(err.Error(), "is open for writing")) {
+		t.Errorf("while it is written: %v", err)
+	}
+	if err := writer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(); err != nil {
+		t.Errorf("when it is closed: %v", err)
+	}
+	if err := os.Link(name, name+"2"); err != nil {
+		t.Skip(err)
+	}
+	if err := check(); err == nil || !strings.Contains(err.Error(), "has a second name") {
+		t.Errorf("with another name: %v", err)
 	}
 }

@@ -18,6 +18,23 @@ func Preallocate(name string, n int64) error {
 	return errors.Join(unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, n), f.Close())
 }
 
+// isWritten reports whether a program has f open for writing, where the system
+// says so: of files of this process's user, on a disk of this machine.
+func isWritten(f *os.File) bool {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return false
+	}
+	written := false
+	_ = raw.Control(func(fd uintptr) {
+		_, err := unix.FcntlInt(fd, unix.F_SETLEASE, unix.F_RDLCK)
+		if written = err == unix.EAGAIN; err == nil {
+			_, _ = unix.FcntlInt(fd, unix.F_SETLEASE, unix.F_UNLCK)
+		}
+	})
+	return written
+}
+
 // SyncData makes what was written to f durable, without its times.
 func SyncData(f *os.File) error {
 	raw, err := f.SyscallConn()

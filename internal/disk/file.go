@@ -113,6 +113,21 @@ func fill(f File, write func(io.ReadWriteSeeker) error) error {
 	return nil
 }
 
+// CheckWhole returns an error if another program is not done with f, as far as the
+// system says so: it has the file open for writing, or under a second name.
+func CheckWhole(f *os.File) error {
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case hasOtherName(info):
+		return fmt.Errorf("%s has a second name: a link", f.Name())
+	case isWritten(f):
+		return fmt.Errorf("%s is open for writing", f.Name())
+	}
+	return nil
+}
+
 // Bytes is a writer of b for WriteFile.
 func Bytes(b []byte) func(io.ReadWriteSeeker) error {
 	return func(w io.ReadWriteSeeker) error { _, err := w.Write(b); return err }

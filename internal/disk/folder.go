@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // ErrLink means that a link, or no folder at all, stands where a folder is wanted.
@@ -98,7 +99,8 @@ func (f *Folder) Open(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := f.root.Open(name)
+	// Without it, a FIFO that takes the name in between would have Open wait.
+	file, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +126,15 @@ func (f *Folder) ReadFile(name string) ([]byte, error) {
 
 // Remove removes a file of the folder.
 func (f *Folder) Remove(name string) error { return f.root.Remove(name) }
+
+// Rename gives a file another name in the folder, in place of a file that has it.
+func (f *Folder) Rename(from, to string) error { return f.root.Rename(from, to) }
+
+// Lstat describes a file of the folder, and not what a link leads to.
+func (f *Folder) Lstat(name string) (fs.FileInfo, error) { return f.root.Lstat(name) }
+
+// Sync has the names of the files survive a power cut.
+func (f *Folder) Sync() error { return f.fsys.SyncDir(f.dir) }
 
 // rootFS is the system's FS in an open folder.
 type rootFS struct{ *os.Root }

@@ -164,6 +164,12 @@ func owner(info os.FileInfo) (uid, gid int) {
 	return int(st.Uid), int(st.Gid)
 }
 
+// hasOtherName reports whether a file has a second name.
+func hasOtherName(info os.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink > 1
+}
+
 // ActAsOwner has root work as the owner of a folder until restore, so that the
 // files that it makes there are not root's. It does nothing for other users, and
 // for a folder of root. The real user stays: an answer who calls does not change.

@@ -42,6 +42,8 @@ const (
 // Mkdir makes a folder whose perm gives others nothing to read for this user, the
 // system and the administrators alone, unless it inherits that from the folder
 // above it.
+func hasOtherName(os.FileInfo) bool { return false }
+
 func (system) Mkdir(dir string, perm fs.FileMode) error {
 	if perm&0o066 != 0 || CheckPrivate(filepath.Dir(dir)) == nil {
 		return os.Mkdir(dir, perm)
