@@ -21,6 +21,7 @@ import (
 	"restante/engine/account"
 	"restante/engine/delivery"
 	"restante/engine/mail"
+	"restante/engine/pickup"
 	"restante/engine/policy"
 	"restante/engine/queue"
 	"restante/engine/release"
@@ -56,6 +57,7 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 			Routes:     routes{a},
 			Policy:     a.queuePolicy(e.opts.Descriptors.Conversations),
 		},
+		Pickup:   a.pickup(),
 		Settings: source{set},
 	}
 	for name, path := range set.Folders.All() {
@@ -113,6 +115,13 @@ type siteAdapter struct {
 }
 
 func (a *siteAdapter) path(p string) string { return disk.Locate(a.dir, p) }
+
+func (a *siteAdapter) pickup() pickup.Settings {
+	return pickup.Settings{
+		Dir: a.path(a.PickupFolder()), Bad: a.path(a.Folders.BadMailDirectory), Default: a.DefaultDomain,
+		Stuffed: a.Pickup.SmtpDotStuffPickupDirFiles && a.Pickup.DisablePickupDotStuff == 0,
+	}
+}
 
 func (a *siteAdapter) wireConfig() wire.Config {
 	return wire.Config{

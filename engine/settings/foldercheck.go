@@ -51,6 +51,7 @@ type folderCheck struct {
 	metabase.Change
 	root     bool         // the actor has control over the whole tree
 	others   *folderIndex // see foreign
+	taken    *folderIndex // see pickups
 	problems []metabase.Problem
 }
 
@@ -69,6 +70,7 @@ func (l Layout) checkFolders(c metabase.Change, sites []int) []metabase.Problem 
 		k.checkForeign(f)
 		if f.id != QueueDirectory {
 			k.checkApart(f, queues)
+			k.checkPickup(f)
 			continue
 		}
 		added.add(f)
@@ -166,6 +168,49 @@ func (k *folderCheck) checkApart(f folder, queues folderIndex) {
 	for _, q := range queues.near(f.at) {
 		k.badBeside(f, q, "name another folder")
 	}
+}
+
+// checkPickup refuses one folder for the files that a site takes from it and the
+// files that the service or another site puts into it or takes: they would be sent
+// twice, or in circles.
+func (k *folderCheck) checkPickup(f folder) {
+	if k.taken == nil {
+		i := k.index(folder.taken)
+		k.taken = &i
+	}
+	near := k.taken.at[f.at]
+	if f.taken() {
+		near = slices.Concat(near, k.index(func(o folder) bool { return o.id != PickupDirectory }).at[f.at])
+	}
+	if f.id == PickupDirectory && !f.taken() {
+		return
+	}
+	for _, o := range near {
+		if o.id != f.id || !o.key.Equal(f.key) {
+			k.badBeside(f, o, "name another folder")
+			return
+		}
+	}
+}
+
+// index has those folders of the sites and their domains that are chosen, but for
+// queues.
+func (k *folderCheck) index(chosen func(folder) bool) folderIndex {
+	i := newFolderIndex()
+	add := func(f folder, ok bool) {
+		if ok && chosen(f) {
+			i.add(f)
+		}
+	}
+	for _, n := range Numbers(k.New) {
+		for _, id := range siteFolders[1:] {
+			add(k.folderOf(k.New, n, id))
+		}
+		for name := range k.New.Names(DomainsPath(n)) {
+			add(k.dropOf(k.New, n, DomainPath(n, name)))
+		}
+	}
+	return i
 }
 
 // checkUnmoved compares the folders that stay where they are with the added

@@ -49,6 +49,11 @@ type folder struct {
 // own reports whether it is stored at the site or the domain itself.
 func (f folder) own() bool { return f.from.Equal(f.key) }
 
+// taken reports whether a site takes files from f.
+func (f folder) taken() bool {
+	return f.id == PickupDirectory && (f.own() || f.site == DefaultSite)
+}
+
 // kind is what f is.
 func (f folder) kind() string {
 	if slices.Contains(tlsFiles, f.id) {

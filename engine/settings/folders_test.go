@@ -86,13 +86,28 @@ func TestFoldersApart(t *testing.T) {
 	copied := []string{
 		"/LM/SMTPSVC/8: QueueDirectory: Mailroot/Queue is that of site 1; give site 8 a folder of its own, such as Mailroot-8/Queue",
 	}
+	const copiedPickup = "/LM/SMTPSVC/8: PickupDirectory: Mailroot/Pickup is the PickupDirectory of site 1; name another folder"
+	ownPickup := set(8, "PickupDirectory", "Mailroot-8/Pickup")
 	tests := []struct {
 		name string
 		ops  []metabase.Op
 		want []string
 	}{
-		{"a copy of a site", another, copied},
-		{"a copy with folders of its own", slices.Concat(another, set(8, "QueueDirectory", "Mailroot-8/Queue")), nil},
+		{"a copy of a site", another, append([]string{copiedPickup}, copied...)},
+		{"a copy with folders of its own", slices.Concat(another, set(8, "QueueDirectory", "Mailroot-8/Queue"), ownPickup), nil},
+		{"pickup from another's", set(2, "PickupDirectory", "mailroot/x/../PICKUP"), []string{
+			"/LM/SMTPSVC/2: PickupDirectory: mailroot/x/../PICKUP is the PickupDirectory of site 1; name another folder"}},
+		{"pickup from its own Drop", set(2, "PickupDirectory", "Mailroot-2/Drop"), []string{
+			"/LM/SMTPSVC/2: PickupDirectory: Mailroot-2/Drop is the DropDirectory of site 2; name another folder"}},
+		{"badmail into a pickup", set(2, "BadMailDirectory", "Mailroot/Pickup"), []string{
+			"/LM/SMTPSVC/2: BadMailDirectory: Mailroot/Pickup is the PickupDirectory of site 1; name another folder"}},
+		{"a domain's folder is a pickup", domain("mailroot-2/pickup"), []string{
+			"/LM/SMTPSVC/2/Domain/drop.test: RouteActionString: mailroot-2/pickup is the PickupDirectory of site 2; name another folder"}},
+		{"a pickup where a domain drops", slices.Concat(domain("boxes/a"), set(1, "PickupDirectory", "Boxes/a")), []string{
+			"/LM/SMTPSVC/1: PickupDirectory: Boxes/a is the folder of the domain drop.test of site 2; name another folder",
+			"/LM/SMTPSVC/2/Domain/drop.test: RouteActionString: boxes/a is the PickupDirectory of site 1; name another folder"}},
+		{"an inherited pickup is the first site's", []metabase.Op{metabase.Unset{Path: SitePath(2), ID: PickupDirectory}}, nil},
+		{"badmail below a pickup", set(2, "BadMailDirectory", "Mailroot-2/Pickup/Badmail"), nil},
 		{"a new site without folders", []metabase.Op{metabase.AddKey{Path: SitePath(8), Class: schema.Server}}, nil},
 		{"a new site that names another's", append([]metabase.Op{metabase.AddKey{Path: SitePath(8), Class: schema.Server}}, set(8, "QueueDirectory", "Mailroot/Queue")...), copied},
 		{"the same", set(2, "QueueDirectory", "Mailroot/Queue"), []string{
@@ -122,7 +137,7 @@ func TestFoldersApart(t *testing.T) {
 			"/LM/SMTPSVC/2/Domain/drop.test: RouteActionString: boxes/a lies in boxes, the queue folder of site 1; name another folder"}},
 		{"two sites may drop into one folder", set(2, "DropDirectory", "Mailroot/Drop"), nil},
 		{"the name that would be suggested is taken", slices.Concat(set(2, "QueueDirectory", "Mailroot-8/Queue"), another,
-			set(8, "QueueDirectory", "Mailroot-8/Queue")), []string{
+			set(8, "QueueDirectory", "Mailroot-8/Queue"), ownPickup), []string{
 			"/LM/SMTPSVC/2: QueueDirectory: Mailroot-8/Queue is that of site 8; give site 2 a folder of its own, such as Mailroot-2/Queue",
 			"/LM/SMTPSVC/8: QueueDirectory: Mailroot-8/Queue is that of site 2; give site 8 a folder of its own"}},
 		{"a name that only begins like it", set(2, "QueueDirectory", "Mailroot/Queue2"), nil},
@@ -242,7 +257,8 @@ func TestAddressesApart(t *testing.T) {
 	excludes := func(one, other string) string {
 		return strings.Replace(no, "127.0.0.1:2525", one+" excludes "+other+", which", 1)
 	}
-	copied := []metabase.Op{metabase.Copy{From: SitePath(2), To: SitePath(3)}, set(t, SitePath(3), "QueueDirectory", "q3")}
+	copied := []metabase.Op{metabase.Copy{From: SitePath(2), To: SitePath(3)}, set(t, SitePath(3), "QueueDirectory", "q3"),
+		set(t, SitePath(3), "PickupDirectory", "p3")}
 	tests := []struct {
 		name string
 		ops  []metabase.Op
@@ -265,7 +281,7 @@ func TestAddressesApart(t *testing.T) {
 		{"one that does not start by itself", []metabase.Op{set(t, SitePath(2), "ServerAutoStart", "false"), bind(t, 2, "127.0.0.1:2525")}, nil},
 		{"any port", []metabase.Op{bind(t, 1, "127.0.0.1:0"), bind(t, 2, "127.0.0.1:0")}, nil},
 		{"a copy", copied, []string{"/LM/SMTPSVC/3: ServerBindings" + strings.NewReplacer("2525", "2526", "site 1", "site 2").Replace(no)}},
-		{"a copy that does not start", append(copied[:2:2], set(t, SitePath(3), "ServerAutoStart", "false")), nil},
+		{"a copy that does not start", append(copied[:3:3], set(t, SitePath(3), "ServerAutoStart", "false")), nil},
 		{"a new site that says nothing", []metabase.Op{bind(t, 1, ":25"), metabase.AddKey{Path: SitePath(4), Class: schema.Server}}, nil},
 	}
 	for _, tt := range tests {

@@ -181,6 +181,8 @@ func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 	r.access(&s.Access)
 	r.limits(s.Limits)
 	r.folders(s.Folders)
+	_, from, _ := r.value(PickupDirectory)
+	s.Pickup.inherited = n != DefaultSite && !from.Equal(path)
 	s.Bindings = r.bindings(s.TLS)
 	r.defaultRoute()
 	s.lookup = newLookup(s, snap)

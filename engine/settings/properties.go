@@ -23,6 +23,7 @@ const (
 	ConnectResponse                  metabase.ID = 0x00520007
 	CramSecret                       metabase.ID = 0x00520106
 	DefaultDomain                    metabase.ID = 36908
+	DisablePickupDotStuff            metabase.ID = 0x00520003
 	DnsServers                       metabase.ID = 0x00520100
 	DropDirectory                    metabase.ID = 36882
 	EtrnAllow                        metabase.ID = 0x00520130
@@ -70,10 +71,12 @@ const (
 	ServerComment                    metabase.ID = 1015
 	ServerState                      metabase.ID = 1016
 	SessionTimeout                   metabase.ID = 0x00520125
+	ShouldPickupMail                 metabase.ID = 0x00520001
 	ShouldPipelineIn                 metabase.ID = 36902
 	ShouldPipelineOut                metabase.ID = 36901
 	SmartHost                        metabase.ID = 36906
 	SmartHostType                    metabase.ID = 36905
+	SmtpDotStuffPickupDirFiles       metabase.ID = 37030
 	SmtpInboundCommandSupportOptions metabase.ID = 36998
 	SmtpLocalDelayExpireMinutes      metabase.ID = 37017
 	SmtpLocalNDRExpireMinutes        metabase.ID = 37018

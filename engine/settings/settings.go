@@ -49,6 +49,7 @@ type Site struct {
 	Out      Out
 	Retry    Retry
 	Folders  Folders
+	Pickup   Pickup
 
 	lookup
 }
@@ -166,6 +167,23 @@ type Retry struct {
 // Folders are as stored: relative ones begin at the data folder.
 type Folders struct{ QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory string }
 
+// Pickup says how files of PickupDirectory are sent.
+type Pickup struct {
+	ShouldPickupMail           bool
+	SmtpDotStuffPickupDirFiles bool // dots at the beginning of lines are doubled,
+	DisablePickupDotStuff      int  // unless this is 1
+	inherited                  bool // the folder is that of the first site
+}
+
+// PickupFolder is the folder whose files are sent; "" where there is none. One that
+// several sites inherit is the first site's: each file is sent once.
+func (s *Site) PickupFolder() string {
+	if !s.Pickup.ShouldPickupMail || s.Pickup.inherited {
+		return ""
+	}
+	return s.Folders.PickupDirectory
+}
+
 // All yields each folder with the name of its property.
 func (f Folders) All() iter.Seq2[string, string] {
 	return func(yield func(name, path string) bool) {
@@ -237,6 +255,10 @@ func (s *Site) fields() []field {
 		{DropDirectory, &s.Folders.DropDirectory},
 		{PickupDirectory, &s.Folders.PickupDirectory},
 		{BadMailDirectory, &s.Folders.BadMailDirectory},
+
+		{ShouldPickupMail, &s.Pickup.ShouldPickupMail},
+		{SmtpDotStuffPickupDirFiles, &s.Pickup.SmtpDotStuffPickupDirFiles},
+		{DisablePickupDotStuff, &s.Pickup.DisablePickupDotStuff},
 	}
 }
 

@@ -641,3 +641,30 @@ func TestUpgrade(t *testing.T) {
 		t.Errorf("a second Upgrade = %v, %v", ops, err)
 	}
 }
+
+// A folder that sites inherit is the first site's, so that each file is sent once.
+func TestPickupFolder(t *testing.T) {
+	tr := newTwoSites(t)
+	folder := func(n int) string {
+		t.Helper()
+		s, err := Load(tr.store.Snapshot(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.PickupFolder()
+	}
+	want := func(when, first, second string) {
+		t.Helper()
+		if one, two := folder(1), folder(2); one != first || two != second {
+			t.Errorf("%s: %q and %q, want %q and %q", when, one, two, first, second)
+		}
+	}
+	want("each has its own", "Mailroot/Pickup", "Mailroot-2/Pickup")
+	tr.set(SitePath(1), "ShouldPickupMail", "false")
+	tr.set(SitePath(2), "PickupDirectory", "")
+	want("switched off, and none", "", "")
+	tr.set(SitePath(1), "ShouldPickupMail", "true")
+	tr.must(metabase.Unset{Path: SitePath(1), ID: PickupDirectory}, metabase.Unset{Path: SitePath(2), ID: PickupDirectory})
+	tr.set(Service, "PickupDirectory", "for-all")
+	want("inherited", "for-all", "")
+}

@@ -203,7 +203,7 @@ func TestFoldersThatCannotBeUsed(t *testing.T) {
 		{"QueueDirectory", next.Mail.Folder, 0o700}, {"PickupDirectory", filepath.Join(bad, "Pickup"), 0o700},
 	}
 	st := h.settle(next)
-	if !strings.Contains(st.Why, "DropDirectory: mkdir") || !strings.Contains(st.Why, "PickupDirectory: mkdir") || len(st.Kept) != 2 {
+	if !strings.Contains(st.Why, "DropDirectory: lstat") || !strings.Contains(st.Why, "PickupDirectory: lstat") || len(st.Kept) != 2 {
 		t.Errorf("%+v", st)
 	}
 	if err := os.Remove(bad); err != nil {

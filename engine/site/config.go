@@ -24,6 +24,7 @@ import (
 	"strings"
 
 	"restante/engine/delivery"
+	"restante/engine/pickup"
 	"restante/engine/queue"
 	"restante/engine/release"
 	"restante/engine/session"
@@ -45,6 +46,7 @@ type Config struct {
 	Session  session.Policy // what a caller may do
 	Release  release.Policy // what a host may call for
 	Mail     Mail
+	Pickup   pickup.Settings
 	Folders  []Folder
 	Settings Settings // that it was made from; nil: unknown
 }

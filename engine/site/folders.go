@@ -63,12 +63,11 @@ func tryFolders(list []Folder) error {
 
 // tryFolder makes the folder, as its first message would, and a file in it.
 func tryFolder(f Folder) error {
-	if err := disk.CheckWay(f.Path); err != nil {
+	folder, err := disk.MakeFolder(nil, f.Path, f.Perm)
+	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(f.Path, f.Perm); err != nil {
-		return err
-	}
+	defer folder.Close()
 	file, err := os.CreateTemp(f.Path, ".try-")
 	if err != nil {
 		return err

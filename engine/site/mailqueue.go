@@ -103,6 +103,7 @@ func (r routes) Route(d mail.Domain) delivery.Route { return r.site.config().Mai
 type intake struct {
 	queue *queue.Queue
 	site  *Site
+	extra []kv.Op // of the commit of each message
 }
 
 func (in intake) Create(ctx context.Context) (session.Body, error) {
@@ -126,7 +127,7 @@ func (b body) Write(p []byte) (int, error) {
 
 func (b body) Accept(ctx context.Context, env mail.Envelope) error {
 	// A message that has arrived whole is kept even if the service stops now.
-	err := b.intake.queue.Accept(context.WithoutCancel(ctx), b.Draft, env)
+	err := b.intake.queue.Accept(context.WithoutCancel(ctx), b.Draft, env, b.intake.extra...)
 	if err == nil {
 		b.intake.site.counters.accepted.Add(1)
 	}

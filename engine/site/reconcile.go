@@ -133,6 +133,9 @@ func (s *Site) setState(to State, cause error) {
 	s.mu.Lock()
 	changed := s.state != to || fmt.Sprint(s.cause) != fmt.Sprint(cause)
 	s.state, s.cause = to, cause
+	if s.run != nil {
+		s.run.pickup.Wake() // a site that is paused takes no files
+	}
 	s.mu.Unlock()
 	if !changed {
 		return

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"restante/engine/mail"
+	"restante/engine/pickup"
 	"restante/engine/session"
 	"restante/engine/site/certs"
 	"restante/engine/site/ports"
@@ -33,6 +34,7 @@ type run struct {
 	site   *Site
 	mail   *mailQueue
 	server *wire.Server
+	pickup *pickup.Picker
 	active atomic.Pointer[activeConfig]
 
 	ctx      context.Context // of the sessions and the queue's attempts; ends when the stop begins
@@ -130,6 +132,7 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 	r := &run{site: s, mail: mail, server: wire.NewServer(s.log)}
 	// Run ends a run, not ctx: the callers' grace time is between the two.
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	r.pickup = pickup.New(s.pickupSettings, submissions{mail, s}, pickup.Options{Journal: s.deps.Journal, Log: s.log})
 	s.mu.Lock()
 	if !sameResources(cfg, s.target) {
 		s.mu.Unlock()
@@ -146,6 +149,7 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 	s.mu.Unlock()
 	r.work.Go(r.runQueue)
 	r.work.Go(r.compact)
+	r.work.Go(func() { r.pickup.Run(r.ctx) })
 	s.setState(Started, refusals)
 	s.deps.Ports.Serve(s.number, r, s.log)
 	return true
@@ -288,7 +292,7 @@ func (r *run) session(id uint64, who *wire.Caller, cfg *Config, host *session.Ho
 		Current:  func() *session.Policy { return &s.config().Session },
 		Host:     host,
 		Site:     s.number,
-		Intake:   intake{r.mail.queue, s},
+		Intake:   intake{queue: r.mail.queue, site: s},
 		Releases: releases{r.mail.releases, s},
 		Auth:     s.deps.Auth,
 		Journal:  s.deps.Journal.Session(id),

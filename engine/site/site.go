@@ -224,6 +224,7 @@ func (s *Site) activateLocked(next *Config, c *certs.Reloader, kept []Part) {
 	}
 	s.run.active.Store(&activeConfig{cfg, next, c, c.Config()})
 	s.active.Store(cfg)
+	s.run.pickup.Wake()
 }
 
 // Status is the site as it is now.

@@ -284,7 +284,7 @@ func TestEffective(t *testing.T) {
 	}{
 		{"HopCount", "15", "/LM/SMTPSVC", true},
 		{"RouteAction", "0", "", true},
-		{"ShouldPickupMail", "", "", false},
+		{"UpdatedFQDN", "", "", false},
 	}
 	for _, tt := range tests {
 		v, from, ok := schema.IIS().Effective(snap, "/LM/SMTPSVC/1/Domain/a.test", id(tt.prop))

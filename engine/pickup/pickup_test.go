@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pickup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"restante/engine/mail"
+)
+
+// An inbox is an Intake in memory.
+type inbox struct {
+	mu       sync.Mutex // guards what follows
+	refusal  mail.Reply // of every message, where it has a Code
+	noForget bool       // as if the process ended before it
+	got      []string   // told, in the order of the texts
+	notes    map[mail.MessageID]bool
+	tries    int
+}
+
+func (in *inbox) Submit(_ context.Context, m Message) mail.Reply {
+	text, err := io.ReadAll(m.Text)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.tries++
+	switch {
+	case in.refusal.Code != 0:
+		return in.refusal
+	case err != nil:
+		return mail.Reply{Code: 451, Enhanced: "4.2", Text: "Message incomplete", Cause: err}
+	}
+	in.got = append(in.got, told(m, string(text)))
+	slices.Sort(in.got)
+	in.notes[m.ID] = true
+	return mail.Reply{Code: 250}
+}
+
+func (in *inbox) Submitted(id mail.MessageID) (bool, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.notes[id], nil
+}
+
+func (in *inbox) Forget(_ context.Context, ids []mail.MessageID) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.noForget {
+		return errors.New("not now")
+	}
+	for _, id := range ids {
+		delete(in.notes, id)
+	}
+	return nil
+}
+
+func (in *inbox) refuse(r mail.Reply) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.refusal = r
+}
+
+// A lab is a Picker with its folders.
+type lab struct {
+	*Picker
+	t        *testing.T
+	in       *inbox
+	pick     string
+	bad      string
+	settings Settings
+	log      bytes.Buffer
+}
+
+func newLab(t *testing.T, sweepOnly bool) *lab {
+	dir := t.TempDir()
+	l := &lab{t: t, in: &inbox{notes: map[mail.MessageID]bool{}}, pick: filepath.Join(dir, "Pickup"), bad: filepath.Join(dir, "Badmail")}
+	l.settings = Settings{Dir: l.pick, Bad: l.bad, Default: "hub.test"}
+	if err := os.Mkdir(l.pick, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l.Picker = New(func() Settings { return l.settings }, l.in, Options{SweepOnly: sweepOnly, Log: slog.New(slog.NewTextHandler(&l.log, nil))})
+	return l
+}
+
+// start runs it to the end of the test's bubble.
+func (l *lab) start() {
+	ctx, cancel := context.WithCancel(l.t.Context())
+	var run sync.WaitGroup
+	run.Go(func() { l.Run(ctx) })
+	l.t.Cleanup(func() { cancel(); run.Wait() })
+}
+
+func (l *lab) put(name, text string) {
+	l.t.Helper()
+	if err := os.WriteFile(filepath.Join(l.pick, name), []byte(text), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// after lets time pass, and compares what was sent and what is in the folder.
+func (l *lab) after(d time.Duration, when string, sent int, left ...string) {
+	l.t.Helper()
+	time.Sleep(d) // of the bubble
+	synctest.Wait()
+	l.in.mu.Lock()
+	defer l.in.mu.Unlock()
+	if len(l.in.got) != sent {
+		l.t.Errorf("%s: %d sent, want %d: %q", when, len(l.in.got), sent, l.in.got)
+	}
+	if names := list(l.t, l.pick); !slices.Equal(names, left) {
+		l.t.Errorf("%s: the folder has %q, want %q", when, names, left)
+	}
+}
+
+// list names the files of a folder, those that are taken by the name that they came
+// with.
+func list(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, givenName(e.Name()))
+	}
+	slices.Sort(names)
+	return names
+}
+
+const letter = "X-Sender: a@x.test\nX-Receiver: b@y.test\n\ntext\n"
+
+func TestFilesAreTakenWhenTheyAreWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, true)
+		l.put("there.eml", letter)
+		l.start()
+		l.after(quiet/2, "before it is quiet", 0, "there.eml")
+		l.after(quiet, "one that was there", 1)
+
+		l.put("grows.eml", letter)
+		for range 4 {
+			l.after(900*time.Millisecond, "while it grows", 1, "grows.eml")
+			l.put("grows.eml", string(readFile(t, filepath.Join(l.pick, "grows.eml")))+"more\n")
+			l.Wake()
+		}
+		l.after(sweepEvery+quiet, "it is whole", 2)
+		if !strings.HasSuffix(l.in.got[1], "text\nmore\nmore\nmore\nmore\n") {
+			t.Errorf("%q", l.in.got[1])
+		}
+
+		names := []string{".hidden", "a.tmp", "b.PART"}
+		for _, name := range names {
+			l.put(name, letter)
+		}
+		l.after(2*patience, "names of unfinished files", 2, names...)
+		if err := os.Rename(filepath.Join(l.pick, "a.tmp"), filepath.Join(l.pick, "a.eml")); err != nil {
+			t.Fatal(err)
+		}
+		l.after(sweepEvery+quiet, "it is moved into its name", 3, ".hidden", "b.PART")
+	})
+}
+
+func readFile(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// A file that stops within its header is not sent as it is; nobody waits for it for
+// ever.
+func TestFileWithoutTheEndOfItsHeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, true)
+		l.start()
+		l.put("half.eml", "X-Sender: a@x.test\nX-Receiver: b@y.te")
+		l.after(patience, "it may still come", 0, "half.eml")
+		l.put("half.eml", letter)
+		l.after(sweepEvery+quiet, "it came", 1)
+
+		l.put("half.eml", "X-Sender: a@x.test\n")
+		l.after(patience+2*sweepEvery, "it did not", 1)
+		if got := list(t, l.bad); len(got) != 2 {
+			t.Errorf("Badmail has %q", got)
+		}
+	})
+}
+
+func TestFilesThatCannotBeSentArePutAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, true)
+		l.put("no\nsender.eml", "To: b@y.test\n\n")
+		l.start()
+		l.after(2*quiet, "a bad file", 0)
+		checkPutAside(t, l.bad, `"no\nsender.eml"`, "names no sender", "To: b@y.test\n\n")
+
+		l.in.refuse(mail.Reply{Code: 552, Enhanced: "3.4", Text: "too big"})
+		l.settings.Bad = ""
+		l.put("big.eml", letter)
+		l.after(sweepEvery+2*quiet, "refused for good", 0, "Badmail")
+		checkPutAside(t, filepath.Join(l.pick, "Badmail"), `"big.eml"`, "552 5.3.4 too big", letter)
+
+		// A folder that cannot be written to: the file stays, and others are sent.
+		l.in.refuse(mail.Reply{})
+		l.settings.Bad = filepath.Join(l.pick, "in-the-way.part", "Badmail")
+		l.put("in-the-way.part", "")
+		l.put("bad.eml", "\n")
+		l.put("good.eml", letter)
+		l.after(sweepEvery+2*quiet, "nowhere to put it", 1, "Badmail", "bad.eml", "in-the-way.part")
+		l.after(10*sweepEvery, "it is tried again", 1, "Badmail", "bad.eml", "in-the-way.part")
+		if n := strings.Count(l.log.String(), "a file stays in the Pickup folder"); n != 1 {
+			t.Errorf("it is logged %d times: %s", n, l.log.String())
+		}
+		l.settings.Bad = l.bad
+		l.after(2*sweepEvery, "the folder can be used", 1, "Badmail", "in-the-way.part")
+	})
+}
+
+// checkPutAside finds a file in a folder, and the reason beside it.
+func checkPutAside(t *testing.T, dir, given, why, text string) {
+	t.Helper()
+	names := list(t, dir)
+	if len(names) != 2 || strings.TrimSuffix(names[0], ".eml") != strings.TrimSuffix(names[1], ".txt") {
+		t.Fatalf("%s has %q", dir, names)
+	}
+	if got := readFile(t, filepath.Join(dir, names[0])); string(got) != text {
+		t.Errorf("%s: %q, want %q", names[0], got, text)
+	}
+	if got := string(readFile(t, filepath.Join(dir, names[1]))); !strings.Contains(got, given) || !strings.Contains(got, why) {
+		t.Errorf("%s: %q, want %s and %s", names[1], got, given, why)
+	}
+}
+
+// What is no regular file of one name is not read, and stands in nobody's way.
+func TestOtherThingsInTheFolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, true)
+		elsewhere := filepath.Join(t.TempDir(), "elsewhere.eml")
+		if err := os.WriteFile(elsewhere, []byte(letter), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(elsewhere, filepath.Join(l.pick, "link.eml")); err != nil {
+			t.Skip(err)
+		}
+		if err := os.Mkdir(filepath.Join(l.pick, "folder.eml"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		others := append([]string{"folder.eml", "link.eml"}, special(t, l.pick, elsewhere)...)
+		slices.Sort(others)
+		l.put("good.eml", letter)
+		l.start()
+		l.after(3*patience, "other things", 1, others...)
+		if n := strings.Count(l.log.String(), "a file stays"); n != len(others)-1 {
+			t.Errorf("%d are logged: %s", n, l.log.String())
+		}
+	})
+}
+
+// While the intake takes nothing, the files stay, and are not tried all the time.
+func TestFilesStayWhileNothingCanBeStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, true)
+		l.in.refuse(mail.Reply{Code: 452, Enhanced: "3.1", Text: "full"})
+		names := map[string]bool{}
+		for i := range 3 * batchSize {
+			name := fmt.Sprintf("%03d.eml", i)
+			l.put(name, letter)
+			names[name] = true
+		}
+		l.start()
+		l.after(quiet+60*time.Second, "full", 0, slices.Sorted(maps.Keys(names))...)
+		if most := 13 * batchSize; l.in.tries > most {
+			t.Errorf("%d attempts in a minute, want at most %d", l.in.tries, most)
+		}
+		if n := strings.Count(l.log.String(), "\n"); n != 1 {
+			t.Errorf("%d lines are logged: %s", n, l.log.String())
+		}
+		l.in.refuse(mail.Reply{})
+		l.after(sweepEvery+time.Second, "no longer", len(names))
+		if len(l.in.notes) > 0 {
+			t.Errorf("%d notes are left", len(l.in.notes))
+		}
+	})
+}
+
+// A site that is paused, or has another folder, is asked at once.
+func TestSettingsChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, true)
+		l.settings.Dir = ""
+		l.put("a.eml", letter)
+		l.start()
+		l.after(time.Minute, "no folder", 0, "a.eml")
+		l.settings.Dir = filepath.Join(l.pick, "new")
+		l.Wake()
+		l.after(0, "the new folder is made", 0, "a.eml", "new")
+		l.settings.Dir = l.pick
+		l.Wake()
+		l.after(quiet+lookGap, "the first one", 1, "new")
+		if err := os.RemoveAll(l.pick); err != nil {
+			t.Fatal(err)
+		}
+		l.after(sweepEvery, "it is made again", 1)
+		l.put("b.eml", letter)
+		l.after(sweepEvery+quiet, "in the folder that was made again", 2)
+	})
+}
+
+// Whatever step a crash comes after, no file is lost and none is sent twice.
+func TestCrashes(t *testing.T) {
+	id := mail.NewMessageID(time.Now())
+	tests := []struct {
+		name  string
+		file  string
+		noted bool // the message was stored
+		sent  int
+	}{
+		{"before the name is stored", "a.eml", false, 1},
+		{"before the message is stored", takenName(id, "a.eml"), false, 1},
+		{"before the file is removed", takenName(id, "a.eml"), true, 0},
+	}
+	for _, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, true)
+			if tt.noted {
+				l.in.notes[id] = true
+			}
+			l.put(tt.file, letter)
+			l.start()
+			l.after(3*quiet, tt.name, tt.sent)
+			if len(l.in.notes) != 0 {
+				t.Errorf("%s: %d notes are left", tt.name, len(l.in.notes))
+			}
+		})
+	}
+}
+
+// A process that ends between the removal of a file and that of its note sends
+// nothing again.
+func TestNotesThatStayDoNoHarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, true)
+		l.in.noForget = true
+		l.put("a.eml", letter)
+		l.start()
+		l.after(3*quiet, "the note stays", 1)
+		l.put("a.eml", letter)
+		l.after(sweepEvery+2*quiet, "another file of that name", 2)
+	})
+}
+
+func TestNamesOfTakenFiles(t *testing.T) {
+	id := mail.NewMessageID(time.Now())
+	for _, given := range []string{"a.eml", "taken-x", "a-b-c", strings.Repeat("\u00e4", 300), "\x01\n"} {
+		name := takenName(id, given)
+		if got, ok := takenID(name); !ok || got != id || len(name) > 255 {
+			t.Errorf("%q: %s, %v, %d octets", name, got, ok, len(name))
+		}
+		if got := givenName(name); !strings.HasSuffix(given, got) {
+			t.Errorf("%q came as %q", name, got)
+		}
+	}
+	for _, name := range []string{"taken-", "taken-a.eml", takenPrefix + string(id), "x" + takenName(id, "a")} {
+		if _, ok := takenID(name); ok || givenName(name) != name {
+			t.Errorf("%q passes for a file that is taken", name)
+		}
+	}
+}
+
+// News of the file system has a file taken before the next sweep.
+func TestNewsOfTheFolder(t *testing.T) {
+	l := newLab(t, false)
+	w := newWatcher(l.opts)
+	defer w.close()
+	if w.system == nil {
+		t.Skip("this system gives no news")
+	}
+	hear := func(what string) {
+		t.Helper()
+		select {
+		case <-w.events:
+		case <-time.After(time.Minute):
+			t.Errorf("no news of %s", what)
+		}
+	}
+	w.watch(l.pick)
+	l.put("a.tmp", letter)
+	hear("a new file")
+	if err := os.RemoveAll(l.pick); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(l.pick, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.watch(l.pick)
+	l.put("b.eml", letter)
+	hear("a file in the folder that was made again")
+	w.watch("")
+}
