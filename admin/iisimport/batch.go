@@ -98,12 +98,12 @@ func (b *Batch) ownFolders() {
 			continue
 		}
 		n, _ := place(add.Path)
-		for _, name := range []string{"QueueDirectory", "PickupDirectory", "DropDirectory", "BadMailDirectory"} {
-			prop, ok := b.schema.Property(name)
+		for _, id := range settings.SiteFolders {
+			prop, ok := b.schema.ByID(id)
 			if !ok || b.sets(add.Path, prop.ID) {
 				continue
 			}
-			folder := mailroot(n) + "/" + siteFolders[strings.ToLower(name)]
+			folder := settings.FolderIn(settings.Mailroot(n), id)
 			b.Ops = append(b.Ops, metabase.Set{Path: add.Path, Property: prop.Item(metabase.String(folder))})
 			b.remark(mbxml.Translated, add.Path, prop.ID, "was inherited; the site has a folder of its own here: "+folder)
 		}

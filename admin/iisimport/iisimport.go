@@ -33,15 +33,6 @@ func Options(s *schema.Schema) mbxml.Options {
 	}
 }
 
-// siteFolders are the folders of a site below its own, by property.
-var siteFolders = map[string]string{
-	"queuedirectory":   "Queue",
-	"pickupdirectory":  "Pickup",
-	"dropdirectory":    "Drop",
-	"badmaildirectory": "Badmail",
-	"logfiledirectory": "LogFiles",
-}
-
 // place splits the path of a key below the service into the number of its site,
 // 0 for the service's own keys, and the names below it.
 func place(key metabase.Path) (site int, below []string) {
@@ -55,27 +46,23 @@ func place(key metabase.Path) (site int, below []string) {
 	return 0, words
 }
 
-// mailroot is the parent of a site's folders, below the data folder.
-func mailroot(site int) string {
-	if site == 0 || site == settings.DefaultSite {
-		return "Mailroot"
-	}
-	return "Mailroot-" + strconv.Itoa(site)
-}
-
 // ourFolder maps a folder of another machine to one below the data folder. Each
 // purpose has its own: the queue of a site must not mix with the Drop folder of a
 // domain.
 func ourFolder(s *schema.Schema, key metabase.Path, property, folder string) string {
 	site, below := place(key)
-	root := mailroot(site)
+	root := settings.Mailroot(site)
 	if len(below) == 2 && strings.EqualFold(below[0], "Domain") {
 		return root + "/Domains/" + fileName(below[1])
 	}
-	if name, ok := siteFolders[strings.ToLower(property)]; ok {
-		return root + "/" + name
+	p, ok := s.Property(property)
+	if name := settings.FolderIn(root, p.ID); name != "" {
+		return name
 	}
-	if p, ok := s.Property(property); !ok || p.Syntax != schema.FilePath {
+	if p.Name == "LogFileDirectory" {
+		return root + "/LogFiles"
+	}
+	if !ok || p.Syntax != schema.FilePath {
 		return folder // a text with slashes in it
 	}
 	return root + "/Other/" + fileName(path.Base(strings.ReplaceAll(folder, `\`, "/")))

@@ -150,7 +150,7 @@ func (k *folderCheck) checkQueue(f folder, queues folderIndex) {
 
 // suggest names a queue folder for a site, if the usual name is free.
 func (k *folderCheck) suggest(n int, queues folderIndex) string {
-	name := fmt.Sprintf("Mailroot-%d/Queue", n)
+	name := FolderIn(Mailroot(n), QueueDirectory)
 	if len(queues.near(k.place(name))) > 0 {
 		return ""
 	}

@@ -174,7 +174,8 @@ func (l Layout) Shared(snap metabase.Snapshot) map[int]error {
 				}
 			}
 			if first.site != f.site {
-				shared[f.site] = invalid("QueueDirectory %s: give the site a folder of its own, by mb set SMTPSVC/%d QueueDirectory Mailroot-%d/Queue", f.beside(first), f.site, f.site)
+				shared[f.site] = invalid("QueueDirectory %s: give the site a folder of its own, by mb set SMTPSVC/%d QueueDirectory %s",
+					f.beside(first), f.site, FolderIn(Mailroot(f.site), QueueDirectory))
 			}
 		}
 	}

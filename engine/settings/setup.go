@@ -3,6 +3,7 @@
 package settings
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -37,9 +38,6 @@ func Setup(snap metabase.Snapshot, site NewSite) ([]metabase.Op, error) {
 		if site.Name == "" {
 			site.Name = "Default SMTP Site"
 		}
-		if site.Dir == "" {
-			site.Dir = "Mailroot"
-		}
 		b.site(DefaultSite, site)
 	}
 	return b.ops, b.err
@@ -72,15 +70,10 @@ func CreateSite(snap metabase.Snapshot, site NewSite) (int, []metabase.Op, error
 	if site.Name == "" {
 		site.Name = fmt.Sprintf("SMTP Site %d", n)
 	}
-	if site.Dir == "" {
-		site.Dir = mailroot(n)
-	}
 	b := &builder{snap: snap, schema: schema.IIS()}
 	b.site(n, site)
 	return n, b.ops, b.err
 }
-
-func mailroot(n int) string { return "Mailroot-" + strconv.Itoa(n) }
 
 // SiteParts returns the operations that give the site whose key is made at path
 // the folders and containers that CreateSite gives one; none where path is no
@@ -91,7 +84,7 @@ func SiteParts(snap metabase.Snapshot, path metabase.Path) ([]metabase.Op, error
 		return nil, nil
 	}
 	b := &builder{snap: snap, schema: schema.IIS()}
-	b.parts(path, mailroot(n))
+	b.parts(path, Mailroot(n))
 	return b.ops, b.err
 }
 
@@ -186,7 +179,7 @@ func (b *builder) site(n int, site NewSite) {
 	if site.FQDN != "" {
 		b.set(path, FullyQualifiedDomainName, site.FQDN)
 	}
-	b.parts(path, site.Dir)
+	b.parts(path, cmp.Or(site.Dir, Mailroot(n)))
 	if site.Domain != "" {
 		b.key(DomainPath(n, site.Domain), schema.Domain)
 		b.set(DomainPath(n, site.Domain), RouteAction, strconv.Itoa(int(Default)))
@@ -195,10 +188,9 @@ func (b *builder) site(n int, site NewSite) {
 
 // parts makes what every site has of its own: its folders and its containers.
 func (b *builder) parts(path metabase.Path, dir string) {
-	b.set(path, QueueDirectory, dir+"/Queue")
-	b.set(path, DropDirectory, dir+"/Drop")
-	b.set(path, PickupDirectory, dir+"/Pickup")
-	b.set(path, BadMailDirectory, dir+"/Badmail")
+	for _, id := range SiteFolders {
+		b.set(path, id, FolderIn(dir, id))
+	}
 	for _, c := range []struct{ name, class string }{
 		{"Domain", schema.Domain}, {"User", schema.User}, {"Alias", schema.Alias}, {"DL", schema.DL},
 		{"Sessions", schema.Sessions}, {"RoutingSources", schema.RoutingSource},
