@@ -24,8 +24,9 @@ type Domain struct {
 	Kind        string          `json:"kind"` // default, alias, local or remote
 	RouteAction settings.Action `json:"route_action"`
 	Held        bool            `json:"held"`
-	Turn        []string        `json:"turn"` // accounts that may collect its mail
-	Etrn        []string        `json:"etrn"` // callers that may start delivery to it by ETRN: accounts (those of turn), any, addresses, networks
+	Turn        []string        `json:"turn"`                // accounts that may collect its mail
+	Etrn        []string        `json:"etrn"`                // callers that may start delivery to it by ETRN: accounts (those of turn), any, addresses, networks
+	Off         []string        `json:"verbs_off,omitempty"` // of a held domain: ETRN, TURN and ATRN, where the site does not offer them
 	SmartHost   string          `json:"smart_host,omitempty"`
 	Relay       bool            `json:"relay"`
 	Messages    int             `json:"messages,omitempty"` // waiting for it

@@ -69,14 +69,15 @@ type Explained struct {
 	Held      bool         `json:"held"`
 	Waiting   int          `json:"waiting"` // messages for that domain
 	NextTry   time.Time    `json:"next_try,omitzero"`
-	Turn      []string     `json:"turn,omitempty"` // accounts that may collect it
-	Etrn      []string     `json:"etrn,omitempty"` // callers that may start its delivery by ETRN
+	Turn      []string     `json:"turn,omitempty"`      // accounts that may collect it
+	Etrn      []string     `json:"etrn,omitempty"`      // callers that may start its delivery by ETRN
+	Off       []string     `json:"verbs_off,omitempty"` // of a held domain: ETRN, TURN and ATRN, where the site does not offer them
 	Why       []Reason     `json:"why"`
 }
 
 // A Reason is a property that decided.
 type Reason struct {
-	Step     string        `json:"step"` // etrn, accept or route
+	Step     string        `json:"step"` // etrn, verbs, accept or route
 	Property string        `json:"property"`
 	Value    string        `json:"value"`
 	From     metabase.Path `json:"from,omitempty"` // "": the schema's default

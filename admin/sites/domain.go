@@ -47,6 +47,9 @@ func (h handlers) domain(v *metabase.View, n int, p metabase.Path) api.Domain {
 		Relay: action.Has(settings.DomainRelay), Turn: append([]string{}, h.texts(snap, p, "AuthTurnList")...),
 		Etrn: append([]string{}, settings.DomainAt(snap, p).EtrnCallers()...),
 	}
+	if out.Held {
+		out.Off, _ = settings.ReleaseVerbsOff(snap, n)
+	}
 	switch {
 	case action.Has(settings.Default) || isDefault:
 		out.Kind = "default"

@@ -62,6 +62,9 @@ func (h handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 		out.Key, out.Turn, out.Etrn = domain.Name, domain.AuthTurnList, domain.EtrnCallers()
 		if domain.Standing == mail.Held {
 			out.Why = append(out.Why, reasons(v, "etrn", s.Reasons(to.Domain, settings.EtrnAllow, settings.AuthTurnList, settings.EtrnRequireAuth))...)
+			off, by := settings.ReleaseVerbsOff(v.Snapshot, q.Site)
+			out.Off = off
+			out.Why = append(out.Why, reasons(v, "verbs", s.Reasons("", by...))...)
 		}
 	}
 	h.addAcceptance(ctx, &out, v, s, client, to)

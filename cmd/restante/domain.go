@@ -65,11 +65,19 @@ func (c *cli) domainShow() *urfave.Command {
 				row("held", words.YesNo(d.Held))
 				row("turn", words.Dash(words.Quoted(d.Turn)))
 				row("etrn", etrnText(d.Etrn))
+				verbsOffRow(row, d.Off)
 				row("smart host", words.Dash(d.SmartHost))
 				row("relay", words.YesNo(d.Relay))
 				row("waiting", fmt.Sprintf("%s, %s", words.Plural(d.Messages, "message"), words.Size(d.Bytes)))
 			})
 		}),
+	}
+}
+
+// verbsOffRow tells which verbs a host cannot call for its mail with.
+func verbsOffRow(row func(string, any), off []string) {
+	if len(off) > 0 {
+		row("off at the site", strings.Join(off, ", "))
 	}
 }
 

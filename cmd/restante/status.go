@@ -92,6 +92,7 @@ func printExplained(w table, e api.Explained) {
 	}
 	if e.Held {
 		row("etrn", etrnText(e.Etrn))
+		verbsOffRow(row, e.Off)
 	}
 	if e.Waiting > 0 {
 		row("waiting", fmt.Sprintf("%s, next try %s", words.Plural(e.Waiting, "message"), words.Time(e.NextTry)))

@@ -33,6 +33,30 @@ func (d Domain) EtrnCallers() []string {
 	return []string{schema.CallerAny}
 }
 
+// ReleaseVerbsOff lists the verbs that hand over mail and that site n does not
+// offer, and the properties that say so.
+func ReleaseVerbsOff(snap metabase.Snapshot, n int) (off []string, by []metabase.ID) {
+	r := newReader(snap, SitePath(n))
+	var v mail.Verbs
+	version := r.number(SmtpServiceVersion) >= 2
+	r.verbs(&v, version)
+	for _, verb := range []struct {
+		name    string
+		offered bool
+	}{{"ETRN", v.ETRN}, {"TURN", v.TURN}, {"ATRN", v.ATRN}} {
+		if !verb.offered {
+			off = append(off, verb.name)
+		}
+	}
+	switch {
+	case len(off) == 0:
+		return nil, nil
+	case !version:
+		return off, []metabase.ID{SmtpServiceVersion}
+	}
+	return off, []metabase.ID{SmtpInboundCommandSupportOptions}
+}
+
 // allowsEtrn reports whether a caller is one of EtrnCallers.
 func (d Domain) allowsEtrn(account string, client netip.Addr) bool {
 	client = client.Unmap().WithZone("")
