@@ -16,6 +16,10 @@ FUZZTIME ?= 60s
 ATTACKTIME ?= 10m
 ATTACKFLAGS ?=
 BENCHFLAGS ?=
+# Leaves out what urfave/cli makes man pages with, which every start would set up.
+TAGS = urfave_cli_no_docs
+# These take longest; first, none of them is left to run alone at the end.
+LONG = ./cmd/restante ./internal/testpeer ./internal/kv/... ./engine/spool ./adsi-compat/luahost
 STATICCHECK = go tool -modfile=tools.mod staticcheck
 GOVULNCHECK = go tool -modfile=tools.mod govulncheck
 
@@ -25,7 +29,7 @@ COMMIT = $(shell git rev-parse HEAD 2>/dev/null)
 DATE = $(shell git log -1 --format=%cI 2>/dev/null)
 
 build:
-	go build -trimpath -o bin/ \
+	go build -trimpath -tags $(TAGS) -o bin/ \
 		-ldflags '-X main.linkedVersion=$(VERSION) -X main.linkedCommit=$(COMMIT) -X main.linkedDate=$(DATE)' ./cmd/...
 
 run: build
@@ -34,14 +38,15 @@ run: build
 test: fmt peers
 	@$(MAKE) --no-print-directory -j2 vet tests
 
-# vet has looked at the tests, too; without symbols they link faster.
+# vet has looked at the tests, too; without symbols they link faster. At the end of
+# each program the race detector would wait a second for races of what still runs.
 tests:
 	@if .ci/cc; then export CGO_ENABLED=1; race=-race; \
 	else echo "not installed: gcc with libc6-dev; the race detector, which needs both, is left out"; fi; \
-	go test $$race -vet=off -ldflags='-s -w' -shuffle=on -timeout 9m ./...
+	GORACE="atexit_sleep_ms=0 $$GORACE" go test $$race -vet=off -ldflags='-s -w' -shuffle=on -timeout 9m $(LONG) ./...
 
 short:
-	go test -short -vet=off -ldflags='-s -w' ./...
+	go test -short -vet=off -ldflags='-s -w' $(LONG) ./...
 
 fmt:
 	@test -z "$$(gofmt -l .)" || { gofmt -d .; exit 1; }

@@ -34,7 +34,7 @@ type Service struct {
 // race detector, whatever the test itself has.
 func Build(dir string) (string, error) {
 	bin := filepath.Join(dir, "restante")
-	cmd := exec.Command("go", "build", "-o", bin, "restante/cmd/restante")
+	cmd := exec.Command("go", "build", "-tags", "urfave_cli_no_docs", "-o", bin, "restante/cmd/restante")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build restante: %w: %s", err, out)
