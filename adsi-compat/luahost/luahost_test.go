@@ -69,8 +69,14 @@ func directory(s *metabase.Store) *adsi.Directory {
 // run runs source on a fresh tree and gives what it printed.
 func run(t *testing.T, s *metabase.Store, source string, args ...string) (string, error) {
 	t.Helper()
+	return runWithin(t, s, 256<<20, source, args...)
+}
+
+// runWithin is run with so much memory.
+func runWithin(t *testing.T, s *metabase.Store, memory uint64, source string, args ...string) (string, error) {
+	t.Helper()
 	var out strings.Builder
-	err := Run(t.Context(), directory(s), Script{Name: "test.lua", Source: source, Args: args, Streams: system.Streams{In: strings.NewReader(""), Out: &out, Err: &out}, Memory: 256 << 20})
+	err := Run(t.Context(), directory(s), Script{Name: "test.lua", Source: source, Args: args, Streams: system.Streams{In: strings.NewReader(""), Out: &out, Err: &out}, Memory: memory})
 	return out.String(), err
 }
 

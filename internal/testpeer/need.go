@@ -106,7 +106,9 @@ func RaceEnabled() bool {
 // WithoutRace runs the test once more in a process built without the race
 // detector, where it was built with it, and reports whether it did. It is for a
 // test of what a library does with damaged memory: the checks of pointers that
-// come with the race detector end the process, and the shipped binary has none.
+// come with the race detector end the process, and the shipped binary has none;
+// and for one of bounds of memory, which with it takes a multiple of both memory and
+// time.
 func WithoutRace(t *testing.T) bool {
 	t.Helper()
 	if !RaceEnabled() {
