@@ -165,7 +165,7 @@ func work(l *ledger, s *Spool, seed uint64) {
 // The power goes at a random step, again and again, in the start of the spool
 // too. Whatever was acknowledged is there, byte for byte.
 func TestPowerCuts(t *testing.T) {
-	lives := testpeer.Rounds(12, 20, 400)
+	lives := testpeer.Rounds(12, 12, 400)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
@@ -221,7 +221,7 @@ func TestEveryStepFails(t *testing.T) {
 	disk := newMemDisk(whole)
 	faultyLife(t, newLedger(), disk, memIndex{kv.NewMem(), whole}, opts, nil)
 	for _, fault := range []error{syscall.EIO, syscall.ENOSPC} {
-		for _, n := range testpeer.FaultSteps(t, whole.steps, testpeer.Rounds(8, 12, 0)) {
+		for _, n := range testpeer.FaultSteps(t, whole.steps, testpeer.Rounds(8, 8, 0)) {
 			m := &mains{rnd: rand.New(rand.NewPCG(1, uint64(n)))}
 			disk, plain, l := newMemDisk(m), kv.NewMem(), newLedger()
 			m.at, m.once = n, fault
