@@ -4,6 +4,7 @@ package adsi
 
 import (
 	"context"
+	"restante/metabase/schema"
 	"slices"
 	"strconv"
 	"strings"
@@ -72,7 +73,7 @@ func (o *Object) GetObject(ctx context.Context, class, name string) (*Object, er
 	if err != nil {
 		return nil, err
 	}
-	if class != "" && !strings.EqualFold(class, "IIsObject") && !strings.EqualFold(class, found.class) {
+	if class != "" && !strings.EqualFold(class, schema.Object) && !strings.EqualFold(class, found.class) {
 		return nil, found.fail("GetObject", CodePathNotFound, "it is of class %s, not %s", found.Class(), class)
 	}
 	return found, nil

@@ -5,6 +5,7 @@ package adsi
 import (
 	"context"
 	"errors"
+	"restante/metabase/schema"
 	"strconv"
 	"time"
 )
@@ -81,7 +82,7 @@ func (o *Object) Live(op string) (live Live, site int, err error) {
 		at = at.Parent()
 		live, err = on[Live](o, op, sessionsClass, "")
 	} else {
-		live, err = on[Live](o, op, "IIsSmtpServer", "a site")
+		live, err = on[Live](o, op, schema.Server, "a site")
 	}
 	if err != nil {
 		return nil, 0, err

@@ -37,7 +37,7 @@ func (o *Object) ADsPath() string { return adsPath(o.path) }
 // Class is the key's KeyType; IIsObject for a key without one.
 func (o *Object) Class() string {
 	if o.class == "" {
-		return "IIsObject"
+		return schema.Object
 	}
 	return o.class
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"restante/internal/seal"
 	"restante/metabase"
 	"restante/metabase/schema"
+	"restante/metabase/schema/iplist"
 )
 
 func TestLayers(t *testing.T) {
@@ -79,6 +81,18 @@ func fixture(t *testing.T) (*adsi.Directory, *[]string) {
 	}
 	ops = append(ops, put(t, at.Join("a.test"), "AuthTurnList", "joe", "ann"), put(t, at.Join("a.test"), "RoutePassword", "geheim"),
 		put(t, "/LM/SMTPSVC", "HopCount", "12"), put(t, "/LM/SMTPSVC/1", "MaxMessageSize", "100000"))
+	relay, err := iplist.List{
+		GrantByDefault: true, Deny: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")},
+		Grant: []netip.Prefix{netip.MustParsePrefix("10.1.1.1/32")}, GrantNames: []string{"host.test"},
+	}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := schema.IIS().Lookup("RelayIpList")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ops = append(ops, metabase.Set{Path: "/LM/SMTPSVC", Property: list.Item(metabase.Binary(relay))})
 	if _, err := s.Apply(t.Context(), metabase.Batch{Ops: ops, Origin: metabase.FromSystem}); err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +149,11 @@ func examples() map[string][]example {
 			{"SET " + a + "/AuthTurnList eve", "AuthTurnList                    : (LIST) (1 Items)\n  \"eve\"\n", ""},
 			{"SET smtpsvc/1/RelayIpList 10.1.1.1 10.2.0.0/16", "RelayIpList                     : (IPSEC) GrantByDefault False (2 Items)\n" +
 				"  \"10.1.1.1\"\n  \"10.2.0.0, 255.255.0.0\"\n", ""},
+			{"SET smtpsvc/1/RelayForAuth -1", "RelayForAuth                    : (INTEGER) -1\n", ""},
+			{"GET smtpsvc/1/RelayForAuth", "RelayForAuth                    : (INTEGER) -1\n", ""},
+			{"SET smtpsvc/1/RelayForAuth 0xFFFFFFFF", "RelayForAuth                    : (INTEGER) -1\n", ""},
+			{"GET smtpsvc/RelayIpList", "RelayIpList                     : (IPSEC) GrantByDefault True (1 Items)\n  \"10.9.0.0, 255.255.0.0\"\n" +
+				"  kept: \"10.1.1.1\"\n  kept: \"host.test\"\n", ""},
 			{"SET smtpsvc/1/Authorization ANONYMOUS basic", "AuthFlags                       : (INTEGER) 3\n", ""},
 			{"SET " + a + "/RoutePassword other", "RoutePassword                   : (STRING) \"**********\"\n", ""},
 			{"SET smtpsvc/1/ServerCommand 3", "Server smtpsvc/1 Successfully PAUSED\n", ""},

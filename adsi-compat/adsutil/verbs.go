@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	adsi "restante/adsi-compat"
+	"restante/metabase/schema"
 )
 
 // A verb is a row of the table.
@@ -33,8 +34,8 @@ func verbs() []verb {
 		{"ENUMALL", "[PATH] [/P]", 0, 2, 1, "is ENUM_ALL", (*call).enumAll},
 		{"FIND", "PATH/PROP", 1, 1, 1, "lists the keys at and below the path that store the property", (*call).find},
 		{"CREATE", "PATH [KEYTYPE]", 1, 2, 2, "creates a key with those above it that are missing; without KEYTYPE it has the class of its place, " +
-			"else IIsObject with a warning and exit 1", (*call).create},
-		{"CREATE_VSERV", "PATH", 1, 1, 1, "creates a site", func(c *call) error { return c.createOf("IIsSmtpServer") }},
+			"else " + schema.Object + " with a warning and exit 1", (*call).create},
+		{"CREATE_VSERV", "PATH", 1, 1, 1, "creates a site", func(c *call) error { return c.createOf(schema.Server) }},
 		{"DELETE", "PATH[/PROP]", 1, 1, 1, "removes a stored property, else the key with all below it; a slash at the end names a key", (*call).remove},
 		{"COPY", "SRC DST", 2, 2, 2, "copies a key with all below it", func(c *call) error { return c.transfer("copied", (*adsi.Object).CopyHere) }},
 		{"MOVE", "SRC DST", 2, 2, 2, "moves a key with all below it", func(c *call) error { return c.transfer("moved", (*adsi.Object).MoveHere) }},
@@ -109,11 +110,16 @@ func (c *call) show(p adsi.StoredProperty) {
 	case []string:
 		items("", v)
 	case adsi.IPList:
-		list := slices.Concat(v.IPGrant, v.DomainGrant)
+		list, kept := slices.Concat(v.IPGrant, v.DomainGrant), slices.Concat(v.IPDeny, v.DomainDeny)
 		if v.GrantByDefault {
-			list = slices.Concat(v.IPDeny, v.DomainDeny)
+			list, kept = kept, list
 		}
 		items("GrantByDefault "+title(v.GrantByDefault)+" ", list)
+		for _, item := range kept { // it decides nothing
+			c.printf("  kept: \"%s\"\n", item)
+		}
+	case uint32: // a Long of VBScript has a sign
+		c.printf("%s%d\n", head, int32(v))
 	default:
 		c.printf("%s%v\n", head, v)
 	}
@@ -312,7 +318,7 @@ func (c *call) make(above *adsi.Object, at path, class string) (o *adsi.Object, 
 	if o, err = above.Create(c.ctx, class, name); err == nil {
 		err = o.SetInfo(c.ctx)
 	}
-	if err == nil && byPlace && o.Class() == "IIsObject" {
+	if err == nil && byPlace && o.Class() == schema.Object {
 		c.warn("%s has no KeyType, so that it takes no properties of the service", at)
 	}
 	return o, err
@@ -343,7 +349,7 @@ func (c *call) remove() error {
 	if _, err := c.bind(p); err != nil && unknown == nil && !p.key {
 		return notSet(o, prop)
 	}
-	if err := o.Delete(c.ctx, "IIsObject", name); err != nil {
+	if err := o.Delete(c.ctx, schema.Object, name); err != nil {
 		return err
 	}
 	c.printf("deleted path \"%s\"\n", p)
