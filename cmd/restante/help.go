@@ -129,8 +129,8 @@ func synopsis(path string, c *urfave.Command) string {
 	switch {
 	case len(c.Subcommands) > 0:
 		return path + " COMMAND [ARG]..."
-	case len(c.Flags) > 0 && c.Name == "run":
-		return path + " [OPTION]... " + c.ArgsUsage // what follows is the script's
+	case len(c.Flags) > 0 && cmdline.OptionsFirst(path):
+		return path + " [OPTION]... " + c.ArgsUsage
 	case len(c.Flags) > 0 && c.ArgsUsage != "":
 		return path + " " + c.ArgsUsage + " [OPTION]..."
 	case len(c.Flags) > 0:

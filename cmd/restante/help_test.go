@@ -5,10 +5,13 @@ package main
 import (
 	"encoding/json"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 
 	urfave "github.com/urfave/cli/v2"
+
+	"restante/cmd/restante/internal/cmdline"
 )
 
 // runArgs runs a command line that needs no store.
@@ -82,4 +85,27 @@ func TestBuildFill(t *testing.T) {
 	if b.fill(&debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}); b != (build{}) {
 		t.Errorf("fill knows %+v of a build without information", b)
 	}
+}
+
+// TestSynopses checks that the options of each command may stand where its synopsis
+// has them.
+func TestSynopses(t *testing.T) {
+	app := (&cli{}).app()
+	walkCommands(app.Commands, "", func(path string, c *urfave.Command) {
+		if len(c.Flags) == 0 || c.ArgsUsage == "" {
+			return
+		}
+		option := "--" + c.Flags[0].Names()[0]
+		if !cmdline.IsBool(c.Flags[0]) {
+			option += "=1"
+		}
+		line, err := cmdline.Reorder(app, append(strings.Fields(path), "argument", option))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		rest := line.Args[slices.Index(line.Args, "--"):]
+		if last, taken := strings.HasSuffix(synopsis(path, c), " [OPTION]..."), !slices.Contains(rest, option); last != taken {
+			t.Errorf("%s: an option after the arguments is taken: %v", synopsis(path, c), taken)
+		}
+	})
 }

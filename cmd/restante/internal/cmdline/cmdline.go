@@ -83,8 +83,12 @@ func (r *reorder) word(word string) (last bool) {
 	}
 	r.rest = append(r.rest, word)
 	r.commands = nil
-	return r.leaf != nil && (r.leaf.SkipFlagParsing || slices.Contains([]string{"run", "adsutil"}, strings.Join(r.line.Path, " ")))
+	return r.leaf != nil && (r.leaf.SkipFlagParsing || OptionsFirst(strings.Join(r.line.Path, " ")))
 }
+
+// OptionsFirst reports whether the options of a command stand before its first
+// argument, as what follows that is for a script or a verb.
+func OptionsFirst(path string) bool { return path == "run" || path == "adsutil" }
 
 // takes reports whether a word that looks like a flag is an argument all the same.
 func (r *reorder) takes(word string) bool {
