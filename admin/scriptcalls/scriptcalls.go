@@ -39,6 +39,8 @@ type Function struct {
 	// Sandbox keeps the function from its caller's folders.
 	Sandbox bool
 
+	request, answer reflect.Type
+
 	fixed    map[string]any // fields that the name says
 	octets   string         // the field of request or answer that is not text
 	folder   string         // the field that names a folder of the caller's
@@ -219,23 +221,27 @@ func fieldsOf(t reflect.Type) (names []string) {
 	for t.Kind() == reflect.Slice || t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t.Kind() != reflect.Struct {
-		return nil
+	if t.Kind() == reflect.Struct {
+		eachField(t, func(name string, _ reflect.StructField) { names = append(names, name) })
 	}
+	return names
+}
+
+// eachField calls do for the fields of a struct, with their JSON names.
+func eachField(t reflect.Type, do func(name string, f reflect.StructField)) {
 	for i := range t.NumField() {
 		field := t.Field(i)
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		switch {
 		case name == "-" || !field.IsExported() && !field.Anonymous:
-		case field.Anonymous && name == "":
-			names = append(names, fieldsOf(field.Type)...)
+		case field.Anonymous && name == "" && field.Type.Kind() == reflect.Struct:
+			eachField(field.Type, do)
 		case name == "":
-			names = append(names, field.Name)
+			do(field.Name, field)
 		default:
-			names = append(names, name)
+			do(name, field)
 		}
 	}
-	return names
 }
 
 // of makes a function of a method.
@@ -245,6 +251,7 @@ func of[Q, A any](path string, m api.Method[Q, A], args, does string, e effect, 
 	f := Function{
 		Module: module, Name: name, Does: does, Args: strings.Fields(args), effect: e,
 		Fields: fieldsOf(reflect.TypeFor[Q]()), Answer: fieldsOf(answer), Many: answer.Kind() == reflect.Slice,
+		request: reflect.TypeFor[Q](), answer: answer,
 		exchange: func(ctx context.Context, c api.Conn, request []byte) (json.RawMessage, error) {
 			var q Q
 			if err := decode(request, &q); err != nil {
@@ -266,6 +273,7 @@ func line(verb, does string) Function {
 	return Function{
 		Module: "metabase", Name: verb, Does: does, Args: []string{"words..."}, Fields: []string{"words"},
 		Answer: fieldsOf(reflect.TypeFor[api.Applied]()), effect: batches, words: []string{verb},
+		request: reflect.TypeFor[api.Line](), answer: reflect.TypeFor[api.Applied](),
 	}
 }
 
@@ -277,6 +285,13 @@ func with(name string, v any) func(*Function) {
 			f.fixed = map[string]any{}
 		}
 		f.fixed[name] = v
+	}
+}
+
+// without leaves out fields of the request that another function has.
+func without(names ...string) func(*Function) {
+	return func(f *Function) {
+		f.Fields = slices.DeleteFunc(f.Fields, func(name string) bool { return slices.Contains(names, name) })
 	}
 }
 

@@ -78,6 +78,10 @@ func TestEffects(t *testing.T) {
 		{"metabase.get", `{"words":7}`, false, false, "metabase get: words: a list is wanted, not a number (failed)"},
 		{"metabase.export", `{"path":"/LM/SMTPSVC/1"}`, false, false, `"xml":"\u003c?xml`},
 		{"site.start", `{"site":1,"command":"stop"}`, false, false, "site start: there is no field command: there are site (failed)"},
+		{"site.rename", `{"site":1,"bind":["127.0.0.1:0"]}`, false, false, "site rename: there is no field bind: there are site, name (failed)"},
+		{"site.bind", `{"site":1,"name":"x"}`, false, false, "site bind: there is no field name: there are site, bind (failed)"},
+		{"account.delete", `{"name":"x","password":"y"}`, false, false, "account delete: there is no field password: there are name (failed)"},
+		{"account.add", `{"name":"x","change":true}`, false, false, "account add: there is no field change: there are name, password, cram_md5 (failed)"},
 		{"metabase.ls", `[]`, false, false, "metabase ls: the fields of a request have names (failed)"},
 	}
 	for _, tt := range tests {

@@ -3,6 +3,8 @@
 package scriptcalls
 
 import (
+	"reflect"
+
 	"restante/admin/api"
 )
 
@@ -10,7 +12,7 @@ import (
 // those of the command of the same name.
 func Functions() []Function {
 	apply := line("apply", "Applies a batch: lines = {{words = {verb, word ...}} ...}")
-	apply.words, apply.Args, apply.Fields = nil, nil, []string{"lines"}
+	apply.words, apply.Args, apply.Fields, apply.request = nil, nil, []string{"lines"}, reflect.TypeFor[api.ApplyRequest]()
 	deep := with("deep", true)
 	return []Function{
 		of("metabase.get", api.MbGet, "words...", "Gives a property, PATH PROP, with where it comes from", reads),
@@ -41,8 +43,8 @@ func Functions() []Function {
 		of("site.list", api.SiteList, "", "Lists sites", reads),
 		of("site.show", api.SiteShow, "site", "Describes a site", reads),
 		of("site.create", api.SiteCreate, "name bind domain dir", "Makes a site", changes),
-		of("site.rename", api.SiteSet, "site name", "Renames a site", changes),
-		of("site.bind", api.SiteSet, "site bind...", "Replaces a site's addresses", changes),
+		of("site.rename", api.SiteSet, "site name", "Renames a site", changes, without("bind")),
+		of("site.bind", api.SiteSet, "site bind...", "Replaces a site's addresses", changes, without("name")),
 		of("site.start", api.SiteCommand, "site", "Starts a site", changes, with("command", "start")),
 		of("site.stop", api.SiteCommand, "site", "Stops a site", changes, with("command", "stop")),
 		of("site.pause", api.SiteCommand, "site", "Pauses a site", changes, with("command", "pause")),
@@ -59,7 +61,7 @@ func Functions() []Function {
 		of("account.list", api.AccountList, "site", "Lists accounts", reads),
 		of("account.add", api.AccountPut, "name password", "Adds an account, [SITE/]NAME", changes, with("change", false)),
 		of("account.passwd", api.AccountPut, "name password", "Changes a password", changes, with("change", true)),
-		of("account.delete", api.AccountDelete, "name", "Deletes an account", changes),
+		of("account.delete", api.AccountDelete, "name", "Deletes an account", changes, without("password", "cram_md5", "change")),
 
 		of("turn.list", api.TurnList, "site account", "Lists who may collect which domain's mail", reads),
 		of("turn.grant", api.TurnSet, "site domain account", "Lets an account collect a domain's mail", changes, with("revoke", false)),

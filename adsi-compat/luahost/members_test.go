@@ -121,6 +121,23 @@ func TestWrongNames(t *testing.T) {
 	}
 }
 
+// TestDefinitions checks that the definitions for the Lua language server have each
+// member with its type.
+func TestDefinitions(t *testing.T) {
+	text := Definitions(map[string]string{"HopCount": "integer", "Path": "string"})
+	for _, m := range members {
+		if !regexp.MustCompile(`(?m)^---@field ` + m.name + ` (string|integer|restante\.|fun\(self)`).MatchString(text) {
+			t.Errorf("%s has no type", m.name)
+		}
+	}
+	if len(regexp.MustCompile(`(?m)^---@field Path `).FindAllString(text, -1)) != 1 || !strings.Contains(text, "---@field HopCount integer\n") {
+		t.Error("a property is a member twice, or none is one")
+	}
+	if out, err := run(t, tree(t), text+"print(MD_EXPORT_INHERITED)"); err != nil || out != "1\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
 // TestDocs checks that the table of members is current, and that each one has its
 // implementation and a test. With RESTANTE_WRITE_DOCS set it writes the table.
 func TestDocs(t *testing.T) {

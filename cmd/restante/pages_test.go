@@ -23,7 +23,7 @@ func exitCodes() []string {
 
 // pages returns the generated documentation by file name below docs.
 func pages(app *urfave.App) map[string]string {
-	out := map[string]string{"commands.md": markdown(app), "man/restante.1": manual(app), "lua/modules.md": modulesPage()}
+	out := map[string]string{"commands.md": markdown(app), "man/restante.1": manual(app), "lua/modules.md": modulesPage(), "lua/restante.d.lua": definitions()}
 	for _, c := range app.Commands {
 		if len(c.Subcommands) > 0 {
 			out["man/restante-"+c.Name+".1"] = groupManual(c)

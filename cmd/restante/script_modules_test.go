@@ -3,13 +3,16 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"restante/admin/scriptcalls"
+	"restante/adsi-compat/luahost"
 )
 
 // moduleCalls has a row for each function of the modules, in the order that they are
@@ -183,6 +186,46 @@ func TestEachModuleFunctionHasARow(t *testing.T) {
 			if name != "MbApply" && strings.Contains(line, `= "`) && !strings.Contains(string(table), "api."+name+",") {
 				t.Errorf("%s of package api has no function in a module", name)
 			}
+		}
+	}
+}
+
+// TestLanguageServerDefinitions checks that the definitions are Lua, and name each function with
+// its fields and each class.
+func TestLanguageServerDefinitions(t *testing.T) {
+	text := definitions()
+	s := luahost.Script{Name: "check.lua", Source: `assert(loadstring(arg[1], "definitions"))`, Args: []string{text}}
+	s.Out = io.Discard
+	if err := luahost.Run(t.Context(), nil, s); err != nil {
+		t.Error(err)
+	}
+	for _, f := range scriptcalls.Functions() {
+		i := strings.Index(text, "\nfunction "+f.Path()+"(")
+		if i < 0 {
+			t.Errorf("%s is not there", f.Path())
+			continue
+		}
+		doc := text[strings.LastIndex(text[:i], "\n\n"):i]
+		for _, name := range f.Fields {
+			if !regexp.MustCompile(`[{ ]` + name + `\?: \w`).MatchString(doc) {
+				t.Errorf("%s: there is no %s in %s", f.Path(), name, doc)
+			}
+		}
+		if !regexp.MustCompile(`---@return [\w.]+(\[\])?$`).MatchString(doc) {
+			t.Errorf("%s gives nothing in %s", f.Path(), doc)
+		}
+	}
+	for _, m := range regexp.MustCompile(`restante\.\w+`).FindAllString(text, -1) {
+		if !strings.Contains(text, "---@class "+m+"\n") && m != "restante.d" {
+			t.Errorf("%s is not defined", m)
+		}
+	}
+	if empty := regexp.MustCompile(`(?m)^---@(field|param) \S+ *$`).FindString(text); empty != "" {
+		t.Errorf("%s has no type", empty)
+	}
+	for name, kind := range map[string]string{"RelayIpList": "restante.IPList", "MaxRecipients": "integer", "AuthTurnList": "string[]", "ServerAutoStart": "boolean", "SmartHost": "string"} {
+		if !strings.Contains(text, "---@field "+name+" "+kind+"\n") {
+			t.Errorf("%s is no %s", name, kind)
 		}
 	}
 }
