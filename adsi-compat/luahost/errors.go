@@ -84,12 +84,11 @@ func assert(vm *lua.LState) int {
 	if vm.CheckAny(1); vm.ToBool(1) {
 		return vm.GetTop()
 	}
-	switch v := vm.Get(2); {
-	case vm.GetTop() < 2:
-		vm.RaiseError("assertion failed!")
-	default:
-		vm.Error(v, 0)
+	v := vm.Get(2)
+	if v == lua.LNil {
+		v = lua.LString("assertion failed!")
 	}
+	vm.Error(v, 0)
 	return 0
 }
 

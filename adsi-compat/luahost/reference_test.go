@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,5 +160,67 @@ func TestReference(t *testing.T) {
 	}
 	if differ > 0 {
 		t.Errorf("%d of %d programs differ", differ, programs)
+	}
+}
+
+// expressions are compared one by one, by the values that they give; %q writes each.
+var expressions = []string{
+	"1e2", "010", "0x10", "0xFF + 010", "1e400 > 1e308", ".5", "5.", "3e-2",
+	`string.format("%5d|%-5d|%05d|%+d|% d|%.3d|%5.3d", 42, 42, 42, 42, 42, 42, 42)`, `string.format("%d %i", 3.7, -3.7)`, `string.format("%d", "12")`,
+	`string.format("%u %x %X %#x %o %#o %x", 42, 255, 255, 255, 8, 8, 0)`, `string.format("%x %u", -1, -1)`, `string.format("%#x", 0)`,
+	`string.format("%e %E %.2e %10.1e|", 12345.678, 0.00012, 1, 1)`, `string.format("%f %.0f %.3f %8.2f|%-8.2f|%08.2f", 1, 2.5, 1/3, 3.14159, 3.14159, -3.14159)`,
+	`string.format("%g %g %g %g %g %g %.3g %.10g %G", 1, 0.1, 1e20, 1e-5, 100000, 1000000, 1234.5, 123456789012, 1e-10)`, `string.format("%#g %#.3x", 1, 10)`,
+	`string.format("%f %g %e %5.1f", 1/0, -1/0, 1/0, 1/0)`, `string.format("%+g %5g|%-5g|", 1/0, 1/0, 1/0)`,
+	`string.format("%c%c", 72, 105)`, `string.format("%5c|%-5c|", 65, 65)`, `string.format("%q", 'a "b" \\ \n \r \0 c')`,
+	`string.format("%s %10s|%-10s|%.2s|%5.1s|", "a", "b", "c", "defg", "hi")`, `string.format("%5s|", "é")`, `string.format("%s", 12)`, `string.format("100%%")`, `string.format("%.20s", "abc")`,
+	`string.format("%d")`, `string.format("%d", "x")`, `string.format("%d", {})`, `string.format("%y", 1)`, `string.format("%")`, `string.format("%s")`, `string.format("%5", 1)`,
+	`string.format("%d", nil)`, `string.format("%c", "x")`, `string.format("%q")`, `string.format("%10q", "x")`, `string.format("x", 1, 2)`, `string.format()`,
+	`os.date("!%Y-%m-%d %H:%M:%S", 0)`, `os.date("!%c|%x|%X|%p|%D|%F|%T|%R|%r", 86399)`, `os.date("!%a %A %b %B %d %e %h %j %U %W %V %G %g %C %u %w %y %n%t%%", 1e9)`,
+	`os.date("!%j %U %W %V %G %u %w", 1704067200)`, `os.date("!%U %W %V %G", 1735689599)`, `os.date("!%Z %z %I %M", 1e9)`, `os.date("%Z %z %c", 1e9)`, `os.date("!%s", 12345) ~= nil`,
+	`os.date("!*t", 1e9).yday, os.date("!*t", 1e9).wday, os.date("!*t", 1e9).isdst, os.date("!*t", 1e9).hour, os.date("*t", 1e9).year`, `os.date("!%", 0)`, `os.date("", 0)`, `os.date({})`, `os.date("%c", "x")`,
+	`os.time({year = 2001, month = 9, day = 9})`, `os.time({year = 2001, month = 9, day = 9, hour = 1, min = 46, sec = 40})`, `os.time({year = "2001", month = "9", day = "9"})`, `os.time({year = 2001, month = 14, day = -3})`,
+	`os.time({year = 2001, month = 9})`, `os.time({month = 9, day = 1})`, `os.time({year = "x", month = 9, day = 1})`, `os.time({year = 2001.9, month = 9, day = 1})`, `os.time(os.date("*t", 1e9))`, `os.time("x")`, `os.time(1)`,
+	`os.difftime(5, 3), os.difftime(5.5, 3), os.difftime(5)`, `type(os.clock()), type(os.time())`,
+	`pcall(assert, false, "x")`, `pcall(assert, nil, nil)`, `select("#", assert(1, 2, 3))`, `pcall(error, "x", 0)`, `type(select(2, pcall(error, {})))`,
+}
+
+// numerals are texts that tonumber may take, and bases.
+var numerals = strings.Fields(`"1e2" "1." "-0x10" "0x10" "0x" "1e" "e1" "" "0x1p4" "1e400" "-1e400" "inf" "0b1" "0o7" "1_000" ".5" "5." "-.5" "+5" "--5" "0xg" "1e+2"
+	"1E-2" "0X1F" "+0x10" "\t5\n" "0x1.8" "00012" "0x-1" "010" "5\0" "1\n2" "." "-" "0x.8" "1e2.5" "1,5" "٣" nil {} true 12 1.5
+	"10",2 "ff",16 "FF",16 "zz",36 "8",8 "7.5",10 "1e2",10 "0x10",16 "-ff",16 "+11",2 "",10 "1e2",16 "1",1 "1",37 10,2 "9",9 "-",16 "0x",16 {},16 nil,10 "\t11\n",2`)
+
+// TestExpressions compares the values of expressions, and which of them are errors, with
+// those of Lua 5.1.
+func TestExpressions(t *testing.T) {
+	testpeer.Need(t, "lua5.1")
+	all := slices.Clone(expressions)
+	for _, n := range numerals {
+		all = append(all, "tonumber("+n+")")
+	}
+	var b strings.Builder
+	b.WriteString(`local function show(ok, ...) if not ok then print("error") return end
+		local t = {} for i = 1, select("#", ...) do local v = select(i, ...) t[i] = type(v) == "number" and string.format("%.17g", v) or string.format("%q", tostring(v)) end
+		print(table.concat(t, " ")) end` + "\n")
+	for _, e := range all {
+		fmt.Fprintf(&b, "io.write(%q, ' = ') show(pcall(function() return %s end))\n", strings.NewReplacer(`\`, `/`, "\n", " ").Replace(e), e)
+	}
+	cmd := exec.CommandContext(t.Context(), "lua5.1", "-")
+	cmd.Stdin = strings.NewReader(b.String())
+	want, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := run(t, tree(t), b.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, w := strings.Split(got, "\n"), strings.Split(string(want), "\n")
+	for i := range max(len(g), len(w)) {
+		if i >= len(g) || i >= len(w) {
+			t.Fatalf("%d lines, Lua 5.1 %d", len(g), len(w))
+		}
+		if g[i] != w[i] {
+			t.Errorf("%s; Lua 5.1 %s", g[i], w[i])
+		}
 	}
 }

@@ -7,7 +7,6 @@ package stdlib
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
@@ -54,15 +53,15 @@ func Open(vm *lua.LState) {
 
 // bound replaces functions of the library by bounded ones.
 func bound(vm *lua.LState) {
-	for name, f := range map[string]lua.LGFunction{"load": load, "loadstring": loadString} {
+	for name, f := range map[string]lua.LGFunction{"load": load, "loadstring": loadString, "tonumber": toNumber} {
 		vm.SetGlobal(name, vm.NewFunction(f))
 	}
+	vm.SetFuncs(vm.GetGlobal(lua.OsLibName).(*lua.LTable), map[string]lua.LGFunction{"date": date, "time": clock, "difftime": difference})
 	vm.SetFuncs(vm.GetGlobal(lua.TabLibName).(*lua.LTable), map[string]lua.LGFunction{"concat": concat})
 	text := vm.GetGlobal(lua.StringLibName).(*lua.LTable)
-	format := text.RawGetString("format").(*lua.LFunction).GFunction
 	vm.SetFuncs(text, map[string]lua.LGFunction{
 		"rep": repeat, "find": find, "match": match, "gmatch": gmatch, "gfind": gmatch, "gsub": gsub,
-		"format": func(vm *lua.LState) int { checkFormat(vm); return format(vm) },
+		"format": format,
 	})
 }
 
@@ -97,31 +96,6 @@ func concat(vm *lua.LState) int {
 	}
 	vm.Push(lua.LString(b.String()))
 	return 1
-}
-
-var wide = regexp.MustCompile(`%[^%a-zA-Z]*([0-9]{3}|\*|\[)`)
-
-// checkFormat refuses a format that makes a long text of a short one, and replaces
-// objects by their text.
-func checkFormat(vm *lua.LState) {
-	s, longest := vm.CheckString(1), 0
-	if wide.MatchString(strings.ReplaceAll(s, "%%", "")) {
-		vm.RaiseError("a width or precision in a format has at most two digits")
-	}
-	for i := 2; i <= vm.GetTop(); i++ {
-		switch v := vm.Get(i).(type) {
-		case lua.LNumber, lua.LBool:
-		case lua.LString:
-			longest = max(longest, len(v))
-		default:
-			vm.Replace(i, lua.LString(vm.ToStringMeta(v).String()))
-			longest = max(longest, len(vm.Get(i).String()))
-		}
-	}
-	const perVerb, perOctet = 512, 5 // a large number with two digits of precision; % #x
-	if verbs := strings.Count(s, "%"); verbs > 0 && len(s)+verbs*perVerb+min(verbs, vm.GetTop()-1)*longest*perOctet > 4*MaxText {
-		tooLong(vm)
-	}
 }
 
 func loadString(vm *lua.LState) int {

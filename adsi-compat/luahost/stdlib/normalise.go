@@ -67,6 +67,7 @@ func wrongSyntax(err error, source, name string) error {
 //     where the parameter is, which may be an argument of the call, and one of
 //     several values may take a wrong one, or assign one before it is read: see
 //     assignment;
+//   - a number such as 010 is octal: see literal;
 //   - a concatenation becomes a call, see concatCall.
 func normaliseBlock(block []ast.Stmt) {
 	for i, s := range block {
@@ -189,6 +190,8 @@ func normaliseExprs(places ...*ast.Expr) {
 			*place = concatCall(e)
 		case *ast.ArithmeticOpExpr:
 			normaliseExprs(&e.Lhs, &e.Rhs)
+		case *ast.NumberExpr:
+			e.Value = literal(e.Value)
 		case *ast.UnaryMinusOpExpr:
 			normaliseExprs(&e.Expr)
 		case *ast.UnaryNotOpExpr:
