@@ -52,16 +52,6 @@ type throttle struct {
 	names     map[[sha256.Size]byte]*guesser
 }
 
-func prefixOf(ip netip.Addr) netip.Prefix {
-	ip = ip.Unmap().WithZone("")
-	bits := ip.BitLen()
-	if ip.Is6() {
-		bits = 64
-	}
-	p, _ := ip.Prefix(bits)
-	return p
-}
-
 func nameKey(name string) [sha256.Size]byte { return sha256.Sum256([]byte(strings.ToLower(name))) }
 
 // sampled is how many entries are looked at to make room for one.
@@ -129,7 +119,7 @@ func (g *Authenticator) Admit(ctx context.Context, from netip.Addr, name string)
 func (t *throttle) worse(from netip.Addr, failures int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := t.addresses[prefixOf(from)] // none for an exempt address
+	e := t.addresses[mail.CallerNet(from)] // none for an exempt address
 	return e != nil && e.failures != failures && e.failures >= addressFree
 }
 
@@ -139,12 +129,12 @@ func (t *throttle) reserve(from netip.Addr, name string, now time.Time) (wait ti
 	defer t.mu.Unlock()
 	e := &guesser{}
 	if from.IsValid() {
-		e = entry(t.addresses, prefixOf(from), now)
+		e = entry(t.addresses, mail.CallerNet(from), now)
 	}
 	wait = max(0, e.next.Sub(now))
 	if now.Before(e.locked) || wait > longestWait {
 		r := tooMany
-		r.Cause = fmt.Errorf("%s: %d failed sign-ins, the last at %s", prefixOf(from), e.failures, e.last.Format(time.RFC3339))
+		r.Cause = fmt.Errorf("%s: %d failed sign-ins, the last at %s", mail.CallerNet(from), e.failures, e.last.Format(time.RFC3339))
 		return 0, 0, r
 	}
 	e.next = now.Add(wait + e.interval())
@@ -166,7 +156,7 @@ func (e *guesser) interval() time.Duration {
 // it begins is logged with its end.
 func (g *Authenticator) Failed(ctx context.Context, from netip.Addr, site int, name string, log *slog.Logger) {
 	if until := g.guesses.failed(from, site, name, time.Now()); !until.IsZero() {
-		log.WarnContext(ctx, "address locked out: too many failed sign-ins", "client", prefixOf(from), "account", name, "until", until)
+		log.WarnContext(ctx, "address locked out: too many failed sign-ins", "client", mail.CallerNet(from), "account", name, "until", until)
 	}
 }
 
@@ -203,7 +193,7 @@ func (t *throttle) failed(from netip.Addr, site int, name string, now time.Time)
 	if !from.IsValid() {
 		return time.Time{}
 	}
-	e := entry(t.addresses, prefixOf(from), now)
+	e := entry(t.addresses, mail.CallerNet(from), now)
 	e.failures, e.last, e.site, e.name = e.failures+1, now, site, name
 	if e.next = now.Add(e.interval()); e.failures >= lockAfter && !now.Before(e.locked) {
 		e.locked, e.failures = now.Add(lockTime), lockAfter-addressFree // the next lock-out comes sooner

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"restante/engine/mail"
 )
 
 // How many refusals are written, so that no caller can fill the log. Those left
@@ -35,12 +37,7 @@ type refusals struct {
 // admit reports whether a line about a caller may be written, and how many were
 // left out before it.
 func (r *refusals) admit(caller netip.Addr, now time.Time) (leftOut int, ok bool) {
-	caller = caller.Unmap().WithZone("")
-	bits := caller.BitLen()
-	if caller.Is6() {
-		bits = 64
-	}
-	key, _ := caller.Prefix(bits) // no address is a key, too
+	key := mail.CallerNet(caller) // no address is a key, too
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	a := r.addresses[key]

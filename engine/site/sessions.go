@@ -49,18 +49,7 @@ type sessionRegistry struct {
 	last    uint64
 	entries map[uint64]*sessionEntry
 	count   int                  // admitted, which is before they are in entries
-	from    map[netip.Prefix]int // of these, by clientNet
-}
-
-// clientNet is what counts as one address: an IPv4 address, or the IPv6 network
-// of 64 bits that one customer has at least (RFC 6177).
-func clientNet(a netip.Addr) netip.Prefix {
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	n, _ := a.WithZone("").Prefix(bits) // an invalid address has one of its own
-	return n
+	from    map[netip.Prefix]int // of these, by mail.CallerNet
 }
 
 type sessionEntry struct {
@@ -74,7 +63,7 @@ type sessionEntry struct {
 // admit numbers a session and counts it, if decide accepts one more from client
 // beside the connections that there are.
 func (r *sessionRegistry) admit(client netip.Addr, decide func(connections, fromAddress int) session.Decision) (id uint64, d session.Decision) {
-	net := clientNet(client)
+	net := mail.CallerNet(client)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last++
@@ -89,7 +78,7 @@ func (r *sessionRegistry) admit(client netip.Addr, decide func(connections, from
 }
 
 func (r *sessionRegistry) leave(client netip.Addr) {
-	net := clientNet(client)
+	net := mail.CallerNet(client)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count--
@@ -101,9 +90,9 @@ func (r *sessionRegistry) leave(client netip.Addr) {
 // CountFrom counts the sessions from a client's address, as the limit of one
 // address does.
 func CountFrom(list []Session, client netip.Addr) (n int) {
-	net := clientNet(client.Unmap())
+	net := mail.CallerNet(client)
 	for _, s := range list {
-		if clientNet(s.Remote.Addr().Unmap()) == net {
+		if mail.CallerNet(s.Remote.Addr()) == net {
 			n++
 		}
 	}
