@@ -33,7 +33,10 @@ func (s *Store) verify(ctx context.Context) error {
 	}
 	img := s.cur.Load()
 	count := progress.From(ctx)
-	img.root.Walk(Root, func(Path, *tree.Node) bool { count.Expect(1); return true })
+	count.ExpectCounted(func() (n int) {
+		img.root.Walk(Root, func(Path, *tree.Node) bool { n++; return true })
+		return n
+	})
 	count.Expect(int(img.rev + 1 - s.pages.Oldest()))
 	raw, _, err := s.db.Get([]byte{stored.MetaKey})
 	if err != nil {

@@ -144,7 +144,7 @@ type counted struct {
 
 func (t counted) Records(sealed bool) (metabase.Rev, []byte, iter.Seq[[]byte]) {
 	rev, proof, records := t.Tree.Records(sealed)
-	t.count.Expect(keys(t.Snapshot(), metabase.Root))
+	t.count.ExpectCounted(func() int { return keys(t.Snapshot(), metabase.Root) })
 	return rev, proof, func(yield func([]byte) bool) {
 		for r := range records {
 			if !yield(r) {

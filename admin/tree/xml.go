@@ -31,7 +31,7 @@ func (d handlers) export(ctx context.Context, who api.Caller, q api.ExportReques
 		return api.Exported{}, err
 	}
 	count := progress.From(ctx)
-	count.Expect(keys(v.Snapshot, p))
+	count.ExpectCounted(func() int { return keys(v.Snapshot, p) })
 	scope := mbxml.Scope{Inherited: q.Inherited, NodeOnly: q.NodeOnly, Each: func() { count.Add(1) }}
 	if q.Inherited {
 		if err := d.mayInherit(ctx, who, v, p); err != nil {

@@ -35,6 +35,14 @@ func (m *Meter) Expect(n int) {
 	}
 }
 
+// ExpectCounted is Expect for a number that costs a count, which is not made
+// without a Meter.
+func (m *Meter) ExpectCounted(count func() int) {
+	if m != nil {
+		m.Expect(count())
+	}
+}
+
 // Add tells of n more steps that are done.
 func (m *Meter) Add(n int) {
 	if m != nil {

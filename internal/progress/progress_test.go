@@ -32,3 +32,18 @@ func TestCount(t *testing.T) {
 		t.Errorf("without a meter: %q, %v", b, err)
 	}
 }
+
+// Nothing is counted for nobody.
+func TestExpectCounted(t *testing.T) {
+	counted := 0
+	count := func() int { counted++; return 7 }
+	From(t.Context()).ExpectCounted(count)
+	if counted > 0 {
+		t.Error("counted without a Meter")
+	}
+	var m Meter
+	From(With(t.Context(), &m)).ExpectCounted(count)
+	if _, total := m.Count(); counted != 1 || total != 7 {
+		t.Errorf("counted %d times, a total of %d", counted, total)
+	}
+}

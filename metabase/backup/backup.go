@@ -96,10 +96,9 @@ func Write(s Store, w io.Writer, o Options) (Info, error) {
 }
 
 func write(s Store, w io.Writer, sealed bool) (info Info, err error) {
-	now := s.Snapshot()
 	rev, proof, records := s.Records(sealed)
-	for now.Rev() != rev {
-		now = s.Snapshot()
+	now := s.Snapshot()
+	for ; now.Rev() != rev; now = s.Snapshot() { // another batch came between the two
 		rev, proof, records = s.Records(sealed)
 	}
 	info = Info{Rev: rev, Time: time.Now().UTC(), Portable: !sealed, Pending: now.PendingParts()}
