@@ -28,13 +28,13 @@ func (d handlers) apply(ctx context.Context, who api.Caller, q api.ApplyRequest)
 	}
 	a, err := d.commit(ctx, who, who.Batch(p.ops...), q.DryRun)
 	if err == nil {
-		noteUnacted(ctx, p.ops)
+		noteUnacted(ctx, d.Schema, p.ops)
 	}
 	return a, p.numbered(err)
 }
 
 // noteUnacted tells the caller which of the values that it stores have no effect.
-func noteUnacted(ctx context.Context, ops []metabase.Op) {
+func noteUnacted(ctx context.Context, s *schema.Schema, ops []metabase.Op) {
 	for _, op := range ops {
 		at := op.Scope().Path
 		var item metabase.Property
@@ -45,7 +45,7 @@ func noteUnacted(ctx context.Context, ops []metabase.Op) {
 			item = op.Property
 			item.Value = metabase.DWord(item.Value.DWord() & op.Mask)
 		}
-		if p, ok := schema.IIS().ByID(item.ID); ok && p.Name != "" {
+		if p, ok := s.ByID(item.ID); ok && p.Name != "" {
 			if text := p.Unacted(item.Value); text != "" {
 				api.Note(ctx, string(at.Join(p.Name)), text)
 			}

@@ -156,3 +156,14 @@ func TestPropertyMakesNoErrorText(t *testing.T) {
 		t.Errorf("a name that no property has costs %v allocations", n)
 	}
 }
+
+// The column says whether a name has an effect, and its sentence the same.
+func TestNamesSayWhetherTheyAct(t *testing.T) {
+	for p := range IIS().Props() {
+		for _, f := range p.Flags {
+			if says := strings.Contains(strings.ToLower(f.Sentence), "kept, without effect"); says == f.Acted {
+				t.Errorf("%s: %s: acted is %v, and the sentence is %q", p.Label(), f.Name, f.Acted, f.Sentence)
+			}
+		}
+	}
+}

@@ -5,7 +5,6 @@ package schema
 import (
 	_ "embed"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -132,22 +131,19 @@ func rows(table string) func(func(int, []string) bool) {
 	}
 }
 
-// unacted matches the sentence about a name that has no effect.
-var unacted = regexp.MustCompile(`(?i)\bkept, without effect\b`)
-
 // readNames returns the names of each property's flags or values, and of those
 // the ones that are properties themselves.
 func readNames(table string) (named, bits map[string][]Named, err error) {
 	named, bits = map[string][]Named{}, map[string][]Named{}
 	for n, f := range rows(table) {
-		if len(f) != 5 {
-			return nil, nil, fmt.Errorf("names.tsv line %d: has %d columns instead of 5", n, len(f))
+		if len(f) != 6 {
+			return nil, nil, fmt.Errorf("names.tsv line %d: has %d columns instead of 6", n, len(f))
 		}
 		mask, err := strconv.ParseUint(f[3], 0, 32)
 		if err != nil {
 			return nil, nil, fmt.Errorf("names.tsv line %d: %w", n, err)
 		}
-		one := Named{Name: f[1], IIS: f[2], Mask: uint32(mask), Sentence: f[4], Acted: !unacted.MatchString(f[4])}
+		one := Named{Name: f[1], IIS: f[2], Mask: uint32(mask), Sentence: f[5], Acted: f[4] != ""}
 		named[f[0]] = append(named[f[0]], one)
 		if one.IIS != "" {
 			bits[f[0]] = append(bits[f[0]], one)
