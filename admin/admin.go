@@ -144,10 +144,11 @@ func (c direct) Call(ctx context.Context, method string, request []byte) (json.R
 	if !ok {
 		return nil, unknownCall(method)
 	}
-	if err := c.who.Check(); err != nil {
+	who := c.who.For(ctx)
+	if err := who.Check(); err != nil {
 		return nil, err
 	}
-	a, err := do(ctx, c.who, request)
+	a, err := do(ctx, who, request)
 	if err != nil {
 		return nil, api.AsError(err)
 	}
@@ -161,11 +162,12 @@ func (c direct) Stream(ctx context.Context, method string, request []byte) iter.
 			yield(nil, unknownCall(method))
 			return
 		}
-		if err := c.who.Check(); err != nil {
+		who := c.who.For(ctx)
+		if err := who.Check(); err != nil {
 			yield(nil, err)
 			return
 		}
-		for part, err := range do(ctx, c.who, request) {
+		for part, err := range do(ctx, who, request) {
 			var raw json.RawMessage
 			if err == nil {
 				raw, err = json.Marshal(part)

@@ -28,14 +28,14 @@ type barrier struct {
 func (b barrier) Apply(ctx context.Context, batch metabase.Batch) (metabase.Rev, error) {
 	before := b.Snapshot().Rev()
 	rev, err := b.Tree.Apply(ctx, batch)
-	b.noteDeadline(ctx, rev)
+	b.noteMade(ctx, before, rev)
 	return rev, b.wait(ctx, before, rev, batch.Ops, err)
 }
 
 func (b barrier) Revert(ctx context.Context, rev metabase.Rev, below metabase.Path, batch metabase.Batch) (metabase.Rev, error) {
 	before := b.Snapshot().Rev()
 	made, err := b.Tree.Revert(ctx, rev, below, batch)
-	b.noteDeadline(ctx, made)
+	b.noteMade(ctx, before, made)
 	return made, b.wait(ctx, before, made, nil, err)
 }
 
@@ -45,14 +45,19 @@ func (b barrier) Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, e
 	return made, b.wait(ctx, before, made, nil, err)
 }
 
-// noteDeadline tells the caller until when a change that was just made is to be
-// confirmed. Nobody else can have made it under the caller's terms.
-func (b barrier) noteDeadline(ctx context.Context, made metabase.Rev) {
+// noteMade tells the caller of a revision that was just made for him, and until when it
+// is to be confirmed.
+func (b barrier) noteMade(ctx context.Context, before, made metabase.Rev) {
+	if made <= before {
+		return
+	}
+	n := api.Noted{Rev: made}
 	for _, p := range b.Pending() {
 		if p.Rev == made && b.who.Confirm != nil {
-			api.Forward(ctx, api.Noted{Until: p.Until})
+			n.Until = p.Until
 		}
 	}
+	api.Forward(ctx, n)
 }
 
 // A Stored is the error of a change that is stored all the same: an act of the

@@ -144,10 +144,8 @@ func TestConfirmAsksWhereItChanged(t *testing.T) {
 	o := newAPIFixture(t)
 	boss := o.Direct(as("user:boss"))
 	wait := func(text string) metabase.Rev {
-		q := lines(text)
 		hour := 3600.0
-		q.Confirm = &hour
-		a, _, err := api.MbApply.Call(t.Context(), boss, q)
+		a, _, err := api.MbApply.Call(api.WithTerms(t.Context(), api.Terms{Confirm: &hour}), boss, lines(text))
 		if err != nil {
 			t.Fatal(err)
 		}

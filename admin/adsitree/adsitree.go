@@ -26,22 +26,23 @@ type Tree struct {
 	conn api.Conn
 
 	dryRun bool
-	terms  api.Terms
 	tried  []api.Line // by a dry run so far
 	open   *transaction
 
-	mu   sync.Mutex // guards what follows: a script that is left behind may still be applying a batch
-	made Made
+	mu    sync.Mutex // guards what follows: a script that is left behind may still be applying a batch
+	terms api.Terms
+	made  Made
 }
 
 // Made is what a Tree has changed so far.
 type Made struct {
-	Revisions []metabase.Rev `json:"revisions"`
-	Changes   int            `json:"changes"`        // in all of them
-	Until     time.Time      `json:"until,omitzero"` // the deadline of the last one's confirmation
+	Revisions []metabase.Rev    `json:"revisions"`
+	Changes   int               `json:"changes"`           // in all of them, as far as the caller may read them
+	Until     time.Time         `json:"until,omitzero"`    // the deadline of the last one's confirmation
+	Pending   []api.Unconfirmed `json:"pending,omitempty"` // those to be confirmed
 }
 
-// New makes a Tree, whose batches are all made under the terms. With IfRev the first
+// New makes a Tree, which makes every change under the terms. With IfRev the first
 // of them must find the tree at that revision, and each one as the last has left it.
 func New(conn api.Conn, terms api.Terms) *Tree { return &Tree{conn: conn, terms: terms} }
 
@@ -159,7 +160,7 @@ func (t *Tree) Call(ctx context.Context, method string, request []byte) (json.Ra
 		return nil, &api.Error{Kind: api.KindFailed, Text: "cannot be tried after other changes, as a dry run has not made them"}
 	}
 	if !slices.Contains(api.TreeReads, method) || len(after) == 0 && t.open == nil {
-		return t.conn.Call(ctx, method, request)
+		return t.exchange(ctx, t.termsNow(), method, request)
 	}
 	a, _, err := api.AsIf.Call(ctx, t.conn, api.AsIfRequest{After: after, Method: method, Request: request})
 	if err == nil && t.open != nil {
@@ -170,6 +171,82 @@ func (t *Tree) Call(ctx context.Context, method string, request []byte) (json.Ra
 
 // replacing are the calls whose effect depends on the whole tree.
 var replacing = []string{string(api.MbImport), string(api.MbRestore), string(api.MbRevert)}
+
+func (t *Tree) termsNow() api.Terms {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.terms
+}
+
+// exchange makes a call under terms, and keeps account of the revisions that it makes.
+func (t *Tree) exchange(ctx context.Context, terms api.Terms, method string, request []byte) (json.RawMessage, error) {
+	var made []metabase.Rev
+	raw, err := t.conn.Call(api.WithNotes(api.WithTerms(ctx, terms), func(n api.Noted) {
+		if n.Rev == 0 {
+			api.Forward(ctx, n)
+			return
+		}
+		made = append(made, n.Rev)
+		t.note(n)
+	}), method, request)
+	if len(made) > 0 {
+		changes := t.changesOf(ctx, made, raw, err)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.made.Changes += changes
+	}
+	if method == string(api.MbConfirm) && err == nil {
+		t.confirmed(raw)
+	}
+	return raw, err
+}
+
+// note takes a revision into the account. A condition on the revision goes on from it.
+func (t *Tree) note(n api.Noted) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.made.Revisions = append(t.made.Revisions, n.Rev)
+	t.made.Until = n.Until
+	if !n.Until.IsZero() {
+		t.made.Pending = append(t.made.Pending, api.Unconfirmed{Rev: n.Rev, Until: n.Until})
+	}
+	if t.terms.IfRev != nil {
+		t.terms.IfRev = &n.Rev
+	}
+}
+
+// confirmed takes a revision that the script has confirmed off the account.
+func (t *Tree) confirmed(answer json.RawMessage) {
+	var a api.Applied
+	if json.Unmarshal(answer, &a) != nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.made.Pending = slices.DeleteFunc(t.made.Pending, func(u api.Unconfirmed) bool { return u.Rev == a.Rev })
+}
+
+// changesOf counts the changes in revisions that a call has made: those of its answer
+// or, as most answers have none, of the log. What the caller may not read is not counted.
+func (t *Tree) changesOf(ctx context.Context, made []metabase.Rev, raw json.RawMessage, err error) (n int) {
+	if stored := (*api.Error)(nil); errors.As(err, &stored) {
+		raw = stored.Answer
+	}
+	var a struct{ Changes []json.RawMessage }
+	if json.Unmarshal(raw, &a) == nil && len(a.Changes) > 0 {
+		return len(a.Changes)
+	}
+	log, _, err := api.MbLog.Call(ctx, t.conn, api.LogRequest{Path: string(metabase.Root), Count: len(made) + 8}) // others' may follow
+	if err != nil {
+		return 0
+	}
+	for _, entry := range log {
+		if slices.Contains(made, entry.Rev) {
+			n += len(entry.Changes)
+		}
+	}
+	return n
+}
 
 // Stream implements api.Conn.
 func (t *Tree) Stream(ctx context.Context, method string, request []byte) iter.Seq2[json.RawMessage, error] {
@@ -199,27 +276,17 @@ func (t *Tree) commit(ctx context.Context, rev metabase.Rev, lines []api.Line) e
 
 // commitLines applies lines as one batch; with a rev, only on top of that.
 func (t *Tree) commitLines(ctx context.Context, rev metabase.Rev, lines []api.Line) (api.Applied, error) {
-	q := api.ApplyRequest{Lines: lines, Terms: t.terms}
-	strict := q.IfRev != nil
+	q, terms := api.ApplyRequest{Lines: lines}, t.termsNow()
+	strict := terms.IfRev != nil
 	if !strict && rev != 0 && !t.dryRun {
-		q.IfRev = &rev
+		terms.IfRev = &rev
 	}
 	if t.dryRun {
 		// The lines before are in no revision, but the batch is checked with them.
 		q.Lines = append(t.tried[:len(t.tried):len(t.tried)], q.Lines...)
 		q.DryRun = true
 	}
-	a, _, err := api.MbApply.Call(ctx, t.conn, q)
-	if a.Made && !t.dryRun {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.made.Revisions = append(t.made.Revisions, a.Rev)
-		t.made.Changes += len(a.Changes)
-		t.made.Until = a.Until
-		if strict {
-			t.terms.IfRev = &a.Rev
-		}
-	}
+	a, _, err := api.MbApply.Call(ctx, underTerms{t, terms}, q)
 	if err == nil && t.dryRun {
 		t.tried = q.Lines
 	}
@@ -227,6 +294,16 @@ func (t *Tree) commitLines(ctx context.Context, rev metabase.Rev, lines []api.Li
 		err = &api.Error{Kind: api.KindRefused, Text: err.Error()} // no conflict that reading again would mend
 	}
 	return a, marked(err)
+}
+
+// underTerms is a Conn to t's calls, under terms of their own.
+type underTerms struct {
+	*Tree
+	terms api.Terms
+}
+
+func (u underTerms) Call(ctx context.Context, method string, request []byte) (json.RawMessage, error) {
+	return u.exchange(ctx, u.terms, method, request)
 }
 
 // noService is an error that is also adsi.ErrNoService.
@@ -247,7 +324,7 @@ func (t *Tree) Made() Made {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	made := t.made
-	made.Revisions = slices.Clone(made.Revisions)
+	made.Revisions, made.Pending = slices.Clone(made.Revisions), slices.Clone(made.Pending)
 	return made
 }
 

@@ -44,7 +44,7 @@ func (t *Tree) Restore(ctx context.Context, name string, version int, password s
 	if err := t.mayReplace(); err != nil {
 		return err
 	}
-	_, _, err := api.MbRestore.Call(ctx, t.conn, api.RestoreRequest{Name: name, Version: version, Password: password})
+	_, _, err := api.MbRestore.Call(ctx, t, api.RestoreRequest{Name: name, Version: version, Password: password})
 	return err
 }
 
@@ -68,7 +68,7 @@ func (t *Tree) Import(ctx context.Context, xml []byte, at string, merge, nodeOnl
 	if err := t.mayReplace(); err != nil {
 		return err
 	}
-	_, _, err := api.MbImport.Call(ctx, t.conn, api.ImportRequest{XML: xml, At: at, Merge: merge, NodeOnly: nodeOnly, Brief: true})
+	_, _, err := api.MbImport.Call(ctx, t, api.ImportRequest{XML: xml, At: at, Merge: merge, NodeOnly: nodeOnly, Brief: true})
 	return err
 }
 

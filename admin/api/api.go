@@ -10,7 +10,6 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,9 +54,20 @@ func (t Terms) Check() error {
 	return Usage("the time to confirm must be greater than 0 and at most ten years", "help mb apply")
 }
 
-// Or gives t with those of u that t lacks.
-func (t Terms) Or(u Terms) Terms {
-	return Terms{Confirm: cmp.Or(t.Confirm, u.Confirm), IfRev: cmp.Or(t.IfRev, u.IfRev)}
+type termsKey struct{}
+
+// WithTerms gives a context whose calls are made under t, whatever the terms of their
+// Conn.
+func WithTerms(ctx context.Context, t Terms) context.Context {
+	return context.WithValue(ctx, termsKey{}, t)
+}
+
+// For is the caller in a call of ctx.
+func (c Caller) For(ctx context.Context) Caller {
+	if t, ok := ctx.Value(termsKey{}).(Terms); ok {
+		c.Terms = t
+	}
+	return c
 }
 
 // MaxComment bounds a comment, in characters.

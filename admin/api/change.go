@@ -20,7 +20,6 @@ const (
 type ApplyRequest struct {
 	Lines  []Line `json:"lines"`
 	DryRun bool   `json:"dry_run,omitempty"`
-	Terms         // in the place of the caller's
 }
 
 // A Line is one operation: a verb, its options and its arguments. The word

@@ -5,6 +5,8 @@ package api
 import (
 	"context"
 	"time"
+
+	"restante/metabase"
 )
 
 // A Noted is something that a caller is to know about a call that was done.
@@ -12,7 +14,10 @@ type Noted struct {
 	Subject string `json:"subject"` // a path
 	Text    string `json:"text"`
 
-	Until time.Time `json:"until,omitzero"` // in the place of a text: the deadline by which the change must be confirmed
+	// In the place of a text: a revision that the call has made, and the deadline by
+	// which it must be confirmed, if there is one.
+	Rev   metabase.Rev `json:"rev,omitempty"`
+	Until time.Time    `json:"until,omitzero"`
 }
 
 type noteKey struct{}

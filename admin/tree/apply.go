@@ -18,10 +18,6 @@ import (
 )
 
 func (d handlers) apply(ctx context.Context, who api.Caller, q api.ApplyRequest) (api.Applied, error) {
-	if err := q.Check(); err != nil {
-		return api.Applied{}, err
-	}
-	who.Terms = q.Terms.Or(who.Terms)
 	p, err := d.plan(ctx, who, q.Lines)
 	if err != nil {
 		return api.Applied{}, d.alsoRefused(ctx, who, p, err)

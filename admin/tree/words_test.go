@@ -173,11 +173,11 @@ func TestConfirmOfNothingKeepsNothing(t *testing.T) {
 	d, store := admintest.New(t, nil)
 	Register(d)
 	before := store.Snapshot().Rev()
-	for _, seconds := range []string{"0", "-5", "1e-12", "1e12"} {
-		request := fmt.Sprintf(`{"lines":[{"words":["set","SMTPSVC/1","HopCount","33"]}],"confirm":%s}`, seconds)
-		_, err := d.Direct(admintest.Admin()).Call(t.Context(), string(api.MbApply), []byte(request))
+	for _, seconds := range []float64{0, -5, 1e-12, 1e12} {
+		q := api.ApplyRequest{Lines: []api.Line{{Words: []string{"set", "SMTPSVC/1", "HopCount", "33"}}}}
+		_, _, err := api.MbApply.Call(api.WithTerms(t.Context(), api.Terms{Confirm: &seconds}), d.Direct(admintest.Admin()), q)
 		if err == nil || api.AsError(err).Kind != api.KindUsage || store.Snapshot().Rev() != before {
-			t.Errorf("confirm %s: %v, revision %d", seconds, err, store.Snapshot().Rev())
+			t.Errorf("confirm %v: %v, revision %d", seconds, err, store.Snapshot().Rev())
 		}
 	}
 }

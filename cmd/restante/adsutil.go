@@ -5,7 +5,6 @@ package main
 import (
 	"cmp"
 	"errors"
-	"fmt"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -13,7 +12,6 @@ import (
 	"restante/admin/api"
 	adsi "restante/adsi-compat"
 	"restante/adsi-compat/adsutil"
-	"restante/cmd/restante/internal/words"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
@@ -36,8 +34,8 @@ func (c *cli) adsutilCommand() *urfave.Command {
 			}
 			tree := adsitree.New(conn, c.terms)
 			err = adsutil.Run(cx.Context, adsi.New(tree, schema.IIS()), out, cx.Args().Slice())
-			if until := tree.Made().Until; !until.IsZero() {
-				c.warn("the change", fmt.Sprintf("taken back at %s unless restante mb confirm follows", words.Time(until)))
+			for _, line := range takenBack(tree.Made()) {
+				c.warn("the change", line)
 			}
 			return adsutilError(err)
 		}),

@@ -83,7 +83,7 @@ func exchange[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q) (a
 	ctx, stop := c.startProgress(ctx)
 	defer stop()
 	return m.Call(api.WithNotes(ctx, func(n api.Noted) {
-		if !n.Until.IsZero() {
+		if n.Rev != 0 {
 			c.until = n.Until
 		} else {
 			notes = append(notes, n)

@@ -75,14 +75,15 @@ func serveHere(t *testing.T) *served {
 }
 
 func (h *served) try(lines ...string) (api.Applied, error) {
-	return h.request(api.ApplyRequest{}, lines...)
+	return h.request(api.Terms{}, lines...)
 }
 
-func (h *served) request(q api.ApplyRequest, lines ...string) (api.Applied, error) {
+func (h *served) request(terms api.Terms, lines ...string) (api.Applied, error) {
+	var q api.ApplyRequest
 	for i, line := range lines {
 		q.Lines = append(q.Lines, api.Line{Number: i + 1, Words: strings.Fields(line)})
 	}
-	a, _, err := api.MbApply.Call(h.t.Context(), h.c, q)
+	a, _, err := api.MbApply.Call(api.WithTerms(h.t.Context(), terms), h.c, q)
 	return a, err
 }
 
@@ -280,7 +281,7 @@ func TestEachWayOfAChangeIsInForce(t *testing.T) {
 	wants("SetInfo", "1000005")
 
 	hour := 3600.0
-	third, err := h.request(api.ApplyRequest{Terms: api.Terms{Confirm: &hour}}, "set SMTPSVC/1 MaxMessageSize 1000006")
+	third, err := h.request(api.Terms{Confirm: &hour}, "set SMTPSVC/1 MaxMessageSize 1000006")
 	must("mb apply --confirm", err)
 	wants("mb apply --confirm", "1000006")
 	_, _, err = api.MbConfirm.Call(t.Context(), h.c, api.ConfirmRequest{Rev: third.Rev})
@@ -298,7 +299,7 @@ func TestRollBackIsInForceForTheStatus(t *testing.T) {
 	addr := h.addr()
 	h.apply("set SMTPSVC/1 MaxMessageSize 1000001")
 	soon := 0.05
-	a, err := h.request(api.ApplyRequest{Terms: api.Terms{Confirm: &soon}}, "set SMTPSVC/1 MaxMessageSize 1000002")
+	a, err := h.request(api.Terms{Confirm: &soon}, "set SMTPSVC/1 MaxMessageSize 1000002")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -136,10 +136,23 @@ func (c *cli) printMade(made adsitree.Made) error {
 		} else {
 			w.printf("%d revisions, %d to %d: %s\n", n, made.Revisions[0], made.Revisions[n-1], words.Plural(made.Changes, "change"))
 		}
-		if !made.Until.IsZero() {
-			w.printf("taken back at %s unless restante mb confirm follows\n", words.Time(made.Until))
+		for _, line := range takenBack(made) {
+			w.printf("%s\n", line)
 		}
 	})
+}
+
+// takenBack says what becomes of each pending revision. Without a number, mb confirm
+// takes the newest alone.
+func takenBack(made adsitree.Made) (lines []string) {
+	for _, p := range made.Pending {
+		line := fmt.Sprintf("taken back at %s unless restante mb confirm", words.Time(p.Until))
+		if len(made.Pending) > 1 {
+			line = fmt.Sprintf("revision %d: %s %d", p.Rev, line, p.Rev)
+		}
+		lines = append(lines, line+" follows")
+	}
+	return lines
 }
 
 // runScript runs a script over tree.

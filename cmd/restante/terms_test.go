@@ -127,3 +127,68 @@ func TestTermsOfEveryChange(t *testing.T) {
 		t.Errorf("tried are %q, the commands that change are %q", commands, changing)
 	}
 }
+
+// A script whose changes come from objects, modules, a transaction, an import and a
+// restore meets --if-rev once, and tells each of its revisions.
+func TestTermsOfAScriptsChanges(t *testing.T) {
+	h := serveHere(t)
+	script := func(source string) string {
+		file := filepath.Join(t.TempDir(), "x.lua")
+		if err := os.WriteFile(file, []byte(`local c, s = GetObject("IIS://LocalHost"), GetObject("IIS://LocalHost/SMTPSVC/1"); `+source), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	changes := []struct {
+		source    string
+		revisions int
+		count     string
+	}{
+		{`s.MaxRecipients = 11; s:SetInfo()`, 1, "1 change"},
+		{`metabase.set("SMTPSVC/1", "HopCount", 12)`, 1, "1 change"},
+		{`domain.create{site = 1, name = "t.test", hold = true, turn = {"zed"}}`, 1, "4 changes"},
+		{`account.add("zed", "a long password")`, 1, "3 changes"},
+		{`turn.grant(1, "t.test", "ann")`, 1, "1 change"},
+		{`site.create{name = "Two", bind = {"127.0.0.1:0"}, domain = "two.test"}`, 1, ""},
+		{`c:Backup("t", MD_BACKUP_NEXT_VERSION, 0)`, 0, ""},
+		{`transaction(function() print(s.MaxRecipients); s.MaxRecipients = 13; s:SetInfo(); metabase.set("SMTPSVC/1", "HopCount", 13) end)`, 1, "2 changes"},
+		{`c:Export("", "out.xml", "/LM/SMTPSVC/1", 0); s.MaxRecipients = 14; s:SetInfo(); c:Import("", "out.xml", "/LM/SMTPSVC/1", "/LM/SMTPSVC/1", 4)`, 2, "2 changes"},
+		{`c:Restore("t", MD_BACKUP_HIGHEST_VERSION, 0)`, 1, "2 changes"},
+		{`metabase.revert(metabase.log("/", 1)[1].rev, "/")`, 1, "2 changes"},
+		{`domain.delete(1, "t.test")`, 1, ""},
+		{`site.rename(1, "Other " .. metabase.log("/", 1)[1].rev)`, 1, "1 change"},
+	}
+	t.Chdir(t.TempDir()) // for out.xml
+	before, all, total := h.site(1).Configured, "site.pause(1); site.continue(1); ", 0
+	for _, c := range changes {
+		all += c.source + "\n"
+		total += c.revisions
+	}
+	code, out, errs := h.command("", "run", "--if-rev", fmt.Sprint(before), script(all))
+	if want := fmt.Sprintf("%d revisions, %d to %d: ", total, before+1, int(before)+total); code != 0 || !strings.Contains(out, want) {
+		t.Fatalf("exit %d, %s, %s; want %s", code, out, errs, want)
+	}
+	h.command("", "domain", "delete", "1", "t.test")
+	h.command("", "account", "delete", "zed")
+	for _, c := range changes {
+		code, out, errs := h.command("", "run", script(c.source))
+		if code != 0 || (strings.Count(out, "revision") > 0) != (c.revisions > 0) || !strings.Contains(out, c.count) {
+			t.Errorf("%s: exit %d, %s, %s; want %s", c.source, code, out, errs, c.count)
+		}
+	}
+	rev := h.site(1).Configured
+	code, out, errs = h.command("", "run", "--confirm", "1h", script(`s.HopCount = 21; s:SetInfo(); metabase.set("SMTPSVC/1", "HopCount", 22); domain.create{site = 1, name = "u.test"}; metabase.confirm(0)`))
+	want := []string{
+		fmt.Sprintf("3 revisions, %d to %d: ", rev+1, rev+3),
+		fmt.Sprintf("revision %d: taken back at ", rev+1), fmt.Sprintf("unless restante mb confirm %d follows", rev+1),
+		fmt.Sprintf("unless restante mb confirm %d follows", rev+2),
+	}
+	for _, text := range want {
+		if code != 0 || !strings.Contains(out, text) {
+			t.Errorf("--confirm: exit %d, %s, %s; want %s", code, out, errs, text)
+		}
+	}
+	if strings.Contains(out, fmt.Sprint("confirm ", rev+3)) {
+		t.Errorf("what the script has confirmed: %s", out)
+	}
+}

@@ -43,14 +43,14 @@ const (
 // put stores value at path, with lines before that, for a time or for good.
 func (w *tentative) put(t *testing.T, c *rpc.Client, seconds float64, path, prop, value string, before ...string) *claim {
 	one := &claim{path: path + "/" + prop, value: value, pending: seconds > 0}
-	q := api.ApplyRequest{}
+	q, ctx := api.ApplyRequest{}, t.Context()
 	if seconds > 0 {
-		q.Confirm = &seconds
+		ctx = api.WithTerms(ctx, api.Terms{Confirm: &seconds})
 	}
 	for _, l := range append(before, fmt.Sprintf("set %s %s %s", path, prop, value)) {
 		q.Lines = append(q.Lines, api.Line{Words: strings.Fields(l)})
 	}
-	a, _, err := api.MbApply.Call(t.Context(), c, q)
+	a, _, err := api.MbApply.Call(ctx, c, q)
 	if err != nil && slices.Contains([]api.Kind{api.KindRefused, api.KindNotFound}, api.AsError(err).Kind) {
 		return nil
 	}

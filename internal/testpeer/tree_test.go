@@ -30,14 +30,14 @@ func dialTree(t *testing.T, s *testpeer.Service) *rpc.Client {
 
 // batch makes a change of lines, at revision rev or with 0 at any.
 func batch(t *testing.T, c *rpc.Client, rev metabase.Rev, lines ...string) error {
-	q := api.ApplyRequest{}
+	q, ctx := api.ApplyRequest{}, t.Context()
 	if rev != 0 {
-		q.IfRev = &rev
+		ctx = api.WithTerms(ctx, api.Terms{IfRev: &rev})
 	}
 	for _, l := range lines {
 		q.Lines = append(q.Lines, api.Line{Words: strings.Fields(l)})
 	}
-	_, _, err := api.MbApply.Call(t.Context(), c, q)
+	_, _, err := api.MbApply.Call(ctx, c, q)
 	return err
 }
 
