@@ -53,6 +53,10 @@ type Reader interface {
 // ErrNoService is the error of a Tree for what only the running service can do.
 var ErrNoService = errors.New("the service is needed and does not run")
 
+// ErrStored is the error of a Tree for changes that are stored all the same, such as one
+// that is not in force at every site.
+var ErrStored = errors.New("the change is stored")
+
 // A Directory binds paths to objects for one script.
 type Directory struct {
 	Strict bool // a property without a value is an error of Get
@@ -60,6 +64,9 @@ type Directory struct {
 	tree   Tree
 	schema *schema.Schema
 	edits  int // batches so far: what was read before the last may be old
+
+	open      bool     // within a transaction
+	unwritten []func() // put back what each SetInfo of the transaction took from a cache
 }
 
 // New makes a Directory over a tree.

@@ -150,7 +150,8 @@ func (o *Object) remember(ctx context.Context, op string, e edit) error {
 }
 
 // SetInfo writes what was changed as one batch: all of it, or, with an error,
-// nothing; the cache then still holds it. With nothing changed it does nothing.
+// nothing; the cache then still holds it. With ErrStored all of it is written, too.
+// With nothing changed it does nothing.
 // Where others write meanwhile, the changes are made anew on what they wrote,
 // until it holds or ctx ends.
 func (o *Object) SetInfo(ctx context.Context) error {
@@ -166,12 +167,21 @@ func (o *Object) SetInfo(ctx context.Context) error {
 		if errors.Is(err, metabase.Conflict) && ctx.Err() == nil {
 			continue
 		}
-		if err != nil {
-			return o.dir.wrap("SetInfo", o.ADsPath(), err)
+		if err == nil || errors.Is(err, ErrStored) {
+			o.written()
 		}
-		o.fresh, o.cache = false, nil
-		return nil
+		return o.dir.wrap("SetInfo", o.ADsPath(), err)
 	}
+}
+
+// written empties the cache, until the transaction fails if one is open.
+func (o *Object) written() {
+	if fresh, cache := o.fresh, o.cache; o.dir.open {
+		o.dir.unwritten = append(o.dir.unwritten, func() {
+			o.fresh, o.cache = fresh || o.fresh, slices.Concat(cache, o.cache)
+		})
+	}
+	o.fresh, o.cache = false, nil
 }
 
 // plan makes operations of the cache.

@@ -116,6 +116,29 @@ func TestSetInfoGoesOnUntilItHolds(t *testing.T) {
 	}
 }
 
+// A late tree stores every batch, and says that it has no effect yet.
+type late struct{ Tree }
+
+func (l late) Apply(ctx context.Context, rev metabase.Rev, ops ...metabase.Op) error {
+	return errors.Join(l.Tree.Apply(ctx, rev, ops...), ErrStored)
+}
+
+// What is stored with an error is not written again.
+func TestSetInfoOfWhatIsStored(t *testing.T) {
+	w := newTreeFixture(t)
+	ctx := t.Context()
+	domains := w.bind(t, "IIS://LocalHost/SMTPSVC/1/Domain")
+	domains.dir.tree = late{domains.dir.tree}
+	o, err := domains.Create(ctx, "IIsSmtpDomain", "new.test")
+	domains.must(t, err)
+	if err := o.SetInfo(ctx); !errors.Is(err, ErrStored) {
+		t.Fatalf("SetInfo: %v", err)
+	}
+	if err := o.SetInfo(ctx); err != nil {
+		t.Errorf("SetInfo again: %v", err)
+	}
+}
+
 // One case of TestEdits.
 type editCase struct {
 	what  string

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"restante/metabase"
 )
@@ -19,7 +20,9 @@ type Transactor interface {
 }
 
 // Transaction makes one batch of all that do changes. With an error of do nothing is
-// changed, nor if do panics, and nor if others have changed the tree meanwhile.
+// changed, nor if do panics, and nor if others have changed the tree meanwhile. What
+// each SetInfo would have written is then in the cache of its object again, below what
+// was put there since.
 func (d *Directory) Transaction(ctx context.Context, do func() error) error {
 	t, ok := d.tree.(Transactor)
 	if !ok {
@@ -28,19 +31,31 @@ func (d *Directory) Transaction(ctx context.Context, do func() error) error {
 	if err := t.Begin(); err != nil {
 		return d.wrap("transaction", "IIS://LocalHost", err)
 	}
-	finished := false
+	d.open = true
+	finished, stored := false, false
 	defer func() {
-		if d.edits++; !finished { // what objects have read is old either way
+		if !finished {
 			t.Rollback()
 		}
+		if !stored {
+			for _, restore := range slices.Backward(d.unwritten) {
+				restore()
+			}
+		}
+		d.open, d.unwritten = false, nil
+		d.edits++ // what objects have read is old either way
 	}()
 	if err := do(); err != nil {
 		return err
 	}
 	finished = true
 	err := t.Commit(ctx)
+	stored = err == nil || errors.Is(err, ErrStored)
 	if errors.Is(err, metabase.Conflict) {
 		err = fmt.Errorf("nothing is changed, as others changed the tree meanwhile: run it again: %w", err)
 	}
 	return d.wrap("transaction", "IIS://LocalHost", err)
 }
+
+// InTransaction reports whether a transaction is open.
+func (d *Directory) InTransaction() bool { return d.open }

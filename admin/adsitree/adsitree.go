@@ -312,9 +312,20 @@ type noService struct{ error }
 func (e noService) Unwrap() error        { return e.error }
 func (e noService) Is(target error) bool { return target == adsi.ErrNoService }
 
+// stored is an error that is also adsi.ErrStored.
+type stored struct{ error }
+
+func (e stored) Unwrap() error        { return e.error }
+func (e stored) Is(target error) bool { return target == adsi.ErrStored }
+
 func marked(err error) error {
-	if e := (*api.Error)(nil); errors.As(err, &e) && e.Kind == api.KindNoService {
+	e := (*api.Error)(nil)
+	switch {
+	case !errors.As(err, &e):
+	case e.Kind == api.KindNoService:
 		return noService{err}
+	case e.Answer != nil:
+		return stored{err}
 	}
 	return err
 }

@@ -47,6 +47,17 @@ type Exit int
 
 func (e Exit) Error() string { return fmt.Sprintf("the script ended with %d", int(e)) }
 
+// LeftTransaction is the error of a script that has ended itself, with whatever number,
+// within a transaction, of which nothing is changed then.
+type LeftTransaction struct {
+	Script string
+	Code   int
+}
+
+func (e *LeftTransaction) Error() string {
+	return e.Script + ": the script ended itself within a transaction: nothing of the transaction is changed"
+}
+
 // graceTime is how long a script whose context is done may take to its next step.
 const graceTime = 200 * time.Millisecond
 
@@ -86,6 +97,9 @@ func stopped(ctx context.Context, place string) error {
 		}
 		return code
 	}
+	if left := (*LeftTransaction)(nil); errors.As(context.Cause(ctx), &left) {
+		return left
+	}
 	return fmt.Errorf("%s: stopped: %w", place, context.Cause(ctx))
 }
 
@@ -104,6 +118,9 @@ func runHere(ctx context.Context, quit context.CancelCauseFunc, dir *adsi.Direct
 	stdlib.Open(vm)
 	jsontable.Open(vm)
 	exit := func(vm *lua.LState, code int) {
+		if dir.InTransaction() {
+			quit(&LeftTransaction{s.Name, code})
+		}
 		quit(Exit(code))
 		vm.RaiseError("the script ends")
 	}

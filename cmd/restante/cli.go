@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -232,6 +233,9 @@ func (c *cli) report(err error) int {
 	}
 	if e.Hint != "" {
 		fmt.Fprintln(c.err, visible.Line("hint: "+c.hint(e.Hint)))
+	}
+	if left := (*luahost.LeftTransaction)(nil); errors.As(err, &left) {
+		return cmp.Or(left.Code, 1)
 	}
 	code, ok := map[api.Kind]int{
 		api.KindUsage: 2, api.KindNotFound: 3, api.KindRefused: 4, api.KindNoService: 5,
