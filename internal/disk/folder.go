@@ -91,7 +91,25 @@ func (f *Folder) CreateFile(name string, perm fs.FileMode, write func(io.ReadWri
 func (f *Folder) Names() ([]fs.DirEntry, error) { return fs.ReadDir(f.root.FS(), ".") }
 
 // Open opens a regular file of the folder for reading.
-func (f *Folder) Open(name string) (*os.File, error) {
+func (f *Folder) Open(name string) (*os.File, error) { return f.open(name, os.O_RDONLY) }
+
+// Append opens a regular file of the folder for reading and for writing at its
+// end, and makes it if it is not there.
+func (f *Folder) Append(name string, perm fs.FileMode) (*os.File, error) {
+	const mode = os.O_RDWR | os.O_APPEND
+	file, err := f.open(name, mode)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return file, err
+	}
+	file, err = f.root.OpenFile(name, mode|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return nil, err
+	}
+	_, err = exact(file, perm)
+	return file, err
+}
+
+func (f *Folder) open(name string, mode int) (*os.File, error) {
 	named, err := f.root.Lstat(name)
 	if err == nil && !named.Mode().IsRegular() {
 		err = &fs.PathError{Op: "open", Path: name, Err: errors.New("is not a regular file")}
@@ -99,8 +117,8 @@ func (f *Folder) Open(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Without it, a FIFO that takes the name in between would have Open wait.
-	file, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	// Without it, a FIFO that takes the name in between would have the call wait.
+	file, err := f.root.OpenFile(name, mode|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
