@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package w3clog
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"restante/internal/disk"
+)
+
+// Files are for the service and its group, as those of the Drop folder are.
+const (
+	folderPerm = 0o750
+	filePerm   = 0o640
+)
+
+// reserve is what is left of the disk: the log must not take the room of the
+// mail. Of a small disk it is a twentieth.
+const reserve = 128 << 20
+
+// A writer appends batches to files.
+type writer struct {
+	last   written
+	number int // of the newest file by size
+}
+
+// written is what the last batch went to.
+type written struct {
+	folder, file string
+	fields       Fields
+}
+
+// write appends a batch. After an error it gives what was not written.
+func (w *writer) write(b *batch) (rest []byte, err error) {
+	folder, err := disk.MakeFolder(nil, b.set.Folder, folderPerm)
+	if err != nil {
+		return b.lines, err
+	}
+	defer folder.Close()
+	if err := checkSpace(b.set.Folder); err != nil {
+		return b.lines, err
+	}
+	if w.last.folder != b.set.Folder {
+		w.last, w.number = written{folder: b.set.Folder}, 0
+	}
+	for rest = b.lines; len(rest) > 0; {
+		name := b.file
+		if name == "" {
+			if name, err = w.sizeFile(folder); err != nil {
+				return rest, err
+			}
+		}
+		n, err := w.append(folder, name, b, rest)
+		if err != nil {
+			return rest, err
+		}
+		if rest = rest[n:]; len(rest) > 0 {
+			w.number++
+		}
+	}
+	return nil, nil
+}
+
+func checkSpace(dir string) error {
+	free, total, err := disk.Free(dir)
+	if err != nil || total == 0 {
+		return err
+	}
+	if least := min(reserve, total/20); free < least {
+		return fmt.Errorf("%s: the disk has %d MiB left, which are for the mail", dir, free>>20)
+	}
+	return nil
+}
+
+// sizeFile is the name of the newest file by size.
+func (w *writer) sizeFile(folder *disk.Folder) (string, error) {
+	if w.number == 0 {
+		names, err := folder.Names()
+		if err != nil {
+			return "", err
+		}
+		w.number = 1
+		for _, one := range names {
+			w.number = max(w.number, sizeNumber(one.Name()))
+		}
+	}
+	return sizeFile(w.number), nil
+}
+
+// append adds lines to a file and gives the octets of those that it has room
+// for. After an error the file is as it was.
+func (w *writer) append(folder *disk.Folder, name string, b *batch, lines []byte) (n int, err error) {
+	f, err := folder.Append(name, filePerm)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	size := st.Size()
+	to := written{b.set.Folder, name, b.set.Fields}
+	var out []byte
+	if size == 0 || w.last != to {
+		if !wholeLines(f, size) { // the last process was killed as it wrote
+			out = append(out, '\r', '\n')
+		}
+		out = append(out, b.set.Fields.header(b.at)...)
+	}
+	n = len(lines)
+	if limit := b.set.Size; b.file == "" && limit > 0 {
+		if n = fitting(lines, limit-size-int64(len(out))); n == 0 && size > 0 {
+			return 0, nil
+		}
+		n = max(n, bytes.IndexByte(lines, '\n')+1) // a new file has one line at least
+	}
+	if _, err := f.Write(append(out, lines[:n]...)); err != nil {
+		return 0, errors.Join(fmt.Errorf("%s: %w", filepath.Join(b.set.Folder, name), err), f.Truncate(size))
+	}
+	w.last = to
+	return n, nil
+}
+
+// wholeLines reports whether a file of that size ends with a line end.
+func wholeLines(f *os.File, size int64) bool {
+	if size == 0 {
+		return true
+	}
+	var last [1]byte
+	_, err := f.ReadAt(last[:], size-1)
+	return err != nil || last[0] == '\n'
+}
+
+// fitting is the length of the lines that have at most room octets.
+func fitting(lines []byte, room int64) int {
+	if room >= int64(len(lines)) {
+		return len(lines)
+	}
+	if room <= 0 {
+		return 0
+	}
+	return bytes.LastIndexByte(lines[:room], '\n') + 1
+}
