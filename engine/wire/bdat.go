@@ -110,6 +110,7 @@ func (b *body) nextChunk() {
 		b.err = io.EOF
 		return
 	}
+	c.now.received += b.chunk.size
 	c.respond(mail.Reply{Code: 250, Enhanced: "0.0", Text: fmt.Sprintf("%d octets received", b.chunk.size)})
 	session := c.bound
 	c.bound = b.rate.bound(&c.stream, b.size)
@@ -146,18 +147,30 @@ func (b *body) betweenChunks(line string) bool {
 		if ch.size == 0 && !ch.last && !c.allowJunk() {
 			return false
 		}
-		b.chunk = ch
+		b.chunk, c.now.arg = ch, arg
+		c.beginRequest(line)
 		return true
 	case "RSET", "EHLO", "HELO", "QUIT":
 		// These end the transaction: they run when the Session knows.
 		c.now.nextLine = line
 		b.err = errAborted
-	case "NOOP":
-		if c.allowJunk() {
-			c.respond(okReply)
-		}
 	default:
-		c.reject(mail.Reply{Code: 503, Enhanced: "5.1", Text: "Need BDAT or RSET command"})
+		b.answerBetween(line, verb, arg)
 	}
 	return false
+}
+
+// answerBetween answers a command that has no part in the series.
+func (b *body) answerBetween(line, verb, arg string) {
+	c, series := b.c, b.c.now
+	defer func() { c.now = series }()
+	c.now = request{}
+	c.beginRequest(line)
+	_, known := commandOf(verb)
+	c.nameRequest(verb, arg, known)
+	if verb != "NOOP" {
+		c.reject(mail.Reply{Code: 503, Enhanced: "5.1", Text: "Need BDAT or RSET command"})
+	} else if c.allowJunk() {
+		c.respond(okReply)
+	}
 }

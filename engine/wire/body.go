@@ -71,6 +71,11 @@ func (c *conn) closeBody(b *body, r mail.Reply) {
 		b.drain(r)
 	}
 	c.enter(atCommands)
+	if b.chunk == nil {
+		c.now.received += b.size
+	} else {
+		c.now.received += b.chunk.size - b.chunk.left
+	}
 	switch err := b.err; {
 	case b.bare && !c.closed:
 		c.endUntrusted(r)

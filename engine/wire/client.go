@@ -47,6 +47,7 @@ type ClientOptions struct {
 	UseHELO      bool        // HELO alone, and so no extension, no STARTTLS and no sign-in
 	NoPipelining bool        // even if the peer offers it
 	Timeouts     Timeouts
+	Log          func(Line) // is told of each command and reply but those within an AUTH exchange; nil: nobody is
 }
 
 // Errors of NewClient, beside a mail.Reply, which is the peer's.

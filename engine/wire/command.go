@@ -23,13 +23,7 @@ func (c *conn) command(line string) string {
 	if verb != "BDAT" {
 		c.inRefusedBDAT = false
 	}
-	switch {
-	case known:
-		c.now.verb, c.now.arg = verb, arg
-		c.afterAUTH = verb == "AUTH"
-	case !c.afterAUTH && looksLikeVerb(verb):
-		c.now.verb = verb
-	}
+	c.nameRequest(verb, arg, known)
 	if r := c.checkSequence(verb, cmd, known); r.Code != 0 {
 		if verb == "BDAT" {
 			return c.rejectChunk(arg, r)
@@ -40,6 +34,18 @@ func (c *conn) command(line string) string {
 		return ""
 	}
 	return cmd.run(c, arg)
+}
+
+// nameRequest gives the present request its verb and argument, as far as logs may
+// have them.
+func (c *conn) nameRequest(verb, arg string, known bool) {
+	switch {
+	case known:
+		c.now.verb, c.now.arg = verb, arg
+		c.afterAUTH = verb == "AUTH"
+	case !c.afterAUTH && looksLikeVerb(verb):
+		c.now.verb = verb
+	}
 }
 
 // splitVerb parts a line into its verb, in capitals, and the argument. A tab is

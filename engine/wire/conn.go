@@ -61,7 +61,9 @@ type request struct {
 	reply    mail.Reply
 	style    style
 	pending  bool
-	reported bool   // the Session knows of the refusal
+	reported bool // the Session knows of the refusal
+	begin    time.Time
+	received int64  // octets of the command and its message
 	nextLine string // a command line that broke a series of BDAT off: the next to run
 }
 
@@ -127,6 +129,7 @@ func (c *conn) next() string {
 			}
 			line = string(b)
 		}
+		c.beginRequest(line)
 		if give := c.command(line); give != "" {
 			return give
 		}
@@ -164,9 +167,16 @@ func (c *conn) respond(r mail.Reply) string {
 	return ""
 }
 
-func (c *conn) writeReply(r mail.Reply, s style) {
+// say puts a reply into the output, and into the log.
+func (c *conn) say(r mail.Reply, s style) {
 	c.report(r)
+	before := len(c.out)
 	c.out = appendReply(c.out, r, s&noStatus == 0 && c.cfg.Verbs.EnhancedCodes)
+	c.logExchange(r, len(c.out)-before)
+}
+
+func (c *conn) writeReply(r mail.Reply, s style) {
+	c.say(r, s)
 	if r.Code == 421 { // RFC 5321 §3.8: the connection ends
 		c.shutdown()
 		return
@@ -234,8 +244,7 @@ func (c *conn) readError(err error) {
 
 // disconnect sends r and ends the connection.
 func (c *conn) disconnect(r mail.Reply) {
-	c.report(r)
-	c.out = appendReply(c.out, r, c.cfg.Verbs.EnhancedCodes)
+	c.say(r, 0)
 	c.shutdown()
 }
 
@@ -244,8 +253,7 @@ func (c *conn) disconnect(r mail.Reply) {
 // message: none of it runs. It is read and dropped, as a message is, so that a
 // caller in the middle of one sees the refusal.
 func (c *conn) endUntrusted(r mail.Reply) {
-	c.report(r)
-	c.out = appendReply(c.out, r, c.cfg.Verbs.EnhancedCodes)
+	c.say(r, 0)
 	c.out = appendReply(c.out, mail.Reply{Code: 421, Enhanced: "7.0", Text: "Closing connection: what follows cannot be trusted"}, c.cfg.Verbs.EnhancedCodes)
 	c.closed = true
 	c.idle = min(c.idle, maxUntrusted)
@@ -256,8 +264,7 @@ func (c *conn) endUntrusted(r mail.Reply) {
 
 // sayGoodbye is disconnect for a caller that has sent all it had to send.
 func (c *conn) sayGoodbye(r mail.Reply) {
-	c.report(r)
-	c.out = appendReply(c.out, r, c.cfg.Verbs.EnhancedCodes)
+	c.say(r, 0)
 	c.closed = true
 	_ = c.flush() // the connection ends in any case
 }
@@ -277,11 +284,7 @@ func (c *conn) report(r mail.Reply) {
 		return
 	}
 	c.now.reported = true
-	arg := c.now.arg
-	if c.now.verb == "AUTH" { // the initial response is a credential
-		arg, _, _ = strings.Cut(arg, " ")
-	}
-	c.protect("refused", func() { c.sess.Refused(c.ctx, c.now.verb, arg, r) })
+	c.protect("refused", func() { c.sess.Refused(c.ctx, c.now.verb, c.now.publicArg(), r) })
 }
 
 // protect runs f. A panic is a fault of ours: it is logged and ends this one

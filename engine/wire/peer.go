@@ -36,6 +36,7 @@ type peer struct {
 	helo   bool
 	wait   time.Duration // for the next reply
 	sent   atomic.Int64  // when the peer last took something, as UnixNano
+	log    func(Line)
 
 	reply    mail.Reply // the last one
 	name     string     // what the peer calls itself
@@ -48,7 +49,7 @@ type peer struct {
 func newPeer(nc net.Conn, opts ClientOptions) *peer {
 	return &peer{
 		raw: nc, nc: nc, r: bufio.NewReaderSize(nc, maxPeerLine),
-		limits: opts.Timeouts, helo: opts.UseHELO, wait: opts.Timeouts.Greeting,
+		log: opts.Log, limits: opts.Timeouts, helo: opts.UseHELO, wait: opts.Timeouts.Greeting,
 	}
 }
 
@@ -74,6 +75,7 @@ func (p *peer) command(line string) (mail.Reply, error) {
 	if err := p.send([]byte(line), p.limits.Command); err != nil {
 		return mail.Reply{}, err
 	}
+	p.logCommand(line)
 	return p.answer(p.limits.Command)
 }
 
@@ -114,6 +116,7 @@ func (p *peer) read(limit time.Duration) (code int, lines []string, err error) {
 		code, lines = n, append(lines, text)
 		if !more {
 			p.reply = toReply(code, lines)
+			p.logReply(code, lines, size)
 			return code, lines, nil
 		}
 	}
@@ -198,6 +201,9 @@ func (p *peer) Write(b []byte) (int, error) {
 	p.wait = p.limits.Command
 	if err := p.send(b, p.limits.Command); err != nil {
 		return 0, err
+	}
+	if p.reply.Code != 334 { // or it is a credential
+		p.logCommand(string(b))
 	}
 	return len(b), nil
 }

@@ -171,6 +171,11 @@ func (s *sending) exchange(steps []step) error {
 		out = append(out, st.line...)
 	}
 	sent := s.peer.send(out, s.opts.Timeouts.Command)
+	for _, st := range steps {
+		if sent == nil {
+			s.peer.logCommand(st.line)
+		}
+	}
 	limit := s.opts.Timeouts.Command
 	if sent != nil { // perhaps it said why before it hung up
 		limit = lateReplyTimeout

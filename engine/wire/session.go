@@ -162,10 +162,11 @@ type Config struct {
 	TLS          *tls.Config // nil: no STARTTLS
 	ImplicitTLS  bool        // TLS from the first octet
 	Verbs        mail.Verbs
-	ODMR         bool          // RFC 2645's port: only ATRN, and what leads to it
-	MaxSize      int64         // octets of one message, listed by SIZE; 0: no limit
-	AcceptBareLF bool          // take bare CR and LF as line ends; otherwise they are refused, and the connection ends
-	IdleTimeout  time.Duration // for each command line, and for each read of a body; 0: 5 minutes
+	ODMR         bool           // RFC 2645's port: only ATRN, and what leads to it
+	MaxSize      int64          // octets of one message, listed by SIZE; 0: no limit
+	AcceptBareLF bool           // take bare CR and LF as line ends; otherwise they are refused, and the connection ends
+	Log          func(Exchange) // is told of each reply but the greeting and 3xx; nil: nobody is
+	IdleTimeout  time.Duration  // for each command line, and for each read of a body; 0: 5 minutes
 	Limits       Limits
 }
 
