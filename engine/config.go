@@ -31,6 +31,7 @@ import (
 	"restante/engine/site/certs"
 	"restante/engine/site/ports"
 	"restante/engine/spool"
+	"restante/engine/w3clog"
 	"restante/engine/wire"
 	"restante/internal/disk"
 	"restante/internal/kv"
@@ -66,6 +67,10 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 			perm = 0o750 // another program reads or writes it
 		}
 		cfg.Folders = append(cfg.Folders, site.Folder{Name: site.Part(name), Path: a.path(path), Perm: perm})
+	}
+	if set.Log.On {
+		cfg.Log = a.log()
+		cfg.Folders = append(cfg.Folders, site.Folder{Name: site.LogFolder, Path: cfg.Log.Folder, Perm: 0o750})
 	}
 	if cfg.Blocked = shared; !set.Enabled {
 		cfg.Blocked = errOldVersion
@@ -132,6 +137,13 @@ func (a *siteAdapter) wireConfig() wire.Config {
 			Errors: a.Limits.MaxSmtpErrors, Junk: a.Limits.MaxJunkCommands,
 			Session: a.Limits.SessionTimeout, BodyRate: a.Limits.MinBodyRate,
 		},
+	}
+}
+
+func (a *siteAdapter) log() *w3clog.Settings {
+	return &w3clog.Settings{
+		Folder: a.path(settings.SiteLog(a.Number, a.Log.LogFileDirectory)),
+		Fields: w3clog.Fields(a.Log.LogExtFileFlags), Period: w3clog.Period(a.Log.LogFilePeriod), Size: a.Log.LogFileTruncateSize,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -154,9 +155,10 @@ func (r *reconciler) reconcileSite(ctx context.Context, snap metabase.Snapshot, 
 // startSite makes a site and runs it.
 func (r *reconciler) startSite(ctx context.Context, m *managedSite, cfg *site.Config, n int, autoStart bool) {
 	e := r.engine
+	computer, _ := os.Hostname() // a log file without it has a dash
 	s := site.New(n, cfg, site.Deps{
 		Resolver: e.opts.Resolver, Names: e.HostNames, Auth: e.auth, Ports: &e.ports,
-		Journal: journal.New(e.journal(n)), Log: e.opts.Log, AutoStart: autoStart,
+		Journal: journal.New(e.journal(n)), Log: e.opts.Log, AutoStart: autoStart, Computer: computer,
 		Callers: e.opts.Descriptors.Callers, Changed: e.notify, Grace: e.opts.Grace, Again: e.opts.Again,
 	})
 	mine, cancel := context.WithCancel(ctx)

@@ -110,10 +110,11 @@ type Dialer interface {
 
 // Options adjusts New. The zero value is the production setting.
 type Options struct {
-	Log     *slog.Logger  // diagnostics; nil: none
-	Dialer  Dialer        // nil: net.Dialer
-	Connect time.Duration // for one address to answer; 0: 30 s
-	FS      disk.FS       // of the drop folders; nil: the system's
+	Log     *slog.Logger    // diagnostics; nil: none
+	Lines   func(wire.Line) // is told of each command and reply; nil: nobody is
+	Dialer  Dialer          // nil: net.Dialer
+	Connect time.Duration   // for one address to answer; 0: 30 s
+	FS      disk.FS         // of the drop folders; nil: the system's
 }
 
 // A Delivery makes attempts. Its methods may be called concurrently.

@@ -106,6 +106,7 @@ type Caller struct {
 // Options adjusts New. The zero value is the production setting.
 type Options struct {
 	Log     *slog.Logger     // diagnostics; nil: none
+	Lines   func(wire.Line)  // is told of each command and reply of a handover; nil: nobody is
 	Journal *journal.Journal // nil: none
 	Now     func() time.Time // nil: time.Now
 	Policy  func() *Policy   // that is in force, for handovers under way; nil: that of the call

@@ -155,7 +155,7 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	defer s.close()
 	log := s.service.opts.Log.With("verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote)
 	c, err := wire.NewClient(ctx, conn, wire.ClientOptions{
-		Hello: s.policy.Hello, TLSPolicy: wire.TLSNever, Timeouts: s.policy.Timeouts,
+		Hello: s.policy.Hello, TLSPolicy: wire.TLSNever, Timeouts: s.policy.Timeouts, Log: s.service.opts.Lines,
 	})
 	if err != nil {
 		log.WarnContext(ctx, "reversed session: greeting", "err", err)

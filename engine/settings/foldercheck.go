@@ -296,7 +296,7 @@ func (k *folderCheck) foreign() *folderIndex {
 func (k *folderCheck) checkNames() {
 	for t := range k.PropertyChanges() {
 		file := slices.Contains(tlsFiles, t.ID)
-		if !stores(t) || t.ID != RouteActionString && t.ID != logFileDirectory && !file && !slices.Contains(siteFolders, t.ID) {
+		if !stores(t) || t.ID != RouteActionString && !file && !slices.Contains(siteFolders, t.ID) {
 			continue
 		}
 		text := t.New.Value.Str()
@@ -316,9 +316,6 @@ func (k *folderCheck) checkNames() {
 		}
 	}
 }
-
-// logFileDirectory is checked, although nothing is written there.
-const logFileDirectory metabase.ID = 4001
 
 // named returns an error where text can't be the name of a folder or a file.
 func named(text string) error {

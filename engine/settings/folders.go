@@ -20,7 +20,7 @@ import (
 // files from. The queue's comes first. It belongs to one site alone: a second
 // site in it would take its mail, and any other file in it could pass for mail.
 // So no other folder may be the same, in it or above it.
-var siteFolders = []metabase.ID{QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory}
+var siteFolders = []metabase.ID{QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory, LogFileDirectory}
 
 // tlsFiles are the files with a site's certificate and its key.
 var tlsFiles = []metabase.ID{TlsCertificateFile, TlsKeyFile}
@@ -103,7 +103,11 @@ func in(a, b string) bool {
 func (l Layout) folderOf(snap metabase.Snapshot, n int, id metabase.ID) (folder, bool) {
 	r := newReader(snap, SitePath(n))
 	v, from, _ := r.value(id)
-	return folder{n, r.path, from, id, v.Str(), l.place(v.Str())}, v.Str() != "" && snap.Has(r.path)
+	text := v.Str()
+	if id == LogFileDirectory && text != "" {
+		text = SiteLog(n, text) // sites may share what is above
+	}
+	return folder{n, r.path, from, id, text, l.place(text)}, text != "" && snap.Has(r.path)
 }
 
 // dropOf reads the Drop folder of a domain, where it has one of its own.

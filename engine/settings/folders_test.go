@@ -131,6 +131,15 @@ func TestFoldersApart(t *testing.T) {
 			"/LM/SMTPSVC/2: PickupDirectory: Mailroot-2 lies above Mailroot-2/Queue, the queue folder of site 2; name another folder"}},
 		{"badmail within a queue", set(2, "BadMailDirectory", "Mailroot/Queue/bad"), []string{
 			"/LM/SMTPSVC/2: BadMailDirectory: Mailroot/Queue/bad lies in Mailroot/Queue, the queue folder of site 1; name another folder"}},
+		{"two sites may log into one folder", slices.Concat(set(1, "LogFileDirectory", "logs"), set(2, "LogFileDirectory", "logs")), nil},
+		{"a log within a queue", set(2, "LogFileDirectory", "Mailroot/Queue"), []string{
+			"/LM/SMTPSVC/2: LogFileDirectory: Mailroot/Queue/SMTPSVC2 lies in Mailroot/Queue, the queue folder of site 1; name another folder"}},
+		{"a log beside a queue", set(2, "LogFileDirectory", "Mailroot"), nil},
+		{"a queue where a site logs", set(2, "QueueDirectory", "LogFiles"), []string{
+			"/LM/SMTPSVC/2: QueueDirectory: LogFiles lies above LogFiles/SMTPSVC1, the LogFileDirectory of site 1; name another folder",
+			"/LM/SMTPSVC/2: QueueDirectory: LogFiles lies above LogFiles/SMTPSVC2, the LogFileDirectory of site 2; name another folder"}},
+		{"a log where the service has its own", set(2, "LogFileDirectory", "metabase"), []string{
+			"/LM/SMTPSVC/2: LogFileDirectory: metabase/SMTPSVC2: the service itself has metabase in the data folder; name another folder"}},
 		{"a domain's folder", domain("mailroot-2/queue"), []string{
 			"/LM/SMTPSVC/2/Domain/drop.test: RouteActionString: mailroot-2/queue is the queue folder of site 2; name another folder"}},
 		{"a queue where a domain drops", slices.Concat(domain("boxes/a"), set(1, "QueueDirectory", "boxes")), []string{
@@ -224,7 +233,7 @@ func TestFoldersElsewhere(t *testing.T) {
 		{`own\..\..\etc`, out, out},
 	}
 	for _, tt := range tests {
-		for _, name := range []string{"QueueDirectory", "DropDirectory", "PickupDirectory", "BadMailDirectory", "RouteActionString"} {
+		for _, name := range []string{"QueueDirectory", "DropDirectory", "PickupDirectory", "BadMailDirectory", "LogFileDirectory", "RouteActionString"} {
 			path := SitePath(2)
 			if name == "RouteActionString" {
 				path = DomainPath(2, "two.example")

@@ -5,6 +5,7 @@ package settings
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"net/netip"
 	"time"
 
@@ -183,6 +184,7 @@ func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 	r.folders(s.Folders)
 	_, from, _ := r.value(PickupDirectory)
 	s.Pickup.inherited = n != DefaultSite && !from.Equal(path)
+	r.log(&s.Log)
 	s.Bindings = r.bindings(s.TLS)
 	r.defaultRoute()
 	s.lookup = newLookup(s, snap)
@@ -262,6 +264,19 @@ func (r *reader) folders(f Folders) {
 }
 
 const errNoFolder = reason("the site needs this folder")
+
+// As in IIS: a smaller limit of a log file stands for this one.
+const minLogSize = 131072
+
+func (r *reader) log(l *Log) {
+	l.On = r.flag(LogType) && !r.flag(DontLog)
+	if l.On && l.LogFileDirectory == "" {
+		r.bad(LogFileDirectory, errNoFolder)
+	}
+	if l.LogFileTruncateSize = max(l.LogFileTruncateSize, minLogSize); l.LogFileTruncateSize == math.MaxUint32 {
+		l.LogFileTruncateSize = 0
+	}
+}
 
 // defaultRoute checks the route of all outgoing connections of the site.
 func (r *reader) defaultRoute() {

@@ -25,6 +25,7 @@ const (
 	DefaultDomain                    metabase.ID = 36908
 	DisablePickupDotStuff            metabase.ID = 0x00520003
 	DnsServers                       metabase.ID = 0x00520100
+	DontLog                          metabase.ID = 6023
 	DropDirectory                    metabase.ID = 36882
 	EtrnAllow                        metabase.ID = 0x00520130
 	EtrnReportCounts                 metabase.ID = 0x0052010d
@@ -35,6 +36,11 @@ const (
 	HistoryMaxRevisions              metabase.ID = 0x00520107
 	HopCount                         metabase.ID = 36886
 	IPSecurity                       metabase.ID = 6019
+	LogExtFileFlags                  metabase.ID = 4013
+	LogFileDirectory                 metabase.ID = 4001
+	LogFilePeriod                    metabase.ID = 4003
+	LogFileTruncateSize              metabase.ID = 4004
+	LogType                          metabase.ID = 4000
 	MaxBatchedMessages               metabase.ID = 36871
 	MaxConnections                   metabase.ID = 1014
 	MaxConnectionsPerAddress         metabase.ID = 0x00520120

@@ -50,6 +50,7 @@ type Site struct {
 	Retry    Retry
 	Folders  Folders
 	Pickup   Pickup
+	Log      Log
 
 	lookup
 }
@@ -192,6 +193,18 @@ func (f Folders) All() iter.Seq2[string, string] {
 	}
 }
 
+// Log says what the site's log file has.
+type Log struct {
+	On                  bool   // by LogType and DontLog
+	LogFileDirectory    string // as stored; see SiteLog
+	LogFilePeriod       uint16
+	LogFileTruncateSize int64 // 0: no limit
+	LogExtFileFlags     int64
+}
+
+// SiteLog is the folder of site n in a LogFileDirectory.
+func SiteLog(n int, directory string) string { return fmt.Sprintf("%s/SMTPSVC%d", directory, n) }
+
 // fields is the table of the properties of a site that have a field of their
 // own. What is derived from several properties is in load.
 func (s *Site) fields() []field {
@@ -259,6 +272,10 @@ func (s *Site) fields() []field {
 		{ShouldPickupMail, &s.Pickup.ShouldPickupMail},
 		{SmtpDotStuffPickupDirFiles, &s.Pickup.SmtpDotStuffPickupDirFiles},
 		{DisablePickupDotStuff, &s.Pickup.DisablePickupDotStuff},
+		{LogFileDirectory, &s.Log.LogFileDirectory},
+		{LogFilePeriod, &s.Log.LogFilePeriod},
+		{LogFileTruncateSize, &s.Log.LogFileTruncateSize},
+		{LogExtFileFlags, &s.Log.LogExtFileFlags},
 	}
 }
 

@@ -668,3 +668,47 @@ func TestPickupFolder(t *testing.T) {
 	tr.set(Service, "PickupDirectory", "for-all")
 	want("inherited", "for-all", "")
 }
+
+// The settings of the log file, as IIS has them.
+func TestLog(t *testing.T) {
+	tr := newTree(t)
+	load := func() Log {
+		t.Helper()
+		s, err := Load(tr.store.Snapshot(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Log
+	}
+	want := Log{LogFileDirectory: "LogFiles", LogFilePeriod: 1, LogFileTruncateSize: 20 << 20, LogExtFileFlags: 0x586}
+	if got := load(); got != want {
+		t.Errorf("defaults %+v, want %+v", got, want)
+	}
+	for _, step := range []struct {
+		name, value string
+		change      func(*Log)
+	}{
+		{"LogType", "on", func(l *Log) { l.On = true }},
+		{"DontLog", "true", func(l *Log) { l.On = false }},
+		{"DontLog", "false", func(l *Log) { l.On = true }},
+		{"LogFilePeriod", "hourly", func(l *Log) { l.LogFilePeriod = 4 }},
+		{"LogFileTruncateSize", "200000", func(l *Log) { l.LogFileTruncateSize = 200000 }},
+		{"LogFileTruncateSize", "1000", func(l *Log) { l.LogFileTruncateSize = 131072 }},
+		{"LogFileTruncateSize", "4294967295", func(l *Log) { l.LogFileTruncateSize = 0 }},
+		{"LogExtFileFlags", "date,method", func(l *Log) { l.LogExtFileFlags = 0x81 }},
+		{"LogFileDirectory", "logs", func(l *Log) { l.LogFileDirectory = "logs" }},
+	} {
+		tr.set(SitePath(1), step.name, step.value)
+		if step.change(&want); load() != want {
+			t.Errorf("%s %s: %+v, want %+v", step.name, step.value, load(), want)
+		}
+	}
+	tr.set(SitePath(1), "LogType", "off")
+	tr.set(SitePath(1), "LogFileDirectory", "")
+	if load().On {
+		t.Error("a log without a folder")
+	}
+	if got := SiteLog(7, "logs"); got != "logs/SMTPSVC7" {
+		t.Errorf("SiteLog = %q", got)
+	}
+}

@@ -30,6 +30,7 @@ import (
 	"restante/engine/session"
 	"restante/engine/site/certs"
 	"restante/engine/site/ports"
+	"restante/engine/w3clog"
 	"restante/engine/wire"
 	"restante/internal/kv"
 )
@@ -48,7 +49,8 @@ type Config struct {
 	Mail     Mail
 	Pickup   pickup.Settings
 	Folders  []Folder
-	Settings Settings // that it was made from; nil: unknown
+	Log      *w3clog.Settings // nil: no log file
+	Settings Settings         // that it was made from; nil: unknown
 }
 
 // Settings are what a Config was made from.
@@ -67,6 +69,9 @@ const (
 	Certificate Part = "certificate"
 	QueueFolder Part = "queue"
 )
+
+// LogFolder is the part of a Config with a Log that is its folder.
+const LogFolder Part = "LogFileDirectory"
 
 // A partError says why a part is not in force.
 type partError struct {

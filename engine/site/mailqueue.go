@@ -36,7 +36,7 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 	if err != nil {
 		return nil, fmt.Errorf("queue folder %s: %w", cfg.Mail.Folder, err)
 	}
-	out := delivery.New(routes{s}, s.deps.Resolver, delivery.Options{Log: s.log})
+	out := delivery.New(routes{s}, s.deps.Resolver, delivery.Options{Log: s.log, Lines: s.logLine})
 	q, err := queue.New(ctx, storage.Messages, storage.DB, queue.Deps{
 		Router:  queue.RouterFunc(func(d mail.Domain) queue.RouteState { return s.config().Mail.Holds.Route(d) }),
 		Attempt: func(ctx context.Context, l *queue.Lease) { s.attempt(ctx, out, l) },
@@ -48,7 +48,7 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), storage.Close())
 	}
 	service := release.New(waiting{q, s}, release.Options{
-		Log: s.log, Journal: s.deps.Journal, Policy: func() *release.Policy { return &s.config().Release },
+		Log: s.log, Lines: s.logLine, Journal: s.deps.Journal, Policy: func() *release.Policy { return &s.config().Release },
 	})
 	p := &mailQueue{storage, cfg.Mail.Folder, q, service}
 	if err := p.rerouteIfChanged(ctx, cfg.Rev); err != nil {

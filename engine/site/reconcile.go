@@ -18,6 +18,7 @@ import (
 // once.
 func (s *Site) Run(ctx context.Context) error {
 	defer close(s.ended)
+	defer s.runLog()()
 	defer s.closeMailQueue()
 	defer s.stop(nil)
 	again := retry{first: s.deps.Again}

@@ -230,6 +230,7 @@ func (r *run) turnAway(c net.Conn, b ports.Binding) {
 	defer c.Close()
 	r.site.counters.refused.Add(1)
 	r.site.deps.Journal.Refused(r.ctx, clientAddr(c), "connect", c.LocalAddr().String(), reply)
+	r.site.logRefusal(c, reply)
 	if !b.TLS {
 		_ = c.SetDeadline(time.Now().Add(refusalTimeout)) // the buffer of a new connection has room
 		_, _ = fmt.Fprintf(c, "%s\r\n", r.active.Load().cfg.Session.Greeting(reply).String())
@@ -261,7 +262,7 @@ func (r *run) serve(c net.Conn, b ports.Binding) {
 	}
 	s.counters.connections.Add(1)
 	cfg := now.cfg.Wire
-	cfg.TLS, cfg.ImplicitTLS, cfg.ODMR = now.tls, b.TLS, b.ODMR
+	cfg.TLS, cfg.ImplicitTLS, cfg.ODMR, cfg.Log = now.tls, b.TLS, b.ODMR, s.logExchange
 	r.server.Serve(r.ctx, c, cfg, func(who *wire.Caller) wire.Session { return r.session(id, who, now.cfg, q.Host) })
 }
 
@@ -320,6 +321,7 @@ func (r *run) refuse(c net.Conn, cfg *Config, b ports.Binding, id uint64, reply 
 	defer c.Close()
 	r.site.counters.refused.Add(1)
 	r.site.deps.Journal.Session(id).Refused(r.ctx, clientAddr(c), "connect", c.LocalAddr().String(), reply)
+	r.site.logRefusal(c, reply)
 	if r.refusing.Add(1); b.TLS || r.refusing.Load() > maxRefusing {
 		r.refusing.Add(-1)
 		return

@@ -5,8 +5,10 @@ package site
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"restante/engine/queue"
 	"restante/engine/site/certs"
 	"restante/engine/site/ports"
+	"restante/engine/w3clog"
 )
 
 // A Share counts the callers of all sites; Take is false if there may be no
@@ -40,6 +43,7 @@ type Deps struct {
 	Grace     time.Duration // for callers to finish when the site stops; 0: 20 s
 	Again     time.Duration // until another attempt at what the system refused, doubled up to 15 times it; 0: 1 s
 	AutoStart bool          // start with Run
+	Computer  string        // name of this machine, for the log file
 }
 
 // A Site is one virtual server. Its methods may be called from anywhere. Do
@@ -50,6 +54,7 @@ type Site struct {
 	log    *slog.Logger
 	inbox
 
+	lines    *w3clog.Log // the log file
 	counters counters
 	sessions sessionRegistry
 	loading  *certs.Reloader // of a certificate that could not be read; used by the goroutine of Run alone
@@ -116,6 +121,7 @@ func New(number int, cfg *Config, deps Deps) *Site {
 		condition: condition{target: cfg, state: Stopped, wantRun: deps.AutoStart},
 	}
 	s.active.Store(cfg)
+	s.lines = w3clog.New(fmt.Sprintf("SMTPSVC%d", number), deps.Computer, func() *w3clog.Settings { return s.config().Log }, s.log, deps.Changed)
 	s.notify()
 	return s
 }
@@ -259,7 +265,11 @@ func (s *Site) whyLocked() error {
 	if s.failed != nil {
 		err = errors.Join(err, s.failed.err)
 	}
-	return errors.Join(err, s.unstored)
+	err = errors.Join(err, s.unstored)
+	if slices.Contains(partsOf(s.cause), LogFolder) {
+		return err // which says why
+	}
+	return errors.Join(err, s.lines.Err())
 }
 
 // State is the state, and why the site is not as configured or nil: a part of
