@@ -17,7 +17,7 @@ func measureAccept(ctx context.Context, o options, r *report) error {
 	for _, size := range []int{1 << 10, 100 << 10} {
 		for _, sessions := range []int{1, 10, 50, 100} {
 			f := &figure{Name: fmt.Sprintf("accept %d KiB, %d sessions", size>>10, sessions), Unit: "messages/s", More: true}
-			if err := acceptInTurns(ctx, o, f, sessions, size); err != nil {
+			if err := acceptInTurns(ctx, o, f, contenders(o), sessions, size); err != nil {
 				return err
 			}
 			if err := r.figure(f); err != nil {
@@ -25,12 +25,32 @@ func measureAccept(ctx context.Context, o options, r *report) error {
 			}
 		}
 	}
-	return nil
+	f := &figure{Name: "accept 1 KiB, 50 sessions, with a log file of all fields", Unit: "messages/s", More: true}
+	if err := acceptInTurns(ctx, o, f, logContenders(o), 50, 1<<10); err != nil {
+		return err
+	}
+	return r.figure(f)
+}
+
+// logContenders are restante with the log file and without.
+func logContenders(o options) []contender {
+	off := restanteContender("no log file", o.restante)
+	on := off
+	on.name = "restante"
+	on.start = func(ctx context.Context, o options) (instance, error) {
+		s, err := startRestante(ctx, o, o.restante)
+		for _, set := range [][]string{{"LogExtFileFlags", "0x3fffff"}, {"LogType", "on"}} {
+			if err == nil {
+				_, err = s.Run(ctx, "", append([]string{"mb", "set", "SMTPSVC"}, set...)...)
+			}
+		}
+		return s, err
+	}
+	return []contender{on, off}
 }
 
 // acceptInTurns starts every contender, and loads one at a time.
-func acceptInTurns(ctx context.Context, o options, f *figure, sessions, size int) error {
-	all, names := contenders(o)
+func acceptInTurns(ctx context.Context, o options, f *figure, all []contender, sessions, size int) error {
 	addrs := make([]string, len(all))
 	for i, c := range all {
 		s, err := c.start(ctx, o)
@@ -40,7 +60,7 @@ func acceptInTurns(ctx context.Context, o options, f *figure, sessions, size int
 		defer s.stop()
 		addrs[i] = s.addr()
 	}
-	return inTurns(o.rounds, f, names, func(i int) (float64, error) {
+	return inTurns(o.rounds, f, names(all), func(i int) (float64, error) {
 		return load(ctx, addrs[i], sessions, size, o.window, 0)
 	})
 }

@@ -20,9 +20,9 @@ import (
 // TURN on one connection, and Postfix's ETRN flush to a sink of the same make
 // over as many connections as Postfix opens.
 func measureRelease(ctx context.Context, o options, r *report) error {
-	all, names := contenders(o)
+	all := contenders(o)
 	f := &figure{Name: fmt.Sprintf("release %d messages of 1 KiB", o.held), Unit: "messages/s", More: true}
-	err := inTurns(o.rounds, f, names, func(i int) (float64, error) { return all[i].release(ctx, o) })
+	err := inTurns(o.rounds, f, names(all), func(i int) (float64, error) { return all[i].release(ctx, o) })
 	if err != nil {
 		return err
 	}

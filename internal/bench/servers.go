@@ -30,9 +30,9 @@ type instance interface {
 	stop() // and remove its data
 }
 
-// contenders gives restante first, and their names.
-func contenders(o options) (all []contender, names []string) {
-	all = []contender{restanteContender("restante", o.restante)}
+// contenders gives restante first.
+func contenders(o options) []contender {
+	all := []contender{restanteContender("restante", o.restante)}
 	if o.against != "" {
 		all = append(all, restanteContender("against", o.against))
 	}
@@ -41,10 +41,14 @@ func contenders(o options) (all []contender, names []string) {
 			return startPostfix(ctx, o, "127.0.0.1:9")
 		}, releasePostfix})
 	}
+	return all
+}
+
+func names(all []contender) (out []string) {
 	for _, c := range all {
-		names = append(names, c.name)
+		out = append(out, c.name)
 	}
-	return all, names
+	return out
 }
 
 func restanteContender(name, binary string) contender {
