@@ -37,7 +37,7 @@ const (
 	patience   = time.Minute            // nor does one whose header has no end
 	sweepEvery = 5 * time.Second        // network folders tell no news, and news can be lost; what stays is tried again
 	lookGap    = 250 * time.Millisecond // between two looks, however many files come
-	batchSize  = 64                     // files whose messages share the commits of the intake, and open at a time
+	batchSize  = 256                    // files whose messages share the commits of the intake, and open at a time
 	folderPerm = 0o750                  // of the folder where it is made: who can write in it may send to everybody
 )
 

@@ -5,7 +5,7 @@
 // run and on the same disk: a bare map, a bare loop over Badger, Postfix where
 // it is installed, and another build of restante.
 //
-//	go run ./internal/bench [-restante bin/restante] [-only accept,release,memory,tree,scripts] [-rounds 3] [-json]
+//	go run ./internal/bench [-restante bin/restante] [-only accept,pickup,release,memory,tree,scripts] [-rounds 3] [-json]
 //
 // Two builds are compared by the binaries of both and, for the figures of the
 // metabase, the other build of this program:
@@ -56,7 +56,7 @@ func main() {
 	flag.IntVar(&o.held, "held", 10000, "messages held for one release")
 	flag.IntVar(&o.full, "full", 100000, "messages held for the memory figure")
 	flag.BoolVar(&o.json, "json", false, "print each figure as one line of JSON")
-	only := flag.String("only", "accept,release,memory,tree,scripts", "what to measure; commits is the last part of tree alone")
+	only := flag.String("only", "accept,pickup,release,memory,tree,scripts", "what to measure; commits is the last part of tree alone")
 	flag.Parse()
 	o.only = strings.Split(*only, ",")
 	if err := run(ctx, o); err != nil {
@@ -75,6 +75,7 @@ type part struct {
 
 var parts = []part{
 	{"accept", "messages accepted durably; sessions stay open and wait for each reply", false, measureAccept},
+	{"pickup", "files taken from the Pickup folder, from the move of the first one until all are stored", false, measurePickup},
 	{"release", "held messages handed over, from the call to the last one: restante by TURN, Postfix by ETRN", false, measureRelease},
 	{"memory", "start of the service and its resident memory", false, measureMemory},
 	{"tree", fmt.Sprintf("a metabase with %d domains", domainCount), true, measureTree},
@@ -129,7 +130,7 @@ func choose(names []string) (chosen []part, err error) {
 		}
 	}
 	if len(chosen) != len(names) {
-		return nil, fmt.Errorf("-only %s: the measurements are accept, release, memory, tree, commits and scripts, each named once", strings.Join(names, ","))
+		return nil, fmt.Errorf("-only %s: the measurements are accept, pickup, release, memory, tree, commits and scripts, each named once", strings.Join(names, ","))
 	}
 	return chosen, nil
 }
