@@ -37,7 +37,7 @@ func filter(r api.ActRequest, now time.Time) (queue.Filter, error) {
 		f.Domain = domain
 	}
 	if r.From != nil {
-		from, err := mail.ParseAddress(*r.From)
+		from, err := mail.ParseMailbox(*r.From)
 		if err != nil {
 			return f, api.Usage(err.Error(), "")
 		}
@@ -70,6 +70,10 @@ func (h handlers) act(ctx context.Context, who api.Caller, r api.ActRequest) (ap
 			return out, api.Usage(fmt.Sprintf("unknown act %q: use retry, freeze, thaw, delete or bounce", r.Act), "")
 		}
 		mine := f
+		if f.From != nil {
+			from := f.From.In(settings.DefaultDomainOf(h.Tree.Snapshot(), q.site))
+			mine.From = &from
+		}
 		if len(f.IDs) > 0 {
 			if mine.IDs = existing(q, f.IDs); len(mine.IDs) == 0 {
 				continue

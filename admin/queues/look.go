@@ -12,6 +12,7 @@ import (
 	"restante/admin/api"
 	"restante/engine/mail"
 	"restante/engine/queue"
+	"restante/engine/settings"
 )
 
 func (h handlers) list(ctx context.Context, who api.Caller, r api.QueueRequest) ([]api.Destination, error) {
@@ -118,12 +119,13 @@ func (h handlers) trace(ctx context.Context, who api.Caller, r api.TraceRequest)
 		}
 		return nil, api.Missing(r.What, "not in the queue; the log has its outcome")
 	}
-	addr, err := mail.ParseAddress(r.What)
+	bare, err := mail.ParseMailbox(r.What)
 	if err != nil {
 		return nil, api.Usage(fmt.Sprintf("%q is neither the id of a message nor an address", r.What), "")
 	}
 	out := []api.Message{}
 	for _, q := range qs {
+		addr := bare.In(settings.DefaultDomainOf(h.Tree.Snapshot(), q.site))
 		for _, dest := range q.Destinations() {
 			for m, err := range q.Messages(ctx, dest.Domain) {
 				if err != nil {

@@ -23,7 +23,7 @@ import (
 func clientOf(q api.ExplainRequest) (policy.Client, error) {
 	c := policy.Client{Addr: netip.AddrFrom4([4]byte{192, 0, 2, 255}), AnyAddr: true, Account: q.Account, TLS: q.TLS} // RFC 5737: for documentation only
 	if q.From != "" && q.From != "<>" {
-		if _, err := mail.ParseAddress(q.From); err != nil {
+		if _, err := mail.ParseMailbox(q.From); err != nil {
 			return c, api.Usage(err.Error(), "")
 		}
 	}

@@ -135,17 +135,38 @@ func ParseAddress(s string) (Address, error) {
 	return Address{Local: local, Domain: domain}, nil
 }
 
-// ParseAddressIn is ParseAddress for a mailbox that may have no domain of its own,
-// and then is one of the domain d, if that is not "". "" stays the null address.
-func ParseAddressIn(s string, d Domain) (Address, error) {
+// ParseMailbox is ParseAddress for a mailbox that may have no domain. The site that
+// it comes to gives it one, by [Address.In].
+func ParseMailbox(s string) (Address, error) {
 	a, err := ParseAddress(s)
-	if err == nil || d == "" || strings.HasPrefix(s, "@") {
+	if err == nil || strings.HasPrefix(s, "@") {
 		return a, err
 	}
 	if local, bad := parseLocal(s); bad == nil {
-		return Address{Local: local, Domain: d}, nil
+		return Address{Local: local}, nil
 	}
 	return a, err
+}
+
+// ParseAddressIn is ParseMailbox for one that comes to a site whose default domain
+// is d, "" for none. "" stays the null address.
+func ParseAddressIn(s string, d Domain) (Address, error) {
+	a, err := ParseMailbox(s)
+	if err == nil && a.NoDomain() && d == "" {
+		return ParseAddress(s) // says what is missing
+	}
+	return a.In(d), err
+}
+
+// NoDomain reports whether a has a local part alone.
+func (a Address) NoDomain() bool { return a.Domain == "" && a.Local != "" }
+
+// In is a in the domain d, if it has none of its own.
+func (a Address) In(d Domain) Address {
+	if a.NoDomain() {
+		a.Domain = d
+	}
+	return a
 }
 
 // parseLocal reads a local part in either form. Which of them is a mailbox, its
@@ -222,11 +243,18 @@ func (a Address) IsNull() bool { return a == Address{} }
 // String is the mailbox as it is written between angle brackets, quoted where
 // that is needed; "" for the null address.
 func (a Address) String() string {
+	if a.NoDomain() {
+		return a.localText()
+	}
 	if a.IsNull() {
 		return ""
 	}
+	return a.localText() + "@" + string(a.Domain)
+}
+
+func (a Address) localText() string {
 	if isAtoms(a.Local) || keepsQuotes(a.Local) {
-		return a.Local + "@" + string(a.Domain)
+		return a.Local
 	}
 	var b strings.Builder
 	b.WriteByte('"')
@@ -236,7 +264,7 @@ func (a Address) String() string {
 		}
 		b.WriteByte(c)
 	}
-	b.WriteString(`"@` + string(a.Domain))
+	b.WriteByte('"')
 	return b.String()
 }
 

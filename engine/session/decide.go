@@ -7,7 +7,6 @@ import (
 	"math"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"restante/engine/account"
 	"restante/engine/mail"
@@ -224,7 +223,7 @@ func (l Limits) full(octets, size int64) bool {
 // are rights, which it asks anew at each verb.
 type Policy struct {
 	Hostname string      // our name, in trace headers and greetings
-	Default  mail.Domain // completes <postmaster> (RFC 5321 §4.5.1)
+	Default  mail.Domain // of addresses that have none, as <postmaster> (RFC 5321 §4.5.1); "": there is none
 	Limits   Limits
 
 	MayConnect func(netip.Addr, Names) bool // nil: everybody
@@ -293,22 +292,13 @@ type SignIn struct {
 // is well.
 func (p *Policy) Recipient(path string) (mail.Address, mail.Reply) {
 	to, bad := wire.ParseRecipient(path)
-	return p.complete(to), bad
+	return to.In(p.Default), bad
 }
 
 // Greeting is the refusal r as a greeting, which names the host (RFC 5321 §4.2).
 func (p *Policy) Greeting(r mail.Reply) mail.Reply {
 	r.Text = p.Hostname + " " + r.Text
 	return r
-}
-
-// complete gives <postmaster> its domain; RFC 5321 §4.1.1.3 asks that it be
-// taken in any case, and of no other name.
-func (p *Policy) complete(a mail.Address) mail.Address {
-	if a.Domain == "" && strings.EqualFold(a.Local, "postmaster") {
-		a.Domain = p.Default
-	}
-	return a
 }
 
 // mechanisms lists what may be offered to a caller. A password does not travel

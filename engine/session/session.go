@@ -200,13 +200,16 @@ func (s *Session) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
 	if d := s.policy.Decide(AtVerb, AtMail, q); !d.Accepted() {
 		return s.refused(ctx, "MAIL", m.From.String(), d.Reply)
 	}
+	if m.From = m.From.In(s.policy.Default); m.From.NoDomain() {
+		return s.refused(ctx, "MAIL", m.From.String(), mail.Reply{Code: 553, Enhanced: "1.8", Text: "Sender address has no domain"})
+	}
 	s.tx = &transaction{under: s.under, from: m, seen: map[mail.Address]bool{}}
 	return mail.Reply{Code: 250, Enhanced: "1.0", Text: "<" + m.From.String() + "> Sender OK"}
 }
 
 // Rcpt adds a recipient, if mail to it is accepted from this caller.
 func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
-	to := s.policy.complete(r.To)
+	to := r.To.In(s.policy.Default)
 	if s.tx == nil {
 		return s.refused(ctx, "RCPT", to.String(), mail.Reply{Code: 503, Enhanced: "5.1", Text: "Need MAIL command"})
 	}

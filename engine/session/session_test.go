@@ -317,16 +317,47 @@ func TestTricksWithAddresses(t *testing.T) {
 	}
 }
 
-func TestPostmaster(t *testing.T) {
-	s := open(testPolicy(), "192.0.2.1")
-	s.mail(t, 0)
-	for local, code := range map[string]int{"postmaster": 250, "Postmaster": 250, "root": 550, "": 550} {
-		if r := s.Rcpt(t.Context(), wire.RcptArgs{To: mail.Address{Local: local}}); r.Code != code {
-			t.Errorf("<%s>: %v, want %d", local, r, code)
-		}
-	}
-	if got := s.tx.to[0].Address.Domain; got != "hub.test" {
-		t.Errorf("postmaster is at %q", got)
+func TestAddressesWithoutDomain(t *testing.T) {
+	for _, tt := range []struct {
+		name       string
+		domain     mail.Domain // the default one
+		from, to   mail.Address
+		wantMail   string
+		wantRcpt   string
+		inEnvelope string
+	}{
+		{"a device", "hub.test", mail.Address{Local: "root"}, mail.Address{Local: "root"},
+			"250 2.1.0 <root@hub.test> Sender OK", "250 2.1.5 <root@hub.test> Recipient OK", "root@hub.test root@hub.test"},
+		{"postmaster, in any case", "hub.test", mail.Address{Local: "a", Domain: "x.test"}, mail.Address{Local: "PostMaster"},
+			"250 2.1.0 <a@x.test> Sender OK", "250 2.1.5 <PostMaster@hub.test> Recipient OK", "a@x.test PostMaster@hub.test"},
+		{"the null sender", "hub.test", mail.Address{}, mail.Address{Local: "root"},
+			"250 2.1.0 <> Sender OK", "250 2.1.5 <root@hub.test> Recipient OK", " root@hub.test"},
+		{"a percent sign", "hub.test", mail.Address{}, mail.Address{Local: "a%far.test"},
+			"250 2.1.0 <> Sender OK", "250 2.1.5 <a%far.test@hub.test> Recipient OK", " a%far.test@hub.test"},
+		{"no recipient", "hub.test", mail.Address{}, mail.Address{}, "250 2.1.0 <> Sender OK", "550 5.1.3 Recipient address has no domain", ""},
+		{"no default domain", "", mail.Address{Local: "root"}, mail.Address{Local: "root"},
+			"553 5.1.8 Sender address has no domain", "503 5.5.1 Need MAIL command", ""},
+		{"no default domain, for a recipient", "", mail.Address{}, mail.Address{Local: "root"},
+			"250 2.1.0 <> Sender OK", "550 5.1.3 Recipient address has no domain", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := testPolicy()
+			p.Default = tt.domain
+			s := open(p, "192.0.2.1")
+			if r := s.Mail(t.Context(), wire.MailArgs{From: tt.from}); r.String() != tt.wantMail {
+				t.Errorf("MAIL is answered %q, want %q", r, tt.wantMail)
+			}
+			r := s.Rcpt(t.Context(), wire.RcptArgs{To: tt.to})
+			if r.String() != tt.wantRcpt {
+				t.Errorf("RCPT is answered %q, want %q", r, tt.wantRcpt)
+			}
+			if !r.Positive() {
+				return
+			}
+			if got := s.tx.from.From.String() + " " + s.tx.to[0].Address.String(); got != tt.inEnvelope {
+				t.Errorf("the envelope is %q, want %q", got, tt.inEnvelope)
+			}
+		})
 	}
 }
 

@@ -116,13 +116,7 @@ var valueChecks = map[string]func(text string) error{
 // checkMailbox accepts an address. One without a domain is in the default
 // domain.
 func checkMailbox(text string) error {
-	_, err := mail.ParseAddress(text)
-	if err == nil {
-		return nil
-	}
-	if _, bare := mail.ParseAddress(text + "@domain.example"); bare == nil {
-		return nil
-	}
+	_, err := mail.ParseMailbox(text)
 	return err
 }
 

@@ -310,6 +310,12 @@ func SiteName(snap metabase.Snapshot, n int) string {
 	return fmt.Sprintf("site %d", n)
 }
 
+// DefaultDomainOf is the default domain of a site; "" where none is set.
+func DefaultDomainOf(snap metabase.Snapshot, n int) (d mail.Domain) {
+	newReader(snap, SitePath(n)).read(field{DefaultDomain, &d})
+	return d
+}
+
 // Retention says how much of the tree's history is to be kept.
 func Retention(snap metabase.Snapshot) metabase.Retention {
 	var keep metabase.Retention

@@ -52,13 +52,8 @@ func parseMail(arg string, v mail.Verbs) (m MailArgs, bad mail.Reply) {
 	return m, p.bad
 }
 
-// ParseRecipient reads the path of RCPT. A bare <Postmaster> is taken as it is
-// (RFC 5321 §4.5.1): the Session knows whose that is. The Reply is zero when all
-// is well.
+// ParseRecipient reads the path of RCPT. The Reply is zero when all is well.
 func ParseRecipient(path string) (to mail.Address, bad mail.Reply) {
-	if strings.EqualFold(path, "postmaster") {
-		return mail.Address{Local: path}, bad
-	}
 	if to, bad = parsePath(path, "1.3"); bad.Code == 0 && to.IsNull() {
 		bad = mail.Reply{Code: 501, Enhanced: "1.3", Text: "No recipient given"}
 	}
@@ -132,13 +127,15 @@ func closing(s string) int {
 	return -1
 }
 
+// parsePath takes an address without a domain as it is: the Session knows whose it
+// is.
 func parsePath(path, status string) (mail.Address, mail.Reply) {
 	for _, c := range []byte(path) {
 		if c >= 0x80 { // RFC 6531 §3.5: we do not offer SMTPUTF8
 			return mail.Address{}, mail.Reply{Code: 553, Enhanced: "6.7", Text: "SMTPUTF8 is not supported, the address must be ASCII"}
 		}
 	}
-	a, err := mail.ParseAddress(path)
+	a, err := mail.ParseMailbox(path)
 	if err != nil {
 		return a, mail.Reply{Code: 501, Enhanced: status, Text: "Bad address syntax", Cause: err}
 	}

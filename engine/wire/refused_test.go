@@ -44,7 +44,7 @@ func TestRefusalsAreReported(t *testing.T) {
 		{"a command between two BDAT", toData[:len(toData)-6] + "BDAT 1|xVRFY joe|BDAT 0 LAST|~", []string{"VRFY joe 503"}, nil},
 		{"a BDAT without a size", toData[:len(toData)-6] + "BDAT x", []string{"BDAT x 501"}, nil},
 		{"and between two", toData[:len(toData)-6] + "BDAT 1|xBDAT 1 FIRST|QUIT~", []string{"BDAT 1 FIRST 501"}, nil},
-		{"a tab after the verb", "EHLO\tc.test|MAIL\tFROM:<>|RSET\t|NOOP\tx|MAIL\t FROM:x y", []string{"MAIL FROM:x y 501"}, nil},
+		{"a tab after the verb", "EHLO\tc.test|MAIL\tFROM:<>|RSET\t|NOOP\tx|MAIL\t FROM:x y", []string{"MAIL FROM:x y 555"}, nil},
 		{"a series of BDAT", hello + "|BDAT 1|xBDAT 1|xBDAT 1 LAST|x~", []string{"BDAT 1 503"}, nil},
 	}
 	for _, tt := range tests {

@@ -124,16 +124,16 @@ type Handover func(ctx context.Context, conn net.Conn)
 
 // MailArgs is MAIL FROM with its parameters.
 type MailArgs struct {
-	From  mail.Address
-	Size  int64 // RFC 1870, 0 when not given
-	Body8 bool  // RFC 6152, BODY=8BITMIME
+	From  mail.Address // without a domain where it came so
+	Size  int64        // RFC 1870, 0 when not given
+	Body8 bool         // RFC 6152, BODY=8BITMIME
 	Ret   string
 	EnvID string
 }
 
 // RcptArgs is RCPT TO with its parameters.
 type RcptArgs struct {
-	To     mail.Address // without a domain for a bare <Postmaster>, in the case that it came in
+	To     mail.Address // without a domain where it came so, as for <Postmaster>
 	Notify string
 	ORcpt  string
 }

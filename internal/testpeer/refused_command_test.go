@@ -54,7 +54,7 @@ var commandRows = []struct {
 	{"queue retry", 2, "takes ID..., or --domain, --from, --older-than or --all"},
 	{"queue delete --older-than x", 2, `"x"`},
 	{"queue delete --all", 2, "needs a yes"},
-	{"explain 1 nonsense", 2, "has no domain"},
+	{"explain 1 nonsense@", 2, "is empty"},
 	{"serve --bind 127.0.0.1:0", 2, "is set up already"},
 	{"serve --log-format xml", 2, `--log-format is text or json, not "xml"`},
 	{"account add a/b/c --password-stdin", 2, "an account is NAME or SITE/NAME"},
