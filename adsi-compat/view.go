@@ -38,8 +38,8 @@ func ReadKey(v *metabase.View, p metabase.Path) Key {
 // order, without what they inherit, which is parent.HandsDown of the key at p.
 func ReadChildren(v *metabase.View, p metabase.Path) iter.Seq[Key] {
 	return func(yield func(Key) bool) {
-		for name := range v.Children(p) {
-			if child := p.Join(name); v.Sees(child) && !yield(readStored(v, child)) {
+		for at, stored := range v.ChildKeys(p) {
+			if !yield(keyOf(v, at, stored)) {
 				return
 			}
 		}
@@ -52,8 +52,12 @@ func readStored(v *metabase.View, p metabase.Path) Key {
 	if !ok {
 		return k
 	}
-	k.Path, k.Class, k.Exists = at.Path, at.Class, true
-	for _, item := range v.Properties(p) {
+	return keyOf(v, at, v.Properties(p))
+}
+
+func keyOf(v *metabase.View, at metabase.Key, stored []metabase.Property) Key {
+	k := Key{Path: at.Path, Class: at.Class, Exists: true, Rev: v.Rev()}
+	for _, item := range stored {
 		k.Stored = append(k.Stored, item.Redacted())
 	}
 	return k

@@ -97,7 +97,11 @@ func (s Snapshot) Key(p Path) (k Key, ok bool) {
 	if n == nil {
 		return Key{}, false
 	}
-	return Key{s.img.root.Spell(p), n.Class(), time.Unix(0, n.Modified).UTC(), n.Kids.Len()}, true
+	return keyOf(s.img.root.Spell(p), n), true
+}
+
+func keyOf(p Path, n *tree.Node) Key {
+	return Key{p, n.Class(), time.Unix(0, n.Modified).UTC(), n.Kids.Len()}
 }
 
 // Class is the class of the key at p, "" where it has none or there is no key.
@@ -218,8 +222,9 @@ func inherit(found *Property, p Path, at, end int) (Property, Path, bool) {
 
 // Properties lists the properties that are stored at p itself, by ID. The caller
 // must not change the list.
-func (s Snapshot) Properties(p Path) []Property {
-	n := s.node(p)
+func (s Snapshot) Properties(p Path) []Property { return s.properties(p, s.node(p)) }
+
+func (s Snapshot) properties(p Path, n *tree.Node) []Property {
 	if n == nil {
 		return nil
 	}

@@ -113,6 +113,28 @@ func (v *View) Children(p Path) iter.Seq[string] {
 	}
 }
 
+// ChildKeys yields those children of p that the caller may read, in the order of
+// Children, each with its properties.
+func (v *View) ChildKeys(p Path) iter.Seq2[Key, []Property] {
+	return func(yield func(Key, []Property) bool) {
+		n := v.node(p)
+		if n == nil {
+			return
+		}
+		sees := v.Sees(p)
+		p = v.img.root.Spell(p)
+		for _, k := range n.Kids.Sorted() {
+			at := p.Join(k.Spelling)
+			if _, own := k.Get(AccessList); own && !v.Sees(at) || !own && !sees {
+				continue
+			}
+			if !yield(keyOf(at, k), v.properties(at, k)) {
+				return
+			}
+		}
+	}
+}
+
 // Walk yields those of the keys at and below p that lead to a key that the
 // caller may read.
 func (v *View) Walk(p Path) iter.Seq[Path] {

@@ -39,6 +39,22 @@ func TestView(t *testing.T) {
 	if got := slices.Collect(v.Children("/LM/a")); !slices.Equal(got, []string{"x"}) || v.Count("/LM/A") != 1 || v.Count("/LM/b") != 1 || v.Count("/LM") != 2 {
 		t.Errorf("Children: %v; counts %d, %d, %d", got, v.Count("/LM/A"), v.Count("/LM/b"), v.Count("/LM"))
 	}
+	for _, p := range []Path{"/", "/lm", "/LM/A", "/LM/b", "/LM/none"} {
+		var want, got []Key
+		for name := range v.Children(p) {
+			if key, ok := v.Key(p.Join(name)); ok && v.Sees(key.Path) {
+				want = append(want, key)
+			}
+		}
+		for key, props := range v.ChildKeys(p) {
+			if got = append(got, key); len(props) != len(v.Properties(key.Path)) {
+				t.Errorf("ChildKeys of %s: %s has %v", p, key.Path, props)
+			}
+		}
+		if !slices.Equal(got, want) || p == "/LM/A" && len(got) == 0 {
+			t.Errorf("ChildKeys of %s: %v, want %v", p, got, want)
+		}
+	}
 	if got := v.DataPaths("/", AccessList); !slices.Equal(got, []Path{"/LM/a", "/LM/b/open"}) {
 		t.Errorf("DataPaths: %v", got)
 	}

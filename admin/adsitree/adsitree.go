@@ -110,7 +110,7 @@ func (t *Tree) read(ctx context.Context, q api.ReadRequest) (keys []adsi.Key, er
 
 func (t *Tree) readAfter(ctx context.Context, q api.ReadRequest, after []api.Line) ([]adsi.Key, error) {
 	var pages [][]adsi.Key // copied once: there may be a hundred thousand keys
-	q.After = after
+	q.After, q.Packed = after, true
 	for page, err := range api.MbRead.Open(ctx, t.conn, q) {
 		if err != nil {
 			return nil, err
@@ -118,16 +118,9 @@ func (t *Tree) readAfter(ctx context.Context, q api.ReadRequest, after []api.Lin
 		if t.open != nil {
 			t.open.sees(page.Rev)
 		}
-		keys := make([]adsi.Key, len(page.Keys))
-		for i, k := range page.Keys {
-			key := adsi.Key{Path: k.Path, Class: k.Class, Exists: k.Exists, Rev: page.Rev}
-			if key.Stored, err = properties(k.Stored); err == nil {
-				key.Inherited, err = properties(k.Inherited)
-			}
-			if err != nil {
-				return nil, fmt.Errorf("%s: the answer: %w", k.Path, err)
-			}
-			keys[i] = key
+		keys, err := adsi.UnpackKeys(page.Packed, page.Rev)
+		if err != nil {
+			return nil, fmt.Errorf("%s: the answer: %w", q.Path, err)
 		}
 		pages = append(pages, keys)
 	}
@@ -136,20 +129,6 @@ func (t *Tree) readAfter(ctx context.Context, q api.ReadRequest, after []api.Lin
 		return nil, &api.Error{Kind: api.KindFailed, Text: q.Path + ": the answer is empty"}
 	}
 	return keys, nil
-}
-
-// properties converts back. A secure property has no value, but is marked so that
-// it prints as one.
-func properties(list []api.Property) ([]metabase.Property, error) {
-	out := make([]metabase.Property, len(list))
-	for i, p := range list {
-		item, err := p.Property()
-		if err != nil {
-			return nil, err
-		}
-		out[i] = item.Marked()
-	}
-	return out, nil
 }
 
 // Call implements api.Conn for what a script does beside its objects. Reads of the

@@ -19,6 +19,7 @@ type ReadRequest struct {
 	Children bool        `json:"children,omitempty"` // then for the keys one level below it
 	Storing  metabase.ID `json:"storing,omitempty"`  // only for the paths at and below it that store this
 	After    []Line      `json:"after,omitempty"`    // as if these had been applied
+	Packed   bool        `json:"packed,omitempty"`   // the answer is for a program of ours: it takes less time
 }
 
 // AsIf makes one of TreeReads, as if lines of a batch had been applied.
@@ -46,8 +47,9 @@ type AsIfAnswer struct {
 
 // A KeyPage is a part of the answer.
 type KeyPage struct {
-	Rev  metabase.Rev `json:"rev"` // that was read, or that After would be applied to
-	Keys []KeyData    `json:"keys"`
+	Rev    metabase.Rev `json:"rev"` // that was read, or that After would be applied to
+	Keys   []KeyData    `json:"keys"`
+	Packed []byte       `json:"packed,omitempty"` // instead of Keys: what adsi.UnpackKeys reads
 }
 
 // KeyData is a key with its properties. Only the first key of an answer has what

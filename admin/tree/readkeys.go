@@ -14,8 +14,12 @@ import (
 	"restante/metabase"
 )
 
-// pageKeys is how many keys a page of an answer has.
-const pageKeys = 256
+// pageKeys is how many keys a page of an answer has, and pageOctets about how many
+// octets one that is packed.
+const (
+	pageKeys   = 256
+	pageOctets = 64 << 10
+)
 
 // read answers a program that works with keys and typed values.
 func (d handlers) read(ctx context.Context, who api.Caller, q api.ReadRequest) iter.Seq2[api.KeyPage, error] {
@@ -31,14 +35,18 @@ func (d handlers) read(ctx context.Context, who api.Caller, q api.ReadRequest) i
 				yield(api.KeyPage{}, err)
 				return
 			}
-			page.Keys = append(page.Keys, key)
-			if len(page.Keys) < pageKeys {
+			if q.Packed {
+				page.Packed = adsi.AppendKey(page.Packed, key)
+			} else {
+				page.Keys = append(page.Keys, keyData(key))
+			}
+			if len(page.Keys) < pageKeys && len(page.Packed) < pageOctets {
 				continue
 			}
 			if !yield(page, nil) {
 				return
 			}
-			page.Keys = page.Keys[:0]
+			page.Keys, page.Packed = page.Keys[:0], page.Packed[:0]
 		}
 		yield(page, nil)
 	}
@@ -91,24 +99,20 @@ func (d handlers) asIf(ctx context.Context, who api.Caller, q api.AsIfRequest) (
 }
 
 // asked yields the keys that q asks for.
-func asked(v *metabase.View, p metabase.Path, q api.ReadRequest) iter.Seq[api.KeyData] {
-	return func(yield func(api.KeyData) bool) {
+func asked(v *metabase.View, p metabase.Path, q api.ReadRequest) iter.Seq[adsi.Key] {
+	return func(yield func(adsi.Key) bool) {
 		if q.Storing != 0 {
 			for _, at := range v.DataPaths(p, q.Storing) {
-				if !yield(api.KeyData{Path: at, Exists: true}) {
+				if !yield(adsi.Key{Path: at, Exists: true}) {
 					return
 				}
 			}
 			return
 		}
-		if !yield(keyData(adsi.ReadKey(v, p))) || !q.Children {
+		if !yield(adsi.ReadKey(v, p)) || !q.Children {
 			return
 		}
-		for key := range adsi.ReadChildren(v, p) {
-			if !yield(keyData(key)) {
-				return
-			}
-		}
+		adsi.ReadChildren(v, p)(yield)
 	}
 }
 
