@@ -132,7 +132,7 @@ func (a *siteAdapter) wireConfig() wire.Config {
 	return wire.Config{
 		Hostname: a.FullyQualifiedDomainName, Greeting: a.ConnectResponse,
 		Verbs: a.Verbs, MaxSize: a.Limits.MaxMessageSize,
-		AcceptBareLF: a.Limits.AcceptBareLinefeed, IdleTimeout: a.Limits.ConnectionTimeout,
+		AcceptBareLF: a.Limits.AcceptBareLinefeed, IdleTimeout: a.Limits.ConnectionTimeout, Waits: a.waits(),
 		Limits: wire.Limits{
 			Errors: a.Limits.MaxSmtpErrors, Junk: a.Limits.MaxJunkCommands,
 			Session: a.Limits.SessionTimeout, BodyRate: a.Limits.MinBodyRate,
@@ -147,12 +147,42 @@ func (a *siteAdapter) log() *w3clog.Settings {
 	}
 }
 
+// waits has the properties that are set in place of ConnectionTimeout. The shorter
+// of two for one wait holds.
+func (a *siteAdapter) waits() wire.Waits {
+	w, out := a.Waits, wire.Waits{}
+	for _, one := range []struct {
+		time     time.Duration
+		property string
+		verbs    []string
+	}{
+		{w.SmtpConnectTimeout, "SmtpConnectTimeout", []string{wire.Connect}},
+		{w.ServerListenTimeout, "ServerListenTimeout", []string{wire.Connect}},
+		{w.SmtpHeloTimeout, "SmtpHeloTimeout", []string{"EHLO", "HELO"}},
+		{w.SmtpMailFromTimeout, "SmtpMailFromTimeout", []string{"MAIL"}},
+		{w.SmtpRcptToTimeout, "SmtpRcptToTimeout", []string{"RCPT"}},
+		{w.SmtpDataTimeout, "SmtpDataTimeout", []string{"DATA"}},
+		{w.SmtpBdatTimeout, "SmtpBdatTimeout", []string{"BDAT"}},
+		{w.SmtpAuthTimeout, "SmtpAuthTimeout", []string{"AUTH"}},
+		{w.SmtpSaslTimeout, "SmtpSaslTimeout", []string{wire.WithinAuth}},
+		{w.SmtpTurnTimeout, "SmtpTurnTimeout", []string{"TURN", "ATRN"}},
+		{w.SmtpRsetTimeout, "SmtpRsetTimeout", []string{"RSET"}},
+	} {
+		for _, verb := range one.verbs {
+			if set, ok := out[verb]; one.time > 0 && (!ok || one.time < set.Time) {
+				out[verb] = wire.Wait{Time: one.time, Property: one.property}
+			}
+		}
+	}
+	return out
+}
+
 func (a *siteAdapter) releasePolicy() release.Policy {
 	return release.Policy{
 		ETRN: a.Verbs.ETRN, TURN: a.Verbs.TURN, ATRN: a.Verbs.ATRN,
 		RequireTLS: a.Release.TurnRequireTls, RequireAuth: a.Release.EtrnRequireAuth,
 		Subdomains: a.Release.EtrnSubdomains, Counts: a.Release.EtrnReportCounts, Interval: a.Release.ReleaseInterval,
-		Hello: a.FullyQualifiedDomainName, Timeouts: a.releaseTimeouts(), Rules: a,
+		Hello: a.FullyQualifiedDomainName, Timeouts: a.turnTimeouts(), Rules: a,
 	}
 }
 
@@ -205,6 +235,15 @@ func (a *siteAdapter) releaseTimeouts() wire.Timeouts {
 		if *one == 0 || *one > idle {
 			*one = idle
 		}
+	}
+	return t
+}
+
+// turnTimeouts are those of a conversation that TURN or ATRN has turned.
+func (a *siteAdapter) turnTimeouts() wire.Timeouts {
+	t := a.releaseTimeouts()
+	if w := a.Waits.SmtpTurnTimeout; w > 0 {
+		t.Greeting = min(t.Greeting, w)
 	}
 	return t
 }

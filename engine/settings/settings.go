@@ -44,6 +44,7 @@ type Site struct {
 	Verbs    mail.Verbs
 	Access   Access
 	Limits   Limits
+	Waits    Waits
 	Relay    Relay
 	Release  Release
 	Out      Out
@@ -106,6 +107,22 @@ type Limits struct {
 	SessionTimeout           time.Duration // without a message
 	MinBodyRate              int64         // octets per second
 	AcceptBareLinefeed       bool          // accept messages with a bare CR or LF
+}
+
+// Waits bound the silence of a client at one point of a session; 0:
+// ConnectionTimeout.
+type Waits struct {
+	SmtpConnectTimeout  time.Duration
+	ServerListenTimeout time.Duration
+	SmtpHeloTimeout     time.Duration
+	SmtpMailFromTimeout time.Duration
+	SmtpRcptToTimeout   time.Duration
+	SmtpDataTimeout     time.Duration
+	SmtpBdatTimeout     time.Duration
+	SmtpAuthTimeout     time.Duration
+	SmtpSaslTimeout     time.Duration
+	SmtpTurnTimeout     time.Duration
+	SmtpRsetTimeout     time.Duration
 }
 
 // Relay says which clients may send to any domain.
@@ -235,6 +252,18 @@ func (s *Site) fields() []field {
 		{SessionTimeout, &s.Limits.SessionTimeout},
 		{MinBodyRate, &s.Limits.MinBodyRate},
 		{AcceptBareLinefeed, &s.Limits.AcceptBareLinefeed},
+
+		{SmtpConnectTimeout, &s.Waits.SmtpConnectTimeout},
+		{ServerListenTimeout, &s.Waits.ServerListenTimeout},
+		{SmtpHeloTimeout, &s.Waits.SmtpHeloTimeout},
+		{SmtpMailFromTimeout, &s.Waits.SmtpMailFromTimeout},
+		{SmtpRcptToTimeout, &s.Waits.SmtpRcptToTimeout},
+		{SmtpDataTimeout, &s.Waits.SmtpDataTimeout},
+		{SmtpBdatTimeout, &s.Waits.SmtpBdatTimeout},
+		{SmtpAuthTimeout, &s.Waits.SmtpAuthTimeout},
+		{SmtpSaslTimeout, &s.Waits.SmtpSaslTimeout},
+		{SmtpTurnTimeout, &s.Waits.SmtpTurnTimeout},
+		{SmtpRsetTimeout, &s.Waits.SmtpRsetTimeout},
 
 		{RelayIpList, &s.Relay.RelayIpList},
 		{RelayIpv6List, &s.Relay.RelayIpv6List},

@@ -40,8 +40,10 @@ func (c *conn) auth(arg string) string {
 		}
 	}
 	c.caller.beginSignIn()
+	c.waitAfter(WithinAuth)
 	var r mail.Reply
 	c.protect("auth", func() { r = c.exchange(upper(words[0]), initial) })
+	c.waitAfter("AUTH")
 	c.caller.endSignIn(r.Positive())
 	switch {
 	case c.closed || r.Code == 0:

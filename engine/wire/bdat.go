@@ -120,10 +120,8 @@ func (b *body) nextChunk() {
 		switch {
 		case err == errLong:
 			c.readError(err)
-		case err == io.EOF:
-			b.err = errGone
 		case err != nil:
-			b.err = err
+			b.broken(err)
 		case b.betweenChunks(string(line)):
 			return
 		}

@@ -270,8 +270,18 @@ func (b *body) fill() {
 		b.nextChunk()
 		return
 	}
-	if b.err = b.rate.fill(&b.c.stream, b.size); b.err == io.EOF {
+	b.broken(b.rate.fill(&b.c.stream, b.size))
+}
+
+// broken ends the message with what ended the wait for more of it.
+func (b *body) broken(err error) {
+	switch limit := b.c.limit(err); {
+	case err == io.EOF:
 		b.err = errGone
+	case limit != nil:
+		b.err = fmt.Errorf("%w: %w", err, limit)
+	default:
+		b.err = err
 	}
 }
 

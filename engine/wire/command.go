@@ -24,6 +24,9 @@ func (c *conn) command(line string) string {
 		c.inRefusedBDAT = false
 	}
 	c.nameRequest(verb, arg, known)
+	if known {
+		c.waitAfter(verb)
+	}
 	if r := c.checkSequence(verb, cmd, known); r.Code != 0 {
 		if verb == "BDAT" {
 			return c.rejectChunk(arg, r)

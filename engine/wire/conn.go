@@ -26,14 +26,15 @@ type conn struct {
 	stream
 	dialogue
 
-	ctx    context.Context // of the Session's calls: go-smtp's callbacks bring none
-	log    *slog.Logger
-	cfg    Config
-	caller *Caller
-	sess   Session
-	inner  *innerConn // go-smtp's side
-	errors int        // bad commands
-	junk   int        // commands since the last message that lead to none
+	ctx     context.Context // of the Session's calls: go-smtp's callbacks bring none
+	log     *slog.Logger
+	cfg     Config
+	caller  *Caller
+	sess    Session
+	inner   *innerConn // go-smtp's side
+	timeout string     // the property that sets the wait under way
+	errors  int        // bad commands
+	junk    int        // commands since the last message that lead to none
 }
 
 // dialogue is the state of one conversation.
@@ -137,6 +138,12 @@ func (c *conn) next() string {
 	return ""
 }
 
+// waitAfter begins the waits after verb.
+func (c *conn) waitAfter(verb string) {
+	w := c.cfg.wait(verb)
+	c.idle, c.timeout = w.Time, w.Property
+}
+
 // forward passes one line to go-smtp. Its callback replaces the reply.
 func (c *conn) forward(line string) string {
 	c.setReply(mail.Reply{Code: 451, Enhanced: "3.0", Text: "Internal error", Cause: errNoCallback}, c.now.style)
@@ -225,11 +232,11 @@ func (c *conn) readError(err error) {
 	case errors.Is(err, errBareLine):
 		c.endUntrusted(mail.Reply{Code: 500, Enhanced: "5.2", Text: "Bare CR or LF in command: lines must end in CRLF"})
 	case errors.Is(err, errIdle):
-		c.sayGoodbye(mail.Reply{Code: 421, Enhanced: "4.2", Text: "Idle timeout, closing connection", Cause: fmt.Errorf("ConnectionTimeout is %v", c.idle)})
+		c.sayGoodbye(mail.Reply{Code: 421, Enhanced: "4.2", Text: "Idle timeout, closing connection", Cause: c.limit(err)})
 	case errors.Is(err, errSlow):
-		c.disconnect(mail.Reply{Code: 421, Enhanced: "4.2", Text: "Data rate too low, closing connection", Cause: fmt.Errorf("MinBodyRate is %d octets per second", c.minRate)})
+		c.disconnect(mail.Reply{Code: 421, Enhanced: "4.2", Text: "Data rate too low, closing connection", Cause: c.limit(err)})
 	case errors.Is(err, errStale):
-		c.sayGoodbye(mail.Reply{Code: 421, Enhanced: "4.2", Text: "No message for too long, closing connection", Cause: fmt.Errorf("SessionTimeout is %v", c.cfg.Limits.Session)})
+		c.sayGoodbye(mail.Reply{Code: 421, Enhanced: "4.2", Text: "No message for too long, closing connection", Cause: c.limit(err)})
 	case errors.Is(err, errDrain):
 		c.now.reported = true // nothing is wrong with the caller
 		c.sayGoodbye(mail.Reply{Code: 421, Enhanced: "3.2", Text: "Service shutting down, closing connection"})
@@ -240,6 +247,19 @@ func (c *conn) readError(err error) {
 	default:
 		c.closed = true // the caller is gone
 	}
+}
+
+// limit names the property by which a wait ended with err.
+func (c *conn) limit(err error) error {
+	switch {
+	case errors.Is(err, errIdle):
+		return fmt.Errorf("%s is %v", c.timeout, c.idle)
+	case errors.Is(err, errSlow):
+		return fmt.Errorf("MinBodyRate is %d octets per second", c.minRate)
+	case errors.Is(err, errStale):
+		return fmt.Errorf("SessionTimeout is %v", c.cfg.Limits.Session)
+	}
+	return nil
 }
 
 // disconnect sends r and ends the connection.

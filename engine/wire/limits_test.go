@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -108,6 +109,63 @@ func TestLongMessageIsNoIdleSession(t *testing.T) {
 				b, _ := io.ReadAll(nc)
 				if !strings.HasSuffix(string(b), "\r\n250 2.0.0 OK\r\n221 2.0.0 hub.test closing connection\r\n") {
 					t.Errorf("%q", b)
+				}
+			})
+		})
+	}
+}
+
+// TestWaits: after each verb its own time holds, and the log names the property;
+// what is no verb leaves it as it is.
+func TestWaits(t *testing.T) {
+	waits := Waits{}
+	for i, verb := range []string{Connect, "EHLO", "HELO", "MAIL", "RCPT", "DATA", "BDAT", "AUTH", WithinAuth, "TURN", "ATRN", "RSET"} {
+		waits[verb] = Wait{time.Duration(i+1) * time.Second, "For" + verb}
+	}
+	const session, recipient = hello + "\r\n", hello + "\r\nMAIL FROM:<>\r\nRCPT TO:<a@x.test>\r\n"
+	for _, tt := range []struct{ after, say string }{
+		{Connect, ""},
+		{Connect, "NOO"},
+		{"EHLO", session},
+		{"EHLO", session + "MAI"},
+		{"EHLO", session + "FOO BAR\r\n"},
+		{"HELO", "HELO x.test\r\n"},
+		{"MAIL", session + "MAIL FROM:<>\r\n"},
+		{"MAIL", session + "MAIL FROM:nonsense\r\n"},
+		{"RCPT", recipient},
+		{"DATA", recipient + "DATA\r\n"},
+		{"DATA", recipient + "DATA\r\nhalf a li"},
+		{"DATA", recipient + "DATA\r\nx\r\n.\r\n"},
+		{"BDAT", recipient + "BDAT 10\r\nhalf"},
+		{"BDAT", recipient + "BDAT 1\r\nx"},
+		{"BDAT", recipient + "BDAT 1\r\nxNOOP\r\n"},
+		{"BDAT", session + "BDAT 10\r\nhalf"},
+		{"AUTH", session + "AUTH PLAIN AGEAc2VjcmV0\r\n"},
+		{"AUTH", session + "AUTH PLAIN\r\n*\r\n"},
+		{WithinAuth, session + "AUTH PLAIN\r\n"},
+		{WithinAuth, session + "AUTH PLAIN\r\nAG"},
+		{"TURN", session + "TURN\r\n"},
+		{"ATRN", session + "ATRN x.test\r\n"},
+		{"RSET", session + "RSET\r\n"},
+		{"VRFY", session + "VRFY a\r\n"}, // has none of its own
+	} {
+		t.Run(tt.say, func(t *testing.T) {
+			cfg := config()
+			cfg.Waits, cfg.Limits.BodyRate = waits, 0
+			want := cfg.wait(tt.after)
+			bubble(t, cfg, func(nc net.Conn, f func() *fake) {
+				start := time.Now()
+				go io.WriteString(nc, tt.say)
+				b, _ := io.ReadAll(nc)
+				if d := time.Since(start); d != want.Time || !strings.HasSuffix(string(b), "421 4.4.2 Idle timeout, closing connection\r\n") {
+					t.Errorf("after %v, not %v: %q", d, want.Time, b)
+				}
+				cause := f().failed
+				if _, broken := f().taken(); len(broken) > 0 {
+					cause = broken[0]
+				}
+				if text := fmt.Sprintf("%s is %v", want.Property, want.Time); cause == nil || !strings.HasSuffix(cause.Error(), text) {
+					t.Errorf("the cause is %v, not %s", cause, text)
 				}
 			})
 		})

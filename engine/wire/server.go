@@ -102,7 +102,8 @@ func (s *Server) newConn(ctx context.Context, nc net.Conn, cfg Config) *conn {
 		cfg.IdleTimeout = defaultIdle
 	}
 	c := &conn{ctx: ctx, cfg: cfg}
-	c.raw, c.sock, c.idle, c.in.pool = nc, nc, cfg.IdleTimeout, &s.bufs
+	c.raw, c.sock, c.in.pool = nc, nc, &s.bufs
+	c.waitAfter(Connect)
 	c.bareLF, c.minRate = cfg.AcceptBareLF, cfg.Limits.BodyRate
 	c.progress()
 	c.caller = &Caller{

@@ -167,7 +167,33 @@ type Config struct {
 	AcceptBareLF bool           // take bare CR and LF as line ends; otherwise they are refused, and the connection ends
 	Log          func(Exchange) // is told of each reply but the greeting and 3xx; nil: nobody is
 	IdleTimeout  time.Duration  // for each command line, and for each read of a body; 0: 5 minutes
+	Waits        Waits          // in place of IdleTimeout
 	Limits       Limits
+}
+
+// Waits are for a caller that has said a verb: for the next line, and each read of a
+// body. The verb is Connect for one that has said none, and WithinAuth for one that signs in.
+type Waits map[string]Wait
+
+// The waits that begin without a verb.
+const (
+	Connect    = "connect"
+	WithinAuth = "within AUTH"
+)
+
+// A Wait is how long a caller may be silent, and the property that an administrator
+// sets it by.
+type Wait struct {
+	Time     time.Duration
+	Property string
+}
+
+// wait is the time that a caller has after verb.
+func (c *Config) wait(verb string) Wait {
+	if w, ok := c.Waits[verb]; ok {
+		return w
+	}
+	return Wait{c.IdleTimeout, "ConnectionTimeout"}
 }
 
 // Limits bound what a caller may do without bringing a message; 0 is no limit.

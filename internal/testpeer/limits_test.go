@@ -8,8 +8,11 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"restante/internal/testpeer"
 )
 
 // TestLimitsHoldFromTheFirstStart floods a service on which nothing was set. The
@@ -109,4 +112,36 @@ func TestConnectionsOfOneAddress(t *testing.T) {
 		c.Close()
 	}
 	await(t, "a connection is accepted again", func() bool { return strings.HasPrefix(greeting(), "220 ") })
+}
+
+// Each time-out of one verb ends a caller that is silent after it, and is named in
+// the log.
+func TestTimeoutOfEachVerb(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	const transaction, recipient = ehlo + "MAIL FROM:<a@x.test>\r\n", "RCPT TO:<a@hub.test>\r\n"
+	var all sync.WaitGroup
+	for property, say := range map[string]string{
+		"SmtpConnectTimeout": "", "ServerListenTimeout": "NOO", "SmtpHeloTimeout": ehlo,
+		"SmtpMailFromTimeout": transaction, "SmtpRcptToTimeout": transaction + recipient,
+		"SmtpDataTimeout": transaction + recipient + "DATA\r\nhalf", "SmtpBdatTimeout": transaction + recipient + "BDAT 9\r\nhalf",
+		"SmtpAuthTimeout": ehlo + "AUTH NONE\r\n", "SmtpSaslTimeout": ehlo + "AUTH PLAIN\r\n",
+		"SmtpTurnTimeout": ehlo + "ATRN\r\n", "SmtpRsetTimeout": ehlo + "RSET\r\n",
+	} {
+		set(t, s, property, "1")
+		conn, err := testpeer.Connect(s.Addr(1)) // with the greeting come its limits
+		if err != nil {
+			t.Fatal(err)
+		}
+		set(t, s, property, "0")
+		all.Go(func() {
+			defer conn.Close()
+			_, _ = io.WriteString(conn, say)
+			if b, _ := io.ReadAll(conn.R); !strings.Contains(string(b), "421 4.4.2 Idle timeout") {
+				t.Errorf("%s: %q", property, b)
+			}
+			await(t, property+" is logged", func() bool { return strings.Contains(s.Log(), property+" is 1s") })
+		})
+	}
+	all.Wait()
 }
