@@ -30,6 +30,10 @@ func (h handlers) accountAt(ctx context.Context, who api.Caller, s string, exist
 		}
 		name = right
 	}
+	if domain, user, found := schema.CutLogonDomain(name); found && schema.IsAccountName(user) {
+		return 0, "", api.Refused(fmt.Sprintf("account %q", name),
+			fmt.Sprintf(`accounts have no domain of Windows: name it %s; it can sign in as %s\%s, too`, user, domain, user))
+	}
 	if !schema.IsAccountName(name) || strings.ContainsAny(name, `/\`) {
 		return 0, "", api.Refused(fmt.Sprintf("account %q", name), "a name has 1 to 64 characters, without / and without blanks at its ends")
 	}

@@ -42,6 +42,9 @@ func (h handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 	if _, err := h.SiteAt(ctx, who, q.Site, metabase.Read); err != nil {
 		return api.Explained{}, err
 	}
+	if s := settings.Unchecked(h.Tree.Snapshot(), q.Site); s != nil {
+		q.Account = s.AccountName(q.Account)
+	}
 	client, err := clientOf(q)
 	if err != nil {
 		return api.Explained{}, err

@@ -16,7 +16,9 @@ import (
 	"github.com/xdg-go/scram"
 )
 
-// A Lookup finds the credential of a name; it folds case as the store does.
+// A Lookup finds the credential of a name; it folds case as the store does. Of a name
+// that it does not know it gives a Credential with the name alone, in the form that
+// all forms of a known one would have: they must look alike.
 type Lookup func(name string) (Credential, bool)
 
 // An Authenticator runs the server's side of sign-ins. It caches right passwords

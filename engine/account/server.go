@@ -3,6 +3,7 @@
 package account
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/md5"
 	"encoding/hex"
@@ -52,7 +53,7 @@ func (g *Authenticator) plain(lookup Lookup, done func(string)) sasl.Server {
 		if err != nil {
 			return nil, err
 		}
-		if parts[0] != "" && !strings.EqualFold(parts[0], parts[1]) {
+		if parts[0] != "" && !strings.EqualFold(parts[0], parts[1]) && !strings.EqualFold(parts[0], name) {
 			return nil, &Refused{Name: parts[1], Reason: otherName}
 		}
 		done(name)
@@ -174,8 +175,8 @@ func (x *scramExchange) find(name string) (scram.StoredCredentials, error) {
 	c, known := x.lookup(name)
 	v, err := parseVerifier(c.Scram)
 	if !known || err != nil {
-		x.name = name
-		return x.auth.decoyFor(name).StoredCredentials, nil
+		x.name = cmp.Or(c.Name, name)
+		return x.auth.decoyFor(x.name).StoredCredentials, nil
 	}
 	x.name, x.known = c.Name, true
 	return v.StoredCredentials, nil
@@ -194,7 +195,7 @@ func (x *scramExchange) final(r []byte) ([]byte, error) {
 	if err != nil || !x.conv.Valid() || !x.known {
 		return nil, &Refused{Name: x.conv.Username(), Reason: wrong}
 	}
-	if z := x.conv.AuthzID(); z != "" && !strings.EqualFold(z, x.conv.Username()) {
+	if z := x.conv.AuthzID(); z != "" && !strings.EqualFold(z, x.conv.Username()) && !strings.EqualFold(z, x.name) {
 		return nil, &Refused{Name: x.conv.Username(), Reason: otherName}
 	}
 	return []byte(proof), nil

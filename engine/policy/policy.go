@@ -26,7 +26,7 @@ func For(s *settings.Site) session.Policy {
 			Recipients: s.Limits.MaxRecipients, Refused: s.Limits.MaxRefusedRecipients, Hops: s.Limits.HopCount,
 		},
 		SignIn: session.SignIn{
-			Lookup: s.Account, Plain: s.Access.Basic, Clear: s.Access.ClearTextAuth,
+			Lookup: s.Account, Name: s.AccountName, Plain: s.Access.Basic, Clear: s.Access.ClearTextAuth,
 			Scram: s.Access.Challenge, Required: s.Access.Required,
 		},
 	}

@@ -281,11 +281,12 @@ func (l Limits) cause(r Rule) error {
 // SignIn gives the accounts and the mechanisms of AUTH.
 type SignIn struct {
 	Lookup   account.Lookup
-	Plain    bool        // PLAIN and LOGIN, over TLS or from this machine
-	Clear    bool        // these also otherwise
-	Scram    bool        // SCRAM-SHA-256
-	Cram     func() bool // some account can use CRAM-MD5; nil: none
-	Required bool        // no mail from a caller that has not signed in
+	Name     func(string) string // the account that a caller means by a name; nil: the one of that name
+	Plain    bool                // PLAIN and LOGIN, over TLS or from this machine
+	Clear    bool                // these also otherwise
+	Scram    bool                // SCRAM-SHA-256
+	Cram     func() bool         // some account can use CRAM-MD5; nil: none
+	Required bool                // no mail from a caller that has not signed in
 }
 
 // Recipient reads the path of RCPT as a session does. The Reply is zero when all
@@ -299,6 +300,13 @@ func (p *Policy) Recipient(path string) (mail.Address, mail.Reply) {
 func (p *Policy) Greeting(r mail.Reply) mail.Reply {
 	r.Text = p.Hostname + " " + r.Text
 	return r
+}
+
+func (p *SignIn) account(name string) string {
+	if p.Name == nil {
+		return name
+	}
+	return p.Name(name)
 }
 
 // mechanisms lists what may be offered to a caller. A password does not travel

@@ -323,11 +323,15 @@ func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, erro
 	}
 	x := &exchange{ctx: ctx, session: s, mechanism: mechanism}
 	lookup := func(name string) (account.Credential, bool) {
-		if x.refusal = s.deps.Auth.Admit(ctx, s.guesser(), name); x.refusal != nil {
-			return account.Credential{}, false
+		x.name = s.policy.SignIn.account(name)
+		unknown := account.Credential{Name: x.name}
+		if x.refusal = s.deps.Auth.Admit(ctx, s.guesser(), x.name); x.refusal != nil {
+			return unknown, false
 		}
-		c, ok := s.policy.SignIn.Lookup(name)
-		x.found = c
+		c, ok := s.policy.SignIn.Lookup(x.name)
+		if x.found = c; !ok {
+			return unknown, false
+		}
 		return c, ok
 	}
 	server, err := s.deps.Auth.Server(mechanism, lookup, x.signedIn)
@@ -354,7 +358,8 @@ type exchange struct {
 	ctx       context.Context
 	session   *Session
 	mechanism string
-	found     account.Credential // of the name that was given
+	name      string             // of the account that is meant
+	found     account.Credential // of that name
 	refusal   error              // of another guess from this address
 }
 
@@ -381,7 +386,7 @@ func (x *exchange) failed(err error) error {
 	s.failures++
 	name := ""
 	if refused := (*account.Refused)(nil); errors.As(err, &refused) {
-		name = refused.Name
+		name = cmp.Or(x.name, refused.Name)
 		if err = cmp.Or(x.refusal, err); x.refusal == nil {
 			s.deps.Auth.Failed(x.ctx, s.guesser(), s.deps.Site, name, s.deps.Log)
 		}

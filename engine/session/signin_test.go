@@ -104,6 +104,110 @@ func TestSigningIn(t *testing.T) {
 	}
 }
 
+// trySignIn runs one exchange of a client that gives a name and a password.
+func trySignIn(t *testing.T, s setup, mechanism, name, password string) error {
+	t.Helper()
+	c, err := account.Client(mechanism, name, account.Secret(password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, out, err := c.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := s.Auth(t.Context(), mechanism)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		challenge, done, err := x.Next(out)
+		if done || err != nil {
+			return err
+		}
+		if out, err = c.Next(challenge); err != nil {
+			return err
+		}
+	}
+}
+
+// TestLogonDomains: DOMAIN\user is the account user by every mechanism, and what a
+// caller gets for a wrong password and an unknown name does not differ by form.
+func TestLogonDomains(t *testing.T) {
+	joe := people(t)
+	lookup := func(name string) (account.Credential, bool) {
+		if c, ok := joe(name); ok {
+			return c, true
+		}
+		return account.Credential{}, false
+	}
+	corp := func(name string) string {
+		if user, ok := strings.CutPrefix(name, `CORP\`); ok {
+			return user
+		}
+		return name
+	}
+	for _, mechanism := range []string{account.Plain, account.Login, account.Cram} {
+		for _, tt := range []struct {
+			name, password string
+			ok             bool
+		}{
+			{`CORP\joe`, "pw", true},
+			{`joe`, "pw", true},
+			{`OTHER\joe`, "pw", false},
+			{`CORP\joe`, "wrong", false},
+			{`CORP\ann`, "pw", false},
+		} {
+			p := testPolicy()
+			p.SignIn = SignIn{Lookup: lookup, Name: corp, Plain: true, Cram: func() bool { return true }}
+			s := open(p, "127.0.0.1")
+			err := trySignIn(t, s, mechanism, tt.name, tt.password)
+			if (err == nil) != tt.ok || tt.ok != (s.caller.account == "Joe") {
+				t.Errorf("%s as %s with %q: %v, as %q", mechanism, tt.name, tt.password, err, s.caller.account)
+			}
+			if r := (mail.Reply{}); err != nil && (!errors.As(err, &r) || r.String() != "535 5.7.8 Authentication credentials invalid") {
+				t.Errorf("%s as %s: answered %v", mechanism, tt.name, err)
+			}
+		}
+	}
+}
+
+// TestLogonDomainsTellNothing: the salts of SCRAM are alike for both forms of a name,
+// known or not, and wrong passwords of both count for one.
+func TestLogonDomainsTellNothing(t *testing.T) {
+	p := testPolicy()
+	corp := func(name string) string { return strings.TrimPrefix(name, `CORP\`) }
+	p.SignIn = SignIn{Lookup: people(t), Name: corp, Plain: true, Scram: true}
+	s := open(p, "127.0.0.1")
+	salt := func(name string) string {
+		x, err := s.Auth(t.Context(), account.Scram)
+		if err != nil {
+			t.Fatal(err)
+		}
+		challenge, _, err := x.Next([]byte("n,,n=" + name + ",r=abcdefgh"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Split(string(challenge), ",")[1]
+	}
+	for _, name := range []string{"joe", "nobody"} {
+		if a, b := salt(name), salt(`CORP\`+name); a != b {
+			t.Errorf("%s has the salts %s and %s", name, a, b)
+		}
+	}
+	if salt("joe") == salt("nobody") {
+		t.Error("two accounts have one salt")
+	}
+	_ = trySignIn(t, s, account.Plain, `CORP\ann`, "wrong")
+	x, err := s.Auth(t.Context(), account.Plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, _ = x.Next([]byte("\x00CORP\\ann\x00wrong"))
+	if got := x.(*exchange).name; got != "ann" {
+		t.Errorf("the wrong password counts for %q", got)
+	}
+}
+
 func TestThreeFailures(t *testing.T) {
 	p := testPolicy()
 	p.SignIn = SignIn{Lookup: people(t), Plain: true}

@@ -111,6 +111,9 @@ var valueChecks = map[string]func(text string) error{
 	"PostmasterEmail": checkMailbox,
 	"SendNdrTo":       checkMailbox,
 	"ScramVerifier":   account.CheckVerifier, // with another one an account could never sign in
+
+	"DefaultLogonDomain": checkLogonDomain,
+	"SaslLogonDomain":    checkLogonDomain,
 }
 
 // checkMailbox accepts an address. One without a domain is in the default
@@ -118,6 +121,13 @@ var valueChecks = map[string]func(text string) error{
 func checkMailbox(text string) error {
 	_, err := mail.ParseMailbox(text)
 	return err
+}
+
+func checkLogonDomain(text string) error {
+	if text != anyLogonDomain && strings.ContainsAny(text, "\\/,; \t@") {
+		return invalid(`%q is not one domain of Windows, such as CORP, nor \ for all of them`, text)
+	}
+	return nil
 }
 
 // checkValues checks the values that a change stores.

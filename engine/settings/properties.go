@@ -23,6 +23,7 @@ const (
 	ConnectResponse                  metabase.ID = 0x00520007
 	CramSecret                       metabase.ID = 0x00520106
 	DefaultDomain                    metabase.ID = 36908
+	DefaultLogonDomain               metabase.ID = 6012
 	DisablePickupDotStuff            metabase.ID = 0x00520003
 	DnsServers                       metabase.ID = 0x00520100
 	DontLog                          metabase.ID = 6023
@@ -69,6 +70,7 @@ const (
 	RouteClearTextAuth               metabase.ID = 0x00520160
 	RoutePassword                    metabase.ID = 36949
 	RouteUserName                    metabase.ID = 36948
+	SaslLogonDomain                  metabase.ID = 36940
 	ScramVerifier                    metabase.ID = 0x00520105
 	SecureBindings                   metabase.ID = 2021
 	ServerAutoStart                  metabase.ID = 1017

@@ -88,6 +88,10 @@ type Access struct {
 	Challenge          bool // SCRAM-SHA-256 and CRAM-MD5
 	ClearTextAuth      bool // PLAIN and LOGIN without TLS, from other machines too
 	Required           bool // no mail without a sign-in
+
+	// Domains of Windows that callers may name before the account.
+	DefaultLogonDomain string
+	SaslLogonDomain    string
 }
 
 // Limits bound what one client may send; 0 is no limit.
@@ -236,6 +240,8 @@ func (s *Site) fields() []field {
 		{IPSecurity, &s.Access.IPSecurity},
 		{ConnectionIpv6List, &s.Access.ConnectionIpv6List},
 		{ClearTextAuth, &s.Access.ClearTextAuth},
+		{DefaultLogonDomain, &s.Access.DefaultLogonDomain},
+		{SaslLogonDomain, &s.Access.SaslLogonDomain},
 
 		{MaxConnections, &s.Limits.MaxConnections},
 		{MaxConnectionsPerAddress, &s.Limits.MaxConnectionsPerAddress},
@@ -422,6 +428,30 @@ func (s *Site) Account(name string) (account.Credential, bool) {
 	}
 	return account.Credential{}, false
 }
+
+// AccountName is the account that a caller means by a name: of DOMAIN\user it is user,
+// as in an imported AuthTurnList, unless the logon domains are others.
+func (s *Site) AccountName(name string) string {
+	domain, user, found := schema.CutLogonDomain(name)
+	if !found || user == "" || !s.Access.logsOn(domain) {
+		return name
+	}
+	return user
+}
+
+// logsOn reports whether accounts here are those of a Windows domain. "." and "" are
+// this machine.
+func (a Access) logsOn(domain string) bool {
+	if domain == "" || domain == "." || a.DefaultLogonDomain == "" && a.SaslLogonDomain == "" {
+		return true
+	}
+	return slices.ContainsFunc([]string{a.DefaultLogonDomain, a.SaslLogonDomain}, func(d string) bool {
+		return d == anyLogonDomain || strings.EqualFold(d, domain)
+	})
+}
+
+// anyLogonDomain is IIS's value of DefaultLogonDomain for all domains.
+const anyLogonDomain = `\`
 
 // HasCram reports whether there is an account that can sign in by CRAM-MD5.
 func (s *Site) HasCram() bool { return s.cram() }

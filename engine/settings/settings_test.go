@@ -543,8 +543,10 @@ func TestRefused(t *testing.T) {
 			return []metabase.Op{metabase.Remove{Path: DomainPath(1, "HUB.example")}}
 		}, []string{"/LM/SMTPSVC/1/Domain/HUB.example: the default domain can't be deleted; make another one the default first, by DefaultDomain of the site"}},
 		{"texts of another form", func(t *testing.T) []metabase.Op {
-			return []metabase.Op{set(t, site, "PostmasterEmail", "postmaster"), set(t, Service, "SendNdrTo", "not an address")}
-		}, []string{`/LM/SMTPSVC: SendNdrTo: address "not an address": has no domain`}},
+			return []metabase.Op{set(t, site, "PostmasterEmail", "postmaster"), set(t, Service, "SendNdrTo", "not an address"), set(t, site, "SaslLogonDomain", "A,B")}
+		}, []string{
+			`/LM/SMTPSVC: SendNdrTo: address "not an address": has no domain`,
+			`/LM/SMTPSVC/1: SaslLogonDomain: "A,B" is not one domain of Windows, such as CORP, nor \ for all of them`}},
 		{"an account that could never sign in", func(t *testing.T) []metabase.Op {
 			path := UserPath(1, "ann")
 			return []metabase.Op{metabase.AddKey{Path: path, Class: schema.User}, set(t, path, "ScramVerifier", "anything")}
@@ -710,5 +712,26 @@ func TestLog(t *testing.T) {
 	}
 	if got := SiteLog(7, "logs"); got != "logs/SMTPSVC7" {
 		t.Errorf("SiteLog = %q", got)
+	}
+}
+
+func TestAccountName(t *testing.T) {
+	for _, tt := range []struct{ def, sasl, name, want string }{
+		{"", "", "joe", "joe"},
+		{"", "", `CORP\joe`, "joe"},
+		{"", "", `CORP\`, `CORP\`},
+		{"CORP", "", `corp\joe`, "joe"},
+		{"CORP", "", `OTHER\joe`, `OTHER\joe`},
+		{"CORP", "", `.\joe`, "joe"},
+		{"CORP", "", `\joe`, "joe"},
+		{"CORP", "corp.example", `corp.example\joe`, "joe"},
+		{"", "CORP", `OTHER\joe`, `OTHER\joe`},
+		{`\`, "CORP", `OTHER\joe`, "joe"},
+		{"CORP", "", "joe@corp", "joe@corp"}, // a name of its own
+	} {
+		s := Site{Access: Access{DefaultLogonDomain: tt.def, SaslLogonDomain: tt.sasl}}
+		if got := s.AccountName(tt.name); got != tt.want {
+			t.Errorf("with %q and %q, %s is %s, want %s", tt.def, tt.sasl, tt.name, got, tt.want)
+		}
 	}
 }

@@ -222,11 +222,20 @@ func (p Prop) parseList(args []string) (list []string, err error) {
 // here have none.
 func SplitAccounts(s string) (names []string) {
 	for _, name := range splitWords(s) {
-		if name = name[strings.LastIndexByte(name, '\\')+1:]; name != "" {
+		if _, name, _ = CutLogonDomain(name); name != "" {
 			names = append(names, name)
 		}
 	}
 	return names
+}
+
+// CutLogonDomain parts DOMAIN\user, the name of an account in a domain of Windows.
+func CutLogonDomain(name string) (domain, user string, found bool) {
+	i := strings.LastIndexByte(name, '\\')
+	if i < 0 {
+		return "", name, false
+	}
+	return name[:i], name[i+1:], true
 }
 
 // checkSeparate refuses several accounts in one argument, and one with a domain of
@@ -234,7 +243,7 @@ func SplitAccounts(s string) (names []string) {
 func checkSeparate(args []string) error {
 	var bad []error
 	for _, arg := range args {
-		if name := arg[strings.LastIndexByte(arg, '\\')+1:]; name != arg && !strings.ContainsAny(arg, ",;") {
+		if _, name, found := CutLogonDomain(arg); found && !strings.ContainsAny(arg, ",;") {
 			bad = append(bad, invalid("%q: accounts here have no domain of Windows; say %s", clip(arg), name))
 			continue
 		}
