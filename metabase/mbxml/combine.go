@@ -4,6 +4,7 @@ package mbxml
 
 import (
 	"fmt"
+	"maps"
 
 	"restante/metabase"
 )
@@ -48,11 +49,7 @@ func (p *planner) addItems(keys []placed, i int, first map[string]int, k placed)
 		for at := k.Path; at != metabase.Root; {
 			at = at.Parent()
 			if j, ok := first[fold(at)]; ok {
-				for id, it := range p.ids(keys[j]) {
-					if _, nearer := ids[id]; !nearer {
-						ids[id] = it
-					}
-				}
+				maps.Copy(ids, p.ids(keys[j]))
 			}
 		}
 	}

@@ -40,6 +40,7 @@ func TestTrimKeepsThePart(t *testing.T) {
 		}
 		texts[name+" in UTF-16"] = wide
 	}
+	web := 0
 	for name, raw := range texts {
 		want, err := ReadPart(bytes.NewReader(raw), Reading{Part: service0})
 		if err != nil {
@@ -53,9 +54,15 @@ func TestTrimKeepsThePart(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: trimmed, it reads as %+v, %v; want %+v", name, got, err, want)
 		}
-		if strings.Contains(b.String(), "W3SVC") && strings.Contains(b.String(), "ScriptMaps") {
+		if strings.Contains(b.String(), "/LM/W3SVC/1") {
+			web++
+		}
+		if strings.Contains(b.String(), "AppPoolId") || strings.Contains(b.String(), "Default Web Site") {
 			t.Errorf("%s: the web's properties are still there", name)
 		}
+	}
+	if web != 2 {
+		t.Errorf("%d trimmed files have the web's keys, want that of IIS 6 and the same in UTF-16", web)
 	}
 }
 
