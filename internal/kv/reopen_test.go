@@ -103,6 +103,59 @@ func TestReopenAfterAFailure(t *testing.T) {
 	})
 }
 
+// A slowDB answers a commit when the test says so, with ErrUnknown.
+type slowDB struct {
+	kv.DB
+	answer chan struct{}
+}
+
+func (d slowDB) Commit(context.Context, ...kv.Op) error {
+	<-d.answer
+	return fmt.Errorf("%w: input/output error", kv.ErrUnknown)
+}
+
+// Commits of one DB that end in doubt after each other cause it to be opened once,
+// also those that end when it is open again.
+func TestReopenOnceForManyCommits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opened, refused := 0, errors.New("not yet")
+		slow := slowDB{kv.NewMem(), make(chan struct{})}
+		db, err := kv.Reopen(func() (kv.DB, error) {
+			if opened++; opened == 1 {
+				return slow, nil
+			}
+			if refused != nil {
+				return nil, refused
+			}
+			return kv.NewMem(), nil
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			go func() { _ = db.Commit(t.Context(), kv.Put([]byte("k"), nil)) }()
+		}
+		synctest.Wait()
+		slow.answer <- struct{}{}
+		synctest.Wait()
+		slow.answer <- struct{}{} // the store is being opened
+		synctest.Wait()
+		if opened != 2 {
+			t.Errorf("opened %d times after the second commit, want 2", opened)
+		}
+		refused = nil
+		time.Sleep(time.Minute)
+		slow.answer <- struct{}{} // it is open again
+		synctest.Wait()
+		if err := db.Commit(t.Context(), kv.Put([]byte("k"), nil)); err != nil || opened != 3 {
+			t.Errorf("opened %d times, want 3; then %v", opened, err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func getError(db kv.DB, key []byte) error { _, _, err := db.Get(key); return err }
 
 func scanError(db kv.DB) error {

@@ -4,6 +4,7 @@ package badgerkv
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -195,6 +196,28 @@ func TestAStoreThatWasNotClosedIsNotReadOnly(t *testing.T) {
 	if db := mustOpenWith(t, crashed, Options{ReadOnly: true}); count(t, db) != 1 {
 		t.Error("the pair is not there")
 	}
+}
+
+// A large commit that is written and not finished has to be finished by writing.
+func TestAStoreWithALargeCommitToFinishIsNotReadOnly(t *testing.T) {
+	dir := t.TempDir()
+	db := mustOpen(t, dir)
+	if err := db.commit.putAll([]kv.Op{kv.Put(markerKey, binary.BigEndian.AppendUint32(nil, 0))}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := logNames(dir); err != nil || len(names) > 0 {
+		t.Fatalf("the store has logs %q, %v: it would be refused for them", names, err)
+	}
+	if _, err := Open(dir, Options{ReadOnly: true}); !errors.Is(err, kv.ErrUnclean) {
+		t.Errorf("Open = %v", err)
+	}
+	if err := mustOpen(t, dir).Close(); err != nil {
+		t.Fatal(err)
+	}
+	mustOpenWith(t, dir, Options{ReadOnly: true})
 }
 
 var errCut = errors.New("cut off by a test")
