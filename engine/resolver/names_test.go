@@ -30,13 +30,23 @@ c.test.                 A 192.0.2.5
 1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa. PTR six.test.
 six.test.               AAAA 2001:db8::1
 7.2.0.192.in-addr.arpa. PTR lost.test.
+9.2.0.192.in-addr.arpa. PTR one.test.
+9.2.0.192.in-addr.arpa. PTR two.test.
+9.2.0.192.in-addr.arpa. PTR three.test.
+9.2.0.192.in-addr.arpa. PTR four.test.
+9.2.0.192.in-addr.arpa. PTR five.test.
+9.2.0.192.in-addr.arpa. PTR six-th.test.
+five.test.              A 192.0.2.9
+six-th.test.            A 192.0.2.9
 `)
 	server.Fail("sick.test")
 	server.Fail("6.2.0.192.in-addr.arpa")
 	r := New(Options{Timeout: 5 * time.Second, Rounds: 1})
 	for addr, want := range map[string]string{
 		"192.0.2.1": "mail.test", "::ffff:192.0.2.1": "mail.test", "192.0.2.2": "", "192.0.2.3": "a.test", "192.0.2.4": "later",
-		"192.0.2.5": "c.test", "192.0.2.6": "later", "192.0.2.7": "", "192.0.2.8": "", "2001:db8::1": "six.test",
+		"192.0.2.5": "c.test", "192.0.2.6": "later", "192.0.2.7": "", "192.0.2.8": "",
+		"192.0.2.9": "five.test", // only the first five names are looked up
+		"2001:db8::1": "six.test",
 	} {
 		names, err := r.Names(t.Context(), netip.MustParseAddr(addr), Query{Servers: []string{server.Addr}})
 		got := strings.Join(names, " ")

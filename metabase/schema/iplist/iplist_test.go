@@ -135,6 +135,17 @@ func TestDamaged(t *testing.T) {
 	if l, err := Decode(gaps); err == nil {
 		t.Errorf("a mask with gaps is taken for %v", l)
 	}
+	for _, name := range []string{"Host.Example", "a b.example", "10.0.0.1", "*", "\n.example"} {
+		for _, l := range []List{{GrantNames: []string{"host.example", name}}, {GrantByDefault: true, DenyNames: []string{name}}} {
+			b, err := l.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l, err := Decode(b); err == nil || !strings.Contains(err.Error(), "no name of a host") {
+				t.Errorf("%q is taken for a name: %v, %v", name, l, err)
+			}
+		}
+	}
 }
 
 func TestParse(t *testing.T) {
