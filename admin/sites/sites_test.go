@@ -73,6 +73,7 @@ type fakeQueue struct {
 	busy        int
 	deletes     int
 	state       queue.State
+	emptied     func() // called by Delete; may be nil
 }
 
 func (q *fakeQueue) Counts() queue.Counts { return queue.Counts{Messages: q.count} }
@@ -87,6 +88,9 @@ func (q *fakeQueue) Export(context.Context, queue.Filter, string) (queue.Tally, 
 
 func (q *fakeQueue) Delete(context.Context, queue.Filter, bool) (queue.Tally, error) {
 	q.deletes++
+	if q.emptied != nil {
+		q.emptied()
+	}
 	return queue.Tally{Messages: q.count - q.busy, Busy: q.busy}, q.fail
 }
 
@@ -148,6 +152,38 @@ func TestSiteIsNotDeletedUnlessItsMailIsSafe(t *testing.T) {
 				t.Errorf("the queue was emptied %d times", tt.q.deletes)
 			}
 		})
+	}
+}
+
+// A site is deleted at the revision that the caller has read, or stays with its mail.
+// When its mail is gone, a later revision does not keep it.
+func TestSiteDeletedAtARevision(t *testing.T) {
+	for _, stale := range []bool{false, true} {
+		q := &fakeQueue{count: 3}
+		d, store := admintest.New(t, &fakeEngine{mail: q, state: site.Started})
+		Register(d)
+		create := api.SiteCreateRequest{Name: "Two", Bind: []string{"127.0.0.1:0"}, Domain: "two.example"}
+		if _, _, err := api.SiteCreate.Call(t.Context(), d.Direct(admintest.Admin()), create); err != nil {
+			t.Fatal(err)
+		}
+		change := func() {
+			if _, err := store.Apply(t.Context(), metabase.Batch{Ops: []metabase.Op{metabase.AddKey{Path: "/LM/SMTPSVC/1/Domain/new.example", Class: "IIsSmtpDomain"}}}); err != nil {
+				t.Error(err)
+			}
+		}
+		who := admintest.Admin()
+		who.IfRev = new(store.Snapshot().Rev())
+		want := api.Kind("")
+		if stale {
+			change()
+			want = api.KindRefused
+		} else {
+			q.emptied = change
+		}
+		got := admintest.Kind(t, d.Direct(who), api.SiteDelete, api.SiteDeleteRequest{Site: 2, Discard: true})
+		if got != want || store.Snapshot().Has("/LM/SMTPSVC/2") != stale || (q.deletes > 0) == stale {
+			t.Errorf("stale %v: kind %q, want %q; the queue was emptied %d times", stale, got, want, q.deletes)
+		}
 	}
 }
 

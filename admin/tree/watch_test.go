@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -112,6 +113,29 @@ func TestWatchTellsRemovals(t *testing.T) {
 			break
 		}
 	})
+}
+
+// The log of a path has the moves that ended there, although they began elsewhere.
+func TestLogTellsWhatWasMovedIn(t *testing.T) {
+	d, store, _ := watched(t, 100)
+	change(t, store, metabase.Move{From: domain("a"), To: domain("z")})
+	for _, tt := range []struct {
+		path metabase.Path
+		want bool
+	}{{domain("z"), true}, {domain("a"), true}, {"/LM/SMTPSVC/1/Domain", true}, {domain("b"), false}} {
+		log, err := d.log(t.Context(), admintest.Admin(), api.LogRequest{Path: string(tt.path)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		moved := slices.ContainsFunc(log, func(e api.Entry) bool {
+			return slices.ContainsFunc(e.Changes, func(c api.Change) bool {
+				return c.What == string(metabase.KeyMoved) && c.Path == domain("a") && c.To == domain("z")
+			})
+		})
+		if moved != tt.want {
+			t.Errorf("the log of %s tells of the move: %v, want %v", tt.path, moved, tt.want)
+		}
+	}
 }
 
 // Where a record cannot be decoded, a caller gets all others, and is told which one

@@ -4,9 +4,13 @@ package session
 
 import (
 	"errors"
+	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"restante/engine/account"
 	"restante/engine/mail"
@@ -220,6 +224,29 @@ func TestThreeFailures(t *testing.T) {
 		if strings.Contains(r.Text, "joe") {
 			t.Errorf("the answer %q says too much", r.Text)
 		}
+	}
+}
+
+// A wrong password from an exempt address counts for the account alone.
+func TestWrongPasswordsOfAnExemptAddress(t *testing.T) {
+	for _, exempt := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p := testPolicy()
+			p.SignIn = SignIn{Lookup: people(t), Plain: true}
+			p.Exempt = func(a netip.Addr) bool { return exempt && a.String() == "127.0.0.1" }
+			s := open(p, "127.0.0.1")
+			for range 19 { // one more locks the address out
+				s.deps.Auth.Failed(t.Context(), s.remote, 1, "ann", slog.New(slog.DiscardHandler))
+			}
+			begin := time.Now()
+			if err := plainTry(t, s, "wrong"); err == nil {
+				t.Fatal("the password is taken")
+			}
+			out := s.deps.Auth.LockOuts()
+			if took := time.Since(begin); (took == 0) != exempt || (len(out) == 0) != exempt {
+				t.Errorf("exempt %v: the sign-in waits %v, locked out are %v", exempt, took, out)
+			}
+		})
 	}
 }
 
