@@ -3,13 +3,17 @@
 package queue
 
 import (
+	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"restante/engine/dsn"
 	"restante/engine/mail"
+	"restante/internal/kv"
 )
 
 // A message to many recipients of 100 domains makes few reports, however its
@@ -244,5 +248,129 @@ func TestReportsEntry(t *testing.T) {
 				h.check()
 			})
 		})
+	}
+}
+
+// A report waits as long as a recipient of the message may yet come to something
+// that it would state.
+func TestReportWaitsForTheOthers(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		delayNotice time.Duration
+		second      *mail.Reply // of the recipient that did not fail at first; nil: none yet
+		made        int         // recipients in the report that is made at once; 0: none is
+	}{
+		{"no outcome yet", 12 * time.Hour, nil, 0},
+		{"to be tried again", 12 * time.Hour, &later, 0},
+		{"delayed, as the sender is told", time.Nanosecond, &later, 2},
+		{"delivered", 12 * time.Hour, &yes, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newFixture(t)
+				h.policy.DelayNotice = tt.delayNotice
+				h.held["sender.test"] = true
+				id := h.accept("s@sender.test", "x@b.test", "y@b.test")
+				time.Sleep(time.Second)
+				l, err := h.q.Lease("b.test", "test")
+				if err != nil {
+					t.Fatal(err)
+				}
+				item, _ := l.Next()
+				o := outcomes(item, no, "mx")[:1]
+				if tt.second != nil {
+					o = append(o, mail.OutcomeOf(item.To[1].Address, *tt.second, "mx"))
+				}
+				if err := l.Settle(t.Context(), id, o); err != nil {
+					t.Fatal(err)
+				}
+				made := 0
+				for _, r := range h.reports {
+					made += len(r.Recipients)
+				}
+				if made != tt.made {
+					t.Errorf("the reports that are made state %d recipients, want %d", made, tt.made)
+				}
+				h.check()
+				l.Close()
+			})
+		})
+	}
+}
+
+// What waits for its report has no more of a reply than maxKeptReply.
+func TestKeptReplyIsShort(t *testing.T) {
+	h := newFixture(t)
+	h.held["b.test"], h.held["c.test"], h.held["sender.test"] = true, true, true
+	id := h.accept("s@sender.test", "x@b.test", "y@c.test")
+	long := no
+	long.Text = strings.Repeat("x", 2*maxKeptReply)
+	h.settleAll("b.test", long)
+	raw, ok, err := h.db.Get(entryKey(id, Reports))
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	rec, err := decodeRecord(raw)
+	if err != nil || len(rec.told) != 1 || len(rec.told[0].Reply.Text) != maxKeptReply {
+		t.Errorf("%+v, %v are kept", rec.told, err)
+	}
+}
+
+// A report that could not be made is tried again after the first interval of the
+// ladder, not when the collection of outcomes ends.
+func TestReportPostponed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFixture(t)
+		h.policy.Ladder, h.policy.Collect = []time.Duration{7 * time.Minute, time.Hour}, time.Minute
+		h.reportErr = errFault
+		h.held["b.test"] = true
+		id := h.accept("s@sender.test", "x@b.test")
+		h.settleAll("b.test", no)
+		d, err := h.q.Show(id)
+		if err != nil || len(d.Entries) != 1 || d.Entries[0].Domain != Reports || time.Until(d.Entries[0].NextTry) != 7*time.Minute {
+			t.Errorf("%+v, %v; want an entry of %s in 7 minutes", d.Entries, err, Reports)
+		}
+	})
+}
+
+// lockSeer notes whether the entries of a message are locked while a commit is made.
+type lockSeer struct {
+	kv.DB
+	id     mail.MessageID
+	q      func() *Queue
+	locked []bool
+}
+
+func (s *lockSeer) Commit(ctx context.Context, ops ...kv.Op) error {
+	mu := &s.q().settling[int(s.id[len(s.id)-1])%len(s.q().settling)]
+	free := mu.TryLock()
+	if free {
+		mu.Unlock()
+	}
+	s.locked = append(s.locked, !free)
+	return s.DB.Commit(ctx, ops...)
+}
+
+// Whatever changes one of several entries of a message keeps the others from being
+// changed until the index has it, too.
+func TestEntriesOfAMessageAreLocked(t *testing.T) {
+	for name, change := range map[string]func(h *fixture) error{
+		"an outcome": func(h *fixture) error { h.settleAll("c.test", later); return nil },
+		"a report":   func(h *fixture) error { return h.q.flushReports(h.t.Context()) },
+		"a deletion": func(h *fixture) error {
+			_, err := h.q.Delete(h.t.Context(), Filter{Domain: "c.test"}, false)
+			return err
+		},
+	} {
+		h := newFixture(t)
+		h.held["b.test"], h.held["c.test"], h.held["d.test"], h.held["sender.test"] = true, true, true, true
+		id := h.accept("s@sender.test", "x@b.test", "y@c.test", "z@d.test")
+		h.settleAll("b.test", no) // its report waits for the others
+		see := &lockSeer{DB: h.db.DB, id: id, q: func() *Queue { return h.q }}
+		h.db.DB = see
+		if err := change(h); err != nil || len(see.locked) == 0 || slices.Contains(see.locked, false) {
+			t.Errorf("%s: %v; locked in its commits: %v", name, err, see.locked)
+		}
+		h.check()
 	}
 }
