@@ -67,6 +67,10 @@ func TestUnconfirmed(t *testing.T) {
 			[]string{"/A: property 1: revision 3, which waits to be confirmed, has set it since"}},
 		{"the upper ends first, and uncovers the lower", []step{
 			pend(8, Set{"/A", num(1, 20)}), pend(4, Set{"/A", num(1, 30)}), pass(5), has("1=20", true)}, was, nil},
+		{"three values, the lowest ends first, the highest next", []step{
+			pend(4, Set{"/A", num(1, 20)}), pend(12, Set{"/A", num(1, 30)}), pend(8, Set{"/A", num(1, 40)}),
+			pass(5), has("1=40", true), pass(4), has("1=30", true), pass(4), has("1=15", true)}, was,
+			[]string{"/A: property 1: revision 3, which waits to be confirmed, has set it since"}},
 		{"the lower is confirmed", []step{pend(4, Set{"/A", num(1, 20)}), pend(8, Set{"/A", num(1, 30)}), confirm(2)},
 			strings.Replace(was, "1=15", "1=20", 1), nil},
 		{"the upper is confirmed", []step{pend(4, Set{"/A", num(1, 20)}), pend(8, Set{"/A", num(1, 30)}), confirm(3)},
@@ -127,6 +131,10 @@ func TestUnconfirmed(t *testing.T) {
 		}, was, nil},
 		{"a value goes with a move", []step{pend(4, Set{"/A", num(1, 20)}), plain(Move{"/A", "/B/M", false})},
 			"/:\n/B:\n/B/M: 1=15/1 1002=C/0\n/B/M/Sub: 2=2/1\n", nil},
+		{"a value goes with a move to a key that is not confirmed", []step{
+			pend(4, domain...), pend(8, Set{"/A", num(1, 20)}), plain(Move{"/A", "/B/dom/M", false}), pass(5), has("/B/dom/M: 1=20", true)},
+			"/:\n/B:\n/B/dom: 1002=Domain/0\n/B/dom/M: 1=15/1 1002=C/0\n/B/dom/M/Sub: 2=2/1\n",
+			[]string{"/B/dom: revision 4 has changed it or something in it since"}},
 		{"a key goes with a move", []step{pend(4, domain...), plain(Move{"/B/dom", "/C", false})}, was, nil},
 		{"a key that is not confirmed is moved for a time", []step{pend(4, domain...),
 			refused("is not confirmed", pend(9, Move{"/B/dom", "/C", false})), refused("is not confirmed", pend(9, Move{"/A", "/B/dom/A", false}))}, was, nil},
