@@ -45,7 +45,7 @@ six-th.test.            A 192.0.2.9
 	for addr, want := range map[string]string{
 		"192.0.2.1": "mail.test", "::ffff:192.0.2.1": "mail.test", "192.0.2.2": "", "192.0.2.3": "a.test", "192.0.2.4": "later",
 		"192.0.2.5": "c.test", "192.0.2.6": "later", "192.0.2.7": "", "192.0.2.8": "",
-		"192.0.2.9": "five.test", // only the first five names are looked up
+		"192.0.2.9":   "five.test", // only the first five names are looked up
 		"2001:db8::1": "six.test",
 	} {
 		names, err := r.Names(t.Context(), netip.MustParseAddr(addr), Query{Servers: []string{server.Addr}})
