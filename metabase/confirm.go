@@ -104,8 +104,8 @@ func (w withdrawal) ends(unconfirmed.List) unconfirmed.List { return w.left }
 // withdraw works out how the parts of u at and below a path are taken back.
 func (img *image) withdraw(u *unconfirmed.Revision, below Path) (w withdrawal) {
 	taken, rest := *u, *u
-	taken.Parts, taken.Kept, taken.Moves = map[unconfirmed.PartName]unconfirmed.Part{}, nil, nil
-	rest.Raw, rest.Chunks, rest.Parts, rest.Kept, rest.Moves = nil, 0, map[unconfirmed.PartName]unconfirmed.Part{}, nil, nil
+	taken.Parts, taken.TakenOver, taken.Moves = map[unconfirmed.PartName]unconfirmed.Part{}, nil, nil
+	rest.Raw, rest.Chunks, rest.Parts, rest.TakenOver, rest.Moves = nil, 0, map[unconfirmed.PartName]unconfirmed.Part{}, nil, nil
 	side := func(p Path) *unconfirmed.Revision {
 		if p.Within(below) {
 			return &taken
@@ -115,9 +115,9 @@ func (img *image) withdraw(u *unconfirmed.Revision, below Path) (w withdrawal) {
 	for n, p := range u.Parts {
 		side(p.Path).Parts[n] = p
 	}
-	for _, k := range u.Kept {
+	for _, k := range u.TakenOver {
 		at := side(k.Path)
-		at.Kept = append(at.Kept, k)
+		at.TakenOver = append(at.TakenOver, k)
 	}
 	for _, m := range u.Moves {
 		at := side(m.From)
@@ -126,7 +126,7 @@ func (img *image) withdraw(u *unconfirmed.Revision, below Path) (w withdrawal) {
 				"was moved to %s, which is taken back as a whole only: revert from a key above both", m.To)})
 		}
 	}
-	list, own, later := img.unconfirmed.HandOver(&taken)
+	list, own, later := img.unconfirmed.PassOn(&taken)
 	w.kept = append(w.kept, unconfirmed.KeptTexts(&taken, later)...)
 	if w.left = list.Drop(u.Rev); !rest.Empty() {
 		w.left = list.Edit(func(v *unconfirmed.Revision) bool {

@@ -30,7 +30,7 @@ func (s *Store) guess(ctx context.Context, u *unconfirmed.Revision) error {
 			now := unconfirmed.Part{Path: d.Path, ID: p.ID}.In(root).Was
 			if n := (unconfirmed.Part{Path: d.Path, ID: p.ID}).PartName(); !item.SamePointed(now, p.New) || now != nil && now.Rev != u.Rev {
 				if now != nil && u.Parts[n].Path != "" {
-					u.Kept = append(u.Kept, unconfirmed.Settled{Path: d.Path, ID: p.ID, By: now.Rev})
+					u.TakenOver = append(u.TakenOver, unconfirmed.TakenOver{Path: d.Path, ID: p.ID, By: now.Rev})
 				}
 				delete(u.Parts, n)
 			}

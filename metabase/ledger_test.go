@@ -71,7 +71,7 @@ func (l *ledger) put(n name, w entryOf) {
 
 func (l *ledger) add(n name, w entryOf) {
 	if _, pending := l.until[w.rev]; !pending {
-		l.settle(n, l.live(n))
+		l.takeOver(n, l.live(n))
 	}
 	l.parts[n] = append(l.parts[n], w)
 }
@@ -87,8 +87,8 @@ func (l *ledger) live(n name) []entryOf {
 	return list
 }
 
-// settle notes that nobody will take the writes back any more.
-func (l *ledger) settle(n name, list []entryOf) {
+// takeOver notes that nobody will take the writes back any more.
+func (l *ledger) takeOver(n name, list []entryOf) {
 	for _, w := range list {
 		if !w.need && !l.void[w.rev] {
 			l.kept[w.rev] = append(slices.Clip(l.kept[w.rev]), n)
@@ -369,7 +369,7 @@ func (l *ledger) confirm(rev Rev) {
 	for n := range l.parts {
 		list := l.live(n)
 		if i := slices.IndexFunc(list, func(w entryOf) bool { return w.rev == rev }); i > 0 {
-			l.settle(n, list[:i])
+			l.takeOver(n, list[:i])
 		}
 	}
 	delete(l.timed, rev)

@@ -4,7 +4,7 @@
 //
 // A setting is named by a [Path] and a property id: /LM/SMTPSVC/1 and 1014.
 // Readers take a [Snapshot], which never changes under them and costs no lock.
-// Writers hand over a whole [Batch], which is checked, and then applied
+// Writers submit a whole [Batch], which is checked, and then applied
 // completely or not at all, and moves the store to its next revision. A reader that
 // needs to know of changes takes a [Watch]: it is told that there is something
 // newer, and reads the newest snapshot.

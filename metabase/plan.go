@@ -46,7 +46,7 @@ type plan struct {
 	deltas []tree.KeyDelta
 	next   *image
 
-	rewrites bool // it writes again what is not confirmed, be it as it is
+	rewrites bool // it writes a part that is not confirmed, perhaps with the same value
 
 	// the states that the checks read
 	change        Change

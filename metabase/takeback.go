@@ -15,9 +15,9 @@ import (
 )
 
 // takeBack takes back what revision rev changed and no later one has changed again.
-// It makes one revision that lists what was kept, even if that is all. With
-// give it keeps everything, if the rest does not hold without it; otherwise the
-// error is then a *Refused.
+// It makes one revision, which names the parts that stay, even if all of them do. If
+// the checks refuse the tree without the changes, takeBack returns a *Refused or, with
+// give, confirms the revision.
 func (s *Store) takeBack(ctx context.Context, rev Rev, give bool) error {
 	r := &request{reverts: rev, always: true, batch: Batch{
 		Origin:  FromSystem,

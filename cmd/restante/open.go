@@ -132,7 +132,7 @@ func openStore(ctx context.Context, data string, o storeOptions) (*openedStore, 
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && !o.create {
 		return nil, errNotSetUp(data)
 	}
-	if err := disk.CheckWay(data); err != nil {
+	if err := disk.CheckParents(data); err != nil {
 		return nil, asFailed(err)
 	}
 	for _, name := range []string{"", storeName, queueName} {

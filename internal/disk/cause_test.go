@@ -88,7 +88,7 @@ func TestCheckPrivate(t *testing.T) {
 
 // A way leads over folders that only root and we can change, or where nobody can
 // exchange what is ours.
-func TestCheckWay(t *testing.T) {
+func TestCheckParents(t *testing.T) {
 	const stranger = 12345
 	for name, c := range map[string]struct {
 		mode    os.FileMode // of the folder "above"
@@ -126,9 +126,9 @@ func TestCheckWay(t *testing.T) {
 					t.Fatal(err)
 				}
 				path := map[string]string{"itself": at, "a link": filepath.Join(dir, "link"), "a link in the way": filepath.Join(dir, "way", "drop")}[by]
-				err = disk.CheckWay(path)
+				err = disk.CheckParents(path)
 				if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-					t.Errorf("CheckWay = %v, want %q", err, c.want)
+					t.Errorf("CheckParents = %v, want %q", err, c.want)
 				}
 				if c.want != "" && by != "a link" {
 					if _, err := disk.MakeFolder(nil, path, 0o700); err == nil {
@@ -160,8 +160,8 @@ func TestWaysThatEveryMachineHas(t *testing.T) {
 		filepath.Join(dir, "a"):           syscall.ELOOP,
 		"/dev/null/x":                     nil,
 	} {
-		if err := disk.CheckWay(path); !errors.Is(err, want) {
-			t.Errorf("CheckWay(%s) = %v, want %v", path, err, want)
+		if err := disk.CheckParents(path); !errors.Is(err, want) {
+			t.Errorf("CheckParents(%s) = %v, want %v", path, err, want)
 		}
 	}
 }

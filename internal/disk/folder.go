@@ -26,10 +26,10 @@ type Folder struct {
 
 // MakeFolder opens a folder and makes it, with what is missing above it, if it is
 // not there. The error is ErrLink where its name is that of a link, and that of
-// CheckWay where others can exchange it.
+// CheckParents where others can exchange it.
 func MakeFolder(fsys FS, dir string, perm fs.FileMode) (*Folder, error) {
 	if fsys == nil {
-		if err := CheckWay(dir); err != nil {
+		if err := CheckParents(dir); err != nil {
 			return nil, err
 		}
 	}
@@ -44,7 +44,7 @@ func MakeFolder(fsys FS, dir string, perm fs.FileMode) (*Folder, error) {
 
 // OpenFolder is MakeFolder for a folder that must be there.
 func OpenFolder(dir string) (*Folder, error) {
-	if err := CheckWay(dir); err != nil {
+	if err := CheckParents(dir); err != nil {
 		return nil, err
 	}
 	link := func(err error) error { return &fs.PathError{Op: "open", Path: dir, Err: err} }

@@ -45,10 +45,10 @@ func CheckPrivate(dir string) error {
 	return nil
 }
 
-// CheckWay returns an error, with the command that mends it, if other users can put
+// CheckParents returns an error, with the command that mends it, if other users can put
 // a folder, file or link in the place of name or of a folder above it. What name
 // itself is does not count: a Drop folder may be another program's.
-func CheckWay(name string) error {
+func CheckParents(name string) error {
 	name, err := filepath.Abs(name)
 	if err != nil {
 		return err

@@ -84,8 +84,8 @@ func self() (string, error) {
 // a folder, or own it.
 func CheckPrivate(dir string) error { return checkAccess(dir, `:(OI)(CI)F`) }
 
-// CheckWay does nothing: the lists of the folders above are not judged on Windows.
-func CheckWay(string) error { return nil }
+// CheckParents does nothing: the lists of the folders above are not judged on Windows.
+func CheckParents(string) error { return nil }
 
 // CheckSecret is CheckPrivate for a file.
 func CheckSecret(file string) error { return checkAccess(file, `:F`) }

@@ -123,7 +123,7 @@ func (r *reading) read(files Files, last fileVersion) {
 // readPEM reads a regular file of a bounded size. Another one, such as a pipe or
 // a device, may have no end; O_NONBLOCK has even its opening return.
 func readPEM(name string) ([]byte, fs.FileInfo, error) {
-	if err := disk.CheckWay(name); err != nil {
+	if err := disk.CheckParents(name); err != nil {
 		return nil, nil, err
 	}
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)

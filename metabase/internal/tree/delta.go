@@ -146,8 +146,8 @@ func undoProps(props []item.Property, list []PropertyDelta) []item.Property {
 	return slices.Clip(props)
 }
 
-// Inverse gives what leads from the newer tree to the older. Applied by undo,
-// it leads forward.
+// Inverse gives what leads from the newer tree to the older. [Undo] of it
+// leads forward.
 func Inverse(list []KeyDelta) []KeyDelta {
 	out := slices.Clone(list)
 	for i, d := range list {

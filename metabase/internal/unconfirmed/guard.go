@@ -37,7 +37,7 @@ func KeptTexts(u *Revision, later map[PartName]item.Rev) (out []problem.Problem)
 		}
 		out = append(out, problem.Problem{Path: p, ID: id, Err: key.Errorf(key.Conflict, "revision %d%s %s", by, more, did)})
 	}
-	for _, k := range u.Kept {
+	for _, k := range u.TakenOver {
 		bad(k.Path, k.ID, k.By, "")
 	}
 	for n, by := range later {

@@ -24,20 +24,20 @@ import (
 )
 
 // A Revision is taken back unless it is confirmed in time. It never changes but for
-// raw and chunks, which belong to the goroutine that stores it.
+// Raw and Chunks, which belong to the goroutine that stores it.
 type Revision struct {
-	Rev   item.Rev
-	Until time.Time
-	Parts map[PartName]Part
-	Moves []tree.Move // in the order they were made; the parts are named as after them
-	Kept  []Settled   // parts that will not be taken back any more
+	Rev       item.Rev
+	Until     time.Time
+	Parts     map[PartName]Part
+	Moves     []tree.Move // in the order they were made; the parts are named as after them
+	TakenOver []TakenOver // parts that will not be taken back any more
 
 	Raw    []byte // the first chunk as stored; nil: not stored yet
 	Chunks int
 }
 
 // Empty reports whether nothing of u is left to be taken back or told of.
-func (u *Revision) Empty() bool { return len(u.Parts)+len(u.Moves)+len(u.Kept) == 0 }
+func (u *Revision) Empty() bool { return len(u.Parts)+len(u.Moves)+len(u.TakenOver) == 0 }
 
 // A PartName is the folded path of a key and the property, 0 for the key itself.
 type PartName struct {
@@ -62,8 +62,8 @@ func (p Part) same(q Part) bool {
 	return p.Name == q.Name && p.Time == q.Time && item.SamePointed(p.Was, q.Was)
 }
 
-// A Settled is a part that a later revision took over for good.
-type Settled struct {
+// A TakenOver is a part that a later revision took over for good.
+type TakenOver struct {
 	Path key.Path
 	ID   item.ID
 	By   item.Rev
@@ -112,8 +112,8 @@ func (l List) Edit(f func(u *Revision) bool) List {
 	return out
 }
 
-// Settle takes the parts away from the revisions before the one that wrote them for good.
-func (l List) Settle(parts map[PartName]Part, by item.Rev) List {
+// TakeOver takes the parts away from the revisions before the one that wrote them for good.
+func (l List) TakeOver(parts map[PartName]Part, by item.Rev) List {
 	return l.Edit(func(u *Revision) bool {
 		if u.Rev >= by {
 			return false
@@ -125,17 +125,17 @@ func (l List) Settle(parts map[PartName]Part, by item.Rev) List {
 				continue
 			}
 			if left == nil {
-				left, u.Kept = maps.Clone(u.Parts), slices.Clone(u.Kept)
+				left, u.TakenOver = maps.Clone(u.Parts), slices.Clone(u.TakenOver)
 			}
 			delete(left, n)
 			if !p.Need {
-				u.Kept = append(u.Kept, Settled{p.Path, p.ID, by})
+				u.TakenOver = append(u.TakenOver, TakenOver{p.Path, p.ID, by})
 			}
 		}
 		if left == nil {
 			return false
 		}
-		slices.SortFunc(u.Kept, func(a, b Settled) int {
+		slices.SortFunc(u.TakenOver, func(a, b TakenOver) int {
 			return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.ID, b.ID))
 		})
 		u.Parts = left
@@ -150,13 +150,13 @@ func (l List) Drop(rev item.Rev) List {
 
 // Confirm keeps what u wrote, and takes away from those before it what u wrote over.
 func (l List) Confirm(u *Revision) List {
-	return l.Settle(u.Parts, u.Rev).Drop(u.Rev)
+	return l.TakeOver(u.Parts, u.Rev).Drop(u.Rev)
 }
 
-// HandOver gives the parts of u to the revisions that wrote them next: they now put
+// PassOn gives the parts of u to the revisions that wrote them next: they now put
 // back what u would have. It returns the parts that are u's to take back, and by name
 // the revision of each that is not, 0 where that is of no interest.
-func (l List) HandOver(u *Revision) (next List, own []Part, later map[PartName]item.Rev) {
+func (l List) PassOn(u *Revision) (next List, own []Part, later map[PartName]item.Rev) {
 	later = map[PartName]item.Rev{}
 	next = l.Edit(func(v *Revision) bool {
 		if v.Rev <= u.Rev {
@@ -230,7 +230,7 @@ func (l List) Within(p key.Path) bool {
 	})
 }
 
-// Open reports whether it depends on a confirmation what becomes of the part.
+// Open reports whether the part goes or changes if the revision is taken back.
 func (p Part) Open() bool { return !p.Need || p.Name == "" }
 
 // KeyAbove finds a key at or above p that may yet be taken back.

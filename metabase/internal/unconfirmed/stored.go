@@ -133,8 +133,8 @@ func (u *Revision) encode(k seal.Key) []byte {
 	for _, m := range u.Moves {
 		b = record.AppendText(record.AppendText(b, string(m.From)), string(m.To))
 	}
-	b = binary.AppendUvarint(b, uint64(len(u.Kept)))
-	for _, p := range u.Kept {
+	b = binary.AppendUvarint(b, uint64(len(u.TakenOver)))
+	for _, p := range u.TakenOver {
 		b = record.AppendText(b, string(p.Path))
 		b = binary.AppendUvarint(b, uint64(p.ID))
 		b = binary.AppendUvarint(b, uint64(p.By))
@@ -163,7 +163,7 @@ func (u *Revision) decode(r *stored.Reader) error {
 		u.Moves = append(u.Moves, tree.Move{From: key.Path(r.Text()), To: key.Path(r.Text())})
 	}
 	for range r.Count() {
-		u.Kept = append(u.Kept, Settled{key.Path(r.Text()), item.ID(r.Num32()), item.Rev(r.Num())})
+		u.TakenOver = append(u.TakenOver, TakenOver{key.Path(r.Text()), item.ID(r.Num32()), item.Rev(r.Num())})
 	}
 	return r.End()
 }
@@ -171,5 +171,5 @@ func (u *Revision) decode(r *stored.Reader) error {
 // Same reports whether both are stored alike.
 func (u *Revision) Same(v *Revision) bool {
 	return u.Rev == v.Rev && u.Until.Equal(v.Until) && maps.EqualFunc(u.Parts, v.Parts, Part.same) &&
-		slices.Equal(u.Moves, v.Moves) && slices.Equal(u.Kept, v.Kept)
+		slices.Equal(u.Moves, v.Moves) && slices.Equal(u.TakenOver, v.TakenOver)
 }
