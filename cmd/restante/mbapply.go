@@ -55,8 +55,8 @@ func readBatch(text string) []api.Line {
 			lines = append(lines, api.Line{Number: n, Broken: "is not valid UTF-8"})
 			continue
 		}
-		words, err := shellquote.Split(keepBackslashes(code))
-		l := api.Line{Number: n, Words: words}
+		args, err := shellquote.Split(keepBackslashes(code))
+		l := api.Line{Number: n, Words: args}
 		if err == nil {
 			l, err = inlineFile(l)
 		}

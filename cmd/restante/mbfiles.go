@@ -353,22 +353,22 @@ type fileWord struct {
 }
 
 // fileValue finds @FILE where it is the only value of a line that sets one.
-func fileValue(words []string) (v fileWord, ok bool) {
-	if len(words) == 0 || !strings.EqualFold(words[0], "set") {
+func fileValue(line []string) (v fileWord, ok bool) {
+	if len(line) == 0 || !strings.EqualFold(line[0], "set") {
 		return v, false
 	}
 	var args []int
 	options := true
-	for i := 1; i < len(words); i++ {
-		switch word := words[i]; {
+	for i := 1; i < len(line); i++ {
+		switch word := line[i]; {
 		case options && word == "--":
 			options = false
 		case options && strings.HasPrefix(word, "--"):
 			name, value, inOne := strings.Cut(word, "=")
 			if i++; inOne {
 				i--
-			} else if i < len(words) {
-				value = words[i]
+			} else if i < len(line) {
+				value = line[i]
 			}
 			if name == "--type" {
 				v.typ = value
@@ -379,14 +379,14 @@ func fileValue(words []string) (v fileWord, ok bool) {
 	}
 	switch len(args) {
 	case 2:
-		v.prop = path.Base(strings.ReplaceAll(words[args[0]], `\`, "/"))
+		v.prop = path.Base(strings.ReplaceAll(line[args[0]], `\`, "/"))
 	case 3:
-		v.prop = words[args[1]]
+		v.prop = line[args[1]]
 	default:
 		return v, false
 	}
 	v.at = args[len(args)-1]
-	return v, strings.HasPrefix(words[v.at], "@")
+	return v, strings.HasPrefix(line[v.at], "@")
 }
 
 // maxFile is more than a value holds, so that the check of values refuses it.

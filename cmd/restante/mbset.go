@@ -20,29 +20,29 @@ import (
 // applyFlags makes a batch of one operation: the verb, the options of the call
 // that are set, and after "--" its arguments.
 func (c *cli) applyFlags(cx *urfave.Context, verb string) error {
-	words := []string{verb}
+	line := []string{verb}
 	for _, f := range cx.Command.Flags {
 		name := f.Names()[0]
 		switch {
 		case name == confirmFlag || name == ifRevFlag: // of the call, not of the line
 		case cmdline.IsBool(f) && cx.Bool(name):
-			words = append(words, "--"+name)
+			line = append(line, "--"+name)
 		case !cmdline.IsBool(f) && cx.IsSet(name):
-			words = append(words, "--"+name, cx.String(name))
+			line = append(line, "--"+name, cx.String(name))
 		}
 	}
-	return c.applyOne(cx, append(append(words, "--"), cx.Args().Slice()...)...)
+	return c.applyOne(cx, append(append(line, "--"), cx.Args().Slice()...)...)
 }
 
 // applyOne makes a batch of one operation.
-func (c *cli) applyOne(cx *urfave.Context, words ...string) error {
-	line, err := inlineFile(api.Line{Words: words})
+func (c *cli) applyOne(cx *urfave.Context, args ...string) error {
+	line, err := inlineFile(api.Line{Words: args})
 	if err != nil {
 		return err
 	}
 	q := api.ApplyRequest{Lines: []api.Line{line}}
 	return change(cx.Context, c, api.MbApply, q, func(w table, a api.Applied) {
-		did := words[0] + " " + describeChange(words[0], cx.Args().Slice(), a.Changes)
+		did := args[0] + " " + describeChange(args[0], cx.Args().Slice(), a.Changes)
 		if a.Made {
 			w.printf("revision %d: %s\n", a.Rev, did)
 		} else {
@@ -64,20 +64,20 @@ func describeChange(verb string, args []string, changes []api.Change) string {
 		}
 		return strings.TrimSpace(text)
 	}
-	words, paths := slices.Clone(args), 1
+	shown, paths := slices.Clone(args), 1
 	switch {
 	case ofProperty: // without the value, which PATH/PROP in one word comes before
-		words = args[:1]
+		shown = args[:1]
 		if _, oneWord := schema.IIS().Property(path.Base(args[0])); !oneWord && len(args) > 1 {
-			words = []string{args[0] + "/" + args[1]}
+			shown = []string{args[0] + "/" + args[1]}
 		}
 	case verb == "cp", verb == "mv", verb == "cpdata":
 		paths = 2
 	}
-	for i := range words[:min(paths, len(words))] {
-		words[i] = canonicalPath(words[i], changes)
+	for i := range shown[:min(paths, len(shown))] {
+		shown[i] = canonicalPath(shown[i], changes)
 	}
-	return strings.Join(words, " ")
+	return strings.Join(shown, " ")
 }
 
 // canonicalPath is a path as the changes spell it, or as it would be.
@@ -140,14 +140,14 @@ func (c *cli) mbAdd() *urfave.Command {
 		Name: "add", Usage: "create a key", ArgsUsage: "PATH [CLASS]",
 		Flags: []urfave.Flag{&urfave.StringFlag{Name: "class", Usage: "give it the class `CLASS`", DefaultText: "by its place"}},
 		Action: c.withArgs(1, 2, func(cx *urfave.Context) error {
-			words := append([]string{"add", "--"}, cx.Args().Slice()...)
+			line := append([]string{"add", "--"}, cx.Args().Slice()...)
 			if class := cx.String("class"); class != "" {
 				if cx.NArg() == 2 && !strings.EqualFold(class, cx.Args().Get(1)) {
 					return c.usage("--class says another class than the second word")
 				}
-				words = append(words[:3], class)
+				line = append(line[:3], class)
 			}
-			return c.applyOne(cx, words...)
+			return c.applyOne(cx, line...)
 		}),
 	}
 }

@@ -282,13 +282,13 @@ func (c *cli) listScripts() error {
 
 // summary is the comment that a script begins with.
 func summary(source string) string {
-	var words []string
+	var texts []string
 	for line := range strings.Lines(source) {
 		text, ok := strings.CutPrefix(line, "--")
 		if !ok {
 			break
 		}
-		words = append(words, strings.TrimSpace(text))
+		texts = append(texts, strings.TrimSpace(text))
 	}
-	return strings.Join(words, " ")
+	return strings.Join(texts, " ")
 }

@@ -82,11 +82,11 @@ func printSite(w table, site api.Site) {
 
 // addresses joins what a site listens on.
 func addresses(all []netip.AddrPort, sep string) string {
-	words := make([]string, len(all))
+	texts := make([]string, len(all))
 	for i, a := range all {
-		words[i] = a.String()
+		texts[i] = a.String()
 	}
-	return strings.Join(words, sep)
+	return strings.Join(texts, sep)
 }
 
 func (c *cli) siteCreate() *urfave.Command {

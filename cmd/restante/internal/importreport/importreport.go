@@ -25,8 +25,8 @@ func remarkKind(m mbxml.Remark) string {
 	if m.Property != "" {
 		return m.Property
 	}
-	words := strings.Fields(m.Text)
-	return strings.Join(words[:min(3, len(words))], " ")
+	first := strings.Fields(m.Text)
+	return strings.Join(first[:min(3, len(first))], " ")
 }
 
 // Print prints the counts of a report, and of its remarks the first ones of each
