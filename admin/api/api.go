@@ -45,8 +45,7 @@ type Terms struct {
 // maxConfirm is the longest time that a change may wait to be confirmed.
 const maxConfirm = 10 * 365 * 24 * time.Hour
 
-// Check refuses a time that comes to nothing: what is only tried would be kept for
-// good.
+// Check refuses a time to confirm of zero, with which a change would be made for good.
 func (t Terms) Check() error {
 	if t.Confirm == nil || *t.Confirm >= 1e-9 && *t.Confirm <= maxConfirm.Seconds() { // and no NaN
 		return nil
@@ -137,7 +136,7 @@ func (m Method[Q, A]) Call(ctx context.Context, c Conn, q Q) (a A, raw json.RawM
 	return a, raw, err
 }
 
-// A Flow names a call whose answer is many parts.
+// A Stream names a call whose answer is many parts.
 type Stream[Q, A any] string
 
 // Open sends q over c and yields the parts of the answer.

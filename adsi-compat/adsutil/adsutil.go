@@ -82,7 +82,7 @@ type Warning struct{ Lines []string }
 
 func (e *Warning) Error() string { return strings.Join(e.Lines, "\n") }
 
-// An Error is what a verb ended in: what was being done, why it came to nothing,
+// An Error is what a verb ended in: what was being done, the cause,
 // and the number that scripts look for.
 type Error struct {
 	Doing string // the verb and its path

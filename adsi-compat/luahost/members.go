@@ -13,7 +13,7 @@ import (
 )
 
 // A member is what an object answers to, by a name of ADSI, .NET's DirectoryEntry,
-// WMI or ours.
+// WMI or Restante.
 type member struct {
 	name, from string
 	is         string // the member that it is another name for; "" for none
@@ -33,7 +33,7 @@ var members = []member{
 	{"Path", ".NET", "ADsPath"}, {"SchemaClassName", ".NET", "Class"}, {"CommitChanges", ".NET", "SetInfo"}, {"RefreshCache", ".NET", "GetInfo"},
 	{"Dispose", ".NET", "Close"}, {"psadapted", ".NET", "psbase"}, {"NativeObject", ".NET", "psbase"},
 	{"Put_", "WMI", "SetInfo"}, {"Refresh_", "WMI", "GetInfo"}, {"Delete_", "WMI", "DeleteTree"}, {"Path_", "WMI", "ADsPath"}, {"Properties_", "WMI", "Properties"},
-	{"QueuedMessages", "ours", ""}, {"HeldMessages", "ours", ""}, {"CurrentSessions", "ours", ""}, {"TerminateAll", "ours", ""},
+	{"QueuedMessages", "Restante", ""}, {"HeldMessages", "Restante", ""}, {"CurrentSessions", "Restante", ""}, {"TerminateAll", "Restante", ""},
 }
 
 var (

@@ -57,8 +57,8 @@ func (r *refusals) admit(caller netip.Addr, now time.Time) (leftOut int, ok bool
 	return leftOut, true
 }
 
-// evict forgets the addresses whose allowance is whole again, and where all
-// are in use an arbitrary one.
+// evict forgets the addresses that may have all their lines again. If there is none,
+// it forgets an arbitrary address.
 func (r *refusals) evict(now time.Time) {
 	if len(r.addresses) < maxAddresses {
 		return

@@ -176,8 +176,8 @@ func addresses(nets []netip.Prefix) *big.Int {
 	return sum
 }
 
-// names says which hosts may do something by name, or are kept out, other than
-// before.
+// names lists the differences between the hosts that may do something by name, or may
+// not, before and after.
 func names(before, after clients, what string) (out []string) {
 	say := func(list, others []string, format string) {
 		list = slices.DeleteFunc(slices.Clone(list), func(n string) bool { return slices.Contains(others, n) })
@@ -185,9 +185,9 @@ func names(before, after clients, what string) (out []string) {
 			out = append(out, fmt.Sprintf(format, what, strings.Join(list, ", ")))
 		}
 	}
-	say(after.names, before.names, "lets hosts %s by name that it did not: %s")
-	say(before.names, after.names, "lets hosts no longer %s by name: %s")
-	say(after.denied, before.denied, "keeps hosts by name that may not %s: %s")
-	say(before.denied, after.denied, "keeps no longer hosts by name that may not %s: %s")
+	say(after.names, before.names, "lets more hosts %s by name: %s")
+	say(before.names, after.names, "lets fewer hosts %s by name: no longer %s")
+	say(after.denied, before.denied, "names more hosts that may not %s: %s")
+	say(before.denied, after.denied, "names fewer hosts that may not %s: no longer %s")
 	return out
 }

@@ -226,7 +226,7 @@ func (s *Site) activateLocked(next *Config, c *certs.Reloader, kept []Part) {
 	now := s.run.active.Load()
 	cfg := next.keeping(kept, now.cfg)
 	if now.of == next && now.certs == c && cfg.Rev == now.cfg.Rev && sameResources(cfg, now.cfg) {
-		return // another attempt that came to nothing
+		return // another attempt, with the same result
 	}
 	s.run.active.Store(&activeConfig{cfg, next, c, c.Config()})
 	s.active.Store(cfg)

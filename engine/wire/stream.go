@@ -26,7 +26,7 @@ const (
 	maxUntrusted = 30 * time.Second
 )
 
-// Why a read came to nothing. Whatever else a read returns is the socket's.
+// Errors of a read that was ended from here. All others are the socket's.
 var (
 	errIdle         = errors.New("the caller was idle for too long")
 	errSlow         = errors.New("the caller sends too slowly")
