@@ -34,7 +34,8 @@ type body struct {
 	chunk       *chunk // where it comes by BDAT
 	clean       int    // octets at the front of the input that go on as they are
 	pendingCRLF string // the line end that is given for a lone CR or LF, or what is left of it
-	bol         bool   // what follows the clean ones begins a line
+	bol         bool   // what follows the clean ones begins a line,
+	bareBOL     bool   // behind a lone CR or LF
 	pendingCR   bool   // the last chunk ended in a CR
 	discard     bool   // the rest is read and dropped
 	bare        bool   // it has a bare CR or LF that is not accepted
@@ -190,7 +191,7 @@ func (b *body) advance() {
 		if n == 0 {
 			b.handleSpecial(in)
 		} else if b.fits(n) { // else the same octets are looked at again
-			b.clean, b.bol = n, bol
+			b.clean, b.bol, b.bareBOL = n, bol, false
 		}
 	}
 }
@@ -231,11 +232,16 @@ func (b *body) handleSpecial(in []byte) {
 	}
 }
 
-// dot removes a stuffed dot, or finds the end of the message.
+// dot removes a stuffed dot, or finds the end of the message. A dot between a lone CR
+// or LF and the next line end is neither.
 func (b *body) dot(in []byte) {
 	switch {
 	case len(in) < 2 || len(in) < 3 && in[1] == '\r':
 		b.fill()
+	case b.bareBOL && (in[1] == '\r' || in[1] == '\n'):
+		if b.fits(1) {
+			b.clean, b.bol = 1, false
+		}
 	case in[1] == '\r' && in[2] == '\n':
 		b.skip(3)
 		b.err = io.EOF
@@ -253,7 +259,7 @@ func (b *body) bareLineEnd(n int) {
 		return
 	}
 	b.skip(n)
-	b.bol = false
+	b.bol, b.bareBOL = true, true
 	b.lineEnd()
 }
 

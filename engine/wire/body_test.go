@@ -24,21 +24,21 @@ const toData = "EHLO x.test\r\nMAIL FROM:<a@x.test>\r\nRCPT TO:<b@y.test>\r\nDAT
 // is false without an end mark.
 func decoded(s string) (body string, bare bool, left int, ok bool) {
 	var b strings.Builder
-	bol := true
+	bol, bareBOL := true, false
 	for i := 0; i < len(s); {
 		switch {
-		case bol && strings.HasPrefix(s[i:], ".\r\n"):
+		case bol && !bareBOL && strings.HasPrefix(s[i:], ".\r\n"):
 			return b.String(), bare, len(s) - i - 3, true
-		case bol && s[i] == '.':
+		case bol && s[i] == '.' && !(bareBOL && i+1 < len(s) && (s[i+1] == '\r' || s[i+1] == '\n')):
 			bol = false
 			i++
 		case strings.HasPrefix(s[i:], "\r\n"):
 			b.WriteString("\r\n")
-			bol = true
+			bol, bareBOL = true, false
 			i += 2
 		case s[i] == '\r' || s[i] == '\n':
 			b.WriteString("\r\n")
-			bare, bol = true, false
+			bare, bol, bareBOL = true, true, true
 			i++
 		default:
 			b.WriteByte(s[i])
@@ -113,6 +113,11 @@ func TestBodies(t *testing.T) {
 		{"a\r\n.\rMAIL\r\n.\r\n", "550", "a\r\n\r\nMAIL\r\n"},
 		{"a\r.\r\nMAIL\r\n.\r\n", "550", "a\r\n.\r\nMAIL\r\n"},
 		{"a\r\n\x00.\r\nMAIL\r\n.\r\n", "a\r\n\x00.\r\nMAIL\r\n", "a\r\n\x00.\r\nMAIL\r\n"},
+		// Behind a lone CR or LF a dot is stuffed, too.
+		{"one\n..two\r\n.\r\n", "550", "one\r\n.two\r\n"},
+		{"one\r..two\r\n.\r\n", "550", "one\r\n.two\r\n"},
+		{"one\n..\r\n.\r\n", "550", "one\r\n.\r\n"},
+		{"one\n..\n..\n.\r\n.\r\n", "550", "one\r\n.\r\n.\r\n.\r\n"},
 		// And this is.
 		{"a\r\r\n.\r\n", "550", "a\r\n\r\n"},
 	}
