@@ -183,6 +183,7 @@ func (a *siteAdapter) releasePolicy() release.Policy {
 		RequireTLS: a.Release.TurnRequireTls, RequireAuth: a.Release.EtrnRequireAuth,
 		Subdomains: a.Release.EtrnSubdomains, Counts: a.Release.EtrnReportCounts, Interval: a.Release.ReleaseInterval,
 		Hello: a.FullyQualifiedDomainName, Timeouts: a.turnTimeouts(), Rules: a,
+		Without: func(d mail.Domain) []string { return a.Site.Route(d).Without },
 	}
 }
 
@@ -272,7 +273,7 @@ func (r routes) Route(d mail.Domain) delivery.Route {
 func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 	t := delivery.ClientSettings{
 		Hello: r.FullyQualifiedDomainName, Port: r.Out.RemoteSmtpPort, RequireTLS: set.NeedTLS, HELO: set.Helo,
-		NoPipelining: set.NoPipeline, MaxMessages: r.Out.MaxBatchedMessages, Timeouts: r.timeouts(),
+		Without: set.Without, MaxMessages: r.Out.MaxBatchedMessages, Timeouts: r.timeouts(),
 		DNS: resolver.Query{Self: r.self, Networks: r.ownNets, Loopback: r.Out.AllowLoopbackHosts}, Own: r.listensAt, TLS: peerTLS(set.NeedTLS, r.Out),
 	}
 	t.Patience = r.Release.ReleaseIdleTimeout

@@ -91,7 +91,7 @@ func TestSameRoute(t *testing.T) {
 		{func(r *Route) { r.Client.RequireTLS = true }, false},
 		{func(r *Route) { r.Client.TLS = nil }, false},
 		{func(r *Route) { r.Client.HELO = true }, false},
-		{func(r *Route) { r.Client.NoPipelining = true }, false},
+		{func(r *Route) { r.Client.Without = []string{"DSN"} }, false},
 		{func(r *Route) { r.Client.DNS.Loopback = true }, false},
 		{func(r *Route) { r.Client.DNS.Servers[0] = "192.0.2.2:53" }, false},
 		{func(r *Route) { r.Client.Auth = plain("x") }, true},

@@ -190,7 +190,7 @@ func (d *Delivery) connect(ctx context.Context, t target, talk ClientSettings, c
 	}
 	opts := wire.ClientOptions{
 		Hello: talk.Hello, TLS: tlsConfig(talk, t.host), UseHELO: talk.HELO,
-		NoPipelining: talk.NoPipelining, Timeouts: talk.Timeouts, Auth: talk.signIn(), AuthInClear: talk.AuthInClear, Log: d.opts.Lines,
+		Without: talk.Without, Timeouts: talk.Timeouts, Auth: talk.signIn(), AuthInClear: talk.AuthInClear, Log: d.opts.Lines,
 	}
 	switch {
 	case talk.RequireTLS:

@@ -90,6 +90,7 @@ type Verbs struct {
 	ETRN, TURN, ATRN          bool
 	Chunking, EightBit, DSN   bool
 	Pipelining, EnhancedCodes bool
+	Verify                    bool
 }
 
 // A Standing is what a domain is to a site.

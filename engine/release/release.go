@@ -77,6 +77,10 @@ type Policy struct {
 	Hello            string        // our name on a reversed connection
 	Timeouts         wire.Timeouts // on a reversed connection
 	Rules            Rules
+
+	// Without lists the extensions that are not used towards the host of a domain,
+	// even if it offers them; nil: all are used.
+	Without func(mail.Domain) []string
 }
 
 // refusal is the reply to a caller that may not use a verb at all, whatever the

@@ -147,6 +147,16 @@ func (s *handover) close() {
 	s.leases = nil
 }
 
+// without is for one connection what Policy.Without is for each of its domains.
+func (s *handover) without() (names []string) {
+	for _, l := range s.leases {
+		if s.policy.Without != nil {
+			names = append(names, s.policy.Without(l.Domain)...)
+		}
+	}
+	return names
+}
+
 // handOver sends the leased mail over the caller's own connection. The caller
 // greets, this side says EHLO. It asks for neither STARTTLS nor AUTH: the
 // caller has proved its identity on this connection, and may pipe it to a
@@ -155,7 +165,7 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	defer s.close()
 	log := s.service.opts.Log.With("verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote)
 	c, err := wire.NewClient(ctx, conn, wire.ClientOptions{
-		Hello: s.policy.Hello, TLSPolicy: wire.TLSNever, Timeouts: s.policy.Timeouts, Log: s.service.opts.Lines,
+		Hello: s.policy.Hello, TLSPolicy: wire.TLSNever, Without: s.without(), Timeouts: s.policy.Timeouts, Log: s.service.opts.Lines,
 	})
 	if err != nil {
 		log.WarnContext(ctx, "reversed session: greeting", "err", err)

@@ -62,10 +62,10 @@ type Route struct {
 	Held        bool // not before its host calls
 	Folder      string
 	Hosts       []schema.Host
-	DirectFirst bool // the hosts in DNS are tried before Hosts
-	NeedTLS     bool // no mail without TLS
-	Helo        bool // HELO instead of EHLO
-	NoPipeline  bool
+	DirectFirst bool         // the hosts in DNS are tried before Hosts
+	NeedTLS     bool         // no mail without TLS
+	Helo        bool         // HELO instead of EHLO
+	Without     []string     // extensions that are not used, even if the hosts offer them
 	SignIn      *RouteSignIn // nil: none
 	Why         []Reason
 }
@@ -199,7 +199,7 @@ func (s *Site) Route(name mail.Domain) Route {
 	action := Action(r.number(RouteAction))
 	route := Route{
 		NeedTLS: action.Has(NeedTLS) || r.flag(AlwaysUseSsl), Helo: action.Has(Helo),
-		NoPipeline: action.Has(NoPipeline) || !r.flag(ShouldPipelineOut),
+		Without: r.without(action),
 	}
 	if found {
 		d, _ := s.DomainFor(name)
@@ -220,6 +220,27 @@ func (s *Site) Route(name mail.Domain) Route {
 	}
 	s.siteHosts(&route, r)
 	return route
+}
+
+// without lists the extensions that are not used towards hosts that offer them.
+func (r *reader) without(action Action) (names []string) {
+	used := r.number(SmtpOutboundCommandSupportOptions)
+	if used == iisOutbound {
+		used = verbDSN | verbEightBit
+	}
+	for _, one := range []struct {
+		name string
+		off  bool
+	}{
+		{"PIPELINING", action.Has(NoPipeline) || !r.flag(ShouldPipelineOut)},
+		{"DSN", action.Has(NoDSN) || used&verbDSN == 0},
+		{"8BITMIME", used&verbEightBit == 0},
+	} {
+		if one.off {
+			names = append(names, one.name)
+		}
+	}
+	return names
 }
 
 // ownHosts sets the smart host of the domain itself. The action smarthost
@@ -286,6 +307,7 @@ const (
 	SignInAny   Action = 0x8
 	SignInCram  Action = 0x80
 	SignInPlain Action = 0x100
+	NoDSN       Action = 0x80000
 	NoPipeline  Action = 0x100000
 	Helo        Action = 0x400000
 )
@@ -303,7 +325,11 @@ func (a Action) Has(bits Action) bool { return a&bits == bits }
 // Any reports whether a has at least one of bits.
 func (a Action) Any(bits Action) bool { return a&bits != 0 }
 
-// Bits of SmtpInboundCommandSupportOptions.
+// iisOutbound is what IIS stores in SmtpOutboundCommandSupportOptions for all that it
+// can do; its three bits are none of those below.
+const iisOutbound = 7
+
+// Bits of SmtpInboundCommandSupportOptions and SmtpOutboundCommandSupportOptions.
 const (
 	verbDSN           = 0x40
 	verbETRN          = 0x80

@@ -238,6 +238,7 @@ func (r *reader) verbs(v *mail.Verbs, release bool) {
 	v.ETRN, v.TURN, v.ATRN = release && bits&verbETRN != 0, release && bits&verbTURN != 0, release && bits&verbTURN != 0
 	v.Chunking, v.EightBit, v.DSN = bits&verbChunking != 0, bits&verbEightBit != 0, bits&verbDSN != 0
 	v.EnhancedCodes, v.Pipelining = bits&verbEnhancedCodes != 0, r.flag(ShouldPipelineIn)
+	v.Verify = r.flag(AllowVerify)
 }
 
 func (r *reader) access(a *Access) {

@@ -254,6 +254,29 @@ func TestDomainFor(t *testing.T) {
 	}
 }
 
+// What is not used towards other hosts, by the site's properties and the domain's.
+func TestRouteWithout(t *testing.T) {
+	tr := newTree(t)
+	tr.domain("plain.test", "RouteAction domain_relay")
+	tr.domain("odd.test", "RouteAction disable_dsn,disable_pipeline")
+	for _, tt := range []struct{ property, value, plain, odd string }{
+		{"SmtpOutboundCommandSupportOptions", "5600449", "", "PIPELINING DSN"},
+		{"SmtpOutboundCommandSupportOptions", "7", "", "PIPELINING DSN"},
+		{"SmtpOutboundCommandSupportOptions", "0x40", "8BITMIME", "PIPELINING DSN 8BITMIME"},
+		{"SmtpOutboundCommandSupportOptions", "0x400000", "DSN", "PIPELINING DSN"},
+		{"ShouldPipelineOut", "false", "PIPELINING DSN", "PIPELINING DSN"},
+		{"SmtpOutboundCommandSupportOptions", "0", "PIPELINING DSN 8BITMIME", "PIPELINING DSN 8BITMIME"},
+	} {
+		tr.set(SitePath(1), tt.property, tt.value)
+		s := tr.site(1)
+		for name, want := range map[mail.Domain]string{"plain.test": tt.plain, "odd.test": tt.odd} {
+			if got := strings.Join(s.Route(name).Without, " "); got != want {
+				t.Errorf("%s %s: without %q to %s, want %q", tt.property, tt.value, got, name, want)
+			}
+		}
+	}
+}
+
 // The default domain is local even without a key.
 func TestDefaultDomainWithoutKey(t *testing.T) {
 	tr := newTree(t)
@@ -277,7 +300,7 @@ func TestRoute(t *testing.T) {
 	route := func(name mail.Domain) string {
 		r := s.Route(name)
 		parts := []string{r.Way.String()}
-		for what, on := range map[string]bool{"held": r.Held, "tls": r.NeedTLS, "helo": r.Helo, "single": r.NoPipeline, "direct": r.DirectFirst} {
+		for what, on := range map[string]bool{"held": r.Held, "tls": r.NeedTLS, "helo": r.Helo, "single": slices.Contains(r.Without, "PIPELINING"), "direct": r.DirectFirst} {
 			if on {
 				parts = append(parts, what)
 			}

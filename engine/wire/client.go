@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -39,15 +40,15 @@ type Timeouts struct {
 
 // ClientOptions adjusts NewClient.
 type ClientOptions struct {
-	Hello        string      // our name
-	TLS          *tls.Config // used as it is, ServerName and all; nil: never STARTTLS, as on a reversed connection
-	TLSPolicy    TLSPolicy
-	Auth         sasl.Client // nil: do not sign in
-	AuthInClear  bool        // sign in without TLS, too
-	UseHELO      bool        // HELO alone, and so no extension, no STARTTLS and no sign-in
-	NoPipelining bool        // even if the peer offers it
-	Timeouts     Timeouts
-	Log          func(Line) // is told of each command and reply but those within an AUTH exchange; nil: nobody is
+	Hello       string      // our name
+	TLS         *tls.Config // used as it is, ServerName and all; nil: never STARTTLS, as on a reversed connection
+	TLSPolicy   TLSPolicy
+	Auth        sasl.Client // nil: do not sign in
+	AuthInClear bool        // sign in without TLS, too
+	UseHELO     bool        // HELO alone, and so no extension, no STARTTLS and no sign-in
+	Without     []string    // extensions that are not used, even if the peer offers them
+	Timeouts    Timeouts
+	Log         func(Line) // is told of each command and reply but those within an AUTH exchange; nil: nobody is
 }
 
 // Errors of NewClient, beside a mail.Reply, which is the peer's.
@@ -185,10 +186,11 @@ func (c *Client) PeerName() string { return c.name }
 // anywhere.
 func (c *Client) LastSent() time.Time { return time.Unix(0, c.peer.sent.Load()) }
 
-// Supports says that the peer listed the keyword ext, whatever its case.
+// Supports says that the peer listed the keyword ext, whatever its case, and that
+// ClientOptions.Without does not.
 func (c *Client) Supports(ext string) bool {
 	ok, _ := c.smtp.Extension(ext)
-	return ok
+	return ok && !slices.Contains(c.opts.Without, ext)
 }
 
 // TLS is the state of the encryption; ok is false in clear.

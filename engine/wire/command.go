@@ -150,6 +150,7 @@ func (c *conn) extensions() string {
 		list(v.Chunking, "CHUNKING")
 		list(v.DSN, "DSN")
 		list(v.ETRN, "ETRN")
+		list(v.Verify, "VRFY") // as IIS lists it
 		// RFC 5321 §F.1: TURN is only for those who can prove who they are.
 		list(v.TURN && signIn, "TURN")
 	}
@@ -222,11 +223,21 @@ func (c *conn) noop(string) string {
 	return c.respond(okReply)
 }
 
+// help lists the verbs that are offered on this port.
 func (c *conn) help(string) string {
-	return c.respond(mail.Reply{Code: 214, Enhanced: "0.0", Text: "See RFC 5321"})
+	text := "Commands:"
+	for _, verb := range [...]string{"EHLO", "HELO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "VRFY", "ETRN", "TURN", "ATRN", "HELP", "QUIT"} {
+		if c.offers(verb) {
+			text += " " + verb
+		}
+	}
+	return c.respond(mail.Reply{Code: 214, Enhanced: "0.0", Text: text})
 }
 
-func (c *conn) vrfy(string) string {
+func (c *conn) vrfy(arg string) string {
+	if arg == "" {
+		return c.reject(syntax("VRFY user"))
+	}
 	return c.respond(mail.Reply{Code: 252, Enhanced: "5.2", Text: "Cannot VRFY user, but will accept message and attempt delivery"})
 }
 
@@ -330,6 +341,8 @@ func (c *conn) offers(verb string) bool {
 		return c.cfg.Verbs.ATRN || c.cfg.ODMR
 	case "BDAT":
 		return c.cfg.Verbs.Chunking
+	case "VRFY":
+		return c.cfg.Verbs.Verify
 	}
 	return true
 }

@@ -128,13 +128,13 @@ func TestBothEnds(t *testing.T) {
 	var trust *tls.Config
 	cfg.TLS, trust = certificate(t)
 	h := startHost(t, cfg)
-	for _, lonely := range []bool{false, true} {
+	for _, without := range [][]string{nil, {"PIPELINING"}} {
 		nc, err := net.Dial("tcp", h.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		c, err := NewClient(t.Context(), nc, ClientOptions{
-			Hello: "me.test", TLS: trust, TLSPolicy: TLSRequired, NoPipelining: lonely,
+			Hello: "me.test", TLS: trust, TLSPolicy: TLSRequired, Without: without,
 			Auth: sasl.NewPlainClient("", "u", "secret"),
 		})
 		if err != nil {

@@ -91,7 +91,7 @@ func (s *sending) run() error {
 		return nil
 	}
 	var data mail.Reply
-	pipelined := s.Supports("PIPELINING") && !s.opts.NoPipelining
+	pipelined := s.Supports("PIPELINING")
 	group := 1
 	if pipelined {
 		group = maxGroup

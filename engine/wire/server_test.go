@@ -21,7 +21,7 @@ var conversations = []struct {
 	set   func(*host)
 }{
 	{name: "a message", steps: [][2]string{
-		{hello, "250-hub.test greets me.test|250-PIPELINING|250-SIZE|250-8BITMIME|250-CHUNKING|250-DSN|250-ETRN|250-TURN|250-ENHANCEDSTATUSCODES|250-ATRN|250-AUTH PLAIN LAST CRAM-MD5|250 AUTH=PLAIN LAST CRAM-MD5"},
+		{hello, "250-hub.test greets me.test|250-PIPELINING|250-SIZE|250-8BITMIME|250-CHUNKING|250-DSN|250-ETRN|250-VRFY|250-TURN|250-ENHANCEDSTATUSCODES|250-ATRN|250-AUTH PLAIN LAST CRAM-MD5|250 AUTH=PLAIN LAST CRAM-MD5"},
 		{"MAIL FROM:<a@x.test> SIZE=10 BODY=8BITMIME RET=HDRS ENVID=q+2Bz AUTH=<>", "250 2.1.5 sender ok"},
 		{"RCPT TO:<b@y.test> NOTIFY=success,delay ORCPT=rfc822;b@y.test", "250 2.1.5 recipient ok"},
 		{"DATA", "354 "},
@@ -37,7 +37,7 @@ var conversations = []struct {
 	}},
 	{name: "EHLO refused", steps: [][2]string{{"EHLO refused.test", "550 5.7.1 not you"}, {"MAIL FROM:<>", "503 5.5.1"}}},
 	{name: "verbs before EHLO", steps: [][2]string{
-		{"NOOP", "250 2.0.0"}, {"RSET", "250 2.0.0"}, {"VRFY x", "252 2.5.2"}, {"HELP", "214 2.0.0"},
+		{"NOOP", "250 2.0.0"}, {"RSET", "250 2.0.0"}, {"VRFY x", "252 2.5.2"}, {"VRFY", "501 5.5.4"}, {"HELP", "214 2.0.0 Commands: EHLO HELO AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY ETRN TURN ATRN HELP QUIT"},
 		{"MAIL FROM:<>", "503 5.5.1"}, {"RCPT TO:<a@b.test>", "503 5.5.1"}, {"DATA", "503 5.5.1"},
 		{"AUTH PLAIN", "503 5.5.1"}, {"ETRN x.test", "503 5.5.1"}, {"TURN", "503 5.5.1"}, {"ATRN", "503 5.5.1"},
 	}},
