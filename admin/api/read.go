@@ -5,6 +5,7 @@ package api
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"restante/metabase"
 )
@@ -31,6 +32,28 @@ var TreeReads = []string{
 	string(SiteList), string(SiteShow), string(DomainList), string(DomainShow), string(TurnList),
 	string(AccountList), string(Explain),
 }
+
+// Calls that change nothing, beside TreeReads, and those that the service alone answers.
+var (
+	otherReads = []string{
+		string(MbSchema), string(MbRead), string(AsIf), string(MbLog), string(MbDiff), string(MbBackups), string(MbVerify), string(Complete),
+		string(Status), string(MbWatch), string(Sessions), string(QueueList), string(QueueMessages), string(QueueShow), string(QueueTrace),
+	}
+	serviceCalls = []string{
+		string(Status), string(MbWatch), string(SiteCommand), string(SiteDelete), string(Sessions), string(EndSession),
+		string(QueueList), string(QueueMessages), string(QueueShow), string(QueueTrace), string(QueueAct),
+		string(QueueRelease), string(QueueExport), string(QueueImport),
+	}
+)
+
+// Reads reports whether a call changes nothing.
+func Reads(method string) bool {
+	return slices.Contains(TreeReads, method) || slices.Contains(otherReads, method)
+}
+
+// NeedsService reports whether a call is answered with ErrNoService while no service
+// runs.
+func NeedsService(method string) bool { return slices.Contains(serviceCalls, method) }
 
 // An AsIfRequest carries the request of the call.
 type AsIfRequest struct {

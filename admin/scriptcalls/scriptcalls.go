@@ -245,11 +245,11 @@ func eachField(t reflect.Type, do func(name string, f reflect.StructField)) {
 }
 
 // of makes a function of a method.
-func of[Q, A any](path string, m api.Method[Q, A], args, does string, e effect, options ...func(*Function)) Function {
+func of[Q, A any](path string, m api.Method[Q, A], args, does string, options ...func(*Function)) Function {
 	module, name, _ := strings.Cut(path, ".")
 	answer := reflect.TypeFor[A]()
 	f := Function{
-		Module: module, Name: name, Does: does, Args: strings.Fields(args), effect: e,
+		Module: module, Name: name, Does: does, Args: strings.Fields(args), effect: changes,
 		Fields: fieldsOf(reflect.TypeFor[Q]()), Answer: fieldsOf(answer), Many: answer.Kind() == reflect.Slice,
 		request: reflect.TypeFor[Q](), answer: answer,
 		exchange: func(ctx context.Context, c api.Conn, request []byte) (json.RawMessage, error) {
@@ -260,6 +260,12 @@ func of[Q, A any](path string, m api.Method[Q, A], args, does string, e effect, 
 			_, raw, err := m.Call(ctx, c, q)
 			return raw, err
 		},
+	}
+	switch {
+	case api.Reads(string(m)):
+		f.effect = reads
+	case slices.Contains(f.Fields, "dry_run"):
+		f.effect = tries
 	}
 	for _, set := range options {
 		set(&f)

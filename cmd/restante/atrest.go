@@ -10,7 +10,6 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -45,23 +44,11 @@ func (s *storeConn) Stream(ctx context.Context, method string, request []byte) i
 	return s.conn.Stream(ctx, method, request)
 }
 
-// Calls that the service alone answers, and those that change nothing.
-var (
-	serviceCalls = []string{
-		string(api.Status), string(api.MbWatch), string(api.Sessions), string(api.EndSession),
-		string(api.QueueList), string(api.QueueMessages), string(api.QueueShow), string(api.QueueTrace), string(api.QueueAct),
-		string(api.QueueRelease), string(api.QueueExport), string(api.QueueImport),
-	}
-	readingCalls = append([]string{
-		string(api.MbSchema), string(api.MbRead), string(api.AsIf), string(api.MbLog), string(api.MbDiff), string(api.MbBackups),
-		string(api.MbVerify), string(api.Complete),
-	}, api.TreeReads...)
-)
-
 // open opens what a call needs, unless it is open. A service that has started
 // meanwhile gets the call.
 func (s *storeConn) open(ctx context.Context, method string) error {
-	reads := slices.Contains(readingCalls, method)
+	needsService := api.NeedsService(method)
+	reads := api.Reads(method) && !needsService
 	if s.conn != nil && (reads || !s.reads) {
 		return nil
 	}
@@ -71,7 +58,7 @@ func (s *storeConn) open(ctx context.Context, method string) error {
 	if _, err := os.Stat(filepath.Join(s.data, storeName)); errors.Is(err, os.ErrNotExist) {
 		return errNotSetUp(s.data)
 	}
-	if slices.Contains(serviceCalls, method) {
+	if needsService {
 		return api.ErrNoService
 	}
 	return whenFree(ctx, s.data, func() error {
