@@ -6,7 +6,6 @@ import (
 	"context"
 	"slices"
 
-	"restante/metabase/internal/casefold"
 	"restante/metabase/internal/history"
 	"restante/metabase/internal/tree"
 	"restante/metabase/key"
@@ -102,10 +101,10 @@ func (f *searcher) findVoid(ctx context.Context, s *Store, h *history.Entry) err
 func (f *searcher) look(e *history.Entry) {
 	index := map[string]*tree.KeyDelta{}
 	for i := range e.Deltas {
-		index[casefold.Fold(string(e.Deltas[i].Path))] = &e.Deltas[i]
+		index[e.Deltas[i].Path.Fold()] = &e.Deltas[i]
 	}
 	f.wants = slices.DeleteFunc(f.wants, func(w *sought) bool {
-		d := index[casefold.Fold(string(w.at))]
+		d := index[w.at.Fold()]
 		if d == nil {
 			return false
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	"restante/metabase/internal/casefold"
 	"restante/metabase/internal/tree"
 	"restante/metabase/item"
 	"restante/metabase/key"
@@ -159,11 +158,11 @@ func (u *undoing) add(d tree.KeyDelta) {
 	}
 	up := d.Path.Parent()
 	above := u.root.Lookup(up)
-	if (above == nil || u.gone[above]) && !u.back[casefold.Fold(string(up))] {
+	if (above == nil || u.gone[above]) && !u.back[up.Fold()] {
 		u.conflict(d.Path, 0, "cannot be put back: there is no key %s any longer", up)
 		return
 	}
-	u.back[casefold.Fold(string(d.Path))] = true
+	u.back[d.Path.Fold()] = true
 	u.ops = append(u.ops, putBack{AddKey{Path: d.Path}})
 	for _, p := range d.Props {
 		if p.Old != nil {

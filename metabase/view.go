@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"restante/metabase/internal/casefold"
 	"restante/metabase/internal/tree"
 	"restante/metabase/key"
 )
@@ -74,7 +73,7 @@ func (v *View) Count(p Path) int {
 	counted := map[string]bool{}
 	for _, q := range v.listsAt(p) {
 		child, ok := childToward(p, q)
-		if name := casefold.Fold(string(child)); !ok || counted[name] {
+		if name := child.Fold(); !ok || counted[name] {
 			continue
 		} else {
 			counted[name] = true
@@ -211,7 +210,7 @@ func (v *View) listsAt(p Path) []Path {
 	if v.lists == nil {
 		v.lists = v.img.listIndex()
 	}
-	return v.lists.below[casefold.Fold(string(p))]
+	return v.lists.below[p.Fold()]
 }
 
 func (img *image) listIndex() *listIndex {
@@ -224,7 +223,7 @@ func (img *image) listIndex() *listIndex {
 	img.root.Walk(Root, func(q Path, n *tree.Node) bool {
 		if n.Items.Find(AccessList) != nil {
 			for up := range q.Parents() {
-				at := casefold.Fold(string(up))
+				at := up.Fold()
 				index.below[at] = append(index.below[at], q)
 			}
 		}

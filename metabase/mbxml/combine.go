@@ -24,9 +24,9 @@ func (p *planner) combine(keys []placed) []placed {
 			if k.inherited != inherited {
 				continue
 			}
-			i, twice := first[fold(k.Path)]
+			i, twice := first[k.Path.Fold()]
 			if !twice {
-				i, first[fold(k.Path)] = len(out), len(out)
+				i, first[k.Path.Fold()] = len(out), len(out)
 				bare := k
 				if inherited {
 					bare.Element, bare.Items = anyClass, nil
@@ -48,7 +48,7 @@ func (p *planner) addItems(keys []placed, i int, first map[string]int, k placed)
 	if k.inherited {
 		for at := k.Path; at != metabase.Root; {
 			at = at.Parent()
-			if j, ok := first[fold(at)]; ok {
+			if j, ok := first[at.Fold()]; ok {
 				maps.Copy(ids, p.ids(keys[j]))
 			}
 		}

@@ -28,13 +28,13 @@ type Imported struct {
 type itemName struct{ path, property string }
 
 func nameItem(path metabase.Path, property string) itemName {
-	return itemName{fold(path), casefold.Fold(property)}
+	return itemName{path.Fold(), casefold.Fold(property)}
 }
 
 // imports notes a property of the file that is imported, or with id 0 a key. The
 // names are those that a remark may have for it.
 func (r *Report) imports(path metabase.Path, id metabase.ID, names ...string) {
-	at := importedItem{fold(path), id}
+	at := importedItem{path.Fold(), id}
 	r.imported[at] = true
 	for _, name := range names {
 		if name == "" && id != 0 {
@@ -51,7 +51,7 @@ type importedItem struct {
 
 // Drop takes what is left out after all off the imported items.
 func (r *Report) Drop(path metabase.Path, id metabase.ID) {
-	at := importedItem{fold(path), id}
+	at := importedItem{path.Fold(), id}
 	switch {
 	case !r.imported[at]:
 		return

@@ -225,18 +225,18 @@ func (p *planner) importKey(k placed) {
 	if p.skippedAbove(k) {
 		return
 	}
-	if first, twice := p.imported[fold(k.to)]; twice {
+	if first, twice := p.imported[k.to.Fold()]; twice {
 		p.reportDuplicate(k, first)
 		return
 	}
 	class, ok := p.class(k)
 	if !ok {
-		p.skipped[fold(k.to)] = k.to != metabase.Root && !p.snap.Has(k.to)
+		p.skipped[k.to.Fold()] = k.to != metabase.Root && !p.snap.Has(k.to)
 		p.reportSkipped(k)
 		return
 	}
 	p.addParents(k)
-	p.imported[fold(k.to)] = k
+	p.imported[k.to.Fold()] = k
 	p.report.Keys++
 	p.report.imports(k.to, 0, "")
 	p.putKey(k, class)
@@ -256,10 +256,10 @@ func (p *planner) importKey(k placed) {
 // skippedAbove reports whether k is left out because a key above it is.
 func (p *planner) skippedAbove(k placed) bool {
 	for at := k.to.Parent(); at != metabase.Root; at = at.Parent() {
-		if !p.skipped[fold(at)] {
+		if !p.skipped[at.Fold()] {
 			continue
 		}
-		p.skipped[fold(k.to)] = true
+		p.skipped[k.to.Fold()] = true
 		if p.file.Foreign {
 			p.remark(Ignored, k.Line, k.to, "", "%s is left out", at)
 		}
@@ -296,14 +296,14 @@ func (p *planner) reportDuplicate(k, first placed) {
 // those that the tree has.
 func (p *planner) addParents(k placed) {
 	var missing []metabase.Path
-	for at := k.to.Parent(); at != metabase.Root && !p.needed[fold(at)]; at = at.Parent() {
-		if p.needed[fold(at)] = true; !p.has(at) {
+	for at := k.to.Parent(); at != metabase.Root && !p.needed[at.Fold()]; at = at.Parent() {
+		if p.needed[at.Fold()] = true; !p.has(at) {
 			missing = append(missing, at)
 		}
 	}
 	for _, at := range slices.Backward(missing) {
 		class := p.classByPlace(at)
-		p.classes[fold(at)], p.report.added[fold(at)] = class, k.Line
+		p.classes[at.Fold()], p.report.added[at.Fold()] = class, k.Line
 		p.ops = append(p.ops, metabase.AddKey{Path: at, Class: class})
 		text := "is not in the file, and is added"
 		if class != "" {
@@ -314,13 +314,13 @@ func (p *planner) addParents(k placed) {
 }
 
 func (p *planner) has(at metabase.Path) bool {
-	_, made := p.classes[fold(at)]
+	_, made := p.classes[at.Fold()]
 	return made || p.snap.Has(at)
 }
 
 // classAt is the class that a key has after the import.
 func (p *planner) classAt(at metabase.Path) string {
-	if class, made := p.classes[fold(at)]; made {
+	if class, made := p.classes[at.Fold()]; made {
 		return class
 	}
 	return p.snap.Class(at)
@@ -342,7 +342,7 @@ func (p *planner) classByPlace(path metabase.Path) string {
 // putKey adds the key, or changes the class and spelling of the one in the tree.
 func (p *planner) putKey(k placed, class string) {
 	there, exists := p.snap.Key(k.to)
-	p.classes[fold(k.to)] = class
+	p.classes[k.to.Fold()] = class
 	if !exists {
 		p.ops = append(p.ops, metabase.AddKey{Path: k.to, Class: class})
 		return
@@ -354,7 +354,7 @@ func (p *planner) putKey(k placed, class string) {
 	switch {
 	case strings.EqualFold(there.Class, class):
 	case p.file.Foreign && there.Class != "":
-		p.classes[fold(k.to)] = there.Class
+		p.classes[k.to.Fold()] = there.Class
 		if class != "" {
 			p.remark(Decision, k.Line, k.to, "", "is of class %s here, and stays so; the file says %s", there.Class, class)
 		}
@@ -364,7 +364,7 @@ func (p *planner) putKey(k placed, class string) {
 	case replace:
 		p.ops = append(p.ops, metabase.Unset{Path: k.to, ID: metabase.KeyType})
 	default:
-		p.classes[fold(k.to)] = there.Class
+		p.classes[k.to.Fold()] = there.Class
 	}
 }
 
@@ -401,7 +401,7 @@ func (p *planner) removeUnnamed(keys []placed) {
 func (p *planner) isTop(path metabase.Path) bool {
 	for at := path; at != metabase.Root; {
 		at = at.Parent()
-		if _, ok := p.imported[fold(at)]; ok {
+		if _, ok := p.imported[at.Fold()]; ok {
 			return false
 		}
 	}
@@ -414,7 +414,7 @@ func (p *planner) removeUnnamedBelow(top metabase.Path) {
 		if gone != "" && path.Within(gone) {
 			continue
 		}
-		if _, ok := p.imported[fold(path)]; !ok && !p.needed[fold(path)] {
+		if _, ok := p.imported[path.Fold()]; !ok && !p.needed[path.Fold()] {
 			p.ops = append(p.ops, metabase.Remove{Path: path, Recursive: true})
 			gone = path
 		}

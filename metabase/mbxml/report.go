@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"restante/metabase"
-	"restante/metabase/internal/casefold"
 )
 
 // A Verdict says what the import does with a part of the file.
@@ -50,9 +49,9 @@ type Report struct {
 // that was added above another the line of that one, else 0. Exact reports
 // whether the file has the property or key itself.
 func (r *Report) Line(path metabase.Path, id metabase.ID) (line int, exact bool) {
-	k, ok := r.keys[fold(path)]
+	k, ok := r.keys[path.Fold()]
 	if !ok {
-		return r.added[fold(path)], false
+		return r.added[path.Fold()], false
 	}
 	if line, ok := k.lines[id]; ok {
 		return line, true
@@ -67,8 +66,6 @@ func (r *Report) Finish() {
 		return cmp.Compare(uint(a.Line-1), uint(b.Line-1))
 	})
 }
-
-func fold(path metabase.Path) string { return casefold.Fold(string(path)) }
 
 // A Problem is an error in a file.
 type Problem struct {
@@ -125,7 +122,7 @@ func (r *Report) Shadows(snap metabase.Snapshot, ops []metabase.Op) (list []Shad
 		if !ok {
 			continue
 		}
-		at := fold(set.Path)
+		at := set.Path.Fold()
 		if m.set[at] == nil {
 			m.set[at] = map[metabase.ID]metabase.Property{}
 		}
@@ -149,10 +146,10 @@ func (r *Report) affected() []metabase.Path {
 		paths[at] = k.to
 		for up := k.to; up != metabase.Root; {
 			up = up.Parent()
-			if _, known := paths[fold(up)]; known {
+			if _, known := paths[up.Fold()]; known {
 				break
 			}
-			paths[fold(up)] = up
+			paths[up.Fold()] = up
 		}
 	}
 	return slices.Sorted(maps.Values(paths))
@@ -185,7 +182,7 @@ func (m merged) shadow(path metabase.Path, item metabase.Property) (Shadow, bool
 
 // says returns what the merge stores for the file at a key.
 func (m merged) says(path metabase.Path, id metabase.ID) (metabase.Property, bool) {
-	at := fold(path)
+	at := path.Fold()
 	if p, ok := m.set[at][id]; ok {
 		return p, true
 	}
