@@ -9,7 +9,6 @@
 package badgerkv
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -19,7 +18,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -100,7 +98,7 @@ func open(dir string, opts Options) (db *store, err error) {
 	}
 	lock, err := disk.LockFolder(dir, opts.ReadOnly)
 	if errors.Is(err, disk.ErrLocked) {
-		return nil, inUse(dir)
+		return nil, kv.InUseOf(dir)
 	}
 	if err != nil {
 		return nil, err
@@ -108,8 +106,7 @@ func open(dir string, opts Options) (db *store, err error) {
 	if opts.ReadOnly {
 		db, err = openToRead(dir, opts)
 	} else {
-		// Best effort: it only tells others who has the store.
-		_ = os.WriteFile(filepath.Join(dir, holderName), fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600)
+		kv.NoteProcess(dir)
 		db, err = openToWrite(dir, opts)
 	}
 	if err != nil {
@@ -119,25 +116,11 @@ func open(dir string, opts Options) (db *store, err error) {
 	return db, nil
 }
 
-// holderName is the file with the number of the process that may write. Badger,
-// which locks the folder the same way, gives it that name, too.
-const holderName = "LOCK"
-
 func unlock(dir string, lock *os.File, readOnly bool) error {
 	if !readOnly {
-		_ = os.Remove(filepath.Join(dir, holderName)) // best effort, as it was written
+		kv.ForgetProcess(dir)
 	}
 	return lock.Close()
-}
-
-// inUse is kv.ErrInUse, with the process that has the store where that is known.
-func inUse(dir string) error {
-	if text, err := os.ReadFile(filepath.Join(dir, holderName)); err == nil {
-		if pid, err := strconv.Atoi(string(bytes.TrimSpace(text))); err == nil && pid > 0 {
-			return &kv.InUse{PID: pid}
-		}
-	}
-	return kv.ErrInUse
 }
 
 func openToWrite(dir string, opts Options) (*store, error) {

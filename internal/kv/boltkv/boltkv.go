@@ -25,8 +25,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -48,10 +46,9 @@ type Options struct {
 }
 
 const (
-	fileName   = "store.db"
-	holderName = "LOCK" // has the number of the process that has the store
-	hashSize   = 8
-	keyPrefix  = 'u' // bbolt takes no empty key
+	fileName  = "store.db"
+	hashSize  = 8
+	keyPrefix = 'u' // bbolt takes no empty key
 )
 
 var (
@@ -110,7 +107,7 @@ func open(dir string, readOnly bool) (bdb *bolt.DB, err error) {
 	defer guard(&err)()
 	bdb, err = bolt.Open(filepath.Join(dir, fileName), 0o600, &bolt.Options{Timeout: 100 * time.Millisecond, ReadOnly: readOnly})
 	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, inUse(dir)
+		return nil, kv.InUseOf(dir)
 	}
 	if readOnly && errors.Is(err, os.ErrNotExist) {
 		return nil, kv.ErrUnclean
@@ -124,24 +121,11 @@ func open(dir string, readOnly bool) (bdb *bolt.DB, err error) {
 		}
 		return bdb, nil
 	}
-	// Best effort: it only tells others who has the store.
-	_ = os.WriteFile(filepath.Join(dir, holderName), fmt.Appendf(nil, "%d\n", os.Getpid()), 0o600)
+	kv.NoteProcess(dir)
 	if err := errors.Join(verify(bdb), disk.SyncDir(dir)); err != nil {
 		return nil, errors.Join(classify(err), bdb.Close())
 	}
 	return bdb, nil
-}
-
-// inUse is kv.ErrInUse, with the process that has the store where that is known.
-func inUse(dir string) error {
-	text, err := os.ReadFile(filepath.Join(dir, holderName))
-	if err != nil {
-		return kv.ErrInUse
-	}
-	if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil && pid > 0 {
-		return &kv.InUse{PID: pid}
-	}
-	return kv.ErrInUse
 }
 
 // verify makes the buckets of a new store, and reads every pair of another.
