@@ -41,7 +41,10 @@ import (
 // config turns settings into a site's Config. Shared says whose queue folder the
 // site would work in, if it is not its own.
 func (e *Engine) config(set *settings.Site, shared error) *site.Config {
-	a := &siteAdapter{Site: set, dir: e.opts.DataDir, ownNets: sync.OnceValue(ownNetworks)}
+	a := &siteAdapter{Site: set, dir: e.opts.DataDir, ownNets: sync.OnceValue(func() []netip.Prefix {
+		nets, _ := ownNetworks() // without them, mail that comes back to us ends by its hop count
+		return nets
+	})}
 	cfg := &site.Config{
 		Name: set.Name, Rev: uint64(set.Rev),
 		TLS:     certs.Files{Cert: a.path(set.TLS.TlsCertificateFile), Key: a.path(set.TLS.TlsKeyFile)},
@@ -92,14 +95,24 @@ func (s source) Differs(from site.Settings, parts []site.Part) bool {
 	})
 }
 
-// ownNetworks gives the addresses of this machine with their networks, none where
-// they cannot be read. Mail that comes back to us then ends by its hop count.
-func ownNetworks() []netip.Prefix {
+// IsOwnAddress reports whether an address is one of this machine, or may be: the
+// interfaces cannot always be read.
+func IsOwnAddress(ip netip.Addr) bool {
+	nets, err := ownNetworks()
+	return err != nil || hasAddress(nets, ip.Unmap())
+}
+
+// hasAddress reports whether ip is the address of this machine in one of its networks.
+func hasAddress(own []netip.Prefix, ip netip.Addr) bool {
+	return slices.ContainsFunc(own, func(n netip.Prefix) bool { return n.Addr() == ip })
+}
+
+// ownNetworks gives the addresses of this machine with their networks.
+func ownNetworks() (out []netip.Prefix, err error) {
 	list, err := net.InterfaceAddrs()
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	var out []netip.Prefix
 	for _, a := range list {
 		if n, ok := a.(*net.IPNet); ok {
 			if ip, ok := netip.AddrFromSlice(n.IP); ok {
@@ -108,7 +121,7 @@ func ownNetworks() []netip.Prefix {
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
 // A siteAdapter answers from the settings of one revision. It implements what
@@ -316,10 +329,9 @@ func (r routes) self(name string, addrs []netip.Addr) bool {
 // listensAt reports whether a connection to a ends at this site.
 func (r routes) listensAt(a netip.AddrPort) bool {
 	ip := resolver.Embedded(a.Addr())
-	own := func(n netip.Prefix) bool { return n.Addr() == ip }
 	return slices.ContainsFunc(r.Bindings, func(b settings.Binding) bool {
 		at := b.Addr.Addr().Unmap()
-		here := ip == at || at.IsUnspecified() && (ip.IsLoopback() || slices.ContainsFunc(r.ownNets(), own))
+		here := ip == at || at.IsUnspecified() && (ip.IsLoopback() || hasAddress(r.ownNets(), ip))
 		return here && b.Addr.Port() == a.Port()
 	})
 }

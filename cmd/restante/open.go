@@ -10,8 +10,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -199,18 +197,8 @@ func errNotSetUp(data string) error {
 func dataLayout(data string) settings.Layout {
 	return settings.Layout{
 		Data: data, Reserved: append([]string{storeName, queueName, "backups", "exports", keyName}, rpc.Names...),
-		Certificates: tlsName, OwnAddress: isOwnAddress,
+		Certificates: tlsName, OwnAddress: engine.IsOwnAddress,
 	}
-}
-
-// isOwnAddress reports whether an address is one of this machine, or may be: the
-// interfaces cannot always be read.
-func isOwnAddress(ip netip.Addr) bool {
-	list, err := net.InterfaceAddrs()
-	return err != nil || slices.ContainsFunc(list, func(a net.Addr) bool {
-		p, err := netip.ParsePrefix(a.String())
-		return err == nil && p.Addr().Unmap() == ip.Unmap()
-	})
 }
 
 // checkQueuesAtRest checks by the index of the queues that no service has open. It is
