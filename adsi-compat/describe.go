@@ -113,7 +113,7 @@ func attributes(p schema.Prop, item metabase.Property) Facts {
 	if item.Value.IsZero() {
 		return f
 	}
-	f["Default"] = native(p, item)
+	f["Default"] = native(p, item.Value)
 	if list, err := ipListOf(p, item.Value); p.Syntax == schema.IPList && err == nil {
 		f["Default"] = list
 	}

@@ -35,20 +35,19 @@ type edit struct {
 type state struct {
 	item  metabase.Property
 	known bool // there is a value, if only a default
+	set   bool // the value is stored, inherited or in the cache: somebody set it
 	own   bool // it is to be stored at the key
 }
 
 // fold gives what the property is in v with the cache's edits made on top.
 func (o *Object) fold(v view, id metabase.ID) (state, error) {
-	var st state
-	st.item, st.known = v.effective(id)
+	st := v.effective(id)
 	for _, e := range o.cache {
 		if e.prop.ID != id {
 			continue
 		}
 		if e.op == OpClear {
-			st = state{}
-			st.item, st.known = v.inherited(id)
+			st = v.inherited(id)
 			continue
 		}
 		stored, ok := v.stored(id)
@@ -57,7 +56,7 @@ func (o *Object) fold(v view, id metabase.ID) (state, error) {
 		if err != nil {
 			return state{}, err
 		}
-		st = state{item: p.Item(value), known: true, own: true}
+		st = state{item: p.Item(value), known: true, set: true, own: true}
 		if ok && e.prop.Type == metabase.AnyType { // what no table knows, the item does
 			st.item.Attr, st.item.UserType = stored.Attr, stored.UserType
 		}

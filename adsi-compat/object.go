@@ -92,7 +92,7 @@ func (o *Object) Get(ctx context.Context, name string) (any, error) {
 		list, err := ipListOf(p, st.item.Value)
 		return list, o.dir.wrap("Get", o.ADsPath(), err)
 	}
-	return native(p, st.item), nil
+	return st.native(p), nil
 }
 
 // GetEx is Get as a list, whatever the property's syntax; of an IPList it is

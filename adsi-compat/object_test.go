@@ -285,6 +285,32 @@ func TestASecretWithoutANameIsNotShown(t *testing.T) {
 	}
 }
 
+// Asterisks for a secret that nobody set would report one that does not exist.
+func TestASecretThatIsNotSetIsEmpty(t *testing.T) {
+	w := newTreeFixture(t)
+	ctx := t.Context()
+	get := func(p, name string) string {
+		v, err := w.bind(t, p).Get(ctx, name)
+		return fmt.Sprintf("%q %v", v, err)
+	}
+	for _, name := range []string{"RoutePassword", "AnonymousUserPass", "LogOdbcPassword", "AdminACL"} {
+		if got := get(site1, name); got != `"" <nil>` {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	held := w.bind(t, held1)
+	held.must(t, held.PutEx(ctx, OpClear, "RoutePassword", nil))
+	if got, err := held.Get(ctx, "RoutePassword"); got != "" || err != nil {
+		t.Errorf("cleared: %q, %v", got, err)
+	}
+	w.set(t, "/LM/SMTPSVC/1", "RoutePassword", "secret") // inherited below it
+	for _, p := range []string{site1, "IIS://LocalHost/SMTPSVC/1/Domain"} {
+		if got := get(p, "RoutePassword"); got != `"**********" <nil>` {
+			t.Errorf("%s: %s", p, got)
+		}
+	}
+}
+
 func TestALockOutlastsTheValue(t *testing.T) {
 	w := newTreeFixture(t)
 	ctx := t.Context()

@@ -81,7 +81,7 @@ func storedProperty(p schema.Prop, item metabase.Property) (StoredProperty, erro
 		stored.Syntax = "ExpandSz"
 	}
 	if p.Syntax != schema.IPList {
-		stored.Value = native(p, item)
+		stored.Value = state{item: item, set: true}.native(p)
 		return stored, nil
 	}
 	list, err := ipListOf(p, item.Value)

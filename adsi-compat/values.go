@@ -16,12 +16,17 @@ import (
 	"restante/metabase/schema/iplist"
 )
 
-// native gives an item's value as scripts work with it, see Object.Get.
-func native(p schema.Prop, item metabase.Property) any {
-	v := item.Value
-	switch {
-	case (p.Attr|item.Attr)&metabase.Secure != 0:
+// native gives the value as scripts work with it, see Object.Get. What the schema
+// says is no secret, and asterisks for it would report one that nobody set.
+func (st state) native(p schema.Prop) any {
+	if st.set && (p.Attr|st.item.Attr)&metabase.Secure != 0 {
 		return metabase.Asterisks
+	}
+	return native(p, st.item.Value)
+}
+
+func native(p schema.Prop, v metabase.Value) any {
+	switch {
 	case p.Syntax == schema.Flag:
 		return p.Bit(v).DWord() != 0
 	case p.Syntax == schema.Boolean:

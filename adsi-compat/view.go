@@ -122,18 +122,18 @@ func (v view) stored(id metabase.ID) (metabase.Property, bool) { return find(v.S
 
 // effective is what holds for the key, which need not exist yet: stored, inherited,
 // or the schema's default.
-func (v view) effective(id metabase.ID) (metabase.Property, bool) {
+func (v view) effective(id metabase.ID) state {
 	if item, ok := v.stored(id); ok {
-		return item, true
+		return state{item: item, known: true, set: true}
 	}
 	return v.inherited(id)
 }
 
 // inherited is what would hold for the key if it stored nothing.
-func (v view) inherited(id metabase.ID) (metabase.Property, bool) {
+func (v view) inherited(id metabase.ID) state {
 	if item, ok := find(v.Inherited, id); ok {
-		return item, true
+		return state{item: item, known: true, set: true}
 	}
 	known, ok := v.schema.ByID(id)
-	return known.Item(known.Default), ok && known.HasDefault()
+	return state{item: known.Item(known.Default), known: ok && known.HasDefault()}
 }

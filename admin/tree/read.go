@@ -124,11 +124,11 @@ func (d handlers) item(snap metabase.Snapshot, path metabase.Path, p schema.Prop
 	}
 	it := api.Item{
 		Path: path, Property: p.Label(), ID: p.ID, Type: held.Value.Type().String(),
-		Value: jsonValue(p, held.Value), Text: p.Format(held.Value),
+		Value: jsonValue(p, held.Value), Text: p.Plain(held.Value),
 		Level: level, From: from, Attributes: held.Attr.String(), UserType: held.UserType,
 		Locked: held.Attr&metabase.Locked != 0,
 	}
-	if held.Attr&metabase.Secure != 0 || p.Attr&metabase.Secure != 0 {
+	if level != api.LevelDefault && (held.Attr|p.Attr)&metabase.Secure != 0 {
 		it.Value, it.Text = metabase.Asterisks, []string{metabase.Asterisks}
 	}
 	if held.Rev > 0 {
