@@ -99,7 +99,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s: %s: %v (0x%08X)", e.Op, e.On, e.Err, e.Code)
+	return fmt.Sprintf("%s: %s: %v (0x%08X)", e.Op, metabase.OneLine(e.On), e.Err, e.Code)
 }
 
 // Unwrap gives the cause.

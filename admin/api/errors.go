@@ -62,14 +62,15 @@ func (p Problem) String() string {
 	return join(line, p.Path, p.Property, p.Why)
 }
 
-// Error returns the text, and each problem on a line of its own.
+// Error returns the text, and each problem on a line of its own. Line breaks in them
+// are escaped: they come from others, and would look like one more problem.
 func (e *Error) Error() string {
 	lines := make([]string, 0, len(e.Problems)+1)
 	if e.Text != "" {
-		lines = append(lines, e.Text)
+		lines = append(lines, metabase.OneLine(e.Text))
 	}
 	for _, p := range e.Problems {
-		lines = append(lines, p.String())
+		lines = append(lines, metabase.OneLine(p.String()))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -99,7 +100,52 @@ func AsError(err error) *Error {
 	if acts := ofActs(err); len(acts) > 0 {
 		return &Error{Kind: kindOf(err), Problems: acts, Cause: causeOf(err)}
 	}
-	return &Error{Kind: kindOf(err), Text: plain(err), Cause: causeOf(err)}
+	e = &Error{Kind: kindOf(err), Text: plain(err), Cause: causeOf(err)}
+	if lines := linesOf(err); len(lines) > 1 {
+		e.Text, e.Problems = "", asProblems(lines)
+	}
+	return e
+}
+
+// linesOf returns the lines of an error: those that it says it has, or one for each
+// error that errors.Join has joined. Any other error is one line.
+func linesOf(err error) []string {
+	text := err.Error()
+	switch e := err.(type) {
+	case interface{ Lines() []string }:
+		return e.Lines()
+	case interface{ Unwrap() []error }:
+		if all := e.Unwrap(); errors.Join(all...).Error() == text {
+			var lines []string
+			for _, one := range all {
+				lines = append(lines, linesOf(one)...)
+			}
+			return lines
+		}
+	case interface{ Unwrap() error }:
+		inner := e.Unwrap()
+		if inner == nil {
+			break
+		}
+		lines := linesOf(inner)
+		if before, after, ok := strings.Cut(text, inner.Error()); ok && len(lines) > 1 {
+			lines[0], lines[len(lines)-1] = before+lines[0], lines[len(lines)-1]+after
+			return lines
+		}
+	}
+	return []string{text}
+}
+
+func asProblems(lines []string) (out []Problem) {
+	for _, line := range lines {
+		out = append(out, Problem{Why: line})
+	}
+	return out
+}
+
+// OfLines is an error of several lines.
+func OfLines(kind Kind, hint string, lines []string) *Error {
+	return &Error{Kind: kind, Problems: asProblems(lines), Hint: hint}
 }
 
 // WithAnswer returns err as the error of a change that is stored all the same. The
@@ -233,13 +279,7 @@ func Refused(what, why string) error {
 }
 
 // RefusedAll returns each line of a joined error as a problem.
-func RefusedAll(err error) error {
-	e := &Error{Kind: KindRefused}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
-		e.Problems = append(e.Problems, Problem{Why: line})
-	}
-	return e
-}
+func RefusedAll(err error) error { return OfLines(KindRefused, "", linesOf(err)) }
 
 // Usage returns the error for a malformed call, with a hint to the right one.
 func Usage(text, hint string) error {

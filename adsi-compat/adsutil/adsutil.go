@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	adsi "restante/adsi-compat"
+	"restante/metabase"
 )
 
 // A call is one verb with its arguments.
@@ -78,9 +79,12 @@ type Usage struct{ Text string }
 func (e *Usage) Error() string { return e.Text }
 
 // A Warning says what to look at after a verb that was carried out.
-type Warning struct{ Lines []string }
+type Warning struct{ lines []string }
 
-func (e *Warning) Error() string { return strings.Join(e.Lines, "\n") }
+func (e *Warning) Error() string { return strings.Join(e.lines, "\n") }
+
+// Lines are those of the text.
+func (e *Warning) Lines() []string { return e.lines }
 
 // An Error is what a verb ended in: what was being done, the cause,
 // and the number that scripts look for.
@@ -93,9 +97,15 @@ type Error struct {
 
 // Error has the description, and on a line of its own the number, signed as
 // scripts have it.
-func (e *Error) Error() string {
-	text := strings.ReplaceAll(e.Err.Error(), "\n", "\n"+e.Doing+": ")
-	return fmt.Sprintf("%s: %s\nErrNumber: %d (0x%X)", e.Doing, text, int32(e.Code), e.Code)
+func (e *Error) Error() string { return strings.Join(e.Lines(), "\n") }
+
+// Lines are those of the text.
+func (e *Error) Lines() []string {
+	lines := strings.Split(e.Err.Error(), "\n")
+	for i := range lines {
+		lines[i] = e.Doing + ": " + lines[i]
+	}
+	return append(lines, fmt.Sprintf("ErrNumber: %d (0x%X)", int32(e.Code), e.Code))
 }
 
 // Unwrap gives the cause.
@@ -115,7 +125,7 @@ func (c *call) explain(err error) error {
 	}
 	e.Code, e.Err = said.Code, said.Err
 	if said.On != "" && said.Code == adsi.CodePathNotFound {
-		e.Err = fmt.Errorf("%s: %w", said.On, said.Err)
+		e.Err = fmt.Errorf("%s: %w", metabase.OneLine(said.On), said.Err)
 	}
 	if c.server != "" && said.Code == adsi.CodeNoHost {
 		e.Err = fmt.Errorf("-s:%s: %w", c.server, said.Err)

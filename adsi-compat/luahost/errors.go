@@ -38,6 +38,9 @@ type uncaught struct{ error }
 
 func (e *uncaught) Unwrap() error { return e.error }
 
+// Lines are those of the text: of a refused change, a line for each problem.
+func (e *uncaught) Lines() []string { return strings.Split(e.Error(), "\n") }
+
 // uncaught makes an error of what was raised. A text without a place gets that of
 // the innermost function in Lua: assert adds none. One that the script
 // has raised with level 0 stays what it is.

@@ -28,7 +28,7 @@ func (c *cli) adsutilCommand() *urfave.Command {
 				return err
 			}
 			defer conn.close()
-			out := c.verbatim()
+			out := c.verbatimLines()
 			if c.json {
 				out = jsonText{c.out}
 			}
@@ -51,12 +51,12 @@ func adsutilError(err error) error {
 	case errors.As(err, &usage):
 		return &api.Error{Kind: api.KindUsage, Text: usage.Text, Hint: "adsutil HELP"}
 	case errors.As(err, &warned):
-		return &api.Error{Kind: api.KindFailed, Text: warned.Error()}
+		return api.OfLines(api.KindFailed, "", warned.Lines())
 	case !errors.As(err, &no):
 		return err
 	}
 	cause := api.AsError(no.Err)
-	e := &api.Error{Kind: cause.Kind, Text: no.Error(), Hint: cmp.Or(no.Hint, cause.Hint)}
+	e := api.OfLines(cause.Kind, cmp.Or(no.Hint, cause.Hint), no.Lines())
 	switch no.Code {
 	case adsi.CodePathNotFound, adsi.CodeUnknownProp, adsi.CodeNotSet:
 		e.Kind = api.KindNotFound

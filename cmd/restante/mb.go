@@ -54,7 +54,7 @@ func (c *cli) mbGet() *urfave.Command {
 			}
 			return call(cx.Context, c, api.MbGet, q, func(_ table, it api.Item) {
 				for _, text := range it.Text {
-					fmt.Fprintln(c.verbatim(), text)
+					fmt.Fprintln(c.verbatimLines(), text)
 				}
 				if cx.Bool("from") {
 					fmt.Fprintln(c.out, visible.Line("from "+origin(it)))

@@ -19,6 +19,14 @@ func (c *cli) verbatim() io.Writer {
 	return c.out
 }
 
+// verbatimLines is verbatim where each write is one line.
+func (c *cli) verbatimLines() io.Writer {
+	if isTerminal(c.out) {
+		return visible.LineWriter{To: c.out}
+	}
+	return c.out
+}
+
 // A table aligns the cells of an answer, which tabs separate. What it prints is
 // visible, but for the tabs and line ends of its formats.
 type table struct{ cells *tabwriter.Writer }

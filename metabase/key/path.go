@@ -96,6 +96,11 @@ func Clip(s string) string {
 	return s
 }
 
+// OneLine escapes the line breaks of a text that stands in a line, such as in an error.
+func OneLine(s string) string { return lineBreaks.Replace(s) }
+
+var lineBreaks = strings.NewReplacer("\n", `\n`, "\r", `\r`)
+
 // CheckNew says whether a key may get the name, which is that of a Path. Names
 // that an earlier version took are read, moved and removed, but not made: those with
 // characters that do not show, or that no file of XML holds, and those that look

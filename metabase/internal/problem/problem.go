@@ -32,7 +32,7 @@ func (p Problem) Error() string {
 			text = part + ": " + text
 		}
 	}
-	return text
+	return key.OneLine(text)
 }
 
 // Unwrap gives the reason.

@@ -47,3 +47,16 @@ func (v Writer) Write(b []byte) (int, error) {
 	_, err := io.WriteString(v.To, Text(string(b)))
 	return len(b), err
 }
+
+// A LineWriter writes each text as Line shows it, but for the line end at its end.
+type LineWriter struct{ To io.Writer }
+
+func (v LineWriter) Write(b []byte) (int, error) {
+	line, end := strings.CutSuffix(string(b), "\n")
+	line = Line(line)
+	if end {
+		line += "\n"
+	}
+	_, err := io.WriteString(v.To, line)
+	return len(b), err
+}

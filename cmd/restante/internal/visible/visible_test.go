@@ -38,6 +38,19 @@ func TestLine(t *testing.T) {
 	}
 }
 
+func TestLineWriter(t *testing.T) {
+	var b strings.Builder
+	w := LineWriter{&b}
+	for _, line := range []string{"a\n", "b\nc\n", "d"} {
+		if n, err := w.Write([]byte(line)); n != len(line) || err != nil {
+			t.Errorf("Write(%q) = %d, %v", line, n, err)
+		}
+	}
+	if got, want := b.String(), "a\nb\\nc\nd"; got != want {
+		t.Errorf("it wrote %q, want %q", got, want)
+	}
+}
+
 func FuzzLine(f *testing.F) {
 	f.Add("a\x1b[2J\u009b\u202e\xff\n")
 	f.Fuzz(func(t *testing.T, s string) {
