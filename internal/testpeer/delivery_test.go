@@ -609,24 +609,10 @@ func TestMailWaitsWhereRequiredTLSIsMissing(t *testing.T) {
 	}
 }
 
-// newCertificate writes a self-signed certificate for Postfix.
-func newCertificate(t *testing.T, name string) (cert, key string) {
-	t.Helper()
-	testpeer.Need(t, "openssl")
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	code, out := runProgram(t, "", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-		"-keyout", key, "-out", cert, "-days", "1", "-subj", "/CN="+name)
-	if code != 0 {
-		t.Fatalf("openssl: exit %d: %s", code, out)
-	}
-	return cert, key
-}
-
 func TestPostfixAndServiceEncryptBothWays(t *testing.T) {
 	t.Parallel()
 	testpeer.Need(t, "postfix", "openssl")
-	cert, key := newCertificate(t, "postfix.test")
+	cert, key := testpeer.WriteCertificate(t, t.TempDir(), "postfix.test")
 	s, sink := startService(t), testpeer.StartSink(t)
 	host, port := hostPort(t, s.Addr(1))
 	p, err := postfix.Start(t.Context(), t.TempDir(), 20,

@@ -3,15 +3,9 @@
 package certs
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"log/slog"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +14,7 @@ import (
 	"time"
 
 	"restante/internal/deptest"
+	"restante/internal/testpeer"
 )
 
 func TestLayers(t *testing.T) {
@@ -33,32 +28,8 @@ func TestLayers(t *testing.T) {
 
 // writeCert puts a self-signed certificate for name into dir.
 func writeCert(t *testing.T, dir, name string) Files {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotAfter: time.Now().Add(time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := Files{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
-	for file, block := range map[string]*pem.Block{
-		files.Cert: {Type: "CERTIFICATE", Bytes: der}, files.Key: {Type: "PRIVATE KEY", Bytes: raw},
-	} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return files
+	cert, key := testpeer.WriteCertificate(t, dir, name)
+	return Files{Cert: cert, Key: key}
 }
 
 func name(t *testing.T, c *Reloader) string {
