@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // An FS has the steps that put a file on disk. A nil FS is the system's; tests
@@ -77,6 +78,7 @@ func put(fsys FS, name string, perm fs.FileMode, write func(io.ReadWriteSeeker) 
 	// Create refuses a name that is taken: in a folder that others can write,
 	// no link of theirs is followed.
 	tmp := filepath.Join(dir, fmt.Sprintf("tmp-%016x.part", rand.Uint64()))
+	defer func() { err = withName(err, tmp, name) }()
 	f, err := fsys.Create(tmp, perm)
 	if err != nil {
 		return err
@@ -102,6 +104,26 @@ func put(fsys FS, name string, perm fs.FileMode, write func(io.ReadWriteSeeker) 
 	}
 	return nil
 }
+
+// withName is an error about the temporary file of a file, with the name that the
+// caller knows.
+func withName(err error, tmp, name string) error {
+	if err == nil || !strings.Contains(err.Error(), tmp) {
+		return err
+	}
+	if e, ok := err.(*os.LinkError); ok {
+		return &fs.PathError{Op: e.Op, Path: name, Err: e.Err}
+	}
+	return namedError{strings.ReplaceAll(err.Error(), tmp, name), err}
+}
+
+type namedError struct {
+	text string
+	err  error
+}
+
+func (e namedError) Error() string { return e.text }
+func (e namedError) Unwrap() error { return e.err }
 
 func fill(f File, write func(io.ReadWriteSeeker) error) error {
 	if err := write(f); err != nil {

@@ -4,6 +4,7 @@ package disk_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -103,6 +104,31 @@ func TestCreateFileNeverReplaces(t *testing.T) {
 		t.Errorf("CreateFile = %v, and the file holds %q", err, got)
 	}
 	wantNames(t, filepath.Dir(name), "f", "g")
+}
+
+// Errors name the file that the caller named, and not the temporary one.
+func TestErrorsNameTheFile(t *testing.T) {
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		what, name string
+		write      func(io.ReadWriteSeeker) error
+	}{
+		{"the folder is missing", filepath.Join(dir, "none", "f"), disk.Bytes([]byte("x"))},
+		{"it cannot be written", filepath.Join(dir, "f"), func(w io.ReadWriteSeeker) error {
+			_ = w.(io.Closer).Close()
+			_, err := w.Write([]byte("x"))
+			return fmt.Errorf("page 1: %w", err)
+		}},
+		{"a folder has its name", dir, disk.Bytes([]byte("x"))},
+	} {
+		err := disk.WriteFile(nil, tt.name, 0o600, tt.write)
+		if err == nil || !strings.Contains(err.Error(), tt.name+": ") || strings.Contains(err.Error(), ".part") {
+			t.Errorf("%s: %v", tt.what, err)
+		}
+		if tt.what == "the folder is missing" && !errors.Is(err, fs.ErrNotExist) || tt.what == "it cannot be written" && !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("%s: the cause of %v is lost", tt.what, err)
+		}
+	}
 }
 
 func wantNames(t *testing.T, dir string, want ...string) {
