@@ -62,6 +62,8 @@ func TestAssessWhoMayConnect(t *testing.T) {
 		{"10.0.0.0/8", "all deny:10.0.0.0/9", most + " 8388608 340282366920938463463374607436054790144", ""},
 		{"10.0.0.0/8", "", "16777217 16777216 16777217", ""}, // this machine alone
 		{"10.0.0.0/8", "10.0.0.0/8 mail.example *.example.org", "0 0 16777216", "lets more hosts connect by name: mail.example, *.example.org"},
+		{"10.0.0.0/8 mail.example", "10.0.0.0/8", "0 0 16777216", "lets fewer hosts connect by name: no longer mail.example"},
+		{"all", "all deny:*.example.org", "0 0 " + every, "names more hosts that may not connect: *.example.org"},
 		{"all deny:*.example.org", "all", "0 0 " + every, "names fewer hosts that may not connect: no longer *.example.org"},
 	} {
 		tr := newTree(t)
