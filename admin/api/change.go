@@ -51,7 +51,6 @@ type Applied struct {
 	Rev     metabase.Rev `json:"rev"`
 	DryRun  bool         `json:"dry_run,omitempty"`
 	Made    bool         `json:"made,omitempty"` // there is a new revision; else nothing changed
-	Until   time.Time    `json:"until,omitzero"` // the deadline of its confirmation
 	Changes []Change     `json:"changes"`
 	Touches *Impact      `json:"touches,omitempty"`
 }

@@ -57,7 +57,6 @@ func (d handlers) made(ctx context.Context, who api.Caller, before, rev metabase
 	if err != nil {
 		return a // it is made; the history has dropped it already
 	}
-	a.Until = r.Until
 	if v, err := d.ViewRecord(ctx, who, r); err == nil {
 		a.Changes = d.changes(v.Lines(r.Changes))
 	}

@@ -3,11 +3,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"restante/admin/api"
 	"restante/cmd/restante/internal/visible"
@@ -82,13 +85,24 @@ func exchange[Q, A any](ctx context.Context, c *cli, m api.Method[Q, A], q Q) (a
 	}()
 	ctx, stop := c.startProgress(ctx)
 	defer stop()
-	return m.Call(api.WithNotes(ctx, func(n api.Noted) {
+	a, raw, err = m.Call(api.WithNotes(ctx, func(n api.Noted) {
 		if n.Rev != 0 {
 			c.until = n.Until
 		} else {
 			notes = append(notes, n)
 		}
 	}), conn, q)
+	return a, withDeadline(raw, c.until), err
+}
+
+// withDeadline adds to the answer of a change, an object with at least one field, until
+// when the change is to be confirmed, if it is.
+func withDeadline(answer json.RawMessage, until time.Time) json.RawMessage {
+	object, ok := bytes.CutSuffix(answer, []byte("}"))
+	if !ok || until.IsZero() {
+		return answer
+	}
+	return fmt.Appendf(slices.Clip(object), `,"until":%q}`, until.Format(time.RFC3339Nano))
 }
 
 // answer prints an answer: raw with --json, else the output of text.

@@ -3,12 +3,14 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestTermsOfEveryChange gives --if-rev and --confirm to every command that changes
@@ -190,5 +192,26 @@ func TestTermsOfAScriptsChanges(t *testing.T) {
 	}
 	if strings.Contains(out, fmt.Sprint("confirm ", rev+3)) {
 		t.Errorf("what the script has confirmed: %s", out)
+	}
+}
+
+// With --json the answer of each command whose change is to be confirmed has the
+// deadline, and no other answer has one.
+func TestDeadlineInJSON(t *testing.T) {
+	h := serveHere(t)
+	for _, line := range []string{"mb set SMTPSVC HopCount 30", "domain create 1 relay.example --remote", "site rename 1 other"} {
+		for _, terms := range []string{"--confirm 1h", ""} {
+			code, out, errs := h.command("", strings.Fields("--json "+line+" "+terms)...)
+			var a struct{ Until time.Time }
+			if err := json.Unmarshal([]byte(out), &a); code != 0 || err != nil {
+				t.Fatalf("%s: exit %d, %s, %s, %v", line, code, out, errs, err)
+			}
+			if left := time.Until(a.Until); (left > 0 && left <= time.Hour) != (terms != "") || strings.Contains(out, "until") != (terms != "") {
+				t.Errorf("%s %s: %s", line, terms, out)
+			}
+			if code, _, errs := h.command("", "--yes", "mb", "revert", fmt.Sprint(h.site(1).Configured)); code != 0 {
+				t.Fatal(errs)
+			}
+		}
 	}
 }

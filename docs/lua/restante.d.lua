@@ -872,7 +872,6 @@ function service.explain(site, recipient) end
 ---@field rev integer
 ---@field dry_run? boolean
 ---@field made? boolean
----@field until? string
 ---@field changes restante.Change[]
 ---@field touches? restante.Impact
 
@@ -1045,7 +1044,6 @@ function service.explain(site, recipient) end
 ---@field rev integer
 ---@field dry_run? boolean
 ---@field made? boolean
----@field until? string
 ---@field changes restante.Change[]
 ---@field touches? restante.Impact
 ---@field report restante.Report
