@@ -101,27 +101,32 @@ type withdrawal struct {
 
 func (w withdrawal) ends(unconfirmed.List) unconfirmed.List { return w.left }
 
-// withdraw works out how the parts of u at and below a path are taken back.
-func (img *image) withdraw(u *unconfirmed.Revision, below Path) (w withdrawal) {
+// A choice says which parts of a revision are meant.
+type choice func(p Path, id ID) bool
+
+func within(below Path) choice { return func(p Path, _ ID) bool { return p.Within(below) } }
+
+// withdraw works out how the parts of u that are meant are taken back.
+func (img *image) withdraw(u *unconfirmed.Revision, meant choice) (w withdrawal) {
 	taken, rest := *u, *u
 	taken.Parts, taken.TakenOver, taken.Moves = map[unconfirmed.PartName]unconfirmed.Part{}, nil, nil
 	rest.Raw, rest.Chunks, rest.Parts, rest.TakenOver, rest.Moves = nil, 0, map[unconfirmed.PartName]unconfirmed.Part{}, nil, nil
-	side := func(p Path) *unconfirmed.Revision {
-		if p.Within(below) {
+	side := func(p Path, id ID) *unconfirmed.Revision {
+		if meant(p, id) {
 			return &taken
 		}
 		return &rest
 	}
 	for n, p := range u.Parts {
-		side(p.Path).Parts[n] = p
+		side(p.Path, p.ID).Parts[n] = p
 	}
 	for _, k := range u.TakenOver {
-		at := side(k.Path)
+		at := side(k.Path, k.ID)
 		at.TakenOver = append(at.TakenOver, k)
 	}
 	for _, m := range u.Moves {
-		at := side(m.From)
-		if at.Moves = append(at.Moves, m); at != side(m.To) {
+		at := side(m.From, 0)
+		if at.Moves = append(at.Moves, m); at != side(m.To, 0) {
 			w.kept = append(w.kept, Problem{Path: m.From, Other: m.To, Err: key.Errorf(Conflict,
 				"was moved to %s, which is taken back as a whole only: revert from a key above both", m.To)})
 		}

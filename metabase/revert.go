@@ -67,7 +67,7 @@ func (s *Store) reverting(ctx context.Context, rev Rev, below Path, b Batch) (*r
 		if b.Confirm > 0 {
 			return nil, &Error{Op: "revert", Kind: Invalid, Err: fmt.Errorf("revision %d is not confirmed: revert it without a time to confirm", rev)}
 		}
-		w := old.withdraw(u, below)
+		w := old.withdraw(u, within(below))
 		r.ends = w.ends
 		return w.ops, refuse(w.kept)
 	}

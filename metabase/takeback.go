@@ -15,48 +15,96 @@ import (
 )
 
 // takeBack takes back what revision rev changed and no later one has changed again.
-// It makes one revision, which names the parts that stay, even if all of them do. If
-// the checks refuse the tree without the changes, takeBack returns a *Refused or, with
-// give, confirms the revision.
-func (s *Store) takeBack(ctx context.Context, rev Rev, give bool) error {
-	r := &request{reverts: rev, always: true, batch: Batch{
-		Origin:  FromSystem,
-		Comment: fmt.Sprintf("revision %d was not confirmed in time and is taken back", rev),
-	}}
+// It makes one revision that lists what was kept, even if that is all. Where the
+// checks refuse the tree without it, the error is a *Refused or, with part, those
+// parts that the problems name are kept for good; all of them if that does not help.
+func (s *Store) takeBack(ctx context.Context, rev Rev, part bool) error {
+	var keeps keeping
+	r := &request{reverts: rev, always: true}
 	r.prepare = func(old *image, r *request) ([]Op, error) {
 		u, waits := old.unconfirmed.Find(rev)
 		if !waits {
 			return nil, errConfirmed
 		}
-		w := old.withdraw(u, Root)
-		r.ends, r.kept = w.ends, lines(w.kept)
-		return w.ops, nil
-	}
-	_, err := s.apply(ctx, r)
-	var refused *Refused
-	if give && errors.As(err, &refused) {
-		r.prepare = func(old *image, r *request) ([]Op, error) {
-			u, waits := old.unconfirmed.Find(rev)
-			if !waits {
-				return nil, errConfirmed
-			}
-			r.ends = func(l unconfirmed.List) unconfirmed.List { return l.Confirm(u) }
+		if keeps.all {
+			r.ends, r.kept = func(l unconfirmed.List) unconfirmed.List { return l.Confirm(u) }, lines(keeps.why)
 			return nil, nil
 		}
-		r.kept = lines(refused.Problems)
-		r.batch.Comment = fmt.Sprintf("revision %d was not confirmed in time, but cannot be taken back", rev)
-		_, err = s.apply(ctx, r)
+		w := old.withdraw(u, func(p Path, id ID) bool { return !keeps.parts[unconfirmed.NameOf(p, id)] })
+		r.ends = func(unconfirmed.List) unconfirmed.List {
+			if rest, ok := w.left.Find(rev); ok {
+				return w.left.Confirm(rest)
+			}
+			return w.left
+		}
+		r.kept = lines(append(w.kept, keeps.why...))
+		return w.ops, nil
 	}
-	if errors.Is(err, errConfirmed) {
-		return nil
-	}
-	if err != nil {
-		return err
+	for {
+		r.batch = Batch{Origin: FromSystem, Comment: fmt.Sprintf("revision %d was not confirmed in time and is taken back", rev)}
+		if keeps.all {
+			r.batch.Comment = fmt.Sprintf("revision %d was not confirmed in time, but cannot be taken back", rev)
+		}
+		_, err := s.apply(ctx, r)
+		var refused *Refused
+		switch {
+		case errors.Is(err, errConfirmed):
+			return nil
+		case part && !keeps.all && errors.As(err, &refused):
+			u, waits := s.cur.Load().unconfirmed.Find(rev)
+			if !waits {
+				return nil
+			}
+			keeps.add(u, refused.Problems)
+			continue
+		case err != nil:
+			return err
+		}
+		break
 	}
 	for _, line := range r.kept {
 		s.opts.Log.WarnContext(ctx, "a change that was not confirmed is kept", "rev", rev, "what", line)
 	}
 	return nil
+}
+
+// A keeping is what of a revision is kept because the checks refuse the tree without it.
+type keeping struct {
+	parts map[unconfirmed.PartName]bool
+	all   bool
+	why   []Problem
+}
+
+// add keeps the parts of u that the problems name, and the keys that these need. A
+// problem of a whole key, or of a part that u did not write, means all of u at the
+// key. Where that is nothing new, all of u is kept.
+func (k *keeping) add(u *unconfirmed.Revision, problems []Problem) {
+	if k.parts == nil {
+		k.parts = map[unconfirmed.PartName]bool{}
+	}
+	before := len(k.parts)
+	keep := func(p unconfirmed.Part) {
+		k.parts[p.PartName()] = true
+		for q := range p.Path.Parents() {
+			if n := unconfirmed.NameOf(q, 0); u.Parts[n].Path != "" {
+				k.parts[n] = true
+			}
+		}
+	}
+	for _, p := range problems {
+		if one, ok := u.Parts[unconfirmed.NameOf(p.Path, p.ID)]; ok && p.ID != 0 && !k.parts[one.PartName()] {
+			keep(one)
+			continue
+		}
+		for _, q := range u.Parts {
+			if q.Path.Equal(p.Path) || p.Other != "" && q.Path.Equal(p.Other) {
+				keep(q)
+			}
+		}
+	}
+	if k.why = append(k.why, problems...); len(k.parts) == before {
+		k.all = true
+	}
 }
 
 var errConfirmed = errors.New("confirmed meanwhile")

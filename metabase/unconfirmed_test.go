@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"restante/internal/kv"
+	"restante/metabase/key"
 )
 
 // TestUnconfirmed tries what others may do on top of a change that waits to be
@@ -224,5 +225,56 @@ func TestUnconfirmed(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// Where the checks refuse the tree without a change, the parts that they name stay, and
+// the rest goes back.
+func TestTakenBackAsFarAsChecksAllow(t *testing.T) {
+	folder := func(p Path, id ID, err error) Check { // a key of class Site has the property
+		return func(c Change) (out []Problem) {
+			for q := range c.New.Walk(Root) {
+				if _, ok := c.New.Stored(q, 5); !ok && c.New.Class(q) == "Site" {
+					out = append(out, Problem{Path: p, ID: id, Err: err})
+				}
+			}
+			return out
+		}
+	}
+	missing := key.Errorf(Invalid, "a site needs a folder")
+	tests := []struct {
+		name      string
+		check     Check
+		want      string
+		kept, why string
+	}{
+		{"a property", folder("/S", 5, missing), "/:\n/A: 1=15/0\n/S: 5=5/0 6=7/0 1002=Site/0\n", "/S: property 5: a site needs a folder", "is taken back"},
+		{"a key", folder("/S", 0, missing), "/:\n/A: 1=15/0\n/S: 2=2/0 5=5/0 6=7/0 1002=Site/0\n", "/S: a site needs a folder", "is taken back"},
+		{"another key", folder("/A", 0, missing), "/:\n/A: 1=99/0\n/S: 2=2/0 5=5/0 6=7/0 1002=Site/0\n/S/in:\n", "/A: a site needs a folder", "cannot be taken back"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := open(t, kv.NewMem(), Options{Checks: []Check{tt.check}})
+				defer s.Close()
+				apply(t, s, AddKey{Path: "/A"}, Set{"/A", Property{ID: 1, Value: DWord(15)}})
+				set := func(p Path, id ID, n uint32) Op { return Set{p, Property{ID: id, Value: DWord(n)}} }
+				_, err := s.Apply(t.Context(), Batch{Confirm: time.Second, Ops: []Op{
+					set("/A", 1, 99), AddKey{"/S", "Site"}, set("/S", 2, 2), set("/S", 5, 5), AddKey{Path: "/S/in"}}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				apply(t, s, set("/S", 6, 7))
+				time.Sleep(time.Minute)
+				sound(t, s)
+				if got := dump(s.Snapshot()); got != tt.want || len(s.Pending()) > 0 {
+					t.Errorf("there is\n%s\nwant\n%s", got, tt.want)
+				}
+				log, err := s.Log(t.Context(), Root, 1)
+				if err != nil || len(log) != 1 || !strings.Contains(log[0].Comment, tt.why) || !slices.Contains(log[0].Kept, tt.kept) {
+					t.Errorf("%+v, %v", log, err)
+				}
+			})
+		})
 	}
 }

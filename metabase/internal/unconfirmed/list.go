@@ -45,6 +45,9 @@ type PartName struct {
 	ID   item.ID
 }
 
+// NameOf names a part.
+func NameOf(p key.Path, id item.ID) PartName { return PartName{p.Fold(), id} }
+
 // A Part is what a revision wrote, as it was before.
 type Part struct {
 	Path key.Path
@@ -56,7 +59,7 @@ type Part struct {
 }
 
 // PartName names the part.
-func (p Part) PartName() PartName { return PartName{p.Path.Fold(), p.ID} }
+func (p Part) PartName() PartName { return NameOf(p.Path, p.ID) }
 
 func (p Part) same(q Part) bool {
 	return p.Name == q.Name && p.Time == q.Time && item.SamePointed(p.Was, q.Was)
