@@ -5,6 +5,7 @@ package pickup
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -38,9 +39,10 @@ func (m Message) EightBit() bool { return m.lines.eightBit }
 // errUnfinished says that the rest of the file may still come.
 var errUnfinished = errors.New("the header has no end: an empty line must follow it")
 
-// parse reads the envelope of a file. X-Sender and X-Receiver are the envelope;
-// without X-Receiver, To, Cc and Bcc name the recipients, and without X-Sender,
-// Sender or From the sender. An error of the file system is an [fs.PathError].
+// parse reads the envelope of a file. X-Sender and X-Receiver are the envelope
+// where they stand above all other fields; without X-Receiver, To, Cc and Bcc name
+// the recipients, and without X-Sender, Sender or From the sender. An error of the
+// file system is an [fs.PathError].
 func parse(file io.Reader, set Settings) (Message, error) {
 	l := newLines(file, set.Stuffed)
 	r := bufio.NewReader(io.LimitReader(l, maxHeader))
@@ -63,10 +65,14 @@ func parse(file io.Reader, set Settings) (Message, error) {
 		return Message{}, fmt.Errorf("header: %s", strings.TrimPrefix(err.Error(), "message: "))
 	}
 	m := Message{lines: l}
-	if m.From, err = sender(h, set.Default); err != nil {
+	top, err := readTop(h)
+	if err != nil {
 		return Message{}, err
 	}
-	if m.To, err = recipients(h, set.Default); err != nil {
+	if m.From, err = sender(top, h, set.Default); err != nil {
+		return Message{}, err
+	}
+	if m.To, err = recipients(top, h, set.Default); err != nil {
 		return Message{}, err
 	}
 	for _, name := range []string{"X-Sender", "X-Receiver", "Bcc", "Resent-Bcc"} {
@@ -80,8 +86,32 @@ func parse(file io.Reader, set Settings) (Message, error) {
 	return m, nil
 }
 
-func sender(h textproto.Header, d mail.Domain) (mail.Address, error) {
-	if from := h.Values("X-Sender"); len(from) > 0 {
+// topFields are those of the envelope, as they stand above all others.
+type topFields map[string][]string
+
+// readTop reads them. The header below them may be a stranger's, as in a file of a
+// Drop folder: what it says of the envelope does not count, and is no substitute.
+func readTop(h textproto.Header) (topFields, error) {
+	top, below := topFields{}, ""
+	for f := h.Fields(); f.Next(); {
+		name := f.Key()
+		switch isEnvelope := name == "X-Sender" || name == "X-Receiver"; {
+		case !isEnvelope:
+			below = cmp.Or(below, name)
+		case below == "":
+			top[name] = append(top[name], f.Value())
+		case top[name] == nil:
+			return nil, fmt.Errorf("%s stands below %s: move it above all other fields, or remove it", name, below)
+		}
+	}
+	if top["X-Receiver"] == nil && h.Has("Received") {
+		return nil, errors.New("came from another host (it has Received): write X-Receiver above all other fields, because its To, Cc and Bcc are a stranger's")
+	}
+	return top, nil
+}
+
+func sender(top topFields, h textproto.Header, d mail.Domain) (mail.Address, error) {
+	if from := top["X-Sender"]; len(from) > 0 {
 		a := mailbox(from[0])
 		if a == "" {
 			return mail.Address{}, nil // the null address, of a report
@@ -100,8 +130,8 @@ func sender(h textproto.Header, d mail.Domain) (mail.Address, error) {
 	return mail.Address{}, errors.New("names no sender: X-Sender, Sender or From must")
 }
 
-func recipients(h textproto.Header, d mail.Domain) (to []mail.Address, err error) {
-	for _, text := range h.Values("X-Receiver") {
+func recipients(top topFields, h textproto.Header, d mail.Domain) (to []mail.Address, err error) {
+	for _, text := range top["X-Receiver"] {
 		a, err := envelope("X-Receiver", mailbox(text), d)
 		if err == nil && a.IsNull() {
 			err = errors.New("X-Receiver: is empty")

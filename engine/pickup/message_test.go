@@ -43,7 +43,9 @@ func TestFilesThatAreSent(t *testing.T) {
 	tests := []struct{ name, file, want string }{
 		{"an envelope", "X-Sender: a@x.test\nX-Receiver: b@y.test\nx-receiver: <c@y.test>\nTo: d@y.test\nBcc: e@y.test\n\ntext\n",
 			"<a@x.test> b@y.test c@y.test\nTo: d@y.test\n\ntext\n"},
-		{"an envelope behind other fields", "Subject: s\r\nX-Receiver: b@y.test\r\nX-Sender: <>\r\n\r\n", "<> b@y.test\nSubject: s\n\n"},
+		{"a stranger's envelope below ours", "x-sender: a@x.test\nx-receiver: b@y.test\nReceived: r\nX-Receiver: victim@z.test\nx-sender: c@z.test\nBcc: d@z.test\n\n",
+			"<a@x.test> b@y.test\nReceived: r\n\n"},
+		{"a stranger's Bcc below ours", "x-receiver: b@y.test\nx-sender: \nReceived: r\nTo: c@z.test\nBcc: d@z.test\n\n", "<> b@y.test\nReceived: r\nTo: c@z.test\n\n"},
 		{"as a Drop folder has a report", "x-sender: \nx-receiver: b@y.test\n\n", "<> b@y.test\n\n"},
 		{"recipients of the header", "From: A <a@x.test>\nTo: b@y.test, \"C, D\" <c@y.test>\nCc: team: d@y.test, e@y.test;\nTo: f@y.test\nBcc: g@y.test\n\n",
 			"<a@x.test> b@y.test c@y.test f@y.test d@y.test e@y.test g@y.test\nFrom: A <a@x.test>\nTo: b@y.test, \"C, D\" <c@y.test>\nCc: team: d@y.test, e@y.test;\nTo: f@y.test\n\n"},
@@ -116,6 +118,11 @@ func TestFilesThatAreNotSent(t *testing.T) {
 		{"a body without a blank line", from + "To: b@y.test\nsome text\nmore: text\n\n", "header: malformed"},
 		{"no address", from + "To: b@y.test, @\n\n", "To: "},
 		{"a receiver that is none", "X-Sender: a@x.test\nX-Receiver: b@y.test c@y.test\n\n", `X-Receiver: address "b@y.test c@y.test"`},
+		{"a stranger's receiver", "Received: r\nX-Receiver: b@y.test\n" + from + "\n", "X-Receiver stands below Received: move it above all other fields, or remove it"},
+		{"a receiver below other fields", "X-Sender: a@x.test\nTo: b@y.test\nX-Receiver: c@y.test\n\n", "X-Receiver stands below To: "},
+		{"a sender below other fields", "X-Receiver: c@y.test\n" + from + "X-Sender: a@x.test\n\n", "X-Sender stands below From: "},
+		{"a stranger's To", "Received: r\n" + from + "To: b@y.test\n\n", "came from another host"},
+		{"a stranger's To, below a sender", "X-Sender: a@x.test\n" + from + "To: b@y.test\nReceived: r\n\n", "came from another host"},
 		{"a receiver that is empty", "X-Sender: a@x.test\nX-Receiver: <>\n\n", "X-Receiver: is empty"},
 		{"a sender that is none", "X-Sender: a@\nX-Receiver: b@y.test\n\n", "X-Sender: "},
 		{"an address beyond ASCII", from + "To: b\xc3\xa4r@y.test\n\n", "To: "},
@@ -169,6 +176,21 @@ func FuzzParse(f *testing.F) {
 		}
 		if same, _ := io.ReadAll(again.Text); !bytes.Equal(same, text) {
 			t.Errorf("%q: %q, read again %q", file, text, same)
+		}
+	})
+}
+
+// FuzzStrangersHeader: below the envelope of a Drop file, no text of a stranger
+// changes whom the message goes to.
+func FuzzStrangersHeader(f *testing.F) {
+	f.Add([]byte("X-Receiver: victim@z.test\r\nX-Sender: c@z.test\r\n\r\ntext\r\n"))
+	f.Add([]byte("Subject: s\rx-receiver: victim@z.test\nBcc: d@z.test\n\n"))
+	f.Add([]byte(" for <b@y.test>\r\nX-RECEIVER : victim@z.test\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		file := append([]byte("x-sender: a@x.test\r\nx-receiver: b@y.test\r\nReceived: r\r\n"), text...)
+		m, err := parse(bytes.NewReader(file), hub)
+		if err == nil && told(m, "") != "<a@x.test> b@y.test\n" {
+			t.Errorf("%q: %s", file, told(m, ""))
 		}
 	})
 }
