@@ -319,7 +319,7 @@ func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, erro
 	mechanism = strings.ToUpper(mechanism)
 	if !slices.Contains(s.Mechanisms(), mechanism) {
 		_, secure := s.caller.TLS()
-		return nil, s.refused(ctx, "AUTH", mechanism, s.policy.noMechanism(mechanism, secure, s.remote))
+		return nil, s.refused(ctx, "AUTH", wire.KnownMechanism(mechanism), s.policy.noMechanism(mechanism, secure, s.remote))
 	}
 	x := &exchange{ctx: ctx, session: s, mechanism: mechanism}
 	lookup := func(name string) (account.Credential, bool) {

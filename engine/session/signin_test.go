@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"restante/engine/account"
+	"restante/engine/journal"
 	"restante/engine/mail"
 	"restante/engine/wire"
 )
@@ -68,6 +69,19 @@ func TestMechanisms(t *testing.T) {
 			if r := (mail.Reply{}); err != nil && (!errors.As(err, &r) || r.Code != want) {
 				t.Errorf("%+v, TLS %v: AUTH %s: %v, want %d", tt.in, tt.secure, m, err, want)
 			}
+		}
+	}
+}
+
+// TestNoCredentialInJournal: what follows AUTH is told where it is the name of a
+// mechanism. Anything else may be a password.
+func TestNoCredentialInJournal(t *testing.T) {
+	for said, what := range map[string]string{"ntlm": "NTLM", "XOAUTH2": "XOAUTH2", "sekretpw": `""`, "CZNJCMV0LVBHC3M=": `""`} {
+		var log strings.Builder
+		s := open(testPolicy(), "192.0.2.1")
+		s.deps.Journal = journal.New(slog.New(slog.NewTextHandler(&log, nil)))
+		if _, err := s.Auth(t.Context(), said); err == nil || !strings.Contains(log.String(), "verb=AUTH what="+what+" ") {
+			t.Errorf("AUTH %s: %v, log %s", said, err, &log)
 		}
 	}
 }

@@ -164,8 +164,9 @@ func (b *body) answerBetween(line, verb, arg string) {
 	defer func() { c.now = series }()
 	c.now = request{}
 	c.beginRequest(line)
-	_, known := commandOf(verb)
-	c.nameRequest(verb, arg, known)
+	if _, known := commandOf(verb); known {
+		c.now.verb, c.now.arg = verb, arg
+	}
 	if verb != "NOOP" {
 		c.reject(mail.Reply{Code: 503, Enhanced: "5.1", Text: "Need BDAT or RSET command"})
 	} else if c.allowJunk() {

@@ -23,8 +23,8 @@ func (c *conn) command(line string) string {
 	if verb != "BDAT" {
 		c.inRefusedBDAT = false
 	}
-	c.nameRequest(verb, arg, known)
 	if known {
+		c.now.verb, c.now.arg = verb, arg
 		c.waitAfter(verb)
 	}
 	if r := c.checkSequence(verb, cmd, known); r.Code != 0 {
@@ -39,18 +39,6 @@ func (c *conn) command(line string) string {
 	return cmd.run(c, arg)
 }
 
-// nameRequest gives the present request its verb and argument, as far as logs may
-// have them.
-func (c *conn) nameRequest(verb, arg string, known bool) {
-	switch {
-	case known:
-		c.now.verb, c.now.arg = verb, arg
-		c.afterAUTH = verb == "AUTH"
-	case !c.afterAUTH && looksLikeVerb(verb):
-		c.now.verb = verb
-	}
-}
-
 // splitVerb parts a line into its verb, in capitals, and the argument. A tab is
 // common between them, and forgiven.
 func splitVerb(line string) (verb, arg string) {
@@ -59,13 +47,6 @@ func splitVerb(line string) (verb, arg string) {
 		line, arg = line[:i], strings.TrimLeft(line[i:], " \t")
 	}
 	return upper(line), arg
-}
-
-// looksLikeVerb reports whether an unknown word may be logged: others may be a
-// credential out of sequence.
-func looksLikeVerb(word string) bool {
-	const longest = 10 // STARTTLS has 8
-	return len(word) <= longest && strings.Trim(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
 // upper makes ASCII letters capitals. Strings.ToUpper would make verbs of words

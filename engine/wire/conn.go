@@ -46,7 +46,6 @@ type dialogue struct {
 	rcptCommands  int  // since MAIL
 	rcptAccepted  int
 	inRefusedBDAT bool // in the rest of a refused series of BDAT, whose sender may have sent it ahead: no more errors
-	afterAUTH     bool // the last verb was AUTH: a word that is none may be its credential
 	closed        bool // nothing more is read or said
 	restart       bool // go-smtp's connection ends, the caller's does not
 }
@@ -54,7 +53,7 @@ type dialogue struct {
 // A request is the command that runs: what go-smtp's callback needs of it, and
 // its reply.
 type request struct {
-	verb     string // "" for a word that is no verb
+	verb     string // "" for a word that is no verb: it may be a credential, of which no log has anything
 	arg      string
 	mail     MailArgs
 	rcpt     RcptArgs

@@ -64,13 +64,16 @@ func (r *request) publicArg() string {
 }
 
 // mechanismIn is the mechanism in the argument of AUTH, without the initial
-// response; "" if it is none that is known: it may be a credential.
+// response.
 func mechanismIn(arg string) string {
-	words := strings.Fields(arg)
-	if len(words) == 0 {
-		return ""
-	}
-	if name := upper(words[0]); slices.Contains(knownMechanisms, name) {
+	word, _, _ := strings.Cut(strings.ReplaceAll(arg, "\t", " "), " ")
+	return KnownMechanism(word)
+}
+
+// KnownMechanism is the name of a mechanism in capitals; "" for one that is not
+// known: it may be a credential, and is not for a log.
+func KnownMechanism(word string) string {
+	if name := upper(word); slices.Contains(knownMechanisms, name) {
 		return name
 	}
 	return ""

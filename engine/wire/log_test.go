@@ -39,6 +39,7 @@ func TestExchangesAreLogged(t *testing.T) {
 		{"a sign-in in two lines", hello + "|AUTH PLAIN|AGEAc2VjcmV0", []string{"AUTH|PLAIN|235"}},
 		{"one that fails", hello + "|AUTH\tplain\tAGEAYg==|AUTH PLAIN|*", []string{"AUTH|PLAIN|535", "AUTH|PLAIN|501"}},
 		{"credentials out of place", hello + "|AUTH c2VjcmV0|c2VjcmV0|SECRET", []string{"AUTH||504", "||500", "||500"}},
+		{"words that are no verb", hello + "|aHVudGVy|PassWord|mypassword xyz|USER joe|PASS secret| AUTH secret", []string{"||500", "||500", "||500", "||500", "||500", "||500"}},
 		{"BDAT", hello + "|MAIL FROM:<>|RCPT TO:<b@x.test>|BDAT 1|x|NOOP between|VRFY joe|BDAT 1 LAST|y",
 			[]string{"MAIL|FROM:<>|250", "RCPT|TO:<b@x.test>|250", "BDAT|1|250", "NOOP|between|250", "VRFY|joe|503", "BDAT|1 LAST|250"}},
 		{"a series that is taken back", hello + "|MAIL FROM:<>|RCPT TO:<b@x.test>|BDAT 1|x|RSET", []string{"MAIL|FROM:<>|250", "RCPT|TO:<b@x.test>|250", "BDAT|1|250", "RSET||250"}},
