@@ -61,11 +61,7 @@ func (c *Client) post(ctx context.Context, path string, request []byte) (*http.R
 	}
 	who := c.who.For(ctx)
 	for name, value := range map[string]any{headerComment: who.Comment, headerTerms: who.Terms} {
-		text, err := json.Marshal(value) // a header holds no line end
-		if err != nil {
-			return nil, err
-		}
-		r.Header.Set(name, string(text))
+		r.Header.Set(name, headerText(value))
 	}
 	r.Header.Set(headerOrigin, string(who.Origin))
 	if progress.From(ctx) != nil {

@@ -140,8 +140,7 @@ func (s handler) answer(w http.ResponseWriter, r *http.Request) {
 	var notes []string
 	if err == nil {
 		ctx := api.WithNotes(r.Context(), func(n api.Noted) {
-			note, _ := json.Marshal(n) // always marshals, to one line
-			notes = append(notes, string(note))
+			notes = append(notes, headerText(n))
 		})
 		ctx, stop := startProgress(ctx, w, r)
 		raw, err = conn.Call(ctx, strings.TrimPrefix(r.URL.Path, pathCall), request)
@@ -156,6 +155,13 @@ func (s handler) answer(w http.ResponseWriter, r *http.Request) {
 		raw, _ = json.Marshal(api.AsError(err)) // always marshals
 	}
 	_, _ = w.Write(raw) // the client has hung up
+}
+
+// headerText is a value that always marshals as JSON, in characters that a header
+// may have: of those below U+0080 json leaves only U+007F as it is.
+func headerText(v any) string {
+	text, _ := json.Marshal(v)
+	return strings.ReplaceAll(string(text), "\x7f", `\u007f`)
 }
 
 // startProgress tells a client that wants it how far the calls of the context

@@ -4,6 +4,7 @@ package rpc
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -73,6 +74,22 @@ func TestOriginIsNotTheCallersToChoose(t *testing.T) {
 		if err != nil && len(err.Error()) > 200 {
 			t.Errorf("the error repeats what came: %d octets", len(err.Error()))
 		}
+	}
+}
+
+// TestHeaderText sends every character below U+0100, and others, as a header has them.
+func TestHeaderText(t *testing.T) {
+	text := "日本\u2028\U0001F600"
+	for r := range rune(0x100) {
+		text += string(r)
+	}
+	header := headerText(text)
+	if strings.ContainsFunc(header, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		t.Errorf("%q is no value of a header", header)
+	}
+	var back string
+	if err := json.Unmarshal([]byte(header), &back); err != nil || back != text {
+		t.Errorf("%q is read as %q, %v", header, back, err)
 	}
 }
 
