@@ -31,14 +31,14 @@ type storeConn struct {
 }
 
 func (s *storeConn) Call(ctx context.Context, method string, request []byte) (json.RawMessage, error) {
-	if err := s.open(ctx, method); err != nil {
+	if err := s.open(ctx, method, request); err != nil {
 		return nil, err
 	}
 	return s.conn.Call(ctx, method, request)
 }
 
 func (s *storeConn) Stream(ctx context.Context, method string, request []byte) iter.Seq2[json.RawMessage, error] {
-	if err := s.open(ctx, method); err != nil {
+	if err := s.open(ctx, method, request); err != nil {
 		return func(yield func(json.RawMessage, error) bool) { yield(nil, err) }
 	}
 	return s.conn.Stream(ctx, method, request)
@@ -46,9 +46,9 @@ func (s *storeConn) Stream(ctx context.Context, method string, request []byte) i
 
 // open opens what a call needs, unless it is open. A service that has started
 // meanwhile gets the call.
-func (s *storeConn) open(ctx context.Context, method string) error {
+func (s *storeConn) open(ctx context.Context, method string, request []byte) error {
 	needsService := api.NeedsService(method)
-	reads := api.Reads(method) && !needsService
+	reads := (api.Reads(method) || isDryRun(request)) && !needsService
 	if s.conn != nil && (reads || !s.reads) {
 		return nil
 	}
@@ -87,7 +87,8 @@ func (s *storeConn) openStore(ctx context.Context, reads bool) error {
 		needs := err
 		reads = false
 		if h, err = openStore(ctx, s.data, storeOptions{}); disk.IsRefused(err) {
-			err = fmt.Errorf("%w: %w", needs, err)
+			err = &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf(
+				"%s: must be written before it can be read, as %s: %v; run the command once as a user who may write there", s.data, whyWritten(needs), err)}
 		}
 	}
 	if err != nil {
@@ -100,6 +101,22 @@ func (s *storeConn) openStore(ctx context.Context, reads bool) error {
 		return closeStores(0, map[string]func() error{filepath.Join(s.data, storeName): h.Close})
 	}
 	return nil
+}
+
+// isDryRun reports whether a request asks only what it would do.
+func isDryRun(request []byte) bool {
+	var q struct {
+		DryRun bool `json:"dry_run"`
+	}
+	return json.Unmarshal(request, &q) == nil && q.DryRun
+}
+
+// whyWritten tells why a store that is only to be read has to be written.
+func whyWritten(needs error) string {
+	if errors.Is(needs, kv.ErrUnclean) {
+		return "its last user did not close it"
+	}
+	return "a change that was not confirmed in time is to be taken back"
 }
 
 func (s *storeConn) close() error {

@@ -27,17 +27,16 @@ func (system) Mkdir(dir string, perm fs.FileMode) error {
 	return os.Chmod(dir, perm) // whatever the umask
 }
 
-// CheckPrivate returns an error, with the command that mends it, if others can
-// change what is in a folder: by its mode, or because it is theirs. A folder of
-// root is nobody else's.
+// CheckPrivate returns an error, with what to do, if others can change what is in a
+// folder: by its mode, or because it is theirs. A folder of root is nobody else's.
 func CheckPrivate(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return err
 	}
 	uid, gid := owner(info)
-	if me := os.Geteuid(); uid != 0 && uid != me {
-		return fmt.Errorf("%s belongs to another user (%d:%d): run this as that user, or: chown -R %d %s", dir, uid, gid, me, dir)
+	if uid != 0 && uid != os.Geteuid() {
+		return fmt.Errorf("%s belongs to another user (%d:%d): run this as that user", dir, uid, gid)
 	}
 	if info.Mode().Perm()&0o022 != 0 {
 		return fmt.Errorf("%s can be changed by other users (mode %#o): chmod go-w %s", dir, info.Mode().Perm(), dir)

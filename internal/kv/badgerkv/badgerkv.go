@@ -192,6 +192,9 @@ func openToRead(dir string, opts Options) (*store, error) {
 // space) that Badger would not tell apart.
 func probe(dir string) error {
 	f, err := os.CreateTemp(dir, "probe-*.tmp")
+	if at := (*os.PathError)(nil); errors.As(err, &at) {
+		err = &os.PathError{Op: "write to", Path: dir, Err: at.Err} // the name of the file means nothing
+	}
 	if err != nil {
 		return err
 	}
