@@ -156,8 +156,12 @@ func (p *lineParser) value(t target, prop schema.Prop, c call) (metabase.Value, 
 			e.Problems = append(e.Problems, api.Problem{Path: at, Property: prop.Label(), Why: one.Error()})
 		}
 		return v, e
-	case prop.Syntax == "": // no name
-		err = fmt.Errorf("%w; what is stored there is a %s, and --type makes it another", err, prop.Type)
+	case prop.Syntax == "" && !c.has("type"): // no name
+		is := "what is stored there is a " + prop.Type.String()
+		if prop.Type == metabase.AnyType {
+			is = "nothing is stored there that says its type, and so it is read as a text"
+		}
+		err = fmt.Errorf("%w; %s, and --type makes it another", err, is)
 	}
 	e := api.Error{Kind: api.KindRefused, Text: at + ": " + prop.Label() + ": " + err.Error()}
 	if prop.Name != "" {

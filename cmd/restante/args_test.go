@@ -3,10 +3,12 @@
 package main
 
 import (
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
+	"restante/admin/api"
 	"restante/cmd/restante/internal/cmdline"
 	"restante/cmd/restante/internal/words"
 )
@@ -82,6 +84,26 @@ func TestSize(t *testing.T) {
 	for in, want := range map[int64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 5 << 20: "5.0 MiB", 1 << 50: "1024.0 TiB"} {
 		if got := words.Size(in); got != want {
 			t.Errorf("formatSize(%d) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestWrongFlag gives options values of another type: the error names the option, the
+// value, and what the option takes.
+func TestWrongFlag(t *testing.T) {
+	for args, want := range map[string]string{
+		"mb set P Q 1 --confirm 5":       `--confirm "5": it takes a number with a unit, such as 90s, 5m or 1h30m`,
+		"mb apply --if-rev abc":          `--if-rev "abc": it takes a whole number from 0, such as 12`,
+		"mb apply --if-rev=-1":           `--if-rev "-1": it takes a whole number from 0, such as 12`,
+		"mb log --count x":               `--count "x": it takes a whole number, such as 12`,
+		"mb log -n x":                    `--count "x": it takes a whole number, such as 12`,
+		"mb get P Q --rev 1.5":           `--rev "1.5": it takes a whole number from 0, such as 12`,
+		"run --timeout 5 -":              `--timeout "5": it takes a number with a unit, such as 90s, 5m or 1h30m`,
+		"queue delete --older-than week": `--older-than "week": it takes a number with a unit, such as 90s, 5m or 1h30m`,
+	} {
+		err := (&cli{out: io.Discard, err: io.Discard}).run(t.Context(), append([]string{"--data", t.TempDir()}, strings.Fields(args)...))
+		if e := api.AsError(err); err == nil || e.Kind != api.KindUsage || e.Text != want {
+			t.Errorf("%s: %v, want %s", args, err, want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,7 +109,7 @@ func (c *cli) setDefaults(cmd *urfave.Command, above string) {
 		c.takeTerms(cmd)
 	}
 	cmd.HideHelp = true
-	cmd.OnUsageError = func(_ *urfave.Context, err error, _ bool) error { return c.usage(err.Error()) }
+	cmd.OnUsageError = func(_ *urfave.Context, err error, _ bool) error { return c.wrongFlag(cmd.Flags, err) }
 	if len(cmd.Subcommands) > 0 {
 		cmd.Action = func(cx *urfave.Context) error { return c.noCommand(cmd.Subcommands, cx.Args().First()) }
 	}
@@ -164,6 +165,31 @@ func (c *cli) noCommand(all []*urfave.Command, word string) error {
 // usage is an error of the call itself.
 func (c *cli) usage(text string) error {
 	return &api.Error{Kind: api.KindUsage, Text: text, Hint: strings.TrimSpace("help " + c.path)}
+}
+
+// wrongValue is the library's error about the value of an option.
+var wrongValue = regexp.MustCompile(`^invalid value ("(?:[^"\\]|\\.)*") for flag -([^:]+): `)
+
+// wrongFlag is usage for an error about the options of a command. About a value the
+// library says only "parse error".
+func (c *cli) wrongFlag(flags []urfave.Flag, err error) error {
+	m := wrongValue.FindStringSubmatch(err.Error())
+	if m == nil {
+		return c.usage(err.Error())
+	}
+	f := cmdline.FindFlag(flags, m[2])
+	wanted := ""
+	switch f.(type) {
+	case *urfave.DurationFlag:
+		wanted = "a number with a unit, such as 90s, 5m or 1h30m"
+	case *urfave.IntFlag:
+		wanted = "a whole number, such as 12"
+	case *urfave.Uint64Flag:
+		wanted = "a whole number from 0, such as 12"
+	default:
+		return c.usage(err.Error())
+	}
+	return c.usage(fmt.Sprintf("--%s %s: it takes %s", f.Names()[0], m[1], wanted))
 }
 
 // withArgs runs do if the number of arguments is right; most -1 is any number.

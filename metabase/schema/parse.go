@@ -114,11 +114,16 @@ func (p Prop) parseNumber(args []string) (uint32, error) {
 	if p.Syntax == Enum {
 		return 0, invalid("%q is none of %s%s", clip(s), p.named(), Suggest(s, p.names()))
 	}
+	return 0, p.noNumber(s)
+}
+
+// noNumber is the error of a word that is no DWORD.
+func (p Prop) noNumber(word string) error {
 	by := ""
 	if p.Name != "" { // of another one the caller tells what is stored
 		by = "; by the schema it is a DWORD"
 	}
-	return 0, invalid("%q is no number from 0 to 4294967295, decimal or 0x hex%s", clip(s), by)
+	return invalid("%q is no number from 0 to 4294967295, decimal or 0x hex%s", clip(word), by)
 }
 
 // ParseNumber reads a DWORD, decimal or 0x hex; a leading zero is not octal, and -1
@@ -156,7 +161,10 @@ next:
 			}
 		}
 		bits, err := ParseNumber(w)
-		if err != nil {
+		switch {
+		case err != nil && strings.ContainsRune("-0123456789", rune(w[0])): // no flag begins so
+			bad = append(bad, p.noNumber(w))
+		case err != nil:
 			bad = append(bad, invalid("there is no flag %q%s; allowed are a number and %s", clip(w), Suggest(w, p.names()), p.named()))
 		}
 		n |= bits
