@@ -67,10 +67,10 @@ func (s *Site) logLine(l wire.Line) {
 	}
 	one := w3clog.Entry{
 		Client: l.Remote.Addr(), Server: netip.AddrPortFrom(netip.Addr{}, l.Remote.Port()),
-		User: w3clog.OutboundResponse, Method: l.Verb, Query: l.Text, Sent: l.Octets, Taken: l.Taken,
+		Outbound: w3clog.OutboundResponse, Method: l.Verb, Query: l.Text, Sent: l.Octets, Taken: l.Taken,
 	}
 	if l.Verb != "" {
-		one.User, one.Sent, one.Received = w3clog.OutboundCommand, 0, l.Octets
+		one.Outbound, one.Sent, one.Received = w3clog.OutboundCommand, 0, l.Octets
 	}
 	s.lines.Write(one)
 }

@@ -5,6 +5,7 @@ package w3clog
 import (
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -13,7 +14,8 @@ import (
 // strangers sent: they are escaped.
 type Entry struct {
 	Client   netip.Addr     // the other end
-	User     string         // the name that the caller greeted with, or OutboundCommand or OutboundResponse
+	User     string         // the name that the caller greeted with
+	Outbound Outbound       // of a conversation that we began, in place of User
 	Server   netip.AddrPort // our end; of an outgoing connection only the port of the other one
 	Method   string         // the verb
 	Query    string         // what follows the verb, or a host's reply
@@ -23,10 +25,14 @@ type Entry struct {
 	Taken    time.Duration
 }
 
-// The users of lines about outgoing connections, as IIS has them.
+// An Outbound is the user of a line about an outgoing connection, as IIS has it;
+// "" in a caller's.
+type Outbound string
+
+// The users of lines about outgoing connections.
 const (
-	OutboundCommand  = "OutboundConnectionCommand"
-	OutboundResponse = "OutboundConnectionResponse"
+	OutboundCommand  Outbound = "OutboundConnectionCommand"
+	OutboundResponse Outbound = "OutboundConnectionResponse"
 )
 
 // Fields says which fields a line has, by the bits of LogExtFileFlags.
@@ -53,7 +59,7 @@ var columns = []column{
 	{0x1, "date", func(b []byte, l *line) []byte { return l.at.AppendFormat(b, time.DateOnly) }},
 	{0x2, "time", func(b []byte, l *line) []byte { return l.at.AppendFormat(b, time.TimeOnly) }},
 	{0x4, "c-ip", func(b []byte, l *line) []byte { return appendAddr(b, l.Client) }},
-	{0x8, "cs-username", func(b []byte, l *line) []byte { return appendText(b, l.User) }},
+	{0x8, "cs-username", appendUser},
 	{0x10, "s-sitename", func(b []byte, l *line) []byte { return appendText(b, l.site) }},
 	{0x20, "s-computername", func(b []byte, l *line) []byte { return appendText(b, l.host) }},
 	{0x40, "s-ip", func(b []byte, l *line) []byte { return appendAddr(b, l.Server.Addr()) }},
@@ -111,18 +117,32 @@ func appendAddr(dst []byte, a netip.Addr) []byte {
 	return a.Unmap().WithZone("").AppendTo(dst)
 }
 
+// appendUser writes a caller that greets as an Outbound with an escape.
+func appendUser(dst []byte, l *line) []byte {
+	if l.Outbound != "" {
+		return append(dst, l.Outbound...)
+	}
+	name := l.User
+	if strings.EqualFold(name, string(OutboundCommand)) || strings.EqualFold(name, string(OutboundResponse)) {
+		dst, name = appendEscaped(dst, name[0]), name[1:]
+	}
+	return appendText(dst, name)
+}
+
 // maxText bounds one field, in octets of what it is made from.
 const maxText = 1024
 
 // appendText writes a text as one field: a blank or tab is a plus sign, as in
 // IIS. An octet that a reader of the file could take for something else than a
-// part of this field is written as a percent sign and its number: controls, what
-// is not ASCII, quotes, and a number sign at the beginning, which begins a
-// directive. Nothing at all is a dash.
+// part of this text is escaped: controls, what is not ASCII, quotes, plus and
+// percent signs, a number sign at the beginning, which begins a directive, and a
+// dash alone, which stands for nothing at all.
 func appendText(dst []byte, text string) []byte {
-	const hex = "0123456789ABCDEF"
-	if text == "" {
+	switch text {
+	case "":
 		return append(dst, '-')
+	case "-":
+		return appendEscaped(dst, '-')
 	}
 	cut := len(text) > maxText
 	if cut {
@@ -132,8 +152,8 @@ func appendText(dst []byte, text string) []byte {
 		switch c := text[i]; {
 		case c == ' ' || c == '\t':
 			dst = append(dst, '+')
-		case c < ' ' || c > '~' || c == '"' || c == '#' && i == 0:
-			dst = append(dst, '%', hex[c>>4], hex[c&15])
+		case c < ' ' || c > '~' || c == '"' || c == '+' || c == '%' || c == '#' && i == 0:
+			dst = appendEscaped(dst, c)
 		default:
 			dst = append(dst, c)
 		}
@@ -142,4 +162,10 @@ func appendText(dst []byte, text string) []byte {
 		dst = append(dst, "..."...)
 	}
 	return dst
+}
+
+// appendEscaped writes an octet as a percent sign and its number.
+func appendEscaped(dst []byte, c byte) []byte {
+	const hex = "0123456789ABCDEF"
+	return append(dst, '%', hex[c>>4], hex[c&15])
 }

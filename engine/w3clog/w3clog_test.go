@@ -469,8 +469,33 @@ func TestForgedLines(t *testing.T) {
 	for _, text := range forged {
 		checkField(t, text)
 	}
-	if got := string(appendText(nil, "FROM:<a+b@x.test> \"x\r\n#é")); got != "FROM:<a+b@x.test>+%22x%0D%0A#%C3%A9" {
-		t.Errorf("escaped: %q", got)
+	for text, want := range map[string]string{
+		"FROM:<a+b@x.test> \"x\r\n#é": "FROM:<a%2Bb@x.test>+%22x%0D%0A#%C3%A9",
+		"SMTPSVC1+x+%22":              "SMTPSVC1%2Bx%2B%2522",
+		"-":                           "%2D",
+		"--":                          "--",
+		"":                            "-",
+	} {
+		if got := string(appendText(nil, text)); got != want {
+			t.Errorf("%q escaped: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestCallerIsNotOutbound: a caller cannot greet so that its lines look like those
+// of a conversation of ours.
+func TestCallerIsNotOutbound(t *testing.T) {
+	for name, want := range map[string]string{
+		"OutboundConnectionCommand":  "%4FutboundConnectionCommand",
+		"outboundconnectionRESPONSE": "%6FutboundconnectionRESPONSE",
+		"OutboundConnection":         "OutboundConnection",
+	} {
+		if got := string(appendUser(nil, &line{Entry: &Entry{User: name}})); got != want {
+			t.Errorf("a caller %q: %q, want %q", name, got, want)
+		}
+	}
+	if got := string(appendUser(nil, &line{Entry: &Entry{Outbound: OutboundCommand}})); got != "OutboundConnectionCommand" {
+		t.Errorf("our own line: %q", got)
 	}
 }
 
