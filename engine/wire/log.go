@@ -5,7 +5,6 @@ package wire
 import (
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -97,16 +96,13 @@ func (p *peer) logCommand(line string) {
 	p.log(Line{Remote: addrPort(p.raw.RemoteAddr()), Verb: verb, Text: arg, Octets: int64(len(line))})
 }
 
-// logReply tells the log of a reply, but for the challenges of a sign-in.
-func (p *peer) logReply(code int, lines []string, octets int) {
+// logReply tells the log of a reply as it came, but for the challenges of a
+// sign-in.
+func (p *peer) logReply(code int, first string, octets int) {
 	if p.log == nil || code == 334 {
 		return
 	}
-	separator := " "
-	if len(lines) > 1 {
-		separator = "-"
-	}
-	l := Line{Remote: addrPort(p.raw.RemoteAddr()), Text: strconv.Itoa(code) + separator + lines[0], Octets: int64(octets)}
+	l := Line{Remote: addrPort(p.raw.RemoteAddr()), Text: first, Octets: int64(octets)}
 	if sent := p.sent.Load(); sent != 0 {
 		l.Taken = time.Since(time.Unix(0, sent))
 	}

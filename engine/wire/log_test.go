@@ -110,7 +110,7 @@ func TestClientLog(t *testing.T) {
 		"no":    {nil, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			steps := append([]peerStep{{"", "220 hi there"}, {"EHLO", "250-mx.test hello|250 AUTH PLAIN LOGIN"}}, tt.steps...)
+			steps := append([]peerStep{{"", "220 gr\xfc\xdfe"}, {"EHLO", "250-mx.test hello|250 AUTH PLAIN LOGIN"}}, tt.steps...)
 			steps = append(steps, peerStep{"MAIL FROM:<a@x.test>", "250 2.1.0 ok"}, peerStep{"RCPT TO:<b@y.test>", "550 5.1.1 no"}, peerStep{"QUIT", "221 bye"})
 			nc, _ := scriptedPeer(t, steps)
 			var lines []string
@@ -127,7 +127,7 @@ func TestClientLog(t *testing.T) {
 			if err := c.Quit(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			want := "220 hi there|EHLO me.test|250-mx.test hello|" + tt.want + "|MAIL FROM:<a@x.test>|250 2.1.0 ok|RCPT TO:<b@y.test>|550 5.1.1 no|QUIT|221 bye"
+			want := "220 gr\xfc\xdfe|EHLO me.test|250-mx.test hello|" + tt.want + "|MAIL FROM:<a@x.test>|250 2.1.0 ok|RCPT TO:<b@y.test>|550 5.1.1 no|QUIT|221 bye"
 			if got := strings.Join(lines, "|"); got != strings.ReplaceAll(want, "||", "|") {
 				t.Errorf("logged %q, want %q", got, want)
 			}

@@ -4,6 +4,7 @@ package wire
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -101,6 +102,7 @@ func (p *peer) read(limit time.Duration) (code int, lines []string, err error) {
 	defer func() { p.err = err }()
 	p.raw.SetReadDeadline(time.Now().Add(limit))
 	p.reply = mail.Reply{}
+	first := ""
 	for size := 0; ; {
 		line, err := p.r.ReadSlice('\n')
 		if err != nil {
@@ -109,14 +111,15 @@ func (p *peer) read(limit time.Duration) (code int, lines []string, err error) {
 		if size += len(line); size > maxPeerReply {
 			return 0, nil, fmt.Errorf("%w: it does not end", ErrProtocol)
 		}
-		n, text, more, ok := parseReplyLine(strings.TrimRight(string(line), "\r\n"))
+		said := strings.TrimRight(string(line), "\r\n")
+		n, text, more, ok := parseReplyLine(said)
 		if !ok || code != 0 && n != code {
 			return 0, nil, fmt.Errorf("%w: %.60q", ErrProtocol, line)
 		}
-		code, lines = n, append(lines, text)
+		code, lines, first = n, append(lines, text), cmp.Or(first, said)
 		if !more {
 			p.reply = toReply(code, lines)
-			p.logReply(code, lines, size)
+			p.logReply(code, first, size)
 			return code, lines, nil
 		}
 	}
