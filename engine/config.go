@@ -73,7 +73,7 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 	}
 	if set.Log.On {
 		cfg.Log = a.log()
-		cfg.Folders = append(cfg.Folders, site.Folder{Name: site.LogFolder, Path: cfg.Log.Folder, Perm: 0o750})
+		cfg.Folders = append(cfg.Folders, site.Folder{Name: site.LogFolder, Path: cfg.Log.Folder, Perm: w3clog.FolderPerm})
 	}
 	if cfg.Blocked = shared; !set.Enabled {
 		cfg.Blocked = errOldVersion

@@ -430,7 +430,7 @@ func TestFilesAreNotForStrangers(t *testing.T) {
 		time.Sleep(2 * flushEvery)
 		synctest.Wait()
 		name := filepath.Join(r.set.Folder, "ex000101.log")
-		for path, want := range map[string]fs.FileMode{name: 0o640, r.set.Folder: 0o750} {
+		for path, want := range map[string]fs.FileMode{name: 0o640, r.set.Folder: 0o700, filepath.Dir(r.set.Folder): 0o700} {
 			if st, err := os.Stat(path); err != nil || st.Mode().Perm() != want {
 				t.Errorf("%s: %v, %v", path, st.Mode(), err)
 			}

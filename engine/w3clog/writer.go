@@ -12,9 +12,10 @@ import (
 	"restante/internal/disk"
 )
 
-// Files are for the service and its group, as those of the Drop folder are.
+// FolderPerm is for the service alone. In a folder that somebody else made, the
+// group of the folder may read the files.
 const (
-	folderPerm = 0o750
+	FolderPerm = 0o700
 	filePerm   = 0o640
 )
 
@@ -36,7 +37,7 @@ type written struct {
 
 // write appends a batch. After an error it gives what was not written.
 func (w *writer) write(b *batch) (rest []byte, err error) {
-	folder, err := disk.MakeFolder(nil, b.set.Folder, folderPerm)
+	folder, err := disk.MakeFolder(nil, b.set.Folder, FolderPerm)
 	if err != nil {
 		return b.lines, err
 	}
