@@ -88,6 +88,7 @@ func (c *conn) closeBody(b *body, r mail.Reply) {
 	case err == errFlood:
 		c.disconnect(r)
 	default:
+		c.now.reply = r
 		c.readError(err)
 	}
 	b.err = errClosed

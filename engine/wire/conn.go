@@ -225,6 +225,9 @@ func (c *conn) progress() {
 
 // readError ends the connection, or answers for a line that cannot be read.
 func (c *conn) readError(err error) {
+	if err == errLong || err == errBareLine || err == errFlood {
+		c.now.received += c.lineSize
+	}
 	switch {
 	case errors.Is(err, errLong):
 		c.reject(mail.Reply{Code: 500, Enhanced: "5.2", Text: "Line too long"})
@@ -243,8 +246,11 @@ func (c *conn) readError(err error) {
 		c.disconnect(mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too much input, closing connection"})
 	case errors.Is(err, errDisconnected):
 		c.disconnect(*c.disconnected.Load())
-	default:
-		c.closed = true // the caller is gone
+	default: // the caller is gone
+		c.closed = true
+		if c.now.verb != "" {
+			c.logExchange(c.now.reply, 0)
+		}
 	}
 }
 

@@ -11,14 +11,15 @@ import (
 	"restante/engine/mail"
 )
 
-// An Exchange is one command of a caller with its reply.
+// An Exchange is one command of a caller with its reply. A handshake that failed
+// is one, too, of STARTTLS or, from the first octet, of "TLS".
 type Exchange struct {
 	Caller   *Caller
-	Verb     string // "" for a word that is no verb, and between commands
-	Arg      string // never a credential
-	Reply    mail.Reply
-	Sent     int64 // octets of the reply
-	Received int64 // octets of the command and its message
+	Verb     string     // "" for a word that is no verb, and between commands
+	Arg      string     // never a credential
+	Reply    mail.Reply // its code is 0 where there was none when the caller went
+	Sent     int64      // octets of the reply; 0 where the caller did not get it
+	Received int64      // octets of the command and its message
 	Taken    time.Duration
 }
 

@@ -97,6 +97,64 @@ func TestExchangesAreMeasured(t *testing.T) {
 	}
 }
 
+// TestCommandsWithoutReplyAreLogged: a command that is broken off has a line, too,
+// with the reply that the caller did not wait for, and so has a failed handshake.
+func TestCommandsWithoutReplyAreLogged(t *testing.T) {
+	for say, want := range map[string]string{
+		toData + "half a mess":                         "DATA||451|0",
+		toData[:len(toData)-6] + "BDAT 9 LAST\r\nhalf": "BDAT|9 LAST|451|0",
+		"EHLO me.test\r\nAUTH PLAIN\r\n":               "AUTH|PLAIN|0|0",
+		"STARTTLS\r\n":                                 "STARTTLS||454|0",
+		"EHLO me.test\r\nNOOP\r\nMAI":                  "NOOP||250|14", // what is no line is no command
+	} {
+		var last string
+		cfg := config()
+		cfg.TLS, _ = certificate(t)
+		cfg.Log = func(e Exchange) { last = fmt.Sprintf("%s|%s|%d|%d", e.Verb, e.Arg, e.Reply.Code, e.Sent) }
+		h := startHost(t, cfg)
+		d := h.dial()
+		d.send(say)
+		if strings.HasPrefix(say, "STARTTLS") {
+			d.expect("", "220")
+			d.expect("", "220")
+			d.send("no handshake\r\n")
+		}
+		closeWrite(d.nc)
+		io.Copy(io.Discard, d.r)
+		h.end()
+		if last != want {
+			t.Errorf("%q: the last line is %s, want %s", say, last, want)
+		}
+	}
+}
+
+// TestRefusedLinesAreMeasured: lines that are not run have their octets.
+func TestRefusedLinesAreMeasured(t *testing.T) {
+	for say, want := range map[string]int64{
+		strings.Repeat("x", maxLine) + "\r\n": maxLine + 2,
+		strings.Repeat("x", 5010) + "\r\n":    5012,
+		strings.Repeat("x", 40000) + "\r\n":   40002,
+		"NOOP\n":                              5,
+	} {
+		var got int64
+		cfg := config()
+		cfg.Log = func(e Exchange) {
+			if e.Reply.Code == 500 {
+				got = e.Received
+			}
+		}
+		h := startHost(t, cfg)
+		d := h.dial()
+		d.send(say)
+		closeWrite(d.nc)
+		io.Copy(io.Discard, d.r)
+		h.end()
+		if got != want {
+			t.Errorf("a line of %d octets: %d", len(say), got)
+		}
+	}
+}
+
 // TestClientLog: the log of a Client is told of each command and reply, and of no
 // credential.
 func TestClientLog(t *testing.T) {

@@ -126,7 +126,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 }
 
 // handshake puts TLS over the socket. The caller of a handshake that fails gets
-// no reply, because it could not read one; the Session is told.
+// no reply, because it could not read one; the Session and the log are told.
 func (c *conn) handshake() bool {
 	tc := tls.Server(c.raw, c.cfg.TLS)
 	c.raw.SetDeadline(time.Now().Add(min(c.idle, maxHandshake)))
@@ -134,7 +134,10 @@ func (c *conn) handshake() bool {
 		if c.now.verb == "" {
 			c.now.verb = "TLS" // from the first octet
 		}
-		c.report(mail.Reply{Code: 454, Enhanced: "7.0", Text: "TLS handshake failed", Cause: err})
+		r := mail.Reply{Code: 454, Enhanced: "7.0", Text: "TLS handshake failed", Cause: err}
+		c.report(r)
+		c.now.received = 0 // STARTTLS has its line
+		c.logExchange(r, 0)
 		return false
 	}
 	c.raw.SetDeadline(time.Time{})

@@ -165,7 +165,7 @@ type Config struct {
 	ODMR         bool           // RFC 2645's port: only ATRN, and what leads to it
 	MaxSize      int64          // octets of one message, listed by SIZE; 0: no limit
 	AcceptBareLF bool           // take bare CR and LF as line ends; otherwise they are refused, and the connection ends
-	Log          func(Exchange) // is told of each reply but the greeting and 3xx; nil: nobody is
+	Log          func(Exchange) // is told of each reply but the greeting and 3xx, and of each command that the caller broke off; nil: nobody is
 	IdleTimeout  time.Duration  // for each command line, and for each read of a body; 0: 5 minutes
 	Waits        Waits          // in place of IdleTimeout
 	Limits       Limits

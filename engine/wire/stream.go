@@ -41,16 +41,19 @@ var (
 // A stream is the socket with its two buffers. One goroutine uses it; drain
 // and disconnectWith may come from others.
 type stream struct {
-	raw     net.Conn // the socket, never replaced
-	sock    net.Conn // raw, or TLS over it
-	idle    time.Duration
-	bareLF  bool // a lone LF ends a line, too
-	in      inbuf
-	out     []byte
-	until   time.Time          // when the present wait ends
-	bound   waitBound          // of the waits for lines
-	minRate int64              // of a body, octets per second; 0: none
-	cancel  context.CancelFunc // ends the context of all calls
+	raw    net.Conn // the socket, never replaced
+	sock   net.Conn // raw, or TLS over it
+	idle   time.Duration
+	bareLF bool // a lone LF ends a line, too
+	// lineSize has the octets of the last line that could not be read, as far as
+	// they were.
+	lineSize int64
+	in       inbuf
+	out      []byte
+	until    time.Time          // when the present wait ends
+	bound    waitBound          // of the waits for lines
+	minRate  int64              // of a body, octets per second; 0: none
+	cancel   context.CancelFunc // ends the context of all calls
 
 	disconnected atomic.Pointer[mail.Reply]
 
@@ -221,6 +224,7 @@ func (s *stream) line(limit int) ([]byte, error) {
 		if i := bytes.IndexByte(b[seen:], '\n'); i >= 0 {
 			n := seen + i + 1
 			s.in.take(n)
+			s.lineSize = int64(n)
 			line, whole := bytes.CutSuffix(b[:n-1], []byte{'\r'})
 			switch {
 			case !s.bareLF && (!whole || bytes.IndexByte(line, '\r') >= 0):
@@ -248,9 +252,10 @@ func (s *stream) line(limit int) ([]byte, error) {
 func (s *stream) skipLine() error {
 	s.until = time.Now().Add(s.idle)
 	afterCR := false // the last octet was a CR
-	for skipped := 0; skipped < maxLineSkip; {
+	for s.lineSize = 0; s.lineSize < maxLineSkip; {
 		b := s.in.bytes()
 		for i, octet := range b {
+			s.lineSize++
 			if !s.bareLF && afterCR != (octet == '\n') {
 				return errBareLine
 			}
@@ -260,7 +265,6 @@ func (s *stream) skipLine() error {
 			}
 			afterCR = octet == '\r'
 		}
-		skipped += len(b)
 		s.in.drop()
 		if err := s.fill(); err != nil {
 			return err
