@@ -49,9 +49,10 @@ func Moved(c metabase.Change) (numbers []int) {
 type folderCheck struct {
 	Layout
 	metabase.Change
-	root     bool         // the actor has control over the whole tree
-	others   *folderIndex // see foreign
-	taken    *folderIndex // see pickups
+	root     bool                 // the actor has control over the whole tree
+	others   *folderIndex         // see foreign
+	taken    *folderIndex         // see pickups
+	logs     map[bool]folderIndex // see checkLog: of the logs, and of what they are not in
 	problems []metabase.Problem
 }
 
@@ -70,7 +71,9 @@ func (l Layout) checkFolders(c metabase.Change, sites []int) []metabase.Problem 
 		k.checkForeign(f)
 		if f.id != QueueDirectory {
 			k.checkApart(f, queues)
-			k.checkPickup(f)
+			if k.checkLog(f) {
+				k.checkPickup(f)
+			}
 			continue
 		}
 		added.add(f)
@@ -168,6 +171,32 @@ func (k *folderCheck) checkApart(f folder, queues folderIndex) {
 	for _, q := range queues.near(f.at) {
 		k.badBeside(f, q, "name another folder")
 	}
+}
+
+// checkLog refuses a log in another folder of a site, and such a folder above a
+// log: other programs take what is in it. It reports whether f may stay.
+func (k *folderCheck) checkLog(f folder) bool {
+	if f.id == PickupDirectory && !f.taken() {
+		return true
+	}
+	log := f.id == LogFileDirectory
+	others, ok := k.logs[!log]
+	if !ok {
+		others = k.index(func(o folder) bool {
+			return (o.id == LogFileDirectory) != log && (o.id != PickupDirectory || o.taken())
+		})
+		if k.logs == nil {
+			k.logs = map[bool]folderIndex{}
+		}
+		k.logs[!log] = others
+	}
+	for _, o := range others.near(f.at) {
+		if log && in(f.at, o.at) || !log && in(o.at, f.at) {
+			k.badBeside(f, o, "name another folder")
+			return false
+		}
+	}
+	return true
 }
 
 // checkPickup refuses one folder for the files that a site takes from it and the

@@ -134,6 +134,18 @@ func TestFoldersApart(t *testing.T) {
 		{"two sites may log into one folder", slices.Concat(set(1, "LogFileDirectory", "logs"), set(2, "LogFileDirectory", "logs")), nil},
 		{"a log within a queue", set(2, "LogFileDirectory", "Mailroot/Queue"), []string{
 			"/LM/SMTPSVC/2: LogFileDirectory: Mailroot/Queue/SMTPSVC2 lies in Mailroot/Queue, the queue folder of site 1; name another folder"}},
+		{"a log in a pickup", set(2, "LogFileDirectory", "Mailroot/Pickup"), []string{
+			"/LM/SMTPSVC/2: LogFileDirectory: Mailroot/Pickup/SMTPSVC2 lies in Mailroot/Pickup, the PickupDirectory of site 1; name another folder"}},
+		{"a log in its own Drop", set(2, "LogFileDirectory", "Mailroot-2/Drop/logs"), []string{
+			"/LM/SMTPSVC/2: LogFileDirectory: Mailroot-2/Drop/logs/SMTPSVC2 lies in Mailroot-2/Drop, the DropDirectory of site 2; name another folder"}},
+		{"a log in a Badmail", set(2, "LogFileDirectory", "Mailroot/Badmail"), []string{
+			"/LM/SMTPSVC/2: LogFileDirectory: Mailroot/Badmail/SMTPSVC2 lies in Mailroot/Badmail, the BadMailDirectory of site 1; name another folder"}},
+		{"a Drop that is a log", set(2, "DropDirectory", "LogFiles/SMTPSVC1"), []string{
+			"/LM/SMTPSVC/2: DropDirectory: LogFiles/SMTPSVC1 is the LogFileDirectory of site 1; name another folder"}},
+		{"a Drop above its own log", set(2, "DropDirectory", "LogFiles"), []string{
+			"/LM/SMTPSVC/2: DropDirectory: LogFiles lies above LogFiles/SMTPSVC1, the LogFileDirectory of site 1; name another folder"}},
+		{"a domain's folder above a log", domain("LogFiles"), []string{
+			"/LM/SMTPSVC/2/Domain/drop.test: RouteActionString: LogFiles lies above LogFiles/SMTPSVC1, the LogFileDirectory of site 1; name another folder"}},
 		{"a log beside a queue", set(2, "LogFileDirectory", "Mailroot"), nil},
 		{"a queue where a site logs", set(2, "QueueDirectory", "LogFiles"), []string{
 			"/LM/SMTPSVC/2: QueueDirectory: LogFiles lies above LogFiles/SMTPSVC1, the LogFileDirectory of site 1; name another folder",
