@@ -247,6 +247,9 @@ func (l Layout) summary(c metabase.Change, i SiteImpact) (out []string) {
 	if was, to := i.old.Folders.QueueDirectory, i.new.Folders.QueueDirectory; l.place(was) != l.place(to) {
 		out = append(out, fmt.Sprintf("has its queue in %s instead of %s from its next start on", to, was))
 	}
+	if i.new.Log.empty() && !i.old.Log.empty() {
+		out = append(out, "writes no line into its log file: LogExtFileFlags names no field")
+	}
 	return out
 }
 

@@ -223,6 +223,9 @@ type Log struct {
 	LogExtFileFlags     int64
 }
 
+// empty reports whether a log is on whose lines have no field: none is written.
+func (l Log) empty() bool { return l.On && l.LogExtFileFlags == 0 }
+
 // SiteLog is the folder of site n in a LogFileDirectory.
 func SiteLog(n int, directory string) string { return fmt.Sprintf("%s/SMTPSVC%d", directory, n) }
 
