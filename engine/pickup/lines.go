@@ -10,19 +10,17 @@ import (
 // A lines reads a text with CRLF at the end of each line, whatever ends it there: a
 // carriage return, a line feed or both. The last line has an end, too.
 type lines struct {
-	r       *bufio.Reader
-	stuffed bool // a line that begins with two dots loses one
+	r *bufio.Reader
 
 	out      []byte
 	err      error
 	cr       bool // the last octet was a carriage return
-	dot      bool // a dot at the beginning of the line is not written yet
 	eightBit bool
 	tail     [4]byte // the last ones written
 }
 
-func newLines(r io.Reader, stuffed bool) *lines {
-	return &lines{r: bufio.NewReader(r), stuffed: stuffed, tail: [4]byte{0, 0, '\r', '\n'}}
+func newLines(r io.Reader) *lines {
+	return &lines{r: bufio.NewReader(r), tail: [4]byte{0, 0, '\r', '\n'}}
 }
 
 // endsHeader reports whether an empty line is the last one.
@@ -49,13 +47,8 @@ func (l *lines) fill() {
 		l.add(c)
 	}
 	_, _ = l.r.Discard(len(in))
-	if l.err = err; err == io.EOF {
-		if l.dot {
-			l.put('.')
-		}
-		if !l.atStart() {
-			l.put('\r', '\n')
-		}
+	if l.err = err; err == io.EOF && l.tail[3] != '\n' {
+		l.put('\r', '\n')
 	}
 }
 
@@ -65,29 +58,43 @@ func (l *lines) add(c byte) {
 	if c == '\n' && cr {
 		return
 	}
-	if l.dot {
-		l.dot = false
-		l.put('.')
-		if c == '.' {
-			return
-		}
-	}
 	switch {
 	case c == '\r' || c == '\n':
 		l.put('\r', '\n')
-	case c == '.' && l.stuffed && l.atStart():
-		l.dot = true
 	default:
 		l.eightBit = l.eightBit || c >= 0x80
 		l.put(c)
 	}
 }
 
-func (l *lines) atStart() bool { return l.tail[3] == '\n' }
-
 func (l *lines) put(octets ...byte) {
 	l.out = append(l.out, octets...)
 	for _, c := range octets {
 		l.tail = [4]byte{l.tail[1], l.tail[2], l.tail[3], c}
+	}
+}
+
+// An unstuffed reads a text from the beginning of a line on, in which lines that
+// begin with two dots lose one.
+type unstuffed struct {
+	io.Reader
+	inLine, dot bool // the last octet: begins no line; was a dot at the beginning of one
+}
+
+func (u *unstuffed) Read(p []byte) (int, error) {
+	for {
+		n, err := u.Reader.Read(p)
+		out := p[:0]
+		for _, c := range p[:n] {
+			second := u.dot && c == '.'
+			u.dot = c == '.' && !u.inLine
+			u.inLine = c != '\n'
+			if !second {
+				out = append(out, c)
+			}
+		}
+		if len(out) > 0 || err != nil || n == 0 {
+			return len(out), err
+		}
 	}
 }

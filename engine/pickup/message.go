@@ -44,7 +44,7 @@ var errUnfinished = errors.New("the header has no end: an empty line must follow
 // the recipients, and without X-Sender, Sender or From the sender. An error of the
 // file system is an [fs.PathError].
 func parse(file io.Reader, set Settings) (Message, error) {
-	l := newLines(file, set.Stuffed)
+	l := newLines(file)
 	r := bufio.NewReader(io.LimitReader(l, maxHeader))
 	if mark, _ := r.Peek(3); string(mark) == "\xef\xbb\xbf" { // of UTF-8, by Windows's editors
 		_, _ = r.Discard(len(mark))
@@ -82,7 +82,11 @@ func parse(file io.Reader, set Settings) (Message, error) {
 	if err := textproto.WriteHeader(&head, h); err != nil {
 		return Message{}, err
 	}
-	m.Text = io.MultiReader(&head, r, l)
+	body := io.MultiReader(r, l)
+	if set.Stuffed && !h.Has("Received") { // the files of a Drop folder have their lines as they came
+		body = &unstuffed{Reader: body}
+	}
+	m.Text = io.MultiReader(&head, body)
 	return m, nil
 }
 

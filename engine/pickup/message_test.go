@@ -62,6 +62,7 @@ func TestFilesThatAreSent(t *testing.T) {
 		{"all kinds of line ends", "From: a@x.test\rTo: b@y.test\n\r\none\rtwo\r\rthree\nfour", "<a@x.test> b@y.test\nFrom: a@x.test\nTo: b@y.test\n\none\ntwo\n\nthree\nfour\n"},
 		{"a Bcc behind a carriage return", "From: a@x.test\nTo: b@y.test\nSubject: s\rBcc: c@y.test\n\n", "<a@x.test> b@y.test c@y.test\nFrom: a@x.test\nTo: b@y.test\nSubject: s\n\n"},
 		{"dots", "X-Sender: <>\nX-Receiver: b@y.test\n\n..\n.\n.one\n...three\na..\n..", "<> b@y.test\n\n.\n.\n.one\n..three\na..\n.\n"},
+		{"dots of a Drop file", "x-sender: \nx-receiver: b@y.test\nReceived: r\n\n..\n.\n.one\n...three\n..", "<> b@y.test\nReceived: r\n\n..\n.\n.one\n...three\n..\n"},
 	}
 	for _, tt := range tests {
 		for _, read := range []func(io.Reader) io.Reader{iotest.OneByteReader, func(r io.Reader) io.Reader { return r }} {
