@@ -106,11 +106,17 @@ func (p *Picker) take(set Settings, dir *disk.Folder, name string) (_ *takenFile
 	}
 	var taken bool
 	if f.id, taken = takenID(name); taken {
-		if f.sent, err = p.intake.Submitted(f.id); err != nil || f.sent {
+		f.sent, err = p.intake.Submitted(f.id)
+		if errors.Is(err, ErrNotOurs) { // that message may need its own place in Badmail
+			taken, f.bad, err = false, err, nil
+		}
+		if err != nil || f.sent {
 			return f, err
 		}
 	}
-	f.message, f.bad = parse(file, set)
+	if f.bad == nil {
+		f.message, f.bad = parse(file, set)
+	}
 	switch path := (*fs.PathError)(nil); {
 	case errors.As(f.bad, &path):
 		return nil, f.bad

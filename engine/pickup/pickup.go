@@ -56,12 +56,16 @@ type Intake interface {
 	// can be sent.
 	Submit(ctx context.Context, m Message) mail.Reply
 
-	// Submitted reports whether there is a note of id.
+	// Submitted reports whether there is a note of id. The error is ErrNotOurs if
+	// there is none, and yet a message with this ID.
 	Submitted(id mail.MessageID) (bool, error)
 
 	// Forget removes notes.
 	Forget(ctx context.Context, ids []mail.MessageID) error
 }
+
+// ErrNotOurs says that a name with the ID of a message was not given by a Picker.
+var ErrNotOurs = errors.New("its name begins with taken- and the ID of another message in the queue, as that of a copy does; rename the file to have it sent")
 
 // Options adjusts New. The zero value is the production setting.
 type Options struct {

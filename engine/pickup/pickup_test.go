@@ -29,6 +29,7 @@ type inbox struct {
 	noForget bool       // as if the process ended before it
 	got      []string   // told, in the order of the texts
 	notes    map[mail.MessageID]bool
+	other    mail.MessageID // of a message that came by another way
 	tries    int
 }
 
@@ -38,6 +39,8 @@ func (in *inbox) Submit(_ context.Context, m Message) mail.Reply {
 	defer in.mu.Unlock()
 	in.tries++
 	switch {
+	case m.ID == in.other:
+		return mail.Reply{Code: 451, Enhanced: "3.0", Text: "a message with this ID exists already"}
 	case in.refusal.Code != 0:
 		return in.refusal
 	case err != nil:
@@ -52,6 +55,9 @@ func (in *inbox) Submit(_ context.Context, m Message) mail.Reply {
 func (in *inbox) Submitted(id mail.MessageID) (bool, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if id == in.other {
+		return false, ErrNotOurs
+	}
 	return in.notes[id], nil
 }
 
@@ -348,6 +354,24 @@ func TestCrashes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A copy of a file that was taken, as a restored backup has it, does not stand in the
+// way of others.
+func TestFileWithTheIDOfAnotherMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, true)
+		l.in.other = mail.NewMessageID(time.Now())
+		name := takenName(l.in.other, "a.eml")
+		l.put(name, letter)
+		l.put("b.eml", letter)
+		l.start()
+		l.after(3*quiet, "a copy, and another file", 1)
+		checkPutAside(t, l.bad, name, "the ID of another message", letter)
+		if names := list(t, l.bad); slices.Contains(names, string(l.in.other)+".eml") {
+			t.Errorf("Badmail has %q", names)
+		}
+	})
 }
 
 // A process that ends between the removal of a file and that of its note sends

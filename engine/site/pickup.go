@@ -4,9 +4,11 @@ package site
 
 import (
 	"context"
+	"errors"
 
 	"restante/engine/mail"
 	"restante/engine/pickup"
+	"restante/engine/queue"
 	"restante/engine/session"
 	"restante/internal/kv"
 )
@@ -38,7 +40,16 @@ func (b submissions) Submit(ctx context.Context, m pickup.Message) mail.Reply {
 
 func (b submissions) Submitted(id mail.MessageID) (bool, error) {
 	_, there, err := b.mail.DB.Get(noteKey(id))
-	return there, err
+	if there || err != nil {
+		return there, err
+	}
+	switch _, err := b.mail.queue.Show(id); {
+	case err == nil:
+		return false, pickup.ErrNotOurs
+	case !errors.Is(err, queue.ErrNotFound):
+		return false, err
+	}
+	return false, nil
 }
 
 func (b submissions) Forget(ctx context.Context, ids []mail.MessageID) error {
