@@ -70,6 +70,9 @@ const (
 	QueueFolder Part = "queue"
 )
 
+// PickupFolder is the part of a Config that is its Pickup folder.
+const PickupFolder Part = "PickupDirectory"
+
 // LogFolder is the part of a Config with a Log that is its folder.
 const LogFolder Part = "LogFileDirectory"
 
@@ -137,13 +140,16 @@ func sameResources(a, b *Config) bool {
 		slices.Equal(a.Folders, b.Folders) && (a.Blocked == nil) == (b.Blocked == nil)
 }
 
-// changedParts lists those of Bindings and Certificate that differ.
+// changedParts lists those of Bindings, Certificate and PickupFolder that differ.
 func changedParts(a, b *Config) (parts []Part) {
 	if !slices.Equal(a.Bindings, b.Bindings) {
 		parts = append(parts, Bindings)
 	}
 	if a.TLS != b.TLS {
 		parts = append(parts, Certificate)
+	}
+	if a.Pickup.Dir != b.Pickup.Dir {
+		parts = append(parts, PickupFolder)
 	}
 	return parts
 }
@@ -161,10 +167,22 @@ func (c *Config) keeping(parts []Part, now *Config) *Config {
 	if slices.Contains(parts, Certificate) {
 		out.TLS = now.TLS
 	}
+	if slices.Contains(parts, PickupFolder) && c.Pickup.Dir != "" { // to have none is never refused
+		out.Pickup.Dir = c.keptPickup(now.Pickup.Dir)
+	}
 	if c.Settings == nil || !c.Settings.Differs(now.Settings, parts) {
 		out.Rev = now.Rev
 	}
 	return &out
+}
+
+// keptPickup gives dir, but not where c has another use for it: what the site writes
+// there would be sent.
+func (c *Config) keptPickup(dir string) string {
+	if slices.ContainsFunc(c.Folders, func(f Folder) bool { return f.Name != PickupFolder && f.Path == dir }) {
+		return ""
+	}
+	return dir
 }
 
 // A State is a site's, by the numbers that ServerState has.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -143,6 +144,9 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 	active := *s.target
 	if cert == nil {
 		active.TLS = certs.Files{}
+	}
+	if slices.Contains(partsOf(refusals), PickupFolder) {
+		active.Pickup.Dir = ""
 	}
 	r.active.Store(&activeConfig{&active, s.target, cert, cert.Config()})
 	s.active.Store(&active)
