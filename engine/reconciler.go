@@ -73,6 +73,7 @@ func (r *reconciler) reconcile(ctx context.Context) {
 	shared := e.layout().Shared(snap)
 	var all []loadedSite
 	want := map[int][]ports.Binding{}
+	users := map[string][]int{} // sites by folder
 	for _, n := range e.numbers() {
 		want[n] = nil // unless it is still there
 	}
@@ -84,6 +85,12 @@ func (r *reconciler) reconcile(ctx context.Context) {
 				want[n] = one.cfg.Bindings
 			} else {
 				want[n] = nil
+			}
+			for _, f := range one.cfg.Folders {
+				users[f.Path] = append(users[f.Path], n)
+			}
+			one.cfg.IsOthers = func(path string) bool {
+				return slices.ContainsFunc(users[path], func(user int) bool { return user != n })
 			}
 		}
 		all = append(all, one)

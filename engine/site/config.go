@@ -49,8 +49,9 @@ type Config struct {
 	Mail     Mail
 	Pickup   pickup.Settings
 	Folders  []Folder
-	Log      *w3clog.Settings // nil: no log file
-	Settings Settings         // that it was made from; nil: unknown
+	IsOthers func(path string) bool // whether another site has the folder; nil: none has
+	Log      *w3clog.Settings       // nil: no log file
+	Settings Settings               // that it was made from; nil: unknown
 }
 
 // Settings are what a Config was made from.
@@ -176,10 +177,10 @@ func (c *Config) keeping(parts []Part, now *Config) *Config {
 	return &out
 }
 
-// keptPickup gives dir, but not where c has another use for it: what the site writes
-// there would be sent.
+// keptPickup gives dir, but not where c or another site has a use for it now: what is
+// written there would be sent, or files would be sent twice.
 func (c *Config) keptPickup(dir string) string {
-	if slices.ContainsFunc(c.Folders, func(f Folder) bool { return f.Name != PickupFolder && f.Path == dir }) {
+	if c.IsOthers != nil && c.IsOthers(dir) || slices.ContainsFunc(c.Folders, func(f Folder) bool { return f.Name != PickupFolder && f.Path == dir }) {
 		return ""
 	}
 	return dir

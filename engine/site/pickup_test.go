@@ -95,9 +95,17 @@ func TestPickupFolderThatIsRefused(t *testing.T) {
 	h.until(func() bool { return h.Status().Why == "" })
 	sent(other, "from the new one", 2)
 
-	// The one that it had gets another use.
+	// The one that it had gets another use, or becomes another site's.
 	way = h.file("in-the-way-again")
 	next := h.pickingUp(4, filepath.Join(way, "Pickup"))
 	next.Folders = append(next.Folders, Folder{Name: "DropDirectory", Path: other, Perm: 0o700})
+	refused(next, "")
+	if err := os.Remove(way); err != nil {
+		t.Fatal(err)
+	}
+	h.settle(h.pickingUp(5, dir))
+	h.file("in-the-way-again")
+	next = h.pickingUp(6, filepath.Join(way, "Pickup"))
+	next.IsOthers = func(path string) bool { return path == dir }
 	refused(next, "")
 }
