@@ -211,7 +211,7 @@ func (p *Picker) dispose(ctx context.Context, set Settings, f *takenFile) error 
 func (f *takenFile) putAside(set Settings, given, why string) error {
 	dir := set.Bad
 	if dir == "" {
-		dir = filepath.Join(set.Dir, "Badmail")
+		dir = filepath.Join(set.Dir, badFolder)
 	}
 	bad, err := disk.MakeFolder(nil, dir, 0o700)
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -38,6 +39,7 @@ const (
 	sweepEvery = 5 * time.Second        // network folders tell no news, and news can be lost; what stays is tried again
 	lookGap    = 250 * time.Millisecond // between two looks, however many files come
 	batchSize  = 256                    // files whose messages share the commits of the intake, and open at a time
+	badFolder  = "Badmail"              // in the folder, where the settings name none
 	folderPerm = 0o750                  // of the folder where it is made: who can write in it may send to everybody
 )
 
@@ -178,7 +180,7 @@ func (p *Picker) sweep(ctx context.Context, set Settings) (next time.Duration, e
 	}
 	defer dir.Close()
 	p.watcher.watch(set.Dir)
-	names, next, err := p.ready(dir)
+	names, next, err := p.ready(set, dir)
 	if err != nil {
 		return 0, err
 	}
@@ -195,7 +197,7 @@ func (p *Picker) sweep(ctx context.Context, set Settings) (next time.Duration, e
 
 // ready lists the files that have not changed for a while, and says when the next
 // one may be among them.
-func (p *Picker) ready(dir *disk.Folder) (names []string, next time.Duration, err error) {
+func (p *Picker) ready(set Settings, dir *disk.Folder) (names []string, next time.Duration, err error) {
 	entries, err := dir.Names()
 	if err != nil {
 		return nil, 0, err
@@ -204,7 +206,14 @@ func (p *Picker) ready(dir *disk.Folder) (names []string, next time.Duration, er
 	p.seen, next = make(map[string]sighting, len(entries)), sweepEvery
 	for _, e := range entries {
 		name := e.Name()
-		if e.IsDir() || isUnfinishedName(name) {
+		if isUnfinishedName(name) {
+			continue
+		}
+		if e.IsDir() {
+			p.seen[name] = was[name]
+			if name != badFolder && filepath.Join(set.Dir, name) != set.Bad {
+				p.note(name, errFolder)
+			}
 			continue
 		}
 		info, err := e.Info()
@@ -234,6 +243,9 @@ func (p *Picker) ready(dir *disk.Folder) (names []string, next time.Duration, er
 	}
 	return names, next, nil
 }
+
+// errFolder says why a folder stays.
+var errFolder = errors.New("it is a folder: move the files in it")
 
 // note logs why a file stays, and has it tried again later.
 func (p *Picker) note(name string, why error) {
