@@ -73,7 +73,7 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 	}
 	if set.Log.On {
 		cfg.Log = a.log()
-		cfg.Folders = append(cfg.Folders, site.Folder{Name: site.LogFolder, Path: cfg.Log.Folder, Perm: w3clog.FolderPerm})
+		cfg.Folders = append(cfg.Folders, site.Folder{Name: site.LogFolder, Path: cfg.Log.Folder})
 	}
 	if cfg.Blocked = shared; !set.Enabled {
 		cfg.Blocked = errOldVersion

@@ -109,7 +109,7 @@ func partsOf(err error) (out []Part) {
 type Folder struct {
 	Name Part        // for people, too
 	Path string      // absolute
-	Perm fs.FileMode // where it is made
+	Perm fs.FileMode // where it is made; of LogFolder, w3clog knows it
 }
 
 // Mail is what becomes of accepted messages.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"restante/engine/w3clog"
 	"restante/internal/disk"
 )
 
@@ -63,7 +64,7 @@ func tryFolders(list []Folder) error {
 
 // tryFolder makes the folder, as its first message would, and a file in it.
 func tryFolder(f Folder) error {
-	folder, err := disk.MakeFolder(nil, f.Path, f.Perm)
+	folder, err := f.open()
 	if err != nil {
 		return err
 	}
@@ -73,4 +74,11 @@ func tryFolder(f Folder) error {
 		return err
 	}
 	return errors.Join(file.Close(), os.Remove(file.Name()))
+}
+
+func (f Folder) open() (*disk.Folder, error) {
+	if f.Name == LogFolder {
+		return w3clog.OpenFolder(f.Path)
+	}
+	return disk.MakeFolder(nil, f.Path, f.Perm)
 }

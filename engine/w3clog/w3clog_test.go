@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"restante/internal/deptest"
+	"restante/internal/disk"
 )
 
 func TestLayers(t *testing.T) {
@@ -455,6 +456,24 @@ func TestFilesAreNotForStrangers(t *testing.T) {
 			t.Errorf("after it was moved: %v, %v", got, r.Err())
 		}
 	})
+}
+
+// TestLinkedFolders: neither the folder of a site nor the one above is a link.
+func TestLinkedFolders(t *testing.T) {
+	for _, linked := range []string{"LogFiles", "LogFiles/SMTPSVC1"} {
+		dir := t.TempDir()
+		name := filepath.Join(dir, filepath.FromSlash(linked))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o700), os.Symlink(t.TempDir(), name)); err != nil {
+			t.Skip(err)
+		}
+		folder, err := OpenFolder(filepath.Join(dir, "LogFiles", "SMTPSVC1"))
+		if !errors.Is(err, disk.ErrLink) {
+			t.Errorf("%s is a link: %v", linked, err)
+		}
+		if err == nil {
+			folder.Close()
+		}
+	}
 }
 
 // forged are texts of strangers that look like the end of a line, or like one.

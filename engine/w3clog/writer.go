@@ -12,10 +12,10 @@ import (
 	"restante/internal/disk"
 )
 
-// FolderPerm is for the service alone. In a folder that somebody else made, the
+// folderPerm is for the service alone. In a folder that somebody else made, the
 // group of the folder may read the files.
 const (
-	FolderPerm = 0o700
+	folderPerm = 0o700
 	filePerm   = 0o640
 )
 
@@ -37,7 +37,7 @@ type written struct {
 
 // write appends a batch. After an error it gives what was not written.
 func (w *writer) write(b *batch) (rest []byte, err error) {
-	folder, err := disk.MakeFolder(nil, b.set.Folder, FolderPerm)
+	folder, err := OpenFolder(b.set.Folder)
 	if err != nil {
 		return b.lines, err
 	}
@@ -64,6 +64,15 @@ func (w *writer) write(b *batch) (rest []byte, err error) {
 		}
 	}
 	return nil, nil
+}
+
+// OpenFolder opens the folder of a log, and makes it if it is not there. The folder
+// above it is the one that an administrator names, and can be no link either.
+func OpenFolder(dir string) (*disk.Folder, error) {
+	if err := disk.CheckLink(filepath.Dir(dir)); err != nil {
+		return nil, err
+	}
+	return disk.MakeFolder(nil, dir, folderPerm)
 }
 
 func checkSpace(dir string) error {

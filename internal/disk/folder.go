@@ -69,6 +69,19 @@ func OpenFolder(dir string) (*Folder, error) {
 	return &Folder{fsys: rootFS{root}, dir: ".", root: root}, nil
 }
 
+// CheckLink gives ErrLink where a name is that of a link or a file; a folder may be
+// missing.
+func CheckLink(dir string) error {
+	named, err := os.Lstat(dir)
+	if err == nil && !named.IsDir() {
+		err = &fs.PathError{Op: "open", Path: dir, Err: ErrLink}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // Close closes the folder.
 func (f *Folder) Close() error {
 	if f.root == nil {
