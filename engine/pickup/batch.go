@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -220,7 +221,7 @@ func (f *takenFile) putAside(set Settings, given, why string) error {
 	defer bad.Close()
 	reason := fmt.Sprintf("The file %q of the Pickup folder was not sent.\r\nWhy: %s\r\nWhen: %s\r\n"+
 		"To send it, mend %s.eml and move it into the Pickup folder.\r\n",
-		given, strings.ReplaceAll(why, "\n", " "), time.Now().Format(time.RFC3339), f.id)
+		given, escapeControls(why), time.Now().Format(time.RFC3339), f.id)
 	if err := bad.WriteFile(string(f.id)+".txt", 0o600, disk.Bytes([]byte(reason))); err != nil {
 		return err
 	}
@@ -228,6 +229,20 @@ func (f *takenFile) putAside(set Settings, given, why string) error {
 		return err
 	}
 	return bad.WriteFile(string(f.id)+".eml", 0o600, disk.Copy(f))
+}
+
+// escapeControls gives a text in one line in which the octets of a stranger do
+// nothing to a terminal.
+func escapeControls(text string) string {
+	var b strings.Builder
+	for _, r := range strings.ReplaceAll(text, "\n", " ") {
+		if r == '"' || r == '\'' || r == '\\' {
+			b.WriteRune(r)
+			continue
+		}
+		b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+	}
+	return b.String()
 }
 
 // removeAll removes the files without an error, and then their notes: a removal

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"restante/engine/mail"
 )
@@ -235,6 +236,26 @@ func TestFilesThatCannotBeSentArePutAside(t *testing.T) {
 		l.settings.Bad = l.bad
 		l.after(2*sweepEvery, "the folder can be used", 1, "Badmail", "in-the-way.part")
 	})
+}
+
+// The reason is text, whatever a stranger wrote.
+func TestReasonHasNoControls(t *testing.T) {
+	for _, file := range []string{"X-Receiver: a\x1b[31mb@y.test\n\n", "no\x1b[31m field\x07 \u009b\u202e\n\n", "X\x1b: \x00\n\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, true)
+			l.put("a.eml", "X-Sender: a@x.test\n"+file)
+			l.start()
+			l.after(2*quiet, "a bad file", 0)
+			names, _ := filepath.Glob(filepath.Join(l.bad, "*.txt"))
+			if len(names) != 1 {
+				t.Fatalf("Badmail has %q", names)
+			}
+			text := strings.ReplaceAll(string(readFile(t, names[0])), "\r\n", "")
+			if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("%q: %q", file, text)
+			}
+		})
+	}
 }
 
 // checkPutAside finds a file in a folder, and the reason beside it.
