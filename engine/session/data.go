@@ -23,7 +23,11 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 	}
 	env := s.envelope()
 	tls, _ := s.caller.TLS()
-	b, r := s.draft(ctx, trace(s.policy.Hostname, env, s.extended, tls), body)
+	var complete []*header.Field
+	if s.tx.relayed || env.Account != "" {
+		complete = submittedFields(s.policy.Hostname, env)
+	}
+	b, r := s.draft(ctx, trace(s.policy.Hostname, env, s.extended, tls), body, complete...)
 	if r.Positive() {
 		r = s.accept(ctx, b, env)
 	}

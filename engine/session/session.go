@@ -112,6 +112,8 @@ type transaction struct {
 	from  wire.MailArgs
 	to    []mail.Recipient
 	seen  map[mail.Address]bool
+
+	relayed bool // a recipient was accepted because the caller may relay
 }
 
 // New makes the session of one caller. The policy must not change any more.
@@ -224,6 +226,7 @@ func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
 	}
 	if !s.tx.seen[to] { // named twice, it still gets one copy
 		s.tx.seen[to] = true
+		s.tx.relayed = s.tx.relayed || d.Rule == RelayClient || d.Rule == RelayAccount
 		s.tx.to = append(s.tx.to, mail.Recipient{Address: to, Notify: r.Notify, ORcpt: r.ORcpt})
 	}
 	return d.Reply

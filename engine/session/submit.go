@@ -52,14 +52,21 @@ func Submit(ctx context.Context, p *Policy, deps Deps, m Submission) mail.Reply 
 	if len(env.To) == 0 {
 		return mail.Reply{Code: 554, Enhanced: "5.1", Text: "No valid recipients"}
 	}
-	b, r := s.draft(ctx, submissionTrace(p.Hostname, env), m.Text,
-		&header.Field{Name: "Date", Value: env.Received.Format(dateTime)},
-		&header.Field{Name: "Message-ID", Value: "<" + string(env.ID) + "@" + p.Hostname + ">"})
+	b, r := s.draft(ctx, submissionTrace(p.Hostname, env), m.Text, submittedFields(p.Hostname, env)...)
 	if !r.Positive() {
 		return r
 	}
 	env.Body8Bit = m.EightBit()
 	return s.accept(ctx, b, env)
+}
+
+// submittedFields are those that a submitted message gets where it lacks them
+// (RFC 6409 §8). What only passes through stays as it is.
+func submittedFields(hostname string, env mail.Envelope) []*header.Field {
+	return []*header.Field{
+		{Name: "Date", Value: env.Received.Format(dateTime)},
+		{Name: "Message-ID", Value: "<" + string(env.ID) + "@" + hostname + ">"},
+	}
 }
 
 // noCaller is the Caller of a submission.

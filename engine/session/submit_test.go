@@ -31,10 +31,45 @@ func TestSubmit(t *testing.T) {
 	if env.ID != id || env.From.String() != "app@hub.test" || len(env.To) != 2 || !env.Body8Bit || env.Client.IsValid() || env.Size != int64(len(in.kept[id])) {
 		t.Errorf("%+v", env)
 	}
-	want := `^Received: from mail pickup service by hub\.test\r\n\tid ` + string(id) + `; \w{3}, [^\n]*\r\nSubject: s\r\n` +
-		`Date: \w{3}, [^\n]*\r\nMessage-ID: <` + string(id) + `@hub\.test>\r\n\r\ntext\r\n$`
+	want := `^Received: from mail pickup service by hub\.test\r\n\tid ` + string(id) + `; \w{3}, [^\n]*\r\n` +
+		`Date: \w{3}, [^\n]*\r\nMessage-ID: <` + string(id) + `@hub\.test>\r\nSubject: s\r\n\r\ntext\r\n$`
 	if !regexp.MustCompile(want).MatchString(in.kept[id]) {
 		t.Errorf("%q, want %s", in.kept[id], want)
+	}
+}
+
+// Mail of a caller that has signed in, or that is taken because its address may relay,
+// gets the fields that it lacks; mail that passes through does not.
+func TestSubmittedMailIsCompleted(t *testing.T) {
+	for _, tt := range []struct {
+		name, client, account, to string
+		added                     bool
+	}{
+		{"a stranger, to a local domain", "192.0.2.1", "", "x@hub.test", false},
+		{"a stranger, to a held domain", "192.0.2.1", "", "x@held.test", false},
+		{"who may relay, to a foreign domain", "127.0.0.1", "", "x@foreign.test", true},
+		{"who may relay, to a held domain", "127.0.0.1", "", "x@held.test", false},
+		{"an account, to a foreign domain", "192.0.2.1", "joe", "x@foreign.test", true},
+		{"an account, to a held domain", "192.0.2.1", "joe", "x@held.test", true},
+	} {
+		p := testPolicy()
+		p.SignIn.Lookup = people(t)
+		p.Domains = domains{forAuth: true}
+		s := open(p, tt.client)
+		s.caller.account = tt.account
+		s.mail(t, 0)
+		if r := s.rcpt(t, tt.to); !r.Positive() {
+			t.Fatalf("%s: %v", tt.name, r)
+		}
+		r := s.Data(t.Context(), strings.NewReader("Subject: s\r\n\r\ntext\r\n"))
+		if !r.Positive() || len(s.intake.envs) != 1 {
+			t.Fatalf("%s: %v", tt.name, r)
+		}
+		got := s.intake.kept[s.intake.envs[0].ID]
+		head, _, _ := strings.Cut(got, "Subject: s\r\n\r\ntext\r\n")
+		if has := strings.Contains(head, "\r\nDate: ") && strings.Contains(head, "\r\nMessage-ID: <"); has != tt.added || len(head) == len(got) {
+			t.Errorf("%s: the message is %q; fields added: want %v", tt.name, got, tt.added)
+		}
 	}
 }
 

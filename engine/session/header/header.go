@@ -11,6 +11,9 @@ import (
 	"strings"
 )
 
+// maxHeld bounds the header that is held back to write fields above it.
+const maxHeld = 64 << 10
+
 // maxFieldName bounds how much of a line is held back to find its colon (RFC 5322 §2.1.1).
 const maxFieldName = 998
 
@@ -22,7 +25,10 @@ type Writer struct {
 	to       io.Writer
 	received int // Received fields so far
 
-	complete []*Field // these are added at the end of the header where it lacks them
+	complete []*Field // these are added above the header where it lacks them
+	holding  bool     // the header is held back until its end
+	head     []byte   // what is held back
+	signed   bool     // there is a DKIM-Signature
 
 	fields  int    // fields so far
 	inField bool   // the present line belongs to a field
@@ -37,8 +43,11 @@ type Field struct {
 }
 
 // NewWriter passes the message on to to, with each of complete that its header
-// lacks.
-func NewWriter(to io.Writer, complete ...*Field) Writer { return Writer{to: to, complete: complete} }
+// lacks above it; behind it, where the header is longer than 64 KiB. A field that a
+// DKIM signature covers is not added: its absence is signed (RFC 6376 §5.4.2).
+func NewWriter(to io.Writer, complete ...*Field) Writer {
+	return Writer{to: to, complete: complete, holding: len(complete) > 0}
+}
 
 // Received counts the Received fields so far.
 func (h *Writer) Received() int { return h.received }
@@ -78,20 +87,10 @@ func (h *Writer) Write(p []byte) error {
 		case field, continuation:
 			h.inField = true
 		case empty, mailbox, text:
-			var insert string
-			switch k {
-			case mailbox:
-				insert, h.inField = "X-Mailbox-Line: ", true
-				h.fields++
-			case empty:
-				insert, h.done = h.missing(), true
-			default:
-				insert, h.done = h.missing()+"\r\n", true
-			}
 			if err := h.write(p[:at]); err != nil {
 				return err
 			}
-			if err := h.write([]byte(insert)); err != nil {
+			if err := h.before(k); err != nil {
 				return err
 			}
 			p, at = p[at:], 0
@@ -100,31 +99,85 @@ func (h *Writer) Write(p []byte) error {
 	return h.write(p)
 }
 
+// before writes what stands before a line that is no field.
+func (h *Writer) before(k kind) error {
+	if k == mailbox {
+		h.inField = true
+		h.fields++
+		return h.write([]byte("X-Mailbox-Line: "))
+	}
+	h.done = true
+	if err := h.endHeader(); err != nil || k == empty {
+		return err
+	}
+	return h.write([]byte("\r\n"))
+}
+
 // Close writes what is held back at the end of the message.
 func (h *Writer) Close() error {
 	if h.done {
 		return nil
 	}
 	h.done = true
-	end := h.missing()
-	if len(h.held) > 0 {
-		end += "\r\n" + string(h.held)
+	if err := h.endHeader(); err != nil || len(h.held) == 0 {
+		return err
 	}
-	return h.write([]byte(end))
+	return h.write([]byte("\r\n" + string(h.held)))
 }
 
-// missing has the fields that the header lacks at its end.
+// endHeader writes the fields that the header lacks, and the header if it was held
+// back.
+func (h *Writer) endHeader() error {
+	head := append([]byte(h.missing()), h.head...)
+	h.holding, h.head = false, nil
+	return h.write(head)
+}
+
 func (h *Writer) missing() string {
 	var b strings.Builder
 	for _, f := range h.complete {
-		if !f.there {
+		if !f.there && !h.signs(f.Name) {
 			b.WriteString(f.Name + ": " + f.Value + "\r\n")
 		}
 	}
 	return b.String()
 }
 
+// unfold makes one line of each field.
+var unfold = strings.NewReplacer("\r\n ", " ", "\r\n\t", " ")
+
+// signs reports whether a signature may cover the field name. That of a header that
+// is not at hand does.
+func (h *Writer) signs(name string) bool {
+	if !h.signed || !h.holding {
+		return h.signed
+	}
+	for line := range strings.Lines(unfold.Replace(string(h.head))) {
+		field, value, _ := strings.Cut(line, ":")
+		if !strings.EqualFold(strings.TrimSpace(field), dkimSignature) {
+			continue
+		}
+		for tag := range strings.SplitSeq(value, ";") {
+			key, list, _ := strings.Cut(tag, "=")
+			for one := range strings.SplitSeq(list, ":") {
+				if strings.TrimSpace(key) == "h" && strings.EqualFold(strings.TrimSpace(one), name) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+const dkimSignature = "DKIM-Signature"
+
 func (h *Writer) write(p []byte) error {
+	if h.holding {
+		if h.head = append(h.head, p...); len(h.head) <= maxHeld {
+			return nil
+		}
+		p, h.head, h.holding = h.head, nil, false
+	}
 	if len(p) == 0 {
 		return nil
 	}
@@ -168,6 +221,7 @@ func (h *Writer) note(name string) {
 	if strings.EqualFold(name, "Received") {
 		h.received++
 	}
+	h.signed = h.signed || strings.EqualFold(name, dkimSignature)
 	for _, f := range h.complete {
 		f.there = f.there || strings.EqualFold(name, f.Name)
 	}

@@ -69,23 +69,33 @@ func TestHeaderStandsAlone(t *testing.T) {
 	}
 }
 
-// The fields that a header lacks stand at its end, whatever ends it.
+// The fields that a header lacks stand above it, whatever ends it, and none that a
+// signature covers.
 func TestMissingFields(t *testing.T) {
+	long := strings.Repeat("X: y\r\n", maxHeld/6+1)
 	tests := []struct{ name, in, want string }{
-		{"none", "Subject: x\r\n\r\nDate: y\r\n", "Subject: x\r\nDate: d\r\nMessage-ID: <m>\r\n\r\nDate: y\r\n"},
-		{"one", "message-id: <own>\r\n\r\n", "message-id: <own>\r\nDate: d\r\n\r\n"},
+		{"none", "Subject: x\r\n\r\nDate: y\r\n", "Date: d\r\nMessage-ID: <m>\r\nSubject: x\r\n\r\nDate: y\r\n"},
+		{"one", "message-id: <own>\r\n\r\n", "Date: d\r\nmessage-id: <own>\r\n\r\n"},
 		{"both, one folded", "DATE:\r\n y\r\nMessage-Id : <own>\r\n\r\n", "DATE:\r\n y\r\nMessage-Id : <own>\r\n\r\n"},
-		{"no blank line", "Date: y\r\ntext\r\n", "Date: y\r\nMessage-ID: <m>\r\n\r\ntext\r\n"},
+		{"no blank line", "Date: y\r\ntext\r\n", "Message-ID: <m>\r\nDate: y\r\n\r\ntext\r\n"},
 		{"text alone, cut short", "tex", "Date: d\r\nMessage-ID: <m>\r\n\r\ntex"},
-		{"a header alone", "Subject: x\r\n", "Subject: x\r\nDate: d\r\nMessage-ID: <m>\r\n"},
+		{"a header alone", "Subject: x\r\n", "Date: d\r\nMessage-ID: <m>\r\nSubject: x\r\n"},
 		{"nothing", "", "Date: d\r\nMessage-ID: <m>\r\n"},
-		{"an mbox line", "From x\r\n\r\n", "X-Mailbox-Line: From x\r\nDate: d\r\nMessage-ID: <m>\r\n\r\n"},
+		{"an mbox line", "From x\r\n\r\n", "Date: d\r\nMessage-ID: <m>\r\nX-Mailbox-Line: From x\r\n\r\n"},
+		{"a signature of other fields", "DKIM-Signature: v=1; h=from:subject;\r\n b=date\r\nFrom: a\r\n\r\n",
+			"Date: d\r\nMessage-ID: <m>\r\nDKIM-Signature: v=1; h=from:subject;\r\n b=date\r\nFrom: a\r\n\r\n"},
+		{"a signature of one that is absent", "dkim-signature: v=1; h = From:from:\r\n\tMESSAGE-ID ; b=x\r\nFrom: a\r\n\r\n",
+			"Date: d\r\ndkim-signature: v=1; h = From:from:\r\n\tMESSAGE-ID ; b=x\r\nFrom: a\r\n\r\n"},
+		{"the second of two signatures", "DKIM-Signature: h=from\r\nDKIM-Signature: h=date:message-id\r\n\r\n",
+			"DKIM-Signature: h=from\r\nDKIM-Signature: h=date:message-id\r\n\r\n"},
+		{"a header too long to hold", long + "\r\n", long + "Date: d\r\nMessage-ID: <m>\r\n\r\n"},
+		{"one with a signature", "DKIM-Signature: h=from\r\n" + long + "\r\n", "DKIM-Signature: h=from\r\n" + long + "\r\n"},
 	}
 	for _, tt := range tests {
 		for _, size := range []int{1, 2, 3, 7, 4096} {
 			fields := []*Field{{Name: "Date", Value: "d"}, {Name: "Message-ID", Value: "<m>"}}
 			if got, _ := through(t, tt.in, size, fields...); got != tt.want {
-				t.Errorf("%s in pieces of %d: %q, want %q", tt.name, size, got, tt.want)
+				t.Errorf("%s in pieces of %d: %.200q, want %.200q", tt.name, size, got, tt.want)
 			}
 		}
 	}

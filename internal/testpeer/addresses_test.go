@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testpeer_test
+
+import (
+	"strings"
+	"testing"
+
+	"restante/internal/testpeer"
+)
+
+// viaSmartHost has all remote mail of site 1 go to a sink.
+func viaSmartHost(t *testing.T, s *testpeer.Service) *testpeer.Sink {
+	t.Helper()
+	sink := testpeer.StartSink(t)
+	applyBatch(t, s, "set /LM/SMTPSVC/1 SmartHost '"+sink.Addr+"'", "set /LM/SMTPSVC/1 SmartHostType 2")
+	return sink
+}
+
+// sendText sends one message by one connection.
+func sendText(t *testing.T, s *testpeer.Service, from, to, text string) {
+	t.Helper()
+	l, err := testpeer.Dial(s.Addr(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Quit()
+	if err := l.Send(from, to, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func awaitSink(t *testing.T, sink *testpeer.Sink, n int) []testpeer.Received {
+	t.Helper()
+	got, err := sink.Await(t.Context(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// Mail that a device submits gets the fields that it lacks, above its own; what it
+// has stays, and mail for a held domain passes through.
+func TestSubmittedMailIsCompleted(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	sink := viaSmartHost(t, s)
+	const own = "From: <scanner@hub.test>\r\nSubject: scan\r\n\r\nbody\r\n"
+	sendText(t, s, "scanner", "joe@far.test", own)
+	whole := "Date: Mon, 2 Mar 2026 10:00:00 +0000\r\nMessage-ID: <own@scanner>\r\n" + own
+	sendText(t, s, "scanner", "joe@far.test", whole)
+	got := awaitSink(t, sink, 2)
+	for _, m := range got {
+		head, ok := strings.CutSuffix(string(m.Data), own)
+		dates, ids := strings.Count(head, "\r\nDate: "), strings.Count(head, "\r\nMessage-ID: <")
+		if !ok || dates != 1 || ids != 1 || m.From != "scanner@hub.test" {
+			t.Errorf("from %s: %d Date and %d Message-ID in %q", m.From, dates, ids, m.Data)
+		}
+		if strings.Contains(head, "own@scanner") != strings.HasSuffix(string(m.Data), whole) {
+			t.Errorf("the fields of the sender are changed: %q", m.Data)
+		}
+	}
+	createHeldDomain(t, s, "held.test", account)
+	addAccount(t, s, account)
+	sendText(t, s, "scanner", "joe@held.test", own)
+	l, err := testpeer.Dial(s.Addr(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.SignIn(account, password); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Say("TURN", "250"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Receive(func(m testpeer.Received) error {
+		if head, ok := strings.CutSuffix(string(m.Data), own); !ok || strings.Contains(head, "\r\nDate:") {
+			t.Errorf("mail that passes through is %q", m.Data)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
