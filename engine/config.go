@@ -197,6 +197,7 @@ func (a *siteAdapter) releasePolicy() release.Policy {
 		Subdomains: a.Release.EtrnSubdomains, Counts: a.Release.EtrnReportCounts, Interval: a.Release.ReleaseInterval,
 		Hello: a.FullyQualifiedDomainName, Timeouts: a.turnTimeouts(), Rules: a,
 		Without: func(d mail.Domain) []string { return a.Site.Route(d).Without },
+		Masquerade: a.Masquerade(),
 	}
 }
 
@@ -289,6 +290,7 @@ func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 		Without: set.Without, MaxMessages: r.Out.MaxBatchedMessages, Timeouts: r.timeouts(),
 		DNS: resolver.Query{Self: r.self, Networks: r.ownNets, Loopback: r.Out.AllowLoopbackHosts}, Own: r.listensAt, TLS: peerTLS(set.NeedTLS, r.Out),
 	}
+	t.Masquerade = r.Masquerade()
 	t.Patience = r.Release.ReleaseIdleTimeout
 	if set.Held {
 		t.Timeouts = r.releaseTimeouts()

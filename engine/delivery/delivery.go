@@ -69,6 +69,7 @@ type ClientSettings struct {
 	Timeouts    wire.Timeouts
 	DNS         resolver.Query
 	Own         func(netip.AddrPort) bool // reports whether we listen there; nil: nowhere
+	Masquerade  mail.Masquerade
 }
 
 // Same reports whether both routes lead to the same hosts in the same way, so
@@ -80,7 +81,7 @@ func (r Route) Same(o Route) bool {
 func (t ClientSettings) same(o ClientSettings) bool {
 	return t.Hello == o.Hello && t.Port == o.Port && t.RequireTLS == o.RequireTLS && t.AuthInClear == o.AuthInClear && (t.TLS == nil) == (o.TLS == nil) &&
 		t.HELO == o.HELO && slices.Equal(t.Without, o.Without) && slices.Equal(t.DNS.Servers, o.DNS.Servers) && t.DNS.TCP == o.DNS.TCP && t.DNS.Loopback == o.DNS.Loopback &&
-		reflect.DeepEqual(t.signIn(), o.signIn())
+		t.Masquerade.Domain == o.Masquerade.Domain && reflect.DeepEqual(t.signIn(), o.signIn())
 }
 
 // signIn returns the sign-in of one connection, or nil.
@@ -148,6 +149,7 @@ func (d *Delivery) Attempt(ctx context.Context, dest mail.Domain, l transfer.Lea
 	route := d.router.Route(dest)
 	b := transfer.NewBatch(l)
 	b.SetPatience(route.Client.Patience)
+	b.SetMasquerade(route.Client.Masquerade)
 	var err error
 	if route.Kind == Drop || route.Kind == Archive {
 		err = d.drop(ctx, route, b)

@@ -201,3 +201,18 @@ func (r Reply) Error() string {
 
 // Unwrap gives the cause, or nil.
 func (r Reply) Unwrap() error { return r.Cause }
+
+// A Masquerade gives senders of local domains another domain towards other hosts. The
+// zero Masquerade does nothing.
+type Masquerade struct {
+	Domain Domain
+	Local  func(Domain) bool
+}
+
+// Sender is the envelope's sender as other hosts are told it.
+func (m Masquerade) Sender(a Address) Address {
+	if m.Domain != "" && !a.IsNull() && m.Local(a.Domain) {
+		a.Domain = m.Domain
+	}
+	return a
+}

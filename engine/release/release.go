@@ -76,6 +76,7 @@ type Policy struct {
 	Interval         time.Duration // the least time between two calls for the same domain; 0: any
 	Hello            string        // our name on a reversed connection
 	Timeouts         wire.Timeouts // on a reversed connection
+	Masquerade       mail.Masquerade
 	Rules            Rules
 
 	// Without lists the extensions that are not used towards the host of a domain,

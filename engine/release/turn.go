@@ -173,6 +173,7 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	}
 	for _, l := range s.leases {
 		b := transfer.NewBatch(l.lease)
+		b.SetMasquerade(s.policy.Masquerade)
 		b.SetGuard(func() error { return s.lost(l.Domain) })
 		b.SetLastBreak(s.service.lastBreak(l.Domain))
 		res := b.Send(ctx, c, s.peer(c), 0)

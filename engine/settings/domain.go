@@ -155,6 +155,14 @@ func (s *Site) Standing(name mail.Domain) mail.Standing {
 	return Action(newReader(s.snap, path).number(RouteAction)).Standing(s.isDefault(path.Base()))
 }
 
+// Masquerade is how senders of the site are told to other hosts.
+func (s *Site) Masquerade() mail.Masquerade {
+	if !s.Out.DoMasquerade {
+		return mail.Masquerade{}
+	}
+	return mail.Masquerade{Domain: s.Out.MasqueradeDomain, Local: func(d mail.Domain) bool { return s.Standing(d) == mail.Local }}
+}
+
 // Reasons gives properties as they hold for a domain, at its key where it has
 // one and else at the site; "" stands for the site itself.
 func (s *Site) Reasons(name mail.Domain, ids ...metabase.ID) []Reason {

@@ -27,6 +27,7 @@ const (
 	DefaultLogonDomain                metabase.ID = 6012
 	DisablePickupDotStuff             metabase.ID = 0x00520003
 	DnsServers                        metabase.ID = 0x00520100
+	DoMasquerade                      metabase.ID = 36913
 	DontLog                           metabase.ID = 6023
 	DropDirectory                     metabase.ID = 36882
 	EtrnAllow                         metabase.ID = 0x00520130
@@ -43,6 +44,7 @@ const (
 	LogFilePeriod                     metabase.ID = 4003
 	LogFileTruncateSize               metabase.ID = 4004
 	LogType                           metabase.ID = 4000
+	MasqueradeDomain                  metabase.ID = 36912
 	MaxBatchedMessages                metabase.ID = 36871
 	MaxConnections                    metabase.ID = 1014
 	MaxConnectionsPerAddress          metabase.ID = 0x00520120

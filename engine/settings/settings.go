@@ -170,6 +170,8 @@ type Out struct {
 	MaxBatchedMessages         int           // over one connection; 0: no limit
 	DnsServers                 []netip.AddrPort
 	AllowLoopbackHosts         bool // DNS may name hosts at loopback addresses
+	MasqueradeDomain           mail.Domain
+	DoMasquerade               bool // MasqueradeDomain is in force
 
 	// Both are for routes that require TLS.
 	SmtpSSLRequireTrustedCA       bool // the certificate has a trusted issuer
@@ -292,6 +294,8 @@ func (s *Site) fields() []field {
 		{MaxBatchedMessages, &s.Out.MaxBatchedMessages},
 		{DnsServers, &s.Out.DnsServers},
 		{AllowLoopbackHosts, &s.Out.AllowLoopbackHosts},
+		{MasqueradeDomain, &s.Out.MasqueradeDomain},
+		{DoMasquerade, &s.Out.DoMasquerade},
 		{SmtpSSLRequireTrustedCA, &s.Out.SmtpSSLRequireTrustedCA},
 		{SmtpSSLCertHostnameValidation, &s.Out.SmtpSSLCertHostnameValidation},
 

@@ -25,7 +25,7 @@ func sendText(t *testing.T, s *testpeer.Service, from, to, text string) {
 		t.Fatal(err)
 	}
 	defer l.Quit()
-	if err := l.Send(from, to, []byte(text)); err != nil {
+	if err := l.Send(from, to, testpeer.DotStuff([]byte(text))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -61,7 +61,6 @@ func TestSubmittedMailIsCompleted(t *testing.T) {
 		}
 	}
 	createHeldDomain(t, s, "held.test", account)
-	addAccount(t, s, account)
 	sendText(t, s, "scanner", "joe@held.test", own)
 	l, err := testpeer.Dial(s.Addr(1))
 	if err != nil {
@@ -80,5 +79,41 @@ func TestSubmittedMailIsCompleted(t *testing.T) {
 		return nil
 	}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestMasquerade: the domain of a local sender is another one towards other hosts, in
+// MAIL FROM alone; foreign and null senders stay, and so do files of the Drop folder.
+func TestMasquerade(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	sink := viaSmartHost(t, s)
+	const text = "From: <joe@hub.test>\r\nSubject: masked\r\n\r\nbody\r\n"
+	n := 0
+	for _, tt := range []struct {
+		name, from, want string
+		change           []string
+	}{
+		{"off", "joe@hub.test", "joe@hub.test", []string{"set /LM/SMTPSVC/1 MasqueradeDomain corp.test"}},
+		{"a local sender", "joe@hub.test", "joe@corp.test", []string{"set /LM/SMTPSVC/1 DoMasquerade true"}},
+		{"one without a domain", "root", "root@corp.test", nil},
+		{"a foreign sender", "joe@else.test", "joe@else.test", nil},
+		{"the null sender", "", "", nil},
+		{"no domain", "joe@hub.test", "joe@hub.test", []string{"unset /LM/SMTPSVC/1 MasqueradeDomain"}},
+	} {
+		if tt.change != nil {
+			applyBatch(t, s, tt.change...)
+		}
+		sendText(t, s, tt.from, "x@far.test", text)
+		n++
+		m := awaitSink(t, sink, n)[n-1]
+		if m.From != tt.want || !strings.HasSuffix(string(m.Data), text) {
+			t.Errorf("%s: MAIL FROM:<%s>, want <%s>; the message is %q", tt.name, m.From, tt.want, m.Data)
+		}
+	}
+	applyBatch(t, s, "set /LM/SMTPSVC/1 MasqueradeDomain corp.test")
+	sendText(t, s, "joe@hub.test", "x@hub.test", text)
+	if files := awaitDropped(t, s, 1); !strings.Contains(files[0], "x-sender: joe@hub.test\r\n") {
+		t.Errorf("in the Drop folder is %q", files[0])
 	}
 }

@@ -25,6 +25,7 @@ type Batch struct {
 	lastBreak  Break
 	patience   time.Duration // see SetPatience
 	guard      func() error  // see SetGuard
+	masquerade mail.Masquerade
 
 	slots   chan struct{}
 	settles sync.WaitGroup
@@ -54,6 +55,9 @@ func (b *Batch) SetPatience(d time.Duration) {
 
 // SetGuard has Send ask before each message; an error of guard ends it.
 func (b *Batch) SetGuard(guard func() error) { b.guard = guard }
+
+// SetMasquerade sets how senders are told to the peer.
+func (b *Batch) SetMasquerade(m mail.Masquerade) { b.masquerade = m }
 
 // Err is the first settlement that failed. Nothing is sent after it: a message
 // whose outcome is not recorded would be sent again.

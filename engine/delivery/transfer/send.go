@@ -114,10 +114,11 @@ func (b *Batch) sendItem(ctx context.Context, c Client, host string, it mail.Ite
 	}
 	defer body.close()
 	var outcomes []mail.Outcome
-	rest := it.To
+	rest, told := it.To, it
+	told.Env.From = b.masquerade.Sender(it.Env.From)
 	for len(rest) > 0 && err == nil {
 		var got []mail.Outcome
-		got, rest, err = transaction(ctx, c, host, it, rest, body)
+		got, rest, err = transaction(ctx, c, host, told, rest, body)
 		outcomes = append(outcomes, got...)
 	}
 	for _, o := range outcomes {
