@@ -20,6 +20,7 @@ import (
 
 	"restante/engine/account"
 	"restante/engine/delivery"
+	"restante/engine/dsn"
 	"restante/engine/mail"
 	"restante/engine/pickup"
 	"restante/engine/policy"
@@ -59,6 +60,7 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 			Unfinished: set.Limits.MaxUnfinishedBytes,
 			Holds:      queue.RouterFunc(a.routeState),
 			Routes:     routes{a},
+			From:       dsn.Sender{Name: set.Reports.PostmasterName, Address: set.Postmaster()},
 			Policy:     a.queuePolicy(e.opts.Descriptors.Conversations),
 		},
 		Pickup:   a.pickup(),
@@ -196,7 +198,7 @@ func (a *siteAdapter) releasePolicy() release.Policy {
 		RequireTLS: a.Release.TurnRequireTls, RequireAuth: a.Release.EtrnRequireAuth,
 		Subdomains: a.Release.EtrnSubdomains, Counts: a.Release.EtrnReportCounts, Interval: a.Release.ReleaseInterval,
 		Hello: a.FullyQualifiedDomainName, Timeouts: a.turnTimeouts(), Rules: a,
-		Without: func(d mail.Domain) []string { return a.Site.Route(d).Without },
+		Without:    func(d mail.Domain) []string { return a.Site.Route(d).Without },
 		Masquerade: a.Masquerade(),
 	}
 }
@@ -222,6 +224,7 @@ func (a *siteAdapter) queuePolicy(most int) queue.Policy {
 	return queue.Policy{
 		Ladder: a.Retry.SmtpRemoteProgressiveRetry, Expire: a.Retry.SmtpRemoteNDRExpireMinutes, DelayNotice: a.Retry.SmtpRemoteDelayExpireMinutes,
 		Collect:       a.Retry.ReportCollectTime,
+		Copies:        a.NdrCopies(),
 		Conversations: unlimited(a.Out.MaxOutConnections), PerDestination: unlimited(a.Out.MaxOutConnectionsPerDomain),
 	}
 }

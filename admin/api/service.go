@@ -59,6 +59,7 @@ type Explained struct {
 	Site      int          `json:"site"`
 	Rev       metabase.Rev `json:"rev"`
 	Recipient string       `json:"recipient"`
+	QueuedAs  string       `json:"queued_as,omitempty"` // the address of an alias or of postmaster
 	Domain    string       `json:"domain"`
 	Key       string       `json:"key,omitempty"` // of the domain, "" where none applies
 	Standing  string       `json:"standing"`

@@ -71,6 +71,10 @@ func (h handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 		}
 	}
 	h.addAcceptance(ctx, &out, v, s, client, to)
+	if queued := s.Recipient(to); queued != to {
+		out.QueuedAs, to = queued.String(), queued
+		out.Why = append(out.Why, reasons(v, "queued as", s.Reasons("", settings.DefaultDomain, settings.PostmasterEmail))...)
+	}
 	r := s.Route(to.Domain)
 	out.Route, out.Held = routeText(s, to.Domain), r.Held
 	out.Why = append(out.Why, reasons(v, "route", r.Why)...)

@@ -76,6 +76,9 @@ func (c *cli) explainCommand() *urfave.Command {
 func printExplained(w table, e api.Explained) {
 	row := fields(w)
 	row("recipient", e.Recipient)
+	if e.QueuedAs != "" {
+		row("queued as", e.QueuedAs)
+	}
 	row("domain", fmt.Sprintf("%s, %s, key %s", e.Domain, e.Standing, words.Dash(e.Key)))
 	if e.Accepted {
 		row("accepted", "yes")

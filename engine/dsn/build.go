@@ -4,6 +4,7 @@ package dsn
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"mime/multipart"
@@ -27,7 +28,11 @@ func Build(r Report) []byte {
 	_ = w.Close()
 
 	var out bytes.Buffer
-	field(&out, "From", (&mail.Address{Name: "Mail Delivery System", Address: "postmaster@" + host(r.MTA)}).String())
+	from := mail.Address{Name: cmp.Or(r.From.Name, "Mail Delivery System"), Address: "postmaster@" + host(r.MTA)}
+	if a := r.From.Address; !a.IsNull() {
+		from.Address = a.Local + "@" + string(a.Domain)
+	}
+	field(&out, "From", from.String())
 	field(&out, "To", "<"+r.About.From.String()+">")
 	field(&out, "Subject", subject(r))
 	field(&out, "Date", r.At.Format(time.RFC1123Z))

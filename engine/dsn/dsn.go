@@ -48,11 +48,18 @@ type RecipientStatus struct {
 	Until  time.Time  // Delayed only: when it expires
 }
 
+// A Sender is whom a report is from, to its readers.
+type Sender struct {
+	Name    string       // "": Mail Delivery System
+	Address mail.Address // null: postmaster at the reporting host
+}
+
 // A Report is the content of one message to a sender.
 type Report struct {
 	ID         mail.MessageID    // of the report itself
 	At         time.Time         // its date
 	MTA        string            // the reporting host's name
+	From       Sender            // of the report itself
 	About      mail.Envelope     // of the message reported on
 	Recipients []RecipientStatus // at least one
 	Message    io.Reader         // that message; nil: it cannot be read

@@ -18,7 +18,7 @@ import (
 // For gives what the callers of a site live under.
 func For(s *settings.Site) session.Policy {
 	p := session.Policy{
-		Hostname: s.FullyQualifiedDomainName, Default: s.DefaultDomain, Domains: domains{s},
+		Hostname: s.FullyQualifiedDomainName, Default: s.DefaultDomain, Domains: domains{s}, Stored: s.Recipient,
 		MayConnect: s.MayConnect, Exempt: s.Exempt, RequireTLS: s.TLS.Required,
 		Limits: session.Limits{
 			Connections: s.Limits.MaxConnections, PerAddress: s.Limits.MaxConnectionsPerAddress,

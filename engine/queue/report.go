@@ -250,6 +250,10 @@ func (q *Queue) prepareReport(ctx context.Context, about mail.Envelope, rec reco
 	env := mail.Envelope{ID: id, Received: report.At, Size: int64(len(text)),
 		// RFC 3461 §6.1: so that no report comes of it.
 		To: []mail.Recipient{{Address: about.From, Notify: "NEVER"}}}
+	failed := slices.ContainsFunc(rec.told, func(s dsn.RecipientStatus) bool { return s.Action == dsn.Failed })
+	if copies := q.policy().Copies; failed && !copies.IsNull() && copies != about.From {
+		env.To = append(env.To, mail.Recipient{Address: copies, Notify: "NEVER"})
+	}
 	return &pendingReport{env, text, about.ID, len(rec.told)}, nil
 }
 

@@ -96,6 +96,7 @@ type Policy struct {
 	Collect        time.Duration   // for which a report waits for outcomes of other recipients; 0: 5 minutes
 	Conversations  int             // attempts at once; 0: 100
 	PerDestination int             // of them for one destination; 0: 4
+	Copies         mail.Address    // that also gets each report of a failure; null: none
 }
 
 func (p Policy) withDefaults() Policy {

@@ -231,6 +231,7 @@ type Policy struct {
 	RequireTLS bool                         // before all commands but EHLO, STARTTLS, NOOP and QUIT
 	Domains    Domains
 	SignIn     SignIn
+	Stored     func(mail.Address) mail.Address // the address under which mail for a recipient is queued; nil: its own
 }
 
 // Domains says how we stand to a domain.
@@ -294,6 +295,22 @@ type SignIn struct {
 func (p *Policy) Recipient(path string) (mail.Address, mail.Reply) {
 	to, bad := wire.ParseRecipient(path)
 	return to.In(p.Default), bad
+}
+
+// stored gives the recipients as they are queued, each once.
+func (p *Policy) stored(to []mail.Recipient) []mail.Recipient {
+	if p.Stored == nil {
+		return to
+	}
+	out := make([]mail.Recipient, 0, len(to))
+	seen := make(map[mail.Address]bool, len(to))
+	for _, r := range to {
+		if r.Address = p.Stored(r.Address); !seen[r.Address] {
+			seen[r.Address] = true
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // Greeting is the refusal r as a greeting, which names the host (RFC 5321 §4.2).

@@ -49,6 +49,7 @@ func Submit(ctx context.Context, p *Policy, deps Deps, m Submission) mail.Reply 
 		}
 		env.To = append(env.To, mail.Recipient{Address: to})
 	}
+	env.To = p.stored(env.To)
 	if len(env.To) == 0 {
 		return mail.Reply{Code: 554, Enhanced: "5.1", Text: "No valid recipients"}
 	}

@@ -155,6 +155,40 @@ func (s *Site) Standing(name mail.Domain) mail.Standing {
 	return Action(newReader(s.snap, path).number(RouteAction)).Standing(s.isDefault(path.Base()))
 }
 
+// Postmaster is PostmasterEmail; the null address where none is set.
+func (s *Site) Postmaster() mail.Address { return s.ownAddress(s.Reports.PostmasterEmail) }
+
+// NdrCopies is SendNdrTo; the null address where none is set.
+func (s *Site) NdrCopies() mail.Address { return s.Recipient(s.ownAddress(s.Reports.SendNdrTo)) }
+
+func (s *Site) ownAddress(text string) mail.Address {
+	a, err := mail.ParseAddressIn(text, s.DefaultDomain)
+	if err != nil { // no default domain
+		return mail.Address{}
+	}
+	return a
+}
+
+// Recipient is the address under which mail for a is queued: in the default domain for
+// an alias of it, as IIS stamps it, and PostmasterEmail for the default domain's
+// postmaster.
+func (s *Site) Recipient(a mail.Address) mail.Address {
+	if s.DefaultDomain == "" || a.IsNull() {
+		return a
+	}
+	if a.Domain != s.DefaultDomain {
+		d, ok := s.DomainFor(a.Domain)
+		if !ok || d.Standing != mail.Local || !d.RouteAction.Has(Alias) || d.RouteAction.Has(Drop) {
+			return a
+		}
+		a.Domain = s.DefaultDomain
+	}
+	if p := s.Postmaster(); !p.IsNull() && strings.EqualFold(a.Local, "postmaster") {
+		return p
+	}
+	return a
+}
+
 // Masquerade is how senders of the site are told to other hosts.
 func (s *Site) Masquerade() mail.Masquerade {
 	if !s.Out.DoMasquerade {

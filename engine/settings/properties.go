@@ -59,6 +59,8 @@ const (
 	MaxUnfinishedBytes                metabase.ID = 0x00520122
 	MinBodyRate                       metabase.ID = 0x00520126
 	PickupDirectory                   metabase.ID = 36880
+	PostmasterEmail                   metabase.ID = 36917
+	PostmasterName                    metabase.ID = 36916
 	QueueDirectory                    metabase.ID = 36875
 	RelayForAuth                      metabase.ID = 36973
 	RelayIpList                       metabase.ID = 36970
@@ -76,6 +78,7 @@ const (
 	SaslLogonDomain                   metabase.ID = 36940
 	ScramVerifier                     metabase.ID = 0x00520105
 	SecureBindings                    metabase.ID = 2021
+	SendNdrTo                         metabase.ID = 0x00520008
 	ServerAutoStart                   metabase.ID = 1017
 	ServerBindings                    metabase.ID = 1023
 	ServerCommand                     metabase.ID = 1012

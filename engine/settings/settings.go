@@ -52,6 +52,7 @@ type Site struct {
 	Folders  Folders
 	Pickup   Pickup
 	Log      Log
+	Reports  Reports
 
 	lookup
 }
@@ -188,6 +189,14 @@ type Retry struct {
 	SmtpLocalNDRExpireMinutes    time.Duration
 }
 
+// Reports says whom reports on mail are from, and who gets a copy. An address without
+// a domain is in the default one.
+type Reports struct {
+	SendNdrTo       string // gets each report of a failure; "": nobody
+	PostmasterEmail string // "": postmaster at the site's name
+	PostmasterName  string // for display; "": "Mail Delivery System"
+}
+
 // Folders are as stored: relative ones begin at the data folder.
 type Folders struct{ QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory string }
 
@@ -305,6 +314,10 @@ func (s *Site) fields() []field {
 		{SmtpRemoteNDRExpireMinutes, &s.Retry.SmtpRemoteNDRExpireMinutes},
 		{SmtpLocalDelayExpireMinutes, &s.Retry.SmtpLocalDelayExpireMinutes},
 		{SmtpLocalNDRExpireMinutes, &s.Retry.SmtpLocalNDRExpireMinutes},
+
+		{SendNdrTo, &s.Reports.SendNdrTo},
+		{PostmasterEmail, &s.Reports.PostmasterEmail},
+		{PostmasterName, &s.Reports.PostmasterName},
 
 		{QueueDirectory, &s.Folders.QueueDirectory},
 		{DropDirectory, &s.Folders.DropDirectory},

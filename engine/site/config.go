@@ -24,6 +24,7 @@ import (
 	"strings"
 
 	"restante/engine/delivery"
+	"restante/engine/dsn"
 	"restante/engine/pickup"
 	"restante/engine/queue"
 	"restante/engine/release"
@@ -123,6 +124,7 @@ type Mail struct {
 	Holds      queue.Router
 	Routes     delivery.Router
 	Policy     queue.Policy
+	From       dsn.Sender // of reports
 }
 
 // Storage is where a queue keeps its messages.

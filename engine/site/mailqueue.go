@@ -90,7 +90,8 @@ func (s *Site) attempt(ctx context.Context, out *delivery.Delivery, l *queue.Lea
 }
 
 func (s *Site) report(_ context.Context, r dsn.Report) ([]byte, error) {
-	r.MTA = s.config().Wire.Hostname
+	cfg := s.config()
+	r.MTA, r.From = cfg.Wire.Hostname, cfg.Mail.From
 	return dsn.Build(r), nil
 }
 

@@ -117,3 +117,47 @@ func TestMasquerade(t *testing.T) {
 		t.Errorf("in the Drop folder is %q", files[0])
 	}
 }
+
+// TestAliasesAreStamped: mail for an alias is queued for the default domain, and once
+// for a recipient whose names are several; postmaster's goes to PostmasterEmail.
+func TestAliasesAreStamped(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	sink := viaSmartHost(t, s)
+	runCommand(t, s, "", "domain", "create", "1", "alias.test", "--alias")
+	sendMessage(t, s, "a@sender.test", "alias", "joe@alias.test", "joe@hub.test", "ann@ALIAS.test")
+	if got := awaitDropped(t, s, 1)[0]; !strings.HasPrefix(got, "x-sender: a@sender.test\r\nx-receiver: joe@hub.test\r\nx-receiver: ann@hub.test\r\nReceived: ") {
+		t.Errorf("got\n%s", got)
+	}
+	applyBatch(t, s, "set /LM/SMTPSVC/1 PostmasterEmail admin@far.test")
+	sendMessage(t, s, "a@sender.test", "trouble", "postmaster", "postmaster@alias.test")
+	if got := awaitSink(t, sink, 1)[0]; len(got.To) != 1 || got.To[0] != "admin@far.test" {
+		t.Errorf("mail for postmaster goes to %q", got.To)
+	}
+}
+
+// TestCopiesOfReports: SendNdrTo gets each report of a failure, and PostmasterEmail with
+// its name is whom reports are from. What cannot reach them makes no report.
+func TestCopiesOfReports(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	sink := viaSmartHost(t, s)
+	applyBatch(t, s, "set /LM/SMTPSVC/1 ReportCollectTime 1", "set /LM/SMTPSVC/1 SendNdrTo watch@far.test",
+		"set /LM/SMTPSVC/1 PostmasterEmail admin@far.test", "set /LM/SMTPSVC/1 PostmasterName 'The Postmaster'")
+	runCommand(t, s, "", "domain", "create", "1", "gone.test", "--remote", "--smart-host", "[127.0.0.1]:1")
+	sendMessage(t, s, "joe@far.test", "lost", "x@gone.test")
+	awaitDeferred(t, s, "gone.test")
+	runCommand(t, s, "", "queue", "bounce", "--domain", "gone.test", "--yes")
+	got := awaitSink(t, sink, 1)
+	to := got[0].To
+	if len(got) == 1 && len(to) != 2 {
+		got = awaitSink(t, sink, 2)
+		to = append(to, got[1].To...)
+	}
+	if strings.Join(to, " ") != "joe@far.test watch@far.test" || got[0].From != "" {
+		t.Errorf("the report is from <%s> to %q", got[0].From, to)
+	}
+	if !strings.HasPrefix(string(got[0].Data), "From: \"The Postmaster\" <admin@far.test>\r\n") {
+		t.Errorf("the report is %q", got[0].Data)
+	}
+}
