@@ -1004,6 +1004,7 @@ function service.explain(site, recipient) end
 ---@field site integer
 ---@field rev integer
 ---@field recipient string
+---@field queued_as? string
 ---@field domain string
 ---@field key? string
 ---@field standing string
