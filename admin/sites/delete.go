@@ -98,6 +98,8 @@ func (h handlers) checkDelete(ctx context.Context, who api.Caller, q api.SiteDel
 		return "", api.Refused(subject, "its deletion cannot wait to be confirmed: what becomes of its mail cannot be taken back")
 	case q.Site == settings.DefaultSite:
 		return "", api.Refused(subject, "the default site cannot be deleted")
+	case settings.Guarded(h.Tree.Snapshot(), q.Site):
+		return "", api.Refused(subject, "NotDeletable is true: set it to false before the site is deleted")
 	case h.Engine == nil:
 		return "", api.ErrNoService
 	case q.MoveTo == q.Site:

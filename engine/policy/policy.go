@@ -19,9 +19,9 @@ import (
 func For(s *settings.Site) session.Policy {
 	p := session.Policy{
 		Hostname: s.FullyQualifiedDomainName, Default: s.DefaultDomain, Domains: domains{s}, Stored: s.Recipient,
-		MayConnect: s.MayConnect, Exempt: s.Exempt, RequireTLS: s.TLS.Required,
+		MayConnect: s.MayConnect, Exempt: s.Exempt, RequireTLS: s.TLS.Required, ReverseDNS: s.EnableReverseDnsLookup,
 		Limits: session.Limits{
-			Connections: s.Limits.MaxConnections, PerAddress: s.Limits.MaxConnectionsPerAddress,
+			Connections: s.Limits.MaxConnections, PerEndpoint: s.Limits.MaxEndpointConnections, PerAddress: s.Limits.MaxConnectionsPerAddress,
 			Size: s.Limits.MaxMessageSize, Session: s.Limits.MaxSessionSize,
 			Recipients: s.Limits.MaxRecipients, Refused: s.Limits.MaxRefusedRecipients, Hops: s.Limits.HopCount,
 		},
@@ -135,6 +135,8 @@ func siteProperties(r session.Rule) []metabase.ID {
 		return []metabase.ID{settings.ServerState}
 	case session.ConnectionLimit:
 		return []metabase.ID{settings.MaxConnections}
+	case session.EndpointLimit:
+		return []metabase.ID{settings.MaxEndpointConnections}
 	case session.AddressLimit:
 		return []metabase.ID{settings.MaxConnectionsPerAddress, settings.ConnectionLimitExempt}
 	case session.TLSRequired:
@@ -162,6 +164,8 @@ func refusal(r session.Rule, c Client) string {
 		return "the site is paused"
 	case session.ConnectionLimit:
 		return fmt.Sprintf("the site has %d connections, which is its limit", c.Connections)
+	case session.EndpointLimit:
+		return "the address and port have as many connections as they may"
 	case session.AddressLimit:
 		return fmt.Sprintf("%s has %d connections, which is the limit of one address", c.host(), c.FromAddress)
 	case session.TLSRequired:

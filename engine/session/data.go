@@ -27,7 +27,7 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 	if s.tx.relayed || env.Account != "" {
 		complete = submittedFields(s.policy.Hostname, env)
 	}
-	b, r := s.draft(ctx, trace(s.policy.Hostname, env, s.extended, tls), body, complete...)
+	b, r := s.draft(ctx, trace(s.policy.Hostname, s.traceClient(env), env, s.extended, tls), body, complete...)
 	if r.Positive() {
 		r = s.accept(ctx, b, env)
 	}

@@ -35,6 +35,7 @@ type Question struct {
 	Paused      bool  // the site takes no new callers
 	Connections int   // the site's, without this one
 	FromAddress int   // of these, from the client's address
+	AtEndpoint  int   // of these, at the address and port that this one came to
 	Octets      int64 // of messages that came over this connection
 	Size        int64 // that MAIL declared, or 0
 	Recipients  int   // accepted in this transaction, To not counted
@@ -50,6 +51,7 @@ const (
 	ClientList      Rule = iota + 1 // the addresses that may connect
 	Pause                           // the site is paused
 	ConnectionLimit                 // connections at once
+	EndpointLimit                   // connections at once at one address and port of ours
 	AddressLimit                    // connections at once from one address
 	SignInVoid                      // the account is gone, or has another password
 	TLSRequired                     // commands need TLS
@@ -79,7 +81,7 @@ func (d Decision) Accepted() bool { return d.Reply.Positive() }
 
 // AtConnect says that the caller is refused in place of the greeting.
 func (d Decision) AtConnect() bool {
-	return slices.Contains([]Rule{ClientList, Pause, ConnectionLimit, AddressLimit}, d.Rule)
+	return slices.Contains([]Rule{ClientList, Pause, ConnectionLimit, EndpointLimit, AddressLimit}, d.Rule)
 }
 
 // checks are the rules that refuse, each at its stage and in order.
@@ -94,6 +96,8 @@ var checks = [...]struct {
 	{AtConnect, Pause, func(_ *Policy, q Question) bool { return q.Paused },
 		mail.Reply{Code: 421, Enhanced: "3.2", Text: "Service paused, try again later"}},
 	{AtConnect, ConnectionLimit, func(p *Policy, q Question) bool { return over(q.Connections, p.Limits.Connections) },
+		mail.Reply{Code: 421, Enhanced: "3.2", Text: "Too many connections, try again later"}},
+	{AtConnect, EndpointLimit, func(p *Policy, q Question) bool { return over(q.AtEndpoint, p.Limits.PerEndpoint) },
 		mail.Reply{Code: 421, Enhanced: "3.2", Text: "Too many connections, try again later"}},
 	{AtConnect, AddressLimit, func(p *Policy, q Question) bool {
 		return over(q.FromAddress, p.Limits.PerAddress) && (p.Exempt == nil || !p.Exempt(q.Client))
@@ -228,6 +232,7 @@ type Policy struct {
 
 	MayConnect func(netip.Addr, Names) bool // nil: everybody
 	Exempt     func(netip.Addr) bool        // from Limits.PerAddress and the counting of wrong passwords by address; nil: nobody
+	ReverseDNS bool                         // the trace field has the client's name by DNS
 	RequireTLS bool                         // before all commands but EHLO, STARTTLS, NOOP and QUIT
 	Domains    Domains
 	SignIn     SignIn
@@ -255,6 +260,7 @@ func (r Relay) grants(client netip.Addr, names Names) bool {
 // Limits bound what callers bring; 0 is no limit.
 type Limits struct {
 	Connections int   // at once (MaxConnections)
+	PerEndpoint int   // of these, at one address and port (MaxEndpointConnections)
 	PerAddress  int   // of these, from one address (MaxConnectionsPerAddress)
 	Size        int64 // octets of one message (MaxMessageSize)
 	Session     int64 // octets of all messages of one connection (MaxSessionSize)
@@ -269,6 +275,8 @@ func (l Limits) cause(r Rule) error {
 	switch r {
 	case ConnectionLimit:
 		return fmt.Errorf("MaxConnections is %d", l.Connections)
+	case EndpointLimit:
+		return fmt.Errorf("MaxEndpointConnections is %d", l.PerEndpoint)
 	case AddressLimit:
 		return fmt.Errorf("MaxConnectionsPerAddress is %d", l.PerAddress)
 	case SessionLimit:

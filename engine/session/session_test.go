@@ -471,7 +471,7 @@ func TestTrace(t *testing.T) {
 		{mail.Envelope{Helo: "evil)\r\nX: y", Client: netip.MustParseAddr("2001:db8::1")}, true, []string{"from [IPv6:2001:db8::1] ([IPv6:2001:db8::1])"}, []string{"evil"}},
 	}
 	for _, tt := range tests {
-		got := trace("hub.test", tt.env, tt.extended, tls.ConnectionState{})
+		got := trace("hub.test", mail.AddressLiteral(tt.env.Client), tt.env, tt.extended, tls.ConnectionState{})
 		for _, w := range tt.want {
 			if !strings.Contains(got, w) {
 				t.Errorf("%q lacks %q", got, w)
@@ -528,12 +528,37 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// What EnableReverseDnsLookup writes; no name of DNS enters the field that is no domain.
+func TestTraceClient(t *testing.T) {
+	env := mail.Envelope{Helo: "c.test", Client: netip.MustParseAddr("192.0.2.1")}
+	for _, tt := range []struct {
+		names []string
+		err   error
+		want  string
+	}{
+		{[]string{"C.test."}, nil, "c.test [192.0.2.1]"},
+		{[]string{"other.test", "c.test"}, nil, "c.test [192.0.2.1]"},
+		{[]string{"other.test", "third.test"}, nil, "other.test [192.0.2.1] unverified"},
+		{[]string{"evil)\r\nX: y"}, nil, "[192.0.2.1] unverified"},
+		{nil, nil, "[192.0.2.1] unverified"},
+		{nil, errors.New("no answer"), "[192.0.2.1] RDNS failed"},
+	} {
+		s := &Session{policy: &Policy{ReverseDNS: true}, deps: Deps{Host: NewHost(func() ([]string, error) { return tt.names, tt.err })}}
+		if got := s.traceClient(env); got != tt.want {
+			t.Errorf("%q, %v: %q, want %q", tt.names, tt.err, got, tt.want)
+		}
+		if s.policy.ReverseDNS = false; s.traceClient(env) != "[192.0.2.1]" {
+			t.Error("looked up without being asked to")
+		}
+	}
+}
+
 // FuzzTrace: whatever a caller calls itself, it adds no line to the header.
 func FuzzTrace(f *testing.F) {
 	f.Add("client.test")
 	f.Add("a)\r\nSubject: b")
 	f.Fuzz(func(t *testing.T, hello string) {
-		got := trace("hub.test", mail.Envelope{Helo: hello, Client: netip.MustParseAddr("192.0.2.1")}, true, tls.ConnectionState{})
+		got := trace("hub.test", "[192.0.2.1]", mail.Envelope{Helo: hello, Client: netip.MustParseAddr("192.0.2.1")}, true, tls.ConnectionState{})
 		lines := strings.Split(got, "\r\n")
 		if len(lines) != 3 || lines[2] != "" || !strings.HasPrefix(lines[0], "Received: from ") || !strings.HasPrefix(lines[1], "\tby hub.test ") ||
 			strings.ContainsAny(lines[0]+lines[1], "\r\n\x00") {

@@ -17,16 +17,42 @@ const maxTraceAddress = 900
 // dateTime is the form of RFC 5322 §3.3.
 const dateTime = "Mon, 2 Jan 2006 15:04:05 -0700"
 
-// trace is the Received field of RFC 5321 §4.4.
-func trace(hostname string, env mail.Envelope, extended bool, state tls.ConnectionState) string {
+// trace is the Received field of RFC 5321 §4.4; client describes the caller's end.
+func trace(hostname, client string, env mail.Envelope, extended bool, state tls.ConnectionState) string {
 	var b strings.Builder
-	b.WriteString("Received: from " + helloName(env.Helo, env.Client) + " (" + mail.AddressLiteral(env.Client) + ")\r\n")
+	b.WriteString("Received: from " + helloName(env.Helo, env.Client) + " (" + client + ")\r\n")
 	b.WriteString("\tby " + hostname + " with " + protocol(env, extended) + " id " + string(env.ID))
 	if env.TLS {
 		b.WriteString("\r\n\t(" + strings.ReplaceAll(tls.VersionName(state.Version), " ", "") + ", " + tls.CipherSuiteName(state.CipherSuite) + ")")
 	}
 	writeTraceEnd(&b, env)
 	return b.String()
+}
+
+// traceClient describes the caller's end: its address and, with EnableReverseDnsLookup,
+// a name that leads back to the address, and IIS's words where that is not the one
+// that it greeted with.
+func (s *Session) traceClient(env mail.Envelope) string {
+	literal := mail.AddressLiteral(env.Client)
+	if !s.policy.ReverseDNS || s.deps.Host == nil {
+		return literal
+	}
+	names, err := s.deps.Host.lookup()()
+	if err != nil {
+		return literal + " RDNS failed"
+	}
+	name := ""
+	for _, one := range names {
+		d, err := mail.ParseDomain(strings.TrimSuffix(one, "."))
+		switch {
+		case err != nil:
+		case strings.EqualFold(string(d), env.Helo):
+			return string(d) + " " + literal
+		case name == "":
+			name = string(d) + " "
+		}
+	}
+	return name + literal + " unverified"
 }
 
 // submissionTrace is the Received field of a message that came by no connection,

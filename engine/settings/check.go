@@ -32,7 +32,27 @@ func (l Layout) Check(c metabase.Change) []metabase.Problem {
 			Path: defaultSite, Err: invalid("the default site can be stopped, but not deleted"),
 		})
 	}
+	problems = append(problems, checkGuards(c)...)
 	return append(problems, checkDomains(c)...)
+}
+
+// Guarded reports whether site n must not be deleted: NotDeletable is stored there.
+func Guarded(snap metabase.Snapshot, n int) bool {
+	item, ok := snap.Stored(SitePath(n), NotDeletable)
+	return ok && item.Value.DWord() != 0
+}
+
+// checkGuards refuses to remove and to rename a guarded site.
+func checkGuards(c metabase.Change) (problems []metabase.Problem) {
+	if c.Batch == nil || c.Batch.Actor == "" {
+		return nil
+	}
+	for _, n := range Numbers(c.Old) {
+		if !c.New.Has(SitePath(n)) && Guarded(c.Old, n) {
+			problems = append(problems, problem(SitePath(n), NotDeletable, invalid("is true: set it to false before the site is deleted or renumbered")))
+		}
+	}
+	return problems
 }
 
 // touchedSites lists the sites whose settings the change can alter: those that

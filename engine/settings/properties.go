@@ -30,6 +30,7 @@ const (
 	DoMasquerade                      metabase.ID = 36913
 	DontLog                           metabase.ID = 6023
 	DropDirectory                     metabase.ID = 36882
+	EnableReverseDnsLookup            metabase.ID = 0x0052000c
 	EtrnAllow                         metabase.ID = 0x00520130
 	EtrnReportCounts                  metabase.ID = 0x0052010d
 	EtrnRequireAuth                   metabase.ID = 0x0052010c
@@ -48,6 +49,7 @@ const (
 	MaxBatchedMessages                metabase.ID = 36871
 	MaxConnections                    metabase.ID = 1014
 	MaxConnectionsPerAddress          metabase.ID = 0x00520120
+	MaxEndpointConnections            metabase.ID = 1024
 	MaxJunkCommands                   metabase.ID = 0x00520124
 	MaxMessageSize                    metabase.ID = 36891
 	MaxOutConnections                 metabase.ID = 36894
@@ -58,6 +60,7 @@ const (
 	MaxSmtpErrors                     metabase.ID = 36887
 	MaxUnfinishedBytes                metabase.ID = 0x00520122
 	MinBodyRate                       metabase.ID = 0x00520126
+	NotDeletable                      metabase.ID = 2116
 	PickupDirectory                   metabase.ID = 36880
 	PostmasterEmail                   metabase.ID = 36917
 	PostmasterName                    metabase.ID = 36916

@@ -62,6 +62,7 @@ type Identity struct {
 	Name                     string      // for display: ServerComment, or "site N"
 	DefaultDomain            mail.Domain // "" where none is set
 	FullyQualifiedDomainName string      // the default domain's, or "localhost", where none is set
+	EnableReverseDnsLookup   bool        // of clients, for the trace field
 	ConnectResponse          string      // text after the name in the greeting; "" for the built-in one
 }
 
@@ -98,6 +99,7 @@ type Access struct {
 // Limits bound what one client may send; 0 is no limit.
 type Limits struct {
 	MaxConnections           int
+	MaxEndpointConnections   int
 	MaxConnectionsPerAddress int
 	ConnectionLimitExempt    []netip.Prefix // not counted by address
 	MaxMessageSize           int64
@@ -248,6 +250,7 @@ func (s *Site) fields() []field {
 		{DefaultDomain, &s.DefaultDomain},
 		{FullyQualifiedDomainName, &s.FullyQualifiedDomainName},
 		{ConnectResponse, &s.ConnectResponse},
+		{EnableReverseDnsLookup, &s.EnableReverseDnsLookup},
 
 		{TlsCertificateFile, &s.TLS.TlsCertificateFile},
 		{TlsKeyFile, &s.TLS.TlsKeyFile},
@@ -258,6 +261,7 @@ func (s *Site) fields() []field {
 		{SaslLogonDomain, &s.Access.SaslLogonDomain},
 
 		{MaxConnections, &s.Limits.MaxConnections},
+		{MaxEndpointConnections, &s.Limits.MaxEndpointConnections},
 		{MaxConnectionsPerAddress, &s.Limits.MaxConnectionsPerAddress},
 		{ConnectionLimitExempt, &s.Limits.ConnectionLimitExempt},
 		{MaxMessageSize, &s.Limits.MaxMessageSize},

@@ -246,15 +246,15 @@ func (r *run) serve(c net.Conn, b ports.Binding) {
 	s := r.site
 	now := r.active.Load()
 	q := session.Question{Client: clientAddr(c), Paused: s.paused()}
-	id, d := s.sessions.admit(q.Client, func(connections, fromAddress int) session.Decision {
-		q.Connections, q.FromAddress = connections, fromAddress
+	id, d := s.sessions.admit(q.Client, b.Addr, func(connections, fromAddress, atEndpoint int) session.Decision {
+		q.Connections, q.FromAddress, q.AtEndpoint = connections, fromAddress, atEndpoint
 		return now.cfg.Session.Decide(session.AtConnect, session.AtConnect, q)
 	})
 	if !d.Accepted() {
 		r.refuse(c, now.cfg, b, id, d.Reply)
 		return
 	}
-	defer s.sessions.leave(q.Client)
+	defer s.sessions.leave(q.Client, b.Addr)
 	q.Host = session.NewHost(func() ([]string, error) { return s.names(r.ctx, q.Client) })
 	if d := now.cfg.Session.Decide(session.AtConnect, session.AtConnect, q); d.Rule == session.ClientList {
 		r.refuse(c, now.cfg, b, id, d.Reply)

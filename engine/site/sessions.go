@@ -48,8 +48,9 @@ type sessionRegistry struct {
 	mu      sync.Mutex // guards what follows
 	last    uint64
 	entries map[uint64]*sessionEntry
-	count   int                  // admitted, which is before they are in entries
-	from    map[netip.Prefix]int // of these, by mail.CallerNet
+	count   int                    // admitted, which is before they are in entries
+	from    map[netip.Prefix]int   // of these, by mail.CallerNet
+	at      map[netip.AddrPort]int // and by binding
 }
 
 type sessionEntry struct {
@@ -61,29 +62,33 @@ type sessionEntry struct {
 }
 
 // admit numbers a session and counts it, if decide accepts one more from client
-// beside the connections that there are.
-func (r *sessionRegistry) admit(client netip.Addr, decide func(connections, fromAddress int) session.Decision) (id uint64, d session.Decision) {
+// at a binding beside the connections that there are.
+func (r *sessionRegistry) admit(client netip.Addr, at netip.AddrPort, decide func(connections, fromAddress, atEndpoint int) session.Decision) (id uint64, d session.Decision) {
 	net := mail.CallerNet(client)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last++
-	if d = decide(r.count, r.from[net]); d.Accepted() {
+	if d = decide(r.count, r.from[net], r.at[at]); d.Accepted() {
 		if r.from == nil {
-			r.from = map[netip.Prefix]int{}
+			r.from, r.at = map[netip.Prefix]int{}, map[netip.AddrPort]int{}
 		}
 		r.count++
 		r.from[net]++
+		r.at[at]++
 	}
 	return r.last, d
 }
 
-func (r *sessionRegistry) leave(client netip.Addr) {
+func (r *sessionRegistry) leave(client netip.Addr, at netip.AddrPort) {
 	net := mail.CallerNet(client)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count--
 	if r.from[net]--; r.from[net] == 0 {
 		delete(r.from, net)
+	}
+	if r.at[at]--; r.at[at] == 0 {
+		delete(r.at, at)
 	}
 }
 
