@@ -37,6 +37,8 @@ type state struct {
 	known bool // there is a value, if only a default
 	set   bool // the value is stored, inherited or in the cache: somebody set it
 	own   bool // it is to be stored at the key
+
+	amends bool // own was made of what the tree has
 }
 
 // fold gives what the property is in v with the cache's edits made on top.
@@ -56,7 +58,8 @@ func (o *Object) fold(v view, id metabase.ID) (state, error) {
 		if err != nil {
 			return state{}, err
 		}
-		st = state{item: p.Item(value), known: true, set: true, own: true}
+		amends := e.op != OpUpdate || p.Syntax == schema.Flag
+		st = state{item: p.Item(value), known: true, set: true, own: true, amends: amends && (st.amends || !st.own)}
 		if ok && e.prop.Type == metabase.AnyType { // what no table knows, the item does
 			st.item.Attr, st.item.UserType = stored.Attr, stored.UserType
 		}
@@ -199,7 +202,9 @@ func (o *Object) plan(v view) (ops []metabase.Op, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", e.prop.Label(), err)
 		}
-		if st.own {
+		if st.amends {
+			ops = append(ops, metabase.Amend{Path: o.path, Property: st.item})
+		} else if st.own {
 			ops = append(ops, metabase.Set{Path: o.path, Property: st.item})
 		} else if _, stored := v.stored(id); stored {
 			ops = append(ops, metabase.Unset{Path: o.path, ID: id})

@@ -22,6 +22,8 @@ type edit struct {
 	now  int64
 	acts map[ID]Act
 
+	timed bool // the batch is to be confirmed
+
 	// what is not part of the tree
 	acting  []Set
 	moves   []tree.Move

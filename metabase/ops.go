@@ -63,7 +63,30 @@ func (op SetBits) apply(e *edit) {
 	if was, _, ok := now.Effective(op.Path, p.ID); ok && was.Value.Type() == DWordType {
 		p.Value = DWord(was.Value.DWord()&^op.Mask | p.Value.DWord()&op.Mask)
 	}
-	Set{op.Path, p}.apply(e)
+	Amend{op.Path, p}.apply(e)
+}
+
+// Amend is Set of a value that was made of what holds for the key, such as a list
+// with one member more. Where that is not confirmed, it is refused, unless the batch
+// is to be confirmed itself: it would keep for good what nobody confirmed.
+type Amend struct {
+	Path     Path
+	Property Property
+}
+
+func (op Amend) Scope() Scope            { return Scope{Path: op.Path, ID: op.Property.ID} }
+func (op Amend) authorize(a *authorizer) { a.requireSet(op.Path, op.Property) }
+
+func (op Amend) apply(e *edit) {
+	_, from, ok := Snapshot{&image{root: e.root}}.Effective(op.Path, op.Property.ID)
+	if !ok {
+		from = op.Path
+	}
+	if rev, pending := e.old.unconfirmed.Writer(from, op.Property.ID); pending && !e.timed {
+		e.bad(op.Path, op.Property.ID, key.Errorf(Conflict, "what is there was set by revision %d, which is not confirmed: confirm or revert that first, or set the whole value", rev))
+		return
+	}
+	Set(op).apply(e)
 }
 
 // Lock locks what is stored at a key, which must be inherited, against being

@@ -79,7 +79,7 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 	p := &plan{before: *old}
 	p.before.vol = s.cur.Load().vol
 	e := &p.edit
-	*e = edit{old: &p.before, root: old.root, rev: old.rev + 1, now: now.UnixNano(), acts: s.opts.Acts}
+	*e = edit{old: &p.before, root: old.root, rev: old.rev + 1, now: now.UnixNano(), acts: s.opts.Acts, timed: b.Confirm > 0}
 	rights := &p.rights
 	rights.begin(Snapshot{&p.before}, b, s.opts.OnAsk, func(p Path) { e.bad(p, 0, NotFound) })
 	for _, op := range b.Ops {

@@ -179,6 +179,10 @@ func TestUnconfirmed(t *testing.T) {
 		{"the revert of a change on top is reverted", []step{
 			pend(4, Set{"/A", num(1, 20)}), plain(Set{"/A", num(1, 30)}), revert(3, Root), revert(4, Root)}, strings.Replace(was, "1=15", "1=30", 1),
 			[]string{"/A: property 1: revision 3 has set it since"}},
+		{"a value made of one that is not confirmed", []step{pend(4, Set{"/A", num(1, 20)}),
+			refused("set by revision 2, which is not confirmed", plain(Amend{"/A", num(1, 21)})),
+			refused("set by revision 2, which is not confirmed", plain(SetBits{"/A", num(1, 1), 1})),
+			pend(2, Amend{"/A", num(1, 21)}), has("1=21", true), plain(Amend{"/B", num(1, 3)})}, strings.Replace(was, "/B:", "/B: 1=3/1", 1), nil},
 		{"another spelling", []step{pend(4, Move{"/A", "/a", false}), has("/a:", true)}, was, nil},
 	}
 	for _, tt := range tests {

@@ -330,6 +330,10 @@ func line(op metabase.Op) (api.Line, error) {
 	switch op := op.(type) {
 	case metabase.AddKey:
 		return api.Line{Words: []string{"add", "--", string(op.Path), op.Class}, AsIIS: true}, nil
+	case metabase.Amend:
+		l, err := line(metabase.Set(op))
+		l.Amends = true
+		return l, err
 	case metabase.Set:
 		if err := op.Property.Check(); err != nil { // JSON would replace octets that are not UTF-8
 			return api.Line{}, &metabase.Refused{Problems: []metabase.Problem{{Path: op.Path, ID: op.Property.ID, Err: err}}}

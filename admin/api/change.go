@@ -32,6 +32,9 @@ type Line struct {
 	// Property is what the verb set stores, in the place of PROP VALUE.
 	Property *Property `json:"property,omitempty"`
 
+	// Amends says that Property was made of what holds for the key: see [metabase.Amend].
+	Amends bool `json:"amends,omitempty"`
+
 	// AsIIS makes the line do what it did in IIS: a new site gets its folders and
 	// containers, and a folder of a Windows machine is one below the data folder.
 	AsIIS bool `json:"as_iis,omitempty"`

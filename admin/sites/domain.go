@@ -279,17 +279,20 @@ func (h handlers) turnOps(v *metabase.View, p metabase.Path, q api.TurnRequest) 
 		return nil, api.Missing(fmt.Sprintf("site %d: %s: %s", q.Site, was.Name, q.Account), "the account may not take that domain's mail anyway")
 	case q.Revoke:
 		if left := slices.DeleteFunc(was.Turn, same); len(left) > 0 {
-			w.set(p, "AuthTurnList", left...)
+			w.amend(p, "AuthTurnList", left...)
 		} else {
+			w.amend(p, "AuthTurnList", q.Account) // or what was revoked and is not confirmed would be lost
 			w.unset(p, "AuthTurnList")
 		}
 	case was.Kind != "remote" && !was.Held:
 		return nil, api.Refused(fmt.Sprintf("site %d: %s", q.Site, was.Name), "is a local domain: its mail is not held")
 	default:
+		list := was.Turn
 		if !has {
-			w.set(p, "AuthTurnList", append(was.Turn, q.Account)...)
+			list = append(list, q.Account)
 		}
-		w.set(p, "RouteAction", strconv.Itoa(int(was.RouteAction|settings.Hold|settings.SmartRoute)))
+		w.amend(p, "AuthTurnList", list...)
+		w.amend(p, "RouteAction", strconv.Itoa(int(was.RouteAction|settings.Hold|settings.SmartRoute)))
 	}
 	return w.ops, w.err
 }

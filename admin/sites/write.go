@@ -60,6 +60,15 @@ func (w *opBuilder) set(p metabase.Path, name string, values ...string) {
 	}
 }
 
+// amend is set of values that were made of those that hold.
+func (w *opBuilder) amend(p metabase.Path, name string, values ...string) {
+	n := len(w.ops)
+	w.set(p, name, values...)
+	for i, op := range w.ops[n:] {
+		w.ops[n+i] = metabase.Amend(op.(metabase.Set))
+	}
+}
+
 // unset removes a property if it is stored.
 func (w *opBuilder) unset(p metabase.Path, name string) {
 	prop, _ := w.schema.Property(name)

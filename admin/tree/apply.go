@@ -40,6 +40,8 @@ func noteUnacted(ctx context.Context, s *schema.Schema, ops []metabase.Op) {
 		case metabase.SetBits:
 			item = op.Property
 			item.Value = metabase.DWord(item.Value.DWord() & op.Mask)
+		case metabase.Amend:
+			item = op.Property
 		}
 		if p, ok := s.ByID(item.ID); ok && p.Name != "" {
 			if text := p.Unacted(item.Value); text != "" {

@@ -56,6 +56,9 @@ func (p *lineParser) parseTyped(c call) (metabase.Op, error) {
 		return nil, api.Refused(string(path), err.Error())
 	}
 	p.stored[target{path: path, prop: schema.Prop{ID: item.ID}}.key()] = item
+	if c.amends {
+		return metabase.Amend{Path: path, Property: item}, nil
+	}
 	return metabase.Set{Path: path, Property: item}, nil
 }
 

@@ -25,7 +25,7 @@ type operation struct {
 }
 
 var operations = []operation{
-	{"set", "PATH PROP VALUE...", "type= attributes= user-type=", 1, (*lineParser).parseSet, []metabase.Op{metabase.Set{}, metabase.SetBits{}}},
+	{"set", "PATH PROP VALUE...", "type= attributes= user-type=", 1, (*lineParser).parseSet, []metabase.Op{metabase.Set{}, metabase.SetBits{}, metabase.Amend{}}},
 	{"unset", "PATH PROP", "", 1, (*lineParser).parseUnset, []metabase.Op{metabase.Unset{}}},
 	{"lock", "PATH PROP", "", 1, (*lineParser).parseLock, []metabase.Op{metabase.Lock{}}},
 	{"unlock", "PATH PROP", "", 1, (*lineParser).parseLock, []metabase.Op{metabase.Lock{}}},
@@ -55,6 +55,8 @@ type call struct {
 	opts map[string]string // by name; "" of those that take no value
 	file *api.File
 	prop *api.Property
+
+	amends bool // prop was made of what holds for the key
 }
 
 // readCall takes a line apart. Options may stand anywhere after the operation's
@@ -67,7 +69,7 @@ func readCall(l api.Line) (c call, err error) {
 	if i < 0 {
 		return c, api.Usage(fmt.Sprintf("invalid operation %q: use %s", l.Words[0], operationNames()), "")
 	}
-	c = call{operation: &operations[i], opts: map[string]string{}, file: l.File, prop: l.Property}
+	c = call{operation: &operations[i], opts: map[string]string{}, file: l.File, prop: l.Property, amends: l.Amends}
 	for words := l.Words[1:]; len(words) > 0; {
 		word := words[0]
 		words = words[1:]

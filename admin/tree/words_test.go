@@ -110,10 +110,18 @@ func TestParsedOperations(t *testing.T) {
 	}
 	for _, o := range operations {
 		var got, want []string
+		made := []api.Line{}
 		for _, args := range lines[o.name] {
-			p, err := d.plan(t.Context(), who, []api.Line{{Words: strings.Fields(o.name + " " + args)}})
+			made = append(made, api.Line{Words: strings.Fields(o.name + " " + args)})
+		}
+		if o.name == "set" {
+			hops := api.PropertyOf(metabase.Property{ID: 36886, Value: metabase.DWord(3)})
+			made = append(made, api.Line{Words: []string{"set", "SMTPSVC/1"}, Property: &hops, Amends: true})
+		}
+		for _, args := range made {
+			p, err := d.plan(t.Context(), who, []api.Line{args})
 			if err != nil || len(p.ops) != 1 {
-				t.Fatalf("%s %s: %v, %v", o.name, args, p.ops, err)
+				t.Fatalf("%s %v: %v, %v", o.name, args, p.ops, err)
 			}
 			got = append(got, fmt.Sprintf("%T", p.ops[0]))
 		}

@@ -89,6 +89,17 @@ func (l List) Has(n PartName) bool {
 	return slices.ContainsFunc(l, func(u *Revision) bool { _, ok := u.Parts[n]; return ok })
 }
 
+// Writer gives the newest revision of the list that wrote a part.
+func (l List) Writer(p key.Path, id item.ID) (rev item.Rev, ok bool) {
+	n := NameOf(p, id)
+	for _, u := range slices.Backward(l) {
+		if _, ok := u.Parts[n]; ok {
+			return u.Rev, true
+		}
+	}
+	return 0, false
+}
+
 // Rewrites reports whether storing the property again as it is changes what becomes of it.
 func (l List) Rewrites(p key.Path, id item.ID) bool {
 	return len(l) > 0 && l.Has(PartName{p.Fold(), id})
