@@ -1089,6 +1089,7 @@ function service.explain(site, recipient) end
 ---@field words string[]
 ---@field file? restante.File
 ---@field property? restante.Property
+---@field amends? boolean
 ---@field as_iis? boolean
 ---@field broken? string
 
