@@ -102,6 +102,9 @@ func texts(p schema.Prop, value any) ([]string, error) {
 		}
 		return []string{v}, nil
 	case []string:
+		if p.Syntax == schema.Accounts {
+			return schema.CutLogonDomains(v), nil
+		}
 		return v, nil
 	case float64:
 		if p.Syntax == schema.Boolean || p.Syntax == schema.Flag {

@@ -3,6 +3,7 @@
 local verb, site = arg[1], arg[2]
 local usage = "usage: turn grant|revoke SITE DOMAIN ACCOUNT | list SITE | import SITE FILE.csv"
 if not site then error(usage, 0) end
+local function user(account) return account:match("[^\\]*$") end -- without a domain of Windows
 local domains = GetObject("IIS://LocalHost/SMTPSVC/" .. site .. "/Domain")
 
 local function find(name)
@@ -40,10 +41,10 @@ local function grant(name, account)
 end
 
 if verb == "grant" and arg[4] then
-  grant(arg[3], arg[4])
+  grant(arg[3], user(arg[4]))
 elseif verb == "revoke" and arg[4] then
   local d = find(arg[3]) or error("there is no domain " .. arg[3], 0)
-  local account = named(d, arg[4]) or error(arg[4] .. " may not collect the mail of " .. d.Name .. " anyway", 0)
+  local account = named(d, user(arg[4])) or error(arg[4] .. " may not collect the mail of " .. d.Name .. " anyway", 0)
   d:PutEx(ADS_PROPERTY_DELETE, "AuthTurnList", {account})
   d:SetInfo()
 elseif verb == "list" then
@@ -60,7 +61,7 @@ elseif verb == "import" and arg[3] then
       line = line:gsub("#.*", "")
       local name, account = line:match("^%s*([^,%s]+)%s*,%s*([^,%s]+)%s*$")
       if name then
-        grant(name, account)
+        grant(name, user(account))
       elseif line:match("%S") then
         error("line " .. n .. ": is not DOMAIN,ACCOUNT: " .. line, 0)
       end

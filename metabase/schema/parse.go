@@ -246,6 +246,18 @@ func CutLogonDomain(name string) (domain, user string, found bool) {
 	return name[:i], name[i+1:], true
 }
 
+// CutLogonDomains gives the names without a Windows domain before a backslash. What
+// has several names in it stays, to be refused.
+func CutLogonDomains(names []string) []string {
+	out := slices.Clone(names)
+	for i, name := range out {
+		if _, user, _ := CutLogonDomain(name); user != "" && !strings.ContainsAny(name, ",;") {
+			out[i] = user
+		}
+	}
+	return out
+}
+
 // checkSeparate refuses several accounts in one argument, and one with a domain of
 // Windows.
 func checkSeparate(args []string) error {
