@@ -5,19 +5,18 @@ package tree
 import (
 	"context"
 	"fmt"
-	"regexp"
-	"runtime"
 	"strings"
 
 	"restante/admin/api"
 	"restante/admin/iisimport"
 	"restante/engine/settings"
+	"restante/internal/disk"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
 
 // asIIS gives what op did in IIS, where the service made the containers of a new
-// site, and where a folder has a drive letter.
+// site, and where a folder is a path of Windows.
 func (p *lineParser) asIIS(ctx context.Context, op metabase.Op) ([]metabase.Op, error) {
 	switch op := op.(type) {
 	case metabase.AddKey:
@@ -37,17 +36,15 @@ func (p *lineParser) asIIS(ctx context.Context, op metabase.Op) ([]metabase.Op, 
 	return []metabase.Op{op}, nil
 }
 
-var ofWindows = regexp.MustCompile(`^([a-zA-Z]:[\\/]|\\\\[^\\]+\\)`)
-
 // ourFolder maps a folder that only Windows has as an import does, and tells the
 // caller.
 func (p *lineParser) ourFolder(ctx context.Context, op metabase.Set) metabase.Set {
 	prop, known := p.Schema.ByID(op.Property.ID)
-	if !known || runtime.GOOS == "windows" || prop.Syntax != schema.FilePath && prop.ID != settings.RouteActionString {
+	if !known || prop.Syntax != schema.FilePath && prop.ID != settings.RouteActionString {
 		return op
 	}
 	old := op.Property.Value.Str()
-	if !ofWindows.MatchString(old) {
+	if disk.CheckHere(old) == nil {
 		return op
 	}
 	folder := iisimport.Options(p.Schema).Folder(op.Path, prop.Name, old)

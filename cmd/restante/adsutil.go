@@ -33,7 +33,7 @@ func (c *cli) adsutilCommand() *urfave.Command {
 				out = jsonText{c.out}
 			}
 			tree := adsitree.New(conn, c.terms)
-			err = adsutil.Run(cx.Context, adsi.New(tree, schema.IIS()), out, cx.Args().Slice())
+			err = adsutil.Run(api.WithNotes(cx.Context, c.warnOnce()), adsi.New(tree, schema.IIS()), out, cx.Args().Slice())
 			for _, line := range takenBack(tree.Made()) {
 				c.warn("the change", line)
 			}

@@ -3,6 +3,7 @@
 package settings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -348,7 +349,7 @@ func (k *folderCheck) checkNames() {
 
 // named returns an error where text can't be the name of a folder or a file.
 func named(text string) error {
-	if err := disk.CheckPath(text); err != nil {
+	if err := cmp.Or(disk.CheckPath(text), disk.CheckHere(text)); err != nil {
 		return reason(err.Error())
 	}
 	if !disk.IsAbs(text) && !disk.IsLocal(text) {

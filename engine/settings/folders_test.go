@@ -5,6 +5,7 @@ package settings
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -227,6 +228,8 @@ func TestShared(t *testing.T) {
 func TestFoldersElsewhere(t *testing.T) {
 	tr := newTwoSites(t)
 	const out, far = "leads out of the data folder", "lies outside of the data folder: that takes the right control at /"
+	const variable = "begins with the variable %SystemRoot%, which nothing replaces: write a path without it"
+	const elsewhere = "is on a drive or a share of Windows: write a path of this machine"
 	tests := []struct {
 		folder string
 		boss   string // why not, "" for taken
@@ -239,12 +242,21 @@ func TestFoldersElsewhere(t *testing.T) {
 		{"/etc/cron.d", "", far},
 		{"/database", "", far},
 		{"/data/../etc", "", far},
-		{`\\server\share`, "", far},
+		{"own%a%/q", "", ""},
+		{"%SystemRoot%/q", variable, variable},
+		{`%SystemRoot%\q`, variable, variable},
+		{`\\server\share`, elsewhere, elsewhere},
+		{"//server", elsewhere, elsewhere},
+		{`C:\q`, elsewhere, elsewhere},
+		{"c:/q", elsewhere, elsewhere},
 		{"../../etc", out, out},
 		{"..", out, out},
 		{`own\..\..\etc`, out, out},
 	}
 	for _, tt := range tests {
+		if tt.boss == elsewhere && runtime.GOOS == "windows" {
+			continue
+		}
 		for _, name := range []string{"QueueDirectory", "DropDirectory", "PickupDirectory", "BadMailDirectory", "LogFileDirectory", "RouteActionString"} {
 			path := SitePath(2)
 			if name == "RouteActionString" {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -76,6 +78,25 @@ func CheckPath(text string) error {
 			}
 			return err
 		}
+	}
+	return nil
+}
+
+var (
+	windowsRoot     = regexp.MustCompile(`^([a-zA-Z]:|//[^/]+)(/|$)`)
+	windowsVariable = regexp.MustCompile(`^%[^%/]+%`)
+)
+
+// CheckHere returns an error if text is a path that this system does not have: one
+// that begins with a %VARIABLE% of Windows, as nothing replaces it, or elsewhere
+// than on Windows with a drive or a share.
+func CheckHere(text string) error {
+	p := slashed(text)
+	switch {
+	case windowsVariable.MatchString(p):
+		return fmt.Errorf("begins with the variable %s, which nothing replaces: write a path without it", windowsVariable.FindString(p))
+	case runtime.GOOS != "windows" && windowsRoot.MatchString(p):
+		return errors.New("is on a drive or a share of Windows: write a path of this machine")
 	}
 	return nil
 }
