@@ -123,6 +123,8 @@ func (p *parser) token(tok xml.Token) error {
 	switch tok := tok.(type) {
 	case xml.Directive:
 		return errors.New("a document type or entity has no place here")
+	case xml.CharData:
+		return p.text(tok)
 	case xml.EndElement:
 		p.depth--
 		if p.depth == 2 {
@@ -137,9 +139,23 @@ func (p *parser) token(tok xml.Token) error {
 	return nil
 }
 
+// text refuses what stands between, before or after the elements: all of a metabase
+// is in attributes. The error has the line of its first character.
+func (p *parser) text(text []byte) error {
+	blank := len(text) - len(bytes.TrimLeft(text, " \t\r\n"))
+	if blank == len(text) {
+		return nil
+	}
+	p.line += bytes.Count(text[:blank], []byte("\n"))
+	return fmt.Errorf("text outside of the elements: %.40q", bytes.TrimSpace(text))
+}
+
 func (p *parser) start(e xml.StartElement) error {
 	switch p.depth {
 	case 1:
+		if p.root {
+			return fmt.Errorf("the file ends before it: <%s> is a second outermost element", e.Name.Local)
+		}
 		p.root = true
 		if e.Name.Local == "configuration" {
 			return nil

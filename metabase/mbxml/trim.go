@@ -54,13 +54,10 @@ type trimmer struct {
 // the file does not parse.
 func (t *trimmer) next() bool {
 	line, _ := t.d.InputPos()
-	tok, err := t.d.RawToken()
+	tok, err := t.d.Token()
 	if err != nil {
-		if t.src.from != "" || err == errTooLarge {
+		if err != io.EOF && (t.drops || t.src.from != "" || err == errTooLarge) { // Read would not see it
 			t.err = (&parser{src: t.src, line: line}).withLine(err)
-		}
-		if err == io.EOF {
-			t.err = nil
 		}
 		return false
 	}
@@ -80,6 +77,12 @@ func (t *trimmer) next() bool {
 		if tok.Target == "xml" && t.src.from != "" { // it is UTF-8 now
 			t.write([]byte(`<?xml version="1.0"?>`))
 			t.write(lineEnds(text))
+		} else {
+			t.copy(text)
+		}
+	case xml.CharData:
+		if len(bytes.TrimSpace(text)) > 0 {
+			t.write(text) // for Read to refuse
 		} else {
 			t.copy(text)
 		}

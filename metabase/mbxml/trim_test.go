@@ -103,3 +103,24 @@ func TestForeignKeysAreNotKept(t *testing.T) {
 		t.Errorf("%+v, %v", report.Remarks, err)
 	}
 }
+
+// TestTrimHidesNoFault checks that a malformed file is refused where Trim leaves its
+// keys out, with the line that the file has.
+func TestTrimHidesNoFault(t *testing.T) {
+	for text, want := range map[string]string{
+		"<IIsA Location=\"/LM/W3SVC\">\njunk</IIsA>":                        "line 3: text outside of the elements",
+		"<IIsA Location=\"/LM/W3SVC\">\n<Custom></IIsA>":                    "line 3: element <Custom> closed by </IIsA>",
+		"<IIsA Location=\"/LM/W3SVC\"/>\njunk":                              "line 3: text outside of the elements",
+		"<IIsA Location=\"/LM/W3SVC\"/>\n</MBProperty></configuration><a/>": "line 3: the file ends before it: <a> is a second outermost element",
+	} {
+		raw := "<configuration><MBProperty>\n" + text + "</MBProperty></configuration>"
+		var b bytes.Buffer
+		err := Trim(&b, strings.NewReader(raw), service0)
+		if err == nil {
+			_, err = ReadPart(&b, Reading{Part: service0})
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
