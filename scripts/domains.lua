@@ -5,19 +5,17 @@ if not name then error("usage: domains SITE FILE.csv", 0) end
 local file = name == "-" and io.stdin or assert(io.open(name))
 local domains = GetObject("IIS://LocalHost/SMTPSVC/" .. site .. "/Domain")
 local actions = {alias = 16, relay = 1, hold = 514, smarthost = 2}
+local rows = csv.rows(file:read("*a"), "DOMAIN", "KIND", "HOST")
+if #rows == 0 then error(name .. ": names no domain", 0) end
 transaction(function()
-  local n = 0
-  for line in file:lines() do
-    n = n + 1
-    line = line:gsub("#.*", "")
-    local domain, kind, host = line:match("^%s*([^,%s]+)%s*,%s*(%w+)%s*,?%s*([^,%s]*)%s*$")
-    if domain and actions[kind] and (kind == "smarthost") == (host ~= "") then
-      local d = domains:Create("IIsSmtpDomain", domain)
-      d.RouteAction = actions[kind]
-      if host ~= "" then d.RouteActionString = host end
-      d:SetInfo()
-    elseif line:match("%S") then
-      error("line " .. n .. ": is not DOMAIN,KIND: " .. line, 0)
+  for _, row in ipairs(rows) do
+    local domain, kind, host = row[1], row[2], row[3]
+    if domain == "" or not actions[kind] or (kind == "smarthost") ~= (host ~= nil) or #row > 3 then
+      error("line " .. row.line .. ": is not DOMAIN,KIND: " .. table.concat(row, ","), 0)
     end
+    local d = domains:Create("IIsSmtpDomain", domain)
+    d.RouteAction = actions[kind]
+    if host then d.RouteActionString = host end
+    d:SetInfo()
   end
 end)

@@ -6,11 +6,19 @@ local function get(object, name)
   if ok then return value end
 end
 
+-- the key with the site's domains, which a site need not have
+local function domainsOf(site)
+  for child in site do
+    if child.Name:lower() == "domain" then return child end
+  end
+  return function() end
+end
+
 local sites = json.array()
 for site in GetObject("IIS://LocalHost/SMTPSVC") do
   if site.Class == "IIsSmtpServer" then
     local one = {number = tonumber(site.Name), name = get(site, "ServerComment"), state = states[site:Status()], bindings = site:GetEx("ServerBindings"), domains = json.array()}
-    for d in GetObject(site.ADsPath .. "/Domain") do
+    for d in domainsOf(site) do
       local accounts = get(d, "AuthTurnList")
       one.domains[#one.domains + 1] = {name = d.Name, route = get(d, "RouteAction"), accounts = accounts or json.array()}
     end

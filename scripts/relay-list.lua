@@ -4,9 +4,8 @@ local site, name = arg[1], arg[2]
 if not name then error("usage: relay-list SITE FILE", 0) end
 local file = name == "-" and io.stdin or assert(io.open(name))
 local list = {}
-for line in file:lines() do
-  local entry = line:gsub("#.*", ""):match("^%s*(.-)%s*$")
-  if entry ~= "" then list[#list + 1] = entry end
+for _, row in ipairs(csv.rows(file:read("*a"), "ADDRESS", "MASK")) do
+  list[#list + 1] = table.concat(row, ", ")
 end
 if #list == 0 then error(name .. ": names no address", 0) end
 local object = GetObject("IIS://LocalHost/SMTPSVC/" .. site)

@@ -5,22 +5,20 @@ local last = 0
 for site in service do
   last = math.max(last, tonumber(site.Name) or 0)
 end
+local rows = csv.rows(file:read("*a"), "NAME", "ADDRESS:PORT", "DOMAIN")
+if #rows == 0 then error(arg[1] .. ": names no site", 0) end
 transaction(function()
-  local n = 0
-  for line in file:lines() do
-    n = n + 1
-    line = line:gsub("#.*", "")
-    local name, binding, domain = line:match("^%s*([^,]+),%s*([^,%s]+)%s*,%s*([^,%s]+)%s*$")
-    if name then
-      last = last + 1
-      local site = service:Create("IIsSmtpServer", tostring(last))
-      site.ServerComment = name
-      site.ServerBindings = {binding}
-      site.DefaultDomain = domain
-      site:SetInfo()
-      print(last, name)
-    elseif line:match("%S") then
-      error("line " .. n .. ": is not NAME,ADDRESS:PORT,DOMAIN: " .. line, 0)
+  for _, row in ipairs(rows) do
+    local name, binding, domain = row[1], row[2], row[3]
+    if #row ~= 3 or name == "" or binding == "" then
+      error("line " .. row.line .. ": is not NAME,ADDRESS:PORT,DOMAIN: " .. table.concat(row, ","), 0)
     end
+    last = last + 1
+    local site = service:Create("IIsSmtpServer", tostring(last))
+    site.ServerComment = name
+    site.ServerBindings = {binding}
+    site.DefaultDomain = domain
+    site:SetInfo()
+    print(last, name)
   end
 end)

@@ -54,17 +54,12 @@ elseif verb == "list" then
   end
 elseif verb == "import" and arg[3] then
   local file = arg[3] == "-" and io.stdin or assert(io.open(arg[3]))
+  local rows = csv.rows(file:read("*a"), "DOMAIN", "ACCOUNT")
+  if #rows == 0 then error(arg[3] .. ": names no domain", 0) end
   transaction(function()
-    local n = 0
-    for line in file:lines() do
-      n = n + 1
-      line = line:gsub("#.*", "")
-      local name, account = line:match("^%s*([^,%s]+)%s*,%s*([^,%s]+)%s*$")
-      if name then
-        grant(name, user(account))
-      elseif line:match("%S") then
-        error("line " .. n .. ": is not DOMAIN,ACCOUNT: " .. line, 0)
-      end
+    for _, row in ipairs(rows) do
+      if #row ~= 2 or row[1] == "" then error("line " .. row.line .. ": is not DOMAIN,ACCOUNT: " .. table.concat(row, ","), 0) end
+      grant(row[1], user(row[2]))
     end
   end)
 else

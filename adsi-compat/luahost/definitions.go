@@ -116,6 +116,13 @@ function json.decode(text) end
 ---@return table
 function json.array() end
 
+csv = {}
+
+---@param text string
+---@param ... string
+---@return string[][]
+function csv.rows(text, ...) end
+
 bit = {}
 
 ---@return integer

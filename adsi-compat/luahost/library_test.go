@@ -106,6 +106,12 @@ func TestPatterns(t *testing.T) {
 		{`select(2, pcall(json.encode, print))`, "test.lua:1: json.encode: a function has no form in JSON"},
 		{`select(2, pcall(json.encode, 0/0))`, "test.lua:1: json.encode: the number NaN has no form in JSON"},
 		{`(function() local t = {}; t[1] = t; return select(2, pcall(json.encode, t)) end)()`, "test.lua:1: json.encode: a table is nested more than 100 deep: does it contain itself?"},
+		{`(function(rows) local t = {} for _, r in ipairs(rows) do t[#t + 1] = r.line .. ":" .. table.concat(r, "|") end return table.concat(t, " ") end)(csv.rows("\239\187\191#TYPE x\r\n\"Domain\",\"Kind\"\r\n\"c2.example\",\"alias\"\r\n\r\n,,\r\n a , b # c\"\r\n\"x # y\",\"a \"\"b\"\"\"\n\"l1\nl2\",2,\n3", "DOMAIN", "KIND", "HOST"))`,
+			"3:c2.example|alias 6:a|b 7:x # y|a \"b\" 8:l1\nl2|2 10:3"},
+		{`csv.rows("a;b,c")[1][2], csv.rows("\"a,b\";c")[1][1], csv.rows("x\n a\tb")[2][2], csv.rows("\255\254a\0,\0b\0")[1][2], #csv.rows("# nothing\r\n")`, "c\ta,b\tb\tb\t0"},
+		{`select(2, pcall(csv.rows, "a,b\n\nc\"d"))`, "test.lua:1: csv.rows: line 3: bare \" in non-quoted-field"},
+		{`select(2, pcall(csv.rows, "a,b\n\"c"))`, "test.lua:1: csv.rows: line 2: extraneous or missing \" in quoted-field"},
+		{`select(2, pcall(csv.rows, "M\252nchen"))`, "test.lua:1: csv.rows: the text is not UTF-8: save the list as CSV UTF-8"},
 		{`(function() local p = {"return ", "7"} return load(function() return table.remove(p, 1) end)() end)()`, "7"},
 		{`loadstring("x x")`, "nil\t<string>:1: parse error near 'x'"},
 	}

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package stdlib has the library of a script that needs nothing of the system: Lua
-// 5.1's own functions on texts, tables and numbers, bounded in memory and time, and
-// bit. It compiles the script, too.
+// 5.1's own functions on texts, tables and numbers, bounded in memory and time, bit
+// and csv. It compiles the script, too.
 package stdlib
 
 import (
@@ -48,6 +48,7 @@ func Open(vm *lua.LState) {
 		os.RawSetString(name, lua.LNil)
 	}
 	vm.SetGlobal("bit", vm.SetFuncs(vm.NewTable(), bits))
+	vm.SetGlobal("csv", vm.SetFuncs(vm.NewTable(), map[string]lua.LGFunction{"rows": csvRows}))
 	bound(vm)
 }
 
