@@ -25,6 +25,12 @@ func (h *host) add(vm *lua.LState, f Function) {
 	module, ok := vm.GetGlobal(f.Module).(*lua.LTable)
 	if !ok {
 		module = vm.NewTable()
+		module.Metatable = vm.SetFuncs(vm.NewTable(), map[string]lua.LGFunction{"__index": func(vm *lua.LState) int {
+			var known []string
+			module.ForEach(func(name, _ lua.LValue) { known = append(known, name.String()) })
+			noMember(vm, f.Module, vm.Get(2).String(), known)
+			return 0
+		}})
 		vm.SetGlobal(f.Module, module)
 	}
 	module.RawSetString(f.Name, vm.NewFunction(func(vm *lua.LState) int {

@@ -5,6 +5,7 @@ package luahost
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
@@ -77,6 +78,27 @@ func nearestMember(err error, name string) error {
 		text += ";" + near
 	}
 	return &adsi.Error{Code: e.Code, Op: e.Op, On: e.On, Err: errors.New(text)}
+}
+
+// noMember raises the error of a name that a value does not know: the nearest one, or
+// what there is.
+func noMember(vm *lua.LState, what, name string, known []string) {
+	near := adsi.Suggest(name, known)
+	if near == "" {
+		slices.Sort(known)
+		near = "; there are " + strings.Join(known, ", ")
+	}
+	vm.RaiseError("%s has no %s%s (0x80005006)", what, name, near)
+}
+
+// cannotSet raises the error of a member that can only be read.
+func cannotSet(vm *lua.LState, name, what string) {
+	vm.RaiseError("%s of %s cannot be set (0x80070057)", name, what)
+}
+
+// wrong raises the error of a value that is not taken.
+func wrong(vm *lua.LState, format string, args ...any) {
+	vm.RaiseError("%s (0x80070057)", fmt.Sprintf(format, args...))
 }
 
 // constants are those of IIS and ADSI.

@@ -41,6 +41,10 @@ func (h *host) register(vm *lua.LState) {
 		"__index":    h.index,
 		"__newindex": h.newIndex,
 		"__call":     h.next,
+		"__len": func(vm *lua.LState) int {
+			vm.Push(lua.LNumber(len(h.children(vm, h.object(vm, 1), ""))))
+			return 1
+		},
 		"__tostring": func(vm *lua.LState) int {
 			vm.Push(lua.LString(h.object(vm, 1).ADsPath()))
 			return 1
@@ -180,7 +184,7 @@ func (h *host) newIndex(vm *lua.LState) int {
 	_, field := attributes[canonical(name)]
 	_, method := h.methods[canonical(name)]
 	if field || method {
-		vm.RaiseError("%s of an object cannot be set", name)
+		cannotSet(vm, name, "an object")
 	}
 	check(vm, nearestMember(o.Put(h.ctx, name, fromLua(vm, 3)), name))
 	return 0

@@ -4,6 +4,7 @@ package luahost
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -51,45 +52,45 @@ func fromLua(vm *lua.LState, n int) any {
 		return string(v)
 	case *lua.LTable:
 		if v.Len() == 0 && hasNames(v) {
-			return ipList(vm, n, fields(v))
+			return ipList(vm, fields(vm, v))
 		}
 		return stringsAt(vm, n)
 	case *lua.LUserData:
 		if r, ok := v.Value.(*record); ok && r.open {
-			return ipList(vm, n, r.values)
+			return ipList(vm, r.values)
 		}
 	}
-	wrongValue(vm, n, vm.Get(n))
+	wrongValue(vm, vm.Get(n))
 	return nil
 }
 
-func wrongValue(vm *lua.LState, n int, v lua.LValue) {
-	vm.ArgError(n, "a string, number, boolean or a list of them is wanted, not "+v.Type().String())
+func wrongValue(vm *lua.LState, v lua.LValue) {
+	wrong(vm, "a string, number, boolean or a list of them is wanted, not %s", v.Type())
 }
 
 // stringsAt is stringsOf of the argument at position n.
-func stringsAt(vm *lua.LState, n int) []string { return stringsOf(vm, n, vm.Get(n)) }
+func stringsAt(vm *lua.LState, n int) []string { return stringsOf(vm, vm.Get(n)) }
 
 // stringsOf reads a list, or a single word. Other members of the table would be
-// lost: they are an error of the argument at n.
-func stringsOf(vm *lua.LState, n int, v lua.LValue) []string {
+// lost: they are an error.
+func stringsOf(vm *lua.LState, v lua.LValue) []string {
 	t, ok := v.(*lua.LTable)
 	if !ok {
-		return []string{word(vm, n, v)}
+		return []string{word(vm, v)}
 	}
 	words := make([]string, 0, t.Len())
 	for i := 1; i <= t.Len(); i++ {
-		words = append(words, word(vm, n, t.RawGetInt(i)))
+		words = append(words, word(vm, t.RawGetInt(i)))
 	}
 	t.ForEach(func(key, _ lua.LValue) {
 		if i, ok := key.(lua.LNumber); !ok || i < 1 || int(i) > len(words) {
-			vm.ArgError(n, "the list has "+key.String()+" beside its members")
+			wrong(vm, "the list has %s beside its members", key)
 		}
 	})
 	return words
 }
 
-func word(vm *lua.LState, n int, v lua.LValue) string {
+func word(vm *lua.LState, v lua.LValue) string {
 	switch v := v.(type) {
 	case lua.LBool:
 		return strconv.FormatBool(bool(v))
@@ -98,7 +99,7 @@ func word(vm *lua.LState, n int, v lua.LValue) string {
 	case lua.LString:
 		return string(v)
 	}
-	wrongValue(vm, n, v)
+	wrongValue(vm, v)
 	return ""
 }
 
@@ -114,6 +115,7 @@ func hasNames(t *lua.LTable) bool {
 // cannot.
 type record struct {
 	values map[string]lua.LValue // by name in lower case
+	names  []string              // as they are documented
 	open   bool
 }
 
@@ -131,16 +133,18 @@ func recordMeta(vm *lua.LState) *lua.LTable {
 			r, name := of(vm)
 			v, ok := r.values[strings.ToLower(name)]
 			if !ok {
-				vm.RaiseError("the object has no %s", name)
+				noMember(vm, "the object", name, r.names)
 			}
 			vm.Push(v)
 			return 1
 		},
 		"__newindex": func(vm *lua.LState) int {
 			r, name := of(vm)
-			_, ok := r.values[strings.ToLower(name)]
-			if !ok || !r.open {
-				vm.RaiseError("%s of the object cannot be set", name)
+			if _, ok := r.values[strings.ToLower(name)]; !ok {
+				noMember(vm, "the object", name, r.names)
+			}
+			if !r.open {
+				cannotSet(vm, name, "the object")
 			}
 			r.values[strings.ToLower(name)] = vm.Get(3)
 			return 0
@@ -152,6 +156,7 @@ func (h *host) record(vm *lua.LState, open bool, values map[string]any) lua.LVal
 	r := &record{values: map[string]lua.LValue{}, open: open}
 	for name, v := range values {
 		r.values[strings.ToLower(name)] = h.toLua(vm, v)
+		r.names = append(r.names, name)
 	}
 	ud := vm.NewUserData()
 	ud.Value, ud.Metatable = r, h.records
@@ -168,34 +173,37 @@ func (h *host) ofIPList(vm *lua.LState, l adsi.IPList) lua.LValue {
 }
 
 // fields reads a table that a script wrote instead of a record.
-func fields(t *lua.LTable) map[string]lua.LValue {
+func fields(vm *lua.LState, t *lua.LTable) map[string]lua.LValue {
 	values := map[string]lua.LValue{}
-	t.ForEach(func(key, v lua.LValue) { values[strings.ToLower(key.String())] = v })
+	t.ForEach(func(key, v lua.LValue) {
+		if !slices.ContainsFunc(ipListNames, func(name string) bool { return strings.EqualFold(name, key.String()) }) {
+			noMember(vm, "a list of addresses", key.String(), slices.Clone(ipListNames))
+		}
+		values[strings.ToLower(key.String())] = v
+	})
 	return values
 }
 
-// ipList reads a list of addresses; n is the position of the argument.
-func ipList(vm *lua.LState, n int, values map[string]lua.LValue) (l adsi.IPList) {
+var ipListNames = []string{"GrantByDefault", "IPGrant", "IPDeny", "DomainGrant", "DomainDeny"}
+
+// ipList reads a list of addresses by the names of a record, in lower case.
+func ipList(vm *lua.LState, values map[string]lua.LValue) (l adsi.IPList) {
 	lists := map[string]*[]string{
 		"ipgrant": &l.IPGrant, "ipdeny": &l.IPDeny, "domaingrant": &l.DomainGrant, "domaindeny": &l.DomainDeny,
 	}
 	for name, v := range values {
-		if name == "grantbydefault" {
-			switch v := v.(type) {
-			case lua.LBool:
-				l.GrantByDefault = bool(v)
-			case lua.LNumber: // of VBScript: -1 is true
-				l.GrantByDefault = v != 0
-			default:
-				vm.ArgError(n, "GrantByDefault is true or false")
-			}
+		if list, ok := lists[name]; ok {
+			*list = stringsOf(vm, v)
 			continue
 		}
-		list, ok := lists[name]
-		if !ok {
-			vm.ArgError(n, "a list of addresses has no "+name)
+		switch v := v.(type) {
+		case lua.LBool:
+			l.GrantByDefault = bool(v)
+		case lua.LNumber: // of VBScript: -1 is true
+			l.GrantByDefault = v != 0
+		default:
+			wrong(vm, "GrantByDefault is true or false")
 		}
-		*list = stringsOf(vm, n, v)
 	}
 	return l
 }

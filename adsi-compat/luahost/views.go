@@ -3,6 +3,7 @@
 package luahost
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -97,9 +98,18 @@ func (h *host) viewIndex(vm *lua.LState) lua.LValue {
 	}
 	out, ok := v.field(h, vm, name)
 	if !ok {
-		vm.RaiseError("the collection has no %s", name)
+		noCollectionMember(h, vm, v, name)
 	}
 	return out
+}
+
+// noCollectionMember raises the error of a name that a collection does not know.
+func noCollectionMember(h *host, vm *lua.LState, v view, name string) {
+	known := append(slices.Collect(maps.Keys(v.members(h, vm))), "Count")
+	if _, ok := v.(*valueOf); ok {
+		known = append(known, "Value", "Name")
+	}
+	noMember(vm, "the collection", name, known)
 }
 
 // viewCall is a step of `for x in view do`; of Children also object:Children(class),
@@ -115,7 +125,7 @@ func (h *host) viewCall(vm *lua.LState) int {
 	if name, ok := vm.Get(2).(lua.LString); ok {
 		out, ok := v.field(h, vm, string(name))
 		if !ok {
-			vm.RaiseError("the collection has no %s", name)
+			noCollectionMember(h, vm, v, string(name))
 		}
 		vm.Push(out)
 		return 1
@@ -136,7 +146,7 @@ func (h *host) viewCall(vm *lua.LState) int {
 	return 1
 }
 
-func readOnly(vm *lua.LState, name string) { vm.RaiseError("%s of the collection cannot be set", name) }
+func readOnly(vm *lua.LState, name string) { cannotSet(vm, name, "the collection") }
 
 // childrenOf is Children: Find, Add and Remove, and a list.
 type childrenOf struct{ o *adsi.Object }

@@ -3,6 +3,8 @@
 package luahost
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,13 +23,28 @@ func wscript(vm *lua.LState, s Script, exit func(*lua.LState, int)) lua.LValue {
 	}, nil)
 }
 
+// elsewhere says what to use in the place of members that Windows Script Host has.
+var elsewhere = map[string]string{
+	"wscript.stdout":          "use print or io.write",
+	"wscript.stderr":          "use io.stderr:write",
+	"wscript.stdin":           "use io.read or io.lines",
+	"wscript.createobject":    "use what CreateObject(name) says",
+	"wscript.getobject":       "use GetObject(path)",
+	"wscript.scriptfullname":  "use ScriptName",
+	"wscript.arguments.named": "use arg",
+}
+
 // object makes a value whose members can only be read.
 func object(vm *lua.LState, name string, members map[string]lua.LValue, call lua.LGFunction) lua.LValue {
 	ud, meta := vm.NewUserData(), vm.NewTable()
 	meta.RawSetString("__index", vm.NewFunction(func(vm *lua.LState) int {
 		v, ok := members[strings.ToLower(vm.CheckString(2))]
 		if !ok {
-			vm.RaiseError("%s has no member %s", name, vm.CheckString(2))
+			word := vm.CheckString(2)
+			if use, ok := elsewhere[strings.ToLower(name+"."+word)]; ok {
+				vm.RaiseError("%s has no %s: %s (0x80005006)", name, word, use)
+			}
+			noMember(vm, name, word, slices.Collect(maps.Keys(members)))
 		}
 		vm.Push(v)
 		return 1

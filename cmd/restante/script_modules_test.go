@@ -25,6 +25,7 @@ var moduleCalls = []struct{ name, source, want string }{
 	{"metabase.get", `print(metabase.get{words = {"SMTPSVC/1", "MaxRecipients"}, default = true}.level)`, "default"},
 	{"metabase.get", `metabase.get{word = 1}`, "error: x.lua:1: metabase get: there is no field word: there are words, partial, stored, default, rev (failed)"},
 	{"metabase.get", `metabase.get{words = {"SMTPSVC/9", "MaxRecipients"}}`, "(not_found)"},
+	{"metabase.get", `metabase.gte("SMTPSVC/1", "MaxRecipients")`, `error: x.lua:1: metabase has no gte; did you mean "get"? (0x80005006)`},
 	{"metabase.show", `print(#metabase.show("SMTPSVC/1") < #metabase.show("SMTPSVC/1", true))`, "true"},
 	{"metabase.ls", `for _, k in ipairs(metabase.ls("SMTPSVC")) do print(k.name, k.class) end`, "1\tIIsSmtpServer"},
 	{"metabase.tree", `print(#metabase.tree("/LM") > 4)`, "true"},
