@@ -181,6 +181,9 @@ var expressions = []string{
 	`os.time({year = 2001, month = 9, day = 9})`, `os.time({year = 2001, month = 9, day = 9, hour = 1, min = 46, sec = 40})`, `os.time({year = "2001", month = "9", day = "9"})`, `os.time({year = 2001, month = 14, day = -3})`,
 	`os.time({year = 2001, month = 9})`, `os.time({month = 9, day = 1})`, `os.time({year = "x", month = 9, day = 1})`, `os.time({year = 2001.9, month = 9, day = 1})`, `os.time(os.date("*t", 1e9))`, `os.time("x")`, `os.time(1)`,
 	`os.difftime(5, 3), os.difftime(5.5, 3), os.difftime(5)`, `type(os.clock()), type(os.time())`,
+	`math.huge == 1/0, -math.huge == -1/0, string.format("%g", math.huge)`, `string.upper("aé~z{"), ("AÉ@Z["):lower(), ("x"):upper()`,
+	`setmetatable(1, {})`, `setmetatable("x", nil)`, `getmetatable(setmetatable({}, {__metatable = 7}))`, `table.insert({}, 1, 2, 3)`, `table.insert({})`,
+	`math.random(0)`, `math.random(2, 1)`, `math.random(1, 2, 3)`, `math.random(1), math.random(3, 3)`, `math.random("x")`,
 	`pcall(assert, false, "x")`, `pcall(assert, nil, nil)`, `select("#", assert(1, 2, 3))`, `pcall(error, "x", 0)`, `type(select(2, pcall(error, {})))`,
 }
 

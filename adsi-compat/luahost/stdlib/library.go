@@ -50,6 +50,7 @@ func Open(vm *lua.LState) {
 	vm.SetGlobal("bit", vm.SetFuncs(vm.NewTable(), bits))
 	vm.SetGlobal("csv", vm.SetFuncs(vm.NewTable(), map[string]lua.LGFunction{"rows": csvRows}))
 	bound(vm)
+	asIn51(vm)
 }
 
 // bound replaces functions of the library by bounded ones.
