@@ -86,15 +86,18 @@ func (b *Batch) culprits(problems []metabase.Problem) culprits {
 	}
 	w := culprits{}
 	for _, p := range problems {
-		key := itemAt(p.Path, 0)
+		at := itemAt(p.Path, p.ID)
 		switch {
 		case errors.Is(p.Err, metabase.Denied):
+			continue
 		case p.ID != 0 && p.ID != metabase.KeyType:
-			w[itemAt(p.Path, p.ID)] = p.Err
-		case added[key]:
-			w[key] = p.Err
-		case p.ID == metabase.KeyType:
-			w[itemAt(p.Path, p.ID)] = p.Err
+		case added[itemAt(p.Path, 0)]:
+			at = itemAt(p.Path, 0)
+		case p.ID != metabase.KeyType:
+			continue
+		}
+		if _, had := w[at]; !had { // the first is the reason: others follow from it
+			w[at] = p.Err
 		}
 	}
 	return w

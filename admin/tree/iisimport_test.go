@@ -55,3 +55,24 @@ func BenchmarkForeignImport(b *testing.B) {
 		}
 	}
 }
+
+// TestLeftOutKeySaysWhy checks that the report has the reason why a key is left out, and
+// not what follows from it for its properties.
+func TestLeftOutKeySaysWhy(t *testing.T) {
+	d, who := setUp(t, kv.NewMem())
+	xml := strings.Replace(foreignFile(1), "customer0.", "a\u202eb.", 1)
+	got, err := d.importXML(t.Context(), who, api.ImportRequest{XML: []byte(xml), DryRun: true, Merge: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "does not belong here, and is left out with all below it: \"a\\u202eb.example\": a name cannot have the character U+202E, which does not show"
+	for _, r := range got.Report.Remarks {
+		if strings.HasPrefix(r.Text, "does not belong here") {
+			if r.Text != want {
+				t.Errorf("%q, want %q", r.Text, want)
+			}
+			return
+		}
+	}
+	t.Errorf("not told: %+v", got.Report.Remarks)
+}

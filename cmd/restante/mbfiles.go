@@ -156,6 +156,9 @@ func (c *cli) readTrimmed(name string) ([]byte, error) {
 			return nil, err
 		}
 		defer f.Close()
+		if at, err := f.Stat(); err == nil && at.IsDir() {
+			return nil, fmt.Errorf("%s: is a folder, not a file", name)
+		}
 		in = f
 	}
 	b := boundedBuffer{most: api.MaxImport}

@@ -66,7 +66,7 @@ func Plan(f *File, snap metabase.Snapshot, s Schema, o Options) ([]metabase.Op, 
 	}
 	keys := p.selectKeys()
 	if len(keys) == 0 && len(p.problems) == 0 {
-		return nil, p.report, errors.New("the file holds no key to take over")
+		return nil, p.report, p.noKey()
 	}
 	for _, k := range keys {
 		p.importKey(k)
@@ -78,6 +78,19 @@ func Plan(f *File, snap metabase.Snapshot, s Schema, o Options) ([]metabase.Op, 
 		return p.ops, p.report, p.problems
 	}
 	return p.ops, p.report, nil
+}
+
+// noKey is the error of a file of which no key is taken over. It names what the file
+// has in their place.
+func (p *planner) noKey() error {
+	text := "the file holds no key to take over"
+	if len(p.file.Problems) > 0 {
+		return fmt.Errorf("%s: %w", text, p.file.Problems[0])
+	}
+	for _, at := range slices.Sorted(maps.Keys(p.outside)) {
+		return fmt.Errorf("%s: none is below %s; %s has %d", text, p.opts.Part, at, p.outside[at])
+	}
+	return errors.New(text)
 }
 
 type planner struct {
