@@ -84,7 +84,7 @@ func (f *searcher) findVoid(ctx context.Context, s *Store, h *history.Entry) err
 			f.void[e.Reverts] = true
 		}
 	}
-	for _, p := range s.Pending() {
+	for _, p := range s.timed() {
 		if timed[p.Rev] {
 			f.void[p.Rev] = true
 		}

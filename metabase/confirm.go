@@ -5,8 +5,6 @@ package metabase
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -53,37 +51,40 @@ func (s Snapshot) PendingParts() (out []PendingPart) {
 	return out
 }
 
-// Pending lists the revisions that are not confirmed, the newest first.
-func (s *Store) Pending() []Pending {
+// Pending lists the revisions that may yet be taken back or confirmed, the newest
+// first. One whose parts later revisions have all taken over is not among them.
+func (s *Store) Pending() []Pending { return s.pending((*unconfirmed.Revision).Waits) }
+
+// timed lists the revisions with a deadline to come, the newest first.
+func (s *Store) timed() []Pending {
+	return s.pending(func(*unconfirmed.Revision) bool { return true })
+}
+
+func (s *Store) pending(of func(*unconfirmed.Revision) bool) []Pending {
 	list := s.cur.Load().unconfirmed
 	out := make([]Pending, 0, len(list))
 	for _, u := range slices.Backward(list) {
-		out = append(out, Pending{u.Rev, u.Until})
+		if of(u) {
+			out = append(out, Pending{u.Rev, u.Until})
+		}
 	}
 	return out
 }
 
-// Confirm keeps the changes of revision rev; 0 is the newest that is not
-// confirmed. When it returns nil, that is on stable storage. The error is
-// NotFound if the revision was confirmed or taken back already.
+// Confirm keeps the changes of revision rev; 0 is the newest of Pending. When it
+// returns nil, that is on stable storage. The error is NotFound if the revision was
+// confirmed or taken back already, or if later ones have taken over all its parts.
 func (s *Store) Confirm(ctx context.Context, rev Rev) (Rev, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, &Error{Op: "confirm", Err: context.Cause(ctx)}
 	}
 	p := &pending{op: "confirm"}
 	p.validate = func(tip *image) error {
-		if n := len(tip.unconfirmed); rev == 0 && n > 0 {
-			rev = tip.unconfirmed[n-1].Rev
-		}
-		u, waits := tip.unconfirmed.Find(rev)
-		if !waits {
-			err := errors.New("nothing waits to be confirmed")
-			if rev != 0 {
-				err = fmt.Errorf("revision %d does not wait to be confirmed", rev)
-			}
+		u, err := tip.unconfirmed.ToConfirm(rev)
+		if err != nil {
 			return &Error{Op: "confirm", Kind: NotFound, Err: err}
 		}
-		p.rev, p.img = rev, tip.with(tip.unconfirmed.Confirm(u))
+		p.rev, p.img = u.Rev, tip.with(tip.unconfirmed.Confirm(u))
 		return nil
 	}
 	if err := s.do(ctx, p); err != nil {

@@ -67,7 +67,7 @@ func TestModelUnconfirmed(t *testing.T) {
 				}
 			}
 			p.pass(10 * time.Minute)
-			if p.check(); t.Failed() || len(p.s.Pending()) > 0 {
+			if p.check(); t.Failed() || len(p.s.timed()) > 0 {
 				t.Fatalf("seed %d, in the end", seed)
 			}
 		})
@@ -238,7 +238,7 @@ func (p *trial) takenBack(rev Rev) {
 }
 
 func (p *trial) pick() (Rev, bool) {
-	list := p.s.Pending()
+	list := p.s.timed()
 	if len(list) == 0 {
 		return 0, false
 	}
@@ -250,9 +250,13 @@ func (p *trial) confirm() {
 	if !ok {
 		return
 	}
+	waits := slices.ContainsFunc(p.s.Pending(), func(w Pending) bool { return w.Rev == rev })
 	_, err := p.s.Confirm(p.t.Context(), rev)
-	if p.tell("confirm %d: %v", rev, err); err != nil {
-		p.fail("confirm %d: %v", rev, err)
+	if p.tell("confirm %d: %v", rev, err); (err == nil) != waits {
+		p.fail("confirm %d: %v, but it is pending: %v", rev, err, waits)
+	}
+	if err != nil {
+		return
 	}
 	p.model.confirm(rev)
 	p.counts["confirm"]++
@@ -357,7 +361,7 @@ func (p *trial) check() {
 		p.fail("the store is not as the model:\n%s", differ(got, want))
 	}
 	var got []Rev
-	for _, w := range slices.Backward(p.s.Pending()) {
+	for _, w := range slices.Backward(p.s.timed()) {
 		got = append(got, w.Rev)
 	}
 	var want []Rev

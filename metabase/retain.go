@@ -84,7 +84,7 @@ func (s *Store) dropOlder(ctx context.Context, t time.Time) error {
 // drop removes the oldest pages that lie below end and below the first revision
 // that is not confirmed, at most dropAtOnce. It reports whether there were any.
 func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
-	for _, p := range s.Pending() {
+	for _, p := range s.timed() {
 		end = min(end, p.Rev)
 	}
 	list, next := s.pages.Head(end, dropAtOnce)

@@ -189,7 +189,7 @@ func (s *Store) takeBackDue(ctx context.Context) (wait time.Duration, err error)
 	for {
 		var due []Rev
 		wait = keepEvery
-		pending := s.Pending()
+		pending := s.timed()
 		for _, p := range pending {
 			if left := p.Until.Sub(s.now()); left > 0 {
 				wait = min(wait, left)

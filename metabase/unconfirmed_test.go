@@ -3,6 +3,7 @@
 package metabase
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -278,6 +279,63 @@ func TestTakenBackAsFarAsChecksAllow(t *testing.T) {
 				if err != nil || len(log) != 1 || !strings.Contains(log[0].Comment, tt.why) || !slices.Contains(log[0].Kept, tt.kept) {
 					t.Errorf("%+v, %v", log, err)
 				}
+			})
+		})
+	}
+}
+
+// TestNothingLeftToConfirm has later revisions take over all, or a part, of what a
+// pending one changed: with nothing left it is told as pending and confirmed no more,
+// and its record at its deadline is as ever.
+func TestNothingLeftToConfirm(t *testing.T) {
+	set := func(id ID, n uint32) Op { return Set{"/A", Property{ID: id, Value: DWord(n)}} }
+	batch := func(s *Store, ops ...Op) error { _, err := s.Apply(t.Context(), Batch{Ops: ops}); return err }
+	tests := []struct {
+		name string
+		then func(s *Store) error
+		bad  string // why revision 2 cannot be confirmed, or ""
+	}{
+		{"a part is left", func(s *Store) error { return batch(s, set(1, 30)) }, ""},
+		{"set anew", func(s *Store) error { return batch(s, set(1, 30), set(2, 30)) }, "that it changed: 3"},
+		{"set anew by two", func(s *Store) error { return errors.Join(batch(s, set(2, 30)), batch(s, set(1, 30))) }, "that it changed: 3, 4"},
+		{"the key removed", func(s *Store) error { return batch(s, Remove{Path: "/A"}) }, "that it changed: 3"},
+		{"the second reverted", func(s *Store) error {
+			err := batch(s, set(1, 30), set(2, 30))
+			_, rerr := s.Revert(t.Context(), 3, Root, Batch{})
+			return errors.Join(err, rerr)
+		}, "that it changed: 3"},
+		{"a later one confirmed", func(s *Store) error {
+			_, err := s.Apply(t.Context(), Batch{Ops: []Op{set(1, 30), set(2, 30)}, Confirm: time.Hour})
+			_, cerr := s.Confirm(t.Context(), 3)
+			return errors.Join(err, cerr)
+		}, "that it changed: 3"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := open(t, kv.NewMem(), Options{})
+				defer s.Close()
+				apply(t, s, AddKey{Path: "/A"})
+				if _, err := s.Apply(t.Context(), Batch{Ops: []Op{set(1, 20), set(2, 20)}, Confirm: time.Minute}); err != nil {
+					t.Fatal(err)
+				}
+				if err := tt.then(s); err != nil {
+					t.Fatal(err)
+				}
+				if told := len(s.Pending()) == 1; told != (tt.bad == "") {
+					t.Errorf("pending: %v", s.Pending())
+				}
+				for _, rev := range []Rev{0, 2} {
+					if _, err := s.Confirm(t.Context(), rev); tt.bad != "" && (!errors.Is(err, NotFound) || rev == 2 && !strings.HasSuffix(err.Error(), tt.bad)) {
+						t.Errorf("confirm %d: %v", rev, err)
+					}
+				}
+				time.Sleep(time.Hour)
+				r, err := s.Record(t.Context(), s.Snapshot().Rev())
+				if err != nil || (tt.bad != "") != (r.Reverts == 2 && len(r.Kept) > 0) {
+					t.Errorf("the record at the deadline: %+v, %v", r, err)
+				}
+				sound(t, s)
 			})
 		})
 	}

@@ -14,8 +14,11 @@ package unconfirmed
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"restante/metabase/internal/tree"
@@ -38,6 +41,16 @@ type Revision struct {
 
 // Empty reports whether nothing of u is left to be taken back or told of.
 func (u *Revision) Empty() bool { return len(u.Parts)+len(u.Moves)+len(u.TakenOver) == 0 }
+
+// Waits reports whether anything of u may yet be taken back or confirmed.
+func (u *Revision) Waits() bool {
+	for _, p := range u.Parts {
+		if p.Open() {
+			return true
+		}
+	}
+	return len(u.Moves) > 0
+}
 
 // A PartName is the folded path of a key and the property, 0 for the key itself.
 type PartName struct {
@@ -82,6 +95,33 @@ func (l List) Find(rev item.Rev) (*Revision, bool) {
 		return nil, false
 	}
 	return l[i], true
+}
+
+// ToConfirm finds the revision rev, 0 for the newest, if anything of it waits.
+func (l List) ToConfirm(rev item.Rev) (*Revision, error) {
+	if rev == 0 {
+		for _, u := range slices.Backward(l) {
+			if u.Waits() {
+				return u, nil
+			}
+		}
+		return nil, errors.New("nothing waits to be confirmed")
+	}
+	u, ok := l.Find(rev)
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("revision %d does not wait to be confirmed", rev)
+	case u.Waits():
+		return u, nil
+	}
+	var by []item.Rev
+	for _, t := range u.TakenOver {
+		by = append(by, t.By)
+	}
+	slices.Sort(by)
+	names := fmt.Sprint(slices.Compact(by))
+	return nil, fmt.Errorf("revision %d does not wait to be confirmed: later ones have changed all that it changed: %s",
+		rev, strings.ReplaceAll(names[1:len(names)-1], " ", ", "))
 }
 
 // Has reports whether a revision of the list wrote a part.
