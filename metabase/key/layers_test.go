@@ -12,6 +12,7 @@ func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine":        "the metabase knows nothing of mail",
 		"/metabase/item": "a path does not depend on what its key holds",
-		"/internal":      "names are not stored here",
+		"/internal/kv":   "names are not stored here",
+		"/internal/disk": "names are not stored here",
 	})
 }

@@ -4,13 +4,13 @@ package key
 
 import (
 	"iter"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 
+	"restante/internal/printable"
 	"restante/metabase/internal/casefold"
 )
 
@@ -104,10 +104,14 @@ var lineBreaks = strings.NewReplacer("\n", `\n`, "\r", `\r`)
 // CheckNew says whether a key may get the name, which is that of a Path. Names
 // that an earlier version took are read, moved and removed, but not made: those with
 // characters that do not show, or that no file of XML holds, and those that look
-// like another name because they are not in Unicode's normal form C.
+// like another name because they begin or end with a blank or are not in Unicode's
+// normal form C.
 func CheckNew(name string) error {
+	if name != strings.Trim(name, " ") {
+		return Errorf(Invalid, "%+q: a name cannot begin or end with a blank, which does not show", Clip(name))
+	}
 	for _, r := range name {
-		if !strconv.IsPrint(r) {
+		if !printable.Shows(r) {
 			return Errorf(Invalid, "%+q: a name cannot have the character %U, which does not show", Clip(name), r)
 		}
 	}

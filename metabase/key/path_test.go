@@ -122,3 +122,19 @@ func FuzzParsePath(f *testing.F) {
 		}
 	})
 }
+
+func TestCheckNew(t *testing.T) {
+	for _, name := range []string{"Look", "a b", "Grüße", "世界", "\U0001F600"} {
+		if err := CheckNew(name); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{
+		"Look ", " a", " ", "  ", "a\u3164", "a\u115f", "a\u1160", "a\u034f", "a\ufe0f", "a\ufe00", "a\u2800", "a\u17b4", "a\uffa0", "a\u180b",
+		"a\u00a0", "a\u200b", "a\u202e", "a\U000e0100", "e\u0301",
+	} {
+		if err := CheckNew(name); KindOf(err) != Invalid {
+			t.Errorf("%+q: %v", name, err)
+		}
+	}
+}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"restante/internal/printable"
 )
 
 // Line returns s with every character that a terminal could obey, or that
@@ -24,7 +26,7 @@ func Text(s string) string {
 }
 
 func escape(s, keep string) string {
-	shown := func(r rune) bool { return strconv.IsPrint(r) || strings.ContainsRune(keep, r) }
+	shown := func(r rune) bool { return printable.Shows(r) || strings.ContainsRune(keep, r) }
 	var b strings.Builder
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
