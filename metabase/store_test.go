@@ -519,7 +519,7 @@ func TestLostAnswer(t *testing.T) {
 		for i, mode := range []func(*kvtest.Fault, int){(*kvtest.Fault).FailAfter, (*kvtest.Fault).FailUnknown} {
 			f := kvtest.NewFault(kv.NewMem())
 			s := open(t, f, Options{})
-			rev, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{"/LM", ""}}, Confirm: time.Hour})
+			rev, err := s.Apply(t.Context(), Batch{Ops: []Op{AddKey{"/LM", ""}, Set{Root, num(9, 9)}}, Confirm: time.Hour})
 			if err != nil {
 				t.Fatal(err)
 			}
