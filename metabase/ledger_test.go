@@ -377,7 +377,8 @@ func (l *ledger) confirm(rev Rev) {
 }
 
 // confirmed gives n as it was before rev, without what was not confirmed; it is sure
-// where the history still has all of that, which begins at first, and the model, too.
+// where the history has all of that, which begins at first, and the model, too. That
+// nothing is left where there was nothing, no history tells.
 func (l *ledger) confirmed(n name, rev, first Rev) (was entryOf, sure bool) {
 	sure = true
 	for p := range n.path.Parents() {
@@ -385,14 +386,17 @@ func (l *ledger) confirmed(n name, rev, first Rev) (was entryOf, sure bool) {
 			return was, false
 		}
 	}
+	last := entryOf{there: true}
 	for _, w := range l.parts[n] {
 		switch {
 		case w.rev >= rev:
+			continue
 		case l.timed[w.rev]:
 			sure = sure && w.rev >= first
 		default:
-			was, sure = w, true
+			was, sure = w, w.there || last.there
 		}
+		last = w
 	}
 	return was, sure
 }
