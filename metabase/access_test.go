@@ -207,3 +207,31 @@ func TestLocks(t *testing.T) {
 		sound(t, s)
 	}
 }
+
+// Whoever has rights by a list that is not confirmed cannot make that list last, nor
+// another one in its place; who had them before can.
+func TestListThatIsNotConfirmed(t *testing.T) {
+	list := func(lines ...string) Op { return Set{"/A", Property{ID: AccessList, Value: MultiSZ(lines...)}} }
+	for _, was := range [][]string{nil, {"user:ann all"}} {
+		s := open(t, kv.NewMem(), Options{Admins: []Principal{boss}})
+		apply(t, s, AddKey{Path: "/A"})
+		if was != nil {
+			apply(t, s, list(was...))
+		}
+		pending := list("user:ann all", "user:bob all")
+		if _, err := s.Apply(t.Context(), Batch{Actor: boss, Ops: []Op{pending}, Confirm: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		for _, op := range []Op{pending, list("user:bob all"), Unset{"/A", AccessList}} {
+			if _, err := s.Apply(t.Context(), Batch{Actor: "user:bob", Ops: []Op{op}}); !errors.Is(err, Denied) {
+				t.Errorf("after %q: %v: %v", was, op, err)
+			}
+		}
+		if _, err := s.Apply(t.Context(), Batch{Actor: "user:bob", Ops: []Op{Set{"/A", num(1, 1)}}}); err != nil {
+			t.Errorf("after %q: another property: %v", was, err)
+		}
+		if _, err := s.Apply(t.Context(), Batch{Actor: "user:ann", Ops: []Op{pending}}); (err == nil) != (was != nil) {
+			t.Errorf("after %q: ann: %v", was, err)
+		}
+	}
+}

@@ -3,7 +3,9 @@
 package metabase
 
 import (
+	"restante/metabase/acl"
 	"restante/metabase/internal/tree"
+	"restante/metabase/internal/unconfirmed"
 	"restante/metabase/key"
 )
 
@@ -144,6 +146,34 @@ func (a *authorizer) requireSource(p Path, deep bool) {
 	})
 	if hidden {
 		a.problems = append(a.problems, Problem{Path: p, Err: key.Errorf(Denied, "denied: the right to read all that is below it is missing")})
+	}
+}
+
+// requireLists asks for the right to write the access lists that a batch takes over
+// for good from changes which are not confirmed: their authors' rights alone must not
+// make them last.
+func (a *authorizer) requireLists(wrote []unconfirmed.Part, pending unconfirmed.List) {
+	if a.unrestricted {
+		return
+	}
+	for _, w := range wrote {
+		was, rev, ok := pending.Below(w.Path, w.ID)
+		if w.ID != AccessList || !ok {
+			continue
+		}
+		has := Right(0)
+		switch {
+		case was == nil && w.Path != Root:
+			has = a.old.Rights(a.who, w.Path.Parent())
+		case was != nil:
+			list, _ := acl.Parse(was.Value) // one that does not read gives no right
+			has = list.Rights(a.who)
+		}
+		if has&Control == 0 {
+			a.missing = append(a.missing, Refusal{Path: w.Path, Need: Control})
+			a.problems = append(a.problems, Problem{Path: w.Path, ID: w.ID, Err: key.Errorf(Denied,
+				"denied: the right to control is that of revision %d, which is not confirmed", rev)})
+		}
 	}
 }
 

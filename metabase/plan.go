@@ -95,6 +95,9 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 		p.deltas = tree.DiffAt(p.before.trail, p.after.trail)
 	}
 	rights.requireDeltas(p.deltas)
+	if !e.timed {
+		rights.requireLists(e.wrote, old.unconfirmed)
+	}
 	s.auditAs(ctx, b, rights.missing, rights.concealed)
 	if len(rights.missing) > 0 {
 		// The other problems may be about what the caller may not see.

@@ -140,6 +140,18 @@ func (l List) Writer(p key.Path, id item.ID) (rev item.Rev, ok bool) {
 	return 0, false
 }
 
+// Below gives what the oldest revision of the list that wrote a part would put back:
+// the part as confirmed.
+func (l List) Below(p key.Path, id item.ID) (was *item.Property, rev item.Rev, ok bool) {
+	n := NameOf(p, id)
+	for _, u := range l {
+		if part, ok := u.Parts[n]; ok {
+			return part.Was, u.Rev, true
+		}
+	}
+	return nil, 0, false
+}
+
 // Rewrites reports whether storing the property again as it is changes what becomes of it.
 func (l List) Rewrites(p key.Path, id item.ID) bool {
 	return len(l) > 0 && l.Has(PartName{p.Fold(), id})
