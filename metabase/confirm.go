@@ -51,6 +51,9 @@ func (s Snapshot) PendingParts() (out []PendingPart) {
 	return out
 }
 
+// Waits reports whether a property, or with 0 the key, may yet be taken back.
+func (s Snapshot) Waits(p Path, id ID) bool { return s.img != nil && s.img.unconfirmed.Rewrites(p, id) }
+
 // Pending lists the revisions that may yet be taken back or confirmed, the newest
 // first. One whose parts later revisions have all taken over is not among them.
 func (s *Store) Pending() []Pending { return s.pending((*unconfirmed.Revision).Waits) }

@@ -78,7 +78,7 @@ func (p *planner) reportFaults(k placed, it Item, faults []error) {
 	p.remark(Decision, it.Line, k.to, it.Name, "%s; it is left out: %.200q", strings.Join(texts, "; "), it.Value)
 }
 
-// store sets a property, unless it is there already. Only an own file that
+// store sets a property, unless it is there for good already. Only an own file that
 // replaces the tree removes a lock.
 func (p *planner) store(at metabase.Path, want metabase.Property) {
 	was, ok := p.snap.Stored(at, want.ID)
@@ -90,7 +90,7 @@ func (p *planner) store(at metabase.Path, want metabase.Property) {
 		p.ops = append(p.ops, metabase.Lock{Path: at, ID: want.ID, Off: true})
 		was.Attr &^= metabase.Locked
 	}
-	if ok && was.Attr == want.Attr && was.UserType == want.UserType && was.Value.Equal(want.Value) {
+	if ok && was.Attr == want.Attr && was.UserType == want.UserType && was.Value.Equal(want.Value) && !p.snap.Waits(at, want.ID) {
 		return
 	}
 	p.ops = append(p.ops, metabase.Set{Path: at, Property: want})
@@ -114,6 +114,7 @@ func (p *planner) keepSecret(k placed, it Item, prop schema.Prop, want metabase.
 		}
 		p.remark(Decision, it.Line, k.to, it.Name, "%s", text)
 	case p.file.Foreign:
+	case stored && p.snap.Waits(k.to, want.ID): // the file does not confirm what it does not have
 	case stored:
 		want.Value = was.Value
 		p.store(k.to, want)
