@@ -130,7 +130,7 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, c := range callers {
-			for _, to := range []string{"x@hub.example", "X.y@HELD.example", "\"q q\"@foreign.example", "postmaster", "PostMaster@hub.example", "x@[192.0.2.1]", "@relay.test:x@hub.example"} {
+			for _, to := range []string{"x@hub.example", "X.y@HELD.example", "\"q q\"@foreign.example", "postmaster", "nonsense", "post.master", "PostMaster@hub.example", "x@[192.0.2.1]", "@relay.test:x@hub.example"} {
 				addr, bad := policy.Recipient(set, to)
 				if bad.Code != 0 {
 					t.Fatal(bad)
@@ -153,7 +153,7 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, to := range []string{"", "nonsense", "post.master", "x@", "@hub.example", "x@hub..example", "gr\xc3\xbc\xc3\x9fe@hub.example", "a b@hub.example"} {
+	for _, to := range []string{"", "x@", "@hub.example", "x@hub..example", "gr\xc3\xbc\xc3\x9fe@hub.example", "a b@hub.example"} {
 		_, bad := policy.Recipient(set, to)
 		if got := h.ask(policy.Client{Addr: inside}, to); bad.String() != strings.TrimSpace(got) {
 			t.Errorf("to %q: explained as %q, answered %q", to, bad, got)

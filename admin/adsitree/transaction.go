@@ -79,6 +79,8 @@ func (t *Tree) show(ctx context.Context, op metabase.Op) error {
 		tx.keys[op.Path.Fold()], tx.added[op.Path.Fold()] = k, true
 	case metabase.Set:
 		return t.showProperty(ctx, op.Path, op.Property.ID, op.Property)
+	case metabase.Amend:
+		return t.showProperty(ctx, op.Path, op.Property.ID, op.Property)
 	case metabase.Unset:
 		return t.showProperty(ctx, op.Path, op.ID)
 	case metabase.Remove:

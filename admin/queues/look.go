@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"restante/admin"
 	"restante/admin/api"
@@ -136,6 +137,9 @@ func (h handlers) trace(ctx context.Context, who api.Caller, r api.TraceRequest)
 				}
 			}
 		}
+	}
+	if len(out) == 0 && !strings.Contains(r.What, "@") {
+		return nil, api.Usage(fmt.Sprintf("%q is neither the id of a message nor an address", r.What), "")
 	}
 	if len(out) == 0 {
 		return nil, api.Missing(r.What, "no mail of that address is in the queue; the log has the outcome of earlier mail")

@@ -121,7 +121,12 @@ func TestTermsOfEveryChange(t *testing.T) {
 			t.Errorf("%s --confirm: exit %d, %q, %q, revision %d", tt.command, code, out, errs, h.site(1).Configured)
 		}
 		for made := h.site(1).Configured; made > rev; made-- { // also says that it was pending: only then a revert needs no confirmation
-			must("", fmt.Sprintf("mb confirm %d", made))
+			if code, _, errs := do("", fmt.Sprintf("mb confirm %d", made)); code != 0 {
+				if !strings.Contains(errs, "later ones have changed all that it changed") {
+					t.Errorf("%s: mb confirm %d: exit %d, %q", tt.command, made, code, errs)
+				}
+				continue // one of the same command did
+			}
 			must("", fmt.Sprintf("mb revert %d", made))
 		}
 	}

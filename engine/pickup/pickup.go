@@ -23,6 +23,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -174,6 +175,9 @@ func (p *Picker) look(ctx context.Context) time.Duration {
 // sweep takes the files that can be taken, in batches. The error is that of the
 // folder or of the intake, and leaves the other files for the next look.
 func (p *Picker) sweep(ctx context.Context, set Settings) (next time.Duration, err error) {
+	if _, err := os.Lstat(filepath.Dir(set.Dir)); err != nil {
+		return 0, err // what is above it, such as the data folder, is not made again
+	}
 	dir, err := disk.MakeFolder(nil, set.Dir, folderPerm)
 	if err != nil {
 		return 0, err

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,19 +88,26 @@ type lab struct {
 	in       *inbox
 	pick     string
 	bad      string
-	settings Settings
+	settings atomic.Pointer[Settings]
 	log      bytes.Buffer
 }
 
 func newLab(t *testing.T, sweepOnly bool) *lab {
 	dir := t.TempDir()
 	l := &lab{t: t, in: &inbox{notes: map[mail.MessageID]bool{}}, pick: filepath.Join(dir, "Pickup"), bad: filepath.Join(dir, "Badmail")}
-	l.settings = Settings{Dir: l.pick, Bad: l.bad, Default: "hub.test"}
+	l.settings.Store(&Settings{Dir: l.pick, Bad: l.bad, Default: "hub.test"})
 	if err := os.Mkdir(l.pick, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	l.Picker = New(func() Settings { return l.settings }, l.in, Options{SweepOnly: sweepOnly, Log: slog.New(slog.NewTextHandler(&l.log, nil))})
+	l.Picker = New(func() Settings { return *l.settings.Load() }, l.in, Options{SweepOnly: sweepOnly, Log: slog.New(slog.NewTextHandler(&l.log, nil))})
 	return l
+}
+
+// change changes a setting while it runs.
+func (l *lab) change(f func(*Settings)) {
+	s := *l.settings.Load()
+	f(&s)
+	l.settings.Store(&s)
 }
 
 // start runs it to the end of the test's bubble.
@@ -217,14 +225,14 @@ func TestFilesThatCannotBeSentArePutAside(t *testing.T) {
 		checkPutAside(t, l.bad, `"no\nsender.eml"`, "names no sender", "To: b@y.test\n\n")
 
 		l.in.refuse(mail.Reply{Code: 552, Enhanced: "3.4", Text: "too big"})
-		l.settings.Bad = ""
+		l.change(func(s *Settings) { s.Bad = "" })
 		l.put("big.eml", letter)
 		l.after(sweepEvery+2*quiet, "refused for good", 0, "Badmail")
 		checkPutAside(t, filepath.Join(l.pick, "Badmail"), `"big.eml"`, "552 5.3.4 too big", letter)
 
 		// A folder that cannot be written to: the file stays, and others are sent.
 		l.in.refuse(mail.Reply{})
-		l.settings.Bad = filepath.Join(l.pick, "in-the-way.part", "Badmail")
+		l.change(func(s *Settings) { s.Bad = filepath.Join(l.pick, "in-the-way.part", "Badmail") })
 		l.put("in-the-way.part", "")
 		l.put("bad.eml", "\n")
 		l.put("good.eml", letter)
@@ -233,7 +241,7 @@ func TestFilesThatCannotBeSentArePutAside(t *testing.T) {
 		if n := strings.Count(l.log.String(), "a file stays in the Pickup folder"); n != 1 {
 			t.Errorf("it is logged %d times: %s", n, l.log.String())
 		}
-		l.settings.Bad = l.bad
+		l.change(func(s *Settings) { s.Bad = l.bad })
 		l.after(2*sweepEvery, "the folder can be used", 1, "Badmail", "in-the-way.part")
 	})
 }
@@ -329,14 +337,14 @@ func TestFilesStayWhileNothingCanBeStored(t *testing.T) {
 func TestSettingsChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, true)
-		l.settings.Dir = ""
+		l.change(func(s *Settings) { s.Dir = "" })
 		l.put("a.eml", letter)
 		l.start()
 		l.after(time.Minute, "no folder", 0, "a.eml")
-		l.settings.Dir = filepath.Join(l.pick, "new")
+		l.change(func(s *Settings) { s.Dir = filepath.Join(l.pick, "new") })
 		l.Wake()
 		l.after(0, "the new folder is made", 0, "a.eml", "new")
-		l.settings.Dir = l.pick
+		l.change(func(s *Settings) { s.Dir = l.pick })
 		l.Wake()
 		l.after(quiet+lookGap, "the first one", 1, "new")
 		if err := os.RemoveAll(l.pick); err != nil {

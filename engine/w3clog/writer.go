@@ -69,8 +69,12 @@ func (w *writer) write(b *batch) (rest []byte, err error) {
 // OpenFolder opens the folder of a log, and makes it if it is not there. The folder
 // above it is the one that an administrator names, and can be no link either.
 func OpenFolder(dir string) (*disk.Folder, error) {
-	if err := disk.CheckLink(filepath.Dir(dir)); err != nil {
+	above := filepath.Dir(dir)
+	if err := disk.CheckLink(above); err != nil {
 		return nil, err
+	}
+	if _, err := os.Lstat(filepath.Dir(above)); err != nil {
+		return nil, err // it is gone, such as the data folder, and is not made again
 	}
 	return disk.MakeFolder(nil, dir, folderPerm)
 }

@@ -118,14 +118,15 @@ func (d slowDB) Commit(context.Context, ...kv.Op) error {
 // also those that end when it is open again.
 func TestReopenOnceForManyCommits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		opened, refused := 0, errors.New("not yet")
+		var opened atomic.Int32
+		var ready atomic.Bool
 		slow := slowDB{kv.NewMem(), make(chan struct{})}
 		db, err := kv.Reopen(func() (kv.DB, error) {
-			if opened++; opened == 1 {
+			if opened.Add(1) == 1 {
 				return slow, nil
 			}
-			if refused != nil {
-				return nil, refused
+			if !ready.Load() {
+				return nil, errors.New("not yet")
 			}
 			return kv.NewMem(), nil
 		}, nil)
@@ -140,15 +141,15 @@ func TestReopenOnceForManyCommits(t *testing.T) {
 		synctest.Wait()
 		slow.answer <- struct{}{} // the store is being opened
 		synctest.Wait()
-		if opened != 2 {
-			t.Errorf("opened %d times after the second commit, want 2", opened)
+		if n := opened.Load(); n != 2 {
+			t.Errorf("opened %d times after the second commit, want 2", n)
 		}
-		refused = nil
+		ready.Store(true)
 		time.Sleep(time.Minute)
 		slow.answer <- struct{}{} // it is open again
 		synctest.Wait()
-		if err := db.Commit(t.Context(), kv.Put([]byte("k"), nil)); err != nil || opened != 3 {
-			t.Errorf("opened %d times, want 3; then %v", opened, err)
+		if err := db.Commit(t.Context(), kv.Put([]byte("k"), nil)); err != nil || opened.Load() != 3 {
+			t.Errorf("opened %d times, want 3; then %v", opened.Load(), err)
 		}
 		if err := db.Close(); err != nil {
 			t.Error(err)

@@ -27,7 +27,7 @@ func TestRefusalsBeforeRcptAreLogged(t *testing.T) {
 		want    string // how the line goes on
 	}{
 		{name: "a handshake with TLS 1.1", say: "STARTTLS\r\n", old: true, want: `verb=STARTTLS .*TLS handshake failed: .*unsupported versions.* session=\d+$`},
-		{name: "a verb that is not known", say: "XYZZY c2VjcmV0\r\n", want: `verb=XYZZY what="" reply="500 5\.5\.2 .*" session=\d+$`},
+		{name: "a verb that is not known", say: "XYZZY c2VjcmV0\r\n", want: `verb="" what="" reply="500 5\.5\.2 .*" session=\d+$`},
 		{name: "a malformed sender", say: "MAIL FROM:<a@@b>\r\n", want: `verb=MAIL what=.*a@@b.* reply="501 5\.1\.7 .* session=\d+$`},
 		{name: "a sender before EHLO", say: "RCPT TO:<a@b.test>\r\n", want: `verb=RCPT .*reply="503 5\.5\.1 .* session=\d+$`},
 		{name: "a mechanism that is not offered", say: "AUTH NTLM c2VjcmV0\r\n", want: `verb=AUTH what=NTLM reply="504 .* session=\d+$`},

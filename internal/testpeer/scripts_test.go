@@ -27,7 +27,7 @@ var endless = []string{
 	`unpack({}, 1, 2^53)`,
 	`local codes = setmetatable({}, {__index = function() return 65 end}); while true do string.char(unpack(codes, 1, 100000)) end`,
 	`while true do string.rep("x", 4000000) end`,
-	`while true do string.format(string.rep("%s", 30), string.rep("x", 100000)) end`,
+	`local t = {}; for i = 1, 30 do t[i] = string.rep("x", 100000) end; while true do string.format(string.rep("%s", 30), unpack(t)) end`,
 	`local t = {}; for i = 1, 100000 do t[i] = "x" end; while true do table.concat(t) end`,
 	`local t = {}; for i = 1, 100000 do t[i] = i end; while true do table.sort(t, function() return true end) end`,
 	`local t = {}; for i = 1, 100000 do t[i] = i * 7919 % 100003 end; while true do table.sort(t) end`,
