@@ -141,6 +141,9 @@ func TestFlagsOfTheSchema(t *testing.T) {
 			if mask, used := bits[f.Name]; used && mask != f.Mask {
 				t.Errorf("%s %s is 0x%x in the schema and 0x%x here", prop.Name, f.Name, f.Mask, mask)
 			}
+			if _, used := bits[f.Name]; f.Acted && !used && f.Name != "access_ssl128" { // which TLS always has
+				t.Errorf("%s %s is marked as acted on, and no code uses it", prop.Name, f.Name)
+			}
 			delete(bits, f.Name)
 		}
 		for name := range bits {

@@ -158,6 +158,18 @@ func TestPropertyMakesNoErrorText(t *testing.T) {
 }
 
 // The column says whether a name has an effect, and its sentence the same.
+// What nothing acts on says so in its sentence. Keys of the schema describe themselves.
+func TestSentencesSayWhatHasNoEffect(t *testing.T) {
+	for p := range IIS().Props() {
+		if p.Syntax == Flag || slices.ContainsFunc(p.Classes, func(c string) bool { return strings.HasPrefix(c, "IIsSchema") }) {
+			continue
+		}
+		if says := strings.Contains(p.Sentence, "kept, without effect"); says == p.Acted {
+			t.Errorf("%s: acted is %v, and the sentence is %q", p.Name, p.Acted, p.Sentence)
+		}
+	}
+}
+
 func TestNamesSayWhetherTheyAct(t *testing.T) {
 	for p := range IIS().Props() {
 		for _, f := range p.Flags {
