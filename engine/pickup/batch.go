@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -140,6 +141,9 @@ func (f *takenFile) rename(dir *disk.Folder, info fs.FileInfo) error {
 	f.id = mail.NewMessageID(time.Now())
 	to := takenName(f.id, f.name)
 	if err := dir.Rename(f.name, to); err != nil {
+		if link := (*os.LinkError)(nil); errors.As(err, &link) {
+			err = fmt.Errorf("it cannot be renamed: %w", link.Err) // each time it would get another name
+		}
 		return err
 	}
 	now, err := dir.Lstat(to)
@@ -187,6 +191,12 @@ func (p *Picker) dispose(ctx context.Context, set Settings, f *takenFile) error 
 	given := givenName(f.name)
 	reply := mail.Reply{Code: 554, Enhanced: "6.0", Text: "The file has no message that can be sent", Cause: f.bad}
 	if f.bad == nil {
+		if unread := f.message.Unread; unread != nil { // first: a crash after it would leave nothing that tells of them
+			if err := f.putAside(set, given, "was not sent to all of its recipients", unread.Error()); err != nil {
+				return err
+			}
+			p.opts.Log.Warn("recipients of a file in the Pickup folder cannot be read", "file", given, "msg_id", f.id, "why", unread)
+		}
 		reply = p.intake.Submit(ctx, f.message)
 	}
 	switch {
@@ -196,20 +206,28 @@ func (p *Picker) dispose(ctx context.Context, set Settings, f *takenFile) error 
 	case reply.Temporary():
 		return reply
 	}
-	p.opts.Journal.Refused(ctx, netip.Addr{}, "pickup", given, reply)
 	why := reply.Error()
 	if f.bad != nil {
 		why = f.bad.Error()
 	}
-	if err := f.putAside(set, given, why); err != nil {
-		return fileError{fmt.Errorf("it cannot be sent (%s), and not be put aside: %w", why, err)}
+	if err := f.putAside(set, given, "was not sent", why); err != nil {
+		return err
 	}
+	p.opts.Journal.Refused(ctx, netip.Addr{}, "pickup", given, reply)
 	return nil
 }
 
 // putAside writes the file and the reason into the folder of those that cannot be
 // sent, under the same names each time.
-func (f *takenFile) putAside(set Settings, given, why string) error {
+func (f *takenFile) putAside(set Settings, given, what, why string) error {
+	err := f.copyAside(set, given, what, why)
+	if err != nil {
+		return fileError{fmt.Errorf("it %s (%s), and cannot be put aside: %w", what, why, err)}
+	}
+	return nil
+}
+
+func (f *takenFile) copyAside(set Settings, given, what, why string) error {
 	dir := set.Bad
 	if dir == "" {
 		dir = filepath.Join(set.Dir, badFolder)
@@ -219,16 +237,14 @@ func (f *takenFile) putAside(set Settings, given, why string) error {
 		return err
 	}
 	defer bad.Close()
-	reason := fmt.Sprintf("The file %q of the Pickup folder was not sent.\r\nWhy: %s\r\nWhen: %s\r\n"+
-		"To send it, mend %s.eml and move it into the Pickup folder.\r\n",
-		given, escapeControls(why), time.Now().Format(time.RFC3339), f.id)
+	reason := fmt.Sprintf("The file %q of the Pickup folder %s.\r\nWhy: %s\r\nWhen: %s\r\n"+
+		"To send it, mend %s.eml and move it into the Pickup folder. It goes to all who are named in it then.\r\n",
+		given, what, escapeControls(why), time.Now().Format(time.RFC3339), f.id)
 	if err := bad.WriteFile(string(f.id)+".txt", 0o600, disk.Bytes([]byte(reason))); err != nil {
 		return err
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	return bad.WriteFile(string(f.id)+".eml", 0o600, disk.Copy(f))
+	whole := io.NewSectionReader(f, 0, math.MaxInt64) // Text goes on where it was
+	return bad.WriteFile(string(f.id)+".eml", 0o600, disk.Copy(whole))
 }
 
 // escapeControls gives a text in one line in which the octets of a stranger do

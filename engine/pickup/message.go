@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"mime"
 	netmail "net/mail"
-	"regexp"
 	"strings"
 
 	"github.com/emersion/go-message/textproto"
@@ -29,6 +28,8 @@ type Message struct {
 	From mail.Address
 	To   []mail.Address // at least one
 	Text io.Reader      // without the fields of the envelope; its lines end in CRLF
+
+	Unread error // why further recipients cannot be read, or nil
 
 	lines *lines
 }
@@ -72,9 +73,11 @@ func parse(file io.Reader, set Settings) (Message, error) {
 	if m.From, err = sender(top, h, set.Default); err != nil {
 		return Message{}, err
 	}
-	if m.To, err = recipients(top, h, set.Default); err != nil {
-		return Message{}, err
+	var bad []error
+	if m.To, bad = recipients(top, h, set.Default); len(m.To) == 0 {
+		return Message{}, errors.Join(bad...)
 	}
+	m.Unread = errors.Join(bad...)
 	for _, name := range []string{"X-Sender", "X-Receiver", "Bcc", "Resent-Bcc"} {
 		h.Del(name)
 	}
@@ -116,49 +119,47 @@ func readTop(h textproto.Header) (topFields, error) {
 
 func sender(top topFields, h textproto.Header, d mail.Domain) (mail.Address, error) {
 	if from := top["X-Sender"]; len(from) > 0 {
-		a := mailbox(from[0])
-		if a == "" {
-			return mail.Address{}, nil // the null address, of a report
+		a, err := mail.ParseAddressIn(mailbox(from[0]), d)
+		if err != nil {
+			return a, fmt.Errorf("X-Sender: %w", err)
 		}
-		return envelope("X-Sender", a, d)
+		return a, nil // also the null address, of a report
 	}
 	for _, name := range []string{"Sender", "From"} {
-		list, err := addresses(h, name, d)
-		if err != nil {
-			return mail.Address{}, err
-		}
-		if len(list) > 0 {
+		list, bad := addresses(h, name, d)
+		switch {
+		case len(list) > 0:
 			return list[0], nil
+		case len(bad) > 0:
+			return mail.Address{}, bad[0]
 		}
 	}
 	return mail.Address{}, errors.New("names no sender: X-Sender, Sender or From must")
 }
 
-func recipients(top topFields, h textproto.Header, d mail.Domain) (to []mail.Address, err error) {
-	for _, text := range top["X-Receiver"] {
-		a, err := envelope("X-Receiver", mailbox(text), d)
-		if err == nil && a.IsNull() {
-			err = errors.New("X-Receiver: is empty")
+// recipients gives those that can be read, and why others cannot.
+func recipients(top topFields, h textproto.Header, d mail.Domain) (to []mail.Address, bad []error) {
+	if texts := top["X-Receiver"]; texts != nil {
+		for _, text := range texts {
+			if mailbox(text) == "" {
+				bad = append(bad, errors.New("X-Receiver: is empty"))
+			} else if a, err := mail.ParseAddressIn(mailbox(text), d); err == nil {
+				to = append(to, a)
+			} else {
+				list, why := readList("X-Receiver", text, d)
+				to, bad = append(to, list...), append(bad, why...)
+			}
 		}
-		if err != nil {
-			return nil, err
-		}
-		to = append(to, a)
-	}
-	if len(to) > 0 {
-		return to, nil
+		return to, bad
 	}
 	for _, name := range []string{"To", "Cc", "Bcc"} {
-		list, err := addresses(h, name, d)
-		if err != nil {
-			return nil, err
-		}
-		to = append(to, list...)
+		list, why := addresses(h, name, d)
+		to, bad = append(to, list...), append(bad, why...)
 	}
-	if len(to) == 0 {
-		return nil, errors.New("names no recipient: X-Receiver, To, Cc or Bcc must")
+	if len(to)+len(bad) == 0 {
+		bad = []error{errors.New("names no recipient: X-Receiver, To, Cc or Bcc must")}
 	}
-	return to, nil
+	return to, bad
 }
 
 // mailbox is a path of the envelope without its angle brackets.
@@ -170,12 +171,13 @@ func mailbox(text string) string {
 	return text
 }
 
-func envelope(field, text string, d mail.Domain) (mail.Address, error) {
-	a, err := mail.ParseAddressIn(text, d)
-	if err != nil {
-		return a, fmt.Errorf("%s: %w", field, err)
+// addresses reads those of a field, also where it stands more than once.
+func addresses(h textproto.Header, field string, d mail.Domain) (list []mail.Address, bad []error) {
+	for _, text := range h.Values(field) {
+		more, why := readList(field, text, d)
+		list, bad = append(list, more...), append(bad, why...)
 	}
-	return a, nil
+	return list, bad
 }
 
 // addressParser takes every charset: the names that it decodes are not used.
@@ -183,41 +185,83 @@ var addressParser = netmail.AddressParser{WordDecoder: &mime.WordDecoder{
 	CharsetReader: func(_ string, r io.Reader) (io.Reader, error) { return r, nil },
 }}
 
-// addresses lists those of a field, also where it stands more than once.
-func addresses(h textproto.Header, field string, d mail.Domain) (out []mail.Address, err error) {
-	for _, text := range h.Values(field) {
-		if strings.TrimSpace(text) == "" {
-			continue
-		}
-		list, err := addressParser.ParseList(text)
-		if err != nil && d != "" {
-			list, err = addressParser.ParseList(withDomain(text, d))
-		}
+// readList reads a list of RFC 5322. Where it is none, each item is read by itself, as
+// programs write them: with semicolons between them, in names what must be quoted, and
+// without a domain.
+func readList(field, text string, d mail.Domain) (list []mail.Address, bad []error) {
+	text = strings.ToValidUTF8(text, "\uFFFD") // names in Latin-1; no address has it
+	add := func(a mail.Address, err error) {
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s", field, strings.TrimPrefix(err.Error(), "mail: "))
+			bad = append(bad, fmt.Errorf("%s: %w", field, err))
+			return
 		}
-		for _, one := range list {
-			// String quotes a local part where that is needed.
-			quoted := netmail.Address{Address: one.Address}
-			a, err := mail.ParseAddress(mailbox(quoted.String()))
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", field, err)
-			}
-			out = append(out, a)
-		}
+		list = append(list, a)
 	}
-	return out, nil
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	if parsed, err := addressParser.ParseList(text); err == nil {
+		for _, one := range parsed {
+			add(ours(one))
+		}
+		return list, bad
+	}
+	for _, item := range splitList(text) {
+		add(readItem(item, d))
+	}
+	return list, bad
 }
 
-// alone matches a local part that stands as an address of a list.
-var alone = regexp.MustCompile("(^|[,:<])(\\s*)([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+)(\\s*)($|[,;>])")
+// ours converts an address that net/mail has read.
+func ours(one *netmail.Address) (mail.Address, error) {
+	quoted := netmail.Address{Address: one.Address} // String quotes a local part where that is needed
+	return mail.ParseAddress(mailbox(quoted.String()))
+}
 
-// withDomain gives the local parts that stand alone in a list of addresses a domain:
-// RFC 5322, and so its parser, knows no address without one. In a quoted name it
-// may change words, which are not used.
-func withDomain(list string, d mail.Domain) string {
-	for range 2 { // a comma between two of them is part of both matches
-		list = alone.ReplaceAllString(list, "$1$2$3@"+strings.ReplaceAll(string(d), "$", "")+"$4$5")
+// readItem reads one address: the whole item, or what its angle brackets hold.
+func readItem(item string, d mail.Domain) (mail.Address, error) {
+	if one, err := addressParser.Parse(item); err == nil {
+		return ours(one)
 	}
-	return list
+	text := item
+	if i := strings.LastIndexByte(text, '<'); i >= 0 && strings.HasSuffix(text, ">") {
+		text = text[i:]
+	}
+	a, err := mail.ParseAddressIn(mailbox(text), d)
+	if err == nil && a.IsNull() {
+		err = fmt.Errorf("%q has no address", item)
+	}
+	return a, err
+}
+
+// splitList splits a list at commas and semicolons, and leaves out the names of groups.
+// What is quoted or in brackets of any kind is not split.
+func splitList(text string) (items []string) {
+	begin, until := 0, []byte(nil) // until: what ends the quotes and brackets that are open
+	item := func(end int) {
+		if s := strings.TrimSpace(text[begin:end]); s != "" {
+			items = append(items, s)
+		}
+		begin = end + 1
+	}
+	closing := map[byte]byte{'"': '"', '(': ')', '<': '>', '[': ']'}
+	for i := 0; i < len(text); i++ {
+		c, open := text[i], len(until) > 0
+		switch {
+		case open && c == until[len(until)-1]:
+			until = until[:len(until)-1]
+		case c == '\\':
+			i++ // the next octet is itself
+		case open && until[len(until)-1] != ')': // only comments hold others
+		case open && c == '(' || !open && closing[c] != 0:
+			until = append(until, closing[c])
+		case open:
+		case c == ':':
+			begin = i + 1
+		case c == ',' || c == ';':
+			item(i)
+		}
+	}
+	item(len(text))
+	return items
 }

@@ -61,6 +61,11 @@ func TestFilesThatAreSent(t *testing.T) {
 		{"the mark of UTF-8", "\xef\xbb\xbfFrom: a@x.test\nTo: b@y.test\n\n", "<a@x.test> b@y.test\nFrom: a@x.test\nTo: b@y.test\n\n"},
 		{"all kinds of line ends", "From: a@x.test\rTo: b@y.test\n\r\none\rtwo\r\rthree\nfour", "<a@x.test> b@y.test\nFrom: a@x.test\nTo: b@y.test\n\none\ntwo\n\nthree\nfour\n"},
 		{"a Bcc behind a carriage return", "From: a@x.test\nTo: b@y.test\nSubject: s\rBcc: c@y.test\n\n", "<a@x.test> b@y.test c@y.test\nFrom: a@x.test\nTo: b@y.test\nSubject: s\n\n"},
+		{"semicolons", "From: a@x.test\nTo: b@y.test; \"C; D\" <c@y.test>;\nCc: <d@y.test>; <e@y.test>\n\n",
+			"<a@x.test> b@y.test c@y.test d@y.test e@y.test\nFrom: a@x.test\nTo: b@y.test; \"C; D\" <c@y.test>;\nCc: <d@y.test>; <e@y.test>\n\n"},
+		{"names that must be quoted", "From: John Doe [shop] <a@x.test>\nTo: info@y.test <b@y.test>, J. (a, b) R <c@y.test>\n\n", "<a@x.test> b@y.test c@y.test\nFrom: John Doe [shop] <a@x.test>\nTo: info@y.test <b@y.test>, J. (a, b) R <c@y.test>\n\n"},
+		{"names in Latin-1", "From: M\xfcller <a@x.test>\nTo: M\xfcller <b@y.test>, \"M\xfc, ller\" <c@y.test>\n\n", "<a@x.test> b@y.test c@y.test\nFrom: M\xfcller <a@x.test>\nTo: M\xfcller <b@y.test>, \"M\xfc, ller\" <c@y.test>\n\n"},
+		{"names and lists of receivers", "X-Sender: a@x.test\nX-Receiver: B <b@y.test>\nX-Receiver: c@y.test, D <d@y.test>\n\n", "<a@x.test> b@y.test c@y.test d@y.test\n\n"},
 		{"dots", "X-Sender: <>\nX-Receiver: b@y.test\n\n..\n.\n.one\n...three\na..\n..", "<> b@y.test\n\n.\n.\n.one\n..three\na..\n.\n"},
 		{"dots of a Drop file", "x-sender: \nx-receiver: b@y.test\nReceived: r\n\n..\n.\n.one\n...three\n..", "<> b@y.test\nReceived: r\n\n..\n.\n.one\n...three\n..\n"},
 	}
@@ -104,6 +109,27 @@ func TestEightBit(t *testing.T) {
 	}
 }
 
+// Those who can be read get the message, and the others are told.
+func TestRecipientsThatCannotBeRead(t *testing.T) {
+	for file, want := range map[string]string{
+		"From: a@x.test\nTo: b@y.test, c@y..test, @, d@y.test\nCc: e\xfc@y.test\n\n":        `b@y.test d@y.test To: address "c@y..test": `,
+		"X-Sender: a@x.test\nX-Receiver: b@y.test\nX-Receiver:\nX-Receiver: c d@y.test\n\n": "b@y.test X-Receiver: is empty\nX-Receiver: ",
+	} {
+		m, err := parse(strings.NewReader(file), hub)
+		if err != nil || m.Unread == nil {
+			t.Errorf("%q: %v, %v", file, err, m.Unread)
+			continue
+		}
+		got := ""
+		for _, to := range m.To {
+			got += to.String() + " "
+		}
+		if got += m.Unread.Error(); !strings.HasPrefix(got, want) {
+			t.Errorf("%q: %q, want %q", file, got, want)
+		}
+	}
+}
+
 func TestFilesThatAreNotSent(t *testing.T) {
 	const from = "From: a@x.test\n"
 	unfinished := errUnfinished.Error()
@@ -117,7 +143,8 @@ func TestFilesThatAreNotSent(t *testing.T) {
 		{"cut at the end of the header", from + "To: b@y.test\n", unfinished},
 		{"cut in a name", from + "To: b@y.test\nSubj", unfinished},
 		{"a body without a blank line", from + "To: b@y.test\nsome text\nmore: text\n\n", "header: malformed"},
-		{"no address", from + "To: b@y.test, @\n\n", "To: "},
+		{"no address", from + "To: @\n\n", "To: "},
+		{"no address in brackets", from + "To: B <>; C <c@@y.test>\n\n", "To: \"B <>\" has no address\nTo: address \"c@@y.test\""},
 		{"a receiver that is none", "X-Sender: a@x.test\nX-Receiver: b@y.test c@y.test\n\n", `X-Receiver: address "b@y.test c@y.test"`},
 		{"a stranger's receiver", "Received: r\nX-Receiver: b@y.test\n" + from + "\n", "X-Receiver stands below Received: move it above all other fields, or remove it"},
 		{"a receiver below other fields", "X-Sender: a@x.test\nTo: b@y.test\nX-Receiver: c@y.test\n\n", "X-Receiver stands below To: "},

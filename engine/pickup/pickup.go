@@ -21,12 +21,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"restante/engine/journal"
@@ -74,6 +76,7 @@ var ErrNotOurs = errors.New("its name begins with taken- and the ID of another m
 type Options struct {
 	Journal   *journal.Journal // nil: none
 	Log       *slog.Logger     // nil: none
+	Changed   func()           // called after each change of Err from or to nil; nil: none
 	SweepOnly bool             // no news from the file system
 }
 
@@ -84,10 +87,12 @@ type Picker struct {
 	opts     Options
 	wake     chan struct{}
 
-	// What follows is used by the goroutine of Run alone.
+	// These are used by the goroutine of Run alone.
 	watcher *watcher
 	seen    map[string]sighting // by name
-	failing bool                // nothing could be sent at the last look, and the log says why
+
+	mu      sync.Mutex
+	failing error // why nothing could be sent at the last look, or nil
 }
 
 // A sighting is a file as it was when it was first seen so.
@@ -117,6 +122,28 @@ func signal(c chan<- struct{}) {
 	}
 }
 
+// Err says why no file can be sent now; nil if files can.
+func (p *Picker) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failing == nil {
+		return nil
+	}
+	return fmt.Errorf("files of the Pickup folder cannot be sent now: %w", p.failing)
+}
+
+// fails notes whether files can be sent, and reports whether that has changed.
+func (p *Picker) fails(err error) (changed bool) {
+	p.mu.Lock()
+	changed = (p.failing == nil) != (err == nil)
+	p.failing = err
+	p.mu.Unlock()
+	if changed && p.opts.Changed != nil {
+		p.opts.Changed()
+	}
+	return changed
+}
+
 // Run takes files until ctx ends. A message whose storing has begun is stored, and
 // its file removed, before it returns.
 func (p *Picker) Run(ctx context.Context) {
@@ -132,7 +159,7 @@ func (p *Picker) Run(ctx context.Context) {
 		case <-p.wake:
 		case <-timer.C:
 		case <-p.watcher.events:
-			if p.failing {
+			if p.Err() != nil {
 				continue
 			}
 			if gap := time.Until(last.Add(lookGap)); gap > 0 {
@@ -151,7 +178,8 @@ func (p *Picker) look(ctx context.Context) time.Duration {
 	set := p.settings()
 	if set.Dir == "" {
 		p.watcher.watch("")
-		p.seen, p.failing = nil, false
+		p.seen = nil
+		p.fails(nil)
 		return sweepEvery
 	}
 	next, err := p.sweep(ctx, set)
@@ -159,14 +187,12 @@ func (p *Picker) look(ctx context.Context) time.Duration {
 	case ctx.Err() != nil:
 		return sweepEvery
 	case err == nil:
-		if p.failing {
+		if p.fails(nil) {
 			p.opts.Log.Info("files of the Pickup folder are sent again", "folder", set.Dir)
 		}
-		p.failing = false
 		return next
 	}
-	if !p.failing {
-		p.failing = true
+	if p.fails(err) {
 		p.opts.Log.Warn("files of the Pickup folder cannot be sent now; they are tried again", "folder", set.Dir, "why", err)
 	}
 	return sweepEvery

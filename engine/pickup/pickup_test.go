@@ -216,6 +216,19 @@ func TestFileWithoutTheEndOfItsHeader(t *testing.T) {
 	})
 }
 
+// A file goes to those of its recipients that can be read, and is put aside for the
+// others.
+func TestFileForSomeOfItsRecipients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, true)
+		text := "From: a@x.test\nTo: b@y.test, c@y..test\n\n" + strings.Repeat("text\n", 10_000)
+		l.put("two.eml", text)
+		l.start()
+		l.after(2*quiet, "one can be read", 1)
+		checkPutAside(t, l.bad, `"two.eml" of the Pickup folder was not sent to all of its recipients`, `"c@y..test"`, text)
+	})
+}
+
 func TestFilesThatCannotBeSentArePutAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, true)
@@ -325,8 +338,14 @@ func TestFilesStayWhileNothingCanBeStored(t *testing.T) {
 		if n := strings.Count(l.log.String(), "\n"); n != 1 {
 			t.Errorf("%d lines are logged: %s", n, l.log.String())
 		}
+		if err := l.Err(); err == nil || !strings.HasSuffix(err.Error(), "full") {
+			t.Errorf("its state is %v", err)
+		}
 		l.in.refuse(mail.Reply{})
 		l.after(sweepEvery+time.Second, "no longer", len(names))
+		if err := l.Err(); err != nil {
+			t.Errorf("afterwards its state is %v", err)
+		}
 		if len(l.in.notes) > 0 {
 			t.Errorf("%d notes are left", len(l.in.notes))
 		}

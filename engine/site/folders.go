@@ -5,6 +5,7 @@ package site
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -70,6 +71,9 @@ func tryFolder(f Folder) error {
 	}
 	defer folder.Close()
 	file, err := os.CreateTemp(f.Path, ".try-")
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		path.Path = f.Path // its random name would make each reason a new one
+	}
 	if err != nil {
 		return err
 	}

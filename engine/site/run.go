@@ -133,7 +133,7 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 	r := &run{site: s, mail: mail, server: wire.NewServer(s.log)}
 	// Run ends a run, not ctx: the callers' grace time is between the two.
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	r.pickup = pickup.New(s.pickupSettings, submissions{mail, s}, pickup.Options{Journal: s.deps.Journal, Log: s.log})
+	r.pickup = pickup.New(s.pickupSettings, submissions{mail, s}, pickup.Options{Journal: s.deps.Journal, Log: s.log, Changed: s.deps.Changed})
 	s.mu.Lock()
 	if !sameResources(cfg, s.target) {
 		s.mu.Unlock()

@@ -266,6 +266,9 @@ func (s *Site) whyLocked() error {
 		err = errors.Join(err, s.failed.err)
 	}
 	err = errors.Join(err, s.unstored)
+	if s.run != nil {
+		err = errors.Join(err, s.run.pickup.Err())
+	}
 	if slices.Contains(partsOf(s.cause), LogFolder) {
 		return err // which says why
 	}
