@@ -26,11 +26,6 @@ type barrier struct {
 }
 
 func (b barrier) Apply(ctx context.Context, batch metabase.Batch) (metabase.Rev, error) {
-	if batch.Confirm > 0 {
-		if _, err := b.Try(ctx, batch); err != nil {
-			return 0, err
-		}
-	}
 	before := b.Snapshot().Rev()
 	rev, err := b.Tree.Apply(ctx, batch)
 	b.noteMade(ctx, before, rev)
@@ -38,57 +33,10 @@ func (b barrier) Apply(ctx context.Context, batch metabase.Batch) (metabase.Rev,
 }
 
 func (b barrier) Revert(ctx context.Context, rev metabase.Rev, below metabase.Path, batch metabase.Batch) (metabase.Rev, error) {
-	if batch.Confirm > 0 {
-		c, err := b.Tree.TryRevert(ctx, rev, below, batch)
-		if err = cmp.Or(err, b.refuseToRelease(c)); err != nil {
-			return 0, err
-		}
-	}
 	before := b.Snapshot().Rev()
 	made, err := b.Tree.Revert(ctx, rev, below, batch)
 	b.noteMade(ctx, before, made)
 	return made, b.wait(ctx, before, made, nil, err)
-}
-
-// Try is also refused where a change that is to be confirmed would let held mail go:
-// no roll-back brings that back.
-func (b barrier) Try(ctx context.Context, batch metabase.Batch) (metabase.Change, error) {
-	c, err := b.Tree.Try(ctx, batch)
-	if err == nil && batch.Confirm > 0 {
-		err = b.refuseToRelease(c)
-	}
-	return c, err
-}
-
-// refuseToRelease gives a *metabase.Refused with the domains whose mail waits for a
-// call, and would not after a change.
-func (b barrier) refuseToRelease(c metabase.Change) error {
-	if b.api.Engine == nil {
-		return nil
-	}
-	v := b.api.View(b.who)
-	var problems []metabase.Problem
-	for _, s := range (settings.Layout{Data: b.api.Env.Data}).Assess(c).Sites {
-		q, ok := b.api.Engine.Queue(s.Number)
-		if !ok {
-			continue
-		}
-		for _, d := range q.Destinations() {
-			if d.Messages == 0 || !s.Releases(d.Domain) {
-				continue
-			}
-			p := settings.DomainPath(s.Number, string(d.Domain))
-			if !v.Sees(p) {
-				p = settings.SitePath(s.Number)
-			}
-			problems = append(problems, metabase.Problem{Path: p, Err: fmt.Errorf(
-				"its held mail would go at once (messages: %d), and no roll-back brings that back: make this change without a time to confirm", d.Messages)})
-		}
-	}
-	if len(problems) == 0 {
-		return nil
-	}
-	return &metabase.Refused{Problems: problems}
 }
 
 func (b barrier) Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"restante/engine/queue"
@@ -153,8 +154,39 @@ func refuse(kind error, format string, args ...any) error {
 	return refusal{fmt.Sprintf(format, args...), kind}
 }
 
-// Check is [Backlog.Check] of the running sites' queues.
-func (e *Engine) Check(c metabase.Change) []metabase.Problem { return e.backlog().Check(c) }
+// Check is [Backlog.Check] of the running sites' queues. Nor does held mail go because
+// of a change that is to be confirmed, or by the end of one: nobody has decided that,
+// and nothing brings it back.
+func (e *Engine) Check(c metabase.Change) []metabase.Problem {
+	problems := e.backlog().Check(c)
+	if c.Batch == nil || c.Batch.Confirm == 0 && c.Batch.Origin != metabase.FromSystem {
+		return problems
+	}
+	for _, n := range settings.Numbers(c.Old) {
+		below := func(p metabase.Path) bool { return p.Within(settings.SitePath(n)) || settings.SitePath(n).Within(p) }
+		if q, ok := e.Queue(n); ok && c.New.Has(settings.SitePath(n)) && slices.ContainsFunc(c.Touched, below) {
+			problems = append(problems, heldMailGoes(c, n, q.Destinations())...)
+		}
+	}
+	return problems
+}
+
+// heldMailGoes finds the destinations of site n that a change no longer holds.
+func heldMailGoes(c metabase.Change, n int, list []queue.DestinationState) (problems []metabase.Problem) {
+	was, next := settings.Unchecked(c.Old, n), settings.Unchecked(c.New, n)
+	action, _ := schema.IIS().ByID(settings.RouteAction)
+	for _, d := range list {
+		if d.Messages == 0 || !was.Route(d.Domain).Held || next.Route(d.Domain).Held {
+			continue
+		}
+		key, _ := was.DomainFor(d.Domain)
+		problems = append(problems, metabase.Problem{
+			Path: settings.DomainPath(n, key.Name), ID: action.ID, Property: action.Name,
+			Err: refuse(metabase.Invalid, "held mail for %s would go at once (messages: %d), and no roll-back brings it back: change that without a time to confirm", d.Domain, d.Messages),
+		})
+	}
+	return problems
+}
 
 func (e *Engine) backlog() Backlog {
 	return Backlog{

@@ -681,6 +681,45 @@ func TestStrandedMail(t *testing.T) {
 	}
 }
 
+// Held mail does not go because of a change that is to be confirmed, or when one ends;
+// another change may let it go, and mail that is not held does not matter.
+func TestPendingChangesLetNoHeldMailGo(t *testing.T) {
+	h := newHarness(t)
+	h.apply(h.hold(1, "held.test", "x")...)
+	h.apply(h.hold(1, "empty.test", "x")...)
+	h.run()
+	l := h.dial(1)
+	if err := l.Send("a@b.example", "x@held.test", []byte("Subject: kept\r\n\r\n.\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	l.Quit()
+	held, empty := settings.DomainPath(1, "held.test"), settings.DomainPath(1, "empty.test")
+	pending, ended, plain := metabase.Batch{Confirm: time.Hour}, metabase.Batch{Origin: metabase.FromSystem}, metabase.Batch{}
+	for _, tt := range []struct {
+		batch metabase.Batch
+		op    metabase.Op
+		want  int
+	}{
+		{pending, metabase.Remove{Path: held, Recursive: true}, 1},
+		{pending, h.set(held, "RouteAction", "2"), 1},
+		{ended, metabase.Remove{Path: held, Recursive: true}, 1},
+		{pending, h.set(held, "EtrnAllow", "any"), 0},
+		{pending, metabase.Remove{Path: empty, Recursive: true}, 0},
+		{ended, metabase.Remove{Path: empty, Recursive: true}, 0},
+		{plain, metabase.Remove{Path: held, Recursive: true}, 0},
+	} {
+		tt.batch.Ops = []metabase.Op{tt.op}
+		c, err := h.store.Try(t.Context(), tt.batch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := h.Check(c)
+		if len(got) != tt.want || tt.want == 1 && (got[0].Path != held || !strings.Contains(got[0].Error(), "RouteAction: held mail for held.test would go at once (messages: 1)")) {
+			t.Errorf("%+v: %v", tt.batch, got)
+		}
+	}
+}
+
 // One folder has one index, whatever it is called.
 func TestIndexName(t *testing.T) {
 	for in, want := range map[string]string{

@@ -56,12 +56,6 @@ func (i SiteImpact) Reroutes(d mail.Domain) bool {
 	return !reflect.DeepEqual(before, after)
 }
 
-// Releases reports whether mail for a domain waits for a call before the change, and
-// does not after it.
-func (i SiteImpact) Releases(d mail.Domain) bool {
-	return i.old != nil && i.new != nil && i.old.Route(d).Held && !i.new.Route(d).Held
-}
-
 // IsNew reports whether there was no such site before.
 func (i SiteImpact) IsNew() bool { return i.old == nil }
 
