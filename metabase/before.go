@@ -51,9 +51,9 @@ func (s *Store) before(ctx context.Context, h *history.Entry, below Path) ([]Pro
 			}
 		}
 	}
-	var at historyReader
+	at := s.pages.Reader()
 	for rev := h.Rev - 1; rev >= f.first && len(f.wants) > 0; rev-- {
-		e, err := at.entry(ctx, s, rev)
+		e, err := at.Entry(ctx, rev)
 		switch key.KindOf(err) {
 		case NotFound, Damaged:
 			continue
@@ -69,10 +69,10 @@ func (s *Store) before(ctx context.Context, h *history.Entry, below Path) ([]Pro
 // findVoid finds the revisions before h that were pending and were not confirmed.
 // That h itself takes one of them back does not count: to revert it is to want that.
 func (f *searcher) findVoid(ctx context.Context, s *Store, h *history.Entry) error {
-	var at historyReader
+	at := s.pages.Reader()
 	timed := map[Rev]bool{}
 	for rev := s.pages.Oldest(); rev <= s.Snapshot().Rev(); rev++ {
-		e, err := at.entry(ctx, s, rev)
+		e, err := at.Entry(ctx, rev)
 		switch kind := key.KindOf(err); {
 		case kind == NotFound || kind == Damaged:
 			continue

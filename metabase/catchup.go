@@ -67,7 +67,7 @@ func (s *Store) follow(ctx context.Context, img *image, to Rev) (deltas []tree.K
 	var pages []stored.Page
 	from := img.rev
 	for img.rev < to {
-		page, entries, ok, err := s.pageFrom(img.rev + 1)
+		page, entries, ok, err := s.pages.From(img.rev + 1)
 		if err != nil {
 			return nil, err
 		}
@@ -93,9 +93,9 @@ func (s *Store) follow(ctx context.Context, img *image, to Rev) (deltas []tree.K
 		s.opts.Log.Error("metabase: the store has gone back, and is read anew", "from", from, "to", to)
 	}
 	was := s.cur.Load().root
-	if img.root, err = s.loadTree(ctx); err != nil {
+	if img.root, err = stored.LoadTree(ctx, s.db, s.key); err != nil {
 		return nil, err
 	}
 	img.rev = to
-	return tree.Diff(was, img.root), s.loadPages(ctx, to)
+	return tree.Diff(was, img.root), s.pages.Load(ctx, to)
 }

@@ -40,8 +40,7 @@ func (s *Store) record(p *plan, r *request) []byte {
 // entry reads revision rev. The error is NotFound if there is no such revision, or
 // it was dropped.
 func (s *Store) entry(ctx context.Context, rev Rev) (*history.Entry, error) {
-	var at historyReader
-	return at.entry(ctx, s, rev)
+	return s.pages.Reader().Entry(ctx, rev)
 }
 
 // compare lists the changes that lead from one state to another, without secure
@@ -66,10 +65,10 @@ func compare(from, to Snapshot) []DiffLine {
 // changes.
 func (s *Store) Log(ctx context.Context, p Path, n int) ([]Record, error) {
 	var out []Record
-	var at historyReader
+	at := s.pages.Reader()
 	first := s.pages.Oldest()
 	for rev := s.Snapshot().Rev(); rev >= first && rev > 0 && (n == 0 || len(out) < n); rev-- {
-		h, err := at.entry(ctx, s, rev)
+		h, err := at.Entry(ctx, rev)
 		if key.KindOf(err) == NotFound {
 			break // compacted meanwhile
 		}
@@ -93,7 +92,7 @@ func (s *Store) Log(ctx context.Context, p Path, n int) ([]Record, error) {
 func (s *Store) Record(ctx context.Context, rev Rev) (Record, error) {
 	h, err := s.entry(ctx, rev)
 	if key.KindOf(err) == NotFound {
-		if head, ok, err := s.head(rev); ok || err != nil {
+		if head, ok, err := s.pages.DroppedHead(rev); ok || err != nil {
 			return head, err
 		}
 	}
@@ -117,9 +116,9 @@ func (s *Store) At(ctx context.Context, rev Rev) (Snapshot, error) {
 		_, err := s.entry(ctx, rev)
 		return Snapshot{}, err
 	}
-	var at historyReader
+	at := s.pages.Reader()
 	for img.rev > rev {
-		h, err := at.entry(ctx, s, img.rev)
+		h, err := at.Entry(ctx, img.rev)
 		if err != nil {
 			return Snapshot{}, err
 		}
@@ -128,7 +127,7 @@ func (s *Store) At(ctx context.Context, rev Rev) (Snapshot, error) {
 	}
 	if rev < now.Rev() {
 		img.time = time.Time{}
-		if h, err := at.entry(ctx, s, rev); err == nil {
+		if h, err := at.Entry(ctx, rev); err == nil {
 			img.time = h.Time
 		} else if key.KindOf(err) != NotFound {
 			return Snapshot{}, err

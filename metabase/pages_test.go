@@ -3,12 +3,10 @@
 package metabase
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,87 +14,8 @@ import (
 	"time"
 
 	"restante/internal/kv"
-	"restante/metabase/internal/history"
 	"restante/metabase/internal/stored"
 )
-
-func TestPagesFind(t *testing.T) {
-	var l history.Pages
-	l.Begin([]stored.Page{{First: 3, Parts: 1}, {First: 4, Parts: 2}, {First: 9, Parts: 1}}, 10)
-	tests := []struct {
-		rev   Rev
-		first Rev // of its page; 0: none
-	}{{0, 0}, {2, 0}, {3, 3}, {4, 4}, {5, 4}, {8, 4}, {9, 9}, {10, 9}, {11, 0}}
-	for _, tt := range tests {
-		if p, ok := l.Find(tt.rev); ok != (tt.first != 0) || p.First != tt.first {
-			t.Errorf("find(%d) = %v, %v; want page %d", tt.rev, p, ok, tt.first)
-		}
-	}
-	l.Add([]stored.Page{{First: 11, Parts: 1}}, 15)
-	if p, ok := l.Find(15); !ok || p.First != 11 || l.Next != 16 {
-		t.Errorf("after add, find(15) = %v, %v", p, ok)
-	}
-}
-
-func TestPagesHead(t *testing.T) {
-	list := []stored.Page{{First: 3, Parts: 1}, {First: 4, Parts: 1}, {First: 9, Parts: 1}}
-	tests := []struct {
-		end   Rev
-		limit int
-		n     int // pages
-		next  Rev
-	}{
-		{3, 100, 0, 0}, {4, 100, 1, 4}, {8, 100, 1, 4}, {9, 100, 2, 9}, {12, 100, 3, 12},
-		{12, 0, 1, 4}, {12, 6, 2, 9}, {12, 5, 1, 4},
-	}
-	for _, tt := range tests {
-		var l history.Pages
-		l.Begin(slices.Clone(list), 11)
-		head, next := l.Head(tt.end, tt.limit)
-		if len(head) != tt.n || next != tt.next {
-			t.Errorf("head(%d, %d) = %v, %d; want %d pages, %d", tt.end, tt.limit, head, next, tt.n, tt.next)
-		}
-		l.Drop(len(head))
-		if tt.n > 0 && l.Oldest() != tt.next {
-			t.Errorf("after drop the oldest is %d, want %d", l.Oldest(), tt.next)
-		}
-		l.Undrop(head)
-		if !slices.Equal(l.List, list) {
-			t.Errorf("after undrop: %v", l.List)
-		}
-	}
-	var none history.Pages
-	if none.Begin(nil, 7); none.Oldest() != 8 {
-		t.Errorf("without pages the oldest is %d", none.Oldest())
-	}
-}
-
-// TestPageParts writes pages of all sizes around that of a part, and reads them
-// again.
-func TestPageParts(t *testing.T) {
-	for _, size := range []int{0, 1, stored.MaxPart - 5, stored.MaxPart - 4, stored.MaxPart - 3, stored.MaxPart - 2, stored.MaxPart, 2*stored.MaxPart - 4, 2*stored.MaxPart - 3, 5 * stored.MaxPart} {
-		db := kv.NewMem()
-		s := &Store{db: db}
-		entries := [][]byte{bytes.Repeat([]byte("a"), size), []byte("b"), {}}
-		p, ops := stored.NewPage(7, entries)
-		if err := db.Commit(t.Context(), ops...); err != nil {
-			t.Fatal(err)
-		}
-		got, err := s.readPage(p)
-		if err != nil || !slices.EqualFunc(got, entries, bytes.Equal) {
-			t.Errorf("%d octets in %d parts: %d entries, %v", size, p.Parts, len(got), err)
-		}
-		if err := s.loadPages(t.Context(), 9); err != nil || !slices.Equal(s.pages.List, []stored.Page{p}) {
-			t.Errorf("%d octets: loaded %v, %v; want %v", size, s.pages.List, err, p)
-		}
-		if err := db.Commit(t.Context(), p.Dropping(nil)...); err != nil {
-			t.Fatal(err)
-		}
-		for pair := range db.Scan(t.Context(), nil) {
-			t.Errorf("%d octets: %q is left", size, pair.Key)
-		}
-	}
-}
 
 // shared makes a store in which many revisions share a page: all of n writers
 // wait while the disk is held up.
@@ -281,7 +200,7 @@ func TestLoneRecords(t *testing.T) {
 	}
 	var ops []kv.Op
 	for _, p := range s.pages.List {
-		entries, err := s.readPage(p)
+		entries, err := s.pages.Read(p)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -306,7 +225,7 @@ func TestLoneRecords(t *testing.T) {
 		again.Close()
 	}
 	for pair := range db.Scan(t.Context(), []byte{stored.PageKeys}) {
-		if len(pair.Key) == loneKey {
+		if len(pair.Key) == 1+8+4 {
 			t.Errorf("%q is left", pair.Key)
 		}
 	}

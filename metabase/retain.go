@@ -6,9 +6,7 @@ import (
 	"context"
 	"time"
 
-	"restante/internal/kv"
 	"restante/metabase/internal/history"
-	"restante/metabase/internal/stored"
 	"restante/metabase/key"
 )
 
@@ -91,7 +89,7 @@ func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
 	if len(list) == 0 {
 		return false, nil
 	}
-	ops, err := s.dropping(ctx, list, next)
+	ops, err := s.pages.Dropping(ctx, list, next, &s.live)
 	if err != nil {
 		return false, err
 	}
@@ -104,66 +102,4 @@ func (s *Store) drop(ctx context.Context, end Rev) (bool, error) {
 		return false, err
 	}
 	return true, nil
-}
-
-// dropping returns the ops of drop: they remove the pages and keep the head of
-// each revision that a stored property still names as its origin.
-func (s *Store) dropping(ctx context.Context, list []stored.Page, end Rev) (ops []kv.Op, err error) {
-	var at historyReader
-	for rev := list[0].First; rev < end; rev++ {
-		if s.live.Of(rev) == 0 {
-			continue
-		}
-		h, err := at.entry(ctx, s, rev)
-		if key.KindOf(err) == Damaged {
-			continue // it has no head either
-		}
-		if err != nil {
-			return nil, err
-		}
-		head := history.Entry{Record: h.Record}
-		ops = append(ops, kv.Put(stored.RevKey(stored.HeadKeys, rev), head.Encode(s.key)))
-	}
-	for _, p := range list {
-		ops = p.Dropping(ops)
-	}
-	return ops, nil
-}
-
-// head reads the head of a revision whose page was dropped.
-func (s *Store) head(rev Rev) (Record, bool, error) {
-	raw, ok, err := s.db.Get(stored.RevKey(stored.HeadKeys, rev))
-	if err != nil || !ok {
-		return Record{}, false, err
-	}
-	h, err := history.Decode(raw, s.key)
-	if err != nil {
-		return Record{}, false, err
-	}
-	return h.Record, true, nil
-}
-
-// sweepHeads drops the heads that no stored property names.
-func (s *Store) sweepHeads(ctx context.Context) error {
-	var heads []Rev
-	for pair, err := range s.db.Scan(ctx, []byte{stored.HeadKeys}) {
-		if err != nil {
-			return err
-		}
-		rev, err := stored.KeyRev(pair.Key)
-		if err != nil {
-			return err
-		}
-		heads = append(heads, rev)
-	}
-	var ops []kv.Op
-	for _, rev := range heads {
-		if s.live.Of(rev) == 0 {
-			ops = append(ops, kv.Del(stored.RevKey(stored.HeadKeys, rev)))
-		}
-	}
-	if len(ops) == 0 {
-		return nil
-	}
-	return s.db.Commit(ctx, append(ops, kv.Must([]byte{stored.MetaKey}, s.committer.meta))...)
 }

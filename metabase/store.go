@@ -16,6 +16,7 @@ import (
 	"restante/internal/seal"
 	"restante/metabase/acl"
 	"restante/metabase/internal/history"
+	"restante/metabase/internal/pages"
 	"restante/metabase/internal/tree"
 	"restante/metabase/internal/watch"
 )
@@ -87,7 +88,7 @@ type Store struct {
 	now    func() time.Time
 
 	cur       atomic.Pointer[image] // the durable state, with the volatile properties
-	pages     history.Pages         // of the history; as of cur or later
+	pages     pages.Log             // the history; as of cur or later
 	live      history.Live          // as of cur
 	watches   watch.Set
 	committer committer
@@ -114,6 +115,7 @@ func Open(ctx context.Context, db kv.DB, key seal.Key, opts Options) (*Store, er
 		s.opts.Admins = acl.Owners()
 	}
 	s.access.admins = s.opts.Admins
+	s.pages.DB, s.pages.Key = db, key
 	if s.opts.Log == nil {
 		s.opts.Log = slog.New(slog.DiscardHandler)
 	}

@@ -45,7 +45,7 @@ func (s *Store) verify(ctx context.Context) error {
 	if m, err := stored.DecodeMeta(raw); err != nil || m.Rev != img.rev {
 		bad("", "the disk is at revision %d, memory at %d: %v", m.Rev, img.rev, err)
 	}
-	root, err := s.loadTree(ctx)
+	root, err := stored.LoadTree(ctx, s.db, s.key)
 	if err != nil {
 		bad("", "%w", err)
 		return errors.Join(found...)
@@ -73,10 +73,10 @@ func (s *Store) verify(ctx context.Context) error {
 }
 
 func (s *Store) verifyHistory(ctx context.Context, img *image, bad func(Path, string, ...any)) {
-	var at historyReader
+	at := s.pages.Reader()
 	for rev := s.pages.Oldest(); rev <= img.rev; rev++ {
 		progress.From(ctx).Add(1)
-		if _, err := at.entry(ctx, s, rev); err != nil && rev >= s.pages.Oldest() { // else dropped meanwhile
+		if _, err := at.Entry(ctx, rev); err != nil && rev >= s.pages.Oldest() { // else dropped meanwhile
 			bad("", "%w", err)
 		}
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package history defines the records of revisions: what each changed, their form as
-// stored, and which of them are stored.
+// Package history defines the records of revisions: what each changed, and
+// their form as stored.
 package history
 
 import (

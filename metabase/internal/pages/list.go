@@ -1,38 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package history
+package pages
 
 import (
 	"slices"
 	"sync"
 
+	"restante/internal/kv"
+	"restante/internal/seal"
 	"restante/metabase/internal/stored"
 	"restante/metabase/item"
 )
 
-// Pages lists the pages of the history that are stored.
-type Pages struct {
+// A Log is the history in a map, and the list of its pages.
+type Log struct {
+	DB  kv.DB    // of the store
+	Key seal.Key // with which secure values are encrypted
+
 	mu   sync.Mutex    // guards what follows
 	List []stored.Page // in order, without a gap
 	Next item.Rev      // the revision after the last page
 }
 
 // Begin notes the pages of a store that is at revision rev.
-func (l *Pages) Begin(list []stored.Page, rev item.Rev) {
+func (l *Log) Begin(list []stored.Page, rev item.Rev) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.List, l.Next = list, rev+1
 }
 
 // Add notes pages that were written up to revision last.
-func (l *Pages) Add(list []stored.Page, last item.Rev) {
+func (l *Log) Add(list []stored.Page, last item.Rev) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.List, l.Next = append(l.List, list...), last+1
 }
 
 // Oldest is the first revision that is stored, or the next one if none is.
-func (l *Pages) Oldest() item.Rev {
+func (l *Log) Oldest() item.Rev {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.List) == 0 {
@@ -42,7 +47,7 @@ func (l *Pages) Oldest() item.Rev {
 }
 
 // Find returns the page that has rev, if it is stored.
-func (l *Pages) Find(rev item.Rev) (stored.Page, bool) {
+func (l *Log) Find(rev item.Rev) (stored.Page, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	i, ok := slices.BinarySearchFunc(l.List, rev, func(p stored.Page, rev item.Rev) int { return int(int64(p.First) - int64(rev)) })
@@ -57,7 +62,7 @@ func (l *Pages) Find(rev item.Rev) (stored.Page, bool) {
 
 // Head returns the oldest pages that lie wholly below end, with at most limit
 // revisions or one page, and the revision after them.
-func (l *Pages) Head(end item.Rev, limit int) (list []stored.Page, next item.Rev) {
+func (l *Log) Head(end item.Rev, limit int) (list []stored.Page, next item.Rev) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, p := range l.List {
@@ -74,15 +79,21 @@ func (l *Pages) Head(end item.Rev, limit int) (list []stored.Page, next item.Rev
 }
 
 // Drop forgets the oldest n.
-func (l *Pages) Drop(n int) {
+func (l *Log) Drop(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.List = l.List[n:]
 }
 
 // Undrop puts the pages of Drop back.
-func (l *Pages) Undrop(list []stored.Page) {
+func (l *Log) Undrop(list []stored.Page) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.List = slices.Concat(list, l.List)
+}
+
+func (l *Log) newest() item.Rev {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Next - 1
 }
