@@ -41,7 +41,7 @@ type cli struct {
 	quiet   bool
 	yes     bool
 
-	closing time.Duration // of closeStores; 0: 30 s
+	closing time.Duration // of datadir.CloseAll; 0: 30 s
 
 	terms api.Terms // of a command that changes the tree
 	until time.Time // by which what it has changed must be confirmed

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"restante/cmd/restante/internal/datadir"
 )
 
 // noFileHas TEXT PATH...: no file at or below the paths holds the text.
@@ -89,7 +91,7 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 
 // lock-store opens the store, as another process would, until unlock-store.
 func lockStore(ts *testscript.TestScript, neg bool, args []string) {
-	db, err := openKV(filepath.Join(ts.Getenv("RESTANTE_DATA"), storeName), nil, false)
+	db, err := datadir.OpenKV(filepath.Join(ts.Getenv("RESTANTE_DATA"), datadir.Store), nil, false)
 	ts.Check(err)
 	ts.Value(scriptEnvKey{}).(*scriptEnv).locked = db
 }

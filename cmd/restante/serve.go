@@ -27,6 +27,7 @@ import (
 	"restante/admin"
 	"restante/admin/api"
 	"restante/admin/rpc"
+	"restante/cmd/restante/internal/datadir"
 	"restante/engine"
 	"restante/engine/mail"
 	"restante/engine/settings"
@@ -38,9 +39,6 @@ import (
 
 // fewCallers at once are a limit that a busy holder meets.
 const fewCallers = 1000
-
-// queueName is the folder of the queues' index within the data folder.
-const queueName = "queue"
 
 // dataMode is that of the data folder. Commands of other users must reach the
 // socket in it. Secret files below it have permissions of their own.
@@ -124,9 +122,9 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) (err error) 
 		return err
 	}
 	later := &laterEngine{data: data}
-	var h *openedStore
-	err = whenFree(ctx, data, func() (err error) {
-		h, err = openStore(ctx, data, storeOptions{create: true, log: log, audit: auditTo(log), act: later.act, mail: later.check})
+	var h *datadir.Opened
+	err = datadir.WhenFree(ctx, data, func() (err error) {
+		h, err = datadir.Open(ctx, data, datadir.Options{Create: true, Log: log, Audit: auditTo(log), Act: later.act, Mail: later.check})
 		if err != nil {
 			err = c.explainOpenError(ctx, err, data, o)
 		}
@@ -135,17 +133,17 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) (err error) 
 	if err != nil {
 		return err
 	}
-	stores := map[string]func() error{filepath.Join(data, storeName): h.Close}
+	stores := map[string]func() error{filepath.Join(data, datadir.Store): h.Close}
 	defer func() {
-		if end := closeStores(c.closing, stores); end != nil {
+		if end := datadir.CloseAll(c.closing, stores); end != nil {
 			err = errors.Join(err, end)
 		}
 	}()
-	if err := c.setUpOrSync(ctx, h.store, data, o); err != nil {
+	if err := c.setUpOrSync(ctx, h.Store, data, o); err != nil {
 		return err
 	}
 	logUser(log, data)
-	index, err := openLasting(filepath.Join(data, queueName), log, false)
+	index, err := datadir.OpenKV(filepath.Join(data, datadir.Queue), log, false)
 	if err != nil {
 		return err
 	}
@@ -153,12 +151,12 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) (err error) 
 	if files.Callers.Limit() < fewCallers {
 		log.Warn("the limit of open files is low: raise it (ulimit -n, LimitNOFILE)", "limit", files.Limit, "callers", files.Callers.Limit())
 	}
-	stores[filepath.Join(data, queueName)] = index.Close
-	e := engine.New(h.store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log, Descriptors: files, SignInKey: h.signInKey})
+	stores[filepath.Join(data, datadir.Queue)] = index.Close
+	e := engine.New(h.Store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log, Descriptors: files, SignInKey: h.SignInKey})
 	later.Store(e)
-	d := newAPI(h.store, engineAdapter{e}, data)
+	d := datadir.NewAPI(h.Store, engineAdapter{e}, data, thisBuild().Version)
 	d.Audit = auditTo(log)
-	states := h.store.Watch(settings.Service)
+	states := h.Store.Watch(settings.Service)
 	defer states.Close()
 	return c.runService(ctx, e, d, states, files.Local, log)
 }
@@ -181,7 +179,7 @@ func (l *laterEngine) check(c metabase.Change) []metabase.Problem {
 	if e := l.Load(); e != nil {
 		return e.Check(c)
 	}
-	return checkQueuesAtRest(l.data)(c) // an unconfirmed change is reverted before the engine has the queues
+	return datadir.CheckQueues(l.data)(c) // an unconfirmed change is reverted before the engine has the queues
 }
 
 // explainOpenError replaces err by a clearer one if a service runs on the store.
@@ -220,7 +218,7 @@ func (c *cli) setUpOrSync(ctx context.Context, store *metabase.Store, data strin
 		if err != nil {
 			return &api.Error{Kind: api.KindRefused, Text: err.Error()}
 		}
-		if err := makeCertificate(filepath.Join(data, tlsName), site.FQDN, site.Domain); err != nil {
+		if err := makeCertificate(filepath.Join(data, datadir.Certificates), site.FQDN, site.Domain); err != nil {
 			return err
 		}
 		b.Ops, b.Comment = ops, "setup"
@@ -235,7 +233,7 @@ func (c *cli) setUpOrSync(ctx context.Context, store *metabase.Store, data strin
 // checkUnused refuses to set up beside an existing queue: with an empty
 // configuration, held mail would be delivered or bounced.
 func checkUnused(data string) error {
-	_, err := os.Stat(filepath.Join(data, queueName))
+	_, err := os.Stat(filepath.Join(data, datadir.Queue))
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
@@ -243,7 +241,7 @@ func checkUnused(data string) error {
 		return err
 	}
 	return &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf(
-		"%s has lost what it held: put it back from a backup; to begin anew, move all of %s aside", filepath.Join(data, storeName), data)}
+		"%s has lost what it held: put it back from a backup; to begin anew, move all of %s aside", filepath.Join(data, datadir.Store), data)}
 }
 
 // firstSite is the site of setup. Names that are not given come from the host;

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"restante/cmd/restante/internal/datadir"
 )
 
 // TestServeJSON runs a service until it is ready, and reads an object per line.
@@ -191,7 +193,7 @@ func TestServeEndsWithoutItsFolder(t *testing.T) {
 	}
 	cancel()
 	code := <-ended
-	for _, name := range []string{storeName, queueName} {
+	for _, name := range []string{datadir.Store, datadir.Queue} {
 		if want := "restante: serve: close " + filepath.Join(data, name) + ": not done after 100ms"; code != 1 || !strings.Contains(said.String(), want) {
 			t.Errorf("exit code %d and %q, want 1 and %q", code, said.String(), want)
 		}

@@ -2,7 +2,7 @@
 
 //go:build !windows && !darwin
 
-package main
+package datadir
 
 import (
 	"log/slog"

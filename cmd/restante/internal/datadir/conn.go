@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package datadir
 
 import (
 	"context"
@@ -19,25 +19,27 @@ import (
 	"restante/internal/kv"
 )
 
-// A storeConn carries calls while no service runs. It opens the store at the first
-// call that needs it, and for writing only if the call may change something.
-type storeConn struct {
-	data string
-	who  api.Caller
+// A Conn carries calls while no service runs. It opens the store at the first
+// call that needs it, and for writing only if the call may change something. Close it
+// after use.
+type Conn struct {
+	Data    string // the folder
+	Who     api.Caller
+	Version string // of this build
 
 	conn  api.Conn // nil: nothing is open
 	reads bool     // the store of conn can only be read
 	end   func() error
 }
 
-func (s *storeConn) Call(ctx context.Context, method string, request []byte) (json.RawMessage, error) {
+func (s *Conn) Call(ctx context.Context, method string, request []byte) (json.RawMessage, error) {
 	if err := s.open(ctx, method, request); err != nil {
 		return nil, err
 	}
 	return s.conn.Call(ctx, method, request)
 }
 
-func (s *storeConn) Stream(ctx context.Context, method string, request []byte) iter.Seq2[json.RawMessage, error] {
+func (s *Conn) Stream(ctx context.Context, method string, request []byte) iter.Seq2[json.RawMessage, error] {
 	if err := s.open(ctx, method, request); err != nil {
 		return func(yield func(json.RawMessage, error) bool) { yield(nil, err) }
 	}
@@ -46,27 +48,27 @@ func (s *storeConn) Stream(ctx context.Context, method string, request []byte) i
 
 // open opens what a call needs, unless it is open. A service that has started
 // meanwhile gets the call.
-func (s *storeConn) open(ctx context.Context, method string, request []byte) error {
+func (s *Conn) open(ctx context.Context, method string, request []byte) error {
 	needsService := api.NeedsService(method)
 	reads := (api.Reads(method) || isDryRun(request)) && !needsService
 	if s.conn != nil && (reads || !s.reads) {
 		return nil
 	}
-	if err := s.close(); err != nil {
+	if err := s.Close(); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(s.data, storeName)); errors.Is(err, os.ErrNotExist) {
-		return errNotSetUp(s.data)
+	if _, err := os.Stat(filepath.Join(s.Data, Store)); errors.Is(err, os.ErrNotExist) {
+		return notSetUp(s.Data)
 	}
 	if needsService {
 		return api.ErrNoService
 	}
-	return whenFree(ctx, s.data, func() error {
+	return WhenFree(ctx, s.Data, func() error {
 		err := s.openStore(ctx, reads)
 		if !errors.Is(err, kv.ErrInUse) {
 			return err
 		}
-		client, gone := rpc.Dial(ctx, s.data, s.who)
+		client, gone := rpc.Dial(ctx, s.Data, s.Who)
 		if gone != nil {
 			return err
 		}
@@ -77,28 +79,28 @@ func (s *storeConn) open(ctx context.Context, method string, request []byte) err
 
 // openStore opens the store. One that is to be read, but needs something written
 // before, such as after a crash, is opened for writing.
-func (s *storeConn) openStore(ctx context.Context, reads bool) error {
-	restore, err := disk.ActAsOwner(s.data)
+func (s *Conn) openStore(ctx context.Context, reads bool) error {
+	restore, err := disk.ActAsOwner(s.Data)
 	if err != nil {
 		return err
 	}
-	h, err := openStore(ctx, s.data, storeOptions{read: reads})
+	h, err := Open(ctx, s.Data, Options{Read: reads})
 	if errors.Is(err, kv.ErrUnclean) || errors.Is(err, kv.ErrReadOnly) {
 		needs := err
 		reads = false
-		if h, err = openStore(ctx, s.data, storeOptions{}); disk.IsRefused(err) {
+		if h, err = Open(ctx, s.Data, Options{}); disk.IsRefused(err) {
 			err = &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf(
-				"%s: must be written before it can be read, as %s: %v; run the command once as a user who may write there", s.data, whyWritten(needs), err)}
+				"%s: must be written before it can be read, as %s: %v; run the command once as a user who may write there", s.Data, whyWritten(needs), err)}
 		}
 	}
 	if err != nil {
 		restore()
 		return err
 	}
-	s.conn, s.reads = newAPI(h.store, nil, s.data).Direct(s.who), reads
+	s.conn, s.reads = NewAPI(h.Store, nil, s.Data, s.Version).Direct(s.Who), reads
 	s.end = func() error {
 		defer restore()
-		return closeStores(0, map[string]func() error{filepath.Join(s.data, storeName): h.Close})
+		return CloseAll(0, map[string]func() error{filepath.Join(s.Data, Store): h.Close})
 	}
 	return nil
 }
@@ -119,7 +121,8 @@ func whyWritten(needs error) string {
 	return "a change that was not confirmed in time is to be taken back"
 }
 
-func (s *storeConn) close() error {
+// Close closes what is open.
+func (s *Conn) Close() error {
 	if s.conn == nil {
 		return nil
 	}
@@ -133,8 +136,8 @@ const (
 	freePoll = 20 * time.Millisecond
 )
 
-// whenFree calls open until it finds the store of a data folder free, for a while.
-func whenFree(ctx context.Context, data string, open func() error) error {
+// WhenFree calls open until it finds the store of a data folder free, for a while.
+func WhenFree(ctx context.Context, data string, open func() error) error {
 	for deadline := time.Now().Add(freeWait); ; {
 		err := open()
 		if !errors.Is(err, kv.ErrInUse) {
