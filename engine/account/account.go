@@ -69,6 +69,8 @@ type Credential struct {
 	Name   string // as the administrator spelled it
 	Scram  string // the verifier: SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey
 	Secret Secret // the password, only where CRAM-MD5 is wanted; else ""
+
+	Unusable string // why nobody can sign in as Name, for the log; "": there is no such account
 }
 
 // New makes the credential of a name and its password; cramMD5 says whether

@@ -3,6 +3,7 @@
 package account
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/emersion/go-sasl"
 	"github.com/xdg-go/scram"
@@ -108,10 +110,21 @@ type Refused struct {
 
 func (r *Refused) Error() string { return fmt.Sprintf("sign-in as %q: %s", r.Name, r.Reason) }
 
+// Reasons of a Refused, for the log alone.
 const (
-	wrong     = "no such account, or a wrong password"
-	otherName = "asks to act for another name"
+	unknown       = "no such account"
+	wrongPassword = "wrong password"
+	noCram        = "the account has no password for CRAM-MD5"
+	otherName     = "asks to act for another name"
 )
+
+// refusal is the Refused of a name; reason is that of one that could sign in.
+func refusal(name string, c Credential, known bool, reason string) *Refused {
+	if !known {
+		reason = cmp.Or(c.Unusable, unknown)
+	}
+	return &Refused{Name: name, Reason: reason}
+}
 
 // check verifies a password for PLAIN and LOGIN.
 func (g *Authenticator) check(lookup Lookup, name, password string) (account string, err error) {
@@ -128,7 +141,7 @@ func (g *Authenticator) check(lookup Lookup, name, password string) (account str
 	matches := v.matches(password)
 	<-g.slots
 	if !matches || !usable {
-		return "", &Refused{Name: name, Reason: wrong}
+		return "", refusal(name, c, usable, wrongPassword)
 	}
 	g.remember(c, password)
 	return c.Name, nil
@@ -163,10 +176,23 @@ func (g *Authenticator) remember(c Credential, password string) {
 	g.right[d] = now.Add(rememberFor)
 }
 
+// fold is equal for the spellings of a name that are one account: they differ in
+// case only, as strings.EqualFold and the tree compare. ToLower would leave "boſs"
+// beside "boss".
+func fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for c := unicode.SimpleFold(r); c != r; c = unicode.SimpleFold(c) {
+			least = min(least, c)
+		}
+		return least
+	}, name)
+}
+
 // decoyFor is the verifier that SCRAM shows for an unknown name: the same salt
 // each time, as a real account would show (RFC 5802 §9).
 func (g *Authenticator) decoyFor(name string) verifier {
 	v := g.decoy
-	v.Salt = string(mac(g.salts, "salt of "+strings.ToLower(name))[:saltSize])
+	v.Salt = string(mac(g.salts, "salt of "+fold(name))[:saltSize])
 	return v
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -266,6 +267,91 @@ func TestUnknownNamesLookLikeOthers(t *testing.T) {
 	if a, b := first("tim"), first("nobody"); len(a) != len(b) || !strings.HasSuffix(b, fmt.Sprintf(",i=%d", iterations)) {
 		t.Errorf("known %q and unknown %q differ in form", a, b)
 	}
+}
+
+// TestRefusalsTellNothing: whatever is wrong with a sign-in, a caller sees the same
+// dialogue, and a password costs one derivation of the same length.
+func TestRefusalsTellNothing(t *testing.T) {
+	known := mustNew(t, "joe", "right", true)
+	noPassword := Credential{Name: "eve", Unusable: "off"}
+	lookup := func(name string) (Credential, bool) {
+		switch name {
+		case "joe":
+			return known, true
+		case "tim": // without a password that CRAM-MD5 may use
+			return Credential{Name: "tim", Scram: known.Scram}, true
+		case "eve":
+			return noPassword, false
+		}
+		return Credential{Name: name}, false
+	}
+	for _, mech := range []string{Plain, Login, Cram, Scram} {
+		var first string
+		for _, name := range []string{"joe", "tim", "eve", "nobody"} {
+			g := NewAuthenticator(Options{Nonce: func() string { return "nonce" }, Challenge: func() string { return "<1@x>" }})
+			taken := countSlots(g)
+			s, err := g.Server(mech, lookup, func(string) { t.Errorf("%s as %s signs in", mech, name) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := Client(mech, name, "wrong")
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := refusedDialogue(t, s, c)
+			if n := taken(); n != map[string]int{Plain: 1, Login: 1}[mech] {
+				t.Errorf("%s as %s: %d derivations", mech, name, n)
+			}
+			if first == "" {
+				first = seen
+			}
+			if seen != first {
+				t.Errorf("%s as %s: %s\nas joe: %s", mech, name, seen, first)
+			}
+		}
+	}
+	if v, err := parseVerifier(known.Scram); err != nil || v.Iters != NewAuthenticator(Options{}).decoy.Iters {
+		t.Errorf("an unknown name costs another number of iterations: %v", err)
+	}
+}
+
+// countSlots counts the derivations of g until the function that it returns is called.
+func countSlots(g *Authenticator) func() int {
+	g.slots = make(chan struct{})
+	stop, count := make(chan struct{}), make(chan int)
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-g.slots:
+				g.slots <- struct{}{}
+			case <-stop:
+				count <- n
+				return
+			}
+		}
+	}()
+	return func() int { close(stop); return <-count }
+}
+
+// refusedDialogue is what the client of a refused exchange sees: the challenges,
+// the salt and the nonce left out.
+func refusedDialogue(t *testing.T, s sasl.Server, c sasl.Client) string {
+	t.Helper()
+	var seen strings.Builder
+	_, response, err := c.Start()
+	for err == nil {
+		var challenge []byte
+		if challenge, _, err = s.Next(response); err != nil {
+			break
+		}
+		form := regexp.MustCompile("[rs]=[^,]*").ReplaceAllFunc(challenge, func(b []byte) []byte { return fmt.Append(nil, string(b[0]), len(b) > 20) })
+		fmt.Fprintf(&seen, "%s\n", form)
+		response, err = c.Next(challenge)
+	}
+	if refused := (*Refused)(nil); !errors.As(err, &refused) {
+		t.Fatalf("%v after %s", err, &seen)
+	}
+	return seen.String()
 }
 
 func TestRightPasswordsAreRemembered(t *testing.T) {

@@ -119,12 +119,13 @@ func (g *Authenticator) cram(lookup Lookup, done func(string)) sasl.Server {
 			}
 			c, known := lookup(name)
 			secret := c.Secret
+			why := wrongPassword
 			if !known || secret == "" {
-				secret = Secret(g.key)
+				secret, why = Secret(g.key), noCram
 			}
 			right := hmac.Equal(got, cramDigest(secret, challenge))
 			if !known || c.Secret == "" || !right {
-				return nil, &Refused{Name: name, Reason: wrong + ", or none that CRAM-MD5 may use"}
+				return nil, refusal(name, c, known, why)
 			}
 			done(c.Name)
 			return nil, nil
@@ -155,6 +156,7 @@ type scramExchange struct {
 	done   func(string)
 	conv   *scram.ServerConversation
 	name   string // the account's, once it is found
+	found  Credential
 	known  bool
 }
 
@@ -173,6 +175,7 @@ func (x *scramExchange) start() *steps {
 // find is asked by the conversation for what to compare with.
 func (x *scramExchange) find(name string) (scram.StoredCredentials, error) {
 	c, known := x.lookup(name)
+	x.found = c
 	v, err := parseVerifier(c.Scram)
 	if !known || err != nil {
 		x.name = cmp.Or(c.Name, name)
@@ -193,7 +196,7 @@ func (x *scramExchange) first(r []byte) ([]byte, error) {
 func (x *scramExchange) final(r []byte) ([]byte, error) {
 	proof, err := x.conv.Step(string(r))
 	if err != nil || !x.conv.Valid() || !x.known {
-		return nil, &Refused{Name: x.conv.Username(), Reason: wrong}
+		return nil, refusal(x.conv.Username(), x.found, x.known, wrongPassword)
 	}
 	if z := x.conv.AuthzID(); z != "" && !strings.EqualFold(z, x.conv.Username()) && !strings.EqualFold(z, x.name) {
 		return nil, &Refused{Name: x.conv.Username(), Reason: otherName}

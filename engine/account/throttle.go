@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -52,7 +51,7 @@ type throttle struct {
 	names     map[[sha256.Size]byte]*guesser
 }
 
-func nameKey(name string) [sha256.Size]byte { return sha256.Sum256([]byte(strings.ToLower(name))) }
+func nameKey(name string) [sha256.Size]byte { return sha256.Sum256([]byte(fold(name))) }
 
 // sampled is how many entries are looked at to make room for one.
 const sampled = 64
@@ -152,12 +151,10 @@ func (e *guesser) interval() time.Duration {
 	return min(addressMost, time.Second<<min(e.failures-addressFree, 10))
 }
 
-// Failed counts a wrong password of name from an address at a site. A lock-out that
-// it begins is logged with its end.
-func (g *Authenticator) Failed(ctx context.Context, from netip.Addr, site int, name string, log *slog.Logger) {
-	if until := g.guesses.failed(from, site, name, time.Now()); !until.IsZero() {
-		log.WarnContext(ctx, "address locked out: too many failed sign-ins", "client", mail.CallerNet(from), "account", name, "until", until)
-	}
+// Failed counts a wrong password of name from an address at a site. It returns the
+// end of a lock-out that this begins, or the zero Time.
+func (g *Authenticator) Failed(from netip.Addr, site int, name string) (until time.Time) {
+	return g.guesses.failed(from, site, name, time.Now())
 }
 
 // A LockOut is an address that may not sign in for now.

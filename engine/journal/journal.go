@@ -162,11 +162,18 @@ func (j *Journal) SignedIn(ctx context.Context, caller netip.Addr, account, mech
 		slog.String("mechanism", clean(mechanism)), slog.Bool("tls", tls))
 }
 
-// SignInRefused: a caller did not prove to be account; account is "" where the
-// exchange ended before a name was given.
-func (j *Journal) SignInRefused(ctx context.Context, caller netip.Addr, account, mechanism string, tls bool) {
+// SignInRefused: a caller did not prove to be account, because of why, which the
+// caller is not told; account is "" where the exchange ended before a name was given.
+func (j *Journal) SignInRefused(ctx context.Context, caller netip.Addr, account, mechanism string, tls bool, why error) {
 	j.refusal(ctx, caller, false, "sign-in refused", client(caller), slog.String("account", clean(account)),
-		slog.String("mechanism", clean(mechanism)), slog.Bool("tls", tls))
+		slog.String("mechanism", clean(mechanism)), slog.Bool("tls", tls), slog.String("why", clean(why.Error())))
+}
+
+// LockedOut: nobody signs in from the caller's address (of IPv6, its /64) before
+// until; account and mechanism are those of the last attempt.
+func (j *Journal) LockedOut(ctx context.Context, caller netip.Addr, account, mechanism string, until time.Time) {
+	j.line(ctx, "address locked out", slog.String("client", mail.CallerNet(caller).String()), slog.String("account", clean(account)),
+		slog.String("mechanism", clean(mechanism)), slog.Time("until", until))
 }
 
 func id(m mail.MessageID) slog.Attr { return slog.String("msg_id", string(m)) }

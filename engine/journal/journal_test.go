@@ -80,8 +80,12 @@ func TestEvents(t *testing.T) {
 			`{"msg":"picked up","msg_id":"06h0ihfrcs3q41uvs0vg","file":"a b.eml"}`},
 		{func(c context.Context, j *Journal) { j.SignedIn(c, caller, "ann", "PLAIN", true) },
 			`{"msg":"signed in","client":"192.0.2.1","account":"ann","mechanism":"PLAIN","tls":true}`},
-		{func(c context.Context, j *Journal) { j.SignInRefused(c, caller, "an\x1bn", "PLAIN", false) },
-			`{"msg":"sign-in refused","client":"192.0.2.1","account":"an n","mechanism":"PLAIN","tls":false}`},
+		{func(c context.Context, j *Journal) {
+			j.SignInRefused(c, caller, "an\x1bn", "PLAIN", false, errors.New("wrong password"))
+		},
+			`{"msg":"sign-in refused","client":"192.0.2.1","account":"an n","mechanism":"PLAIN","tls":false,"why":"wrong password"}`},
+		{func(c context.Context, j *Journal) { j.LockedOut(c, caller, "ann", "PLAIN", again) },
+			`{"msg":"address locked out","client":"192.0.2.1/32","account":"ann","mechanism":"PLAIN","until":"2026-01-02T03:04:05Z"}`},
 	}
 	events := map[string]bool{}
 	for _, tt := range tests {
@@ -138,7 +142,7 @@ func FuzzLine(f *testing.F) {
 		r := mail.Reply{Code: 550, Text: what, Cause: errors.New(account)}
 		for _, j := range []*Journal{New(slog.New(slog.NewTextHandler(&text, nil))), New(slog.New(slog.NewJSONHandler(&raw, nil)))} {
 			j.Refused(t.Context(), caller, "RCPT", what, r)
-			j.SignInRefused(t.Context(), caller, account, what, false)
+			j.SignInRefused(t.Context(), caller, account, what, false, errors.New(account))
 			j.Dropped(t.Context(), msgID, rcpt, what)
 		}
 		for _, out := range []string{text.String(), raw.String()} {

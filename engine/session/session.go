@@ -333,6 +333,9 @@ func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, erro
 		}
 		c, ok := s.policy.SignIn.Lookup(x.name)
 		if x.found = c; !ok {
+			if c.Name != "" {
+				unknown.Unusable = "the account has no password"
+			}
 			return unknown, false
 		}
 		return c, ok
@@ -387,15 +390,20 @@ func (x *exchange) Next(response []byte) ([]byte, bool, error) {
 func (x *exchange) failed(err error) error {
 	s := x.session
 	s.failures++
-	name := ""
+	name, why, until := "", err, time.Time{}
 	if refused := (*account.Refused)(nil); errors.As(err, &refused) {
-		name = cmp.Or(x.name, refused.Name)
-		if err = cmp.Or(x.refusal, err); x.refusal == nil {
-			s.deps.Auth.Failed(x.ctx, s.guesser(), s.deps.Site, name, s.deps.Log)
+		name, why = cmp.Or(x.name, refused.Name), errors.New(refused.Reason)
+		if x.refusal != nil {
+			err, why = x.refusal, x.refusal
+		} else {
+			until = s.deps.Auth.Failed(s.guesser(), s.deps.Site, name)
 		}
 	}
 	_, secure := s.caller.TLS()
-	s.deps.Journal.SignInRefused(x.ctx, s.remote, name, x.mechanism, secure)
+	s.deps.Journal.SignInRefused(x.ctx, s.remote, name, x.mechanism, secure, why)
+	if !until.IsZero() {
+		s.deps.Journal.LockedOut(x.ctx, s.remote, name, x.mechanism, until)
+	}
 	if s.failures >= maxFailures {
 		return mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many authentication failures, closing connection", Cause: err}
 	}

@@ -241,6 +241,60 @@ func TestThreeFailures(t *testing.T) {
 	}
 }
 
+// TestSignInsAreAudited: each sign-in and lock-out leaves a line with the session, the
+// address, the account, the mechanism and the reason, which the caller is not told.
+func TestSignInsAreAudited(t *testing.T) {
+	joe := people(t)
+	lookup := func(name string) (account.Credential, bool) {
+		c, known := joe(name)
+		switch name {
+		case "eve":
+			return account.Credential{Name: "Eve"}, false // without a password
+		case "tim":
+			return account.Credential{Name: "tim", Scram: c.Scram}, true
+		}
+		if !known {
+			c = account.Credential{}
+		}
+		return c, known
+	}
+	tests := []struct {
+		mechanism, name, password, want string
+		failed                          int // before, from the address
+	}{
+		{mechanism: account.Plain, name: "joe", password: "pw", want: `"signed in" client=192.0.2.1 account=Joe mechanism=PLAIN tls=true session=7`},
+		{mechanism: account.Scram, name: "joe", password: "pw", want: `"signed in" client=192.0.2.1 account=Joe mechanism=SCRAM-SHA-256 tls=true session=7`},
+		{mechanism: account.Plain, name: "joe", password: "x", want: `"sign-in refused" client=192.0.2.1 account=joe mechanism=PLAIN tls=true why="wrong password" session=7`},
+		{mechanism: account.Scram, name: "joe", password: "x", want: `"sign-in refused" client=192.0.2.1 account=joe mechanism=SCRAM-SHA-256 tls=true why="wrong password" session=7`},
+		{mechanism: account.Login, name: "ann", password: "x", want: `"sign-in refused" client=192.0.2.1 account=ann mechanism=LOGIN tls=true why="no such account" session=7`},
+		{mechanism: account.Scram, name: "eve", password: "x", want: `"sign-in refused" client=192.0.2.1 account=eve mechanism=SCRAM-SHA-256 tls=true why="the account has no password" session=7`},
+		{mechanism: account.Cram, name: "tim", password: "x", want: `"sign-in refused" client=192.0.2.1 account=tim mechanism=CRAM-MD5 tls=true why="the account has no password for CRAM-MD5" session=7`},
+		{mechanism: account.Plain, name: "joe", password: "", want: `"sign-in refused" client=192.0.2.1 account="" mechanism=PLAIN tls=true why="501 5.5.2 Malformed authentication exchange: PLAIN: wants authzid NUL authcid NUL password" session=7`},
+		{mechanism: account.Plain, name: "joe", password: "x", failed: 19, want: `"address locked out" client=192.0.2.1/32 account=joe mechanism=PLAIN until=2000-01-01T00:30:15.000Z session=7`},
+		{mechanism: account.Plain, name: "joe", password: "pw", failed: 20, want: `"sign-in refused" client=192.0.2.1 account=joe mechanism=PLAIN tls=true why="454 4.7.0 Too many failed sign-ins from your address, try again later: 192.0.2.1/32: 15 failed sign-ins, the last at 2000-01-01T00:00:00Z" session=7`},
+	}
+	for _, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			p := testPolicy()
+			p.SignIn = SignIn{Lookup: lookup, Plain: true, Scram: true, Cram: func() bool { return true }}
+			s := open(p, "192.0.2.1")
+			s.caller.secure = true
+			var log strings.Builder
+			s.deps.Journal = journal.New(slog.New(slog.NewTextHandler(&log, nil))).Session(7)
+			for range tt.failed {
+				s.deps.Auth.Failed(s.remote, 1, "ann")
+			}
+			if err := trySignIn(t, s, tt.mechanism, tt.name, tt.password); (err == nil) != strings.Contains(tt.want, "signed in") {
+				t.Fatalf("%s as %s: %v", tt.mechanism, tt.name, err)
+			}
+			lines := strings.Split(strings.TrimSuffix(log.String(), "\n"), "\n")
+			if _, line, _ := strings.Cut(lines[len(lines)-1], "msg="); line != tt.want || len(lines) > 2 || len(lines) == 2 && tt.failed != 19 {
+				t.Errorf("%s as %s:\n%s\nwant %s", tt.mechanism, tt.name, &log, tt.want)
+			}
+		})
+	}
+}
+
 // A wrong password from an exempt address counts for the account alone.
 func TestWrongPasswordsOfAnExemptAddress(t *testing.T) {
 	for _, exempt := range []bool{false, true} {
@@ -250,7 +304,7 @@ func TestWrongPasswordsOfAnExemptAddress(t *testing.T) {
 			p.Exempt = func(a netip.Addr) bool { return exempt && a.String() == "127.0.0.1" }
 			s := open(p, "127.0.0.1")
 			for range 19 { // one more locks the address out
-				s.deps.Auth.Failed(t.Context(), s.remote, 1, "ann", slog.New(slog.DiscardHandler))
+				s.deps.Auth.Failed(s.remote, 1, "ann")
 			}
 			begin := time.Now()
 			if err := plainTry(t, s, "wrong"); err == nil {
