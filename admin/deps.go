@@ -10,6 +10,7 @@ import (
 
 	"restante/engine/account"
 	"restante/engine/mail"
+	"restante/engine/policy"
 	"restante/engine/queue"
 	"restante/engine/site"
 	"restante/metabase"
@@ -67,9 +68,10 @@ type Engine interface {
 }
 
 // Sites are the sites as they run. Await returns when a revision is in force,
-// with the sites where it is not.
+// with the sites where it is not. Sources are what their policies find things by.
 type Sites interface {
 	Sites() []site.Status
+	Sources() policy.Sources
 	Await(ctx context.Context, rev metabase.Rev) ([]site.Status, error)
 }
 

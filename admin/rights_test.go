@@ -18,6 +18,7 @@ import (
 	"restante/admin/sites"
 	"restante/admin/tree"
 	"restante/engine/account"
+	"restante/engine/policy"
 	"restante/engine/site"
 	"restante/internal/kv"
 	"restante/metabase"
@@ -55,6 +56,8 @@ set SMTPSVC/2 AccessList 'user:boss all'`
 
 // sharedAddress is an engine in which site 2 has the address of site 1.
 type sharedAddress struct{ admin.Engine }
+
+func (sharedAddress) Sources() policy.Sources { return policy.Sources{} }
 
 func (sharedAddress) Await(context.Context, metabase.Rev) ([]site.Status, error) { return nil, nil }
 

@@ -46,11 +46,13 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		nets, _ := ownNetworks() // without them, mail that comes back to us ends by its hop count
 		return nets
 	})}
+	e.lists.Keep(set.Number, func(path string, d mail.Domain) bool { return set.MailboxesOf(d).RecipientsFile == path })
 	cfg := &site.Config{
-		Name: set.Name, Rev: uint64(set.Rev),
+		Trouble: func() error { return e.lists.Err(set.Number) },
+		Name:    set.Name, Rev: uint64(set.Rev),
 		TLS:     certs.Files{Cert: a.path(set.TLS.TlsCertificateFile), Key: a.path(set.TLS.TlsKeyFile)},
 		Wire:    a.wireConfig(),
-		Session: policy.For(set),
+		Session: policy.For(set, e.Sources()),
 		Release: a.releasePolicy(),
 		Mail: site.Mail{
 			Folder: a.path(set.Folders.QueueDirectory),

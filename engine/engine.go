@@ -23,7 +23,9 @@ import (
 
 	"restante/engine/account"
 	"restante/engine/delivery"
+	"restante/engine/policy"
 	"restante/engine/queue"
+	"restante/engine/recipients"
 	"restante/engine/resolver"
 	"restante/engine/settings"
 	"restante/engine/site"
@@ -68,6 +70,7 @@ type Engine struct {
 	opts  Options
 	auth  *account.Authenticator
 	ports ports.Set
+	lists recipients.Files
 
 	requests chan *request
 	wake     chan struct{} // a site's state changed
@@ -102,13 +105,18 @@ func New(tree Tree, opts Options) *Engine {
 	if opts.Patience == 0 {
 		opts.Patience = 10 * time.Second
 	}
-	return &Engine{
+	e := &Engine{
 		tree: tree, opts: opts, auth: account.NewAuthenticator(account.Options{Key: opts.SignInKey}),
 		requests: make(chan *request), wake: make(chan struct{}, 1),
 		ready: make(chan struct{}), ended: make(chan struct{}),
 		sites: map[int]*managedSite{},
 	}
+	e.lists = recipients.Files{Dir: opts.DataDir, Log: opts.Log, Changed: e.notify}
+	return e
 }
+
+// Sources are what the policies of the sites find things by.
+func (e *Engine) Sources() policy.Sources { return policy.Sources{Lists: &e.lists} }
 
 // HostNames returns the names of a client's address by DNS that lead back to it.
 func (e *Engine) HostNames(ctx context.Context, addr netip.Addr) ([]string, error) {

@@ -112,6 +112,10 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 		{"AuthFlags with anonymous alone", 0, []metabase.Op{h.set(one, "AuthFlags", "1")}},
 		{"TLS", 0, []metabase.Op{h.set(one, "AuthFlags", "7"), h.set(one, "AccessSSLFlags", "8")}},
 		{"TLS and a sign-in", 0, []metabase.Op{h.set(one, "AuthFlags", "6")}},
+		{"a list of recipients", 0, []metabase.Op{h.set(one, "AuthFlags", "7"), h.set(one, "AccessSSLFlags", "0"), h.set(one, "Recipients", "X", "y")}},
+		{"others", 0, []metabase.Op{h.set(one, "Recipients", "X.Y")}},
+		{"a file that is not there", 0, []metabase.Op{h.set(one, "RecipientsFile", "none.txt")}},
+		{"none", 0, []metabase.Op{h.set(one, "Recipients"), h.set(one, "RecipientsFile", ""), h.set(one, "AuthFlags", "6"), h.set(one, "AccessSSLFlags", "8")}},
 		{"paused", uint32(site.Pause), nil},
 		{"and on", uint32(site.Continue), []metabase.Op{h.set(one, "MaxConnections", "1")}},
 	}
@@ -136,7 +140,7 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 					t.Fatal(bad)
 				}
 				c.Paused = h.status(1).State == site.Paused
-				told, got := policy.Explain(set, c, addr), h.ask(c, to)
+				told, got := policy.Explain(set, h.Sources(), c, addr), h.ask(c, to)
 				if told.Reply.String() != strings.TrimSpace(got) || told.Reply.Positive() != (told.Refusal == "") {
 					t.Errorf("%s: to %s from %+v: explained as %q (%s), answered %q", tt.name, to, c, told.Reply, told.Refusal, got)
 				}
@@ -169,7 +173,7 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told, got := policy.Explain(set, c, mail.Address{Local: "x", Domain: "hub.example"}), h.ask(c, "x@hub.example")
+	told, got := policy.Explain(set, h.Sources(), c, mail.Address{Local: "x", Domain: "hub.example"}), h.ask(c, "x@hub.example")
 	if told.Reasons[0].Property != "MaxConnections" || told.Reply.Code != 421 || told.Reply.String() != strings.TrimSpace(got) {
 		t.Errorf("one too many: explained as %q because of %+v, answered %q", told.Reply, told.Reasons, got)
 	}

@@ -29,7 +29,9 @@ type Domain struct {
 	Off         []string        `json:"verbs_off,omitempty"` // of a held domain: ETRN, TURN and ATRN, where the site does not offer them
 	SmartHost   string          `json:"smart_host,omitempty"`
 	Relay       bool            `json:"relay"`
-	Messages    int             `json:"messages,omitempty"` // waiting for it
+	Recipients  int             `json:"recipients,omitempty"`      // that Recipients lists; 0 without RecipientsFile: any
+	File        string          `json:"recipients_file,omitempty"` // with more of them
+	Messages    int             `json:"messages,omitempty"`        // waiting for it
 	Bytes       int64           `json:"bytes,omitempty"`
 	Unknown     []string        `json:"unknown_accounts,omitempty"` // names of Turn that no account has
 	Ended       int             `json:"sessions_ended,omitempty"`   // releases that a revocation ends

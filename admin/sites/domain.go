@@ -47,6 +47,8 @@ func (h handlers) domain(v *metabase.View, n int, p metabase.Path) api.Domain {
 		Relay: action.Has(settings.DomainRelay), Turn: append([]string{}, h.texts(snap, p, "AuthTurnList")...),
 		Etrn: append([]string{}, settings.DomainAt(snap, p).EtrnCallers()...),
 	}
+	boxes := settings.DomainAt(snap, p).Mailboxes
+	out.Recipients, out.File = len(boxes.Recipients), boxes.RecipientsFile
 	if out.Held {
 		out.Off, _ = settings.ReleaseVerbsOff(snap, n)
 	}

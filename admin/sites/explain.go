@@ -12,6 +12,7 @@ import (
 	"restante/admin/api"
 	"restante/engine/mail"
 	"restante/engine/policy"
+	"restante/engine/recipients"
 	"restante/engine/resolver"
 	"restante/engine/settings"
 	"restante/engine/site"
@@ -113,7 +114,11 @@ func (h handlers) addAcceptance(ctx context.Context, e *api.Explained, v *metaba
 	default:
 		c.Names = func() ([]string, error) { return h.Engine.HostNames(ctx, c.Addr) }
 	}
-	x := policy.Explain(s, c, to)
+	from := policy.Sources{Lists: &recipients.Files{Dir: h.Env.Data}}
+	if h.Engine != nil {
+		from = h.Engine.Sources()
+	}
+	x := policy.Explain(s, from, c, to)
 	e.Accepted, e.Refusal, e.Reply = x.Refusal == "", x.Refusal, x.Reply.String()
 	e.Why = append(e.Why, reasons(v, "accept", x.Reasons)...)
 }

@@ -16,6 +16,7 @@ import (
 	"restante/admin/api"
 	"restante/engine/account"
 	"restante/engine/mail"
+	"restante/engine/policy"
 	"restante/engine/queue"
 	"restante/engine/settings"
 	"restante/engine/site"
@@ -49,6 +50,8 @@ func (e *fakeEngine) OpenQueue(_ context.Context, n int) (admin.Queue, error) {
 func (e *fakeEngine) Sessions(int) ([]site.Session, error) {
 	return []site.Session{{ID: 7}}, nil
 }
+
+func (e *fakeEngine) Sources() policy.Sources { return policy.Sources{} }
 
 func (e *fakeEngine) HostNames(context.Context, netip.Addr) ([]string, error) { return nil, nil }
 

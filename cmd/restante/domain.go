@@ -68,10 +68,22 @@ func (c *cli) domainShow() *urfave.Command {
 				verbsOffRow(row, d.Off)
 				row("smart host", words.Dash(d.SmartHost))
 				row("relay", words.YesNo(d.Relay))
+				row("recipients", recipientsText(d))
 				row("waiting", fmt.Sprintf("%s, %s", words.Plural(d.Messages, "message"), words.Size(d.Bytes)))
 			})
 		}),
 	}
+}
+
+// recipientsText tells whose mail a domain takes.
+func recipientsText(d api.Domain) string {
+	switch {
+	case d.File == "" && d.Recipients == 0:
+		return "any"
+	case d.File == "":
+		return fmt.Sprintf("%d listed", d.Recipients)
+	}
+	return fmt.Sprintf("%d listed, and those of %s", d.Recipients, d.File)
 }
 
 // verbsOffRow tells which verbs a host cannot call for its mail with.

@@ -218,6 +218,8 @@
 ---@field PropName string
 ---@field QueueDirectory string
 ---@field Realm string
+---@field Recipients string[]
+---@field RecipientsFile string
 ---@field RelayForAuth integer
 ---@field RelayIpList restante.IPList
 ---@field RelayIpv6List string[]
@@ -972,6 +974,8 @@ function service.explain(site, recipient) end
 ---@field verbs_off? string[]
 ---@field smart_host? string
 ---@field relay boolean
+---@field recipients? integer
+---@field recipients_file? string
 ---@field messages? integer
 ---@field bytes? integer
 ---@field unknown_accounts? string[]

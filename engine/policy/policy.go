@@ -8,17 +8,24 @@ package policy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"restante/engine/mail"
+	"restante/engine/recipients"
 	"restante/engine/session"
 	"restante/engine/settings"
 	"restante/metabase"
 )
 
+// Sources are where a Policy finds what the settings name.
+type Sources struct {
+	Lists *recipients.Files
+}
+
 // For gives what the callers of a site live under.
-func For(s *settings.Site) session.Policy {
+func For(s *settings.Site, from Sources) session.Policy {
 	p := session.Policy{
-		Hostname: s.FullyQualifiedDomainName, Default: s.DefaultDomain, Domains: domains{s}, Stored: s.Recipient,
+		Hostname: s.FullyQualifiedDomainName, Default: s.DefaultDomain, Domains: domains{s, from}, Stored: s.Recipient,
 		MayConnect: s.MayConnect, Exempt: s.Exempt, RequireTLS: s.TLS.Required, ReverseDNS: s.EnableReverseDnsLookup,
 		Limits: session.Limits{
 			Connections: s.Limits.MaxConnections, PerEndpoint: s.Limits.MaxEndpointConnections, PerAddress: s.Limits.MaxConnectionsPerAddress,
@@ -37,7 +44,10 @@ func For(s *settings.Site) session.Policy {
 }
 
 // domains is the site as a session asks it.
-type domains struct{ *settings.Site }
+type domains struct {
+	*settings.Site
+	from Sources
+}
 
 func (d domains) Relay(name mail.Domain) session.Relay {
 	relay := d.Site.Relay
@@ -45,6 +55,29 @@ func (d domains) Relay(name mail.Domain) session.Relay {
 		relay = key.Relay
 	}
 	return session.Relay{Grants: relay.Grants, SignedIn: relay.RelayForAuth}
+}
+
+// Mailbox looks a recipient up as it came, and as it is queued. Another source of
+// mailboxes is asked here, too.
+func (d domains) Mailbox(a mail.Address) (bool, error) {
+	boxes := d.MailboxesOf(a.Domain)
+	if boxes.All() {
+		return true, nil
+	}
+	names := []mail.Address{a}
+	if queued := d.Site.Recipient(a); queued != a {
+		names = append(names, queued)
+	}
+	for _, name := range names {
+		if slices.ContainsFunc(boxes.Recipients, func(entry string) bool { return recipients.Matches(entry, name) }) {
+			return true, nil
+		}
+	}
+	if boxes.RecipientsFile == "" {
+		return false, nil
+	}
+	list, err := d.from.Lists.Find(boxes.RecipientsFile, recipients.User{Site: d.Number, Domain: a.Domain})
+	return err == nil && slices.ContainsFunc(names, list.Has), err
 }
 
 // A Client is the caller that an explanation is about.
@@ -84,14 +117,14 @@ type Explanation struct {
 
 // Recipient reads a recipient as RCPT does. The Reply is zero when all is well.
 func Recipient(s *settings.Site, path string) (mail.Address, mail.Reply) {
-	p := For(s)
+	p := For(s, Sources{})
 	return p.Recipient(path)
 }
 
 // Explain asks the Policy of a site what it decides about a client and a
 // recipient.
-func Explain(s *settings.Site, c Client, to mail.Address) Explanation {
-	p := For(s)
+func Explain(s *settings.Site, from Sources, c Client, to mail.Address) Explanation {
+	p := For(s, from)
 	d := p.Decide(session.AtConnect, session.AtRcpt, session.Question{
 		Client: c.Addr, Host: session.NewHost(c.Names), Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, FromAddress: c.FromAddress, To: to,
 	})
@@ -103,13 +136,15 @@ func Explain(s *settings.Site, c Client, to mail.Address) Explanation {
 		e.Reply.Enhanced = ""
 	}
 	if !d.Accepted() {
-		e.Refusal = refusal(d.Rule, c)
+		e.Refusal = refusal(d, c)
 	}
-	if d.Rule < session.NoRelay {
+	if d.Rule < session.UnknownRecipient {
 		e.Reasons = s.Reasons("", siteProperties(d.Rule)...)
 		return e
 	}
 	switch d.Rule {
+	case session.UnknownRecipient, session.RecipientsUnread:
+		e.Reasons = append(s.MailboxReasons(to.Domain), s.StandingReasons(to.Domain)...)
 	case session.NoRelay:
 		e.Reasons = s.Reasons(to.Domain, settings.RelayIpList, settings.RelayIpv6List, settings.RelayForAuth)
 	case session.RelayAccount:
@@ -121,7 +156,7 @@ func Explain(s *settings.Site, c Client, to mail.Address) Explanation {
 		}
 		e.Reasons = s.Reasons(to.Domain, id)
 	default:
-		e.Reasons = s.StandingReasons(to.Domain)
+		e.Reasons = append(s.StandingReasons(to.Domain), s.MailboxReasons(to.Domain)...)
 	}
 	return e
 }
@@ -156,8 +191,12 @@ func siteProperties(r session.Rule) []metabase.ID {
 }
 
 // refusal says for people why a client is refused.
-func refusal(r session.Rule, c Client) string {
-	switch r {
+func refusal(d session.Decision, c Client) string {
+	switch d.Rule {
+	case session.UnknownRecipient:
+		return "the list of recipients does not have it"
+	case session.RecipientsUnread:
+		return d.Reply.Cause.Error()
 	case session.ClientList:
 		return c.host() + " may not connect"
 	case session.Pause:

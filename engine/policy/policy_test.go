@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"restante/engine/mail"
+	"restante/engine/recipients"
 	"restante/engine/settings"
 	"restante/internal/deptest"
 	"restante/internal/kv"
@@ -111,12 +112,22 @@ func TestExplain(t *testing.T) {
 		{"AuthFlags and an account", []string{". AuthFlags 6"}, "hub.example", Client{Account: "bob"}, outside, "250", "RouteAction", domain + "hub.example"},
 		{"no sign-in in clear", []string{". AuthFlags 3"}, "else.example", Client{Account: "bob"}, outside, "538", "AuthFlags", "/LM/SMTPSVC/1"},
 		{"a sign-in over TLS", []string{". AuthFlags 3"}, "else.example", Client{Account: "bob", TLS: true}, outside, "250", "RelayForAuth", "/LM/SMTPSVC"},
+		{"a mailbox of the list", []string{"Domain/held.example Recipients y X"}, "held.example", Client{}, outside, "250", "RouteAction", domain + "held.example"},
+		{"none of it", []string{"Domain/held.example Recipients y z"}, "held.example", Client{}, outside, "550 5.1.1", "Recipients", domain + "held.example"},
+		{"by its address", []string{". Recipients x@held.example"}, "held.example", Client{}, outside, "250", "RouteAction", domain + "held.example"},
+		{"that of another domain", []string{". Recipients x@held.example"}, "relayed.example", Client{}, outside, "550 5.1.1", "Recipients", "/LM/SMTPSVC/1"},
+		{"an account does not make a mailbox", []string{"Domain/hub.example Recipients y"}, "hub.example", Client{Account: "bob", TLS: true}, outside, "550 5.1.1", "Recipients", domain + "hub.example"},
+		{"foreign domains have no list", []string{". Recipients y"}, "else.example", Client{}, "127.0.0.1", "250", "RelayIpList", "/LM/SMTPSVC"},
+		{"an alias has the default domain's", []string{"Domain/hub.example Recipients x", "Domain/own.example RouteAction 16"}, "own.example", Client{}, outside, "250", "RouteAction", domain + "own.example"},
+		{"and its mailboxes alone", []string{"Domain/hub.example Recipients y", "Domain/own.example RouteAction 16"}, "own.example", Client{}, outside, "550 5.1.1", "Recipients", domain + "hub.example"},
+		{"or those of its own", []string{"Domain/hub.example Recipients y", "Domain/own.example RouteAction 16", "Domain/own.example Recipients x"}, "own.example", Client{}, outside, "250", "RouteAction", domain + "own.example"},
+		{"a file that is not there", []string{"Domain/held.example RecipientsFile none.txt"}, "held.example", Client{}, outside, "451 4.3.0", "RecipientsFile", domain + "held.example"},
 		{"IPSecurity comes before all", []string{". IPSecurity 10.0.0.0/8", ". AccessSSLFlags 8", ". AuthFlags 6"}, "else.example", Client{Paused: true}, outside, "554", "IPSecurity", "/LM/SMTPSVC/1"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.client.Addr = netip.MustParseAddr(tt.addr)
-			e := Explain(site(t, tt.props...), tt.client, mail.Address{Local: "x", Domain: tt.to})
+			e := Explain(site(t, tt.props...), Sources{Lists: &recipients.Files{Dir: t.TempDir()}}, tt.client, mail.Address{Local: "x", Domain: tt.to})
 			if !strings.HasPrefix(e.Reply.String(), tt.reply) || (e.Refusal == "") != e.Reply.Positive() {
 				t.Errorf("answered %q, refused for %q; want %q", e.Reply, e.Refusal, tt.reply)
 			}

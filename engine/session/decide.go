@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"restante/engine/account"
 	"restante/engine/mail"
@@ -48,26 +49,28 @@ type Rule int
 
 // The rules. The last six accept a recipient.
 const (
-	ClientList      Rule = iota + 1 // the addresses that may connect
-	Pause                           // the site is paused
-	ConnectionLimit                 // connections at once
-	EndpointLimit                   // connections at once at one address and port of ours
-	AddressLimit                    // connections at once from one address
-	SignInVoid                      // the account is gone, or has another password
-	TLSRequired                     // commands need TLS
-	NoMechanism                     // no mechanism is offered to this caller, so that it cannot sign in
-	AuthRequired                    // MAIL needs a sign-in
-	SizeLimit                       // octets of one message
-	SessionLimit                    // octets of one connection
-	BadMailbox                      // the recipient has no domain
-	RecipientLimit                  // recipients of one message
-	NoRelay                         // a foreign domain, and a caller without the right to relay
-	LocalDomain                     // the domain is ours
-	HeldDomain                      // the domain is held for its host
-	RelayedDomain                   // the domain's mail is relayed for everybody
-	RelayClient                     // the caller's address may relay
-	RelayAccount                    // the caller has signed in, and may therefore relay
-	RelaySubmitted                  // the message comes from this machine's administrator
+	ClientList       Rule = iota + 1 // the addresses that may connect
+	Pause                            // the site is paused
+	ConnectionLimit                  // connections at once
+	EndpointLimit                    // connections at once at one address and port of ours
+	AddressLimit                     // connections at once from one address
+	SignInVoid                       // the account is gone, or has another password
+	TLSRequired                      // commands need TLS
+	NoMechanism                      // no mechanism is offered to this caller, so that it cannot sign in
+	AuthRequired                     // MAIL needs a sign-in
+	SizeLimit                        // octets of one message
+	SessionLimit                     // octets of one connection
+	BadMailbox                       // the recipient has no domain
+	RecipientLimit                   // recipients of one message
+	UnknownRecipient                 // the domain is ours, and has no such mailbox
+	RecipientsUnread                 // the domain is ours, and which mailboxes it has cannot be found out now
+	NoRelay                          // a foreign domain, and a caller without the right to relay
+	LocalDomain                      // the domain is ours
+	HeldDomain                       // the domain is held for its host
+	RelayedDomain                    // the domain's mail is relayed for everybody
+	RelayClient                      // the caller's address may relay
+	RelayAccount                     // the caller has signed in, and may therefore relay
+	RelaySubmitted                   // the message comes from this machine's administrator
 )
 
 // A Decision is the Rule that decided, and what the caller is answered.
@@ -172,13 +175,33 @@ func (p *Policy) Decide(first, last Stage, q Question) Decision {
 		return Decision{Reply: ok}
 	}
 	rule := p.relays(q)
-	if rule == NoRelay {
+	switch rule {
+	case NoRelay:
 		if q.Host.failed() {
 			return Decision{rule, unnamed(450)}
 		}
 		return Decision{rule, mail.Reply{Code: 550, Enhanced: "7.1", Text: "Unable to relay for <" + q.To.String() + ">"}}
+	case LocalDomain, HeldDomain, RelayedDomain:
+		if d := p.mailbox(q.To); d.Rule != 0 {
+			return d
+		}
 	}
 	return Decision{rule, mail.Reply{Code: 250, Enhanced: "1.5", Text: "<" + q.To.String() + "> Recipient OK"}}
+}
+
+// mailbox refuses a recipient in a domain of ours that has no such mailbox. Postmaster
+// is always there (RFC 5321 §4.5.1).
+func (p *Policy) mailbox(to mail.Address) Decision {
+	if strings.EqualFold(to.Local, "postmaster") {
+		return Decision{}
+	}
+	switch there, err := p.Domains.Mailbox(to); {
+	case err != nil:
+		return Decision{RecipientsUnread, mail.Reply{Code: 451, Enhanced: "3.0", Text: "Recipients cannot be verified now, try again later", Cause: err}}
+	case !there:
+		return Decision{UnknownRecipient, mail.Reply{Code: 550, Enhanced: "1.1", Text: "<" + to.String() + "> User unknown"}}
+	}
+	return Decision{}
 }
 
 // relays says by what rule the recipient's mail is taken.
@@ -245,6 +268,10 @@ type Domains interface {
 
 	// Relay gives the callers that may send to a foreign domain.
 	Relay(d mail.Domain) Relay
+
+	// Mailbox reports whether a domain of ours has a mailbox. An error says why that
+	// cannot be found out now; the sender is told to try again later.
+	Mailbox(a mail.Address) (there bool, err error)
 }
 
 // Relay names the callers that may send to a foreign domain.

@@ -117,6 +117,17 @@ func (w domains) Relay(mail.Domain) Relay {
 	return Relay{Grants: func(a netip.Addr, _ Names) bool { return a.IsLoopback() }, SignedIn: w.forAuth}
 }
 
+// Mailbox does not know one name, and cannot look up another one.
+func (domains) Mailbox(a mail.Address) (bool, error) {
+	switch a.Local {
+	case "unknown":
+		return false, nil
+	case "unread":
+		return false, errors.New("the list is gone")
+	}
+	return true, nil
+}
+
 func testPolicy() *Policy {
 	return &Policy{Hostname: "hub.test", Default: "hub.test", Domains: domains{}, SignIn: SignIn{Scram: true}}
 }
@@ -191,6 +202,32 @@ func TestRefusedRecipients(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Recipients whom a domain of ours does not have are refused, whoever asks, and
+// those about whom nobody knows are put off; postmaster is there.
+func TestUnknownRecipients(t *testing.T) {
+	for _, tt := range []struct{ to, want string }{
+		{"joe@hub.test", "250 2.1.5"},
+		{"unknown@hub.test", "550 5.1.1 <unknown@hub.test> User unknown"},
+		{"unknown@held.test", "550 5.1.1"},
+		{"unknown@relayed.test", "550 5.1.1"},
+		{"unread@hub.test", "451 4.3.0 Recipients cannot be verified now, try again later"},
+		{"Postmaster@held.test", "250 2.1.5"},
+	} {
+		for _, caller := range []string{"192.0.2.1", "127.0.0.1"} {
+			s := open(testPolicy(), caller)
+			s.mail(t, 0)
+			if r := s.rcpt(t, tt.to); !strings.HasPrefix(r.String(), tt.want) {
+				t.Errorf("%s from %s is answered %q, want %q", tt.to, caller, r, tt.want)
+			}
+		}
+	}
+	s := open(testPolicy(), "127.0.0.1")
+	s.mail(t, 0)
+	if r := s.rcpt(t, "unknown@foreign.test"); !r.Positive() {
+		t.Errorf("a foreign domain has no list: %s", r)
+	}
 }
 
 func TestRelayMatrix(t *testing.T) {
@@ -298,6 +335,8 @@ type relays struct {
 func (relays) Standing(mail.Domain) mail.Standing { return mail.Foreign }
 
 func (r relays) Relay(mail.Domain) Relay { return Relay{Grants: r.grants} }
+
+func (relays) Mailbox(mail.Address) (bool, error) { return true, nil }
 
 func TestTricksWithAddresses(t *testing.T) {
 	s := open(testPolicy(), "192.0.2.1")

@@ -125,11 +125,12 @@ func checkDomain(snap metabase.Snapshot, path metabase.Path) []metabase.Problem 
 	return r.problems
 }
 
-// valueChecks check texts whose form the schema does not know, by property. An
+// valueChecks check texts, and those of lists, whose form the schema does not know, by property. An
 // empty text is accepted.
 var valueChecks = map[string]func(text string) error{
 	"PostmasterEmail": checkMailbox,
 	"SendNdrTo":       checkMailbox,
+	"Recipients":      checkMailbox,
 	"ScramVerifier":   account.CheckVerifier, // with another one an account could never sign in
 
 	"DefaultLogonDomain": checkLogonDomain,
@@ -155,11 +156,16 @@ func checkValues(c metabase.Change) (problems []metabase.Problem) {
 	for t := range c.PropertyChanges() {
 		prop, _ := schema.IIS().ByID(t.ID)
 		check := valueChecks[prop.Name]
-		if check == nil || !stores(t) || t.New.Value.Str() == "" {
+		if check == nil || !stores(t) {
 			continue
 		}
-		if err := check(t.New.Value.Str()); err != nil {
-			problems = append(problems, problem(t.Path, t.ID, invalid("%v", err)))
+		for _, text := range t.New.Value.Strings() {
+			if text == "" {
+				continue
+			}
+			if err := check(text); err != nil {
+				problems = append(problems, problem(t.Path, t.ID, invalid("%v", err)))
+			}
 		}
 	}
 	return problems

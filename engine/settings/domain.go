@@ -4,6 +4,7 @@ package settings
 
 import (
 	"iter"
+	"slices"
 	"strings"
 
 	"restante/engine/account"
@@ -21,7 +22,17 @@ type Domain struct {
 	AuthTurnList []string // accounts that may collect its mail by TURN and ATRN
 	EtrnAllow    []string // callers that may start delivery to it by ETRN; see EtrnCallers
 	Relay        Relay    // clients that may send to it where Standing does not allow all
+	Mailboxes
 }
+
+// Mailboxes are those of a domain of ours.
+type Mailboxes struct {
+	Recipients     []string
+	RecipientsFile string // as stored: a relative one begins at the data folder
+}
+
+// All reports whether every mailbox is taken.
+func (m Mailboxes) All() bool { return len(m.Recipients) == 0 && m.RecipientsFile == "" }
 
 // fields is the table of the properties of a domain that have a field of their
 // own.
@@ -33,6 +44,8 @@ func (d *Domain) fields() []field {
 		{RelayIpList, &d.Relay.RelayIpList},
 		{RelayIpv6List, &d.Relay.RelayIpv6List},
 		{RelayForAuth, &d.Relay.RelayForAuth},
+		{Recipients, &d.Recipients},
+		{RecipientsFile, &d.RecipientsFile},
 	}
 }
 
@@ -153,6 +166,34 @@ func (s *Site) Standing(name mail.Domain) mail.Standing {
 		return mail.Local
 	}
 	return Action(newReader(s.snap, path).number(RouteAction)).Standing(s.isDefault(path.Base()))
+}
+
+// MailboxesOf gives the mailboxes of a domain; of an alias of the default domain those
+// of that, unless its key stores some.
+func (s *Site) MailboxesOf(name mail.Domain) (m Mailboxes) {
+	newReader(s.snap, s.mailboxesKey(name)).read(field{Recipients, &m.Recipients}, field{RecipientsFile, &m.RecipientsFile})
+	return m
+}
+
+func (s *Site) mailboxesKey(name mail.Domain) metabase.Path {
+	path, _ := s.domainKey(name)
+	if path == "" {
+		return SitePath(s.Number)
+	}
+	if other := s.Recipient(mail.Address{Local: "x", Domain: name}).Domain; other != name {
+		if _, from, _ := schema.IIS().Effective(s.snap, path, Recipients); !from.Equal(path) {
+			if _, from, _ := schema.IIS().Effective(s.snap, path, RecipientsFile); !from.Equal(path) {
+				return s.mailboxesKey(other)
+			}
+		}
+	}
+	return path
+}
+
+// MailboxReasons gives those properties that name mailboxes of a domain.
+func (s *Site) MailboxReasons(name mail.Domain) []Reason {
+	list := s.why(s.mailboxesKey(name), Recipients, RecipientsFile)
+	return slices.DeleteFunc(list, func(r Reason) bool { return r.Text == "" })
 }
 
 // Postmaster is PostmasterEmail; the null address where none is set.

@@ -309,11 +309,12 @@ func (k *folderCheck) foreign() *folderIndex {
 		if allows(k.Change, SitePath(n), metabase.Write) {
 			continue
 		}
-		for _, id := range slices.Concat(siteFolders[1:], tlsFiles) {
+		for _, id := range slices.Concat(siteFolders[1:], siteFiles) {
 			add(k.folderOf(k.New, n, id))
 		}
 		for name := range k.New.Names(DomainsPath(n)) {
 			add(k.dropOf(k.New, n, DomainPath(n, name)))
+			add(k.listOf(k.New, n, DomainPath(n, name)))
 		}
 	}
 	k.others = &i
@@ -325,7 +326,7 @@ func (k *folderCheck) foreign() *folderIndex {
 // whole tree: the service may write, and read, where its callers may not.
 func (k *folderCheck) checkNames() {
 	for t := range k.PropertyChanges() {
-		file := slices.Contains(tlsFiles, t.ID)
+		file := slices.Contains(siteFiles, t.ID)
 		if !stores(t) || t.ID != RouteActionString && !file && !slices.Contains(siteFolders, t.ID) {
 			continue
 		}

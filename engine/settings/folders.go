@@ -22,8 +22,8 @@ import (
 // So no other folder may be the same, in it or above it.
 var siteFolders = []metabase.ID{QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory, LogFileDirectory}
 
-// tlsFiles are the files with a site's certificate and its key.
-var tlsFiles = []metabase.ID{TlsCertificateFile, TlsKeyFile}
+// siteFiles are the files that a site reads.
+var siteFiles = []metabase.ID{TlsCertificateFile, TlsKeyFile, RecipientsFile}
 
 // Layout is the data folder and what the service has in it. No folder of a site
 // may be among the Reserved names, and no file of one, except in Certificates
@@ -56,7 +56,7 @@ func (f folder) taken() bool {
 
 // kind is what f is.
 func (f folder) kind() string {
-	if slices.Contains(tlsFiles, f.id) {
+	if slices.Contains(siteFiles, f.id) {
 		return "file"
 	}
 	return "folder"
@@ -68,6 +68,9 @@ func (f folder) String() string {
 		return fmt.Sprintf("the folder of the domain %s of site %d", f.key.Base(), f.site)
 	}
 	prop, _ := schema.IIS().ByID(f.id)
+	if _, name, ok := domainOf(f.key); ok {
+		return fmt.Sprintf("the %s of the domain %s of site %d", prop.Name, name, f.site)
+	}
 	return fmt.Sprintf("the %s of site %d", prop.Name, f.site)
 }
 
@@ -118,6 +121,13 @@ func (l Layout) dropOf(snap metabase.Snapshot, n int, domain metabase.Path) (fol
 		return folder{}, false
 	}
 	return folder{n, domain, domain, RouteActionString, text, l.place(text)}, true
+}
+
+// listOf reads the file of recipients that a domain's key stores.
+func (l Layout) listOf(snap metabase.Snapshot, n int, domain metabase.Path) (folder, bool) {
+	item, ok := snap.Stored(domain, RecipientsFile)
+	text := item.Value.Str()
+	return folder{n, domain, domain, RecipientsFile, text, l.place(text)}, ok && text != ""
 }
 
 // A folderIndex finds folders by place.

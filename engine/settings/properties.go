@@ -65,6 +65,8 @@ const (
 	PostmasterEmail                   metabase.ID = 36917
 	PostmasterName                    metabase.ID = 36916
 	QueueDirectory                    metabase.ID = 36875
+	Recipients                        metabase.ID = 0x005201a0
+	RecipientsFile                    metabase.ID = 0x005201a1
 	RelayForAuth                      metabase.ID = 36973
 	RelayIpList                       metabase.ID = 36970
 	RelayIpv6List                     metabase.ID = 0x00520109

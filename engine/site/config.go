@@ -52,6 +52,7 @@ type Config struct {
 	Folders  []Folder
 	IsOthers func(path string) bool // whether another site has the folder; nil: none has
 	Log      *w3clog.Settings       // nil: no log file
+	Trouble  func() error           // what is wrong with files that the settings name, or nil; nil: nothing ever is
 	Settings Settings               // that it was made from; nil: unknown
 }
 

@@ -269,6 +269,9 @@ func (s *Site) whyLocked() error {
 	if s.run != nil {
 		err = errors.Join(err, s.run.pickup.Err())
 	}
+	if trouble := s.config().Trouble; trouble != nil {
+		err = errors.Join(err, trouble())
+	}
 	if slices.Contains(partsOf(s.cause), LogFolder) {
 		return err // which says why
 	}
