@@ -270,7 +270,7 @@ func TestSignInsAreAudited(t *testing.T) {
 		{mechanism: account.Scram, name: "eve", password: "x", want: `"sign-in refused" client=192.0.2.1 account=eve mechanism=SCRAM-SHA-256 tls=true why="the account has no password" session=7`},
 		{mechanism: account.Cram, name: "tim", password: "x", want: `"sign-in refused" client=192.0.2.1 account=tim mechanism=CRAM-MD5 tls=true why="the account has no password for CRAM-MD5" session=7`},
 		{mechanism: account.Plain, name: "joe", password: "", want: `"sign-in refused" client=192.0.2.1 account="" mechanism=PLAIN tls=true why="501 5.5.2 Malformed authentication exchange: PLAIN: wants authzid NUL authcid NUL password" session=7`},
-		{mechanism: account.Plain, name: "joe", password: "x", failed: 19, want: `"address locked out" client=192.0.2.1/32 account=joe mechanism=PLAIN until=2000-01-01T00:30:15.000Z session=7`},
+		{mechanism: account.Plain, name: "joe", password: "x", failed: 19, want: `"address locked out" client=192.0.2.1/32 account=joe mechanism=PLAIN until=2000-01-01T00:15:15.000Z session=7`},
 		{mechanism: account.Plain, name: "joe", password: "pw", failed: 20, want: `"sign-in refused" client=192.0.2.1 account=joe mechanism=PLAIN tls=true why="454 4.7.0 Too many failed sign-ins from your address, try again later: 192.0.2.1/32: 15 failed sign-ins, the last at 2000-01-01T00:00:00Z" session=7`},
 	}
 	for _, tt := range tests {
