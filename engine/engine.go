@@ -23,6 +23,7 @@ import (
 
 	"restante/engine/account"
 	"restante/engine/delivery"
+	"restante/engine/mail"
 	"restante/engine/policy"
 	"restante/engine/queue"
 	"restante/engine/recipients"
@@ -266,7 +267,7 @@ func (e *Engine) EndSession(n int, id string) error {
 		s.EndSessions()
 		return nil
 	}
-	if number, err := strconv.ParseUint(id, 10, 64); err != nil || !s.EndSession(number) {
+	if !s.EndSession(mail.SessionID(id)) {
 		return fmt.Errorf("site %d: session %s: %w", n, id, ErrNoSession)
 	}
 	return nil

@@ -5,7 +5,6 @@ package adsitree
 import (
 	"context"
 	"errors"
-	"strconv"
 
 	"restante/admin/api"
 	adsi "restante/adsi-compat"
@@ -77,7 +76,7 @@ func (t *Tree) Sessions(ctx context.Context, site int) (out []adsi.Session, err 
 	list, _, err := api.Sessions.Call(ctx, t.conn, api.SiteRequest{Site: site})
 	for _, s := range list {
 		out = append(out, adsi.Session{
-			ID: strconv.FormatUint(s.ID, 10), User: s.Account, Address: s.Remote.String(), Hello: s.Hello,
+			ID: string(s.ID), User: s.Account, Address: s.Remote.String(), Hello: s.Hello,
 			Activity: s.Activity, TLS: s.TLS, Since: s.Since,
 		})
 	}

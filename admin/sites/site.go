@@ -196,7 +196,7 @@ func (h handlers) endSession(ctx context.Context, who api.Caller, q api.EndReque
 		return api.Ended{}, err
 	}
 	if !q.All {
-		if !slices.ContainsFunc(all, func(s site.Session) bool { return strconv.FormatUint(s.ID, 10) == q.ID }) {
+		if !slices.ContainsFunc(all, func(s site.Session) bool { return string(s.ID) == q.ID }) {
 			return api.Ended{}, api.Missing(fmt.Sprintf("site %d: session %s", q.Site, q.ID), "there is no such session")
 		}
 		return api.Ended{Sessions: 1}, h.Engine.EndSession(q.Site, q.ID)

@@ -48,7 +48,7 @@ func (e *fakeEngine) OpenQueue(_ context.Context, n int) (admin.Queue, error) {
 }
 
 func (e *fakeEngine) Sessions(int) ([]site.Session, error) {
-	return []site.Session{{ID: 7}}, nil
+	return []site.Session{{ID: "7"}}, nil
 }
 
 func (e *fakeEngine) Sources() policy.Sources { return policy.Sources{} }

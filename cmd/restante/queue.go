@@ -97,6 +97,7 @@ func printMessage(w table, m api.MessageDetail) {
 	row("helo", words.Dash(env.Helo))
 	row("account", words.Dash(env.Account))
 	row("tls", words.YesNo(env.TLS))
+	row("session", words.Dash(string(env.Session)))
 	for _, e := range m.Entries {
 		row("domain", fmt.Sprintf("%s: %s, %s, next %s", e.Domain, e.State, words.Plural(e.Attempts, "attempt"), words.Time(e.NextTry)))
 		for _, to := range e.To {

@@ -189,7 +189,7 @@ func (c *cli) siteSessions() *urfave.Command {
 		Action: c.withSite(1, 1, func(cx *urfave.Context, n int) error {
 			q, empty := api.SiteRequest{Site: n}, fmt.Sprintf("no caller is connected to site %d", n)
 			return list(cx.Context, c, api.Sessions, q, empty, func(w table, s api.Session) {
-				w.printf("%d\t%s\t%s\t%s\ttls %s\t%s\t%s\n", s.ID, s.Remote, words.Dash(s.Hello), words.Dash(s.Account), words.YesNo(s.TLS), words.Time(s.Since), s.Activity)
+				w.printf("%s\t%s\t%s\t%s\ttls %s\t%s\t%s\n", s.ID, s.Remote, words.Dash(s.Hello), words.Dash(s.Account), words.YesNo(s.TLS), words.Time(s.Since), s.Activity)
 			})
 		}),
 	}

@@ -1010,6 +1010,7 @@ function service.explain(site, recipient) end
 ---@field helo? string
 ---@field account? string
 ---@field tls boolean
+---@field session? string
 
 ---@class restante.Explained
 ---@field site integer
@@ -1200,7 +1201,7 @@ function service.explain(site, recipient) end
 ---@field sites restante.Site[]
 
 ---@class restante.Session
----@field id integer
+---@field id string
 ---@field remote string
 ---@field local string
 ---@field hello? string

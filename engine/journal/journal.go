@@ -4,9 +4,10 @@
 // caller that brings it to the host that takes it.
 //
 // Each event is a method that writes exactly one line, but for refusals, which
-// are bounded by session and address. The keys are always the same: msg_id for the message, to for the recipient, domain for the
-// destination, client for the caller, account for the account that had signed
-// in. Passwords and bodies are never written. Errors of the service itself
+// are bounded by session and address. The keys are always the same: session for the session of a caller, also in the lines
+// about its messages, msg_id for the message, to for the recipient, domain for the
+// destination, client, helo and account for the caller's address, the name of its
+// greeting and the account that had signed in. Passwords and bodies are never written. Errors of the service itself
 // belong in the diagnostic log.
 package journal
 
@@ -28,9 +29,16 @@ const maxReply = 512
 // may be called concurrently.
 type Journal struct {
 	log     *slog.Logger
-	limit   *refusals    // of all sessions
-	session uint64       // on each line, if not 0
+	limit   *refusals // of all sessions
+	session mail.SessionID
+	caller  Caller       // of the session
 	refused atomic.Int64 // refusals of the session
+}
+
+// A Caller is the other end of a session.
+type Caller interface {
+	Hello() string   // the name that it greeted with, or ""
+	Account() string // that signed in, or ""
 }
 
 // New makes a Journal that writes to log at level Info; a nil log writes
@@ -40,28 +48,37 @@ func New(log *slog.Logger) *Journal {
 	return &Journal{log: log, limit: &refusals{addresses: map[netip.Prefix]*allowance{}}}
 }
 
-// Session returns a Journal that writes the number of a caller's session on
-// each line.
-func (j *Journal) Session(id uint64) *Journal {
+// Session returns a Journal that writes the ID of a caller's session on each line.
+// Who is nil for a caller that is not greeted.
+func (j *Journal) Session(id mail.SessionID, who Caller) *Journal {
 	if j == nil {
 		return nil
 	}
-	return &Journal{log: j.log, limit: j.limit, session: id}
+	return &Journal{log: j.log, limit: j.limit, session: id, caller: who}
 }
 
 func (j *Journal) line(ctx context.Context, event string, attrs ...slog.Attr) {
 	if j == nil || j.log == nil {
 		return
 	}
-	if j.session != 0 {
-		attrs = append(attrs, slog.Uint64("session", j.session))
+	if j.session != "" {
+		attrs = append(attrs, session(j.session))
 	}
 	j.log.LogAttrs(ctx, slog.LevelInfo, event, attrs...)
 }
 
+// about writes a line about a message, with its session.
+func (j *Journal) about(ctx context.Context, event string, env mail.Envelope, attrs ...slog.Attr) {
+	attrs = append([]slog.Attr{id(env.ID)}, attrs...)
+	if env.Session != "" {
+		attrs = append(attrs, session(env.Session))
+	}
+	j.line(ctx, event, attrs...)
+}
+
 // Accepted: the message is on stable storage, and 250 may be answered.
 func (j *Journal) Accepted(ctx context.Context, env mail.Envelope) {
-	j.line(ctx, "accepted", id(env.ID), slog.String("from", "<"+env.From.String()+">"),
+	j.about(ctx, "accepted", env, slog.String("from", "<"+env.From.String()+">"),
 		slog.Int("recipients", len(env.To)), slog.Int64("size", env.Size),
 		client(env.Client), slog.String("account", env.Account), slog.Bool("tls", env.TLS))
 }
@@ -77,22 +94,22 @@ func (j *Journal) PickedUp(ctx context.Context, msg mail.MessageID, name string)
 // handshake from the first octet, "pickup" for a file of the Pickup folder, and
 // "" between commands.
 func (j *Journal) Refused(ctx context.Context, caller netip.Addr, verb, what string, r mail.Reply) {
-	j.refusal(ctx, caller, r.Code == 421, "refused", client(caller), slog.String("verb", verb), slog.String("what", clean(what)), reply(r))
+	j.refusal(ctx, caller, r.Code == 421, "refused", client(caller), j.helo(), j.account(), slog.String("verb", verb), slog.String("what", clean(what)), reply(r))
 }
 
 // Held: an accepted message waits in domain for its host to call.
-func (j *Journal) Held(ctx context.Context, msg mail.MessageID, domain mail.Domain) {
-	j.line(ctx, "held", id(msg), dest(domain))
+func (j *Journal) Held(ctx context.Context, env mail.Envelope, domain mail.Domain) {
+	j.about(ctx, "held", env, dest(domain))
 }
 
 // Delivered: the next hop took responsibility for one recipient.
-func (j *Journal) Delivered(ctx context.Context, msg mail.MessageID, o mail.Outcome) {
-	j.line(ctx, "delivered", id(msg), to(o.To), slog.String("host", o.Host), reply(o.Reply))
+func (j *Journal) Delivered(ctx context.Context, env mail.Envelope, o mail.Outcome) {
+	j.about(ctx, "delivered", env, to(o.To), slog.String("host", o.Host), reply(o.Reply))
 }
 
 // Deferred: one recipient is tried again at the time again.
-func (j *Journal) Deferred(ctx context.Context, msg mail.MessageID, o mail.Outcome, again time.Time) {
-	j.line(ctx, "deferred", id(msg), to(o.To), slog.String("host", o.Host), reply(o.Reply), slog.Time("again", again))
+func (j *Journal) Deferred(ctx context.Context, env mail.Envelope, o mail.Outcome, again time.Time) {
+	j.about(ctx, "deferred", env, to(o.To), slog.String("host", o.Host), reply(o.Reply), slog.Time("again", again))
 }
 
 // Unreachable: no message of domain can be tried before the time again;
@@ -103,25 +120,25 @@ func (j *Journal) Unreachable(ctx context.Context, domain mail.Domain, r mail.Re
 }
 
 // Failed: one recipient can never be reached.
-func (j *Journal) Failed(ctx context.Context, msg mail.MessageID, o mail.Outcome) {
-	j.line(ctx, "failed", id(msg), to(o.To), slog.String("host", o.Host), reply(o.Reply))
+func (j *Journal) Failed(ctx context.Context, env mail.Envelope, o mail.Outcome) {
+	j.about(ctx, "failed", env, to(o.To), slog.String("host", o.Host), reply(o.Reply))
 }
 
 // Expired: one recipient expired; the outcome is that of the last attempt.
-func (j *Journal) Expired(ctx context.Context, msg mail.MessageID, o mail.Outcome, age time.Duration) {
-	j.line(ctx, "expired", id(msg), to(o.To), slog.String("host", o.Host), reply(o.Reply), slog.Duration("age", age))
+func (j *Journal) Expired(ctx context.Context, env mail.Envelope, o mail.Outcome, age time.Duration) {
+	j.about(ctx, "expired", env, to(o.To), slog.String("host", o.Host), reply(o.Reply), slog.Duration("age", age))
 }
 
-// Released: a host that called was handed mail; verb is ETRN, TURN or ATRN,
-// messages is the number handed over and left the number that remains.
-func (j *Journal) Released(ctx context.Context, domain mail.Domain, verb, account string, caller netip.Addr, messages, left int) {
-	j.line(ctx, "released", dest(domain), slog.String("verb", verb), slog.String("account", account),
+// Released: a host that called in a session was handed mail; verb is ETRN, TURN or
+// ATRN, messages is the number handed over and left the number that remains.
+func (j *Journal) Released(ctx context.Context, by mail.SessionID, domain mail.Domain, verb, account string, caller netip.Addr, messages, left int) {
+	j.Session(by, nil).line(ctx, "released", dest(domain), slog.String("verb", verb), slog.String("account", account),
 		client(caller), slog.Int("messages", messages), slog.Int("left", left))
 }
 
-// Report: the new message msg reports to the sender of about.
-func (j *Journal) Report(ctx context.Context, msg, about mail.MessageID, sender mail.Address, recipients int) {
-	j.line(ctx, "dsn", id(msg), slog.String("about", string(about)), to(sender), slog.Int("recipients", recipients))
+// Report: the new message reports to the sender of about.
+func (j *Journal) Report(ctx context.Context, report mail.Envelope, about mail.MessageID, sender mail.Address, recipients int) {
+	j.about(ctx, "dsn", report, slog.String("about", string(about)), to(sender), slog.Int("recipients", recipients))
 }
 
 // ReportPostponed: the report about msg could not be made; it is tried again.
@@ -130,8 +147,8 @@ func (j *Journal) ReportPostponed(ctx context.Context, about mail.MessageID, cau
 }
 
 // Dropped: one recipient is given up without a report, because of why.
-func (j *Journal) Dropped(ctx context.Context, msg mail.MessageID, rcpt mail.Address, why string) {
-	j.line(ctx, "dropped", id(msg), to(rcpt), slog.String("why", clean(why)))
+func (j *Journal) Dropped(ctx context.Context, env mail.Envelope, rcpt mail.Address, why string) {
+	j.about(ctx, "dropped", env, to(rcpt), slog.String("why", clean(why)))
 }
 
 // SetAside: the stored message cannot be read; it is kept and not tried.
@@ -164,9 +181,10 @@ func (j *Journal) SignedIn(ctx context.Context, caller netip.Addr, account, mech
 
 // SignInRefused: a caller did not prove to be account, because of why, which the
 // caller is not told; account is "" where the exchange ended before a name was given.
-func (j *Journal) SignInRefused(ctx context.Context, caller netip.Addr, account, mechanism string, tls bool, why error) {
-	j.refusal(ctx, caller, false, "sign-in refused", client(caller), slog.String("account", clean(account)),
-		slog.String("mechanism", clean(mechanism)), slog.Bool("tls", tls), slog.String("why", clean(why.Error())))
+func (j *Journal) SignInRefused(ctx context.Context, caller netip.Addr, account, mechanism string, tls bool, r mail.Reply, why error) {
+	r.Cause = nil // or why
+	j.refusal(ctx, caller, r.Code == 421, "sign-in refused", client(caller), j.helo(), slog.String("account", clean(account)),
+		slog.String("verb", "AUTH"), slog.String("mechanism", clean(mechanism)), slog.Bool("tls", tls), reply(r), slog.String("why", clean(why.Error())))
 }
 
 // LockedOut: nobody signs in from the caller's address (of IPv6, its /64) before
@@ -176,10 +194,25 @@ func (j *Journal) LockedOut(ctx context.Context, caller netip.Addr, account, mec
 		slog.String("mechanism", clean(mechanism)), slog.Time("until", until))
 }
 
-func id(m mail.MessageID) slog.Attr { return slog.String("msg_id", string(m)) }
-func to(a mail.Address) slog.Attr   { return slog.String("to", "<"+a.String()+">") }
-func dest(d mail.Domain) slog.Attr  { return slog.String("domain", string(d)) }
-func reply(r mail.Reply) slog.Attr  { return slog.String("reply", clean(r.Error())) }
+func (j *Journal) helo() slog.Attr {
+	if j == nil || j.caller == nil {
+		return slog.String("helo", "")
+	}
+	return slog.String("helo", clean(j.caller.Hello()))
+}
+
+func (j *Journal) account() slog.Attr {
+	if j == nil || j.caller == nil {
+		return slog.String("account", "")
+	}
+	return slog.String("account", clean(j.caller.Account()))
+}
+
+func id(m mail.MessageID) slog.Attr      { return slog.String("msg_id", string(m)) }
+func session(s mail.SessionID) slog.Attr { return slog.String("session", string(s)) }
+func to(a mail.Address) slog.Attr        { return slog.String("to", "<"+a.String()+">") }
+func dest(d mail.Domain) slog.Attr       { return slog.String("domain", string(d)) }
+func reply(r mail.Reply) slog.Attr       { return slog.String("reply", clean(r.Error())) }
 func client(a netip.Addr) slog.Attr {
 	if !a.IsValid() {
 		return slog.String("client", "")

@@ -36,38 +36,43 @@ var (
 	result = mail.Outcome{To: rcpt, Host: "mx", Reply: answer}
 )
 
+type peer struct{}
+
+func (peer) Hello() string   { return "c.test" }
+func (peer) Account() string { return "j\noe" }
+
 func TestEvents(t *testing.T) {
-	env := mail.Envelope{ID: msgID, From: mail.Address{Local: "s", Domain: "a.test"}, To: make([]mail.Recipient, 2), Size: 7, Account: "ann", Client: caller, TLS: true}
+	env := mail.Envelope{ID: msgID, From: mail.Address{Local: "s", Domain: "a.test"}, To: make([]mail.Recipient, 2), Size: 7, Account: "ann", Client: caller, TLS: true, Session: "s1"}
 	tests := []struct {
 		write func(context.Context, *Journal)
 		want  string // as JSON, without time and level
 	}{
 		{func(c context.Context, j *Journal) { j.Accepted(c, env) },
-			`{"msg":"accepted","msg_id":"06h0ihfrcs3q41uvs0vg","from":"<s@a.test>","recipients":2,"size":7,"client":"192.0.2.1","account":"ann","tls":true}`},
+			`{"msg":"accepted","msg_id":"06h0ihfrcs3q41uvs0vg","from":"<s@a.test>","recipients":2,"size":7,"client":"192.0.2.1","account":"ann","tls":true,"session":"s1"}`},
 		{func(c context.Context, j *Journal) { j.Refused(c, netip.Addr{}, "RCPT", "<a\r\nb>", answer) },
-			`{"msg":"refused","client":"","verb":"RCPT","what":"<a  b>","reply":"451 4.3.0 later / evil: disk"}`},
-		{func(c context.Context, j *Journal) { j.Session(7).Refused(c, caller, "connect", "", answer) },
-			`{"msg":"refused","client":"192.0.2.1","verb":"connect","what":"","reply":"451 4.3.0 later / evil: disk","session":7}`},
-		{func(c context.Context, j *Journal) { j.Held(c, msgID, "b.test") },
-			`{"msg":"held","msg_id":"06h0ihfrcs3q41uvs0vg","domain":"b.test"}`},
-		{func(c context.Context, j *Journal) { j.Delivered(c, msgID, result) },
-			`{"msg":"delivered","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk"}`},
-		{func(c context.Context, j *Journal) { j.Deferred(c, msgID, result, again) },
-			`{"msg":"deferred","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk","again":"2026-01-02T03:04:05Z"}`},
+			`{"msg":"refused","client":"","helo":"","account":"","verb":"RCPT","what":"<a  b>","reply":"451 4.3.0 later / evil: disk"}`},
+		{func(c context.Context, j *Journal) { j.Session("s1", peer{}).Refused(c, caller, "MAIL", "", answer) },
+			`{"msg":"refused","client":"192.0.2.1","helo":"c.test","account":"j oe","verb":"MAIL","what":"","reply":"451 4.3.0 later / evil: disk","session":"s1"}`},
+		{func(c context.Context, j *Journal) { j.Held(c, env, "b.test") },
+			`{"msg":"held","msg_id":"06h0ihfrcs3q41uvs0vg","domain":"b.test","session":"s1"}`},
+		{func(c context.Context, j *Journal) { j.Delivered(c, env, result) },
+			`{"msg":"delivered","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk","session":"s1"}`},
+		{func(c context.Context, j *Journal) { j.Deferred(c, env, result, again) },
+			`{"msg":"deferred","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk","again":"2026-01-02T03:04:05Z","session":"s1"}`},
 		{func(c context.Context, j *Journal) { j.Unreachable(c, "b.test", answer, "mx", 3, again) },
 			`{"msg":"unreachable","domain":"b.test","host":"mx","reply":"451 4.3.0 later / evil: disk","messages":3,"again":"2026-01-02T03:04:05Z"}`},
-		{func(c context.Context, j *Journal) { j.Failed(c, msgID, result) },
-			`{"msg":"failed","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk"}`},
-		{func(c context.Context, j *Journal) { j.Expired(c, msgID, result, time.Second) },
-			`{"msg":"expired","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk","age":1000000000}`},
-		{func(c context.Context, j *Journal) { j.Released(c, "b.test", "TURN", "ann", caller, 5, 0) },
-			`{"msg":"released","domain":"b.test","verb":"TURN","account":"ann","client":"192.0.2.1","messages":5,"left":0}`},
-		{func(c context.Context, j *Journal) { j.Report(c, msgID, "about", mail.Address{}, 2) },
-			`{"msg":"dsn","msg_id":"06h0ihfrcs3q41uvs0vg","about":"about","to":"<>","recipients":2}`},
+		{func(c context.Context, j *Journal) { j.Failed(c, env, result) },
+			`{"msg":"failed","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk","session":"s1"}`},
+		{func(c context.Context, j *Journal) { j.Expired(c, env, result, time.Second) },
+			`{"msg":"expired","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk","age":1000000000,"session":"s1"}`},
+		{func(c context.Context, j *Journal) { j.Released(c, "s1", "b.test", "TURN", "ann", caller, 5, 0) },
+			`{"msg":"released","domain":"b.test","verb":"TURN","account":"ann","client":"192.0.2.1","messages":5,"left":0,"session":"s1"}`},
+		{func(c context.Context, j *Journal) { j.Report(c, env, "about", mail.Address{}, 2) },
+			`{"msg":"dsn","msg_id":"06h0ihfrcs3q41uvs0vg","about":"about","to":"<>","recipients":2,"session":"s1"}`},
 		{func(c context.Context, j *Journal) { j.ReportPostponed(c, msgID, errors.New("full"), again) },
 			`{"msg":"dsn postponed","about":"06h0ihfrcs3q41uvs0vg","why":"full","again":"2026-01-02T03:04:05Z"}`},
-		{func(c context.Context, j *Journal) { j.Dropped(c, msgID, rcpt, "why") },
-			`{"msg":"dropped","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","why":"why"}`},
+		{func(c context.Context, j *Journal) { j.Dropped(c, env, rcpt, "why") },
+			`{"msg":"dropped","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","why":"why","session":"s1"}`},
 		{func(c context.Context, j *Journal) { j.SetAside(c, msgID, "b.test", errors.New("rot")) },
 			`{"msg":"set aside","msg_id":"06h0ihfrcs3q41uvs0vg","domain":"b.test","why":"rot"}`},
 		{func(c context.Context, j *Journal) { j.Unfreed(c, msgID, errors.New("full")) },
@@ -81,9 +86,9 @@ func TestEvents(t *testing.T) {
 		{func(c context.Context, j *Journal) { j.SignedIn(c, caller, "ann", "PLAIN", true) },
 			`{"msg":"signed in","client":"192.0.2.1","account":"ann","mechanism":"PLAIN","tls":true}`},
 		{func(c context.Context, j *Journal) {
-			j.SignInRefused(c, caller, "an\x1bn", "PLAIN", false, errors.New("wrong password"))
+			j.SignInRefused(c, caller, "an\x1bn", "PLAIN", false, answer, errors.New("wrong password"))
 		},
-			`{"msg":"sign-in refused","client":"192.0.2.1","account":"an n","mechanism":"PLAIN","tls":false,"why":"wrong password"}`},
+			`{"msg":"sign-in refused","client":"192.0.2.1","helo":"","account":"an n","verb":"AUTH","mechanism":"PLAIN","tls":false,"reply":"451 4.3.0 later / evil","why":"wrong password"}`},
 		{func(c context.Context, j *Journal) { j.LockedOut(c, caller, "ann", "PLAIN", again) },
 			`{"msg":"address locked out","client":"192.0.2.1/32","account":"ann","mechanism":"PLAIN","until":"2026-01-02T03:04:05Z"}`},
 	}
@@ -142,8 +147,8 @@ func FuzzLine(f *testing.F) {
 		r := mail.Reply{Code: 550, Text: what, Cause: errors.New(account)}
 		for _, j := range []*Journal{New(slog.New(slog.NewTextHandler(&text, nil))), New(slog.New(slog.NewJSONHandler(&raw, nil)))} {
 			j.Refused(t.Context(), caller, "RCPT", what, r)
-			j.SignInRefused(t.Context(), caller, account, what, false, errors.New(account))
-			j.Dropped(t.Context(), msgID, rcpt, what)
+			j.SignInRefused(t.Context(), caller, account, what, false, r, errors.New(account))
+			j.Dropped(t.Context(), mail.Envelope{ID: msgID}, rcpt, what)
 		}
 		for _, out := range []string{text.String(), raw.String()} {
 			control := func(c rune) bool { return c < ' ' && c != '\n' || c >= 0x7f && c < 0xa0 }

@@ -82,7 +82,7 @@ func (j *Journal) refusal(ctx context.Context, caller netip.Addr, ends bool, eve
 	if j == nil || j.log == nil {
 		return
 	}
-	if j.session != 0 && !ends && j.refused.Add(1) > sessionLines {
+	if j.session != "" && !ends && j.refused.Add(1) > sessionLines {
 		return // End counts it
 	}
 	leftOut, ok := j.limit.admit(caller, time.Now())

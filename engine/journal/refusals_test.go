@@ -27,7 +27,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 			}
 			return strings.Count(out.String(), "\n")
 		}
-		s := j.Session(1)
+		s := j.Session("s1", nil)
 		if n := refuse(s, "192.0.2.1", 50); n != sessionLines {
 			t.Errorf("a session writes %d lines", n)
 		}
@@ -35,12 +35,12 @@ func TestRefusalsAreBounded(t *testing.T) {
 		if !strings.Contains(out.String(), "reply=421") {
 			t.Error("why the session ends is left out")
 		}
-		if s.End(t.Context(), netip.MustParseAddr("192.0.2.1")); !strings.Contains(out.String(), " more=30 session=1\n") {
+		if s.End(t.Context(), netip.MustParseAddr("192.0.2.1")); !strings.Contains(out.String(), " more=30 session=s1\n") {
 			t.Errorf("its end is not told: %q", out.String())
 		}
 		written := 0
-		for id := range uint64(100) {
-			s := j.Session(id + 2)
+		for id := range 100 {
+			s := j.Session("s2", nil)
 			written += refuse(s, "2001:db8::"+string('a'+rune(id%6)), 10)
 			s.End(t.Context(), netip.MustParseAddr("2001:db8::1"))
 		}

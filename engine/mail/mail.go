@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +33,7 @@ type Envelope struct {
 	Helo     string      `json:"helo,omitempty"`    // its name in EHLO or HELO
 	Account  string      `json:"account,omitempty"` // its account, or ""
 	TLS      bool        `json:"tls"`               // its session was encrypted
+	Session  SessionID   `json:"session,omitempty"` // that it came by, or of a report that the message came by that it is about; "": none
 }
 
 // A Recipient is one RCPT of an envelope.
@@ -130,6 +132,31 @@ func NewMessageID(now time.Time) MessageID {
 		out[10+i], lo = idAlphabet[lo&31], lo>>5
 	}
 	return MessageID(out[:])
+}
+
+// A SessionID names the session of one caller in every line and answer about it,
+// and about the messages that it brought: 12 characters of 0-9 and a-v, unique on
+// this machine, and in the order of arrival when sorted as text.
+type SessionID string
+
+var lastSession atomic.Uint64
+
+// NewSessionID makes an ID for a session that begins at now. Two calls never give
+// the same one: 52 bits of microseconds are followed by 8 that tell those of one
+// microsecond apart.
+func NewSessionID(now time.Time) SessionID {
+	n := uint64(now.UnixMicro()) & (1<<52 - 1) << 8
+	for {
+		last := lastSession.Load()
+		if n = max(n, last+1); lastSession.CompareAndSwap(last, n) {
+			break
+		}
+	}
+	var out [12]byte
+	for i := len(out) - 1; i >= 0; i-- {
+		out[i], n = idAlphabet[n&31], n>>5
+	}
+	return SessionID(out[:])
 }
 
 // ParseMessageID checks that s has the form of an ID.

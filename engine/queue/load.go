@@ -103,7 +103,7 @@ func (l *loader) matchEnvelopes(ctx context.Context) error {
 		}
 		if !there {
 			// Its text never came to the disk, so no sender was told 250.
-			l.deps.Journal.Dropped(ctx, e.id, mail.Address{Local: "*", Domain: e.dest.name}, "it was cut off before it was accepted")
+			l.deps.Journal.Dropped(ctx, mail.Envelope{ID: e.id}, mail.Address{Local: "*", Domain: e.dest.name}, "it was cut off before it was accepted")
 			l.ops = append(l.ops, kv.Del(e.key()))
 			continue
 		}

@@ -406,7 +406,7 @@ func (q *Queue) accept(ctx context.Context, d Draft, env mail.Envelope, extra ..
 	// From here on a crash must not lose the message.
 	q.deps.Journal.Accepted(ctx, env)
 	for _, name := range q.enter(env, records) {
-		q.deps.Journal.Held(ctx, env.ID, name)
+		q.deps.Journal.Held(ctx, env, name)
 	}
 	return nil
 }

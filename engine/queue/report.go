@@ -248,6 +248,7 @@ func (q *Queue) prepareReport(ctx context.Context, about mail.Envelope, rec reco
 		return nil, fmt.Errorf("queue %s: report: %w", about.ID, err)
 	}
 	env := mail.Envelope{ID: id, Received: report.At, Size: int64(len(text)),
+		Session: about.Session, // grep for it finds the report, too
 		// RFC 3461 §6.1: so that no report comes of it.
 		To: []mail.Recipient{{Address: about.From, Notify: "NEVER"}}}
 	failed := slices.ContainsFunc(rec.told, func(s dsn.RecipientStatus) bool { return s.Action == dsn.Failed })
@@ -273,6 +274,6 @@ func (q *Queue) write(ctx context.Context, report *pendingReport, ops []kv.Op) e
 	if err := q.accept(ctx, d, report.env, ops...); err != nil {
 		return err
 	}
-	q.deps.Journal.Report(ctx, report.env.ID, report.about, report.env.To[0].Address, report.told)
+	q.deps.Journal.Report(ctx, report.env, report.about, report.env.To[0].Address, report.told)
 	return nil
 }

@@ -125,7 +125,7 @@ func (j *decider) status(i int, o mail.Outcome, a dsn.Action) recipientStatus {
 func (j *decider) delivered(ctx context.Context, v *decision, i int, o mail.Outcome) {
 	v.answered = true
 	v.ended = append(v.ended, i)
-	v.events = append(v.events, func() { j.deps.Journal.Delivered(ctx, j.env.ID, o) })
+	v.events = append(v.events, func() { j.deps.Journal.Delivered(ctx, j.env, o) })
 	action := dsn.Relayed
 	if o.Host == "" {
 		action = dsn.Delivered // on this host
@@ -141,16 +141,16 @@ func (j *decider) failed(ctx context.Context, v *decision, i int, o mail.Outcome
 	v.ended = append(v.ended, i)
 	v.events = append(v.events, func() {
 		if o.Status == mail.Failed {
-			j.deps.Journal.Failed(ctx, j.env.ID, o)
+			j.deps.Journal.Failed(ctx, j.env, o)
 		} else {
-			j.deps.Journal.Expired(ctx, j.env.ID, o, time.Duration(j.now-j.rec.received))
+			j.deps.Journal.Expired(ctx, j.env, o, time.Duration(j.now-j.rec.received))
 		}
 	})
 	f := j.status(i, o, dsn.Failed)
 	f.Status = status
 	switch {
 	case j.entry.dest.name == Badmail:
-		v.events = append(v.events, func() { j.deps.Journal.Dropped(ctx, j.env.ID, o.To, "it has no sender to tell") })
+		v.events = append(v.events, func() { j.deps.Journal.Dropped(ctx, j.env, o.To, "it has no sender to tell") })
 	case j.env.From.IsNull():
 		// RFC 5321 §6.1: never a report about a report.
 		v.undeliverable = append(v.undeliverable, i)
@@ -158,7 +158,7 @@ func (j *decider) failed(ctx context.Context, v *decision, i int, o mail.Outcome
 	case dsn.Wanted(f.To.Notify, dsn.Failed):
 		v.reportable = append(v.reportable, f)
 	default:
-		v.events = append(v.events, func() { j.deps.Journal.Dropped(ctx, j.env.ID, o.To, "its sender asked for no report") })
+		v.events = append(v.events, func() { j.deps.Journal.Dropped(ctx, j.env, o.To, "its sender asked for no report") })
 	}
 }
 
@@ -172,7 +172,7 @@ func (j *decider) postpone(v *decision, o mail.Outcome) {
 func (j *decider) deferred(ctx context.Context, v *decision, i int, o mail.Outcome) {
 	v.rec.open = append(v.rec.open, i)
 	again := unixTime(v.rec.next)
-	v.events = append(v.events, func() { j.deps.Journal.Deferred(ctx, j.env.ID, o, again) })
+	v.events = append(v.events, func() { j.deps.Journal.Deferred(ctx, j.env, o, again) })
 	if j.delayed() && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, dsn.Delayed) {
 		f := j.status(i, o, dsn.Delayed)
 		f.Until = unixTime(j.rec.received + int64(j.policy.Expire))

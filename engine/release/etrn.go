@@ -75,7 +75,7 @@ func (svc *Service) trigger(ctx context.Context, p Policy, c Caller, waiting []W
 		case err == nil:
 			started++
 			messages += w.Messages
-			svc.opts.Journal.Released(ctx, w.Domain, "ETRN", c.Account, c.Remote, 0, w.Messages)
+			svc.opts.Journal.Released(ctx, c.Session, w.Domain, "ETRN", c.Account, c.Remote, 0, w.Messages)
 		case errors.Is(err, ErrBusy):
 			reply = mail.Reply{Code: 458, Enhanced: "3.2", Text: "already running"}
 		default:

@@ -102,6 +102,7 @@ func (p Policy) refusal(verb string, c Caller) mail.Reply {
 
 // A Caller is the host that calls.
 type Caller struct {
+	Session mail.SessionID
 	Account string // signed in, or ""
 	Remote  netip.Addr
 	TLS     bool

@@ -178,7 +178,7 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 		b.SetLastBreak(s.service.lastBreak(l.Domain))
 		res := b.Send(ctx, c, s.peer(c), 0)
 		s.service.recordBreak(l.Domain, b.LastBreak())
-		s.service.opts.Journal.Released(ctx, l.Domain, s.verb, s.caller.Account, s.caller.Remote, res.Taken, max(0, l.Messages-res.Taken))
+		s.service.opts.Journal.Released(ctx, s.caller.Session, l.Domain, s.verb, s.caller.Account, s.caller.Remote, res.Taken, max(0, l.Messages-res.Taken))
 		if errors.Is(res.Err, errLost) { // between two messages
 			log.InfoContext(ctx, "reversed session: ended", "domain", l.Domain, "taken", res.Taken, "why", res.Err)
 			l.lease.Close()

@@ -67,6 +67,7 @@ type Releases interface {
 
 // Who is the caller as far as a release asks.
 type Who struct {
+	Session mail.SessionID
 	Account string // that signed in, or ""
 	Remote  netip.Addr
 	TLS     bool
@@ -79,6 +80,7 @@ type Deps struct {
 	Current  func() *Policy // that is in force; nil: always that of the greeting
 	Host     *Host          // the caller's names
 	Site     int            // the site's number
+	ID       mail.SessionID // of the session; "" for a submission
 	Intake   Intake
 	Releases Releases
 	Auth     *account.Authenticator
@@ -281,7 +283,7 @@ func (s *Session) Turn(ctx context.Context, atrn bool, domains []mail.Domain) (m
 
 func (s *Session) who() Who {
 	_, secure := s.caller.TLS()
-	return Who{Account: s.caller.Account(), Remote: s.remote, TLS: secure, Lost: s.lost}
+	return Who{Session: s.deps.ID, Account: s.caller.Account(), Remote: s.remote, TLS: secure, Lost: s.lost}
 }
 
 // What is refused for good in one session beyond freeRefusals is answered later, so that
@@ -399,16 +401,16 @@ func (x *exchange) failed(err error) error {
 			until = s.deps.Auth.Failed(s.guesser(), s.deps.Site, name)
 		}
 	}
+	r := mail.Reply{Code: 535, Enhanced: "7.8", Text: "Authentication credentials invalid", Cause: err}
+	if s.failures >= maxFailures {
+		r = mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many authentication failures, closing connection", Cause: err}
+	} else if own := (mail.Reply{}); errors.As(err, &own) {
+		r = own
+	}
 	_, secure := s.caller.TLS()
-	s.deps.Journal.SignInRefused(x.ctx, s.remote, name, x.mechanism, secure, why)
+	s.deps.Journal.SignInRefused(x.ctx, s.remote, name, x.mechanism, secure, r, why)
 	if !until.IsZero() {
 		s.deps.Journal.LockedOut(x.ctx, s.remote, name, x.mechanism, until)
 	}
-	if s.failures >= maxFailures {
-		return mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many authentication failures, closing connection", Cause: err}
-	}
-	if r := (mail.Reply{}); errors.As(err, &r) {
-		return r
-	}
-	return mail.Reply{Code: 535, Enhanced: "7.8", Text: "Authentication credentials invalid", Cause: err}
+	return r
 }

@@ -466,6 +466,7 @@ func TestHundredRecipientsAndMore(t *testing.T) {
 func TestWhatIsKept(t *testing.T) {
 	const body = "Subject: x\r\n\r\n.dot\r\nTURN\r\n\xff\r\n"
 	s := open(testPolicy(), "192.0.2.7")
+	s.deps.ID = "06h0ihfrcs3q"
 	s.caller.secure = true
 	s.Mail(t.Context(), wire.MailArgs{From: address(t, "a@b.test"), Body8: true, Ret: "HDRS", EnvID: "e1"})
 	s.Rcpt(t.Context(), wire.RcptArgs{To: address(t, "x@hub.test"), Notify: "NEVER", ORcpt: "rfc822;x@hub.test"})
@@ -481,7 +482,7 @@ func TestWhatIsKept(t *testing.T) {
 		t.Errorf("kept %q, want a trace header and %q", kept, body)
 	}
 	want := regexp.MustCompile(`^Received: from client\.test \(\[192\.0\.2\.7\]\)\r\n\tby hub\.test with ESMTPS id ` + string(env.ID) +
-		`\r\n\t\(TLS1\.3, TLS_AES_128_GCM_SHA256\)\r\n\tfor <x@hub\.test>; \w{3}, \d+ \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}\r\n$`)
+		`\r\n\t\(TLS1\.3, TLS_AES_128_GCM_SHA256, session 06h0ihfrcs3q\)\r\n\tfor <x@hub\.test>; \w{3}, \d+ \w{3} \d{4} \d\d:\d\d:\d\d [+-]\d{4}\r\n$`)
 	if !want.MatchString(trace) {
 		t.Errorf("trace header %q", trace)
 	}
@@ -489,7 +490,7 @@ func TestWhatIsKept(t *testing.T) {
 		t.Errorf("answered %v without the id", r)
 	}
 	if env.Size != int64(len(kept)) || !env.Body8Bit || !env.TLS || env.Ret != "HDRS" || env.EnvID != "e1" ||
-		env.Helo != "client.test" || env.Client.String() != "192.0.2.7" || env.To[0].Notify != "NEVER" || env.To[0].ORcpt == "" {
+		env.Helo != "client.test" || env.Client.String() != "192.0.2.7" || env.To[0].Notify != "NEVER" || env.To[0].ORcpt == "" || env.Session != "06h0ihfrcs3q" {
 		t.Errorf("envelope %+v", env)
 	}
 }

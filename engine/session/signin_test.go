@@ -262,16 +262,16 @@ func TestSignInsAreAudited(t *testing.T) {
 		mechanism, name, password, want string
 		failed                          int // before, from the address
 	}{
-		{mechanism: account.Plain, name: "joe", password: "pw", want: `"signed in" client=192.0.2.1 account=Joe mechanism=PLAIN tls=true session=7`},
-		{mechanism: account.Scram, name: "joe", password: "pw", want: `"signed in" client=192.0.2.1 account=Joe mechanism=SCRAM-SHA-256 tls=true session=7`},
-		{mechanism: account.Plain, name: "joe", password: "x", want: `"sign-in refused" client=192.0.2.1 account=joe mechanism=PLAIN tls=true why="wrong password" session=7`},
-		{mechanism: account.Scram, name: "joe", password: "x", want: `"sign-in refused" client=192.0.2.1 account=joe mechanism=SCRAM-SHA-256 tls=true why="wrong password" session=7`},
-		{mechanism: account.Login, name: "ann", password: "x", want: `"sign-in refused" client=192.0.2.1 account=ann mechanism=LOGIN tls=true why="no such account" session=7`},
-		{mechanism: account.Scram, name: "eve", password: "x", want: `"sign-in refused" client=192.0.2.1 account=eve mechanism=SCRAM-SHA-256 tls=true why="the account has no password" session=7`},
-		{mechanism: account.Cram, name: "tim", password: "x", want: `"sign-in refused" client=192.0.2.1 account=tim mechanism=CRAM-MD5 tls=true why="the account has no password for CRAM-MD5" session=7`},
-		{mechanism: account.Plain, name: "joe", password: "", want: `"sign-in refused" client=192.0.2.1 account="" mechanism=PLAIN tls=true why="501 5.5.2 Malformed authentication exchange: PLAIN: wants authzid NUL authcid NUL password" session=7`},
-		{mechanism: account.Plain, name: "joe", password: "x", failed: 19, want: `"address locked out" client=192.0.2.1/32 account=joe mechanism=PLAIN until=2000-01-01T00:15:15.000Z session=7`},
-		{mechanism: account.Plain, name: "joe", password: "pw", failed: 20, want: `"sign-in refused" client=192.0.2.1 account=joe mechanism=PLAIN tls=true why="454 4.7.0 Too many failed sign-ins from your address, try again later: 192.0.2.1/32: 15 failed sign-ins, the last at 2000-01-01T00:00:00Z" session=7`},
+		{mechanism: account.Plain, name: "joe", password: "pw", want: `"signed in" client=192.0.2.1 account=Joe mechanism=PLAIN tls=true session=s7`},
+		{mechanism: account.Scram, name: "joe", password: "pw", want: `"signed in" client=192.0.2.1 account=Joe mechanism=SCRAM-SHA-256 tls=true session=s7`},
+		{mechanism: account.Plain, name: "joe", password: "x", want: `"sign-in refused" client=192.0.2.1 helo=client.test account=joe verb=AUTH mechanism=PLAIN tls=true reply="535 5.7.8 Authentication credentials invalid" why="wrong password" session=s7`},
+		{mechanism: account.Scram, name: "joe", password: "x", want: `"sign-in refused" client=192.0.2.1 helo=client.test account=joe verb=AUTH mechanism=SCRAM-SHA-256 tls=true reply="535 5.7.8 Authentication credentials invalid" why="wrong password" session=s7`},
+		{mechanism: account.Login, name: "ann", password: "x", want: `"sign-in refused" client=192.0.2.1 helo=client.test account=ann verb=AUTH mechanism=LOGIN tls=true reply="535 5.7.8 Authentication credentials invalid" why="no such account" session=s7`},
+		{mechanism: account.Scram, name: "eve", password: "x", want: `"sign-in refused" client=192.0.2.1 helo=client.test account=eve verb=AUTH mechanism=SCRAM-SHA-256 tls=true reply="535 5.7.8 Authentication credentials invalid" why="the account has no password" session=s7`},
+		{mechanism: account.Cram, name: "tim", password: "x", want: `"sign-in refused" client=192.0.2.1 helo=client.test account=tim verb=AUTH mechanism=CRAM-MD5 tls=true reply="535 5.7.8 Authentication credentials invalid" why="the account has no password for CRAM-MD5" session=s7`},
+		{mechanism: account.Plain, name: "joe", password: "", want: `"sign-in refused" client=192.0.2.1 helo=client.test account="" verb=AUTH mechanism=PLAIN tls=true reply="501 5.5.2 Malformed authentication exchange" why="501 5.5.2 Malformed authentication exchange: PLAIN: wants authzid NUL authcid NUL password" session=s7`},
+		{mechanism: account.Plain, name: "joe", password: "x", failed: 19, want: `"address locked out" client=192.0.2.1/32 account=joe mechanism=PLAIN until=2000-01-01T00:15:15.000Z session=s7`},
+		{mechanism: account.Plain, name: "joe", password: "pw", failed: 20, want: `"sign-in refused" client=192.0.2.1 helo=client.test account=joe verb=AUTH mechanism=PLAIN tls=true reply="454 4.7.0 Too many failed sign-ins from your address, try again later" why="454 4.7.0 Too many failed sign-ins from your address, try again later: 192.0.2.1/32: 15 failed sign-ins, the last at 2000-01-01T00:00:00Z" session=s7`},
 	}
 	for _, tt := range tests {
 		synctest.Test(t, func(t *testing.T) {
@@ -280,7 +280,7 @@ func TestSignInsAreAudited(t *testing.T) {
 			s := open(p, "192.0.2.1")
 			s.caller.secure = true
 			var log strings.Builder
-			s.deps.Journal = journal.New(slog.New(slog.NewTextHandler(&log, nil))).Session(7)
+			s.deps.Journal = journal.New(slog.New(slog.NewTextHandler(&log, nil))).Session("s7", s.caller)
 			for range tt.failed {
 				s.deps.Auth.Failed(s.remote, 1, "ann")
 			}

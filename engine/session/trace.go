@@ -22,8 +22,15 @@ func trace(hostname, client string, env mail.Envelope, extended bool, state tls.
 	var b strings.Builder
 	b.WriteString("Received: from " + helloName(env.Helo, env.Client) + " (" + client + ")\r\n")
 	b.WriteString("\tby " + hostname + " with " + protocol(env, extended) + " id " + string(env.ID))
+	var about []string
 	if env.TLS {
-		b.WriteString("\r\n\t(" + strings.ReplaceAll(tls.VersionName(state.Version), " ", "") + ", " + tls.CipherSuiteName(state.CipherSuite) + ")")
+		about = append(about, strings.ReplaceAll(tls.VersionName(state.Version), " ", ""), tls.CipherSuiteName(state.CipherSuite))
+	}
+	if env.Session != "" {
+		about = append(about, "session "+string(env.Session))
+	}
+	if len(about) > 0 {
+		b.WriteString("\r\n\t(" + strings.Join(about, ", ") + ")")
 	}
 	writeTraceEnd(&b, env)
 	return b.String()

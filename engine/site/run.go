@@ -233,7 +233,7 @@ func (r *run) turnAway(c net.Conn, b ports.Binding) {
 	reply := mail.Reply{Code: 421, Enhanced: "3.2", Text: "Too many connections, try again later", Cause: errNoFiles}
 	defer c.Close()
 	r.site.counters.refused.Add(1)
-	r.site.deps.Journal.Refused(r.ctx, clientAddr(c), "connect", c.LocalAddr().String(), reply)
+	r.site.deps.Journal.Session(mail.NewSessionID(time.Now()), nil).Refused(r.ctx, clientAddr(c), "connect", c.LocalAddr().String(), reply)
 	r.site.logRefusal(c, reply)
 	if !b.TLS {
 		_ = c.SetDeadline(time.Now().Add(refusalTimeout)) // the buffer of a new connection has room
@@ -246,7 +246,8 @@ func (r *run) serve(c net.Conn, b ports.Binding) {
 	s := r.site
 	now := r.active.Load()
 	q := session.Question{Client: clientAddr(c), Paused: s.paused()}
-	id, d := s.sessions.admit(q.Client, b.Addr, func(connections, fromAddress, atEndpoint int) session.Decision {
+	id := mail.NewSessionID(time.Now())
+	d := s.sessions.admit(q.Client, b.Addr, func(connections, fromAddress, atEndpoint int) session.Decision {
 		q.Connections, q.FromAddress, q.AtEndpoint = connections, fromAddress, atEndpoint
 		return now.cfg.Session.Decide(session.AtConnect, session.AtConnect, q)
 	})
@@ -291,16 +292,17 @@ func clientAddr(c net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
-func (r *run) session(id uint64, who *wire.Caller, cfg *Config, host *session.Host) wire.Session {
+func (r *run) session(id mail.SessionID, who *wire.Caller, cfg *Config, host *session.Host) wire.Session {
 	s := r.site
 	one := session.New(&cfg.Session, who.Remote.Addr(), who, session.Deps{
 		Current:  func() *session.Policy { return &s.config().Session },
 		Host:     host,
 		Site:     s.number,
+		ID:       id,
 		Intake:   intake{queue: r.mail.queue, site: s},
 		Releases: releases{r.mail.releases, s},
 		Auth:     s.deps.Auth,
-		Journal:  s.deps.Journal.Session(id),
+		Journal:  s.deps.Journal.Session(id, who),
 		Log:      s.log,
 	})
 	in := s.sessions.add(id, who, one)
@@ -321,10 +323,10 @@ const (
 )
 
 // refuse greets with a refusal (RFC 5321 §3.1, §3.8) and closes.
-func (r *run) refuse(c net.Conn, cfg *Config, b ports.Binding, id uint64, reply mail.Reply) {
+func (r *run) refuse(c net.Conn, cfg *Config, b ports.Binding, id mail.SessionID, reply mail.Reply) {
 	defer c.Close()
 	r.site.counters.refused.Add(1)
-	r.site.deps.Journal.Session(id).Refused(r.ctx, clientAddr(c), "connect", c.LocalAddr().String(), reply)
+	r.site.deps.Journal.Session(id, nil).Refused(r.ctx, clientAddr(c), "connect", c.LocalAddr().String(), reply)
 	r.site.logRefusal(c, reply)
 	if r.refusing.Add(1); b.TLS || r.refusing.Load() > maxRefusing {
 		r.refusing.Add(-1)

@@ -19,7 +19,7 @@ import (
 
 // A Session is one connection as an administrator sees it.
 type Session struct {
-	ID       uint64         `json:"id,string"`
+	ID       mail.SessionID `json:"id"`
 	Remote   netip.AddrPort `json:"remote"`
 	Local    netip.AddrPort `json:"local"`
 	Hello    string         `json:"hello,omitempty"`
@@ -46,28 +46,26 @@ func (c *counters) read() Counters {
 // A sessionRegistry holds the sessions of a site.
 type sessionRegistry struct {
 	mu      sync.Mutex // guards what follows
-	last    uint64
-	entries map[uint64]*sessionEntry
+	entries map[mail.SessionID]*sessionEntry
 	count   int                    // admitted, which is before they are in entries
 	from    map[netip.Prefix]int   // of these, by mail.CallerNet
 	at      map[netip.AddrPort]int // and by binding
 }
 
 type sessionEntry struct {
-	id       uint64
+	id       mail.SessionID
 	wire     *wire.Caller
 	session  *session.Session
 	ended    bool // by endVoid, and counted; guarded by the registry's mu
 	activity atomic.Pointer[string]
 }
 
-// admit numbers a session and counts it, if decide accepts one more from client
-// at a binding beside the connections that there are.
-func (r *sessionRegistry) admit(client netip.Addr, at netip.AddrPort, decide func(connections, fromAddress, atEndpoint int) session.Decision) (id uint64, d session.Decision) {
+// admit counts a session, if decide accepts one more from client at a binding beside
+// the connections that there are.
+func (r *sessionRegistry) admit(client netip.Addr, at netip.AddrPort, decide func(connections, fromAddress, atEndpoint int) session.Decision) (d session.Decision) {
 	net := mail.CallerNet(client)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last++
 	if d = decide(r.count, r.from[net], r.at[at]); d.Accepted() {
 		if r.from == nil {
 			r.from, r.at = map[netip.Prefix]int{}, map[netip.AddrPort]int{}
@@ -76,7 +74,7 @@ func (r *sessionRegistry) admit(client netip.Addr, at netip.AddrPort, decide fun
 		r.from[net]++
 		r.at[at]++
 	}
-	return r.last, d
+	return d
 }
 
 func (r *sessionRegistry) leave(client netip.Addr, at netip.AddrPort) {
@@ -104,11 +102,11 @@ func CountFrom(list []Session, client netip.Addr) (n int) {
 	return n
 }
 
-func (r *sessionRegistry) add(id uint64, c *wire.Caller, s *session.Session) *sessionEntry {
+func (r *sessionRegistry) add(id mail.SessionID, c *wire.Caller, s *session.Session) *sessionEntry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.entries == nil {
-		r.entries = map[uint64]*sessionEntry{}
+		r.entries = map[mail.SessionID]*sessionEntry{}
 	}
 	one := &sessionEntry{id: id, wire: c, session: s}
 	one.setActivity("idle")
@@ -145,7 +143,7 @@ func (r *sessionRegistry) list() []Session {
 }
 
 // end ends the sessions that pick chooses, and gives their number.
-func (r *sessionRegistry) end(pick func(id uint64) bool) (n int) {
+func (r *sessionRegistry) end(pick func(id mail.SessionID) bool) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id, c := range r.entries {

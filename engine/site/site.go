@@ -16,6 +16,7 @@ import (
 	"restante/engine/account"
 	"restante/engine/delivery"
 	"restante/engine/journal"
+	"restante/engine/mail"
 	"restante/engine/queue"
 	"restante/engine/site/certs"
 	"restante/engine/site/ports"
@@ -300,8 +301,8 @@ func (s *Site) Running() uint64 { return s.active.Load().Rev }
 func (s *Site) Sessions() []Session { return s.sessions.list() }
 
 // EndSession ends the session with that ID; false if there is none.
-func (s *Site) EndSession(id uint64) bool {
-	return s.sessions.end(func(c uint64) bool { return c == id }) > 0
+func (s *Site) EndSession(id mail.SessionID) bool {
+	return s.sessions.end(func(c mail.SessionID) bool { return c == id }) > 0
 }
 
 // EndVoidSessions ends the sessions whose account is gone or has another
@@ -309,7 +310,7 @@ func (s *Site) EndSession(id uint64) bool {
 func (s *Site) EndVoidSessions() int { return s.sessions.endVoid(&s.config().Session) }
 
 // EndSessions ends all sessions and gives their number.
-func (s *Site) EndSessions() int { return s.sessions.end(func(uint64) bool { return true }) }
+func (s *Site) EndSessions() int { return s.sessions.end(func(mail.SessionID) bool { return true }) }
 
 // Queue is the site's queue, also while it is stopped; nil before the first
 // start, or when it could not be opened.

@@ -578,7 +578,7 @@ func TestCallersAreListedAndEnded(t *testing.T) {
 		list[0].Hello != "caller.test" || list[0].Remote.String() != a.LocalAddr().String() {
 		t.Fatalf("Callers = %+v", list)
 	}
-	if h.EndSession(999) {
+	if h.EndSession("999") {
 		t.Error("a caller that there is not was ended")
 	}
 	if !h.EndSession(list[0].ID) {

@@ -181,7 +181,10 @@ func decodeEntry(b []byte) (entry, error) {
 
 // Envelopes are encoded field by field: decoding 100,000 of them from JSON
 // would take a second at the start. A test covers every field of mail.Envelope.
-const envelopeVersion = 1
+const (
+	envelopeVersion = 1
+	sessionVersion  = 2 // with the session at the end
+)
 
 func appendAddress(b []byte, a mail.Address) []byte {
 	return coding.AppendText(coding.AppendText(b, a.Local), string(a.Domain))
@@ -189,7 +192,11 @@ func appendAddress(b []byte, a mail.Address) []byte {
 
 func encodeEnvelope(env *mail.Envelope) []byte {
 	b := make([]byte, 0, 128+64*len(env.To))
-	b = append(b, envelopeVersion)
+	version := byte(envelopeVersion)
+	if env.Session != "" {
+		version = sessionVersion
+	}
+	b = append(b, version)
 	b = coding.AppendText(b, string(env.ID))
 	b = appendAddress(b, env.From)
 	b = binary.AppendUvarint(b, uint64(len(env.To)))
@@ -211,6 +218,9 @@ func encodeEnvelope(env *mail.Envelope) []byte {
 	for _, s := range []string{env.Ret, env.EnvID, string(client), env.Helo, env.Account} {
 		b = coding.AppendText(b, s)
 	}
+	if version == sessionVersion {
+		b = coding.AppendText(b, string(env.Session))
+	}
 	return b
 }
 
@@ -223,7 +233,10 @@ func readAddress(r *coding.Reader) mail.Address {
 // decodeEnvelope decodes what encodeEnvelope returned. Times are in UTC.
 func decodeEnvelope(b []byte) (mail.Envelope, error) {
 	r := coding.Read(b)
-	r.Form(envelopeVersion)
+	version := r.Byte()
+	if version != sessionVersion && version != envelopeVersion {
+		return mail.Envelope{}, errEnvelope
+	}
 	env := mail.Envelope{ID: mail.MessageID(r.Text()), From: readAddress(&r)}
 	for range r.Count() {
 		env.To = append(env.To, mail.Recipient{Address: readAddress(&r), Notify: r.Text(), ORcpt: r.Text()})
@@ -236,6 +249,9 @@ func decodeEnvelope(b []byte) (mail.Envelope, error) {
 	env.Ret, env.EnvID = r.Text(), r.Text()
 	client := r.Text()
 	env.Helo, env.Account = r.Text(), r.Text()
+	if version == sessionVersion {
+		env.Session = mail.SessionID(r.Text())
+	}
 	if r.End() != nil {
 		return mail.Envelope{}, errEnvelope
 	}
