@@ -50,7 +50,7 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 	cfg := &site.Config{
 		Trouble: func() error { return e.lists.Err(set.Number) },
 		Name:    set.Name, Rev: uint64(set.Rev),
-		TLS:     certs.Files{Cert: a.path(set.TLS.TlsCertificateFile), Key: a.path(set.TLS.TlsKeyFile)},
+		TLS:     a.certificates(),
 		Wire:    a.wireConfig(),
 		Session: policy.For(set, e.Sources()),
 		Release: a.releasePolicy(),
@@ -137,6 +137,13 @@ type siteAdapter struct {
 }
 
 func (a *siteAdapter) path(p string) string { return disk.Locate(a.dir, p) }
+
+func (a *siteAdapter) certificates() (files certs.Files) {
+	for _, name := range a.TLS.Files() {
+		files = append(files, a.path(name))
+	}
+	return files
+}
 
 func (a *siteAdapter) pickup() pickup.Settings {
 	return pickup.Settings{

@@ -193,9 +193,6 @@ func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 
 func (r *reader) tls(t *TLS) {
 	t.Required = r.number(AccessSSLFlags)&accessTLS != 0
-	if t.TlsKeyFile == "" || t.TlsCertificateFile == "" {
-		t.TlsKeyFile = t.TlsCertificateFile
-	}
 	if t.Required && t.TlsCertificateFile == "" {
 		r.bad(AccessSSLFlags, invalid("asks for TLS, and there is no TlsCertificateFile"))
 	}

@@ -78,8 +78,19 @@ type Binding struct {
 // at the data folder. Without TlsCertificateFile there is no TLS.
 type TLS struct {
 	TlsCertificateFile string
-	TlsKeyFile         string // TlsCertificateFile where none is set
+	TlsKeyFile         string // "" where TlsCertificateFile has the key, too
 	Required           bool   // before it only EHLO, STARTTLS, NOOP and QUIT
+}
+
+// Files lists the files that have certificates and keys; none for no TLS.
+func (t TLS) Files() []string {
+	switch {
+	case t.TlsCertificateFile == "":
+		return nil
+	case t.TlsKeyFile == "" || t.TlsKeyFile == t.TlsCertificateFile:
+		return []string{t.TlsCertificateFile}
+	}
+	return []string{t.TlsCertificateFile, t.TlsKeyFile}
 }
 
 // Access says which clients may connect and how they sign in.

@@ -21,7 +21,7 @@ import (
 // writeCert puts a self-signed certificate for name into dir.
 func writeCert(t *testing.T, dir, name string) certs.Files {
 	cert, key := testpeer.WriteCertificate(t, dir, name)
-	return certs.Files{Cert: cert, Key: key}
+	return certs.Files{cert, key}
 }
 
 func lists(l *testpeer.Client, keyword string) bool {
@@ -42,20 +42,20 @@ func lists(l *testpeer.Client, keyword string) bool {
 func TestMissingCertificateIsTheState(t *testing.T) {
 	set := newSettings(t)
 	cfg := set.make(1, loopback)
-	cfg.TLS = certs.Files{Cert: filepath.Join(set.dir, "cert.pem"), Key: filepath.Join(set.dir, "key.pem")}
+	cfg.TLS = certs.Files{filepath.Join(set.dir, "cert.pem"), filepath.Join(set.dir, "key.pem")}
 	h := runSite(t, cfg, set, &ports.Set{})
 	h.must(Start)
-	if st := h.Status(); st.State != Started || !strings.Contains(st.Why, cfg.TLS.Cert) {
+	if st := h.Status(); st.State != Started || !strings.Contains(st.Why, cfg.TLS[0]) {
 		t.Errorf("%+v", st)
 	}
 	// What does not concern the certificate is in force all the same.
 	also := *cfg
 	also.Rev, also.Session.Limits.Size, also.Settings = 2, 100, version(1)
-	if st := h.settle(&also); st.Running != 2 || !strings.Contains(st.Why, cfg.TLS.Cert) {
+	if st := h.settle(&also); st.Running != 2 || !strings.Contains(st.Why, cfg.TLS[0]) {
 		t.Errorf("another change: %+v", st)
 	}
 	missing := also
-	missing.Rev, missing.TLS = 3, certs.Files{Cert: filepath.Join(set.dir, "none.pem"), Key: filepath.Join(set.dir, "none.key")}
+	missing.Rev, missing.TLS = 3, certs.Files{filepath.Join(set.dir, "none.pem"), filepath.Join(set.dir, "none.key")}
 	if st := h.settle(&missing); st.Running != 2 || !strings.Contains(st.Why, "none.pem") {
 		t.Errorf("another missing certificate: %+v", st)
 	}
@@ -123,9 +123,9 @@ func TestRefusedPartKeepsBackOnlyItself(t *testing.T) {
 		refuse func(h *harness, c *Config)
 	}{
 		{Certificate, func(h *harness, c *Config) {
-			c.TLS = certs.Files{Cert: filepath.Join(h.dir, "none.pem"), Key: "none.key"}
+			c.TLS = certs.Files{filepath.Join(h.dir, "none.pem"), "none.key"}
 		}},
-		{Certificate, func(h *harness, c *Config) { c.TLS = certs.Files{Cert: h.dir, Key: h.dir} }},
+		{Certificate, func(h *harness, c *Config) { c.TLS = certs.Files{h.dir} }},
 		{Bindings, func(_ *harness, c *Config) { c.Bindings = append(c.Bindings, ports.Binding{Addr: taken}) }},
 		{"DropDirectory", func(h *harness, c *Config) {
 			h.file("in-the-way")

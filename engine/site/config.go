@@ -149,7 +149,7 @@ func changedParts(a, b *Config) (parts []Part) {
 	if !slices.Equal(a.Bindings, b.Bindings) {
 		parts = append(parts, Bindings)
 	}
-	if a.TLS != b.TLS {
+	if !slices.Equal(a.TLS, b.TLS) {
 		parts = append(parts, Certificate)
 	}
 	if a.Pickup.Dir != b.Pickup.Dir {

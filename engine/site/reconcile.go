@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"restante/engine/mail"
@@ -201,11 +202,11 @@ func (s *Site) rebind(ctx context.Context, cfg *Config) error {
 // certsOf gives the certificate of cfg, or now with the reason why it has to stay.
 func (s *Site) certsOf(cfg *Config, now *certs.Reloader) (*certs.Reloader, error) {
 	switch {
-	case cfg.TLS == certs.Files{}:
+	case len(cfg.TLS) == 0:
 		return nil, nil
-	case now.Files() == cfg.TLS:
+	case slices.Equal(now.Files(), cfg.TLS):
 		return now, nil
-	case s.loading.Files() != cfg.TLS:
+	case !slices.Equal(s.loading.Files(), cfg.TLS):
 		s.loading = certs.New(cfg.TLS, s.log)
 	}
 	c := s.loading

@@ -143,7 +143,7 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 	s.run = r
 	active := *s.target
 	if cert == nil {
-		active.TLS = certs.Files{}
+		active.TLS = nil
 	}
 	if slices.Contains(partsOf(refusals), PickupFolder) {
 		active.Pickup.Dir = ""

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package certs reads a certificate and its key, and reads them again when the
-// files change. It knows nothing of sites and SMTP.
+// Package certs reads certificates and their keys, reads them again when the files
+// change, and chooses the one that a caller gets. It knows nothing of sites and
+// SMTP.
 package certs
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -24,16 +27,21 @@ const (
 	maxSize       = 1 << 20
 )
 
-// Files name the certificate and its key, PEM; both "" for none.
-type Files struct{ Cert, Key string }
+// Files name PEM files that have certificates with their chains, and the private
+// keys of these, in any order; none for no TLS. The first certificate is the
+// default.
+type Files []string
 
-// A Reloader gives a certificate, and reads it again when its files change.
+// String lists the names.
+func (f Files) String() string { return strings.Join(f, ", ") }
+
+// A Reloader gives a certificate, and reads them again when their files change.
 type Reloader struct {
 	files Files
 	log   *slog.Logger
 
-	mu      sync.Mutex // guards what follows
-	cert    *tls.Certificate
+	mu      sync.Mutex         // guards what follows
+	list    []*tls.Certificate // replaced, never changed in place
 	version fileVersion
 	checked time.Time
 	reading *reading // nil: none is under way
@@ -43,16 +51,14 @@ type Reloader struct {
 // system that does not answer holds nobody else up.
 type reading struct {
 	done    chan struct{} // closed at the end; then what follows is set
-	cert    *tls.Certificate
+	list    []*tls.Certificate
 	version fileVersion
 	err     error
 }
 
-// fileVersion tells one version of the files from the next.
-type fileVersion struct {
-	cert, key         time.Time
-	certSize, keySize int64
-}
+// fileVersion tells one version of the files from the next: it is the hash of all
+// of them.
+type fileVersion [sha256.Size]byte
 
 // New reads nothing yet.
 func New(files Files, log *slog.Logger) *Reloader { return &Reloader{files: files, log: log} }
@@ -60,7 +66,7 @@ func New(files Files, log *slog.Logger) *Reloader { return &Reloader{files: file
 // Files are those that it reads; none when c is nil.
 func (c *Reloader) Files() Files {
 	if c == nil {
-		return Files{}
+		return nil
 	}
 	return c.files
 }
@@ -81,79 +87,83 @@ func (c *Reloader) Refresh() error {
 	select {
 	case <-r.done:
 	case <-timer.C:
-		return fmt.Errorf("certificate %s with key %s: no answer from the file system in %s", c.files.Cert, c.files.Key, timeout)
+		return fmt.Errorf("certificate %s: no answer from the file system in %s", c.files, timeout)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.reading == r {
 		c.reading = nil
 		c.checked = time.Now()
-		if r.cert != nil {
-			c.cert, c.version = r.cert, r.version
+		if r.list != nil {
+			c.list, c.version = r.list, r.version
 		}
 	}
 	return r.err
 }
 
-// read sets cert to nil if the files are of the version last.
+// read sets list to nil if the files are of the version last.
 func (r *reading) read(files Files, last fileVersion) {
 	defer close(r.done)
-	cert, certInfo, err := readPEM(files.Cert)
+	texts, hash := make([][]byte, len(files)), sha256.New()
+	for i, name := range files {
+		text, err := readPEM(name)
+		if err != nil {
+			r.err = fmt.Errorf("certificate: %w", err)
+			return
+		}
+		texts[i] = text
+		_, _ = fmt.Fprintf(hash, "%d ", len(text))
+		_, _ = hash.Write(text)
+	}
+	if r.version = fileVersion(hash.Sum(nil)); r.version == last {
+		return
+	}
+	list, err := parse(files, texts)
 	if err != nil {
 		r.err = fmt.Errorf("certificate: %w", err)
 		return
 	}
-	key, keyInfo, err := readPEM(files.Key)
-	if err != nil {
-		r.err = fmt.Errorf("certificate: %w", err)
-		return
-	}
-	r.version = fileVersion{certInfo.ModTime(), keyInfo.ModTime(), certInfo.Size(), keyInfo.Size()}
-	if r.version == last {
-		return
-	}
-	pair, err := tls.X509KeyPair(cert, key)
-	if err != nil {
-		r.err = fmt.Errorf("certificate %s with key %s: %w", files.Cert, files.Key, err)
-		return
-	}
-	r.cert = &pair
+	r.list = list
 }
 
 // readPEM reads a regular file of a bounded size. Another one, such as a pipe or
 // a device, may have no end; O_NONBLOCK has even its opening return.
-func readPEM(name string) ([]byte, fs.FileInfo, error) {
+func readPEM(name string) ([]byte, error) {
 	if err := disk.CheckParents(name); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s is not a regular file", name)
+		return nil, fmt.Errorf("%s is not a regular file", name)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
 	if err == nil && len(text) > maxSize {
 		err = fmt.Errorf("%s has more than %d bytes: name a PEM file", name, maxSize)
 	}
-	return text, st, err
+	return text, err
 }
 
 // get is tls.Config.GetCertificate. New files that cannot be read leave the
-// certificate that was read before in use.
-func (c *Reloader) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// certificates that were read before in use.
+func (c *Reloader) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return choose(c.current(), hello), nil
+}
+
+func (c *Reloader) current() []*tls.Certificate {
 	c.mu.Lock()
-	before := c.cert
+	before, version := c.list, c.version
 	due := time.Since(c.checked) >= checkInterval && c.reading == nil
 	c.mu.Unlock()
 	if !due {
-		return before, nil
+		return before
 	}
 	err := c.Refresh()
 	c.mu.Lock()
@@ -162,10 +172,26 @@ func (c *Reloader) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	case err != nil:
 		c.checked = time.Now() // also after a reading that does not end
 		c.log.Warn("the certificate's files changed; the one that was read before stays in use", "err", err)
-	case c.cert != before:
-		c.log.Info("certificate read again", "file", c.files.Cert)
+	case c.version != version:
+		c.log.Info("certificate read again", "files", c.files.String())
 	}
-	return c.cert, nil
+	return c.list
+}
+
+// choose gives the first certificate that the caller can use and that has the name
+// it asks for, or else the first that it can use.
+func choose(list []*tls.Certificate, hello *tls.ClientHelloInfo) *tls.Certificate {
+	if len(list) == 1 {
+		return list[0]
+	}
+	nameless := *hello
+	nameless.ServerName = ""
+	for _, asks := range []*tls.ClientHelloInfo{hello, &nameless} {
+		if i := slices.IndexFunc(list, func(c *tls.Certificate) bool { return asks.SupportsCertificate(c) == nil }); i >= 0 {
+			return list[i]
+		}
+	}
+	return list[0]
 }
 
 // Config is that of a server; nil when c is.

@@ -4,7 +4,6 @@ package certs
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -29,7 +28,7 @@ func TestLayers(t *testing.T) {
 // writeCert puts a self-signed certificate for name into dir.
 func writeCert(t *testing.T, dir, name string) Files {
 	cert, key := testpeer.WriteCertificate(t, dir, name)
-	return Files{Cert: cert, Key: key}
+	return Files{cert, key}
 }
 
 func name(t *testing.T, c *Reloader) string {
@@ -38,11 +37,7 @@ func name(t *testing.T, c *Reloader) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaf, err := x509.ParseCertificate(cert.Certificate[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return leaf.Subject.CommonName
+	return cert.Leaf.Subject.CommonName
 }
 
 func TestCertificateFollowsItsFiles(t *testing.T) {
@@ -60,14 +55,14 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 		if got := name(t, c); got != "the-second.test" {
 			t.Errorf("new files are not read: %s", got)
 		}
-		if err := os.WriteFile(c.files.Cert, []byte("no certificate"), 0o600); err != nil {
+		if err := os.WriteFile(c.files[0], []byte("no certificate"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(checkInterval)
 		if got := name(t, c); got != "the-second.test" {
 			t.Errorf("a broken file is taken: %s", got)
 		}
-		if err := os.Remove(c.files.Cert); err != nil {
+		if err := os.Remove(c.files[0]); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(checkInterval)
@@ -89,16 +84,16 @@ func TestCertificateIsNoRegularFile(t *testing.T) {
 		files Files
 		want  string
 	}{
-		{Files{dir, files.Key}, dir + " is not a regular file"},
-		{Files{files.Cert, dir}, dir + " is not a regular file"},
-		{Files{large, files.Key}, "large.pem has more than 1048576 bytes"},
-		{Files{files.Cert, files.Cert}, "certificate " + files.Cert + " with key " + files.Cert},
+		{Files{dir, files[1]}, dir + " is not a regular file"},
+		{Files{files[0], dir}, dir + " is not a regular file"},
+		{Files{large, files[1]}, "large.pem has more than 1048576 bytes"},
+		{Files{files[0], files[0]}, "certificate: " + files[0] + ": its first certificate, for hub.test, has no key in " + files[0]},
 	}
 	for _, special := range endless(t) {
 		tests = append(tests, struct {
 			files Files
 			want  string
-		}{Files{special, files.Key}, special + " is not a regular file"})
+		}{Files{special, files[1]}, special + " is not a regular file"})
 	}
 	for _, tt := range tests {
 		c := &Reloader{files: tt.files, log: slog.New(slog.DiscardHandler)}
@@ -113,20 +108,20 @@ func TestCertificateIsNoRegularFile(t *testing.T) {
 func TestCertificateThatIsNotAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hung := &reading{done: make(chan struct{})}
-		c := &Reloader{files: Files{"a.pem", "b.pem"}, log: slog.New(slog.DiscardHandler), reading: hung, cert: &tls.Certificate{}}
+		c := &Reloader{files: Files{"a.pem", "b.pem"}, log: slog.New(slog.DiscardHandler), reading: hung, list: []*tls.Certificate{{}}}
 		for range 2 {
 			begun := time.Now()
-			if err := c.Refresh(); err == nil || !strings.Contains(err.Error(), "certificate a.pem with key b.pem: no answer") || time.Since(begun) != timeout {
+			if err := c.Refresh(); err == nil || !strings.Contains(err.Error(), "certificate a.pem, b.pem: no answer") || time.Since(begun) != timeout {
 				t.Errorf("after %s: %v", time.Since(begun), err)
 			}
 		}
 		begun := time.Now()
-		if got, err := c.get(nil); got != c.cert || err != nil || time.Since(begun) != 0 {
+		if got, err := c.get(nil); got != c.list[0] || err != nil || time.Since(begun) != 0 {
 			t.Errorf("a handshake after %s: %v, %v", time.Since(begun), got, err)
 		}
-		hung.cert = &tls.Certificate{}
+		hung.list = []*tls.Certificate{{}}
 		close(hung.done)
-		if err := c.Refresh(); err != nil || c.cert != hung.cert || c.reading != nil {
+		if err := c.Refresh(); err != nil || &c.list[0] != &hung.list[0] || c.reading != nil {
 			t.Errorf("answered at last: %v", err)
 		}
 	})

@@ -37,7 +37,7 @@ import (
 const (
 	Store          = "metabase"
 	Queue          = "queue" // the index of the queues
-	Certificates   = "tls"   // the certificate that setup makes
+	Certificates   = "tls"   // the certificates that setup makes
 	machineKeyFile = "machine.key"
 )
 
