@@ -56,14 +56,14 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		Release: a.releasePolicy(),
 		Mail: site.Mail{
 			Folder: a.path(set.Folders.QueueDirectory),
-			Open: func(ctx context.Context, memory func() int64) (site.Storage, error) {
-				return e.openStorage(ctx, set.Number, set.Folders.QueueDirectory, memory)
+			Open: func(ctx context.Context, limits func() site.StorageLimits) (site.Storage, error) {
+				return e.openStorage(ctx, set.Number, set.Folders.QueueDirectory, limits)
 			},
-			Unfinished: set.Limits.MaxUnfinishedBytes,
-			Holds:      queue.RouterFunc(a.routeState),
-			Routes:     routes{a},
-			From:       dsn.Sender{Name: set.Reports.PostmasterName, Address: set.Postmaster()},
-			Policy:     a.queuePolicy(e.opts.Descriptors.Conversations),
+			Limits: site.StorageLimits{Memory: set.Limits.MaxUnfinishedBytes, Reserve: set.Limits.DiskReserve << 20},
+			Holds:  queue.RouterFunc(a.routeState),
+			Routes: routes{a},
+			From:   dsn.Sender{Name: set.Reports.PostmasterName, Address: set.Postmaster()},
+			Policy: a.queuePolicy(e.opts.Descriptors.Conversations),
 		},
 		Pickup:   a.pickup(),
 		Settings: source{set},
@@ -363,7 +363,7 @@ func (s spoolStore) Create(ctx context.Context) (queue.Draft, error) {
 
 // openStorage opens the spool of site n in folder, named as in the tree, and
 // records that the site has a queue there.
-func (e *Engine) openStorage(ctx context.Context, n int, folder string, memory func() int64) (site.Storage, error) {
+func (e *Engine) openStorage(ctx context.Context, n int, folder string, limits func() site.StorageLimits) (site.Storage, error) {
 	data := e.opts.DataDir
 	if err := recordFolder(ctx, e.opts.IndexDB, data, n, folder); err != nil {
 		return site.Storage{}, err
@@ -372,7 +372,7 @@ func (e *Engine) openStorage(ctx context.Context, n int, folder string, memory f
 	s, err := spool.Open(ctx, disk.Locate(data, folder), index, spool.Options{
 		Log:    e.opts.Log.With("site", n),
 		Owner:  fmt.Sprintf("site %d of %s as %s", n, data, indexName(data, folder)),
-		Memory: memory, Files: e.opts.Descriptors.Files,
+		Memory: func() int64 { return limits().Memory }, MinFree: func() int64 { return limits().Reserve }, Files: e.opts.Descriptors.Files,
 	})
 	if err != nil {
 		return site.Storage{}, err

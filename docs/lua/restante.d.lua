@@ -122,6 +122,7 @@
 ---@field DefaultLogonDomain string
 ---@field DisablePickupDotStuff integer
 ---@field DisableSocketPooling boolean
+---@field DiskReserve integer
 ---@field DnsServers string[]
 ---@field DoMasquerade boolean
 ---@field DomainRouting string[]
@@ -195,6 +196,7 @@
 ---@field MaxMessageSize integer
 ---@field MaxOutConnections integer
 ---@field MaxOutConnectionsPerDomain integer
+---@field MaxOwnHops integer
 ---@field MaxRange integer
 ---@field MaxRecipients integer
 ---@field MaxRefusedRecipients integer
@@ -210,6 +212,7 @@
 ---@field NTAuthenticationProviders string
 ---@field NameResolutionType integer
 ---@field NamedValues string[]
+---@field NeverRefuse boolean
 ---@field NotDeletable boolean
 ---@field OptionalProperties string[]
 ---@field PickupDirectory string

@@ -30,13 +30,14 @@ func For(s *settings.Site, from Sources) session.Policy {
 		Limits: session.Limits{
 			Connections: s.Limits.MaxConnections, PerEndpoint: s.Limits.MaxEndpointConnections, PerAddress: s.Limits.MaxConnectionsPerAddress,
 			Size: s.Limits.MaxMessageSize, Session: s.Limits.MaxSessionSize,
-			Recipients: s.Limits.MaxRecipients, Refused: s.Limits.MaxRefusedRecipients, Hops: s.Limits.HopCount,
+			Recipients: s.Limits.MaxRecipients, Refused: s.Limits.MaxRefusedRecipients, Hops: s.Limits.HopCount, OwnHops: s.Limits.MaxOwnHops,
 		},
 		SignIn: session.SignIn{
 			Lookup: s.Account, Name: s.AccountName, Plain: s.Access.Basic, Clear: s.Access.ClearTextAuth,
 			Scram: s.Access.Challenge, Required: s.Access.Required,
 		},
 	}
+	p.NeverRefuse = s.NeverRefuses
 	if s.Access.Challenge {
 		p.SignIn.Cram = s.HasCram
 	}
@@ -145,6 +146,9 @@ func Explain(s *settings.Site, from Sources, c Client, to mail.Address) Explanat
 	switch d.Rule {
 	case session.UnknownRecipient, session.RecipientsUnread:
 		e.Reasons = append(s.MailboxReasons(to.Domain), s.StandingReasons(to.Domain)...)
+		if d.Rule == session.UnknownRecipient && d.Reply.Temporary() {
+			e.Reasons = append(e.Reasons, s.Reasons(to.Domain, settings.NeverRefuse)...)
+		}
 	case session.NoRelay:
 		e.Reasons = s.Reasons(to.Domain, settings.RelayIpList, settings.RelayIpv6List, settings.RelayForAuth)
 	case session.RelayAccount:

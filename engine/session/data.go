@@ -5,6 +5,7 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -97,9 +98,19 @@ func (s *Session) stream(ctx context.Context, b Body, trace string, body io.Read
 		return s.fault(ctx, "write", err)
 	}
 	m := &limitWriter{limits: s.policy.Limits, before: s.octets, header: header.NewWriter(b, complete...)}
+	if m.limits.OwnHops > 0 {
+		m.header.Trace = func(field []byte) {
+			if ownTrace(field, s.policy.Hostname) {
+				m.own++
+			}
+		}
+	}
 	_, err := io.Copy(m, body)
 	if closeErr := m.header.Close(); err == nil && closeErr != nil {
 		err = storeError{closeErr}
+	}
+	if err == nil { // the last field may be one
+		err = m.circles()
 	}
 	s.octets += m.octets
 	var over limitError
@@ -137,6 +148,7 @@ type limitWriter struct {
 	limits Limits
 	before int64 // octets of earlier messages
 	octets int64
+	own    int // Received fields of ours
 	header header.Writer
 }
 
@@ -151,8 +163,23 @@ func (m *limitWriter) Write(p []byte) (int, error) {
 	if err := m.header.Write(p); err != nil {
 		return 0, storeError{err}
 	}
-	if m.limits.Hops > 0 && m.header.Received() > m.limits.Hops {
-		return 0, limitError{mail.Reply{Code: 554, Enhanced: "4.6", Text: "Hop count exceeded - possible mail loop"}}
+	if err := m.circles(); err != nil {
+		return 0, err
 	}
 	return len(p), nil
+}
+
+// circles refuses a message that has passed too many hosts, or this one too often. A few
+// times is common: by an alias, a filter, a mailing list.
+func (m *limitWriter) circles() error {
+	if m.limits.Hops > 0 && m.header.Received() > m.limits.Hops {
+		return limitError{mail.Reply{Code: 554, Enhanced: "4.6", Text: "Hop count exceeded - possible mail loop"}}
+	}
+	if m.own > 0 && m.own > m.limits.OwnHops {
+		return limitError{mail.Reply{
+			Code: 554, Enhanced: "4.6", Text: "Mail loop: the message has come through here too often",
+			Cause: fmt.Errorf("MaxOwnHops is %d", m.limits.OwnHops),
+		}}
+	}
+	return nil
 }

@@ -199,9 +199,17 @@ func (p *Policy) mailbox(to mail.Address) Decision {
 	case err != nil:
 		return Decision{RecipientsUnread, mail.Reply{Code: 451, Enhanced: "3.0", Text: "Recipients cannot be verified now, try again later", Cause: err}}
 	case !there:
-		return Decision{UnknownRecipient, mail.Reply{Code: 550, Enhanced: "1.1", Text: "<" + to.String() + "> User unknown"}}
+		return Decision{UnknownRecipient, p.soften(to.Domain, mail.Reply{Code: 550, Enhanced: "1.1", Text: "<" + to.String() + "> User unknown"})}
 	}
 	return Decision{}
+}
+
+// soften makes a refusal for good of a recipient in d temporary, if that is asked for.
+func (p *Policy) soften(d mail.Domain, r mail.Reply) mail.Reply {
+	if p.NeverRefuse != nil && r.Code/100 == 5 && p.NeverRefuse(d) {
+		r.Code = 450
+	}
+	return r
 }
 
 // relays says by what rule the recipient's mail is taken.
@@ -253,13 +261,14 @@ type Policy struct {
 	Default  mail.Domain // of addresses that have none, as <postmaster> (RFC 5321 §4.5.1); "": there is none
 	Limits   Limits
 
-	MayConnect func(netip.Addr, Names) bool // nil: everybody
-	Exempt     func(netip.Addr) bool        // from Limits.PerAddress and the counting of wrong passwords by address; nil: nobody
-	ReverseDNS bool                         // the trace field has the client's name by DNS
-	RequireTLS bool                         // before all commands but EHLO, STARTTLS, NOOP and QUIT
-	Domains    Domains
-	SignIn     SignIn
-	Stored     func(mail.Address) mail.Address // the address under which mail for a recipient is queued; nil: its own
+	MayConnect  func(netip.Addr, Names) bool // nil: everybody
+	Exempt      func(netip.Addr) bool        // from Limits.PerAddress and the counting of wrong passwords by address; nil: nobody
+	ReverseDNS  bool                         // the trace field has the client's name by DNS
+	RequireTLS  bool                         // before all commands but EHLO, STARTTLS, NOOP and QUIT
+	Domains     Domains
+	SignIn      SignIn
+	NeverRefuse func(mail.Domain) bool          // recipients of the domain are put off where others are refused for good; nil: none are
+	Stored      func(mail.Address) mail.Address // the address under which mail for a recipient is queued; nil: its own
 }
 
 // Domains says how we stand to a domain.
@@ -294,6 +303,7 @@ type Limits struct {
 	Recipients  int   // of one message (MaxRecipients)
 	Refused     int   // recipients of one connection that are refused for good (MaxRefusedRecipients)
 	Hops        int   // Received fields of a message, before it is taken for one that runs in circles
+	OwnHops     int   // of these, that this host wrote (MaxOwnHops)
 }
 
 // cause names for the log the property that sets the limit of a rule; nil for a

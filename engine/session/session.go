@@ -224,7 +224,7 @@ func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
 	}
 	d := s.policy.Decide(AtVerb, AtRcpt, q)
 	if !d.Accepted() {
-		return s.refused(ctx, "RCPT", to.String(), s.countRefusal(d.Reply))
+		return s.refused(ctx, "RCPT", to.String(), s.countRefusal(d))
 	}
 	if !s.tx.seen[to] { // named twice, it still gets one copy
 		s.tx.seen[to] = true
@@ -236,9 +236,9 @@ func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
 
 // countRefusal makes the refusal of a recipient one that ends the connection, if
 // it is one too many: nobody finds out by guessing to whom we relay.
-func (s *Session) countRefusal(r mail.Reply) mail.Reply {
-	limit := s.policy.Limits.Refused
-	if r.Temporary() || limit == 0 {
+func (s *Session) countRefusal(d Decision) mail.Reply {
+	limit, r := s.policy.Limits.Refused, d.Reply
+	if r.Temporary() && d.Rule != UnknownRecipient || limit == 0 {
 		return r
 	}
 	if s.refusals++; s.refusals <= limit {

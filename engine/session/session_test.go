@@ -230,6 +230,57 @@ func TestUnknownRecipients(t *testing.T) {
 	}
 }
 
+// TestOwnTraces: messages that have come through here more often than they may are
+// refused, by the fields that this program wrote under this name.
+func TestOwnTraces(t *testing.T) {
+	const id = "06h0ihfrcs3q41uvs0vg"
+	own := "Received: from a.test ([192.0.2.1])\r\n\tby HUB.test with ESMTPS id " + id + "\r\n\tfor <x@hub.test>; Mon, 2 Mar 2026 10:00:00 +0000\r\n"
+	pickup := "Received: from mail pickup service by hub.test\r\n\tid " + id + "; Mon, 2 Mar 2026 10:00:00 +0000\r\n"
+	for _, tt := range []struct {
+		name, head string
+		limit      int
+		refused    bool
+	}{
+		{"at the limit", strings.Repeat(own, 3), 3, false},
+		{"beyond it", strings.Repeat(own, 2) + pickup + own, 3, true},
+		{"no limit", strings.Repeat(own, 30), 0, false},
+		{"another host", strings.Repeat(strings.ReplaceAll(own, "HUB", "sub.hub"), 9), 3, false},
+		{"another program", strings.Repeat(strings.ReplaceAll(own, id, "4Fx2hp1Zz"), 9), 3, false},
+		{"one that says our name", strings.Repeat("Received: from hub.test by a.test with SMTP id "+id+"\r\n", 9), 3, false},
+		{"in the body", own + "\r\n" + strings.Repeat(own, 9), 3, false},
+		{"in another field", strings.Repeat("X-"+own, 9), 3, false},
+		{"very long", "Received: " + strings.Repeat("x ", 50_000) + own, 3, false},
+	} {
+		for _, end := range []string{"\r\n\r\nbody\r\n", ""} {
+			p := testPolicy()
+			p.Limits.OwnHops = tt.limit
+			s := open(p, "192.0.2.1")
+			r := s.send(t, strings.TrimSuffix(tt.head, "\r\n")+"\r\n"+strings.TrimPrefix(end, "\r\n"))
+			if tt.refused != (r.Code == 554 && r.Enhanced == "4.6" && strings.Contains(r.Error(), "MaxOwnHops is 3")) || !tt.refused && !r.Positive() {
+				t.Errorf("%s, then %q: %v", tt.name, end, r)
+			}
+		}
+	}
+}
+
+// Where a domain never refuses, unknown recipients are put off, and still count.
+func TestNeverRefuse(t *testing.T) {
+	p := testPolicy()
+	p.Limits.Refused = 2
+	p.NeverRefuse = func(d mail.Domain) bool { return d == "held.test" }
+	s := open(p, "192.0.2.1")
+	s.mail(t, 0)
+	for _, tt := range []struct{ to, want string }{
+		{"unknown@held.test", "450 4.1.1 <unknown@held.test> User unknown"},
+		{"unknown@hub.test", "550 5.1.1 <unknown@hub.test> User unknown"},
+		{"x@foreign.test", "421 4.7.0 Too many refused recipients, closing connection"},
+	} {
+		if r := s.rcpt(t, tt.to); r.String() != tt.want {
+			t.Errorf("%s is answered %q, want %q", tt.to, r, tt.want)
+		}
+	}
+}
+
 func TestRelayMatrix(t *testing.T) {
 	const inside, outside = "127.0.0.1", "192.0.2.1"
 	tests := []struct {

@@ -71,6 +71,24 @@ func submissionTrace(hostname string, env mail.Envelope) string {
 	return b.String()
 }
 
+// ownTrace reports whether a Received field is one that a host of this name has written
+// here: it has the name and a message's ID as this program makes them.
+func ownTrace(field []byte, hostname string) bool {
+	words := strings.Fields(string(field))
+	for i, word := range words[:max(len(words)-1, 0)] {
+		if word != "by" || !strings.EqualFold(words[i+1], hostname) {
+			continue
+		}
+		for j, word := range words[i+2:] {
+			if next := i + 2 + j + 1; word == "id" && next < len(words) {
+				_, err := mail.ParseMessageID(strings.TrimSuffix(words[next], ";"))
+				return err == nil
+			}
+		}
+	}
+	return false
+}
+
 func writeTraceEnd(b *strings.Builder, env mail.Envelope) {
 	if len(env.To) == 1 { // the field would show each recipient the others
 		if to := env.To[0].Address.String(); len(to) <= maxTraceAddress {

@@ -23,6 +23,7 @@ type Domain struct {
 	EtrnAllow    []string // callers that may start delivery to it by ETRN; see EtrnCallers
 	Relay        Relay    // clients that may send to it where Standing does not allow all
 	Mailboxes
+	NeverRefuse bool // what would be refused for good is put off
 }
 
 // Mailboxes are those of a domain of ours.
@@ -46,6 +47,7 @@ func (d *Domain) fields() []field {
 		{RelayForAuth, &d.Relay.RelayForAuth},
 		{Recipients, &d.Recipients},
 		{RecipientsFile, &d.RecipientsFile},
+		{NeverRefuse, &d.NeverRefuse},
 	}
 }
 
@@ -166,6 +168,15 @@ func (s *Site) Standing(name mail.Domain) mail.Standing {
 		return mail.Local
 	}
 	return Action(newReader(s.snap, path).number(RouteAction)).Standing(s.isDefault(path.Base()))
+}
+
+// NeverRefuses is NeverRefuse as it holds for a domain.
+func (s *Site) NeverRefuses(name mail.Domain) bool {
+	path, _ := s.domainKey(name)
+	if path == "" {
+		path = SitePath(s.Number)
+	}
+	return newReader(s.snap, path).flag(NeverRefuse)
 }
 
 // MailboxesOf gives the mailboxes of a domain; of an alias of the default domain those

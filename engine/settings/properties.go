@@ -26,6 +26,7 @@ const (
 	DefaultDomain                     metabase.ID = 36908
 	DefaultLogonDomain                metabase.ID = 6012
 	DisablePickupDotStuff             metabase.ID = 0x00520003
+	DiskReserve                       metabase.ID = 0x005201a4
 	DnsServers                        metabase.ID = 0x00520100
 	DoMasquerade                      metabase.ID = 36913
 	DontLog                           metabase.ID = 6023
@@ -54,12 +55,14 @@ const (
 	MaxMessageSize                    metabase.ID = 36891
 	MaxOutConnections                 metabase.ID = 36894
 	MaxOutConnectionsPerDomain        metabase.ID = 36925
+	MaxOwnHops                        metabase.ID = 0x005201a3
 	MaxRecipients                     metabase.ID = 36895
 	MaxRefusedRecipients              metabase.ID = 0x00520123
 	MaxSessionSize                    metabase.ID = 36892
 	MaxSmtpErrors                     metabase.ID = 36887
 	MaxUnfinishedBytes                metabase.ID = 0x00520122
 	MinBodyRate                       metabase.ID = 0x00520126
+	NeverRefuse                       metabase.ID = 0x005201a2
 	NotDeletable                      metabase.ID = 2116
 	PickupDirectory                   metabase.ID = 36880
 	PostmasterEmail                   metabase.ID = 36917

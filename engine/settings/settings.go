@@ -121,6 +121,8 @@ type Limits struct {
 	MaxSmtpErrors            int   // bad commands
 	MaxJunkCommands          int   // without a message
 	HopCount                 int   // Received fields
+	MaxOwnHops               int   // of these, with our name and an ID of ours
+	DiskReserve              int64 // MiB that mail leaves free; 0: 256, less on a small disk
 	ConnectionTimeout        time.Duration
 	SessionTimeout           time.Duration // without a message
 	MinBodyRate              int64         // octets per second
@@ -283,6 +285,8 @@ func (s *Site) fields() []field {
 		{MaxSmtpErrors, &s.Limits.MaxSmtpErrors},
 		{MaxJunkCommands, &s.Limits.MaxJunkCommands},
 		{HopCount, &s.Limits.HopCount},
+		{MaxOwnHops, &s.Limits.MaxOwnHops},
+		{DiskReserve, &s.Limits.DiskReserve},
 		{ConnectionTimeout, &s.Limits.ConnectionTimeout},
 		{SessionTimeout, &s.Limits.SessionTimeout},
 		{MinBodyRate, &s.Limits.MinBodyRate},

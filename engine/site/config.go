@@ -118,14 +118,19 @@ type Folder struct {
 type Mail struct {
 	Folder string // names the queue; another one takes effect at the next start
 
-	// Open opens Folder. It has memory give, at any time, how many bytes of
-	// unfinished messages the storage may keep in memory.
-	Open       func(ctx context.Context, memory func() int64) (Storage, error)
-	Unfinished int64 // what memory gives; 0: no limit
-	Holds      queue.Router
-	Routes     delivery.Router
-	Policy     queue.Policy
-	From       dsn.Sender // of reports
+	// Open opens Folder. It asks at any time for the limits in force.
+	Open   func(ctx context.Context, limits func() StorageLimits) (Storage, error)
+	Limits StorageLimits
+	Holds  queue.Router
+	Routes delivery.Router
+	Policy queue.Policy
+	From   dsn.Sender // of reports
+}
+
+// StorageLimits bound what a storage uses.
+type StorageLimits struct {
+	Memory  int64 // for unfinished messages; 0: any
+	Reserve int64 // of the disk, that stays free; 0: the storage's own
 }
 
 // Storage is where a queue keeps its messages.

@@ -32,7 +32,7 @@ type mailQueue struct {
 // openMailQueue opens the storage and the queue. That may take a while for a
 // large queue.
 func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, error) {
-	storage, err := cfg.Mail.Open(ctx, func() int64 { return s.config().Mail.Unfinished })
+	storage, err := cfg.Mail.Open(ctx, func() StorageLimits { return s.config().Mail.Limits })
 	if err != nil {
 		return nil, fmt.Errorf("queue folder %s: %w", cfg.Mail.Folder, err)
 	}

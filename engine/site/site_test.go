@@ -102,7 +102,9 @@ func (s settings) make(rev uint64, bindings ...netip.AddrPort) *Config {
 			Holds: queue.RouterFunc(func(d mail.Domain) queue.RouteState { return queue.RouteState{Held: d == "held.test"} }),
 		},
 	}
-	c.Mail.Open = func(ctx context.Context, _ func() int64) (Storage, error) { return openSpool(ctx, c.Mail.Folder, s.db) }
+	c.Mail.Open = func(ctx context.Context, _ func() StorageLimits) (Storage, error) {
+		return openSpool(ctx, c.Mail.Folder, s.db)
+	}
 	for _, b := range bindings {
 		c.Bindings = append(c.Bindings, ports.Binding{Addr: b})
 	}
@@ -667,7 +669,7 @@ func TestFolderWaitsForTheNextStart(t *testing.T) {
 	h := started(t)
 	next := h.make(2, loopback)
 	next.Mail.Folder = filepath.Join(h.dir, "Other")
-	next.Mail.Open = func(ctx context.Context, _ func() int64) (Storage, error) {
+	next.Mail.Open = func(ctx context.Context, _ func() StorageLimits) (Storage, error) {
 		return openSpool(ctx, next.Mail.Folder, kv.NewMem())
 	}
 	if st := h.settle(next); st.Running != 2 || !h.InForce(2) || !strings.Contains(st.Why, "until the site stops and starts") {

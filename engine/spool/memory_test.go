@@ -24,6 +24,25 @@ func (f *fewFiles) Take() bool {
 
 func (f *fewFiles) Release() { f.open-- }
 
+// MinFree takes the place of Reserve, and is asked anew for each body.
+func TestMinFree(t *testing.T) {
+	var reserve atomic.Int64
+	s := openAt(t, t.TempDir(), kv.NewMem(), Options{MinFree: reserve.Load})
+	for _, tt := range []struct {
+		reserve int64
+		full    bool
+	}{{0, false}, {1 << 60, true}, {1 << 20, false}} {
+		reserve.Store(tt.reserve)
+		w, err := s.Create(t.Context())
+		if errors.Is(err, ErrFull) != tt.full || err == nil == tt.full {
+			t.Errorf("with %d: %v", tt.reserve, err)
+		}
+		if w != nil {
+			w.Abort()
+		}
+	}
+}
+
 // TestMemoryOfUnfinishedBodies: over the limit, bodies go to files, small ones
 // excepted, and without a file they are refused. Whatever ends a body frees
 // what it had.

@@ -61,6 +61,10 @@ type Options struct {
 	// 0, or no function: any number. It is asked again and again.
 	Memory func() int64
 
+	// MinFree gives the free space that mail does not use in place of Reserve; 0, or no
+	// function: Reserve. It is asked again and again.
+	MinFree func() int64
+
 	// Files counts the files of open Writers; nil: any number.
 	Files Files
 }

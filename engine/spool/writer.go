@@ -3,6 +3,7 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -288,8 +289,12 @@ func (s *Spool) checkSpace(n int64) error {
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	if total > 0 && free < n+s.opts.Reserve {
-		return fmt.Errorf("spool: %w: %d KiB free, %d KiB must stay free", ErrFull, free>>10, s.opts.Reserve>>10)
+	reserve := s.opts.Reserve
+	if s.opts.MinFree != nil {
+		reserve = cmp.Or(s.opts.MinFree(), reserve)
+	}
+	if total > 0 && free < n+reserve {
+		return fmt.Errorf("spool: %w: %d KiB free, %d KiB must stay free (DiskReserve)", ErrFull, free>>10, reserve>>10)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,5 +90,56 @@ func TestUnknownRecipientsAreRefused(t *testing.T) {
 		if out, err := s.Run(t.Context(), "", "mb", "set", "SMTPSVC/1/Domain/held.test", "Recipients", bad); err == nil || !strings.Contains(err.Error(), "Recipients") {
 			t.Errorf("%s is taken for a recipient: %s, %v", bad, out, err)
 		}
+	}
+}
+
+// TestNeverRefuseAndLoops: a domain that never refuses puts unknown recipients off; a
+// message that has our trace too often is refused; below the reserve of the disk, new
+// mail is put off.
+func TestNeverRefuseAndLoops(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	createHeldDomain(t, s, "held.test", account)
+	applyBatch(t, s, "set /LM/SMTPSVC/1/Domain/held.test Recipients joe", "set /LM/SMTPSVC/1/Domain/held.test NeverRefuse true")
+	if got := answer(t, s, "ann@held.test"); !strings.HasPrefix(got, "450 4.1.1") {
+		t.Errorf("an unknown recipient is answered %q", got)
+	}
+	told := call(t, s, api.Explain, api.ExplainRequest{Site: 1, Recipient: "ann@held.test"})
+	if !strings.HasPrefix(told.Reply, "450 4.1.1") || !slices.ContainsFunc(told.Why, func(r api.Reason) bool { return r.Property == "NeverRefuse" && r.Value == "true" }) {
+		t.Errorf("explain says %+v", told)
+	}
+
+	sendText(t, s, "a@sender.test", "x@hub.test", "Subject: loop\r\n\r\n")
+	dropped := awaitDropped(t, s, 1)[0]
+	own := regexp.MustCompile(`(?s)Received: .*?\r\n(\t.*?\r\n)*`).FindString(dropped)
+	send := func(times int) string {
+		l := dial(t, s.Addr(1))
+		defer l.Quit()
+		err := l.Send("a@sender.test", "x@hub.test", testpeer.DotStuff([]byte(strings.Repeat(own, times)+"Subject: loop\r\n\r\n")))
+		if err == nil {
+			return "250"
+		}
+		return err.Error()
+	}
+	if got := send(5); got != "250" {
+		t.Errorf("five times: %s", got)
+	}
+	if got := send(6); !strings.Contains(got, "554 5.4.6 Mail loop") {
+		t.Errorf("six times %q: %s", own, got)
+	}
+	await(t, "the loop is logged", func() bool { return strings.Contains(s.Log(), "MaxOwnHops is 5") })
+	set(t, s, "MaxOwnHops", "6")
+	if got := send(6); got != "250" {
+		t.Errorf("six of six: %s", got)
+	}
+
+	set(t, s, "DiskReserve", "1048576")
+	if got := send(0); !strings.Contains(got, "452 4.3.1") {
+		t.Errorf("below the reserve: %s", got)
+	}
+	await(t, "the reserve is logged", func() bool { return strings.Contains(s.Log(), "must stay free (DiskReserve)") })
+	set(t, s, "DiskReserve", "1")
+	if got := send(0); got != "250" {
+		t.Errorf("above the reserve: %s", got)
 	}
 }

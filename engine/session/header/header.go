@@ -25,6 +25,12 @@ type Writer struct {
 	to       io.Writer
 	received int // Received fields so far
 
+	// Trace, if it is set, is called with each Received field at its end; of a long one
+	// with the beginning. It does not keep the octets.
+	Trace   func(field []byte)
+	tracing bool   // the present field is one
+	trace   []byte // of it
+
 	complete []*Field // these are added above the header where it lacks them
 	holding  bool     // the header is held back until its end
 	head     []byte   // what is held back
@@ -75,8 +81,10 @@ func (h *Writer) Write(p []byte) error {
 		if h.inField {
 			end := bytes.IndexByte(p[at:], '\n')
 			if end < 0 {
+				h.keepTrace(p[at:])
 				break
 			}
+			h.keepTrace(p[at : at+end+1])
 			at, h.inField = at+end+1, false
 		}
 		switch k := h.kind(p[at:]); k {
@@ -97,6 +105,22 @@ func (h *Writer) Write(p []byte) error {
 		}
 	}
 	return h.write(p)
+}
+
+// maxTrace is how much of a Received field Trace gets: that of this program is shorter.
+const maxTrace = 4 << 10
+
+func (h *Writer) keepTrace(p []byte) {
+	if h.tracing {
+		h.trace = append(h.trace, p[:min(len(p), maxTrace-len(h.trace))]...)
+	}
+}
+
+func (h *Writer) endTrace() {
+	if h.tracing {
+		h.Trace(h.trace)
+	}
+	h.tracing, h.trace = false, h.trace[:0]
 }
 
 // before writes what stands before a line that is no field.
@@ -128,6 +152,7 @@ func (h *Writer) Close() error {
 // endHeader writes the fields that the header lacks, and the header if it was held
 // back.
 func (h *Writer) endHeader() error {
+	h.endTrace()
 	head := append([]byte(h.missing()), h.head...)
 	h.holding, h.head = false, nil
 	return h.write(head)
@@ -218,8 +243,10 @@ func (h *Writer) kind(line []byte) kind {
 }
 
 func (h *Writer) note(name string) {
+	h.endTrace()
 	if strings.EqualFold(name, "Received") {
 		h.received++
+		h.tracing = h.Trace != nil
 	}
 	h.signed = h.signed || strings.EqualFold(name, dkimSignature)
 	for _, f := range h.complete {
