@@ -181,6 +181,14 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestGarbageIsNotCounted drops 30 MiB at a time.
+func TestGarbageIsNotCounted(t *testing.T) {
+	out, err := runWithin(t, tree(t), 96<<20, `for i = 1, 20 do local s = string.rep("x", 30 * 1024 * 1024) end print("done")`)
+	if err != nil || out != "done\n" {
+		t.Errorf("printed %q, error %v", out, err)
+	}
+}
+
 // Without it each of these runs for years: a call of the library stops at the
 // deadline, as each step of a script does.
 func TestARunawaySearchIsStopped(t *testing.T) {
