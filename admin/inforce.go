@@ -165,7 +165,7 @@ func (e *NotInForce) Unwrap() error {
 // subjects lists the keys whose stored properties ops are about.
 func subjects(ops []metabase.Op) (out []metabase.DiffLine) {
 	for _, op := range ops {
-		if s := op.Scope(); s.ID != settings.ServerCommand {
+		if s := op.Scope(); s.ID != settings.ServerCommand && s.ID != settings.EndSession {
 			out = append(out, metabase.DiffLine{Path: s.Path, ID: s.ID, To: s.From})
 		}
 	}

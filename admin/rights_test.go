@@ -65,6 +65,8 @@ func (sharedAddress) Sites() []site.Status {
 	return []site.Status{{Number: 1, State: site.Stopped, Why: "listen on :25: site 2 has it"}}
 }
 
+func (sharedAddress) Sessions(int) ([]site.Session, error) { return nil, nil }
+
 func (sharedAddress) EndVoidSessions() int { return 0 }
 
 func (sharedAddress) LockOuts() []account.LockOut { return nil }

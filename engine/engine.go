@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -214,6 +215,19 @@ func (e *Engine) Act(ctx context.Context, p metabase.Path, v metabase.Value) err
 		return fmt.Errorf("%s: ServerCommand is for a site", p)
 	}
 	return e.Command(ctx, n, v.DWord())
+}
+
+// ActEnd is EndSession for the metabase, which calls it for each set of the property.
+func (e *Engine) ActEnd(_ context.Context, p metabase.Path, v metabase.Value) error {
+	n, err := strconv.Atoi(p.Base())
+	if err != nil || !p.Equal(settings.SitePath(n)) {
+		return fmt.Errorf("%s: EndSession is for a site", p)
+	}
+	id := v.Str()
+	if strings.EqualFold(id, "all") {
+		id = ""
+	}
+	return e.EndSession(n, id)
 }
 
 // Queue is the queue of site n, also while the site is stopped; false where

@@ -24,10 +24,12 @@ func New(t testing.TB, e admin.Engine) (*admin.API, *metabase.Store) {
 	db := kv.NewMem()
 	t.Cleanup(func() { db.Close() })
 	return Over(t, db, e, metabase.Options{
-		Acts:   map[metabase.ID]metabase.Act{settings.ServerCommand: func(context.Context, metabase.Path, metabase.Value) error { return nil }},
+		Acts:   map[metabase.ID]metabase.Act{settings.ServerCommand: nothing, settings.EndSession: nothing},
 		Admins: []metabase.Principal{"user:boss"},
 	})
 }
+
+func nothing(context.Context, metabase.Path, metabase.Value) error { return nil }
 
 // Over is New over db, which stays the caller's, with options of its own.
 func Over(t testing.TB, db kv.DB, e admin.Engine, opts metabase.Options) (*admin.API, *metabase.Store) {

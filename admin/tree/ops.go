@@ -94,6 +94,11 @@ func (p *lineParser) parseRemove(c call) (metabase.Op, error) {
 	if c.has("children") && c.has("recursive") {
 		return nil, api.Usage("--children and --recursive exclude each other", "")
 	}
+	if path, err := admin.ParsePath(c.args[0]); err == nil && p.view.Sees(path) {
+		if op, ok := p.endsSession(path); ok {
+			return op, nil
+		}
+	}
 	path, err := p.there(c.args[0])
 	if err != nil {
 		return nil, err

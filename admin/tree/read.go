@@ -65,6 +65,7 @@ func (d handlers) open(ctx context.Context, who api.Caller, q api.GetRequest) (m
 	if err != nil {
 		return metabase.Snapshot{}, err
 	}
+	d = d.live(p, false, false)
 	denied := d.AllowNamed(ctx, who, p, metabase.Read)
 	if errors.Is(denied, metabase.Denied) {
 		return metabase.Snapshot{}, denied
@@ -178,6 +179,9 @@ func (d handlers) provenance(ctx context.Context, snap metabase.Snapshot, it *ap
 }
 
 func (d handlers) show(ctx context.Context, who api.Caller, q api.ShowRequest) ([]api.Item, error) {
+	if at, err := admin.ParsePath(q.Path); err == nil {
+		d = d.live(at, false, false)
+	}
 	snap := d.Tree.Snapshot()
 	path, err := d.keyOf(ctx, who, snap, q.Path)
 	if err != nil {
@@ -221,6 +225,9 @@ func (d handlers) show(ctx context.Context, who api.Caller, q api.ShowRequest) (
 func number(id metabase.ID) string { return strconv.FormatUint(uint64(id), 10) }
 
 func (d handlers) list(ctx context.Context, who api.Caller, q api.ListRequest) ([]api.Key, error) {
+	if at, err := admin.ParsePath(q.Path); err == nil {
+		d = d.live(at, true, q.Deep)
+	}
 	v := d.View(who)
 	path, err := d.placeOf(ctx, who, v, q.Path)
 	if err != nil {

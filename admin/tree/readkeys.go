@@ -59,6 +59,7 @@ func (d handlers) readable(ctx context.Context, who api.Caller, q api.ReadReques
 	if err != nil {
 		return nil, "", 0, err
 	}
+	d = d.live(p, false, false)
 	c, err := d.after(ctx, who, q.After)
 	if err != nil {
 		return nil, "", 0, err

@@ -115,7 +115,7 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) (err error) 
 	later := &laterEngine{data: data}
 	var h *datadir.Opened
 	err = datadir.WhenFree(ctx, data, func() (err error) {
-		h, err = datadir.Open(ctx, data, datadir.Options{Create: true, Log: log, Audit: auditTo(log), Act: later.act, Mail: later.check})
+		h, err = datadir.Open(ctx, data, datadir.Options{Create: true, Log: log, Audit: auditTo(log), Act: later.act, End: later.end, Mail: later.check})
 		if err != nil {
 			err = c.explainOpenError(ctx, err, data, o)
 		}
@@ -162,6 +162,13 @@ type laterEngine struct {
 func (l *laterEngine) act(ctx context.Context, p metabase.Path, v metabase.Value) error {
 	if e := l.Load(); e != nil {
 		return e.Act(ctx, p, v)
+	}
+	return api.ErrNoService
+}
+
+func (l *laterEngine) end(ctx context.Context, p metabase.Path, v metabase.Value) error {
+	if e := l.Load(); e != nil {
+		return e.ActEnd(ctx, p, v)
 	}
 	return api.ErrNoService
 }

@@ -131,6 +131,7 @@
 ---@field EnableEditWhileRunning integer
 ---@field EnableHistory integer
 ---@field EnableReverseDnsLookup boolean
+---@field EndSession string
 ---@field EtrnAllow string[]
 ---@field EtrnDays integer
 ---@field EtrnReportCounts boolean
@@ -256,7 +257,14 @@
 ---@field ServerListenTimeout integer
 ---@field ServerSize integer
 ---@field ServerState integer
+---@field SessionAddress string
+---@field SessionDoing string
+---@field SessionHello string
+---@field SessionLocal string
+---@field SessionSince string
 ---@field SessionTimeout integer
+---@field SessionTls boolean
+---@field SessionUser string
 ---@field ShouldDeliver boolean
 ---@field ShouldPickupMail boolean
 ---@field ShouldPipelineIn boolean

@@ -234,6 +234,9 @@ func (l Layout) summary(c metabase.Change, i SiteImpact) (out []string) {
 	if item, ok := c.New.Stored(SitePath(i.Number), ServerCommand); ok {
 		out = append(out, commandVerbs[item.Value.DWord()])
 	}
+	if item, ok := c.New.Stored(SitePath(i.Number), EndSession); ok {
+		out = append(out, "has the session "+item.Value.Str()+" ended")
+	}
 	if listens(c.New, i.Number) {
 		if added := missing(i.new.Bindings, i.old.Bindings); added != "" {
 			out = append(out, "listens on "+added)

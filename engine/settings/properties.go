@@ -32,6 +32,7 @@ const (
 	DontLog                           metabase.ID = 6023
 	DropDirectory                     metabase.ID = 36882
 	EnableReverseDnsLookup            metabase.ID = 0x0052000c
+	EndSession                        metabase.ID = 0x00520190
 	EtrnAllow                         metabase.ID = 0x00520130
 	EtrnReportCounts                  metabase.ID = 0x0052010d
 	EtrnRequireAuth                   metabase.ID = 0x0052010c
@@ -93,7 +94,14 @@ const (
 	ServerComment                     metabase.ID = 1015
 	ServerListenTimeout               metabase.ID = 1020
 	ServerState                       metabase.ID = 1016
+	SessionAddress                    metabase.ID = 0x00520191
+	SessionDoing                      metabase.ID = 0x00520197
+	SessionHello                      metabase.ID = 0x00520193
+	SessionLocal                      metabase.ID = 0x00520192
+	SessionSince                      metabase.ID = 0x00520196
 	SessionTimeout                    metabase.ID = 0x00520125
+	SessionTls                        metabase.ID = 0x00520195
+	SessionUser                       metabase.ID = 0x00520194
 	ShouldPickupMail                  metabase.ID = 0x00520001
 	ShouldPipelineIn                  metabase.ID = 36902
 	ShouldPipelineOut                 metabase.ID = 36901

@@ -24,6 +24,7 @@ const (
 	DL            = "IIsSmtpDL"
 	RoutingSource = "IIsSmtpRoutingSource"
 	Sessions      = "IIsSmtpSessions"
+	Session       = "IIsSmtpSession"
 	VirtualDir    = "IIsSmtpVirtualDirectory"
 	Object        = "IIsObject" // also what a key without a class is called
 	schemaRoot    = "IIsSchema"
@@ -79,6 +80,8 @@ func classTable() []Class {
 		{Name: DL, Sentence: "The container of distribution lists.", places: []place{called("DL", Server), any(DL, Server)}},
 		{Name: RoutingSource, Sentence: "Where routes come from.", places: []place{called("RoutingSources", Server)}},
 		{Name: Sessions, Sentence: "The callers of the moment.", places: []place{called("Sessions", Server)}},
+		{Name: Session, Sentence: "A caller. The service makes and removes these keys, in memory alone; to remove one ends the session.",
+			places: []place{{above: []string{Sessions, Server}, fits: func(string) bool { return false }, what: "none: the service alone makes them"}}},
 		{Name: VirtualDir, Sentence: "A folder that the site shows under a name.", places: []place{called("Root", Server), any(VirtualDir)}},
 		{Name: Object, Sentence: "A key without a class of its own.", places: []place{any("*")}},
 		{Name: schemaRoot, Sentence: "The schema, as keys.", places: []place{called("Schema", ""), any(schemaRoot, "")}},
@@ -224,6 +227,8 @@ func (s *Schema) checkClassless(snap metabase.Snapshot, path metabase.Path) erro
 	switch {
 	case strings.EqualFold(parent, Domain):
 		return invalid("%q is no name for a domain; allowed is a domain name or *. and a domain name", clip(path.Base()))
+	case strings.EqualFold(parent, Sessions):
+		return invalid("a session is made by its caller alone")
 	case strings.EqualFold(parent, User):
 		return invalid("%q is no name for an account", clip(path.Base()))
 	case strings.EqualFold(parent, Service) && strings.Trim(path.Base(), "+-0123456789") == "":

@@ -94,6 +94,7 @@ type Options struct {
 	Create bool           // make the store and its key where there is none
 	Read   bool           // it will only be read
 	Act    metabase.Act   // of ServerCommand; nil: there is no service
+	End    metabase.Act   // of EndSession; nil: there is no service
 	Mail   metabase.Check // of queued mail; nil: by the index on the disk
 	Log    *slog.Logger
 	Audit  func(context.Context, metabase.Refusal)
@@ -130,13 +131,14 @@ func Open(ctx context.Context, data string, o Options) (*Opened, error) {
 	}
 	if o.Act == nil {
 		o.Act = func(context.Context, metabase.Path, metabase.Value) error { return api.ErrNoService }
+		o.End = o.Act
 	}
 	if o.Mail == nil {
 		o.Mail = CheckQueues(data)
 	}
 	store, err := metabase.Open(ctx, db, key, metabase.Options{
 		Checks: []metabase.Check{schema.IIS().Check, layout(data).Check, o.Mail},
-		Acts:   map[metabase.ID]metabase.Act{settings.ServerCommand: o.Act},
+		Acts:   map[metabase.ID]metabase.Act{settings.ServerCommand: o.Act, settings.EndSession: o.End},
 		Keep:   settings.Retention,
 		Audit:  o.Audit,
 		Log:    o.Log,

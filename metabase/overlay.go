@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metabase
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"restante/metabase/internal/tree"
+	"restante/metabase/item"
+)
+
+// A MemoryKey is a key that no store has, such as a session of the moment.
+type MemoryKey struct {
+	Name, Class string
+	Modified    time.Time
+	Properties  []Property
+}
+
+// WithKeys is s with such keys below p in place of its own; s itself where there is
+// no key at p. Nothing of them can be changed by a batch.
+func (s Snapshot) WithKeys(p Path, keys []MemoryKey) Snapshot {
+	at := s.node(p)
+	if at == nil {
+		return s
+	}
+	kids := make([]*tree.Node, len(keys))
+	for i, k := range keys {
+		props := append(slices.Clone(k.Properties), Property{ID: KeyType, UserType: UTServer, Value: String(k.Class)})
+		slices.SortFunc(props, func(a, b Property) int { return cmp.Compare(a.ID, b.ID) })
+		kids[i] = &tree.Node{Spelling: k.Name, Items: item.ListOf(props), Modified: k.Modified.UnixNano()}
+	}
+	img := *s.img
+	img.trail = nil
+	img.root = img.root.Change(p, func(n *tree.Node) *tree.Node { return n.WithKids(tree.KidsOf(kids)) })
+	return Snapshot{&img}
+}
