@@ -51,6 +51,7 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		Trouble: func() error { return e.lists.Err(set.Number) },
 		Name:    set.Name, Rev: uint64(set.Rev),
 		TLS:     a.certificates(),
+		Accepts: certs.Protocols{Min: set.TLS.TlsMinVersion, Old: set.TLS.TlsOldDevices},
 		Wire:    a.wireConfig(),
 		Session: policy.For(set, e.Sources()),
 		Release: a.releasePolicy(),

@@ -325,6 +325,8 @@
 ---@field Syntax string
 ---@field TlsCertificateFile string
 ---@field TlsKeyFile string
+---@field TlsMinVersion integer
+---@field TlsOldDevices boolean
 ---@field TurnRequireTls boolean
 ---@field UNCPassword string
 ---@field UNCUserName string

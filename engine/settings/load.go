@@ -4,6 +4,7 @@ package settings
 
 import (
 	"cmp"
+	"crypto/tls"
 	"fmt"
 	"math"
 	"net/netip"
@@ -195,6 +196,9 @@ func (r *reader) tls(t *TLS) {
 	t.Required = r.number(AccessSSLFlags)&accessTLS != 0
 	if t.Required && t.TlsCertificateFile == "" {
 		r.bad(AccessSSLFlags, invalid("asks for TLS, and there is no TlsCertificateFile"))
+	}
+	if t.TlsOldDevices && t.TlsMinVersion > tls.VersionTLS12 {
+		r.bad(TlsOldDevices, invalid("lets callers use TLS 1.0, and TlsMinVersion is tls1.3: set one of the two only"))
 	}
 }
 

@@ -130,6 +130,8 @@ const (
 	SmtpTurnTimeout                   metabase.ID = 37009
 	TlsCertificateFile                metabase.ID = 0x00520101
 	TlsKeyFile                        metabase.ID = 0x00520102
+	TlsMinVersion                     metabase.ID = 0x00520171
+	TlsOldDevices                     metabase.ID = 0x00520172
 	TurnRequireTls                    metabase.ID = 0x0052010b
 	Win32Error                        metabase.ID = 1099
 )

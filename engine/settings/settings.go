@@ -79,6 +79,8 @@ type Binding struct {
 type TLS struct {
 	TlsCertificateFile string
 	TlsKeyFile         string // "" where TlsCertificateFile has the key, too
+	TlsMinVersion      uint16 // as crypto/tls has it
+	TlsOldDevices      bool   // also older versions and weak ciphers
 	Required           bool   // before it only EHLO, STARTTLS, NOOP and QUIT
 }
 
@@ -267,6 +269,8 @@ func (s *Site) fields() []field {
 
 		{TlsCertificateFile, &s.TLS.TlsCertificateFile},
 		{TlsKeyFile, &s.TLS.TlsKeyFile},
+		{TlsMinVersion, &s.TLS.TlsMinVersion},
+		{TlsOldDevices, &s.TLS.TlsOldDevices},
 		{IPSecurity, &s.Access.IPSecurity},
 		{ConnectionIpv6List, &s.Access.ConnectionIpv6List},
 		{ClearTextAuth, &s.Access.ClearTextAuth},

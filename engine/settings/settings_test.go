@@ -3,6 +3,7 @@
 package settings
 
 import (
+	"crypto/tls"
 	"errors"
 	"net/netip"
 	"slices"
@@ -133,7 +134,7 @@ func TestFreshInstall(t *testing.T) {
 	if s.Folders != (Folders{"Mailroot/Queue", "Mailroot/Drop", "Mailroot/Pickup", "Mailroot/Badmail"}) {
 		t.Errorf("folders %+v", s.Folders)
 	}
-	if s.TLS != (TLS{TlsCertificateFile: "tls/cert.pem", TlsKeyFile: "tls/key.pem"}) {
+	if s.TLS != (TLS{TlsCertificateFile: "tls/cert.pem", TlsKeyFile: "tls/key.pem", TlsMinVersion: tls.VersionTLS12}) {
 		t.Errorf("TLS %+v", s.TLS)
 	}
 	if a := s.Access; !a.Basic || !a.Challenge || a.ClearTextAuth || a.Required || a.IPSecurity != nil || len(a.ConnectionIpv6List) > 0 {
@@ -543,6 +544,9 @@ func TestRefused(t *testing.T) {
 		{"no listener", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{set(t, site, "ServerBindings")}
 		}, []string{"/LM/SMTPSVC/1: ServerBindings: the site has no address to listen on; store ip:port:host or ADDR:PORT here, or in SecureBindings or AtrnBindings"}},
+		{"old devices beside tls1.3", func(t *testing.T) []metabase.Op {
+			return []metabase.Op{set(t, Service, "TlsOldDevices", "true"), set(t, site, "TlsMinVersion", "tls1.3")}
+		}, []string{"/LM/SMTPSVC: TlsOldDevices: lets callers use TLS 1.0, and TlsMinVersion is tls1.3: set one of the two only"}},
 		{"TLS without a certificate", func(t *testing.T) []metabase.Op {
 			return []metabase.Op{set(t, site, "TlsCertificateFile", ""), set(t, site, "AccessSSLFlags", "access_ssl"), set(t, site, "SecureBindings", ":465")}
 		}, []string{

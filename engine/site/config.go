@@ -43,10 +43,11 @@ type Config struct {
 	Rev      uint64 // of the settings that it was made from
 	Bindings []ports.Binding
 	TLS      certs.Files
-	Blocked  error          // why the site must not run; nil: it may
-	Wire     wire.Config    // all but TLS, and per binding ImplicitTLS and ODMR
-	Session  session.Policy // what a caller may do
-	Release  release.Policy // what a host may call for
+	Accepts  certs.Protocols // of it
+	Blocked  error           // why the site must not run; nil: it may
+	Wire     wire.Config     // all but TLS, and per binding ImplicitTLS and ODMR
+	Session  session.Policy  // what a caller may do
+	Release  release.Policy  // what a host may call for
 	Mail     Mail
 	Pickup   pickup.Settings
 	Folders  []Folder

@@ -148,7 +148,7 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 	if slices.Contains(partsOf(refusals), PickupFolder) {
 		active.Pickup.Dir = ""
 	}
-	r.active.Store(&activeConfig{&active, s.target, cert, cert.Config()})
+	r.active.Store(&activeConfig{&active, s.target, cert, cert.Config(active.Accepts)})
 	s.active.Store(&active)
 	s.mu.Unlock()
 	r.work.Go(r.runQueue)

@@ -229,7 +229,7 @@ func (s *Site) activateLocked(next *Config, c *certs.Reloader, kept []Part) {
 	if now.of == next && now.certs == c && cfg.Rev == now.cfg.Rev && sameResources(cfg, now.cfg) {
 		return // another attempt, with the same result
 	}
-	s.run.active.Store(&activeConfig{cfg, next, c, c.Config()})
+	s.run.active.Store(&activeConfig{cfg, next, c, c.Config(cfg.Accepts)})
 	s.active.Store(cfg)
 	s.run.pickup.Wake()
 }

@@ -3,6 +3,7 @@
 package testpeer_test
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -49,5 +50,41 @@ func TestOpensslAtAFreshSetUp(t *testing.T) {
 				t.Errorf("openssl s_client %s, implicit %v: want %q:\n%s", tt.options, implicit, tt.want, out)
 			}
 		}
+	}
+}
+
+// TlsOldDevices lets in what is refused before and after, and nothing but that
+// changes; TlsMinVersion keeps out TLS 1.2.
+func TestOpensslAsAnOldDevice(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "openssl")
+	s := startService(t)
+	secure := openListener(t, s, "SecureBindings")
+	device := []string{
+		"-tls1 -cipher ALL:@SECLEVEL=0", "-tls1_1 -cipher ALL:@SECLEVEL=0", "-tls1 -cipher AES128-SHA:@SECLEVEL=0",
+		"-tls1_2 -cipher AES128-SHA:@SECLEVEL=0", "-tls1_2 -cipher ECDHE-RSA-AES128-SHA256:@SECLEVEL=0",
+		"-tls1_2 -cipher ALL:@SECLEVEL=0 -sigalgs RSA+SHA1", "-tls1_2 -cipher AES128-GCM-SHA256",
+	}
+	check := func(setting string, options string, want bool) {
+		for implicit, addr := range map[bool]string{false: s.Addr(1), true: secure} {
+			if out, ok := openssl(t, addr, implicit, words(options)...); ok != want {
+				t.Errorf("%s: openssl s_client %s, implicit %v: %v\n%s", setting, options, implicit, ok, out)
+			}
+		}
+	}
+	for _, on := range []bool{false, true, false} {
+		set(t, s, "TlsOldDevices", fmt.Sprint(on))
+		for _, options := range device {
+			check(fmt.Sprintf("TlsOldDevices %v", on), options, on)
+		}
+		check("whatever TlsOldDevices says", "-tls1_2", true)
+		check("whatever TlsOldDevices says", "-tls1_3", true)
+	}
+	set(t, s, "TlsMinVersion", "tls1.3")
+	check("TlsMinVersion tls1.3", "-tls1_2", false)
+	check("TlsMinVersion tls1.3", "-tls1_3", true)
+	_, err := s.Run(t.Context(), "", "mb", "set", "SMTPSVC/1", "TlsMinVersion", "tls1.1")
+	if want := `/LM/SMTPSVC/1: TlsMinVersion: "tls1.1" is none of`; !strings.Contains(fmt.Sprint(err), want) {
+		t.Errorf("%v, want %s", err, want)
 	}
 }

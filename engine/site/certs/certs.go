@@ -193,11 +193,3 @@ func choose(list []*tls.Certificate, hello *tls.ClientHelloInfo) *tls.Certificat
 	}
 	return list[0]
 }
-
-// Config is that of a server; nil when c is.
-func (c *Reloader) Config() *tls.Config {
-	if c == nil {
-		return nil
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
-}

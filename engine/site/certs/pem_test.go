@@ -146,7 +146,7 @@ func TestCallersGetTheCertificateThatFits(t *testing.T) {
 		if tt.suites != nil {
 			caller.MaxVersion = tls.VersionTLS12
 		}
-		state, err := handshake(t, c.Config(), caller)
+		state, err := handshake(t, c.Config(Protocols{}), caller)
 		if err != nil {
 			t.Errorf("%q with %v: %v", tt.name, tt.suites, err)
 		} else if got := state.PeerCertificates[0].Subject.CommonName; got != tt.want {
@@ -155,7 +155,7 @@ func TestCallersGetTheCertificateThatFits(t *testing.T) {
 	}
 	// One that does not fit is shown all the same: the caller says what it misses.
 	single := New(write(t, pair(testpeer.ECDSAKey(t), "first.test")), slog.New(slog.DiscardHandler))
-	if _, err := handshake(t, single.Config(), &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: old}); err == nil {
+	if _, err := handshake(t, single.Config(Protocols{}), &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: old}); err == nil {
 		t.Error("no cipher in common")
 	}
 }
