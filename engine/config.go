@@ -308,9 +308,7 @@ func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 	if set.Held {
 		t.Timeouts = r.releaseTimeouts()
 	}
-	for _, s := range r.Out.DnsServers {
-		t.DNS.Servers = append(t.DNS.Servers, s.String())
-	}
+	t.DNS.Servers = r.DNSServers()
 	if in := set.SignIn; in != nil {
 		t.Auth = func() sasl.Client { return signIn(in) }
 		t.AuthInClear = in.InClear || !in.Plain // CRAM-MD5 does not show the password

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"restante/engine/account"
+	"restante/engine/auth"
 	"restante/engine/delivery"
 	"restante/engine/mail"
 	"restante/engine/policy"
@@ -73,6 +74,7 @@ type Engine struct {
 	auth  *account.Authenticator
 	ports ports.Set
 	lists recipients.Files
+	dns   *resolver.Resolver
 
 	requests chan *request
 	wake     chan struct{} // a site's state changed
@@ -113,12 +115,17 @@ func New(tree Tree, opts Options) *Engine {
 		ready: make(chan struct{}), ended: make(chan struct{}),
 		sites: map[int]*managedSite{},
 	}
+	e.dns = byDNS
 	e.lists = recipients.Files{Dir: opts.DataDir, Log: opts.Log, Changed: e.notify}
 	return e
 }
 
 // Sources are what the policies of the sites find things by.
-func (e *Engine) Sources() policy.Sources { return policy.Sources{Lists: &e.lists} }
+func (e *Engine) Sources() policy.Sources {
+	return policy.Sources{Lists: &e.lists, DNS: func(servers []string) auth.DNS {
+		return e.dns.Lookup(resolver.Query{Servers: servers})
+	}}
+}
 
 // HostNames returns the names of a client's address by DNS that lead back to it.
 func (e *Engine) HostNames(ctx context.Context, addr netip.Addr) ([]string, error) {

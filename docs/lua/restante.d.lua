@@ -103,6 +103,7 @@
 ---@field AuthNTLM boolean
 ---@field AuthPassport boolean
 ---@field AuthTurnList string[]
+---@field AuthenticateMail boolean
 ---@field AzEnable boolean
 ---@field AzScopeName string
 ---@field AzStoreName string
@@ -123,6 +124,7 @@
 ---@field DisablePickupDotStuff integer
 ---@field DisableSocketPooling boolean
 ---@field DiskReserve integer
+---@field DmarcReject boolean
 ---@field DnsServers string[]
 ---@field DoMasquerade boolean
 ---@field DomainRouting string[]

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"restante/engine/auth"
 	"restante/engine/mail"
 	"restante/engine/recipients"
 	"restante/engine/session"
@@ -20,6 +21,7 @@ import (
 // Sources are where a Policy finds what the settings name.
 type Sources struct {
 	Lists *recipients.Files
+	DNS   func(servers []string) auth.DNS // nil: mail cannot be verified
 }
 
 // For gives what the callers of a site live under.
@@ -38,6 +40,9 @@ func For(s *settings.Site, from Sources) session.Policy {
 		},
 	}
 	p.NeverRefuse = s.NeverRefuses
+	if from.DNS != nil && (s.Verify.AuthenticateMail || s.Verify.DmarcReject) {
+		p.Inspect = verification(s, from.DNS(s.DNSServers()))
+	}
 	if s.Access.Challenge {
 		p.SignIn.Cram = s.HasCram
 	}
@@ -161,6 +166,9 @@ func Explain(s *settings.Site, from Sources, c Client, to mail.Address) Explanat
 		e.Reasons = s.Reasons(to.Domain, id)
 	default:
 		e.Reasons = append(s.StandingReasons(to.Domain), s.MailboxReasons(to.Domain)...)
+		if s.Verify.DmarcReject { // decides when the message is there
+			e.Reasons = append(e.Reasons, s.Reasons("", settings.DmarcReject)...)
+		}
 	}
 	return e
 }

@@ -89,8 +89,9 @@ type memDraft struct {
 	over  bool
 }
 
-func (d *memDraft) Size() int64 { return int64(d.Len()) }
-func (d *memDraft) Abort()      { d.over = true }
+func (d *memDraft) Size() int64       { return int64(d.Len()) }
+func (d *memDraft) Reader() io.Reader { return bytes.NewReader(d.Bytes()) }
+func (d *memDraft) Abort()            { d.over = true }
 
 func (d *memDraft) Commit(ctx context.Context, env mail.Envelope, extra ...kv.Op) error {
 	if d.over {

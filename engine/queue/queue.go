@@ -348,7 +348,8 @@ func now() int64 { return time.Now().UnixNano() }
 // either, Abort does nothing.
 type Draft interface {
 	io.Writer
-	Size() int64 // octets written so far
+	Size() int64       // octets written so far
+	Reader() io.Reader // of these, until the next Write, Commit or Abort
 
 	// Commit stores the message under env, whose ID must be new, and applies
 	// extra to the queue's DB in the same durable step. After an error nothing

@@ -91,6 +91,7 @@ type source interface {
 	mx(ctx context.Context, name string) ([]mx, error)
 	addrs(ctx context.Context, name string) ([]netip.Addr, error)
 	ptr(ctx context.Context, addr netip.Addr) ([]string, error)
+	txt(ctx context.Context, name string) ([]string, error)
 }
 
 // Hosts returns the hosts that take mail for d, best first; hosts of equal

@@ -541,6 +541,8 @@ func (g givenAnswers) mx(_ context.Context, name string) ([]mx, error) {
 	return s.mx(ctx, name)
 }
 
+func (givenAnswers) txt(context.Context, string) ([]string, error) { return nil, nil }
+
 func (g givenAnswers) ptr(context.Context, netip.Addr) ([]string, error) { return nil, nil }
 
 func (g givenAnswers) addrs(_ context.Context, name string) ([]netip.Addr, error) {

@@ -23,12 +23,19 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 		return s.refused(ctx, "DATA", "", r)
 	}
 	env := s.envelope()
+	m := s.meter(body)
+	defer func() { s.octets += m.octets }()
+	in, r := s.inspect(ctx, m, env)
+	defer in.end()
+	if !r.Positive() {
+		return s.refused(ctx, "DATA", string(env.ID), r)
+	}
 	tls, _ := s.caller.TLS()
 	var complete []*header.Field
 	if s.tx.relayed || env.Account != "" {
 		complete = submittedFields(s.policy.Hostname, env)
 	}
-	b, r := s.draft(ctx, trace(s.policy.Hostname, s.traceClient(env), env, s.extended, tls), body, complete...)
+	b, r := s.draft(ctx, in.fields+trace(s.policy.Hostname, s.traceClient(env), env, s.extended, tls), in.text, complete...)
 	if r.Positive() {
 		r = s.accept(ctx, b, env)
 	}
@@ -97,7 +104,7 @@ func (s *Session) stream(ctx context.Context, b Body, trace string, body io.Read
 	if _, err := io.WriteString(b, trace); err != nil {
 		return s.fault(ctx, "write", err)
 	}
-	m := &limitWriter{limits: s.policy.Limits, before: s.octets, header: header.NewWriter(b, complete...)}
+	m := &headerWriter{limits: s.policy.Limits, header: header.NewWriter(b, complete...)}
 	if m.limits.OwnHops > 0 {
 		m.header.Trace = func(field []byte) {
 			if ownTrace(field, s.policy.Hostname) {
@@ -112,13 +119,18 @@ func (s *Session) stream(ctx context.Context, b Body, trace string, body io.Read
 	if err == nil { // the last field may be one
 		err = m.circles()
 	}
-	s.octets += m.octets
+	if err == nil {
+		return ok
+	}
+	return s.incomplete(ctx, err)
+}
+
+// incomplete answers an error of a copy.
+func (s *Session) incomplete(ctx context.Context, err error) mail.Reply {
 	var over limitError
 	var own storeError
 	var formReply mail.Reply
 	switch {
-	case err == nil:
-		return ok
 	case errors.As(err, &over):
 		return over.reply
 	case errors.As(err, &own):
@@ -143,23 +155,38 @@ type limitError struct{ reply mail.Reply }
 
 func (e limitError) Error() string { return e.reply.String() }
 
-// A limitWriter passes a message on within the limits.
-type limitWriter struct {
-	limits Limits
-	before int64 // octets of earlier messages
-	octets int64
-	own    int // Received fields of ours
-	header header.Writer
+// A meter reads a message within the limits of size.
+type meter struct {
+	message io.Reader
+	limits  Limits
+	before  int64 // octets of earlier messages
+	octets  int64
 }
 
-func (m *limitWriter) Write(p []byte) (int, error) {
-	m.octets += int64(len(p))
+func (s *Session) meter(body io.Reader) *meter {
+	return &meter{message: body, limits: s.policy.Limits, before: s.octets}
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.message.Read(p)
+	m.octets += int64(n)
 	if limit := m.limits.messageSize(); m.octets > limit {
 		return 0, limitError{wire.TooBig(limit)}
 	}
 	if m.limits.full(m.before, m.octets) {
 		return 0, limitError{sessionFull}
 	}
+	return n, err
+}
+
+// A headerWriter passes a message on that does not run in circles.
+type headerWriter struct {
+	limits Limits
+	own    int // Received fields of ours
+	header header.Writer
+}
+
+func (m *headerWriter) Write(p []byte) (int, error) {
 	if err := m.header.Write(p); err != nil {
 		return 0, storeError{err}
 	}
@@ -171,7 +198,7 @@ func (m *limitWriter) Write(p []byte) (int, error) {
 
 // circles refuses a message that has passed too many hosts, or this one too often. A few
 // times is common: by an alias, a filter, a mailing list.
-func (m *limitWriter) circles() error {
+func (m *headerWriter) circles() error {
 	if m.limits.Hops > 0 && m.header.Received() > m.limits.Hops {
 		return limitError{mail.Reply{Code: 554, Enhanced: "4.6", Text: "Hop count exceeded - possible mail loop"}}
 	}

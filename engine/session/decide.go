@@ -3,6 +3,7 @@
 package session
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net/netip"
@@ -267,8 +268,9 @@ type Policy struct {
 	RequireTLS  bool                         // before all commands but EHLO, STARTTLS, NOOP and QUIT
 	Domains     Domains
 	SignIn      SignIn
-	NeverRefuse func(mail.Domain) bool          // recipients of the domain are put off where others are refused for good; nil: none are
-	Stored      func(mail.Address) mail.Address // the address under which mail for a recipient is queued; nil: its own
+	Inspect     func(context.Context, Arrival) Opinion // of messages that have come whole; nil: none is inspected
+	NeverRefuse func(mail.Domain) bool                 // recipients of the domain are put off where others are refused for good; nil: none are
+	Stored      func(mail.Address) mail.Address        // the address under which mail for a recipient is queued; nil: its own
 }
 
 // Domains says how we stand to a domain.

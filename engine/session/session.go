@@ -46,6 +46,7 @@ type Caller interface {
 type Body interface {
 	io.Writer
 	Size() int64
+	Reader() io.Reader // of what was written, until the next Write, Accept or Abort
 
 	// Accept returns nil when the message is on stable storage, and has
 	// written that to the journal.

@@ -51,7 +51,8 @@ type intakeBody struct {
 	done   bool
 }
 
-func (b *intakeBody) Size() int64 { return int64(b.Len()) }
+func (b *intakeBody) Size() int64       { return int64(b.Len()) }
+func (b *intakeBody) Reader() io.Reader { return bytes.NewReader(b.Bytes()) }
 func (b *intakeBody) Abort() {
 	if !b.done {
 		b.intake.aborted++
@@ -705,4 +706,73 @@ func TestRefusalsAreSlow(t *testing.T) {
 			t.Error("a session that ends waits")
 		}
 	})
+}
+
+// TestInspection: a stranger's message is inspected as it came, and stored as the
+// opinion has it; one who may relay submits.
+func TestInspection(t *testing.T) {
+	const message = "Subject: x\r\n\r\nbody\r\n"
+	var seen []string
+	opinion := Opinion{}
+	p := testPolicy()
+	p.Limits.Session = 100
+	p.NeverRefuse = func(d mail.Domain) bool { return d == "held.test" }
+	p.Inspect = func(_ context.Context, a Arrival) Opinion {
+		text, err := io.ReadAll(a.Open())
+		if again, _ := io.ReadAll(a.Open()); err != nil || !bytes.Equal(again, text) {
+			t.Errorf("read twice: %q, then %q, %v", text, again, err)
+		}
+		seen = append(seen, string(text))
+		return opinion
+	}
+	for _, tt := range []struct {
+		name, caller, account string
+		opinion               Opinion
+		reply, stored         string // its beginning; what it ends with
+		seen                  int
+	}{
+		{"taken as it came", "192.0.2.1", "", Opinion{}, "250", message, 1},
+		{"with a field", "192.0.2.1", "", Opinion{Fields: "X-Seen: yes\r\n"}, "250", message, 1},
+		{"as another text", "192.0.2.1", "", Opinion{Text: strings.NewReader("A: b\r\n\r\nother\r\n")}, "250", "A: b\r\n\r\nother\r\n", 1},
+		{"refused", "192.0.2.1", "", Opinion{Refuse: mail.Reply{Code: 550, Enhanced: "7.1", Text: "no"}}, "550 5.7.1 no", "", 1},
+		{"from one who may relay", "127.0.0.1", "", Opinion{Refuse: mail.Reply{Code: 550}}, "250", message, 0},
+		{"from one who has signed in", "192.0.2.1", "joe", Opinion{Refuse: mail.Reply{Code: 550}}, "250", message, 0},
+	} {
+		seen, opinion = nil, tt.opinion
+		s := open(p, tt.caller)
+		s.caller.account = tt.account
+		r := s.send(t, message)
+		if !strings.HasPrefix(r.String(), tt.reply) || len(seen) != tt.seen || tt.seen > 0 && seen[0] != message {
+			t.Errorf("%s: %s; seen %q", tt.name, r, seen)
+		}
+		if s.intake.aborted != tt.seen {
+			t.Errorf("%s: %d drafts are left", tt.name, tt.seen-s.intake.aborted)
+		}
+		for _, stored := range s.intake.kept {
+			if !strings.HasPrefix(stored, tt.opinion.Fields+"Received: ") || !strings.HasSuffix(stored, tt.stored) {
+				t.Errorf("%s: stored %q", tt.name, stored)
+			}
+		}
+		if s.octets != int64(len(message)) {
+			t.Errorf("%s: %d octets count for the session", tt.name, s.octets)
+		}
+	}
+	opinion = Opinion{Refuse: mail.Reply{Code: 550, Enhanced: "7.1", Text: "no"}}
+	s := open(p, "192.0.2.1")
+	s.mail(t, 0)
+	s.rcpt(t, "x@held.test")
+	if r := s.Data(t.Context(), strings.NewReader(message)); r.String() != "450 4.7.1 no" {
+		t.Errorf("a domain that never refuses: %s", r)
+	}
+	p.Limits.Size = 5
+	s = open(p, "192.0.2.1")
+	if r := s.send(t, message); r.Code != 552 || s.intake.aborted != 1 {
+		t.Errorf("too large: %s, %d drafts aborted", r, s.intake.aborted)
+	}
+	p.Limits.Size = 0
+	s = open(p, "192.0.2.1")
+	s.intake.create = errors.New("disk")
+	if r := s.send(t, message); r.Code != 451 {
+		t.Errorf("no draft: %s", r)
+	}
 }

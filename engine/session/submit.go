@@ -53,7 +53,7 @@ func Submit(ctx context.Context, p *Policy, deps Deps, m Submission) mail.Reply 
 	if len(env.To) == 0 {
 		return mail.Reply{Code: 554, Enhanced: "5.1", Text: "No valid recipients"}
 	}
-	b, r := s.draft(ctx, submissionTrace(p.Hostname, env), m.Text, submittedFields(p.Hostname, env)...)
+	b, r := s.draft(ctx, submissionTrace(p.Hostname, env), s.meter(m.Text), submittedFields(p.Hostname, env)...)
 	if !r.Positive() {
 		return r
 	}

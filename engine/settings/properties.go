@@ -14,6 +14,7 @@ const (
 	AllowVerify                       metabase.ID = 0x0052000d
 	AlwaysUseSsl                      metabase.ID = 0x0052000e
 	AtrnBindings                      metabase.ID = 0x00520103
+	AuthenticateMail                  metabase.ID = 0x005201a5
 	AuthFlags                         metabase.ID = 6000
 	AuthTurnList                      metabase.ID = 36966
 	BadMailDirectory                  metabase.ID = 36909
@@ -27,6 +28,7 @@ const (
 	DefaultLogonDomain                metabase.ID = 6012
 	DisablePickupDotStuff             metabase.ID = 0x00520003
 	DiskReserve                       metabase.ID = 0x005201a4
+	DmarcReject                       metabase.ID = 0x005201a6
 	DnsServers                        metabase.ID = 0x00520100
 	DoMasquerade                      metabase.ID = 36913
 	DontLog                           metabase.ID = 6023

@@ -53,6 +53,7 @@ type Site struct {
 	Pickup   Pickup
 	Log      Log
 	Reports  Reports
+	Verify   Verify
 
 	lookup
 }
@@ -214,6 +215,12 @@ type Reports struct {
 	PostmasterName  string // for display; "": "Mail Delivery System"
 }
 
+// Verify says how the senders of incoming mail are verified.
+type Verify struct {
+	AuthenticateMail bool // by SPF, DKIM and DMARC, and the message says the results
+	DmarcReject      bool // what DMARC records ask for is refused, too
+}
+
 // Folders are as stored: relative ones begin at the data folder.
 type Folders struct{ QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory string }
 
@@ -342,6 +349,9 @@ func (s *Site) fields() []field {
 		{PostmasterEmail, &s.Reports.PostmasterEmail},
 		{PostmasterName, &s.Reports.PostmasterName},
 
+		{AuthenticateMail, &s.Verify.AuthenticateMail},
+		{DmarcReject, &s.Verify.DmarcReject},
+
 		{QueueDirectory, &s.Folders.QueueDirectory},
 		{DropDirectory, &s.Folders.DropDirectory},
 		{PickupDirectory, &s.Folders.PickupDirectory},
@@ -392,6 +402,14 @@ func SiteName(snap metabase.Snapshot, n int) string {
 func DefaultDomainOf(snap metabase.Snapshot, n int) (d mail.Domain) {
 	newReader(snap, SitePath(n)).read(field{DefaultDomain, &d})
 	return d
+}
+
+// DNSServers are DnsServers as a resolver takes them.
+func (s *Site) DNSServers() (out []string) {
+	for _, one := range s.Out.DnsServers {
+		out = append(out, one.String())
+	}
+	return out
 }
 
 // Retention says how much of the tree's history is to be kept.

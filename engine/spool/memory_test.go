@@ -5,6 +5,7 @@ package spool
 import (
 	"bytes"
 	"errors"
+	"io"
 	"sync/atomic"
 	"testing"
 
@@ -98,5 +99,28 @@ func TestMemoryOfUnfinishedBodies(t *testing.T) {
 	}
 	if s.memory.Load() != 0 || files.open != 0 {
 		t.Errorf("%d bytes and %d files are left", s.memory.Load(), files.open)
+	}
+}
+
+// TestReader: what was written is read back, from memory and from a file.
+func TestReader(t *testing.T) {
+	s := openAt(t, t.TempDir(), kv.NewMem(), Options{})
+	for _, size := range []int{0, 10, 100 << 10, bodyLimit, 3*bodyLimit + 12345} {
+		text := bytes.Repeat([]byte("0123456789abcdef."), size/17+1)[:size]
+		w, err := s.Create(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, half := range [][]byte{text[:size/2], text[size/2:]} {
+			if _, err := w.Write(half); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			if got, err := io.ReadAll(w.Reader()); err != nil || !bytes.Equal(got, text) {
+				t.Errorf("%d octets: %d are read, %v", size, len(got), err)
+			}
+		}
+		w.Abort()
 	}
 }

@@ -3,11 +3,13 @@
 package spool
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"sync"
 
 	"restante/engine/mail"
@@ -61,6 +63,19 @@ func (s *Spool) Create(ctx context.Context) (*Writer, error) {
 
 // Size is the number of bytes written so far.
 func (w *Writer) Size() int64 { return w.size }
+
+// Reader reads what was written so far, from its beginning. It must be read before the
+// next Write, and before Commit and Abort.
+func (w *Writer) Reader() io.Reader {
+	var parts []io.Reader
+	if w.f != nil {
+		parts = append(parts, io.NewSectionReader(w.f, 0, w.written))
+	}
+	for _, c := range w.chunks {
+		parts = append(parts, bytes.NewReader(c))
+	}
+	return io.MultiReader(parts...)
+}
 
 // Write adds p to the body. After an error the Writer cannot be used; ErrFull
 // means that the disk has too little space.

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package auth
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/emersion/go-msgauth/dkim"
+
+	"restante/engine/mail"
+	"restante/internal/deptest"
+)
+
+func TestLayers(t *testing.T) {
+	deptest.Forbid(t, map[string]string{
+		"/engine/session":  "the session asks, by its own interface",
+		"/engine/resolver": "DNS is an interface",
+		"/metabase":        "verification knows no settings",
+		"/internal":        "nothing is kept",
+	})
+}
+
+// zone has TXT records by name; "later" stands for a server that does not answer.
+type zone map[string]string
+
+func (z zone) LookupTXT(_ context.Context, name string) ([]string, error) {
+	switch text, ok := z[strings.TrimSuffix(name, ".")]; {
+	case !ok:
+		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	case text == "later":
+		return nil, &net.DNSError{Err: "no answer", Name: name, IsTemporary: true}
+	default:
+		return []string{text}, nil
+	}
+}
+
+func (zone) LookupMX(context.Context, string) ([]*net.MX, error) { return nil, nil }
+
+func (zone) LookupIPAddr(context.Context, string) ([]net.IPAddr, error) { return nil, nil }
+
+func (zone) LookupAddr(context.Context, string) ([]string, error) { return nil, nil }
+
+var key = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+
+// signed is a message of joe@news.author.test with a signature of domain.
+func signed(t *testing.T, domain string) string {
+	t.Helper()
+	const message = "From: Joe <joe@news.author.test>\r\nSubject: signed\r\n\r\nbody\r\n.dot\r\n"
+	var out bytes.Buffer
+	err := dkim.Sign(&out, strings.NewReader(message), &dkim.SignOptions{
+		Domain: domain, Selector: "s", Signer: key, HeaderCanonicalization: "relaxed", BodyCanonicalization: "relaxed",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// signature is the field with the signature of domain alone.
+func signature(t *testing.T, domain string) string {
+	t.Helper()
+	field, _, _ := strings.Cut(signed(t, domain), "\r\nFrom: Joe")
+	return field + "\r\n"
+}
+
+func TestVerify(t *testing.T) {
+	public := "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
+	const spf, all = "v=spf1 ip4:192.0.2.0/24 -all", "v=spf1 -all"
+	const reject = "v=DMARC1; p=reject"
+	plain := "From: Joe <joe@news.author.test>\r\nSubject: plain\r\n\r\nbody\r\n"
+	tests := []struct {
+		name    string
+		zone    zone
+		from    string
+		message string
+		want    []string // in the field
+		reject  string
+	}{
+		{"nothing is known", zone{}, "a@sender.test", plain, []string{"spf=none smtp.mailfrom=sender.test", "dkim=none", "dmarc=none header.from=news.author.test"}, ""},
+		{"SPF passes", zone{"sender.test": spf}, "a@sender.test", plain, []string{"spf=pass"}, ""},
+		{"SPF fails", zone{"sender.test": all}, "a@sender.test", plain, []string{"spf=fail"}, ""},
+		{"SPF of HELO", zone{"helo.test": spf}, "", plain, []string{"spf=pass smtp.helo=helo.test"}, ""},
+		{"SPF is not answered", zone{"sender.test": "later"}, "a@sender.test", plain, []string{"spf=temperror"}, ""},
+		{"SPF is malformed", zone{"sender.test": "v=spf1 nonsense:x -all"}, "a@sender.test", plain, []string{"spf=permerror"}, ""},
+
+		{"DKIM passes", zone{"s._domainkey.author.test": public}, "a@sender.test", signed(t, "author.test"), []string{"dkim=pass header.d=author.test"}, ""},
+		{"DKIM fails", zone{"s._domainkey.author.test": public}, "a@sender.test", signed(t, "author.test") + "more\r\n", []string{"dkim=fail header.d=author.test"}, ""},
+		{"DKIM without a key", zone{}, "a@sender.test", signed(t, "author.test"), []string{"dkim=permerror header.d=author.test"}, ""},
+		{"DKIM is not answered", zone{"s._domainkey.author.test": "later"}, "a@sender.test", signed(t, "author.test"), []string{"dkim=temperror"}, ""},
+		{"two signatures", zone{"s._domainkey.author.test": public, "s._domainkey.other.test": public}, "a@sender.test",
+			signature(t, "other.test") + signed(t, "author.test"),
+			[]string{"dkim=pass header.d=author.test", "dkim=pass header.d=other.test"}, ""},
+		{"a domain that is none", zone{}, "a@sender.test", "DKIM-Signature: v=1; a=ed25519-sha256; d=x\\\"; dkim=pass header.d=bank.test; s=s; h=from; b=x; bh=x\r\n" + plain, []string{"dkim=permerror"}, ""},
+
+		{"DMARC passes by SPF", zone{"author.test": spf, "_dmarc.author.test": reject}, "a@author.test", plain, []string{"dmarc=pass header.from=news.author.test"}, ""},
+		{"and not by that of a stranger", zone{"sender.test": spf, "_dmarc.author.test": reject}, "a@sender.test", plain, []string{"spf=pass", "dmarc=fail"}, "news.author.test"},
+		{"by DKIM", zone{"s._domainkey.author.test": public, "_dmarc.author.test": reject}, "a@sender.test", signed(t, "author.test"), []string{"dmarc=pass"}, ""},
+		{"strictly", zone{"s._domainkey.author.test": public, "_dmarc.author.test": reject + "; adkim=s"}, "a@sender.test", signed(t, "author.test"), []string{"dkim=pass", "dmarc=fail"}, "news.author.test"},
+		{"a fault of DNS is no failure", zone{"s._domainkey.author.test": "later", "_dmarc.author.test": reject}, "a@sender.test", signed(t, "author.test"), []string{"dmarc=temperror"}, ""},
+		{"nor one of the record", zone{"_dmarc.news.author.test": "later"}, "a@sender.test", plain, []string{"dmarc=temperror"}, ""},
+		{"the record of the name itself", zone{"_dmarc.news.author.test": "v=DMARC1; p=none", "_dmarc.author.test": reject}, "a@sender.test", plain, []string{"dmarc=fail"}, ""},
+		{"the policy of names below", zone{"_dmarc.author.test": reject + "; sp=none"}, "a@sender.test", plain, []string{"dmarc=fail"}, ""},
+		{"quarantine", zone{"_dmarc.author.test": "v=DMARC1; p=quarantine"}, "a@sender.test", plain, []string{"dmarc=fail"}, ""},
+		{"no part of the mail", zone{"_dmarc.author.test": reject + "; pct=0"}, "a@sender.test", plain, []string{"dmarc=fail"}, ""},
+		{"two From fields", zone{"_dmarc.author.test": reject}, "a@sender.test", "From: a@b.test\r\n" + plain, []string{"dmarc=permerror"}, ""},
+		{"a folded From field", zone{"_dmarc.author.test": reject}, "a@sender.test", "From: =?koi8-r?B?8A==?=\r\n\t<a@author.test>\r\n\r\n", []string{"dmarc=fail header.from=author.test"}, "author.test"},
+		{"a header without an end", zone{}, "a@sender.test", "X: " + strings.Repeat("x", maxHeader), []string{"dkim=permerror", "dmarc=permerror"}, ""},
+	}
+	for _, tt := range tests {
+		from, err := mail.ParseAddress(tt.from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := Verify(t.Context(), "hub.test", tt.zone, Message{
+			Client: netip.MustParseAddr("::ffff:192.0.2.1"), Helo: "helo.test", From: from,
+			Open: func() io.Reader { return iotest.OneByteReader(strings.NewReader(tt.message)) },
+		})
+		if !strings.HasPrefix(v.Field, "Authentication-Results: hub.test;\r\n\tspf=") || !strings.HasSuffix(v.Field, "\r\n") {
+			t.Errorf("%s: the field is %q", tt.name, v.Field)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(v.Field, want) {
+				t.Errorf("%s: %q lacks %s", tt.name, v.Field, want)
+			}
+		}
+		if strings.Contains(v.Field, "bank") || string(v.Reject) != tt.reject {
+			t.Errorf("%s: rejected for %q, want %q; %q", tt.name, v.Reject, tt.reject, v.Field)
+		}
+	}
+}
+
+func TestStrip(t *testing.T) {
+	const rest = "Subject: x\r\n\r\nAuthentication-Results: hub.test; none\r\nbody"
+	for _, tt := range []struct{ name, in, want string }{
+		{"none", rest, rest},
+		{"ours", "Authentication-Results: hub.test; dkim=pass\r\n" + rest, rest},
+		{"in other letters, folded", "AUTHENTICATION-results :\r\n\t(x \\) (y)) HUB.test 1;\r\n dkim=pass\r\n" + rest, rest},
+		{"quoted", "Authentication-Results: \"hub.test\"; dkim=pass\r\n" + rest, rest},
+		{"last", "Subject: x\r\nAuthentication-Results: hub.test; dkim=pass", "Subject: x\r\n"},
+		{"empty", "Authentication-Results:\r\n" + rest, rest},
+		{"another's", "Authentication-Results: mx.hub.test; dkim=pass\r\n\tx=y\r\n" + rest, "Authentication-Results: mx.hub.test; dkim=pass\r\n\tx=y\r\n" + rest},
+		{"between", "A: b\r\nAuthentication-Results: hub.test; a=b\r\nC: d\r\n e\r\n" + rest, "A: b\r\nC: d\r\n e\r\n" + rest},
+		{"too long", "Authentication-Results: x.test; " + strings.Repeat("x", maxField+1) + "\r\n" + rest, rest},
+		{"a long line", "X: " + strings.Repeat("x", 100<<10) + "\r\n" + rest, "X: " + strings.Repeat("x", 100<<10) + "\r\n" + rest},
+		{"no header", "just text\r\nAuthentication-Results: hub.test; a=b\r\n", "just text\r\nAuthentication-Results: hub.test; a=b\r\n"},
+		{"nothing", "", ""},
+	} {
+		for _, in := range []io.Reader{strings.NewReader(tt.in), iotest.OneByteReader(strings.NewReader(tt.in)), iotest.DataErrReader(strings.NewReader(tt.in))} {
+			got, err := io.ReadAll(Strip(in, "hub.test"))
+			if err != nil || string(got) != tt.want {
+				t.Errorf("%s: %.200q, %v; want %.200q", tt.name, got, err, tt.want)
+			}
+		}
+	}
+	if _, err := io.ReadAll(Strip(iotest.ErrReader(io.ErrUnexpectedEOF), "hub.test")); err != io.ErrUnexpectedEOF {
+		t.Errorf("an error of the message is %v", err)
+	}
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"context"
+	"errors"
+
+	"restante/engine/auth"
+	"restante/engine/mail"
+	"restante/engine/session"
+	"restante/engine/settings"
+)
+
+// verification inspects messages for where they come from.
+func verification(s *settings.Site, dns auth.DNS) func(context.Context, session.Arrival) session.Opinion {
+	host := s.FullyQualifiedDomainName
+	return func(ctx context.Context, m session.Arrival) session.Opinion {
+		v := auth.Verify(ctx, host, dns, auth.Message{Client: m.Envelope.Client, Helo: m.Envelope.Helo, From: m.Envelope.From, Open: m.Open})
+		if v.Reject != "" && s.Verify.DmarcReject {
+			return session.Opinion{Refuse: mail.Reply{
+				Code: 550, Enhanced: "7.1", Text: "Rejected by the DMARC policy of " + string(v.Reject),
+				Cause: errors.New("DmarcReject"),
+			}}
+		}
+		return session.Opinion{Fields: v.Field, Text: auth.Strip(m.Open(), host)}
+	}
+}
