@@ -361,3 +361,39 @@ func (k *talker) expand(text string) string {
 		return strings.Repeat(rest, n)
 	})
 }
+
+// TestExtensionsAreDocumented compares the table of docs/esmtp.md with EHLO of a site that
+// offers everything.
+func TestExtensionsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/esmtp.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z0-9-]+)` \\|").FindAllSubmatch(text, -1) {
+		documented = append(documented, string(row[1]))
+	}
+	h := newHarness(t)
+	h.apply(h.account("joe", "secret")...)
+	cert, key := testpeer.WriteCertificate(t, t.TempDir(), "mx.hub.example")
+	n := h.dialogueSite(cert, key, []dialogue{{settings: []string{"set FutureReleaseMax 60"}}})
+	h.run()
+	k := &talker{t: t, at: h.status(n).Listening, conns: map[string]*dialogueConn{}}
+	for _, s := range []step{{op: "connect"}, {op: "S*", arg: "220"}, {op: "C:", arg: "STARTTLS"}, {op: "S*", arg: "220"}, {op: "starttls"}, {op: "C:", arg: "EHLO x"}, {op: "S*", arg: "250"}} {
+		if err := k.step(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	offered := []string{"STARTTLS"} // in clear only
+	for _, line := range k.last[1:] {
+		keyword, _, _ := strings.Cut(line, " ")
+		if keyword, _, _ = strings.Cut(keyword, "="); !slices.Contains(offered, keyword) {
+			offered = append(offered, keyword)
+		}
+	}
+	slices.Sort(offered)
+	slices.Sort(documented)
+	if !slices.Equal(offered, documented) {
+		t.Errorf("docs/esmtp.md has %v, EHLO %v", documented, offered)
+	}
+}

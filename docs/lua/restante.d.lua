@@ -140,10 +140,12 @@
 ---@field EtrnRequireAuth boolean
 ---@field EtrnSubdomains boolean
 ---@field FullyQualifiedDomainName string
+---@field FutureReleaseMax integer
 ---@field HistoryMaxDays integer
 ---@field HistoryMaxRevisions integer
 ---@field HopCount integer
 ---@field IPSecurity restante.IPList
+---@field InboundExtensions integer
 ---@field KeyType string
 ---@field LimitRemoteConnections boolean
 ---@field LocalDomains string[]
@@ -1026,6 +1028,9 @@ function service.explain(site, recipient) end
 ---@field account? string
 ---@field tls boolean
 ---@field session? string
+---@field require_tls? boolean
+---@field priority? integer
+---@field hold_until? string
 
 ---@class restante.Explained
 ---@field site integer

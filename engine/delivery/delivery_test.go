@@ -5,6 +5,7 @@ package delivery
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/netip"
@@ -385,6 +386,50 @@ func TestTLS(t *testing.T) {
 			check(t, l, 1, "a@to.test "+tt.outcome, tt.reply)
 			if got := mx.Messages(); len(got) > 0 && got[0].TLS != tt.overTLS {
 				t.Errorf("over TLS: %v", got[0].TLS)
+			}
+		})
+	}
+}
+
+// A message that requires TLS goes over verified TLS alone, to a host that offers
+// REQUIRETLS, and is returned otherwise; the others go (RFC 8689 §4.2.1, §5).
+func TestRequireTLS(t *testing.T) {
+	good, pool := testpeer.Certificate(t, "mx1.test", time.Now().Add(time.Hour))
+	other, otherPool := testpeer.Certificate(t, "other.test", time.Now().Add(time.Hour))
+	const offer = "250-mx1.test\r\n250-STARTTLS\r\n250 REQUIRETLS"
+	for _, tt := range []struct {
+		name    string
+		offered *tls.Config
+		trust   *x509.CertPool
+		ehlo    string
+		reply   string
+	}{
+		{"proved and offered", certs(good), pool, offer, "250"},
+		{"not trusted", certs(good), nil, offer, "550 5.7.10 "},
+		{"another's name", certs(other), otherPool, offer, "550 5.7.10 "},
+		{"no TLS", nil, pool, "250-mx1.test\r\n250 REQUIRETLS", "550 5.7.10 "},
+		{"handshake fails", &tls.Config{}, pool, offer, "550 5.7.10 "},
+		{"not offered", certs(good), pool, "250-mx1.test\r\n250 STARTTLS", "550 5.7.30 "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			mx := testpeer.NewMX(t, testpeer.MXOptions{TLS: tt.offered, Answer: func(line string) string {
+				if strings.HasPrefix(line, "EHLO") {
+					return tt.ehlo
+				}
+				return ""
+			}})
+			needy := message(1, "x\r\n", "a@to.test")
+			needy.Env.RequireTLS = true
+			l := newLease(needy, message(2, "y\r\n", "b@to.test"))
+			attempt(t, Route{Client: ClientSettings{TLS: &tls.Config{RootCAs: tt.trust}}}, names{"to.test": {host(1)}}, lines{"192.0.2.1": mx.Addr}, l)
+			outcome, sent := "a@to.test failed", 1
+			if tt.reply == "250" {
+				outcome, sent = "a@to.test delivered", 2
+			}
+			check(t, l, 1, outcome, tt.reply)
+			check(t, l, 2, "b@to.test delivered", "250")
+			if got := len(mx.Messages()); got != sent {
+				t.Errorf("the host got %d messages, want %d", got, sent)
 			}
 		})
 	}

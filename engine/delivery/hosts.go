@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net/netip"
 	"slices"
@@ -152,7 +153,11 @@ func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b 
 		if err != nil {
 			return err
 		}
-		res := b.Send(ctx, c, t.host, talk.MaxMessages)
+		limit := talk.MaxMessages
+		if _, most := c.Limits(); most > 0 && (limit == 0 || most < limit) {
+			limit = most
+		}
+		res := b.Send(ctx, c, t.host, limit)
 		if res.Err == nil {
 			_ = c.Quit(ctx) // all is settled: the answer to QUIT changes nothing
 			if res.Done {
@@ -190,7 +195,7 @@ func (d *Delivery) connect(ctx context.Context, t target, talk ClientSettings, c
 	}
 	opts := wire.ClientOptions{
 		Hello: talk.Hello, TLS: tlsConfig(talk, t.host), UseHELO: talk.HELO,
-		Without: talk.Without, Timeouts: talk.Timeouts, Auth: talk.signIn(), AuthInClear: talk.AuthInClear, Log: d.opts.Lines,
+		Without: talk.Without, Proved: proof(talk.TLS, t.host), Timeouts: talk.Timeouts, Auth: talk.signIn(), AuthInClear: talk.AuthInClear, Log: d.opts.Lines,
 	}
 	switch {
 	case talk.RequireTLS:
@@ -212,6 +217,23 @@ func tlsConfig(talk ClientSettings, host string) *tls.Config {
 	// A base that skips the verification has one of its own in VerifyConnection.
 	cfg.InsecureSkipVerify = cfg.InsecureSkipVerify || !talk.RequireTLS
 	return cfg
+}
+
+// proof checks that the certificate of a connection comes from a trusted authority and
+// names the host. The handshake does so only where the route requires TLS, and then as
+// its settings say; RFC 8689 §4.2.1 asks for both.
+func proof(base *tls.Config, host string) func(tls.ConnectionState) error {
+	return func(state tls.ConnectionState) error {
+		opts := x509.VerifyOptions{DNSName: host, Intermediates: x509.NewCertPool()}
+		if base != nil {
+			opts.Roots = base.RootCAs
+		}
+		for _, c := range state.PeerCertificates[1:] {
+			opts.Intermediates.AddCert(c)
+		}
+		_, err := state.PeerCertificates[0].Verify(opts)
+		return err
+	}
 }
 
 // refusal is the reply for messages that the target did not accept: the peer's

@@ -98,7 +98,8 @@ func writeReturned(w *multipart.Writer, r Report) {
 	whole := err == nil && int64(len(text)) <= MaxReturn
 	// RFC 3461 §4.3: RET counts only where a recipient failed, and a report
 	// of anything else returns the header alone.
-	full := whole && r.About.Ret != "HDRS" && anyFailed(r.Recipients)
+	full := whole && r.About.Ret != "HDRS" && !r.About.RequireTLS && // RFC 8689 §5
+		anyFailed(r.Recipients)
 	if full && plain(text) {
 		part := create(w, "message/rfc822", "7bit", "Your message")
 		_, _ = part.Write(text)

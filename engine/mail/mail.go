@@ -34,6 +34,10 @@ type Envelope struct {
 	Account  string      `json:"account,omitempty"` // its account, or ""
 	TLS      bool        `json:"tls"`               // its session was encrypted
 	Session  SessionID   `json:"session,omitempty"` // that it came by, or of a report that the message came by that it is about; "": none
+
+	RequireTLS bool      `json:"require_tls,omitempty"` // RFC 8689: it goes over verified TLS only, to hosts that pass that on
+	Priority   int8      `json:"priority,omitempty"`    // RFC 6710: -9 to 9
+	HoldUntil  time.Time `json:"hold_until,omitzero"`   // RFC 4865: it is not sent before
 }
 
 // A Recipient is one RCPT of an envelope.
@@ -92,7 +96,10 @@ type Verbs struct {
 	ETRN, TURN, ATRN          bool
 	Chunking, EightBit, DSN   bool
 	Pipelining, EnhancedCodes bool
-	Verify                    bool
+	Verify, Help              bool
+	Limits                    bool // RFC 9422
+	RequireTLS                bool // RFC 8689
+	Priority                  bool // RFC 6710
 }
 
 // A Standing is what a domain is to a site.

@@ -25,12 +25,25 @@ type entry struct {
 	heapIndex int32 // in dest.due; -1: none
 	attempts  uint16
 	flags     uint8
+	priority  int8
 }
 
 func (e *entry) is(flag uint8) bool { return e.flags&flag != 0 }
 
 // idle reports whether a lease may take e.
 func (e *entry) idle() bool { return e.flags&(frozen|unreadable|claimed|settled) == 0 }
+
+// onHold reports whether the time that the sender has asked for (RFC 4865) is still to
+// come.
+func (e *entry) onHold() bool { return e.is(postdated) && e.attempts == 0 && e.next > now() }
+
+// setEnvelope takes from an envelope what decides about the order.
+func (e *entry) setEnvelope(env *mail.Envelope) {
+	e.priority = env.Priority
+	if !env.HoldUntil.IsZero() {
+		e.flags |= postdated
+	}
+}
 
 // A destination has the entries for one domain, in the order of arrival and by
 // due time.
@@ -171,13 +184,16 @@ func (d *destination) remove(e *entry) {
 }
 
 // A dueHeap has the entry that is due first at its front; of entries due at the
-// same time, the older.
+// same time, the one of the higher priority, and of these the older.
 type dueHeap []*entry
 
 func (h dueHeap) Len() int { return len(h) }
 func (h dueHeap) Less(i, j int) bool {
 	if h[i].next != h[j].next {
 		return h[i].next < h[j].next
+	}
+	if h[i].priority != h[j].priority {
+		return h[i].priority > h[j].priority
 	}
 	return h[i].id < h[j].id
 }

@@ -3,6 +3,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,8 @@ type ownership struct {
 	holder    string
 	own       bool // of the scheduler
 	unasked   bool // by a trigger that is not the owner's
-	all       bool // gets all entries in the order of arrival, not only those that are due
+	all       bool // gets all entries, not only those that are due: in the order of arrival, urgent ones first
+	began     bool // all: has handed something out
 	ended     bool // hands out nothing more
 	saturated bool // the host takes no more conversations
 	failed    bool // an outcome could not be stored
@@ -67,7 +69,7 @@ func (h *ownership) wantsMore(d *destination, most int) bool {
 	}
 	waiting := len(d.due)
 	if h.all {
-		waiting = d.count() - h.handedOut
+		waiting = min(d.count()-h.handedOut, len(d.entries)-d.after(h.cursor)+len(h.missed))
 	} else if waiting > 0 && d.due[0].next > now() {
 		waiting = 0 // none is due
 	}
@@ -241,20 +243,34 @@ func (h *ownership) pick(d *destination) *entry {
 		}
 		return d.due[0]
 	}
+	if !h.began {
+		h.began = true
+		h.orderByPriority(d)
+	}
 	for len(h.missed) > 0 {
 		e := h.missed[0]
 		h.missed = h.missed[1:]
-		if e.idle() {
+		if e.idle() && !e.onHold() {
 			return e
 		}
 	}
 	for _, e := range d.entries[d.after(h.cursor):] {
 		h.cursor = e.id
-		if e.idle() {
+		if e.idle() && !e.onHold() {
 			return e
 		}
 	}
 	return nil
+}
+
+// orderByPriority has the entries of d handed out by their priority, if one has any.
+func (h *ownership) orderByPriority(d *destination) {
+	if !slices.ContainsFunc(d.entries, func(e *entry) bool { return e.priority != 0 }) {
+		return
+	}
+	h.missed = slices.Clone(d.entries)
+	slices.SortStableFunc(h.missed, func(a, b *entry) int { return cmp.Compare(b.priority, a.priority) })
+	h.cursor = d.entries[len(d.entries)-1].id
 }
 
 // load reads the record and the envelope of e.

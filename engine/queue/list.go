@@ -227,7 +227,7 @@ func (q *Queue) message(e *entry) (m Message, ok bool) {
 		m.State, m.LastError = Damaged, err.Error()
 		return m, true
 	}
-	m.From, m.To = env.From, recipients(env, rec.open)
+	m.From, m.To, m.Received = env.From, recipients(env, rec.open), env.Received
 	last := rec.last
 	if d.backoff.failures > 0 && d.backoff.last.tried > last.tried {
 		last = d.backoff.last
@@ -242,6 +242,8 @@ func (q *Queue) message(e *entry) (m Message, ok bool) {
 	case e.is(frozen) || route.Frozen:
 		m.State = Frozen
 	case e.is(claimed):
+	case e.onHold():
+		m.State, m.NextTry = Retry, unixTime(e.next)
 	case route.Held:
 		m.State = Held
 	case next > now():

@@ -110,6 +110,7 @@ func (l *loader) matchEnvelopes(ctx context.Context) error {
 		if l.damage[e] != nil {
 			damage = l.damage[e]
 		}
+		e.setEnvelope(&envelopes.env)
 		l.add(ctx, e, previous, damage)
 		previous = e
 	}
@@ -168,7 +169,8 @@ func (l *loader) checkCounts(ctx context.Context) error {
 type envelopeCursor struct {
 	next      func() (mail.Envelope, error, bool)
 	stop      func()
-	id        mail.MessageID   // of the current envelope; "" at the end
+	env       mail.Envelope    // the current one
+	id        mail.MessageID   // of it; "" at the end
 	err       error            // why the current envelope cannot be read, or the scan ended
 	matched   bool             // an entry asked for it
 	unmatched []mail.MessageID // IDs that no entry asked for
@@ -186,7 +188,7 @@ func (w *envelopeCursor) step() {
 		w.unmatched = append(w.unmatched, w.id)
 	}
 	env, err, _ := w.next()
-	w.id, w.err, w.matched = env.ID, err, false
+	w.env, w.id, w.err, w.matched = env, env.ID, err, false
 }
 
 // seek goes on to id, and reports whether it has an envelope and what damage it

@@ -129,6 +129,10 @@ func entriesOf(env mail.Envelope) (map[mail.Domain]record, []kv.Op, error) {
 		r, ok := parts[to.Address.Domain]
 		if !ok {
 			r = record{received: env.Received.UnixNano(), size: env.Size}
+			if env.HoldUntil.After(env.Received) {
+				// Its age begins with its release: it does not expire before.
+				r.next, r.received = env.HoldUntil.UnixNano(), env.HoldUntil.UnixNano()
+			}
 		}
 		r.open = append(r.open, i)
 		parts[to.Address.Domain] = r
@@ -156,7 +160,9 @@ func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []m
 	}
 	for name, r := range parts {
 		d := q.destination(name)
-		q.addEntry(d, &entry{id: env.ID, received: r.received, size: r.size, next: r.next, flags: flags})
+		e := &entry{id: env.ID, received: r.received, size: r.size, next: r.next, flags: flags}
+		e.setEnvelope(&env)
+		q.addEntry(d, e)
 		if q.route(name).Held {
 			held = append(held, name)
 		}
@@ -301,7 +307,9 @@ func (q *Queue) clearRetries(name mail.Domain) {
 	}
 	d.backoff.next = 0
 	for _, e := range d.due {
-		e.next = 0
+		if !e.onHold() {
+			e.next = 0
+		}
 	}
 	heap.Init(&d.due)
 	q.reschedule(d)

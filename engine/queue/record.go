@@ -49,6 +49,7 @@ const (
 	shared     = 1 << 3 // its message has or had entries of other destinations
 	claimed    = 1 << 4 // by a lease or an administrator's act
 	unreadable = 1 << 5 // its record or message cannot be read
+	postdated  = 1 << 7 // its envelope has a HoldUntil
 	settled    = 1 << 6 // it stays in destination.entries until these are compacted
 )
 

@@ -4,6 +4,7 @@ package release
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -165,7 +166,7 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	defer s.close()
 	log := s.service.opts.Log.With("verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote)
 	c, err := wire.NewClient(ctx, conn, wire.ClientOptions{
-		Hello: s.policy.Hello, TLSPolicy: wire.TLSNever, Without: s.without(), Timeouts: s.policy.Timeouts, Log: s.service.opts.Lines,
+		Hello: s.policy.Hello, TLSPolicy: wire.TLSNever, Proved: signedIn, Without: s.without(), Timeouts: s.policy.Timeouts, Log: s.service.opts.Lines,
 	})
 	if err != nil {
 		log.WarnContext(ctx, "reversed session: greeting", "err", err)
@@ -194,6 +195,9 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	}
 	_ = c.Quit(ctx) // all is settled: the answer to QUIT changes nothing
 }
+
+// signedIn is the proof of who the peer is: the caller has signed in on this connection.
+func signedIn(tls.ConnectionState) error { return nil }
 
 // errLost is found in the error that ends the handover of a domain because the
 // caller may not have it any more.

@@ -92,6 +92,7 @@ func (s *Session) envelope() mail.Envelope {
 	return mail.Envelope{
 		ID: mail.NewMessageID(at), From: s.tx.from.From, To: s.policy.stored(s.tx.to), Received: at,
 		Body8Bit: s.tx.from.Body8, Ret: s.tx.from.Ret, EnvID: s.tx.from.EnvID,
+		RequireTLS: s.tx.from.RequireTLS, Priority: s.tx.from.Priority, HoldUntil: s.tx.from.HoldUntil,
 		Client: s.remote, Helo: s.caller.Hello(), Account: s.caller.Account(), TLS: secure, Session: s.deps.ID,
 	}
 }

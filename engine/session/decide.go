@@ -213,6 +213,13 @@ func (p *Policy) soften(d mail.Domain, r mail.Reply) mail.Reply {
 	return r
 }
 
+// submits reports whether a caller may send to any domain, so that what it asks for
+// beyond delivery is the business of the site.
+func (p *Policy) submits(q Question) bool {
+	relay := p.Domains.Relay("")
+	return relay.SignedIn && q.Account != "" || relay.grants(q.Client.Unmap(), q.Host.lookup())
+}
+
 // relays says by what rule the recipient's mail is taken.
 func (p *Policy) relays(q Question) Rule {
 	switch p.Domains.Standing(q.To.Domain) {

@@ -208,8 +208,18 @@ func (s *Session) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
 	if m.From = m.From.In(s.policy.Default); m.From.NoDomain() {
 		return s.refused(ctx, "MAIL", m.From.String(), mail.Reply{Code: 553, Enhanced: "1.8", Text: "Sender address has no domain"})
 	}
+	reply := mail.Reply{Code: 250, Enhanced: "1.0", Text: "<" + m.From.String() + "> Sender OK"}
+	if !s.policy.submits(q) {
+		if !m.HoldUntil.IsZero() {
+			return s.refused(ctx, "MAIL", m.From.String(), mail.Reply{Code: 550, Enhanced: "7.1", Text: "HOLDFOR and HOLDUNTIL are for those who may relay"})
+		}
+		if m.Priority > 0 { // RFC 6710 §4.1
+			m.Priority = 0
+			reply = mail.Reply{Code: 250, Enhanced: "3.6", Text: "Sender OK, priority changed to 0"}
+		}
+	}
 	s.tx = &transaction{under: s.under, from: m, seen: map[mail.Address]bool{}}
-	return mail.Reply{Code: 250, Enhanced: "1.0", Text: "<" + m.From.String() + "> Sender OK"}
+	return reply
 }
 
 // Rcpt adds a recipient, if mail to it is accepted from this caller.

@@ -433,6 +433,14 @@ const (
 	verbEightBit      = 0x400000
 )
 
+// Bits of InboundExtensions.
+const (
+	extHelp = 1 << iota
+	extLimits
+	extRequireTLS
+	extPriority
+)
+
 // Bits of AuthFlags and AccessSSLFlags.
 const (
 	authAnonymous = 0x1

@@ -240,6 +240,9 @@ func (r *reader) verbs(v *mail.Verbs, release bool) {
 	v.Chunking, v.EightBit, v.DSN = bits&verbChunking != 0, bits&verbEightBit != 0, bits&verbDSN != 0
 	v.EnhancedCodes, v.Pipelining = bits&verbEnhancedCodes != 0, r.flag(ShouldPipelineIn)
 	v.Verify = r.flag(AllowVerify)
+	more := r.number(InboundExtensions)
+	v.Help, v.Limits = more&extHelp != 0, more&extLimits != 0
+	v.RequireTLS, v.Priority = more&extRequireTLS != 0, more&extPriority != 0
 }
 
 func (r *reader) access(a *Access) {

@@ -40,9 +40,11 @@ const (
 	EtrnRequireAuth                   metabase.ID = 0x0052010c
 	EtrnSubdomains                    metabase.ID = 0x0052000a
 	FullyQualifiedDomainName          metabase.ID = 0x00520004
+	FutureReleaseMax                  metabase.ID = 0x00520181
 	HistoryMaxDays                    metabase.ID = 0x00520108
 	HistoryMaxRevisions               metabase.ID = 0x00520107
 	HopCount                          metabase.ID = 36886
+	InboundExtensions                 metabase.ID = 0x00520180
 	IPSecurity                        metabase.ID = 6019
 	LogExtFileFlags                   metabase.ID = 4013
 	LogFileDirectory                  metabase.ID = 4001

@@ -130,6 +130,7 @@ type Limits struct {
 	SessionTimeout           time.Duration // without a message
 	MinBodyRate              int64         // octets per second
 	AcceptBareLinefeed       bool          // accept messages with a bare CR or LF
+	FutureReleaseMax         time.Duration // for which senders may have a message held; 0: they may not
 }
 
 // Waits bound the silence of a client at one point of a session; 0:
@@ -302,6 +303,7 @@ func (s *Site) fields() []field {
 		{SessionTimeout, &s.Limits.SessionTimeout},
 		{MinBodyRate, &s.Limits.MinBodyRate},
 		{AcceptBareLinefeed, &s.Limits.AcceptBareLinefeed},
+		{FutureReleaseMax, &s.Limits.FutureReleaseMax},
 
 		{SmtpConnectTimeout, &s.Waits.SmtpConnectTimeout},
 		{ServerListenTimeout, &s.Waits.ServerListenTimeout},

@@ -181,9 +181,13 @@ func decodeEntry(b []byte) (entry, error) {
 
 // Envelopes are encoded field by field: decoding 100,000 of them from JSON
 // would take a second at the start. A test covers every field of mail.Envelope.
+//
+// An envelope with extensions has a version of its own, so that an older service sets it
+// aside: it would send it otherwise than was asked for.
 const (
-	envelopeVersion = 1
-	sessionVersion  = 2 // with the session at the end
+	envelopeVersion   = 1
+	sessionVersion    = 2 // with the session at the end
+	extensionsVersion = 3 // with the extensions behind that
 )
 
 func appendAddress(b []byte, a mail.Address) []byte {
@@ -193,7 +197,10 @@ func appendAddress(b []byte, a mail.Address) []byte {
 func encodeEnvelope(env *mail.Envelope) []byte {
 	b := make([]byte, 0, 128+64*len(env.To))
 	version := byte(envelopeVersion)
-	if env.Session != "" {
+	switch {
+	case env.RequireTLS || env.Priority != 0 || !env.HoldUntil.IsZero():
+		version = extensionsVersion
+	case env.Session != "":
 		version = sessionVersion
 	}
 	b = append(b, version)
@@ -213,13 +220,24 @@ func encodeEnvelope(env *mail.Envelope) []byte {
 	if env.TLS {
 		flags |= 2
 	}
+	if env.RequireTLS {
+		flags |= 4
+	}
 	b = append(b, flags)
 	client, _ := env.Client.MarshalBinary() // it never fails
 	for _, s := range []string{env.Ret, env.EnvID, string(client), env.Helo, env.Account} {
 		b = coding.AppendText(b, s)
 	}
-	if version == sessionVersion {
+	if version >= sessionVersion {
 		b = coding.AppendText(b, string(env.Session))
+	}
+	if version >= extensionsVersion {
+		b = binary.AppendVarint(b, int64(env.Priority))
+		hold := int64(0)
+		if !env.HoldUntil.IsZero() {
+			hold = env.HoldUntil.UnixNano()
+		}
+		b = binary.AppendVarint(b, hold)
 	}
 	return b
 }
@@ -234,7 +252,7 @@ func readAddress(r *coding.Reader) mail.Address {
 func decodeEnvelope(b []byte) (mail.Envelope, error) {
 	r := coding.Read(b)
 	version := r.Byte()
-	if version != sessionVersion && version != envelopeVersion {
+	if version < envelopeVersion || version > extensionsVersion {
 		return mail.Envelope{}, errEnvelope
 	}
 	env := mail.Envelope{ID: mail.MessageID(r.Text()), From: readAddress(&r)}
@@ -245,12 +263,18 @@ func decodeEnvelope(b []byte) (mail.Envelope, error) {
 	env.Received = time.Unix(sec, int64(r.Num())).UTC()
 	env.Size = r.Int()
 	flags := r.Byte()
-	env.Body8Bit, env.TLS = flags&1 != 0, flags&2 != 0
+	env.Body8Bit, env.TLS, env.RequireTLS = flags&1 != 0, flags&2 != 0, flags&4 != 0
 	env.Ret, env.EnvID = r.Text(), r.Text()
 	client := r.Text()
 	env.Helo, env.Account = r.Text(), r.Text()
-	if version == sessionVersion {
+	if version >= sessionVersion {
 		env.Session = mail.SessionID(r.Text())
+	}
+	if version >= extensionsVersion {
+		env.Priority = int8(r.Int())
+		if nano := r.Int(); nano != 0 {
+			env.HoldUntil = time.Unix(0, nano).UTC()
+		}
 	}
 	if r.End() != nil {
 		return mail.Envelope{}, errEnvelope

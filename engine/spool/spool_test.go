@@ -263,6 +263,17 @@ func TestEnvelopeCarriesEveryField(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, env) {
 		t.Errorf("%+v\ncomes back as\n%+v, %v", env, got, err)
 	}
+	// An older service reads what it knows, and sets aside what it would pass over.
+	without := env
+	without.RequireTLS, without.Priority, without.HoldUntil = false, 0, time.Time{}
+	plain := without
+	plain.Session = ""
+	for version, env := range map[byte]mail.Envelope{extensionsVersion: env, sessionVersion: without, envelopeVersion: plain} {
+		b := encodeEnvelope(&env)
+		if got, err := decodeEnvelope(b); b[0] != version || err != nil || !reflect.DeepEqual(got, env) {
+			t.Errorf("version %d, want %d: %+v\ncomes back as\n%+v, %v", b[0], version, env, got, err)
+		}
+	}
 	if got, err := decodeEnvelope(encodeEnvelope(&mail.Envelope{Received: time.Time{}})); err != nil || !got.Received.IsZero() {
 		t.Errorf("the empty one: %+v, %v", got, err)
 	}
@@ -284,7 +295,7 @@ func fillIn(t *testing.T, v reflect.Value, n *int) {
 		v.SetString(fmt.Sprintf("text %d", *n))
 	case reflect.Bool:
 		v.SetBool(true)
-	case reflect.Int, reflect.Int64:
+	case reflect.Int, reflect.Int8, reflect.Int64:
 		v.SetInt(-int64(*n))
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 3, 3))

@@ -11,11 +11,13 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
+	"restante/engine/mail"
 	"restante/engine/wire/dotstuff"
 )
 
@@ -43,10 +45,11 @@ type ClientOptions struct {
 	Hello       string      // our name
 	TLS         *tls.Config // used as it is, ServerName and all; nil: never STARTTLS, as on a reversed connection
 	TLSPolicy   TLSPolicy
-	Auth        sasl.Client // nil: do not sign in
-	AuthInClear bool        // sign in without TLS, too
-	UseHELO     bool        // HELO alone, and so no extension, no STARTTLS and no sign-in
-	Without     []string    // extensions that are not used, even if the peer offers them
+	Auth        sasl.Client                     // nil: do not sign in
+	AuthInClear bool                            // sign in without TLS, too
+	Proved      func(tls.ConnectionState) error // says why the peer has not proved who it is; nil: it never has
+	UseHELO     bool                            // HELO alone, and so no extension, no STARTTLS and no sign-in
+	Without     []string                        // extensions that are not used, even if the peer offers them
 	Timeouts    Timeouts
 	Log         func(Line) // is told of each command and reply but those within an AUTH exchange; nil: nobody is
 }
@@ -191,6 +194,49 @@ func (c *Client) LastSent() time.Time { return time.Unix(0, c.peer.sent.Load()) 
 func (c *Client) Supports(ext string) bool {
 	ok, _ := c.smtp.Extension(ext)
 	return ok && !slices.Contains(c.opts.Without, ext)
+}
+
+// lacks says why the peer may not have a message that requires TLS. The zero Reply
+// says that it may.
+func (s *sending) lacks() mail.Reply {
+	if !s.m.RequireTLS {
+		return mail.Reply{}
+	}
+	c := s.Client
+	state, encrypted := c.TLS()
+	// The codes are those of RFC 8689 §7.
+	switch {
+	case !encrypted:
+		return mail.Reply{Code: 550, Enhanced: "7.10", Text: "the message requires TLS (REQUIRETLS), and there is none with " + c.name}
+	case c.opts.Proved == nil:
+		return mail.Reply{Code: 550, Enhanced: "7.10", Text: "the message requires verified TLS (REQUIRETLS), and " + c.name + " has not proved its name"}
+	case !c.Supports("REQUIRETLS"):
+		return mail.Reply{Code: 550, Enhanced: "7.30", Text: "the message needs REQUIRETLS, and " + c.name + " does not offer it"}
+	}
+	if err := c.opts.Proved(state); err != nil {
+		return mail.Reply{Code: 550, Enhanced: "7.10", Text: "the message requires verified TLS (REQUIRETLS), and " + c.name + " has not proved its name", Cause: err}
+	}
+	return mail.Reply{}
+}
+
+// Limits are those that the peer lists by LIMITS (RFC 9422); 0 is none.
+func (c *Client) Limits() (recipients, messages int) {
+	_, list := c.smtp.Extension("LIMITS")
+	for word := range strings.FieldsSeq(list) {
+		name, value, _ := strings.Cut(strings.ToUpper(word), "=")
+		n, err := strconv.Atoi(value)
+		switch {
+		case err != nil || n < 1:
+		case name == "RCPTMAX":
+			recipients = n
+		case name == "MAILMAX":
+			messages = n
+		}
+	}
+	if slices.Contains(c.opts.Without, "LIMITS") {
+		return 0, 0
+	}
+	return recipients, messages
 }
 
 // TLS is the state of the encryption; ok is false in clear.

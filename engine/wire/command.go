@@ -3,8 +3,10 @@
 package wire
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"restante/engine/mail"
 )
@@ -130,8 +132,15 @@ func (c *conn) extensions() string {
 		list(v.EightBit, "8BITMIME")
 		list(v.Chunking, "CHUNKING")
 		list(v.DSN, "DSN")
+		list(v.RequireTLS && c.encrypted, "REQUIRETLS") // RFC 8689 §2
+		list(v.Priority, "MT-PRIORITY")
+		if hold := c.cfg.MaxHold; hold > 0 {
+			list(true, fmt.Sprintf("FUTURERELEASE %d %s", int64(hold.Seconds()), time.Now().Add(hold).UTC().Format(time.RFC3339)))
+		}
+		list(v.Limits && c.cfg.MaxRcpts > 0, fmt.Sprintf("LIMITS RCPTMAX=%d", c.cfg.MaxRcpts))
 		list(v.ETRN, "ETRN")
 		list(v.Verify, "VRFY") // as IIS lists it
+		list(v.Help, "HELP")
 		// RFC 5321 §F.1: TURN is only for those who can prove who they are.
 		list(v.TURN && signIn, "TURN")
 	}
@@ -147,7 +156,9 @@ func (c *conn) extensions() string {
 }
 
 func (c *conn) mail(arg string) string {
-	m, r := parseMail(arg, c.cfg.Verbs)
+	v := c.cfg.Verbs
+	v.RequireTLS = v.RequireTLS && c.encrypted // RFC 8689 §2
+	m, r := parseMail(arg, v, c.cfg.MaxHold)
 	if r.Code != 0 {
 		return c.reject(r)
 	}
@@ -324,6 +335,8 @@ func (c *conn) offers(verb string) bool {
 		return c.cfg.Verbs.Chunking
 	case "VRFY":
 		return c.cfg.Verbs.Verify
+	case "HELP":
+		return c.cfg.Verbs.Help
 	}
 	return true
 }

@@ -238,14 +238,14 @@ func FuzzParams(f *testing.F) {
 	for _, s := range []string{
 		"FROM:<a@x.test> SIZE=10 BODY=8BITMIME RET=HDRS ENVID=a+2Bb", "TO:<b@y.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+40y.test",
 		`from:<"a>b"@x.test> AUTH=<>`, "FROM:<> SIZE=99999999999999999999", "TO:<@r.test,@s.test:b@y.test>", "TO:<postmaster> NOTIFY=NEVER",
-		"FROM:<a@x.test> SIZE=1 size=2", "TO: <b@y.test>\tORCPT=;", `TO:<"\"@y.test>`, "TO:<b@y.test>NOTIFY=NEVER",
+		"FROM:<a@x.test> SIZE=1 size=2", "FROM:<a@x.test> REQUIRETLS MT-PRIORITY=-9 HOLDFOR=3600", "FROM:<a@x.test> HOLDUNTIL=2030-01-01T00:00:00Z;R", "TO: <b@y.test>\tORCPT=;", `TO:<"\"@y.test>`, "TO:<b@y.test>NOTIFY=NEVER",
 	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, arg string) {
 		plain := func(s string) bool { return s == "" || isGraphic(s) }
-		if m, bad := parseMail(arg, all); bad.Code == 0 {
-			if m.Size < 0 || !plain(m.EnvID) || !plain(m.Ret) {
+		if m, bad := parseMail(arg, all, time.Hour); bad.Code == 0 {
+			if m.Size < 0 || m.Priority < -9 || m.Priority > 9 || time.Until(m.HoldUntil) > time.Hour || !plain(m.EnvID) || !plain(m.Ret) {
 				t.Errorf("%q is %+v", arg, m)
 			}
 			if !m.From.NoDomain() {
@@ -275,7 +275,7 @@ func checkPath(t *testing.T, a mail.Address) {
 		t.Errorf("%#v was taken, and cannot be written", a)
 		return
 	}
-	again, bad := parseMail("FROM:"+p, all)
+	again, bad := parseMail("FROM:"+p, all, 0)
 	if bad.Code != 0 || again.From != a {
 		t.Errorf("%#v is written %q, which is %#v, %v", a, p, again.From, bad)
 	}

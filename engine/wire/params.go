@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"restante/engine/mail"
 )
@@ -24,7 +25,7 @@ func TooBig(limit int64) mail.Reply {
 }
 
 // parseMail reads what stands behind MAIL. The Reply is zero when all is well.
-func parseMail(arg string, v mail.Verbs) (m MailArgs, bad mail.Reply) {
+func parseMail(arg string, v mail.Verbs, maxHold time.Duration) (m MailArgs, bad mail.Reply) {
 	path, rest, bad := cutPath(arg, "FROM:")
 	if bad.Code != 0 {
 		return m, bad
@@ -37,6 +38,14 @@ func parseMail(arg string, v mail.Verbs) (m MailArgs, bad mail.Reply) {
 		switch {
 		case key == "SIZE":
 			m.Size = p.size(value)
+		case key == "REQUIRETLS" && v.RequireTLS:
+			if m.RequireTLS = true; value != "" {
+				p.malformed(key)
+			}
+		case key == "MT-PRIORITY" && v.Priority:
+			m.Priority = p.priority(value)
+		case (key == "HOLDFOR" || key == "HOLDUNTIL") && maxHold > 0:
+			m.HoldUntil = p.hold(key, value, maxHold)
 		case key == "BODY" && v.EightBit:
 			m.Body8 = p.body(value)
 		case key == "RET" && v.DSN:
@@ -190,6 +199,43 @@ func (p *params) body(value string) bool {
 		p.malformed("BODY")
 	}
 	return false
+}
+
+// priority reads the priority-value of RFC 6710 §3.
+func (p *params) priority(value string) int8 {
+	n, err := strconv.ParseInt(value, 10, 8)
+	if err != nil || n < -9 || n > 9 || strings.HasPrefix(value, "+") {
+		p.malformed("MT-PRIORITY")
+	}
+	return int8(n)
+}
+
+// hold reads HOLDFOR, seconds, or HOLDUNTIL, a time, of RFC 4865 §4, of which there may
+// be one.
+func (p *params) hold(key, value string, most time.Duration) time.Time {
+	if slices.Contains(p.seen, "HOLDFOR") && slices.Contains(p.seen, "HOLDUNTIL") {
+		p.bad = badParam("Both HOLDFOR and HOLDUNTIL")
+		return time.Time{}
+	}
+	now := time.Now()
+	until, err := time.Time{}, error(nil)
+	if key == "HOLDFOR" {
+		var n uint64
+		n, err = strconv.ParseUint(value, 10, 30)
+		until = now.Add(time.Duration(n) * time.Second)
+	} else {
+		// What to do with a time that is over is up to the server, whatever the
+		// sender asks for behind the semicolon (§4.1): the message goes at once.
+		value, _, _ = strings.Cut(value, ";")
+		until, err = time.Parse(time.RFC3339, value)
+	}
+	switch {
+	case err != nil:
+		p.malformed(key)
+	case until.Sub(now) > most:
+		p.bad = badParam(fmt.Sprintf("%s is more than %d seconds ahead", key, int64(most.Seconds())))
+	}
+	return until
 }
 
 func (p *params) oneOf(key, value string, allowed ...string) string {

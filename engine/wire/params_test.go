@@ -43,7 +43,7 @@ func TestParseMail(t *testing.T) {
 		{"FROM:<a@x.test> RET=HDRS ret=HDRS", MailArgs{}, 501},
 	}
 	for _, tt := range tests {
-		got, bad := parseMail(tt.in, all)
+		got, bad := parseMail(tt.in, all, 0)
 		if bad.Code != tt.code || tt.code == 0 && got != tt.want {
 			t.Errorf("parseMail(%q) = %+v, %v; want %+v, %d", tt.in, got, bad, tt.want, tt.code)
 		}

@@ -30,8 +30,12 @@ type Outgoing struct {
 	Body8Bit bool
 	Ret      string
 	EnvID    string
-	Keep     bool      // a permanent refusal before the body is given as a temporary one
-	Body     io.Reader // lines end in CRLF; dots are not stuffed
+	Priority int8 // RFC 6710
+
+	RequireTLS bool // RFC 8689: it goes over TLS alone, to a peer that offers REQUIRETLS and has proved who it is
+
+	Keep bool      // a permanent refusal before the body is given as a temporary one
+	Body io.Reader // lines end in CRLF; dots are not stuffed
 }
 
 // A sending is one message under way.
@@ -86,6 +90,10 @@ func (s *sending) run() error {
 		s.fillReplies(mail.Reply{Code: 552, Enhanced: "3.4", Text: fmt.Sprintf("%d octets are more than the %d that the peer takes", s.m.Size, s.limit)})
 		return nil
 	}
+	if r := s.lacks(); r.Code != 0 {
+		s.fillReplies(r)
+		return nil
+	}
 	steps := s.envelope()
 	if steps == nil {
 		return nil
@@ -128,18 +136,22 @@ func (s *sending) envelope() (steps []step) {
 	}
 	line := "MAIL FROM:" + from + s.mailParams() + "\r\n"
 	steps = append(steps, step{line, func(r mail.Reply) { s.mail, s.reset = r, r.Positive() }})
-	some := false
+	listed := 0
 	for i, to := range s.m.To {
 		addr, ok := path(to.Address)
 		if !ok || to.Address.IsNull() {
 			s.replies[i] = mail.Reply{Code: 553, Enhanced: "1.3", Text: "the address cannot be written"}
 			continue
 		}
-		some = true
+		if most, _ := s.Limits(); most > 0 && listed == most {
+			s.replies[i] = mail.Reply{Code: 452, Enhanced: "5.3", Text: "the host takes no more recipients at once (LIMITS)"}
+			continue
+		}
+		listed++
 		line := "RCPT TO:" + addr + s.rcptParams(to) + "\r\n"
 		steps = append(steps, step{line, func(r mail.Reply) { s.recordRcpt(i, r) }})
 	}
-	if !some {
+	if listed == 0 {
 		return nil
 	}
 	return steps
@@ -288,6 +300,12 @@ func (s *sending) mailParams() string {
 	}
 	if s.m.Body8Bit && s.Supports("8BITMIME") {
 		b.WriteString(" BODY=8BITMIME")
+	}
+	if s.m.RequireTLS {
+		b.WriteString(" REQUIRETLS")
+	}
+	if s.m.Priority != 0 && s.Supports("MT-PRIORITY") {
+		fmt.Fprintf(&b, " MT-PRIORITY=%d", s.m.Priority)
 	}
 	if s.Supports("DSN") {
 		param(&b, "RET", s.m.Ret)

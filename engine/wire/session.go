@@ -129,6 +129,10 @@ type MailArgs struct {
 	Body8 bool         // RFC 6152, BODY=8BITMIME
 	Ret   string
 	EnvID string
+
+	RequireTLS bool      // RFC 8689
+	Priority   int8      // RFC 6710, -9 to 9
+	HoldUntil  time.Time // RFC 4865; zero: not held
 }
 
 // RcptArgs is RCPT TO with its parameters.
@@ -164,6 +168,8 @@ type Config struct {
 	Verbs        mail.Verbs
 	ODMR         bool           // RFC 2645's port: only ATRN, and what leads to it
 	MaxSize      int64          // octets of one message, listed by SIZE; 0: no limit
+	MaxRcpts     int            // recipients of one message, listed by LIMITS; the Session counts them; 0: no limit
+	MaxHold      time.Duration  // for which FUTURERELEASE holds a message at most; 0: it is not offered
 	AcceptBareLF bool           // take bare CR and LF as line ends; otherwise they are refused, and the connection ends
 	Log          func(Exchange) // is told of each reply but the greeting and 3xx, and of each command that the caller broke off; nil: nobody is
 	IdleTimeout  time.Duration  // for each command line, and for each read of a body; 0: 5 minutes

@@ -166,7 +166,7 @@ func transaction(ctx context.Context, c Client, host string, it mail.Item, to []
 	env := it.Env
 	replies, err := c.Send(ctx, wire.Outgoing{
 		From: env.From, To: to, Size: env.Size, Body8Bit: env.Body8Bit,
-		Ret: env.Ret, EnvID: env.EnvID, Keep: it.Keep, Body: body,
+		Ret: env.Ret, EnvID: env.EnvID, Priority: env.Priority, RequireTLS: env.RequireTLS, Keep: it.Keep, Body: body,
 	})
 	replies = append(replies, make([]mail.Reply, max(0, len(to)-len(replies)))...)
 	noDSN := !c.Supports("DSN")
