@@ -33,6 +33,7 @@ import (
 
 	"restante/engine/journal"
 	"restante/engine/mail"
+	"restante/internal/dirwatch"
 	"restante/internal/disk"
 )
 
@@ -88,7 +89,7 @@ type Picker struct {
 	wake     chan struct{}
 
 	// These are used by the goroutine of Run alone.
-	watcher *watcher
+	watcher *dirwatch.Watcher
 	seen    map[string]sighting // by name
 
 	mu      sync.Mutex
@@ -147,8 +148,10 @@ func (p *Picker) fails(err error) (changed bool) {
 // Run takes files until ctx ends. A message whose storing has begun is stored, and
 // its file removed, before it returns.
 func (p *Picker) Run(ctx context.Context) {
-	p.watcher = newWatcher(p.opts)
-	defer p.watcher.close()
+	if !p.opts.SweepOnly { // our own renames are left out
+		p.watcher = dirwatch.New(func(name string) bool { return strings.HasPrefix(name, takenPrefix) })
+	}
+	defer p.watcher.Close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var last time.Time
@@ -158,7 +161,7 @@ func (p *Picker) Run(ctx context.Context) {
 			return
 		case <-p.wake:
 		case <-timer.C:
-		case <-p.watcher.events:
+		case <-p.watcher.Events():
 			if p.Err() != nil {
 				continue
 			}
@@ -177,7 +180,7 @@ func (p *Picker) Run(ctx context.Context) {
 func (p *Picker) look(ctx context.Context) time.Duration {
 	set := p.settings()
 	if set.Dir == "" {
-		p.watcher.watch("")
+		_ = p.watcher.Watch()
 		p.seen = nil
 		p.fails(nil)
 		return sweepEvery
@@ -209,7 +212,9 @@ func (p *Picker) sweep(ctx context.Context, set Settings) (next time.Duration, e
 		return 0, err
 	}
 	defer dir.Close()
-	p.watcher.watch(set.Dir)
+	if err := p.watcher.Watch(set.Dir); err != nil {
+		p.opts.Log.Info("the system gives no news of the Pickup folder; it is looked at every few seconds", "why", err)
+	}
 	names, next, err := p.ready(set, dir)
 	if err != nil {
 		return 0, err

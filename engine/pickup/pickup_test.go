@@ -453,34 +453,3 @@ func TestNamesOfTakenFiles(t *testing.T) {
 		}
 	}
 }
-
-// News of the file system has a file taken before the next sweep.
-func TestNewsOfTheFolder(t *testing.T) {
-	l := newLab(t, false)
-	w := newWatcher(l.opts)
-	defer w.close()
-	if w.system == nil {
-		t.Skip("this system gives no news")
-	}
-	hear := func(what string) {
-		t.Helper()
-		select {
-		case <-w.events:
-		case <-time.After(time.Minute):
-			t.Errorf("no news of %s", what)
-		}
-	}
-	w.watch(l.pick)
-	l.put("a.tmp", letter)
-	hear("a new file")
-	if err := os.RemoveAll(l.pick); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(l.pick, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	w.watch(l.pick)
-	l.put("b.eml", letter)
-	hear("a file in the folder that was made again")
-	w.watch("")
-}

@@ -180,7 +180,7 @@ func (s *Site) reconcile(ctx context.Context) {
 // applyConfig puts next in force at a running site. The site keeps what it had of
 // each part that the system refuses, which the error says.
 func (s *Site) applyConfig(ctx context.Context, r *run, next *Config) error {
-	cert, certErr := s.certsOf(next, r.active.Load().certs)
+	cert, certErr := s.certsOf(ctx, next, r.active.Load().certs)
 	bindErr := s.rebind(ctx, next)
 	err := errors.Join(certErr, bindErr, s.checkFolders(next, r.mail.folder))
 	s.mu.Lock()
@@ -200,7 +200,7 @@ func (s *Site) rebind(ctx context.Context, cfg *Config) error {
 }
 
 // certsOf gives the certificate of cfg, or now with the reason why it has to stay.
-func (s *Site) certsOf(cfg *Config, now *certs.Reloader) (*certs.Reloader, error) {
+func (s *Site) certsOf(ctx context.Context, cfg *Config, now *certs.Reloader) (*certs.Reloader, error) {
 	switch {
 	case len(cfg.TLS) == 0:
 		return nil, nil
@@ -210,7 +210,7 @@ func (s *Site) certsOf(cfg *Config, now *certs.Reloader) (*certs.Reloader, error
 		s.loading = certs.New(cfg.TLS, s.log)
 	}
 	c := s.loading
-	if err := c.Refresh(); err != nil {
+	if err := c.Refresh(ctx); err != nil {
 		return now, refused(Certificate, err)
 	}
 	s.loading = nil

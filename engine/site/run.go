@@ -37,6 +37,7 @@ type run struct {
 	server *wire.Server
 	pickup *pickup.Picker
 	active atomic.Pointer[activeConfig]
+	recert chan struct{} // has one where the certificates of active are others
 
 	ctx      context.Context // of the sessions and the queue's attempts; ends when the stop begins
 	cancel   context.CancelFunc
@@ -79,7 +80,7 @@ func (s *Site) startTarget(ctx context.Context) error {
 			return cfg.Blocked
 		}
 		mail, err := s.ensureMailQueue(ctx, cfg)
-		cert, certErr := s.certsOf(cfg, nil) // without one the site runs, but offers no TLS
+		cert, certErr := s.certsOf(ctx, cfg, nil) // without one the site runs, but offers no TLS
 		rest := errors.Join(certErr, s.checkFolders(cfg, cfg.Mail.Folder))
 		if err == nil {
 			err = s.rebind(ctx, cfg)
@@ -130,7 +131,7 @@ func (s *Site) closeMailQueue() {
 // startRun begins to serve under the target, unless that no longer asks for the
 // resources of cfg.
 func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert *certs.Reloader, refusals error) bool {
-	r := &run{site: s, mail: mail, server: wire.NewServer(s.log)}
+	r := &run{site: s, mail: mail, server: wire.NewServer(s.log), recert: make(chan struct{}, 1)}
 	// Run ends a run, not ctx: the callers' grace time is between the two.
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	r.pickup = pickup.New(s.pickupSettings, submissions{mail, s}, pickup.Options{Journal: s.deps.Journal, Log: s.log, Changed: s.deps.Changed})
@@ -154,6 +155,8 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 	r.work.Go(r.runQueue)
 	r.work.Go(r.compact)
 	r.work.Go(func() { r.pickup.Run(r.ctx) })
+	watch := certs.Watch{Current: func() *certs.Reloader { return r.active.Load().certs }, Wake: r.recert, Changed: s.deps.Changed}
+	r.work.Go(func() { watch.Run(r.ctx) })
 	s.setState(Started, refusals)
 	s.deps.Ports.Serve(s.number, r, s.log)
 	return true

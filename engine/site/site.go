@@ -230,6 +230,10 @@ func (s *Site) activateLocked(next *Config, c *certs.Reloader, kept []Part) {
 		return // another attempt, with the same result
 	}
 	s.run.active.Store(&activeConfig{cfg, next, c, c.Config(cfg.Accepts)})
+	select {
+	case s.run.recert <- struct{}{}:
+	default: // one is pending already
+	}
 	s.active.Store(cfg)
 	s.run.pickup.Wake()
 }
@@ -268,7 +272,7 @@ func (s *Site) whyLocked() error {
 	}
 	err = errors.Join(err, s.unstored)
 	if s.run != nil {
-		err = errors.Join(err, s.run.pickup.Err())
+		err = errors.Join(err, s.run.active.Load().certs.Err(), s.run.pickup.Err())
 	}
 	if trouble := s.config().Trouble; trouble != nil {
 		err = errors.Join(err, trouble())

@@ -3,9 +3,14 @@
 package testpeer_test
 
 import (
+	"crypto/tls"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"restante/internal/testpeer"
@@ -86,5 +91,109 @@ func TestOpensslAsAnOldDevice(t *testing.T) {
 	_, err := s.Run(t.Context(), "", "mb", "set", "SMTPSVC/1", "TlsMinVersion", "tls1.1")
 	if want := `/LM/SMTPSVC/1: TlsMinVersion: "tls1.1" is none of`; !strings.Contains(fmt.Sprint(err), want) {
 		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+// shown gives the name in the certificate that a caller gets by STARTTLS.
+func shown(t *testing.T, s *testpeer.Service) (string, error) {
+	t.Helper()
+	l, err := testpeer.Dial(s.Addr(1))
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	if err := l.Say("STARTTLS", "220"); err != nil {
+		return "", err
+	}
+	c := tls.Client(l.Conn, &tls.Config{InsecureSkipVerify: true})
+	if err := c.HandshakeContext(t.Context()); err != nil {
+		return "", err
+	}
+	return c.ConnectionState().PeerCertificates[0].Subject.CommonName, nil
+}
+
+// Certificates are exchanged by writing files, without a start and without a
+// connection that fails. Files that do not fit each other show in status and in
+// the log.
+func TestCertificatesAreExchangedUnderCallers(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	dir := filepath.Join(s.Data, "tls")
+	end, failed := make(chan struct{}), atomic.Int32{}
+	var callers sync.WaitGroup
+	callers.Go(func() {
+		for {
+			select {
+			case <-end:
+				return
+			default:
+				if _, err := shown(t, s); err != nil && failed.Add(1) == 1 {
+					t.Errorf("a caller: %v", err)
+				}
+			}
+		}
+	})
+	is := func(name string) {
+		t.Helper()
+		await(t, name+" is shown", func() bool {
+			got, err := shown(t, s)
+			return err == nil && got == name
+		})
+	}
+	const stays = "the certificates that were read before stay in use: certificate: "
+	status := func(want bool) {
+		t.Helper()
+		await(t, fmt.Sprintf("%q in status: %v", stays, want), func() bool { return strings.Contains(runCommand(t, s, "", "status"), stays) == want })
+	}
+	for i := range 5 {
+		name := fmt.Sprintf("v%d.test", i)
+		testpeer.WriteCertificate(t, dir, name)
+		is(name)
+	}
+	cert, err := os.ReadFile(filepath.Join(dir, "cert.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range [][]byte{cert[:len(cert)/2], nil} {
+		if err := os.WriteFile(filepath.Join(dir, "cert.pem"), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		status(true)
+		is("v4.test")
+	}
+	testpeer.WriteCertificate(t, dir, "last.test")
+	is("last.test")
+	status(false)
+	close(end)
+	callers.Wait()
+	if n := strings.Count(s.Log(), `msg="the certificate's files changed and are of no use`); n != 1 && n != 2 {
+		t.Errorf("%d lines in the log:\n%s", n, s.Log())
+	}
+}
+
+// The commands of docs/tls.md give an old data folder, with an ECDSA certificate
+// alone, an RSA certificate.
+func TestAnOldDataFolderGetsAnRSACertificate(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "openssl")
+	text, err := os.ReadFile("../../docs/tls.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := regexp.MustCompile(`(?m)^    openssl req (?:.*\n    ?)*.*rm rsa-key.*$`).FindString(string(text))
+	s := startService(t)
+	testpeer.WriteCertificate(t, filepath.Join(s.Data, "tls"), "hub.test")
+	const rsa = "-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256"
+	works := func() bool {
+		_, ok := openssl(t, s.Addr(1), false, words(rsa)...)
+		return ok
+	}
+	await(t, "the old certificate is in use", func() bool { return !works() })
+	if code, out := runProgram(t, "cd "+s.Data+" && "+commands, "sh"); code != 0 || commands == "" {
+		t.Fatalf("%s\n%s", commands, out)
+	}
+	await(t, "callers can use RSA", works)
+	if out, ok := openssl(t, s.Addr(1), false, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"); !ok {
+		t.Errorf("callers cannot use ECDSA:\n%s", out)
 	}
 }

@@ -6,6 +6,7 @@
 package certs
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
@@ -22,9 +23,8 @@ import (
 )
 
 const (
-	checkInterval = time.Second     // between two looks at a certificate's files
-	timeout       = 4 * time.Second // for the file system to answer
-	maxSize       = 1 << 20
+	timeout = 4 * time.Second // for the file system to answer
+	maxSize = 1 << 20
 )
 
 // Files name PEM files that have certificates with their chains, and the private
@@ -43,8 +43,9 @@ type Reloader struct {
 	mu      sync.Mutex         // guards what follows
 	list    []*tls.Certificate // replaced, never changed in place
 	version fileVersion
-	checked time.Time
-	reading *reading // nil: none is under way
+	reading *reading  // nil: none is under way
+	since   time.Time // when the files were first seen to be of no use; zero: they are
+	failing error     // why they have been for a while; nil: they were not
 }
 
 // A reading is one look at the files, in a goroutine of its own: a file
@@ -73,7 +74,7 @@ func (c *Reloader) Files() Files {
 
 // Refresh reads the files, unless they are as they were. A reading that does not
 // end in time is left to itself, and the next call waits for the same one.
-func (c *Reloader) Refresh() error {
+func (c *Reloader) Refresh(ctx context.Context) error {
 	c.mu.Lock()
 	r := c.reading
 	if r == nil {
@@ -86,6 +87,8 @@ func (c *Reloader) Refresh() error {
 	defer timer.Stop()
 	select {
 	case <-r.done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	case <-timer.C:
 		return fmt.Errorf("certificate %s: no answer from the file system in %s", c.files, timeout)
 	}
@@ -93,7 +96,6 @@ func (c *Reloader) Refresh() error {
 	defer c.mu.Unlock()
 	if c.reading == r {
 		c.reading = nil
-		c.checked = time.Now()
 		if r.list != nil {
 			c.list, c.version = r.list, r.version
 		}
@@ -151,31 +153,12 @@ func readPEM(name string) ([]byte, error) {
 	return text, err
 }
 
-// get is tls.Config.GetCertificate. New files that cannot be read leave the
-// certificates that were read before in use.
+// get is tls.Config.GetCertificate.
 func (c *Reloader) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return choose(c.current(), hello), nil
-}
-
-func (c *Reloader) current() []*tls.Certificate {
 	c.mu.Lock()
-	before, version := c.list, c.version
-	due := time.Since(c.checked) >= checkInterval && c.reading == nil
+	list := c.list
 	c.mu.Unlock()
-	if !due {
-		return before
-	}
-	err := c.Refresh()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case err != nil:
-		c.checked = time.Now() // also after a reading that does not end
-		c.log.Warn("the certificate's files changed; the one that was read before stays in use", "err", err)
-	case c.version != version:
-		c.log.Info("certificate read again", "files", c.files.String())
-	}
-	return c.list
+	return choose(list, hello), nil
 }
 
 // choose gives the first certificate that the caller can use and that has the name

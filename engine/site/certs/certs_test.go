@@ -3,16 +3,20 @@
 package certs
 
 import (
+	"bytes"
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"restante/internal/deptest"
+	"restante/internal/dirwatch"
 	"restante/internal/testpeer"
 )
 
@@ -40,36 +44,119 @@ func name(t *testing.T, c *Reloader) string {
 	return cert.Leaf.Subject.CommonName
 }
 
-func TestCertificateFollowsItsFiles(t *testing.T) {
+// Files that are new are in use for the next caller. While they do not fit each
+// other, what was read before stays in use, which shows after a while.
+func TestCertificatesFollowTheirFiles(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		c := &Reloader{files: writeCert(t, dir, "one.test"), log: slog.New(slog.DiscardHandler)}
-		if err := c.Refresh(); err != nil {
+		var log bytes.Buffer
+		c := New(writeCert(t, dir, "one.test"), slog.New(slog.NewTextHandler(&log, nil)))
+		if err := c.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		current, wake, changes := c, make(chan struct{}, 1), 0
+		ctx, cancel := context.WithCancel(t.Context())
+		var done sync.WaitGroup
+		done.Go(func() {
+			Watch{Current: func() *Reloader { return current }, Wake: wake, Changed: func() { changes++ }, sweepOnly: true}.Run(ctx)
+		})
+		defer done.Wait()
+		defer cancel()
+		check := func(what, want, why string, lines int) {
+			t.Helper()
+			synctest.Wait()
+			if got := name(t, c); got != want {
+				t.Errorf("%s: %s is in use", what, got)
+			}
+			if err := c.Err(); (err != nil) != (why != "") || err != nil && !strings.Contains(err.Error(), why) {
+				t.Errorf("%s: %v", what, err)
+			}
+			if n := strings.Count(log.String(), "level="); n != lines || strings.Count(log.String(), "level=WARN") != changes/2+changes%2 {
+				t.Errorf("%s: %d changes:\n%s", what, changes, log.String())
+			}
+		}
+		put := func(file, text string) {
+			t.Helper()
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		check("at first", "one.test", "", 0)
 		writeCert(t, dir, "the-second.test")
-		if got := name(t, c); got != "one.test" {
-			t.Errorf("it looks at the files each time: %s", got)
-		}
-		time.Sleep(checkInterval)
-		if got := name(t, c); got != "the-second.test" {
-			t.Errorf("new files are not read: %s", got)
-		}
-		if err := os.WriteFile(c.files[0], []byte("no certificate"), 0o600); err != nil {
+		time.Sleep(sweepEvery)
+		check("new files", "the-second.test", "", 1)
+
+		cert, key := testpeer.NewCertificate(t, testpeer.ECDSAKey(t), "third.test")
+		put(c.files[0], cert)
+		time.Sleep(sweepEvery)
+		check("a new certificate and an old key, at first", "the-second.test", "", 1)
+		put(c.files[1], key)
+		time.Sleep(settle)
+		check("both are new within a second", "third.test", "", 2)
+
+		put(c.files[0], cert[:len(cert)/2])
+		time.Sleep(sweepEvery + settle)
+		check("half a file", "third.test", "cert.pem: has a PEM block that is damaged", 3)
+		time.Sleep(2 * sweepEvery)
+		check("half a file, later", "third.test", "cert.pem: has a PEM block that is damaged", 3)
+		put(c.files[0], cert)
+		time.Sleep(sweepEvery)
+		check("whole again", "third.test", "", 3)
+
+		if err := os.Remove(c.files[1]); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(checkInterval)
-		if got := name(t, c); got != "the-second.test" {
-			t.Errorf("a broken file is taken: %s", got)
-		}
-		if err := os.Remove(c.files[0]); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(checkInterval)
-		if got := name(t, c); got != "the-second.test" {
-			t.Errorf("a missing file is taken for one: %s", got)
-		}
+		time.Sleep(sweepEvery + settle)
+		check("a missing file", "third.test", "key.pem: no such file", 4)
+		cert, key = testpeer.NewCertificate(t, testpeer.ECDSAKey(t), "fourth.test")
+		put(c.files[0], cert)
+		put(c.files[1], key)
+		wake <- struct{}{}
+		check("at once when it is asked for", "fourth.test", "", 5)
 	})
+}
+
+// News of the file system has new files read before the next sweep, also where a
+// link to them is exchanged, as ACME clients do.
+func TestNewsOfCertificates(t *testing.T) {
+	dir := t.TempDir()
+	older, newer := filepath.Join(dir, "1"), filepath.Join(dir, "2")
+	for _, d := range []string{older, newer} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writeCert(t, d, "v"+filepath.Base(d)+".test")
+	}
+	link := func(to string) {
+		t.Helper()
+		if err := os.Symlink(filepath.Join(to, "cert.pem"), filepath.Join(dir, "next")); err != nil {
+			t.Skip("no links here:", err)
+		}
+		if err := os.Rename(filepath.Join(dir, "next"), filepath.Join(dir, "live.pem")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link(older)
+	c := New(Files{filepath.Join(dir, "live.pem"), filepath.Join(older, "key.pem"), filepath.Join(newer, "key.pem")}, slog.New(slog.DiscardHandler))
+	if err := c.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	news := dirwatch.New(nil)
+	defer news.Close()
+	w := Watch{Current: func() *Reloader { return c }, Changed: func() {}}
+	if err := news.Watch(c.files.folders()...); err != nil {
+		t.Skip("this system gives no news:", err)
+	}
+	link(newer)
+	select {
+	case <-news.Events():
+	case <-time.After(time.Minute):
+		t.Error("no news")
+	}
+	w.look(t.Context(), news)
+	if got := name(t, c); got != "v2.test" {
+		t.Errorf("%s is in use", got)
+	}
 }
 
 // To read what has no end would block the site.
@@ -97,7 +184,7 @@ func TestCertificateIsNoRegularFile(t *testing.T) {
 	}
 	for _, tt := range tests {
 		c := &Reloader{files: tt.files, log: slog.New(slog.DiscardHandler)}
-		if err := c.Refresh(); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if err := c.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%v: %v, want %q", tt.files, err, tt.want)
 		}
 	}
@@ -111,7 +198,7 @@ func TestCertificateThatIsNotAnswered(t *testing.T) {
 		c := &Reloader{files: Files{"a.pem", "b.pem"}, log: slog.New(slog.DiscardHandler), reading: hung, list: []*tls.Certificate{{}}}
 		for range 2 {
 			begun := time.Now()
-			if err := c.Refresh(); err == nil || !strings.Contains(err.Error(), "certificate a.pem, b.pem: no answer") || time.Since(begun) != timeout {
+			if err := c.Refresh(t.Context()); err == nil || !strings.Contains(err.Error(), "certificate a.pem, b.pem: no answer") || time.Since(begun) != timeout {
 				t.Errorf("after %s: %v", time.Since(begun), err)
 			}
 		}
@@ -121,7 +208,7 @@ func TestCertificateThatIsNotAnswered(t *testing.T) {
 		}
 		hung.list = []*tls.Certificate{{}}
 		close(hung.done)
-		if err := c.Refresh(); err != nil || &c.list[0] != &hung.list[0] || c.reading != nil {
+		if err := c.Refresh(t.Context()); err != nil || &c.list[0] != &hung.list[0] || c.reading != nil {
 			t.Errorf("answered at last: %v", err)
 		}
 	})

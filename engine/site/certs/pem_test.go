@@ -79,7 +79,7 @@ func TestCertificatesFindTheirKeys(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := New(write(t, tt.files...), slog.New(slog.DiscardHandler))
-			err := c.Refresh()
+			err := c.Refresh(t.Context())
 			var got []string
 			for _, one := range c.list {
 				got = append(got, one.Leaf.Subject.CommonName+" "+string(rune('0'+len(one.Certificate))))
@@ -120,7 +120,7 @@ func TestCallersGetTheCertificateThatFits(t *testing.T) {
 		pair(testpeer.ECDSAKey(t), "first.test"), pair(rsaKey(), "first-rsa.test", "first.test"),
 		pair(testpeer.ECDSAKey(t), "mail.second.test", "*.wild.test"), pair(rsaKey(), "third.test"),
 	), slog.New(slog.DiscardHandler))
-	if err := c.Refresh(); err != nil {
+	if err := c.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	old := []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
@@ -155,6 +155,9 @@ func TestCallersGetTheCertificateThatFits(t *testing.T) {
 	}
 	// One that does not fit is shown all the same: the caller says what it misses.
 	single := New(write(t, pair(testpeer.ECDSAKey(t), "first.test")), slog.New(slog.DiscardHandler))
+	if err := single.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := handshake(t, single.Config(Protocols{}), &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: old}); err == nil {
 		t.Error("no cipher in common")
 	}

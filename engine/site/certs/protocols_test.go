@@ -17,7 +17,7 @@ func TestProtocols(t *testing.T) {
 	modern, modernKey := testpeer.NewCertificate(t, testpeer.ECDSAKey(t), "hub.test")
 	twin, twinKey := testpeer.NewCertificate(t, rsaKey(), "hub.test")
 	c := New(write(t, modern+modernKey, twin+twinKey), slog.New(slog.DiscardHandler))
-	if err := c.Refresh(); err != nil {
+	if err := c.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
