@@ -131,7 +131,7 @@ func readDialogue(file string) (dialogue, error) {
 		case "", "#":
 		case "set":
 			d.settings = append(d.settings, line)
-		case "connect", "on", "C:", "C+", "S:", "Sx", "S*", "has", "lacks", "starttls", "end":
+		case "connect", "on", "C:", "C+", "S:", "Sx", "S*", "has", "lacks", "trace", "starttls", "end":
 			d.steps = append(d.steps, step{n + 1, op, arg})
 		default:
 			err = errors.Join(err, fmt.Errorf("line %d: no step begins with %q", n+1, op))
@@ -212,6 +212,8 @@ func (k *talker) step(s step) error {
 		return err
 	case "S:":
 		return k.expect(s.arg)
+	case "trace":
+		return k.trace(s.arg)
 	case "Sx":
 		count, pattern, _ := strings.Cut(s.arg, " ")
 		n, err := strconv.Atoi(count)
@@ -314,6 +316,34 @@ func (k *talker) expect(pattern string) error {
 	}
 	if !re.MatchString(k.line) {
 		return fmt.Errorf("the line is %q", k.line)
+	}
+	return nil
+}
+
+// trace reads our trace field, unfolded.
+func (k *talker) trace(pattern string) error {
+	if err := k.read(); err != nil {
+		return err
+	}
+	field := k.line
+	for {
+		next, err := k.c.r.Peek(1)
+		if err != nil {
+			return err
+		}
+		if next[0] != '\t' {
+			break
+		}
+		if err := k.read(); err != nil {
+			return err
+		}
+		field += " " + strings.TrimSpace(k.line)
+	}
+	if pattern == "" {
+		pattern = "Received: .*"
+	}
+	if !regexp.MustCompile("^(?:" + k.expand(pattern) + ")$").MatchString(field) {
+		return fmt.Errorf("the field is %q", field)
 	}
 	return nil
 }
