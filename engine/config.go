@@ -68,6 +68,8 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		},
 		Pickup:   a.pickup(),
 		Settings: source{set},
+		Proxy:    settings.Within(set.Limits.ProxyFrom),
+		Xclient:  settings.Within(set.Limits.XclientFrom),
 	}
 	for name, path := range set.Folders.All() {
 		perm := fs.FileMode(0o700)

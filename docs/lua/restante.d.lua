@@ -224,6 +224,7 @@
 ---@field PostmasterEmail string
 ---@field PostmasterName string
 ---@field PropName string
+---@field ProxyFrom string[]
 ---@field QueueDirectory string
 ---@field Realm string
 ---@field Recipients string[]
@@ -339,6 +340,7 @@
 ---@field UpdatedFQDN boolean
 ---@field UserType integer
 ---@field Win32Error integer
+---@field XclientFrom string[]
 ---@field [string] any
 ---@operator call: restante.Object
 

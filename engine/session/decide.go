@@ -373,6 +373,9 @@ func (p *Policy) Greeting(r mail.Reply) mail.Reply {
 	return r
 }
 
+// Account looks an account up by what a caller calls it.
+func (p *SignIn) Account(name string) (account.Credential, bool) { return p.Lookup(p.account(name)) }
+
 func (p *SignIn) account(name string) string {
 	if p.Name == nil {
 		return name

@@ -361,6 +361,16 @@ func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, erro
 	return x, nil
 }
 
+// Vouched signs in as an account for which a trusted proxy vouches; it is false where
+// there is none of that name.
+func (s *Session) Vouched(ctx context.Context, name string) bool {
+	c, ok := s.policy.SignIn.Account(name)
+	if ok {
+		(&exchange{ctx: ctx, session: s, mechanism: "XCLIENT", found: c}).signedIn(c.Name)
+	}
+	return ok
+}
+
 // guesser is the address whose wrong passwords count, the zero Addr where it is
 // exempt.
 func (s *Session) guesser() netip.Addr {

@@ -72,6 +72,7 @@ const (
 	PickupDirectory                   metabase.ID = 36880
 	PostmasterEmail                   metabase.ID = 36917
 	PostmasterName                    metabase.ID = 36916
+	ProxyFrom                         metabase.ID = 0x00520182
 	QueueDirectory                    metabase.ID = 36875
 	Recipients                        metabase.ID = 0x005201a0
 	RecipientsFile                    metabase.ID = 0x005201a1
@@ -138,4 +139,5 @@ const (
 	TlsOldDevices                     metabase.ID = 0x00520172
 	TurnRequireTls                    metabase.ID = 0x0052010b
 	Win32Error                        metabase.ID = 1099
+	XclientFrom                       metabase.ID = 0x00520183
 )

@@ -116,6 +116,8 @@ type Limits struct {
 	MaxEndpointConnections   int
 	MaxConnectionsPerAddress int
 	ConnectionLimitExempt    []netip.Prefix // not counted by address
+	ProxyFrom                []netip.Prefix // who says by the PROXY protocol whom it brings
+	XclientFrom              []netip.Prefix // the same by XCLIENT
 	MaxMessageSize           int64
 	MaxSessionSize           int64 // of all messages of one connection
 	MaxUnfinishedBytes       int64 // of the site's unfinished messages in memory
@@ -289,6 +291,8 @@ func (s *Site) fields() []field {
 		{MaxEndpointConnections, &s.Limits.MaxEndpointConnections},
 		{MaxConnectionsPerAddress, &s.Limits.MaxConnectionsPerAddress},
 		{ConnectionLimitExempt, &s.Limits.ConnectionLimitExempt},
+		{ProxyFrom, &s.Limits.ProxyFrom},
+		{XclientFrom, &s.Limits.XclientFrom},
 		{MaxMessageSize, &s.Limits.MaxMessageSize},
 		{MaxSessionSize, &s.Limits.MaxSessionSize},
 		{MaxUnfinishedBytes, &s.Limits.MaxUnfinishedBytes},
@@ -435,6 +439,14 @@ func newLookup(s *Site, snap metabase.Snapshot) lookup {
 		snap: snap, domains: DomainsPath(s.Number),
 		turns: sync.OnceValue(s.findTurns), cram: sync.OnceValue(s.findCram),
 	}
+}
+
+// Within gives whether a client is in nets; nil where there are none.
+func Within(nets []netip.Prefix) func(client netip.Addr) bool {
+	if len(nets) == 0 {
+		return nil
+	}
+	return func(client netip.Addr) bool { return contains(nets, client) }
 }
 
 // Exempt reports whether a client is exempt from what counts by address:

@@ -55,6 +55,9 @@ type Config struct {
 	Log      *w3clog.Settings       // nil: no log file
 	Trouble  func() error           // what is wrong with files that the settings name, or nil; nil: nothing ever is
 	Settings Settings               // that it was made from; nil: unknown
+
+	Proxy   func(netip.Addr) bool // whether connections from there begin with a PROXY header; nil: none do
+	Xclient func(netip.Addr) bool // whether callers from there may name the client by XCLIENT; nil: nobody may
 }
 
 // Settings are what a Config was made from.

@@ -19,6 +19,7 @@ import (
 	"restante/engine/session"
 	"restante/engine/site/certs"
 	"restante/engine/site/ports"
+	"restante/engine/site/proxied"
 	"restante/engine/wire"
 )
 
@@ -244,8 +245,36 @@ func (r *run) turnAway(c net.Conn, b ports.Binding) {
 	}
 }
 
-// serve serves one caller to the end under the configuration in force now.
+// proxyTimeout is how long a trusted proxy has for its header.
+const proxyTimeout = 10 * time.Second
+
+// serve serves one connection to the end, which a trusted proxy may make that of one
+// client after the other.
 func (r *run) serve(c net.Conn, b ports.Binding) {
+	cfg := r.active.Load().cfg
+	if cfg.Proxy != nil && cfg.Proxy(clientAddr(c)) {
+		behind, err := proxied.ReadHeader(c, proxyTimeout)
+		if err != nil {
+			err = fmt.Errorf("ProxyFrom has the address: %w", err)
+			r.refuse(c, cfg, b, mail.NewSessionID(time.Now()), mail.Reply{Code: 421, Enhanced: "7.0", Text: "No PROXY header, closing connection", Cause: err})
+			return
+		}
+		c = behind
+	}
+	may := cfg.Xclient != nil && cfg.Xclient(clientAddr(c))
+	account := ""
+	for {
+		next := r.serveCaller(c, b, may, account)
+		if next == nil {
+			return
+		}
+		c, account = proxied.As(c, next.Addr), next.Account
+	}
+}
+
+// serveCaller serves one caller to its end under the configuration in force now. It may
+// name another client by XCLIENT; account is the one that it did name.
+func (r *run) serveCaller(c net.Conn, b ports.Binding, mayName bool, account string) (next *wire.Identity) {
 	s := r.site
 	now := r.active.Load()
 	q := session.Question{Client: clientAddr(c), Paused: s.paused()}
@@ -256,22 +285,35 @@ func (r *run) serve(c net.Conn, b ports.Binding) {
 	})
 	if !d.Accepted() {
 		r.refuse(c, now.cfg, b, id, d.Reply)
-		return
+		return nil
 	}
 	defer s.sessions.leave(q.Client, b.Addr)
 	q.Host = session.NewHost(func() ([]string, error) { return s.names(r.ctx, q.Client) })
 	if d := now.cfg.Session.Decide(session.AtConnect, session.AtConnect, q); d.Rule == session.ClientList {
 		r.refuse(c, now.cfg, b, id, d.Reply)
-		return
+		return nil
 	}
 	if b.TLS && now.tls == nil {
 		r.refuse(c, now.cfg, b, id, mail.Reply{Code: 454, Enhanced: "7.0", Text: "TLS not available: no certificate"})
-		return
+		return nil
 	}
 	s.counters.connections.Add(1)
 	cfg := now.cfg.Wire
 	cfg.TLS, cfg.ImplicitTLS, cfg.ODMR, cfg.Log = now.tls, b.TLS, b.ODMR, s.logExchange
-	r.server.Serve(r.ctx, c, cfg, func(who *wire.Caller) wire.Session { return r.session(id, who, now.cfg, q.Host) })
+	if mayName {
+		cfg.Xclient = func(to wire.Identity) mail.Reply { return vouch(now.cfg, to) }
+	}
+	return r.server.Serve(r.ctx, c, cfg, func(who *wire.Caller) wire.Session { return r.session(id, who, now.cfg, q.Host, account) })
+}
+
+// vouch refuses a client whose account there is not.
+func vouch(cfg *Config, to wire.Identity) mail.Reply {
+	if to.Account != "" {
+		if _, ok := cfg.Session.SignIn.Account(to.Account); !ok {
+			return mail.Reply{Code: 550, Enhanced: "7.1", Text: "There is no such account"}
+		}
+	}
+	return mail.Reply{Code: 220}
 }
 
 // namesTimeout is how long a caller waits for the greeting where names of hosts
@@ -295,7 +337,7 @@ func clientAddr(c net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
-func (r *run) session(id mail.SessionID, who *wire.Caller, cfg *Config, host *session.Host) wire.Session {
+func (r *run) session(id mail.SessionID, who *wire.Caller, cfg *Config, host *session.Host, account string) wire.Session {
 	s := r.site
 	one := session.New(&cfg.Session, who.Remote.Addr(), who, session.Deps{
 		Current:  func() *session.Policy { return &s.config().Session },
@@ -308,6 +350,9 @@ func (r *run) session(id mail.SessionID, who *wire.Caller, cfg *Config, host *se
 		Journal:  s.deps.Journal.Session(id, who),
 		Log:      s.log,
 	})
+	if account != "" {
+		one.Vouched(r.ctx, account)
+	}
 	in := s.sessions.add(id, who, one)
 	return &trackedSession{Session: one, entry: in, onClose: func() { s.sessions.remove(in) }}
 }

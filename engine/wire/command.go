@@ -145,6 +145,7 @@ func (c *conn) extensions() string {
 		list(v.TURN && signIn, "TURN")
 	}
 	list(v.EnhancedCodes, "ENHANCEDSTATUSCODES")
+	list(c.cfg.Xclient != nil && !c.encrypted, "XCLIENT "+xclientAttributes)
 	list(c.offers("ATRN") && (signIn || c.cfg.ODMR), "ATRN") // RFC 2645 §4: must be listed there
 	list(c.offers("STARTTLS") && !c.encrypted, "STARTTLS")
 	if len(mechanisms) > 0 {
@@ -314,6 +315,8 @@ func commandOf(verb string) (cmd command, known bool) {
 		return command{notInTransaction, (*conn).turn}, true
 	case "ATRN":
 		return command{onODMR | notInTransaction, (*conn).atrn}, true
+	case "XCLIENT":
+		return command{beforeEHLO | beforeTLS | notInTransaction, (*conn).xclient}, true
 	case "EXPN", "SEND", "SOML", "SAML":
 		return command{beforeEHLO | notImplemented, nil}, true
 	}

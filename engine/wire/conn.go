@@ -34,6 +34,7 @@ type conn struct {
 	inner   *innerConn // go-smtp's side
 	timeout string     // the property that sets the wait under way
 	errors  int        // bad commands
+	became  *Identity  // by XCLIENT: the connection goes on as another's
 	junk    int        // commands since the last message that lead to none
 }
 

@@ -40,7 +40,7 @@ func TestRefusalsAreReported(t *testing.T) {
 			[]string{"AUTH  503", "AUTH PLAIN 501", "AUTH  501", "AUTH LOGIN 501"}, nil},
 		{"too many errors", "A|B|C", []string{"  500", "  500", "  421"}, func(c *Config) { c.Limits.Errors = 2 }},
 		{"a line without end", strings.Repeat("x", 100<<10), []string{"  421"}, nil},
-		{"verbs that are not known", "GET / HTTP/1.1|XCLIENT ADDR=192.0.2.1|c2VjcmV0Zm9yYWxs|" + hello + "|AUTH NTLM|Ym|NOOP|HALLO|gr\xfc\xdfe", []string{"  500", "  500", "  500", "  500", "  500", "  500"}, nil},
+		{"verbs that are not known", "GET / HTTP/1.1|XFORWARD ADDR=192.0.2.1|c2VjcmV0Zm9yYWxs|" + hello + "|AUTH NTLM|Ym|NOOP|HALLO|gr\xfc\xdfe", []string{"  500", "  500", "  500", "  500", "  500", "  500"}, nil},
 		{"a command between two BDAT", toData[:len(toData)-6] + "BDAT 1|xVRFY joe|BDAT 0 LAST|~", []string{"VRFY joe 503"}, nil},
 		{"a BDAT without a size", toData[:len(toData)-6] + "BDAT x", []string{"BDAT x 501"}, nil},
 		{"and between two", toData[:len(toData)-6] + "BDAT 1|xBDAT 1 FIRST|QUIT~", []string{"BDAT 1 FIRST 501"}, nil},
@@ -106,7 +106,7 @@ func TestFailedHandshakesAreReported(t *testing.T) {
 
 // TestCommandsOfTheTable: each verb has a rule or runs, and nothing else does.
 func TestCommandsOfTheTable(t *testing.T) {
-	for _, verb := range strings.Fields("EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT HELP VRFY STARTTLS AUTH ETRN TURN ATRN EXPN SEND SOML SAML") {
+	for _, verb := range strings.Fields("EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT HELP VRFY STARTTLS AUTH ETRN TURN ATRN XCLIENT EXPN SEND SOML SAML") {
 		cmd, known := commandOf(verb)
 		if !known || (cmd.run == nil) != (cmd.rule&notImplemented != 0) {
 			t.Errorf("%s: known %v, rule %b", verb, known, cmd.rule)

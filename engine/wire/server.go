@@ -46,26 +46,36 @@ func NewServer(log *slog.Logger) *Server {
 // greeting and the handshake of ImplicitTLS. When ctx ends, a caller that waits for a command gets 421; one
 // inside a body or a reversed session goes on to its end, and the contexts
 // that the Session gets live as long.
-func (s *Server) Serve(ctx context.Context, nc net.Conn, cfg Config, open func(*Caller) Session) {
-	defer nc.Close()
+//
+// After XCLIENT it gives the client that was named, and nc is open: it is to be served
+// anew as that client's.
+func (s *Server) Serve(ctx context.Context, nc net.Conn, cfg Config, open func(*Caller) Session) (next *Identity) {
+	defer func() {
+		if next == nil {
+			nc.Close()
+		}
+	}()
 	life, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	c := s.newConn(life, nc, cfg)
 	if !s.add(c, cut) {
-		return
+		return nil
 	}
 	defer s.remove(c)
 	defer context.AfterFunc(ctx, c.drain)()
 
 	if c.protect("open", func() { c.sess = open(c.caller) }); c.sess == nil {
-		return
+		return nil
 	}
 	defer c.protect("close", func() { c.sess.Close() })
 	if !cfg.ImplicitTLS || c.handshake() {
 		c.run()
 	}
 	c.in.release()
-	c.sock.Close()
+	if c.became == nil {
+		c.sock.Close()
+	}
+	return c.became
 }
 
 // Close cuts all connections and lets none begin. It does not wait for the
