@@ -331,6 +331,7 @@
 ---@field TlsCertificateFile string
 ---@field TlsKeyFile string
 ---@field TlsMinVersion integer
+---@field TlsMoreCertificates string[]
 ---@field TlsOldDevices boolean
 ---@field TurnRequireTls boolean
 ---@field UNCPassword string

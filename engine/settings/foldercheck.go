@@ -309,8 +309,11 @@ func (k *folderCheck) foreign() *folderIndex {
 		if allows(k.Change, SitePath(n), metabase.Write) {
 			continue
 		}
-		for _, id := range slices.Concat(siteFolders[1:], siteFiles) {
+		for _, id := range siteFolders[1:] {
 			add(k.folderOf(k.New, n, id))
+		}
+		for _, f := range k.filesOf(k.New, n) {
+			add(f, true)
 		}
 		for name := range k.New.Names(DomainsPath(n)) {
 			add(k.dropOf(k.New, n, DomainPath(n, name)))
@@ -330,21 +333,26 @@ func (k *folderCheck) checkNames() {
 		if !stores(t) || t.ID != RouteActionString && !file && !slices.Contains(siteFolders, t.ID) {
 			continue
 		}
-		text := t.New.Value.Str()
-		if t.ID == RouteActionString && (isHosts(text) || disk.CheckPath(text) != nil) {
-			continue // a folder only by its domain's RouteAction: see moved
+		for _, text := range textsOf(t.New.Value) {
+			k.checkName(t.Path, t.ID, text, file)
 		}
-		n, _, _ := siteOf(t.Path)
-		f := folder{site: n, key: t.Path, from: t.Path, id: t.ID, text: text, at: k.place(text)}
-		switch err := named(text); {
-		case err != nil:
-			k.bad(f, "%s %v", text, err)
-		case disk.IsAbs(text) && !in(f.at, k.place(".")) && !k.root:
-			k.bad(f, "%s lies outside of the data folder: that takes the right %s at %s", text, metabase.Control, metabase.Root)
-		case file && text != "":
-			k.checkReserved(f)
-			k.checkForeign(f)
-		}
+	}
+}
+
+func (k *folderCheck) checkName(path metabase.Path, id metabase.ID, text string, file bool) {
+	if id == RouteActionString && (isHosts(text) || disk.CheckPath(text) != nil) {
+		return // a folder only by its domain's RouteAction: see moved
+	}
+	n, _, _ := siteOf(path)
+	f := folder{site: n, key: path, from: path, id: id, text: text, at: k.place(text)}
+	switch err := named(text); {
+	case err != nil:
+		k.bad(f, "%s %v", text, err)
+	case disk.IsAbs(text) && !in(f.at, k.place(".")) && !k.root:
+		k.bad(f, "%s lies outside of the data folder: that takes the right %s at %s", text, metabase.Control, metabase.Root)
+	case file && text != "":
+		k.checkReserved(f)
+		k.checkForeign(f)
 	}
 }
 

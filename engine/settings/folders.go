@@ -23,7 +23,7 @@ import (
 var siteFolders = []metabase.ID{QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory, LogFileDirectory}
 
 // siteFiles are the files that a site reads.
-var siteFiles = []metabase.ID{TlsCertificateFile, TlsKeyFile, RecipientsFile}
+var siteFiles = []metabase.ID{TlsCertificateFile, TlsKeyFile, TlsMoreCertificates, RecipientsFile}
 
 // Layout is the data folder and what the service has in it. No folder of a site
 // may be among the Reserved names, and no file of one, except in Certificates
@@ -111,6 +111,26 @@ func (l Layout) folderOf(snap metabase.Snapshot, n int, id metabase.ID) (folder,
 		text = SiteLog(n, text) // sites may share what is above
 	}
 	return folder{n, r.path, from, id, text, l.place(text)}, text != "" && snap.Has(r.path)
+}
+
+// filesOf lists the files that a site itself reads.
+func (l Layout) filesOf(snap metabase.Snapshot, n int) (list []folder) {
+	r := newReader(snap, SitePath(n))
+	for _, id := range siteFiles {
+		v, from, _ := r.value(id)
+		for _, text := range textsOf(v) {
+			list = append(list, folder{n, r.path, from, id, text, l.place(text)})
+		}
+	}
+	return list
+}
+
+// textsOf are the texts of a value that is a text or a list of them.
+func textsOf(v metabase.Value) []string {
+	if list := v.Strings(); list != nil {
+		return list
+	}
+	return []string{v.Str()}
 }
 
 // dropOf reads the Drop folder of a domain, where it has one of its own.

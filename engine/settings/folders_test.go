@@ -225,6 +225,27 @@ func TestShared(t *testing.T) {
 
 // The service may write where its callers may not: a folder elsewhere takes
 // control over the whole tree.
+// Each file of a list of certificates is held to what a single file is.
+func TestCertificatesElsewhere(t *testing.T) {
+	tr := newTwoSites(t)
+	for _, tt := range []struct {
+		files     []string
+		boss, joe string // why not, "" for taken
+	}{
+		{[]string{"certs/a.pem", "certs/a.key"}, "", ""},
+		{[]string{"certs/a.pem", "../a.key"}, "../a.key leads out of the data folder", "../a.key leads out of the data folder"},
+		{[]string{"certs/a.pem", "/etc/shadow"}, "", "/etc/shadow lies outside of the data folder: that takes the right control at /"},
+		{[]string{"certs/a.pem", "Mailroot/Drop/x"}, "", "Mailroot/Drop/x lies in Mailroot/Drop, the DropDirectory of site 1; name another file"},
+	} {
+		for who, want := range map[metabase.Principal]string{"user:boss": tt.boss, joe: tt.joe} {
+			got := strings.Join(tr.problems(who, set(t, SitePath(2), "TlsMoreCertificates", tt.files...)), "\n")
+			if (want == "") != (got == "") || !strings.Contains(got, want) {
+				t.Errorf("%q by %q: %q, want %q", tt.files, who, got, want)
+			}
+		}
+	}
+}
+
 func TestFoldersElsewhere(t *testing.T) {
 	tr := newTwoSites(t)
 	const out, far = "leads out of the data folder", "lies outside of the data folder: that takes the right control at /"

@@ -16,7 +16,7 @@ func IsOfPart(id metabase.ID, part string) bool {
 	case "bindings":
 		return slices.Contains([]metabase.ID{ServerBindings, SecureBindings, AtrnBindings}, id)
 	case "certificate":
-		return id == TlsCertificateFile || id == TlsKeyFile
+		return slices.Contains([]metabase.ID{TlsCertificateFile, TlsKeyFile, TlsMoreCertificates}, id)
 	case "queue":
 		return id == QueueDirectory
 	}

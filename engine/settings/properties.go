@@ -136,6 +136,7 @@ const (
 	TlsCertificateFile                metabase.ID = 0x00520101
 	TlsKeyFile                        metabase.ID = 0x00520102
 	TlsMinVersion                     metabase.ID = 0x00520171
+	TlsMoreCertificates               metabase.ID = 0x00520173
 	TlsOldDevices                     metabase.ID = 0x00520172
 	TurnRequireTls                    metabase.ID = 0x0052010b
 	Win32Error                        metabase.ID = 1099

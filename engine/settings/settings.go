@@ -78,22 +78,26 @@ type Binding struct {
 // TLS is for incoming connections. The files are as stored: relative ones begin
 // at the data folder. Without TlsCertificateFile there is no TLS.
 type TLS struct {
-	TlsCertificateFile string
-	TlsKeyFile         string // "" where TlsCertificateFile has the key, too
-	TlsMinVersion      uint16 // as crypto/tls has it
-	TlsOldDevices      bool   // also older versions and weak ciphers
-	Required           bool   // before it only EHLO, STARTTLS, NOOP and QUIT
+	TlsCertificateFile  string
+	TlsKeyFile          string   // "" where TlsCertificateFile has the key, too
+	TlsMoreCertificates []string // these and their keys, in any order
+	TlsMinVersion       uint16   // as crypto/tls has it
+	TlsOldDevices       bool     // also older versions and weak ciphers
+	Required            bool     // before it only EHLO, STARTTLS, NOOP and QUIT
 }
 
-// Files lists the files that have certificates and keys; none for no TLS.
-func (t TLS) Files() []string {
-	switch {
-	case t.TlsCertificateFile == "":
+// Files lists the files that have certificates and keys, each once and the default
+// certificate first; none for no TLS.
+func (t TLS) Files() (names []string) {
+	if t.TlsCertificateFile == "" {
 		return nil
-	case t.TlsKeyFile == "" || t.TlsKeyFile == t.TlsCertificateFile:
-		return []string{t.TlsCertificateFile}
 	}
-	return []string{t.TlsCertificateFile, t.TlsKeyFile}
+	for _, name := range slices.Concat([]string{t.TlsCertificateFile, t.TlsKeyFile}, t.TlsMoreCertificates) {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Access says which clients may connect and how they sign in.
@@ -279,6 +283,7 @@ func (s *Site) fields() []field {
 
 		{TlsCertificateFile, &s.TLS.TlsCertificateFile},
 		{TlsKeyFile, &s.TLS.TlsKeyFile},
+		{TlsMoreCertificates, &s.TLS.TlsMoreCertificates},
 		{TlsMinVersion, &s.TLS.TlsMinVersion},
 		{TlsOldDevices, &s.TLS.TlsOldDevices},
 		{IPSecurity, &s.Access.IPSecurity},

@@ -134,7 +134,7 @@ func TestFreshInstall(t *testing.T) {
 	if s.Folders != (Folders{"Mailroot/Queue", "Mailroot/Drop", "Mailroot/Pickup", "Mailroot/Badmail"}) {
 		t.Errorf("folders %+v", s.Folders)
 	}
-	if s.TLS != (TLS{TlsCertificateFile: "tls/cert.pem", TlsKeyFile: "tls/key.pem", TlsMinVersion: tls.VersionTLS12}) {
+	if got := s.TLS; !slices.Equal(got.Files(), []string{"tls/cert.pem", "tls/key.pem"}) || got.TlsMinVersion != tls.VersionTLS12 || got.TlsOldDevices || got.Required {
 		t.Errorf("TLS %+v", s.TLS)
 	}
 	if a := s.Access; !a.Basic || !a.Challenge || a.ClearTextAuth || a.Required || a.IPSecurity != nil || len(a.ConnectionIpv6List) > 0 {

@@ -94,6 +94,41 @@ func TestOpensslAsAnOldDevice(t *testing.T) {
 	}
 }
 
+// The certificate has the name that a caller asks for, where one has it.
+func TestOpensslAsksForAName(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "openssl")
+	s := startService(t)
+	secure := openListener(t, s, "SecureBindings")
+	dir := filepath.Join(s.Data, "certs")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for i, name := range []string{"mail.one.test", "*.two.test"} {
+		cert, key := testpeer.NewCertificate(t, testpeer.ECDSAKey(t), name)
+		for kind, text := range map[string]string{"cert": cert, "key": key} {
+			file := fmt.Sprintf("certs/%d.%s", i, kind)
+			files = append(files, file)
+			if err := os.WriteFile(filepath.Join(s.Data, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	set(t, s, "TlsMoreCertificates", files...)
+	for asked, want := range map[string]string{"": "hub.test", "hub.test": "hub.test", "mail.one.test": "mail.one.test", "x.two.test": "*.two.test", "none.test": "hub.test"} {
+		options := []string{"-noservername"}
+		if asked != "" {
+			options = []string{"-servername", asked}
+		}
+		for implicit, addr := range map[bool]string{false: s.Addr(1), true: secure} {
+			if out, ok := openssl(t, addr, implicit, options...); !ok || !strings.Contains(out, "Peer certificate: CN = "+want+"\n") && !strings.Contains(out, "Peer certificate: CN="+want+"\n") {
+				t.Errorf("%q, implicit %v: want %s\n%s", asked, implicit, want, out)
+			}
+		}
+	}
+}
+
 // shown gives the name in the certificate that a caller gets by STARTTLS.
 func shown(t *testing.T, s *testpeer.Service) (string, error) {
 	t.Helper()
