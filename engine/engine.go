@@ -25,6 +25,7 @@ import (
 	"restante/engine/account"
 	"restante/engine/auth"
 	"restante/engine/delivery"
+	"restante/engine/dnsbl"
 	"restante/engine/mail"
 	"restante/engine/policy"
 	"restante/engine/queue"
@@ -74,6 +75,7 @@ type Engine struct {
 	auth  *account.Authenticator
 	ports ports.Set
 	lists recipients.Files
+	block dnsbl.Checker
 	dns   *resolver.Resolver
 
 	requests chan *request
@@ -116,13 +118,14 @@ func New(tree Tree, opts Options) *Engine {
 		sites: map[int]*managedSite{},
 	}
 	e.dns = byDNS
+	e.block.Log = opts.Log
 	e.lists = recipients.Files{Dir: opts.DataDir, Log: opts.Log, Changed: e.notify}
 	return e
 }
 
 // Sources are what the policies of the sites find things by.
 func (e *Engine) Sources() policy.Sources {
-	return policy.Sources{Lists: &e.lists, DNS: func(servers []string) auth.DNS {
+	return policy.Sources{Lists: &e.lists, Block: &e.block, DNS: func(servers []string) auth.DNS {
 		return e.dns.Lookup(resolver.Query{Servers: servers})
 	}}
 }

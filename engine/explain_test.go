@@ -140,7 +140,7 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 					t.Fatal(bad)
 				}
 				c.Paused = h.status(1).State == site.Paused
-				told, got := policy.Explain(set, h.Sources(), c, addr), h.ask(c, to)
+				told, got := policy.Explain(t.Context(), set, h.Sources(), c, addr), h.ask(c, to)
 				if told.Reply.String() != strings.TrimSpace(got) || told.Reply.Positive() != (told.Refusal == "") {
 					t.Errorf("%s: to %s from %+v: explained as %q (%s), answered %q", tt.name, to, c, told.Reply, told.Refusal, got)
 				}
@@ -173,7 +173,7 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told, got := policy.Explain(set, h.Sources(), c, mail.Address{Local: "x", Domain: "hub.example"}), h.ask(c, "x@hub.example")
+	told, got := policy.Explain(t.Context(), set, h.Sources(), c, mail.Address{Local: "x", Domain: "hub.example"}), h.ask(c, "x@hub.example")
 	if told.Reasons[0].Property != "MaxConnections" || told.Reply.Code != 421 || told.Reply.String() != strings.TrimSpace(got) {
 		t.Errorf("one too many: explained as %q because of %+v, answered %q", told.Reply, told.Reasons, got)
 	}

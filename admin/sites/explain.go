@@ -118,7 +118,7 @@ func (h handlers) addAcceptance(ctx context.Context, e *api.Explained, v *metaba
 	if h.Engine != nil {
 		from = h.Engine.Sources()
 	}
-	x := policy.Explain(s, from, c, to)
+	x := policy.Explain(ctx, s, from, c, to)
 	e.Accepted, e.Refusal, e.Reply = x.Refusal == "", x.Refusal, x.Reply.String()
 	e.Why = append(e.Why, reasons(v, "accept", x.Reasons)...)
 }

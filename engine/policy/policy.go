@@ -6,11 +6,13 @@
 package policy
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
 
 	"restante/engine/auth"
+	"restante/engine/dnsbl"
 	"restante/engine/mail"
 	"restante/engine/recipients"
 	"restante/engine/session"
@@ -21,7 +23,8 @@ import (
 // Sources are where a Policy finds what the settings name.
 type Sources struct {
 	Lists *recipients.Files
-	DNS   func(servers []string) auth.DNS // nil: mail cannot be verified
+	DNS   func(servers []string) auth.DNS // nil: mail cannot be verified, nor blocklists be asked
+	Block *dnsbl.Checker
 }
 
 // For gives what the callers of a site live under.
@@ -40,6 +43,12 @@ func For(s *settings.Site, from Sources) session.Policy {
 		},
 	}
 	p.NeverRefuse = s.NeverRefuses
+	if from.DNS != nil && len(s.Verify.DnsBlocklists) > 0 {
+		dns := from.DNS(s.DNSServers())
+		p.Blocklist = func(ctx context.Context, client netip.Addr) string {
+			return from.Block.Listed(ctx, dns, s.Verify.DnsBlocklists, client)
+		}
+	}
 	if from.DNS != nil && (s.Verify.AuthenticateMail || s.Verify.DmarcReject) {
 		p.Inspect = verification(s, from.DNS(s.DNSServers()))
 	}
@@ -129,10 +138,14 @@ func Recipient(s *settings.Site, path string) (mail.Address, mail.Reply) {
 
 // Explain asks the Policy of a site what it decides about a client and a
 // recipient.
-func Explain(s *settings.Site, from Sources, c Client, to mail.Address) Explanation {
+func Explain(ctx context.Context, s *settings.Site, from Sources, c Client, to mail.Address) Explanation {
 	p := For(s, from)
+	var blocklist func() string
+	if p.Blocklist != nil && !c.AnyAddr {
+		blocklist = func() string { return p.Blocklist(ctx, c.Addr) }
+	}
 	d := p.Decide(session.AtConnect, session.AtRcpt, session.Question{
-		Client: c.Addr, Host: session.NewHost(c.Names), Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, FromAddress: c.FromAddress, To: to,
+		Blocklist: blocklist, Client: c.Addr, Host: session.NewHost(c.Names), Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, FromAddress: c.FromAddress, To: to,
 	})
 	e := Explanation{Reply: d.Reply}
 	switch {
@@ -144,16 +157,15 @@ func Explain(s *settings.Site, from Sources, c Client, to mail.Address) Explanat
 	if !d.Accepted() {
 		e.Refusal = refusal(d, c)
 	}
-	if d.Rule < session.UnknownRecipient {
+	if d.Rule < session.Blocklisted {
 		e.Reasons = s.Reasons("", siteProperties(d.Rule)...)
 		return e
 	}
 	switch d.Rule {
+	case session.Blocklisted:
+		e.Reasons = softened(s, d, to.Domain, s.Reasons("", settings.DnsBlocklists))
 	case session.UnknownRecipient, session.RecipientsUnread:
-		e.Reasons = append(s.MailboxReasons(to.Domain), s.StandingReasons(to.Domain)...)
-		if d.Rule == session.UnknownRecipient && d.Reply.Temporary() {
-			e.Reasons = append(e.Reasons, s.Reasons(to.Domain, settings.NeverRefuse)...)
-		}
+		e.Reasons = softened(s, d, to.Domain, append(s.MailboxReasons(to.Domain), s.StandingReasons(to.Domain)...))
 	case session.NoRelay:
 		e.Reasons = s.Reasons(to.Domain, settings.RelayIpList, settings.RelayIpv6List, settings.RelayForAuth)
 	case session.RelayAccount:
@@ -171,6 +183,14 @@ func Explain(s *settings.Site, from Sources, c Client, to mail.Address) Explanat
 		}
 	}
 	return e
+}
+
+// softened adds the reason why a refusal for good became temporary.
+func softened(s *settings.Site, d session.Decision, domain mail.Domain, reasons []settings.Reason) []settings.Reason {
+	if d.Rule != session.RecipientsUnread && d.Reply.Temporary() {
+		return append(reasons, s.Reasons(domain, settings.NeverRefuse)...)
+	}
+	return reasons
 }
 
 // siteProperties are those of the site's key that a rule goes by.
@@ -205,6 +225,8 @@ func siteProperties(r session.Rule) []metabase.ID {
 // refusal says for people why a client is refused.
 func refusal(d session.Decision, c Client) string {
 	switch d.Rule {
+	case session.Blocklisted:
+		return "a DNS blocklist has " + c.host()
 	case session.UnknownRecipient:
 		return "the list of recipients does not have it"
 	case session.RecipientsUnread:

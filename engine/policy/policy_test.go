@@ -127,7 +127,7 @@ func TestExplain(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.client.Addr = netip.MustParseAddr(tt.addr)
-			e := Explain(site(t, tt.props...), Sources{Lists: &recipients.Files{Dir: t.TempDir()}}, tt.client, mail.Address{Local: "x", Domain: tt.to})
+			e := Explain(t.Context(), site(t, tt.props...), Sources{Lists: &recipients.Files{Dir: t.TempDir()}}, tt.client, mail.Address{Local: "x", Domain: tt.to})
 			if !strings.HasPrefix(e.Reply.String(), tt.reply) || (e.Refusal == "") != e.Reply.Positive() {
 				t.Errorf("answered %q, refused for %q; want %q", e.Reply, e.Refusal, tt.reply)
 			}

@@ -34,14 +34,15 @@ type Question struct {
 	Account     string // signed in as, or ""
 	Void        bool   // the account is gone since, or has another password
 	TLS         bool
-	Paused      bool  // the site takes no new callers
-	Connections int   // the site's, without this one
-	FromAddress int   // of these, from the client's address
-	AtEndpoint  int   // of these, at the address and port that this one came to
-	Octets      int64 // of messages that came over this connection
-	Size        int64 // that MAIL declared, or 0
-	Recipients  int   // accepted in this transaction, To not counted
-	Submitted   bool  // as a file: it comes from this machine's administrator, who may relay
+	Paused      bool          // the site takes no new callers
+	Connections int           // the site's, without this one
+	FromAddress int           // of these, from the client's address
+	AtEndpoint  int           // of these, at the address and port that this one came to
+	Octets      int64         // of messages that came over this connection
+	Size        int64         // that MAIL declared, or 0
+	Recipients  int           // accepted in this transaction, To not counted
+	Blocklist   func() string // why a DNS blocklist has the client, "" where none has; nil: none is asked
+	Submitted   bool          // as a file: it comes from this machine's administrator, who may relay
 	To          mail.Address
 }
 
@@ -63,6 +64,7 @@ const (
 	SessionLimit                     // octets of one connection
 	BadMailbox                       // the recipient has no domain
 	RecipientLimit                   // recipients of one message
+	Blocklisted                      // the caller's address is on a DNS blocklist
 	UnknownRecipient                 // the domain is ours, and has no such mailbox
 	RecipientsUnread                 // the domain is ours, and which mailboxes it has cannot be found out now
 	NoRelay                          // a foreign domain, and a caller without the right to relay
@@ -183,11 +185,27 @@ func (p *Policy) Decide(first, last Stage, q Question) Decision {
 		}
 		return Decision{rule, mail.Reply{Code: 550, Enhanced: "7.1", Text: "Unable to relay for <" + q.To.String() + ">"}}
 	case LocalDomain, HeldDomain, RelayedDomain:
+		if d := p.blocklist(q); d.Rule != 0 {
+			return d
+		}
 		if d := p.mailbox(q.To); d.Rule != 0 {
 			return d
 		}
 	}
 	return Decision{rule, mail.Reply{Code: 250, Enhanced: "1.5", Text: "<" + q.To.String() + "> Recipient OK"}}
+}
+
+// blocklist refuses a caller who is on a DNS blocklist. It may write to postmaster, and
+// have itself taken off.
+func (p *Policy) blocklist(q Question) Decision {
+	if q.Blocklist == nil || strings.EqualFold(q.To.Local, "postmaster") || p.trusts(q) {
+		return Decision{}
+	}
+	why := q.Blocklist()
+	if why == "" {
+		return Decision{}
+	}
+	return Decision{Blocklisted, p.soften(q.To.Domain, mail.Reply{Code: 550, Enhanced: "7.1", Text: why})}
 }
 
 // mailbox refuses a recipient in a domain of ours that has no such mailbox. Postmaster
@@ -275,9 +293,10 @@ type Policy struct {
 	RequireTLS  bool                         // before all commands but EHLO, STARTTLS, NOOP and QUIT
 	Domains     Domains
 	SignIn      SignIn
-	Inspect     func(context.Context, Arrival) Opinion // of messages that have come whole; nil: none is inspected
-	NeverRefuse func(mail.Domain) bool                 // recipients of the domain are put off where others are refused for good; nil: none are
-	Stored      func(mail.Address) mail.Address        // the address under which mail for a recipient is queued; nil: its own
+	Blocklist   func(context.Context, netip.Addr) string // for Question.Blocklist; nil: no blocklist is asked
+	Inspect     func(context.Context, Arrival) Opinion   // of messages that have come whole; nil: none is inspected
+	NeverRefuse func(mail.Domain) bool                   // recipients of the domain are put off where others are refused for good; nil: none are
+	Stored      func(mail.Address) mail.Address          // the address under which mail for a recipient is queued; nil: its own
 }
 
 // Domains says how we stand to a domain.

@@ -104,6 +104,9 @@ type Session struct {
 	failures int   // sign-ins refused
 	refusals int   // recipients refused for good
 
+	listed      string  // why a DNS blocklist has the caller
+	listedUnder *Policy // that this was found out under
+
 	refusedVerbs int // commands refused for good
 
 	credential atomic.Pointer[account.Credential] // of the sign-in
@@ -229,7 +232,7 @@ func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
 		return s.refused(ctx, "RCPT", to.String(), mail.Reply{Code: 503, Enhanced: "5.1", Text: "Need MAIL command"})
 	}
 	q := s.question()
-	q.Size, q.To = s.tx.from.Size, to
+	q.Size, q.To, q.Blocklist = s.tx.from.Size, to, s.blocklist(ctx)
 	if !s.tx.seen[to] {
 		q.Recipients = len(s.tx.to)
 	}
@@ -243,6 +246,20 @@ func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
 		s.tx.to = append(s.tx.to, mail.Recipient{Address: to, Notify: r.Notify, ORcpt: r.ORcpt})
 	}
 	return d.Reply
+}
+
+// blocklist asks the DNS blocklists about the caller, once under each policy.
+func (s *Session) blocklist(ctx context.Context) func() string {
+	ask := s.policy.Blocklist
+	if ask == nil {
+		return nil
+	}
+	return func() string {
+		if s.listedUnder != s.under {
+			s.listed, s.listedUnder = ask(ctx, s.remote), s.under
+		}
+		return s.listed
+	}
 }
 
 // countRefusal makes the refusal of a recipient one that ends the connection, if

@@ -776,3 +776,44 @@ func TestInspection(t *testing.T) {
 		t.Errorf("no draft: %s", r)
 	}
 }
+
+// TestBlocklists: a caller on a DNS blocklist is refused at RCPT, but for postmaster,
+// and those who may relay are not asked about. It is asked once in a session.
+func TestBlocklists(t *testing.T) {
+	asked := 0
+	p := testPolicy()
+	p.NeverRefuse = func(d mail.Domain) bool { return d == "held.test" }
+	p.Blocklist = func(_ context.Context, client netip.Addr) string {
+		asked++
+		if client == netip.MustParseAddr("192.0.2.1") {
+			return "Client host [192.0.2.1] blocked using bl.test"
+		}
+		return ""
+	}
+	for _, tt := range []struct {
+		caller, account, to, want string
+		asked                     int
+	}{
+		{"192.0.2.1", "", "x@hub.test", "550 5.7.1 Client host [192.0.2.1] blocked using bl.test", 1},
+		{"192.0.2.1", "", "unknown@hub.test", "550 5.7.1", 1}, // it learns nothing of mailboxes
+		{"192.0.2.1", "", "x@held.test", "450 4.7.1 Client host", 1},
+		{"192.0.2.1", "", "PostMaster@hub.test", "250", 0},
+		{"192.0.2.1", "", "x@foreign.test", "550 5.7.1 Unable to relay", 0},
+		{"192.0.2.1", "joe", "x@hub.test", "250", 0},
+		{"192.0.2.2", "", "x@hub.test", "250", 1},
+		{"127.0.0.1", "", "x@hub.test", "250", 0},
+	} {
+		asked = 0
+		s := open(p, tt.caller)
+		s.caller.account = tt.account
+		s.mail(t, 0)
+		for range 3 {
+			if r := s.rcpt(t, tt.to); !strings.HasPrefix(r.String(), tt.want) {
+				t.Errorf("%+v: %s", tt, r)
+			}
+		}
+		if asked != tt.asked {
+			t.Errorf("%+v: asked %d times", tt, asked)
+		}
+	}
+}

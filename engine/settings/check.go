@@ -131,6 +131,7 @@ var valueChecks = map[string]func(text string) error{
 	"PostmasterEmail": checkMailbox,
 	"SendNdrTo":       checkMailbox,
 	"Recipients":      checkMailbox,
+	"DnsBlocklists":   checkZone,
 	"ScramVerifier":   account.CheckVerifier, // with another one an account could never sign in
 
 	"DefaultLogonDomain": checkLogonDomain,
@@ -141,6 +142,11 @@ var valueChecks = map[string]func(text string) error{
 // domain.
 func checkMailbox(text string) error {
 	_, err := mail.ParseMailbox(text)
+	return err
+}
+
+func checkZone(text string) error {
+	_, err := mail.ParseDomain(text)
 	return err
 }
 

@@ -29,6 +29,7 @@ const (
 	DisablePickupDotStuff             metabase.ID = 0x00520003
 	DiskReserve                       metabase.ID = 0x005201a4
 	DmarcReject                       metabase.ID = 0x005201a6
+	DnsBlocklists                     metabase.ID = 0x005201a7
 	DnsServers                        metabase.ID = 0x00520100
 	DoMasquerade                      metabase.ID = 36913
 	DontLog                           metabase.ID = 6023

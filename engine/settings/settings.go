@@ -224,8 +224,9 @@ type Reports struct {
 
 // Verify says how the senders of incoming mail are verified.
 type Verify struct {
-	AuthenticateMail bool // by SPF, DKIM and DMARC, and the message says the results
-	DmarcReject      bool // what DMARC records ask for is refused, too
+	AuthenticateMail bool     // by SPF, DKIM and DMARC, and the message says the results
+	DnsBlocklists    []string // zones
+	DmarcReject      bool     // what DMARC records ask for is refused, too
 }
 
 // Folders are as stored: relative ones begin at the data folder.
@@ -360,6 +361,7 @@ func (s *Site) fields() []field {
 		{PostmasterEmail, &s.Reports.PostmasterEmail},
 		{PostmasterName, &s.Reports.PostmasterName},
 
+		{DnsBlocklists, &s.Verify.DnsBlocklists},
 		{AuthenticateMail, &s.Verify.AuthenticateMail},
 		{DmarcReject, &s.Verify.DmarcReject},
 
