@@ -26,6 +26,7 @@ import (
 	"restante/engine/auth"
 	"restante/engine/delivery"
 	"restante/engine/dnsbl"
+	"restante/engine/greylist"
 	"restante/engine/mail"
 	"restante/engine/policy"
 	"restante/engine/queue"
@@ -76,6 +77,7 @@ type Engine struct {
 	ports ports.Set
 	lists recipients.Files
 	block dnsbl.Checker
+	grey  greylist.List
 	dns   *resolver.Resolver
 
 	requests chan *request
@@ -125,7 +127,7 @@ func New(tree Tree, opts Options) *Engine {
 
 // Sources are what the policies of the sites find things by.
 func (e *Engine) Sources() policy.Sources {
-	return policy.Sources{Lists: &e.lists, Block: &e.block, DNS: func(servers []string) auth.DNS {
+	return policy.Sources{Lists: &e.lists, Block: &e.block, Grey: &e.grey, DNS: func(servers []string) auth.DNS {
 		return e.dns.Lookup(resolver.Query{Servers: servers})
 	}}
 }

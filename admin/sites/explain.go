@@ -24,9 +24,11 @@ import (
 func clientOf(q api.ExplainRequest) (policy.Client, error) {
 	c := policy.Client{Addr: netip.AddrFrom4([4]byte{192, 0, 2, 255}), AnyAddr: true, Account: q.Account, TLS: q.TLS} // RFC 5737: for documentation only
 	if q.From != "" && q.From != "<>" {
-		if _, err := mail.ParseMailbox(q.From); err != nil {
+		from, err := mail.ParseMailbox(q.From)
+		if err != nil {
 			return c, api.Usage(err.Error(), "")
 		}
+		c.From = from
 	}
 	if q.Client == "" {
 		return c, nil
@@ -118,6 +120,7 @@ func (h handlers) addAcceptance(ctx context.Context, e *api.Explained, v *metaba
 	if h.Engine != nil {
 		from = h.Engine.Sources()
 	}
+	c.From = c.From.In(s.DefaultDomain)
 	x := policy.Explain(ctx, s, from, c, to)
 	e.Accepted, e.Refusal, e.Reply = x.Refusal == "", x.Refusal, x.Reply.String()
 	e.Why = append(e.Why, reasons(v, "accept", x.Reasons)...)

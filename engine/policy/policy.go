@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"restante/engine/auth"
 	"restante/engine/dnsbl"
+	"restante/engine/greylist"
 	"restante/engine/mail"
 	"restante/engine/recipients"
 	"restante/engine/session"
@@ -25,6 +27,7 @@ type Sources struct {
 	Lists *recipients.Files
 	DNS   func(servers []string) auth.DNS // nil: mail cannot be verified, nor blocklists be asked
 	Block *dnsbl.Checker
+	Grey  *greylist.List // nil: nobody is put off
 }
 
 // For gives what the callers of a site live under.
@@ -43,6 +46,14 @@ func For(s *settings.Site, from Sources) session.Policy {
 		},
 	}
 	p.NeverRefuse = s.NeverRefuses
+	if from.Grey != nil && s.Verify.GreylistDelay > 0 {
+		p.Greylist = func(client netip.Addr, sender, to mail.Address, record bool) time.Duration {
+			if s.GreylistExempts(client) {
+				return 0
+			}
+			return from.Grey.Wait(greylist.Triplet{Site: s.Number, Client: client, From: sender, To: to}, s.Verify.GreylistDelay, record)
+		}
+	}
 	if from.DNS != nil && len(s.Verify.DnsBlocklists) > 0 {
 		dns := from.DNS(s.DNSServers())
 		p.Blocklist = func(ctx context.Context, client netip.Addr) string {
@@ -100,6 +111,7 @@ type Client struct {
 	Addr        netip.Addr
 	Names       session.Names // its names by DNS; nil: it has none
 	AnyAddr     bool          // Addr stands for one that gives no rights
+	From        mail.Address  // its sender
 	Account     string        // it signs in as, or ""
 	TLS         bool
 	Paused      bool // the site accepts no new connections
@@ -144,8 +156,12 @@ func Explain(ctx context.Context, s *settings.Site, from Sources, c Client, to m
 	if p.Blocklist != nil && !c.AnyAddr {
 		blocklist = func() string { return p.Blocklist(ctx, c.Addr) }
 	}
+	var grey func() time.Duration
+	if p.Greylist != nil && !c.AnyAddr {
+		grey = func() time.Duration { return p.Greylist(c.Addr, c.From, to, false) }
+	}
 	d := p.Decide(session.AtConnect, session.AtRcpt, session.Question{
-		Blocklist: blocklist, Client: c.Addr, Host: session.NewHost(c.Names), Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, FromAddress: c.FromAddress, To: to,
+		Blocklist: blocklist, Greylist: grey, Client: c.Addr, Host: session.NewHost(c.Names), Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, FromAddress: c.FromAddress, To: to,
 	})
 	e := Explanation{Reply: d.Reply}
 	switch {
@@ -162,6 +178,8 @@ func Explain(ctx context.Context, s *settings.Site, from Sources, c Client, to m
 		return e
 	}
 	switch d.Rule {
+	case session.Greylisted:
+		e.Reasons = s.Reasons("", settings.GreylistDelay, settings.GreylistExempt)
 	case session.Blocklisted:
 		e.Reasons = softened(s, d, to.Domain, s.Reasons("", settings.DnsBlocklists))
 	case session.UnknownRecipient, session.RecipientsUnread:
@@ -225,6 +243,8 @@ func siteProperties(r session.Rule) []metabase.ID {
 // refusal says for people why a client is refused.
 func refusal(d session.Decision, c Client) string {
 	switch d.Rule {
+	case session.Greylisted:
+		return c.host() + " is to try again later: the greylist does not know it with this sender and recipient"
 	case session.Blocklisted:
 		return "a DNS blocklist has " + c.host()
 	case session.UnknownRecipient:

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"restante/engine/account"
 	"restante/engine/mail"
@@ -34,15 +35,16 @@ type Question struct {
 	Account     string // signed in as, or ""
 	Void        bool   // the account is gone since, or has another password
 	TLS         bool
-	Paused      bool          // the site takes no new callers
-	Connections int           // the site's, without this one
-	FromAddress int           // of these, from the client's address
-	AtEndpoint  int           // of these, at the address and port that this one came to
-	Octets      int64         // of messages that came over this connection
-	Size        int64         // that MAIL declared, or 0
-	Recipients  int           // accepted in this transaction, To not counted
-	Blocklist   func() string // why a DNS blocklist has the client, "" where none has; nil: none is asked
-	Submitted   bool          // as a file: it comes from this machine's administrator, who may relay
+	Paused      bool                 // the site takes no new callers
+	Connections int                  // the site's, without this one
+	FromAddress int                  // of these, from the client's address
+	AtEndpoint  int                  // of these, at the address and port that this one came to
+	Octets      int64                // of messages that came over this connection
+	Size        int64                // that MAIL declared, or 0
+	Recipients  int                  // accepted in this transaction, To not counted
+	Blocklist   func() string        // why a DNS blocklist has the client, "" where none has; nil: none is asked
+	Greylist    func() time.Duration // how long the caller is to wait; nil: it is not asked
+	Submitted   bool                 // as a file: it comes from this machine's administrator, who may relay
 	To          mail.Address
 }
 
@@ -67,6 +69,7 @@ const (
 	Blocklisted                      // the caller's address is on a DNS blocklist
 	UnknownRecipient                 // the domain is ours, and has no such mailbox
 	RecipientsUnread                 // the domain is ours, and which mailboxes it has cannot be found out now
+	Greylisted                       // nobody knows the caller yet, and it is to try again
 	NoRelay                          // a foreign domain, and a caller without the right to relay
 	LocalDomain                      // the domain is ours
 	HeldDomain                       // the domain is held for its host
@@ -191,6 +194,9 @@ func (p *Policy) Decide(first, last Stage, q Question) Decision {
 		if d := p.mailbox(q.To); d.Rule != 0 {
 			return d
 		}
+		if d := p.greylist(q); d.Rule != 0 {
+			return d
+		}
 	}
 	return Decision{rule, mail.Reply{Code: 250, Enhanced: "1.5", Text: "<" + q.To.String() + "> Recipient OK"}}
 }
@@ -206,6 +212,19 @@ func (p *Policy) blocklist(q Question) Decision {
 		return Decision{}
 	}
 	return Decision{Blocklisted, p.soften(q.To.Domain, mail.Reply{Code: 550, Enhanced: "7.1", Text: why})}
+}
+
+// greylist puts off a caller whom nobody knows (RFC 6647).
+func (p *Policy) greylist(q Question) Decision {
+	if q.Greylist == nil || strings.EqualFold(q.To.Local, "postmaster") || p.trusts(q) {
+		return Decision{}
+	}
+	wait := q.Greylist()
+	if wait <= 0 {
+		return Decision{}
+	}
+	seconds := int64((wait + time.Second - 1) / time.Second)
+	return Decision{Greylisted, mail.Reply{Code: 451, Enhanced: "7.1", Text: fmt.Sprintf("Greylisted, try again in %d seconds", seconds)}}
 }
 
 // mailbox refuses a recipient in a domain of ours that has no such mailbox. Postmaster
@@ -293,10 +312,11 @@ type Policy struct {
 	RequireTLS  bool                         // before all commands but EHLO, STARTTLS, NOOP and QUIT
 	Domains     Domains
 	SignIn      SignIn
-	Blocklist   func(context.Context, netip.Addr) string // for Question.Blocklist; nil: no blocklist is asked
-	Inspect     func(context.Context, Arrival) Opinion   // of messages that have come whole; nil: none is inspected
-	NeverRefuse func(mail.Domain) bool                   // recipients of the domain are put off where others are refused for good; nil: none are
-	Stored      func(mail.Address) mail.Address          // the address under which mail for a recipient is queued; nil: its own
+	Blocklist   func(context.Context, netip.Addr) string                                  // for Question.Blocklist; nil: no blocklist is asked
+	Greylist    func(client netip.Addr, from, to mail.Address, record bool) time.Duration // for Question.Greylist; nil: nobody waits
+	Inspect     func(context.Context, Arrival) Opinion                                    // of messages that have come whole; nil: none is inspected
+	NeverRefuse func(mail.Domain) bool                                                    // recipients of the domain are put off where others are refused for good; nil: none are
+	Stored      func(mail.Address) mail.Address                                           // the address under which mail for a recipient is queued; nil: its own
 }
 
 // Domains says how we stand to a domain.

@@ -233,6 +233,9 @@ func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
 	}
 	q := s.question()
 	q.Size, q.To, q.Blocklist = s.tx.from.Size, to, s.blocklist(ctx)
+	if ask := s.policy.Greylist; ask != nil {
+		q.Greylist = func() time.Duration { return ask(s.remote, s.tx.from.From, to, true) }
+	}
 	if !s.tx.seen[to] {
 		q.Recipients = len(s.tx.to)
 	}

@@ -817,3 +817,34 @@ func TestBlocklists(t *testing.T) {
 		}
 	}
 }
+
+// TestGreylist: who has to wait is put off, after all that refuses for good; DATA does not ask again.
+func TestGreylist(t *testing.T) {
+	p := testPolicy()
+	wait, asked := time.Duration(0), 0
+	p.Greylist = func(client netip.Addr, from, to mail.Address, record bool) time.Duration {
+		if asked++; !record || client != netip.MustParseAddr("192.0.2.1") || from.String() != "a@b.test" {
+			t.Errorf("asked about %s, %s, record %v", client, from, record)
+		}
+		return wait
+	}
+	for _, tt := range []struct {
+		caller, to, want string
+		wait             time.Duration
+		asked            int
+	}{
+		{"192.0.2.1", "x@hub.test", "451 4.7.1 Greylisted, try again in 2 seconds", 1500 * time.Millisecond, 1},
+		{"192.0.2.1", "x@hub.test", "250", 0, 1},
+		{"192.0.2.1", "postmaster@hub.test", "250", time.Hour, 0},
+		{"192.0.2.1", "unknown@hub.test", "550 5.1.1", time.Hour, 0},
+		{"192.0.2.1", "x@foreign.test", "550 5.7.1", time.Hour, 0},
+		{"127.0.0.1", "x@hub.test", "250", time.Hour, 0},
+	} {
+		wait, asked = tt.wait, 0
+		s := open(p, tt.caller)
+		s.mail(t, 0)
+		if r := s.rcpt(t, tt.to); !strings.HasPrefix(r.String(), tt.want) || asked != tt.asked {
+			t.Errorf("%+v: %s, asked %d times", tt, r, asked)
+		}
+	}
+}

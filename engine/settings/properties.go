@@ -42,6 +42,8 @@ const (
 	EtrnSubdomains                    metabase.ID = 0x0052000a
 	FullyQualifiedDomainName          metabase.ID = 0x00520004
 	FutureReleaseMax                  metabase.ID = 0x00520181
+	GreylistDelay                     metabase.ID = 0x005201a8
+	GreylistExempt                    metabase.ID = 0x005201a9
 	HistoryMaxDays                    metabase.ID = 0x00520108
 	HistoryMaxRevisions               metabase.ID = 0x00520107
 	HopCount                          metabase.ID = 36886

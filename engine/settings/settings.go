@@ -226,7 +226,9 @@ type Reports struct {
 type Verify struct {
 	AuthenticateMail bool     // by SPF, DKIM and DMARC, and the message says the results
 	DnsBlocklists    []string // zones
-	DmarcReject      bool     // what DMARC records ask for is refused, too
+	GreylistDelay    time.Duration
+	GreylistExempt   []netip.Prefix
+	DmarcReject      bool // what DMARC records ask for is refused, too
 }
 
 // Folders are as stored: relative ones begin at the data folder.
@@ -362,6 +364,8 @@ func (s *Site) fields() []field {
 		{PostmasterName, &s.Reports.PostmasterName},
 
 		{DnsBlocklists, &s.Verify.DnsBlocklists},
+		{GreylistDelay, &s.Verify.GreylistDelay},
+		{GreylistExempt, &s.Verify.GreylistExempt},
 		{AuthenticateMail, &s.Verify.AuthenticateMail},
 		{DmarcReject, &s.Verify.DmarcReject},
 
@@ -460,6 +464,11 @@ func Within(nets []netip.Prefix) func(client netip.Addr) bool {
 // connections and wrong passwords.
 func (s *Site) Exempt(client netip.Addr) bool {
 	return contains(s.Limits.ConnectionLimitExempt, client)
+}
+
+// GreylistExempts reports whether a client passes the greylist.
+func (s *Site) GreylistExempts(client netip.Addr) bool {
+	return contains(s.Verify.GreylistExempt, client)
 }
 
 // Without is the site as it would be without those keys of domains that hides
