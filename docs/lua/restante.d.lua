@@ -125,6 +125,7 @@
 ---@field DisableSocketPooling boolean
 ---@field DiskReserve integer
 ---@field DmarcReject boolean
+---@field DnsBlocklists string[]
 ---@field DnsServers string[]
 ---@field DoMasquerade boolean
 ---@field DomainRouting string[]
@@ -141,6 +142,8 @@
 ---@field EtrnSubdomains boolean
 ---@field FullyQualifiedDomainName string
 ---@field FutureReleaseMax integer
+---@field GreylistDelay integer
+---@field GreylistExempt string[]
 ---@field HistoryMaxDays integer
 ---@field HistoryMaxRevisions integer
 ---@field HopCount integer
