@@ -82,6 +82,7 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		cfg.Log = a.log()
 		cfg.Folders = append(cfg.Folders, site.Folder{Name: site.LogFolder, Path: cfg.Log.Folder})
 	}
+	cfg.Session.SignIn.Directory = e.directory(a)
 	if cfg.Blocked = shared; !set.Enabled {
 		cfg.Blocked = errOldVersion
 	}

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"restante/engine/account"
+	"restante/engine/account/ldap"
 	"restante/engine/auth"
 	"restante/engine/delivery"
 	"restante/engine/dnsbl"
@@ -88,6 +89,8 @@ type Engine struct {
 	mu      sync.Mutex // guards what follows
 	sites   map[int]*managedSite
 	leaving []leavingSite // that stop because their keys are gone
+
+	directories map[int]*ldap.Directory // by site
 }
 
 // New makes an Engine over the tree. It starts nothing.
@@ -117,7 +120,7 @@ func New(tree Tree, opts Options) *Engine {
 		tree: tree, opts: opts, auth: account.NewAuthenticator(account.Options{Key: opts.SignInKey}),
 		requests: make(chan *request), wake: make(chan struct{}, 1),
 		ready: make(chan struct{}), ended: make(chan struct{}),
-		sites: map[int]*managedSite{},
+		sites: map[int]*managedSite{}, directories: map[int]*ldap.Directory{},
 	}
 	e.dns = byDNS
 	e.block.Log = opts.Log

@@ -70,6 +70,8 @@ type Credential struct {
 	Scram  string // the verifier: SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey
 	Secret Secret // the password, only where CRAM-MD5 is wanted; else ""
 
+	Verify func(password string) (account string, err error) `json:"-"` // by a [Directory], for PLAIN and LOGIN; nil: by Scram
+
 	Unusable string // why nobody can sign in as Name, for the log; "": there is no such account
 }
 

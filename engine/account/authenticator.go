@@ -38,12 +38,18 @@ type Authenticator struct {
 	guesses throttle
 
 	mu    sync.Mutex // guards what follows
-	right map[[sha256.Size]byte]time.Time
+	right map[[sha256.Size]byte]success
+}
+
+// A success is a right password that was checked.
+type success struct {
+	account string
+	until   time.Time
 }
 
 const (
 	rememberFor = 5 * time.Minute
-	rememberMax = 4096 // entries of 56 octets
+	rememberMax = 4096 // entries of about 100 octets
 )
 
 // Options adjusts NewAuthenticator. The zero value is the production setting.
@@ -65,7 +71,7 @@ func NewAuthenticator(opts Options) *Authenticator {
 		opts:    opts,
 		key:     make([]byte, sha256.Size),
 		slots:   make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
-		right:   map[[sha256.Size]byte]time.Time{},
+		right:   map[[sha256.Size]byte]success{},
 		guesses: throttle{addresses: map[netip.Prefix]*guesser{}, names: map[[sha256.Size]byte]*guesser{}},
 	}
 	_, _ = rand.Read(g.key) // never returns an error
@@ -129,13 +135,18 @@ func refusal(name string, c Credential, known bool, reason string) *Refused {
 // check verifies a password for PLAIN and LOGIN.
 func (g *Authenticator) check(lookup Lookup, name, password string) (account string, err error) {
 	c, known := lookup(name)
+	if c.Verify != nil {
+		return c.Verify(password)
+	}
 	v, err := parseVerifier(c.Scram)
 	usable := known && err == nil
 	if !usable {
 		v = g.decoy
 	}
-	if usable && g.remembers(c, password) {
-		return c.Name, nil
+	if usable {
+		if account, ok := g.remembers(c, password); ok {
+			return account, nil
+		}
 	}
 	g.slots <- struct{}{}
 	matches := v.matches(password)
@@ -143,7 +154,7 @@ func (g *Authenticator) check(lookup Lookup, name, password string) (account str
 	if !matches || !usable {
 		return "", refusal(name, c, usable, wrongPassword)
 	}
-	g.remember(c, password)
+	g.remember(c, password, rememberFor)
 	return c.Name, nil
 }
 
@@ -153,27 +164,30 @@ func (g *Authenticator) digest(c Credential, password string) [sha256.Size]byte 
 	return [sha256.Size]byte(mac(g.key, c.Scram+"\x00"+password))
 }
 
-func (g *Authenticator) remembers(c Credential, password string) bool {
+func (g *Authenticator) remembers(c Credential, password string) (account string, ok bool) {
 	d := g.digest(c, password)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	until, ok := g.right[d]
-	return ok && time.Now().Before(until)
+	s, ok := g.right[d]
+	return s.account, ok && time.Now().Before(s.until)
 }
 
-func (g *Authenticator) remember(c Credential, password string) {
+func (g *Authenticator) remember(c Credential, password string, keep time.Duration) {
+	if keep <= 0 {
+		return
+	}
 	d := g.digest(c, password)
 	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.right) >= rememberMax {
-		for k, until := range g.right {
-			if !now.Before(until) || len(g.right) >= rememberMax {
+		for k, s := range g.right {
+			if !now.Before(s.until) || len(g.right) >= rememberMax {
 				delete(g.right, k)
 			}
 		}
 	}
-	g.right[d] = now.Add(rememberFor)
+	g.right[d] = success{c.Name, now.Add(keep)}
 }
 
 // fold is equal for the spellings of a name that are one account: they differ in

@@ -42,7 +42,7 @@ func For(s *settings.Site, from Sources) session.Policy {
 		},
 		SignIn: session.SignIn{
 			Lookup: s.Account, Name: s.AccountName, Plain: s.Access.Basic, Clear: s.Access.ClearTextAuth,
-			Scram: s.Access.Challenge, Required: s.Access.Required,
+			Scram: s.Access.Challenge, Required: s.Access.Required, Outside: s.IsOutside,
 		},
 	}
 	p.NeverRefuse = s.NeverRefuses

@@ -381,6 +381,15 @@ type SignIn struct {
 	Scram    bool                // SCRAM-SHA-256
 	Cram     func() bool         // some account can use CRAM-MD5; nil: none
 	Required bool                // no mail from a caller that has not signed in
+
+	Directory account.Directory      // for the accounts that Lookup does not know; nil: none
+	Outside   func(name string) bool // whether a name can be one of these
+}
+
+// vouches reports whether the source of a sign-in is one still, and may speak for the
+// account.
+func (p *SignIn) vouches(source, name string) bool {
+	return p.Directory != nil && p.Directory.ID() == source && p.Outside(name)
 }
 
 // Recipient reads the path of RCPT as a session does. The Reply is zero when all
@@ -432,7 +441,9 @@ func (p *SignIn) mechanisms(secure bool, remote netip.Addr) []string {
 	if p.Cram != nil && p.Cram() {
 		m = append(m, account.Cram)
 	}
-	if p.Scram {
+	// The accounts of a directory have no verifier: a client that prefers SCRAM could
+	// not sign in, and those that know it know PLAIN.
+	if p.Scram && (p.Directory == nil || len(m) == 0 || m[0] != account.Plain) {
 		m = append(m, account.Scram)
 	}
 	return m

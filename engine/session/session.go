@@ -109,7 +109,13 @@ type Session struct {
 
 	refusedVerbs int // commands refused for good
 
-	credential atomic.Pointer[account.Credential] // of the sign-in
+	proof atomic.Pointer[proof] // of the sign-in
+}
+
+// A proof is by what a caller signed in.
+type proof struct {
+	scram  string // the verifier of an account kept here
+	source string // "", or what else vouched for the account
 }
 
 // transaction is what MAIL and RCPT said.
@@ -176,12 +182,15 @@ func (s *Session) refresh() {
 // SignInVoid reports whether the account that signed in is gone under p, or has
 // another password. It may be called from anywhere.
 func (s *Session) SignInVoid(p *Policy) bool {
-	name, was := s.caller.Account(), s.credential.Load()
+	name, was := s.caller.Account(), s.proof.Load()
 	if name == "" || was == nil {
 		return false
 	}
+	if was.source != "" {
+		return !p.SignIn.vouches(was.source, name)
+	}
 	is, ok := p.SignIn.Lookup(name)
-	return !ok || is.Scram != was.Scram
+	return !ok || is.Scram != was.scram
 }
 
 // lost says why the caller may take nothing more of a release, or nil.
@@ -358,22 +367,7 @@ func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, erro
 		return nil, s.refused(ctx, "AUTH", wire.KnownMechanism(mechanism), s.policy.noMechanism(mechanism, secure, s.remote))
 	}
 	x := &exchange{ctx: ctx, session: s, mechanism: mechanism}
-	lookup := func(name string) (account.Credential, bool) {
-		x.name = s.policy.SignIn.account(name)
-		unknown := account.Credential{Name: x.name}
-		if x.refusal = s.deps.Auth.Admit(ctx, s.guesser(), x.name); x.refusal != nil {
-			return unknown, false
-		}
-		c, ok := s.policy.SignIn.Lookup(x.name)
-		if x.found = c; !ok {
-			if c.Name != "" {
-				unknown.Unusable = "the account has no password"
-			}
-			return unknown, false
-		}
-		return c, ok
-	}
-	server, err := s.deps.Auth.Server(mechanism, lookup, x.signedIn)
+	server, err := s.deps.Auth.Server(mechanism, x.lookup, x.signedIn)
 	if err != nil {
 		return nil, mail.Reply{Code: 454, Enhanced: "7.0", Text: "Temporary authentication failure", Cause: err}
 	}
@@ -386,7 +380,7 @@ func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, erro
 func (s *Session) Vouched(ctx context.Context, name string) bool {
 	c, ok := s.policy.SignIn.Account(name)
 	if ok {
-		(&exchange{ctx: ctx, session: s, mechanism: "XCLIENT", found: c}).signedIn(c.Name)
+		(&exchange{ctx: ctx, session: s, mechanism: "XCLIENT", proof: proof{scram: c.Scram}}).signedIn(c.Name)
 	}
 	return ok
 }
@@ -407,14 +401,53 @@ type exchange struct {
 	ctx       context.Context
 	session   *Session
 	mechanism string
-	name      string             // of the account that is meant
-	found     account.Credential // of that name
-	refusal   error              // of another guess from this address
+	name      string    // of the account that is meant
+	proof     proof     // that it would be
+	refusal   error     // of another guess from this address
+	begun     time.Time // when the guess was admitted
+}
+
+// lookup is the [account.Lookup] of the exchange.
+func (x *exchange) lookup(name string) (account.Credential, bool) {
+	s := x.session
+	in := &s.policy.SignIn
+	x.name, x.proof = in.account(name), proof{}
+	none := account.Credential{Name: x.name}
+	if x.refusal = s.deps.Auth.Admit(x.ctx, s.guesser(), x.name); x.refusal != nil {
+		return none, false
+	}
+	x.begun = time.Now()
+	c, ok := in.Lookup(x.name)
+	switch {
+	case ok:
+		x.proof.scram = c.Scram
+		return c, true
+	case c.Name != "":
+		none.Unusable = "the account has no password"
+	case in.Directory != nil && in.Outside(x.name):
+		none.Verify, none.Unusable = x.ask, "no such account here, and the directory's take PLAIN and LOGIN"
+	}
+	return none, false
+}
+
+// ask has the directory check a password. The account that it names must not be one
+// that is kept here: the directory has no say over those.
+func (x *exchange) ask(password string) (string, error) {
+	in := &x.session.policy.SignIn
+	name, err := x.session.deps.Auth.Ask(x.ctx, in.Directory, x.name, password)
+	if err != nil {
+		return "", err
+	}
+	if !in.Outside(name) {
+		return "", &account.Refused{Name: x.name, Reason: fmt.Sprintf("the directory names the account %q, which is kept here or no name of an account", name)}
+	}
+	x.proof.source = in.Directory.ID()
+	return name, nil
 }
 
 func (x *exchange) signedIn(name string) {
 	s := x.session
-	s.credential.Store(&x.found)
+	s.proof.Store(&x.proof)
 	s.caller.SignIn(name)
 	s.under = nil // it may be void already
 	_, secure := s.caller.TLS()
@@ -430,15 +463,30 @@ func (x *exchange) Next(response []byte) ([]byte, bool, error) {
 	return challenge, done, err
 }
 
+// refusalTime is how long a wrong password takes at least where a directory is asked,
+// so that the time does not tell an account that is kept here from another name.
+const refusalTime = time.Second
+
+func (x *exchange) hideTime() {
+	if x.session.policy.SignIn.Directory == nil || x.begun.IsZero() {
+		return
+	}
+	select {
+	case <-time.After(refusalTime - time.Since(x.begun)):
+	case <-x.ctx.Done():
+	}
+}
+
 func (x *exchange) failed(err error) error {
 	s := x.session
 	s.failures++
-	name, why, until := "", err, time.Time{}
+	name, why, until := x.name, err, time.Time{}
 	if refused := (*account.Refused)(nil); errors.As(err, &refused) {
 		name, why = cmp.Or(x.name, refused.Name), errors.New(refused.Reason)
 		if x.refusal != nil {
 			err, why = x.refusal, x.refusal
 		} else {
+			x.hideTime()
 			until = s.deps.Auth.Failed(s.guesser(), s.deps.Site, name)
 		}
 	}

@@ -3,6 +3,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -292,6 +293,133 @@ func TestSignInsAreAudited(t *testing.T) {
 				t.Errorf("%s as %s:\n%s\nwant %s", tt.mechanism, tt.name, &log, tt.want)
 			}
 		})
+	}
+}
+
+// A fakeDirectory knows joe and, by another name, ann.
+type fakeDirectory struct {
+	id    string
+	cache time.Duration
+	err   error
+	asked int
+}
+
+func (d *fakeDirectory) ID() string               { return d.id }
+func (d *fakeDirectory) CacheTime() time.Duration { return d.cache }
+func (d *fakeDirectory) Check(_ context.Context, name, password string) (string, error) {
+	d.asked++
+	switch {
+	case d.err != nil:
+		return "", d.err
+	case password != "pw":
+		return "", &account.Refused{Name: name, Reason: "wrong"}
+	case name == "alias":
+		return "ann", nil
+	}
+	return name, nil
+}
+
+// withDirectory is a policy where Joe is an account that is kept, and all others are
+// the directory's.
+func withDirectory(t *testing.T, d account.Directory) *Policy {
+	p := testPolicy()
+	kept := people(t)
+	p.SignIn = SignIn{Plain: true, Scram: true, Directory: d, Outside: func(name string) bool { return !strings.EqualFold(name, "joe") }}
+	p.SignIn.Lookup = func(name string) (account.Credential, bool) {
+		if c, ok := kept(name); ok {
+			return c, true
+		}
+		return account.Credential{}, false
+	}
+	return p
+}
+
+func TestDirectory(t *testing.T) {
+	down := errors.New("no answer")
+	tests := []struct {
+		name, password string
+		down           error
+		want           string // the account, or the reply
+		took           time.Duration
+	}{
+		{name: "ann", password: "pw", want: "ann"},
+		{name: "alias", password: "pw", want: "ann"},
+		{name: "joe", password: "pw", want: "Joe"},
+		{name: "joe", password: "x", want: "535 5.7.8", took: refusalTime},
+		{name: "ann", password: "x", want: "535 5.7.8", took: refusalTime},
+		{name: "ann", password: "pw", down: down, want: "454 4.7.0"},
+		{name: "joe", password: "pw", down: down, want: "Joe"},
+	}
+	for _, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			s := open(withDirectory(t, &fakeDirectory{id: "1", err: tt.down}), "127.0.0.1")
+			begin := time.Now()
+			err := trySignIn(t, s, account.Plain, tt.name, tt.password)
+			got := s.caller.account
+			if r := (mail.Reply{}); errors.As(err, &r) {
+				got = r.String()[:9]
+			}
+			if took := time.Since(begin); got != tt.want || took != tt.took {
+				t.Errorf("%s with %q: %s after %s, want %s after %s", tt.name, tt.password, got, took, tt.want, tt.took)
+			}
+		})
+	}
+}
+
+// A right password is asked about once in the cache time, and a wrong one each time.
+func TestDirectoryIsAskedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakeDirectory{id: "1", cache: time.Minute}
+		s := open(withDirectory(t, d), "127.0.0.1")
+		for _, tt := range []struct {
+			password string
+			later    time.Duration
+			asked    int
+		}{{"pw", 0, 1}, {"pw", 50 * time.Second, 1}, {"x", 0, 2}, {"pw", 10 * time.Second, 3}} {
+			time.Sleep(tt.later)
+			s.caller.account = ""
+			if err := trySignIn(t, s, account.Plain, "ann", tt.password); (err == nil) != (tt.password == "pw") || d.asked != tt.asked {
+				t.Errorf("%+v: %v after %d questions", tt, err, d.asked)
+			}
+		}
+	})
+}
+
+// The sign-in of a directory's account holds while the site has that directory and
+// keeps no account of the name.
+func TestDirectorySignInsEnd(t *testing.T) {
+	d := &fakeDirectory{id: "1"}
+	s := open(withDirectory(t, d), "127.0.0.1")
+	if err := trySignIn(t, s, account.Plain, "alias", "pw"); err != nil {
+		t.Fatal(err)
+	}
+	now, none, other, kept := withDirectory(t, d), withDirectory(t, nil), withDirectory(t, &fakeDirectory{id: "2"}), withDirectory(t, d)
+	none.SignIn.Directory = nil
+	kept.SignIn.Outside = func(name string) bool { return name != "ann" }
+	for i, tt := range []struct {
+		under *Policy
+		void  bool
+	}{{now, false}, {none, true}, {other, true}, {kept, true}} {
+		if got := s.SignInVoid(tt.under); got != tt.void {
+			t.Errorf("policy %d: void %v", i, got)
+		}
+	}
+}
+
+// With a directory, those who may use PLAIN are not offered SCRAM, which the
+// directory's accounts cannot do.
+func TestMechanismsWithADirectory(t *testing.T) {
+	for _, tt := range []struct {
+		secure bool
+		want   string
+	}{{true, "PLAIN LOGIN CRAM-MD5"}, {false, "CRAM-MD5 SCRAM-SHA-256"}} {
+		p := withDirectory(t, &fakeDirectory{})
+		p.SignIn.Cram = func() bool { return true }
+		s := open(p, "192.0.2.1")
+		s.caller.secure = tt.secure
+		if got := strings.Join(s.Mechanisms(), " "); got != tt.want {
+			t.Errorf("TLS %v: %s, want %s", tt.secure, got, tt.want)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"restante/engine/account"
+	"restante/engine/account/ldap"
 	"restante/engine/mail"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -23,7 +24,7 @@ func Check(c metabase.Change) []metabase.Problem { return Layout{}.Check(c) }
 // is accepted: a site must be curable step by step.
 func (l Layout) Check(c metabase.Change) []metabase.Problem {
 	sites := touchedSites(c)
-	problems := slices.Concat(l.checkFolders(c, sites), l.checkAddressRights(c), checkAddresses(c, sites), checkValues(c), checkPasswords(c))
+	problems := slices.Concat(l.checkFolders(c, sites), l.checkAddressRights(c), checkAddresses(c, sites), checkValues(c), checkPasswords(c), checkBindPasswords(c))
 	for _, n := range sites {
 		problems = append(problems, checkSite(c, n)...)
 	}
@@ -133,6 +134,11 @@ var valueChecks = map[string]func(text string) error{
 	"Recipients":      checkMailbox,
 	"DnsBlocklists":   checkZone,
 	"ScramVerifier":   account.CheckVerifier, // with another one an account could never sign in
+
+	"LdapUserFilter":    ldap.CheckFilter,
+	"LdapBindTemplate":  ldap.CheckTemplate,
+	"LdapBaseDn":        ldap.CheckDN,
+	"LdapRequiredGroup": ldap.CheckDN,
 
 	"DefaultLogonDomain": checkLogonDomain,
 	"SaslLogonDomain":    checkLogonDomain,

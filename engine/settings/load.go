@@ -181,6 +181,7 @@ func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 	r.tls(&s.TLS)
 	r.verbs(&s.Verbs, version >= 2)
 	r.access(&s.Access)
+	r.ldap(s.Ldap, s.Access)
 	r.limits(s.Limits)
 	r.folders(s.Folders)
 	_, from, _ := r.value(PickupDirectory)

@@ -53,10 +53,11 @@ func AccountPath(snap metabase.Snapshot, n int, name string) (p metabase.Path, o
 	return p, snap.Has(p)
 }
 
-// HasAccount reports whether an account can sign in at site n.
+// HasAccount reports whether an account can sign in at site n; where a directory is
+// asked, it may know any.
 func HasAccount(snap metabase.Snapshot, n int, name string) bool {
 	_, ok := AccountPath(snap, n, name)
-	return ok
+	return ok || HasDirectory(snap, n)
 }
 
 // Numbers lists the numbers of the sites in the tree, in order.

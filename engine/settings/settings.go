@@ -43,6 +43,7 @@ type Site struct {
 	TLS      TLS
 	Verbs    mail.Verbs
 	Access   Access
+	Ldap     Ldap
 	Limits   Limits
 	Waits    Waits
 	Relay    Relay
@@ -294,6 +295,18 @@ func (s *Site) fields() []field {
 		{ClearTextAuth, &s.Access.ClearTextAuth},
 		{DefaultLogonDomain, &s.Access.DefaultLogonDomain},
 		{SaslLogonDomain, &s.Access.SaslLogonDomain},
+
+		{LdapUrls, &s.Ldap.LdapUrls},
+		{LdapStartTls, &s.Ldap.LdapStartTls},
+		{LdapCaFile, &s.Ldap.LdapCaFile},
+		{LdapBindDn, &s.Ldap.LdapBindDn},
+		{LdapBindTemplate, &s.Ldap.LdapBindTemplate},
+		{LdapBaseDn, &s.Ldap.LdapBaseDn},
+		{LdapUserFilter, &s.Ldap.LdapUserFilter},
+		{LdapAccountAttribute, &s.Ldap.LdapAccountAttribute},
+		{LdapRequiredGroup, &s.Ldap.LdapRequiredGroup},
+		{LdapTimeout, &s.Ldap.LdapTimeout},
+		{LdapCacheTime, &s.Ldap.LdapCacheTime},
 
 		{MaxConnections, &s.Limits.MaxConnections},
 		{MaxEndpointConnections, &s.Limits.MaxEndpointConnections},

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"restante/internal/testpeer/postfix"
+	"restante/internal/testpeer/slapd"
 )
 
 // Need skips the test when a program that it talks to is not installed, and
@@ -36,6 +37,10 @@ func Need(t testing.TB, programs ...string) {
 func installed(program string) error {
 	if program == "postfix" {
 		return postfix.Missing()
+	}
+	if program == "slapd" {
+		_, err := slapd.Look(program)
+		return err
 	}
 	_, err := exec.LookPath(program)
 	return err

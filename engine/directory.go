@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"restante/engine/account"
+	"restante/engine/account/ldap"
+	"restante/engine/site/certs"
+)
+
+// directory is what a site checks the passwords of accounts by that are not kept
+// here; nil for nothing. While its settings stay, a site keeps the one that it has,
+// which knows which server answers.
+func (e *Engine) directory(a *siteAdapter) account.Directory {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	set := a.Ldap
+	if len(set.LdapUrls) == 0 {
+		delete(e.directories, a.Number)
+		return nil
+	}
+	cfg := ldap.Config{
+		URLs: set.LdapUrls, StartTLS: set.LdapStartTls, CAFile: a.path(set.LdapCaFile), BindDN: set.LdapBindDn, BindPassword: a.BindPassword(),
+		Template: set.LdapBindTemplate, BaseDN: set.LdapBaseDn, Filter: set.LdapUserFilter, Attribute: set.LdapAccountAttribute,
+		Group: set.LdapRequiredGroup, Timeout: set.LdapTimeout, Cache: set.LdapCacheTime,
+	}
+	if cfg.CAFile != "" {
+		cfg.Roots = certs.NewPool(cfg.CAFile).Roots
+	}
+	next := ldap.New(cfg)
+	if was := e.directories[a.Number]; was != nil && was.ID() == next.ID() {
+		return was
+	}
+	e.directories[a.Number] = next
+	return next
+}
