@@ -83,6 +83,11 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		cfg.Folders = append(cfg.Folders, site.Folder{Name: site.LogFolder, Path: cfg.Log.Folder})
 	}
 	cfg.Session.SignIn.Directory = e.directory(a)
+	if ca := a.path(set.TLS.TlsClientCaFile); ca != "" {
+		roots := certs.NewPool(ca).Roots
+		cfg.Session.SignIn.Certificates.Roots = roots
+		cfg.Wire.ClientCAs = roots
+	}
 	if cfg.Blocked = shared; !set.Enabled {
 		cfg.Blocked = errOldVersion
 	}

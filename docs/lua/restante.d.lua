@@ -344,6 +344,7 @@
 ---@field SmtpUseTcpDns integer
 ---@field Syntax string
 ---@field TlsCertificateFile string
+---@field TlsClientCaFile string
 ---@field TlsKeyFile string
 ---@field TlsMinVersion integer
 ---@field TlsMoreCertificates string[]

@@ -36,6 +36,10 @@ const (
 	Scram = "SCRAM-SHA-256" // RFC 7677
 )
 
+// External is the mechanism of callers with a certificate (RFC 4422), which the session
+// checks.
+const External = "EXTERNAL"
+
 // iterations is what a new verifier costs to compute: some milliseconds, which
 // a check of PLAIN pays once in a while (see Authenticator) and a guesser each time.
 // RFC 7677 §4 asks for 4096 at least.

@@ -42,7 +42,7 @@ func For(s *settings.Site, from Sources) session.Policy {
 		},
 		SignIn: session.SignIn{
 			Lookup: s.Account, Name: s.AccountName, Plain: s.Access.Basic, Clear: s.Access.ClearTextAuth,
-			Scram: s.Access.Challenge, Required: s.Access.Required, Outside: s.IsOutside,
+			Scram: s.Access.Challenge, Required: s.Access.Required, Outside: s.IsOutside, Kept: s.Kept,
 		},
 	}
 	p.NeverRefuse = s.NeverRefuses
@@ -62,6 +62,9 @@ func For(s *settings.Site, from Sources) session.Policy {
 	}
 	if from.DNS != nil && (s.Verify.AuthenticateMail || s.Verify.DmarcReject) {
 		p.Inspect = verification(s, from.DNS(s.DNSServers()))
+	}
+	if s.TLS.TlsClientCaFile != "" {
+		p.SignIn.Certificates = &session.Certificates{ID: "certificate " + s.TLS.TlsClientCaFile}
 	}
 	if s.Access.Challenge {
 		p.SignIn.Cram = s.HasCram

@@ -384,11 +384,18 @@ type SignIn struct {
 
 	Directory account.Directory      // for the accounts that Lookup does not know; nil: none
 	Outside   func(name string) bool // whether a name can be one of these
+
+	Certificates *Certificates                               // that are identities; nil: none is
+	Kept         func(name string) (account string, ok bool) // the account here of a name, with a password or without
 }
 
 // vouches reports whether the source of a sign-in is one still, and may speak for the
 // account.
 func (p *SignIn) vouches(source, name string) bool {
+	if p.Certificates != nil && p.Certificates.ID == source {
+		_, ok := p.Kept(name)
+		return ok
+	}
 	return p.Directory != nil && p.Directory.ID() == source && p.Outside(name)
 }
 
@@ -445,6 +452,9 @@ func (p *SignIn) mechanisms(secure bool, remote netip.Addr) []string {
 	// not sign in, and those that know it know PLAIN.
 	if p.Scram && (p.Directory == nil || len(m) == 0 || m[0] != account.Plain) {
 		m = append(m, account.Scram)
+	}
+	if p.Certificates != nil && secure {
+		m = append(m, account.External)
 	}
 	return m
 }

@@ -356,17 +356,29 @@ const maxFailures = 3
 func (s *Session) Mechanisms() []string {
 	s.refresh()
 	_, secure := s.caller.TLS()
-	return s.policy.SignIn.mechanisms(secure, s.remote)
+	in := &s.policy.SignIn
+	return slices.DeleteFunc(in.mechanisms(secure, s.remote), func(m string) bool {
+		if m != account.External {
+			return false
+		}
+		_, err := s.verify(in.Certificates)
+		return err != nil
+	})
 }
 
 // Auth begins an exchange.
 func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, error) {
 	mechanism = strings.ToUpper(mechanism)
-	if !slices.Contains(s.Mechanisms(), mechanism) {
-		_, secure := s.caller.TLS()
+	s.refresh()
+	_, secure := s.caller.TLS()
+	if !slices.Contains(s.policy.SignIn.mechanisms(secure, s.remote), mechanism) {
 		return nil, s.refused(ctx, "AUTH", wire.KnownMechanism(mechanism), s.policy.noMechanism(mechanism, secure, s.remote))
 	}
 	x := &exchange{ctx: ctx, session: s, mechanism: mechanism}
+	if mechanism == account.External {
+		x.Server = x.external()
+		return x, nil
+	}
 	server, err := s.deps.Auth.Server(mechanism, x.lookup, x.signedIn)
 	if err != nil {
 		return nil, mail.Reply{Code: 454, Enhanced: "7.0", Text: "Temporary authentication failure", Cause: err}

@@ -43,11 +43,19 @@ func HasDirectory(snap metabase.Snapshot, n int) bool {
 
 // IsOutside reports whether a name can be that of an account that is not kept here.
 func (s *Site) IsOutside(name string) bool {
+	_, kept := s.Kept(name)
+	return !kept && isName(name)
+}
+
+// Kept gives the account that is kept here under a name, as it is spelled, with a
+// password or without.
+func (s *Site) Kept(name string) (string, bool) {
 	if !isName(name) {
-		return false
+		return "", false
 	}
-	_, kept := AccountPath(s.snap, s.Number, name)
-	return !kept
+	path, ok := AccountPath(s.snap, s.Number, name)
+	key, _ := s.snap.Key(path)
+	return key.Path.Base(), ok
 }
 
 func isName(name string) bool {

@@ -85,3 +85,18 @@ func TestIsOutside(t *testing.T) {
 		}
 	}
 }
+
+// Callers that sign in by certificate alone are enough for a site that wants a
+// sign-in; without TLS they show none.
+func TestClientCertificatesNeedTLS(t *testing.T) {
+	tr := newTwoSites(t)
+	site := SitePath(2)
+	only := []metabase.Op{set(t, site, "AuthFlags", "0"), set(t, site, "TlsClientCaFile", "tls/ca.pem")}
+	if got := tr.problems("user:root", append(only, set(t, site, "TlsCertificateFile", "tls/cert.pem"))...); len(got) > 0 {
+		t.Errorf("over TLS: %q", got)
+	}
+	got := strings.Join(tr.problems("user:root", append(only, set(t, site, "TlsCertificateFile", ""))...), "\n")
+	if !strings.Contains(got, "TlsClientCaFile: a client shows its certificate over TLS, and there is no TlsCertificateFile") {
+		t.Errorf("without: %q", got)
+	}
+}

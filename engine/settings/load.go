@@ -180,7 +180,7 @@ func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 	}
 	r.tls(&s.TLS)
 	r.verbs(&s.Verbs, version >= 2)
-	r.access(&s.Access)
+	r.access(&s.Access, s.TLS)
 	r.ldap(s.Ldap, s.Access)
 	r.limits(s.Limits)
 	r.folders(s.Folders)
@@ -246,11 +246,14 @@ func (r *reader) verbs(v *mail.Verbs, release bool) {
 	v.RequireTLS, v.Priority = more&extRequireTLS != 0, more&extPriority != 0
 }
 
-func (r *reader) access(a *Access) {
+func (r *reader) access(a *Access, t TLS) {
 	bits := r.number(AuthFlags)
 	a.Basic, a.Challenge, a.Required = bits&authBasic != 0, bits&authChallenge != 0, bits&authAnonymous == 0
-	if a.Required && !a.Basic && !a.Challenge {
+	if a.Required && !a.Basic && !a.Challenge && t.TlsClientCaFile == "" {
 		r.bad(AuthFlags, invalid("no client could send mail: needs auth_anonymous, auth_basic or auth_ntlm"))
+	}
+	if t.TlsClientCaFile != "" && t.TlsCertificateFile == "" {
+		r.bad(TlsClientCaFile, invalid("a client shows its certificate over TLS, and there is no TlsCertificateFile"))
 	}
 }
 

@@ -149,6 +149,7 @@ const (
 	SmtpSSLRequireTrustedCA           metabase.ID = 0x00520010
 	SmtpTurnTimeout                   metabase.ID = 37009
 	TlsCertificateFile                metabase.ID = 0x00520101
+	TlsClientCaFile                   metabase.ID = 0x005201cc
 	TlsKeyFile                        metabase.ID = 0x00520102
 	TlsMinVersion                     metabase.ID = 0x00520171
 	TlsMoreCertificates               metabase.ID = 0x00520173

@@ -84,6 +84,7 @@ type TLS struct {
 	TlsMoreCertificates []string // these and their keys, in any order
 	TlsMinVersion       uint16   // as crypto/tls has it
 	TlsOldDevices       bool     // also older versions and weak ciphers
+	TlsClientCaFile     string   // authorities of callers' certificates; "": none is asked for
 	Required            bool     // before it only EHLO, STARTTLS, NOOP and QUIT
 }
 
@@ -290,6 +291,7 @@ func (s *Site) fields() []field {
 		{TlsMoreCertificates, &s.TLS.TlsMoreCertificates},
 		{TlsMinVersion, &s.TLS.TlsMinVersion},
 		{TlsOldDevices, &s.TLS.TlsOldDevices},
+		{TlsClientCaFile, &s.TLS.TlsClientCaFile},
 		{IPSecurity, &s.Access.IPSecurity},
 		{ConnectionIpv6List, &s.Access.ConnectionIpv6List},
 		{ClearTextAuth, &s.Access.ClearTextAuth},

@@ -138,7 +138,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 // handshake puts TLS over the socket. The caller of a handshake that fails gets
 // no reply, because it could not read one; the Session and the log are told.
 func (c *conn) handshake() bool {
-	tc := tls.Server(c.raw, c.cfg.TLS)
+	tc := tls.Server(c.raw, c.tlsConfig())
 	c.raw.SetDeadline(time.Now().Add(min(c.idle, maxHandshake)))
 	if err := tc.HandshakeContext(c.ctx); err != nil {
 		if c.now.verb == "" {
@@ -154,6 +154,17 @@ func (c *conn) handshake() bool {
 	c.sock, c.encrypted = tc, true
 	c.caller.encrypted(tc.ConnectionState())
 	return true
+}
+
+func (c *conn) tlsConfig() *tls.Config {
+	if c.cfg.ClientCAs == nil {
+		return c.cfg.TLS
+	}
+	set := c.cfg.TLS.Clone()
+	set.ClientAuth = tls.RequestClientCert
+	set.ClientCAs, _ = c.cfg.ClientCAs() // without them, the caller chooses by itself
+	set.SessionTicketsDisabled = true    // the keys would be those of this connection alone
+	return set
 }
 
 // run gives the caller to go-smtp, one inner connection after the other.

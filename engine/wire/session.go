@@ -26,6 +26,7 @@ package wire
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net"
 	"net/netip"
@@ -161,10 +162,16 @@ type Caller struct {
 
 // Config is the configuration of one connection from greeting to end.
 type Config struct {
-	Hostname     string      // our name, in the greeting and in EHLO
-	Greeting     string      // text of the 220 after the name; "" for the built-in one
-	TLS          *tls.Config // nil: no STARTTLS
-	ImplicitTLS  bool        // TLS from the first octet
+	Hostname    string      // our name, in the greeting and in EHLO
+	Greeting    string      // text of the 220 after the name; "" for the built-in one
+	TLS         *tls.Config // nil: no STARTTLS
+	ImplicitTLS bool        // TLS from the first octet
+
+	// ClientCAs has callers asked for a certificate and gives the authorities that are
+	// named to them; nil: none is asked for. A caller without one, or with any other, is
+	// served: what it proves is in [Caller.TLS] for the Session to verify.
+	ClientCAs func() (*x509.CertPool, error)
+
 	Verbs        mail.Verbs
 	ODMR         bool                      // RFC 2645's port: only ATRN, and what leads to it
 	MaxSize      int64                     // octets of one message, listed by SIZE; 0: no limit
