@@ -83,6 +83,7 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		cfg.Folders = append(cfg.Folders, site.Folder{Name: site.LogFolder, Path: cfg.Log.Folder})
 	}
 	cfg.Session.SignIn.Directory = e.directory(a)
+	cfg.Session.SignIn.Tokens = e.knownTokens(set.Number, cfg.Session.SignIn.Tokens)
 	if ca := a.path(set.TLS.TlsClientCaFile); ca != "" {
 		roots := certs.NewPool(ca).Roots
 		cfg.Session.SignIn.Certificates.Roots = roots

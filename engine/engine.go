@@ -91,6 +91,7 @@ type Engine struct {
 	leaving []leavingSite // that stop because their keys are gone
 
 	directories map[int]*ldap.Directory // by site
+	tokens      map[int]account.Tokens
 }
 
 // New makes an Engine over the tree. It starts nothing.
@@ -120,7 +121,7 @@ func New(tree Tree, opts Options) *Engine {
 		tree: tree, opts: opts, auth: account.NewAuthenticator(account.Options{Key: opts.SignInKey}),
 		requests: make(chan *request), wake: make(chan struct{}, 1),
 		ready: make(chan struct{}), ended: make(chan struct{}),
-		sites: map[int]*managedSite{}, directories: map[int]*ldap.Directory{},
+		sites: map[int]*managedSite{}, directories: map[int]*ldap.Directory{}, tokens: map[int]account.Tokens{},
 	}
 	e.dns = byDNS
 	e.block.Log = opts.Log

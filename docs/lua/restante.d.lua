@@ -234,6 +234,9 @@
 ---@field NamedValues string[]
 ---@field NeverRefuse boolean
 ---@field NotDeletable boolean
+---@field OauthAccountClaim string
+---@field OauthAudience string
+---@field OauthIssuer string
 ---@field OptionalProperties string[]
 ---@field PickupDirectory string
 ---@field PostmasterEmail string

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"restante/engine/account/oauth"
 	"restante/engine/auth"
 	"restante/engine/dnsbl"
 	"restante/engine/greylist"
@@ -62,6 +63,9 @@ func For(s *settings.Site, from Sources) session.Policy {
 	}
 	if from.DNS != nil && (s.Verify.AuthenticateMail || s.Verify.DmarcReject) {
 		p.Inspect = verification(s, from.DNS(s.DNSServers()))
+	}
+	if s.Oauth.OauthIssuer != "" {
+		p.SignIn.Tokens = oauth.New(oauth.Config{Issuer: s.Oauth.OauthIssuer, Audience: s.Oauth.OauthAudience, Claim: s.Oauth.OauthAccountClaim})
 	}
 	if s.TLS.TlsClientCaFile != "" {
 		p.SignIn.Certificates = &session.Certificates{ID: "certificate " + s.TLS.TlsClientCaFile}

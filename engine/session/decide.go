@@ -385,6 +385,8 @@ type SignIn struct {
 	Directory account.Directory      // for the accounts that Lookup does not know; nil: none
 	Outside   func(name string) bool // whether a name can be one of these
 
+	Tokens account.Tokens // that are taken, as passwords are in clear; nil: none is
+
 	Certificates *Certificates                               // that are identities; nil: none is
 	Kept         func(name string) (account string, ok bool) // the account here of a name, with a password or without
 }
@@ -396,7 +398,8 @@ func (p *SignIn) vouches(source, name string) bool {
 		_, ok := p.Kept(name)
 		return ok
 	}
-	return p.Directory != nil && p.Directory.ID() == source && p.Outside(name)
+	return p.Tokens != nil && p.Tokens.ID() == source ||
+		p.Directory != nil && p.Directory.ID() == source && p.Outside(name)
 }
 
 // Recipient reads the path of RCPT as a session does. The Reply is zero when all
@@ -452,6 +455,9 @@ func (p *SignIn) mechanisms(secure bool, remote netip.Addr) []string {
 	// not sign in, and those that know it know PLAIN.
 	if p.Scram && (p.Directory == nil || len(m) == 0 || m[0] != account.Plain) {
 		m = append(m, account.Scram)
+	}
+	if p.Tokens != nil && (secure || p.Clear || remote.IsLoopback()) {
+		m = append(m, account.OAuthBearer, account.XOAuth2)
 	}
 	if p.Certificates != nil && secure {
 		m = append(m, account.External)

@@ -375,8 +375,12 @@ func (s *Session) Auth(ctx context.Context, mechanism string) (sasl.Server, erro
 		return nil, s.refused(ctx, "AUTH", wire.KnownMechanism(mechanism), s.policy.noMechanism(mechanism, secure, s.remote))
 	}
 	x := &exchange{ctx: ctx, session: s, mechanism: mechanism}
-	if mechanism == account.External {
+	switch mechanism {
+	case account.External:
 		x.Server = x.external()
+		return x, nil
+	case account.OAuthBearer, account.XOAuth2:
+		x.Server = x.bearer()
 		return x, nil
 	}
 	server, err := s.deps.Auth.Server(mechanism, x.lookup, x.signedIn)

@@ -11,6 +11,7 @@ import (
 
 	"restante/engine/account"
 	"restante/engine/account/ldap"
+	"restante/engine/account/oauth"
 	"restante/engine/mail"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -136,6 +137,7 @@ var valueChecks = map[string]func(text string) error{
 	"ScramVerifier":   account.CheckVerifier, // with another one an account could never sign in
 
 	"LdapUserFilter":    ldap.CheckFilter,
+	"OauthIssuer":       oauth.CheckIssuer,
 	"LdapBindTemplate":  ldap.CheckTemplate,
 	"LdapBaseDn":        ldap.CheckDN,
 	"LdapRequiredGroup": ldap.CheckDN,

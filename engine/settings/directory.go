@@ -30,6 +30,20 @@ type Ldap struct {
 	LdapCacheTime        time.Duration
 }
 
+// Oauth says whose tokens are sign-ins. Without OauthIssuer there are none.
+type Oauth struct{ OauthIssuer, OauthAudience, OauthAccountClaim string }
+
+// oauth refuses tokens of any audience: they would be those for other services.
+func (r *reader) oauth(o Oauth) {
+	switch {
+	case o.OauthIssuer == "":
+	case o.OauthAudience == "":
+		r.bad(OauthIssuer, invalid("set OauthAudience first: without it, tokens for any other service would be taken"))
+	case o.OauthAccountClaim == "":
+		r.bad(OauthAccountClaim, invalid("nothing says which account a token is for"))
+	}
+}
+
 // BindPassword is the password of LdapBindDn.
 func (s *Site) BindPassword() account.Secret {
 	return account.Secret(newReader(s.snap, SitePath(s.Number)).text(LdapBindPassword))
@@ -37,8 +51,9 @@ func (s *Site) BindPassword() account.Secret {
 
 // HasDirectory reports whether site n knows accounts that are not kept here.
 func HasDirectory(snap metabase.Snapshot, n int) bool {
-	v, _, _ := newReader(snap, SitePath(n)).value(LdapUrls)
-	return len(v.Strings()) > 0
+	r := newReader(snap, SitePath(n))
+	v, _, _ := r.value(LdapUrls)
+	return len(v.Strings()) > 0 || r.text(OauthIssuer) != ""
 }
 
 // IsOutside reports whether a name can be that of an account that is not kept here.

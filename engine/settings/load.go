@@ -180,8 +180,9 @@ func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 	}
 	r.tls(&s.TLS)
 	r.verbs(&s.Verbs, version >= 2)
-	r.access(&s.Access, s.TLS)
+	r.access(&s.Access, s.TLS, s.Oauth)
 	r.ldap(s.Ldap, s.Access)
+	r.oauth(s.Oauth)
 	r.limits(s.Limits)
 	r.folders(s.Folders)
 	_, from, _ := r.value(PickupDirectory)
@@ -246,10 +247,10 @@ func (r *reader) verbs(v *mail.Verbs, release bool) {
 	v.RequireTLS, v.Priority = more&extRequireTLS != 0, more&extPriority != 0
 }
 
-func (r *reader) access(a *Access, t TLS) {
+func (r *reader) access(a *Access, t TLS, o Oauth) {
 	bits := r.number(AuthFlags)
 	a.Basic, a.Challenge, a.Required = bits&authBasic != 0, bits&authChallenge != 0, bits&authAnonymous == 0
-	if a.Required && !a.Basic && !a.Challenge && t.TlsClientCaFile == "" {
+	if a.Required && !a.Basic && !a.Challenge && t.TlsClientCaFile == "" && o.OauthIssuer == "" {
 		r.bad(AuthFlags, invalid("no client could send mail: needs auth_anonymous, auth_basic or auth_ntlm"))
 	}
 	if t.TlsClientCaFile != "" && t.TlsCertificateFile == "" {

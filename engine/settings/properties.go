@@ -84,6 +84,9 @@ const (
 	MinBodyRate                       metabase.ID = 0x00520126
 	NeverRefuse                       metabase.ID = 0x005201a2
 	NotDeletable                      metabase.ID = 2116
+	OauthAccountClaim                 metabase.ID = 0x005201cf
+	OauthAudience                     metabase.ID = 0x005201ce
+	OauthIssuer                       metabase.ID = 0x005201cd
 	PickupDirectory                   metabase.ID = 36880
 	PostmasterEmail                   metabase.ID = 36917
 	PostmasterName                    metabase.ID = 36916

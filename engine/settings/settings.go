@@ -44,6 +44,7 @@ type Site struct {
 	Verbs    mail.Verbs
 	Access   Access
 	Ldap     Ldap
+	Oauth    Oauth
 	Limits   Limits
 	Waits    Waits
 	Relay    Relay
@@ -298,6 +299,9 @@ func (s *Site) fields() []field {
 		{DefaultLogonDomain, &s.Access.DefaultLogonDomain},
 		{SaslLogonDomain, &s.Access.SaslLogonDomain},
 
+		{OauthIssuer, &s.Oauth.OauthIssuer},
+		{OauthAudience, &s.Oauth.OauthAudience},
+		{OauthAccountClaim, &s.Oauth.OauthAccountClaim},
 		{LdapUrls, &s.Ldap.LdapUrls},
 		{LdapStartTls, &s.Ldap.LdapStartTls},
 		{LdapCaFile, &s.Ldap.LdapCaFile},
