@@ -127,7 +127,7 @@ func (h handlers) addAcceptance(ctx context.Context, e *api.Explained, v *metaba
 }
 
 // checkAccount checks that the account of the request exists, at its site or for
-// all sites.
+// all sites, or may exist in a directory.
 func (h handlers) checkAccount(ctx context.Context, who api.Caller, v *metabase.View, q api.ExplainRequest) error {
 	if q.Account == "" {
 		return nil
@@ -140,6 +140,9 @@ func (h handlers) checkAccount(ctx context.Context, who api.Caller, v *metabase.
 		if v.Has(p) {
 			return nil
 		}
+	}
+	if settings.HasDirectory(v.Snapshot, q.Site) {
+		return nil // it may be one that is not kept here
 	}
 	return api.Missing("account "+q.Account, "there is no such account")
 }

@@ -79,7 +79,12 @@ func startDirectory(t *testing.T) (s *slapd.Server, ca string) {
 // answered.
 func signInAs(t *testing.T, s *testpeer.Service, mechanism, name, password string) (reply string, l *testpeer.Client) {
 	t.Helper()
-	l, err := testpeer.Dial(s.Addr(1))
+	return signInAt(t, s.Addr(1), mechanism, name, password)
+}
+
+func signInAt(t *testing.T, addr, mechanism, name, password string) (reply string, l *testpeer.Client) {
+	t.Helper()
+	l, err := testpeer.Dial(addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,6 +190,9 @@ func TestDirectoryAccounts(t *testing.T) {
 	}
 
 	trySignIns(t, s, "before it is down", signInCase{"PLAIN", "joe", "joe-secret", "235 2.7.0"})
+	if out := runCommand(t, s, "", "explain", "1", "x@foreign.test", "--account", "joe"); !strings.Contains(out, "RelayForAuth") {
+		t.Errorf("explain does not know the directory's account: %s", out)
+	}
 	dir.Stop()
 	trySignIns(t, s, "down",
 		signInCase{"PLAIN", "joe", "joe-secret", "235 2.7.0"}, // within LdapCacheTime
@@ -197,7 +205,7 @@ func TestDirectoryAccounts(t *testing.T) {
 	for _, want := range []string{
 		`msg="signed in" .*account=joe mechanism=PLAIN`,
 		`msg="sign-in refused" .*account=ann .*why="directory: uid=ann,ou=people,dc=corp,dc=test is not in cn=mail`,
-		`msg="sign-in refused" .*account=joe .*why="454 4.7.0 Temporary authentication failure: ldap://localhost:.*connection refused`,
+		`msg="sign-in refused" .*account=joe .*why="454 4.7.0 Temporary authentication failure: ldaps?://localhost:.*connection refused`,
 	} {
 		if !regexp.MustCompile(want).MatchString(s.Log()) {
 			t.Errorf("no line %s in\n%s", want, s.Log())
