@@ -184,6 +184,9 @@ func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 	r.ldap(s.Ldap, s.Access)
 	r.oauth(s.Oauth)
 	r.limits(s.Limits)
+	if n := r.number(SmtpDomainValidationFlags); n != 0 && n != math.MaxUint32 { // as IIS stores it by default
+		s.Limits.ValidHello = true
+	}
 	r.folders(s.Folders)
 	_, from, _ := r.value(PickupDirectory)
 	s.Pickup.inherited = n != DefaultSite && !from.Equal(path)

@@ -134,12 +134,15 @@ const (
 	SmtpBdatTimeout                   metabase.ID = 37005
 	SmtpConnectTimeout                metabase.ID = 37001
 	SmtpDataTimeout                   metabase.ID = 37004
+	SmtpDomainValidationFlags         metabase.ID = 36992
 	SmtpDotStuffPickupDirFiles        metabase.ID = 37030
+	SmtpHeloNoDomain                  metabase.ID = 36981
 	SmtpHeloTimeout                   metabase.ID = 37012
 	SmtpInboundCommandSupportOptions  metabase.ID = 36998
 	SmtpLocalDelayExpireMinutes       metabase.ID = 37017
 	SmtpLocalNDRExpireMinutes         metabase.ID = 37018
 	SmtpMailFromTimeout               metabase.ID = 37002
+	SmtpMailNoHelo                    metabase.ID = 36982
 	SmtpOutboundCommandSupportOptions metabase.ID = 36999
 	SmtpRcptToTimeout                 metabase.ID = 37003
 	SmtpRemoteDelayExpireMinutes      metabase.ID = 37019

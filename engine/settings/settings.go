@@ -139,6 +139,9 @@ type Limits struct {
 	SessionTimeout           time.Duration // without a message
 	MinBodyRate              int64         // octets per second
 	AcceptBareLinefeed       bool          // accept messages with a bare CR or LF
+	SmtpHeloNoDomain         bool          // a greeting may have no name
+	SmtpMailNoHelo           bool          // MAIL may come without a greeting
+	ValidHello               bool          // the name of a greeting is a domain or an address literal; by SmtpDomainValidationFlags
 	FutureReleaseMax         time.Duration // for which senders may have a message held; 0: they may not
 }
 
@@ -334,6 +337,8 @@ func (s *Site) fields() []field {
 		{SessionTimeout, &s.Limits.SessionTimeout},
 		{MinBodyRate, &s.Limits.MinBodyRate},
 		{AcceptBareLinefeed, &s.Limits.AcceptBareLinefeed},
+		{SmtpHeloNoDomain, &s.Limits.SmtpHeloNoDomain},
+		{SmtpMailNoHelo, &s.Limits.SmtpMailNoHelo},
 		{FutureReleaseMax, &s.Limits.FutureReleaseMax},
 
 		{SmtpConnectTimeout, &s.Waits.SmtpConnectTimeout},

@@ -29,6 +29,11 @@ func (c *conn) command(line string) string {
 		c.now.verb, c.now.arg = verb, arg
 		c.waitAfter(verb)
 	}
+	if verb == "MAIL" {
+		if helo := c.greetFor(line); helo != "" {
+			return helo
+		}
+	}
 	if r := c.checkSequence(verb, cmd, known); r.Code != 0 {
 		if verb == "BDAT" {
 			return c.rejectChunk(arg, r)
@@ -92,6 +97,9 @@ func (c *conn) helo(arg string) string { return c.hello(arg, false) }
 // caller that gives none.
 func (c *conn) hello(arg string, extended bool) string {
 	name, _, _ := strings.Cut(strings.ReplaceAll(arg, "\t", " "), " ")
+	if !c.cfg.Hello.allow(name) {
+		return c.reject(syntax("EHLO hostname"))
+	}
 	if name == "" {
 		name = mail.AddressLiteral(c.caller.Remote.Addr())
 	}
@@ -113,6 +121,28 @@ func (c *conn) hello(arg string, extended bool) string {
 	}
 	c.setReply(mail.Reply{Code: 250, Text: text}, noStatus)
 	return line
+}
+
+// allow reports whether a caller may greet by name.
+func (h HelloRules) allow(name string) bool {
+	if name == "" {
+		return !h.Name
+	}
+	_, err := mail.ParseDomain(name)
+	return !h.Valid || err == nil
+}
+
+// greetFor greets for a caller that begins with line, a MAIL, where it may: as HELO
+// without a name would, with no reply.
+func (c *conn) greetFor(line string) (helo string) {
+	name := mail.AddressLiteral(c.caller.Remote.Addr())
+	if c.greeted || !c.cfg.Hello.Optional || c.cfg.ODMR || !c.callSession("hello", func() mail.Reply { return c.sess.Hello(c.ctx, name, false) }).Positive() {
+		return ""
+	}
+	c.greeted = true
+	c.caller.greeted(name)
+	c.now = request{nextLine: line}
+	return "HELO x\r\n"
 }
 
 // extensions is the list of EHLO, each keyword on a line of its own.

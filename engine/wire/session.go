@@ -173,7 +173,8 @@ type Config struct {
 	ClientCAs func() (*x509.CertPool, error)
 
 	Verbs        mail.Verbs
-	ODMR         bool                      // RFC 2645's port: only ATRN, and what leads to it
+	ODMR         bool // RFC 2645's port: only ATRN, and what leads to it
+	Hello        HelloRules
 	MaxSize      int64                     // octets of one message, listed by SIZE; 0: no limit
 	MaxRcpts     int                       // recipients of one message, listed by LIMITS; the Session counts them; 0: no limit
 	MaxHold      time.Duration             // for which FUTURERELEASE holds a message at most; 0: it is not offered
@@ -183,6 +184,14 @@ type Config struct {
 	IdleTimeout  time.Duration             // for each command line, and for each read of a body; 0: 5 minutes
 	Waits        Waits                     // in place of IdleTimeout
 	Limits       Limits
+}
+
+// HelloRules say what a greeting needs. By the zero HelloRules it comes before MAIL, and
+// has any name or none.
+type HelloRules struct {
+	Name     bool // it has a name,
+	Valid    bool // and if it has one, that is a domain or an address literal
+	Optional bool // MAIL may come without it
 }
 
 // Waits are for a caller that has said a verb: for the next line, and each read of a
