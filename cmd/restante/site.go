@@ -67,8 +67,8 @@ func printSite(w table, site api.Site) {
 	row("revision", site.Configured)
 	row("domains", site.Domains)
 	row("connections", site.Connections)
-	row("since the start", fmt.Sprintf("%s, %d refused, %s accepted, %s delivered", words.Plural(int(site.Counters.Connections), "connection"),
-		site.Counters.Refused, words.Plural(int(site.Counters.Accepted), "message"), words.Plural(int(site.Counters.Delivered), "recipient")))
+	row("since the start", fmt.Sprintf("%s, %d refused, %s of TLS failed, %s accepted, %s delivered", words.Plural(int(site.Counters.Connections), "connection"),
+		site.Counters.Refused, words.Plural(int(site.Counters.Handshakes), "handshake"), words.Plural(int(site.Counters.Accepted), "message"), words.Plural(int(site.Counters.Delivered), "recipient")))
 	if site.QueueClosed {
 		row("messages", queueClosed)
 	} else {

@@ -951,6 +951,7 @@ function service.explain(site, recipient) end
 ---@class restante.Counters
 ---@field connections integer
 ---@field refused integer
+---@field handshakes_failed integer
 ---@field accepted integer
 ---@field delivered integer
 

@@ -354,7 +354,7 @@ func (r *run) session(id mail.SessionID, who *wire.Caller, cfg *Config, host *se
 		one.Vouched(r.ctx, account)
 	}
 	in := s.sessions.add(id, who, one)
-	return &trackedSession{Session: one, entry: in, onClose: func() { s.sessions.remove(in) }}
+	return &trackedSession{Session: one, entry: in, counters: &s.counters, onClose: func() { s.sessions.remove(in) }}
 }
 
 func (s *Site) paused() bool {

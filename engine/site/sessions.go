@@ -5,6 +5,7 @@ package site
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"net/netip"
 	"slices"
@@ -33,14 +34,15 @@ type Session struct {
 type Counters struct {
 	Connections uint64 `json:"connections"` // accepted
 	Refused     uint64 `json:"refused"`     // connections: paused, too many, or by address
-	Accepted    uint64 `json:"accepted"`    // messages
-	Delivered   uint64 `json:"delivered"`   // recipients accepted by a next hop or dropped
+	Handshakes  uint64 `json:"handshakes_failed"`
+	Accepted    uint64 `json:"accepted"`  // messages
+	Delivered   uint64 `json:"delivered"` // recipients accepted by a next hop or dropped
 }
 
-type counters struct{ connections, refused, accepted, delivered atomic.Uint64 }
+type counters struct{ connections, refused, handshakes, accepted, delivered atomic.Uint64 }
 
 func (c *counters) read() Counters {
-	return Counters{c.connections.Load(), c.refused.Load(), c.accepted.Load(), c.delivered.Load()}
+	return Counters{c.connections.Load(), c.refused.Load(), c.handshakes.Load(), c.accepted.Load(), c.delivered.Load()}
 }
 
 // A sessionRegistry holds the sessions of a site.
@@ -178,8 +180,16 @@ func (c *sessionEntry) setActivity(what string) { c.activity.Store(&what) }
 // A trackedSession records what a session does in its sessionEntry.
 type trackedSession struct {
 	*session.Session
-	entry   *sessionEntry
-	onClose func()
+	entry    *sessionEntry
+	counters *counters // of the site
+	onClose  func()
+}
+
+func (w *trackedSession) Refused(ctx context.Context, verb, arg string, r mail.Reply) {
+	if bad := (*wire.HandshakeError)(nil); errors.As(r.Cause, &bad) {
+		w.counters.handshakes.Add(1)
+	}
+	w.Session.Refused(ctx, verb, arg, r)
 }
 
 func (w *trackedSession) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {

@@ -135,27 +135,6 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// handshake puts TLS over the socket. The caller of a handshake that fails gets
-// no reply, because it could not read one; the Session and the log are told.
-func (c *conn) handshake() bool {
-	tc := tls.Server(c.raw, c.tlsConfig())
-	c.raw.SetDeadline(time.Now().Add(min(c.idle, maxHandshake)))
-	if err := tc.HandshakeContext(c.ctx); err != nil {
-		if c.now.verb == "" {
-			c.now.verb = "TLS" // from the first octet
-		}
-		r := mail.Reply{Code: 454, Enhanced: "7.0", Text: "TLS handshake failed", Cause: err}
-		c.report(r)
-		c.now.received = 0 // STARTTLS has its line
-		c.logExchange(r, 0)
-		return false
-	}
-	c.raw.SetDeadline(time.Time{})
-	c.sock, c.encrypted = tc, true
-	c.caller.encrypted(tc.ConnectionState())
-	return true
-}
-
 func (c *conn) tlsConfig() *tls.Config {
 	if c.cfg.ClientCAs == nil {
 		return c.cfg.TLS

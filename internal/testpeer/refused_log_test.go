@@ -37,7 +37,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 		setting []string
 		want    string // how the line goes on
 	}{
-		{name: "a handshake with TLS 1.1", say: "STARTTLS\r\n", old: true, want: `helo=c.test account="" verb=STARTTLS .*TLS handshake failed: .*unsupported versions.*`},
+		{name: "a handshake with TLS 1.1", say: "STARTTLS\r\n", old: true, want: `helo=c.test account="" verb=STARTTLS .*TLS handshake failed: the caller's TLS is too old \(TlsMinVersion, TlsOldDevices\): .*unsupported versions.*`},
 		{name: "a verb that is not known", say: "XYZZY c2VjcmV0\r\n", want: `helo=c.test account="" verb="" what="" reply="500 5\.5\.2 .*"`},
 		{name: "a malformed sender", say: "MAIL FROM:<a@@b>\r\n", want: `helo=c.test account="" verb=MAIL what=.*a@@b.* reply="501 5\.1\.7 .*`},
 		{name: "a recipient before MAIL", say: "RCPT TO:<a@b.test>\r\n", want: `helo=c.test account="" verb=RCPT .*reply="503 5\.5\.1 .*`},

@@ -94,6 +94,32 @@ func TestOpensslAsAnOldDevice(t *testing.T) {
 	}
 }
 
+// Handshakes that fail are in the log with the reason, and are counted.
+func TestOpensslFails(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "openssl")
+	s := startService(t)
+	secure := openListener(t, s, "SecureBindings")
+	rows := [][2]string{
+		{"-tls1_1 -cipher ALL:@SECLEVEL=0", `the caller's TLS is too old`}, {"-tls1_2 -cipher AES128-SHA:@SECLEVEL=0", `no cipher in common`},
+		{"-tls1_2 -verify_return_error", `the caller does not accept the certificate: remote error: tls: `},
+		{"-tls1_3 -verify_return_error", `not accept the certificate: `},
+	}
+	for _, row := range rows {
+		for verb, addr := range map[string]string{"STARTTLS": s.Addr(1), "TLS": secure} {
+			if _, ok := openssl(t, addr, verb == "TLS", words(row[0])...); ok {
+				t.Errorf("%s works", row[0])
+			}
+			line := regexp.MustCompile(`msg=refused site=1 client=127\.0\.0\.1 .*verb=` + verb + ` .*` + row[1] + `.* session=`)
+			await(t, line.String()+" in the log", func() bool { return line.MatchString(s.Log()) })
+		}
+	}
+	// openListener has left a connection, perhaps.
+	if out := runCommand(t, s, "", "site", "show", "1"); !regexp.MustCompile(`[89] handshakes of TLS failed`).MatchString(out) {
+		t.Errorf("they are not counted:\n%s", out)
+	}
+}
+
 // The certificate has the name that a caller asks for, where one has it.
 func TestOpensslAsksForAName(t *testing.T) {
 	t.Parallel()
