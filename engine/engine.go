@@ -33,6 +33,7 @@ import (
 	"restante/engine/queue"
 	"restante/engine/recipients"
 	"restante/engine/resolver"
+	"restante/engine/session"
 	"restante/engine/settings"
 	"restante/engine/site"
 	"restante/engine/site/ports"
@@ -75,6 +76,7 @@ type Engine struct {
 	tree  Tree
 	opts  Options
 	auth  *account.Authenticator
+	rates session.Rates
 	ports ports.Set
 	lists recipients.Files
 	block dnsbl.Checker

@@ -164,7 +164,7 @@ func (r *reconciler) startSite(ctx context.Context, m *managedSite, cfg *site.Co
 	e := r.engine
 	computer, _ := os.Hostname() // a log file without it has a dash
 	s := site.New(n, cfg, site.Deps{
-		Resolver: e.opts.Resolver, Names: e.HostNames, Auth: e.auth, Ports: &e.ports,
+		Resolver: e.opts.Resolver, Names: e.HostNames, Auth: e.auth, Rates: &e.rates, Ports: &e.ports,
 		Journal: journal.New(e.journal(n)), Log: e.opts.Log, AutoStart: autoStart, Computer: computer,
 		Callers: e.opts.Descriptors.Callers, Changed: e.notify, Grace: e.opts.Grace, Again: e.opts.Again,
 	})

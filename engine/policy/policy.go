@@ -38,6 +38,8 @@ func For(s *settings.Site, from Sources) session.Policy {
 		MayConnect: s.MayConnect, Exempt: s.Exempt, RequireTLS: s.TLS.Required, ReverseDNS: s.EnableReverseDnsLookup,
 		Limits: session.Limits{
 			Connections: s.Limits.MaxConnections, PerEndpoint: s.Limits.MaxEndpointConnections, PerAddress: s.Limits.MaxConnectionsPerAddress,
+			ConnectionRate: s.Limits.MaxConnectionsPerMinute, AddressMessages: s.Limits.MaxMessagesPerHour, AddressRecipients: s.Limits.MaxRecipientsPerHour,
+			AccountMessages: s.Limits.MaxAccountMessagesPerHour, AccountRecipients: s.Limits.MaxAccountRecipientsPerHour,
 			Size: s.Limits.MaxMessageSize, Session: s.Limits.MaxSessionSize,
 			Recipients: s.Limits.MaxRecipients, Refused: s.Limits.MaxRefusedRecipients, Hops: s.Limits.HopCount, OwnHops: s.Limits.MaxOwnHops,
 		},
@@ -231,6 +233,8 @@ func siteProperties(r session.Rule) []metabase.ID {
 		return []metabase.ID{settings.MaxEndpointConnections}
 	case session.AddressLimit:
 		return []metabase.ID{settings.MaxConnectionsPerAddress, settings.ConnectionLimitExempt}
+	case session.ConnectionRate:
+		return []metabase.ID{settings.MaxConnectionsPerMinute, settings.ConnectionLimitExempt}
 	case session.TLSRequired:
 		return []metabase.ID{settings.AccessSSLFlags}
 	case session.NoMechanism:

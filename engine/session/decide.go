@@ -45,6 +45,7 @@ type Question struct {
 	Blocklist   func() string        // why a DNS blocklist has the client, "" where none has; nil: none is asked
 	Greylist    func() time.Duration // how long the caller is to wait; nil: it is not asked
 	Submitted   bool                 // as a file: it comes from this machine's administrator, who may relay
+	Exceeds     Rule                 // the limit of what one caller may bring in a time that one more exceeds; 0: none
 	To          mail.Address
 }
 
@@ -58,18 +59,21 @@ const (
 	ConnectionLimit                  // connections at once
 	EndpointLimit                    // connections at once at one address and port of ours
 	AddressLimit                     // connections at once from one address
+	ConnectionRate                   // connections of one address in a time
 	SignInVoid                       // the account is gone, or has another password
 	TLSRequired                      // commands need TLS
 	NoMechanism                      // no mechanism is offered to this caller, so that it cannot sign in
 	AuthRequired                     // MAIL needs a sign-in
 	SizeLimit                        // octets of one message
 	SessionLimit                     // octets of one connection
+	MessageRate                      // messages of one address or account in a time
 	BadMailbox                       // the recipient has no domain
 	RecipientLimit                   // recipients of one message
 	Blocklisted                      // the caller's address is on a DNS blocklist
 	UnknownRecipient                 // the domain is ours, and has no such mailbox
 	RecipientsUnread                 // the domain is ours, and which mailboxes it has cannot be found out now
 	Greylisted                       // nobody knows the caller yet, and it is to try again
+	RecipientRate                    // recipients of one address or account in a time
 	NoRelay                          // a foreign domain, and a caller without the right to relay
 	LocalDomain                      // the domain is ours
 	HeldDomain                       // the domain is held for its host
@@ -90,7 +94,7 @@ func (d Decision) Accepted() bool { return d.Reply.Positive() }
 
 // AtConnect says that the caller is refused in place of the greeting.
 func (d Decision) AtConnect() bool {
-	return slices.Contains([]Rule{ClientList, Pause, ConnectionLimit, EndpointLimit, AddressLimit}, d.Rule)
+	return slices.Contains([]Rule{ClientList, Pause, ConnectionLimit, EndpointLimit, AddressLimit, ConnectionRate}, d.Rule)
 }
 
 // checks are the rules that refuse, each at its stage and in order.
@@ -112,6 +116,8 @@ var checks = [...]struct {
 		return over(q.FromAddress, p.Limits.PerAddress) && (p.Exempt == nil || !p.Exempt(q.Client))
 	},
 		mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many connections from your address, try again later"}},
+	{AtConnect, ConnectionRate, func(_ *Policy, q Question) bool { return q.Exceeds == ConnectionRate },
+		mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many connections from your address in a short time, try again later"}},
 	{AtVerb, ClientList, func(p *Policy, q Question) bool { return p.keepsOut(q) },
 		mail.Reply{Code: 421, Enhanced: "7.1", Text: "Access denied, closing connection"}},
 	{AtVerb, SignInVoid, func(_ *Policy, q Question) bool { return q.Void },
@@ -127,11 +133,15 @@ var checks = [...]struct {
 	{AtMail, SizeLimit, func(p *Policy, q Question) bool { return p.Limits.messageSize() < max(q.Size, 0) }, mail.Reply{Code: 552}},
 	{AtMail, SessionLimit, func(p *Policy, q Question) bool { return p.Limits.full(q.Octets, q.Size) },
 		sessionFull},
+	{AtMail, MessageRate, func(_ *Policy, q Question) bool { return q.Exceeds == MessageRate },
+		mail.Reply{Code: 450, Enhanced: "7.0", Text: "Too many messages in a short time, try again later"}},
 	{AtRcpt, BadMailbox, func(_ *Policy, q Question) bool { return q.To.Domain == "" || q.To.Local == "" },
 		mail.Reply{Code: 550, Enhanced: "1.3", Text: "Recipient address has no domain"}},
 	// RFC 5321 §4.5.3.1.10: the sender opens another transaction for the rest.
 	{AtRcpt, RecipientLimit, func(p *Policy, q Question) bool { return over(q.Recipients, p.Limits.Recipients) },
 		mail.Reply{Code: 452, Enhanced: "5.3", Text: "Too many recipients"}},
+	{AtRcpt, RecipientRate, func(_ *Policy, q Question) bool { return q.Exceeds == RecipientRate },
+		mail.Reply{Code: 450, Enhanced: "7.0", Text: "Too many recipients in a short time, try again later"}},
 }
 
 // noMechanism answers AUTH with a mechanism that is not offered, "" for all of
@@ -173,7 +183,7 @@ func (p *Policy) Decide(first, last Stage, q Question) Decision {
 			}
 			return d
 		default:
-			d.Reply.Cause = p.Limits.cause(c.rule)
+			d.Reply.Cause = p.Limits.cause(c.rule, q.Account != "")
 			return d
 		}
 	}
@@ -343,20 +353,28 @@ func (r Relay) grants(client netip.Addr, names Names) bool {
 
 // Limits bound what callers bring; 0 is no limit.
 type Limits struct {
-	Connections int   // at once (MaxConnections)
-	PerEndpoint int   // of these, at one address and port (MaxEndpointConnections)
-	PerAddress  int   // of these, from one address (MaxConnectionsPerAddress)
-	Size        int64 // octets of one message (MaxMessageSize)
-	Session     int64 // octets of all messages of one connection (MaxSessionSize)
-	Recipients  int   // of one message (MaxRecipients)
-	Refused     int   // recipients of one connection that are refused for good (MaxRefusedRecipients)
-	Hops        int   // Received fields of a message, before it is taken for one that runs in circles
-	OwnHops     int   // of these, that this host wrote (MaxOwnHops)
+	Connections int // at once (MaxConnections)
+	PerEndpoint int // of these, at one address and port (MaxEndpointConnections)
+	PerAddress  int // of these, from one address (MaxConnectionsPerAddress)
+
+	// What one address or one account may bring in a time; see Rates.
+	ConnectionRate    int // per minute (MaxConnectionsPerMinute)
+	AddressMessages   int // per hour, without a sign-in (MaxMessagesPerHour)
+	AddressRecipients int // the same (MaxRecipientsPerHour)
+	AccountMessages   int // per hour (MaxAccountMessagesPerHour)
+	AccountRecipients int // the same (MaxAccountRecipientsPerHour)
+
+	Size       int64 // octets of one message (MaxMessageSize)
+	Session    int64 // octets of all messages of one connection (MaxSessionSize)
+	Recipients int   // of one message (MaxRecipients)
+	Refused    int   // recipients of one connection that are refused for good (MaxRefusedRecipients)
+	Hops       int   // Received fields of a message, before it is taken for one that runs in circles
+	OwnHops    int   // of these, that this host wrote (MaxOwnHops)
 }
 
 // cause names for the log the property that sets the limit of a rule; nil for a
 // rule without one.
-func (l Limits) cause(r Rule) error {
+func (l Limits) cause(r Rule, signedIn bool) error {
 	switch r {
 	case ConnectionLimit:
 		return fmt.Errorf("MaxConnections is %d", l.Connections)
@@ -364,6 +382,8 @@ func (l Limits) cause(r Rule) error {
 		return fmt.Errorf("MaxEndpointConnections is %d", l.PerEndpoint)
 	case AddressLimit:
 		return fmt.Errorf("MaxConnectionsPerAddress is %d", l.PerAddress)
+	case ConnectionRate, MessageRate, RecipientRate:
+		return l.rate(r, signedIn).cause()
 	case SessionLimit:
 		return fmt.Errorf("MaxSessionSize is %d", l.Session)
 	case RecipientLimit:

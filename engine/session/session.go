@@ -85,6 +85,7 @@ type Deps struct {
 	Intake   Intake
 	Releases Releases
 	Auth     *account.Authenticator
+	Rates    *Rates           // nil: nothing is counted
 	Journal  *journal.Journal // nil: none
 	Log      *slog.Logger     // diagnostics; nil: none
 }
@@ -213,7 +214,7 @@ func (s *Session) question() Question {
 // Mail opens a transaction.
 func (s *Session) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
 	q := s.question()
-	q.Size = m.Size
+	q.Size, q.Exceeds = m.Size, s.rate(MessageRate)
 	if d := s.policy.Decide(AtVerb, AtMail, q); !d.Accepted() {
 		return s.refused(ctx, "MAIL", m.From.String(), d.Reply)
 	}
@@ -248,6 +249,7 @@ func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
 	if !s.tx.seen[to] {
 		q.Recipients = len(s.tx.to)
 	}
+	q.Exceeds = s.rate(RecipientRate)
 	d := s.policy.Decide(AtVerb, AtRcpt, q)
 	if !d.Accepted() {
 		return s.refused(ctx, "RCPT", to.String(), s.countRefusal(d))

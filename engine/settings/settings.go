@@ -117,8 +117,19 @@ type Access struct {
 	SaslLogonDomain    string
 }
 
+// Rates bound what one client or account may bring in a time; 0 is no limit.
+type Rates struct {
+	MaxConnectionsPerMinute     int
+	MaxMessagesPerHour          int
+	MaxRecipientsPerHour        int
+	MaxAccountMessagesPerHour   int
+	MaxAccountRecipientsPerHour int
+}
+
 // Limits bound what one client may send; 0 is no limit.
 type Limits struct {
+	Rates
+
 	MaxConnections           int
 	MaxEndpointConnections   int
 	MaxConnectionsPerAddress int
@@ -320,6 +331,11 @@ func (s *Site) fields() []field {
 		{MaxConnections, &s.Limits.MaxConnections},
 		{MaxEndpointConnections, &s.Limits.MaxEndpointConnections},
 		{MaxConnectionsPerAddress, &s.Limits.MaxConnectionsPerAddress},
+		{MaxConnectionsPerMinute, &s.Limits.MaxConnectionsPerMinute},
+		{MaxMessagesPerHour, &s.Limits.MaxMessagesPerHour},
+		{MaxRecipientsPerHour, &s.Limits.MaxRecipientsPerHour},
+		{MaxAccountMessagesPerHour, &s.Limits.MaxAccountMessagesPerHour},
+		{MaxAccountRecipientsPerHour, &s.Limits.MaxAccountRecipientsPerHour},
 		{ConnectionLimitExempt, &s.Limits.ConnectionLimitExempt},
 		{ProxyFrom, &s.Limits.ProxyFrom},
 		{XclientFrom, &s.Limits.XclientFrom},

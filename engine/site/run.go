@@ -278,6 +278,7 @@ func (r *run) serveCaller(c net.Conn, b ports.Binding, mayName bool, account str
 	s := r.site
 	now := r.active.Load()
 	q := session.Question{Client: clientAddr(c), Paused: s.paused()}
+	q.Exceeds = now.cfg.Session.ConnectionRate(s.deps.Rates, q.Client)
 	id := mail.NewSessionID(time.Now())
 	d := s.sessions.admit(q.Client, b.Addr, func(connections, fromAddress, atEndpoint int) session.Decision {
 		q.Connections, q.FromAddress, q.AtEndpoint = connections, fromAddress, atEndpoint
@@ -347,6 +348,7 @@ func (r *run) session(id mail.SessionID, who *wire.Caller, cfg *Config, host *se
 		Intake:   intake{queue: r.mail.queue, site: s},
 		Releases: releases{r.mail.releases, s},
 		Auth:     s.deps.Auth,
+		Rates:    s.deps.Rates,
 		Journal:  s.deps.Journal.Session(id, who),
 		Log:      s.log,
 	})

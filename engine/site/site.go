@@ -18,6 +18,7 @@ import (
 	"restante/engine/journal"
 	"restante/engine/mail"
 	"restante/engine/queue"
+	"restante/engine/session"
 	"restante/engine/site/certs"
 	"restante/engine/site/ports"
 	"restante/engine/w3clog"
@@ -36,7 +37,8 @@ type Deps struct {
 	Resolver  delivery.Resolver
 	Names     func(context.Context, netip.Addr) ([]string, error) // of a caller's address, by DNS; nil: none
 	Auth      *account.Authenticator
-	Ports     *ports.Set // shared by the sites of one engine
+	Rates     *session.Rates // shared by the sites of one engine; nil: none
+	Ports     *ports.Set     // shared by the sites of one engine
 	Journal   *journal.Journal
 	Log       *slog.Logger  // diagnostics; nil: none
 	Callers   Share         // nil: any number
