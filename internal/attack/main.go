@@ -74,6 +74,7 @@ var tables = []table{
 	{"sessions", "random conversations, and mail among them", 35, sessions},
 	{"calls", "random calls of the local socket", 30, calls},
 	{"floods", "connections, commands, recipients, unfinished bodies, guesses", 35, floods},
+	{"turnaway", "a host over its limit that connects a thousand times a second", 10, turnAway},
 }
 
 func names() (out []string) {
