@@ -30,6 +30,7 @@ type Options struct {
 	Audit  func(context.Context, Refusal) // called for each refused right; may be nil
 	OnAsk  func(Path, Right)              // called for each right that a batch requires; may be nil
 	Log    *slog.Logger                   // errors in the background; nil: none are logged
+	Named  func(line string) string       // a line for Log in which a property is a number, with its name; nil: as it is
 	Now    func() time.Time               // nil: time.Now
 }
 

@@ -63,6 +63,9 @@ func (s *Store) takeBack(ctx context.Context, rev Rev, part bool) error {
 		break
 	}
 	for _, line := range r.kept {
+		if s.opts.Named != nil {
+			line = s.opts.Named(line)
+		}
 		s.opts.Log.WarnContext(ctx, "a change that was not confirmed is kept", "rev", rev, "what", line)
 	}
 	return nil

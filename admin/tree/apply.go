@@ -43,6 +43,9 @@ func noteUnacted(ctx context.Context, s *schema.Schema, ops []metabase.Op) {
 		case metabase.Amend:
 			item = op.Property
 		}
+		if item.ID == settings.LogExtFileFlags && !item.Value.IsZero() && item.Value.DWord() == 0 {
+			api.Note(ctx, string(at.Join("LogExtFileFlags")), "names no field: no line is written into the log file")
+		}
 		if p, ok := s.ByID(item.ID); ok && p.Name != "" {
 			if text := p.Unacted(item.Value); text != "" {
 				api.Note(ctx, string(at.Join(p.Name)), text)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"restante/admin"
 	"restante/admin/api"
@@ -207,17 +206,10 @@ func (d handlers) maySee(ctx context.Context, who api.Caller, rev metabase.Rev, 
 	return api.Missing(string(path), "not found")
 }
 
-// kept gives the lines of a Record on what was not taken back. The tree itself
-// knows no names of properties.
+// kept gives the lines of a Record on what was not taken back.
 func (d handlers) kept(lines []string) (out []string) {
 	for _, line := range lines {
-		words := strings.SplitN(line, ": ", 3)
-		if id, ok := strings.CutPrefix(strings.Join(words[1:min(2, len(words))], ""), "property "); ok {
-			if prop, ok := d.Schema.Property(id); ok {
-				words[1] = prop.Label()
-			}
-		}
-		out = append(out, strings.Join(words, ": "))
+		out = append(out, d.Schema.Named(line))
 	}
 	return out
 }

@@ -31,6 +31,12 @@ func TestNoteUnacted(t *testing.T) {
 		{"another bit", metabase.SetBits{Path: site, Property: item(md5 | 1), Mask: 1}, nil},
 		{"another operation", metabase.Unset{Path: site, ID: flags.ID}, nil},
 	}
+	log, _ := s.Property("LogExtFileFlags")
+	for v, want := range map[uint32][]string{0: {"/LM/SMTPSVC/1/LogExtFileFlags: names no field: no line is written into the log file"}, 1: nil} {
+		tests = append(tests, tests[1])
+		last := &tests[len(tests)-1]
+		last.name, last.op, last.want = "fields of the log", metabase.Set{Path: site, Property: log.Item(metabase.DWord(v))}, want
+	}
 	for _, tt := range tests {
 		var got []string
 		ctx := api.WithNotes(t.Context(), func(n api.Noted) { got = append(got, n.Subject+": "+n.Text) })

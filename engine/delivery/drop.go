@@ -9,6 +9,7 @@ import (
 	"hash/fnv"
 	"io"
 	"io/fs"
+	"strings"
 
 	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
@@ -88,6 +89,16 @@ func (f dropFolder) write(it mail.Item) error {
 		envelope = fmt.Appendf(envelope, "x-sender: %s\r\n", it.Env.From)
 		for _, rcpt := range it.To {
 			envelope = fmt.Appendf(envelope, "x-receiver: %s\r\n", rcpt.Address)
+		}
+	}
+	if f.archive && it.Failure.Code != 0 {
+		var why []byte
+		for _, rcpt := range it.To {
+			why = fmt.Appendf(why, "To: %s\r\n", rcpt.Address)
+		}
+		why = fmt.Appendf(why, "Why: %s\r\n", strings.ReplaceAll(it.Failure.String(), "\n", " / "))
+		if err := f.WriteFile(string(it.Env.ID)+".txt", perm, disk.Bytes(why)); err != nil {
+			return fmt.Errorf("drop %s: %w", it.Env.ID, err)
 		}
 	}
 	text := io.MultiReader(bytes.NewReader(envelope), body)

@@ -107,6 +107,12 @@ func (j *Journal) Delivered(ctx context.Context, env mail.Envelope, o mail.Outco
 	j.about(ctx, "delivered", env, to(o.To), slog.String("host", o.Host), reply(o.Reply))
 }
 
+// PutAside: the message, which can be neither delivered nor returned, is a file in the
+// Badmail folder.
+func (j *Journal) PutAside(ctx context.Context, env mail.Envelope, rcpt mail.Address) {
+	j.about(ctx, "in badmail", env, to(rcpt))
+}
+
 // Deferred: one recipient is tried again at the time again.
 func (j *Journal) Deferred(ctx context.Context, env mail.Envelope, o mail.Outcome, again time.Time) {
 	j.about(ctx, "deferred", env, to(o.To), slog.String("host", o.Host), reply(o.Reply), slog.Time("again", again))

@@ -52,6 +52,7 @@ type Item struct {
 	Env      Envelope    // as accepted, with all its recipients
 	To       []Recipient // those of them to be delivered now
 	Attempts int         // so far
+	Failure  Reply       // why it failed, of mail in Badmail
 	Keep     bool        // a permanent refusal that comes before the message is sent does not end it
 	Open     func() (io.ReadSeekCloser, error)
 }

@@ -171,6 +171,15 @@ func (q *Queue) newLease(d *destination) *Lease {
 // Domain is the leased destination.
 func (l *Lease) Domain() mail.Domain { return l.dest.name }
 
+// failure is why a message of Badmail failed; the zero Reply where an attempt to put it
+// aside has taken its place.
+func (l *Lease) failure(rec record) (r mail.Reply) {
+	if l.dest.name == Badmail && rec.attempts == 0 {
+		r = rec.last.reply
+	}
+	return r
+}
+
 // Next returns the next message, or false if there is none now. A later call
 // sees messages that have arrived since. A message that cannot be read is noted
 // in the journal and skipped. Outcomes that Settle could not store are stored
@@ -202,6 +211,7 @@ func (l *Lease) Next() (mail.Item, bool) {
 			Env:      env,
 			To:       recipients(env, rec.open),
 			Attempts: rec.attempts,
+			Failure:  l.failure(rec),
 			Keep:     l.owner.unasked && l.q.route(l.dest.name).Held,
 			Open:     func() (io.ReadSeekCloser, error) { return l.q.store.Open(e.id) },
 		}, true

@@ -125,7 +125,13 @@ func (j *decider) status(i int, o mail.Outcome, a dsn.Action) recipientStatus {
 func (j *decider) delivered(ctx context.Context, v *decision, i int, o mail.Outcome) {
 	v.answered = true
 	v.ended = append(v.ended, i)
-	v.events = append(v.events, func() { j.deps.Journal.Delivered(ctx, j.env, o) })
+	v.events = append(v.events, func() {
+		if j.entry.dest.name == Badmail {
+			j.deps.Journal.PutAside(ctx, j.env, o.To)
+		} else {
+			j.deps.Journal.Delivered(ctx, j.env, o)
+		}
+	})
 	action := dsn.Relayed
 	if o.Host == "" {
 		action = dsn.Delivered // on this host

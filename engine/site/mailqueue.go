@@ -152,7 +152,7 @@ type lease struct {
 
 func (l lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.Outcome) error {
 	err := l.Lease.Settle(ctx, id, outcomes)
-	if err == nil {
+	if err == nil && l.Domain() != queue.Badmail {
 		for _, o := range outcomes {
 			if o.Status == mail.Delivered {
 				l.site.counters.delivered.Add(1)

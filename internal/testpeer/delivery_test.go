@@ -770,6 +770,13 @@ func TestNoReportIsMadeAboutAReport(t *testing.T) {
 			t.Fatal(err)
 		}
 		subjects = append(subjects, subjectOf(t, text))
+		why, _ := os.ReadFile(strings.TrimSuffix(name, ".eml") + ".txt")
+		if !strings.Contains(string(why), "Why: 550 5.1.1 no such user") {
+			t.Errorf("beside a message in Badmail: %q", why)
+		}
+	}
+	if n := strings.Count(s.Log(), `msg="in badmail"`); n != 2 || strings.Contains(s.Log(), "msg=delivered") {
+		t.Errorf("%d lines say that a message is in Badmail, or one that it is delivered", n)
 	}
 	if slices.Sort(subjects); !slices.Contains(subjects, "from nobody") {
 		t.Errorf("in Badmail: %q", subjects)

@@ -81,6 +81,21 @@ type Named struct {
 	Acted    bool // it has an effect in this program
 }
 
+// Named gives a line of the tree, "PATH: property NUMBER: ...", with the property's
+// name: the tree itself knows none.
+func (s *Schema) Named(line string) string {
+	words := strings.SplitN(line, ": ", 3)
+	if len(words) < 2 {
+		return line
+	}
+	if id, ok := strings.CutPrefix(words[1], "property "); ok {
+		if p, ok := s.Property(id); ok {
+			words[1] = p.Label()
+		}
+	}
+	return strings.Join(words, ": ")
+}
+
 // Unacted says what of v has no effect here, "" for nothing.
 func (p Prop) Unacted(v metabase.Value) string {
 	if !p.Acted {

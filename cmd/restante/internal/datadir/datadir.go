@@ -142,6 +142,7 @@ func Open(ctx context.Context, data string, o Options) (*Opened, error) {
 		Keep:   settings.Retention,
 		Audit:  o.Audit,
 		Log:    o.Log,
+		Named:  schema.IIS().Named,
 	})
 	if err != nil {
 		_ = db.Close() // nothing was written
