@@ -111,6 +111,12 @@ func review(_ metabase.Path, p schema.Prop, v metabase.Value, text string) mbxml
 	case p.Name == "AdminACL" || p.Name == "AdminACLBin":
 		return mbxml.Finding{LeaveOut: true, Verdict: mbxml.Decision, Text: "names accounts of Windows: who may do what is set by AccessList here"}
 	}
+	if what := p.Unacted(v); keep.Text == "" && what != "" && !v.Equal(p.Default) {
+		keep.Verdict, keep.Text = mbxml.NoEffect, what
+		if why := p.WhyUnacted(); why != "" && !p.Acted {
+			keep.Text += ": " + why
+		}
+	}
 	return keep
 }
 

@@ -10,6 +10,7 @@ import (
 	"restante/engine/settings"
 	"restante/internal/deptest"
 	"restante/metabase"
+	"restante/metabase/mbxml"
 	"restante/metabase/schema"
 	"restante/metabase/schema/iplist"
 )
@@ -136,4 +137,34 @@ func TestLayers(t *testing.T) {
 		"/engine/queue": "the file is of settings",
 		"/cmd":          "imports go down only",
 	})
+}
+
+func TestReviewTellsWhatHasNoEffect(t *testing.T) {
+	s := schema.IIS()
+	for _, tt := range []struct {
+		property string
+		value    metabase.Value
+		want     string // of the remark, "" for none
+	}{
+		{"SmtpDsHost", metabase.String("ldap.example"), "kept; nothing acts on it: there is no LDAP routing"},
+		{"SmtpDsHost", metabase.String(""), ""},                                     // the default
+		{"SmtpDsUseCat", metabase.DWord(0), ""},                                     // the default
+		{"SmtpServer", metabase.String("news.example"), "kept; nothing acts on it"}, // the sentence gives no reason
+		{"RouteAction", metabase.DWord(0x10002), "chunking kept; nothing acts on it"},
+		{"RouteAction", metabase.DWord(2), ""},
+		{"HopCount", metabase.DWord(20), ""},
+	} {
+		p, ok := s.Property(tt.property)
+		if !ok {
+			t.Fatal(tt.property)
+		}
+		f := review("", p, tt.value, "")
+		verdict := mbxml.Verdict("")
+		if tt.want != "" {
+			verdict = mbxml.NoEffect
+		}
+		if f.Text != tt.want || f.Verdict != verdict || f.LeaveOut || !f.Value.Equal(tt.value) {
+			t.Errorf("%s %v: %q, %q, want %q", tt.property, tt.value, f.Verdict, f.Text, tt.want)
+		}
+	}
 }

@@ -965,6 +965,7 @@ function service.explain(site, recipient) end
 ---@field translated integer
 ---@field ignored integer
 ---@field needs_a_decision integer
+---@field without_effect integer
 
 ---@class restante.Deleted
 ---@field rev integer

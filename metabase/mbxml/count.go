@@ -16,6 +16,7 @@ type Counts struct {
 	Translated int      `json:"translated"`
 	Ignored    int      `json:"ignored"`
 	Decision   int      `json:"needs_a_decision"`
+	NoEffect   int      `json:"without_effect"`
 }
 
 // Imported counts what an import stores.
@@ -68,7 +69,7 @@ func (r *Report) count() {
 	left := Imported{r.Keys, r.Properties}
 	told := map[importedItem]bool{}
 	gravest := map[itemName]Verdict{}
-	order := map[Verdict]int{Ignored: 1, Translated: 2, Decision: 3}
+	order := map[Verdict]int{Ignored: 1, NoEffect: 2, Translated: 3, Decision: 4}
 	for i, m := range r.Remarks {
 		name := nameItem(m.Path, m.Property)
 		if m.Path == "" {
@@ -94,6 +95,8 @@ func (r *Report) count() {
 		switch v {
 		case Translated:
 			r.Counts.Translated++
+		case NoEffect:
+			r.Counts.NoEffect++
 		case Ignored:
 			r.Counts.Ignored++
 		case Decision:

@@ -18,6 +18,7 @@ type Verdict string
 // The verdicts of a report.
 const (
 	Translated Verdict = "translated"
+	NoEffect   Verdict = "without effect" // stored, but nothing acts on it
 	Decision   Verdict = "needs a decision"
 	Ignored    Verdict = "ignored"
 )

@@ -116,6 +116,13 @@ func (p Prop) Unacted(v metabase.Value) string {
 	return strings.Join(names, ", ") + " kept; nothing acts on it"
 }
 
+// WhyUnacted gives the reason of the sentence why nothing acts on p, with what to do
+// instead, or "".
+func (p Prop) WhyUnacted() string {
+	_, why, _ := strings.Cut(p.Sentence, "kept, without effect: ")
+	return strings.TrimSuffix(why, ".")
+}
+
 // HasDefault reports whether there is a value when nothing is stored.
 func (p Prop) HasDefault() bool { return !p.Default.IsZero() }
 

@@ -18,7 +18,7 @@ import (
 // reportLines is how many remarks of a kind a report has on its page.
 const reportLines = 10
 
-var verdicts = []mbxml.Verdict{mbxml.Translated, mbxml.Ignored, mbxml.Decision}
+var verdicts = []mbxml.Verdict{mbxml.Translated, mbxml.NoEffect, mbxml.Ignored, mbxml.Decision}
 
 // remarkKind is what remarks have in common: those of 20,000 domains are few kinds.
 func remarkKind(m mbxml.Remark) string {
@@ -59,10 +59,14 @@ func Print(printf func(format string, args ...any), r *mbxml.Report, all bool) {
 }
 
 func countLines(n mbxml.Counts) []string {
-	return []string{
+	lines := []string{
 		fmt.Sprintf("taken over: %s, %s", words.Plural(n.TakenOver.Keys, "key"), words.Properties(n.TakenOver.Properties)),
 		fmt.Sprintf("others: %d translated, %d ignored, %d to be decided", n.Translated, n.Ignored, n.Decision),
 	}
+	if n.NoEffect > 0 {
+		lines = append(lines, fmt.Sprintf("without effect: %s that nothing acts on", words.Properties(n.NoEffect)))
+	}
+	return lines
 }
 
 func remarkText(m mbxml.Remark) string {
