@@ -46,7 +46,7 @@ func TestInteract(t *testing.T) {
 	if err != nil || out.String() != want {
 		t.Errorf("%q, %v; want %q", out.String(), err, want)
 	}
-	if want := []string{"string.gmatch", "site:GetDataPaths", "site.MaxRecipients", "tostring", "", "", ""}; !slices.Equal(p.seen, want) {
+	if want := []string{"string.gmatch", "site:GetDataPaths", "site.MaxRecipients site.MaxRecipientsPerHour", "tostring", "", "", ""}; !slices.Equal(p.seen, want) {
 		t.Errorf("completions %q, want %q", p.seen, want)
 	}
 	if p.mores != 3 {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,11 +27,11 @@ func TestLayers(t *testing.T) {
 // begins with txt has the text.
 type zone struct {
 	records map[string]string
-	asked   int
+	asked   atomic.Int32
 }
 
 func (z *zone) LookupIPAddr(ctx context.Context, name string) ([]net.IPAddr, error) {
-	z.asked++
+	z.asked.Add(1)
 	switch text, ok := z.records[name]; {
 	case !ok:
 		return nil, &net.DNSError{Name: name, IsNotFound: true}
@@ -97,8 +98,8 @@ func TestFaultyZonesRest(t *testing.T) {
 		}
 		ask("192.0.2.1")
 		begin := time.Now()
-		if got := ask("192.0.2.2"); got != "" || time.Since(begin) > 0 || z.asked != 1 {
-			t.Errorf("just after: %q in %s, asked %d times", got, time.Since(begin), z.asked)
+		if got := ask("192.0.2.2"); got != "" || time.Since(begin) > 0 || z.asked.Load() != 1 {
+			t.Errorf("just after: %q in %s, asked %d times", got, time.Since(begin), z.asked.Load())
 		}
 		time.Sleep(rest) // of the bubble
 		if got := ask("192.0.2.2"); got == "" {

@@ -91,13 +91,24 @@ func later(v *Verifier) {
 	clear(v.asked)
 }
 
+// asked says that there was a request since later.
+func asked(v *Verifier) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.asked) > 0
+}
+
 // TestIssuerIsDown: what cannot be checked is no refusal, and what can be goes on.
 func TestIssuerIsDown(t *testing.T) {
 	i := testpeer.NewIssuer(t)
 	v := newVerifier(i)
 	check := func(what, token string, ok, refused bool) {
 		t.Helper()
-		if _, err := v.Check(t.Context(), token); (err == nil) != ok || isRefused(err) != refused {
+		_, err := v.Check(t.Context(), token)
+		for err != nil && strings.Contains(err.Error(), errTooSoon.Error()) && t.Context().Err() == nil && !asked(v) {
+			_, err = v.Check(t.Context(), token) // it shared the request of the check before, which go-oidc had not put away
+		}
+		if (err == nil) != ok || isRefused(err) != refused {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -3,7 +3,6 @@
 package certs
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -11,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,21 +44,40 @@ func name(t *testing.T, c *Reloader) string {
 	return cert.Leaf.Subject.CommonName
 }
 
+// A lockedText is a log that is read while it is written.
+type lockedText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lockedText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // Files that are new are in use for the next caller. While they do not fit each
 // other, what was read before stays in use, which shows after a while.
 func TestCertificatesFollowTheirFiles(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log lockedText
 		c := New(writeCert(t, dir, "one.test"), slog.New(slog.NewTextHandler(&log, nil)))
 		if err := c.Refresh(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		current, wake, changes := c, make(chan struct{}, 1), 0
+		current, wake := c, make(chan struct{}, 1)
+		var told atomic.Int64
 		ctx, cancel := context.WithCancel(t.Context())
 		var done sync.WaitGroup
 		done.Go(func() {
-			Watch{Current: func() *Reloader { return current }, Wake: wake, Changed: func() { changes++ }, sweepOnly: true}.Run(ctx)
+			Watch{Current: func() *Reloader { return current }, Wake: wake, Changed: func() { told.Add(1) }, sweepOnly: true}.Run(ctx)
 		})
 		defer done.Wait()
 		defer cancel()
@@ -71,6 +90,7 @@ func TestCertificatesFollowTheirFiles(t *testing.T) {
 			if err := c.Err(); (err != nil) != (why != "") || err != nil && !strings.Contains(err.Error(), why) {
 				t.Errorf("%s: %v", what, err)
 			}
+			changes := int(told.Load())
 			if n := strings.Count(log.String(), "level="); n != lines || strings.Count(log.String(), "level=WARN") != changes/2+changes%2 {
 				t.Errorf("%s: %d changes:\n%s", what, changes, log.String())
 			}

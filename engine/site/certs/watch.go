@@ -58,14 +58,15 @@ func (w Watch) Run(ctx context.Context) {
 // look is due.
 func (w Watch) look(ctx context.Context, news *dirwatch.Watcher) time.Duration {
 	c := w.Current()
-	if err := news.Watch(c.Files().folders()...); err != nil {
-		c.log.Info("the system gives no news of the certificates' folders; they are looked at every few seconds", "why", err)
-	}
+	err := news.Watch(c.Files().folders()...)
 	if c == nil {
 		return sweepEvery
 	}
+	if err != nil {
+		c.log.Info("the system gives no news of the certificates' folders; they are looked at every few seconds", "why", err)
+	}
 	before, was := c.read(), c.Err()
-	err := c.Refresh(ctx)
+	err = c.Refresh(ctx)
 	if ctx.Err() != nil {
 		return sweepEvery
 	}
