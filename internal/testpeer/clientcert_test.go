@@ -170,7 +170,7 @@ func TestClientCertificates(t *testing.T) {
 		if tt.account == "" {
 			turn = "530"
 		}
-		if err := l.Say("ATRN held.test", turn); err != nil {
+		if err := sayATRN(t, l, turn); err != nil {
 			t.Errorf("%s: %v", tt.what, err)
 		}
 		_ = l.Close()

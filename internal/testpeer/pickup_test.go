@@ -16,7 +16,7 @@ import (
 // rounds. Afterwards each file is held once, none is damaged, and no file is left.
 func TestKillDuringPickup(t *testing.T) {
 	t.Parallel()
-	rounds := testpeer.Rounds(2, 4, 100)
+	rounds, each := testpeer.Rounds(2, 3, 100), testpeer.Rounds(100, 100, 300)
 	seed := rand.Uint64()
 	t.Logf("seed %d, %d rounds", seed, rounds)
 	rnd := rand.New(rand.NewPCG(seed, 0))
@@ -33,7 +33,6 @@ func TestKillDuringPickup(t *testing.T) {
 		return list
 	}
 	for range rounds {
-		const each = 300
 		for range each {
 			id, m := checksummed("someone@held.test", rnd)
 			tmp := filepath.Join(folder, id+".tmp")
