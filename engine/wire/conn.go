@@ -123,7 +123,7 @@ func (c *conn) next() string {
 		line := c.now.nextLine
 		c.now = request{}
 		if line == "" {
-			b, err := c.line(maxLine)
+			b, err := c.commandLine()
 			if err != nil {
 				c.readError(err)
 				continue

@@ -79,6 +79,10 @@ var conversations = []struct {
 	{name: "an overlong line", steps: [][2]string{{strings.Repeat("x", 100<<10)[:60<<10], "500 5.5.2"}, {"NOOP", "250"}}},
 	{name: "a line without end", steps: [][2]string{{strings.Repeat("x", 200<<10), "421 4.7.0"}, {"-", "EOF"}}},
 	{name: "the longest line", steps: [][2]string{{"NOOP " + strings.Repeat("x", 2048-7), "250"}, {"NOOP " + strings.Repeat("x", 2048-6), "500 5.5.2"}, {"NOOP", "250"}}},
+	{name: "the longest line of AUTH", steps: [][2]string{
+		{hello, "250"}, {"AUTH PLAIN " + strings.Repeat("A", 2512), "535 5.7.8"}, {"auth plain " + strings.Repeat("A", 12288-13), "501 5.5.2"},
+		{"AUTH PLAIN " + strings.Repeat("A", 12288-12), "500 5.5.2"}, {"AUTHOR " + strings.Repeat("A", 2048), "500 5.5.2 Line too long"}, {"NOOP", "250"},
+	}, alter: func(c *Config) { c.Limits.Errors = 0 }},
 	{name: "AUTH", steps: [][2]string{
 		{hello, "250"}, {"AUTH", "501 5.5.4"}, {"AUTH NTLM", "504 5.5.4"}, {"AUTH PLAIN !", "501 5.5.2"},
 		{"AUTH PLAIN", "334 "}, {"*", "501 5.5.2"}, {"AUTH PLAIN", "334 "}, {"AGE", "501 5.5.2"}, {"AUTH PLAIN =", "535 5.7.8"},

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -211,11 +212,28 @@ func (b *inbuf) take(n int) { b.r += n }
 // drop forgets all input that was read and not used.
 func (b *inbuf) drop() { b.r, b.w = 0, 0 }
 
-// line gives the next line without its end, in the buffer: it holds until the
-// next read. The caller has the idle time for all of it, so that octets that
-// trickle in buy nothing. A line over limit octets is thrown away with errLong.
-// RFC 5321 §2.3.8 knows one line end, CRLF: another one is errBareLine.
+// commandLine is line for a command. AUTH may have an initial response, which
+// RFC 4954 §4 gives the room of any other.
+func (s *stream) commandLine() ([]byte, error) {
+	return s.limitedLine(func(b []byte) int {
+		if len(b) > len("AUTH ") && strings.EqualFold(string(b[:len("AUTH ")]), "AUTH ") {
+			return maxAuthLine
+		}
+		return maxLine
+	})
+}
+
+// line is limitedLine for a line whose limit does not depend on it.
 func (s *stream) line(limit int) ([]byte, error) {
+	return s.limitedLine(func([]byte) int { return limit })
+}
+
+// limitedLine gives the next line without its end, in the buffer: it holds until
+// the next read. The caller has the idle time for all of it, so that octets that
+// trickle in buy nothing. A line with more octets than limit gives for it, or for
+// what is there of it, is thrown away with errLong. RFC 5321 §2.3.8 knows one line
+// end, CRLF: another one is errBareLine.
+func (s *stream) limitedLine(limit func([]byte) int) ([]byte, error) {
 	s.until = time.Time{}
 	ended := errIdle
 	seen := 0
@@ -229,12 +247,12 @@ func (s *stream) line(limit int) ([]byte, error) {
 			switch {
 			case !s.bareLF && (!whole || bytes.IndexByte(line, '\r') >= 0):
 				return nil, errBareLine
-			case n > limit:
+			case n > limit(b):
 				return nil, errLong
 			}
 			return line, nil
 		}
-		if seen = len(b); seen >= limit {
+		if seen = len(b); seen >= limit(b) {
 			return nil, s.skipLine()
 		}
 		if s.until.IsZero() {
