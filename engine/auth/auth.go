@@ -14,7 +14,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -57,6 +56,7 @@ type Message struct {
 type Verdict struct {
 	Field  string      // the Authentication-Results field, with its line end
 	Reject mail.Domain // whose DMARC record asks that the message be refused; "": nobody's
+	Nobody bool        // no author can be told, for whom there could be a record
 }
 
 // Verify verifies a message that the host of that name has received. It takes 20
@@ -66,23 +66,26 @@ func Verify(ctx context.Context, host string, dns DNS, m Message) Verdict {
 	defer cancel()
 	bySPF := make(chan *authres.SPFResult, 1)
 	go func() { bySPF <- checkSPF(ctx, dns, m) }()
+	who, err := authorsOf(m.Open())
+	records := findRecords(ctx, dns, who.domains)
 	signatures := checkDKIM(ctx, dns, m.Open())
 	sender := <-bySPF
 	results := []authres.Result{sender}
 	for _, s := range signatures {
 		results = append(results, s)
 	}
-	var v Verdict
-	author, err := authorDomain(m.Open())
-	if err != nil {
-		results = append(results, &authres.DMARCResult{Value: authres.ResultPermError})
-	} else {
-		d, reject := checkDMARC(ctx, dns, author, sender, signatures)
-		results = append(results, d)
-		if reject {
+	v := Verdict{Nobody: len(who.domains) == 0 && (err == nil || errors.Is(err, errHeader))}
+	by := &authres.DMARCResult{Value: authres.ResultPermError}
+	for i, author := range who.domains {
+		d, reject := checkDMARC(<-records[i], author, sender, signatures)
+		if reject && v.Reject == "" {
 			v.Reject = author
 		}
+		if who.strict {
+			by = d
+		}
 	}
+	results = append(results, by)
 	v.Field = "Authentication-Results: " + strings.ReplaceAll(authres.Format(host, results), "; ", ";\r\n\t") + "\r\n"
 	return v
 }
@@ -180,43 +183,17 @@ func readHeader(in *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// authorDomain gives the domain of the From field. A message with none, or with more
-// than one, has no author that DMARC could ask about (RFC 7489 §6.6.1).
-func authorDomain(message io.Reader) (mail.Domain, error) {
-	head, err := readHeader(bufio.NewReaderSize(message, 32<<10))
-	if err != nil {
-		return "", err
-	}
-	var froms []string
-	in := false // the present field is one
-	for line := range strings.Lines(string(head)) {
-		name, value, _ := strings.Cut(line, ":")
-		switch {
-		case line[0] != ' ' && line[0] != '\t':
-			if in = strings.EqualFold(strings.TrimRight(name, " \t"), "From"); in {
-				froms = append(froms, value)
-			}
-		case in:
-			froms[len(froms)-1] += line
-		}
-	}
-	if len(froms) != 1 {
-		return "", fmt.Errorf("there are %d From fields", len(froms))
-	}
-	return domainOf(strings.NewReplacer("\r", "", "\n", "").Replace(froms[0]))
-}
-
 // checkDMARC reports also whether the message is to be refused.
-func checkDMARC(ctx context.Context, dns DNS, author mail.Domain, sender *authres.SPFResult, signatures []*authres.DKIMResult) (*authres.DMARCResult, bool) {
+func checkDMARC(r policyRecord, author mail.Domain, sender *authres.SPFResult, signatures []*authres.DKIMResult) (*authres.DMARCResult, bool) {
 	out := &authres.DMARCResult{Value: authres.ResultNone, From: string(author)}
-	record, inherited, err := findRecord(ctx, dns, author)
+	record := r.Record
 	switch {
-	case errors.Is(err, dmarc.ErrNoPolicy):
+	case errors.Is(r.err, dmarc.ErrNoPolicy):
 		return out, false
-	case dmarc.IsTempFail(err), ctx.Err() != nil:
+	case r.late, dmarc.IsTempFail(r.err):
 		out.Value = authres.ResultTempError
 		return out, false
-	case err != nil:
+	case r.err != nil:
 		out.Value = authres.ResultPermError
 		return out, false
 	}
@@ -244,26 +221,47 @@ func checkDMARC(ctx context.Context, dns DNS, author mail.Domain, sender *authre
 	}
 	out.Value = authres.ResultFail
 	policy := record.Policy
-	if inherited && record.SubdomainPolicy != "" {
+	if r.inherited && record.SubdomainPolicy != "" {
 		policy = record.SubdomainPolicy
 	}
 	sampled := record.Percent == nil || rand.IntN(100) < *record.Percent
 	return out, policy == dmarc.PolicyReject && sampled
 }
 
-// findRecord finds the record of the author's domain, or of its organization's.
-func findRecord(ctx context.Context, dns DNS, author mail.Domain) (r *dmarc.Record, inherited bool, err error) {
-	opts := &dmarc.LookupOptions{LookupTXT: func(name string) ([]string, error) { return dns.LookupTXT(ctx, name) }}
-	r, err = dmarc.LookupWithOptions(string(author), opts)
-	if !errors.Is(err, dmarc.ErrNoPolicy) {
-		return r, false, err
+// A policyRecord is the record of an author's domain, or of its organization's.
+type policyRecord struct {
+	*dmarc.Record
+	inherited bool // of the organization's
+	err       error
+	late      bool // it was not answered in time
+}
+
+// findRecords looks all of them up at once, and while SPF and DKIM are checked: the
+// names that a sender chose have servers of its own, which could be so slow that no
+// time is left for those of others.
+func findRecords(ctx context.Context, dns DNS, authors []mail.Domain) []chan policyRecord {
+	var out []chan policyRecord
+	for _, author := range authors {
+		c := make(chan policyRecord, 1)
+		out = append(out, c)
+		go func() {
+			r := findRecord(ctx, dns, string(author))
+			r.late = r.err != nil && ctx.Err() != nil
+			c <- r
+		}()
 	}
-	org := organization(string(author))
-	if org == string(author) {
-		return nil, false, err
+	return out
+}
+
+func findRecord(ctx context.Context, dns DNS, author string) policyRecord {
+	opts := &dmarc.LookupOptions{LookupTXT: func(name string) ([]string, error) { return dns.LookupTXT(ctx, name) }}
+	r, err := dmarc.LookupWithOptions(author, opts)
+	org := organization(author)
+	if !errors.Is(err, dmarc.ErrNoPolicy) || org == author {
+		return policyRecord{Record: r, err: err}
 	}
 	r, err = dmarc.LookupWithOptions(org, opts)
-	return r, true, err
+	return policyRecord{Record: r, inherited: true, err: err}
 }
 
 // aligned says that a domain that was verified may speak for the author's.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 
 	"github.com/emersion/go-msgauth/dkim"
 
@@ -111,7 +112,7 @@ func TestVerify(t *testing.T) {
 		{"the policy of names below", zone{"_dmarc.author.test": reject + "; sp=none"}, "a@sender.test", plain, []string{"dmarc=fail"}, ""},
 		{"quarantine", zone{"_dmarc.author.test": "v=DMARC1; p=quarantine"}, "a@sender.test", plain, []string{"dmarc=fail"}, ""},
 		{"no part of the mail", zone{"_dmarc.author.test": reject + "; pct=0"}, "a@sender.test", plain, []string{"dmarc=fail"}, ""},
-		{"two From fields", zone{"_dmarc.author.test": reject}, "a@sender.test", "From: a@b.test\r\n" + plain, []string{"dmarc=permerror"}, ""},
+		{"two From fields", zone{"_dmarc.author.test": reject}, "a@sender.test", "From: a@b.test\r\n" + plain, []string{"dmarc=permerror"}, "news.author.test"},
 		{"a folded From field", zone{"_dmarc.author.test": reject}, "a@sender.test", "From: =?koi8-r?B?8A==?=\r\n\t<a@author.test>\r\n\r\n", []string{"dmarc=fail header.from=author.test"}, "author.test"},
 		{"a header without an end", zone{}, "a@sender.test", "X: " + strings.Repeat("x", maxHeader), []string{"dkim=permerror", "dmarc=permerror"}, ""},
 	}
@@ -136,6 +137,88 @@ func TestVerify(t *testing.T) {
 			t.Errorf("%s: rejected for %q, want %q; %q", tt.name, v.Reject, tt.reject, v.Field)
 		}
 	}
+}
+
+// TestUnreadableAuthors: a From field that does not read strictly is judged by each
+// domain that it names. Nobody: there is none.
+func TestUnreadableAuthors(t *testing.T) {
+	const nobody = "nobody"
+	comments := strings.Repeat("X: "+strings.Repeat("x", 900)+"\r\n", maxHeader/900)
+	many := strings.Repeat("a@b, ", 50) + "a@" + strings.Join(strings.Split("abcdefghijk", ""), ".test, a@") + ".test"
+	for _, tt := range []struct{ name, from, reject string }{
+		{"a final dot", "boss@author.test.", "author.test"},
+		{"a comma in the name", "The Boss, CEO <boss@author.test>", "author.test"},
+		{"an address for a name", "boss@author.test <boss@author.test>", "author.test"},
+		{"another address for a name", "boss@author.test <boss@evil.test>", "author.test"},
+		{"brackets", "[Boss] <boss@author.test>", "author.test"},
+		{"an @ in the name", "Boss@Work <boss@author.test>", "author.test"},
+		{"a route", "<@x.test:boss@author.test>", "author.test"},
+		{"an open comment", "(Boss <boss@author.test>", "author.test"},
+		{"an open quote", "\"Boss <boss@author.test>", "author.test"},
+		{"comments inside", "boss@(x)author(y).test <", "author.test"},
+		{"spaces inside", "boss @ author . test <", "author.test"},
+		{"two domains", "a@evil.test, boss@author.test", "author.test"},
+		{"a slow domain beside it", "a@slow.test, boss@author.test", "author.test"},
+		{"two fields", "a@evil.test\r\nFROM : boss@author.test", "author.test"},
+		{"two fields, the other first", "boss@author.test\r\nFrom: a@evil.test", "author.test"},
+		{"of a domain without a policy", "Boss, CEO <boss@evil.test>", ""},
+		{"of one that passes", "Boss, CEO <boss@sender.test>", ""},
+		{"of one that is not answered", "Boss, CEO <boss@later.test>", ""},
+		{"a group of nobody", "undisclosed:;", nobody},
+		{"no domain", "MAILER-DAEMON", nobody},
+		{"nothing", "", nobody},
+		{"a domain not in ASCII", "boss@author\u3002test", nobody},
+		{"more than can be asked", many, nobody},
+		{"no From field", "x\r\n\r\n", nobody},
+		{"behind too much", "x", nobody},
+	} {
+		message := "From: " + tt.from + "\r\n\r\nbody\r\n"
+		switch tt.name {
+		case "no From field":
+			message = "Subject: x\r\n\r\nFrom: boss@author.test\r\n"
+		case "behind too much":
+			message = comments + "X: x\r\nFrom: boss@author.test\r\n\r\n"
+		}
+		z := zone{"_dmarc.author.test": "v=DMARC1; p=reject", "_dmarc.sender.test": "v=DMARC1; p=reject", "sender.test": "v=spf1 ip4:192.0.2.0/24 -all", "_dmarc.later.test": "later"}
+		var v Verdict
+		synctest.Test(t, func(t *testing.T) {
+			v = Verify(t.Context(), "hub.test", slow{z}, Message{
+				Client: netip.MustParseAddr("192.0.2.1"), Helo: "helo.test", From: mail.Address{Local: "a", Domain: "sender.test"},
+				Open: func() io.Reader { return strings.NewReader(message) },
+			})
+		})
+		want := tt.reject
+		if tt.reject == nobody {
+			want = ""
+		}
+		if string(v.Reject) != want || v.Nobody != (tt.reject == nobody) || !strings.Contains(v.Field, "dmarc=permerror") {
+			t.Errorf("%s: rejected for %q, nobody %v; want %q; %q", tt.name, v.Reject, v.Nobody, tt.reject, v.Field)
+		}
+	}
+}
+
+// slow is a zone in which slow.test is asked about until time is up.
+type slow struct{ zone }
+
+func (z slow) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	if !strings.HasSuffix(strings.TrimSuffix(name, "."), "slow.test") {
+		return z.zone.LookupTXT(ctx, name)
+	}
+	<-ctx.Done()
+	return nil, &net.DNSError{Err: "no answer", Name: name, IsTimeout: true, IsTemporary: true}
+}
+
+// A sender whose own servers are slow leaves time to ask about the author.
+func TestSlowSender(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := Verify(t.Context(), "hub.test", slow{zone{"_dmarc.author.test": "v=DMARC1; p=reject"}}, Message{
+			Client: netip.MustParseAddr("192.0.2.1"), Helo: "helo.test", From: mail.Address{Local: "a", Domain: "slow.test"},
+			Open: func() io.Reader { return strings.NewReader("From: boss@author.test\r\n\r\n") },
+		})
+		if v.Reject != "author.test" || !strings.Contains(v.Field, "spf=temperror") {
+			t.Errorf("rejected for %q; %q", v.Reject, v.Field)
+		}
+	})
 }
 
 func TestStrip(t *testing.T) {

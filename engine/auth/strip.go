@@ -6,38 +6,9 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
-	"mime"
-	netmail "net/mail"
 	"strings"
-
-	"restante/engine/mail"
 )
-
-// domainOf gives the one domain of the addresses of a From field.
-func domainOf(field string) (mail.Domain, error) {
-	parser := netmail.AddressParser{WordDecoder: &mime.WordDecoder{
-		CharsetReader: func(_ string, in io.Reader) (io.Reader, error) { return in, nil }, // names for display say nothing
-	}}
-	list, err := parser.ParseList(field)
-	if err != nil {
-		return "", err
-	}
-	var found mail.Domain
-	for _, one := range list {
-		at := strings.LastIndexByte(one.Address, '@')
-		d, err := mail.ParseDomain(one.Address[at+1:])
-		if err != nil {
-			return "", err
-		}
-		if found != "" && found != d {
-			return "", fmt.Errorf("authors in %s and %s", found, d)
-		}
-		found = d
-	}
-	return found, nil
-}
 
 // Strip passes a message on without the Authentication-Results fields that claim to
 // be of the host of that name (RFC 8601 §5), which are not ours: nothing before us

@@ -17,11 +17,15 @@ func verification(s *settings.Site, dns auth.DNS) func(context.Context, session.
 	host := s.FullyQualifiedDomainName
 	return func(ctx context.Context, m session.Arrival) session.Opinion {
 		v := auth.Verify(ctx, host, dns, auth.Message{Client: m.Envelope.Client, Helo: m.Envelope.Helo, From: m.Envelope.From, Open: m.Open})
-		if v.Reject != "" && s.Verify.DmarcReject {
-			return session.Opinion{Refuse: mail.Reply{
-				Code: 550, Enhanced: "7.1", Text: "Rejected by the DMARC policy of " + string(v.Reject),
-				Cause: errors.New("DmarcReject"),
-			}}
+		refusal := ""
+		switch {
+		case v.Reject != "":
+			refusal = "Rejected by the DMARC policy of " + string(v.Reject)
+		case v.Nobody:
+			refusal = "Rejected for DMARC: the From field names no domain that can be read"
+		}
+		if refusal != "" && s.Verify.DmarcReject {
+			return session.Opinion{Refuse: mail.Reply{Code: 550, Enhanced: "7.1", Text: refusal, Cause: errors.New("DmarcReject")}}
 		}
 		return session.Opinion{Fields: v.Field, Text: auth.Strip(m.Open(), host)}
 	}
