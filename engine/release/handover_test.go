@@ -47,8 +47,12 @@ func line(t testing.TB) (ours, theirs net.Conn) {
 // It returns when both sides are done.
 func call(t testing.TB, d *Service, account string, take func(net.Conn)) mail.Reply {
 	t.Helper()
-	c := Caller{Account: account, Remote: netip.MustParseAddr("192.0.2.1")}
-	reply, h := d.Turn(t.Context(), policy(), c, false, nil)
+	return callAs(t, d, Caller{Account: account, Remote: netip.MustParseAddr("192.0.2.1")}, false, take)
+}
+
+func callAs(t testing.TB, d *Service, c Caller, atrn bool, take func(net.Conn)) mail.Reply {
+	t.Helper()
+	reply, h := d.Turn(t.Context(), policy(), c, atrn, nil)
 	if h == nil {
 		return reply
 	}
@@ -120,6 +124,31 @@ func TestReversedSessionNeverAsksForTLS(t *testing.T) {
 	call(t, New(q, Options{}), "anna", mx.Serve)
 	if len(mx.Messages()) != 1 || slices.Contains(lines, "STARTTLS") {
 		t.Errorf("%d messages; said %q", len(mx.Messages()), lines)
+	}
+}
+
+// Mail that requires TLS waits while its host calls without; over TLS it goes, or
+// is refused for what the host lacks.
+func TestMailThatRequiresTLSWaitsForACallOverTLS(t *testing.T) {
+	for _, verb := range []string{"TURN", "ATRN"} {
+		q := newQueue()
+		q.hold("a.test", "plain\r\n", "secret\r\n", "plain, too\r\n")
+		q.mail["a.test"][1].Env.RequireTLS = true
+		secret := q.mail["a.test"][1].Env.ID
+		for _, encrypted := range []bool{false, true} {
+			c := Caller{Account: "anna", Remote: netip.MustParseAddr("192.0.2.1"), TLS: encrypted}
+			mx := testpeer.NewMX(t, testpeer.MXOptions{})
+			if r := callAs(t, New(q, Options{}), c, verb == "ATRN", mx.Serve); r.Code != 250 {
+				t.Fatalf("%s: %q", verb, r)
+			}
+			if n := len(mx.Messages()); !encrypted && (n != 2 || q.left("a.test") != 2 || len(q.settled[secret]) != 0) || q.busy() {
+				t.Errorf("%s without TLS: %d came, %d recipients wait, %v", verb, n, q.left("a.test"), q.settled[secret])
+			}
+		}
+		// The test's line has no TLS of its own: that it was offered is what counts.
+		if len(q.settled[secret]) != 2 {
+			t.Errorf("%s over TLS: %v", verb, q.settled[secret])
+		}
 	}
 }
 

@@ -176,6 +176,9 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 		b := transfer.NewBatch(l.lease)
 		b.SetMasquerade(s.policy.Masquerade)
 		b.SetGuard(func() error { return s.lost(l.Domain) })
+		if !s.caller.TLS {
+			b.SetSkip(func(it mail.Item) bool { return it.Env.RequireTLS }) // it waits for a call over TLS
+		}
 		b.SetLastBreak(s.service.lastBreak(l.Domain))
 		res := b.Send(ctx, c, s.peer(c), 0)
 		s.service.recordBreak(l.Domain, b.LastBreak())

@@ -23,8 +23,9 @@ type Batch struct {
 	retryLast  []mail.Item // to be sent last
 	buf        []byte      // of the current small body
 	lastBreak  Break
-	patience   time.Duration // see SetPatience
-	guard      func() error  // see SetGuard
+	patience   time.Duration        // see SetPatience
+	guard      func() error         // see SetGuard
+	skip       func(mail.Item) bool // see SetSkip
 	masquerade mail.Masquerade
 
 	slots   chan struct{}
@@ -56,6 +57,10 @@ func (b *Batch) SetPatience(d time.Duration) {
 // SetGuard has Send ask before each message; an error of guard ends it.
 func (b *Batch) SetGuard(guard func() error) { b.guard = guard }
 
+// SetSkip has Send leave out the messages for which skip is true: they go back
+// with the lease as they were.
+func (b *Batch) SetSkip(skip func(mail.Item) bool) { b.skip = skip }
+
 // SetMasquerade sets how senders are told to the peer.
 func (b *Batch) SetMasquerade(m mail.Masquerade) { b.masquerade = m }
 
@@ -75,6 +80,9 @@ func (b *Batch) next() (mail.Item, bool) {
 		it, ok := b.lease.Next()
 		if !ok {
 			return pop(&b.retryLast)
+		}
+		if b.skip != nil && b.skip(it) {
+			continue
 		}
 		if it.Env.ID != b.lastBreak.ID || b.lastBreak.Times < maxBreaks {
 			return it, true
