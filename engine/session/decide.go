@@ -34,6 +34,7 @@ type Question struct {
 	Host        *Host  // the client's names; nil: not known yet, and decided about later
 	Account     string // signed in as, or ""
 	Void        bool   // the account is gone since, or has another password
+	Untrusted   bool   // a proxy told who the client is, and is not trusted any more
 	TLS         bool
 	Paused      bool                 // the site takes no new callers
 	Connections int                  // the site's, without this one
@@ -60,6 +61,7 @@ const (
 	EndpointLimit                    // connections at once at one address and port of ours
 	AddressLimit                     // connections at once from one address
 	ConnectionRate                   // connections of one address in a time
+	ProxyVoid                        // the proxy that told who the client is, is not trusted any more
 	SignInVoid                       // the account is gone, or has another password
 	TLSRequired                      // commands need TLS
 	NoMechanism                      // no mechanism is offered to this caller, so that it cannot sign in
@@ -120,6 +122,8 @@ var checks = [...]struct {
 		mail.Reply{Code: 421, Enhanced: "7.0", Text: "Too many connections from your address in a short time, try again later"}},
 	{AtVerb, ClientList, func(p *Policy, q Question) bool { return p.keepsOut(q) },
 		mail.Reply{Code: 421, Enhanced: "7.1", Text: "Access denied, closing connection"}},
+	{AtVerb, ProxyVoid, func(_ *Policy, q Question) bool { return q.Untrusted },
+		mail.Reply{Code: 421, Enhanced: "7.1", Text: "The proxy is no longer trusted, closing connection"}},
 	{AtVerb, SignInVoid, func(_ *Policy, q Question) bool { return q.Void },
 		mail.Reply{Code: 421, Enhanced: "7.0", Text: "The sign-in is no longer valid, closing connection"}},
 	{AtCommand, TLSRequired, func(p *Policy, q Question) bool { return p.RequireTLS && !q.TLS },

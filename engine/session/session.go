@@ -86,6 +86,7 @@ type Deps struct {
 	Releases Releases
 	Auth     *account.Authenticator
 	Rates    *Rates           // nil: nothing is counted
+	Trusted  func() bool      // whether the proxies that told who the caller is may do so; nil: none did
 	Journal  *journal.Journal // nil: none
 	Log      *slog.Logger     // diagnostics; nil: none
 }
@@ -208,7 +209,10 @@ func (s *Session) question() Question {
 	s.refresh()
 	_, secure := s.caller.TLS()
 	name := s.caller.Account()
-	return Question{Client: s.remote, Host: s.deps.Host, Account: name, Void: s.void && name != "", TLS: secure, Octets: s.octets}
+	return Question{
+		Client: s.remote, Host: s.deps.Host, Account: name, Void: s.void && name != "", TLS: secure, Octets: s.octets,
+		Untrusted: s.deps.Trusted != nil && !s.deps.Trusted(),
+	}
 }
 
 // Mail opens a transaction.

@@ -252,29 +252,62 @@ const proxyTimeout = 10 * time.Second
 // client after the other.
 func (r *run) serve(c net.Conn, b ports.Binding) {
 	cfg := r.active.Load().cfg
-	if cfg.Proxy != nil && cfg.Proxy(clientAddr(c)) {
+	w := word{site: r.site}
+	if from := clientAddr(c); among(cfg.Proxy, from) {
 		behind, err := proxied.ReadHeader(c, proxyTimeout)
 		if err != nil {
 			err = fmt.Errorf("ProxyFrom has the address: %w", err)
 			r.refuse(c, cfg, b, mail.NewSessionID(time.Now()), mail.Reply{Code: 421, Enhanced: "7.0", Text: "No PROXY header, closing connection", Cause: err})
 			return
 		}
-		c = behind
+		w.header, w.proxy, c = clientAddr(behind) != from, from, behind
 	}
-	may := cfg.Xclient != nil && cfg.Xclient(clientAddr(c))
-	account := ""
+	w.caller = clientAddr(c)
 	for {
-		next := r.serveCaller(c, b, may, account)
+		next := r.serveCaller(c, b, w)
 		if next == nil {
 			return
 		}
-		c, account = proxied.As(c, next.Addr), next.Account
+		c, w.xclient, w.account = proxied.As(c, next.Addr), true, next.Account
 	}
 }
 
-// serveCaller serves one caller to its end under the configuration in force now. It may
-// name another client by XCLIENT; account is the one that it did name.
-func (r *run) serveCaller(c net.Conn, b ports.Binding, mayName bool, account string) (next *wire.Identity) {
+// A word is what proxies told of one caller. They are trusted by the configuration in
+// force whenever that is asked.
+type word struct {
+	site    *Site
+	header  bool       // a PROXY header named another address
+	proxy   netip.Addr // that sent it
+	xclient bool       // XCLIENT did
+	caller  netip.Addr // that may say it
+	account string     // that it signed in
+}
+
+// xclientCheck is the [wire.Config]'s.
+func (w word) xclientCheck() wire.XclientCheck {
+	cfg := w.site.config()
+	if !among(cfg.Xclient, w.caller) {
+		return nil
+	}
+	return func(to wire.Identity) mail.Reply { return vouch(cfg, to) }
+}
+
+// trusted is that of [session.Deps], nil where no proxy told anything.
+func (w word) trusted() func() bool {
+	if !w.header && !w.xclient {
+		return nil
+	}
+	return func() bool {
+		cfg := w.site.config()
+		return (!w.header || among(cfg.Proxy, w.proxy)) && (!w.xclient || among(cfg.Xclient, w.caller))
+	}
+}
+
+func among(list func(netip.Addr) bool, a netip.Addr) bool { return list != nil && list(a) }
+
+// serveCaller serves one caller to its end under the configuration in force now.
+// It may name another client by XCLIENT.
+func (r *run) serveCaller(c net.Conn, b ports.Binding, w word) (next *wire.Identity) {
 	s := r.site
 	now := r.active.Load()
 	q := session.Question{Client: clientAddr(c), Paused: s.paused()}
@@ -301,10 +334,8 @@ func (r *run) serveCaller(c net.Conn, b ports.Binding, mayName bool, account str
 	s.counters.connections.Add(1)
 	cfg := now.cfg.Wire
 	cfg.TLS, cfg.ImplicitTLS, cfg.ODMR, cfg.Log = now.tls, b.TLS, b.ODMR, s.logExchange
-	if mayName {
-		cfg.Xclient = func(to wire.Identity) mail.Reply { return vouch(now.cfg, to) }
-	}
-	return r.server.Serve(r.ctx, c, cfg, func(who *wire.Caller) wire.Session { return r.session(id, who, now.cfg, q.Host, account) })
+	cfg.Xclient = w.xclientCheck
+	return r.server.Serve(r.ctx, c, cfg, func(who *wire.Caller) wire.Session { return r.session(id, who, now.cfg, q.Host, w) })
 }
 
 // vouch refuses a client whose account there is not.
@@ -338,7 +369,7 @@ func clientAddr(c net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
-func (r *run) session(id mail.SessionID, who *wire.Caller, cfg *Config, host *session.Host, account string) wire.Session {
+func (r *run) session(id mail.SessionID, who *wire.Caller, cfg *Config, host *session.Host, w word) wire.Session {
 	s := r.site
 	one := session.New(&cfg.Session, who.Remote.Addr(), who, session.Deps{
 		Current:  func() *session.Policy { return &s.config().Session },
@@ -349,11 +380,12 @@ func (r *run) session(id mail.SessionID, who *wire.Caller, cfg *Config, host *se
 		Releases: releases{r.mail.releases, s},
 		Auth:     s.deps.Auth,
 		Rates:    s.deps.Rates,
+		Trusted:  w.trusted(),
 		Journal:  s.deps.Journal.Session(id, who),
 		Log:      s.log,
 	})
-	if account != "" {
-		one.Vouched(r.ctx, account)
+	if w.account != "" {
+		one.Vouched(r.ctx, w.account)
 	}
 	in := s.sessions.add(id, who, one)
 	return &trackedSession{Session: one, entry: in, counters: &s.counters, onClose: func() { s.sessions.remove(in) }}

@@ -175,7 +175,7 @@ func (c *conn) extensions() string {
 		list(v.TURN && signIn, "TURN")
 	}
 	list(v.EnhancedCodes, "ENHANCEDSTATUSCODES")
-	list(c.cfg.Xclient != nil && !c.encrypted, "XCLIENT "+xclientAttributes)
+	list(!c.encrypted && c.xclientCheck() != nil, "XCLIENT "+xclientAttributes)
 	list(c.offers("ATRN") && (signIn || c.cfg.ODMR), "ATRN") // RFC 2645 §4: must be listed there
 	list(c.offers("STARTTLS") && !c.encrypted, "STARTTLS")
 	if len(mechanisms) > 0 {

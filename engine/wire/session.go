@@ -175,14 +175,14 @@ type Config struct {
 	Verbs        mail.Verbs
 	ODMR         bool // RFC 2645's port: only ATRN, and what leads to it
 	Hello        HelloRules
-	MaxSize      int64                     // octets of one message, listed by SIZE; 0: no limit
-	MaxRcpts     int                       // recipients of one message, listed by LIMITS; the Session counts them; 0: no limit
-	MaxHold      time.Duration             // for which FUTURERELEASE holds a message at most; 0: it is not offered
-	AcceptBareLF bool                      // take bare CR and LF as line ends; otherwise they are refused, and the connection ends
-	Xclient      func(Identity) mail.Reply // is asked whether the caller may name another client; nil: it may not
-	Log          func(Exchange)            // is told of each reply but the greeting and 3xx, and of each command that the caller broke off; nil: nobody is
-	IdleTimeout  time.Duration             // for each command line, and for each read of a body; 0: 5 minutes
-	Waits        Waits                     // in place of IdleTimeout
+	MaxSize      int64               // octets of one message, listed by SIZE; 0: no limit
+	MaxRcpts     int                 // recipients of one message, listed by LIMITS; the Session counts them; 0: no limit
+	MaxHold      time.Duration       // for which FUTURERELEASE holds a message at most; 0: it is not offered
+	AcceptBareLF bool                // take bare CR and LF as line ends; otherwise they are refused, and the connection ends
+	Xclient      func() XclientCheck // is asked whether the caller may name another client now; nil: it never may
+	Log          func(Exchange)      // is told of each reply but the greeting and 3xx, and of each command that the caller broke off; nil: nobody is
+	IdleTimeout  time.Duration       // for each command line, and for each read of a body; 0: 5 minutes
+	Waits        Waits               // in place of IdleTimeout
 	Limits       Limits
 }
 

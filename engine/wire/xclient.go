@@ -17,14 +17,25 @@ type Identity struct {
 	Account string // that it has signed in as at the proxy, or ""
 }
 
+// An XclientCheck refuses an Identity that the caller may not bring; nil: it may bring none.
+type XclientCheck func(Identity) mail.Reply
+
+func (c *conn) xclientCheck() XclientCheck {
+	if c.cfg.Xclient == nil {
+		return nil
+	}
+	return c.cfg.Xclient()
+}
+
 const xclientAttributes = "NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT"
 
 // xclient ends this caller's session: the connection goes on as that of the client
 // that the caller names, which is greeted as a new one. The client's own EHLO follows,
 // so that HELO and PROTO tell nothing, and its name is looked up, not believed.
 func (c *conn) xclient(arg string) string {
+	check := c.xclientCheck()
 	switch {
-	case c.cfg.Xclient == nil:
+	case check == nil:
 		return c.reject(mail.Reply{Code: 550, Enhanced: "7.1", Text: "XCLIENT is not permitted from your address"})
 	case c.encrypted:
 		return c.reject(mail.Reply{Code: 503, Enhanced: "5.1", Text: "XCLIENT not permitted within TLS"})
@@ -36,7 +47,7 @@ func (c *conn) xclient(arg string) string {
 	if err != nil {
 		return c.reject(mail.Reply{Code: 501, Enhanced: "5.4", Text: "Bad XCLIENT attribute", Cause: err})
 	}
-	if r := c.cfg.Xclient(id); !r.Positive() {
+	if r := check(id); !r.Positive() {
 		return c.reject(r)
 	}
 	c.became, c.closed = &id, true // the greeting of the next session is the reply
