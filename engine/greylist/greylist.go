@@ -13,6 +13,7 @@ import (
 	"container/list"
 	"hash/maphash"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,7 +74,8 @@ func (l *List) key(t Triplet) uint64 {
 	if t.Client = t.Client.Unmap().WithZone(""); t.Client.Is4() {
 		bits = 24
 	}
-	network, _ := t.Client.Prefix(bits) // of no address: the zero one
+	network, _ := t.Client.Prefix(bits)                                                   // of no address: the zero one
+	t.From.Local, t.To.Local = strings.ToLower(t.From.Local), strings.ToLower(t.To.Local) // as recipients are found
 	return maphash.Comparable(l.seed, Triplet{t.Site, network.Addr(), t.From, t.To})
 }
 

@@ -30,6 +30,8 @@ func TestWait(t *testing.T) {
 	a := from("192.0.2.1", "a")
 	otherSite := a
 	otherSite.Site = 2
+	capitals := from("192.0.2.1", "A")
+	capitals.To.Local = "X"
 	synctest.Test(t, func(t *testing.T) {
 		var l List
 		for _, step := range []struct {
@@ -43,6 +45,7 @@ func TestWait(t *testing.T) {
 			{"the first time", delay, a, false, delay},
 			{"too early", time.Minute, a, false, 4 * time.Minute},
 			{"a neighbour", time.Minute, from("::ffff:192.0.2.200", "a"), false, 3 * time.Minute},
+			{"in capitals", 0, capitals, false, 3 * time.Minute},
 			{"another network", 0, from("192.0.3.1", "a"), false, delay},
 			{"another sender", 0, from("192.0.2.1", "b"), false, delay},
 			{"another site", 0, otherSite, false, delay},
