@@ -148,6 +148,31 @@ func ParseMailbox(s string) (Address, error) {
 	return a, err
 }
 
+// ParseListed is ParseMailbox for an entry of a list, whose local part is a dot-atom
+// or quoted: one with a comma would be two addresses in one. The error does not
+// repeat the text.
+func ParseListed(s string) (Address, error) {
+	local, bare := s, s == "" || s[0] != '"'
+	if at := strings.LastIndexByte(s, '@'); at >= 0 {
+		local = s[:at]
+	}
+	switch {
+	case s == "*":
+		return Address{}, errors.New("* is not everybody: an empty list, without a file, takes every mailbox")
+	case strings.ContainsFunc(s, func(r rune) bool { return r > '~' }):
+		return Address{}, errors.New("has a character that is not ASCII")
+	case bare && strings.ContainsAny(local, ",; \t@"):
+		return Address{}, errors.New("is more than one address: one address per word, or line of a file")
+	case bare && !isDotAtom(local):
+		return Address{}, errors.New("has a local part that must be quoted")
+	}
+	a, err := ParseMailbox(s)
+	if err != nil {
+		return Address{}, errors.New("is neither an address nor a local part")
+	}
+	return a, nil
+}
+
 // ParseAddressIn is ParseMailbox for one that comes to a site whose default domain
 // is d, "" for none. "" stays the null address.
 func ParseAddressIn(s string, d Domain) (Address, error) {

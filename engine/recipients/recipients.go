@@ -100,9 +100,9 @@ func Read(r io.Reader) (*List, error) {
 		if text == "" || text[0] == '#' {
 			continue
 		}
-		a, err := mail.ParseMailbox(text)
+		a, err := mail.ParseListed(text)
 		if err != nil {
-			return nil, fmt.Errorf("line %d is no address: each line has one, or a local part", n) // the line may be a secret of another file
+			return nil, fmt.Errorf("line %d is no address: %w", n, err) // the line may be a secret of another file
 		}
 		if len(l.hashes) == maxAddresses {
 			return nil, fmt.Errorf("has more than %d addresses", maxAddresses)

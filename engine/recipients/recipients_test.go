@@ -69,6 +69,10 @@ func TestUnreadableLists(t *testing.T) {
 		{"half written", "joe@held.test\nann@he", "half written"},
 		{"no addresses", "joe@held.test\nan@n@held..test\n", "line 2 is no address"},
 		{"a table", "joe OK\n", "line 1 is no address"},
+		{"two in a line", "joe\nbob;zed\n", "line 2 is no address: is more than one address"},
+		{"with a comma", "ann,joe\n", "line 1 is no address: is more than one address"},
+		{"everybody", "*\n", "line 1 is no address: * is not everybody"},
+		{"no ASCII", "j\u00fcrgen@held.test\n", "line 1 is no address: has a character that is not ASCII"},
 		{"no text", "\x00\x01\n", "line 1 is no address"},
 		{"a very long line", "joe" + strings.Repeat("x", 70<<10) + "\n", "line 1 is longer"},
 	} {

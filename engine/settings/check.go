@@ -132,7 +132,7 @@ func checkDomain(snap metabase.Snapshot, path metabase.Path) []metabase.Problem 
 var valueChecks = map[string]func(text string) error{
 	"PostmasterEmail": checkMailbox,
 	"SendNdrTo":       checkMailbox,
-	"Recipients":      checkMailbox,
+	"Recipients":      checkListed,
 	"DnsBlocklists":   checkZone,
 	"ScramVerifier":   account.CheckVerifier, // with another one an account could never sign in
 
@@ -151,6 +151,38 @@ var valueChecks = map[string]func(text string) error{
 func checkMailbox(text string) error {
 	_, err := mail.ParseMailbox(text)
 	return err
+}
+
+func checkListed(text string) error {
+	if _, err := mail.ParseListed(text); err != nil {
+		return invalid("%q: %v", text, err)
+	}
+	return nil
+}
+
+// checkForeign refuses a mailbox of another domain at a domain's key, where no
+// recipient could be that. The default domain and its aliases are one.
+func checkForeign(c metabase.Change, t metabase.PropertyChange) (problems []metabase.Problem) {
+	n, name, ok := domainOf(t.Path)
+	if !ok || t.ID != Recipients {
+		return nil
+	}
+	own, err := mail.ParseDomain(strings.TrimPrefix(name, "*."))
+	if err != nil {
+		return nil // the schema reports that
+	}
+	for _, text := range t.New.Value.Strings() {
+		a, err := mail.ParseListed(text)
+		if err != nil || a.NoDomain() || a.Domain == own || a.Domain.Below(own) && name[0] == '*' {
+			continue
+		}
+		s, _ := load(c.New, n)
+		if s != nil && s.Recipient(mail.Address{Local: "x", Domain: a.Domain}) == s.Recipient(mail.Address{Local: "x", Domain: own}) {
+			continue
+		}
+		problems = append(problems, problem(t.Path, t.ID, invalid("%q is not in %s: list it at the key of its domain, or at the site", text, name)))
+	}
+	return problems
 }
 
 func checkZone(text string) error {
@@ -181,6 +213,7 @@ func checkValues(c metabase.Change) (problems []metabase.Problem) {
 				problems = append(problems, problem(t.Path, t.ID, invalid("%v", err)))
 			}
 		}
+		problems = append(problems, checkForeign(c, t)...)
 	}
 	return problems
 }

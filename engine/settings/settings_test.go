@@ -574,6 +574,22 @@ func TestRefused(t *testing.T) {
 		}, []string{
 			`/LM/SMTPSVC: SendNdrTo: address "not an address": has no domain`,
 			`/LM/SMTPSVC/1: SaslLogonDomain: "A,B" is not one domain of Windows, such as CORP, nor \ for all of them`}},
+		{"recipients that are none", func(t *testing.T) []metabase.Op {
+			path := DomainPath(1, "rel.test")
+			return []metabase.Op{
+				set(t, site, "Recipients", "ann,joe", "'ann;joe@rel.test'", "*", "j\u00fcrgen@rel.test", "a..b@rel.test", "joe@rel..test", "joe@rel.test,ann@rel.test"),
+				metabase.AddKey{Path: path, Class: schema.Domain}, set(t, path, "Recipients", "joe", "ann@rel.test", "ann@other.test"),
+			}
+		}, []string{
+			`/LM/SMTPSVC/1: Recipients: "ann,joe": is more than one address: one address per word, or line of a file`,
+			`/LM/SMTPSVC/1: Recipients: "'ann;joe@rel.test'": is more than one address: one address per word, or line of a file`,
+			`/LM/SMTPSVC/1: Recipients: "*": * is not everybody: an empty list, without a file, takes every mailbox`,
+			"/LM/SMTPSVC/1: Recipients: \"j\u00fcrgen@rel.test\": has a character that is not ASCII",
+			`/LM/SMTPSVC/1: Recipients: "a..b@rel.test": has a local part that must be quoted`,
+			`/LM/SMTPSVC/1: Recipients: "joe@rel..test": is neither an address nor a local part`,
+			`/LM/SMTPSVC/1: Recipients: "joe@rel.test,ann@rel.test": is more than one address: one address per word, or line of a file`,
+			`/LM/SMTPSVC/1/Domain/rel.test: Recipients: "ann@other.test" is not in rel.test: list it at the key of its domain, or at the site`,
+		}},
 		{"an account that could never sign in", func(t *testing.T) []metabase.Op {
 			path := UserPath(1, "ann")
 			return []metabase.Op{metabase.AddKey{Path: path, Class: schema.User}, set(t, path, "ScramVerifier", "anything")}
@@ -759,6 +775,22 @@ func TestAccountName(t *testing.T) {
 		s := Site{Access: Access{DefaultLogonDomain: tt.def, SaslLogonDomain: tt.sasl}}
 		if got := s.AccountName(tt.name); got != tt.want {
 			t.Errorf("with %q and %q, %s is %s, want %s", tt.def, tt.sasl, tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestRecipientsOfDomains: entries that a recipient could be are taken.
+func TestRecipientsOfDomains(t *testing.T) {
+	tr := newTree(t)
+	alias, below := DomainPath(1, "alias.test"), DomainPath(1, "*.rel.test")
+	for _, ops := range [][]metabase.Op{
+		{set(t, SitePath(1), "Recipients", "ann@other.test", `"q,q"@other.test`, "bob")},
+		{set(t, DomainPath(1, "hub.example"), "Recipients", "ann@HUB.example.", "bob")},
+		{metabase.AddKey{Path: alias, Class: schema.Domain}, set(t, alias, "RouteAction", "alias"), set(t, alias, "Recipients", "ann@alias.test", "bob@hub.example")},
+		{metabase.AddKey{Path: below, Class: schema.Domain}, set(t, below, "Recipients", "ann@a.rel.test")},
+	} {
+		if err := tr.apply(ops...); err != nil {
+			t.Error(err)
 		}
 	}
 }
