@@ -3,7 +3,10 @@
 package tree
 
 import (
+	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"restante/admin/api"
@@ -30,6 +33,25 @@ func TestNoteUnacted(t *testing.T) {
 		{"its bit is off", metabase.SetBits{Path: site, Property: item(0), Mask: md5}, nil},
 		{"another bit", metabase.SetBits{Path: site, Property: item(md5 | 1), Mask: 1}, nil},
 		{"another operation", metabase.Unset{Path: site, ID: flags.ID}, nil},
+	}
+	extensions, _ := s.Property("InboundExtensions")
+	for v, want := range map[uint32]string{255: "240", math.MaxUint32: "4294967280", 15 | 1<<20: "1048576"} {
+		tests = append(tests, tests[0])
+		last := &tests[len(tests)-1]
+		last.name, last.op = "bits that nobody knows", metabase.Set{Path: site, Property: extensions.Item(metabase.DWord(v))}
+		last.want = []string{"/LM/SMTPSVC/1/InboundExtensions: unknown bits " + want + " kept; nothing acts on it"}
+	}
+	for p := range s.Props() { // any of flags
+		if p.Syntax != schema.Flags || !p.Acted {
+			continue
+		}
+		var known uint32
+		for _, f := range p.Flags {
+			known |= f.Mask
+		}
+		if text := p.Unacted(metabase.DWord(math.MaxUint32)); known != math.MaxUint32 && !strings.Contains(text, fmt.Sprintf("unknown bits %d kept", ^known)) {
+			t.Errorf("all bits of %s: %q", p.Name, text)
+		}
 	}
 	log, _ := s.Property("LogExtFileFlags")
 	for v, want := range map[uint32][]string{0: {"/LM/SMTPSVC/1/LogExtFileFlags: names no field: no line is written into the log file"}, 1: nil} {

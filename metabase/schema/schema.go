@@ -105,10 +105,15 @@ func (p Prop) Unacted(v metabase.Value) string {
 		return ""
 	}
 	var names []string
+	unknown := v.DWord()
 	for _, f := range p.Flags {
+		unknown &^= f.Mask
 		if !f.Acted && v.DWord()&f.Mask != 0 {
 			names = append(names, f.Name)
 		}
+	}
+	if unknown != 0 {
+		names = append(names, "unknown bits "+strconv.FormatUint(uint64(unknown), 10))
 	}
 	if len(names) == 0 {
 		return ""
