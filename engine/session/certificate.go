@@ -58,6 +58,9 @@ func (x *exchange) external() sasl.Server {
 		s := x.session
 		in := &s.policy.SignIn
 		names, err := s.verify(in.Certificates)
+		if identity != "" {
+			identity = in.account(identity)
+		}
 		x.name = cmp.Or(identity, strings.Join(names, " "))
 		if x.refusal = s.deps.Auth.Admit(x.ctx, s.guesser(), x.name); x.refusal != nil {
 			return &account.Refused{Name: x.name}

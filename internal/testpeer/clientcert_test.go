@@ -129,6 +129,7 @@ func TestClientCertificates(t *testing.T) {
 		t.Errorf("EXTERNAL without TlsClientCaFile: %s", ehlo)
 	}
 	set(t, s, "TlsClientCaFile", ours.write(t))
+	set(t, s, "DefaultLogonDomain", "CORP")
 	tests := []struct {
 		what    string
 		certs   []tls.Certificate
@@ -142,6 +143,8 @@ func TestClientCertificates(t *testing.T) {
 		{"a host", []tls.Certificate{ours.issue(t, host)}, "", true, "branch1.test"},
 		{"an intermediate authority", []tls.Certificate{chained}, "", true, account},
 		{"its own name asked for", []tls.Certificate{ours.issue(t, name(account))}, account, true, account},
+		{"its own name with the domain", []tls.Certificate{ours.issue(t, name(account))}, `CORP\` + account, true, account},
+		{"its own name with another domain", []tls.Certificate{ours.issue(t, name(account))}, `OTHER\` + account, true, ""},
 		{"another name asked for", []tls.Certificate{ours.issue(t, name(account))}, "joe@corp.test", true, ""},
 		{"no account", []tls.Certificate{ours.issue(t, name("nobody"))}, "", true, ""},
 		{"no name", []tls.Certificate{ours.issue(t, name(""))}, "", true, ""},
