@@ -40,8 +40,9 @@ func (c *conn) xclient(arg string) string {
 	case c.encrypted:
 		return c.reject(mail.Reply{Code: 503, Enhanced: "5.1", Text: "XCLIENT not permitted within TLS"})
 	case len(c.in.bytes()) > 0:
-		c.in.drop()
-		return c.reject(mail.Reply{Code: 503, Enhanced: "5.0", Text: "Must be the last command in a group"})
+		// As the proxy's own, what follows would have the rights of the proxy.
+		c.endUntrusted(mail.Reply{Code: 503, Enhanced: "5.0", Text: "Must be the last command in a group"})
+		return ""
 	}
 	id, err := parseIdentity(arg, c.caller.Remote)
 	if err != nil {
