@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"syscall"
 
 	"restante/admin/api"
 	"restante/internal/progress"
@@ -82,7 +83,7 @@ func lost(ctx context.Context, err error) error {
 	if errors.Is(err, api.ErrNoService) {
 		return api.ErrNoService
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		err = errors.New("the connection was lost")
 	}
 	return &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf("the conversation with the service: %v", err)}

@@ -11,6 +11,7 @@ package rpc
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -152,9 +153,18 @@ func (s handler) answer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
 		w.WriteHeader(http.StatusUnprocessableEntity)
-		raw, _ = json.Marshal(api.AsError(err)) // always marshals
+		raw, _ = json.Marshal(asTold(r.Context(), err)) // always marshals
 	}
 	_, _ = w.Write(raw) // the client has hung up
+}
+
+// asTold is the error of a call for its client. The call ends with its context where
+// the service ends.
+func asTold(ctx context.Context, err error) *api.Error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = api.ErrNoService
+	}
+	return api.AsError(err)
 }
 
 // headerText is a value that always marshals as JSON, in characters that a header
@@ -212,7 +222,7 @@ func (s handler) answerStream(w http.ResponseWriter, r *http.Request) {
 	for raw, err := range conn.Stream(r.Context(), strings.TrimPrefix(r.URL.Path, pathStream), request) {
 		p := part{Part: raw}
 		if err != nil {
-			p = part{Err: api.AsError(err)}
+			p = part{Err: asTold(r.Context(), err)}
 		}
 		if lines.Encode(p) != nil || out.Flush() != nil {
 			return // the client has hung up

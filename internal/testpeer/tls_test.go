@@ -227,7 +227,9 @@ func TestCertificatesAreExchangedUnderCallers(t *testing.T) {
 	status(false)
 	close(end)
 	callers.Wait()
-	if n := strings.Count(s.Log(), `msg="the certificate's files changed and are of no use`); n != 1 && n != 2 {
+	// Half a certificate, none, and on the way to the last pair no key and one that does
+	// not fit: each is told once where it stands for a while.
+	if n := strings.Count(s.Log(), `msg="the certificate's files changed and are of no use`); n < 1 || n > 4 {
 		t.Errorf("%d lines in the log:\n%s", n, s.Log())
 	}
 }
