@@ -98,6 +98,9 @@ func (p *lineParser) parseRemove(c call) (metabase.Op, error) {
 		if op, ok := p.endsSession(path); ok {
 			return op, nil
 		}
+		if p.isSessions(path) {
+			return nil, api.Refused(string(path), "every site has it, for its sessions; to end them: restante site end-session")
+		}
 	}
 	path, err := p.there(c.args[0])
 	if err != nil {

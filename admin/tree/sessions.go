@@ -4,7 +4,6 @@ package tree
 
 import (
 	"strconv"
-	"strings"
 	"time"
 
 	"restante/admin"
@@ -22,11 +21,8 @@ type withSessions struct {
 
 func (t withSessions) Snapshot() metabase.Snapshot { return t.now }
 
-// sessionsKey is the container of a site's sessions.
-const sessionsKey = "Sessions"
-
 // live is d over a tree in which the sessions of sites are keys, where p is the
-// container of some or below it. With listed, p may also be a site, and with deep
+// container of some, stored or not, or below it. With listed, p may also be a site, and with deep
 // anything above. Nothing is kept of them: a connection costs no write.
 func (d handlers) live(p metabase.Path, listed, deep bool) handlers {
 	if d.Engine == nil {
@@ -38,10 +34,10 @@ func (d handlers) live(p metabase.Path, listed, deep bool) handlers {
 		if err != nil {
 			continue
 		}
-		at := settings.SitePath(n).Join(sessionsKey)
+		at := settings.SessionsPath(n)
 		if p.Within(at) || listed && p.Equal(at.Parent()) || deep && at.Within(p) {
 			if list, err := d.Engine.Sessions(n); err == nil {
-				now = now.WithKeys(at, sessionKeys(d.Schema, list))
+				now = now.WithKeys(at, schema.Sessions, sessionKeys(d.Schema, list))
 			}
 		}
 	}
@@ -74,11 +70,17 @@ func sessionKeys(s *schema.Schema, list []site.Session) []metabase.MemoryKey {
 	return keys
 }
 
+// isSessions reports whether path is the container of the sessions of a site.
+func (d handlers) isSessions(path metabase.Path) bool {
+	n, err := strconv.Atoi(path.Parent().Base())
+	return err == nil && path.Equal(settings.SessionsPath(n)) && d.Tree.Snapshot().Has(path.Parent())
+}
+
 // endsSession is the operation that ends the session at path; false where there is
 // none.
 func (d handlers) endsSession(path metabase.Path) (metabase.Op, bool) {
 	at := path.Parent()
-	if !strings.EqualFold(at.Base(), sessionsKey) || !d.live(at, false, false).Tree.Snapshot().Has(path) {
+	if !d.isSessions(at) || !d.live(at, false, false).Tree.Snapshot().Has(path) {
 		return nil, false
 	}
 	p, _ := d.Schema.ByID(settings.EndSession)

@@ -28,6 +28,9 @@ func SitePath(n int) metabase.Path { return Service.Join(strconv.Itoa(n)) }
 // DomainsPath is the container of site n's domains.
 func DomainsPath(n int) metabase.Path { return SitePath(n).Join("Domain") }
 
+// SessionsPath is the container of the sessions of site n.
+func SessionsPath(n int) metabase.Path { return SitePath(n).Join("Sessions") }
+
 // DomainPath is the key of one of site n's domains.
 func DomainPath(n int, name string) metabase.Path { return DomainsPath(n).Join(name) }
 
