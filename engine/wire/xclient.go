@@ -4,6 +4,7 @@ package wire
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -55,7 +56,7 @@ func (c *conn) xclient(arg string) string {
 	return ""
 }
 
-// parseIdentity reads the attributes. An address that is not known is a mistake: that of
+// parseIdentity reads the attributes, each once at most. An address that is not known is a mistake: that of
 // the proxy would give the client the proxy's rights.
 func parseIdentity(arg string, was netip.AddrPort) (Identity, error) {
 	id := Identity{Addr: was}
@@ -64,11 +65,14 @@ func parseIdentity(arg string, was netip.AddrPort) (Identity, error) {
 	if len(words) == 0 {
 		return id, errors.New("there is none")
 	}
+	seen := map[string]bool{}
 	for _, word := range words {
 		key, value, _ := strings.Cut(word, "=")
 		key, value = upper(key), decodeXtext(value)
 		var err error
 		switch known := !strings.HasPrefix(value, "["); {
+		case seen[key]:
+			err = errors.New("it is there twice")
 		case key == "ADDR":
 			if len(value) > 5 && strings.EqualFold(value[:5], "IPV6:") {
 				value = value[5:]
@@ -84,8 +88,9 @@ func parseIdentity(arg string, was netip.AddrPort) (Identity, error) {
 			err = errors.New("the name is not known")
 		}
 		if err != nil {
-			return id, errors.Join(errors.New(key), err)
+			return id, fmt.Errorf("%s: %w", key, err)
 		}
+		seen[key] = true
 	}
 	id.Addr = netip.AddrPortFrom(addr.Unmap().WithZone(""), port)
 	return id, nil
