@@ -24,34 +24,9 @@ func (d handlers) apply(ctx context.Context, who api.Caller, q api.ApplyRequest)
 	}
 	a, err := d.commit(ctx, who, who.Batch(p.ops...), q.DryRun)
 	if err == nil {
-		noteUnacted(ctx, d.Schema, p.ops)
+		d.noteValues(ctx, p.ops)
 	}
 	return a, p.numbered(err)
-}
-
-// noteUnacted tells the caller which of the values that it stores have no effect.
-func noteUnacted(ctx context.Context, s *schema.Schema, ops []metabase.Op) {
-	for _, op := range ops {
-		at := op.Scope().Path
-		var item metabase.Property
-		switch op := op.(type) {
-		case metabase.Set:
-			item = op.Property
-		case metabase.SetBits:
-			item = op.Property
-			item.Value = metabase.DWord(item.Value.DWord() & op.Mask)
-		case metabase.Amend:
-			item = op.Property
-		}
-		if item.ID == settings.LogExtFileFlags && !item.Value.IsZero() && item.Value.DWord() == 0 {
-			api.Note(ctx, string(at.Join("LogExtFileFlags")), "names no field: no line is written into the log file")
-		}
-		if p, ok := s.ByID(item.ID); ok && p.Name != "" {
-			if text := p.Unacted(item.Value); text != "" {
-				api.Note(ctx, string(at.Join(p.Name)), text)
-			}
-		}
-	}
 }
 
 // alsoRefused adds to err, about lines that cannot be understood, what stands

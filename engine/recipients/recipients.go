@@ -207,7 +207,7 @@ func (f *Files) read(x *file, path string, r *reading) {
 	f.mu.Lock()
 	last, was := x.version, x.err
 	f.mu.Unlock()
-	list, now, err := open(disk.Locate(f.Dir, path), last)
+	list, now, err := readNewer(disk.Locate(f.Dir, path), last)
 	switch {
 	case err != nil:
 		err = fmt.Errorf("list of recipients %s: %w", path, err)
@@ -245,10 +245,18 @@ func (l *List) size() int {
 	return l.Len()
 }
 
-// open reads a regular file, and gives its version where its octets were read. It
-// gives neither a list nor an error if the file is of the version last. A file that
-// changes meanwhile is half written.
-func open(name string, last version) (*List, version, error) {
+// Check says why a file cannot be a list: it is not there, not to be read, or no
+// regular file. It does not read it.
+func Check(dir, path string) error {
+	f, _, err := open(disk.Locate(dir, path))
+	if err == nil {
+		err = f.Close()
+	}
+	return err
+}
+
+// open opens a regular file.
+func open(name string) (*os.File, version, error) {
 	if err := disk.CheckParents(name); err != nil {
 		return nil, version{}, err
 	}
@@ -259,15 +267,26 @@ func open(name string, last version) (*List, version, error) {
 		}
 		return nil, version{}, err
 	}
-	defer f.Close()
-	before, err := f.Stat()
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = errors.New("is not a regular file")
+	}
+	if err != nil {
+		_ = f.Close() // nothing was written
+		return nil, version{}, err
+	}
+	return f, versionOf(st), nil
+}
+
+// readNewer reads a file, and gives its version where its octets were read. It gives
+// neither a list nor an error if the file is of the version last. A file that changes
+// meanwhile is half written.
+func readNewer(name string, last version) (*List, version, error) {
+	f, now, err := open(name)
 	if err != nil {
 		return nil, version{}, err
 	}
-	if !before.Mode().IsRegular() {
-		return nil, version{}, errors.New("is not a regular file")
-	}
-	now := versionOf(before)
+	defer f.Close()
 	if now == last {
 		return nil, now, nil
 	}

@@ -5,18 +5,21 @@ package tree
 import (
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"restante/admin"
 	"restante/admin/api"
 	"restante/engine/settings"
 	"restante/metabase"
 	"restante/metabase/schema"
 )
 
-// Of a value, only the bits that the operation stores are told.
-func TestNoteUnacted(t *testing.T) {
+// Of flags, only the bits that the operation stores are told.
+func TestNoteValues(t *testing.T) {
 	const md5 = 0x10 // of AuthFlags, without effect
 	s := schema.IIS()
 	flags, _ := s.Property("AuthFlags")
@@ -59,16 +62,45 @@ func TestNoteUnacted(t *testing.T) {
 		last := &tests[len(tests)-1]
 		last.name, last.op, last.want = "fields of the log", metabase.Set{Path: site, Property: log.Item(metabase.DWord(v))}, want
 	}
+	tests = append(tests, tests[2])
+	last := &tests[len(tests)-1]
+	last.name, last.op, last.want = "a field of the log is off", metabase.SetBits{Path: site, Property: log.Item(metabase.DWord(0)), Mask: 1}, nil
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "list"), []byte("joe\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ property, value, want string }{
+		{"RecipientsFile", "list", ""},
+		{"RecipientsFile", "", ""},
+		{"RecipientsFile", "typo", "typo: no such file or directory; recipients are put off with 451 until it can be read"},
+		{"RecipientsFile", ".", ".: is not a regular file; recipients are put off with 451 until it can be read"},
+		{"ProxyFrom", "192.0.2.0/24", ""},
+		{"ProxyFrom", "0.0.0.0/0", "has every address: every caller may say which client it brings, and use that client's rights"},
+		{"XclientFrom", "::/0", "has every address: every caller may say which client it brings, and use that client's rights"},
+	} {
+		p, _ := s.Property(tt.property)
+		v := metabase.String(tt.value)
+		if p.Type == metabase.MultiSZType {
+			v = metabase.MultiSZ("127.0.0.1", tt.value)
+		}
+		row := tests[0]
+		row.name, row.op, row.want = tt.property+" "+tt.value, metabase.Set{Path: site, Property: p.Item(v)}, nil
+		if tt.want != "" {
+			row.want = []string{"/LM/SMTPSVC/1/" + tt.property + ": " + tt.want}
+		}
+		tests = append(tests, row)
+	}
+	d := handlers{&admin.API{Schema: s, Env: admin.Env{Data: dir}}}
 	for _, tt := range tests {
 		var got []string
 		ctx := api.WithNotes(t.Context(), func(n api.Noted) { got = append(got, n.Subject+": "+n.Text) })
-		noteUnacted(ctx, s, []metabase.Op{tt.op})
+		d.noteValues(ctx, []metabase.Op{tt.op})
 		if !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
 	var none []string
-	noteUnacted(api.WithNotes(t.Context(), func(n api.Noted) { none = append(none, n.Text) }), &schema.Schema{}, []metabase.Op{tests[0].op})
+	handlers{&admin.API{Schema: &schema.Schema{}}}.noteValues(api.WithNotes(t.Context(), func(n api.Noted) { none = append(none, n.Text) }), []metabase.Op{tests[0].op})
 	if len(none) > 0 {
 		t.Errorf("by a schema without the property: %q", none)
 	}
