@@ -11,7 +11,6 @@ package rpc
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -75,6 +74,9 @@ func Serve(ctx context.Context, l net.Listener, connections int, log *slog.Logge
 }
 
 func serve(ctx context.Context, l *limiter, log *slog.Logger, direct func(who api.Caller) api.Conn) error {
+	calls, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
+	defer context.AfterFunc(ctx, func() { end(api.ErrNoService) })() // what a call that is under way is told
 	s, mux := handler(direct), http.NewServeMux()
 	mux.HandleFunc("POST "+pathCall, s.answer)
 	mux.HandleFunc("POST "+pathStream, s.answerStream)
@@ -83,7 +85,7 @@ func serve(ctx context.Context, l *limiter, log *slog.Logger, direct func(who ap
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		BaseContext:       func(net.Listener) context.Context { return calls },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			var w peer
 			if k, ok := c.(*peerConn); ok {
@@ -153,18 +155,9 @@ func (s handler) answer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if err != nil {
 		w.WriteHeader(http.StatusUnprocessableEntity)
-		raw, _ = json.Marshal(asTold(r.Context(), err)) // always marshals
+		raw, _ = json.Marshal(api.AsError(err)) // always marshals
 	}
 	_, _ = w.Write(raw) // the client has hung up
-}
-
-// asTold is the error of a call for its client. The call ends with its context where
-// the service ends.
-func asTold(ctx context.Context, err error) *api.Error {
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		err = api.ErrNoService
-	}
-	return api.AsError(err)
 }
 
 // headerText is a value that always marshals as JSON, in characters that a header
@@ -222,7 +215,7 @@ func (s handler) answerStream(w http.ResponseWriter, r *http.Request) {
 	for raw, err := range conn.Stream(r.Context(), strings.TrimPrefix(r.URL.Path, pathStream), request) {
 		p := part{Part: raw}
 		if err != nil {
-			p = part{Err: asTold(r.Context(), err)}
+			p = part{Err: api.AsError(err)}
 		}
 		if lines.Encode(p) != nil || out.Flush() != nil {
 			return // the client has hung up

@@ -239,7 +239,7 @@ func (d handlers) list(ctx context.Context, who api.Caller, q api.ListRequest) (
 		for p := range v.Walk(path) {
 			add(p)
 		}
-		return keys, ctx.Err()
+		return keys, context.Cause(ctx)
 	}
 	for name := range v.Children(path) {
 		add(path.Join(name))

@@ -31,7 +31,7 @@ func (d handlers) read(ctx context.Context, who api.Caller, q api.ReadRequest) i
 		}
 		page := api.KeyPage{Rev: rev, Keys: []api.KeyData{}}
 		for key := range asked(v, p, q) {
-			if err := ctx.Err(); err != nil {
+			if err := context.Cause(ctx); err != nil {
 				yield(api.KeyPage{}, err)
 				return
 			}
