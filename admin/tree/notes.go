@@ -9,8 +9,8 @@ import (
 	"slices"
 
 	"restante/admin/api"
-	"restante/engine/recipients"
 	"restante/engine/settings"
+	"restante/internal/disk"
 	"restante/metabase"
 )
 
@@ -49,9 +49,11 @@ func (d handlers) remark(item metabase.Property) string {
 	case item.ID == settings.LogExtFileFlags && v.DWord() == 0:
 		return "names no field: no line is written into the log file"
 	case item.ID == settings.RecipientsFile && v.Str() != "":
-		if err := recipients.Check(d.Env.Data, v.Str()); err != nil {
-			return fmt.Sprintf("%s: %v; recipients are put off with 451 until it can be read", v.Str(), err)
+		f, _, err := disk.OpenRegular(disk.Locate(d.Env.Data, v.Str()))
+		if err != nil {
+			return fmt.Sprintf("%v; recipients are put off with 451 until it can be read", err)
 		}
+		_ = f.Close() // it was only looked at
 	case (item.ID == settings.ProxyFrom || item.ID == settings.XclientFrom) && slices.ContainsFunc(v.Strings(), isEverybody):
 		return "has every address: every caller may say which client it brings, and use that client's rights"
 	}

@@ -72,8 +72,8 @@ func TestNoteValues(t *testing.T) {
 	for _, tt := range []struct{ property, value, want string }{
 		{"RecipientsFile", "list", ""},
 		{"RecipientsFile", "", ""},
-		{"RecipientsFile", "typo", "typo: no such file or directory; recipients are put off with 451 until it can be read"},
-		{"RecipientsFile", ".", ".: is not a regular file; recipients are put off with 451 until it can be read"},
+		{"RecipientsFile", "typo", "open " + filepath.Join(dir, "typo") + ": no such file or directory; recipients are put off with 451 until it can be read"},
+		{"RecipientsFile", ".", "open " + dir + ": is not a regular file; recipients are put off with 451 until it can be read"},
 		{"ProxyFrom", "192.0.2.0/24", ""},
 		{"ProxyFrom", "0.0.0.0/0", "has every address: every caller may say which client it brings, and use that client's rights"},
 		{"XclientFrom", "::/0", "has every address: every caller may say which client it brings, and use that client's rights"},

@@ -21,11 +21,9 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"restante/engine/mail"
@@ -245,48 +243,19 @@ func (l *List) size() int {
 	return l.Len()
 }
 
-// Check says why a file cannot be a list: it is not there, not to be read, or no
-// regular file. It does not read it.
-func Check(dir, path string) error {
-	f, _, err := open(disk.Locate(dir, path))
-	if err == nil {
-		err = f.Close()
-	}
-	return err
-}
-
-// open opens a regular file.
-func open(name string) (*os.File, version, error) {
-	if err := disk.CheckParents(name); err != nil {
-		return nil, version{}, err
-	}
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe has it return, too
-	if err != nil {
-		if path := (*fs.PathError)(nil); errors.As(err, &path) {
-			err = path.Err // the caller names the file
-		}
-		return nil, version{}, err
-	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = errors.New("is not a regular file")
-	}
-	if err != nil {
-		_ = f.Close() // nothing was written
-		return nil, version{}, err
-	}
-	return f, versionOf(st), nil
-}
-
 // readNewer reads a file, and gives its version where its octets were read. It gives
 // neither a list nor an error if the file is of the version last. A file that changes
 // meanwhile is half written.
 func readNewer(name string, last version) (*List, version, error) {
-	f, now, err := open(name)
+	f, st, err := disk.OpenRegular(name)
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		err = path.Err // the caller names the file
+	}
 	if err != nil {
 		return nil, version{}, err
 	}
 	defer f.Close()
+	now := versionOf(st)
 	if now == last {
 		return nil, now, nil
 	}

@@ -12,11 +12,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"restante/internal/disk"
@@ -128,24 +126,13 @@ func (r *reading) read(files Files, last fileVersion) {
 	r.list = list
 }
 
-// readPEM reads a regular file of a bounded size. Another one, such as a pipe or
-// a device, may have no end; O_NONBLOCK has even its opening return.
+// readPEM reads a regular file of a bounded size.
 func readPEM(name string) ([]byte, error) {
-	if err := disk.CheckParents(name); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, _, err := disk.OpenRegular(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !st.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", name)
-	}
 	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
 	if err == nil && len(text) > maxSize {
 		err = fmt.Errorf("%s has more than %d bytes: name a PEM file", name, maxSize)

@@ -191,8 +191,8 @@ func TestCertificateIsNoRegularFile(t *testing.T) {
 		files Files
 		want  string
 	}{
-		{Files{dir, files[1]}, dir + " is not a regular file"},
-		{Files{files[0], dir}, dir + " is not a regular file"},
+		{Files{dir, files[1]}, dir + ": is not a regular file"},
+		{Files{files[0], dir}, dir + ": is not a regular file"},
 		{Files{large, files[1]}, "large.pem has more than 1048576 bytes"},
 		{Files{files[0], files[0]}, "certificate: " + files[0] + ": its first certificate, for hub.test, has no key in " + files[0]},
 	}
@@ -200,7 +200,7 @@ func TestCertificateIsNoRegularFile(t *testing.T) {
 		tests = append(tests, struct {
 			files Files
 			want  string
-		}{Files{special, files[1]}, special + " is not a regular file"})
+		}{Files{special, files[1]}, special + ": is not a regular file"})
 	}
 	for _, tt := range tests {
 		c := &Reloader{files: tt.files, log: slog.New(slog.DiscardHandler)}
