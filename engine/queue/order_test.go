@@ -4,6 +4,7 @@ package queue
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,16 +155,16 @@ func TestHoldUntil(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newFixture(t)
 			h.held["b.test"] = true
-			attempts := 0
-			h.setAnswer(func(l *Lease) { attempts++; always(yes, "mx")(l) })
+			var attempts atomic.Int32 // side by side
+			h.setAnswer(func(l *Lease) { attempts.Add(1); always(yes, "mx")(l) })
 			defer h.run()()
 			for range 100 {
 				h.ask("a@a.test", postpone)
 			}
 			h.q.Trigger("b.test")
 			synctest.Wait()
-			if c := h.q.Counts(); c.Messages != 100 || attempts > 10 {
-				t.Errorf("%d attempts, %+v", attempts, c)
+			if c := h.q.Counts(); c.Messages != 100 || attempts.Load() > 10 {
+				t.Errorf("%d attempts, %+v", attempts.Load(), c)
 			}
 		})
 	})

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,8 +65,11 @@ func listen(ctx context.Context, b Binding) (*listener, error) {
 		network = "tcp4" // 0.0.0.0 is not all of IPv6 as well
 	}
 	nl, err := new(net.ListenConfig).Listen(ctx, network, b.Addr.String())
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		err = op.Err // without the address, which is said already
+	}
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", b.Addr, reason(err))
+		return nil, fmt.Errorf("listen on %s: %w", b.Addr, err)
 	}
 	return newListener(nl, b), nil
 }
@@ -74,18 +78,7 @@ func newListener(nl net.Listener, b Binding) *listener {
 	return &listener{Listener: nl, addr: b.Addr, binding: b, shut: make(chan struct{})}
 }
 
-// reason leaves out the address, which is said already.
-func reason(err error) error {
-	if op := (*net.OpError)(nil); errors.As(err, &op) {
-		return op.Err
-	}
-	return err
-}
-
-// port is the one it listens on, also where the system picked it.
-func (l *listener) port() uint16 { return l.local().Port() }
-
-// local is the address that it listens on.
+// local is the address that it listens on, with the port that the system picked.
 func (l *listener) local() netip.AddrPort {
 	if a, ok := l.Addr().(*net.TCPAddr); ok {
 		p := a.AddrPort()
@@ -181,12 +174,7 @@ func (h *holder) find(addr netip.AddrPort) *listener {
 }
 
 func (h *holder) wants(addr netip.AddrPort) bool {
-	for _, b := range h.want {
-		if b.Addr == addr {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(h.want, func(b Binding) bool { return b.Addr == addr })
 }
 
 // A Set has the listeners of the sites of one engine. It changes them over all
