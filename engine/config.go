@@ -16,9 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/emersion/go-sasl"
-
-	"restante/engine/account"
 	"restante/engine/delivery"
 	"restante/engine/dsn"
 	"restante/engine/mail"
@@ -320,22 +317,9 @@ func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 	}
 	t.DNS.Servers = r.DNSServers()
 	if in := set.SignIn; in != nil {
-		t.Auth = func() sasl.Client { return signIn(in) }
-		t.AuthInClear = in.InClear || !in.Plain // CRAM-MD5 does not show the password
+		t.Auth = in.SignIn
 	}
 	return t
-}
-
-func signIn(in *settings.RouteSignIn) sasl.Client {
-	mech := account.Cram
-	if in.Plain {
-		mech = account.Plain
-	}
-	c, err := account.Client(mech, in.User, in.Password)
-	if err != nil {
-		return nil // not for these two
-	}
-	return c
 }
 
 // self reports whether a host is this site: by its name, whatever the port

@@ -28,13 +28,16 @@ import (
 	"github.com/xdg-go/stringprep"
 )
 
-// The mechanisms that Server and Client know.
+// The mechanisms that Server and SignIn know.
 const (
 	Plain = "PLAIN"         // RFC 4616
 	Login = "LOGIN"         // draft-murchison-sasl-login
 	Cram  = "CRAM-MD5"      // RFC 2195
 	Scram = "SCRAM-SHA-256" // RFC 7677
 )
+
+// ScramPlus is Scram, bound to the connection's TLS. A SignIn takes it for Scram.
+const ScramPlus = Scram + "-PLUS"
 
 // External is the mechanism of callers with a certificate (RFC 4422), which the session
 // checks.

@@ -80,7 +80,7 @@ func TestBothEnds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, err := Client(mech, tt.name, Secret(tt.password))
+			c, err := by(mech, tt.name, tt.password)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -112,7 +112,7 @@ func TestBothEnds(t *testing.T) {
 	if _, err := g.Server("NTLM", book(), nil); err == nil {
 		t.Error("an unknown mechanism is served")
 	}
-	if _, err := Client("NTLM", "a", "b"); err == nil {
+	if _, err := by("NTLM", "a", "b"); err == nil {
 		t.Error("an unknown mechanism is spoken")
 	}
 }
@@ -294,7 +294,7 @@ func TestRefusalsTellNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, err := Client(mech, name, "wrong")
+			c, err := by(mech, name, "wrong")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -19,8 +19,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/emersion/go-sasl"
-
 	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
 	"restante/engine/resolver"
@@ -56,16 +54,15 @@ type Hop struct {
 
 // ClientSettings say how to talk to a host.
 type ClientSettings struct {
-	Hello       string             // our name
-	Port        uint16             // of the hosts that DNS names; 0: 25
-	TLS         *tls.Config        // base for STARTTLS: roots, least version; nil: the system's roots
-	RequireTLS  bool               // no mail without TLS, and the host must prove its name
-	Auth        func() sasl.Client // makes the sign-in of one connection to a smart host; nil: none
-	AuthInClear bool               // sign in without TLS, too
-	HELO        bool               // HELO instead of EHLO
-	Without     []string           // extensions that are not used, even if the host offers them
-	MaxMessages int                // on one connection; 0: no limit
-	Patience    time.Duration      // with a silent host when the owner of the mail calls; 0: 60 s
+	Hello       string        // our name
+	Port        uint16        // of the hosts that DNS names; 0: 25
+	TLS         *tls.Config   // base for STARTTLS: roots, least version; nil: the system's roots
+	RequireTLS  bool          // no mail without TLS, and the host must prove its name
+	Auth        wire.SignIn   // at a smart host; nil: none
+	HELO        bool          // HELO instead of EHLO
+	Without     []string      // extensions that are not used, even if the host offers them
+	MaxMessages int           // on one connection; 0: no limit
+	Patience    time.Duration // with a silent host when the owner of the mail calls; 0: 60 s
 	Timeouts    wire.Timeouts
 	DNS         resolver.Query
 	Own         func(netip.AddrPort) bool // reports whether we listen there; nil: nowhere
@@ -79,17 +76,9 @@ func (r Route) Same(o Route) bool {
 }
 
 func (t ClientSettings) same(o ClientSettings) bool {
-	return t.Hello == o.Hello && t.Port == o.Port && t.RequireTLS == o.RequireTLS && t.AuthInClear == o.AuthInClear && (t.TLS == nil) == (o.TLS == nil) &&
+	return t.Hello == o.Hello && t.Port == o.Port && t.RequireTLS == o.RequireTLS && (t.TLS == nil) == (o.TLS == nil) &&
 		t.HELO == o.HELO && slices.Equal(t.Without, o.Without) && slices.Equal(t.DNS.Servers, o.DNS.Servers) && t.DNS.TCP == o.DNS.TCP && t.DNS.Loopback == o.DNS.Loopback &&
-		t.Masquerade.Domain == o.Masquerade.Domain && reflect.DeepEqual(t.signIn(), o.signIn())
-}
-
-// signIn returns the sign-in of one connection, or nil.
-func (t ClientSettings) signIn() sasl.Client {
-	if t.Auth == nil {
-		return nil
-	}
-	return t.Auth()
+		t.Masquerade.Domain == o.Masquerade.Domain && reflect.DeepEqual(t.Auth, o.Auth)
 }
 
 // A Router is asked for the route at each attempt: a change of the

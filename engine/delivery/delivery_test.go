@@ -16,8 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/emersion/go-sasl"
-
+	"restante/engine/account"
 	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
 	"restante/engine/resolver"
@@ -68,8 +67,8 @@ func host(n int) resolver.Host {
 }
 
 func TestSameRoute(t *testing.T) {
-	plain := func(password string) func() sasl.Client {
-		return func() sasl.Client { return sasl.NewPlainClient("", "anna", password) }
+	plain := func(password string) wire.SignIn {
+		return account.SignIn{Name: "anna", Password: account.Secret(password), Mechanisms: []string{account.Plain}}
 	}
 	base := func() Route {
 		return Route{Kind: SmartHost, Dir: "d", Smart: []Hop{{Host: "a", Port: 25}}, Client: ClientSettings{
@@ -98,7 +97,6 @@ func TestSameRoute(t *testing.T) {
 		{func(r *Route) { r.Client.Auth = plain("x") }, true},
 		{func(r *Route) { r.Client.Auth = plain("y") }, false},
 		{func(r *Route) { r.Client.Auth = nil }, false},
-		{func(r *Route) { r.Client.AuthInClear = true }, false},
 	}
 	for i, tt := range tests {
 		r := base()
@@ -447,7 +445,7 @@ func TestPasswordIsNotSaidInClearAfterAFailedHandshake(t *testing.T) {
 		return ""
 	}})
 	l := newLease(message(1, "x\r\n", "a@to.test"))
-	talk := ClientSettings{Auth: func() sasl.Client { return sasl.NewPlainClient("", "user", "secret") }}
+	talk := ClientSettings{Auth: account.SignIn{Name: "user", Password: "secret", Mechanisms: account.ByPassword, InClear: true}}
 	attempt(t, Route{Kind: SmartHost, Smart: []Hop{{Host: "smart.test"}}, Client: talk}, names{"smart.test": {host(1)}}, lines{"192.0.2.1": mx.Addr}, l)
 	check(t, l, 1, "a@to.test deferred", "4")
 	mu.Lock()
@@ -458,26 +456,30 @@ func TestPasswordIsNotSaidInClearAfterAFailedHandshake(t *testing.T) {
 }
 
 // The password of a smart host is for no other host, and in clear for none unless
-// that is said.
+// that is said and the host offers no TLS.
 func TestPasswordIsForSmartHostsOverTLS(t *testing.T) {
 	cert, _ := testpeer.Certificate(t, "mx9.test", time.Now().Add(time.Hour))
 	dns := names{"smart.test": {host(9)}, "to.test": {host(1)}}
 	smart := []Hop{{Host: "smart.test"}}
 	inClear := "454 4.7.11 mx9.test offers no TLS, and the password is not sent without it (RouteClearTextAuth)"
+	refused := "454 4.7.11 mx9.test offers STARTTLS and answered it with 454 4.7.0 no key; there is no sign-in without it"
 	for _, tt := range []struct {
 		name      string
 		route     Route
-		tls       *tls.Config
-		direct    bool // the direct host is up
+		inClear   bool
+		starttls  string // what the host says to it; "" if it does not offer it
+		direct    bool   // the direct host is up
 		reply     string
 		passwords int
 	}{
-		{"over TLS", Route{Kind: SmartHost, Smart: smart}, certs(cert), false, "250", 1},
-		{"no TLS", Route{Kind: SmartHost, Smart: smart}, nil, false, inClear, 0},
-		{"no TLS, as it may", Route{Kind: SmartHost, Smart: smart, Client: ClientSettings{AuthInClear: true}}, nil, false, "250", 1},
-		{"direct first", Route{Kind: SmartHost, Smart: smart, DirectFirst: true, Client: ClientSettings{AuthInClear: true}}, nil, true, "250", 0},
-		{"direct first, which is down", Route{Kind: SmartHost, Smart: smart, DirectFirst: true}, certs(cert), false, "250", 1},
-		{"by DNS", Route{Client: ClientSettings{AuthInClear: true}}, nil, true, "250", 0},
+		{"over TLS", Route{Kind: SmartHost, Smart: smart}, false, "220 go", false, "250", 1},
+		{"no TLS", Route{Kind: SmartHost, Smart: smart}, false, "", false, inClear, 0},
+		{"no TLS, as it may", Route{Kind: SmartHost, Smart: smart}, true, "", false, "250", 1},
+		{"TLS refused", Route{Kind: SmartHost, Smart: smart}, false, "454 4.7.0 no key", false, refused, 0},
+		{"TLS refused, as it may", Route{Kind: SmartHost, Smart: smart}, true, "454 4.7.0 no key", false, refused, 0},
+		{"direct first", Route{Kind: SmartHost, Smart: smart, DirectFirst: true}, true, "", true, "250", 0},
+		{"direct first, which is down", Route{Kind: SmartHost, Smart: smart, DirectFirst: true}, false, "220 go", false, "250", 1},
+		{"by DNS", Route{}, true, "", true, "250", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var mu sync.Mutex
@@ -486,27 +488,29 @@ func TestPasswordIsForSmartHostsOverTLS(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
-				case strings.HasPrefix(line, "EHLO") && tt.tls == nil:
+				case strings.HasPrefix(line, "EHLO") && tt.starttls == "":
 					return "250-mx.test\r\n250 AUTH PLAIN"
 				case strings.HasPrefix(line, "EHLO"):
 					return "250-mx.test\r\n250-STARTTLS\r\n250 AUTH PLAIN"
+				case line == "STARTTLS":
+					return tt.starttls
 				case strings.HasPrefix(line, "AUTH"):
 					passwords++
 					return "235 2.7.0 yes"
 				}
 				return ""
 			}
-			mx := testpeer.NewMX(t, testpeer.MXOptions{TLS: tt.tls, Answer: answer})
+			mx := testpeer.NewMX(t, testpeer.MXOptions{TLS: certs(cert), Answer: answer})
 			hosts := lines{"192.0.2.9": mx.Addr}
 			if tt.direct {
 				hosts["192.0.2.1"] = mx.Addr
 			}
-			tt.route.Client.Auth = func() sasl.Client { return sasl.NewPlainClient("", "user", "secret") }
+			tt.route.Client.Auth = account.SignIn{Name: "user", Password: "secret", Mechanisms: account.ByPassword, InClear: tt.inClear}
 			l := newLease(message(1, "x\r\n", "a@to.test"))
 			attempt(t, tt.route, dns, hosts, l)
-			outcome := "a@to.test delivered"
-			if tt.reply == inClear {
-				outcome = "a@to.test deferred"
+			outcome := "a@to.test deferred"
+			if tt.reply == "250" {
+				outcome = "a@to.test delivered"
 			}
 			check(t, l, 1, outcome, tt.reply)
 			mu.Lock()

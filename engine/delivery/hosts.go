@@ -195,7 +195,7 @@ func (d *Delivery) connect(ctx context.Context, t target, talk ClientSettings, c
 	}
 	opts := wire.ClientOptions{
 		Hello: talk.Hello, TLS: tlsConfig(talk, t.host), UseHELO: talk.HELO,
-		Without: talk.Without, Proved: proof(talk.TLS, t.host), Timeouts: talk.Timeouts, Auth: talk.signIn(), AuthInClear: talk.AuthInClear, Log: d.opts.Lines,
+		Without: talk.Without, Proved: proof(talk.TLS, t.host), Timeouts: talk.Timeouts, Auth: talk.Auth, Log: d.opts.Lines,
 	}
 	switch {
 	case talk.RequireTLS:
@@ -241,10 +241,10 @@ func proof(base *tls.Config, host string) func(tls.ConnectionState) error {
 func refusal(cause error, t target) mail.Reply {
 	var r mail.Reply
 	if errors.As(cause, &r) {
+		if !r.Peer {
+			r.Text = t.host + " " + r.Text
+		}
 		return r
-	}
-	if errors.Is(cause, wire.ErrAuthInClear) {
-		return mail.Reply{Code: 454, Enhanced: "7.11", Text: t.host + " offers no TLS, and the password is not sent without it (RouteClearTextAuth)", Cause: cause}
 	}
 	if errors.Is(cause, wire.ErrTLS) {
 		return mail.Reply{Code: 454, Enhanced: "7.5", Text: "no trusted TLS connection to " + t.host, Cause: cause}

@@ -195,6 +195,7 @@ type Reply struct {
 	Enhanced string // RFC 3463, without the class digit: "7.1"; "" for none
 	Text     string // for the peer; says nothing of our files or settings; lines are parted by \n
 	Cause    error  // for the log; never sent
+	Peer     bool   // the other end said it
 }
 
 // Positive says that the code is 2xx.

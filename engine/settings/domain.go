@@ -87,12 +87,8 @@ type Route struct {
 
 // A RouteSignIn is how we sign in at the next host.
 type RouteSignIn struct {
-	User     string
-	Password account.Secret
-	From     metabase.Path // the key that stores Password
-	Plain    bool          // by PLAIN or LOGIN
-	Cram     bool          // by CRAM-MD5
-	InClear  bool          // by PLAIN or LOGIN without TLS, too
+	account.SignIn
+	From metabase.Path // the key that stores the password
 }
 
 // DomainFor finds what is set for a domain: by its own name, else by the
@@ -371,10 +367,13 @@ func (r *reader) routeSignIn() *RouteSignIn {
 	}
 	any := action.Has(SignInAny) && !action.Any(SignInCram|SignInPlain)
 	password, from, _ := r.value(RoutePassword)
-	return &RouteSignIn{
-		User: user, Password: account.Secret(password.Str()), From: from,
-		Plain: any || action.Has(SignInPlain), Cram: any || action.Has(SignInCram), InClear: r.flag(RouteClearTextAuth),
+	in := &RouteSignIn{account.SignIn{Name: user, Password: account.Secret(password.Str()), InClear: r.flag(RouteClearTextAuth)}, from}
+	for _, mech := range account.ByPassword {
+		if any || action.Has(SignInPlain) && account.Shows(mech) || action.Has(SignInCram) && !account.Shows(mech) {
+			in.Mechanisms = append(in.Mechanisms, mech)
+		}
 	}
+	return in
 }
 
 // Domains yields the names of the domains that have a key, in no particular

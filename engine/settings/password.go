@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"restante/engine/account"
 	"restante/engine/mail"
 	"restante/metabase"
 )
@@ -30,7 +31,7 @@ type passwordUse struct {
 	hosts []string      // with their ports
 	dns   []netip.AddrPort
 
-	plain    bool // by PLAIN, otherwise CRAM-MD5
+	shown    bool // the host sees it, otherwise a proof of it
 	tls      bool // there is TLS whenever it is sent
 	verified [2]bool
 }
@@ -46,7 +47,8 @@ func (s *Site) passwordUse(name string) (u passwordUse, ok bool) {
 	if in == nil || in.Password == "" {
 		return u, false
 	}
-	u = passwordUse{key: in.From, dns: s.Out.DnsServers, plain: in.Plain, tls: route.NeedTLS || in.Plain && !in.InClear}
+	shown := slices.ContainsFunc(in.Mechanisms, account.Shows)
+	u = passwordUse{key: in.From, dns: s.Out.DnsServers, shown: shown, tls: route.NeedTLS || shown && !in.InClear}
 	u.verified = [2]bool{route.NeedTLS && s.Out.SmtpSSLRequireTrustedCA, route.NeedTLS && s.Out.SmtpSSLCertHostnameValidation}
 	for _, h := range route.Hosts {
 		if h.Port == 0 {
@@ -62,7 +64,7 @@ func (s *Site) passwordUse(name string) (u passwordUse, ok bool) {
 func (u passwordUse) covers(next passwordUse) bool {
 	foreign := func(host string) bool { return !slices.Contains(u.hosts, host) }
 	return u.key.Equal(next.key) && !slices.ContainsFunc(next.hosts, foreign) && slices.Equal(u.dns, next.dns) &&
-		u.plain == next.plain && (next.tls || !u.tls) &&
+		(u.shown || !next.shown) && (next.tls || !u.tls) &&
 		(next.verified[0] || !u.verified[0]) && (next.verified[1] || !u.verified[1])
 }
 

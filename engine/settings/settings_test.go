@@ -307,7 +307,7 @@ func TestRoute(t *testing.T) {
 			}
 		}
 		if r.SignIn != nil {
-			parts = append(parts, "as "+r.SignIn.User+":"+string(r.SignIn.Password))
+			parts = append(parts, "as "+r.SignIn.Name+":"+string(r.SignIn.Password))
 		}
 		slices.Sort(parts[1:])
 		for _, h := range r.Hosts {

@@ -42,16 +42,15 @@ type Timeouts struct {
 
 // ClientOptions adjusts NewClient.
 type ClientOptions struct {
-	Hello       string      // our name
-	TLS         *tls.Config // used as it is, ServerName and all; nil: never STARTTLS, as on a reversed connection
-	TLSPolicy   TLSPolicy
-	Auth        sasl.Client                     // nil: do not sign in
-	AuthInClear bool                            // sign in without TLS, too
-	Proved      func(tls.ConnectionState) error // says why the peer has not proved who it is; nil: it never has
-	UseHELO     bool                            // HELO alone, and so no extension, no STARTTLS and no sign-in
-	Without     []string                        // extensions that are not used, even if the peer offers them
-	Timeouts    Timeouts
-	Log         func(Line) // is told of each command and reply but those within an AUTH exchange; nil: nobody is
+	Hello     string      // our name
+	TLS       *tls.Config // used as it is, ServerName and all; nil: never STARTTLS, as on a reversed connection
+	TLSPolicy TLSPolicy
+	Auth      SignIn                          // nil: do not sign in
+	Proved    func(tls.ConnectionState) error // says why the peer has not proved who it is; nil: it never has
+	UseHELO   bool                            // HELO alone, and so no extension, no STARTTLS and no sign-in
+	Without   []string                        // extensions that are not used, even if the peer offers them
+	Timeouts  Timeouts
+	Log       func(Line) // is told of each command and reply but those within an AUTH exchange; nil: nobody is
 }
 
 // Errors of NewClient, beside a mail.Reply, which is the peer's.
@@ -60,11 +59,15 @@ var (
 	// handshake went wrong. Without the demand, a new connection with TLSNever
 	// may do better.
 	ErrTLS = errors.New("no TLS with the peer")
-	// ErrNoAuth means that the peer offers no sign-in.
-	ErrNoAuth = errors.New("the peer offers no AUTH")
-	// ErrAuthInClear means that a sign-in was demanded, and there is no TLS.
-	ErrAuthInClear = errors.New("no TLS with the peer, and the password is not sent without it")
 )
+
+// A SignIn chooses how to sign in: account.SignIn.
+type SignIn interface {
+	// Begin starts an exchange by the strongest mechanism that may be used and
+	// that the peer offers. State is that of TLS, nil without it. The error is
+	// a mail.Reply of ours, whose text goes on after the peer's name.
+	Begin(offered []string, state *tls.ConnectionState) (mechanism string, c sasl.Client, err error)
+}
 
 // A Client is our end of a conversation in which we hand mail over. It is for
 // one goroutine, but Close may come from anywhere.
@@ -73,8 +76,9 @@ type Client struct {
 	peer  *peer
 	smtp  *smtp.Client // opens the conversation; the transactions are ours
 	name  string
-	limit int64 // the peer's SIZE, 0 for none
-	reset bool  // a transaction is open that must go before the next
+	noTLS mail.Reply // to STARTTLS, if it was no yes
+	limit int64      // the peer's SIZE, 0 for none
+	reset bool       // a transaction is open that must go before the next
 	body  dotstuff.Stuffer
 	err   error // why the conversation is over, or nil
 }
@@ -161,6 +165,7 @@ func (c *Client) startTLS(ctx context.Context) error {
 	case r.Code/100 != 2 && must:
 		return fmt.Errorf("%w: STARTTLS: %w", ErrTLS, r)
 	case r.Code/100 != 2:
+		c.noTLS = r
 		return nil
 	}
 	if err := c.peer.encrypt(ctx, c.opts.TLS); err != nil {
@@ -169,15 +174,44 @@ func (c *Client) startTLS(ctx context.Context) error {
 	return c.hello()
 }
 
+// signIn signs in. Where the peer knows a mechanism by name only, or cannot check
+// this password by it, the next one is tried. A peer that offers STARTTLS and does
+// not do it gets no sign-in: somebody on the way may have seen to that.
 func (c *Client) signIn() error {
-	if _, on := c.TLS(); !on && !c.opts.AuthInClear {
-		return ErrAuthInClear
+	state, on := c.TLS()
+	over := &state
+	if !on {
+		if over = nil; c.noTLS.Code != 0 {
+			return mail.Reply{Code: 454, Enhanced: "7.11", Text: "offers STARTTLS and answered it with " + c.noTLS.String() + "; there is no sign-in without it"}
+		}
 	}
-	if !c.Supports("AUTH") {
-		return ErrNoAuth
+	_, list := c.smtp.Extension("AUTH")
+	offered := strings.Fields(strings.ToUpper(list))
+	var refused error
+	for {
+		name, client, err := c.opts.Auth.Begin(offered, over)
+		if err != nil {
+			return cmp.Or(refused, err)
+		}
+		if err = c.smtp.Auth(client); err == nil {
+			return proved(client)
+		}
+		refused = c.peer.replyError("AUTH", err)
+		var r mail.Reply
+		judged := name == "PLAIN" || name == "LOGIN" // the password itself
+		if !errors.As(refused, &r) || !r.Permanent() || r.Code == 535 && judged {
+			return refused
+		}
+		offered = slices.DeleteFunc(offered, func(o string) bool { return o == name })
 	}
-	if err := c.smtp.Auth(c.opts.Auth); err != nil {
-		return c.peer.replyError("AUTH", err)
+}
+
+// proved asks a mechanism by which the peer proves itself, too, whether it has.
+func proved(client sasl.Client) error {
+	if c, ok := client.(interface{ Proved() error }); ok {
+		if err := c.Proved(); err != nil {
+			return fmt.Errorf("AUTH: %w", err)
+		}
 	}
 	return nil
 }

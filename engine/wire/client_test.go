@@ -15,8 +15,7 @@ import (
 	"testing/iotest"
 	"time"
 
-	"github.com/emersion/go-sasl"
-
+	"restante/engine/account"
 	"restante/engine/mail"
 )
 
@@ -184,6 +183,9 @@ func checkSent(t *testing.T, got []mail.Reply, err error, want []string) {
 }
 
 func TestNewClient(t *testing.T) {
+	overTLS := account.SignIn{Name: "u", Password: "p", Mechanisms: account.ByPassword}
+	inClear := overTLS
+	inClear.InClear = true
 	tests := []struct {
 		name  string
 		opts  ClientOptions
@@ -204,11 +206,19 @@ func TestNewClient(t *testing.T) {
 		{"TLS refused, and not needed", ClientOptions{TLS: &tls.Config{}}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 STARTTLS"}, {"STARTTLS", "454 later"}}, "", false},
 		{"more behind STARTTLS", ClientOptions{TLS: &tls.Config{}}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 STARTTLS"}, {"STARTTLS", "220 go|250 injected"}}, "stands behind", false},
 		{"no handshake", ClientOptions{TLS: &tls.Config{ServerName: "mx.test"}}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 STARTTLS"}, {"STARTTLS", "220 go"}}, "no TLS with the peer", false},
-		{"AUTH not offered", ClientOptions{AuthInClear: true, Auth: sasl.NewPlainClient("", "u", "p")}, []peerStep{{"", "220 hi"}, {"EHLO", plainEHLO}}, "offers no AUTH", false},
-		{"AUTH refused", ClientOptions{AuthInClear: true, Auth: sasl.NewPlainClient("", "u", "p")}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH=PLAIN"}, {"AUTH PLAIN AHUAcA==", "535 5.7.8 no"}}, "535 5.7.8 no", true},
-		{"AUTH without TLS", ClientOptions{Auth: sasl.NewPlainClient("", "u", "p")}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH PLAIN"}}, "the password is not sent without it", false},
-		{"AUTH and STARTTLS refused", ClientOptions{TLS: &tls.Config{}, Auth: sasl.NewPlainClient("", "u", "p")}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250-STARTTLS|250 AUTH PLAIN"}, {"STARTTLS", "454 later"}}, "the password is not sent without it", false},
-		{"AUTH", ClientOptions{AuthInClear: true, Auth: sasl.NewPlainClient("", "u", "p")}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 auth login plain"}, {"AUTH PLAIN AHUAcA==", "235 yes"}}, "", false},
+		{"AUTH not offered", ClientOptions{Auth: inClear}, []peerStep{{"", "220 hi"}, {"EHLO", plainEHLO}}, "454 4.7.4 offers no sign-in", true},
+		{"AUTH refused", ClientOptions{Auth: inClear}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH=PLAIN"}, {"AUTH PLAIN AHUAcA==", "535 5.7.8 no"}}, "535 5.7.8 no", true},
+		{"AUTH without TLS", ClientOptions{Auth: overTLS}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH PLAIN"}}, "454 4.7.11 offers no TLS, and the password is not sent without it", true},
+		{"AUTH and STARTTLS refused", ClientOptions{TLS: &tls.Config{}, Auth: overTLS}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250-STARTTLS|250 AUTH PLAIN"}, {"STARTTLS", "454 later"}}, "454 4.7.11 offers STARTTLS and answered it with 454 later; there is no sign-in without it", true},
+		{"AUTH as it may in clear, and STARTTLS refused", ClientOptions{TLS: &tls.Config{}, Auth: inClear}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250-STARTTLS|250 AUTH PLAIN CRAM-MD5"}, {"STARTTLS", "554 5.7.3 no"}}, "answered it with 554 5.7.3 no; there is no sign-in", true},
+		{"AUTH LOGIN alone", ClientOptions{Auth: inClear}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH LOGIN XOAUTH2"}, {"AUTH LOGIN\r\n", "334 VXNlcm5hbWU6"}, {"dQ==", "334 UGFzc3dvcmQ6"}, {"cA==", "235 yes"}}, "", false},
+		{"AUTH by a mechanism of name only", ClientOptions{Auth: inClear}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH CRAM-MD5 LOGIN PLAIN"}, {"AUTH CRAM-MD5", "504 5.5.4 not here"}, {"AUTH PLAIN AHUAcA==", "235 yes"}}, "", false},
+		{"AUTH by a mechanism that cannot check it", ClientOptions{Auth: inClear}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH CRAM-MD5 PLAIN"}, {"AUTH CRAM-MD5", "334 PDFAeD4="}, {"dSA", "535 no secret"}, {"AUTH PLAIN AHUAcA==", "235 yes"}}, "", false},
+		{"AUTH with a wrong password", ClientOptions{Auth: inClear}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH PLAIN LOGIN"}, {"AUTH PLAIN", "535 5.7.8 no"}}, "535 5.7.8 no", true},
+		{"AUTH put off", ClientOptions{Auth: inClear}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH PLAIN LOGIN"}, {"AUTH PLAIN", "454 4.7.0 later"}}, "454 4.7.0 later", true},
+		{"AUTH without proof", ClientOptions{Auth: inClear}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH SCRAM-SHA-256"}, {"AUTH SCRAM-SHA-256", "235 yes"}}, "the host has not proved that it knows the password", false},
+
+		{"AUTH", ClientOptions{Auth: inClear}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 auth login plain"}, {"AUTH PLAIN AHUAcA==", "235 yes"}}, "", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

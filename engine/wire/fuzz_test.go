@@ -7,11 +7,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"github.com/emersion/go-sasl"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"restante/engine/account"
 	"slices"
 	"strings"
 	"testing"
@@ -373,7 +373,7 @@ func FuzzPeer(f *testing.F) {
 			nc := &scriptedConn{octets: octets{r: bytes.NewReader(said)}}
 			opts := ClientOptions{Hello: "hub.test"}
 			if signIn {
-				opts.Auth = sasl.NewPlainClient("", "u", "p")
+				opts.Auth = account.SignIn{Name: "u", Password: "p", Mechanisms: []string{account.Plain}, InClear: true}
 			}
 			c, err := NewClient(t.Context(), nc, opts)
 			if err != nil {

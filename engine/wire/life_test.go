@@ -18,8 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/emersion/go-sasl"
-
+	"restante/engine/account"
 	"restante/engine/mail"
 )
 
@@ -135,7 +134,7 @@ func TestBothEnds(t *testing.T) {
 		}
 		c, err := NewClient(t.Context(), nc, ClientOptions{
 			Hello: "me.test", TLS: trust, TLSPolicy: TLSRequired, Without: without,
-			Auth: sasl.NewPlainClient("", "u", "secret"),
+			Auth: account.SignIn{Name: "u", Password: "secret", Mechanisms: account.ByPassword},
 		})
 		if err != nil {
 			t.Fatal(err)

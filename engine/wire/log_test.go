@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/emersion/go-sasl"
+	"restante/engine/account"
 )
 
 // A callerLog has what the log of a Server was told.
@@ -158,13 +158,16 @@ func TestRefusedLinesAreMeasured(t *testing.T) {
 // TestClientLog: the log of a Client is told of each command and reply, and of no
 // credential.
 func TestClientLog(t *testing.T) {
+	by := func(mech string) SignIn {
+		return account.SignIn{Name: "u", Password: "secret", Mechanisms: []string{mech}, InClear: true}
+	}
 	for name, tt := range map[string]struct {
-		auth  sasl.Client
+		auth  SignIn
 		steps []peerStep
 		want  string
 	}{
-		"plain": {sasl.NewPlainClient("", "u", "secret"), []peerStep{{"AUTH PLAIN AHUAc2VjcmV0", "235 yes"}}, "AUTH PLAIN|235 yes"},
-		"login": {sasl.NewLoginClient("u", "secret"), []peerStep{{"AUTH LOGIN", "334 UGFzc3dvcmQ6"}, {"c2VjcmV0", "235 yes"}}, "AUTH LOGIN|235 yes"},
+		"plain": {by(account.Plain), []peerStep{{"AUTH PLAIN AHUAc2VjcmV0", "235 yes"}}, "AUTH PLAIN|235 yes"},
+		"login": {by(account.Login), []peerStep{{"AUTH LOGIN", "334 VXNlcm5hbWU6"}, {"dQ==", "334 UGFzc3dvcmQ6"}, {"c2VjcmV0", "235 yes"}}, "AUTH LOGIN|235 yes"},
 		"no":    {nil, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -173,7 +176,7 @@ func TestClientLog(t *testing.T) {
 			nc, _ := scriptedPeer(t, steps)
 			var lines []string
 			c, err := NewClient(t.Context(), nc, ClientOptions{
-				Hello: "me.test", Auth: tt.auth, AuthInClear: true,
+				Hello: "me.test", Auth: tt.auth,
 				Log: func(l Line) { lines = append(lines, strings.TrimSpace(l.Verb+" "+l.Text)) },
 			})
 			if err != nil {

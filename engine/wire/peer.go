@@ -160,7 +160,7 @@ func parseReplyLine(line string) (code int, text string, more, ok bool) {
 
 // toReply takes the status code off the lines, where they have one.
 func toReply(code int, lines []string) mail.Reply {
-	r := mail.Reply{Code: code}
+	r := mail.Reply{Code: code, Peer: true}
 	for i, line := range lines {
 		status, rest, _ := strings.Cut(line, " ")
 		if isStatus(status, code) && (i == 0 || status[2:] == r.Enhanced) {
