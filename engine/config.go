@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -224,7 +225,8 @@ func (a *siteAdapter) routeState(d mail.Domain) queue.RouteState {
 	if d == queue.Badmail {
 		return queue.RouteState{Held: a.Folders.BadMailDirectory == ""}
 	}
-	return queue.RouteState{Held: a.Site.Standing(d) == mail.Held}
+	standing := a.Site.Standing(d)
+	return queue.RouteState{Held: standing == mail.Held, Local: standing == mail.Local}
 }
 
 // manyConversations is the queue's limit where none is set.
@@ -239,7 +241,12 @@ func (a *siteAdapter) queuePolicy(most int) queue.Policy {
 		return min(n, most)
 	}
 	return queue.Policy{
-		Ladder: a.Retry.SmtpRemoteProgressiveRetry, Expire: a.Retry.SmtpRemoteNDRExpireMinutes, DelayNotice: a.Retry.SmtpRemoteDelayExpireMinutes,
+		Ladder: a.Retry.SmtpRemoteProgressiveRetry, Quick: a.Retry.SmtpRemoteRetryThreshold,
+		Expire: a.Retry.SmtpRemoteNDRExpireMinutes, DelayNotice: a.Retry.SmtpRemoteDelayExpireMinutes,
+		Local: queue.Times{
+			Retry: a.Retry.LocalRetryInterval, Expire: a.Retry.SmtpLocalNDRExpireMinutes, DelayNotice: a.Retry.SmtpLocalDelayExpireMinutes,
+		},
+		Held:          queue.Times{Expire: cmp.Or(a.Retry.EtrnDays, a.Retry.SmtpRemoteNDRExpireMinutes)},
 		Collect:       a.Retry.ReportCollectTime,
 		Copies:        a.NdrCopies(),
 		Conversations: unlimited(a.Out.MaxOutConnections), PerDestination: unlimited(a.Out.MaxOutConnectionsPerDomain),

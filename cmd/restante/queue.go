@@ -100,6 +100,9 @@ func printMessage(w table, m api.MessageDetail) {
 	row("session", words.Dash(string(env.Session)))
 	for _, e := range m.Entries {
 		row("domain", fmt.Sprintf("%s: %s, %s, next %s", e.Domain, e.State, words.Plural(e.Attempts, "attempt"), words.Time(e.NextTry)))
+		if !e.Expires.IsZero() {
+			row("  expires", words.Time(e.Expires))
+		}
 		for _, to := range e.To {
 			row("  to", to.Address)
 		}

@@ -64,10 +64,11 @@ const (
 	Deferred  Status = iota // try again later
 	Delivered               // the next hop took responsibility
 	Failed                  // it can never be delivered; the sender is told
+	Waiting                 // no attempt was made
 )
 
 func (s Status) String() string {
-	return [...]string{"deferred", "delivered", "failed"}[s]
+	return [...]string{"deferred", "delivered", "failed", "waiting"}[s]
 }
 
 // An Outcome is what one attempt came to for one recipient.

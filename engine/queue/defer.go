@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"restante/engine/mail"
 	"restante/internal/kv"
@@ -72,7 +73,7 @@ func (l *Lease) markDeferred() bool {
 
 // backOff is the backoff of d after one more failure. The caller holds q.mu.
 func (q *Queue) backOff(d *destination, w lastReply) backoff {
-	p := q.policy()
+	p := q.policyOf(d.name)
 	off := backoff{failures: d.backoff.failures + 1, last: w}
 	off.next = w.tried + int64(p.interval(off.failures))
 	// Try once more when the oldest message expires, but wait at least the
@@ -85,24 +86,98 @@ func (q *Queue) backOff(d *destination, w lastReply) backoff {
 	return off
 }
 
+// policyOf is the policy for the mail of one destination.
+func (q *Queue) policyOf(name mail.Domain) Policy {
+	p := q.policy()
+	if name == Badmail || name == Reports {
+		p.ageless = true
+		return p
+	}
+	switch route := q.route(name); {
+	case route.Held:
+		held := p.with(p.Held)
+		held.ageless = p.Held.Expire == 0
+		return held
+	case route.Local:
+		return p.with(p.Local)
+	}
+	return p
+}
+
 // claimOverdue claims the entries of d that have expired or whose delay must be
 // reported. The caller holds q.mu.
 func (q *Queue) claimOverdue(d *destination) []*entry {
-	if q.ageless(d.name) {
-		return nil
-	}
-	p, t := q.policy(), now()
+	p, t := q.policyOf(d.name), now()
 	var out []*entry
 	for _, e := range d.entries {
-		expired := t >= e.received+int64(p.Expire)
-		delayed := t >= e.received+int64(p.DelayNotice) && !e.is(noticed)
-		if e.idle() && (expired || delayed) {
+		if e.idle() && p.overdue(e) <= t {
 			d.setFlags(e, claimed, 0)
 			out = append(out, e)
 		}
 	}
 	return out
 }
+
+// expiry is when e expires; zero for never.
+func (p Policy) expiry(e *entry) time.Time {
+	if p.ageless {
+		return time.Time{}
+	}
+	return unixTime(e.received + int64(p.Expire))
+}
+
+// overdue is when e expires, or is late before.
+func (p Policy) overdue(e *entry) int64 {
+	switch {
+	case p.ageless:
+		return never
+	case e.is(noticed):
+		return e.received + int64(p.Expire)
+	}
+	return e.received + int64(min(p.Expire, p.DelayNotice))
+}
+
+// nextOverdue is when an entry of d is late or expires next. The caller holds q.mu.
+func (q *Queue) nextOverdue(d *destination) int64 {
+	if d.overdue != 0 {
+		return d.overdue
+	}
+	p := q.policyOf(d.name)
+	d.overdue = never
+	for _, e := range d.entries {
+		if e.is(settled | frozen | unreadable) {
+			continue
+		}
+		at := p.overdue(e)
+		if e.is(claimed) { // its settlement may fail
+			at = max(at, now()+int64(p.interval(1)))
+		}
+		d.overdue = min(d.overdue, at)
+	}
+	return d.overdue
+}
+
+// noteOverdue has the time of one more entry of a destination counted, where
+// that of the others is known. The caller holds q.mu.
+func (q *Queue) noteOverdue(e *entry) {
+	if d := e.dest; d.overdue != 0 {
+		d.overdue = min(d.overdue, q.policyOf(d.name).overdue(e))
+	}
+}
+
+// settleWaiting settles claimed entries of a held destination, which are late or have
+// expired, without an attempt.
+func (q *Queue) settleWaiting(ctx context.Context, late []*entry) {
+	ctx = context.WithoutCancel(ctx)
+	for _, e := range late {
+		if err := q.settleOverdue(ctx, e, mail.Outcome{Status: mail.Waiting, Reply: notCalled}); err != nil {
+			q.deps.Journal.SetAside(ctx, e.id, e.dest.name, err) // tried again by nextOverdue
+		}
+	}
+}
+
+// notCalled is why held mail is late.
+var notCalled = mail.Reply{Code: 450, Enhanced: "4.7", Text: "its host has not called for the message"}
 
 // settleOverdue settles the claimed entry e with o for all its recipients.
 func (q *Queue) settleOverdue(ctx context.Context, e *entry, o mail.Outcome) error {

@@ -184,6 +184,7 @@ type fixture struct {
 	mu        sync.Mutex // guards what follows
 	held      map[mail.Domain]bool
 	frozen    map[mail.Domain]bool
+	local     mail.Domain
 	policy    Policy
 	answer    func(l *Lease) // what an attempt does
 	reports   []dsn.Report
@@ -199,7 +200,7 @@ func newFixture(t *testing.T) *fixture {
 		Router: RouterFunc(func(d mail.Domain) RouteState {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			return RouteState{Held: h.held[d], Frozen: h.frozen[d]}
+			return RouteState{Held: h.held[d], Local: d == h.local, Frozen: h.frozen[d]}
 		}),
 		Attempt: func(_ context.Context, l *Lease) {
 			h.mu.Lock()

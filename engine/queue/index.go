@@ -55,6 +55,7 @@ type destination struct {
 	shared    int      // of entries, those that are live and shared
 	bytes     int64
 	due       dueHeap // the idle entries
+	overdue   int64   // held: when an entry is late or expires next; 0: not known
 	backoff   backoff
 	owner     *ownership // nil: not leased
 	triggered bool       // to be attempted once, held or not
@@ -153,6 +154,9 @@ func (d *destination) updateDue(e *entry) {
 func (d *destination) setFlags(e *entry, set, clear uint8) {
 	was := e.is(frozen | unreadable)
 	e.flags = e.flags&^clear | set
+	if clear&(frozen|unreadable) != 0 && !e.is(settled) {
+		d.overdue = 0
+	}
 	if now := e.is(frozen | unreadable); now != was {
 		if now {
 			d.parked++

@@ -110,6 +110,7 @@ type DestinationState struct {
 	Bytes     int64       `json:"bytes"`
 	Oldest    time.Time   `json:"oldest,omitzero"`   // the arrival of the oldest message
 	NextTry   time.Time   `json:"next_try,omitzero"` // only in state retry
+	Expires   time.Time   `json:"expires,omitzero"`  // the oldest message, if it is not delivered before
 	LastError string      `json:"last_error,omitempty"`
 }
 
@@ -125,7 +126,7 @@ func (q *Queue) Destinations() []DestinationState {
 			s.LastError = d.backoff.last.reply.String()
 		}
 		if e := d.oldest(); e != nil {
-			s.Oldest = unixTime(e.received)
+			s.Oldest, s.Expires = unixTime(e.received), q.policyOf(name).expiry(e)
 		}
 		if d.owner != nil {
 			s.Holder = d.owner.holder
@@ -145,10 +146,10 @@ func (q *Queue) idleState(d *destination) (State, time.Time) {
 	switch {
 	case route.Frozen || d.count() == 0:
 		return Frozen, time.Time{}
+	case route.Held && !d.triggered:
+		return Held, time.Time{}
 	case wake <= now():
 		return Active, time.Time{}
-	case route.Held:
-		return Held, time.Time{}
 	}
 	if wake == never {
 		return Active, time.Time{} // an administrator's act has claimed all entries
@@ -168,6 +169,7 @@ type Message struct {
 	Attempts  int              `json:"attempts"`
 	NextTry   time.Time        `json:"next_try,omitzero"`
 	LastTry   time.Time        `json:"last_try,omitzero"`
+	Expires   time.Time        `json:"expires,omitzero"` // it is returned to its sender, if it is not delivered before
 	LastError string           `json:"last_error,omitempty"`
 	Host      string           `json:"host,omitempty"` // that answered last
 }
@@ -227,7 +229,7 @@ func (q *Queue) message(e *entry) (m Message, ok bool) {
 		m.State, m.LastError = Damaged, err.Error()
 		return m, true
 	}
-	m.From, m.To, m.Received = env.From, recipients(env, rec.open), env.Received
+	m.From, m.To, m.Received, m.Expires = env.From, recipients(env, rec.open), env.Received, q.policyOf(d.name).expiry(e)
 	last := rec.last
 	if d.backoff.failures > 0 && d.backoff.last.tried > last.tried {
 		last = d.backoff.last

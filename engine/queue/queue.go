@@ -45,6 +45,7 @@ import (
 // A RouteState is what the settings in force say about a domain.
 type RouteState struct {
 	Held   bool // the mail waits for its host to call
+	Local  bool // the mail is for a folder of ours
 	Frozen bool // no lease gets the mail
 }
 
@@ -173,16 +174,11 @@ func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []m
 // addEntry puts the new entry e into d. The caller holds q.mu.
 func (q *Queue) addEntry(d *destination, e *entry) {
 	d.add(e)
+	q.noteOverdue(e)
 	if d.owner != nil {
 		d.owner.noteArrival(e)
 	}
 	q.reschedule(d)
-}
-
-// ageless reports whether mail for a destination neither expires nor is
-// reported as late.
-func (q *Queue) ageless(name mail.Domain) bool {
-	return name == Badmail || name == Reports || q.route(name).Held
 }
 
 // route asks the settings in force about a domain.
@@ -238,7 +234,9 @@ func (q *Queue) wakeTime(d *destination) int64 {
 		return never
 	case d.triggered && d.count() > 0:
 		return 0
-	case route.Held || len(d.due) == 0:
+	case route.Held:
+		return q.nextOverdue(d)
+	case len(d.due) == 0:
 		return never
 	}
 	return max(d.due[0].next, d.backoff.next)
@@ -265,6 +263,7 @@ func (q *Queue) Recheck() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, d := range q.dests {
+		d.overdue = 0
 		q.reschedule(d)
 	}
 	q.wakeScheduler() // the limit of conversations may have changed

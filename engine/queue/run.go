@@ -3,6 +3,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -26,9 +27,13 @@ func (q *Queue) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		for {
-			l, next := q.nextAttempt()
+			l, late, next := q.nextAttempt()
 			if l != nil {
 				attempts.Go(func() { q.attempt(ctx, l) })
+				continue
+			}
+			if late != nil {
+				attempts.Go(func() { q.settleWaiting(ctx, late) })
 				continue
 			}
 			if next == never {
@@ -42,8 +47,9 @@ func (q *Queue) Run(ctx context.Context) error {
 }
 
 // nextAttempt leases the destination that is due first, if the limit of
-// conversations allows an attempt. Otherwise it returns when to look again.
-func (q *Queue) nextAttempt() (*Lease, int64) {
+// conversations allows an attempt. Of a held one it claims the entries that are
+// late or expire. Otherwise it returns when to look again.
+func (q *Queue) nextAttempt() (l *Lease, late []*entry, next int64) {
 	p := q.policy()
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -55,10 +61,19 @@ func (q *Queue) nextAttempt() (*Lease, int64) {
 			continue
 		}
 		if wake > now() {
-			return nil, wake
+			return nil, nil, wake
+		}
+		if d.owner == nil && !d.triggered && q.route(d.name).Held {
+			late := q.claimOverdue(d)
+			d.overdue = 0
+			q.reschedule(d)
+			if len(late) > 0 {
+				return nil, late, 0
+			}
+			continue
 		}
 		if q.running >= p.Conversations {
-			return nil, never // the end of an attempt wakes the scheduler
+			return nil, nil, never // the end of an attempt wakes the scheduler
 		}
 		if d.owner == nil {
 			d.owner = &ownership{holder: "delivery", own: true, all: d.triggered, unasked: d.triggered && !d.byOwner}
@@ -67,9 +82,9 @@ func (q *Queue) nextAttempt() (*Lease, int64) {
 		q.running++
 		l := q.newLease(d)
 		q.reschedule(d)
-		return l, 0
+		return l, nil, 0
 	}
-	return nil, never
+	return nil, nil, never
 }
 
 func (q *Queue) attempt(ctx context.Context, l *Lease) {
@@ -91,12 +106,37 @@ func (q *Queue) attempt(ctx context.Context, l *Lease) {
 // at once. The zero Policy is the built-in one.
 type Policy struct {
 	Ladder         []time.Duration // between attempts; the last one repeats; nil: 15, 30, 60, 240 minutes
+	Quick          int             // attempts after a minute each, before Ladder
 	Expire         time.Duration   // the age at which a message that cannot be delivered is given up; 0: 48 hours
 	DelayNotice    time.Duration   // the age at which a sender is told of a delay; 0: 12 hours
+	Local          Times           // of mail for a folder of ours, in place of these
+	Held           Times           // of mail that waits for its host to call; without Expire, it neither expires nor is late
 	Collect        time.Duration   // for which a report waits for outcomes of other recipients; 0: 5 minutes
 	Conversations  int             // attempts at once; 0: 100
 	PerDestination int             // of them for one destination; 0: 4
 	Copies         mail.Address    // that also gets each report of a failure; null: none
+
+	ageless bool // the mail neither expires nor is late
+}
+
+// Times are those of one kind of destination; 0: the Policy's.
+type Times struct{ Retry, Expire, DelayNotice time.Duration }
+
+// quickInterval is IIS's between the attempts of [Policy].Quick.
+const quickInterval = time.Minute
+
+// with is p with those of t that are set.
+func (p Policy) with(t Times) Policy {
+	if t.Retry > 0 {
+		p.Ladder, p.Quick = []time.Duration{t.Retry}, 0
+	}
+	p.Expire, p.DelayNotice = cmp.Or(t.Expire, p.Expire), cmp.Or(t.DelayNotice, p.DelayNotice)
+	return p
+}
+
+// late reports whether a message of that age has expired, and whether it is late.
+func (p Policy) late(age int64) (expired, delayed bool) {
+	return !p.ageless && age >= int64(p.Expire), !p.ageless && age >= int64(p.DelayNotice)
 }
 
 func (p Policy) withDefaults() Policy {
@@ -127,7 +167,11 @@ func (p Policy) collect(age int64) time.Duration {
 // interval is the wait after that many attempts, at least a second.
 func (p Policy) interval(attempts int) time.Duration {
 	// Without a wait, a message would be tried without end.
-	return max(p.Ladder[min(max(attempts, 1), len(p.Ladder))-1], time.Second)
+	attempts = max(attempts, 1)
+	if attempts <= p.Quick {
+		return max(min(quickInterval, p.Ladder[0]), time.Second)
+	}
+	return max(p.Ladder[min(attempts-p.Quick, len(p.Ladder))-1], time.Second)
 }
 
 // nextTry is when a message received at received is tried next after that many

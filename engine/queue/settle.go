@@ -56,8 +56,7 @@ func (q *Queue) settle(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 func (q *Queue) decide(ctx context.Context, t *leasedMessage, outcomes []mail.Outcome) (v decision, found bool) {
 	by := byAddress(outcomes)
 	j := decider{
-		Queue: q, leasedMessage: t, policy: q.policy(), now: now(),
-		held: q.ageless(t.entry.dest.name),
+		Queue: q, leasedMessage: t, policy: q.policyOf(t.entry.dest.name), now: now(),
 	}
 	v.rec = t.rec
 	v.rec.open = nil
@@ -78,10 +77,10 @@ func (q *Queue) decide(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 		case j.expired():
 			j.failed(ctx, &v, i, o, "5.4.7") // RFC 3463: delivery time expired
 		default:
-			if !deferred {
-				deferred = true
+			if !deferred && o.Status != mail.Waiting {
 				j.postpone(&v, o)
 			}
+			deferred = true
 			if o.Reply.Cause != nil && errors.Is(o.Reply.Cause, mail.ErrLost) {
 				v.damage = o.Reply.Cause
 			}
@@ -110,12 +109,16 @@ type decider struct {
 	*leasedMessage
 	policy Policy
 	now    int64
-	held   bool // the message does not expire
 }
 
-func (j *decider) expired() bool { return !j.held && j.now >= j.rec.received+int64(j.policy.Expire) }
+func (j *decider) expired() bool {
+	expired, _ := j.policy.late(j.now - j.rec.received)
+	return expired
+}
+
 func (j *decider) delayed() bool {
-	return !j.held && j.rec.flags&noticed == 0 && j.now >= j.rec.received+int64(j.policy.DelayNotice)
+	_, delayed := j.policy.late(j.now - j.rec.received)
+	return delayed && j.rec.flags&noticed == 0
 }
 
 func (j *decider) status(i int, o mail.Outcome, a dsn.Action) recipientStatus {
@@ -177,8 +180,9 @@ func (j *decider) postpone(v *decision, o mail.Outcome) {
 
 func (j *decider) deferred(ctx context.Context, v *decision, i int, o mail.Outcome) {
 	v.rec.open = append(v.rec.open, i)
-	again := unixTime(v.rec.next)
-	v.events = append(v.events, func() { j.deps.Journal.Deferred(ctx, j.env, o, again) })
+	if again := unixTime(v.rec.next); o.Status != mail.Waiting {
+		v.events = append(v.events, func() { j.deps.Journal.Deferred(ctx, j.env, o, again) })
+	}
 	if j.delayed() && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, dsn.Delayed) {
 		f := j.status(i, o, dsn.Delayed)
 		f.Until = unixTime(j.rec.received + int64(j.policy.Expire))
@@ -332,6 +336,7 @@ func (q *Queue) updateIndex(e *entry, v decision, last bool, c collected) {
 		clear = 0
 	}
 	d.setFlags(e, v.rec.flags&noticed, clear)
+	q.noteOverdue(e)
 	q.reschedule(d)
 }
 

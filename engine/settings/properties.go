@@ -37,6 +37,7 @@ const (
 	EnableReverseDnsLookup            metabase.ID = 0x0052000c
 	EndSession                        metabase.ID = 0x00520190
 	EtrnAllow                         metabase.ID = 0x00520130
+	EtrnDays                          metabase.ID = 36918
 	EtrnReportCounts                  metabase.ID = 0x0052010d
 	EtrnRequireAuth                   metabase.ID = 0x0052010c
 	EtrnSubdomains                    metabase.ID = 0x0052000a
@@ -61,6 +62,7 @@ const (
 	LdapTimeout                       metabase.ID = 0x005201ca
 	LdapUrls                          metabase.ID = 0x005201c0
 	LdapUserFilter                    metabase.ID = 0x005201c7
+	LocalRetryInterval                metabase.ID = 36897
 	LogExtFileFlags                   metabase.ID = 4013
 	LogFileDirectory                  metabase.ID = 4001
 	LogFilePeriod                     metabase.ID = 4003
@@ -153,6 +155,7 @@ const (
 	SmtpRemoteDelayExpireMinutes      metabase.ID = 37019
 	SmtpRemoteNDRExpireMinutes        metabase.ID = 37020
 	SmtpRemoteProgressiveRetry        metabase.ID = 36996
+	SmtpRemoteRetryThreshold          metabase.ID = 36995
 	SmtpRsetTimeout                   metabase.ID = 37010
 	SmtpSaslTimeout                   metabase.ID = 37007
 	SmtpServiceVersion                metabase.ID = 36931

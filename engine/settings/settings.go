@@ -229,6 +229,9 @@ type Retry struct {
 	SmtpRemoteNDRExpireMinutes   time.Duration   // after which the mail is returned
 	SmtpLocalDelayExpireMinutes  time.Duration
 	SmtpLocalNDRExpireMinutes    time.Duration
+	SmtpRemoteRetryThreshold     int           // retries after a minute each, before the first of SmtpRemoteProgressiveRetry
+	LocalRetryInterval           time.Duration // of mail for a folder
+	EtrnDays                     time.Duration // after which held mail is returned; 0: SmtpRemoteNDRExpireMinutes
 }
 
 // Reports says whom reports on mail are from, and who gets a copy. An address without
@@ -398,6 +401,9 @@ func (s *Site) fields() []field {
 		{SmtpRemoteNDRExpireMinutes, &s.Retry.SmtpRemoteNDRExpireMinutes},
 		{SmtpLocalDelayExpireMinutes, &s.Retry.SmtpLocalDelayExpireMinutes},
 		{SmtpLocalNDRExpireMinutes, &s.Retry.SmtpLocalNDRExpireMinutes},
+		{SmtpRemoteRetryThreshold, &s.Retry.SmtpRemoteRetryThreshold},
+		{LocalRetryInterval, &s.Retry.LocalRetryInterval},
+		{EtrnDays, &s.Retry.EtrnDays},
 
 		{SendNdrTo, &s.Reports.SendNdrTo},
 		{PostmasterEmail, &s.Reports.PostmasterEmail},

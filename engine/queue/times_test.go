@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queue
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"restante/engine/dsn"
+	"restante/engine/mail"
+)
+
+// Held mail is told of when it is late, and returned when it expires, without an
+// attempt; also after a start between, and behind a message that is frozen.
+func TestHeldMailExpires(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newFixture(t)
+			h.policy = Policy{DelayNotice: 2 * time.Hour, Held: Times{Expire: 10 * 24 * time.Hour}}
+			h.held["b.test"] = true
+			h.setAnswer(func(l *Lease) {
+				if l.Domain() == "b.test" {
+					t.Error("an attempt at a held destination")
+				}
+				always(yes, "mx")(l)
+			})
+			stop := h.run()
+			begin := time.Now()
+			frozen := h.accept("s@a.test", "z@b.test")
+			if _, err := h.q.Freeze(t.Context(), Filter{IDs: []mail.MessageID{frozen}}, false); err != nil {
+				t.Fatal(err)
+			}
+			h.accept("s@a.test", "x@b.test")
+			time.Sleep(time.Hour)
+			second := h.accept("s@a.test", "y@b.test")
+			if d, _ := h.q.Show(second); d.Entries[0].State != Held || d.Entries[0].Expires.Sub(begin) != 241*time.Hour {
+				t.Errorf("shown as %+v", d.Entries[0])
+			}
+			time.Sleep(30 * time.Minute)
+			if n := h.countReports(); n != 0 {
+				t.Errorf("%d reports after 90 minutes", n)
+			}
+			if restart {
+				stop()
+				h.reopen()
+				stop = h.run()
+			}
+			time.Sleep(40 * time.Minute)
+			synctest.Wait()
+			if n := h.countReports(); n != 1 || h.reports[0].Recipients[0].Action != dsn.Delayed || h.reports[0].Recipients[0].Until.Sub(begin) != 240*time.Hour {
+				t.Errorf("after 130 minutes %d reports: %+v", n, h.reports)
+			}
+			if s := h.q.Destinations(); s[0].State != Held {
+				t.Errorf("shown as %+v", s[0])
+			}
+			time.Sleep(60 * time.Minute)
+			synctest.Wait()
+			if n := h.countReports(); n != 2 {
+				t.Errorf("after 190 minutes %d reports", n)
+			}
+			if d, _ := h.q.Show(second); d.Entries[0].Attempts != 0 {
+				t.Errorf("a notice counts as an attempt: %+v", d.Entries[0])
+			}
+			time.Sleep(time.Until(begin.Add(240*time.Hour + 10*time.Minute)))
+			synctest.Wait()
+			if n := h.countReports(); n != 3 || h.reports[2].Recipients[0].Status != "5.4.7" || h.reports[2].Recipients[0].To.Address.Local != "x" {
+				t.Errorf("after ten days %d reports: %+v", n, h.reports[2:])
+			}
+			time.Sleep(2 * time.Hour)
+			synctest.Wait()
+			if n := h.q.Count("b.test"); n != 0 || h.countReports() != 4 {
+				t.Errorf("%d messages are left, %d reports", n, h.countReports())
+			}
+			h.check()
+			stop()
+		})
+	}
+}
+
+// A change of the settings holds for mail that waits already.
+func TestHeldMailExpiresByNewSettings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFixture(t)
+		h.held["b.test"] = true
+		h.setAnswer(always(yes, "mx"))
+		defer h.run()()
+		h.accept("s@a.test", "x@b.test")
+		time.Sleep(1000 * time.Hour)
+		synctest.Wait()
+		if h.q.Count("b.test") != 1 || h.countReports() != 0 {
+			t.Fatal("without a time it expires")
+		}
+		h.mu.Lock()
+		h.policy = Policy{Held: Times{Expire: 999 * time.Hour}}
+		h.mu.Unlock()
+		h.q.Recheck()
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if h.q.Count("b.test") != 0 || h.countReports() != 1 {
+			t.Errorf("%d messages, %d reports", h.q.Count("b.test"), h.countReports())
+		}
+	})
+}
+
+// A disk that does not store the outcome of held mail is asked again after the first
+// interval, not at once.
+func TestHeldMailThatCannotBeSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFixture(t)
+		h.policy = Policy{Held: Times{Expire: time.Hour, DelayNotice: 100 * time.Hour}}
+		h.held["b.test"] = true
+		h.setAnswer(always(yes, "mx"))
+		defer h.run()()
+		h.accept("s@a.test", "x@b.test")
+		h.db.failCommits(true)
+		time.Sleep(70 * time.Minute)
+		synctest.Wait()
+		h.db.failCommits(false)
+		if h.q.Count("b.test") != 1 {
+			t.Fatal("it is gone")
+		}
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if h.q.Count("b.test") != 0 {
+			t.Error("it stays")
+		}
+		h.check()
+	})
+}
+
+// Mail for a folder of ours has times of its own.
+func TestLocalTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFixture(t)
+		h.policy = Policy{DelayNotice: 20 * time.Hour, Quick: 2, Local: Times{Retry: 50 * time.Minute, Expire: 3 * time.Hour, DelayNotice: time.Hour}}
+		h.local = "local.test"
+		start, tried := time.Now(), map[mail.Domain][]int{}
+		h.setAnswer(func(l *Lease) {
+			if l.Domain() != "a.test" {
+				tried[l.Domain()] = append(tried[l.Domain()], int(time.Since(start)/time.Minute))
+				always(later, "")(l)
+			} else {
+				always(yes, "mx")(l)
+			}
+		})
+		stop := h.run()
+		h.accept("s@a.test", "x@local.test")
+		h.accept("s@a.test", "x@far.test")
+		time.Sleep(4 * time.Hour)
+		synctest.Wait()
+		stop()
+		if want := []int{0, 50, 100, 150, 180}; !slices.Equal(tried["local.test"], want) {
+			t.Errorf("local: tried after %d minutes, want %d", tried["local.test"], want)
+		}
+		if want := []int{0, 1, 2, 17, 47, 107}; !slices.Equal(tried["far.test"], want) {
+			t.Errorf("remote: tried after %d minutes, want %d", tried["far.test"], want)
+		}
+		if n := h.countReports(); n != 2 || h.reports[0].Recipients[0].Action != dsn.Delayed || h.reports[1].Recipients[0].Status != "5.4.7" {
+			t.Errorf("%d reports: %+v", n, h.reports)
+		}
+	})
+}
