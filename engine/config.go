@@ -64,10 +64,11 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 			From:   dsn.Sender{Name: set.Reports.PostmasterName, Address: set.Postmaster()},
 			Policy: a.queuePolicy(e.opts.Descriptors.Conversations),
 		},
-		Pickup:   a.pickup(),
-		Settings: source{set},
-		Proxy:    settings.Within(set.Limits.ProxyFrom),
-		Xclient:  settings.Within(set.Limits.XclientFrom),
+		Pickup:    a.pickup(),
+		Settings:  source{set},
+		Bandwidth: set.Limits.MaxBandwidth,
+		Proxy:     settings.Within(set.Limits.ProxyFrom),
+		Xclient:   settings.Within(set.Limits.XclientFrom),
 	}
 	for name, path := range set.Folders.All() {
 		perm := fs.FileMode(0o700)
@@ -322,11 +323,23 @@ func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 	if set.Held {
 		t.Timeouts = r.releaseTimeouts()
 	}
-	t.DNS.Servers = r.DNSServers()
+	t.DNS.Servers, t.SecurePort = r.DNSServers(), r.Out.RemoteSmtpSecurePort
+	t.DNS.Transport, t.DNS.Names = r.transport(), resolver.Names(r.Out.NameResolutionType)
 	if in := set.SignIn; in != nil {
 		t.Auth = in.SignIn
 	}
 	return t
+}
+
+// transport reads SmtpUseTcpDns.
+func (r routes) transport() resolver.Transport {
+	switch r.Out.DnsTransport {
+	case 0:
+		return resolver.UDP
+	case 1:
+		return resolver.TCP
+	}
+	return resolver.UDPThenTCP
 }
 
 // self reports whether a host is this site: by its name, whatever the port

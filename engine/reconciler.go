@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -28,6 +29,7 @@ type managedSite struct {
 	folder     string // of its queue, as in the tree
 	stranded   stranded
 	published  publishedState
+	level      *slog.LevelVar // of what it logs
 	cancel     context.CancelFunc
 	ended      <-chan struct{}
 }
@@ -136,13 +138,14 @@ func (r *reconciler) reconcileSite(ctx context.Context, snap metabase.Snapshot, 
 	e.mu.Lock()
 	m := e.sites[n]
 	if m == nil {
-		m = &managedSite{}
+		m = &managedSite{level: new(slog.LevelVar)}
 		e.sites[n] = m
 	}
 	m.rev, m.loadErr = snap.Rev(), one.err
 	m.folder = settings.QueueFolder(snap, n)
 	if one.err == nil {
 		m.disabled = !one.set.Enabled
+		m.level.Set(leastLevel(one.set.SmtpEventlogLevel))
 	}
 	s := m.Site
 	e.mu.Unlock()
@@ -165,7 +168,7 @@ func (r *reconciler) startSite(ctx context.Context, m *managedSite, cfg *site.Co
 	computer, _ := os.Hostname() // a log file without it has a dash
 	s := site.New(n, cfg, site.Deps{
 		Resolver: e.opts.Resolver, Names: e.HostNames, Auth: e.auth, Rates: &e.rates, Ports: &e.ports,
-		Journal: journal.New(e.journal(n)), Log: e.opts.Log, AutoStart: autoStart, Computer: computer,
+		Journal: journal.New(leveled(e.journal(n), m.level)), Log: leveled(e.opts.Log, m.level), AutoStart: autoStart, Computer: computer,
 		Callers: e.opts.Descriptors.Callers, Changed: e.notify, Grace: e.opts.Grace, Again: e.opts.Again,
 	})
 	mine, cancel := context.WithCancel(ctx)

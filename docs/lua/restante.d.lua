@@ -1007,6 +1007,7 @@ function service.explain(site, recipient) end
 ---@field bytes integer
 ---@field oldest? string
 ---@field next_try? string
+---@field expires? string
 ---@field last_error? string
 
 ---@class restante.Domain
@@ -1172,6 +1173,7 @@ function service.explain(site, recipient) end
 ---@field attempts integer
 ---@field next_try? string
 ---@field last_try? string
+---@field expires? string
 ---@field last_error? string
 ---@field host? string
 

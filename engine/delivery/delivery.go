@@ -56,6 +56,7 @@ type Hop struct {
 type ClientSettings struct {
 	Hello       string        // our name
 	Port        uint16        // of the hosts that DNS names; 0: 25
+	SecurePort  uint16        // where TLS begins with the first octet; 0: nowhere
 	TLS         *tls.Config   // base for STARTTLS: roots, least version; nil: the system's roots
 	RequireTLS  bool          // no mail without TLS, and the host must prove its name
 	Auth        wire.SignIn   // at a smart host; nil: none
@@ -76,8 +77,8 @@ func (r Route) Same(o Route) bool {
 }
 
 func (t ClientSettings) same(o ClientSettings) bool {
-	return t.Hello == o.Hello && t.Port == o.Port && t.RequireTLS == o.RequireTLS && (t.TLS == nil) == (o.TLS == nil) &&
-		t.HELO == o.HELO && slices.Equal(t.Without, o.Without) && slices.Equal(t.DNS.Servers, o.DNS.Servers) && t.DNS.TCP == o.DNS.TCP && t.DNS.Loopback == o.DNS.Loopback &&
+	return t.Hello == o.Hello && t.Port == o.Port && t.SecurePort == o.SecurePort && t.RequireTLS == o.RequireTLS && (t.TLS == nil) == (o.TLS == nil) &&
+		t.HELO == o.HELO && slices.Equal(t.Without, o.Without) && slices.Equal(t.DNS.Servers, o.DNS.Servers) && t.DNS.Transport == o.DNS.Transport && t.DNS.Names == o.DNS.Names && t.DNS.Loopback == o.DNS.Loopback &&
 		t.Masquerade.Domain == o.Masquerade.Domain && reflect.DeepEqual(t.Auth, o.Auth)
 }
 

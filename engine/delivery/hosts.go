@@ -8,8 +8,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
@@ -179,7 +182,7 @@ func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b 
 // connects once more without TLS (RFC 7435), but never with a password.
 func (d *Delivery) open(ctx context.Context, t target, talk ClientSettings) (*wire.Client, error) {
 	c, err := d.connect(ctx, t, talk, false)
-	if errors.Is(err, wire.ErrTLS) && !talk.RequireTLS && talk.Auth == nil && ctx.Err() == nil {
+	if errors.Is(err, wire.ErrTLS) && t.addr.Port() != talk.SecurePort && !talk.RequireTLS && talk.Auth == nil && ctx.Err() == nil {
 		d.opts.Log.WarnContext(ctx, "TLS handshake; sending in clear", "host", t.host, "addr", t.addr, "err", err)
 		return d.connect(ctx, t, talk, true)
 	}
@@ -203,7 +206,25 @@ func (d *Delivery) connect(ctx context.Context, t target, talk ClientSettings, c
 	case clear:
 		opts.TLSPolicy = wire.TLSNever
 	}
+	if t.addr.Port() == talk.SecurePort {
+		conn, err = secure(ctx, conn, opts.TLS, opts.Timeouts.Greeting)
+		if err != nil {
+			return nil, err
+		}
+	}
 	return wire.NewClient(ctx, conn, opts)
+}
+
+// secure begins TLS with the first octet (RFC 8314 §3.3).
+func secure(ctx context.Context, conn net.Conn, cfg *tls.Config, wait time.Duration) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(wait, 5*time.Minute))
+	defer cancel()
+	c := tls.Client(conn, cfg)
+	if err := c.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("%w: %w", wire.ErrTLS, err)
+	}
+	return c, nil
 }
 
 // tlsConfig completes the TLS settings for one host. Where TLS is optional any

@@ -19,11 +19,11 @@ const udpSize = 1232
 
 // dnsSource asks name servers in order.
 type dnsSource struct {
-	servers []string // host:port
-	tcp     bool
-	timeout time.Duration
-	rounds  int
-	cache   *cache // nil: none
+	servers   []string // host:port
+	transport Transport
+	timeout   time.Duration
+	rounds    int
+	cache     *cache // nil: none
 }
 
 func (s dnsSource) mx(ctx context.Context, name string) ([]mx, error) {
@@ -164,11 +164,14 @@ func (s dnsSource) exchange(ctx context.Context, server, name string, t uint16) 
 	q := new(dns.Msg)
 	q.SetQuestion(name, t) // with a random id; the system picks a random port
 	q.SetEdns0(udpSize, false)
-	if !s.tcp {
+	if s.transport != TCP {
 		msg, err := s.send(ctx, "udp", server, q)
 		if err == nil && msg.Rcode == dns.RcodeFormatError && msg.IsEdns0() == nil {
 			q.Extra = nil // RFC 6891 §7: a server that knows no EDNS
 			msg, err = s.send(ctx, "udp", server, q)
+		}
+		if err == nil && msg.Truncated && s.transport == UDP {
+			err = errTruncated
 		}
 		if err != nil || !msg.Truncated {
 			return checked(msg, err)
@@ -176,6 +179,8 @@ func (s dnsSource) exchange(ctx context.Context, server, name string, t uint16) 
 	}
 	return checked(s.send(ctx, "tcp", server, q))
 }
+
+var errTruncated = errors.New("the answer is too large for UDP, and TCP is not to be used (SmtpUseTcpDns)")
 
 func (s dnsSource) send(ctx context.Context, network, server string, q *dns.Msg) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)

@@ -36,8 +36,9 @@ type Host struct {
 
 // A Query adjusts one lookup. The zero value asks the system's servers.
 type Query struct {
-	Servers []string // host:port or host of each DNS server; none: the system's
-	TCP     bool     // ask over TCP only
+	Servers   []string // host:port or host of each DNS server; none: the system's
+	Transport          // to them
+	Names              // where hosts are looked up
 
 	// Loopback allows hosts at loopback addresses, for hosts that the
 	// administrator named and for labs on one machine.
@@ -51,6 +52,25 @@ type Query struct {
 	// of the same or less preference (RFC 5321 §5.1). Nil: none is.
 	Self func(name string, addrs []netip.Addr) bool
 }
+
+// A Transport is how servers are asked.
+type Transport int
+
+// How servers are asked.
+const (
+	UDPThenTCP Transport = iota // over TCP where the answer does not fit
+	UDP
+	TCP
+)
+
+// Names says where hosts are looked up, by the numbers of IIS. Other numbers: in DNS.
+type Names uint16
+
+// Where hosts are looked up.
+const (
+	InSystem  Names = 2 // by the system, as with its hosts file, and without MX
+	ThenThere Names = 3 // in DNS, and there where that has none
+)
 
 // Options adjusts New. The zero value is the production setting.
 type Options struct {

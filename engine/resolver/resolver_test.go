@@ -287,7 +287,7 @@ func TestTruncatedAnswerIsAskedForOverTCP(t *testing.T) {
 	srv := dnstest.Serve(t, zone)
 	srv.Truncate()
 	for _, tcp := range []bool{false, true} {
-		got, err := New(Options{}).Hosts(t.Context(), "far.test", Query{Servers: []string{srv.Addr}, TCP: tcp})
+		got, err := New(Options{}).Hosts(t.Context(), "far.test", Query{Servers: []string{srv.Addr}, Transport: map[bool]Transport{true: TCP}[tcp]})
 		if flat(got) != "far.test 192.0.2.2" {
 			t.Errorf("TCP %v: %q, %v", tcp, flat(got), err)
 		}
@@ -548,4 +548,50 @@ func (g givenAnswers) ptr(context.Context, netip.Addr) ([]string, error) { retur
 func (g givenAnswers) addrs(_ context.Context, name string) ([]netip.Addr, error) {
 	s, ctx := g.about(name, dns.TypeA, dns.TypeAAAA)
 	return s.addrs(ctx, name)
+}
+
+// Hosts come from DNS, from the system, or from the system where DNS has none; DNS is
+// asked as the transport says.
+func TestNamesAndTransports(t *testing.T) {
+	srv := dnstest.Serve(t, zone)
+	system := hostsFile{"far.test": "192.0.2.77", "lan": "192.0.2.78", "silent.test": "192.0.2.79"}
+	r := New(Options{system: system, NoCache: true, Timeout: time.Minute, Rounds: 1})
+	srv.Fail("silent.test")
+	for _, tt := range []struct {
+		names Names
+		name  mail.Domain
+		want  string
+		err   error
+	}{
+		{0, "far.test", "far.test 192.0.2.2", nil},
+		{0, "lan", "", NotFound},
+		{InSystem, "far.test", "far.test 192.0.2.77", nil},
+		{InSystem, "plain.test", "", NotFound},
+		{ThenThere, "far.test", "far.test 192.0.2.2", nil},
+		{ThenThere, "lan", "lan 192.0.2.78", nil},
+		{ThenThere, "silent.test", "silent.test 192.0.2.79", nil},
+		{ThenThere, "nowhere.test", "", NotFound},
+	} {
+		got, err := r.Hosts(t.Context(), tt.name, Query{Servers: []string{srv.Addr}, Names: tt.names})
+		if flat(got) != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("names %d: Hosts(%s) = %q, %v; want %q, %v", tt.names, tt.name, flat(got), err, tt.want, tt.err)
+		}
+	}
+	srv.Truncate()
+	if got, err := r.Hosts(t.Context(), "far.test", Query{Servers: []string{srv.Addr}, Transport: UDP}); !IsTemporary(err) || !errors.Is(err, errTruncated) {
+		t.Errorf("over UDP alone: %v, %v", flat(got), err)
+	}
+}
+
+// A hostsFile has the system's addresses of names.
+type hostsFile map[string]string
+
+func (hostsFile) mx(context.Context, string) ([]mx, error)          { return nil, nil }
+func (hostsFile) ptr(context.Context, netip.Addr) ([]string, error) { return nil, nil }
+func (hostsFile) txt(context.Context, string) ([]string, error)     { return nil, nil }
+func (h hostsFile) addrs(_ context.Context, name string) ([]netip.Addr, error) {
+	if a, ok := h[name]; ok {
+		return []netip.Addr{netip.MustParseAddr(a)}, nil
+	}
+	return nil, &Error{Name: name, Kind: NotFound}
 }

@@ -15,7 +15,50 @@ import (
 // or, without such a file (Windows), the system itself. The file is read each
 // time: it is short, and changes when the line is dialled.
 func (r *Resolver) source(q Query) source {
-	s := dnsSource{tcp: q.TCP, timeout: r.opts.Timeout, rounds: r.opts.Rounds, cache: r.cache}
+	if q.Names == InSystem {
+		return hostsSource{r.opts.system}
+	}
+	s := r.servers(q)
+	if q.Names == ThenThere {
+		return eitherSource{s, r.opts.system}
+	}
+	return s
+}
+
+// A hostsSource has the system's addresses without MX records.
+type hostsSource struct{ source }
+
+func (hostsSource) mx(context.Context, string) ([]mx, error) { return nil, nil }
+
+// An eitherSource asks system for what DNS does not have.
+type eitherSource struct {
+	source
+	system source
+}
+
+func (s eitherSource) mx(ctx context.Context, name string) ([]mx, error) {
+	records, err := s.source.mx(ctx, name)
+	if err != nil {
+		if addrs, _ := s.system.addrs(ctx, name); len(addrs) > 0 {
+			return nil, nil
+		}
+	}
+	return records, err
+}
+
+func (s eitherSource) addrs(ctx context.Context, name string) ([]netip.Addr, error) {
+	addrs, err := s.source.addrs(ctx, name)
+	if len(addrs) == 0 {
+		if more, _ := s.system.addrs(ctx, name); len(more) > 0 {
+			return more, nil
+		}
+	}
+	return addrs, err
+}
+
+// servers selects the servers of DNS.
+func (r *Resolver) servers(q Query) source {
+	s := dnsSource{transport: q.Transport, timeout: r.opts.Timeout, rounds: r.opts.Rounds, cache: r.cache}
 	if r.opts.NoCache {
 		s.cache = nil
 	}

@@ -418,6 +418,10 @@ func (a Action) Has(bits Action) bool { return a&bits == bits }
 // Any reports whether a has at least one of bits.
 func (a Action) Any(bits Action) bool { return a&bits != 0 }
 
+// eightBitSwitch is the property of the NT 4 Option Pack for 8BITMIME, which has no
+// name.
+const eightBitSwitch metabase.ID = 36865
+
 // iisOutbound is what IIS stores in SmtpOutboundCommandSupportOptions for all that it
 // can do; its three bits are none of those below.
 const iisOutbound = 7

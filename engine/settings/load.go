@@ -192,6 +192,7 @@ func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 	s.Pickup.inherited = n != DefaultSite && !from.Equal(path)
 	r.log(&s.Log)
 	s.Bindings = r.bindings(s.TLS)
+	s.Out.DnsTransport = r.number(SmtpUseTcpDns)
 	r.defaultRoute()
 	s.lookup = newLookup(s, snap)
 	return s, r.problems
@@ -208,7 +209,7 @@ func (r *reader) tls(t *TLS) {
 }
 
 func (r *reader) bindings(t TLS) (out []Binding) {
-	seen := map[netip.AddrPort]string{}
+	seen, backlog := map[netip.AddrPort]string{}, r.count(ServerListenBacklog, r.number(ServerListenBacklog))
 	add := func(id metabase.ID, odmr, implicit bool) (n int) {
 		v, _, _ := r.value(id)
 		for _, text := range v.Strings() {
@@ -223,7 +224,7 @@ func (r *reader) bindings(t TLS) (out []Binding) {
 				continue
 			}
 			seen[at] = text
-			out = append(out, Binding{Addr: at, ODMR: odmr, TLS: implicit})
+			out = append(out, Binding{Addr: at, ODMR: odmr, TLS: implicit, Backlog: backlog})
 		}
 		return len(v.Strings())
 	}
@@ -241,6 +242,9 @@ func (r *reader) bindings(t TLS) (out []Binding) {
 
 func (r *reader) verbs(v *mail.Verbs, release bool) {
 	bits := r.number(SmtpInboundCommandSupportOptions)
+	if r.number(eightBitSwitch) == 0 {
+		bits &^= verbEightBit
+	}
 	v.ETRN, v.TURN, v.ATRN = release && bits&verbETRN != 0, release && bits&verbTURN != 0, release && bits&verbTURN != 0
 	v.Chunking, v.EightBit, v.DSN = bits&verbChunking != 0, bits&verbEightBit != 0, bits&verbDSN != 0
 	v.EnhancedCodes, v.Pipelining = bits&verbEnhancedCodes != 0, r.flag(ShouldPipelineIn)
@@ -253,6 +257,14 @@ func (r *reader) verbs(v *mail.Verbs, release bool) {
 func (r *reader) access(a *Access, t TLS, o Oauth) {
 	bits := r.number(AuthFlags)
 	a.Basic, a.Challenge, a.Required = bits&authBasic != 0, bits&authChallenge != 0, bits&authAnonymous == 0
+	if v, _, set := r.value(AllowAnonymous); set && v.DWord() == 0 {
+		a.Required = true
+	}
+	if r.flag(AnonymousOnly) {
+		if a.Basic, a.Challenge = false, false; a.Required || t.TlsClientCaFile != "" || o.OauthIssuer != "" {
+			r.bad(AnonymousOnly, invalid("lets nobody sign in, and another property asks for that or offers it: AllowAnonymous, AuthFlags, TlsClientCaFile or OauthIssuer"))
+		}
+	}
 	if a.Required && !a.Basic && !a.Challenge && t.TlsClientCaFile == "" && o.OauthIssuer == "" {
 		r.bad(AuthFlags, invalid("no client could send mail: needs auth_anonymous, auth_basic or auth_ntlm"))
 	}

@@ -14,7 +14,7 @@ import (
 func IsOfPart(id metabase.ID, part string) bool {
 	switch part {
 	case "bindings":
-		return slices.Contains([]metabase.ID{ServerBindings, SecureBindings, AtrnBindings}, id)
+		return slices.Contains([]metabase.ID{ServerBindings, SecureBindings, AtrnBindings, ServerListenBacklog}, id)
 	case "certificate":
 		return slices.Contains([]metabase.ID{TlsCertificateFile, TlsKeyFile, TlsMoreCertificates}, id)
 	case "queue":

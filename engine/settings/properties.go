@@ -10,9 +10,11 @@ import "restante/metabase"
 const (
 	AcceptBareLinefeed                metabase.ID = 0x00520104
 	AccessSSLFlags                    metabase.ID = 6030
+	AllowAnonymous                    metabase.ID = 5005
 	AllowLoopbackHosts                metabase.ID = 0x00520140
 	AllowVerify                       metabase.ID = 0x0052000d
 	AlwaysUseSsl                      metabase.ID = 0x0052000e
+	AnonymousOnly                     metabase.ID = 5006
 	AtrnBindings                      metabase.ID = 0x00520103
 	AuthenticateMail                  metabase.ID = 0x005201a5
 	AuthFlags                         metabase.ID = 6000
@@ -71,6 +73,7 @@ const (
 	MasqueradeDomain                  metabase.ID = 36912
 	MaxAccountMessagesPerHour         metabase.ID = 0x0052019b
 	MaxAccountRecipientsPerHour       metabase.ID = 0x0052019c
+	MaxBandwidth                      metabase.ID = 1000
 	MaxBatchedMessages                metabase.ID = 36871
 	MaxConnections                    metabase.ID = 1014
 	MaxConnectionsPerAddress          metabase.ID = 0x00520120
@@ -89,6 +92,7 @@ const (
 	MaxSmtpErrors                     metabase.ID = 36887
 	MaxUnfinishedBytes                metabase.ID = 0x00520122
 	MinBodyRate                       metabase.ID = 0x00520126
+	NameResolutionType                metabase.ID = 36885
 	NeverRefuse                       metabase.ID = 0x005201a2
 	NotDeletable                      metabase.ID = 2116
 	OauthAccountClaim                 metabase.ID = 0x005201cf
@@ -107,6 +111,7 @@ const (
 	ReleaseIdleTimeout                metabase.ID = 0x00520131
 	ReleaseInterval                   metabase.ID = 0x0052010e
 	RemoteSmtpPort                    metabase.ID = 36914
+	RemoteSmtpSecurePort              metabase.ID = 36929
 	RemoteTimeout                     metabase.ID = 36921
 	ReportCollectTime                 metabase.ID = 0x00520170
 	RouteAction                       metabase.ID = 36946
@@ -122,6 +127,7 @@ const (
 	ServerBindings                    metabase.ID = 1023
 	ServerCommand                     metabase.ID = 1012
 	ServerComment                     metabase.ID = 1015
+	ServerListenBacklog               metabase.ID = 1019
 	ServerListenTimeout               metabase.ID = 1020
 	ServerState                       metabase.ID = 1016
 	SessionAddress                    metabase.ID = 0x00520191
@@ -143,6 +149,7 @@ const (
 	SmtpDataTimeout                   metabase.ID = 37004
 	SmtpDomainValidationFlags         metabase.ID = 36992
 	SmtpDotStuffPickupDirFiles        metabase.ID = 37030
+	SmtpEventlogLevel                 metabase.ID = 37027
 	SmtpHeloNoDomain                  metabase.ID = 36981
 	SmtpHeloTimeout                   metabase.ID = 37012
 	SmtpInboundCommandSupportOptions  metabase.ID = 36998
@@ -162,6 +169,7 @@ const (
 	SmtpSSLCertHostnameValidation     metabase.ID = 0x00520011
 	SmtpSSLRequireTrustedCA           metabase.ID = 0x00520010
 	SmtpTurnTimeout                   metabase.ID = 37009
+	SmtpUseTcpDns                     metabase.ID = 36997
 	TlsCertificateFile                metabase.ID = 0x00520101
 	TlsClientCaFile                   metabase.ID = 0x005201cc
 	TlsKeyFile                        metabase.ID = 0x00520102

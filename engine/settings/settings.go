@@ -38,6 +38,8 @@ type Site struct {
 	ServerAutoStart bool // starts with the service
 	Enabled         bool // false: SmtpServiceVersion is less than 2, and this is not the default site
 
+	SmtpEventlogLevel int64 // of what goes to the service's log; above 7: all
+
 	Identity
 	Bindings []Binding // each address and port once
 	TLS      TLS
@@ -75,6 +77,8 @@ type Binding struct {
 	Addr netip.AddrPort
 	ODMR bool // for ATRN alone, as on the port of RFC 2645
 	TLS  bool // from the first octet
+
+	Backlog int // connections that may wait to be accepted; 0: the system's limit
 }
 
 // TLS is for incoming connections. The files are as stored: relative ones begin
@@ -153,6 +157,7 @@ type Limits struct {
 	SmtpHeloNoDomain         bool          // a greeting may have no name
 	SmtpMailNoHelo           bool          // MAIL may come without a greeting
 	ValidHello               bool          // the name of a greeting is a domain or an address literal; by SmtpDomainValidationFlags
+	MaxBandwidth             int64         // octets per second of all connections
 	FutureReleaseMax         time.Duration // for which senders may have a message held; 0: they may not
 }
 
@@ -212,6 +217,9 @@ type Out struct {
 	MaxOutConnectionsPerDomain int           // of these, to one domain; 0: no limit
 	MaxBatchedMessages         int           // over one connection; 0: no limit
 	DnsServers                 []netip.AddrPort
+	DnsTransport               uint32 // SmtpUseTcpDns
+	RemoteSmtpSecurePort       uint16 // there TLS begins with the first octet
+	NameResolutionType         uint16
 	AllowLoopbackHosts         bool // DNS may name hosts at loopback addresses
 	MasqueradeDomain           mail.Domain
 	DoMasquerade               bool // MasqueradeDomain is in force
@@ -359,6 +367,7 @@ func (s *Site) fields() []field {
 		{SmtpHeloNoDomain, &s.Limits.SmtpHeloNoDomain},
 		{SmtpMailNoHelo, &s.Limits.SmtpMailNoHelo},
 		{FutureReleaseMax, &s.Limits.FutureReleaseMax},
+		{MaxBandwidth, &s.Limits.MaxBandwidth},
 
 		{SmtpConnectTimeout, &s.Waits.SmtpConnectTimeout},
 		{ServerListenTimeout, &s.Waits.ServerListenTimeout},
@@ -389,6 +398,8 @@ func (s *Site) fields() []field {
 		{MaxOutConnectionsPerDomain, &s.Out.MaxOutConnectionsPerDomain},
 		{MaxBatchedMessages, &s.Out.MaxBatchedMessages},
 		{DnsServers, &s.Out.DnsServers},
+		{RemoteSmtpSecurePort, &s.Out.RemoteSmtpSecurePort},
+		{NameResolutionType, &s.Out.NameResolutionType},
 		{AllowLoopbackHosts, &s.Out.AllowLoopbackHosts},
 		{MasqueradeDomain, &s.Out.MasqueradeDomain},
 		{DoMasquerade, &s.Out.DoMasquerade},
@@ -427,6 +438,7 @@ func (s *Site) fields() []field {
 		{LogFilePeriod, &s.Log.LogFilePeriod},
 		{LogFileTruncateSize, &s.Log.LogFileTruncateSize},
 		{LogExtFileFlags, &s.Log.LogExtFileFlags},
+		{SmtpEventlogLevel, &s.SmtpEventlogLevel},
 	}
 }
 

@@ -56,6 +56,8 @@ type Config struct {
 	Trouble  func() error           // what is wrong with files that the settings name, or nil; nil: nothing ever is
 	Settings Settings               // that it was made from; nil: unknown
 
+	Bandwidth int64 // octets per second of all connections; 0: any
+
 	Proxy   func(netip.Addr) bool // whether connections from there begin with a PROXY header; nil: none do
 	Xclient func(netip.Addr) bool // whether callers from there may name the client by XCLIENT; nil: nobody may
 }

@@ -15,6 +15,7 @@ import (
 	"restante/engine/queue"
 	"restante/engine/release"
 	"restante/engine/session"
+	"restante/engine/site/bandwidth"
 	"restante/engine/wire"
 	"restante/internal/kv"
 )
@@ -36,7 +37,7 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 	if err != nil {
 		return nil, fmt.Errorf("queue folder %s: %w", cfg.Mail.Folder, err)
 	}
-	out := delivery.New(routes{s}, s.deps.Resolver, delivery.Options{Log: s.log, Lines: s.logLine})
+	out := delivery.New(routes{s}, s.deps.Resolver, delivery.Options{Log: s.log, Lines: s.logLine, Dialer: &bandwidth.Dialer{Limit: &s.bandwidth}})
 	q, err := queue.New(ctx, storage.Messages, storage.DB, queue.Deps{
 		Router:  queue.RouterFunc(func(d mail.Domain) queue.RouteState { return s.config().Mail.Holds.Route(d) }),
 		Attempt: func(ctx context.Context, l *queue.Lease) { s.attempt(ctx, out, l) },

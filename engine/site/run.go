@@ -152,6 +152,7 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 	}
 	r.active.Store(&activeConfig{&active, s.target, cert, cert.Config(active.Accepts)})
 	s.active.Store(&active)
+	s.bandwidth.Set(active.Bandwidth)
 	s.mu.Unlock()
 	r.work.Go(r.runQueue)
 	r.work.Go(r.compact)
@@ -251,8 +252,8 @@ const proxyTimeout = 10 * time.Second
 // serve serves one connection to the end, which a trusted proxy may make that of one
 // client after the other.
 func (r *run) serve(c net.Conn, b ports.Binding) {
-	cfg := r.active.Load().cfg
-	w := word{site: r.site}
+	cfg, w := r.active.Load().cfg, word{site: r.site}
+	c = r.site.bandwidth.Conn(c)
 	if from := clientAddr(c); among(cfg.Proxy, from) {
 		behind, err := proxied.ReadHeader(c, proxyTimeout)
 		if err != nil {

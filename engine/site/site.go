@@ -19,6 +19,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/queue"
 	"restante/engine/session"
+	"restante/engine/site/bandwidth"
 	"restante/engine/site/certs"
 	"restante/engine/site/ports"
 	"restante/engine/w3clog"
@@ -57,11 +58,12 @@ type Site struct {
 	log    *slog.Logger
 	inbox
 
-	lines    *w3clog.Log // the log file
-	counters counters
-	sessions sessionRegistry
-	loading  *certs.Reloader // of a certificate that could not be read; used by the goroutine of Run alone
-	folders  folderCheck     // used by the goroutine of Run alone
+	lines     *w3clog.Log // the log file
+	counters  counters
+	bandwidth bandwidth.Limit
+	sessions  sessionRegistry
+	loading   *certs.Reloader // of a certificate that could not be read; used by the goroutine of Run alone
+	folders   folderCheck     // used by the goroutine of Run alone
 
 	unsettled queue.Unsettled // of the queue that was open last; used by the goroutine of Run alone
 
@@ -237,6 +239,7 @@ func (s *Site) activateLocked(next *Config, c *certs.Reloader, kept []Part) {
 	default: // one is pending already
 	}
 	s.active.Store(cfg)
+	s.bandwidth.Set(cfg.Bandwidth)
 	s.run.pickup.Wake()
 }
 

@@ -41,7 +41,7 @@ func constants(s *Schema) string {
 	b.WriteString("// SPDX-License-Identifier: Apache-2.0\n\n// Code generated from metabase/schema/properties.tsv by make docs. DO NOT EDIT.\n\n" +
 		"package settings\n\nimport \"restante/metabase\"\n\n// The properties that have an effect, by the names of the schema.\nconst (\n")
 	for p := range s.Props() {
-		if p.Acted && p.Syntax != Flag && p.ID != metabase.KeyType && p.ID != metabase.AccessList {
+		if p.Acted && p.Syntax != Flag && p.Name != "" && p.ID != metabase.KeyType && p.ID != metabase.AccessList {
 			fmt.Fprintf(&b, "\t%s metabase.ID = %s\n", p.Name, idText(p))
 		}
 	}

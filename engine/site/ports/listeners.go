@@ -29,6 +29,8 @@ type Binding struct {
 	Addr netip.AddrPort
 	ODMR bool // RFC 2645's port
 	TLS  bool // from the first octet
+
+	Backlog int // connections that may wait to be accepted, as far as the system lets them; 0: as many as it lets
 }
 
 // String is the binding as an administrator writes it, ADDR:PORT or :PORT.
@@ -52,6 +54,7 @@ type listener struct {
 	net.Listener
 	addr    netip.AddrPort // as configured
 	binding Binding        // the last one that it was opened or kept for
+	backlog int            // the last one that was set
 	target  atomic.Pointer[target]
 
 	ended chan struct{} // closed when the accept loop has ended; nil: none was begun
@@ -71,7 +74,9 @@ func listen(ctx context.Context, b Binding) (*listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", b.Addr, err)
 	}
-	return newListener(nl, b), nil
+	l := newListener(nl, b)
+	l.setBacklog(b.Backlog)
+	return l, nil
 }
 
 func newListener(nl net.Listener, b Binding) *listener {

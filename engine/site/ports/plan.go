@@ -217,6 +217,7 @@ func (h *holder) settle(next []*listener, given map[*listener]bool) bool {
 	h.open = next
 	for i, l := range next {
 		l.binding = h.want[i]
+		l.setBacklog(l.binding.Backlog)
 		if h.handler != nil {
 			l.serve(h.handler, h.log)
 		}
