@@ -22,7 +22,6 @@ func TestLimit(t *testing.T) {
 		}
 		l.Set(1000)
 		one, two := l.Conn(a), l.Conn(b)
-		begin := time.Now()
 		send := func(from, to net.Conn, n int) {
 			t.Helper()
 			go func() {
@@ -43,7 +42,7 @@ func TestLimit(t *testing.T) {
 			{1000, 500, 0}, {1000, 2500, 5 * time.Second}, {500, 1000, 4 * time.Second}, {0, 1_000_000, 0},
 		} {
 			l.Set(tt.limit)
-			begin = time.Now()
+			begin := time.Now()
 			send(one, two, tt.n)
 			if d := time.Since(begin); d < tt.want-tt.want/10 || d > tt.want+tt.want/10+time.Millisecond {
 				t.Errorf("%d octets at %d a second took %v, want %v", tt.n, tt.limit, d, tt.want)
