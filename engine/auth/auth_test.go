@@ -167,7 +167,7 @@ func TestUnreadableAuthors(t *testing.T) {
 		{"a group of nobody", "undisclosed:;", nobody},
 		{"no domain", "MAILER-DAEMON", nobody},
 		{"nothing", "", nobody},
-		{"a domain not in ASCII", "boss@author\u3002test", nobody},
+		{"a domain not in UTF-8", "boss@author\xfftest", nobody},
 		{"more than can be asked", many, nobody},
 		{"no From field", "x\r\n\r\n", nobody},
 		{"behind too much", "x", nobody},
@@ -246,5 +246,14 @@ func TestStrip(t *testing.T) {
 	}
 	if _, err := io.ReadAll(Strip(iotest.ErrReader(io.ErrUnexpectedEOF), "hub.test")); err != io.ErrUnexpectedEOF {
 		t.Errorf("an error of the message is %v", err)
+	}
+}
+
+// RFC 7489 §6.6.1: a domain is looked up by its A-labels.
+func TestAuthorBeyondASCII(t *testing.T) {
+	for _, field := range []string{" Boß <böss@bücher.test>", "böss@BÜCHER\u3002test"} {
+		if d, ok := domainOf(field); d != "xn--bcher-kva.test" || !ok {
+			t.Errorf("%q is of %q, %v", field, d, ok)
+		}
 	}
 }

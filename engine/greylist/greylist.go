@@ -13,7 +13,6 @@ import (
 	"container/list"
 	"hash/maphash"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -74,8 +73,8 @@ func (l *List) key(t Triplet) uint64 {
 	if t.Client = t.Client.Unmap().WithZone(""); t.Client.Is4() {
 		bits = 24
 	}
-	network, _ := t.Client.Prefix(bits)                                                   // of no address: the zero one
-	t.From.Local, t.To.Local = strings.ToLower(t.From.Local), strings.ToLower(t.To.Local) // as recipients are found
+	network, _ := t.Client.Prefix(bits)                                                 // of no address: the zero one
+	t.From.Local, t.To.Local = mail.FoldLocal(t.From.Local), mail.FoldLocal(t.To.Local) // as recipients are found
 	return maphash.Comparable(l.seed, Triplet{t.Site, network.Addr(), t.From, t.To})
 }
 

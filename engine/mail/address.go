@@ -8,16 +8,21 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"restante/internal/idn"
 )
 
 // A Domain is a host or mail domain in canonical form: lower case, without a
 // trailing dot, made of letters, digits and hyphens (underscore is tolerated),
-// or an address literal such as [192.0.2.1] or [IPv6:2001:db8::1]. Build one
-// with [ParseDomain].
+// internationalized labels as A-labels (RFC 5890), or an address literal such as
+// [192.0.2.1] or [IPv6:2001:db8::1]. Build one with [ParseDomain]. Two names are the
+// same domain if their Domains are equal.
 type Domain string
 
-// An Address is a mailbox. Its local part is kept without quotes; String puts
-// them back where RFC 5321 §4.1.2 needs them. A quoted local part whose dots
+// An Address is a mailbox. Its local part may be UTF-8 (RFC 6531), as it came: it is
+// not normalized. It is kept without quotes; String puts them back where RFC 5321 §4.1.2 needs them. A quoted local part whose dots
 // would make it no Dot-string keeps its quotes. The zero Address is the null
 // reverse-path, written <>.
 type Address struct {
@@ -28,15 +33,20 @@ type Address struct {
 // maxDomain is the longest name that DNS has (RFC 1035 §2.3.4).
 const maxDomain = 255
 
-// ParseDomain gives the canonical form of s. It takes no non-ASCII name: those
-// come as A-labels (RFC 5890).
+// ParseDomain gives the canonical form of s.
 func ParseDomain(s string) (Domain, error) {
 	bad := func(why string) (Domain, error) { return "", fmt.Errorf("domain %q: %s", s, why) }
 	if strings.HasPrefix(s, "[") {
 		return parseLiteral(s)
 	}
-	name := strings.TrimSuffix(s, ".")
-	if name == "" {
+	name := s
+	if !idn.IsASCII(name) {
+		var err error
+		if name, err = idn.ToASCII(s); err != nil {
+			return bad(err.Error())
+		}
+	}
+	if name = strings.TrimSuffix(name, "."); name == "" {
 		return bad("is empty")
 	}
 	if len(name) > maxDomain {
@@ -56,7 +66,6 @@ func ParseDomain(s string) (Domain, error) {
 			}
 		}
 	}
-	// Only now: a Kelvin sign in lower case is a k.
 	return Domain(strings.ToLower(name)), nil
 }
 
@@ -96,6 +105,9 @@ func (d Domain) Literal() (ip netip.Addr, ok bool) {
 	ip, err := netip.ParseAddr(inner)
 	return ip, err == nil
 }
+
+// Unicode is the domain with U-labels, for people.
+func (d Domain) Unicode() string { return idn.ToUnicode(string(d)) }
 
 // Below says that d is parent or a name below it.
 func (d Domain) Below(parent Domain) bool {
@@ -159,8 +171,8 @@ func ParseListed(s string) (Address, error) {
 	switch {
 	case s == "*":
 		return Address{}, errors.New("* is not everybody: an empty list, without a file, takes every mailbox")
-	case strings.ContainsFunc(s, func(r rune) bool { return r > '~' }):
-		return Address{}, errors.New("has a character that is not ASCII")
+	case !utf8.ValidString(s):
+		return Address{}, errors.New("is not UTF-8")
 	case bare && strings.ContainsAny(local, ",; \t@"):
 		return Address{}, errors.New("is more than one address: one address per word, or line of a file")
 	case bare && !isDotAtom(local):
@@ -183,6 +195,21 @@ func ParseAddressIn(s string, d Domain) (Address, error) {
 	return a.In(d), err
 }
 
+// ASCII reports whether every host can take a: its local part has no character beyond
+// ASCII.
+func (a Address) ASCII() bool { return idn.IsASCII(a.Local) }
+
+// FoldLocal gives a local part in the form in which lists compare it: without case, and
+// composed (NFC).
+func FoldLocal(local string) string { return idn.Fold(local) }
+
+// IsASCII reports whether s has no octet beyond ASCII.
+func IsASCII(s string) bool { return idn.IsASCII(s) }
+
+// EmbedUnicode writes characters beyond ASCII as RFC 6533 §3 embeds them in an address
+// of type utf-8.
+func EmbedUnicode(s string) string { return idn.Embed(s) }
+
 // NoDomain reports whether a has a local part alone.
 func (a Address) NoDomain() bool { return a.Domain == "" && a.Local != "" }
 
@@ -201,9 +228,12 @@ func parseLocal(s string) (string, error) {
 	if s == "" {
 		return "", errors.New("has no local part")
 	}
+	if strings.ContainsFunc(s, outsideText) {
+		return "", errors.New("the local part has what is no text in UTF-8")
+	}
 	if s[0] != '"' {
 		for _, c := range []byte(s) {
-			if c <= ' ' || c > '~' || strings.IndexByte(`"<>@\`, c) >= 0 {
+			if c <= ' ' || c == 0x7f || strings.IndexByte(`"<>@\`, c) >= 0 {
 				return "", errors.New("the local part must be quoted")
 			}
 		}
@@ -219,6 +249,12 @@ func parseLocal(s string) (string, error) {
 	return out, err
 }
 
+// outsideText reports whether r has no place in a local part: it stands for octets that
+// are not UTF-8, is a control character beyond ASCII, or would end a line.
+func outsideText(r rune) bool {
+	return r == utf8.RuneError || r >= utf8.RuneSelf && unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Noncharacter_Code_Point)
+}
+
 func unquote(inner string) (string, error) {
 	var out strings.Builder
 	for i := 0; i < len(inner); i++ {
@@ -232,18 +268,19 @@ func unquote(inner string) (string, error) {
 			}
 			c = inner[i]
 		}
-		if c < ' ' || c > '~' {
-			return "", errors.New("a control or non-ASCII octet in the local part")
+		if c < ' ' || c == 0x7f {
+			return "", errors.New("a control octet in the local part")
 		}
 		out.WriteByte(c)
 	}
 	return out.String(), nil
 }
 
-// isAtoms says that s is made of atoms and dots alone, wherever the dots stand.
+// isAtoms says that s is made of atoms and dots alone, wherever the dots stand. Atoms
+// may be UTF-8 (RFC 6531 §3.3).
 func isAtoms(s string) bool {
 	for _, c := range []byte(s) {
-		if c <= ' ' || c > '~' || strings.IndexByte(`"(),:;<>@[\]`, c) >= 0 {
+		if c <= ' ' || c == 0x7f || strings.IndexByte(`"(),:;<>@[\]`, c) >= 0 {
 			return false
 		}
 	}

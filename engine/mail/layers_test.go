@@ -10,7 +10,10 @@ import (
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"restante/": "mail is the lowest layer",
-		"github":    "the nouns need nobody",
+		"/engine":        "mail is the lowest layer of it",
+		"/metabase":      "the SMTP packages know nothing of paths",
+		"/internal/kv":   "the nouns are stored by others",
+		"/internal/disk": "the nouns are stored by others",
+		"github":         "the nouns need nobody",
 	})
 }

@@ -9,6 +9,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"restante/internal/idn"
 )
 
 func TestParseAddress(t *testing.T) {
@@ -52,9 +56,26 @@ func TestParseAddress(t *testing.T) {
 		{"a@[192.0.2.1", "", false},
 		{"a@[2001:db8::1]", "", false}, // without its tag
 		{"a@[IPv6:192.0.2.1]", "", false},
-		{"ä@b.test", "", false},
-		{"a@bücher.test", "", false},
-		{"a@boo\u212a.test", "", false}, // a Kelvin sign, which is a k in lower case
+		{"ä@b.test", "ä@b.test", true},             // RFC 6531 §3.3
+		{"a\u0308@b.test", "a\u0308@b.test", true}, // as it came: its own host normalizes it
+		{`"ä b"@b.test`, `"ä b"@b.test`, true},
+		{"a@bücher.test", "a@xn--bcher-kva.test", true},
+		{"a@BÜCHER。Test。", "a@xn--bcher-kva.test", true},
+		{"a@boo\u212a.test", "a@book.test", true}, // a Kelvin sign is a k
+
+		{"\xe4@b.test", "", false}, // not UTF-8
+		{"a\xc0\xae@b.test", "", false},
+		{"a\xed\xa0\x80@b.test", "", false}, // half of a surrogate pair
+		{"a\u0085@b.test", "", false},
+		{"a\u2028b@b.test", "", false},
+		{"a\ufffd@b.test", "", false},
+		{"a\ufdd0@b.test", "", false},
+		{"\"a\u0085\"@b.test", "", false},
+		{"a\x7f@b.test", "", false},
+		{"a@\xe4.test", "", false},
+		{"a@-ü.test", "", false},
+		{"a@" + strings.Repeat("ü", 64) + ".test", "", false},
+		{"a@[192.0.2.ä]", "", false},
 		{"a@" + strings.Repeat("b.", 128) + "test", "", false},
 		{`victim@evil> NOTIFY=NEVER <x@ours.test`, "", false},
 	}
@@ -67,7 +88,7 @@ func TestParseAddress(t *testing.T) {
 }
 
 func FuzzParseAddress(f *testing.F) {
-	for _, s := range []string{"a@b.test", `"x y"@b.test`, `"\""@[1.2.3.4]`, "@r.test:a@b.test", "a@[IPv6:::1]"} {
+	for _, s := range []string{"a@b.test", `"x y"@b.test`, `"\""@[1.2.3.4]`, "@r.test:a@b.test", "a@[IPv6:::1]", "jörg@bücher.test", "\"ä b\"@例え.テスト", "a\xe4@b.test"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -79,7 +100,7 @@ func FuzzParseAddress(f *testing.F) {
 		if again, err := ParseAddress(w); err != nil || again != a {
 			t.Errorf("%q is written %q, which reads back as %q, %v", s, w, again, err)
 		}
-		if i := strings.IndexFunc(w, func(r rune) bool { return r < ' ' || r > '~' }); i >= 0 {
+		if i := strings.IndexFunc(w, func(r rune) bool { return r < ' ' || unicode.IsControl(r) }); i >= 0 || !utf8.ValidString(w) || !a.ASCII() && idn.IsASCII(w) {
 			t.Errorf("%q is written %q, which has a control octet", s, w)
 		}
 		var back Address
@@ -91,6 +112,19 @@ func FuzzParseAddress(f *testing.F) {
 			t.Errorf("%q does not survive JSON: %q, %v", s, back, err)
 		}
 	})
+}
+
+// Lists and rights compare names by these two.
+func TestOneNameHasOneForm(t *testing.T) {
+	for _, s := range []string{"bücher.test", "BÜCHER.test.", "bu\u0308cher.test", "xn--bcher-kva.test", "XN--BCHER-KVA.TEST", "bücher。test"} {
+		d, err := ParseDomain(s)
+		if d != "xn--bcher-kva.test" || d.Unicode() != "bücher.test" || err != nil {
+			t.Errorf("ParseDomain(%q) = %q (%s), %v", s, d, d.Unicode(), err)
+		}
+	}
+	if a := (Address{Local: "Jörg"}); FoldLocal(a.Local) != FoldLocal("jo\u0308rg") || FoldLocal(a.Local) == "jorg" || a.ASCII() {
+		t.Error("local parts are compared wrongly")
+	}
 }
 
 func TestDomain(t *testing.T) {

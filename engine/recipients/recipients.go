@@ -58,13 +58,13 @@ func (l *List) find(h uint64) bool {
 }
 
 func (l *List) hash(a mail.Address) uint64 {
-	return maphash.String(l.seed, strings.ToLower(a.Local)+"\x00"+string(a.Domain))
+	return maphash.String(l.seed, mail.FoldLocal(a.Local)+"\x00"+string(a.Domain))
 }
 
 // Matches reports whether an entry of a list, as it is written in one, means a.
 func Matches(entry string, a mail.Address) bool {
 	e, err := mail.ParseMailbox(entry)
-	return err == nil && strings.EqualFold(e.Local, a.Local) && (e.Domain == "" || e.Domain == a.Domain)
+	return err == nil && mail.FoldLocal(e.Local) == mail.FoldLocal(a.Local) && (e.Domain == "" || e.Domain == a.Domain)
 }
 
 // errHalfWritten is the reason not to take a file over.

@@ -37,8 +37,8 @@ func address(t testing.TB, text string) mail.Address {
 }
 
 func TestRead(t *testing.T) {
-	l, err := Read(strings.NewReader("\ufeff# of held.test\r\n\r\n  Joe@HELD.test \r\nann\n\"q q\"@held.test\njoe@held.test\n\"a@b\"\n"))
-	if err != nil || l.Len() != 4 {
+	l, err := Read(strings.NewReader("\ufeff# of held.test\r\n\r\n  Joe@HELD.test \r\nann\n\"q q\"@held.test\njoe@held.test\n\"a@b\"\nJürgen@bücher.test\nzoe\u0308\n"))
+	if err != nil || l.Len() != 6 {
 		t.Fatal(l, err)
 	}
 	for _, tt := range []struct {
@@ -54,6 +54,10 @@ func TestRead(t *testing.T) {
 		{`"a@b"@held.test`, true},
 		{"a@b", false}, // the local part alone is no address
 		{"jo@held.test", false},
+		{"ju\u0308rgen@BÜCHER.test", true},
+		{"JÜRGEN@xn--bcher-kva.test", true},
+		{"jurgen@bücher.test", false},
+		{"Zoë@held.test", true},
 		{"# of held.test@held.test", false},
 	} {
 		if !strings.HasPrefix(tt.address, "#") && l.Has(address(t, tt.address)) != tt.want {
@@ -72,7 +76,7 @@ func TestUnreadableLists(t *testing.T) {
 		{"two in a line", "joe\nbob;zed\n", "line 2 is no address: is more than one address"},
 		{"with a comma", "ann,joe\n", "line 1 is no address: is more than one address"},
 		{"everybody", "*\n", "line 1 is no address: * is not everybody"},
-		{"no ASCII", "j\u00fcrgen@held.test\n", "line 1 is no address: has a character that is not ASCII"},
+		{"Latin-1", "j\xfcrgen@held.test\n", "line 1 is no address: is not UTF-8"},
 		{"no text", "\x00\x01\n", "line 1 is no address"},
 		{"a very long line", "joe" + strings.Repeat("x", 70<<10) + "\n", "line 1 is longer"},
 	} {

@@ -15,7 +15,8 @@ import (
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/engine":         "the metabase knows nothing of mail",
-		"/internal":       "the schema keeps nothing",
+		"/internal/kv":    "the schema keeps nothing",
+		"/internal/disk":  "the schema keeps nothing",
 		"/metabase/mbxml": "mbxml reads the schema",
 		"/cmd":            "imports go down",
 		"github.com/":     "the schema is a table and what reads it",

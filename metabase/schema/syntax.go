@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"restante/internal/idn"
 	"restante/metabase"
 )
 
@@ -189,6 +190,9 @@ func Minutes(s string) (ladder []time.Duration, err error) {
 func CheckDomain(s string) error {
 	if s == "" || len(s) > 253 {
 		return invalid("a domain name has 1 to 253 octets")
+	}
+	if ascii, err := idn.ToASCII(s); err == nil && !idn.IsASCII(s) { // one name, one key
+		return invalid("%q is written %q here, in A-labels (RFC 5890)", clip(s), clip(ascii))
 	}
 	for label := range strings.SplitSeq(s, ".") {
 		if label == "" || len(label) > 63 {
