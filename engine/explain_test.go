@@ -157,7 +157,7 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, to := range []string{"", "x@", "@hub.example", "x@hub..example", "gr\xc3\xbc\xc3\x9fe@hub.example", "a b@hub.example"} {
+	for _, to := range []string{"", "x@", "@hub.example", "x@hub..example", "a b@hub.example"} {
 		_, bad := policy.Recipient(set, to)
 		if got := h.ask(policy.Client{Addr: inside}, to); bad.String() != strings.TrimSpace(got) {
 			t.Errorf("to %q: explained as %q, answered %q", to, bad, got)
@@ -176,5 +176,16 @@ func TestExplainIsWhatASessionAnswers(t *testing.T) {
 	told, got := policy.Explain(t.Context(), set, h.Sources(), c, mail.Address{Local: "x", Domain: "hub.example"}), h.ask(c, "x@hub.example")
 	if told.Reasons[0].Property != "MaxConnections" || told.Reply.Code != 421 || told.Reply.String() != strings.TrimSpace(got) {
 		t.Errorf("one too many: explained as %q because of %+v, answered %q", told.Reply, told.Reasons, got)
+	}
+	// An address beyond ASCII is one where SMTPUTF8 is offered.
+	if to, bad := policy.Recipient(set, "grüße@HUB.example"); bad.Code != 0 || to.String() != "grüße@hub.example" {
+		t.Errorf("beyond ASCII: %q, %v", to, bad)
+	}
+	h.apply(h.set(one, "InboundExtensions", "0"))
+	if set, err = settings.Load(h.store.Snapshot(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, bad := policy.Recipient(set, "grüße@hub.example"); bad.Status() != "5.6.7" {
+		t.Errorf("beyond ASCII without SMTPUTF8: %v", bad)
 	}
 }

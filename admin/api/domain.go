@@ -33,6 +33,7 @@ type Domain struct {
 	File        string          `json:"recipients_file,omitempty"` // with more of them
 	Messages    int             `json:"messages,omitempty"`        // waiting for it
 	Bytes       int64           `json:"bytes,omitempty"`
+	LastError   string          `json:"last_error,omitempty"`       // of the last attempt or call that did not take them
 	Unknown     []string        `json:"unknown_accounts,omitempty"` // names of Turn that no account has
 	Ended       int             `json:"sessions_ended,omitempty"`   // releases that a revocation ends
 	Except      []string        `json:"except,omitempty"`           // of a grant: keys below the wildcard that it does not reach

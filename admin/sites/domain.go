@@ -84,7 +84,7 @@ func (h handlers) waiting(out *api.Domain) {
 	}
 	for _, dest := range q.Destinations() {
 		if strings.EqualFold(string(dest.Domain), out.Name) {
-			out.Messages, out.Bytes = dest.Messages, dest.Bytes
+			out.Messages, out.Bytes, out.LastError = dest.Messages, dest.Bytes, dest.LastError
 		}
 	}
 }

@@ -1025,6 +1025,7 @@ function service.explain(site, recipient) end
 ---@field recipients_file? string
 ---@field messages? integer
 ---@field bytes? integer
+---@field last_error? string
 ---@field unknown_accounts? string[]
 ---@field sessions_ended? integer
 ---@field except? string[]
@@ -1061,6 +1062,8 @@ function service.explain(site, recipient) end
 ---@field require_tls? boolean
 ---@field priority? integer
 ---@field hold_until? string
+---@field utf8? boolean
+---@field utf8_header? boolean
 
 ---@class restante.Explained
 ---@field site integer

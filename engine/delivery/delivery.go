@@ -140,6 +140,7 @@ func (d *Delivery) Attempt(ctx context.Context, dest mail.Domain, l transfer.Lea
 	b := transfer.NewBatch(l)
 	b.SetPatience(route.Client.Patience)
 	b.SetMasquerade(route.Client.Masquerade)
+	b.SetHeld(route.Held)
 	var err error
 	if route.Kind == Drop || route.Kind == Archive {
 		err = d.drop(ctx, route, b)

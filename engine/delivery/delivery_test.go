@@ -183,6 +183,34 @@ func TestMixedOutcomes(t *testing.T) {
 	check(t, l, 2, "b@to.test failed", "550 5.1.1 no such user")
 }
 
+// RFC 6531 §3.2: a host without SMTPUTF8 gets nothing that needs it; its sender is told,
+// unless the mail is held for the host.
+func TestHostWithoutSMTPUTF8(t *testing.T) {
+	for _, held := range []bool{false, true} {
+		status, class := "failed", "550 5."
+		if held {
+			status, class = "deferred", "450 4."
+		}
+		mx := testpeer.NewMX(t, testpeer.MXOptions{})
+		sender, header := message(1, "x\r\n", "a@to.test"), message(3, "Subject: é\r\n", "a@to.test")
+		sender.Env.From.Local = "señor"
+		header.Env.UTF8, header.Env.UTF8Header = true, true
+		declared := message(4, "é\r\n", "a@bücher.test")
+		declared.Env.UTF8 = true
+		l := newLease(sender, message(2, "x\r\n", "jörg@to.test", "b@to.test"), header, declared)
+		attempt(t, Route{Held: held}, toTwo, lines{"192.0.2.1": mx.Addr}, l)
+		check(t, l, 1, "a@to.test "+status, class+"6.7 the sender's address needs SMTPUTF8, and mx.test does not offer it")
+		check(t, l, 2, "b@to.test delivered, jörg@to.test "+status, "")
+		check(t, l, 3, "a@to.test "+status, class+"6.9 the header of the message needs SMTPUTF8")
+		check(t, l, 4, "a@xn--bcher-kva.test delivered", "250")
+		for _, m := range mx.Messages() {
+			if strings.Contains(strings.Join(m.Params, ""), "UTF8") {
+				t.Errorf("said %q", m.Params)
+			}
+		}
+	}
+}
+
 // What each of these does, the next host must get all the mail.
 func TestNextHostIsTriedWhenTheFirst(t *testing.T) {
 	for name, first := range map[string][]testpeer.Step{

@@ -13,6 +13,9 @@ import (
 	"net/textproto"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	ours "restante/engine/mail"
 )
 
 // Build writes the report, header and body, with CRLF line ends. Of a message
@@ -29,7 +32,7 @@ func Build(r Report) []byte {
 
 	var out bytes.Buffer
 	from := mail.Address{Name: cmp.Or(r.From.Name, "Mail Delivery System"), Address: "postmaster@" + host(r.MTA)}
-	if a := r.From.Address; !a.IsNull() {
+	if a := r.From.Address; !a.IsNull() && (a.ASCII() || r.global()) {
 		from.Address = a.Local + "@" + string(a.Domain)
 	}
 	field(&out, "From", from.String())
@@ -121,7 +124,11 @@ func writeRecipientText(say func(string, ...any), f RecipientStatus) {
 
 // writeStatus writes the part for programs, RFC 3464 §2.
 func writeStatus(w *multipart.Writer, r Report) {
-	part := create(w, "message/delivery-status", "7bit", "Delivery report")
+	kind, encoding := "message/delivery-status", "7bit"
+	if r.global() {
+		kind, encoding = "message/global-delivery-status", "8bit"
+	}
+	part := create(w, kind, encoding, "Delivery report")
 	if v := xtext(r.About.EnvID); v != "" {
 		field(part, "Original-Envelope-Id", v)
 	}
@@ -132,15 +139,18 @@ func writeStatus(w *multipart.Writer, r Report) {
 	field(part, "Arrival-Date", r.About.Received.Format(time.RFC1123Z))
 	for _, f := range r.Recipients {
 		_, _ = io.WriteString(part, "\r\n")
-		writeRecipient(part, f)
+		writeRecipient(part, f, r.global())
 	}
 }
 
-func writeRecipient(part io.Writer, f RecipientStatus) {
-	if kind, addr, ok := strings.Cut(f.To.ORcpt, ";"); ok {
+func writeRecipient(part io.Writer, f RecipientStatus, global bool) {
+	switch kind, addr, ok := strings.Cut(f.To.ORcpt, ";"); {
+	case ok && strings.EqualFold(kind, "utf-8"): // its own encoding, in ASCII
+		field(part, "Original-Recipient", "utf-8; "+clean(addr))
+	case ok:
 		field(part, "Original-Recipient", token(kind)+"; "+xtext(addr))
 	}
-	field(part, "Final-Recipient", "rfc822; "+f.To.Address.String())
+	field(part, "Final-Recipient", finalRecipient(f.To.Address, global))
 	field(part, "Action", string(f.Action))
 	field(part, "Status", status(f))
 	if f.Host != "" {
@@ -156,6 +166,18 @@ func writeRecipient(part io.Writer, f RecipientStatus) {
 	if f.Action == Delayed && !f.Until.IsZero() {
 		field(part, "Will-Retry-Until", f.Until.Format(time.RFC1123Z))
 	}
+}
+
+// finalRecipient is an address with its type. A report that is not global may pass hosts
+// that take ASCII alone (RFC 6533 §3).
+func finalRecipient(a ours.Address, global bool) string {
+	switch {
+	case a.ASCII():
+		return "rfc822; " + a.String()
+	case global:
+		return "utf-8; " + a.String()
+	}
+	return "utf-8; " + ours.EmbedUnicode(a.String())
 }
 
 // status never contradicts the action: a program reads its class.
@@ -220,8 +242,11 @@ func field(w io.Writer, name, value string) {
 		line = line[fold:]
 		name = "" // a folded line has no name to stay clear of
 	}
-	if len(line) > maxLine {
-		line = line[:maxLine]
+	if n := maxLine; len(line) > n {
+		for !utf8.RuneStart(line[n]) {
+			n--
+		}
+		line = line[:n]
 	}
 	fmt.Fprintf(w, "%s\r\n", line)
 }

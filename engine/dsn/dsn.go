@@ -4,9 +4,10 @@
 // multipart/report with a part for people, a message/delivery-status part for
 // programs, and the message or its header (RFC 3461, 3462, 3464).
 //
-// Foreign input is never trusted. A report has 7-bit lines of at most
+// Foreign input is never trusted. A report has lines of at most
 // 998 octets, whatever the peer answered and whatever the message holds, and
-// nothing in either can add a field or end a part. The package reads no disk
+// nothing in either can add a field or end a part. They are 7-bit, unless the sender's
+// address is not: then it is a report of RFC 6533, for hosts that offer SMTPUTF8. The package reads no disk
 // and no clock.
 package dsn
 
@@ -17,6 +18,7 @@ import (
 	"mime/quotedprintable"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"restante/engine/mail"
 )
@@ -65,6 +67,9 @@ type Report struct {
 	Message    io.Reader         // that message; nil: it cannot be read
 }
 
+// global reports whether the report cannot do without UTF-8.
+func (r Report) global() bool { return !r.About.From.ASCII() }
+
 // Wanted reports whether a sender who gave notify for a recipient (RFC 3461
 // §4.1) is to be told of action. Without a NOTIFY these are failures and
 // delays.
@@ -100,8 +105,13 @@ func writeReturned(w *multipart.Writer, r Report) {
 	// of anything else returns the header alone.
 	full := whole && r.About.Ret != "HDRS" && !r.About.RequireTLS && // RFC 8689 §5
 		anyFailed(r.Recipients)
-	if full && plain(text) {
+	switch {
+	case full && plain(text, false):
 		part := create(w, "message/rfc822", "7bit", "Your message")
+		_, _ = part.Write(text)
+		return
+	case full && r.global() && plain(text, true):
+		part := create(w, "message/global", "8bit", "Your message")
 		_, _ = part.Write(text)
 		return
 	}
@@ -112,7 +122,11 @@ func writeReturned(w *multipart.Writer, r Report) {
 	// RFC 6522 §4: a text type, so that it may be encoded, which the whole
 	// message may not (RFC 2046 §5.2.1). Eight-bit octets and long lines of
 	// the original survive in it.
-	part := create(w, "text/rfc822-headers", "quoted-printable", "Header of your message")
+	kind := "text/rfc822-headers"
+	if r.About.UTF8 && !mail.IsASCII(string(header)) && utf8.Valid(header) { // RFC 6533 §6.2
+		kind = "message/global-headers"
+	}
+	part := create(w, kind, "quoted-printable", "Header of your message")
 	qp := quotedprintable.NewWriter(part)
 	_, _ = qp.Write(header)
 	_ = qp.Close()
@@ -127,16 +141,19 @@ func anyFailed(fates []RecipientStatus) bool {
 	return false
 }
 
-// plain reports whether text may stand in a part as it is: 7-bit octets in
-// lines of a legal length that end in CRLF, RFC 2045 §2.7.
-func plain(text []byte) bool {
+// plain reports whether text may stand in a part as it is: 7-bit octets, or with wide
+// UTF-8, in lines of a legal length that end in CRLF, RFC 2045 §2.7.
+func plain(text []byte, wide bool) bool {
+	if wide && !utf8.Valid(text) {
+		return false
+	}
 	for len(text) > 0 {
 		line, rest, _ := bytes.Cut(text, []byte("\r\n"))
 		if len(line) > maxLine {
 			return false
 		}
 		for _, c := range line {
-			if c == 0 || c == '\r' || c == '\n' || c >= 0x80 {
+			if c == 0 || c == '\r' || c == '\n' || c >= 0x80 && !wide {
 				return false
 			}
 		}

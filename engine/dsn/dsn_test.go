@@ -16,6 +16,7 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+	"unicode/utf8"
 
 	"bufio"
 
@@ -56,8 +57,14 @@ type part struct {
 
 // parse parses a report as a foreign program would, and checks what
 // must be true of every report.
-func parse(t *testing.T, b []byte) (mail.Header, []part) {
+func parse(t *testing.T, b []byte) (mail.Header, []part) { return parseWide(t, b, false) }
+
+// parseWide is parse for a report that may have UTF-8.
+func parseWide(t *testing.T, b []byte, wide bool) (mail.Header, []part) {
 	t.Helper()
+	if wide && !utf8.Valid(b) {
+		t.Fatalf("no UTF-8: %q", b)
+	}
 	for i, line := range bytes.SplitAfter(b, []byte("\n")) {
 		if len(line) > 0 && !bytes.HasSuffix(line, []byte("\r\n")) {
 			t.Fatalf("line %d has no CRLF: %q", i, line)
@@ -66,7 +73,7 @@ func parse(t *testing.T, b []byte) (mail.Header, []part) {
 			t.Fatalf("line %d has %d octets", i, len(line))
 		}
 		line = bytes.TrimSuffix(line, []byte("\r\n"))
-		if j := bytes.IndexFunc(line, func(r rune) bool { return r == 0 || r == '\r' || r > '~' && r != 0x7f }); j >= 0 {
+		if j := bytes.IndexFunc(line, func(r rune) bool { return r == 0 || r == '\r' || r > '~' && r != 0x7f && !wide }); j >= 0 {
 			t.Fatalf("line %d is not clean: %q", i, line)
 		}
 	}
@@ -160,6 +167,47 @@ func TestFailure(t *testing.T) {
 			if got := g[i].Get(name); got != v {
 				t.Errorf("%s: %q, want %q", name, got, v)
 			}
+		}
+	}
+}
+
+// RFC 6533: a report to an address beyond ASCII is in UTF-8; one to another address may
+// pass any host.
+func TestReportsBeyondASCII(t *testing.T) {
+	message := "Subject: grün\r\n\r\ngrün\r\n"
+	to, _ := ours.ParseAddress("jörg@bücher.test")
+	ascii, _ := ours.ParseAddress("s@s.test")
+	wide, _ := ours.ParseAddress("señor@s.test")
+	for _, tt := range []struct {
+		from                             ours.Address
+		ret, status, final, kind, part   string
+		orcpt, original, returnedMessage string
+	}{
+		{ascii, "FULL", "message/delivery-status", `utf-8; j\x{F6}rg@xn--bcher-kva.test`, "message/global-headers", "Subject: grün\r\n",
+			`utf-8;J\x{F6}rg@b.test`, `utf-8; J\x{F6}rg@b.test`, message},
+		{wide, "FULL", "message/global-delivery-status", "utf-8; jörg@xn--bcher-kva.test", "message/global", message,
+			`utf-8;J\x{F6}rg@b.test`, `utf-8; J\x{F6}rg@b.test`, message},
+		{wide, "HDRS", "message/global-delivery-status", "utf-8; jörg@xn--bcher-kva.test", "message/global-headers", "Subject: grün\r\n", "rfc822;J+2B@b.test", "rfc822; J+@b.test", message},
+		{wide, "FULL", "message/global-delivery-status", "utf-8; jörg@xn--bcher-kva.test", "text/rfc822-headers", "Subject: gr\xfcn\r\n", "", "", "Subject: gr\xfcn\r\n\r\nx\r\n"},
+	} {
+		r := report()
+		r.About.From, r.About.UTF8, r.About.Ret, r.Message = tt.from, true, tt.ret, strings.NewReader(tt.returnedMessage)
+		r.Recipients[0].To = ours.Recipient{Address: to, ORcpt: tt.orcpt}
+		r.From.Address, _ = ours.ParseAddress("postmästare@hub.test")
+		global := !tt.from.ASCII()
+		head, parts := parseWide(t, Build(r), global)
+		if head.Get("To") != "<"+tt.from.String()+">" || strings.Contains(head.Get("From"), "postmästare") != global {
+			t.Errorf("From %q, To %q", head.Get("From"), head.Get("To"))
+		}
+		if !bytes.Contains(parts[0].text, []byte("<jörg@xn--bcher-kva.test>")) {
+			t.Errorf("people are told %q", parts[0].text)
+		}
+		g := groups(t, parts[1].text)[1]
+		if parts[1].kind != tt.status || g.Get("Final-Recipient") != tt.final || g.Get("Original-Recipient") != tt.original {
+			t.Errorf("to %s: %s with %v", tt.from, parts[1].kind, g)
+		}
+		if len(parts) != 3 || parts[2].kind != tt.kind || string(parts[2].text) != tt.part {
+			t.Errorf("to %s: returned %q, want %s", tt.from, parts[2:], tt.kind)
 		}
 	}
 }
@@ -316,17 +364,20 @@ func TestSmallHelpers(t *testing.T) {
 // Nothing that a peer or a sender says adds a field, ends a part or breaks a
 // line.
 func FuzzBuild(f *testing.F) {
-	f.Add("no\r\nX-Evil: 1", "rfc822;a+0D+0AX-Evil: 1", "id+0Aevil", "mx\r\n\r\nevil", "Subject: a\r\n\r\nb", "FULL", 550)
-	f.Add(strings.Repeat("x", 5000), strings.Repeat("y ", 3000), "", "", strings.Repeat("ä", 3000), "", 451)
-	f.Add("", ";", "+", " ", "\r\n", "HDRS", 0)
-	f.Fuzz(func(t *testing.T, reply, orcpt, envid, host, message, ret string, code int) {
+	f.Add("no\r\nX-Evil: 1", "rfc822;a+0D+0AX-Evil: 1", "id+0Aevil", "mx\r\n\r\nevil", "Subject: a\r\n\r\nb", "FULL", 550, false)
+	f.Add(strings.Repeat("x", 5000), strings.Repeat("y ", 3000), "", "", strings.Repeat("ä", 3000), "", 451, true)
+	f.Add("", ";", "+", " ", "\r\n", "HDRS", 0, true)
+	f.Fuzz(func(t *testing.T, reply, orcpt, envid, host, message, ret string, code int, wide bool) {
 		r := report()
 		r.About.EnvID, r.About.Ret, r.About.Helo = envid, ret, host
+		if r.About.UTF8 = wide; wide {
+			r.About.From.Local = "señor"
+		}
 		r.MTA, r.ID = host, ours.MessageID(envid)
 		r.Message = strings.NewReader(message)
 		r.Recipients = append(r.Recipients, RecipientStatus{To: ours.Recipient{Address: r.Recipients[0].To.Address, ORcpt: orcpt}, Action: Delayed,
 			Status: envid, Reply: ours.Reply{Code: code, Enhanced: orcpt, Text: reply}, Host: host, Until: noon})
-		head, parts := parse(t, Build(r))
+		head, parts := parseWide(t, Build(r), wide)
 		if len(head) != 8 {
 			t.Errorf("%d fields: %v", len(head), head)
 		}
@@ -345,7 +396,7 @@ func FuzzBuild(f *testing.F) {
 				}
 			}
 		}
-		if len(parts) == 3 && parts[2].kind == "message/rfc822" && string(parts[2].text) != message {
+		if len(parts) == 3 && (parts[2].kind == "message/rfc822" || parts[2].kind == "message/global") && string(parts[2].text) != message {
 			t.Errorf("returned %q of %q", parts[2].text, message)
 		}
 	})

@@ -38,6 +38,9 @@ type Envelope struct {
 	RequireTLS bool      `json:"require_tls,omitempty"` // RFC 8689: it goes over verified TLS only, to hosts that pass that on
 	Priority   int8      `json:"priority,omitempty"`    // RFC 6710: -9 to 9
 	HoldUntil  time.Time `json:"hold_until,omitzero"`   // RFC 4865: it is not sent before
+
+	UTF8       bool `json:"utf8,omitempty"`        // RFC 6531: SMTPUTF8 was given, or an address of ours needs it
+	UTF8Header bool `json:"utf8_header,omitempty"` // with UTF8: a header in the message has characters beyond ASCII
 }
 
 // A Recipient is one RCPT of an envelope.
@@ -102,6 +105,7 @@ type Verbs struct {
 	Limits                    bool // RFC 9422
 	RequireTLS                bool // RFC 8689
 	Priority                  bool // RFC 6710
+	UTF8                      bool // RFC 6531, with EightBit
 }
 
 // A Standing is what a domain is to a site.

@@ -151,10 +151,11 @@ type Explanation struct {
 	Reasons []settings.Reason // the properties that decided
 }
 
-// Recipient reads a recipient as RCPT does. The Reply is zero when all is well.
+// Recipient reads a recipient as RCPT does, of a caller that says SMTPUTF8 where it is
+// offered. The Reply is zero when all is well.
 func Recipient(s *settings.Site, path string) (mail.Address, mail.Reply) {
 	p := For(s, Sources{})
-	return p.Recipient(path)
+	return p.Recipient(path, s.Verbs.UTF8 && s.Verbs.EightBit)
 }
 
 // Explain asks the Policy of a site what it decides about a client and a

@@ -564,6 +564,7 @@ func TestReports(t *testing.T) {
 		bad      int
 	}{
 		{"a failure is told", "a@a.test", "x@b.test", mail.Outcome{Status: mail.Failed, Reply: no}, dsn.Failed, 0},
+		{"also to a sender beyond ASCII", "señor@a.test", "x@b.test", mail.Outcome{Status: mail.Failed, Reply: no}, dsn.Failed, 0},
 		{"where failures are asked for", "a@a.test", "x@b.test SUCCESS,failure", mail.Outcome{Status: mail.Failed, Reply: no}, dsn.Failed, 0},
 		{"not where only success is", "a@a.test", "x@b.test SUCCESS", mail.Outcome{Status: mail.Failed, Reply: no}, "", 0},
 		{"never where never is asked for", "a@a.test", "x@b.test NEVER", mail.Outcome{Status: mail.Failed, Reply: no}, "", 0},
@@ -609,7 +610,8 @@ func TestReports(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !d.Envelope.From.IsNull() || d.Envelope.To[0].Address != item.Env.From || d.Envelope.To[0].Notify != "NEVER" {
+			if !d.Envelope.From.IsNull() || d.Envelope.To[0].Address != item.Env.From || d.Envelope.To[0].Notify != "NEVER" ||
+				d.Envelope.UTF8 == item.Env.From.ASCII() || d.Envelope.UTF8Header != d.Envelope.UTF8 {
 				t.Errorf("the report's envelope is %+v", d.Envelope)
 			}
 			h.check()

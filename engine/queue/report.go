@@ -251,6 +251,9 @@ func (q *Queue) prepareReport(ctx context.Context, about mail.Envelope, rec reco
 		Session: about.Session, // grep for it finds the report, too
 		// RFC 3461 §6.1: so that no report comes of it.
 		To: []mail.Recipient{{Address: about.From, Notify: "NEVER"}}}
+	if !about.From.ASCII() { // the report names it
+		env.UTF8, env.UTF8Header, env.Body8Bit = true, true, true
+	}
 	failed := slices.ContainsFunc(rec.told, func(s dsn.RecipientStatus) bool { return s.Action == dsn.Failed })
 	if copies := q.policy().Copies; failed && !copies.IsNull() && copies != about.From {
 		env.To = append(env.To, mail.Recipient{Address: copies, Notify: "NEVER"})

@@ -152,6 +152,35 @@ func TestMailThatRequiresTLSWaitsForACallOverTLS(t *testing.T) {
 	}
 }
 
+// A caller that does not offer SMTPUTF8 gets what it can take; the rest waits, and the
+// queue knows why.
+func TestMailBeyondASCIIWaitsForACallThatTakesIt(t *testing.T) {
+	q := newQueue()
+	q.hold("a.test", "x\r\n", "y\r\n")
+	q.mail["a.test"][0].Env.From.Local = "señor"
+	id := q.mail["a.test"][0].Env.ID
+	offers := false
+	answer := func(line string) string {
+		if offers && strings.HasPrefix(line, "EHLO") {
+			return "250-mx.test\r\n250 SMTPUTF8"
+		}
+		return ""
+	}
+	for _, offers = range []bool{false, true} {
+		mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: answer})
+		if r := call(t, New(q, Options{}), "anna", mx.Serve); r.Code != 250 {
+			t.Fatal(r)
+		}
+		if offers {
+			if q.left("a.test") != 0 || len(mx.Messages()) != 1 || mx.Messages()[0].From != "señor@from.test" {
+				t.Errorf("%d left, came %+v", q.left("a.test"), mx.Messages())
+			}
+		} else if o := q.settled[id]; q.left("a.test") != 2 || len(o) != 2 || o[0].Status != mail.Deferred || o[0].Reply.Status() != "4.6.7" {
+			t.Errorf("%d left, %+v", q.left("a.test"), o)
+		}
+	}
+}
+
 func TestPeersRefusals(t *testing.T) {
 	q := newQueue()
 	q.hold("a.test", "x\r\n", "y\r\n")

@@ -175,6 +175,7 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	for _, l := range s.leases {
 		b := transfer.NewBatch(l.lease)
 		b.SetMasquerade(s.policy.Masquerade)
+		b.SetHeld(true)
 		b.SetGuard(func() error { return s.lost(l.Domain) })
 		if !s.caller.TLS {
 			b.SetSkip(func(it mail.Item) bool { return it.Env.RequireTLS }) // it waits for a call over TLS

@@ -35,14 +35,26 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 	if s.tx.relayed || env.Account != "" {
 		complete = submittedFields(s.policy.Hostname, env)
 	}
-	b, r := s.draft(ctx, in.fields+trace(s.policy.Hostname, s.traceClient(env), env, s.extended, tls), in.text, complete...)
+	text, utf8Header := scanned(in.text, env)
+	b, r := s.draft(ctx, in.fields+trace(s.policy.Hostname, s.traceClient(env), env, s.extended, tls), text, complete...)
 	if r.Positive() {
+		env.UTF8Header = utf8Header()
 		r = s.accept(ctx, b, env)
 	}
 	if !r.Positive() {
 		return s.refused(ctx, "DATA", string(env.ID), r)
 	}
 	return r
+}
+
+// scanned is a message that is looked through on its way, and whether it had a header
+// beyond ASCII: one without SMTPUTF8 is not looked through, and goes as it came.
+func scanned(text io.Reader, env mail.Envelope) (io.Reader, func() bool) {
+	if !env.UTF8 {
+		return text, func() bool { return false }
+	}
+	var s header.Scanner
+	return io.TeeReader(text, &s), s.Found
 }
 
 // draft takes a message in behind its trace field, with the fields of complete
@@ -93,6 +105,7 @@ func (s *Session) envelope() mail.Envelope {
 		ID: mail.NewMessageID(at), From: s.tx.from.From, To: s.policy.stored(s.tx.to), Received: at,
 		Body8Bit: s.tx.from.Body8, Ret: s.tx.from.Ret, EnvID: s.tx.from.EnvID,
 		RequireTLS: s.tx.from.RequireTLS, Priority: s.tx.from.Priority, HoldUntil: s.tx.from.HoldUntil,
+		UTF8:   s.tx.from.UTF8,
 		Client: s.remote, Helo: s.caller.Hello(), Account: s.caller.Account(), TLS: secure, Session: s.deps.ID,
 	}
 }

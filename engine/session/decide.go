@@ -426,10 +426,10 @@ func (p *SignIn) vouches(source, name string) bool {
 		p.Directory != nil && p.Directory.ID() == source && p.Outside(name)
 }
 
-// Recipient reads the path of RCPT as a session does. The Reply is zero when all
-// is well.
-func (p *Policy) Recipient(path string) (mail.Address, mail.Reply) {
-	to, bad := wire.ParseRecipient(path)
+// Recipient reads the path of RCPT as a session does, utf8 behind a MAIL with SMTPUTF8.
+// The Reply is zero when all is well.
+func (p *Policy) Recipient(path string, utf8 bool) (mail.Address, mail.Reply) {
+	to, bad := wire.ParseRecipient(path, utf8)
 	return to.In(p.Default), bad
 }
 

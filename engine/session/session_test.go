@@ -547,6 +547,38 @@ func TestWhatIsKept(t *testing.T) {
 	}
 }
 
+// What decides later whether the next host must offer SMTPUTF8 is looked up as the message
+// comes.
+func TestUTF8IsKept(t *testing.T) {
+	for _, tt := range []struct {
+		given        bool
+		text         string
+		want, header bool
+	}{
+		{false, "Subject: grün\r\n\r\n", false, false}, // as it was before RFC 6531
+		{true, "Subject: x\r\n\r\ngrün\r\n", true, false},
+		{true, "Subject: grün\r\n\r\n", true, true},
+	} {
+		s := open(testPolicy(), "192.0.2.7")
+		s.Mail(t.Context(), wire.MailArgs{From: address(t, "a@b.test"), UTF8: tt.given})
+		s.Rcpt(t.Context(), wire.RcptArgs{To: address(t, "x@hub.test")})
+		r := s.Data(t.Context(), strings.NewReader(tt.text))
+		if env := s.intake.envs[0]; !r.Positive() || env.UTF8 != tt.want || env.UTF8Header != tt.header || !strings.HasSuffix(s.intake.kept[env.ID], tt.text) {
+			t.Errorf("%+v: %v, %+v", tt, r, env)
+		}
+	}
+	for to, want := range map[string]bool{"x@foreign.test": false, "jörg@foreign.test": true} {
+		in := &intake{}
+		r := Submit(t.Context(), testPolicy(), Deps{Intake: in}, Submission{
+			ID: mail.NewMessageID(time.Now()), From: address(t, "app@hub.test"), To: []mail.Address{address(t, to)},
+			Text: strings.NewReader("Subject: grün\r\n\r\n"), EightBit: func() bool { return true },
+		})
+		if !r.Positive() || in.envs[0].UTF8 != want || in.envs[0].UTF8Header != want {
+			t.Errorf("to %s: %v, %+v", to, r, in.envs[0])
+		}
+	}
+}
+
 func TestTrace(t *testing.T) {
 	one := []mail.Recipient{{Address: address(t, "x@hub.test")}}
 	tests := []struct {
@@ -560,6 +592,9 @@ func TestTrace(t *testing.T) {
 		{mail.Envelope{Helo: "c.test", To: []mail.Recipient{{Address: address(t, strings.Repeat("a", 2000)+"@hub.test")}}}, true, []string{"from c.test (unknown)"}, []string{"for"}},
 		{mail.Envelope{Account: "joe", To: one}, true, []string{"with ESMTPA id"}, []string{"joe"}},
 		{mail.Envelope{Account: "joe", TLS: true, To: one}, true, []string{"with ESMTPSA id"}, nil},
+		{mail.Envelope{UTF8: true, To: one}, false, []string{"with UTF8SMTP id"}, nil},
+		{mail.Envelope{UTF8: true, Account: "joe", TLS: true, To: one}, true, []string{"with UTF8SMTPSA id"}, nil},
+		{mail.Envelope{UTF8: true, TLS: true, Helo: "bücher.test", To: []mail.Recipient{{Address: address(t, "jörg@bücher.test")}}}, true, []string{"from xn--bcher-kva.test (unknown)", "with UTF8SMTPS id", "for <jörg@xn--bcher-kva.test>"}, nil},
 		{mail.Envelope{Helo: "evil)\r\nX: y", Client: netip.MustParseAddr("2001:db8::1")}, true, []string{"from [IPv6:2001:db8::1] ([IPv6:2001:db8::1])"}, []string{"evil"}},
 	}
 	for _, tt := range tests {

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"restante/engine/mail"
@@ -49,14 +50,17 @@ func Submit(ctx context.Context, p *Policy, deps Deps, m Submission) mail.Reply 
 		}
 		env.To = append(env.To, mail.Recipient{Address: to})
 	}
+	env.UTF8 = !env.From.ASCII() || slices.ContainsFunc(env.To, func(r mail.Recipient) bool { return !r.Address.ASCII() })
 	env.To = p.stored(env.To)
 	if len(env.To) == 0 {
 		return mail.Reply{Code: 554, Enhanced: "5.1", Text: "No valid recipients"}
 	}
-	b, r := s.draft(ctx, submissionTrace(p.Hostname, env), s.meter(m.Text), submittedFields(p.Hostname, env)...)
+	text, utf8Header := scanned(s.meter(m.Text), env)
+	b, r := s.draft(ctx, submissionTrace(p.Hostname, env), text, submittedFields(p.Hostname, env)...)
 	if !r.Positive() {
 		return r
 	}
+	env.UTF8Header = utf8Header()
 	env.Body8Bit = m.EightBit()
 	return s.accept(ctx, b, env)
 }

@@ -98,12 +98,15 @@ func writeTraceEnd(b *strings.Builder, env mail.Envelope) {
 	b.WriteString("; " + env.Received.Format(dateTime) + "\r\n")
 }
 
-// protocol is the WITH word of RFC 3848.
+// protocol is the WITH word of RFC 3848, and of RFC 6531 §4.3.
 func protocol(env mail.Envelope, extended bool) string {
-	if !extended && !env.TLS && env.Account == "" {
+	if !extended && !env.TLS && env.Account == "" && !env.UTF8 {
 		return "SMTP"
 	}
 	p := "ESMTP"
+	if env.UTF8 {
+		p = "UTF8SMTP"
+	}
 	if env.TLS {
 		p += "S"
 	}

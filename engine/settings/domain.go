@@ -442,6 +442,7 @@ const (
 	extLimits
 	extRequireTLS
 	extPriority
+	extUTF8
 )
 
 // Bits of AuthFlags and AccessSSLFlags.

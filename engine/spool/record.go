@@ -188,6 +188,7 @@ const (
 	envelopeVersion   = 1
 	sessionVersion    = 2 // with the session at the end
 	extensionsVersion = 3 // with the extensions behind that
+	utf8Version       = 4 // the same, of a message with SMTPUTF8
 )
 
 func appendAddress(b []byte, a mail.Address) []byte {
@@ -198,6 +199,8 @@ func encodeEnvelope(env *mail.Envelope) []byte {
 	b := make([]byte, 0, 128+64*len(env.To))
 	version := byte(envelopeVersion)
 	switch {
+	case env.UTF8:
+		version = utf8Version
 	case env.RequireTLS || env.Priority != 0 || !env.HoldUntil.IsZero():
 		version = extensionsVersion
 	case env.Session != "":
@@ -222,6 +225,12 @@ func encodeEnvelope(env *mail.Envelope) []byte {
 	}
 	if env.RequireTLS {
 		flags |= 4
+	}
+	if env.UTF8 {
+		flags |= 8
+	}
+	if env.UTF8Header {
+		flags |= 16
 	}
 	b = append(b, flags)
 	client, _ := env.Client.MarshalBinary() // it never fails
@@ -252,7 +261,7 @@ func readAddress(r *coding.Reader) mail.Address {
 func decodeEnvelope(b []byte) (mail.Envelope, error) {
 	r := coding.Read(b)
 	version := r.Byte()
-	if version < envelopeVersion || version > extensionsVersion {
+	if version < envelopeVersion || version > utf8Version {
 		return mail.Envelope{}, errEnvelope
 	}
 	env := mail.Envelope{ID: mail.MessageID(r.Text()), From: readAddress(&r)}
@@ -264,6 +273,7 @@ func decodeEnvelope(b []byte) (mail.Envelope, error) {
 	env.Size = r.Int()
 	flags := r.Byte()
 	env.Body8Bit, env.TLS, env.RequireTLS = flags&1 != 0, flags&2 != 0, flags&4 != 0
+	env.UTF8, env.UTF8Header = flags&8 != 0, flags&16 != 0
 	env.Ret, env.EnvID = r.Text(), r.Text()
 	client := r.Text()
 	env.Helo, env.Account = r.Text(), r.Text()

@@ -253,6 +253,29 @@ func (s *sending) lacks() mail.Reply {
 	return mail.Reply{}
 }
 
+// lacksUTF8 says why the peer may not have a message for any recipient because it does
+// not offer SMTPUTF8. The zero Reply says that it may. The codes are those of RFC 6531
+// §4.2.
+func (s *sending) lacksUTF8() mail.Reply {
+	switch {
+	case s.wide:
+	case !s.m.From.ASCII():
+		return s.missing("SMTPUTF8", "6.7", "the sender's address")
+	case s.m.UTF8 && s.m.UTF8Header:
+		return s.missing("SMTPUTF8", "6.9", "the header of the message")
+	}
+	return mail.Reply{}
+}
+
+// missing is the reply for what needs an extension that the peer does not offer.
+func (s *sending) missing(extension, status, what string) mail.Reply {
+	r := mail.Reply{Code: 550, Enhanced: status, Text: what + " needs " + extension + ", and " + s.name + " does not offer it"}
+	if s.m.Held {
+		r.Code, r.Text = 450, r.Text+": the message stays"
+	}
+	return r
+}
+
 // Limits are those that the peer lists by LIMITS (RFC 9422); 0 is none.
 func (c *Client) Limits() (recipients, messages int) {
 	_, list := c.smtp.Extension("LIMITS")

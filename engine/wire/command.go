@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"restante/engine/mail"
 )
@@ -160,6 +161,7 @@ func (c *conn) extensions() string {
 	if !c.cfg.ODMR {
 		list(true, strings.TrimSuffix("SIZE "+strconv.FormatInt(max(c.cfg.MaxSize, 0), 10), " 0"))
 		list(v.EightBit, "8BITMIME")
+		list(v.EightBit && v.UTF8, "SMTPUTF8")
 		list(v.Chunking, "CHUNKING")
 		list(v.DSN, "DSN")
 		list(v.RequireTLS && c.encrypted, "REQUIRETLS") // RFC 8689 §2
@@ -201,7 +203,7 @@ func (c *conn) rcpt(arg string) string {
 	if !c.inTransaction {
 		return c.reject(needMail)
 	}
-	r, bad := parseRcpt(arg, c.cfg.Verbs)
+	r, bad := parseRcpt(arg, c.cfg.Verbs, c.wide)
 	if bad.Code != 0 {
 		c.rcptCommands++
 		return c.reject(bad)
@@ -258,8 +260,15 @@ func (c *conn) help(string) string {
 }
 
 func (c *conn) vrfy(arg string) string {
-	if arg == "" {
+	user, parameter, _ := strings.Cut(arg, " ")
+	wide := c.cfg.Verbs.UTF8 && upper(parameter) == "SMTPUTF8" // RFC 6531 §3.7.4.2
+	switch {
+	case user == "":
 		return c.reject(syntax("VRFY user"))
+	case !wide && !mail.IsASCII(arg):
+		return c.reject(mail.Reply{Code: 553, Enhanced: "6.7", Text: "The user must be ASCII without the parameter SMTPUTF8"})
+	case !utf8.ValidString(user):
+		return c.reject(mail.Reply{Code: 501, Enhanced: "1.3", Text: "Bad address syntax"})
 	}
 	return c.respond(mail.Reply{Code: 252, Enhanced: "5.2", Text: "Cannot VRFY user, but will accept message and attempt delivery"})
 }

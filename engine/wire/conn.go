@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/emersion/go-smtp"
 
@@ -43,7 +45,8 @@ type dialogue struct {
 	now           request
 	greeted       bool
 	encrypted     bool
-	inTransaction bool // a MAIL was accepted
+	inTransaction bool // a MAIL was accepted,
+	wide          bool // with SMTPUTF8
 	rcptCommands  int  // since MAIL
 	rcptAccepted  int
 	inRefusedBDAT bool // in the rest of a refused series of BDAT, whose sender may have sent it ahead: no more errors
@@ -178,7 +181,7 @@ func (c *conn) respond(r mail.Reply) string {
 func (c *conn) say(r mail.Reply, s style) {
 	c.report(r)
 	before := len(c.out)
-	c.out = appendReply(c.out, r, s&noStatus == 0 && c.cfg.Verbs.EnhancedCodes)
+	c.out = appendReply(c.out, r, s&noStatus == 0 && c.cfg.Verbs.EnhancedCodes, c.wide || c.now.mail.UTF8)
 	c.logExchange(r, len(c.out)-before)
 }
 
@@ -280,7 +283,7 @@ func (c *conn) disconnect(r mail.Reply) {
 // caller in the middle of one sees the refusal.
 func (c *conn) endUntrusted(r mail.Reply) {
 	c.say(r, 0)
-	c.out = appendReply(c.out, mail.Reply{Code: 421, Enhanced: "7.0", Text: "Closing connection: what follows cannot be trusted"}, c.cfg.Verbs.EnhancedCodes)
+	c.out = appendReply(c.out, mail.Reply{Code: 421, Enhanced: "7.0", Text: "Closing connection: what follows cannot be trusted"}, c.cfg.Verbs.EnhancedCodes, false)
 	c.closed = true
 	c.idle = min(c.idle, maxUntrusted)
 	if c.flush() == nil && c.closeWrite() {
@@ -353,7 +356,7 @@ func (a adapter) Mail(string, *smtp.MailOptions) error {
 	if !r.Positive() {
 		return errRefused
 	}
-	c.inTransaction, c.rcptCommands, c.rcptAccepted = true, 0, 0
+	c.inTransaction, c.wide, c.rcptCommands, c.rcptAccepted = true, c.now.mail.UTF8, 0, 0
 	return nil
 }
 
@@ -388,7 +391,7 @@ func (a adapter) Data(io.Reader) error {
 
 func (a adapter) Reset() {
 	c := a.c
-	c.inTransaction, c.rcptCommands, c.rcptAccepted = false, 0, 0
+	c.inTransaction, c.wide, c.rcptCommands, c.rcptAccepted = false, false, 0, 0
 	c.protect("reset", c.sess.Reset)
 }
 
@@ -400,16 +403,20 @@ func (a adapter) Logout() error { return nil }
 const maxReplyText = 490
 
 // appendReply writes r as it goes over the wire. With enhanced, each line of a
-// 2xx, 4xx and 5xx reply carries its status code (RFC 2034 §4).
-func appendReply(dst []byte, r mail.Reply, enhanced bool) []byte {
+// 2xx, 4xx and 5xx reply carries its status code (RFC 2034 §4). With wide, the client
+// takes UTF-8 (RFC 6531 §3.7.4).
+func appendReply(dst []byte, r mail.Reply, enhanced, wide bool) []byte {
 	status := ""
 	if class := r.Code / 100; enhanced && (class == 2 || class == 4 || class == 5) {
 		status = r.Status()
 	}
 	for text := r.Text; ; {
 		line, rest, more := strings.Cut(text, "\n")
-		if len(line) > maxReplyText {
-			line, rest, more = text[:maxReplyText], text[maxReplyText:], true
+		if n := maxReplyText; len(line) > n {
+			for n > maxReplyText-utf8.UTFMax && !utf8.RuneStart(text[n]) {
+				n--
+			}
+			line, rest, more = text[:n], text[n:], true
 		}
 		dst = strconv.AppendInt(dst, int64(r.Code), 10)
 		if more {
@@ -421,7 +428,7 @@ func appendReply(dst []byte, r mail.Reply, enhanced bool) []byte {
 			dst = append(dst, status...)
 			dst = append(dst, ' ')
 		}
-		dst = appendPrintable(dst, line)
+		dst = appendPrintable(dst, line, wide)
 		dst = append(dst, '\r', '\n')
 		if !more {
 			return dst
@@ -431,8 +438,17 @@ func appendReply(dst []byte, r mail.Reply, enhanced bool) []byte {
 }
 
 // appendPrintable writes text with a question mark for each octet that has no
-// place in a reply.
-func appendPrintable(dst []byte, text string) []byte {
+// place in a reply. With wide, characters of UTF-8 have one.
+func appendPrintable(dst []byte, text string, wide bool) []byte {
+	if wide && !mail.IsASCII(text) {
+		for _, r := range text {
+			if r != '\t' && unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || r == utf8.RuneError {
+				r = '?'
+			}
+			dst = utf8.AppendRune(dst, r)
+		}
+		return dst
+	}
 	start := len(dst)
 	dst = append(dst, text...)
 	for i, c := range dst[start:] {

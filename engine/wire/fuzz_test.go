@@ -154,7 +154,7 @@ func FuzzReply(f *testing.F) {
 			if r.Code < 200 || r.Code > 599 || strings.ContainsFunc(strings.ReplaceAll(r.Text, "\n", ""), func(c rune) bool { return c < ' ' && c != '\t' || c > '~' }) {
 				t.Errorf("%q is read as %#v", b, r)
 			}
-			written := appendReply(nil, r, r.Enhanced != "")
+			written := appendReply(nil, r, r.Enhanced != "", false)
 			again, err := newPeer(&octets{r: bytes.NewReader(written)}, ClientOptions{}).answer(time.Minute)
 			if long := strings.ContainsFunc(r.Text, func(rune) bool { return len(r.Text) > maxReplyText }); (err != nil || again != r) && !long {
 				t.Errorf("%q is %#v, which is written %q, which is %#v, %v", b, r, written, again, err)
@@ -218,15 +218,19 @@ func TestAppendReply(t *testing.T) {
 		r    mail.Reply
 		enh  bool
 		want string
+		wide bool
 	}{
-		{mail.Reply{Code: 250, Text: "ok"}, true, "250 2.0.0 ok\r\n"},
-		{mail.Reply{Code: 250, Enhanced: "1.5", Text: "ok"}, false, "250 ok\r\n"},
-		{mail.Reply{Code: 354, Text: "go"}, true, "354 go\r\n"},
-		{mail.Reply{Code: 550, Enhanced: "7.1", Text: "no\nnever\r\x00\xff"}, true, "550-5.7.1 no\r\n550 5.7.1 never???\r\n"},
-		{mail.Reply{Code: 250, Text: strings.Repeat("x", 1000)}, false, "250-" + strings.Repeat("x", 490) + "\r\n250-" + strings.Repeat("x", 490) + "\r\n250 " + strings.Repeat("x", 20) + "\r\n"},
+		{mail.Reply{Code: 250, Text: "ok"}, true, "250 2.0.0 ok\r\n", false},
+		{mail.Reply{Code: 250, Enhanced: "1.5", Text: "ok"}, false, "250 ok\r\n", false},
+		{mail.Reply{Code: 354, Text: "go"}, true, "354 go\r\n", false},
+		{mail.Reply{Code: 550, Enhanced: "7.1", Text: "no\nnever\r\x00\xff"}, true, "550-5.7.1 no\r\n550 5.7.1 never???\r\n", false},
+		{mail.Reply{Code: 250, Text: strings.Repeat("x", 1000)}, false, "250-" + strings.Repeat("x", 490) + "\r\n250-" + strings.Repeat("x", 490) + "\r\n250 " + strings.Repeat("x", 20) + "\r\n", false},
+		{mail.Reply{Code: 250, Text: "<jörg@b.test>"}, false, "250 <j??rg@b.test>\r\n", false},
+		{mail.Reply{Code: 250, Text: "<jörg@b.test>\u0085\u2028\xff\r\x00"}, false, "250 <jörg@b.test>?????\r\n", true},
+		{mail.Reply{Code: 250, Text: strings.Repeat("x", 489) + "é" + "y"}, false, "250-" + strings.Repeat("x", 489) + "\r\n250 éy\r\n", true},
 	}
 	for _, tt := range tests {
-		if got := string(appendReply(nil, tt.r, tt.enh)); got != tt.want {
+		if got := string(appendReply(nil, tt.r, tt.enh, tt.wide)); got != tt.want {
 			t.Errorf("%v, %v: %q, want %q", tt.r, tt.enh, got, tt.want)
 		}
 	}
@@ -239,6 +243,7 @@ func FuzzParams(f *testing.F) {
 		"FROM:<a@x.test> SIZE=10 BODY=8BITMIME RET=HDRS ENVID=a+2Bb", "TO:<b@y.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+40y.test",
 		`from:<"a>b"@x.test> AUTH=<>`, "FROM:<> SIZE=99999999999999999999", "TO:<@r.test,@s.test:b@y.test>", "TO:<postmaster> NOTIFY=NEVER",
 		"FROM:<a@x.test> SIZE=1 size=2", "FROM:<a@x.test> REQUIRETLS MT-PRIORITY=-9 HOLDFOR=3600", "FROM:<a@x.test> HOLDUNTIL=2030-01-01T00:00:00Z;R", "TO: <b@y.test>\tORCPT=;", `TO:<"\"@y.test>`, "TO:<b@y.test>NOTIFY=NEVER",
+		"FROM:<jörg@bücher.test> SMTPUTF8", "FROM:<a\xe4@x.test> SMTPUTF8", "TO:<jörg@y.test> ORCPT=utf-8;jörg@y.test", `TO:<b@y.test> ORCPT=utf-8;j\x{F6}rg@y.test`,
 	} {
 		f.Add(s)
 	}
@@ -254,7 +259,7 @@ func FuzzParams(f *testing.F) {
 		} else if bad.Code < 500 || bad.Code > 559 {
 			t.Errorf("%q is refused by %v", arg, bad)
 		}
-		if r, bad := parseRcpt(arg, all); bad.Code == 0 {
+		if r, bad := parseRcpt(arg, all, true); bad.Code == 0 {
 			if r.To.IsNull() || !plain(r.Notify) || !plain(r.ORcpt) {
 				t.Errorf("%q is %+v", arg, r)
 			}
@@ -275,7 +280,7 @@ func checkPath(t *testing.T, a mail.Address) {
 		t.Errorf("%#v was taken, and cannot be written", a)
 		return
 	}
-	again, bad := parseMail("FROM:"+p, all, 0)
+	again, bad := parseMail("FROM:"+p+" SMTPUTF8", all, 0)
 	if bad.Code != 0 || again.From != a {
 		t.Errorf("%#v is written %q, which is %#v, %v", a, p, again.From, bad)
 	}

@@ -24,13 +24,11 @@ func TooBig(limit int64) mail.Reply {
 	return mail.Reply{Code: 552, Enhanced: "3.4", Text: fmt.Sprintf("Message size exceeds fixed limit of %d octets", limit)}
 }
 
-// parseMail reads what stands behind MAIL. The Reply is zero when all is well.
+// parseMail reads what stands behind MAIL. The Reply is zero when all is well. The
+// parameters say how the path is read.
 func parseMail(arg string, v mail.Verbs, maxHold time.Duration) (m MailArgs, bad mail.Reply) {
 	path, rest, bad := cutPath(arg, "FROM:")
 	if bad.Code != 0 {
-		return m, bad
-	}
-	if m.From, bad = parsePath(path, "1.7"); bad.Code != 0 {
 		return m, bad
 	}
 	var p params
@@ -46,6 +44,10 @@ func parseMail(arg string, v mail.Verbs, maxHold time.Duration) (m MailArgs, bad
 			m.Priority = p.priority(value)
 		case (key == "HOLDFOR" || key == "HOLDUNTIL") && maxHold > 0:
 			m.HoldUntil = p.hold(key, value, maxHold)
+		case key == "SMTPUTF8" && v.UTF8 && v.EightBit: // RFC 6531 §3.1
+			if m.UTF8 = true; value != "" {
+				p.malformed(key)
+			}
 		case key == "BODY" && v.EightBit:
 			m.Body8 = p.body(value)
 		case key == "RET" && v.DSN:
@@ -58,24 +60,29 @@ func parseMail(arg string, v mail.Verbs, maxHold time.Duration) (m MailArgs, bad
 		}
 		return true
 	})
+	var fault mail.Reply
+	if m.From, fault = parsePath(path, "1.7", m.UTF8); p.bad.Code == 0 {
+		p.bad = fault
+	}
 	return m, p.bad
 }
 
-// ParseRecipient reads the path of RCPT. The Reply is zero when all is well.
-func ParseRecipient(path string) (to mail.Address, bad mail.Reply) {
-	if to, bad = parsePath(path, "1.3"); bad.Code == 0 && to.IsNull() {
+// ParseRecipient reads the path of RCPT in a transaction with SMTPUTF8 or without. The
+// Reply is zero when all is well.
+func ParseRecipient(path string, wide bool) (to mail.Address, bad mail.Reply) {
+	if to, bad = parsePath(path, "1.3", wide); bad.Code == 0 && to.IsNull() {
 		bad = mail.Reply{Code: 501, Enhanced: "1.3", Text: "No recipient given"}
 	}
 	return to, bad
 }
 
 // parseRcpt reads what stands behind RCPT.
-func parseRcpt(arg string, v mail.Verbs) (r RcptArgs, bad mail.Reply) {
+func parseRcpt(arg string, v mail.Verbs, wide bool) (r RcptArgs, bad mail.Reply) {
 	path, rest, bad := cutPath(arg, "TO:")
 	if bad.Code != 0 {
 		return r, bad
 	}
-	if r.To, bad = ParseRecipient(path); bad.Code != 0 {
+	if r.To, bad = ParseRecipient(path, wide); bad.Code != 0 {
 		return r, bad
 	}
 	var p params
@@ -84,7 +91,7 @@ func parseRcpt(arg string, v mail.Verbs) (r RcptArgs, bad mail.Reply) {
 		case key == "NOTIFY" && v.DSN:
 			r.Notify = p.notify(value)
 		case key == "ORCPT" && v.DSN:
-			r.ORcpt = typedXtext(value)
+			r.ORcpt = typedXtext(value, wide)
 		default:
 			return false
 		}
@@ -138,11 +145,9 @@ func closing(s string) int {
 
 // parsePath takes an address without a domain as it is: the Session knows whose it
 // is.
-func parsePath(path, status string) (mail.Address, mail.Reply) {
-	for _, c := range []byte(path) {
-		if c >= 0x80 { // RFC 6531 §3.5: we do not offer SMTPUTF8
-			return mail.Address{}, mail.Reply{Code: 553, Enhanced: "6.7", Text: "SMTPUTF8 is not supported, the address must be ASCII"}
-		}
+func parsePath(path, status string, wide bool) (mail.Address, mail.Reply) {
+	if !wide && !mail.IsASCII(path) { // RFC 6531 §3.5
+		return mail.Address{}, notASCII
 	}
 	a, err := mail.ParseMailbox(path)
 	if err != nil {
@@ -150,6 +155,8 @@ func parsePath(path, status string) (mail.Address, mail.Reply) {
 	}
 	return a, mail.Reply{}
 }
+
+var notASCII = mail.Reply{Code: 553, Enhanced: "6.7", Text: "The address must be ASCII without the parameter SMTPUTF8 of MAIL"}
 
 // each calls use for every parameter, its key in upper case; use says whether
 // it knows the key. The first fault ends it.
@@ -271,11 +278,16 @@ func (p *params) notify(value string) string {
 	return value
 }
 
-// typedXtext is ORCPT's type;xtext, RFC 3461 §4.2, or "" for another form.
-func typedXtext(value string) string {
+// typedXtext is ORCPT's type;xtext, RFC 3461 §4.2, or "" for another form. In an address
+// of type utf-8, characters beyond ASCII are embedded, which every host may be told (RFC
+// 6533 §3).
+func typedXtext(value string, wide bool) string {
 	kind, addr, _ := strings.Cut(value, ";")
+	if wide && strings.EqualFold(kind, "utf-8") {
+		addr = mail.EmbedUnicode(addr)
+	}
 	if xtext(kind) == "" || xtext(addr) == "" {
 		return ""
 	}
-	return value
+	return kind + ";" + addr
 }

@@ -41,6 +41,20 @@ func TestParseMail(t *testing.T) {
 		{"FROM:<a@x.test> AUTH=joe+40b.test", MailArgs{From: a}, 0},
 		{"FROM:<a@x.test> X", MailArgs{}, 555},
 		{"FROM:<a@x.test> RET=HDRS ret=HDRS", MailArgs{}, 501},
+
+		{"FROM:<jörg@bücher.test> smtputf8", MailArgs{From: mail.Address{Local: "jörg", Domain: "xn--bcher-kva.test"}, UTF8: true}, 0},
+		{`FROM:<"jörg b"@x.test> SMTPUTF8 BODY=8BITMIME`, MailArgs{From: mail.Address{Local: "jörg b", Domain: "x.test"}, UTF8: true, Body8: true}, 0},
+		{"FROM:<> SMTPUTF8", MailArgs{UTF8: true}, 0},
+		{"FROM:<jörg@x.test>", MailArgs{}, 553},
+		{"FROM:<a@bücher.test> SIZE=1", MailArgs{}, 553},
+		{"FROM:<a\xe4@x.test>", MailArgs{}, 553},
+		{"FROM:<a\xe4@x.test> SMTPUTF8", MailArgs{}, 501},
+		{"FROM:<a@b\xfccher.test> SMTPUTF8", MailArgs{}, 501},
+		{"FROM:<a@-ü.test> SMTPUTF8", MailArgs{}, 501},
+		{"FROM:<a\u0085@x.test> SMTPUTF8", MailArgs{}, 501},
+		{"FROM:<a\u2028@x.test> SMTPUTF8", MailArgs{}, 501},
+		{"FROM:<a@x.test> SMTPUTF8=yes", MailArgs{}, 501},
+		{"FROM:<a@x.test> SMTPUTF8 SMTPUTF8", MailArgs{}, 501},
 	}
 	for _, tt := range tests {
 		got, bad := parseMail(tt.in, all, 0)
@@ -56,25 +70,35 @@ func TestParseRcpt(t *testing.T) {
 		in   string
 		want RcptArgs
 		code int
+		wide bool // MAIL had SMTPUTF8
 	}{
-		{"TO:<b@y.test>", RcptArgs{To: mail.Address{Local: "b", Domain: "y.test"}}, 0},
-		{"TO:<PostMaster>", RcptArgs{To: mail.Address{Local: "PostMaster"}}, 0},
+		{"TO:<b@y.test>", RcptArgs{To: mail.Address{Local: "b", Domain: "y.test"}}, 0, false},
+		{"TO:<PostMaster>", RcptArgs{To: mail.Address{Local: "PostMaster"}}, 0, false},
 		{"TO:<b@[192.0.2.1]> NOTIFY=failure,DELAY ORCPT=rfc822;b+2B@y.test",
-			RcptArgs{To: mail.Address{Local: "b", Domain: "[192.0.2.1]"}, Notify: "FAILURE,DELAY", ORcpt: "rfc822;b+2B@y.test"}, 0},
-		{"TO:<nobody>", RcptArgs{To: mail.Address{Local: "nobody"}}, 0},
-		{"TO:<@r.test:nobody>", RcptArgs{}, 501},
-		{"TO:<nobody@>", RcptArgs{}, 501},
-		{"TO:<b@y.test> NOTIFY=DELAY,DELAY", RcptArgs{}, 501},
-		{"TO:<b@y.test> NOTIFY=DELAY,", RcptArgs{}, 501},
-		{"TO:<b@y.test> ORCPT=rfc822;b+2b@y.test", RcptArgs{To: b, ORcpt: "rfc822;b+2b@y.test"}, 0},
-		{"TO:<b@y.test> ORCPT=rfc822;" + strings.Repeat("b", 1000), RcptArgs{To: b, ORcpt: "rfc822;" + strings.Repeat("b", 1000)}, 0},
-		{"TO:<b@y.test> ORCPT=;b", RcptArgs{To: b}, 0},
-		{"TO:<b@y.test> ORCPT=b@y.test", RcptArgs{To: b}, 0},
-		{"TO:<b@y.test> ORCPT=rfc822;b+4", RcptArgs{To: b}, 0},
-		{"TO:<b@y.test> SIZE=1", RcptArgs{}, 555},
+			RcptArgs{To: mail.Address{Local: "b", Domain: "[192.0.2.1]"}, Notify: "FAILURE,DELAY", ORcpt: "rfc822;b+2B@y.test"}, 0, false},
+		{"TO:<nobody>", RcptArgs{To: mail.Address{Local: "nobody"}}, 0, false},
+		{"TO:<@r.test:nobody>", RcptArgs{}, 501, false},
+		{"TO:<nobody@>", RcptArgs{}, 501, false},
+		{"TO:<b@y.test> NOTIFY=DELAY,DELAY", RcptArgs{}, 501, false},
+		{"TO:<b@y.test> NOTIFY=DELAY,", RcptArgs{}, 501, false},
+		{"TO:<b@y.test> ORCPT=rfc822;b+2b@y.test", RcptArgs{To: b, ORcpt: "rfc822;b+2b@y.test"}, 0, false},
+		{"TO:<b@y.test> ORCPT=rfc822;" + strings.Repeat("b", 1000), RcptArgs{To: b, ORcpt: "rfc822;" + strings.Repeat("b", 1000)}, 0, false},
+		{"TO:<b@y.test> ORCPT=;b", RcptArgs{To: b}, 0, false},
+		{"TO:<b@y.test> ORCPT=b@y.test", RcptArgs{To: b}, 0, false},
+		{"TO:<b@y.test> ORCPT=rfc822;b+4", RcptArgs{To: b}, 0, false},
+		{"TO:<b@y.test> SIZE=1", RcptArgs{}, 555, false},
+
+		{"TO:<jörg@bücher.test>", RcptArgs{}, 553, false},
+		{"TO:<jörg@bücher.test>", RcptArgs{To: mail.Address{Local: "jörg", Domain: "xn--bcher-kva.test"}}, 0, true},
+		{"TO:<j\xf6rg@y.test>", RcptArgs{}, 501, true},
+		{"TO:<b@y.test> ORCPT=utf-8;jörg@y.test", RcptArgs{To: b, ORcpt: `utf-8;j\x{F6}rg@y.test`}, 0, true},
+		{`TO:<b@y.test> ORCPT=utf-8;j\x{F6}rg@y.test`, RcptArgs{To: b, ORcpt: `utf-8;j\x{F6}rg@y.test`}, 0, false},
+		{"TO:<b@y.test> ORCPT=utf-8;jörg@y.test", RcptArgs{To: b}, 0, false},
+		{"TO:<b@y.test> ORCPT=rfc822;jörg@y.test", RcptArgs{To: b}, 0, true},
+		{"TO:<b@y.test> ORCPT=utf-8;j\xf6rg@y.test", RcptArgs{To: b}, 0, true},
 	}
 	for _, tt := range tests {
-		got, bad := parseRcpt(tt.in, all)
+		got, bad := parseRcpt(tt.in, all, tt.wide)
 		if bad.Code != tt.code || tt.code == 0 && got != tt.want {
 			t.Errorf("parseRcpt(%q) = %+v, %v; want %+v, %d", tt.in, got, bad, tt.want, tt.code)
 		}

@@ -155,7 +155,7 @@ func parseReplyLine(line string) (code int, text string, more, ok bool) {
 	if line[3] != ' ' && line[3] != '-' {
 		return 0, "", false, false
 	}
-	return code, string(appendPrintable(nil, line[4:])), line[3] == '-', true
+	return code, string(appendPrintable(nil, line[4:], false)), line[3] == '-', true
 }
 
 // toReply takes the status code off the lines, where they have one.

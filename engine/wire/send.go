@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"restante/engine/mail"
 )
@@ -33,8 +35,11 @@ type Outgoing struct {
 	Priority int8 // RFC 6710
 
 	RequireTLS bool // RFC 8689: it goes over TLS alone, to a peer that offers REQUIRETLS and has proved who it is
+	UTF8       bool // RFC 6531: SMTPUTF8 was given for it,
+	UTF8Header bool // and a header in it needs that
 
 	Keep bool      // a permanent refusal before the body is given as a temporary one
+	Held bool      // what the peer lacks for it is a temporary failure: the mail is held for this host
 	Body io.Reader // lines end in CRLF; dots are not stuffed
 }
 
@@ -45,6 +50,7 @@ type sending struct {
 	replies  []mail.Reply // code 0: not known yet
 	mail     mail.Reply
 	accepted []int // recipients that were accepted
+	wide     bool  // MAIL has SMTPUTF8
 	answered bool  // the peer has replied to the body
 }
 
@@ -64,6 +70,10 @@ type step struct {
 // RET, ENVID, NOTIFY and ORCPT go to a peer that offers DSN only. A message
 // that is declared 8-bit goes as it is to a peer without 8BITMIME, undeclared:
 // every server of today takes it, and converting would break signatures.
+//
+// What has UTF-8 in its sender or a header goes to a peer that offers SMTPUTF8 only,
+// and so does that for a recipient who has it (RFC 6531 §3.2). Domains are A-labels,
+// which every peer takes.
 //
 // What in Body is no line end of CRLF becomes one, and a last line gets its
 // end: no peer can take part of a message for something else.
@@ -91,6 +101,11 @@ func (s *sending) run() error {
 		return nil
 	}
 	if r := s.lacks(); r.Code != 0 {
+		s.fillReplies(r)
+		return nil
+	}
+	s.wide = s.Supports("SMTPUTF8") && (s.m.UTF8 || !s.m.From.ASCII() || slices.ContainsFunc(s.m.To, func(r mail.Recipient) bool { return !r.Address.ASCII() }))
+	if r := s.lacksUTF8(); r.Code != 0 {
 		s.fillReplies(r)
 		return nil
 	}
@@ -141,6 +156,10 @@ func (s *sending) envelope() (steps []step) {
 		addr, ok := path(to.Address)
 		if !ok || to.Address.IsNull() {
 			s.replies[i] = mail.Reply{Code: 553, Enhanced: "1.3", Text: "the address cannot be written"}
+			continue
+		}
+		if !to.Address.ASCII() && !s.wide {
+			s.replies[i] = s.missing("SMTPUTF8", "6.7", "the recipient's address")
 			continue
 		}
 		if most, _ := s.Limits(); most > 0 && listed == most {
@@ -301,6 +320,9 @@ func (s *sending) mailParams() string {
 	if s.m.Body8Bit && s.Supports("8BITMIME") {
 		b.WriteString(" BODY=8BITMIME")
 	}
+	if s.wide {
+		b.WriteString(" SMTPUTF8")
+	}
 	if s.m.RequireTLS {
 		b.WriteString(" REQUIRETLS")
 	}
@@ -336,12 +358,12 @@ func path(a mail.Address) (s string, ok bool) {
 	if a.IsNull() {
 		return "<>", true
 	}
-	return "<" + a.String() + ">", isPrintable(a.Local) && a.Domain != "" && isGraphic(string(a.Domain)) &&
+	return "<" + a.String() + ">", isPrintable(a.Local) && utf8.ValidString(a.Local) && a.Domain != "" && isGraphic(string(a.Domain)) &&
 		!strings.ContainsAny(string(a.Domain), "<>@")
 }
 
-func isPrintable(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
-}
+func isPrintable(s string) bool { return !strings.ContainsFunc(s, unicode.IsControl) }
 
-func isGraphic(s string) bool { return isPrintable(s) && !strings.Contains(s, " ") }
+func isGraphic(s string) bool {
+	return isPrintable(s) && mail.IsASCII(s) && !strings.Contains(s, " ")
+}

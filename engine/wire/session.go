@@ -134,6 +134,7 @@ type MailArgs struct {
 	RequireTLS bool      // RFC 8689
 	Priority   int8      // RFC 6710, -9 to 9
 	HoldUntil  time.Time // RFC 4865; zero: not held
+	UTF8       bool      // RFC 6531: SMTPUTF8
 }
 
 // RcptArgs is RCPT TO with its parameters.

@@ -26,6 +26,7 @@ type Batch struct {
 	patience   time.Duration        // see SetPatience
 	guard      func() error         // see SetGuard
 	skip       func(mail.Item) bool // see SetSkip
+	held       bool                 // see SetHeld
 	masquerade mail.Masquerade
 
 	slots   chan struct{}
@@ -60,6 +61,10 @@ func (b *Batch) SetGuard(guard func() error) { b.guard = guard }
 // SetSkip has Send leave out the messages for which skip is true: they go back
 // with the lease as they were.
 func (b *Batch) SetSkip(skip func(mail.Item) bool) { b.skip = skip }
+
+// SetHeld says that the mail is held for its host: a message that needs an extension which
+// the peer does not offer waits for another call, and is not returned.
+func (b *Batch) SetHeld(held bool) { b.held = held }
 
 // SetMasquerade sets how senders are told to the peer.
 func (b *Batch) SetMasquerade(m mail.Masquerade) { b.masquerade = m }

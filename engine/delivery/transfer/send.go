@@ -118,7 +118,7 @@ func (b *Batch) sendItem(ctx context.Context, c Client, host string, it mail.Ite
 	told.Env.From = b.masquerade.Sender(it.Env.From)
 	for len(rest) > 0 && err == nil {
 		var got []mail.Outcome
-		got, rest, err = transaction(ctx, c, host, told, rest, body)
+		got, rest, err = b.transaction(ctx, c, host, told, rest, body)
 		outcomes = append(outcomes, got...)
 	}
 	for _, o := range outcomes {
@@ -158,7 +158,7 @@ func (b *Batch) requeue(it mail.Item) {
 
 // transaction offers the message to some recipients. Rest is those of whom the
 // peer said nothing final: with no error, those beyond its limit.
-func transaction(ctx context.Context, c Client, host string, it mail.Item, to []mail.Recipient, body *body) (
+func (b *Batch) transaction(ctx context.Context, c Client, host string, it mail.Item, to []mail.Recipient, body *body) (
 	outcomes []mail.Outcome, rest []mail.Recipient, err error) {
 	if err := body.rewind(); err != nil {
 		return outcomesForAll(to, mail.Deferred, unreadable(err), ""), nil, nil
@@ -166,7 +166,8 @@ func transaction(ctx context.Context, c Client, host string, it mail.Item, to []
 	env := it.Env
 	replies, err := c.Send(ctx, wire.Outgoing{
 		From: env.From, To: to, Size: env.Size, Body8Bit: env.Body8Bit,
-		Ret: env.Ret, EnvID: env.EnvID, Priority: env.Priority, RequireTLS: env.RequireTLS, Keep: it.Keep, Body: body,
+		Ret: env.Ret, EnvID: env.EnvID, Priority: env.Priority, RequireTLS: env.RequireTLS,
+		UTF8: env.UTF8, UTF8Header: env.UTF8Header, Held: b.held, Keep: it.Keep, Body: body,
 	})
 	replies = append(replies, make([]mail.Reply, max(0, len(to)-len(replies)))...)
 	noDSN := !c.Supports("DSN")

@@ -236,7 +236,7 @@ func (h *Writer) kind(line []byte) kind {
 		h.fields++
 		h.note(string(line[:name]))
 		return field
-	case h.fields == 0 && bytes.HasPrefix(bytes.TrimLeft(line, ">"), []byte("From ")):
+	case h.fields == 0 && isMailboxLine(line):
 		return mailbox
 	}
 	return text
@@ -252,6 +252,11 @@ func (h *Writer) note(name string) {
 	for _, f := range h.complete {
 		f.there = f.there || strings.EqualFold(name, f.Name)
 	}
+}
+
+// isMailboxLine reports whether a line is one that stands above a message in an mbox file.
+func isMailboxLine(line []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(line, ">"), []byte("From "))
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
