@@ -12,6 +12,8 @@
 .PHONY: build run test tests short fmt vet cross docs bench fuzz attack soak peers
 
 export CGO_ENABLED ?= 0
+# What is compiled names no folder of this machine, and serves every clone of the same text.
+export GOFLAGS := $(GOFLAGS) -trimpath
 FUZZTIME ?= 60s
 ATTACKTIME ?= 10m
 ATTACKFLAGS ?=
@@ -29,7 +31,7 @@ COMMIT = $(shell git rev-parse HEAD 2>/dev/null)
 DATE = $(shell git log -1 --format=%cI 2>/dev/null)
 
 build:
-	go build -trimpath -tags $(TAGS) -o bin/ \
+	go build -tags $(TAGS) -o bin/ \
 		-ldflags '-X main.linkedVersion=$(VERSION) -X main.linkedCommit=$(COMMIT) -X main.linkedDate=$(DATE)' ./cmd/...
 
 run: build

@@ -141,7 +141,7 @@ func build(ctx context.Context, o *options) error {
 		return nil
 	}
 	o.restante = filepath.Join(o.dir, "restante")
-	out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", o.restante, "restante/cmd/restante").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "urfave_cli_no_docs", "-o", o.restante, "restante/cmd/restante").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("build: %w: %s", err, out)
 	}
