@@ -98,6 +98,9 @@ func printMessage(w table, m api.MessageDetail) {
 	row("account", words.Dash(env.Account))
 	row("tls", words.YesNo(env.TLS))
 	row("session", words.Dash(string(env.Session)))
+	if env.Quarantine != "" {
+		row("quarantine", env.Quarantine)
+	}
 	for _, e := range m.Entries {
 		row("domain", fmt.Sprintf("%s: %s, %s, next %s", e.Domain, e.State, words.Plural(e.Attempts, "attempt"), words.Time(e.NextTry)))
 		if !e.Expires.IsZero() {

@@ -97,6 +97,11 @@ func (j *Journal) Refused(ctx context.Context, caller netip.Addr, verb, what str
 	j.refusal(ctx, caller, r.Code == 421, "refused", client(caller), j.helo(), j.account(), slog.String("verb", verb), slog.String("what", clean(what)), reply(r))
 }
 
+// Filtered: a milter decided about a message, and may have changed it.
+func (j *Journal) Filtered(ctx context.Context, env mail.Envelope, filter, verdict, changes string) {
+	j.line(ctx, "filtered", id(env.ID), slog.String("filter", filter), slog.String("verdict", clean(verdict)), slog.String("changes", clean(changes)))
+}
+
 // Held: an accepted message waits in domain for its host to call.
 func (j *Journal) Held(ctx context.Context, env mail.Envelope, domain mail.Domain) {
 	j.about(ctx, "held", env, dest(domain))

@@ -79,6 +79,8 @@ func TestEvents(t *testing.T) {
 			`{"msg":"set aside","msg_id":"06h0ihfrcs3q41uvs0vg","domain":"b.test","why":"rot"}`},
 		{func(c context.Context, j *Journal) { j.Unfreed(c, msgID, errors.New("full")) },
 			`{"msg":"unfreed","msg_id":"06h0ihfrcs3q41uvs0vg","why":"full"}`},
+		{func(c context.Context, j *Journal) { j.Filtered(c, env, "inet:a:1", "accept", "field X\nY") },
+			`{"msg":"filtered","msg_id":"06h0ihfrcs3q41uvs0vg","filter":"inet:a:1","verdict":"accept","changes":"field X Y"}`},
 		{func(c context.Context, j *Journal) { j.Requeued(c, msgID) },
 			`{"msg":"requeued","msg_id":"06h0ihfrcs3q41uvs0vg"}`},
 		{func(c context.Context, j *Journal) { j.Acted(c, "delete", msgID, "b.test") },

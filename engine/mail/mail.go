@@ -38,6 +38,7 @@ type Envelope struct {
 	RequireTLS bool      `json:"require_tls,omitempty"` // RFC 8689: it goes over verified TLS only, to hosts that pass that on
 	Priority   int8      `json:"priority,omitempty"`    // RFC 6710: -9 to 9
 	HoldUntil  time.Time `json:"hold_until,omitzero"`   // RFC 4865: it is not sent before
+	Quarantine string    `json:"quarantine,omitempty"`  // why it is frozen from the beginning; "": it is not
 
 	UTF8       bool `json:"utf8,omitempty"`        // RFC 6531: SMTPUTF8 was given, or an address of ours needs it
 	UTF8Header bool `json:"utf8_header,omitempty"` // with UTF8: a header in the message has characters beyond ASCII

@@ -5,6 +5,7 @@ package policy
 import (
 	"context"
 	"errors"
+	"io"
 
 	"restante/engine/auth"
 	"restante/engine/mail"
@@ -27,6 +28,6 @@ func verification(s *settings.Site, dns auth.DNS) func(context.Context, session.
 		if refusal != "" && s.Verify.DmarcReject {
 			return session.Opinion{Refuse: mail.Reply{Code: 550, Enhanced: "7.1", Text: refusal, Cause: errors.New("DmarcReject")}}
 		}
-		return session.Opinion{Fields: v.Field, Text: auth.Strip(m.Open(), host)}
+		return session.Opinion{Fields: v.Field, Open: func() io.Reader { return auth.Strip(m.Open(), host) }}
 	}
 }

@@ -121,6 +121,38 @@ func TestActs(t *testing.T) {
 }
 
 // What a release passed by while an act had it is handed over all the same.
+// A message in quarantine is frozen from the beginning, also after a start, until it is thawed.
+func TestQuarantine(t *testing.T) {
+	h := newFixture(t)
+	h.held["c.test"] = true
+	env := envelope(t, "s@s.test", "x@b.test", "x@c.test")
+	env.Quarantine = "a filter asks for it"
+	if err := h.try(env); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		h.check()
+		for _, d := range []mail.Domain{"b.test", "c.test"} {
+			if l, err := h.q.Lease(d, "test"); err == nil {
+				if item, ok := l.Next(); ok {
+					t.Errorf("%s is sent to %s", item.Env.ID, d)
+				}
+				l.Close()
+			}
+		}
+		if list := h.q.Destinations(); len(list) != 2 || list[0].State != Frozen || list[1].Messages != 1 {
+			t.Errorf("shown as %+v", list)
+		}
+		if m, err := h.q.Show(env.ID); err != nil || m.Envelope.Quarantine != env.Quarantine {
+			t.Errorf("shown as %+v, %v", m, err)
+		}
+		h.reopen()
+	}
+	if _, err := h.q.Thaw(t.Context(), Filter{All: true}, false); err != nil || h.q.Count("b.test") != 1 {
+		t.Errorf("thawed: %v, %d may go", err, h.q.Count("b.test"))
+	}
+}
+
 func TestReleaseSeesWhatAnActGivesBack(t *testing.T) {
 	h := newFixture(t)
 	h.held["b.test"] = true

@@ -130,6 +130,9 @@ func entriesOf(env mail.Envelope) (map[mail.Domain]record, []kv.Op, error) {
 		r, ok := parts[to.Address.Domain]
 		if !ok {
 			r = record{received: env.Received.UnixNano(), size: env.Size}
+			if env.Quarantine != "" {
+				r.flags = frozen
+			}
 			if env.HoldUntil.After(env.Received) {
 				// Its age begins with its release: it does not expire before.
 				r.next, r.received = env.HoldUntil.UnixNano(), env.HoldUntil.UnixNano()
@@ -161,7 +164,7 @@ func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []m
 	}
 	for name, r := range parts {
 		d := q.destination(name)
-		e := &entry{id: env.ID, received: r.received, size: r.size, next: r.next, flags: flags}
+		e := &entry{id: env.ID, received: r.received, size: r.size, next: r.next, flags: flags | r.flags}
 		e.setEnvelope(&env)
 		q.addEntry(d, e)
 		if q.route(name).Held {

@@ -25,18 +25,22 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 	env := s.envelope()
 	m := s.meter(body)
 	defer func() { s.octets += m.octets }()
-	in, r := s.inspect(ctx, m, env)
-	defer in.end()
-	if !r.Positive() {
-		return s.refused(ctx, "DATA", string(env.ID), r)
-	}
-	tls, _ := s.caller.TLS()
 	var complete []*header.Field
 	if s.tx.relayed || env.Account != "" {
 		complete = submittedFields(s.policy.Hostname, env)
 	}
+	defer s.endFilter()
+	in, r := s.inspect(ctx, m, &env, s.tx.filter, s.tx.to, complete)
+	defer in.end()
+	if !r.Positive() {
+		return s.refused(ctx, "DATA", string(env.ID), r)
+	}
+	if in.discard {
+		return queued(env.ID)
+	}
+	tls, _ := s.caller.TLS()
 	text, utf8Header := scanned(in.text, env)
-	b, r := s.draft(ctx, in.fields+trace(s.policy.Hostname, s.traceClient(env), env, s.extended, tls), text, complete...)
+	b, r := s.draft(ctx, in.fields+trace(s.policy.Hostname, s.traceClient(env), env, s.extended, tls), text, in.complete...)
 	if r.Positive() {
 		env.UTF8Header = utf8Header()
 		r = s.accept(ctx, b, env)
@@ -78,7 +82,11 @@ func (s *Session) accept(ctx context.Context, b Body, env mail.Envelope) mail.Re
 		return s.fault(ctx, "accept", err)
 	}
 	// From here on the message is ours: a crash must not lose it.
-	return mail.Reply{Code: 250, Enhanced: "6.0", Text: string(env.ID) + " queued for delivery"}
+	return queued(env.ID)
+}
+
+func queued(id mail.MessageID) mail.Reply {
+	return mail.Reply{Code: 250, Enhanced: "6.0", Text: string(id) + " queued for delivery"}
 }
 
 // recheckRecipients refuses a message one of whose recipients would be refused
@@ -102,7 +110,7 @@ func (s *Session) envelope() mail.Envelope {
 	at := time.Now()
 	_, secure := s.caller.TLS()
 	return mail.Envelope{
-		ID: mail.NewMessageID(at), From: s.tx.from.From, To: s.policy.stored(s.tx.to), Received: at,
+		ID: s.newID(at), From: s.tx.from.From, To: s.policy.stored(s.tx.to), Received: at,
 		Body8Bit: s.tx.from.Body8, Ret: s.tx.from.Ret, EnvID: s.tx.from.EnvID,
 		RequireTLS: s.tx.from.RequireTLS, Priority: s.tx.from.Priority, HoldUntil: s.tx.from.HoldUntil,
 		UTF8:   s.tx.from.UTF8,

@@ -84,6 +84,8 @@ type Deps struct {
 	ID       mail.SessionID // of the session; "" for a submission
 	Intake   Intake
 	Releases Releases
+	Local    netip.AddrPort // our end of the connection, and
+	Remote   netip.AddrPort // the caller's; for a Filter
 	Auth     *account.Authenticator
 	Rates    *Rates           // nil: nothing is counted
 	Trusted  func() bool      // whether the proxies that told who the caller is may do so; nil: none did
@@ -99,6 +101,8 @@ type Session struct {
 	deps   Deps
 	caller Caller
 	remote netip.Addr
+
+	submitted bool // without a connection
 
 	extended bool // greeted by EHLO
 	tx       *transaction
@@ -116,8 +120,9 @@ type Session struct {
 
 // A proof is by what a caller signed in.
 type proof struct {
-	scram  string // the verifier of an account kept here
-	source string // "", or what else vouched for the account
+	scram     string // the verifier of an account kept here
+	source    string // "", or what else vouched for the account
+	mechanism string
 }
 
 // transaction is what MAIL and RCPT said.
@@ -128,6 +133,9 @@ type transaction struct {
 	seen  map[mail.Address]bool
 
 	relayed bool // a recipient was accepted because the caller may relay
+
+	id     mail.MessageID // "": it has none yet
+	filter Filter         // nil: none, or not yet
 }
 
 // New makes the session of one caller. The policy must not change any more.
@@ -211,7 +219,7 @@ func (s *Session) question() Question {
 	name := s.caller.Account()
 	return Question{
 		Client: s.remote, Host: s.deps.Host, Account: name, Void: s.void && name != "", TLS: secure, Octets: s.octets,
-		Untrusted: s.deps.Trusted != nil && !s.deps.Trusted(),
+		Submitted: s.submitted, Untrusted: s.deps.Trusted != nil && !s.deps.Trusted(),
 	}
 }
 
@@ -258,10 +266,16 @@ func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
 	if !d.Accepted() {
 		return s.refused(ctx, "RCPT", to.String(), s.countRefusal(d))
 	}
+	rcpt := mail.Recipient{Address: to, Notify: r.Notify, ORcpt: r.ORcpt}
+	if f := s.openFilter(); f != nil && !s.tx.seen[to] {
+		if bad := f.Recipient(ctx, rcpt); bad.Code != 0 {
+			return s.refused(ctx, "RCPT", to.String(), s.countRefusal(Decision{Reply: s.policy.soften(to.Domain, bad)}))
+		}
+	}
 	if !s.tx.seen[to] { // named twice, it still gets one copy
 		s.tx.seen[to] = true
 		s.tx.relayed = s.tx.relayed || d.Rule == RelayClient || d.Rule == RelayAccount
-		s.tx.to = append(s.tx.to, mail.Recipient{Address: to, Notify: r.Notify, ORcpt: r.ORcpt})
+		s.tx.to = append(s.tx.to, rcpt)
 	}
 	return d.Reply
 }
@@ -297,11 +311,14 @@ func (s *Session) countRefusal(d Decision) mail.Reply {
 }
 
 // Reset drops the transaction.
-func (s *Session) Reset() { s.tx = nil }
+func (s *Session) Reset() {
+	s.endFilter()
+	s.tx = nil
+}
 
 // Close drops it for good, and ends the session's journal.
 func (s *Session) Close() {
-	s.tx = nil
+	s.Reset()
 	s.deps.Journal.End(context.Background(), s.remote)
 }
 
@@ -469,6 +486,7 @@ func (x *exchange) ask(password string) (string, error) {
 
 func (x *exchange) signedIn(name string) {
 	s := x.session
+	x.proof.mechanism = x.mechanism
 	s.proof.Store(&x.proof)
 	s.caller.SignIn(name)
 	s.under = nil // it may be void already

@@ -768,7 +768,7 @@ func TestInspection(t *testing.T) {
 	}{
 		{"taken as it came", "192.0.2.1", "", Opinion{}, "250", message, 1},
 		{"with a field", "192.0.2.1", "", Opinion{Fields: "X-Seen: yes\r\n"}, "250", message, 1},
-		{"as another text", "192.0.2.1", "", Opinion{Text: strings.NewReader("A: b\r\n\r\nother\r\n")}, "250", "A: b\r\n\r\nother\r\n", 1},
+		{"as another text", "192.0.2.1", "", Opinion{Open: func() io.Reader { return strings.NewReader("A: b\r\n\r\nother\r\n") }}, "250", "A: b\r\n\r\nother\r\n", 1},
 		{"refused", "192.0.2.1", "", Opinion{Refuse: mail.Reply{Code: 550, Enhanced: "7.1", Text: "no"}}, "550 5.7.1 no", "", 1},
 		{"from one who may relay", "127.0.0.1", "", Opinion{Refuse: mail.Reply{Code: 550}}, "250", message, 0},
 		{"from one who has signed in", "192.0.2.1", "joe", Opinion{Refuse: mail.Reply{Code: 550}}, "250", message, 0},

@@ -33,7 +33,7 @@ func Submit(ctx context.Context, p *Policy, deps Deps, m Submission) mail.Reply 
 	if deps.Log == nil {
 		deps.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Session{policy: p, deps: deps, caller: noCaller{}}
+	s := &Session{policy: p, under: p, deps: deps, caller: noCaller{}, submitted: true}
 	env := mail.Envelope{ID: m.ID, From: m.From, Received: time.Now()}
 	seen := map[mail.Address]bool{}
 	for _, to := range m.To {
@@ -50,13 +50,40 @@ func Submit(ctx context.Context, p *Policy, deps Deps, m Submission) mail.Reply 
 		}
 		env.To = append(env.To, mail.Recipient{Address: to})
 	}
-	env.UTF8 = !env.From.ASCII() || slices.ContainsFunc(env.To, func(r mail.Recipient) bool { return !r.Address.ASCII() })
+	env.UTF8 = beyondASCII(env.From, env.To)
 	env.To = p.stored(env.To)
 	if len(env.To) == 0 {
 		return mail.Reply{Code: 554, Enhanced: "5.1", Text: "No valid recipients"}
 	}
-	text, utf8Header := scanned(s.meter(m.Text), env)
-	b, r := s.draft(ctx, submissionTrace(p.Hostname, env), text, submittedFields(p.Hostname, env)...)
+	return s.submit(ctx, m, env)
+}
+
+// beyondASCII reports whether an envelope needs SMTPUTF8 (RFC 6531).
+func beyondASCII(from mail.Address, to []mail.Recipient) bool {
+	return !from.ASCII() || slices.ContainsFunc(to, func(r mail.Recipient) bool { return !r.Address.ASCII() })
+}
+
+// submit shows a message to the filter, and stores it.
+func (s *Session) submit(ctx context.Context, m Submission, env mail.Envelope) mail.Reply {
+	var f Filter
+	if s.policy.Filter != nil {
+		first := env
+		first.To = nil
+		f = s.policy.Filter(Transaction{Envelope: first, Hostname: s.policy.Hostname, Journal: s.deps.Journal})
+		defer f.Close()
+		for _, to := range env.To {
+			if r := f.Recipient(ctx, to); r.Code != 0 {
+				return r
+			}
+		}
+	}
+	in, r := s.inspect(ctx, s.meter(m.Text), &env, f, env.To, submittedFields(s.policy.Hostname, env))
+	defer in.end()
+	if !r.Positive() || in.discard {
+		return r
+	}
+	text, utf8Header := scanned(in.text, env)
+	b, r := s.draft(ctx, submissionTrace(s.policy.Hostname, env), text, in.complete...)
 	if !r.Positive() {
 		return r
 	}

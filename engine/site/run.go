@@ -379,6 +379,8 @@ func (r *run) session(id mail.SessionID, who *wire.Caller, cfg *Config, host *se
 		ID:       id,
 		Intake:   intake{queue: r.mail.queue, site: s},
 		Releases: releases{r.mail.releases, s},
+		Local:    who.Local,
+		Remote:   who.Remote,
 		Auth:     s.deps.Auth,
 		Rates:    s.deps.Rates,
 		Trusted:  w.trusted(),
