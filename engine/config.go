@@ -45,8 +45,9 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		return nets
 	})}
 	e.lists.Keep(set.Number, func(path string, d mail.Domain) bool { return set.MailboxesOf(d).RecipientsFile == path })
+	e.milters.Keep(set.Number, policy.Milters(set))
 	cfg := &site.Config{
-		Trouble: func() error { return e.lists.Err(set.Number) },
+		Trouble: func() error { return errors.Join(e.lists.Err(set.Number), e.milters.Err(set.Number)) },
 		Name:    set.Name, Rev: uint64(set.Rev),
 		TLS:     a.certificates(),
 		Accepts: certs.Protocols{Min: set.TLS.TlsMinVersion, Old: set.TLS.TlsOldDevices},

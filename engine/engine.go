@@ -27,6 +27,7 @@ import (
 	"restante/engine/auth"
 	"restante/engine/delivery"
 	"restante/engine/dnsbl"
+	"restante/engine/filter"
 	"restante/engine/greylist"
 	"restante/engine/mail"
 	"restante/engine/policy"
@@ -73,15 +74,16 @@ var ErrNotRunning = errors.New("the engine does not run")
 
 // An Engine runs sites. Its methods may be called from anywhere.
 type Engine struct {
-	tree  Tree
-	opts  Options
-	auth  *account.Authenticator
-	rates session.Rates
-	ports ports.Set
-	lists recipients.Files
-	block dnsbl.Checker
-	grey  greylist.List
-	dns   *resolver.Resolver
+	tree    Tree
+	opts    Options
+	auth    *account.Authenticator
+	rates   session.Rates
+	ports   ports.Set
+	lists   recipients.Files
+	block   dnsbl.Checker
+	grey    greylist.List
+	milters filter.Health
+	dns     *resolver.Resolver
 
 	requests chan *request
 	wake     chan struct{} // a site's state changed
@@ -127,13 +129,14 @@ func New(tree Tree, opts Options) *Engine {
 	}
 	e.dns = byDNS
 	e.block.Log = opts.Log
+	e.milters.Changed = e.notify
 	e.lists = recipients.Files{Dir: opts.DataDir, Log: opts.Log, Changed: e.notify}
 	return e
 }
 
 // Sources are what the policies of the sites find things by.
 func (e *Engine) Sources() policy.Sources {
-	return policy.Sources{Lists: &e.lists, Block: &e.block, Grey: &e.grey, DNS: func(servers []string) auth.DNS {
+	return policy.Sources{Lists: &e.lists, Block: &e.block, Grey: &e.grey, Milters: &e.milters, DNS: func(servers []string) auth.DNS {
 		return e.dns.Lookup(resolver.Query{Servers: servers})
 	}}
 }

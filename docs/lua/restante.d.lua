@@ -230,6 +230,10 @@
 ---@field MaxUnfinishedBytes integer
 ---@field Meaning string
 ---@field MetaId integer
+---@field MilterContentTimeout integer
+---@field MilterMaxSize integer
+---@field MilterTimeout integer
+---@field Milters string[]
 ---@field MinBodyRate integer
 ---@field MinRange integer
 ---@field MinorIIsVersionNumber integer
@@ -1062,6 +1066,7 @@ function service.explain(site, recipient) end
 ---@field require_tls? boolean
 ---@field priority? integer
 ---@field hold_until? string
+---@field quarantine? string
 ---@field utf8? boolean
 ---@field utf8_header? boolean
 

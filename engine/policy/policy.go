@@ -15,6 +15,7 @@ import (
 	"restante/engine/account/oauth"
 	"restante/engine/auth"
 	"restante/engine/dnsbl"
+	"restante/engine/filter"
 	"restante/engine/greylist"
 	"restante/engine/mail"
 	"restante/engine/recipients"
@@ -29,6 +30,8 @@ type Sources struct {
 	DNS   func(servers []string) auth.DNS // nil: mail cannot be verified, nor blocklists be asked
 	Block *dnsbl.Checker
 	Grey  *greylist.List // nil: nobody is put off
+
+	Milters *filter.Health // nil: mail is shown to none
 }
 
 // For gives what the callers of a site live under.
@@ -66,6 +69,7 @@ func For(s *settings.Site, from Sources) session.Policy {
 	if from.DNS != nil && (s.Verify.AuthenticateMail || s.Verify.DmarcReject) {
 		p.Inspect = verification(s, from.DNS(s.DNSServers()))
 	}
+	p.Filter = filters(s, from.Milters)
 	if s.Oauth.OauthIssuer != "" {
 		p.SignIn.Tokens = oauth.New(oauth.Config{Issuer: s.Oauth.OauthIssuer, Audience: s.Oauth.OauthAudience, Claim: s.Oauth.OauthAccountClaim})
 	}
@@ -209,6 +213,9 @@ func Explain(ctx context.Context, s *settings.Site, from Sources, c Client, to m
 		if s.Verify.DmarcReject { // decides when the message is there
 			e.Reasons = append(e.Reasons, s.Reasons("", settings.DmarcReject)...)
 		}
+	}
+	if d.Accepted() {
+		e.Reasons = append(e.Reasons, milterReasons(s, from.Milters)...)
 	}
 	return e
 }

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"restante/engine/filter"
 	"restante/engine/mail"
 	"restante/engine/recipients"
+	"restante/engine/session"
 	"restante/engine/settings"
 	"restante/internal/deptest"
 	"restante/internal/kv"
@@ -135,5 +137,38 @@ func TestExplain(t *testing.T) {
 				t.Errorf("because of %+v, want %s at %s", e.Reasons, tt.decider, tt.from)
 			}
 		})
+	}
+}
+
+// TestMilters: no filter costs nothing, and explain names those that are down.
+func TestMilters(t *testing.T) {
+	health := filter.Health{}
+	if p := For(site(t), Sources{Milters: &health}); p.Filter != nil {
+		t.Error("a site without Milters has a filter")
+	}
+	s := site(t, ". Milters inet:127.0.0.1:1")
+	why := func() string {
+		e := Explain(t.Context(), s, Sources{Lists: &recipients.Files{}, Milters: &health}, Client{Addr: netip.MustParseAddr("203.0.113.9")}, mail.Address{Local: "x", Domain: "hub.example"})
+		for _, r := range e.Reasons {
+			if r.Property == "Milters" {
+				return r.Text
+			}
+		}
+		return "nothing"
+	}
+	if got := why(); got != "inet:127.0.0.1:1" {
+		t.Errorf("Milters decides by %s", got)
+	}
+	f := For(s, Sources{Milters: &health}).Filter(session.Transaction{})
+	defer f.Close()
+	if r := f.Recipient(t.Context(), mail.Recipient{Address: mail.Address{Local: "x", Domain: "hub.example"}}); r.Code != 451 {
+		t.Errorf("nobody listens: %s", r)
+	}
+	if got := why(); !strings.Contains(got, "(milter inet:127.0.0.1:1 is down since ") {
+		t.Errorf("Milters decides by %s", got)
+	}
+	health.Keep(1, nil)
+	if got := why(); strings.Contains(got, "down") {
+		t.Errorf("a filter that is no longer the site's: %s", got)
 	}
 }

@@ -25,7 +25,7 @@ func Check(c metabase.Change) []metabase.Problem { return Layout{}.Check(c) }
 // is accepted: a site must be curable step by step.
 func (l Layout) Check(c metabase.Change) []metabase.Problem {
 	sites := touchedSites(c)
-	problems := slices.Concat(l.checkFolders(c, sites), l.checkAddressRights(c), checkAddresses(c, sites), checkValues(c), checkPasswords(c), checkBindPasswords(c))
+	problems := slices.Concat(l.checkFolders(c, sites), l.checkAddressRights(c), checkAddresses(c, sites), checkValues(c), checkPasswords(c), checkBindPasswords(c), checkMilterRights(c))
 	for _, n := range sites {
 		problems = append(problems, checkSite(c, n)...)
 	}
@@ -134,6 +134,7 @@ var valueChecks = map[string]func(text string) error{
 	"SendNdrTo":       checkMailbox,
 	"Recipients":      checkListed,
 	"DnsBlocklists":   checkZone,
+	"Milters":         checkMilter,
 	"ScramVerifier":   account.CheckVerifier, // with another one an account could never sign in
 
 	"LdapUserFilter":    ldap.CheckFilter,

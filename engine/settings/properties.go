@@ -91,6 +91,10 @@ const (
 	MaxSessionSize                    metabase.ID = 36892
 	MaxSmtpErrors                     metabase.ID = 36887
 	MaxUnfinishedBytes                metabase.ID = 0x00520122
+	MilterContentTimeout              metabase.ID = 0x005201ac
+	MilterMaxSize                     metabase.ID = 0x005201ad
+	Milters                           metabase.ID = 0x005201aa
+	MilterTimeout                     metabase.ID = 0x005201ab
 	MinBodyRate                       metabase.ID = 0x00520126
 	NameResolutionType                metabase.ID = 36885
 	NeverRefuse                       metabase.ID = 0x005201a2

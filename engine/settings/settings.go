@@ -257,6 +257,11 @@ type Verify struct {
 	GreylistDelay    time.Duration
 	GreylistExempt   []netip.Prefix
 	DmarcReject      bool // what DMARC records ask for is refused, too
+
+	Milters              []string // filters that are shown the mail, in order; see Site.Filters
+	MilterTimeout        time.Duration
+	MilterContentTimeout time.Duration
+	MilterMaxSize        int64 // octets of a message; 0: any
 }
 
 // Folders are as stored: relative ones begin at the data folder.
@@ -425,6 +430,10 @@ func (s *Site) fields() []field {
 		{GreylistExempt, &s.Verify.GreylistExempt},
 		{AuthenticateMail, &s.Verify.AuthenticateMail},
 		{DmarcReject, &s.Verify.DmarcReject},
+		{Milters, &s.Verify.Milters},
+		{MilterTimeout, &s.Verify.MilterTimeout},
+		{MilterContentTimeout, &s.Verify.MilterContentTimeout},
+		{MilterMaxSize, &s.Verify.MilterMaxSize},
 
 		{QueueDirectory, &s.Folders.QueueDirectory},
 		{DropDirectory, &s.Folders.DropDirectory},

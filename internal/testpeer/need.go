@@ -38,11 +38,7 @@ func installed(program string) error {
 	if program == "postfix" {
 		return postfix.Missing()
 	}
-	if program == "slapd" {
-		_, err := slapd.Look(program)
-		return err
-	}
-	_, err := exec.LookPath(program)
+	_, err := slapd.Look(program)
 	return err
 }
 

@@ -26,7 +26,7 @@ type Server struct {
 	ended chan error
 }
 
-// Look gives the path of a program of slapd's.
+// Look gives the path of a program, which may be one for administrators.
 func Look(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
