@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"time"
 
@@ -172,8 +173,14 @@ func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b 
 		if breaks++; res.Taken > 0 {
 			breaks = 0
 		}
-		if breaks == maxBreaks || b.Err() != nil || ctx.Err() != nil {
+		if leaves := (mail.Reply{}); errors.As(res.Err, &leaves) && leaves.Code == 421 && breaks > 0 {
+			breaks = maxBreaks // RFC 5321 §3.8: it is not available now
+		}
+		switch {
+		case breaks == maxBreaks || b.Err() != nil || ctx.Err() != nil:
 			return res.Err
+		case !b.More():
+			return nil
 		}
 	}
 }
@@ -222,7 +229,7 @@ func secure(ctx context.Context, conn net.Conn, cfg *tls.Config, wait time.Durat
 	c := tls.Client(conn, cfg)
 	if err := c.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("%w: %w", wire.ErrTLS, err)
+		return nil, fmt.Errorf("%w: %w", wire.ErrTLS, &wire.PhaseError{Phase: mail.AtTLS, Err: err})
 	}
 	return c, nil
 }
@@ -258,17 +265,33 @@ func proof(base *tls.Config, host string) func(tls.ConnectionState) error {
 }
 
 // refusal is the reply for messages that the target did not accept: the peer's
-// words, or that there was no answer.
+// words, or what became of the connection, and in which phase.
 func refusal(cause error, t target) mail.Reply {
 	var r mail.Reply
-	if errors.As(cause, &r) {
-		if !r.Peer {
+	r.Cause = cause
+	at := &wire.PhaseError{Phase: mail.AtConnect, Err: cause}
+	errors.As(cause, &at)
+	switch said := (mail.Reply{}); {
+	case errors.As(cause, &said):
+		if r = said; !r.Peer {
 			r.Text = t.host + " " + r.Text
 		}
-		return r
+	case errors.Is(cause, wire.ErrTLS):
+		r.Code, r.Enhanced, r.Text = 454, "7.5", "no trusted TLS connection to "+t.host+": "+at.Err.Error()
+	case at.Phase == mail.AtConnect && timedOut(cause):
+		r.Code, r.Enhanced, r.Text = 451, "4.1", "no answer from "+t.host
+	case at.Phase == mail.AtConnect:
+		r.Code, r.Enhanced, r.Text = 451, "4.1", "no connection to "+t.host+": "+cause.Error()
+	case timedOut(cause):
+		r.Code, r.Enhanced, r.Text = 451, "4.2", "no answer from "+t.host+" in time"
+	default:
+		r.Code, r.Enhanced, r.Text = 451, "4.2", "the conversation with "+t.host+" broke: "+at.Err.Error()
 	}
-	if errors.Is(cause, wire.ErrTLS) {
-		return mail.Reply{Code: 454, Enhanced: "7.5", Text: "no trusted TLS connection to " + t.host, Cause: cause}
-	}
-	return mail.Reply{Code: 451, Enhanced: "4.1", Text: "no answer from " + t.host, Cause: cause}
+	r.Phase = cmp.Or(r.Phase, at.Phase)
+	return r
+}
+
+func timedOut(err error) bool {
+	var network net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
 }

@@ -84,13 +84,14 @@ type Outcome struct {
 	NoDSN  bool   // Delivered to a host that sends no reports (RFC 3461 §5.2.2)
 }
 
-// OutcomeOf reads the outcome for to off the reply of host.
+// OutcomeOf reads the outcome for to off the reply of host, by its class and its
+// place: 552 to RCPT is temporary (RFC 5321 §4.5.3.1.10).
 func OutcomeOf(to Address, r Reply, host string) Outcome {
 	o := Outcome{To: to, Reply: r, Host: host, Status: Failed}
 	switch {
 	case r.Positive():
 		o.Status = Delivered
-	case r.Temporary():
+	case r.Temporary(), r.Code == 552 && r.Phase == "RCPT":
 		o.Status = Deferred
 	}
 	return o
@@ -202,7 +203,22 @@ type Reply struct {
 	Text     string // for the peer; says nothing of our files or settings; lines are parted by \n
 	Cause    error  // for the log; never sent
 	Peer     bool   // the other end said it
+	Phase    string // of the conversation with another host in which it came: "" or one of those below
 }
+
+// The phases of a conversation with another host that are no verb; the others have
+// the name of their verb.
+const (
+	AtConnect  = "connect"
+	AtGreeting = "greeting"
+	AtTLS      = "TLS"
+	AtBody     = "body"
+	AfterDot   = "after the dot"
+)
+
+// InDoubt says that the other host had the whole message and that its answer did not
+// come: it may have taken it.
+func (r Reply) InDoubt() bool { return r.Phase == AfterDot && !r.Peer }
 
 // Positive says that the code is 2xx.
 func (r Reply) Positive() bool { return r.Code/100 == 2 }

@@ -136,7 +136,7 @@ func (c *Client) hello() error {
 	c.smtp = smtp.NewClient(c.peer)
 	// Go-smtp's own limits are not heeded: peer has the finer ones.
 	if err := c.smtp.Hello(c.opts.Hello); err != nil {
-		return c.peer.replyError("greeting", err)
+		return c.peer.replyError(err)
 	}
 	c.name = c.peer.name
 	return nil
@@ -161,7 +161,9 @@ func (c *Client) startTLS(ctx context.Context) error {
 	r, err := c.peer.command("STARTTLS\r\n")
 	switch {
 	case err != nil:
-		return err
+		return fmt.Errorf("%w: %w", ErrTLS, err)
+	case r.Code == 421:
+		return r
 	case r.Code/100 != 2 && must:
 		return fmt.Errorf("%w: STARTTLS: %w", ErrTLS, r)
 	case r.Code/100 != 2:
@@ -169,7 +171,7 @@ func (c *Client) startTLS(ctx context.Context) error {
 		return nil
 	}
 	if err := c.peer.encrypt(ctx, c.opts.TLS); err != nil {
-		return fmt.Errorf("%w: %w", ErrTLS, err)
+		return fmt.Errorf("%w: %w", ErrTLS, &PhaseError{mail.AtTLS, err})
 	}
 	return c.hello()
 }
@@ -182,7 +184,7 @@ func (c *Client) signIn() error {
 	over := &state
 	if !on {
 		if over = nil; c.noTLS.Code != 0 {
-			return mail.Reply{Code: 454, Enhanced: "7.11", Text: "offers STARTTLS and answered it with " + c.noTLS.String() + "; there is no sign-in without it"}
+			return mail.Reply{Code: 454, Enhanced: "7.11", Phase: "AUTH", Text: "offers STARTTLS and answered it with " + c.noTLS.String() + "; there is no sign-in without it"}
 		}
 	}
 	_, list := c.smtp.Extension("AUTH")
@@ -191,12 +193,13 @@ func (c *Client) signIn() error {
 	for {
 		name, client, err := c.opts.Auth.Begin(offered, over)
 		if err != nil {
-			return cmp.Or(refused, err)
+			c.peer.phase = "AUTH"
+			return cmp.Or(refused, error(&PhaseError{"AUTH", err}))
 		}
 		if err = c.smtp.Auth(client); err == nil {
-			return proved(client)
+			return c.proved(client)
 		}
-		refused = c.peer.replyError("AUTH", err)
+		refused = c.peer.replyError(err)
 		var r mail.Reply
 		judged := name == "PLAIN" || name == "LOGIN" // the password itself
 		if !errors.As(refused, &r) || !r.Permanent() || r.Code == 535 && judged {
@@ -207,10 +210,10 @@ func (c *Client) signIn() error {
 }
 
 // proved asks a mechanism by which the peer proves itself, too, whether it has.
-func proved(client sasl.Client) error {
-	if c, ok := client.(interface{ Proved() error }); ok {
-		if err := c.Proved(); err != nil {
-			return fmt.Errorf("AUTH: %w", err)
+func (c *Client) proved(client sasl.Client) error {
+	if p, ok := client.(interface{ Proved() error }); ok {
+		if err := p.Proved(); err != nil {
+			return &PhaseError{c.peer.phase, err}
 		}
 	}
 	return nil
@@ -315,7 +318,7 @@ func (c *Client) Quit(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { c.peer.Close() })()
 	c.err = errOver
 	if err := c.smtp.Quit(); err != nil {
-		return reason(ctx, c.peer.replyError("QUIT", err))
+		return reason(ctx, c.peer.replyError(err))
 	}
 	return nil
 }
@@ -327,15 +330,15 @@ var errOver = errors.New("the conversation is over")
 func (c *Client) Close() error { return c.peer.Close() }
 
 // replyError is the peer's reply if go-smtp made an error of it, and else err.
-func (p *peer) replyError(at string, err error) error {
+func (p *peer) replyError(err error) error {
 	var said *smtp.SMTPError
 	switch {
 	case p.err != nil: // before go-smtp wrapped it
-		err = p.err
+		return p.err
 	case errors.As(err, &said) && p.reply.Code >= 400:
 		return p.reply
 	case errors.As(err, &said): // a yes to another question
 		err = fmt.Errorf("%w: %.60q", ErrProtocol, p.reply.String())
 	}
-	return fmt.Errorf("%s: %w", at, err)
+	return &PhaseError{p.phase, err}
 }

@@ -134,14 +134,17 @@ func TestSend(t *testing.T) {
 			[]string{"421 bye", "421 bye"}, "421 bye"},
 		{"hangs up after MAIL", []peerStep{{"", "220 mx.test"}, {"EHLO", plainEHLO}, {"MAIL", "HANGUP"}}, []string{"error", "hung up"}, "hung up"},
 		{"hangs up within the group", []peerStep{{"", "220 mx.test"}, {"EHLO", pipelining}, {"MAIL|RCPT|RCPT|DATA", "250|550 no"}}, []string{"error", "hung up"}, "hung up"},
-		{"hangs up after the dot", []peerStep{{"", "220 mx.test"}, {"EHLO", pipelining}, {"MAIL|RCPT|RCPT|DATA", "250|250|250|354"}, {"BODY", "HANGUP"}}, []string{"error", "after the final dot"}, "after"},
+		{"hangs up after the dot", []peerStep{{"", "220 mx.test"}, {"EHLO", pipelining}, {"MAIL|RCPT|RCPT|DATA", "250|250|250|354"}, {"BODY", "HANGUP"}}, []string{"error", "after the dot"}, "after"},
 		{"yes to DATA", []peerStep{{"", "220 mx.test"}, {"EHLO", plainEHLO}, {"MAIL", "250"}, {"RCPT", "250"}, {"RCPT", "250"}, {"DATA", "250 queued"}}, []string{"error", "no SMTP"}, "no SMTP"},
 		{"354 to MAIL", []peerStep{{"", "220 mx.test"}, {"EHLO", plainEHLO}, {"MAIL", "354 go"}}, []string{"error", "no SMTP"}, "no SMTP"},
 		{"334 after the dot", []peerStep{{"", "220 mx.test"}, {"EHLO", pipelining}, {"MAIL|RCPT|RCPT|DATA", "250|250|250|354"}, {"BODY", "334 x"}}, []string{"error", "no SMTP"}, "no SMTP"},
 		{"garbage", []peerStep{{"", "220 mx.test"}, {"EHLO", pipelining}, {"MAIL|RCPT|RCPT|DATA", "HTTP/1.0 400"}}, []string{"error", "no SMTP"}, "no SMTP"},
 		{"a reply without end", []peerStep{{"", "220 mx.test"}, {"EHLO", pipelining}, {"MAIL|RCPT|RCPT|DATA", strings.Repeat("250-and|", 10000)}}, []string{"error", "does not end"}, "no SMTP"},
-		{"an overlong line", []peerStep{{"", "220 mx.test"}, {"EHLO", pipelining}, {"MAIL|RCPT|RCPT|DATA", "250 " + strings.Repeat("x", 5000)}}, []string{"error", "a line of more"}, "no SMTP"},
-		{"codes that differ", []peerStep{{"", "220 mx.test"}, {"EHLO", pipelining}, {"MAIL|RCPT|RCPT|DATA", "250-ok|550 no"}}, []string{"error", "no SMTP"}, "no SMTP"},
+		{"overlong lines", []peerStep{{"", "220 mx.test"}, {"EHLO", pipelining}, {"MAIL|RCPT|RCPT|DATA", "250 " + strings.Repeat("x", 5000) + "|550 no|250-" + strings.Repeat("y", 9000) + "|250 ok|354 go"}, {"BODY", "250 got it"}},
+			[]string{"550 no", "250 got it"}, "MAIL: "},
+		{"a line without end", []peerStep{{"", "220 mx.test"}, {"EHLO", pipelining}, {"MAIL|RCPT|RCPT|DATA", "250 " + strings.Repeat("x", 40000)}}, []string{"error", "does not end"}, "no SMTP"},
+		{"codes that differ", []peerStep{{"", "220 mx.test"}, {"EHLO", pipelining}, {"MAIL|RCPT|RCPT|DATA", "250|250-ok|550 no|550-no|250 ok|554 nobody"}, {"RSET|MAIL|RCPT|RCPT|DATA", "250|250|250|250|354"}, {"BODY", "250"}},
+			[]string{"550 ok / no", "550 no / ok"}, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

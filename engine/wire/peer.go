@@ -18,11 +18,21 @@ import (
 	"restante/engine/mail"
 )
 
-// Limits on what a peer may say. RFC 5321 §4.5.3.1.5 has 512 octets to a line.
+// Limits on what a peer may say. RFC 5321 §4.5.3.1.5 has 512 octets to a line: of a
+// longer one than maxPeerLine, the rest is read and dropped.
 const (
 	maxPeerLine  = 2 << 10
 	maxPeerReply = 32 << 10
 )
+
+// A PhaseError says in which phase a conversation broke off, and why.
+type PhaseError struct {
+	Phase string // as in mail.Reply
+	Err   error
+}
+
+func (e *PhaseError) Error() string { return e.Phase + ": " + e.Err.Error() }
+func (e *PhaseError) Unwrap() error { return e.Err }
 
 // ErrProtocol means that the peer does not speak SMTP, or too much of it.
 var ErrProtocol = errors.New("the peer's reply is no SMTP")
@@ -39,6 +49,7 @@ type peer struct {
 	sent   atomic.Int64  // when the peer last took something, as UnixNano
 	log    func(Line)
 
+	phase    string     // of the conversation, for replies and errors
 	reply    mail.Reply // the last one
 	name     string     // what the peer calls itself
 	ready    []byte     // what go-smtp has still to read
@@ -50,13 +61,14 @@ type peer struct {
 func newPeer(nc net.Conn, opts ClientOptions) *peer {
 	return &peer{
 		raw: nc, nc: nc, r: bufio.NewReaderSize(nc, maxPeerLine),
-		log: opts.Log, limits: opts.Timeouts, helo: opts.UseHELO, wait: opts.Timeouts.Greeting,
+		log: opts.Log, limits: opts.Timeouts, helo: opts.UseHELO, wait: opts.Timeouts.Greeting, phase: mail.AtGreeting,
 	}
 }
 
 // encrypt puts TLS over the connection. The greeting is not said again
 // inside: go-smtp, which starts anew there, gets one from here.
 func (p *peer) encrypt(ctx context.Context, cfg *tls.Config) error {
+	p.phase = mail.AtTLS
 	if p.r.Buffered() > 0 { // it may be injected
 		return fmt.Errorf("%w: more stands behind the reply to STARTTLS", ErrProtocol)
 	}
@@ -73,6 +85,7 @@ func (p *peer) encrypt(ctx context.Context, cfg *tls.Config) error {
 
 // command sends one line and gives the reply.
 func (p *peer) command(line string) (mail.Reply, error) {
+	p.enter(line)
 	if err := p.send([]byte(line), p.limits.Command); err != nil {
 		return mail.Reply{}, err
 	}
@@ -80,11 +93,18 @@ func (p *peer) command(line string) (mail.Reply, error) {
 	return p.answer(p.limits.Command)
 }
 
+// enter begins the phase of a command.
+func (p *peer) enter(line string) {
+	if p.phase, _, _ = strings.Cut(strings.TrimRight(line, "\r\n"), " "); p.phase == "." {
+		p.phase = mail.AfterDot
+	}
+}
+
 // send writes b within limit.
 func (p *peer) send(b []byte, limit time.Duration) error {
 	p.raw.SetWriteDeadline(time.Now().Add(limit))
 	if _, err := p.nc.Write(b); err != nil {
-		p.err = fmt.Errorf("peer: %w", err)
+		p.err = &PhaseError{p.phase, err}
 		return p.err
 	}
 	p.sent.Store(time.Now().UnixNano())
@@ -99,42 +119,63 @@ func (p *peer) answer(limit time.Duration) (mail.Reply, error) {
 
 // read takes one reply as it stands: its code and its lines.
 func (p *peer) read(limit time.Duration) (code int, lines []string, err error) {
-	defer func() { p.err = err }()
+	defer func() {
+		if p.err = err; err != nil {
+			p.err = &PhaseError{p.phase, err}
+			err = p.err
+		}
+	}()
 	p.raw.SetReadDeadline(time.Now().Add(limit))
 	p.reply = mail.Reply{}
-	first := ""
+	first, max := "", maxPeerReply
 	for size := 0; ; {
-		line, err := p.r.ReadSlice('\n')
-		if err != nil {
-			return 0, nil, peerError(err, len(line)+size > 0)
+		line, n, err := p.line(max - size)
+		if size += n; err != nil {
+			return 0, nil, peerError(err, size > 0)
 		}
-		if size += len(line); size > maxPeerReply {
-			return 0, nil, fmt.Errorf("%w: it does not end", ErrProtocol)
-		}
-		said := strings.TrimRight(string(line), "\r\n")
-		n, text, more, ok := parseReplyLine(said)
-		if !ok || code != 0 && n != code {
+		said := strings.TrimRight(line, "\r\n")
+		c, text, more, ok := parseReplyLine(said)
+		if !ok {
 			return 0, nil, fmt.Errorf("%w: %.60q", ErrProtocol, line)
 		}
-		code, lines, first = n, append(lines, text), cmp.Or(first, said)
+		if c/100 >= code/100 { // codes that differ: the worst class counts
+			code = c
+		}
+		lines, first = append(lines, text), cmp.Or(first, said)
 		if !more {
 			p.reply = toReply(code, lines)
+			p.reply.Phase = p.phase
 			p.logReply(code, first, size)
 			return code, lines, nil
 		}
 	}
 }
 
+// line reads one line of at most max octets, and gives the first maxPeerLine of it
+// and how many it has.
+func (p *peer) line(max int) (line string, n int, err error) {
+	for {
+		b, err := p.r.ReadSlice('\n')
+		if n += len(b); line == "" {
+			line = string(b)
+		}
+		switch {
+		case n > max:
+			return "", n, fmt.Errorf("%w: it does not end", ErrProtocol)
+		case err != bufio.ErrBufferFull:
+			return line, n, err
+		}
+	}
+}
+
 func peerError(err error, begun bool) error {
 	switch {
-	case errors.Is(err, bufio.ErrBufferFull):
-		return fmt.Errorf("%w: a line of more than %d octets", ErrProtocol, maxPeerLine)
 	case err == io.EOF && begun:
 		return fmt.Errorf("the peer hung up within a reply: %w", io.ErrUnexpectedEOF)
 	case err == io.EOF:
 		return fmt.Errorf("the peer hung up: %w", io.ErrUnexpectedEOF)
 	}
-	return fmt.Errorf("peer: %w", err)
+	return err
 }
 
 // parseReplyLine reads code, text and whether more lines follow. RFC 5321
@@ -196,16 +237,24 @@ func (p *peer) Write(b []byte) (int, error) {
 		p.ehlo, p.injected = false, "502 HELO is wanted\r\n"
 		return len(b), nil
 	}
+	if p.reply.Code == 421 { // the peer hangs up, and has said why
+		p.err = p.reply
+		return 0, p.err
+	}
 	if string(b) == "*\r\n" && p.reply.Code != 334 {
 		// Go-smtp takes an exchange back even when the peer has ended it.
 		p.injected = "501 cancelled\r\n"
 		return len(b), nil
 	}
 	p.wait = p.limits.Command
+	command := p.reply.Code != 334 // or it is a credential
+	if command {
+		p.enter(string(b))
+	}
 	if err := p.send(b, p.limits.Command); err != nil {
 		return 0, err
 	}
-	if p.reply.Code != 334 { // or it is a credential
+	if command {
 		p.logCommand(string(b))
 	}
 	return len(b), nil
@@ -246,7 +295,7 @@ func (p *peer) prepare(code int, lines []string) {
 		if i+1 == len(lines) {
 			sep = " "
 		}
-		p.ready = fmt.Appendf(p.ready, "%03d%s%s\r\n", code, sep, line)
+		p.ready = fmt.Appendf(p.ready, "%03d%s%s\r\n", code, sep, line[:min(len(line), 1500)]) // of its 2,000
 	}
 }
 

@@ -63,9 +63,9 @@ type step struct {
 // Send hands m over. With a nil error it gives one reply for each recipient,
 // in order: the peer's refusal of the sender or of the recipient, or its reply
 // to the message. With an error the conversation is over, and nothing is known
-// for the recipients whose reply has code 0: if the final dot was on its way,
-// the peer may have the message all the same. After a 421 the error is nil and
-// the next Send's is not.
+// for the recipients whose reply has code 0. If the final dot was out, the
+// accepted recipients have a reply that is in doubt. After a 421 the error is nil
+// and the next Send's is not.
 //
 // RET, ENVID, NOTIFY and ORCPT go to a peer that offers DSN only. A message
 // that is declared 8-bit goes as it is to a peer without 8BITMIME, undeclared:
@@ -212,6 +212,7 @@ func (s *sending) exchange(steps []step) error {
 		limit = lateReplyTimeout
 	}
 	for _, st := range steps {
+		s.peer.enter(st.line)
 		isData := st.line == "DATA\r\n"
 		if isData {
 			limit = min(limit, s.opts.Timeouts.DataInit)
@@ -224,7 +225,7 @@ func (s *sending) exchange(steps []step) error {
 			s.closeAfter421(r)
 			return nil
 		case isData != (r.Code == 354) && !r.Temporary() && !r.Permanent(), r.Code/100 == 3 && r.Code != 354:
-			return fmt.Errorf("%w: %.60q to %.60q", ErrProtocol, r.String(), st.line)
+			return &PhaseError{s.peer.phase, fmt.Errorf("%w: %.60q to %.60q", ErrProtocol, r.String(), st.line)}
 		}
 		st.got(r)
 	}
@@ -256,31 +257,35 @@ func (s *sending) message(data mail.Reply) error {
 		s.fillReplies(data) // no recipient is left where DATA was not sent
 		return nil
 	}
+	s.peer.phase = mail.AtBody
 	if err := s.write(); err != nil {
 		return err
 	}
 	if s.err != nil { // an early refusal
 		return nil
 	}
+	s.peer.phase = mail.AfterDot
 	r, err := s.peer.answer(s.opts.Timeouts.DataDone)
-	if err != nil {
-		return fmt.Errorf("after the final dot: %w", err)
+	if err == nil && r.Code/100 == 3 {
+		err = &PhaseError{mail.AfterDot, fmt.Errorf("%w: %.60q to the message", ErrProtocol, r.String())}
 	}
-	return s.finalReply(r)
+	if err != nil {
+		// RFC 5321 §4.2.5: the message is the peer's with its reply, and only that is lost.
+		s.fillReplies(mail.Reply{Code: 451, Enhanced: "4.2", Text: "in doubt: the host has the whole message, and its answer did not come", Phase: mail.AfterDot, Cause: err})
+		return err
+	}
+	s.finalReply(r)
+	return nil
 }
 
 // finalReply takes the peer's reply to the message.
-func (s *sending) finalReply(r mail.Reply) error {
-	switch {
-	case r.Code == 421:
+func (s *sending) finalReply(r mail.Reply) {
+	if r.Code == 421 {
 		s.closeAfter421(r)
-		return nil
-	case r.Code/100 == 3:
-		return fmt.Errorf("%w: %.60q to the message", ErrProtocol, r.String())
+		return
 	}
 	s.reset, s.answered = false, true
 	s.fillReplies(r)
-	return nil
 }
 
 // keep makes the permanent refusals temporary, in the peer's words, but for

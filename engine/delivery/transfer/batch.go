@@ -96,6 +96,15 @@ func (b *Batch) next() (mail.Item, bool) {
 	}
 }
 
+// More reports whether a message is left.
+func (b *Batch) More() bool {
+	it, ok := b.next()
+	if ok {
+		b.retryFirst = append(b.retryFirst, it)
+	}
+	return ok
+}
+
 // LastBreak is the message at which the last conversation broke; the zero Break
 // if none did.
 func (b *Batch) LastBreak() Break { return b.lastBreak }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"restante/engine/mail"
@@ -130,12 +131,15 @@ func (b *Batch) sendItem(ctx context.Context, c Client, host string, it mail.Ite
 		rest = nil
 	}
 	b.settle(ctx, it.Env.ID, outcomes)
-	if len(rest) == 0 && b.lastBreak.ID == it.Env.ID {
-		b.lastBreak = Break{}
-	}
-	if len(rest) > 0 {
+	inDoubt := slices.ContainsFunc(outcomes, func(o mail.Outcome) bool { return o.Reply.InDoubt() })
+	switch {
+	case len(rest) > 0:
 		it.To = rest
 		b.requeue(it)
+	case inDoubt: // no further copy before its next time
+		b.countBreak(it.Env.ID)
+	case b.lastBreak.ID == it.Env.ID:
+		b.lastBreak = Break{}
 	}
 	return taken, err
 }
@@ -146,14 +150,19 @@ const maxBreaks = 2
 
 // requeue keeps the message at which a conversation broke.
 func (b *Batch) requeue(it mail.Item) {
-	if b.lastBreak.ID != it.Env.ID {
-		b.lastBreak = Break{ID: it.Env.ID}
-	}
-	if b.lastBreak.Times++; b.lastBreak.Times < maxBreaks {
+	if b.countBreak(it.Env.ID) < maxBreaks {
 		b.retryFirst = append(b.retryFirst, it)
 		return
 	}
 	b.retryLast = append(b.retryLast, it)
+}
+
+func (b *Batch) countBreak(id mail.MessageID) int {
+	if b.lastBreak.ID != id {
+		b.lastBreak = Break{ID: id}
+	}
+	b.lastBreak.Times++
+	return b.lastBreak.Times
 }
 
 // transaction offers the message to some recipients. Rest is those of whom the
@@ -199,7 +208,7 @@ func (b *Batch) transaction(ctx context.Context, c Client, host string, it mail.
 // overLimit reports whether the peer accepts no more recipients in this
 // transaction. Old servers say 552 for 452 (RFC 5321 §4.5.3.1.10).
 func overLimit(r mail.Reply) bool {
-	return r.Code == 452 && r.Enhanced == "" || (r.Code == 452 || r.Code == 552) && r.Enhanced == "5.3"
+	return (r.Code == 452 || r.Code == 552) && r.Phase == "RCPT" && (r.Enhanced == "" || r.Enhanced == "5.3")
 }
 
 // Bodies up to smallBody are read before the transaction begins: a damaged one

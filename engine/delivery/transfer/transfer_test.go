@@ -24,7 +24,7 @@ var (
 	errLine  = errors.New("the line broke")
 	errDisk  = errors.New("the disk is gone")
 	taken    = mail.Reply{Code: 250, Enhanced: "0.0", Text: "taken"}
-	tooMany  = mail.Reply{Code: 452, Enhanced: "5.3", Text: "too many"}
+	tooMany  = mail.Reply{Code: 452, Enhanced: "5.3", Text: "too many", Phase: "RCPT"}
 	unknown  = mail.Reply{Code: 550, Enhanced: "1.1", Text: "no such user"}
 	notNow   = mail.Reply{Code: 450, Enhanced: "2.1", Text: "busy"}
 	shutting = mail.Reply{Code: 421, Enhanced: "3.2", Text: "bye"}
