@@ -66,8 +66,10 @@ func subject(r Report) string {
 		return "Your message could not be delivered"
 	case all(Delayed):
 		return "Your message is delayed"
-	case all(Delivered, Relayed, Expanded):
+	case all(Delivered, Expanded):
 		return "Your message was delivered"
+	case all(Relayed):
+		return "Your message was handed on"
 	}
 	return "What became of your message"
 }
@@ -81,7 +83,7 @@ var sentences = []struct {
 	{Delayed, "It has not been delivered to the recipients below yet. It will be tried further; there is nothing that you need to do:"},
 	{Delivered, "It was delivered to:"},
 	{Relayed, "It was handed to a mail host that makes no reports of delivery of its own, for:"},
-	{Expanded, "It was delivered to the list or alias:"},
+	{Expanded, "It was handed to the list or alias below, which sends it on and makes no further reports:"},
 }
 
 func writeText(w *multipart.Writer, r Report) {
@@ -111,11 +113,11 @@ func writeText(w *multipart.Writer, r Report) {
 func writeRecipientText(say func(string, ...any), f RecipientStatus) {
 	say("  <%s>", f.To.Address)
 	if f.Reply.Code != 0 {
-		who := "this host"
-		if f.Host != "" {
-			who = clean(f.Host)
+		if f.Reply.Peer {
+			say("    %s said: %s", clean(f.Host), clean(f.Reply.String()))
+		} else {
+			say("    This host: %s", clean(f.Reply.String()))
 		}
-		say("    %s said: %s", who, clean(f.Reply.String()))
 	}
 	if f.Action == Delayed && !f.Until.IsZero() {
 		say("    It will be tried until %s.", f.Until.UTC().Format("2 January 2006 15:04 MST"))
@@ -153,11 +155,14 @@ func writeRecipient(part io.Writer, f RecipientStatus, global bool) {
 	field(part, "Final-Recipient", finalRecipient(f.To.Address, global))
 	field(part, "Action", string(f.Action))
 	field(part, "Status", status(f))
-	if f.Host != "" {
+	// RFC 3464 §2.3.5, §2.3.6: both are for what another host has said.
+	switch {
+	case f.Reply.Code == 0:
+	case f.Reply.Peer:
 		field(part, "Remote-MTA", "dns; "+clean(f.Host))
-	}
-	if f.Reply.Code != 0 && f.Host != "" {
 		field(part, "Diagnostic-Code", "smtp; "+clean(f.Reply.String()))
+	default:
+		field(part, "Diagnostic-Code", "X-Restante; "+clean(f.Reply.String()))
 	}
 	if !f.Tried.IsZero() {
 		field(part, "Last-Attempt-Date", f.Tried.Format(time.RFC1123Z))

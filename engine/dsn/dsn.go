@@ -45,7 +45,7 @@ type RecipientStatus struct {
 	Action Action
 	Status string     // RFC 3463 with its class; "" takes the one of Reply
 	Reply  mail.Reply // the last one; code 0: none
-	Host   string     // that answered, or "" for this host
+	Host   string     // that was spoken to, or ""; its words are those of a Reply with Peer
 	Tried  time.Time  // the last attempt; zero: none
 	Until  time.Time  // Delayed only: when it expires
 }

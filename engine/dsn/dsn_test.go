@@ -43,7 +43,7 @@ func report() Report {
 		About: ours.Envelope{From: from, Received: noon, Helo: "client.test", EnvID: "QQ+2B314"},
 		Recipients: []RecipientStatus{{
 			To: ours.Recipient{Address: to, ORcpt: "rfc822;X+2Bmas@b.test"}, Action: Failed, Host: "mx.b.test", Tried: noon,
-			Reply: ours.Reply{Code: 550, Enhanced: "1.1", Text: "no such user\nsee http://b.test"},
+			Reply: ours.Reply{Code: 550, Enhanced: "1.1", Text: "no such user\nsee http://b.test", Peer: true},
 		}},
 		Message: strings.NewReader("Subject: hello\r\n\r\nhello\r\n"),
 	}
@@ -125,6 +125,36 @@ func groups(t *testing.T, b []byte) (out []textproto.MIMEHeader) {
 		}
 		if err != nil {
 			t.Fatalf("%v in %q", err, b)
+		}
+	}
+}
+
+// The words of another host are told as its own, and ours as ours (RFC 3464 §2.3.5,
+// §2.3.6).
+func TestWhoseWords(t *testing.T) {
+	silent := ours.Reply{Code: 451, Enhanced: "4.1", Text: "no answer from mx.b.test"}
+	said := ours.Reply{Code: 250, Enhanced: "6.0", Text: "queued", Peer: true}
+	for _, tt := range []struct {
+		action          Action
+		reply           ours.Reply
+		remote, code    string
+		subject, prefix string
+	}{
+		{Failed, silent, "", "X-Restante; 451 4.4.1 no answer from mx.b.test", "Your message could not be delivered", "    This host: 451 4.4.1 no answer"},
+		{Relayed, said, "dns; mx.b.test", "smtp; 250 2.6.0 queued", "Your message was handed on", "    mx.b.test said: 250 2.6.0 queued"},
+		{Delivered, ours.Reply{Code: 250, Text: "dropped"}, "", "X-Restante; 250 dropped", "Your message was delivered", "    This host: 250 dropped"},
+		{Expanded, said, "dns; mx.b.test", "smtp; 250 2.6.0 queued", "Your message was delivered", "It was handed to the list or alias below"},
+		{Failed, ours.Reply{}, "", "", "Your message could not be delivered", "  <x@b.test>"},
+	} {
+		r := report()
+		r.Recipients[0].Action, r.Recipients[0].Reply = tt.action, tt.reply
+		head, parts := parse(t, Build(r))
+		g := groups(t, parts[1].text)[1]
+		if g.Get("Remote-Mta") != tt.remote || g.Get("Diagnostic-Code") != tt.code || head.Get("Subject") != tt.subject || !bytes.Contains(parts[0].text, []byte("\r\n"+tt.prefix)) {
+			t.Errorf("%s with %+v: %v, %q, %q", tt.action, tt.reply, g, head.Get("Subject"), parts[0].text)
+		}
+		if tt.action == Relayed && bytes.Contains(parts[0].text, []byte("delivered to")) {
+			t.Errorf("what is relayed is called delivered: %q", parts[0].text)
 		}
 	}
 }
