@@ -112,6 +112,9 @@ func printMessage(w table, m api.MessageDetail) {
 		if !e.LastTry.IsZero() {
 			row("  last try", fmt.Sprintf("%s, %s", words.Time(e.LastTry), words.Dash(e.Host)))
 			row("  last error", e.LastError)
+			if e.Phase != "" {
+				row("  phase", e.Phase)
+			}
 		}
 	}
 }

@@ -1184,6 +1184,8 @@ function service.explain(site, recipient) end
 ---@field expires? string
 ---@field last_error? string
 ---@field host? string
+---@field phase? string
+---@field in_doubt? boolean
 
 ---@class restante.MessageDetail
 ---@field site integer

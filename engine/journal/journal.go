@@ -118,26 +118,42 @@ func (j *Journal) PutAside(ctx context.Context, env mail.Envelope, rcpt mail.Add
 	j.about(ctx, "in badmail", env, to(rcpt))
 }
 
-// Deferred: one recipient is tried again at the time again.
+// Deferred: one recipient is tried again at the time again; zero: when its host calls.
 func (j *Journal) Deferred(ctx context.Context, env mail.Envelope, o mail.Outcome, again time.Time) {
-	j.about(ctx, "deferred", env, to(o.To), slog.String("host", o.Host), reply(o.Reply), slog.Time("again", again))
+	j.about(ctx, "deferred", env, append(said(o.Reply, to(o.To), slog.String("host", o.Host)), next(again)...)...)
 }
 
-// Unreachable: no message of domain can be tried before the time again;
-// messages of them wait.
+// Unreachable: no message of domain can be tried before the time again, or with a zero
+// time before its host calls; messages of them wait.
 func (j *Journal) Unreachable(ctx context.Context, domain mail.Domain, r mail.Reply, host string, messages int, again time.Time) {
-	j.line(ctx, "unreachable", dest(domain), slog.String("host", host), reply(r),
-		slog.Int("messages", messages), slog.Time("again", again))
+	attrs := append(said(r, dest(domain), slog.String("host", host)), slog.Int("messages", messages))
+	j.line(ctx, "unreachable", append(attrs, next(again)...)...)
 }
 
 // Failed: one recipient can never be reached.
 func (j *Journal) Failed(ctx context.Context, env mail.Envelope, o mail.Outcome) {
-	j.about(ctx, "failed", env, to(o.To), slog.String("host", o.Host), reply(o.Reply))
+	j.about(ctx, "failed", env, said(o.Reply, to(o.To), slog.String("host", o.Host))...)
 }
 
 // Expired: one recipient expired; the outcome is that of the last attempt.
 func (j *Journal) Expired(ctx context.Context, env mail.Envelope, o mail.Outcome, age time.Duration) {
-	j.about(ctx, "expired", env, to(o.To), slog.String("host", o.Host), reply(o.Reply), slog.Duration("age", age))
+	j.about(ctx, "expired", env, append(said(o.Reply, to(o.To), slog.String("host", o.Host)), slog.Duration("age", age))...)
+}
+
+// said adds a reply and the phase of its conversation.
+func said(r mail.Reply, attrs ...slog.Attr) []slog.Attr {
+	if attrs = append(attrs, reply(r)); r.Phase != "" {
+		attrs = append(attrs, slog.String("phase", r.Phase))
+	}
+	return attrs
+}
+
+// next is the time of the next attempt, where there is one.
+func next(again time.Time) []slog.Attr {
+	if again.IsZero() {
+		return nil
+	}
+	return []slog.Attr{slog.Time("again", again)}
 }
 
 // Released: a host that called in a session was handed mail; verb is ETRN, TURN or

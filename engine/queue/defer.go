@@ -29,7 +29,9 @@ func (l *Lease) Defer(ctx context.Context, r mail.Reply, host string) error {
 		return nil
 	}
 	failed := d.backoff.failures > 0
-	off := q.backOff(d, lastReply{now(), mail.Reply{Code: r.Code, Enhanced: r.Enhanced, Text: truncate(r.Text)}, host})
+	last := lastReply{now(), r, host}
+	last.reply.Text, last.reply.Cause = truncate(r.Text), nil
+	off := q.backOff(d, last)
 	op := kv.Put(backoffKey(d.name), off.encode())
 	if held {
 		off.next, off.failures = 0, 0

@@ -171,7 +171,9 @@ type Message struct {
 	LastTry   time.Time        `json:"last_try,omitzero"`
 	Expires   time.Time        `json:"expires,omitzero"` // it is returned to its sender, if it is not delivered before
 	LastError string           `json:"last_error,omitempty"`
-	Host      string           `json:"host,omitempty"` // that answered last
+	Host      string           `json:"host,omitempty"`     // that answered last
+	Phase     string           `json:"phase,omitempty"`    // of the conversation, in which LastError came
+	InDoubt   bool             `json:"in_doubt,omitempty"` // the host had all of it, and its answer did not come
 }
 
 // Messages yields the messages for d in the order of arrival, without those
@@ -236,6 +238,7 @@ func (q *Queue) message(e *entry) (m Message, ok bool) {
 	}
 	if last.tried != 0 {
 		m.LastTry, m.LastError, m.Host = unixTime(last.tried), last.reply.String(), last.host
+		m.Phase, m.InDoubt = last.reply.Phase, last.reply.InDoubt()
 	}
 	route := q.route(d.name)
 	switch next := max(e.next, d.backoff.next); {

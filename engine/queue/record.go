@@ -74,10 +74,13 @@ type lastReply struct {
 	host  string
 }
 
-// A record with statuses has a version of its own.
+// A record with statuses has a version of its own. In the old ones, a reply has
+// neither its phase nor who said it.
 const (
-	recordVersion = 1
-	reportVersion = 2
+	oldRecordVersion = 1
+	oldReportVersion = 2
+	recordVersion    = 3
+	reportVersion    = 4
 )
 
 func (r record) encode() []byte {
@@ -107,10 +110,13 @@ func (r record) encode() []byte {
 func (w lastReply) append(b []byte) []byte {
 	b = binary.AppendVarint(b, w.tried)
 	b = binary.AppendUvarint(b, uint64(w.reply.Code))
-	for _, s := range []string{w.reply.Enhanced, w.reply.Text, w.host} {
+	for _, s := range []string{w.reply.Enhanced, w.reply.Text, w.host, w.reply.Phase} {
 		b = coding.AppendText(b, s)
 	}
-	return b
+	if w.reply.Peer {
+		return append(b, 1)
+	}
+	return append(b, 0)
 }
 
 // A backoff records the failures of a destination none of whose messages could
@@ -142,29 +148,45 @@ func number(r *coding.Reader, max uint64) int {
 	return int(n)
 }
 
-func readLastReply(r *coding.Reader) lastReply {
+func readLastReply(r *coding.Reader, old bool) lastReply {
 	w := lastReply{tried: r.Int()}
 	w.reply = mail.Reply{Code: number(r, 999), Enhanced: r.Text(), Text: r.Text()}
 	w.host = r.Text()
+	if old {
+		w.reply.Peer = w.host != ""
+		return w
+	}
+	w.reply.Phase = r.Text()
+	w.reply.Peer = r.Byte() == 1
 	return w
+}
+
+// version reads the version of a record, and whether it is an old one.
+func version(r *coding.Reader, b []byte) (v byte, old bool) {
+	if len(b) > 0 {
+		v = b[0]
+	}
+	if old = v == oldRecordVersion || v == oldReportVersion; old {
+		r.Form(v)
+		return v + recordVersion - oldRecordVersion, true
+	}
+	v = min(max(v, recordVersion), reportVersion)
+	r.Form(v)
+	return v, false
 }
 
 func decodeRecord(b []byte) (record, error) {
 	r := coding.Read(b)
-	reports := len(b) > 0 && b[0] == reportVersion
-	if reports {
-		r.Form(reportVersion)
-	} else {
-		r.Form(recordVersion)
-	}
+	v, old := version(&r, b)
+	reports := v == reportVersion
 	out := record{flags: r.Byte() & stored, attempts: number(&r, maxCount)}
 	out.received, out.size, out.next = r.Int(), r.Int(), r.Int()
 	for range r.Count() {
 		out.open = append(out.open, number(&r, maxCount))
 	}
-	out.last = readLastReply(&r)
+	out.last = readLastReply(&r, old)
 	if reports {
-		out.told = readStatuses(&r, len(out.open))
+		out.told = readStatuses(&r, len(out.open), old)
 	}
 	if r.End() != nil || reports && len(out.told) == 0 {
 		return record{}, errRecord
@@ -172,10 +194,10 @@ func decodeRecord(b []byte) (record, error) {
 	return out, nil
 }
 
-func readStatuses(r *coding.Reader, n int) (out []dsn.RecipientStatus) {
+func readStatuses(r *coding.Reader, n int, old bool) (out []dsn.RecipientStatus) {
 	for range n {
 		s := dsn.RecipientStatus{Action: dsn.Action(r.Text()), Status: r.Text()}
-		last := readLastReply(r)
+		last := readLastReply(r, old)
 		s.Tried, s.Reply, s.Host = unixTime(last.tried), last.reply, last.host
 		s.Until = unixTime(r.Int())
 		out = append(out, s)
@@ -185,9 +207,9 @@ func readStatuses(r *coding.Reader, n int) (out []dsn.RecipientStatus) {
 
 func decodeBackoff(b []byte) (backoff, error) {
 	r := coding.Read(b)
-	r.Form(recordVersion)
-	out := backoff{failures: number(&r, maxCount), next: r.Int(), last: readLastReply(&r)}
-	if r.End() != nil {
+	v, old := version(&r, b)
+	out := backoff{failures: number(&r, maxCount), next: r.Int(), last: readLastReply(&r, old)}
+	if r.End() != nil || v != recordVersion {
 		return backoff{}, errRecord
 	}
 	return out, nil

@@ -3,7 +3,9 @@
 package queue
 
 import (
+	"encoding/binary"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +44,14 @@ func TestRecord(t *testing.T) {
 	o := backoff{failures: 3, next: 9, last: r.last}
 	if got, err := decodeBackoff(o.encode()); err != nil || got != o {
 		t.Errorf("got %+v, %v; want %+v", got, err, o)
+	}
+	r.last.reply.Peer, r.last.reply.Phase = true, "RCPT"
+	if got, err := decodeRecord(r.encode()); err != nil || !reflect.DeepEqual(got, r) {
+		t.Errorf("got %+v, %v; want %+v", got, err, r)
+	}
+	old := slices.Concat([]byte{oldRecordVersion, 0, 2, 0, 0, 0, 1, 0, 10}, binary.AppendUvarint(nil, 450), []byte("\x00\x05later\x02mx"))
+	if got, err := decodeRecord(old); err != nil || got.attempts != 2 || got.last != (lastReply{5, mail.Reply{Code: 450, Text: "later", Peer: true}, "mx"}) {
+		t.Errorf("an old record: %+v, %v", got, err)
 	}
 	for _, whole := range [][]byte{r.encode(), told.encode()} {
 		for n := range whole {

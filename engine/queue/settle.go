@@ -180,7 +180,11 @@ func (j *decider) postpone(v *decision, o mail.Outcome) {
 
 func (j *decider) deferred(ctx context.Context, v *decision, i int, o mail.Outcome) {
 	v.rec.open = append(v.rec.open, i)
-	if again := unixTime(v.rec.next); o.Status != mail.Waiting {
+	var again time.Time
+	if !j.route(j.entry.dest.name).Held {
+		again = unixTime(v.rec.next)
+	}
+	if o.Status != mail.Waiting {
 		v.events = append(v.events, func() { j.deps.Journal.Deferred(ctx, j.env, o, again) })
 	}
 	if j.delayed() && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, dsn.Delayed) {
