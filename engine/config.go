@@ -307,7 +307,7 @@ func (r routes) Route(d mail.Domain) delivery.Route {
 	case settings.BySmartHost:
 		out.Kind = delivery.SmartHost
 		for _, h := range set.Hosts {
-			out.Smart = append(out.Smart, delivery.Hop{Host: h.Name, Port: h.Port})
+			out.Smart = append(out.Smart, delivery.Hop{Host: h.Name, Port: h.Port, Shares: h.Shares, Weight: h.Weight})
 		}
 	}
 	return out
@@ -357,6 +357,11 @@ func (r routes) self(name string, addrs []netip.Addr) bool {
 // listensAt reports whether a connection to a ends at this site.
 func (r routes) listensAt(a netip.AddrPort) bool {
 	ip := resolver.Embedded(a.Addr())
+	if ip.IsUnspecified() { // the system connects to a loopback address
+		if ip = netip.IPv6Loopback(); a.Addr().Unmap().Is4() {
+			ip = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		}
+	}
 	return slices.ContainsFunc(r.Bindings, func(b settings.Binding) bool {
 		at := b.Addr.Addr().Unmap()
 		here := ip == at || at.IsUnspecified() && (ip.IsLoopback() || hasAddress(r.ownNets(), ip))

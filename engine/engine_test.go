@@ -558,6 +558,10 @@ func TestSelf(t *testing.T) {
 		{"[::]:25", "other.example", "2002:c000:202::1", true}, // by 6to4
 		{"0.0.0.0:25", "other.example", "127.0.0.77", true},    // all of 127.0.0.0/8 is here
 		{"192.0.2.1:25", "other.example", "127.0.0.1", false},
+		{"0.0.0.0:25", "other.example", "0.0.0.0", true}, // leads to 127.0.0.1
+		{"127.0.0.1:25", "other.example", "0.0.0.0", true},
+		{"[::1]:25", "other.example", "::", true},
+		{"192.0.2.1:25", "other.example", "0.0.0.0", false},
 	}
 	for _, tt := range tests {
 		bind(tt.bound)

@@ -48,8 +48,10 @@ type Route struct {
 
 // A Hop is a smart host.
 type Hop struct {
-	Host string // a name, or an address in brackets
-	Port uint16 // 0: that of Client
+	Host   string // a name, or an address in brackets
+	Port   uint16 // 0: that of Client
+	Shares bool   // the mail with the hop before it, instead of following it
+	Weight int    // among those that share the mail; 0: 1
 }
 
 // ClientSettings say how to talk to a host.

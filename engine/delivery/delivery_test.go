@@ -378,6 +378,24 @@ func TestSmartHostThatIsOurselvesIsNotCalled(t *testing.T) {
 	}
 }
 
+// Hosts that share the mail come first by their weights; the others keep their place.
+func TestSharedSmartHosts(t *testing.T) {
+	hops := []Hop{{Host: "first"}, {Host: "a", Weight: 3}, {Host: "b", Shares: true}, {Host: "c", Shares: true, Weight: 6}, {Host: "last"}}
+	times := map[string]int{}
+	for range 10000 {
+		got := shuffled(hops)
+		if len(got) != 5 || got[0].Host != "first" || got[4].Host != "last" {
+			t.Fatalf("order %v", got)
+		}
+		times[got[1].Host]++
+	}
+	for host, want := range map[string]int{"a": 3000, "b": 1000, "c": 6000} {
+		if n := times[host]; n < want-400 || n > want+400 {
+			t.Errorf("%s was first %d times of 10000, want about %d", host, n, want)
+		}
+	}
+}
+
 func TestTLS(t *testing.T) {
 	good, pool := testpeer.Certificate(t, "mx1.test", time.Now().Add(time.Hour))
 	expired, expiredPool := testpeer.Certificate(t, "mx1.test", time.Now().Add(-time.Hour))

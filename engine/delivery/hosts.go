@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -61,7 +62,7 @@ func (d *Delivery) stages(dest mail.Domain, route Route) []stage {
 func (d *Delivery) smart(ctx context.Context, route Route) ([]target, error) {
 	var out []target
 	var first error
-	for _, hop := range route.Smart {
+	for _, hop := range shuffled(route.Smart) {
 		// A smart host that is this machine under another port is allowed.
 		q := route.Client.DNS
 		q.Self = nil
@@ -80,6 +81,31 @@ func (d *Delivery) smart(ctx context.Context, route Route) ([]target, error) {
 		return out, nil
 	}
 	return nil, &resolver.Error{Name: route.Smart[0].Host, Kind: resolver.Temporary, Err: first}
+}
+
+// shuffled gives the hops in the order to try them now: those that share the mail at
+// random by their weights.
+func shuffled(hops []Hop) (out []Hop) {
+	for len(hops) > 0 {
+		n := 1
+		for n < len(hops) && hops[n].Shares {
+			n++
+		}
+		group := slices.Clone(hops[:n])
+		for hops = hops[n:]; len(group) > 0; {
+			total := 0
+			for _, h := range group {
+				total += max(h.Weight, 1)
+			}
+			i, at := 0, rand.IntN(total)
+			for at -= max(group[0].Weight, 1); at >= 0; at -= max(group[i].Weight, 1) {
+				i++
+			}
+			out = append(out, group[i])
+			group = slices.Delete(group, i, i+1)
+		}
+	}
+	return out
 }
 
 func targets(hosts []resolver.Host, port uint16) (out []target) {

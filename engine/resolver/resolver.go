@@ -185,7 +185,7 @@ func (r *Resolver) resolve(ctx context.Context, src source, q Query, d string, r
 	}
 	var hosts []found
 	var later, never error
-	self, unusable := false, false
+	self, here, unusable := false, false, false
 	for _, m := range records[:min(len(records), maxHosts)] {
 		addrs, err := r.lookup(ctx, src, m.host)
 		if q.Self != nil && q.Self(m.host, addrs) {
@@ -195,6 +195,7 @@ func (r *Resolver) resolve(ctx context.Context, src source, q Query, d string, r
 			break
 		}
 		all := len(addrs)
+		here = here || q.here(addrs)
 		addrs = q.usable(addrs)
 		unusable = unusable || len(addrs) < all
 		switch {
@@ -215,7 +216,7 @@ func (r *Resolver) resolve(ctx context.Context, src source, q Query, d string, r
 		return out, nil
 	case later != nil:
 		return nil, later
-	case self:
+	case self, here:
 		return nil, &Error{Name: d, Kind: Loop}
 	case unusable:
 		return nil, &Error{Name: d, Kind: Unusable}
@@ -244,10 +245,23 @@ func (q Query) only(d string, h Host) ([]Host, error) {
 	if q.Self != nil && q.Self(h.Name, h.Addrs) {
 		return nil, &Error{Name: d, Kind: Loop}
 	}
-	if h.Addrs = q.usable(h.Addrs); len(h.Addrs) == 0 {
-		return nil, &Error{Name: d, Kind: Unusable}
+	addrs := q.usable(h.Addrs)
+	switch {
+	case len(addrs) > 0:
+		h.Addrs = addrs
+		return []Host{h}, nil
+	case q.here(h.Addrs):
+		return nil, &Error{Name: d, Kind: Loop}
 	}
-	return []Host{h}, nil
+	return nil, &Error{Name: d, Kind: Unusable}
+}
+
+// here reports whether one of the addresses means this machine, whoever says it.
+func (q Query) here(addrs []netip.Addr) bool {
+	return slices.ContainsFunc(addrs, func(ip netip.Addr) bool {
+		at := Embedded(ip)
+		return at.IsUnspecified() || at.IsLoopback() && !q.Loopback
+	})
 }
 
 // usable returns the addresses at which another host can be: what a stranger's
@@ -317,7 +331,7 @@ const (
 	NotFound  Kind = "no such domain"                  // NXDOMAIN
 	NullMX    Kind = "the domain takes no mail"        // RFC 7505
 	NoAddress Kind = "no mail host has an address"
-	Unusable  Kind = "its mail host has a loopback, unspecified, multicast or broadcast address only"
+	Unusable  Kind = "its mail host has a multicast, broadcast or reserved address only"
 	Loop      Kind = "mail for the domain comes back to this host"
 )
 

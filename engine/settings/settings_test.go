@@ -560,7 +560,7 @@ func TestRefused(t *testing.T) {
 			path := DomainPath(1, "new.test")
 			return []metabase.Op{metabase.AddKey{Path: path, Class: schema.Domain}, set(t, path, "RouteAction", "smarthost,sasl"), set(t, path, "RouteActionString", "no_host:0")}
 		}, []string{
-			`/LM/SMTPSVC/1/Domain/new.test: RouteActionString: "no_host:0": a port is a number from 1 to 65535; allowed are NAME, NAME:PORT, [ADDR] and [ADDR]:PORT`,
+			`/LM/SMTPSVC/1/Domain/new.test: RouteActionString: "no_host:0": a port is a number from 1 to 65535; allowed are NAME, NAME:PORT, [ADDR] and [ADDR]:PORT, several parted by commas`,
 			"/LM/SMTPSVC/1/Domain/new.test: RouteAction: asks for a sign-in at the next host, and RouteUserName is empty",
 		}},
 		{"the default site", func(t *testing.T) []metabase.Op {

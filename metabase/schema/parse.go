@@ -186,6 +186,9 @@ func (p Prop) parseString(args []string) (string, error) {
 	if p.Syntax == DomainName {
 		return strings.TrimSuffix(strings.TrimSpace(s), "."), nil
 	}
+	if p.Syntax == Hosts {
+		return strings.Join(splitHosts(s), ","), nil
+	}
 	if forms[p.Syntax].words {
 		return strings.Join(splitWords(s), ","), nil
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +79,7 @@ func TestParseAndFormat(t *testing.T) {
 		{"DefaultDomain", []string{"-a.test"}, nil, "hyphen"},
 		{"DefaultDomain", []string{"a b"}, nil, "only letters, digits"},
 		{"DefaultDomain", []string{long + ".test"}, nil, "1 to 63 octets"},
-		{"SmartHost", []string{"a.test; b.test:587 192.0.2.1"}, []string{"a.test,b.test:587,192.0.2.1"}, ""},
+		{"SmartHost", []string{"a.test; b.test:587, 192.0.2.1"}, []string{"a.test,b.test:587,192.0.2.1"}, ""},
 		{"SmartHost", []string{"[2001:db8::1]:25"}, []string{"[2001:db8::1]:25"}, ""},
 		{"SmartHost", []string{"[nowhere]"}, nil, "no IP address"},
 		{"SmartHost", []string{"a.test:0"}, nil, "from 1 to 65535"},
@@ -207,14 +208,47 @@ func TestBits(t *testing.T) {
 	}
 }
 
+func TestParseHosts(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                                "",
+		"a.test:587, 192.0.2.1":           "a.test:587 [192.0.2.1]",
+		"a.test;[2001:db8::1]:26,b.test.": "a.test [2001:db8::1]:26 b.test",
+		"a*3|b:26*1|c, d":                 "a/3 +b:26/1 +c d",
+		"[IPv6:2001:db8::1]":              "[2001:db8::1]",
+	} {
+		hosts, err := ParseHosts(in)
+		var got []string
+		for _, h := range hosts {
+			s := h.String()
+			if h.Shares {
+				s = "+" + s
+			}
+			if h.Weight != 1 || strings.Contains(in, h.String()+"*") {
+				s += "/" + strconv.Itoa(h.Weight)
+			}
+			got = append(got, s)
+		}
+		if strings.Join(got, " ") != want || err != nil {
+			t.Errorf("%q: %q, %v; want %q", in, got, err, want)
+		}
+	}
+	const allowed = "; allowed are NAME, NAME:PORT, [ADDR] and [ADDR]:PORT, several parted by commas"
+	for in, want := range map[string]string{
+		"h o":           `"h o": "h o" is no domain name: only letters, digits and hyphens` + allowed,
+		"a.test b.test": "only letters", "a..b": "each label", "-a": "hyphen", "[a.test]": "no IP address", "[192.0.2.1]26": "only a colon",
+		"a:0": "from 1 to 65535", "a:smtp": "from 1 to 65535", "a:": "from 1 to 65535", "a:25:26": "from 1 to 65535", "300.1.2.3": "neither a name nor", "192.0.2": "neither a name nor",
+		"0.0.0.0": "no host", "[::]": "no host", "224.0.0.1": "no host", "a*3": "no weight", "a*0|b": "no weight", "a*x|b": "no weight", "a*101|b": "no weight", "a|": "domain name", "http://a": "from 1 to 65535",
+	} {
+		if hosts, err := ParseHosts(in); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, %v; want %q", in, hosts, err, want)
+		}
+	}
+}
+
 func TestSmallParsers(t *testing.T) {
 	b, err := ParseBinding(":25:")
 	if err != nil || b.AddrPort() != netip.MustParseAddrPort("[::]:25") {
 		t.Errorf("AddrPort = %v, %v", b.AddrPort(), err)
-	}
-	hosts, err := ParseHosts("a.test:587, 192.0.2.1")
-	if err != nil || !slices.Equal(hosts, []Host{{"a.test", 587}, {"[192.0.2.1]", 0}}) {
-		t.Errorf("hosts %v, %v", hosts, err)
 	}
 	if m, err := Minutes("15,240"); err != nil || !slices.Equal(m, []time.Duration{15 * time.Minute, 4 * time.Hour}) {
 		t.Errorf("minutes %v, %v", m, err)

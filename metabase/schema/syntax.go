@@ -101,11 +101,13 @@ func ParseEndpoint(s string) (netip.AddrPort, error) {
 
 // A Host is a host to be called: a name or an address, with a port or 0.
 type Host struct {
-	Name string // of an address: in brackets
-	Port uint16
+	Name   string // of an address: in brackets
+	Port   uint16
+	Shares bool // the mail with the host before it, instead of following it
+	Weight int  // among those that share the mail
 }
 
-// String is the form that ParseHosts reads.
+// String is the form that ParseHosts reads, without the weight.
 func (h Host) String() string {
 	if h.Port == 0 {
 		return h.Name
@@ -113,22 +115,46 @@ func (h Host) String() string {
 	return h.Name + ":" + strconv.Itoa(int(h.Port))
 }
 
-// ParseHosts reads hosts that are parted by commas, semicolons or blanks, each
-// NAME, NAME:PORT, [ADDR] or [ADDR]:PORT. An IPv4 address needs no brackets.
+// ParseHosts reads hosts that are parted by commas or semicolons, each NAME,
+// NAME:PORT, [ADDR] or [ADDR]:PORT. An IPv4 address needs no brackets. Hosts that are
+// parted by bars share the mail, by the weights that follow asterisks.
 func ParseHosts(s string) (hosts []Host, err error) {
-	for _, w := range splitWords(s) {
-		h, err := parseHost(w)
-		if err != nil {
-			return nil, err
+	for _, group := range splitHosts(s) {
+		shared := strings.Split(group, "|")
+		for i, w := range shared {
+			w, weight, weighted := strings.Cut(strings.TrimSpace(w), "*")
+			h, err := parseHost(w)
+			if err != nil {
+				return nil, err
+			}
+			h.Shares, h.Weight = i > 0, 1
+			if weighted {
+				if h.Weight, err = strconv.Atoi(weight); err != nil || h.Weight < 1 || h.Weight > maxWeight || len(shared) == 1 {
+					return nil, invalid("%q: %q is no weight; a weight is a number from 1 to %d, of hosts that share the mail: a.example*3|b.example*1", clip(group), clip(weight), maxWeight)
+				}
+			}
+			hosts = append(hosts, h)
 		}
-		hosts = append(hosts, h)
 	}
 	return hosts, nil
 }
 
+// maxWeight is the largest weight of a host.
+const maxWeight = 100
+
+// splitHosts parts at commas and semicolons. A blank parts nothing: it is a slip.
+func splitHosts(s string) (words []string) {
+	for w := range strings.FieldsFuncSeq(s, func(r rune) bool { return r == ',' || r == ';' }) {
+		if w = strings.TrimSpace(w); w != "" {
+			words = append(words, w)
+		}
+	}
+	return words
+}
+
 func parseHost(s string) (h Host, err error) {
 	bad := func(why string) (Host, error) {
-		return Host{}, invalid("%q: %s; allowed are NAME, NAME:PORT, [ADDR] and [ADDR]:PORT", clip(s), why)
+		return Host{}, invalid("%q: %s; allowed are NAME, NAME:PORT, [ADDR] and [ADDR]:PORT, several parted by commas", clip(s), why)
 	}
 	var name, port string
 	var hasPort bool
@@ -141,14 +167,23 @@ func parseHost(s string) (h Host, err error) {
 		if port, hasPort = strings.CutPrefix(rest, ":"); rest != "" && !hasPort {
 			return bad("only a colon and a port may follow the brackets")
 		}
+		if ip.IsUnspecified() || ip.IsMulticast() {
+			return bad("that is the address of no host")
+		}
 		name = "[" + ip.String() + "]"
 	} else {
 		name, port, hasPort = strings.Cut(s, ":")
 		name = strings.TrimSuffix(name, ".")
+		last := name[strings.LastIndexByte(name, '.')+1:]
 		if ip, err := netip.ParseAddr(name); err == nil {
+			if ip.IsUnspecified() || ip.IsMulticast() {
+				return bad("that is the address of no host")
+			}
 			name = "[" + ip.String() + "]"
 		} else if err := CheckDomain(name); err != nil {
 			return bad(err.Error())
+		} else if strings.Trim(last, "0123456789") == "" {
+			return bad("neither a name nor an IP address")
 		}
 	}
 	if hasPort {
