@@ -94,6 +94,9 @@ func rename(key metabase.Path) metabase.Path {
 	return metabase.Root.Join(strings.Join(names, "/"))
 }
 
+// binaryMIME is the bit binary_mime of SmtpInboundCommandSupportOptions.
+const binaryMIME = 0x200000
+
 // review adapts values that mean something else here than in IIS.
 func review(_ metabase.Path, p schema.Prop, v metabase.Value, text string) mbxml.Finding {
 	keep := mbxml.Finding{Value: v}
@@ -106,6 +109,9 @@ func review(_ metabase.Path, p schema.Prop, v metabase.Value, text string) mbxml
 		keep.Verdict, keep.Text = mbxml.Decision, "callers signed in by NTLM; here they use SCRAM-SHA-256, or CRAM-MD5, and each needs an account: restante account add"
 	case p.ID == settings.AuthTurnList && v.Type() == metabase.MultiSZType:
 		return reviewNames(v)
+	case p.ID == settings.SmtpInboundCommandSupportOptions && v.DWord()&binaryMIME != 0:
+		return mbxml.Finding{Value: metabase.DWord(v.DWord() &^ binaryMIME), Verdict: mbxml.Translated,
+			Text: "without binary_mime: IIS converted such mail for hosts that do not take it, and this service would return it"}
 	case p.Name == "SSLCertHash":
 		return mbxml.Finding{LeaveOut: true, Verdict: mbxml.Decision, Text: "certificates are files here: set TlsCertificateFile and TlsKeyFile"}
 	case p.Name == "AdminACL" || p.Name == "AdminACLBin":

@@ -168,3 +168,14 @@ func TestReviewTellsWhatHasNoEffect(t *testing.T) {
 		}
 	}
 }
+
+// BINARYMIME, which IIS stores as on, would cost mail for hosts without it.
+func TestReviewTurnsBinaryMIMEOff(t *testing.T) {
+	p, _ := schema.IIS().Property("SmtpInboundCommandSupportOptions")
+	if f := review("", p, metabase.DWord(7697601), ""); f.Value.DWord() != 5600449 || f.Verdict != mbxml.Translated || f.LeaveOut {
+		t.Errorf("%+v", f)
+	}
+	if f := review("", p, metabase.DWord(5600449), ""); f.Value.DWord() != 5600449 || f.Text != "" {
+		t.Errorf("%+v", f)
+	}
+}

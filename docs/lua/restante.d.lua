@@ -1069,6 +1069,7 @@ function service.explain(site, recipient) end
 ---@field quarantine? string
 ---@field utf8? boolean
 ---@field utf8_header? boolean
+---@field binary? boolean
 
 ---@class restante.Explained
 ---@field site integer

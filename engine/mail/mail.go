@@ -42,6 +42,7 @@ type Envelope struct {
 
 	UTF8       bool `json:"utf8,omitempty"`        // RFC 6531: SMTPUTF8 was given, or an address of ours needs it
 	UTF8Header bool `json:"utf8_header,omitempty"` // with UTF8: a header in the message has characters beyond ASCII
+	Binary     bool `json:"binary,omitempty"`      // RFC 3030: BODY=BINARYMIME was declared
 }
 
 // A Recipient is one RCPT of an envelope.
@@ -108,6 +109,7 @@ type Verbs struct {
 	RequireTLS                bool // RFC 8689
 	Priority                  bool // RFC 6710
 	UTF8                      bool // RFC 6531, with EightBit
+	Binary                    bool // RFC 3030: BINARYMIME, with Chunking and EightBit
 }
 
 // A Standing is what a domain is to a site.

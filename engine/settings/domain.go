@@ -316,7 +316,7 @@ func (s *Site) Route(name mail.Domain) Route {
 func (r *reader) without(action Action) (names []string) {
 	used := r.number(SmtpOutboundCommandSupportOptions)
 	if used == iisOutbound {
-		used = verbDSN | verbEightBit
+		used = verbDSN | verbEightBit | verbChunking | verbBinary
 	}
 	for _, one := range []struct {
 		name string
@@ -325,6 +325,7 @@ func (r *reader) without(action Action) (names []string) {
 		{"PIPELINING", action.Has(NoPipeline) || !r.flag(ShouldPipelineOut)},
 		{"DSN", action.Has(NoDSN) || used&verbDSN == 0},
 		{"8BITMIME", used&verbEightBit == 0},
+		{"BINARYMIME", action.Any(NoChunk|NoBinary) || used&verbBinary == 0 || used&verbChunking == 0},
 	} {
 		if one.off {
 			names = append(names, one.name)
@@ -400,6 +401,8 @@ const (
 	SignInAny   Action = 0x8
 	SignInCram  Action = 0x80
 	SignInPlain Action = 0x100
+	NoChunk     Action = 0x20000
+	NoBinary    Action = 0x40000
 	NoDSN       Action = 0x80000
 	NoPipeline  Action = 0x100000
 	Helo        Action = 0x400000
@@ -433,6 +436,7 @@ const (
 	verbTURN          = 0x400
 	verbEnhancedCodes = 0x1000
 	verbChunking      = 0x100000
+	verbBinary        = 0x200000
 	verbEightBit      = 0x400000
 )
 

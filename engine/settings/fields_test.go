@@ -126,13 +126,13 @@ func TestFlagsOfTheSchema(t *testing.T) {
 			"drop": uint32(Drop), "smarthost": uint32(SmartRoute), "alias": uint32(Alias), "deliver": uint32(Deliver), "default": uint32(Default),
 			"etrn_cmd": uint32(Hold), "domain_relay": uint32(DomainRelay), "disable_etrn": uint32(NoETRN), "ssl": uint32(NeedTLS),
 			"sasl": uint32(SignInAny), "auth_ntlm": uint32(SignInCram), "auth_cleartext": uint32(SignInPlain),
-			"disable_pipeline": uint32(NoPipeline), "disable_dsn": uint32(NoDSN), "use_helo": uint32(Helo),
+			"disable_pipeline": uint32(NoPipeline), "disable_dsn": uint32(NoDSN), "disable_chunk": uint32(NoChunk), "disable_bmime": uint32(NoBinary), "use_helo": uint32(Helo),
 		},
 		SmtpInboundCommandSupportOptions: {
 			"dsn": verbDSN, "etrn": verbETRN, "turn": verbTURN, "enhanced_status_codes": verbEnhancedCodes,
-			"chunking": verbChunking, "eight_bit_mime": verbEightBit,
+			"chunking": verbChunking, "eight_bit_mime": verbEightBit, "binary_mime": verbBinary,
 		},
-		SmtpOutboundCommandSupportOptions: {"dsn": verbDSN, "eight_bit_mime": verbEightBit},
+		SmtpOutboundCommandSupportOptions: {"dsn": verbDSN, "eight_bit_mime": verbEightBit, "chunking": verbChunking, "binary_mime": verbBinary},
 		AuthFlags:                         {"auth_anonymous": authAnonymous, "auth_basic": authBasic, "auth_ntlm": authChallenge},
 		AccessSSLFlags:                    {"access_ssl": accessTLS},
 	} {

@@ -252,7 +252,7 @@ func (r *reader) verbs(v *mail.Verbs, release bool) {
 	more := r.number(InboundExtensions)
 	v.Help, v.Limits = more&extHelp != 0, more&extLimits != 0
 	v.RequireTLS, v.Priority = more&extRequireTLS != 0, more&extPriority != 0
-	v.UTF8 = more&extUTF8 != 0
+	v.UTF8, v.Binary = more&extUTF8 != 0, bits&verbBinary != 0
 }
 
 func (r *reader) access(a *Access, t TLS, o Oauth) {

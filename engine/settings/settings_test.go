@@ -260,13 +260,22 @@ func TestRouteWithout(t *testing.T) {
 	tr := newTree(t)
 	tr.domain("plain.test", "RouteAction domain_relay")
 	tr.domain("odd.test", "RouteAction disable_dsn,disable_pipeline")
+	tr.domain("text.test", "RouteAction disable_bmime")
+	tr.domain("data.test", "RouteAction disable_chunk")
+	for _, name := range []mail.Domain{"text.test", "data.test"} {
+		if got := tr.site(1).Route(name).Without; !slices.Equal(got, []string{"BINARYMIME"}) {
+			t.Errorf("without %q to %s", got, name)
+		}
+	}
 	for _, tt := range []struct{ property, value, plain, odd string }{
-		{"SmtpOutboundCommandSupportOptions", "5600449", "", "PIPELINING DSN"},
+		{"SmtpOutboundCommandSupportOptions", "7697601", "", "PIPELINING DSN"},
 		{"SmtpOutboundCommandSupportOptions", "7", "", "PIPELINING DSN"},
-		{"SmtpOutboundCommandSupportOptions", "0x40", "8BITMIME", "PIPELINING DSN 8BITMIME"},
-		{"SmtpOutboundCommandSupportOptions", "0x400000", "DSN", "PIPELINING DSN"},
+		{"SmtpOutboundCommandSupportOptions", "0x400040", "BINARYMIME", "PIPELINING DSN BINARYMIME"},
+		{"SmtpOutboundCommandSupportOptions", "0x600040", "BINARYMIME", "PIPELINING DSN BINARYMIME"},
+		{"SmtpOutboundCommandSupportOptions", "0x300040", "8BITMIME", "PIPELINING DSN 8BITMIME"},
+		{"SmtpOutboundCommandSupportOptions", "0x700000", "DSN", "PIPELINING DSN"},
 		{"ShouldPipelineOut", "false", "PIPELINING DSN", "PIPELINING DSN"},
-		{"SmtpOutboundCommandSupportOptions", "0", "PIPELINING DSN 8BITMIME", "PIPELINING DSN 8BITMIME"},
+		{"SmtpOutboundCommandSupportOptions", "0", "PIPELINING DSN 8BITMIME BINARYMIME", "PIPELINING DSN 8BITMIME BINARYMIME"},
 	} {
 		tr.set(SitePath(1), tt.property, tt.value)
 		s := tr.site(1)

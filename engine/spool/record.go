@@ -188,7 +188,7 @@ const (
 	envelopeVersion   = 1
 	sessionVersion    = 2 // with the session at the end
 	extensionsVersion = 3 // with the extensions behind that
-	utf8Version       = 4 // the same, of a message with SMTPUTF8
+	declaredVersion   = 4 // the same, of a message that was declared as SMTPUTF8 or BINARYMIME
 )
 
 func appendAddress(b []byte, a mail.Address) []byte {
@@ -199,8 +199,8 @@ func encodeEnvelope(env *mail.Envelope) []byte {
 	b := make([]byte, 0, 128+64*len(env.To))
 	version := byte(envelopeVersion)
 	switch {
-	case env.UTF8:
-		version = utf8Version
+	case env.UTF8 || env.Binary:
+		version = declaredVersion
 	case env.RequireTLS || env.Priority != 0 || !env.HoldUntil.IsZero():
 		version = extensionsVersion
 	case env.Session != "":
@@ -232,6 +232,9 @@ func encodeEnvelope(env *mail.Envelope) []byte {
 	if env.UTF8Header {
 		flags |= 16
 	}
+	if env.Binary {
+		flags |= 32
+	}
 	b = append(b, flags)
 	client, _ := env.Client.MarshalBinary() // it never fails
 	for _, s := range []string{env.Ret, env.EnvID, string(client), env.Helo, env.Account} {
@@ -261,7 +264,7 @@ func readAddress(r *coding.Reader) mail.Address {
 func decodeEnvelope(b []byte) (mail.Envelope, error) {
 	r := coding.Read(b)
 	version := r.Byte()
-	if version < envelopeVersion || version > utf8Version {
+	if version < envelopeVersion || version > declaredVersion {
 		return mail.Envelope{}, errEnvelope
 	}
 	env := mail.Envelope{ID: mail.MessageID(r.Text()), From: readAddress(&r)}
@@ -273,7 +276,7 @@ func decodeEnvelope(b []byte) (mail.Envelope, error) {
 	env.Size = r.Int()
 	flags := r.Byte()
 	env.Body8Bit, env.TLS, env.RequireTLS = flags&1 != 0, flags&2 != 0, flags&4 != 0
-	env.UTF8, env.UTF8Header = flags&8 != 0, flags&16 != 0
+	env.UTF8, env.UTF8Header, env.Binary = flags&8 != 0, flags&16 != 0, flags&32 != 0
 	env.Ret, env.EnvID = r.Text(), r.Text()
 	client := r.Text()
 	env.Helo, env.Account = r.Text(), r.Text()

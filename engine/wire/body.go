@@ -186,7 +186,10 @@ func (b *body) advance() {
 	for b.err == nil && b.clean == 0 && b.pendingCRLF == "" {
 		in := b.available()
 		n, bol := 0, false
-		if !b.pendingCR {
+		switch {
+		case b.c.binary: // it comes by BDAT, and has no line ends
+			n = len(in)
+		case !b.pendingCR:
 			n, bol = dotstuff.PlainPrefix(in, b.bol, b.chunk == nil)
 		}
 		if n == 0 {

@@ -256,11 +256,13 @@ func (s *sending) lacks() mail.Reply {
 	return mail.Reply{}
 }
 
-// lacksUTF8 says why the peer may not have a message for any recipient because it does
-// not offer SMTPUTF8. The zero Reply says that it may. The codes are those of RFC 6531
-// §4.2.
-func (s *sending) lacksUTF8() mail.Reply {
+// lacksExtension says why the peer may not have a message for any recipient because it
+// does not offer SMTPUTF8 or BINARYMIME. The zero Reply says that it may. The codes are
+// those of RFC 6531 §4.2 and RFC 3463 §3.7.
+func (s *sending) lacksExtension() mail.Reply {
 	switch {
+	case s.m.Binary && !(s.Supports("BINARYMIME") && s.Supports("CHUNKING")):
+		return s.missing("BINARYMIME", "6.3", "the message")
 	case s.wide:
 	case !s.m.From.ASCII():
 		return s.missing("SMTPUTF8", "6.7", "the sender's address")

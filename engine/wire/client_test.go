@@ -275,6 +275,44 @@ func TestSendParameters(t *testing.T) {
 	}
 }
 
+// RFC 3030: a binary message goes by BDAT, whole and as it is, or not at all.
+func TestSendBinary(t *testing.T) {
+	const both = "250-mx.test|250-PIPELINING|250-CHUNKING|250 BINARYMIME"
+	for _, tt := range []struct {
+		name  string
+		steps []peerStep
+		want  string // the reply for the recipient; "": none
+		err   string
+	}{
+		{"pipelined", []peerStep{{"EHLO", both}, {"MAIL FROM:<a@x.test> BODY=BINARYMIME\r\n|RCPT", "250|250"}, {"BDAT 9 LAST\r\n|.\r\n|a\rb\n|\x00\n", "250 got it"}, {"QUIT", "221 bye"}}, "250 got it", ""},
+		{"one by one", []peerStep{{"EHLO", "250-mx.test|250-BINARYMIME|250 CHUNKING"}, {"MAIL", "250"}, {"RCPT", "250"}, {"BDAT 9 LAST|.|a|\x00", "552 5.3.4 no"}, {"QUIT", "221 bye"}}, "552 5.3.4 no", ""},
+		{"the recipient is refused", []peerStep{{"EHLO", both}, {"MAIL|RCPT", "250|550 5.1.1 no"}, {"QUIT", "221 bye"}}, "550 5.1.1 no", ""},
+		{"the sender is refused", []peerStep{{"EHLO", both}, {"MAIL|RCPT", "550 5.7.1 no|503 what"}, {"QUIT", "221 bye"}}, "550 5.7.1 no", ""},
+		{"no BINARYMIME", []peerStep{{"EHLO", "250-mx.test|250 CHUNKING"}, {"QUIT", "221 bye"}}, "550 5.6.3 the message needs BINARYMIME, and mx.test does not offer it", ""},
+		{"no CHUNKING", []peerStep{{"EHLO", "250-mx.test|250 BINARYMIME"}, {"QUIT", "221 bye"}}, "550 5.6.3 the message needs BINARYMIME, and mx.test does not offer it", ""},
+		{"cut short", []peerStep{{"EHLO", both}, {"MAIL|RCPT", "250|250"}, {"BDAT 10 LAST|.|a|\x00|there is no more", "250 got it"}}, "", "9 octets instead of 10"},
+	} {
+		nc, done := scriptedPeer(t, append([]peerStep{{"", "220 hi"}}, tt.steps...))
+		c, err := NewClient(t.Context(), nc, ClientOptions{Hello: "me.test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := message(".\r\na\rb\n\x00\n", "b")
+		m.Binary, m.Body8Bit = true, true
+		if tt.err != "" {
+			m.Size++
+		}
+		got, err := c.Send(t.Context(), m)
+		if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) || err == nil && got[0].String() != tt.want || err != nil && got[0].Code != 0 {
+			t.Errorf("%s: %v, %v; want %q, %q", tt.name, got, err, tt.want, tt.err)
+		}
+		_ = c.Quit(t.Context())
+		if miss := <-done; (miss != "") != (tt.err != "") {
+			t.Errorf("%s: peer: %s", tt.name, miss)
+		}
+	}
+}
+
 func TestSendTooBig(t *testing.T) {
 	nc, _ := scriptedPeer(t, []peerStep{{"", "220 hi"}, {"EHLO", pipelining}})
 	c, err := NewClient(t.Context(), nc, ClientOptions{Hello: "me.test"})

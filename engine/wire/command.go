@@ -163,6 +163,7 @@ func (c *conn) extensions() string {
 		list(v.EightBit, "8BITMIME")
 		list(v.EightBit && v.UTF8, "SMTPUTF8")
 		list(v.Chunking, "CHUNKING")
+		list(v.Chunking && v.EightBit && v.Binary, "BINARYMIME")
 		list(v.DSN, "DSN")
 		list(v.RequireTLS && c.encrypted, "REQUIRETLS") // RFC 8689 §2
 		list(v.Priority, "MT-PRIORITY")
@@ -230,7 +231,11 @@ func (c *conn) data(arg string) string {
 	if c.rejectArgument("DATA", arg) {
 		return ""
 	}
-	if r := c.checkRecipients(); r.Code != 0 {
+	r := c.checkRecipients()
+	if c.binary && r.Code == 0 { // RFC 3030 §3
+		r = mail.Reply{Code: 503, Enhanced: "5.1", Text: "BODY=BINARYMIME needs BDAT"}
+	}
+	if r.Code != 0 {
 		return c.reject(r)
 	}
 	return c.forward("DATA\r\n")

@@ -46,7 +46,8 @@ type dialogue struct {
 	greeted       bool
 	encrypted     bool
 	inTransaction bool // a MAIL was accepted,
-	wide          bool // with SMTPUTF8
+	wide          bool // with SMTPUTF8,
+	binary        bool // with BODY=BINARYMIME
 	rcptCommands  int  // since MAIL
 	rcptAccepted  int
 	inRefusedBDAT bool // in the rest of a refused series of BDAT, whose sender may have sent it ahead: no more errors
@@ -356,7 +357,7 @@ func (a adapter) Mail(string, *smtp.MailOptions) error {
 	if !r.Positive() {
 		return errRefused
 	}
-	c.inTransaction, c.wide, c.rcptCommands, c.rcptAccepted = true, c.now.mail.UTF8, 0, 0
+	c.inTransaction, c.wide, c.binary, c.rcptCommands, c.rcptAccepted = true, c.now.mail.UTF8, c.now.mail.Binary, 0, 0
 	return nil
 }
 
@@ -391,7 +392,7 @@ func (a adapter) Data(io.Reader) error {
 
 func (a adapter) Reset() {
 	c := a.c
-	c.inTransaction, c.wide, c.rcptCommands, c.rcptAccepted = false, false, 0, 0
+	c.inTransaction, c.wide, c.binary, c.rcptCommands, c.rcptAccepted = false, false, false, 0, 0
 	c.protect("reset", c.sess.Reset)
 }
 

@@ -49,7 +49,7 @@ func parseMail(arg string, v mail.Verbs, maxHold time.Duration) (m MailArgs, bad
 				p.malformed(key)
 			}
 		case key == "BODY" && v.EightBit:
-			m.Body8 = p.body(value)
+			m.Body8, m.Binary = p.body(value, v.Binary && v.Chunking)
 		case key == "RET" && v.DSN:
 			m.Ret = p.oneOf(key, value, "FULL", "HDRS")
 		case key == "ENVID" && v.DSN:
@@ -195,17 +195,20 @@ func (p *params) size(value string) int64 {
 	return int64(n)
 }
 
-func (p *params) body(value string) bool {
-	switch upper(value) {
-	case "7BIT":
-	case "8BITMIME":
-		return true
-	case "BINARYMIME":
+// body reads BODY of RFC 6152 and RFC 3030.
+func (p *params) body(value string, binaryToo bool) (eightBit, binary bool) {
+	switch value = upper(value); {
+	case value == "7BIT":
+	case value == "8BITMIME":
+		return true, false
+	case value == "BINARYMIME" && binaryToo:
+		return false, true
+	case value == "BINARYMIME":
 		p.bad = mail.Reply{Code: 504, Enhanced: "5.4", Text: "BODY=BINARYMIME is not supported"}
 	default:
 		p.malformed("BODY")
 	}
-	return false
+	return false, false
 }
 
 // priority reads the priority-value of RFC 6710 §3.

@@ -44,6 +44,8 @@ func TestParseMail(t *testing.T) {
 
 		{"FROM:<jörg@bücher.test> smtputf8", MailArgs{From: mail.Address{Local: "jörg", Domain: "xn--bcher-kva.test"}, UTF8: true}, 0},
 		{`FROM:<"jörg b"@x.test> SMTPUTF8 BODY=8BITMIME`, MailArgs{From: mail.Address{Local: "jörg b", Domain: "x.test"}, UTF8: true, Body8: true}, 0},
+		{"FROM:<a@x.test> BODY=BinaryMIME", MailArgs{From: a, Binary: true}, 0},
+		{"FROM:<a@x.test> BODY=BINARY", MailArgs{}, 501},
 		{"FROM:<> SMTPUTF8", MailArgs{UTF8: true}, 0},
 		{"FROM:<jörg@x.test>", MailArgs{}, 553},
 		{"FROM:<a@bücher.test> SIZE=1", MailArgs{}, 553},

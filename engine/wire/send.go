@@ -37,6 +37,7 @@ type Outgoing struct {
 	RequireTLS bool // RFC 8689: it goes over TLS alone, to a peer that offers REQUIRETLS and has proved who it is
 	UTF8       bool // RFC 6531: SMTPUTF8 was given for it,
 	UTF8Header bool // and a header in it needs that
+	Binary     bool // RFC 3030: it goes by BDAT, octet for octet, to a peer that offers BINARYMIME; Size is exact
 
 	Keep bool      // a permanent refusal before the body is given as a temporary one
 	Held bool      // what the peer lacks for it is a temporary failure: the mail is held for this host
@@ -76,7 +77,8 @@ type step struct {
 // which every peer takes.
 //
 // What in Body is no line end of CRLF becomes one, and a last line gets its
-// end: no peer can take part of a message for something else.
+// end: no peer can take part of a message for something else. A binary one, which
+// goes by BDAT, stays as it is.
 func (c *Client) Send(ctx context.Context, m Outgoing) ([]mail.Reply, error) {
 	if c.err != nil {
 		return make([]mail.Reply, len(m.To)), c.err
@@ -105,7 +107,7 @@ func (s *sending) run() error {
 		return nil
 	}
 	s.wide = s.Supports("SMTPUTF8") && (s.m.UTF8 || !s.m.From.ASCII() || slices.ContainsFunc(s.m.To, func(r mail.Recipient) bool { return !r.Address.ASCII() }))
-	if r := s.lacksUTF8(); r.Code != 0 {
+	if r := s.lacksExtension(); r.Code != 0 {
 		s.fillReplies(r)
 		return nil
 	}
@@ -118,6 +120,8 @@ func (s *sending) run() error {
 	group := 1
 	if pipelined {
 		group = maxGroup
+	}
+	if pipelined && !s.m.Binary {
 		steps = append(steps, step{"DATA\r\n", func(r mail.Reply) { data = r }})
 	}
 	for len(steps) > 0 {
@@ -130,6 +134,9 @@ func (s *sending) run() error {
 			s.fillReplies(s.mail)
 			return nil
 		}
+	}
+	if s.m.Binary {
+		return s.chunk()
 	}
 	if !pipelined && len(s.accepted) > 0 {
 		if err := s.exchange([]step{{"DATA\r\n", func(r mail.Reply) { data = r }}}); err != nil || s.err != nil {
@@ -257,8 +264,22 @@ func (s *sending) message(data mail.Reply) error {
 		s.fillReplies(data) // no recipient is left where DATA was not sent
 		return nil
 	}
+	return s.body(s.stuffed)
+}
+
+// chunk sends a binary message after the replies to its envelope.
+func (s *sending) chunk() error {
+	if len(s.accepted) == 0 {
+		s.fillReplies(s.mail) // no recipient is left where MAIL was accepted
+		return nil
+	}
+	return s.body(s.raw)
+}
+
+// body sends the message by write, and takes the reply to it.
+func (s *sending) body(write func(func([]byte) error) error) error {
 	s.peer.phase = mail.AtBody
-	if err := s.write(); err != nil {
+	if err := s.write(write); err != nil {
 		return err
 	}
 	if s.err != nil { // an early refusal
@@ -298,13 +319,37 @@ func (s *sending) keep() {
 	}
 }
 
-// write sends the body. A peer that stops reading may have sent a reply first.
-func (s *sending) write() error {
+// stuffed gives the body as DATA has it.
+func (s *sending) stuffed(send func([]byte) error) error {
+	return s.Client.body.Copy(send, s.m.Body)
+}
+
+// raw gives the body as one chunk of RFC 3030.
+func (s *sending) raw(send func([]byte) error) error {
+	line := fmt.Sprintf("BDAT %d LAST\r\n", s.m.Size)
+	if err := send([]byte(line)); err != nil {
+		return err
+	}
+	s.peer.logCommand(line)
+	n, err := io.Copy(writerFunc(send), io.LimitReader(s.m.Body, s.m.Size))
+	if err == nil && n != s.m.Size {
+		err = fmt.Errorf("body: %d octets instead of %d", n, s.m.Size)
+	}
+	return err
+}
+
+// A writerFunc is an io.Writer that sends.
+type writerFunc func([]byte) error
+
+func (f writerFunc) Write(b []byte) (int, error) { return len(b), f(b) }
+
+// write sends the body by write. A peer that stops reading may have sent a reply first.
+func (s *sending) write(write func(func([]byte) error) error) error {
 	var broken error
-	err := s.Client.body.Copy(func(b []byte) error {
+	err := write(func(b []byte) error {
 		broken = s.peer.send(b, s.opts.Timeouts.DataBlock)
 		return broken
-	}, s.m.Body)
+	})
 	if broken == nil || errors.Is(broken, os.ErrDeadlineExceeded) {
 		return err
 	}
@@ -322,7 +367,10 @@ func (s *sending) mailParams() string {
 	if s.m.Size > 0 && s.Supports("SIZE") {
 		fmt.Fprintf(&b, " SIZE=%d", s.m.Size)
 	}
-	if s.m.Body8Bit && s.Supports("8BITMIME") {
+	switch {
+	case s.m.Binary:
+		b.WriteString(" BODY=BINARYMIME")
+	case s.m.Body8Bit && s.Supports("8BITMIME"):
 		b.WriteString(" BODY=8BITMIME")
 	}
 	if s.wide {

@@ -21,7 +21,7 @@ var conversations = []struct {
 	set   func(*host)
 }{
 	{name: "a message", steps: [][2]string{
-		{hello, "250-hub.test greets me.test|250-PIPELINING|250-SIZE|250-8BITMIME|250-SMTPUTF8|250-CHUNKING|250-DSN|250-MT-PRIORITY|250-ETRN|250-VRFY|250-HELP|250-TURN|250-ENHANCEDSTATUSCODES|250-ATRN|250-AUTH PLAIN LAST CRAM-MD5|250 AUTH=PLAIN LAST CRAM-MD5"},
+		{hello, "250-hub.test greets me.test|250-PIPELINING|250-SIZE|250-8BITMIME|250-SMTPUTF8|250-CHUNKING|250-BINARYMIME|250-DSN|250-MT-PRIORITY|250-ETRN|250-VRFY|250-HELP|250-TURN|250-ENHANCEDSTATUSCODES|250-ATRN|250-AUTH PLAIN LAST CRAM-MD5|250 AUTH=PLAIN LAST CRAM-MD5"},
 		{"MAIL FROM:<a@x.test> SIZE=10 BODY=8BITMIME RET=HDRS ENVID=q+2Bz AUTH=<>", "250 2.1.5 sender ok"},
 		{"RCPT TO:<b@y.test> NOTIFY=success,delay ORCPT=rfc822;b@y.test", "250 2.1.5 recipient ok"},
 		{"DATA", "354 "},
@@ -59,7 +59,7 @@ var conversations = []struct {
 		{hello, "250"}, {"MAIL", "501 5.5.4"}, {"MAIL FROM:", "501 5.5.4"}, {"MAIL FROM:<a@x.test", "501 5.5.4"}, {"MAIL FROM:<a@@x.test>", "501 5.1.7"},
 		{"MAIL FROM:<a@x.test>X", "501 5.5.4"}, {"MAIL FROM:<a@x.test> FOO=1", "555 5.5.4"}, {"MAIL FROM:<a@x.test> SIZE=1 SIZE=1", "501 5.5.4"},
 		{"MAIL FROM:<a@x.test> SIZE=x", "501 5.5.4"},
-		{"MAIL FROM:<a@x.test> BODY=BINARYMIME", "504 5.5.4"}, {"MAIL FROM:<a@x.test> BODY=9BIT", "501 5.5.4"}, {"MAIL FROM:<\xc3\xa4@x.test>", "553 5.6.7"},
+		{"MAIL FROM:<a@x.test> BODY=BINARY", "501 5.5.4"}, {"MAIL FROM:<a@x.test> BODY=9BIT", "501 5.5.4"}, {"MAIL FROM:<\xc3\xa4@x.test>", "553 5.6.7"},
 		{"MAIL FROM:<a@x.test> RET=NONE", "501 5.5.4"}, {"MAIL FROM:<a@x.test> SMTPUTF9", "555 5.5.4"},
 		{"MAIL FROM:<mute@x.test>", "451 4.3.0"}, {"MAIL FROM:<later@x.test>", "451 4.7.1 later"},
 		{"mail from: a@x.test  SIZE=1000", "250"},

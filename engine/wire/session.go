@@ -80,7 +80,7 @@ type Transaction interface {
 	Rcpt(ctx context.Context, r RcptArgs) mail.Reply
 
 	// Data takes the message in. Body gives the message without dot-stuffing,
-	// with CRLF line ends, and then io.EOF; any other error means that the
+	// with CRLF line ends but where it is binary, and then io.EOF; any other error means that the
 	// message did not come whole and must not be kept. What Data does not read
 	// is drained by wire.
 	Data(ctx context.Context, body io.Reader) mail.Reply
@@ -128,6 +128,9 @@ type MailArgs struct {
 	From  mail.Address // without a domain where it came so
 	Size  int64        // RFC 1870, 0 when not given
 	Body8 bool         // RFC 6152, BODY=8BITMIME
+
+	Binary bool // RFC 3030, BODY=BINARYMIME: the message comes by BDAT, octet for octet
+
 	Ret   string
 	EnvID string
 

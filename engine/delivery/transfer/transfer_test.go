@@ -417,7 +417,7 @@ func TestOutgoingCarriesTheEnvelope(t *testing.T) {
 	it := message(1, "x", "a")
 	it.Env.Body8Bit, it.Env.Ret, it.Env.EnvID = true, "HDRS", "QQ314159"
 	it.To[0].Notify, it.To[0].ORcpt = "NEVER", "rfc822;a@to.test"
-	it.Env.UTF8, it.Env.UTF8Header = true, true
+	it.Env.UTF8, it.Env.UTF8Header, it.Env.Binary = true, true, true
 	var got wire.Outgoing
 	b := NewBatch(newLease(it))
 	b.SetHeld(true)
@@ -426,7 +426,7 @@ func TestOutgoingCarriesTheEnvelope(t *testing.T) {
 		return []mail.Reply{taken}, nil
 	}}, "mx.test", 0)
 	if got.From != it.Env.From || got.Size != 1 || !got.Body8Bit || got.Ret != "HDRS" || got.EnvID != "QQ314159" || got.To[0] != it.To[0] ||
-		!got.UTF8 || !got.UTF8Header || !got.Held {
+		!got.UTF8 || !got.UTF8Header || !got.Binary || !got.Held {
 		t.Errorf("%+v", got)
 	}
 }
