@@ -39,6 +39,10 @@ type API struct {
 	// an earlier state do not; of all others the Tree tells. Nil: nobody is.
 	Audit func(context.Context, metabase.Refusal)
 
+	// Stopping reports whether the service has begun to stop: only calls that
+	// change nothing are answered. Nil: it never does.
+	Stopping func() bool
+
 	calls   map[string]handler
 	streams map[string]streamHandler
 	parts   []func(*API)
@@ -144,6 +148,9 @@ func (c direct) Call(ctx context.Context, method string, request []byte) (json.R
 	if !ok {
 		return nil, unknownCall(method)
 	}
+	if c.api.refuses(method) {
+		return nil, api.ErrStopping
+	}
 	who := c.who.For(ctx)
 	if err := who.Check(); err != nil {
 		return nil, err
@@ -160,6 +167,10 @@ func (c direct) Stream(ctx context.Context, method string, request []byte) iter.
 		do, ok := c.api.streams[method]
 		if !ok {
 			yield(nil, unknownCall(method))
+			return
+		}
+		if c.api.refuses(method) {
+			yield(nil, api.ErrStopping)
 			return
 		}
 		who := c.who.For(ctx)
@@ -181,6 +192,11 @@ func (c direct) Stream(ctx context.Context, method string, request []byte) iter.
 			}
 		}
 	}
+}
+
+// refuses reports whether a call comes too late.
+func (d *API) refuses(method string) bool {
+	return d.Stopping != nil && d.Stopping() && !api.Reads(method)
 }
 
 func unknownCall(method string) error {

@@ -78,6 +78,9 @@ func (e *Error) Error() string {
 // ErrNoService answers a call that needs the running service.
 var ErrNoService error = &Error{Kind: KindNoService, Text: "the service is needed and does not run", Hint: "serve"}
 
+// ErrStopping answers a call that would change something while the service stops.
+var ErrStopping error = &Error{Kind: KindNoService, Text: "the service is stopping: nothing is changed any more", Hint: "status"}
+
 // Is reports whether target has the same kind and text, or is the cause.
 func (e *Error) Is(target error) bool {
 	if kind, ok := target.(metabase.Kind); ok {

@@ -19,6 +19,7 @@ type Service struct {
 	Version     string        `json:"version"`
 	Data        string        `json:"data"`
 	PID         int           `json:"pid"`
+	Stopping    bool          `json:"stopping,omitempty"` // it ends when callers and messages in hand are done, or their grace time is over
 	Revision    metabase.Rev  `json:"revision"`
 	Changed     time.Time     `json:"changed,omitzero"`
 	Pending     []Unconfirmed `json:"pending,omitempty"`

@@ -31,6 +31,7 @@ func (h handlers) status(ctx context.Context, who api.Caller, _ struct{}) (api.S
 		Version: h.Env.Version, Data: h.Env.Data, PID: os.Getpid(),
 		Revision: v.Rev(), Changed: v.Time(), Sites: sites,
 	}
+	out.Stopping = h.Stopping != nil && h.Stopping()
 	for _, p := range h.Tree.Pending() {
 		if h.canReadAll(ctx, who, p.Rev) {
 			out.Pending = append(out.Pending, api.Unconfirmed{Rev: p.Rev, Until: p.Until})

@@ -42,7 +42,7 @@ func (c *cli) serveCommand() *urfave.Command {
 			"options are refused: use site bind and mb set.\n\n" +
 			"It prints a line for each site that started, and then ready: N of M sites run. Why a site does not run, or not\n" +
 			"as configured, is on standard error. Such a site is tried again, and has its line when it runs.\n" +
-			"SIGINT and SIGTERM stop it: callers get a grace time.\n\n" +
+			"SIGINT and SIGTERM stop it: callers, and messages on their way out, get a grace time.\n\n" +
 			"Where root starts it on Linux, it runs as the user of --user, who may listen on ports below 1024 and has no\n" +
 			"other right of root. A new or empty data folder is given to that user; any other must be that user's. Without\n" +
 			"--user, it is the user restante, where there is one and the data folder is that user's, new or empty. With\n" +
@@ -269,7 +269,8 @@ func auditTo(log *slog.Logger) func(context.Context, metabase.Refusal) {
 }
 
 // runService runs the sites and serves the local socket until ctx ends or one of
-// the two fails. The socket takes that many connections. It returns when both have ended, and nil if ctx ended.
+// the two fails. The socket takes that many connections, and goes last: while the sites
+// stop, reads are answered. It returns when both have ended, and nil if ctx ended.
 func (c *cli) runService(ctx context.Context, e *engine.Engine, d *admin.API, states *metabase.Watch, connections int, log *slog.Logger) error {
 	socket, err := rpc.Listen(d.Env.Data)
 	if err != nil {
@@ -278,10 +279,13 @@ func (c *cli) runService(ctx context.Context, e *engine.Engine, d *admin.API, st
 	defer socket.Close()
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
+	calls, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer hangUp()
+	d.Stopping = func() bool { return inner.Err() != nil }
 	var both sync.WaitGroup
 	ends := make([]error, 2)
-	both.Go(func() { defer cancel(); ends[0] = e.Run(inner) })
-	both.Go(func() { defer cancel(); ends[1] = rpc.Serve(inner, socket, connections, log, d.Direct) })
+	both.Go(func() { defer hangUp(); defer cancel(); ends[0] = e.Run(inner) })
+	both.Go(func() { defer cancel(); ends[1] = rpc.Serve(calls, socket, connections, log, d.Direct) })
 	select {
 	case <-e.Ready():
 		c.announce(inner, func() []siteState { return siteStates(e) }, states.C())

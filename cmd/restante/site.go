@@ -22,7 +22,7 @@ func (c *cli) siteCommand() *urfave.Command {
 		Name: "site", Usage: "list, create, start, stop and delete sites",
 		Subcommands: []*urfave.Command{
 			c.siteList(), c.siteShow(), c.siteCreate(), c.siteRename(), c.siteBind(),
-			c.siteControl("start", "start a site"), c.siteControl("stop", "stop a site, with a grace time for its callers"),
+			c.siteControl("start", "start a site"), c.siteControl("stop", "stop a site, with a grace time for its callers and messages"),
 			c.siteControl("pause", "refuse new callers; queued mail is still delivered"), c.siteControl("continue", "accept callers again after a pause"),
 			c.siteDelete(), c.siteSessions(), c.siteEndSession(),
 		},

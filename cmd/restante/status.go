@@ -24,6 +24,9 @@ func (c *cli) statusCommand() *urfave.Command {
 				row("version", v.Version)
 				row("data", v.Data)
 				row("process", v.PID)
+				if v.Stopping {
+					row("state", "the service is stopping")
+				}
 				row("revision", v.Revision)
 				for _, p := range v.Pending {
 					row("unconfirmed", fmt.Sprintf("revision %d, taken back at %s", p.Rev, words.Time(p.Until)))

@@ -1254,6 +1254,7 @@ function service.explain(site, recipient) end
 ---@field version string
 ---@field data string
 ---@field pid integer
+---@field stopping? boolean
 ---@field revision integer
 ---@field changed? string
 ---@field pending? restante.Unconfirmed[]

@@ -195,7 +195,10 @@ func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b 
 			}
 			continue // the limit of one connection
 		}
-		_ = c.Close() // broken already
+		transfer.End(ctx, c, res)
+		if stop := (*mail.Stopping)(nil); res.Cut != "" && errors.As(res.Err, &stop) {
+			d.opts.Log.WarnContext(ctx, "the stop cuts a conversation", "host", t.host, "addr", t.addr, "msg_id", res.Cut, "err", res.Err)
+		}
 		if breaks++; res.Taken > 0 {
 			breaks = 0
 		}

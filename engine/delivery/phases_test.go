@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ const (
 	mute   = "MUTE"   // nothing comes any more
 	drip   = "DRIP"   // a line of a reply every ten seconds, without end
 	stall  = "STALL"  // nothing is read any more
+	slow   = "SLOW "  // what follows comes after three seconds
 )
 
 // A scriptedHost answers each verb, the greeting and the dot by its script; "BODY" is
@@ -101,6 +103,10 @@ func (h *scriptedHost) say(c net.Conn, at, usual string) bool {
 		}
 		return false
 	}
+	if after, ok := strings.CutPrefix(reply, slow); ok {
+		time.Sleep(3 * time.Second)
+		reply = after
+	}
 	_, err := io.WriteString(c, strings.ReplaceAll(reply, "|", "\r\n")+"\r\n")
 	return err == nil && !strings.HasPrefix(reply, "421")
 }
@@ -129,6 +135,7 @@ func (h *scriptedHost) serve(c net.Conn) {
 		}
 		more = h.say(c, verb, usual)
 		said := cmp.Or(h.says[verb], usual)
+		said = strings.TrimPrefix(said, slow)
 		last[verb] = usual != "" && strings.HasPrefix(said[strings.LastIndex(said, "|")+1:], usual[:1])
 		if !more || verb != "DATA" || !last["DATA"] {
 			continue
@@ -335,17 +342,54 @@ func TestOneCopyInARound(t *testing.T) {
 	})
 }
 
-// A stop that comes while the answer to the dot is awaited leaves the message in doubt.
-func TestCutAfterTheDotIsRecorded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := &scriptedHost{says: map[string]string{".": mute}}
-		l := newLease(message(1, "x\r\n", "a@to.test"), message(2, "y\r\n", "b@to.test"))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		New(fixed(Route{}), names{"to.test": {host(1)}}, Options{Dialer: h}).Attempt(ctx, "to.test", l)
-		check(t, l, 1, "a@to.test deferred", "451 4.4.2 in doubt")
-		check(t, l, 2, "", "")
-	})
+// A stop lets the message in hand finish within the grace time, ends the conversation
+// with QUIT, and has the log name what it cut.
+func TestStop(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		says        map[string]string
+		took        time.Duration // until the attempt has ended
+		first       string        // what became of the message in hand
+		reply, last string        // the last command
+		log         string
+	}{
+		{"the host answers in time", map[string]string{".": slow + "250 taken"}, 3 * time.Second, "a@to.test delivered", "250 taken", "QUIT", ""},
+		{"the host is slow at RCPT", map[string]string{"RCPT": slow + "250 ok"}, 3 * time.Second, "a@to.test delivered", "250 taken", "QUIT", ""},
+		{"the host refuses", map[string]string{".": slow + "550 no"}, 3 * time.Second, "a@to.test failed", "550 no", "QUIT", ""},
+		{"QUIT is not answered", map[string]string{".": slow + "250 taken", "QUIT": mute}, 8 * time.Second, "a@to.test delivered", "250 taken", "QUIT", ""},
+		{"no answer after the dot", map[string]string{".": mute}, 21 * time.Second, "a@to.test deferred", "451 4.4.2 in doubt", "DATA", `the stop cuts a conversation" host=mx1.test addr=192.0.2.1:25 msg_id=00000000000000000001 err="after the dot: the service stops"`},
+		{"no answer to RCPT", map[string]string{"RCPT": mute}, 21 * time.Second, "", "", "RCPT", `err="RCPT: the service stops"`},
+		{"no greeting", map[string]string{"greeting": mute}, time.Second, "", "", "", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				begun, h := time.Now(), &scriptedHost{says: tt.says}
+				l := newLease(message(1, "x\r\n", "a@to.test"), message(2, "y\r\n", "b@to.test"))
+				ctx, stop := context.WithCancelCause(t.Context())
+				cut := make(chan struct{})
+				time.AfterFunc(time.Second, func() { stop(&mail.Stopping{Cut: cut}) })
+				grace := time.AfterFunc(21*time.Second, func() { close(cut) })
+				defer grace.Stop()
+				var log strings.Builder
+				opts := Options{Dialer: h, Log: slog.New(slog.NewTextHandler(&log, nil))}
+				New(fixed(Route{}), names{"to.test": {host(1)}}, opts).Attempt(ctx, "to.test", l)
+				took := time.Since(begun)
+				h.open.Wait()
+				check(t, l, 1, tt.first, tt.reply)
+				check(t, l, 2, "", "")
+				last := ""
+				if len(h.said) > 0 {
+					last, _, _ = strings.Cut(h.said[len(h.said)-1], " ")
+				}
+				if took != tt.took || last != tt.last || h.conns != 1 {
+					t.Errorf("ended after %s with %q over %d connections", took, last, h.conns)
+				}
+				if got := log.String(); !strings.Contains(got, tt.log) || tt.log == "" && strings.Contains(got, "cuts") {
+					t.Errorf("logged %q, want %q", got, tt.log)
+				}
+			})
+		})
+	}
 }
 
 // A host that takes two recipients at once gets all of them in one round.

@@ -197,6 +197,12 @@ var ErrLost = errors.New("the message is lost")
 // called for it, and takes it over before the next message.
 var ErrTakenOver = errors.New("the owner of the mail takes it over")
 
+// A Stopping is the cause of the end of attempts and sessions by a stop. The message
+// in hand has its time until Cut is closed.
+type Stopping struct{ Cut <-chan struct{} }
+
+func (*Stopping) Error() string { return "the service stops" }
+
 // A Reply is what one end of a conversation answers the other. Its class is
 // read off the code.
 type Reply struct {

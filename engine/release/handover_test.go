@@ -111,6 +111,32 @@ func TestNothingWaitingIsEhloAndQuit(t *testing.T) {
 	}
 }
 
+// A stop ends a handover between two messages, with QUIT.
+func TestStopEndsAHandoverBetweenMessages(t *testing.T) {
+	ctx, stop := context.WithCancelCause(t.Context())
+	q := newQueue()
+	q.hold("a.test", "one\r\n", "two\r\n", "three\r\n")
+	var last string
+	mx := testpeer.NewMX(t, testpeer.MXOptions{Answer: func(line string) string {
+		if last = line; line == "." {
+			stop(&mail.Stopping{Cut: make(chan struct{})})
+		}
+		return ""
+	}})
+	reply, h := New(q, Options{}).Turn(t.Context(), policy(), Caller{Account: "anna", Remote: netip.MustParseAddr("192.0.2.1")}, false, nil)
+	if h == nil {
+		t.Fatal(reply)
+	}
+	ours, theirs := line(t)
+	var both sync.WaitGroup
+	both.Go(func() { h(ctx, ours) })
+	both.Go(func() { mx.Serve(theirs) })
+	both.Wait()
+	if len(mx.Messages()) != 1 || last != "QUIT" || q.busy() {
+		t.Errorf("%d messages came, the last command was %q; leased %v", len(mx.Messages()), last, q.leased)
+	}
+}
+
 func TestReversedSessionNeverAsksForTLS(t *testing.T) {
 	cert, _ := testpeer.Certificate(t, "mx.test", time.Now().Add(time.Hour))
 	q := newQueue()

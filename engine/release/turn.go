@@ -191,8 +191,8 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 		}
 		if res.Err != nil {
 			// What is not settled stays for the next call.
-			log.WarnContext(ctx, "reversed session", "domain", l.Domain, "taken", res.Taken, "err", res.Err)
-			_ = c.Close()
+			log.WarnContext(ctx, "reversed session", "domain", l.Domain, "taken", res.Taken, "msg_id", res.Cut, "err", res.Err)
+			transfer.End(ctx, c, res)
 			return
 		}
 		l.lease.Close() // later arrivals are for the next call

@@ -41,7 +41,8 @@ type run struct {
 	recert chan struct{} // has one where the certificates of active are others
 
 	ctx      context.Context // of the sessions and the queue's attempts; ends when the stop begins
-	cancel   context.CancelFunc
+	cancel   context.CancelCauseFunc
+	cut      chan struct{}  // closed when the grace time of the stop is over
 	work     sync.WaitGroup // the queue's
 	refusing atomic.Int32   // callers that are being sent a refusal
 
@@ -132,14 +133,14 @@ func (s *Site) closeMailQueue() {
 // startRun begins to serve under the target, unless that no longer asks for the
 // resources of cfg.
 func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert *certs.Reloader, refusals error) bool {
-	r := &run{site: s, mail: mail, server: wire.NewServer(s.log), recert: make(chan struct{}, 1)}
+	r := &run{site: s, mail: mail, server: wire.NewServer(s.log), recert: make(chan struct{}, 1), cut: make(chan struct{})}
 	// Run ends a run, not ctx: the callers' grace time is between the two.
-	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	r.ctx, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	r.pickup = pickup.New(s.pickupSettings, submissions{mail, s}, pickup.Options{Journal: s.deps.Journal, Log: s.log, Changed: s.deps.Changed})
 	s.mu.Lock()
 	if !sameResources(cfg, s.target) {
 		s.mu.Unlock()
-		r.cancel()
+		r.cancel(nil)
 		return false
 	}
 	s.run = r
@@ -177,8 +178,8 @@ func (r *run) compact() {
 	}
 }
 
-// stop ends a run: it closes the listeners, and the callers have their grace
-// time. Cause is nil when an administrator asked for it.
+// stop ends a run: it closes the listeners, and the callers and the messages on their
+// way out have their grace time. Cause is nil when an administrator asked for it.
 func (s *Site) stop(cause error) {
 	s.mu.Lock()
 	r := s.run
@@ -189,15 +190,18 @@ func (s *Site) stop(cause error) {
 	}
 	s.deps.Ports.Close(s.number)
 	s.setState(Stopping, cause)
-	r.cancel()
+	r.cancel(&mail.Stopping{Cut: r.cut})
 	r.mu.Lock()
 	r.stopping = true
 	r.mu.Unlock()
-	cut := time.AfterFunc(s.deps.Grace, func() { _ = r.server.Close() })
+	cut := time.AfterFunc(s.deps.Grace, func() {
+		close(r.cut)
+		_ = r.server.Close()
+	})
 	r.conns.Wait()
-	cut.Stop()
 	_ = r.server.Close() // it has no connections any more
 	r.work.Wait()
+	cut.Stop()
 	s.mu.Lock()
 	s.run = nil
 	s.active.Store(s.target)

@@ -92,15 +92,15 @@ func NewClient(ctx context.Context, conn net.Conn, opts ClientOptions) (*Client,
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	if err := c.open(ctx); err != nil {
 		c.Close()
-		return nil, reason(ctx, err)
+		return nil, c.reason(ctx, err)
 	}
 	return c, nil
 }
 
 // reason prefers the end of ctx to what came of it.
-func reason(ctx context.Context, err error) error {
+func (c *Client) reason(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("conversation: %w", context.Cause(ctx))
+		return &PhaseError{c.peer.phase, context.Cause(ctx)}
 	}
 	return err
 }
@@ -320,7 +320,7 @@ func (c *Client) Quit(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { c.peer.Close() })()
 	c.err = errOver
 	if err := c.smtp.Quit(); err != nil {
-		return reason(ctx, c.peer.replyError(err))
+		return c.reason(ctx, c.peer.replyError(err))
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ type conn struct {
 	dialogue
 
 	ctx     context.Context // of the Session's calls: go-smtp's callbacks bring none
+	stops   context.Context // ends when the service stops, before ctx
 	log     *slog.Logger
 	cfg     Config
 	caller  *Caller

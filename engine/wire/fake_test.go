@@ -195,18 +195,19 @@ func (f *fake) seen() []string {
 
 // A host is a Server on loopback with one fake for each caller.
 type host struct {
-	t     testing.TB
-	srv   *Server
-	cfg   Config
-	hand  Handover
-	slow  chan struct{}
-	clear mail.Reply
-	log   *bytes.Buffer
-	stop  context.CancelFunc
-	end   func() // cuts all, and returns when nothing runs any more
-	fakes chan *fake
-	done  sync.WaitGroup
-	addr  string
+	t       testing.TB
+	srv     *Server
+	cfg     Config
+	hand    Handover
+	slow    chan struct{}
+	clear   mail.Reply
+	log     *bytes.Buffer
+	stop    context.CancelFunc
+	stopFor context.CancelCauseFunc
+	end     func() // cuts all, and returns when nothing runs any more
+	fakes   chan *fake
+	done    sync.WaitGroup
+	addr    string
 }
 
 func config() Config {
@@ -225,8 +226,8 @@ func startHost(t testing.TB, cfg Config, opts ...func(*host)) *host {
 		o(h)
 	}
 	h.srv = NewServer(slog.New(slog.NewTextHandler(&lockedWriter{w: h.log}, nil)))
-	ctx, stop := context.WithCancel(context.Background())
-	h.stop = stop
+	ctx, stop := context.WithCancelCause(context.Background())
+	h.stop, h.stopFor = func() { stop(nil) }, stop
 	h.done.Go(func() {
 		for {
 			nc, err := l.Accept()
@@ -239,7 +240,7 @@ func startHost(t testing.TB, cfg Config, opts ...func(*host)) *host {
 	h.end = func() {
 		l.Close()
 		h.srv.Close()
-		stop()
+		stop(nil)
 		h.done.Wait()
 	}
 	t.Cleanup(h.end)

@@ -245,6 +245,30 @@ func TestTurnAndShutdown(t *testing.T) {
 	}
 }
 
+// A stop of the service is told to a reversed session, which ends by itself.
+func TestStopIsToldToAReversedSession(t *testing.T) {
+	stopped := make(chan error, 1)
+	h := startHost(t, config(), func(h *host) {
+		h.hand = func(ctx context.Context, nc net.Conn) {
+			<-ctx.Done()
+			_, err := io.WriteString(nc, "QUIT\r\n")
+			stopped <- errors.Join(context.Cause(ctx), err)
+		}
+	})
+	d := h.dial()
+	d.expect("", "220")
+	d.expect(hello, "250")
+	d.expect(signIn, "235")
+	d.expect("TURN", "250")
+	h.stopFor(&mail.Stopping{})
+	if line, err := d.r.ReadString('\n'); line != "QUIT\r\n" || err != nil {
+		t.Errorf("the caller got %q, %v", line, err)
+	}
+	if stop := (*mail.Stopping)(nil); !errors.As(<-stopped, &stop) {
+		t.Error("it does not know of the stop")
+	}
+}
+
 // The Handover runs even for a caller that is gone: it may hold a lease.
 func TestTurnOfTheVanished(t *testing.T) {
 	said := make(chan error, 1)

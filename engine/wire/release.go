@@ -3,6 +3,8 @@
 package wire
 
 import (
+	"context"
+	"errors"
 	"strings"
 
 	"restante/engine/mail"
@@ -80,7 +82,14 @@ func (c *conn) release(atrn bool, domains []mail.Domain) string {
 	c.closed = true
 	c.enter(reversed)
 	c.in.release()
-	c.protect("handover", func() { h(c.ctx, c.sock) })
+	ctx, end := context.WithCancelCause(c.ctx)
+	defer end(nil)
+	defer context.AfterFunc(c.stops, func() {
+		if stop := (*mail.Stopping)(nil); errors.As(context.Cause(c.stops), &stop) {
+			end(stop)
+		}
+	})()
+	c.protect("handover", func() { h(ctx, c.sock) })
 	return ""
 }
 

@@ -90,7 +90,7 @@ func (c *Client) Send(ctx context.Context, m Outgoing) ([]mail.Reply, error) {
 		s.keep()
 	}
 	if err != nil {
-		err = reason(ctx, err)
+		err = s.reason(ctx, err)
 		c.err = err
 		c.Close()
 	}

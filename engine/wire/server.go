@@ -45,7 +45,8 @@ func NewServer(log *slog.Logger) *Server {
 // started has returned. Open is called once, before the
 // greeting and the handshake of ImplicitTLS. When ctx ends, a caller that waits for a command gets 421; one
 // inside a body or a reversed session goes on to its end, and the contexts
-// that the Session gets live as long.
+// that the Session gets live as long. That of a reversed session ends with a cause of
+// [mail.Stopping], so that it stops between two messages.
 //
 // After XCLIENT it gives the client that was named, and nc is open: it is to be served
 // anew as that client's.
@@ -58,6 +59,7 @@ func (s *Server) Serve(ctx context.Context, nc net.Conn, cfg Config, open func(*
 	life, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	c := s.newConn(life, nc, cfg)
+	c.stops = ctx
 	if !s.add(c, cut) {
 		return nil
 	}

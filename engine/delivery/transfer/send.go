@@ -17,9 +17,10 @@ import (
 
 // A Result is the outcome of one conversation.
 type Result struct {
-	Taken int   // messages that the peer accepted for at least one recipient
-	Done  bool  // no message is left
-	Err   error // why it ended early: the peer's reply as a mail.Reply, a broken connection, or a settlement that failed
+	Taken int            // messages that the peer accepted for at least one recipient
+	Done  bool           // no message is left
+	Cut   mail.MessageID // the message at which it broke, or ""
+	Err   error          // why it ended early: the peer's reply as a mail.Reply, a broken connection, or a settlement that failed
 }
 
 // Send hands messages to the peer called host until none is left, limit (0:
@@ -59,21 +60,30 @@ func (b *Batch) Send(ctx context.Context, c Client, host string, limit int) (res
 			res.Taken++
 		}
 		if err != nil {
-			res.Err = err
+			res.Cut, res.Err = it.Env.ID, err
 			return res
 		}
 	}
 	return res
 }
 
-// messageContext gives the context of one message. It outlasts a takeover, so
-// that a message which the peer is taking is not sent twice, until the peer is
-// silent for too long. Only what it takes counts: replies could come by single
-// octets without end.
+// messageContext gives the context of one message. It outlasts a takeover and a stop,
+// so that a message which the peer is taking is not sent twice: the stop until its
+// grace time is over, the takeover until the peer is silent for too long. Only what it
+// takes counts: replies could come by single octets without end.
 func (b *Batch) messageContext(ctx context.Context, c Client) (context.Context, context.CancelFunc) {
 	message, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
-		if cause := context.Cause(ctx); cause != mail.ErrTakenOver {
+		var stop *mail.Stopping
+		switch cause := context.Cause(ctx); {
+		case errors.As(cause, &stop):
+			select {
+			case <-message.Done():
+			case <-stop.Cut:
+				end(cause)
+			}
+			return
+		case cause != mail.ErrTakenOver:
 			end(cause)
 			return
 		}
@@ -268,4 +278,23 @@ func (b *Batch) open(it mail.Item) (*body, error) {
 		return nil, fmt.Errorf("message %s: read: %w", it.Env.ID, err)
 	}
 	return &body{r: bytes.NewReader(b.buf)}, nil
+}
+
+// quitTime is how long a peer has to answer QUIT when we stop.
+const quitTime = 5 * time.Second
+
+// End ends a conversation that Send has left with an error: with QUIT where a stop
+// came between two messages, and else at once.
+func End(ctx context.Context, c interface {
+	Quit(context.Context) error
+	Close() error
+}, res Result) {
+	var stop *mail.Stopping
+	if res.Cut != "" || !errors.As(res.Err, &stop) {
+		_ = c.Close()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quitTime)
+	defer cancel()
+	_ = c.Quit(ctx)
 }
