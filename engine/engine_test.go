@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"restante/engine/account"
@@ -39,6 +40,7 @@ type harness struct {
 	stop func()
 
 	patience time.Duration // see Options
+	journal  *slog.Logger
 }
 
 // newHarness sets the default tree up: site 1 on a port of the system's choice,
@@ -70,7 +72,7 @@ func newHarness(t testing.TB) *harness {
 func (h *harness) run() {
 	h.t.Helper()
 	h.Engine = New(h.store, Options{
-		DataDir: h.dir, IndexDB: h.db, Grace: 200 * time.Millisecond, Again: 20 * time.Millisecond, Patience: h.patience,
+		DataDir: h.dir, IndexDB: h.db, Journal: h.journal, Grace: 200 * time.Millisecond, Again: 20 * time.Millisecond, Patience: h.patience,
 		Log: slog.New(slog.NewTextHandler(h.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	ctx, cancel := context.WithCancel(h.t.Context())
@@ -511,6 +513,30 @@ func TestSessions(t *testing.T) {
 	if _, ok := h.Queue(1); !ok {
 		t.Error("site 1 has no queue")
 	}
+}
+
+// TestRetentionOfSettings has the history forget what is older than HistoryMaxDays.
+func TestRetentionOfSettings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{Keep: settings.Retention})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		h := &harness{t: t, store: store}
+		h.apply(metabase.AddKey{Path: "/LM", Class: schema.Computer})
+		for _, tt := range []struct {
+			days string
+			wait time.Duration
+			kept int
+		}{{"3", 48 * time.Hour, 2}, {"1", 12 * time.Hour, 1}, {"1", 48 * time.Hour, 0}} {
+			h.apply(h.set("/LM", "HistoryMaxDays", tt.days))
+			time.Sleep(tt.wait)
+			if log, err := store.Log(t.Context(), metabase.Root, 0); err != nil || len(log) != tt.kept {
+				t.Errorf("HistoryMaxDays %s, after %v: %d records, want %d: %v", tt.days, tt.wait, len(log), tt.kept, err)
+			}
+		}
+	})
 }
 
 func TestAfterRun(t *testing.T) {

@@ -225,16 +225,18 @@ func TestDirectoryIsTrustedByItsCertificate(t *testing.T) {
 	s := startService(t)
 	set(t, s, "ConnectionLimitExempt", "127.0.0.1")
 	set(t, s, "LdapBindTemplate", "uid=%s,ou=people,dc=corp,dc=test")
-	for _, tt := range []struct{ ca, url, want string }{
-		{ca, "ldaps://" + atHost(dir.Secure, "localhost"), "235 2.7.0"},
-		{ca, "ldap://" + atHost(dir.Plain, "localhost"), "235 2.7.0"},
-		{other, "ldaps://" + atHost(dir.Secure, "localhost"), "454 4.7.0"},
-		{other, "ldap://" + atHost(dir.Plain, "localhost"), "454 4.7.0"},
-		{ca, "ldaps://" + dir.Secure, "454 4.7.0"}, // the certificate is for localhost
-		{"", "ldaps://" + atHost(dir.Secure, "localhost"), "454 4.7.0"},
-		{ca + ".missing", "ldaps://" + atHost(dir.Secure, "localhost"), "454 4.7.0"},
+	for _, tt := range []struct{ ca, url, startTLS, want string }{
+		{ca, "ldaps://" + atHost(dir.Secure, "localhost"), "true", "235 2.7.0"},
+		{ca, "ldap://" + atHost(dir.Plain, "localhost"), "true", "235 2.7.0"},
+		{other, "ldaps://" + atHost(dir.Secure, "localhost"), "true", "454 4.7.0"},
+		{other, "ldap://" + atHost(dir.Plain, "localhost"), "true", "454 4.7.0"},
+		{other, "ldap://" + atHost(dir.Plain, "localhost"), "false", "235 2.7.0"}, // in clear
+		{ca, "ldaps://" + dir.Secure, "true", "454 4.7.0"}, // the certificate is for localhost
+		{"", "ldaps://" + atHost(dir.Secure, "localhost"), "true", "454 4.7.0"},
+		{ca + ".missing", "ldaps://" + atHost(dir.Secure, "localhost"), "true", "454 4.7.0"},
 	} {
 		set(t, s, "LdapCaFile", tt.ca)
+		set(t, s, "LdapStartTls", tt.startTLS)
 		set(t, s, "LdapUrls", tt.url)
 		trySignIns(t, s, tt.url+" "+tt.ca, signInCase{"PLAIN", "joe", "joe-secret", tt.want})
 	}

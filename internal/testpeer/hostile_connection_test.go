@@ -101,6 +101,7 @@ func TestSlowClientsAreDisconnected(t *testing.T) {
 	mail.send(t, 1)
 	set(t, mail.service, "ConnectionTimeout", "1")
 	set(t, mail.service, "SessionTimeout", "3")
+	set(t, mail.service, "MinBodyRate", "100")
 	rows := []struct {
 		name    string
 		first   string // at once

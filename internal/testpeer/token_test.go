@@ -31,8 +31,13 @@ func TestTokenSignIns(t *testing.T) {
 		{"OAUTHBEARER no account", "n,,^auth=Bearer TOKEN^^", issuer.Token(t, map[string]any{"email": "a/b"}), "334 {", "535"},
 		{"OAUTHBEARER malformed", "n,,^auth=Basic TOKEN^^", ours, "501 5.5.2", "530"},
 		{"XOAUTH2 oversize", "user=joe^auth=Bearer TOKEN^^", strings.Repeat("A", 20_000), "500 5.", ""},
+		{"XOAUTH2 by OauthAccountClaim", "user=TestServer^auth=Bearer TOKEN^^", issuer.Token(t, map[string]any{"upn": account}), "235 2.7.0", "450"},
+		{"XOAUTH2 without OauthAccountClaim", "user=TestServer^auth=Bearer TOKEN^^", local, "334 {", "535"},
 	}
 	for _, tt := range tests {
+		if strings.HasSuffix(tt.what, "OauthAccountClaim") {
+			set(t, s, "OauthAccountClaim", "upn")
+		}
 		l, err := testpeer.Dial(s.Addr(1))
 		if err != nil {
 			t.Fatal(err)

@@ -15,6 +15,11 @@ import (
 // TestDocs checks that each file made from the table is current. With
 // RESTANTE_WRITE_DOCS set it writes them.
 func TestDocs(t *testing.T) {
+	for p := range IIS().Props() {
+		if p.Acted && p.Syntax != Flag && !strings.HasPrefix(p.Test, "Test") {
+			t.Errorf("properties.tsv: %s: name the test that observes its effect instead of %q, such as TestDialogues/FILE or TestProperties", p.Label(), p.Test)
+		}
+	}
 	for file, want := range map[string]string{
 		"../../docs/properties.md":            reference(IIS()),
 		"../../engine/settings/properties.go": constants(IIS()),
@@ -64,8 +69,9 @@ func reference(s *Schema) string {
 		b.WriteString("\n")
 	}
 	b.WriteString("\n## Properties\n\nThe service and its sites may hold a property unless *where* says otherwise. " +
-		"A property in **bold** is acted on; the others are kept as they are.\n\n" +
-		"| property | number | type | default | range | where | meaning |\n|---|---|---|---|---|---|---|\n")
+		"A property in **bold** is acted on, and *effect* names the test that observes it; the others are kept as they are, for export and for " +
+		"programs that ask for them, and their meaning says why.\n\n" +
+		"| property | number | type | default | range | where | effect | meaning |\n|---|---|---|---|---|---|---|---|\n")
 	for p := range s.Props() {
 		if p.Syntax == Flag {
 			continue
@@ -74,12 +80,16 @@ func reference(s *Schema) string {
 		if p.Acted {
 			name = "**" + name + "**"
 		}
+		effect := "round trip"
+		if p.Acted {
+			effect = "acted on, " + proof(p)
+		}
 		limits := p.limits()
 		if p.Unit != "" {
 			limits = strings.TrimSpace(limits + " " + p.Unit)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n",
-			name, idText(p), p.TypeText(), p.DefaultText(), limits, where(p), strings.ReplaceAll(p.Sentence, "|", "\\|"))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | %s |\n",
+			name, idText(p), p.TypeText(), p.DefaultText(), limits, where(p), effect, strings.ReplaceAll(p.Sentence, "|", "\\|"))
 	}
 	b.WriteString("\n## Flags and named values\n")
 	for p := range s.Props() {
@@ -92,6 +102,14 @@ func reference(s *Schema) string {
 		}
 	}
 	return b.String()
+}
+
+// proof names the test, and the property in it unless the name of a subtest is there.
+func proof(p Prop) string {
+	if strings.Contains(p.Test, "/") {
+		return p.Test
+	}
+	return p.Test + "/" + p.Label()
 }
 
 func idText(p Prop) string {

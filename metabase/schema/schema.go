@@ -63,7 +63,8 @@ type Prop struct {
 	Mask     uint32         // for a Flag: the bit; ID is that of the property that it is a bit of
 	Classes  []string       // whose keys may hold it; "*" for every key
 	Sentence string         // its meaning
-	Acted    bool           // it has an effect in this program
+	Acted    bool           // it has an effect in this program,
+	Test     string         // which this test observes: TestName, or TestName/subtest
 }
 
 // Bounds are the allowed numbers.

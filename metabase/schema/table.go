@@ -171,7 +171,7 @@ func readProp(f []string, named map[string][]Named) (p Prop, err error) {
 	}
 	p = Prop{
 		Name: f[0], ID: metabase.ID(id), Syntax: Syntax(f[2]), UserType: metabase.UserType(userType),
-		Unit: f[6], Bounds: Bounds{Max: maxDWord}, Flags: named[f[0]], Acted: f[9] != "", Sentence: f[10],
+		Unit: f[6], Bounds: Bounds{Max: maxDWord}, Flags: named[f[0]], Acted: f[9] != "", Test: f[9], Sentence: f[10],
 	}
 	p.Type = forms[p.Syntax].typ
 	if p.Type == metabase.AnyType {
