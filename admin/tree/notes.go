@@ -30,10 +30,10 @@ func (d handlers) noteValues(ctx context.Context, ops []metabase.Op) {
 			item = op.Property
 		}
 		p, ok := d.Schema.ByID(item.ID)
-		if !ok || p.Name == "" || item.Value.IsZero() {
+		if !ok || item.Value.IsZero() {
 			continue
 		}
-		at := string(op.Scope().Path.Join(p.Name))
+		at := string(op.Scope().Path.Join(p.Label()))
 		if text := d.remark(item); text != "" && whole {
 			api.Note(ctx, at, text)
 		}

@@ -231,7 +231,7 @@ func TestDirectoryIsTrustedByItsCertificate(t *testing.T) {
 		{other, "ldaps://" + atHost(dir.Secure, "localhost"), "true", "454 4.7.0"},
 		{other, "ldap://" + atHost(dir.Plain, "localhost"), "true", "454 4.7.0"},
 		{other, "ldap://" + atHost(dir.Plain, "localhost"), "false", "235 2.7.0"}, // in clear
-		{ca, "ldaps://" + dir.Secure, "true", "454 4.7.0"}, // the certificate is for localhost
+		{ca, "ldaps://" + dir.Secure, "true", "454 4.7.0"},                        // the certificate is for localhost
 		{"", "ldaps://" + atHost(dir.Secure, "localhost"), "true", "454 4.7.0"},
 		{ca + ".missing", "ldaps://" + atHost(dir.Secure, "localhost"), "true", "454 4.7.0"},
 	} {

@@ -165,6 +165,9 @@ func TestSentencesSayWhatHasNoEffect(t *testing.T) {
 		if p.Syntax == Flag || slices.ContainsFunc(p.Classes, func(c string) bool { return strings.HasPrefix(c, "IIsSchema") }) {
 			continue
 		}
+		if !p.Acted && p.WhyUnacted() == "" {
+			t.Errorf("%s: the sentence gives no reason: %q", p.Label(), p.Sentence)
+		}
 		if says := strings.Contains(p.Sentence, "kept, without effect"); says == p.Acted {
 			t.Errorf("%s: acted is %v, and the sentence is %q", p.Name, p.Acted, p.Sentence)
 		}
