@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"net/netip"
+	"time"
 
 	"restante/engine/account"
 	"restante/engine/mail"
@@ -76,8 +77,10 @@ type Sites interface {
 }
 
 // Queues are the queues of the sites. OpenQueue opens that of a site that was
-// not started; nil: it is empty.
+// not started; nil: it is empty. LetGo lists, by site, the destinations whose
+// waiting mail a change lets go.
 type Queues interface {
+	LetGo(c metabase.Change) map[int][]mail.Domain
 	Queue(n int) (Queue, bool)
 	OpenQueue(ctx context.Context, n int) (Queue, error)
 }
@@ -115,6 +118,7 @@ type QueueEditor interface {
 	Thaw(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
 	Delete(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
 	Bounce(ctx context.Context, f queue.Filter, dry bool) (queue.Tally, error)
+	Keep(ctx context.Context, d mail.Domain, at time.Time) (sum queue.Tally, made func(), err error)
 }
 
 // A QueueMover brings messages into and out of a queue.

@@ -26,17 +26,29 @@ type barrier struct {
 }
 
 func (b barrier) Apply(ctx context.Context, batch metabase.Batch) (metabase.Rev, error) {
+	kept, err := b.keepWaiting(ctx, batch.Waiting, func() (metabase.Change, error) { return b.Try(ctx, batch) })
+	if err != nil {
+		return 0, err
+	}
 	before := b.Snapshot().Rev()
 	rev, err := b.Tree.Apply(ctx, batch)
 	b.noteMade(ctx, before, rev)
-	return rev, b.wait(ctx, before, rev, batch.Ops, err)
+	err = b.wait(ctx, before, rev, batch.Ops, err)
+	kept(rev > before)
+	return rev, err
 }
 
 func (b barrier) Revert(ctx context.Context, rev metabase.Rev, below metabase.Path, batch metabase.Batch) (metabase.Rev, error) {
+	kept, err := b.keepWaiting(ctx, batch.Waiting, func() (metabase.Change, error) { return b.TryRevert(ctx, rev, below, batch) })
+	if err != nil {
+		return 0, err
+	}
 	before := b.Snapshot().Rev()
 	made, err := b.Tree.Revert(ctx, rev, below, batch)
 	b.noteMade(ctx, before, made)
-	return made, b.wait(ctx, before, made, nil, err)
+	err = b.wait(ctx, before, made, nil, err)
+	kept(made > before)
+	return made, err
 }
 
 func (b barrier) Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, error) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"restante/engine/queue"
@@ -22,11 +21,12 @@ import (
 
 // A Backlog counts the mail in every site's queue from the index, whether or not
 // the queue is open. Open gives the folder and the messages of a queue that is
-// open, "" where none is; nil: none is.
+// open, "" where none is; nil: none is. Queue is the queue itself; nil: no service runs.
 type Backlog struct {
 	Data  string
 	Index func() (kv.DB, error)
 	Open  func(n int) (folder string, messages int)
+	Queue func(n int) (*queue.Queue, bool)
 }
 
 // A folderBacklog is the mail in one folder of a site.
@@ -100,12 +100,13 @@ func (s Backlog) open(n int) (string, int) {
 }
 
 // Check is a [metabase.Check]: while mail waits in a site's queue, the site is not
-// removed, and neither its number nor its queue's folder changes.
+// removed, and neither its number nor its queue's folder changes. Nor is a domain with
+// waiting mail, unless the change says what becomes of that.
 func (s Backlog) Check(c metabase.Change) (problems []metabase.Problem) {
 	for _, n := range settings.Moved(c) {
 		problems = append(problems, s.check(c, n)...)
 	}
-	return problems
+	return append(problems, s.checkWaiting(c)...)
 }
 
 func (s Backlog) check(c metabase.Change, n int) (problems []metabase.Problem) {
@@ -154,38 +155,9 @@ func refuse(kind error, format string, args ...any) error {
 	return refusal{fmt.Sprintf(format, args...), kind}
 }
 
-// Check is [Backlog.Check] of the running sites' queues. Nor does held mail go because
-// of a change that is to be confirmed, or by the end of one: nobody has decided that,
-// and nothing brings it back.
+// Check is [Backlog.Check] of the running sites' queues.
 func (e *Engine) Check(c metabase.Change) []metabase.Problem {
-	problems := e.backlog().Check(c)
-	if c.Batch == nil || c.Batch.Confirm == 0 && c.Batch.Origin != metabase.FromSystem {
-		return problems
-	}
-	for _, n := range settings.Numbers(c.Old) {
-		below := func(p metabase.Path) bool { return p.Within(settings.SitePath(n)) || settings.SitePath(n).Within(p) }
-		if q, ok := e.Queue(n); ok && c.New.Has(settings.SitePath(n)) && slices.ContainsFunc(c.Touched, below) {
-			problems = append(problems, heldMailGoes(c, n, q.Destinations())...)
-		}
-	}
-	return problems
-}
-
-// heldMailGoes finds the destinations of site n that a change no longer holds.
-func heldMailGoes(c metabase.Change, n int, list []queue.DestinationState) (problems []metabase.Problem) {
-	was, next := settings.Unchecked(c.Old, n), settings.Unchecked(c.New, n)
-	action, _ := schema.IIS().ByID(settings.RouteAction)
-	for _, d := range list {
-		if d.Messages == 0 || !was.Route(d.Domain).Held || next.Route(d.Domain).Held {
-			continue
-		}
-		key, _ := was.DomainFor(d.Domain)
-		problems = append(problems, metabase.Problem{
-			Path: settings.DomainPath(n, key.Name), ID: action.ID, Property: action.Name,
-			Err: refuse(metabase.Invalid, "held mail for %s would go at once (messages: %d), and no roll-back brings it back: change that without a time to confirm", d.Domain, d.Messages),
-		})
-	}
-	return problems
+	return e.backlog().Check(c)
 }
 
 func (e *Engine) backlog() Backlog {
@@ -199,6 +171,7 @@ func (e *Engine) backlog() Backlog {
 			}
 			return s.Mail()
 		},
+		Queue: e.Queue,
 	}
 }
 

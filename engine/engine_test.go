@@ -711,9 +711,9 @@ func TestStrandedMail(t *testing.T) {
 	}
 }
 
-// Held mail does not go because of a change that is to be confirmed, or when one ends;
-// another change may let it go, and mail that is not held does not matter.
-func TestPendingChangesLetNoHeldMailGo(t *testing.T) {
+// Held mail does not go because of a change that is to be confirmed, or when one ends,
+// nor by another one that does not say so.
+func TestChangesLetNoHeldMailGo(t *testing.T) {
 	h := newHarness(t)
 	h.apply(h.hold(1, "held.test", "x")...)
 	h.apply(h.hold(1, "empty.test", "x")...)
@@ -723,29 +723,54 @@ func TestPendingChangesLetNoHeldMailGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Quit()
-	held, empty := settings.DomainPath(1, "held.test"), settings.DomainPath(1, "empty.test")
+	held, empty, domains := settings.DomainPath(1, "held.test"), settings.DomainPath(1, "empty.test"), settings.DomainsPath(1)
 	pending, ended, plain := metabase.Batch{Confirm: time.Hour}, metabase.Batch{Origin: metabase.FromSystem}, metabase.Batch{}
+	remove := []metabase.Op{metabase.Remove{Path: held, Recursive: true}}
+	said := func(word string) metabase.Batch { return metabase.Batch{Waiting: word} }
+	const undecided, noRollBack = "mail waits for held.test (messages: 1): --waiting release, return or keep", "held mail for held.test would go at once (messages: 1)"
 	for _, tt := range []struct {
 		batch metabase.Batch
-		op    metabase.Op
-		want  int
+		ops   []metabase.Op
+		want  string // "": nothing is wrong
 	}{
-		{pending, metabase.Remove{Path: held, Recursive: true}, 1},
-		{pending, h.set(held, "RouteAction", "2"), 1},
-		{ended, metabase.Remove{Path: held, Recursive: true}, 1},
-		{pending, h.set(held, "EtrnAllow", "any"), 0},
-		{pending, metabase.Remove{Path: empty, Recursive: true}, 0},
-		{ended, metabase.Remove{Path: empty, Recursive: true}, 0},
-		{plain, metabase.Remove{Path: held, Recursive: true}, 0},
+		{pending, remove, noRollBack},
+		{pending, []metabase.Op{h.set(held, "RouteAction", "2")}, noRollBack},
+		{ended, remove, noRollBack},
+		{pending, []metabase.Op{h.set(held, "EtrnAllow", "any")}, ""},
+		{pending, []metabase.Op{metabase.Remove{Path: empty, Recursive: true}}, ""},
+		{ended, []metabase.Op{metabase.Remove{Path: empty, Recursive: true}}, ""},
+		{plain, remove, undecided},
+		{plain, []metabase.Op{h.set(held, "RouteAction", "2")}, undecided},
+		{plain, []metabase.Op{metabase.Unset{Path: held, ID: settings.RouteAction}}, undecided},
+		{plain, []metabase.Op{metabase.Move{From: held, To: domains.Join("other.test")}}, undecided},
+		{plain, []metabase.Op{metabase.Move{From: held, To: domains.Join("*.test")}}, ""}, // the same accounts
+		{plain, []metabase.Op{metabase.Move{From: held, To: domains.Join("*.test")}, h.set(domains.Join("*.test"), "AuthTurnList", "y")}, undecided},
+		{plain, []metabase.Op{metabase.Remove{Path: held, Recursive: true}, metabase.Copy{From: empty, To: held}}, ""},
+		{plain, []metabase.Op{h.set(held, "AuthTurnList", "y")}, ""},
+		{said("release"), remove, ""},
+		{said("return"), remove, ""},
+		{said("keep"), remove, ""},
+		{metabase.Batch{Waiting: "keep", Confirm: time.Hour}, remove, noRollBack},
 	} {
-		tt.batch.Ops = []metabase.Op{tt.op}
+		tt.batch.Ops = tt.ops
 		c, err := h.store.Try(t.Context(), tt.batch)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := h.Check(c)
-		if len(got) != tt.want || tt.want == 1 && (got[0].Path != held || !strings.Contains(got[0].Error(), "RouteAction: held mail for held.test would go at once (messages: 1)")) {
-			t.Errorf("%+v: %v", tt.batch, got)
+		if wants := tt.want != ""; wants != (len(got) == 1) || wants && (got[0].Path != held || !strings.Contains(got[0].Error(), tt.want)) {
+			t.Errorf("%+v: %v, want %q", tt.batch, got, tt.want)
+		}
+		// The same holds while no service runs, by the index. It can let mail go only.
+		at := h.backlog()
+		at.Queue, at.Open = nil, nil
+		want := tt.want
+		if tt.batch.Waiting == "keep" && want == "" || tt.batch.Waiting == "return" {
+			want = "only a running service can return or keep it"
+		}
+		got = at.Check(c)
+		if wants := want != ""; wants != (len(got) == 1) || wants && !strings.Contains(got[0].Error(), want) {
+			t.Errorf("at rest: %+v: %v, want %q", tt.batch, got, want)
 		}
 	}
 }

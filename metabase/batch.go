@@ -21,6 +21,7 @@ type Batch struct {
 	Origin  Origin
 	Comment string
 	Confirm time.Duration // > 0: taken back unless Confirm is called in time
+	Waiting string        // for the checks: what becomes of mail that it lets go; "": it is refused then
 }
 
 // who lists the principals that the batch's rights come from.

@@ -24,6 +24,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"restante/engine/settings"
 	"restante/metabase"
 )
 
@@ -40,6 +41,7 @@ type Caller struct {
 type Terms struct {
 	Confirm *float64      `json:"confirm,omitempty"` // seconds, more than 0 and up to ten years: to be confirmed in this time
 	IfRev   *metabase.Rev `json:"if_rev,omitempty"`  // refused unless the tree is at this revision; 0: the empty tree
+	Waiting string        `json:"waiting,omitempty"` // what becomes of held mail that it lets go: release, return or keep; "": refused then
 }
 
 // maxConfirm is the longest time that a change may wait to be confirmed.
@@ -47,6 +49,9 @@ const maxConfirm = 10 * 365 * 24 * time.Hour
 
 // Check refuses a time to confirm of zero, with which a change would be made for good.
 func (t Terms) Check() error {
+	if !slices.Contains([]string{"", settings.ReleaseWaiting, settings.ReturnWaiting, settings.KeepWaiting}, t.Waiting) {
+		return Usage(fmt.Sprintf("unknown word %q of what becomes of waiting mail: use release, return or keep", t.Waiting), "")
+	}
 	if t.Confirm == nil || *t.Confirm >= 1e-9 && *t.Confirm <= maxConfirm.Seconds() { // and no NaN
 		return nil
 	}
@@ -91,7 +96,7 @@ func (c Caller) Check() error {
 
 // Batch makes the batch of ops in the caller's name.
 func (c Caller) Batch(ops ...metabase.Op) metabase.Batch {
-	b := metabase.Batch{Ops: ops, Origin: c.Origin, Comment: c.Comment, IfRev: c.IfRev}
+	b := metabase.Batch{Ops: ops, Origin: c.Origin, Comment: c.Comment, IfRev: c.IfRev, Waiting: c.Waiting}
 	if c.Confirm != nil {
 		b.Confirm = time.Duration(*c.Confirm * float64(time.Second))
 	}

@@ -67,9 +67,16 @@ func (h handlers) emptyAndRemove(ctx context.Context, who api.Caller, p metabase
 			return api.Deleted{}, err
 		}
 	}
+	undo := func() {}
+	if q.MoveTo != 0 {
+		if undo, err = h.takeAlong(ctx, who, q.Site, q.MoveTo, from); err != nil {
+			return api.Deleted{}, err
+		}
+	}
 	var moved queue.Tally
 	if from != nil {
 		if moved, err = h.emptyQueue(ctx, q, from); err != nil {
+			undo()
 			return api.Deleted{}, err
 		}
 	}

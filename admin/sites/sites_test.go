@@ -38,6 +38,8 @@ func (e *fakeEngine) Sites() []site.Status {
 
 func (e *fakeEngine) Await(context.Context, metabase.Rev) ([]site.Status, error) { return nil, nil }
 
+func (e *fakeEngine) LetGo(metabase.Change) map[int][]mail.Domain { return nil }
+
 func (e *fakeEngine) Queue(n int) (admin.Queue, bool) { return e.mail, n == 2 && e.mail != nil }
 
 func (e *fakeEngine) OpenQueue(_ context.Context, n int) (admin.Queue, error) {

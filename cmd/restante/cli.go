@@ -106,7 +106,7 @@ func (c *cli) app() *urfave.App {
 func (c *cli) setDefaults(cmd *urfave.Command, above string) {
 	path := strings.TrimSpace(above + " " + cmd.Name)
 	if slices.Contains(changing, path) {
-		c.takeTerms(cmd)
+		c.takeTerms(cmd, slices.Contains(deciding, path))
 	}
 	cmd.HideHelp = true
 	cmd.OnUsageError = func(_ *urfave.Context, err error, _ bool) error { return c.wrongFlag(cmd.Flags, err) }
@@ -126,16 +126,27 @@ var changing = []string{
 	"domain create", "domain delete", "account add", "account passwd", "account delete", "turn grant", "turn revoke",
 }
 
+// deciding names those of them that may let waiting mail go. They take --waiting.
+var deciding = []string{
+	"run", "adsutil", "mb set", "mb unset", "mb add", "mb rm", "mb cp", "mb mv", "mb clear", "mb cpdata",
+	"mb apply", "mb revert", "mb import", "mb restore", "domain create", "domain delete",
+}
+
 const (
 	confirmFlag = "confirm"
 	ifRevFlag   = "if-rev"
+	waitingFlag = "waiting"
 )
 
 // takeTerms gives a command the flags of the terms that its changes are made under.
-func (c *cli) takeTerms(cmd *urfave.Command) {
+func (c *cli) takeTerms(cmd *urfave.Command, decides bool) {
 	cmd.Flags = append(cmd.Flags,
 		&urfave.DurationFlag{Name: confirmFlag, Usage: "revert the change unless mb confirm follows within `DURATION`", DefaultText: "never"},
 		&urfave.Uint64Flag{Name: ifRevFlag, Usage: "change nothing unless the tree is at `REVISION`; 0 is the empty tree", DefaultText: "any"})
+	if decides {
+		cmd.Flags = append(cmd.Flags, &urfave.StringFlag{Name: waitingFlag, DefaultText: "refuse the change",
+			Usage: "if waiting mail would go: `WORD` is release, return (to its senders, after an hour) or keep (frozen)"})
+	}
 	do := cmd.Action
 	cmd.Action = func(cx *urfave.Context) error {
 		if cx.IsSet(confirmFlag) {
@@ -144,6 +155,7 @@ func (c *cli) takeTerms(cmd *urfave.Command) {
 		if cx.IsSet(ifRevFlag) {
 			c.terms.IfRev = new(metabase.Rev(cx.Uint64(ifRevFlag)))
 		}
+		c.terms.Waiting = cx.String(waitingFlag)
 		return do(cx)
 	}
 }

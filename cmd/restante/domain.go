@@ -160,7 +160,7 @@ func (c *cli) domainDelete() *urfave.Command {
 			q := api.DomainRequest{Site: site, Name: cx.Args().Get(1)}
 			return change(cx.Context, c, api.DomainDelete, q, func(w table, d api.Deleted) {
 				w.printf("deleted domain %s of site %d\n", d.Name, site)
-				if d.Messages > 0 {
+				if d.Messages > 0 && c.terms.Waiting == "release" {
 					c.warn(d.Name, words.Plural(d.Messages, "message")+" in the queue go by DNS from now on")
 				}
 			})

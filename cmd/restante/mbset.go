@@ -24,7 +24,7 @@ func (c *cli) applyFlags(cx *urfave.Context, verb string) error {
 	for _, f := range cx.Command.Flags {
 		name := f.Names()[0]
 		switch {
-		case name == confirmFlag || name == ifRevFlag: // of the call, not of the line
+		case name == confirmFlag || name == ifRevFlag || name == waitingFlag: // of the call, not of the line
 		case cmdline.IsBool(f) && cx.Bool(name):
 			line = append(line, "--"+name)
 		case !cmdline.IsBool(f) && cx.IsSet(name):

@@ -149,7 +149,7 @@ func (c *cli) siteDelete() *urfave.Command {
 			"The default site cannot be deleted. The site's folders stay on the disk.",
 		Flags: []urfave.Flag{
 			&urfave.BoolFlag{Name: "drain", Usage: "deliver its mail first"},
-			&urfave.IntFlag{Name: "move-to", Usage: "move its mail to site `M`", DefaultText: "none"},
+			&urfave.IntFlag{Name: "move-to", Usage: "move its mail and held domains to site `M`", DefaultText: "none"},
 			&urfave.StringFlag{Name: "export", Usage: "write its mail to `DIR`"},
 			&urfave.BoolFlag{Name: "discard", Usage: "destroy its mail"},
 		},

@@ -43,14 +43,21 @@ type act struct {
 // could not be read. A held destination stays held, a frozen message frozen.
 func (q *Queue) Retry(ctx context.Context, f Filter, dry bool) (Tally, error) {
 	return q.act(ctx, f, dry, act{"retry", func(ctx context.Context, entries []*entry) error {
-		err := q.change(ctx, entries, func(r *record) { r.next = 0 })
+		err := q.change(ctx, entries, func(r *record) {
+			if r.flags&kept == 0 {
+				r.next = 0
+			}
+		})
 		if err != nil {
 			return err
 		}
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		for _, e := range entries {
-			e.next, e.dest.backoff.next = 0, 0
+			if !e.is(kept) {
+				e.next = 0
+			}
+			e.dest.backoff.next = 0
 			e.dest.setFlags(e, 0, unreadable)
 		}
 		return nil
@@ -62,20 +69,28 @@ func (q *Queue) Freeze(ctx context.Context, f Filter, dry bool) (Tally, error) {
 	return q.flag(ctx, f, dry, "freeze", frozen, 0)
 }
 
-// Thaw undoes Freeze.
+// Thaw undoes Freeze and Keep.
 func (q *Queue) Thaw(ctx context.Context, f Filter, dry bool) (Tally, error) {
-	return q.flag(ctx, f, dry, "thaw", 0, frozen)
+	return q.flag(ctx, f, dry, "thaw", 0, frozen|kept)
 }
 
 func (q *Queue) flag(ctx context.Context, f Filter, dry bool, name string, set, clear uint8) (Tally, error) {
 	return q.act(ctx, f, dry, act{name, func(ctx context.Context, entries []*entry) error {
-		err := q.change(ctx, entries, func(r *record) { r.flags = r.flags&^clear | set })
+		err := q.change(ctx, entries, func(r *record) {
+			if r.flags&clear&kept != 0 {
+				r.next = 0
+			}
+			r.flags = r.flags&^clear | set
+		})
 		if err != nil {
 			return err
 		}
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		for _, e := range entries {
+			if e.flags&clear&kept != 0 {
+				e.next = 0
+			}
 			e.dest.setFlags(e, set, clear)
 		}
 		return nil

@@ -246,6 +246,9 @@ func (q *Queue) message(e *entry) (m Message, ok bool) {
 		m.State = Damaged
 	case e.is(frozen) || route.Frozen:
 		m.State = Frozen
+		if e.is(kept) {
+			m.Expires = unixTime(e.next)
+		}
 	case e.is(claimed):
 	case e.onHold():
 		m.State, m.NextTry = Retry, unixTime(e.next)

@@ -30,7 +30,7 @@ func New(ctx context.Context, store Store, db kv.DB, deps Deps) (*Queue, error) 
 	q := &Queue{
 		store: store, db: db, deps: deps,
 		wake:  make(chan struct{}, 1),
-		dests: map[mail.Domain]*destination{}, unsettled: maps.Clone(deps.Unsettled),
+		dests: map[mail.Domain]*destination{}, unsettled: maps.Clone(deps.Unsettled), kept: map[mail.Domain]int64{},
 	}
 	if q.unsettled == nil {
 		q.unsettled = Unsettled{}
@@ -39,6 +39,11 @@ func New(ctx context.Context, store Store, db kv.DB, deps Deps) (*Queue, error) 
 	for _, step := range []func(context.Context) error{l.readEntries, l.matchEnvelopes, l.backoffs, l.checkCounts, l.finish, l.requeue} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("queue: load: %w", err)
+		}
+	}
+	for _, d := range q.dests {
+		if d.parked > 0 {
+			q.noteKept(d)
 		}
 	}
 	q.Recheck()

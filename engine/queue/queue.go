@@ -110,6 +110,9 @@ type Queue struct {
 	total   Counts // Messages and Bytes only
 	running int    // attempts under way
 
+	kept     map[mail.Domain]int64 // destinations with kept messages, and when the first is returned
+	changing int                   // changes of the settings under way for which messages were kept
+
 	unsettled Unsettled
 }
 

@@ -44,8 +44,9 @@ func splitEntryKey(key []byte) (domain, id []byte, err error) {
 const (
 	frozen  uint8 = 1 << iota // by an administrator
 	noticed                   // the delay was reported, or need not be
+	kept                      // by Keep, which has frozen it; next is when it is returned, 0 for never
 
-	stored     = frozen | noticed
+	stored     = frozen | noticed | kept
 	shared     = 1 << 3 // its message has or had entries of other destinations
 	claimed    = 1 << 4 // by a lease or an administrator's act
 	unreadable = 1 << 5 // its record or message cannot be read

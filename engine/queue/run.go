@@ -27,7 +27,13 @@ func (q *Queue) Run(ctx context.Context) error {
 		case <-timer.C:
 		}
 		for {
+			work, end := q.nextKept()
+			if work != nil {
+				attempts.Go(func() { q.endKept(ctx, work) })
+				continue
+			}
 			l, late, next := q.nextAttempt()
+			next = min(next, end)
 			if l != nil {
 				attempts.Go(func() { q.attempt(ctx, l) })
 				continue

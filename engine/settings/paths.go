@@ -73,6 +73,13 @@ func Numbers(snap metabase.Snapshot) (numbers []int) {
 	return numbers
 }
 
+// What becomes of waiting mail that a change lets go, as [metabase.Batch].Waiting.
+const (
+	ReleaseWaiting = "release" // it goes where the new settings send it
+	ReturnWaiting  = "return"  // it is returned to its senders after a time
+	KeepWaiting    = "keep"    // it stays, frozen
+)
+
 // isBelow reports whether the first element of a relative path is name.
 func isBelow(rest, name string) bool {
 	first, _, _ := strings.Cut(rest, "/")

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"restante/engine/mail"
+	"restante/engine/queue"
+	"restante/engine/settings"
+	"restante/metabase"
+	"restante/metabase/schema"
+)
+
+// checkWaiting refuses a change that lets waiting mail go, or gives it to others, and
+// does not say that it may.
+//
+// What is to be confirmed, or is taken back for want of that, never does so: nobody has
+// decided it, and nothing brings the mail back.
+func (s Backlog) checkWaiting(c metabase.Change) (problems []metabase.Problem) {
+	pending := c.Batch != nil && (c.Batch.Confirm > 0 || c.Batch.Origin == metabase.FromSystem)
+	if c.Batch != nil && !pending && (c.Batch.Waiting == settings.ReleaseWaiting || c.Batch.Waiting != "" && s.Queue != nil) {
+		return nil
+	}
+	action, _ := schema.IIS().ByID(settings.RouteAction)
+	for n, list := range s.letGo(c) {
+		was := settings.Unchecked(c.Old, n)
+		for _, d := range list {
+			key, _ := was.DomainFor(d.Domain)
+			p := metabase.Problem{Path: settings.DomainPath(n, key.Name), ID: action.ID, Property: action.Name}
+			switch {
+			case pending:
+				p.Err = refuse(metabase.Invalid, "held mail for %s would go at once (messages: %d), and no roll-back brings it back: change that without a time to confirm", d.Domain, d.Messages)
+			case c.Batch != nil && c.Batch.Waiting != "":
+				p.Err = refuse(metabase.Invalid, "mail waits for %s (messages: %d): only a running service can return or keep it", d.Domain, d.Messages)
+			default:
+				p.Err = refuse(settings.ErrMailWaits, "mail waits for %s (messages: %d): --waiting release, return or keep says what becomes of it", d.Domain, d.Messages)
+			}
+			problems = append(problems, p)
+		}
+	}
+	return problems
+}
+
+// LetGo lists, by site, the destinations whose mail waits and would not, or would wait
+// for others, after a change.
+func (e *Engine) LetGo(c metabase.Change) map[int][]mail.Domain {
+	out := map[int][]mail.Domain{}
+	for n, list := range e.backlog().letGo(c) {
+		for _, d := range list {
+			out[n] = append(out[n], d.Domain)
+		}
+	}
+	return out
+}
+
+// letGo gives what LetGo does, with the counts.
+func (s Backlog) letGo(c metabase.Change) map[int][]queue.DestinationState {
+	out := map[int][]queue.DestinationState{}
+	for _, n := range settings.Numbers(c.Old) {
+		if !c.New.Has(settings.SitePath(n)) || !mayLetGo(c, n) {
+			continue
+		}
+		was, next := settings.Unchecked(c.Old, n), settings.Unchecked(c.New, n)
+		for _, d := range s.waiting(c, n) {
+			if d.Messages > 0 && d.State != queue.Frozen && goes(was, next, d.Domain) {
+				out[n] = append(out[n], d)
+			}
+		}
+	}
+	return out
+}
+
+// goes reports whether a domain's mail is held no more, or held for other accounts, or
+// the domain's key is gone.
+func goes(was, next *settings.Site, name mail.Domain) bool {
+	before, had := was.DomainFor(name)
+	after, has := next.DomainFor(name)
+	switch {
+	case had && !has:
+		return true
+	case !was.Route(name).Held:
+		return false
+	case !next.Route(name).Held:
+		return true
+	}
+	return before.Path != after.Path && !slices.Equal(before.AuthTurnList, after.AuthTurnList)
+}
+
+// mayLetGo reports whether a change is one of those that can let mail of site n go.
+// It saves most changes the look at all destinations.
+func mayLetGo(c metabase.Change, n int) bool {
+	site, domains := settings.SitePath(n), settings.DomainsPath(n)
+	reroutes := func(p metabase.Path) bool {
+		a, _, hadAction := c.Old.Effective(p, settings.RouteAction)
+		b, _, hasAction := c.New.Effective(p, settings.RouteAction)
+		return hadAction != hasAction || !a.Value.Equal(b.Value)
+	}
+	return slices.ContainsFunc(c.Touched, func(p metabase.Path) bool {
+		switch {
+		case site.Within(p):
+			return reroutes(site)
+		case !p.Within(domains):
+			return false
+		case !c.Old.Has(p): // a new key takes mail from a wildcard, or from the site as a whole
+			name := mail.Domain(strings.ToLower(strings.TrimPrefix(p.Base(), "*.")))
+			return strings.HasPrefix(p.Base(), "*.") || settings.Unchecked(c.Old, n).Route(name).Held
+		case !c.New.Has(p):
+			return true
+		}
+		return reroutes(p)
+	})
+}
+
+// waiting lists the destinations of site n, from its queue or, where that is not open,
+// from the index.
+func (s Backlog) waiting(c metabase.Change, n int) (out []queue.DestinationState) {
+	if s.Queue != nil {
+		if q, ok := s.Queue(n); ok {
+			return q.Destinations()
+		}
+	}
+	db, err := s.Index()
+	if err != nil {
+		return nil // checked by folders
+	}
+	counts, err := queue.CountEntries(context.Background(), queueIndex(db, s.Data, n, settings.QueueFolder(c.Old, n)))
+	if err != nil {
+		return nil // the queue does not open, either
+	}
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		out = append(out, queue.DestinationState{Domain: name, Messages: counts[name]})
+	}
+	return out
+}
