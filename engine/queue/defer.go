@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"restante/engine/mail"
@@ -28,15 +29,13 @@ func (l *Lease) Defer(ctx context.Context, r mail.Reply, host string) error {
 		q.mu.Unlock()
 		return nil
 	}
-	failed := d.backoff.failures > 0
 	last := lastReply{now(), r, host}
 	last.reply.Text, last.reply.Cause = truncate(r.Text), nil
 	off := q.backOff(d, last)
-	op := kv.Put(backoffKey(d.name), off.encode())
 	if held {
 		off.next, off.failures = 0, 0
-		op = kv.Del(backoffKey(d.name))
 	}
+	op := kv.Put(backoffKey(d.name), off.encode())
 	d.backoff = off
 	late := q.claimOverdue(d)
 	waiting := d.count()
@@ -44,10 +43,8 @@ func (l *Lease) Defer(ctx context.Context, r mail.Reply, host string) error {
 
 	q.deps.Journal.Unreachable(ctx, d.name, r, host, waiting, unixTime(off.next))
 	var errs []error
-	if !held || failed {
-		if err := q.db.Commit(ctx, op); err != nil {
-			errs = append(errs, fmt.Errorf("queue: %s: %w", d.name, err))
-		}
+	if err := q.db.Commit(ctx, op); err != nil {
+		errs = append(errs, fmt.Errorf("queue: %s: %w", d.name, err))
 	}
 	for _, e := range late {
 		errs = append(errs, q.settleOverdue(ctx, e, mail.Outcome{Status: mail.Deferred, Reply: r, Host: host}))
@@ -76,7 +73,8 @@ func (l *Lease) markDeferred() bool {
 // backOff is the backoff of d after one more failure. The caller holds q.mu.
 func (q *Queue) backOff(d *destination, w lastReply) backoff {
 	p := q.policyOf(d.name)
-	off := backoff{failures: d.backoff.failures + 1, last: w}
+	off := backoff{failures: d.backoff.failures + 1, last: w, tried: append(slices.Clone(d.backoff.tried), w.tried)}
+	off.tried = off.tried[max(0, len(off.tried)-maxTried):]
 	off.next = w.tried + int64(p.interval(off.failures))
 	// Try once more when the oldest message expires, but wait at least the
 	// first interval: there is always an oldest message.
@@ -109,10 +107,14 @@ func (q *Queue) policyOf(name mail.Domain) Policy {
 // claimOverdue claims the entries of d that have expired or whose delay must be
 // reported. The caller holds q.mu.
 func (q *Queue) claimOverdue(d *destination) []*entry {
+	return q.claimOverdueIf(d, func(*entry) bool { return true })
+}
+
+func (q *Queue) claimOverdueIf(d *destination, ok func(*entry) bool) []*entry {
 	p, t := q.policyOf(d.name), now()
 	var out []*entry
 	for _, e := range d.entries {
-		if e.idle() && p.overdue(e) <= t {
+		if e.idle() && p.overdue(e) <= t && ok(e) {
 			d.setFlags(e, claimed, 0)
 			out = append(out, e)
 		}
@@ -167,12 +169,22 @@ func (q *Queue) noteOverdue(e *entry) {
 	}
 }
 
-// settleWaiting settles claimed entries of a held destination, which are late or have
-// expired, without an attempt.
+// overdueAfterTry claims the entries of d that are late or have expired, and for which
+// there was an attempt. The caller holds q.mu.
+func (q *Queue) overdueAfterTry(d *destination) []*entry {
+	return q.claimOverdueIf(d, func(e *entry) bool { return e.attempts > 0 || d.backoff.since(e.received) > 0 })
+}
+
+// settleWaiting settles claimed entries, which are late or have expired, without an
+// attempt: those of a held destination, and those between two attempts.
 func (q *Queue) settleWaiting(ctx context.Context, late []*entry) {
 	ctx = context.WithoutCancel(ctx)
 	for _, e := range late {
-		if err := q.settleOverdue(ctx, e, mail.Outcome{Status: mail.Waiting, Reply: notCalled}); err != nil {
+		o := mail.Outcome{Status: mail.Waiting}
+		if q.route(e.dest.name).Held {
+			o.Reply = notCalled
+		}
+		if err := q.settleOverdue(ctx, e, o); err != nil {
 			q.deps.Journal.SetAside(ctx, e.id, e.dest.name, err) // tried again by nextOverdue
 		}
 	}
@@ -187,6 +199,12 @@ func (q *Queue) settleOverdue(ctx context.Context, e *entry, o mail.Outcome) err
 	if err != nil {
 		q.markUnreadable(e, err)
 		return nil
+	}
+	if o.Reply.Code == 0 {
+		q.mu.Lock()
+		last := e.lastTry(rec)
+		q.mu.Unlock()
+		o.Reply, o.Host = last.reply, last.host
 	}
 	_, err = q.settle(ctx, &leasedMessage{e, rec, env}, outcomesFor(env, rec.open, o))
 	if err != nil {

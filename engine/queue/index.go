@@ -55,7 +55,7 @@ type destination struct {
 	shared    int      // of entries, those that are live and shared
 	bytes     int64
 	due       dueHeap // the idle entries
-	overdue   int64   // held: when an entry is late or expires next; 0: not known
+	overdue   int64   // when an entry is late or expires next; 0: not known
 	backoff   backoff
 	owner     *ownership // nil: not leased
 	triggered bool       // to be attempted once, held or not

@@ -232,10 +232,8 @@ func (q *Queue) message(e *entry) (m Message, ok bool) {
 		return m, true
 	}
 	m.From, m.To, m.Received, m.Expires = env.From, recipients(env, rec.open), env.Received, q.policyOf(d.name).expiry(e)
-	last := rec.last
-	if d.backoff.failures > 0 && d.backoff.last.tried > last.tried {
-		last = d.backoff.last
-	}
+	m.Attempts += d.backoff.since(e.received)
+	last := e.lastTry(rec)
 	if last.tried != 0 {
 		m.LastTry, m.LastError, m.Host = unixTime(last.tried), last.reply.String(), last.host
 		m.Phase, m.InDoubt = last.reply.Phase, last.reply.InDoubt()

@@ -245,8 +245,15 @@ func (q *Queue) wakeTime(d *destination) int64 {
 	case len(d.due) == 0:
 		return never
 	}
-	return max(d.due[0].next, d.backoff.next)
+	next := d.nextTry()
+	if next > now() {
+		next = min(next, q.nextOverdue(d))
+	}
+	return next
 }
+
+// nextTry is when d is attempted next; it has an entry that is due at some time.
+func (d *destination) nextTry() int64 { return max(d.due[0].next, d.backoff.next) }
 
 // wakeScheduler makes Run look at the agenda again.
 func (q *Queue) wakeScheduler() {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"restante/engine/dsn"
@@ -82,6 +83,7 @@ const (
 	oldReportVersion = 2
 	recordVersion    = 3
 	reportVersion    = 4
+	backoffVersion   = 5
 )
 
 func (r record) encode() []byte {
@@ -126,13 +128,40 @@ type backoff struct {
 	failures int
 	next     int64
 	last     lastReply
+	tried    []int64 // when none could be tried, for as long as the destination has mail; at most maxTried
+}
+
+// maxTried bounds the times that a backoff keeps.
+const maxTried = 500
+
+// since counts the attempts from t on at which no message could be tried.
+func (o backoff) since(t int64) int {
+	i, _ := slices.BinarySearch(o.tried, t)
+	return len(o.tried) - i
+}
+
+// lastTry is the last attempt for e, whose record is rec: its own, or one at which no
+// message of its destination could be tried.
+func (e *entry) lastTry(rec record) lastReply {
+	last, b := rec.last, e.dest.backoff
+	if b.since(max(last.tried+1, e.received)) == 0 {
+		return last
+	}
+	if at := b.tried[len(b.tried)-1]; at != b.last.tried { // the reply is another message's
+		return lastReply{tried: at, reply: last.reply, host: last.host}
+	}
+	return b.last
 }
 
 func (o backoff) encode() []byte {
-	b := append(make([]byte, 0, 32+len(o.last.reply.Text)), recordVersion)
+	b := append(make([]byte, 0, 32+len(o.last.reply.Text)+10*len(o.tried)), backoffVersion)
 	b = binary.AppendUvarint(b, uint64(o.failures))
 	b = binary.AppendVarint(b, o.next)
-	return o.last.append(b)
+	b = binary.AppendUvarint(o.last.append(b), uint64(len(o.tried)))
+	for _, t := range o.tried {
+		b = binary.AppendVarint(b, t)
+	}
+	return b
 }
 
 var errRecord = errors.New("the queue's record is damaged")
@@ -171,7 +200,7 @@ func version(r *coding.Reader, b []byte) (v byte, old bool) {
 		r.Form(v)
 		return v + recordVersion - oldRecordVersion, true
 	}
-	v = min(max(v, recordVersion), reportVersion)
+	v = min(max(v, recordVersion), backoffVersion)
 	r.Form(v)
 	return v, false
 }
@@ -179,6 +208,9 @@ func version(r *coding.Reader, b []byte) (v byte, old bool) {
 func decodeRecord(b []byte) (record, error) {
 	r := coding.Read(b)
 	v, old := version(&r, b)
+	if v == backoffVersion {
+		return record{}, errRecord
+	}
 	reports := v == reportVersion
 	out := record{flags: r.Byte() & stored, attempts: number(&r, maxCount)}
 	out.received, out.size, out.next = r.Int(), r.Int(), r.Int()
@@ -210,7 +242,12 @@ func decodeBackoff(b []byte) (backoff, error) {
 	r := coding.Read(b)
 	v, old := version(&r, b)
 	out := backoff{failures: number(&r, maxCount), next: r.Int(), last: readLastReply(&r, old)}
-	if r.End() != nil || v != recordVersion {
+	if v == backoffVersion {
+		for range r.Count() {
+			out.tried = append(out.tried, r.Int())
+		}
+	}
+	if r.End() != nil || v == reportVersion || !slices.IsSorted(out.tried) {
 		return backoff{}, errRecord
 	}
 	return out, nil

@@ -53,8 +53,8 @@ func (q *Queue) Run(ctx context.Context) error {
 }
 
 // nextAttempt leases the destination that is due first, if the limit of
-// conversations allows an attempt. Of a held one it claims the entries that are
-// late or expire. Otherwise it returns when to look again.
+// conversations allows an attempt. Of a held one, and of one whose next attempt is
+// later, it claims the entries that are late or expire. Otherwise it returns when to look again.
 func (q *Queue) nextAttempt() (l *Lease, late []*entry, next int64) {
 	p := q.policy()
 	q.mu.Lock()
@@ -69,14 +69,23 @@ func (q *Queue) nextAttempt() (l *Lease, late []*entry, next int64) {
 		if wake > now() {
 			return nil, nil, wake
 		}
-		if d.owner == nil && !d.triggered && q.route(d.name).Held {
-			late := q.claimOverdue(d)
-			d.overdue = 0
-			q.reschedule(d)
-			if len(late) > 0 {
-				return nil, late, 0
+		if d.owner == nil && !d.triggered {
+			held, overdue := q.route(d.name).Held, q.claimOverdue
+			if !held {
+				overdue = q.overdueAfterTry
 			}
-			continue
+			if held || d.nextTry() > now() {
+				late := overdue(d)
+				d.overdue = 0
+				q.reschedule(d)
+				if len(late) > 0 {
+					return nil, late, 0
+				}
+				if held || d.agenda.wake > now() {
+					continue
+				}
+				// An entry would expire that no attempt was made for.
+			}
 		}
 		if q.running >= p.Conversations {
 			return nil, nil, never // the end of an attempt wakes the scheduler

@@ -58,6 +58,9 @@ func (q *Queue) decide(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 	j := decider{
 		Queue: q, leasedMessage: t, policy: q.policyOf(t.entry.dest.name), now: now(),
 	}
+	q.mu.Lock()
+	j.lastTried = t.entry.lastTry(t.rec).tried
+	q.mu.Unlock()
 	v.rec = t.rec
 	v.rec.open = nil
 	deferred := false
@@ -107,8 +110,9 @@ func byAddress(outcomes []mail.Outcome) map[mail.Address]mail.Outcome {
 type decider struct {
 	*Queue
 	*leasedMessage
-	policy Policy
-	now    int64
+	policy    Policy
+	now       int64
+	lastTried int64
 }
 
 func (j *decider) expired() bool {
@@ -122,7 +126,11 @@ func (j *decider) delayed() bool {
 }
 
 func (j *decider) status(i int, o mail.Outcome, a dsn.Action) recipientStatus {
-	return recipientStatus{i, dsn.RecipientStatus{To: j.env.To[i], Action: a, Reply: o.Reply, Host: o.Host, Tried: unixTime(j.now)}}
+	tried := j.now
+	if o.Status == mail.Waiting {
+		tried = j.lastTried
+	}
+	return recipientStatus{i, dsn.RecipientStatus{To: j.env.To[i], Action: a, Reply: o.Reply, Host: o.Host, Tried: unixTime(tried)}}
 }
 
 func (j *decider) delivered(ctx context.Context, v *decision, i int, o mail.Outcome) {
@@ -303,10 +311,22 @@ func (q *Queue) badmailOps(t *leasedMessage, v decision) (ops []kv.Op, added boo
 func (q *Queue) backoffOps(d *destination, v decision) []kv.Op {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !v.answered || d.backoff.failures == 0 {
-		return nil
+	switch ends := d.live() == 1 && len(v.rec.open) == 0; {
+	case ends && len(d.backoff.tried) > 0, v.answered && d.backoff.failures > 0 && len(d.backoff.tried) == 0:
+		return []kv.Op{kv.Del(backoffKey(d.name))}
+	case v.answered && d.backoff.failures > 0:
+		return []kv.Op{kv.Put(backoffKey(d.name), d.backoff.cleared().encode())}
 	}
-	return []kv.Op{kv.Del(backoffKey(d.name))}
+	return nil
+}
+
+// cleared is o after an answer of the destination's host.
+func (o backoff) cleared() backoff {
+	off := backoff{tried: o.tried}
+	if o.failures == 0 {
+		off.last = o.last // the reply may be about a message that is still queued
+	}
+	return off
 }
 
 // updateIndex brings the index in line with what was committed.
@@ -320,11 +340,7 @@ func (q *Queue) updateIndex(e *entry, v decision, last bool, c collected) {
 		q.enterBadmail(e)
 	}
 	if v.answered {
-		off := backoff{}
-		if d.backoff.failures == 0 {
-			off.last = d.backoff.last // the reply may be about a message that is still queued
-		}
-		d.backoff = off
+		d.backoff = d.backoff.cleared()
 	}
 	if len(v.rec.open) == 0 {
 		q.removeEntry(e, last)
