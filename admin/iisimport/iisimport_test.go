@@ -169,6 +169,34 @@ func TestReviewTellsWhatHasNoEffect(t *testing.T) {
 	}
 }
 
+// Each property that nothing acts on is told of, with what to do instead.
+func TestReviewTellsEachPropertyWithoutEffect(t *testing.T) {
+	n := 0
+	for p := range schema.IIS().Props() {
+		if p.Acted || p.Syntax == schema.Flag || strings.HasPrefix(p.Classes[0], "IIsSchema") {
+			continue
+		}
+		n++
+		v := metabase.DWord(p.Default.DWord() + 1)
+		switch p.Type {
+		case metabase.StringType:
+			v = metabase.String("x.test")
+		case metabase.MultiSZType:
+			v = metabase.MultiSZ("x.test")
+		case metabase.BinaryType:
+			v = metabase.Binary([]byte{1})
+		}
+		f := review("", p, v, "")
+		left := f.LeaveOut && f.Verdict == mbxml.Decision && f.Text != ""
+		if !left && (f.Verdict != mbxml.NoEffect || !strings.HasPrefix(f.Text, "kept; nothing acts on it: ")) {
+			t.Errorf("%s: %+v", p.Label(), f)
+		}
+	}
+	if n < 50 {
+		t.Errorf("only %d properties are without effect", n)
+	}
+}
+
 // BINARYMIME, which IIS stores as on, would cost mail for hosts without it.
 func TestReviewTurnsBinaryMIMEOff(t *testing.T) {
 	p, _ := schema.IIS().Property("SmtpInboundCommandSupportOptions")
