@@ -21,10 +21,12 @@ func TestEachMessageHasItsOwnClock(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newFixture(t)
 			h.policy = Policy{Ladder: []time.Duration{time.Minute, 4 * time.Hour}, Expire: 3 * time.Hour, DelayNotice: time.Hour}
-			var tries []time.Time // one at a time
+			var tries []time.Time // guarded by h.mu
 			h.setAnswer(func(l *Lease) {
 				if l.Domain() == "b.test" {
+					h.mu.Lock()
 					tries = append(tries, time.Now())
+					h.mu.Unlock()
 					_ = l.Defer(t.Context(), later, "mx")
 					return
 				}
@@ -60,8 +62,11 @@ func TestEachMessageHasItsOwnClock(t *testing.T) {
 					if h.countReports() != tt.before+n+1 {
 						t.Fatalf("restart %v: message %d is not told of as %s", restart, n, tt.action)
 					}
-					r := h.reports[tt.before+n].Recipients[0]
-					if r.To.Address.Local != "x"+strconv.Itoa(n) || r.Action != tt.action || r.Reply != later || !slices.ContainsFunc(tries, r.Tried.Equal) {
+					r := h.reportedFirst(tt.before + n)
+					h.mu.Lock()
+					tried := slices.ContainsFunc(tries, r.Tried.Equal)
+					h.mu.Unlock()
+					if r.To.Address.Local != "x"+strconv.Itoa(n) || r.Action != tt.action || r.Reply != later || !tried {
 						t.Errorf("restart %v: report %+v", restart, r)
 					}
 					if tt.action == dsn.Delayed && !r.Until.Equal(begin.Add(3*time.Hour+time.Duration(n)*3*time.Second)) {

@@ -233,6 +233,13 @@ func newFixture(t *testing.T) *fixture {
 }
 
 // countReports counts the reports so far, also while the queue runs.
+// reportedFirst is what report n says of its first recipient.
+func (h *fixture) reportedFirst(n int) dsn.RecipientStatus {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reports[n].Recipients[0]
+}
+
 func (h *fixture) countReports() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()

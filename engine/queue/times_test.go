@@ -49,7 +49,7 @@ func TestHeldMailExpires(t *testing.T) {
 			}
 			time.Sleep(40 * time.Minute)
 			synctest.Wait()
-			if n := h.countReports(); n != 1 || h.reports[0].Recipients[0].Action != dsn.Delayed || h.reports[0].Recipients[0].Until.Sub(begin) != 240*time.Hour {
+			if n := h.countReports(); n != 1 || h.reportedFirst(0).Action != dsn.Delayed || h.reportedFirst(0).Until.Sub(begin) != 240*time.Hour {
 				t.Errorf("after 130 minutes %d reports: %+v", n, h.reports)
 			}
 			if s := h.q.Destinations(); s[0].State != Held {
@@ -65,7 +65,7 @@ func TestHeldMailExpires(t *testing.T) {
 			}
 			time.Sleep(time.Until(begin.Add(240*time.Hour + 10*time.Minute)))
 			synctest.Wait()
-			if n := h.countReports(); n != 3 || h.reports[2].Recipients[0].Status != "5.4.7" || h.reports[2].Recipients[0].To.Address.Local != "x" {
+			if n := h.countReports(); n != 3 || h.reportedFirst(2).Status != "5.4.7" || h.reportedFirst(2).To.Address.Local != "x" {
 				t.Errorf("after ten days %d reports: %+v", n, h.reports[2:])
 			}
 			time.Sleep(2 * time.Hour)
@@ -157,7 +157,7 @@ func TestLocalTimes(t *testing.T) {
 		if want := []int{0, 1, 2, 17, 47, 107}; !slices.Equal(tried["far.test"], want) {
 			t.Errorf("remote: tried after %d minutes, want %d", tried["far.test"], want)
 		}
-		if n := h.countReports(); n != 2 || h.reports[0].Recipients[0].Action != dsn.Delayed || h.reports[1].Recipients[0].Status != "5.4.7" {
+		if n := h.countReports(); n != 2 || h.reportedFirst(0).Action != dsn.Delayed || h.reportedFirst(1).Status != "5.4.7" {
 			t.Errorf("%d reports: %+v", n, h.reports)
 		}
 	})
