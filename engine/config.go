@@ -27,6 +27,7 @@ import (
 	"restante/engine/resolver"
 	"restante/engine/settings"
 	"restante/engine/site"
+	"restante/engine/site/acme"
 	"restante/engine/site/certs"
 	"restante/engine/site/ports"
 	"restante/engine/spool"
@@ -50,6 +51,7 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		Trouble: func() error { return errors.Join(e.lists.Err(set.Number), e.milters.Err(set.Number)) },
 		Name:    set.Name, Rev: uint64(set.Rev),
 		TLS:     a.certificates(),
+		Acme:    a.acme(),
 		Accepts: certs.Protocols{Min: set.TLS.TlsMinVersion, Old: set.TLS.TlsOldDevices},
 		Wire:    a.wireConfig(),
 		Session: policy.For(set, e.Sources()),
@@ -148,7 +150,26 @@ type siteAdapter struct {
 
 func (a *siteAdapter) path(p string) string { return disk.Locate(a.dir, p) }
 
+// acme are the settings of certificates that are ordered; nil: none are.
+func (a *siteAdapter) acme() *acme.Settings {
+	t := a.TLS
+	if t.AcmeDirectory == "" {
+		return nil
+	}
+	c, _ := settings.ParseChallenge(t.AcmeChallenge) // others are never stored
+	names := slices.Concat([]string{a.FullyQualifiedDomainName}, t.AcmeNames)
+	return &acme.Settings{
+		Directory: t.AcmeDirectory, Email: t.AcmeEmail, Names: strings.Join(slices.Compact(names), " "),
+		TLSALPN: c.TLSALPN, Listen: c.Listen, Storage: a.path(settings.AcmeFolder),
+		File: a.path(fmt.Sprintf("%s/site-%d.pem", settings.AcmeFolder, a.Number)),
+	}
+}
+
+// certificates are the files of the site, that of the ordered ones first.
 func (a *siteAdapter) certificates() (files certs.Files) {
+	if o := a.acme(); o != nil {
+		files = append(files, certs.IfThere+o.File)
+	}
 	for _, name := range a.TLS.Files() {
 		files = append(files, a.path(name))
 	}

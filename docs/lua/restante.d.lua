@@ -82,6 +82,11 @@
 ---@field AccessScript boolean
 ---@field AccessSource boolean
 ---@field AccessWrite boolean
+---@field AcmeChallenge string
+---@field AcmeDirectory string
+---@field AcmeEmail string
+---@field AcmeNames string[]
+---@field AcmeTermsAgreed boolean
 ---@field AddNoHeaders boolean
 ---@field AdminACL string
 ---@field AdminACLBin string

@@ -25,7 +25,7 @@ func Check(c metabase.Change) []metabase.Problem { return Layout{}.Check(c) }
 // is accepted: a site must be curable step by step.
 func (l Layout) Check(c metabase.Change) []metabase.Problem {
 	sites := touchedSites(c)
-	problems := slices.Concat(l.checkFolders(c, sites), l.checkAddressRights(c), checkAddresses(c, sites), checkValues(c), checkPasswords(c), checkBindPasswords(c), checkMilterRights(c))
+	problems := slices.Concat(l.checkFolders(c, sites), l.checkAddressRights(c), checkAddresses(c, sites), checkValues(c), checkPasswords(c), checkBindPasswords(c), checkMilterRights(c), checkAcmeRights(c))
 	for _, n := range sites {
 		problems = append(problems, checkSite(c, n)...)
 	}
@@ -135,6 +135,10 @@ var valueChecks = map[string]func(text string) error{
 	"Recipients":      checkListed,
 	"DnsBlocklists":   checkZone,
 	"Milters":         checkMilter,
+	"AcmeDirectory":   checkDirectory,
+	"AcmeEmail":       checkContact,
+	"AcmeNames":       checkOrdered,
+	"AcmeChallenge":   checkChallenge,
 	"ScramVerifier":   account.CheckVerifier, // with another one an account could never sign in
 
 	"LdapUserFilter":    ldap.CheckFilter,

@@ -179,6 +179,7 @@ func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 		s.FullyQualifiedDomainName = cmp.Or(string(s.DefaultDomain), "localhost")
 	}
 	r.tls(&s.TLS)
+	r.acme(s.TLS)
 	r.verbs(&s.Verbs, version >= 2)
 	r.access(&s.Access, s.TLS, s.Oauth)
 	r.ldap(s.Ldap, s.Access)

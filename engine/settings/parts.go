@@ -16,7 +16,7 @@ func IsOfPart(id metabase.ID, part string) bool {
 	case "bindings":
 		return slices.Contains([]metabase.ID{ServerBindings, SecureBindings, AtrnBindings, ServerListenBacklog}, id)
 	case "certificate":
-		return slices.Contains([]metabase.ID{TlsCertificateFile, TlsKeyFile, TlsMoreCertificates}, id)
+		return slices.Contains([]metabase.ID{TlsCertificateFile, TlsKeyFile, TlsMoreCertificates, AcmeDirectory}, id)
 	case "queue":
 		return id == QueueDirectory
 	}

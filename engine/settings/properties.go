@@ -10,6 +10,11 @@ import "restante/metabase"
 const (
 	AcceptBareLinefeed                metabase.ID = 0x00520104
 	AccessSSLFlags                    metabase.ID = 6030
+	AcmeChallenge                     metabase.ID = 0x005201ae
+	AcmeDirectory                     metabase.ID = 0x0052019d
+	AcmeEmail                         metabase.ID = 0x0052019e
+	AcmeNames                         metabase.ID = 0x0052019f
+	AcmeTermsAgreed                   metabase.ID = 0x005201af
 	AllowAnonymous                    metabase.ID = 5005
 	AllowLoopbackHosts                metabase.ID = 0x00520140
 	AllowVerify                       metabase.ID = 0x0052000d

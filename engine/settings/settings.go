@@ -91,6 +91,13 @@ type TLS struct {
 	TlsOldDevices       bool     // also older versions and weak ciphers
 	TlsClientCaFile     string   // authorities of callers' certificates; "": none is asked for
 	Required            bool     // before it only EHLO, STARTTLS, NOOP and QUIT
+
+	// Of certificates that are ordered.
+	AcmeDirectory   string // URL of the authority's; "": none are
+	AcmeEmail       string
+	AcmeNames       []string // beside FullyQualifiedDomainName
+	AcmeChallenge   string   // see ParseChallenge
+	AcmeTermsAgreed bool
 }
 
 // Files lists the files that have certificates and keys, each once and the default
@@ -323,6 +330,11 @@ func (s *Site) fields() []field {
 		{TlsMinVersion, &s.TLS.TlsMinVersion},
 		{TlsOldDevices, &s.TLS.TlsOldDevices},
 		{TlsClientCaFile, &s.TLS.TlsClientCaFile},
+		{AcmeDirectory, &s.TLS.AcmeDirectory},
+		{AcmeEmail, &s.TLS.AcmeEmail},
+		{AcmeNames, &s.TLS.AcmeNames},
+		{AcmeChallenge, &s.TLS.AcmeChallenge},
+		{AcmeTermsAgreed, &s.TLS.AcmeTermsAgreed},
 		{IPSecurity, &s.Access.IPSecurity},
 		{ConnectionIpv6List, &s.Access.ConnectionIpv6List},
 		{ClearTextAuth, &s.Access.ClearTextAuth},

@@ -29,6 +29,7 @@ import (
 	"restante/engine/queue"
 	"restante/engine/release"
 	"restante/engine/session"
+	"restante/engine/site/acme"
 	"restante/engine/site/certs"
 	"restante/engine/site/ports"
 	"restante/engine/w3clog"
@@ -44,6 +45,7 @@ type Config struct {
 	Bindings []ports.Binding
 	TLS      certs.Files
 	Accepts  certs.Protocols // of it
+	Acme     *acme.Settings  // of certificates that are ordered, into one of TLS; nil: none are
 	Blocked  error           // why the site must not run; nil: it may
 	Wire     wire.Config     // all but TLS, and per binding ImplicitTLS and ODMR
 	Session  session.Policy  // what a caller may do

@@ -17,6 +17,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/pickup"
 	"restante/engine/session"
+	"restante/engine/site/acme"
 	"restante/engine/site/certs"
 	"restante/engine/site/ports"
 	"restante/engine/site/proxied"
@@ -38,7 +39,8 @@ type run struct {
 	server *wire.Server
 	pickup *pickup.Picker
 	active atomic.Pointer[activeConfig]
-	recert chan struct{} // has one where the certificates of active are others
+	orders *acme.Orderer
+	recert chan struct{} // has one where the certificates may be others
 
 	ctx      context.Context // of the sessions and the queue's attempts; ends when the stop begins
 	cancel   context.CancelCauseFunc
@@ -137,6 +139,7 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 	// Run ends a run, not ctx: the callers' grace time is between the two.
 	r.ctx, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	r.pickup = pickup.New(s.pickupSettings, submissions{mail, s}, pickup.Options{Journal: s.deps.Journal, Log: s.log, Changed: s.deps.Changed})
+	r.orders = acme.New(func() *acme.Settings { return s.config().Acme }, s.log, s.deps.Changed, r.lookAgain)
 	s.mu.Lock()
 	if !sameResources(cfg, s.target) {
 		s.mu.Unlock()
@@ -160,9 +163,18 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 	r.work.Go(func() { r.pickup.Run(r.ctx) })
 	watch := certs.Watch{Current: func() *certs.Reloader { return r.active.Load().certs }, Wake: r.recert, Changed: s.deps.Changed}
 	r.work.Go(func() { watch.Run(r.ctx) })
+	r.work.Go(func() { r.orders.Run(r.ctx) })
 	s.setState(Started, refusals)
 	s.deps.Ports.Serve(s.number, r, s.log)
 	return true
+}
+
+// lookAgain has the certificates read again.
+func (r *run) lookAgain() {
+	select {
+	case r.recert <- struct{}{}:
+	default: // one is pending already
+	}
 }
 
 func (r *run) runQueue() {

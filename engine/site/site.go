@@ -234,13 +234,11 @@ func (s *Site) activateLocked(next *Config, c *certs.Reloader, kept []Part) {
 		return // another attempt, with the same result
 	}
 	s.run.active.Store(&activeConfig{cfg, next, c, c.Config(cfg.Accepts)})
-	select {
-	case s.run.recert <- struct{}{}:
-	default: // one is pending already
-	}
+	s.run.lookAgain()
 	s.active.Store(cfg)
 	s.bandwidth.Set(cfg.Bandwidth)
 	s.run.pickup.Wake()
+	s.run.orders.Wake()
 }
 
 // Status is the site as it is now.
@@ -277,7 +275,7 @@ func (s *Site) whyLocked() error {
 	}
 	err = errors.Join(err, s.unstored)
 	if s.run != nil {
-		err = errors.Join(err, s.run.active.Load().certs.Err(), s.run.pickup.Err())
+		err = errors.Join(err, s.run.active.Load().certs.Err(), s.run.pickup.Err(), s.run.orders.Err())
 	}
 	if trouble := s.config().Trouble; trouble != nil {
 		err = errors.Join(err, trouble())

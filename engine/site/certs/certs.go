@@ -9,8 +9,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
@@ -30,8 +32,12 @@ const (
 // default.
 type Files []string
 
+// IfThere begins the name of a file that need not be there, such as one of certificates
+// that are ordered still.
+const IfThere = "?"
+
 // String lists the names.
-func (f Files) String() string { return strings.Join(f, ", ") }
+func (f Files) String() string { return strings.ReplaceAll(strings.Join(f, ", "), IfThere, "") }
 
 // A Reloader gives a certificate, and reads them again when their files change.
 type Reloader struct {
@@ -104,21 +110,27 @@ func (c *Reloader) Refresh(ctx context.Context) error {
 // read sets list to nil if the files are of the version last.
 func (r *reading) read(files Files, last fileVersion) {
 	defer close(r.done)
-	texts, hash := make([][]byte, len(files)), sha256.New()
-	for i, name := range files {
+	var texts [][]byte
+	var there Files
+	hash := sha256.New()
+	for _, name := range files {
+		name, optional := strings.CutPrefix(name, IfThere)
 		text, err := readPEM(name)
+		if optional && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			r.err = fmt.Errorf("certificate: %w", err)
 			return
 		}
-		texts[i] = text
+		texts, there = append(texts, text), append(there, name)
 		_, _ = fmt.Fprintf(hash, "%d ", len(text))
 		_, _ = hash.Write(text)
 	}
 	if r.version = fileVersion(hash.Sum(nil)); r.version == last {
 		return
 	}
-	list, err := parse(files, texts)
+	list, err := parse(there, texts)
 	if err != nil {
 		r.err = fmt.Errorf("certificate: %w", err)
 		return

@@ -233,3 +233,46 @@ func TestCertificateThatIsNotAnswered(t *testing.T) {
 		}
 	})
 }
+
+// TestFileThatNeedNotBeThere: until it is, the certificates of the others are in use; then
+// its own come first.
+func TestFileThatNeedNotBeThere(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := testpeer.WriteCertificate(t, dir, "old.test")
+	ordered := filepath.Join(dir, "ordered.pem")
+	c := New(Files{IfThere + ordered, cert, key}, slog.New(slog.DiscardHandler))
+	first := func() string {
+		if err := c.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.get(&tls.ClientHelloInfo{SupportedVersions: []uint16{tls.VersionTLS13}, SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256, tls.PSSWithSHA256}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return subject(got.Leaf)
+	}
+	if got := first(); got != "old.test" {
+		t.Errorf("before: %s", got)
+	}
+	newCert, newKey := testpeer.WriteCertificate(t, t.TempDir(), "new.test")
+	var text []byte
+	for _, name := range []string{newCert, newKey} {
+		part, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, part...)
+	}
+	if err := os.WriteFile(ordered, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := first(); got != "new.test" {
+		t.Errorf("when it is there: %s", got)
+	}
+	if got := c.Files().String(); strings.Contains(got, IfThere) || c.Files().folders()[0] != dir {
+		t.Errorf("shown as %s, in %q", got, c.Files().folders())
+	}
+	if err := New(Files{IfThere + dir}, slog.New(slog.DiscardHandler)).Refresh(t.Context()); err == nil {
+		t.Error("a folder in its place is no error")
+	}
+}

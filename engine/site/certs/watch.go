@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"restante/internal/dirwatch"
@@ -87,7 +88,7 @@ func (w Watch) look(ctx context.Context, news *dirwatch.Watcher) time.Duration {
 func (f Files) folders() (dirs []string) {
 	seen := map[string]bool{}
 	for _, name := range f {
-		if dir := filepath.Dir(name); !seen[dir] {
+		if dir := filepath.Dir(strings.TrimPrefix(name, IfThere)); !seen[dir] {
 			seen[dir] = true
 			dirs = append(dirs, dir)
 		}
