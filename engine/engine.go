@@ -129,7 +129,7 @@ func New(tree Tree, opts Options) *Engine {
 	}
 	e.dns = byDNS
 	e.block.Log = opts.Log
-	e.milters.Changed = e.notify
+	e.milters.Changed, e.milters.Files = e.notify, opts.Descriptors.Callers
 	e.lists = recipients.Files{Dir: opts.DataDir, Log: opts.Log, Changed: e.notify}
 	return e
 }

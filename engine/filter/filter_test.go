@@ -419,6 +419,42 @@ func TestDown(t *testing.T) {
 	}
 }
 
+// A share has room for some files.
+type share struct{ left int }
+
+func (s *share) Take() bool {
+	if s.left == 0 {
+		return false
+	}
+	s.left--
+	return true
+}
+
+func (s *share) Release() { s.left++ }
+
+// TestOpenFiles: connections to filters take from the open files of the process, and give
+// all of them back, however the message ends.
+func TestOpenFiles(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		peers []*peer
+		left  int
+		want  int
+	}{
+		{"taken", []*peer{{}, {}}, 2, 0},
+		{"rejected", []*peer{{answers: map[byte]string{'M': packet('r', "")}}, {}}, 2, 550},
+		{"broken", []*peer{{}, {answers: map[byte]string{'E': "\x00\x00\x00\x00"}}}, 2, 451},
+		{"one too few", []*peer{{}, {}}, 1, 451},
+	} {
+		files := &share{left: tt.left}
+		r := run{peers: tt.peers}
+		r.health.Files = files
+		if _, v, _ := r.message(t, text); v.Refuse.Code != tt.want || files.left != tt.left {
+			t.Errorf("%s: %s, %d files of %d are left", tt.name, v.Refuse, files.left, tt.left)
+		}
+	}
+}
+
 // TestEndOfTheCaller: a session that ends waits for no filter, and says nothing about it.
 func TestEndOfTheCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -15,9 +15,16 @@ import (
 // zero Health is ready; its methods may be called concurrently.
 type Health struct {
 	Changed func() // called after each change; must not block; nil: nobody is told
+	Files   Share  // of the process, that connections take; nil: any number
 
 	mu     sync.Mutex // guards what follows
 	failed map[place]failure
+}
+
+// A Share counts open files; Take is false if there may be no more.
+type Share interface {
+	Take() bool
+	Release()
 }
 
 type place struct {

@@ -27,7 +27,8 @@ type link struct {
 	conn   *conn
 	peer   *milter.ClientSession
 	macros *milter.MacroBag
-	ended  bool // it has accepted the message, or is down and need not be asked
+	free   func() // gives the open file back; nil: none is taken
+	ended  bool   // it has accepted the message, or is down and need not be asked
 }
 
 // dialed is a connection that there is already.
@@ -40,6 +41,12 @@ func (d dialed) Dial(string, string) (net.Conn, error) { return d.Conn, nil }
 func (l *link) connect(ctx context.Context, config Config) error {
 	ctx, cancel := context.WithTimeout(ctx, config.Command)
 	defer cancel()
+	if files := config.Health.Files; files != nil {
+		if !files.Take() {
+			return errors.New("callers and filters have all open files that the process may have, but for its reserve: raise its limit (ulimit -n, LimitNOFILE)")
+		}
+		l.free = files.Release
+	}
 	dial := config.Dial
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
@@ -76,6 +83,10 @@ func (l *link) close() {
 		}
 		_ = l.conn.Close()
 		l.conn, l.peer = nil, nil
+	}
+	if l.free != nil {
+		l.free()
+		l.free = nil
 	}
 	l.ended = true
 }
