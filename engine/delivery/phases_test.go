@@ -306,6 +306,7 @@ func TestOddHosts(t *testing.T) {
 		{"two replies to the dot", map[string]string{".": "250 taken|250 twice"}, "delivered: 250 taken", 1},
 		{"a refusal and a yes to the dot", map[string]string{".": "550-no|250 yes"}, "failed: 550 no / yes", 1},
 		{"a long list of extensions", map[string]string{"EHLO": "250-mx.test|250-X-" + strings.Repeat("x", 3000) + "|250 PIPELINING"}, "delivered: 250 taken", 1},
+		{"LIMITS of one recipient", map[string]string{"EHLO": "250-mx.test|250 LIMITS RCPTMAX=1"}, "delivered: 250 taken @after the dot", 2},
 		{"SIZE that is too small", map[string]string{"EHLO": "250-mx.test|250 SIZE 2"}, "failed: ours: 552 5.3.4 3 octets are more than the 2", 0},
 		{"SIZE that is no number", map[string]string{"EHLO": "250-mx.test|250 SIZE many"}, "delivered: 250 taken", 1},
 		{"PIPELINING without answers", map[string]string{"RCPT": mute}, "deferred: ours: 451 4.4.2 no answer from mx1.test in time @RCPT", 0},

@@ -170,7 +170,7 @@ func (s *sending) envelope() (steps []step) {
 			continue
 		}
 		if most, _ := s.Limits(); most > 0 && listed == most {
-			s.replies[i] = mail.Reply{Code: 452, Enhanced: "5.3", Text: "the host takes no more recipients at once (LIMITS)"}
+			s.replies[i] = mail.Reply{Code: 452, Enhanced: "5.3", Text: "the host takes no more recipients at once (LIMITS)", Phase: "RCPT"}
 			continue
 		}
 		listed++
