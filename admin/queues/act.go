@@ -83,9 +83,7 @@ func (h handlers) act(ctx context.Context, who api.Caller, r api.ActRequest) (ap
 		if err != nil && !errors.Is(err, queue.ErrNotFound) {
 			return out, err
 		}
-		out.Messages += sum.Messages
-		out.Bytes += sum.Bytes
-		out.Busy += sum.Busy
+		out.Add(sum)
 	}
 	return out, nil
 }
@@ -158,9 +156,7 @@ func (h handlers) exportTo(ctx context.Context, who api.Caller, r api.FolderRequ
 		if err != nil {
 			return out, err
 		}
-		out.Messages += sum.Messages
-		out.Bytes += sum.Bytes
-		out.Busy += sum.Busy
+		out.Add(sum)
 	}
 	return out, nil
 }

@@ -170,6 +170,12 @@ func printActed(w table, a api.ActResult) {
 	if a.Busy > 0 {
 		w.printf("; %d unchanged, being sent just now", a.Busy)
 	}
+	if a.Held > 0 {
+		w.printf("; %d unchanged, waiting for their host: queue release DOMAIN delivers them", a.Held)
+	}
+	if a.Frozen > 0 {
+		w.printf("; %d unchanged, frozen: queue thaw first", a.Frozen)
+	}
 	w.printf("\n")
 }
 

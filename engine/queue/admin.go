@@ -30,19 +30,44 @@ var ErrNoFilter = errors.New("queue: no message is named")
 type Tally struct {
 	Messages int   `json:"messages"`
 	Bytes    int64 `json:"bytes"`
-	Busy     int   `json:"busy"` // claimed by a lease or another act, and not changed
+	Busy     int   `json:"busy"`             // claimed by a lease or another act, and not changed
+	Held     int   `json:"held,omitempty"`   // of a retry: they wait for their host all the same
+	Frozen   int   `json:"frozen,omitempty"` // of a retry: they are frozen all the same
+}
+
+// Add adds another queue's.
+func (t *Tally) Add(o Tally) {
+	t.Messages += o.Messages
+	t.Bytes += o.Bytes
+	t.Busy += o.Busy
+	t.Held += o.Held
+	t.Frozen += o.Frozen
 }
 
 // An act changes claimed entries. It leaves them claimed or removes them.
 type act struct {
 	name string
 	do   func(ctx context.Context, entries []*entry) error
+
+	in func(e *entry, sum *Tally) bool // or counts e as one that would not change; nil: all would
 }
 
 // Retry makes the picked messages due now, and tries again to read those that
 // could not be read. A held destination stays held, a frozen message frozen.
 func (q *Queue) Retry(ctx context.Context, f Filter, dry bool) (Tally, error) {
-	return q.act(ctx, f, dry, act{"retry", func(ctx context.Context, entries []*entry) error {
+	in := func(e *entry, sum *Tally) bool {
+		switch {
+		case e.is(unreadable) || e.onHold():
+		case e.is(frozen):
+			sum.Frozen++
+			return false
+		case q.route(e.dest.name).Held:
+			sum.Held++
+			return false
+		}
+		return true
+	}
+	return q.act(ctx, f, dry, act{name: "retry", in: in, do: func(ctx context.Context, entries []*entry) error {
 		err := q.change(ctx, entries, func(r *record) {
 			if r.flags&kept == 0 {
 				r.next = 0
@@ -75,7 +100,7 @@ func (q *Queue) Thaw(ctx context.Context, f Filter, dry bool) (Tally, error) {
 }
 
 func (q *Queue) flag(ctx context.Context, f Filter, dry bool, name string, set, clear uint8) (Tally, error) {
-	return q.act(ctx, f, dry, act{name, func(ctx context.Context, entries []*entry) error {
+	return q.act(ctx, f, dry, act{name: name, do: func(ctx context.Context, entries []*entry) error {
 		err := q.change(ctx, entries, func(r *record) {
 			if r.flags&clear&kept != 0 {
 				r.next = 0
@@ -99,13 +124,13 @@ func (q *Queue) flag(ctx context.Context, f Filter, dry bool, name string, set, 
 
 // Delete removes the picked messages without a report.
 func (q *Queue) Delete(ctx context.Context, f Filter, dry bool) (Tally, error) {
-	return q.act(ctx, f, dry, act{"delete", q.remove})
+	return q.act(ctx, f, dry, act{name: "delete", do: q.remove})
 }
 
 // Bounce fails the picked messages and reports that to their senders.
 func (q *Queue) Bounce(ctx context.Context, f Filter, dry bool) (Tally, error) {
 	reply := mail.Reply{Code: 550, Text: "taken out of the queue by its administrator"}
-	return q.act(ctx, f, dry, act{"bounce", func(ctx context.Context, entries []*entry) error {
+	return q.act(ctx, f, dry, act{name: "bounce", do: func(ctx context.Context, entries []*entry) error {
 		for _, e := range entries {
 			if e.dest.name == Reports {
 				continue // the report is made with the last of the others, or when it is due
@@ -140,7 +165,7 @@ func (q *Queue) act(ctx context.Context, f Filter, dry bool, a act) (Tally, erro
 		if err := context.Cause(ctx); err != nil {
 			return sum.Tally, err
 		}
-		free := q.claimAll(part, &sum, dry)
+		free := q.claimAll(part, &sum, dry, a.in)
 		if dry || len(free) == 0 {
 			continue
 		}
@@ -178,8 +203,9 @@ func (c *tallyCounter) add(e *entry) {
 	c.Bytes += e.size
 }
 
-// claimAll claims the entries that are not claimed; a dry run only counts them.
-func (q *Queue) claimAll(entries []*entry, sum *tallyCounter, dry bool) []*entry {
+// claimAll claims the entries that are not claimed and are in; a dry run only counts
+// them.
+func (q *Queue) claimAll(entries []*entry, sum *tallyCounter, dry bool, in func(*entry, *Tally) bool) []*entry {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var free []*entry
@@ -188,6 +214,7 @@ func (q *Queue) claimAll(entries []*entry, sum *tallyCounter, dry bool) []*entry
 		case e.is(settled):
 		case e.is(claimed):
 			sum.Busy++
+		case in != nil && !in(e, &sum.Tally):
 		case dry:
 			sum.add(e)
 		default:

@@ -208,6 +208,25 @@ func TestRetryAndTrigger(t *testing.T) {
 	}
 }
 
+// A retry counts apart what it does not change.
+func TestRetryOfHeldAndFrozenMail(t *testing.T) {
+	h := newFixture(t)
+	h.held["held.test"] = true
+	h.accept("s@s.test", "x@held.test")
+	frozen := h.accept("s@s.test", "x@b.test")
+	h.accept("s@s.test", "y@b.test")
+	if _, err := h.q.Freeze(t.Context(), Filter{IDs: []mail.MessageID{frozen}}, false); err != nil {
+		t.Fatal(err)
+	}
+	for _, dry := range []bool{true, false} {
+		n, err := h.q.Retry(t.Context(), Filter{All: true}, dry)
+		if err != nil || n.Messages != 1 || n.Held != 1 || n.Frozen != 1 || n.Busy != 0 {
+			t.Errorf("Retry = %+v, %v", n, err)
+		}
+	}
+	h.check()
+}
+
 func TestMessagesAsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFixture(t)

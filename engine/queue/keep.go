@@ -35,7 +35,7 @@ func (q *Queue) Keep(ctx context.Context, d mail.Domain, at time.Time) (sum Tall
 		q.wakeScheduler()
 	})
 	var done Tally
-	sum, err = q.act(ctx, Filter{Domain: d}, false, act{"keep", func(ctx context.Context, entries []*entry) error {
+	sum, err = q.act(ctx, Filter{Domain: d}, false, act{name: "keep", do: func(ctx context.Context, entries []*entry) error {
 		entries = slices.DeleteFunc(slices.Clone(entries), func(e *entry) bool { return e.is(frozen) })
 		for _, e := range entries {
 			done.Messages++
@@ -121,7 +121,7 @@ func (q *Queue) endKept(ctx context.Context, w *keptWork) {
 			return q.setKept(ctx, entries, 0, 0)
 		}
 	}
-	if _, err := q.act(ctx, Filter{Domain: w.name}, false, act{name, do}); err != nil {
+	if _, err := q.act(ctx, Filter{Domain: w.name}, false, act{name: name, do: do}); err != nil {
 		q.deps.Journal.SetAside(ctx, "", w.name, err) // tried again by nextKept
 		return
 	}

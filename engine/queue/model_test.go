@@ -160,7 +160,8 @@ func (m *model) act(t *testing.T, name string, do func(context.Context, Filter, 
 	id := ids[m.rnd.IntN(len(ids))]
 	for _, dry := range []bool{true, false} {
 		got, err := do(t.Context(), Filter{IDs: []mail.MessageID{id}}, dry)
-		if err != nil || got.Messages != 1 || got.Busy != 0 {
+		unchanged := name == "retry" && got.Messages == 0 && got.Held+got.Frozen > 0
+		if err != nil || got.Messages != 1 && !unchanged || got.Busy != 0 {
 			t.Fatalf("%s %s, dry %v: %+v, %v", name, id, dry, got, err)
 		}
 	}

@@ -212,7 +212,7 @@ func (q *Queue) tryReport(ctx context.Context, e *entry) error {
 
 // flushReports makes all reports that wait for further outcomes.
 func (q *Queue) flushReports(ctx context.Context) error {
-	_, err := q.act(ctx, Filter{Domain: Reports}, false, act{"report", func(ctx context.Context, entries []*entry) error {
+	_, err := q.act(ctx, Filter{Domain: Reports}, false, act{name: "report", do: func(ctx context.Context, entries []*entry) error {
 		for _, e := range entries {
 			if err := q.makeReport(ctx, e); err != nil {
 				return err
