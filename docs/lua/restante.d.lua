@@ -924,6 +924,8 @@ function service.explain(site, recipient) end
 ---@field messages integer
 ---@field bytes integer
 ---@field busy integer
+---@field held? integer
+---@field frozen? integer
 ---@field dry_run? boolean
 
 ---@class restante.Address
