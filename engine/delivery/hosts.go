@@ -306,14 +306,17 @@ func refusal(cause error, t target) mail.Reply {
 			r.Text = t.host + " " + r.Text
 		}
 	case errors.Is(cause, wire.ErrTLS):
+		r.Cause = nil // it is in the text
 		r.Code, r.Enhanced, r.Text = 454, "7.5", "no trusted TLS connection to "+t.host+": "+at.Err.Error()
 	case at.Phase == mail.AtConnect && timedOut(cause):
 		r.Code, r.Enhanced, r.Text = 451, "4.1", "no answer from "+t.host
 	case at.Phase == mail.AtConnect:
+		r.Cause = nil
 		r.Code, r.Enhanced, r.Text = 451, "4.1", "no connection to "+t.host+": "+cause.Error()
 	case timedOut(cause):
 		r.Code, r.Enhanced, r.Text = 451, "4.2", "no answer from "+t.host+" in time"
 	default:
+		r.Cause = nil
 		r.Code, r.Enhanced, r.Text = 451, "4.2", "the conversation with "+t.host+" broke: "+at.Err.Error()
 	}
 	r.Phase = cmp.Or(r.Phase, at.Phase)
