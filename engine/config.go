@@ -186,7 +186,7 @@ func (a *siteAdapter) pickup() pickup.Settings {
 func (a *siteAdapter) wireConfig() wire.Config {
 	return wire.Config{
 		Hostname: a.FullyQualifiedDomainName, Greeting: a.ConnectResponse,
-		Verbs: a.Verbs, MaxSize: a.Limits.MaxMessageSize, MaxRcpts: a.Limits.MaxRecipients, MaxHold: a.Limits.FutureReleaseMax,
+		Verbs: a.Verbs, MaxSize: a.Limits.MaxMessageSize, MaxRcpts: a.Limits.MaxRecipients, MaxHold: a.Limits.FutureReleaseMax, MinBy: a.Limits.DeliverByMin,
 		Hello:        wire.HelloRules{Name: !a.Limits.SmtpHeloNoDomain, Valid: a.Limits.ValidHello, Optional: a.Limits.SmtpMailNoHelo},
 		AcceptBareLF: a.Limits.AcceptBareLinefeed, IdleTimeout: a.Limits.ConnectionTimeout, Waits: a.waits(),
 		Limits: wire.Limits{

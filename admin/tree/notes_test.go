@@ -38,7 +38,7 @@ func TestNoteValues(t *testing.T) {
 		{"another operation", metabase.Unset{Path: site, ID: flags.ID}, nil},
 	}
 	extensions, _ := s.Property("InboundExtensions")
-	for v, want := range map[uint32]string{255: "224", math.MaxUint32: "4294967264", 31 | 1<<20: "1048576"} {
+	for v, want := range map[uint32]string{255: "192", math.MaxUint32: "4294967232", 63 | 1<<20: "1048576"} {
 		tests = append(tests, tests[0])
 		last := &tests[len(tests)-1]
 		last.name, last.op = "bits that nobody knows", metabase.Set{Path: site, Property: extensions.Item(metabase.DWord(v))}

@@ -126,6 +126,7 @@
 ---@field Default string[]
 ---@field DefaultDomain string
 ---@field DefaultLogonDomain string
+---@field DeliverByMin integer
 ---@field DisablePickupDotStuff integer
 ---@field DisableSocketPooling boolean
 ---@field DiskReserve integer
@@ -978,6 +979,12 @@ function service.explain(site, recipient) end
 ---@field needs_a_decision integer
 ---@field without_effect integer
 
+---@class restante.Deadline
+---@field at string
+---@field return? boolean
+---@field trace? boolean
+---@field over? boolean
+
 ---@class restante.Deleted
 ---@field rev integer
 ---@field site? integer
@@ -1077,6 +1084,7 @@ function service.explain(site, recipient) end
 ---@field utf8? boolean
 ---@field utf8_header? boolean
 ---@field binary? boolean
+---@field by? restante.Deadline
 
 ---@class restante.Explained
 ---@field site integer

@@ -139,6 +139,9 @@ func writeStatus(w *multipart.Writer, r Report) {
 		field(part, "Received-From-MTA", "dns; "+h)
 	}
 	field(part, "Arrival-Date", r.About.Received.Format(time.RFC1123Z))
+	if by := r.About.By.At; !by.IsZero() { // RFC 2852 §5
+		field(part, "Deliver-By-Date", by.Format(time.RFC1123Z))
+	}
 	for _, f := range r.Recipients {
 		_, _ = io.WriteString(part, "\r\n")
 		writeRecipient(part, f, r.global())

@@ -43,6 +43,17 @@ type Envelope struct {
 	UTF8       bool `json:"utf8,omitempty"`        // RFC 6531: SMTPUTF8 was given, or an address of ours needs it
 	UTF8Header bool `json:"utf8_header,omitempty"` // with UTF8: a header in the message has characters beyond ASCII
 	Binary     bool `json:"binary,omitempty"`      // RFC 3030: BODY=BINARYMIME was declared
+
+	By Deadline `json:"by,omitzero"`
+}
+
+// A Deadline is the time by which a sender wants its message delivered (RFC 2852). The
+// zero Deadline is none.
+type Deadline struct {
+	At     time.Time `json:"at"`
+	Return bool      `json:"return,omitempty"` // mode R: it is returned then; otherwise, mode N, its sender is told
+	Trace  bool      `json:"trace,omitempty"`  // its sender is told of each relay
+	Over   bool      `json:"over,omitempty"`   // mode N: the time was over when it came, and another host has told the sender
 }
 
 // A Recipient is one RCPT of an envelope.
@@ -83,6 +94,7 @@ type Outcome struct {
 	Reply  Reply  // the peer's, or ours where no peer answered
 	Host   string // the peer that said so, or "" where none was reached
 	NoDSN  bool   // Delivered to a host that sends no reports (RFC 3461 §5.2.2)
+	NoBy   bool   // Delivered to a host that does not offer DELIVERBY
 }
 
 // OutcomeOf reads the outcome for to off the reply of host, by its class and its
@@ -110,6 +122,7 @@ type Verbs struct {
 	Priority                  bool // RFC 6710
 	UTF8                      bool // RFC 6531, with EightBit
 	Binary                    bool // RFC 3030: BINARYMIME, with Chunking and EightBit
+	DeliverBy                 bool // RFC 2852
 }
 
 // A Standing is what a domain is to a site.

@@ -90,7 +90,7 @@ func (q *Queue) backOff(d *destination, w lastReply) backoff {
 func (q *Queue) policyOf(name mail.Domain) Policy {
 	p := q.policy()
 	if name == Badmail || name == Reports {
-		p.ageless = true
+		p.ageless, p.internal = true, true
 		return p
 	}
 	switch route := q.route(name); {
@@ -124,21 +124,25 @@ func (q *Queue) claimOverdueIf(d *destination, ok func(*entry) bool) []*entry {
 
 // expiry is when e expires; zero for never.
 func (p Policy) expiry(e *entry) time.Time {
-	if p.ageless {
+	expire, _ := p.times(e.received, e.deadline())
+	return untilTime(expire)
+}
+
+// untilTime is unixTime of a time that may be never: the zero Time then.
+func untilTime(at int64) time.Time {
+	if at == never {
 		return time.Time{}
 	}
-	return unixTime(e.received + int64(p.Expire))
+	return unixTime(at)
 }
 
 // overdue is when e expires, or is late before.
 func (p Policy) overdue(e *entry) int64 {
-	switch {
-	case p.ageless:
-		return never
-	case e.is(noticed):
-		return e.received + int64(p.Expire)
+	expire, late := p.times(e.received, e.deadline())
+	if e.is(noticed) {
+		return expire
 	}
-	return e.received + int64(min(p.Expire, p.DelayNotice))
+	return min(expire, late)
 }
 
 // nextOverdue is when an entry of d is late or expires next. The caller holds q.mu.

@@ -37,13 +37,25 @@ func (e *entry) idle() bool { return e.flags&(frozen|unreadable|claimed|settled)
 // come.
 func (e *entry) onHold() bool { return e.is(postdated) && e.attempts == 0 && e.next > now() }
 
-// setEnvelope takes from an envelope what decides about the order.
+// setEnvelope takes from an envelope what decides about the order and the time. The entry
+// has its destination.
 func (e *entry) setEnvelope(env *mail.Envelope) {
 	e.priority = env.Priority
 	if !env.HoldUntil.IsZero() {
 		e.flags |= postdated
 	}
+	d := e.dest
+	if env.By.At.IsZero() || d.name == Badmail || d.name == Reports {
+		return
+	}
+	if d.deadlines == nil {
+		d.deadlines = map[*entry]mail.Deadline{}
+	}
+	d.deadlines[e] = env.By
 }
+
+// deadline is that of e, or none.
+func (e *entry) deadline() mail.Deadline { return e.dest.deadlines[e] }
 
 // A destination has the entries for one domain, in the order of arrival and by
 // due time.
@@ -54,8 +66,9 @@ type destination struct {
 	parked    int      // of entries, those that are frozen or unreadable
 	shared    int      // of entries, those that are live and shared
 	bytes     int64
-	due       dueHeap // the idle entries
-	overdue   int64   // when an entry is late or expires next; 0: not known
+	due       dueHeap                  // the idle entries
+	overdue   int64                    // when an entry is late or expires next; 0: not known
+	deadlines map[*entry]mail.Deadline // of the entries that have one
 	backoff   backoff
 	owner     *ownership // nil: not leased
 	triggered bool       // to be attempted once, held or not
@@ -170,6 +183,7 @@ func (d *destination) setFlags(e *entry, set, clear uint8) {
 // remove marks e as settled and drops it.
 func (d *destination) remove(e *entry) {
 	d.setFlags(e, settled, frozen|unreadable)
+	delete(d.deadlines, e)
 	d.bytes -= e.size
 	if e.is(shared) {
 		d.shared--

@@ -134,7 +134,10 @@ func entriesOf(env mail.Envelope) (map[mail.Domain]record, []kv.Op, error) {
 		if !ok {
 			r = record{received: env.Received.UnixNano(), size: env.Size}
 			if env.Quarantine != "" {
-				r.flags = frozen
+				r.flags |= frozen
+			}
+			if env.By.Over {
+				r.flags |= noticed
 			}
 			if env.HoldUntil.After(env.Received) {
 				// Its age begins with its release: it does not expire before.
@@ -167,7 +170,7 @@ func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []m
 	}
 	for name, r := range parts {
 		d := q.destination(name)
-		e := &entry{id: env.ID, received: r.received, size: r.size, next: r.next, flags: flags | r.flags}
+		e := &entry{id: env.ID, dest: d, received: r.received, size: r.size, next: r.next, flags: flags | r.flags}
 		e.setEnvelope(&env)
 		q.addEntry(d, e)
 		if q.route(name).Held {

@@ -131,7 +131,8 @@ type Policy struct {
 	PerDestination int             // of them for one destination; 0: 4
 	Copies         mail.Address    // that also gets each report of a failure; null: none
 
-	ageless bool // the mail neither expires nor is late
+	ageless  bool // the mail neither expires nor is late
+	internal bool // nor do deadlines of senders count
 }
 
 // Times are those of one kind of destination; 0: the Policy's.
@@ -149,9 +150,22 @@ func (p Policy) with(t Times) Policy {
 	return p
 }
 
-// late reports whether a message of that age has expired, and whether it is late.
-func (p Policy) late(age int64) (expired, delayed bool) {
-	return !p.ageless && age >= int64(p.Expire), !p.ageless && age >= int64(p.DelayNotice)
+// times are when a message expires and when its sender is told of a delay; never for
+// neither. The deadline of a sender (RFC 2852) may be earlier than the first, in mode R,
+// and stands in place of the second, in mode N.
+func (p Policy) times(received int64, by mail.Deadline) (expire, late int64) {
+	expire, late = never, never
+	if !p.ageless {
+		expire, late = received+int64(p.Expire), received+int64(p.DelayNotice)
+	}
+	switch {
+	case by.At.IsZero() || p.internal:
+	case by.Return:
+		expire = min(expire, by.At.UnixNano())
+	default:
+		late = by.At.UnixNano()
+	}
+	return expire, late
 }
 
 func (p Policy) withDefaults() Policy {

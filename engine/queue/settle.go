@@ -116,13 +116,13 @@ type decider struct {
 }
 
 func (j *decider) expired() bool {
-	expired, _ := j.policy.late(j.now - j.rec.received)
-	return expired
+	expire, _ := j.policy.times(j.rec.received, j.env.By)
+	return j.now >= expire
 }
 
 func (j *decider) delayed() bool {
-	_, delayed := j.policy.late(j.now - j.rec.received)
-	return delayed && j.rec.flags&noticed == 0
+	_, late := j.policy.times(j.rec.received, j.env.By)
+	return j.now >= late && j.rec.flags&noticed == 0
 }
 
 func (j *decider) status(i int, o mail.Outcome, a dsn.Action) recipientStatus {
@@ -147,8 +147,11 @@ func (j *decider) delivered(ctx context.Context, v *decision, i int, o mail.Outc
 	if o.Host == "" {
 		action = dsn.Delivered // on this host
 	}
-	// RFC 3461 §5.2.2: a next hop that makes reports makes this one too.
-	if o.NoDSN && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, action) {
+	// RFC 3461 §5.2.2: a next hop that makes reports makes this one too. RFC 2852 §4.1.4:
+	// of a deadline, the sender is told who does not keep it, and where it is traced.
+	by, notify := j.env.By, j.env.To[i].Notify
+	told := action == dsn.Relayed && !by.At.IsZero() && (by.Trace || o.NoBy) && notify != "NEVER"
+	if !j.env.From.IsNull() && (told || o.NoDSN && dsn.Wanted(notify, action)) {
 		v.reportable = append(v.reportable, j.status(i, o, action))
 	}
 }
@@ -183,6 +186,9 @@ func (j *decider) failed(ctx context.Context, v *decision, i int, o mail.Outcome
 func (j *decider) postpone(v *decision, o mail.Outcome) {
 	v.rec.attempts++
 	v.rec.next = j.policy.nextTry(j.now, j.rec.received, v.rec.attempts)
+	if expire, _ := j.policy.times(j.rec.received, j.env.By); expire > j.now {
+		v.rec.next = min(v.rec.next, expire)
+	}
 	v.rec.last = lastReply{j.now, o.Reply, o.Host}
 }
 
@@ -197,7 +203,8 @@ func (j *decider) deferred(ctx context.Context, v *decision, i int, o mail.Outco
 	}
 	if j.delayed() && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, dsn.Delayed) {
 		f := j.status(i, o, dsn.Delayed)
-		f.Until = unixTime(j.rec.received + int64(j.policy.Expire))
+		expire, _ := j.policy.times(j.rec.received, j.env.By)
+		f.Until = untilTime(expire)
 		v.reportable = append(v.reportable, f)
 	}
 }

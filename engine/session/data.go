@@ -113,7 +113,7 @@ func (s *Session) envelope() mail.Envelope {
 		ID: s.newID(at), From: s.tx.from.From, To: s.policy.stored(s.tx.to), Received: at,
 		Body8Bit: s.tx.from.Body8, Ret: s.tx.from.Ret, EnvID: s.tx.from.EnvID,
 		RequireTLS: s.tx.from.RequireTLS, Priority: s.tx.from.Priority, HoldUntil: s.tx.from.HoldUntil,
-		UTF8: s.tx.from.UTF8, Binary: s.tx.from.Binary,
+		UTF8: s.tx.from.UTF8, Binary: s.tx.from.Binary, By: s.tx.from.By,
 		Client: s.remote, Helo: s.caller.Hello(), Account: s.caller.Account(), TLS: secure, Session: s.deps.ID,
 	}
 }

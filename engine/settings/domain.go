@@ -447,6 +447,7 @@ const (
 	extRequireTLS
 	extPriority
 	extUTF8
+	extDeliverBy
 )
 
 // Bits of AuthFlags and AccessSSLFlags.

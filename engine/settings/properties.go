@@ -33,6 +33,7 @@ const (
 	CramSecret                        metabase.ID = 0x00520106
 	DefaultDomain                     metabase.ID = 36908
 	DefaultLogonDomain                metabase.ID = 6012
+	DeliverByMin                      metabase.ID = 0x00520174
 	DisablePickupDotStuff             metabase.ID = 0x00520003
 	DiskReserve                       metabase.ID = 0x005201a4
 	DmarcReject                       metabase.ID = 0x005201a6

@@ -165,6 +165,7 @@ type Limits struct {
 	SmtpMailNoHelo           bool          // MAIL may come without a greeting
 	ValidHello               bool          // the name of a greeting is a domain or an address literal; by SmtpDomainValidationFlags
 	MaxBandwidth             int64         // octets per second of all connections
+	DeliverByMin             time.Duration // the least that senders may give in mode R of DELIVERBY; 0: any
 	FutureReleaseMax         time.Duration // for which senders may have a message held; 0: they may not
 }
 
@@ -383,6 +384,7 @@ func (s *Site) fields() []field {
 		{AcceptBareLinefeed, &s.Limits.AcceptBareLinefeed},
 		{SmtpHeloNoDomain, &s.Limits.SmtpHeloNoDomain},
 		{SmtpMailNoHelo, &s.Limits.SmtpMailNoHelo},
+		{DeliverByMin, &s.Limits.DeliverByMin},
 		{FutureReleaseMax, &s.Limits.FutureReleaseMax},
 		{MaxBandwidth, &s.Limits.MaxBandwidth},
 

@@ -189,6 +189,7 @@ const (
 	sessionVersion    = 2 // with the session at the end
 	extensionsVersion = 3 // with the extensions behind that
 	declaredVersion   = 4 // the same, of a message that was declared as SMTPUTF8 or BINARYMIME
+	deadlineVersion   = 5 // with the deadline and the reason of a quarantine behind the extensions
 )
 
 func appendAddress(b []byte, a mail.Address) []byte {
@@ -199,6 +200,8 @@ func encodeEnvelope(env *mail.Envelope) []byte {
 	b := make([]byte, 0, 128+64*len(env.To))
 	version := byte(envelopeVersion)
 	switch {
+	case env.By != mail.Deadline{} || env.Quarantine != "":
+		version = deadlineVersion
 	case env.UTF8 || env.Binary:
 		version = declaredVersion
 	case env.RequireTLS || env.Priority != 0 || !env.HoldUntil.IsZero():
@@ -235,6 +238,12 @@ func encodeEnvelope(env *mail.Envelope) []byte {
 	if env.Binary {
 		flags |= 32
 	}
+	if env.By.Return {
+		flags |= 64
+	}
+	if env.By.Trace {
+		flags |= 128
+	}
 	b = append(b, flags)
 	client, _ := env.Client.MarshalBinary() // it never fails
 	for _, s := range []string{env.Ret, env.EnvID, string(client), env.Helo, env.Account} {
@@ -251,6 +260,17 @@ func encodeEnvelope(env *mail.Envelope) []byte {
 		}
 		b = binary.AppendVarint(b, hold)
 	}
+	if version >= deadlineVersion {
+		over, at := uint64(0), int64(0)
+		if env.By.Over {
+			over = 1
+		}
+		if !env.By.At.IsZero() {
+			at = env.By.At.UnixNano()
+		}
+		b = binary.AppendUvarint(binary.AppendVarint(b, at), over)
+		b = coding.AppendText(b, env.Quarantine)
+	}
 	return b
 }
 
@@ -264,7 +284,7 @@ func readAddress(r *coding.Reader) mail.Address {
 func decodeEnvelope(b []byte) (mail.Envelope, error) {
 	r := coding.Read(b)
 	version := r.Byte()
-	if version < envelopeVersion || version > declaredVersion {
+	if version < envelopeVersion || version > deadlineVersion {
 		return mail.Envelope{}, errEnvelope
 	}
 	env := mail.Envelope{ID: mail.MessageID(r.Text()), From: readAddress(&r)}
@@ -288,6 +308,13 @@ func decodeEnvelope(b []byte) (mail.Envelope, error) {
 		if nano := r.Int(); nano != 0 {
 			env.HoldUntil = time.Unix(0, nano).UTC()
 		}
+	}
+	if version >= deadlineVersion {
+		env.By = mail.Deadline{Return: flags&64 != 0, Trace: flags&128 != 0}
+		if nano := r.Int(); nano != 0 {
+			env.By.At = time.Unix(0, nano).UTC()
+		}
+		env.By.Over, env.Quarantine = r.Num() == 1, r.Text()
 	}
 	if r.End() != nil {
 		return mail.Envelope{}, errEnvelope

@@ -264,13 +264,15 @@ func TestEnvelopeCarriesEveryField(t *testing.T) {
 		t.Errorf("%+v\ncomes back as\n%+v, %v", env, got, err)
 	}
 	// An older service reads what it knows, and sets aside what it would pass over.
-	extended := env
+	declared := env
+	declared.By, declared.Quarantine = mail.Deadline{}, ""
+	extended := declared
 	extended.UTF8, extended.UTF8Header, extended.Binary = false, false, false
 	without := extended
 	without.RequireTLS, without.Priority, without.HoldUntil = false, 0, time.Time{}
 	plain := without
 	plain.Session = ""
-	for version, env := range map[byte]mail.Envelope{declaredVersion: env, extensionsVersion: extended, sessionVersion: without, envelopeVersion: plain} {
+	for version, env := range map[byte]mail.Envelope{deadlineVersion: env, declaredVersion: declared, extensionsVersion: extended, sessionVersion: without, envelopeVersion: plain} {
 		b := encodeEnvelope(&env)
 		if got, err := decodeEnvelope(b); b[0] != version || err != nil || !reflect.DeepEqual(got, env) {
 			t.Errorf("version %d, want %d: %+v\ncomes back as\n%+v, %v", b[0], version, env, got, err)

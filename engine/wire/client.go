@@ -257,10 +257,12 @@ func (s *sending) lacks() mail.Reply {
 }
 
 // lacksExtension says why the peer may not have a message for any recipient because it
-// does not offer SMTPUTF8 or BINARYMIME. The zero Reply says that it may. The codes are
+// does not offer SMTPUTF8 or BINARYMIME, or takes too long. The zero Reply says that it may. The codes are
 // those of RFC 6531 §4.2 and RFC 3463 §3.7.
 func (s *sending) lacksExtension() mail.Reply {
 	switch {
+	case s.m.By.Return && s.secondsLeft() < max(s.minBy(), 1): // RFC 3463 §3.5: the time is over
+		return mail.Reply{Code: 550, Enhanced: "4.7", Text: "the time is over by which the sender wanted the message delivered"}
 	case s.m.Binary && !(s.Supports("BINARYMIME") && s.Supports("CHUNKING")):
 		return s.missing("BINARYMIME", "6.3", "the message")
 	case s.wide:
@@ -270,6 +272,16 @@ func (s *sending) lacksExtension() mail.Reply {
 		return s.missing("SMTPUTF8", "6.9", "the header of the message")
 	}
 	return mail.Reply{}
+}
+
+// minBy is the least time that the peer lists for mode R of DELIVERBY, in seconds.
+func (c *Client) minBy() int64 {
+	_, least := c.smtp.Extension("DELIVERBY")
+	n, err := strconv.ParseUint(least, 10, 31)
+	if err != nil {
+		return 0
+	}
+	return int64(n)
 }
 
 // missing is the reply for what needs an extension that the peer does not offer.

@@ -313,6 +313,48 @@ func TestSendBinary(t *testing.T) {
 	}
 }
 
+// RFC 2852 §4.1.4: a host that offers DELIVERBY is told what is left of the time; after it,
+// or where a host needs longer, nothing of mode R goes out.
+func TestSendDeadline(t *testing.T) {
+	soon, past := time.Now().Add(time.Hour+time.Minute), time.Now().Add(-time.Minute)
+	for _, tt := range []struct {
+		offer, params string // of MAIL; "": nothing is sent
+		by            mail.Deadline
+	}{
+		{"250-mx.test|250 DELIVERBY 60", " BY=36", mail.Deadline{At: soon, Return: true}},
+		{"250-mx.test|250 DELIVERBY", " BY=36", mail.Deadline{At: soon, Trace: true}},
+		{"250-mx.test|250 DELIVERBY 7200", " BY=36", mail.Deadline{At: soon}},
+		{"250-mx.test|250 DELIVERBY 7200", "", mail.Deadline{At: soon, Return: true}},
+		{"250-mx.test|250 DELIVERBY", "", mail.Deadline{At: past, Return: true}},
+		{"250-mx.test|250 DELIVERBY", " BY=-", mail.Deadline{At: past}},
+		{"250 mx.test", "\r\n", mail.Deadline{At: soon, Return: true}},
+		{"250 mx.test", "", mail.Deadline{At: past, Return: true}},
+		{"250 mx.test", "\r\n", mail.Deadline{At: past}},
+	} {
+		steps, want := []peerStep{{"", "220 hi"}, {"EHLO", tt.offer}}, "550 5.4.7 the time is over by which the sender wanted the message delivered"
+		if tt.params != "" {
+			steps, want = append(steps, peerStep{"MAIL FROM:<a@x.test>" + tt.params, "250"}, peerStep{"RCPT", "250"}, peerStep{"DATA", "354"}, peerStep{"BODY", "250 got it"}), "250 got it"
+		}
+		nc, done := scriptedPeer(t, append(steps, peerStep{"QUIT", "221 bye"}))
+		c, err := NewClient(t.Context(), nc, ClientOptions{Hello: "me.test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := message("hi\r\n", "b")
+		m.By = tt.by
+		got, err := c.Send(t.Context(), m)
+		checkSent(t, got, err, []string{want})
+		_ = c.Quit(t.Context())
+		if miss := <-done; miss != "" {
+			t.Errorf("%+v: peer: %s", tt, miss)
+		}
+	}
+	s := sending{m: Outgoing{By: mail.Deadline{At: time.Now().Add(5e9 * time.Second), Return: true, Trace: true}}}
+	if s.secondsLeft() != 999_999_999 || byMode(s.m.By) != "RT" || byMode(mail.Deadline{Trace: true}) != "NT" {
+		t.Errorf("%d;%s", s.secondsLeft(), byMode(s.m.By))
+	}
+}
+
 func TestSendTooBig(t *testing.T) {
 	nc, _ := scriptedPeer(t, []peerStep{{"", "220 hi"}, {"EHLO", pipelining}})
 	c, err := NewClient(t.Context(), nc, ClientOptions{Hello: "me.test"})

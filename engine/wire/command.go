@@ -170,6 +170,7 @@ func (c *conn) extensions() string {
 		if hold := c.cfg.MaxHold; hold > 0 {
 			list(true, fmt.Sprintf("FUTURERELEASE %d %s", int64(hold.Seconds()), time.Now().Add(hold).UTC().Format(time.RFC3339)))
 		}
+		list(v.DeliverBy, strings.TrimSuffix("DELIVERBY "+strconv.Itoa(int(c.cfg.MinBy.Seconds())), " 0"))
 		list(v.Limits && c.cfg.MaxRcpts > 0, fmt.Sprintf("LIMITS RCPTMAX=%d", c.cfg.MaxRcpts))
 		list(v.ETRN, "ETRN")
 		list(v.Verify, "VRFY") // as IIS lists it
@@ -192,7 +193,7 @@ func (c *conn) extensions() string {
 func (c *conn) mail(arg string) string {
 	v := c.cfg.Verbs
 	v.RequireTLS = v.RequireTLS && c.encrypted // RFC 8689 §2
-	m, r := parseMail(arg, v, c.cfg.MaxHold)
+	m, r := parseMail(arg, v, c.cfg.MaxHold, c.cfg.MinBy)
 	if r.Code != 0 {
 		return c.reject(r)
 	}

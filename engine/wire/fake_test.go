@@ -30,7 +30,7 @@ import (
 )
 
 // all switches everything on.
-var all = mail.Verbs{ETRN: true, TURN: true, ATRN: true, Chunking: true, EightBit: true, DSN: true, Pipelining: true, EnhancedCodes: true, Verify: true, Help: true, Limits: true, RequireTLS: true, Priority: true, UTF8: true, Binary: true}
+var all = mail.Verbs{ETRN: true, TURN: true, ATRN: true, Chunking: true, EightBit: true, DSN: true, Pipelining: true, EnhancedCodes: true, Verify: true, Help: true, Limits: true, RequireTLS: true, Priority: true, UTF8: true, Binary: true, DeliverBy: true}
 
 // A fake is a Session that says yes, unless the address says otherwise, and
 // writes down what it was asked.

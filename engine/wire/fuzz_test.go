@@ -243,13 +243,13 @@ func FuzzParams(f *testing.F) {
 		"FROM:<a@x.test> SIZE=10 BODY=8BITMIME RET=HDRS ENVID=a+2Bb", "TO:<b@y.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;b+40y.test",
 		`from:<"a>b"@x.test> AUTH=<>`, "FROM:<> SIZE=99999999999999999999", "TO:<@r.test,@s.test:b@y.test>", "TO:<postmaster> NOTIFY=NEVER",
 		"FROM:<a@x.test> SIZE=1 size=2", "FROM:<a@x.test> REQUIRETLS MT-PRIORITY=-9 HOLDFOR=3600", "FROM:<a@x.test> HOLDUNTIL=2030-01-01T00:00:00Z;R", "TO: <b@y.test>\tORCPT=;", `TO:<"\"@y.test>`, "TO:<b@y.test>NOTIFY=NEVER",
-		"FROM:<jörg@bücher.test> SMTPUTF8", "FROM:<a\xe4@x.test> SMTPUTF8", "TO:<jörg@y.test> ORCPT=utf-8;jörg@y.test", `TO:<b@y.test> ORCPT=utf-8;j\x{F6}rg@y.test`,
+		"FROM:<jörg@bücher.test> SMTPUTF8", "FROM:<a\xe4@x.test> SMTPUTF8", "TO:<jörg@y.test> ORCPT=utf-8;jörg@y.test", "FROM:<a@x.test> BY=-120;NT", "FROM:<a@x.test> BY=+99;R", `TO:<b@y.test> ORCPT=utf-8;j\x{F6}rg@y.test`,
 	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, arg string) {
 		plain := func(s string) bool { return s == "" || isGraphic(s) }
-		if m, bad := parseMail(arg, all, time.Hour); bad.Code == 0 {
+		if m, bad := parseMail(arg, all, time.Hour, time.Minute); bad.Code == 0 {
 			if m.Size < 0 || m.Priority < -9 || m.Priority > 9 || time.Until(m.HoldUntil) > time.Hour || !plain(m.EnvID) || !plain(m.Ret) {
 				t.Errorf("%q is %+v", arg, m)
 			}
@@ -280,7 +280,7 @@ func checkPath(t *testing.T, a mail.Address) {
 		t.Errorf("%#v was taken, and cannot be written", a)
 		return
 	}
-	again, bad := parseMail("FROM:"+p+" SMTPUTF8", all, 0)
+	again, bad := parseMail("FROM:"+p+" SMTPUTF8", all, 0, 0)
 	if bad.Code != 0 || again.From != a {
 		t.Errorf("%#v is written %q, which is %#v, %v", a, p, again.From, bad)
 	}

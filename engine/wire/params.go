@@ -26,7 +26,7 @@ func TooBig(limit int64) mail.Reply {
 
 // parseMail reads what stands behind MAIL. The Reply is zero when all is well. The
 // parameters say how the path is read.
-func parseMail(arg string, v mail.Verbs, maxHold time.Duration) (m MailArgs, bad mail.Reply) {
+func parseMail(arg string, v mail.Verbs, maxHold, minBy time.Duration) (m MailArgs, bad mail.Reply) {
 	path, rest, bad := cutPath(arg, "FROM:")
 	if bad.Code != 0 {
 		return m, bad
@@ -44,6 +44,8 @@ func parseMail(arg string, v mail.Verbs, maxHold time.Duration) (m MailArgs, bad
 			m.Priority = p.priority(value)
 		case (key == "HOLDFOR" || key == "HOLDUNTIL") && maxHold > 0:
 			m.HoldUntil = p.hold(key, value, maxHold)
+		case key == "BY" && v.DeliverBy:
+			m.By = p.by(value, minBy)
 		case key == "SMTPUTF8" && v.UTF8 && v.EightBit: // RFC 6531 §3.1
 			if m.UTF8 = true; value != "" {
 				p.malformed(key)
@@ -246,6 +248,26 @@ func (p *params) hold(key, value string, most time.Duration) time.Time {
 		p.bad = badParam(fmt.Sprintf("%s is more than %d seconds ahead", key, int64(most.Seconds())))
 	}
 	return until
+}
+
+// by reads the by-value of RFC 2852 §4: seconds, from now on; the mode; whether it is
+// traced.
+func (p *params) by(value string, least time.Duration) (d mail.Deadline) {
+	number, mode, _ := strings.Cut(upper(value), ";")
+	digits := strings.TrimLeft(number, "+-")
+	seconds, err := strconv.ParseInt(number, 10, 64)
+	d.Return, d.Trace = strings.HasPrefix(mode, "R"), strings.HasSuffix(mode, "T")
+	after := time.Duration(seconds) * time.Second
+	switch {
+	case err != nil || len(number)-len(digits) > 1 || len(digits) > 9 || !slices.Contains([]string{"N", "R", "NT", "RT"}, mode):
+		p.malformed("BY")
+	case d.Return && after <= 0:
+		p.bad = badParam("BY with mode R needs a time to come")
+	case d.Return && after < least:
+		p.bad = badParam(fmt.Sprintf("BY is less than the %d seconds that are needed here", int64(least.Seconds())))
+	}
+	d.At, d.Over = time.Now().Add(after), after <= 0
+	return d
 }
 
 func (p *params) oneOf(key, value string, allowed ...string) string {

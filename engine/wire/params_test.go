@@ -6,6 +6,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"restante/engine/mail"
 )
@@ -46,6 +48,18 @@ func TestParseMail(t *testing.T) {
 		{`FROM:<"jörg b"@x.test> SMTPUTF8 BODY=8BITMIME`, MailArgs{From: mail.Address{Local: "jörg b", Domain: "x.test"}, UTF8: true, Body8: true}, 0},
 		{"FROM:<a@x.test> BODY=BinaryMIME", MailArgs{From: a, Binary: true}, 0},
 		{"FROM:<a@x.test> BODY=BINARY", MailArgs{}, 501},
+		{"FROM:<a@x.test> BY=0;R", MailArgs{}, 501},
+		{"FROM:<a@x.test> BY=-5;RT", MailArgs{}, 501},
+		{"FROM:<a@x.test> BY=5", MailArgs{}, 501},
+		{"FROM:<a@x.test> BY=5;", MailArgs{}, 501},
+		{"FROM:<a@x.test> BY=5;X", MailArgs{}, 501},
+		{"FROM:<a@x.test> BY=5;RX", MailArgs{}, 501},
+		{"FROM:<a@x.test> BY=5;TR", MailArgs{}, 501},
+		{"FROM:<a@x.test> BY=;R", MailArgs{}, 501},
+		{"FROM:<a@x.test> BY=+-5;N", MailArgs{}, 501},
+		{"FROM:<a@x.test> BY=5s;N", MailArgs{}, 501},
+		{"FROM:<a@x.test> BY=1234567890;N", MailArgs{}, 501},
+		{"FROM:<a@x.test> BY=5;N by=5;N", MailArgs{}, 501},
 		{"FROM:<> SMTPUTF8", MailArgs{UTF8: true}, 0},
 		{"FROM:<jörg@x.test>", MailArgs{}, 553},
 		{"FROM:<a@bücher.test> SIZE=1", MailArgs{}, 553},
@@ -59,11 +73,36 @@ func TestParseMail(t *testing.T) {
 		{"FROM:<a@x.test> SMTPUTF8 SMTPUTF8", MailArgs{}, 501},
 	}
 	for _, tt := range tests {
-		got, bad := parseMail(tt.in, all, 0)
+		got, bad := parseMail(tt.in, all, 0, 0)
 		if bad.Code != tt.code || tt.code == 0 && got != tt.want {
 			t.Errorf("parseMail(%q) = %+v, %v; want %+v, %d", tt.in, got, bad, tt.want, tt.code)
 		}
 	}
+}
+
+// RFC 2852 §4: the by-value is a time from now on.
+func TestParseBy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := func(seconds int) time.Time { return time.Now().Add(time.Duration(seconds) * time.Second) }
+		for value, want := range map[string]mail.Deadline{
+			"120;R":        {At: at(120), Return: true},
+			"+120;rt":      {At: at(120), Return: true, Trace: true},
+			"59;n":         {At: at(59)},
+			"0;N":          {At: at(0), Over: true},
+			"-30;NT":       {At: at(-30), Trace: true, Over: true},
+			"999999999;R":  {At: at(999999999), Return: true},
+			"000000060;R":  {At: at(60), Return: true},
+			"-999999999;N": {At: at(-999999999), Over: true},
+		} {
+			m, bad := parseMail("FROM:<> BY="+value, all, 0, time.Minute)
+			if bad.Code != 0 || m.By != want {
+				t.Errorf("BY=%s is %+v, %v", value, m.By, bad)
+			}
+		}
+		if _, bad := parseMail("FROM:<> BY=59;R", all, 0, time.Minute); bad.String() != "501 5.5.4 BY is less than the 60 seconds that are needed here" {
+			t.Errorf("below the least: %v", bad)
+		}
+	})
 }
 
 func TestParseRcpt(t *testing.T) {

@@ -34,6 +34,7 @@ type Outgoing struct {
 	EnvID    string
 	Priority int8 // RFC 6710
 
+	By         mail.Deadline
 	RequireTLS bool // RFC 8689: it goes over TLS alone, to a peer that offers REQUIRETLS and has proved who it is
 	UTF8       bool // RFC 6531: SMTPUTF8 was given for it,
 	UTF8Header bool // and a header in it needs that
@@ -379,6 +380,9 @@ func (s *sending) mailParams() string {
 	if s.m.RequireTLS {
 		b.WriteString(" REQUIRETLS")
 	}
+	if by := s.m.By; !by.At.IsZero() && s.Supports("DELIVERBY") {
+		fmt.Fprintf(&b, " BY=%d;%s", s.secondsLeft(), byMode(by))
+	}
 	if s.m.Priority != 0 && s.Supports("MT-PRIORITY") {
 		fmt.Fprintf(&b, " MT-PRIORITY=%d", s.m.Priority)
 	}
@@ -387,6 +391,25 @@ func (s *sending) mailParams() string {
 		param(&b, "ENVID", s.m.EnvID)
 	}
 	return b.String()
+}
+
+// secondsLeft is the time until the message is to be delivered, as BY has it.
+func (s *sending) secondsLeft() int64 {
+	return min(max(int64(time.Until(s.m.By.At)/time.Second), -maxBySeconds), maxBySeconds)
+}
+
+const maxBySeconds = 999_999_999 // RFC 2852 §4
+
+// byMode is the mode of a deadline as BY has it.
+func byMode(by mail.Deadline) string {
+	mode := "N"
+	if by.Return {
+		mode = "R"
+	}
+	if by.Trace {
+		mode += "T"
+	}
+	return mode
 }
 
 func (s *sending) rcptParams(to mail.Recipient) string {

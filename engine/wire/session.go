@@ -138,6 +138,8 @@ type MailArgs struct {
 	Priority   int8      // RFC 6710, -9 to 9
 	HoldUntil  time.Time // RFC 4865; zero: not held
 	UTF8       bool      // RFC 6531: SMTPUTF8
+
+	By mail.Deadline // RFC 2852
 }
 
 // RcptArgs is RCPT TO with its parameters.
@@ -181,6 +183,7 @@ type Config struct {
 	Hello        HelloRules
 	MaxSize      int64               // octets of one message, listed by SIZE; 0: no limit
 	MaxRcpts     int                 // recipients of one message, listed by LIMITS; the Session counts them; 0: no limit
+	MinBy        time.Duration       // the least time that DELIVERBY lists for its mode R; 0: any
 	MaxHold      time.Duration       // for which FUTURERELEASE holds a message at most; 0: it is not offered
 	AcceptBareLF bool                // take bare CR and LF as line ends; otherwise they are refused, and the connection ends
 	Xclient      func() XclientCheck // is asked whether the caller may name another client now; nil: it never may

@@ -186,10 +186,10 @@ func (b *Batch) transaction(ctx context.Context, c Client, host string, it mail.
 	replies, err := c.Send(ctx, wire.Outgoing{
 		From: env.From, To: to, Size: env.Size, Body8Bit: env.Body8Bit,
 		Ret: env.Ret, EnvID: env.EnvID, Priority: env.Priority, RequireTLS: env.RequireTLS,
-		UTF8: env.UTF8, UTF8Header: env.UTF8Header, Binary: env.Binary, Held: b.held, Keep: it.Keep, Body: body,
+		UTF8: env.UTF8, UTF8Header: env.UTF8Header, Binary: env.Binary, By: env.By, Held: b.held, Keep: it.Keep, Body: body,
 	})
 	replies = append(replies, make([]mail.Reply, max(0, len(to)-len(replies)))...)
-	noDSN := !c.Supports("DSN")
+	noDSN, noBy := !c.Supports("DSN"), !c.Supports("DELIVERBY")
 	some := false
 	for _, r := range replies {
 		some = some || r.Positive()
@@ -205,7 +205,7 @@ func (b *Batch) transaction(ctx context.Context, c Client, host string, it mail.
 			rest = append(rest, rcpt)
 		default:
 			o := mail.OutcomeOf(rcpt.Address, r, host)
-			o.NoDSN = noDSN && o.Status == mail.Delivered
+			o.NoDSN, o.NoBy = noDSN && o.Status == mail.Delivered, noBy && o.Status == mail.Delivered
 			outcomes = append(outcomes, o)
 		}
 	}

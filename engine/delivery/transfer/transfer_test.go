@@ -418,6 +418,7 @@ func TestOutgoingCarriesTheEnvelope(t *testing.T) {
 	it.Env.Body8Bit, it.Env.Ret, it.Env.EnvID = true, "HDRS", "QQ314159"
 	it.To[0].Notify, it.To[0].ORcpt = "NEVER", "rfc822;a@to.test"
 	it.Env.UTF8, it.Env.UTF8Header, it.Env.Binary = true, true, true
+	it.Env.By = mail.Deadline{At: time.Now(), Trace: true}
 	var got wire.Outgoing
 	b := NewBatch(newLease(it))
 	b.SetHeld(true)
@@ -426,7 +427,7 @@ func TestOutgoingCarriesTheEnvelope(t *testing.T) {
 		return []mail.Reply{taken}, nil
 	}}, "mx.test", 0)
 	if got.From != it.Env.From || got.Size != 1 || !got.Body8Bit || got.Ret != "HDRS" || got.EnvID != "QQ314159" || got.To[0] != it.To[0] ||
-		!got.UTF8 || !got.UTF8Header || !got.Binary || !got.Held {
+		!got.UTF8 || !got.UTF8Header || !got.Binary || got.By != it.Env.By || !got.Held {
 		t.Errorf("%+v", got)
 	}
 }
@@ -435,7 +436,7 @@ func TestPeerThatMakesNoReportsIsTold(t *testing.T) {
 	for _, dsn := range []bool{true, false} {
 		l := newLease(message(1, "x", "a", "b"))
 		NewBatch(l).Send(t.Context(), &peer{dsn: dsn, answer: say(taken, unknown)}, "mx.test", 0)
-		if o := l.settled[msgID(1)]; o[0].NoDSN == dsn || o[1].NoDSN {
+		if o := l.settled[msgID(1)]; o[0].NoDSN == dsn || o[1].NoDSN || !o[0].NoBy || o[1].NoBy {
 			t.Errorf("DSN %v: %+v", dsn, o)
 		}
 	}
