@@ -405,6 +405,11 @@ func TestExtensionsAreDocumented(t *testing.T) {
 	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z0-9-]+)` \\|").FindAllSubmatch(text, -1) {
 		documented = append(documented, string(row[1]))
 	}
+	for _, file := range regexp.MustCompile(`\(\.\./testdata/dialogues/([a-z0-9-]+\.txt)\)`).FindAllSubmatch(text, -1) {
+		if _, err := os.Stat(filepath.Join(dialogueFolder, string(file[1]))); err != nil {
+			t.Errorf("docs/esmtp.md: %v", err)
+		}
+	}
 	h := newHarness(t)
 	h.apply(h.account("joe", "secret")...)
 	cert, key := testpeer.WriteCertificate(t, t.TempDir(), "mx.hub.example")
