@@ -192,7 +192,17 @@ func (p *prober) waiting(id mail.MessageID) (m queue.Message, there bool) {
 		if there = err == nil && len(d.Entries) > 0; there {
 			m = d.Entries[0]
 		}
-		return !there || m.Attempts > 0 || m.LastError != "" && m.State == queue.Retry
+		if !there || m.Attempts == 0 && (m.LastError == "" || m.State != queue.Retry) {
+			return !there
+		}
+		if q.Holder(m.Domain) != "" {
+			return false // what has expired is settled before the attempt ends
+		}
+		d, err = q.Show(id)
+		if there = err == nil && len(d.Entries) > 0; there {
+			m = d.Entries[0]
+		}
+		return true
 	})
 	return m, there
 }
