@@ -338,8 +338,8 @@ func (r *reader) without(action Action) (names []string) {
 // without a host is none: IIS's instructions for TURN store it so.
 func (s *Site) ownHosts(route *Route, r *reader, action Action) bool {
 	route.Why = s.why(r.path, RouteAction)
-	hosts, err := schema.ParseHosts(r.text(RouteActionString))
-	if !action.Has(SmartRoute) || err != nil || len(hosts) == 0 {
+	hosts := storedHosts(r.text(RouteActionString))
+	if !action.Has(SmartRoute) || len(hosts) == 0 {
 		return false
 	}
 	route.Way, route.Hosts, route.SignIn = BySmartHost, hosts, r.routeSignIn()
@@ -349,15 +349,28 @@ func (s *Site) ownHosts(route *Route, r *reader, action Action) bool {
 
 // siteHosts sets the smart host of the site, if one is in force.
 func (s *Site) siteHosts(route *Route, r *reader) {
-	hosts, err := schema.ParseHosts(r.text(SmartHost))
+	hosts := storedHosts(r.text(SmartHost))
 	kind := r.number(SmartHostType)
 	route.Why = append(route.Why, s.why(r.path, SmartHostType)...)
-	if kind == 0 || err != nil || len(hosts) == 0 {
+	if kind == 0 || len(hosts) == 0 {
 		return
 	}
 	route.Way, route.Hosts, route.DirectFirst = BySmartHost, hosts, kind == 1
 	route.SignIn = r.routeSignIn()
 	route.Why = append(route.Why, s.why(r.path, SmartHost)...)
+}
+
+// storedHosts reads hosts as they are stored. Blanks parted them in earlier versions.
+// What does not read names no host and has the mail wait: it must not go elsewhere.
+func storedHosts(text string) []schema.Host {
+	hosts, err := schema.ParseHosts(text)
+	if err != nil {
+		hosts, err = schema.ParseHosts(strings.Join(strings.Fields(text), ","))
+	}
+	if err != nil {
+		hosts = []schema.Host{{Name: text, Weight: 1}}
+	}
+	return hosts
 }
 
 func (r *reader) routeSignIn() *RouteSignIn {

@@ -314,9 +314,6 @@ func (r *reader) defaultRoute() {
 		r.bad(RouteAction, invalid("%s belong to a domain's key, not to a site or the service",
 			prop.Plain(metabase.DWord(uint32(action & domainActions)))[0]))
 	}
-	if _, err := schema.ParseHosts(r.text(SmartHost)); err != nil {
-		r.bad(SmartHost, err)
-	}
 	r.routeUser(action)
 }
 

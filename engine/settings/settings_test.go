@@ -256,6 +256,23 @@ func TestDomainFor(t *testing.T) {
 }
 
 // What is not used towards other hosts, by the site's properties and the domain's.
+// What an earlier version has stored as hosts keeps its meaning, and what names no
+// host sends no mail elsewhere.
+func TestStoredHosts(t *testing.T) {
+	for text, want := range map[string][]string{
+		"": nil, "a.test,b.test:26": {"a.test", "b.test:26"}, "a.test b.test": {"a.test", "b.test"},
+		"a.test, b.test c.test": {"a.test", "b.test", "c.test"}, "300.1.2.3": {"300.1.2.3"}, "a..test b": {"a..test b"},
+	} {
+		var got []string
+		for _, h := range storedHosts(text) {
+			got = append(got, h.String())
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestRouteWithout(t *testing.T) {
 	tr := newTree(t)
 	tr.domain("plain.test", "RouteAction domain_relay")

@@ -792,6 +792,7 @@ func TestMailThatIsTooOldIsReported(t *testing.T) {
 	s, base := startService(t), testpeer.StartSink(t)
 	pointDNS(t, s, base.Addr, "far.test. IN A 127.0.0.2\nheld.test. IN A 127.0.0.2\n")
 	createHeldDomain(t, s, "held.test")
+	applyBatch(t, s, "set SMTPSVC/1 SmtpRemoteDelayExpireMinutes 10000") // no report of that
 	sendMessage(t, s, sender, "old", "x@far.test")
 	sendMessage(t, s, sender, "held", "x@held.test")
 	awaitDeferred(t, s, "far.test")
