@@ -272,6 +272,7 @@ func (a *siteAdapter) queuePolicy(most int) queue.Policy {
 		Held:          queue.Times{Expire: cmp.Or(a.Retry.EtrnDays, a.Retry.SmtpRemoteNDRExpireMinutes)},
 		Collect:       a.Retry.ReportCollectTime,
 		Copies:        a.NdrCopies(),
+		BadMail:       a.BadMailbox(),
 		Conversations: unlimited(a.Out.MaxOutConnections), PerDestination: unlimited(a.Out.MaxOutConnectionsPerDomain),
 	}
 }

@@ -36,7 +36,7 @@ func Build(r Report) []byte {
 		from.Address = a.Local + "@" + string(a.Domain)
 	}
 	field(&out, "From", from.String())
-	field(&out, "To", "<"+r.About.From.String()+">")
+	field(&out, "To", "<"+r.To.String()+">")
 	field(&out, "Subject", subject(r))
 	field(&out, "Date", r.At.Format(time.RFC1123Z))
 	field(&out, "Message-ID", "<"+token(string(r.ID))+"@"+host(r.MTA)+">")
@@ -62,6 +62,8 @@ func subject(r Report) string {
 		return true
 	}
 	switch {
+	case r.About.From.IsNull():
+		return "A message could be neither delivered nor returned"
 	case all(Failed):
 		return "Your message could not be delivered"
 	case all(Delayed):
@@ -92,7 +94,11 @@ func writeText(w *multipart.Writer, r Report) {
 	say := func(format string, args ...any) { fmt.Fprintf(qp, format+"\r\n", args...) }
 	say("This is the mail system of %s.", host(r.MTA))
 	say("")
-	say("It is about your message of %s.", r.About.Received.UTC().Format("2 January 2006 15:04:05 MST"))
+	whose := "your message"
+	if r.About.From.IsNull() {
+		whose = "a message without a sender,"
+	}
+	say("It is about %s of %s.", whose, r.About.Received.UTC().Format("2 January 2006 15:04:05 MST"))
 	for _, s := range sentences {
 		said := false
 		for _, f := range r.Recipients {

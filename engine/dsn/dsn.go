@@ -62,13 +62,14 @@ type Report struct {
 	At         time.Time         // its date
 	MTA        string            // the reporting host's name
 	From       Sender            // of the report itself
+	To         mail.Address      // who reads it: the sender, or of a message without one whoever is told of bad mail
 	About      mail.Envelope     // of the message reported on
 	Recipients []RecipientStatus // at least one
 	Message    io.Reader         // that message; nil: it cannot be read
 }
 
 // global reports whether the report cannot do without UTF-8.
-func (r Report) global() bool { return !r.About.From.ASCII() }
+func (r Report) global() bool { return !r.To.ASCII() }
 
 // Wanted reports whether a sender who gave notify for a recipient (RFC 3461
 // §4.1) is to be told of action. Without a NOTIFY these are failures and
@@ -107,11 +108,11 @@ func writeReturned(w *multipart.Writer, r Report) {
 		anyFailed(r.Recipients)
 	switch {
 	case full && plain(text, false):
-		part := create(w, "message/rfc822", "7bit", "Your message")
+		part := create(w, "message/rfc822", "7bit", "The message")
 		_, _ = part.Write(text)
 		return
 	case full && r.global() && plain(text, true):
-		part := create(w, "message/global", "8bit", "Your message")
+		part := create(w, "message/global", "8bit", "The message")
 		_, _ = part.Write(text)
 		return
 	}
@@ -126,7 +127,7 @@ func writeReturned(w *multipart.Writer, r Report) {
 	if r.About.UTF8 && !mail.IsASCII(string(header)) && utf8.Valid(header) { // RFC 6533 §6.2
 		kind = "message/global-headers"
 	}
-	part := create(w, kind, "quoted-printable", "Header of your message")
+	part := create(w, kind, "quoted-printable", "Header of the message")
 	qp := quotedprintable.NewWriter(part)
 	_, _ = qp.Write(header)
 	_ = qp.Close()

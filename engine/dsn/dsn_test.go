@@ -40,7 +40,7 @@ func report() Report {
 	from, _ := ours.ParseAddress("s@s.test")
 	return Report{
 		ID: "06h0ihfrcs3q41uvs0vg", At: noon.Add(time.Hour), MTA: "hub.test",
-		About: ours.Envelope{From: from, Received: noon, Helo: "client.test", EnvID: "QQ+2B314"},
+		To: from, About: ours.Envelope{From: from, Received: noon, Helo: "client.test", EnvID: "QQ+2B314"},
 		Recipients: []RecipientStatus{{
 			To: ours.Recipient{Address: to, ORcpt: "rfc822;X+2Bmas@b.test"}, Action: Failed, Host: "mx.b.test", Tried: noon,
 			Reply: ours.Reply{Code: 550, Enhanced: "1.1", Text: "no such user\nsee http://b.test", Peer: true},
@@ -221,7 +221,7 @@ func TestReportsBeyondASCII(t *testing.T) {
 		{wide, "FULL", "message/global-delivery-status", "utf-8; jörg@xn--bcher-kva.test", "text/rfc822-headers", "Subject: gr\xfcn\r\n", "", "", "Subject: gr\xfcn\r\n\r\nx\r\n"},
 	} {
 		r := report()
-		r.About.From, r.About.UTF8, r.About.Ret, r.Message = tt.from, true, tt.ret, strings.NewReader(tt.returnedMessage)
+		r.About.From, r.To, r.About.UTF8, r.About.Ret, r.Message = tt.from, tt.from, true, tt.ret, strings.NewReader(tt.returnedMessage)
 		r.Recipients[0].To = ours.Recipient{Address: to, ORcpt: tt.orcpt}
 		r.From.Address, _ = ours.ParseAddress("postmästare@hub.test")
 		global := !tt.from.ASCII()
@@ -401,7 +401,7 @@ func FuzzBuild(f *testing.F) {
 		r := report()
 		r.About.EnvID, r.About.Ret, r.About.Helo = envid, ret, host
 		if r.About.UTF8 = wide; wide {
-			r.About.From.Local = "señor"
+			r.About.From.Local, r.To.Local = "señor", "señor"
 		}
 		r.MTA, r.ID = host, ours.MessageID(envid)
 		r.Message = strings.NewReader(message)
@@ -430,4 +430,16 @@ func FuzzBuild(f *testing.F) {
 			t.Errorf("returned %q of %q", parts[2].text, message)
 		}
 	})
+}
+
+// A report of a message without a sender is for whom it names, and calls the message nobody's.
+func TestReportOfBadMail(t *testing.T) {
+	r := report()
+	r.About.From, r.To.Local = ours.Address{}, "watch"
+	text := Build(r)
+	head, parts := parse(t, text)
+	if head.Get("To") != "<watch@s.test>" || head.Get("Subject") != "A message could be neither delivered nor returned" ||
+		strings.Contains(strings.ToLower(string(text)), "your message") || !strings.Contains(string(parts[0].text), "a message without a sender, of 4 March") {
+		t.Errorf("got\n%s", text)
+	}
 }

@@ -3,6 +3,8 @@
 package queue
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,5 +136,87 @@ func TestBouncedBadmailIsDropped(t *testing.T) {
 		if n := h.q.Count(Badmail); n != want || h.store.Messages() != want {
 			t.Errorf("%d in Badmail, %d stored, want %d", n, h.store.Messages(), want)
 		}
+	}
+}
+
+// Whom the policy names is told of bad mail once, in one report on a message. What cannot
+// reach it is bad mail without a further report, and so is what cannot reach SendNdrTo.
+func TestBadMailIsTold(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		from    string
+		to      string
+		watch   mail.Reply // what its host answers
+		archive mail.Reply // and the folder
+		told    []int      // recipients in each report to the watcher
+		badmail int        // left without the folder
+	}{
+		{"one recipient", "", "x@b.test", yes, later, []int{1}, 1},
+		{"two domains", "", "x@b.test y@c.test", yes, later, []int{2}, 1},
+		{"put aside at once", "", "x@b.test", yes, yes, []int{1}, 0},
+		{"the watcher refuses it", "", "x@b.test", no, later, []int{1}, 2},
+		{"the watcher never answers", "", "x@b.test", later, later, []int{1}, 2},
+		{"mail to the watcher itself", "", "bad@watch.test", no, later, nil, 1},
+		{"a copy of a report", "joe@sender.test", "x@b.test", yes, later, []int{1}, 1},
+		{"a report and its copy", "joe@refuses.test", "x@b.test", yes, yes, []int{2}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newFixture(t)
+				h.policy.BadMail, h.policy.Copies = address(t, "bad@watch.test"), address(t, "copies@refuses.test")
+				h.setAnswer(func(l *Lease) {
+					r := no
+					switch l.Domain() {
+					case "watch.test":
+						r = tt.watch
+					case "sender.test":
+						r = yes
+					case Badmail:
+						r = tt.archive
+					}
+					always(r, "mx")(l)
+				})
+				stop := h.run()
+				h.accept(tt.from, strings.Fields(tt.to)...)
+				time.Sleep(10 * 24 * time.Hour)
+				synctest.Wait()
+				h.check()
+				var told []int
+				for _, r := range h.reports {
+					if r.To == h.policy.BadMail {
+						told = append(told, len(r.Recipients))
+					}
+				}
+				if !slices.Equal(told, tt.told) {
+					t.Errorf("the reports are of %v recipients, want %v", told, tt.told)
+				}
+				if n := h.q.Count(Badmail); n != tt.badmail || h.q.Counts().Messages != n {
+					t.Errorf("%d in Badmail, want %d; %+v", n, tt.badmail, h.q.Counts())
+				}
+				stop()
+				h.reopen()
+				h.check()
+			})
+		})
+	}
+}
+
+// A report of bad mail that waits for its time is not made if nobody is to be told then.
+func TestBadMailIsToldNoMore(t *testing.T) {
+	h := newFixture(t)
+	h.held["b.test"], h.held[Badmail] = true, true
+	h.policy.BadMail = address(t, "bad@watch.test")
+	id := h.accept("", "x@b.test")
+	h.settleAll("b.test", no)
+	if d, err := h.q.Show(id); err != nil || len(d.Entries) != 2 {
+		t.Fatalf("%+v, %v; want entries of %s and %s", d.Entries, err, Reports, Badmail)
+	}
+	h.policy.BadMail = mail.Address{}
+	if err := h.q.flushReports(t.Context()); err != nil {
+		t.Error(err)
+	}
+	h.check()
+	if d, err := h.q.Show(id); err != nil || len(d.Entries) != 1 || d.Entries[0].Domain != Badmail || len(h.reports) != 0 {
+		t.Errorf("%+v, %v, %d reports", d.Entries, err, len(h.reports))
 	}
 }

@@ -231,10 +231,19 @@ type pendingReport struct {
 	told  int // recipients that it is about
 }
 
-// prepareReport writes the report of rec on a message to its sender.
+// prepareReport writes the report of rec on a message to its sender, or on bad mail
+// to whom the policy names; nil if there is nobody.
 func (q *Queue) prepareReport(ctx context.Context, about mail.Envelope, rec record) (*pendingReport, error) {
+	to, copies := about.From, q.policy().Copies
+	if to.IsNull() {
+		// RFC 5321 §6.1: a copy that cannot be delivered would be bad mail, too.
+		to, copies = q.policy().BadMail, mail.Address{}
+	}
+	if to.IsNull() {
+		return nil, nil
+	}
 	id := mail.NewMessageID(time.Now())
-	report := dsn.Report{ID: id, At: time.Now(), About: about}
+	report := dsn.Report{ID: id, At: time.Now(), To: to, About: about}
 	for i, s := range rec.told {
 		s.To = about.To[rec.open[i]]
 		report.Recipients = append(report.Recipients, s)
@@ -250,12 +259,12 @@ func (q *Queue) prepareReport(ctx context.Context, about mail.Envelope, rec reco
 	env := mail.Envelope{ID: id, Received: report.At, Size: int64(len(text)),
 		Session: about.Session, // grep for it finds the report, too
 		// RFC 3461 §6.1: so that no report comes of it.
-		To: []mail.Recipient{{Address: about.From, Notify: "NEVER"}}}
-	if !about.From.ASCII() { // the report names it
+		To: []mail.Recipient{{Address: to, Notify: "NEVER"}}}
+	if !to.ASCII() { // the report names it
 		env.UTF8, env.UTF8Header, env.Body8Bit = true, true, true
 	}
 	failed := slices.ContainsFunc(rec.told, func(s dsn.RecipientStatus) bool { return s.Action == dsn.Failed })
-	if copies := q.policy().Copies; failed && !copies.IsNull() && copies != about.From {
+	if failed && !copies.IsNull() && copies != to {
 		env.To = append(env.To, mail.Recipient{Address: copies, Notify: "NEVER"})
 	}
 	return &pendingReport{env, text, about.ID, len(rec.told)}, nil

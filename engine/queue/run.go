@@ -129,7 +129,8 @@ type Policy struct {
 	Collect        time.Duration   // for which a report waits for outcomes of other recipients; 0: 5 minutes
 	Conversations  int             // attempts at once; 0: 100
 	PerDestination int             // of them for one destination; 0: 4
-	Copies         mail.Address    // that also gets each report of a failure; null: none
+	Copies         mail.Address    // that also gets each report of a failure to a sender; null: none
+	BadMail        mail.Address    // that is told of what becomes bad mail; null: nobody is
 
 	ageless  bool // the mail neither expires nor is late
 	internal bool // nor do deadlines of senders count

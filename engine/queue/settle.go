@@ -19,7 +19,7 @@ import (
 type decision struct {
 	rec           record            // the entry as it remains
 	ended         []int             // recipients delivered or given up
-	reportable    []recipientStatus // for the report to the sender
+	reportable    []recipientStatus // for the report to the sender, or of bad mail
 	undeliverable []int             // recipients given up that no sender can be told of
 	failure       lastReply         // why the last of them was given up
 	open          bool              // a recipient has no outcome yet
@@ -89,6 +89,9 @@ func (q *Queue) decide(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 			}
 			j.deferred(ctx, &v, i, o)
 		}
+	}
+	if t.entry.dest.name == Badmail {
+		v.ended = nil // that they failed is told all the same
 	}
 	v.unfinished = v.open || deferred && !j.delayed()
 	if deferred && j.delayed() {
@@ -175,6 +178,9 @@ func (j *decider) failed(ctx context.Context, v *decision, i int, o mail.Outcome
 		// RFC 5321 §6.1: never a report about a report.
 		v.undeliverable = append(v.undeliverable, i)
 		v.failure = lastReply{j.now, o.Reply, o.Host}
+		if to := j.policy.BadMail; !to.IsNull() && o.To != to { // what cannot reach it is not sent there again
+			v.reportable = append(v.reportable, f)
+		}
 	case dsn.Wanted(f.To.Notify, dsn.Failed):
 		v.reportable = append(v.reportable, f)
 	default:

@@ -132,6 +132,7 @@ func checkDomain(snap metabase.Snapshot, path metabase.Path) []metabase.Problem 
 var valueChecks = map[string]func(text string) error{
 	"PostmasterEmail": checkMailbox,
 	"SendNdrTo":       checkMailbox,
+	"SendBadTo":       checkMailbox,
 	"Recipients":      checkListed,
 	"DnsBlocklists":   checkZone,
 	"Milters":         checkMilter,

@@ -209,6 +209,9 @@ func (s *Site) Postmaster() mail.Address { return s.ownAddress(s.Reports.Postmas
 // NdrCopies is SendNdrTo; the null address where none is set.
 func (s *Site) NdrCopies() mail.Address { return s.Recipient(s.ownAddress(s.Reports.SendNdrTo)) }
 
+// BadMailbox is SendBadTo; the null address where none is set.
+func (s *Site) BadMailbox() mail.Address { return s.Recipient(s.ownAddress(s.Reports.SendBadTo)) }
+
 func (s *Site) ownAddress(text string) mail.Address {
 	a, err := mail.ParseAddressIn(text, s.DefaultDomain)
 	if err != nil { // no default domain

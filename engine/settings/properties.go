@@ -132,6 +132,7 @@ const (
 	SaslLogonDomain                   metabase.ID = 36940
 	ScramVerifier                     metabase.ID = 0x00520105
 	SecureBindings                    metabase.ID = 2021
+	SendBadTo                         metabase.ID = 36923
 	SendNdrTo                         metabase.ID = 0x00520008
 	ServerAutoStart                   metabase.ID = 1017
 	ServerBindings                    metabase.ID = 1023

@@ -254,6 +254,7 @@ type Retry struct {
 // a domain is in the default one.
 type Reports struct {
 	SendNdrTo       string // gets each report of a failure; "": nobody
+	SendBadTo       string // is told of bad mail; "": nobody
 	PostmasterEmail string // "": postmaster at the site's name
 	PostmasterName  string // for display; "": "Mail Delivery System"
 }
@@ -436,6 +437,7 @@ func (s *Site) fields() []field {
 		{EtrnDays, &s.Retry.EtrnDays},
 
 		{SendNdrTo, &s.Reports.SendNdrTo},
+		{SendBadTo, &s.Reports.SendBadTo},
 		{PostmasterEmail, &s.Reports.PostmasterEmail},
 		{PostmasterName, &s.Reports.PostmasterName},
 

@@ -3,6 +3,7 @@
 package testpeer_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -137,7 +138,7 @@ func TestAliasesAreStamped(t *testing.T) {
 }
 
 // TestCopiesOfReports: SendNdrTo gets each report of a failure, and PostmasterEmail with
-// its name is whom reports are from. What cannot reach them makes no report.
+// its name is whom reports are from. SendBadTo is told of bad mail, which is in Badmail, too.
 func TestCopiesOfReports(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
@@ -159,5 +160,18 @@ func TestCopiesOfReports(t *testing.T) {
 	}
 	if !strings.HasPrefix(string(got[0].Data), "From: \"The Postmaster\" <admin@far.test>\r\n") {
 		t.Errorf("the report is %q", got[0].Data)
+	}
+	n := len(got)
+	applyBatch(t, s, "set /LM/SMTPSVC/1 SendBadTo bad@far.test", "set /LM/SMTPSVC/1 ReportCollectTime 3600")
+	sendMessage(t, s, "", "lost report", "x@gone.test")
+	awaitDeferred(t, s, "gone.test")
+	runCommand(t, s, "", "queue", "bounce", "--domain", "gone.test", "--yes")
+	bad := awaitSink(t, sink, n+1)[n]
+	if len(bad.To) != 1 || bad.To[0] != "bad@far.test" || bad.From != "" || !strings.Contains(string(bad.Data), "lost report") ||
+		!strings.Contains(string(bad.Data), "Final-Recipient: rfc822; x@gone.test") {
+		t.Errorf("the report of bad mail is from <%s> to %q:\n%s", bad.From, bad.To, bad.Data)
+	}
+	if kept, _ := filepath.Glob(filepath.Join(s.Data, "Mailroot", "Badmail", "*.eml")); len(kept) != 1 {
+		t.Errorf("in Badmail are %q", kept)
 	}
 }
