@@ -22,7 +22,7 @@ func TestListenBacklog(t *testing.T) {
 		}
 		defer func() { _ = syscall.Kill(s.PID(), syscall.SIGCONT) }()
 		for range 12 {
-			c, err := net.DialTimeout("tcp", s.Addr(1), 300*time.Millisecond)
+			c, err := net.DialTimeout("tcp", s.Addr(1), 2*time.Second)
 			if err != nil {
 				return n
 			}
