@@ -3,6 +3,8 @@
 package api
 
 import (
+	"time"
+
 	"restante/engine/account"
 	"restante/engine/settings"
 )
@@ -33,6 +35,7 @@ type Domain struct {
 	File        string          `json:"recipients_file,omitempty"` // with more of them
 	Messages    int             `json:"messages,omitempty"`        // waiting for it
 	Bytes       int64           `json:"bytes,omitempty"`
+	Expires     time.Time       `json:"expires,omitzero"`           // the oldest of them, if it does not go before
 	LastError   string          `json:"last_error,omitempty"`       // of the last attempt or call that did not take them
 	Unknown     []string        `json:"unknown_accounts,omitempty"` // names of Turn that no account has
 	Ended       int             `json:"sessions_ended,omitempty"`   // releases that a revocation ends

@@ -3,6 +3,7 @@
 package sites
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -73,20 +74,32 @@ func (h handlers) domain(v *metabase.View, n int, p metabase.Path) api.Domain {
 	return out
 }
 
-// waiting fills in the domain's counts of the queue.
+// waiting fills in what the queue has for the domain.
 func (h handlers) waiting(out *api.Domain) {
-	if h.Engine == nil {
-		return
-	}
-	q, ok := h.Engine.Queue(out.Site)
-	if !ok {
-		return
-	}
-	for _, dest := range q.Destinations() {
-		if strings.EqualFold(string(dest.Domain), out.Name) {
-			out.Messages, out.Bytes, out.LastError = dest.Messages, dest.Bytes, dest.LastError
+	for _, dest := range h.destinations(out.Site, out.Name) {
+		out.Messages += dest.Messages
+		out.Bytes += dest.Bytes
+		out.LastError = cmp.Or(out.LastError, dest.LastError)
+		if e := dest.Expires; out.Expires.IsZero() || !e.IsZero() && e.Before(out.Expires) {
+			out.Expires = e
 		}
 	}
+}
+
+// destinations are those of the queue that the key of a domain decides over.
+func (h handlers) destinations(n int, domain string) []queue.DestinationState {
+	if h.Engine == nil {
+		return nil
+	}
+	q, ok := h.Engine.Queue(n)
+	if !ok {
+		return nil
+	}
+	s := settings.Unchecked(h.Tree.Snapshot(), n)
+	return slices.DeleteFunc(q.Destinations(), func(d queue.DestinationState) bool {
+		key, ok := s.DomainFor(d.Domain)
+		return !ok || !strings.EqualFold(key.Name, domain)
+	})
 }
 
 func (h handlers) domains(ctx context.Context, who api.Caller, q api.SiteRequest) ([]api.Domain, error) {
@@ -251,21 +264,13 @@ func (h handlers) turnSet(ctx context.Context, who api.Caller, q api.TurnRequest
 // releasing counts the releases under way by which an account takes mail that
 // the key of a domain decides over.
 func (h handlers) releasing(n int, account, domain string) (count int) {
-	if h.Engine == nil {
+	active := slices.ContainsFunc(h.destinations(n, domain), func(d queue.DestinationState) bool { return d.State == queue.Active })
+	if !active {
 		return 0
 	}
-	q, ok := h.Engine.Queue(n)
-	if !ok {
-		return 0
-	}
-	s := settings.Unchecked(h.Tree.Snapshot(), n)
-	active := slices.ContainsFunc(q.Destinations(), func(d queue.DestinationState) bool {
-		key, ok := s.DomainFor(d.Domain)
-		return ok && d.State == queue.Active && strings.EqualFold(key.Name, domain)
-	})
 	sessions, _ := h.Engine.Sessions(n) // the site exists
 	for _, one := range sessions {
-		if active && one.Activity == "release" && strings.EqualFold(one.Account, account) {
+		if one.Activity == "release" && strings.EqualFold(one.Account, account) {
 			count++
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -79,12 +80,55 @@ type fakeQueue struct {
 	deletes     int
 	state       queue.State
 	emptied     func() // called by Delete; may be nil
+	dests       []queue.DestinationState
 }
 
 func (q *fakeQueue) Counts() queue.Counts { return queue.Counts{Messages: q.count} }
 
 func (q *fakeQueue) Destinations() []queue.DestinationState {
+	if q.dests != nil {
+		return slices.Clone(q.dests)
+	}
 	return []queue.DestinationState{{Domain: "held.example", State: q.state, Messages: q.count}}
+}
+
+// A domain is shown with what waits for the names that its key decides over, and with
+// when the oldest of it expires.
+func TestWaitingOfADomain(t *testing.T) {
+	at := func(days int) time.Time { return lockEnd.AddDate(0, 0, days) }
+	e := &fakeEngine{mail: &fakeQueue{dests: []queue.DestinationState{
+		{Domain: "@badmail", Messages: 50},
+		{Domain: "a.wild.example", Messages: 1, Bytes: 10, Expires: at(3)},
+		{Domain: "b.wild.example", Messages: 2, Bytes: 20, Expires: at(2), LastError: "451 later"},
+		{Domain: "c.wild.example", Messages: 4, Bytes: 40}, // without end
+		{Domain: "held.example", Messages: 8, Bytes: 80, Expires: at(1)},
+		{Domain: "own.wild.example", Messages: 16, Expires: at(0)},
+	}}}
+	d, _ := admintest.New(t, e)
+	Register(d)
+	c := d.Direct(admintest.Admin())
+	if _, _, err := api.SiteCreate.Call(t.Context(), c, api.SiteCreateRequest{Name: "Two", Bind: []string{"127.0.0.1:0"}, Domain: "two.example"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"*.wild.example", "held.example", "none.example", "own.wild.example"} {
+		if _, _, err := api.DomainCreate.Call(t.Context(), c, api.DomainCreateRequest{Site: 2, Name: name, Hold: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		want api.Domain
+	}{
+		{"held.example", api.Domain{Messages: 8, Bytes: 80, Expires: at(1)}},
+		{"*.wild.example", api.Domain{Messages: 7, Bytes: 70, Expires: at(2), LastError: "451 later"}},
+		{"own.wild.example", api.Domain{Messages: 16, Expires: at(0)}},
+		{"none.example", api.Domain{}},
+	} {
+		got, _, err := api.DomainShow.Call(t.Context(), c, api.DomainRequest{Site: 2, Name: tt.name})
+		if err != nil || got.Messages != tt.want.Messages || got.Bytes != tt.want.Bytes || !got.Expires.Equal(tt.want.Expires) || got.LastError != tt.want.LastError {
+			t.Errorf("%s: %+v, %v, want %+v", tt.name, got, err, tt.want)
+		}
+	}
 }
 
 func (q *fakeQueue) Export(context.Context, queue.Filter, string) (queue.Tally, error) {

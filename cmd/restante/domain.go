@@ -70,6 +70,9 @@ func (c *cli) domainShow() *urfave.Command {
 				row("relay", words.YesNo(d.Relay))
 				row("recipients", recipientsText(d))
 				row("waiting", fmt.Sprintf("%s, %s", words.Plural(d.Messages, "message"), words.Size(d.Bytes)))
+				if !d.Expires.IsZero() {
+					row("oldest expires", words.Time(d.Expires))
+				}
 				if d.LastError != "" {
 					row("last error", d.LastError)
 				}

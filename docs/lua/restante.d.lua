@@ -1043,6 +1043,7 @@ function service.explain(site, recipient) end
 ---@field recipients_file? string
 ---@field messages? integer
 ---@field bytes? integer
+---@field expires? string
 ---@field last_error? string
 ---@field unknown_accounts? string[]
 ---@field sessions_ended? integer
