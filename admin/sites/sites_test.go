@@ -96,7 +96,7 @@ func (q *fakeQueue) Destinations() []queue.DestinationState {
 // when the oldest of it expires.
 func TestWaitingOfADomain(t *testing.T) {
 	at := func(days int) time.Time { return lockEnd.AddDate(0, 0, days) }
-	e := &fakeEngine{mail: &fakeQueue{dests: []queue.DestinationState{
+	e := &fakeEngine{state: site.Started, mail: &fakeQueue{dests: []queue.DestinationState{
 		{Domain: "@badmail", Messages: 50},
 		{Domain: "a.wild.example", Messages: 1, Bytes: 10, Expires: at(3)},
 		{Domain: "b.wild.example", Messages: 2, Bytes: 20, Expires: at(2), LastError: "451 later"},
