@@ -37,7 +37,13 @@ type Files []string
 const IfThere = "?"
 
 // String lists the names.
-func (f Files) String() string { return strings.ReplaceAll(strings.Join(f, ", "), IfThere, "") }
+func (f Files) String() string {
+	names := slices.Clone(f)
+	for i, name := range names {
+		names[i] = strings.TrimPrefix(name, IfThere)
+	}
+	return strings.Join(names, ", ")
+}
 
 // A Reloader gives a certificate, and reads them again when their files change.
 type Reloader struct {

@@ -29,6 +29,13 @@ func TestLayers(t *testing.T) {
 	})
 }
 
+// TestNames: a name keeps all but the mark that it need not be there.
+func TestNames(t *testing.T) {
+	if got, want := (Files{IfThere + "/a?/?b", "/c?d"}).String(), "/a?/?b, /c?d"; got != want {
+		t.Errorf("the names are %s, want %s", got, want)
+	}
+}
+
 // writeCert puts a self-signed certificate for name into dir.
 func writeCert(t *testing.T, dir, name string) Files {
 	cert, key := testpeer.WriteCertificate(t, dir, name)
