@@ -6,6 +6,7 @@ package bandwidth
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
@@ -113,4 +114,13 @@ func (c *conn) wait(n int) bool {
 func (c *conn) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	return c.Conn.Close()
+}
+
+// CloseWrite ends this side of the connection.
+func (c *conn) CloseWrite() error {
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
 }

@@ -66,3 +66,42 @@ func TestCloseEndsWait(t *testing.T) {
 		}
 	})
 }
+
+// TestCloseWrite: what ends one side of the connection still does.
+func TestCloseWrite(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	var l Limit
+	l.Set(1000)
+	d := Dialer{Limit: &l}
+	c, err := d.DialContext(t.Context(), "tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	other, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	half, ok := c.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		t.Fatalf("a %T does not end one side", c)
+	}
+	if _, err := other.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the other side reads: %v", err)
+	}
+	go func() {
+		_, _ = other.Write([]byte("x"))
+		other.Close()
+	}()
+	if got, err := io.ReadAll(c); err != nil || string(got) != "x" {
+		t.Errorf("then comes %q, %v", got, err)
+	}
+	a, _ := net.Pipe()
+	if err := l.Conn(a).(interface{ CloseWrite() error }).CloseWrite(); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("a connection that has no such sides: %v", err)
+	}
+}
