@@ -17,23 +17,51 @@ import (
 // A Limit is shared by its connections. The zero Limit is none.
 type Limit struct {
 	mu     sync.Mutex // guards what follows
-	bucket *rate.Limiter
+	bucket *bucket
+}
+
+// A bucket gives octets to one connection after the other. Only the one whose turn it
+// is has a reservation: one that is given up is free for the next as a whole, and a
+// change of the limit has one to compute anew.
+type bucket struct {
+	*rate.Limiter
+	turn    chan struct{} // is full while a connection has it
+	changed chan struct{} // is full when the limit has changed
+}
+
+// smallPart is always carried at once, however low the limit is.
+const smallPart = 64
+
+// part is how many of n octets a connection takes in a turn: where many have much to
+// carry, another comes to its turn soon.
+func (b *bucket) part(n int) int {
+	burst := b.Burst()
+	return min(n, burst, max(burst/100, smallPart))
 }
 
 // Set changes the limit, also of connections that have one already; 0 is none.
 func (l *Limit) Set(bytesPerSecond int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	b := l.bucket
 	switch {
-	case l.bucket == nil && bytesPerSecond == 0:
+	case b == nil && bytesPerSecond == 0:
+		return
+	case b == nil:
+		l.bucket = &bucket{rate.NewLimiter(rate.Limit(bytesPerSecond), int(bytesPerSecond)), make(chan struct{}, 1), make(chan struct{}, 1)}
+		return
 	case bytesPerSecond == 0:
-		l.bucket.SetLimit(rate.Inf)
+		b.SetLimit(rate.Inf)
 		l.bucket = nil // connections from now on have none
-	case l.bucket == nil:
-		l.bucket = rate.NewLimiter(rate.Limit(bytesPerSecond), int(bytesPerSecond))
-	case l.bucket.Burst() != int(bytesPerSecond):
-		l.bucket.SetLimit(rate.Limit(bytesPerSecond))
-		l.bucket.SetBurst(int(bytesPerSecond))
+	case b.Burst() == int(bytesPerSecond):
+		return
+	default:
+		b.SetLimit(rate.Limit(bytesPerSecond))
+		b.SetBurst(int(bytesPerSecond))
+	}
+	select {
+	case b.changed <- struct{}{}:
+	default: // nobody has seen the change before this one
 	}
 }
 
@@ -64,7 +92,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, addr string) (net.Con
 
 type conn struct {
 	net.Conn
-	bucket *rate.Limiter
+	bucket *bucket
 	once   sync.Once
 	closed chan struct{}
 }
@@ -72,7 +100,7 @@ type conn struct {
 // Read waits after it has read: what came is to be known at once by nobody but the
 // sender, whom the window of TCP slows down.
 func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p[:min(len(p), c.bucket.Burst())])
+	n, err := c.Conn.Read(p[:c.bucket.part(len(p))])
 	if !c.wait(n) && err == nil {
 		err = net.ErrClosed
 	}
@@ -81,7 +109,7 @@ func (c *conn) Read(p []byte) (int, error) {
 
 func (c *conn) Write(p []byte) (n int, err error) {
 	for {
-		part := p[n:min(len(p), n+c.bucket.Burst())]
+		part := p[n : n+c.bucket.part(len(p)-n)]
 		if !c.wait(len(part)) {
 			return n, net.ErrClosed
 		}
@@ -94,19 +122,32 @@ func (c *conn) Write(p []byte) (n int, err error) {
 
 // wait returns when the bucket lets n octets pass; false when c is closed before.
 func (c *conn) wait(n int) bool {
-	now := time.Now()
-	r := c.bucket.ReserveN(now, n)
-	d := r.DelayFrom(now)
-	if !r.OK() || d <= 0 { // not OK: the limit has become smaller than n meanwhile
-		return true
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
+	b := c.bucket
 	select {
-	case <-t.C:
-		return true
+	case b.turn <- struct{}{}:
+		defer func() { <-b.turn }()
 	case <-c.closed:
 		return false
+	}
+	for {
+		now := time.Now()
+		r := b.ReserveN(now, n)
+		d := r.DelayFrom(now)
+		if !r.OK() || d <= 0 { // not OK: the limit has become smaller than n meanwhile
+			return true
+		}
+		t := time.NewTimer(d)
+		select {
+		case <-t.C:
+			return true
+		case <-c.closed:
+			t.Stop()
+			r.Cancel()
+			return false
+		case <-b.changed:
+			t.Stop()
+			r.Cancel()
+		}
 	}
 }
 

@@ -67,6 +67,85 @@ func TestCloseEndsWait(t *testing.T) {
 	})
 }
 
+// inBubble is synctest.Test, after whose failure the next case still runs.
+func inBubble(t *testing.T, f func(*testing.T)) {
+	t.Run("", func(t *testing.T) { synctest.Test(t, f) })
+}
+
+// TestOthers: many callers with much to say, who then hang up, take from another caller
+// only its share, and nothing once their connections are closed.
+func TestOthers(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		closed bool
+		most   time.Duration
+	}{{"they are open", false, 6 * time.Second}, {"they are closed", true, time.Second}} {
+		inBubble(t, func(t *testing.T) {
+			var l Limit
+			l.Set(100_000)
+			var open []net.Conn
+			for range 500 {
+				a, b := net.Pipe()
+				c := l.Conn(a)
+				open = append(open, c)
+				go func() { _, _ = io.Copy(io.Discard, c) }()
+				go func() {
+					_, _ = b.Write(make([]byte, 100_000))
+					b.Close()
+				}()
+			}
+			synctest.Wait()
+			if tt.closed {
+				for _, c := range open {
+					c.Close()
+				}
+				synctest.Wait()
+			}
+			a, b := net.Pipe()
+			defer b.Close()
+			go func() { _, _ = io.Copy(io.Discard, b) }()
+			begin := time.Now()
+			if _, err := l.Conn(a).Write(make([]byte, 100)); err != nil || time.Since(begin) > tt.most {
+				t.Errorf("%s: after %v: %v", tt.name, time.Since(begin), err)
+			}
+			for _, c := range open {
+				c.Close()
+			}
+		})
+	}
+}
+
+// TestSetFreesWaits: what waits is let go by the limit that is set meanwhile.
+func TestSetFreesWaits(t *testing.T) {
+	for _, tt := range []struct {
+		limit int64
+		want  time.Duration // after it is set
+	}{{0, 0}, {10_000, 100 * time.Millisecond}, {500, 2 * time.Second}} {
+		inBubble(t, func(t *testing.T) {
+			var l Limit
+			l.Set(1000)
+			a, b := net.Pipe()
+			defer b.Close()
+			go func() { _, _ = io.Copy(io.Discard, b) }()
+			c := l.Conn(a)
+			if _, err := c.Write(make([]byte, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			go func() {
+				synctest.Wait()
+				l.Set(tt.limit)
+			}()
+			if _, err := c.Write(make([]byte, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(begin); d < tt.want-tt.want/10 || d > tt.want+tt.want/10+time.Millisecond {
+				t.Errorf("at %d a second from now on: %v, want %v", tt.limit, d, tt.want)
+			}
+		})
+	}
+}
+
 // TestCloseWrite: what ends one side of the connection still does.
 func TestCloseWrite(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
