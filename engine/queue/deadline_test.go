@@ -142,3 +142,58 @@ func TestDeadlineIsRelayed(t *testing.T) {
 		h.check()
 	}
 }
+
+// A deadline may pass while the message is on hold for its sender (RFC 4865): it counts, and
+// no conversation is opened for a message that cannot be sent yet.
+func TestDeadlineDuringHold(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		by     mail.Deadline
+		action dsn.Action
+		tries  int // in all
+	}{
+		{"mode R", mail.Deadline{Return: true}, dsn.Failed, 0},
+		{"mode N", mail.Deadline{}, dsn.Delayed, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newFixture(t)
+				h.held["s.test"] = true
+				tries := 0
+				h.setAnswer(func(l *Lease) {
+					h.mu.Lock()
+					tries++
+					h.mu.Unlock()
+					time.Sleep(10 * time.Millisecond) // for a connection
+					always(yes, "mx")(l)
+				})
+				env := envelope(t, "a@s.test", "x@b.test")
+				env.HoldUntil = time.Now().Add(time.Hour)
+				env.By = tt.by
+				env.By.At = time.Now().Add(time.Minute)
+				if err := h.try(env); err != nil {
+					t.Fatal(err)
+				}
+				defer h.run()()
+				time.Sleep(59 * time.Minute)
+				synctest.Wait()
+				h.mu.Lock()
+				before := tries
+				h.mu.Unlock()
+				if before != 0 {
+					t.Errorf("%d attempts before the release", before)
+				}
+				if n := h.countReports(); n != 1 || h.reportedFirst(0).Action != tt.action || !h.reportedFirst(0).Tried.IsZero() {
+					t.Errorf("reports %+v", h.reports)
+				}
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				if tries != tt.tries || h.q.Count("b.test") != 0 {
+					t.Errorf("%d attempts, %d messages are left", tries, h.q.Count("b.test"))
+				}
+			})
+		})
+	}
+}

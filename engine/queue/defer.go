@@ -174,9 +174,10 @@ func (q *Queue) noteOverdue(e *entry) {
 }
 
 // overdueAfterTry claims the entries of d that are late or have expired, and for which
-// there was an attempt. The caller holds q.mu.
+// there was an attempt or can be none yet. The caller holds q.mu.
 func (q *Queue) overdueAfterTry(d *destination) []*entry {
-	return q.claimOverdueIf(d, func(e *entry) bool { return e.attempts > 0 || d.backoff.since(e.received) > 0 })
+	t := now()
+	return q.claimOverdueIf(d, func(e *entry) bool { return e.attempts > 0 || e.next > t || d.backoff.since(e.received) > 0 })
 }
 
 // settleWaiting settles claimed entries, which are late or have expired, without an
