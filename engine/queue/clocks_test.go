@@ -11,6 +11,7 @@ import (
 
 	"restante/engine/dsn"
 	"restante/engine/mail"
+	"restante/internal/kv"
 )
 
 // Each message of a destination that cannot be reached is told of and given up at its
@@ -142,5 +143,56 @@ func TestAttemptsAreCounted(t *testing.T) {
 		shows("held, after a start", first, 8, 0, gone)
 		stop = h.run()
 		h.check()
+	})
+}
+
+// The clock may be set back between two attempts that reach nobody: both are counted, and
+// a start neither forgets them nor when the next one is due. One that an earlier version
+// stored out of order is read, too.
+func TestClockIsSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFixture(t)
+		id := h.accept("s@a.test", "x@b.test")
+		var due time.Time
+		shows := func(when string, attempts int) {
+			t.Helper()
+			d, err := h.q.Show(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m := d.Entries[0]; m.Attempts != attempts || m.LastError != later.String() || !m.NextTry.Equal(due) {
+				t.Errorf("%s: %d attempts, the last %q, the next in %s; want %d, the next in %s", when, m.Attempts, m.LastError, time.Until(m.NextTry), attempts, time.Until(due))
+			}
+		}
+		fail := func(step time.Duration) {
+			t.Helper()
+			l, err := h.q.Lease("b.test", "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Defer(t.Context(), later, "mx"); err != nil {
+				t.Fatal(err)
+			}
+			l.Close()
+			due = time.Now().Add(step)
+		}
+		fail(15 * time.Minute)
+		h.q.mu.Lock()
+		off := &h.q.dests["b.test"].backoff // as if it had been two hours later
+		off.tried[0] += int64(2 * time.Hour)
+		off.last.tried = off.tried[0]
+		h.q.mu.Unlock()
+		fail(30 * time.Minute)
+		shows("set back", 2)
+		h.reopen()
+		shows("set back, after a start", 2)
+
+		off = &h.q.dests["b.test"].backoff
+		off.tried = []int64{now() + int64(2*time.Hour), now()}
+		if err := h.db.Commit(t.Context(), kv.Put(backoffKey("b.test"), off.encode())); err != nil {
+			t.Fatal(err)
+		}
+		h.reopen()
+		shows("out of order", 2)
 	})
 }

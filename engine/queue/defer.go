@@ -72,15 +72,18 @@ func (l *Lease) markDeferred() bool {
 
 // backOff is the backoff of d after one more failure. The caller holds q.mu.
 func (q *Queue) backOff(d *destination, w lastReply) backoff {
-	p := q.policyOf(d.name)
-	off := backoff{failures: d.backoff.failures + 1, last: w, tried: append(slices.Clone(d.backoff.tried), w.tried)}
+	p, t, tried := q.policyOf(d.name), w.tried, d.backoff.tried
+	if n := len(tried); n > 0 {
+		w.tried = max(t, tried[n-1]) // the clock may have been set back
+	}
+	off := backoff{failures: d.backoff.failures + 1, last: w, tried: append(slices.Clone(tried), w.tried)}
 	off.tried = off.tried[max(0, len(off.tried)-maxTried):]
-	off.next = w.tried + int64(p.interval(off.failures))
+	off.next = t + int64(p.interval(off.failures))
 	// Try once more when the oldest message expires, but wait at least the
 	// first interval: there is always an oldest message.
 	if e := d.oldest(); e != nil {
-		if end := e.received + int64(p.Expire); end > w.tried {
-			off.next = min(off.next, max(end, w.tried+int64(p.interval(1))))
+		if end := e.received + int64(p.Expire); end > t {
+			off.next = min(off.next, max(end, t+int64(p.interval(1))))
 		}
 	}
 	return off

@@ -128,7 +128,7 @@ type backoff struct {
 	failures int
 	next     int64
 	last     lastReply
-	tried    []int64 // when none could be tried, for as long as the destination has mail; at most maxTried
+	tried    []int64 // when none could be tried, in order, for as long as the destination has mail; at most maxTried
 }
 
 // maxTried bounds the times that a backoff keeps.
@@ -247,9 +247,10 @@ func decodeBackoff(b []byte) (backoff, error) {
 			out.tried = append(out.tried, r.Int())
 		}
 	}
-	if r.End() != nil || v == reportVersion || !slices.IsSorted(out.tried) {
+	if r.End() != nil || v == reportVersion {
 		return backoff{}, errRecord
 	}
+	slices.Sort(out.tried) // the clock was set back
 	return out, nil
 }
 
