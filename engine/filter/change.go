@@ -14,9 +14,16 @@ import (
 	"restante/engine/session"
 )
 
+// maxChanges bounds what a filter may ask for in one answer: each is searched for among
+// the others.
+const maxChanges = 1000
+
 // apply makes the changes that a filter asks for, and says in words what they are.
 // Spaced says that values of fields come with the blank behind the colon.
 func apply(asked []milter.ModifyAction, spaced bool, m *message, v *session.Verdict) (done []string, err error) {
+	if len(asked) > maxChanges {
+		return nil, fmt.Errorf("asks for %d changes, more than %d", len(asked), maxChanges)
+	}
 	for _, a := range asked {
 		switch a.Type {
 		case milter.ActionAddHeader, milter.ActionInsertHeader, milter.ActionChangeHeader:

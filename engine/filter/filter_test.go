@@ -345,6 +345,18 @@ func TestChanges(t *testing.T) {
 	if _, v, _ := r.message(t, text); v.Refuse.Code != 0 || !strings.Contains(r.log.String(), "not asked") {
 		t.Errorf("a message that is too large to be shown: %+v, %s", v, r.log.String())
 	}
+	if strings.Count(r.log.String(), "not asked") != 1 {
+		t.Errorf("of one filter the log says: %s", r.log.String())
+	}
+	r.log.Reset()
+	r.peers = []*peer{{answers: map[byte]string{'R': packet('a', "")}}, {}}
+	if r.message(t, text); !strings.Contains(r.log.String(), "filter.test:2 verdict=\"not asked\"") || strings.Contains(r.log.String(), "filter.test:1 verdict=\"not asked\"") {
+		t.Errorf("a filter that has accepted the recipient, and one that waits: %s", r.log.String())
+	}
+	r = run{peers: []*peer{{answers: map[byte]string{'E': strings.Repeat(packet('h', "X\x00y\x00"), maxChanges) + goOn}}}}
+	if _, v, stored := r.message(t, text); v.Refuse.Code != 0 || strings.Count(stored, "X: y\r\n") != maxChanges || r.log.Len() > 2000 {
+		t.Errorf("as many changes as it may ask for: %s, %d octets of log", v.Refuse, r.log.Len())
+	}
 	r = run{peers: []*peer{{}}}
 	if _, v, _ := r.message(t, "X: "+strings.Repeat("y", maxHeader)+"\r\n\r\n"); v.Refuse.Code != 554 {
 		t.Errorf("a header without an end: %+v", v)
@@ -382,6 +394,7 @@ func TestDown(t *testing.T) {
 		{"no such answer", ends(packet('?', "")), 0},
 		{"a name that is none", ends(packet('h', "X New\x00yes\x00") + goOn), 0},
 		{"a field in a field", ends(packet('h', "X\x00a\rBcc: b\x00") + goOn), 0},
+		{"more changes than it may ask for", ends(strings.Repeat(packet('i', number(0)+"X\x00y\x00"), maxChanges) + goOn), 0},
 		{"a recipient that is none", ends(packet('+', "<a>\x00") + goOn), 0},
 		{"the null recipient", ends(packet('+', "<>\x00") + goOn), 0},
 		{"a sender that is none", ends(packet('e', "<a b>\x00") + goOn), 0},

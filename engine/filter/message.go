@@ -35,7 +35,7 @@ func newField(name, value string) (field, error) {
 	b.WriteString(name + ":")
 	for i, line := range strings.Split(strings.ReplaceAll(value, "\r\n", "\n"), "\n") {
 		if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-			return field{}, fmt.Errorf("asks for the field %s with a control character", name)
+			return field{}, fmt.Errorf("asks for the field %.40s with a control character", name)
 		}
 		if blank := strings.Trim(line, " \t") == ""; blank && i > 0 {
 			continue // it would end the header for some readers

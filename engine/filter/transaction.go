@@ -164,7 +164,9 @@ func (t *transaction) Message(ctx context.Context, m session.Arrival) session.Ve
 	}
 	if t.config.MaxSize > 0 && m.Size > t.config.MaxSize {
 		for _, l := range t.links {
-			t.log(ctx, l, "not asked", fmt.Sprintf("the message has %d octets, more than MilterMaxSize", m.Size))
+			if !l.ended {
+				t.log(ctx, l, "not asked", fmt.Sprintf("the message has %d octets, more than MilterMaxSize", m.Size))
+			}
 		}
 		return v
 	}
