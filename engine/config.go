@@ -322,7 +322,7 @@ func (r routes) Route(d mail.Domain) delivery.Route {
 		return delivery.Route{Kind: delivery.Archive, Dir: r.path(r.Folders.BadMailDirectory)}
 	}
 	set := r.Site.Route(d)
-	out := delivery.Route{Dir: r.path(set.Folder), DirectFirst: set.DirectFirst, Held: set.Held, Client: r.clientSettings(set)}
+	out := delivery.Route{Dir: r.path(set.Folder), Quota: set.Quota, DirectFirst: set.DirectFirst, Held: set.Held, Client: r.clientSettings(set)}
 	switch set.Way {
 	case settings.ToFolder:
 		out.Kind = delivery.Drop

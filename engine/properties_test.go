@@ -757,6 +757,15 @@ func probes() map[string]probe {
 			p.eventually("it is dropped", func() bool { return files(p.path("dropA"))+files(p.path("dropB")) == round+1 })
 			return fmt.Sprint(files(p.path("dropA")), files(p.path("dropB")))
 		}},
+		"DropQuota": {values: [2]string{"0", "1"}, want: [2]string{"dropped", "452 4.2.2 the folder for the domain has reached its quota"}, observe: func(p *prober, _ int) string {
+			if err := os.WriteFile(filepath.Join(p.drop(), "large"), make([]byte, 1<<20), 0o600); err != nil {
+				p.t.Fatal(err)
+			}
+			if m, there := p.waiting(p.queued(0, "x@hub.example")); there {
+				return m.LastError
+			}
+			return "dropped"
+		}},
 		"PickupDirectory":            {values: [2]string{"pickupA", "pickupB"}, want: [2]string{"files left: 0 1", "files left: 1 0"}, observe: observePickup},
 		"SmtpDotStuffPickupDirFiles": {before: func(p *prober) { p.put("", "PickupDirectory", "pickupC") }, values: [2]string{"true", "false"}, want: [2]string{".two", "..two"}, observe: (*prober).pickedUp},
 		"DisablePickupDotStuff":      {before: func(p *prober) { p.put("", "PickupDirectory", "pickupD") }, values: [2]string{"0", "1"}, want: [2]string{".two", "..two"}, observe: (*prober).pickedUp},

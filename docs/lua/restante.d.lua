@@ -137,6 +137,7 @@
 ---@field DomainRouting string[]
 ---@field DontLog boolean
 ---@field DropDirectory string
+---@field DropQuota integer
 ---@field EnableEditWhileRunning integer
 ---@field EnableHistory integer
 ---@field EnableReverseDnsLookup boolean

@@ -40,6 +40,7 @@ const (
 type Route struct {
 	Kind        Kind
 	Dir         string // Drop, Archive: the folder; created if missing
+	Quota       int64  // Drop: octets in the folder from which on mail waits; 0: no limit
 	Smart       []Hop  // SmartHost: in the order to try them
 	DirectFirst bool   // SmartHost: only when the hosts that DNS names are out of reach
 	Held        bool   // mail of a held domain is not returned because no host is found
@@ -75,7 +76,7 @@ type ClientSettings struct {
 // Same reports whether both routes lead to the same hosts in the same way, so
 // that what failed on one fails on the other. Time-outs do not count.
 func (r Route) Same(o Route) bool {
-	return r.Kind == o.Kind && r.Dir == o.Dir && slices.Equal(r.Smart, o.Smart) && r.DirectFirst == o.DirectFirst && r.Client.same(o.Client)
+	return r.Kind == o.Kind && r.Dir == o.Dir && r.Quota == o.Quota && slices.Equal(r.Smart, o.Smart) && r.DirectFirst == o.DirectFirst && r.Client.same(o.Client)
 }
 
 func (t ClientSettings) same(o ClientSettings) bool {

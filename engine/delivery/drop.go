@@ -5,6 +5,7 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -23,10 +24,20 @@ func (d *Delivery) drop(ctx context.Context, route Route, b *transfer.Batch) err
 		return b.GiveUp(ctx, mail.Deferred, dropFailure(err), "")
 	}
 	defer folder.Close()
+	if err := folder.measure(route.Quota); err != nil {
+		return b.GiveUp(ctx, mail.Deferred, dropFailure(err), "")
+	}
+	if folder.full() {
+		return b.GiveUp(ctx, mail.Deferred, folderFull, "")
+	}
 	return b.Each(ctx, func(_ context.Context, it mail.Item) []mail.Outcome {
 		status, reply := mail.Delivered, mail.Reply{Code: 250, Enhanced: "0.0", Text: "dropped"}
-		if err := folder.write(it); err != nil {
+		if folder.full() {
+			status, reply = mail.Deferred, folderFull
+		} else if err := folder.write(it); err != nil {
 			status, reply = mail.Deferred, dropFailure(err)
+		} else {
+			folder.used += it.Env.Size
 		}
 		out := make([]mail.Outcome, len(it.To))
 		for i, rcpt := range it.To {
@@ -40,8 +51,36 @@ func (d *Delivery) drop(ctx context.Context, route Route, b *transfer.Batch) err
 // its files have the text alone.
 type dropFolder struct {
 	*disk.Folder
-	archive bool
+	archive     bool
+	quota, used int64 // octets; quota 0: no limit, and used is not known
 }
+
+// folderFull is RFC 3463 §3.3, a full mailbox.
+var folderFull = mail.Reply{Code: 452, Enhanced: "2.2", Text: "the folder for the domain has reached its quota"}
+
+// measure sets the quota, and counts what is in the folder if there is one.
+func (f *dropFolder) measure(quota int64) error {
+	if f.quota = quota; quota == 0 {
+		return nil
+	}
+	names, err := f.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		switch info, err := name.Info(); {
+		case errors.Is(err, fs.ErrNotExist): // taken meanwhile
+		case err != nil:
+			return err
+		case info.Mode().IsRegular():
+			f.used += info.Size()
+		}
+	}
+	return nil
+}
+
+// full reports whether the folder has its quota. Like IIS, it may pass it by one message.
+func (f *dropFolder) full() bool { return f.quota > 0 && f.used >= f.quota }
 
 func openDrop(fsys disk.FS, dir string, archive bool) (dropFolder, error) {
 	perm := fs.FileMode(0o750)
@@ -49,7 +88,7 @@ func openDrop(fsys disk.FS, dir string, archive bool) (dropFolder, error) {
 		perm = 0o700
 	}
 	f, err := disk.MakeFolder(fsys, dir, perm)
-	return dropFolder{f, archive}, err
+	return dropFolder{Folder: f, archive: archive}, err
 }
 
 func dropFailure(err error) mail.Reply {

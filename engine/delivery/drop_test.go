@@ -151,3 +151,66 @@ func TestOneBadBodyDoesNotStopTheDrop(t *testing.T) {
 }
 
 var _ transfer.Lease = (*lease)(nil)
+
+// A folder that has its quota gets no further message: they wait with 4.2.2, and come into
+// the folder when files have been taken from it.
+func TestDropQuota(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		quota int64
+		there int // octets in the folder
+		want  string
+	}{
+		{"no quota", 0, 5000, "delivered delivered"},
+		{"room for both", 5000, 0, "delivered delivered"},
+		{"full after the first", 100, 10, "delivered deferred 452 4.2.2"},
+		{"full before", 100, 100, "deferred 452 4.2.2 deferred 452 4.2.2"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "Drop")
+			if err := os.MkdirAll(filepath.Join(dir, "folder"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			there := filepath.Join(dir, "there.eml")
+			if err := os.WriteFile(there, make([]byte, tt.there), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			body := strings.Repeat("x", 100)
+			items := []mail.Item{message(1, body, "a@local.test"), message(2, body, "a@local.test")}
+			attempt := func(items ...mail.Item) *lease {
+				l := newLease(items...)
+				New(fixed(Route{Kind: Drop, Dir: dir, Quota: tt.quota}), nil, Options{}).Attempt(t.Context(), "local.test", l)
+				return l
+			}
+			l := attempt(items...)
+			var got []string
+			var waits []mail.Item
+			for _, it := range items {
+				o := l.settled[it.Env.ID][0]
+				if got = append(got, o.Status.String()); o.Status == mail.Deferred {
+					got = append(got, o.Reply.String()[:len("452 4.2.2")])
+					waits = append(waits, it)
+				}
+			}
+			if strings.Join(got, " ") != tt.want {
+				t.Errorf("%v, want %s", got, tt.want)
+			}
+			files, err := filepath.Glob(filepath.Join(dir, "*.eml"))
+			if err != nil || len(files) != 1+len(items)-len(waits) {
+				t.Errorf("%v, %v", files, err)
+			}
+			for _, it := range waits { // a program takes the files
+				for _, name := range files {
+					if err := os.Remove(name); err != nil {
+						t.Fatal(err)
+					}
+				}
+				l := attempt(it)
+				if list := l.settled[it.Env.ID]; len(list) != 1 || list[0].Status != mail.Delivered {
+					t.Errorf("in an empty folder: %+v", list)
+				}
+				files, _ = filepath.Glob(filepath.Join(dir, "*.eml"))
+			}
+		})
+	}
+}

@@ -76,6 +76,7 @@ type Route struct {
 	Way         Way
 	Held        bool // not before its host calls
 	Folder      string
+	Quota       int64 // octets in Folder from which on mail for it waits; 0: no limit
 	Hosts       []schema.Host
 	DirectFirst bool         // the hosts in DNS are tried before Hosts
 	NeedTLS     bool         // no mail without TLS
@@ -298,7 +299,7 @@ func (s *Site) Route(name mail.Domain) Route {
 		d, _ := s.DomainFor(name)
 		switch d.Standing {
 		case mail.Local:
-			route = Route{Way: ToFolder, Folder: s.Folders.DropDirectory, Why: s.why(path, s.decider(d), DropDirectory)}
+			route = Route{Way: ToFolder, Folder: s.Folders.DropDirectory, Quota: int64(r.number(DropQuota)) << 20, Why: s.why(path, s.decider(d), DropDirectory)}
 			if folder := r.text(RouteActionString); d.RouteAction.Has(Drop) && folder != "" {
 				route.Folder = folder
 				route.Why = s.why(path, RouteAction, RouteActionString)

@@ -53,6 +53,7 @@ func (i SiteImpact) Reroutes(d mail.Domain) bool {
 	}
 	before, after := i.old.Route(d), i.new.Route(d)
 	before.Why, after.Why = nil, nil
+	before.Quota, after.Quota = 0, 0
 	return !reflect.DeepEqual(before, after)
 }
 

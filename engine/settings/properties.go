@@ -42,6 +42,7 @@ const (
 	DoMasquerade                      metabase.ID = 36913
 	DontLog                           metabase.ID = 6023
 	DropDirectory                     metabase.ID = 36882
+	DropQuota                         metabase.ID = 0x00520184
 	EnableReverseDnsLookup            metabase.ID = 0x0052000c
 	EndSession                        metabase.ID = 0x00520190
 	EtrnAllow                         metabase.ID = 0x00520130
