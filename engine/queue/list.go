@@ -142,19 +142,15 @@ func (q *Queue) Destinations() []DestinationState {
 // q.mu.
 func (q *Queue) idleState(d *destination) (State, time.Time) {
 	route := q.route(d.name)
-	wake := q.wakeTime(d)
 	switch {
 	case route.Frozen || d.count() == 0:
 		return Frozen, time.Time{}
 	case route.Held && !d.triggered:
 		return Held, time.Time{}
-	case wake <= now():
+	case d.triggered || len(d.due) == 0 || d.nextTry() <= now(): // none due: an administrator's act has claimed all entries
 		return Active, time.Time{}
 	}
-	if wake == never {
-		return Active, time.Time{} // an administrator's act has claimed all entries
-	}
-	return Retry, unixTime(wake)
+	return Retry, unixTime(d.nextTry())
 }
 
 // A Message describes one message on its way to one destination.

@@ -162,3 +162,27 @@ func TestLocalTimes(t *testing.T) {
 		}
 	})
 }
+
+// The next try of a destination is when it is attempted, not when a sender is told of a
+// delay before.
+func TestNextTryIsAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFixture(t)
+		h.policy = Policy{Ladder: []time.Duration{4 * time.Hour}, DelayNotice: 10 * time.Minute}
+		h.setAnswer(unreachable)
+		stop := h.run()
+		defer stop()
+		h.accept("s@a.test", "x@b.test")
+		for _, after := range []time.Duration{0, 10 * time.Minute, 20 * time.Minute} {
+			time.Sleep(after)
+			synctest.Wait()
+			i := slices.IndexFunc(h.q.Destinations(), func(s DestinationState) bool { return s.Domain == "b.test" })
+			if s := h.q.Destinations()[i]; s.State != Retry || s.NextTry.Sub(s.Oldest) != 4*time.Hour {
+				t.Errorf("after %s: %+v, next try after %s", after, s, s.NextTry.Sub(s.Oldest))
+			}
+		}
+		if h.countReports() != 1 {
+			t.Errorf("%d notices", h.countReports())
+		}
+	})
+}
