@@ -33,6 +33,10 @@ func (e *entry) is(flag uint8) bool { return e.flags&flag != 0 }
 // idle reports whether a lease may take e.
 func (e *entry) idle() bool { return e.flags&(frozen|unreadable|claimed|settled) == 0 }
 
+// ages reports whether e leaves the queue in time: what waits for an administrator does
+// not, unless it is kept until then.
+func (e *entry) ages() bool { return !e.is(frozen|unreadable) || e.is(kept) }
+
 // onHold reports whether the time that the sender has asked for (RFC 4865) is still to
 // come.
 func (e *entry) onHold() bool { return e.is(postdated) && e.attempts == 0 && e.next > now() }

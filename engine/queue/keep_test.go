@@ -52,7 +52,7 @@ func TestKeep(t *testing.T) {
 				h.hold("b.test", false)
 				made()
 				synctest.Wait()
-				if d := h.q.Destinations(); len(d) != 1 || d[0].State != Frozen || d[0].Messages != 3 {
+				if d := h.q.Destinations(); len(d) != 1 || d[0].State != Frozen || d[0].Messages != 3 || !d[0].Expires.Equal(at) {
 					t.Fatalf("after the change: %+v", d)
 				}
 				for m := range h.q.Messages(t.Context(), "b.test") {

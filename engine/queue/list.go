@@ -110,7 +110,7 @@ type DestinationState struct {
 	Bytes     int64       `json:"bytes"`
 	Oldest    time.Time   `json:"oldest,omitzero"`   // the arrival of the oldest message
 	NextTry   time.Time   `json:"next_try,omitzero"` // only in state retry
-	Expires   time.Time   `json:"expires,omitzero"`  // the oldest message, if it is not delivered before
+	Expires   time.Time   `json:"expires,omitzero"`  // the oldest message that does, if it is not delivered before
 	LastError string      `json:"last_error,omitempty"`
 }
 
@@ -126,7 +126,10 @@ func (q *Queue) Destinations() []DestinationState {
 			s.LastError = d.backoff.last.reply.String()
 		}
 		if e := d.oldest(); e != nil {
-			s.Oldest, s.Expires = unixTime(e.received), q.policyOf(name).expiry(e)
+			s.Oldest = unixTime(e.received)
+		}
+		if i := slices.IndexFunc(d.entries, func(e *entry) bool { return !e.is(settled) && e.ages() }); i >= 0 {
+			s.Expires = q.expiry(d.entries[i])
 		}
 		if d.owner != nil {
 			s.Holder = d.owner.holder
@@ -136,6 +139,17 @@ func (q *Queue) Destinations() []DestinationState {
 		out = append(out, s)
 	}
 	return out
+}
+
+// expiry is when e expires; zero for never. The caller holds q.mu.
+func (q *Queue) expiry(e *entry) time.Time {
+	switch {
+	case e.is(kept):
+		return unixTime(e.next)
+	case !e.ages() || q.route(e.dest.name).Frozen:
+		return time.Time{}
+	}
+	return q.policyOf(e.dest.name).expiry(e)
 }
 
 // idleState is the state of a destination that is not leased. The caller holds
@@ -227,7 +241,7 @@ func (q *Queue) message(e *entry) (m Message, ok bool) {
 		m.State, m.LastError = Damaged, err.Error()
 		return m, true
 	}
-	m.From, m.To, m.Received, m.Expires = env.From, recipients(env, rec.open), env.Received, q.policyOf(d.name).expiry(e)
+	m.From, m.To, m.Received, m.Expires = env.From, recipients(env, rec.open), env.Received, q.expiry(e)
 	m.Attempts += d.backoff.since(e.received)
 	last := e.lastTry(rec)
 	if last.tried != 0 {
@@ -240,9 +254,6 @@ func (q *Queue) message(e *entry) (m Message, ok bool) {
 		m.State = Damaged
 	case e.is(frozen) || route.Frozen:
 		m.State = Frozen
-		if e.is(kept) {
-			m.Expires = unixTime(e.next)
-		}
 	case e.is(claimed):
 	case e.onHold():
 		m.State, m.NextTry = Retry, unixTime(e.next)

@@ -186,3 +186,62 @@ func TestNextTryIsAnAttempt(t *testing.T) {
 		}
 	})
 }
+
+// What waits for an administrator does not expire, and is shown so.
+func TestWhatIsFrozenDoesNotExpire(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		make func(h *fixture, first Filter) error
+		want [2]bool // whether the first and the second message expire
+	}{
+		{"active", func(*fixture, Filter) error { return nil }, [2]bool{true, true}},
+		{"frozen", func(h *fixture, first Filter) error {
+			_, err := h.q.Freeze(h.t.Context(), first, false)
+			return err
+		}, [2]bool{false, true}},
+		{"frozen and thawed", func(h *fixture, first Filter) error {
+			_, err := h.q.Freeze(h.t.Context(), first, false)
+			if err == nil {
+				_, err = h.q.Thaw(h.t.Context(), first, false)
+			}
+			return err
+		}, [2]bool{true, true}},
+		{"a frozen destination", func(h *fixture, _ Filter) error {
+			h.frozen["b.test"] = true
+			return nil
+		}, [2]bool{false, false}},
+		{"cannot be read", func(h *fixture, first Filter) error {
+			h.q.markUnreadable(h.q.find(first.IDs[0])[0], mail.ErrLost)
+			return nil
+		}, [2]bool{false, true}},
+		{"kept for ever", func(h *fixture, first Filter) error {
+			_, made, err := h.q.Keep(h.t.Context(), "b.test", time.Time{})
+			made()
+			return err
+		}, [2]bool{false, false}},
+	} {
+		h := newFixture(t)
+		h.policy = Policy{Expire: 24 * time.Hour}
+		first, second := h.accept("s@a.test", "x@b.test"), h.accept("s@a.test", "y@b.test")
+		if err := tt.make(h, Filter{IDs: []mail.MessageID{first}}); err != nil {
+			t.Fatal(err)
+		}
+		var got [2]time.Time
+		for i, id := range []mail.MessageID{first, second} {
+			d, err := h.q.Show(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got[i] = d.Entries[0].Expires; !got[i].IsZero() != tt.want[i] {
+				t.Errorf("%s: message %d expires at %v", tt.name, i, got[i])
+			}
+		}
+		want := got[0]
+		if want.IsZero() {
+			want = got[1]
+		}
+		if s := h.q.Destinations(); len(s) != 1 || !s[0].Expires.Equal(want) {
+			t.Errorf("%s: the destination is shown as %+v, want %v", tt.name, s, want)
+		}
+	}
+}
