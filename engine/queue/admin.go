@@ -83,7 +83,7 @@ func (q *Queue) Retry(ctx context.Context, f Filter, dry bool) (Tally, error) {
 				e.next = 0
 			}
 			e.dest.backoff.next = 0
-			e.dest.setFlags(e, 0, unreadable)
+			q.letGo(e, 0, unreadable)
 		}
 		return nil
 	}})
@@ -116,7 +116,7 @@ func (q *Queue) flag(ctx context.Context, f Filter, dry bool, name string, set, 
 			if e.flags&clear&kept != 0 {
 				e.next = 0
 			}
-			e.dest.setFlags(e, set, clear)
+			q.letGo(e, set, clear)
 		}
 		return nil
 	}})

@@ -176,6 +176,15 @@ func (q *Queue) noteOverdue(e *entry) {
 	}
 }
 
+// letGo is setFlags for an act after which e may wait for no administrator any more: it
+// is late, or expires, again. The caller holds q.mu.
+func (q *Queue) letGo(e *entry, set, clear uint8) {
+	parked := e.is(frozen | unreadable)
+	if e.dest.setFlags(e, set, clear); parked && !e.is(frozen|unreadable) {
+		q.noteOverdue(e)
+	}
+}
+
 // overdueAfterTry claims the entries of d that are late or have expired, and for which
 // there was an attempt or can be none yet. The caller holds q.mu.
 func (q *Queue) overdueAfterTry(d *destination) []*entry {

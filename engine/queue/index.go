@@ -167,13 +167,10 @@ func (d *destination) updateDue(e *entry) {
 	}
 }
 
-// setFlags sets and clears flags of e.
+// setFlags sets and clears flags of e. What lets e go is for [Queue.letGo].
 func (d *destination) setFlags(e *entry, set, clear uint8) {
 	was := e.is(frozen | unreadable)
 	e.flags = e.flags&^clear | set
-	if clear&(frozen|unreadable) != 0 && !e.is(settled) {
-		d.overdue = 0
-	}
 	if now := e.is(frozen | unreadable); now != was {
 		if now {
 			d.parked++

@@ -58,7 +58,7 @@ func (q *Queue) setKept(ctx context.Context, entries []*entry, flags uint8, at i
 	defer q.mu.Unlock()
 	for _, e := range entries {
 		e.next = at
-		e.dest.setFlags(e, flags, (frozen|kept)&^flags)
+		q.letGo(e, flags, (frozen|kept)&^flags)
 	}
 	q.noteKept(entries[0].dest)
 	return nil

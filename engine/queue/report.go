@@ -132,7 +132,7 @@ func (q *Queue) enterReports(e *entry, c collected) {
 		e.dest.share(e)
 	default:
 		there.next = c.rec.next
-		d.setFlags(there, 0, unreadable)
+		q.letGo(there, 0, unreadable)
 		q.reschedule(d)
 	}
 }

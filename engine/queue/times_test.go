@@ -245,3 +245,39 @@ func TestWhatIsFrozenDoesNotExpire(t *testing.T) {
 		}
 	}
 }
+
+// Acts on single messages do not have all others of the destination looked at again, and
+// when one that expires is let go is known.
+func TestActsKeepWhenTheNextExpires(t *testing.T) {
+	early := now() + 1
+	for _, tt := range []struct {
+		name   string
+		thaw   bool // what was frozen, else try again what was not
+		before int64
+		want   func(at int64) int64 // at: when the first is late
+	}{
+		{"thawed, another is earlier", true, early, func(int64) int64 { return early }},
+		{"thawed, the others are later", true, never, func(at int64) int64 { return at }},
+		{"tried again", false, early, func(int64) int64 { return early }},
+	} {
+		h := newFixture(t)
+		h.policy = Policy{Held: Times{Expire: 240 * time.Hour}}
+		h.held["b.test"] = tt.thaw
+		first := Filter{IDs: []mail.MessageID{h.accept("s@a.test", "x@b.test")}}
+		do := h.q.Retry
+		if tt.thaw {
+			do = h.q.Thaw
+			if _, err := h.q.Freeze(t.Context(), first, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e := h.q.find(first.IDs[0])[0]
+		e.dest.overdue = tt.before
+		if _, err := do(t.Context(), first, false); err != nil {
+			t.Fatal(err)
+		}
+		if want := tt.want(h.q.policyOf("b.test").overdue(e)); e.dest.overdue != want {
+			t.Errorf("%s: the next is %d, want %d", tt.name, e.dest.overdue, want)
+		}
+	}
+}
