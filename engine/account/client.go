@@ -39,15 +39,17 @@ func (s SignIn) Begin(offered []string, state *tls.ConnectionState) (string, sas
 	}
 	common := slices.DeleteFunc(slices.Clone(s.Mechanisms), func(mech string) bool { return !offers(mech) && !(mech == Scram && state != nil && offers(ScramPlus)) })
 	if len(common) == 0 {
-		what := "offers no sign-in"
+		what := "it offers none"
 		if len(offered) > 0 {
-			what = "offers to sign in by " + strings.Join(offered, ", ")
+			what = "it offers " + strings.Join(offered, ", ")
 		}
-		return "", nil, mail.Reply{Code: 454, Enhanced: "7.4", Text: what + "; the settings allow " + strings.Join(s.Mechanisms, ", ") + " (RouteAction)"}
+		return "", nil, mail.Reply{Code: 454, Enhanced: "7.4", Text: "offers no sign-in that can be used",
+			Cause: fmt.Errorf("%s; the settings allow %s (RouteAction)", what, strings.Join(s.Mechanisms, ", "))}
 	}
 	if state == nil && !s.InClear {
 		if common = slices.DeleteFunc(common, Shows); len(common) == 0 {
-			return "", nil, mail.Reply{Code: 454, Enhanced: "7.11", Text: "offers no TLS, and the password is not sent without it (RouteClearTextAuth)"}
+			return "", nil, mail.Reply{Code: 454, Enhanced: "7.11", Text: "offers no TLS, and there is no sign-in without it",
+				Cause: errors.New("the password is not sent in clear (RouteClearTextAuth)")}
 		}
 	}
 	mech := common[0]
@@ -81,7 +83,7 @@ func (s SignIn) client(mech string) (sasl.Client, error) {
 func (s SignIn) scram(bound *scram.ChannelBinding) (sasl.Client, error) {
 	c, err := scram.SHA256.NewClient(s.Name, string(s.Password), "")
 	if err != nil {
-		return nil, mail.Reply{Code: 454, Enhanced: "7.4", Text: "cannot be sent the name or the password by SCRAM-SHA-256 (RFC 4013)"}
+		return nil, mail.Reply{Code: 454, Enhanced: "7.4", Text: "cannot be signed in to", Cause: fmt.Errorf("the name or the password for SCRAM-SHA-256 (RFC 4013): %w", err)}
 	}
 	c.WithMinIterations(minIterations)
 	if bound != nil {

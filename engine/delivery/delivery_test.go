@@ -7,12 +7,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,7 +122,7 @@ func attempt(t *testing.T, route Route, res Resolver, hosts lines, l transfer.Le
 
 func check(t *testing.T, l *lease, n int, outcomes, reply string) {
 	t.Helper()
-	if got := l.outcomes(n); got != outcomes || !strings.HasPrefix(l.reply(n).String(), reply) {
+	if got := l.outcomes(n); got != outcomes || !strings.HasPrefix(l.reply(n).Error(), reply) {
 		t.Errorf("message %d: settled %q with %q, want %q with %q", n, got, l.reply(n), outcomes, reply)
 	}
 }
@@ -367,7 +371,7 @@ func TestSmartHostThatIsOurselvesIsNotCalled(t *testing.T) {
 		smart      []Hop
 		want, text string
 	}{
-		{[]Hop{{Host: "us.test"}}, "a@to.test deferred", "451 4.4.3 resolve us.test: mail for the domain comes back to this host"},
+		{[]Hop{{Host: "us.test"}}, "a@to.test deferred", "451 4.4.3 us.test: mail for the domain comes back to this host"},
 		{[]Hop{{Host: "us.test"}, {Host: "other.test"}}, "a@to.test delivered", "250"},
 		{[]Hop{{Host: "us.test", Port: 26}}, "a@to.test delivered", "250"},
 	} {
@@ -506,7 +510,7 @@ func TestPasswordIsForSmartHostsOverTLS(t *testing.T) {
 	cert, _ := testpeer.Certificate(t, "mx9.test", time.Now().Add(time.Hour))
 	dns := names{"smart.test": {host(9)}, "to.test": {host(1)}}
 	smart := []Hop{{Host: "smart.test"}}
-	inClear := "454 4.7.11 mx9.test offers no TLS, and the password is not sent without it (RouteClearTextAuth)"
+	inClear := "454 4.7.11 mx9.test offers no TLS, and there is no sign-in without it: the password is not sent in clear (RouteClearTextAuth)"
 	refused := "454 4.7.11 mx9.test offers STARTTLS and answered it with 454 4.7.0 no key; there is no sign-in without it"
 	for _, tt := range []struct {
 		name      string
@@ -585,4 +589,55 @@ func TestLayers(t *testing.T) {
 		"miekg/dns":        "only engine/resolver speaks DNS",
 		"go-smtp":          "only engine/wire speaks SMTP",
 	})
+}
+
+// What a report to a stranger says in words of ours has nothing of the settings, of the
+// files or of the addresses within the network. The administrator is told all of it.
+func TestRepliesOfOursAreForStrangers(t *testing.T) {
+	inner := target{"mx.inner.test", netip.MustParseAddrPort("10.0.0.5:25")}
+	dial := &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(inner.addr), Err: errors.New("connection refused")}
+	read := &net.OpError{Op: "read", Net: "tcp", Addr: net.TCPAddrFromAddrPort(inner.addr), Err: errors.New("connection reset")}
+	slow := &net.OpError{Op: "read", Net: "tcp", Addr: net.TCPAddrFromAddrPort(inner.addr), Err: os.ErrDeadlineExceeded}
+	signIn := func(s account.SignIn, offered ...string) mail.Reply {
+		_, _, err := s.Begin(offered, nil)
+		return refusal(&wire.PhaseError{Phase: "AUTH", Err: err}, inner)
+	}
+	resolve := func(kind resolver.Kind) mail.Reply {
+		e := &resolver.Error{Name: "inner.test", Kind: kind, Err: errors.New("server 10.0.0.5:53: no (SmtpUseTcpDns)")}
+		return resolveFailure(e).reply
+	}
+	full := &fs.PathError{Op: "write", Path: "/srv/10.0.0.5", Err: syscall.ENOSPC}
+	smart := &resolver.Error{Name: "smart.test", Kind: resolver.Temporary, Err: &resolver.Error{Name: "smart.test", Kind: resolver.NotFound, Err: errors.New("server 10.0.0.5:53")}}
+	for _, tt := range []struct {
+		reply      mail.Reply
+		text, told string
+	}{
+		{refusal(dial, inner), "no connection to mx.inner.test", "10.0.0.5:25: connection refused"},
+		{refusal(fmt.Errorf("dial: %w", slow), inner), "no answer from mx.inner.test", "10.0.0.5:25"},
+		{refusal(&wire.PhaseError{Phase: "RCPT", Err: read}, inner), "the conversation with mx.inner.test broke", "10.0.0.5:25: connection reset"},
+		{refusal(&wire.PhaseError{Phase: "RCPT", Err: slow}, inner), "no answer from mx.inner.test in time", "10.0.0.5:25"},
+		{refusal(fmt.Errorf("%w: %w", wire.ErrTLS, &wire.PhaseError{Phase: mail.AtTLS, Err: read}), inner), "no trusted TLS connection to mx.inner.test", "10.0.0.5:25"},
+		{refusal(fmt.Errorf("%w: it is required, and not configured", wire.ErrTLS), inner), "no trusted TLS connection to mx.inner.test", "not configured"},
+		{signIn(account.SignIn{Mechanisms: account.ByPassword}), "mx.inner.test offers no sign-in that can be used", "it offers none; the settings allow SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN (RouteAction)"},
+		{signIn(account.SignIn{Mechanisms: account.ByPassword}, "NTLM"), "mx.inner.test offers no sign-in that can be used", "it offers NTLM; the settings allow"},
+		{signIn(account.SignIn{Mechanisms: account.ByPassword}, account.Plain), "mx.inner.test offers no TLS, and there is no sign-in without it", "(RouteClearTextAuth)"},
+		{signIn(account.SignIn{Name: "a\x00", Mechanisms: account.ByPassword}, account.Scram), "mx.inner.test cannot be signed in to", "the name or the password"},
+		{resolve(resolver.Temporary), "no answer from the name servers", "10.0.0.5:53: no (SmtpUseTcpDns)"},
+		{resolve(resolver.NotFound), "no such domain", "10.0.0.5:53"},
+		{resolve(resolver.NullMX), "the domain takes no mail", "10.0.0.5:53"},
+		{resolve(resolver.NoAddress), "no mail host has an address", "10.0.0.5:53"},
+		{resolve(resolver.Unusable), string(resolver.Unusable), "10.0.0.5:53"},
+		{resolve(resolver.Loop), "mail for the domain comes back to this host", "10.0.0.5:53"},
+		{resolveFailure(smart).reply, "smart.test: no such domain", "10.0.0.5:53"},
+		{resolveFailure(errors.New("open /etc/resolv.conf: no")).reply, "no answer from the name servers", "/etc/resolv.conf"},
+		{dropFailure(full), "Insufficient system storage", "/srv/10.0.0.5"},
+		{dropFailure(&fs.PathError{Op: "open", Path: "/srv/10.0.0.5", Err: fs.ErrPermission}), "the message cannot be stored now", "/srv/10.0.0.5"},
+	} {
+		if tt.reply.Text != tt.text || tt.reply.Peer {
+			t.Errorf("the sender is told %q, want %q", tt.reply.Text, tt.text)
+		}
+		if !strings.Contains(tt.reply.Error(), tt.told) {
+			t.Errorf("the administrator is told %q, want %q", tt.reply.Error(), tt.told)
+		}
+	}
 }

@@ -135,18 +135,20 @@ func resolveFailure(err error) failure {
 		resolver.Unusable:  {Code: 550, Enhanced: "4.4"},
 		resolver.Loop:      {Code: 554, Enhanced: "4.6"},
 	}
-	f := failure{mail.Deferred, mail.Reply{Code: 451, Enhanced: "4.3", Text: string(resolver.Temporary)}, ""}
+	f := failure{mail.Deferred, mail.Reply{Code: 451, Enhanced: "4.3", Text: string(resolver.Temporary), Cause: err}, ""}
 	var e *resolver.Error
 	if errors.As(err, &e) {
 		if r, ok := permanent[e.Kind]; ok {
 			f.status, f.reply = mail.Failed, r
-			f.reply.Text = string(e.Kind)
+			f.reply.Text, f.reply.Cause = string(e.Kind), err
+		}
+		if e.Err == nil {
+			f.reply.Cause = nil // the text says it
 		}
 		if why := (*resolver.Error)(nil); errors.As(e.Err, &why) { // of a smart host
-			f.reply.Text = why.Error()
+			f.reply.Text = why.Name + ": " + string(why.Kind)
 		}
 	}
-	f.reply.Cause = err
 	return f
 }
 
@@ -294,7 +296,8 @@ func proof(base *tls.Config, host string) func(tls.ConnectionState) error {
 }
 
 // refusal is the reply for messages that the target did not accept: the peer's
-// words, or what became of the connection, and in which phase.
+// words, or what became of the connection, and in which phase. Senders read the text:
+// addresses within our network and the like are in the cause.
 func refusal(cause error, t target) mail.Reply {
 	var r mail.Reply
 	r.Cause = cause
@@ -306,18 +309,15 @@ func refusal(cause error, t target) mail.Reply {
 			r.Text = t.host + " " + r.Text
 		}
 	case errors.Is(cause, wire.ErrTLS):
-		r.Cause = nil // it is in the text
-		r.Code, r.Enhanced, r.Text = 454, "7.5", "no trusted TLS connection to "+t.host+": "+at.Err.Error()
+		r.Code, r.Enhanced, r.Text, r.Cause = 454, "7.5", "no trusted TLS connection to "+t.host, at.Err
 	case at.Phase == mail.AtConnect && timedOut(cause):
 		r.Code, r.Enhanced, r.Text = 451, "4.1", "no answer from "+t.host
 	case at.Phase == mail.AtConnect:
-		r.Cause = nil
-		r.Code, r.Enhanced, r.Text = 451, "4.1", "no connection to "+t.host+": "+cause.Error()
+		r.Code, r.Enhanced, r.Text = 451, "4.1", "no connection to "+t.host
 	case timedOut(cause):
 		r.Code, r.Enhanced, r.Text = 451, "4.2", "no answer from "+t.host+" in time"
 	default:
-		r.Cause = nil
-		r.Code, r.Enhanced, r.Text = 451, "4.2", "the conversation with "+t.host+" broke: "+at.Err.Error()
+		r.Code, r.Enhanced, r.Text, r.Cause = 451, "4.2", "the conversation with "+t.host+" broke", at.Err
 	}
 	r.Phase = cmp.Or(r.Phase, at.Phase)
 	return r

@@ -160,7 +160,7 @@ func (h *scriptedHost) serve(c net.Conn) {
 func outcome(l *lease) string {
 	var all []string
 	for _, o := range l.settled[msgID(1)] {
-		s := fmt.Sprintf("%s: %s @%s", o.Status, o.Reply.String(), o.Reply.Phase)
+		s := fmt.Sprintf("%s: %s @%s", o.Status, o.Reply.Error(), o.Reply.Phase)
 		if !o.Reply.Peer {
 			s = strings.Replace(s, ": ", ": ours: ", 1)
 		}
@@ -309,7 +309,7 @@ func TestOddHosts(t *testing.T) {
 		{"LIMITS of one recipient", map[string]string{"EHLO": "250-mx.test|250 LIMITS RCPTMAX=1"}, "delivered: 250 taken @after the dot", 2},
 		{"SIZE that is too small", map[string]string{"EHLO": "250-mx.test|250 SIZE 2"}, "failed: ours: 552 5.3.4 3 octets are more than the 2", 0},
 		{"SIZE that is no number", map[string]string{"EHLO": "250-mx.test|250 SIZE many"}, "delivered: 250 taken", 1},
-		{"PIPELINING without answers", map[string]string{"RCPT": mute}, "deferred: ours: 451 4.4.2 no answer from mx1.test in time @RCPT", 0},
+		{"PIPELINING without answers", map[string]string{"RCPT": mute}, "deferred: ours: 451 4.4.2 no answer from mx1.test in time: RCPT: read pipe: i/o timeout @RCPT", 0},
 		{"a code alone", map[string]string{"MAIL": "250", "RCPT": "250", "DATA": "354", ".": "250"}, "delivered: 250 @", 1},
 		{"251 to RCPT", map[string]string{"RCPT": "251 forwarded"}, "delivered: 250 taken", 1},
 		{"552 without a status to all RCPT", map[string]string{"RCPT": "552 too many recipients"}, "deferred: 552 too many recipients @RCPT", 0},

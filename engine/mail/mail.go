@@ -222,7 +222,7 @@ type Reply struct {
 	Code     int    // RFC 5321 §4.2
 	Enhanced string // RFC 3463, without the class digit: "7.1"; "" for none
 	Text     string // for the peer; says nothing of our files or settings; lines are parted by \n
-	Cause    error  // for the log; never sent
+	Cause    error  // for the log and the administrator; never sent
 	Peer     bool   // the other end said it
 	Phase    string // of the conversation with another host in which it came: "" or one of those below
 }

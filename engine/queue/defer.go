@@ -30,7 +30,7 @@ func (l *Lease) Defer(ctx context.Context, r mail.Reply, host string) error {
 		return nil
 	}
 	last := lastReply{now(), r, host}
-	last.reply.Text, last.reply.Cause = truncate(r.Text), nil
+	last.reply.Text, last.reply.Cause = truncate(r.Text), keepCause(r.Cause)
 	off := q.backOff(d, last)
 	if held {
 		off.next, off.failures = 0, 0

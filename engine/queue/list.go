@@ -123,7 +123,7 @@ func (q *Queue) Destinations() []DestinationState {
 		d := q.dests[name]
 		s := DestinationState{Domain: name, State: Active, Messages: d.live(), Bytes: d.bytes}
 		if d.backoff.last.tried != 0 {
-			s.LastError = d.backoff.last.reply.String()
+			s.LastError = d.backoff.last.reply.Error()
 		}
 		if e := d.oldest(); e != nil {
 			s.Oldest = unixTime(e.received)
@@ -245,7 +245,7 @@ func (q *Queue) message(e *entry) (m Message, ok bool) {
 	m.Attempts += d.backoff.since(e.received)
 	last := e.lastTry(rec)
 	if last.tried != 0 {
-		m.LastTry, m.LastError, m.Host = unixTime(last.tried), last.reply.String(), last.host
+		m.LastTry, m.LastError, m.Host = unixTime(last.tried), last.reply.Error(), last.host
 		m.Phase, m.InDoubt = last.reply.Phase, last.reply.InDoubt()
 	}
 	route := q.route(d.name)

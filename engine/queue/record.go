@@ -116,10 +116,34 @@ func (w lastReply) append(b []byte) []byte {
 	for _, s := range []string{w.reply.Enhanced, w.reply.Text, w.host, w.reply.Phase} {
 		b = coding.AppendText(b, s)
 	}
+	var flags byte
 	if w.reply.Peer {
-		return append(b, 1)
+		flags |= peerReply
 	}
-	return append(b, 0)
+	cause := keepCause(w.reply.Cause)
+	if cause == nil {
+		return append(b, flags)
+	}
+	return coding.AppendText(append(b, flags|causedReply), cause.Error())
+}
+
+// The flags of a reply; the text of its cause follows.
+const (
+	peerReply byte = 1 << iota
+	causedReply
+)
+
+// A storedCause is the cause of a reply as it is stored.
+type storedCause string
+
+func (c storedCause) Error() string { return string(c) }
+
+// keepCause is the cause of a reply that is kept: nil for none.
+func keepCause(err error) error {
+	if err == nil || err.Error() == "" {
+		return nil
+	}
+	return storedCause(cut(err.Error(), maxKeptReply))
 }
 
 // A backoff records the failures of a destination none of whose messages could
@@ -187,7 +211,10 @@ func readLastReply(r *coding.Reader, old bool) lastReply {
 		return w
 	}
 	w.reply.Phase = r.Text()
-	w.reply.Peer = r.Byte() == 1
+	flags := r.Byte()
+	if w.reply.Peer = flags&peerReply != 0; flags&causedReply != 0 {
+		w.reply.Cause = keepCause(storedCause(r.Text()))
+	}
 	return w
 }
 

@@ -45,7 +45,7 @@ func TestRecord(t *testing.T) {
 	if got, err := decodeBackoff(o.encode()); err != nil || !reflect.DeepEqual(got, o) {
 		t.Errorf("got %+v, %v; want %+v", got, err, o)
 	}
-	r.last.reply.Peer, r.last.reply.Phase = true, "RCPT"
+	r.last.reply.Peer, r.last.reply.Phase, r.last.reply.Cause = true, "RCPT", storedCause("why")
 	if got, err := decodeRecord(r.encode()); err != nil || !reflect.DeepEqual(got, r) {
 		t.Errorf("got %+v, %v; want %+v", got, err, r)
 	}

@@ -109,7 +109,7 @@ func (r record) with(v *decision) record {
 		}
 	}
 	for _, s := range v.reportable {
-		s.Reply.Text = cut(s.Reply.Text, maxKeptReply)
+		s.Reply.Text, s.Reply.Cause = cut(s.Reply.Text, maxKeptReply), nil
 		out.open, out.told = append(out.open, s.index), append(out.told, s.RecipientStatus)
 		out.last = lastReply{s.Tried.UnixNano(), s.Reply, s.Host}
 	}

@@ -3,8 +3,11 @@
 package queue
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -372,5 +375,65 @@ func TestEntriesOfAMessageAreLocked(t *testing.T) {
 			t.Errorf("%s: %v; locked in its commits: %v", name, err, see.locked)
 		}
 		h.check()
+	}
+}
+
+// The cause of a reply of ours is for the administrator, also after a start: the sender's
+// report has the text alone.
+func TestCauseIsNotReported(t *testing.T) {
+	why := mail.Reply{Code: 451, Enhanced: "4.1", Text: "no connection to mx", Cause: errors.New("dial tcp 10.0.0.5:25: refused (RouteAction)")}
+	for name, answer := range map[string]func(*Lease){
+		"of a message":     always(why, ""),
+		"of a destination": func(l *Lease) { _ = l.Defer(t.Context(), why, "mx") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newFixture(t)
+				h.policy = Policy{Expire: 3 * time.Hour}
+				h.held["a.test"] = true
+				h.setAnswer(answer)
+				id := h.accept("s@a.test", "x@b.test")
+				stop := h.run()
+				defer func() { stop() }()
+				shows := func() {
+					t.Helper()
+					synctest.Wait()
+					d, err := h.q.Show(id)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if all := h.q.Destinations(); d.Entries[0].LastError != why.Error() || all[0].LastError != why.Error() {
+						t.Errorf("the administrator is told %q and %q", d.Entries[0].LastError, all[0].LastError)
+					}
+				}
+				time.Sleep(time.Minute)
+				shows()
+				stop()
+				h.reopen()
+				stop = h.run()
+				shows()
+				time.Sleep(4 * time.Hour)
+				synctest.Wait()
+				var reports int
+				for m, err := range h.q.Messages(t.Context(), "a.test") {
+					if err != nil {
+						t.Fatal(err)
+					}
+					body, err := h.q.Open(m.ID)
+					if err != nil {
+						t.Fatal(err)
+					}
+					text, err := io.ReadAll(body)
+					if err != nil || !bytes.Contains(text, []byte(why.Text)) || bytes.Contains(text, []byte("10.0.0.5")) {
+						t.Errorf("reported %s, %v", text, err)
+					}
+					reports++
+				}
+				if reports != 1 {
+					t.Errorf("%d reports", reports)
+				}
+				h.check()
+			})
+		})
 	}
 }

@@ -196,6 +196,7 @@ func (j *decider) postpone(v *decision, o mail.Outcome) {
 		v.rec.next = min(v.rec.next, expire)
 	}
 	v.rec.last = lastReply{j.now, o.Reply, o.Host}
+	v.rec.last.reply.Cause = keepCause(o.Reply.Cause)
 }
 
 func (j *decider) deferred(ctx context.Context, v *decision, i int, o mail.Outcome) {

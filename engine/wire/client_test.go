@@ -211,7 +211,7 @@ func TestNewClient(t *testing.T) {
 		{"no handshake", ClientOptions{TLS: &tls.Config{ServerName: "mx.test"}}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 STARTTLS"}, {"STARTTLS", "220 go"}}, "no TLS with the peer", false},
 		{"AUTH not offered", ClientOptions{Auth: inClear}, []peerStep{{"", "220 hi"}, {"EHLO", plainEHLO}}, "454 4.7.4 offers no sign-in", true},
 		{"AUTH refused", ClientOptions{Auth: inClear}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH=PLAIN"}, {"AUTH PLAIN AHUAcA==", "535 5.7.8 no"}}, "535 5.7.8 no", true},
-		{"AUTH without TLS", ClientOptions{Auth: overTLS}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH PLAIN"}}, "454 4.7.11 offers no TLS, and the password is not sent without it", true},
+		{"AUTH without TLS", ClientOptions{Auth: overTLS}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH PLAIN"}}, "454 4.7.11 offers no TLS, and there is no sign-in without it", true},
 		{"AUTH and STARTTLS refused", ClientOptions{TLS: &tls.Config{}, Auth: overTLS}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250-STARTTLS|250 AUTH PLAIN"}, {"STARTTLS", "454 later"}}, "454 4.7.11 offers STARTTLS and answered it with 454 later; there is no sign-in without it", true},
 		{"AUTH as it may in clear, and STARTTLS refused", ClientOptions{TLS: &tls.Config{}, Auth: inClear}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250-STARTTLS|250 AUTH PLAIN CRAM-MD5"}, {"STARTTLS", "554 5.7.3 no"}}, "answered it with 554 5.7.3 no; there is no sign-in", true},
 		{"AUTH LOGIN alone", ClientOptions{Auth: inClear}, []peerStep{{"", "220 hi"}, {"EHLO", "250-mx.test|250 AUTH LOGIN XOAUTH2"}, {"AUTH LOGIN\r\n", "334 VXNlcm5hbWU6"}, {"dQ==", "334 UGFzc3dvcmQ6"}, {"cA==", "235 yes"}}, "", false},

@@ -452,7 +452,7 @@ func TestSmartHostWithoutTLSGetsNoPassword(t *testing.T) {
 	applyBatch(t, s, at+"RouteUserName bob", at+"RoutePassword geheim", at+"RouteAction smarthost,auth_cleartext")
 	sendMessage(t, s, sender, "waits", "x@smart.test")
 	await(t, "the reason", func() bool {
-		return strings.Contains(runCommand(t, s, "", "queue", "list"), "offers no TLS, and the password is not sent without it (RouteClearTextAuth)")
+		return strings.Contains(runCommand(t, s, "", "queue", "list"), "offers no TLS, and there is no sign-in without it: the password is not sent in clear (RouteClearTextAuth)")
 	})
 	mu.Lock()
 	if signedIn {
