@@ -535,18 +535,18 @@ func (p *prober) hello() string {
 
 // observeSilence says how long a host that does not greet is waited for.
 func observeSilence(p *prober, round int) string {
-	over := make(chan struct{}, 2)
+	over := make(chan bool, 1) // whether the first connection was given up
 	p.host.answer(func(c net.Conn) {
 		_ = c.SetReadDeadline(time.Now().Add([]time.Duration{30 * time.Second, 1500 * time.Millisecond}[round]))
 		_, err := c.Read(make([]byte, 1))
-		if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() {
-			over <- struct{}{}
-			return
+		timeout, ok := err.(net.Error)
+		select {
+		case over <- !ok || !timeout.Timeout():
+		default: // a later connection
 		}
-		close(over)
 	})
 	p.queued(0, fmt.Sprintf("x@far%d.test", round))
-	if _, gone := <-over; gone {
+	if <-over {
 		return "given up"
 	}
 	return "waits"
@@ -699,8 +699,16 @@ func (p *prober) filtered(silent byte) {
 	p.put("", "Milters", "inet:"+p.host.addr)
 }
 
-// observeFilter says how a message is answered; "waits" after a while without a reply.
-func observeFilter(p *prober, round int) string {
+// observeFilter says how a message is answered.
+func observeFilter(p *prober, _ int) string { return p.answered(30 * time.Second) }
+
+// observeWait does so, but says soon that the caller of the second round waits.
+func observeWait(p *prober, round int) string {
+	return p.answered([]time.Duration{30 * time.Second, 1500 * time.Millisecond}[round])
+}
+
+// answered says how a message is answered; "waits" where a reply takes longer than most.
+func (p *prober) answered(most time.Duration) string {
 	l, err := net.Dial("tcp", p.status(p.n).Listening[0].String())
 	if err != nil {
 		p.t.Fatal(err)
@@ -708,7 +716,7 @@ func observeFilter(p *prober, round int) string {
 	defer l.Close()
 	lines := bufio.NewReader(l)
 	for _, say := range []string{"HELO client.test", "MAIL FROM:<a@client.test>", "RCPT TO:<x@hub.example>", "DATA", "Subject: x\r\n\r\nx\r\n.", ""} {
-		_ = l.SetReadDeadline(time.Now().Add([]time.Duration{30 * time.Second, 1500 * time.Millisecond}[round]))
+		_ = l.SetReadDeadline(time.Now().Add(most))
 		line, err := lines.ReadString('\n')
 		switch {
 		case err != nil:
@@ -824,8 +832,8 @@ func probes() map[string]probe {
 		"SmtpSSLCertHostnameValidation": {before: (*prober).encrypted, values: [2]string{"false", "true"}, want: [2]string{"delivered", "deferred"},
 			observe: func(p *prober, _ int) string { return short(p.delivered()) }},
 
-		"MilterTimeout":        {before: func(p *prober) { p.filtered('O') }, values: [2]string{"1", "600"}, want: [2]string{"put off", "waits"}, observe: observeFilter},
-		"MilterContentTimeout": {before: func(p *prober) { p.filtered('E') }, values: [2]string{"1", "600"}, want: [2]string{"put off", "waits"}, observe: observeFilter},
+		"MilterTimeout":        {before: func(p *prober) { p.filtered('O') }, values: [2]string{"1", "600"}, want: [2]string{"put off", "waits"}, observe: observeWait},
+		"MilterContentTimeout": {before: func(p *prober) { p.filtered('E') }, values: [2]string{"1", "600"}, want: [2]string{"put off", "waits"}, observe: observeWait},
 		"MilterMaxSize":        {before: func(p *prober) { p.filtered('E'); p.put("", "MilterContentTimeout", "1") }, values: [2]string{"0", "10"}, want: [2]string{"put off", "taken"}, observe: observeFilter},
 
 		"SmtpEventlogLevel": {values: [2]string{"maximum", "none"}, want: [2]string{"logged", "not logged"}, observe: observeLog},
