@@ -52,10 +52,11 @@ type prober struct {
 	name string
 	host *fakeHost
 
-	lines *syncBuffer // the journal of all sites
-	key   string      // of the site's certificate
-	names *dnstest.Server
-	id    mail.MessageID
+	lines  *syncBuffer // the journal of all sites
+	key    string      // of the site's certificate
+	names  *dnstest.Server
+	system *dnstest.Server // of the machine's resolver
+	id     mail.MessageID
 }
 
 // TestProperties has a probe for each property whose row of the schema names it: the
@@ -67,6 +68,7 @@ func TestProperties(t *testing.T) {
 			t.Errorf("%s: there is no probe", prop.Label())
 		}
 	}
+	system := systemNames(t)
 	h := newHarness(t)
 	lines := &syncBuffer{}
 	h.journal = slog.New(slog.NewTextHandler(lines, nil))
@@ -86,7 +88,7 @@ func TestProperties(t *testing.T) {
 			if !ok || prop.Test != "TestProperties" {
 				t.Fatalf("the row of %s names %q", name, prop.Test)
 			}
-			p := &prober{harness: *h, t: t, n: sites[name], name: name, lines: lines}
+			p := &prober{harness: *h, t: t, n: sites[name], name: name, lines: lines, system: system}
 			p.harness.t = t
 			if p.host = newFakeHost(t); one.before != nil {
 				one.before(p)
@@ -597,20 +599,23 @@ func observeTurn(p *prober, _ int) string {
 	return "yes"
 }
 
-// observeNames sends to this machine's name, which the system may know and the server
-// does not.
+// observeNames says who is asked for a host.
 func observeNames(p *prober, round int) string {
-	name, err := os.Hostname()
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	host := fmt.Sprintf("far%d.test", round)
 	p.names = dnstest.Serve(p.t, "other.test. A 192.0.2.1")
 	p.put("", "DnsServers", p.names.Addr)
-	p.waiting(p.queued(0, "x@"+strings.ToLower(name)))
-	if p.names.Asked(strings.ToLower(name)) > 0 {
-		return "DNS is asked"
-	}
-	return "DNS is not asked"
+	p.waiting(p.queued(0, "x@"+host))
+	return fmt.Sprintf("DNS %v, the system %v", p.names.Asked(host) > 0, p.system.Asked(host) > 0)
+}
+
+// systemNames has the machine's resolver ask a server of ours.
+func systemNames(t *testing.T) *dnstest.Server {
+	names, was := dnstest.Serve(t, "other.test. A 192.0.2.1"), net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, names.Addr)
+	}}
+	t.Cleanup(func() { net.DefaultResolver = was })
+	return names
 }
 
 // truncated has a DNS server whose answers over UDP are cut.
@@ -814,7 +819,7 @@ func probes() map[string]probe {
 		"EtrnDays": {values: [2]string{"30", "2"}, want: [2]string{"kept for 30 days", "returned"}, observe: observeHeld},
 
 		"AuthTurnList":       {at: "Domain/held.test", values: [2]string{"ann", "joe"}, want: [2]string{"no", "yes"}, observe: observeTurn},
-		"NameResolutionType": {values: [2]string{"dns", "system"}, want: [2]string{"DNS is asked", "DNS is not asked"}, observe: observeNames},
+		"NameResolutionType": {values: [2]string{"dns", "system"}, want: [2]string{"DNS true, the system false", "DNS false, the system true"}, observe: observeNames},
 		"SmtpUseTcpDns":      {before: (*prober).truncated, values: [2]string{"udp_then_tcp", "udp"}, want: [2]string{"the answer is read", "the answer is not read"}, observe: observeTransport},
 		"ShouldPipelineOut": {before: (*prober).routed, values: [2]string{"true", "false"}, want: [2]string{"together", "one by one"}, observe: func(p *prober, _ int) string {
 			if got := p.delivered(); got != "delivered" {

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -94,7 +95,7 @@ func New(opts Options) *Resolver {
 	opts.Rounds = cmp.Or(opts.Rounds, 2)
 	opts.Conf = cmp.Or(opts.Conf, "/etc/resolv.conf")
 	if opts.system == nil {
-		opts.system = netSource{}
+		opts.system = netSource{net.DefaultResolver}
 	}
 	return &Resolver{opts: opts, cache: newCache()}
 }

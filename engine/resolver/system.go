@@ -80,7 +80,7 @@ func (r *Resolver) servers(q Query) source {
 
 // A netSource asks the operating system.
 type netSource struct {
-	r *net.Resolver // nil: net.DefaultResolver
+	r *net.Resolver
 }
 
 func (s netSource) mx(ctx context.Context, name string) ([]mx, error) {
