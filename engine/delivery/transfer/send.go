@@ -284,7 +284,7 @@ func (b *Batch) open(it mail.Item) (*body, error) {
 const quitTime = 5 * time.Second
 
 // End ends a conversation that Send has left with an error: with QUIT where a stop
-// came between two messages, and else at once.
+// came between two messages, and else at once. The stop's grace time bounds it, too.
 func End(ctx context.Context, c interface {
 	Quit(context.Context) error
 	Close() error
@@ -296,5 +296,12 @@ func End(ctx context.Context, c interface {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quitTime)
 	defer cancel()
+	go func() {
+		select {
+		case <-stop.Cut:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	_ = c.Quit(ctx)
 }

@@ -464,3 +464,32 @@ func TestLayers(t *testing.T) {
 		"/engine/release":  "release is in this layer",
 	})
 }
+
+// A peer that does not answer QUIT has five seconds, and no longer than the stop waits.
+func TestQuitEndsWithTheGraceTime(t *testing.T) {
+	for _, tt := range []struct{ grace, want time.Duration }{{time.Second, time.Second}, {time.Hour, 5 * time.Second}, {0, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			cut := make(chan struct{})
+			end := time.AfterFunc(tt.grace, func() { close(cut) })
+			defer end.Stop()
+			ctx, stop := context.WithCancelCause(t.Context())
+			stop(&mail.Stopping{Cut: cut})
+			begun, c := time.Now(), &muteQuit{}
+			End(ctx, c, Result{Err: context.Cause(ctx)})
+			if took := time.Since(begun); took != tt.want || !c.said {
+				t.Errorf("a grace time of %s: ended after %s, QUIT %v", tt.grace, took, c.said)
+			}
+		})
+	}
+}
+
+// A muteQuit does not answer QUIT.
+type muteQuit struct{ said bool }
+
+func (c *muteQuit) Quit(ctx context.Context) error {
+	c.said = true
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (*muteQuit) Close() error { return nil }
