@@ -183,6 +183,7 @@ func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b 
 	for breaks := 0; ; {
 		c, err := d.open(ctx, t, talk)
 		if err != nil {
+			d.logCut(ctx, t, err)
 			return err
 		}
 		limit := talk.MaxMessages
@@ -198,8 +199,8 @@ func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b 
 			continue // the limit of one connection
 		}
 		transfer.End(ctx, c, res)
-		if stop := (*mail.Stopping)(nil); res.Cut != "" && errors.As(res.Err, &stop) {
-			d.opts.Log.WarnContext(ctx, "the stop cuts a conversation", "host", t.host, "addr", t.addr, "msg_id", res.Cut, "err", res.Err)
+		if res.Cut != "" {
+			d.logCut(ctx, t, res.Err, "msg_id", res.Cut)
 		}
 		if breaks++; res.Taken > 0 {
 			breaks = 0
@@ -213,6 +214,13 @@ func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b 
 		case !b.More():
 			return nil
 		}
+	}
+}
+
+// logCut logs err if it is that of a conversation which a stop has cut.
+func (d *Delivery) logCut(ctx context.Context, t target, err error, more ...any) {
+	if stop := (*mail.Stopping)(nil); errors.As(err, &stop) {
+		d.opts.Log.With("host", t.host, "addr", t.addr).With(more...).WarnContext(ctx, "the stop cuts a conversation", "err", err)
 	}
 }
 
@@ -232,7 +240,7 @@ func (d *Delivery) connect(ctx context.Context, t target, talk ClientSettings, c
 	conn, err := d.opts.Dialer.DialContext(dial, "tcp", t.addr.String())
 	cancel()
 	if err != nil {
-		return nil, err
+		return nil, cutAt(ctx, mail.AtConnect, err)
 	}
 	opts := wire.ClientOptions{
 		Hello: talk.Hello, TLS: tlsConfig(talk, t.host), UseHELO: talk.HELO,
@@ -247,10 +255,18 @@ func (d *Delivery) connect(ctx context.Context, t target, talk ClientSettings, c
 	if t.addr.Port() == talk.SecurePort {
 		conn, err = secure(ctx, conn, opts.TLS, opts.Timeouts.Greeting)
 		if err != nil {
-			return nil, err
+			return nil, cutAt(ctx, mail.AtTLS, err)
 		}
 	}
 	return wire.NewClient(ctx, conn, opts)
+}
+
+// cutAt prefers the end of ctx to what came of it.
+func cutAt(ctx context.Context, phase string, err error) error {
+	if ctx.Err() != nil {
+		return &wire.PhaseError{Phase: phase, Err: context.Cause(ctx)}
+	}
+	return err
 }
 
 // secure begins TLS with the first octet (RFC 8314 §3.3).

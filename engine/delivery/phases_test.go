@@ -43,12 +43,14 @@ type scriptedHost struct {
 	dots  int // whole messages
 }
 
-func (h *scriptedHost) DialContext(context.Context, string, string) (net.Conn, error) {
+func (h *scriptedHost) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	if h.says["connect"] == hangup {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: fmt.Errorf("connection refused")}
 	}
 	if h.says["connect"] == mute {
-		return nil, context.DeadlineExceeded
+		h.conns++
+		<-ctx.Done()
+		return nil, ctx.Err()
 	}
 	ours, theirs := net.Pipe()
 	h.mu.Lock()
@@ -360,7 +362,10 @@ func TestStop(t *testing.T) {
 		{"QUIT is not answered", map[string]string{".": slow + "250 taken", "QUIT": mute}, 8 * time.Second, "a@to.test delivered", "250 taken", "QUIT", ""},
 		{"no answer after the dot", map[string]string{".": mute}, 21 * time.Second, "a@to.test deferred", "451 4.4.2 in doubt", "DATA", `the stop cuts a conversation" host=mx1.test addr=192.0.2.1:25 msg_id=00000000000000000001 err="after the dot: the service stops"`},
 		{"no answer to RCPT", map[string]string{"RCPT": mute}, 21 * time.Second, "", "", "RCPT", `err="RCPT: the service stops"`},
-		{"no greeting", map[string]string{"greeting": mute}, time.Second, "", "", "", ""},
+		{"no connection", map[string]string{"connect": mute}, time.Second, "", "", "", `the stop cuts a conversation" host=mx1.test addr=192.0.2.1:25 err="connect: the service stops"`},
+		{"no greeting", map[string]string{"greeting": mute}, time.Second, "", "", "", `the stop cuts a conversation" host=mx1.test addr=192.0.2.1:25 err="greeting: the service stops"`},
+		{"the host is slow at EHLO", map[string]string{"EHLO": slow + "250 mx.test"}, 3 * time.Second, "", "", "QUIT", ""},
+		{"no answer to EHLO", map[string]string{"EHLO": mute}, 6 * time.Second, "", "", "EHLO", `err="EHLO: the service stops"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -85,17 +85,34 @@ type Client struct {
 
 // NewClient opens a conversation on conn, which it owns from here on, errors
 // included: greeting, EHLO, STARTTLS and EHLO again, AUTH. An error that is a
-// mail.Reply is the peer's. The end of ctx closes conn.
+// mail.Reply is the peer's. The end of ctx closes conn. Where that is a
+// [mail.Stopping] and the peer has greeted, the opening has stopTime to come to
+// its end: the caller can then say QUIT.
 func NewClient(ctx context.Context, conn net.Conn, opts ClientOptions) (*Client, error) {
 	opts.Timeouts.fill()
 	c := &Client{opts: opts, peer: newPeer(conn, opts)}
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if err := c.open(ctx); err != nil {
+	opened := make(chan struct{})
+	defer close(opened)
+	defer context.AfterFunc(ctx, func() {
+		if stop := (*mail.Stopping)(nil); errors.As(context.Cause(ctx), &stop) && c.peer.sent.Load() != 0 {
+			select {
+			case <-opened:
+				return
+			case <-stop.Cut:
+			case <-time.After(stopTime):
+			}
+		}
+		conn.Close()
+	})()
+	if err := c.open(context.WithoutCancel(ctx)); err != nil {
 		c.Close()
 		return nil, c.reason(ctx, err)
 	}
 	return c, nil
 }
+
+// stopTime is how long the opening of a conversation may go on when we stop.
+const stopTime = 5 * time.Second
 
 // reason prefers the end of ctx to what came of it.
 func (c *Client) reason(ctx context.Context, err error) error {
