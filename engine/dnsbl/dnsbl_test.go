@@ -17,7 +17,7 @@ import (
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/engine":   "a blocklist is asked, by whoever has a client",
+		"/engine":   "a blocklist is asked for any caller",
 		"/metabase": "a blocklist knows no settings",
 		"/internal": "nothing is kept",
 	})

@@ -62,7 +62,7 @@ type Report struct {
 	At         time.Time         // its date
 	MTA        string            // the reporting host's name
 	From       Sender            // of the report itself
-	To         mail.Address      // who reads it: the sender, or of a message without one whoever is told of bad mail
+	To         mail.Address      // the sender, or of a message without one the address that is told of bad mail
 	About      mail.Envelope     // of the message reported on
 	Recipients []RecipientStatus // at least one
 	Message    io.Reader         // that message; nil: it cannot be read
@@ -133,9 +133,9 @@ func writeReturned(w *multipart.Writer, r Report) {
 	_ = qp.Close()
 }
 
-func anyFailed(fates []RecipientStatus) bool {
-	for _, f := range fates {
-		if f.Action == Failed {
+func anyFailed(statuses []RecipientStatus) bool {
+	for _, s := range statuses {
+		if s.Action == Failed {
 			return true
 		}
 	}

@@ -257,7 +257,7 @@ func (q Query) only(d string, h Host) ([]Host, error) {
 	return nil, &Error{Name: d, Kind: Unusable}
 }
 
-// here reports whether one of the addresses means this machine, whoever says it.
+// here reports whether one of the addresses means this machine, for every zone.
 func (q Query) here(addrs []netip.Addr) bool {
 	return slices.ContainsFunc(addrs, func(ip netip.Addr) bool {
 		at := Embedded(ip)

@@ -16,7 +16,7 @@ type Arrival struct {
 	Open     func() io.Reader // the message, from its beginning
 	Size     int64            // octets of it
 
-	Create func() (Body, error) // another draft, which whoever creates it aborts; for a Filter
+	Create func() (Body, error) // another draft, which its caller aborts; for a Filter
 	Limit  int64                // octets of a message
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 func TestLayers(t *testing.T) {
-	deptest.Forbid(t, map[string]string{"restante/": "a name is converted in the same way, whoever asks"})
+	deptest.Forbid(t, map[string]string{"restante/": "a name is converted in the same way for all callers"})
 }
 
 func TestToASCII(t *testing.T) {

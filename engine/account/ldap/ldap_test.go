@@ -18,7 +18,7 @@ import (
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/metabase":       "a Directory does not know where its settings are stored",
-		"/engine/wire":    "a Directory checks passwords, whoever asks",
+		"/engine/wire":    "a Directory checks passwords for any caller",
 		"/engine/session": "sessions ask a Directory",
 		"/engine/site":    "imports go down only",
 		"/admin":          "imports go down only",
@@ -140,7 +140,7 @@ func TestNextServerIsAsked(t *testing.T) {
 	}
 }
 
-// A bind with a name and no password succeeds at many directories, whoever it is.
+// A bind with a name and no password succeeds at many directories, for every name.
 func TestEmptyPasswordNeverBinds(t *testing.T) {
 	url, asked := server(t, answers(reply(1, 0x61, 0)))
 	d := New(Config{URLs: []string{url}, Template: "%s@corp.test", Timeout: time.Second})

@@ -17,7 +17,7 @@ import (
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
 		"/metabase":       "a Verifier does not know where its settings are stored",
-		"/engine/wire":    "a Verifier checks tokens, whoever shows them",
+		"/engine/wire":    "a Verifier checks the tokens of any caller",
 		"/engine/session": "sessions ask a Verifier",
 		"/engine/site":    "imports go down only",
 		"/admin":          "imports go down only",

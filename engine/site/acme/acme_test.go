@@ -20,7 +20,7 @@ import (
 
 func TestLayers(t *testing.T) {
 	deptest.Forbid(t, map[string]string{
-		"/engine":   "certificates are ordered for whoever asks",
+		"/engine":   "certificates are ordered for any caller",
 		"/metabase": "what is ordered is told",
 	})
 }
