@@ -34,7 +34,7 @@ func (b barrier) Apply(ctx context.Context, batch metabase.Batch) (metabase.Rev,
 	rev, err := b.Tree.Apply(ctx, batch)
 	b.noteMade(ctx, before, rev)
 	err = b.wait(ctx, before, rev, batch.Ops, err)
-	kept(rev > before)
+	kept(madeSince(before, rev))
 	return rev, err
 }
 
@@ -47,7 +47,7 @@ func (b barrier) Revert(ctx context.Context, rev metabase.Rev, below metabase.Pa
 	made, err := b.Tree.Revert(ctx, rev, below, batch)
 	b.noteMade(ctx, before, made)
 	err = b.wait(ctx, before, made, nil, err)
-	kept(made > before)
+	kept(madeSince(before, made))
 	return made, err
 }
 
@@ -55,6 +55,14 @@ func (b barrier) Confirm(ctx context.Context, rev metabase.Rev) (metabase.Rev, e
 	before := b.Snapshot().Rev()
 	made, err := b.Tree.Confirm(ctx, rev)
 	return made, b.wait(ctx, before, made, nil, err)
+}
+
+// madeSince is rev, or 0 where that is no new one.
+func madeSince(before, rev metabase.Rev) metabase.Rev {
+	if rev <= before {
+		return 0
+	}
+	return rev
 }
 
 // noteMade tells the caller of a revision that was just made for him, and until when it

@@ -5,11 +5,13 @@ package admin
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"restante/admin/api"
 	"restante/engine/queue"
 	"restante/engine/settings"
+	"restante/engine/site"
 	"restante/metabase"
 )
 
@@ -18,18 +20,29 @@ import (
 const returnAfter = time.Hour
 
 // keepWaiting freezes the mail that a change is to let go, if word says that it is to
-// be kept, or returned after a time. The caller calls end when the change is in force
-// or has failed; where it has not been made, the mail waits as before.
-func (b barrier) keepWaiting(ctx context.Context, word string, try func() (metabase.Change, error)) (end func(made bool), err error) {
-	var ends []func()
+// be kept, or returned after a time. The caller calls end with the revision that was
+// made, or 0. From then on, mail of domains that are held waits as before; at a site
+// where the change is not in force, from the next start on.
+func (b barrier) keepWaiting(ctx context.Context, word string, try func() (metabase.Change, error)) (end func(metabase.Rev), err error) {
+	ends := map[int][]func(){}
 	var notes []api.Noted
-	end = func(made bool) {
-		for _, end := range ends {
-			end()
-		}
-		for _, n := range notes {
-			if made {
+	end = func(rev metabase.Rev) {
+		var late []site.Status
+		if rev != 0 && len(ends) > 0 {
+			// The caller may have hung up meanwhile.
+			if late, err = b.api.Engine.Await(context.WithoutCancel(ctx), rev); err != nil {
+				return
+			}
+			for _, n := range notes {
 				api.Forward(ctx, n)
+			}
+		}
+		for n, list := range ends {
+			if slices.ContainsFunc(late, func(st site.Status) bool { return st.Number == n }) {
+				continue
+			}
+			for _, end := range list {
+				end()
 			}
 		}
 	}
@@ -56,13 +69,13 @@ func (b barrier) keepWaiting(ctx context.Context, word string, try func() (metab
 			if err == nil {
 				var made func()
 				sum, made, err = q.Keep(ctx, d, at)
-				ends = append(ends, made)
+				ends[n] = append(ends[n], made)
 			}
 			if err == nil && sum.Busy > 0 {
 				err = api.Refused(string(d), fmt.Sprintf("mail is being handed over just now (messages: %d): try again in a moment", sum.Busy))
 			}
 			if err != nil {
-				end(false)
+				end(0)
 				return nil, err
 			}
 			notes = append(notes, api.Noted{Subject: string(settings.DomainPath(n, string(d))), Text: fmt.Sprintf("mail for it stays, frozen (messages: %d): %s", sum.Messages, then)})

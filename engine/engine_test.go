@@ -717,12 +717,17 @@ func TestChangesLetNoHeldMailGo(t *testing.T) {
 	h := newHarness(t)
 	h.apply(h.hold(1, "held.test", "x")...)
 	h.apply(h.hold(1, "empty.test", "x")...)
+	h.apply(h.hold(1, "*.wild.test", "x")...)
 	h.run()
 	l := h.dial(1)
 	if err := l.Send("a@b.example", "x@held.test", []byte("Subject: kept\r\n\r\n.\r\n")); err != nil {
 		t.Fatal(err)
 	}
+	if err := l.Send("a@b.example", "x@a.wild.test", []byte("Subject: kept\r\n\r\n.\r\n")); err != nil {
+		t.Fatal(err)
+	}
 	l.Quit()
+	wild, near := settings.DomainPath(1, "*.wild.test"), settings.DomainPath(1, "a.wild.test")
 	held, empty, domains := settings.DomainPath(1, "held.test"), settings.DomainPath(1, "empty.test"), settings.DomainsPath(1)
 	pending, ended, plain := metabase.Batch{Confirm: time.Hour}, metabase.Batch{Origin: metabase.FromSystem}, metabase.Batch{}
 	remove := []metabase.Op{metabase.Remove{Path: held, Recursive: true}}
@@ -751,6 +756,13 @@ func TestChangesLetNoHeldMailGo(t *testing.T) {
 		{said("return"), remove, ""},
 		{said("keep"), remove, ""},
 		{metabase.Batch{Waiting: "keep", Confirm: time.Hour}, remove, noRollBack},
+		// A nearer key gives the mail to others, who get it only where that is said.
+		{plain, h.hold(1, "a.wild.test", "x"), ""},
+		{plain, h.hold(1, "a.wild.test", "y"), "mail waits for a.wild.test (messages: 1): --waiting"},
+		{said("release"), h.hold(1, "a.wild.test", "y"), ""},
+		{said("keep"), h.hold(1, "a.wild.test", "y"), "mail for a.wild.test (messages: 1) would wait for other accounts"},
+		{plain, []metabase.Op{h.set(settings.SitePath(1), "DefaultDomain", "a.wild.test")}, "mail waits for a.wild.test (messages: 1): --waiting"},
+		{plain, []metabase.Op{metabase.AddKey{Path: near, Class: schema.Domain}}, "mail waits for a.wild.test (messages: 1): --waiting"},
 	} {
 		tt.batch.Ops = tt.ops
 		c, err := h.store.Try(t.Context(), tt.batch)
@@ -758,14 +770,14 @@ func TestChangesLetNoHeldMailGo(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := h.Check(c)
-		if wants := tt.want != ""; wants != (len(got) == 1) || wants && (got[0].Path != held || !strings.Contains(got[0].Error(), tt.want)) {
+		if wants := tt.want != ""; wants != (len(got) == 1) || wants && (got[0].Path != held && got[0].Path != wild || !strings.Contains(got[0].Error(), tt.want)) {
 			t.Errorf("%+v: %v, want %q", tt.batch, got, tt.want)
 		}
 		// The same holds while no service runs, by the index. It can let mail go only.
 		at := h.backlog()
 		at.Queue, at.Open = nil, nil
 		want := tt.want
-		if tt.batch.Waiting == "keep" && want == "" || tt.batch.Waiting == "return" {
+		if w := tt.batch.Waiting; (w == "keep" || w == "return") && tt.batch.Confirm == 0 {
 			want = "only a running service can return or keep it"
 		}
 		got = at.Check(c)

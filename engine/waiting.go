@@ -21,23 +21,31 @@ import (
 // What is to be confirmed, or is taken back for want of that, never does so: nobody has
 // decided it, and nothing brings the mail back.
 func (s Backlog) checkWaiting(c metabase.Change) (problems []metabase.Problem) {
-	pending := c.Batch != nil && (c.Batch.Confirm > 0 || c.Batch.Origin == metabase.FromSystem)
-	if c.Batch != nil && !pending && (c.Batch.Waiting == settings.ReleaseWaiting || c.Batch.Waiting != "" && s.Queue != nil) {
+	var b metabase.Batch
+	if c.Batch != nil {
+		b = *c.Batch
+	}
+	pending := b.Confirm > 0 || b.Origin == metabase.FromSystem
+	if !pending && b.Waiting == settings.ReleaseWaiting {
 		return nil
 	}
 	action, _ := schema.IIS().ByID(settings.RouteAction)
 	for n, list := range s.letGo(c) {
-		was := settings.Unchecked(c.Old, n)
+		was, next := settings.Unchecked(c.Old, n), settings.Unchecked(c.New, n)
 		for _, d := range list {
 			key, _ := was.DomainFor(d.Domain)
 			p := metabase.Problem{Path: settings.DomainPath(n, key.Name), ID: action.ID, Property: action.Name}
 			switch {
 			case pending:
 				p.Err = refuse(metabase.Invalid, "held mail for %s would go at once (messages: %d), and no roll-back brings it back: change that without a time to confirm", d.Domain, d.Messages)
-			case c.Batch != nil && c.Batch.Waiting != "":
-				p.Err = refuse(metabase.Invalid, "mail waits for %s (messages: %d): only a running service can return or keep it", d.Domain, d.Messages)
-			default:
+			case b.Waiting == "":
 				p.Err = refuse(settings.ErrMailWaits, "mail waits for %s (messages: %d): --waiting release, return or keep says what becomes of it", d.Domain, d.Messages)
+			case s.Queue == nil:
+				p.Err = refuse(metabase.Invalid, "mail waits for %s (messages: %d): only a running service can return or keep it", d.Domain, d.Messages)
+			case next.Route(d.Domain).Held:
+				p.Err = refuse(metabase.Invalid, "mail for %s (messages: %d) would wait for other accounts: it can't be returned or kept then, only released to them; queue export takes it out before", d.Domain, d.Messages)
+			default:
+				continue
 			}
 			problems = append(problems, p)
 		}
@@ -94,15 +102,15 @@ func goes(was, next *settings.Site, name mail.Domain) bool {
 // It saves most changes the look at all destinations.
 func mayLetGo(c metabase.Change, n int) bool {
 	site, domains := settings.SitePath(n), settings.DomainsPath(n)
-	reroutes := func(p metabase.Path) bool {
-		a, _, hadAction := c.Old.Effective(p, settings.RouteAction)
-		b, _, hasAction := c.New.Effective(p, settings.RouteAction)
-		return hadAction != hasAction || !a.Value.Equal(b.Value)
+	differs := func(p metabase.Path, id metabase.ID) bool {
+		a, _, had := c.Old.Effective(p, id)
+		b, _, has := c.New.Effective(p, id)
+		return had != has || !a.Value.Equal(b.Value)
 	}
 	return slices.ContainsFunc(c.Touched, func(p metabase.Path) bool {
 		switch {
 		case site.Within(p):
-			return reroutes(site)
+			return differs(site, settings.RouteAction) || differs(site, settings.DefaultDomain)
 		case !p.Within(domains):
 			return false
 		case !c.Old.Has(p): // a new key takes mail from a wildcard, or from the site as a whole
@@ -111,7 +119,7 @@ func mayLetGo(c metabase.Change, n int) bool {
 		case !c.New.Has(p):
 			return true
 		}
-		return reroutes(p)
+		return differs(p, settings.RouteAction)
 	})
 }
 

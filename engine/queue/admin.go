@@ -57,10 +57,15 @@ type act struct {
 func (q *Queue) Retry(ctx context.Context, f Filter, dry bool) (Tally, error) {
 	in := func(e *entry, sum *Tally) bool {
 		switch {
-		case e.is(unreadable) || e.onHold():
+		case e.is(unreadable):
 		case e.is(frozen):
 			sum.Frozen++
+			if !dry { // the destination itself is tried, for others
+				e.dest.backoff.next = 0
+				q.reschedule(e.dest)
+			}
 			return false
+		case e.onHold():
 		case q.route(e.dest.name).Held:
 			sum.Held++
 			return false
@@ -68,7 +73,7 @@ func (q *Queue) Retry(ctx context.Context, f Filter, dry bool) (Tally, error) {
 		return true
 	}
 	return q.act(ctx, f, dry, act{name: "retry", in: in, do: func(ctx context.Context, entries []*entry) error {
-		err := q.change(ctx, entries, func(r *record) {
+		err := q.change(ctx, entries, func(_ *entry, r *record) {
 			if r.flags&kept == 0 {
 				r.next = 0
 			}
@@ -91,35 +96,38 @@ func (q *Queue) Retry(ctx context.Context, f Filter, dry bool) (Tally, error) {
 
 // Freeze keeps the picked messages from every lease.
 func (q *Queue) Freeze(ctx context.Context, f Filter, dry bool) (Tally, error) {
-	return q.flag(ctx, f, dry, "freeze", frozen, 0)
+	return q.freeze(ctx, f, dry, "freeze", frozen)
 }
 
 // Thaw undoes Freeze and Keep.
 func (q *Queue) Thaw(ctx context.Context, f Filter, dry bool) (Tally, error) {
-	return q.flag(ctx, f, dry, "thaw", 0, frozen|kept)
+	return q.freeze(ctx, f, dry, "thaw", 0)
 }
 
-func (q *Queue) flag(ctx context.Context, f Filter, dry bool, name string, set, clear uint8) (Tally, error) {
+// freeze gives the picked messages the flags, which are frozen or none. They are kept no
+// longer.
+func (q *Queue) freeze(ctx context.Context, f Filter, dry bool, name string, flags uint8) (Tally, error) {
 	return q.act(ctx, f, dry, act{name: name, do: func(ctx context.Context, entries []*entry) error {
-		err := q.change(ctx, entries, func(r *record) {
-			if r.flags&clear&kept != 0 {
-				r.next = 0
-			}
-			r.flags = r.flags&^clear | set
-		})
-		if err != nil {
+		ofKeep := slices.DeleteFunc(slices.Clone(entries), func(e *entry) bool { return !e.is(kept) })
+		if err := q.setKept(ctx, ofKeep, flags, 0); err != nil {
 			return err
 		}
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		for _, e := range entries {
-			if e.flags&clear&kept != 0 {
-				e.next = 0
-			}
-			q.letGo(e, set, clear)
-		}
-		return nil
+		return q.flag(ctx, entries, flags, frozen&^flags)
 	}})
+}
+
+// flag sets and clears flags of claimed entries.
+func (q *Queue) flag(ctx context.Context, entries []*entry, set, clear uint8) error {
+	err := q.change(ctx, entries, func(_ *entry, r *record) { r.flags = r.flags&^clear | set })
+	if err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range entries {
+		q.letGo(e, set, clear)
+	}
+	return nil
 }
 
 // Delete removes the picked messages without a report.
@@ -289,7 +297,7 @@ func (q *Queue) matches(e *entry, f Filter) bool {
 
 // change rewrites the records of entries in one commit. It skips a record that
 // cannot be read.
-func (q *Queue) change(ctx context.Context, entries []*entry, with func(*record)) error {
+func (q *Queue) change(ctx context.Context, entries []*entry, with func(*entry, *record)) error {
 	for {
 		err := q.tryChange(ctx, entries, with)
 		if !errors.Is(err, kv.ErrMoved) {
@@ -298,7 +306,7 @@ func (q *Queue) change(ctx context.Context, entries []*entry, with func(*record)
 	}
 }
 
-func (q *Queue) tryChange(ctx context.Context, entries []*entry, with func(*record)) error {
+func (q *Queue) tryChange(ctx context.Context, entries []*entry, with func(*entry, *record)) error {
 	var ops []kv.Op
 	for _, e := range entries {
 		key := e.key()
@@ -310,7 +318,7 @@ func (q *Queue) tryChange(ctx context.Context, entries []*entry, with func(*reco
 		if !ok || err != nil {
 			continue
 		}
-		with(&rec)
+		with(e, &rec)
 		if e.dest.name == Reports {
 			ops = append(ops, kv.Must(key, raw)) // what other entries come to is added, claimed or not
 		}

@@ -109,6 +109,66 @@ func TestKeepForAChangeThatFails(t *testing.T) {
 	})
 }
 
+// What comes while the change is made is kept as well, also over a restart.
+func TestKeepWhatComesMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFixture(t)
+		h.setAnswer(always(yes, "mx"))
+		h.held["b.test"] = true
+		stop := h.run()
+		h.accept("a@a.test", "x@b.test")
+		_, made, err := h.q.Keep(t.Context(), "b.test", time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.accept("a@a.test", "x@b.test")
+		h.hold("b.test", false)
+		synctest.Wait()
+		made()
+		stop()
+		h.reopen()
+		stop = h.run()
+		synctest.Wait()
+		h.accept("a@a.test", "x@b.test") // under the new settings
+		synctest.Wait()
+		stop()
+		if d := h.q.Destinations(); len(d) != 1 || d[0].State != Frozen || d[0].Messages != 2 {
+			t.Errorf("%+v", d)
+		}
+		h.check()
+	})
+}
+
+// A domain that is held again gets its mail back when the disk takes it, and what the
+// senders have asked for holds still.
+func TestKeptMailWhileTheDiskFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFixture(t)
+		h.held["b.test"] = true
+		stop := h.run()
+		id := h.ask("a@a.test", func(env *mail.Envelope) { env.HoldUntil = env.Received.Add(24 * time.Hour) })
+		until, _ := h.q.Show(id)
+		_, made, err := h.q.Keep(t.Context(), "b.test", time.Now().Add(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.db.failCommits(true)
+		made()
+		synctest.Wait()
+		time.Sleep(time.Hour)
+		stop() // which a loop without a pause would not let happen
+		h.db.failCommits(false)
+		h.reopen()
+		defer h.run()()
+		synctest.Wait()
+		got, _ := h.q.Show(id)
+		if len(got.Entries) != 1 || !got.Entries[0].NextTry.Equal(until.Entries[0].NextTry) || got.Entries[0].State != until.Entries[0].State {
+			t.Errorf("%+v, want %+v", got.Entries, until.Entries)
+		}
+		h.check()
+	})
+}
+
 // What a caller has just now is told, and not kept.
 func TestKeepTellsWhatIsBusy(t *testing.T) {
 	h := newFixture(t)

@@ -30,7 +30,7 @@ func New(ctx context.Context, store Store, db kv.DB, deps Deps) (*Queue, error) 
 	q := &Queue{
 		store: store, db: db, deps: deps,
 		wake:  make(chan struct{}, 1),
-		dests: map[mail.Domain]*destination{}, unsettled: maps.Clone(deps.Unsettled), kept: map[mail.Domain]int64{},
+		dests: map[mail.Domain]*destination{}, unsettled: maps.Clone(deps.Unsettled), kept: map[mail.Domain]*keptState{},
 	}
 	if q.unsettled == nil {
 		q.unsettled = Unsettled{}

@@ -110,8 +110,7 @@ type Queue struct {
 	total   Counts // Messages and Bytes only
 	running int    // attempts under way
 
-	kept     map[mail.Domain]int64 // destinations with kept messages, and when the first is returned
-	changing int                   // changes of the settings under way for which messages were kept
+	kept map[mail.Domain]*keptState
 
 	unsettled Unsettled
 }
@@ -172,6 +171,7 @@ func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []m
 		d := q.destination(name)
 		e := &entry{id: env.ID, dest: d, received: r.received, size: r.size, next: r.next, flags: flags | r.flags}
 		e.setEnvelope(&env)
+		q.kept[name].noteArrival(e)
 		q.addEntry(d, e)
 		if q.route(name).Held {
 			held = append(held, name)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"restante/engine/dsn"
@@ -202,13 +203,17 @@ func (j *decider) postpone(v *decision, o mail.Outcome) {
 func (j *decider) deferred(ctx context.Context, v *decision, i int, o mail.Outcome) {
 	v.rec.open = append(v.rec.open, i)
 	var again time.Time
-	if !j.route(j.entry.dest.name).Held {
+	held := j.route(j.entry.dest.name).Held
+	if !held {
 		again = unixTime(v.rec.next)
 	}
 	if o.Status != mail.Waiting {
 		v.events = append(v.events, func() { j.deps.Journal.Deferred(ctx, j.env, o, again) })
 	}
-	if j.delayed() && !j.env.From.IsNull() && dsn.Wanted(j.env.To[i].Notify, dsn.Delayed) {
+	notify := j.env.To[i].Notify
+	// That held mail waits is no fault: only who asks is told.
+	asked := !held || !j.env.By.At.IsZero() || strings.Contains(strings.ToUpper(notify), "DELAY")
+	if j.delayed() && !j.env.From.IsNull() && asked && dsn.Wanted(notify, dsn.Delayed) {
 		f := j.status(i, o, dsn.Delayed)
 		expire, _ := j.policy.times(j.rec.received, j.env.By)
 		f.Until = untilTime(expire)

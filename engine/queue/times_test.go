@@ -32,9 +32,9 @@ func TestHeldMailExpires(t *testing.T) {
 			if _, err := h.q.Freeze(t.Context(), Filter{IDs: []mail.MessageID{frozen}}, false); err != nil {
 				t.Fatal(err)
 			}
-			h.accept("s@a.test", "x@b.test")
+			h.accept("s@a.test", "x@b.test FAILURE,DELAY")
 			time.Sleep(time.Hour)
-			second := h.accept("s@a.test", "y@b.test")
+			second := h.accept("s@a.test", "y@b.test DELAY,FAILURE")
 			if d, _ := h.q.Show(second); d.Entries[0].State != Held || d.Entries[0].Expires.Sub(begin) != 241*time.Hour {
 				t.Errorf("shown as %+v", d.Entries[0])
 			}
@@ -75,6 +75,25 @@ func TestHeldMailExpires(t *testing.T) {
 			}
 			h.check()
 			stop()
+		})
+	}
+}
+
+// That held mail waits is told only to senders who ask for that.
+func TestHeldMailIsLateForWhoAsks(t *testing.T) {
+	for notify, want := range map[string]int{"": 0, "FAILURE": 0, "NEVER": 0, "DELAY": 1, "failure,delay": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newFixture(t)
+			h.policy = Policy{DelayNotice: 2 * time.Hour, Held: Times{Expire: 10 * 24 * time.Hour}}
+			h.held["b.test"] = true
+			h.setAnswer(always(yes, "mx"))
+			defer h.run()()
+			h.accept("s@a.test", "x@b.test "+notify)
+			time.Sleep(3 * time.Hour)
+			synctest.Wait()
+			if n := h.countReports(); n != want {
+				t.Errorf("NOTIFY %q: %d reports, want %d", notify, n, want)
+			}
 		})
 	}
 }

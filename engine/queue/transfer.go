@@ -3,6 +3,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -76,7 +77,7 @@ func (q *Queue) exportOne(to *disk.Folder, parts []*entry) (bool, error) {
 		}
 		rec, of, err := q.load(e)
 		q.mu.Lock()
-		settled := e.is(settled)
+		settled, parked := e.is(settled), e.is(frozen)
 		q.mu.Unlock()
 		if settled {
 			continue
@@ -84,6 +85,11 @@ func (q *Queue) exportOne(to *disk.Folder, parts []*entry) (bool, error) {
 		if err != nil {
 			return false, err
 		}
+		quarantine := env.Quarantine // of another destination
+		if parked {
+			quarantine = cmp.Or(quarantine, of.Quarantine, "frozen in the queue that it comes from")
+		}
+		of.Quarantine = quarantine // not what was thawed
 		env, open = of, append(open, rec.open...)
 	}
 	if len(open) == 0 {

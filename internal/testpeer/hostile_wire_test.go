@@ -70,7 +70,7 @@ var wireRows = []wireRow{
 	{name: "STARTTLS with an argument", steps: []string{ehlo + "STARTTLS now\r\n" + quit, "250 501_5.5.4 221"}},
 	{name: "unknown parameters", steps: []string{ehlo + "MAIL FROM:<evil@x.test> FOO=BAR\r\nMAIL FROM:<evil@x.test>\r\nRCPT TO:<someone@held.test> FOO\r\n" + quit, "250 555_5.5.4 250 555 221"}},
 	{name: "a parameter twice", steps: []string{ehlo + "MAIL FROM:<evil@x.test> SIZE=1 SIZE=2\r\n" + quit, "250 501 221"}},
-	{name: "parameters with nonsense", steps: []string{ehlo + "MAIL FROM:<evil@x.test> SIZE=-1\r\nMAIL FROM:<evil@x.test> SIZE=x\r\nMAIL FROM:<evil@x.test> BODY=9BIT\r\nMAIL FROM:<evil@x.test> BODY=BINARYMIME\r\nMAIL FROM:<evil@x.test> RET=ALL\r\nMAIL FROM:<evil@x.test> SMTPUTF8\r\n" + quit, "250 501 501 501 504 501 555 221"}},
+	{name: "parameters with nonsense", steps: []string{ehlo + "MAIL FROM:<evil@x.test> SIZE=-1\r\nMAIL FROM:<evil@x.test> SIZE=x\r\nMAIL FROM:<evil@x.test> BODY=9BIT\r\nMAIL FROM:<evil@x.test> BODY=BINARYMIME\r\nMAIL FROM:<evil@x.test> RET=ALL\r\nMAIL FROM:<evil@x.test> SMTPUTF8=1\r\n" + quit, "250 501 501 501 504 501 501 221"}},
 	{name: "tracking data with nonsense", steps: []string{ehlo + "MAIL FROM:<evil@x.test> ENVID=a=b AUTH=+\r\nRCPT TO:<someone@held.test> ORCPT=x\r\nRSET\r\nMAIL FROM:<evil@x.test> ENVID=a+2fb\r\n" + quit, "250 250 250 250 250 221"}},
 	{name: "EHLO with two names", steps: []string{"EHLO Lab PC\r\nEHLO [127.0.0.1] printer on floor 2\r\nEHLO " + strings.Repeat("a", 300) + "\r\nMAIL FROM:<evil@x.test>\r\n" + quit, "250 250 250 250 221"}},
 
@@ -88,7 +88,7 @@ var wireRows = []wireRow{
 
 	// Addresses.
 	{name: "8-bit addresses", steps: []string{ehlo + "MAIL FROM:<\xe9vil@x.test>\r\nMAIL FROM:<evil@\xc3\xa9.test>\r\nMAIL FROM:<\xff\xfe@x.test>\r\nMAIL FROM:<evil@x.test>\r\nRCPT TO:<\u017fomeone@held.test>\r\nRCPT TO:<someone@he\u212ad.test>\r\n" + quit, "250 553_5.6.7 553 553 250 553 553 221"}},
-	{name: "ETRN with a Unicode letter that resembles ASCII", steps: []string{ehlo + "ETRN \u212aeld.test\r\n" + quit, "250 501 221"}},
+	{name: "ETRN with a Unicode letter that stands for ASCII", steps: []string{ehlo + "ETRN \u212aeld.test\r\n" + quit, "250 459 221"}},
 	{name: "malformed addresses", steps: []string{ehlo + "MAIL FROM:<ev il>\r\nMAIL FROM:<evil@>\r\nMAIL FROM:<@x.test>\r\nMAIL FROM:<a@b@x.test>\r\nMAIL FROM:<evil@x..test>\r\nMAIL FROM:<evil@-x.test>\r\nMAIL FROM:<evil@[1.2.3]>\r\nMAIL FROM:<evil@[IPv6:::1%lo]>\r\nMAIL FROM:<evil@x_\x80.test>\r\n" + quit, "250 501 501 501 501 501 501 501 501 553 221"}},
 	{name: "local parts that the final host judges", steps: []string{ehlo + "MAIL FROM:<" + strings.Repeat("a", 200) + "@x.test>\r\nRCPT TO:<user..name@held.test>\r\nRCPT TO:<user.@held.test>\r\nRCPT TO:<.user@held.test>\r\n" + quit, "250 250 250 250 250 221"}},
 	{name: "long domains", steps: []string{ehlo + "MAIL FROM:<a@" + strings.Repeat("a.", 130) + "test>\r\nMAIL FROM:<a@" + strings.Repeat("a", 64) + ".test>\r\n" + quit, "250 501 501 221"}},

@@ -106,6 +106,7 @@ func TestHeldMailIsNeverTriedWhateverTheTime(t *testing.T) {
 	s, mx := startService(t), newMX(t)
 	createHeldDomain(t, s, "held.test")
 	pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.1\nother.test. IN A 127.0.0.1\n")
+	set(t, s, "EtrnDays", "3650")
 	sendMessage(t, s, sender, "young", "x@held.test")
 	dir := filepath.Join(t.TempDir(), "out")
 	runCommand(t, s, "", "queue", "export", dir)
@@ -139,7 +140,7 @@ func TestMailGoesOutAtOnceWhenItsDomainIsHeldNoMore(t *testing.T) {
 	createHeldDomain(t, s, "*.wide.test")
 	pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.1\nx.wide.test. IN A 127.0.0.1\n")
 	want := append(sendNumbered(t, s, "x@held.test", 3), sendNumbered(t, s, "x@x.wide.test", 3)...)
-	applyBatch(t, s, "set /LM/SMTPSVC/1/Domain/held.test RouteAction 0", "rm /LM/SMTPSVC/1/Domain/*.wide.test")
+	runCommand(t, s, "set /LM/SMTPSVC/1/Domain/held.test RouteAction 0\nrm /LM/SMTPSVC/1/Domain/*.wide.test\n", "mb", "apply", "--waiting", "release")
 	checkSubjects(t, awaitSubjects(t, mx, 6), want)
 }
 

@@ -136,6 +136,9 @@ func ParseHosts(s string) (hosts []Host, err error) {
 			hosts = append(hosts, h)
 		}
 	}
+	if len(hosts) == 0 && strings.TrimSpace(s) != "" {
+		return nil, invalid("%q names no host", clip(s))
+	}
 	return hosts, nil
 }
 
