@@ -57,8 +57,13 @@ func checkContact(text string) error {
 
 func checkOrdered(text string) error {
 	d, err := mail.ParseDomain(text)
-	if _, literal := d.Literal(); err != nil || literal {
+	_, literal := d.Literal()
+	_, noAddr := netip.ParseAddr(text)
+	switch {
+	case err != nil || literal || noAddr == nil:
 		return invalid("%q is no name of a host; a certificate of all names below one is not ordered", text)
+	case !strings.EqualFold(text, string(d)):
+		return invalid("%q: write it as %s", text, d)
 	}
 	return nil
 }
