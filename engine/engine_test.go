@@ -760,6 +760,8 @@ func TestChangesLetNoHeldMailGo(t *testing.T) {
 		{plain, h.hold(1, "a.wild.test", "x"), ""},
 		{plain, h.hold(1, "a.wild.test", "y"), "mail waits for a.wild.test (messages: 1): --waiting"},
 		{said("release"), h.hold(1, "a.wild.test", "y"), ""},
+		{pending, h.hold(1, "a.wild.test", "y"), "held mail for a.wild.test would go at once"},
+		{ended, h.hold(1, "a.wild.test", "y"), ""},
 		{said("keep"), h.hold(1, "a.wild.test", "y"), "mail for a.wild.test (messages: 1) would wait for other accounts"},
 		{plain, []metabase.Op{h.set(settings.SitePath(1), "DefaultDomain", "a.wild.test")}, "mail waits for a.wild.test (messages: 1): --waiting"},
 		{plain, []metabase.Op{metabase.AddKey{Path: near, Class: schema.Domain}}, "mail waits for a.wild.test (messages: 1): --waiting"},

@@ -18,8 +18,8 @@ import (
 // checkWaiting refuses a change that lets waiting mail go, or gives it to others, and
 // does not say that it may.
 //
-// What is to be confirmed, or is taken back for want of that, never does so: nobody has
-// decided it, and nothing brings the mail back.
+// What is to be confirmed never does so, and what is taken back for want of that lets
+// none go: nobody has decided it, and nothing brings the mail back.
 func (s Backlog) checkWaiting(c metabase.Change) (problems []metabase.Problem) {
 	var b metabase.Batch
 	if c.Batch != nil {
@@ -36,6 +36,8 @@ func (s Backlog) checkWaiting(c metabase.Change) (problems []metabase.Problem) {
 			key, _ := was.DomainFor(d.Domain)
 			p := metabase.Problem{Path: settings.DomainPath(n, key.Name), ID: action.ID, Property: action.Name}
 			switch {
+			case b.Origin == metabase.FromSystem && next.Route(d.Domain).Held:
+				continue // it waits for those whom somebody has confirmed
 			case pending:
 				p.Err = refuse(metabase.Invalid, "held mail for %s would go at once (messages: %d), and no roll-back brings it back: change that without a time to confirm", d.Domain, d.Messages)
 			case b.Waiting == "":
