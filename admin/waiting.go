@@ -29,9 +29,10 @@ func (b barrier) keepWaiting(ctx context.Context, word string, try func() (metab
 	end = func(rev metabase.Rev) {
 		var late []site.Status
 		if rev != 0 && len(ends) > 0 {
-			// The caller may have hung up meanwhile.
-			if late, err = b.api.Engine.Await(context.WithoutCancel(ctx), rev); err != nil {
-				return
+			var waitErr error
+			late, waitErr = b.api.Engine.Await(context.WithoutCancel(ctx), rev) // the caller may have hung up
+			if waitErr != nil {
+				return // the mail stays as it is until the next start
 			}
 			for _, n := range notes {
 				api.Forward(ctx, n)

@@ -69,7 +69,7 @@ func (h handlers) emptyAndRemove(ctx context.Context, who api.Caller, p metabase
 	}
 	undo := func() {}
 	if q.MoveTo != 0 {
-		if undo, err = h.takeAlong(ctx, who, q.Site, q.MoveTo, from); err != nil {
+		if undo, err = h.moveDomains(ctx, who, q.Site, q.MoveTo, from); err != nil {
 			return api.Deleted{}, err
 		}
 	}

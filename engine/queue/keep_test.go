@@ -122,6 +122,7 @@ func TestKeepWhatComesMeanwhile(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.accept("a@a.test", "x@b.test")
+		filtered := h.ask("a@a.test", func(env *mail.Envelope) { env.Quarantine = "a filter" })
 		h.hold("b.test", false)
 		synctest.Wait()
 		made()
@@ -132,8 +133,17 @@ func TestKeepWhatComesMeanwhile(t *testing.T) {
 		h.accept("a@a.test", "x@b.test") // under the new settings
 		synctest.Wait()
 		stop()
-		if d := h.q.Destinations(); len(d) != 1 || d[0].State != Frozen || d[0].Messages != 2 {
+		if d := h.q.Destinations(); len(d) != 1 || d[0].State != Frozen || d[0].Messages != 3 {
 			t.Errorf("%+v", d)
+		}
+		stop = h.run()
+		h.hold("b.test", true)
+		synctest.Wait()
+		stop()
+		for m := range h.q.Messages(t.Context(), "b.test") {
+			if want := map[bool]State{true: Frozen, false: Held}[m.ID == filtered]; m.State != want {
+				t.Errorf("%s is %s, want %s", m.ID, m.State, want)
+			}
 		}
 		h.check()
 	})
@@ -155,8 +165,12 @@ func TestKeptMailWhileTheDiskFails(t *testing.T) {
 		h.db.failCommits(true)
 		made()
 		synctest.Wait()
+		before := h.db.calls
 		time.Sleep(time.Hour)
-		stop() // which a loop without a pause would not let happen
+		stop()
+		if n := h.db.calls - before; n == 0 || n > 100 {
+			t.Errorf("the store was asked %d times in an hour", n)
+		}
 		h.db.failCommits(false)
 		h.reopen()
 		defer h.run()()
