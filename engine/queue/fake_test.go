@@ -44,6 +44,13 @@ func (f *faulty) failCommits(fail bool) {
 	f.broken = fail
 }
 
+// count is how often the store was asked.
+func (f *faulty) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls
+}
+
 func (f *faulty) step() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

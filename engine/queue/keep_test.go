@@ -165,10 +165,10 @@ func TestKeptMailWhileTheDiskFails(t *testing.T) {
 		h.db.failCommits(true)
 		made()
 		synctest.Wait()
-		before := h.db.calls
+		before := h.db.count()
 		time.Sleep(time.Hour)
 		stop()
-		if n := h.db.calls - before; n == 0 || n > 100 {
+		if n := h.db.count() - before; n == 0 || n > 100 {
 			t.Errorf("the store was asked %d times in an hour", n)
 		}
 		h.db.failCommits(false)
