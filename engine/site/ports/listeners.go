@@ -52,9 +52,8 @@ type target struct {
 // may even go to another site.
 type listener struct {
 	net.Listener
-	addr    netip.AddrPort // as configured
-	binding Binding        // the last one that it was opened or kept for
-	backlog int            // the last one that was set
+	binding Binding // the last one that it was opened or kept for
+	backlog int     // the last one that was set
 	target  atomic.Pointer[target]
 
 	ended chan struct{} // closed when the accept loop has ended; nil: none was begun
@@ -80,7 +79,7 @@ func listen(ctx context.Context, b Binding) (*listener, error) {
 }
 
 func newListener(nl net.Listener, b Binding) *listener {
-	return &listener{Listener: nl, addr: b.Addr, binding: b, shut: make(chan struct{})}
+	return &listener{Listener: nl, binding: b, shut: make(chan struct{})}
 }
 
 // local is the address that it listens on, with the port that the system picked.
@@ -89,7 +88,7 @@ func (l *listener) local() netip.AddrPort {
 		p := a.AddrPort()
 		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 	}
-	return l.addr
+	return netip.AddrPort{}
 }
 
 // serve has the callers served by h from now on.
@@ -112,7 +111,7 @@ func (l *listener) accept(log *slog.Logger) {
 		}
 		if err != nil {
 			// Out of descriptors or the like: those that are there go on.
-			log.Error("accept", "addr", l.addr, "err", err)
+			log.Error("accept", "addr", l.Addr(), "err", err)
 			select {
 			case <-l.shut:
 			case <-time.After(wait):
@@ -169,13 +168,25 @@ type holder struct {
 	wake    func()       // called when another site's change has changed open or err
 }
 
+// find gives the open listener that was asked for as addr or, where the site gives it
+// up, that got this port from the system. It is nil where there is none.
 func (h *holder) find(addr netip.AddrPort) *listener {
 	for _, l := range h.open {
-		if l.addr == addr && !l.closed() {
+		if l.binding.Addr == addr && !l.closed() {
+			return l
+		}
+	}
+	for _, l := range h.open {
+		if l.local() == addr && !l.closed() && !h.wants(l.binding.Addr) {
 			return l
 		}
 	}
 	return nil
+}
+
+// needs says that the site's bindings keep l.
+func (h *holder) needs(l *listener) bool {
+	return h.wants(l.binding.Addr) || h.wants(l.local()) && h.find(l.local()) == l
 }
 
 func (h *holder) wants(addr netip.AddrPort) bool {

@@ -161,7 +161,7 @@ func (p *plan) obstacles(b Binding) (out []obstacle) {
 	}
 	for k, h := range p.sites {
 		for i, l := range h.open {
-			if p.failed[k] == nil && l.local().Port() == b.Addr.Port() && !h.wants(l.addr) && !l.closed() {
+			if p.failed[k] == nil && l.local().Port() == b.Addr.Port() && !h.needs(l) && !l.closed() {
 				out = append(out, obstacle{h, i})
 			}
 		}

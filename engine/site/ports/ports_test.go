@@ -3,8 +3,11 @@
 package ports
 
 import (
+	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -51,4 +54,45 @@ func TestAcceptGoesOnAfterErrors(t *testing.T) {
 	defer c.Close()
 	(<-came).Close()
 	l.close()
+}
+
+// A port that the system picked, and that is configured then, stays open: who waits to be
+// accepted is.
+func TestPickedPortIsConfigured(t *testing.T) {
+	any := netip.MustParseAddrPort("127.0.0.1:0")
+	var p Set
+	bind := func(site int, addrs ...netip.AddrPort) error {
+		want := []Binding{}
+		for _, a := range addrs {
+			want = append(want, Binding{Addr: a})
+		}
+		return p.Rebind(t.Context(), site, want, func() {})
+	}
+	if err := errors.Join(bind(1, any), bind(2, any)); err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(1)
+	defer p.Close(2)
+	picked := p.Addrs(1)[0]
+	c, err := net.Dial("tcp", picked.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := bind(2, any, picked); err == nil {
+		t.Error("a port that site 1 uses went to site 2")
+	}
+	if err := bind(1, any, picked); err == nil {
+		t.Error("one listener served two bindings")
+	}
+	if err := bind(1, picked); err != nil {
+		t.Fatal(err)
+	}
+	came := make(handler, 1)
+	p.Serve(1, came, slog.New(slog.DiscardHandler))
+	(<-came).Close()
+	p.Declare(map[int][]Binding{1: {{Addr: any}}, 2: {{Addr: picked}}})
+	if err := bind(2, picked); err != nil || !slices.Equal(p.Addrs(2), []netip.AddrPort{picked}) || p.Addrs(1)[0] == picked {
+		t.Errorf("what site 1 gives up: %v, %v and %v", err, p.Addrs(1), p.Addrs(2))
+	}
 }
