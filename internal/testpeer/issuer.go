@@ -35,7 +35,7 @@ func NewIssuer(t testing.TB) *Issuer {
 	t.Helper()
 	i := new(Issuer)
 	i.Rotate(t)
-	server := httptest.NewServer(http.HandlerFunc(i.serve))
+	server := httptest.NewServer(i)
 	t.Cleanup(server.Close)
 	i.URL = server.URL
 	return i
@@ -59,7 +59,8 @@ func (i *Issuer) PublicKey() []byte {
 
 var b64url = base64.RawURLEncoding.EncodeToString
 
-func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP answers as it does at its address.
+func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	switch {
 	case i.Down.Load():

@@ -27,8 +27,9 @@ type Config struct{ Issuer, Audience, Claim string }
 // A Verifier checks tokens. It has the keys of its issuer, and asks for them when a
 // token has another key. Its methods may be called from anywhere.
 type Verifier struct {
-	cfg    Config
-	client *http.Client
+	cfg       Config
+	client    *http.Client
+	transport http.RoundTripper // for client's requests that are made
 
 	discovery sync.Mutex // held while the issuer's configuration is asked for
 
@@ -54,7 +55,7 @@ var algorithms = []string{oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.E
 
 // New makes a Verifier. It asks for nothing.
 func New(cfg Config) *Verifier {
-	v := &Verifier{cfg: cfg, asked: map[string]answer{}}
+	v := &Verifier{cfg: cfg, transport: http.DefaultTransport, asked: map[string]answer{}}
 	v.client = &http.Client{
 		Transport: v, Timeout: timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -92,7 +93,7 @@ func (v *Verifier) RoundTrip(r *http.Request) (*http.Response, error) {
 	if recent {
 		return nil, last.err
 	}
-	resp, err := http.DefaultTransport.RoundTrip(r)
+	resp, err := v.transport.RoundTrip(r)
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s: %s", r.URL, resp.Status)
 		_ = resp.Body.Close()
