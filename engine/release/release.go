@@ -127,6 +127,7 @@ type Service struct {
 	mu       sync.Mutex           // guards what follows
 	lastCall map[string]time.Time // by verb and domain or account
 	breaks   map[mail.Domain]transfer.Break
+	stuck    map[string]bool // by account: see getsStuck
 }
 
 // New makes a Service. It starts nothing.
@@ -137,5 +138,5 @@ func New(q Queue, opts Options) *Service {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &Service{queue: q, opts: opts, lastCall: map[string]time.Time{}, breaks: map[mail.Domain]transfer.Break{}}
+	return &Service{queue: q, opts: opts, lastCall: map[string]time.Time{}, breaks: map[mail.Domain]transfer.Break{}, stuck: map[string]bool{}}
 }

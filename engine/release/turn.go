@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -148,8 +149,12 @@ func (s *handover) close() {
 	s.leases = nil
 }
 
-// without is for one connection what Policy.Without is for each of its domains.
+// without is for one connection what Policy.Without is for each of its domains, and
+// what the account's host cannot take.
 func (s *handover) without() (names []string) {
+	if s.service.getsStuck(s.caller.Account) {
+		names = append(names, "PIPELINING")
+	}
 	for _, l := range s.leases {
 		if s.policy.Without != nil {
 			names = append(names, s.policy.Without(l.Domain)...)
@@ -167,6 +172,7 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	log := s.service.opts.Log.With("verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote)
 	c, err := wire.NewClient(ctx, conn, wire.ClientOptions{
 		Hello: s.policy.Hello, TLSPolicy: wire.TLSNever, Proved: signedIn, Without: s.without(), Timeouts: s.policy.Timeouts, Log: s.service.opts.Lines,
+		LineWrites: s.caller.TLS, // fetchmail reads one line of each TLS record before it waits for the next
 	})
 	if err != nil {
 		log.WarnContext(ctx, "reversed session: greeting", "err", err)
@@ -191,6 +197,7 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 		}
 		if res.Err != nil {
 			// What is not settled stays for the next call.
+			s.service.recordStuck(s.caller.Account, c.Stuck(), res.Err)
 			log.WarnContext(ctx, "reversed session", "domain", l.Domain, "taken", res.Taken, "msg_id", res.Cut, "err", res.Err)
 			transfer.End(ctx, c, res)
 			return
@@ -259,7 +266,29 @@ func (svc *Service) recordBreak(dest mail.Domain, b transfer.Break) {
 	}
 }
 
-// maxRemembered bounds the calls that a Service remembers.
+// getsStuck reports whether the account's host last fell silent within a group of
+// commands: it gets them one by one.
+func (svc *Service) getsStuck(account string) bool {
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	return svc.stuck[strings.ToLower(account)]
+}
+
+// recordStuck takes down how a handover broke. Silence without a group shows that it
+// was the line, and not the group.
+func (svc *Service) recordStuck(account string, stuck bool, why error) {
+	if !stuck && !errors.Is(why, os.ErrDeadlineExceeded) {
+		return
+	}
+	svc.mu.Lock()
+	defer svc.mu.Unlock()
+	if len(svc.stuck) >= maxRemembered {
+		clear(svc.stuck)
+	}
+	svc.stuck[strings.ToLower(account)] = stuck
+}
+
+// maxRemembered bounds the calls and accounts that a Service remembers.
 const maxRemembered = 10000
 
 // allowCall records a call for key and reports whether the interval since the

@@ -50,7 +50,12 @@ type ClientOptions struct {
 	UseHELO   bool                            // HELO alone, and so no extension, no STARTTLS and no sign-in
 	Without   []string                        // extensions that are not used, even if the peer offers them
 	Timeouts  Timeouts
-	Log       func(Line) // is told of each command and reply but those within an AUTH exchange; nil: nobody is
+
+	// LineWrites has each command of a group written by itself, and so in a TLS record
+	// of its own: some callers wait for the next record with more of the last one unread.
+	LineWrites bool
+
+	Log func(Line) // is told of each command and reply but those within an AUTH exchange; nil: nobody is
 }
 
 // Errors of NewClient, beside a mail.Reply, which is the peer's.
@@ -81,6 +86,7 @@ type Client struct {
 	reset bool       // a transaction is open that must go before the next
 	body  dotstuff.Stuffer
 	err   error // why the conversation is over, or nil
+	stuck bool  // see Stuck
 }
 
 // NewClient opens a conversation on conn, which it owns from here on, errors
@@ -309,6 +315,10 @@ func (s *sending) missing(extension, status, what string) mail.Reply {
 	}
 	return r
 }
+
+// Stuck says that the conversation ended because the peer answered some commands of
+// a group and then was silent: it may come through without PIPELINING.
+func (c *Client) Stuck() bool { return c.stuck }
 
 // Limits are those that the peer lists by LIMITS (RFC 9422); 0 is none.
 func (c *Client) Limits() (recipients, messages int) {

@@ -202,14 +202,25 @@ func (s *sending) fillReplies(r mail.Reply) {
 	}
 }
 
-// exchange sends the steps in one write and reads all replies. After a 421
-// there are no more.
-func (s *sending) exchange(steps []step) error {
+// sendGroup sends the lines of the steps: in one write, or in one each.
+func (s *sending) sendGroup(steps []step) error {
 	var out []byte
-	for _, st := range steps {
+	for i, st := range steps {
 		out = append(out, st.line...)
+		if s.opts.LineWrites || i+1 == len(steps) {
+			if err := s.peer.send(out, s.opts.Timeouts.Command); err != nil {
+				return err
+			}
+			out = out[:0]
+		}
 	}
-	sent := s.peer.send(out, s.opts.Timeouts.Command)
+	return nil
+}
+
+// exchange sends the steps together and reads all replies. After a 421 there are
+// no more.
+func (s *sending) exchange(steps []step) error {
+	sent := s.sendGroup(steps)
 	for _, st := range steps {
 		if sent == nil {
 			s.peer.logCommand(st.line)
@@ -219,7 +230,7 @@ func (s *sending) exchange(steps []step) error {
 	if sent != nil { // perhaps it said why before it hung up
 		limit = lateReplyTimeout
 	}
-	for _, st := range steps {
+	for i, st := range steps {
 		s.peer.enter(st.line)
 		isData := st.line == "DATA\r\n"
 		if isData {
@@ -228,6 +239,7 @@ func (s *sending) exchange(steps []step) error {
 		r, err := s.peer.answer(limit)
 		switch {
 		case err != nil:
+			s.stuck = i > 0 && sent == nil && errors.Is(err, os.ErrDeadlineExceeded)
 			return errors.Join(sent, err)
 		case r.Code == 421:
 			s.closeAfter421(r)

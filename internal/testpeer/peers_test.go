@@ -107,6 +107,30 @@ func TestFetchmailTakesByODMR(t *testing.T) {
 	}
 }
 
+// fetchmail reads one line of each TLS record, and its server offers PIPELINING.
+func TestFetchmailTakesByODMROverTLS(t *testing.T) {
+	t.Parallel()
+	testpeer.Need(t, "fetchmail")
+	s, mx := startService(t), newMX(t)
+	createHeldDomain(t, s, "held.test", account)
+	host, port := hostPort(t, openListener(t, s, "SecureBindings"))
+	rc := "poll " + host + " protocol ODMR service " + port + " timeout 60\n" +
+		"  user \"" + account + "\" password \"" + password + "\" ssl no sslcertck\n" +
+		"  fetchdomains held.test smtphost " + strings.Replace(mx.Addr, ":", "/", 1) + "\n"
+	sendMessages(t, s, "held.test", 3)
+	large := "Subject: large\r\n\r\n" + strings.Repeat("a line of a large message\r\n", 20_000)
+	if err := dial(t, s.Addr(1)).Send(sender, "someone@held.test", testpeer.DotStuff([]byte(large))); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := fetchmail(t, rc); code != 0 {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+	got := mx.Messages()
+	if len(got) != 4 || !strings.HasSuffix(string(got[3].Body), large) {
+		t.Errorf("%d messages came, or the large one is not whole", len(got))
+	}
+}
+
 func TestFetchmailTakesByETRN(t *testing.T) {
 	t.Parallel()
 	testpeer.Need(t, "fetchmail")
