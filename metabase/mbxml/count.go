@@ -3,6 +3,7 @@
 package mbxml
 
 import (
+	"slices"
 	"strconv"
 
 	"restante/metabase"
@@ -35,13 +36,36 @@ func nameItem(path metabase.Path, property string) itemName {
 // imports notes a property of the file that is imported, or with id 0 a key. The
 // names are those that a remark may have for it.
 func (r *Report) imports(path metabase.Path, id metabase.ID, names ...string) {
-	at := importedItem{path.Fold(), id}
-	r.imported[at] = true
+	r.imported[importedItem{path.Fold(), id}] = true
 	for _, name := range names {
-		if name == "" && id != 0 {
-			continue
+		if name != "" || id == 0 {
+			r.names[propertyName{name, id}] = true
 		}
-		r.named[nameItem(path, name)] = at
+	}
+}
+
+// A propertyName is one that a property has somewhere in the file, or "" with 0.
+type propertyName struct {
+	name string
+	id   metabase.ID
+}
+
+// item returns a function that finds what the file has by a name, imported or dropped.
+func (r *Report) item() func(itemName) (importedItem, bool) {
+	ids := map[string][]metabase.ID{}
+	for n := range r.names {
+		name := casefold.Fold(n.name)
+		ids[name] = append(ids[name], n.id)
+	}
+	return func(n itemName) (importedItem, bool) {
+		slices.Sort(ids[n.property])
+		for _, id := range ids[n.property] {
+			at := importedItem{n.path, id}
+			if _, ok := r.imported[at]; ok {
+				return at, true
+			}
+		}
+		return importedItem{}, false
 	}
 }
 
@@ -61,7 +85,7 @@ func (r *Report) Drop(path metabase.Path, id metabase.ID) {
 	default:
 		r.Properties--
 	}
-	delete(r.imported, at)
+	r.imported[at] = false
 }
 
 // count fills Counts.
@@ -70,12 +94,13 @@ func (r *Report) count() {
 	told := map[importedItem]bool{}
 	gravest := map[itemName]Verdict{}
 	order := map[Verdict]int{Ignored: 1, NoEffect: 2, Translated: 3, Decision: 4}
+	item := r.item()
 	for i, m := range r.Remarks {
 		name := nameItem(m.Path, m.Property)
 		if m.Path == "" {
 			name.property = strconv.Itoa(i) // about a part of the file that has no place
 		}
-		if at, ok := r.named[name]; ok {
+		if at, ok := item(name); ok {
 			name = itemName{at.path, strconv.Itoa(int(at.id))}
 			switch {
 			case !r.imported[at] || told[at]:

@@ -62,7 +62,7 @@ func Plan(f *File, snap metabase.Snapshot, s Schema, o Options) ([]metabase.Op, 
 	}
 	p.report = &Report{
 		Remarks: []Remark{}, keys: p.imported, added: map[string]int{},
-		imported: map[importedItem]bool{}, named: map[itemName]importedItem{},
+		imported: map[importedItem]bool{}, names: map[propertyName]bool{},
 	}
 	keys := p.selectKeys()
 	if len(keys) == 0 && len(p.problems) == 0 {

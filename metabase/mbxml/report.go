@@ -41,8 +41,8 @@ type Report struct {
 
 	keys     map[string]placed     // the keys of the file, by folded path
 	added    map[string]int        // the keys added above them: the line that needs one
-	imported map[importedItem]bool // those of Keys and Properties
-	named    map[itemName]importedItem
+	imported map[importedItem]bool // those of Keys and Properties; false: left out after all
+	names    map[propertyName]bool
 }
 
 // Line returns the line of a property in the file; id 0 is the key itself. For a
