@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"restante/engine/mail"
 	"restante/engine/queue"
@@ -109,6 +110,7 @@ func mayLetGo(c metabase.Change, n int) bool {
 		b, _, has := c.New.Effective(p, id)
 		return had != has || !a.Value.Equal(b.Value)
 	}
+	was := sync.OnceValue(func() *settings.Site { return settings.Unchecked(c.Old, n) })
 	return slices.ContainsFunc(c.Touched, func(p metabase.Path) bool {
 		switch {
 		case site.Within(p):
@@ -117,7 +119,7 @@ func mayLetGo(c metabase.Change, n int) bool {
 			return false
 		case !c.Old.Has(p): // a new key takes mail from a wildcard, or from the site as a whole
 			name := mail.Domain(strings.ToLower(strings.TrimPrefix(p.Base(), "*.")))
-			return strings.HasPrefix(p.Base(), "*.") || settings.Unchecked(c.Old, n).Route(name).Held
+			return strings.HasPrefix(p.Base(), "*.") || was().Route(name).Held
 		case !c.New.Has(p):
 			return true
 		}

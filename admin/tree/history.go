@@ -14,7 +14,7 @@ import (
 )
 
 func (d handlers) changes(in []metabase.DiffLine) []api.Change {
-	out := []api.Change{}
+	out := make([]api.Change, 0, len(in))
 	for _, c := range in {
 		line := api.Change{Path: c.Path, What: string(c.Kind), ID: c.ID, To: c.To}
 		if c.ID != 0 {
