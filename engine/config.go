@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"restante/engine/account/ldap"
 	"restante/engine/delivery"
 	"restante/engine/dsn"
 	"restante/engine/mail"
@@ -46,10 +47,15 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		return nets
 	})}
 	e.lists.Keep(set.Number, func(path string, d mail.Domain) bool { return set.MailboxesOf(d).RecipientsFile == path })
+	e.asked.Keep(set.Number, func(id string, d mail.Domain) bool {
+		return slices.ContainsFunc(set.MailboxesOf(d).Directories, func(c ldap.Config) bool { return a.openDirectory(c).ID() == id })
+	})
 	e.milters.Keep(set.Number, policy.Milters(set))
 	cfg := &site.Config{
-		Trouble: func() error { return errors.Join(e.lists.Err(set.Number), e.milters.Err(set.Number)) },
-		Name:    set.Name, Rev: uint64(set.Rev),
+		Trouble: func() error {
+			return errors.Join(e.lists.Err(set.Number), e.asked.Err(set.Number), e.milters.Err(set.Number))
+		},
+		Name: set.Name, Rev: uint64(set.Rev),
 		TLS:     a.certificates(),
 		Acme:    a.acme(),
 		Accepts: certs.Protocols{Min: set.TLS.TlsMinVersion, Old: set.TLS.TlsOldDevices},

@@ -3,8 +3,13 @@
 package engine
 
 import (
+	"context"
+
 	"restante/engine/account"
 	"restante/engine/account/ldap"
+	"restante/engine/mail"
+	"restante/engine/recipients"
+	"restante/engine/settings"
 	"restante/engine/site/certs"
 )
 
@@ -32,17 +37,28 @@ func (e *Engine) directory(a *siteAdapter) account.Directory {
 		return nil
 	}
 	cfg := ldap.Config{
-		URLs: set.LdapUrls, StartTLS: set.LdapStartTls, CAFile: a.path(set.LdapCaFile), BindDN: set.LdapBindDn, BindPassword: a.BindPassword(),
+		URLs: set.LdapUrls, StartTLS: set.LdapStartTls, CAFile: set.LdapCaFile, BindDN: set.LdapBindDn, BindPassword: a.BindPassword(),
 		Template: set.LdapBindTemplate, BaseDN: set.LdapBaseDn, Filter: set.LdapUserFilter, Attribute: set.LdapAccountAttribute,
 		Group: set.LdapRequiredGroup, Timeout: set.LdapTimeout, Cache: set.LdapCacheTime,
 	}
-	if cfg.CAFile != "" {
-		cfg.Roots = certs.NewPool(cfg.CAFile).Roots
-	}
-	next := ldap.New(cfg)
+	next := a.openDirectory(cfg)
 	if was := e.directories[a.Number]; was != nil && was.ID() == next.ID() {
 		return was
 	}
 	e.directories[a.Number] = next
 	return next
+}
+
+// hasMailbox asks a directory that a site names for a mailbox.
+func (e *Engine) hasMailbox(ctx context.Context, s *settings.Site, cfg ldap.Config, a mail.Address) (bool, error) {
+	at := siteAdapter{Site: s, dir: e.opts.DataDir}
+	return e.asked.Has(ctx, at.openDirectory(cfg), recipients.User{Site: s.Number, Domain: a.Domain}, a)
+}
+
+// openDirectory makes a directory whose CAFile is as stored.
+func (a *siteAdapter) openDirectory(cfg ldap.Config) *ldap.Directory {
+	if cfg.CAFile = a.path(cfg.CAFile); cfg.CAFile != "" {
+		cfg.Roots = certs.NewPool(cfg.CAFile).Roots
+	}
+	return ldap.New(cfg)
 }

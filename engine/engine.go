@@ -80,6 +80,7 @@ type Engine struct {
 	rates   session.Rates
 	ports   ports.Set
 	lists   recipients.Files
+	asked   recipients.Directories
 	block   dnsbl.Checker
 	grey    greylist.List
 	milters filter.Health
@@ -131,12 +132,13 @@ func New(tree Tree, opts Options) *Engine {
 	e.block.Log = opts.Log
 	e.milters.Changed, e.milters.Files = e.notify, opts.Descriptors.Callers
 	e.lists = recipients.Files{Dir: opts.DataDir, Log: opts.Log, Changed: e.notify}
+	e.asked.Log, e.asked.Changed = opts.Log, e.notify
 	return e
 }
 
 // Sources are what the policies of the sites find things by.
 func (e *Engine) Sources() policy.Sources {
-	return policy.Sources{Lists: &e.lists, Block: &e.block, Grey: &e.grey, Milters: &e.milters, DNS: func(servers []string) auth.DNS {
+	return policy.Sources{Lists: &e.lists, Asked: e.hasMailbox, Block: &e.block, Grey: &e.grey, Milters: &e.milters, DNS: func(servers []string) auth.DNS {
 		return e.dns.Lookup(resolver.Query{Servers: servers})
 	}}
 }

@@ -327,7 +327,7 @@ func TestRelayRights(t *testing.T) {
 	}
 	for _, tt := range tests {
 		q := session.Question{To: mail.Address{Local: "x", Domain: mail.Domain(tt.to)}, Client: netip.MustParseAddr(tt.from), Account: tt.who}
-		got := cfg.Session.Decide(session.AtConnect, session.AtRcpt, q)
+		got := cfg.Session.Decide(t.Context(), session.AtConnect, session.AtRcpt, q)
 		if got.Accepted() != tt.want {
 			t.Errorf("to %s from %s as %q: %v", tt.to, tt.from, tt.who, got)
 		}

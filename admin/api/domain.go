@@ -31,8 +31,9 @@ type Domain struct {
 	Off         []string        `json:"verbs_off,omitempty"` // of a held domain: ETRN, TURN and ATRN, where the site does not offer them
 	SmartHost   string          `json:"smart_host,omitempty"`
 	Relay       bool            `json:"relay"`
-	Recipients  int             `json:"recipients,omitempty"`      // that Recipients lists; 0 without RecipientsFile: any
+	Recipients  int             `json:"recipients,omitempty"`      // that Recipients lists; 0 without a file and a directory: any
 	File        string          `json:"recipients_file,omitempty"` // with more of them
+	Directories []string        `json:"recipients_ldap,omitempty"` // servers that know more of them
 	Messages    int             `json:"messages,omitempty"`        // waiting for it
 	Bytes       int64           `json:"bytes,omitempty"`
 	Expires     time.Time       `json:"expires,omitzero"`           // the oldest of them, if it does not go before

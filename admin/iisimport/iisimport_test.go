@@ -146,9 +146,10 @@ func TestReviewTellsWhatHasNoEffect(t *testing.T) {
 		value    metabase.Value
 		want     string // of the remark, "" for none
 	}{
-		{"SmtpDsHost", metabase.String("ldap.example"), "kept; nothing acts on it: there is no LDAP routing: set Recipients or RecipientsFile for recipients, LdapUrls for accounts"},
-		{"SmtpDsHost", metabase.String(""), ""}, // the default
-		{"SmtpDsUseCat", metabase.DWord(0), ""}, // the default
+		{"SmtpDsDataDirectory", metabase.String("C:\\Directory"), "kept; nothing acts on it: IIS dropped it, too; set RecipientsFile"},
+		{"SmtpDsHost", metabase.String("ldap.example"), ""},
+		{"SmtpDsDataDirectory", metabase.String(""), ""}, // the default
+		{"SmtpDsUseCat", metabase.DWord(0), ""},          // the default
 		{"SmtpServer", metabase.String("news.example"), "kept; nothing acts on it: there is no news service"},
 		{"RouteAction", metabase.DWord(0x10002), "chunking kept; nothing acts on it"},
 		{"RouteAction", metabase.DWord(2), ""},

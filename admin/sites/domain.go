@@ -49,7 +49,7 @@ func (h handlers) domain(v *metabase.View, n int, p metabase.Path) api.Domain {
 		Etrn: append([]string{}, settings.DomainAt(snap, p).EtrnCallers()...),
 	}
 	boxes := settings.DomainAt(snap, p).Mailboxes
-	out.Recipients, out.File = len(boxes.Recipients), boxes.RecipientsFile
+	out.Recipients, out.File, out.Directories = len(boxes.Recipients), boxes.RecipientsFile, h.texts(snap, p, "RecipientsLdapUrls")
 	if out.Held {
 		out.Off, _ = settings.ReleaseVerbsOff(snap, n)
 	}

@@ -83,13 +83,17 @@ func (c *cli) domainShow() *urfave.Command {
 
 // recipientsText tells whose mail a domain takes.
 func recipientsText(d api.Domain) string {
+	more := d.Directories
+	if d.File != "" {
+		more = append([]string{d.File}, more...)
+	}
 	switch {
-	case d.File == "" && d.Recipients == 0:
+	case len(more) == 0 && d.Recipients == 0:
 		return "any"
-	case d.File == "":
+	case len(more) == 0:
 		return fmt.Sprintf("%d listed", d.Recipients)
 	}
-	return fmt.Sprintf("%d listed, and those of %s", d.Recipients, d.File)
+	return fmt.Sprintf("%d listed, and those of %s", d.Recipients, strings.Join(more, " and "))
 }
 
 // verbsOffRow tells which verbs a host cannot call for its mail with.

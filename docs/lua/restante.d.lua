@@ -263,6 +263,11 @@
 ---@field Realm string
 ---@field Recipients string[]
 ---@field RecipientsFile string
+---@field RecipientsLdapBaseDn string
+---@field RecipientsLdapBindDn string
+---@field RecipientsLdapFilter string
+---@field RecipientsLdapPassword string
+---@field RecipientsLdapUrls string[]
 ---@field RelayForAuth integer
 ---@field RelayIpList restante.IPList
 ---@field RelayIpv6List string[]
@@ -1042,6 +1047,7 @@ function service.explain(site, recipient) end
 ---@field relay boolean
 ---@field recipients? integer
 ---@field recipients_file? string
+---@field recipients_ldap? string[]
 ---@field messages? integer
 ---@field bytes? integer
 ---@field expires? string

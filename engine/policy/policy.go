@@ -7,11 +7,13 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 
+	"restante/engine/account/ldap"
 	"restante/engine/account/oauth"
 	"restante/engine/auth"
 	"restante/engine/dnsbl"
@@ -27,7 +29,8 @@ import (
 // Sources are where a Policy finds what the settings name.
 type Sources struct {
 	Lists *recipients.Files
-	DNS   func(servers []string) auth.DNS // nil: mail cannot be verified, nor blocklists be asked
+	Asked func(ctx context.Context, s *settings.Site, d ldap.Config, a mail.Address) (bool, error) // whether a directory has a mailbox; nil: none can be asked
+	DNS   func(servers []string) auth.DNS                                                          // nil: mail cannot be verified, nor blocklists be asked
 	Block *dnsbl.Checker
 	Grey  *greylist.List // nil: nobody is put off
 
@@ -96,9 +99,10 @@ func (d domains) Relay(name mail.Domain) session.Relay {
 	return session.Relay{Grants: relay.Grants, SignedIn: relay.RelayForAuth}
 }
 
-// Mailbox looks a recipient up as it came, and as it is queued. Another source of
-// mailboxes is asked here, too.
-func (d domains) Mailbox(a mail.Address) (bool, error) {
+// Mailbox looks a recipient up as it came, and as it is queued: in the lists first. A
+// list that cannot be read, or a directory that is down, matters where no other one
+// has the mailbox.
+func (d domains) Mailbox(ctx context.Context, a mail.Address) (bool, error) {
 	boxes := d.MailboxesOf(a.Domain)
 	if boxes.All() {
 		return true, nil
@@ -112,11 +116,31 @@ func (d domains) Mailbox(a mail.Address) (bool, error) {
 			return true, nil
 		}
 	}
-	if boxes.RecipientsFile == "" {
-		return false, nil
+	var unread []error
+	if boxes.RecipientsFile != "" {
+		list, err := d.from.Lists.Find(boxes.RecipientsFile, recipients.User{Site: d.Number, Domain: a.Domain})
+		if err == nil && slices.ContainsFunc(names, list.Has) {
+			return true, nil
+		}
+		unread = append(unread, err)
 	}
-	list, err := d.from.Lists.Find(boxes.RecipientsFile, recipients.User{Site: d.Number, Domain: a.Domain})
-	return err == nil && slices.ContainsFunc(names, list.Has), err
+	for _, dir := range boxes.Directories {
+		for _, name := range names {
+			there, err := d.ask(ctx, dir, name)
+			if there {
+				return true, nil
+			}
+			unread = append(unread, err)
+		}
+	}
+	return false, errors.Join(unread...)
+}
+
+func (d domains) ask(ctx context.Context, dir ldap.Config, a mail.Address) (bool, error) {
+	if d.from.Asked == nil {
+		return false, errors.New("the directory of recipients is asked by the service alone, which does not run")
+	}
+	return d.from.Asked(ctx, d.Site, dir, a)
 }
 
 // A Client is the caller that an explanation is about.
@@ -174,7 +198,7 @@ func Explain(ctx context.Context, s *settings.Site, from Sources, c Client, to m
 	if p.Greylist != nil && !c.AnyAddr {
 		grey = func() time.Duration { return p.Greylist(c.Addr, c.From, to, false) }
 	}
-	d := p.Decide(session.AtConnect, session.AtRcpt, session.Question{
+	d := p.Decide(ctx, session.AtConnect, session.AtRcpt, session.Question{
 		Blocklist: blocklist, Greylist: grey, Client: c.Addr, Host: session.NewHost(c.Names), Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, FromAddress: c.FromAddress, To: to,
 	})
 	e := Explanation{Reply: d.Reply}

@@ -19,7 +19,7 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 	if s.tx == nil || len(s.tx.to) == 0 {
 		return s.refused(ctx, "DATA", "", mail.Reply{Code: 554, Enhanced: "5.1", Text: "No valid recipients"})
 	}
-	if r := s.recheckRecipients(); !r.Positive() {
+	if r := s.recheckRecipients(ctx); !r.Positive() {
 		return s.refused(ctx, "DATA", "", r)
 	}
 	env := s.envelope()
@@ -91,7 +91,7 @@ func queued(id mail.MessageID) mail.Reply {
 
 // recheckRecipients refuses a message one of whose recipients would be refused
 // under the rights that are in force since.
-func (s *Session) recheckRecipients() mail.Reply {
+func (s *Session) recheckRecipients(ctx context.Context) mail.Reply {
 	q := s.question()
 	if s.tx.under == s.under {
 		return ok
@@ -99,7 +99,7 @@ func (s *Session) recheckRecipients() mail.Reply {
 	q.Size = s.tx.from.Size
 	for _, rcpt := range s.tx.to {
 		q.To = rcpt.Address
-		if d := s.policy.Decide(AtVerb, AtRcpt, q); !d.Accepted() {
+		if d := s.policy.Decide(ctx, AtVerb, AtRcpt, q); !d.Accepted() {
 			return d.Reply
 		}
 	}

@@ -167,8 +167,19 @@ func over(n, limit int) bool { return limit > 0 && n >= limit }
 // first that refuses. At AtRcpt, the domain's standing and the relay lists
 // decide at the end. It is the only place where mail is accepted or refused
 // before it comes.
-func (p *Policy) Decide(first, last Stage, q Question) Decision {
+func (p *Policy) Decide(ctx context.Context, first, last Stage, q Question) Decision {
 	q.Client = q.Client.Unmap()
+	if d := p.refuse(first, last, q); d.Rule != 0 {
+		return d
+	}
+	if last < AtRcpt {
+		return Decision{Reply: ok}
+	}
+	return p.decideRecipient(ctx, q)
+}
+
+// refuse gives the first rule of the stages that refuses; none where Rule is 0.
+func (p *Policy) refuse(first, last Stage, q Question) Decision {
 	for i := range checks {
 		c := &checks[i]
 		if c.stage < first || c.stage > last || !c.refuse(p, q) {
@@ -191,9 +202,10 @@ func (p *Policy) Decide(first, last Stage, q Question) Decision {
 			return d
 		}
 	}
-	if last < AtRcpt {
-		return Decision{Reply: ok}
-	}
+	return Decision{}
+}
+
+func (p *Policy) decideRecipient(ctx context.Context, q Question) Decision {
 	rule := p.relays(q)
 	switch rule {
 	case NoRelay:
@@ -205,7 +217,7 @@ func (p *Policy) Decide(first, last Stage, q Question) Decision {
 		if d := p.blocklist(q); d.Rule != 0 {
 			return d
 		}
-		if d := p.mailbox(q.To); d.Rule != 0 {
+		if d := p.mailbox(ctx, q.To); d.Rule != 0 {
 			return d
 		}
 		if d := p.greylist(q); d.Rule != 0 {
@@ -243,11 +255,11 @@ func (p *Policy) greylist(q Question) Decision {
 
 // mailbox refuses a recipient in a domain of ours that has no such mailbox. Postmaster
 // is always there (RFC 5321 §4.5.1).
-func (p *Policy) mailbox(to mail.Address) Decision {
+func (p *Policy) mailbox(ctx context.Context, to mail.Address) Decision {
 	if strings.EqualFold(to.Local, "postmaster") {
 		return Decision{}
 	}
-	switch there, err := p.Domains.Mailbox(to); {
+	switch there, err := p.Domains.Mailbox(ctx, to); {
 	case err != nil:
 		return Decision{RecipientsUnread, mail.Reply{Code: 451, Enhanced: "3.0", Text: "Recipients cannot be verified now, try again later", Cause: err}}
 	case !there:
@@ -343,7 +355,7 @@ type Domains interface {
 
 	// Mailbox reports whether a domain of ours has a mailbox. An error says why that
 	// cannot be found out now; the sender is told to try again later.
-	Mailbox(a mail.Address) (there bool, err error)
+	Mailbox(ctx context.Context, a mail.Address) (there bool, err error)
 }
 
 // Relay names the callers that may send to a foreign domain.

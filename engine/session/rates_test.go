@@ -92,7 +92,7 @@ func TestRates(t *testing.T) {
 
 func connectAgain(s setup, p *Policy) mail.Reply {
 	q := Question{Client: s.remote, Exceeds: p.ConnectionRate(s.deps.Rates, s.remote)}
-	if d := p.Decide(AtConnect, AtConnect, q); !d.Accepted() || d.AtConnect() {
+	if d := p.Decide(context.Background(), AtConnect, AtConnect, q); !d.Accepted() || d.AtConnect() {
 		return d.Reply
 	}
 	return ok

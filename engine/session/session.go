@@ -162,7 +162,7 @@ func (s *Session) Permit(ctx context.Context, verb string, clear bool) mail.Repl
 		last = AtCommand
 	}
 	q := s.question()
-	d := s.policy.Decide(AtVerb, last, q)
+	d := s.policy.Decide(ctx, AtVerb, last, q)
 	if !d.Accepted() {
 		return s.refused(ctx, verb, "", d.Reply)
 	}
@@ -206,7 +206,7 @@ func (s *Session) SignInVoid(p *Policy) bool {
 // lost says why the caller may take nothing more of a release, or nil.
 func (s *Session) lost() error {
 	q := s.question()
-	if d := s.policy.Decide(AtVerb, AtVerb, q); !d.Accepted() {
+	if d := s.policy.refuse(AtVerb, AtVerb, q); d.Rule != 0 {
 		return d.Reply
 	}
 	return nil
@@ -227,7 +227,7 @@ func (s *Session) question() Question {
 func (s *Session) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
 	q := s.question()
 	q.Size, q.Exceeds = m.Size, s.rate(MessageRate)
-	if d := s.policy.Decide(AtVerb, AtMail, q); !d.Accepted() {
+	if d := s.policy.Decide(ctx, AtVerb, AtMail, q); !d.Accepted() {
 		return s.refused(ctx, "MAIL", m.From.String(), d.Reply)
 	}
 	if m.From = m.From.In(s.policy.Default); m.From.NoDomain() {
@@ -262,7 +262,7 @@ func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
 		q.Recipients = len(s.tx.to)
 	}
 	q.Exceeds = s.rate(RecipientRate)
-	d := s.policy.Decide(AtVerb, AtRcpt, q)
+	d := s.policy.Decide(ctx, AtVerb, AtRcpt, q)
 	if !d.Accepted() {
 		return s.refused(ctx, "RCPT", to.String(), s.countRefusal(d))
 	}

@@ -119,7 +119,7 @@ func (w domains) Relay(mail.Domain) Relay {
 }
 
 // Mailbox does not know one name, and cannot look up another one.
-func (domains) Mailbox(a mail.Address) (bool, error) {
+func (domains) Mailbox(_ context.Context, a mail.Address) (bool, error) {
 	switch a.Local {
 	case "unknown":
 		return false, nil
@@ -308,7 +308,7 @@ func TestRelayMatrix(t *testing.T) {
 		s := open(p, tt.remote)
 		s.caller.account = tt.account
 		q := Question{Client: netip.MustParseAddr(tt.remote), Account: tt.account, To: mail.Address{Local: "x", Domain: mail.Domain(tt.to)}}
-		if got := p.Decide(AtConnect, AtRcpt, q); got.Rule != tt.want {
+		if got := p.Decide(t.Context(), AtConnect, AtRcpt, q); got.Rule != tt.want {
 			t.Errorf("to %s from %s as %q, forAuth %v: %v, want %v", tt.to, tt.remote, tt.account, tt.forAuth, got, tt.want)
 		}
 		s.mail(t, 0)
@@ -342,11 +342,11 @@ func TestNamesOfHosts(t *testing.T) {
 	q := Question{Client: netip.MustParseAddr("192.0.2.1"), To: mail.Address{Local: "x", Domain: "hub.test"}}
 	reply := func(first, last Stage) string {
 		q.Host = NewHost(func() ([]string, error) { asked++; return names, failure })
-		r := p.Decide(first, last, q).Reply.String()
-		p.Decide(first, last, q)
+		r := p.Decide(t.Context(), first, last, q).Reply.String()
+		p.Decide(t.Context(), first, last, q)
 		return r
 	}
-	if d := p.Decide(AtConnect, AtRcpt, q); !d.Accepted() {
+	if d := p.Decide(t.Context(), AtConnect, AtRcpt, q); !d.Accepted() {
 		t.Errorf("while names are not known yet: %v", d.Reply)
 	}
 	for _, tt := range []struct {
@@ -388,7 +388,7 @@ func (relays) Standing(mail.Domain) mail.Standing { return mail.Foreign }
 
 func (r relays) Relay(mail.Domain) Relay { return Relay{Grants: r.grants} }
 
-func (relays) Mailbox(mail.Address) (bool, error) { return true, nil }
+func (relays) Mailbox(context.Context, mail.Address) (bool, error) { return true, nil }
 
 func TestTricksWithAddresses(t *testing.T) {
 	s := open(testPolicy(), "192.0.2.1")

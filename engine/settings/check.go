@@ -142,6 +142,11 @@ var valueChecks = map[string]func(text string) error{
 	"AcmeChallenge":   checkChallenge,
 	"ScramVerifier":   account.CheckVerifier, // with another one an account could never sign in
 
+	"RecipientsLdapUrls":   ldap.CheckURL,
+	"RecipientsLdapFilter": ldap.CheckMailFilter,
+	"RecipientsLdapBaseDn": ldap.CheckDN,
+	"SmtpDsNamingContext":  ldap.CheckDN,
+
 	"LdapUserFilter":    ldap.CheckFilter,
 	"OauthIssuer":       oauth.CheckIssuer,
 	"LdapBindTemplate":  ldap.CheckTemplate,

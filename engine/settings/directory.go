@@ -4,7 +4,9 @@ package settings
 
 import (
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -97,23 +99,129 @@ func (r *reader) ldap(l Ldap, a Access) {
 	}
 }
 
-// bindIDs decide whether and where LdapBindPassword is sent.
-var bindIDs = []metabase.ID{LdapUrls, LdapStartTls, LdapCaFile, LdapBindPassword}
-
-// bindUse is where a site sends an LdapBindPassword and what protects it; from is the
-// key of the password, "" where there is none.
-func bindUse(snap metabase.Snapshot, n int) (use string, from metabase.Path) {
-	r := newReader(snap, SitePath(n))
-	urls, _, _ := r.value(LdapUrls)
-	password, from, _ := r.value(LdapBindPassword)
-	if len(urls.Strings()) == 0 || password.Str() == "" {
-		return "", ""
-	}
-	return fmt.Sprintf("%q %q %t %q", from, urls.Strings(), r.flag(LdapStartTls), r.text(LdapCaFile)), from
+// directory has what the directories of a site's recipients share with that of its
+// accounts.
+func (s *Site) directory() ldap.Config {
+	return ldap.Config{StartTLS: s.Ldap.LdapStartTls, CAFile: s.Ldap.LdapCaFile, Timeout: s.Ldap.LdapTimeout, Cache: s.Ldap.LdapCacheTime}
 }
 
-// checkBindPasswords is checkPasswords for LdapBindPassword: to send a stored one to
-// another server, or with less protection, takes write_secret at its key.
+// recipientsDirectory is the one that RecipientsLdapUrls names at a key, and the key
+// that its password is from; without URLs there is none.
+func (s *Site) recipientsDirectory(r *reader) (d ldap.Config, from metabase.Path) {
+	urls, _, _ := r.value(RecipientsLdapUrls)
+	if d.URLs = urls.Strings(); len(d.URLs) == 0 {
+		return d, ""
+	}
+	d = s.directory()
+	d.URLs, d.BaseDN, d.Filter, d.BindDN = urls.Strings(), r.text(RecipientsLdapBaseDn), r.text(RecipientsLdapFilter), r.text(RecipientsLdapBindDn)
+	password, from, _ := r.value(RecipientsLdapPassword)
+	d.BindPassword = account.Secret(password.Str())
+	return d, from
+}
+
+// Ways of signing in at the server of LDAP routing, as IIS has them. Others take an
+// account of Windows.
+const (
+	bindNone   = "None"
+	bindSimple = "Simple"
+)
+
+// readRouting reads the properties of IIS's LDAP routing; nil: it is off. from is the
+// key of the password.
+func (s *Site) readRouting() (d *ldap.Config, from metabase.Path) {
+	r := newReader(s.snap, RoutingPath(s.Number))
+	if r.number(SmtpDsUseCat) == 0 {
+		return nil, ""
+	}
+	set := s.directory()
+	set.BaseDN, set.Filter = r.text(SmtpDsNamingContext), ldap.MailFilter
+	host, how := r.text(SmtpDsHost), r.text(SmtpDsBindType)
+	set.URLs = []string{serverURL(host, r.number(SmtpDsPort))}
+	switch {
+	case host == "":
+		set.Void = "SmtpDsUseCat is 1, and SmtpDsHost names no server"
+	case ldap.CheckURL(set.URLs[0]) != nil:
+		set.Void = fmt.Sprintf("SmtpDsHost: %q is no name of a server", host)
+	case how == "" || strings.EqualFold(how, bindNone):
+	case strings.EqualFold(how, bindSimple):
+		password, at, _ := r.value(SmtpDsPassword)
+		set.BindDN, set.BindPassword, from = bindName(r.text(SmtpDsAccount), r.text(SmtpDsDomain)), account.Secret(password.Str()), at
+		if set.BindDN == "" || set.BindPassword == "" {
+			set.Void = "SmtpDsBindType is Simple, and SmtpDsAccount or SmtpDsPassword is empty"
+		}
+	default:
+		set.Void = fmt.Sprintf("SmtpDsBindType %q takes an account of Windows: set None or Simple", how)
+	}
+	return &set, from
+}
+
+// serverURL names a server; the ports of LDAP over TLS, also that of a global catalog,
+// are for that.
+func serverURL(host string, port uint32) string {
+	const ldaps, catalog = 636, 3269
+	scheme := "ldap"
+	if port == ldaps || port == catalog {
+		scheme = "ldaps"
+	}
+	if port == 0 {
+		port = 389
+	}
+	return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, strconv.FormatUint(uint64(port), 10)))
+}
+
+// bindName is an account of a domain as Active Directory takes it in place of a
+// distinguished name.
+func bindName(account, domain string) string {
+	switch {
+	case domain == "" || account == "" || strings.ContainsAny(account, `=@\`):
+		return account
+	case strings.Contains(domain, "."):
+		return account + "@" + domain
+	}
+	return domain + `\` + account
+}
+
+// bindIDs decide whether and where the password for a directory is sent.
+var bindIDs = []metabase.ID{
+	LdapUrls, LdapStartTls, LdapCaFile, LdapBindPassword, RecipientsLdapUrls, RecipientsLdapPassword,
+	SmtpDsUseCat, SmtpDsHost, SmtpDsPort, SmtpDsBindType, SmtpDsPassword,
+}
+
+// A bindUse is where a site sends a password for a directory, and what protects it.
+type bindUse struct {
+	id    metabase.ID   // of the password
+	from  metabase.Path // that stores it
+	where string
+}
+
+// bindUses lists those of all sites.
+func bindUses(snap metabase.Snapshot) (uses []bindUse) {
+	for _, n := range Numbers(snap) {
+		s := Unchecked(snap, n)
+		add := func(id metabase.ID, from metabase.Path, d ldap.Config) {
+			if from != "" && d.BindPassword != "" && d.Void == "" && len(d.URLs) > 0 {
+				uses = append(uses, bindUse{id, from, fmt.Sprintf("%q %t %q", d.URLs, d.StartTLS, d.CAFile)})
+			}
+		}
+		accounts := s.directory()
+		password, from, _ := newReader(snap, SitePath(n)).value(LdapBindPassword)
+		accounts.URLs, accounts.BindPassword = s.Ldap.LdapUrls, account.Secret(password.Str())
+		add(LdapBindPassword, from, accounts)
+		if d, from := s.readRouting(); d != nil {
+			add(SmtpDsPassword, from, *d)
+		}
+		d, from := s.recipientsDirectory(newReader(snap, SitePath(n)))
+		add(RecipientsLdapPassword, from, d)
+		for name := range s.Domains() {
+			d, from := s.recipientsDirectory(newReader(snap, DomainPath(n, name)))
+			add(RecipientsLdapPassword, from, d)
+		}
+	}
+	return uses
+}
+
+// checkBindPasswords is checkPasswords for those of directories: to send a stored one
+// to another server, or with less protection, takes write_secret at its key.
 func checkBindPasswords(c metabase.Change) (problems []metabase.Problem) {
 	var changed *metabase.PropertyChange
 	for t := range c.PropertyChanges() {
@@ -124,23 +232,18 @@ func checkBindPasswords(c metabase.Change) (problems []metabase.Problem) {
 	if changed == nil {
 		return nil
 	}
-	var before []string
-	for _, n := range Numbers(c.Old) {
-		use, _ := bindUse(c.Old, n)
-		before = append(before, use)
-	}
-	for _, n := range Numbers(c.New) {
-		use, from := bindUse(c.New, n)
-		if from == "" || slices.Contains(before, use) || allows(c, from, metabase.WriteSecret) {
+	before := bindUses(c.Old)
+	for _, use := range bindUses(c.New) {
+		if slices.Contains(before, use) || allows(c, use.from, metabase.WriteSecret) {
 			continue
 		}
-		now, _ := c.New.Stored(from, LdapBindPassword)
-		if was, ok := c.Old.Stored(from, LdapBindPassword); !ok || !was.Value.Equal(now.Value) {
+		now, _ := c.New.Stored(use.from, use.id)
+		if was, ok := c.Old.Stored(use.from, use.id); !ok || !was.Value.Equal(now.Value) {
 			continue // stored by this change, which takes the right
 		}
-		problems = append(problems, problem(changed.Path, changed.ID, invalid(
-			"would send the stored LdapBindPassword to another server, or with less protection: that takes the right %s at its key", metabase.WriteSecret)))
-		break
+		prop, _ := schema.IIS().ByID(use.id)
+		return []metabase.Problem{problem(changed.Path, changed.ID, invalid(
+			"would send the stored %s to another server, or with less protection: that takes the right %s at its key", prop.Name, metabase.WriteSecret))}
 	}
-	return problems
+	return nil
 }

@@ -50,26 +50,97 @@ func TestBindPasswordGoesNowhereElse(t *testing.T) {
 	tr := newTwoSites(t)
 	site := SitePath(2)
 	tr.must(set(t, site, "LdapBaseDn", "dc=corp,dc=test"), set(t, site, "LdapBindDn", "cn=x"), set(t, site, "LdapBindPassword", "secret"), set(t, site, "LdapUrls", "ldap://dc1.test"))
+	domain, routing := DomainPath(2, "a.test"), RoutingPath(2)
+	for _, key := range []struct {
+		path  metabase.Path
+		class string
+	}{{domain, "IIsSmtpDomain"}, {routing, "IIsSmtpRoutingSource"}} {
+		if !tr.store.Snapshot().Has(key.path) {
+			tr.must(metabase.AddKey{Path: key.path, Class: key.class})
+		}
+	}
+	tr.must(set(t, domain, "RecipientsLdapPassword", "secret"), set(t, domain, "RecipientsLdapUrls", "ldaps://dc1.test"))
+	tr.must(set(t, routing, "SmtpDsPassword", "secret"), set(t, routing, "SmtpDsAccount", "x"), set(t, routing, "SmtpDsHost", "dc1.test"),
+		set(t, routing, "SmtpDsBindType", "Simple"), set(t, routing, "SmtpDsUseCat", "1"))
 	tr.set(metabase.Root, "AccessList", "user:root all", "user:joe read")
 	tr.set(site, "AccessList", "user:root all", "user:joe read,write,create,delete")
+	const accounts, listed, routed = "LdapBindPassword", "RecipientsLdapPassword", "SmtpDsPassword"
 	for _, tt := range []struct {
 		what    string
 		op      metabase.Op
-		refused bool
+		refused string // the password
 	}{
-		{"another server", set(t, site, "LdapUrls", "ldap://evil.test"), true},
-		{"one more", set(t, site, "LdapUrls", "ldap://dc1.test", "ldap://evil.test"), true},
-		{"in clear", set(t, site, "LdapStartTls", "false"), true},
-		{"another authority", set(t, site, "LdapCaFile", "tls/own.pem"), true},
-		{"another filter", set(t, site, "LdapUserFilter", "(mail=%s)"), false},
-		{"no directory", set(t, site, "LdapUrls"), false},
+		{"another server", set(t, site, "LdapUrls", "ldap://evil.test"), accounts},
+		{"one more", set(t, site, "LdapUrls", "ldap://dc1.test", "ldap://evil.test"), accounts},
+		{"in clear", set(t, site, "LdapStartTls", "false"), accounts},
+		{"another authority", set(t, site, "LdapCaFile", "tls/own.pem"), accounts},
+		{"another filter", set(t, site, "LdapUserFilter", "(mail=%s)"), ""},
+		{"no directory", set(t, site, "LdapUrls"), ""},
+		{"another server of recipients", set(t, domain, "RecipientsLdapUrls", "ldaps://evil.test"), listed},
+		{"no server of recipients", set(t, domain, "RecipientsLdapUrls"), ""},
+		{"another filter of recipients", set(t, domain, "RecipientsLdapFilter", "(uid=%u)"), ""},
+		{"another server of routing", set(t, routing, "SmtpDsHost", "evil.test"), routed},
+		{"another port of routing", set(t, routing, "SmtpDsPort", "3389"), routed},
+		{"no sign-in of routing", set(t, routing, "SmtpDsBindType", "None"), ""},
+		{"no routing", set(t, routing, "SmtpDsUseCat", "0"), ""},
 	} {
 		got := strings.Join(tr.problems("user:joe", tt.op), "\n")
-		if strings.Contains(got, "would send the stored LdapBindPassword") != tt.refused || !tt.refused && got != "" {
+		if tt.refused == "" && got != "" || !strings.Contains(got, tt.refused) || tt.refused != "" && !strings.Contains(got, "would send the stored "+tt.refused) {
 			t.Errorf("%s: %q", tt.what, got)
 		}
 		if got := tr.problems("user:root", tt.op); len(got) > 0 {
 			t.Errorf("%s by root: %q", tt.what, got)
+		}
+	}
+}
+
+// The properties of IIS's LDAP routing as they are carried out, or why they cannot be.
+func TestRouting(t *testing.T) {
+	for _, tt := range []struct {
+		props []string
+		want  string // server and name to bind by, or the reason
+	}{
+		{[]string{"SmtpDsHost dc1.test", "SmtpDsUseCat 0"}, "off"},
+		{[]string{"SmtpDsHost dc1.test"}, "ldap://dc1.test:389 "},
+		{[]string{"SmtpDsHost dc1.test", "SmtpDsPort 3268"}, "ldap://dc1.test:3268 "},
+		{[]string{"SmtpDsHost dc1.test", "SmtpDsPort 636"}, "ldaps://dc1.test:636 "},
+		{[]string{"SmtpDsHost 2001:db8::1", "SmtpDsPort 3269"}, "ldaps://[2001:db8::1]:3269 "},
+		{[]string{"SmtpDsHost dc1.test", "SmtpDsAccount joe", "SmtpDsPassword x"}, "ldap://dc1.test:389 "}, // nobody asks for a sign-in
+		{[]string{"SmtpDsHost dc1.test", "SmtpDsBindType none"}, "ldap://dc1.test:389 "},
+		{[]string{"SmtpDsHost dc1.test", "SmtpDsBindType simple", "SmtpDsAccount joe", "SmtpDsPassword x"}, "ldap://dc1.test:389 joe"},
+		{[]string{"SmtpDsHost dc1.test", "SmtpDsBindType Simple", "SmtpDsAccount joe", "SmtpDsPassword x", "SmtpDsDomain CORP"}, `ldap://dc1.test:389 CORP\joe`},
+		{[]string{"SmtpDsHost dc1.test", "SmtpDsBindType Simple", "SmtpDsAccount joe", "SmtpDsPassword x", "SmtpDsDomain corp.test"}, "ldap://dc1.test:389 joe@corp.test"},
+		{[]string{"SmtpDsHost dc1.test", "SmtpDsBindType Simple", "SmtpDsAccount cn=joe,dc=test", "SmtpDsPassword x", "SmtpDsDomain CORP"}, "ldap://dc1.test:389 cn=joe,dc=test"},
+		{nil, "SmtpDsUseCat is 1, and SmtpDsHost names no server"},
+		{[]string{"SmtpDsHost dc1/x"}, `"dc1/x" is no name of a server`},
+		{[]string{"SmtpDsHost dc1.test", "SmtpDsBindType Simple"}, "SmtpDsAccount or SmtpDsPassword is empty"},
+		{[]string{"SmtpDsHost dc1.test", "SmtpDsBindType CurrentUser"}, "takes an account of Windows: set None or Simple"},
+	} {
+		tr := newTwoSites(t)
+		if !tr.store.Snapshot().Has(RoutingPath(2)) {
+			tr.must(metabase.AddKey{Path: RoutingPath(2), Class: "IIsSmtpRoutingSource"})
+		}
+		tr.must(set(t, RoutingPath(2), "SmtpDsUseCat", "1"), set(t, SitePath(2), "DefaultDomain", "b.test"))
+		for _, p := range tt.props {
+			name, value, _ := strings.Cut(p, " ")
+			tr.must(set(t, RoutingPath(2), name, value))
+		}
+		s, err := Load(tr.store.Snapshot(), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, m := "off", s.MailboxesOf("b.test")
+		if len(m.Directories) > 0 {
+			got = m.Directories[0].URLs[0] + " " + m.Directories[0].BindDN
+			if why := m.Directories[0].Void; why != "" {
+				got = why
+			}
+		}
+		if got != tt.want && (tt.want == "off" || !strings.HasSuffix(got, tt.want)) {
+			t.Errorf("%q: %q, want %q", tt.props, got, tt.want)
+		}
+		if m := s.MailboxesOf("elsewhere.test"); !m.All() {
+			t.Errorf("%q: asked for a domain that is not local", tt.props)
 		}
 	}
 }

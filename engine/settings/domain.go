@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"restante/engine/account"
+	"restante/engine/account/ldap"
 	"restante/engine/mail"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -30,10 +31,13 @@ type Domain struct {
 type Mailboxes struct {
 	Recipients     []string
 	RecipientsFile string // as stored: a relative one begins at the data folder
+	Directories    []ldap.Config
 }
 
 // All reports whether every mailbox is taken.
-func (m Mailboxes) All() bool { return len(m.Recipients) == 0 && m.RecipientsFile == "" }
+func (m Mailboxes) All() bool {
+	return len(m.Recipients) == 0 && m.RecipientsFile == "" && len(m.Directories) == 0
+}
 
 // fields is the table of the properties of a domain that have a field of their
 // own.
@@ -179,9 +183,19 @@ func (s *Site) NeverRefuses(name mail.Domain) bool {
 // MailboxesOf gives the mailboxes of a domain; of an alias of the default domain those
 // of that, unless its key stores some.
 func (s *Site) MailboxesOf(name mail.Domain) (m Mailboxes) {
-	newReader(s.snap, s.mailboxesKey(name)).read(field{Recipients, &m.Recipients}, field{RecipientsFile, &m.RecipientsFile})
+	r := newReader(s.snap, s.mailboxesKey(name))
+	r.read(field{Recipients, &m.Recipients}, field{RecipientsFile, &m.RecipientsFile})
+	if d, _ := s.recipientsDirectory(r); len(d.URLs) > 0 {
+		m.Directories = append(m.Directories, d)
+	}
+	if s.routing != nil && s.Standing(name) == mail.Local {
+		m.Directories = append(m.Directories, *s.routing)
+	}
 	return m
 }
+
+// mailboxIDs name the mailboxes of a domain.
+var mailboxIDs = []metabase.ID{Recipients, RecipientsFile, RecipientsLdapUrls}
 
 func (s *Site) mailboxesKey(name mail.Domain) metabase.Path {
 	path, _ := s.domainKey(name)
@@ -189,10 +203,8 @@ func (s *Site) mailboxesKey(name mail.Domain) metabase.Path {
 		return SitePath(s.Number)
 	}
 	if other := s.Recipient(mail.Address{Local: "x", Domain: name}).Domain; other != name {
-		if _, from, _ := schema.IIS().Effective(s.snap, path, Recipients); !from.Equal(path) {
-			if _, from, _ := schema.IIS().Effective(s.snap, path, RecipientsFile); !from.Equal(path) {
-				return s.mailboxesKey(other)
-			}
+		if !slices.ContainsFunc(mailboxIDs, func(id metabase.ID) bool { _, own := s.snap.Stored(path, id); return own }) {
+			return s.mailboxesKey(other)
 		}
 	}
 	return path
@@ -200,7 +212,10 @@ func (s *Site) mailboxesKey(name mail.Domain) metabase.Path {
 
 // MailboxReasons gives those properties that name mailboxes of a domain.
 func (s *Site) MailboxReasons(name mail.Domain) []Reason {
-	list := s.why(s.mailboxesKey(name), Recipients, RecipientsFile)
+	list := s.why(s.mailboxesKey(name), mailboxIDs...)
+	if s.routing != nil && s.Standing(name) == mail.Local {
+		list = append(list, s.why(RoutingPath(s.Number), SmtpDsUseCat, SmtpDsHost)...)
+	}
 	return slices.DeleteFunc(list, func(r Reason) bool { return r.Text == "" })
 }
 

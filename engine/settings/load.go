@@ -196,6 +196,7 @@ func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 	s.Out.DnsTransport = r.number(SmtpUseTcpDns)
 	r.defaultRoute()
 	s.lookup = newLookup(s, snap)
+	s.routing, _ = s.readRouting()
 	return s, r.problems
 }
 

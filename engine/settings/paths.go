@@ -28,6 +28,9 @@ func SitePath(n int) metabase.Path { return Service.Join(strconv.Itoa(n)) }
 // DomainsPath is the container of site n's domains.
 func DomainsPath(n int) metabase.Path { return SitePath(n).Join("Domain") }
 
+// RoutingPath is the key that says by which directory site n looks recipients up.
+func RoutingPath(n int) metabase.Path { return SitePath(n).Join("RoutingSources") }
+
 // SessionsPath is the container of the sessions of site n.
 func SessionsPath(n int) metabase.Path { return SitePath(n).Join("Sessions") }
 

@@ -116,6 +116,11 @@ const (
 	QueueDirectory                    metabase.ID = 36875
 	Recipients                        metabase.ID = 0x005201a0
 	RecipientsFile                    metabase.ID = 0x005201a1
+	RecipientsLdapBaseDn              metabase.ID = 0x005201b7
+	RecipientsLdapBindDn              metabase.ID = 0x005201b9
+	RecipientsLdapFilter              metabase.ID = 0x005201b8
+	RecipientsLdapPassword            metabase.ID = 0x005201ba
+	RecipientsLdapUrls                metabase.ID = 0x005201b6
 	RelayForAuth                      metabase.ID = 36973
 	RelayIpList                       metabase.ID = 36970
 	RelayIpv6List                     metabase.ID = 0x00520109
@@ -161,6 +166,14 @@ const (
 	SmtpDataTimeout                   metabase.ID = 37004
 	SmtpDomainValidationFlags         metabase.ID = 36992
 	SmtpDotStuffPickupDirFiles        metabase.ID = 37030
+	SmtpDsAccount                     metabase.ID = 36957
+	SmtpDsBindType                    metabase.ID = 36953
+	SmtpDsDomain                      metabase.ID = 36993
+	SmtpDsHost                        metabase.ID = 36955
+	SmtpDsNamingContext               metabase.ID = 36956
+	SmtpDsPassword                    metabase.ID = 36958
+	SmtpDsPort                        metabase.ID = 37023
+	SmtpDsUseCat                      metabase.ID = 36994
 	SmtpEventlogLevel                 metabase.ID = 37027
 	SmtpHeloNoDomain                  metabase.ID = 36981
 	SmtpHeloTimeout                   metabase.ID = 37012

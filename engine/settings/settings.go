@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"restante/engine/account"
+	"restante/engine/account/ldap"
 	"restante/engine/mail"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -59,6 +60,7 @@ type Site struct {
 	Reports  Reports
 	Verify   Verify
 
+	routing *ldap.Config // knows the mailboxes of local domains; nil: LDAP routing is off
 	lookup
 }
 

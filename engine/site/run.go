@@ -332,7 +332,7 @@ func (r *run) serveCaller(c net.Conn, b ports.Binding, w word) (next *wire.Ident
 	id := mail.NewSessionID(time.Now())
 	d := s.sessions.admit(q.Client, b.Addr, func(connections, fromAddress, atEndpoint int) session.Decision {
 		q.Connections, q.FromAddress, q.AtEndpoint = connections, fromAddress, atEndpoint
-		return now.cfg.Session.Decide(session.AtConnect, session.AtConnect, q)
+		return now.cfg.Session.Decide(r.ctx, session.AtConnect, session.AtConnect, q)
 	})
 	if !d.Accepted() {
 		r.refuse(c, now.cfg, b, id, d.Reply)
@@ -340,7 +340,7 @@ func (r *run) serveCaller(c net.Conn, b ports.Binding, w word) (next *wire.Ident
 	}
 	defer s.sessions.leave(q.Client, b.Addr)
 	q.Host = session.NewHost(func() ([]string, error) { return s.names(r.ctx, q.Client) })
-	if d := now.cfg.Session.Decide(session.AtConnect, session.AtConnect, q); d.Rule == session.ClientList {
+	if d := now.cfg.Session.Decide(r.ctx, session.AtConnect, session.AtConnect, q); d.Rule == session.ClientList {
 		r.refuse(c, now.cfg, b, id, d.Reply)
 		return nil
 	}

@@ -47,7 +47,7 @@ func (s settings) Standing(d mail.Domain) mail.Standing {
 
 func (s settings) Relay(mail.Domain) session.Relay { return session.Relay{} }
 
-func (s settings) Mailbox(mail.Address) (bool, error) { return true, nil }
+func (s settings) Mailbox(context.Context, mail.Address) (bool, error) { return true, nil }
 
 func (s settings) MayCollect(who string, d mail.Domain) bool {
 	return strings.EqualFold(who, "joe") && d == "held.test"

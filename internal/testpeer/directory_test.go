@@ -41,6 +41,9 @@ userPassword: joe-secret
 
 dn: uid=ann,ou=people,dc=corp,dc=test
 objectClass: inetOrgPerson
+objectClass: addressed
+proxyAddresses: SMTP:ann@held.test
+proxyAddresses: smtp:ann.other@hub.test
 uid: ann
 cn: Ann
 sn: Other

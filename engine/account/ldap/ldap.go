@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package ldap checks passwords against an LDAP directory or Active Directory:
-// it binds as the user. It is the only importer of go-ldap.
+// Package ldap asks an LDAP directory or Active Directory: whether a password is that
+// of a user, as whom it binds, and whether there is a mailbox. It is the only importer
+// of go-ldap.
 package ldap
 
 import (
@@ -33,14 +34,16 @@ type Config struct {
 	BindPassword account.Secret
 	Template     string // for the bind as the user, in place of a search: %s is the name
 	BaseDN       string
-	Filter       string // finds the user; %s is the name
+	Filter       string // finds the user or mailbox; %s is the name or address
 	Attribute    string // of the user's entry, which names the account; "" for the name as it came
 	Group        string // DN of the group that a user must be in; "" for none
 
 	Timeout time.Duration // for one server
-	Cache   time.Duration // for a right password; 0: every sign-in asks
+	Cache   time.Duration // for a right password, or a mailbox; 0: it is asked each time
 
 	Roots func() (*x509.CertPool, error) // nil: the system's
+
+	Void string // why no server can be asked; "": they can
 }
 
 // A Directory is one that passwords are checked against. Its methods may be called
@@ -69,7 +72,7 @@ func New(cfg Config) *Directory {
 // ID differs from that of a directory with other settings.
 func (d *Directory) ID() string { return d.id }
 
-// CacheTime is how long a right password need not be checked again.
+// CacheTime is how long an answer need not be asked for again.
 func (d *Directory) CacheTime() time.Duration { return d.cfg.Cache }
 
 // Check asks the directory whether a password is that of a name, and gives the name
@@ -79,41 +82,53 @@ func (d *Directory) Check(ctx context.Context, name, password string) (string, e
 	if password == "" { // it would be an unauthenticated bind, which succeeds (RFC 4513 §5.1.2)
 		return "", &account.Refused{Name: name, Reason: "empty password"}
 	}
+	account := name
+	err := d.each(ctx, func(c *ldap.Conn) (err error) {
+		q := query{Config: d.cfg, conn: c, name: name}
+		if d.cfg.Template != "" {
+			account, err = q.bindFirst(password)
+		} else {
+			account, err = q.searchFirst(password)
+		}
+		return err
+	})
+	return account, err
+}
+
+// each has one server after the other asked, until one gives an answer: no error, or
+// its refusal.
+func (d *Directory) each(ctx context.Context, ask func(*ldap.Conn) error) error {
 	select {
 	case d.slots <- struct{}{}:
 		defer func() { <-d.slots }()
 	case <-ctx.Done():
-		return "", context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	var errs []error
 	first := int(d.first.Load())
 	for i := range d.cfg.URLs {
 		i = (i + first) % len(d.cfg.URLs)
-		got, err := d.ask(ctx, d.cfg.URLs[i], name, password)
+		err := d.ask(ctx, d.cfg.URLs[i], ask)
 		if refused := (*account.Refused)(nil); err == nil || errors.As(err, &refused) {
 			d.first.Store(int32(i))
-			return got, err
+			return err
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", d.cfg.URLs[i], err))
 	}
-	return "", errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // ask holds one conversation with one server. All of it ends within the time-out,
 // because the connection does.
-func (d *Directory) ask(ctx context.Context, server, name, password string) (string, error) {
+func (d *Directory) ask(ctx context.Context, server string, ask func(*ldap.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
 	c, err := d.dial(ctx, server)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer c.Close()
-	q := query{Config: d.cfg, conn: c, name: name}
-	if d.cfg.Template != "" {
-		return q.bindFirst(password)
-	}
-	return q.searchFirst(password)
+	return ask(c)
 }
 
 // A boundedConn reads no more than it may.
@@ -218,12 +233,20 @@ func (q query) bindFirst(password string) (string, error) {
 
 // searchFirst finds the user's entry, with the rights of BindDN, and binds as it.
 func (q query) searchFirst(password string) (string, error) {
-	if q.BindDN != "" {
-		if err := q.conn.Bind(q.BindDN, string(q.BindPassword)); err != nil {
-			return "", fmt.Errorf("bind as %s: %w", q.BindDN, err)
-		}
+	if err := q.bindToSearch(); err != nil {
+		return "", err
 	}
 	return q.entry(func(dn string) error { return q.bindUser(dn, password) })
+}
+
+func (q query) bindToSearch() error {
+	if q.BindDN == "" {
+		return nil
+	}
+	if err := q.conn.Bind(q.BindDN, string(q.BindPassword)); err != nil {
+		return fmt.Errorf("bind as %s: %w", q.BindDN, err)
+	}
+	return nil
 }
 
 // entry finds the user's entry, has bind check its DN, and gives the account's name.
@@ -275,9 +298,9 @@ func (q query) member(dn string) error {
 	return nil
 }
 
-func (q query) search(base string, scope int, filter, attribute string) ([]*ldap.Entry, error) {
+func (q query) search(base string, scope int, filter string, attributes ...string) ([]*ldap.Entry, error) {
 	seconds := max(1, int(q.Timeout/time.Second))
-	r, err := q.conn.Search(ldap.NewSearchRequest(base, scope, ldap.NeverDerefAliases, 2, seconds, false, filter, []string{attribute}, nil))
+	r, err := q.conn.Search(ldap.NewSearchRequest(base, scope, ldap.NeverDerefAliases, 2, seconds, false, filter, attributes, nil))
 	if err != nil {
 		return nil, err
 	}

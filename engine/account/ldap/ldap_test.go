@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"restante/engine/account"
+	"restante/engine/mail"
 	"restante/internal/deptest"
 )
 
@@ -189,6 +190,10 @@ func TestChecksOfSettings(t *testing.T) {
 		{CheckFilter, "(uid=%s)", true},
 		{CheckFilter, "(&(objectClass=user)(sAMAccountName=%s))", true},
 		{CheckFilter, "(uid=joe)", false},
+		{CheckMailFilter, MailFilter, true},
+		{CheckMailFilter, "(&(uid=%u)(ou=%d))", true},
+		{CheckMailFilter, "(mail=joe)", false},
+		{CheckMailFilter, "(mail=%s", false},
 		{CheckFilter, "(uid=%s", false},
 		{CheckTemplate, "%s@corp.example", true},
 		{CheckTemplate, `CORP\%s`, true},
@@ -213,5 +218,56 @@ func TestID(t *testing.T) {
 	first, again := New(a), New(a)
 	if first.ID() != again.ID() || first.ID() == New(b).ID() {
 		t.Error("the ID does not tell settings apart")
+	}
+}
+
+// Addresses mean nothing to a directory but themselves, whatever part of them the
+// filter asks for.
+func TestAddressesAreEscaped(t *testing.T) {
+	for _, tt := range []struct{ filter, local, want string }{
+		{"(mail=%s)", "joe", "joe@a.test"},
+		{"(mail=%s)", "*", "*@a.test"},
+		{"(mail=%s)", "x)(mail=*", `"x)(mail=*"@a.test`},
+		{"(mail=%s)", "%u%d", "%u%d@a.test"},
+		{"(mail=%u)", "x)(mail=*", "x)(mail=*"},
+		{"(mail=%d)", "joe", "a.test"},
+	} {
+		requests := make(chan string, 8)
+		url, _ := server(t, func(c net.Conn) {
+			buf := make([]byte, 4096)
+			n, _ := c.Read(buf)
+			requests <- string(buf[:n])
+			_, _ = c.Write(reply(1, 0x65, 0))
+			mute(c)
+		})
+		d := New(Config{URLs: []string{url}, BaseDN: "dc=test", Filter: tt.filter, Timeout: 10 * time.Second})
+		if there, err := d.Has(t.Context(), mail.Address{Local: tt.local, Domain: "a.test"}); there || err != nil {
+			t.Errorf("%q in %s: %v, %v", tt.local, tt.filter, there, err)
+		}
+		if got := <-requests; !strings.Contains(got, "\xa3"+string(rune(8+len(tt.want)))+"\x04\x04mail\x04"+string(rune(len(tt.want)))+tt.want) {
+			t.Errorf("%q in %s is asked for as %q", tt.local, tt.filter, got)
+		}
+	}
+}
+
+// What a server does other than answer is no answer: nobody is refused for it.
+func TestNoAnswerIsAnError(t *testing.T) {
+	end := reply(1, 0x65, 0)
+	for name, cfg := range map[string]Config{
+		"mute":              {BaseDN: "dc=test", Filter: MailFilter},
+		"no such base":      {BaseDN: "dc=test", Filter: MailFilter, URLs: []string{"32"}},
+		"busy":              {BaseDN: "dc=test", Filter: MailFilter, URLs: []string{"51"}},
+		"no naming context": {Filter: MailFilter, URLs: []string{"0"}},
+		"void":              {Void: "SmtpDsHost names no server"},
+	} {
+		url, _ := server(t, mute)
+		if len(cfg.URLs) > 0 {
+			code := map[string]byte{"32": 32, "51": 51, "0": 0}[cfg.URLs[0]]
+			url, _ = server(t, answers(reply(1, end[5], code)))
+		}
+		cfg.URLs, cfg.Timeout = []string{url}, 300*time.Millisecond
+		if there, err := New(cfg).Has(t.Context(), mail.Address{Local: "joe", Domain: "a.test"}); there || err == nil {
+			t.Errorf("%s: %v, %v", name, there, err)
+		}
 	}
 }

@@ -17,7 +17,8 @@ import (
 )
 
 // A Server is a running slapd. Its tree is dc=corp,dc=test; the password of its
-// cn=admin is "admin".
+// cn=admin is "admin". Entries of the class addressed may have Active Directory's
+// proxyAddresses.
 type Server struct {
 	Plain, Secure string // addresses for ldap, with StartTLS, and for ldaps
 	Log           bytes.Buffer
@@ -37,6 +38,8 @@ func Look(name string) (string, error) {
 const config = `include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
+attributetype ( 1.2.840.113556.1.2.210 NAME 'proxyAddresses' EQUALITY caseIgnoreMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )
+objectclass ( 1.2.840.113556.1.5.9999 NAME 'addressed' SUP top AUXILIARY MAY proxyAddresses )
 modulepath /usr/lib/ldap
 moduleload back_mdb
 pidfile DIR/pid
