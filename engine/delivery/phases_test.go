@@ -204,6 +204,7 @@ func TestEveryReplyAtEveryPlace(t *testing.T) {
 		gone     = "the peer hung up: unexpected EOF"
 		noSMTP   = "the peer's reply is no SMTP: "
 		doubt    = "deferred: ours: 451 4.4.2 in doubt: the host has the whole message, and its answer did not come"
+		unclear  = "deferred: ours: 451 4.4.2 in doubt: the host has the whole message, and its answer is no reply"
 		taken    = "delivered: 250 taken"
 	)
 	type answers map[string]string // by reply
@@ -234,7 +235,7 @@ func TestEveryReplyAtEveryPlace(t *testing.T) {
 		"BODY": {hangup: broke, stall: silent},
 		".": {
 			later: deferred + later, full: deferred + full, big: failed + big, never: failed + never, bye: deferred + bye,
-			hangup: doubt, mute: doubt, drip: doubt, odd: doubt, junk: doubt, mixed: failed + "521 5.7.1 x / blocked", long: deferred + "450 4.2.0 x",
+			hangup: doubt, mute: doubt, drip: doubt, odd: unclear, junk: unclear, mixed: failed + "521 5.7.1 x / blocked", long: deferred + "450 4.2.0 x",
 		},
 		"AUTH": {
 			later: deferred + later, never: deferred + never, "535 5.7.8 wrong": deferred + "535 5.7.8 wrong", bye: deferred + bye,
@@ -276,7 +277,7 @@ func TestEveryReplyAtEveryPlace(t *testing.T) {
 						if phase == "" {
 							phase = at
 						}
-						if want == taken || want == doubt {
+						if want == taken || want == doubt || want == unclear {
 							phase = mail.AfterDot
 						}
 						if !strings.HasPrefix(got, want) || !strings.HasSuffix(got, " @"+phase) || strings.Contains(got, ";") {
@@ -305,6 +306,10 @@ func TestOddHosts(t *testing.T) {
 	}{
 		{"two replies to MAIL", map[string]string{"EHLO": "250 mx.test", "MAIL": "250 ok|250 and more"}, "deferred: ours: 451 4.4.2 the conversation with mx1.test broke: the peer's reply is no SMTP: ", 0},
 		{"two replies to RCPT in a group", map[string]string{"RCPT": "250 ok|250 and more"}, "deferred: ours: 451 4.4.2 the conversation with mx1.test broke: the peer's reply is no SMTP: ", 0},
+		{"two replies to EHLO", map[string]string{"EHLO": "250 mx.test|250 and more"}, "deferred: ours: 451 4.4.2 the conversation with mx1.test broke: the peer's reply is no SMTP: \"250 and more\" before it was asked", 0},
+		{"421 behind EHLO", map[string]string{"EHLO": "250 mx.test|421 4.3.2 closing"}, "deferred: 421 4.3.2 closing", 0},
+		{"a yes before the message", map[string]string{"DATA": "354 go|250 taken"}, "deferred: ours: 451 4.4.2 the conversation with mx1.test broke: the peer's reply is no SMTP: \"250 taken\" before the message", 0},
+		{"a no before the message", map[string]string{"DATA": "354 go|554 5.7.1 never"}, "failed: 554 5.7.1 never", 0},
 		{"two replies to the dot", map[string]string{".": "250 taken|250 twice"}, "delivered: 250 taken", 1},
 		{"a refusal and a yes to the dot", map[string]string{".": "550-no|250 yes"}, "failed: 550 no / yes", 1},
 		{"a long list of extensions", map[string]string{"EHLO": "250-mx.test|250-X-" + strings.Repeat("x", 3000) + "|250 PIPELINING"}, "delivered: 250 taken", 1},

@@ -220,6 +220,9 @@ func (s *sending) sendGroup(steps []step) error {
 // exchange sends the steps together and reads all replies. After a 421 there are
 // no more.
 func (s *sending) exchange(steps []step) error {
+	if err := s.unasked(); err != nil || s.err != nil {
+		return err
+	}
 	sent := s.sendGroup(steps)
 	for _, st := range steps {
 		if sent == nil {
@@ -250,6 +253,24 @@ func (s *sending) exchange(steps []step) error {
 		st.got(r)
 	}
 	return sent
+}
+
+// unasked takes a reply that stands there before anything was asked. Who has said more
+// than the commands ask for answers the next ones with what belongs to others; a 421
+// may come at any time (RFC 5321 §3.8).
+func (s *sending) unasked() error {
+	if s.peer.r.Buffered() == 0 {
+		return nil
+	}
+	r, err := s.peer.answer(lateReplyTimeout)
+	switch {
+	case err != nil:
+		return err
+	case r.Code == 421:
+		s.closeAfter421(r)
+		return nil
+	}
+	return &PhaseError{s.peer.phase, fmt.Errorf("%w: %.60q before it was asked", ErrProtocol, r.String())}
 }
 
 // closeAfter421 ends the conversation after a 421: this message is not with the peer.
@@ -292,6 +313,9 @@ func (s *sending) chunk() error {
 // body sends the message by write, and takes the reply to it.
 func (s *sending) body(write func(func([]byte) error) error) error {
 	s.peer.phase = mail.AtBody
+	if s.peer.r.Buffered() > 0 {
+		return s.answeredBefore()
+	}
 	if err := s.write(write); err != nil {
 		return err
 	}
@@ -305,11 +329,29 @@ func (s *sending) body(write func(func([]byte) error) error) error {
 	}
 	if err != nil {
 		// RFC 5321 §4.2.5: the message is the peer's with its reply, and only that is lost.
-		s.fillReplies(mail.Reply{Code: 451, Enhanced: "4.2", Text: "in doubt: the host has the whole message, and its answer did not come", Phase: mail.AfterDot, Cause: err})
+		what := "its answer did not come"
+		if errors.Is(err, ErrProtocol) {
+			what = "its answer is no reply"
+		}
+		s.fillReplies(mail.Reply{Code: 451, Enhanced: "4.2", Text: "in doubt: the host has the whole message, and " + what, Phase: mail.AfterDot, Cause: err})
 		return err
 	}
 	s.finalReply(r)
 	return nil
+}
+
+// answeredBefore takes the reply to a message that was not sent: a refusal counts, and
+// nobody can have taken it.
+func (s *sending) answeredBefore() error {
+	r, err := s.peer.answer(lateReplyTimeout)
+	switch {
+	case err != nil:
+		return err
+	case r.Temporary() || r.Permanent():
+		s.closeAfter421(r)
+		return nil
+	}
+	return &PhaseError{mail.AtBody, fmt.Errorf("%w: %.60q before the message", ErrProtocol, r.String())}
 }
 
 // finalReply takes the peer's reply to the message.
