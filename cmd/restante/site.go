@@ -63,6 +63,9 @@ func printSite(w table, site api.Site) {
 	}
 	row("domain", words.Dash(site.Domain))
 	row("fqdn", words.Dash(site.FQDN))
+	for _, one := range site.Certificates {
+		row("certificate", one)
+	}
 	row("auto start", words.YesNo(site.AutoStart))
 	row("revision", site.Configured)
 	row("domains", site.Domains)

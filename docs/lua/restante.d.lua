@@ -954,6 +954,10 @@ function service.explain(site, recipient) end
 ---@field file string
 ---@field pending? restante.PendingPart[]
 
+---@class restante.Certificate
+---@field names string[]
+---@field until string
+
 ---@class restante.Change
 ---@field path string
 ---@field what string
@@ -1306,6 +1310,7 @@ function service.explain(site, recipient) end
 ---@field running? integer
 ---@field why? string
 ---@field connections integer
+---@field certificates? restante.Certificate[]
 ---@field queue_closed? boolean
 ---@field messages integer
 ---@field bytes integer

@@ -289,6 +289,8 @@ type Status struct {
 	Kept        []Part           `json:"-"`                 // not in force, while all other settings are
 	Connections int              `json:"connections"`
 
+	Certificates []certs.Certificate `json:"certificates,omitempty"` // in use
+
 	QueueClosed bool `json:"queue_closed,omitempty"` // the queue is not open, and Counts are not known
 	queue.Counts
 	Counters Counters `json:"counters"`

@@ -253,6 +253,7 @@ func (s *Site) Status() Status {
 	}
 	if s.run != nil {
 		st.Running, st.Kept = s.active.Load().Rev, partsOf(s.cause)
+		st.Certificates = s.run.active.Load().certs.List()
 	}
 	if s.failed != nil {
 		st.Configured, st.Kept = s.failed.rev, nil // nothing of it is in force
@@ -275,7 +276,7 @@ func (s *Site) whyLocked() error {
 	}
 	err = errors.Join(err, s.unstored)
 	if s.run != nil {
-		err = errors.Join(err, s.run.active.Load().certs.Err(), s.run.pickup.Err(), s.run.orders.Err())
+		err = errors.Join(err, s.run.active.Load().certs.Err(), s.run.active.Load().certs.Ended(), s.run.pickup.Err(), s.run.orders.Err())
 	}
 	if trouble := s.config().Trouble; trouble != nil {
 		err = errors.Join(err, trouble())

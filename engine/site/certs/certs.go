@@ -49,6 +49,7 @@ func (f Files) String() string {
 type Reloader struct {
 	files Files
 	log   *slog.Logger
+	told  map[string]int // by certificate: 1: that it ends soon, 2: that it has ended; for the Watch alone
 
 	mu      sync.Mutex         // guards what follows
 	list    []*tls.Certificate // replaced, never changed in place
@@ -72,7 +73,9 @@ type reading struct {
 type fileVersion [sha256.Size]byte
 
 // New reads nothing yet.
-func New(files Files, log *slog.Logger) *Reloader { return &Reloader{files: files, log: log} }
+func New(files Files, log *slog.Logger) *Reloader {
+	return &Reloader{files: files, log: log, told: map[string]int{}}
+}
 
 // Files are those that it reads; none when c is nil.
 func (c *Reloader) Files() Files {

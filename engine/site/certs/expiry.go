@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package certs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// endsSoon is how long before its end a certificate is told of in the log; for one that
+// does not last long it is a fifth of that.
+const endsSoon = 14 * 24 * time.Hour
+
+// A Certificate is one that is in use.
+type Certificate struct {
+	Names []string  `json:"names"` // of hosts, and addresses; where it has none, its subject
+	Until time.Time `json:"until"` // its last second
+	soon  time.Time // when its end is near
+}
+
+// List gives the certificates in use, the default first; none when c is nil.
+func (c *Reloader) List() (out []Certificate) {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, one := range c.list {
+		names := slices.Clone(one.Leaf.DNSNames)
+		for _, ip := range one.Leaf.IPAddresses {
+			names = append(names, ip.String())
+		}
+		if len(names) == 0 {
+			names = []string{one.Leaf.Subject.String()}
+		}
+		end := one.Leaf.NotAfter
+		out = append(out, Certificate{names, end, end.Add(-min(endsSoon, end.Sub(one.Leaf.NotBefore)/5))})
+	}
+	return out
+}
+
+// Ended is an error that names the certificates in use whose time is over; nil for none.
+func (c *Reloader) Ended() error {
+	var ended []string
+	for _, one := range c.List() {
+		if time.Now().After(one.Until) {
+			ended = append(ended, one.String())
+		}
+	}
+	if ended == nil {
+		return nil
+	}
+	return fmt.Errorf("certificate %s is over", strings.Join(ended, "; "))
+}
+
+// String is the names, and the end.
+func (c Certificate) String() string {
+	return fmt.Sprintf("%s (until %s)", strings.Join(c.Names, ", "), c.Until.UTC().Format(time.RFC3339))
+}
+
+// tellEnds logs once of each certificate that its end is near, and that it has come.
+func (c *Reloader) tellEnds() {
+	for _, one := range c.List() {
+		stage := 0
+		switch now := time.Now(); {
+		case now.After(one.Until):
+			stage = 2
+		case now.After(one.soon):
+			stage = 1
+		}
+		if name := one.String(); c.told[name] < stage {
+			c.told[name] = stage
+			c.log.Warn([]string{"", "a certificate ends soon", "a certificate has ended: callers that check it refuse it"}[stage], "certificate", name)
+		}
+	}
+}
