@@ -515,7 +515,8 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-// TestRetentionOfSettings has the history forget what is older than HistoryMaxDays.
+// TestRetentionOfSettings has the history forget what is older than HistoryMaxDays, and
+// with EnableHistory 0 all but the newest revision.
 func TestRetentionOfSettings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{Keep: settings.Retention})
@@ -534,6 +535,18 @@ func TestRetentionOfSettings(t *testing.T) {
 			time.Sleep(tt.wait)
 			if log, err := store.Log(t.Context(), metabase.Root, 0); err != nil || len(log) != tt.kept {
 				t.Errorf("HistoryMaxDays %s, after %v: %d records, want %d: %v", tt.days, tt.wait, len(log), tt.kept, err)
+			}
+		}
+		for _, tt := range []struct {
+			on   string
+			kept int
+		}{{"1", 3}, {"0", 1}} {
+			h.apply(h.set("/LM", "EnableHistory", tt.on))
+			h.apply(h.set("/LM", "HistoryMaxDays", "2"))
+			h.apply(h.set("/LM", "HistoryMaxDays", "1"))
+			time.Sleep(time.Hour)
+			if log, err := store.Log(t.Context(), metabase.Root, 0); err != nil || len(log) != tt.kept {
+				t.Errorf("EnableHistory %s: %d records, want %d: %v", tt.on, len(log), tt.kept, err)
 			}
 		}
 	})

@@ -799,6 +799,8 @@ func probes() map[string]probe {
 			}},
 		"MaxOutConnections": {before: func(p *prober) { p.hostFor("held.test", "second.test") }, values: [2]string{"1", "5"}, want: [2]string{"1 at once", "2 at once"},
 			observe: func(p *prober, round int) string { return p.concurrent(round, 1, "held.test", "second.test") }},
+		"LimitRemoteConnections": {before: func(p *prober) { p.hostFor("held.test", "second.test"); p.put("", "MaxOutConnections", "1") }, values: [2]string{"true", "false"}, want: [2]string{"1 at once", "2 at once"},
+			observe: func(p *prober, round int) string { return p.concurrent(round, 1, "held.test", "second.test") }},
 		"MaxOutConnectionsPerDomain": {before: func(p *prober) { p.hostFor("held.test") }, values: [2]string{"1", "2"}, want: [2]string{"1 at once", "2 at once"},
 			observe: func(p *prober, round int) string { return p.concurrent(round, 30, "held.test") }},
 		"RemoteTimeout":        {before: (*prober).routed, values: [2]string{"1", "0"}, want: [2]string{"given up", "waits"}, observe: observeSilence},
@@ -806,6 +808,7 @@ func probes() map[string]probe {
 
 		"SmtpRemoteProgressiveRetry": {before: (*prober).refused, values: [2]string{"15,30", "7,30"}, want: [2]string{"next in 15 min", "next in 7 min"}, observe: retryRemote},
 		"SmtpRemoteRetryThreshold":   {before: (*prober).refused, values: [2]string{"0", "2"}, want: [2]string{"next in 15 min", "next in 1 min"}, observe: retryRemote},
+		"RemoteRetryInterval":        {before: (*prober).refused, values: [2]string{"60", "7"}, want: [2]string{"next in 60 min", "next in 7 min"}, observe: retryRemote},
 		"LocalRetryInterval": {before: (*prober).unwritable, values: [2]string{"60", "7"}, want: [2]string{"next in 60 min", "next in 7 min"},
 			observe: func(p *prober, round int) string { return p.retryIn(fmt.Sprintf("x@stuck%d.test", round)) }},
 		"SmtpLocalNDRExpireMinutes": {before: (*prober).unwritable, values: [2]string{"2880", "100"}, want: [2]string{"kept", "returned"},

@@ -135,9 +135,11 @@ func (s *Site) readRouting() (d *ldap.Config, from metabase.Path) {
 	}
 	set := s.directory()
 	set.BaseDN, set.Filter = r.text(SmtpDsNamingContext), ldap.MailFilter
-	host, how := r.text(SmtpDsHost), r.text(SmtpDsBindType)
+	host, how, kind := r.text(SmtpDsHost), r.text(SmtpDsBindType), r.text(SmtpRoutingTableType)
 	set.URLs = []string{serverURL(host, r.number(SmtpDsPort))}
 	switch {
+	case !strings.EqualFold(kind, "LDAP"):
+		set.Void = fmt.Sprintf("SmtpRoutingTableType is %q, and recipients can be looked up by LDAP alone", kind)
 	case host == "":
 		set.Void = "SmtpDsUseCat is 1, and SmtpDsHost names no server"
 	case ldap.CheckURL(set.URLs[0]) != nil:

@@ -194,10 +194,28 @@ func load(snap metabase.Snapshot, n int) (*Site, []metabase.Problem) {
 	r.log(&s.Log)
 	s.Bindings = r.bindings(s.TLS)
 	s.Out.DnsTransport = r.number(SmtpUseTcpDns)
+	r.oldSwitches(s)
 	r.defaultRoute()
 	s.lookup = newLookup(s, snap)
 	s.routing, _ = s.readRouting()
 	return s, r.problems
+}
+
+// maxRetryInterval is the most minutes that SmtpRemoteProgressiveRetry may have.
+const maxRetryInterval = 5_256_000
+
+// oldSwitches reads what IIS's sheets and NT 4 store beside another property, where it
+// is stored: their defaults would override that. Of the two intervals, the one that is
+// stored nearer to the site holds.
+func (r *reader) oldSwitches(s *Site) {
+	if v, from, _ := r.value(LimitRemoteConnections); from != "" && v.DWord() == 0 {
+		s.Out.MaxOutConnections, s.Out.MaxOutConnectionsPerDomain = 0, 0
+	}
+	_, newer, _ := r.value(SmtpRemoteProgressiveRetry)
+	if v, from, _ := r.value(RemoteRetryInterval); len(from) > len(newer) {
+		minutes := min(max(v.DWord(), 1), maxRetryInterval)
+		s.Retry.SmtpRemoteProgressiveRetry = []time.Duration{time.Duration(minutes) * time.Minute}
+	}
 }
 
 func (r *reader) tls(t *TLS) {

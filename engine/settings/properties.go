@@ -43,6 +43,7 @@ const (
 	DontLog                           metabase.ID = 6023
 	DropDirectory                     metabase.ID = 36882
 	DropQuota                         metabase.ID = 0x00520184
+	EnableHistory                     metabase.ID = 9996
 	EnableReverseDnsLookup            metabase.ID = 0x0052000c
 	EndSession                        metabase.ID = 0x00520190
 	EtrnAllow                         metabase.ID = 0x00520130
@@ -71,6 +72,7 @@ const (
 	LdapTimeout                       metabase.ID = 0x005201ca
 	LdapUrls                          metabase.ID = 0x005201c0
 	LdapUserFilter                    metabase.ID = 0x005201c7
+	LimitRemoteConnections            metabase.ID = 36926
 	LocalRetryInterval                metabase.ID = 36897
 	LogExtFileFlags                   metabase.ID = 4013
 	LogFileDirectory                  metabase.ID = 4001
@@ -126,6 +128,7 @@ const (
 	RelayIpv6List                     metabase.ID = 0x00520109
 	ReleaseIdleTimeout                metabase.ID = 0x00520131
 	ReleaseInterval                   metabase.ID = 0x0052010e
+	RemoteRetryInterval               metabase.ID = 36899
 	RemoteSmtpPort                    metabase.ID = 36914
 	RemoteSmtpSecurePort              metabase.ID = 36929
 	RemoteTimeout                     metabase.ID = 36921
@@ -188,6 +191,7 @@ const (
 	SmtpRemoteNDRExpireMinutes        metabase.ID = 37020
 	SmtpRemoteProgressiveRetry        metabase.ID = 36996
 	SmtpRemoteRetryThreshold          metabase.ID = 36995
+	SmtpRoutingTableType              metabase.ID = 36950
 	SmtpRsetTimeout                   metabase.ID = 37010
 	SmtpSaslTimeout                   metabase.ID = 37007
 	SmtpServiceVersion                metabase.ID = 36931

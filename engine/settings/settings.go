@@ -517,7 +517,11 @@ func (s *Site) DNSServers() (out []string) {
 // Retention says how much of the tree's history is to be kept.
 func Retention(snap metabase.Snapshot) metabase.Retention {
 	var keep metabase.Retention
-	newReader(snap, Computer).read(field{HistoryMaxRevisions, &keep.Count}, field{HistoryMaxDays, &keep.Age})
+	r := newReader(snap, Computer)
+	r.read(field{HistoryMaxRevisions, &keep.Count}, field{HistoryMaxDays, &keep.Age})
+	if !r.flag(EnableHistory) {
+		keep.Count = 1
+	}
 	return keep
 }
 

@@ -62,6 +62,7 @@ func TestDirectoryOfRecipients(t *testing.T) {
 		{"SmtpDsHost", "127.0.0.1", "localhost", "certificate"},
 		{"SmtpDsHost", "''", "localhost", "SmtpDsHost names no server"},
 		{"SmtpDsPort", "1", port, "connection refused"},
+		{"SmtpRoutingTableType", "FF", "LDAP", `SmtpRoutingTableType is "FF"`},
 	} {
 		applyBatch(t, s, "set "+routing+tt.property+" "+tt.bad)
 		check(tt.property+" "+tt.bad, "ann.other@hub.test", down)
