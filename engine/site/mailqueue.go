@@ -111,6 +111,7 @@ type intake struct {
 func (in intake) Create(ctx context.Context) (session.Body, error) {
 	d, err := in.queue.Create(ctx)
 	if err != nil {
+		in.site.noteStorage(err)
 		return nil, fullReply(err)
 	}
 	return body{d, in}, nil
@@ -124,6 +125,9 @@ type body struct {
 
 func (b body) Write(p []byte) (int, error) {
 	n, err := b.Draft.Write(p)
+	if err != nil {
+		b.intake.site.noteStorage(err)
+	}
 	return n, fullReply(err)
 }
 

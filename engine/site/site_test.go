@@ -77,8 +77,8 @@ type spoolStore struct{ *spool.Spool }
 
 func (s spoolStore) Create(ctx context.Context) (queue.Draft, error) { return s.Spool.Create(ctx) }
 
-func openSpool(ctx context.Context, folder string, db kv.DB) (Storage, error) {
-	sp, err := spool.Open(ctx, folder, db, spool.Options{})
+func openSpool(ctx context.Context, folder string, db kv.DB, limits func() StorageLimits) (Storage, error) {
+	sp, err := spool.Open(ctx, folder, db, spool.Options{MinFree: func() int64 { return limits().Reserve }})
 	if err != nil {
 		return Storage{}, err
 	}
@@ -102,8 +102,8 @@ func (s settings) make(rev uint64, bindings ...netip.AddrPort) *Config {
 			Holds: queue.RouterFunc(func(d mail.Domain) queue.RouteState { return queue.RouteState{Held: d == "held.test"} }),
 		},
 	}
-	c.Mail.Open = func(ctx context.Context, _ func() StorageLimits) (Storage, error) {
-		return openSpool(ctx, c.Mail.Folder, s.db)
+	c.Mail.Open = func(ctx context.Context, limits func() StorageLimits) (Storage, error) {
+		return openSpool(ctx, c.Mail.Folder, s.db, limits)
 	}
 	for _, b := range bindings {
 		c.Bindings = append(c.Bindings, ports.Binding{Addr: b})
@@ -669,8 +669,8 @@ func TestFolderWaitsForTheNextStart(t *testing.T) {
 	h := started(t)
 	next := h.make(2, loopback)
 	next.Mail.Folder = filepath.Join(h.dir, "Other")
-	next.Mail.Open = func(ctx context.Context, _ func() StorageLimits) (Storage, error) {
-		return openSpool(ctx, next.Mail.Folder, kv.NewMem())
+	next.Mail.Open = func(ctx context.Context, limits func() StorageLimits) (Storage, error) {
+		return openSpool(ctx, next.Mail.Folder, kv.NewMem(), limits)
 	}
 	if st := h.settle(next); st.Running != 2 || !h.InForce(2) || !strings.Contains(st.Why, "until the site stops and starts") {
 		t.Errorf("%+v", st)

@@ -97,6 +97,30 @@ func TestStorageThatFails(t *testing.T) {
 	}
 }
 
+// Why tells a disk that is too full for a message until something is stored again.
+func TestWhyTellsAFullDisk(t *testing.T) {
+	set := newSettings(t)
+	full := set.make(1, loopback)
+	full.Mail.Limits.Reserve = 1 << 60
+	h := runSite(t, full, set, &ports.Set{})
+	h.must(Start)
+	l := h.dial()
+	send := func() error { return l.Send("a@b.test", "x@held.test", []byte("Subject: x\r\n\r\n.\r\n")) }
+	if err := send(); err == nil || !strings.Contains(err.Error(), "452") {
+		t.Errorf("on a full disk: %v", err)
+	}
+	if st := h.Status(); st.State != Started || !strings.Contains(st.Why, "must stay free (DiskReserve)") {
+		t.Errorf("%+v", st)
+	}
+	h.settle(set.make(2, loopback))
+	if err := send(); err != nil {
+		t.Fatal(err)
+	}
+	if st := h.Status(); st.Why != "" {
+		t.Errorf("%+v", st)
+	}
+}
+
 // Why tells a failure to store until something is stored again.
 func TestWhyTellsAFailureToStore(t *testing.T) {
 	h := started(t)
