@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -108,6 +109,6 @@ func printExplained(w table, e api.Explained) {
 		if from == "" {
 			from = "the schema's default"
 		}
-		row(r.Step, fmt.Sprintf("%s = %s, from %s", r.Property, r.Value, from))
+		row(r.Step, fmt.Sprintf("%s = %s, from %s", r.Property, cmp.Or(r.Value, "(empty)"), from))
 	}
 }
