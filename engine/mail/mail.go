@@ -45,6 +45,11 @@ type Envelope struct {
 	Binary     bool `json:"binary,omitempty"`      // RFC 3030: BODY=BINARYMIME was declared
 
 	By Deadline `json:"by,omitzero"`
+
+	// Top is what a message is stored with on top of its text, such as signatures, which are
+	// known when the text has come whole. It is a part of the text from then on, and of no
+	// envelope that is read.
+	Top string `json:"-"`
 }
 
 // A Deadline is the time by which a sender wants its message delivered (RFC 2852). The

@@ -109,7 +109,7 @@ func (d *memDraft) Commit(ctx context.Context, env mail.Envelope, extra ...kv.Op
 	if err != nil {
 		return err
 	}
-	ops := []kv.Op{kv.Put([]byte("v/"+env.ID), text), kv.Put([]byte("b/"+env.ID), d.Bytes())}
+	ops := []kv.Op{kv.Put([]byte("v/"+env.ID), text), kv.Put([]byte("b/"+env.ID), append([]byte(env.Top), d.Bytes()...))}
 	if _, there, err := d.store.db.Get(ops[0].Key); err != nil || there {
 		return errors.Join(err, errors.New("a message with this ID exists already"))
 	}

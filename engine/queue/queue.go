@@ -374,8 +374,8 @@ type Draft interface {
 	Size() int64       // octets written so far
 	Reader() io.Reader // of these, until the next Write, Commit or Abort
 
-	// Commit stores the message under env, whose ID must be new, and applies
-	// extra to the queue's DB in the same durable step. After an error nothing
+	// Commit stores the message under env, whose ID must be new, with env.Top on
+	// top of the text, and applies extra to the queue's DB in the same durable step. After an error nothing
 	// of it happened.
 	Commit(ctx context.Context, env mail.Envelope, extra ...kv.Op) error
 	Abort()
@@ -414,7 +414,7 @@ func (q *Queue) Create(ctx context.Context) (Draft, error) { return q.store.Crea
 // is there. The envelope needs an ID of its own and at least one recipient, each
 // with a domain.
 func (q *Queue) Accept(ctx context.Context, d Draft, env mail.Envelope, extra ...kv.Op) error {
-	env.Size = d.Size()
+	env.Size = d.Size() + int64(len(env.Top))
 	return q.accept(ctx, d, env, extra...)
 }
 

@@ -53,7 +53,31 @@ func (s *Spool) openEntry(id mail.MessageID, e *entry) (*body, error) {
 	if err := check(f, id, e); err != nil {
 		return nil, errors.Join(err, release())
 	}
-	return &body{SectionReader: io.NewSectionReader(f, e.bodyAt(), e.size), release: release}, nil
+	top, err := decodeTop(e.env)
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	text := io.NewSectionReader(f, e.bodyAt(), e.size)
+	if top != "" {
+		text = io.NewSectionReader(topped{top, text}, 0, int64(len(top))+e.size)
+	}
+	return &body{SectionReader: text, release: release}, nil
+}
+
+// topped is a body with the text on top of it.
+type topped struct {
+	top  string
+	body io.ReaderAt
+}
+
+func (t topped) ReadAt(p []byte, off int64) (n int, err error) {
+	if off < int64(len(t.top)) {
+		if n = copy(p, t.top[off:]); n == len(p) {
+			return n, nil
+		}
+	}
+	m, err := t.body.ReadAt(p[n:], off+int64(n)-int64(len(t.top)))
+	return n + m, err
 }
 
 // isDamage tells damage from a disk or a system limit that fails the read.

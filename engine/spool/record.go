@@ -190,6 +190,7 @@ const (
 	extensionsVersion = 3 // with the extensions behind that
 	declaredVersion   = 4 // the same, of a message that was declared as SMTPUTF8 or BINARYMIME
 	deadlineVersion   = 5 // with the deadline and the reason of a quarantine behind the extensions
+	topVersion        = 6 // a text that stands on top of the body, then an envelope of another version
 )
 
 func appendAddress(b []byte, a mail.Address) []byte {
@@ -197,7 +198,10 @@ func appendAddress(b []byte, a mail.Address) []byte {
 }
 
 func encodeEnvelope(env *mail.Envelope) []byte {
-	b := make([]byte, 0, 128+64*len(env.To))
+	b := make([]byte, 0, 128+64*len(env.To)+len(env.Top))
+	if env.Top != "" {
+		b = coding.AppendText(append(b, topVersion), env.Top)
+	}
 	version := byte(envelopeVersion)
 	switch {
 	case env.By != mail.Deadline{} || env.Quarantine != "":
@@ -280,10 +284,26 @@ func readAddress(r *coding.Reader) mail.Address {
 	return mail.Address{Local: r.Text(), Domain: mail.Domain(r.Text())}
 }
 
-// decodeEnvelope decodes what encodeEnvelope returned. Times are in UTC.
+// decodeTop gives the text that stands on top of the body, "" for none.
+func decodeTop(b []byte) (string, error) {
+	if len(b) == 0 || b[0] != topVersion {
+		return "", nil
+	}
+	r := coding.Read(b[1:])
+	top := r.Text()
+	if r.Err() != nil {
+		return "", errEnvelope
+	}
+	return top, nil
+}
+
+// decodeEnvelope decodes what encodeEnvelope returned, but Top. Times are in UTC.
 func decodeEnvelope(b []byte) (mail.Envelope, error) {
 	r := coding.Read(b)
 	version := r.Byte()
+	if version == topVersion {
+		_, version = r.Text(), r.Byte()
+	}
 	if version < envelopeVersion || version > deadlineVersion {
 		return mail.Envelope{}, errEnvelope
 	}

@@ -259,6 +259,14 @@ func TestEnvelopeCarriesEveryField(t *testing.T) {
 	var env mail.Envelope
 	n := 0
 	fillIn(t, reflect.ValueOf(&env).Elem(), &n)
+	top := encodeEnvelope(&env)
+	if text, err := decodeTop(top); top[0] != topVersion || err != nil || text != env.Top {
+		t.Errorf("version %d: the text on top is %q, %v; want %q", top[0], text, err, env.Top)
+	}
+	env.Top = "" // it is a part of the text
+	if got, err := decodeEnvelope(top); err != nil || !reflect.DeepEqual(got, env) {
+		t.Errorf("with a text on top:\n%+v comes back as\n%+v, %v", env, got, err)
+	}
 	got, err := decodeEnvelope(encodeEnvelope(&env))
 	if err != nil || !reflect.DeepEqual(got, env) {
 		t.Errorf("%+v\ncomes back as\n%+v, %v", env, got, err)
@@ -317,6 +325,8 @@ func fillIn(t *testing.T, v reflect.Value, n *int) {
 
 func FuzzDecodeEnvelope(f *testing.F) {
 	env := envelope()
+	f.Add(encodeEnvelope(&env))
+	env.Top = "X: y\r\n"
 	f.Add(encodeEnvelope(&env))
 	f.Add([]byte{envelopeVersion})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -223,7 +223,7 @@ func (w *Writer) seal(r *record, name string) error {
 // Commit makes the body a message under env, whose ID must be new, and applies
 // extra to the index in the same step. When it returns nil, all of it is on
 // stable storage; after an error nothing of it happened. env.Size is set to
-// the body's. The Writer cannot be used again. Once the committer has taken the
+// the body's with env.Top. The Writer cannot be used again. Once the committer has taken the
 // message up, the end of ctx does not change the answer.
 func (w *Writer) Commit(ctx context.Context, env mail.Envelope, extra ...kv.Op) error {
 	err := w.commit(ctx, env, extra)
@@ -250,7 +250,7 @@ func (w *Writer) commit(ctx context.Context, env mail.Envelope, extra []kv.Op) e
 	} else if there {
 		return ErrExists
 	}
-	env.Size = w.size
+	env.Size = w.size + int64(len(env.Top))
 	r := &record{group: w.afterGroup, id: env.ID, env: encodeEnvelope(&env), size: w.size, sum: w.sum}
 	if int64(len(r.env)) > kv.MaxValue-entryFixed {
 		return fmt.Errorf("an envelope of %d bytes: %w", len(r.env), kv.ErrTooLarge)

@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(t *testing.T, db kv.DB) queue.Store) {
 		hold func(*testing.T, *suite)
 	}{
 		{"a message reads back after a restart", readsBack},
+		{"what is on top of a message is read as a part of it", onTop},
 		{"an aborted draft leaves nothing", aborted},
 		{"a second message with an ID is refused", duplicate},
 		{"a refused commit leaves nothing", refused},
@@ -150,6 +151,41 @@ func readsBack(t *testing.T, s *suite) {
 				t.Errorf("Envelope = %+v, %v; want %+v", got, err, env)
 			}
 			s.restart(t)
+		}
+	}
+}
+
+func onTop(t *testing.T, s *suite) {
+	const top = "Top: 1\r\n"
+	for i, n := range []int{0, 10, 100_000, 2 << 20} {
+		text := bytes.Repeat([]byte{byte('a' + i)}, n)
+		env := envelope(i)
+		env.Top, env.Size = top, int64(len(top)+n)
+		if err := s.draft(t, text).Commit(t.Context(), env); err != nil {
+			t.Fatal(err)
+		}
+		env.Top = ""
+		for range 2 {
+			if got := s.text(t, env.ID); string(got) != top+string(text) {
+				t.Errorf("of %d octets below the top, the text is %d octets, or other ones: %.20q", n, len(got), got)
+			}
+			if got, err := s.Envelope(env.ID); err != nil || !reflect.DeepEqual(got, env) {
+				t.Errorf("Envelope = %+v, %v; want %+v", got, err, env)
+			}
+			s.restart(t)
+		}
+		f, err := s.Open(env.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Seek(5, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(f); err != nil || string(got) != (top + string(text))[5:] {
+			t.Errorf("from within the top, %d octets are read, or other ones, %v", len(got), err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }
