@@ -130,6 +130,8 @@
 ---@field DisablePickupDotStuff integer
 ---@field DisableSocketPooling boolean
 ---@field DiskReserve integer
+---@field DkimKeys string[]
+---@field DkimSelectors string[]
 ---@field DmarcReject boolean
 ---@field DnsBlocklists string[]
 ---@field DnsServers string[]
@@ -772,6 +774,13 @@ function domain.create(site, name) end
 ---@return restante.Deleted
 function domain.delete(site, name) end
 
+---Makes, shows and rotates the keys that sign a domain's mail
+---@overload fun(request: {site?: integer, name?: string, selector?: string, type?: string, rotate?: boolean}): restante.Dkim
+---@param site? integer
+---@param name? string
+---@return restante.Dkim
+function domain.dkim(site, name) end
+
 account = {}
 
 ---Lists accounts
@@ -1037,6 +1046,23 @@ function service.explain(site, recipient) end
 ---@field next_try? string
 ---@field expires? string
 ---@field last_error? string
+
+---@class restante.Dkim
+---@field site integer
+---@field name string
+---@field made? string[]
+---@field retired? string[]
+---@field keys restante.DkimKey[]
+
+---@class restante.DkimKey
+---@field selector string
+---@field type string
+---@field signs boolean
+---@field waits? boolean
+---@field record string
+---@field text string
+---@field published string
+---@field found? string
 
 ---@class restante.Domain
 ---@field site integer

@@ -2,7 +2,7 @@
 
 // Package auth verifies where a message comes from: by SPF (RFC 7208), DKIM
 // (RFC 6376) and DMARC (RFC 7489), and says what it found in an
-// Authentication-Results field (RFC 8601).
+// Authentication-Results field (RFC 8601). It signs messages by DKIM.
 //
 // What cannot be looked up is temperror, and never a reason to refuse: mail is not
 // lost by a fault of DNS. The package reads the message as a stream, and keeps no

@@ -27,10 +27,11 @@ type authors struct {
 // to people all the same, so every domain that can be found in them counts then (RFC
 // 7489 §6.6.1). Of more than maxAuthors, it gives none.
 func authorsOf(message io.Reader) (authors, error) {
-	fields, err := fromFields(message)
+	head, err := readHeader(bufio.NewReaderSize(message, 32<<10))
 	if err != nil {
 		return authors{}, err
 	}
+	fields := fromFields(head)
 	if len(fields) == 1 {
 		if d, ok := domainOf(fields[0]); ok {
 			return authors{[]mail.Domain{d}, true}, nil
@@ -43,11 +44,7 @@ func authorsOf(message io.Reader) (authors, error) {
 	return authors{domains: found}, nil
 }
 
-func fromFields(message io.Reader) (fields []string, err error) {
-	head, err := readHeader(bufio.NewReaderSize(message, 32<<10))
-	if err != nil {
-		return nil, err
-	}
+func fromFields(head []byte) (fields []string) {
 	in := false // the present field is one
 	for line := range strings.Lines(string(head)) {
 		name, value, _ := strings.Cut(line, ":")
@@ -60,7 +57,7 @@ func fromFields(message io.Reader) (fields []string, err error) {
 			fields[len(fields)-1] += strings.TrimRight(line, "\r\n")
 		}
 	}
-	return fields, nil
+	return fields
 }
 
 // domainOf gives the one domain of the addresses of a From field.

@@ -72,6 +72,7 @@ func For(s *settings.Site, from Sources) session.Policy {
 	if from.DNS != nil && (s.Verify.AuthenticateMail || s.Verify.DmarcReject) {
 		p.Inspect = verification(s, from.DNS(s.DNSServers()))
 	}
+	p.Sign = signing(s)
 	p.Filter = filters(s, from.Milters)
 	if s.Oauth.OauthIssuer != "" {
 		p.SignIn.Tokens = oauth.New(oauth.Config{Issuer: s.Oauth.OauthIssuer, Audience: s.Oauth.OauthAudience, Claim: s.Oauth.OauthAccountClaim})

@@ -26,7 +26,8 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 	m := s.meter(body)
 	defer func() { s.octets += m.octets }()
 	var complete []*header.Field
-	if s.tx.relayed || env.Account != "" {
+	submitted := s.tx.relayed || env.Account != ""
+	if submitted {
 		complete = submittedFields(s.policy.Hostname, env)
 	}
 	defer s.endFilter()
@@ -40,7 +41,7 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 	}
 	tls, _ := s.caller.TLS()
 	text, utf8Header := scanned(in.text, env)
-	b, r := s.draft(ctx, in.fields+trace(s.policy.Hostname, s.traceClient(env), env, s.extended, tls), text, in.complete...)
+	b, r := s.draft(ctx, s.signing(submitted), in.fields+trace(s.policy.Hostname, s.traceClient(env), env, s.extended, tls), text, in.complete...)
 	if r.Positive() {
 		env.UTF8Header = utf8Header()
 		r = s.accept(ctx, b, env)
@@ -62,11 +63,17 @@ func scanned(text io.Reader, env mail.Envelope) (io.Reader, func() bool) {
 }
 
 // draft takes a message in behind its trace field, with the fields of complete
-// that its header lacks.
-func (s *Session) draft(ctx context.Context, trace string, body io.Reader, complete ...*header.Field) (Body, mail.Reply) {
+// that its header lacks. It is signed by sign, unless that is nil.
+func (s *Session) draft(ctx context.Context, sign Signing, trace string, body io.Reader, complete ...*header.Field) (Body, mail.Reply) {
 	b, err := s.deps.Intake.Create(ctx)
 	if err != nil {
+		if sign != nil {
+			sign.Close()
+		}
 		return nil, s.fault(ctx, "create", err)
+	}
+	if sign != nil {
+		b = signedBody{b, sign}
 	}
 	r := s.stream(ctx, b, trace, body, complete)
 	if !r.Positive() {

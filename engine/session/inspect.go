@@ -50,7 +50,7 @@ func (s *Session) inspect(ctx context.Context, body io.Reader, env *mail.Envelop
 	if !checks && f == nil {
 		return inspected{text: body, complete: complete}, ok
 	}
-	draft, r := s.draft(ctx, "", body, complete...)
+	draft, r := s.draft(ctx, nil, "", body, complete...)
 	if !r.Positive() {
 		return inspected{}, r
 	}

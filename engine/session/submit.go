@@ -83,7 +83,7 @@ func (s *Session) submit(ctx context.Context, m Submission, env mail.Envelope) m
 		return r
 	}
 	text, utf8Header := scanned(in.text, env)
-	b, r := s.draft(ctx, submissionTrace(s.policy.Hostname, env), text, in.complete...)
+	b, r := s.draft(ctx, s.signing(true), submissionTrace(s.policy.Hostname, env), text, in.complete...)
 	if !r.Positive() {
 		return r
 	}

@@ -39,7 +39,7 @@ func TestSubmit(t *testing.T) {
 }
 
 // Mail of a caller that has signed in, or that is taken because its address may relay,
-// gets the fields that it lacks; mail that passes through does not.
+// gets the fields that it lacks, and is signed with them; mail that passes through is not.
 func TestSubmittedMailIsCompleted(t *testing.T) {
 	for _, tt := range []struct {
 		name, client, account, to string
@@ -55,6 +55,8 @@ func TestSubmittedMailIsCompleted(t *testing.T) {
 		p := testPolicy()
 		p.SignIn.Lookup = people(t)
 		p.Domains = domains{forAuth: true}
+		sign := &fakeSigning{}
+		p.Sign = func() Signing { return sign }
 		s := open(p, tt.client)
 		s.caller.account = tt.account
 		s.mail(t, 0)
@@ -69,6 +71,36 @@ func TestSubmittedMailIsCompleted(t *testing.T) {
 		head, _, _ := strings.Cut(got, "Subject: s\r\n\r\ntext\r\n")
 		if has := strings.Contains(head, "\r\nDate: ") && strings.Contains(head, "\r\nMessage-ID: <"); has != tt.added || len(head) == len(got) {
 			t.Errorf("%s: the message is %q; fields added: want %v", tt.name, got, tt.added)
+		}
+		if top := s.intake.envs[0].Top; (top == "Signed: yes\r\n" && sign.String() == got) != tt.added || !tt.added && top+sign.String() != "" {
+			t.Errorf("%s: on top is %q, and %q was signed", tt.name, top, sign)
+		}
+	}
+}
+
+// A fakeSigning keeps what it is shown.
+type fakeSigning struct {
+	strings.Builder
+	closed bool
+}
+
+func (s *fakeSigning) Fields() string { return "Signed: yes\r\n" }
+func (s *fakeSigning) Close()         { s.closed = true }
+
+// A signing ends with its message, taken or not.
+func TestSigningsEnd(t *testing.T) {
+	for _, in := range []*intake{{}, {create: kv.ErrFull}, {write: kv.ErrFull}, {accept: kv.ErrFull}} {
+		p, made := testPolicy(), []*fakeSigning{}
+		p.Sign = func() Signing {
+			made = append(made, &fakeSigning{})
+			return made[len(made)-1]
+		}
+		Submit(t.Context(), p, Deps{Intake: in}, Submission{
+			ID: mail.NewMessageID(time.Now()), To: []mail.Address{address(t, "x@foreign.test")}, Text: strings.NewReader("\r\n" + strings.Repeat("x", 100_000)),
+			EightBit: func() bool { return false },
+		})
+		if len(made) != 1 || !made[0].closed {
+			t.Errorf("with %+v: %d signings, closed %v", in, len(made), len(made) == 1 && made[0].closed)
 		}
 	}
 }

@@ -121,6 +121,7 @@ func checkDomain(snap metabase.Snapshot, path metabase.Path) []metabase.Problem 
 		}
 	}
 	r.routeUser(action)
+	r.dkim(DkimAt(snap, path))
 	if action.Has(Alias) && action.Has(Default) {
 		r.bad(RouteAction, invalid("a domain is either the default one or an alias of it"))
 	}
@@ -130,6 +131,7 @@ func checkDomain(snap metabase.Snapshot, path metabase.Path) []metabase.Problem 
 // valueChecks check texts, and those of lists, whose form the schema does not know, by property. An
 // empty text is accepted.
 var valueChecks = map[string]func(text string) error{
+	"DkimKeys":        checkDkimKey,
 	"PostmasterEmail": checkMailbox,
 	"SendNdrTo":       checkMailbox,
 	"SendBadTo":       checkMailbox,

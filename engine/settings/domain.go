@@ -25,6 +25,8 @@ type Domain struct {
 	Relay        Relay    // clients that may send to it where Standing does not allow all
 	Mailboxes
 	NeverRefuse bool // what would be refused for good is put off
+
+	DkimSelectors []string // of the keys that sign mail whose author is of the domain
 }
 
 // Mailboxes are those of a domain of ours.
@@ -52,6 +54,7 @@ func (d *Domain) fields() []field {
 		{Recipients, &d.Recipients},
 		{RecipientsFile, &d.RecipientsFile},
 		{NeverRefuse, &d.NeverRefuse},
+		{DkimSelectors, &d.DkimSelectors},
 	}
 }
 

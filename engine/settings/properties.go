@@ -36,6 +36,8 @@ const (
 	DeliverByMin                      metabase.ID = 0x00520174
 	DisablePickupDotStuff             metabase.ID = 0x00520003
 	DiskReserve                       metabase.ID = 0x005201a4
+	DkimKeys                          metabase.ID = 0x00520185
+	DkimSelectors                     metabase.ID = 0x00520186
 	DmarcReject                       metabase.ID = 0x005201a6
 	DnsBlocklists                     metabase.ID = 0x005201a7
 	DnsServers                        metabase.ID = 0x00520100

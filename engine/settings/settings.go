@@ -531,13 +531,14 @@ type lookup struct {
 	domains metabase.Path                   // container of the domains
 	turns   func() map[string][]mail.Domain // by account in lower case; computed on first use
 	cram    func() bool                     // computed on first use
+	dkim    func() bool                     // computed on first use
 	hides   func(metabase.Path) bool        // keys of domains that count as absent; nil: none
 }
 
 func newLookup(s *Site, snap metabase.Snapshot) lookup {
 	return lookup{
 		snap: snap, domains: DomainsPath(s.Number),
-		turns: sync.OnceValue(s.findTurns), cram: sync.OnceValue(s.findCram),
+		turns: sync.OnceValue(s.findTurns), cram: sync.OnceValue(s.findCram), dkim: sync.OnceValue(s.findDkim),
 	}
 }
 

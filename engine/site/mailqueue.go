@@ -93,7 +93,14 @@ func (s *Site) attempt(ctx context.Context, out *delivery.Delivery, l *queue.Lea
 func (s *Site) report(_ context.Context, r dsn.Report) ([]byte, error) {
 	cfg := s.config()
 	r.MTA, r.From = cfg.Wire.Hostname, cfg.Mail.From
-	return dsn.Build(r), nil
+	text := dsn.Build(r)
+	if cfg.Session.Sign != nil {
+		if sign := cfg.Session.Sign(); sign != nil {
+			_, _ = sign.Write(text) // it never fails
+			text = append([]byte(sign.Fields()), text...)
+		}
+	}
+	return text, nil
 }
 
 // routes answers from the settings in force at each attempt.

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"sync"
+
+	"restante/engine/auth"
+	"restante/engine/mail"
+	"restante/engine/session"
+	"restante/engine/settings"
+)
+
+// signing begins the DKIM signatures of messages by the keys of their authors' domains.
+// A key is parsed once.
+func signing(s *settings.Site) func() session.Signing {
+	var mu sync.Mutex
+	parsed := map[string]auth.Key{}
+	keys := func(author mail.Domain) (out []auth.Key) {
+		texts := s.DkimKeys(author)
+		mu.Lock()
+		defer mu.Unlock()
+		for _, text := range texts {
+			key, there := parsed[text]
+			if !there {
+				var err error
+				if key, err = auth.ParseKey(text); err != nil {
+					continue // no such key is ever stored
+				}
+				parsed[text] = key
+			}
+			out = append(out, key)
+		}
+		return out
+	}
+	return func() session.Signing {
+		if !s.HasDkim() {
+			return nil
+		}
+		return auth.Sign(keys)
+	}
+}
