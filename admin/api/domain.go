@@ -15,6 +15,7 @@ const (
 	DomainShow   Method[DomainRequest, Domain]       = "domain/show"
 	DomainCreate Method[DomainCreateRequest, Domain] = "domain/create"
 	DomainDelete Method[DomainRequest, Deleted]      = "domain/delete"
+	DomainDkim   Method[DkimRequest, Dkim]           = "domain/dkim"
 	TurnList     Method[TurnListRequest, []Grant]    = "turn/list"
 	TurnSet      Method[TurnRequest, Domain]         = "turn/set"
 )
@@ -58,6 +59,37 @@ type DomainCreateRequest struct {
 	Turn      []string `json:"turn,omitempty"`
 	SmartHost string   `json:"smart_host,omitempty"`
 	Relay     bool     `json:"relay,omitempty"`
+}
+
+// A DkimRequest asks for the keys that sign a domain's mail. Where there is none, one is
+// made.
+type DkimRequest struct {
+	Site     int    `json:"site"`
+	Name     string `json:"name"`
+	Selector string `json:"selector,omitempty"` // of a key that is made if it is not there; "": one is found for it
+	Type     string `json:"type,omitempty"`     // of a key that is made: rsa or ed25519; "": rsa
+	Rotate   bool   `json:"rotate,omitempty"`   // make one that takes the place of that which signs, or have it do so
+}
+
+// Dkim is what signs a domain's mail.
+type Dkim struct {
+	Site    int       `json:"site"`
+	Name    string    `json:"name"`
+	Made    []string  `json:"made,omitempty"`    // selectors of keys that the request has made
+	Retired []string  `json:"retired,omitempty"` // of those in whose place others sign now: their records stay until the mail is there
+	Keys    []DkimKey `json:"keys"`
+}
+
+// A DkimKey is the public half of a key.
+type DkimKey struct {
+	Selector  string `json:"selector"`
+	Type      string `json:"type"`
+	Signs     bool   `json:"signs"`
+	Waits     bool   `json:"waits,omitempty"` // it signs when a request finds it published
+	Record    string `json:"record"`          // name of its TXT record
+	Text      string `json:"text"`            // of the record
+	Published string `json:"published"`       // published, missing, different or unknown
+	Found     string `json:"found,omitempty"` // what else is there, or why nothing is known
 }
 
 // A TurnListRequest asks which accounts may collect which domain's mail; 0 and

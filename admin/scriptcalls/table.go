@@ -57,6 +57,7 @@ func Functions() []Function {
 		of("domain.show", api.DomainShow, "site name", "Describes a domain"),
 		of("domain.create", api.DomainCreate, "site name", "Makes a domain, remote unless alias is true"),
 		of("domain.delete", api.DomainDelete, "site name", "Deletes a domain"),
+		of("domain.dkim", api.DomainDkim, "site name", "Makes, shows and rotates the keys that sign a domain's mail"),
 
 		of("account.list", api.AccountList, "site", "Lists accounts"),
 		of("account.add", api.AccountPut, "name password", "Adds an account, [SITE/]NAME", with("change", false)),

@@ -31,6 +31,7 @@ func Register(on *admin.API) {
 	admin.Handle(on, api.DomainShow, h.domainShow)
 	admin.Handle(on, api.DomainCreate, h.domainCreate)
 	admin.Handle(on, api.DomainDelete, h.domainDelete)
+	admin.Handle(on, api.DomainDkim, h.domainDkim)
 	admin.Handle(on, api.AccountList, h.accounts)
 	admin.Handle(on, api.AccountPut, h.accountPut)
 	admin.Handle(on, api.AccountDelete, h.accountDelete)

@@ -37,6 +37,7 @@ func TestTermsOfEveryChange(t *testing.T) {
 	}
 	must("", "site create --name Two --bind 127.0.0.1:0 --domain two.example")
 	must("", "domain create 1 held.example --hold --turn jim")
+	must("", "mb set SMTPSVC/1 DnsServers 127.0.0.1:1")
 	must("", "mb add SMTPSVC/1/Domain/x.example --class IIsSmtpDomain")
 	must("", "mb set SMTPSVC HopCount 17")
 	must("pw", "account add 1/jim --password-stdin")
@@ -74,6 +75,7 @@ func TestTermsOfEveryChange(t *testing.T) {
 		{"site delete", "2 --discard", "", mail},
 		{"domain create", "1 relay.example --remote --relay", "", ""},
 		{"domain delete", "1 x.example", "", ""},
+		{"domain dkim", "1 held.example --type ed25519", "", ""},
 		{"account add", "1/joe --password-stdin", "sesame", ""},
 		{"account passwd", "1/jim --password-stdin", "open", ""},
 		{"account delete", "1/jim", "", ""},
