@@ -91,7 +91,7 @@ func (c *cli) app() *urfave.App {
 		Action: func(cx *urfave.Context) error { return c.noCommand(cx.App.Commands, cx.Args().First()) },
 		Commands: []*urfave.Command{
 			c.serveCommand(), c.statusCommand(), c.runCommand(), c.adsutilCommand(), c.explainCommand(),
-			c.mbCommand(), c.siteCommand(), c.domainCommand(), c.accountCommand(), c.turnCommand(), c.queueCommand(),
+			c.mbCommand(), c.siteCommand(), c.domainCommand(), c.accountCommand(), c.turnCommand(), c.queueCommand(), c.pullCommand(),
 			c.helpCommand(), c.completionCommand(), c.completeCommand(), c.versionCommand(),
 		},
 	}

@@ -51,6 +51,10 @@ type ClientOptions struct {
 	Without   []string                        // extensions that are not used, even if the peer offers them
 	Timeouts  Timeouts
 
+	// LMTP has the conversation in LMTP (RFC 2033): LHLO, and after the message a reply for
+	// each recipient.
+	LMTP bool
+
 	// LineWrites has each command of a group written by itself, and so in a TLS record
 	// of its own: some callers wait for the next record with more of the last one unread.
 	LineWrites bool
@@ -156,7 +160,9 @@ func (c *Client) open(ctx context.Context) error {
 
 // hello takes the greeting and says EHLO, or HELO to a peer that knows no EHLO.
 func (c *Client) hello() error {
-	c.smtp = smtp.NewClient(c.peer)
+	if c.smtp = smtp.NewClient(c.peer); c.opts.LMTP {
+		c.smtp = smtp.NewClientLMTP(c.peer)
+	}
 	// Go-smtp's own limits are not heeded: peer has the finer ones.
 	if err := c.smtp.Hello(c.opts.Hello); err != nil {
 		return c.peer.replyError(err)
@@ -319,6 +325,9 @@ func (s *sending) missing(extension, status, what string) mail.Reply {
 // Stuck says that the conversation ended because the peer answered some commands of
 // a group and then was silent: it may come through without PIPELINING.
 func (c *Client) Stuck() bool { return c.stuck }
+
+// MaxSize is the most octets that the peer lists by SIZE; 0 is no limit.
+func (c *Client) MaxSize() int64 { return c.limit }
 
 // Limits are those that the peer lists by LIMITS (RFC 9422); 0 is none.
 func (c *Client) Limits() (recipients, messages int) {

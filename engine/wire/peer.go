@@ -232,7 +232,7 @@ func isStatus(s string, code int) bool {
 
 // Write takes one command line of go-smtp's.
 func (p *peer) Write(b []byte) (int, error) {
-	p.ehlo = strings.HasPrefix(string(b), "EHLO ")
+	p.ehlo = strings.HasPrefix(string(b), "EHLO ") || strings.HasPrefix(string(b), "LHLO ")
 	if p.ehlo && p.helo { // go-smtp falls back to HELO
 		p.ehlo, p.injected = false, "502 HELO is wanted\r\n"
 		return len(b), nil

@@ -90,25 +90,33 @@ func (c *Client) Send(ctx context.Context, m Outgoing) ([]mail.Reply, error) {
 	if m.Keep {
 		s.keep()
 	}
+	return s.replies, c.end(ctx, err)
+}
+
+// end ends the conversation if err does.
+func (c *Client) end(ctx context.Context, err error) error {
 	if err != nil {
-		err = s.reason(ctx, err)
+		err = c.reason(ctx, err)
 		c.err = err
 		c.Close()
 	}
-	return s.replies, err
+	return err
+}
+
+// cannotTake says why the peer cannot have the message, or gives the zero Reply.
+func (s *sending) cannotTake() mail.Reply {
+	if s.limit > 0 && s.m.Size > s.limit {
+		return mail.Reply{Code: 552, Enhanced: "3.4", Text: fmt.Sprintf("%d octets are more than the %d that the peer takes", s.m.Size, s.limit)}
+	}
+	if r := s.lacks(); r.Code != 0 {
+		return r
+	}
+	s.wide = s.Supports("SMTPUTF8") && (s.m.UTF8 || !s.m.From.ASCII() || slices.ContainsFunc(s.m.To, func(r mail.Recipient) bool { return !r.Address.ASCII() }))
+	return s.lacksExtension()
 }
 
 func (s *sending) run() error {
-	if s.limit > 0 && s.m.Size > s.limit {
-		s.fillReplies(mail.Reply{Code: 552, Enhanced: "3.4", Text: fmt.Sprintf("%d octets are more than the %d that the peer takes", s.m.Size, s.limit)})
-		return nil
-	}
-	if r := s.lacks(); r.Code != 0 {
-		s.fillReplies(r)
-		return nil
-	}
-	s.wide = s.Supports("SMTPUTF8") && (s.m.UTF8 || !s.m.From.ASCII() || slices.ContainsFunc(s.m.To, func(r mail.Recipient) bool { return !r.Address.ASCII() }))
-	if r := s.lacksExtension(); r.Code != 0 {
+	if r := s.cannotTake(); r.Code != 0 {
 		s.fillReplies(r)
 		return nil
 	}
@@ -149,16 +157,10 @@ func (s *sending) run() error {
 
 // envelope lists the commands up to DATA; nil when nothing can be sent.
 func (s *sending) envelope() (steps []step) {
-	if s.reset {
-		steps = append(steps, step{"RSET\r\n", func(mail.Reply) {}})
-	}
-	from, ok := path(s.m.From)
-	if !ok {
-		s.fillReplies(mail.Reply{Code: 553, Enhanced: "1.7", Text: "the sender's address cannot be written"})
+	if steps = s.sender(); steps == nil {
+		s.fillReplies(s.mail)
 		return nil
 	}
-	line := "MAIL FROM:" + from + s.mailParams() + "\r\n"
-	steps = append(steps, step{line, func(r mail.Reply) { s.mail, s.reset = r, r.Positive() }})
 	listed := 0
 	for i, to := range s.m.To {
 		addr, ok := path(to.Address)
@@ -182,6 +184,21 @@ func (s *sending) envelope() (steps []step) {
 		return nil
 	}
 	return steps
+}
+
+// sender lists the commands that begin the transaction; nil, with a reply, when the
+// sender cannot be written.
+func (s *sending) sender() (steps []step) {
+	from, ok := path(s.m.From)
+	if !ok {
+		s.mail = mail.Reply{Code: 553, Enhanced: "1.7", Text: "the sender's address cannot be written"}
+		return nil
+	}
+	if s.reset {
+		steps = append(steps, step{"RSET\r\n", func(mail.Reply) {}})
+	}
+	line := "MAIL FROM:" + from + s.mailParams() + "\r\n"
+	return append(steps, step{line, func(r mail.Reply) { s.mail, s.reset = r, r.Positive() }})
 }
 
 func (s *sending) recordRcpt(i int, r mail.Reply) {
@@ -323,20 +340,31 @@ func (s *sending) body(write func(func([]byte) error) error) error {
 		return nil
 	}
 	s.peer.phase = mail.AfterDot
-	r, err := s.peer.answer(s.opts.Timeouts.DataDone)
-	if err == nil && r.Code/100 == 3 {
-		err = &PhaseError{mail.AfterDot, fmt.Errorf("%w: %.60q to the message", ErrProtocol, r.String())}
+	answers := 1
+	if s.opts.LMTP { // RFC 2033 §4.2: one for each accepted recipient
+		answers = len(s.accepted)
 	}
-	if err != nil {
-		// RFC 5321 §4.2.5: the message is the peer's with its reply, and only that is lost.
-		what := "its answer did not come"
-		if errors.Is(err, ErrProtocol) {
-			what = "its answer is no reply"
+	for i := range answers {
+		r, err := s.peer.answer(s.opts.Timeouts.DataDone)
+		if err == nil && r.Code/100 == 3 {
+			err = &PhaseError{mail.AfterDot, fmt.Errorf("%w: %.60q to the message", ErrProtocol, r.String())}
 		}
-		s.fillReplies(mail.Reply{Code: 451, Enhanced: "4.2", Text: "in doubt: the host has the whole message, and " + what, Phase: mail.AfterDot, Cause: err})
-		return err
+		if err != nil {
+			// RFC 5321 §4.2.5: the message is the peer's with its reply, and only that is lost.
+			what := "its answer did not come"
+			if errors.Is(err, ErrProtocol) {
+				what = "its answer is no reply"
+			}
+			s.fillReplies(mail.Reply{Code: 451, Enhanced: "4.2", Text: "in doubt: the host has the whole message, and " + what, Phase: mail.AfterDot, Cause: err})
+			return err
+		}
+		if s.opts.LMTP {
+			s.replies[s.accepted[i]] = r
+		}
+		if s.finalReply(r); s.err != nil {
+			return nil
+		}
 	}
-	s.finalReply(r)
 	return nil
 }
 
@@ -361,7 +389,9 @@ func (s *sending) finalReply(r mail.Reply) {
 		return
 	}
 	s.reset, s.answered = false, true
-	s.fillReplies(r)
+	if !s.opts.LMTP {
+		s.fillReplies(r)
+	}
 }
 
 // keep makes the permanent refusals temporary, in the peer's words, but for

@@ -112,6 +112,10 @@ func (r *reorder) flag(word string, args []string) ([]string, error) {
 	}
 	*into = append(*into, word)
 	_, value, inOne := strings.Cut(word, "=")
+	if IsOptional(f) && !inOne && (len(args) == 0 || IsFlag(args[0])) {
+		(*into)[len(*into)-1] += "="
+		inOne = true
+	}
 	if !IsBool(f) && !inOne {
 		if len(args) == 0 {
 			return nil, &api.Error{Kind: api.KindUsage, Text: word + " needs a value", Hint: hint}
@@ -158,6 +162,13 @@ func FindFlag(flags []urfave.Flag, word string) urfave.Flag {
 		}
 	}
 	return nil
+}
+
+// IsOptional reports whether the value of a flag may be left out: its name stands in
+// brackets.
+func IsOptional(f urfave.Flag) bool {
+	s, ok := f.(*urfave.StringFlag)
+	return ok && strings.Contains(s.Usage, "`[")
 }
 
 // IsBool reports whether a flag takes no value.
