@@ -4,6 +4,7 @@ package filter
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,10 +48,7 @@ func apply(asked []milter.ModifyAction, spaced bool, m *message, v *session.Verd
 			v.From, err = path(a.From)
 			done = append(done, "sender "+v.From.String())
 		case milter.ActionQuarantine:
-			v.Quarantine = strings.ToValidUTF8(strings.Map(printable, a.Reason), "?")
-			if v.Quarantine == "" {
-				v.Quarantine = "a milter asks for it"
-			}
+			v.Quarantine = quarantineReason(a.Reason)
 			done = append(done, "quarantine: "+v.Quarantine)
 		default:
 			err = fmt.Errorf("asks for the change %d", a.Type)
@@ -60,6 +58,17 @@ func apply(asked []milter.ModifyAction, spaced bool, m *message, v *session.Verd
 		}
 	}
 	return done, nil
+}
+
+// maxReason bounds the octets of a milter's reason, which is stored with the message.
+const maxReason = 500
+
+func quarantineReason(text string) string {
+	text = strings.ToValidUTF8(strings.Map(printable, text), "?")
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "") + "..."
+	}
+	return cmp.Or(text, "a milter asks for it")
 }
 
 func printable(r rune) rune {
