@@ -62,9 +62,8 @@ func (c *conn) release(atrn bool, domains []mail.Domain) string {
 		return c.reject(mail.Reply{Code: 530, Enhanced: "7.0", Text: "Authentication required"})
 	}
 	if len(c.in.bytes()) > 0 {
-		// RFC 2920 §3.1: TURN comes last in a group. What stands behind it
-		// is no reply to our EHLO.
-		c.in.drop()
+		// RFC 2920 §3.1: TURN comes last in a group. What stands behind it is no
+		// reply to our EHLO, but the next command.
 		return c.reject(mail.Reply{Code: 503, Enhanced: "5.0", Text: "Must be the last command in a group"})
 	}
 	var h Handover

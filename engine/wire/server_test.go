@@ -99,7 +99,7 @@ var conversations = []struct {
 	}},
 	{name: "TURN and ATRN refused", steps: [][2]string{
 		{hello, "250"}, {"TURN", "530 5.7.0"}, {"ATRN", "530 5.7.0"}, {"AUTH PLAIN AGEAc2VjcmV0", "235"}, {"TURN x", "501 5.5.4"}, {"ATRN a", "501 5.5.4"},
-		{"ATRN a.test,,b.test", "501 5.5.4"}, {"TURN|NOOP", "503 5.5.0"}, {"TURN", "450 4.7.1"}, {"ATRN a.test, b.test", "450 4.7.1"}, {"NOOP", "250"},
+		{"ATRN a.test,,b.test", "501 5.5.4"}, {"TURN|NOOP", "503 5.5.0"}, {"-", "250 2.0.0 OK"}, {"ATRN|QUIT X|NOOP", "503 5.5.0"}, {"-", "501 5.5.4"}, {"-", "250 2.0.0 OK"}, {"TURN", "450 4.7.1"}, {"ATRN a.test, b.test", "450 4.7.1"}, {"NOOP", "250"},
 	}},
 	{name: "ODMR", steps: [][2]string{
 		{hello, "250-hub.test greets me.test|250-PIPELINING|250-ENHANCEDSTATUSCODES|250-ATRN|250-AUTH "}, {"MAIL FROM:<>", "502 5.5.1"}, {"TURN", "502 5.5.1"}, {"ETRN a.test", "502 5.5.1"},
