@@ -64,7 +64,7 @@ func apply(asked []milter.ModifyAction, spaced bool, m *message, v *session.Verd
 const maxReason = 500
 
 func quarantineReason(text string) string {
-	text = strings.ToValidUTF8(strings.Map(printable, text), "?")
+	text = strings.Map(printable, strings.ToValidUTF8(text, "?"))
 	if len(text) > maxReason {
 		text = strings.ToValidUTF8(text[:maxReason], "") + "..."
 	}
