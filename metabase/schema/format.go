@@ -196,6 +196,8 @@ func (p Prop) TypeText() string {
 	}
 	name := p.Type.String()
 	switch p.Syntax {
+	case Size:
+		return name + ", larger ones STRING"
 	case Integer, String, Binary, List:
 		return name
 	case Flag:

@@ -18,6 +18,7 @@ import (
 // canonical form. Each syntax accepts the text of [Prop.Format], and:
 //
 //   - numbers: decimal, 0x hex, -1 for the greatest
+//   - sizes: the same, and decimal beyond a DWORD
 //   - booleans: true, false, 1, 0, in any case
 //   - enumerations: the name or the number
 //   - flags: names as on the command line or as in IIS, and numbers, parted by
@@ -53,6 +54,9 @@ func (p Prop) Parse(args []string) (metabase.Value, error) {
 func (p Prop) parse(args []string) (v metabase.Value, err error) {
 	switch p.Type {
 	case metabase.DWordType:
+		if p.Syntax == Size {
+			return parseSizeValue(args)
+		}
 		n, err := p.parseNumber(args)
 		return metabase.DWord(n), err
 	case metabase.StringType:
@@ -138,6 +142,37 @@ func ParseNumber(s string) (uint32, error) {
 	}
 	n, err := strconv.ParseUint(digits, base, 32)
 	return uint32(n), err
+}
+
+// ParseSize reads a number of octets: decimal, as a DWORD or as a STRING has it.
+func ParseSize(s string) (int64, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return 0, invalid("%q is no number of octets from 0 to 9223372036854775807", clip(s))
+	}
+	return int64(n), nil
+}
+
+// SizeOf is the number of octets of a value of syntax Size.
+func SizeOf(v metabase.Value) (int64, error) {
+	if v.Type() == metabase.StringType {
+		return ParseSize(v.Str())
+	}
+	return int64(v.DWord()), nil
+}
+
+// parseSizeValue gives a DWORD where the number is one, else a STRING.
+func parseSizeValue(args []string) (metabase.Value, error) {
+	s, err := single(args)
+	if err != nil {
+		return metabase.Value{}, err
+	}
+	s = strings.TrimSpace(s)
+	if n, err := ParseNumber(s); err == nil {
+		return metabase.DWord(n), nil
+	}
+	n, err := ParseSize(s)
+	return metabase.String(strconv.FormatInt(n, 10)), err
 }
 
 // parseFlags also takes Format's own form: "514 (etrn_cmd, smarthost)".
@@ -300,7 +335,8 @@ func (p Prop) parseBinary(args []string) ([]byte, error) {
 // canonical form.
 func (p Prop) Valid(v metabase.Value) error {
 	expanded := v.Type() == metabase.ExpandSZType && p.Type == metabase.StringType
-	if p.Type != metabase.AnyType && v.Type() != p.Type && !expanded {
+	large := v.Type() == metabase.StringType && p.Syntax == Size && v.Str() != ""
+	if p.Type != metabase.AnyType && v.Type() != p.Type && !expanded && !large {
 		return invalid("is a %s and takes no %s", p.Type, v.Type())
 	}
 	if p.HasDefault() && v.Equal(p.Default) {

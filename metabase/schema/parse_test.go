@@ -32,6 +32,15 @@ func TestParseAndFormat(t *testing.T) {
 		{"MaxMessageSize", []string{"0"}, []string{"0"}, ""}, // no limit
 		{"MaxMessageSize", []string{"1023"}, nil, "1023 is out of range; allowed is 1024 to 4294967295 bytes, or 0"},
 		{"36865", []string{"2"}, nil, "2 is out of range; allowed is 0 to 1"},
+
+		{"HoldMaxBytes", []string{"4294967295"}, []string{"4294967295"}, ""},
+		{"HoldMaxBytes", []string{"0x10"}, []string{"16"}, ""},
+		{"HoldMaxBytes", []string{"4294967296"}, []string{"4294967296"}, ""}, // a STRING
+		{"HoldMaxBytes", []string{"9223372036854775807"}, []string{"9223372036854775807"}, ""},
+		{"HoldMaxBytes", []string{"9223372036854775808"}, nil, "no number of octets"},
+		{"HoldMaxBytes", []string{"10M"}, nil, `"10M" is no number of octets`},
+		{"HoldMaxBytes", []string{""}, nil, "no number of octets"},
+		{"HoldMaxBytes", []string{"1", "2"}, nil, "takes one value and got 2"},
 		{"MaxConnections", []string{"4294967296"}, nil, "no number from 0 to 4294967295"},
 		{"MaxConnections", nil, nil, "needs a value"},
 		{"MaxConnections", []string{"1", "2"}, nil, "takes one value and got 2"},

@@ -27,6 +27,7 @@ type Syntax string
 // The syntaxes. [Prop.Parse] and [Prop.Format] describe their text.
 const (
 	Integer    Syntax = "integer"   // DWORD
+	Size       Syntax = "size"      // DWORD, or the digits as a STRING where it is larger
 	Boolean    Syntax = "boolean"   // DWORD, 0 or 1
 	Enum       Syntax = "enum"      // DWORD, one of the named values
 	Flags      Syntax = "flags"     // DWORD, a set of named bits
@@ -147,9 +148,9 @@ func (p Prop) Item(v metabase.Value) metabase.Property {
 }
 
 // As is p for a value of type t: a property that the table does not know holds
-// any type, and a text may be an EXPANDSZ. Other properties keep their type.
+// any type, a text may be an EXPANDSZ, and a size a STRING. Other properties keep their type.
 func (p Prop) As(t metabase.Type) Prop {
-	if p.Type == metabase.AnyType || p.Type == metabase.StringType && t == metabase.ExpandSZType {
+	if p.Type == metabase.AnyType || p.Type == metabase.StringType && t == metabase.ExpandSZType || p.Syntax == Size && t == metabase.StringType {
 		p.Type = t
 	}
 	return p

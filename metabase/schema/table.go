@@ -30,6 +30,7 @@ type form struct {
 
 var forms = map[Syntax]form{
 	Integer:    {typ: metabase.DWordType},
+	Size:       {typ: metabase.DWordType, check: func(s string) error { _, err := ParseSize(s); return err }},
 	Boolean:    {typ: metabase.DWordType},
 	Enum:       {typ: metabase.DWordType},
 	Flags:      {typ: metabase.DWordType},
