@@ -109,6 +109,9 @@ type QueueReader interface {
 	Messages(ctx context.Context, d mail.Domain) iter.Seq2[queue.Message, error]
 	Show(id mail.MessageID) (queue.Detail, error)
 	Open(id mail.MessageID) (io.ReadSeekCloser, error)
+	Room(d mail.Domain, size int64) error
+	Catalogue(ctx context.Context, d mail.Domain) iter.Seq2[queue.CatalogueLine, error]
+	Summary(ctx context.Context, d mail.Domain) (queue.Summary, error)
 }
 
 // A QueueEditor changes messages.

@@ -63,12 +63,14 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		Session: policy.For(set, e.Sources()),
 		Release: a.releasePolicy(),
 		Mail: site.Mail{
-			Folder: a.path(set.Folders.QueueDirectory),
+			Folder:  a.path(set.Folders.QueueDirectory),
+			Archive: a.path(settings.ArchiveFolder(set.Number, set.Folders.HoldArchiveDirectory)),
 			Open: func(ctx context.Context, limits func() site.StorageLimits) (site.Storage, error) {
 				return e.openStorage(ctx, set.Number, set.Folders.QueueDirectory, limits)
 			},
 			Limits: site.StorageLimits{Memory: set.Limits.MaxUnfinishedBytes, Reserve: set.Limits.DiskReserve << 20},
 			Holds:  queue.RouterFunc(a.routeState),
+			Quota:  a.quota,
 			Routes: routes{a},
 			From:   dsn.Sender{Name: set.Reports.PostmasterName, Address: set.Postmaster()},
 			Policy: a.queuePolicy(e.opts.Descriptors.Conversations),
@@ -255,7 +257,23 @@ func (a *siteAdapter) routeState(d mail.Domain) queue.RouteState {
 		return queue.RouteState{Held: a.Folders.BadMailDirectory == ""}
 	}
 	standing := a.Site.Standing(d)
-	return queue.RouteState{Held: standing == mail.Held, Local: standing == mail.Local}
+	state := queue.RouteState{Held: standing == mail.Held, Local: standing == mail.Local}
+	if state.Held {
+		state.End = holdEnds[a.HoldEnd(d)]
+	}
+	return state
+}
+
+var holdEnds = map[string]queue.End{
+	settings.ReturnAtEnd: queue.Return, settings.ArchiveAtEnd: queue.Archive, settings.KeepAtEnd: queue.Keep,
+}
+
+func (a *siteAdapter) quota(d mail.Domain) queue.Quota {
+	h, held := a.HoldOf(d)
+	if !held {
+		return queue.Quota{}
+	}
+	return queue.Quota{Key: h.Key, Messages: h.HoldMaxMessages, Bytes: h.HoldMaxBytes, Reserve: h.HoldReserveBytes}
 }
 
 // manyConversations is the queue's limit where none is set.
@@ -424,7 +442,8 @@ func (e *Engine) openStorage(ctx context.Context, n int, folder string, limits f
 	if err != nil {
 		return site.Storage{}, err
 	}
-	return site.Storage{Messages: spoolStore{s}, DB: index, Maintain: s.Run, Broken: s.Broken, Close: s.Close}, nil
+	return site.Storage{Messages: spoolStore{s}, DB: index, Maintain: s.Run, Broken: s.Broken, Close: s.Close,
+		Free: func() (int64, int64, error) { return disk.Free(disk.Locate(data, folder)) }}, nil
 }
 
 // recordFolder records that site n has a queue in folder.

@@ -37,11 +37,23 @@ type Domain struct {
 	Directories []string        `json:"recipients_ldap,omitempty"` // servers that know more of them
 	Messages    int             `json:"messages,omitempty"`        // waiting for it
 	Bytes       int64           `json:"bytes,omitempty"`
+	Oldest      time.Time       `json:"oldest,omitzero"`            // when the oldest of them came
+	Largest     int64           `json:"largest,omitempty"`          // bytes of the largest
+	InDoubt     int             `json:"in_doubt,omitempty"`         // of them, those that a host has had whole and not answered for
+	Quota       *HoldQuota      `json:"quota,omitempty"`            // of a held domain that has one
 	Expires     time.Time       `json:"expires,omitzero"`           // the oldest of them, if it does not go before
 	LastError   string          `json:"last_error,omitempty"`       // of the last attempt or call that did not take them
 	Unknown     []string        `json:"unknown_accounts,omitempty"` // names of Turn that no account has
 	Ended       int             `json:"sessions_ended,omitempty"`   // releases that a revocation ends
 	Except      []string        `json:"except,omitempty"`           // of a grant: keys below the wildcard that it does not reach
+}
+
+// A HoldQuota bounds what waits for a held domain; 0 is no bound.
+type HoldQuota struct {
+	MaxMessages  int   `json:"max_messages,omitempty"`
+	MaxBytes     int64 `json:"max_bytes,omitempty"`
+	ReserveBytes int64 `json:"reserve_bytes,omitempty"` // of the disk, that stay free
+	Percent      int   `json:"percent"`                 // of MaxMessages or MaxBytes that is used, the greater one
 }
 
 // A DomainRequest names a domain of a site.

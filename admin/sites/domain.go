@@ -80,6 +80,9 @@ func (h handlers) waiting(out *api.Domain) {
 		out.Messages += dest.Messages
 		out.Bytes += dest.Bytes
 		out.LastError = cmp.Or(out.LastError, dest.LastError)
+		if out.Oldest.IsZero() || !dest.Oldest.IsZero() && dest.Oldest.Before(out.Oldest) {
+			out.Oldest = dest.Oldest
+		}
 		if e := dest.Expires; out.Expires.IsZero() || !e.IsZero() && e.Before(out.Expires) {
 			out.Expires = e
 		}
@@ -125,7 +128,28 @@ func (h handlers) domainShow(ctx context.Context, who api.Caller, q api.DomainRe
 	}
 	out := h.domain(h.View(who), q.Site, p)
 	h.waiting(&out)
-	return out, nil
+	return out, h.holding(ctx, &out)
+}
+
+// holding fills in what is told of one held domain alone, because it takes longer.
+func (h handlers) holding(ctx context.Context, out *api.Domain) error {
+	hold, held := settings.Unchecked(h.Tree.Snapshot(), out.Site).HoldOf(mail.Domain(out.Name))
+	if !held {
+		return nil
+	}
+	for _, dest := range h.destinations(out.Site, out.Name) {
+		q, _ := h.Engine.Queue(out.Site) // there is one: it has the destinations
+		sum, err := q.Summary(ctx, dest.Domain)
+		if err != nil {
+			return err
+		}
+		out.Largest, out.InDoubt = max(out.Largest, sum.Largest), out.InDoubt+sum.InDoubt
+	}
+	if hold.HoldMaxMessages > 0 || hold.HoldMaxBytes > 0 || hold.HoldReserveBytes > 0 {
+		out.Quota = &api.HoldQuota{MaxMessages: hold.HoldMaxMessages, MaxBytes: hold.HoldMaxBytes, ReserveBytes: hold.HoldReserveBytes}
+		out.Quota.Percent = hold.Percent(out.Messages, out.Bytes)
+	}
+	return nil
 }
 
 func (h handlers) domainCreate(ctx context.Context, who api.Caller, q api.DomainCreateRequest) (api.Domain, error) {

@@ -120,6 +120,11 @@ func (h handlers) addAcceptance(ctx context.Context, e *api.Explained, v *metaba
 	if h.Engine != nil {
 		from = h.Engine.Sources()
 	}
+	if h.Engine != nil {
+		if q, ok := h.Engine.Queue(e.Site); ok {
+			c.Room = q.Room
+		}
+	}
 	c.From = c.From.In(s.DefaultDomain)
 	x := policy.Explain(ctx, s, from, c, to)
 	e.Accepted, e.Refusal, e.Reply = x.Refusal == "", x.Refusal, x.Reply.String()

@@ -155,6 +155,11 @@
 ---@field GreylistExempt string[]
 ---@field HistoryMaxDays integer
 ---@field HistoryMaxRevisions integer
+---@field HoldArchiveDirectory string
+---@field HoldEnd string
+---@field HoldMaxBytes integer
+---@field HoldMaxMessages integer
+---@field HoldReserveBytes integer
 ---@field HopCount integer
 ---@field IPSecurity restante.IPList
 ---@field InboundExtensions integer
@@ -990,6 +995,7 @@ function service.explain(site, recipient) end
 ---@field handshakes_failed integer
 ---@field accepted integer
 ---@field delivered integer
+---@field archived integer
 
 ---@class restante.Counts
 ---@field taken_over restante.Imported
@@ -1080,6 +1086,10 @@ function service.explain(site, recipient) end
 ---@field recipients_ldap? string[]
 ---@field messages? integer
 ---@field bytes? integer
+---@field oldest? string
+---@field largest? integer
+---@field in_doubt? integer
+---@field quota? restante.HoldQuota
 ---@field expires? string
 ---@field last_error? string
 ---@field unknown_accounts? string[]
@@ -1158,6 +1168,12 @@ function service.explain(site, recipient) end
 ---@field domain string
 ---@field account string
 ---@field except? string[]
+
+---@class restante.HoldQuota
+---@field max_messages? integer
+---@field max_bytes? integer
+---@field reserve_bytes? integer
+---@field percent integer
 
 ---@class restante.Impact
 ---@field inherited_by restante.Inheritors[]

@@ -140,6 +140,11 @@ func (j *Journal) Expired(ctx context.Context, env mail.Envelope, o mail.Outcome
 	j.about(ctx, "expired", env, append(said(o.Reply, to(o.To), slog.String("host", o.Host)), slog.Duration("age", age))...)
 }
 
+// Archived: nobody has called for the held message in time, and it is a file of the archive.
+func (j *Journal) Archived(ctx context.Context, env mail.Envelope, rcpt mail.Address, age time.Duration) {
+	j.about(ctx, "archived", env, to(rcpt), slog.Duration("age", age))
+}
+
 // said adds a reply and the phase of its conversation.
 func said(r mail.Reply, attrs ...slog.Attr) []slog.Attr {
 	if attrs = append(attrs, reply(r)); r.Phase != "" {

@@ -203,6 +203,8 @@ func (p *Picker) dispose(ctx context.Context, set Settings, f *takenFile) error 
 	case reply.Positive():
 		p.opts.Journal.PickedUp(ctx, f.id, given)
 		return nil
+	case reply.Temporary() && strings.HasPrefix(reply.Enhanced, "2."): // RFC 3463 §3.3: of a recipient's mailbox
+		return fileError{reply}
 	case reply.Temporary():
 		return reply
 	}

@@ -28,6 +28,7 @@ import (
 type inbox struct {
 	mu       sync.Mutex // guards what follows
 	refusal  mail.Reply // of every message, where it has a Code
+	full     string     // what is in messages for which there is no room
 	noForget bool       // as if the process ended before it
 	got      []string   // told, in the order of the texts
 	notes    map[mail.MessageID]bool
@@ -43,6 +44,8 @@ func (in *inbox) Submit(_ context.Context, m Message) mail.Reply {
 	switch {
 	case m.ID == in.other:
 		return mail.Reply{Code: 451, Enhanced: "3.0", Text: "a message with this ID exists already"}
+	case in.full != "" && strings.Contains(string(text), in.full):
+		return mail.Reply{Code: 452, Enhanced: "2.2", Text: "quota"}
 	case in.refusal.Code != 0:
 		return in.refusal
 	case err != nil:
@@ -316,6 +319,28 @@ func TestOtherThingsInTheFolder(t *testing.T) {
 		if n := strings.Count(l.log.String(), "a file stays"); n != len(others) {
 			t.Errorf("%d are logged: %s", n, l.log.String())
 		}
+	})
+}
+
+// A message for which one recipient has no room stays, and the others are sent.
+func TestOneFileWithoutRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, true)
+		l.in.full = "too much"
+		l.put("a.eml", letter+"too much\n")
+		l.put("b.eml", letter)
+		l.start()
+		l.after(3*patience, "others", 1, "a.eml")
+		if err := l.Err(); err != nil {
+			t.Errorf("its state is %v", err)
+		}
+		if n := strings.Count(l.log.String(), "a file stays"); n != 1 {
+			t.Errorf("%d lines are logged: %s", n, l.log.String())
+		}
+		l.in.mu.Lock()
+		l.in.full = ""
+		l.in.mu.Unlock()
+		l.after(sweepEvery+time.Second, "there is room", 2)
 	})
 }
 

@@ -152,9 +152,10 @@ type Client struct {
 	From        mail.Address  // its sender
 	Account     string        // it signs in as, or ""
 	TLS         bool
-	Paused      bool // the site accepts no new connections
-	Connections int  // the site's at that moment
-	FromAddress int  // of these, from its address
+	Paused      bool                                  // the site accepts no new connections
+	Connections int                                   // the site's at that moment
+	FromAddress int                                   // of these, from its address
+	Room        func(d mail.Domain, size int64) error // as in [session.Question]; nil: it is not known
 }
 
 // host names the client by its address, for people.
@@ -200,7 +201,7 @@ func Explain(ctx context.Context, s *settings.Site, from Sources, c Client, to m
 		grey = func() time.Duration { return p.Greylist(c.Addr, c.From, to, false) }
 	}
 	d := p.Decide(ctx, session.AtConnect, session.AtRcpt, session.Question{
-		Blocklist: blocklist, Greylist: grey, Client: c.Addr, Host: session.NewHost(c.Names), Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, FromAddress: c.FromAddress, To: to,
+		Blocklist: blocklist, Greylist: grey, Client: c.Addr, Host: session.NewHost(c.Names), Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, FromAddress: c.FromAddress, Room: c.Room, To: to,
 	})
 	e := Explanation{Reply: d.Reply}
 	switch {
@@ -217,6 +218,9 @@ func Explain(ctx context.Context, s *settings.Site, from Sources, c Client, to m
 		return e
 	}
 	switch d.Rule {
+	case session.HoldFull:
+		queued := s.Recipient(to).Domain
+		e.Reasons = append(s.HoldReasons(queued), s.StandingReasons(queued)...)
 	case session.Greylisted:
 		e.Reasons = s.Reasons("", settings.GreylistDelay, settings.GreylistExempt)
 	case session.Blocklisted:
@@ -235,6 +239,7 @@ func Explain(ctx context.Context, s *settings.Site, from Sources, c Client, to m
 		e.Reasons = s.Reasons(to.Domain, id)
 	default:
 		e.Reasons = append(s.StandingReasons(to.Domain), s.MailboxReasons(to.Domain)...)
+		e.Reasons = append(e.Reasons, s.HoldReasons(s.Recipient(to).Domain)...)
 		if s.Verify.DmarcReject { // decides when the message is there
 			e.Reasons = append(e.Reasons, s.Reasons("", settings.DmarcReject)...)
 		}
@@ -293,7 +298,7 @@ func refusal(d session.Decision, c Client) string {
 		return "a DNS blocklist has " + c.host()
 	case session.UnknownRecipient:
 		return "the list of recipients does not have it"
-	case session.RecipientsUnread:
+	case session.RecipientsUnread, session.HoldFull:
 		return d.Reply.Cause.Error()
 	case session.ClientList:
 		return c.host() + " may not connect"

@@ -99,7 +99,10 @@ func (q *Queue) policyOf(name mail.Domain) Policy {
 	switch route := q.route(name); {
 	case route.Held:
 		held := p.with(p.Held)
-		held.ageless = p.Held.Expire == 0
+		held.ageless, held.end = p.Held.Expire == 0, route.End
+		if held.end == Archive && q.deps.Archive == nil {
+			held.end = Keep
+		}
 		return held
 	case route.Local:
 		return p.with(p.Local)

@@ -70,6 +70,7 @@ type destination struct {
 	parked    int      // of entries, those that are frozen or unreadable
 	shared    int      // of entries, those that are live and shared
 	bytes     int64
+	group     *group                   // that counts its entries, too; nil: none does
 	due       dueHeap                  // the idle entries
 	overdue   int64                    // when an entry is late or expires next; 0: not known
 	deadlines map[*entry]mail.Deadline // of the entries that have one
@@ -138,6 +139,9 @@ func (d *destination) add(e *entry) {
 		d.entries = slices.Insert(d.entries, d.after(e.id), e)
 	}
 	d.bytes += e.size
+	if d.group != nil {
+		d.group.add(1, e.size)
+	}
 	if e.is(frozen | unreadable) {
 		d.parked++
 	}
@@ -186,6 +190,9 @@ func (d *destination) remove(e *entry) {
 	d.setFlags(e, settled, frozen|unreadable)
 	delete(d.deadlines, e)
 	d.bytes -= e.size
+	if d.group != nil {
+		d.group.add(-1, -e.size)
+	}
 	if e.is(shared) {
 		d.shared--
 	}

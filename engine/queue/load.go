@@ -31,6 +31,7 @@ func New(ctx context.Context, store Store, db kv.DB, deps Deps) (*Queue, error) 
 		store: store, db: db, deps: deps,
 		wake:  make(chan struct{}, 1),
 		dests: map[mail.Domain]*destination{}, unsettled: maps.Clone(deps.Unsettled), kept: map[mail.Domain]*keptState{},
+		quotas: quotas{map[string]*group{}, map[string]*Usage{}},
 	}
 	if q.unsettled == nil {
 		q.unsettled = Unsettled{}
@@ -274,7 +275,7 @@ func (l *loader) requeue(ctx context.Context) error {
 			return err
 		}
 		l.deps.Journal.Requeued(ctx, id)
-		l.enter(env, parts)
+		l.enter(env, parts, taking{}) // it was accepted, whatever the quota is
 	}
 	return nil
 }

@@ -47,7 +47,18 @@ type RouteState struct {
 	Held   bool // the mail waits for its host to call
 	Local  bool // the mail is for a folder of ours
 	Frozen bool // no lease gets the mail
+	End    End  // of a held one
 }
+
+// An End is what becomes of held mail that has waited for [Times].Expire.
+type End int
+
+// The ends of held mail.
+const (
+	Return  End = iota // its sender gets a report
+	Archive            // it becomes a file; see [Deps].Archive
+	Keep               // it waits on
+)
 
 // A Router answers from the settings in force. The queue calls it often, and
 // with its lock held: Route must be quick and must not call the queue.
@@ -77,6 +88,13 @@ type Deps struct {
 	Policy  func() Policy    // asked at each decision; nil: the zero Policy
 	Journal *journal.Journal // may be nil
 	FS      disk.FS          // where Export writes; nil: the system's
+
+	// Archive stores a message of which recipients are at the end of their hold, for them
+	// alone. When it returns nil, that survives a crash. Nil: such mail is kept.
+	Archive func(ctx context.Context, env mail.Envelope, text io.Reader) error
+
+	Quota func(mail.Domain) Quota               // of the mail that waits for a domain, asked as Router is; nil: there is none
+	Free  func() (free, total int64, err error) // of the disk; total 0: unknown, as where it is nil
 
 	Unsettled Unsettled // of the queue that was open before
 
@@ -111,6 +129,7 @@ type Queue struct {
 	running int    // attempts under way
 
 	kept map[mail.Domain]*keptState
+	quotas
 
 	unsettled Unsettled
 }
@@ -156,11 +175,12 @@ func entriesOf(env mail.Envelope) (map[mail.Domain]record, []kv.Op, error) {
 	return parts, ops, nil
 }
 
-// enter puts a stored message into the index and returns the destinations that
-// hold it.
-func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record) (held []mail.Domain) {
+// enter puts a stored message into the index, in the room that was reserved for it, and
+// returns the destinations that hold it.
+func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record, room taking) (held []mail.Domain) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.release(room)
 	q.total.Messages++
 	q.total.Bytes += env.Size
 	var flags uint8
@@ -204,6 +224,7 @@ func (q *Queue) destination(name mail.Domain) *destination {
 	d := q.dests[name]
 	if d == nil {
 		d = &destination{name: name, agenda: schedule{index: -1}}
+		q.joinGroup(d)
 		q.dests[name] = d
 	}
 	return d
@@ -411,7 +432,8 @@ func (q *Queue) Create(ctx context.Context) (Draft, error) { return q.store.Crea
 // Accept stores the message in d, which came from [Queue.Create], and queues it
 // for each destination. When it returns nil, message, envelope and entries are
 // on stable storage, and extra is applied to the DB. After an error nothing of it
-// is there. The envelope needs an ID of its own and at least one recipient, each
+// is there. It is a [mail.Reply] with [ErrQuota] where a held domain has no room for the
+// message. The envelope needs an ID of its own and at least one recipient, each
 // with a domain.
 func (q *Queue) Accept(ctx context.Context, d Draft, env mail.Envelope, extra ...kv.Op) error {
 	env.Size = d.Size() + int64(len(env.Top))
@@ -424,12 +446,19 @@ func (q *Queue) accept(ctx context.Context, d Draft, env mail.Envelope, extra ..
 	if err != nil {
 		return err
 	}
+	room, err := q.take(records)
+	if err != nil {
+		return fmt.Errorf("queue %s: %w", env.ID, err)
+	}
 	if err := d.Commit(ctx, env, append(ops, extra...)...); err != nil {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.release(room)
 		return fmt.Errorf("queue %s: %w", env.ID, err)
 	}
 	// From here on a crash must not lose the message.
 	q.deps.Journal.Accepted(ctx, env)
-	for _, name := range q.enter(env, records) {
+	for _, name := range q.enter(env, records, room) {
 		q.deps.Journal.Held(ctx, env, name)
 	}
 	return nil

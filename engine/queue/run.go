@@ -132,6 +132,7 @@ type Policy struct {
 	Copies         mail.Address    // that also gets each report of a failure to a sender; null: none
 	BadMail        mail.Address    // that is told of what becomes bad mail; null: nobody is
 
+	end      End  // of the hold
 	ageless  bool // the mail neither expires nor is late
 	internal bool // nor do deadlines of senders count
 }
@@ -158,6 +159,9 @@ func (p Policy) times(received int64, by mail.Deadline) (expire, late int64) {
 	expire, late = never, never
 	if !p.ageless {
 		expire, late = received+int64(p.Expire), received+int64(p.DelayNotice)
+	}
+	if p.end == Keep {
+		expire = never
 	}
 	switch {
 	case by.At.IsZero() || p.internal:

@@ -23,6 +23,7 @@ type decision struct {
 	reportable    []recipientStatus // for the report to the sender, or of bad mail
 	undeliverable []int             // recipients given up that no sender can be told of
 	failure       lastReply         // why the last of them was given up
+	archived      []int             // recipients of ended whose hold ends in the archive
 	open          bool              // a recipient has no outcome yet
 	unfinished    bool              // a recipient may still come to something reportable
 	answered      bool              // the destination's host accepted or refused a recipient
@@ -36,6 +37,11 @@ func (q *Queue) settle(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 	v, found := q.decide(ctx, t, outcomes)
 	if !found {
 		return true, nil
+	}
+	if len(v.archived) > 0 {
+		if err := q.archive(ctx, t, v.archived); err != nil {
+			return true, err
+		}
 	}
 	if err := q.commit(ctx, t, &v); err != nil {
 		q.keepOutcomes(t.entry, outcomes)
@@ -78,7 +84,9 @@ func (q *Queue) decide(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 			j.delivered(ctx, &v, i, o)
 		case o.Status == mail.Failed:
 			j.failed(ctx, &v, i, o, "")
-		case j.expired():
+		case j.expired() && j.archives() && o.Status == mail.Waiting:
+			j.archived(ctx, &v, i, o)
+		case j.expired() && !j.archives():
 			j.failed(ctx, &v, i, o, "5.4.7") // RFC 3463: delivery time expired
 		default:
 			if !deferred && o.Status != mail.Waiting {
@@ -122,6 +130,19 @@ type decider struct {
 func (j *decider) expired() bool {
 	expire, _ := j.policy.times(j.rec.received, j.env.By)
 	return j.now >= expire
+}
+
+// archives reports whether the end of the hold is no failure: of a sender's own deadline
+// it is one.
+func (j *decider) archives() bool {
+	by := j.env.By
+	return j.policy.end == Archive && !(by.Return && !by.At.IsZero() && j.now >= by.At.UnixNano())
+}
+
+// archived ends a recipient whose mail becomes a file.
+func (j *decider) archived(ctx context.Context, v *decision, i int, o mail.Outcome) {
+	v.ended, v.archived = append(v.ended, i), append(v.archived, i)
+	v.events = append(v.events, func() { j.deps.Journal.Archived(ctx, j.env, o.To, time.Duration(j.now-j.rec.received)) })
 }
 
 func (j *decider) delayed() bool {

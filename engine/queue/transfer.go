@@ -102,15 +102,38 @@ func (q *Queue) exportOne(to *disk.Folder, parts []*entry) (bool, error) {
 		return false, err
 	}
 	defer body.Close()
+	return true, WriteExport(to, env, body)
+}
+
+// WriteExport writes one message as Export does: its text, then its envelope.
+func WriteExport(to *disk.Folder, env mail.Envelope, text io.Reader) error {
 	name := string(env.ID)
-	if err := to.WriteFile(name+".eml", 0o600, disk.Copy(body)); err != nil {
-		return false, err
+	if err := to.WriteFile(name+".eml", 0o600, disk.Copy(text)); err != nil {
+		return err
 	}
-	text, err := json.MarshalIndent(env, "", "  ")
+	b, err := json.MarshalIndent(env, "", "  ")
 	if err != nil {
-		return false, err
+		return err
 	}
-	return true, to.WriteFile(name+".json", 0o600, disk.Bytes(append(text, '\n')))
+	return to.WriteFile(name+".json", 0o600, disk.Bytes(append(b, '\n')))
+}
+
+// archive has recipients of a message archived. A message that has or had others is
+// archived under an ID of its own: each of its files can be imported.
+func (q *Queue) archive(ctx context.Context, t *leasedMessage, rcpts []int) error {
+	body, err := q.store.Open(t.env.ID)
+	if err != nil {
+		return fmt.Errorf("queue %s: archive: %w", t.env.ID, err)
+	}
+	defer body.Close()
+	env := t.env
+	if env.To = recipients(env, rcpts); len(env.To) < len(t.env.To) {
+		env.ID = mail.NewMessageID(time.Now())
+	}
+	if err := q.deps.Archive(ctx, env, body); err != nil {
+		return fmt.Errorf("queue %s: archive: %w", t.env.ID, err)
+	}
+	return nil
 }
 
 // Import takes in what Export wrote into dir. It skips a message whose ID is in

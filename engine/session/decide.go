@@ -4,6 +4,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -36,17 +37,18 @@ type Question struct {
 	Void        bool   // the account is gone since, or has another password
 	Untrusted   bool   // a proxy told who the client is, and is not trusted any more
 	TLS         bool
-	Paused      bool                 // the site takes no new callers
-	Connections int                  // the site's, without this one
-	FromAddress int                  // of these, from the client's address
-	AtEndpoint  int                  // of these, at the address and port that this one came to
-	Octets      int64                // of messages that came over this connection
-	Size        int64                // that MAIL declared, or 0
-	Recipients  int                  // accepted in this transaction, To not counted
-	Blocklist   func() string        // why a DNS blocklist has the client, "" where none has; nil: none is asked
-	Greylist    func() time.Duration // how long the caller is to wait; nil: it is not asked
-	Submitted   bool                 // as a file: it comes from this machine's administrator, who may relay
-	Exceeds     Rule                 // the limit of what one caller may bring in a time that one more exceeds; 0: none
+	Paused      bool                                  // the site takes no new callers
+	Connections int                                   // the site's, without this one
+	FromAddress int                                   // of these, from the client's address
+	AtEndpoint  int                                   // of these, at the address and port that this one came to
+	Octets      int64                                 // of messages that came over this connection
+	Size        int64                                 // that MAIL declared, or 0
+	Recipients  int                                   // accepted in this transaction, To not counted
+	Blocklist   func() string                         // why a DNS blocklist has the client, "" where none has; nil: none is asked
+	Greylist    func() time.Duration                  // how long the caller is to wait; nil: it is not asked
+	Room        func(d mail.Domain, size int64) error // why no message more is held for d, or nil; nil: it is not asked
+	Submitted   bool                                  // as a file: it comes from this machine's administrator, who may relay
+	Exceeds     Rule                                  // the limit of what one caller may bring in a time that one more exceeds; 0: none
 	To          mail.Address
 }
 
@@ -74,6 +76,7 @@ const (
 	Blocklisted                      // the caller's address is on a DNS blocklist
 	UnknownRecipient                 // the domain is ours, and has no such mailbox
 	RecipientsUnread                 // the domain is ours, and which mailboxes it has cannot be found out now
+	HoldFull                         // the domain is held, and has no room for the message
 	Greylisted                       // nobody knows the caller yet, and it is to try again
 	RecipientRate                    // recipients of one address or account in a time
 	NoRelay                          // a foreign domain, and a caller without the right to relay
@@ -220,6 +223,11 @@ func (p *Policy) decideRecipient(ctx context.Context, q Question) Decision {
 		if d := p.mailbox(ctx, q.To); d.Rule != 0 {
 			return d
 		}
+	}
+	if d := p.room(q); d.Rule != 0 {
+		return d
+	}
+	if rule == LocalDomain || rule == HeldDomain || rule == RelayedDomain {
 		if d := p.greylist(q); d.Rule != 0 {
 			return d
 		}
@@ -238,6 +246,25 @@ func (p *Policy) blocklist(q Question) Decision {
 		return Decision{}
 	}
 	return Decision{Blocklisted, p.soften(q.To.Domain, mail.Reply{Code: 550, Enhanced: "7.1", Text: why})}
+}
+
+// room puts off mail for which a held domain has no room. An alias is queued under
+// another name.
+func (p *Policy) room(q Question) Decision {
+	if q.Room == nil {
+		return Decision{}
+	}
+	to := q.To
+	if p.Stored != nil {
+		to = p.Stored(to)
+	}
+	err := q.Room(to.Domain, q.Size)
+	if err == nil {
+		return Decision{}
+	}
+	r := mail.Reply{Code: 451, Enhanced: "3.0", Text: "Cannot store the message now, try again later", Cause: err}
+	errors.As(err, &r)
+	return Decision{HoldFull, r}
 }
 
 // greylist puts off a caller whom nobody knows (RFC 6647).

@@ -87,10 +87,13 @@ type Deps struct {
 	Local    netip.AddrPort // our end of the connection, and
 	Remote   netip.AddrPort // the caller's; for a Filter
 	Auth     *account.Authenticator
-	Rates    *Rates           // nil: nothing is counted
-	Trusted  func() bool      // whether the proxies that told who the caller is may do so; nil: none did
-	Journal  *journal.Journal // nil: none
-	Log      *slog.Logger     // diagnostics; nil: none
+	Rates    *Rates // nil: nothing is counted
+
+	Room func(d mail.Domain, size int64) error // for Question.Room; nil: it is not asked
+
+	Trusted func() bool      // whether the proxies that told who the caller is may do so; nil: none did
+	Journal *journal.Journal // nil: none
+	Log     *slog.Logger     // diagnostics; nil: none
 }
 
 // A Session is one caller's. It implements wire.Session.
@@ -261,6 +264,7 @@ func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
 	if !s.tx.seen[to] {
 		q.Recipients = len(s.tx.to)
 	}
+	q.Room = s.deps.Room
 	q.Exceeds = s.rate(RecipientRate)
 	d := s.policy.Decide(ctx, AtVerb, AtRcpt, q)
 	if !d.Accepted() {

@@ -135,6 +135,7 @@ var valueChecks = map[string]func(text string) error{
 	"PostmasterEmail": checkMailbox,
 	"SendNdrTo":       checkMailbox,
 	"SendBadTo":       checkMailbox,
+	"HoldEnd":         checkHoldEnd,
 	"Recipients":      checkListed,
 	"DnsBlocklists":   checkZone,
 	"Milters":         checkMilter,

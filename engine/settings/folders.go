@@ -20,7 +20,7 @@ import (
 // files from. The queue's comes first. It belongs to one site alone: a second
 // site in it would take its mail, and any other file in it could pass for mail.
 // So no other folder may be the same, in it or above it.
-var siteFolders = []metabase.ID{QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory, LogFileDirectory}
+var siteFolders = []metabase.ID{QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory, HoldArchiveDirectory, LogFileDirectory}
 
 // siteFiles are the files that a site reads.
 var siteFiles = []metabase.ID{TlsCertificateFile, TlsKeyFile, TlsMoreCertificates, RecipientsFile, LdapCaFile, TlsClientCaFile}

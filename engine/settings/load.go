@@ -94,7 +94,7 @@ func (r *reader) set(row field, v metabase.Value) (err error) {
 	case *int:
 		*to = r.count(row.id, v.DWord())
 	case *int64:
-		*to = int64(v.DWord())
+		*to, err = schema.SizeOf(v)
 	case *uint16:
 		*to = uint16(v.DWord())
 	case *Action:

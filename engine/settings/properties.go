@@ -59,6 +59,11 @@ const (
 	GreylistExempt                    metabase.ID = 0x005201a9
 	HistoryMaxDays                    metabase.ID = 0x00520108
 	HistoryMaxRevisions               metabase.ID = 0x00520107
+	HoldArchiveDirectory              metabase.ID = 0x0052017a
+	HoldEnd                           metabase.ID = 0x00520179
+	HoldMaxBytes                      metabase.ID = 0x00520176
+	HoldMaxMessages                   metabase.ID = 0x00520175
+	HoldReserveBytes                  metabase.ID = 0x00520178
 	HopCount                          metabase.ID = 36886
 	InboundExtensions                 metabase.ID = 0x00520180
 	IPSecurity                        metabase.ID = 6019

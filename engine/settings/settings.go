@@ -276,7 +276,10 @@ type Verify struct {
 }
 
 // Folders are as stored: relative ones begin at the data folder.
-type Folders struct{ QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory string }
+type Folders struct {
+	QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory string
+	HoldArchiveDirectory                                             string // see ArchiveFolder
+}
 
 // Pickup says how files of PickupDirectory are sent.
 type Pickup struct {
@@ -295,7 +298,7 @@ func (s *Site) PickupFolder() string {
 	return s.Folders.PickupDirectory
 }
 
-// All yields each folder with the name of its property.
+// All yields each folder that is made at the start, with the name of its property.
 func (f Folders) All() iter.Seq2[string, string] {
 	return func(yield func(name, path string) bool) {
 		_ = yield("QueueDirectory", f.QueueDirectory) && yield("DropDirectory", f.DropDirectory) &&
@@ -457,6 +460,7 @@ func (s *Site) fields() []field {
 		{DropDirectory, &s.Folders.DropDirectory},
 		{PickupDirectory, &s.Folders.PickupDirectory},
 		{BadMailDirectory, &s.Folders.BadMailDirectory},
+		{HoldArchiveDirectory, &s.Folders.HoldArchiveDirectory},
 
 		{ShouldPickupMail, &s.Pickup.ShouldPickupMail},
 		{SmtpDotStuffPickupDirFiles, &s.Pickup.SmtpDotStuffPickupDirFiles},

@@ -131,7 +131,7 @@ func TestFreshInstall(t *testing.T) {
 	if v := s.Verbs; !v.ETRN || !v.TURN || !v.ATRN || !v.Chunking || !v.EightBit || !v.DSN || !v.Pipelining || !v.EnhancedCodes {
 		t.Errorf("verbs %+v", v)
 	}
-	if s.Folders != (Folders{"Mailroot/Queue", "Mailroot/Drop", "Mailroot/Pickup", "Mailroot/Badmail"}) {
+	if s.Folders != (Folders{"Mailroot/Queue", "Mailroot/Drop", "Mailroot/Pickup", "Mailroot/Badmail", ""}) {
 		t.Errorf("folders %+v", s.Folders)
 	}
 	if got := s.TLS; !slices.Equal(got.Files(), []string{"tls/cert.pem", "tls/key.pem"}) || got.TlsMinVersion != tls.VersionTLS12 || got.TlsOldDevices || got.Required {

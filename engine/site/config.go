@@ -25,6 +25,7 @@ import (
 
 	"restante/engine/delivery"
 	"restante/engine/dsn"
+	"restante/engine/mail"
 	"restante/engine/pickup"
 	"restante/engine/queue"
 	"restante/engine/release"
@@ -124,12 +125,15 @@ type Folder struct {
 
 // Mail is what becomes of accepted messages.
 type Mail struct {
+	Archive string // folder for held mail whose time is over; made when it is used
+
 	Folder string // names the queue; another one takes effect at the next start
 
 	// Open opens Folder. It asks at any time for the limits in force.
 	Open   func(ctx context.Context, limits func() StorageLimits) (Storage, error)
 	Limits StorageLimits
 	Holds  queue.Router
+	Quota  func(mail.Domain) queue.Quota // of what Holds holds; nil: there is none
 	Routes delivery.Router
 	Policy queue.Policy
 	From   dsn.Sender // of reports
@@ -148,6 +152,8 @@ type Storage struct {
 	Maintain func(context.Context) error // runs beside the queue until its context ends
 	Broken   func() error                // why it stores nothing until it is opened again; nil: it works
 	Close    func() error
+
+	Free func() (free, total int64, err error) // of its disk; nil: unknown
 }
 
 // sameResources reports whether going from a to b takes nothing that can go

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 
 	"restante/engine/delivery"
@@ -17,6 +18,7 @@ import (
 	"restante/engine/session"
 	"restante/engine/site/bandwidth"
 	"restante/engine/wire"
+	"restante/internal/disk"
 	"restante/internal/kv"
 )
 
@@ -43,6 +45,8 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 		Attempt: func(ctx context.Context, l *queue.Lease) { s.attempt(ctx, out, l) },
 		Report:  s.report,
 		Policy:  func() queue.Policy { return s.config().Mail.Policy },
+		Archive: s.archive,
+		Quota:   s.quota, Free: storage.Free,
 		Journal: s.deps.Journal, Unsettled: s.unsettled, Stored: s.noteStorage,
 	})
 	if err != nil {
@@ -56,6 +60,31 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), storage.Close())
 	}
 	return p, nil
+}
+
+// archive writes a message whose hold is over into the site's archive.
+func (s *Site) archive(_ context.Context, env mail.Envelope, text io.Reader) error {
+	to, err := disk.MakeFolder(nil, s.config().Mail.Archive, 0o700)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	if err := queue.WriteExport(to, env, text); err != nil {
+		return err
+	}
+	s.counters.archived.Add(1)
+	return nil
+}
+
+// quota is that of the configuration in force.
+func (s *Site) quota(d mail.Domain) queue.Quota {
+	cfg := s.config()
+	if cfg.Mail.Quota == nil {
+		return queue.Quota{}
+	}
+	u := cfg.Mail.Quota(d)
+	u.Under = cfg
+	return u
 }
 
 // revKey holds the revision that the queue last used. No key of the store or
@@ -178,6 +207,9 @@ func (l lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.Ou
 // noteStorage has Status show why the last message or outcome was not stored,
 // until one is again. Run sees to a storage that is broken.
 func (s *Site) noteStorage(err error) {
+	if errors.Is(err, queue.ErrQuota) {
+		return // the storage has no part in it
+	}
 	s.mu.Lock()
 	changed := (err == nil) != (s.unstored == nil)
 	s.unstored = err

@@ -395,6 +395,7 @@ func (r *run) session(id mail.SessionID, who *wire.Caller, cfg *Config, host *se
 		ID:       id,
 		Intake:   intake{queue: r.mail.queue, site: s},
 		Releases: releases{r.mail.releases, s},
+		Room:     r.mail.queue.Room,
 		Local:    who.Local,
 		Remote:   who.Remote,
 		Auth:     s.deps.Auth,

@@ -37,12 +37,13 @@ type Counters struct {
 	Handshakes  uint64 `json:"handshakes_failed"`
 	Accepted    uint64 `json:"accepted"`  // messages
 	Delivered   uint64 `json:"delivered"` // recipients accepted by a next hop or dropped
+	Archived    uint64 `json:"archived"`  // messages that nobody called for in time
 }
 
-type counters struct{ connections, refused, handshakes, accepted, delivered atomic.Uint64 }
+type counters struct{ connections, refused, handshakes, accepted, delivered, archived atomic.Uint64 }
 
 func (c *counters) read() Counters {
-	return Counters{c.connections.Load(), c.refused.Load(), c.handshakes.Load(), c.accepted.Load(), c.delivered.Load()}
+	return Counters{c.connections.Load(), c.refused.Load(), c.handshakes.Load(), c.accepted.Load(), c.delivered.Load(), c.archived.Load()}
 }
 
 // A sessionRegistry holds the sessions of a site.

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"restante/engine/mail"
+)
+
+// A Quota bounds the mail that waits for a held domain. The zero Quota bounds nothing.
+type Quota struct {
+	Key      string // example.com, or *.example.com, whose names share the quota
+	Messages int    // 0: any number
+	Bytes    int64  // 0: any number
+	Reserve  int64  // of the disk that the mail leaves free; 0: none
+	Under    any    // identifies the settings that it is from; comparable
+}
+
+func (u Quota) bounds() bool { return u.Messages > 0 || u.Bytes > 0 || u.Reserve > 0 }
+
+// ErrQuota is found in the error about mail for which a held domain has no room.
+var ErrQuota = errors.New("no room for more held mail")
+
+// overQuota refuses a message with the reply of a full mailbox (RFC 3463 §3.3).
+func overQuota(d mail.Domain, format string, args ...any) error {
+	return mail.Reply{
+		Code: 452, Enhanced: "2.2", Text: "The mail that waits for " + string(d) + " has reached its quota, try again later",
+		Cause: fmt.Errorf("%w: "+format, append([]any{ErrQuota}, args...)...),
+	}
+}
+
+// A Usage is how much waits, or is being stored.
+type Usage struct {
+	Messages int   `json:"messages"`
+	Bytes    int64 `json:"bytes"`
+}
+
+func (u *Usage) add(messages int, bytes int64) {
+	u.Messages += messages
+	u.Bytes += bytes
+}
+
+// A group counts what waits for all names of a wildcard that has a quota.
+type group struct {
+	Usage
+	under any // settings that its destinations were found under
+}
+
+// quotas is what a Queue knows of them, guarded by its mu.
+type quotas struct {
+	groups map[string]*group // by the wildcard
+	taking map[string]*Usage // by Key, what is being stored
+}
+
+// quota asks the settings in force about the mail for d.
+func (q *Queue) quota(d mail.Domain) Quota {
+	if q.deps.Quota == nil || d == Badmail || d == Reports {
+		return Quota{}
+	}
+	return q.deps.Quota(d)
+}
+
+// used is what waits under the key of u, for d among its names, and what is being stored
+// for it. The caller holds q.mu.
+func (q *Queue) used(d mail.Domain, u Quota) (sum Usage) {
+	if t := q.taking[u.Key]; t != nil {
+		sum = *t
+	}
+	if strings.HasPrefix(u.Key, "*.") {
+		g := q.group(u)
+		sum.add(g.Messages, g.Bytes)
+	} else if dest := q.dests[d]; dest != nil {
+		sum.add(dest.live(), dest.bytes)
+	}
+	return sum
+}
+
+// group counts for the wildcard of u. Its destinations are looked for once under each
+// settings; then they keep its counts. The caller holds q.mu.
+func (q *Queue) group(u Quota) *group {
+	g := q.groups[u.Key]
+	if g != nil && g.under == u.Under {
+		return g
+	}
+	if g == nil {
+		g = &group{}
+		q.groups[u.Key] = g
+	}
+	*g = group{under: u.Under}
+	parent := mail.Domain(strings.TrimPrefix(u.Key, "*."))
+	for name, d := range q.dests {
+		if d.group == g {
+			d.group = nil
+		}
+		if name.Below(parent) && q.quota(name).Key == u.Key {
+			d.group = g
+			g.add(d.live(), d.bytes)
+		}
+	}
+	return g
+}
+
+// joinGroup has the new destination d counted for its wildcard. The caller holds q.mu.
+func (q *Queue) joinGroup(d *destination) {
+	if len(q.groups) > 0 {
+		d.group = q.groups[q.quota(d.name).Key]
+	}
+}
+
+// Room says why a message of size octets for d would not be taken now, or nil.
+func (q *Queue) Room(d mail.Domain, size int64) error {
+	u := q.quota(d)
+	if !u.bounds() {
+		return nil
+	}
+	free := q.free(u)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.room(d, u, max(size, 0), free)
+}
+
+// free is how many octets of the disk are free, where that matters to u and is known.
+func (q *Queue) free(u Quota) int64 {
+	if u.Reserve > 0 && q.deps.Free != nil {
+		if free, total, err := q.deps.Free(); err == nil && total > 0 {
+			return free
+		}
+	}
+	return math.MaxInt64
+}
+
+func (q *Queue) room(d mail.Domain, u Quota, size, free int64) error {
+	sum := q.used(d, u)
+	switch {
+	case u.Messages > 0 && sum.Messages >= u.Messages:
+		return overQuota(d, "HoldMaxMessages of %s is %d", u.Key, u.Messages)
+	case u.Bytes > 0 && size > u.Bytes-sum.Bytes, u.Bytes > 0 && sum.Bytes >= u.Bytes:
+		return overQuota(d, "HoldMaxBytes of %s is %d", u.Key, u.Bytes)
+	case size > free-u.Reserve:
+		return overQuota(d, "HoldReserveBytes of %s is %d", u.Key, u.Reserve)
+	}
+	return nil
+}
+
+// A taking is room that is reserved for a message while it is stored.
+type taking struct {
+	keys []string // one for each of its entries
+	size int64
+}
+
+// take reserves room for a message at each of its destinations, or says which has none.
+func (q *Queue) take(parts map[mail.Domain]record) (t taking, err error) {
+	if q.deps.Quota == nil {
+		return t, nil
+	}
+	bounds, free := map[mail.Domain]Quota{}, int64(math.MaxInt64)
+	for d := range parts {
+		if u := q.quota(d); u.bounds() {
+			bounds[d], free = u, min(free, q.free(u))
+		}
+	}
+	if len(bounds) == 0 {
+		return t, nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for d, u := range bounds {
+		size := parts[d].size
+		if err := q.room(d, u, size, free); err != nil {
+			q.release(t)
+			return taking{}, err
+		}
+		t.keys, t.size = append(t.keys, u.Key), size
+		if q.taking[u.Key] == nil {
+			q.taking[u.Key] = &Usage{}
+		}
+		q.taking[u.Key].add(1, size)
+	}
+	return t, nil
+}
+
+// release ends the reservation t. The caller holds q.mu.
+func (q *Queue) release(t taking) {
+	for _, key := range t.keys {
+		if u := q.taking[key]; u != nil {
+			if u.add(-1, -t.size); u.Messages == 0 {
+				delete(q.taking, key)
+			}
+		}
+	}
+}

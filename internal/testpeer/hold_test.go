@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package testpeer_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"restante/admin/api"
+	"restante/engine/mail"
+	"restante/internal/testpeer"
+)
+
+// TestHoldQuota: a held domain with a quota puts further mail off, whichever way it
+// comes, and the other mail goes on.
+func TestHoldQuota(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	createHeldDomain(t, s, "held.test", account)
+	createHeldDomain(t, s, "other.test", account)
+	domain := func(lines ...string) {
+		t.Helper()
+		for i := range lines {
+			lines[i] = strings.Replace(lines[i], " ", " SMTPSVC/1/Domain/held.test ", 1)
+		}
+		applyBatch(t, s, lines...)
+	}
+	send := func(to string) string {
+		l := dial(t, s.Addr(1))
+		defer l.Quit()
+		if err := l.Send("a@sender.test", to, testpeer.DotStuff([]byte("Subject: x\r\n\r\n"+strings.Repeat("x", 900)+"\r\n"))); err != nil {
+			return err.Error()
+		}
+		return "250"
+	}
+
+	domain("set HoldMaxMessages 2")
+	sendMessages(t, s, "held.test", 1)
+	if got := answer(t, s, "u@held.test"); !strings.HasPrefix(got, "250") {
+		t.Errorf("below the quota: %s", got)
+	}
+	sendMessages(t, s, "held.test", 1)
+	sendMessages(t, s, "other.test", 3)
+	const full = "452 4.2.2 The mail that waits for held.test has reached its quota"
+	if got := answer(t, s, "u@held.test"); !strings.HasPrefix(got, full) {
+		t.Errorf("at the quota: %s", got)
+	}
+	await(t, "the refusal is logged", func() bool {
+		return strings.Contains(s.Log(), "no room for more held mail: HoldMaxMessages of held.test is 2")
+	})
+	told := call(t, s, api.Explain, api.ExplainRequest{Site: 1, Recipient: "u@held.test"})
+	if !strings.HasPrefix(told.Reply, full) || !strings.Contains(told.Refusal, "HoldMaxMessages") ||
+		!slices.ContainsFunc(told.Why, func(r api.Reason) bool { return r.Property == "HoldMaxMessages" && r.Value == "2" }) {
+		t.Errorf("explain says %+v", told)
+	}
+	l := dial(t, s.Addr(1))
+	say(t, l, "MAIL FROM:<a@sender.test>", "250", "RCPT TO:<u@held.test>", "452 4.2.2", "RCPT TO:<u@other.test>", "250", "RCPT TO:<u@hub.test>", "250")
+	l.Quit()
+
+	file := filepath.Join(s.Data, "Mailroot", "Pickup", "one.eml")
+	if err := os.WriteFile(file, []byte("x-sender: a@hub.test\r\nx-receiver: u@held.test\r\nSubject: x\r\n\r\nx\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the file is put off", func() bool {
+		return strings.Contains(s.Log(), `"a file stays in the Pickup folder"`) && strings.Contains(s.Log(), "4.2.2")
+	})
+	sent := filepath.Join(s.Data, "Mailroot", "Pickup", "two.eml")
+	if err := os.WriteFile(sent, []byte("x-sender: a@hub.test\r\nx-receiver: u@hub.test\r\nSubject: x\r\n\r\nx\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	awaitDropped(t, s, 1)
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*one.eml"))
+	if err != nil || len(left) != 1 || os.Remove(left[0]) != nil {
+		t.Errorf("the file of Pickup: %q, %v", left, err)
+	}
+
+	dir := filepath.Join(t.TempDir(), "out")
+	runCommand(t, s, "", "queue", "export", dir)
+	runCommand(t, s, "", "--yes", "queue", "delete", "--domain", "other.test")
+	runCommand(t, s, "", "--yes", "queue", "delete", "--domain", "held.test")
+	domain("set HoldMaxMessages 1")
+	if out, err := s.Run(t.Context(), "", "queue", "import", dir); err == nil || !strings.Contains(err.Error(), "4.2.2") || !strings.Contains(err.Error(), "HoldMaxMessages of held.test is 1") {
+		t.Errorf("the import of more: %s, %v", out, err)
+	}
+	s.Kill()
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := answer(t, s, "u@held.test"); !strings.HasPrefix(got, full) {
+		t.Errorf("after a restart: %s", got)
+	}
+
+	domain("unset HoldMaxMessages", "set HoldMaxBytes 5000000000")
+	if got := send("u@held.test"); got != "250" {
+		t.Errorf("with a large HoldMaxBytes: %s", got)
+	}
+	waits := call(t, s, api.DomainShow, api.DomainRequest{Site: 1, Name: "held.test"}).Bytes
+	domain(fmt.Sprintf("set HoldMaxBytes %d", waits+900))
+	l = dial(t, s.Addr(1))
+	say(t, l, "MAIL FROM:<a@sender.test> SIZE=2000", "250", "RCPT TO:<u@held.test>", "452 4.2.2", "RSET", "250",
+		"MAIL FROM:<a@sender.test> SIZE=100", "250", "RCPT TO:<u@held.test>", "250")
+	l.Quit()
+	if got := send("u@held.test"); !strings.Contains(got, full) { // it has not told its size
+		t.Errorf("more than HoldMaxBytes: %s", got)
+	}
+	domain("unset HoldMaxBytes")
+	applyBatch(t, s, "set SMTPSVC/1 HoldReserveBytes 1000000000000000")
+	if got := answer(t, s, "u@held.test"); !strings.HasPrefix(got, full) {
+		t.Errorf("below HoldReserveBytes: %s", got)
+	}
+	if got := send("u@hub.test"); got != "250" {
+		t.Errorf("other mail below HoldReserveBytes: %s", got)
+	}
+	if out := runCommand(t, s, "", "mb", "get", "SMTPSVC/1/Domain/held.test", "HoldReserveBytes"); out != "1000000000000000\n" {
+		t.Errorf("mb get says %q", out)
+	}
+}
+
+// TestHoldEnd: held mail that nobody has called for is returned, archived or kept when
+// EtrnDays have passed.
+func TestHoldEnd(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	dir := t.TempDir()
+	old := time.Now().AddDate(0, 0, -40)
+	for _, end := range []string{"return", "archive", "keep"} {
+		domain := end + ".test"
+		createHeldDomain(t, s, domain, account)
+		applyBatch(t, s, "set SMTPSVC/1/Domain/"+domain+" HoldEnd "+end)
+		env := mail.Envelope{
+			ID: mail.NewMessageID(old), Received: old, From: mail.Address{Local: "sender", Domain: "hub.test"},
+			To: []mail.Recipient{{Address: mail.Address{Local: "u", Domain: mail.Domain(domain)}}},
+		}
+		text, err := json.Marshal(env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, content := range map[string]string{".json": string(text), ".eml": "Subject: old\r\n\r\nfor " + domain + "\r\n"} {
+			if err := os.WriteFile(filepath.Join(dir, string(env.ID)+name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	runCommand(t, s, "", "queue", "import", dir)
+	if report := awaitDropped(t, s, 1)[0]; !strings.Contains(report, "u@return.test") || strings.Contains(report, "u@archive.test") {
+		t.Errorf("the report to the sender:\n%s", report)
+	}
+	archive := filepath.Join(s.Data, "Mailroot", "Archive")
+	await(t, "a message is archived", func() bool { return strings.Contains(s.Log(), "msg=archived") })
+	found, err := filepath.Glob(filepath.Join(archive, "*.eml"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("the archive has %q, %v", found, err)
+	}
+	if text, err := os.ReadFile(found[0]); err != nil || !strings.Contains(string(text), "for archive.test") {
+		t.Errorf("the archive has %q, %v", text, err)
+	}
+	st := call(t, s, api.Status, struct{}{})
+	if st.Sites[0].Counters.Archived != 1 || st.Sites[0].Held != 1 {
+		t.Errorf("status says %+v", st.Sites[0])
+	}
+	applyBatch(t, s, "set SMTPSVC/1/Domain/archive.test HoldEnd keep")
+	runCommand(t, s, "", "queue", "import", archive)
+	if d := call(t, s, api.DomainShow, api.DomainRequest{Site: 1, Name: "archive.test"}); d.Messages != 1 || !d.Expires.IsZero() {
+		t.Errorf("after the import, domain show says %+v", d)
+	}
+	applyBatch(t, s, "set SMTPSVC/1 HoldArchiveDirectory elsewhere/archive", "set SMTPSVC/1/Domain/archive.test HoldEnd archive")
+	await(t, "it is archived elsewhere", func() bool {
+		found, err := filepath.Glob(filepath.Join(s.Data, "elsewhere", "archive", "*.json"))
+		return err == nil && len(found) == 1
+	})
+	for _, bad := range []string{"HoldEnd drop", "HoldArchiveDirectory Mailroot/Queue/x"} {
+		words := strings.Fields(bad)
+		if out, err := s.Run(t.Context(), "", "mb", "set", "SMTPSVC/1", words[0], words[1]); err == nil {
+			t.Errorf("%s is taken: %s", bad, out)
+		}
+	}
+}
