@@ -16,7 +16,15 @@ const (
 	QueueRelease  Method[QueueRequest, Released]        = "queue/release"
 	QueueExport   Method[FolderRequest, ActResult]      = "queue/export"
 	QueueImport   Method[FolderRequest, ActResult]      = "queue/import"
+
+	QueueCatalogue Stream[QueueRequest, CatalogueLine] = "queue/catalogue"
 )
+
+// A CatalogueLine tells what a message is.
+type CatalogueLine struct {
+	Site int `json:"site"`
+	queue.CatalogueLine
+}
 
 // A QueueRequest names a site, 0 for all, and a destination, "" for all.
 type QueueRequest struct {

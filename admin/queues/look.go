@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 
 	"restante/admin"
@@ -52,6 +53,33 @@ func (h handlers) messages(ctx context.Context, who api.Caller, r api.QueueReque
 		return nil, api.Missing(string(domain), "no mail waits for that domain")
 	}
 	return out, nil
+}
+
+// catalogue yields a line for each message, as it reads them.
+func (h handlers) catalogue(ctx context.Context, who api.Caller, r api.QueueRequest) iter.Seq2[api.CatalogueLine, error] {
+	return func(yield func(api.CatalogueLine, error) bool) {
+		qs, err := h.queues(ctx, who, r.Site)
+		var domain mail.Domain
+		if err == nil {
+			domain, err = parseDomain(r.Domain)
+		}
+		if err != nil {
+			yield(api.CatalogueLine{}, err)
+			return
+		}
+		found := false
+		for _, q := range qs {
+			for line, err := range q.Catalogue(ctx, domain) {
+				found = true
+				if !yield(api.CatalogueLine{Site: q.site, CatalogueLine: line}, err) || err != nil {
+					return
+				}
+			}
+		}
+		if !found {
+			yield(api.CatalogueLine{}, api.Missing(string(domain), "no mail waits for that domain"))
+		}
+	}
 }
 
 // parseDomain parses the name of a destination.

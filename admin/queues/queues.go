@@ -27,6 +27,7 @@ func Register(on *admin.API) {
 	admin.Handle(on, api.QueueList, h.list)
 	admin.Handle(on, api.QueueMessages, h.messages)
 	admin.Handle(on, api.QueueShow, h.show)
+	admin.HandleStream(on, api.QueueCatalogue, h.catalogue)
 	admin.Handle(on, api.QueueTrace, h.trace)
 	admin.Handle(on, api.QueueAct, h.act)
 	admin.Handle(on, api.QueueRelease, h.release)

@@ -70,6 +70,14 @@ func (c *cli) domainShow() *urfave.Command {
 				row("relay", words.YesNo(d.Relay))
 				row("recipients", recipientsText(d))
 				row("waiting", fmt.Sprintf("%s, %s", words.Plural(d.Messages, "message"), words.Size(d.Bytes)))
+				if d.Held && d.Messages > 0 {
+					row("oldest", words.Time(d.Oldest))
+					row("largest", words.Size(d.Largest))
+					row("in doubt", d.InDoubt)
+				}
+				if d.Held {
+					row("quota", quotaText(d.Quota))
+				}
 				if !d.Expires.IsZero() {
 					row("oldest expires", words.Time(d.Expires))
 				}
@@ -79,6 +87,28 @@ func (c *cli) domainShow() *urfave.Command {
 			})
 		}),
 	}
+}
+
+// quotaText tells how much may wait for a held domain.
+func quotaText(q *api.HoldQuota) string {
+	if q == nil {
+		return "none"
+	}
+	var parts []string
+	if q.MaxMessages > 0 {
+		parts = append(parts, words.Plural(q.MaxMessages, "message"))
+	}
+	if q.MaxBytes > 0 {
+		parts = append(parts, words.Size(q.MaxBytes))
+	}
+	text := ""
+	if len(parts) > 0 {
+		text = fmt.Sprintf("%d%% of %s", q.Percent, strings.Join(parts, " or "))
+	}
+	if q.ReserveBytes > 0 {
+		text = strings.TrimPrefix(text+", "+words.Size(q.ReserveBytes)+" of the disk stay free", ", ")
+	}
+	return text
 }
 
 // recipientsText tells whose mail a domain takes.

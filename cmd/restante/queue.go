@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
@@ -17,7 +18,7 @@ func (c *cli) queueCommand() *urfave.Command {
 	return &urfave.Command{
 		Name: "queue", Usage: "list, retry, release and remove queued messages",
 		Subcommands: []*urfave.Command{
-			c.queueList(), c.queueMessages(), c.queueShow(), c.queueTrace(),
+			c.queueList(), c.queueMessages(), c.queueCatalogue(), c.queueShow(), c.queueTrace(),
 			c.queueAct("retry", "try to deliver messages now", ""), c.queueAct("freeze", "hold messages until thawed", ""),
 			c.queueAct("thaw", "end the freeze of messages", ""), c.queueAct("delete", "destroy messages", "destroying messages"),
 			c.queueAct("bounce", "return messages to their senders", "giving up messages"),
@@ -54,6 +55,33 @@ func (c *cli) queueMessages() *urfave.Command {
 		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
 			q := api.QueueRequest{Site: cx.Int("site"), Domain: cx.Args().First()}
 			return list(cx.Context, c, api.QueueMessages, q, "no messages wait for "+q.Domain, printMessageLine)
+		}),
+	}
+}
+
+func (c *cli) queueCatalogue() *urfave.Command {
+	return &urfave.Command{
+		Name: "catalogue", Usage: "list what the messages for a domain are about", ArgsUsage: "DOMAIN", Flags: []urfave.Flag{siteFlag()},
+		Description: "Each line has the ID, the sender, the subject, the size in bytes, the age and the priority. With --json, each is an object.",
+		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
+			q := api.QueueRequest{Site: cx.Int("site"), Domain: cx.Args().First()}
+			conn, err := c.open(cx.Context)
+			if err != nil {
+				return err
+			}
+			defer conn.close()
+			for m, err := range api.QueueCatalogue.Open(cx.Context, conn, q) {
+				if err != nil {
+					return err
+				}
+				err := c.answerOwn(m, func(w table) {
+					w.printf("%s  %s  %s  %d  %s  %d\n", m.ID, m.From, words.Dash(m.Subject), m.Size, time.Duration(m.Age)*time.Second, m.Priority)
+				})
+				if err != nil {
+					return err
+				}
+			}
+			return nil
 		}),
 	}
 }

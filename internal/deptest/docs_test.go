@@ -125,7 +125,7 @@ var manyImporters = map[string]string{
 	"github.com/emersion/go-sasl": "its interfaces are go-smtp's: account makes the mechanisms, and those between it and wire pass them on",
 	"github.com/yuin/gopher-lua":  "a package for each part of a script's library",
 	"golang.org/x/net":            "a package for each of its subjects: auth has the public suffixes, idn internationalized names",
-	"golang.org/x/text":           "a package for each of its subjects: key and idn have its normal forms, mbxml its encodings",
+	"golang.org/x/text":           "a package for each of its subjects: key and idn have its normal forms, mbxml and heading its encodings",
 	"golang.org/x/sys":            "system calls: each package makes those of its own subject",
 	"github.com/urfave/cli/v2":    "the definitions of the commands, and the order of their words",
 }

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package heading reads who a message is from and what it is about, off the beginning of
+// its text, for lists that people read. It decodes RFC 2047 and does not trust what it
+// reads: what does not parse is given as it stands, cut to one short line.
+package heading
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/mail"
+	"strings"
+
+	"golang.org/x/text/encoding/charmap"
+)
+
+// The most octets of a header that are looked at, and characters that are given.
+const (
+	maxHeader  = 64 << 10
+	maxFrom    = 64
+	maxSubject = 78
+)
+
+// Read gives the first address of the From field, "" where there is none, and the
+// Subject. An error is one of r.
+func Read(r io.Reader) (from, subject string, err error) {
+	in := bufio.NewReaderSize(io.LimitReader(r, maxHeader), 4<<10)
+	var field *string // that the line before belongs to; nil: to another one
+	for err == nil {
+		var line string
+		line, err = in.ReadString('\n')
+		line = strings.TrimRight(line, "\r\n")
+		if strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") {
+			if field != nil {
+				*field += line
+			}
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || strings.ContainsAny(strings.TrimRight(name, " \t"), " \t") {
+			break // the end of the header, or no header
+		}
+		switch field = nil; strings.ToLower(strings.TrimRight(name, " \t")) {
+		case "from":
+			field = &from
+		case "subject":
+			field = &subject
+		}
+		if field != nil {
+			*field = value
+		}
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", "", err
+	}
+	words := mime.WordDecoder{CharsetReader: charsetReader}
+	parser := mail.AddressParser{WordDecoder: &words}
+	if list, err := parser.ParseList(from); err == nil && len(list) > 0 {
+		from = list[0].Address
+	}
+	subject = strings.TrimSpace(subject)
+	if text, err := words.DecodeHeader(subject); err == nil {
+		subject = text
+	}
+	return short(from, maxFrom), short(subject, maxSubject), nil
+}
+
+// charsetReader decodes the character sets of one octet a character, beside those that
+// package mime knows.
+func charsetReader(name string, r io.Reader) (io.Reader, error) {
+	plain := func(s string) string {
+		return strings.NewReplacer(" ", "", "-", "", "_", "", "cp", "windows").Replace(strings.ToLower(s))
+	}
+	for _, e := range charmap.All {
+		if m, ok := e.(*charmap.Charmap); ok && plain(m.String()) == plain(name) {
+			return m.NewDecoder().Reader(r), nil
+		}
+	}
+	return nil, fmt.Errorf("unknown character set %q", name)
+}
+
+// short puts a text into one line of at most n characters.
+func short(s string, n int) string {
+	s = strings.Join(strings.Fields(strings.ToValidUTF8(s, "\uFFFD")), " ")
+	if runes := []rune(s); len(runes) > n {
+		return string(runes[:n-3]) + "..."
+	}
+	return s
+}
