@@ -5,7 +5,7 @@
 // run and on the same disk: a bare map, a bare loop over Badger, Postfix where
 // it is installed, and another build of restante.
 //
-//	go run ./internal/bench [-restante bin/restante] [-only accept,pickup,release,memory,tree,scripts] [-rounds 3] [-json]
+//	go run ./internal/bench [-restante bin/restante] [-only accept,pickup,release,memory,sites,idle,tree,scripts] [-rounds 3] [-json]
 //
 // Two builds are compared by the binaries of both and, for the figures of the
 // metabase, the other build of this program:
@@ -39,6 +39,9 @@ type options struct {
 	window       time.Duration
 	held         int
 	full         int
+	sites        int
+	domains      int
+	idle         int
 	only         []string
 	json         bool
 }
@@ -55,8 +58,11 @@ func main() {
 	flag.DurationVar(&o.window, "window", 3*time.Second, "how long one turn of accept lasts")
 	flag.IntVar(&o.held, "held", 10000, "messages held for one release")
 	flag.IntVar(&o.full, "full", 100000, "messages held for the memory figure")
+	flag.IntVar(&o.sites, "sites", 50, "sites of the figures of sites")
+	flag.IntVar(&o.domains, "domains", 200, "domains of each of these sites")
+	flag.IntVar(&o.idle, "idle", 10000, "connections of the figure of idle")
 	flag.BoolVar(&o.json, "json", false, "print each figure as one line of JSON")
-	only := flag.String("only", "accept,pickup,release,memory,tree,scripts", "what to measure; commits is the last part of tree alone")
+	only := flag.String("only", "accept,pickup,release,memory,sites,idle,tree,scripts", "what to measure; commits is the last part of tree alone")
 	flag.Parse()
 	o.only = strings.Split(*only, ",")
 	if err := run(ctx, o); err != nil {
@@ -78,6 +84,8 @@ var parts = []part{
 	{"pickup", "files taken from the Pickup folder, from the move of the first one until all are stored", false, measurePickup},
 	{"release", "held messages handed over, from the call to the last one: restante by TURN, Postfix by ETRN", false, measureRelease},
 	{"memory", "start of the service and its resident memory", false, measureMemory},
+	{"sites", "start of a service of many sites and its resident memory", false, measureSites},
+	{"idle", "resident memory with many connections that have said EHLO and are silent", false, measureIdle},
 	{"tree", fmt.Sprintf("a metabase with %d domains", domainCount), true, measureTree},
 	{"commits", "durable batches, each of one property", true, measureCommits},
 	{"scripts", "Lua scripts that the command runs, with the service", false, measureScripts},
@@ -130,7 +138,7 @@ func choose(names []string) (chosen []part, err error) {
 		}
 	}
 	if len(chosen) != len(names) {
-		return nil, fmt.Errorf("-only %s: the measurements are accept, pickup, release, memory, tree, commits and scripts, each named once", strings.Join(names, ","))
+		return nil, fmt.Errorf("-only %s: the measurements are accept, pickup, release, memory, sites, idle, tree, commits and scripts, each named once", strings.Join(names, ","))
 	}
 	return chosen, nil
 }

@@ -200,6 +200,11 @@ func restart(ctx context.Context, s *testpeer.Service) error {
 	if err := s.Start(ctx); err != nil {
 		return err
 	}
+	return settle(ctx)
+}
+
+// settle waits until a service has given back the memory that it needs no more.
+func settle(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
