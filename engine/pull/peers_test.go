@@ -335,13 +335,32 @@ func (c cutLine) Write(b []byte) (int, error) {
 }
 
 // dialer connects the two peers by pipes: the holder behind cut octets (-1: no end).
-func dialer(t *testing.T, holder func(net.Conn), local *sink, cut int64) func(context.Context, string, string) (net.Conn, error) {
+func dialer(holder func(net.Conn), local *sink, cut int64) func(context.Context, string, string) (net.Conn, error) {
+	return dialerOver(net.Pipe, holder, local, cut)
+}
+
+// sockets connects two ends over loopback: other than those of a pipe, both may write at
+// once.
+func sockets() (ours, theirs net.Conn) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	defer l.Close()
+	if ours, err = net.Dial("tcp", l.Addr().String()); err == nil {
+		theirs, err = l.Accept()
+	}
+	if err != nil {
+		panic(err)
+	}
+	return ours, theirs
+}
+
+func dialerOver(connect func() (ours, theirs net.Conn), holder func(net.Conn), local *sink, cut int64) func(context.Context, string, string) (net.Conn, error) {
 	left := &atomic.Int64{}
 	left.Store(cut)
-	var ended sync.WaitGroup
-	t.Cleanup(ended.Wait)
 	return func(_ context.Context, _, addr string) (net.Conn, error) {
-		ours, theirs := net.Pipe()
+		ours, theirs := connect()
 		if addr == "local:25" {
 			if local.down.Load() {
 				return nil, errors.New("connection refused")
@@ -360,12 +379,22 @@ func dialer(t *testing.T, holder func(net.Conn), local *sink, cut int64) func(co
 	}
 }
 
+// call is Call. The peers have ended when it returns.
+func call(t *testing.T, o Options) (Result, error) {
+	t.Helper()
+	defer ended.Wait()
+	return Call(t.Context(), o)
+}
+
+// ended are the conversations of the peers; no two tests run at once.
+var ended sync.WaitGroup
+
 // options for a call of h, over a line without end.
 func options(t *testing.T, h *hub, local *sink) Options {
 	t.Helper()
 	return Options{
 		Holder: "hub.test:366", Security: NoTLS, User: "anna", Password: "secret", Verb: ATRN, Local: "local:25", State: t.TempDir(), Name: "pull.test",
-		Dial: dialer(t, func(c net.Conn) { h.serve(context.WithoutCancel(t.Context()), c) }, local, -1),
+		Dial: dialer(func(c net.Conn) { h.serve(context.WithoutCancel(t.Context()), c) }, local, -1),
 	}
 }
 

@@ -31,7 +31,7 @@ func TestMailComesAsItIsHeld(t *testing.T) {
 		o.LMTP = lmtp
 		var told []Message
 		o.Taken = func(m Message) { told = append(told, m) }
-		res, err := Call(t.Context(), o)
+		res, err := call(t, o)
 		if err != nil || res.Broken != nil {
 			t.Fatal(err, res.Broken)
 		}
@@ -42,7 +42,7 @@ func TestMailComesAsItIsHeld(t *testing.T) {
 		if m := told[0]; m.ID != "<1@x>" || m.From != "a@from.test" || !slices.Equal(m.To, []string{"one@held.test"}) || m.Size != int64(len(sent[0].body)) {
 			t.Errorf("told of %+v", m)
 		}
-		if again, err := Call(t.Context(), o); err != nil || again.Broken != nil || len(again.Messages) != 0 {
+		if again, err := call(t, o); err != nil || again.Broken != nil || len(again.Messages) != 0 {
 			t.Errorf("nothing waits: %+v, %v", again, err)
 		}
 	}
@@ -65,13 +65,13 @@ func TestCutsLoseNothingAndDoubleNothing(t *testing.T) {
 			h.hold(copies([]held{m})...)
 		}
 		o.LMTP = i%5 == 0
-		o.Dial = dialer(t, func(c net.Conn) { h.serve(context.WithoutCancel(t.Context()), c) }, local, 300+rnd.Int64N(1500))
-		if res, err := Call(t.Context(), o); err == nil {
+		o.Dial = dialer(func(c net.Conn) { h.serve(context.WithoutCancel(t.Context()), c) }, local, 300+rnd.Int64N(1500))
+		if res, err := call(t, o); err == nil {
 			known += res.Messages[Known]
 		}
 	}
-	o.Dial = dialer(t, func(c net.Conn) { h.serve(context.WithoutCancel(t.Context()), c) }, local, -1)
-	res, err := Call(t.Context(), o)
+	o.Dial = dialer(func(c net.Conn) { h.serve(context.WithoutCancel(t.Context()), c) }, local, -1)
+	res, err := call(t, o)
 	if err != nil || res.Broken != nil || len(h.waiting()) != 0 || len(h.returned) != 0 {
 		t.Errorf("at the end: %+v, %v; %d wait", res, err, len(h.waiting()))
 	}
@@ -111,7 +111,7 @@ func TestRepliesOfTheLocalServerArePassedOn(t *testing.T) {
 		}
 		m := &held{from: "a@from.test", to: []string{"one@held.test", "two@held.test"}, body: body}
 		h.hold(m)
-		res, err := Call(t.Context(), options(t, h, local))
+		res, err := call(t, options(t, h, local))
 		if err != nil || res.Broken != nil {
 			t.Errorf("%s: %v, %v", tt.reply, err, res.Broken)
 		}
@@ -125,7 +125,7 @@ func TestLocalServerThatIsDownIsFoundBeforeTheHolderIsCalled(t *testing.T) {
 	h, local := newHub(), &sink{}
 	local.down.Store(true)
 	h.hold(&held{from: "a@from.test", to: []string{"one@held.test"}, body: "x\r\n"})
-	_, err := Call(t.Context(), options(t, h, local))
+	_, err := call(t, options(t, h, local))
 	if err == nil || !strings.Contains(err.Error(), "local server local:25: connection refused") || len(h.asked) != 0 {
 		t.Errorf("%v; the holder heard %q", err, h.asked)
 	}
@@ -142,7 +142,7 @@ func TestLocalServerThatIsDownIsFoundBeforeTheHolderIsCalled(t *testing.T) {
 		}
 		return ""
 	}
-	res, err := Call(t.Context(), options(t, h, local))
+	res, err := call(t, options(t, h, local))
 	if err != nil || res.Broken == nil || res.Messages[Taken] != 1 || len(h.waiting()) != 1 || len(h.returned) != 0 {
 		t.Errorf("%+v, %v; %d wait", res, err, len(h.waiting()))
 	}
@@ -154,7 +154,7 @@ func TestMessagesBeyondTheCeilingStayHeld(t *testing.T) {
 	h.hold(copies([]held{large, small})...)
 	o := options(t, h, local)
 	o.Ceiling = 500
-	res, err := Call(t.Context(), o)
+	res, err := call(t, o)
 	if err != nil || res.Broken != nil || res.Messages[Left] != 1 || res.Messages[Taken] != 1 || len(h.waiting()) != 1 || len(h.returned) != 0 {
 		t.Errorf("%+v, %v; %d wait, %d returned", res, err, len(h.waiting()), len(h.returned))
 	}
@@ -183,24 +183,24 @@ func TestRefusalsOfTheHolder(t *testing.T) {
 		if tt.change != nil {
 			tt.change(&o)
 		}
-		_, err := Call(t.Context(), o)
+		_, err := call(t, o)
 		if err == nil || err.Error() != tt.want || errors.Is(err, ErrRefused) != tt.refused {
 			t.Errorf("%v, refused %v; want %s", err, errors.Is(err, ErrRefused), tt.want)
 		}
 	}
 	h := newHub()
 	h.refuses = mail.Reply{Code: 453, Enhanced: "3.0", Text: "you have no mail"}
-	if res, err := Call(t.Context(), options(t, h, &sink{})); err != nil || res.Reply.Code != 453 || len(res.Messages) != 0 {
+	if res, err := call(t, options(t, h, &sink{})); err != nil || res.Reply.Code != 453 || len(res.Messages) != 0 {
 		t.Errorf("%+v, %v", res, err)
 	}
 	h = newHub()
 	o := options(t, h, &sink{})
 	o.Verb, o.Argument = ETRN, "@held.test"
-	if res, err := Call(t.Context(), o); err != nil || res.Reply.Code != 253 || !slices.Equal(h.asked, []string{"ETRN @held.test"}) {
+	if res, err := call(t, o); err != nil || res.Reply.Code != 253 || !slices.Equal(h.asked, []string{"ETRN @held.test"}) {
 		t.Errorf("%+v, %v; asked %q", res, err, h.asked)
 	}
 	o.Verb, o.Argument = ATRN, "a.test,b.test"
-	if _, err := Call(t.Context(), o); err != nil || h.asked[1] != "ATRN[a.test b.test]" {
+	if _, err := call(t, o); err != nil || h.asked[1] != "ATRN[a.test b.test]" {
 		t.Errorf("%v; asked %q", err, h.asked)
 	}
 }
@@ -212,7 +212,7 @@ func TestLargeMessageStreamsThrough(t *testing.T) {
 	h.hold(&held{from: "a@from.test", to: []string{"one@held.test"}, octets: size})
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	res, err := Call(t.Context(), options(t, h, local))
+	res, err := call(t, options(t, h, local))
 	runtime.ReadMemStats(&after)
 	if err != nil || res.Broken != nil || local.total() != 1 {
 		t.Fatal(err, res.Broken)

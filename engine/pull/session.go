@@ -11,6 +11,8 @@ import (
 	"net"
 	"slices"
 
+	"github.com/emersion/go-sasl"
+
 	"restante/engine/mail"
 	"restante/engine/pull/indoubt"
 	"restante/engine/wire"
@@ -51,15 +53,9 @@ func (c *notedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-type notOffered interface {
-	wire.Auth
-	wire.Release
-}
-
-// A session relays what the holder says to the local server. Neither AUTH nor ETRN, TURN
-// and ATRN are offered, so that wire asks it for none of them.
+// A session relays what the holder says to the local server.
 type session struct {
-	notOffered
+	wire.Release // of verbs that are off, so that it is not asked
 
 	opts  *Options
 	local *localServer
@@ -96,6 +92,11 @@ func (s *session) Refused(context.Context, string, string, mail.Reply) {}
 func (s *session) Close()                                              {}
 func (s *session) Mechanisms() []string                                { return nil }
 func (s *session) Reset()                                              { s.relay = nil }
+
+// Auth is asked even where no mechanism is listed.
+func (s *session) Auth(context.Context, string) (sasl.Server, error) {
+	return nil, mail.Reply{Code: 502, Enhanced: "5.1", Text: "Command not implemented"}
+}
 
 // leave refuses a message that is too large for the time being, so that it stays with
 // the holder. The ceiling is not listed by SIZE: a holder would return the message.

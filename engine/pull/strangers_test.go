@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pull
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"restante/engine/mail"
+	"restante/internal/testpeer"
+)
+
+// A script is what a holder says and, behind "<", the line that it waits for before it
+// goes on. "sleep D" waits.
+type script []string
+
+// play follows the script; heard are the lines that came.
+func (s script) play(c net.Conn) (heard []string) {
+	r := bufio.NewReader(c)
+	for _, step := range s {
+		verb, rest, _ := strings.Cut(step, " ")
+		switch verb {
+		case "<":
+			for {
+				line, err := r.ReadString('\n')
+				if err != nil {
+					return heard
+				}
+				line = strings.TrimRight(line, "\r\n")
+				heard = append(heard, line)
+				if len(line) > 3 && line[3] == '-' && line[0] == rest[0] {
+					continue // of a reply with several lines
+				}
+				if !strings.HasPrefix(line, rest) {
+					return append(heard, "wanted "+rest)
+				}
+				break
+			}
+		case "sleep":
+			d, _ := time.ParseDuration(rest)
+			time.Sleep(d)
+		default:
+			if _, err := io.WriteString(c, step); err != nil {
+				return heard
+			}
+		}
+	}
+	return heard
+}
+
+// callScript calls a holder that follows a script.
+func callScript(t *testing.T, s script, local *sink, change func(*Options)) (res Result, err error, heard []string) {
+	t.Helper()
+	done := make(chan []string, 1)
+	o := options(t, newHub(), local)
+	o.Verb = TURN
+	o.Dial = dialer(func(c net.Conn) { done <- s.play(c) }, local, -1)
+	if change != nil {
+		change(&o)
+	}
+	res, err = Call(t.Context(), o)
+	return res, err, <-done
+}
+
+// turned is a conversation up to the reversal, as IIS holds it: keywords in lower case,
+// AUTH=LOGIN alone, its own prompts.
+var turned = script{
+	"220 iis.test Microsoft ESMTP MAIL Service, Version: 6.0 ready\r\n",
+	"< EHLO pull.test", "250-iis.test Hello [192.0.2.1]\r\n250-auth=login\r\n250-turn\r\n250-8bitmime\r\n250 OK\r\n",
+	"< AUTH LOGIN", "334 VXNlcm5hbWU6\r\n", "< YW5uYQ==", "334 UGFzc3dvcmQ6\r\n", "< c2VjcmV0", "235 LOGIN authentication successful\r\n",
+	"< TURN", "250 OK\r\n",
+	"< 220 pull.test",
+}
+
+func TestHolderThatSpeaksAsIISDoes(t *testing.T) {
+	local := &sink{}
+	s := append(slices.Clone(turned), "ehlo iis.test\r\n", "< 250 ",
+		"mail from:<a@from.test> size=40\r\n", "< 250", "rcpt to:<one@held.test>\r\n", "< 250",
+		"data\r\n", "< 354", "Subject: x\r\n\r\nbare\nline\r\n..dot\r\n"+strings.Repeat("long", 5000)+"\r\n", ".\r\n", "< 250",
+		"mail from:<>\r\n", "< 250", "rcpt to:<one@held.test>\r\n", "< 250", "data\r\n", "< 354", "\r\nTURN\r\n.\r\n", "< 250",
+		"auth login\r\n", "< 50", "etrn a.test\r\n", "< 50", "turn\r\n", "< 5", "atrn\r\n", "< 5", "quit\r\n", "< 221")
+	res, err, heard := callScript(t, s, local, nil)
+	if err != nil || res.Broken != nil || res.Messages[Taken] != 2 {
+		t.Fatalf("%+v, %v; heard %q", res, err, heard)
+	}
+	checkOnce(t, local, held{to: []string{"one@held.test"}, body: "Subject: x\r\n\r\nbare\r\nline\r\n.dot\r\n" + strings.Repeat("long", 5000) + "\r\n"},
+		held{to: []string{"one@held.test"}, body: "\r\nTURN\r\n"})
+}
+
+// A message may come by BDAT, and octet for octet.
+func TestChunksAreTaken(t *testing.T) {
+	local := &sink{}
+	s := append(slices.Clone(turned), "EHLO x\r\n", "< 250 ", "MAIL FROM:<a@from.test>\r\nRCPT TO:<one@held.test>\r\n", "< 250", "< 250",
+		"BDAT 5\r\n.\r\n..", "< 250", "BDAT 4 LAST\r\n\r\n\r\n", "< 250", "QUIT\r\n", "< 221")
+	res, err, heard := callScript(t, s, local, nil)
+	if err != nil || res.Broken != nil || res.Messages[Taken] != 1 {
+		t.Fatalf("%+v, %v; heard %q", res, err, heard)
+	}
+	checkOnce(t, local, held{to: []string{"one@held.test"}, body: ".\r\n..\r\n\r\n"})
+}
+
+func TestHoldersThatOfferLittle(t *testing.T) {
+	for _, tt := range []struct {
+		s       script
+		refused bool
+		want    string
+	}{
+		{script{"220 x\r\n", "< EHLO", "250 x\r\n"}, true, "sign-in: the holder refuses: it offers no sign-in that can be used; known are SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN"},
+		{script{"220 x\r\n", "< EHLO", "250-x\r\n250 AUTH GSSAPI NTLM\r\n"}, true, "it offers no sign-in that can be used"},
+		{script{"220 x\r\n", "< EHLO", "502 no\r\n", "< HELO", "250 x\r\n"}, true, "it offers no sign-in that can be used"},
+		{script{"554 go away\r\n"}, false, "554 go away"},
+		{script{"220 x\r\n", "< EHLO", "250-x\r\n250 AUTH PLAIN\r\n", "< AUTH PLAIN", "454 4.7.0 later\r\n"}, false, "454 4.7.0 later"},
+		{append(slices.Clone(turned[:len(turned)-2]), "502 what?\r\n"), true, "TURN: the holder refuses: 502 what?"},
+		{append(slices.Clone(turned[:len(turned)-2]), "250 OK\r\n220 me, too\r\n"), false, "more stands behind the reply"},
+		{append(slices.Clone(turned[:len(turned)-2]), "250 OK\r\n"), false, ""}, // and hangs up
+	} {
+		res, err, heard := callScript(t, tt.s, &sink{}, nil)
+		if err == nil {
+			err = res.Broken
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.want) || errors.Is(err, ErrRefused) != tt.refused {
+			t.Errorf("%v, refused %v; want %s; heard %q", err, errors.Is(err, ErrRefused), tt.want, heard)
+		}
+	}
+}
+
+func TestSlowHolderIsWaitedForAndADeadLineIsNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		local := &sink{}
+		s := append(slices.Clone(turned[:len(turned)-2]), "sleep 9m50s", "250 OK\r\n", "< 220", "sleep 4m", "EHLO x\r\n", "< 250 ",
+			"MAIL FROM:<a@from.test>\r\n", "< 250", "RCPT TO:<one@held.test>\r\n", "< 250", "DATA\r\n", "< 354", "one\r\n", "sleep 4m", "two\r\n.\r\n", "< 250", "QUIT\r\n", "< 221")
+		res, err, heard := callScript(t, s, local, nil)
+		if err != nil || res.Broken != nil || res.Messages[Taken] != 1 {
+			t.Errorf("%+v, %v; heard %q", res, err, heard)
+		}
+		s = append(slices.Clone(turned), "EHLO x\r\n", "< 250 ", "MAIL FROM:<a@from.test>\r\n", "< 250", "RCPT TO:<one@held.test>\r\n", "< 250", "DATA\r\n", "< 354", "half\r\n", "sleep 24h")
+		begin := time.Now()
+		res, err, _ = callScript(t, s, local, nil)
+		if took := time.Since(begin); err != nil || res.Broken == nil || took > 25*time.Hour || len(res.Messages) != 0 {
+			t.Errorf("%+v, %v after %v", res, err, took)
+		}
+		checkOnce(t, local, held{to: []string{"one@held.test"}, body: "one\r\ntwo\r\n"})
+	})
+}
+
+// Idle calls every interval, waits longer after failures, and ends between two messages.
+func TestIdleCallsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, local := newHub(), &sink{ehlo: everything}
+		o := options(t, h, local)
+		ctx, stop := context.WithCancel(t.Context())
+		begin, calls := time.Now(), 0
+		var last time.Duration
+		err := Idle(ctx, o, time.Minute, func(res Result, err error, wait time.Duration) {
+			calls++
+			switch {
+			case calls <= 3:
+				if at := time.Since(begin).Round(time.Second); err != nil || wait != time.Minute || at != time.Duration(calls-1)*time.Minute {
+					t.Errorf("call %d after %v: %v, the next in %v", calls, at, err, wait)
+				}
+				h.hold(&held{from: "a@from.test", to: []string{"one@held.test"}, body: strings.Repeat("x\r\n", calls)})
+				local.down.Store(calls == 3)
+			case calls < 20:
+				if err == nil || wait < 3*time.Second || wait > longestWait*5/4 || calls < 9 && wait < last {
+					t.Errorf("call %d: %v, the next in %v after one in %v", calls, err, wait, last)
+				}
+				last = wait
+			default:
+				local.down.Store(false)
+				if err == nil && len(res.Messages) > 0 {
+					stop()
+				}
+			}
+		})
+		if err != nil || len(h.waiting()) != 0 || local.total() != 3 || last < longestWait/2 {
+			t.Errorf("%v; %d wait, %d came, the last wait was %v", err, len(h.waiting()), local.total(), last)
+		}
+		h.refuses = mail.Reply{Code: 550, Enhanced: "7.1", Text: "no"}
+		if err := Idle(t.Context(), o, time.Minute, func(Result, error, time.Duration) {}); !errors.Is(err, ErrRefused) {
+			t.Error(err)
+		}
+	})
+}
+
+// A signal ends a call behind the message under way.
+func TestStopEndsACallBetweenMessages(t *testing.T) {
+	h, local := newHub(), &sink{ehlo: everything}
+	sent := held{from: "a@from.test", to: []string{"one@held.test"}, body: "one\r\n"}
+	h.hold(copies([]held{sent})...)
+	h.hold(&held{from: "a@from.test", to: []string{"one@held.test"}, body: "two\r\n"})
+	ctx, stop := context.WithCancel(t.Context())
+	local.answer = func(line string) string {
+		if line == "DATA" {
+			stop()
+		}
+		return ""
+	}
+	o := options(t, h, local)
+	o.Dial = dialerOver(sockets, func(c net.Conn) {
+		h.serve(context.WithoutCancel(t.Context()), c)
+	}, local, -1)
+	res, err := Call(ctx, o)
+	ended.Wait()
+	if err != nil || !errors.Is(res.Broken, context.Canceled) || res.Messages[Taken] != 1 || len(h.waiting()) != 1 {
+		t.Errorf("%+v, %v; %d wait", res, err, len(h.waiting()))
+	}
+	checkOnce(t, local, sent)
+}
+
+// The holder's certificate must be right, by STARTTLS and from the first octet; then
+// the password goes by whatever the holder offers.
+func TestCertificateOfTheHolder(t *testing.T) {
+	cert, roots := testpeer.Certificate(t, "hub.test", time.Now().Add(time.Hour))
+	for _, how := range []Security{StartTLS, Implicit} {
+		for _, tt := range []struct {
+			cfg  *tls.Config
+			want string
+		}{
+			{&tls.Config{ServerName: "hub.test", RootCAs: roots}, ""},
+			{&tls.Config{ServerName: "other.test", RootCAs: roots}, "certificate is valid for hub.test, not other.test"},
+			{&tls.Config{ServerName: "hub.test"}, "certificate"},
+			{&tls.Config{ServerName: "other.test", InsecureSkipVerify: true}, ""},
+		} {
+			h, local := newHub(), &sink{ehlo: everything}
+			h.tls = &tls.Config{Certificates: []tls.Certificate{cert}}
+			h.hold(&held{from: "a@from.test", to: []string{"one@held.test"}, body: "x\r\n"})
+			o := options(t, h, local)
+			o.Security, o.TLS = how, tt.cfg
+			o.Dial = dialerOver(sockets, func(c net.Conn) {
+				if how == Implicit {
+					c = tls.Server(c, h.tls)
+					h.tls = nil
+				}
+				h.serve(context.WithoutCancel(t.Context()), c)
+			}, local, -1)
+			res, err := call(t, o)
+			if tt.want == "" && (err != nil || res.Broken != nil || local.total() != 1) || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%s: %v, %v; want %q", how, err, res.Broken, tt.want)
+			}
+			if tt.want != "" && (len(h.asked) != 0 || local.total() != 0) {
+				t.Errorf("%s: the holder was asked %q", how, h.asked)
+			}
+		}
+	}
+}
