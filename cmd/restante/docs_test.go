@@ -38,6 +38,32 @@ func TestDocs(t *testing.T) {
 	}
 }
 
+// TestPullGuide checks that a script runs the commands of docs/pull.md.
+func TestPullGuide(t *testing.T) {
+	page, err := os.ReadFile("../../docs/pull.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile("testdata/script/pull.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	here := strings.NewReplacer("hub.example:366", "$ADDR1", "localhost:25", "$ADDR2", "/etc/restante-pull/password", "password", ":25 :366", "127.0.0.1:0 127.0.0.1:0")
+	n := 0
+	for line := range strings.Lines(string(page)) {
+		if line = here.Replace(strings.TrimRight(line, "\r\n")); !strings.HasPrefix(line, "restante ") {
+			continue
+		}
+		n++
+		if !strings.Contains(string(script), "\nexec "+line) {
+			t.Errorf("no script runs: %s", line)
+		}
+	}
+	if n != 4 {
+		t.Errorf("the page has %d commands", n)
+	}
+}
+
 // TestManReads has man's formatter read the pages without a warning.
 func TestManReads(t *testing.T) {
 	testpeer.Need(t, "groff")

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -233,4 +235,26 @@ func TestLayers(t *testing.T) {
 		"/engine/release":  "it is the other end of a release",
 		"/engine/delivery": "the local server is the one that is named",
 	})
+}
+
+// A message that cannot be taken down is taken, and ends the call.
+func TestStateThatCannotBeWrittenEndsTheCall(t *testing.T) {
+	for n := 1; n <= 2; n++ {
+		h, local := newHub(), &sink{ehlo: everything}
+		sent := []held{{from: "a@from.test", to: []string{"one@held.test"}, body: "one\r\n"}, {from: "b@from.test", to: []string{"one@held.test"}, body: "two\r\n"}}
+		h.hold(copies(sent[:n])...)
+		o := options(t, h, local)
+		local.answer = func(line string) string {
+			if line == "." { // a folder stands where the file is to be
+				files, _ := filepath.Glob(filepath.Join(o.State, "*.lock"))
+				_ = os.Mkdir(strings.TrimSuffix(files[0], ".lock"), 0o700)
+			}
+			return ""
+		}
+		res, err := call(t, o)
+		if err != nil || res.Broken == nil || !strings.HasPrefix(res.Broken.Error(), "state: ") || res.Messages[Taken] != 1 || len(h.waiting()) != n-1 || len(h.returned) != 0 {
+			t.Errorf("of %d: %+v, %v; %d wait", n, res, err, len(h.waiting()))
+		}
+		checkOnce(t, local, sent[0])
+	}
 }

@@ -34,7 +34,10 @@ func serve(ctx context.Context, conn net.Conn, o *Options, local *localServer, d
 		res.Broken = s.whyBroken(ctx, noted)
 		return
 	}
-	if err := doubt.Confirm(); err != nil && res.Broken == nil {
+	if res.Broken = s.err; res.Broken != nil {
+		return
+	}
+	if err := doubt.Confirm(); err != nil {
 		res.Broken = fmt.Errorf("state: %w", err)
 	}
 }

@@ -58,7 +58,7 @@ func (s script) play(c net.Conn) (heard []string) {
 }
 
 // callScript calls a holder that follows a script.
-func callScript(t *testing.T, s script, local *sink, change func(*Options)) (res Result, err error, heard []string) {
+func callScript(t *testing.T, s script, local *sink, change func(*Options)) (res Result, heard []string, err error) {
 	t.Helper()
 	done := make(chan []string, 1)
 	o := options(t, newHub(), local)
@@ -68,7 +68,7 @@ func callScript(t *testing.T, s script, local *sink, change func(*Options)) (res
 		change(&o)
 	}
 	res, err = Call(t.Context(), o)
-	return res, err, <-done
+	return res, <-done, err
 }
 
 // turned is a conversation up to the reversal, as IIS holds it: keywords in lower case,
@@ -88,7 +88,7 @@ func TestHolderThatSpeaksAsIISDoes(t *testing.T) {
 		"data\r\n", "< 354", "Subject: x\r\n\r\nbare\nline\r\n..dot\r\n"+strings.Repeat("long", 5000)+"\r\n", ".\r\n", "< 250",
 		"mail from:<>\r\n", "< 250", "rcpt to:<one@held.test>\r\n", "< 250", "data\r\n", "< 354", "\r\nTURN\r\n.\r\n", "< 250",
 		"auth login\r\n", "< 50", "etrn a.test\r\n", "< 50", "turn\r\n", "< 5", "atrn\r\n", "< 5", "quit\r\n", "< 221")
-	res, err, heard := callScript(t, s, local, nil)
+	res, heard, err := callScript(t, s, local, nil)
 	if err != nil || res.Broken != nil || res.Messages[Taken] != 2 {
 		t.Fatalf("%+v, %v; heard %q", res, err, heard)
 	}
@@ -101,7 +101,7 @@ func TestChunksAreTaken(t *testing.T) {
 	local := &sink{}
 	s := append(slices.Clone(turned), "EHLO x\r\n", "< 250 ", "MAIL FROM:<a@from.test>\r\nRCPT TO:<one@held.test>\r\n", "< 250", "< 250",
 		"BDAT 5\r\n.\r\n..", "< 250", "BDAT 4 LAST\r\n\r\n\r\n", "< 250", "QUIT\r\n", "< 221")
-	res, err, heard := callScript(t, s, local, nil)
+	res, heard, err := callScript(t, s, local, nil)
 	if err != nil || res.Broken != nil || res.Messages[Taken] != 1 {
 		t.Fatalf("%+v, %v; heard %q", res, err, heard)
 	}
@@ -123,7 +123,7 @@ func TestHoldersThatOfferLittle(t *testing.T) {
 		{append(slices.Clone(turned[:len(turned)-2]), "250 OK\r\n220 me, too\r\n"), false, "more stands behind the reply"},
 		{append(slices.Clone(turned[:len(turned)-2]), "250 OK\r\n"), false, ""}, // and hangs up
 	} {
-		res, err, heard := callScript(t, tt.s, &sink{}, nil)
+		res, heard, err := callScript(t, tt.s, &sink{}, nil)
 		if err == nil {
 			err = res.Broken
 		}
@@ -138,13 +138,13 @@ func TestSlowHolderIsWaitedForAndADeadLineIsNot(t *testing.T) {
 		local := &sink{}
 		s := append(slices.Clone(turned[:len(turned)-2]), "sleep 9m50s", "250 OK\r\n", "< 220", "sleep 4m", "EHLO x\r\n", "< 250 ",
 			"MAIL FROM:<a@from.test>\r\n", "< 250", "RCPT TO:<one@held.test>\r\n", "< 250", "DATA\r\n", "< 354", "one\r\n", "sleep 4m", "two\r\n.\r\n", "< 250", "QUIT\r\n", "< 221")
-		res, err, heard := callScript(t, s, local, nil)
+		res, heard, err := callScript(t, s, local, nil)
 		if err != nil || res.Broken != nil || res.Messages[Taken] != 1 {
 			t.Errorf("%+v, %v; heard %q", res, err, heard)
 		}
 		s = append(slices.Clone(turned), "EHLO x\r\n", "< 250 ", "MAIL FROM:<a@from.test>\r\n", "< 250", "RCPT TO:<one@held.test>\r\n", "< 250", "DATA\r\n", "< 354", "half\r\n", "sleep 24h")
 		begin := time.Now()
-		res, err, _ = callScript(t, s, local, nil)
+		res, _, err = callScript(t, s, local, nil)
 		if took := time.Since(begin); err != nil || res.Broken == nil || took > 25*time.Hour || len(res.Messages) != 0 {
 			t.Errorf("%+v, %v after %v", res, err, took)
 		}
