@@ -19,10 +19,6 @@ const (
 	filePerm   = 0o640
 )
 
-// reserve is what is left of the disk: the log must not take the room of the
-// mail. Of a small disk it is a twentieth.
-const reserve = 128 << 20
-
 // A writer appends batches to files.
 type writer struct {
 	last   written
@@ -42,7 +38,7 @@ func (w *writer) write(b *batch) (rest []byte, err error) {
 		return b.lines, err
 	}
 	defer folder.Close()
-	if err := checkSpace(b.set.Folder); err != nil {
+	if err := disk.CheckSpare(b.set.Folder); err != nil {
 		return b.lines, err
 	}
 	if w.last.folder != b.set.Folder {
@@ -77,17 +73,6 @@ func OpenFolder(dir string) (*disk.Folder, error) {
 		return nil, err // it is gone, such as the data folder, and is not made again
 	}
 	return disk.MakeFolder(nil, dir, folderPerm)
-}
-
-func checkSpace(dir string) error {
-	free, total, err := disk.Free(dir)
-	if err != nil || total == 0 {
-		return err
-	}
-	if least := min(reserve, total/20); free < least {
-		return fmt.Errorf("%s: the disk has %d MiB left, which are for the mail", dir, free>>20)
-	}
-	return nil
 }
 
 // sizeFile is the name of the newest file by size.
