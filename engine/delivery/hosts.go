@@ -190,6 +190,7 @@ func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b 
 		if _, most := c.Limits(); most > 0 && (limit == 0 || most < limit) {
 			limit = most
 		}
+		b.SetVia(mail.Via{Addr: t.addr.Addr(), TLS: tlsVersion(c)})
 		res := b.Send(ctx, c, t.host, limit)
 		if res.Err == nil {
 			_ = c.Quit(ctx) // all is settled: the answer to QUIT changes nothing
@@ -215,6 +216,14 @@ func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b 
 			return nil
 		}
 	}
+}
+
+// tlsVersion names what encrypts a conversation, or is "none".
+func tlsVersion(c *wire.Client) string {
+	if state, ok := c.TLS(); ok {
+		return tls.VersionName(state.Version)
+	}
+	return "none"
 }
 
 // logCut logs err if it is that of a conversation which a stop has cut.

@@ -9,12 +9,16 @@
 // destination, client, helo and account for the caller's address, the name of its
 // greeting and the account that had signed in. Passwords and bodies are never written. Errors of the service itself
 // belong in the diagnostic log.
+//
+// Each event also goes to a [Trace], if there is one, whatever the level of the log, with
+// what is too long for a line.
 package journal
 
 import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -29,6 +33,7 @@ const maxReply = 512
 // may be called concurrently.
 type Journal struct {
 	log     *slog.Logger
+	trace   Trace
 	limit   *refusals // of all sessions
 	session mail.SessionID
 	caller  Caller       // of the session
@@ -48,37 +53,53 @@ func New(log *slog.Logger) *Journal {
 	return &Journal{log: log, limit: &refusals{addresses: map[netip.Prefix]*allowance{}}}
 }
 
+// Traced is j with a Trace, which may be nil.
+func (j *Journal) Traced(t Trace) *Journal {
+	j.trace = t
+	return j
+}
+
 // Session returns a Journal that writes the ID of a caller's session on each line.
 // Who is nil for a caller that is not greeted.
 func (j *Journal) Session(id mail.SessionID, who Caller) *Journal {
 	if j == nil {
 		return nil
 	}
-	return &Journal{log: j.log, limit: j.limit, session: id, caller: who}
+	return &Journal{log: j.log, trace: j.trace, limit: j.limit, session: id, caller: who}
 }
 
 func (j *Journal) line(ctx context.Context, event string, attrs ...slog.Attr) {
-	if j == nil || j.log == nil {
+	j.write(ctx, event, extra{}, attrs...)
+}
+
+// write is line with more for the trace.
+func (j *Journal) write(ctx context.Context, event string, more extra, attrs ...slog.Attr) {
+	if j == nil {
 		return
 	}
 	if j.session != "" {
 		attrs = append(attrs, session(j.session))
 	}
-	j.log.LogAttrs(ctx, slog.LevelInfo, event, attrs...)
+	if j.log != nil {
+		j.log.LogAttrs(ctx, slog.LevelInfo, event, attrs...)
+	}
+	if j.trace != nil {
+		j.trace(event, more.allKeys(attrs), append(slices.Clip(attrs), more.attrs...))
+	}
 }
 
 // about writes a line about a message, with its session.
-func (j *Journal) about(ctx context.Context, event string, env mail.Envelope, attrs ...slog.Attr) {
+func (j *Journal) about(ctx context.Context, event string, env mail.Envelope, more extra, attrs ...slog.Attr) {
 	attrs = append([]slog.Attr{id(env.ID)}, attrs...)
 	if env.Session != "" {
 		attrs = append(attrs, session(env.Session))
 	}
-	j.line(ctx, event, attrs...)
+	j.write(ctx, event, more, attrs...)
 }
 
 // Accepted: the message is on stable storage, and 250 may be answered.
 func (j *Journal) Accepted(ctx context.Context, env mail.Envelope) {
-	j.about(ctx, "accepted", env, slog.String("from", "<"+env.From.String()+">"),
+	j.about(ctx, "accepted", env, arrival(env), slog.String("from", "<"+env.From.String()+">"),
 		slog.Int("recipients", len(env.To)), slog.Int64("size", env.Size),
 		client(env.Client), slog.String("account", env.Account), slog.Bool("tls", env.TLS))
 }
@@ -88,13 +109,18 @@ func (j *Journal) PickedUp(ctx context.Context, msg mail.MessageID, name string)
 	j.line(ctx, "picked up", id(msg), slog.String("file", clean(name)))
 }
 
+// Rewritten: mail for the recipient was of an accepted message is for another address.
+func (j *Journal) Rewritten(ctx context.Context, msg mail.MessageID, was, is mail.Address) {
+	j.write(ctx, "rewritten", extra{keys: []string{AddressKey(was)}}, id(msg), slog.String("rcpt", "<"+was.String()+">"), to(is))
+}
+
 // Refused: a caller was refused at verb, temporarily or permanently, or the
 // session failed there; left_out counts the lines of the address that were left
 // out before. Verb is "connect" before the greeting, "TLS" for a
 // handshake from the first octet, "pickup" for a file of the Pickup folder, and
-// "" between commands.
-func (j *Journal) Refused(ctx context.Context, caller netip.Addr, verb, what string, r mail.Reply) {
-	j.refusal(ctx, caller, r.Code == 421, "refused", client(caller), j.helo(), j.account(), slog.String("verb", verb), slog.String("what", clean(what)), reply(r))
+// "" between commands. About is what was known of the message.
+func (j *Journal) Refused(ctx context.Context, caller netip.Addr, about mail.Envelope, verb, what string, r mail.Reply) {
+	j.refusal(ctx, caller, r.Code == 421, "refused", refusedMail(about, verb, what), client(caller), j.helo(), j.account(), slog.String("verb", verb), slog.String("what", clean(what)), reply(r))
 }
 
 // Filtered: a milter decided about a message, and may have changed it.
@@ -104,40 +130,40 @@ func (j *Journal) Filtered(ctx context.Context, env mail.Envelope, filter, verdi
 
 // Held: an accepted message waits in domain for its host to call.
 func (j *Journal) Held(ctx context.Context, env mail.Envelope, domain mail.Domain) {
-	j.about(ctx, "held", env, dest(domain))
+	j.about(ctx, "held", env, extra{}, dest(domain))
 }
 
 // Delivered: the next hop took responsibility for one recipient.
 func (j *Journal) Delivered(ctx context.Context, env mail.Envelope, o mail.Outcome) {
-	j.about(ctx, "delivered", env, to(o.To), slog.String("host", o.Host), reply(o.Reply))
+	j.about(ctx, "delivered", env, attempt(o), to(o.To), slog.String("host", o.Host), reply(o.Reply))
 }
 
 // PutAside: the message, which can be neither delivered nor returned, is a file in the
 // Badmail folder.
 func (j *Journal) PutAside(ctx context.Context, env mail.Envelope, rcpt mail.Address) {
-	j.about(ctx, "in badmail", env, to(rcpt))
+	j.about(ctx, "in badmail", env, extra{}, to(rcpt))
 }
 
 // Deferred: one recipient is tried again at the time again; zero: when its host calls.
 func (j *Journal) Deferred(ctx context.Context, env mail.Envelope, o mail.Outcome, again time.Time) {
-	j.about(ctx, "deferred", env, append(said(o.Reply, to(o.To), slog.String("host", o.Host)), next(again)...)...)
+	j.about(ctx, "deferred", env, attempt(o), append(said(o.Reply, to(o.To), slog.String("host", o.Host)), next(again)...)...)
 }
 
 // Unreachable: no message of domain can be tried before the time again, or with a zero
 // time before its host calls; messages of them wait.
 func (j *Journal) Unreachable(ctx context.Context, domain mail.Domain, r mail.Reply, host string, messages int, again time.Time) {
 	attrs := append(said(r, dest(domain), slog.String("host", host)), slog.Int("messages", messages))
-	j.line(ctx, "unreachable", append(attrs, next(again)...)...)
+	j.write(ctx, "unreachable", extra{keys: []string{DomainKey(domain)}}, append(attrs, next(again)...)...)
 }
 
 // Failed: one recipient can never be reached.
 func (j *Journal) Failed(ctx context.Context, env mail.Envelope, o mail.Outcome) {
-	j.about(ctx, "failed", env, said(o.Reply, to(o.To), slog.String("host", o.Host))...)
+	j.about(ctx, "failed", env, attempt(o), said(o.Reply, to(o.To), slog.String("host", o.Host))...)
 }
 
 // Expired: one recipient expired; the outcome is that of the last attempt.
 func (j *Journal) Expired(ctx context.Context, env mail.Envelope, o mail.Outcome, age time.Duration) {
-	j.about(ctx, "expired", env, append(said(o.Reply, to(o.To), slog.String("host", o.Host)), slog.Duration("age", age))...)
+	j.about(ctx, "expired", env, attempt(o), append(said(o.Reply, to(o.To), slog.String("host", o.Host)), slog.Duration("age", age))...)
 }
 
 // Archived: nobody has called for the held message in time, and it is a file of the archive.
@@ -164,13 +190,13 @@ func next(again time.Time) []slog.Attr {
 // Released: a host that called in a session was handed mail; verb is ETRN, TURN or
 // ATRN, messages is the number handed over and left the number that remains.
 func (j *Journal) Released(ctx context.Context, by mail.SessionID, domain mail.Domain, verb, account string, caller netip.Addr, messages, left int) {
-	j.Session(by, nil).line(ctx, "released", dest(domain), slog.String("verb", verb), slog.String("account", account),
+	j.Session(by, nil).write(ctx, "released", extra{keys: []string{DomainKey(domain)}}, dest(domain), slog.String("verb", verb), slog.String("account", account),
 		client(caller), slog.Int("messages", messages), slog.Int("left", left))
 }
 
 // Report: the new message reports to the sender of about.
 func (j *Journal) Report(ctx context.Context, report mail.Envelope, about mail.MessageID, sender mail.Address, recipients int) {
-	j.about(ctx, "dsn", report, slog.String("about", string(about)), to(sender), slog.Int("recipients", recipients))
+	j.about(ctx, "dsn", report, extra{}, slog.String("about", string(about)), to(sender), slog.Int("recipients", recipients))
 }
 
 // ReportPostponed: the report about msg could not be made; it is tried again.
@@ -180,7 +206,7 @@ func (j *Journal) ReportPostponed(ctx context.Context, about mail.MessageID, cau
 
 // Dropped: one recipient is given up without a report, because of why.
 func (j *Journal) Dropped(ctx context.Context, env mail.Envelope, rcpt mail.Address, why string) {
-	j.about(ctx, "dropped", env, to(rcpt), slog.String("why", clean(why)))
+	j.about(ctx, "dropped", env, extra{}, to(rcpt), slog.String("why", clean(why)))
 }
 
 // SetAside: the stored message cannot be read; it is kept and not tried.
@@ -200,9 +226,9 @@ func (j *Journal) Requeued(ctx context.Context, msg mail.MessageID) {
 }
 
 // Acted: an administrator applied action (freeze, thaw, retry, delete, bounce)
-// to one message of domain.
-func (j *Journal) Acted(ctx context.Context, action string, msg mail.MessageID, domain mail.Domain) {
-	j.line(ctx, "acted", id(msg), dest(domain), slog.String("action", action))
+// to one message of domain. By is the account of the system that asked for it.
+func (j *Journal) Acted(ctx context.Context, action, by string, msg mail.MessageID, domain mail.Domain) {
+	j.line(ctx, "acted", id(msg), dest(domain), slog.String("action", action), slog.String("by", clean(by)))
 }
 
 // SignedIn: a caller proved to be account.
@@ -215,7 +241,7 @@ func (j *Journal) SignedIn(ctx context.Context, caller netip.Addr, account, mech
 // caller is not told; account is "" where the exchange ended before a name was given.
 func (j *Journal) SignInRefused(ctx context.Context, caller netip.Addr, account, mechanism string, tls bool, r mail.Reply, why error) {
 	r.Cause = nil // or why
-	j.refusal(ctx, caller, r.Code == 421, "sign-in refused", client(caller), j.helo(), slog.String("account", clean(account)),
+	j.refusal(ctx, caller, r.Code == 421, "sign-in refused", extra{}, client(caller), j.helo(), slog.String("account", clean(account)),
 		slog.String("verb", "AUTH"), slog.String("mechanism", clean(mechanism)), slog.Bool("tls", tls), reply(r), slog.String("why", clean(why.Error())))
 }
 

@@ -49,9 +49,13 @@ func TestEvents(t *testing.T) {
 	}{
 		{func(c context.Context, j *Journal) { j.Accepted(c, env) },
 			`{"msg":"accepted","msg_id":"06h0ihfrcs3q41uvs0vg","from":"<s@a.test>","recipients":2,"size":7,"client":"192.0.2.1","account":"ann","tls":true,"session":"s1"}`},
-		{func(c context.Context, j *Journal) { j.Refused(c, netip.Addr{}, "RCPT", "<a\r\nb>", answer) },
+		{func(c context.Context, j *Journal) {
+			j.Refused(c, netip.Addr{}, mail.Envelope{}, "RCPT", "<a\r\nb>", answer)
+		},
 			`{"msg":"refused","client":"","helo":"","account":"","verb":"RCPT","what":"<a  b>","reply":"451 4.3.0 later / evil: disk"}`},
-		{func(c context.Context, j *Journal) { j.Session("s1", peer{}).Refused(c, caller, "MAIL", "", answer) },
+		{func(c context.Context, j *Journal) {
+			j.Session("s1", peer{}).Refused(c, caller, mail.Envelope{}, "MAIL", "", answer)
+		},
 			`{"msg":"refused","client":"192.0.2.1","helo":"c.test","account":"j oe","verb":"MAIL","what":"","reply":"451 4.3.0 later / evil: disk","session":"s1"}`},
 		{func(c context.Context, j *Journal) { j.Held(c, env, "b.test") },
 			`{"msg":"held","msg_id":"06h0ihfrcs3q41uvs0vg","domain":"b.test","session":"s1"}`},
@@ -85,8 +89,12 @@ func TestEvents(t *testing.T) {
 			`{"msg":"filtered","msg_id":"06h0ihfrcs3q41uvs0vg","filter":"inet:a:1","verdict":"accept","changes":"field X Y"}`},
 		{func(c context.Context, j *Journal) { j.Requeued(c, msgID) },
 			`{"msg":"requeued","msg_id":"06h0ihfrcs3q41uvs0vg"}`},
-		{func(c context.Context, j *Journal) { j.Acted(c, "delete", msgID, "b.test") },
-			`{"msg":"acted","msg_id":"06h0ihfrcs3q41uvs0vg","domain":"b.test","action":"delete"}`},
+		{func(c context.Context, j *Journal) { j.Acted(c, "delete", "user:ann", msgID, "b.test") },
+			`{"msg":"acted","msg_id":"06h0ihfrcs3q41uvs0vg","domain":"b.test","action":"delete","by":"user:ann"}`},
+		{func(c context.Context, j *Journal) {
+			j.Rewritten(c, msgID, mail.Address{Local: "x", Domain: "alias.test"}, rcpt)
+		},
+			`{"msg":"rewritten","msg_id":"06h0ihfrcs3q41uvs0vg","rcpt":"<x@alias.test>","to":"<x@b.test>"}`},
 		{func(c context.Context, j *Journal) { j.PickedUp(c, msgID, "a\nb.eml") },
 			`{"msg":"picked up","msg_id":"06h0ihfrcs3q41uvs0vg","file":"a b.eml"}`},
 		{func(c context.Context, j *Journal) { j.SignedIn(c, caller, "ann", "PLAIN", true) },
@@ -121,7 +129,7 @@ func TestEvents(t *testing.T) {
 		tt.write(t.Context(), New(nil)) // writes nothing and does not panic
 		tt.write(t.Context(), nil)
 	}
-	if n := reflect.TypeFor[*Journal]().NumMethod() - 2; n != len(events) { // Session and End are no events
+	if n := reflect.TypeFor[*Journal]().NumMethod() - 3; n != len(events) { // Session, Traced and End are no events
 		t.Errorf("%d events are tested, there are %d methods", len(events), n)
 	}
 }
@@ -152,7 +160,7 @@ func FuzzLine(f *testing.F) {
 		var text, raw bytes.Buffer
 		r := mail.Reply{Code: 550, Text: what, Cause: errors.New(account)}
 		for _, j := range []*Journal{New(slog.New(slog.NewTextHandler(&text, nil))), New(slog.New(slog.NewJSONHandler(&raw, nil)))} {
-			j.Refused(t.Context(), caller, "RCPT", what, r)
+			j.Refused(t.Context(), caller, mail.Envelope{}, "RCPT", what, r)
 			j.SignInRefused(t.Context(), caller, account, what, false, r, errors.New(account))
 			j.Dropped(t.Context(), mail.Envelope{ID: msgID}, rcpt, what)
 		}

@@ -78,8 +78,8 @@ func (r *refusals) evict(now time.Time) {
 
 // refusal writes a line about a refused caller, unless there were too many.
 // One that ends the session is not among those of the session.
-func (j *Journal) refusal(ctx context.Context, caller netip.Addr, ends bool, event string, attrs ...slog.Attr) {
-	if j == nil || j.log == nil {
+func (j *Journal) refusal(ctx context.Context, caller netip.Addr, ends bool, event string, more extra, attrs ...slog.Attr) {
+	if j == nil || j.log == nil && j.trace == nil {
 		return
 	}
 	if j.session != "" && !ends && j.refused.Add(1) > sessionLines {
@@ -92,7 +92,7 @@ func (j *Journal) refusal(ctx context.Context, caller netip.Addr, ends bool, eve
 	if leftOut > 0 {
 		attrs = append(attrs, slog.Int("left_out", leftOut))
 	}
-	j.line(ctx, event, attrs...)
+	j.write(ctx, event, more, attrs...)
 }
 
 // End is the end of the session: it writes how many of its refusals were left
@@ -102,6 +102,6 @@ func (j *Journal) End(ctx context.Context, caller netip.Addr) {
 		return
 	}
 	if n := j.refused.Load() - sessionLines; n > 0 {
-		j.refusal(ctx, caller, true, "refused", client(caller), slog.Int64("more", n))
+		j.refusal(ctx, caller, true, "refused", extra{}, client(caller), slog.Int64("more", n))
 	}
 }

@@ -23,7 +23,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 		refuse := func(j *Journal, from string, n int) int {
 			out.Reset()
 			for range n {
-				j.Refused(t.Context(), netip.MustParseAddr(from), "RCPT", "x", mail.Reply{Code: 550})
+				j.Refused(t.Context(), netip.MustParseAddr(from), mail.Envelope{}, "RCPT", "x", mail.Reply{Code: 550})
 			}
 			return strings.Count(out.String(), "\n")
 		}
@@ -31,7 +31,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 		if n := refuse(s, "192.0.2.1", 50); n != sessionLines {
 			t.Errorf("a session writes %d lines", n)
 		}
-		s.Refused(t.Context(), netip.MustParseAddr("192.0.2.1"), "RCPT", "x", mail.Reply{Code: 421})
+		s.Refused(t.Context(), netip.MustParseAddr("192.0.2.1"), mail.Envelope{}, "RCPT", "x", mail.Reply{Code: 421})
 		if !strings.Contains(out.String(), "reply=421") {
 			t.Error("why the session ends is left out")
 		}

@@ -50,6 +50,8 @@ type Envelope struct {
 	// known when the text has come whole. It is a part of the text from then on, and of no
 	// envelope that is read.
 	Top string `json:"-"`
+
+	HeaderID string `json:"-"` // the Message-ID of its header, without brackets; known when it is accepted, and not stored
 }
 
 // A Deadline is the time by which a sender wants its message delivered (RFC 2852). The
@@ -98,8 +100,16 @@ type Outcome struct {
 	Status Status
 	Reply  Reply  // the peer's, or ours where no peer answered
 	Host   string // the peer that said so, or "" where none was reached
+	Via    Via    // the conversation in which it said so
 	NoDSN  bool   // Delivered to a host that sends no reports (RFC 3461 §5.2.2)
 	NoBy   bool   // Delivered to a host that does not offer DELIVERBY
+}
+
+// A Via is a conversation in which mail is handed over. The zero Via is none.
+type Via struct {
+	Addr netip.Addr // of the peer
+	TLS  string     // such as "TLS 1.3", or "none"
+	By   string     // the verb and the account of the caller that has asked for its mail; "": we have called
 }
 
 // OutcomeOf reads the outcome for to off the reply of host, by its class and its
@@ -167,6 +177,15 @@ func NewMessageID(now time.Time) MessageID {
 		out[10+i], lo = idAlphabet[lo&31], lo>>5
 	}
 	return MessageID(out[:])
+}
+
+// Time is when the message arrived, by its ID.
+func (id MessageID) Time() time.Time {
+	var micros int64
+	for _, c := range []byte(id[:min(len(id), 11)]) {
+		micros = micros<<5 | int64(strings.IndexByte(idAlphabet, c))
+	}
+	return time.UnixMicro(micros >> 3)
 }
 
 // A SessionID names the session of one caller in every line and answer about it,

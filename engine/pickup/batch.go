@@ -215,7 +215,7 @@ func (p *Picker) dispose(ctx context.Context, set Settings, f *takenFile) error 
 	if err := f.putAside(set, given, "was not sent", why); err != nil {
 		return err
 	}
-	p.opts.Journal.Refused(ctx, netip.Addr{}, "pickup", given, reply)
+	p.opts.Journal.Refused(ctx, netip.Addr{}, mail.Envelope{}, "pickup", given, reply)
 	return nil
 }
 

@@ -21,6 +21,8 @@ type Filter struct {
 	From   *mail.Address // the sender; the null address picks reports
 	Before time.Time     // received before
 	All    bool
+
+	By string // who asks, for the journal; it picks none
 }
 
 // ErrNoFilter means that a Filter has no condition.
@@ -184,7 +186,7 @@ func (q *Queue) act(ctx context.Context, f Filter, dry bool, a act) (Tally, erro
 		}
 		for _, e := range free {
 			sum.add(e)
-			q.deps.Journal.Acted(ctx, a.name, e.id, e.dest.name)
+			q.deps.Journal.Acted(ctx, a.name, f.By, e.id, e.dest.name)
 		}
 		if err != nil {
 			return sum.Tally, fmt.Errorf("queue: %s: %w", a.name, err)

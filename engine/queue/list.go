@@ -203,6 +203,27 @@ func (q *Queue) Messages(ctx context.Context, d mail.Domain) iter.Seq2[Message, 
 	}
 }
 
+// Find yields the messages from or to an address, of those that arrived at a time for
+// which came is true. Its cost is that of reading each of these.
+func (q *Queue) Find(ctx context.Context, addr mail.Address, came func(time.Time) bool) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		for _, e := range q.entriesIn("") {
+			if err := context.Cause(ctx); err != nil {
+				yield(Message{}, err)
+				return
+			}
+			if !came(e.id.Time()) {
+				continue
+			}
+			m, ok := q.message(e)
+			to := slices.ContainsFunc(m.To, func(r mail.Recipient) bool { return r.Address == addr })
+			if ok && (to || m.From == addr) && !yield(m, nil) {
+				return
+			}
+		}
+	}
+}
+
 // entriesIn returns the entries of d, or of all destinations if d is "".
 func (q *Queue) entriesIn(d mail.Domain) []*entry {
 	q.mu.Lock()
@@ -289,6 +310,27 @@ func (q *Queue) Show(id mail.MessageID) (Detail, error) {
 	}
 	out.Envelope = env
 	return out, nil
+}
+
+// Waiting describes message id as Show does, where its recipients are in these domains.
+// Its cost does not grow with the number of destinations.
+func (q *Queue) Waiting(id mail.MessageID, domains []mail.Domain) (out []Message) {
+	q.mu.Lock()
+	var found []*entry
+	for _, name := range append(slices.Clip(domains), Badmail, Reports) {
+		if d := q.dests[name]; d != nil {
+			if e := d.find(id); e != nil {
+				found = append(found, e)
+			}
+		}
+	}
+	q.mu.Unlock()
+	for _, e := range found {
+		if m, ok := q.message(e); ok {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // Open returns the stored text of message id.

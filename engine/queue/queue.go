@@ -31,6 +31,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -359,6 +360,15 @@ func (q *Queue) clearRetries(name mail.Domain) {
 // seen the message, does not end it: nobody vouches that this is still the
 // domain's host. The message waits on.
 func (q *Queue) Trigger(d mail.Domain) int { return q.trigger(d, false) }
+
+// Release is Trigger for an administrator, by whom it is in the journal.
+func (q *Queue) Release(ctx context.Context, d mail.Domain, by string) int {
+	n := q.Trigger(d)
+	if n > 0 {
+		q.deps.Journal.Released(ctx, "", d, "queue release", by, netip.Addr{}, 0, n)
+	}
+	return n
+}
 
 // TriggerByOwner is Trigger for the owner of the mail, whose hosts refuse it as
 // they do other mail.

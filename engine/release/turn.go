@@ -182,6 +182,7 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 		b := transfer.NewBatch(l.lease)
 		b.SetMasquerade(s.policy.Masquerade)
 		b.SetHeld(true)
+		b.SetVia(s.via())
 		b.SetGuard(func() error { return s.lost(l.Domain) })
 		if !s.caller.TLS {
 			b.SetSkip(func(it mail.Item) bool { return it.Env.RequireTLS }) // it waits for a call over TLS
@@ -239,6 +240,15 @@ func (s *handover) lost(d mail.Domain) error {
 	}
 	s.permitted[d] = now
 	return nil
+}
+
+// via is the caller's own connection.
+func (s *handover) via() mail.Via {
+	v := mail.Via{Addr: s.caller.Remote, TLS: "none", By: strings.TrimSpace(s.verb + " " + s.caller.Account)}
+	if s.caller.TLS {
+		v.TLS = "TLS"
+	}
+	return v
 }
 
 // peer is the name of the other end in outcomes.

@@ -46,6 +46,9 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 		env.UTF8Header = utf8Header()
 		r = s.accept(ctx, b, env)
 	}
+	if r.Positive() {
+		s.noteRewritten(ctx, env.ID)
+	}
 	if !r.Positive() {
 		return s.refused(ctx, "DATA", string(env.ID), r)
 	}
@@ -84,12 +87,24 @@ func (s *Session) draft(ctx context.Context, sign Signing, trace string, body io
 
 func (s *Session) accept(ctx context.Context, b Body, env mail.Envelope) mail.Reply {
 	defer b.Abort()
-	env.Size = b.Size()
+	env.Size, env.HeaderID = b.Size(), s.headerID
 	if err := b.Accept(ctx, env); err != nil {
 		return s.fault(ctx, "accept", err)
 	}
 	// From here on the message is ours: a crash must not lose it.
 	return queued(env.ID)
+}
+
+// noteRewritten writes down which recipients were not queued as the caller named them.
+func (s *Session) noteRewritten(ctx context.Context, id mail.MessageID) {
+	if s.policy.Stored == nil {
+		return
+	}
+	for _, to := range s.tx.to {
+		if is := s.policy.Stored(to.Address); is != to.Address {
+			s.deps.Journal.Rewritten(ctx, id, to.Address, is)
+		}
+	}
 }
 
 func queued(id mail.MessageID) mail.Reply {
@@ -145,6 +160,7 @@ func (s *Session) stream(ctx context.Context, b Body, trace string, body io.Read
 	if closeErr := m.header.Close(); err == nil && closeErr != nil {
 		err = storeError{closeErr}
 	}
+	s.headerID = m.header.MessageID()
 	if err == nil { // the last field may be one
 		err = m.circles()
 	}

@@ -118,6 +118,8 @@ type Session struct {
 
 	refusedVerbs int // commands refused for good
 
+	headerID string // of the message that was taken in last
+
 	proof atomic.Pointer[proof] // of the sign-in
 }
 
@@ -174,7 +176,7 @@ func (s *Session) Permit(ctx context.Context, verb string, clear bool) mail.Repl
 
 // Refused writes down a refusal that wire made.
 func (s *Session) Refused(ctx context.Context, verb, arg string, r mail.Reply) {
-	s.deps.Journal.Refused(ctx, s.remote, verb, arg, r)
+	s.deps.Journal.Refused(ctx, s.remote, s.known(), verb, arg, r)
 }
 
 // refresh puts the rights of the Policy in force into the session's.
@@ -360,9 +362,17 @@ const (
 	refusalDelay = 100 * time.Millisecond
 )
 
+// known is what the transaction says of the message so far.
+func (s *Session) known() (env mail.Envelope) {
+	if s.tx != nil {
+		env.From, env.To = s.tx.from.From, s.tx.to
+	}
+	return env
+}
+
 // refused is r, after it was written down.
 func (s *Session) refused(ctx context.Context, verb, what string, r mail.Reply) mail.Reply {
-	s.deps.Journal.Refused(ctx, s.remote, verb, what, r)
+	s.deps.Journal.Refused(ctx, s.remote, s.known(), verb, what, r)
 	if r.Temporary() {
 		return r
 	}

@@ -254,7 +254,7 @@ func (r *run) turnAway(c net.Conn, b ports.Binding) {
 	reply := mail.Reply{Code: 421, Enhanced: "3.2", Text: "Too many connections, try again later", Cause: errNoFiles}
 	defer c.Close()
 	r.site.counters.refused.Add(1)
-	r.site.deps.Journal.Session(mail.NewSessionID(time.Now()), nil).Refused(r.ctx, clientAddr(c), "connect", c.LocalAddr().String(), reply)
+	r.site.deps.Journal.Session(mail.NewSessionID(time.Now()), nil).Refused(r.ctx, clientAddr(c), mail.Envelope{}, "connect", c.LocalAddr().String(), reply)
 	r.site.logRefusal(c, reply)
 	if !b.TLS {
 		_ = c.SetDeadline(time.Now().Add(refusalTimeout)) // the buffer of a new connection has room
@@ -428,7 +428,7 @@ const (
 func (r *run) refuse(c net.Conn, cfg *Config, b ports.Binding, id mail.SessionID, reply mail.Reply) {
 	defer c.Close()
 	r.site.counters.refused.Add(1)
-	r.site.deps.Journal.Session(id, nil).Refused(r.ctx, clientAddr(c), "connect", c.LocalAddr().String(), reply)
+	r.site.deps.Journal.Session(id, nil).Refused(r.ctx, clientAddr(c), mail.Envelope{}, "connect", c.LocalAddr().String(), reply)
 	r.site.logRefusal(c, reply)
 	if r.refusing.Add(1); b.TLS || r.refusing.Load() > maxRefusing {
 		r.refusing.Add(-1)

@@ -28,6 +28,7 @@ type Batch struct {
 	skip       func(mail.Item) bool // see SetSkip
 	held       bool                 // see SetHeld
 	masquerade mail.Masquerade
+	via        mail.Via // see SetVia
 
 	slots   chan struct{}
 	settles sync.WaitGroup
@@ -68,6 +69,9 @@ func (b *Batch) SetHeld(held bool) { b.held = held }
 
 // SetMasquerade sets how senders are told to the peer.
 func (b *Batch) SetMasquerade(m mail.Masquerade) { b.masquerade = m }
+
+// SetVia sets what outcomes say of the conversation of the next Send.
+func (b *Batch) SetVia(v mail.Via) { b.via = v }
 
 // Err is the first settlement that failed. Nothing is sent after it: a message
 // whose outcome is not recorded would be sent again.
@@ -129,6 +133,11 @@ func pop(list *[]mail.Item) (it mail.Item, ok bool) {
 func (b *Batch) settle(ctx context.Context, id mail.MessageID, outcomes []mail.Outcome) {
 	if len(outcomes) == 0 {
 		return
+	}
+	for i := range outcomes {
+		if outcomes[i].Host != "" {
+			outcomes[i].Via = b.via
+		}
 	}
 	b.slots <- struct{}{}
 	b.settles.Go(func() {

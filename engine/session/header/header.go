@@ -27,9 +27,10 @@ type Writer struct {
 
 	// Trace, if it is set, is called with each Received field at its end; of a long one
 	// with the beginning. It does not keep the octets.
-	Trace   func(field []byte)
-	tracing bool   // the present field is one
-	trace   []byte // of it
+	Trace func(field []byte)
+	keep  func(field []byte) // of the present field: is told of it at its end; nil: none is
+	kept  []byte             // of it
+	id    string             // see MessageID
 
 	complete []*Field // these are added above the header where it lacks them
 	holding  bool     // the header is held back until its end
@@ -81,10 +82,10 @@ func (h *Writer) Write(p []byte) error {
 		if h.inField {
 			end := bytes.IndexByte(p[at:], '\n')
 			if end < 0 {
-				h.keepTrace(p[at:])
+				h.keepField(p[at:])
 				break
 			}
-			h.keepTrace(p[at : at+end+1])
+			h.keepField(p[at : at+end+1])
 			at, h.inField = at+end+1, false
 		}
 		switch k := h.kind(p[at:]); k {
@@ -107,21 +108,31 @@ func (h *Writer) Write(p []byte) error {
 	return h.write(p)
 }
 
-// maxTrace is how much of a Received field Trace gets: that of this program is shorter.
-const maxTrace = 4 << 10
+// maxKept is how much of a field is kept: a Received field of this program is shorter.
+const maxKept = 4 << 10
 
-func (h *Writer) keepTrace(p []byte) {
-	if h.tracing {
-		h.trace = append(h.trace, p[:min(len(p), maxTrace-len(h.trace))]...)
+func (h *Writer) keepField(p []byte) {
+	if h.keep != nil {
+		h.kept = append(h.kept, p[:min(len(p), maxKept-len(h.kept))]...)
 	}
 }
 
-func (h *Writer) endTrace() {
-	if h.tracing {
-		h.Trace(h.trace)
+func (h *Writer) endField() {
+	if h.keep != nil {
+		h.keep(h.kept)
 	}
-	h.tracing, h.trace = false, h.trace[:0]
+	h.keep, h.kept = nil, h.kept[:0]
 }
+
+// noteID notes the first Message-ID field.
+func (h *Writer) noteID(field []byte) {
+	_, value, _ := strings.Cut(unfold.Replace(string(field)), ":")
+	h.id = strings.Trim(strings.TrimSpace(value), "<>")
+}
+
+// MessageID is that of the header, without brackets, once the header is over; "" where it
+// has none.
+func (h *Writer) MessageID() string { return h.id }
 
 // before writes what stands before a line that is no field.
 func (h *Writer) before(k kind) error {
@@ -152,7 +163,7 @@ func (h *Writer) Close() error {
 // endHeader writes the fields that the header lacks, and the header if it was held
 // back.
 func (h *Writer) endHeader() error {
-	h.endTrace()
+	h.endField()
 	head := append([]byte(h.missing()), h.head...)
 	h.holding, h.head = false, nil
 	return h.write(head)
@@ -162,6 +173,9 @@ func (h *Writer) missing() string {
 	var b strings.Builder
 	for _, f := range h.complete {
 		if !f.there && !h.signs(f.Name) {
+			if f.Name == messageID {
+				h.id = strings.Trim(f.Value, "<>")
+			}
 			b.WriteString(f.Name + ": " + f.Value + "\r\n")
 		}
 	}
@@ -194,7 +208,10 @@ func (h *Writer) signs(name string) bool {
 	return false
 }
 
-const dkimSignature = "DKIM-Signature"
+const (
+	dkimSignature = "DKIM-Signature"
+	messageID     = "Message-ID"
+)
 
 func (h *Writer) write(p []byte) error {
 	if h.holding {
@@ -243,10 +260,13 @@ func (h *Writer) kind(line []byte) kind {
 }
 
 func (h *Writer) note(name string) {
-	h.endTrace()
-	if strings.EqualFold(name, "Received") {
+	h.endField()
+	switch {
+	case strings.EqualFold(name, "Received"):
 		h.received++
-		h.tracing = h.Trace != nil
+		h.keep = h.Trace
+	case strings.EqualFold(name, messageID) && h.id == "":
+		h.keep = h.noteID
 	}
 	h.signed = h.signed || strings.EqualFold(name, dkimSignature)
 	for _, f := range h.complete {
