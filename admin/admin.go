@@ -65,6 +65,23 @@ func New(tree Tree, s *schema.Schema, e Engine, place Env) *API {
 	}
 }
 
+// TraceState is nil where nothing is kept.
+func (d *API) TraceState() *api.TraceState {
+	t := d.Engine.Trace()
+	if t == nil {
+		return nil
+	}
+	s := t.Status()
+	if s.Events == 0 && s.Lost == 0 && s.Err == nil {
+		return nil
+	}
+	out := &api.TraceState{Events: s.Events, Bytes: s.Bytes, Since: s.Since, LeftOut: s.Lost, Damaged: s.Damaged}
+	if s.Err != nil {
+		out.Why = s.Err.Error()
+	}
+	return out
+}
+
 // AddPart notes a function that registers handlers, for AsIf.
 func (d *API) AddPart(register func(*API)) { d.parts = append(d.parts, register) }
 

@@ -15,6 +15,7 @@ import (
 	"restante/admin/queues"
 	"restante/admin/rpc"
 	"restante/admin/sites"
+	"restante/admin/traces"
 	"restante/admin/tree"
 	"restante/engine/settings"
 	"restante/internal/deptest"
@@ -32,6 +33,7 @@ func full(t *testing.T, e admin.Engine) (*admin.API, *metabase.Store) {
 	tree.Register(d)
 	sites.Register(d)
 	queues.Register(d)
+	traces.Register(d)
 	return d, store
 }
 

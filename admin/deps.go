@@ -14,6 +14,7 @@ import (
 	"restante/engine/policy"
 	"restante/engine/queue"
 	"restante/engine/site"
+	"restante/engine/trace"
 	"restante/metabase"
 )
 
@@ -66,6 +67,7 @@ type Engine interface {
 	Sites
 	Queues
 	Sessions
+	Trace() *trace.Store // nil: there is none
 }
 
 // Sites are the sites as they run. Await returns when a revision is in force,
@@ -107,7 +109,9 @@ type QueueReader interface {
 	Counts() queue.Counts
 	Destinations() []queue.DestinationState
 	Messages(ctx context.Context, d mail.Domain) iter.Seq2[queue.Message, error]
+	Find(ctx context.Context, addr mail.Address, came func(time.Time) bool) iter.Seq2[queue.Message, error]
 	Show(id mail.MessageID) (queue.Detail, error)
+	Waiting(id mail.MessageID, domains []mail.Domain) []queue.Message
 	Open(id mail.MessageID) (io.ReadSeekCloser, error)
 	Room(d mail.Domain, size int64) error
 	Catalogue(ctx context.Context, d mail.Domain) iter.Seq2[queue.CatalogueLine, error]
@@ -126,7 +130,7 @@ type QueueEditor interface {
 
 // A QueueMover brings messages into and out of a queue.
 type QueueMover interface {
-	Trigger(d mail.Domain) int
+	Release(ctx context.Context, d mail.Domain, by string) int
 	Export(ctx context.Context, f queue.Filter, dir string) (queue.Tally, error)
 	Import(ctx context.Context, dir string) (queue.Tally, error)
 }

@@ -8,16 +8,21 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"restante/admin/admintest"
 	"restante/admin/api"
 	"restante/admin/queues"
 	"restante/admin/sites"
+	"restante/admin/traces"
 	"restante/admin/tree"
+	"restante/engine/trace"
 	"restante/internal/kv"
 	"restante/metabase"
 )
@@ -42,6 +47,10 @@ func TestReadsAndNeedsService(t *testing.T) {
 	tree.Register(d)
 	sites.Register(d)
 	queues.Register(d)
+	traces.Register(d)
+	life := trace.New(filepath.Join(d.Env.Data, api.TraceFolder), trace.Limits{Age: time.Hour, Bytes: 1 << 20}, slog.New(slog.DiscardHandler))
+	life.Add(trace.Event{Site: 1, Name: "refused", Keys: []string{"address x@b.example"}})
+	life.Flush()
 	calls := []struct{ method, request string }{ // in this order
 		{"status", `{}`}, {"mb/watch", `{"path":"/"}`}, {"mb/backup", `{"name":"b"}`}, {"mb/backups", `{}`}, {"mb/export", `{"path":"SMTPSVC/1"}`},
 		{"mb/apply", `{"lines":[{"words":["set","SMTPSVC/1","MaxRecipients","7"]}]}`}, {"mb/revert", `{"rev":REV,"path":"/"}`},
@@ -57,7 +66,7 @@ func TestReadsAndNeedsService(t *testing.T) {
 		{"domain/list", `{"site":1}`}, {"domain/show", `{"site":1,"name":"a.example"}`}, {"account/put", `{"name":"1/anna","password":"x"}`},
 		{"account/list", `{"site":1}`}, {"turn/set", `{"site":1,"domain":"a.example","account":"anna"}`}, {"turn/list", `{"site":1}`},
 		{"account/delete", `{"name":"1/anna"}`}, {"domain/delete", `{"site":1,"name":"a.example"}`},
-		{"queue/list", `{"site":1}`}, {"queue/messages", `{"site":1,"domain":"a.example"}`}, {"queue/show", `{"id":"x"}`}, {"queue/trace", `{"what":"x"}`},
+		{"queue/list", `{"site":1}`}, {"queue/messages", `{"site":1,"domain":"a.example"}`}, {"queue/show", `{"id":"x"}`}, {"queue/trace", `{"what":"x@b.example"}`}, {"queue/follow", `{"what":"x"}`},
 		{"queue/act", `{"act":"retry","all":true}`}, {"queue/release", `{"site":1,"domain":"a.example"}`},
 		{"queue/export", `{"site":1,"dir":"/nowhere"}`}, {"queue/import", `{"site":1,"dir":"/nowhere"}`},
 		{"explain", `{"site":1,"recipient":"a@b.example"}`}, {"complete", `{"kind":"site","prefix":""}`},

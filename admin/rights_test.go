@@ -16,10 +16,12 @@ import (
 	"restante/admin/api"
 	"restante/admin/queues"
 	"restante/admin/sites"
+	"restante/admin/traces"
 	"restante/admin/tree"
 	"restante/engine/account"
 	"restante/engine/policy"
 	"restante/engine/site"
+	"restante/engine/trace"
 	"restante/internal/kv"
 	"restante/metabase"
 )
@@ -57,6 +59,8 @@ set SMTPSVC/2 AccessList 'user:boss all'`
 // sharedAddress is an engine in which site 2 has the address of site 1.
 type sharedAddress struct{ admin.Engine }
 
+func (sharedAddress) Trace() *trace.Store { return nil }
+
 func (sharedAddress) Sources() policy.Sources { return policy.Sources{} }
 
 func (sharedAddress) Await(context.Context, metabase.Rev) ([]site.Status, error) { return nil, nil }
@@ -91,6 +95,7 @@ func newAPIFixture(t *testing.T) *apiFixture {
 	tree.Register(o.API)
 	sites.Register(o.API)
 	queues.Register(o.API)
+	traces.Register(o.API)
 	two, err := json.Marshal(api.SiteCreateRequest{Name: "Two", Bind: []string{"127.0.0.1:1"}, Domain: "two.example"})
 	if err != nil {
 		t.Fatal(err)

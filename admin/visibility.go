@@ -105,3 +105,21 @@ func (d *API) SiteAt(ctx context.Context, who api.Caller, n int, r metabase.Righ
 func HasSite(snap metabase.Snapshot, n int) bool {
 	return strings.EqualFold(snap.Class(settings.SitePath(n)), schema.Server)
 }
+
+// MailSites lists the sites whose mail the caller may see to. It is denied to a caller who
+// may see to none, where there are any.
+func (d *API) MailSites(ctx context.Context, who api.Caller) (mine []int, err error) {
+	snap := d.Tree.Snapshot()
+	var denied []metabase.Path
+	for _, n := range settings.Numbers(snap) {
+		if p := settings.SitePath(n); snap.Allows(who.Who, p, metabase.Write) {
+			mine = append(mine, n)
+		} else {
+			denied = append(denied, p)
+		}
+	}
+	if len(mine) == 0 && len(denied) > 0 {
+		return nil, d.Deny(ctx, who, denied[0], metabase.Write, settings.Service, "you may see to no site's mail")
+	}
+	return mine, nil
+}

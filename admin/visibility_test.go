@@ -17,6 +17,7 @@ import (
 	"restante/admin/api"
 	"restante/admin/queues"
 	"restante/admin/sites"
+	"restante/admin/traces"
 	"restante/admin/tree"
 	"restante/internal/kv"
 	"restante/internal/testpeer"
@@ -82,6 +83,7 @@ func newForest(t *testing.T, rnd *rand.Rand) *forest {
 	tree.Register(f.API)
 	sites.Register(f.API)
 	queues.Register(f.API)
+	traces.Register(f.API)
 	for n := range 2 {
 		q := map[string]any{"name": f.name(), "bind": []string{fmt.Sprintf("127.0.0.1:%d", 1000+n)}, "domain": f.name() + ".example"}
 		f.boss(t, "site/create", q)
@@ -379,6 +381,7 @@ var requests = map[string]func(f *forest) any{
 	"queue/messages": func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "domain": f.domain()} },
 	"queue/show":     func(f *forest) any { return fields{"id": "x"} },
 	"queue/trace":    func(f *forest) any { return fields{"what": "a@" + f.domain()} },
+	"queue/follow":   func(f *forest) any { return fields{"what": "a@" + f.domain(), "site": pick(f, 0, f.site())} },
 	"queue/act":      func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "act": "retry", "domain": f.domain()} },
 	"queue/release":  func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "domain": f.domain()} },
 	"queue/export":   func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "dir": "/etc"} },

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ import (
 	"restante/engine/dnsbl"
 	"restante/engine/filter"
 	"restante/engine/greylist"
+	"restante/engine/journal"
 	"restante/engine/mail"
 	"restante/engine/policy"
 	"restante/engine/queue"
@@ -38,6 +40,7 @@ import (
 	"restante/engine/settings"
 	"restante/engine/site"
 	"restante/engine/site/ports"
+	"restante/engine/trace"
 	"restante/internal/descriptors"
 	"restante/internal/kv"
 	"restante/metabase"
@@ -56,6 +59,7 @@ type Options struct {
 	IndexDB  kv.DB                                               // of all queues, each under a prefix of its own; its owner closes it after Run
 	Log      *slog.Logger                                        // diagnostics; nil: none
 	Journal  *slog.Logger                                        // of messages' lives; nil: none
+	TraceDir string                                              // where the same are kept to be found; "": nowhere
 	Resolver delivery.Resolver                                   // nil: package resolver's
 	Names    func(context.Context, netip.Addr) ([]string, error) // of a client's address, by DNS; nil: package resolver's
 	Grace    time.Duration                                       // that callers have to finish when a site stops; 0: 20 s
@@ -85,6 +89,7 @@ type Engine struct {
 	grey    greylist.List
 	milters filter.Health
 	dns     *resolver.Resolver
+	trace   *trace.Store // nil: none
 
 	requests chan *request
 	wake     chan struct{} // a site's state changed
@@ -129,6 +134,9 @@ func New(tree Tree, opts Options) *Engine {
 		sites: map[int]*managedSite{}, directories: map[int]*ldap.Directory{}, tokens: map[int]account.Tokens{},
 	}
 	e.dns = byDNS
+	if opts.TraceDir != "" {
+		e.trace = trace.New(opts.TraceDir, traceLimits(tree.Snapshot()), opts.Log)
+	}
 	e.block.Log = opts.Log
 	e.milters.Changed, e.milters.Files = e.notify, opts.Descriptors.Callers
 	e.lists = recipients.Files{Dir: opts.DataDir, Log: opts.Log, Changed: e.notify}
@@ -160,6 +168,7 @@ func (e *Engine) Ready() <-chan struct{} { return e.ready }
 func (e *Engine) Run(ctx context.Context) error {
 	r := &reconciler{engine: e}
 	defer e.publishStates()
+	defer e.runTrace()()
 	defer r.wait()
 	defer close(e.ended)
 	watch := e.tree.Watch(metabase.Root)
@@ -187,11 +196,53 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-func (e *Engine) journal(n int) *slog.Logger {
-	if e.opts.Journal == nil {
-		return nil
+// journal is that of site n, which logs from a level on.
+func (e *Engine) journal(n int, level slog.Leveler) *journal.Journal {
+	var log *slog.Logger
+	if e.opts.Journal != nil {
+		log = leveled(e.opts.Journal.With("site", n), level)
 	}
-	return e.opts.Journal.With("site", n)
+	j := journal.New(log)
+	if t := e.trace; t != nil {
+		j.Traced(func(event string, keys []string, attrs []slog.Attr) {
+			t.Add(trace.Event{Site: n, Name: event, Attrs: attrs, Keys: keys})
+		})
+	}
+	return j
+}
+
+// Trace has the events of messages' lives; nil without Options.TraceDir.
+func (e *Engine) Trace() *trace.Store { return e.trace }
+
+// runTrace writes the trace until the function that it returns is called, which waits for
+// its disk no longer than Options.Patience.
+func (e *Engine) runTrace() (stop func()) {
+	if e.trace == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.trace.Run(ctx)
+	}()
+	return func() {
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(e.opts.Patience):
+			e.opts.Log.Error("the trace does not end: its disk does not answer")
+		}
+	}
+}
+
+// traceLimits are how much a trace keeps by the settings.
+func traceLimits(snap metabase.Snapshot) trace.Limits {
+	t := settings.TraceLimits(snap)
+	if t.TraceBytes == 0 {
+		t.TraceBytes = math.MaxInt64
+	}
+	return trace.Limits{Age: t.TraceDays, Bytes: t.TraceBytes}
 }
 
 // notify wakes Run.

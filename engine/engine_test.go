@@ -41,6 +41,7 @@ type harness struct {
 
 	patience time.Duration // see Options
 	journal  *slog.Logger
+	traceDir string
 }
 
 // newHarness sets the default tree up: site 1 on a port of the system's choice,
@@ -72,7 +73,7 @@ func newHarness(t testing.TB) *harness {
 func (h *harness) run() {
 	h.t.Helper()
 	h.Engine = New(h.store, Options{
-		DataDir: h.dir, IndexDB: h.db, Journal: h.journal, Grace: 200 * time.Millisecond, Again: 20 * time.Millisecond, Patience: h.patience,
+		DataDir: h.dir, IndexDB: h.db, Journal: h.journal, TraceDir: h.traceDir, Grace: 200 * time.Millisecond, Again: 20 * time.Millisecond, Patience: h.patience,
 		Log: slog.New(slog.NewTextHandler(h.t.Output(), &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	ctx, cancel := context.WithCancel(h.t.Context())

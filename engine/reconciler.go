@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"restante/engine/journal"
 	"restante/engine/settings"
 	"restante/engine/site"
 	"restante/engine/site/ports"
@@ -71,6 +70,9 @@ func (r *reconciler) reconcile(ctx context.Context) {
 	e, snap := r.engine, r.engine.tree.Snapshot()
 	if r.begun && snap.Rev() == r.last {
 		return // only volatile properties changed
+	}
+	if e.trace != nil {
+		e.trace.SetLimits(traceLimits(snap))
 	}
 	shared := e.layout().Shared(snap)
 	var all []loadedSite
@@ -168,7 +170,7 @@ func (r *reconciler) startSite(ctx context.Context, m *managedSite, cfg *site.Co
 	computer, _ := os.Hostname() // a log file without it has a dash
 	s := site.New(n, cfg, site.Deps{
 		Resolver: e.opts.Resolver, Names: e.HostNames, Auth: e.auth, Rates: &e.rates, Ports: &e.ports,
-		Journal: journal.New(leveled(e.journal(n), m.level)), Log: leveled(e.opts.Log, m.level), AutoStart: autoStart, Computer: computer,
+		Journal: e.journal(n, m.level), Log: leveled(e.opts.Log, m.level), AutoStart: autoStart, Computer: computer,
 		Callers: e.opts.Descriptors.Callers, Changed: e.notify, Grace: e.opts.Grace, Again: e.opts.Again,
 	})
 	mine, cancel := context.WithCancel(ctx)

@@ -6,12 +6,11 @@ import (
 	"restante/engine/queue"
 )
 
-// The calls about queued mail. All of them need the service.
+// The calls about queued mail. All of these need the service.
 const (
 	QueueList     Method[QueueRequest, []Destination]   = "queue/list"
 	QueueMessages Method[QueueRequest, []Message]       = "queue/messages"
 	QueueShow     Method[MessageRequest, MessageDetail] = "queue/show"
-	QueueTrace    Method[TraceRequest, []Message]       = "queue/trace"
 	QueueAct      Method[ActRequest, ActResult]         = "queue/act"
 	QueueRelease  Method[QueueRequest, Released]        = "queue/release"
 	QueueExport   Method[FolderRequest, ActResult]      = "queue/export"
@@ -55,11 +54,6 @@ type MessageDetail struct {
 	Site int `json:"site"`
 	queue.Detail
 	Body []byte `json:"body,omitempty"`
-}
-
-// A TraceRequest names a message or an address.
-type TraceRequest struct {
-	What string `json:"what"`
 }
 
 // An ActRequest selects the messages that match all its fields, and names an

@@ -26,7 +26,18 @@ type Service struct {
 	Messages    int           `json:"messages"`
 	Held        int           `json:"held"`
 	Connections int           `json:"connections"`
+	Trace       *TraceState   `json:"trace,omitempty"` // nil: there is none, or the caller may not know of it
 	Sites       []Site        `json:"sites"`
+}
+
+// A TraceState is what the trace of all sites has.
+type TraceState struct {
+	Events  int       `json:"events"`
+	Bytes   int64     `json:"bytes"`
+	Since   time.Time `json:"since,omitzero"` // of the oldest event
+	LeftOut int       `json:"left_out"`       // events since the start that could not be written
+	Damaged int       `json:"damaged"`        // events that do not read
+	Why     string    `json:"why,omitempty"`  // why nothing is written
 }
 
 // Unconfirmed is a revision that is rolled back unless it is confirmed in time.

@@ -59,6 +59,7 @@ func (h handlers) act(ctx context.Context, who api.Caller, r api.ActRequest) (ap
 	if err != nil {
 		return out, err
 	}
+	f.By = string(who.Who[0])
 	if err := checkExist(qs, f.IDs); err != nil {
 		return out, err
 	}
@@ -129,7 +130,7 @@ func (h handlers) release(ctx context.Context, who api.Caller, r api.QueueReques
 	for _, q := range qs {
 		if slices.ContainsFunc(q.Destinations(), func(s queue.DestinationState) bool { return s.Domain == domain }) {
 			found = true
-			out.Messages += q.Trigger(domain)
+			out.Messages += q.Release(ctx, domain, string(who.Who[0]))
 		}
 	}
 	if !found {

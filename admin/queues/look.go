@@ -5,16 +5,13 @@ package queues
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
-	"strings"
 
 	"restante/admin"
 	"restante/admin/api"
 	"restante/engine/mail"
 	"restante/engine/queue"
-	"restante/engine/settings"
 )
 
 func (h handlers) list(ctx context.Context, who api.Caller, r api.QueueRequest) ([]api.Destination, error) {
@@ -127,59 +124,4 @@ func body(q admin.Queue, id mail.MessageID) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(f)
-}
-
-// trace finds the queue entries of a message, or of the mail from or to an
-// address.
-func (h handlers) trace(ctx context.Context, who api.Caller, r api.TraceRequest) ([]api.Message, error) {
-	qs, err := h.queues(ctx, who, 0)
-	if err != nil {
-		return nil, err
-	}
-	if id, err := mail.ParseMessageID(r.What); err == nil {
-		for _, q := range qs {
-			if detail, err := q.Show(id); err == nil {
-				out := []api.Message{}
-				for _, m := range detail.Entries {
-					out = append(out, api.Message{Site: q.site, Message: m})
-				}
-				return out, nil
-			}
-		}
-		return nil, api.Missing(r.What, "not in the queue; the log has its outcome")
-	}
-	bare, err := mail.ParseMailbox(r.What)
-	if err != nil {
-		return nil, api.Usage(fmt.Sprintf("%q is neither the id of a message nor an address", r.What), "")
-	}
-	out := []api.Message{}
-	for _, q := range qs {
-		addr := bare.In(settings.DefaultDomainOf(h.Tree.Snapshot(), q.site))
-		for _, dest := range q.Destinations() {
-			for m, err := range q.Messages(ctx, dest.Domain) {
-				if err != nil {
-					return nil, err
-				}
-				if m.From == addr || isTo(m, addr) {
-					out = append(out, api.Message{Site: q.site, Message: m})
-				}
-			}
-		}
-	}
-	if len(out) == 0 && !strings.Contains(r.What, "@") {
-		return nil, api.Usage(fmt.Sprintf("%q is neither the id of a message nor an address", r.What), "")
-	}
-	if len(out) == 0 {
-		return nil, api.Missing(r.What, "no mail of that address is in the queue; the log has the outcome of earlier mail")
-	}
-	return out, nil
-}
-
-func isTo(m queue.Message, addr mail.Address) bool {
-	for _, to := range m.To {
-		if to.Address == addr {
-			return true
-		}
-	}
-	return false
 }

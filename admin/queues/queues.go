@@ -13,7 +13,6 @@ import (
 
 	"restante/admin"
 	"restante/admin/api"
-	"restante/engine/settings"
 	"restante/metabase"
 )
 
@@ -28,7 +27,6 @@ func Register(on *admin.API) {
 	admin.Handle(on, api.QueueMessages, h.messages)
 	admin.Handle(on, api.QueueShow, h.show)
 	admin.HandleStream(on, api.QueueCatalogue, h.catalogue)
-	admin.Handle(on, api.QueueTrace, h.trace)
 	admin.Handle(on, api.QueueAct, h.act)
 	admin.Handle(on, api.QueueRelease, h.release)
 	admin.Handle(on, api.QueueExport, h.exportTo)
@@ -57,25 +55,18 @@ func (h handlers) queues(ctx context.Context, who api.Caller, site int) ([]siteQ
 		}
 		return []siteQueue{{site, q}}, nil
 	}
+	mine, err := h.MailSites(ctx, who)
+	if err != nil {
+		return nil, err
+	}
 	if h.Engine == nil {
 		return nil, api.ErrNoService
 	}
-	snap := h.Tree.Snapshot()
 	var all []siteQueue
-	var denied []metabase.Path
-	mine := 0
-	for _, n := range settings.Numbers(snap) {
-		if p := settings.SitePath(n); !snap.Allows(who.Who, p, metabase.Write) {
-			denied = append(denied, p)
-			continue
-		}
-		mine++
+	for _, n := range mine {
 		if q, ok := h.Engine.Queue(n); ok {
 			all = append(all, siteQueue{n, q})
 		}
-	}
-	if mine == 0 && len(denied) > 0 {
-		return nil, h.Deny(ctx, who, denied[0], metabase.Write, settings.Service, "you may see to no site's mail")
 	}
 	return all, nil
 }

@@ -37,6 +37,9 @@ func (h handlers) status(ctx context.Context, who api.Caller, _ struct{}) (api.S
 			out.Pending = append(out.Pending, api.Unconfirmed{Rev: p.Rev, Until: p.Until})
 		}
 	}
+	if v.Sees(settings.Service) {
+		out.Trace = h.TraceState()
+	}
 	for _, s := range sites {
 		out.Messages += s.Messages
 		out.Held += s.Held

@@ -21,6 +21,7 @@ import (
 	"restante/engine/queue"
 	"restante/engine/settings"
 	"restante/engine/site"
+	"restante/engine/trace"
 	"restante/internal/deptest"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -59,6 +60,8 @@ func (e *fakeEngine) Sources() policy.Sources { return policy.Sources{} }
 func (e *fakeEngine) HostNames(context.Context, netip.Addr) ([]string, error) { return nil, nil }
 
 func (e *fakeEngine) EndVoidSessions() int { return 0 }
+
+func (e *fakeEngine) Trace() *trace.Store { return nil }
 
 func (e *fakeEngine) LockOuts() []account.LockOut {
 	return []account.LockOut{{Address: netip.MustParsePrefix("192.0.2.1/32"), Site: 1, Account: "ANNA", Until: lockEnd}}

@@ -147,16 +147,6 @@ func printMessage(w table, m api.MessageDetail) {
 	}
 }
 
-func (c *cli) queueTrace() *urfave.Command {
-	return &urfave.Command{
-		Name: "trace", Usage: "find a message by its ID, or messages by sender or recipient", ArgsUsage: "ID|ADDRESS",
-		Action: c.withArgs(1, 1, func(cx *urfave.Context) error {
-			q := api.TraceRequest{What: cx.Args().First()}
-			return list(cx.Context, c, api.QueueTrace, q, "no message of "+q.What+" is queued", printMessageLine)
-		}),
-	}
-}
-
 // queueAct is a command about picked messages. It asks for confirmation of
 // danger, unless that is empty.
 func (c *cli) queueAct(name, usage, danger string) *urfave.Command {

@@ -143,7 +143,7 @@ func (c *cli) serve(ctx context.Context, log *slog.Logger, o setup) (err error) 
 		log.Warn("the limit of open files is low: raise it (ulimit -n, LimitNOFILE)", "limit", files.Limit, "callers", files.Callers.Limit())
 	}
 	stores[filepath.Join(data, datadir.Queue)] = index.Close
-	e := engine.New(h.Store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log, Descriptors: files, SignInKey: h.SignInKey})
+	e := engine.New(h.Store, engine.Options{DataDir: data, IndexDB: index, Log: log, Journal: log, TraceDir: filepath.Join(data, api.TraceFolder), Descriptors: files, SignInKey: h.SignInKey})
 	later.Store(e)
 	d := datadir.NewAPI(h.Store, engineAdapter{e}, data, thisBuild().Version)
 	d.Audit = auditTo(log)

@@ -38,6 +38,9 @@ func (c *cli) statusCommand() *urfave.Command {
 					mail += ", without those of queues that are not open"
 				}
 				row("messages", mail)
+				if v.Trace != nil {
+					row("trace", traceText(*v.Trace))
+				}
 				for _, site := range v.Sites {
 					state := site.State.String()
 					if site.Running != 0 {
@@ -56,6 +59,24 @@ func (c *cli) statusCommand() *urfave.Command {
 			})
 		}),
 	}
+}
+
+// traceText says what the trace has, and what it lacks.
+func traceText(t api.TraceState) string {
+	text := fmt.Sprintf("%s, %s", words.Plural(t.Events, "event"), words.Size(t.Bytes))
+	if !t.Since.IsZero() {
+		text += ", since " + words.Time(t.Since)
+	}
+	if t.LeftOut > 0 {
+		text += fmt.Sprintf("; left out since the start: %d", t.LeftOut)
+	}
+	if t.Damaged > 0 {
+		text += fmt.Sprintf("; damaged: %d", t.Damaged)
+	}
+	if t.Why != "" {
+		text += "; not written: " + t.Why
+	}
+	return text
 }
 
 func (c *cli) explainCommand() *urfave.Command {

@@ -380,6 +380,8 @@
 ---@field TlsMinVersion integer
 ---@field TlsMoreCertificates string[]
 ---@field TlsOldDevices boolean
+---@field TraceBytes integer
+---@field TraceDays integer
 ---@field TurnRequireTls boolean
 ---@field UNCPassword string
 ---@field UNCUserName string
@@ -863,9 +865,9 @@ function queue.messages(domain, site) end
 function queue.show(id, body) end
 
 ---Finds messages by id or address
----@overload fun(request: {what?: string}): restante.Message[]
+---@overload fun(request: {what?: string, site?: integer, since?: string, limit?: integer}): restante.Traced[]
 ---@param what? string
----@return restante.Message[]
+---@return restante.Traced[]
 function queue.trace(what) end
 
 ---Tries messages at once
@@ -959,6 +961,10 @@ function service.explain(site, recipient) end
 ---@field made? boolean
 ---@field changes restante.Change[]
 ---@field touches? restante.Impact
+
+---@class restante.Attr
+---@field Key string
+---@field Value restante.Value
 
 ---@class restante.Backup
 ---@field name string
@@ -1133,6 +1139,12 @@ function service.explain(site, recipient) end
 ---@field utf8_header? boolean
 ---@field binary? boolean
 ---@field by? restante.Deadline
+
+---@class restante.Event
+---@field Time string
+---@field Site integer
+---@field Event string
+---@field Attrs restante.Attr[]
 
 ---@class restante.Explained
 ---@field site integer
@@ -1330,6 +1342,7 @@ function service.explain(site, recipient) end
 ---@field messages integer
 ---@field held integer
 ---@field connections integer
+---@field trace? restante.TraceState
 ---@field sites restante.Site[]
 
 ---@class restante.Session
@@ -1380,9 +1393,38 @@ function service.explain(site, recipient) end
 ---@field open_domains string[]
 ---@field becomes string[]
 
+---@class restante.TraceState
+---@field events integer
+---@field bytes integer
+---@field since? string
+---@field left_out integer
+---@field damaged integer
+---@field why? string
+
+---@class restante.Traced
+---@field site integer
+---@field id string
+---@field domain string
+---@field state string
+---@field from restante.Address
+---@field to restante.Recipient[]
+---@field size integer
+---@field received string
+---@field attempts integer
+---@field next_try? string
+---@field last_try? string
+---@field expires? string
+---@field last_error? string
+---@field host? string
+---@field phase? string
+---@field in_doubt? boolean
+---@field events? restante.Event[]
+
 ---@class restante.Unconfirmed
 ---@field rev integer
 ---@field until string
+
+---@class restante.Value
 
 ---@class restante.Verified
 ---@field rev integer

@@ -168,7 +168,7 @@ func (j *Journal) Expired(ctx context.Context, env mail.Envelope, o mail.Outcome
 
 // Archived: nobody has called for the held message in time, and it is a file of the archive.
 func (j *Journal) Archived(ctx context.Context, env mail.Envelope, rcpt mail.Address, age time.Duration) {
-	j.about(ctx, "archived", env, to(rcpt), slog.Duration("age", age))
+	j.about(ctx, "archived", env, extra{}, to(rcpt), slog.Duration("age", age))
 }
 
 // said adds a reply and the phase of its conversation.

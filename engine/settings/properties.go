@@ -212,6 +212,8 @@ const (
 	TlsMinVersion                     metabase.ID = 0x00520171
 	TlsMoreCertificates               metabase.ID = 0x00520173
 	TlsOldDevices                     metabase.ID = 0x00520172
+	TraceBytes                        metabase.ID = 0x005201b1
+	TraceDays                         metabase.ID = 0x005201b0
 	TurnRequireTls                    metabase.ID = 0x0052010b
 	Win32Error                        metabase.ID = 1099
 	XclientFrom                       metabase.ID = 0x00520183

@@ -529,6 +529,18 @@ func Retention(snap metabase.Snapshot) metabase.Retention {
 	return keep
 }
 
+// A Trace says how much is kept of what happened to messages. TraceDays 0: nothing.
+type Trace struct {
+	TraceDays  time.Duration
+	TraceBytes int64
+}
+
+// TraceLimits are those of the service.
+func TraceLimits(snap metabase.Snapshot) (t Trace) {
+	newReader(snap, Service).read(field{TraceDays, &t.TraceDays}, field{TraceBytes, &t.TraceBytes})
+	return t
+}
+
 // A lookup finds what is below a site's key.
 type lookup struct {
 	snap    metabase.Snapshot

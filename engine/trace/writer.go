@@ -16,8 +16,9 @@ import (
 
 // The bounds of a segment.
 const (
-	maxSegment = 16 << 20       // octets, or
-	shares     = 8              // of Limits.Bytes one of so many parts
+	minSegment = 64 << 10 // octets
+	maxSegment = 16 << 20 // between these, Limits.Bytes divided by
+	shares     = 8
 	maxAge     = 24 * time.Hour // from its first event to its last
 	maxWrite   = 1 << 20        // octets that are written at once
 )
@@ -127,7 +128,7 @@ func (w *writer) stop(limits Limits) error {
 // append writes events to the open segment, or begins the next one, and gives the number
 // of those that it has taken. After an error the segment is as it was.
 func (w *writer) append(folder *disk.Folder, events []Event, limits Limits) (n int, err error) {
-	room := min(maxSegment, limits.Bytes/shares)
+	room := max(minSegment, min(maxSegment, limits.Bytes/shares))
 	if w.size >= room {
 		if err := w.roll(folder); err != nil {
 			return 0, err

@@ -23,6 +23,7 @@ import (
 	"restante/admin/queues"
 	"restante/admin/rpc"
 	"restante/admin/sites"
+	"restante/admin/traces"
 	"restante/admin/tree"
 	"restante/engine"
 	"restante/engine/settings"
@@ -47,6 +48,7 @@ func NewAPI(t admin.Tree, e admin.Engine, data, version string) *admin.API {
 	tree.Register(a)
 	sites.Register(a)
 	queues.Register(a)
+	traces.Register(a)
 	return a
 }
 
@@ -110,7 +112,7 @@ func Open(ctx context.Context, data string, o Options) (*Opened, error) {
 	if err := disk.CheckParents(data); err != nil {
 		return nil, asFailed(err)
 	}
-	for _, name := range []string{"", Store, Queue} {
+	for _, name := range []string{"", Store, Queue, api.TraceFolder} {
 		if err := disk.CheckPrivate(filepath.Join(data, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, asFailed(err)
 		}
@@ -176,7 +178,7 @@ func notSetUp(data string) error {
 // layout is the data folder, with the folders that no site may have for its own.
 func layout(data string) settings.Layout {
 	return settings.Layout{
-		Data: data, Reserved: append([]string{Store, Queue, "backups", "exports", machineKeyFile}, rpc.Names...),
+		Data: data, Reserved: append([]string{Store, Queue, api.TraceFolder, "backups", "exports", machineKeyFile}, rpc.Names...),
 		Certificates: Certificates, OwnAddress: engine.IsOwnAddress,
 	}
 }
