@@ -5,7 +5,7 @@
 // run and on the same disk: a bare map, a bare loop over Badger, Postfix where
 // it is installed, and another build of restante.
 //
-//	go run ./internal/bench [-restante bin/restante] [-only accept,pickup,release,memory,sites,idle,tree,scripts] [-rounds 3] [-json]
+//	go run ./internal/bench [-restante bin/restante] [-only accept,pickup,release,memory,sites,idle,tree,scripts,trace] [-rounds 3] [-json]
 //
 // Two builds are compared by the binaries of both and, for the figures of the
 // metabase, the other build of this program:
@@ -42,6 +42,7 @@ type options struct {
 	sites        int
 	domains      int
 	idle         int
+	events       int
 	only         []string
 	json         bool
 }
@@ -58,11 +59,12 @@ func main() {
 	flag.DurationVar(&o.window, "window", 3*time.Second, "how long one turn of accept lasts")
 	flag.IntVar(&o.held, "held", 10000, "messages held for one release")
 	flag.IntVar(&o.full, "full", 100000, "messages held for the memory figure")
+	flag.IntVar(&o.events, "events", 10_000_000, "events that the trace has when it is searched")
 	flag.IntVar(&o.sites, "sites", 50, "sites of the figures of sites")
 	flag.IntVar(&o.domains, "domains", 200, "domains of each of these sites")
 	flag.IntVar(&o.idle, "idle", 10000, "connections of the figure of idle")
 	flag.BoolVar(&o.json, "json", false, "print each figure as one line of JSON")
-	only := flag.String("only", "accept,pickup,release,memory,sites,idle,tree,scripts", "what to measure; commits is the last part of tree alone")
+	only := flag.String("only", "accept,pickup,release,memory,sites,idle,tree,scripts,trace", "what to measure; commits is the last part of tree alone")
 	flag.Parse()
 	o.only = strings.Split(*only, ",")
 	if err := run(ctx, o); err != nil {
@@ -89,6 +91,7 @@ var parts = []part{
 	{"tree", fmt.Sprintf("a metabase with %d domains", domainCount), true, measureTree},
 	{"commits", "durable batches, each of one property", true, measureCommits},
 	{"scripts", "Lua scripts that the command runs, with the service", false, measureScripts},
+	{"trace", "what happened to messages: what it costs to keep, and how long a search takes", false, measureTrace},
 }
 
 func run(ctx context.Context, o options) error {
@@ -138,7 +141,7 @@ func choose(names []string) (chosen []part, err error) {
 		}
 	}
 	if len(chosen) != len(names) {
-		return nil, fmt.Errorf("-only %s: the measurements are accept, pickup, release, memory, sites, idle, tree, commits and scripts, each named once", strings.Join(names, ","))
+		return nil, fmt.Errorf("-only %s: the measurements are accept, pickup, release, memory, sites, idle, tree, commits, scripts and trace, each named once", strings.Join(names, ","))
 	}
 	return chosen, nil
 }
