@@ -27,6 +27,7 @@ func TestCallsThatAreWrong(t *testing.T) {
 		{"hub.test --user anna --to local --atrn --turn", 2, "one of --turn, --atrn and --etrn is needed"},
 		{"hub.test --user anna --to local", 2, "one of --turn, --atrn and --etrn is needed"},
 		{"hub.test --user anna --atrn a..b --to local", 2, "it takes the name of a domain"},
+		{"hub.test:25 --user anna --turn --to hub.test", 2, "is the holder itself"},
 		{"hub.test:0 --user anna --atrn --to local", 2, `"0" is no port`},
 		{"hub.test --user anna --atrn --to local --password-file none --state none", 1, "--password-file: open none"},
 		{"hub.test --user anna --atrn= --to local --ca main.go", 1, "has no certificate in PEM form"},

@@ -133,6 +133,19 @@ func TestHoldersThatOfferLittle(t *testing.T) {
 	}
 }
 
+// The strongest mechanism that the holder offers is used.
+func TestStrongestMechanismInCommon(t *testing.T) {
+	for offered, want := range map[string]string{
+		"PLAIN LOGIN CRAM-MD5 SCRAM-SHA-256": "AUTH SCRAM-SHA-256 ", "LOGIN PLAIN cram-md5": "AUTH CRAM-MD5", "LOGIN PLAIN GSSAPI": "AUTH PLAIN ", "NTLM LOGIN": "AUTH LOGIN",
+	} {
+		s := script{"220 x\r\n", "< EHLO", "250-x\r\n250 auth " + offered + "\r\n", "< " + want, "454 later\r\n"}
+		_, heard, err := callScript(t, s, &sink{}, nil)
+		if err == nil || len(heard) != 2 || !strings.HasPrefix(heard[1], want) {
+			t.Errorf("%s: %v; heard %q", offered, err, heard)
+		}
+	}
+}
+
 func TestSlowHolderIsWaitedForAndADeadLineIsNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		local := &sink{}

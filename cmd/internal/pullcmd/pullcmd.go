@@ -173,6 +173,9 @@ func (c Call) options() (o pull.Options, interval time.Duration, err error) {
 	} else if o.Verb != pull.ETRN {
 		return o, 0, usage("--to is needed: the server that gets the mail, such as --to localhost:25")
 	}
+	if o.Holder == o.Local {
+		return o, 0, usage("--to %s is the holder itself: it would get its own mail back", o.Local)
+	}
 	if v, ok := c.Value("size-ceiling"); ok {
 		if o.Ceiling, err = strconv.ParseInt(v, 10, 64); err != nil || o.Ceiling < 1 {
 			return o, 0, usage("--size-ceiling %q: it takes a number of octets, such as 1000000", v)
