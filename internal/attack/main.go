@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Attack runs hostile input against a restante binary: recipients that ask for
-// relay, messages that hide others, sign-ins that cheat, random conversations,
-// random calls of the local socket, and floods. It starts a service of its own in
+// relay, messages that hide others, sign-ins that cheat, random conversations, which
+// are compared with Postfix's answers, random calls of the local socket, and floods. It starts a service of its own in
 // a temporary folder, on loopback addresses.
 //
 //	go run ./internal/attack [-restante bin/restante] [-time 10m] [-seed N] [-only relay,calls]
@@ -72,6 +72,7 @@ var tables = []table{
 	{"smuggle", "messages that hide another", 0, smuggle},
 	{"sasl", "sign-ins without the password", 0, signIns},
 	{"sessions", "random conversations, and mail among them", 35, sessions},
+	{"compare", "random conversations, as Postfix answers them", 10, compare},
 	{"calls", "random calls of the local socket", 30, calls},
 	{"floods", "connections, commands, recipients, unfinished bodies, guesses", 35, floods},
 	{"turnaway", "a host over its limit that connects a thousand times a second", 10, turnAway},
