@@ -51,6 +51,7 @@ func TestDkim(t *testing.T) {
 		"a key that is in use":       {"DkimKeys", []string{one}, `DkimSelectors: DkimKeys has no key of selector "two"`},
 		"two keys of a selector":     {"DkimKeys", []string{one, two, key("ONE")}, "DkimKeys: two keys have the selector ONE"},
 		"a key without its selector": {"DkimKeys", []string{one, two, secret}, "DkimKeys: the key does not begin with a selector and a blank"},
+		"the same without selectors": {"DkimKeys", []string{one, two, secret, secret}, "DkimKeys: the key does not begin with a selector and a blank"},
 		"half a key":                 {"DkimKeys", []string{one, two, "x " + secret[:40]}, "DkimKeys: selector x: no private key"},
 	} {
 		err := tr.apply(set(t, path, tt.property, tt.values...))
