@@ -3,6 +3,8 @@
 package main
 
 import (
+	"strconv"
+
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
@@ -17,10 +19,10 @@ func (c *cli) pullCommand() *urfave.Command {
 			err := pullcmd.Run(cx.Context, pullcmd.Call{
 				Args: cx.Args().Slice(), JSON: c.json, Quiet: c.quiet, Out: c.out, Err: c.err,
 				Value: func(name string) (string, bool) {
-					if cx.Bool(name) {
-						return "true", true
+					if pullcmd.IsSwitch(name) {
+						return strconv.FormatBool(cx.Bool(name)), cx.IsSet(name)
 					}
-					return cx.String(name), cx.IsSet(name) && cx.String(name) != "false"
+					return cx.String(name), cx.IsSet(name)
 				},
 				Password: func() (string, error) { return c.password(!isTerminal(c.in), false) },
 			})

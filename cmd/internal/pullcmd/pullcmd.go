@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +37,11 @@ const (
 // An Option is an option of the command. Its value is between back quotes in Usage;
 // without one it is a switch.
 type Option struct{ Name, Usage, Default string }
+
+// IsSwitch reports whether the option of that name takes no value.
+func IsSwitch(name string) bool {
+	return slices.ContainsFunc(Options, func(o Option) bool { return o.Name == name && o.Value() == "" })
+}
 
 // Value is the name of the value, or "".
 func (o Option) Value() string {
