@@ -13,6 +13,7 @@ import (
 	"mime"
 	"net/mail"
 	"strings"
+	"sync"
 
 	"golang.org/x/text/encoding/charmap"
 )
@@ -20,6 +21,7 @@ import (
 // The most octets of a header that are looked at, and characters that are given.
 const (
 	maxHeader  = 64 << 10
+	maxField   = 4 << 10
 	maxFrom    = 64
 	maxSubject = 78
 )
@@ -34,8 +36,8 @@ func Read(r io.Reader) (from, subject string, err error) {
 		line, err = in.ReadString('\n')
 		line = strings.TrimRight(line, "\r\n")
 		if strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") {
-			if field != nil {
-				*field += line
+			if field != nil && len(*field) < maxField {
+				*field += line[:min(len(line), maxField)]
 			}
 			continue
 		}
@@ -50,7 +52,7 @@ func Read(r io.Reader) (from, subject string, err error) {
 			field = &subject
 		}
 		if field != nil {
-			*field = value
+			*field = value[:min(len(value), maxField)]
 		}
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -71,16 +73,25 @@ func Read(r io.Reader) (from, subject string, err error) {
 // charsetReader decodes the character sets of one octet a character, beside those that
 // package mime knows.
 func charsetReader(name string, r io.Reader) (io.Reader, error) {
-	plain := func(s string) string {
-		return strings.NewReplacer(" ", "", "-", "", "_", "", "cp", "windows").Replace(strings.ToLower(s))
-	}
-	for _, e := range charmap.All {
-		if m, ok := e.(*charmap.Charmap); ok && plain(m.String()) == plain(name) {
-			return m.NewDecoder().Reader(r), nil
-		}
+	if m := charmaps()[plainName(name)]; m != nil {
+		return m.NewDecoder().Reader(r), nil
 	}
 	return nil, fmt.Errorf("unknown character set %q", name)
 }
+
+var charmaps = sync.OnceValue(func() map[string]*charmap.Charmap {
+	out := map[string]*charmap.Charmap{}
+	for _, e := range charmap.All {
+		if m, ok := e.(*charmap.Charmap); ok {
+			out[plainName(m.String())] = m
+		}
+	}
+	return out
+})
+
+var plainer = strings.NewReplacer(" ", "", "-", "", "_", "", "cp", "windows")
+
+func plainName(charset string) string { return plainer.Replace(strings.ToLower(charset)) }
 
 // short puts a text into one line of at most n characters.
 func short(s string, n int) string {
