@@ -104,6 +104,9 @@ func (d *Directory) each(ctx context.Context, ask func(*ldap.Conn) error) error 
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	if len(d.cfg.URLs) == 0 {
+		return errors.New("no server of the directory is named")
+	}
 	var errs []error
 	first := int(d.first.Load())
 	for i := range d.cfg.URLs {
