@@ -54,7 +54,7 @@ var known = [][2]string{
 
 // compare has the same octets answered by the service and by Postfix, and compares the
 // classes of the replies and what is taken.
-func compare(ctx context.Context, a *attack) error {
+func compare(ctx context.Context, a *attack) (err error) {
 	if err := postfix.Missing(); err != nil {
 		a.count("left out: Postfix is not installed")
 		return nil

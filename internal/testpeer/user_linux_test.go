@@ -84,7 +84,7 @@ func TestServiceOfRootRunsAsAnotherUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	above := t.TempDir()
-	for dir := above; strings.HasPrefix(dir, os.TempDir()+"/"); dir = filepath.Dir(dir) {
+	for dir := above; strings.HasPrefix(dir, filepath.Clean(os.TempDir())+"/"); dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil { // folders of a test are private
 			t.Fatal(err)
 		}
