@@ -40,6 +40,9 @@ func measureTrace(ctx context.Context, o options, r *report) error {
 		return err
 	}
 	defer s.stop()
+	if _, err := s.Run(ctx, "", "mb", "set", "SMTPSVC", "TraceBytes", "0"); err != nil { // none of the events goes
+		return err
+	}
 	if _, err := load(ctx, s.addr(), 50, 1<<10, 0, int64(o.full)); err != nil {
 		return err
 	}
