@@ -13,6 +13,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/policy"
 	"restante/engine/queue"
+	"restante/engine/release/calls"
 	"restante/engine/site"
 	"restante/engine/trace"
 	"restante/metabase"
@@ -84,6 +85,7 @@ type Sites interface {
 type Queues interface {
 	LetGo(c metabase.Change) map[int][]mail.Domain
 	Queue(n int) (Queue, bool)
+	Calls(n int) (*calls.Log, bool)
 	OpenQueue(ctx context.Context, n int) (Queue, error)
 }
 

@@ -75,11 +75,12 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 			From:   dsn.Sender{Name: set.Reports.PostmasterName, Address: set.Postmaster()},
 			Policy: a.queuePolicy(e.opts.Descriptors.Conversations),
 		},
-		Pickup:    a.pickup(),
-		Settings:  source{set},
-		Bandwidth: set.Limits.MaxBandwidth,
-		Proxy:     settings.Within(set.Limits.ProxyFrom),
-		Xclient:   settings.Within(set.Limits.XclientFrom),
+		Pickup:      a.pickup(),
+		Settings:    source{set},
+		CallHistory: set.Release.TurnHistoryDays,
+		Bandwidth:   set.Limits.MaxBandwidth,
+		Proxy:       settings.Within(set.Limits.ProxyFrom),
+		Xclient:     settings.Within(set.Limits.XclientFrom),
 	}
 	for name, path := range set.Folders.All() {
 		perm := fs.FileMode(0o700)

@@ -35,6 +35,7 @@ import (
 	"restante/engine/policy"
 	"restante/engine/queue"
 	"restante/engine/recipients"
+	"restante/engine/release/calls"
 	"restante/engine/resolver"
 	"restante/engine/session"
 	"restante/engine/settings"
@@ -313,6 +314,16 @@ func (e *Engine) Queue(n int) (*queue.Queue, bool) {
 	}
 	q := s.Queue()
 	return q, q != nil
+}
+
+// Calls is the history of calls for the held mail of site n; false where Queue is.
+func (e *Engine) Calls(n int) (*calls.Log, bool) {
+	s := e.site(n)
+	if s == nil {
+		return nil, false
+	}
+	log := s.Calls()
+	return log, log != nil
 }
 
 // Sessions lists the connections to site n.

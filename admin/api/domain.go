@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"restante/engine/account"
+	"restante/engine/release/calls"
 	"restante/engine/settings"
 )
 
@@ -18,6 +19,7 @@ const (
 	DomainDkim   Method[DkimRequest, Dkim]           = "domain/dkim"
 	TurnList     Method[TurnListRequest, []Grant]    = "turn/list"
 	TurnSet      Method[TurnRequest, Domain]         = "turn/set"
+	TurnHistory  Method[HistoryRequest, []Release]   = "turn/history"
 )
 
 // A Domain describes a domain of a site.
@@ -41,11 +43,27 @@ type Domain struct {
 	Largest     int64           `json:"largest,omitempty"`          // bytes of the largest
 	InDoubt     int             `json:"in_doubt,omitempty"`         // of them, those that a host has had whole and not answered for
 	Quota       *HoldQuota      `json:"quota,omitempty"`            // of a held domain that has one
+	LastCall    *calls.Call     `json:"last_call,omitempty"`        // for a held domain, to a caller who may see to the site's mail
+	NextCall    time.Time       `json:"next_call,omitzero"`         // when its host is expected to call
 	Expires     time.Time       `json:"expires,omitzero"`           // the oldest of them, if it does not go before
 	LastError   string          `json:"last_error,omitempty"`       // of the last attempt or call that did not take them
 	Unknown     []string        `json:"unknown_accounts,omitempty"` // names of Turn that no account has
 	Ended       int             `json:"sessions_ended,omitempty"`   // releases that a revocation ends
 	Except      []string        `json:"except,omitempty"`           // of a grant: keys below the wildcard that it does not reach
+}
+
+// A HistoryRequest picks releases; 0, "" and the zero Time mean all.
+type HistoryRequest struct {
+	Site    int       `json:"site,omitempty"`
+	Domain  string    `json:"domain,omitempty"`
+	Account string    `json:"account,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+}
+
+// A Release is what became of a call for held mail.
+type Release struct {
+	Site int `json:"site"`
+	calls.Call
 }
 
 // A HoldQuota bounds what waits for a held domain; 0 is no bound.

@@ -37,11 +37,11 @@ var TreeReads = []string{
 var (
 	otherReads = []string{
 		string(MbSchema), string(MbRead), string(AsIf), string(MbLog), string(MbDiff), string(MbBackups), string(MbVerify), string(Complete),
-		string(Status), string(MbWatch), string(Sessions), string(QueueList), string(QueueMessages), string(QueueShow), string(QueueTrace), string(QueueFollow), string(QueueCatalogue),
+		string(Status), string(MbWatch), string(Sessions), string(QueueList), string(QueueMessages), string(QueueShow), string(QueueTrace), string(QueueFollow), string(QueueCatalogue), string(TurnHistory),
 	}
 	serviceCalls = []string{
 		string(Status), string(MbWatch), string(SiteCommand), string(SiteDelete), string(Sessions), string(EndSession),
-		string(QueueList), string(QueueMessages), string(QueueShow), string(QueueFollow), string(QueueCatalogue), string(QueueAct),
+		string(QueueList), string(QueueMessages), string(QueueShow), string(QueueFollow), string(QueueCatalogue), string(TurnHistory), string(QueueAct),
 		string(QueueRelease), string(QueueExport), string(QueueImport),
 	}
 )

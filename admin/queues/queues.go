@@ -26,6 +26,7 @@ func Register(on *admin.API) {
 	admin.Handle(on, api.QueueList, h.list)
 	admin.Handle(on, api.QueueMessages, h.messages)
 	admin.Handle(on, api.QueueShow, h.show)
+	admin.Handle(on, api.TurnHistory, h.history)
 	admin.HandleStream(on, api.QueueCatalogue, h.catalogue)
 	admin.Handle(on, api.QueueAct, h.act)
 	admin.Handle(on, api.QueueRelease, h.release)

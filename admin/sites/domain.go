@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"restante/admin"
 	"restante/admin/api"
@@ -128,15 +129,42 @@ func (h handlers) domainShow(ctx context.Context, who api.Caller, q api.DomainRe
 	}
 	out := h.domain(h.View(who), q.Site, p)
 	h.waiting(&out)
-	return out, h.holding(ctx, &out)
+	return out, h.holding(ctx, who, &out)
+}
+
+// lastCall fills in when the host of a held domain has called, and will call. Of the names
+// of a wildcard, it is the last one's.
+func (h handlers) lastCall(who api.Caller, out *api.Domain, interval time.Duration) {
+	if h.Engine == nil || !h.Tree.Snapshot().Allows(who.Who, settings.SitePath(out.Site), metabase.Write) {
+		return // as queue list
+	}
+	log, ok := h.Engine.Calls(out.Site)
+	if !ok {
+		return
+	}
+	names := []mail.Domain{mail.Domain(out.Name)}
+	for _, dest := range h.destinations(out.Site, out.Name) {
+		names = append(names, dest.Domain)
+	}
+	for _, d := range names {
+		last := log.Last(d)
+		if last.Verb == "" || out.LastCall != nil && last.Begin.Before(out.LastCall.Begin) {
+			continue
+		}
+		out.LastCall, out.NextCall = &last.Call, time.Time{}
+		if every := cmp.Or(interval, last.Interval()); every > 0 && len(last.Times) > 0 {
+			out.NextCall = last.Times[len(last.Times)-1].Add(every)
+		}
+	}
 }
 
 // holding fills in what is told of one held domain alone, because it takes longer.
-func (h handlers) holding(ctx context.Context, out *api.Domain) error {
+func (h handlers) holding(ctx context.Context, who api.Caller, out *api.Domain) error {
 	hold, held := settings.Unchecked(h.Tree.Snapshot(), out.Site).HoldOf(mail.Domain(out.Name))
 	if !held {
 		return nil
 	}
+	h.lastCall(who, out, hold.CallInterval)
 	for _, dest := range h.destinations(out.Site, out.Name) {
 		q, _ := h.Engine.Queue(out.Site) // there is one: it has the destinations
 		sum, err := q.Summary(ctx, dest.Domain)

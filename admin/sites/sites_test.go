@@ -19,6 +19,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/policy"
 	"restante/engine/queue"
+	"restante/engine/release/calls"
 	"restante/engine/settings"
 	"restante/engine/site"
 	"restante/engine/trace"
@@ -43,6 +44,7 @@ func (e *fakeEngine) Await(context.Context, metabase.Rev) ([]site.Status, error)
 func (e *fakeEngine) LetGo(metabase.Change) map[int][]mail.Domain { return nil }
 
 func (e *fakeEngine) Queue(n int) (admin.Queue, bool) { return e.mail, n == 2 && e.mail != nil }
+func (e *fakeEngine) Calls(int) (*calls.Log, bool)    { return nil, false }
 
 func (e *fakeEngine) OpenQueue(_ context.Context, n int) (admin.Queue, error) {
 	if q, ok := e.Queue(n); ok {

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
 	"restante/cmd/restante/internal/visible"
 	"restante/cmd/restante/internal/words"
+	"restante/engine/release/calls"
 	"restante/metabase/schema"
 )
 
@@ -77,6 +79,8 @@ func (c *cli) domainShow() *urfave.Command {
 				}
 				if d.Held {
 					row("quota", quotaText(d.Quota))
+					row("last call", lastCallText(d.LastCall))
+					row("next call", words.Time(d.NextCall))
 				}
 				if !d.Expires.IsZero() {
 					row("oldest expires", words.Time(d.Expires))
@@ -87,6 +91,23 @@ func (c *cli) domainShow() *urfave.Command {
 			})
 		}),
 	}
+}
+
+// lastCallText tells who called last for held mail, and what became of it.
+func lastCallText(c *calls.Call) string {
+	if c == nil {
+		return "-"
+	}
+	tls := ""
+	if c.TLS {
+		tls = " over TLS"
+	}
+	from := ""
+	if c.Address.IsValid() {
+		from = " from " + c.Address.String()
+	}
+	return fmt.Sprintf("%s: %s%s, account %s%s: %s, %s, in doubt: %d, left: %d: %s", words.Time(c.Begin), c.Verb, from, words.Dash(c.Account), tls,
+		words.Plural(c.Messages, "message"), words.Size(c.Bytes), c.InDoubt, c.Left, c.Outcome)
 }
 
 // quotaText tells how much may wait for a held domain.
@@ -211,7 +232,7 @@ func (c *cli) turnCommand() *urfave.Command {
 		Subcommands: []*urfave.Command{
 			c.turnSet("grant", "let an account collect a domain's mail, and hold that mail", "account %s may collect the mail of %s at site %d%s\n", false),
 			c.turnSet("revoke", "withdraw an account's right to collect a domain's mail, which stays held", "account %s may no longer collect the mail of %s at site %d%s\n", true),
-			c.turnList(),
+			c.turnList(), c.turnHistory(),
 		},
 	}
 }
@@ -246,6 +267,50 @@ func (c *cli) turnList() *urfave.Command {
 					w.printf("\tbut not %s", strings.Join(g.Except, " "))
 				}
 				w.printf("\n")
+			})
+		}),
+	}
+}
+
+func (c *cli) turnHistory() *urfave.Command {
+	return &urfave.Command{
+		Name: "history", Usage: "list the releases of held mail, the newest first", ArgsUsage: "[N] [DOMAIN]",
+		Flags: []urfave.Flag{
+			&urfave.StringFlag{Name: "account", Usage: "list only those of `NAME`", DefaultText: "all"},
+			&urfave.StringFlag{Name: "since", Usage: "list only those from `TIME` on: RFC 3339, or how long ago, such as 24h", DefaultText: "all"},
+		},
+		Action: c.withArgs(0, 2, func(cx *urfave.Context) error {
+			q := api.HistoryRequest{Account: cx.String("account"), Domain: cx.Args().Get(1)}
+			if word := cx.Args().First(); word != "" {
+				var err error
+				if q.Site, err = c.siteNumber(word); err != nil && (cx.NArg() == 2 || !strings.Contains(word, ".")) {
+					return err
+				} else if err != nil {
+					q.Site, q.Domain = 0, word
+				}
+			}
+			if text := cx.String("since"); text != "" {
+				at, err := time.Parse(time.RFC3339, text)
+				if ago, bad := time.ParseDuration(text); bad == nil {
+					at, err = time.Now().Add(-ago), nil
+				}
+				if err != nil {
+					return c.usage(fmt.Sprintf("--since %q is neither a time such as 2026-03-01T12:00:00Z nor a duration such as 24h", text))
+				}
+				q.Since = at
+			}
+			first := true
+			return list(cx.Context, c, api.TurnHistory, q, "no mail was released", func(w table, r api.Release) {
+				if first {
+					w.printf("site\tdomain\tbegin\tend\tverb\taccount\taddress\tmessages\tbytes\tin doubt\tleft\toutcome\n")
+				}
+				first = false
+				address := "-"
+				if r.Address.IsValid() {
+					address = r.Address.String()
+				}
+				w.printf("%d\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\n", r.Site, r.Domain, words.Time(r.Begin), words.Time(r.End), r.Verb,
+					words.Dash(r.Account), address, r.Messages, r.Bytes, r.InDoubt, r.Left, r.Outcome)
 			})
 		}),
 	}

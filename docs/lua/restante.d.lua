@@ -114,6 +114,7 @@
 ---@field AzStoreName string
 ---@field BadMailDirectory string
 ---@field CSideEtrnDomains string
+---@field CallInterval integer
 ---@field ClearTextAuth boolean
 ---@field ClusterEnabled boolean
 ---@field ConnectResponse string
@@ -974,6 +975,20 @@ function service.explain(site, recipient) end
 ---@field file string
 ---@field pending? restante.PendingPart[]
 
+---@class restante.Call
+---@field domain string
+---@field begin string
+---@field end string
+---@field verb string
+---@field account? string
+---@field address? string
+---@field tls boolean
+---@field messages integer
+---@field bytes integer
+---@field in_doubt integer
+---@field left integer
+---@field outcome string
+
 ---@class restante.Certificate
 ---@field names string[]
 ---@field until string
@@ -1096,6 +1111,8 @@ function service.explain(site, recipient) end
 ---@field largest? integer
 ---@field in_doubt? integer
 ---@field quota? restante.HoldQuota
+---@field last_call? restante.Call
+---@field next_call? string
 ---@field expires? string
 ---@field last_error? string
 ---@field unknown_accounts? string[]

@@ -18,6 +18,7 @@ import (
 	"restante/engine/dsn"
 	"restante/engine/mail"
 	"restante/engine/queue"
+	"restante/engine/release/calls"
 	"restante/engine/spool"
 	"restante/internal/kv/badgerkv"
 	"restante/internal/testpeer"
@@ -48,7 +49,7 @@ func (q diskQueue) Lease(_ context.Context, d mail.Domain, holder string) (trans
 	return l, err
 }
 
-func (q diskQueue) Trigger(d mail.Domain, _ bool) error {
+func (q diskQueue) Trigger(d mail.Domain, _ bool, _ calls.Call) error {
 	q.Queue.Trigger(d)
 	return nil
 }

@@ -55,6 +55,9 @@ func (svc *Service) Etrn(ctx context.Context, p Policy, c Caller, node string) m
 		svc.forgetCall(key)
 		return mail.Reply{Code: 458, Enhanced: "3.0", Text: "the queue is out of reach now", Cause: err}
 	}
+	if len(waiting) == 0 && form == 0 {
+		svc.called(svc.call(c, "ETRN", name), nothingWaits)
+	}
 	started, messages, reply := svc.trigger(ctx, p, c, waiting)
 	if reply.Code != 0 {
 		return reply
@@ -70,7 +73,7 @@ func (svc *Service) trigger(ctx context.Context, p Policy, c Caller, waiting []W
 		if err != nil {
 			continue
 		}
-		err = svc.queue.Trigger(w.Domain, owner)
+		err = svc.queue.Trigger(w.Domain, owner, svc.call(c, "ETRN", w.Domain))
 		switch {
 		case err == nil:
 			started++

@@ -19,6 +19,7 @@ import (
 
 	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
+	"restante/engine/release/calls"
 	"restante/internal/testpeer"
 )
 
@@ -401,7 +402,7 @@ func (q *benchQueue) Waiting(d mail.Domain, _ bool) ([]Waiting, error) {
 	}
 	return []Waiting{{d, q.left}}, nil
 }
-func (q *benchQueue) Trigger(mail.Domain, bool) error { return nil }
+func (q *benchQueue) Trigger(mail.Domain, bool, calls.Call) error { return nil }
 func (q *benchQueue) Lease(context.Context, mail.Domain, string) (transfer.Lease, error) {
 	return q, nil
 }

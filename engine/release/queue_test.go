@@ -14,6 +14,7 @@ import (
 
 	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
+	"restante/engine/release/calls"
 )
 
 var errStore = errors.New("the store is gone")
@@ -77,7 +78,7 @@ func (q *memQueue) Waiting(d mail.Domain, below bool) (out []Waiting, err error)
 	return out, q.fail["Waiting"]
 }
 
-func (q *memQueue) Trigger(d mail.Domain, owner bool) error {
+func (q *memQueue) Trigger(d mail.Domain, owner bool, _ calls.Call) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.leased[d] {

@@ -22,6 +22,7 @@ import (
 	"restante/engine/delivery/transfer"
 	"restante/engine/journal"
 	"restante/engine/mail"
+	"restante/engine/release/calls"
 	"restante/engine/wire"
 )
 
@@ -42,7 +43,8 @@ type Queue interface {
 	// Trigger makes the destination due once, even if it is held; ErrBusy if
 	// it is leased. Unless its owner asks, its hosts may be somebody else's by
 	// now: their refusals end no held mail.
-	Trigger(d mail.Domain, owner bool) error
+	// What it comes to is noted with the call that asked.
+	Trigger(d mail.Domain, owner bool, by calls.Call) error
 }
 
 // Waiting is a destination that has mail.
@@ -109,12 +111,33 @@ type Caller struct {
 	Lost    func() error // why it may take nothing more, asked before each message of a handover; nil: it may
 }
 
+// call is a call of c that begins now.
+func (svc *Service) call(c Caller, verb string, d mail.Domain) calls.Call {
+	return calls.Call{Domain: d, Begin: svc.opts.Now(), Verb: verb, Account: c.Account, Address: c.Remote, TLS: c.TLS}
+}
+
+// called tells what became of a call that ends now.
+func (svc *Service) called(c calls.Call, outcome string) {
+	c.End = svc.opts.Now()
+	if outcome != "" {
+		c.Outcome = outcome
+	}
+	svc.opts.Called(c)
+}
+
+// Outcomes of calls without a release.
+const (
+	nothingWaits = "nothing waits"
+	busyNow      = "its mail is being handed over already"
+)
+
 // Options adjusts New. The zero value is the production setting.
 type Options struct {
 	Log     *slog.Logger     // diagnostics; nil: none
 	Lines   func(wire.Line)  // is told of each command and reply of a handover; nil: nobody is
 	Journal *journal.Journal // nil: none
 	Now     func() time.Time // nil: time.Now
+	Called  func(calls.Call) // is told what became of each call for a domain but those that Trigger notes; nil: nobody is
 	Policy  func() *Policy   // that is in force, for handovers under way; nil: that of the call
 }
 
@@ -134,6 +157,9 @@ type Service struct {
 func New(q Queue, opts Options) *Service {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Called == nil {
+		opts.Called = func(calls.Call) {}
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now

@@ -3,6 +3,7 @@
 package release
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"restante/engine/mail"
+	"restante/engine/release/calls"
 	"restante/internal/deptest"
 )
 
@@ -217,6 +219,47 @@ func TestTurnReplies(t *testing.T) {
 		}
 		if slices.Sort(leased); !slices.Equal(leased, tt.leased) {
 			t.Errorf("%s %v by %q: leased %v, want %v", tt.verb, tt.named, tt.account, leased, tt.leased)
+		}
+	}
+}
+
+// Each call is told of: without mail, while another one has it, and by ETRN, of which the
+// queue is told.
+func TestCallsAreNoted(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	tests := []struct {
+		verb string
+		hold bool
+		want []string
+	}{
+		{"TURN", false, []string{"a.test 0 nothing waits"}},
+		{"ATRN", false, []string{"a.test 0 nothing waits"}},
+		{"TURN", true, []string{"a.test 1 its mail is being handed over already"}},
+		{"ETRN", false, []string{"a.test 0 nothing waits"}},
+	}
+	for _, tt := range tests {
+		q := newQueue()
+		if tt.hold {
+			q.hold("a.test", "1")
+			q.leased["a.test"] = true
+		}
+		var got []string
+		svc := New(q, Options{Now: func() time.Time { return at }, Called: func(c calls.Call) {
+			if c.Verb != tt.verb || c.Account != "anna" || !c.TLS || !c.Begin.Equal(at) || !c.End.Equal(at) {
+				t.Errorf("%s: %+v", tt.verb, c)
+			}
+			if c.Domain == "a.test" {
+				got = append(got, fmt.Sprintf("%s %d %s", c.Domain, c.Left, c.Outcome))
+			}
+		}})
+		c := Caller{Account: "anna", TLS: true}
+		if tt.verb == "ETRN" {
+			svc.Etrn(t.Context(), policy(), c, "a.test")
+		} else {
+			svc.Turn(t.Context(), policy(), c, tt.verb == "ATRN", nil)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s, mail %v: noted %q, want %q", tt.verb, tt.hold, got, tt.want)
 		}
 	}
 }

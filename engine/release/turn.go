@@ -15,6 +15,7 @@ import (
 
 	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
+	"restante/engine/release/calls"
 	"restante/engine/wire"
 )
 
@@ -32,7 +33,7 @@ func (svc *Service) Turn(ctx context.Context, p Policy, c Caller, atrn bool, dom
 	if slices.ContainsFunc(domains, func(d mail.Domain) bool { return !twoLabels(d) }) {
 		return badDomain, nil
 	}
-	s := &handover{service: svc, policy: p, caller: c, verb: verb}
+	s := &handover{service: svc, policy: p, caller: c, verb: verb, begin: svc.opts.Now()}
 	asked, ok := s.selectDomains(domains)
 	if !ok {
 		return deniedReply(atrn), nil
@@ -45,6 +46,7 @@ func (svc *Service) Turn(ctx context.Context, p Policy, c Caller, atrn bool, dom
 		svc.forgetCall(key)
 		return reply, nil
 	}
+	s.noteEmpty(asked)
 	if atrn && len(s.leases) == 0 {
 		return mail.Reply{Code: 453, Enhanced: "3.0", Text: "you have no mail"}, nil
 	}
@@ -84,6 +86,8 @@ type handover struct {
 	caller  Caller
 	verb    string
 	leases  []leasedDomain
+	begin   time.Time
+	busy    map[mail.Domain]bool // leased by others
 
 	permitted map[mail.Domain]*Policy // that last gave the account the domain
 }
@@ -91,6 +95,60 @@ type handover struct {
 type leasedDomain struct {
 	Waiting
 	lease transfer.Lease
+	tally *calls.Tally
+	noted bool // what became of it
+}
+
+// A countedLease counts what is handed over.
+type countedLease struct {
+	transfer.Lease
+	tally *calls.Tally
+}
+
+func (l countedLease) Next() (mail.Item, bool) {
+	it, ok := l.Lease.Next()
+	if ok {
+		l.tally.Handed(it)
+	}
+	return it, ok
+}
+
+func (l countedLease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.Outcome) error {
+	err := l.Lease.Settle(ctx, id, outcomes)
+	if err == nil {
+		l.tally.Settled(id, outcomes)
+	}
+	return err
+}
+
+// maxEmpty bounds the domains without mail of which one call is noted.
+const maxEmpty = 100
+
+// noteEmpty notes the call for those domains of asked that have no mail.
+func (s *handover) noteEmpty(asked []mail.Domain) {
+	for _, d := range asked[:min(len(asked), maxEmpty)] {
+		leased := slices.ContainsFunc(s.leases, func(l leasedDomain) bool { return l.Domain == d })
+		if !leased && !s.busy[d] && !strings.HasPrefix(string(d), "*.") {
+			s.service.called(s.call(d), nothingWaits)
+		}
+	}
+}
+
+func (s *handover) call(d mail.Domain) calls.Call {
+	c := s.service.call(s.caller, s.verb, d)
+	c.Begin = s.begin
+	return c
+}
+
+// note notes what became of the mail of l. The rest that it tells is of messages that
+// were not tried, too.
+func (s *handover) note(l *leasedDomain, broken error) {
+	if !l.noted {
+		l.noted = true
+		c := l.tally.Of(s.call(l.Domain), 0, broken)
+		left := max(0, l.Messages-c.Messages)
+		s.service.called(l.tally.Of(c, left, broken), "")
+	}
 }
 
 // maxTakeover bounds the wait for a message that another host is taking. RFC
@@ -117,9 +175,11 @@ func (s *handover) leaseAll(ctx context.Context, asked []mail.Domain) (reply mai
 			l, err := s.service.queue.Lease(ctx, w.Domain, s.verb+" "+s.caller.Account)
 			switch {
 			case err == nil:
-				s.leases = append(s.leases, leasedDomain{w, l})
+				tally := &calls.Tally{}
+				s.leases = append(s.leases, leasedDomain{Waiting: w, lease: countedLease{l, tally}, tally: tally})
 			case errors.Is(err, ErrBusy):
 				busy = true
+				s.noteBusy(w)
 			default:
 				s.close()
 				return mail.Reply{Code: 451, Enhanced: "3.0", Text: "the queue is out of reach now", Cause: err}
@@ -149,6 +209,17 @@ func (s *handover) close() {
 	s.leases = nil
 }
 
+// noteBusy notes a call for mail that another one takes.
+func (s *handover) noteBusy(w Waiting) {
+	if s.busy == nil {
+		s.busy = map[mail.Domain]bool{}
+	}
+	s.busy[w.Domain] = true
+	c := s.call(w.Domain)
+	c.Left = w.Messages
+	s.service.called(c, busyNow)
+}
+
 // without is for one connection what Policy.Without is for each of its domains, and
 // what the account's host cannot take.
 func (s *handover) without() (names []string) {
@@ -169,6 +240,12 @@ func (s *handover) without() (names []string) {
 // line-oriented program.
 func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	defer s.close()
+	ended := errNotReached
+	defer func() {
+		for i := range s.leases {
+			s.note(&s.leases[i], ended)
+		}
+	}()
 	log := s.service.opts.Log.With("verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote)
 	c, err := wire.NewClient(ctx, conn, wire.ClientOptions{
 		Hello: s.policy.Hello, TLSPolicy: wire.TLSNever, Proved: signedIn, Without: s.without(), Timeouts: s.policy.Timeouts, Log: s.service.opts.Lines,
@@ -176,9 +253,11 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	})
 	if err != nil {
 		log.WarnContext(ctx, "reversed session: greeting", "err", err)
+		ended = fmt.Errorf("greeting: %w", err)
 		return
 	}
-	for _, l := range s.leases {
+	for i := range s.leases {
+		l := &s.leases[i]
 		b := transfer.NewBatch(l.lease)
 		b.SetMasquerade(s.policy.Masquerade)
 		b.SetHeld(true)
@@ -189,6 +268,7 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 		}
 		b.SetLastBreak(s.service.lastBreak(l.Domain))
 		res := b.Send(ctx, c, s.peer(c), 0)
+		s.note(l, res.Err)
 		s.service.recordBreak(l.Domain, b.LastBreak())
 		s.service.opts.Journal.Released(ctx, s.caller.Session, l.Domain, s.verb, s.caller.Account, s.caller.Remote, res.Taken, max(0, l.Messages-res.Taken))
 		if errors.Is(res.Err, errLost) { // between two messages
@@ -207,6 +287,9 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	}
 	_ = c.Quit(ctx) // all is settled: the answer to QUIT changes nothing
 }
+
+// errNotReached is why a domain's mail was not tried.
+var errNotReached = errors.New("the connection ended before")
 
 // signedIn is the proof of who the peer is: the caller has signed in on this connection.
 func signedIn(tls.ConnectionState) error { return nil }

@@ -3,6 +3,8 @@
 package settings
 
 import (
+	"time"
+
 	"restante/engine/mail"
 	"restante/metabase"
 )
@@ -13,7 +15,8 @@ type HoldPolicy struct {
 
 	HoldMaxMessages  int
 	HoldMaxBytes     int64
-	HoldReserveBytes int64 // of the disk that the mail leaves free
+	HoldReserveBytes int64         // of the disk that the mail leaves free
+	CallInterval     time.Duration // between the calls of its host; 0: it is learned
 }
 
 func (h *HoldPolicy) fields() []field {
@@ -21,6 +24,7 @@ func (h *HoldPolicy) fields() []field {
 		{HoldMaxMessages, &h.HoldMaxMessages},
 		{HoldMaxBytes, &h.HoldMaxBytes},
 		{HoldReserveBytes, &h.HoldReserveBytes},
+		{CallInterval, &h.CallInterval},
 	}
 }
 

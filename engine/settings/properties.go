@@ -25,6 +25,7 @@ const (
 	AuthFlags                         metabase.ID = 6000
 	AuthTurnList                      metabase.ID = 36966
 	BadMailDirectory                  metabase.ID = 36909
+	CallInterval                      metabase.ID = 0x0052017b
 	ClearTextAuth                     metabase.ID = 0x0052010a
 	ConnectionIpv6List                metabase.ID = 0x0052010f
 	ConnectionLimitExempt             metabase.ID = 0x00520121

@@ -215,6 +215,7 @@ type Release struct {
 	EtrnSubdomains   bool          // ETRN @domain is accepted
 	EtrnReportCounts bool          // the reply to a signed-in caller says how much mail is held
 	ReleaseInterval  time.Duration // the least time between two calls for one domain; 0: any
+	TurnHistoryDays  time.Duration // for which calls are kept
 
 	ReleaseIdleTimeout time.Duration // for which a host may be silent that takes held mail
 }
@@ -415,6 +416,7 @@ func (s *Site) fields() []field {
 		{EtrnSubdomains, &s.Release.EtrnSubdomains},
 		{EtrnReportCounts, &s.Release.EtrnReportCounts},
 		{ReleaseInterval, &s.Release.ReleaseInterval},
+		{TurnHistoryDays, &s.Release.TurnHistoryDays},
 		{ReleaseIdleTimeout, &s.Release.ReleaseIdleTimeout},
 
 		{RemoteSmtpPort, &s.Out.RemoteSmtpPort},

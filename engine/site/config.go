@@ -22,6 +22,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"restante/engine/delivery"
 	"restante/engine/dsn"
@@ -58,6 +59,8 @@ type Config struct {
 	Log      *w3clog.Settings       // nil: no log file
 	Trouble  func() error           // what is wrong with files that the settings name, or nil; nil: nothing ever is
 	Settings Settings               // that it was made from; nil: unknown
+
+	CallHistory time.Duration // for which calls for held mail are kept
 
 	Bandwidth int64 // octets per second of all connections; 0: any
 

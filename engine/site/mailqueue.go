@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"restante/engine/delivery"
 	"restante/engine/delivery/transfer"
@@ -15,6 +16,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/queue"
 	"restante/engine/release"
+	"restante/engine/release/calls"
 	"restante/engine/session"
 	"restante/engine/site/bandwidth"
 	"restante/engine/wire"
@@ -30,6 +32,7 @@ type mailQueue struct {
 	folder   string
 	queue    *queue.Queue
 	releases *release.Service
+	calls    *calls.Log
 }
 
 // openMailQueue opens the storage and the queue. That may take a while for a
@@ -52,10 +55,12 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), storage.Close())
 	}
+	log := calls.New(storage.DB, func() time.Duration { return s.config().CallHistory }, s.log)
 	service := release.New(waiting{q, s}, release.Options{
-		Log: s.log, Lines: s.logLine, Journal: s.deps.Journal, Policy: func() *release.Policy { return &s.config().Release },
+		Called: log.Add,
+		Log:    s.log, Lines: s.logLine, Journal: s.deps.Journal, Policy: func() *release.Policy { return &s.config().Release },
 	})
-	p := &mailQueue{storage, cfg.Mail.Folder, q, service}
+	p := &mailQueue{storage, cfg.Mail.Folder, q, service, log}
 	if err := p.rerouteIfChanged(ctx, cfg.Rev); err != nil {
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), storage.Close())
 	}
@@ -112,7 +117,9 @@ func (p *mailQueue) recordRev(ctx context.Context, rev uint64) error {
 // nothing about the new route.
 func (s *Site) attempt(ctx context.Context, out *delivery.Delivery, l *queue.Lease) {
 	was := s.config()
-	out.Attempt(ctx, l.Domain(), lease{l, s})
+	begun := s.releasing.begin(l.Domain(), was.Mail.Holds.Route(l.Domain()).Held)
+	out.Attempt(ctx, l.Domain(), lease{l, s, begun.counts()})
+	s.endRelease(begun)
 	now, q := s.config(), s.Queue()
 	if q != nil && rerouted(was, now, l.Domain()) {
 		q.Reroute(func(d mail.Domain) bool { return d == l.Domain() })
@@ -188,11 +195,30 @@ func fullReply(err error) error {
 // A lease is a lease of the queue that counts deliveries.
 type lease struct {
 	*queue.Lease
-	site *Site
+	site  *Site
+	tally *calls.Tally // of a release; nil: it is none, or counted elsewhere
+}
+
+func (l lease) Next() (mail.Item, bool) {
+	it, ok := l.Lease.Next()
+	if ok && l.tally != nil {
+		l.tally.Handed(it)
+	}
+	return it, ok
+}
+
+func (l lease) Defer(ctx context.Context, r mail.Reply, host string) error {
+	if l.tally != nil {
+		l.tally.Refused(r)
+	}
+	return l.Lease.Defer(ctx, r, host)
 }
 
 func (l lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.Outcome) error {
 	err := l.Lease.Settle(ctx, id, outcomes)
+	if err == nil && l.tally != nil {
+		l.tally.Settled(id, outcomes)
+	}
 	if err == nil && l.Domain() != queue.Badmail {
 		for _, o := range outcomes {
 			if o.Status == mail.Delivered {
@@ -266,14 +292,15 @@ func (w waiting) Lease(ctx context.Context, d mail.Domain, holder string) (trans
 	if err != nil {
 		return nil, err
 	}
-	return lease{l, w.site}, nil
+	return lease{l, w.site, nil}, nil
 }
 
 // Trigger starts an attempt. A holder of the lease gets all mail as it is.
-func (w waiting) Trigger(d mail.Domain, owner bool) error {
+func (w waiting) Trigger(d mail.Domain, owner bool, by calls.Call) error {
 	if who := w.queue.Holder(d); who != "" {
 		return fmt.Errorf("%w: by %s", release.ErrBusy, who)
 	}
+	w.site.releasing.ask(by)
 	if owner {
 		w.queue.TriggerByOwner(d)
 	} else {

@@ -160,6 +160,7 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 	s.mu.Unlock()
 	r.work.Go(r.runQueue)
 	r.work.Go(r.compact)
+	r.work.Go(func() { r.mail.calls.Run(r.ctx) })
 	r.work.Go(func() { r.pickup.Run(r.ctx) })
 	watch := certs.Watch{Current: func() *certs.Reloader { return r.active.Load().certs }, Wake: r.recert, Changed: s.deps.Changed}
 	r.work.Go(func() { watch.Run(r.ctx) })
@@ -213,6 +214,7 @@ func (s *Site) stop(cause error) {
 	r.conns.Wait()
 	_ = r.server.Close() // it has no connections any more
 	r.work.Wait()
+	r.mail.calls.Flush(context.WithoutCancel(r.ctx))
 	cut.Stop()
 	s.mu.Lock()
 	s.run = nil

@@ -60,6 +60,7 @@ type Site struct {
 
 	lines     *w3clog.Log // the log file
 	counters  counters
+	releasing releasing
 	bandwidth bandwidth.Limit
 	sessions  sessionRegistry
 	loading   *certs.Reloader // of a certificate that could not be read; used by the goroutine of Run alone

@@ -181,3 +181,71 @@ func TestHoldEnd(t *testing.T) {
 		}
 	}
 }
+
+// TestTurnHistory: the releases of held mail are listed, also after a restart, and domain
+// show tells the last call and when the next one is expected.
+func TestTurnHistory(t *testing.T) {
+	t.Parallel()
+	s, mx := startService(t), newMX(t)
+	createHeldDomain(t, s, "held.test", account)
+	createHeldDomain(t, s, "other.test", account)
+	pointDNS(t, s, mx.Addr, "held.test. IN A 127.0.0.1\n")
+	applyBatch(t, s, "set SMTPSVC/1/Domain/held.test CallInterval 360", "set SMTPSVC/1 TurnHistoryDays 7", "set SMTPSVC/1/Domain/held.test EtrnAllow any")
+	history := func(q api.HistoryRequest) (list []string) {
+		t.Helper()
+		for _, r := range call(t, s, api.TurnHistory, q) {
+			list = append(list, fmt.Sprintf("%s %s %s %d %d %d %s", r.Domain, r.Verb, r.Account, r.Messages, r.InDoubt, r.Left, r.Outcome))
+			if r.Messages > 0 && (r.Bytes == 0 || r.End.Before(r.Begin) || r.Begin.IsZero()) {
+				t.Errorf("%+v", r)
+			}
+		}
+		return list
+	}
+	check := func(q api.HistoryRequest, want ...string) {
+		t.Helper()
+		await(t, fmt.Sprintf("the history of %+v has %d lines", q, len(want)), func() bool { return len(history(q)) == len(want) })
+		if got := history(q); !slices.Equal(got, want) {
+			t.Errorf("the history of %+v is %q, want %q", q, got, want)
+		}
+	}
+
+	sendMessages(t, s, "held.test", 2)
+	collectByTurn(t, s, account, mx)
+	turned := "held.test TURN testserver 2 0 0 done"
+	check(api.HistoryRequest{}, turned)
+	collectByTurn(t, s, account, mx) // nothing waits: no release, but a call
+	shown := call(t, s, api.DomainShow, api.DomainRequest{Site: 1, Name: "held.test"})
+	if c := shown.LastCall; c == nil || c.Verb != "TURN" || c.Account != account || c.TLS || !c.Address.IsLoopback() || c.Outcome != "nothing waits" {
+		t.Errorf("the last call is %+v", c)
+	} else if !shown.NextCall.Equal(c.Begin.Add(6 * time.Hour)) {
+		t.Errorf("the next call is expected %s after it", shown.NextCall.Sub(c.Begin))
+	}
+
+	sendMessages(t, s, "held.test", 1)
+	l := dial(t, s.Addr(1))
+	say(t, l, "ETRN held.test", "250")
+	etrn := "held.test ETRN  1 0 0 done"
+	check(api.HistoryRequest{Site: 1}, etrn, turned)
+	sendMessages(t, s, "other.test", 1)
+	runCommand(t, s, "", "queue", "release", "other.test")
+	await(t, "the release of a host that cannot be found is listed", func() bool { return len(history(api.HistoryRequest{Domain: "other.test"})) == 1 })
+	if got := history(api.HistoryRequest{Domain: "other.test"})[0]; !strings.HasPrefix(got, "other.test queue release  0 0 1 4") {
+		t.Errorf("the release by hand: %q", got)
+	}
+	if err := s.Halt(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check(api.HistoryRequest{Domain: "held.test"}, etrn, turned)
+	check(api.HistoryRequest{Account: "TESTSERVER"}, turned)
+	check(api.HistoryRequest{Since: time.Now()})
+	if out := runCommand(t, s, "", "turn", "history", "1", "held.test", "--account", account, "--since", "24h"); strings.Count(out, "\n") != 2 ||
+		!strings.Contains(out, "TURN  testserver  127.0.0.1  2 ") {
+		t.Errorf("turn history says\n%s", out)
+	}
+	if out := runCommand(t, s, "", "domain", "show", "1", "held.test"); !strings.Contains(out, "ETRN from 127.0.0.1, account -: 1 message, ") {
+		t.Errorf("domain show says\n%s", out)
+	}
+}

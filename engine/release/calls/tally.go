@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package calls
+
+import (
+	"slices"
+	"sync"
+
+	"restante/engine/mail"
+)
+
+// A Tally counts what a call comes to. Its methods may be called concurrently.
+type Tally struct {
+	mu      sync.Mutex               // guards what follows
+	handed  map[mail.MessageID]int64 // sizes of the messages that have no outcome yet
+	sum     Call                     // Messages, Bytes and InDoubt only
+	refused string                   // why the host took none
+}
+
+// Handed is told of each message that is handed out.
+func (t *Tally) Handed(it mail.Item) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.handed == nil {
+		t.handed = map[mail.MessageID]int64{}
+	}
+	t.handed[it.Env.ID] = it.Env.Size
+}
+
+// Settled is told of the outcomes that were stored. A message that is settled in parts
+// counts once.
+func (t *Tally) Settled(id mail.MessageID, outcomes []mail.Outcome) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	size, first := t.handed[id]
+	if !first {
+		return
+	}
+	delete(t.handed, id)
+	switch {
+	case slices.ContainsFunc(outcomes, func(o mail.Outcome) bool { return o.Status == mail.Delivered }):
+		t.sum.Messages++
+		t.sum.Bytes += size
+	case slices.ContainsFunc(outcomes, func(o mail.Outcome) bool { return o.Reply.InDoubt() }):
+		t.sum.InDoubt++
+	}
+}
+
+// Refused is told why no message could be tried.
+func (t *Tally) Refused(r mail.Reply) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.refused = r.Error()
+}
+
+// Of gives c with the counts; left is what waits on, and broken why it ended early, if
+// it did.
+func (t *Tally) Of(c Call, left int, broken error) Call {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.Messages, c.Bytes, c.InDoubt, c.Left = t.sum.Messages, t.sum.Bytes, t.sum.InDoubt, left
+	switch {
+	case broken != nil:
+		c.Outcome = short("broken off: " + broken.Error())
+	case t.refused != "":
+		c.Outcome = short(t.refused)
+	case left > 0:
+		c.Outcome = "some stay"
+	default:
+		c.Outcome = "done"
+	}
+	return c
+}
+
+// short bounds what a peer may have said.
+func short(s string) string {
+	if len(s) > 300 {
+		s = s[:300]
+	}
+	return string([]rune(s))
+}
