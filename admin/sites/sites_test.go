@@ -88,6 +88,10 @@ type fakeQueue struct {
 	dests       []queue.DestinationState
 }
 
+func (q *fakeQueue) Summary(context.Context, mail.Domain) (queue.Summary, error) {
+	return queue.Summary{Largest: 7, InDoubt: 1}, nil
+}
+
 func (q *fakeQueue) Counts() queue.Counts { return queue.Counts{Messages: q.count} }
 
 func (q *fakeQueue) Destinations() []queue.DestinationState {
@@ -124,13 +128,14 @@ func TestWaitingOfADomain(t *testing.T) {
 		name string
 		want api.Domain
 	}{
-		{"held.example", api.Domain{Messages: 8, Bytes: 80, Expires: at(1)}},
-		{"*.wild.example", api.Domain{Messages: 7, Bytes: 70, Expires: at(2), LastError: "451 later"}},
-		{"own.wild.example", api.Domain{Messages: 16, Expires: at(0)}},
+		{"held.example", api.Domain{Messages: 8, Bytes: 80, Expires: at(1), Largest: 7, InDoubt: 1}},
+		{"*.wild.example", api.Domain{Messages: 7, Bytes: 70, Expires: at(2), LastError: "451 later", Largest: 7, InDoubt: 3}},
+		{"own.wild.example", api.Domain{Messages: 16, Expires: at(0), Largest: 7, InDoubt: 1}},
 		{"none.example", api.Domain{}},
 	} {
 		got, _, err := api.DomainShow.Call(t.Context(), c, api.DomainRequest{Site: 2, Name: tt.name})
-		if err != nil || got.Messages != tt.want.Messages || got.Bytes != tt.want.Bytes || !got.Expires.Equal(tt.want.Expires) || got.LastError != tt.want.LastError {
+		if err != nil || got.Messages != tt.want.Messages || got.Bytes != tt.want.Bytes || !got.Expires.Equal(tt.want.Expires) || got.LastError != tt.want.LastError ||
+			got.Largest != tt.want.Largest || got.InDoubt != tt.want.InDoubt {
 			t.Errorf("%s: %+v, %v, want %+v", tt.name, got, err, tt.want)
 		}
 	}
