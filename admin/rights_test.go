@@ -20,6 +20,7 @@ import (
 	"restante/admin/tree"
 	"restante/engine/account"
 	"restante/engine/policy"
+	"restante/engine/release/calls"
 	"restante/engine/site"
 	"restante/engine/trace"
 	"restante/internal/kv"
@@ -76,6 +77,8 @@ func (sharedAddress) EndVoidSessions() int { return 0 }
 func (sharedAddress) LockOuts() []account.LockOut { return nil }
 
 func (sharedAddress) Queue(int) (admin.Queue, bool) { return nil, false }
+
+func (sharedAddress) Calls(int) (*calls.Log, bool) { return nil, false }
 
 // hidden lists the names that only the boss may read.
 var hidden = []string{"hidden.example", "theirs.example", "/LM/SMTPSVC/2", "site 2", "Two", "two.example", "bob"}
@@ -349,6 +352,8 @@ func TestNothingHiddenIsTold(t *testing.T) {
 		{"rita", "mb/apply", `{"lines":[{"words":["lock","SMTPSVC","HopCount"]}]}`, ""},
 		{"rita", "mb/apply", `{"lines":[{"words":["set","SMTPSVC","HopCount","21"]}],"dry_run":true}`, `"inherited_by":[],"sites":[],"rerouted":0`},
 		{"olga", "queue/list", `{"site":1}`, ""}, // it has none open here
+		{"olga", "turn/history", `{"site":1}`, ""},
+		{"rita", "turn/history", `{}`, ""},
 		{"rita", "queue/list", `{}`, ""},
 		{"carl", "queue/list", `{}`, ""},
 		{"olga", "status", `{}`, `"number":1`},

@@ -372,21 +372,24 @@ var requests = map[string]func(f *forest) any{
 	"turn/set": func(f *forest) any {
 		return fields{"site": f.site(), "domain": f.domain(), "account": "a", "revoke": f.flip()}
 	},
+	"domain/dkim":  func(f *forest) any { return fields{"site": f.site(), "name": f.domain()} },
 	"account/list": func(f *forest) any { return fields{"site": pick(f, 0, f.site())} },
 	"account/put": func(f *forest) any {
 		return fields{"name": pick(f, "1/", "2/", "3/", "") + "anna", "password": "x", "change": f.flip()}
 	},
-	"account/delete": func(f *forest) any { return fields{"name": pick(f, "1/", "2/", "3/", "") + f.domain()} },
-	"queue/list":     func(f *forest) any { return fields{"site": pick(f, 0, f.site())} },
-	"queue/messages": func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "domain": f.domain()} },
-	"queue/show":     func(f *forest) any { return fields{"id": "x"} },
-	"queue/trace":    func(f *forest) any { return fields{"what": "a@" + f.domain()} },
-	"queue/follow":   func(f *forest) any { return fields{"what": "a@" + f.domain(), "site": pick(f, 0, f.site())} },
-	"queue/act":      func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "act": "retry", "domain": f.domain()} },
-	"queue/release":  func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "domain": f.domain()} },
-	"queue/export":   func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "dir": "/etc"} },
-	"queue/import":   func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "dir": "/etc"} },
-	"status":         func(f *forest) any { return fields{} },
+	"account/delete":  func(f *forest) any { return fields{"name": pick(f, "1/", "2/", "3/", "") + f.domain()} },
+	"queue/list":      func(f *forest) any { return fields{"site": pick(f, 0, f.site())} },
+	"queue/messages":  func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "domain": f.domain()} },
+	"queue/show":      func(f *forest) any { return fields{"id": "x"} },
+	"queue/trace":     func(f *forest) any { return fields{"what": "a@" + f.domain()} },
+	"turn/history":    func(f *forest) any { return fields{"site": pick(f, 0, f.site())} },
+	"queue/catalogue": func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "domain": f.domain()} },
+	"queue/follow":    func(f *forest) any { return fields{"what": "a@" + f.domain(), "site": pick(f, 0, f.site())} },
+	"queue/act":       func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "act": "retry", "domain": f.domain()} },
+	"queue/release":   func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "domain": f.domain()} },
+	"queue/export":    func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "dir": "/etc"} },
+	"queue/import":    func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "dir": "/etc"} },
+	"status":          func(f *forest) any { return fields{} },
 	"explain": func(f *forest) any {
 		return fields{"site": f.site(), "recipient": "a@" + f.domain(), "account": pick(f, "", "a")}
 	},

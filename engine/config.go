@@ -274,7 +274,7 @@ func (a *siteAdapter) quota(d mail.Domain) queue.Quota {
 	if !held {
 		return queue.Quota{}
 	}
-	return queue.Quota{Key: h.Key, Messages: h.HoldMaxMessages, Bytes: h.HoldMaxBytes, Reserve: h.HoldReserveBytes}
+	return queue.Quota{Key: h.Key, Messages: h.HoldMaxMessages, Bytes: h.HoldMaxBytes, Reserve: h.HoldReserveBytes, Warn: h.HoldWarnPercent}
 }
 
 // manyConversations is the queue's limit where none is set.

@@ -161,6 +161,7 @@
 ---@field HoldMaxBytes integer
 ---@field HoldMaxMessages integer
 ---@field HoldReserveBytes integer
+---@field HoldWarnPercent integer
 ---@field HopCount integer
 ---@field IPSecurity restante.IPList
 ---@field InboundExtensions integer
@@ -383,6 +384,7 @@
 ---@field TlsOldDevices boolean
 ---@field TraceBytes integer
 ---@field TraceDays integer
+---@field TurnHistoryDays integer
 ---@field TurnRequireTls boolean
 ---@field UNCPassword string
 ---@field UNCUserName string

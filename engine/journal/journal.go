@@ -166,6 +166,11 @@ func (j *Journal) Expired(ctx context.Context, env mail.Envelope, o mail.Outcome
 	j.about(ctx, "expired", env, attempt(o), append(said(o.Reply, to(o.To), slog.String("host", o.Host)), slog.Duration("age", age))...)
 }
 
+// NearQuota: what waits for the held domain has come to percent of its quota.
+func (j *Journal) NearQuota(ctx context.Context, domain string, percent, messages int, octets int64) {
+	j.line(ctx, "near quota", slog.String("domain", domain), slog.Int("percent", percent), slog.Int("messages", messages), slog.Int64("bytes", octets))
+}
+
 // Archived: nobody has called for the held message in time, and it is a file of the archive.
 func (j *Journal) Archived(ctx context.Context, env mail.Envelope, rcpt mail.Address, age time.Duration) {
 	j.about(ctx, "archived", env, extra{}, to(rcpt), slog.Duration("age", age))

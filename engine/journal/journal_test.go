@@ -63,6 +63,8 @@ func TestEvents(t *testing.T) {
 			`{"msg":"delivered","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk","session":"s1"}`},
 		{func(c context.Context, j *Journal) { j.PutAside(c, env, rcpt) },
 			`{"msg":"in badmail","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","session":"s1"}`},
+		{func(c context.Context, j *Journal) { j.NearQuota(c, "*.b.test", 80, 8, 800) },
+			`{"msg":"near quota","domain":"*.b.test","percent":80,"messages":8,"bytes":800}`},
 		{func(c context.Context, j *Journal) { j.Archived(c, env, rcpt, time.Hour) },
 			`{"msg":"archived","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","age":3600000000000,"session":"s1"}`},
 		{func(c context.Context, j *Journal) { j.Deferred(c, env, result, again) },

@@ -31,7 +31,7 @@ func New(ctx context.Context, store Store, db kv.DB, deps Deps) (*Queue, error) 
 		store: store, db: db, deps: deps,
 		wake:  make(chan struct{}, 1),
 		dests: map[mail.Domain]*destination{}, unsettled: maps.Clone(deps.Unsettled), kept: map[mail.Domain]*keptState{},
-		quotas: quotas{map[string]*group{}, map[string]*Usage{}},
+		quotas: quotas{map[string]*group{}, map[string]*Usage{}, map[string]bool{}},
 	}
 	if q.unsettled == nil {
 		q.unsettled = Unsettled{}

@@ -3,6 +3,7 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -17,6 +18,7 @@ type Quota struct {
 	Messages int    // 0: any number
 	Bytes    int64  // 0: any number
 	Reserve  int64  // of the disk that the mail leaves free; 0: none
+	Warn     int    // percent of Messages or Bytes from which on the log warns; 0: it never does
 	Under    any    // identifies the settings that it is from; comparable
 }
 
@@ -54,6 +56,7 @@ type group struct {
 type quotas struct {
 	groups map[string]*group // by the wildcard
 	taking map[string]*Usage // by Key, what is being stored
+	warned map[string]bool   // by Key, that it has been told to be at Quota.Warn
 }
 
 // quota asks the settings in force about the mail for d.
@@ -146,6 +149,20 @@ func (q *Queue) room(d mail.Domain, u Quota, size, free int64) error {
 	return nil
 }
 
+// nearFull reports whether sum has come to u.Warn since it was last below. The caller
+// holds q.mu.
+func (q *Queue) nearFull(u Quota, sum Usage) bool {
+	reached := u.Warn > 0 && (u.Messages > 0 && int64(sum.Messages)*100 >= int64(u.Messages)*int64(u.Warn) ||
+		u.Bytes > 0 && float64(sum.Bytes)*100 >= float64(u.Bytes)*float64(u.Warn))
+	first := reached && !q.warned[u.Key]
+	if reached {
+		q.warned[u.Key] = true
+	} else {
+		delete(q.warned, u.Key)
+	}
+	return first
+}
+
 // A taking is room that is reserved for a message while it is stored.
 type taking struct {
 	keys []string // one for each of its entries
@@ -179,6 +196,9 @@ func (q *Queue) take(parts map[mail.Domain]record) (t taking, err error) {
 			q.taking[u.Key] = &Usage{}
 		}
 		q.taking[u.Key].add(1, size)
+		if sum := q.used(d, u); q.nearFull(u, sum) {
+			q.deps.Journal.NearQuota(context.Background(), u.Key, u.Warn, sum.Messages, sum.Bytes)
+		}
 	}
 	return t, nil
 }

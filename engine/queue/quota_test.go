@@ -3,8 +3,10 @@
 package queue
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -13,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"restante/engine/journal"
 	"restante/engine/mail"
 )
 
@@ -274,4 +277,27 @@ func TestQuotaOfReports(t *testing.T) {
 			t.Errorf("%d copies over the quota", n)
 		}
 	})
+}
+
+// The log warns once when a share of the quota is used, and again after it was below.
+func TestQuotaWarns(t *testing.T) {
+	f := newQuotaFixture(t, Quota{Messages: 10, Warn: 50})
+	var log bytes.Buffer
+	f.dep.Journal = journal.New(slog.New(slog.NewTextHandler(&log, nil)))
+	f.reopen()
+	for n, want := range []int{0, 0, 0, 0, 1, 1, 1} {
+		f.accept("s@s.test", fmt.Sprintf("u@n%d.w.test", n))
+		if got := strings.Count(log.String(), `msg="near quota" domain=*.w.test percent=50 messages=5`); got != want {
+			t.Errorf("%d warnings with %d messages, want %d", got, n+1, want)
+		}
+	}
+	if _, err := f.q.Delete(t.Context(), Filter{All: true}, false); err != nil {
+		t.Fatal(err)
+	}
+	for range 6 {
+		f.accept("s@s.test", "u@x.w.test")
+	}
+	if got := strings.Count(log.String(), "near quota"); got != 2 {
+		t.Errorf("%d warnings at the second time, want 2", got)
+	}
 }

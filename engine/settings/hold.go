@@ -16,6 +16,7 @@ type HoldPolicy struct {
 	HoldMaxMessages  int
 	HoldMaxBytes     int64
 	HoldReserveBytes int64         // of the disk that the mail leaves free
+	HoldWarnPercent  int           // from which on the log warns; 0: it never does
 	CallInterval     time.Duration // between the calls of its host; 0: it is learned
 }
 
@@ -24,6 +25,7 @@ func (h *HoldPolicy) fields() []field {
 		{HoldMaxMessages, &h.HoldMaxMessages},
 		{HoldMaxBytes, &h.HoldMaxBytes},
 		{HoldReserveBytes, &h.HoldReserveBytes},
+		{HoldWarnPercent, &h.HoldWarnPercent},
 		{CallInterval, &h.CallInterval},
 	}
 }

@@ -65,6 +65,7 @@ const (
 	HoldMaxBytes                      metabase.ID = 0x00520176
 	HoldMaxMessages                   metabase.ID = 0x00520175
 	HoldReserveBytes                  metabase.ID = 0x00520178
+	HoldWarnPercent                   metabase.ID = 0x00520177
 	HopCount                          metabase.ID = 36886
 	InboundExtensions                 metabase.ID = 0x00520180
 	IPSecurity                        metabase.ID = 6019
@@ -215,6 +216,7 @@ const (
 	TlsOldDevices                     metabase.ID = 0x00520172
 	TraceBytes                        metabase.ID = 0x005201b1
 	TraceDays                         metabase.ID = 0x005201b0
+	TurnHistoryDays                   metabase.ID = 0x0052017c
 	TurnRequireTls                    metabase.ID = 0x0052010b
 	Win32Error                        metabase.ID = 1099
 	XclientFrom                       metabase.ID = 0x00520183

@@ -9,6 +9,7 @@ import (
 
 	"restante/engine/mail"
 	"restante/engine/release"
+	"restante/engine/release/calls"
 	"restante/engine/spool"
 	"restante/internal/kv"
 )
@@ -43,7 +44,7 @@ func TestLeasesOfOneDestination(t *testing.T) {
 	if _, err := w.Lease(t.Context(), "held.test", "two"); !errors.Is(err, release.ErrBusy) {
 		t.Errorf("a second lease: %v", err)
 	}
-	if err := w.Trigger("held.test", false); !errors.Is(err, release.ErrBusy) {
+	if err := w.Trigger("held.test", false, calls.Call{}); !errors.Is(err, release.ErrBusy) {
 		t.Errorf("a run beside it: %v", err)
 	}
 	first.Close()

@@ -40,7 +40,7 @@ func TestHoldQuota(t *testing.T) {
 		return "250"
 	}
 
-	domain("set HoldMaxMessages 2")
+	domain("set HoldMaxMessages 2", "set HoldWarnPercent 100")
 	sendMessages(t, s, "held.test", 1)
 	if got := answer(t, s, "u@held.test"); !strings.HasPrefix(got, "250") {
 		t.Errorf("below the quota: %s", got)
@@ -50,6 +50,9 @@ func TestHoldQuota(t *testing.T) {
 	const full = "452 4.2.2 The mail that waits for held.test has reached its quota"
 	if got := answer(t, s, "u@held.test"); !strings.HasPrefix(got, full) {
 		t.Errorf("at the quota: %s", got)
+	}
+	if !strings.Contains(s.Log(), `msg="near quota" site=1 domain=held.test percent=100 messages=2`) {
+		t.Error("the log does not warn")
 	}
 	await(t, "the refusal is logged", func() bool {
 		return strings.Contains(s.Log(), "no room for more held mail: HoldMaxMessages of held.test is 2")
