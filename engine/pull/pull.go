@@ -116,6 +116,8 @@ var ErrRefused = errors.New("the holder refuses")
 // ten minutes at least.
 const replyTime = 10 * time.Minute
 
+const handshakeTime = 5 * time.Minute // of TLS, as RFC 5321 §4.5.3.2 has it for commands
+
 // Call makes one call. An error means that nothing was handed over. When ctx ends, the
 // message under way is finished.
 func Call(ctx context.Context, o Options) (res Result, err error) {
@@ -182,7 +184,10 @@ func (o *Options) ask(ctx context.Context) (*wire.Client, Result, error) {
 	switch o.Security {
 	case Implicit:
 		tc := tls.Client(conn, o.TLS)
-		if err := tc.HandshakeContext(ctx); err != nil {
+		limited, cancel := context.WithTimeout(ctx, handshakeTime)
+		err := tc.HandshakeContext(limited)
+		cancel()
+		if err != nil {
 			conn.Close()
 			return fail(fmt.Errorf("TLS: %w", err))
 		}

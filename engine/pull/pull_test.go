@@ -97,6 +97,8 @@ func TestRepliesOfTheLocalServerArePassedOn(t *testing.T) {
 		{"MAIL", "550 5.7.1 no", nil, 2, map[Outcome]int{Refused: 1}},
 		{"RCPT TO:<two@held.test>", "550 5.1.1 unknown", nil, 1, map[Outcome]int{Refused: 1, Taken: 1}},
 		{"RCPT TO:<two@held.test>", "450 4.2.1 later", []string{"two@held.test"}, 0, map[Outcome]int{Deferred: 2, Taken: 1}}, // asked again at once
+		{"RCPT", "421 4.3.2 bye", []string{"one@held.test", "two@held.test"}, 0, map[Outcome]int{Deferred: 2}},
+		{"RCPT", "HANGUP", []string{"one@held.test", "two@held.test"}, 0, map[Outcome]int{Deferred: 2}},
 		{"DATA", "451 4.3.0 later", []string{"one@held.test", "two@held.test"}, 0, map[Outcome]int{Deferred: 1}},
 		{".", "554 5.6.0 no", nil, 2, map[Outcome]int{Refused: 1}},
 		{".", "452 4.2.2 full", []string{"one@held.test", "two@held.test"}, 0, map[Outcome]int{Deferred: 1}},

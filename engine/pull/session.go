@@ -125,7 +125,7 @@ func (s *session) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
 		return lost(err)
 	}
 	if !r.Positive() {
-		return s.settle(r, m.Size, "")
+		return s.finish(r, m.Size, "")
 	}
 	s.relay = t
 	return passOn(r)
@@ -139,7 +139,7 @@ func (s *session) Rcpt(ctx context.Context, rcpt wire.RcptArgs) mail.Reply {
 	r, err := s.relay.Rcpt(ctx, mail.Recipient{Address: rcpt.To, Notify: rcpt.Notify, ORcpt: rcpt.ORcpt})
 	if err != nil {
 		s.local.close()
-		return mail.Reply{Code: 451, Enhanced: "4.2", Text: "the local server was lost"}
+		r = mail.Reply{Code: 451, Enhanced: "4.2", Text: "the local server was lost", Cause: err}
 	}
 	if r.Positive() {
 		s.to = append(s.to, rcpt.To.String())
@@ -155,6 +155,7 @@ func (s *session) Data(ctx context.Context, body io.Reader) mail.Reply {
 	in := &incoming{session: s, r: body, hash: indoubt.NewHash()}
 	replies, err := s.relay.Data(ctx, in)
 	s.relay = nil
+	var refused mail.Reply
 	switch {
 	case in.err == errKnown:
 		s.local.close() // it has not got the end, and drops it
@@ -164,13 +165,16 @@ func (s *session) Data(ctx context.Context, body io.Reader) mail.Reply {
 	case in.err == errCeiling:
 		s.local.close()
 		return s.leave(max(in.size, s.size), in.messageID())
+	case errors.As(in.err, &refused): // larger than the local server takes
+		s.local.close()
+		return s.finish(refused, in.size, in.messageID())
 	case in.err != nil: // the holder's line broke; the reply reaches nobody
 		s.local.close()
 		return mail.Reply{Code: 451, Enhanced: "4.2", Text: "the message did not come whole"}
 	case err != nil || len(replies) == 0:
 		s.local.close()
 		r := mail.Reply{Code: 451, Enhanced: "4.2", Text: "the local server was lost", Cause: err}
-		return s.settle(r, in.size, in.messageID())
+		return s.finish(r, in.size, in.messageID())
 	}
 	r := replies[0]
 	if r.Positive() {
@@ -178,11 +182,11 @@ func (s *session) Data(ctx context.Context, body io.Reader) mail.Reply {
 			s.err = fmt.Errorf("state: %w", err) // after this message
 		}
 	}
-	return s.settle(r, in.size, in.messageID())
+	return s.finish(r, in.size, in.messageID())
 }
 
-// settle reports the message with its final reply and gives that for the holder.
-func (s *session) settle(r mail.Reply, size int64, id string) mail.Reply {
+// finish reports the message with its final reply and gives that for the holder.
+func (s *session) finish(r mail.Reply, size int64, id string) mail.Reply {
 	s.tell(Message{From: s.from, To: s.to, ID: id, Size: size}, r)
 	return passOn(r)
 }

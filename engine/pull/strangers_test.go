@@ -156,12 +156,23 @@ func TestSlowHolderIsWaitedForAndADeadLineIsNot(t *testing.T) {
 			t.Errorf("%+v, %v; heard %q", res, err, heard)
 		}
 		s = append(slices.Clone(turned), "EHLO x\r\n", "< 250 ", "MAIL FROM:<a@from.test>\r\n", "< 250", "RCPT TO:<one@held.test>\r\n", "< 250", "DATA\r\n", "< 354", "half\r\n", "sleep 24h")
-		begin := time.Now()
-		res, _, err = callScript(t, s, local, nil)
-		if took := time.Since(begin); err != nil || res.Broken == nil || took > 25*time.Hour || len(res.Messages) != 0 {
-			t.Errorf("%+v, %v after %v", res, err, took)
+		for _, dead := range []struct {
+			script
+			implicit bool
+		}{{s, false}, {script{"sleep 24h"}, true}} {
+			o := options(t, newHub(), local)
+			if o.Verb = TURN; dead.implicit {
+				o.Security = Implicit
+			}
+			o.Dial = dialer(func(c net.Conn) { dead.play(c) }, local, -1)
+			begin := time.Now()
+			res, err := Call(t.Context(), o)
+			if took := time.Since(begin); err == nil && res.Broken == nil || took > time.Hour || len(res.Messages) != 0 {
+				t.Errorf("%+v, %v after %v", res, err, took)
+			}
 		}
 		checkOnce(t, local, held{to: []string{"one@held.test"}, body: "one\r\ntwo\r\n"})
+		time.Sleep(25 * time.Hour) // until the scripts end
 	})
 }
 
