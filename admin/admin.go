@@ -95,6 +95,9 @@ func (d *API) AsIf(c metabase.Change) *API {
 	return out
 }
 
+// IsTrial reports whether the tree is in a state that was never in force.
+func (d *API) IsTrial() bool { return d.base != 0 }
+
 // A changedTree is a Tree in a state that no revision has.
 type changedTree struct {
 	Tree

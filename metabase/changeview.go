@@ -30,8 +30,7 @@ func (v ChangeView) Allows(p Path, r Right) bool {
 func (v ChangeView) Sees(p Path) bool { return v.Allows(p, Read) }
 
 // Lines gives the lines that name no key but those that the caller may read.
-func (v ChangeView) Lines(list []DiffLine) []DiffLine {
-	out := make([]DiffLine, 0, len(list))
+func (v ChangeView) Lines(list []DiffLine) (out []DiffLine) {
 	for _, l := range list {
 		if v.Sees(l.Path) && (l.To == "" || v.Sees(l.To)) {
 			out = append(out, l)

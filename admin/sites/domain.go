@@ -166,7 +166,10 @@ func (h handlers) holding(ctx context.Context, who api.Caller, out *api.Domain) 
 	}
 	h.lastCall(who, out, hold.CallInterval)
 	for _, dest := range h.destinations(out.Site, out.Name) {
-		q, _ := h.Engine.Queue(out.Site) // there is one: it has the destinations
+		q, ok := h.Engine.Queue(out.Site)
+		if !ok { // the site was stopped meanwhile
+			break
+		}
 		sum, err := q.Summary(ctx, dest.Domain)
 		if err != nil {
 			return err

@@ -120,7 +120,11 @@ func (h handlers) addAcceptance(ctx context.Context, e *api.Explained, v *metaba
 	if h.Engine != nil {
 		from = h.Engine.Sources()
 	}
-	if h.Engine != nil {
+	switch {
+	case h.Engine == nil:
+	case h.IsTrial():
+		from.Asked = nil // what such a directory answers, and whether it is down, is nothing of the site's
+	default:
 		if q, ok := h.Engine.Queue(e.Site); ok {
 			c.Room = q.Room
 		}
