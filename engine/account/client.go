@@ -3,12 +3,14 @@
 package account
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/emersion/go-sasl"
 	"github.com/xdg-go/scram"
@@ -22,7 +24,17 @@ type SignIn struct {
 	Password   Secret
 	Mechanisms []string // that may be used, the strongest first
 	InClear    bool     // those that show the password may be used without TLS, too
+	Token      Token    // for ByToken; nil: there is none
 }
+
+// A Token is an access token of OAuth 2.0 for our sign-in, or the way to get one.
+type Token interface {
+	Get(ctx context.Context) (string, error)
+	Refused(token string) // by the host: the next Get gives another one
+}
+
+// ByToken are the mechanisms of a SignIn with a Token.
+var ByToken = []string{OAuthBearer, XOAuth2}
 
 // ByPassword are the mechanisms of a SignIn, the strongest first.
 var ByPassword = []string{Scram, Cram, Plain, Login}
@@ -33,7 +45,7 @@ func Shows(mechanism string) bool { return mechanism == Plain || mechanism == Lo
 // Begin starts an exchange by the strongest mechanism that may be used and that the
 // host offers. State is that of TLS, nil without it. The error is a mail.Reply whose
 // text goes on after the host's name.
-func (s SignIn) Begin(offered []string, state *tls.ConnectionState) (string, sasl.Client, error) {
+func (s SignIn) Begin(ctx context.Context, offered []string, state *tls.ConnectionState) (string, sasl.Client, error) {
 	offers := func(mech string) bool {
 		return slices.ContainsFunc(offered, func(o string) bool { return strings.EqualFold(o, mech) })
 	}
@@ -46,10 +58,14 @@ func (s SignIn) Begin(offered []string, state *tls.ConnectionState) (string, sas
 		return "", nil, mail.Reply{Code: 454, Enhanced: "7.4", Text: "offers no sign-in that can be used",
 			Cause: fmt.Errorf("%s; the settings allow %s (RouteAction)", what, strings.Join(s.Mechanisms, ", "))}
 	}
-	if state == nil && !s.InClear {
-		if common = slices.DeleteFunc(common, Shows); len(common) == 0 {
-			return "", nil, mail.Reply{Code: 454, Enhanced: "7.11", Text: "offers no TLS, and there is no sign-in without it",
-				Cause: errors.New("the password is not sent in clear (RouteClearTextAuth)")}
+	if state == nil {
+		why := "a token is never sent in clear"
+		common = slices.DeleteFunc(common, func(mech string) bool { return slices.Contains(ByToken, mech) })
+		if s.Token == nil && !s.InClear {
+			why, common = "the password is not sent in clear (RouteClearTextAuth)", slices.DeleteFunc(common, Shows)
+		}
+		if len(common) == 0 {
+			return "", nil, mail.Reply{Code: 454, Enhanced: "7.11", Text: "offers no TLS, and there is no sign-in without it", Cause: errors.New(why)}
 		}
 	}
 	mech := common[0]
@@ -59,15 +75,21 @@ func (s SignIn) Begin(offered []string, state *tls.ConnectionState) (string, sas
 			return ScramPlus, c, err
 		}
 		if !offers(Scram) {
-			return s.Begin(slices.DeleteFunc(slices.Clone(offered), func(o string) bool { return strings.EqualFold(o, ScramPlus) }), state)
+			return s.Begin(ctx, slices.DeleteFunc(slices.Clone(offered), func(o string) bool { return strings.EqualFold(o, ScramPlus) }), state)
 		}
 	}
-	c, err := s.client(mech)
+	c, err := s.client(ctx, mech)
 	return mech, c, err
 }
 
-func (s SignIn) client(mech string) (sasl.Client, error) {
+func (s SignIn) client(ctx context.Context, mech string) (sasl.Client, error) {
 	switch mech {
+	case OAuthBearer, XOAuth2:
+		token, err := s.Token.Get(ctx)
+		if err != nil {
+			return nil, mail.Reply{Code: 454, Enhanced: "7.0", Text: "cannot be signed in to now: there is no access token", Cause: err}
+		}
+		return &tokenClient{mech: mech, name: s.Name, token: token, from: s.Token}, nil
 	case Plain:
 		return sasl.NewPlainClient("", s.Name, string(s.Password)), nil
 	case Login:
@@ -98,6 +120,50 @@ func bindTo(state *tls.ConnectionState) (scram.ChannelBinding, error) {
 		return scram.NewTLSExporterBinding(state)
 	}
 	return scram.NewTLSServerEndpointBinding(state)
+}
+
+// tokenClient sends a token, by RFC 7628 or by Google's and Microsoft's form of it.
+type tokenClient struct {
+	mech, name, token string
+	from              Token
+	said              string // by the host, of its refusal
+}
+
+func (c *tokenClient) Start() (string, []byte, error) {
+	head := "user=" + c.name
+	if c.mech == OAuthBearer {
+		head = "n,a=" + strings.NewReplacer("=", "=3D", ",", "=2C").Replace(c.name) + "," // RFC 5801 §4
+	}
+	return c.mech, []byte(head + "\x01auth=Bearer " + c.token + "\x01\x01"), nil
+}
+
+// Next answers a refusal, which comes as a challenge (RFC 7628 §3.2.3).
+func (c *tokenClient) Next(challenge []byte) ([]byte, error) {
+	if c.said != "" {
+		return nil, sasl.ErrUnexpectedServerChallenge
+	}
+	c.said = "the host says of the token: " + printable(challenge)
+	if c.mech == OAuthBearer {
+		return []byte{1}, nil
+	}
+	return []byte{}, nil
+}
+
+// printable is a text of a host on one line.
+func printable(text []byte) string {
+	const most = 300
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, string(text[:min(len(text), most)]))
+}
+
+// Refused has another token used from now on, and gives what the host said of this one.
+func (c *tokenClient) Refused() string {
+	c.from.Refused(c.token)
+	return c.said
 }
 
 // loginClient answers by order, not by prompt: servers word them differently.

@@ -3,8 +3,10 @@
 package account
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -20,7 +22,7 @@ import (
 
 // by begins an exchange by one mechanism.
 func by(mech, name, password string) (sasl.Client, error) {
-	_, c, err := SignIn{Name: name, Password: Secret(password), Mechanisms: []string{mech}, InClear: true}.Begin([]string{mech}, nil)
+	_, c, err := SignIn{Name: name, Password: Secret(password), Mechanisms: []string{mech}, InClear: true}.Begin(context.Background(), []string{mech}, nil)
 	return c, err
 }
 
@@ -60,7 +62,7 @@ func TestStrongestMechanismInCommon(t *testing.T) {
 		if tt.tls {
 			state = &tls.ConnectionState{}
 		}
-		mech, c, err := SignIn{Name: "joe", Password: "pw", Mechanisms: tt.allowed, InClear: tt.inClear}.Begin(strings.Fields(tt.offered), state)
+		mech, c, err := SignIn{Name: "joe", Password: "pw", Mechanisms: tt.allowed, InClear: tt.inClear}.Begin(t.Context(), strings.Fields(tt.offered), state)
 		if err == nil {
 			if started, _, err := c.Start(); err != nil || started != mech {
 				t.Errorf("%+v: chose %q and began %q, %v", tt, mech, started, err)
@@ -97,7 +99,7 @@ func TestScramIsBoundToTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		conv := server.NewConversationWithChannelBinding(bound)
-		mech, c, err := in.Begin([]string{"SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"}, &ours)
+		mech, c, err := in.Begin(t.Context(), []string{"SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"}, &ours)
 		if err != nil || mech != ScramPlus {
 			t.Fatalf("began by %q, %v", mech, err)
 		}
@@ -139,4 +141,49 @@ func handshake(t *testing.T) (client, server tls.ConnectionState) {
 		t.Fatal(err)
 	}
 	return ours.ConnectionState(), theirs.ConnectionState()
+}
+
+// fakeToken gives the next token after a refusal.
+type fakeToken struct {
+	n   int
+	err error
+}
+
+func (f *fakeToken) Get(context.Context) (string, error) { return fmt.Sprint("t", f.n), f.err }
+func (f *fakeToken) Refused(token string) {
+	if token == fmt.Sprint("t", f.n) {
+		f.n++
+	}
+}
+
+// Tokens go over TLS alone, by OAUTHBEARER before XOAUTH2, whatever may be sent in clear.
+func TestTokensAreSentOverTLS(t *testing.T) {
+	for _, tt := range []struct {
+		offered string
+		tls     bool
+		err     error
+		want    string // initial response, or of the error
+	}{
+		{"LOGIN XOAUTH2", true, nil, "XOAUTH2 user=a=b,c@d.test^auth=Bearer t0^^"}, // as Microsoft 365 has it
+		{"LOGIN PLAIN XOAUTH2 PLAIN-CLIENTTOKEN OAUTHBEARER XOAUTH", true, nil, "OAUTHBEARER n,a=a=3Db=2Cc@d.test,^auth=Bearer t0^^"},
+		{"LOGIN XOAUTH2", false, nil, "454 4.7.11 offers no TLS, and there is no sign-in without it: a token is never sent in clear"},
+		{"LOGIN PLAIN SCRAM-SHA-256", true, nil, "454 4.7.4 offers no sign-in that can be used: it offers LOGIN, PLAIN, SCRAM-SHA-256; the settings allow OAUTHBEARER, XOAUTH2"},
+		{"XOAUTH2", true, errors.New("the token server is down"), "454 4.7.0 cannot be signed in to now: there is no access token: the token server is down"},
+	} {
+		var state *tls.ConnectionState
+		if tt.tls {
+			state = &tls.ConnectionState{}
+		}
+		in := SignIn{Name: "a=b,c@d.test", Mechanisms: ByToken, InClear: true, Token: &fakeToken{err: tt.err}}
+		_, c, err := in.Begin(t.Context(), strings.Fields(tt.offered), state)
+		got := ""
+		if r := (mail.Reply{}); errors.As(err, &r) {
+			got = r.Error()
+		} else if mech, first, err := c.Start(); err == nil {
+			got = mech + " " + strings.ReplaceAll(string(first), "\x01", "^")
+		}
+		if !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s, TLS %v: %s", tt.offered, tt.tls, got)
+		}
+	}
 }

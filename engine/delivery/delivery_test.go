@@ -599,7 +599,7 @@ func TestRepliesOfOursAreForStrangers(t *testing.T) {
 	read := &net.OpError{Op: "read", Net: "tcp", Addr: net.TCPAddrFromAddrPort(inner.addr), Err: errors.New("connection reset")}
 	slow := &net.OpError{Op: "read", Net: "tcp", Addr: net.TCPAddrFromAddrPort(inner.addr), Err: os.ErrDeadlineExceeded}
 	signIn := func(s account.SignIn, offered ...string) mail.Reply {
-		_, _, err := s.Begin(offered, nil)
+		_, _, err := s.Begin(t.Context(), offered, nil)
 		return refusal(&wire.PhaseError{Phase: "AUTH", Err: err}, inner)
 	}
 	resolve := func(kind resolver.Kind) mail.Reply {

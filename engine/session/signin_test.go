@@ -126,7 +126,7 @@ func TestSigningIn(t *testing.T) {
 // trySignIn runs one exchange of a client that gives a name and a password.
 func trySignIn(t *testing.T, s setup, mechanism, name, password string) error {
 	t.Helper()
-	_, c, err := account.SignIn{Name: name, Password: account.Secret(password), Mechanisms: []string{mechanism}, InClear: true}.Begin([]string{mechanism}, nil)
+	_, c, err := account.SignIn{Name: name, Password: account.Secret(password), Mechanisms: []string{mechanism}, InClear: true}.Begin(t.Context(), []string{mechanism}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ var b64 = base64.StdEncoding
 // says, and gives the last reply.
 func signIn(t *testing.T, l *testpeer.Client, mech, name string, password account.Secret) string {
 	t.Helper()
-	_, c, err := account.SignIn{Name: name, Password: password, Mechanisms: []string{mech}, InClear: true}.Begin([]string{mech}, nil)
+	_, c, err := account.SignIn{Name: name, Password: password, Mechanisms: []string{mech}, InClear: true}.Begin(t.Context(), []string{mech}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

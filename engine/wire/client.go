@@ -75,7 +75,7 @@ type SignIn interface {
 	// Begin starts an exchange by the strongest mechanism that may be used and
 	// that the peer offers. State is that of TLS, nil without it. The error is
 	// a mail.Reply of ours, whose text goes on after the peer's name.
-	Begin(offered []string, state *tls.ConnectionState) (mechanism string, c sasl.Client, err error)
+	Begin(ctx context.Context, offered []string, state *tls.ConnectionState) (mechanism string, c sasl.Client, err error)
 }
 
 // A Client is our end of a conversation in which we hand mail over. It is for
@@ -148,7 +148,7 @@ func (c *Client) open(ctx context.Context) error {
 		return err
 	}
 	if c.opts.Auth != nil {
-		if err := c.signIn(); err != nil {
+		if err := c.signIn(ctx); err != nil {
 			return err
 		}
 	}
@@ -207,8 +207,9 @@ func (c *Client) startTLS(ctx context.Context) error {
 
 // signIn signs in. Where the peer knows a mechanism by name only, or cannot check
 // this password by it, the next one is tried. A peer that offers STARTTLS and does
-// not do it gets no sign-in: somebody on the way may have seen to that.
-func (c *Client) signIn() error {
+// not do it gets no sign-in: somebody on the way may have seen to that. A token that
+// the peer refuses is tried once more, with a new one.
+func (c *Client) signIn(ctx context.Context) error {
 	state, on := c.TLS()
 	over := &state
 	if !on {
@@ -218,9 +219,9 @@ func (c *Client) signIn() error {
 	}
 	_, list := c.smtp.Extension("AUTH")
 	offered := strings.Fields(strings.ToUpper(list))
-	var refused error
+	var refused, first error
 	for {
-		name, client, err := c.opts.Auth.Begin(offered, over)
+		name, client, err := c.opts.Auth.Begin(ctx, offered, over)
 		if err != nil {
 			c.peer.phase = "AUTH"
 			return cmp.Or(refused, error(&PhaseError{"AUTH", err}))
@@ -230,6 +231,21 @@ func (c *Client) signIn() error {
 		}
 		refused = c.peer.replyError(err)
 		var r mail.Reply
+		if token, ok := client.(interface{ Refused() string }); ok {
+			if !errors.As(refused, &r) && first != nil { // it hung up on the second one
+				return first
+			}
+			if r.Code == 535 {
+				if said := token.Refused(); said != "" {
+					r.Cause = errors.New(said)
+				}
+				if first != nil {
+					return r
+				}
+				first = r
+				continue
+			}
+		}
 		judged := name == "PLAIN" || name == "LOGIN" // the password itself
 		if !errors.As(refused, &r) || !r.Permanent() || r.Code == 535 && judged {
 			return refused

@@ -178,7 +178,7 @@ func signInBy(t *testing.T, addr, mechanism, pass string) (last string, said []s
 		t.Fatal(err)
 	}
 	defer l.Quit()
-	_, client, err := clients.SignIn{Name: account, Password: clients.Secret(pass), Mechanisms: []string{mechanism}, InClear: true}.Begin([]string{mechanism}, nil)
+	_, client, err := clients.SignIn{Name: account, Password: clients.Secret(pass), Mechanisms: []string{mechanism}, InClear: true}.Begin(t.Context(), []string{mechanism}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package oauth checks bearer tokens of an OpenID Connect issuer: JSON web tokens
-// that it signed. It is the only importer of go-oidc.
+// that it signed. It gets tokens for our own sign-in at other hosts. It is the only
+// importer of go-oidc and of x/oauth2.
 package oauth
 
 import (
