@@ -42,7 +42,7 @@ import (
 // config turns settings into a site's Config. Shared says whose queue folder the
 // site would work in, if it is not its own.
 func (e *Engine) config(set *settings.Site, shared error) *site.Config {
-	a := &siteAdapter{Site: set, dir: e.opts.DataDir, ownNets: sync.OnceValue(func() []netip.Prefix {
+	a := &siteAdapter{Site: set, dir: e.opts.DataDir, tokens: &e.grants, ownNets: sync.OnceValue(func() []netip.Prefix {
 		nets, _ := ownNetworks() // without them, mail that comes back to us ends by its hop count
 		return nets
 	})}
@@ -154,6 +154,7 @@ func ownNetworks() (out []netip.Prefix, err error) {
 type siteAdapter struct {
 	*settings.Site
 	dir     string
+	tokens  *grants
 	ownNets func() []netip.Prefix
 }
 
@@ -374,7 +375,11 @@ func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 	t.DNS.Servers, t.SecurePort = r.DNSServers(), r.Out.RemoteSmtpSecurePort
 	t.DNS.Transport, t.DNS.Names = r.transport(), resolver.Names(r.Out.NameResolutionType)
 	if in := set.SignIn; in != nil {
-		t.Auth = in.SignIn
+		by := in.SignIn
+		if in.Grant != nil {
+			by.Token = token{r.tokens, in.Grant}
+		}
+		t.Auth = by
 	}
 	return t
 }

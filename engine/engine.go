@@ -52,6 +52,7 @@ type Tree interface {
 	Snapshot() metabase.Snapshot
 	Watch(p metabase.Path) *metabase.Watch
 	SetVolatile(p metabase.Path, props ...metabase.Property) error
+	Apply(ctx context.Context, b metabase.Batch) (metabase.Rev, error)
 }
 
 // Options is what an Engine works with. DataDir and IndexDB are required.
@@ -91,6 +92,7 @@ type Engine struct {
 	milters filter.Health
 	dns     *resolver.Resolver
 	trace   *trace.Store // nil: none
+	grants  grants
 
 	requests chan *request
 	wake     chan struct{} // a site's state changed
@@ -134,7 +136,7 @@ func New(tree Tree, opts Options) *Engine {
 		ready: make(chan struct{}), ended: make(chan struct{}),
 		sites: map[int]*managedSite{}, directories: map[int]*ldap.Directory{}, tokens: map[int]account.Tokens{},
 	}
-	e.dns = byDNS
+	e.dns, e.grants.engine = byDNS, e
 	if opts.TraceDir != "" {
 		e.trace = trace.New(opts.TraceDir, traceLimits(tree.Snapshot()), opts.Log)
 	}

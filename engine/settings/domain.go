@@ -96,7 +96,8 @@ type Route struct {
 // A RouteSignIn is how we sign in at the next host.
 type RouteSignIn struct {
 	account.SignIn
-	From metabase.Path // the key that stores the password
+	From  metabase.Path // the key that stores the password
+	Grant *RouteGrant   // that gives tokens, in the place of the password; nil: none
 }
 
 // DomainFor finds what is set for a domain: by its own name, else by the
@@ -360,26 +361,42 @@ func (r *reader) without(action Action) (names []string) {
 // without a host is none: IIS's instructions for TURN store it so.
 func (s *Site) ownHosts(route *Route, r *reader, action Action) bool {
 	route.Why = s.why(r.path, RouteAction)
-	hosts := storedHosts(r.text(RouteActionString))
+	hosts := r.hosts(RouteActionString)
 	if !action.Has(SmartRoute) || len(hosts) == 0 {
 		return false
 	}
-	route.Way, route.Hosts, route.SignIn = BySmartHost, hosts, r.routeSignIn()
+	route.Way, route.Hosts = BySmartHost, hosts
+	route.signIn(r)
 	route.Why = s.why(r.path, RouteAction, RouteActionString)
 	return true
 }
 
 // siteHosts sets the smart host of the site, if one is in force.
 func (s *Site) siteHosts(route *Route, r *reader) {
-	hosts := storedHosts(r.text(SmartHost))
+	hosts := r.hosts(SmartHost)
 	kind := r.number(SmartHostType)
 	route.Why = append(route.Why, s.why(r.path, SmartHostType)...)
 	if kind == 0 || len(hosts) == 0 {
 		return
 	}
 	route.Way, route.Hosts, route.DirectFirst = BySmartHost, hosts, kind == 1
-	route.SignIn = r.routeSignIn()
+	route.signIn(r)
 	route.Why = append(route.Why, s.why(r.path, SmartHost)...)
+}
+
+// hosts are those that a property names or, where it is empty, those of the provider that
+// RouteOauth names.
+func (r *reader) hosts(id metabase.ID) []schema.Host {
+	if hosts := storedHosts(r.text(id)); len(hosts) > 0 {
+		return hosts
+	}
+	return r.presetHosts()
+}
+
+// signIn sets how we sign in at the hosts. With a token, these must prove their names.
+func (route *Route) signIn(r *reader) {
+	route.SignIn = r.routeSignIn()
+	route.NeedTLS = route.NeedTLS || route.SignIn != nil && route.SignIn.Grant != nil
 }
 
 // storedHosts reads hosts as they are stored. Blanks parted them in earlier versions.
@@ -401,9 +418,12 @@ func (r *reader) routeSignIn() *RouteSignIn {
 	if user == "" || !action.Any(signInActions) {
 		return nil
 	}
+	if g := r.routeGrant(); g != nil {
+		return &RouteSignIn{SignIn: account.SignIn{Name: user, Mechanisms: account.ByToken}, Grant: g}
+	}
 	any := action.Has(SignInAny) && !action.Any(SignInCram|SignInPlain)
 	password, from, _ := r.value(RoutePassword)
-	in := &RouteSignIn{account.SignIn{Name: user, Password: account.Secret(password.Str()), InClear: r.flag(RouteClearTextAuth)}, from}
+	in := &RouteSignIn{SignIn: account.SignIn{Name: user, Password: account.Secret(password.Str()), InClear: r.flag(RouteClearTextAuth)}, From: from}
 	for _, mech := range account.ByPassword {
 		if any || action.Has(SignInPlain) && account.Shows(mech) || action.Has(SignInCram) && !account.Shows(mech) {
 			in.Mechanisms = append(in.Mechanisms, mech)

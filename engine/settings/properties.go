@@ -145,6 +145,11 @@ const (
 	RouteAction                       metabase.ID = 36946
 	RouteActionString                 metabase.ID = 36947
 	RouteClearTextAuth                metabase.ID = 0x00520160
+	RouteOauth                        metabase.ID = 0x00520187
+	RouteOauthClientId                metabase.ID = 0x00520188
+	RouteOauthRefreshToken            metabase.ID = 0x0052018a
+	RouteOauthScopes                  metabase.ID = 0x0052018b
+	RouteOauthSecret                  metabase.ID = 0x00520189
 	RoutePassword                     metabase.ID = 36949
 	RouteUserName                     metabase.ID = 36948
 	SaslLogonDomain                   metabase.ID = 36940
