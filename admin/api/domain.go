@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"restante/engine/account"
+	"restante/engine/account/oauth"
 	"restante/engine/release/calls"
 	"restante/engine/settings"
+	"restante/metabase"
 )
 
 // The calls about domains and the accounts that may collect their mail.
@@ -20,6 +22,9 @@ const (
 	TurnList     Method[TurnListRequest, []Grant]    = "turn/list"
 	TurnSet      Method[TurnRequest, Domain]         = "turn/set"
 	TurnHistory  Method[HistoryRequest, []Release]   = "turn/history"
+	DomainOauth  Method[DomainRequest, oauth.Code]   = "domain/oauth"
+
+	DomainOauthWait Method[OauthWaitRequest, OauthDone] = "domain/oauth_wait"
 )
 
 // A Domain describes a domain of a site.
@@ -89,6 +94,19 @@ type DomainCreateRequest struct {
 	Turn      []string `json:"turn,omitempty"`
 	SmartHost string   `json:"smart_host,omitempty"`
 	Relay     bool     `json:"relay,omitempty"`
+}
+
+// An OauthWaitRequest waits until somebody has typed a code.
+type OauthWaitRequest struct {
+	DomainRequest
+	Code oauth.Code `json:"code"`
+}
+
+// OauthDone says where the refresh token is.
+type OauthDone struct {
+	Site int           `json:"site"`
+	Name string        `json:"name"`
+	Path metabase.Path `json:"path"`
 }
 
 // A DkimRequest asks for the keys that sign a domain's mail. Where there is none, one is

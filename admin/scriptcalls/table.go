@@ -57,6 +57,8 @@ func Functions() []Function {
 		of("domain.show", api.DomainShow, "site name", "Describes a domain"),
 		of("domain.create", api.DomainCreate, "site name", "Makes a domain, remote unless alias is true"),
 		of("domain.delete", api.DomainDelete, "site name", "Deletes a domain"),
+		of("domain.oauth", api.DomainOauth, "site name", "Asks for a code with which a person signs in at the provider of a domain's smart host"),
+		of("domain.oauth_wait", api.DomainOauthWait, "site name code", "Waits until the person has signed in, and stores the token"),
 		of("domain.dkim", api.DomainDkim, "site name", "Makes, shows and rotates the keys that sign a domain's mail"),
 
 		of("account.list", api.AccountList, "site", "Lists accounts"),

@@ -32,6 +32,8 @@ func Register(on *admin.API) {
 	admin.Handle(on, api.DomainCreate, h.domainCreate)
 	admin.Handle(on, api.DomainDelete, h.domainDelete)
 	admin.Handle(on, api.DomainDkim, h.domainDkim)
+	admin.Handle(on, api.DomainOauth, h.domainOauth)
+	admin.Handle(on, api.DomainOauthWait, h.domainOauthWait)
 	admin.Handle(on, api.AccountList, h.accounts)
 	admin.Handle(on, api.AccountPut, h.accountPut)
 	admin.Handle(on, api.AccountDelete, h.accountDelete)

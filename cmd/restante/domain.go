@@ -20,7 +20,7 @@ import (
 func (c *cli) domainCommand() *urfave.Command {
 	return &urfave.Command{
 		Name: "domain", Usage: "list, create and delete the domains of a site, and sign their mail",
-		Subcommands: []*urfave.Command{c.domainList(), c.domainShow(), c.domainCreate(), c.domainDelete(), c.domainDkim()},
+		Subcommands: []*urfave.Command{c.domainList(), c.domainShow(), c.domainCreate(), c.domainDelete(), c.domainDkim(), c.domainOauth()},
 	}
 }
 

@@ -92,6 +92,8 @@ var moduleCalls = []struct{ name, source, want string }{
 	{"queue.release", `queue.release("held.test")`, "queue release: held.test: no mail waits for that domain (not_found)"},
 	{"queue.export", `queue.export("out"); print(io.open("out", "r") ~= nil)`, "true"},
 	{"queue.import", `print(queue.import("out", 1).messages, pcall(queue.import, "none", 1))`, "0\tfalse\tx.lua:1: queue import: "},
+	{"domain.oauth", `domain.oauth(1, "held.test")`, "domain oauth: site 1: held.test: RouteOauth is not set: it says whose tokens are used, such as microsoft365 (refused)"},
+	{"domain.oauth_wait", `domain.oauth_wait(1, "held.test", {})`, "domain oauth_wait: site 1: held.test: RouteOauth is not set: it says whose tokens are used, such as microsoft365 (refused)"},
 	{"domain.dkim", `metabase.set("SMTPSVC/1", "DnsServers", "127.0.0.1:1"); local d = domain.dkim{site = 1, name = "held.test", type = "ed25519", selector = "s1"}; print(d.made[1], d.keys[1].signs, d.keys[1].record)`, "s1\ttrue\ts1._domainkey.held.test"},
 	{"domain.delete", `print(domain.delete(1, "held.test").messages)`, "0"},
 	{"account.delete", `print(account.delete("joe").name)`, "joe"},

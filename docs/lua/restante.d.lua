@@ -291,6 +291,11 @@
 ---@field RouteAction integer
 ---@field RouteActionString string
 ---@field RouteClearTextAuth boolean
+---@field RouteOauth string
+---@field RouteOauthClientId string
+---@field RouteOauthRefreshToken string
+---@field RouteOauthScopes string[]
+---@field RouteOauthSecret string
 ---@field RoutePassword string
 ---@field RouteUserName string
 ---@field RoutingDll string
@@ -784,6 +789,21 @@ function domain.create(site, name) end
 ---@return restante.Deleted
 function domain.delete(site, name) end
 
+---Asks for a code with which a person signs in at the provider of a domain's smart host
+---@overload fun(request: {site?: integer, name?: string}): restante.Code
+---@param site? integer
+---@param name? string
+---@return restante.Code
+function domain.oauth(site, name) end
+
+---Waits until the person has signed in, and stores the token
+---@overload fun(request: {site?: integer, name?: string, code?: restante.Code}): restante.OauthDone
+---@param site? integer
+---@param name? string
+---@param code? restante.Code
+---@return restante.OauthDone
+function domain.oauth_wait(site, name, code) end
+
 ---Makes, shows and rotates the keys that sign a domain's mail
 ---@overload fun(request: {site?: integer, name?: string, selector?: string, type?: string, rotate?: boolean}): restante.Dkim
 ---@param site? integer
@@ -1011,6 +1031,14 @@ function service.explain(site, recipient) end
 ---@field new_type? string
 ---@field old_user_type? integer
 ---@field new_user_type? integer
+
+---@class restante.Code
+---@field verification_uri string
+---@field verification_uri_complete? string
+---@field user_code string
+---@field device_code? string
+---@field expires? string
+---@field interval? integer
 
 ---@class restante.Counters
 ---@field connections integer
@@ -1298,6 +1326,11 @@ function service.explain(site, recipient) end
 ---@field name string
 ---@field value integer
 ---@field meaning string
+
+---@class restante.OauthDone
+---@field site integer
+---@field name string
+---@field path string
 
 ---@class restante.PendingPart
 ---@field rev integer
