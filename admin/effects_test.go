@@ -73,8 +73,9 @@ func TestReadsAndNeedsService(t *testing.T) {
 		{"explain", `{"site":1,"recipient":"a@b.example"}`}, {"complete", `{"kind":"site","prefix":""}`},
 	}
 	methods, streams := d.Methods()
+	byTokenServer := []string{"domain/oauth", "domain/oauth_wait"} // TestServiceSignsInByTokens of testpeer has one
 	for _, method := range slices.Concat(methods, streams) {
-		if !slices.ContainsFunc(calls, func(c struct{ method, request string }) bool { return c.method == method }) {
+		if !slices.Contains(byTokenServer, method) && !slices.ContainsFunc(calls, func(c struct{ method, request string }) bool { return c.method == method }) {
 			t.Errorf("%s is registered, and not called here", method)
 		}
 	}

@@ -372,8 +372,10 @@ var requests = map[string]func(f *forest) any{
 	"turn/set": func(f *forest) any {
 		return fields{"site": f.site(), "domain": f.domain(), "account": "a", "revoke": f.flip()}
 	},
-	"domain/dkim":  func(f *forest) any { return fields{"site": f.site(), "name": f.domain()} },
-	"account/list": func(f *forest) any { return fields{"site": pick(f, 0, f.site())} },
+	"domain/dkim":       func(f *forest) any { return fields{"site": f.site(), "name": f.domain()} },
+	"domain/oauth":      func(f *forest) any { return fields{"site": f.site(), "name": f.domain()} },
+	"domain/oauth_wait": func(f *forest) any { return fields{"site": f.site(), "name": f.domain(), "code": fields{}} },
+	"account/list":      func(f *forest) any { return fields{"site": pick(f, 0, f.site())} },
 	"account/put": func(f *forest) any {
 		return fields{"name": pick(f, "1/", "2/", "3/", "") + "anna", "password": "x", "change": f.flip()}
 	},
