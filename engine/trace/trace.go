@@ -86,7 +86,7 @@ type Status struct {
 	Bytes   int64
 	Since   time.Time // of the oldest event
 	Lost    int       // events that were left out since the start
-	Damaged int       // records that do not read
+	Damaged int       // places that do not read
 	Err     error     // why nothing is written, or nil
 }
 

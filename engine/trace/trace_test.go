@@ -131,6 +131,8 @@ func TestTheNextStartGoesOn(t *testing.T) {
 		{"torn", func(b []byte) []byte { return b[:len(b)-3] }, 9, true},
 		{"zeros", func(b []byte) []byte { return append(b[:len(b)-3], make([]byte, 5000)...) }, 9, true},
 		{"noise", func(b []byte) []byte { return append(b, strings.Repeat("noise", 99)...) }, 10, true},
+		{"nothing reads", func(b []byte) []byte { return b[:20] }, 0, true},
+		{"nothing there", func(b []byte) []byte { return nil }, 0, true},
 		{"stopped", nil, 10, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -235,6 +237,109 @@ func TestDamageCostsItself(t *testing.T) {
 			next.flush(true, true)
 			if got, _ := find(t, next, search.Query{Keys: []string{"all"}}); len(got) != 1501-tt.lost || next.Status().Err != nil {
 				t.Errorf("the next start has %d events, %+v", len(got), next.Status())
+			}
+		})
+	}
+}
+
+// A damaged length costs its record, and none of those behind it: in a closed segment, in
+// one whose index is gone, and in the open one, where the next start goes on behind them.
+func TestDamagedLength(t *testing.T) {
+	for _, room := range []int64{1 << 19, 1 << 30} { // the first segment is closed, or open
+		for _, length := range []struct {
+			name string
+			at   int
+			bit  byte
+		}{{"little more", 0, 2}, {"far more", 2, 1}, {"beyond the file", 1, 0x80}, {"too much", 3, 0x80}} {
+			for _, which := range []int{0, 100} {
+				t.Run(fmt.Sprint(room, " ", length.name, " ", which), func(t *testing.T) {
+					limits := Limits{Age: month.Age, Bytes: room}
+					s := open(t.TempDir(), limits)
+					at := 0
+					for n := range 1001 {
+						e := event(n)
+						e.At = time.Now() // as long as that of Add
+						if n < which {
+							at += len(segment.Append(nil, &e))
+						}
+						s.Add(e)
+					}
+					s.flush(true, true)
+					damageAt(t, filepath.Join(s.Dir(), segment.Name(1)), at+length.at, length.bit)
+					if err := os.Remove(filepath.Join(s.Dir(), segment.IndexName(1))); (err == nil) != (room == 1<<19) {
+						t.Fatal(err)
+					}
+					for _, start := range []string{"before", "after"} {
+						got, found := find(t, s, search.Query{Keys: []string{"all"}})
+						missing, _ := find(t, s, search.Query{Keys: []string{fmt.Sprint("key ", which)}})
+						since, _, err := span(t, s)
+						if len(got) != 1000 || len(missing) > 0 || len(found.Damage) != 1 || err != nil || since.IsZero() {
+							t.Errorf("%s the next start: found %d and %v, damage %v; since %v, %v", start, len(got), missing, found.Damage, since, err)
+						}
+						s = open(filepath.Dir(s.Dir()), limits)
+						s.flush(true, false)
+						if st := s.Status(); st.Damaged != 1 || st.Events != 1001 || st.Err != nil { // one says that it ended
+							t.Errorf("%s the next start: %+v", start, st)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func damageAt(t *testing.T, file string, at int, bit byte) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err == nil {
+		b[at] ^= bit
+		err = os.WriteFile(file, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A segment that cannot be read at a start, or whose index cannot be written then, stays,
+// and is read later.
+func TestASegmentThatIsNotReadNowStays(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		of      func(int) string // becomes a folder
+		damaged int
+	}{{"events", segment.Name, 1}, {"index", segment.IndexName, 0}} {
+		t.Run(tt.name, func(t *testing.T) {
+			limits := Limits{Age: month.Age, Bytes: 1 << 20}
+			s := open(t.TempDir(), limits)
+			for n := range 1500 {
+				s.Add(event(n))
+			}
+			s.flush(true, true)
+			file, aside := filepath.Join(s.Dir(), tt.of(1)), filepath.Join(t.TempDir(), "aside")
+			err := os.Rename(file, aside)
+			if err == nil && tt.damaged > 0 {
+				err = os.Remove(filepath.Join(s.Dir(), segment.IndexName(1)))
+			}
+			if err == nil {
+				err = os.Mkdir(file, 0o700)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			next := open(filepath.Dir(s.Dir()), limits)
+			next.Add(event(1500))
+			next.flush(true, true)
+			if st := next.Status(); st.Err != nil || st.Damaged != tt.damaged || st.Since.Before(time.Now().Add(-time.Hour)) {
+				t.Errorf("%+v", st)
+			}
+			if err = os.Remove(file); err == nil {
+				err = os.Rename(aside, file)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, found := find(t, next, search.Query{Keys: []string{"all"}}); len(got) != 1501 || len(found.Damage) > 0 {
+				t.Errorf("found %d events, damage %v", len(got), found.Damage)
 			}
 		})
 	}

@@ -144,7 +144,7 @@ func (w *writer) append(folder *disk.Folder, events []Event, limits Limits) (n i
 		return 0, err
 	}
 	if w.size = st.Size(); w.size == 0 { // or another program has removed it
-		w.events, w.damage, w.begun = 0, 0, events[0].At
+		w.events, w.begun = 0, events[0].At
 		if err := folder.Sync(); err != nil {
 			return 0, err
 		}
@@ -215,14 +215,14 @@ func (w *writer) load(folder *disk.Folder) error {
 		w.number = n + 1
 		c, err := loadClosed(folder, n)
 		if err != nil && i == len(all)-1 && errors.Is(err, fs.ErrNotExist) {
-			if end, err = w.reopen(folder, n); err == nil {
+			if end, err = w.reopen(folder, n, end); err == nil {
 				continue
 			}
 		} else if err != nil {
 			c, err = buildIndex(folder, n)
 		}
-		if err != nil {
-			c = closedSegment{number: n, damaged: 1}
+		if err != nil && c.number == 0 {
+			c = unread(folder, n)
 		}
 		w.closed = append(w.closed, c)
 		end = Event{At: c.last}
@@ -250,8 +250,19 @@ func loadClosed(folder *disk.Folder, n int) (c closedSegment, err error) {
 	return c, nil
 }
 
-// reopen goes on with a segment, behind its last record that reads, and gives that.
-func (w *writer) reopen(folder *disk.Folder, n int) (last Event, err error) {
+// unread is a segment that cannot be read now. Its events are as old as its file, and may
+// read again later.
+func unread(folder *disk.Folder, n int) closedSegment {
+	c := closedSegment{number: n, damaged: 1, first: time.Now(), last: time.Now()}
+	if st, err := folder.Lstat(segment.Name(n)); err == nil {
+		c.bytes, c.first, c.last = st.Size(), st.ModTime(), st.ModTime()
+	}
+	return c
+}
+
+// reopen goes on with a segment, behind its last record that reads, and gives that. Of a
+// segment without one, it gives what stands before it or, where nothing does, its time.
+func (w *writer) reopen(folder *disk.Folder, n int, before Event) (last Event, err error) {
 	f, err := folder.Append(segment.Name(n), 0o600)
 	if err != nil {
 		return last, err
@@ -265,8 +276,8 @@ func (w *writer) reopen(folder *disk.Folder, n int) (last Event, err error) {
 		return last, err
 	}
 	w.number, w.size, w.events, w.damage, w.begun, w.synced = n, s.End, s.Events, s.Damaged, s.First.At, false
-	if s.Events == 0 {
-		return Event{Name: segment.Stopped}, nil
+	if s.Events == 0 && len(w.closed) > 0 {
+		return before, nil
 	}
 	return *s.Last, nil
 }

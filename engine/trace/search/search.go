@@ -5,6 +5,7 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,13 +118,18 @@ func Begin(dir string) (at time.Time, err error) {
 	return at, err
 }
 
-func firstOf(f *disk.Folder, n int) (*Event, error) {
+func firstOf(f *disk.Folder, n int) (e *Event, err error) {
 	file, err := f.Open(segment.Name(n))
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	return segment.ReadAt(file, 0)
+	first := segment.ErrDamaged
+	_, err = segment.Scan(file, 0, func(_ int64, raw []byte) bool {
+		e, first = segment.EventIn(raw)
+		return first != nil
+	})
+	return e, cmp.Or(err, first)
 }
 
 // A search collects events from the newest to the oldest.
@@ -186,6 +192,9 @@ func (s *search) offsets(f *disk.Folder, n int) (out []uint32, err error) {
 		slices.Sort(out)
 		out = slices.Compact(out)
 	}
+	if err == nil && x.Damaged > 0 {
+		return out, segment.ErrDamaged // the index does not have what is damaged
+	}
 	if err == nil {
 		return out, nil
 	}
@@ -198,12 +207,15 @@ func (s *search) offsets(f *disk.Folder, n int) (out []uint32, err error) {
 	}
 	defer file.Close()
 	out = nil
-	serr := segment.Scan(file, 0, func(at int64, raw []byte) bool {
+	damaged, serr := segment.Scan(file, 0, func(at int64, raw []byte) bool {
 		if segment.HasKey(raw, s.keys) {
 			out = append(out, uint32(at))
 		}
 		return true
 	})
+	if damaged > 0 && serr == nil {
+		serr = segment.ErrDamaged
+	}
 	return out, errors.Join(err, serr)
 }
 
@@ -259,9 +271,9 @@ func (p Position) read(f *disk.Folder, all []int, do func(raw []byte) bool) (Pos
 		if err != nil {
 			return p, err
 		}
-		err = segment.Scan(file, p.Offset, func(at int64, raw []byte) bool {
+		_, err = segment.Scan(file, p.Offset, func(at int64, raw []byte) bool {
 			p.Offset = at + int64(len(raw))
-			more = segment.Verify(raw) != nil || do(raw)
+			more = do(raw)
 			return more
 		})
 		if err := errors.Join(err, file.Close()); err != nil {

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"math"
 	"math/bits"
 	"os"
 	"slices"
@@ -53,8 +52,8 @@ func Append(b []byte, e *Event) []byte {
 	return b
 }
 
-// errDamaged means that octets of a file are not those that were written.
-var errDamaged = errors.New("is damaged")
+// ErrDamaged means that octets of a file are not those that were written.
+var ErrDamaged = errors.New("is damaged")
 
 // bodyOf is what the checksum of a whole record covers.
 func bodyOf(raw []byte) []byte { return raw[recordHead:] }
@@ -65,8 +64,8 @@ func keysIn(body []byte) int { return int(binary.LittleEndian.Uint16(body)) }
 // Verify says whether a whole record is as it was written.
 func Verify(raw []byte) error {
 	body := bodyOf(raw)
-	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(raw[4:]) || len(body) < 2 || 2+8*keysIn(body) > len(body) {
-		return errDamaged
+	if len(body) < 2 || 2+8*keysIn(body) > len(body) || crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(raw[4:]) {
+		return ErrDamaged
 	}
 	return nil
 }
@@ -80,31 +79,56 @@ func EventIn(raw []byte) (*Event, error) {
 	return decodeEvent(body[2+8*keysIn(body):])
 }
 
-// Scan calls do with each record from an offset on, until it is false. It ends without
-// an error where a record is not whole, or has a length that makes no sense.
-func Scan(f io.ReaderAt, from int64, do func(at int64, raw []byte) bool) error {
-	r := bufio.NewReaderSize(io.NewSectionReader(f, from, math.MaxInt64-from), recordHead+maxRecord)
-	for at := from; ; {
-		head, err := r.Peek(recordHead)
-		if err == nil {
-			n := int(binary.LittleEndian.Uint32(head))
-			if n < 2 || n > maxRecord {
-				return nil
-			}
-			head, err = r.Peek(recordHead + n)
-		}
+// Scan calls do with each record from an offset on that reads, until it is false. Where
+// one is damaged its length may be, too: the next one is then searched for octet by
+// octet. Damaged is the number of places behind which Scan went on. It reads no further
+// than the file's size at the start: a record that is being appended is not damaged.
+func Scan(f *os.File, from int64, do func(at int64, raw []byte) bool) (damaged int, err error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	r := bufio.NewReaderSize(io.NewSectionReader(f, from, max(0, st.Size()-from)), recordHead+maxRecord)
+	for at, end := from, from; ; {
+		raw, err := peek(r)
 		if err == io.EOF {
-			return nil
+			return damaged, nil
 		}
 		if err != nil {
-			return err
+			return damaged, err
 		}
-		if !do(at, head) {
-			return nil
+		if raw == nil {
+			at++
+			_, _ = r.Discard(1) // it was peeked at
+			continue
 		}
-		at += int64(len(head))
-		_, _ = r.Discard(len(head)) // it was peeked at
+		if at > end {
+			damaged++
+		}
+		if !do(at, raw) {
+			return damaged, nil
+		}
+		at += int64(len(raw))
+		end = at
+		_, _ = r.Discard(len(raw)) // it was peeked at
 	}
+}
+
+// peek gives the record at the begin of r, or nil where none reads.
+func peek(r *bufio.Reader) ([]byte, error) {
+	head, err := r.Peek(recordHead)
+	if err != nil {
+		return nil, err
+	}
+	n := int(binary.LittleEndian.Uint32(head))
+	if n < 2 || n > maxRecord {
+		return nil, nil
+	}
+	raw, err := r.Peek(recordHead + n)
+	if err == io.EOF || err == nil && Verify(raw) != nil {
+		return nil, nil
+	}
+	return raw, err
 }
 
 // ReadAt reads the record at an offset.
@@ -115,16 +139,16 @@ func ReadAt(f io.ReaderAt, at int64) (*Event, error) {
 		return nil, err
 	}
 	if got < recordHead {
-		return nil, errDamaged
+		return nil, ErrDamaged
 	}
 	n := int(binary.LittleEndian.Uint32(raw))
 	if n < 2 || n > maxRecord {
-		return nil, errDamaged
+		return nil, ErrDamaged
 	}
 	if size := recordHead + n; size > got {
 		raw = make([]byte, size)
 		if _, err := f.ReadAt(raw, at); err == io.EOF {
-			return nil, errDamaged
+			return nil, ErrDamaged
 		} else if err != nil {
 			return nil, err
 		}
@@ -152,7 +176,7 @@ func HasKey(raw []byte, keys map[uint64]bool) bool {
 	return false
 }
 
-// Name and indexName name the files of segment n.
+// Name and IndexName name the files of segment n.
 func Name(n int) string      { return fmt.Sprintf("%08d.events", n) }
 func IndexName(n int) string { return fmt.Sprintf("%08d.index", n) }
 
@@ -177,9 +201,9 @@ func List(f *disk.Folder) ([]int, error) {
 // A Summary is what a whole segment comes to.
 type Summary struct {
 	Events      int
-	Damaged     int   // records that do not read, and what follows the last one that does
-	End         int64 // of the last record that reads
-	First, Last *Event
+	Damaged     int    // places that do not read
+	End         int64  // of the last record that reads
+	First, Last *Event // of a segment without events, the time alone
 	postings    []posting
 }
 
@@ -195,17 +219,12 @@ func Summarize(f *os.File) (s Summary, err error) {
 	if err != nil {
 		return s, err
 	}
-	bad := 0
 	var last []byte
-	err = Scan(f, 0, func(at int64, raw []byte) bool {
-		if Verify(raw) != nil {
-			bad++
-			return true
-		}
+	s.Damaged, err = Scan(f, 0, func(at int64, raw []byte) bool {
 		if s.Events == 0 {
 			s.First, _ = EventIn(raw)
 		}
-		s.Events, s.Damaged, bad = s.Events+1, s.Damaged+bad, 0
+		s.Events++
 		s.End, last = at+int64(len(raw)), append(last[:0], raw...)
 		body := bodyOf(raw)
 		for i := range keysIn(body) {
@@ -220,7 +239,7 @@ func Summarize(f *os.File) (s Summary, err error) {
 		s.Last, _ = EventIn(last)
 	}
 	if s.First == nil || s.Last == nil {
-		s.First, s.Last = &Event{}, &Event{}
+		s.First, s.Last = &Event{At: st.ModTime()}, &Event{At: st.ModTime()}
 	}
 	return s, err
 }
@@ -272,7 +291,7 @@ func IndexOf(s Summary) []byte {
 
 func bucketOf(hash uint64, log2 int) int { return int(hash >> 1 >> (63 - log2)) }
 
-// An index of a closed segment, open for reading. Close it after use.
+// An Index is that of a closed segment, open for reading. Close it after use.
 type Index struct {
 	file            *os.File
 	log2            int
@@ -302,7 +321,7 @@ func (x *Index) readHead() error {
 	}
 	number := func(at int) int { return int(binary.LittleEndian.Uint32(head[at:])) }
 	if !bytes.HasPrefix(head, []byte(indexMagic)) || number(8) > 18 {
-		return errDamaged
+		return ErrDamaged
 	}
 	x.log2, x.Events, x.Damaged = number(8), number(12), number(16)
 	at := func(at int) time.Time { return time.Unix(0, int64(binary.LittleEndian.Uint64(head[at:]))).UTC() }
@@ -312,7 +331,7 @@ func (x *Index) readHead() error {
 		return err
 	}
 	if sum := crc32.Update(crc32.Checksum(head[:indexHead-4], castagnoli), castagnoli, x.table); sum != uint32(number(indexHead-4)) {
-		return errDamaged
+		return ErrDamaged
 	}
 	return nil
 }
@@ -329,7 +348,7 @@ func (x *Index) Find(hash uint64, to []uint32) ([]uint32, error) {
 		return to, err
 	}
 	if crc32.Checksum(list, castagnoli) != binary.LittleEndian.Uint32(x.table[bucket*bucketSize+4:]) {
-		return to, errDamaged
+		return to, ErrDamaged
 	}
 	for ; len(list) > 0; list = list[postingSize:] {
 		if binary.LittleEndian.Uint64(list) == hash {
