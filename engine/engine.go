@@ -171,7 +171,7 @@ func (e *Engine) Ready() <-chan struct{} { return e.ready }
 func (e *Engine) Run(ctx context.Context) error {
 	r := &reconciler{engine: e}
 	defer e.publishStates()
-	defer e.runTrace()()
+	defer e.runTrace(ctx)()
 	defer r.wait()
 	defer close(e.ended)
 	watch := e.tree.Watch(metabase.Root)
@@ -218,12 +218,13 @@ func (e *Engine) journal(n int, level slog.Leveler) *journal.Journal {
 func (e *Engine) Trace() *trace.Store { return e.trace }
 
 // runTrace writes the trace until the function that it returns is called, which waits for
-// its disk no longer than Options.Patience.
-func (e *Engine) runTrace() (stop func()) {
+// its disk no longer than Options.Patience. The end of ctx does not end it: what then comes
+// of mail is part of it.
+func (e *Engine) runTrace(ctx context.Context) (stop func()) {
 	if e.trace == nil {
 		return func() {}
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
