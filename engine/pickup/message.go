@@ -29,6 +29,8 @@ type Message struct {
 	To   []mail.Address // at least one
 	Text io.Reader      // without the fields of the envelope; its lines end in CRLF
 
+	Foreign bool // its header has a Received field: another host brought it
+
 	Unread error // why further recipients cannot be read, or nil
 
 	lines *lines
@@ -86,7 +88,8 @@ func parse(file io.Reader, set Settings) (Message, error) {
 		return Message{}, err
 	}
 	body := io.MultiReader(r, l)
-	if set.Stuffed && !h.Has("Received") { // the files of a Drop folder have their lines as they came
+	m.Foreign = h.Has("Received")
+	if set.Stuffed && !m.Foreign { // the files of a Drop folder have their lines as they came
 		body = &unstuffed{Reader: body}
 	}
 	m.Text = io.MultiReader(&head, body)

@@ -29,6 +29,23 @@ func TestLayers(t *testing.T) {
 
 var hub = Settings{Default: "hub.test", Stuffed: true}
 
+// A file that another host's mail is in is told from one of this machine, whose mail is
+// signed.
+func TestForeignFiles(t *testing.T) {
+	const envelope = "x-sender: a@x.test\nx-receiver: b@y.test\n"
+	for file, want := range map[string]bool{
+		envelope + "From: a@x.test\n\nReceived: r\n":                 false,
+		envelope + "Received: r\nFrom: a@x.test\n\n":                 true,
+		envelope + "From: a@x.test\nreceived : by a\n\tb\nTo: c\n\n": true,
+		"X-Receiver: b@y.test\nFrom: a@x.test\nRECEIVED:\n\n":        true,
+	} {
+		m, err := parse(strings.NewReader(file), hub)
+		if err != nil || m.Foreign != want {
+			t.Errorf("%q: foreign %v, %v, want %v", file, m.Foreign, err, want)
+		}
+	}
+}
+
 // told is an envelope and a text in words.
 func told(m Message, text string) string {
 	var b strings.Builder

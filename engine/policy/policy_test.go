@@ -29,7 +29,8 @@ func TestLayers(t *testing.T) {
 }
 
 // site sets up a site and stores properties, each as "PATH NAME VALUE...",
-// with PATH below the site.
+// with PATH below
+// the site and ~ for a blank in a value.
 func site(t *testing.T, props ...string) *settings.Site {
 	t.Helper()
 	store, err := metabase.Open(t.Context(), kv.NewMem(), seal.New(), metabase.Options{})
@@ -51,7 +52,7 @@ func site(t *testing.T, props ...string) *settings.Site {
 		if words[0] != "." {
 			path = path.Join(words[0])
 		}
-		ops = append(ops, set(t, path, words[1], words[2:]...))
+		ops = append(ops, set(t, path, words[1], strings.Split(strings.ReplaceAll(strings.Join(words[2:], "\n"), "~", " "), "\n")...))
 	}
 	if _, err := store.Apply(t.Context(), metabase.Batch{Ops: ops, Origin: metabase.FromSystem}); err != nil {
 		t.Fatal(err)

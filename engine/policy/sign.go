@@ -13,7 +13,10 @@ import (
 
 // signing begins the DKIM signatures of messages by the keys of their authors' domains.
 // A key is parsed once.
-func signing(s *settings.Site) func() session.Signing {
+//
+// A message of no caller, of the Pickup folder or our own, is signed only where its
+// sender's domain has a key, too: files may have a stranger's text, such as forwarded mail.
+func signing(s *settings.Site) func(mail.Envelope) session.Signing {
 	var mu sync.Mutex
 	parsed := map[string]auth.Key{}
 	keys := func(author mail.Domain) (out []auth.Key) {
@@ -33,8 +36,8 @@ func signing(s *settings.Site) func() session.Signing {
 		}
 		return out
 	}
-	return func() session.Signing {
-		if !s.HasDkim() {
+	return func(env mail.Envelope) session.Signing {
+		if !s.HasDkim() || !env.Client.IsValid() && len(s.DkimKeys(env.From.Domain)) == 0 {
 			return nil
 		}
 		return auth.Sign(keys)

@@ -41,7 +41,7 @@ func (s *Session) Data(ctx context.Context, body io.Reader) mail.Reply {
 	}
 	tls, _ := s.caller.TLS()
 	text, utf8Header := scanned(in.text, env)
-	b, r := s.draft(ctx, s.signing(submitted), in.fields+trace(s.policy.Hostname, s.traceClient(env), env, s.extended, tls), text, in.complete...)
+	b, r := s.draft(ctx, s.signing(submitted, env), in.fields+trace(s.policy.Hostname, s.traceClient(env), env, s.extended, tls), text, in.complete...)
 	if r.Positive() {
 		env.UTF8Header = utf8Header()
 		r = s.accept(ctx, b, env)

@@ -368,7 +368,7 @@ type Policy struct {
 	Blocklist   func(context.Context, netip.Addr) string                                  // for Question.Blocklist; nil: no blocklist is asked
 	Greylist    func(client netip.Addr, from, to mail.Address, record bool) time.Duration // for Question.Greylist; nil: nobody waits
 	Inspect     func(context.Context, Arrival) Opinion                                    // of messages that have come whole; nil: none is inspected
-	Sign        func() Signing                                                            // begins the signatures of a message that is submitted; it may give nil: none is signed
+	Sign        func(mail.Envelope) Signing                                               // begins the signatures of a message that is submitted; it may give nil: it is not signed
 	Filter      func(Transaction) Filter                                                  // is shown each message; nil: none is
 	NeverRefuse func(mail.Domain) bool                                                    // recipients of the domain are put off where others are refused for good; nil: none are
 	Stored      func(mail.Address) mail.Address                                           // the address under which mail for a recipient is queued; nil: its own

@@ -18,11 +18,11 @@ type Signing interface {
 
 // signing begins the signatures of a message; nil: it gets none. What only passes
 // through stays as it is.
-func (s *Session) signing(submitted bool) Signing {
+func (s *Session) signing(submitted bool, env mail.Envelope) Signing {
 	if !submitted || s.policy.Sign == nil {
 		return nil
 	}
-	return s.policy.Sign()
+	return s.policy.Sign(env)
 }
 
 // A signedBody has a message signed as it is taken in: whatever becomes of it in the

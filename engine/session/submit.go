@@ -21,6 +21,7 @@ type Submission struct {
 	From     mail.Address
 	To       []mail.Address
 	Text     io.Reader   // its lines end in CRLF
+	Foreign  bool        // another host's mail that only passes through: it is not signed
 	EightBit func() bool // whether Text has octets beyond ASCII; asked when it was read to its end
 }
 
@@ -83,7 +84,7 @@ func (s *Session) submit(ctx context.Context, m Submission, env mail.Envelope) m
 		return r
 	}
 	text, utf8Header := scanned(in.text, env)
-	b, r := s.draft(ctx, s.signing(true), submissionTrace(s.policy.Hostname, env), text, in.complete...)
+	b, r := s.draft(ctx, s.signing(!m.Foreign, env), submissionTrace(s.policy.Hostname, env), text, in.complete...)
 	if !r.Positive() {
 		return r
 	}

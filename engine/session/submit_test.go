@@ -56,7 +56,7 @@ func TestSubmittedMailIsCompleted(t *testing.T) {
 		p.SignIn.Lookup = people(t)
 		p.Domains = domains{forAuth: true}
 		sign := &fakeSigning{}
-		p.Sign = func() Signing { return sign }
+		p.Sign = func(mail.Envelope) Signing { return sign }
 		s := open(p, tt.client)
 		s.caller.account = tt.account
 		s.mail(t, 0)
@@ -78,6 +78,21 @@ func TestSubmittedMailIsCompleted(t *testing.T) {
 	}
 }
 
+// A submission is signed unless another host brought it.
+func TestForeignSubmissionsAreNotSigned(t *testing.T) {
+	for _, foreign := range []bool{false, true} {
+		p, in := testPolicy(), &intake{}
+		p.Sign = func(mail.Envelope) Signing { return &fakeSigning{} }
+		r := Submit(t.Context(), p, Deps{Intake: in}, Submission{
+			ID: mail.NewMessageID(time.Now()), From: address(t, "app@hub.test"), To: []mail.Address{address(t, "x@foreign.test")}, Foreign: foreign,
+			Text: strings.NewReader("Subject: s\r\n\r\ntext\r\n"), EightBit: func() bool { return false },
+		})
+		if !r.Positive() || len(in.envs) != 1 || (in.envs[0].Top == "") != foreign {
+			t.Errorf("foreign %v: %v, %+v", foreign, r, in.envs)
+		}
+	}
+}
+
 // A fakeSigning keeps what it is shown.
 type fakeSigning struct {
 	strings.Builder
@@ -91,7 +106,7 @@ func (s *fakeSigning) Close()         { s.closed = true }
 func TestSigningsEnd(t *testing.T) {
 	for _, in := range []*intake{{}, {create: kv.ErrFull}, {write: kv.ErrFull}, {accept: kv.ErrFull}} {
 		p, made := testPolicy(), []*fakeSigning{}
-		p.Sign = func() Signing {
+		p.Sign = func(mail.Envelope) Signing {
 			made = append(made, &fakeSigning{})
 			return made[len(made)-1]
 		}

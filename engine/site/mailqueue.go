@@ -131,7 +131,11 @@ func (s *Site) report(_ context.Context, r dsn.Report) ([]byte, error) {
 	r.MTA, r.From = cfg.Wire.Hostname, cfg.Mail.From
 	text := dsn.Build(r)
 	if cfg.Session.Sign != nil {
-		if sign := cfg.Session.Sign(); sign != nil {
+		from := r.From.Address
+		if from.IsNull() { // it is postmaster at the host then
+			from.Domain, _ = mail.ParseDomain(r.MTA)
+		}
+		if sign := cfg.Session.Sign(mail.Envelope{From: from}); sign != nil {
 			_, _ = sign.Write(text) // it never fails
 			text = append([]byte(sign.Fields()), text...)
 		}
