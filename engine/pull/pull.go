@@ -147,7 +147,7 @@ func Call(ctx context.Context, o Options) (res Result, err error) {
 	}
 	defer local.quit(ctx)
 	holder, res, err := o.ask(ctx)
-	if err != nil || res.Reply.Code == nothingWaits {
+	if err != nil || res.Reply.Code == NothingWaits {
 		return res, err
 	}
 	conn, err := holder.Reverse()
@@ -169,7 +169,8 @@ func (o *Options) askOnly(ctx context.Context) (Result, error) {
 	return res, nil
 }
 
-const nothingWaits = 453 // RFC 2645 §5.2.1
+// NothingWaits is the code of the reply to ATRN that says so (RFC 2645 §5.2.1).
+const NothingWaits = 453
 
 // ask opens the conversation with the holder and says the verb.
 func (o *Options) ask(ctx context.Context) (*wire.Client, Result, error) {
@@ -196,7 +197,7 @@ func (o *Options) ask(ctx context.Context) (*wire.Client, Result, error) {
 		policy = wire.TLSRequired
 	}
 	c, err := wire.NewClient(ctx, conn, wire.ClientOptions{
-		Hello: o.Name, TLS: o.TLS, TLSPolicy: policy, Timeouts: wire.Timeouts{Command: replyTime},
+		Hello: o.Name, TLS: o.TLS, TLSPolicy: policy, Timeouts: wire.Timeouts{Command: replyTime}, OneVerdict: true,
 		Auth: account.SignIn{Name: o.User, Password: o.Password, Mechanisms: account.ByPassword, InClear: o.Security == NoTLS},
 	})
 	if err != nil {
@@ -210,7 +211,7 @@ func (o *Options) ask(ctx context.Context) (*wire.Client, Result, error) {
 		return c, Result{Reply: r}, nil
 	}
 	_ = c.Quit(ctx)
-	if o.Verb == ATRN && r.Code == nothingWaits {
+	if o.Verb == ATRN && r.Code == NothingWaits {
 		return c, Result{Reply: r}, nil
 	}
 	if denies(o.Verb, r) {

@@ -133,6 +133,15 @@ func TestHoldersThatOfferLittle(t *testing.T) {
 	}
 }
 
+// A password that is refused by one mechanism is not shown by another one, and counts once.
+func TestRefusedPasswordIsNotTriedAgain(t *testing.T) {
+	s := script{"220 x\r\n", "< EHLO", "250-x\r\n250 AUTH SCRAM-SHA-256 CRAM-MD5 PLAIN LOGIN\r\n", "< AUTH SCRAM-SHA-256 ", "535 5.7.8 wrong\r\n", "< QUIT"}
+	_, heard, err := callScript(t, s, &sink{}, nil)
+	if !errors.Is(err, ErrRefused) || strings.Contains(strings.Join(heard, "\n"), "AUTH PLAIN") || strings.Contains(strings.Join(heard, "\n"), "AUTH CRAM") {
+		t.Errorf("%v; heard %q", err, heard)
+	}
+}
+
 // The strongest mechanism that the holder offers is used.
 func TestStrongestMechanismInCommon(t *testing.T) {
 	for offered, want := range map[string]string{

@@ -45,11 +45,14 @@ type ClientOptions struct {
 	Hello     string      // our name
 	TLS       *tls.Config // used as it is, ServerName and all; nil: never STARTTLS, as on a reversed connection
 	TLSPolicy TLSPolicy
-	Auth      SignIn                          // nil: do not sign in
-	Proved    func(tls.ConnectionState) error // says why the peer has not proved who it is; nil: it never has
-	UseHELO   bool                            // HELO alone, and so no extension, no STARTTLS and no sign-in
-	Without   []string                        // extensions that are not used, even if the peer offers them
-	Timeouts  Timeouts
+	Auth      SignIn // nil: do not sign in
+	// OneVerdict has a 535 to any mechanism count for the password; else those that hide
+	// it may be refused because the peer cannot check it by them.
+	OneVerdict bool
+	Proved     func(tls.ConnectionState) error // says why the peer has not proved who it is; nil: it never has
+	UseHELO    bool                            // HELO alone, and so no extension, no STARTTLS and no sign-in
+	Without    []string                        // extensions that are not used, even if the peer offers them
+	Timeouts   Timeouts
 
 	// LMTP has the conversation in LMTP (RFC 2033): LHLO, and after the message a reply for
 	// each recipient.
@@ -246,7 +249,7 @@ func (c *Client) signIn(ctx context.Context) error {
 				continue
 			}
 		}
-		judged := name == "PLAIN" || name == "LOGIN" // the password itself
+		judged := name == "PLAIN" || name == "LOGIN" || c.opts.OneVerdict
 		if !errors.As(refused, &r) || !r.Permanent() || r.Code == 535 && judged {
 			return refused
 		}

@@ -381,8 +381,10 @@ func (p *printer) sum(res pull.Result) error {
 	if p.call.JSON {
 		return p.object(s)
 	}
-	text := "nothing waits"
+	text := "nothing came"
 	switch {
+	case res.Reply.Code == pull.NothingWaits:
+		text = "nothing waits"
 	case p.verb == pull.ETRN:
 		text = shown("ETRN: " + s.Reply)
 	case len(n) > 0:
