@@ -190,9 +190,9 @@ func (b *Batch) transaction(ctx context.Context, c Client, host string, it mail.
 	})
 	replies = append(replies, make([]mail.Reply, max(0, len(to)-len(replies)))...)
 	noDSN, noBy := !c.Supports("DSN"), !c.Supports("DELIVERBY")
-	some := false
+	decided := false // of some recipient: the others can come next
 	for _, r := range replies {
-		some = some || r.Positive()
+		decided = decided || r.Code != 0 && !overLimit(r)
 	}
 	for i, rcpt := range to {
 		switch r := replies[i]; {
@@ -201,7 +201,7 @@ func (b *Batch) transaction(ctx context.Context, c Client, host string, it mail.
 				err = r
 			}
 			rest = append(rest, rcpt)
-		case r.Code == 0, some && overLimit(r):
+		case r.Code == 0, decided && overLimit(r):
 			rest = append(rest, rcpt)
 		default:
 			o := mail.OutcomeOf(rcpt.Address, r, host)

@@ -191,14 +191,15 @@ func TestLimitThatLetsNobodyThroughDefers(t *testing.T) {
 	for _, tt := range []struct {
 		answer []mail.Reply
 		want   string
+		sent   int
 	}{
-		{[]mail.Reply{tooMany, tooMany}, "a deferred, b deferred"},
-		{[]mail.Reply{taken, noRoom}, "a delivered, b deferred"}, // not about recipients
-		{[]mail.Reply{unknown, tooMany}, "a failed, b deferred"},
+		{[]mail.Reply{tooMany, tooMany}, "a deferred, b deferred", 1},
+		{[]mail.Reply{taken, noRoom}, "a delivered, b deferred", 1}, // not about recipients
+		{[]mail.Reply{unknown, tooMany}, "a failed, b failed", 2},   // b is asked for by itself
 	} {
 		l, p := newLease(message(1, "x", "a", "b")), &peer{answer: say(tt.answer...)}
 		NewBatch(l).Send(t.Context(), p, "mx.test", 0)
-		if got := l.what(1); got != tt.want || len(p.sent) != 1 {
+		if got := l.what(1); got != tt.want || len(p.sent) != tt.sent {
 			t.Errorf("%v: settled %q after %d transactions, want %q", tt.answer, got, len(p.sent), tt.want)
 		}
 	}
