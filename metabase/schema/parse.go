@@ -168,7 +168,7 @@ func parseSizeValue(args []string) (metabase.Value, error) {
 		return metabase.Value{}, err
 	}
 	s = strings.TrimSpace(s)
-	if n, err := ParseNumber(s); err == nil {
+	if n, err := ParseNumber(s); err == nil && !strings.HasPrefix(s, "-") {
 		return metabase.DWord(n), nil
 	}
 	n, err := ParseSize(s)

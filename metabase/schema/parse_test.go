@@ -36,6 +36,7 @@ func TestParseAndFormat(t *testing.T) {
 		{"HoldMaxBytes", []string{"4294967295"}, []string{"4294967295"}, ""},
 		{"HoldMaxBytes", []string{"0x10"}, []string{"16"}, ""},
 		{"HoldMaxBytes", []string{"4294967296"}, []string{"4294967296"}, ""}, // a STRING
+		{"HoldMaxBytes", []string{"-1"}, nil, "no number"},
 		{"HoldMaxBytes", []string{"9223372036854775807"}, []string{"9223372036854775807"}, ""},
 		{"HoldMaxBytes", []string{"9223372036854775808"}, nil, "no number of octets"},
 		{"HoldMaxBytes", []string{"10M"}, nil, `"10M" is no number of octets`},
