@@ -185,6 +185,9 @@ func (h handlers) importSite(ctx context.Context, who api.Caller, dir string, si
 		return api.ActResult{}, err
 	}
 	sum, err := qs[0].Import(ctx, dir)
+	if err != nil && sum.Messages > 0 {
+		err = fmt.Errorf("%d messages are imported, and then: %w", sum.Messages, err)
+	}
 	return api.ActResult{Tally: sum}, err
 }
 
