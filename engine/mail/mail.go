@@ -234,6 +234,10 @@ var ErrLost = errors.New("the message is lost")
 // called for it, and takes it over before the next message.
 var ErrTakenOver = errors.New("the owner of the mail takes it over")
 
+// ErrCalledAgain is the cause of the end of a release by TURN or ATRN: its account has
+// called again.
+var ErrCalledAgain = errors.New("the account has called again")
+
 // A Stopping is the cause of the end of attempts and sessions by a stop. The message
 // in hand has its time until Cut is closed.
 type Stopping struct{ Cut <-chan struct{} }

@@ -150,7 +150,7 @@ func (q *Queue) Bounce(ctx context.Context, f Filter, dry bool) (Tally, error) {
 				return fmt.Errorf("queue %s: %w", e.id, err)
 			}
 			o := outcomesFor(env, rec.open, mail.Outcome{Status: mail.Failed, Reply: reply})
-			if _, err := q.settle(ctx, &leasedMessage{e, rec, env}, o); err != nil {
+			if _, err := q.settle(ctx, &leasedMessage{entry: e, rec: rec, env: env}, o); err != nil {
 				return err
 			}
 		}

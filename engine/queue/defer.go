@@ -226,7 +226,7 @@ func (q *Queue) settleOverdue(ctx context.Context, e *entry, o mail.Outcome) err
 		q.mu.Unlock()
 		o.Reply, o.Host = last.reply, last.host
 	}
-	_, err = q.settle(ctx, &leasedMessage{e, rec, env}, outcomesFor(env, rec.open, o))
+	_, err = q.settle(ctx, &leasedMessage{entry: e, rec: rec, env: env}, outcomesFor(env, rec.open, o))
 	if err != nil {
 		q.unclaim(e)
 	}

@@ -204,7 +204,7 @@ func (q *Queue) returnKept(ctx context.Context, entries []*entry) error {
 			return fmt.Errorf("queue %s: %w", e.id, err)
 		}
 		o := outcomesFor(env, rec.open, mail.Outcome{Status: mail.Failed, Reply: removed})
-		if _, err := q.settle(ctx, &leasedMessage{e, rec, env}, o); err != nil {
+		if _, err := q.settle(ctx, &leasedMessage{entry: e, rec: rec, env: env}, o); err != nil {
 			return err
 		}
 	}

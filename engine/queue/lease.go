@@ -10,6 +10,8 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"restante/engine/mail"
 )
@@ -31,13 +33,14 @@ var ErrNotLeased = errors.New("queue: the message is not in this lease")
 // for each conversation with the destination's hosts.
 type ownership struct {
 	holder    string
-	own       bool // of the scheduler
-	unasked   bool // by a trigger that is not the owner's
-	all       bool // gets all entries, not only those that are due: in the order of arrival, urgent ones first
-	began     bool // all: has handed something out
-	ended     bool // hands out nothing more
-	saturated bool // the host takes no more conversations
-	failed    bool // an outcome could not be stored
+	account   string // that has called for the mail, in lower case; "": none
+	own       bool   // of the scheduler
+	unasked   bool   // by a trigger that is not the owner's
+	all       bool   // gets all entries, not only those that are due: in the order of arrival, urgent ones first
+	began     bool   // all: has handed something out
+	ended     bool   // hands out nothing more
+	saturated bool   // the host takes no more conversations
+	failed    bool   // an outcome could not be stored
 
 	leases    int
 	deferred  int            // of them, those that called Defer
@@ -46,9 +49,10 @@ type ownership struct {
 	handedOut int
 	settled   int
 
+	lease *Lease                             // the only one of a holder other than the scheduler
 	stops map[*Lease]context.CancelCauseFunc // of the contexts that Until gave
 	heir  *ownership                         // gets the destination with the end of the last lease
-	ready chan struct{}                      // of an heir: closed when it has the destination
+	ready chan struct{}                      // of an heir: closed when it has the destination, or another has its place
 }
 
 // noteArrival is called for each new entry of the destination.
@@ -81,6 +85,8 @@ type leasedMessage struct {
 	entry *entry
 	rec   record
 	env   mail.Envelope
+
+	settling int // calls of Settle under way: nobody else gets the message meanwhile
 }
 
 // A Lease has exclusive use of a destination's messages until Close. Its
@@ -89,7 +95,7 @@ type Lease struct {
 	q        *Queue
 	dest     *destination
 	owner    *ownership
-	messages map[mail.MessageID]*leasedMessage // guarded by q.mu, as are the next two
+	messages map[mail.MessageID]*leasedMessage // guarded by q.mu, as are the next two and settling
 	deferred bool                              // Defer was called
 	closed   bool
 }
@@ -110,45 +116,81 @@ func (q *Queue) Lease(d mail.Domain, holder string) (*Lease, error) {
 	return q.newLease(dest), nil
 }
 
-// TakeOver is Lease for the owner of the mail. An attempt of the scheduler gives
-// way: it stops before its next message, and at once where it has none under
-// way. TakeOver waits for that until ctx ends. The error is an [ErrBusy] if it
-// does not happen in time, or if another holder has the lease.
-func (q *Queue) TakeOver(ctx context.Context, d mail.Domain, holder string) (*Lease, error) {
-	q.mu.Lock()
-	dest := q.dests[d]
-	if dest == nil || dest.owner == nil || !dest.owner.own || dest.owner.heir != nil {
-		q.mu.Unlock()
-		return q.Lease(d, holder)
-	}
-	own, heir := dest.owner, &ownership{holder: holder, all: true, ready: make(chan struct{})}
-	own.heir, own.ended = heir, true
-	for _, stop := range own.stops {
-		stop(mail.ErrTakenOver)
-	}
-	q.mu.Unlock()
-	select {
-	case <-heir.ready:
-	case <-ctx.Done():
-	}
+// yieldTime is how long an earlier call of an account has to give way. Then its
+// leases end without it.
+const yieldTime = 5 * time.Second
+
+// TakeOver is Lease for account, which has called for the mail by verb. An attempt of
+// the scheduler gives way: it stops before its next message, and at once where it has
+// none under way. TakeOver waits for that until ctx ends. An earlier call of the same
+// account gives way at once, whatever it is doing: its line may be dead. The error is an
+// [ErrBusy] if an attempt does not stop in time, or if another holder has the lease.
+func (q *Queue) TakeOver(ctx context.Context, d mail.Domain, verb, account string) (*Lease, error) {
+	next := &ownership{holder: verb + " " + account, account: strings.ToLower(account), all: true, ready: make(chan struct{})}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if dest.owner == heir {
+	dest := q.destination(d)
+	old := dest.owner
+	if old == nil {
+		dest.owner = next
+		q.reschedule(dest)
 		return q.newLease(dest), nil
 	}
-	own.heir = nil
-	return nil, ErrBusy{d, own.holder}
+	if !old.own && !old.sameAccount(next) || old.heir != nil && !old.heir.sameAccount(next) {
+		return nil, ErrBusy{d, old.holder}
+	}
+	if old.heir != nil {
+		close(old.heir.ready)
+	}
+	old.heir, old.ended = next, true
+	for _, stop := range old.stops {
+		stop(old.whyEnded())
+	}
+	q.mu.Unlock()
+	var late <-chan time.Time
+	if !old.own {
+		late = time.After(yieldTime)
+	}
+	select {
+	case <-next.ready:
+	case <-ctx.Done():
+	case <-late:
+	}
+	q.mu.Lock()
+	if old.heir == next && old.lease != nil && ctx.Err() == nil {
+		old.lease.close()
+	}
+	if dest.owner == next {
+		return q.newLease(dest), nil
+	}
+	if old.heir == next {
+		old.heir = nil
+	}
+	return nil, ErrBusy{d, old.holder}
 }
 
-// Until returns a context that ends with ctx, and with [mail.ErrTakenOver] when
-// the owner of the mail takes the destination over. A lease has one.
+func (h *ownership) sameAccount(other *ownership) bool {
+	return h.account != "" && h.account == other.account
+}
+
+// whyEnded is why h has to give way to its heir.
+func (h *ownership) whyEnded() error {
+	if h.own {
+		return mail.ErrTakenOver
+	}
+	return mail.ErrCalledAgain
+}
+
+// Until returns a context that ends with ctx, and when the lease is taken over: with
+// [mail.ErrTakenOver], or [mail.ErrCalledAgain] where the holder was an earlier call. A
+// lease has one.
 func (l *Lease) Until(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := context.WithCancelCause(ctx)
 	q, h := l.q, l.owner
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if h.heir != nil {
-		stop(mail.ErrTakenOver)
+		stop(h.whyEnded())
 	}
 	if h.stops == nil {
 		h.stops = map[*Lease]context.CancelCauseFunc{}
@@ -164,8 +206,11 @@ func (l *Lease) Until(ctx context.Context) (context.Context, context.CancelFunc)
 
 // newLease returns one more lease for the owner of d. The caller holds q.mu.
 func (q *Queue) newLease(d *destination) *Lease {
-	d.owner.leases++
-	return &Lease{q: q, dest: d, owner: d.owner, messages: map[mail.MessageID]*leasedMessage{}}
+	l := &Lease{q: q, dest: d, owner: d.owner, messages: map[mail.MessageID]*leasedMessage{}}
+	if d.owner.leases++; !d.owner.own {
+		d.owner.lease = l
+	}
+	return l
 }
 
 // Domain is the leased destination.
@@ -195,10 +240,17 @@ func (l *Lease) Next() (mail.Item, bool) {
 			l.q.markUnreadable(e, err)
 			continue
 		}
-		t := &leasedMessage{e, rec, env}
+		t := &leasedMessage{entry: e, rec: rec, env: env}
 		l.q.mu.Lock()
 		l.messages[e.id] = t
+		closed := l.closed // meanwhile, for another call
+		if closed {
+			l.returnMessages()
+		}
 		l.q.mu.Unlock()
+		if closed {
+			return mail.Item{}, false
+		}
 		open, err := l.settleAgain(t)
 		if err != nil {
 			return mail.Item{}, false // what the peer answers could not be stored either
@@ -337,9 +389,19 @@ func (l *Lease) Settle(ctx context.Context, id mail.MessageID, outcomes []mail.O
 }
 
 func (l *Lease) settle(ctx context.Context, t *leasedMessage, outcomes []mail.Outcome) (open bool, err error) {
+	if !l.beginSettle(t) {
+		return true, fmt.Errorf("queue %s: %w", t.env.ID, ErrNotLeased)
+	}
 	open, err = l.q.settle(ctx, t, outcomes)
 	l.q.mu.Lock()
 	defer l.q.mu.Unlock()
+	t.settling--
+	defer func() {
+		if l.closed {
+			l.returnMessages()
+			l.q.reschedule(l.dest)
+		}
+	}()
 	if !open {
 		delete(l.messages, t.env.ID)
 		l.owner.settled++
@@ -347,6 +409,18 @@ func (l *Lease) settle(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 		l.owner.failed = true
 	}
 	return open, err
+}
+
+// beginSettle reports whether t is in the lease, which then keeps it until it is settled,
+// closed or not.
+func (l *Lease) beginSettle(t *leasedMessage) bool {
+	l.q.mu.Lock()
+	defer l.q.mu.Unlock()
+	if l.messages[t.env.ID] != t {
+		return false
+	}
+	t.settling++
+	return true
 }
 
 // settleAgain stores the outcomes of t that could not be stored before. The
@@ -394,21 +468,28 @@ func (q *Queue) unclaim(e *entry) {
 	}
 }
 
-// returnMessages puts the unsettled messages back into the queue. The caller
-// holds q.mu.
+// returnMessages puts the unsettled messages back into the queue; those that are being
+// settled follow. The caller holds q.mu.
 func (l *Lease) returnMessages() {
 	for id, t := range l.messages {
-		l.dest.setFlags(t.entry, 0, claimed)
-		delete(l.messages, id)
+		if t.settling == 0 {
+			l.dest.setFlags(t.entry, 0, claimed)
+			delete(l.messages, id)
+		}
 	}
 }
 
 // Close ends the lease. Unsettled messages are back in the queue at once.
 // Closing twice is harmless.
 func (l *Lease) Close() {
+	l.q.mu.Lock()
+	defer l.q.mu.Unlock()
+	l.close()
+}
+
+// close is Close for a caller that holds q.mu.
+func (l *Lease) close() {
 	q, d, h := l.q, l.dest, l.owner
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	if l.closed {
 		return
 	}

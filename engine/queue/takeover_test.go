@@ -37,11 +37,11 @@ func TestTakeOver(t *testing.T) {
 		defer func(stop func()) { stop() }(h.run())
 		h.q.Trigger("b.test")
 		synctest.Wait()
-		l, err := h.q.TakeOver(t.Context(), "b.test", "TURN joe")
+		l, err := h.q.TakeOver(t.Context(), "b.test", "TURN", "joe")
 		if err != nil || !errors.Is(cause, mail.ErrTakenOver) {
 			t.Fatalf("TakeOver = %v; the attempt ended by %v", err, cause)
 		}
-		if _, err := h.q.TakeOver(t.Context(), "b.test", "another"); !errors.As(err, &ErrBusy{}) || h.q.Holder("b.test") != "TURN joe" {
+		if _, err := h.q.TakeOver(t.Context(), "b.test", "TURN", "another"); !errors.As(err, &ErrBusy{}) || h.q.Holder("b.test") != "TURN joe" {
 			t.Errorf("a second TakeOver = %v", err)
 		}
 		item, _ := l.Next()
@@ -69,12 +69,12 @@ func TestTakeOverInVain(t *testing.T) {
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if _, err := h.q.TakeOver(ctx, "b.test", "TURN joe"); !errors.As(err, &ErrBusy{}) {
+		if _, err := h.q.TakeOver(ctx, "b.test", "TURN", "joe"); !errors.As(err, &ErrBusy{}) {
 			t.Errorf("TakeOver = %v", err)
 		}
 		close(goOn)
 		synctest.Wait()
-		l, err := h.q.TakeOver(t.Context(), "b.test", "TURN joe")
+		l, err := h.q.TakeOver(t.Context(), "b.test", "TURN", "joe")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,8 +41,8 @@ func (q diskQueue) Waiting(d mail.Domain, _ bool) ([]Waiting, error) {
 	return nil, nil
 }
 
-func (q diskQueue) Lease(_ context.Context, d mail.Domain, holder string) (transfer.Lease, error) {
-	l, err := q.Queue.Lease(d, holder)
+func (q diskQueue) Lease(ctx context.Context, d mail.Domain, verb, account string) (transfer.Lease, error) {
+	l, err := q.TakeOver(ctx, d, verb, account)
 	if busy := (queue.ErrBusy{}); errors.As(err, &busy) {
 		return nil, ErrBusy
 	}

@@ -94,7 +94,7 @@ func (q *memQueue) Trigger(d mail.Domain, owner bool, _ calls.Call) error {
 	return nil
 }
 
-func (q *memQueue) Lease(_ context.Context, d mail.Domain, _ string) (transfer.Lease, error) {
+func (q *memQueue) Lease(_ context.Context, d mail.Domain, _, _ string) (transfer.Lease, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err := q.fail["Lease"]; err != nil {

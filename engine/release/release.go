@@ -36,9 +36,9 @@ type Queue interface {
 	Waiting(d mail.Domain, below bool) ([]Waiting, error)
 
 	// Lease leases the destination. A delivery under way gives way at its next
-	// message; Lease waits for that until ctx ends. ErrBusy if it is leased
-	// otherwise, or still.
-	Lease(ctx context.Context, d mail.Domain, holder string) (transfer.Lease, error)
+	// message, and an earlier call of the same account at once; Lease waits for that
+	// until ctx ends. ErrBusy if it is leased otherwise, or still.
+	Lease(ctx context.Context, d mail.Domain, verb, account string) (transfer.Lease, error)
 
 	// Trigger makes the destination due once, even if it is held; ErrBusy if
 	// it is leased. Unless its owner asks, its hosts may be somebody else's by

@@ -172,7 +172,7 @@ func (s *handover) leaseAll(ctx context.Context, asked []mail.Domain) (reply mai
 			if slices.ContainsFunc(s.leases, func(l leasedDomain) bool { return l.Domain == w.Domain }) {
 				continue // leased under an earlier pattern
 			}
-			l, err := s.service.queue.Lease(ctx, w.Domain, s.verb+" "+s.caller.Account)
+			l, err := s.service.queue.Lease(ctx, w.Domain, s.verb, s.caller.Account)
 			switch {
 			case err == nil:
 				tally := &calls.Tally{}
@@ -246,6 +246,8 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 			s.note(&s.leases[i], ended)
 		}
 	}()
+	ctx, done := s.until(ctx)
+	defer done()
 	log := s.service.opts.Log.With("verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote)
 	c, err := wire.NewClient(ctx, conn, wire.ClientOptions{
 		Hello: s.policy.Hello, TLSPolicy: wire.TLSNever, Proved: signedIn, Without: s.without(), Timeouts: s.policy.Timeouts, Log: s.service.opts.Lines,
@@ -286,6 +288,23 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 		l.lease.Close() // later arrivals are for the next call
 	}
 	_ = c.Quit(ctx) // all is settled: the answer to QUIT changes nothing
+}
+
+// until returns a context that ends with ctx, and when the account calls again.
+func (s *handover) until(ctx context.Context) (context.Context, func()) {
+	ctx, end := context.WithCancelCause(ctx)
+	var undo []func()
+	for _, l := range s.leases {
+		lease, done := l.lease.Until(ctx)
+		stop := context.AfterFunc(lease, func() { end(context.Cause(lease)) })
+		undo = append(undo, func() { stop(); done() })
+	}
+	return ctx, func() {
+		for _, f := range undo {
+			f()
+		}
+		end(nil)
+	}
 }
 
 // errNotReached is why a domain's mail was not tried.

@@ -288,8 +288,8 @@ func (w waiting) Waiting(d mail.Domain, below bool) ([]release.Waiting, error) {
 	return out, nil
 }
 
-func (w waiting) Lease(ctx context.Context, d mail.Domain, holder string) (transfer.Lease, error) {
-	l, err := w.queue.TakeOver(ctx, d, holder)
+func (w waiting) Lease(ctx context.Context, d mail.Domain, verb, account string) (transfer.Lease, error) {
+	l, err := w.queue.TakeOver(ctx, d, verb, account)
 	if busy := (queue.ErrBusy{}); errors.As(err, &busy) {
 		return nil, fmt.Errorf("%w: %w", release.ErrBusy, err)
 	}

@@ -3,6 +3,7 @@
 package testpeer_test
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -236,6 +237,46 @@ func TestTurnTakesOverFromAnEtrn(t *testing.T) {
 		}
 		if strings.Contains(s.Log(), "msg=failed") {
 			t.Fatal("a message failed")
+		}
+	}
+	awaitEmptyQueue(t, s)
+}
+
+// A caller whose line is lost, or that is silent, does not keep its own account from the
+// mail; it keeps others.
+func TestAnAccountTakesOverFromItsEarlierCall(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	addAccount(t, s, "other")
+	for i, at := range []string{"", "EHLO", "DATA", "."} {
+		d := fmt.Sprintf("d%d.test", i)
+		createHeldDomain(t, s, d, account, "other")
+		want := sendNumbered(t, s, "x@"+d, 3)
+		verbs := []string{"TURN", "ATRN " + d}
+		lost, dead := signedIn(t, s.Addr(1), account), newSilentMX(t, at)
+		say(t, lost, verbs[i%2], "250")
+		if at != "" {
+			var serving sync.WaitGroup
+			serving.Go(func() { dead.Serve(lost.Conn) })
+			defer serving.Wait()
+			defer close(dead.goOn)
+			<-dead.reached
+		}
+		say(t, signedIn(t, s.Addr(1), "other"), "ATRN "+d, "450 4.3.2")
+		for _, verb := range verbs { // nor does one that has just begun
+			l := signedIn(t, s.Addr(1), account)
+			begin := time.Now()
+			say(t, l, verb, "250")
+			if took := time.Since(begin); took > 30*time.Second {
+				t.Errorf("%s: %s waited %v", at, verb, took)
+			}
+			lost = l
+		}
+		caller := newMX(t)
+		caller.Serve(lost.Conn)
+		checkSubjects(t, subjects(t, caller), want)
+		if n := strings.Count(s.Log(), "in doubt: the host has the whole message"); (at == ".") != (n > 0) {
+			t.Errorf("silent at %q: %d messages in doubt", at, n)
 		}
 	}
 	awaitEmptyQueue(t, s)

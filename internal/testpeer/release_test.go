@@ -459,15 +459,19 @@ func TestOnlyTheMessageInDoubtIsSentTwice(t *testing.T) {
 func TestTwoCallersAtOnceShareTheMail(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
-	createHeldDomain(t, s, "one.test", account)
-	createHeldDomain(t, s, "two.test", account)
+	accounts := []string{"first", "second", "third"} // one's calls would end one another
+	for _, a := range accounts {
+		addAccount(t, s, a)
+	}
+	createHeldDomain(t, s, "one.test", accounts...)
+	createHeldDomain(t, s, "two.test", accounts...)
 	sent := append(sendMessages(t, s, "one.test", 100), sendMessages(t, s, "two.test", 100)...)
 	sinks := []*testpeer.MX{newMX(t), newMX(t), newMX(t)}
 	var callers sync.WaitGroup
 	for i, mx := range sinks {
 		callers.Go(func() {
 			for begun := time.Now(); time.Since(begun) < time.Minute; {
-				left, err := collectAtMost(s, mx, 3+7*i)
+				left, err := collectAtMost(s, accounts[i], mx, 3+7*i)
 				if err != nil {
 					t.Error(err)
 					return
@@ -492,7 +496,7 @@ func TestTwoCallersAtOnceShareTheMail(t *testing.T) {
 
 // collectAtMost receives so many messages by TURN and disconnects; left reports
 // that there may be more.
-func collectAtMost(s *testpeer.Service, mx *testpeer.MX, most int) (left bool, err error) {
+func collectAtMost(s *testpeer.Service, account string, mx *testpeer.MX, most int) (left bool, err error) {
 	l, err := testpeer.Dial(s.Addr(1))
 	if err != nil {
 		return false, err
