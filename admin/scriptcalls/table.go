@@ -67,6 +67,7 @@ func Functions() []Function {
 		of("account.delete", api.AccountDelete, "name", "Deletes an account", without("password", "cram_md5", "change")),
 
 		of("turn.list", api.TurnList, "site account", "Lists who may collect which domain's mail"),
+		of("turn.history", api.TurnHistory, "site domain", "Lists the calls for held mail"),
 		of("turn.grant", api.TurnSet, "site domain account", "Lets an account collect a domain's mail", with("revoke", false)),
 		of("turn.revoke", api.TurnSet, "site domain account", "Ends that", with("revoke", true)),
 

@@ -78,6 +78,7 @@ var moduleCalls = []struct{ name, source, want string }{
 	{"domain.list", `print(#domain.list(1))`, "3"},
 	{"turn.grant", `print(#turn.grant(1, "held.test", "ann").turn)`, "2"},
 	{"turn.list", `print(#turn.list(1), #turn.list{account = "ann"})`, "2\t1"},
+	{"turn.history", `print(#turn.history(1, "held.test"), #turn.history{account = "ann"})`, "0\t0"},
 	{"turn.revoke", `print(#turn.revoke(1, "held.test", "ann").turn)`, "1"},
 	{"turn.revoke", `transaction(function() turn.revoke(1, "held.test", "joe") end)`, "turn revoke: is a change of its own: it cannot be in a transaction"},
 	{"queue.list", `print(#queue.list())`, "0"},

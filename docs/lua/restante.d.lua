@@ -848,6 +848,13 @@ turn = {}
 ---@return restante.Grant[]
 function turn.list(site, account) end
 
+---Lists the calls for held mail
+---@overload fun(request: {site?: integer, domain?: string, account?: string, since?: string}): restante.Release[]
+---@param site? integer
+---@param domain? string
+---@return restante.Release[]
+function turn.history(site, domain) end
+
 ---Lets an account collect a domain's mail
 ---@overload fun(request: {site?: integer, domain?: string, account?: string}): restante.Domain
 ---@param site? integer
@@ -1013,7 +1020,7 @@ function service.explain(site, recipient) end
 
 ---@class restante.Certificate
 ---@field names string[]
----@field until string
+---@field not_after string
 
 ---@class restante.Change
 ---@field path string
@@ -1364,6 +1371,21 @@ function service.explain(site, recipient) end
 ---@field address restante.Address
 ---@field notify? string
 ---@field orcpt? string
+
+---@class restante.Release
+---@field site integer
+---@field domain string
+---@field begin string
+---@field end string
+---@field verb string
+---@field account? string
+---@field address? string
+---@field tls boolean
+---@field messages integer
+---@field bytes integer
+---@field in_doubt integer
+---@field left integer
+---@field outcome string
 
 ---@class restante.Released
 ---@field site? integer
