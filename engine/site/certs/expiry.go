@@ -15,7 +15,7 @@ const endsSoon = 14 * 24 * time.Hour
 
 // A Certificate is one that is in use.
 type Certificate struct {
-	Names []string  `json:"names"` // of hosts, and addresses; where it has none, its subject
+	Names []string  `json:"names"`     // of hosts, and addresses; where it has none, its subject
 	Until time.Time `json:"not_after"` // its last second
 	soon  time.Time // when its end is near
 }
