@@ -72,7 +72,7 @@ func (l *Lease) markDeferred() bool {
 
 // backOff is the backoff of d after one more failure. The caller holds q.mu.
 func (q *Queue) backOff(d *destination, w lastReply) backoff {
-	p, t, tried := q.policyOf(d.name), w.tried, d.backoff.tried
+	p, t, tried := q.policyFor(d), w.tried, d.backoff.tried
 	if n := len(tried); n > 0 {
 		w.tried = max(t, tried[n-1]) // the clock may have been set back
 	}
@@ -110,6 +110,18 @@ func (q *Queue) policyOf(name mail.Domain) Policy {
 	return p
 }
 
+// policyFor is policyOf for d. Where the settings give its mail less time than they did,
+// the grace begins. The caller holds q.mu.
+func (q *Queue) policyFor(d *destination) Policy {
+	p := q.policyOf(d.name)
+	wait := p.wait()
+	if wait < d.wait {
+		d.graceEnd = now() + int64(grace)
+	}
+	d.wait, p.graceEnd = wait, d.graceEnd
+	return p
+}
+
 // claimOverdue claims the entries of d that have expired or whose delay must be
 // reported. The caller holds q.mu.
 func (q *Queue) claimOverdue(d *destination) []*entry {
@@ -117,7 +129,7 @@ func (q *Queue) claimOverdue(d *destination) []*entry {
 }
 
 func (q *Queue) claimOverdueIf(d *destination, ok func(*entry) bool) []*entry {
-	p, t := q.policyOf(d.name), now()
+	p, t := q.policyFor(d), now()
 	var out []*entry
 	for _, e := range d.entries {
 		if e.idle() && p.overdue(e) <= t && ok(e) {
@@ -156,7 +168,7 @@ func (q *Queue) nextOverdue(d *destination) int64 {
 	if d.overdue != 0 {
 		return d.overdue
 	}
-	p := q.policyOf(d.name)
+	p := q.policyFor(d)
 	d.overdue = never
 	for _, e := range d.entries {
 		if e.is(settled | frozen | unreadable) {
@@ -175,7 +187,7 @@ func (q *Queue) nextOverdue(d *destination) int64 {
 // that of the others is known. The caller holds q.mu.
 func (q *Queue) noteOverdue(e *entry) {
 	if d := e.dest; d.overdue != 0 {
-		d.overdue = min(d.overdue, q.policyOf(d.name).overdue(e))
+		d.overdue = min(d.overdue, q.policyFor(d).overdue(e))
 	}
 }
 

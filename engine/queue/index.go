@@ -73,6 +73,8 @@ type destination struct {
 	group     *group                   // that counts its entries, too; nil: none does
 	due       dueHeap                  // the idle entries
 	overdue   int64                    // when an entry is late or expires next; 0: not known
+	wait      int64                    // how long an entry may wait, by the settings that were seen last
+	graceEnd  int64                    // see Policy.graceEnd
 	deadlines map[*entry]mail.Deadline // of the entries that have one
 	backoff   backoff
 	owner     *ownership // nil: not leased

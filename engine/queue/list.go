@@ -149,7 +149,7 @@ func (q *Queue) expiry(e *entry) time.Time {
 	case !e.ages() || q.route(e.dest.name).Frozen:
 		return time.Time{}
 	}
-	return q.policyOf(e.dest.name).expiry(e)
+	return q.policyFor(e.dest).expiry(e)
 }
 
 // idleState is the state of a destination that is not leased. The caller holds

@@ -43,6 +43,7 @@ func New(ctx context.Context, store Store, db kv.DB, deps Deps) (*Queue, error) 
 		}
 	}
 	for _, d := range q.dests {
+		d.graceEnd = now() + int64(grace) // what the settings were before is not known
 		if d.parked > 0 {
 			q.noteKept(d)
 		}

@@ -225,6 +225,7 @@ func (q *Queue) destination(name mail.Domain) *destination {
 	d := q.dests[name]
 	if d == nil {
 		d = &destination{name: name, agenda: schedule{index: -1}}
+		q.policyFor(d)
 		q.joinGroup(d)
 		q.dests[name] = d
 	}
@@ -302,6 +303,7 @@ func (q *Queue) Recheck() {
 	defer q.mu.Unlock()
 	for _, d := range q.dests {
 		d.overdue = 0
+		q.policyFor(d) // also where nothing is asked of it now
 		q.reschedule(d)
 	}
 	q.wakeScheduler() // the limit of conversations may have changed

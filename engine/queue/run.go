@@ -132,9 +132,10 @@ type Policy struct {
 	Copies         mail.Address    // that also gets each report of a failure to a sender; null: none
 	BadMail        mail.Address    // that is told of what becomes bad mail; null: nobody is
 
-	end      End  // of the hold
-	ageless  bool // the mail neither expires nor is late
-	internal bool // nor do deadlines of senders count
+	end      End   // of the hold
+	graceEnd int64 // no mail expires before that came more than grace before it; 0: not in force
+	ageless  bool  // the mail neither expires nor is late
+	internal bool  // nor do deadlines of senders count
 }
 
 // Times are those of one kind of destination; 0: the Policy's.
@@ -152,6 +153,17 @@ func (p Policy) with(t Times) Policy {
 	return p
 }
 
+// grace is the time to take back a change of the settings that has made mail overdue.
+const grace = time.Hour
+
+// wait is how long mail may wait at most.
+func (p Policy) wait() int64 {
+	if p.ageless || p.end == Keep {
+		return never
+	}
+	return int64(p.Expire)
+}
+
 // times are when a message expires and when its sender is told of a delay; never for
 // neither. The deadline of a sender (RFC 2852) may be earlier than the first, in mode R,
 // and stands in place of the second, in mode N.
@@ -162,6 +174,9 @@ func (p Policy) times(received int64, by mail.Deadline) (expire, late int64) {
 	}
 	if p.end == Keep {
 		expire = never
+	}
+	if received < p.graceEnd-int64(grace) {
+		expire = max(expire, p.graceEnd)
 	}
 	switch {
 	case by.At.IsZero() || p.internal:

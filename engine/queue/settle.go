@@ -62,10 +62,9 @@ func (q *Queue) settle(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 // recipient that is still open.
 func (q *Queue) decide(ctx context.Context, t *leasedMessage, outcomes []mail.Outcome) (v decision, found bool) {
 	by := byAddress(outcomes)
-	j := decider{
-		Queue: q, leasedMessage: t, policy: q.policyOf(t.entry.dest.name), now: now(),
-	}
+	j := decider{Queue: q, leasedMessage: t, now: now()}
 	q.mu.Lock()
+	j.policy = q.policyFor(t.entry.dest)
 	j.lastTried = t.entry.lastTry(t.rec).tried
 	q.mu.Unlock()
 	v.rec = t.rec

@@ -3,7 +3,10 @@
 package queue
 
 import (
+	"context"
+	"io"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,27 +101,130 @@ func TestHeldMailIsLateForWhoAsks(t *testing.T) {
 	}
 }
 
-// A change of the settings holds for mail that waits already.
-func TestHeldMailExpiresByNewSettings(t *testing.T) {
+// A change of the settings holds for mail that waits already, but what it makes overdue
+// has an hour, in which the change can be taken back; a start does not shorten it.
+func TestSettingsThatShortenTheWaitGiveGrace(t *testing.T) {
+	const day = 24 * time.Hour
+	always30 := Policy{Expire: 30 * day, DelayNotice: 100 * day}
+	held := func(days int) Policy {
+		return Policy{Expire: 30 * day, DelayNotice: 100 * day, Held: Times{Expire: time.Duration(days) * day}}
+	}
+	for _, tt := range []struct {
+		name          string
+		held          bool
+		before, after Policy
+		end, ends     End // before and after
+		age           time.Duration
+		restart, back bool
+		want          time.Duration // from the change until the mail is gone; 0: it stays
+	}{
+		{name: "EtrnDays", held: true, before: held(30), after: held(1), age: 2 * day, want: time.Hour},
+		{name: "a start", held: true, before: held(30), after: held(1), age: 2 * day, restart: true, want: 90 * time.Minute},
+		{name: "taken back", held: true, before: held(30), after: held(1), age: 2 * day, back: true},
+		{name: "within the hour", held: true, before: held(30), after: held(1), age: day - 20*time.Minute, want: time.Hour},
+		{name: "later", held: true, before: held(30), after: held(1), age: day - 2*time.Hour, want: 2 * time.Hour},
+		{name: "from no end", held: true, before: always30, after: held(1), age: 2 * day, want: time.Hour},
+		{name: "longer", held: true, before: held(3), after: held(4), age: 2 * day, want: 2 * day},
+		{name: "keep to return", held: true, end: Keep, ends: Return, before: held(1), after: held(1), age: 2 * day, want: time.Hour},
+		{name: "keep to archive", held: true, end: Keep, ends: Archive, before: held(1), after: held(1), age: 2 * day, want: time.Hour},
+		{name: "keep to return, taken back", held: true, end: Keep, ends: Return, before: held(1), after: held(1), age: 2 * day, back: true},
+		{name: "not held", before: always30, after: Policy{Expire: day, DelayNotice: 100 * day}, age: 2 * day, want: time.Hour},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newFixture(t)
+				var archived atomic.Int32
+				h.dep.Archive = func(context.Context, mail.Envelope, io.Reader) error { archived.Add(1); return nil }
+				end := tt.end
+				h.dep.Router = RouterFunc(func(d mail.Domain) RouteState {
+					h.mu.Lock()
+					defer h.mu.Unlock()
+					return RouteState{Held: tt.held && d == "b.test", End: end}
+				})
+				set := func(p Policy, e End) {
+					h.mu.Lock()
+					h.policy, end = p, e
+					h.mu.Unlock()
+					h.q.Recheck()
+				}
+				h.policy = tt.before
+				h.policy.Ladder = []time.Duration{7 * time.Hour}
+				tt.after.Ladder = h.policy.Ladder
+				h.reopen()
+				h.setAnswer(func(l *Lease) {
+					if l.Domain() == "b.test" {
+						always(later, "mx")(l)
+						return
+					}
+					always(yes, "mx")(l)
+				})
+				stop := h.run()
+				defer func() { stop() }()
+				id := h.accept("s@a.test", "x@b.test")
+				time.Sleep(tt.age)
+				before := h.policy
+				set(tt.after, tt.ends)
+				begin := time.Now()
+				time.Sleep(30 * time.Minute)
+				if tt.restart {
+					stop()
+					h.reopen()
+					stop = h.run()
+				}
+				if tt.back {
+					set(before, tt.end)
+				}
+				synctest.Wait()
+				expires := time.Time{}
+				if d, err := h.q.Show(id); err != nil {
+					t.Fatal("the mail is gone after half an hour")
+				} else if expires = d.Entries[0].Expires; tt.want != 0 && expires.Sub(begin) != tt.want {
+					t.Errorf("shown to expire after %s, want %s", expires.Sub(begin), tt.want)
+				}
+				if tt.want == 0 {
+					time.Sleep(2 * day)
+				} else {
+					time.Sleep(time.Until(begin.Add(tt.want - time.Second)))
+				}
+				synctest.Wait()
+				if h.q.Count("b.test") != 1 || h.countReports() != 0 {
+					t.Fatalf("%d messages, %d reports before the end", h.q.Count("b.test"), h.countReports())
+				}
+				if tt.want == 0 {
+					return
+				}
+				time.Sleep(2 * time.Second)
+				time.Sleep(10 * time.Minute) // the report is collected
+				synctest.Wait()
+				told := h.countReports() + int(archived.Load())
+				if h.q.Count("b.test") != 0 || told != 1 || (archived.Load() == 1) != (tt.ends == Archive) {
+					t.Errorf("%d messages, %d reports, %d archived at the end", h.q.Count("b.test"), h.countReports(), archived.Load())
+				}
+				h.check()
+			})
+		})
+	}
+}
+
+// What comes after such a change has the new time, whatever is left of the hour.
+func TestGraceIsNotForLaterMail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newFixture(t)
 		h.held["b.test"] = true
+		h.policy = Policy{Held: Times{Expire: 30 * 24 * time.Hour}}
 		h.setAnswer(always(yes, "mx"))
 		defer h.run()()
 		h.accept("s@a.test", "x@b.test")
-		time.Sleep(1000 * time.Hour)
-		synctest.Wait()
-		if h.q.Count("b.test") != 1 || h.countReports() != 0 {
-			t.Fatal("without a time it expires")
-		}
+		time.Sleep(time.Hour)
 		h.mu.Lock()
-		h.policy = Policy{Held: Times{Expire: 999 * time.Hour}}
+		h.policy = Policy{Held: Times{Expire: 10 * time.Minute}}
 		h.mu.Unlock()
 		h.q.Recheck()
-		time.Sleep(10 * time.Minute)
+		h.accept("s@a.test", "y@b.test")
+		time.Sleep(11 * time.Minute)
 		synctest.Wait()
-		if h.q.Count("b.test") != 0 || h.countReports() != 1 {
-			t.Errorf("%d messages, %d reports", h.q.Count("b.test"), h.countReports())
+		if n := h.q.Count("b.test"); n != 1 {
+			t.Errorf("%d messages, want the earlier one", n)
 		}
 	})
 }

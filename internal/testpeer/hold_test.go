@@ -167,15 +167,23 @@ func TestHoldEnd(t *testing.T) {
 	if st.Sites[0].Counters.Archived != 1 || st.Sites[0].Held != 1 {
 		t.Errorf("status says %+v", st.Sites[0])
 	}
-	applyBatch(t, s, "set SMTPSVC/1/Domain/archive.test HoldEnd keep")
+	applyBatch(t, s, "set SMTPSVC/1 HoldArchiveDirectory elsewhere/archive")
 	runCommand(t, s, "", "queue", "import", archive)
-	if d := call(t, s, api.DomainShow, api.DomainRequest{Site: 1, Name: "archive.test"}); d.Messages != 1 || !d.Expires.IsZero() {
-		t.Errorf("after the import, domain show says %+v", d)
-	}
-	applyBatch(t, s, "set SMTPSVC/1 HoldArchiveDirectory elsewhere/archive", "set SMTPSVC/1/Domain/archive.test HoldEnd archive")
 	await(t, "it is archived elsewhere", func() bool {
 		found, err := filepath.Glob(filepath.Join(s.Data, "elsewhere", "archive", "*.json"))
 		return err == nil && len(found) == 1
+	})
+	applyBatch(t, s, "set SMTPSVC/1/Domain/archive.test HoldEnd keep")
+	runCommand(t, s, "", "queue", "import", filepath.Join(s.Data, "elsewhere", "archive"))
+	if d := call(t, s, api.DomainShow, api.DomainRequest{Site: 1, Name: "archive.test"}); d.Messages != 1 || !d.Expires.IsZero() {
+		t.Errorf("after the import, domain show says %+v", d)
+	}
+	changed := time.Now()
+	applyBatch(t, s, "set SMTPSVC/1/Domain/archive.test HoldEnd archive")
+	await(t, "it is to be archived in an hour", func() bool {
+		d := call(t, s, api.DomainShow, api.DomainRequest{Site: 1, Name: "archive.test"})
+		in := d.Expires.Sub(changed)
+		return d.Messages == 1 && in >= time.Hour && in < 2*time.Hour
 	})
 	for _, bad := range []string{"HoldEnd drop", "HoldArchiveDirectory Mailroot/Queue/x"} {
 		words := strings.Fields(bad)
