@@ -5,13 +5,16 @@ package queue
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"restante/engine/journal"
 	"restante/engine/mail"
 )
 
@@ -271,6 +274,37 @@ func TestMessagesAsShown(t *testing.T) {
 			t.Errorf("Open = %v", err)
 		}
 	})
+}
+
+// What is imported is found in the trace by its Message-ID, as what a caller brought is.
+func TestImportTellsTheMessageID(t *testing.T) {
+	h := newFixture(t)
+	id := h.accept("s@s.test", "x@b.test")
+	dir := filepath.Join(t.TempDir(), "out")
+	if _, err := h.q.Export(t.Context(), Filter{All: true}, dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, string(id)+".eml"), []byte("Subject: x\r\nMessage-Id:\r\n <1@pc.test>\r\n\r\nbody\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := newFixture(t)
+	var keys []string
+	g.dep.Journal = journal.New(slog.New(slog.DiscardHandler)).Traced(func(event string, k []string, _ []slog.Attr) {
+		if event == "accepted" {
+			keys = append(keys, k...)
+		}
+	})
+	g.reopen()
+	if n, err := g.q.Import(t.Context(), dir); err != nil || n.Messages != 1 || !slices.Contains(keys, journal.MessageIDKey("1@pc.test")) {
+		t.Errorf("Import = %+v, %v; the keys are %q", n, err, keys)
+	}
+	l, _ := g.q.Lease("b.test", "test")
+	if item, ok := l.Next(); !ok {
+		t.Error("nothing is imported")
+	} else if got, err := readAll(item); err != nil || !strings.HasPrefix(got, "Subject: x\r\n") {
+		t.Errorf("body %q, %v", got, err)
+	}
+	l.Close()
 }
 
 // TestImportTakesExportsAlone: an export of nothing is empty, any other folder

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"restante/engine/mail"
+	"restante/engine/queue/heading"
 	"restante/internal/disk"
 	"restante/internal/progress"
 )
@@ -229,6 +230,12 @@ func (q *Queue) importOne(ctx context.Context, env mail.Envelope, from *disk.Fol
 		return err
 	}
 	defer f.Close()
+	if env.HeaderID, err = heading.MessageID(f); err != nil {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
 	body, err := q.store.Create(ctx)
 	if err != nil {
 		return err

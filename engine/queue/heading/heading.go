@@ -29,6 +29,29 @@ const (
 // Read gives the first address of the From field, "" where there is none, and the
 // Subject. An error is one of r.
 func Read(r io.Reader) (from, subject string, err error) {
+	if err := readFields(r, map[string]*string{"from": &from, "subject": &subject}); err != nil {
+		return "", "", err
+	}
+	words := mime.WordDecoder{CharsetReader: charsetReader}
+	parser := mail.AddressParser{WordDecoder: &words}
+	if list, err := parser.ParseList(from); err == nil && len(list) > 0 {
+		from = list[0].Address
+	}
+	subject = strings.TrimSpace(subject)
+	if text, err := words.DecodeHeader(subject); err == nil {
+		subject = text
+	}
+	return short(from, maxFrom), short(subject, maxSubject), nil
+}
+
+// MessageID gives that of the header, without brackets, or "".
+func MessageID(r io.Reader) (id string, err error) {
+	err = readFields(r, map[string]*string{"message-id": &id})
+	return strings.Trim(strings.TrimSpace(id), "<>"), err
+}
+
+// readFields reads the values of the fields that have the names, in lower case.
+func readFields(r io.Reader, to map[string]*string) (err error) {
 	in := bufio.NewReaderSize(io.LimitReader(r, maxHeader), 4<<10)
 	var field *string // that the line before belongs to; nil: to another one
 	for err == nil {
@@ -45,29 +68,14 @@ func Read(r io.Reader) (from, subject string, err error) {
 		if !ok || strings.ContainsAny(strings.TrimRight(name, " \t"), " \t") {
 			break // the end of the header, or no header
 		}
-		switch field = nil; strings.ToLower(strings.TrimRight(name, " \t")) {
-		case "from":
-			field = &from
-		case "subject":
-			field = &subject
-		}
-		if field != nil {
+		if field = to[strings.ToLower(strings.TrimRight(name, " \t"))]; field != nil {
 			*field = value[:min(len(value), maxField)]
 		}
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", "", err
+		return err
 	}
-	words := mime.WordDecoder{CharsetReader: charsetReader}
-	parser := mail.AddressParser{WordDecoder: &words}
-	if list, err := parser.ParseList(from); err == nil && len(list) > 0 {
-		from = list[0].Address
-	}
-	subject = strings.TrimSpace(subject)
-	if text, err := words.DecodeHeader(subject); err == nil {
-		subject = text
-	}
-	return short(from, maxFrom), short(subject, maxSubject), nil
+	return nil
 }
 
 // charsetReader decodes the character sets of one octet a character, beside those that
