@@ -40,7 +40,7 @@ func (q *Queue) Catalogue(ctx context.Context, d mail.Domain) iter.Seq2[Catalogu
 }
 
 func (q *Queue) catalogueLine(e *entry, at time.Time) (c CatalogueLine, ok bool) {
-	c = CatalogueLine{ID: e.id, Size: e.size, Age: int64(at.Sub(unixTime(e.received)) / time.Second), Priority: e.priority}
+	c = CatalogueLine{ID: e.id, Size: e.size, Age: int64(at.Sub(e.id.Time()) / time.Second), Priority: e.priority}
 	if text, err := q.store.Open(e.id); err == nil {
 		c.From, c.Subject, _ = heading.Read(text)
 		text.Close()

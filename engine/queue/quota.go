@@ -143,10 +143,19 @@ func (q *Queue) room(d mail.Domain, u Quota, size, free int64) error {
 		return overQuota(d, "HoldMaxMessages of %s is %d", u.Key, u.Messages)
 	case u.Bytes > 0 && size > u.Bytes-sum.Bytes, u.Bytes > 0 && sum.Bytes >= u.Bytes:
 		return overQuota(d, "HoldMaxBytes of %s is %d", u.Key, u.Bytes)
-	case size > free-u.Reserve:
+	case u.Reserve > 0 && size > free-u.Reserve-q.beingStored():
 		return overQuota(d, "HoldReserveBytes of %s is %d", u.Key, u.Reserve)
 	}
 	return nil
+}
+
+// beingStored is the octets of messages that may not be on the disk yet. The caller holds
+// q.mu.
+func (q *Queue) beingStored() (n int64) {
+	for _, u := range q.taking {
+		n += u.Bytes
+	}
+	return n
 }
 
 // nearFull reports whether sum has come to u.Warn since it was last below. The caller
