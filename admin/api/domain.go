@@ -117,6 +117,8 @@ type DkimRequest struct {
 	Selector string `json:"selector,omitempty"` // of a key that is made if it is not there; "": one is found for it
 	Type     string `json:"type,omitempty"`     // of a key that is made: rsa or ed25519; "": rsa
 	Rotate   bool   `json:"rotate,omitempty"`   // make one that takes the place of that which signs, or have it do so
+	Delete   bool   `json:"delete,omitempty"`   // remove the key of Selector
+	Force    bool   `json:"force,omitempty"`    // also the last one that signs
 }
 
 // Dkim is what signs a domain's mail.
@@ -124,6 +126,7 @@ type Dkim struct {
 	Site    int       `json:"site"`
 	Name    string    `json:"name"`
 	Made    []string  `json:"made,omitempty"`    // selectors of keys that the request has made
+	Deleted string    `json:"deleted,omitempty"` // selector of the key that Delete has removed
 	Retired []string  `json:"retired,omitempty"` // of those in whose place others sign now: their records stay until the mail is there
 	Keys    []DkimKey `json:"keys"`
 }
@@ -133,7 +136,7 @@ type DkimKey struct {
 	Selector  string `json:"selector"`
 	Type      string `json:"type"`
 	Signs     bool   `json:"signs"`
-	Waits     bool   `json:"waits,omitempty"` // it signs when a request finds it published
+	Waits     bool   `json:"waits,omitempty"` // it signs when a request with Rotate finds it published
 	Record    string `json:"record"`          // name of its TXT record
 	Text      string `json:"text"`            // of the record
 	Published string `json:"published"`       // published, missing, different or unknown

@@ -17,9 +17,9 @@ import (
 	"restante/metabase"
 )
 
-// domainDkim makes, shows and rotates the keys that sign a domain's mail. A key that was
-// made by a rotation signs when a later call finds it published: until then verifiers
-// could not check its signatures.
+// domainDkim makes, shows, rotates and removes the keys that sign a domain's mail. A key
+// that was made by a rotation signs when the next call with Rotate finds it published:
+// until then verifiers could not check its signatures.
 func (h handlers) domainDkim(ctx context.Context, who api.Caller, q api.DkimRequest) (api.Dkim, error) {
 	p, err := h.domainAt(ctx, who, q.Site, q.Name, metabase.Read)
 	if err != nil {
@@ -29,6 +29,9 @@ func (h handlers) domainDkim(ctx context.Context, who api.Caller, q api.DkimRequ
 	domain, err := mail.ParseDomain(p.Base())
 	if err != nil {
 		return api.Dkim{}, api.Refused(what, "stands for the names below it, and keys belong to one domain")
+	}
+	if q.Delete && (q.Selector == "" || q.Rotate || q.Type != "") {
+		return api.Dkim{}, api.Usage("a key is deleted by its selector alone", "")
 	}
 	if q.Selector != "" {
 		if err := auth.CheckSelector(q.Selector); err != nil {
@@ -42,16 +45,23 @@ func (h handlers) domainDkim(ctx context.Context, who api.Caller, q api.DkimRequ
 	defer cancel()
 	r := &keyring{domain: domain, request: q, what: what, seen: map[string]publication{}}
 	r.look = func(k auth.Key) publication {
-		if _, there := r.seen[k.Record()]; !there {
+		id := k.Selector + " " + k.Record()
+		if _, there := r.seen[id]; !there {
 			state, found := k.Look(within, dns, domain)
-			r.seen[k.Record()] = publication{state, found}
+			r.seen[id] = publication{state, found}
 		}
-		return r.seen[k.Record()]
+		return r.seen[id]
+	}
+	r.elsewhere = func(selector string) bool {
+		snap := h.Tree.Snapshot()
+		return slices.ContainsFunc(settings.Numbers(snap), func(n int) bool {
+			return n != q.Site && settings.DkimAt(snap, settings.DomainPath(n, p.Base())).Find(selector) >= 0
+		})
 	}
 	if err := r.read(settings.DkimAt(h.Tree.Snapshot(), p)); err != nil {
 		return api.Dkim{}, err
 	}
-	if r.changes() && (q.Rotate || r.adds() || h.Allow(ctx, who, p, metabase.WriteSecret) == nil) {
+	if q.Rotate || q.Delete || r.adds() {
 		_, err = h.applyPlan(ctx, who, func(snap metabase.Snapshot) ([]metabase.Op, error) {
 			if err := r.read(settings.DkimAt(snap, p)); err != nil {
 				return nil, err
@@ -89,15 +99,18 @@ type keyring struct {
 	what    string // the domain, for errors
 	request api.DkimRequest
 	look    func(auth.Key) publication
-	seen    map[string]publication // by record
+	seen    map[string]publication // by selector and record
+
+	elsewhere func(selector string) bool // whether another site has such a key of the domain
 
 	keys          []auth.Key
 	signs         []string // selectors
 	made, retired []string // selectors
+	deleted       string   // selector
 }
 
 func (r *keyring) read(d settings.Dkim) error {
-	r.keys, r.made, r.retired = nil, nil, nil
+	r.keys, r.made, r.retired, r.deleted = nil, nil, nil, ""
 	r.signs = slices.DeleteFunc(slices.Clone(d.Selectors), func(s string) bool { return d.Find(s) < 0 }) // a file of another machine brings them without keys
 	for _, text := range d.Keys {
 		k, err := auth.ParseKey(text)
@@ -113,52 +126,60 @@ func (r *keyring) signing(k auth.Key) bool {
 	return slices.ContainsFunc(r.signs, func(s string) bool { return strings.EqualFold(s, k.Selector) })
 }
 
-// waiting gives the keys that a rotation has made: those that do not sign, beside
-// one of their type that does.
+// waiting gives the keys that a rotation has made: those marked so that do not sign,
+// beside one of their type that does.
 func (r *keyring) waiting() (out []auth.Key) {
 	for _, k := range r.keys {
-		if !r.signing(k) && slices.ContainsFunc(r.keys, func(o auth.Key) bool { return o.Type() == k.Type() && r.signing(o) }) {
+		if len(k.Replaces) > 0 && !r.signing(k) && slices.ContainsFunc(r.keys, func(o auth.Key) bool { return o.Type() == k.Type() && r.signing(o) }) {
 			out = append(out, k)
 		}
 	}
 	return out
 }
 
-func (r *keyring) has(selector string) bool {
-	return slices.ContainsFunc(r.keys, func(k auth.Key) bool { return strings.EqualFold(k.Selector, selector) })
+// find gives the index of the key of a selector; -1: there is none.
+func (r *keyring) find(selector string) int {
+	return slices.IndexFunc(r.keys, func(k auth.Key) bool { return strings.EqualFold(k.Selector, selector) })
 }
 
 // adds reports whether a request asks for a key that is not there.
 func (r *keyring) adds() bool {
 	q := r.request
-	return len(r.keys) == 0 || q.Selector != "" && !r.has(q.Selector) ||
+	return len(r.keys) == 0 || q.Selector != "" && r.find(q.Selector) < 0 ||
 		q.Selector == "" && q.Type != "" && !slices.ContainsFunc(r.keys, func(k auth.Key) bool { return k.Type() == q.Type })
-}
-
-// changes reports whether a request changes the keys as they are.
-func (r *keyring) changes() bool {
-	return r.adds() || r.request.Rotate ||
-		slices.ContainsFunc(r.waiting(), func(k auth.Key) bool { return r.look(k).Publication == auth.Published })
 }
 
 // plan changes the keys as the request asks.
 func (r *keyring) plan(now time.Time) error {
 	q := r.request
-	waiting := r.waiting()
 	switch {
-	case q.Rotate && len(waiting) == 0:
+	case q.Delete:
+		return r.delete()
+	case q.Rotate:
 		return r.rotate(now)
-	case r.adds() && !q.Rotate:
-		return r.make(now, q.Selector, q.Type, true)
+	case r.adds():
+		return r.make(now, q.Selector, q.Type, nil)
+	}
+	return nil
+}
+
+// rotate ends the rotations that have begun, or begins one.
+func (r *keyring) rotate(now time.Time) error {
+	q := r.request
+	waiting := slices.DeleteFunc(r.waiting(), func(k auth.Key) bool { return q.Type != "" && q.Type != k.Type() })
+	if len(waiting) == 0 {
+		return r.begin(now)
 	}
 	for _, k := range waiting {
 		switch state := r.look(k).Publication; {
-		case state == auth.Published:
-			r.replaceBy(k)
-		case q.Rotate:
+		case q.Selector != "" && !strings.EqualFold(q.Selector, k.Selector):
+			return r.refuse(fmt.Sprintf("the rotation to the key %s has not ended: end it by --rotate alone, or give it up", k.Selector),
+				fmt.Sprintf("domain dkim %d %s --delete --selector %s", q.Site, r.domain, k.Selector))
+		case state != auth.Published:
 			return r.refuse(fmt.Sprintf("the key %s of the last rotation is not published (%s): publish its record, then say this again", k.Selector, state),
 				fmt.Sprintf("domain dkim %d %s", q.Site, r.domain))
 		}
+		r.replaceBy(k)
 	}
 	return nil
 }
@@ -169,68 +190,124 @@ func (r *keyring) refuse(why, hint string) error {
 	return e
 }
 
-// rotate makes a key for each type that signs.
-func (r *keyring) rotate(now time.Time) error {
-	var kinds []string
-	for _, k := range r.keys {
-		if r.signing(k) && !slices.Contains(kinds, k.Type()) && (r.request.Type == "" || r.request.Type == k.Type()) {
+// begin makes a key for each type that signs, or takes that of the selector if it is
+// there and does not sign.
+func (r *keyring) begin(now time.Time) error {
+	q, old, kinds := r.request, map[string][]string{}, []string(nil)
+	there := r.find(q.Selector)
+	for i, k := range r.keys {
+		if !r.signing(k) || q.Type != "" && q.Type != k.Type() || there >= 0 && r.keys[there].Type() != k.Type() {
+			continue
+		}
+		if old[k.Type()] == nil {
 			kinds = append(kinds, k.Type())
 		}
+		old[k.Type()] = append(old[k.Type()], k.Selector)
+		r.keys[i].Replaces = nil // DkimSelectors has ended that rotation
 	}
 	switch {
 	case len(kinds) == 0:
-		return r.refuse("no such key signs, so that there is none to rotate", fmt.Sprintf("domain dkim %d %s", r.request.Site, r.domain))
-	case len(kinds) > 1 && r.request.Selector != "":
+		return r.refuse("no such key signs, so that there is none to rotate", fmt.Sprintf("domain dkim %d %s", q.Site, r.domain))
+	case len(kinds) > 1 && q.Selector != "":
 		return r.refuse("two types of keys sign, and one selector is for one key: give the type, too", "")
-	case r.has(r.request.Selector):
-		return r.refuse("there is a key of selector "+r.request.Selector+" already", "")
+	case there >= 0 && r.signing(r.keys[there]):
+		return r.refuse("the key of selector "+q.Selector+" signs already", "")
+	case there >= 0:
+		r.keys[there].Replaces = old[kinds[0]]
+		return nil
 	}
 	for _, kind := range kinds {
-		if err := r.make(now, r.request.Selector, kind, false); err != nil {
+		if err := r.make(now, q.Selector, kind, old[kind]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// make adds a key.
-func (r *keyring) make(now time.Time, selector, kind string, signs bool) error {
+// make adds a key. It signs at once if it replaces no other one.
+func (r *keyring) make(now time.Time, selector, kind string, replaces []string) error {
 	if kind == "" {
 		kind = auth.RSA
-	}
-	if selector == "" {
-		base := kind[:1] + now.UTC().Format("20060102")
-		selector = base
-		for n := 'b'; r.has(selector); n++ {
-			selector = base + string(n)
-		}
 	}
 	k, err := auth.NewKey(selector, kind)
 	if err != nil {
 		return api.Usage(err.Error(), "")
 	}
-	r.keys, r.made = append(r.keys, k), append(r.made, selector)
-	if signs {
-		r.signs = append(r.signs, selector)
+	if selector == "" {
+		r.name(&k, kind[:1]+now.UTC().Format("20060102"))
+	}
+	k.Replaces = replaces
+	r.keys, r.made = append(r.keys, k), append(r.made, k.Selector)
+	if replaces == nil {
+		r.signs = append(r.signs, k.Selector)
 	}
 	return nil
 }
 
-// replaceBy has a key sign in the place of those of its type.
-func (r *keyring) replaceBy(next auth.Key) {
-	r.keys = slices.DeleteFunc(r.keys, func(k auth.Key) bool {
-		old := k.Type() == next.Type() && r.signing(k)
-		if old {
-			r.retired = append(r.retired, k.Selector)
-			r.signs = slices.DeleteFunc(r.signs, func(s string) bool { return strings.EqualFold(s, k.Selector) })
+// maxRecords bounds the records of others that are looked at for a free name: the domain
+// may have a wildcard, which answers for each.
+const maxRecords = 5
+
+// name gives a key a selector that neither another key of the domain nor a record in DNS
+// has.
+func (r *keyring) name(k *auth.Key, base string) {
+	k.Selector = base
+	for n, records := 2, 0; ; n++ {
+		free := r.find(k.Selector) < 0 && !r.elsewhere(k.Selector)
+		if free && (records == maxRecords || r.look(*k).Publication != auth.Different) {
+			return
 		}
-		return old
-	})
+		if free {
+			records++
+		}
+		k.Selector = fmt.Sprintf("%s-%d", base, n)
+	}
+}
+
+// replaceBy has a key sign in the place of those that its rotation began with.
+func (r *keyring) replaceBy(next auth.Key) {
+	for _, selector := range next.Replaces {
+		if r.remove(selector) {
+			r.retired = append(r.retired, selector)
+		}
+	}
+	r.keys[r.find(next.Selector)].Replaces = nil
 	r.signs = append(r.signs, next.Selector)
 }
 
+// remove takes a key away, and reports whether it was there.
+func (r *keyring) remove(selector string) bool {
+	is := func(s string) bool { return strings.EqualFold(s, selector) }
+	i := r.find(selector)
+	if i < 0 {
+		return false
+	}
+	r.keys = slices.Delete(r.keys, i, i+1)
+	r.signs = slices.DeleteFunc(r.signs, is)
+	for i := range r.keys { // a later key of this name is another one
+		r.keys[i].Replaces = slices.DeleteFunc(slices.Clone(r.keys[i].Replaces), is)
+	}
+	return true
+}
+
+// delete removes the key of the request.
+func (r *keyring) delete() error {
+	q := r.request
+	i := r.find(q.Selector)
+	if i < 0 {
+		return &api.Error{Kind: api.KindNotFound, Text: r.what + ": there is no key of selector " + q.Selector}
+	}
+	if r.signing(r.keys[i]) && len(r.signs) == 1 && !q.Force {
+		return r.refuse("no other key signs than "+r.keys[i].Selector+": without it the domain's mail goes unsigned",
+			fmt.Sprintf("--yes domain dkim %d %s --delete --selector %s", q.Site, r.domain, q.Selector))
+	}
+	r.deleted = r.keys[i].Selector
+	r.remove(q.Selector)
+	return nil
+}
+
 func (r *keyring) answer(name string) api.Dkim {
-	out := api.Dkim{Site: r.request.Site, Name: name, Made: r.made, Retired: r.retired, Keys: []api.DkimKey{}}
+	out := api.Dkim{Site: r.request.Site, Name: name, Made: r.made, Deleted: r.deleted, Retired: r.retired, Keys: []api.DkimKey{}}
 	waiting := r.waiting()
 	for _, k := range r.keys {
 		p := r.look(k)

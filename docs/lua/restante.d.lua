@@ -805,7 +805,7 @@ function domain.oauth(site, name) end
 function domain.oauth_wait(site, name, code) end
 
 ---Makes, shows and rotates the keys that sign a domain's mail
----@overload fun(request: {site?: integer, name?: string, selector?: string, type?: string, rotate?: boolean}): restante.Dkim
+---@overload fun(request: {site?: integer, name?: string, selector?: string, type?: string, rotate?: boolean, delete?: boolean, force?: boolean}): restante.Dkim
 ---@param site? integer
 ---@param name? string
 ---@return restante.Dkim
@@ -1115,6 +1115,7 @@ function service.explain(site, recipient) end
 ---@field site integer
 ---@field name string
 ---@field made? string[]
+---@field deleted? string
 ---@field retired? string[]
 ---@field keys restante.DkimKey[]
 

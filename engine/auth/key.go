@@ -21,6 +21,7 @@ import (
 // A Key signs mail by DKIM. Its selector names the record in DNS with its public half.
 type Key struct {
 	Selector string
+	Replaces []string // selectors of the keys whose place it takes when its rotation ends; none: no rotation has made it
 	signer   crypto.Signer
 }
 
@@ -52,19 +53,26 @@ func (k Key) Secret() string {
 	if err != nil {
 		panic("auth: a key of no known type") // NewKey and ParseKey make none
 	}
-	return k.Selector + " " + base64.StdEncoding.EncodeToString(der)
+	text := k.Selector + " " + base64.StdEncoding.EncodeToString(der)
+	if len(k.Replaces) > 0 {
+		text += replaces + strings.Join(k.Replaces, " ")
+	}
+	return text
 }
+
+const replaces = " replaces "
 
 // minRSABits: RFC 8301 §3.2 has verifiers refuse shorter ones.
 const minRSABits = 1024
 
 // ParseKey reads SELECTOR and, behind a blank, a private key: PKCS #8 or, of RSA, PKCS
-// #1, in base64. The error says nothing of the key.
+// #1, in base64. Behind that may be Replaces. The error says nothing of the key.
 func ParseKey(text string) (Key, error) {
 	selector, secret, _ := strings.Cut(text, " ")
 	if CheckSelector(selector) != nil { // it may be a key
 		return Key{}, errors.New("the key does not begin with a selector and a blank")
 	}
+	secret, old, _ := strings.Cut(secret, replaces)
 	der, err := base64.StdEncoding.DecodeString(strings.TrimSpace(secret))
 	if err != nil {
 		return Key{}, fmt.Errorf("selector %s: the key is not base64", selector)
@@ -80,17 +88,20 @@ func ParseKey(text string) (Key, error) {
 		if key.N.BitLen() < minRSABits {
 			return Key{}, fmt.Errorf("selector %s: an RSA key of %d bits, and verifiers take none below %d", selector, key.N.BitLen(), minRSABits)
 		}
-		return Key{selector, key}, nil
+		return Key{selector, strings.Fields(old), key}, nil
 	case ed25519.PrivateKey:
-		return Key{selector, key}, nil
+		return Key{selector, strings.Fields(old), key}, nil
 	}
 	return Key{}, fmt.Errorf("selector %s: the key is neither of RSA nor of Ed25519", selector)
 }
 
 // CheckSelector reports what is wrong with a selector (RFC 6376 §3.1).
 func CheckSelector(s string) error {
-	if _, err := mail.ParseDomain(s); err != nil || len(s) > 200 || strings.ContainsAny(s, "[]") {
-		return fmt.Errorf("%q is no selector: it has letters, digits and hyphens, such as s2026", s)
+	other := func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.'
+	}
+	if _, err := mail.ParseDomain(s); err != nil || len(s) > 200 || strings.HasSuffix(s, ".") || strings.ContainsFunc(s, other) {
+		return fmt.Errorf("%q is no selector: it has labels of ASCII letters, digits and hyphens, with dots between them, such as s2026 or s2026.mail", s)
 	}
 	return nil
 }

@@ -201,10 +201,23 @@ func TestWhatIsNotSigned(t *testing.T) {
 	}
 }
 
+func TestSelectors(t *testing.T) {
+	for selector, good := range map[string]bool{
+		"s1": true, "S-1.mail": true, "2026": true,
+		"": false, "ü": false, "xn--tda.ü": false, "a_b": false, "a b": false, "a.": false, ".a": false, "a..b": false, "-a": false, "a-": false, "[::1]": false,
+		strings.Repeat("a", 64): false, strings.Repeat("abcdefghij.", 19) + "a": false,
+	} {
+		if err := CheckSelector(selector); (err == nil) != good || err != nil && !strings.Contains(err.Error(), "ASCII") {
+			t.Errorf("%q: %v", selector, err)
+		}
+	}
+}
+
 func TestKeysReadBack(t *testing.T) {
-	for _, key := range testKeys() {
+	for i, key := range testKeys() {
+		key.Replaces = []string{"a", "b.c"}[:i%2*2]
 		got, err := ParseKey(key.Secret())
-		if err != nil || got.Secret() != key.Secret() || got.Record() != key.Record() || got.Type() != key.Type() {
+		if err != nil || !slices.Equal(got.Replaces, key.Replaces) || got.Secret() != key.Secret() || got.Record() != key.Record() || got.Type() != key.Type() {
 			t.Errorf("key %s reads back as %s, %v", key.Name("author.test"), got.Record(), err)
 		}
 	}
