@@ -198,7 +198,7 @@ func TestEtrnRequireAuthAndTurnRequireTls(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) { row.run(t, mail.service.Addr(1)) })
 	}
 	runCommand(t, mail.service, "", "mb", "unset", "SMTPSVC/1", "TurnRequireTls")
-	// Two calls at once: the second gets no mail, and no message is sent twice.
+	// Two calls of one account: the second ends the first, and no message is sent twice.
 	first, err := testpeer.Dial(mail.service.Addr(1))
 	if err != nil {
 		t.Fatal(err)
@@ -207,8 +207,18 @@ func TestEtrnRequireAuthAndTurnRequireTls(t *testing.T) {
 	if err := errors.Join(first.SignIn(account, password), first.Say("TURN", "250")); err != nil {
 		t.Fatal(err)
 	}
-	wireRow{account: account, steps: []string{"TURN\r\n", "450_4.3.2", "ATRN\r\n", "450", quit, "221"}}.run(t, mail.service.Addr(1))
-	first.Close()
+	second, err := testpeer.Dial(mail.service.Addr(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(second.SignIn(account, password), second.Say("TURN", "250")); err != nil {
+		t.Error(err)
+	}
+	_ = first.SetReadDeadline(time.Now().Add(time.Minute))
+	if _, err := io.Copy(io.Discard, first.R); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the first line does not end")
+	}
+	second.Close()
 	await(t, "the lease ends with its connection", func() bool {
 		l, err := testpeer.Dial(mail.service.Addr(1))
 		if err != nil {
