@@ -45,7 +45,7 @@ type repeated string
 
 func (r repeated) Read(b []byte) (int, error) { return copy(b, r), nil }
 
-// A hub is a holder: it hands its mail over by TURN and ATRN, to whoever signs in.
+// A hub is a holder: it hands its mail over by TURN and ATRN, to any account.
 type hub struct {
 	tls     *tls.Config
 	verbs   mail.Verbs

@@ -11,7 +11,7 @@ import (
 	"restante/engine/queue/heading"
 )
 
-// A CatalogueLine tells what a message is, for whoever is to pick among many.
+// A CatalogueLine tells what a message is, for a choice among many.
 type CatalogueLine struct {
 	ID       mail.MessageID `json:"id"`
 	From     string         `json:"from"` // of the header, else of the envelope

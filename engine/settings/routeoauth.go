@@ -35,7 +35,7 @@ func parseRouteOauth(text string) (o oauthServer, err error) {
 	switch strings.ToLower(words[0]) {
 	case "microsoft365":
 		if second == "" {
-			second = "organizations" // the tenant of whoever signs in
+			second = "organizations" // the tenant of the account that signs in
 		}
 		if strings.ContainsAny(second, "/?#%") {
 			return o, invalid("%q is no tenant: it is its ID or one of its domains, such as contoso.onmicrosoft.com", second)

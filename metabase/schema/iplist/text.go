@@ -177,7 +177,7 @@ func ParseEntry(s string) (netip.Prefix, error) {
 	return n, err
 }
 
-// CheckHost refuses a single address that can only be a mask: whoever wrote it meant
+// CheckHost refuses a single address that can only be a mask: its author meant
 // the network before it.
 func CheckHost(n netip.Prefix) error {
 	if n.IsSingleIP() && n.Addr().Is4() && n.Addr().As4()[0] == 255 {
