@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -222,6 +223,10 @@ func takeIn(ts *testscript.TestScript, l *testpeer.Client, dir string) {
 		n++
 		return os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.eml", n)), r.Data, 0o644)
 	}))
+	// The service hangs up when it has the reply to QUIT, which is in its log then.
+	ts.Check(l.SetReadDeadline(time.Now().Add(time.Minute)))
+	_, err := io.Copy(io.Discard, l.R)
+	ts.Check(err)
 	fmt.Fprintf(ts.Stdout(), "%d messages\n", n)
 }
 
