@@ -115,7 +115,7 @@ type QueueReader interface {
 	Show(id mail.MessageID) (queue.Detail, error)
 	Waiting(id mail.MessageID, domains []mail.Domain) []queue.Message
 	Open(id mail.MessageID) (io.ReadSeekCloser, error)
-	Room(d mail.Domain, size int64) error
+	CheckQuota(d mail.Domain, size int64) error
 	Catalogue(ctx context.Context, d mail.Domain) iter.Seq2[queue.CatalogueLine, error]
 	Summary(ctx context.Context, d mail.Domain) (queue.Summary, error)
 }

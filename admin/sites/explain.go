@@ -126,7 +126,7 @@ func (h handlers) addAcceptance(ctx context.Context, e *api.Explained, v *metaba
 		from.Asked = nil // what such a directory answers, and whether it is down, is nothing of the site's
 	default:
 		if q, ok := h.Engine.Queue(e.Site); ok {
-			c.Room = q.Room
+			c.CheckQuota = q.CheckQuota
 		}
 	}
 	c.From = c.From.In(s.DefaultDomain)

@@ -155,7 +155,7 @@ type Client struct {
 	Paused      bool                                  // the site accepts no new connections
 	Connections int                                   // the site's at that moment
 	FromAddress int                                   // of these, from its address
-	Room        func(d mail.Domain, size int64) error // as in [session.Question]; nil: it is not known
+	CheckQuota  func(d mail.Domain, size int64) error // as in [session.Question]; nil: it is not known
 }
 
 // host names the client by its address, for people.
@@ -201,7 +201,7 @@ func Explain(ctx context.Context, s *settings.Site, from Sources, c Client, to m
 		grey = func() time.Duration { return p.Greylist(c.Addr, c.From, to, false) }
 	}
 	d := p.Decide(ctx, session.AtConnect, session.AtRcpt, session.Question{
-		Blocklist: blocklist, Greylist: grey, Client: c.Addr, Host: session.NewHost(c.Names), Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, FromAddress: c.FromAddress, Room: c.Room, To: to,
+		Blocklist: blocklist, Greylist: grey, Client: c.Addr, Host: session.NewHost(c.Names), Account: c.Account, TLS: c.TLS, Paused: c.Paused, Connections: c.Connections, FromAddress: c.FromAddress, CheckQuota: c.CheckQuota, To: to,
 	})
 	e := Explanation{Reply: d.Reply}
 	switch {

@@ -276,7 +276,7 @@ func (l *loader) requeue(ctx context.Context) error {
 			return err
 		}
 		l.deps.Journal.Requeued(ctx, id)
-		l.enter(env, parts, taking{}) // it was accepted, whatever the quota is
+		l.enter(env, parts, reservation{}) // it was accepted, whatever the quota is
 	}
 	return nil
 }

@@ -176,12 +176,12 @@ func entriesOf(env mail.Envelope) (map[mail.Domain]record, []kv.Op, error) {
 	return parts, ops, nil
 }
 
-// enter puts a stored message into the index, in the room that was reserved for it, and
-// returns the destinations that hold it.
-func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record, room taking) (held []mail.Domain) {
+// enter puts a stored message into the index, in place of its reservation, and returns
+// the destinations that hold it.
+func (q *Queue) enter(env mail.Envelope, parts map[mail.Domain]record, res reservation) (held []mail.Domain) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.release(room)
+	q.cancel(res)
 	q.total.Messages++
 	q.total.Bytes += env.Size
 	var flags uint8
@@ -444,8 +444,8 @@ func (q *Queue) Create(ctx context.Context) (Draft, error) { return q.store.Crea
 // Accept stores the message in d, which came from [Queue.Create], and queues it
 // for each destination. When it returns nil, message, envelope and entries are
 // on stable storage, and extra is applied to the DB. After an error nothing of it
-// is there. It is a [mail.Reply] with [ErrQuota] where a held domain has no room for the
-// message. The envelope needs an ID of its own and at least one recipient, each
+// is there. It is a [mail.Reply] with [ErrQuota] where the message would exceed the quota of
+// a held domain. The envelope needs an ID of its own and at least one recipient, each
 // with a domain.
 func (q *Queue) Accept(ctx context.Context, d Draft, env mail.Envelope, extra ...kv.Op) error {
 	env.Size = d.Size() + int64(len(env.Top))
@@ -458,19 +458,19 @@ func (q *Queue) accept(ctx context.Context, d Draft, env mail.Envelope, extra ..
 	if err != nil {
 		return err
 	}
-	room, err := q.take(records)
+	res, err := q.reserve(records)
 	if err != nil {
 		return fmt.Errorf("queue %s: %w", env.ID, err)
 	}
 	if err := d.Commit(ctx, env, append(ops, extra...)...); err != nil {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.release(room)
+		q.cancel(res)
 		return fmt.Errorf("queue %s: %w", env.ID, err)
 	}
 	// From here on a crash must not lose the message.
 	q.deps.Journal.Accepted(ctx, env)
-	for _, name := range q.enter(env, records, room) {
+	for _, name := range q.enter(env, records, res) {
 		q.deps.Journal.Held(ctx, env, name)
 	}
 	return nil

@@ -24,7 +24,7 @@ type Quota struct {
 
 func (u Quota) bounds() bool { return u.Messages > 0 || u.Bytes > 0 || u.Reserve > 0 }
 
-// ErrQuota is found in the error about mail for which a held domain has no room.
+// ErrQuota is found in the error about mail that would exceed the quota of a held domain.
 var ErrQuota = errors.New("no room for more held mail")
 
 // overQuota refuses a message with the reply of a full mailbox (RFC 3463 §3.3).
@@ -52,11 +52,11 @@ type group struct {
 	under any // settings that its destinations were found under
 }
 
-// quotas is what a Queue knows of them, guarded by its mu.
+// quotas is what a Queue knows of its Quotas, guarded by its mu.
 type quotas struct {
-	groups map[string]*group // by the wildcard
-	taking map[string]*Usage // by Key, what is being stored
-	warned map[string]bool   // by Key, that it has been told to be at Quota.Warn
+	groups   map[string]*group // by the wildcard
+	reserved map[string]*Usage // by Key, what is being stored
+	warned   map[string]bool   // by Key, that the log has the warning of Quota.Warn
 }
 
 // quota asks the settings in force about the mail for d.
@@ -70,8 +70,8 @@ func (q *Queue) quota(d mail.Domain) Quota {
 // used is what waits under the key of u, for d among its names, and what is being stored
 // for it. The caller holds q.mu.
 func (q *Queue) used(d mail.Domain, u Quota) (sum Usage) {
-	if t := q.taking[u.Key]; t != nil {
-		sum = *t
+	if r := q.reserved[u.Key]; r != nil {
+		sum = *r
 	}
 	if strings.HasPrefix(u.Key, "*.") {
 		g := q.group(u)
@@ -114,8 +114,8 @@ func (q *Queue) joinGroup(d *destination) {
 	}
 }
 
-// Room says why a message of size octets for d would not be taken now, or nil.
-func (q *Queue) Room(d mail.Domain, size int64) error {
+// CheckQuota says why a message of size octets for d would not be accepted now, or nil.
+func (q *Queue) CheckQuota(d mail.Domain, size int64) error {
 	u := q.quota(d)
 	if !u.bounds() {
 		return nil
@@ -123,7 +123,7 @@ func (q *Queue) Room(d mail.Domain, size int64) error {
 	free := q.free(u)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.room(d, u, max(size, 0), free)
+	return q.checkQuota(d, u, max(size, 0), free)
 }
 
 // free is how many octets of the disk are free, where that matters to u and is known.
@@ -136,7 +136,8 @@ func (q *Queue) free(u Quota) int64 {
 	return math.MaxInt64
 }
 
-func (q *Queue) room(d mail.Domain, u Quota, size, free int64) error {
+// checkQuota is CheckQuota for a caller that holds q.mu; free is the result of q.free.
+func (q *Queue) checkQuota(d mail.Domain, u Quota, size, free int64) error {
 	sum := q.used(d, u)
 	switch {
 	case u.Messages > 0 && sum.Messages >= u.Messages:
@@ -152,7 +153,7 @@ func (q *Queue) room(d mail.Domain, u Quota, size, free int64) error {
 // beingStored is the octets of messages that may not be on the disk yet. The caller holds
 // q.mu.
 func (q *Queue) beingStored() (n int64) {
-	for _, u := range q.taking {
+	for _, u := range q.reserved {
 		n += u.Bytes
 	}
 	return n
@@ -172,16 +173,16 @@ func (q *Queue) nearFull(u Quota, sum Usage) bool {
 	return first
 }
 
-// A taking is room that is reserved for a message while it is stored.
-type taking struct {
+// A reservation counts a message at the quotas of its destinations while it is stored.
+type reservation struct {
 	keys []string // one for each of its entries
 	size int64
 }
 
-// take reserves room for a message at each of its destinations, or says which has none.
-func (q *Queue) take(parts map[mail.Domain]record) (t taking, err error) {
+// reserve makes the reservation for a message, or says which quota it would exceed.
+func (q *Queue) reserve(parts map[mail.Domain]record) (r reservation, err error) {
 	if q.deps.Quota == nil {
-		return t, nil
+		return r, nil
 	}
 	bounds, free := map[mail.Domain]Quota{}, int64(math.MaxInt64)
 	for d := range parts {
@@ -190,34 +191,34 @@ func (q *Queue) take(parts map[mail.Domain]record) (t taking, err error) {
 		}
 	}
 	if len(bounds) == 0 {
-		return t, nil
+		return r, nil
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for d, u := range bounds {
 		size := parts[d].size
-		if err := q.room(d, u, size, free); err != nil {
-			q.release(t)
-			return taking{}, err
+		if err := q.checkQuota(d, u, size, free); err != nil {
+			q.cancel(r)
+			return reservation{}, err
 		}
-		t.keys, t.size = append(t.keys, u.Key), size
-		if q.taking[u.Key] == nil {
-			q.taking[u.Key] = &Usage{}
+		r.keys, r.size = append(r.keys, u.Key), size
+		if q.reserved[u.Key] == nil {
+			q.reserved[u.Key] = &Usage{}
 		}
-		q.taking[u.Key].add(1, size)
+		q.reserved[u.Key].add(1, size)
 		if sum := q.used(d, u); q.nearFull(u, sum) {
 			q.deps.Journal.NearQuota(context.Background(), u.Key, u.Warn, sum.Messages, sum.Bytes)
 		}
 	}
-	return t, nil
+	return r, nil
 }
 
-// release ends the reservation t. The caller holds q.mu.
-func (q *Queue) release(t taking) {
-	for _, key := range t.keys {
-		if u := q.taking[key]; u != nil {
-			if u.add(-1, -t.size); u.Messages == 0 {
-				delete(q.taking, key)
+// cancel ends the reservation r. The caller holds q.mu.
+func (q *Queue) cancel(r reservation) {
+	for _, key := range r.keys {
+		if u := q.reserved[key]; u != nil {
+			if u.add(-1, -r.size); u.Messages == 0 {
+				delete(q.reserved, key)
 			}
 		}
 	}

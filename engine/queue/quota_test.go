@@ -191,10 +191,10 @@ func TestQuotaRefuses(t *testing.T) {
 			taken := 0
 			var refusal error
 			for range 5 {
-				room := f.q.Room(d, size)
+				early := f.q.CheckQuota(d, size)
 				err := f.try(envelope(t, "s@s.test", "u@"+string(d), "v@free.test"))
-				if (room == nil) != (err == nil) {
-					t.Errorf("%s, %s: Room = %v, and Accept = %v", tt.name, d, room, err)
+				if (early == nil) != (err == nil) {
+					t.Errorf("%s, %s: CheckQuota = %v, and Accept = %v", tt.name, d, early, err)
 				}
 				if err == nil {
 					taken++
@@ -220,7 +220,7 @@ func TestQuotaRefuses(t *testing.T) {
 	}
 }
 
-// Many senders at once never exceed a quota: its room is reserved before a message is
+// Many senders at once never exceed a quota: what a message comes to is reserved before it is
 // stored, and given back when that fails.
 func TestQuotaOfManySenders(t *testing.T) {
 	f := newQuotaFixture(t, Quota{Messages: 20})
@@ -244,12 +244,12 @@ func TestQuotaOfManySenders(t *testing.T) {
 	if taken.Load() != 20 {
 		t.Errorf("%d messages were taken, want 20", taken.Load())
 	}
-	if len(f.q.taking) != 0 {
-		t.Errorf("still reserved: %v", f.q.taking)
+	if len(f.q.reserved) != 0 {
+		t.Errorf("still reserved: %v", f.q.reserved)
 	}
 }
 
-// A report for which there is no room is made later; a copy of it is left out.
+// A report that a quota refuses is made later; a copy of it is left out.
 func TestQuotaOfReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newQuotaFixture(t, Quota{Messages: 1})

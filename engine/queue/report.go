@@ -265,7 +265,7 @@ func (q *Queue) prepareReport(ctx context.Context, about mail.Envelope, rec reco
 	}
 	failed := slices.ContainsFunc(rec.told, func(s dsn.RecipientStatus) bool { return s.Action == dsn.Failed })
 	if failed && !copies.IsNull() && copies != to {
-		if err := q.Room(copies.Domain, env.Size); err != nil { // the sender is told all the same
+		if err := q.CheckQuota(copies.Domain, env.Size); err != nil { // the sender is told all the same
 			q.deps.Journal.Dropped(ctx, env, copies, err.Error())
 			return &pendingReport{env, text, about.ID, len(rec.told)}, nil
 		}

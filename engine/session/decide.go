@@ -46,7 +46,7 @@ type Question struct {
 	Recipients  int                                   // accepted in this transaction, To not counted
 	Blocklist   func() string                         // why a DNS blocklist has the client, "" where none has; nil: none is asked
 	Greylist    func() time.Duration                  // how long the caller is to wait; nil: it is not asked
-	Room        func(d mail.Domain, size int64) error // why no message more is held for d, or nil; nil: it is not asked
+	CheckQuota  func(d mail.Domain, size int64) error // why no message more is held for d, or nil; nil: it is not asked
 	Submitted   bool                                  // as a file: it comes from this machine's administrator, who may relay
 	Exceeds     Rule                                  // the limit of what one caller may bring in a time that one more exceeds; 0: none
 	To          mail.Address
@@ -76,7 +76,7 @@ const (
 	Blocklisted                      // the caller's address is on a DNS blocklist
 	UnknownRecipient                 // the domain is ours, and has no such mailbox
 	RecipientsUnread                 // the domain is ours, and which mailboxes it has cannot be found out now
-	HoldFull                         // the domain is held, and has no room for the message
+	HoldFull                         // the domain is held, and its quota is reached
 	Greylisted                       // nobody knows the caller yet, and it is to try again
 	RecipientRate                    // recipients of one address or account in a time
 	NoRelay                          // a foreign domain, and a caller without the right to relay
@@ -224,7 +224,7 @@ func (p *Policy) decideRecipient(ctx context.Context, q Question) Decision {
 			return d
 		}
 	}
-	if d := p.room(q); d.Rule != 0 {
+	if d := p.checkQuota(q); d.Rule != 0 {
 		return d
 	}
 	if rule == LocalDomain || rule == HeldDomain || rule == RelayedDomain {
@@ -248,17 +248,17 @@ func (p *Policy) blocklist(q Question) Decision {
 	return Decision{Blocklisted, p.soften(q.To.Domain, mail.Reply{Code: 550, Enhanced: "7.1", Text: why})}
 }
 
-// room puts off mail for which a held domain has no room. An alias is queued under
+// checkQuota puts off mail that would exceed the quota of a held domain. An alias is queued under
 // another name.
-func (p *Policy) room(q Question) Decision {
-	if q.Room == nil {
+func (p *Policy) checkQuota(q Question) Decision {
+	if q.CheckQuota == nil {
 		return Decision{}
 	}
 	to := q.To
 	if p.Stored != nil {
 		to = p.Stored(to)
 	}
-	err := q.Room(to.Domain, q.Size)
+	err := q.CheckQuota(to.Domain, q.Size)
 	if err == nil {
 		return Decision{}
 	}

@@ -89,7 +89,7 @@ type Deps struct {
 	Auth     *account.Authenticator
 	Rates    *Rates // nil: nothing is counted
 
-	Room func(d mail.Domain, size int64) error // for Question.Room; nil: it is not asked
+	CheckQuota func(d mail.Domain, size int64) error // for Question.CheckQuota; nil: it is not asked
 
 	Trusted func() bool      // whether the proxies that told who the caller is may do so; nil: none did
 	Journal *journal.Journal // nil: none
@@ -266,7 +266,7 @@ func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
 	if !s.tx.seen[to] {
 		q.Recipients = len(s.tx.to)
 	}
-	q.Room = s.deps.Room
+	q.CheckQuota = s.deps.CheckQuota
 	q.Exceeds = s.rate(RecipientRate)
 	d := s.policy.Decide(ctx, AtVerb, AtRcpt, q)
 	if !d.Accepted() {

@@ -42,7 +42,7 @@ func Submit(ctx context.Context, p *Policy, deps Deps, m Submission) mail.Reply 
 			continue
 		}
 		seen[to] = true
-		d := p.Decide(ctx, AtRcpt, AtRcpt, Question{To: to, Recipients: len(env.To), Submitted: true, Room: deps.Room})
+		d := p.Decide(ctx, AtRcpt, AtRcpt, Question{To: to, Recipients: len(env.To), Submitted: true, CheckQuota: deps.CheckQuota})
 		if d.Rule == RecipientLimit { // there is no other transaction for the rest
 			d.Reply.Code = 552
 		}

@@ -34,7 +34,7 @@ func noteKey(id mail.MessageID) []byte { return []byte("w/pickup/" + string(id))
 
 func (b submissions) Submit(ctx context.Context, m pickup.Message) mail.Reply {
 	in := intake{b.mail.queue, b.site, []kv.Op{kv.Put(noteKey(m.ID), []byte{1})}}
-	return session.Submit(ctx, &b.site.config().Session, session.Deps{Intake: in, Room: b.mail.queue.Room, Journal: b.site.deps.Journal, Log: b.site.log},
+	return session.Submit(ctx, &b.site.config().Session, session.Deps{Intake: in, CheckQuota: b.mail.queue.CheckQuota, Journal: b.site.deps.Journal, Log: b.site.log},
 		session.Submission{ID: m.ID, From: m.From, To: m.To, Text: m.Text, Foreign: m.Foreign, EightBit: m.EightBit})
 }
 

@@ -391,20 +391,20 @@ func clientAddr(c net.Conn) netip.Addr {
 func (r *run) session(id mail.SessionID, who *wire.Caller, cfg *Config, host *session.Host, w word) wire.Session {
 	s := r.site
 	one := session.New(&cfg.Session, who.Remote.Addr(), who, session.Deps{
-		Current:  func() *session.Policy { return &s.config().Session },
-		Host:     host,
-		Site:     s.number,
-		ID:       id,
-		Intake:   intake{queue: r.mail.queue, site: s},
-		Releases: releases{r.mail.releases, s},
-		Room:     r.mail.queue.Room,
-		Local:    who.Local,
-		Remote:   who.Remote,
-		Auth:     s.deps.Auth,
-		Rates:    s.deps.Rates,
-		Trusted:  w.trusted(),
-		Journal:  s.deps.Journal.Session(id, who),
-		Log:      s.log,
+		Current:    func() *session.Policy { return &s.config().Session },
+		Host:       host,
+		Site:       s.number,
+		ID:         id,
+		Intake:     intake{queue: r.mail.queue, site: s},
+		Releases:   releases{r.mail.releases, s},
+		CheckQuota: r.mail.queue.CheckQuota,
+		Local:      who.Local,
+		Remote:     who.Remote,
+		Auth:       s.deps.Auth,
+		Rates:      s.deps.Rates,
+		Trusted:    w.trusted(),
+		Journal:    s.deps.Journal.Session(id, who),
+		Log:        s.log,
 	})
 	if w.account != "" {
 		one.Vouched(r.ctx, w.account)
