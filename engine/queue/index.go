@@ -77,6 +77,7 @@ type destination struct {
 	graceEnd  int64                    // see Policy.graceEnd
 	deadlines map[*entry]mail.Deadline // of the entries that have one
 	backoff   backoff
+	pause     int64      // no attempt is made before, also for mail that expires: one has come to nothing
 	owner     *ownership // nil: not leased
 	triggered bool       // to be attempted once, held or not
 	byOwner   bool       // triggered by the owner of the mail

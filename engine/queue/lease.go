@@ -511,7 +511,8 @@ func (l *Lease) close() {
 		// Without a pause, an attempt that settled nothing would be made again
 		// at once, without end; one whose outcome was not stored would send
 		// the same message again.
-		d.backoff.next = now() + int64(q.policy().interval(1))
+		d.pause = now() + int64(q.policy().interval(1))
+		d.backoff.next = d.pause
 	}
 	q.reschedule(d)
 }

@@ -273,7 +273,7 @@ func (q *Queue) wakeTime(d *destination) int64 {
 	}
 	next := d.nextTry()
 	if next > now() {
-		next = min(next, q.nextOverdue(d))
+		next = min(next, max(q.nextOverdue(d), d.pause))
 	}
 	return next
 }
