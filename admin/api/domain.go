@@ -128,6 +128,7 @@ type Dkim struct {
 	Made    []string  `json:"made,omitempty"`    // selectors of keys that the request has made
 	Deleted string    `json:"deleted,omitempty"` // selector of the key that Delete has removed
 	Retired []string  `json:"retired,omitempty"` // of those in whose place others sign now: their records stay until the mail is there
+	For     []string  `json:"for"`               // accounts and networks whose mail is signed; empty: that of all who may submit
 	Keys    []DkimKey `json:"keys"`
 }
 

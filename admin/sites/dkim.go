@@ -104,13 +104,14 @@ type keyring struct {
 	elsewhere func(selector string) bool // whether another site has such a key of the domain
 
 	keys          []auth.Key
+	submitters    []string // DkimFor
 	signs         []string // selectors
 	made, retired []string // selectors
 	deleted       string   // selector
 }
 
 func (r *keyring) read(d settings.Dkim) error {
-	r.keys, r.made, r.retired, r.deleted = nil, nil, nil, ""
+	r.keys, r.made, r.retired, r.deleted, r.submitters = nil, nil, nil, "", append([]string{}, d.For...)
 	r.signs = slices.DeleteFunc(slices.Clone(d.Selectors), func(s string) bool { return d.Find(s) < 0 }) // a file of another machine brings them without keys
 	for _, text := range d.Keys {
 		k, err := auth.ParseKey(text)
@@ -307,7 +308,7 @@ func (r *keyring) delete() error {
 }
 
 func (r *keyring) answer(name string) api.Dkim {
-	out := api.Dkim{Site: r.request.Site, Name: name, Made: r.made, Deleted: r.deleted, Retired: r.retired, Keys: []api.DkimKey{}}
+	out := api.Dkim{Site: r.request.Site, Name: name, Made: r.made, Deleted: r.deleted, Retired: r.retired, For: r.submitters, Keys: []api.DkimKey{}}
 	waiting := r.waiting()
 	for _, k := range r.keys {
 		p := r.look(k)

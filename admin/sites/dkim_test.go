@@ -37,6 +37,7 @@ func TestDkimKeys(t *testing.T) {
 		}
 	}
 	servers, _ := d.Schema.Property("DnsServers")
+	who, _ := d.Schema.Property("DkimFor")
 	apply(metabase.Set{Path: "/LM/SMTPSVC/1", Property: servers.Item(metabase.MultiSZ(dns.Addr))})
 	ask := func(q api.DkimRequest) (api.Dkim, error) {
 		q.Site, q.Name = 1, "hub.example"
@@ -66,7 +67,11 @@ func TestDkimKeys(t *testing.T) {
 	if _, err := ask(api.DkimRequest{Rotate: true}); api.AsError(err).Kind != api.KindRefused {
 		t.Errorf("a rotation without a key = %v", err)
 	}
+	apply(metabase.Set{Path: "/LM/SMTPSVC/1/Domain/hub.example", Property: who.Item(metabase.MultiSZ("joe"))})
 	first := must(api.DkimRequest{Selector: "one"}, "made one; one rsa signs missing")
+	if !slices.Equal(first.For, []string{"joe"}) {
+		t.Errorf("it is signed for %q", first.For)
+	}
 	must(api.DkimRequest{}, "one rsa signs missing")
 	must(api.DkimRequest{Selector: "ONE"}, "one rsa signs missing")
 	publish(first.Keys[0])

@@ -43,12 +43,22 @@ func printDkim(w table, d api.Dkim) {
 		w.printf("removed key %s of %s\n", d.Deleted, d.Name)
 	}
 	row := fields(w)
+	if len(d.Keys) > 0 {
+		row("signed for", submittersText(d.For))
+	}
 	for _, k := range d.Keys {
 		row("key", k.Selector+", "+k.Type)
 		row("signs", signsText(k))
 		row("published", publishedText(k))
 		row("record", zoneLine(k))
 	}
+}
+
+func submittersText(who []string) string {
+	if len(who) == 0 {
+		return "each account and address that may submit mail; DkimFor limits that"
+	}
+	return strings.Join(who, " ") + " (DkimFor)"
 }
 
 func signsText(k api.DkimKey) string {

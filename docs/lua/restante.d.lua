@@ -131,6 +131,7 @@
 ---@field DisablePickupDotStuff integer
 ---@field DisableSocketPooling boolean
 ---@field DiskReserve integer
+---@field DkimFor string[]
 ---@field DkimKeys string[]
 ---@field DkimSelectors string[]
 ---@field DmarcReject boolean
@@ -1117,6 +1118,7 @@ function service.explain(site, recipient) end
 ---@field made? string[]
 ---@field deleted? string
 ---@field retired? string[]
+---@field for string[]
 ---@field keys restante.DkimKey[]
 
 ---@class restante.DkimKey

@@ -19,8 +19,7 @@ import (
 func signing(s *settings.Site) func(mail.Envelope) session.Signing {
 	var mu sync.Mutex
 	parsed := map[string]auth.Key{}
-	keys := func(author mail.Domain) (out []auth.Key) {
-		texts := s.DkimKeys(author)
+	keys := func(texts []string) (out []auth.Key) {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, text := range texts {
@@ -37,9 +36,10 @@ func signing(s *settings.Site) func(mail.Envelope) session.Signing {
 		return out
 	}
 	return func(env mail.Envelope) session.Signing {
-		if !s.HasDkim() || !env.Client.IsValid() && len(s.DkimKeys(env.From.Domain)) == 0 {
+		signs := func(author mail.Domain) []string { return s.DkimKeys(author, env.Account, env.Client) }
+		if !s.HasDkim() || !env.Client.IsValid() && len(signs(env.From.Domain)) == 0 {
 			return nil
 		}
-		return auth.Sign(keys)
+		return auth.Sign(func(author mail.Domain) []auth.Key { return keys(signs(author)) })
 	}
 }

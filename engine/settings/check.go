@@ -132,6 +132,7 @@ func checkDomain(snap metabase.Snapshot, path metabase.Path) []metabase.Problem 
 // empty text is accepted.
 var valueChecks = map[string]func(text string) error{
 	"DkimKeys":        checkDkimKey,
+	"DkimFor":         checkDkimFor,
 	"RouteOauth":      checkRouteOauth,
 	"PostmasterEmail": checkMailbox,
 	"SendNdrTo":       checkMailbox,

@@ -27,6 +27,7 @@ type Domain struct {
 	NeverRefuse bool // what would be refused for good is put off
 
 	DkimSelectors []string // of the keys that sign mail whose author is of the domain
+	DkimFor       []string // accounts and networks whose mail they sign; none: that of all who may submit
 }
 
 // Mailboxes are those of a domain of ours.
@@ -55,6 +56,7 @@ func (d *Domain) fields() []field {
 		{RecipientsFile, &d.RecipientsFile},
 		{NeverRefuse, &d.NeverRefuse},
 		{DkimSelectors, &d.DkimSelectors},
+		{DkimFor, &d.DkimFor},
 	}
 }
 

@@ -37,6 +37,7 @@ const (
 	DeliverByMin                      metabase.ID = 0x00520174
 	DisablePickupDotStuff             metabase.ID = 0x00520003
 	DiskReserve                       metabase.ID = 0x005201a4
+	DkimFor                           metabase.ID = 0x0052018c
 	DkimKeys                          metabase.ID = 0x00520185
 	DkimSelectors                     metabase.ID = 0x00520186
 	DmarcReject                       metabase.ID = 0x005201a6

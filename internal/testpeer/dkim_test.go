@@ -146,6 +146,12 @@ func TestMailOfUsersIsSigned(t *testing.T) {
 		t.Errorf("when the new key is published, signed is by %q", by)
 	}
 
+	for _, who := range []string{"192.0.2.0/24 " + account, account + " 127.0.0.0/8"} {
+		applyBatch(t, s, "set SMTPSVC/1/Domain/hub.test DkimFor "+who)
+		if by := send(); (len(by) == 2) != strings.Contains(who, "127.") {
+			t.Errorf("for %s, signed is by %q", who, by)
+		}
+	}
 	n := len(mx.Messages())
 	set(t, s, "RelayIpList", "192.0.2.0/24")
 	sendText(t, s, "a@hub.test", "x@relayed.test", messages[0])
