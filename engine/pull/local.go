@@ -5,6 +5,7 @@ package pull
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"restante/engine/mail"
@@ -25,6 +26,20 @@ func (l *localServer) connect(ctx context.Context) error {
 	}
 	l.c, err = wire.NewClient(ctx, conn, wire.ClientOptions{Hello: l.opts.Name, TLSPolicy: wire.TLSNever, LMTP: l.opts.LMTP})
 	return err
+}
+
+// answerTime is how long the local server has to answer MAIL, over a new connection where
+// need be, and RCPT: a little less than the holder waits (RFC 5321 §4.5.3.2).
+const answerTime = 4 * time.Minute
+
+var errSilent = fmt.Errorf("it is silent for %s", answerTime)
+
+func limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, answerTime, errSilent)
+}
+
+func (l *localServer) named(err error) error {
+	return fmt.Errorf("local server %s: %w", l.opts.Local, err)
 }
 
 // quitTime is how long the local server has for the answer to QUIT, on which nothing
@@ -49,9 +64,12 @@ func (l *localServer) close() {
 // mail begins a transaction, over a new connection where the present one is gone: a
 // server may have closed it while the holder was silent.
 func (l *localServer) mail(ctx context.Context, m wire.Outgoing) (*wire.Relay, mail.Reply, error) {
+	ctx, cancel := limited(ctx)
+	defer cancel()
 	if l.c != nil {
-		if t, r, err := l.c.Mail(ctx, m); err == nil {
-			return t, r, nil
+		t, r, err := l.c.Mail(ctx, m)
+		if err == nil || ctx.Err() != nil {
+			return t, r, err
 		}
 		l.close()
 	}

@@ -175,7 +175,7 @@ func address(text string) mail.Address {
 // A sink is a local server: SMTP or LMTP.
 type sink struct {
 	ehlo   []string                 // extensions
-	answer func(line string) string // "" is the usual reply, "HANGUP" closes; "." is the end of a message
+	answer func(line string) string // "" is the usual reply, "HANGUP" closes, "SILENT" never comes; "." is the end of a message
 	down   atomic.Bool
 
 	mu    sync.Mutex     // guards what follows
@@ -214,6 +214,10 @@ func (s *sink) serve(conn net.Conn) {
 	defer conn.Close()
 	r := bufio.NewReader(conn)
 	say := func(reply string) bool {
+		if reply == "SILENT" {
+			_, _ = io.Copy(io.Discard, r) // until the other end gives up
+			return false
+		}
 		_, err := io.WriteString(conn, reply+"\r\n")
 		return err == nil && reply != "HANGUP"
 	}

@@ -118,8 +118,12 @@ const replyTime = 10 * time.Minute
 
 const handshakeTime = 5 * time.Minute // of TLS, as RFC 5321 §4.5.3.2 has it for commands
 
+// graceTime is how long a message under way may take when ctx ends: then the holder's
+// line is cut, and after as long again the local server's.
+const graceTime = 30 * time.Second
+
 // Call makes one call. An error means that nothing was handed over. When ctx ends, the
-// message under way is finished.
+// message under way has graceTime to be finished.
 func Call(ctx context.Context, o Options) (res Result, err error) {
 	if o.Dial == nil {
 		o.Dial = (&net.Dialer{Timeout: time.Minute}).DialContext
@@ -143,7 +147,7 @@ func Call(ctx context.Context, o Options) (res Result, err error) {
 	defer doubt.Close()
 	local := &localServer{opts: &o}
 	if err := local.connect(ctx); err != nil {
-		return res, fmt.Errorf("local server %s: %w", o.Local, err)
+		return res, local.named(err)
 	}
 	defer local.quit(ctx)
 	holder, res, err := o.ask(ctx)

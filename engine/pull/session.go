@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/emersion/go-sasl"
 
@@ -29,7 +30,19 @@ func serve(ctx context.Context, conn net.Conn, o *Options, local *localServer, d
 		cfg.MaxRcpts = 1
 	}
 	noted := &notedConn{Conn: conn}
-	wire.NewServer(slog.New(slog.DiscardHandler)).Serve(ctx, noted, cfg, func(*wire.Caller) wire.Session { return s })
+	server, ended := wire.NewServer(slog.New(slog.DiscardHandler)), make(chan struct{})
+	defer context.AfterFunc(ctx, func() {
+		for _, cut := range []func() error{conn.Close, server.Close} {
+			select {
+			case <-ended:
+				return
+			case <-time.After(graceTime):
+				_ = cut()
+			}
+		}
+	})()
+	server.Serve(ctx, noted, cfg, func(*wire.Caller) wire.Session { return s })
+	close(ended)
 	if !s.quit {
 		res.Broken = s.whyBroken(ctx, noted)
 		return
@@ -121,7 +134,7 @@ func (s *session) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
 	}
 	t, r, err := s.local.mail(ctx, wire.Outgoing{From: m.From, Size: m.Size, Body8Bit: m.Body8, Ret: m.Ret, EnvID: m.EnvID, UTF8: m.UTF8})
 	if err != nil {
-		s.err = fmt.Errorf("local server %s: %w", s.opts.Local, err)
+		s.err = s.local.named(err)
 		return lost(err)
 	}
 	if !r.Positive() {
@@ -136,9 +149,14 @@ func (s *session) Rcpt(ctx context.Context, rcpt wire.RcptArgs) mail.Reply {
 	if s.single && len(s.to) > 0 {
 		return mail.Reply{Code: 452, Enhanced: "5.3", Text: "one recipient at a time"}
 	}
+	ctx, cancel := limited(ctx)
+	defer cancel()
 	r, err := s.relay.Rcpt(ctx, mail.Recipient{Address: rcpt.To, Notify: rcpt.Notify, ORcpt: rcpt.ORcpt})
 	if err != nil {
 		s.local.close()
+		if errors.Is(err, errSilent) {
+			s.err = s.local.named(err) // the next message would wait as long
+		}
 		r = mail.Reply{Code: 451, Enhanced: "4.2", Text: "the local server was lost", Cause: err}
 	}
 	if r.Positive() {

@@ -185,6 +185,34 @@ func TestSlowHolderIsWaitedForAndADeadLineIsNot(t *testing.T) {
 	})
 }
 
+// A local server that does not answer is named, before the holder gives up waiting, and no
+// further message is tried.
+func TestLocalServerThatIsSilentIsNamed(t *testing.T) {
+	for _, verb := range []string{"MAIL", "RCPT"} {
+		synctest.Test(t, func(t *testing.T) {
+			h, local := newHub(), &sink{ehlo: everything}
+			local.answer = func(line string) string {
+				if strings.HasPrefix(line, verb) {
+					return "SILENT"
+				}
+				return ""
+			}
+			for _, body := range []string{"one\r\n", "two\r\n"} {
+				h.hold(&held{from: "a@from.test", to: []string{"one@held.test", "two@held.test"}, body: body})
+			}
+			begin := time.Now()
+			res, err := call(t, options(t, h, local))
+			want := "local server local:25: " + verb + ": it is silent for 4m0s"
+			if took := time.Since(begin); err != nil || res.Broken == nil || res.Broken.Error() != want || took >= 5*time.Minute {
+				t.Errorf("%s: %v, %v after %v; want %s", verb, err, res.Broken, took, want)
+			}
+			if len(h.waiting()) != 2 || len(h.returned) != 0 || local.total() != 0 {
+				t.Errorf("%s: %d wait, %d returned", verb, len(h.waiting()), len(h.returned))
+			}
+		})
+	}
+}
+
 // Idle calls every interval, waits longer after failures, and ends between two messages.
 func TestIdleCallsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -247,6 +275,34 @@ func TestStopEndsACallBetweenMessages(t *testing.T) {
 		t.Errorf("%+v, %v; %d wait", res, err, len(h.waiting()))
 	}
 	checkOnce(t, local, sent)
+}
+
+// A signal cuts a message whose octets do not come, or whose answer does not, after a time
+// of grace. What the local server did not take stays.
+func TestStopDoesNotWaitForASilentPeer(t *testing.T) {
+	for _, silent := range []string{"holder", "local server"} {
+		synctest.Test(t, func(t *testing.T) {
+			local := &sink{ehlo: everything}
+			s := append(slices.Clone(turned), "EHLO x\r\n", "< 250 ", "MAIL FROM:<a@from.test>\r\n", "< 250", "RCPT TO:<one@held.test>\r\n", "< 250", "DATA\r\n", "< 354", "half\r\n")
+			if silent == "holder" {
+				s = append(s, "sleep 24h")
+			} else {
+				s = append(s, ".\r\n", "< 250")
+				local.answer = func(line string) string { return map[string]string{".": "SILENT"}[line] }
+			}
+			o := options(t, newHub(), local)
+			o.Verb = TURN
+			o.Dial = dialer(func(c net.Conn) { s.play(c) }, local, -1)
+			ctx, stop := context.WithCancel(t.Context())
+			begin := time.Now()
+			time.AfterFunc(time.Minute, stop)
+			res, err := Call(ctx, o)
+			if took := time.Since(begin) - time.Minute; err != nil || !errors.Is(res.Broken, context.Canceled) || took < graceTime || took > 2*graceTime+quitTime || local.total() != 0 {
+				t.Errorf("a silent %s: %+v, %v after %v", silent, res, err, took)
+			}
+			time.Sleep(25 * time.Hour) // until the script ends
+		})
+	}
 }
 
 // The holder's certificate must be right, by STARTTLS and from the first octet; then
