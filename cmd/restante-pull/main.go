@@ -46,8 +46,8 @@ func run(ctx context.Context, args []string, in io.Reader, out, stderr io.Writer
 		_, asJSON := given["json"]
 		_, quiet := given["quiet"]
 		err = pullcmd.Run(ctx, pullcmd.Call{
-			Args: rest, Value: value, JSON: asJSON, Quiet: quiet, Out: out, Err: stderr,
-			Password: func() (string, error) { return pullcmd.FirstLine(in) },
+			Program: "restante-pull", Args: rest, Value: value, JSON: asJSON, Quiet: quiet, Out: out, Err: stderr,
+			Password: func() (string, error) { return password(in) },
 		})
 	}
 	if err == nil {
@@ -61,6 +61,17 @@ func run(ctx context.Context, args []string, in io.Reader, out, stderr io.Writer
 		fmt.Fprintln(stderr, "hint: restante-pull --help")
 	}
 	return pullcmd.ExitCode(err)
+}
+
+// password reads it from standard input, but not from a terminal: there it would show.
+func password(in io.Reader) (string, error) {
+	if f, ok := in.(*os.File); ok {
+		null, _ := os.Stat(os.DevNull)
+		if st, err := f.Stat(); err == nil && st.Mode()&os.ModeCharDevice != 0 && !os.SameFile(st, null) {
+			return "", errors.New("standard input is a terminal, which shows what is typed: the password is read from a pipe, or from --password-file")
+		}
+	}
+	return pullcmd.FirstLine(in)
 }
 
 // parse reads options, which may stand anywhere.

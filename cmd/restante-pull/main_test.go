@@ -31,6 +31,13 @@ func TestCallsThatAreWrong(t *testing.T) {
 		{"hub.test:0 --user anna --atrn --to local", 2, `"0" is no port`},
 		{"hub.test --user anna --atrn --to local --password-file none --state none", 1, "--password-file: open none"},
 		{"hub.test --user anna --atrn= --to local --ca main.go", 1, "has no certificate in PEM form"},
+		{"hub.test --user anna --atrn --to local --state none", 1, "the password is empty"},
+		{"--user anna --to local --atrn hub.test", 2, "hub.test behind --atrn is read as a domain; put the host first"},
+		{"hub.test --user anna --etrn a.test --to local", 2, "--to goes with --turn or --atrn"},
+		{"hub.test --user anna --etrn a.test --size-ceiling 5", 2, "--size-ceiling goes with --turn or --atrn"},
+		{"hub.test --user anna --etrn a.test --idle", 2, "--idle goes with --turn or --atrn"},
+		{"hub.test --user anna --turn --to local --tls none --insecure", 2, "--insecure goes with TLS"},
+		{"hub.test --user anna --turn --to local --insecure --ca main.go", 2, "one of them"},
 	} {
 		var out bytes.Buffer
 		code := run(context.Background(), strings.Fields(tt.args), strings.NewReader(""), &out, &out)
@@ -38,6 +45,42 @@ func TestCallsThatAreWrong(t *testing.T) {
 			t.Errorf("%s: exit %d: %s; want %d, %s", tt.args, code, out.String(), tt.code, tt.want)
 		}
 	}
+}
+
+// A terminal would show the password.
+func TestPasswordIsNotReadFromATerminal(t *testing.T) {
+	f, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer f.Close()
+	var out bytes.Buffer
+	code := run(context.Background(), strings.Fields("hub.test --user anna --atrn --to local"), f, &out, &out)
+	if code != 1 || !strings.Contains(out.String(), "standard input is a terminal") {
+		t.Errorf("exit %d: %s", code, out.String())
+	}
+}
+
+// A failed call of --idle is told under the command's own name, and a signal ends it in order.
+func TestIdleTellsOfFailedCalls(t *testing.T) {
+	ctx, stop := context.WithCancel(context.Background())
+	told := writerFunc(func(b []byte) {
+		if want := "restante-pull: local server 127.0.0.1:1: "; !strings.HasPrefix(string(b), want) || !strings.Contains(string(b), "; the next call is in ") {
+			t.Errorf("%q; want %q", b, want)
+		}
+		stop()
+	})
+	args := []string{"hub.test", "--user", "anna", "--turn", "--to", "127.0.0.1:1", "--idle", "--state", t.TempDir()}
+	if code := run(ctx, args, strings.NewReader("secret\n"), told, told); code != 0 || ctx.Err() == nil {
+		t.Errorf("exit %d, told %v", code, ctx.Err())
+	}
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(b []byte) (int, error) {
+	f(b)
+	return len(b), nil
 }
 
 // The binary is for small machines: it has neither the store nor the library of the

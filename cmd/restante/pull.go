@@ -17,7 +17,7 @@ func (c *cli) pullCommand() *urfave.Command {
 		Description: "Each message is with the local server before its confirmation goes to HOST. Exit code 4 means that HOST refuses the account.",
 		Action: func(cx *urfave.Context) error {
 			err := pullcmd.Run(cx.Context, pullcmd.Call{
-				Args: cx.Args().Slice(), JSON: c.json, Quiet: c.quiet, Out: c.out, Err: c.err,
+				Program: "restante: pull", Args: cx.Args().Slice(), JSON: c.json, Quiet: c.quiet, Out: c.out, Err: c.err,
 				Value: func(name string) (string, bool) {
 					if pullcmd.IsSwitch(name) {
 						return strconv.FormatBool(cx.Bool(name)), cx.IsSet(name)

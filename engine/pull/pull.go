@@ -75,6 +75,7 @@ type Options struct {
 	Name    string // ours, in greetings; "": the system's
 
 	Taken func(Message) // is told of each message; nil: nobody is
+	Warn  func(string)  // is told what is amiss and does not end the call; nil: nobody is
 	Dial  func(ctx context.Context, network, addr string) (net.Conn, error)
 	Now   func() time.Time
 }
@@ -145,6 +146,9 @@ func Call(ctx context.Context, o Options) (res Result, err error) {
 		return res, fmt.Errorf("state: %w", err)
 	}
 	defer doubt.Close()
+	if doubt.Unread > 0 && o.Warn != nil {
+		o.Warn(fmt.Sprintf("state: %s: %d of its lines are damaged: the messages that they are about may come twice", doubt.Name, doubt.Unread))
+	}
 	local := &localServer{opts: &o}
 	if err := local.connect(ctx); err != nil {
 		return res, local.named(err)

@@ -239,6 +239,32 @@ func TestLayers(t *testing.T) {
 	})
 }
 
+// A damaged file of what was taken is told of, and ends no call.
+func TestDamagedStateIsTold(t *testing.T) {
+	h, local := newHub(), &sink{ehlo: everything}
+	h.hold(&held{from: "a@from.test", to: []string{"one@held.test"}, body: "x\r\n"})
+	o := options(t, h, local)
+	var told []string
+	o.Warn = func(text string) { told = append(told, text) }
+	if _, err := call(t, o); err != nil || len(told) != 0 {
+		t.Fatal(told, err)
+	}
+	files, err := filepath.Glob(filepath.Join(o.State, "*.taken"))
+	if err == nil {
+		err = os.WriteFile(files[0], []byte("taken 1800000000 x\nnoise\n"), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.hold(&held{from: "a@from.test", to: []string{"one@held.test"}, body: "y\r\n"})
+	want := []string{"state: " + files[0] + ": 2 of its lines are damaged: the messages that they are about may come twice"}
+	for range 2 { // it is written anew with the message
+		if res, err := call(t, o); err != nil || res.Broken != nil || local.total() != 2 || !slices.Equal(told, want) {
+			t.Errorf("%+v, %v; told %q, want %q", res, err, told, want)
+		}
+	}
+}
+
 // A message that cannot be taken down is taken, and ends the call.
 func TestStateThatCannotBeWrittenEndsTheCall(t *testing.T) {
 	for n := 1; n <= 2; n++ {

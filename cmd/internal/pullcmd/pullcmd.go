@@ -57,7 +57,7 @@ func (o Option) Optional() bool { return strings.HasPrefix(o.Value(), "[") }
 // Options lists them.
 var Options = []Option{
 	{"user", "sign in as `NAME`", ""},
-	{"password-file", "read the password from the first line of `FILE`", "ask for it"},
+	{"password-file", "read the password from the first line of `FILE`", "standard input"},
 	{"turn", "ask by TURN for the mail of all domains of the account", ""},
 	{"atrn", "ask by ATRN for the mail of `[DOMAIN,...]`, or of all domains", ""},
 	{"etrn", "ask by ETRN that the mail of `DOMAIN` is sent to its hosts", ""},
@@ -74,6 +74,7 @@ var Options = []Option{
 
 // A Call is one call of the command.
 type Call struct {
+	Program  string                           // that the lines about calls begin with
 	Args     []string                         // without options
 	Value    func(name string) (string, bool) // of an option that is given; a switch has "true"
 	JSON     bool
@@ -118,7 +119,7 @@ func Run(ctx context.Context, c Call) error {
 		return err
 	}
 	p := &printer{call: c, verb: o.Verb}
-	o.Taken = p.message
+	o.Taken, o.Warn = p.message, p.line
 	if interval == 0 {
 		res, err := pull.Call(ctx, o)
 		if err != nil {
@@ -131,7 +132,7 @@ func Run(ctx context.Context, c Call) error {
 			err = errors.Join(p.sum(res), unsettled(res))
 		}
 		if err != nil && wait > 0 {
-			fmt.Fprintf(c.Err, "restante: pull: %s; the next call is in %s\n", shown(err.Error()), wait.Round(time.Second))
+			p.line(fmt.Sprintf("%v; the next call is in %s", err, wait.Round(time.Second)))
 		}
 	})
 }
@@ -146,12 +147,15 @@ func unsettled(res pull.Result) error {
 
 // options reads all options but the password.
 func (c Call) options() (o pull.Options, interval time.Duration, err error) {
-	if len(c.Args) != 1 {
-		return o, 0, usage("takes %s", ArgsUsage)
-	}
 	value := func(name string) string {
 		v, _ := c.Value(name)
 		return v
+	}
+	switch atrn := value("atrn"); {
+	case len(c.Args) == 0 && atrn != "":
+		return o, 0, usage("takes %s: %s behind --atrn is read as a domain; put the host first", ArgsUsage, atrn)
+	case len(c.Args) != 1:
+		return o, 0, usage("takes %s", ArgsUsage)
 	}
 	o = pull.Options{User: value("user"), State: value("state"), LMTP: c.has("lmtp"), Security: pull.StartTLS}
 	if err := c.verb(&o); err != nil {
@@ -164,6 +168,9 @@ func (c Call) options() (o pull.Options, interval time.Duration, err error) {
 	case pull.StartTLS, pull.Implicit, pull.NoTLS:
 	default:
 		return o, 0, usage("--tls %q: it takes starttls, implicit or none", value("tls"))
+	}
+	if err := c.useless(o); err != nil {
+		return o, 0, err
 	}
 	host := ""
 	if o.Holder, host, err = hostPort(c.Args[0], defaultPort(o)); err != nil {
@@ -201,10 +208,28 @@ func (c Call) options() (o pull.Options, interval time.Duration, err error) {
 			return o, 0, usage("--interval %q: it takes a duration from 1s on, such as 5m, and goes with --idle", v)
 		}
 	}
-	if c.has("idle") && o.Verb == pull.ETRN {
-		return o, 0, usage("--idle goes with --turn or --atrn: ETRN starts one delivery")
-	}
 	return o, interval, nil
+}
+
+// useless refuses options that would do nothing with the others.
+func (c Call) useless(o pull.Options) error {
+	given := func(names ...string) string {
+		i := slices.IndexFunc(names, c.has)
+		if i < 0 {
+			return ""
+		}
+		return names[i]
+	}
+	if name := given("to", "lmtp", "size-ceiling", "state", "idle"); name != "" && o.Verb == pull.ETRN {
+		return usage("--%s goes with --turn or --atrn: after ETRN the holder sends the mail to the domain's hosts itself", name)
+	}
+	if name := given("ca", "insecure"); name != "" && o.Security == pull.NoTLS {
+		return usage("--%s goes with TLS, and --tls none is without", name)
+	}
+	if c.has("ca") && c.has("insecure") {
+		return usage("--insecure takes any certificate, and --ca does not: one of them")
+	}
+	return nil
 }
 
 func (c Call) has(name string) bool {
@@ -295,6 +320,9 @@ func (c Call) password() (account.Secret, error) {
 	file, ok := c.Value("password-file")
 	if !ok {
 		p, err := c.Password()
+		if err == nil && p == "" {
+			err = errors.New("the password is empty: it is read from standard input, or from --password-file")
+		}
 		return account.Secret(p), err
 	}
 	f, err := os.Open(file)
@@ -347,6 +375,9 @@ type printer struct {
 	call Call
 	verb pull.Verb
 }
+
+// line writes what is amiss.
+func (p *printer) line(text string) { fmt.Fprintf(p.call.Err, "%s: %s\n", p.call.Program, shown(text)) }
 
 func (p *printer) message(m pull.Message) {
 	switch {

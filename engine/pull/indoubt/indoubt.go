@@ -84,7 +84,8 @@ func parse(line string) (entry, bool) {
 
 // A File has the messages in doubt of one holder and account.
 type File struct {
-	name    string
+	Name    string
+	Unread  int // lines that are damaged, and left out
 	now     func() time.Time
 	lock    *os.File
 	out     *os.File // for appending; nil before the first Add
@@ -99,21 +100,24 @@ func Open(dir, holder, account string, now func() time.Time) (*File, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q", strings.ToLower(holder), strings.ToLower(account)))
-	f := &File{name: filepath.Join(dir, hex.EncodeToString(sum[:8])+".taken"), now: now}
+	f := &File{Name: filepath.Join(dir, hex.EncodeToString(sum[:8])+".taken"), now: now}
 	var err error
-	if f.lock, err = disk.Lock(f.name + ".lock"); err != nil {
+	if f.lock, err = disk.Lock(f.Name + ".lock"); err != nil {
 		if errors.Is(err, disk.ErrLocked) {
 			err = fmt.Errorf("%s: another call of this account to this holder is under way", dir)
 		}
 		return nil, err
 	}
-	text, err := os.ReadFile(f.name)
+	text, err := os.ReadFile(f.Name)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		f.lock.Close()
 		return nil, err
 	}
 	for line := range strings.Lines(string(text)) {
-		if e, ok := parse(line); ok && now().Sub(e.at) < MaxAge {
+		switch e, ok := parse(line); {
+		case !ok:
+			f.Unread++
+		case now().Sub(e.at) < MaxAge:
 			f.earlier = append(f.earlier, e)
 		}
 	}
@@ -162,7 +166,7 @@ func (f *File) Add(id string, keys ...Key) error {
 		if err := f.rewrite(); err != nil {
 			return err
 		}
-		out, err := os.OpenFile(f.name, os.O_APPEND|os.O_WRONLY, 0)
+		out, err := os.OpenFile(f.Name, os.O_APPEND|os.O_WRONLY, 0)
 		if err != nil {
 			return err
 		}
@@ -182,7 +186,7 @@ func (f *File) rewrite() error {
 	for _, e := range all[max(0, len(all)-MaxEntries):] {
 		text.WriteString(e.line())
 	}
-	return disk.WriteFile(nil, f.name, 0o600, disk.Bytes([]byte(text.String())))
+	return disk.WriteFile(nil, f.Name, 0o600, disk.Bytes([]byte(text.String())))
 }
 
 // Confirm forgets the messages of this session: the holder has recorded the replies.
