@@ -395,6 +395,9 @@ func (l *Lease) settle(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 	open, err = l.q.settle(ctx, t, outcomes)
 	l.q.mu.Lock()
 	defer l.q.mu.Unlock()
+	if err != nil {
+		l.q.keepOutcomes(t.entry, outcomes)
+	}
 	t.settling--
 	defer func() {
 		if l.closed {
@@ -426,13 +429,10 @@ func (l *Lease) beginSettle(t *leasedMessage) bool {
 // settleAgain stores the outcomes of t that could not be stored before. The
 // message is still open if other recipients are.
 func (l *Lease) settleAgain(t *leasedMessage) (open bool, err error) {
-	l.q.mu.Lock()
-	outcomes := l.q.unsettled[string(t.entry.key())]
-	l.q.mu.Unlock()
-	if len(outcomes) == 0 {
+	if len(l.q.withUnsettled(t.entry, nil)) == 0 {
 		return true, nil
 	}
-	return l.settle(context.Background(), t, outcomes)
+	return l.settle(context.Background(), t, nil)
 }
 
 // Unsettled are the outcomes of deliveries that could not be stored. A queue
@@ -446,10 +446,25 @@ func (q *Queue) Unsettled() Unsettled {
 	return maps.Clone(q.unsettled)
 }
 
-// keepOutcomes remembers outcomes that could not be stored.
-func (q *Queue) keepOutcomes(e *entry, outcomes []mail.Outcome) {
+// withUnsettled adds to outcomes those of e that could not be stored. What a host has
+// accepted or refused comes last, and so decides: nothing later changes it.
+func (q *Queue) withUnsettled(e *entry, outcomes []mail.Outcome) []mail.Outcome {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	all := outcomes
+	for _, o := range q.unsettled[string(e.key())] {
+		if o.Status == mail.Deferred {
+			all = slices.Insert(slices.Clip(all), 0, o)
+		} else {
+			all = append(slices.Clip(all), o)
+		}
+	}
+	return all
+}
+
+// keepOutcomes remembers outcomes of an attempt that could not be stored. The caller holds
+// q.mu.
+func (q *Queue) keepOutcomes(e *entry, outcomes []mail.Outcome) {
 	key := string(e.key())
 	list := q.unsettled[key]
 	for _, o := range outcomes {

@@ -31,9 +31,11 @@ type decision struct {
 	damage        error             // why the stored message cannot be read
 }
 
-// settle records the outcomes of a claimed message. While a recipient has no
-// outcome, the message stays open and claimed. An error leaves it open.
+// settle records the outcomes of a claimed message, and those that could not be stored
+// before. While a recipient has no outcome, the message stays open and claimed. An error
+// leaves it open.
 func (q *Queue) settle(ctx context.Context, t *leasedMessage, outcomes []mail.Outcome) (open bool, err error) {
+	outcomes = q.withUnsettled(t.entry, outcomes)
 	v, found := q.decide(ctx, t, outcomes)
 	if !found {
 		return true, nil
@@ -44,7 +46,6 @@ func (q *Queue) settle(ctx context.Context, t *leasedMessage, outcomes []mail.Ou
 		}
 	}
 	if err := q.commit(ctx, t, &v); err != nil {
-		q.keepOutcomes(t.entry, outcomes)
 		return true, err
 	}
 	for _, line := range v.events {

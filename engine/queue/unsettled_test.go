@@ -3,80 +3,110 @@
 package queue
 
 import (
-	"errors"
-	"slices"
+	"context"
+	"io"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"restante/engine/mail"
 )
 
-// A recipient whose outcome could not be stored is not handed out again: the
-// outcome is stored first, also by the queue that is opened next. A recipient
-// that had none is handed out.
-func TestOutcomeThatWasNotStored(t *testing.T) {
-	for _, tt := range []struct {
-		name    string
-		replies []mail.Reply // of the first recipients of two
-		again   []string     // handed out once more
-		left    int          // messages at the end
-	}{
-		{"delivered", []mail.Reply{yes, yes}, nil, 0},
-		{"refused", []mail.Reply{no, no}, nil, 1}, // the report
-		{"one of two", []mail.Reply{yes}, []string{"y@away.test"}, 1},
-		{"deferred", []mail.Reply{later, later}, nil, 1},
+// A message that its host has taken is taken, though that could not be stored when it
+// answered: neither its expiry, nor what else would end it, tells the sender otherwise.
+func TestUnsettledOutcomeOutlivesTheEnd(t *testing.T) {
+	for name, end := range map[string]func(*fixture, mail.MessageID){
+		"return":  func(*fixture, mail.MessageID) { time.Sleep(24 * time.Hour) },
+		"archive": func(*fixture, mail.MessageID) { time.Sleep(24 * time.Hour) },
+		"bounce": func(h *fixture, id mail.MessageID) {
+			if _, err := h.q.Bounce(t.Context(), Filter{IDs: []mail.MessageID{id}}, false); err != nil {
+				t.Error(err)
+			}
+		},
+		"settled in parts": func(h *fixture, _ mail.MessageID) {},
 	} {
-		for _, reopened := range []bool{false, true} {
-			t.Run(tt.name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				h := newFixture(t)
-				id := h.accept("a@b.test", "x@away.test", "y@away.test")
-				l, err := h.q.Lease("away.test", "one")
+				archived := 0
+				h.dep.Archive = func(context.Context, mail.Envelope, io.Reader) error {
+					h.mu.Lock()
+					defer h.mu.Unlock()
+					archived++
+					return nil
+				}
+				h.dep.Router = RouterFunc(func(mail.Domain) RouteState {
+					return RouteState{Held: true, End: map[string]End{"archive": Archive}[name]}
+				})
+				h.policy.Held = Times{Expire: 24 * time.Hour, DelayNotice: 48 * time.Hour}
+				h.reopen()
+				id := h.accept("s@s.test", "u@a.test", "v@a.test")
+				l, err := h.q.Lease("a.test", "TURN")
 				if err != nil {
 					t.Fatal(err)
 				}
-				item, ok := l.Next()
-				if !ok || item.Env.ID != id {
-					t.Fatalf("Next = %v, %v", item, ok)
+				item, _ := l.Next()
+				all := outcomes(item, yes, "mx")
+				h.db.failCommits(true)
+				parts := all
+				if name == "settled in parts" {
+					parts = all[:1]
 				}
-				var out []mail.Outcome
-				for i, r := range tt.replies {
-					out = append(out, mail.OutcomeOf(item.To[i].Address, r, "mx.away.test"))
-				}
-				for range 2 { // the second time, the next lease fails to store it
-					h.db.failCommits(true)
-					if err := l.Settle(t.Context(), id, out); err != nil && !errors.Is(err, errFault) && !errors.Is(err, ErrNotLeased) {
-						t.Fatalf("Settle = %v", err)
-					}
-					l.Close()
-					if reopened {
-						h.dep.Unsettled = h.q.Unsettled()
-						h.db.failCommits(false)
-						h.reopen()
-						h.db.failCommits(true)
-					}
-					if l, err = h.q.Lease("away.test", "two"); err != nil {
-						t.Fatal(err)
-					}
-					if got, ok := l.Next(); ok {
-						t.Fatalf("handed out again while nothing is stored: %v", got)
-					}
+				if l.Settle(t.Context(), id, parts) == nil {
+					t.Fatal("settled, though nothing could be stored")
 				}
 				h.db.failCommits(false)
-				l.Close()
-				if l, err = h.q.Lease("away.test", "three"); err != nil {
-					t.Fatal(err)
-				}
-				var again []string
-				for item, ok := l.Next(); ok; item, ok = l.Next() {
-					for _, to := range item.To {
-						again = append(again, to.Address.String())
+				if len(parts) < len(all) {
+					if err := l.Settle(t.Context(), id, all[len(parts):]); err != nil {
+						t.Fatal(err)
 					}
 				}
 				l.Close()
-				if !slices.Equal(again, tt.again) || h.q.Counts().Messages != tt.left || len(h.q.Unsettled()) != 0 {
-					t.Errorf("again %v, want %v; %d messages, want %d; %v", again, tt.again, h.q.Counts().Messages, tt.left, h.q.Unsettled())
+				stop := h.run()
+				end(h, id)
+				synctest.Wait()
+				stop()
+				if n, reports := h.q.Count("a.test"), h.countReports(); n != 0 || reports != 0 || archived != 0 {
+					t.Errorf("left: %d, reports: %d, archived: %d; want none", n, reports, archived)
 				}
-				h.check()
 			})
-		}
+		})
+	}
+}
+
+// What a queue does on its own, or for an administrator, and cannot store, is no answer of
+// the host: its next call gets the message.
+func TestHeldMailIsHandedOutWhereItsEndIsNotStored(t *testing.T) {
+	for name, end := range map[string]func(*fixture){
+		"notice of the delay": func(*fixture) { time.Sleep(12*time.Hour + time.Minute) },
+		"return":              func(*fixture) { time.Sleep(24*time.Hour + time.Minute) },
+		"bounce": func(h *fixture) {
+			if _, err := h.q.Bounce(t.Context(), Filter{All: true}, false); err == nil {
+				t.Error("bounced, though nothing could be stored")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newFixture(t)
+				h.held["a.test"] = true
+				h.policy.Held = Times{Expire: 24 * time.Hour, DelayNotice: 12 * time.Hour}
+				id := h.accept("s@s.test", "u@a.test DELAY")
+				stop := h.run()
+				h.db.failCommits(true)
+				end(h)
+				synctest.Wait()
+				h.db.failCommits(false)
+				l, err := h.q.Lease("a.test", "TURN")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if item, ok := l.Next(); !ok || item.Env.ID != id {
+					t.Errorf("Next = %v, %v; want the message", item.Env.ID, ok)
+				}
+				l.Close()
+				stop()
+			})
+		})
 	}
 }
