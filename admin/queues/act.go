@@ -186,7 +186,7 @@ func (h handlers) importSite(ctx context.Context, who api.Caller, dir string, si
 	}
 	sum, err := qs[0].Import(ctx, dir)
 	if err != nil && sum.Messages > 0 {
-		err = fmt.Errorf("%d messages are imported, and then: %w", sum.Messages, err)
+		err = fmt.Errorf("%d imported, then: %w", sum.Messages, err)
 	}
 	return api.ActResult{Tally: sum}, err
 }

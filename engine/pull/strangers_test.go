@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -96,6 +97,19 @@ func TestHolderThatSpeaksAsIISDoes(t *testing.T) {
 		held{to: []string{"one@held.test"}, body: "\r\nTURN\r\n"})
 }
 
+// A message that is larger than the local server takes, and that does not say so before,
+// is refused to the holder, and told.
+func TestMessageThatIsTooLargeForTheLocalServer(t *testing.T) {
+	s := append(slices.Clone(turned), "EHLO x\r\n", "< 250 ", "MAIL FROM:<a@from.test>\r\n", "< 250", "RCPT TO:<one@held.test>\r\n", "< 250",
+		"DATA\r\n", "< 354", strings.Repeat("large\r\n", 50)+".\r\n", "< 552", "QUIT\r\n", "< 221")
+	local := &sink{ehlo: []string{"SIZE 100"}}
+	res, heard, err := callScript(t, s, local, nil)
+	if err != nil || res.Broken != nil || fmt.Sprint(res.Messages) != fmt.Sprint(map[Outcome]int{Refused: 1}) {
+		t.Errorf("%+v, %v; heard %q", res, err, heard)
+	}
+	checkOnce(t, local)
+}
+
 // A message may come by BDAT, and octet for octet.
 func TestChunksAreTaken(t *testing.T) {
 	local := &sink{}
@@ -171,7 +185,7 @@ func TestSlowHolderIsWaitedForAndADeadLineIsNot(t *testing.T) {
 		}{{s, false}, {script{"sleep 24h"}, true}} {
 			o := options(t, newHub(), local)
 			if o.Verb = TURN; dead.implicit {
-				o.Security = Implicit
+				o.Security, o.TLS = Implicit, &tls.Config{ServerName: "hub.test"}
 			}
 			o.Dial = dialer(func(c net.Conn) { dead.play(c) }, local, -1)
 			begin := time.Now()

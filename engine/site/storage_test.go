@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"restante/engine/mail"
+	"restante/engine/queue"
 	"restante/engine/site/ports"
 	"restante/internal/kv"
 	"restante/internal/testpeer"
@@ -117,6 +118,37 @@ func TestWhyTellsAFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	if st := h.Status(); st.Why != "" {
+		t.Errorf("%+v", st)
+	}
+}
+
+// A fullStore has room for the beginning of a message alone.
+type fullStore struct{ queue.Store }
+
+type fullDraft struct{ queue.Draft }
+
+func (s fullStore) Create(ctx context.Context) (queue.Draft, error) {
+	d, err := s.Store.Create(ctx)
+	return fullDraft{d}, err
+}
+
+func (fullDraft) Write([]byte) (int, error) { return 0, fmt.Errorf("%w: within a message", kv.ErrFull) }
+
+func TestWhyTellsADiskThatFillsUp(t *testing.T) {
+	set := newSettings(t)
+	cfg := set.make(1, loopback)
+	open := cfg.Mail.Open
+	cfg.Mail.Open = func(ctx context.Context, limits func() StorageLimits) (Storage, error) {
+		s, err := open(ctx, limits)
+		s.Messages = fullStore{s.Messages}
+		return s, err
+	}
+	h := runSite(t, cfg, set, &ports.Set{})
+	h.must(Start)
+	if err := h.dial().Send("a@b.test", "x@held.test", []byte("Subject: x\r\n\r\n.\r\n")); err == nil || !strings.Contains(err.Error(), "452") {
+		t.Error(err)
+	}
+	if st := h.Status(); !strings.Contains(st.Why, "within a message") {
 		t.Errorf("%+v", st)
 	}
 }

@@ -43,9 +43,20 @@ func ECDSAKey(t testing.TB) crypto.Signer {
 // NewCertificate gives a self-signed certificate for the names, and its key, as PEM.
 func NewCertificate(t testing.TB, private crypto.Signer, names ...string) (cert, key string) {
 	t.Helper()
+	return newCertificate(t, private, time.Now().Add(24*time.Hour), names...)
+}
+
+// EndedCertificate is a certificate whose time is over.
+func EndedCertificate(t testing.TB, names ...string) (cert, key string) {
+	t.Helper()
+	return newCertificate(t, ECDSAKey(t), time.Now().Add(-time.Minute), names...)
+}
+
+func newCertificate(t testing.TB, private crypto.Signer, end time.Time, names ...string) (cert, key string) {
+	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: end,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {

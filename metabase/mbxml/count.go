@@ -38,13 +38,12 @@ func nameItem(path metabase.Path, property string) itemName {
 func (r *Report) imports(path metabase.Path, id metabase.ID, names ...string) {
 	r.imported[importedItem{path.Fold(), id}] = true
 	for _, name := range names {
-		if name != "" || id == 0 {
-			r.names[propertyName{name, id}] = true
-		}
+		r.names[propertyName{name, id}] = true
 	}
 }
 
-// A propertyName is one that a property has somewhere in the file, or "" with 0.
+// A propertyName is one that a property has somewhere in the file, or "" with 0, which
+// every key has.
 type propertyName struct {
 	name string
 	id   metabase.ID

@@ -98,7 +98,7 @@ func TestCertificatesFollowTheirFiles(t *testing.T) {
 				t.Errorf("%s: %v", what, err)
 			}
 			changes := int(told.Load())
-			if n := strings.Count(log.String(), "level="); n != lines || strings.Count(log.String(), "level=WARN") != changes/2+changes%2 {
+			if n := strings.Count(log.String(), "level="); n != lines || strings.Count(log.String(), "changed and are of no use") != changes/2+changes%2 {
 				t.Errorf("%s: %d changes:\n%s", what, changes, log.String())
 			}
 		}
@@ -140,6 +140,11 @@ func TestCertificatesFollowTheirFiles(t *testing.T) {
 		put(c.files[1], key)
 		wake <- struct{}{}
 		check("at once when it is asked for", "fourth.test", "", 5)
+		time.Sleep(20 * time.Hour)
+		check("near its end", "fourth.test", "", 6)
+		if !strings.Contains(log.String(), `"a certificate ends soon" certificate="fourth.test`) {
+			t.Error(log.String())
+		}
 	})
 }
 

@@ -85,6 +85,9 @@ func TestPickedPortIsConfigured(t *testing.T) {
 	if err := bind(1, any, picked); err == nil {
 		t.Error("one listener served two bindings")
 	}
+	if err := bind(1, picked, netip.AddrPortFrom(netip.IPv4Unspecified(), picked.Port())); err == nil {
+		t.Error("all addresses, and one of them")
+	}
 	if err := bind(1, picked); err != nil {
 		t.Fatal(err)
 	}
