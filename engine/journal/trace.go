@@ -9,8 +9,8 @@ import (
 	"restante/engine/mail"
 )
 
-// A Trace takes an event and the keys by which it is found later. It must not wait, and
-// keeps the attributes.
+// A Trace takes an event and the keys by which it is found later, of which it may keep the
+// first alone. It must not wait, and keeps the attributes.
 type Trace func(event string, keys []string, attrs []slog.Attr)
 
 // The keys of events: those of a message by its ID; its arrival also by its sender, its
@@ -27,14 +27,14 @@ type extra struct {
 	attrs []slog.Attr
 }
 
-// allKeys adds those that the attributes are.
-func (x extra) allKeys(attrs []slog.Attr) []string {
+// allKeys has the keys that the attributes are before those of x, which a Trace may cut.
+func (x extra) allKeys(attrs []slog.Attr) (keys []string) {
 	for _, a := range attrs {
 		if a.Key == "msg_id" || a.Key == "about" {
-			x.keys = append(x.keys, IDKey(mail.MessageID(a.Value.String())))
+			keys = append(keys, IDKey(mail.MessageID(a.Value.String())))
 		}
 	}
-	return x.keys
+	return append(keys, x.keys...)
 }
 
 // maxListed bounds the recipients that an event lists; it is found by the others, too.
@@ -42,14 +42,6 @@ const maxListed = 100
 
 // arrival is what is found out later about the arrival of a message.
 func arrival(env mail.Envelope) (x extra) {
-	list := make([]string, 0, min(len(env.To), maxListed))
-	for _, r := range env.To {
-		x.keys = append(x.keys, AddressKey(r.Address))
-		if len(list) < maxListed {
-			list = append(list, "<"+r.Address.String()+">")
-		}
-	}
-	x.attrs = append(x.attrs, slog.String("to", strings.Join(list, " ")))
 	if env.HeaderID != "" {
 		x.keys = append(x.keys, MessageIDKey(env.HeaderID))
 		x.attrs = append(x.attrs, slog.String("message_id", clean(env.HeaderID)))
@@ -57,6 +49,14 @@ func arrival(env mail.Envelope) (x extra) {
 	if !env.From.IsNull() {
 		x.keys = append(x.keys, AddressKey(env.From))
 	}
+	list := make([]string, 0, min(len(env.To), maxListed))
+	for _, r := range env.To {
+		x.keys = append(x.keys, AddressKey(r.Address))
+		if len(list) < maxListed {
+			list = append(list, "<"+r.Address.String()+">")
+		}
+	}
+	x.attrs = append([]slog.Attr{slog.String("to", strings.Join(list, " "))}, x.attrs...)
 	if env.Helo != "" {
 		x.attrs = append(x.attrs, slog.String("helo", clean(env.Helo)))
 	}

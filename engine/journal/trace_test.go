@@ -3,6 +3,7 @@
 package journal
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"testing"
@@ -48,5 +49,19 @@ func TestTraced(t *testing.T) {
 		if !slices.Equal(events, []string{tt.event}) || !slices.Equal(keys, tt.keys) {
 			t.Errorf("%s: %q with %q, want %q", tt.event, events, keys, tt.keys)
 		}
+	}
+}
+
+// The trace keeps a bounded number of keys: those of recipients come last.
+func TestKeysOfManyRecipients(t *testing.T) {
+	sender := mail.Address{Local: "s", Domain: "a.test"}
+	env := mail.Envelope{ID: msgID, From: sender, HeaderID: "a@b"}
+	for i := range 20_000 {
+		env.To = append(env.To, mail.Recipient{Address: mail.Address{Local: fmt.Sprint(i), Domain: "b.test"}})
+	}
+	var keys []string
+	New(nil).Traced(func(_ string, k []string, _ []slog.Attr) { keys = k }).Accepted(t.Context(), env)
+	if want := []string{IDKey(msgID), MessageIDKey("a@b"), AddressKey(sender), AddressKey(env.To[0].Address)}; len(keys) != 20_003 || !slices.Equal(keys[:4], want) {
+		t.Errorf("%d keys, first %q; want %q", len(keys), keys[:4], want)
 	}
 }
