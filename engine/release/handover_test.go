@@ -162,19 +162,24 @@ func TestMailThatRequiresTLSWaitsForACallOverTLS(t *testing.T) {
 		q.hold("a.test", "plain\r\n", "secret\r\n", "plain, too\r\n")
 		q.mail["a.test"][1].Env.RequireTLS = true
 		secret := q.mail["a.test"][1].Env.ID
-		for _, encrypted := range []bool{false, true} {
+		for _, encrypted := range []string{"", "TLS 1.3"} {
 			c := Caller{Account: "anna", Remote: netip.MustParseAddr("192.0.2.1"), TLS: encrypted}
 			mx := testpeer.NewMX(t, testpeer.MXOptions{})
 			if r := callAs(t, New(q, Options{}), c, verb == "ATRN", mx.Serve); r.Code != 250 {
 				t.Fatalf("%s: %q", verb, r)
 			}
-			if n := len(mx.Messages()); !encrypted && (n != 2 || q.left("a.test") != 2 || len(q.settled[secret]) != 0) || q.busy() {
+			if n := len(mx.Messages()); encrypted == "" && (n != 2 || q.left("a.test") != 2 || len(q.settled[secret]) != 0) || q.busy() {
 				t.Errorf("%s without TLS: %d came, %d recipients wait, %v", verb, n, q.left("a.test"), q.settled[secret])
 			}
 		}
 		// The test's line has no TLS of its own: that it was offered is what counts.
-		if len(q.settled[secret]) != 2 {
+		if len(q.settled[secret]) != 2 || q.settled[secret][0].Via.TLS != "TLS 1.3" {
 			t.Errorf("%s over TLS: %v", verb, q.settled[secret])
+		}
+		for id, o := range q.settled {
+			if id != secret && o[0].Via.TLS != "none" {
+				t.Errorf("%s without TLS: %+v", verb, o[0].Via)
+			}
 		}
 	}
 }

@@ -92,7 +92,7 @@ func onePerRecord(c net.Conn) func() (string, bool, error) {
 }
 
 // turnOnce has the host of account take the mail, within a bubble.
-func turnOnce(t *testing.T, svc *Service, p Policy, encrypted bool, ours, theirs net.Conn, h *lineHost) {
+func turnOnce(t *testing.T, svc *Service, p Policy, encrypted string, ours, theirs net.Conn, h *lineHost) {
 	t.Helper()
 	reply, handOver := svc.Turn(t.Context(), p, Caller{Account: "anna", Remote: netip.MustParseAddr("192.0.2.1"), TLS: encrypted}, true, nil)
 	if handOver == nil {
@@ -118,7 +118,7 @@ func TestHostThatGetsStuckInAGroupIsServedWithoutPipelining(t *testing.T) {
 		for i, want := range []int{0, 2} {
 			ours, theirs := net.Pipe()
 			h := &lineHost{mute: true, next: oneByOne(theirs)}
-			turnOnce(t, svc, policy(), false, ours, theirs, h)
+			turnOnce(t, svc, policy(), "", ours, theirs, h)
 			if h.messages != want {
 				t.Errorf("call %d: %d messages came, want %d: %q", i+1, h.messages, want, h.commands)
 			}
@@ -129,7 +129,7 @@ func TestHostThatGetsStuckInAGroupIsServedWithoutPipelining(t *testing.T) {
 		q.hold("a.test", "three\r\n")
 		ours, theirs := net.Pipe()
 		h := &lineHost{next: func() (string, bool, error) { time.Sleep(time.Hour); return "", false, net.ErrClosed }}
-		turnOnce(t, svc, policy(), false, ours, theirs, h)
+		turnOnce(t, svc, policy(), "", ours, theirs, h)
 		if h.messages != 0 || !svc.getsStuck("anna") { // it did not come to a command
 			t.Errorf("%d messages, stuck %v", h.messages, svc.stuck)
 		}
@@ -142,7 +142,7 @@ func TestHostThatGetsStuckInAGroupIsServedWithoutPipelining(t *testing.T) {
 			}
 			return line, more, err
 		}}
-		turnOnce(t, svc, policy(), false, ours, theirs, h)
+		turnOnce(t, svc, policy(), "", ours, theirs, h)
 		if svc.getsStuck("anna") {
 			t.Error("a silence without a group left the host without groups")
 		}
@@ -196,7 +196,7 @@ func TestHostThatReadsOneLinePerRecordComesThrough(t *testing.T) {
 	}
 	both.Wait()
 	h := &lineHost{next: onePerRecord(client)}
-	turnOnce(t, New(q, Options{}), p, true, server, client, h)
+	turnOnce(t, New(q, Options{}), p, "TLS 1.3", server, client, h)
 	if h.messages != 3 || q.left("a.test") != 0 || !slices.Contains(h.commands, "QUIT") {
 		t.Errorf("%d messages came: %q", h.messages, h.commands)
 	}

@@ -94,7 +94,7 @@ func (p Policy) refusal(verb string, c Caller) mail.Reply {
 	switch {
 	case !on:
 		return disabled
-	case isTurn && p.RequireTLS && !c.TLS:
+	case isTurn && p.RequireTLS && c.TLS == "":
 		return needTLS
 	case (isTurn || p.RequireAuth) && c.Account == "":
 		return needAuth
@@ -107,13 +107,13 @@ type Caller struct {
 	Session mail.SessionID
 	Account string // signed in, or ""
 	Remote  netip.Addr
-	TLS     bool
+	TLS     string       // such as "TLS 1.3"; "": none
 	Lost    func() error // why it may take nothing more, asked before each message of a handover; nil: it may
 }
 
 // call is a call of c that begins now.
 func (svc *Service) call(c Caller, verb string, d mail.Domain) calls.Call {
-	return calls.Call{Domain: d, Begin: svc.opts.Now(), Verb: verb, Account: c.Account, Address: c.Remote, TLS: c.TLS}
+	return calls.Call{Domain: d, Begin: svc.opts.Now(), Verb: verb, Account: c.Account, Address: c.Remote, TLS: c.TLS != ""}
 }
 
 // called tells what became of a call that ends now.

@@ -252,7 +252,7 @@ func TestCallsAreNoted(t *testing.T) {
 				got = append(got, fmt.Sprintf("%s %d %s", c.Domain, c.Left, c.Outcome))
 			}
 		}})
-		c := Caller{Account: "anna", TLS: true}
+		c := Caller{Account: "anna", TLS: "TLS 1.3"}
 		if tt.verb == "ETRN" {
 			svc.Etrn(t.Context(), policy(), c, "a.test")
 		} else {

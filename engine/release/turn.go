@@ -3,6 +3,7 @@
 package release
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -251,7 +252,7 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	log := s.service.opts.Log.With("verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote)
 	c, err := wire.NewClient(ctx, conn, wire.ClientOptions{
 		Hello: s.policy.Hello, TLSPolicy: wire.TLSNever, Proved: signedIn, Without: s.without(), Timeouts: s.policy.Timeouts, Log: s.service.opts.Lines,
-		LineWrites: s.caller.TLS, // fetchmail reads one line of each TLS record before it waits for the next
+		LineWrites: s.caller.TLS != "", // fetchmail reads one line of each TLS record before it waits for the next
 	})
 	if err != nil {
 		log.WarnContext(ctx, "reversed session: greeting", "err", err)
@@ -265,7 +266,7 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 		b.SetHeld(true)
 		b.SetVia(s.via())
 		b.SetGuard(func() error { return s.lost(l.Domain) })
-		if !s.caller.TLS {
+		if s.caller.TLS == "" {
 			b.SetSkip(func(it mail.Item) bool { return it.Env.RequireTLS }) // it waits for a call over TLS
 		}
 		b.SetLastBreak(s.service.lastBreak(l.Domain))
@@ -346,11 +347,7 @@ func (s *handover) lost(d mail.Domain) error {
 
 // via is the caller's own connection.
 func (s *handover) via() mail.Via {
-	v := mail.Via{Addr: s.caller.Remote, TLS: "none", By: strings.TrimSpace(s.verb + " " + s.caller.Account)}
-	if s.caller.TLS {
-		v.TLS = "TLS"
-	}
-	return v
+	return mail.Via{Addr: s.caller.Remote, TLS: cmp.Or(s.caller.TLS, "none"), By: strings.TrimSpace(s.verb + " " + s.caller.Account)}
 }
 
 // peer is the name of the other end in outcomes.

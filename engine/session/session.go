@@ -71,7 +71,7 @@ type Who struct {
 	Session mail.SessionID
 	Account string // that signed in, or ""
 	Remote  netip.Addr
-	TLS     bool
+	TLS     string       // such as "TLS 1.3"; "": none
 	Lost    func() error // why it may take nothing more; nil: it may
 }
 
@@ -351,8 +351,11 @@ func (s *Session) Turn(ctx context.Context, atrn bool, domains []mail.Domain) (m
 }
 
 func (s *Session) who() Who {
-	_, secure := s.caller.TLS()
-	return Who{Session: s.deps.ID, Account: s.caller.Account(), Remote: s.remote, TLS: secure, Lost: s.lost}
+	who := Who{Session: s.deps.ID, Account: s.caller.Account(), Remote: s.remote, Lost: s.lost}
+	if state, secure := s.caller.TLS(); secure {
+		who.TLS = tls.VersionName(state.Version)
+	}
+	return who
 }
 
 // What is refused for good in one session beyond freeRefusals is answered later, so that

@@ -703,7 +703,7 @@ func TestReleasesAreAskedAsWhoCalls(t *testing.T) {
 	if r, hand := s.Turn(t.Context(), false, nil); r.Code != 550 || hand != nil {
 		t.Errorf("TURN: %v", r)
 	}
-	want := Who{Account: "joe", Remote: netip.MustParseAddr("192.0.2.9"), TLS: true}
+	want := Who{Account: "joe", Remote: netip.MustParseAddr("192.0.2.9"), TLS: "TLS 1.3"}
 	for _, got := range s.rel.asked {
 		if got.Lost = nil; !reflect.DeepEqual(got, want) {
 			t.Errorf("asked as %+v, want %+v", got, want)
