@@ -220,6 +220,46 @@ func TestQuotaRefuses(t *testing.T) {
 	}
 }
 
+// What is being stored is not free any more.
+func TestReserveOfTheDiskCountsWhatIsBeingStored(t *testing.T) {
+	f := newQuotaFixture(t, Quota{Reserve: 1000})
+	f.free.Store(3000)
+	r, err := f.q.reserve(map[mail.Domain]record{"a.test": {size: 1500}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size, want := range map[int64]bool{500: true, 501: false} {
+		if err := f.q.CheckQuota("x.w.test", size); (err == nil) != want {
+			t.Errorf("%d octets beside 1500: %v", size, err)
+		}
+	}
+	f.q.mu.Lock()
+	f.q.cancel(r)
+	f.q.mu.Unlock()
+	if err := f.q.CheckQuota("x.w.test", 2000); err != nil {
+		t.Error(err)
+	}
+}
+
+// The age of a message is counted from its arrival, also if it was not to be sent before
+// a later time.
+func TestCatalogueTellsTheAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newQuotaFixture(t, Quota{})
+		env := envelope(t, "s@s.test", "u@a.test")
+		env.HoldUntil = env.Received.Add(24 * time.Hour)
+		if err := f.try(env); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		for line, err := range f.q.Catalogue(t.Context(), "a.test") {
+			if err != nil || line.Age < 55 || line.Age > 60 {
+				t.Errorf("%+v, %v", line, err)
+			}
+		}
+	})
+}
+
 // Many senders at once never exceed a quota: what a message comes to is reserved before it is
 // stored, and given back when that fails.
 func TestQuotaOfManySenders(t *testing.T) {

@@ -25,6 +25,7 @@ func TestRead(t *testing.T) {
 		{"", "", ""},
 		{"Subject: " + strings.Repeat("ä", 100) + "\r\n\r\n", "", strings.Repeat("ä", 75) + "..."},
 		{"X: " + strings.Repeat("x", maxHeader) + "\r\nSubject: too late\r\n\r\n", "", ""},
+		{"From:" + strings.Repeat(" \r\n ", maxField) + "ann@a.test\r\nSubject: x\r\n\r\n", "", "x"},
 		{"Subject : blank before the colon\r\n\r\n", "", "blank before the colon"},
 	}
 	for _, tt := range tests {
