@@ -31,16 +31,16 @@ func TestPullCollectsFromEachListener(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{odmr, []string{"--atrn", "one.test,three.test"}, []string{"one.test", "three.test"}},
-		{odmr, []string{"--atrn"}, []string{"one.test", "three.test", "two.test", "two.test"}},
-		{implicit, []string{"--turn", "--tls", "implicit"}, []string{"one.test", "three.test", "two.test"}},
+		{odmr, []string{"--insecure", "--atrn", "one.test,three.test"}, []string{"one.test", "three.test"}},
+		{odmr, []string{"--insecure", "--atrn"}, []string{"one.test", "three.test", "two.test", "two.test"}},
+		{implicit, []string{"--insecure", "--turn", "--tls", "implicit"}, []string{"one.test", "three.test", "two.test"}},
 		{s.Addr(1), []string{"--turn", "--tls", "none"}, []string{"one.test", "three.test", "two.test"}},
 	} {
 		mx := testpeer.NewMX(t, testpeer.MXOptions{Plain: i%2 == 0})
 		for _, d := range []string{"one.test", "two.test", "three.test"} {
 			sendMessage(t, s, sender, d, "x@"+d)
 		}
-		args := append([]string{"pull", tt.addr, "--user", account, "--password-file", file, "--to", mx.Addr, "--insecure", "--state", state}, tt.args...)
+		args := append([]string{"pull", tt.addr, "--user", account, "--password-file", file, "--to", mx.Addr, "--state", state}, tt.args...)
 		out := runCommand(t, s, "", args...)
 		checkSubjects(t, subjects(t, mx), tt.want)
 		if want := fmt.Sprintf("%d messages taken", len(tt.want)); !strings.Contains(out, want) {
