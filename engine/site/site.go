@@ -277,7 +277,7 @@ func (s *Site) whyLocked() error {
 	}
 	err = errors.Join(err, s.unstored)
 	if s.run != nil {
-		err = errors.Join(err, s.run.active.Load().certs.Err(), s.run.active.Load().certs.Ended(), s.run.pickup.Err(), s.run.orders.Err())
+		err = errors.Join(err, s.run.active.Load().certs.Err(), s.run.active.Load().certs.Expired(), s.run.pickup.Err(), s.run.orders.Err())
 	}
 	if trouble := s.config().Trouble; trouble != nil {
 		err = errors.Join(err, trouble())

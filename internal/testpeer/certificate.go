@@ -46,8 +46,8 @@ func NewCertificate(t testing.TB, private crypto.Signer, names ...string) (cert,
 	return newCertificate(t, private, time.Now().Add(24*time.Hour), names...)
 }
 
-// EndedCertificate is a certificate whose time is over.
-func EndedCertificate(t testing.TB, names ...string) (cert, key string) {
+// ExpiredCertificate is a certificate that has expired.
+func ExpiredCertificate(t testing.TB, names ...string) (cert, key string) {
 	t.Helper()
 	return newCertificate(t, ECDSAKey(t), time.Now().Add(-time.Minute), names...)
 }

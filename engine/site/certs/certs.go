@@ -49,7 +49,7 @@ func (f Files) String() string {
 type Reloader struct {
 	files Files
 	log   *slog.Logger
-	told  map[string]int // by certificate: 1: that it ends soon, 2: that it has ended; for the Watch alone
+	told  map[string]int // by certificate: 1: that it expires soon, 2: that it has expired; for the Watch alone
 
 	mu      sync.Mutex         // guards what follows
 	list    []*tls.Certificate // replaced, never changed in place

@@ -142,7 +142,7 @@ func TestCertificatesFollowTheirFiles(t *testing.T) {
 		check("at once when it is asked for", "fourth.test", "", 5)
 		time.Sleep(20 * time.Hour)
 		check("near its end", "fourth.test", "", 6)
-		if !strings.Contains(log.String(), `"a certificate ends soon" certificate="fourth.test`) {
+		if !strings.Contains(log.String(), `"a certificate expires soon" certificate="fourth.test`) {
 			t.Error(log.String())
 		}
 	})

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// endsSoon is how long before its end a certificate is told of in the log; for one that
-// does not last long it is a fifth of that.
-const endsSoon = 14 * 24 * time.Hour
+// expirySoon is how long before its expiry a certificate is told of in the log; for one
+// that is valid for a short time it is a fifth of that.
+const expirySoon = 14 * 24 * time.Hour
 
 // A Certificate is one that is in use.
 type Certificate struct {
 	Names []string  `json:"names"`     // of hosts, and addresses; where it has none, its subject
 	Until time.Time `json:"not_after"` // its last second
-	soon  time.Time // when its end is near
+	soon  time.Time // from when on the log tells of it
 }
 
 // List gives the certificates in use, the default first; none when c is nil.
@@ -36,32 +36,32 @@ func (c *Reloader) List() (out []Certificate) {
 			names = []string{one.Leaf.Subject.String()}
 		}
 		end := one.Leaf.NotAfter
-		out = append(out, Certificate{names, end, end.Add(-min(endsSoon, end.Sub(one.Leaf.NotBefore)/5))})
+		out = append(out, Certificate{names, end, end.Add(-min(expirySoon, end.Sub(one.Leaf.NotBefore)/5))})
 	}
 	return out
 }
 
-// Ended is an error that names the certificates in use whose time is over; nil for none.
-func (c *Reloader) Ended() error {
-	var ended []string
+// Expired is an error that names the certificates in use that have expired; nil for none.
+func (c *Reloader) Expired() error {
+	var expired []string
 	for _, one := range c.List() {
 		if time.Now().After(one.Until) {
-			ended = append(ended, one.String())
+			expired = append(expired, one.String())
 		}
 	}
-	if ended == nil {
+	if expired == nil {
 		return nil
 	}
-	return fmt.Errorf("certificate %s is over", strings.Join(ended, "; "))
+	return fmt.Errorf("certificate %s has expired", strings.Join(expired, "; "))
 }
 
-// String is the names, and the end.
+// String is the names, and the expiry.
 func (c Certificate) String() string {
 	return fmt.Sprintf("%s (until %s)", strings.Join(c.Names, ", "), c.Until.UTC().Format(time.RFC3339))
 }
 
-// tellEnds logs once of each certificate that its end is near, and that it has come.
-func (c *Reloader) tellEnds() {
+// tellExpiry logs once of each certificate that it expires soon, and that it has expired.
+func (c *Reloader) tellExpiry() {
 	for _, one := range c.List() {
 		stage := 0
 		switch now := time.Now(); {
@@ -72,7 +72,7 @@ func (c *Reloader) tellEnds() {
 		}
 		if name := one.String(); c.told[name] < stage {
 			c.told[name] = stage
-			c.log.Warn([]string{"", "a certificate ends soon", "a certificate has ended: callers that check it refuse it"}[stage], "certificate", name)
+			c.log.Warn([]string{"", "a certificate expires soon", "a certificate has expired: callers that check it refuse it"}[stage], "certificate", name)
 		}
 	}
 }

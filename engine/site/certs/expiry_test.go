@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// A certificate near its end is told of once, and once more at its end, which shows.
-func TestEndsOfCertificates(t *testing.T) {
+// A certificate is told of once before it expires, and once when it has, which shows.
+func TestExpiryOfCertificates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log lockedText
 		c := New(nil, slog.New(slog.NewTextHandler(&log, nil)))
@@ -27,13 +27,13 @@ func TestEndsOfCertificates(t *testing.T) {
 		for _, tt := range []struct {
 			days, lines int
 			says        string
-		}{{0, 0, ""}, {10, 1, "ends soon"}, {1, 1, "ends soon"}, {12, 2, "has ended"}, {1, 2, "has ended"}} {
+		}{{0, 0, ""}, {10, 1, "expires soon"}, {1, 1, "expires soon"}, {12, 2, "has expired"}, {1, 2, "has expired"}} {
 			time.Sleep(time.Duration(tt.days) * 24 * time.Hour)
-			c.tellEnds()
+			c.tellExpiry()
 			if got := log.String(); strings.Count(got, "\n") != tt.lines || !strings.Contains(got, tt.says) || strings.Contains(got, "c.test") {
 				t.Errorf("after %d more days the log has %q, want %d lines with %q", tt.days, got, tt.lines, tt.says)
 			}
-			if err := c.Ended(); (err != nil) != (tt.lines == 2) || err != nil && !strings.Contains(err.Error(), "a.test, b.test (until ") {
+			if err := c.Expired(); (err != nil) != (tt.lines == 2) || err != nil && !strings.Contains(err.Error(), "a.test, b.test (until ") {
 				t.Errorf("after %d more days: %v", tt.days, err)
 			}
 		}

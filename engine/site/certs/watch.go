@@ -74,7 +74,7 @@ func (w Watch) look(ctx context.Context, news *dirwatch.Watcher) time.Duration {
 	if c.read() != before {
 		c.log.Info("certificates read again", "files", c.files.String())
 	}
-	c.tellEnds()
+	c.tellExpiry()
 	next := c.note(err)
 	if now := c.Err(); fmt.Sprint(now) != fmt.Sprint(was) {
 		if now != nil {
