@@ -42,15 +42,18 @@ func (l *localServer) named(err error) error {
 	return fmt.Errorf("local server %s: %w", l.opts.Local, err)
 }
 
-// quitTime is how long the local server has for the answer to QUIT, on which nothing
-// depends.
+// quitTime is how long a peer has for the answer to QUIT, on which nothing depends.
 const quitTime = 5 * time.Second
 
-func (l *localServer) quit(ctx context.Context) {
+func quit(ctx context.Context, c *wire.Client) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), quitTime)
 	defer cancel()
+	_ = c.Quit(ctx)
+}
+
+func (l *localServer) quit(ctx context.Context) {
 	if l.c != nil {
-		_ = l.c.Quit(ctx)
+		quit(ctx, l.c)
 	}
 }
 

@@ -173,7 +173,7 @@ func (o *Options) askOnly(ctx context.Context) (Result, error) {
 	if err != nil {
 		return res, err
 	}
-	_ = holder.Quit(ctx)
+	quit(ctx, holder)
 	return res, nil
 }
 
@@ -218,7 +218,7 @@ func (o *Options) ask(ctx context.Context) (*wire.Client, Result, error) {
 	case r.Positive():
 		return c, Result{Reply: r}, nil
 	}
-	_ = c.Quit(ctx)
+	quit(ctx, c)
 	if o.Verb == ATRN && r.Code == NothingWaits {
 		return c, Result{Reply: r}, nil
 	}

@@ -319,6 +319,23 @@ func TestStopDoesNotWaitForASilentPeer(t *testing.T) {
 	}
 }
 
+// The answer to QUIT is not waited for when all is said.
+func TestHolderThatDoesNotAnswerQuit(t *testing.T) {
+	for reply, verb := range map[string]Verb{"250 OK\r\n": ETRN, "453 nothing\r\n": ATRN} {
+		synctest.Test(t, func(t *testing.T) {
+			s := append(slices.Clone(turned[:len(turned)-3]), "< "+string(verb), reply, "< QUIT", "sleep 1h")
+			o := options(t, newHub(), &sink{})
+			o.Verb, o.Dial = verb, dialer(func(c net.Conn) { s.play(c) }, &sink{}, -1)
+			begin := time.Now()
+			res, err := Call(t.Context(), o)
+			if took := time.Since(begin); err != nil || !strings.HasPrefix(reply, res.Reply.String()) || took > quitTime {
+				t.Errorf("%s: %+v, %v after %v", verb, res, err, took)
+			}
+			time.Sleep(2 * time.Hour) // until the script ends
+		})
+	}
+}
+
 // The holder's certificate must be right, by STARTTLS and from the first octet; then
 // the password goes by whatever the holder offers.
 func TestCertificateOfTheHolder(t *testing.T) {
