@@ -70,6 +70,7 @@ func TestConditions(t *testing.T) {
 		more bool
 	}{
 		{"two keys of one event", Query{Keys: []string{"all", "key 3", "key 12"}, Limit: 8}, "12 13 14 15 16 17 18 19", true},
+		{"two keys of one event in the first", Query{Keys: []string{"key 2", "key 3", "all"}, Before: &Position{Segment: 1, Offset: 1 << 40}, Limit: 10}, "0 1 2 3 4 5 6 7 8 9", false},
 		{"one key of each segment", Query{Keys: []string{"KEY 12", "key 3"}}, "3 12", false},
 		{"the limit is the number", Query{Keys: []string{"key 3", "key 12"}, Limit: 2}, "3 12", false},
 		{"no key", Query{}, "", false},
