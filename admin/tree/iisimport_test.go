@@ -4,15 +4,20 @@ package tree
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"restante/admin/admintest"
 	"restante/admin/api"
+	"restante/engine/auth"
+	"restante/engine/settings"
 	"restante/internal/kv"
 	"restante/internal/kv/badgerkv"
 	"restante/metabase"
+	"restante/metabase/mbxml"
 )
 
 // foreignFile is a file as IIS writes it, with n domains that are held.
@@ -75,4 +80,64 @@ func TestLeftOutKeySaysWhy(t *testing.T) {
 		}
 	}
 	t.Errorf("not told: %+v", got.Report.Remarks)
+}
+
+// TestExportOlderThanDkimKeys: an export names keys that it does not have. Where they have
+// been changed since, the domain goes on signing with those of today, and the rest of the
+// file holds.
+func TestExportOlderThanDkimKeys(t *testing.T) {
+	d, who := setUp(t, kv.NewMem())
+	const at = "/LM/SMTPSVC/1/Domain/hub.example"
+	set := func(name string, values ...string) {
+		t.Helper()
+		prop, _ := d.Schema.Property(name)
+		value, err := prop.Parse(values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Tree.Apply(t.Context(), who.Batch(metabase.Set{Path: at, Property: prop.Item(value)})); err != nil {
+			t.Fatal(err)
+		}
+	}
+	key := func(selector string) string {
+		k, err := auth.NewKey(selector, auth.Ed25519)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k.Secret()
+	}
+	set("DkimKeys", key("s1"))
+	set("DkimSelectors", "s1")
+	set("DkimFor", "joe")
+	file, err := d.export(t.Context(), who, api.ExportRequest{Path: "/LM"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set("DkimFor", "ann")
+	set("DkimKeys", key("s1"), key("s2"))
+	set("DkimSelectors", "s2")
+	set("DkimKeys", key("s2"))
+	for _, merge := range []bool{true, false} {
+		for _, dry := range []bool{true, false} {
+			got, err := d.importXML(t.Context(), who, api.ImportRequest{XML: file.XML, Merge: merge, DryRun: dry})
+			if err != nil {
+				t.Fatalf("merge %v, dry run %v: %v", merge, dry, err)
+			}
+			told := slices.ContainsFunc(got.Report.Remarks, func(r mbxml.Remark) bool {
+				return r.Property == "DkimSelectors" && r.Line > 0 && strings.Contains(r.Text, `is left out: DkimKeys has no key of selector "s1"`)
+			})
+			if !told {
+				t.Errorf("merge %v, dry run %v: the report is %+v", merge, dry, got.Report.Remarks)
+			}
+		}
+		site := settings.Unchecked(d.Tree.Snapshot(), 1)
+		if keys := site.DkimKeys("hub.example", "joe", netip.MustParseAddr("192.0.2.1")); len(keys) != 1 || !strings.HasPrefix(keys[0], "s2 ") {
+			t.Errorf("merge %v: %d keys sign, want s2, for joe", merge, len(keys))
+		}
+		set("DkimFor", "ann")
+	}
+	bad := strings.Replace(string(file.XML), `DkimFor="joe"`, `DkimFor="10.0.0.0/99"`, 1)
+	if _, err := d.importXML(t.Context(), who, api.ImportRequest{XML: []byte(bad)}); err == nil || !strings.Contains(err.Error(), "DkimFor") {
+		t.Errorf("a file with another fault: %v", err)
+	}
 }

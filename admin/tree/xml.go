@@ -139,13 +139,22 @@ func (d handlers) mayCompare(ctx context.Context, who api.Caller, v *metabase.Vi
 
 // bringIn applies the batch or tries it, and gives the tree as it is after it.
 // Of a foreign file, the values and keys that a check here stands against are
-// left out, each with a remark; what cannot be left out is refused.
+// left out, each with a remark; what cannot be left out is refused. Of an own file, that
+// is DkimSelectors alone: it names keys, which no file has, and the domain may have others
+// since.
 func (d handlers) bringIn(ctx context.Context, who api.Caller, b *iisimport.Batch, isForeign bool, q api.ImportRequest, bad bool) (api.Applied, metabase.Snapshot, error) {
 	const rounds = 10 // one value may hide what is wrong with another
 	for n := 0; ; n++ {
 		a, next, err := d.attempt(ctx, who, who.Batch(b.All()...), q.DryRun || bad, q.Brief)
 		var no *metabase.Refused
-		if !isForeign || n == rounds || !errors.As(err, &no) || !b.LeaveOut(no.Problems) {
+		if n == rounds || !errors.As(err, &no) {
+			return a, next, err
+		}
+		out := no.Problems
+		if !isForeign {
+			out = slices.DeleteFunc(slices.Clone(out), func(p metabase.Problem) bool { return p.ID != settings.DkimSelectors })
+		}
+		if !b.LeaveOut(out) {
 			return a, next, err
 		}
 	}
