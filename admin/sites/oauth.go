@@ -26,8 +26,12 @@ func (h handlers) deviceGrant(ctx context.Context, who api.Caller, q api.DomainR
 	return g, from, what, h.Allow(ctx, who, from, metabase.WriteSecret)
 }
 
-// domainOauth asks the token server for a code.
+// domainOauth asks the token server for a code. It changes nothing, but nobody is to sign
+// in for a change that would be refused.
 func (h handlers) domainOauth(ctx context.Context, who api.Caller, q api.DomainRequest) (oauth.Code, error) {
+	if err := h.checkRev(ctx, who, h.Tree.Snapshot()); err != nil {
+		return oauth.Code{}, err
+	}
 	g, _, what, err := h.deviceGrant(ctx, who, q)
 	if err != nil {
 		return oauth.Code{}, err

@@ -17,8 +17,8 @@ import (
 func (h handlers) applyPlan(ctx context.Context, who api.Caller, plan func(metabase.Snapshot) ([]metabase.Op, error)) (metabase.Rev, error) {
 	for {
 		snap := h.Tree.Snapshot()
-		if who.IfRev != nil && *who.IfRev != snap.Rev() {
-			return h.As(who).Apply(ctx, who.Batch()) // which refuses it
+		if err := h.checkRev(ctx, who, snap); err != nil {
+			return 0, err
 		}
 		ops, err := plan(snap)
 		if err != nil {
@@ -31,6 +31,15 @@ func (h handlers) applyPlan(ctx context.Context, who api.Caller, plan func(metab
 			return rev, err
 		}
 	}
+}
+
+// checkRev refuses a state that is not of the revision that the caller asks for.
+func (h handlers) checkRev(ctx context.Context, who api.Caller, snap metabase.Snapshot) error {
+	if who.IfRev == nil || *who.IfRev == snap.Rev() {
+		return nil
+	}
+	_, err := h.As(who).Apply(ctx, who.Batch()) // which refuses it
+	return err
 }
 
 // An opBuilder collects operations with values given as text. It keeps the first

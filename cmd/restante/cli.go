@@ -123,7 +123,7 @@ var changing = []string{
 	"run", "adsutil", "mb set", "mb unset", "mb lock", "mb unlock", "mb add", "mb rm", "mb cp", "mb mv", "mb clear", "mb cpdata", "mb touch",
 	"mb apply", "mb revert", "mb import", "mb restore",
 	"site create", "site rename", "site bind", "site start", "site stop", "site pause", "site continue", "site delete",
-	"domain create", "domain delete", "domain dkim", "account add", "account passwd", "account delete", "turn grant", "turn revoke",
+	"domain create", "domain delete", "domain dkim", "domain oauth", "account add", "account passwd", "account delete", "turn grant", "turn revoke",
 }
 
 // deciding names those of them that may let waiting mail go. They take --waiting.

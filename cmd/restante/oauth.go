@@ -36,7 +36,7 @@ func (c *cli) domainOauth() *urfave.Command {
 			} else {
 				fmt.Fprintln(c.out, visible.Line(fmt.Sprintf("open %s and type the code %s%s", code.URL, code.Code, until(code.Expires))))
 			}
-			return call(cx.Context, c, api.DomainOauthWait, api.OauthWaitRequest{DomainRequest: q, Code: code}, func(w table, d api.OauthDone) {
+			return change(cx.Context, c, api.DomainOauthWait, api.OauthWaitRequest{DomainRequest: q, Code: code}, func(w table, d api.OauthDone) {
 				w.printf("signed in: %s has the refresh token\n", d.Path)
 			})
 		}),

@@ -40,12 +40,14 @@ func TestTermsOfEveryChange(t *testing.T) {
 	must("", "mb set SMTPSVC/1 DnsServers 127.0.0.1:1")
 	must("", "mb add SMTPSVC/1/Domain/x.example --class IIsSmtpDomain")
 	must("", "mb set SMTPSVC HopCount 17")
+	must("", "mb set SMTPSVC RouteOauthClientId app")
 	must("pw", "account add 1/jim --password-stdin")
 	must("", "mb backup keep")
 	must("", "mb set SMTPSVC/1 HopCount 18")
 	must("", "mb export SMTPSVC/1 "+filepath.Join(dir, "one.xml"))
 	lua := file("x.lua", `local o = GetObject("IIS://localhost/SMTPSVC/1"); o:Put("HopCount", 19); o:SetInfo(); o:Put("HopCount", 20); o:SetInfo()`)
 	batch := file("batch", "set SMTPSVC/1 HopCount 21")
+	must("", "mb apply "+file("oauth", `set SMTPSVC RouteOauth "http://127.0.0.1:1/token http://127.0.0.1:1/device"`))
 	const act, mail = "acts at once and cannot be taken back", "what becomes of its mail cannot be taken back"
 	tests := []struct{ command, args, stdin, refused string }{
 		{"run", lua, "", ""},
@@ -76,6 +78,7 @@ func TestTermsOfEveryChange(t *testing.T) {
 		{"domain create", "1 relay.example --remote --relay", "", ""},
 		{"domain delete", "1 x.example", "", ""},
 		{"domain dkim", "1 held.example --type ed25519", "", ""},
+		{"domain oauth", "1 held.example", "", "does not answer"}, // TestServiceSignsInByTokens has a server that does
 		{"account add", "1/joe --password-stdin", "sesame", ""},
 		{"account passwd", "1/jim --password-stdin", "open", ""},
 		{"account delete", "1/jim", "", ""},

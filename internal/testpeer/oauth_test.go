@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"restante/admin/api"
 	"restante/internal/testpeer"
 )
 
@@ -131,8 +132,12 @@ func TestServiceSignsInByTokens(t *testing.T) {
 	}
 	deferred("early.test", "there is no access token: there is no RouteOauthRefreshToken, which `domain oauth` gets")
 
-	said := runCommand(t, s, "", "--json", "domain", "oauth", "1", "hub.test")
+	rev := call(t, s, api.Status, struct{}{}).Revision
+	said := runCommand(t, s, "", "--json", "domain", "oauth", "1", "hub.test", "--if-rev", fmt.Sprint(rev), "--confirm", "1h")
 	first, rest, _ := strings.Cut(said, "\n")
+	if !strings.Contains(rest, `"until":"`) {
+		t.Errorf("domain oauth --confirm says %q", rest)
+	}
 	if !strings.Contains(first, `"user_code":"WXYZ"`) || !strings.Contains(first, `"verification_uri":"`+server.URL+`/go"`) || !strings.Contains(rest, `"path":"/LM/SMTPSVC/1"`) || strings.Contains(said, "secret") {
 		t.Errorf("domain oauth says %q", said)
 	}
