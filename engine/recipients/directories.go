@@ -4,11 +4,8 @@ package recipients
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -46,9 +43,8 @@ type Directories struct {
 // A directory is one that was asked. Its fields are guarded by Directories.mu.
 type directory struct {
 	Directory
-	users   map[int]mail.Domain // by site; the last one that asked
+	source
 	answers map[mail.Address]answer
-	err     error     // of the last question
 	since   time.Time // it is down
 	again   time.Time // before that, it is not asked
 }
@@ -89,7 +85,7 @@ func (d *Directories) recall(dir Directory, who User, a mail.Address) (*director
 		if d.known == nil {
 			d.known = map[string]*directory{}
 		}
-		x = &directory{Directory: dir, users: map[int]mail.Domain{}, answers: map[mail.Address]answer{}}
+		x = &directory{Directory: dir, source: newSource(), answers: map[mail.Address]answer{}}
 		d.known[dir.ID()] = x
 	}
 	x.users[who.Site] = who.Domain
@@ -145,26 +141,17 @@ func (d *Directories) record(x *directory, a mail.Address, there bool, err error
 func (d *Directories) Keep(site int, uses func(id string, domain mail.Domain) bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for id, x := range d.known {
-		if domain, ok := x.users[site]; ok && !uses(id, domain) {
-			delete(x.users, site)
-		}
-		if len(x.users) == 0 {
-			delete(d.known, id)
-		}
-	}
+	keep(d.known, site, uses)
 }
 
 // Err says which directories of a site gave no answer when they were last asked.
 func (d *Directories) Err(site int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var all []error
-	for _, x := range d.known {
-		if _, ok := x.users[site]; ok && x.err != nil {
-			all = append(all, fmt.Errorf("%w (since %s)", x.err, x.since.UTC().Format(time.RFC3339)))
+	return failures(d.known, site, func(_ string, x *directory) error {
+		if x.err == nil {
+			return nil
 		}
-	}
-	slices.SortFunc(all, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return errors.Join(all...)
+		return fmt.Errorf("%w (since %s)", x.err, x.since.UTC().Format(time.RFC3339))
+	})
 }

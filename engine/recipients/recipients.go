@@ -128,9 +128,8 @@ type Files struct {
 
 // A file is one path and what was read from it.
 type file struct {
-	users   map[int]mail.Domain // by site; the last one that asked
-	list    *List               // nil: none was read yet
-	err     error               // of the last reading
+	source
+	list    *List // nil: none was read yet
 	version version
 	checked time.Time
 	reading *reading // nil: none is under way
@@ -155,7 +154,7 @@ func (f *Files) Find(path string, who User) (*List, error) {
 	}
 	x := f.files[path]
 	if x == nil {
-		x = &file{users: map[int]mail.Domain{}}
+		x = &file{source: newSource()}
 		f.files[path] = x
 	}
 	x.users[who.Site] = who.Domain
@@ -273,14 +272,7 @@ func versionOf(st fs.FileInfo) version { return version{st.ModTime(), st.Size()}
 func (f *Files) Keep(site int, named func(path string, d mail.Domain) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for path, x := range f.files {
-		if d, ok := x.users[site]; ok && !named(path, d) {
-			delete(x.users, site)
-		}
-		if len(x.users) == 0 {
-			delete(f.files, path)
-		}
-	}
+	keep(f.files, site, named)
 }
 
 // Err says which files of a site could not be read at the last look, and has them
@@ -288,16 +280,8 @@ func (f *Files) Keep(site int, named func(path string, d mail.Domain) bool) {
 func (f *Files) Err(site int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var all []error
-	for path, x := range f.files {
-		if _, ok := x.users[site]; !ok {
-			continue
-		}
+	return failures(f.files, site, func(path string, x *file) error {
 		f.lookLocked(x, path)
-		if x.err != nil {
-			all = append(all, x.err)
-		}
-	}
-	slices.SortFunc(all, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return errors.Join(all...)
+		return x.err
+	})
 }
