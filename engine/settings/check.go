@@ -129,7 +129,7 @@ func checkDomain(snap metabase.Snapshot, path metabase.Path) []metabase.Problem 
 }
 
 // valueChecks check texts, and those of lists, whose form the schema does not know, by property. An
-// empty text is accepted.
+// empty text is accepted, but for a filter that has a default: it would find nobody.
 var valueChecks = map[string]func(text string) error{
 	"DkimKeys":        checkDkimKey,
 	"DkimFor":         checkDkimFor,
@@ -222,7 +222,7 @@ func checkValues(c metabase.Change) (problems []metabase.Problem) {
 			continue
 		}
 		for _, text := range t.New.Value.Strings() {
-			if text == "" {
+			if text == "" && t.ID != RecipientsLdapFilter {
 				continue
 			}
 			if err := check(text); err != nil {

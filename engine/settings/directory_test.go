@@ -94,6 +94,24 @@ func TestBindPasswordGoesNowhereElse(t *testing.T) {
 	}
 }
 
+// A filter that can find nobody is refused as it is set; the default comes back by unset.
+func TestRecipientsLdapFilter(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                   "neither %s",
+		"(mail=joe)":         "neither %s",
+		"(mail=%s":           "no filter of LDAP",
+		"mail %s":            "no filter of LDAP",
+		"(mail=%s)":          "",
+		"(&(uid=%u)(ou=%d))": "",
+	} {
+		tr := newTree(t)
+		got := strings.Join(tr.problems("user:root", set(t, SitePath(1), "RecipientsLdapFilter", text)), "\n")
+		if want == "" && got != "" || !strings.Contains(got, want) {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
 // The properties of IIS's LDAP routing as they are carried out, or why they cannot be.
 func TestRouting(t *testing.T) {
 	for _, tt := range []struct {

@@ -102,7 +102,7 @@ func (d *Directory) each(ctx context.Context, ask func(*ldap.Conn) error) error 
 	case d.slots <- struct{}{}:
 		defer func() { <-d.slots }()
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return fmt.Errorf("the %d conversations with the directory do not end: %w", maxConversations, context.Cause(ctx))
 	}
 	if len(d.cfg.URLs) == 0 {
 		return errors.New("no server of the directory is named")
@@ -124,14 +124,18 @@ func (d *Directory) each(ctx context.Context, ask func(*ldap.Conn) error) error 
 // ask holds one conversation with one server. All of it ends within the time-out,
 // because the connection does.
 func (d *Directory) ask(ctx context.Context, server string, ask func(*ldap.Conn) error) error {
+	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
 	c, err := d.dial(ctx, server)
-	if err != nil {
-		return err
+	if err == nil {
+		defer c.Close()
+		err = ask(c)
 	}
-	defer c.Close()
-	return ask(c)
+	if end, _ := ctx.Deadline(); err != nil && !time.Now().Before(end) {
+		return fmt.Errorf("no answer within %.3g s", end.Sub(begin).Seconds())
+	}
+	return err
 }
 
 // A boundedConn reads no more than it may.

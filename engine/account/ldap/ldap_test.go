@@ -253,7 +253,7 @@ func TestAddressesAreEscaped(t *testing.T) {
 // What a server does other than answer is no answer: nobody is refused for it.
 func TestNoAnswerIsAnError(t *testing.T) {
 	end := reply(1, 0x65, 0)
-	says := map[string]string{"mute": "search below", "no such base": "No Such Object", "busy": "Busy", "no naming context": "naming context", "void": "names no server"}
+	says := map[string]string{"mute": ": no answer within 0.3 s", "no such base": "No Such Object", "busy": "Busy", "no naming context": "naming context", "void": "names no server"}
 	for name, cfg := range map[string]Config{
 		"mute":              {BaseDN: "dc=test", Filter: MailFilter},
 		"no such base":      {BaseDN: "dc=test", Filter: MailFilter, URLs: []string{"32"}},
