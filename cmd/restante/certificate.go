@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"restante/internal/disk"
@@ -72,7 +73,7 @@ func selfSigned(key crypto.Signer, names []string) (cert, secret []byte, err err
 	}
 	for _, name := range names {
 		switch ip := net.ParseIP(name); {
-		case name == "":
+		case name == "" || slices.Contains(want.DNSNames, name):
 		case ip != nil:
 			want.IPAddresses = append(want.IPAddresses, ip)
 		default:

@@ -107,7 +107,10 @@ func (l Layout) folderOf(snap metabase.Snapshot, n int, id metabase.ID) (folder,
 	r := newReader(snap, SitePath(n))
 	v, from, _ := r.value(id)
 	text := v.Str()
-	if id == LogFileDirectory && text != "" {
+	switch {
+	case id == HoldArchiveDirectory:
+		text = ArchiveFolder(n, text)
+	case id == LogFileDirectory && text != "":
 		text = SiteLog(n, text) // sites may share what is above
 	}
 	return folder{n, r.path, from, id, text, l.place(text)}, text != "" && snap.Has(r.path)

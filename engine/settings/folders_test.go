@@ -120,6 +120,7 @@ func TestFoldersApart(t *testing.T) {
 		{"within", set(2, "QueueDirectory", "Mailroot/Queue/2"), []string{
 			"/LM/SMTPSVC/2: QueueDirectory: Mailroot/Queue/2 lies in Mailroot/Queue, that of site 1; give site 2 a folder of its own, such as Mailroot-2/Queue"}},
 		{"above, and above other folders", set(2, "QueueDirectory", "Mailroot"), []string{
+			"/LM/SMTPSVC/2: QueueDirectory: Mailroot lies above Mailroot/Archive, the HoldArchiveDirectory of site 1; name another folder",
 			"/LM/SMTPSVC/2: QueueDirectory: Mailroot lies above Mailroot/Badmail, the BadMailDirectory of site 1; name another folder",
 			"/LM/SMTPSVC/2: QueueDirectory: Mailroot lies above Mailroot/Drop, the DropDirectory of site 1; name another folder",
 			"/LM/SMTPSVC/2: QueueDirectory: Mailroot lies above Mailroot/Pickup, the PickupDirectory of site 1; name another folder",
@@ -301,6 +302,25 @@ func TestFoldersElsewhere(t *testing.T) {
 	tr.set(SitePath(2), "DropDirectory", "/var/drop")
 	if got := tr.problems(joe, set(t, SitePath(2), "HopCount", "7")); len(got) != 0 {
 		t.Errorf("what is there already stands in the way: %q", got)
+	}
+}
+
+// The folders that a site has without naming them are its own, too.
+func TestFoldersThatAreNotNamed(t *testing.T) {
+	tr := newTwoSites(t)
+	for _, tt := range []struct{ name, folder, whose string }{
+		{"DropDirectory", "Mailroot/Archive", "Mailroot/Archive is the HoldArchiveDirectory of site 1; name another folder"},
+		{"HoldArchiveDirectory", "mailroot/archive/x", "lies in Mailroot/Archive, the HoldArchiveDirectory of site 1; name another folder"},
+		{"HoldArchiveDirectory", "Mailroot-2/Archive", ""},
+	} {
+		got := strings.Join(tr.problems(joe, set(t, SitePath(2), tt.name, tt.folder)), "\n")
+		if (tt.whose == "") != (got == "") || !strings.HasSuffix(got, tt.whose) {
+			t.Errorf("%s %s: %q, want %q", tt.name, tt.folder, got, tt.whose)
+		}
+	}
+	const above = "Mailroot-2 lies above Mailroot-2/Archive, the HoldArchiveDirectory of site 2; name another folder"
+	if got := strings.Join(tr.problems("user:boss", set(t, SitePath(2), "QueueDirectory", "Mailroot-2")), "\n"); !strings.Contains(got, above) {
+		t.Errorf("a queue above the archive: %q, want %q", got, above)
 	}
 }
 
