@@ -106,8 +106,8 @@ func lastCallText(c *calls.Call) string {
 	if c.Address.IsValid() {
 		from = " from " + c.Address.String()
 	}
-	return fmt.Sprintf("%s: %s%s, account %s%s: %s, %s, in doubt: %d, left: %d: %s", words.Time(c.Begin), c.Verb, from, words.Dash(c.Account), tls,
-		words.Plural(c.Messages, "message"), words.Size(c.Bytes), c.InDoubt, c.Left, c.Outcome)
+	return fmt.Sprintf("%s: %s%s, account %s%s: %s, %s, refused: %d, in doubt: %d, left: %d: %s", words.Time(c.Begin), c.Verb, from, words.Dash(c.Account), tls,
+		words.Plural(c.Messages, "message"), words.Size(c.Bytes), c.Refused, c.InDoubt, c.Left, c.Outcome)
 }
 
 // quotaText tells how much may wait for a held domain.
@@ -302,15 +302,15 @@ func (c *cli) turnHistory() *urfave.Command {
 			first := true
 			return list(cx.Context, c, api.TurnHistory, q, "no mail was released", func(w table, r api.Release) {
 				if first {
-					w.printf("site\tdomain\tbegin\tend\tverb\taccount\taddress\tmessages\tbytes\tin doubt\tleft\toutcome\n")
+					w.printf("site\tdomain\tbegin\tend\tverb\taccount\taddress\tmessages\tbytes\trefused\tin doubt\tleft\toutcome\n")
 				}
 				first = false
 				address := "-"
 				if r.Address.IsValid() {
 					address = r.Address.String()
 				}
-				w.printf("%d\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\n", r.Site, r.Domain, words.Time(r.Begin), words.Time(r.End), r.Verb,
-					words.Dash(r.Account), address, r.Messages, r.Bytes, r.InDoubt, r.Left, r.Outcome)
+				w.printf("%d\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", r.Site, r.Domain, words.Time(r.Begin), words.Time(r.End), r.Verb,
+					words.Dash(r.Account), address, r.Messages, r.Bytes, r.Refused, r.InDoubt, r.Left, r.Outcome)
 			})
 		}),
 	}

@@ -1015,6 +1015,7 @@ function service.explain(site, recipient) end
 ---@field tls boolean
 ---@field messages integer
 ---@field bytes integer
+---@field refused integer
 ---@field in_doubt integer
 ---@field left integer
 ---@field outcome string
@@ -1386,6 +1387,7 @@ function service.explain(site, recipient) end
 ---@field tls boolean
 ---@field messages integer
 ---@field bytes integer
+---@field refused integer
 ---@field in_doubt integer
 ---@field left integer
 ---@field outcome string

@@ -213,7 +213,7 @@ func (l lease) Next() (mail.Item, bool) {
 
 func (l lease) Defer(ctx context.Context, r mail.Reply, host string) error {
 	if l.tally != nil {
-		l.tally.Refused(r)
+		l.tally.Deferred(r)
 	}
 	return l.Lease.Defer(ctx, r, host)
 }

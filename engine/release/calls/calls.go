@@ -34,13 +34,14 @@ type Call struct {
 	TLS      bool        `json:"tls"`
 	Messages int         `json:"messages"` // that were taken
 	Bytes    int64       `json:"bytes"`    // of them
+	Refused  int         `json:"refused"`  // that the host refused for good: their senders have a report
 	InDoubt  int         `json:"in_doubt"` // that the host had whole, and did not answer for
 	Left     int         `json:"left"`     // that wait on
 	Outcome  string      `json:"outcome"`
 }
 
 // released reports whether there was mail, so that the call belongs to the history.
-func (c Call) released() bool { return c.Messages > 0 || c.InDoubt > 0 || c.Left > 0 }
+func (c Call) released() bool { return c.Messages > 0 || c.Refused > 0 || c.InDoubt > 0 || c.Left > 0 }
 
 // A Last is the last call for a domain, and the times of the calls that it was learned
 // from, the newest last.
@@ -71,10 +72,13 @@ const (
 	lastPrefix    = "w/last/"
 )
 
-// The most calls that the history has, and that wait in memory to be stored.
+// The most calls that the history has, and that wait in memory to be stored; and the
+// domains whose last call is known, where nothing waited: a wildcard has any number of
+// names to call for.
 const (
 	maxHistory = 100_000
 	maxPending = 10_000
+	maxLast    = 10_000
 )
 
 // A Log keeps the calls of one site. Its methods may be called concurrently; Run once.
@@ -84,10 +88,13 @@ type Log struct {
 	log  *slog.Logger
 	wake chan struct{}
 
+	storing sync.Mutex // held while pending calls become stored ones; guards the next two
+	next    int        // number of the next key, for those of one nanosecond
+	lasts   int        // keys below lastPrefix, as far as they were counted
+
 	mu      sync.Mutex // guards what follows
 	pending []Call     // not stored yet
-	lost    int        // for which there was no room
-	next    int        // number of the next key, for those of one nanosecond
+	lost    int        // that came while there were maxPending
 }
 
 // New makes a Log in db. Keep says for how long the history is kept. It starts nothing.
@@ -144,6 +151,8 @@ func (l *Log) Flush(ctx context.Context) { l.store(ctx) }
 
 // store writes the pending calls. After an error they wait on.
 func (l *Log) store(ctx context.Context) {
+	l.storing.Lock()
+	defer l.storing.Unlock()
 	l.mu.Lock()
 	list, lost := slices.Clone(l.pending), l.lost
 	l.mu.Unlock()
@@ -169,6 +178,12 @@ func (l *Log) ops(list []Call) (ops []kv.Op) {
 		was, ok := last[c.Domain]
 		if !ok {
 			was = l.stored(c.Domain)
+		}
+		if !ok && was.Verb == "" {
+			if l.lasts >= maxLast && !c.released() {
+				continue
+			}
+			l.lasts++
 		}
 		last[c.Domain] = was.after(c)
 		if c.released() {
@@ -213,6 +228,8 @@ func (l *Log) stored(d mail.Domain) (last Last) {
 
 // Last is the last call for d; one without a verb: there was none.
 func (l *Log) Last(d mail.Domain) Last {
+	l.storing.Lock()
+	defer l.storing.Unlock()
 	l.mu.Lock()
 	list := slices.Clone(l.pending)
 	l.mu.Unlock()
@@ -238,11 +255,11 @@ func (f Filter) picks(c Call) bool {
 
 // History gives the releases that f picks, the newest first.
 func (l *Log) History(ctx context.Context, f Filter) (out []Call, err error) {
+	l.storing.Lock()
+	defer l.storing.Unlock()
 	l.mu.Lock()
 	list := slices.Clone(l.pending)
 	l.mu.Unlock()
-	seen := map[string]bool{} // stored since
-	key := func(c Call) string { return c.Begin.String() + c.End.String() + string(c.Domain) + c.Verb }
 	for p, err := range l.db.Scan(ctx, []byte(historyPrefix)) {
 		if err != nil {
 			return nil, err
@@ -250,11 +267,10 @@ func (l *Log) History(ctx context.Context, f Filter) (out []Call, err error) {
 		var c Call
 		if json.Unmarshal(p.Value, &c) == nil && f.picks(c) {
 			out = append(out, c)
-			seen[key(c)] = true
 		}
 	}
 	for _, c := range list {
-		if c.released() && f.picks(c) && !seen[key(c)] {
+		if c.released() && f.picks(c) {
 			out = append(out, c)
 		}
 	}
@@ -264,6 +280,8 @@ func (l *Log) History(ctx context.Context, f Filter) (out []Call, err error) {
 
 // prune removes calls that are too old, or too many.
 func (l *Log) prune(ctx context.Context) {
+	l.storing.Lock()
+	defer l.storing.Unlock()
 	oldest := []byte(fmt.Sprintf("%s%020d", historyPrefix, time.Now().Add(-l.keep()).UnixNano()))
 	var keys []string
 	gone := 0
@@ -281,9 +299,10 @@ func (l *Log) prune(ctx context.Context) {
 	for _, key := range keys[:gone] {
 		ops = append(ops, kv.Del([]byte(key)))
 	}
+	l.lasts = 0
 	for p, err := range l.db.Scan(ctx, []byte(lastPrefix)) {
 		var last Last
-		if err == nil && json.Unmarshal(p.Value, &last) == nil && time.Since(last.Begin) > l.keep() {
+		if l.lasts++; err == nil && json.Unmarshal(p.Value, &last) == nil && time.Since(last.Begin) > l.keep() {
 			ops = append(ops, kv.Del(slices.Clone(p.Key)))
 		}
 	}

@@ -77,6 +77,10 @@ func TestHistory(t *testing.T) {
 		l.Flush(t.Context())
 		l = start()
 		check("restarted", Filter{}, "a.test ann 3", "b.test bob 2", "a.test ann 1")
+		refused := one("c.test", "cid", 0)
+		refused.Refused, refused.Begin = 1, refused.Begin.Add(-3*time.Hour)
+		l.Add(refused)
+		check("all refused", Filter{Domain: "c.test"}, "c.test cid 0")
 		check("one domain", Filter{Domain: "a.test"}, "a.test ann 3", "a.test ann 1")
 		check("one account", Filter{Account: "BOB"}, "b.test bob 2")
 		check("since", Filter{Since: mark}, "a.test ann 3")
@@ -87,6 +91,36 @@ func TestHistory(t *testing.T) {
 		check("after two days", Filter{}, "a.test ann 3")
 		cancel()
 	})
+}
+
+// A wildcard has any number of names to call for. Those for which nothing ever waited
+// are remembered up to a bound; a call that took mail always is.
+func TestLastCallsAreBounded(t *testing.T) {
+	db := kv.NewMem()
+	l := New(db, func() time.Duration { return time.Hour }, slog.New(slog.DiscardHandler))
+	count := func() (n int) {
+		for range db.Scan(t.Context(), []byte(lastPrefix)) {
+			n++
+		}
+		return n
+	}
+	for n := range maxLast + 5 {
+		if l.Add(one(mail.Domain(fmt.Sprintf("n%d.test", n)), "ann", 0)); n%1000 == 0 {
+			l.Flush(t.Context())
+		}
+	}
+	l.Add(one("n1.test", "ann", 0)) // known already
+	l.Add(one("mail.test", "ann", 1))
+	l.Flush(t.Context())
+	if n := count(); n != maxLast+1 || l.Last("mail.test").Messages != 1 || len(l.Last("n1.test").Times) != 2 {
+		t.Errorf("%d domains are remembered, want %d", n, maxLast+1)
+	}
+	l.prune(t.Context())
+	l.Add(one("late.test", "ann", 0))
+	l.Flush(t.Context())
+	if n := count(); n != maxLast+1 {
+		t.Errorf("%d domains are remembered once they were counted, want %d", n, maxLast+1)
+	}
 }
 
 func TestIntervals(t *testing.T) {
@@ -137,7 +171,7 @@ func TestTally(t *testing.T) {
 		y.Settled(id, outcomes) // the rest of its recipients
 	}
 	got := y.Of(Call{Verb: "TURN"}, 2, nil)
-	if want := (Call{Verb: "TURN", Messages: 2, Bytes: 20, InDoubt: 1, Left: 2, Outcome: "some stay"}); got != want {
+	if want := (Call{Verb: "TURN", Messages: 2, Bytes: 20, Refused: 1, InDoubt: 1, Left: 2, Outcome: "some stay"}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	if got := y.Of(Call{}, 0, errors.New("x")).Outcome; got != "broken off: x" {
@@ -146,7 +180,7 @@ func TestTally(t *testing.T) {
 	if got := y.Of(Call{}, 0, nil).Outcome; got != "done" {
 		t.Errorf("outcome %q", got)
 	}
-	y.Refused(mail.Reply{Code: 451, Text: "no route"})
+	y.Deferred(mail.Reply{Code: 451, Text: "no route"})
 	if got := y.Of(Call{}, 2, nil).Outcome; got != "451 no route" {
 		t.Errorf("outcome %q", got)
 	}

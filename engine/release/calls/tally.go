@@ -13,8 +13,8 @@ import (
 type Tally struct {
 	mu      sync.Mutex               // guards what follows
 	handed  map[mail.MessageID]int64 // sizes of the messages that have no outcome yet
-	sum     Call                     // Messages, Bytes and InDoubt only
-	refused string                   // why the host took none
+	sum     Call                     // Messages, Bytes, Refused and InDoubt only
+	failure string                   // why no message could be tried
 }
 
 // Handed is told of each message that is handed out.
@@ -43,14 +43,16 @@ func (t *Tally) Settled(id mail.MessageID, outcomes []mail.Outcome) {
 		t.sum.Bytes += size
 	case slices.ContainsFunc(outcomes, func(o mail.Outcome) bool { return o.Reply.InDoubt() }):
 		t.sum.InDoubt++
+	case !slices.ContainsFunc(outcomes, func(o mail.Outcome) bool { return o.Status != mail.Failed }):
+		t.sum.Refused++
 	}
 }
 
-// Refused is told why no message could be tried.
-func (t *Tally) Refused(r mail.Reply) {
+// Deferred is told why no message could be tried.
+func (t *Tally) Deferred(r mail.Reply) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.refused = r.Error()
+	t.failure = r.Error()
 }
 
 // Of gives c with the counts; left is what waits on, and broken why it ended early, if
@@ -58,12 +60,12 @@ func (t *Tally) Refused(r mail.Reply) {
 func (t *Tally) Of(c Call, left int, broken error) Call {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c.Messages, c.Bytes, c.InDoubt, c.Left = t.sum.Messages, t.sum.Bytes, t.sum.InDoubt, left
+	c.Messages, c.Bytes, c.Refused, c.InDoubt, c.Left = t.sum.Messages, t.sum.Bytes, t.sum.Refused, t.sum.InDoubt, left
 	switch {
 	case broken != nil:
 		c.Outcome = short("broken off: " + broken.Error())
-	case t.refused != "":
-		c.Outcome = short(t.refused)
+	case t.failure != "":
+		c.Outcome = short(t.failure)
 	case left > 0:
 		c.Outcome = "some stay"
 	default:
