@@ -622,6 +622,16 @@ func (p *prober) truncated() {
 	p.put("", "DnsServers", p.names.Addr)
 }
 
+// signed names a host whose key is not that of its TLSA record, by DNSSEC, on a server
+// that is at such an address.
+func (p *prober) signed(at string) {
+	_, port, _ := net.SplitHostPort(p.host.addr)
+	p.names = dnstest.Serve(p.t, "far.test. A 127.0.0.1\n_"+port+"._tcp.far.test. TLSA 3 1 1 "+strings.Repeat("ab", 32))
+	p.names.Sign(".")
+	p.put("", "RemoteSmtpPort", port)
+	p.put("", "DnsServers", strings.Replace(p.names.Addr, "127.0.0.1", at, 1))
+}
+
 func observeTransport(p *prober, round int) string {
 	if _, there := p.waiting(p.queued(0, fmt.Sprintf("x@far%d.test", round))); there {
 		return "the answer is not read"
@@ -821,6 +831,11 @@ func probes() map[string]probe {
 		"AuthTurnList":       {at: "Domain/held.test", values: [2]string{"ann", "joe"}, want: [2]string{"no", "yes"}, observe: observeTurn},
 		"NameResolutionType": {values: [2]string{"dns", "system"}, want: [2]string{"DNS true, the system false", "DNS false, the system true"}, observe: observeNames},
 		"SmtpUseTcpDns":      {before: (*prober).truncated, values: [2]string{"udp_then_tcp", "udp"}, want: [2]string{"the answer is read", "the answer is not read"}, observe: observeTransport},
+		"UseDane": {before: func(p *prober) { p.signed("127.0.0.1") }, values: [2]string{"false", "true"}, want: [2]string{"delivered", "deferred"},
+			observe: func(p *prober, _ int) string { return short(p.delivered()) }},
+		// Another address that leads to this machine, and that need not.
+		"DnsServersTrusted": {before: func(p *prober) { p.signed("0.0.0.0") }, values: [2]string{"false", "true"}, want: [2]string{"delivered", "deferred"},
+			observe: func(p *prober, _ int) string { return short(p.delivered()) }},
 		"ShouldPipelineOut": {before: (*prober).routed, values: [2]string{"true", "false"}, want: [2]string{"together", "one by one"}, observe: func(p *prober, _ int) string {
 			if got := p.delivered(); got != "delivered" {
 				return got

@@ -137,6 +137,7 @@
 ---@field DmarcReject boolean
 ---@field DnsBlocklists string[]
 ---@field DnsServers string[]
+---@field DnsServersTrusted boolean
 ---@field DoMasquerade boolean
 ---@field DomainRouting string[]
 ---@field DontLog boolean
@@ -397,6 +398,7 @@
 ---@field Unit string
 ---@field UpdatedDefaultDomain boolean
 ---@field UpdatedFQDN boolean
+---@field UseDane boolean
 ---@field UserType integer
 ---@field Win32Error integer
 ---@field XclientFrom string[]

@@ -62,6 +62,7 @@ type ClientSettings struct {
 	SecurePort  uint16        // where TLS begins with the first octet; 0: nowhere
 	TLS         *tls.Config   // base for STARTTLS: roots, least version; nil: the system's roots
 	RequireTLS  bool          // no mail without TLS, and the host must prove its name
+	DANE        bool          // the TLSA records of a host decide instead (RFC 7672), where DNS has any
 	Auth        wire.SignIn   // at a smart host; nil: none
 	HELO        bool          // HELO instead of EHLO
 	Without     []string      // extensions that are not used, even if the host offers them
@@ -82,6 +83,7 @@ func (r Route) Same(o Route) bool {
 func (t ClientSettings) same(o ClientSettings) bool {
 	return t.Hello == o.Hello && t.Port == o.Port && t.SecurePort == o.SecurePort && t.RequireTLS == o.RequireTLS && (t.TLS == nil) == (o.TLS == nil) &&
 		t.HELO == o.HELO && slices.Equal(t.Without, o.Without) && slices.Equal(t.DNS.Servers, o.DNS.Servers) && t.DNS.Transport == o.DNS.Transport && t.DNS.Names == o.DNS.Names && t.DNS.Loopback == o.DNS.Loopback &&
+		t.DANE == o.DANE && t.DNS.Secure == o.DNS.Secure && t.DNS.Trusted == o.DNS.Trusted &&
 		t.Masquerade.Domain == o.Masquerade.Domain && reflect.DeepEqual(t.Auth, o.Auth)
 }
 
@@ -95,6 +97,7 @@ type Router interface {
 type Resolver interface {
 	Hosts(ctx context.Context, d mail.Domain, q resolver.Query) ([]resolver.Host, error)
 	Addresses(ctx context.Context, name string, q resolver.Query) ([]resolver.Host, error)
+	TLSA(ctx context.Context, next mail.Domain, host string, port uint16, q resolver.Query) (resolver.TLSA, error)
 }
 
 // A Dialer opens connections: *net.Dialer.

@@ -50,6 +50,10 @@ func (n names) Addresses(ctx context.Context, name string, q resolver.Query) ([]
 	return n.Hosts(ctx, mail.Domain(name), q)
 }
 
+func (names) TLSA(context.Context, mail.Domain, string, uint16, resolver.Query) (resolver.TLSA, error) {
+	return resolver.TLSA{}, nil
+}
+
 // lines leads the addresses of test hosts, 192.0.2.n, to real ones on
 // loopback; whatever is not in it refuses the connection.
 type lines map[string]string
@@ -97,6 +101,8 @@ func TestSameRoute(t *testing.T) {
 		{func(r *Route) { r.Client.HELO = true }, false},
 		{func(r *Route) { r.Client.Without = []string{"DSN"} }, false},
 		{func(r *Route) { r.Client.DNS.Loopback = true }, false},
+		{func(r *Route) { r.Client.DANE = true }, false},
+		{func(r *Route) { r.Client.DNS.Secure = true }, false},
 		{func(r *Route) { r.Client.DNS.Servers[0] = "192.0.2.2:53" }, false},
 		{func(r *Route) { r.Client.Auth = plain("x") }, true},
 		{func(r *Route) { r.Client.Auth = plain("y") }, false},
@@ -594,7 +600,7 @@ func TestLayers(t *testing.T) {
 // What a report to a stranger says in words of ours has nothing of the settings, of the
 // files or of the addresses within the network. The administrator is told all of it.
 func TestRepliesOfOursAreForStrangers(t *testing.T) {
-	inner := target{"mx.inner.test", netip.MustParseAddrPort("10.0.0.5:25")}
+	inner := target{host: "mx.inner.test", addr: netip.MustParseAddrPort("10.0.0.5:25")}
 	dial := &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(inner.addr), Err: errors.New("connection refused")}
 	read := &net.OpError{Op: "read", Net: "tcp", Addr: net.TCPAddrFromAddrPort(inner.addr), Err: errors.New("connection reset")}
 	slow := &net.OpError{Op: "read", Net: "tcp", Addr: net.TCPAddrFromAddrPort(inner.addr), Err: os.ErrDeadlineExceeded}

@@ -26,6 +26,8 @@ import (
 type target struct {
 	host string
 	addr netip.AddrPort
+	next mail.Domain // whose MX records name the host; "": a setting does
+	rule tlsRule
 }
 
 // maxTargets bounds the addresses that one attempt tries.
@@ -43,7 +45,7 @@ type stage struct {
 func (d *Delivery) stages(dest mail.Domain, route Route) []stage {
 	direct := stage{func(ctx context.Context) ([]target, error) {
 		hosts, err := d.resolver.Hosts(ctx, dest, route.Client.DNS)
-		return targets(hosts, cmp.Or(route.Client.Port, 25)), err
+		return targets(hosts, cmp.Or(route.Client.Port, 25), dest), err
 	}, route.Client}
 	direct.client.Auth = nil
 	smart := stage{func(ctx context.Context) ([]target, error) { return d.smart(ctx, route) }, route.Client}
@@ -67,7 +69,13 @@ func (d *Delivery) smart(ctx context.Context, route Route) ([]target, error) {
 		q := route.Client.DNS
 		q.Self = nil
 		hosts, err := d.resolver.Addresses(ctx, hop.Host, q)
-		found := targets(hosts, cmp.Or(hop.Port, route.Client.Port, 25))
+		name, _ := mail.ParseDomain(hop.Host)
+		found := targets(hosts, cmp.Or(hop.Port, route.Client.Port, 25), name)
+		for i := range found {
+			if found[i].host == string(name) {
+				found[i].next = "" // the setting's own
+			}
+		}
 		others := slices.DeleteFunc(slices.Clone(found), func(t target) bool { return route.Client.Own != nil && route.Client.Own(t.addr) })
 		if len(others) == 0 && len(found) > 0 {
 			err = &resolver.Error{Name: hop.Host, Kind: resolver.Loop}
@@ -108,10 +116,12 @@ func shuffled(hops []Hop) (out []Hop) {
 	return out
 }
 
-func targets(hosts []resolver.Host, port uint16) (out []target) {
+// targets lists the addresses of the hosts that were found for a domain, or for a name
+// that is the host's own.
+func targets(hosts []resolver.Host, port uint16, of mail.Domain) (out []target) {
 	for _, h := range hosts {
 		for _, ip := range h.Addrs {
-			out = append(out, target{h.Name, netip.AddrPortFrom(ip, port)})
+			out = append(out, target{host: h.Name, addr: netip.AddrPortFrom(ip, port), next: of})
 		}
 	}
 	return out[:min(len(out), maxTargets)]
@@ -161,7 +171,10 @@ const maxBreaks = 3
 func (d *Delivery) tryTargets(ctx context.Context, targets []target, talk ClientSettings, b *transfer.Batch) (done bool, f failure, err error) {
 	f = failure{mail.Deferred, mail.Reply{Code: 451, Enhanced: "4.4", Text: "there is no host to send to"}, ""}
 	for _, t := range targets {
-		cause := d.sendTo(ctx, t, talk, b)
+		var cause error
+		if t.rule, cause = d.tlsRule(ctx, t, talk); cause == nil {
+			cause = d.sendTo(ctx, t, talk, b)
+		}
 		switch {
 		case b.Err() != nil:
 			return false, f, b.Err()
@@ -190,7 +203,7 @@ func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b 
 		if _, most := c.Limits(); most > 0 && (limit == 0 || most < limit) {
 			limit = most
 		}
-		b.SetVia(mail.Via{Addr: t.addr.Addr(), TLS: tlsVersion(c)})
+		b.SetVia(mail.Via{Addr: t.addr.Addr(), TLS: tlsVersion(c), Rule: t.rule.by})
 		res := b.Send(ctx, c, t.host, limit)
 		if res.Err == nil {
 			_ = c.Quit(ctx) // all is settled: the answer to QUIT changes nothing
@@ -237,7 +250,7 @@ func (d *Delivery) logCut(ctx context.Context, t target, err error, more ...any)
 // connects once more without TLS (RFC 7435), but never with a password.
 func (d *Delivery) open(ctx context.Context, t target, talk ClientSettings) (*wire.Client, error) {
 	c, err := d.connect(ctx, t, talk, false)
-	if errors.Is(err, wire.ErrTLS) && t.addr.Port() != talk.SecurePort && !talk.RequireTLS && talk.Auth == nil && ctx.Err() == nil {
+	if errors.Is(err, wire.ErrTLS) && t.addr.Port() != talk.SecurePort && !talk.RequireTLS && !t.rule.required && talk.Auth == nil && ctx.Err() == nil {
 		d.opts.Log.WarnContext(ctx, "TLS handshake; sending in clear", "host", t.host, "addr", t.addr, "err", err)
 		return d.connect(ctx, t, talk, true)
 	}
@@ -252,11 +265,11 @@ func (d *Delivery) connect(ctx context.Context, t target, talk ClientSettings, c
 		return nil, cutAt(ctx, mail.AtConnect, err)
 	}
 	opts := wire.ClientOptions{
-		Hello: talk.Hello, TLS: tlsConfig(talk, t.host), UseHELO: talk.HELO,
-		Without: talk.Without, Proved: proof(talk.TLS, t.host), Timeouts: talk.Timeouts, Auth: talk.Auth, Log: d.opts.Lines,
+		Hello: talk.Hello, TLS: tlsConfig(talk, t), UseHELO: talk.HELO,
+		Without: talk.Without, Proved: proof(talk.TLS, t), Timeouts: talk.Timeouts, Auth: talk.Auth, Log: d.opts.Lines,
 	}
 	switch {
-	case talk.RequireTLS:
+	case talk.RequireTLS || t.rule.required:
 		opts.TLSPolicy = wire.TLSRequired
 	case clear:
 		opts.TLSPolicy = wire.TLSNever
@@ -292,12 +305,16 @@ func secure(ctx context.Context, conn net.Conn, cfg *tls.Config, wait time.Durat
 
 // tlsConfig completes the TLS settings for one host. Where TLS is optional any
 // certificate is accepted: the alternative is no encryption.
-func tlsConfig(talk ClientSettings, host string) *tls.Config {
+func tlsConfig(talk ClientSettings, t target) *tls.Config {
 	cfg := talk.TLS.Clone()
 	if cfg == nil {
 		cfg = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	cfg.ServerName = host
+	cfg.ServerName = t.host
+	if t.rule.required {
+		cfg.ServerName, cfg.InsecureSkipVerify, cfg.VerifyConnection = t.rule.name, true, t.rule.verify
+		return cfg
+	}
 	// A base that skips the verification has one of its own in VerifyConnection.
 	cfg.InsecureSkipVerify = cfg.InsecureSkipVerify || !talk.RequireTLS
 	return cfg
@@ -306,9 +323,12 @@ func tlsConfig(talk ClientSettings, host string) *tls.Config {
 // proof checks that the certificate of a connection comes from a trusted authority and
 // names the host. The handshake does so only where the route requires TLS, and then as
 // its settings say; RFC 8689 §4.2.1 asks for both.
-func proof(base *tls.Config, host string) func(tls.ConnectionState) error {
+func proof(base *tls.Config, t target) func(tls.ConnectionState) error {
+	if t.rule.required {
+		return t.rule.verify
+	}
 	return func(state tls.ConnectionState) error {
-		opts := x509.VerifyOptions{DNSName: host, Intermediates: x509.NewCertPool()}
+		opts := x509.VerifyOptions{DNSName: t.host, Intermediates: x509.NewCertPool()}
 		if base != nil {
 			opts.Roots = base.RootCAs
 		}
@@ -334,7 +354,7 @@ func refusal(cause error, t target) mail.Reply {
 			r.Text = t.host + " " + r.Text
 		}
 	case errors.Is(cause, wire.ErrTLS):
-		r.Code, r.Enhanced, r.Text, r.Cause = 454, "7.5", "no trusted TLS connection to "+t.host, at.Err
+		r.Code, r.Enhanced, r.Text, r.Cause = 454, "7.5", "no trusted TLS connection to "+t.host+t.rule.words(), at.Err
 	case at.Phase == mail.AtConnect && timedOut(cause):
 		r.Code, r.Enhanced, r.Text = 451, "4.1", "no answer from "+t.host
 	case at.Phase == mail.AtConnect:

@@ -82,6 +82,13 @@ func (l *lease) outcomes(n int) string {
 	return strings.Join(out, ", ")
 }
 
+// via gives the conversation in which message n was settled first.
+func (l *lease) via(n int) mail.Via {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.settled[msgID(n)][0].Via
+}
+
 // reply gives what was settled last of message n.
 func (l *lease) reply(n int) mail.Reply {
 	l.mu.Lock()

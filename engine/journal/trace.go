@@ -80,6 +80,9 @@ func refusedMail(env mail.Envelope, verb, what string) (x extra) {
 func attempt(o mail.Outcome) (x extra) {
 	if v := o.Via; v.Addr.IsValid() {
 		x.attrs = append(x.attrs, slog.String("address", v.Addr.Unmap().String()), slog.String("tls", v.TLS))
+		if v.Rule != "" {
+			x.attrs = append(x.attrs, slog.String("tls_rule", v.Rule))
+		}
 		if v.By != "" {
 			x.attrs = append(x.attrs, slog.String("by", clean(v.By)))
 		}

@@ -24,6 +24,15 @@ type dnsSource struct {
 	timeout   time.Duration
 	rounds    int
 	cache     *cache // nil: none
+
+	validating bool // the servers say truly what DNSSEC has authenticated
+}
+
+// An answer has the records at the end of a name's aliases.
+type answer struct {
+	rrs    []dns.RR
+	end    string
+	secure bool // DNSSEC has authenticated all of it, or that there is none
 }
 
 func (s dnsSource) mx(ctx context.Context, name string) ([]mx, error) {
@@ -43,14 +52,14 @@ func (s dnsSource) mx(ctx context.Context, name string) ([]mx, error) {
 // addrs asks for both families at once. IPv4 comes first: more hosts that send
 // mail have a proper name there.
 func (s dnsSource) addrs(ctx context.Context, name string) ([]netip.Addr, error) {
-	type answer struct {
+	type result struct {
 		rrs []dns.RR
 		err error
 	}
-	six := make(chan answer, 1)
+	six := make(chan result, 1)
 	go func() { // ends with its query: ask waits no longer than its time-outs
 		rrs, err := s.ask(ctx, name, dns.TypeAAAA)
-		six <- answer{rrs, err}
+		six <- result{rrs, err}
 	}()
 	rrs, err := s.ask(ctx, name, dns.TypeA)
 	second := <-six
@@ -85,24 +94,32 @@ const maxChain = 8
 // ask returns the records of type t at the end of name's aliases. A name
 // without such records is no error.
 func (s dnsSource) ask(ctx context.Context, name string, t uint16) ([]dns.RR, error) {
-	at := dns.CanonicalName(name)
+	a, err := s.resolve(ctx, name, t)
+	return a.rrs, err
+}
+
+// resolve is ask with all that is known of the answer.
+func (s dnsSource) resolve(ctx context.Context, name string, t uint16) (answer, error) {
+	a := answer{end: dns.CanonicalName(name), secure: s.validating}
 	for range maxChain {
-		msg, err := s.cached(ctx, at, t)
+		msg, err := s.cached(ctx, a.end, t)
 		if err != nil {
-			return nil, &Error{Name: name, Kind: Temporary, Err: err}
+			return answer{}, &Error{Name: name, Kind: Temporary, Err: err}
 		}
-		end, rrs := follow(msg.Answer, at, t)
+		at := a.end
+		a.end, a.rrs = follow(msg.Answer, at, t)
+		a.secure = a.secure && msg.AuthenticatedData
 		switch {
-		case len(rrs) > 0:
-			return rrs, nil
+		case len(a.rrs) > 0:
+			return a, nil
 		case msg.Rcode == dns.RcodeNameError:
-			return nil, &Error{Name: name, Kind: NotFound}
-		case end == at:
-			return nil, nil
+			return answer{}, &Error{Name: name, Kind: NotFound}
+		case a.end == at:
+			return a, nil
 		}
-		at = end // the server gave the alias alone
+		// the server gave the alias alone
 	}
-	return nil, &Error{Name: name, Kind: NoAddress, Err: errors.New("its aliases do not end")}
+	return answer{}, &Error{Name: name, Kind: NoAddress, Err: errors.New("its aliases do not end")}
 }
 
 // follow goes along the aliases in answer from name, and returns their end and
@@ -130,7 +147,7 @@ func follow(answer []dns.RR, name string, t uint16) (end string, rrs []dns.RR) {
 }
 
 func (s dnsSource) cached(ctx context.Context, name string, t uint16) (*dns.Msg, error) {
-	key := cacheKey{strings.Join(s.servers, " "), name, t}
+	key := cacheKey{strings.Join(s.servers, " "), name, t, s.validating}
 	if msg := s.cache.get(key, time.Now()); msg != nil {
 		return msg, nil
 	}
@@ -163,7 +180,8 @@ func (s dnsSource) query(ctx context.Context, name string, t uint16) (*dns.Msg, 
 func (s dnsSource) exchange(ctx context.Context, server, name string, t uint16) (*dns.Msg, error) {
 	q := new(dns.Msg)
 	q.SetQuestion(name, t) // with a random id; the system picks a random port
-	q.SetEdns0(udpSize, false)
+	q.SetEdns0(udpSize, s.validating)
+	q.AuthenticatedData = s.validating // RFC 6840 §5.7
 	if s.transport != TCP {
 		msg, err := s.send(ctx, "udp", server, q)
 		if err == nil && msg.Rcode == dns.RcodeFormatError && msg.IsEdns0() == nil {

@@ -45,6 +45,10 @@ type Query struct {
 	// administrator named and for labs on one machine.
 	Loopback bool
 
+	// Secure asks servers on this machine, and with Trusted all others, which answers
+	// DNSSEC has authenticated, for [Resolver.TLSA].
+	Secure, Trusted bool
+
 	// Networks are those of this machine: their broadcast addresses are no hosts.
 	// Nil: none are known.
 	Networks func() []netip.Prefix
@@ -372,6 +376,7 @@ const (
 type cacheKey struct {
 	servers, name string
 	qtype         uint16
+	validating    bool
 }
 
 type cacheEntry struct {

@@ -388,7 +388,7 @@ func TestAnswersAreKeptForTheirTTL(t *testing.T) {
 			t.Errorf("%s was asked %d times, want %d", name, got, want)
 		}
 	}
-	k := cacheKey{srv.Addr, "a.test.", 1}
+	k := cacheKey{srv.Addr, "a.test.", 1, false}
 	if r.cache.get(k, time.Now()) == nil || r.cache.get(k, time.Now().Add(601*time.Second)) != nil {
 		t.Error("the answer does not live for its TTL")
 	}
@@ -529,7 +529,7 @@ func (g givenAnswers) about(name string, types ...uint16) (dnsSource, context.Co
 		if t == dns.TypeMX {
 			m = g[0]
 		}
-		s.cache.entries[cacheKey{s.servers[0], dns.CanonicalName(name), t}] = cacheEntry{m, time.Now().Add(time.Hour)}
+		s.cache.entries[cacheKey{s.servers[0], dns.CanonicalName(name), t, false}] = cacheEntry{m, time.Now().Add(time.Hour)}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

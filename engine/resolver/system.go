@@ -66,6 +66,7 @@ func (r *Resolver) servers(q Query) source {
 		s.servers = append(s.servers, serverAddr(server))
 	}
 	if len(s.servers) > 0 {
+		s.validating = q.Secure && (q.Trusted || trusted(s.servers))
 		return s
 	}
 	conf, err := dns.ClientConfigFromFile(r.opts.Conf)
@@ -75,6 +76,7 @@ func (r *Resolver) servers(q Query) source {
 	for _, server := range conf.Servers {
 		s.servers = append(s.servers, net.JoinHostPort(server, conf.Port))
 	}
+	s.validating = q.Secure && (q.Trusted || trusted(s.servers))
 	return s
 }
 

@@ -43,6 +43,7 @@ const (
 	DmarcReject                       metabase.ID = 0x005201a6
 	DnsBlocklists                     metabase.ID = 0x005201a7
 	DnsServers                        metabase.ID = 0x00520100
+	DnsServersTrusted                 metabase.ID = 0x005201b3
 	DoMasquerade                      metabase.ID = 36913
 	DontLog                           metabase.ID = 6023
 	DropDirectory                     metabase.ID = 36882
@@ -224,6 +225,7 @@ const (
 	TraceDays                         metabase.ID = 0x005201b0
 	TurnHistoryDays                   metabase.ID = 0x0052017c
 	TurnRequireTls                    metabase.ID = 0x0052010b
+	UseDane                           metabase.ID = 0x005201b2
 	Win32Error                        metabase.ID = 1099
 	XclientFrom                       metabase.ID = 0x00520183
 )

@@ -238,6 +238,9 @@ type Out struct {
 	// Both are for routes that require TLS.
 	SmtpSSLRequireTrustedCA       bool // the certificate has a trusted issuer
 	SmtpSSLCertHostnameValidation bool // the certificate has the host's name
+
+	UseDane           bool
+	DnsServersTrusted bool // to say what DNSSEC has authenticated
 }
 
 // Retry says when delivery is tried again, and when it ends.
@@ -432,6 +435,8 @@ func (s *Site) fields() []field {
 		{DoMasquerade, &s.Out.DoMasquerade},
 		{SmtpSSLRequireTrustedCA, &s.Out.SmtpSSLRequireTrustedCA},
 		{SmtpSSLCertHostnameValidation, &s.Out.SmtpSSLCertHostnameValidation},
+		{UseDane, &s.Out.UseDane},
+		{DnsServersTrusted, &s.Out.DnsServersTrusted},
 
 		{SmtpRemoteProgressiveRetry, &s.Retry.SmtpRemoteProgressiveRetry},
 		{SmtpRemoteDelayExpireMinutes, &s.Retry.SmtpRemoteDelayExpireMinutes},

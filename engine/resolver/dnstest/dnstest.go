@@ -5,6 +5,7 @@ package dnstest
 
 import (
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ type Server struct {
 	silent  map[string]bool // by name: not answered at all
 	asked   map[string]int
 	cut     bool
+	signed  []string // zones whose answers are authenticated
 }
 
 // Serve starts a server on a port of its own; it ends with the test. The zone
@@ -108,6 +110,26 @@ func (s *Server) Truncate() {
 	s.cut = true
 }
 
+// Sign has the answers about names in those zones, and no others, authenticated by
+// DNSSEC, as a validating resolver gives them to who asks for that.
+func (s *Server) Sign(zones ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.signed = zones
+}
+
+func (s *Server) authenticates(name string, qtype uint16, answer []dns.RR) bool {
+	own := func(name string) bool {
+		return slices.ContainsFunc(s.signed, func(zone string) bool { return dns.IsSubDomain(dns.CanonicalName(zone), dns.CanonicalName(name)) })
+	}
+	for _, rr := range answer {
+		if c, ok := rr.(*dns.CNAME); !own(rr.Header().Name) || ok && qtype != dns.TypeCNAME && !own(c.Target) {
+			return false
+		}
+	}
+	return own(name)
+}
+
 // Asked counts the questions about name so far.
 func (s *Server) Asked(name string) int {
 	s.mu.Lock()
@@ -134,6 +156,7 @@ func (s *Server) answer(w dns.ResponseWriter, q *dns.Msg) {
 		m.Truncated = true
 	default:
 		m.Answer, m.Rcode = s.find(name, qtype)
+		m.AuthenticatedData = q.AuthenticatedData && s.authenticates(name, qtype, m.Answer)
 	}
 	_ = w.WriteMsg(m) // the client is gone, or asks again
 }
