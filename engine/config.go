@@ -366,7 +366,7 @@ func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 		Hello: r.FullyQualifiedDomainName, Port: r.Out.RemoteSmtpPort, RequireTLS: set.NeedTLS, HELO: set.Helo,
 		Without: set.Without, MaxMessages: r.Out.MaxBatchedMessages, Timeouts: r.timeouts(),
 		DNS:  resolver.Query{Self: r.self, Networks: r.ownNets, Loopback: r.Out.AllowLoopbackHosts, Secure: r.Out.UseDane, Trusted: r.Out.DnsServersTrusted},
-		DANE: r.Out.UseDane, Own: r.listensAt, TLS: peerTLS(set.NeedTLS, r.Out),
+		DANE: r.Out.UseDane, STS: r.Out.UseMtaSts, Own: r.listensAt, TLS: peerTLS(set.NeedTLS, r.Out),
 	}
 	t.Masquerade = r.Masquerade()
 	t.Patience = r.Release.ReleaseIdleTimeout

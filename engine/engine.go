@@ -32,6 +32,7 @@ import (
 	"restante/engine/greylist"
 	"restante/engine/journal"
 	"restante/engine/mail"
+	"restante/engine/mtasts"
 	"restante/engine/policy"
 	"restante/engine/queue"
 	"restante/engine/recipients"
@@ -93,6 +94,7 @@ type Engine struct {
 	dns     *resolver.Resolver
 	trace   *trace.Store // nil: none
 	grants  grants
+	sts     mtasts.Cache
 
 	requests chan *request
 	wake     chan struct{} // a site's state changed
@@ -137,6 +139,7 @@ func New(tree Tree, opts Options) *Engine {
 		sites: map[int]*managedSite{}, directories: map[int]*ldap.Directory{}, tokens: map[int]account.Tokens{},
 	}
 	e.dns, e.grants.engine = byDNS, e
+	e.sts.DB, e.sts.Log = kv.Prefix(opts.IndexDB, "sts/"), opts.Log
 	if opts.TraceDir != "" {
 		e.trace = trace.New(opts.TraceDir, traceLimits(tree.Snapshot()), opts.Log)
 	}

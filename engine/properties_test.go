@@ -28,6 +28,7 @@ import (
 	"restante/engine/queue"
 	"restante/engine/resolver/dnstest"
 	"restante/engine/settings"
+	"restante/internal/kv"
 	"restante/internal/testpeer"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -632,6 +633,18 @@ func (p *prober) signed(at string) {
 	p.put("", "DnsServers", strings.Replace(p.names.Addr, "127.0.0.1", at, 1))
 }
 
+// promised has a policy stored that the host of sts.test speaks TLS.
+func (p *prober) promised() {
+	_, port, _ := net.SplitHostPort(p.host.addr)
+	p.names = dnstest.Serve(p.t, "sts.test. A 127.0.0.1\n")
+	p.put("", "RemoteSmtpPort", port)
+	p.put("", "DnsServers", p.names.Addr)
+	policy := fmt.Sprintf(`{"id":"1","fetched":%q,"policy":"version: STSv1\nmode: enforce\nmx: sts.test\nmax_age: 86400\n"}`, time.Now().Format(time.RFC3339))
+	if err := p.db.Commit(p.t.Context(), kv.Put([]byte("sts/sts.test"), []byte(policy))); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 func observeTransport(p *prober, round int) string {
 	if _, there := p.waiting(p.queued(0, fmt.Sprintf("x@far%d.test", round))); there {
 		return "the answer is not read"
@@ -833,6 +846,13 @@ func probes() map[string]probe {
 		"SmtpUseTcpDns":      {before: (*prober).truncated, values: [2]string{"udp_then_tcp", "udp"}, want: [2]string{"the answer is read", "the answer is not read"}, observe: observeTransport},
 		"UseDane": {before: func(p *prober) { p.signed("127.0.0.1") }, values: [2]string{"false", "true"}, want: [2]string{"delivered", "deferred"},
 			observe: func(p *prober, _ int) string { return short(p.delivered()) }},
+		"UseMtaSts": {before: (*prober).promised, values: [2]string{"false", "true"}, want: [2]string{"delivered", "deferred"},
+			observe: func(p *prober, _ int) string {
+				if _, there := p.waiting(p.queued(0, "x@sts.test")); there {
+					return "deferred"
+				}
+				return "delivered"
+			}},
 		// Another address that leads to this machine, and that need not.
 		"DnsServersTrusted": {before: func(p *prober) { p.signed("0.0.0.0") }, values: [2]string{"false", "true"}, want: [2]string{"delivered", "deferred"},
 			observe: func(p *prober, _ int) string { return short(p.delivered()) }},

@@ -169,7 +169,7 @@ func (r *reconciler) startSite(ctx context.Context, m *managedSite, cfg *site.Co
 	e := r.engine
 	computer, _ := os.Hostname() // a log file without it has a dash
 	s := site.New(n, cfg, site.Deps{
-		Resolver: e.opts.Resolver, Names: e.HostNames, Auth: e.auth, Rates: &e.rates, Ports: &e.ports,
+		Resolver: e.opts.Resolver, STS: policies{e}, Names: e.HostNames, Auth: e.auth, Rates: &e.rates, Ports: &e.ports,
 		Journal: e.journal(n, m.level), Log: leveled(e.opts.Log, m.level), AutoStart: autoStart, Computer: computer,
 		Callers: e.opts.Descriptors.Callers, Changed: e.notify, Grace: e.opts.Grace, Again: e.opts.Again,
 	})

@@ -399,6 +399,7 @@
 ---@field UpdatedDefaultDomain boolean
 ---@field UpdatedFQDN boolean
 ---@field UseDane boolean
+---@field UseMtaSts boolean
 ---@field UserType integer
 ---@field Win32Error integer
 ---@field XclientFrom string[]

@@ -63,6 +63,7 @@ type ClientSettings struct {
 	TLS         *tls.Config   // base for STARTTLS: roots, least version; nil: the system's roots
 	RequireTLS  bool          // no mail without TLS, and the host must prove its name
 	DANE        bool          // the TLSA records of a host decide instead (RFC 7672), where DNS has any
+	STS         bool          // else the MTA-STS policy of the domain does (RFC 8461), where it has one
 	Auth        wire.SignIn   // at a smart host; nil: none
 	HELO        bool          // HELO instead of EHLO
 	Without     []string      // extensions that are not used, even if the host offers them
@@ -83,7 +84,7 @@ func (r Route) Same(o Route) bool {
 func (t ClientSettings) same(o ClientSettings) bool {
 	return t.Hello == o.Hello && t.Port == o.Port && t.SecurePort == o.SecurePort && t.RequireTLS == o.RequireTLS && (t.TLS == nil) == (o.TLS == nil) &&
 		t.HELO == o.HELO && slices.Equal(t.Without, o.Without) && slices.Equal(t.DNS.Servers, o.DNS.Servers) && t.DNS.Transport == o.DNS.Transport && t.DNS.Names == o.DNS.Names && t.DNS.Loopback == o.DNS.Loopback &&
-		t.DANE == o.DANE && t.DNS.Secure == o.DNS.Secure && t.DNS.Trusted == o.DNS.Trusted &&
+		t.DANE == o.DANE && t.STS == o.STS && t.DNS.Secure == o.DNS.Secure && t.DNS.Trusted == o.DNS.Trusted &&
 		t.Masquerade.Domain == o.Masquerade.Domain && reflect.DeepEqual(t.Auth, o.Auth)
 }
 
@@ -100,6 +101,12 @@ type Resolver interface {
 	TLSA(ctx context.Context, next mail.Domain, host string, port uint16, q resolver.Query) (resolver.TLSA, error)
 }
 
+// Policies has the MTA-STS policies of domains.
+type Policies interface {
+	// Policy gives one that is to be enforced: which hosts the domain has. Nil: there is none.
+	Policy(ctx context.Context, d mail.Domain, q resolver.Query) (allows func(host string) bool)
+}
+
 // A Dialer opens connections: *net.Dialer.
 type Dialer interface {
 	DialContext(ctx context.Context, network, addr string) (net.Conn, error)
@@ -111,6 +118,7 @@ type Options struct {
 	Lines   func(wire.Line) // is told of each command and reply; nil: nobody is
 	Dialer  Dialer          // nil: net.Dialer
 	Connect time.Duration   // for one address to answer; 0: 30 s
+	STS     Policies        // of domains; nil: they have none
 	FS      disk.FS         // of the drop folders; nil: the system's
 }
 

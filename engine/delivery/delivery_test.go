@@ -102,6 +102,7 @@ func TestSameRoute(t *testing.T) {
 		{func(r *Route) { r.Client.Without = []string{"DSN"} }, false},
 		{func(r *Route) { r.Client.DNS.Loopback = true }, false},
 		{func(r *Route) { r.Client.DANE = true }, false},
+		{func(r *Route) { r.Client.STS = true }, false},
 		{func(r *Route) { r.Client.DNS.Secure = true }, false},
 		{func(r *Route) { r.Client.DNS.Servers[0] = "192.0.2.2:53" }, false},
 		{func(r *Route) { r.Client.Auth = plain("x") }, true},

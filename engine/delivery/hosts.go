@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"restante/engine/delivery/transfer"
@@ -49,6 +50,7 @@ func (d *Delivery) stages(dest mail.Domain, route Route) []stage {
 	}, route.Client}
 	direct.client.Auth = nil
 	smart := stage{func(ctx context.Context) ([]target, error) { return d.smart(ctx, route) }, route.Client}
+	smart.client.STS = false // RFC 8461 §2: a policy is about the hosts that DNS names
 	switch {
 	case route.Kind != SmartHost:
 		return []stage{direct}
@@ -170,9 +172,10 @@ const maxBreaks = 3
 // done, f is what the last target said. An error is internal.
 func (d *Delivery) tryTargets(ctx context.Context, targets []target, talk ClientSettings, b *transfer.Batch) (done bool, f failure, err error) {
 	f = failure{mail.Deferred, mail.Reply{Code: 451, Enhanced: "4.4", Text: "there is no host to send to"}, ""}
+	rules := tlsRules{d, talk, sync.OnceValue(func() func(string) bool { return d.policy(ctx, targets[0].next, talk) })}
 	for _, t := range targets {
 		var cause error
-		if t.rule, cause = d.tlsRule(ctx, t, talk); cause == nil {
+		if t.rule, cause = rules.of(ctx, t); cause == nil {
 			cause = d.sendTo(ctx, t, talk, b)
 		}
 		switch {
@@ -266,10 +269,12 @@ func (d *Delivery) connect(ctx context.Context, t target, talk ClientSettings, c
 	}
 	opts := wire.ClientOptions{
 		Hello: talk.Hello, TLS: tlsConfig(talk, t), UseHELO: talk.HELO,
-		Without: talk.Without, Proved: proof(talk.TLS, t), Timeouts: talk.Timeouts, Auth: talk.Auth, Log: d.opts.Lines,
+		Without: talk.Without, Proved: proof(talk.TLS, t.host), Timeouts: talk.Timeouts, Auth: talk.Auth, Log: d.opts.Lines,
 	}
 	switch {
-	case talk.RequireTLS || t.rule.required:
+	case t.rule.required:
+		opts.TLSPolicy, opts.Proved = wire.TLSRequired, t.rule.verify
+	case talk.RequireTLS:
 		opts.TLSPolicy = wire.TLSRequired
 	case clear:
 		opts.TLSPolicy = wire.TLSNever
@@ -323,12 +328,9 @@ func tlsConfig(talk ClientSettings, t target) *tls.Config {
 // proof checks that the certificate of a connection comes from a trusted authority and
 // names the host. The handshake does so only where the route requires TLS, and then as
 // its settings say; RFC 8689 §4.2.1 asks for both.
-func proof(base *tls.Config, t target) func(tls.ConnectionState) error {
-	if t.rule.required {
-		return t.rule.verify
-	}
+func proof(base *tls.Config, host string) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
-		opts := x509.VerifyOptions{DNSName: t.host, Intermediates: x509.NewCertPool()}
+		opts := x509.VerifyOptions{DNSName: host, Intermediates: x509.NewCertPool()}
 		if base != nil {
 			opts.Roots = base.RootCAs
 		}

@@ -3,6 +3,7 @@
 package delivery
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"restante/engine/mail"
 	"restante/engine/resolver"
 	"restante/engine/resolver/dnstest"
 	"restante/internal/testpeer"
@@ -106,4 +108,78 @@ func TestDane(t *testing.T) {
 			}
 		})
 	}
+}
+
+// policies are MTA-STS policies: for each domain its host.
+type policies map[mail.Domain]string
+
+func (p policies) Policy(_ context.Context, d mail.Domain, _ resolver.Query) func(string) bool {
+	host, ok := p[d]
+	if !ok {
+		return nil
+	}
+	return func(name string) bool { return name == host }
+}
+
+// TestMtaSts has what a policy makes of a connection (RFC 8461 §5): the host of the row
+// is the one that the policy has, and mx2 takes mail without TLS.
+func TestMtaSts(t *testing.T) {
+	good, pool := testpeer.Certificate(t, "mx1.test", time.Now().Add(time.Hour))
+	other, otherPool := testpeer.Certificate(t, "other.test", time.Now().Add(time.Hour))
+	expired, expiredPool := testpeer.Certificate(t, "mx1.test", time.Now().Add(-time.Hour))
+	own, _ := testpeer.Certificate(t, "internal.test", time.Now().Add(time.Hour))
+	right, wrong := keyRecord(t, "mx1.test.", own), keyRecord(t, "mx1.test.", other)
+	unusable := "_25._tcp.mx1.test. TLSA 1 1 1 " + strings.Repeat("ab", 32) + "\n"
+	const waits = "454 4.7.5 no trusted TLS connection to mx1.test (MTA-STS)"
+	const foreign = "451 4.7.5 mx1.test is none of the hosts in the MTA-STS policy of to.test"
+	for _, tt := range []struct {
+		name    string
+		host    string // of the policy; "": there is none
+		offered *tls.Config
+		trust   *x509.CertPool
+		records string
+		off     bool
+		want    string // the rule, or the reply
+	}{
+		{"proved", "mx1.test", certs(good), pool, "", false, "sts"},
+		{"not trusted", "mx1.test", certs(good), nil, "", false, waits},
+		{"another's name", "mx1.test", certs(other), otherPool, "", false, waits},
+		{"expired", "mx1.test", certs(expired), expiredPool, "", false, waits},
+		{"no TLS", "mx1.test", nil, pool, "", false, waits},
+		{"the handshake fails", "mx1.test", &tls.Config{}, pool, "", false, waits},
+		{"not in the policy", "mx9.test", certs(good), pool, "", false, foreign},
+		{"no policy", "", nil, nil, "", false, ""},
+		{"switched off", "mx9.test", nil, nil, "", true, ""},
+		{"TLSA records go before", "mx9.test", certs(own), nil, right, false, "dane"},
+		{"they do where they do not match", "mx1.test", certs(good), pool, wrong, false, "454 4.7.5 no trusted TLS connection to mx1.test (DANE)"},
+		{"those of no use do not", "mx1.test", certs(own), nil, unusable, false, waits},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			mx := testpeer.NewMX(t, testpeer.MXOptions{TLS: tt.offered})
+			dns := dnstest.Serve(t, "to.test. MX 10 mx1.test.\nmx1.test. A 192.0.2.1\nmx9.test. A 192.0.2.9\n"+tt.records)
+			dns.Sign(".")
+			known := policies{}
+			if tt.host != "" {
+				known["to.test"], known["mx1.test"] = tt.host, "mx9.test"
+			}
+			talk := ClientSettings{DANE: true, STS: !tt.off, TLS: &tls.Config{RootCAs: tt.trust}, DNS: resolver.Query{Servers: []string{dns.Addr}, Secure: true}}
+			l := newLease(message(1, "x\r\n", "a@to.test"))
+			New(fixed(Route{Client: talk}), resolver.New(resolver.Options{}), Options{Dialer: lines{"192.0.2.1": mx.Addr}, STS: known}).Attempt(t.Context(), "to.test", l)
+			if strings.HasPrefix(tt.want, "4") {
+				check(t, l, 1, "a@to.test deferred", tt.want)
+				return
+			}
+			check(t, l, 1, "a@to.test delivered", "250")
+			if got := l.via(1).Rule; got != tt.want {
+				t.Errorf("the rule is %q, want %q", got, tt.want)
+			}
+		})
+	}
+
+	// A smart host is the administrator's, whatever policy its name has.
+	mx := testpeer.NewMX(t, testpeer.MXOptions{})
+	l := newLease(message(1, "x\r\n", "a@to.test"))
+	route := Route{Kind: SmartHost, Smart: []Hop{{Host: "mx1.test"}}, Client: ClientSettings{STS: true, DNS: resolver.Query{Servers: []string{dnstest.Serve(t, "mx1.test. A 192.0.2.1").Addr}}}}
+	New(fixed(route), resolver.New(resolver.Options{}), Options{Dialer: lines{"192.0.2.1": mx.Addr}, STS: policies{"mx1.test": "mx9.test", "to.test": "mx9.test", "": "mx9.test"}}).Attempt(t.Context(), "to.test", l)
+	check(t, l, 1, "a@to.test delivered", "250")
 }

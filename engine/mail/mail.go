@@ -109,7 +109,7 @@ type Outcome struct {
 type Via struct {
 	Addr netip.Addr // of the peer
 	TLS  string     // such as "TLS 1.3", or "none"
-	Rule string     // what demanded it of the host by its owner's wish: "dane"; "": nothing
+	Rule string     // what demanded it of the host by its owner's wish: "dane" or "sts"; "": nothing
 	By   string     // the verb and the account of the caller that has asked for its mail; "": we have called
 }
 

@@ -19,6 +19,16 @@ type Lookup struct{ src source }
 // Lookup makes one.
 func (r *Resolver) Lookup(q Query) Lookup { return Lookup{r.source(q)} }
 
+// Usable gives the addresses of a host at which it may be called, as [Resolver.Hosts]
+// does, without asking for MX.
+func (r *Resolver) Usable(ctx context.Context, host string, q Query) ([]netip.Addr, error) {
+	hosts, err := r.resolve(ctx, r.source(q), q, host, []mx{{0, host}})
+	if err != nil {
+		return nil, err
+	}
+	return hosts[0].Addrs, nil
+}
+
 // LookupTXT gives each TXT record as one text.
 func (l Lookup) LookupTXT(ctx context.Context, name string) ([]string, error) {
 	out, err := l.src.txt(ctx, relative(name))

@@ -226,6 +226,7 @@ const (
 	TurnHistoryDays                   metabase.ID = 0x0052017c
 	TurnRequireTls                    metabase.ID = 0x0052010b
 	UseDane                           metabase.ID = 0x005201b2
+	UseMtaSts                         metabase.ID = 0x005201b4
 	Win32Error                        metabase.ID = 1099
 	XclientFrom                       metabase.ID = 0x00520183
 )

@@ -241,6 +241,7 @@ type Out struct {
 
 	UseDane           bool
 	DnsServersTrusted bool // to say what DNSSEC has authenticated
+	UseMtaSts         bool
 }
 
 // Retry says when delivery is tried again, and when it ends.
@@ -437,6 +438,7 @@ func (s *Site) fields() []field {
 		{SmtpSSLCertHostnameValidation, &s.Out.SmtpSSLCertHostnameValidation},
 		{UseDane, &s.Out.UseDane},
 		{DnsServersTrusted, &s.Out.DnsServersTrusted},
+		{UseMtaSts, &s.Out.UseMtaSts},
 
 		{SmtpRemoteProgressiveRetry, &s.Retry.SmtpRemoteProgressiveRetry},
 		{SmtpRemoteDelayExpireMinutes, &s.Retry.SmtpRemoteDelayExpireMinutes},

@@ -42,7 +42,7 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 	if err != nil {
 		return nil, fmt.Errorf("queue folder %s: %w", cfg.Mail.Folder, err)
 	}
-	out := delivery.New(routes{s}, s.deps.Resolver, delivery.Options{Log: s.log, Lines: s.logLine, Dialer: &bandwidth.Dialer{Limit: &s.bandwidth}})
+	out := delivery.New(routes{s}, s.deps.Resolver, delivery.Options{Log: s.log, Lines: s.logLine, STS: s.deps.STS, Dialer: &bandwidth.Dialer{Limit: &s.bandwidth}})
 	q, err := queue.New(ctx, storage.Messages, storage.DB, queue.Deps{
 		Router:  queue.RouterFunc(func(d mail.Domain) queue.RouteState { return s.config().Mail.Holds.Route(d) }),
 		Attempt: func(ctx context.Context, l *queue.Lease) { s.attempt(ctx, out, l) },

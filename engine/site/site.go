@@ -32,10 +32,11 @@ type Share interface {
 	Release()
 }
 
-// Deps is what a site works with; all fields but Journal, Log, Callers, Changed
+// Deps is what a site works with; all fields but STS, Journal, Log, Callers, Changed
 // and AutoStart are required.
 type Deps struct {
 	Resolver  delivery.Resolver
+	STS       delivery.Policies                                   // nil: there are none
 	Names     func(context.Context, netip.Addr) ([]string, error) // of a caller's address, by DNS; nil: none
 	Auth      *account.Authenticator
 	Rates     *session.Rates // shared by the sites of one engine; nil: none
