@@ -118,6 +118,7 @@ type QueueReader interface {
 	CheckQuota(d mail.Domain, size int64) error
 	Catalogue(ctx context.Context, d mail.Domain) iter.Seq2[queue.CatalogueLine, error]
 	Summary(ctx context.Context, d mail.Domain) (queue.Summary, error)
+	Above(d mail.Domain, size int64) (n int, octets int64)
 }
 
 // A QueueEditor changes messages.

@@ -25,6 +25,7 @@ import (
 	"restante/engine/policy"
 	"restante/engine/queue"
 	"restante/engine/release"
+	"restante/engine/release/link"
 	"restante/engine/resolver"
 	"restante/engine/settings"
 	"restante/engine/site"
@@ -248,9 +249,21 @@ func (a *siteAdapter) releasePolicy() release.Policy {
 		ETRN: a.Verbs.ETRN, TURN: a.Verbs.TURN, ATRN: a.Verbs.ATRN,
 		RequireTLS: a.Release.TurnRequireTls, RequireAuth: a.Release.EtrnRequireAuth,
 		Subdomains: a.Release.EtrnSubdomains, Counts: a.Release.EtrnReportCounts, Interval: a.Release.ReleaseInterval,
-		Hello: a.FullyQualifiedDomainName, Timeouts: a.turnTimeouts(), Rules: a,
+		Hello: a.FullyQualifiedDomainName, Timeouts: a.turnTimeouts(a.Release.ReleaseIdleTimeout), Rules: a,
 		Without:    func(d mail.Domain) []string { return a.Site.Route(d).Without },
 		Masquerade: a.Masquerade(),
+		Link:       a.link, Patient: a.turnTimeouts,
+	}
+}
+
+// link is the profile that holds when an account calls for the mail of a domain.
+func (a *siteAdapter) link(account string, d mail.Domain) link.Profile {
+	l := a.LinkOf(account, d)
+	return link.Profile{
+		Name: l.Name, Missing: l.Missing, Of: l.Of, Ceiling: l.LinkSizeCeiling, Smallest: l.LinkOrder == settings.SmallestFirst,
+		Session: link.Budget{Bytes: l.LinkSessionBytes, Time: l.LinkSessionMinutes},
+		Day:     link.Budget{Bytes: l.LinkDayBytes, Time: l.LinkDayMinutes},
+		Silence: l.ReleaseIdleTimeout,
 	}
 }
 
@@ -318,11 +331,11 @@ func (a *siteAdapter) timeouts() wire.Timeouts {
 	}
 }
 
-// releaseTimeouts are those of a conversation that hands over held mail: a silent
-// peer keeps the mail from others. A peer that has the whole message keeps its
+// releaseTimeouts are those of a conversation that hands over held mail: a peer that is
+// silent for idle keeps the mail from others. A peer that has the whole message keeps its
 // time for the reply, because without it the message is sent again.
-func (a *siteAdapter) releaseTimeouts() wire.Timeouts {
-	t, idle := a.timeouts(), a.Release.ReleaseIdleTimeout
+func (a *siteAdapter) releaseTimeouts(idle time.Duration) wire.Timeouts {
+	t := a.timeouts()
 	for _, one := range []*time.Duration{&t.Greeting, &t.Command, &t.DataInit, &t.DataBlock} {
 		if *one == 0 || *one > idle {
 			*one = idle
@@ -332,8 +345,8 @@ func (a *siteAdapter) releaseTimeouts() wire.Timeouts {
 }
 
 // turnTimeouts are those of a conversation that TURN or ATRN has turned.
-func (a *siteAdapter) turnTimeouts() wire.Timeouts {
-	t := a.releaseTimeouts()
+func (a *siteAdapter) turnTimeouts(idle time.Duration) wire.Timeouts {
+	t := a.releaseTimeouts(idle)
 	if w := a.Waits.SmtpTurnTimeout; w > 0 {
 		t.Greeting = min(t.Greeting, w)
 	}
@@ -349,6 +362,9 @@ func (r routes) Route(d mail.Domain) delivery.Route {
 	}
 	set := r.Site.Route(d)
 	out := delivery.Route{Dir: r.path(set.Folder), Quota: set.Quota, DirectFirst: set.DirectFirst, Held: set.Held, Client: r.clientSettings(set)}
+	if set.Held {
+		out.Client.Timeouts = r.releaseTimeouts(cmp.Or(r.LinkOf("", d).ReleaseIdleTimeout, r.Release.ReleaseIdleTimeout))
+	}
 	switch set.Way {
 	case settings.ToFolder:
 		out.Kind = delivery.Drop
@@ -370,9 +386,6 @@ func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 	}
 	t.Masquerade = r.Masquerade()
 	t.Patience = r.Release.ReleaseIdleTimeout
-	if set.Held {
-		t.Timeouts = r.releaseTimeouts()
-	}
 	t.DNS.Servers, t.SecurePort = r.DNSServers(), r.Out.RemoteSmtpSecurePort
 	t.DNS.Transport, t.DNS.Names = r.transport(), resolver.Names(r.Out.NameResolutionType)
 	if in := set.SignIn; in != nil {

@@ -48,6 +48,8 @@ type Domain struct {
 	Largest     int64           `json:"largest,omitempty"`          // bytes of the largest
 	InDoubt     int             `json:"in_doubt,omitempty"`         // of them, those that a host has had whole and not answered for
 	Quota       *HoldQuota      `json:"quota,omitempty"`            // of a held domain that has one
+	Link        string          `json:"link,omitempty"`             // the link profile of a held domain
+	LinkMissing string          `json:"link_missing,omitempty"`     // one that it or an account of Turn names, and that is not there: no limits hold
 	LastCall    *calls.Call     `json:"last_call,omitempty"`        // for a held domain, to a caller who may see to the site's mail
 	NextCall    time.Time       `json:"next_call,omitzero"`         // when its host is expected to call
 	Expires     time.Time       `json:"expires,omitzero"`           // the oldest of them, if it does not go before
@@ -55,6 +57,7 @@ type Domain struct {
 	Unknown     []string        `json:"unknown_accounts,omitempty"` // names of Turn that no account has
 	Ended       int             `json:"sessions_ended,omitempty"`   // releases that a revocation ends
 	Except      []string        `json:"except,omitempty"`           // of a grant: keys below the wildcard that it does not reach
+	Oversize
 }
 
 // A HistoryRequest picks releases; 0, "" and the zero Time mean all.

@@ -35,6 +35,15 @@ type QueueRequest struct {
 type Destination struct {
 	Site int `json:"site"`
 	queue.DestinationState
+	Oversize
+}
+
+// Oversize counts the messages above the size ceiling of the links over which they could
+// be collected. They stay.
+type Oversize struct {
+	SizeCeiling   int64 `json:"size_ceiling,omitempty"`
+	TooLarge      int   `json:"too_large,omitempty"`
+	TooLargeBytes int64 `json:"too_large_bytes,omitempty"`
 }
 
 // A Message is a message on its way to one destination.

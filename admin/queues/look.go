@@ -12,6 +12,7 @@ import (
 	"restante/admin/api"
 	"restante/engine/mail"
 	"restante/engine/queue"
+	"restante/engine/settings"
 )
 
 func (h handlers) list(ctx context.Context, who api.Caller, r api.QueueRequest) ([]api.Destination, error) {
@@ -20,9 +21,16 @@ func (h handlers) list(ctx context.Context, who api.Caller, r api.QueueRequest) 
 		return nil, err
 	}
 	out := []api.Destination{}
+	snap := h.Tree.Snapshot()
 	for _, q := range qs {
+		set := settings.Unchecked(snap, q.site)
 		for _, s := range q.Destinations() {
-			out = append(out, api.Destination{Site: q.site, DestinationState: s})
+			one := api.Destination{Site: q.site, DestinationState: s}
+			if ceiling, _ := set.CeilingOf(s.Domain); ceiling > 0 && set.Standing(s.Domain) == mail.Held {
+				one.SizeCeiling = ceiling
+				one.TooLarge, one.TooLargeBytes = q.Above(s.Domain, ceiling)
+			}
+			out = append(out, one)
 		}
 	}
 	return out, nil

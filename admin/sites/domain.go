@@ -160,10 +160,13 @@ func (h handlers) lastCall(who api.Caller, out *api.Domain, interval time.Durati
 
 // holding fills in what is told of one held domain alone, because it takes longer.
 func (h handlers) holding(ctx context.Context, who api.Caller, out *api.Domain) error {
-	hold, held := settings.Unchecked(h.Tree.Snapshot(), out.Site).HoldOf(mail.Domain(out.Name))
+	set, name := settings.Unchecked(h.Tree.Snapshot(), out.Site), mail.Domain(out.Name)
+	hold, held := set.HoldOf(name)
 	if !held {
 		return nil
 	}
+	out.Link = set.LinkOf("", name).Name
+	out.SizeCeiling, out.LinkMissing = set.CeilingOf(name)
 	h.lastCall(who, out, hold.CallInterval)
 	for _, dest := range h.destinations(out.Site, out.Name) {
 		q, ok := h.Engine.Queue(out.Site)
@@ -175,6 +178,10 @@ func (h handlers) holding(ctx context.Context, who api.Caller, out *api.Domain) 
 			return err
 		}
 		out.Largest, out.InDoubt = max(out.Largest, sum.Largest), out.InDoubt+sum.InDoubt
+		if out.SizeCeiling > 0 {
+			n, octets := q.Above(dest.Domain, out.SizeCeiling)
+			out.TooLarge, out.TooLargeBytes = out.TooLarge+n, out.TooLargeBytes+octets
+		}
 	}
 	if hold.HoldMaxMessages > 0 || hold.HoldMaxBytes > 0 || hold.HoldReserveBytes > 0 {
 		out.Quota = &api.HoldQuota{MaxMessages: hold.HoldMaxMessages, MaxBytes: hold.HoldMaxBytes, ReserveBytes: hold.HoldReserveBytes}

@@ -195,8 +195,8 @@ func testLife(t *testing.T) {
 	j.Failed(t.Context(), env, mail.Outcome{To: other, Reply: mail.Reply{Code: 550}})
 	j.Report(t.Context(), envelope(mail.Address{}, time.Now(), joe), env.ID, joe, 1)
 	time.Sleep(time.Second)
-	j.Released(t.Context(), "", "held.example", "TURN", "anna", client, 1, 0)
-	j.Released(t.Context(), "", "other.example", "TURN", "anna", client, 1, 0)
+	j.Released(t.Context(), "", journal.Release{Domain: "held.example", Verb: "TURN", Account: "anna", Caller: client, Messages: 1})
+	j.Released(t.Context(), "", journal.Release{Domain: "other.example", Verb: "TURN", Account: "anna", Caller: client, Messages: 1})
 	e.journal(2).Unreachable(t.Context(), "far.example", mail.Reply{Code: 451}, "mx", 1, time.Time{})
 	want := "1 failed joe@out.example: accepted held unreachable deferred acted delivered failed dsn"
 	for _, what := range []string{string(env.ID), "joe@out.example", "bob@far.example", "<abc@PC.example>"} {

@@ -4,17 +4,15 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/domaintext"
 	"restante/cmd/restante/internal/visible"
 	"restante/cmd/restante/internal/words"
-	"restante/engine/release/calls"
-	"restante/metabase/schema"
 )
 
 func (c *cli) domainCommand() *urfave.Command {
@@ -59,112 +57,10 @@ func (c *cli) domainShow() *urfave.Command {
 		Action: c.withSite(2, 2, func(cx *urfave.Context, site int) error {
 			q := api.DomainRequest{Site: site, Name: cx.Args().Get(1)}
 			return call(cx.Context, c, api.DomainShow, q, func(w table, d api.Domain) {
-				row := fields(w)
-				row("domain", d.Name)
-				row("site", d.Site)
-				row("kind", d.Kind)
-				row("route action", fmt.Sprintf("%d (0x%x)", d.RouteAction, uint32(d.RouteAction)))
-				row("held", words.YesNo(d.Held))
-				row("turn", words.Dash(words.Quoted(d.Turn)))
-				row("etrn", etrnText(d.Etrn))
-				verbsOffRow(row, d.Off)
-				row("smart host", words.Dash(d.SmartHost))
-				row("relay", words.YesNo(d.Relay))
-				row("recipients", recipientsText(d))
-				row("waiting", fmt.Sprintf("%s, %s", words.Plural(d.Messages, "message"), words.Size(d.Bytes)))
-				if d.Held && d.Messages > 0 {
-					row("oldest", words.Time(d.Oldest))
-					row("largest", words.Size(d.Largest))
-					row("in doubt", d.InDoubt)
-				}
-				if d.Held {
-					row("quota", quotaText(d.Quota))
-					row("last call", lastCallText(d.LastCall))
-					row("next call", words.Time(d.NextCall))
-				}
-				if !d.Expires.IsZero() {
-					row("oldest expires", words.Time(d.Expires))
-				}
-				if d.LastError != "" {
-					row("last error", d.LastError)
-				}
+				domaintext.Rows(fields(w), d)
 			})
 		}),
 	}
-}
-
-// lastCallText tells who called last for held mail, and what became of it.
-func lastCallText(c *calls.Call) string {
-	if c == nil {
-		return "-"
-	}
-	tls := ""
-	if c.TLS {
-		tls = " over TLS"
-	}
-	from := ""
-	if c.Address.IsValid() {
-		from = " from " + c.Address.String()
-	}
-	return fmt.Sprintf("%s: %s%s, account %s%s: %s, %s, refused: %d, in doubt: %d, left: %d: %s", words.Time(c.Begin), c.Verb, from, words.Dash(c.Account), tls,
-		words.Plural(c.Messages, "message"), words.Size(c.Bytes), c.Refused, c.InDoubt, c.Left, c.Outcome)
-}
-
-// quotaText tells how much may wait for a held domain.
-func quotaText(q *api.HoldQuota) string {
-	if q == nil {
-		return "none"
-	}
-	var parts []string
-	if q.MaxMessages > 0 {
-		parts = append(parts, words.Plural(q.MaxMessages, "message"))
-	}
-	if q.MaxBytes > 0 {
-		parts = append(parts, words.Size(q.MaxBytes))
-	}
-	text := ""
-	if len(parts) > 0 {
-		text = fmt.Sprintf("%d%% of %s", q.Percent, strings.Join(parts, " or "))
-	}
-	if q.ReserveBytes > 0 {
-		text = strings.TrimPrefix(text+", "+words.Size(q.ReserveBytes)+" of the disk stay free", ", ")
-	}
-	return text
-}
-
-// recipientsText tells whose mail a domain takes.
-func recipientsText(d api.Domain) string {
-	more := d.Directories
-	if d.File != "" {
-		more = append([]string{d.File}, more...)
-	}
-	switch {
-	case len(more) == 0 && d.Recipients == 0:
-		return "any"
-	case len(more) == 0:
-		return fmt.Sprintf("%d listed", d.Recipients)
-	}
-	return fmt.Sprintf("%d listed, and those of %s", d.Recipients, strings.Join(more, " and "))
-}
-
-// verbsOffRow tells which verbs a host cannot call for its mail with.
-func verbsOffRow(row func(string, any), off []string) {
-	if len(off) > 0 {
-		row("off at the site", strings.Join(off, ", "))
-	}
-}
-
-// etrnText tells who may start delivery to a domain by ETRN.
-func etrnText(callers []string) string {
-	switch {
-	case len(callers) == 0:
-		return "nobody"
-	case slices.Equal(callers, []string{schema.CallerAccounts}):
-		return "the accounts of turn, signed in"
-	case slices.Contains(callers, schema.CallerAny):
-		return "any caller"
-	}
-	return strings.Replace(strings.Join(callers, ", "), schema.CallerAccounts, "the accounts of turn", 1)
 }
 
 func (c *cli) domainCreate() *urfave.Command {

@@ -11,6 +11,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/domaintext"
 	"restante/cmd/restante/internal/words"
 )
 
@@ -43,7 +44,7 @@ func (c *cli) queueList() *urfave.Command {
 					w.printf("site\tdomain\tstate\tmessages\tbytes\toldest\tnext try\tlast error\n")
 				}
 				first = false
-				w.printf("%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", d.Site, d.Domain, d.State, d.Messages, d.Bytes, words.Time(d.Oldest), words.Time(d.NextTry), d.LastError)
+				w.printf("%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s\n", d.Site, d.Domain, d.State, d.Messages, d.Bytes, words.Time(d.Oldest), words.Time(d.NextTry), domaintext.LastError(d))
 			})
 		}),
 	}

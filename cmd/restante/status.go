@@ -10,6 +10,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/domaintext"
 	"restante/cmd/restante/internal/words"
 )
 
@@ -119,8 +120,8 @@ func printExplained(w table, e api.Explained) {
 		row("turn", words.Quoted(e.Turn))
 	}
 	if e.Held {
-		row("etrn", etrnText(e.Etrn))
-		verbsOffRow(row, e.Off)
+		row("etrn", domaintext.Etrn(e.Etrn))
+		domaintext.VerbsOff(row, e.Off)
 	}
 	if e.Waiting > 0 {
 		row("waiting", fmt.Sprintf("%s, next try %s", words.Plural(e.Waiting, "message"), words.Time(e.NextTry)))

@@ -181,6 +181,13 @@
 ---@field LdapUrls string[]
 ---@field LdapUserFilter string
 ---@field LimitRemoteConnections boolean
+---@field LinkDayBytes integer
+---@field LinkDayMinutes integer
+---@field LinkOrder string
+---@field LinkProfile string
+---@field LinkSessionBytes integer
+---@field LinkSessionMinutes integer
+---@field LinkSizeCeiling integer
 ---@field LocalDomains string[]
 ---@field LocalRetryAttempts integer
 ---@field LocalRetryInterval integer
@@ -1115,6 +1122,9 @@ function service.explain(site, recipient) end
 ---@field next_try? string
 ---@field expires? string
 ---@field last_error? string
+---@field size_ceiling? integer
+---@field too_large? integer
+---@field too_large_bytes? integer
 
 ---@class restante.Dkim
 ---@field site integer
@@ -1155,6 +1165,8 @@ function service.explain(site, recipient) end
 ---@field largest? integer
 ---@field in_doubt? integer
 ---@field quota? restante.HoldQuota
+---@field link? string
+---@field link_missing? string
 ---@field last_call? restante.Call
 ---@field next_call? string
 ---@field expires? string
@@ -1162,6 +1174,9 @@ function service.explain(site, recipient) end
 ---@field unknown_accounts? string[]
 ---@field sessions_ended? integer
 ---@field except? string[]
+---@field size_ceiling? integer
+---@field too_large? integer
+---@field too_large_bytes? integer
 
 ---@class restante.Ended
 ---@field sessions integer

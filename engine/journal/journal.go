@@ -192,11 +192,27 @@ func next(again time.Time) []slog.Attr {
 	return []slog.Attr{slog.Time("again", again)}
 }
 
-// Released: a host that called in a session was handed mail; verb is ETRN, TURN or
-// ATRN, messages is the number handed over and left the number that remains.
-func (j *Journal) Released(ctx context.Context, by mail.SessionID, domain mail.Domain, verb, account string, caller netip.Addr, messages, left int) {
-	j.Session(by, nil).write(ctx, "released", extra{keys: []string{DomainKey(domain)}}, dest(domain), slog.String("verb", verb), slog.String("account", account),
-		client(caller), slog.Int("messages", messages), slog.Int("left", left))
+// A Release is what a host that called was handed.
+type Release struct {
+	Domain   mail.Domain
+	Verb     string // ETRN, TURN, ATRN or queue release
+	Account  string
+	Caller   netip.Addr
+	Messages int   // handed over
+	Bytes    int64 // of them
+	InDoubt  int   // that the host had whole, and did not answer for
+	Left     int
+	Outcome  string // why it ended; "": it begins
+}
+
+// Released: a host that called in a session was handed mail.
+func (j *Journal) Released(ctx context.Context, by mail.SessionID, r Release) {
+	attrs := []slog.Attr{dest(r.Domain), slog.String("verb", r.Verb), slog.String("account", r.Account), client(r.Caller),
+		slog.Int("messages", r.Messages), slog.Int("left", r.Left)}
+	if r.Outcome != "" {
+		attrs = append(attrs, slog.Int64("bytes", r.Bytes), slog.Int("in_doubt", r.InDoubt), slog.String("outcome", clean(r.Outcome)))
+	}
+	j.Session(by, nil).write(ctx, "released", extra{keys: []string{DomainKey(r.Domain)}}, attrs...)
 }
 
 // Report: the new message reports to the sender of about.

@@ -75,8 +75,10 @@ func TestEvents(t *testing.T) {
 			`{"msg":"failed","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk","session":"s1"}`},
 		{func(c context.Context, j *Journal) { j.Expired(c, env, result, time.Second) },
 			`{"msg":"expired","msg_id":"06h0ihfrcs3q41uvs0vg","to":"<x@b.test>","host":"mx","reply":"451 4.3.0 later / evil: disk","age":1000000000,"session":"s1"}`},
-		{func(c context.Context, j *Journal) { j.Released(c, "s1", "b.test", "TURN", "ann", caller, 5, 0) },
-			`{"msg":"released","domain":"b.test","verb":"TURN","account":"ann","client":"192.0.2.1","messages":5,"left":0,"session":"s1"}`},
+		{func(c context.Context, j *Journal) {
+			j.Released(c, "s1", Release{Domain: "b.test", Verb: "TURN", Account: "ann", Caller: caller, Messages: 5, Bytes: 70, Left: 1, Outcome: "some stay"})
+		},
+			`{"msg":"released","domain":"b.test","verb":"TURN","account":"ann","client":"192.0.2.1","messages":5,"left":1,"bytes":70,"in_doubt":0,"outcome":"some stay","session":"s1"}`},
 		{func(c context.Context, j *Journal) { j.Report(c, env, "about", mail.Address{}, 2) },
 			`{"msg":"dsn","msg_id":"06h0ihfrcs3q41uvs0vg","about":"about","to":"<>","recipients":2,"session":"s1"}`},
 		{func(c context.Context, j *Journal) { j.ReportPostponed(c, msgID, errors.New("full"), again) },

@@ -25,7 +25,9 @@ func TestTraced(t *testing.T) {
 		{func(j *Journal) { j.Report(t.Context(), env, "other", sender, 1) }, "dsn", []string{IDKey(msgID), IDKey("other")}},
 		{func(j *Journal) { j.Rewritten(t.Context(), msgID, sender, rcpt) }, "rewritten", []string{AddressKey(sender), IDKey(msgID)}},
 		{func(j *Journal) { j.Unreachable(t.Context(), "b.test", answer, "", 1, again) }, "unreachable", []string{DomainKey("b.test")}},
-		{func(j *Journal) { j.Released(t.Context(), "s1", "b.test", "TURN", "ann", caller, 5, 0) }, "released", []string{DomainKey("b.test")}},
+		{func(j *Journal) {
+			j.Released(t.Context(), "s1", Release{Domain: "b.test", Verb: "TURN", Account: "ann", Caller: caller, Messages: 5})
+		}, "released", []string{DomainKey("b.test")}},
 		{func(j *Journal) {
 			j.Refused(t.Context(), caller, mail.Envelope{From: sender}, "RCPT", rcpt.String(), answer)
 		}, "refused", []string{AddressKey(sender), AddressKey(rcpt)}},

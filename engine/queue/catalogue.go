@@ -55,6 +55,16 @@ func (q *Queue) catalogueLine(e *entry, at time.Time) (c CatalogueLine, ok bool)
 	return c, !e.is(settled)
 }
 
+// Above counts the messages for d that are larger than size.
+func (q *Queue) Above(d mail.Domain, size int64) (n int, octets int64) {
+	for _, e := range q.entriesIn(d) {
+		if e.size > size {
+			n, octets = n+1, octets+e.size
+		}
+	}
+	return n, octets
+}
+
 // A Summary is what the messages for a destination come to, beside their number.
 type Summary struct {
 	Largest int64 // octets

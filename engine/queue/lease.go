@@ -38,9 +38,10 @@ type ownership struct {
 	unasked   bool   // by a trigger that is not the owner's
 	all       bool   // gets all entries, not only those that are due: in the order of arrival, urgent ones first
 	began     bool   // all: has handed something out
-	ended     bool   // hands out nothing more
-	saturated bool   // the host takes no more conversations
-	failed    bool   // an outcome could not be stored
+	selection Selection
+	ended     bool // hands out nothing more
+	saturated bool // the host takes no more conversations
+	failed    bool // an outcome could not be stored
 
 	leases    int
 	deferred  int            // of them, those that called Defer
@@ -213,6 +214,26 @@ func (q *Queue) newLease(d *destination) *Lease {
 	return l
 }
 
+// A Selection says which messages a lease hands out that gets all, and in which order.
+type Selection struct {
+	Smallest bool                  // the smallest first, instead of by priority and age
+	Take     func(size int64) bool // asked once for each message, under the queue's lock; nil: all are taken
+}
+
+// Select is to be called before Next. What is not taken stays as it is.
+func (l *Lease) Select(s Selection) {
+	l.q.mu.Lock()
+	defer l.q.mu.Unlock()
+	if !l.owner.began {
+		l.owner.selection = s
+	}
+}
+
+// takes reports whether e is handed out now.
+func (h *ownership) takes(e *entry) bool {
+	return e.idle() && !e.onHold() && (h.selection.Take == nil || h.selection.Take(e.size))
+}
+
 // Domain is the leased destination.
 func (l *Lease) Domain() mail.Domain { return l.dest.name }
 
@@ -307,31 +328,38 @@ func (h *ownership) pick(d *destination) *entry {
 	}
 	if !h.began {
 		h.began = true
-		h.orderByPriority(d)
+		h.order(d)
 	}
 	for len(h.missed) > 0 {
 		e := h.missed[0]
 		h.missed = h.missed[1:]
-		if e.idle() && !e.onHold() {
+		if h.takes(e) {
 			return e
 		}
 	}
 	for _, e := range d.entries[d.after(h.cursor):] {
 		h.cursor = e.id
-		if e.idle() && !e.onHold() {
+		if h.takes(e) {
 			return e
 		}
 	}
 	return nil
 }
 
-// orderByPriority has the entries of d handed out by their priority, if one has any.
-func (h *ownership) orderByPriority(d *destination) {
-	if !slices.ContainsFunc(d.entries, func(e *entry) bool { return e.priority != 0 }) {
+// order has the entries of d handed out by their size or, if one has any, by their
+// priority.
+func (h *ownership) order(d *destination) {
+	compare := func(a, b *entry) int { return cmp.Compare(b.priority, a.priority) }
+	if h.selection.Smallest {
+		compare = func(a, b *entry) int { return cmp.Compare(a.size, b.size) }
+	} else if !slices.ContainsFunc(d.entries, func(e *entry) bool { return e.priority != 0 }) {
+		return
+	}
+	if len(d.entries) == 0 {
 		return
 	}
 	h.missed = slices.Clone(d.entries)
-	slices.SortStableFunc(h.missed, func(a, b *entry) int { return cmp.Compare(b.priority, a.priority) })
+	slices.SortStableFunc(h.missed, compare)
 	h.cursor = d.entries[len(d.entries)-1].id
 }
 

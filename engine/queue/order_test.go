@@ -4,6 +4,7 @@ package queue
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -168,4 +169,47 @@ func TestHoldUntil(t *testing.T) {
 			}
 		})
 	})
+}
+
+// A selection has the smallest messages go first, and leaves those that it does not take as
+// they are.
+func TestSelection(t *testing.T) {
+	for _, tt := range []struct {
+		smallest bool
+		ceiling  int64
+		want     string
+	}{{false, 0, "eabcd"}, {true, 0, "badec"}, {false, 300, "eabd"}, {true, 200, "ba"}} {
+		h := newFixture(t)
+		h.held["b.test"] = true
+		for i, size := range []int{200, 100, 900, 290, 295} {
+			env := envelope(t, string(rune('a'+i))+"@a.test", "x@b.test")
+			if i == 4 {
+				env.Priority = 9
+			}
+			d := &memDraft{store: h.store}
+			d.WriteString(strings.Repeat("x", size))
+			if err := h.q.Accept(t.Context(), d, env); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l, err := h.q.Lease("b.test", "joe")
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked := 0
+		l.Select(Selection{Smallest: tt.smallest, Take: func(size int64) bool { asked++; return tt.ceiling == 0 || size <= tt.ceiling }})
+		got := ""
+		for item, ok := l.Next(); ok; item, ok = l.Next() {
+			got += item.Env.From.Local
+			_ = l.Settle(t.Context(), item.Env.ID, outcomes(item, yes, "mx"))
+		}
+		l.Close()
+		if got != tt.want || asked != 5 || h.q.Count("b.test") != 5-len(got) {
+			t.Errorf("%+v: handed out %q, asked %d times, %d stay", tt, got, asked, h.q.Count("b.test"))
+		}
+		if n, octets := h.q.Above("b.test", 300); len(got) < 5 && (n != 1 || octets != 900) {
+			t.Errorf("%+v: %d of %d octets above 300", tt, n, octets)
+		}
+		h.check()
+	}
 }

@@ -31,7 +31,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -367,7 +366,7 @@ func (q *Queue) Trigger(d mail.Domain) int { return q.trigger(d, false) }
 func (q *Queue) Release(ctx context.Context, d mail.Domain, by string) int {
 	n := q.Trigger(d)
 	if n > 0 {
-		q.deps.Journal.Released(ctx, "", d, "queue release", by, netip.Addr{}, 0, n)
+		q.deps.Journal.Released(ctx, "", journal.Release{Domain: d, Verb: "queue release", Account: by, Left: n})
 	}
 	return n
 }

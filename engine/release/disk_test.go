@@ -19,6 +19,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/queue"
 	"restante/engine/release/calls"
+	"restante/engine/release/link"
 	"restante/engine/spool"
 	"restante/internal/kv/badgerkv"
 	"restante/internal/testpeer"
@@ -41,7 +42,7 @@ func (q diskQueue) Waiting(d mail.Domain, _ bool) ([]Waiting, error) {
 	return nil, nil
 }
 
-func (q diskQueue) Lease(ctx context.Context, d mail.Domain, verb, account string) (transfer.Lease, error) {
+func (q diskQueue) Lease(ctx context.Context, d mail.Domain, verb, account string, _ *link.Meter) (transfer.Lease, error) {
 	l, err := q.TakeOver(ctx, d, verb, account)
 	if busy := (queue.ErrBusy{}); errors.As(err, &busy) {
 		return nil, ErrBusy

@@ -8,8 +8,12 @@ import (
 	"fmt"
 	"strings"
 
+	"restante/engine/journal"
 	"restante/engine/mail"
 )
+
+// spentText is for a caller whose link has used up the budget of its day.
+const spentText = "the budget of today is used up"
 
 // The replies of more than one verb.
 var (
@@ -73,12 +77,19 @@ func (svc *Service) trigger(ctx context.Context, p Policy, c Caller, waiting []W
 		if err != nil {
 			continue
 		}
+		if m, _ := svc.meter(ctx, p, c.Account, w.Domain); m.Spent() {
+			call := svc.call(c, "ETRN", w.Domain)
+			call.Left = w.Messages
+			svc.called(call, m.SpentText())
+			reply = mail.Reply{Code: 458, Enhanced: "3.2", Text: spentText}
+			continue
+		}
 		err = svc.queue.Trigger(w.Domain, owner, svc.call(c, "ETRN", w.Domain))
 		switch {
 		case err == nil:
 			started++
 			messages += w.Messages
-			svc.opts.Journal.Released(ctx, c.Session, w.Domain, "ETRN", c.Account, c.Remote, 0, w.Messages)
+			svc.opts.Journal.Released(ctx, c.Session, journal.Release{Domain: w.Domain, Verb: "ETRN", Account: c.Account, Caller: c.Remote, Left: w.Messages})
 		case errors.Is(err, ErrBusy):
 			reply = mail.Reply{Code: 458, Enhanced: "3.2", Text: "already running"}
 		default:

@@ -20,6 +20,7 @@ import (
 	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
 	"restante/engine/release/calls"
+	"restante/engine/release/link"
 	"restante/internal/testpeer"
 )
 
@@ -408,7 +409,7 @@ func (q *benchQueue) Waiting(d mail.Domain, _ bool) ([]Waiting, error) {
 	return []Waiting{{d, q.left}}, nil
 }
 func (q *benchQueue) Trigger(mail.Domain, bool, calls.Call) error { return nil }
-func (q *benchQueue) Lease(context.Context, mail.Domain, string, string) (transfer.Lease, error) {
+func (q *benchQueue) Lease(context.Context, mail.Domain, string, string, *link.Meter) (transfer.Lease, error) {
 	return q, nil
 }
 func (q *benchQueue) Close() {}

@@ -15,6 +15,7 @@ import (
 	"restante/engine/delivery/transfer"
 	"restante/engine/mail"
 	"restante/engine/release/calls"
+	"restante/engine/release/link"
 )
 
 var errStore = errors.New("the store is gone")
@@ -94,7 +95,7 @@ func (q *memQueue) Trigger(d mail.Domain, owner bool, _ calls.Call) error {
 	return nil
 }
 
-func (q *memQueue) Lease(_ context.Context, d mail.Domain, _, _ string) (transfer.Lease, error) {
+func (q *memQueue) Lease(_ context.Context, d mail.Domain, _, _ string, limits *link.Meter) (transfer.Lease, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err := q.fail["Lease"]; err != nil {
@@ -104,23 +105,26 @@ func (q *memQueue) Lease(_ context.Context, d mail.Domain, _, _ string) (transfe
 		return nil, fmt.Errorf("lease %s: %w", d, ErrBusy)
 	}
 	q.leased[d] = true
-	return &memLease{q: q, d: d, todo: slices.Clone(q.mail[d])}, nil
+	return &memLease{q: q, d: d, todo: slices.Clone(q.mail[d]), limits: limits}, nil
 }
 
 type memLease struct {
 	q      *memQueue
 	d      mail.Domain
 	todo   []mail.Item
+	limits *link.Meter
 	closed bool
 }
 
 func (l *memLease) Next() (mail.Item, bool) {
-	if len(l.todo) == 0 {
-		return mail.Item{}, false
+	for len(l.todo) > 0 {
+		it := l.todo[0]
+		l.todo = l.todo[1:]
+		if l.limits.Take(it.Env.Size) {
+			return it, true
+		}
 	}
-	it := l.todo[0]
-	l.todo = l.todo[1:]
-	return it, true
+	return mail.Item{}, false
 }
 
 func (l *memLease) Until(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -23,6 +23,7 @@ import (
 	"restante/engine/journal"
 	"restante/engine/mail"
 	"restante/engine/release/calls"
+	"restante/engine/release/link"
 	"restante/engine/wire"
 )
 
@@ -35,10 +36,11 @@ type Queue interface {
 	// those whose names end in "."+d.
 	Waiting(d mail.Domain, below bool) ([]Waiting, error)
 
-	// Lease leases the destination. A delivery under way gives way at its next
-	// message, and an earlier call of the same account at once; Lease waits for that
-	// until ctx ends. ErrBusy if it is leased otherwise, or still.
-	Lease(ctx context.Context, d mail.Domain, verb, account string) (transfer.Lease, error)
+	// Lease leases the destination, of whose messages it hands out what limits takes,
+	// nil for all. A delivery under way gives way at its next message, and an earlier
+	// call of the same account at once; Lease waits for that until ctx ends. ErrBusy if
+	// it is leased otherwise, or still.
+	Lease(ctx context.Context, d mail.Domain, verb, account string, limits *link.Meter) (transfer.Lease, error)
 
 	// Trigger makes the destination due once, even if it is held; ErrBusy if
 	// it is leased. Unless its owner asks, its hosts may be somebody else's by
@@ -80,6 +82,11 @@ type Policy struct {
 	Timeouts         wire.Timeouts // on a reversed connection
 	Masquerade       mail.Masquerade
 	Rules            Rules
+
+	// Link is whose limits hold for the mail of d when account calls, "" for none; nil:
+	// none hold. Patient are the Timeouts towards a host that may be silent for that time.
+	Link    func(account string, d mail.Domain) link.Profile
+	Patient func(silence time.Duration) wire.Timeouts
 
 	// Without lists the extensions that are not used towards the host of a domain,
 	// even if it offers them; nil: all are used.
@@ -125,6 +132,18 @@ func (svc *Service) called(c calls.Call, outcome string) {
 	svc.opts.Called(c)
 }
 
+// meter begins to measure a call under the limits of its link.
+func (svc *Service) meter(ctx context.Context, p Policy, account string, d mail.Domain) (*link.Meter, link.Profile) {
+	if p.Link == nil {
+		return nil, link.Profile{}
+	}
+	one := p.Link(account, d)
+	if one.Missing {
+		svc.opts.Log.WarnContext(ctx, "LinkProfile names no key below Links: no limits hold", "link", one.Name, "account", account, "domain", d)
+	}
+	return link.NewMeter(one, svc.opts.Links, svc.opts.Now), one
+}
+
 // Outcomes of calls without a release.
 const (
 	nothingWaits = "nothing waits"
@@ -138,8 +157,14 @@ type Options struct {
 	Journal *journal.Journal // nil: none
 	Now     func() time.Time // nil: time.Now
 	Called  func(calls.Call) // is told what became of each call for a domain but those that Trigger notes; nil: nobody is
+	Links   link.Day         // what links have used; nil: budgets of a day bound nothing
 	Policy  func() *Policy   // that is in force, for handovers under way; nil: that of the call
 }
+
+type noDay struct{}
+
+func (noDay) Used(string) link.Budget { return link.Budget{} }
+func (noDay) Use(string, link.Budget) {}
 
 // A Service serves the callers of one site's queue. Its methods may be called
 // concurrently.
@@ -160,6 +185,9 @@ func New(q Queue, opts Options) *Service {
 	}
 	if opts.Called == nil {
 		opts.Called = func(calls.Call) {}
+	}
+	if opts.Links == nil {
+		opts.Links = noDay{}
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now

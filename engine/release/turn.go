@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"restante/engine/delivery/transfer"
+	"restante/engine/journal"
 	"restante/engine/mail"
 	"restante/engine/release/calls"
+	"restante/engine/release/link"
 	"restante/engine/wire"
 )
 
@@ -88,7 +90,9 @@ type handover struct {
 	verb    string
 	leases  []leasedDomain
 	begin   time.Time
-	busy    map[mail.Domain]bool // leased by others
+	busy    map[mail.Domain]bool   // leased by others
+	silence time.Duration          // for which the caller may be silent; 0: as the policy says
+	meters  map[string]*link.Meter // by whose day they count
 
 	permitted map[mail.Domain]*Policy // that last gave the account the domain
 }
@@ -143,13 +147,18 @@ func (s *handover) call(d mail.Domain) calls.Call {
 
 // note notes what became of the mail of l. The rest that it tells is of messages that
 // were not tried, too.
-func (s *handover) note(l *leasedDomain, broken error) {
-	if !l.noted {
-		l.noted = true
-		c := l.tally.Of(s.call(l.Domain), 0, broken)
-		left := max(0, l.Messages-c.Messages)
-		s.service.called(l.tally.Of(c, left, broken), "")
+func (s *handover) note(ctx context.Context, l *leasedDomain, broken error) {
+	if l.noted {
+		return
 	}
+	l.noted = true
+	c := l.tally.Of(s.call(l.Domain), 0, broken)
+	c = l.tally.Of(c, max(0, l.Messages-c.Messages-c.Refused), broken)
+	s.service.called(c, "")
+	s.service.opts.Journal.Released(ctx, s.caller.Session, journal.Release{
+		Domain: c.Domain, Verb: c.Verb, Account: c.Account, Caller: c.Address,
+		Messages: c.Messages, Bytes: c.Bytes, InDoubt: c.InDoubt, Left: c.Left, Outcome: c.Outcome,
+	})
 }
 
 // maxTakeover bounds the wait for a message that another host is taking. RFC
@@ -162,7 +171,7 @@ const maxTakeover = 4 * time.Minute
 func (s *handover) leaseAll(ctx context.Context, asked []mail.Domain) (reply mail.Reply) {
 	ctx, cancel := context.WithTimeout(ctx, maxTakeover)
 	defer cancel()
-	busy := false
+	busy, spent := false, false
 	for _, pattern := range asked {
 		waiting, err := s.waiting(pattern)
 		if err != nil {
@@ -173,24 +182,58 @@ func (s *handover) leaseAll(ctx context.Context, asked []mail.Domain) (reply mai
 			if slices.ContainsFunc(s.leases, func(l leasedDomain) bool { return l.Domain == w.Domain }) {
 				continue // leased under an earlier pattern
 			}
-			l, err := s.service.queue.Lease(ctx, w.Domain, s.verb, s.caller.Account)
+			m := s.meter(ctx, w.Domain)
+			if m.Spent() {
+				spent = true
+				s.noteKept(w, m.SpentText())
+				continue
+			}
+			l, err := s.service.queue.Lease(ctx, w.Domain, s.verb, s.caller.Account, m)
 			switch {
 			case err == nil:
-				tally := &calls.Tally{}
+				tally := &calls.Tally{Link: m}
 				s.leases = append(s.leases, leasedDomain{Waiting: w, lease: countedLease{l, tally}, tally: tally})
 			case errors.Is(err, ErrBusy):
 				busy = true
-				s.noteBusy(w)
+				s.noteKept(w, busyNow)
 			default:
 				s.close()
 				return mail.Reply{Code: 451, Enhanced: "3.0", Text: "the queue is out of reach now", Cause: err}
 			}
 		}
 	}
-	if busy && len(s.leases) == 0 {
+	switch {
+	case len(s.leases) > 0:
+	case busy:
 		return mail.Reply{Code: 450, Enhanced: "3.2", Text: "your mail is being handed over already"}
+	case spent:
+		return mail.Reply{Code: 450, Enhanced: "3.2", Text: spentText}
 	}
 	return mail.Reply{}
+}
+
+// meter is what measures the mail of d: domains of one link share one.
+func (s *handover) meter(ctx context.Context, d mail.Domain) *link.Meter {
+	m, p := s.service.meter(ctx, s.policy, s.caller.Account, d)
+	s.silence = max(s.silence, p.Silence)
+	if m == nil {
+		return nil
+	}
+	if first := s.meters[p.Of]; first != nil {
+		return first
+	}
+	if s.meters == nil {
+		s.meters = map[string]*link.Meter{}
+	}
+	s.meters[p.Of] = m
+	return m
+}
+
+func (s *handover) timeouts() wire.Timeouts {
+	if s.silence == 0 || s.policy.Patient == nil {
+		return s.policy.Timeouts
+	}
+	return s.policy.Patient(s.silence)
 }
 
 // waiting returns the destinations with mail that pattern covers. A wildcard
@@ -207,18 +250,21 @@ func (s *handover) close() {
 	for _, l := range s.leases {
 		l.lease.Close()
 	}
+	for _, m := range s.meters {
+		m.End()
+	}
 	s.leases = nil
 }
 
-// noteBusy notes a call for mail that another one takes.
-func (s *handover) noteBusy(w Waiting) {
+// noteKept notes a call for mail that it does not get.
+func (s *handover) noteKept(w Waiting, why string) {
 	if s.busy == nil {
 		s.busy = map[mail.Domain]bool{}
 	}
 	s.busy[w.Domain] = true
 	c := s.call(w.Domain)
 	c.Left = w.Messages
-	s.service.called(c, busyNow)
+	s.service.called(c, why)
 }
 
 // without is for one connection what Policy.Without is for each of its domains, and
@@ -244,14 +290,14 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 	ended := errNotReached
 	defer func() {
 		for i := range s.leases {
-			s.note(&s.leases[i], ended)
+			s.note(ctx, &s.leases[i], ended)
 		}
 	}()
 	ctx, done := s.until(ctx)
 	defer done()
 	log := s.service.opts.Log.With("verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote)
 	c, err := wire.NewClient(ctx, conn, wire.ClientOptions{
-		Hello: s.policy.Hello, TLSPolicy: wire.TLSNever, Proved: signedIn, Without: s.without(), Timeouts: s.policy.Timeouts, Log: s.service.opts.Lines,
+		Hello: s.policy.Hello, TLSPolicy: wire.TLSNever, Proved: signedIn, Without: s.without(), Timeouts: s.timeouts(), Log: s.service.opts.Lines,
 		LineWrites: s.caller.TLS != "", // fetchmail reads one line of each TLS record before it waits for the next
 	})
 	if err != nil {
@@ -271,9 +317,8 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 		}
 		b.SetLastBreak(s.service.lastBreak(l.Domain))
 		res := b.Send(ctx, c, s.peer(c), 0)
-		s.note(l, res.Err)
+		s.note(ctx, l, res.Err)
 		s.service.recordBreak(l.Domain, b.LastBreak())
-		s.service.opts.Journal.Released(ctx, s.caller.Session, l.Domain, s.verb, s.caller.Account, s.caller.Remote, res.Taken, max(0, l.Messages-res.Taken))
 		if errors.Is(res.Err, errLost) { // between two messages
 			log.InfoContext(ctx, "reversed session: ended", "domain", l.Domain, "taken", res.Taken, "why", res.Err)
 			l.lease.Close()

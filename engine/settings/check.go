@@ -138,6 +138,7 @@ var valueChecks = map[string]func(text string) error{
 	"SendNdrTo":       checkMailbox,
 	"SendBadTo":       checkMailbox,
 	"HoldEnd":         checkHoldEnd,
+	"LinkOrder":       checkLinkOrder,
 	"Recipients":      checkListed,
 	"DnsBlocklists":   checkZone,
 	"Milters":         checkMilter,
@@ -216,6 +217,11 @@ func checkLogonDomain(text string) error {
 // checkValues checks the values that a change stores.
 func checkValues(c metabase.Change) (problems []metabase.Problem) {
 	for t := range c.PropertyChanges() {
+		if stores(t) {
+			if err := checkLinkProfiles(c, t); err != nil {
+				problems = append(problems, problem(t.Path, t.ID, err))
+			}
+		}
 		prop, _ := schema.IIS().ByID(t.ID)
 		check := valueChecks[prop.Name]
 		if check == nil || !stores(t) {

@@ -84,6 +84,13 @@ const (
 	LdapUrls                          metabase.ID = 0x005201c0
 	LdapUserFilter                    metabase.ID = 0x005201c7
 	LimitRemoteConnections            metabase.ID = 36926
+	LinkDayBytes                      metabase.ID = 0x0052012a
+	LinkDayMinutes                    metabase.ID = 0x0052012b
+	LinkOrder                         metabase.ID = 0x0052012d
+	LinkProfile                       metabase.ID = 0x00520127
+	LinkSessionBytes                  metabase.ID = 0x00520128
+	LinkSessionMinutes                metabase.ID = 0x00520129
+	LinkSizeCeiling                   metabase.ID = 0x0052012c
 	LocalRetryInterval                metabase.ID = 36897
 	LogExtFileFlags                   metabase.ID = 4013
 	LogFileDirectory                  metabase.ID = 4001

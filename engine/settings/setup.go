@@ -45,7 +45,7 @@ func Setup(snap metabase.Snapshot, site NewSite) ([]metabase.Op, error) {
 
 // Upgrade returns the operations that give the service the schema's defaults of
 // this version where Setup of an earlier one stored its own, and nobody has
-// changed them since.
+// changed them since, and the sites of an earlier one the link profiles that it lacked.
 func Upgrade(snap metabase.Snapshot) ([]metabase.Op, error) {
 	b := &builder{snap: snap, schema: schema.IIS()}
 	made, _ := snap.Stored(Service, metabase.KeyType)
@@ -54,6 +54,12 @@ func Upgrade(snap metabase.Snapshot) ([]metabase.Op, error) {
 		was, ok := snap.Stored(Service, row.id)
 		if ok && row.value == schemaDefault && was.Rev == made.Rev && !was.Value.Equal(prop.Default) {
 			b.set(Service, row.id, schemaDefault)
+		}
+	}
+	sites := Numbers(snap)
+	if !slices.ContainsFunc(sites, func(n int) bool { return snap.Has(LinksPath(n)) }) {
+		for _, n := range sites {
+			b.links(SitePath(n))
 		}
 	}
 	return b.ops, b.err
@@ -180,6 +186,7 @@ func (b *builder) site(n int, site NewSite) {
 		b.set(path, FullyQualifiedDomainName, site.FQDN)
 	}
 	b.parts(path, cmp.Or(site.Dir, Mailroot(n)))
+	b.links(path)
 	if site.Domain != "" {
 		b.key(DomainPath(n, site.Domain), schema.Domain)
 		b.set(DomainPath(n, site.Domain), RouteAction, strconv.Itoa(int(Default)))

@@ -17,6 +17,7 @@ import (
 	"restante/engine/queue"
 	"restante/engine/release"
 	"restante/engine/release/calls"
+	"restante/engine/release/link"
 	"restante/engine/session"
 	"restante/engine/site/bandwidth"
 	"restante/engine/wire"
@@ -57,8 +58,8 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 	}
 	log := calls.New(storage.DB, func() time.Duration { return s.config().CallHistory }, s.log)
 	service := release.New(waiting{q, s}, release.Options{
-		Called: log.Add,
-		Log:    s.log, Lines: s.logLine, Journal: s.deps.Journal, Policy: func() *release.Policy { return &s.config().Release },
+		Called: log.Add, Links: log,
+		Log: s.log, Lines: s.logLine, Journal: s.deps.Journal, Policy: func() *release.Policy { return &s.config().Release },
 	})
 	p := &mailQueue{storage, cfg.Mail.Folder, q, service, log}
 	if err := p.rerouteIfChanged(ctx, cfg.Rev); err != nil {
@@ -117,7 +118,10 @@ func (p *mailQueue) recordRev(ctx context.Context, rev uint64) error {
 // nothing about the new route.
 func (s *Site) attempt(ctx context.Context, out *delivery.Delivery, l *queue.Lease) {
 	was := s.config()
-	begun := s.releasing.begin(l.Domain(), was.Mail.Holds.Route(l.Domain()).Held)
+	begun := s.releasing.begin(l.Domain(), was.Mail.Holds.Route(l.Domain()).Held, s.meter)
+	if begun != nil {
+		l.Select(selection(begun.tally.Link))
+	}
 	out.Attempt(ctx, l.Domain(), lease{l, s, begun.counts()})
 	s.endRelease(begun)
 	now, q := s.config(), s.Queue()
@@ -288,7 +292,7 @@ func (w waiting) Waiting(d mail.Domain, below bool) ([]release.Waiting, error) {
 	return out, nil
 }
 
-func (w waiting) Lease(ctx context.Context, d mail.Domain, verb, account string) (transfer.Lease, error) {
+func (w waiting) Lease(ctx context.Context, d mail.Domain, verb, account string, limits *link.Meter) (transfer.Lease, error) {
 	l, err := w.queue.TakeOver(ctx, d, verb, account)
 	if busy := (queue.ErrBusy{}); errors.As(err, &busy) {
 		return nil, fmt.Errorf("%w: %w", release.ErrBusy, err)
@@ -296,7 +300,16 @@ func (w waiting) Lease(ctx context.Context, d mail.Domain, verb, account string)
 	if err != nil {
 		return nil, err
 	}
+	l.Select(selection(limits))
 	return lease{l, w.site, nil}, nil
+}
+
+// selection has a lease hand out what the limits of a link take.
+func selection(limits *link.Meter) queue.Selection {
+	if limits == nil {
+		return queue.Selection{}
+	}
+	return queue.Selection{Smallest: limits.Smallest(), Take: limits.Take}
 }
 
 // Trigger starts an attempt. A holder of the lease gets all mail as it is.

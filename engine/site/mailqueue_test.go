@@ -37,18 +37,18 @@ func TestFullReply(t *testing.T) {
 func TestLeasesOfOneDestination(t *testing.T) {
 	h := started(t)
 	w := waiting{h.Queue(), h.Site}
-	first, err := w.Lease(t.Context(), "held.test", "TURN", "one")
+	first, err := w.Lease(t.Context(), "held.test", "TURN", "one", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Lease(t.Context(), "held.test", "TURN", "two"); !errors.Is(err, release.ErrBusy) {
+	if _, err := w.Lease(t.Context(), "held.test", "TURN", "two", nil); !errors.Is(err, release.ErrBusy) {
 		t.Errorf("a second lease: %v", err)
 	}
 	if err := w.Trigger("held.test", false, calls.Call{}); !errors.Is(err, release.ErrBusy) {
 		t.Errorf("a run beside it: %v", err)
 	}
 	first.Close()
-	second, err := w.Lease(t.Context(), "held.test", "TURN", "two")
+	second, err := w.Lease(t.Context(), "held.test", "TURN", "two", nil)
 	if err != nil {
 		t.Fatalf("after the first is closed: %v", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"restante/engine/mail"
 	"restante/engine/release/calls"
+	"restante/engine/release/link"
 )
 
 // A releaseUnderWay is the delivery of held mail to its hosts, over one or several
@@ -44,8 +45,8 @@ func (r *releasing) ask(by calls.Call) {
 }
 
 // begin gives the release that an attempt is part of; nil for mail that is not held. A
-// release that nobody has asked for by SMTP is an administrator's.
-func (r *releasing) begin(d mail.Domain, held bool) *releaseUnderWay {
+// release that nobody has asked for by SMTP is an administrator's. Meter measures it.
+func (r *releasing) begin(d mail.Domain, held bool, meter func(calls.Call) *link.Meter) *releaseUnderWay {
 	if !held {
 		return nil
 	}
@@ -59,6 +60,7 @@ func (r *releasing) begin(d mail.Domain, held bool) *releaseUnderWay {
 			call = calls.Call{Domain: d, Begin: time.Now(), Verb: calls.Manual}
 		}
 		one = &releaseUnderWay{call: call}
+		one.tally.Link = meter(call)
 		if r.by == nil {
 			r.by = map[mail.Domain]*releaseUnderWay{}
 		}
@@ -79,6 +81,15 @@ func (r *releasing) end(one *releaseUnderWay) bool {
 	return true
 }
 
+// meter is what measures a release; nil for no limits.
+func (s *Site) meter(c calls.Call) *link.Meter {
+	log, limits := s.Calls(), s.config().Release.Link
+	if log == nil || limits == nil {
+		return nil
+	}
+	return link.NewMeter(limits(c.Account, c.Domain), log, time.Now)
+}
+
 // endRelease notes what a release came to, with its last conversation.
 func (s *Site) endRelease(one *releaseUnderWay) {
 	if one == nil || !s.releasing.end(one) {
@@ -91,6 +102,7 @@ func (s *Site) endRelease(one *releaseUnderWay) {
 		return
 	}
 	one.call.End = time.Now()
+	one.tally.Link.End()
 	m.calls.Add(one.tally.Of(one.call, m.queue.Count(one.call.Domain), nil))
 }
 

@@ -256,7 +256,7 @@ func TestTurnHistory(t *testing.T) {
 		!strings.Contains(out, "TURN  testserver  127.0.0.1  2 ") {
 		t.Errorf("turn history says\n%s", out)
 	}
-	if out := runCommand(t, s, "", "domain", "show", "1", "held.test"); !strings.Contains(out, "ETRN from 127.0.0.1, account -: 1 message, ") {
+	if out := runCommand(t, s, "", "domain", "show", "1", "held.test"); !strings.Contains(out, "ETRN from 127.0.0.1, account -: 1 of 1 message, ") {
 		t.Errorf("domain show says\n%s", out)
 	}
 }

@@ -25,6 +25,7 @@ const (
 	RoutingSource = "IIsSmtpRoutingSource"
 	Sessions      = "IIsSmtpSessions"
 	Session       = "IIsSmtpSession"
+	Link          = "IIsSmtpLink"
 	VirtualDir    = "IIsSmtpVirtualDirectory"
 	Object        = "IIsObject" // also what a key without a class is called
 	schemaRoot    = "IIsSchema"
@@ -82,6 +83,8 @@ func classTable() []Class {
 		{Name: Sessions, Sentence: "The callers of the moment.", places: []place{called("Sessions", Server)}},
 		{Name: Session, Sentence: "A caller. The service makes and removes these keys, in memory alone; to remove one ends the session.",
 			places: []place{{above: []string{Sessions, Server}, fits: func(string) bool { return false }, what: "none: the service alone makes them"}}},
+		{Name: Link, Sentence: "Below a site, the container of its link profiles; below that, the limits of releases over one kind of line.",
+			places: []place{called("Links", Server), any(Link, Server)}},
 		{Name: VirtualDir, Sentence: "A folder that the site shows under a name.", places: []place{called("Root", Server), any(VirtualDir)}},
 		{Name: Object, Sentence: "A key without a class of its own.", places: []place{any("*")}},
 		{Name: schemaRoot, Sentence: "The schema, as keys.", places: []place{called("Schema", ""), any(schemaRoot, "")}},

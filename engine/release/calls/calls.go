@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package calls keeps what became of the calls of hosts for their mail: a history of the
-// releases, and for each domain its last call and when the next one is to be expected.
+// releases, for each domain its last call and when the next one is to be expected, and what
+// each link has used of the budget of its day.
 //
 // A call is noted in memory and stored by [Log.Run], so that no release waits for it; a
 // crash loses what came in the last second. The history is bounded by days and by number.
@@ -92,9 +93,10 @@ type Log struct {
 	next    int        // number of the next key, for those of one nanosecond
 	lasts   int        // keys below lastPrefix, as far as they were counted
 
-	mu      sync.Mutex // guards what follows
-	pending []Call     // not stored yet
-	lost    int        // that came while there were maxPending
+	mu      sync.Mutex       // guards what follows
+	pending []Call           // not stored yet
+	lost    int              // that came while there were maxPending
+	used    map[string]usage // of today, by link
 }
 
 // New makes a Log in db. Keep says for how long the history is kept. It starts nothing.
@@ -111,6 +113,10 @@ func (l *Log) Add(c Call) {
 		return
 	}
 	l.pending = append(l.pending, c)
+	l.wakeRun()
+}
+
+func (l *Log) wakeRun() {
 	select {
 	case l.wake <- struct{}{}:
 	default: // a wake-up is pending already
@@ -128,15 +134,20 @@ func (l *Log) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var pruned time.Time
+	gathering := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.wake:
-			timer.Reset(gather)
+			if !gathering { // or news without a pause would postpone it for ever
+				timer.Reset(gather)
+			}
+			gathering = true
 			continue
 		case <-timer.C:
 		}
+		gathering = false
 		l.store(ctx)
 		if time.Since(pruned) >= pruneGap {
 			pruned = time.Now()
@@ -156,10 +167,11 @@ func (l *Log) store(ctx context.Context) {
 	l.mu.Lock()
 	list, lost := slices.Clone(l.pending), l.lost
 	l.mu.Unlock()
-	if len(list) == 0 {
+	written, ops := l.unstored()
+	if ops = append(ops, l.ops(list)...); len(ops) == 0 {
 		return
 	}
-	if err := l.db.Commit(ctx, l.ops(list)...); err != nil {
+	if err := l.db.Commit(ctx, ops...); err != nil {
 		l.log.Warn("calls of hosts are not stored now", "calls", len(list), "err", err)
 		return
 	}
@@ -170,6 +182,7 @@ func (l *Log) store(ctx context.Context) {
 	defer l.mu.Unlock()
 	l.pending = slices.Delete(l.pending, 0, len(list))
 	l.lost -= lost
+	l.noteStored(written)
 }
 
 func (l *Log) ops(list []Call) (ops []kv.Op) {
@@ -304,6 +317,11 @@ func (l *Log) prune(ctx context.Context) {
 		var last Last
 		if l.lasts++; err == nil && json.Unmarshal(p.Value, &last) == nil && time.Since(last.Begin) > l.keep() {
 			ops = append(ops, kv.Del(slices.Clone(p.Key)))
+		}
+	}
+	for p, err := range l.db.Scan(ctx, []byte(usedPrefix)) {
+		if err == nil {
+			ops = append(ops, pruneUsed(p.Key, p.Value)...)
 		}
 	}
 	if len(ops) > 0 {

@@ -7,10 +7,13 @@ import (
 	"sync"
 
 	"restante/engine/mail"
+	"restante/engine/release/link"
 )
 
 // A Tally counts what a call comes to. Its methods may be called concurrently.
 type Tally struct {
+	Link *link.Meter // that counts, too, and says why messages stay; nil: none
+
 	mu      sync.Mutex               // guards what follows
 	handed  map[mail.MessageID]int64 // sizes of the messages that have no outcome yet
 	sum     Call                     // Messages, Bytes, Refused and InDoubt only
@@ -37,6 +40,9 @@ func (t *Tally) Settled(id mail.MessageID, outcomes []mail.Outcome) {
 		return
 	}
 	delete(t.handed, id)
+	if slices.ContainsFunc(outcomes, func(o mail.Outcome) bool { return o.Status == mail.Delivered || o.Reply.Phase == mail.AfterDot }) {
+		t.Link.Sent(size)
+	}
 	switch {
 	case slices.ContainsFunc(outcomes, func(o mail.Outcome) bool { return o.Status == mail.Delivered }):
 		t.sum.Messages++
@@ -61,9 +67,11 @@ func (t *Tally) Of(c Call, left int, broken error) Call {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c.Messages, c.Bytes, c.Refused, c.InDoubt, c.Left = t.sum.Messages, t.sum.Bytes, t.sum.Refused, t.sum.InDoubt, left
-	switch {
+	switch why := t.Link.Why(); {
 	case broken != nil:
 		c.Outcome = short("broken off: " + broken.Error())
+	case left > 0 && why != "":
+		c.Outcome = short(why)
 	case t.failure != "":
 		c.Outcome = short(t.failure)
 	case left > 0:
