@@ -208,6 +208,21 @@ func TestLocks(t *testing.T) {
 	}
 }
 
+// What may not be changed because of a move names no key that the caller may not read.
+func TestMoveFromAHiddenKey(t *testing.T) {
+	s := open(t, kv.NewMem(), Options{Admins: []Principal{boss}})
+	list := func(lines ...string) Property { return Property{ID: AccessList, Value: MultiSZ(lines...)} }
+	apply(t, s, AddKey{Path: "/A"}, AddKey{Path: "/hidden"}, AddKey{Path: "/hidden/secret"}, Set{Root, list("user:bob none")}, Set{"/A", list("user:bob all")})
+	if _, err := s.Apply(t.Context(), Batch{Actor: boss, Ops: []Op{Move{From: "/hidden/secret", To: "/A/seen"}}, Confirm: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	b := Batch{Actor: "user:bob", Ops: []Op{Remove{Path: "/A/seen"}}}
+	_, err := s.Apply(t.Context(), b)
+	if err = s.Snapshot().View(b.who()).Redact(err, "/A/seen"); err == nil || !strings.Contains(err.Error(), "revert revision 2 first") || strings.Contains(err.Error(), "hidden") {
+		t.Errorf("bob is told: %v", err)
+	}
+}
+
 // Whoever has rights by a list that is not confirmed cannot make that list last, nor
 // another one in its place; who had them before can.
 func TestListThatIsNotConfirmed(t *testing.T) {
@@ -222,9 +237,18 @@ func TestListThatIsNotConfirmed(t *testing.T) {
 		if _, err := s.Apply(t.Context(), Batch{Actor: boss, Ops: []Op{pending}, Confirm: time.Hour}); err != nil {
 			t.Fatal(err)
 		}
-		for _, op := range []Op{pending, list("user:bob all"), Unset{"/A", AccessList}} {
-			if _, err := s.Apply(t.Context(), Batch{Actor: "user:bob", Ops: []Op{op}}); !errors.Is(err, Denied) {
-				t.Errorf("after %q: %v: %v", was, op, err)
+		apply(t, s, AddKey{Path: "/W"}, Set{"/W", Property{ID: AccessList, Value: MultiSZ("user:bob all")}},
+			Set{Root, Property{ID: AccessList, Value: MultiSZ("user:ann read", "user:bob read,create")}})
+		for name, ops := range map[string][]Op{
+			"set":             {pending},
+			"another":         {list("user:bob all")},
+			"unset":           {Unset{"/A", AccessList}},
+			"cleared":         {Clear{Path: "/A"}},
+			"copied over":     {Copy{"/W", "/A", true}},
+			"its data copied": {CopyData{From: "/W", To: "/A"}},
+		} {
+			if _, err := s.Apply(t.Context(), Batch{Actor: "user:bob", Ops: ops}); !errors.Is(err, Denied) || !strings.Contains(err.Error(), "control is that of revision") {
+				t.Errorf("after %q: %s: %v", was, name, err)
 			}
 		}
 		if _, err := s.Apply(t.Context(), Batch{Actor: "user:bob", Ops: []Op{Set{"/A", num(1, 1)}}}); err != nil {

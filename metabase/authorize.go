@@ -152,13 +152,13 @@ func (a *authorizer) requireSource(p Path, deep bool) {
 // requireLists asks for the right to write the access lists that a batch takes over
 // for good from changes which are not confirmed: their authors' rights alone must not
 // make them last.
-func (a *authorizer) requireLists(wrote []unconfirmed.Part, pending unconfirmed.List) {
+func (a *authorizer) requireLists(wrote map[unconfirmed.PartName]unconfirmed.Part, pending unconfirmed.List, root *tree.Node) {
 	if a.unrestricted {
 		return
 	}
 	for _, w := range wrote {
 		was, rev, ok := pending.Below(w.Path, w.ID)
-		if w.ID != AccessList || !ok {
+		if w.ID != AccessList || !ok || root.Lookup(w.Path) == nil {
 			continue
 		}
 		has := Right(0)

@@ -108,9 +108,7 @@ func (f *searcher) look(e *history.Entry) {
 		if d == nil {
 			return false
 		}
-		for _, m := range slices.Backward(e.Moves) {
-			w.at = tree.Move{From: m.To, To: m.From}.Follow(w.at)
-		}
+		w.at = tree.Back(e.Moves, w.at)
 		was, wrote := w.written(e.Rev, d)
 		if !wrote {
 			return false

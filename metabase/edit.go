@@ -59,6 +59,11 @@ func (e *edit) writes(p Path, id ID) {
 	}
 }
 
+// rewrites reports whether storing a property as it is changes what becomes of it.
+func (e *edit) rewrites(p Path, id ID) bool {
+	return e.old.unconfirmed.Rewrites(tree.Back(e.moves, p), id)
+}
+
 func (e *edit) canonical(p Path) bool {
 	if err := p.Check(); err != nil {
 		e.bad(p, 0, err)
@@ -113,7 +118,7 @@ func (e *edit) set(at Path, n *tree.Node, p Property) {
 		return
 	}
 	p.Attr |= old.Attr & Locked
-	if had && old.Same(p) && !e.old.unconfirmed.Rewrites(at, p.ID) {
+	if had && old.Same(p) && !e.rewrites(at, p.ID) {
 		return
 	}
 	e.put(at, n, p)

@@ -169,7 +169,11 @@ func (p *trial) ops() (out []Op) {
 		case n == 9:
 			out = append(out, Copy{at, p.path().Join("k0"), p.rnd.IntN(2) == 0})
 		case len(out) == 0:
-			return []Op{Move{at, p.path().Join(fmt.Sprintf("k%d", p.rnd.IntN(3))), p.rnd.IntN(2) == 0}}
+			to := p.path().Join(fmt.Sprintf("k%d", p.rnd.IntN(3)))
+			if out = []Op{Move{at, to, p.rnd.IntN(2) == 0}}; p.rnd.IntN(2) == 0 {
+				out = append(out, Set{to, Property{ID: id, Value: String(fmt.Sprint(p.rnd.IntN(4)))}})
+			}
+			return out
 		}
 	}
 	return out

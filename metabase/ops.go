@@ -78,12 +78,9 @@ func (op Amend) Scope() Scope            { return Scope{Path: op.Path, ID: op.Pr
 func (op Amend) authorize(a *authorizer) { a.requireSet(op.Path, op.Property) }
 
 func (op Amend) apply(e *edit) {
-	_, from, ok := Snapshot{&image{root: e.root}}.Effective(op.Path, op.Property.ID)
-	if !ok {
-		from = op.Path
-	}
-	if rev, pending := e.old.unconfirmed.Writer(from, op.Property.ID); pending && !e.timed {
-		e.bad(op.Path, op.Property.ID, key.Errorf(Conflict, "what is there was set by revision %d, which is not confirmed: confirm or revert that first, or set the whole value", rev))
+	_, from, _ := Snapshot{&image{root: e.root}}.Effective(op.Path, op.Property.ID)
+	if rev, pending := e.old.unconfirmed.Decides(e.moves, op.Path, from, op.Property.ID); pending && !e.timed {
+		e.bad(op.Path, op.Property.ID, key.Errorf(Conflict, "what holds there hangs on revision %d, which is not confirmed: confirm or revert that first, or set the whole value", rev))
 		return
 	}
 	Set(op).apply(e)
@@ -121,7 +118,7 @@ func (op Lock) apply(e *edit) {
 	if p.Attr |= Locked; op.Off {
 		p.Attr &^= Locked
 	}
-	if p.Attr != was || e.old.unconfirmed.Rewrites(op.Path, op.ID) {
+	if p.Attr != was || e.rewrites(op.Path, op.ID) {
 		e.put(op.Path, n, p)
 	}
 }

@@ -95,16 +95,13 @@ func (s *Store) plan(ctx context.Context, old *image, r *request) (*plan, error)
 		p.deltas = tree.DiffAt(p.before.trail, p.after.trail)
 	}
 	rights.requireDeltas(p.deltas)
-	if !e.timed {
-		rights.requireLists(e.wrote, old.unconfirmed)
-	}
+	p.next = &image{root: e.root, rev: e.rev, time: now, vol: p.before.vol, access: old.access}
+	problems := append(e.problems, s.pend(p, r, old)...)
 	s.auditAs(ctx, b, rights.missing, rights.concealed)
 	if len(rights.missing) > 0 {
 		// The other problems may be about what the caller may not see.
 		return nil, &Refused{Problems: distinct(rights.problems)}
 	}
-	p.next = &image{root: e.root, rev: e.rev, time: now, vol: p.before.vol, access: old.access}
-	problems := append(e.problems, s.pend(p, r, old)...)
 	p.seeChange(b)
 	problems = append(problems, checkLocks(&p.after, p.deltas)...)
 	problems = append(problems, checkLists(p.deltas)...)

@@ -50,6 +50,7 @@ func (s *Store) pend(p *plan, r *request, old *image) (problems []Problem) {
 	a.write(deltas, &p.edit)
 	p.rewrites = slices.ContainsFunc(slices.Collect(maps.Keys(a.parts)), a.list.Has)
 	if until.IsZero() {
+		p.rights.requireLists(a.parts, a.list, p.next.root)
 		p.next.unconfirmed = a.list.TakeOver(a.parts, p.next.rev)
 	} else if len(a.parts) > 0 || len(a.moves) > 0 {
 		p.next.unconfirmed = append(slices.Clip(a.list), &unconfirmed.Revision{Rev: p.next.rev, Until: until, Parts: a.parts, Moves: a.moves})

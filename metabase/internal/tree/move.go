@@ -2,7 +2,11 @@
 
 package tree
 
-import "restante/metabase/key"
+import (
+	"slices"
+
+	"restante/metabase/key"
+)
 
 // A Move is recorded in the history as one line.
 type Move struct{ From, To key.Path }
@@ -14,6 +18,14 @@ func (m Move) Carry(p key.Path) key.Path { return m.To + p[len(m.From):] }
 func (m Move) Follow(p key.Path) key.Path {
 	if p.Within(m.From) {
 		return m.Carry(p)
+	}
+	return p
+}
+
+// Back gives the path that a key had before moves.
+func Back(moves []Move, p key.Path) key.Path {
+	for _, m := range slices.Backward(moves) {
+		p = Move{m.To, m.From}.Follow(p)
 	}
 	return p
 }

@@ -20,7 +20,7 @@ func Guard(l List, deltas []tree.KeyDelta) (out []problem.Problem) {
 			for _, d := range deltas {
 				if d.Removed && (m.To.Within(d.Path) || m.From.Parent().Within(d.Path)) || d.Added && d.Path.Equal(m.From) {
 					out = append(out, problem.Problem{Path: d.Path, Other: m.To, Err: key.Errorf(key.Conflict,
-						"is needed to take back the move of %s to %s: confirm or revert revision %d first", m.From, m.To, u.Rev)})
+						"is needed to take back the move to %s: confirm or revert revision %d first", m.To, u.Rev)})
 				}
 			}
 		}

@@ -129,12 +129,20 @@ func (l List) Has(n PartName) bool {
 	return slices.ContainsFunc(l, func(u *Revision) bool { _, ok := u.Parts[n]; return ok })
 }
 
-// Writer gives the newest revision of the list that wrote a part.
-func (l List) Writer(p key.Path, id item.ID) (rev item.Rev, ok bool) {
-	n := NameOf(p, id)
-	for _, u := range slices.Backward(l) {
-		if _, ok := u.Parts[n]; ok {
-			return u.Rev, true
+// Decides finds a revision on which it hangs that a property of key p is the one stored
+// at from, "" for none: it wrote the property at p, at from or between, or has moved
+// one of these keys there. The list is as before moves, the paths are as after them.
+func (l List) Decides(moves []tree.Move, p, from key.Path, id item.ID) (rev item.Rev, ok bool) {
+	for q := range p.Parents() {
+		at, below := tree.Back(moves, q), !q.Equal(from)
+		for _, u := range slices.Backward(l) {
+			_, wrote := u.Parts[NameOf(at, id)]
+			if wrote || below && slices.ContainsFunc(u.Moves, func(m tree.Move) bool { return m.To.Equal(at) }) {
+				return u.Rev, true
+			}
+		}
+		if !below {
+			break
 		}
 	}
 	return 0, false
