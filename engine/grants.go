@@ -4,7 +4,6 @@ package engine
 
 import (
 	"context"
-	"errors"
 
 	"restante/engine/account"
 	"restante/engine/account/oauth"
@@ -54,7 +53,7 @@ func (g *grants) store(ctx context.Context, was *settings.RouteGrant, newer acco
 			Ops: []metabase.Op{metabase.Set{Path: was.RefreshAt, Property: item}}, IfRev: new(snap.Rev()),
 			Origin: metabase.FromSystem, Comment: "a refresh token that the token server has replaced",
 		})
-		if !errors.Is(err, metabase.Conflict) || ctx.Err() != nil {
+		if !metabase.IsStale(err) || ctx.Err() != nil {
 			return err
 		}
 	}

@@ -122,6 +122,9 @@ func ParsePath(s string) (Path, error) { return key.ParsePath(s) }
 // OneLine escapes the line breaks of a text that stands in a line, such as in an error.
 func OneLine(s string) string { return key.OneLine(s) }
 
+// IsStale is that of package key.
+func IsStale(err error) bool { return key.IsStale(err) }
+
 // DWord makes a 32-bit number.
 func DWord(n uint32) Value { return item.DWord(n) }
 

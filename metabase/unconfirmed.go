@@ -37,9 +37,8 @@ func (s *Store) pend(p *plan, r *request, old *image) (problems []Problem) {
 				Err: key.Errorf(Invalid, "acts at once and cannot be taken back: set it without a time to confirm")})
 		}
 	}
-	problems = append(problems, unconfirmed.Guard(old.unconfirmed, p.deltas)...)
 	a := await{list: old.unconfirmed, root: old.root, parts: map[unconfirmed.PartName]unconfirmed.Part{}}
-	problems = append(problems, a.follow(&p.edit, !until.IsZero())...)
+	problems = slices.Concat(problems, unconfirmed.Guard(old.unconfirmed, p.deltas), a.follow(&p.edit, !until.IsZero()))
 	if len(problems) > 0 {
 		return problems
 	}

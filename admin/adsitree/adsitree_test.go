@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"restante/admin/admintest"
 	"restante/admin/api"
@@ -139,6 +140,14 @@ func TestValuesOfEachType(t *testing.T) {
 	}
 	if err := tr.Apply(ctx, key.Rev, metabase.Unset{Path: p1, ID: 61601}); !errors.Is(err, metabase.Conflict) {
 		t.Errorf("on top of an old revision: %v", err)
+	}
+	list := metabase.Property{ID: 61605, Value: metabase.MultiSZ("for a time")}
+	if _, err := store.Apply(ctx, metabase.Batch{Ops: []metabase.Op{metabase.Set{Path: p1, Property: list}}, Confirm: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	// The caller tries again at a Conflict: here that would go on until the time ends.
+	if err := tr.Apply(ctx, 0, metabase.Amend{Path: p1, Property: list}); err == nil || errors.Is(err, metabase.Conflict) {
+		t.Errorf("on top of what is not confirmed: %v", err)
 	}
 }
 

@@ -198,6 +198,9 @@ func ofProblem(p metabase.Problem) Problem {
 
 func ofRefused(r *metabase.Refused) *Error {
 	e := &Error{Kind: KindRefused, Cause: causeOf(r)}
+	if e.Cause == metabase.Conflict {
+		e.Cause = metabase.Invalid // a caller tries again at Conflict, and would for ever
+	}
 	missing := 0
 	for _, p := range r.Problems {
 		e.Problems = append(e.Problems, ofProblem(p))

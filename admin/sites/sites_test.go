@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -216,6 +217,34 @@ func TestHundredGrantsAtOnceAllStay(t *testing.T) {
 	got, _, err := api.TurnList.Call(t.Context(), c, api.TurnListRequest{})
 	if err != nil || len(got) != 100 {
 		t.Errorf("%d grants, %v", len(got), err)
+	}
+}
+
+// A grant on top of one that is not confirmed is refused at once: to try it again, as
+// after another change, would go on until that is taken back.
+func TestGrantOverOneThatIsNotConfirmed(t *testing.T) {
+	d, store := admintest.New(t, nil)
+	Register(d)
+	c := d.Direct(admintest.Admin())
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _, err := api.DomainCreate.Call(t.Context(), c, api.DomainCreateRequest{Site: 1, Name: "held.example", Hold: true})
+	must(err)
+	accounts, _ := d.Schema.Property("AuthTurnList")
+	set := metabase.Set{Path: "/LM/SMTPSVC/1/Domain/held.example", Property: accounts.Item(metabase.MultiSZ("ann"))}
+	_, err = store.Apply(t.Context(), metabase.Batch{Ops: []metabase.Op{set}, Confirm: time.Hour})
+	must(err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, q := range []api.TurnRequest{{Account: "bob"}, {Account: "ann", Revoke: true}} {
+		q.Site, q.Domain = 1, "held.example"
+		if _, _, err := api.TurnSet.Call(ctx, c, q); ctx.Err() != nil || err == nil || !strings.Contains(err.Error(), "is not confirmed: confirm or revert that first") {
+			t.Errorf("%+v: %v, %v", q, err, ctx.Err())
+		}
 	}
 }
 

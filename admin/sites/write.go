@@ -4,7 +4,6 @@ package sites
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"restante/admin/api"
@@ -27,7 +26,7 @@ func (h handlers) applyPlan(ctx context.Context, who api.Caller, plan func(metab
 		b := who.Batch(ops...)
 		b.IfRev = new(snap.Rev())
 		rev, err := h.As(who).Apply(ctx, b)
-		if !errors.Is(err, metabase.Conflict) || ctx.Err() != nil {
+		if !metabase.IsStale(err) || ctx.Err() != nil {
 			return rev, err
 		}
 	}

@@ -15,7 +15,7 @@ type Kind string
 const (
 	NotFound Kind = "not found"      // no such key, property, revision or backup
 	Invalid  Kind = "invalid"        // the request can never succeed as it stands
-	Conflict Kind = "conflict"       // the store moved on; read again and retry
+	Conflict Kind = "conflict"       // the store moved on, or a later change stands in the way: see IsStale
 	Exists   Kind = "already exists" // a key of that name is there
 	Denied   Kind = "denied"         // the caller has not the right
 	InUse    Kind = "in use"         // another process has the store
@@ -65,6 +65,14 @@ func (r reason) Is(target error) bool { return target == r.kind }
 // Errorf returns an error of a kind, with a text of its own.
 func Errorf(kind Kind, format string, args ...any) error {
 	return reason{kind, fmt.Sprintf(format, args...)}
+}
+
+// IsStale reports whether err says that the store has moved on since the caller read it:
+// read again and retry. A batch refused for what stands in its way has problems of the
+// kind Conflict, too, and a retry is refused like the first.
+func IsStale(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Kind == Conflict
 }
 
 // KindOf finds the kind that err carries, or "".

@@ -32,6 +32,17 @@ func TestError(t *testing.T) {
 	if err := (&Error{Op: "get", Kind: Damaged, Err: io.EOF}); !errors.Is(err, io.EOF) {
 		t.Errorf("%v hides its cause", err)
 	}
+	for err, want := range map[error]bool{
+		&Error{Op: "apply", Kind: Conflict}:                            true,
+		fmt.Errorf("a: %w", &Error{Kind: Conflict, Err: io.EOF}):       true,
+		Errorf(Conflict, "revision 2 stands in the way"):               false,
+		&Error{Op: "apply", Err: Errorf(Conflict, "a later revision")}: false,
+		&Error{Kind: Invalid}:                                          false,
+	} {
+		if IsStale(err) != want {
+			t.Errorf("IsStale(%v) = %v", err, !want)
+		}
+	}
 	if KindOf(nil) != "" {
 		t.Error("no error has a kind")
 	}
