@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -52,6 +54,7 @@ func scripts(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	made := &setUps{dir: t.TempDir()}
 	testscript.Run(t, testscript.Params{
 		Dir: dir, RequireUniqueNames: true,
 		UpdateScripts: os.Getenv("RESTANTE_UPDATE_SCRIPTS") != "",
@@ -73,7 +76,7 @@ func scripts(t *testing.T, dir string) {
 				// thousand times, would take three times as long with it.
 				e.Setenv("PATH", commands+string(filepath.ListSeparator)+e.Getenv("PATH"))
 			}
-			w := &scriptEnv{lines: map[string]*testpeer.Client{}}
+			w := &scriptEnv{made: made, lines: map[string]*testpeer.Client{}}
 			e.Values[scriptEnvKey{}] = w
 			e.Defer(w.close)
 			return nil
@@ -90,6 +93,7 @@ type scriptEnvKey struct{}
 
 // A scriptEnv holds what one script has started.
 type scriptEnv struct {
+	made    *setUps
 	service *testpeer.Service
 	lines   map[string]*testpeer.Client
 	locked  kv.DB // the store, by lock-store
@@ -104,6 +108,36 @@ func (w *scriptEnv) close() {
 	}
 }
 
+// setUps has a data folder for each list of options of a first start. Scripts start
+// on copies, as a set-up under the race detector costs as much as a start.
+type setUps struct {
+	dir  string
+	mu   sync.Mutex
+	made map[string]string
+}
+
+func (s *setUps) folder(bin string, options []string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := strings.Join(options, " ")
+	if data := s.made[key]; data != "" {
+		return data, nil
+	}
+	data := filepath.Join(s.dir, fmt.Sprint(len(s.made)))
+	first, err := testpeer.StartService(context.Background(), bin, data, options...)
+	if err == nil {
+		err = first.Halt()
+	}
+	if err != nil {
+		return "", err
+	}
+	if s.made == nil {
+		s.made = map[string]string{}
+	}
+	s.made[key] = data
+	return data, nil
+}
+
 // svc start [ARG]... | svc stop | svc kill: the service on $RESTANTE_DATA.
 // Start waits for the ready line and puts the sites' addresses into ADDR1,
 // ADDR2 ...; kill ends it as a power cut would.
@@ -116,7 +150,14 @@ func svc(ts *testscript.TestScript, neg bool, args []string) {
 	case "start":
 		bin, err := lookPath(ts.Getenv("SERVICE_PATH"), "restante")
 		ts.Check(err)
-		s, err := testpeer.StartService(context.Background(), bin, ts.Getenv("RESTANTE_DATA"), args[1:]...)
+		data, options := ts.Getenv("RESTANTE_DATA"), args[1:]
+		if _, err := os.Stat(data); errors.Is(err, fs.ErrNotExist) && len(options) > 0 {
+			from, err := w.made.folder(bin, options)
+			ts.Check(err)
+			ts.Check(testpeer.CopyData(data, from))
+			options = nil
+		}
+		s, err := testpeer.StartService(context.Background(), bin, data, options...)
 		ts.Check(err)
 		w.service = s
 		for n := 1; n < 10; n++ {

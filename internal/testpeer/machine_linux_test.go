@@ -93,7 +93,7 @@ func TestFullDiskLosesNoMail(t *testing.T) {
 	if done {
 		return
 	}
-	mail := acknowledged{service: startServiceOn(t, filepath.Join(disk, "data"))}
+	mail := acknowledged{service: startHoldingOn(t, filepath.Join(disk, "data"))}
 	set(t, mail.service, "MaxRecipients", "77")
 	mail.send(t, 5)
 	// Mail that fills the disk: large ones, then what is left by small ones.
@@ -183,26 +183,11 @@ func freeOn(dir string) (uint64, error) {
 	return st.Bavail * uint64(st.Bsize), err
 }
 
-// startServiceOn starts a service on that data folder, with a held domain and the
+// startHoldingOn starts a service on that data folder, with a held domain and the
 // default limits.
-func startServiceOn(t *testing.T, data string) *testpeer.Service {
+func startHoldingOn(t *testing.T, data string) *testpeer.Service {
 	t.Helper()
-	bin, err := buildBinary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := testpeer.StartService(t.Context(), bin, data, "--bind", "127.0.0.1:0", "--domain", "hub.test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Halt(); err != nil {
-			t.Errorf("the service ended with: %v", err)
-		}
-		if t.Failed() {
-			t.Logf("the service's log:\n%s", s.Log())
-		}
-	})
+	s := startServiceOn(t, data, "--bind", "127.0.0.1:0", "--domain", "hub.test")
 	addAccount(t, s, account)
 	createHeldDomain(t, s, "held.test", account)
 	return s

@@ -7,9 +7,11 @@ package testpeer
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,6 +50,33 @@ func Build(dir string) (string, error) {
 func StartService(ctx context.Context, bin, data string, args ...string) (*Service, error) {
 	s := &Service{Bin: bin, Data: data}
 	return s, s.Start(ctx, args...)
+}
+
+// CopyData makes the data folder to as from is, which a service has left: a start on
+// it makes no keys and sets nothing up. The mail folders are made anew, as each
+// belongs to one data folder.
+func CopyData(to, from string) error {
+	return filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() == "Mailroot" {
+			return cmp.Or(err, fs.SkipDir)
+		}
+		at, err := filepath.Rel(from, name)
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.Mkdir(filepath.Join(to, at), info.Mode().Perm())
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, at), b, info.Mode().Perm())
+	})
 }
 
 // Start runs a service that was ended once more.

@@ -44,15 +44,47 @@ func TestMain(m *testing.M) {
 // sampled reports whether row i of a table runs: with -short, each n-th does.
 func sampled(i, n int) bool { return !testing.Short() || i%n == 0 }
 
-// startService starts a service on loopback with one account.
+// setUp is a data folder as a service with one account leaves it.
+var setUp = sync.OnceValues(func() (string, error) {
+	data := filepath.Join(binDir, "data")
+	bin, err := buildBinary()
+	if err != nil {
+		return "", err
+	}
+	s, err := testpeer.StartService(context.Background(), bin, data, "--bind", "127.0.0.1:0", "--domain", "hub.test", "--fqdn", "hub.test")
+	if err != nil {
+		return "", err
+	}
+	c, err := rpc.Dial(context.Background(), data, api.Caller{Origin: metabase.FromCLI})
+	if err == nil {
+		_, _, err = api.AccountPut.Call(context.Background(), c, api.AccountRequest{Name: account, Password: password, CramMD5: true})
+		err = errors.Join(err, c.Close(), s.Halt())
+	}
+	return data, err
+})
+
+// startService starts a service on loopback with one account, on a copy of setUp.
 func startService(t *testing.T) *testpeer.Service {
+	t.Helper()
+	from, err := setUp()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(t.TempDir(), "data")
+	if err := testpeer.CopyData(data, from); err != nil {
+		t.Fatal(err)
+	}
+	return startServiceOn(t, data)
+}
+
+// startServiceOn starts a service on a data folder.
+func startServiceOn(t *testing.T, data string, args ...string) *testpeer.Service {
 	t.Helper()
 	bin, err := buildBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := testpeer.StartService(t.Context(), bin, filepath.Join(t.TempDir(), "data"),
-		"--bind", "127.0.0.1:0", "--domain", "hub.test", "--fqdn", "hub.test")
+	s, err := testpeer.StartService(t.Context(), bin, data, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +96,6 @@ func startService(t *testing.T) *testpeer.Service {
 			t.Logf("the service's log:\n%s", s.Log())
 		}
 	})
-	addAccount(t, s, account)
 	return s
 }
 
