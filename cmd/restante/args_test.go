@@ -4,7 +4,6 @@ package main
 
 import (
 	"io"
-	"slices"
 	"strings"
 	"testing"
 
@@ -47,36 +46,6 @@ func TestReorder(t *testing.T) {
 	}
 	if l, err := cmdline.Reorder(app, []string{"mb", "get", "-h"}); err != nil || !l.Help {
 		t.Errorf("-h does not ask for help: %v, %v", l, err)
-	}
-}
-
-func TestUncomment(t *testing.T) {
-	for in, want := range map[string]string{
-		"# all":                "",
-		"set a b c # why":      "set a b c ",
-		"set a b c#d":          "set a b c#d",
-		"set a b '# no' # y":   "set a b '# no' ",
-		`set a b "\" # no"`:    `set a b "\" # no"`,
-		`set a b \# x`:         `set a b \# x`,
-		"\t# tab":              "\t",
-		`set a b 'it''s # no'`: `set a b 'it''s # no'`,
-	} {
-		if got := uncomment(in); got != want {
-			t.Errorf("uncomment(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
-func TestReadBatch(t *testing.T) {
-	lines := readBatch("# one\n\nset A B 'c d' \"e\"\r\n  add X Y\nset A 'b\n")
-	if len(lines) != 3 {
-		t.Fatalf("readBatch = %v", lines)
-	}
-	if !slices.Equal(lines[0].Words, []string{"set", "A", "B", "c d", "e"}) || lines[0].Number != 3 {
-		t.Errorf("line 3 = %+v", lines[0])
-	}
-	if lines[1].Number != 4 || lines[2].Number != 5 || lines[2].Broken == "" {
-		t.Errorf("lines 4 and 5 = %+v", lines[1:])
 	}
 }
 

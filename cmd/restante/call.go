@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/terminal"
 	"restante/cmd/restante/internal/visible"
 	"restante/cmd/restante/internal/words"
 )
@@ -121,7 +122,7 @@ func (c *cli) answer(raw json.RawMessage, text func(w table)) error {
 	for line := range strings.Lines(b.String()) {
 		line = strings.TrimRight(line, " \n") // empty last cells leave blanks
 		if colored {
-			line = colorize(line)
+			line = terminal.Colorize(line)
 		}
 		if _, err := fmt.Fprintln(c.out, line); err != nil {
 			return err

@@ -16,12 +16,12 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/kballard/go-shellquote"
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin"
 	"restante/admin/api"
 	"restante/adsi-compat/luahost"
+	"restante/cmd/restante/internal/batch"
 	"restante/cmd/restante/internal/cmdline"
 	"restante/cmd/restante/internal/visible"
 	"restante/engine/settings"
@@ -288,7 +288,7 @@ func (c *cli) report(err error) int {
 func (c *cli) hint(rest string) string {
 	words := []string{"restante"}
 	if c.data != "" && c.data != defaultData() && os.Getenv("RESTANTE_DATA") != c.data {
-		words = append(words, "--data", shellquote.Join(c.data))
+		words = append(words, "--data", batch.Quote(c.data))
 	}
 	return strings.Join(append(words, rest), " ")
 }
@@ -303,5 +303,5 @@ func (c *cli) argsAfterGlobals() string {
 		}
 		i++
 	}
-	return shellquote.Join(c.args[min(i, len(c.args)):]...)
+	return batch.Quote(c.args[min(i, len(c.args)):]...)
 }

@@ -3,9 +3,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -44,89 +44,31 @@ func (c *cli) candidates(ctx context.Context, app *urfave.App, words []string) (
 		words = []string{""}
 	}
 	last := words[len(words)-1]
-	at, ok := c.place(app, words[:len(words)-1])
+	at, data, ok := cmdline.FindPlace(app, words[:len(words)-1])
 	if !ok {
 		return nil
 	}
+	c.data = cmp.Or(data, c.data)
 	add := func(word string) {
 		if strings.HasPrefix(word, last) {
 			out = append(out, word)
 		}
 	}
 	if strings.HasPrefix(last, "-") {
-		for _, f := range at.flags {
+		for _, f := range at.Flags {
 			add("--" + f.Names()[0])
 		}
 		return out
 	}
-	for _, cmd := range at.commands {
-		if !cmd.Hidden && at.argument == 0 {
+	for _, cmd := range at.Commands {
+		if !cmd.Hidden && at.Argument == 0 {
 			add(cmd.Name)
 		}
 	}
-	if at.leaf == nil || len(at.commands) > 0 {
+	if at.Leaf == nil || len(at.Commands) > 0 {
 		return out
 	}
-	return append(out, c.values(ctx, argumentKind(at.leaf, at.argument), last)...)
-}
-
-// A place is where in a command line the next word stands.
-type place struct {
-	commands []*urfave.Command // that it may name
-	flags    []urfave.Flag
-	leaf     *urfave.Command // that the words before it named
-	argument int             // its number among the arguments
-}
-
-// place finds where the word after words stands. It is false for the value of a
-// flag.
-func (c *cli) place(app *urfave.App, words []string) (at place, ok bool) {
-	at = place{commands: app.Commands, flags: app.Flags}
-	for i := 0; i < len(words); i++ {
-		word := words[i]
-		if cmdline.IsFlag(word) {
-			f := cmdline.FindFlag(slices.Concat(at.flags, app.Flags), word)
-			if f == nil || cmdline.IsBool(f) || strings.Contains(word, "=") {
-				continue
-			}
-			if i++; i == len(words) {
-				return at, false
-			}
-			if f.Names()[0] == "data" {
-				c.data = words[i]
-			}
-			continue
-		}
-		if cmd := cmdline.FindCommand(at.commands, word); cmd != nil && at.argument == 0 {
-			at.leaf, at.commands, at.flags = cmd, cmd.Subcommands, cmd.Flags
-			continue
-		}
-		at.argument++
-	}
-	return at, true
-}
-
-// argumentKind derives the kind of a command's nth argument from its usage.
-func argumentKind(c *urfave.Command, n int) string {
-	words := strings.Fields(c.ArgsUsage)
-	if n >= len(words) {
-		return ""
-	}
-	switch strings.Trim(words[n], "[]") {
-	case "PATH", "SRC", "DST":
-		return "path"
-	case "PROP", "CLASS|PROP":
-		return "property"
-	case "N", "SITE":
-		return "site"
-	case "DOMAIN", "NAME":
-		if strings.HasPrefix(c.ArgsUsage, "N ") || words[n] == "DOMAIN" {
-			return "domain"
-		}
-	case "ACCOUNT", "SITE/]NAME":
-		return "account"
-	}
-	return ""
+	return append(out, c.values(ctx, at.ArgumentKind(), last)...)
 }
 
 // values asks the service, or the store, for names. Errors give no candidates:

@@ -90,7 +90,7 @@ func TestDefinitions(t *testing.T) {
 			if cmdline.FindFlag(app.Flags, "--"+f.Names()[0]) != nil {
 				t.Errorf("%s: --%s is a global option, too", path, f.Names()[0])
 			}
-			if _, usage := option(f); usage == "" {
+			if _, usage := cmdline.Option(f); usage == "" {
 				t.Errorf("%s: --%s has no usage", path, f.Names()[0])
 			}
 		}

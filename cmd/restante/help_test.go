@@ -37,7 +37,7 @@ func TestHelpEverywhere(t *testing.T) {
 			if code != 0 || errs != "" || !strings.Contains(out, "usage: restante "+strings.Join(path, " ")) {
 				t.Errorf("%q: exit code %d, %q, %q", args, code, out, errs)
 			}
-			var v helpText
+			var v cmdline.Help
 			if _, out, _ := runArgs(t, append(args, "--json")...); json.Unmarshal([]byte(out), &v) != nil || v.Command != strings.Join(path, " ") {
 				t.Errorf("%q --json: %q", args, out)
 			}
@@ -104,8 +104,8 @@ func TestSynopses(t *testing.T) {
 			t.Fatalf("%s: %v", path, err)
 		}
 		rest := line.Args[slices.Index(line.Args, "--"):]
-		if last, taken := strings.HasSuffix(synopsis(path, c), " [OPTION]..."), !slices.Contains(rest, option); last != taken {
-			t.Errorf("%s: an option after the arguments is taken: %v", synopsis(path, c), taken)
+		if last, taken := strings.HasSuffix(cmdline.Synopsis(path, c), " [OPTION]..."), !slices.Contains(rest, option); last != taken {
+			t.Errorf("%s: an option after the arguments is taken: %v", cmdline.Synopsis(path, c), taken)
 		}
 	})
 }

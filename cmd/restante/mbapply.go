@@ -8,12 +8,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/kballard/go-shellquote"
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/batch"
 	"restante/cmd/restante/internal/words"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -34,88 +33,10 @@ func (c *cli) mbApply() *urfave.Command {
 			if err != nil {
 				return err
 			}
-			q := api.ApplyRequest{Lines: readBatch(text), DryRun: cx.Bool("dry-run")}
+			q := api.ApplyRequest{Lines: batch.Read(text), DryRun: cx.Bool("dry-run")}
 			return tryOrChange(cx.Context, c, api.MbApply, q, q.DryRun, printApplied)
 		}),
 	}
-}
-
-// readBatch splits a batch into lines of words. A line that cannot be split
-// carries the reason, which is reported with all other problems.
-func readBatch(text string) []api.Line {
-	lines := []api.Line{}
-	n := 0
-	for raw := range strings.SplitSeq(text, "\n") {
-		n++
-		code := strings.TrimSpace(uncomment(raw))
-		if code == "" {
-			continue
-		}
-		if !utf8.ValidString(code) {
-			lines = append(lines, api.Line{Number: n, Broken: "is not valid UTF-8"})
-			continue
-		}
-		args, err := shellquote.Split(keepBackslashes(code))
-		l := api.Line{Number: n, Words: args}
-		if err == nil {
-			l, err = inlineFile(l)
-		}
-		if err != nil {
-			l.Broken = err.Error()
-		}
-		lines = append(lines, l)
-	}
-	return lines
-}
-
-// keepBackslashes has a backslash outside of quotes stand for itself, as in
-// C:\Mailroot\Drop and \\server\share, except where it stands before a blank, a
-// quote or #: there it escapes, as in a shell.
-func keepBackslashes(line string) string {
-	var out strings.Builder
-	quote := byte(0)
-	for i := 0; i < len(line); i++ {
-		c := line[i]
-		switch {
-		case c == '\\' && quote == '"' && i+1 < len(line):
-			out.WriteByte(c)
-			i++
-			out.WriteByte(line[i])
-			continue
-		case c == '\\' && quote == 0:
-			if i+1 < len(line) && strings.IndexByte(" \t'\"#", line[i+1]) >= 0 {
-				out.WriteByte(c)
-				i++
-				out.WriteByte(line[i])
-				continue
-			}
-			out.WriteByte(c)
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == 0 && (c == '\'' || c == '"'):
-			quote = c
-		}
-		out.WriteByte(c)
-	}
-	return out.String()
-}
-
-// uncomment cuts a line at a # that begins a word outside of quotes.
-func uncomment(line string) string {
-	quote := byte(0)
-	for i := 0; i < len(line); i++ {
-		switch c := line[i]; {
-		case c == '\\' && quote != '\'':
-			i++
-		case quote != 0 && c == quote:
-			quote = 0
-		case quote == 0 && (c == '\'' || c == '"'):
-			quote = c
-		case quote == 0 && c == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t'):
-			return line[:i]
-		}
-	}
-	return line
 }
 
 // printApplied prints the revision of a batch, or what a dry run found.

@@ -11,6 +11,7 @@ import (
 
 	"restante/admin"
 	"restante/admin/api"
+	"restante/cmd/restante/internal/batch"
 	"restante/cmd/restante/internal/cmdline"
 	"restante/cmd/restante/internal/words"
 	"restante/metabase"
@@ -36,7 +37,7 @@ func (c *cli) applyFlags(cx *urfave.Context, verb string) error {
 
 // applyOne makes a batch of one operation.
 func (c *cli) applyOne(cx *urfave.Context, args ...string) error {
-	line, err := inlineFile(api.Line{Words: args})
+	line, err := batch.InlineFile(api.Line{Words: args})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/scriptcalls"
+	"restante/cmd/restante/internal/cmdline"
 )
 
 // exitCodes explains the exit codes, by number.
@@ -114,7 +115,7 @@ func markdown(app *urfave.App) string {
 }
 
 func mdCommand(b *strings.Builder, path string, c *urfave.Command) {
-	fmt.Fprintf(b, "\n    restante %s\n", synopsis(path, c))
+	fmt.Fprintf(b, "\n    restante %s\n", cmdline.Synopsis(path, c))
 	if len(c.Flags) > 0 {
 		b.WriteString("\n")
 		mdOptions(b, c.Flags)
@@ -124,7 +125,7 @@ func mdCommand(b *strings.Builder, path string, c *urfave.Command) {
 func mdOptions(b *strings.Builder, flags []urfave.Flag) {
 	b.WriteString("| option | does |\n|---|---|\n")
 	for _, f := range flags {
-		name, usage := option(f)
+		name, usage := cmdline.Option(f)
 		fmt.Fprintf(b, "| `%s` | %s |\n", name, mdText(usage))
 	}
 }
@@ -189,7 +190,7 @@ func groupManual(group *urfave.Command) string {
 }
 
 func manCommand(b *strings.Builder, path string, c *urfave.Command) {
-	fmt.Fprintf(b, ".TP\n.B restante %s\n%s.\n", roff(synopsis(path, c)), roff(upper(c.Usage)))
+	fmt.Fprintf(b, ".TP\n.B restante %s\n%s.\n", roff(cmdline.Synopsis(path, c)), roff(upper(c.Usage)))
 	if c.Description != "" {
 		fmt.Fprintf(b, "%s\n", roff(c.Description))
 	}
@@ -202,7 +203,7 @@ func manCommand(b *strings.Builder, path string, c *urfave.Command) {
 
 func manOptions(b *strings.Builder, flags []urfave.Flag) {
 	for _, f := range flags {
-		name, usage := option(f)
+		name, usage := cmdline.Option(f)
 		fmt.Fprintf(b, ".TP\n.B %s\n%s\n", roff(name), roff(usage))
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"restante/admin/api"
 	"restante/cmd/internal/pullcmd"
+	"restante/cmd/restante/internal/terminal"
 )
 
 func (c *cli) pullCommand() *urfave.Command {
@@ -24,7 +25,7 @@ func (c *cli) pullCommand() *urfave.Command {
 					}
 					return cx.String(name), cx.IsSet(name)
 				},
-				Password: func() (string, error) { return c.password(!isTerminal(c.in), false) },
+				Password: func() (string, error) { return c.password(!terminal.Is(c.in), false) },
 			})
 			switch pullcmd.ExitCode(err) {
 			case 2:

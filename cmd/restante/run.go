@@ -24,6 +24,7 @@ import (
 	adsi "restante/adsi-compat"
 	"restante/adsi-compat/luahost"
 	"restante/adsi-compat/luahost/system"
+	"restante/cmd/restante/internal/terminal"
 	"restante/cmd/restante/internal/words"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -63,15 +64,15 @@ func (c *cli) runCommand() *urfave.Command {
 			if cx.NArg() > 0 {
 				script, err = c.readScript(cx.Args().First())
 			} else {
-				p := c.newPrompter()
-				script.Prompt, c.in = p, p.in // which may have read ahead
+				p := terminal.NewPrompter(c.in, c.out)
+				script.Prompt, c.in = p, p.In // which may have read ahead
 			}
 			if err != nil {
 				return err
 			}
 			script.Args, script.Sandbox = cx.Args().Tail(), cx.Bool("sandbox")
 			script.DryRun = cx.Bool("dry-run")
-			script.Streams = system.Streams{In: c.in, Out: c.verbatim(), Err: c.err, Terminal: isTerminal(c.in)}
+			script.Streams = system.Streams{In: c.in, Out: c.verbatim(), Err: c.err, Terminal: terminal.Is(c.in)}
 			if c.json {
 				script.Out = jsonText{c.out}
 			}

@@ -19,6 +19,7 @@ import (
 	"restante/admin/api"
 	"restante/admin/rpc"
 	"restante/cmd/restante/internal/datadir"
+	"restante/cmd/restante/internal/selfsigned"
 	"restante/engine"
 	"restante/engine/mail"
 	"restante/engine/settings"
@@ -216,7 +217,7 @@ func (c *cli) setUpOrSync(ctx context.Context, store *metabase.Store, data strin
 		if err != nil {
 			return &api.Error{Kind: api.KindRefused, Text: err.Error()}
 		}
-		if err := makeCertificates(filepath.Join(data, datadir.Certificates), site.FQDN, site.Domain); err != nil {
+		if err := selfsigned.Write(filepath.Join(data, datadir.Certificates), site.FQDN, site.Domain); err != nil {
 			return err
 		}
 		b.Ops, b.Comment = ops, "setup"

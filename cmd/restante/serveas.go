@@ -10,9 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/kballard/go-shellquote"
-
 	"restante/admin/api"
+	"restante/cmd/restante/internal/batch"
 	"restante/internal/disk"
 	"restante/internal/runas"
 )
@@ -79,7 +78,7 @@ func handOver(data string, u *user.User) (bool, error) {
 	return disk.HandOver(data, uid, gid)
 }
 
-func chown(name, data string) string { return "chown -R " + shellquote.Join(name+":", data) }
+func chown(name, data string) string { return "chown -R " + batch.Quote(name+":", data) }
 
 // logUser logs which user the service runs as, and for root what to do about it.
 func logUser(log *slog.Logger, data string) {

@@ -7,13 +7,14 @@ import (
 	"io"
 	"text/tabwriter"
 
+	"restante/cmd/restante/internal/terminal"
 	"restante/cmd/restante/internal/visible"
 )
 
 // verbatim is where a text goes that another program may need to the octet: a
 // value, a message, a script's output. Only a terminal gets it visibly.
 func (c *cli) verbatim() io.Writer {
-	if isTerminal(c.out) {
+	if terminal.Is(c.out) {
 		return visible.Writer{To: c.out}
 	}
 	return c.out
@@ -21,7 +22,7 @@ func (c *cli) verbatim() io.Writer {
 
 // verbatimLines is verbatim where each write is one line.
 func (c *cli) verbatimLines() io.Writer {
-	if isTerminal(c.out) {
+	if terminal.Is(c.out) {
 		return visible.LineWriter{To: c.out}
 	}
 	return c.out

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cmdline lets the options of a command line stand anywhere in it.
+// Package cmdline adds to the command line library what it lacks: options anywhere in
+// a line, help as text and as JSON, and where in a line a word to complete stands.
 package cmdline
 
 import (

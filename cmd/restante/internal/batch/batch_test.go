@@ -1,12 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package batch
 
 import (
 	"slices"
 	"strings"
 	"testing"
+
+	"restante/internal/deptest"
 )
+
+func TestLayers(t *testing.T) {
+	deptest.Forbid(t, map[string]string{"/engine": "lines are read before a call is made of them", "urfave/cli": "lines have no options of a command"})
+}
+
+func TestUncomment(t *testing.T) {
+	for in, want := range map[string]string{
+		"# all":                "",
+		"set a b c # why":      "set a b c ",
+		"set a b c#d":          "set a b c#d",
+		"set a b '# no' # y":   "set a b '# no' ",
+		`set a b "\" # no"`:    `set a b "\" # no"`,
+		`set a b \# x`:         `set a b \# x`,
+		"\t# tab":              "\t",
+		`set a b 'it''s # no'`: `set a b 'it''s # no'`,
+	} {
+		if got := uncomment(in); got != want {
+			t.Errorf("uncomment(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestReadBatch(t *testing.T) {
+	lines := Read("# one\n\nset A B 'c d' \"e\"\r\n  add X Y\nset A 'b\n")
+	if len(lines) != 3 {
+		t.Fatalf("Read = %v", lines)
+	}
+	if !slices.Equal(lines[0].Words, []string{"set", "A", "B", "c d", "e"}) || lines[0].Number != 3 {
+		t.Errorf("line 3 = %+v", lines[0])
+	}
+	if lines[1].Number != 4 || lines[2].Number != 5 || lines[2].Broken == "" {
+		t.Errorf("lines 4 and 5 = %+v", lines[1:])
+	}
+}
 
 func TestReadBatchLines(t *testing.T) {
 	tests := []struct {
@@ -23,7 +59,7 @@ func TestReadBatchLines(t *testing.T) {
 		{"\t \n", 0, nil},
 	}
 	for _, tt := range tests {
-		lines := readBatch(tt.in)
+		lines := Read(tt.in)
 		switch {
 		case tt.number == 0 && len(lines) != 0:
 			t.Errorf("%q: %+v", tt.in, lines)
@@ -46,7 +82,7 @@ func FuzzReadBatch(f *testing.F) {
 		}
 		var again strings.Builder
 		var want [][]string
-		for _, l := range readBatch(text) {
+		for _, l := range Read(text) {
 			if l.Number < 1 || l.Number > strings.Count(text, "\n")+1 {
 				t.Fatalf("line %d of %q", l.Number, text)
 			}
@@ -59,7 +95,7 @@ func FuzzReadBatch(f *testing.F) {
 			}
 			again.WriteByte('\n')
 		}
-		got := readBatch(again.String())
+		got := Read(again.String())
 		if len(got) != len(want) {
 			t.Fatalf("%q: %d lines, then %d", text, len(want), len(got))
 		}

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package terminal
 
 import (
 	"testing"
+
+	"restante/internal/deptest"
 )
+
+func TestLayers(t *testing.T) {
+	deptest.Forbid(t, map[string]string{"restante/": "a terminal is used for anything"})
+}
 
 func TestColorize(t *testing.T) {
 	for in, want := range map[string]string{
@@ -15,8 +21,8 @@ func TestColorize(t *testing.T) {
 		`site 1  "A" stopped at revision 2`: `site 1  "A" ` + red + "stopped" + reset + " at revision 2",
 		"the host has started":              "the host has started", // no cell
 	} {
-		if got := colorize(in); got != want {
-			t.Errorf("colorize(%q) = %q, want %q", in, got, want)
+		if got := Colorize(in); got != want {
+			t.Errorf("Colorize(%q) = %q, want %q", in, got, want)
 		}
 	}
 }

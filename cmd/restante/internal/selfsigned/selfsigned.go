@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package selfsigned makes the certificates of a new data folder.
+package selfsigned
 
 import (
 	"crypto"
@@ -22,10 +23,10 @@ import (
 	"restante/internal/disk"
 )
 
-// makeCertificates writes two self-signed certificates and their keys to dir,
+// Write writes two self-signed certificates and their keys to dir,
 // unless dir has one: callers can use TLS at once, and an administrator replaces
 // them. The second has an RSA key, for callers that cannot use ECDSA.
-func makeCertificates(dir string, names ...string) error {
+func Write(dir string, names ...string) error {
 	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	if _, err := os.Stat(certFile); err == nil {
 		return nil

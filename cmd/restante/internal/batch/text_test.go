@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package batch
 
 import (
 	"encoding/binary"
@@ -22,12 +22,12 @@ func TestDecodeText(t *testing.T) {
 		"\xff\xfe\x3d\xd8\x00\xde": "😀",
 		"\xff\xfes\x00e":           "error",
 	} {
-		got, err := decodeText(in)
+		got, err := DecodeText(in)
 		if err != nil {
 			got = "error"
 		}
 		if got != want {
-			t.Errorf("decodeText(%q) = %q, %v; want %q", in, got, err, want)
+			t.Errorf("DecodeText(%q) = %q, %v; want %q", in, got, err, want)
 		}
 	}
 }
@@ -44,7 +44,7 @@ func TestBatchKeepsBackslashes(t *testing.T) {
 		`set a b it\'s\"so\"`:           `it's"so"`,
 		`set a b x\#y`:                  `x#y`,
 	} {
-		lines := readBatch(in)
+		lines := Read(in)
 		if len(lines) != 1 || len(lines[0].Words) != 4 || lines[0].Words[3] != want {
 			t.Errorf("%s: %+v, want %q", in, lines, want)
 		}
@@ -57,7 +57,7 @@ func FuzzDecodeText(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		got, err := decodeText(text)
+		got, err := DecodeText(text)
 		if err == nil && (strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff")) && !utf8.ValidString(got) {
 			t.Errorf("%q is %q", text, got)
 		}
@@ -69,7 +69,7 @@ func FuzzDecodeText(f *testing.F) {
 			little, big = binary.LittleEndian.AppendUint16(little, u), binary.BigEndian.AppendUint16(big, u)
 		}
 		for _, saved := range []string{string(little), string(big), "\ufeff" + text} {
-			if got, err := decodeText(saved); err != nil || got != text {
+			if got, err := DecodeText(saved); err != nil || got != text {
 				t.Errorf("%q is saved %q, which is %q, %v", text, saved, got, err)
 			}
 		}

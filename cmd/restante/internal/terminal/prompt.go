@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package terminal
 
 import (
 	"bufio"
@@ -12,30 +12,31 @@ import (
 	"golang.org/x/term"
 )
 
-// A prompter reads the lines of run -i: from a terminal with a prompt, editing and
+// A Prompter reads the lines of run -i: from a terminal with a prompt, editing and
 // completion by the tab key, else as they come.
-type prompter struct {
-	in   *bufio.Reader
-	keys *os.File // nil: no terminal
+type Prompter struct {
+	In   *bufio.Reader // what was not read as a line
+	keys *os.File      // nil: no terminal
 	line *term.Terminal
 }
 
-func (c *cli) newPrompter() *prompter {
-	p := &prompter{in: bufio.NewReader(c.in)}
-	if f, ok := c.in.(*os.File); ok && isTerminal(f) && ansi(c.out) {
+// NewPrompter reads lines from in. Where it and out are a terminal, they are edited there.
+func NewPrompter(in io.Reader, out io.Writer) *Prompter {
+	p := &Prompter{In: bufio.NewReader(in)}
+	if f, ok := in.(*os.File); ok && Is(f) && ANSI(out) {
 		p.keys = f
 		p.line = term.NewTerminal(struct {
 			io.Reader
 			io.Writer
-		}{f, c.out}, "")
+		}{f, out}, "")
 	}
 	return p
 }
 
 // Line implements luahost.Prompter.
-func (p *prompter) Line(more bool, complete func(string) []string) (string, error) {
+func (p *Prompter) Line(more bool, complete func(string) []string) (string, error) {
 	if p.line == nil {
-		line, err := p.in.ReadString('\n')
+		line, err := p.In.ReadString('\n')
 		if err == io.EOF && line != "" {
 			err = nil
 		}
