@@ -222,6 +222,9 @@ func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b 
 		if breaks++; res.Taken > 0 {
 			breaks = 0
 		}
+		if c.Stuck() {
+			talk.Without = append(slices.Clip(talk.Without), "PIPELINING")
+		}
 		if leaves := (mail.Reply{}); errors.As(res.Err, &leaves) && leaves.Code == 421 && breaks > 0 {
 			breaks = maxBreaks // RFC 5321 §3.8: it is not available now
 		}

@@ -176,7 +176,11 @@ func outcome(l *lease) string {
 // converse sends one message to two recipients of one host.
 func converse(t *testing.T, h *scriptedHost, route Route) *lease {
 	t.Helper()
-	l := newLease(message(1, "x\r\n", "a@to.test", "b@to.test"))
+	body := "x\r\n"
+	if h.says["BODY"] != "" { // it is still under way then
+		body = strings.Repeat("a line of a long message\r\n", 2000)
+	}
+	l := newLease(message(1, body, "a@to.test", "b@to.test"))
 	route.Client.Hello = "hub.test"
 	New(fixed(route), names{"to.test": {host(1)}, "smart.test": {host(1)}}, Options{Dialer: h}).Attempt(t.Context(), "to.test", l)
 	h.open.Wait()
@@ -350,32 +354,34 @@ func TestOneCopyInARound(t *testing.T) {
 	})
 }
 
-// A stop lets the message in hand finish within the grace time, ends the conversation
-// with QUIT, and has the log name what it cut.
+// A stop lets the messages in hand finish within the grace time, ends the conversation
+// with QUIT, and has the log name what it cut. The second one has begun behind the first
+// one's dot; the third has not.
 func TestStop(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
 		says        map[string]string
 		took        time.Duration // until the attempt has ended
 		first       string        // what became of the message in hand
+		second      string        // and of the one behind it
 		reply, last string        // the last command
 		log         string
 	}{
-		{"the host answers in time", map[string]string{".": slow + "250 taken"}, 3 * time.Second, "a@to.test delivered", "250 taken", "QUIT", ""},
-		{"the host is slow at RCPT", map[string]string{"RCPT": slow + "250 ok"}, 3 * time.Second, "a@to.test delivered", "250 taken", "QUIT", ""},
-		{"the host refuses", map[string]string{".": slow + "550 no"}, 3 * time.Second, "a@to.test failed", "550 no", "QUIT", ""},
-		{"QUIT is not answered", map[string]string{".": slow + "250 taken", "QUIT": mute}, 8 * time.Second, "a@to.test delivered", "250 taken", "QUIT", ""},
-		{"no answer after the dot", map[string]string{".": mute}, 21 * time.Second, "a@to.test deferred", "451 4.4.2 in doubt", "DATA", `the stop cuts a conversation" host=mx1.test addr=192.0.2.1:25 msg_id=00000000000000000001 err="after the dot: the service stops"`},
-		{"no answer to RCPT", map[string]string{"RCPT": mute}, 21 * time.Second, "", "", "RCPT", `err="RCPT: the service stops"`},
-		{"no connection", map[string]string{"connect": mute}, time.Second, "", "", "", `the stop cuts a conversation" host=mx1.test addr=192.0.2.1:25 err="connect: the service stops"`},
-		{"no greeting", map[string]string{"greeting": mute}, time.Second, "", "", "", `the stop cuts a conversation" host=mx1.test addr=192.0.2.1:25 err="greeting: the service stops"`},
-		{"the host is slow at EHLO", map[string]string{"EHLO": slow + "250 mx.test"}, 3 * time.Second, "", "", "QUIT", ""},
-		{"no answer to EHLO", map[string]string{"EHLO": mute}, 6 * time.Second, "", "", "EHLO", `err="EHLO: the service stops"`},
+		{"the host answers in time", map[string]string{".": slow + "250 taken"}, 6 * time.Second, "a@to.test delivered", "b@to.test delivered", "250 taken", "QUIT", ""},
+		{"the host is slow at RCPT", map[string]string{"RCPT": slow + "250 ok"}, 3 * time.Second, "a@to.test delivered", "", "250 taken", "QUIT", ""},
+		{"the host refuses", map[string]string{".": slow + "550 no"}, 6 * time.Second, "a@to.test failed", "b@to.test failed", "550 no", "QUIT", ""},
+		{"QUIT is not answered", map[string]string{".": slow + "250 taken", "QUIT": mute}, 11 * time.Second, "a@to.test delivered", "b@to.test delivered", "250 taken", "QUIT", ""},
+		{"no answer after the dot", map[string]string{".": mute}, 21 * time.Second, "a@to.test deferred", "", "451 4.4.2 in doubt", "DATA", `the stop cuts a conversation" host=mx1.test addr=192.0.2.1:25 msg_id=00000000000000000001 err="after the dot: the service stops"`},
+		{"no answer to RCPT", map[string]string{"RCPT": mute}, 21 * time.Second, "", "", "", "RCPT", `err="RCPT: the service stops"`},
+		{"no connection", map[string]string{"connect": mute}, time.Second, "", "", "", "", `the stop cuts a conversation" host=mx1.test addr=192.0.2.1:25 err="connect: the service stops"`},
+		{"no greeting", map[string]string{"greeting": mute}, time.Second, "", "", "", "", `the stop cuts a conversation" host=mx1.test addr=192.0.2.1:25 err="greeting: the service stops"`},
+		{"the host is slow at EHLO", map[string]string{"EHLO": slow + "250 mx.test"}, 3 * time.Second, "", "", "", "QUIT", ""},
+		{"no answer to EHLO", map[string]string{"EHLO": mute}, 6 * time.Second, "", "", "", "EHLO", `err="EHLO: the service stops"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				begun, h := time.Now(), &scriptedHost{says: tt.says}
-				l := newLease(message(1, "x\r\n", "a@to.test"), message(2, "y\r\n", "b@to.test"))
+				l := newLease(message(1, "x\r\n", "a@to.test"), message(2, "y\r\n", "b@to.test"), message(3, "z\r\n", "c@to.test"))
 				ctx, stop := context.WithCancelCause(t.Context())
 				cut := make(chan struct{})
 				time.AfterFunc(time.Second, func() { stop(&mail.Stopping{Cut: cut}) })
@@ -387,7 +393,12 @@ func TestStop(t *testing.T) {
 				took := time.Since(begun)
 				h.open.Wait()
 				check(t, l, 1, tt.first, tt.reply)
-				check(t, l, 2, "", "")
+				reply := ""
+				if tt.second != "" {
+					reply = tt.reply
+				}
+				check(t, l, 2, tt.second, reply)
+				check(t, l, 3, "", "")
 				last := ""
 				if len(h.said) > 0 {
 					last, _, _ = strings.Cut(h.said[len(h.said)-1], " ")

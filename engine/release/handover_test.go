@@ -113,7 +113,7 @@ func TestNothingWaitingIsEhloAndQuit(t *testing.T) {
 	}
 }
 
-// A stop ends a handover between two messages, with QUIT.
+// A stop ends a handover between two messages, with QUIT: behind the one that had begun.
 func TestStopEndsAHandoverBetweenMessages(t *testing.T) {
 	ctx, stop := context.WithCancelCause(t.Context())
 	q := newQueue()
@@ -134,7 +134,7 @@ func TestStopEndsAHandoverBetweenMessages(t *testing.T) {
 	both.Go(func() { h(ctx, ours) })
 	both.Go(func() { mx.Serve(theirs) })
 	both.Wait()
-	if len(mx.Messages()) != 1 || last != "QUIT" || q.busy() {
+	if len(mx.Messages()) != 2 || last != "QUIT" || q.busy() {
 		t.Errorf("%d messages came, the last command was %q; leased %v", len(mx.Messages()), last, q.leased)
 	}
 }

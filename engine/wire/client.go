@@ -92,6 +92,7 @@ type Client struct {
 	limit int64      // the peer's SIZE, 0 for none
 	reset bool       // a transaction is open that must go before the next
 	body  dotstuff.Stuffer
+	pipe  pipeline
 	err   error // why the conversation is over, or nil
 	stuck bool  // see Stuck
 }
@@ -270,9 +271,11 @@ func (c *Client) proved(client sasl.Client) error {
 // PeerName is the name that the peer gave in its reply to EHLO or HELO.
 func (c *Client) PeerName() string { return c.name }
 
-// LastSent is when the peer last took what was sent. It may be called from
-// anywhere.
-func (c *Client) LastSent() time.Time { return time.Unix(0, c.peer.sent.Load()) }
+// LastSent is when the peer last took what was sent, or answered a message. It may be called
+// from anywhere.
+func (c *Client) LastSent() time.Time {
+	return time.Unix(0, max(c.peer.sent.Load(), c.peer.took.Load()))
+}
 
 // Supports says that the peer listed the keyword ext, whatever its case, and that
 // ClientOptions.Without does not.

@@ -286,8 +286,8 @@ func TestSendBinary(t *testing.T) {
 	}{
 		{"pipelined", []peerStep{{"EHLO", both}, {"MAIL FROM:<a@x.test> BODY=BINARYMIME\r\n|RCPT", "250|250"}, {"BDAT 9 LAST\r\n|.\r\n|a\rb\n|\x00\n", "250 got it"}, {"QUIT", "221 bye"}}, "250 got it", ""},
 		{"one by one", []peerStep{{"EHLO", "250-mx.test|250-BINARYMIME|250 CHUNKING"}, {"MAIL", "250"}, {"RCPT", "250"}, {"BDAT 9 LAST|.|a|\x00", "552 5.3.4 no"}, {"QUIT", "221 bye"}}, "552 5.3.4 no", ""},
-		{"the recipient is refused", []peerStep{{"EHLO", both}, {"MAIL|RCPT", "250|550 5.1.1 no"}, {"QUIT", "221 bye"}}, "550 5.1.1 no", ""},
-		{"the sender is refused", []peerStep{{"EHLO", both}, {"MAIL|RCPT", "550 5.7.1 no|503 what"}, {"QUIT", "221 bye"}}, "550 5.7.1 no", ""},
+		{"the recipient is refused", []peerStep{{"EHLO", both}, {"MAIL|RCPT|BDAT 9 LAST\r\n|.\r\n|a\rb\n|\x00\n", "250|550 5.1.1 no|503 nobody"}, {"QUIT", "221 bye"}}, "550 5.1.1 no", ""},
+		{"the sender is refused", []peerStep{{"EHLO", both}, {"MAIL|RCPT|BDAT 9 LAST\r\n|.\r\n|a\rb\n|\x00\n", "550 5.7.1 no|503 what|250 got it"}, {"QUIT", "221 bye"}}, "550 5.7.1 no", ""},
 		{"no BINARYMIME", []peerStep{{"EHLO", "250-mx.test|250 CHUNKING"}, {"QUIT", "221 bye"}}, "550 5.6.3 the message needs BINARYMIME, and mx.test does not offer it", ""},
 		{"no CHUNKING", []peerStep{{"EHLO", "250-mx.test|250 BINARYMIME"}, {"QUIT", "221 bye"}}, "550 5.6.3 the message needs BINARYMIME, and mx.test does not offer it", ""},
 		{"cut short", []peerStep{{"EHLO", both}, {"MAIL|RCPT", "250|250"}, {"BDAT 10 LAST|.|a|\x00|there is no more", "250 got it"}}, "", "9 octets instead of 10"},

@@ -46,7 +46,9 @@ type peer struct {
 	limits Timeouts
 	helo   bool
 	wait   time.Duration // for the next reply
-	sent   atomic.Int64  // when the peer last took something, as UnixNano
+	sent   atomic.Int64  // when the peer last took something, as UnixNano,
+	took   atomic.Int64  // and when it last answered a message
+	ahead  *readAhead    // reads nc in place of r; nil: r does
 	log    func(Line)
 
 	phase    string     // of the conversation, for replies and errors
@@ -86,7 +88,7 @@ func (p *peer) encrypt(ctx context.Context, cfg *tls.Config) error {
 // command sends one line and gives the reply.
 func (p *peer) command(line string) (mail.Reply, error) {
 	p.enter(line)
-	if err := p.send([]byte(line), p.limits.Command); err != nil {
+	if _, err := p.send([]byte(line), p.limits.Command); err != nil {
 		return mail.Reply{}, err
 	}
 	p.logCommand(line)
@@ -100,15 +102,16 @@ func (p *peer) enter(line string) {
 	}
 }
 
-// send writes b within limit.
-func (p *peer) send(b []byte, limit time.Duration) error {
+// send writes b within limit, and gives how much of it was written.
+func (p *peer) send(b []byte, limit time.Duration) (int, error) {
 	p.raw.SetWriteDeadline(time.Now().Add(limit))
-	if _, err := p.nc.Write(b); err != nil {
+	n, err := p.nc.Write(b)
+	if err != nil {
 		p.err = &PhaseError{p.phase, err}
-		return p.err
+		return n, p.err
 	}
 	p.sent.Store(time.Now().UnixNano())
-	return nil
+	return n, nil
 }
 
 // answer reads one reply, all of it within limit.
@@ -125,7 +128,7 @@ func (p *peer) read(limit time.Duration) (code int, lines []string, err error) {
 			err = p.err
 		}
 	}()
-	p.raw.SetReadDeadline(time.Now().Add(limit))
+	p.setReadDeadline(time.Now().Add(limit))
 	p.reply = mail.Reply{}
 	first, max := "", maxPeerReply
 	for size := 0; ; {
@@ -251,7 +254,7 @@ func (p *peer) Write(b []byte) (int, error) {
 	if command {
 		p.enter(string(b))
 	}
-	if err := p.send(b, p.limits.Command); err != nil {
+	if _, err := p.send(b, p.limits.Command); err != nil {
 		return 0, err
 	}
 	if command {

@@ -49,7 +49,7 @@ func (r *Relay) Rcpt(ctx context.Context, to mail.Recipient) (mail.Reply, error)
 	n := len(s.replies)
 	s.replies = append(s.replies, mail.Reply{})
 	line := "RCPT TO:" + addr + s.rcptParams(to) + "\r\n"
-	return s.say(ctx, step{line, func(r mail.Reply) { s.recordRcpt(n, r) }})
+	return s.say(ctx, s.step(line, func(r mail.Reply) { s.recordRcpt(n, r) }))
 }
 
 // Data sends the message, and gives a reply for each accepted recipient, in order. With
@@ -64,9 +64,21 @@ func (r *Relay) Data(ctx context.Context, body io.Reader) (replies []mail.Reply,
 	defer context.AfterFunc(ctx, func() { s.peer.Close() })()
 	s.m.Body = body
 	var data mail.Reply
-	err = s.exchange([]step{{"DATA\r\n", func(r mail.Reply) { data = r }}})
-	if err == nil && s.Client.err == nil {
+	err = s.ask(s.step("DATA\r\n", func(r mail.Reply) { data = r }))
+	if err == nil {
+		err = s.drain()
+	}
+	if err == nil {
 		err = s.message(data)
+	}
+	if err == nil {
+		err = s.drain()
+	}
+	if saidSo(err) {
+		err = nil
+	}
+	if err != nil {
+		s.doubt(err, true)
 	}
 	for _, i := range s.accepted {
 		replies = append(replies, s.replies[i])
@@ -86,11 +98,15 @@ func (s *sending) say(ctx context.Context, steps ...step) (last mail.Reply, err 
 			last = r
 			do(r)
 		}
-		if err := s.exchange([]step{st}); err != nil {
-			return last, s.end(ctx, err)
+		err := s.ask(st)
+		if err == nil {
+			err = s.drain()
 		}
-		if s.Client.err != nil { // 421
-			return mail.Reply{}, s.Client.err
+		if saidSo(err) { // 421
+			return mail.Reply{}, err
+		}
+		if err != nil {
+			return last, s.end(ctx, err)
 		}
 	}
 	return last, nil

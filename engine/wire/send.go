@@ -4,10 +4,8 @@ package wire
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,13 +13,6 @@ import (
 	"unicode/utf8"
 
 	"restante/engine/mail"
-)
-
-// Limits of one pipelined group: neither side's socket buffers can fill up
-// with commands or replies that the other does not read (RFC 2920 §3.1).
-const (
-	maxGroup         = 100
-	lateReplyTimeout = 5 * time.Second // for a reply to come from a peer that takes no more
 )
 
 // Outgoing is one message to hand over.
@@ -43,6 +34,9 @@ type Outgoing struct {
 	Keep bool      // a permanent refusal before the body is given as a temporary one
 	Held bool      // what the peer lacks for it is a temporary failure: the mail is held for this host
 	Body io.Reader // lines end in CRLF; dots are not stuffed
+
+	Alone bool                       // nothing else is under way with it
+	Done  func(replies []mail.Reply) // of SendAll: gets the replies, as Send gives them
 }
 
 // A sending is one message under way.
@@ -51,15 +45,11 @@ type sending struct {
 	m        Outgoing
 	replies  []mail.Reply // code 0: not known yet
 	mail     mail.Reply
-	accepted []int // recipients that were accepted
-	wide     bool  // MAIL has SMTPUTF8
-	answered bool  // the peer has replied to the body
-}
-
-// A step is a command, and what to do with its reply.
-type step struct {
-	line string
-	got  func(mail.Reply)
+	refused  mail.Reply // to a chunk before the last one
+	accepted []int      // recipients that were accepted
+	wide     bool       // MAIL has SMTPUTF8
+	ended    bool       // the peer has all of it
+	answered bool       // the peer has replied to the body
 }
 
 // Send hands m over. With a nil error it gives one reply for each recipient,
@@ -80,17 +70,19 @@ type step struct {
 // What in Body is no line end of CRLF becomes one, and a last line gets its
 // end: no peer can take part of a message for something else. A binary one, which
 // goes by BDAT, stays as it is.
-func (c *Client) Send(ctx context.Context, m Outgoing) ([]mail.Reply, error) {
-	if c.err != nil {
-		return make([]mail.Reply, len(m.To)), c.err
+func (c *Client) Send(ctx context.Context, m Outgoing) (replies []mail.Reply, err error) {
+	given := false
+	replies = make([]mail.Reply, len(m.To))
+	m.Done = func(got []mail.Reply) { replies = got }
+	err = c.SendAll(ctx, func() (Outgoing, bool) {
+		first := !given
+		given = true
+		return m, first
+	})
+	if given && saidSo(err) {
+		err = nil
 	}
-	defer context.AfterFunc(ctx, func() { c.peer.Close() })()
-	s := &sending{Client: c, m: m, replies: make([]mail.Reply, len(m.To))}
-	err := s.run()
-	if m.Keep {
-		s.keep()
-	}
-	return s.replies, c.end(ctx, err)
+	return replies, err
 }
 
 // end ends the conversation if err does.
@@ -113,46 +105,6 @@ func (s *sending) cannotTake() mail.Reply {
 	}
 	s.wide = s.Supports("SMTPUTF8") && (s.m.UTF8 || !s.m.From.ASCII() || slices.ContainsFunc(s.m.To, func(r mail.Recipient) bool { return !r.Address.ASCII() }))
 	return s.lacksExtension()
-}
-
-func (s *sending) run() error {
-	if r := s.cannotTake(); r.Code != 0 {
-		s.fillReplies(r)
-		return nil
-	}
-	steps := s.envelope()
-	if steps == nil {
-		return nil
-	}
-	var data mail.Reply
-	pipelined := s.Supports("PIPELINING")
-	group := 1
-	if pipelined {
-		group = maxGroup
-	}
-	if pipelined && !s.m.Binary {
-		steps = append(steps, step{"DATA\r\n", func(r mail.Reply) { data = r }})
-	}
-	for len(steps) > 0 {
-		n := min(group, len(steps))
-		if err := s.exchange(steps[:n]); err != nil || s.err != nil {
-			return err
-		}
-		steps = steps[n:]
-		if s.mail.Code != 0 && !s.mail.Positive() && data.Code == 0 {
-			s.fillReplies(s.mail)
-			return nil
-		}
-	}
-	if s.m.Binary {
-		return s.chunk()
-	}
-	if !pipelined && len(s.accepted) > 0 {
-		if err := s.exchange([]step{{"DATA\r\n", func(r mail.Reply) { data = r }}}); err != nil || s.err != nil {
-			return err
-		}
-	}
-	return s.message(data)
 }
 
 // envelope lists the commands up to DATA; nil when nothing can be sent.
@@ -178,7 +130,7 @@ func (s *sending) envelope() (steps []step) {
 		}
 		listed++
 		line := "RCPT TO:" + addr + s.rcptParams(to) + "\r\n"
-		steps = append(steps, step{line, func(r mail.Reply) { s.recordRcpt(i, r) }})
+		steps = append(steps, s.step(line, func(r mail.Reply) { s.recordRcpt(i, r) }))
 	}
 	if listed == 0 {
 		return nil
@@ -195,17 +147,21 @@ func (s *sending) sender() (steps []step) {
 		return nil
 	}
 	if s.reset {
-		steps = append(steps, step{"RSET\r\n", func(mail.Reply) {}})
+		steps = append(steps, s.step("RSET\r\n", func(mail.Reply) {}))
 	}
 	line := "MAIL FROM:" + from + s.mailParams() + "\r\n"
-	return append(steps, step{line, func(r mail.Reply) { s.mail, s.reset = r, r.Positive() }})
+	return append(steps, s.step(line, func(r mail.Reply) {
+		s.mail = r
+		s.reset = r.Positive() || s.rides() // what rides behind it may have begun the next one
+	}))
 }
 
 func (s *sending) recordRcpt(i int, r mail.Reply) {
 	switch {
+	case !s.mail.Positive(): // it is the sender that was refused
 	case r.Positive():
 		s.accepted = append(s.accepted, i)
-	case s.mail.Positive(): // else it is the sender that was refused
+	default:
 		s.replies[i] = r
 	}
 }
@@ -219,181 +175,6 @@ func (s *sending) fillReplies(r mail.Reply) {
 	}
 }
 
-// sendGroup sends the lines of the steps: in one write, or in one each.
-func (s *sending) sendGroup(steps []step) error {
-	var out []byte
-	for i, st := range steps {
-		out = append(out, st.line...)
-		if s.opts.LineWrites || i+1 == len(steps) {
-			if err := s.peer.send(out, s.opts.Timeouts.Command); err != nil {
-				return err
-			}
-			out = out[:0]
-		}
-	}
-	return nil
-}
-
-// exchange sends the steps together and reads all replies. After a 421 there are
-// no more.
-func (s *sending) exchange(steps []step) error {
-	if err := s.unasked(); err != nil || s.err != nil {
-		return err
-	}
-	sent := s.sendGroup(steps)
-	for _, st := range steps {
-		if sent == nil {
-			s.peer.logCommand(st.line)
-		}
-	}
-	limit := s.opts.Timeouts.Command
-	if sent != nil { // perhaps it said why before it hung up
-		limit = lateReplyTimeout
-	}
-	for i, st := range steps {
-		s.peer.enter(st.line)
-		isData := st.line == "DATA\r\n"
-		if isData {
-			limit = min(limit, s.opts.Timeouts.DataInit)
-		}
-		r, err := s.peer.answer(limit)
-		switch {
-		case err != nil:
-			s.stuck = i > 0 && sent == nil && errors.Is(err, os.ErrDeadlineExceeded)
-			return errors.Join(sent, err)
-		case r.Code == 421:
-			s.closeAfter421(r)
-			return nil
-		case isData != (r.Code == 354) && !r.Temporary() && !r.Permanent(), r.Code/100 == 3 && r.Code != 354:
-			return &PhaseError{s.peer.phase, fmt.Errorf("%w: %.60q to %.60q", ErrProtocol, r.String(), st.line)}
-		}
-		st.got(r)
-	}
-	return sent
-}
-
-// unasked takes a reply that stands there before anything was asked. Who has said more
-// than the commands ask for answers the next ones with what belongs to others; a 421
-// may come at any time (RFC 5321 §3.8).
-func (s *sending) unasked() error {
-	if s.peer.r.Buffered() == 0 {
-		return nil
-	}
-	r, err := s.peer.answer(lateReplyTimeout)
-	switch {
-	case err != nil:
-		return err
-	case r.Code == 421:
-		s.closeAfter421(r)
-		return nil
-	}
-	return &PhaseError{s.peer.phase, fmt.Errorf("%w: %.60q before it was asked", ErrProtocol, r.String())}
-}
-
-// closeAfter421 ends the conversation after a 421: this message is not with the peer.
-func (s *sending) closeAfter421(r mail.Reply) {
-	s.fillReplies(r)
-	s.err = r
-	s.Close()
-}
-
-// message goes on after the reply to DATA.
-func (s *sending) message(data mail.Reply) error {
-	switch {
-	case data.Code == 354 && len(s.accepted) == 0:
-		// RFC 2920 §3.1: the peer waits for a message without recipients.
-		s.reset = false
-		if err := s.exchange([]step{{".\r\n", func(mail.Reply) {}}}); err != nil {
-			return err
-		}
-		s.fillReplies(s.mail)
-		return nil
-	case data.Code != 354:
-		if !s.mail.Positive() {
-			data = s.mail
-		}
-		s.fillReplies(data) // no recipient is left where DATA was not sent
-		return nil
-	}
-	return s.body(s.stuffed)
-}
-
-// chunk sends a binary message after the replies to its envelope.
-func (s *sending) chunk() error {
-	if len(s.accepted) == 0 {
-		s.fillReplies(s.mail) // no recipient is left where MAIL was accepted
-		return nil
-	}
-	return s.body(s.raw)
-}
-
-// body sends the message by write, and takes the reply to it.
-func (s *sending) body(write func(func([]byte) error) error) error {
-	s.peer.phase = mail.AtBody
-	if s.peer.r.Buffered() > 0 {
-		return s.answeredBefore()
-	}
-	if err := s.write(write); err != nil {
-		return err
-	}
-	if s.err != nil { // an early refusal
-		return nil
-	}
-	s.peer.phase = mail.AfterDot
-	answers := 1
-	if s.opts.LMTP { // RFC 2033 §4.2: one for each accepted recipient
-		answers = len(s.accepted)
-	}
-	for i := range answers {
-		r, err := s.peer.answer(s.opts.Timeouts.DataDone)
-		if err == nil && r.Code/100 == 3 {
-			err = &PhaseError{mail.AfterDot, fmt.Errorf("%w: %.60q to the message", ErrProtocol, r.String())}
-		}
-		if err != nil {
-			// RFC 5321 §4.2.5: the message is the peer's with its reply, and only that is lost.
-			what := "its answer did not come"
-			if errors.Is(err, ErrProtocol) {
-				what = "its answer is no reply"
-			}
-			s.fillReplies(mail.Reply{Code: 451, Enhanced: "4.2", Text: "in doubt: the host has the whole message, and " + what, Phase: mail.AfterDot, Cause: err})
-			return err
-		}
-		if s.opts.LMTP {
-			s.replies[s.accepted[i]] = r
-		}
-		if s.finalReply(r); s.err != nil {
-			return nil
-		}
-	}
-	return nil
-}
-
-// answeredBefore takes the reply to a message that was not sent: a refusal counts, and
-// nobody can have taken it.
-func (s *sending) answeredBefore() error {
-	r, err := s.peer.answer(lateReplyTimeout)
-	switch {
-	case err != nil:
-		return err
-	case r.Temporary() || r.Permanent():
-		s.closeAfter421(r)
-		return nil
-	}
-	return &PhaseError{mail.AtBody, fmt.Errorf("%w: %.60q before the message", ErrProtocol, r.String())}
-}
-
-// finalReply takes the peer's reply to the message.
-func (s *sending) finalReply(r mail.Reply) {
-	if r.Code == 421 {
-		s.closeAfter421(r)
-		return
-	}
-	s.reset, s.answered = false, true
-	if !s.opts.LMTP {
-		s.fillReplies(r)
-	}
-}
-
 // keep makes the permanent refusals temporary, in the peer's words, but for
 // those of the message itself.
 func (s *sending) keep() {
@@ -402,48 +183,6 @@ func (s *sending) keep() {
 			s.replies[i] = mail.Reply{Code: r.Code - 100, Enhanced: r.Enhanced, Text: "kept, since the owner did not ask for it; the host said " + r.String(), Cause: r.Cause}
 		}
 	}
-}
-
-// stuffed gives the body as DATA has it.
-func (s *sending) stuffed(send func([]byte) error) error {
-	return s.Client.body.Copy(send, s.m.Body)
-}
-
-// raw gives the body as one chunk of RFC 3030.
-func (s *sending) raw(send func([]byte) error) error {
-	line := fmt.Sprintf("BDAT %d LAST\r\n", s.m.Size)
-	if err := send([]byte(line)); err != nil {
-		return err
-	}
-	s.peer.logCommand(line)
-	n, err := io.Copy(writerFunc(send), io.LimitReader(s.m.Body, s.m.Size))
-	if err == nil && n != s.m.Size {
-		err = fmt.Errorf("body: %d octets instead of %d", n, s.m.Size)
-	}
-	return err
-}
-
-// A writerFunc is an io.Writer that sends.
-type writerFunc func([]byte) error
-
-func (f writerFunc) Write(b []byte) (int, error) { return len(b), f(b) }
-
-// write sends the body by write. A peer that stops reading may have sent a reply first.
-func (s *sending) write(write func(func([]byte) error) error) error {
-	var broken error
-	err := write(func(b []byte) error {
-		broken = s.peer.send(b, s.opts.Timeouts.DataBlock)
-		return broken
-	})
-	if broken == nil || errors.Is(broken, os.ErrDeadlineExceeded) {
-		return err
-	}
-	r, late := s.peer.answer(lateReplyTimeout)
-	if late != nil || !r.Temporary() && !r.Permanent() {
-		return broken
-	}
-	s.closeAfter421(r)
-	return nil
 }
 
 // mailParams are MAIL's, as far as the peer knows them.

@@ -4,6 +4,7 @@ package transfer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,53 +26,123 @@ type Result struct {
 
 // Send hands messages to the peer called host until none is left, limit (0:
 // none) are sent, or the conversation breaks. The message at which it breaks is
-// kept for the next Send. All that the peer confirmed is on stable storage when
-// Send returns. The caller sends QUIT.
-func (b *Batch) Send(ctx context.Context, c Client, host string, limit int) (res Result) {
-	defer func() {
-		b.settles.Wait()
-		if err := b.Err(); err != nil {
-			res.Done, res.Err = false, err
+// kept for the next Send, and so are those behind it that the peer has not got to their
+// end. All that the peer confirmed is on stable storage when Send returns. The caller
+// sends QUIT.
+func (b *Batch) Send(ctx context.Context, c Client, host string, limit int) Result {
+	s := &conversation{Batch: b, ctx: ctx, client: c, host: host, limit: limit}
+	talk, end := b.talkContext(ctx, c)
+	defer end()
+	for again := true; again && s.res.Err == nil; again = len(s.again) > 0 && s.may() {
+		err := c.SendAll(talk, s.next)
+		if s.body != nil {
+			s.body.close()
 		}
-	}()
-	for n := 0; limit == 0 || n < limit; n++ {
-		if b.Err() != nil {
-			return res
-		}
-		if ctx.Err() != nil {
-			res.Err = context.Cause(ctx)
-			return res
-		}
-		if b.guard != nil {
-			if err := b.guard(); err != nil {
-				res.Err = err
-				return res
-			}
-		}
-		it, ok := b.next()
-		if !ok {
-			res.Done = true
-			return res
-		}
-		message, end := b.messageContext(ctx, c)
-		taken, err := b.sendItem(message, c, host, it)
-		end()
-		if taken {
-			res.Taken++
-		}
-		if err != nil {
-			res.Cut, res.Err = it.Env.ID, err
-			return res
+		if err = cmp.Or(err, s.cut); err != nil {
+			s.res.Err = err
 		}
 	}
-	return res
+	s.leaveRest()
+	b.settles.Wait()
+	if err := b.Err(); err != nil {
+		s.res.Done, s.res.Err = false, err
+	}
+	return s.res
 }
 
-// messageContext gives the context of one message. It outlasts a takeover and a stop,
-// so that a message which the peer is taking is not sent twice: the stop until its
+// A conversation is the work of one Send.
+type conversation struct {
+	*Batch
+	ctx    context.Context
+	client Client
+	host   string
+	limit  int
+	begun  int // transactions
+	body   *body
+	again  []*flight   // whose peer takes fewer recipients at once
+	left   []mail.Item // that the next Send begins with
+	cut    error       // what ended the conversation
+	res    Result
+}
+
+// A flight is a message under way.
+type flight struct {
+	it       mail.Item // To is those that have no outcome yet
+	outcomes []mail.Outcome
+	body     *body
+}
+
+// may says whether one more message may go out; if not, res may say why.
+func (s *conversation) may() bool {
+	switch {
+	case s.cut != nil || s.res.Err != nil || s.Err() != nil || s.limit > 0 && s.begun >= s.limit:
+		return false
+	case s.ctx.Err() != nil:
+		s.res.Err = context.Cause(s.ctx)
+	case s.guard != nil:
+		s.res.Err = s.guard()
+	}
+	return s.res.Err == nil
+}
+
+// next gives the next message, in as many transactions as the peer's limit of recipients
+// demands.
+func (s *conversation) next() (wire.Outgoing, bool) {
+	if s.body != nil {
+		s.body.close()
+	}
+	for s.may() {
+		f := &flight{}
+		if len(s.again) > 0 {
+			f, s.again = s.again[0], s.again[1:]
+		} else if f.it, s.res.Done = s.nextItem(); s.res.Done {
+			return wire.Outgoing{}, false
+		}
+		body, err := s.open(f.it)
+		if err != nil {
+			f.outcomes = append(f.outcomes, outcomesForAll(f.it.To, mail.Deferred, unreadable(err), "")...)
+			s.finish(f, nil)
+			continue
+		}
+		s.body, f.body = body, body
+		s.begun++
+		env := f.it.Env
+		return wire.Outgoing{
+			From: s.masquerade.Sender(env.From), To: f.it.To, Size: env.Size, Body8Bit: env.Body8Bit,
+			Ret: env.Ret, EnvID: env.EnvID, Priority: env.Priority, RequireTLS: env.RequireTLS,
+			UTF8: env.UTF8, UTF8Header: env.UTF8Header, Binary: env.Binary, By: env.By, Held: s.held, Keep: f.it.Keep, Body: body,
+			Alone: env.ID == s.lastBreak.ID, Done: func(replies []mail.Reply) { s.done(f, replies) },
+		}, true
+	}
+	return wire.Outgoing{}, false
+}
+
+func (s *conversation) nextItem() (it mail.Item, none bool) {
+	it, ok := s.Batch.next()
+	return it, !ok
+}
+
+// leaveRest keeps the messages that the next Send begins with, in their order.
+func (s *conversation) leaveRest() {
+	for _, f := range s.again {
+		s.settle(s.ctx, f.it.Env.ID, f.outcomes)
+		s.left = append(s.left, f.it)
+	}
+	for i, it := range slices.Backward(s.left) {
+		if i == 0 && it.Env.ID == s.res.Cut {
+			s.requeue(it)
+		} else {
+			s.retryFirst = append(s.retryFirst, it)
+		}
+	}
+	s.res.Done = s.res.Done && len(s.left) == 0 && s.res.Err == nil
+}
+
+// talkContext gives the context of what is under way. It outlasts a takeover and a stop,
+// so that messages which the peer is taking are not sent twice: the stop until its
 // grace time is over, the takeover until the peer is silent for too long. Only what it
-// takes counts: replies could come by single octets without end.
-func (b *Batch) messageContext(ctx context.Context, c Client) (context.Context, context.CancelFunc) {
+// takes and its replies to messages count: replies could come by single octets without end.
+func (b *Batch) talkContext(ctx context.Context, c Client) (context.Context, context.CancelFunc) {
 	message, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		var stop *mail.Stopping
@@ -115,43 +186,69 @@ func unreadable(err error) mail.Reply {
 	return mail.Reply{Code: 451, Enhanced: "3.0", Text: "the message cannot be read now", Cause: err}
 }
 
-// sendItem offers one message, in as many transactions as the peer's limit of
-// recipients demands.
-func (b *Batch) sendItem(ctx context.Context, c Client, host string, it mail.Item) (taken bool, err error) {
-	body, err := b.open(it)
-	if err != nil {
-		b.settle(ctx, it.Env.ID, outcomesForAll(it.To, mail.Deferred, unreadable(err), ""))
-		return false, nil
+// done takes the replies to a transaction. Recipients that have none, or a 421, are kept:
+// the conversation is over.
+func (s *conversation) done(f *flight, replies []mail.Reply) {
+	to := f.it.To
+	replies = append(replies, make([]mail.Reply, max(0, len(to)-len(replies)))...)
+	noDSN, noBy := !s.client.Supports("DSN"), !s.client.Supports("DELIVERBY")
+	decided := false // of some recipient: the others can come next
+	for _, r := range replies {
+		decided = decided || r.Code != 0 && !overLimit(r)
 	}
-	defer body.close()
-	var outcomes []mail.Outcome
-	rest, told := it.To, it
-	told.Env.From = b.masquerade.Sender(it.Env.From)
-	for len(rest) > 0 && err == nil {
-		var got []mail.Outcome
-		got, rest, err = b.transaction(ctx, c, host, told, rest, body)
-		outcomes = append(outcomes, got...)
+	var rest []mail.Recipient
+	var cut error
+	for i, rcpt := range to {
+		switch r := replies[i]; {
+		case r.Code == 421: // RFC 5321 §3.8: the peer hangs up without a decision
+			rest, cut = append(rest, rcpt), r
+		case r.Code == 0:
+			rest, cut = append(rest, rcpt), errNoReplies
+		case decided && overLimit(r):
+			rest = append(rest, rcpt)
+		default:
+			o := mail.OutcomeOf(rcpt.Address, r, s.host)
+			o.NoDSN, o.NoBy = noDSN && o.Status == mail.Delivered, noBy && o.Status == mail.Delivered
+			f.outcomes = append(f.outcomes, o)
+		}
 	}
-	for _, o := range outcomes {
-		taken = taken || o.Status == mail.Delivered
+	if f.it.To = rest; len(rest) > 0 && cut == nil {
+		s.again = append(s.again, f)
+		return
 	}
-	if err != nil && body.err != nil {
-		// The connection broke because the body could not be read.
-		outcomes = append(outcomes, outcomesForAll(rest, mail.Deferred, unreadable(body.err), "")...)
-		rest = nil
+	if len(rest) > 0 && f.body.err != nil { // the connection broke because the body could not be read
+		f.outcomes = append(f.outcomes, outcomesForAll(rest, mail.Deferred, unreadable(f.body.err), "")...)
+		f.it.To = nil
 	}
-	b.settle(ctx, it.Env.ID, outcomes)
-	inDoubt := slices.ContainsFunc(outcomes, func(o mail.Outcome) bool { return o.Reply.InDoubt() })
+	if cut == nil && slices.ContainsFunc(f.outcomes, func(o mail.Outcome) bool { return o.Reply.InDoubt() }) {
+		cut = errNoReplies
+	}
+	s.finish(f, cut)
+}
+
+// errNoReplies is why a conversation ended whose Client has not said it.
+var errNoReplies = errors.New("transfer: the peer's replies are missing")
+
+// finish settles a message, or what is known of one that cut has ended. The first of these is
+// the one at which the conversation broke.
+func (s *conversation) finish(f *flight, cut error) {
+	id := f.it.Env.ID
+	s.settle(s.ctx, id, f.outcomes)
+	if slices.ContainsFunc(f.outcomes, func(o mail.Outcome) bool { return o.Status == mail.Delivered }) {
+		s.res.Taken++
+	}
+	first := cut != nil && s.res.Cut == ""
+	if first {
+		s.res.Cut, s.cut = id, cut
+	}
 	switch {
-	case len(rest) > 0:
-		it.To = rest
-		b.requeue(it)
-	case inDoubt: // no further copy before its next time
-		b.countBreak(it.Env.ID)
-	case b.lastBreak.ID == it.Env.ID:
-		b.lastBreak = Break{}
+	case cut != nil && len(f.it.To) > 0: // their number decides when they come again
+		s.left = append(s.left, f.it)
+	case first && f.body.err == nil: // in doubt: no further copy before its next time
+		s.countBreak(id)
+	case s.lastBreak.ID == id:
+		s.lastBreak = Break{}
 	}
-	return taken, err
 }
 
 // maxBreaks is how many conversations in a row one message may break before the
@@ -175,46 +272,6 @@ func (b *Batch) countBreak(id mail.MessageID) int {
 	return b.lastBreak.Times
 }
 
-// transaction offers the message to some recipients. Rest is those of whom the
-// peer said nothing final: with no error, those beyond its limit.
-func (b *Batch) transaction(ctx context.Context, c Client, host string, it mail.Item, to []mail.Recipient, body *body) (
-	outcomes []mail.Outcome, rest []mail.Recipient, err error) {
-	if err := body.rewind(); err != nil {
-		return outcomesForAll(to, mail.Deferred, unreadable(err), ""), nil, nil
-	}
-	env := it.Env
-	replies, err := c.Send(ctx, wire.Outgoing{
-		From: env.From, To: to, Size: env.Size, Body8Bit: env.Body8Bit,
-		Ret: env.Ret, EnvID: env.EnvID, Priority: env.Priority, RequireTLS: env.RequireTLS,
-		UTF8: env.UTF8, UTF8Header: env.UTF8Header, Binary: env.Binary, By: env.By, Held: b.held, Keep: it.Keep, Body: body,
-	})
-	replies = append(replies, make([]mail.Reply, max(0, len(to)-len(replies)))...)
-	noDSN, noBy := !c.Supports("DSN"), !c.Supports("DELIVERBY")
-	decided := false // of some recipient: the others can come next
-	for _, r := range replies {
-		decided = decided || r.Code != 0 && !overLimit(r)
-	}
-	for i, rcpt := range to {
-		switch r := replies[i]; {
-		case r.Code == 421: // RFC 5321 §3.8: the peer hangs up without a decision
-			if err == nil {
-				err = r
-			}
-			rest = append(rest, rcpt)
-		case r.Code == 0, decided && overLimit(r):
-			rest = append(rest, rcpt)
-		default:
-			o := mail.OutcomeOf(rcpt.Address, r, host)
-			o.NoDSN, o.NoBy = noDSN && o.Status == mail.Delivered, noBy && o.Status == mail.Delivered
-			outcomes = append(outcomes, o)
-		}
-	}
-	if err == nil && len(rest) == len(to) {
-		err = errors.New("transfer: the peer's replies are missing")
-	}
-	return outcomes, rest, err
-}
-
 // overLimit reports whether the peer accepts no more recipients in this
 // transaction. Old servers say 552 for 452 (RFC 5321 §4.5.3.1.10).
 func overLimit(r mail.Reply) bool {
@@ -227,7 +284,7 @@ const smallBody = 64 << 10
 
 // A body reads a message and keeps the error of reading it.
 type body struct {
-	r   io.ReadSeeker
+	r   io.Reader
 	c   io.Closer // nil: closed already
 	err error
 }
@@ -238,11 +295,6 @@ func (b *body) Read(p []byte) (int, error) {
 		b.err = err
 	}
 	return n, err
-}
-
-func (b *body) rewind() error {
-	_, err := b.r.Seek(0, io.SeekStart)
-	return err
 }
 
 func (b *body) close() {
@@ -262,7 +314,9 @@ func (b *Batch) open(it mail.Item) (*body, error) {
 	if it.Env.Size > smallBody {
 		out := &body{r: f, c: f}
 		if it.Attempts > 0 {
-			_, err = io.Copy(io.Discard, out)
+			if _, err = io.Copy(io.Discard, out); err == nil {
+				_, err = f.Seek(0, io.SeekStart)
+			}
 		}
 		if err != nil {
 			out.close()

@@ -3,9 +3,11 @@
 // Package transfer hands the messages of a lease to one peer over one
 // conversation, and has each settled as the peer confirms it.
 //
-// A confirmed message is settled while the next one is sent. A bounded number
+// The Client asks for the next message as soon as the peer's extensions let it send one;
+// outcomes come in order, and a confirmed message is settled while others are under way:
+// confirmations that come together share a commit. A bounded number
 // of confirmed messages is not yet on stable storage; all are before Send
-// returns. A crash may therefore send these few twice; it loses none. Delivery
+// returns. A crash may therefore send these, and what is under way, twice; it loses none. Delivery
 // and release share this loop; it does not know who opened the connection.
 package transfer
 
@@ -41,7 +43,7 @@ type Lease interface {
 
 // A Client is a conversation after the greetings: *wire.Client.
 type Client interface {
-	Send(ctx context.Context, m wire.Outgoing) ([]mail.Reply, error)
+	SendAll(ctx context.Context, next func() (wire.Outgoing, bool)) error
 	Supports(ext string) bool
-	LastSent() time.Time // when the peer last took what was sent
+	LastSent() time.Time // when the peer last took what was sent, or answered a message
 }

@@ -132,6 +132,19 @@ func (p *peer) LastSent() time.Time { return time.Time{} }
 
 func (p *peer) Supports(ext string) bool { return p.dsn && ext == "DSN" }
 
+func (p *peer) SendAll(ctx context.Context, next func() (wire.Outgoing, bool)) error {
+	for {
+		m, ok := next()
+		if !ok {
+			return nil
+		}
+		replies, err := p.Send(ctx, m)
+		if m.Done(replies); err != nil {
+			return err
+		}
+	}
+}
+
 func (p *peer) Send(_ context.Context, m wire.Outgoing) ([]mail.Reply, error) {
 	body, err := io.ReadAll(m.Body)
 	if err != nil {

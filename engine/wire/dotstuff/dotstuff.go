@@ -21,10 +21,7 @@ type Stuffer struct{ in, out []byte }
 // ends in CRLF, and a dot on its own line stands behind the last. The error is
 // send's, or r's: then the end mark was not sent.
 func (s *Stuffer) Copy(send func([]byte) error, r io.Reader) error {
-	if s.in == nil {
-		s.in = make([]byte, bufferSize)
-		s.out = make([]byte, 0, bufferSize+bufferSize/64) // it grows where there are many dots
-	}
+	s.prepare()
 	in, out := s.in, s.out
 	defer func() { s.out = out }()
 	bol, held := true, 0 // held octets at the front of in await the next ones
@@ -35,7 +32,7 @@ func (s *Stuffer) Copy(send func([]byte) error, r io.Reader) error {
 			return fmt.Errorf("body: %w", err)
 		}
 		var used int
-		out, used, bol = appendStuffed(out[:0], piece, bol, err == io.EOF)
+		out, used, bol = appendLines(out[:0], piece, bol, true, err == io.EOF)
 		if err == io.EOF {
 			if !bol {
 				out = append(out, '\r', '\n')
@@ -51,11 +48,53 @@ func (s *Stuffer) Copy(send func([]byte) error, r io.Reader) error {
 	}
 }
 
-// appendStuffed writes what it can of b; a CR at the end waits for what comes
-// next, unless that is nothing. Used is how much of b is done.
-func appendStuffed(dst, b []byte, bol, last bool) (out []byte, used int, isBOL bool) {
+// Chunks reads a message and gives it to send in large pieces as BDAT has it: every line
+// ends in CRLF, and no dot is doubled (RFC 3030 §2). One is the last, if only an empty one.
+// The error is send's, or r's: then there was no last one.
+func (s *Stuffer) Chunks(send func(b []byte, last bool) error, r io.Reader) error {
+	s.prepare()
+	in, out := s.in, s.out
+	defer func() { s.out = out }()
+	bol, held := true, 0
+	for {
+		n := held
+		var err error
+		for n < len(in) && err == nil {
+			var k int
+			k, err = r.Read(in[n:])
+			n += k
+		}
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("body: %w", err)
+		}
+		var used int
+		out, used, bol = appendLines(out[:0], in[:n], bol, false, err == io.EOF)
+		if err == io.EOF {
+			if !bol {
+				out = append(out, '\r', '\n')
+			}
+			return send(out, true)
+		}
+		if err := send(out, false); err != nil {
+			return err
+		}
+		held = copy(in, in[used:n])
+	}
+}
+
+func (s *Stuffer) prepare() {
+	if s.in == nil {
+		s.in = make([]byte, bufferSize)
+		s.out = make([]byte, 0, bufferSize+bufferSize/64) // it grows where there are many dots
+	}
+}
+
+// appendLines writes what it can of b; a CR at the end waits for what comes
+// next, unless that is nothing. Dots has those that begin a line doubled. Used is how
+// much of b is done.
+func appendLines(dst, b []byte, bol, dots, last bool) (out []byte, used int, isBOL bool) {
 	for used < len(b) {
-		n, next := PlainPrefix(b[used:], bol, true)
+		n, next := PlainPrefix(b[used:], bol, dots)
 		dst = append(dst, b[used:used+n]...)
 		used, bol = used+n, next
 		if used == len(b) {
