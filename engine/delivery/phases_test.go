@@ -34,8 +34,9 @@ const (
 // asked when the first line of a message has come. What is not in it gets the usual
 // reply. It speaks over pipes, so that its time is that of a synctest bubble.
 type scriptedHost struct {
-	says map[string]string
-	open sync.WaitGroup // conversations
+	says    map[string]string
+	forgets bool           // what came with the end of a message
+	open    sync.WaitGroup // conversations
 
 	mu    sync.Mutex // guards what follows
 	said  []string   // the commands
@@ -154,8 +155,28 @@ func (h *scriptedHost) serve(c net.Conn) {
 		h.mu.Lock()
 		h.dots++
 		h.mu.Unlock()
+		if h.forgets {
+			_, _ = r.Discard(r.Buffered())
+		}
 		more = h.say(c, ".", "250 taken")
 	}
+}
+
+// A host that loses what rides behind the dot gets the rest of the round one by one.
+func TestHostThatForgetsWhatRides(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, l := &scriptedHost{forgets: true}, newLease()
+		for n := range 6 {
+			l.items = append(l.items, message(n, "x\r\n", "a@to.test"))
+		}
+		New(fixed(Route{}), names{"to.test": {host(1)}}, Options{Dialer: h}).Attempt(t.Context(), "to.test", l)
+		for n := range 6 {
+			check(t, l, n, "a@to.test delivered", "250 taken")
+		}
+		if h.dots != 6 || h.conns != 2 {
+			t.Errorf("%d copies of six messages over %d connections", h.dots, h.conns)
+		}
+	})
 }
 
 // outcome is what became of the recipients of message 1: if it is the same for all, once.

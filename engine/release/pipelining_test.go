@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -70,23 +71,37 @@ func oneByOne(c net.Conn) func() (string, bool, error) {
 	}
 }
 
-// onePerRecord takes the next line with each TLS record, as fetchmail does by ODMR, but
-// for the body of a message, which follows 354.
+// onePerRecord reads as fetchmail does by ODMR: the first line of a TLS record, and another
+// one of it only when the next record has come.
 func onePerRecord(c net.Conn) func() (string, bool, error) {
-	var unread []string
-	body := false
-	return func() (string, bool, error) {
-		if !body || len(unread) == 0 {
+	records := make(chan []string, 1000)
+	go func() {
+		defer close(records)
+		for {
 			record := make([]byte, 16<<10)
 			n, err := c.Read(record)
 			if err != nil {
-				return "", false, err
+				return
 			}
-			unread = append(unread, strings.SplitAfter(strings.TrimSuffix(string(record[:n]), "\r\n"), "\r\n")...)
+			records <- strings.SplitAfter(strings.TrimSuffix(string(record[:n]), "\n"), "\n")
 		}
-		line := strings.TrimSuffix(unread[0], "\r\n")
+	}()
+	var unread, next []string
+	return func() (string, bool, error) {
+		ok := true
+		if len(unread) > 0 && next == nil {
+			next, ok = <-records
+		} else if len(unread) == 0 {
+			if unread = next; unread == nil {
+				unread, ok = <-records
+			}
+			next = nil
+		}
+		if !ok {
+			return "", false, io.EOF
+		}
+		line := strings.TrimRight(unread[0], "\r\n")
 		unread = unread[1:]
-		body = line != "." && (body || line == "DATA")
 		return line, len(unread) > 0, nil
 	}
 }
@@ -183,9 +198,9 @@ func TestExtensionsLeftOutAreLeftOutOnATurn(t *testing.T) {
 func TestHostThatReadsOneLinePerRecordComesThrough(t *testing.T) {
 	cert, _ := testpeer.Certificate(t, "hub.test", time.Now().Add(time.Hour))
 	q := newQueue()
-	q.hold("a.test", "one\r\n.\r\nend\r\n", "two\r\n", strings.Repeat("long\r\n", 20_000))
+	q.hold("a.test", "one\r\n.\r\nend\r\n", "two\r\n", strings.Repeat("a longer line\r\n", 5_000))
 	p := policy()
-	p.Timeouts.Command = 10 * time.Second
+	p.Timeouts.Command, p.Timeouts.DataDone = 10*time.Second, 10*time.Second
 	ours, theirs := line(t)
 	server := tls.Server(ours, &tls.Config{Certificates: []tls.Certificate{cert}})
 	client := tls.Client(theirs, &tls.Config{InsecureSkipVerify: true}) // self-signed

@@ -350,6 +350,7 @@ func (r *reader) without(action Action) (names []string) {
 		{"PIPELINING", action.Has(NoPipeline) || !r.flag(ShouldPipelineOut)},
 		{"DSN", action.Has(NoDSN) || used&verbDSN == 0},
 		{"8BITMIME", used&verbEightBit == 0},
+		{"CHUNKING", action.Has(NoChunk) || used&verbChunking == 0},
 		{"BINARYMIME", action.Any(NoChunk|NoBinary) || used&verbBinary == 0 || used&verbChunking == 0},
 	} {
 		if one.off {

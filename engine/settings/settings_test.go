@@ -279,20 +279,20 @@ func TestRouteWithout(t *testing.T) {
 	tr.domain("odd.test", "RouteAction disable_dsn,disable_pipeline")
 	tr.domain("text.test", "RouteAction disable_bmime")
 	tr.domain("data.test", "RouteAction disable_chunk")
-	for _, name := range []mail.Domain{"text.test", "data.test"} {
-		if got := tr.site(1).Route(name).Without; !slices.Equal(got, []string{"BINARYMIME"}) {
+	for name, want := range map[mail.Domain][]string{"text.test": {"BINARYMIME"}, "data.test": {"CHUNKING", "BINARYMIME"}} {
+		if got := tr.site(1).Route(name).Without; !slices.Equal(got, want) {
 			t.Errorf("without %q to %s", got, name)
 		}
 	}
 	for _, tt := range []struct{ property, value, plain, odd string }{
 		{"SmtpOutboundCommandSupportOptions", "7697601", "", "PIPELINING DSN"},
 		{"SmtpOutboundCommandSupportOptions", "7", "", "PIPELINING DSN"},
-		{"SmtpOutboundCommandSupportOptions", "0x400040", "BINARYMIME", "PIPELINING DSN BINARYMIME"},
-		{"SmtpOutboundCommandSupportOptions", "0x600040", "BINARYMIME", "PIPELINING DSN BINARYMIME"},
+		{"SmtpOutboundCommandSupportOptions", "0x400040", "CHUNKING BINARYMIME", "PIPELINING DSN CHUNKING BINARYMIME"},
+		{"SmtpOutboundCommandSupportOptions", "0x600040", "CHUNKING BINARYMIME", "PIPELINING DSN CHUNKING BINARYMIME"},
 		{"SmtpOutboundCommandSupportOptions", "0x300040", "8BITMIME", "PIPELINING DSN 8BITMIME"},
 		{"SmtpOutboundCommandSupportOptions", "0x700000", "DSN", "PIPELINING DSN"},
 		{"ShouldPipelineOut", "false", "PIPELINING DSN", "PIPELINING DSN"},
-		{"SmtpOutboundCommandSupportOptions", "0", "PIPELINING DSN 8BITMIME BINARYMIME", "PIPELINING DSN 8BITMIME BINARYMIME"},
+		{"SmtpOutboundCommandSupportOptions", "0", "PIPELINING DSN 8BITMIME CHUNKING BINARYMIME", "PIPELINING DSN 8BITMIME CHUNKING BINARYMIME"},
 	} {
 		tr.set(SitePath(1), tt.property, tt.value)
 		s := tr.site(1)
