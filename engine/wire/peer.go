@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"restante/engine/mail"
+	"restante/engine/wire/ahead"
 )
 
 // Limits on what a peer may say. RFC 5321 §4.5.3.1.5 has 512 octets to a line: of a
@@ -48,7 +49,7 @@ type peer struct {
 	wait   time.Duration // for the next reply
 	sent   atomic.Int64  // when the peer last took something, as UnixNano,
 	took   atomic.Int64  // and when it last answered a message
-	ahead  *readAhead    // reads nc in place of r; nil: r does
+	ahead  *ahead.Reader // of nc; nil: r reads it itself
 	log    func(Line)
 
 	phase    string     // of the conversation, for replies and errors
@@ -100,6 +101,30 @@ func (p *peer) enter(line string) {
 	if p.phase, _, _ = strings.Cut(strings.TrimRight(line, "\r\n"), " "); p.phase == "." {
 		p.phase = mail.AfterDot
 	}
+}
+
+// readWhileWriting has the replies read from here on while commands are written.
+func (p *peer) readWhileWriting() {
+	if p.ahead != nil {
+		return
+	}
+	p.raw.SetReadDeadline(time.Time{})
+	first, _ := p.r.Peek(p.r.Buffered())
+	p.ahead = ahead.New(first, p.nc)
+	p.r.Reset(p.ahead)
+}
+
+// hasReply says that the peer has said something that was not looked at.
+func (p *peer) hasReply() bool {
+	return p.r.Buffered() > 0 || p.ahead != nil && p.ahead.Ready()
+}
+
+func (p *peer) setReadDeadline(t time.Time) {
+	if p.ahead != nil {
+		p.ahead.SetDeadline(t)
+		return
+	}
+	p.raw.SetReadDeadline(t)
 }
 
 // send writes b within limit, and gives how much of it was written.
