@@ -5,7 +5,7 @@
 // run and on the same disk: a bare map, a bare loop over Badger, Postfix where
 // it is installed, and another build of restante.
 //
-//	go run ./internal/bench [-restante bin/restante] [-only accept,pickup,release,memory,sites,idle,tree,scripts,trace] [-rounds 3] [-json]
+//	go run ./internal/bench [-restante bin/restante] [-only accept,pickup,release,far,memory,sites,idle,tree,scripts,trace] [-rounds 3] [-json]
 //
 // Two builds are compared by the binaries of both and, for the figures of the
 // metabase, the other build of this program:
@@ -64,7 +64,7 @@ func main() {
 	flag.IntVar(&o.domains, "domains", 200, "domains of each of these sites")
 	flag.IntVar(&o.idle, "idle", 10000, "connections of the figure of idle")
 	flag.BoolVar(&o.json, "json", false, "print each figure as one line of JSON")
-	only := flag.String("only", "accept,pickup,release,memory,sites,idle,tree,scripts,trace", "what to measure; commits is the last part of tree alone")
+	only := flag.String("only", "accept,pickup,release,far,memory,sites,idle,tree,scripts,trace", "what to measure; commits is the last part of tree alone")
 	flag.Parse()
 	o.only = strings.Split(*only, ",")
 	if err := run(ctx, o); err != nil {
@@ -85,6 +85,7 @@ var parts = []part{
 	{"accept", "messages accepted durably; sessions stay open and wait for each reply", false, measureAccept},
 	{"pickup", "files taken from the Pickup folder, from the move of the first one until all are stored", false, measurePickup},
 	{"release", "held messages handed over, from the call to the last one: restante by TURN, Postfix by ETRN", false, measureRelease},
+	{"far", "held messages handed over by TURN on one connection over a long line", false, measureFar},
 	{"memory", "start of the service and its resident memory", false, measureMemory},
 	{"sites", "start of a service of many sites and its resident memory", false, measureSites},
 	{"idle", "resident memory with many connections that have said EHLO and are silent", false, measureIdle},
@@ -141,7 +142,7 @@ func choose(names []string) (chosen []part, err error) {
 		}
 	}
 	if len(chosen) != len(names) {
-		return nil, fmt.Errorf("-only %s: the measurements are accept, pickup, release, memory, sites, idle, tree, commits, scripts and trace, each named once", strings.Join(names, ","))
+		return nil, fmt.Errorf("-only %s: the measurements are accept, pickup, release, far, memory, sites, idle, tree, commits, scripts and trace, each named once", strings.Join(names, ","))
 	}
 	return chosen, nil
 }

@@ -42,6 +42,11 @@ func releaseRestante(ctx context.Context, o options, binary string) (float64, er
 	if err != nil {
 		return 0, err
 	}
+	return takeByTurn(c, o.held, func(testpeer.Received) error { return nil })
+}
+
+// takeByTurn takes the held messages over c, and gives how many came in a second.
+func takeByTurn(c *conn, held int, keep func(testpeer.Received) error) (float64, error) {
 	defer c.Close()
 	if err := c.SignIn(account, password); err != nil {
 		return 0, err
@@ -51,11 +56,11 @@ func releaseRestante(ctx context.Context, o options, binary string) (float64, er
 		return 0, err
 	}
 	n := 0
-	if err := c.Receive(func(testpeer.Received) error { n++; return nil }); err != nil {
+	if err := c.Receive(func(m testpeer.Received) error { n++; return keep(m) }); err != nil {
 		return 0, err
 	}
-	if n != o.held {
-		return 0, fmt.Errorf("TURN handed over %d of %d", n, o.held)
+	if n != held {
+		return 0, fmt.Errorf("TURN handed over %d of %d", n, held)
 	}
 	return float64(n) / time.Since(begin).Seconds(), nil
 }

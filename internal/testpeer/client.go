@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -20,7 +21,8 @@ import (
 // for each reply and, after TURN, as the receiving server on the same connection.
 type Client struct {
 	net.Conn
-	R *bufio.Reader
+	R        *bufio.Reader
+	Chunking bool // of Receive: offers CHUNKING
 }
 
 // Dial connects to an SMTP server and says EHLO. The conversation may take ten
@@ -156,8 +158,8 @@ type Received struct {
 const AcceptedReply = "250 taken\r\n"
 
 // Receive acts as the receiving server until the other side quits. It greets,
-// offers PIPELINING, SIZE and 8BITMIME, and gives each message to keep before the
-// reply. An error of keep closes the conversation without a reply, as a broken
+// offers PIPELINING, SIZE and 8BITMIME, with Chunking also CHUNKING, and gives each message
+// to keep before the reply. An error of keep closes the conversation without a reply, as a broken
 // connection does. A nil keep discards the messages.
 func (l *Client) Receive(keep func(Received) error) error {
 	out := bufio.NewWriter(l.Conn)
@@ -175,7 +177,11 @@ func (l *Client) Receive(keep func(Received) error) error {
 		}
 		switch strings.ToUpper(line[:min(4, len(line))]) {
 		case "EHLO":
-			fmt.Fprint(out, "250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE\r\n")
+			fmt.Fprint(out, "250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n")
+			if l.Chunking {
+				fmt.Fprint(out, "250-CHUNKING\r\n")
+			}
+			fmt.Fprint(out, "250 SIZE\r\n")
 		case "MAIL":
 			m = Received{From: pathOf(line)}
 			fmt.Fprint(out, "250 ok\r\n")
@@ -190,12 +196,19 @@ func (l *Client) Receive(keep func(Received) error) error {
 			if m.Data, err = readBody(l.R, keep != nil); err != nil {
 				return err
 			}
-			if keep != nil {
-				if err := keep(m); err != nil {
-					return err
-				}
+			if err := taken(out, keep, m); err != nil {
+				return err
 			}
-			fmt.Fprint(out, AcceptedReply)
+		case "BDAT":
+			last, err := readChunk(l.R, line, &m)
+			if err != nil {
+				return err
+			}
+			if !last {
+				fmt.Fprint(out, "250 more\r\n")
+			} else if err := taken(out, keep, m); err != nil {
+				return err
+			}
 		case "QUIT":
 			fmt.Fprint(out, "221 bye\r\n")
 			return out.Flush()
@@ -203,4 +216,28 @@ func (l *Client) Receive(keep func(Received) error) error {
 			fmt.Fprint(out, "250 ok\r\n")
 		}
 	}
+}
+
+// taken gives a message to keep, and says that it is taken.
+func taken(out io.Writer, keep func(Received) error, m Received) error {
+	if keep != nil {
+		if err := keep(m); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(out, AcceptedReply)
+	return err
+}
+
+// readChunk takes the octets of a BDAT (RFC 3030).
+func readChunk(r *bufio.Reader, line string, m *Received) (last bool, err error) {
+	words := append(strings.Fields(line), "")
+	n, err := strconv.ParseInt(words[1], 10, 32)
+	if err != nil {
+		return false, err
+	}
+	b := make([]byte, n)
+	_, err = io.ReadFull(r, b)
+	m.Data = append(m.Data, b...)
+	return words[2] != "", err
 }

@@ -13,9 +13,15 @@ import (
 // line ends when one of its ends is closed.
 func Far(near net.Conn, delay time.Duration) net.Conn {
 	far, inner := net.Pipe()
-	go carry(inner, near, delay)
-	go carry(near, inner, delay)
+	Carry(near, inner, delay)
 	return far
+}
+
+// Carry has what comes from a arrive at b after delay, and the other way round. It goes on
+// in the background, until one of them is closed.
+func Carry(a, b net.Conn, delay time.Duration) {
+	go carry(a, b, delay)
+	go carry(b, a, delay)
 }
 
 // A parcel is what was read at once, and when it is due.

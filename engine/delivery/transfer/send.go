@@ -104,7 +104,7 @@ func (s *conversation) next() (wire.Outgoing, bool) {
 			s.finish(f, nil)
 			continue
 		}
-		s.body, f.body = body, body
+		s.body, f.body, body.guard = body, body, s.guard
 		s.begun++
 		env := f.it.Env
 		return wire.Outgoing{
@@ -237,7 +237,11 @@ func (s *conversation) finish(f *flight, cut error) {
 	if slices.ContainsFunc(f.outcomes, func(o mail.Outcome) bool { return o.Status == mail.Delivered }) {
 		s.res.Taken++
 	}
-	first := cut != nil && s.res.Cut == ""
+	lost := f.body != nil && f.body.lost != nil
+	first := cut != nil && s.res.Cut == "" && !lost
+	if lost {
+		s.cut = f.body.lost
+	}
 	if first {
 		s.res.Cut, s.cut = id, cut
 	}
@@ -282,14 +286,24 @@ func overLimit(r mail.Reply) bool {
 // does not break the conversation, and a fast peer does not wait for the disk.
 const smallBody = 64 << 10
 
-// A body reads a message and keeps the error of reading it.
+// A body reads a message and keeps the error of reading it. Its envelope may have gone out
+// with the message before: the guard is asked again before the text.
 type body struct {
 	r   io.Reader
 	c   io.Closer // nil: closed already
 	err error
+
+	guard func() error // nil: there is none, or it was asked
+	lost  error        // of the guard
 }
 
 func (b *body) Read(p []byte) (int, error) {
+	if b.guard != nil {
+		if b.lost = b.guard(); b.lost != nil {
+			return 0, b.lost
+		}
+		b.guard = nil
+	}
 	n, err := b.r.Read(p)
 	if err != nil && err != io.EOF {
 		b.err = err

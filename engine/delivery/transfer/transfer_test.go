@@ -507,3 +507,25 @@ func (c *muteQuit) Quit(ctx context.Context) error {
 }
 
 func (*muteQuit) Close() error { return nil }
+
+// A guard that says no when the envelope is out keeps the text back: nothing is settled, and
+// the message comes first the next time.
+func TestGuardIsAskedBeforeTheText(t *testing.T) {
+	l := newLease(message(1, "1", "a"), message(2, "2", "a"))
+	b, asked := NewBatch(l), 0
+	errNo := errors.New("no more")
+	b.SetGuard(func() error {
+		if asked++; asked == 4 { // before each message, and before its text
+			return errNo
+		}
+		return nil
+	})
+	p := &peer{}
+	res := b.Send(t.Context(), p, "mx.test", 0)
+	if !errors.Is(res.Err, errNo) || res.Taken != 1 || res.Cut != "" || len(p.sent) != 1 || l.what(2) != "" || b.LastBreak() != (Break{}) {
+		t.Errorf("%+v, sent %q, settled %q", res, p.sent, l.what(2))
+	}
+	if res = b.Send(t.Context(), p, "mx.test", 0); !res.Done || l.what(2) != "a delivered" {
+		t.Errorf("%+v, settled %q", res, l.what(2))
+	}
+}
