@@ -47,6 +47,9 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		nets, _ := ownNetworks() // without them, mail that comes back to us ends by its hop count
 		return nets
 	})}
+	if file := set.Out.RemoteCertificateFile; file != "" {
+		a.shown = certs.New(certs.Files{a.path(file)}, e.opts.Log.With("site", set.Number))
+	}
 	e.lists.Keep(set.Number, func(path string, d mail.Domain) bool { return set.MailboxesOf(d).RecipientsFile == path })
 	e.asked.Keep(set.Number, func(id string, d mail.Domain) bool {
 		return slices.ContainsFunc(set.MailboxesOf(d).Directories, func(c ldap.Config) bool { return a.openDirectory(c).ID() == id })
@@ -157,6 +160,7 @@ type siteAdapter struct {
 	dir     string
 	tokens  *grants
 	ownNets func() []netip.Prefix
+	shown   *certs.Reloader // to hosts that ask for a certificate; nil: none is
 }
 
 func (a *siteAdapter) path(p string) string { return disk.Locate(a.dir, p) }
@@ -383,6 +387,10 @@ func (r routes) clientSettings(set settings.Route) delivery.ClientSettings {
 		Without: set.Without, MaxMessages: r.Out.MaxBatchedMessages, Timeouts: r.timeouts(),
 		DNS:  resolver.Query{Self: r.self, Networks: r.ownNets, Loopback: r.Out.AllowLoopbackHosts, Secure: r.Out.UseDane, Trusted: r.Out.DnsServersTrusted},
 		DANE: r.Out.UseDane, STS: r.Out.UseMtaSts, Own: r.listensAt, TLS: peerTLS(set.NeedTLS, r.Out),
+	}
+	if r.shown != nil {
+		t.TLS = cmp.Or(t.TLS, &tls.Config{MinVersion: tls.VersionTLS12})
+		t.TLS.GetClientCertificate = r.shown.Client
 	}
 	t.Masquerade = r.Masquerade()
 	t.Patience = r.Release.ReleaseIdleTimeout

@@ -291,6 +291,7 @@
 ---@field RelayIpv6List string[]
 ---@field ReleaseIdleTimeout integer
 ---@field ReleaseInterval integer
+---@field RemoteCertificateFile string
 ---@field RemoteRetryAttempts integer
 ---@field RemoteRetryInterval integer
 ---@field RemoteSmtpPort integer

@@ -23,7 +23,7 @@ import (
 var siteFolders = []metabase.ID{QueueDirectory, DropDirectory, PickupDirectory, BadMailDirectory, HoldArchiveDirectory, LogFileDirectory}
 
 // siteFiles are the files that a site reads.
-var siteFiles = []metabase.ID{TlsCertificateFile, TlsKeyFile, TlsMoreCertificates, RecipientsFile, LdapCaFile, TlsClientCaFile}
+var siteFiles = []metabase.ID{TlsCertificateFile, TlsKeyFile, TlsMoreCertificates, RecipientsFile, LdapCaFile, TlsClientCaFile, RemoteCertificateFile}
 
 // Layout is the data folder and what the service has in it. No folder of a site
 // may be among the Reserved names, and no file of one, except in Certificates

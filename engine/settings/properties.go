@@ -146,6 +146,7 @@ const (
 	RelayIpv6List                     metabase.ID = 0x00520109
 	ReleaseIdleTimeout                metabase.ID = 0x00520131
 	ReleaseInterval                   metabase.ID = 0x0052010e
+	RemoteCertificateFile             metabase.ID = 0x005201b5
 	RemoteRetryInterval               metabase.ID = 36899
 	RemoteSmtpPort                    metabase.ID = 36914
 	RemoteSmtpSecurePort              metabase.ID = 36929

@@ -242,6 +242,8 @@ type Out struct {
 	UseDane           bool
 	DnsServersTrusted bool // to say what DNSSEC has authenticated
 	UseMtaSts         bool
+
+	RemoteCertificateFile string // for hosts that ask for one, with its key; "": none
 }
 
 // Retry says when delivery is tried again, and when it ends.
@@ -439,6 +441,7 @@ func (s *Site) fields() []field {
 		{UseDane, &s.Out.UseDane},
 		{DnsServersTrusted, &s.Out.DnsServersTrusted},
 		{UseMtaSts, &s.Out.UseMtaSts},
+		{RemoteCertificateFile, &s.Out.RemoteCertificateFile},
 
 		{SmtpRemoteProgressiveRetry, &s.Retry.SmtpRemoteProgressiveRetry},
 		{SmtpRemoteDelayExpireMinutes, &s.Retry.SmtpRemoteDelayExpireMinutes},

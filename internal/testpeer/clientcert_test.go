@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -195,5 +196,48 @@ func TestClientCertificates(t *testing.T) {
 	runCommand(t, s, "", "account", "delete", "branch1.test", "--yes")
 	if err := l.Say("NOOP", "421"); err != nil {
 		t.Errorf("the account is deleted: %v", err)
+	}
+}
+
+// TestRemoteCertificate has a host that takes mail from who shows a certificate.
+func TestRemoteCertificate(t *testing.T) {
+	t.Parallel()
+	cert, _ := testpeer.Certificate(t, "far.test", time.Now().Add(time.Hour))
+	var shown sync.Map // by name
+	mx := testpeer.NewMX(t, testpeer.MXOptions{TLS: &tls.Config{
+		Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAnyClientCert,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			shown.Store(state.PeerCertificates[0].DNSNames[0], true)
+			return nil
+		},
+	}})
+	s := startService(t)
+	pointDNS(t, s, mx.Addr, "far.test. IN A 127.0.0.1\n")
+	sendMessage(t, s, sender, "secret", "x@far.test")
+	awaitDeferred(t, s, "far.test")
+	if len(mx.Messages()) > 0 {
+		t.Fatal("the host takes mail without a certificate: the test shows nothing")
+	}
+	file := filepath.Join(t.TempDir(), "own.pem")
+	write := func(name string) {
+		t.Helper()
+		certPEM, keyPEM := testpeer.NewCertificate(t, testpeer.ECDSAKey(t), name)
+		if err := os.WriteFile(file, []byte(certPEM+keyPEM), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first.test")
+	set(t, s, "RemoteCertificateFile", file)
+	await(t, "the mail goes with a certificate", func() bool {
+		retry(t, s, "")
+		return len(mx.Messages()) == 1
+	})
+	write("second.test") // without another word
+	sendMessage(t, s, sender, "secret", "x@far.test")
+	await(t, "the mail goes with the new certificate", func() bool { return len(mx.Messages()) == 2 })
+	for _, name := range []string{"first.test", "second.test"} {
+		if _, ok := shown.Load(name); !ok {
+			t.Errorf("the certificate of %s was not shown", name)
+		}
 	}
 }
