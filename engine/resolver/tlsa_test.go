@@ -103,3 +103,36 @@ func TestAnswersAreKeptWithTheirProof(t *testing.T) {
 		}
 	}
 }
+
+func TestTrusted(t *testing.T) {
+	for servers, want := range map[string]bool{
+		"127.0.0.1:53": true, "127.0.0.53:53 [::1]:5353": true, "[::ffff:127.0.0.1]:53": true,
+		"192.0.2.1:53": false, "127.0.0.1:53 192.0.2.1:53": false, "127.0.0.11:53": false, "[::ffff:127.0.0.11]:53": false, "0.0.0.0:53": false, "[fe80::1%lo]:53": false,
+	} {
+		if got := trusted(strings.Fields(servers)); got != want {
+			t.Errorf("%s: %v", servers, got)
+		}
+	}
+}
+
+// TestUsableAddresses: a stranger's zone does not have us call ourselves.
+func TestUsableAddresses(t *testing.T) {
+	s := dnstest.Serve(t, "far.test. A 192.0.2.1\nloop.test. A 127.0.0.1\nboth.test. A 127.0.0.1\nboth.test. A 192.0.2.2\nmx.test. MX 10 far.test.\nmx.test. TXT x\n")
+	for _, tt := range []struct {
+		host     string
+		loopback bool
+		want     string
+	}{
+		{"far.test", false, "[192.0.2.1]"}, {"both.test", false, "[192.0.2.2]"}, {"loop.test", true, "[127.0.0.1]"},
+		{"loop.test", false, string(Loop)}, {"localhost", false, string(Loop)}, {"none.test", false, string(NotFound)}, {"mx.test", false, string(NoAddress)},
+	} {
+		addrs, err := New(Options{}).Usable(t.Context(), tt.host, Query{Servers: []string{s.Addr}, Loopback: tt.loopback})
+		got := fmt.Sprint(addrs)
+		if e := (*Error)(nil); errors.As(err, &e) {
+			got = string(e.Kind)
+		}
+		if got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.host, got, tt.want)
+		}
+	}
+}
