@@ -20,11 +20,11 @@ const (
 
 // A GetRequest asks for one property: PATH PROP, or PATH/PROP in one word.
 type GetRequest struct {
-	Words   []string     `json:"words"`
-	Partial bool         `json:"partial,omitempty"` // of the deepest existing key of the path
-	Stored  bool         `json:"stored,omitempty"`  // only the value stored there, to the octet
-	Default bool         `json:"default,omitempty"` // only the schema's default
-	Rev     metabase.Rev `json:"rev,omitempty"`     // as of this revision; 0: the newest
+	Words   []string      `json:"words"`
+	Partial bool          `json:"partial,omitempty"` // of the deepest existing key of the path
+	Stored  bool          `json:"stored,omitempty"`  // only the value stored there, to the octet
+	Default bool          `json:"default,omitempty"` // only the schema's default
+	Rev     *metabase.Rev `json:"rev,omitempty"`     // as of this revision, 0 for the empty tree; nil: the newest
 }
 
 // An Item is a property with its value and the key that it comes from.

@@ -93,11 +93,11 @@ func absent(q api.GetRequest) string {
 }
 
 // asOf is the tree at a revision, 0 for now.
-func (d handlers) asOf(ctx context.Context, rev metabase.Rev) (metabase.Snapshot, error) {
-	if rev == 0 {
+func (d handlers) asOf(ctx context.Context, rev *metabase.Rev) (metabase.Snapshot, error) {
+	if rev == nil {
 		return d.Tree.Snapshot(), nil
 	}
-	return d.Tree.At(ctx, rev)
+	return d.Tree.At(ctx, *rev)
 }
 
 // A reading is the sense in which a value is asked for: what holds, unless it

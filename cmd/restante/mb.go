@@ -50,7 +50,9 @@ func (c *cli) mbGet() *urfave.Command {
 			}
 			q := api.GetRequest{
 				Words: cx.Args().Slice(), Stored: cx.Bool("stored"), Default: cx.Bool("default"), Partial: cx.Bool("partial"),
-				Rev: metabase.Rev(cx.Uint64("rev")),
+			}
+			if cx.IsSet("rev") {
+				q.Rev = new(metabase.Rev(cx.Uint64("rev")))
 			}
 			return call(cx.Context, c, api.MbGet, q, func(_ table, it api.Item) {
 				for _, text := range it.Text {
