@@ -529,3 +529,71 @@ func TestGuardIsAskedBeforeTheText(t *testing.T) {
 		t.Errorf("%+v, settled %q", res, l.what(2))
 	}
 }
+
+// A riding peer has several messages under way when the line breaks.
+type riding struct {
+	peer
+	until int          // it breaks with so many under way
+	with  []mail.Reply // by message
+}
+
+func (p *riding) SendAll(_ context.Context, next func() (wire.Outgoing, bool)) error {
+	var under []wire.Outgoing
+	for len(under) < p.until {
+		m, ok := next()
+		if !ok {
+			break
+		}
+		under = append(under, m)
+	}
+	for i, m := range under {
+		m.Done([]mail.Reply{p.with[i]})
+	}
+	return errLine
+}
+
+// Of the messages that were under way when the line broke, those in doubt wait for their next
+// time, and the others come first, in their order; the one at which it broke goes alone.
+func TestLineBreaksUnderMessagesThatRide(t *testing.T) {
+	inDoubt := mail.Reply{Code: 451, Enhanced: "4.2", Text: "in doubt", Phase: mail.AfterDot}
+	for _, tt := range []struct {
+		name string
+		with []mail.Reply
+		next []string // what comes then
+		cut  int
+		what []string // was settled
+	}{
+		{"in doubt", []mail.Reply{taken, inDoubt, inDoubt, {}, {}}, []string{"4>a", "5>a", "6>a"}, 2, []string{"a delivered", "a deferred", "a deferred", "", ""}},
+		{"not sent", []mail.Reply{taken, taken, {}, {}, {}}, []string{"3>a", "4>a", "5>a", "6>a"}, 3, []string{"a delivered", "a delivered", "", "", ""}},
+		{"421", []mail.Reply{taken, shutting, {}, {}, {}}, []string{"2>a", "3>a", "4>a", "5>a", "6>a"}, 2, []string{"a delivered", "", "", "", ""}},
+		{"refused", []mail.Reply{unknown, notNow, inDoubt, {}, {}}, []string{"4>a", "5>a", "6>a"}, 3, []string{"a failed", "a deferred", "a deferred", "", ""}},
+	} {
+		l := newLease()
+		for n := range 6 {
+			l.items = append(l.items, message(n+1, fmt.Sprint(n+1), "a"))
+		}
+		b := NewBatch(l)
+		res := b.Send(t.Context(), &riding{until: 5, with: tt.with}, "one.test", 0)
+		if res.Done || !errors.Is(res.Err, errLine) || res.Cut != msgID(tt.cut) || b.LastBreak() != (Break{msgID(tt.cut), 1}) {
+			t.Errorf("%s: %+v, %+v", tt.name, res, b.LastBreak())
+		}
+		for i, want := range tt.what {
+			if got := l.what(i + 1); got != want {
+				t.Errorf("%s: message %d settled %q, want %q", tt.name, i+1, got, want)
+			}
+		}
+		var alone []string
+		second := &peer{answer: func(_ int, m wire.Outgoing) ([]mail.Reply, error) {
+			if m.Alone {
+				alone = append(alone, fmt.Sprint(m.Size))
+			}
+			return []mail.Reply{taken}, nil
+		}}
+		if res = b.Send(t.Context(), second, "two.test", 0); !res.Done || !slices.Equal(second.sent, tt.next) {
+			t.Errorf("%s: then %q, want %q; %+v", tt.name, second.sent, tt.next, res)
+		}
+		if again := tt.what[tt.cut-1] == ""; again != (len(alone) == 1) {
+			t.Errorf("%s: alone went %q", tt.name, alone)
+		}
+	}
+}
