@@ -290,7 +290,7 @@ func (c *Client) unasked() error {
 			return err
 		}
 	}
-	if !c.peer.hasReply() {
+	if len(p.asked) > p.unsent || !c.peer.hasReply() { // what comes now was asked for
 		return nil
 	}
 	r, err := c.peer.answer(lateReplyTimeout)
