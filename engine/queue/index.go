@@ -45,6 +45,9 @@ func (e *entry) onHold() bool { return e.is(postdated) && e.attempts == 0 && e.n
 // has its destination.
 func (e *entry) setEnvelope(env *mail.Envelope) {
 	e.priority = env.Priority
+	if e.priority > 0 {
+		e.dest.urgent = max(e.dest.urgent, e.id.Time().UnixNano())
+	}
 	if !env.HoldUntil.IsZero() {
 		e.flags |= postdated
 	}
@@ -73,6 +76,7 @@ type destination struct {
 	group     *group                   // that counts its entries, too; nil: none does
 	due       dueHeap                  // the idle entries
 	overdue   int64                    // when an entry is late or expires next; 0: not known
+	urgent    int64                    // arrival of the newest entry, settled or not, of a positive priority
 	wait      int64                    // how long an entry may wait, by the settings that were seen last
 	graceEnd  int64                    // see Policy.graceEnd
 	deadlines map[*entry]mail.Deadline // of the entries that have one
@@ -95,6 +99,16 @@ func (d *destination) live() int { return len(d.entries) - d.settled }
 
 // count is the number of live entries that are not parked.
 func (d *destination) count() int { return d.live() - d.parked }
+
+// newest is the last entry that is not settled, or nil.
+func (d *destination) newest() *entry {
+	for _, e := range slices.Backward(d.entries) {
+		if !e.is(settled) {
+			return e
+		}
+	}
+	return nil
+}
 
 func compareID(e *entry, id mail.MessageID) int { return cmp.Compare(e.id, id) }
 

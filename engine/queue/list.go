@@ -112,6 +112,19 @@ type DestinationState struct {
 	NextTry   time.Time   `json:"next_try,omitzero"` // only in state retry
 	Expires   time.Time   `json:"expires,omitzero"`  // the oldest message that does, if it is not delivered before
 	LastError string      `json:"last_error,omitempty"`
+
+	Newest time.Time `json:"-"` // arrival of the newest message
+	Urgent time.Time `json:"-"` // arrival of the newest one of a positive priority, which may be gone
+}
+
+// Destination describes d; it has no messages where it is not in the queue.
+func (q *Queue) Destination(d mail.Domain) DestinationState {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if dest := q.dests[d]; dest != nil {
+		return q.describe(dest)
+	}
+	return DestinationState{Domain: d}
 }
 
 // Destinations lists the destinations that have mail, sorted by name.
@@ -120,25 +133,32 @@ func (q *Queue) Destinations() []DestinationState {
 	defer q.mu.Unlock()
 	out := make([]DestinationState, 0, len(q.dests))
 	for _, name := range slices.Sorted(maps.Keys(q.dests)) {
-		d := q.dests[name]
-		s := DestinationState{Domain: name, State: Active, Messages: d.live(), Bytes: d.bytes}
-		if d.backoff.last.tried != 0 {
-			s.LastError = d.backoff.last.reply.Error()
-		}
-		if e := d.oldest(); e != nil {
-			s.Oldest = unixTime(e.received)
-		}
-		if i := slices.IndexFunc(d.entries, func(e *entry) bool { return !e.is(settled) && e.ages() }); i >= 0 {
-			s.Expires = q.expiry(d.entries[i])
-		}
-		if d.owner != nil {
-			s.Holder = d.owner.holder
-		} else {
-			s.State, s.NextTry = q.idleState(d)
-		}
-		out = append(out, s)
+		out = append(out, q.describe(q.dests[name]))
 	}
 	return out
+}
+
+// describe is the state of d. The caller holds q.mu.
+func (q *Queue) describe(d *destination) DestinationState {
+	s := DestinationState{Domain: d.name, State: Active, Messages: d.live(), Bytes: d.bytes}
+	if d.backoff.last.tried != 0 {
+		s.LastError = d.backoff.last.reply.Error()
+	}
+	if e := d.oldest(); e != nil {
+		s.Oldest, s.Newest = unixTime(e.received), d.newest().id.Time()
+	}
+	if d.urgent != 0 {
+		s.Urgent = unixTime(d.urgent)
+	}
+	if i := slices.IndexFunc(d.entries, func(e *entry) bool { return !e.is(settled) && e.ages() }); i >= 0 {
+		s.Expires = q.expiry(d.entries[i])
+	}
+	if d.owner != nil {
+		s.Holder = d.owner.holder
+	} else {
+		s.State, s.NextTry = q.idleState(d)
+	}
+	return s
 }
 
 // expiry is when e expires; zero for never. The caller holds q.mu.

@@ -98,6 +98,8 @@ type Deps struct {
 
 	Unsettled Unsettled // of the queue that was open before
 
+	Held func(mail.Domain) // told of each message that is accepted for a held domain; must not block; may be nil
+
 	Stored func(error) // told of each collected report that was stored, or why not; may be nil
 }
 
@@ -471,6 +473,9 @@ func (q *Queue) accept(ctx context.Context, d Draft, env mail.Envelope, extra ..
 	q.deps.Journal.Accepted(ctx, env)
 	for _, name := range q.enter(env, records, res) {
 		q.deps.Journal.Held(ctx, env, name)
+		if q.deps.Held != nil {
+			q.deps.Held(name)
+		}
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -253,6 +254,27 @@ func (l *Log) Last(d mail.Domain) Last {
 		}
 	}
 	return last
+}
+
+// Lasts yields the last call for each domain that one is known of.
+func (l *Log) Lasts(ctx context.Context) iter.Seq[Last] {
+	return func(yield func(Last) bool) {
+		l.store(ctx)
+		for p, err := range l.db.Scan(ctx, []byte(lastPrefix)) {
+			var last Last
+			if err == nil && json.Unmarshal(p.Value, &last) == nil && !yield(last) {
+				return
+			}
+		}
+	}
+}
+
+// Time is when the host called last; zero: it has not.
+func (l Last) Time() (t time.Time) {
+	if n := len(l.Times); n > 0 {
+		t = l.Times[n-1]
+	}
+	return t
 }
 
 // A Filter picks calls; the zero Filter all.

@@ -154,6 +154,14 @@ func TestIntervals(t *testing.T) {
 		if last := l.Last("a.test"); len(last.Times) != maxTimes {
 			t.Errorf("%d times are remembered", len(last.Times))
 		}
+		for last := range l.Lasts(t.Context()) {
+			if last.Domain != "a.test" || len(last.Times) != maxTimes || !last.Time().Equal(last.Times[maxTimes-1]) {
+				t.Errorf("the last calls have %+v", last)
+			}
+		}
+		if at := (Last{}).Time(); !at.IsZero() {
+			t.Errorf("no call was at %s", at)
+		}
 		if last := l.Last("b.test"); last.Verb != "" || last.Interval() != 0 {
 			t.Errorf("of no call: %+v", last)
 		}
