@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"restante/engine/account/ldap"
+	"restante/engine/alert"
+	"restante/engine/alert/hook"
 	"restante/engine/delivery"
 	"restante/engine/dsn"
 	"restante/engine/mail"
@@ -75,6 +77,7 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 			Limits: site.StorageLimits{Memory: set.Limits.MaxUnfinishedBytes, Reserve: set.Limits.DiskReserve << 20},
 			Holds:  queue.RouterFunc(a.routeState),
 			Quota:  a.quota,
+			Alerts: a.alerts,
 			Routes: routes{a},
 			From:   dsn.Sender{Name: set.Reports.PostmasterName, Address: set.Postmaster()},
 			Policy: a.queuePolicy(e.opts.Descriptors.Conversations),
@@ -293,6 +296,18 @@ func (a *siteAdapter) quota(d mail.Domain) queue.Quota {
 		return queue.Quota{}
 	}
 	return queue.Quota{Key: h.Key, Messages: h.HoldMaxMessages, Bytes: h.HoldMaxBytes, Reserve: h.HoldReserveBytes, Warn: h.HoldWarnPercent}
+}
+
+func (a *siteAdapter) alerts(d mail.Domain) alert.Policy {
+	h, held := a.HoldOf(d)
+	if !held {
+		return alert.Policy{}
+	}
+	set := a.AlertsOf(d)
+	return alert.Policy{
+		Key: h.Key, Owners: a.Owners(set), Warn: h.HoldWarnPercent, Percent: h.Percent, Hold: cmp.Or(a.Retry.EtrnDays, a.Retry.SmtpRemoteNDRExpireMinutes),
+		Every: h.CallInterval, URL: set.WakeUrl, Secret: hook.Secret(set.WakeSecret), Command: set.WakeCommand, After: set.WakeAfter,
+	}
 }
 
 // manyConversations is the queue's limit where none is set.

@@ -12,6 +12,7 @@ import (
 
 	"restante/admin"
 	"restante/admin/api"
+	"restante/engine/alert"
 	"restante/engine/settings"
 	"restante/engine/site"
 	"restante/metabase"
@@ -62,6 +63,7 @@ func (h handlers) site(v *metabase.View, n int) api.Site {
 			if run.Number == n {
 				s.Status = run
 				s.Why = admin.WithoutHiddenSites(v, run.Why)
+				s.Silent = slices.DeleteFunc(slices.Clone(run.Silent), func(a alert.Silence) bool { return !v.Sees(settings.DomainPath(n, a.Domain)) })
 			}
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"restante/admin/api"
 	"restante/engine/account"
 	"restante/engine/account/ldap"
+	"restante/engine/alert"
 	"restante/engine/mail"
 	"restante/engine/policy"
 	"restante/engine/queue"
@@ -32,14 +33,15 @@ import (
 
 // fakeEngine has one site, number 2, with a queue.
 type fakeEngine struct {
-	mail  *fakeQueue
-	state site.State
-	said  []string
-	asked int // directories, for mailboxes
+	silent []alert.Silence
+	mail   *fakeQueue
+	state  site.State
+	said   []string
+	asked  int // directories, for mailboxes
 }
 
 func (e *fakeEngine) Sites() []site.Status {
-	return []site.Status{{Number: 2, State: e.state, Running: 1 << 40}}
+	return []site.Status{{Number: 2, State: e.state, Running: 1 << 40, Silent: e.silent}}
 }
 
 func (e *fakeEngine) Await(context.Context, metabase.Rev) ([]site.Status, error) { return nil, nil }
@@ -144,6 +146,37 @@ func (q *fakeQueue) Destinations() []queue.DestinationState {
 		return slices.Clone(q.dests)
 	}
 	return []queue.DestinationState{{Domain: "held.example", State: q.state, Messages: q.count}}
+}
+
+// A silent host is shown to callers who may read its domain.
+func TestSilentHosts(t *testing.T) {
+	e := &fakeEngine{state: site.Started, silent: []alert.Silence{{Domain: "a.example"}, {Domain: "b.example"}}}
+	d, store := admintest.New(t, e)
+	Register(d)
+	c := d.Direct(admintest.Admin())
+	if _, _, err := api.SiteCreate.Call(t.Context(), c, api.SiteCreateRequest{Name: "Two", Bind: []string{"127.0.0.1:0"}, Domain: "two.example"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a.example", "b.example"} {
+		if _, _, err := api.DomainCreate.Call(t.Context(), c, api.DomainCreateRequest{Site: 2, Name: name, Hold: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prop, _ := schema.IIS().Property("AccessList")
+	list, err := prop.Parse([]string{"user:boss all"}) // nobody else
+	if err != nil {
+		t.Fatal(err)
+	}
+	hide := metabase.Set{Path: settings.DomainPath(2, "b.example"), Property: prop.Item(list)}
+	if _, err := store.Apply(t.Context(), metabase.Batch{Ops: []metabase.Op{hide}, Actor: "user:boss"}); err != nil {
+		t.Fatal(err)
+	}
+	for who, want := range map[metabase.Principal]int{"user:boss": 2, "user:joe": 1} {
+		got, _, err := api.SiteShow.Call(t.Context(), d.Direct(api.Caller{Who: []metabase.Principal{who}, Origin: metabase.FromCLI}), api.SiteRequest{Site: 2})
+		if err != nil || len(got.Silent) != want || got.Silent[0].Domain != "a.example" {
+			t.Errorf("%s sees %+v, %v; want %d", who, got.Silent, err, want)
+		}
+	}
 }
 
 // A domain is shown with what waits for the names that its key decides over, and with

@@ -56,6 +56,9 @@ func (c *cli) statusCommand() *urfave.Command {
 						text += ": " + site.Why
 					}
 					row(fmt.Sprintf("site %d", site.Number), text)
+					for _, one := range site.Silent {
+						row("silent", fmt.Sprintf("the host of %s has not called since %s", one.Domain, words.Time(one.LastCall)))
+					}
 				}
 			})
 		}),

@@ -162,6 +162,7 @@
 ---@field HoldEnd string
 ---@field HoldMaxBytes integer
 ---@field HoldMaxMessages integer
+---@field HoldOwner string[]
 ---@field HoldReserveBytes integer
 ---@field HoldWarnPercent integer
 ---@field HopCount integer
@@ -409,6 +410,10 @@
 ---@field UseDane boolean
 ---@field UseMtaSts boolean
 ---@field UserType integer
+---@field WakeAfter integer
+---@field WakeCommand string[]
+---@field WakeSecret string
+---@field WakeUrl string
 ---@field Win32Error integer
 ---@field XclientFrom string[]
 ---@field [string] any
@@ -1453,6 +1458,11 @@ function service.explain(site, recipient) end
 ---@field since string
 ---@field doing? string
 
+---@class restante.Silence
+---@field domain string
+---@field since string
+---@field last_call? string
+
 ---@class restante.Site
 ---@field number integer
 ---@field name string
@@ -1464,6 +1474,7 @@ function service.explain(site, recipient) end
 ---@field why? string
 ---@field connections integer
 ---@field certificates? restante.Certificate[]
+---@field silent? restante.Silence[]
 ---@field queue_closed? boolean
 ---@field messages integer
 ---@field bytes integer

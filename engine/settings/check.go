@@ -12,6 +12,7 @@ import (
 	"restante/engine/account"
 	"restante/engine/account/ldap"
 	"restante/engine/account/oauth"
+	"restante/engine/alert/hook"
 	"restante/engine/mail"
 	"restante/metabase"
 	"restante/metabase/schema"
@@ -139,6 +140,9 @@ var valueChecks = map[string]func(text string) error{
 	"SendBadTo":       checkMailbox,
 	"HoldEnd":         checkHoldEnd,
 	"LinkOrder":       checkLinkOrder,
+	"HoldOwner":       checkOwner,
+	"WakeUrl":         hook.CheckURL,
+	"WakeSecret":      hook.CheckSecret,
 	"Recipients":      checkListed,
 	"DnsBlocklists":   checkZone,
 	"Milters":         checkMilter,
@@ -217,14 +221,16 @@ func checkLogonDomain(text string) error {
 // checkValues checks the values that a change stores.
 func checkValues(c metabase.Change) (problems []metabase.Problem) {
 	for t := range c.PropertyChanges() {
-		if stores(t) {
-			if err := checkLinkProfiles(c, t); err != nil {
-				problems = append(problems, problem(t.Path, t.ID, err))
-			}
+		if !stores(t) {
+			continue
+		}
+		if err := checkLinkProfiles(c, t); err != nil {
+			problems = append(problems, problem(t.Path, t.ID, err))
 		}
 		prop, _ := schema.IIS().ByID(t.ID)
+		problems = append(problems, checkWakeCommand(c, t)...)
 		check := valueChecks[prop.Name]
-		if check == nil || !stores(t) {
+		if check == nil {
 			continue
 		}
 		for _, text := range t.New.Value.Strings() {
@@ -236,6 +242,7 @@ func checkValues(c metabase.Change) (problems []metabase.Problem) {
 			}
 		}
 		problems = append(problems, checkForeign(c, t)...)
+		problems = append(problems, checkOwners(c, t)...)
 	}
 	return problems
 }

@@ -66,6 +66,7 @@ const (
 	HoldEnd                           metabase.ID = 0x00520179
 	HoldMaxBytes                      metabase.ID = 0x00520176
 	HoldMaxMessages                   metabase.ID = 0x00520175
+	HoldOwner                         metabase.ID = 0x00520110
 	HoldReserveBytes                  metabase.ID = 0x00520178
 	HoldWarnPercent                   metabase.ID = 0x00520177
 	HopCount                          metabase.ID = 36886
@@ -235,6 +236,10 @@ const (
 	TurnRequireTls                    metabase.ID = 0x0052010b
 	UseDane                           metabase.ID = 0x005201b2
 	UseMtaSts                         metabase.ID = 0x005201b4
+	WakeAfter                         metabase.ID = 0x00520113
+	WakeCommand                       metabase.ID = 0x00520112
+	WakeSecret                        metabase.ID = 0x00520114
+	WakeUrl                           metabase.ID = 0x00520111
 	Win32Error                        metabase.ID = 1099
 	XclientFrom                       metabase.ID = 0x00520183
 )

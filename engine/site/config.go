@@ -24,6 +24,7 @@ import (
 	"strings"
 	"time"
 
+	"restante/engine/alert"
 	"restante/engine/delivery"
 	"restante/engine/dsn"
 	"restante/engine/mail"
@@ -136,7 +137,8 @@ type Mail struct {
 	Open   func(ctx context.Context, limits func() StorageLimits) (Storage, error)
 	Limits StorageLimits
 	Holds  queue.Router
-	Quota  func(mail.Domain) queue.Quota // of what Holds holds; nil: there is none
+	Quota  func(mail.Domain) queue.Quota  // of what Holds holds; nil: there is none
+	Alerts func(mail.Domain) alert.Policy // of a destination; nil: nobody is told of held mail
 	Routes delivery.Router
 	Policy queue.Policy
 	From   dsn.Sender // of reports
@@ -299,6 +301,8 @@ type Status struct {
 	Connections int              `json:"connections"`
 
 	Certificates []certs.Certificate `json:"certificates,omitempty"` // in use
+
+	Silent []alert.Silence `json:"silent,omitempty"` // held domains whose hosts do not call any more
 
 	QueueClosed bool `json:"queue_closed,omitempty"` // the queue is not open, and Counts are not known
 	queue.Counts

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"restante/engine/alert"
 	"restante/engine/delivery"
 	"restante/engine/delivery/transfer"
 	"restante/engine/dsn"
@@ -34,6 +35,7 @@ type mailQueue struct {
 	queue    *queue.Queue
 	releases *release.Service
 	calls    *calls.Log
+	alerts   *alert.Watcher
 }
 
 // openMailQueue opens the storage and the queue. That may take a while for a
@@ -52,6 +54,7 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 		Archive: s.archive,
 		Quota:   s.quota, Free: storage.Free,
 		Journal: s.deps.Journal, Unsettled: s.unsettled, Stored: s.noteStorage,
+		Held: func(d mail.Domain) { s.mailCame(d) },
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), storage.Close())
@@ -61,7 +64,8 @@ func (s *Site) openMailQueue(ctx context.Context, cfg *Config) (*mailQueue, erro
 		Called: log.Add, Links: log,
 		Log: s.log, Lines: s.logLine, Journal: s.deps.Journal, Policy: func() *release.Policy { return &s.config().Release },
 	})
-	p := &mailQueue{storage, cfg.Mail.Folder, q, service, log}
+	p := &mailQueue{storage, cfg.Mail.Folder, q, service, log, nil}
+	p.alerts = s.newAlerts(p)
 	if err := p.rerouteIfChanged(ctx, cfg.Rev); err != nil {
 		return nil, errors.Join(fmt.Errorf("queue in %s: %w", cfg.Mail.Folder, err), storage.Close())
 	}
@@ -133,18 +137,23 @@ func (s *Site) attempt(ctx context.Context, out *delivery.Delivery, l *queue.Lea
 func (s *Site) report(_ context.Context, r dsn.Report) ([]byte, error) {
 	cfg := s.config()
 	r.MTA, r.From = cfg.Wire.Hostname, cfg.Mail.From
-	text := dsn.Build(r)
-	if cfg.Session.Sign != nil {
-		from := r.From.Address
-		if from.IsNull() { // it is postmaster at the host then
-			from.Domain, _ = mail.ParseDomain(r.MTA)
-		}
-		if sign := cfg.Session.Sign(mail.Envelope{From: from}); sign != nil {
-			_, _ = sign.Write(text) // it never fails
-			text = append([]byte(sign.Fields()), text...)
-		}
+	return cfg.signed(dsn.Build(r)), nil
+}
+
+// signed is a message of the site's postmaster with its signature, if it gets one.
+func (c *Config) signed(text []byte) []byte {
+	if c.Session.Sign == nil {
+		return text
 	}
-	return text, nil
+	from := c.Mail.From.Address
+	if from.IsNull() { // it is postmaster at the host then
+		from.Domain, _ = mail.ParseDomain(c.Wire.Hostname)
+	}
+	if sign := c.Session.Sign(mail.Envelope{From: from}); sign != nil {
+		_, _ = sign.Write(text) // it never fails
+		text = append([]byte(sign.Fields()), text...)
+	}
+	return text
 }
 
 // routes answers from the settings in force at each attempt.

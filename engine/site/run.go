@@ -161,6 +161,7 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 	r.work.Go(r.runQueue)
 	r.work.Go(r.compact)
 	r.work.Go(func() { r.mail.calls.Run(r.ctx) })
+	r.work.Go(func() { r.mail.alerts.Run(r.ctx) })
 	r.work.Go(func() { r.pickup.Run(r.ctx) })
 	watch := certs.Watch{Current: func() *certs.Reloader { return r.active.Load().certs }, Wake: r.recert, Changed: s.deps.Changed}
 	r.work.Go(func() { watch.Run(r.ctx) })

@@ -265,7 +265,7 @@ func (s *Site) Status() Status {
 	st.Why = st.explain(why)
 	st.Listening = s.deps.Ports.Addrs(s.number)
 	if st.QueueClosed = m == nil; m != nil {
-		st.Counts = m.queue.Counts()
+		st.Counts, st.Silent = m.queue.Counts(), m.alerts.Silent()
 	}
 	st.Connections, st.Counters = s.sessions.size(), s.counters.read()
 	return st

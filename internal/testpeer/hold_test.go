@@ -3,12 +3,19 @@
 package testpeer_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -258,5 +265,84 @@ func TestTurnHistory(t *testing.T) {
 	}
 	if out := runCommand(t, s, "", "domain", "show", "1", "held.test"); !strings.Contains(out, "ETRN from 127.0.0.1, account -: 1 of 1 message, ") {
 		t.Errorf("domain show says\n%s", out)
+	}
+}
+
+// TestHoldAlerts: the owner of a held domain gets a digest, and a web server and a program
+// are told that mail waits, each as the properties say at that time.
+func TestHoldAlerts(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	createHeldDomain(t, s, "held.test", account)
+	createHeldDomain(t, s, "late.test", account)
+	const secret = "0123456789abcdef-1"
+	var mu sync.Mutex
+	told := map[string][]string{} // by domain
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		var e struct {
+			ID, Type string
+			Data     struct {
+				Domain, Reason string
+				Messages       int
+			}
+		}
+		_ = json.Unmarshal(body, &e)
+		id := r.Header.Get("webhook-id")
+		mac := hmac.New(sha256.New, []byte(secret))
+		fmt.Fprintf(mac, "%s.%s.%s", id, r.Header.Get("webhook-timestamp"), body)
+		signed := r.Header.Get("webhook-signature") == "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)) && id == e.ID
+		mu.Lock()
+		defer mu.Unlock()
+		told[e.Data.Domain] = append(told[e.Data.Domain], fmt.Sprintf("%s %s %d %v", e.Type, e.Data.Reason, e.Data.Messages, signed))
+	}))
+	defer srv.Close()
+	events := func(domain string) []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(told[domain])
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	applyBatch(t, s, "set SMTPSVC/1 WakeUrl "+srv.URL, "set SMTPSVC/1 WakeSecret "+secret,
+		"set SMTPSVC/1/Domain/late.test WakeAfter 60",
+		"set SMTPSVC/1/Domain/held.test HoldOwner boss@hub.test", "set SMTPSVC/1/Domain/held.test HoldMaxMessages 3",
+		"set SMTPSVC/1/Domain/held.test WakeCommand /bin/sh -c 'echo $RESTANTE_EVENT $RESTANTE_DOMAIN $RESTANTE_MESSAGES >$0' "+out)
+	sendMessages(t, s, "late.test", 1)
+	sendMessages(t, s, "held.test", 2)
+	digest := awaitDropped(t, s, 1)[0]
+	for _, want := range []string{"To: <boss@hub.test>", "Subject: Mail for held.test: 66 % of the quota", "Auto-Submitted: auto-generated", "messages waiting    2"} {
+		if !strings.Contains(digest, want) {
+			t.Errorf("%q is missing in the digest:\n%s", want, digest)
+		}
+	}
+	await(t, "the web server is told", func() bool { return len(events("held.test")) > 0 })
+	await(t, "the program is told", func() bool {
+		text, err := os.ReadFile(out)
+		return err == nil && string(text) == "mail.waiting held.test 2\n"
+	})
+	if got, want := events("held.test"), []string{"mail.waiting first 2 true"}; !slices.Equal(got, want) {
+		t.Errorf("the web server is told %q, want %q", got, want)
+	}
+	if got := events("late.test"); len(got) > 0 {
+		t.Errorf("before WakeAfter: %q", got)
+	}
+	applyBatch(t, s, "set SMTPSVC/1/Domain/late.test WakeAfter 0", "unset SMTPSVC/1 WakeSecret")
+	sendMessages(t, s, "late.test", 1)
+	await(t, "the web server is told at once", func() bool { return len(events("late.test")) > 0 })
+	if got, want := events("late.test"), []string{"mail.waiting first 2 false"}; !slices.Equal(got, want) {
+		t.Errorf("the web server is told %q, want %q", got, want)
+	}
+	s.Kill()
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	sendMessages(t, s, "late.test", 1)
+	sendMessages(t, s, "held.test", 1) // the quota is full: a threshold, and no wake-up within a minute of the first
+	digest = awaitDropped(t, s, 2)[1]
+	if !strings.Contains(digest, "100 % of the quota") && !strings.Contains(awaitDropped(t, s, 2)[0], "100 % of the quota") {
+		t.Errorf("the digest after a restart:\n%s", digest)
+	}
+	if got := events("late.test"); len(got) != 1 {
+		t.Errorf("after a restart the web server is told %q", got)
 	}
 }
