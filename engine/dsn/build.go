@@ -11,6 +11,7 @@ import (
 	"mime/quotedprintable"
 	"net/mail"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -50,16 +51,7 @@ func Build(r Report) []byte {
 
 func subject(r Report) string {
 	all := func(actions ...Action) bool {
-		for _, f := range r.Recipients {
-			ok := false
-			for _, a := range actions {
-				ok = ok || f.Action == a
-			}
-			if !ok {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(r.Recipients, func(f RecipientStatus) bool { return !slices.Contains(actions, f.Action) })
 	}
 	switch {
 	case r.About.From.IsNull():

@@ -16,6 +16,7 @@ import (
 	"io"
 	"mime/multipart"
 	"mime/quotedprintable"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -105,7 +106,7 @@ func writeReturned(w *multipart.Writer, r Report) {
 	// RFC 3461 §4.3: RET counts only where a recipient failed, and a report
 	// of anything else returns the header alone.
 	full := whole && r.About.Ret != "HDRS" && !r.About.RequireTLS && // RFC 8689 §5
-		anyFailed(r.Recipients)
+		slices.ContainsFunc(r.Recipients, func(s RecipientStatus) bool { return s.Action == Failed })
 	switch {
 	case full && plain(text, false):
 		part := create(w, "message/rfc822", "7bit", "The message")
@@ -131,15 +132,6 @@ func writeReturned(w *multipart.Writer, r Report) {
 	qp := quotedprintable.NewWriter(part)
 	_, _ = qp.Write(header)
 	_ = qp.Close()
-}
-
-func anyFailed(statuses []RecipientStatus) bool {
-	for _, s := range statuses {
-		if s.Action == Failed {
-			return true
-		}
-	}
-	return false
 }
 
 // plain reports whether text may stand in a part as it is: 7-bit octets, or with wide
