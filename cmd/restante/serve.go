@@ -21,7 +21,6 @@ import (
 	"restante/cmd/restante/internal/datadir"
 	"restante/cmd/restante/internal/selfsigned"
 	"restante/engine"
-	"restante/engine/mail"
 	"restante/engine/settings"
 	"restante/internal/descriptors"
 	"restante/internal/disk"
@@ -212,7 +211,7 @@ func (c *cli) setUpOrSync(ctx context.Context, store *metabase.Store, data strin
 		if err := checkUnused(data); err != nil {
 			return err
 		}
-		site := firstSite(o)
+		site := admin.FirstSite(o.bind, o.domain, o.fqdn)
 		ops, err := admin.Setup(snap, schema.IIS(), site)
 		if err != nil {
 			return &api.Error{Kind: api.KindRefused, Text: err.Error()}
@@ -241,26 +240,6 @@ func checkUnused(data string) error {
 	}
 	return &api.Error{Kind: api.KindFailed, Text: fmt.Sprintf(
 		"%s has lost what it held: put it back from a backup; to begin anew, move all of %s aside", filepath.Join(data, datadir.Store), data)}
-}
-
-// firstSite is the site of setup. Names that are not given come from the host;
-// a host with a short name announces its domain.
-func firstSite(o setup) settings.NewSite {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "localhost"
-	}
-	if _, err := mail.ParseDomain(host); err != nil {
-		host = "localhost"
-	}
-	site := settings.NewSite{Bindings: o.bind, Domain: o.domain, FQDN: o.fqdn}
-	if site.Domain == "" {
-		site.Domain = host
-	}
-	if site.FQDN == "" && strings.Contains(host, ".") {
-		site.FQDN = host
-	}
-	return site
 }
 
 func auditTo(log *slog.Logger) func(context.Context, metabase.Refusal) {
