@@ -26,6 +26,7 @@ type lineHost struct {
 	net.Conn
 	next     func() (line string, more bool, err error) // more: the sender did not wait for the reply
 	mute     bool                                       // says nothing after the first reply to a group
+	offers   string                                     // beside PIPELINING
 	commands []string
 	messages int
 }
@@ -47,7 +48,11 @@ func (h *lineHost) serve() {
 			body, reply = false, "250 taken\r\n"
 			h.messages++
 		case verb == "EHLO":
-			reply = "250-host.test\r\n250 PIPELINING\r\n"
+			reply = "250-host.test\r\n"
+			if h.offers != "" {
+				reply += "250-" + h.offers + "\r\n"
+			}
+			reply += "250 PIPELINING\r\n"
 		case verb == "DATA":
 			body, reply = true, "354 go\r\n"
 		}
@@ -214,5 +219,21 @@ func TestHostThatReadsOneLinePerRecordComesThrough(t *testing.T) {
 	turnOnce(t, New(q, Options{}), p, "TLS 1.3", server, client, h)
 	if h.messages != 3 || q.left("a.test") != 0 || !slices.Contains(h.commands, "QUIT") {
 		t.Errorf("%d messages came: %q", h.messages, h.commands)
+	}
+}
+
+// A call takes as many messages as the host lists by LIMITS, over all its domains.
+func TestCallKeepsToTheHostsMailmax(t *testing.T) {
+	q := newQueue()
+	q.hold("a.test", "one\r\n", "two\r\n")
+	q.hold("both.test", "one\r\n", "two\r\n", "three\r\n")
+	svc := New(q, Options{})
+	for i, want := range []int{3, 2} {
+		ours, theirs := line(t)
+		h := &lineHost{offers: "LIMITS MAILMAX=3", next: oneByOne(theirs)}
+		turnOnce(t, svc, policy(), "", ours, theirs, h)
+		if h.messages != want || !slices.Contains(h.commands, "QUIT") {
+			t.Errorf("call %d: %d messages came, want %d: %q", i+1, h.messages, want, h.commands)
+		}
 	}
 }

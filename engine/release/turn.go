@@ -305,7 +305,8 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 		ended = fmt.Errorf("greeting: %w", err)
 		return
 	}
-	for i := range s.leases {
+	_, most := c.Limits()
+	for i, begun := 0, 0; i < len(s.leases) && (most == 0 || begun < most); i++ {
 		l := &s.leases[i]
 		b := transfer.NewBatch(l.lease)
 		b.SetMasquerade(s.policy.Masquerade)
@@ -316,7 +317,8 @@ func (s *handover) handOver(ctx context.Context, conn net.Conn) {
 			b.SetSkip(func(it mail.Item) bool { return it.Env.RequireTLS }) // it waits for a call over TLS
 		}
 		b.SetLastBreak(s.service.lastBreak(l.Domain))
-		res := b.Send(ctx, c, s.peer(c), 0)
+		res := b.Send(ctx, c, s.peer(c), max(0, most-begun))
+		begun += res.Begun
 		s.note(ctx, l, res.Err)
 		s.service.recordBreak(l.Domain, b.LastBreak())
 		if errors.Is(res.Err, errLost) { // between two messages

@@ -19,6 +19,7 @@ import (
 // A Result is the outcome of one conversation.
 type Result struct {
 	Taken int            // messages that the peer accepted for at least one recipient
+	Begun int            // transactions, as limit counts them
 	Done  bool           // no message is left
 	Cut   mail.MessageID // the message at which it broke, or ""
 	Err   error          // why it ended early: the peer's reply as a mail.Reply, a broken connection, or a settlement that failed
@@ -57,7 +58,6 @@ type conversation struct {
 	client Client
 	host   string
 	limit  int
-	begun  int // transactions
 	body   *body
 	again  []*flight   // whose peer takes fewer recipients at once
 	left   []mail.Item // that the next Send begins with
@@ -75,7 +75,7 @@ type flight struct {
 // may says whether one more message may go out; if not, res may say why.
 func (s *conversation) may() bool {
 	switch {
-	case s.cut != nil || s.res.Err != nil || s.Err() != nil || s.limit > 0 && s.begun >= s.limit:
+	case s.cut != nil || s.res.Err != nil || s.Err() != nil || s.limit > 0 && s.res.Begun >= s.limit:
 		return false
 	case s.ctx.Err() != nil:
 		s.res.Err = context.Cause(s.ctx)
@@ -105,7 +105,7 @@ func (s *conversation) next() (wire.Outgoing, bool) {
 			continue
 		}
 		s.body, f.body, body.guard = body, body, s.guard
-		s.begun++
+		s.res.Begun++
 		env := f.it.Env
 		return wire.Outgoing{
 			From: s.masquerade.Sender(env.From), To: f.it.To, Size: env.Size, Body8Bit: env.Body8Bit,

@@ -397,7 +397,7 @@ func TestLastSettleThatGoesWrongIsSeen(t *testing.T) {
 func TestLimitOfOneConversation(t *testing.T) {
 	l := newLease(message(1, "1", "a"), message(2, "2", "a"), message(3, "3", "a"))
 	b := NewBatch(l)
-	for _, want := range []Result{{Taken: 2}, {Taken: 1, Done: true}} {
+	for _, want := range []Result{{Taken: 2, Begun: 2}, {Taken: 1, Begun: 1, Done: true}} {
 		if res := b.Send(t.Context(), &peer{}, "mx.test", 2); res != want {
 			t.Errorf("%+v, want %+v", res, want)
 		}
