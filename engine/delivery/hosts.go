@@ -225,7 +225,7 @@ func (d *Delivery) sendTo(ctx context.Context, t target, talk ClientSettings, b 
 		if c.Stuck() {
 			talk.Without = append(slices.Clip(talk.Without), "PIPELINING")
 		}
-		if leaves := (mail.Reply{}); errors.As(res.Err, &leaves) && leaves.Code == 421 && breaks > 0 {
+		if leaves := (mail.Reply{}); errors.As(res.Err, &leaves) && leaves.Code == 421 && breaks > 0 && !c.Stuck() {
 			breaks = maxBreaks // RFC 5321 §3.8: it is not available now
 		}
 		switch {

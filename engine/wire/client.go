@@ -345,7 +345,8 @@ func (s *sending) missing(extension, status, what string) mail.Reply {
 }
 
 // Stuck says that the conversation ended because the peer answered some commands of
-// a group and then was silent: it may come through without PIPELINING.
+// a group and then was silent, or refused one for its place: it may come through without
+// PIPELINING.
 func (c *Client) Stuck() bool { return c.stuck }
 
 // MaxSize is the most octets that the peer lists by SIZE; 0 is no limit.

@@ -3,10 +3,14 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,18 +27,21 @@ const (
 	maxRidingOctets  = 1 << 20
 	maxBlind         = 64 << 10 // of a message that goes before it is known whether somebody takes it
 	flushSize        = 16 << 10
-	lateReplyTimeout = 5 * time.Second // for a reply to come from a peer that takes no more
+	lateReplyTimeout = 5 * time.Second  // for a reply to come from a peer that takes no more
+	idleTime         = 30 * time.Second // who hangs up after so much silence has waited for a command
 )
 
 // A pipeline is what goes to the peer, and what is to come from it.
 type pipeline struct {
-	out    []byte     // to be written
-	asked  []step     // those whose replies are to come, in order;
-	unsent int        // the last ones of them are still in out
-	under  []*sending // messages that have no outcome yet
-	octets int64      // of them
-	open   *sending   // whose body is being written
-	broken error      // of a write
+	out     []byte     // to be written
+	asked   []step     // those whose replies are to come, in order;
+	unsent  int        // the last ones of them are still in out
+	under   []*sending // messages that have no outcome yet
+	octets  int64      // of them
+	open    *sending   // whose body is being written
+	broken  error      // of a write
+	unmeant error      // PIPELINING was not meant: a command of a group was refused for its place
+	trial   int        // see rides: 1: a message was taken that came by BDAT; 2: and the reply behind it was to its command
 
 	answered bool // a step of the group; it ends when all replies are in
 	behind   bool // that was the end of a message
@@ -71,7 +78,7 @@ func (c *Client) SendAll(ctx context.Context, next func() (Outgoing, bool)) erro
 		return c.err
 	}
 	defer context.AfterFunc(ctx, func() { c.peer.Close() })()
-	err := c.sendEach(next)
+	err := cmp.Or(c.sendEach(next), c.pipe.unmeant)
 	c.abandon(err)
 	if saidSo(err) {
 		return err
@@ -97,17 +104,27 @@ func (c *Client) sendEach(next func() (Outgoing, bool)) error {
 		if err == nil {
 			err = s.send()
 		}
-		if err == nil && m.Alone {
+		if err == nil && (m.Alone || c.rides() && c.pipe.trial < 2) {
 			err = c.drain()
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case c.pipe.unmeant != nil:
+			return c.drain()
+		}
+		if s.answered && slices.ContainsFunc(s.replies, mail.Reply.Positive) {
+			c.pipe.trial = max(c.pipe.trial, 1)
 		}
 	}
 }
 
 // rides says that whole messages go out one behind the other. Over a line that takes one
 // command of a record they do not: who reads so finds the end of a body after 354 only.
+//
+// Where all replies are 250, one too many has that of a recipient stand for the message's. So
+// the first messages of a conversation go one by one: one by BDAT, and behind it one by DATA,
+// whose 354 is like no other reply. Those behind these ride.
 func (c *Client) rides() bool {
 	return c.Supports("PIPELINING") && c.Supports("CHUNKING") && !c.opts.LineWrites && !c.opts.LMTP
 }
@@ -237,11 +254,15 @@ func (c *Client) take() error {
 	p.asked = p.asked[1:]
 	p.unsent = min(p.unsent, len(p.asked))
 	c.peer.phase = st.phase
+	begin := time.Now()
 	r, err := c.peer.answer(c.replyLimit(st))
 	isData := st.line == "DATA\r\n"
+	if err != nil || r.Code == 421 {
+		c.stuck = p.answered && p.broken == nil && !(p.behind && p.rode) && st.line != "" &&
+			(errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begin) >= idleTime)
+	}
 	switch {
 	case err != nil:
-		c.stuck = p.answered && p.broken == nil && !(p.behind && p.rode) && errors.Is(err, os.ErrDeadlineExceeded) && st.line != ""
 		return errors.Join(p.broken, err)
 	case r.Code == 421:
 		return c.leave(st.of, r)
@@ -250,10 +271,30 @@ func (c *Client) take() error {
 	case st.phase == mail.AfterDot && !st.of.ended && r.Positive(), st.line == "RSET\r\n" && !r.Positive() && c.rides():
 		return &PhaseError{st.phase, fmt.Errorf("%w: %.60q to %.60q", ErrProtocol, r.String(), st.what())}
 	}
+	if isData && r.Code == 354 {
+		p.trial = 2
+	}
+	if r.Code == 503 && st.inPlace() && (p.answered || len(p.asked) > 0) {
+		c.stuck = true
+		p.unmeant = &PhaseError{st.phase, fmt.Errorf("the host offers PIPELINING, and says %.60q to %.60q", r.String(), st.what())}
+		r = mail.Reply{Code: 451, Enhanced: "5.1", Text: "the host takes no commands in groups, which it offers; it said " + r.String(), Phase: st.phase}
+	}
 	p.rode = p.rode || p.behind
 	p.answered, p.behind = len(p.asked) > 0, len(p.asked) > 0 && (p.behind || st.phase == mail.AfterDot)
 	st.got(r)
 	return nil
+}
+
+// inPlace says that the peer has taken what has to come before the command.
+func (st step) inPlace() bool {
+	s := st.of
+	switch {
+	case st.phase == "MAIL":
+		return true
+	case st.phase == "RCPT":
+		return s.mail.Positive()
+	}
+	return len(s.accepted) > 0 && s.refused.Code == 0 && st.line != "" && st.phase != "RSET"
 }
 
 // what names the step in errors.
@@ -309,12 +350,35 @@ func (c *Client) unasked() error {
 	return &PhaseError{c.peer.phase, fmt.Errorf("%w: %.60q before it was asked", ErrProtocol, r.String())}
 }
 
-// leave ends the conversation by a reply: the message s is not with the peer.
+// leave ends the conversation by a reply: the message s is not with the peer, and those
+// behind it are not where the peer hangs up. One that goes on may take what it has.
 func (c *Client) leave(s *sending, r mail.Reply) error {
+	if c.peer.phase == mail.AfterDot {
+		s.fillReplies(r)
+	}
+	ended := func(u *sending) bool {
+		return u.ended && slices.ContainsFunc(u.replies, func(r mail.Reply) bool { return r.Code == 0 })
+	}
+	if slices.ContainsFunc(c.pipe.under, ended) && !c.hangsUp() {
+		for _, u := range c.pipe.under {
+			u.doubt(r, false)
+		}
+	}
 	s.fillReplies(r)
 	c.err = r
 	c.Close()
 	return r
+}
+
+// hangsUp says that nothing comes from the peer but the end.
+func (c *Client) hangsUp() bool {
+	_, err := c.peer.answer(lateReplyTimeout)
+	for _, other := range []error{os.ErrDeadlineExceeded, ErrProtocol, net.ErrClosed, io.ErrClosedPipe} {
+		if errors.Is(err, other) {
+			return false
+		}
+	}
+	return err != nil
 }
 
 // saidSo says that the conversation ended by a reply, which a message has.

@@ -5,6 +5,7 @@ package wire
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -26,6 +27,8 @@ import (
 type receiver struct {
 	offers string                               // by EHLO, separated by blanks
 	says   func(verb, sender, of string) string // the reply in place of a yes; "": yes
+	goesOn bool                                 // after a 421
+	single bool                                 // a command behind which another one stands is refused
 
 	mu    sync.Mutex // guards what follows
 	taken []string   // "sender recipient,...: body"
@@ -59,7 +62,7 @@ func (h *receiver) converse(in io.Reader, out io.Writer, sender string) {
 	named := "" // by the last MAIL
 	reply := func(s string) bool {
 		_, err := io.WriteString(out, strings.ReplaceAll(s, "|", "\r\n")+"\r\n")
-		return err == nil && !strings.HasPrefix(s, "421")
+		return err == nil && (h.goesOn || !strings.HasPrefix(s, "421"))
 	}
 	end := func(verb string) string {
 		h.mu.Lock()
@@ -92,6 +95,7 @@ func (h *receiver) converse(in io.Reader, out io.Writer, sender string) {
 			named = path
 		}
 		switch {
+		case h.single && verb != "BDAT" && r.Buffered() > 0:
 		case verb == "EHLO":
 			said = "250-mx.test|250 " + strings.ReplaceAll(h.offers, " ", "|250 ")
 			said = strings.ReplaceAll(said, "|250 ", "|250-") + "|250 HELP"
@@ -383,5 +387,82 @@ func checkRiding(t *testing.T, seed uint64, h *receiver, ended []string, given [
 				t.Errorf("seed %d: nothing is told of %s of %s: %v", seed, rcpt, sender, err)
 			}
 		}
+	}
+}
+
+// Whatever is wrong with what a host says to groups, who has a message is told so, or in
+// doubt, and nobody is told so who has it not.
+func TestHostsThatDoNotMeanWhatTheyOffer(t *testing.T) {
+	to := func(verb, sender, is, of, says string) string {
+		if verb == is && sender == of {
+			return says
+		}
+		return ""
+	}
+	for name, h := range map[string]*receiver{
+		"two replies to a message": {says: func(verb, sender, _ string) string {
+			return cmp.Or(to(verb, sender, ".", "m1", "550 5.7.1 no|250 again"), to(verb, ".", ".", ".", "250 taken|250 again"))
+		}},
+		"421 to a recipient, and on it goes": {goesOn: true, says: func(verb, sender, _ string) string { return to(verb, sender, "RCPT", "m5", "421 4.7.0 slowly") }},
+		"421 to a message, and on it goes":   {goesOn: true, says: func(verb, sender, _ string) string { return to(verb, sender, ".", "m5", "421 4.7.0 slowly") }},
+		"421, and an end":                    {says: func(verb, sender, _ string) string { return to(verb, sender, ".", "m5", "421 4.7.0 bye") }},
+		"no groups":                          {single: true},
+	} {
+		for _, offers := range []string{"PIPELINING", "PIPELINING CHUNKING"} {
+			t.Run(name+", "+offers, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h := &receiver{offers: offers, says: h.says, goesOn: h.goesOn, single: h.single}
+					c := far(t, h, 300*time.Millisecond, ClientOptions{})
+					told := map[string]mail.Reply{}
+					err := c.SendAll(t.Context(), func() (Outgoing, bool) {
+						m := message("text\r\n", "b")
+						sender := fmt.Sprint("m", len(told)+len(c.pipe.under))
+						m.From.Local, m.Done = sender, func(r []mail.Reply) { told[sender] = r[0] }
+						return m, sender != "m10"
+					})
+					c.Close()
+					time.Sleep(time.Minute) // what is on its way comes
+					synctest.Wait()
+					h.mu.Lock()
+					defer h.mu.Unlock()
+					for sender, r := range told {
+						has := slices.Contains(h.taken, sender+" b: text\r\n")
+						if has != r.Positive() && !(has && r.InDoubt()) || r.InDoubt() && (h.single || name == "421, and an end") {
+							t.Errorf("%s is told %q, and has it: %v", sender, r, has)
+						}
+						if h.single && (r.Permanent() || err == nil || !c.Stuck()) {
+							t.Errorf("%s is told %q, stuck %v: %v", sender, r, c.Stuck(), err)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// A host that has waited for a command of a group, and then hangs up, is one that did not
+// get it. One that hangs up sooner has another reason.
+func TestHostThatWaitsForAGroupAndHangsUpIsStuck(t *testing.T) {
+	for waits, want := range map[time.Duration]bool{time.Second: false, time.Minute: true} {
+		synctest.Test(t, func(t *testing.T) {
+			h := &receiver{offers: "PIPELINING", says: func(verb, sender, _ string) string {
+				if verb != "MAIL" || sender != "m1" {
+					return ""
+				}
+				time.Sleep(waits)
+				return "421 4.4.2 idle"
+			}}
+			c := far(t, h, 0, ClientOptions{})
+			i := 0
+			err := c.SendAll(t.Context(), func() (Outgoing, bool) {
+				m := message("text\r\n", "b")
+				m.From.Local = fmt.Sprint("m", i)
+				i++
+				return m, i <= 3
+			})
+			if c.Stuck() != want || !saidSo(err) {
+				t.Errorf("after %v: stuck %v: %v", waits, c.Stuck(), err)
+			}
+		})
 	}
 }

@@ -19,7 +19,7 @@ func (s *sending) send() error {
 		s.reset = true
 	}
 	data := mail.Reply{}
-	pipelined, chunked := s.Supports("PIPELINING"), s.m.Binary || s.rides()
+	pipelined, chunked := s.Supports("PIPELINING"), s.m.Binary || s.rides() && s.pipe.trial != 1
 	if askData := s.step("DATA\r\n", func(r mail.Reply) { data = r }); len(steps) > 0 && !chunked && pipelined {
 		steps = append(steps, askData)
 	}
@@ -37,7 +37,7 @@ func (s *sending) send() error {
 		s.complete()
 		return nil
 	}
-	if s.rides() {
+	if chunked && s.rides() {
 		return s.sendRiding()
 	}
 	if err := s.drain(); err != nil {
