@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"slices"
 	"sync"
+
+	"restante/internal/procgroup"
 )
 
 // Programs are those that one script has started. Each has a process group of its
@@ -28,7 +30,7 @@ func (p *Programs) start(cmd *exec.Cmd, terminal bool) error {
 	if p.ended {
 		return errEnded
 	}
-	grouped := !terminal && setGroup(cmd)
+	grouped := !terminal && procgroup.Set(cmd)
 	if err := cmd.Start(); err != nil || !grouped {
 		return err
 	}
@@ -42,7 +44,7 @@ func (p *Programs) wait(cmd *exec.Cmd) (exit int, err error) {
 	err = cmd.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.groups = slices.DeleteFunc(p.groups, func(group int) bool { return group == cmd.Process.Pid && !hasGroup(group) })
+	p.groups = slices.DeleteFunc(p.groups, func(group int) bool { return group == cmd.Process.Pid && !procgroup.Has(group) })
 	ended := (*exec.ExitError)(nil)
 	switch {
 	case errors.As(err, &ended):
@@ -59,7 +61,7 @@ func (p *Programs) End() {
 	defer p.mu.Unlock()
 	p.ended = true
 	for _, group := range p.groups {
-		endGroup(group)
+		procgroup.End(group)
 	}
 	p.groups = nil
 }

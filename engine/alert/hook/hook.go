@@ -30,6 +30,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"restante/internal/procgroup"
 )
 
 // The types of events.
@@ -102,6 +104,11 @@ func CheckURL(text string) error {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
 		return fmt.Errorf("%q is not a URL such as https://host.example/path, without a user", text)
 	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("%q has the port %s; allowed is 1 to 65535", text, port)
+		}
+	}
 	return nil
 }
 
@@ -120,6 +127,7 @@ var ErrGone = errors.New("the receiver answers 410: it wants no events")
 const (
 	postTimeout = 15 * time.Second
 	runTimeout  = time.Minute
+	outputDelay = 5 * time.Second // for what a program has started, and keeps its output open
 )
 
 var client = &http.Client{
@@ -173,16 +181,25 @@ func encode(e Event) []byte {
 // there may be secrets.
 var passed = []string{"PATH", "HOME", "LANG", "TZ", "TMPDIR", "SystemRoot", "SystemDrive", "TEMP", "TMP", "ComSpec", "PATHEXT"}
 
-// Run starts a program with its arguments, and waits until it ends with 0.
+// Run starts a program with its arguments, and waits until it ends with 0. One that does
+// not in its time ends with all that it has started.
 func Run(ctx context.Context, command []string, e Event) error {
+	return run(ctx, command, e, outputDelay)
+}
+
+func run(ctx context.Context, command []string, e Event, outputDelay time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, runTimeout, fmt.Errorf("it runs longer than %s", runTimeout))
 	defer cancel()
 	said := &short{}
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Dir, cmd.Env = filepath.Dir(command[0]), environment(e)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(encode(e)), said, said
-	cmd.WaitDelay = 5 * time.Second // for children of it that keep its output open
+	cmd.WaitDelay = outputDelay
+	procgroup.Set(cmd)
 	err := cmd.Run()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		return nil // it ended with 0, and what it has started goes on
+	}
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause
 	}

@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -72,6 +74,9 @@ func TestChecks(t *testing.T) {
 		{CheckURL, "https:///path", false},
 		{CheckURL, "host.example", false},
 		{CheckURL, "https://host.example/#part", false},
+		{CheckURL, "https://host.example:65535/", true},
+		{CheckURL, "https://host.example:65536/", false},
+		{CheckURL, "https://host.example:0/", false},
 		{CheckProgram, abs, true},
 		{CheckProgram, "x", false},
 		{CheckProgram, abs + "/../y", false},
@@ -136,6 +141,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("RESTANTE_EVENT") == "" {
 		os.Exit(m.Run())
 	}
+	if os.Getenv("RESTANTE_DOMAIN") == "family.test" {
+		family(os.Args[1:])
+	}
 	in, _ := io.ReadAll(os.Stdin)
 	out := strings.Join(append(os.Environ(), os.Args[2:]...), "\n") + "\n" + string(in)
 	_ = os.WriteFile(os.Args[1], []byte(out), 0o600)
@@ -144,6 +152,29 @@ func TestMain(m *testing.M) {
 		os.Exit(3)
 	}
 	os.Exit(0)
+}
+
+// family is a program that starts itself once more: the parent ends, or hangs, as its first
+// argument says, and the child answers on a connection to the second until that is closed.
+func family(args []string) {
+	switch args[0] {
+	case "child":
+		conn, err := net.Dial("tcp", args[1])
+		if err == nil {
+			_, _ = io.Copy(conn, conn)
+		}
+		os.Exit(0)
+	case "leaves", "hangs":
+		cmd := exec.Command(os.Args[0], "child", args[1])
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		if cmd.Start() != nil {
+			os.Exit(1)
+		}
+		if args[0] == "hangs" {
+			_ = cmd.Wait()
+		}
+		os.Exit(0)
+	}
 }
 
 // A program gets its arguments as they are, the event, and nothing secret of the
