@@ -11,7 +11,6 @@
 package alert
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -203,10 +202,15 @@ func (w *Watcher) look(ctx context.Context, of []mail.Domain) {
 func (w *Watcher) gather(ctx context.Context, of []mail.Domain) map[string]observation {
 	policies, waits, calls := map[string]Policy{}, map[string]Waiting{}, map[string]Calls{}
 	waiting, called := w.Waiting(of), w.Calls(ctx, of)
+	keys := map[mail.Domain]string{}
 	key := func(d mail.Domain) (string, bool) {
-		p := w.Policy(d)
-		policies[p.Key] = p
-		return p.Key, p.Key != ""
+		k, known := keys[d]
+		if !known {
+			p := w.Policy(d)
+			k, policies[p.Key] = p.Key, p
+			keys[d] = k
+		}
+		return k, k != ""
 	}
 	for d, one := range waiting {
 		if k, ok := key(d); ok {
@@ -226,6 +230,9 @@ func (w *Watcher) gather(ctx context.Context, of []mail.Domain) map[string]obser
 	delete(policies, "")
 	out := map[string]observation{}
 	for k, p := range policies {
+		if of != nil && w.calls[k].Last.After(calls[k].Last) {
+			calls[k] = w.calls[k] // of another name of a wildcard
+		}
 		w.calls[k] = calls[k]
 		out[k] = observe(p, waits[k], calls[k], w.Site, w.started)
 	}
@@ -293,7 +300,7 @@ func (w *Watcher) decide(ctx context.Context, o observation) (kv.Op, *state) {
 			w.Log.Warn("a digest cannot be sent: see HoldOwner", "domain", o.Key, "err", r)
 		}
 	}
-	if bytes.Equal(encode(was), encode(&next)) {
+	if next.equal(was) {
 		return kv.Op{}, nil
 	}
 	return w.op(o.Key, &next), &next
@@ -342,7 +349,7 @@ func (w *Watcher) publish() {
 	for _, k := range slices.Sorted(maps.Keys(w.states)) {
 		if s := w.states[k]; !s.Silent.IsZero() {
 			list = append(list, Silence{k, s.Silent, w.calls[k].Last})
-		} else if len(encode(s)) == 2 {
+		} else if s.equal(&state{}) {
 			delete(w.states, k)
 		}
 	}

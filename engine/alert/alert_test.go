@@ -389,3 +389,88 @@ func TestWildcards(t *testing.T) {
 		w.stop()
 	})
 }
+
+// A call for one name of a wildcard is one for all: mail for another name neither ends the
+// alarm of silence, nor does it begin one.
+func TestWildcardCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFixture(t)
+		w.set(Policy{Key: "*.w.test", URL: "url", Every: time.Hour, After: day})
+		w.calls["a.w.test"] = Calls{Last: time.Now()}
+		w.start()
+		time.Sleep(3*time.Hour + 30*time.Second)
+		w.want("silent", "2h1m0s url host.silent *.w.test 0 ")
+		for range 3 {
+			w.arrive("b.w.test", 1)
+			time.Sleep(2 * time.Minute)
+		}
+		w.want("mail for another name")
+		w.stop()
+	})
+}
+
+// No two wake-ups are less than a minute apart, however often the host calls between them.
+func TestWakeUpsRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, left := range []int{0, 1} {
+			w := newFixture(t)
+			w.set(Policy{Key: "a.test", URL: "url"})
+			w.start()
+			time.Sleep(time.Second)
+			for range 30 { // it calls when it is woken
+				w.arrive("a.test", 1)
+				time.Sleep(2 * time.Second)
+				w.call("a.test", left)
+				time.Sleep(2 * time.Second)
+			}
+			time.Sleep(5 * time.Minute)
+			w.mu.Lock()
+			if n := len(w.told); n < 2 || n > 3 {
+				t.Errorf("%d left: %d wake-ups in two minutes: %q", left, n, w.told)
+			}
+			w.mu.Unlock()
+			w.stop()
+			for p := range w.db.Scan(t.Context(), []byte(prefix)) {
+				if left == 0 {
+					t.Errorf("what was told is stored without end: %s", p.Value)
+				}
+			}
+		}
+	})
+}
+
+// Nothing is stored about a domain of which nobody is told.
+func TestNobodyIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFixture(t)
+		w.set(Policy{Key: "a.test", Every: time.Hour})
+		w.start()
+		w.arrive("a.test", 99)
+		time.Sleep(time.Hour)
+		for p := range w.db.Scan(t.Context(), []byte(prefix)) {
+			t.Errorf("stored is %s", p.Value)
+		}
+		w.stop()
+	})
+}
+
+// A call within the second of an event, before it, leaves the event to be told.
+func TestEventAfterACallOfItsSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newFixture(t)
+		w.set(Policy{Key: "a.test", URL: "url"})
+		w.fails = errors.New("down")
+		w.start()
+		time.Sleep(300 * time.Millisecond)
+		w.arrive("a.test", 1)
+		time.Sleep(800 * time.Millisecond)
+		w.call("a.test", 1)
+		time.Sleep(100 * time.Millisecond)
+		w.arrive("a.test", 1)
+		time.Sleep(4 * time.Minute)
+		w.stop()
+		if len(w.told) < 3 {
+			t.Errorf("told %q; it is to be told again", w.told)
+		}
+	})
+}

@@ -54,6 +54,10 @@ type state struct {
 	Events []pending  `json:"events,omitempty"`
 }
 
+func (s *state) equal(o *state) bool {
+	return s.Owner == o.Owner && s.Host == o.Host && s.Silent.Equal(o.Silent) && slices.Equal(s.Events, o.Events)
+}
+
 // An ownerState is what digests told.
 type ownerState struct {
 	Level   int       `json:"level,omitempty"` // threshold of the quota
@@ -67,6 +71,7 @@ type ownerState struct {
 type hostState struct {
 	Since  time.Time `json:"since,omitzero"` // mail waits that no wake-up told of
 	Woken  time.Time `json:"woken,omitzero"` // the last wake-up, with no call since
+	Sent   time.Time `json:"sent,omitzero"`  // the last wake-up, as long as it puts the next one off
 	Level  int       `json:"level,omitempty"`
 	Urgent time.Time `json:"urgent,omitzero"`
 }
@@ -152,12 +157,20 @@ func (o observation) digest(reasons []digest.Reason) digest.Digest {
 // hosts brings s in line with o in what the host is told, and adds events.
 func (s *state) hosts(o observation) {
 	s.watchSilence(o)
+	s.Events = slices.DeleteFunc(s.Events, func(e pending) bool { return !e.running && s.isOver(e, o) })
 	h := &s.Host
+	if !o.hooked() {
+		*h = hostState{}
+		return
+	}
 	if o.Last.After(h.Woken) {
 		h.Woken = time.Time{}
 	}
 	if o.Messages == 0 {
-		*h = hostState{Urgent: h.Urgent}
+		*h = hostState{Urgent: h.Urgent, Sent: h.Sent}
+		if o.at.Sub(h.Sent) >= wakeRest {
+			h.Sent = time.Time{}
+		}
 	}
 	if o.percent < h.Level-levelMargin {
 		h.Level = o.level(o.percent)
@@ -171,8 +184,7 @@ func (s *state) hosts(o observation) {
 	if o.Urgent.IsZero() {
 		h.Urgent = time.Time{}
 	}
-	s.Events = slices.DeleteFunc(s.Events, func(e pending) bool { return !e.running && s.isOver(e, o) })
-	if !o.hooked() || o.Busy || o.Messages == 0 || s.has(hook.MailWaits) || !h.Woken.IsZero() && o.at.Sub(h.Woken) < wakeRest {
+	if o.Busy || o.Messages == 0 || s.has(hook.MailWaits) || o.at.Sub(h.Sent) < wakeRest {
 		return
 	}
 	reason, level := "", o.level(o.percent)
@@ -186,7 +198,7 @@ func (s *state) hosts(o observation) {
 	default:
 		return
 	}
-	*h = hostState{Woken: o.at, Level: max(level, h.Level), Urgent: o.Urgent}
+	*h = hostState{Woken: o.at, Sent: o.at, Level: max(level, h.Level), Urgent: o.Urgent}
 	s.add(o, o.event(hook.MailWaits, reason))
 }
 
@@ -221,7 +233,7 @@ func (s *state) isOver(e pending, o observation) bool {
 	case e.Type == hook.HostSilent:
 		return s.Silent.IsZero()
 	}
-	return o.Messages == 0 || o.Last.After(e.Time)
+	return o.Messages == 0 || o.Last.Truncate(time.Second).After(e.Time) // which is in whole seconds
 }
 
 func (s *state) has(kind string) bool {

@@ -89,11 +89,20 @@ func (q *Queue) Count(d mail.Domain) int {
 
 // Below returns the destinations that are parent or below it, sorted by name.
 func (q *Queue) Below(parent mail.Domain) []mail.Domain {
+	return q.names(func(d mail.Domain) bool { return d.Below(parent) })
+}
+
+// Names lists the destinations.
+func (q *Queue) Names() []mail.Domain {
+	return q.names(func(mail.Domain) bool { return true })
+}
+
+func (q *Queue) names(picks func(mail.Domain) bool) []mail.Domain {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var out []mail.Domain
 	for name := range q.dests {
-		if name.Below(parent) {
+		if picks(name) {
 			out = append(out, name)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"restante/engine/alert"
 	"restante/engine/alert/digest"
 	"restante/engine/mail"
-	"restante/engine/queue"
 	"restante/engine/release/calls"
 	"restante/engine/session"
 	"restante/internal/kv"
@@ -48,18 +47,16 @@ func (s *Site) submitDigest(ctx context.Context, m *mailQueue, d digest.Digest, 
 	}, session.Submission{ID: d.ID, To: d.To, Text: bytes.NewReader(text), Foreign: true, EightBit: func() bool { return false }})
 }
 
-// heldMail is the mail that waits for those destinations, or with none for all.
+// heldMail is the mail that waits for those destinations, or with none for all. One by
+// one: nothing else of the queue waits until all are described.
 func (m *mailQueue) heldMail(of []mail.Domain) map[mail.Domain]alert.Waiting {
-	var list []queue.DestinationState
 	if of == nil {
-		list = m.queue.Destinations()
+		of = m.queue.Names()
 	}
-	for _, d := range of {
-		list = append(list, m.queue.Destination(d))
-	}
-	out := map[mail.Domain]alert.Waiting{}
-	for _, d := range list {
-		out[d.Domain] = alert.Waiting{
+	out := make(map[mail.Domain]alert.Waiting, len(of))
+	for _, name := range of {
+		d := m.queue.Destination(name)
+		out[name] = alert.Waiting{
 			Messages: d.Messages, Bytes: d.Bytes, Oldest: d.Oldest, Newest: d.Newest, Urgent: d.Urgent, Ends: d.Expires, Busy: d.Holder != "",
 		}
 	}
