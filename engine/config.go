@@ -26,6 +26,7 @@ import (
 	"restante/engine/pickup"
 	"restante/engine/policy"
 	"restante/engine/queue"
+	"restante/engine/recipients/pushed"
 	"restante/engine/release"
 	"restante/engine/release/link"
 	"restante/engine/resolver"
@@ -57,6 +58,9 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		return slices.ContainsFunc(set.MailboxesOf(d).Directories, func(c ldap.Config) bool { return a.openDirectory(c).ID() == id })
 	})
 	e.milters.Keep(set.Number, policy.Milters(set))
+	if err := e.pushed.Keep(context.Background(), set.Number, set.Pushes); err != nil { // tried again at the next change
+		e.opts.Log.Warn("remove pushed lists of recipients", "site", set.Number, "err", err)
+	}
 	cfg := &site.Config{
 		Trouble: func() error {
 			return errors.Join(e.lists.Err(set.Number), e.asked.Err(set.Number), e.milters.Err(set.Number))
@@ -85,6 +89,7 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		Pickup:      a.pickup(),
 		Settings:    source{set},
 		CallHistory: set.Release.TurnHistoryDays,
+		Pushed:      pushed.Rules{Store: &e.pushed, Site: set.Number, May: set.MayPush},
 		Bandwidth:   set.Limits.MaxBandwidth,
 		Proxy:       settings.Within(set.Limits.ProxyFrom),
 		Xclient:     settings.Within(set.Limits.XclientFrom),

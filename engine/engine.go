@@ -36,6 +36,7 @@ import (
 	"restante/engine/policy"
 	"restante/engine/queue"
 	"restante/engine/recipients"
+	"restante/engine/recipients/pushed"
 	"restante/engine/release/calls"
 	"restante/engine/resolver"
 	"restante/engine/session"
@@ -87,6 +88,7 @@ type Engine struct {
 	rates   session.Rates
 	ports   ports.Set
 	lists   recipients.Files
+	pushed  pushed.Store
 	asked   recipients.Directories
 	block   dnsbl.Checker
 	grey    greylist.List
@@ -140,6 +142,7 @@ func New(tree Tree, opts Options) *Engine {
 	}
 	e.dns, e.grants.engine = byDNS, e
 	e.sts.DB, e.sts.Log = kv.Prefix(opts.IndexDB, "sts/"), opts.Log
+	e.pushed.DB = opts.IndexDB
 	if opts.TraceDir != "" {
 		e.trace = trace.New(opts.TraceDir, traceLimits(tree.Snapshot()), opts.Log)
 	}
@@ -152,7 +155,7 @@ func New(tree Tree, opts Options) *Engine {
 
 // Sources are what the policies of the sites find things by.
 func (e *Engine) Sources() policy.Sources {
-	return policy.Sources{Lists: &e.lists, Asked: e.hasMailbox, Block: &e.block, Grey: &e.grey, Milters: &e.milters, DNS: func(servers []string) auth.DNS {
+	return policy.Sources{Lists: &e.lists, Pushed: &e.pushed, Asked: e.hasMailbox, Block: &e.block, Grey: &e.grey, Milters: &e.milters, DNS: func(servers []string) auth.DNS {
 		return e.dns.Lookup(resolver.Query{Servers: servers})
 	}}
 }

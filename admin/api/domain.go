@@ -39,10 +39,11 @@ type Domain struct {
 	Off         []string        `json:"verbs_off,omitempty"` // of a held domain: ETRN, TURN and ATRN, where the site does not offer them
 	SmartHost   string          `json:"smart_host,omitempty"`
 	Relay       bool            `json:"relay"`
-	Recipients  int             `json:"recipients,omitempty"`      // that Recipients lists; 0 without a file and a directory: any
-	File        string          `json:"recipients_file,omitempty"` // with more of them
-	Directories []string        `json:"recipients_ldap,omitempty"` // servers that know more of them
-	Messages    int             `json:"messages,omitempty"`        // waiting for it
+	Recipients  int             `json:"recipients,omitempty"`        // that Recipients lists; 0 without a file and a directory: any
+	File        string          `json:"recipients_file,omitempty"`   // with more of them
+	Directories []string        `json:"recipients_ldap,omitempty"`   // servers that know more of them
+	Pushed      *PushedList     `json:"recipients_pushed,omitempty"` // by its host
+	Messages    int             `json:"messages,omitempty"`          // waiting for it
 	Bytes       int64           `json:"bytes,omitempty"`
 	Oldest      time.Time       `json:"oldest,omitzero"`            // when the oldest of them came
 	Largest     int64           `json:"largest,omitempty"`          // bytes of the largest
@@ -72,6 +73,13 @@ type HistoryRequest struct {
 type Release struct {
 	Site int `json:"site"`
 	calls.Call
+}
+
+// A PushedList is the list of recipients that a domain's host has pushed.
+type PushedList struct {
+	Count int       `json:"count"`
+	At    time.Time `json:"at"`
+	By    string    `json:"by"` // account
 }
 
 // A HoldQuota bounds what waits for a held domain; 0 is no bound.

@@ -168,6 +168,15 @@ func (h handlers) holding(ctx context.Context, who api.Caller, out *api.Domain) 
 	out.Link = set.LinkOf("", name).Name
 	out.SizeCeiling, out.LinkMissing = set.CeilingOf(name)
 	h.lastCall(who, out, hold.CallInterval)
+	if h.Engine != nil && set.Pushes(name) {
+		list, err := h.Engine.Sources().Pushed.Find(out.Site, name)
+		if err != nil {
+			return err
+		}
+		if list != nil {
+			out.Pushed = &api.PushedList{Count: len(list.Hashes()), At: list.At, By: list.By}
+		}
+	}
 	for _, dest := range h.destinations(out.Site, out.Name) {
 		q, ok := h.Engine.Queue(out.Site)
 		if !ok { // the site was stopped meanwhile

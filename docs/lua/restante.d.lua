@@ -247,6 +247,7 @@
 ---@field MaxOutConnections integer
 ---@field MaxOutConnectionsPerDomain integer
 ---@field MaxOwnHops integer
+---@field MaxPushedRecipients integer
 ---@field MaxRange integer
 ---@field MaxRecipients integer
 ---@field MaxRecipientsPerHour integer
@@ -278,6 +279,7 @@
 ---@field PostmasterName string
 ---@field PropName string
 ---@field ProxyFrom string[]
+---@field PushedRecipients boolean
 ---@field QueueDirectory string
 ---@field Realm string
 ---@field Recipients string[]
@@ -1165,6 +1167,7 @@ function service.explain(site, recipient) end
 ---@field recipients? integer
 ---@field recipients_file? string
 ---@field recipients_ldap? string[]
+---@field recipients_pushed? restante.PushedList
 ---@field messages? integer
 ---@field bytes? integer
 ---@field oldest? string
@@ -1388,6 +1391,11 @@ function service.explain(site, recipient) end
 ---@field actor? string
 ---@field origin? string
 ---@field comment? string
+
+---@class restante.PushedList
+---@field count integer
+---@field at string
+---@field by string
 
 ---@class restante.Reason
 ---@field step string

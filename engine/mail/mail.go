@@ -139,6 +139,7 @@ type Verbs struct {
 	UTF8                      bool // RFC 6531, with EightBit
 	Binary                    bool // RFC 3030: BINARYMIME, with Chunking and EightBit
 	DeliverBy                 bool // RFC 2852
+	Recipients                bool // XRECIPIENTS is listed; it is answered in any case
 }
 
 // A Standing is what a domain is to a site.

@@ -21,6 +21,7 @@ import (
 	"restante/engine/greylist"
 	"restante/engine/mail"
 	"restante/engine/recipients"
+	"restante/engine/recipients/pushed"
 	"restante/engine/session"
 	"restante/engine/settings"
 	"restante/metabase"
@@ -28,11 +29,12 @@ import (
 
 // Sources are where a Policy finds what the settings name.
 type Sources struct {
-	Lists *recipients.Files
-	Asked func(ctx context.Context, s *settings.Site, d ldap.Config, a mail.Address) (bool, error) // whether a directory has a mailbox; nil: none can be asked
-	DNS   func(servers []string) auth.DNS                                                          // nil: mail cannot be verified, nor blocklists be asked
-	Block *dnsbl.Checker
-	Grey  *greylist.List // nil: nobody is put off
+	Lists  *recipients.Files
+	Pushed *pushed.Store                                                                            // nil: no host has pushed a list
+	Asked  func(ctx context.Context, s *settings.Site, d ldap.Config, a mail.Address) (bool, error) // whether a directory has a mailbox; nil: none can be asked
+	DNS    func(servers []string) auth.DNS                                                          // nil: mail cannot be verified, nor blocklists be asked
+	Block  *dnsbl.Checker
+	Grey   *greylist.List // nil: nobody is put off
 
 	Milters *filter.Health // nil: mail is shown to none
 }
@@ -105,7 +107,12 @@ func (d domains) Relay(name mail.Domain) session.Relay {
 // has the mailbox.
 func (d domains) Mailbox(ctx context.Context, a mail.Address) (bool, error) {
 	boxes := d.MailboxesOf(a.Domain)
-	if boxes.All() {
+	var list *pushed.List
+	var err error
+	if boxes.PushedRecipients && d.Pushes(a.Domain) {
+		list, err = d.from.Pushed.Find(d.Number, a.Domain)
+	}
+	if err == nil && (list == nil && boxes.All() || list != nil && list.Has(a.Local)) {
 		return true, nil
 	}
 	names := []mail.Address{a}
@@ -117,7 +124,7 @@ func (d domains) Mailbox(ctx context.Context, a mail.Address) (bool, error) {
 			return true, nil
 		}
 	}
-	var unread []error
+	unread := []error{err}
 	if boxes.RecipientsFile != "" {
 		list, err := d.from.Lists.Find(boxes.RecipientsFile, recipients.User{Site: d.Number, Domain: a.Domain})
 		if err == nil && slices.ContainsFunc(names, list.Has) {

@@ -119,6 +119,10 @@ func (s *hubSession) Etrn(_ context.Context, node string) mail.Reply {
 	return mail.Reply{Code: 253, Enhanced: "0.0", Text: "3 pending"}
 }
 
+func (s *hubSession) Recipients(context.Context, string) mail.Reply {
+	return mail.Reply{Code: 550, Enhanced: "7.1", Text: "not allowed"}
+}
+
 func (s *hubSession) Turn(_ context.Context, atrn bool, domains []mail.Domain) (mail.Reply, wire.Handover) {
 	s.note(strings.TrimSpace(fmt.Sprint(map[bool]string{false: "TURN", true: "ATRN"}[atrn], domains)))
 	if s.hub.refuses.Code != 0 {

@@ -34,6 +34,7 @@ import (
 	"restante/engine/account"
 	"restante/engine/mail"
 	"restante/engine/pull/indoubt"
+	"restante/engine/recipients/hashed"
 	"restante/engine/wire"
 )
 
@@ -68,11 +69,12 @@ type Options struct {
 	Verb     Verb
 	Argument string // of ATRN: domains with commas between, "" for all of the account's; of ETRN: the domain
 
-	Local   string // host:port of the server that gets the mail
-	LMTP    bool   // it speaks LMTP
-	Ceiling int64  // octets of a message; what is larger stays held; 0: no limit
-	State   string // folder of package indoubt
-	Name    string // ours, in greetings; "": the system's
+	Local      string                      // host:port of the server that gets the mail
+	LMTP       bool                        // it speaks LMTP
+	Recipients func() (hashed.Book, error) // that are pushed to the holder before the verb; nil: none are
+	Ceiling    int64                       // octets of a message; what is larger stays held; 0: no limit
+	State      string                      // folder of package indoubt
+	Name       string                      // ours, in greetings; "": the system's
 
 	Taken func(Message) // is told of each message; nil: nobody is
 	Warn  func(string)  // is told what is amiss and does not end the call; nil: nobody is
@@ -105,9 +107,11 @@ type Message struct {
 // A Result sums one call up.
 type Result struct {
 	Messages map[Outcome]int
-	Octets   int64      // of the messages taken
-	Reply    mail.Reply // to the verb
-	Broken   error      // why the session ended early, after the roles were reversed; nil: by QUIT
+	Octets   int64         // of the messages taken
+	Reply    mail.Reply    // to the verb
+	Pushed   []mail.Domain // whose list of recipients was sent: the others' are as they were
+	Unpushed error         // why one was not; the mail is collected all the same
+	Broken   error         // why the session ended early, after the roles were reversed; nil: by QUIT
 }
 
 // ErrRefused means that the holder does not let the account sign in or have the mail.
@@ -211,21 +215,52 @@ func (o *Options) ask(ctx context.Context) (*wire.Client, Result, error) {
 	if err != nil {
 		return fail(signInError(err))
 	}
+	var res Result
+	res.Pushed, res.Unpushed = o.push(ctx, c)
 	r, err := c.Ask(ctx, strings.TrimSpace(string(o.Verb)+" "+o.Argument))
+	res.Reply = r
 	switch {
 	case err != nil:
 		return fail(err)
 	case r.Positive():
-		return c, Result{Reply: r}, nil
+		return c, res, nil
 	}
 	quit(ctx, c)
 	if o.Verb == ATRN && r.Code == NothingWaits {
-		return c, Result{Reply: r}, nil
+		return c, res, nil
 	}
 	if denies(o.Verb, r) {
 		return fail(fmt.Errorf("%s: %w: %s", o.Verb, ErrRefused, r))
 	}
 	return fail(fmt.Errorf("%s: %w", o.Verb, r))
+}
+
+// push has the holder store the lists of recipients.
+func (o *Options) push(ctx context.Context, c *wire.Client) (sent []mail.Domain, err error) {
+	if o.Recipients == nil {
+		return nil, nil
+	}
+	book, err := o.Recipients()
+	if err != nil {
+		return nil, err
+	}
+	if sent, err = book.Push(ctx, c.Ask); err != nil {
+		err = pushError(o.Holder, err)
+	}
+	return sent, err
+}
+
+// pushError marks a list that the holder takes from nobody, or not from the account.
+func pushError(holder string, err error) error {
+	var r mail.Reply
+	switch {
+	case !errors.As(err, &r):
+	case r.Code == 500 || r.Code == 502:
+		err = fmt.Errorf("%w: it takes no lists of recipients: %w", ErrRefused, err)
+	case r.Permanent():
+		err = fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return fmt.Errorf("holder %s: %w", holder, err)
 }
 
 // signInError marks what keeps the account out for good.

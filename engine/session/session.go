@@ -64,6 +64,7 @@ type Intake interface {
 type Releases interface {
 	Etrn(ctx context.Context, who Who, node string) mail.Reply
 	Turn(ctx context.Context, who Who, atrn bool, domains []mail.Domain) (mail.Reply, wire.Handover)
+	Recipients(ctx context.Context, who Who, arg string) mail.Reply
 }
 
 // Who is the caller as far as a release asks.
@@ -348,6 +349,15 @@ func (s *Session) Turn(ctx context.Context, atrn bool, domains []mail.Domain) (m
 		s.refused(ctx, verb, s.caller.Account(), r)
 	}
 	return r, hand
+}
+
+// Recipients answers XRECIPIENTS.
+func (s *Session) Recipients(ctx context.Context, arg string) mail.Reply {
+	r := s.deps.Releases.Recipients(ctx, s.who(), arg)
+	if !r.Positive() {
+		return s.refused(ctx, "XRECIPIENTS", arg[:min(len(arg), 255)], r)
+	}
+	return r
 }
 
 func (s *Session) who() Who {

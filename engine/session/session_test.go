@@ -93,6 +93,10 @@ func (n *noReleases) Etrn(_ context.Context, w Who, node string) mail.Reply {
 	n.asked = append(n.asked, w)
 	return mail.Reply{Code: 459, Enhanced: "7.1", Text: node}
 }
+func (n *noReleases) Recipients(_ context.Context, w Who, arg string) mail.Reply {
+	n.asked = append(n.asked, w)
+	return mail.Reply{Code: 550, Enhanced: "7.1", Text: arg}
+}
 func (n *noReleases) Turn(_ context.Context, w Who, atrn bool, _ []mail.Domain) (mail.Reply, wire.Handover) {
 	n.asked = append(n.asked, w)
 	return mail.Reply{Code: 550, Enhanced: "7.1"}, nil

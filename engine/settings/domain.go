@@ -35,9 +35,11 @@ type Mailboxes struct {
 	Recipients     []string
 	RecipientsFile string // as stored: a relative one begins at the data folder
 	Directories    []ldap.Config
+
+	PushedRecipients bool // the list that the domain's host has pushed counts, where there is one
 }
 
-// All reports whether every mailbox is taken.
+// All reports whether every mailbox is taken, if no host has pushed a list.
 func (m Mailboxes) All() bool {
 	return len(m.Recipients) == 0 && m.RecipientsFile == "" && len(m.Directories) == 0
 }
@@ -54,6 +56,7 @@ func (d *Domain) fields() []field {
 		{RelayForAuth, &d.Relay.RelayForAuth},
 		{Recipients, &d.Recipients},
 		{RecipientsFile, &d.RecipientsFile},
+		{PushedRecipients, &d.PushedRecipients},
 		{NeverRefuse, &d.NeverRefuse},
 		{DkimSelectors, &d.DkimSelectors},
 		{DkimFor, &d.DkimFor},
@@ -190,7 +193,7 @@ func (s *Site) NeverRefuses(name mail.Domain) bool {
 // of that, unless its key stores some.
 func (s *Site) MailboxesOf(name mail.Domain) (m Mailboxes) {
 	r := newReader(s.snap, s.mailboxesKey(name))
-	r.read(field{Recipients, &m.Recipients}, field{RecipientsFile, &m.RecipientsFile})
+	r.read(field{Recipients, &m.Recipients}, field{RecipientsFile, &m.RecipientsFile}, field{PushedRecipients, &m.PushedRecipients})
 	if d, _ := s.recipientsDirectory(r); len(d.URLs) > 0 {
 		m.Directories = append(m.Directories, d)
 	}
@@ -219,6 +222,9 @@ func (s *Site) mailboxesKey(name mail.Domain) metabase.Path {
 // MailboxReasons gives those properties that name mailboxes of a domain.
 func (s *Site) MailboxReasons(name mail.Domain) []Reason {
 	list := s.why(s.mailboxesKey(name), mailboxIDs...)
+	if s.Pushes(name) {
+		list = append(list, s.why(s.mailboxesKey(name), PushedRecipients)...)
+	}
 	if s.routing != nil && s.Standing(name) == mail.Local {
 		list = append(list, s.why(RoutingPath(s.Number), SmtpDsUseCat, SmtpDsHost)...)
 	}

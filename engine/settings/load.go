@@ -274,6 +274,7 @@ func (r *reader) verbs(v *mail.Verbs, release bool) {
 	v.RequireTLS, v.Priority = more&extRequireTLS != 0, more&extPriority != 0
 	v.UTF8, v.Binary = more&extUTF8 != 0, bits&verbBinary != 0
 	v.DeliverBy = more&extDeliverBy != 0
+	v.Recipients = release && r.flag(PushedRecipients)
 }
 
 func (r *reader) access(a *Access, t TLS, o Oauth) {

@@ -113,6 +113,7 @@ const (
 	MaxOutConnections                 metabase.ID = 36894
 	MaxOutConnectionsPerDomain        metabase.ID = 36925
 	MaxOwnHops                        metabase.ID = 0x005201a3
+	MaxPushedRecipients               metabase.ID = 0x00520134
 	MaxRecipients                     metabase.ID = 36895
 	MaxRecipientsPerHour              metabase.ID = 0x0052019a
 	MaxRefusedRecipients              metabase.ID = 0x00520123
@@ -134,6 +135,7 @@ const (
 	PostmasterEmail                   metabase.ID = 36917
 	PostmasterName                    metabase.ID = 36916
 	ProxyFrom                         metabase.ID = 0x00520182
+	PushedRecipients                  metabase.ID = 0x00520133
 	QueueDirectory                    metabase.ID = 36875
 	Recipients                        metabase.ID = 0x005201a0
 	RecipientsFile                    metabase.ID = 0x005201a1

@@ -217,6 +217,8 @@ type Release struct {
 	ReleaseInterval  time.Duration // the least time between two calls for one domain; 0: any
 	TurnHistoryDays  time.Duration // for which calls are kept
 
+	MaxPushedRecipients int // of one domain
+
 	ReleaseIdleTimeout time.Duration // for which a host may be silent that takes held mail
 }
 
@@ -423,6 +425,7 @@ func (s *Site) fields() []field {
 		{EtrnReportCounts, &s.Release.EtrnReportCounts},
 		{ReleaseInterval, &s.Release.ReleaseInterval},
 		{TurnHistoryDays, &s.Release.TurnHistoryDays},
+		{MaxPushedRecipients, &s.Release.MaxPushedRecipients},
 		{ReleaseIdleTimeout, &s.Release.ReleaseIdleTimeout},
 
 		{RemoteSmtpPort, &s.Out.RemoteSmtpPort},

@@ -80,6 +80,21 @@ func (s *Site) MayCollect(account string, name mail.Domain) bool {
 	return ok && d.Collects(account)
 }
 
+// MayPush says how many recipients of a domain an account may push; 0: none.
+func (s *Site) MayPush(account string, name mail.Domain) int {
+	d, ok := s.DomainFor(name)
+	if !ok || !d.PushedRecipients || d.Standing != mail.Held || !d.Collects(account) {
+		return 0
+	}
+	return s.Release.MaxPushedRecipients
+}
+
+// Pushes reports whether a pushed list of a domain's recipients counts.
+func (s *Site) Pushes(name mail.Domain) bool {
+	d, ok := s.DomainFor(name)
+	return ok && d.PushedRecipients && d.Standing == mail.Held
+}
+
 // MayEtrn reports whether a caller may start delivery to a domain by ETRN; a
 // name that begins with "*." asks for that wildcard. Owner says that its account
 // may also collect the mail. The error is for the log: it says why not, and

@@ -30,6 +30,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/pickup"
 	"restante/engine/queue"
+	"restante/engine/recipients/pushed"
 	"restante/engine/release"
 	"restante/engine/session"
 	"restante/engine/site/acme"
@@ -60,6 +61,8 @@ type Config struct {
 	Log      *w3clog.Settings       // nil: no log file
 	Trouble  func() error           // what is wrong with files that the settings name, or nil; nil: nothing ever is
 	Settings Settings               // that it was made from; nil: unknown
+
+	Pushed pushed.Rules // who may push the list of a domain's recipients
 
 	CallHistory time.Duration // for which calls for held mail are kept
 

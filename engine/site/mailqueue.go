@@ -16,6 +16,7 @@ import (
 	"restante/engine/dsn"
 	"restante/engine/mail"
 	"restante/engine/queue"
+	"restante/engine/recipients/pushed"
 	"restante/engine/release"
 	"restante/engine/release/calls"
 	"restante/engine/release/link"
@@ -340,6 +341,11 @@ func (w waiting) Trigger(d mail.Domain, owner bool, by calls.Call) error {
 type releases struct {
 	releases *release.Service
 	site     *Site
+	upload   *pushed.Upload // of one session
+}
+
+func (r releases) Recipients(ctx context.Context, who session.Who, arg string) mail.Reply {
+	return r.upload.Say(ctx, r.site.config().Pushed, who.Account, arg)
 }
 
 func (r releases) Etrn(ctx context.Context, who session.Who, node string) mail.Reply {

@@ -16,6 +16,7 @@ import (
 
 	"restante/engine/mail"
 	"restante/engine/pickup"
+	"restante/engine/recipients/pushed"
 	"restante/engine/session"
 	"restante/engine/site/acme"
 	"restante/engine/site/certs"
@@ -397,7 +398,7 @@ func (r *run) session(id mail.SessionID, who *wire.Caller, cfg *Config, host *se
 		Site:       s.number,
 		ID:         id,
 		Intake:     intake{queue: r.mail.queue, site: s},
-		Releases:   releases{r.mail.releases, s},
+		Releases:   releases{r.mail.releases, s, &pushed.Upload{}},
 		CheckQuota: r.mail.queue.CheckQuota,
 		Local:      who.Local,
 		Remote:     who.Remote,

@@ -39,6 +39,7 @@ func (null) Permit(context.Context, string, bool) mail.Reply     { return okRepl
 func (null) Refused(context.Context, string, string, mail.Reply) {}
 func (null) Mechanisms() []string                                { return nil }
 func (null) Auth(context.Context, string) (sasl.Server, error)   { return nil, errNoCallback }
+func (null) Recipients(context.Context, string) mail.Reply       { return okReply }
 func (null) Etrn(context.Context, string) mail.Reply             { return okReply }
 func (null) Turn(context.Context, bool, []mail.Domain) (mail.Reply, Handover) {
 	return okReply, nil

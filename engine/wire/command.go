@@ -181,6 +181,7 @@ func (c *conn) extensions() string {
 	list(v.EnhancedCodes, "ENHANCEDSTATUSCODES")
 	list(!c.encrypted && c.xclientCheck() != nil, "XCLIENT "+xclientAttributes)
 	list(c.offers("ATRN") && (signIn || c.cfg.ODMR), "ATRN") // RFC 2645 §4: must be listed there
+	list(v.Recipients && signIn, "XRECIPIENTS")
 	list(c.offers("STARTTLS") && !c.encrypted, "STARTTLS")
 	if len(mechanisms) > 0 {
 		names := strings.Join(mechanisms, " ")
@@ -360,6 +361,8 @@ func commandOf(verb string) (cmd command, known bool) {
 		return command{notInTransaction, (*conn).turn}, true
 	case "ATRN":
 		return command{onODMR | notInTransaction, (*conn).atrn}, true
+	case "XRECIPIENTS":
+		return command{onODMR | notInTransaction, (*conn).recipients}, true
 	case "XCLIENT":
 		return command{beforeEHLO | beforeTLS | notInTransaction, (*conn).xclient}, true
 	case "EXPN", "SEND", "SOML", "SAML":

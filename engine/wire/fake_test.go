@@ -172,6 +172,11 @@ func (f *fake) Etrn(_ context.Context, node string) mail.Reply {
 	return mail.Reply{Code: 250, Enhanced: "0.0", Text: "queuing for " + node}
 }
 
+func (f *fake) Recipients(_ context.Context, arg string) mail.Reply {
+	f.note("recipients %s", arg)
+	return mail.Reply{Code: 250, Enhanced: "0.0", Text: "- - 0"}
+}
+
 func (f *fake) Turn(_ context.Context, atrn bool, domains []mail.Domain) (mail.Reply, Handover) {
 	f.note("turn %v %v", atrn, domains)
 	if f.hand == nil {

@@ -21,6 +21,11 @@ func (c *conn) etrn(node string) string {
 	return c.respond(c.callSession("etrn", func() mail.Reply { return c.sess.Etrn(c.ctx, node) }))
 }
 
+// recipients answers XRECIPIENTS, by which a host pushes the list of its recipients.
+func (c *conn) recipients(arg string) string {
+	return c.respond(c.callSession("recipients", func() mail.Reply { return c.sess.Recipients(c.ctx, arg) }))
+}
+
 // isNode checks the form [@|#]node of RFC 1985 §5. Behind # stands a name that
 // only its server understands.
 func isNode(s string) bool {

@@ -97,6 +97,9 @@ var conversations = []struct {
 		{hello, "250"}, {"ETRN", "500 5.5.4"}, {"ETRN nodots", "501 5.5.4"}, {"ETRN a b.test", "501 5.5.4"}, {"ETRN x.test", "250 2.0.0 queuing for x.test"},
 		{"ETRN @x.test", "250 2.0.0 queuing for @x.test"}, {"ETRN #q|ETRN [192.0.2.1]", "250"}, {"-", "250"},
 	}},
+	{name: "a list of recipients", steps: [][2]string{
+		{hello, "250"}, {"XRECIPIENTS a.test ADD x", "250 2.0.0 - - 0"}, {"MAIL FROM:<>", "250"}, {"XRECIPIENTS a.test", "503 5.5.1"},
+	}},
 	{name: "TURN and ATRN refused", steps: [][2]string{
 		{hello, "250"}, {"TURN", "530 5.7.0"}, {"ATRN", "530 5.7.0"}, {"AUTH PLAIN AGEAc2VjcmV0", "235"}, {"TURN x", "501 5.5.4"}, {"ATRN a", "501 5.5.4"},
 		{"ATRN a.test,,b.test", "501 5.5.4"}, {"TURN|NOOP", "503 5.5.0"}, {"-", "250 2.0.0 OK"}, {"ATRN|QUIT X|NOOP", "503 5.5.0"}, {"-", "501 5.5.4"}, {"-", "250 2.0.0 OK"}, {"TURN", "450 4.7.1"}, {"ATRN a.test, b.test", "450 4.7.1"}, {"NOOP", "250"},

@@ -115,6 +115,9 @@ type Release interface {
 	// the Handover on the connection with roles reversed. It is asked only for
 	// a caller that has signed in.
 	Turn(ctx context.Context, atrn bool, domains []mail.Domain) (mail.Reply, Handover)
+
+	// Recipients answers XRECIPIENTS with its argument as it came.
+	Recipients(ctx context.Context, arg string) mail.Reply
 }
 
 // A Handover has the reversed connection to itself: the caller greets, we

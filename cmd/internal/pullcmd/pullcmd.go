@@ -26,6 +26,7 @@ import (
 	"restante/engine/account"
 	"restante/engine/mail"
 	"restante/engine/pull"
+	"restante/engine/recipients/hashed"
 )
 
 // Texts of help.
@@ -67,6 +68,7 @@ var Options = []Option{
 	{"ca", "trust the authorities in `FILE` (PEM) instead of the system's", ""},
 	{"insecure", "take any certificate", ""},
 	{"size-ceiling", "leave messages of more than `BYTES` with the holder", "no limit"},
+	{"recipients", "have the holder refuse mail for others than the recipients in `FILE`", ""},
 	{"state", "remember in `DIR` what was taken and may not have been confirmed", "by system and user"},
 	{"idle", "stay, and call again every --interval until a signal", ""},
 	{"interval", "with --idle: wait `DURATION` between two calls", "1m"},
@@ -125,16 +127,38 @@ func Run(ctx context.Context, c Call) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(p.sum(res), unsettled(res))
+		return errors.Join(p.sum(res), res.Unpushed, unsettled(res))
 	}
 	return pull.Idle(ctx, o, interval, func(res pull.Result, err error, wait time.Duration) {
 		if err == nil && (res.Broken != nil || len(res.Messages) > 0) {
 			err = errors.Join(p.sum(res), unsettled(res))
 		}
+		err = errors.Join(err, res.Unpushed)
 		if err != nil && wait > 0 {
 			p.line(fmt.Sprintf("%v; the next call is in %s", err, wait.Round(time.Second)))
 		}
 	})
+}
+
+// readRecipients reads the list for the holder. It is read at each call, so that it may
+// change.
+func readRecipients(file, domains string) (hashed.Book, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("--recipients: %w", err)
+	}
+	defer f.Close()
+	var named []mail.Domain
+	for name := range strings.SplitSeq(domains, ",") {
+		if d, err := mail.ParseDomain(strings.TrimPrefix(name, "@")); err == nil {
+			named = append(named, d)
+		}
+	}
+	book, err := hashed.ReadBook(f, named)
+	if err != nil {
+		return nil, fmt.Errorf("--recipients %s: %w", file, err)
+	}
+	return book, nil
 }
 
 // unsettled is the error of a session that did not hand all over, or nil.
@@ -192,6 +216,12 @@ func (c Call) options() (o pull.Options, interval time.Duration, err error) {
 	if v, ok := c.Value("size-ceiling"); ok {
 		if o.Ceiling, err = strconv.ParseInt(v, 10, 64); err != nil || o.Ceiling < 1 {
 			return o, 0, usage("--size-ceiling %q: it takes a number of octets, such as 1000000", v)
+		}
+	}
+	if v, ok := c.Value("recipients"); ok {
+		o.Recipients = func() (hashed.Book, error) { return readRecipients(v, o.Argument) }
+		if _, err := o.Recipients(); err != nil {
+			return o, 0, err
 		}
 	}
 	if o.State == "" {

@@ -116,8 +116,11 @@ func recipients(d api.Domain) string {
 	if d.File != "" {
 		more = append([]string{d.File}, more...)
 	}
+	if p := d.Pushed; p != nil {
+		more = append([]string{fmt.Sprintf("a list of %d that %s pushed at %s", p.Count, p.By, words.Time(p.At))}, more...)
+	}
 	switch {
-	case len(more) == 0 && d.Recipients == 0:
+	case len(more) == 0 && d.Recipients == 0 && d.Pushed == nil:
 		return "any"
 	case len(more) == 0:
 		return fmt.Sprintf("%d listed", d.Recipients)
