@@ -264,6 +264,7 @@ func (a *siteAdapter) releasePolicy() release.Policy {
 		Hello: a.FullyQualifiedDomainName, Timeouts: a.turnTimeouts(a.Release.ReleaseIdleTimeout), Rules: a,
 		Without:    func(d mail.Domain) []string { return a.Site.Route(d).Without },
 		Masquerade: a.Masquerade(),
+		Narrow:     a.Narrow,
 		Link:       a.link, Patient: a.turnTimeouts,
 	}
 }

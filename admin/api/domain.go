@@ -167,6 +167,7 @@ type Grant struct {
 	Site    int      `json:"site"`
 	Domain  string   `json:"domain"`
 	Account string   `json:"account"`
+	Rules   []string `json:"rules,omitempty"`  // that narrow it, in order
 	Except  []string `json:"except,omitempty"` // keys below a wildcard that do not name the account
 }
 

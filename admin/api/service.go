@@ -82,9 +82,10 @@ type Explained struct {
 	Held      bool         `json:"held"`
 	Waiting   int          `json:"waiting"` // messages for that domain
 	NextTry   time.Time    `json:"next_try,omitzero"`
-	Turn      []string     `json:"turn,omitempty"`      // accounts that may collect it
-	Etrn      []string     `json:"etrn,omitempty"`      // callers that may start its delivery by ETRN
-	Off       []string     `json:"verbs_off,omitempty"` // of a held domain: ETRN, TURN and ATRN, where the site does not offer them
+	Turn      []string     `json:"turn,omitempty"`          // accounts that may collect it
+	Etrn      []string     `json:"etrn,omitempty"`          // callers that may start its delivery by ETRN
+	Off       []string     `json:"verbs_off,omitempty"`     // of a held domain: ETRN, TURN and ATRN, where the site does not offer them
+	Narrowed  []string     `json:"calls_refused,omitempty"` // what TurnRules say now to calls of the account and client
 	Why       []Reason     `json:"why"`
 }
 

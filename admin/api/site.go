@@ -41,6 +41,7 @@ type SiteRequest struct {
 type SiteCreateRequest struct {
 	Name   string   `json:"name"`
 	Bind   []string `json:"bind"`
+	Odmr   []string `json:"odmr,omitempty"` // addresses for ATRN alone
 	Domain string   `json:"domain"`
 	Dir    string   `json:"dir,omitempty"` // "": Mailroot-N
 }

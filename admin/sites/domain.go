@@ -298,7 +298,7 @@ func (h handlers) grants(v *metabase.View, n int) (out []api.Grant) {
 	// The domains have their keys even if the site does not load.
 	for _, g := range settings.Unchecked(v.Snapshot, n).Grants() {
 		if !hidden(g.Domain) {
-			out = append(out, api.Grant{Site: n, Domain: g.Domain, Account: g.Account, Except: slices.DeleteFunc(g.Except, hidden)})
+			out = append(out, api.Grant{Site: n, Domain: g.Domain, Account: g.Account, Rules: g.Rules, Except: slices.DeleteFunc(g.Except, hidden)})
 		}
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"restante/admin/api"
 	"restante/engine/mail"
@@ -16,6 +17,7 @@ import (
 	"restante/engine/resolver"
 	"restante/engine/settings"
 	"restante/engine/site"
+	"restante/engine/turnrules"
 	"restante/metabase"
 )
 
@@ -68,6 +70,10 @@ func (h handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 		out.Key, out.Turn, out.Etrn = domain.Name, domain.AuthTurnList, domain.EtrnCallers()
 		if domain.Standing == mail.Held {
 			out.Why = append(out.Why, reasons(v, "etrn", s.Reasons(to.Domain, settings.EtrnAllow, settings.AuthTurnList, settings.EtrnRequireAuth))...)
+			if len(domain.TurnRules) > 0 {
+				out.Why = append(out.Why, reasons(v, "turn", s.Reasons(to.Domain, settings.TurnRules))...)
+				out.Narrowed = narrowed(s, to.Domain, q, client)
+			}
 			off, by := settings.ReleaseVerbsOff(v.Snapshot, q.Site)
 			out.Off = off
 			out.Why = append(out.Why, reasons(v, "verbs", s.Reasons("", by...))...)
@@ -85,6 +91,20 @@ func (h handlers) explain(ctx context.Context, who api.Caller, q api.ExplainRequ
 		h.addWaiting(&out, to.Domain)
 	}
 	return out, nil
+}
+
+// narrowed tells which calls for a domain the rules refuse now.
+func narrowed(s *settings.Site, d mail.Domain, q api.ExplainRequest, c policy.Client) (out []string) {
+	if q.Account == "" && c.AnyAddr {
+		return nil
+	}
+	for _, verb := range []string{"ETRN", "TURN", "ATRN"} {
+		err := s.Narrow(turnrules.Call{Account: q.Account, Domain: string(d), Verb: verb, From: c.Addr, TLS: q.TLS, At: time.Now()})
+		if err != nil {
+			out = append(out, err.Error())
+		}
+	}
+	return out
 }
 
 // addAcceptance fills in the answer that a session of this client gets now. A site that the

@@ -127,7 +127,7 @@ func (h handlers) siteCreate(ctx context.Context, who api.Caller, q api.SiteCrea
 	// Two concurrent calls must not get the same number.
 	_, err := h.applyPlan(ctx, who, func(snap metabase.Snapshot) (ops []metabase.Op, err error) {
 		n, ops, err = settings.CreateSite(snap, settings.NewSite{
-			Name: q.Name, Bindings: q.Bind, Domain: q.Domain, Dir: strings.TrimRight(q.Dir, `/\`),
+			Name: q.Name, Bindings: q.Bind, ODMR: q.Odmr, Domain: q.Domain, Dir: strings.TrimRight(q.Dir, `/\`),
 		})
 		if err != nil {
 			return nil, api.Refused("", err.Error())

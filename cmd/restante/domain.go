@@ -159,6 +159,9 @@ func (c *cli) turnList() *urfave.Command {
 			q := api.TurnListRequest{Site: site, Account: cx.String("account")}
 			return list(cx.Context, c, api.TurnList, q, "no account may collect mail", func(w table, g api.Grant) {
 				w.printf("%d\t%s\t%s", g.Site, g.Domain, g.Account)
+				for _, rule := range g.Rules {
+					w.printf("\t%s", rule)
+				}
 				if len(g.Except) > 0 {
 					w.printf("\tbut not %s", strings.Join(g.Except, " "))
 				}

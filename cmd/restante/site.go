@@ -98,11 +98,12 @@ func (c *cli) siteCreate() *urfave.Command {
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "name", Usage: "display it as `NAME`"},
 			&urfave.StringSliceFlag{Name: "bind", Usage: "listen on `ADDR:PORT`; may be given several times"},
+			&urfave.StringSliceFlag{Name: "odmr", Usage: "listen on `ADDR:PORT` for ATRN alone, such as :366; may be given several times"},
 			&urfave.StringFlag{Name: "domain", Usage: "set its default `DOMAIN`"},
 			&urfave.StringFlag{Name: "dir", Usage: "create its folders below `DIR`", DefaultText: "Mailroot-N in the data folder"},
 		},
 		Action: c.withArgs(0, 0, func(cx *urfave.Context) error {
-			q := api.SiteCreateRequest{Name: cx.String("name"), Bind: cx.StringSlice("bind"), Domain: cx.String("domain"), Dir: cx.String("dir")}
+			q := api.SiteCreateRequest{Name: cx.String("name"), Bind: cx.StringSlice("bind"), Odmr: cx.StringSlice("odmr"), Domain: cx.String("domain"), Dir: cx.String("dir")}
 			if q.Name == "" || len(q.Bind) == 0 || q.Domain == "" {
 				return c.usage("--name, --bind and --domain are needed")
 			}

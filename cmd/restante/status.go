@@ -125,6 +125,9 @@ func printExplained(w table, e api.Explained) {
 	if e.Held {
 		row("etrn", domaintext.Etrn(e.Etrn))
 		domaintext.VerbsOff(row, e.Off)
+		for _, one := range e.Narrowed {
+			row("refused now", one)
+		}
 	}
 	if e.Waiting > 0 {
 		row("waiting", fmt.Sprintf("%s, next try %s", words.Plural(e.Waiting, "message"), words.Time(e.NextTry)))

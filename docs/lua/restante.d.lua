@@ -404,6 +404,7 @@
 ---@field TraceDays integer
 ---@field TurnHistoryDays integer
 ---@field TurnRequireTls boolean
+---@field TurnRules string[]
 ---@field UNCPassword string
 ---@field UNCUserName string
 ---@field Unit string
@@ -714,7 +715,7 @@ function site.list() end
 function site.show(site) end
 
 ---Makes a site
----@overload fun(request: {name?: string, bind?: string[], domain?: string, dir?: string}): restante.Site
+---@overload fun(request: {name?: string, bind?: string[], odmr?: string[], domain?: string, dir?: string}): restante.Site
 ---@param name? string
 ---@param bind? string[]
 ---@param domain? string
@@ -1249,6 +1250,7 @@ function service.explain(site, recipient) end
 ---@field turn? string[]
 ---@field etrn? string[]
 ---@field verbs_off? string[]
+---@field calls_refused? string[]
 ---@field why restante.Reason[]
 
 ---@class restante.Exported
@@ -1264,6 +1266,7 @@ function service.explain(site, recipient) end
 ---@field site integer
 ---@field domain string
 ---@field account string
+---@field rules? string[]
 ---@field except? string[]
 
 ---@class restante.HoldQuota

@@ -44,7 +44,11 @@ func (svc *Service) Etrn(ctx context.Context, p Policy, c Caller, node string) m
 	if form == '#' || form == '@' && !p.Subdomains {
 		return notAllowed(errForm)
 	}
-	if err := mayEtrn(p, c, name, form == '@'); err != nil {
+	err := mayEtrn(p, c, name, form == '@')
+	if err == nil && form == 0 {
+		err = svc.narrowed(&p, "ETRN", c, name)
+	}
+	if err != nil {
 		return notAllowed(err)
 	}
 	key := "ETRN " + string(name)
@@ -74,7 +78,7 @@ func (svc *Service) Etrn(ctx context.Context, p Policy, c Caller, node string) m
 func (svc *Service) trigger(ctx context.Context, p Policy, c Caller, waiting []Waiting) (started, messages int, reply mail.Reply) {
 	for _, w := range waiting {
 		owner, err := p.Rules.MayEtrn(w.Domain, c.Account, c.Remote)
-		if err != nil {
+		if err != nil || svc.narrowed(&p, "ETRN", c, w.Domain) != nil {
 			continue
 		}
 		if m, _ := svc.meter(ctx, p, c.Account, w.Domain); m.Spent() {

@@ -24,6 +24,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/release/calls"
 	"restante/engine/release/link"
+	"restante/engine/turnrules"
 	"restante/engine/wire"
 )
 
@@ -83,6 +84,9 @@ type Policy struct {
 	Masquerade       mail.Masquerade
 	Rules            Rules
 
+	// Narrow says why a call that Rules permit is refused, for the log; nil: none is.
+	Narrow func(turnrules.Call) error
+
 	// Link is whose limits hold for the mail of d when account calls, "" for none; nil:
 	// none hold. Patient are the Timeouts towards a host that may be silent for that time.
 	Link    func(account string, d mail.Domain) link.Profile
@@ -130,6 +134,14 @@ func (svc *Service) called(c calls.Call, outcome string) {
 		c.Outcome = outcome
 	}
 	svc.opts.Called(c)
+}
+
+// narrowed says why the rules refuse a call of c for d; nil: they do not.
+func (svc *Service) narrowed(p *Policy, verb string, c Caller, d mail.Domain) error {
+	if p.Narrow == nil {
+		return nil
+	}
+	return p.Narrow(turnrules.Call{Account: c.Account, Domain: string(d), Verb: verb, From: c.Remote, TLS: c.TLS != "", At: svc.opts.Now()})
 }
 
 // meter begins to measure a call under the limits of its link.

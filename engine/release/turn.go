@@ -37,9 +37,9 @@ func (svc *Service) Turn(ctx context.Context, p Policy, c Caller, atrn bool, dom
 		return badDomain, nil
 	}
 	s := &handover{service: svc, policy: p, caller: c, verb: verb, begin: svc.opts.Now()}
-	asked, ok := s.selectDomains(domains)
-	if !ok {
-		return deniedReply(atrn), nil
+	asked, err := s.selectDomains(domains)
+	if err != nil {
+		return deniedReply(atrn, err), nil
 	}
 	key := verb + " " + strings.ToLower(c.Account)
 	if !svc.allowCall(key, p.Interval) {
@@ -56,30 +56,54 @@ func (svc *Service) Turn(ctx context.Context, p Policy, c Caller, atrn bool, dom
 	return mail.Reply{Code: 250, Enhanced: "0.0", Text: "OK, reversing roles"}, s.handOver
 }
 
-func deniedReply(atrn bool) mail.Reply {
+func deniedReply(atrn bool, why error) mail.Reply {
+	r := mail.Reply{Code: 550, Enhanced: "7.1", Text: "not allowed for this account", Cause: why}
 	if atrn { // RFC 2645 §5.2.1 knows no permanent refusal but 502
-		return mail.Reply{Code: 450, Enhanced: "7.1", Text: "not allowed for this account"}
+		r.Code = 450
 	}
-	return mail.Reply{Code: 550, Enhanced: "7.1", Text: "not allowed for this account"}
+	return r
 }
 
 // selectDomains returns the account's domains that are asked for: all, or the
-// named ones. It is false if the account has none, or not one that is named:
-// then it gets nothing (RFC 2645 §5.2.1).
-func (s *handover) selectDomains(named []mail.Domain) ([]mail.Domain, bool) {
+// named ones. An error says why the account has none, or not one that is named: then it
+// gets nothing (RFC 2645 §5.2.1).
+func (s *handover) selectDomains(named []mail.Domain) (asked []mail.Domain, err error) {
 	own := s.policy.Rules.TurnDomains(s.caller.Account)
 	if len(own) == 0 {
-		return nil, false
-	}
-	if len(named) == 0 {
-		return own, true
+		return nil, errNoGrant
 	}
 	for _, n := range named {
-		if !s.policy.Rules.MayCollect(s.caller.Account, n) {
-			return nil, false
+		if err := s.may(&s.policy, n); err != nil {
+			return nil, err
 		}
 	}
-	return named, true
+	if len(named) > 0 {
+		return named, nil
+	}
+	for _, d := range own {
+		if !strings.HasPrefix(string(d), "*.") { // else the rules are asked for each name
+			if bad := s.service.narrowed(&s.policy, s.verb, s.caller, d); bad != nil {
+				err = errors.Join(err, bad)
+				continue
+			}
+		}
+		asked = append(asked, d)
+	}
+	if len(asked) > 0 && err != nil {
+		s.service.opts.Log.Info("domains are left out of a call", "verb", s.verb, "account", s.caller.Account, "client", s.caller.Remote, "why", err)
+		err = nil
+	}
+	return asked, err
+}
+
+var errNoGrant = errors.New("AuthTurnList names the account at no domain")
+
+// may says why the account may not have the mail of d; nil: it may.
+func (s *handover) may(p *Policy, d mail.Domain) error {
+	if !p.Rules.MayCollect(s.caller.Account, d) {
+		return fmt.Errorf("%s of %s by %s", s.verb, d, s.caller.Account)
+	}
+	return s.service.narrowed(p, s.verb, s.caller, d)
 }
 
 // A handover is one call and its leases.
@@ -242,7 +266,7 @@ func (s *handover) waiting(pattern mail.Domain) ([]Waiting, error) {
 	name, below := strings.CutPrefix(string(pattern), "*.")
 	all, err := s.service.queue.Waiting(mail.Domain(name), below)
 	return slices.DeleteFunc(all, func(w Waiting) bool {
-		return below && string(w.Domain) == name || !s.policy.Rules.MayCollect(s.caller.Account, w.Domain)
+		return below && string(w.Domain) == name || s.may(&s.policy, w.Domain) != nil
 	}), err
 }
 
@@ -382,8 +406,8 @@ func (s *handover) lost(d mail.Domain) error {
 	if reply := now.refusal(s.verb, s.caller); reply.Code != 0 {
 		return fmt.Errorf("%w: %w", errLost, reply)
 	}
-	if !now.Rules.MayCollect(s.caller.Account, d) {
-		return fmt.Errorf("%w: %s of %s by %s", errLost, s.verb, d, s.caller.Account)
+	if err := s.may(now, d); err != nil {
+		return fmt.Errorf("%w: %w", errLost, err)
 	}
 	if s.permitted == nil {
 		s.permitted = map[mail.Domain]*Policy{}

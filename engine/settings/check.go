@@ -143,6 +143,7 @@ var valueChecks = map[string]func(text string) error{
 	"HoldOwner":       checkOwner,
 	"WakeUrl":         hook.CheckURL,
 	"WakeSecret":      hook.CheckSecret,
+	"TurnRules":       checkTurnRule,
 	"Recipients":      checkListed,
 	"DnsBlocklists":   checkZone,
 	"Milters":         checkMilter,

@@ -21,6 +21,7 @@ type Domain struct {
 	Standing     mail.Standing
 	RouteAction  Action
 	AuthTurnList []string // accounts that may collect its mail by TURN and ATRN
+	TurnRules    []string // that narrow both; see turnrules
 	EtrnAllow    []string // callers that may start delivery to it by ETRN; see EtrnCallers
 	Relay        Relay    // clients that may send to it where Standing does not allow all
 	Mailboxes
@@ -51,6 +52,7 @@ func (d *Domain) fields() []field {
 		{RouteAction, &d.RouteAction},
 		{AuthTurnList, &d.AuthTurnList},
 		{EtrnAllow, &d.EtrnAllow},
+		{TurnRules, &d.TurnRules},
 		{RelayIpList, &d.Relay.RelayIpList},
 		{RelayIpv6List, &d.Relay.RelayIpv6List},
 		{RelayForAuth, &d.Relay.RelayForAuth},

@@ -236,6 +236,7 @@ const (
 	TraceDays                         metabase.ID = 0x005201b0
 	TurnHistoryDays                   metabase.ID = 0x0052017c
 	TurnRequireTls                    metabase.ID = 0x0052010b
+	TurnRules                         metabase.ID = 0x0052012e
 	UseDane                           metabase.ID = 0x005201b2
 	UseMtaSts                         metabase.ID = 0x005201b4
 	WakeAfter                         metabase.ID = 0x00520113

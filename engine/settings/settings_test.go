@@ -162,13 +162,13 @@ func TestFreshInstall(t *testing.T) {
 
 func TestSecondSite(t *testing.T) {
 	tr := newTree(t)
-	n, ops, err := CreateSite(tr.store.Snapshot(), NewSite{Name: "Branch", Bindings: []string{"[::1]:25", ":366"}, Domain: "branch.example"})
+	n, ops, err := CreateSite(tr.store.Snapshot(), NewSite{Name: "Branch", Bindings: []string{"[::1]:25", ":366"}, ODMR: []string{"127.0.0.1:367"}, Domain: "branch.example"})
 	if err != nil || n != 2 {
 		t.Fatalf("site %d, %v", n, err)
 	}
 	tr.must(ops...)
 	s := tr.site(2)
-	want := []Binding{{Addr: netip.MustParseAddrPort("[::1]:25")}, {Addr: netip.MustParseAddrPort("[::]:366")}}
+	want := []Binding{{Addr: netip.MustParseAddrPort("[::1]:25")}, {Addr: netip.MustParseAddrPort("[::]:366")}, {Addr: netip.MustParseAddrPort("127.0.0.1:367"), ODMR: true}}
 	if !slices.Equal(s.Bindings, want) || s.FullyQualifiedDomainName != "branch.example" || s.Folders.QueueDirectory != "Mailroot-2/Queue" {
 		t.Errorf("%+v", s)
 	}

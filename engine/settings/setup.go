@@ -16,6 +16,7 @@ import (
 type NewSite struct {
 	Name     string   // for display; "" for a name with the number
 	Bindings []string // ip:port:host or ADDR:PORT; none for all addresses, port 25
+	ODMR     []string // addresses for ATRN alone, such as :366
 	Domain   string   // the default domain; "" for none
 	FQDN     string   // our name; "" for the domain's
 	Dir      string   // parent of the folders; "" for Mailroot-N, Mailroot for the default site
@@ -179,6 +180,9 @@ func (b *builder) site(n int, site NewSite) {
 	}
 	b.set(path, ServerComment, site.Name)
 	b.set(path, ServerBindings, site.Bindings...)
+	if len(site.ODMR) > 0 {
+		b.set(path, AtrnBindings, site.ODMR...)
+	}
 	if site.Domain != "" {
 		b.set(path, DefaultDomain, site.Domain)
 	}

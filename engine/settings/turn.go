@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"restante/engine/mail"
+	"restante/engine/turnrules"
 	"restante/metabase"
 	"restante/metabase/schema"
 	"restante/metabase/schema/iplist"
@@ -95,6 +96,26 @@ func (s *Site) Pushes(name mail.Domain) bool {
 	return ok && d.PushedRecipients && d.Standing == mail.Held
 }
 
+func checkTurnRule(text string) error {
+	if _, err := turnrules.Parse(text); err != nil {
+		return invalid("%q: %v", text, err)
+	}
+	return nil
+}
+
+// Narrow returns nil if TurnRules let a call pass that is permitted otherwise, and
+// otherwise, for the log, what refuses it.
+func (s *Site) Narrow(c turnrules.Call) error {
+	d, ok := s.DomainFor(mail.Domain(c.Domain))
+	if !ok || len(d.TurnRules) == 0 {
+		return nil
+	}
+	if err := turnrules.ParseList(d.TurnRules).Check(c); err != nil {
+		return fmt.Errorf("TurnRules at %s refuse %s of %s: %w", d.Path, c.Verb, c.Domain, err)
+	}
+	return nil
+}
+
 // MayEtrn reports whether a caller may start delivery to a domain by ETRN; a
 // name that begins with "*." asks for that wildcard. Owner says that its account
 // may also collect the mail. The error is for the log: it says why not, and
@@ -118,6 +139,7 @@ func (s *Site) MayEtrn(name mail.Domain, account string, client netip.Addr) (own
 type Grant struct {
 	Account string
 	Domain  string
+	Rules   []string // TurnRules, as they hold for Domain
 	Except  []string
 }
 
@@ -134,7 +156,7 @@ func (s *Site) Grants() []Grant {
 	for _, d := range keys {
 		for _, account := range d.AuthTurnList {
 			at[index(account, d.Name)] = len(out)
-			out = append(out, Grant{Account: account, Domain: d.Name})
+			out = append(out, Grant{Account: account, Domain: d.Name, Rules: d.TurnRules})
 		}
 	}
 	for _, d := range keys {
