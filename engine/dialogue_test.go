@@ -413,7 +413,7 @@ func TestExtensionsAreDocumented(t *testing.T) {
 	h := newHarness(t)
 	h.apply(h.account("joe", "secret")...)
 	cert, key := testpeer.WriteCertificate(t, t.TempDir(), "mx.hub.example")
-	n := h.dialogueSite(cert, key, []dialogue{{settings: []string{"set FutureReleaseMax 60", "set SmtpInboundCommandSupportOptions 7697601"}}})
+	n := h.dialogueSite(cert, key, []dialogue{{settings: []string{"set FutureReleaseMax 60", "set SmtpInboundCommandSupportOptions 7697601", "set PushedRecipients true"}}})
 	h.run()
 	k := &talker{t: t, at: h.status(n).Listening, conns: map[string]*dialogueConn{}}
 	for _, s := range []step{{op: "connect"}, {op: "S*", arg: "220"}, {op: "C:", arg: "STARTTLS"}, {op: "S*", arg: "220"}, {op: "starttls"}, {op: "C:", arg: "EHLO x"}, {op: "S*", arg: "250"}} {

@@ -39,8 +39,8 @@ func TestMayCollect(t *testing.T) {
 		}
 	}
 	got := fmt.Sprint(s.Grants())
-	want := "[{carol *.deep.w.test [a.deep.w.test]} {alice *.w.test [*.deep.w.test bobs.w.test held.w.test smart.w.test]} " +
-		"{bob *.w.test [*.deep.w.test held.w.test smart.w.test]} {alice a.deep.w.test []} {Bob bobs.w.test []}]"
+	want := "[{carol *.deep.w.test [] [a.deep.w.test]} {alice *.w.test [] [*.deep.w.test bobs.w.test held.w.test smart.w.test]} " +
+		"{bob *.w.test [] [*.deep.w.test held.w.test smart.w.test]} {alice a.deep.w.test [] []} {Bob bobs.w.test [] []}]"
 	if got != want {
 		t.Errorf("grants\n%s\nwant\n%s", got, want)
 	}
