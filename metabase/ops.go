@@ -78,8 +78,7 @@ func (op Amend) Scope() Scope            { return Scope{Path: op.Path, ID: op.Pr
 func (op Amend) authorize(a *authorizer) { a.requireSet(op.Path, op.Property) }
 
 func (op Amend) apply(e *edit) {
-	_, from, _ := Snapshot{&image{root: e.root}}.Effective(op.Path, op.Property.ID)
-	if rev, pending := e.old.unconfirmed.Decides(e.moves, op.Path, from, op.Property.ID); pending && !e.timed {
+	if rev, pending := e.old.unconfirmed.Decides(e.root, e.moves, op.Path, op.Property.ID); pending && !e.timed {
 		e.bad(op.Path, op.Property.ID, key.Errorf(Conflict, "what holds there hangs on revision %d, which is not confirmed: confirm or revert that first, or set the whole value", rev))
 		return
 	}

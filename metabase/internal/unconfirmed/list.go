@@ -129,19 +129,20 @@ func (l List) Has(n PartName) bool {
 	return slices.ContainsFunc(l, func(u *Revision) bool { _, ok := u.Parts[n]; return ok })
 }
 
-// Decides finds a revision on which it hangs that a property of key p is the one stored
-// at from, "" for none: it wrote the property at p, at from or between, or has moved
-// one of these keys there. The list is as before moves, the paths are as after them.
-func (l List) Decides(moves []tree.Move, p, from key.Path, id item.ID) (rev item.Rev, ok bool) {
+// Decides finds a revision on which it hangs what holds for key p of a property: it
+// wrote the property at p, at the nearest key above that stores it, or between, or has
+// moved one of the keys below that. The list is as before moves, root and p as after.
+func (l List) Decides(root *tree.Node, moves []tree.Move, p key.Path, id item.ID) (rev item.Rev, ok bool) {
 	for q := range p.Parents() {
-		at, below := tree.Back(moves, q), !q.Equal(from)
+		n, at := root.Lookup(q), tree.Back(moves, q)
+		stored := n != nil && n.Items.Find(id) != nil
 		for _, u := range slices.Backward(l) {
 			_, wrote := u.Parts[NameOf(at, id)]
-			if wrote || below && slices.ContainsFunc(u.Moves, func(m tree.Move) bool { return m.To.Equal(at) }) {
+			if wrote || !stored && slices.ContainsFunc(u.Moves, func(m tree.Move) bool { return m.To.Equal(at) }) {
 				return u.Rev, true
 			}
 		}
-		if !below {
+		if stored {
 			break
 		}
 	}
