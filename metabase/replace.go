@@ -38,7 +38,7 @@ func (s *Store) Records(sealed bool) (rev Rev, proof []byte, records iter.Seq[[]
 }
 
 // A Replace puts another tree, made of records, in the place of the whole.
-// What is the same keeps its revision. Get one from Store.Replace.
+// What is the same and confirmed keeps its revision. Get one from Store.Replace.
 type Replace struct {
 	root *tree.Node
 	key  seal.Key // the zero one where nothing is sealed
@@ -97,15 +97,15 @@ func (op *Replace) apply(e *edit) {
 		}
 	}
 	e.covers = append(e.covers, cover{path: Root, except: op.keep})
-	e.alter(Root, func(old *tree.Node) *tree.Node { return e.rebase(old, next) })
+	e.alter(Root, func(old *tree.Node) *tree.Node { return e.rebase(Root, old, next) })
 }
 
 func (op *Replace) Scope() Scope            { return Scope{Path: Root, Deep: true} }
 func (op *Replace) authorize(a *authorizer) { a.require(Root, 0, AllRights) }
 
-// rebase gives next with all that equals old taken from there, and the rest as
-// stored by this revision.
-func (e *edit) rebase(old, next *tree.Node) *tree.Node {
+// rebase gives next with all that equals old taken from there, and the rest, with what
+// is not confirmed, as stored by this revision.
+func (e *edit) rebase(at Path, old, next *tree.Node) *tree.Node {
 	out := &tree.Node{Spelling: next.Spelling, Modified: e.now}
 	var was item.List
 	var wasKids *tree.Kids
@@ -114,7 +114,7 @@ func (e *edit) rebase(old, next *tree.Node) *tree.Node {
 	}
 	var list []Property
 	for _, p := range next.Items.All() {
-		if item := was.Find(p.ID); item != nil && item.Same(p) {
+		if item := was.Find(p.ID); item != nil && item.Same(p) && (old == next || !e.rewrites(at, p.ID)) {
 			p = *item
 		} else {
 			p.Rev = e.rev
@@ -130,7 +130,7 @@ func (e *edit) rebase(old, next *tree.Node) *tree.Node {
 	shared := 0
 	for k := range next.Kids.All {
 		was := wasKids.Get(k.Spelling)
-		kid := e.rebase(was, k)
+		kid := e.rebase(at.Join(k.Spelling), was, k)
 		if kid == was {
 			shared++
 		}

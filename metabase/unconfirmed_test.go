@@ -206,6 +206,15 @@ func TestUnconfirmed(t *testing.T) {
 		{"moved, and a bit set in the same batch", []step{pend(4, Set{"/A", num(1, 20)}),
 			refused("hangs on revision 2, which is not confirmed", plain(Move{"/A", "/B/M", false}, SetBits{"/B/M", num(1, 1), 1})),
 			refused("hangs on revision 2, which is not confirmed", plain(Move{"/A", "/B/M", false}, SetBits{"/B/M/Sub", num(1, 1), 1}))}, was, nil},
+		{"restored as it is, and set and reverted since", []step{pend(4, Set{"/A", num(1, 20)}), {call: func(t *testing.T, s *Store) error {
+			op, err := s.Replace(s.proof)
+			_, _, records := s.Records(true)
+			for r := range records {
+				err = errors.Join(err, op.Add(r))
+			}
+			apply(t, s, op)
+			return err
+		}}, plain(Set{"/A", num(1, 30)}), revert(4, Root)}, strings.Replace(was, "1=15", "1=20", 1), []string{"/A: property 1: revision 3 has set it since"}},
 		{"another spelling", []step{pend(4, Move{"/A", "/a", false}), has("/a:", true)}, was, nil},
 	}
 	for _, tt := range tests {
