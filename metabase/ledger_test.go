@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +24,7 @@ type ledger struct {
 	void  map[Rev]bool      // revisions that are taken back
 	kept  map[Rev][]name    // what a revision without a time to be confirmed took over
 	timed map[Rev]bool      // revisions that were to be confirmed, and were not
+	early map[Rev]Rev       // of these, by which revision one was reverted before its time; the last, of one that makes it again
 	torn  map[Path]bool     // keys that were moved, whose parts are with another path now
 }
 
@@ -40,7 +42,7 @@ type entryOf struct {
 }
 
 func newLedger() *ledger {
-	return &ledger{map[name][]entryOf{{Root, 0}: {{there: true}}}, map[Rev]time.Time{}, map[Rev]tree.Move{}, map[Rev]bool{}, map[Rev][]name{}, map[Rev]bool{}, map[Path]bool{}}
+	return &ledger{map[name][]entryOf{{Root, 0}: {{there: true}}}, map[Rev]time.Time{}, map[Rev]tree.Move{}, map[Rev]bool{}, map[Rev][]name{}, map[Rev]bool{}, map[Rev]Rev{}, map[Path]bool{}}
 }
 
 func (l *ledger) clone() *ledger {
@@ -48,7 +50,7 @@ func (l *ledger) clone() *ledger {
 	for n, list := range l.parts {
 		parts[n] = slices.Clone(list)
 	}
-	return &ledger{parts, maps.Clone(l.until), maps.Clone(l.moves), maps.Clone(l.void), maps.Clone(l.kept), maps.Clone(l.timed), maps.Clone(l.torn)}
+	return &ledger{parts, maps.Clone(l.until), maps.Clone(l.moves), maps.Clone(l.void), maps.Clone(l.kept), maps.Clone(l.timed), maps.Clone(l.early), maps.Clone(l.torn)}
 }
 
 func (l *ledger) get(n name) entryOf {
@@ -216,9 +218,18 @@ func (l *ledger) one(rev Rev, op Op, pending bool) bool {
 		if op.Property.ID == anAct {
 			return ok && !pending
 		}
-		l.put(name{op.Path, op.Property.ID}, entryOf{rev: rev, there: true, value: op.Property.Value.Str()})
+		l.put(name{op.Path, op.Property.ID}, entryOf{rev: rev, there: true, value: shown(op.Property)})
 		l.need(op.Path, rev)
 		return ok
+	case Amend:
+		_, sure := l.holds(op.Path, op.Property.ID, rev)
+		return (sure || pending) && l.one(rev, Set(op), pending)
+	case SetBits:
+		was, sure := l.holds(op.Path, op.Property.ID, rev)
+		if w, err := strconv.ParseUint(strings.TrimSuffix(was.value, inherited), 10, 32); err == nil {
+			op.Property.Value = DWord(uint32(w)&^op.Mask | op.Property.Value.DWord()&op.Mask)
+		}
+		return (sure || pending) && l.one(rev, Set{op.Path, op.Property}, pending)
 	case Unset:
 		n := name{op.Path, op.ID}
 		ok := l.has(op.Path) && l.get(n).there
@@ -240,6 +251,33 @@ func (l *ledger) one(rev Rev, op Op, pending bool) bool {
 		return l.move(rev, op, pending)
 	}
 	panic("an op that the model does not know")
+}
+
+// holds gives what holds at key p of a property: its own, or else the nearest above if
+// that is inherited. It is sure unless a revision before rev that is not confirmed has
+// written the part at a key from p up to that, or has moved one of the keys below that.
+func (l *ledger) holds(p Path, id ID, rev Rev) (w entryOf, sure bool) {
+	sure = true
+	for q := range p.Parents() {
+		n := name{q, id}
+		for _, before := range slices.Backward(l.parts[n]) {
+			if before.rev != rev && !l.void[before.rev] {
+				_, pending := l.until[before.rev]
+				sure = sure && !pending
+				break
+			}
+		}
+		if w = l.get(n); w.there {
+			if q != p && !strings.HasSuffix(w.value, inherited) {
+				w = entryOf{}
+			}
+			return w, sure
+		}
+		for _, m := range l.moves {
+			sure = sure && m.To != q
+		}
+	}
+	return w, sure
 }
 
 func (l *ledger) hasKids(p Path) bool {
@@ -378,7 +416,8 @@ func (l *ledger) confirm(rev Rev) {
 
 // confirmed gives n as it was before rev, without what was not confirmed; it is sure
 // where the history has all of that, which begins at first, and the model, too. That
-// nothing is left where there was nothing, no history tells.
+// nothing is left where there was nothing, no history tells, nor whether what was
+// reverted after rev had been confirmed, or was made again.
 func (l *ledger) confirmed(n name, rev, first Rev) (was entryOf, sure bool) {
 	sure = true
 	for p := range n.path.Parents() {
@@ -392,9 +431,9 @@ func (l *ledger) confirmed(n name, rev, first Rev) (was entryOf, sure bool) {
 		case w.rev >= rev:
 			continue
 		case l.timed[w.rev]:
-			sure = sure && w.rev >= first
+			sure = sure && w.rev >= first && l.early[w.rev] <= rev
 		default:
-			was, sure = w, w.there || last.there
+			was, sure = w, (w.there || last.there) && l.early[w.rev] <= rev
 		}
 		last = w
 	}
@@ -411,7 +450,7 @@ func (l *ledger) revert(rev Rev, lines []DiffLine) {
 			l.remove(rev, d.Path)
 			continue
 		case PropertySet:
-			l.put(name{d.Path, d.ID}, entryOf{rev: rev, there: true, value: d.New.Value.Str()})
+			l.put(name{d.Path, d.ID}, entryOf{rev: rev, there: true, value: shown(*d.New)})
 		case PropertyUnset:
 			l.put(name{d.Path, d.ID}, entryOf{rev: rev})
 		}

@@ -5,6 +5,7 @@ package metabase
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -143,18 +144,24 @@ func (p *trial) path() Path {
 	return at
 }
 
+// there is mostly the path of a key that is there.
+func (p *trial) there() Path {
+	at := p.path()
+	if p.rnd.IntN(3) > 0 {
+		for q := range p.s.Snapshot().Walk(Root) {
+			if at = q; p.rnd.IntN(4) == 0 {
+				break
+			}
+		}
+	}
+	return at
+}
+
 // ops makes a batch: a move is the first of its own.
 func (p *trial) ops() (out []Op) {
 	for range 1 + p.rnd.IntN(3) {
-		at, id := p.path(), ID(10+p.rnd.IntN(2))
-		if p.rnd.IntN(3) > 0 { // mostly one that is there
-			for q := range p.s.Snapshot().Walk(Root) {
-				if at = q; p.rnd.IntN(4) == 0 {
-					break
-				}
-			}
-		}
-		switch n := p.rnd.IntN(12); {
+		at, id := p.there(), ID(10+p.rnd.IntN(2))
+		switch n := p.rnd.IntN(16); {
 		case n < 4:
 			out = append(out, AddKey{at.Join(fmt.Sprintf("k%d", p.rnd.IntN(3))), ""})
 		case n < 7:
@@ -163,20 +170,53 @@ func (p *trial) ops() (out []Op) {
 			out = append(out, Set{at, Property{ID: anAct, Value: String("go")}})
 		case n == 7:
 			out = append(out, Unset{at, id})
+		case n >= 12:
+			out = append(out, p.number(at))
 		case at == Root:
 		case n == 8 && len(out) == 0: // what a batch puts into a key and removes with it is nothing
 			out = append(out, Remove{at, p.rnd.IntN(3) > 0})
 		case n == 9:
 			out = append(out, Copy{at, p.path().Join("k0"), p.rnd.IntN(2) == 0})
 		case len(out) == 0:
-			to := p.path().Join(fmt.Sprintf("k%d", p.rnd.IntN(3)))
-			if out = []Op{Move{at, to, p.rnd.IntN(2) == 0}}; p.rnd.IntN(2) == 0 {
-				out = append(out, Set{to, Property{ID: id, Value: String(fmt.Sprint(p.rnd.IntN(4)))}})
-			}
-			return out
+			return p.move(at)
 		}
 	}
 	return out
+}
+
+// move moves a key, and mostly changes it there, or stores again what it has.
+func (p *trial) move(at Path) []Op {
+	to := p.there().Join(fmt.Sprintf("k%d", p.rnd.IntN(3)))
+	out := []Op{Move{at, to, p.rnd.IntN(2) == 0}}
+	has := p.s.Snapshot().Properties(at)
+	switch n := p.rnd.IntN(4); {
+	case n == 0:
+		return out
+	case n == 1 || len(has) == 0:
+		return append(out, p.number(to))
+	}
+	it := has[p.rnd.IntN(len(has))]
+	if it.ID >= 12 && p.rnd.IntN(2) == 0 {
+		return append(out, SetBits{to, it, 1})
+	}
+	return append(out, Set{to, it})
+}
+
+// number sets or unsets a number, or makes one of what holds.
+func (p *trial) number(at Path) Op {
+	n := Property{ID: ID(12 + p.rnd.IntN(2)), Attr: Inherit, Value: DWord(p.rnd.Uint32N(8))}
+	if n.ID == 13 && p.rnd.IntN(2) == 0 {
+		n.Attr = 0
+	}
+	switch p.rnd.IntN(8) {
+	case 0, 1, 2:
+		return Set{at, n}
+	case 3:
+		return Unset{at, n.ID}
+	case 4:
+		return Amend{at, n}
+	}
+	return SetBits{at, n, 1 << p.rnd.IntN(3)}
 }
 
 func (p *trial) batch() {
@@ -273,13 +313,14 @@ func (p *trial) revert() {
 		return
 	}
 	left := p.model.left(rev)
-	_, err := p.s.Revert(p.t.Context(), rev, Root, Batch{})
+	by, err := p.s.Revert(p.t.Context(), rev, Root, Batch{})
 	p.tell("revert %d: %v", rev, err)
 	if (err == nil) != (len(left) == 0) {
 		p.fail("revert %d: %v, the model keeps %q", rev, err, left)
 	}
 	if err == nil {
 		p.model.takeBack(rev)
+		p.model.early[rev] = by
 		p.counts["revert"]++
 	}
 }
@@ -305,12 +346,15 @@ func (p *trial) revertOld() {
 	}
 	for _, l := range made.Changes {
 		if n := (name{l.Path, l.ID}); l.ID != 0 && old.Reverts == 0 {
-			if want, sure := p.model.confirmed(n, rev, first); sure && (want.there != (l.New != nil) || l.New != nil && want.value != l.New.Value.Str()) {
+			if want, sure := p.model.confirmed(n, rev, first); sure && (want.there != (l.New != nil) || l.New != nil && want.value != shown(*l.New)) {
 				p.fail("the revert of %d makes %s %v of %v, confirmed was %+v", rev, n.path, n.id, l.New, want)
 			}
 		}
 	}
 	p.model.revert(got, made.Changes)
+	if old.Reverts != 0 {
+		p.model.early[got] = math.MaxInt64
+	}
 	p.counts["revert of old"]++
 }
 

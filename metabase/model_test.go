@@ -48,7 +48,7 @@ func (m plain) apply(op Op) bool {
 	case Set:
 		props, ok := m[string(op.Path)]
 		if ok {
-			props[op.Property.ID] = op.Property.Value.Str()
+			props[op.Property.ID] = shown(op.Property)
 		}
 		return ok
 	case Unset:
@@ -113,13 +113,28 @@ func (m plain) copy(from, to string, overwrite bool) bool {
 	return true
 }
 
+// shown is what is compared of a property.
+func shown(p Property) string {
+	text := p.Value.Str() // of a secret, too
+	if p.Value.Type() == DWordType {
+		text = p.Value.String()
+	}
+	if p.Attr&Inherit != 0 {
+		text += inherited
+	}
+	return text
+}
+
+// inherited ends the shown property that keys below inherit.
+const inherited = " inherited"
+
 // of reads what a snapshot holds at and below p.
 func of(s Snapshot, p Path) plain {
 	out := plain{}
 	for q := range s.Walk(p) {
 		props := map[ID]string{}
 		for _, prop := range s.Properties(q) {
-			props[prop.ID] = prop.Value.Str()
+			props[prop.ID] = shown(prop)
 		}
 		out[string(q)] = props
 	}
