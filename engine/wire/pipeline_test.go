@@ -147,8 +147,7 @@ func (h *receiver) converse(in io.Reader, out io.Writer, sender string) {
 			if _, err := io.CopyN(&body, r, n); err != nil {
 				return
 			}
-			said = "250 more"
-			if last {
+			if said = h.say("more", sender, ""); last {
 				said = end(".")
 			}
 		}
@@ -465,4 +464,24 @@ func TestHostThatWaitsForAGroupAndHangsUpIsStuck(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A message of which a chunk was refused is refused, whatever becomes of the line behind that.
+func TestMessageWithARefusedChunkIsNotInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := far(t, &receiver{offers: "PIPELINING CHUNKING", says: func(verb, _, _ string) string {
+			switch verb {
+			case "more":
+				return "552 5.3.4 too much"
+			case ".":
+				time.Sleep(time.Hour)
+			}
+			return ""
+		}}, 300*time.Millisecond, ClientOptions{})
+		got, err := c.Send(t.Context(), message(strings.Repeat("a line of forty octets, with CR and LF..\r\n", 1200), "b"))
+		if err == nil || got[0].Code != 552 {
+			t.Errorf("%q: %v", got, err)
+		}
+		time.Sleep(time.Hour) // until the host is done
+	})
 }

@@ -290,5 +290,9 @@ func (s *sending) doubt(err error, first bool) {
 	if s.mail.Code != 0 && !s.mail.Positive() {
 		s.fillReplies(s.mail)
 	}
+	if s.refused.Code != 0 {
+		s.answered = true
+		s.fillReplies(s.refused)
+	}
 	s.fillReplies(mail.Reply{Code: 451, Enhanced: "4.2", Text: "in doubt: the host has the whole message, and " + what, Phase: mail.AfterDot, Cause: err})
 }
