@@ -109,7 +109,7 @@ func (m *Meter) limit(size int64) int {
 		used = m.day.Used(p.Of)
 	}
 	switch {
-	case over(p.Day.Time, used.Time+at.Sub(m.counted)):
+	case over(p.Day.Time, used.Time+m.today(at)):
 		return byDayTime
 	case p.Session.Bytes > 0 && m.handed+size > p.Session.Bytes:
 		return bySession
@@ -117,6 +117,12 @@ func (m *Meter) limit(size int64) int {
 		return byDay
 	}
 	return limits
+}
+
+// today is the time of the call that is not counted yet, as far as it is of the day of at.
+func (m *Meter) today(at time.Time) time.Duration {
+	since := at.Sub(at.UTC().Truncate(24 * time.Hour))
+	return min(at.Sub(m.counted), since)
 }
 
 func over(limit, used time.Duration) bool { return limit > 0 && used >= limit }
@@ -148,7 +154,7 @@ func (m *Meter) use(size int64) {
 		return
 	}
 	at := m.now()
-	m.day.Use(m.profile.Of, Budget{size, at.Sub(m.counted)})
+	m.day.Use(m.profile.Of, Budget{size, m.today(at)})
 	m.counted = at
 }
 

@@ -74,6 +74,29 @@ func TestMeter(t *testing.T) {
 	}
 }
 
+// Of a call over midnight UTC, the time before it counts for the day before.
+func TestMeterOverMidnight(t *testing.T) {
+	at := time.Date(2026, 3, 1, 23, 30, 0, 0, time.FixedZone("", 5*3600)).Add(5 * time.Hour) // 23:30 UTC
+	day := memDay{}
+	m := NewMeter(Profile{Name: "l", Of: "me", Day: Budget{Time: 20 * time.Minute}}, day, func() time.Time { return at })
+	at = at.Add(19 * time.Minute)
+	if !m.Take(1) {
+		t.Error("19 of 20 minutes are all of them")
+	}
+	at = at.Add(2 * time.Minute)
+	if m.Take(1) {
+		t.Error("21 of 20 minutes leave some")
+	}
+	at = at.Add(19 * time.Minute) // 00:10
+	clear(day)                    // it is that of the new day
+	if !m.Take(1) {
+		t.Error("10 of 20 minutes of the new day are all of them")
+	}
+	if m.Sent(1); day["me"] != (Budget{1, 10 * time.Minute}) {
+		t.Errorf("the new day has %v, want its ten minutes", day["me"])
+	}
+}
+
 // What is handed out and not confirmed yet counts against the day of this call, and not of
 // the next.
 func TestMeterCountsWhatIsUnderWay(t *testing.T) {
