@@ -11,8 +11,15 @@ import (
 // A Move is recorded in the history as one line.
 type Move struct{ From, To key.Path }
 
-// Carry gives the new path of a key that lies within what moves.
-func (m Move) Carry(p key.Path) key.Path { return m.To + p[len(m.From):] }
+// Carry gives the new path of a key that lies within what moves. Names that are equal
+// without case may differ in octets: it steps by element.
+func (m Move) Carry(p key.Path) key.Path {
+	rest := string(p)
+	for range m.From.Elements() {
+		_, rest = key.CutName(rest[1:])
+	}
+	return m.To + key.Path(rest)
+}
 
 // Follow gives the path of a key after the move.
 func (m Move) Follow(p key.Path) key.Path {

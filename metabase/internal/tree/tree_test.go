@@ -130,6 +130,15 @@ func TestTrail(t *testing.T) {
 	}
 }
 
+// Names that are equal without case have different lengths: K and the Kelvin sign.
+func TestMoveOfAnotherSpelling(t *testing.T) {
+	for p, want := range map[key.Path]key.Path{"/A/K": "/B", "/a/k/x": "/B/x", "/A/\u212a": "/B", "/a/\u212a/k/x": "/B/k/x", "/A/Kx": "/A/Kx"} {
+		if got := (Move{From: "/A/K", To: "/B"}).Follow(p); got != want {
+			t.Errorf("%q is now at %q, want %q", p, got, want)
+		}
+	}
+}
+
 func TestQuiet(t *testing.T) {
 	was, again, other := prop(1, 1, 1), prop(1, 1, 2), prop(1, 2, 2)
 	tests := []struct {
