@@ -38,12 +38,32 @@ func (s *Site) mailCame(d mail.Domain) {
 	}
 }
 
-// submitDigest sends a digest with the null sender, so that nothing answers it.
+// submitDigest sends a digest. Where an owner is refused, the others are told alone.
 func (s *Site) submitDigest(ctx context.Context, m *mailQueue, d digest.Digest, op kv.Op) mail.Reply {
+	ops := []kv.Op{op}
+	r := s.submitDigestTo(ctx, m, d, ops)
+	if r.Positive() || r.Temporary() || len(d.To) == 1 {
+		return r
+	}
+	owners := d.To
+	for _, to := range owners {
+		d.To, d.ID = []mail.Address{to}, mail.NewMessageID(d.At)
+		switch one := s.submitDigestTo(ctx, m, d, ops); {
+		case one.Positive():
+			r, ops = one, nil
+		default:
+			s.log.Warn("a digest cannot be sent to an owner: see HoldOwner", "domain", d.Domain, "to", to, "err", one)
+		}
+	}
+	return r
+}
+
+// submitDigestTo sends one with the null sender, so that nothing answers it, and stores ops with it.
+func (s *Site) submitDigestTo(ctx context.Context, m *mailQueue, d digest.Digest, ops []kv.Op) mail.Reply {
 	cfg := s.config()
 	text := cfg.signed(digest.Build(d, digest.From{Name: cfg.Mail.From.Name, Address: cfg.Mail.From.Address, Host: cfg.Wire.Hostname}))
 	return session.Submit(ctx, &cfg.Session, session.Deps{
-		Intake: intake{m.queue, s, []kv.Op{op}}, CheckQuota: m.queue.CheckQuota, Journal: s.deps.Journal, Log: s.log,
+		Intake: intake{m.queue, s, ops}, CheckQuota: m.queue.CheckQuota, Journal: s.deps.Journal, Log: s.log,
 	}, session.Submission{ID: d.ID, To: d.To, Text: bytes.NewReader(text), Foreign: true, EightBit: func() bool { return false }})
 }
 

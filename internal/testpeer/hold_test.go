@@ -269,7 +269,7 @@ func TestTurnHistory(t *testing.T) {
 }
 
 // TestHoldAlerts: the owner of a held domain gets a digest, and a web server and a program
-// are told that mail waits, each as the properties say at that time.
+// are told that mail waits, each as the properties say at that time. An owner who is refused keeps no other from it.
 func TestHoldAlerts(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
@@ -305,7 +305,8 @@ func TestHoldAlerts(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	applyBatch(t, s, "set SMTPSVC/1 WakeUrl "+srv.URL, "set SMTPSVC/1 WakeSecret "+secret,
 		"set SMTPSVC/1/Domain/late.test WakeAfter 60",
-		"set SMTPSVC/1/Domain/held.test HoldOwner boss@hub.test", "set SMTPSVC/1/Domain/held.test HoldMaxMessages 3",
+		"set SMTPSVC/1/Domain/held.test HoldOwner boss@hub.test gone@lost.test", "add SMTPSVC/1/Domain/lost.test IIsSmtpDomain",
+		"set SMTPSVC/1/Domain/lost.test RouteAction alias", "set SMTPSVC/1/Domain/lost.test Recipients boss", "set SMTPSVC/1/Domain/held.test HoldMaxMessages 3",
 		"set SMTPSVC/1/Domain/held.test WakeCommand /bin/sh -c 'echo $RESTANTE_EVENT $RESTANTE_DOMAIN $RESTANTE_MESSAGES >$0' "+out)
 	sendMessages(t, s, "late.test", 1)
 	sendMessages(t, s, "held.test", 2)
