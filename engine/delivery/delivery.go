@@ -171,15 +171,12 @@ func (d *Delivery) Attempt(ctx context.Context, dest mail.Domain, l transfer.Lea
 func (d *Delivery) send(ctx context.Context, dest mail.Domain, route Route, b *transfer.Batch) error {
 	failed := failure{status: mail.Deferred, reply: mail.Reply{Code: 451, Enhanced: "4.4", Text: "there is no route for the domain"}}
 	for _, s := range d.stages(dest, route) {
-		targets, err := s.find(ctx)
+		targets, none := s.find(ctx, route.Held)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err != nil {
-			failed = resolveFailure(err)
-			if route.Held {
-				failed = failed.temporary()
-			}
+		if none != nil {
+			failed = *none
 			continue
 		}
 		done, f, err := d.tryTargets(ctx, targets, s.client, b)

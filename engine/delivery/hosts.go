@@ -14,7 +14,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"sync"
 	"time"
 
 	"restante/engine/delivery/transfer"
@@ -37,8 +36,9 @@ const maxTargets = 10
 // A stage finds targets, and says how to talk to them. The next stage is tried
 // when they fail.
 type stage struct {
-	find   func(ctx context.Context) ([]target, error)
-	client ClientSettings
+	resolve func(ctx context.Context) ([]target, error)
+	client  ClientSettings
+	smart   bool
 }
 
 // stages returns the stages of a route in order. The password is for the smart
@@ -47,9 +47,9 @@ func (d *Delivery) stages(dest mail.Domain, route Route) []stage {
 	direct := stage{func(ctx context.Context) ([]target, error) {
 		hosts, err := d.resolver.Hosts(ctx, dest, route.Client.DNS)
 		return targets(hosts, cmp.Or(route.Client.Port, 25), dest), err
-	}, route.Client}
+	}, route.Client, false}
 	direct.client.Auth = nil
-	smart := stage{func(ctx context.Context) ([]target, error) { return d.smart(ctx, route) }, route.Client}
+	smart := stage{func(ctx context.Context) ([]target, error) { return d.smart(ctx, route) }, route.Client, true}
 	smart.client.STS = false // RFC 8461 §2: a policy is about the hosts that DNS names
 	switch {
 	case route.Kind != SmartHost:
@@ -172,7 +172,7 @@ const maxBreaks = 3
 // done, f is what the last target said. An error is internal.
 func (d *Delivery) tryTargets(ctx context.Context, targets []target, talk ClientSettings, b *transfer.Batch) (done bool, f failure, err error) {
 	f = failure{mail.Deferred, mail.Reply{Code: 451, Enhanced: "4.4", Text: "there is no host to send to"}, ""}
-	rules := tlsRules{d, talk, sync.OnceValue(func() func(string) bool { return d.policy(ctx, targets[0].next, talk) })}
+	rules := d.rules(ctx, targets, talk)
 	for _, t := range targets {
 		var cause error
 		if t.rule, cause = rules.of(ctx, t); cause == nil {
@@ -256,7 +256,7 @@ func (d *Delivery) logCut(ctx context.Context, t target, err error, more ...any)
 // connects once more without TLS (RFC 7435), but never with a password.
 func (d *Delivery) open(ctx context.Context, t target, talk ClientSettings) (*wire.Client, error) {
 	c, err := d.connect(ctx, t, talk, false)
-	if errors.Is(err, wire.ErrTLS) && t.addr.Port() != talk.SecurePort && !talk.RequireTLS && !t.rule.required && talk.Auth == nil && ctx.Err() == nil {
+	if errors.Is(err, wire.ErrTLS) && t.tls(talk) == TLSWanted && ctx.Err() == nil {
 		d.opts.Log.WarnContext(ctx, "TLS handshake; sending in clear", "host", t.host, "addr", t.addr, "err", err)
 		return d.connect(ctx, t, talk, true)
 	}

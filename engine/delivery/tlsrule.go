@@ -5,6 +5,7 @@ package delivery
 import (
 	"context"
 	"crypto/tls"
+	"sync"
 
 	"restante/engine/dane"
 	"restante/engine/mail"
@@ -28,6 +29,11 @@ type tlsRules struct {
 	*Delivery
 	talk   ClientSettings
 	policy func() func(host string) bool // asked where there is no use of TLSA records alone
+}
+
+// rules are those of targets that were found together.
+func (d *Delivery) rules(ctx context.Context, targets []target, talk ClientSettings) tlsRules {
+	return tlsRules{d, talk, sync.OnceValue(func() func(string) bool { return d.policy(ctx, targets[0].next, talk) })}
 }
 
 // of finds the rule of a target. With an error the target must not be used now.
