@@ -91,23 +91,55 @@ func (q *Queue) backOff(d *destination, w lastReply) backoff {
 
 // policyOf is the policy for the mail of one destination.
 func (q *Queue) policyOf(name mail.Domain) Policy {
-	p := q.policy()
+	p := q.policy().of(name, q.route)
+	if p.end == Archive && q.deps.Archive == nil {
+		p.end = Keep
+	}
+	return p
+}
+
+// of is p for the mail of one destination.
+func (p Policy) of(name mail.Domain, route func(mail.Domain) RouteState) Policy {
 	if name == Badmail || name == Reports {
 		p.ageless, p.internal = true, true
 		return p
 	}
-	switch route := q.route(name); {
+	switch route := route(name); {
 	case route.Held:
 		held := p.with(p.Held)
 		held.ageless, held.end = p.Held.Expire == 0, route.End
-		if held.end == Archive && q.deps.Archive == nil {
-			held.end = Keep
-		}
 		return held
 	case route.Local:
 		return p.with(p.Local)
 	}
 	return p
+}
+
+// A Schedule says when mail for a destination is tried again, and when it is given up.
+type Schedule struct {
+	Retries []time.Duration // before each attempt after one that failed; the last one repeats
+	Notice  time.Duration   // the age at which the sender is told of a delay; 0: never
+	Expire  time.Duration   // the age at which the mail is given up; 0: never
+	End     End             // of held mail at that age
+}
+
+// Schedule is that of a destination with that route. Held mail has no Retries: it waits
+// for its host.
+func (p Policy) Schedule(name mail.Domain, route RouteState) (s Schedule) {
+	p = p.withDefaults().of(name, func(mail.Domain) RouteState { return route })
+	expire, late := p.times(0, mail.Deadline{})
+	if s.End = p.end; expire != never {
+		s.Expire = time.Duration(expire)
+	}
+	if late != never {
+		s.Notice = time.Duration(late)
+	}
+	if !route.Held {
+		for n := range p.Quick + len(p.Ladder) {
+			s.Retries = append(s.Retries, p.interval(n+1))
+		}
+	}
+	return s
 }
 
 // policyFor is policyOf for d. Where the settings give its mail less time than they did,
