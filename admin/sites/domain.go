@@ -151,10 +151,7 @@ func (h handlers) lastCall(who api.Caller, out *api.Domain, interval time.Durati
 		if last.Verb == "" || out.LastCall != nil && last.Begin.Before(out.LastCall.Begin) {
 			continue
 		}
-		out.LastCall, out.NextCall = &last.Call, time.Time{}
-		if every := cmp.Or(interval, last.Interval()); every > 0 && len(last.Times) > 0 {
-			out.NextCall = last.Times[len(last.Times)-1].Add(every)
-		}
+		out.LastCall, out.NextCall = &last.Call, last.Next(interval)
 	}
 }
 

@@ -70,7 +70,8 @@ func (d *Domain) fields() []field {
 type Reason struct {
 	Property string
 	Path     metabase.Path
-	Text     string // the value, as on the command line
+	Text     string       // the value, as on the command line
+	Rev      metabase.Rev // that set it; 0: the schema's default
 }
 
 // A Way is where mail goes.
@@ -307,7 +308,15 @@ func (s *Site) why(path metabase.Path, ids ...metabase.ID) (out []Reason) {
 	for _, id := range ids {
 		v, from, _ := schema.IIS().Effective(s.snap, path, id)
 		prop, _ := schema.IIS().ByID(id)
-		out = append(out, Reason{Property: prop.Name, Path: from, Text: strings.Join(prop.Format(v), " ")})
+		r := Reason{Property: prop.Name, Path: from, Text: strings.Join(prop.Format(v), " ")}
+		if prop.Attr&metabase.Secure != 0 && r.Text != "" {
+			r.Text = metabase.Asterisks
+		}
+		if from != "" {
+			stored, _ := s.snap.Stored(from, id)
+			r.Rev = stored.Rev
+		}
+		out = append(out, r)
 	}
 	return out
 }

@@ -68,6 +68,15 @@ func (l Last) Interval() time.Duration {
 	return gaps[len(gaps)/2]
 }
 
+// Next is when the next call is expected, every interval, or as they came if that is 0;
+// zero where that is not known.
+func (l Last) Next(interval time.Duration) time.Time {
+	if interval = cmp.Or(interval, l.Interval()); interval <= 0 || len(l.Times) == 0 {
+		return time.Time{}
+	}
+	return l.Times[len(l.Times)-1].Add(interval)
+}
+
 // The keys in the DB: no others there begin so.
 const (
 	historyPrefix = "w/call/"
