@@ -6,17 +6,24 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"testing"
 
 	"restante/admin"
 	"restante/admin/admintest"
 	"restante/admin/api"
+	"restante/admin/explain"
 	"restante/admin/queues"
 	"restante/admin/rpc"
 	"restante/admin/sites"
 	"restante/admin/traces"
 	"restante/admin/tree"
+	"restante/engine/delivery"
+	"restante/engine/mail"
+	"restante/engine/policy"
+	"restante/engine/queue"
+	"restante/engine/recipients"
 	"restante/engine/settings"
 	"restante/internal/deptest"
 	"restante/metabase"
@@ -34,8 +41,20 @@ func full(t *testing.T, e admin.Engine) (*admin.API, *metabase.Store) {
 	sites.Register(d)
 	queues.Register(d)
 	traces.Register(d)
+	explain.Register(d, noHosts{})
 	return d, store
 }
+
+// noHosts asks no DNS.
+type noHosts struct{}
+
+func (noHosts) NextHosts(context.Context, *settings.Site, mail.Domain) []delivery.Stage { return nil }
+
+func (noHosts) Schedule(*settings.Site, mail.Domain) queue.Schedule { return queue.Schedule{} }
+
+func (noHosts) Sources() policy.Sources { return policy.Sources{Lists: &recipients.Files{}} }
+
+func (noHosts) HostNames(context.Context, netip.Addr) ([]string, error) { return nil, nil }
 
 func as(name metabase.Principal) api.Caller {
 	return api.Caller{Who: []metabase.Principal{name}}

@@ -18,10 +18,12 @@ import (
 
 	"restante/admin/admintest"
 	"restante/admin/api"
+	"restante/admin/explain"
 	"restante/admin/queues"
 	"restante/admin/sites"
 	"restante/admin/traces"
 	"restante/admin/tree"
+	"restante/engine/journal"
 	"restante/engine/trace"
 	"restante/internal/kv"
 	"restante/metabase"
@@ -48,8 +50,10 @@ func TestReadsAndNeedsService(t *testing.T) {
 	sites.Register(d)
 	queues.Register(d)
 	traces.Register(d)
+	explain.Register(d, noHosts{})
 	life := trace.New(filepath.Join(d.Env.Data, api.TraceFolder), trace.Limits{Age: time.Hour, Bytes: 1 << 20}, slog.New(slog.DiscardHandler))
 	life.Add(trace.Event{Site: 1, Name: "refused", Keys: []string{"address x@b.example"}})
+	life.Add(trace.Event{Site: 1, Name: "delivered", Keys: []string{journal.IDKey("00000000000000000000")}, Attrs: []slog.Attr{slog.String("msg_id", "00000000000000000000"), slog.String("to", "<a@b.example>")}})
 	life.Flush()
 	calls := []struct{ method, request string }{ // in this order
 		{"status", `{}`}, {"mb/watch", `{"path":"/"}`}, {"mb/backup", `{"name":"b"}`}, {"mb/backups", `{}`}, {"mb/export", `{"path":"SMTPSVC/1"}`},
@@ -70,7 +74,7 @@ func TestReadsAndNeedsService(t *testing.T) {
 		{"queue/catalogue", `{"site":1,"domain":"a.example"}`}, {"turn/history", `{"site":1}`},
 		{"queue/act", `{"act":"retry","all":true}`}, {"queue/release", `{"site":1,"domain":"a.example"}`},
 		{"queue/export", `{"site":1,"dir":"/nowhere"}`}, {"queue/import", `{"site":1,"dir":"/nowhere"}`},
-		{"explain", `{"site":1,"recipient":"a@b.example"}`}, {"complete", `{"kind":"site","prefix":""}`},
+		{"explain", `{"site":1,"recipient":"a@b.example"}`}, {"explain/message", `{"id":"00000000000000000000"}`}, {"complete", `{"kind":"site","prefix":""}`},
 	}
 	methods, streams := d.Methods()
 	byTokenServer := []string{"domain/oauth", "domain/oauth_wait"} // TestServiceSignsInByTokens of testpeer has one

@@ -14,6 +14,7 @@ import (
 	"restante/admin"
 	"restante/admin/admintest"
 	"restante/admin/api"
+	"restante/admin/explain"
 	"restante/admin/queues"
 	"restante/admin/sites"
 	"restante/admin/traces"
@@ -99,6 +100,7 @@ func newAPIFixture(t *testing.T) *apiFixture {
 	sites.Register(o.API)
 	queues.Register(o.API)
 	traces.Register(o.API)
+	explain.Register(o.API, noHosts{})
 	two, err := json.Marshal(api.SiteCreateRequest{Name: "Two", Bind: []string{"127.0.0.1:1"}, Domain: "two.example"})
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"restante/admin"
 	"restante/admin/admintest"
 	"restante/admin/api"
+	"restante/admin/explain"
 	"restante/admin/queues"
 	"restante/admin/sites"
 	"restante/admin/traces"
@@ -84,6 +85,7 @@ func newForest(t *testing.T, rnd *rand.Rand) *forest {
 	sites.Register(f.API)
 	queues.Register(f.API)
 	traces.Register(f.API)
+	explain.Register(f.API, noHosts{})
 	for n := range 2 {
 		q := map[string]any{"name": f.name(), "bind": []string{fmt.Sprintf("127.0.0.1:%d", 1000+n)}, "domain": f.name() + ".example"}
 		f.boss(t, "site/create", q)
@@ -393,8 +395,13 @@ var requests = map[string]func(f *forest) any{
 	"queue/import":    func(f *forest) any { return fields{"site": pick(f, 0, f.site()), "dir": "/etc"} },
 	"status":          func(f *forest) any { return fields{} },
 	"explain": func(f *forest) any {
-		return fields{"site": f.site(), "recipient": "a@" + f.domain(), "account": pick(f, "", "a")}
+		q := fields{"site": f.site(), "recipient": "a@" + f.domain(), "account": pick(f, "", "a")}
+		if f.flip() {
+			q["rev"] = f.rev()
+		}
+		return q
 	},
+	"explain/message": func(f *forest) any { return fields{"id": "00000000000000000000"} },
 	"complete": func(f *forest) any {
 		return fields{"kind": pick(f, "path", "path", "property", "site", "domain", "account"), "prefix": pick(f, "", f.path()+"/")}
 	},

@@ -46,10 +46,8 @@ import (
 // config turns settings into a site's Config. Shared says whose queue folder the
 // site would work in, if it is not its own.
 func (e *Engine) config(set *settings.Site, shared error) *site.Config {
-	a := &siteAdapter{Site: set, dir: e.opts.DataDir, tokens: &e.grants, ownNets: sync.OnceValue(func() []netip.Prefix {
-		nets, _ := ownNetworks() // without them, mail that comes back to us ends by its hop count
-		return nets
-	})}
+	a := newAdapter(set, e.opts.DataDir)
+	a.tokens = &e.grants
 	if file := set.Out.RemoteCertificateFile; file != "" {
 		a.shown = certs.New(certs.Files{a.path(file)}, e.opts.Log.With("site", set.Number))
 	}
@@ -169,6 +167,13 @@ type siteAdapter struct {
 	tokens  *grants
 	ownNets func() []netip.Prefix
 	shown   *certs.Reloader // to hosts that ask for a certificate; nil: none is
+}
+
+func newAdapter(set *settings.Site, dir string) *siteAdapter {
+	return &siteAdapter{Site: set, dir: dir, ownNets: sync.OnceValue(func() []netip.Prefix {
+		nets, _ := ownNetworks() // without them, mail that comes back to us ends by its hop count
+		return nets
+	})}
 }
 
 func (a *siteAdapter) path(p string) string { return disk.Locate(a.dir, p) }

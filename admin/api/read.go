@@ -38,6 +38,7 @@ var (
 	otherReads = []string{
 		string(MbSchema), string(MbRead), string(AsIf), string(MbLog), string(MbDiff), string(MbBackups), string(MbVerify), string(Complete),
 		string(Status), string(MbWatch), string(Sessions), string(QueueList), string(QueueMessages), string(QueueShow), string(QueueTrace), string(QueueFollow), string(QueueCatalogue), string(TurnHistory),
+		string(ExplainMessage),
 	}
 	serviceCalls = []string{
 		string(Status), string(MbWatch), string(SiteCommand), string(SiteDelete), string(Sessions), string(EndSession),

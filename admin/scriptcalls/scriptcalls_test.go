@@ -139,7 +139,7 @@ func TestReads(t *testing.T) {
 		}
 	}
 	const want = "metabase.schema metabase.log metabase.diff metabase.backups metabase.verify site.sessions" +
-		" turn.history queue.list queue.messages queue.show queue.trace service.status"
+		" turn.history queue.list queue.messages queue.show queue.trace service.status service.explain_message"
 	if got := strings.Join(others, " "); got != want {
 		t.Errorf("these do not read the tree: %s\nwant %s", got, want)
 	}

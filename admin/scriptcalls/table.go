@@ -83,6 +83,7 @@ func Functions() []Function {
 
 		of("service.status", api.Status, "", "Describes the service"),
 		of("service.explain", api.Explain, "site recipient", "Says what would happen to a message, and why"),
+		of("service.explain_message", api.ExplainMessage, "id", "Says what became of a message, and why"),
 	}
 }
 

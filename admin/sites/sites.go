@@ -40,6 +40,5 @@ func Register(on *admin.API) {
 	admin.Handle(on, api.TurnList, h.turnList)
 	admin.Handle(on, api.TurnSet, h.turnSet)
 	admin.Handle(on, api.Status, h.status)
-	admin.Handle(on, api.Explain, h.explain)
 	admin.Handle(on, api.Complete, h.complete)
 }

@@ -17,7 +17,6 @@ import (
 	"restante/admin/admintest"
 	"restante/admin/api"
 	"restante/engine/account"
-	"restante/engine/account/ldap"
 	"restante/engine/alert"
 	"restante/engine/mail"
 	"restante/engine/policy"
@@ -37,7 +36,6 @@ type fakeEngine struct {
 	mail   *fakeQueue
 	state  site.State
 	said   []string
-	asked  int // directories, for mailboxes
 }
 
 func (e *fakeEngine) Sites() []site.Status {
@@ -62,49 +60,7 @@ func (e *fakeEngine) Sessions(int) ([]site.Session, error) {
 	return []site.Session{{ID: "7"}}, nil
 }
 
-func (e *fakeEngine) Sources() policy.Sources {
-	return policy.Sources{Asked: func(context.Context, *settings.Site, ldap.Config, mail.Address) (bool, error) {
-		e.asked++
-		return true, nil
-	}}
-}
-
-// The directory of a change that is not made is none of the service's.
-func TestExplainInATrialAsksNoDirectory(t *testing.T) {
-	e := &fakeEngine{}
-	d, store := admintest.New(t, e)
-	Register(d)
-	var ops []metabase.Op
-	for name, args := range map[string][]string{"RecipientsLdapUrls": {"ldap://127.0.0.1"}, "RecipientsLdapBaseDn": {"dc=test"}} {
-		prop, _ := d.Schema.Property(name)
-		v, err := prop.Parse(args)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ops = append(ops, metabase.Set{Path: settings.SitePath(1), Property: prop.Item(v)})
-	}
-	b := metabase.Batch{Ops: ops, Actor: "user:boss"}
-	c, err := store.Try(t.Context(), b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	explain := func(d *admin.API) {
-		t.Helper()
-		q := api.ExplainRequest{Site: 1, Recipient: "joe@hub.example"}
-		if _, _, err := api.Explain.Call(t.Context(), d.Direct(admintest.Admin()), q); err != nil {
-			t.Error(err)
-		}
-	}
-	if explain(d.AsIf(c)); e.asked != 0 {
-		t.Errorf("the service asked %d times", e.asked)
-	}
-	if _, err := store.Apply(t.Context(), b); err != nil {
-		t.Fatal(err)
-	}
-	if explain(d); e.asked != 1 {
-		t.Errorf("after the change the directory was asked %d times", e.asked)
-	}
-}
+func (e *fakeEngine) Sources() policy.Sources { return policy.Sources{} }
 
 func (e *fakeEngine) HostNames(context.Context, netip.Addr) ([]string, error) { return nil, nil }
 

@@ -9,6 +9,7 @@ import (
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
+	"restante/cmd/restante/internal/explained"
 	"restante/cmd/restante/internal/visible"
 	"restante/cmd/restante/internal/words"
 	"restante/metabase"
@@ -75,19 +76,7 @@ func origin(it api.Item) string {
 	if it.Locked {
 		text += ", locked"
 	}
-	if m := it.Made; m != nil {
-		text += fmt.Sprintf(", revision %d", m.Rev)
-		if !m.Time.IsZero() {
-			text += ", " + words.Time(m.Time)
-		}
-		if m.Actor != "" {
-			text += ", by " + string(m.Actor)
-		}
-		if m.Comment != "" {
-			text += ": " + m.Comment
-		}
-	}
-	return text
+	return text + explained.Made(it.Made)
 }
 
 func (c *cli) mbLs() *urfave.Command {

@@ -20,6 +20,7 @@ import (
 var moduleCalls = []struct{ name, source, want string }{
 	{"service.status", `local s = service.status(); print(s.held, #s.sites, s.sites[1].state)`, "0\t1\tstarted"},
 	{"service.explain", `local e = service.explain(1, "a@far.test"); print(e.accepted, e.domain)`, "false\tfar.test"},
+	{"service.explain_message", `print(pcall(service.explain_message, "00000000000000000000"))`, "no message with that id is in the queue or in the trace (not_found)"},
 	{"metabase.get", `local p = metabase.get("SMTPSVC/1", "MaxRecipients"); print(p.value, p.level, p.property)`, "100\tinherited\tMaxRecipients"},
 	{"metabase.get", `print(metabase.get("SMTPSVC/1", "Nothing"))`, `error: x.lua:1: metabase get: /LM/SMTPSVC/1: no property is called "Nothing" (not_found)`},
 	{"metabase.get", `print(metabase.get{words = {"SMTPSVC/1", "MaxRecipients"}, default = true}.level)`, "default"},

@@ -3,15 +3,16 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	urfave "github.com/urfave/cli/v2"
 
 	"restante/admin/api"
-	"restante/cmd/restante/internal/domaintext"
+	"restante/cmd/restante/internal/explained"
 	"restante/cmd/restante/internal/words"
+	"restante/metabase"
 )
 
 // queueClosed stands for what is not known of a queue.
@@ -85,58 +86,42 @@ func traceText(t api.TraceState) string {
 
 func (c *cli) explainCommand() *urfave.Command {
 	return &urfave.Command{
-		Name: "explain", Usage: "explain what would happen to a message, and why", ArgsUsage: "SITE RECIPIENT",
+		Name: "explain", Usage: "explain what would happen to a message, or what became of one, and why", ArgsUsage: "SITE RECIPIENT | --why ID",
+		Description: "It says whether the message is accepted, which hosts are tried, as DNS names them now, with which TLS and sign-in,\n" +
+			"when it is tried again and returned, and each property that decides, with the key and the revision that it comes from.",
 		Flags: []urfave.Flag{
 			&urfave.StringFlag{Name: "from", Usage: "assume the sender `ADDRESS`"},
 			&urfave.StringFlag{Name: "client", Usage: "assume a caller at `IP`", DefaultText: "one without rights by its address"},
 			&urfave.StringFlag{Name: "account", Usage: "assume a caller signed in as `NAME`", DefaultText: "nobody"},
 			&urfave.BoolFlag{Name: "tls", Usage: "assume a caller over TLS"},
+			&urfave.Uint64Flag{Name: "rev", Usage: "by the configuration as of `REVISION`", DefaultText: "now"},
+			&urfave.StringFlag{Name: "at", Usage: "by the configuration as of `TIME`, such as 2026-03-01T12:00:00Z, or 48h for as long ago", DefaultText: "now"},
+			&urfave.StringFlag{Name: "why", Usage: "explain the message `ID`, queued or not"},
 		},
-		Action: c.withSite(2, 2, func(cx *urfave.Context, n int) error {
+		Action: func(cx *urfave.Context) error {
+			if text := explained.ErrorOfCall(cx.NArg(), cx.IsSet("why"), cx.LocalFlagNames()); text != "" {
+				return c.usage(text)
+			}
+			if cx.IsSet("why") {
+				return call(cx.Context, c, api.ExplainMessage, api.ExplainIDRequest{ID: cx.String("why")}, func(w table, m api.ExplainedMessage) {
+					explained.PrintMessage(fields(w), m)
+				})
+			}
+			n, err := c.siteNumber(cx.Args().First())
+			if err != nil {
+				return err
+			}
 			q := api.ExplainRequest{
 				Site: n, Recipient: cx.Args().Get(1), From: cx.String("from"),
 				Client: cx.String("client"), Account: cx.String("account"), TLS: cx.Bool("tls"),
 			}
-			return call(cx.Context, c, api.Explain, q, printExplained)
-		}),
-	}
-}
-
-func printExplained(w table, e api.Explained) {
-	row := fields(w)
-	row("recipient", e.Recipient)
-	if e.QueuedAs != "" {
-		row("queued as", e.QueuedAs)
-	}
-	row("domain", fmt.Sprintf("%s, %s, key %s", e.Domain, e.Standing, words.Dash(e.Key)))
-	if e.Accepted {
-		row("accepted", "yes")
-	} else {
-		row("accepted", "no: "+e.Refusal)
-	}
-	if e.Reply != "" {
-		row("reply", e.Reply)
-	}
-	row("route", e.Route)
-	row("held", words.YesNo(e.Held))
-	if len(e.Turn) > 0 {
-		row("turn", words.Quoted(e.Turn))
-	}
-	if e.Held {
-		row("etrn", domaintext.Etrn(e.Etrn))
-		domaintext.VerbsOff(row, e.Off)
-		for _, one := range e.Narrowed {
-			row("refused now", one)
-		}
-	}
-	if e.Waiting > 0 {
-		row("waiting", fmt.Sprintf("%s, next try %s", words.Plural(e.Waiting, "message"), words.Time(e.NextTry)))
-	}
-	for _, r := range e.Why {
-		from := string(r.From)
-		if from == "" {
-			from = "the schema's default"
-		}
-		row(r.Step, fmt.Sprintf("%s = %s, from %s", r.Property, cmp.Or(r.Value, "(empty)"), from))
+			if cx.IsSet("rev") {
+				q.Rev = new(metabase.Rev(cx.Uint64("rev")))
+			}
+			if q.At, err = since(cx.String("at"), time.Now()); err != nil {
+				return err
+			}
+			return call(cx.Context, c, api.Explain, q, func(w table, e api.Explained) { explained.Print(fields(w), e) })
+		},
 	}
 }

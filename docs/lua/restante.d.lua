@@ -979,11 +979,17 @@ service = {}
 function service.status() end
 
 ---Says what would happen to a message, and why
----@overload fun(request: {site?: integer, recipient?: string, from?: string, client?: string, account?: string, tls?: boolean}): restante.Explained
+---@overload fun(request: {site?: integer, recipient?: string, from?: string, client?: string, account?: string, tls?: boolean, rev?: integer, at?: string}): restante.Explained
 ---@param site? integer
 ---@param recipient? string
 ---@return restante.Explained
 function service.explain(site, recipient) end
+
+---Says what became of a message, and why
+---@overload fun(request: {id?: string}): restante.ExplainedMessage
+---@param id? string
+---@return restante.ExplainedMessage
+function service.explain_message(id) end
 
 ---@class restante.Account
 ---@field site integer
@@ -1234,24 +1240,49 @@ function service.explain(site, recipient) end
 
 ---@class restante.Explained
 ---@field site integer
----@field rev integer
 ---@field recipient string
 ---@field queued_as? string
----@field domain string
----@field key? string
----@field standing string
 ---@field accepted boolean
 ---@field refusal? string
 ---@field reply? string
+---@field calls_refused? string[]
+---@field rev integer
+---@field past? boolean
+---@field domain string
+---@field key? string
+---@field standing string
 ---@field route? string
 ---@field held boolean
----@field waiting integer
----@field next_try? string
 ---@field turn? string[]
 ---@field etrn? string[]
 ---@field verbs_off? string[]
----@field calls_refused? string[]
+---@field hosts? restante.HostGroup[]
+---@field retries? number[]
+---@field delay_notice? number
+---@field expire? number
+---@field hold_end? string
+---@field waiting integer
+---@field state? string
+---@field next_try? string
+---@field last_error? string
+---@field expires? string
+---@field last_call? restante.Call
+---@field next_call? string
 ---@field why restante.Reason[]
+
+---@class restante.ExplainedMessage
+---@field id string
+---@field site integer
+---@field state string
+---@field from restante.Address
+---@field size integer
+---@field received string
+---@field queued restante.ExplainedQueued[]
+---@field outcomes restante.RecipientEnd[]
+
+---@class restante.ExplainedQueued
+---@field message restante.Message
+---@field way_out? restante.WayOut
 
 ---@class restante.Exported
 ---@field xml string
@@ -1274,6 +1305,13 @@ function service.explain(site, recipient) end
 ---@field max_bytes? integer
 ---@field reserve_bytes? integer
 ---@field percent integer
+
+---@class restante.HostGroup
+---@field by string
+---@field hosts restante.NextHost[]
+---@field sign_in? restante.SignInOut
+---@field outcome? string
+---@field reply? string
 
 ---@class restante.Impact
 ---@field inherited_by restante.Inheritors[]
@@ -1368,6 +1406,14 @@ function service.explain(site, recipient) end
 ---@field value integer
 ---@field meaning string
 
+---@class restante.NextHost
+---@field name string
+---@field address string
+---@field port integer
+---@field tls string
+---@field rule? string
+---@field reply? string
+
 ---@class restante.OauthDone
 ---@field site integer
 ---@field name string
@@ -1405,11 +1451,22 @@ function service.explain(site, recipient) end
 ---@field property string
 ---@field value string
 ---@field from? string
+---@field made? restante.Provenance
 
 ---@class restante.Recipient
 ---@field address restante.Address
 ---@field notify? string
 ---@field orcpt? string
+
+---@class restante.RecipientEnd
+---@field to string
+---@field event string
+---@field time string
+---@field host? string
+---@field address? string
+---@field tls? string
+---@field reply? string
+---@field way_out? restante.WayOut
 
 ---@class restante.Release
 ---@field site integer
@@ -1468,6 +1525,11 @@ function service.explain(site, recipient) end
 ---@field tls boolean
 ---@field since string
 ---@field doing? string
+
+---@class restante.SignInOut
+---@field account string
+---@field mechanisms string[]
+---@field in_clear boolean
 
 ---@class restante.Silence
 ---@field domain string
@@ -1549,3 +1611,28 @@ function service.explain(site, recipient) end
 ---@class restante.Verified
 ---@field rev integer
 ---@field keys integer
+
+---@class restante.WayOut
+---@field rev integer
+---@field past? boolean
+---@field domain string
+---@field key? string
+---@field standing string
+---@field route? string
+---@field held boolean
+---@field turn? string[]
+---@field etrn? string[]
+---@field verbs_off? string[]
+---@field hosts? restante.HostGroup[]
+---@field retries? number[]
+---@field delay_notice? number
+---@field expire? number
+---@field hold_end? string
+---@field waiting integer
+---@field state? string
+---@field next_try? string
+---@field last_error? string
+---@field expires? string
+---@field last_call? restante.Call
+---@field next_call? string
+---@field why restante.Reason[]

@@ -20,6 +20,7 @@ import (
 
 	"restante/admin"
 	"restante/admin/api"
+	"restante/admin/explain"
 	"restante/admin/queues"
 	"restante/admin/rpc"
 	"restante/admin/sites"
@@ -49,6 +50,11 @@ func NewAPI(t admin.Tree, e admin.Engine, data, version string) *admin.API {
 	sites.Register(a)
 	queues.Register(a)
 	traces.Register(a)
+	running, ok := e.(explain.Engine)
+	if !ok {
+		running = engine.Offline{DataDir: data}
+	}
+	explain.Register(a, running)
 	return a
 }
 
