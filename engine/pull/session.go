@@ -17,6 +17,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/pull/indoubt"
 	"restante/engine/wire"
+	"restante/engine/wire/params"
 )
 
 // serve is the server on the reversed connection, until the holder ends it.
@@ -123,7 +124,7 @@ func (s *session) leave(size int64, id string) mail.Reply {
 }
 
 // Mail asks the local server. What it refuses here is reported, since no more comes.
-func (s *session) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
+func (s *session) Mail(ctx context.Context, m params.Mail) mail.Reply {
 	if s.err != nil {
 		return mail.Reply{Code: 421, Enhanced: "3.0", Text: "no more can be taken now"}
 	}
@@ -145,7 +146,7 @@ func (s *session) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
 }
 
 // Rcpt asks the local server.
-func (s *session) Rcpt(ctx context.Context, rcpt wire.RcptArgs) mail.Reply {
+func (s *session) Rcpt(ctx context.Context, rcpt params.Rcpt) mail.Reply {
 	if s.single && len(s.to) > 0 {
 		return mail.Reply{Code: 452, Enhanced: "5.3", Text: "one recipient at a time"}
 	}

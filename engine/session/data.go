@@ -11,7 +11,7 @@ import (
 
 	"restante/engine/mail"
 	"restante/engine/session/header"
-	"restante/engine/wire"
+	"restante/engine/wire/params"
 )
 
 // Data takes the message in: our trace header first, then the body as it comes.
@@ -216,7 +216,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.message.Read(p)
 	m.octets += int64(n)
 	if limit := m.limits.messageSize(); m.octets > limit {
-		return 0, limitError{wire.TooBig(limit)}
+		return 0, limitError{params.TooBig(limit)}
 	}
 	if m.limits.full(m.before, m.octets) {
 		return 0, limitError{sessionFull}

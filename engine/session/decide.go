@@ -14,7 +14,7 @@ import (
 
 	"restante/engine/account"
 	"restante/engine/mail"
-	"restante/engine/wire"
+	"restante/engine/wire/params"
 )
 
 // A Stage is the point of a session at which a rule is looked at.
@@ -190,7 +190,7 @@ func (p *Policy) refuse(first, last Stage, q Question) Decision {
 		}
 		switch d := (Decision{c.rule, c.reply}); c.rule {
 		case SizeLimit:
-			d.Reply = wire.TooBig(p.Limits.messageSize())
+			d.Reply = params.TooBig(p.Limits.messageSize())
 			return d
 		case NoMechanism:
 			d.Reply = p.noMechanism("", q.TLS, q.Client)
@@ -470,7 +470,7 @@ func (p *SignIn) vouches(source, name string) bool {
 // Recipient reads the path of RCPT as a session does, utf8 behind a MAIL with SMTPUTF8.
 // The Reply is zero when all is well.
 func (p *Policy) Recipient(path string, utf8 bool) (mail.Address, mail.Reply) {
-	to, bad := wire.ParseRecipient(path, utf8)
+	to, bad := params.ParseRecipient(path, utf8)
 	return to.In(p.Default), bad
 }
 

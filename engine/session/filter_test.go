@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"restante/engine/mail"
-	"restante/engine/wire"
+	"restante/engine/wire/params"
 )
 
 // A fakeFilter does what it is told, and notes how it is used.
@@ -168,7 +168,7 @@ func TestFilterOfSubmissions(t *testing.T) {
 	s.caller.account = "joe"
 	s.caller.secure = true
 	s.proof.Store(&proof{mechanism: "PLAIN"})
-	s.Mail(t.Context(), wire.MailArgs{From: address(t, "a@b.test")})
+	s.Mail(t.Context(), params.Mail{From: address(t, "a@b.test")})
 	s.rcpt(t, "x@hub.test")
 	if r := s.Data(t.Context(), strings.NewReader("Subject: x\r\n\r\n")); !r.Positive() || !complete.MatchString(f.seen[0]) {
 		t.Errorf("%s; the filter sees %q", r, f.seen)

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"restante/engine/mail"
-	"restante/engine/wire"
+	"restante/engine/wire/params"
 )
 
 // TestRates brings more than each limit allows, from the caller that it is for and
@@ -99,14 +99,14 @@ func connectAgain(s setup, p *Policy) mail.Reply {
 }
 
 func mailAgain(s setup, _ *Policy) mail.Reply {
-	return s.Mail(context.Background(), wire.MailArgs{From: mail.Address{Local: "a", Domain: "b.test"}})
+	return s.Mail(context.Background(), params.Mail{From: mail.Address{Local: "a", Domain: "b.test"}})
 }
 
 func rcptAgain(s setup, p *Policy) mail.Reply {
 	if r := mailAgain(s, p); !r.Positive() {
 		return r
 	}
-	return s.Rcpt(context.Background(), wire.RcptArgs{To: mail.Address{Local: "x", Domain: "hub.test"}})
+	return s.Rcpt(context.Background(), params.Rcpt{To: mail.Address{Local: "x", Domain: "hub.test"}})
 }
 
 // Callers are forgotten when there are too many, and not those who bring most.

@@ -32,6 +32,7 @@ import (
 	"restante/engine/journal"
 	"restante/engine/mail"
 	"restante/engine/wire"
+	"restante/engine/wire/params"
 )
 
 // A Caller is the connection as wire knows it; *wire.Caller is one.
@@ -134,7 +135,7 @@ type proof struct {
 // transaction is what MAIL and RCPT said.
 type transaction struct {
 	under *Policy // that its recipients were accepted under
-	from  wire.MailArgs
+	from  params.Mail
 	to    []mail.Recipient
 	seen  map[mail.Address]bool
 
@@ -230,7 +231,7 @@ func (s *Session) question() Question {
 }
 
 // Mail opens a transaction.
-func (s *Session) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
+func (s *Session) Mail(ctx context.Context, m params.Mail) mail.Reply {
 	q := s.question()
 	q.Size, q.Exceeds = m.Size, s.rate(MessageRate)
 	if d := s.policy.Decide(ctx, AtVerb, AtMail, q); !d.Accepted() {
@@ -254,7 +255,7 @@ func (s *Session) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
 }
 
 // Rcpt adds a recipient, if mail to it is accepted from this caller.
-func (s *Session) Rcpt(ctx context.Context, r wire.RcptArgs) mail.Reply {
+func (s *Session) Rcpt(ctx context.Context, r params.Rcpt) mail.Reply {
 	to := r.To.In(s.policy.Default)
 	if s.tx == nil {
 		return s.refused(ctx, "RCPT", to.String(), mail.Reply{Code: 503, Enhanced: "5.1", Text: "Need MAIL command"})

@@ -22,6 +22,7 @@ import (
 	"restante/engine/account"
 	"restante/engine/mail"
 	"restante/engine/wire"
+	"restante/engine/wire/params"
 	"restante/internal/deptest"
 )
 
@@ -152,11 +153,11 @@ func open(p *Policy, remote string) setup {
 }
 
 func (s setup) mail(t *testing.T, size int64) mail.Reply {
-	return s.Mail(t.Context(), wire.MailArgs{From: address(t, "a@b.test"), Size: size})
+	return s.Mail(t.Context(), params.Mail{From: address(t, "a@b.test"), Size: size})
 }
 
 func (s setup) rcpt(t *testing.T, to string) mail.Reply {
-	return s.Rcpt(t.Context(), wire.RcptArgs{To: address(t, to)})
+	return s.Rcpt(t.Context(), params.Rcpt{To: address(t, to)})
 }
 
 func (s setup) send(t *testing.T, body string) mail.Reply {
@@ -439,10 +440,10 @@ func TestAddressesWithoutDomain(t *testing.T) {
 			p := testPolicy()
 			p.Default = tt.domain
 			s := open(p, "192.0.2.1")
-			if r := s.Mail(t.Context(), wire.MailArgs{From: tt.from}); r.String() != tt.wantMail {
+			if r := s.Mail(t.Context(), params.Mail{From: tt.from}); r.String() != tt.wantMail {
 				t.Errorf("MAIL is answered %q, want %q", r, tt.wantMail)
 			}
-			r := s.Rcpt(t.Context(), wire.RcptArgs{To: tt.to})
+			r := s.Rcpt(t.Context(), params.Rcpt{To: tt.to})
 			if r.String() != tt.wantRcpt {
 				t.Errorf("RCPT is answered %q, want %q", r, tt.wantRcpt)
 			}
@@ -524,8 +525,8 @@ func TestWhatIsKept(t *testing.T) {
 	s := open(testPolicy(), "192.0.2.7")
 	s.deps.ID = "06h0ihfrcs3q"
 	s.caller.secure = true
-	s.Mail(t.Context(), wire.MailArgs{From: address(t, "a@b.test"), Body8: true, Ret: "HDRS", EnvID: "e1"})
-	s.Rcpt(t.Context(), wire.RcptArgs{To: address(t, "x@hub.test"), Notify: "NEVER", ORcpt: "rfc822;x@hub.test"})
+	s.Mail(t.Context(), params.Mail{From: address(t, "a@b.test"), Body8: true, Ret: "HDRS", EnvID: "e1"})
+	s.Rcpt(t.Context(), params.Rcpt{To: address(t, "x@hub.test"), Notify: "NEVER", ORcpt: "rfc822;x@hub.test"})
 	// Octet by octet: a reader may give as little as it likes.
 	r := s.Data(t.Context(), iotest.OneByteReader(strings.NewReader(body)))
 	if !r.Positive() || len(s.intake.envs) != 1 {
@@ -564,8 +565,8 @@ func TestUTF8IsKept(t *testing.T) {
 		{true, "Subject: grün\r\n\r\n", true, true},
 	} {
 		s := open(testPolicy(), "192.0.2.7")
-		s.Mail(t.Context(), wire.MailArgs{From: address(t, "a@b.test"), UTF8: tt.given})
-		s.Rcpt(t.Context(), wire.RcptArgs{To: address(t, "x@hub.test")})
+		s.Mail(t.Context(), params.Mail{From: address(t, "a@b.test"), UTF8: tt.given})
+		s.Rcpt(t.Context(), params.Rcpt{To: address(t, "x@hub.test")})
 		r := s.Data(t.Context(), strings.NewReader(tt.text))
 		if env := s.intake.envs[0]; !r.Positive() || env.UTF8 != tt.want || env.UTF8Header != tt.header || !strings.HasSuffix(s.intake.kept[env.ID], tt.text) {
 			t.Errorf("%+v: %v, %+v", tt, r, env)

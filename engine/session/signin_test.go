@@ -16,7 +16,7 @@ import (
 	"restante/engine/account"
 	"restante/engine/journal"
 	"restante/engine/mail"
-	"restante/engine/wire"
+	"restante/engine/wire/params"
 )
 
 func people(t testing.TB) account.Lookup {
@@ -452,7 +452,7 @@ func TestPolicyOfTheNextCaller(t *testing.T) {
 	before, after := testPolicy(), testPolicy()
 	after.Limits.Size = 10
 	first, second := open(before, "192.0.2.1"), open(after, "192.0.2.1")
-	args := wire.MailArgs{From: address(t, "a@b.test"), Size: 11}
+	args := params.Mail{From: address(t, "a@b.test"), Size: 11}
 	if r := first.Mail(t.Context(), args); !r.Positive() {
 		t.Errorf("the caller that was there: %v", r)
 	}

@@ -16,6 +16,7 @@ import (
 	"restante/engine/mail"
 	"restante/engine/session"
 	"restante/engine/wire"
+	"restante/engine/wire/params"
 )
 
 // A Session is one connection as an administrator sees it.
@@ -193,7 +194,7 @@ func (w *trackedSession) Refused(ctx context.Context, verb, arg string, r mail.R
 	w.Session.Refused(ctx, verb, arg, r)
 }
 
-func (w *trackedSession) Mail(ctx context.Context, m wire.MailArgs) mail.Reply {
+func (w *trackedSession) Mail(ctx context.Context, m params.Mail) mail.Reply {
 	w.entry.setActivity("envelope")
 	return w.Session.Mail(ctx, m)
 }

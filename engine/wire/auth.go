@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"restante/engine/mail"
+	"restante/engine/wire/params"
 )
 
 const maxAuthLine = 12288 // RFC 4954 §4 calls it sufficient
@@ -42,7 +43,7 @@ func (c *conn) auth(arg string) string {
 	c.caller.beginSignIn()
 	c.waitAfter(WithinAuth)
 	var r mail.Reply
-	c.protect("auth", func() { r = c.exchange(upper(words[0]), initial) })
+	c.protect("auth", func() { r = c.exchange(params.Upper(words[0]), initial) })
 	c.waitAfter("AUTH")
 	c.caller.endSignIn(r.Positive())
 	switch {
@@ -62,7 +63,7 @@ func (c *conn) checkAuth(words []string) mail.Reply {
 		return mail.Reply{Code: 503, Enhanced: "5.1", Text: "Already authenticated"}
 	}
 	if len(words) == 0 || len(words) > 2 {
-		return syntax("AUTH mechanism [initial-response]")
+		return params.Syntax("AUTH mechanism [initial-response]")
 	}
 	return mail.Reply{}
 }

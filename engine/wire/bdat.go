@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"restante/engine/mail"
+	"restante/engine/wire/params"
 )
 
 // A chunk is one BDAT of RFC 3030. Go-smtp never sees it: the whole series is
@@ -27,7 +28,7 @@ func parseChunk(arg string) (*chunk, bool) {
 		return nil, false
 	}
 	n, err := strconv.ParseUint(words[0], 10, 62)
-	if err != nil || len(words) == 2 && upper(words[1]) != "LAST" {
+	if err != nil || len(words) == 2 && params.Upper(words[1]) != "LAST" {
 		return nil, false
 	}
 	return &chunk{size: int64(n), left: int64(n), last: len(words) == 2}, true
@@ -53,7 +54,7 @@ func (c *conn) bdat(arg string) string {
 // is unknown, and none of them may run as a command.
 func (c *conn) outOfSync(arg string) {
 	c.now.verb, c.now.arg, c.now.reported = "BDAT", arg, false
-	c.endUntrusted(syntax("BDAT size [LAST]"))
+	c.endUntrusted(params.Syntax("BDAT size [LAST]"))
 }
 
 // rejectChunk answers a BDAT with r after its octets have been thrown away.

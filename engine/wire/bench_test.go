@@ -19,13 +19,14 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"restante/engine/mail"
+	"restante/engine/wire/params"
 )
 
 // null takes everything and keeps nothing.
 type null struct{}
 
-func (null) Mail(context.Context, MailArgs) mail.Reply { return okReply }
-func (null) Rcpt(context.Context, RcptArgs) mail.Reply { return okReply }
+func (null) Mail(context.Context, params.Mail) mail.Reply { return okReply }
+func (null) Rcpt(context.Context, params.Rcpt) mail.Reply { return okReply }
 func (null) Data(_ context.Context, r io.Reader) mail.Reply {
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		return mail.Reply{Code: 451}

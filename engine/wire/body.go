@@ -10,6 +10,7 @@ import (
 
 	"restante/engine/mail"
 	"restante/engine/wire/dotstuff"
+	"restante/engine/wire/params"
 )
 
 const (
@@ -207,7 +208,7 @@ func (b *body) fits(n int) bool {
 	if b.discard || limit <= 0 || b.size+int64(n) <= limit {
 		return true
 	}
-	b.err = TooBig(limit)
+	b.err = params.TooBig(limit)
 	return false
 }
 

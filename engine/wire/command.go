@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"restante/engine/mail"
+	"restante/engine/wire/params"
 )
 
 // maxHello bounds the name of EHLO that the Session gets.
@@ -54,25 +55,10 @@ func splitVerb(line string) (verb, arg string) {
 	if i := strings.IndexAny(line, " \t"); i >= 0 {
 		line, arg = line[:i], strings.TrimLeft(line[i:], " \t")
 	}
-	return upper(line), arg
-}
-
-// upper makes ASCII letters capitals. Strings.ToUpper would make verbs of words
-// that hold other letters: a dotless i, a long s.
-func upper(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' {
-			r -= 'a' - 'A'
-		}
-		return r
-	}, s)
+	return params.Upper(line), arg
 }
 
 func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
-
-func syntax(form string) mail.Reply {
-	return mail.Reply{Code: 501, Enhanced: "5.4", Text: "Syntax: " + form}
-}
 
 var (
 	okReply      = mail.Reply{Code: 250, Enhanced: "0.0", Text: "OK"}
@@ -86,7 +72,7 @@ func (c *conn) rejectArgument(verb, arg string) bool {
 	if arg == "" {
 		return false
 	}
-	c.reject(syntax(verb))
+	c.reject(params.Syntax(verb))
 	return true
 }
 
@@ -99,7 +85,7 @@ func (c *conn) helo(arg string) string { return c.hello(arg, false) }
 func (c *conn) hello(arg string, extended bool) string {
 	name, _, _ := strings.Cut(strings.ReplaceAll(arg, "\t", " "), " ")
 	if !c.cfg.Hello.allow(name) {
-		return c.reject(syntax("EHLO hostname"))
+		return c.reject(params.Syntax("EHLO hostname"))
 	}
 	if name == "" {
 		name = mail.AddressLiteral(c.caller.Remote.Addr())
@@ -194,7 +180,7 @@ func (c *conn) extensions() string {
 func (c *conn) mail(arg string) string {
 	v := c.cfg.Verbs
 	v.RequireTLS = v.RequireTLS && c.encrypted // RFC 8689 §2
-	m, r := parseMail(arg, v, c.cfg.MaxHold, c.cfg.MinBy)
+	m, r := params.ParseMail(arg, v, c.cfg.MaxHold, c.cfg.MinBy)
 	if r.Code != 0 {
 		return c.reject(r)
 	}
@@ -206,7 +192,7 @@ func (c *conn) rcpt(arg string) string {
 	if !c.inTransaction {
 		return c.reject(needMail)
 	}
-	r, bad := parseRcpt(arg, c.cfg.Verbs, c.wide)
+	r, bad := params.ParseRcpt(arg, c.cfg.Verbs, c.wide)
 	if bad.Code != 0 {
 		c.rcptCommands++
 		return c.reject(bad)
@@ -268,10 +254,10 @@ func (c *conn) help(string) string {
 
 func (c *conn) vrfy(arg string) string {
 	user, parameter, _ := strings.Cut(arg, " ")
-	wide := c.cfg.Verbs.UTF8 && upper(parameter) == "SMTPUTF8" // RFC 6531 §3.7.4.2
+	wide := c.cfg.Verbs.UTF8 && params.Upper(parameter) == "SMTPUTF8" // RFC 6531 §3.7.4.2
 	switch {
 	case user == "":
-		return c.reject(syntax("VRFY user"))
+		return c.reject(params.Syntax("VRFY user"))
 	case !wide && !mail.IsASCII(arg):
 		return c.reject(mail.Reply{Code: 553, Enhanced: "6.7", Text: "The user must be ASCII without the parameter SMTPUTF8"})
 	case !utf8.ValidString(user):

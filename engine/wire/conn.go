@@ -20,6 +20,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"restante/engine/mail"
+	"restante/engine/wire/params"
 )
 
 // A conn is one accepted connection: its stream and the state of its dialogue.
@@ -61,8 +62,8 @@ type dialogue struct {
 type request struct {
 	verb     string // "" for a word that is no verb: it may be a credential, of which no log has anything
 	arg      string
-	mail     MailArgs
-	rcpt     RcptArgs
+	mail     params.Mail
+	rcpt     params.Rcpt
 	chunk    *chunk // a BDAT, which go-smtp takes for DATA
 	reply    mail.Reply
 	style    style

@@ -27,6 +27,7 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"restante/engine/mail"
+	"restante/engine/wire/params"
 )
 
 // all switches everything on.
@@ -44,8 +45,8 @@ type fake struct {
 	calls  []string
 	bodies []string
 	broken []error
-	from   []MailArgs
-	to     []RcptArgs
+	from   []params.Mail
+	to     []params.Rcpt
 	closed int
 	failed error // of the last Refused
 }
@@ -76,7 +77,7 @@ func (f *fake) Refused(_ context.Context, verb, arg string, r mail.Reply) {
 	f.failed = r.Cause
 }
 
-func (f *fake) Mail(_ context.Context, m MailArgs) mail.Reply {
+func (f *fake) Mail(_ context.Context, m params.Mail) mail.Reply {
 	f.note("mail %s", m.From)
 	f.mu.Lock()
 	f.from = append(f.from, m)
@@ -84,7 +85,7 @@ func (f *fake) Mail(_ context.Context, m MailArgs) mail.Reply {
 	return byName(m.From, "sender ok")
 }
 
-func (f *fake) Rcpt(_ context.Context, r RcptArgs) mail.Reply {
+func (f *fake) Rcpt(_ context.Context, r params.Rcpt) mail.Reply {
 	f.note("rcpt %s", r.To)
 	f.mu.Lock()
 	f.to = append(f.to, r)

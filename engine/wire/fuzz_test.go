@@ -11,14 +11,15 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"restante/engine/account"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"restante/engine/account"
 	"restante/engine/mail"
 	"restante/engine/wire/dotstuff"
+	"restante/engine/wire/params"
 )
 
 // vocabulary is what the fuzzed caller may say. Octets of a BDAT stand behind
@@ -249,7 +250,7 @@ func FuzzParams(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, arg string) {
 		plain := func(s string) bool { return s == "" || isGraphic(s) }
-		if m, bad := parseMail(arg, all, time.Hour, time.Minute); bad.Code == 0 {
+		if m, bad := params.ParseMail(arg, all, time.Hour, time.Minute); bad.Code == 0 {
 			if m.Size < 0 || m.Priority < -9 || m.Priority > 9 || time.Until(m.HoldUntil) > time.Hour || !plain(m.EnvID) || !plain(m.Ret) {
 				t.Errorf("%q is %+v", arg, m)
 			}
@@ -259,7 +260,7 @@ func FuzzParams(f *testing.F) {
 		} else if bad.Code < 500 || bad.Code > 559 {
 			t.Errorf("%q is refused by %v", arg, bad)
 		}
-		if r, bad := parseRcpt(arg, all, true); bad.Code == 0 {
+		if r, bad := params.ParseRcpt(arg, all, true); bad.Code == 0 {
 			if r.To.IsNull() || !plain(r.Notify) || !plain(r.ORcpt) {
 				t.Errorf("%q is %+v", arg, r)
 			}
@@ -280,7 +281,7 @@ func checkPath(t *testing.T, a mail.Address) {
 		t.Errorf("%#v was taken, and cannot be written", a)
 		return
 	}
-	again, bad := parseMail("FROM:"+p+" SMTPUTF8", all, 0, 0)
+	again, bad := params.ParseMail("FROM:"+p+" SMTPUTF8", all, 0, 0)
 	if bad.Code != 0 || again.From != a {
 		t.Errorf("%#v is written %q, which is %#v, %v", a, p, again.From, bad)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"restante/engine/account"
 	"restante/engine/mail"
+	"restante/engine/wire/params"
 )
 
 const signIn = "AUTH PLAIN AGEAc2VjcmV0"
@@ -171,7 +172,7 @@ func TestBothEnds(t *testing.T) {
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if f.from[0] != (MailArgs{From: mail.Address{Local: "a", Domain: "x.test"}, Body8: true, Ret: "FULL", EnvID: "q"}) || f.to[0].Notify != "NEVER" || f.caller.Account() != "u" {
+		if f.from[0] != (params.Mail{From: mail.Address{Local: "a", Domain: "x.test"}, Body8: true, Ret: "FULL", EnvID: "q"}) || f.to[0].Notify != "NEVER" || f.caller.Account() != "u" {
 			t.Errorf("%+v, %+v, %q", f.from[0], f.to[0], f.caller.Account())
 		}
 	}
@@ -321,7 +322,7 @@ func TestDisconnect(t *testing.T) {
 // kicker ends its caller from within a verb.
 type kicker struct{ fake }
 
-func (k *kicker) Mail(context.Context, MailArgs) mail.Reply {
+func (k *kicker) Mail(context.Context, params.Mail) mail.Reply {
 	k.caller.Disconnect(mail.Reply{Code: 421, Enhanced: "7.0", Text: "enough"})
 	return mail.Reply{Code: 550, Enhanced: "7.1", Text: "no"}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"restante/engine/mail"
+	"restante/engine/wire/params"
 )
 
 // An Exchange is one command of a caller with its reply. A handshake that failed
@@ -73,7 +74,7 @@ func mechanismIn(arg string) string {
 // KnownMechanism is the name of a mechanism in capitals; "" for one that is not
 // known: it may be a credential, and is not for a log.
 func KnownMechanism(word string) string {
-	if name := upper(word); slices.Contains(knownMechanisms, name) {
+	if name := params.Upper(word); slices.Contains(knownMechanisms, name) {
 		return name
 	}
 	return ""

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"restante/engine/mail"
+	"restante/engine/wire/params"
 )
 
 // etrn answers ETRN. RFC 1985.
@@ -16,7 +17,7 @@ func (c *conn) etrn(node string) string {
 		return c.reject(mail.Reply{Code: 500, Enhanced: "5.4", Text: "Syntax: ETRN domain"})
 	}
 	if !isNode(node) {
-		return c.reject(syntax("ETRN domain"))
+		return c.reject(params.Syntax("ETRN domain"))
 	}
 	return c.respond(c.callSession("etrn", func() mail.Reply { return c.sess.Etrn(c.ctx, node) }))
 }
@@ -56,7 +57,7 @@ func (c *conn) turn(arg string) string {
 func (c *conn) atrn(arg string) string {
 	domains, ok := parseDomains(arg)
 	if !ok {
-		return c.reject(syntax("ATRN [domain[,domain]...]"))
+		return c.reject(params.Syntax("ATRN [domain[,domain]...]"))
 	}
 	return c.release(true, domains)
 }

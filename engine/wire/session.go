@@ -36,6 +36,7 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"restante/engine/mail"
+	"restante/engine/wire/params"
 )
 
 // A Session decides for one caller. Wire calls it verb by verb, one at a time
@@ -74,10 +75,10 @@ type Conversation interface {
 // A Transaction takes messages in.
 type Transaction interface {
 	// Mail opens a transaction.
-	Mail(ctx context.Context, m MailArgs) mail.Reply
+	Mail(ctx context.Context, m params.Mail) mail.Reply
 
 	// Rcpt adds a recipient to it.
-	Rcpt(ctx context.Context, r RcptArgs) mail.Reply
+	Rcpt(ctx context.Context, r params.Rcpt) mail.Reply
 
 	// Data takes the message in. Body gives the message without dot-stuffing,
 	// with CRLF line ends but where it is binary, and then io.EOF; any other error means that the
@@ -125,32 +126,6 @@ type Release interface {
 // it may hold what must be given back; conn is closed after it returns. Its
 // context ends when the server is closed or the caller disconnected.
 type Handover func(ctx context.Context, conn net.Conn)
-
-// MailArgs is MAIL FROM with its parameters.
-type MailArgs struct {
-	From  mail.Address // without a domain where it came so
-	Size  int64        // RFC 1870, 0 when not given
-	Body8 bool         // RFC 6152, BODY=8BITMIME
-
-	Binary bool // RFC 3030, BODY=BINARYMIME: the message comes by BDAT, octet for octet
-
-	Ret   string
-	EnvID string
-
-	RequireTLS bool      // RFC 8689
-	Priority   int8      // RFC 6710, -9 to 9
-	HoldUntil  time.Time // RFC 4865; zero: not held
-	UTF8       bool      // RFC 6531: SMTPUTF8
-
-	By mail.Deadline // RFC 2852
-}
-
-// RcptArgs is RCPT TO with its parameters.
-type RcptArgs struct {
-	To     mail.Address // without a domain where it came so, as for <Postmaster>
-	Notify string
-	ORcpt  string
-}
 
 // A Caller is the other end of one accepted connection. Its methods may be
 // called from anywhere while the connection is open.

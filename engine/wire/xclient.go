@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"restante/engine/mail"
+	"restante/engine/wire/params"
 )
 
 // An Identity is the client that a proxy brings, as it says by Postfix's XCLIENT.
@@ -68,7 +69,7 @@ func parseIdentity(arg string, was netip.AddrPort) (Identity, error) {
 	seen := map[string]bool{}
 	for _, word := range words {
 		key, value, _ := strings.Cut(word, "=")
-		key, value = upper(key), decodeXtext(value)
+		key, value = params.Upper(key), decodeXtext(value)
 		var err error
 		switch known := !strings.HasPrefix(value, "["); {
 		case seen[key]:

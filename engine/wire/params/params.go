@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package wire
+// Package params reads what stands behind MAIL and RCPT: the path, and the parameters of
+// the extensions that a site offers.
+package params
 
 import (
 	"errors"
@@ -19,14 +21,40 @@ type params struct {
 	bad  mail.Reply // code 0: none
 }
 
+// Mail is MAIL FROM with its parameters.
+type Mail struct {
+	From  mail.Address // without a domain where it came so
+	Size  int64        // RFC 1870, 0 when not given
+	Body8 bool         // RFC 6152, BODY=8BITMIME
+
+	Binary bool // RFC 3030, BODY=BINARYMIME: the message comes by BDAT, octet for octet
+
+	Ret   string
+	EnvID string
+
+	RequireTLS bool      // RFC 8689
+	Priority   int8      // RFC 6710, -9 to 9
+	HoldUntil  time.Time // RFC 4865; zero: not held
+	UTF8       bool      // RFC 6531: SMTPUTF8
+
+	By mail.Deadline // RFC 2852
+}
+
+// Rcpt is RCPT TO with its parameters.
+type Rcpt struct {
+	To     mail.Address // without a domain where it came so, as for <Postmaster>
+	Notify string
+	ORcpt  string
+}
+
 // TooBig refuses a message of more than limit octets. RFC 1870 §6.
 func TooBig(limit int64) mail.Reply {
 	return mail.Reply{Code: 552, Enhanced: "3.4", Text: fmt.Sprintf("Message size exceeds fixed limit of %d octets", limit)}
 }
 
-// parseMail reads what stands behind MAIL. The Reply is zero when all is well. The
+// ParseMail reads what stands behind MAIL. The Reply is zero when all is well. The
 // parameters say how the path is read.
-func parseMail(arg string, v mail.Verbs, maxHold, minBy time.Duration) (m MailArgs, bad mail.Reply) {
+func ParseMail(arg string, v mail.Verbs, maxHold, minBy time.Duration) (m Mail, bad mail.Reply) {
 	path, rest, bad := cutPath(arg, "FROM:")
 	if bad.Code != 0 {
 		return m, bad
@@ -78,8 +106,8 @@ func ParseRecipient(path string, wide bool) (to mail.Address, bad mail.Reply) {
 	return to, bad
 }
 
-// parseRcpt reads what stands behind RCPT.
-func parseRcpt(arg string, v mail.Verbs, wide bool) (r RcptArgs, bad mail.Reply) {
+// ParseRcpt reads what stands behind RCPT.
+func ParseRcpt(arg string, v mail.Verbs, wide bool) (r Rcpt, bad mail.Reply) {
 	path, rest, bad := cutPath(arg, "TO:")
 	if bad.Code != 0 {
 		return r, bad
@@ -109,7 +137,7 @@ func cutPath(arg, prefix string) (path, rest string, bad mail.Reply) {
 	if prefix == "TO:" {
 		verb = "RCPT "
 	}
-	bad = syntax(verb + prefix + "<address>")
+	bad = Syntax(verb + prefix + "<address>")
 	if len(arg) < len(prefix) || !strings.EqualFold(arg[:len(prefix)], prefix) {
 		return "", "", bad
 	}
@@ -165,7 +193,7 @@ var notASCII = mail.Reply{Code: 553, Enhanced: "6.7", Text: "The address must be
 func (p *params) each(s string, use func(key, value string) bool) {
 	for word := range strings.FieldsSeq(s) {
 		key, value, _ := strings.Cut(word, "=")
-		key = upper(key)
+		key = Upper(key)
 		if slices.Contains(p.seen, key) {
 			p.bad = badParam("Duplicate parameter " + key)
 			return
@@ -199,7 +227,7 @@ func (p *params) size(value string) int64 {
 
 // body reads BODY of RFC 6152 and RFC 3030.
 func (p *params) body(value string, binaryToo bool) (eightBit, binary bool) {
-	switch value = upper(value); {
+	switch value = Upper(value); {
 	case value == "7BIT":
 	case value == "8BITMIME":
 		return true, false
@@ -253,7 +281,7 @@ func (p *params) hold(key, value string, most time.Duration) time.Time {
 // by reads the by-value of RFC 2852 §4: seconds, from now on; the mode; whether it is
 // traced.
 func (p *params) by(value string, least time.Duration) (d mail.Deadline) {
-	number, mode, _ := strings.Cut(upper(value), ";")
+	number, mode, _ := strings.Cut(Upper(value), ";")
 	digits := strings.TrimLeft(number, "+-")
 	seconds, err := strconv.ParseInt(number, 10, 64)
 	d.Return, d.Trace = strings.HasPrefix(mode, "R"), strings.HasSuffix(mode, "T")
@@ -271,7 +299,7 @@ func (p *params) by(value string, least time.Duration) (d mail.Deadline) {
 }
 
 func (p *params) oneOf(key, value string, allowed ...string) string {
-	if value = upper(value); slices.Contains(allowed, value) {
+	if value = Upper(value); slices.Contains(allowed, value) {
 		return value
 	}
 	return p.malformed(key)
@@ -291,7 +319,7 @@ func xtext(value string) string {
 }
 
 func (p *params) notify(value string) string {
-	value = upper(value)
+	value = Upper(value)
 	var seen []string
 	for word := range strings.SplitSeq(value, ",") {
 		never := word == "NEVER" && value != "NEVER"
@@ -315,4 +343,20 @@ func typedXtext(value string, wide bool) string {
 		return ""
 	}
 	return kind + ";" + addr
+}
+
+// Syntax refuses an argument that has not that form.
+func Syntax(form string) mail.Reply {
+	return mail.Reply{Code: 501, Enhanced: "5.4", Text: "Syntax: " + form}
+}
+
+// Upper makes ASCII letters capitals. Strings.ToUpper would make verbs of words
+// that hold other letters: a dotless i, a long s.
+func Upper(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' {
+			r -= 'a' - 'A'
+		}
+		return r
+	}, s)
 }
