@@ -111,7 +111,7 @@ func TestChooseRefusesUnknownParts(t *testing.T) {
 	if chosen, err := choose([]string{"tree", "accept"}); err != nil || len(chosen) != 2 || chosen[0].name != "accept" {
 		t.Errorf("chose %v, %v", chosen, err)
 	}
-	if _, err := choose([]string{"accept", "trees"}); err == nil || !strings.Contains(err.Error(), "accept, pickup, release, memory, sites, idle, tree, commits, scripts and trace") {
+	if _, err := choose([]string{"accept", "trees"}); err == nil || !strings.Contains(err.Error(), "accept, pickup, release, far, memory, sites, idle, tree, commits, scripts and trace") {
 		t.Errorf("an unknown part: %v", err)
 	}
 }

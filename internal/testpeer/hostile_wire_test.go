@@ -240,7 +240,12 @@ func (row wireRow) run(t *testing.T, addr string) {
 // domain and two accounts; one of them may collect its mail.
 func newLimitedService(t *testing.T) *testpeer.Service {
 	t.Helper()
-	s := startService(t)
+	return limited(t, startService(t))
+}
+
+// limited gives the service what newLimitedService has.
+func limited(t *testing.T, s *testpeer.Service) *testpeer.Service {
+	t.Helper()
 	addAccount(t, s, "other")
 	createHeldDomain(t, s, "held.test", account)
 	set(t, s, "MaxMessageSize", fmt.Sprint(messageLimit))

@@ -159,7 +159,7 @@ func TestDamagedStoreIsRefusedAndUnchanged(t *testing.T) {
 // lost come back.
 func TestHeldMailOutlivesALostStore(t *testing.T) {
 	t.Parallel()
-	mail := acknowledged{service: newLimitedService(t)}
+	mail := acknowledged{service: limited(t, startAnew(t))}
 	mail.send(t, 5)
 	mail.service.Kill()
 	aside, store := mail.service.Data+".aside", filepath.Join(mail.service.Data, "metabase")
@@ -259,7 +259,7 @@ func TestUnusableMachineKeyIsRefused(t *testing.T) {
 // newMachineKey gives the machine key of another service.
 func newMachineKey(t *testing.T) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(startService(t).Data, "machine.key"))
+	b, err := os.ReadFile(filepath.Join(startAnew(t).Data, "machine.key"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ package testpeer_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"restante/internal/testpeer"
 )
@@ -18,7 +20,9 @@ import (
 // tryCommand runs one command and gives its exit code and both streams.
 func tryCommand(t *testing.T, s *testpeer.Service, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), s.Bin, append([]string{"--data", s.Data}, args...)...)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // of a service that should have refused
+	defer cancel()
+	cmd := exec.CommandContext(ctx, s.Bin, append([]string{"--data", s.Data}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var out, problems bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &problems

@@ -77,6 +77,15 @@ func startService(t *testing.T) *testpeer.Service {
 	return startServiceOn(t, data)
 }
 
+// startAnew starts a service that sets itself up: with keys of its own, and all that it
+// stores in the newest table.
+func startAnew(t *testing.T) *testpeer.Service {
+	t.Helper()
+	s := startServiceOn(t, filepath.Join(t.TempDir(), "data"), "--bind", "127.0.0.1:0", "--domain", "hub.test", "--fqdn", "hub.test")
+	addAccount(t, s, account)
+	return s
+}
+
 // startServiceOn starts a service on a data folder.
 func startServiceOn(t *testing.T, data string, args ...string) *testpeer.Service {
 	t.Helper()
