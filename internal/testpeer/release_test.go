@@ -412,7 +412,10 @@ func TestTurnResumesAfterABrokenConnection(t *testing.T) {
 				t.Errorf("%d messages came before the break, want %d", got, n-1)
 			}
 			await(t, "the lease has ended", func() bool { return queueEntryFor(t, s, "held.test").State == "held" })
-			if w := queueEntryFor(t, s, "held.test"); w.Messages != 7-n {
+			w := queueEntryFor(t, s, "held.test")
+			if w.Messages == 8-n && n > 1 && strings.Contains(w.LastError, "in doubt") {
+				want = append(want, want[n-2]) // what rode behind its dot came before its reply was read
+			} else if w.Messages != 7-n {
 				t.Errorf("%+v", w)
 			}
 			collectByTurn(t, s, account, second)
