@@ -251,9 +251,9 @@ func TestCatalogueTellsTheAge(t *testing.T) {
 		if err := f.try(env); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
-		for line, err := range f.q.Catalogue(t.Context(), "a.test") {
-			if err != nil || line.Age < 55 || line.Age > 60 {
+		time.Sleep(time.Hour)
+		for line, err := range f.q.Catalogue(t.Context(), "a.test") { // the IDs of these tests run ahead
+			if err != nil || line.Age < 3500 || line.Age > 3600 {
 				t.Errorf("%+v, %v", line, err)
 			}
 		}

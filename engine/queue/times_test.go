@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -262,9 +263,12 @@ func TestLocalTimes(t *testing.T) {
 		h.policy = Policy{DelayNotice: 20 * time.Hour, Quick: 2, Local: Times{Retry: 50 * time.Minute, Expire: 3 * time.Hour, DelayNotice: time.Hour}}
 		h.local = "local.test"
 		start, tried := time.Now(), map[mail.Domain][]int{}
+		var mu sync.Mutex // guards tried: two destinations are attempted at once
 		h.setAnswer(func(l *Lease) {
 			if l.Domain() != "a.test" {
+				mu.Lock()
 				tried[l.Domain()] = append(tried[l.Domain()], int(time.Since(start)/time.Minute))
+				mu.Unlock()
 				always(later, "")(l)
 			} else {
 				always(yes, "mx")(l)
