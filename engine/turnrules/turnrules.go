@@ -17,6 +17,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+	_ "time/tzdata" // for systems without the zones, such as Windows
+
+	"restante/engine/mail"
+	"restante/metabase/schema/iplist"
 )
 
 // A Call is what a rule is asked about.
@@ -43,8 +47,10 @@ func Parse(text string) (Rule, error) {
 	word := func() string {
 		rest := strings.TrimLeft(text[at:], " \t")
 		at = len(text) - len(rest)
-		w, _, _ := strings.Cut(rest, " ")
-		return w
+		if end := strings.IndexAny(rest, " \t"); end >= 0 {
+			return rest[:end]
+		}
+		return rest
 	}
 	bad := func(format string, args ...any) (Rule, error) {
 		return Rule{}, fmt.Errorf("at octet %d: %s", at+1, fmt.Sprintf(format, args...))
@@ -99,6 +105,12 @@ func field(name, value string) (func(Call) bool, error) {
 	switch name {
 	case "account":
 		return list(func(v string) (func(Call) bool, error) {
+			if v == "" {
+				return nil, fmt.Errorf("account: a name is empty")
+			}
+			if windows, user, found := strings.Cut(v, `\`); found {
+				return nil, fmt.Errorf("account %q: accounts have no domain of Windows such as %s: name it %s", v, windows, user)
+			}
 			return func(c Call) bool { return strings.EqualFold(c.Account, v) }, nil
 		})
 	case "domain":
@@ -112,7 +124,7 @@ func field(name, value string) (func(Call) bool, error) {
 		})
 	case "from":
 		return list(func(v string) (func(Call) bool, error) {
-			n, err := network(v)
+			n, err := iplist.ParsePrefix(v)
 			return func(c Call) bool { return n.Contains(c.From.Unmap().WithZone("")) }, err
 		})
 	case "tls":
@@ -128,24 +140,15 @@ func field(name, value string) (func(Call) bool, error) {
 
 // domain matches a name or, with "*." before it, all names below one.
 func domain(v string) (func(Call) bool, error) {
-	v = strings.ToLower(v)
-	below, wild := strings.CutPrefix(v, "*")
-	name := strings.TrimPrefix(v, "*.")
-	if name == "" || strings.ContainsAny(name, "*@/ ") || slices.Contains(strings.Split(name, "."), "") {
-		return nil, fmt.Errorf("%q is neither a domain nor *. and a domain", v)
+	name, wild := strings.CutPrefix(v, "*.")
+	d, err := mail.ParseDomain(name)
+	if err != nil {
+		return nil, fmt.Errorf("%q is neither a domain nor *. and a domain: %w", v, err)
 	}
-	return func(c Call) bool { return c.Domain == v || wild && strings.HasSuffix(c.Domain, below) }, nil
-}
-
-func network(v string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(v); err == nil && addr.Zone() == "" {
-		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
+	if !wild {
+		return func(c Call) bool { return c.Domain == string(d) }, nil
 	}
-	n, err := netip.ParsePrefix(v)
-	if err != nil || n != n.Masked() {
-		return n, fmt.Errorf("%q is neither an address nor a network, such as 192.0.2.0/24", v)
-	}
-	return n, nil
+	return func(c Call) bool { return strings.HasSuffix(c.Domain, "."+string(d)) }, nil // *.d too, which ETRN may name
 }
 
 var days = []string{"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"}
@@ -178,6 +181,9 @@ func hours(value string) (func(Call) bool, error) {
 	}
 	first, last, _ := strings.Cut(words[0], "-")
 	begin, err := time.Parse("15:04", first)
+	if last == "24:00" { // of the same day: the midnight after it
+		last = "00:00"
+	}
 	end, err2 := time.Parse("15:04", last)
 	if err != nil || err2 != nil {
 		return nil, fmt.Errorf("hours: %q is no time, such as 08:00-18:00", words[0])
@@ -202,12 +208,15 @@ func hours(value string) (func(Call) bool, error) {
 // A List is the rules of a key, in order.
 type List []Rule
 
-// ParseList reads the rules that are right; the others are refused when they are set.
+// ParseList reads rules. One that is wrong, which is refused when it is set, refuses each
+// call that comes to it: it may be one that denies.
 func ParseList(texts []string) (list List) {
 	for _, text := range texts {
-		if r, err := Parse(text); err == nil {
-			list = append(list, r)
+		r, err := Parse(text)
+		if err != nil {
+			r = Rule{Text: text}
 		}
+		list = append(list, r)
 	}
 	return list
 }
