@@ -48,9 +48,7 @@ import (
 func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 	a := newAdapter(set, e.opts.DataDir)
 	a.tokens = &e.grants
-	if file := set.Out.RemoteCertificateFile; file != "" {
-		a.shown = certs.New(certs.Files{a.path(file)}, e.opts.Log.With("site", set.Number))
-	}
+	a.shown = e.shownBy(a)
 	e.lists.Keep(set.Number, func(path string, d mail.Domain) bool { return set.MailboxesOf(d).RecipientsFile == path })
 	e.asked.Keep(set.Number, func(id string, d mail.Domain) bool {
 		return slices.ContainsFunc(set.MailboxesOf(d).Directories, func(c ldap.Config) bool { return a.openDirectory(c).ID() == id })
@@ -65,6 +63,7 @@ func (e *Engine) config(set *settings.Site, shared error) *site.Config {
 		},
 		Name: set.Name, Rev: uint64(set.Rev),
 		TLS:     a.certificates(),
+		Shown:   a.shown,
 		Acme:    a.acme(),
 		Accepts: certs.Protocols{Min: set.TLS.TlsMinVersion, Old: set.TLS.TlsOldDevices},
 		Wire:    a.wireConfig(),
@@ -202,6 +201,22 @@ func (a *siteAdapter) certificates() (files certs.Files) {
 		files = append(files, a.path(name))
 	}
 	return files
+}
+
+// shownBy is what a site shows to hosts that ask for a certificate; nil for nothing. While
+// the setting stays, a site keeps the one that it has, which knows what was read.
+func (e *Engine) shownBy(a *siteAdapter) *certs.Reloader {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if a.Out.RemoteCertificateFile == "" {
+		delete(e.shown, a.Number)
+		return nil
+	}
+	files := certs.Files{a.path(a.Out.RemoteCertificateFile)}
+	if was := e.shown[a.Number]; was == nil || !slices.Equal(was.Files(), files) {
+		e.shown[a.Number] = certs.New(files, e.opts.Log.With("site", a.Number))
+	}
+	return e.shown[a.Number]
 }
 
 func (a *siteAdapter) pickup() pickup.Settings {

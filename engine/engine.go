@@ -42,6 +42,7 @@ import (
 	"restante/engine/session"
 	"restante/engine/settings"
 	"restante/engine/site"
+	"restante/engine/site/certs"
 	"restante/engine/site/ports"
 	"restante/engine/trace"
 	"restante/internal/descriptors"
@@ -109,6 +110,7 @@ type Engine struct {
 
 	directories map[int]*ldap.Directory // by site
 	tokens      map[int]account.Tokens
+	shown       map[int]*certs.Reloader
 }
 
 // New makes an Engine over the tree. It starts nothing.
@@ -138,7 +140,7 @@ func New(tree Tree, opts Options) *Engine {
 		tree: tree, opts: opts, auth: account.NewAuthenticator(account.Options{Key: opts.SignInKey}),
 		requests: make(chan *request), wake: make(chan struct{}, 1),
 		ready: make(chan struct{}), ended: make(chan struct{}),
-		sites: map[int]*managedSite{}, directories: map[int]*ldap.Directory{}, tokens: map[int]account.Tokens{},
+		sites: map[int]*managedSite{}, directories: map[int]*ldap.Directory{}, tokens: map[int]account.Tokens{}, shown: map[int]*certs.Reloader{},
 	}
 	e.dns, e.grants.engine = byDNS, e
 	e.sts.DB, e.sts.Log = kv.Prefix(opts.IndexDB, "sts/"), opts.Log

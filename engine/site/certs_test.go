@@ -4,6 +4,7 @@ package site
 
 import (
 	"crypto/tls"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -104,6 +105,51 @@ func TestMissingCertificateIsTheState(t *testing.T) {
 	}
 	if lists(h.dial(), "STARTTLS") {
 		t.Error("STARTTLS is still offered")
+	}
+}
+
+// What hosts are shown that ask for a certificate is a part as the site's own is: a file that
+// is of no use is told, and what was read before is shown.
+func TestMissingRemoteCertificateIsTheState(t *testing.T) {
+	shown := func(c *certs.Reloader) string {
+		if list := c.List(); len(list) == 1 {
+			return list[0].Names[0]
+		}
+		return ""
+	}
+	set := newSettings(t)
+	dir := t.TempDir()
+	none := certs.New(certs.Files{filepath.Join(dir, "none.pem")}, slog.New(slog.DiscardHandler))
+	there := certs.New(writeCert(t, dir, "us.test"), slog.New(slog.DiscardHandler))
+	cfg := set.make(1, loopback)
+	cfg.Shown = none
+	h := runSite(t, cfg, set, &ports.Set{})
+	h.must(Start)
+	if st := h.Status(); st.State != Started || !strings.Contains(st.Why, "RemoteCertificateFile: ") || !strings.Contains(st.Why, "none.pem") {
+		t.Errorf("started: %+v", st)
+	}
+	good := h.make(2, loopback)
+	good.Shown = there
+	if st := h.settle(good); st.Running != 2 || st.Why != "" || shown(there) != "us.test" {
+		t.Errorf("a good one: %+v", st)
+	}
+	bad := h.make(3, loopback)
+	bad.Shown = certs.New(none.Files(), slog.New(slog.DiscardHandler))
+	if st := h.settle(bad); !slices.Equal(st.Kept, []Part{RemoteCertificate}) || !strings.Contains(st.Why, "none.pem") || shown(bad.Shown) != "us.test" {
+		t.Errorf("one that is missing: %+v, shown is %q", st, shown(bad.Shown))
+	}
+	back := h.make(4, loopback)
+	back.Shown = there
+	h.settle(back)
+	if err := os.WriteFile(there.Files()[1], []byte("no key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.until(func() bool { return strings.Contains(h.Status().Why, "has no PEM block") })
+	if shown(there) != "us.test" {
+		t.Error("what was read before is not shown")
+	}
+	if st := h.settle(h.make(5, loopback)); st.Running != 5 || st.Why != "" {
+		t.Errorf("none at all: %+v", st)
 	}
 }
 

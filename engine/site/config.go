@@ -50,6 +50,7 @@ type Config struct {
 	TLS      certs.Files
 	Accepts  certs.Protocols // of it
 	Acme     *acme.Settings  // of certificates that are ordered, into one of TLS; nil: none are
+	Shown    *certs.Reloader // to hosts that ask for a certificate; nil: none is. The same one for the same files
 	Blocked  error           // why the site must not run; nil: it may
 	Wire     wire.Config     // all but TLS, and per binding ImplicitTLS and ODMR
 	Session  session.Policy  // what a caller may do
@@ -91,6 +92,9 @@ const (
 
 // PickupFolder is the part of a Config that is its Pickup folder.
 const PickupFolder Part = "PickupDirectory"
+
+// RemoteCertificate is the part of a Config that is Shown.
+const RemoteCertificate Part = "RemoteCertificateFile"
 
 // LogFolder is the part of a Config with a Log that is its folder.
 const LogFolder Part = "LogFileDirectory"
@@ -171,13 +175,16 @@ func sameResources(a, b *Config) bool {
 		slices.Equal(a.Folders, b.Folders) && (a.Blocked == nil) == (b.Blocked == nil)
 }
 
-// changedParts lists those of Bindings, Certificate and PickupFolder that differ.
+// changedParts lists those of Bindings, Certificate, RemoteCertificate and PickupFolder that differ.
 func changedParts(a, b *Config) (parts []Part) {
 	if !slices.Equal(a.Bindings, b.Bindings) {
 		parts = append(parts, Bindings)
 	}
 	if !slices.Equal(a.TLS, b.TLS) {
 		parts = append(parts, Certificate)
+	}
+	if a.Shown != b.Shown {
+		parts = append(parts, RemoteCertificate)
 	}
 	if a.Pickup.Dir != b.Pickup.Dir {
 		parts = append(parts, PickupFolder)
@@ -197,6 +204,9 @@ func (c *Config) keeping(parts []Part, now *Config) *Config {
 	}
 	if slices.Contains(parts, Certificate) {
 		out.TLS = now.TLS
+	}
+	if slices.Contains(parts, RemoteCertificate) {
+		out.Shown = now.Shown
 	}
 	if slices.Contains(parts, PickupFolder) && c.Pickup.Dir != "" { // to have none is never refused
 		out.Pickup.Dir = c.keptPickup(now.Pickup.Dir)

@@ -182,7 +182,7 @@ func (s *Site) reconcile(ctx context.Context) {
 func (s *Site) applyConfig(ctx context.Context, r *run, next *Config) error {
 	cert, certErr := s.certsOf(ctx, next, r.active.Load().certs)
 	bindErr := s.rebind(ctx, next)
-	err := errors.Join(certErr, bindErr, s.checkFolders(next, r.mail.folder))
+	err := errors.Join(certErr, readShown(ctx, next, r.active.Load().cfg.Shown), bindErr, s.checkFolders(next, r.mail.folder))
 	s.mu.Lock()
 	// If Apply brought another target meanwhile, the next round is about that.
 	if s.target == next {
@@ -215,6 +215,20 @@ func (s *Site) certsOf(ctx context.Context, cfg *Config, now *certs.Reloader) (*
 	}
 	s.loading = nil
 	return c, nil
+}
+
+// readShown reads the certificate that hosts are shown which ask for one. Where the system
+// refuses it, they are shown what they were shown before.
+func readShown(ctx context.Context, cfg *Config, now *certs.Reloader) error {
+	if cfg.Shown == nil || cfg.Shown == now {
+		return nil
+	}
+	err := cfg.Shown.Refresh(ctx)
+	if err == nil {
+		return nil
+	}
+	cfg.Shown.UseUntilRead(now)
+	return refused(RemoteCertificate, fmt.Errorf("%s: %w", RemoteCertificate, err))
 }
 
 // rerouted reports whether mail for d has another route under now than under was.

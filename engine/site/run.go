@@ -42,6 +42,7 @@ type run struct {
 	active atomic.Pointer[activeConfig]
 	orders *acme.Orderer
 	recert chan struct{} // has one where the certificates may be others
+	reshow chan struct{} // the same, for those that are shown to other hosts
 
 	ctx      context.Context // of the sessions and the queue's attempts; ends when the stop begins
 	cancel   context.CancelCauseFunc
@@ -86,7 +87,7 @@ func (s *Site) startTarget(ctx context.Context) error {
 		}
 		mail, err := s.ensureMailQueue(ctx, cfg)
 		cert, certErr := s.certsOf(ctx, cfg, nil) // without one the site runs, but offers no TLS
-		rest := errors.Join(certErr, s.checkFolders(cfg, cfg.Mail.Folder))
+		rest := errors.Join(certErr, readShown(ctx, cfg, nil), s.checkFolders(cfg, cfg.Mail.Folder))
 		if err == nil {
 			err = s.rebind(ctx, cfg)
 		}
@@ -136,7 +137,7 @@ func (s *Site) closeMailQueue() {
 // startRun begins to serve under the target, unless that no longer asks for the
 // resources of cfg.
 func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert *certs.Reloader, refusals error) bool {
-	r := &run{site: s, mail: mail, server: wire.NewServer(s.log), recert: make(chan struct{}, 1), cut: make(chan struct{})}
+	r := &run{site: s, mail: mail, server: wire.NewServer(s.log), recert: make(chan struct{}, 1), reshow: make(chan struct{}, 1), cut: make(chan struct{})}
 	// Run ends a run, not ctx: the callers' grace time is between the two.
 	r.ctx, r.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	r.pickup = pickup.New(s.pickupSettings, submissions{mail, s}, pickup.Options{Journal: s.deps.Journal, Log: s.log, Changed: s.deps.Changed})
@@ -155,6 +156,9 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 	if slices.Contains(partsOf(refusals), PickupFolder) {
 		active.Pickup.Dir = ""
 	}
+	if slices.Contains(partsOf(refusals), RemoteCertificate) {
+		active.Shown = nil
+	}
 	r.active.Store(&activeConfig{&active, s.target, cert, cert.Config(active.Accepts)})
 	s.active.Store(&active)
 	s.bandwidth.Set(active.Bandwidth)
@@ -166,6 +170,8 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 	r.work.Go(func() { r.pickup.Run(r.ctx) })
 	watch := certs.Watch{Current: func() *certs.Reloader { return r.active.Load().certs }, Wake: r.recert, Changed: s.deps.Changed}
 	r.work.Go(func() { watch.Run(r.ctx) })
+	shown := certs.Watch{Current: func() *certs.Reloader { return r.active.Load().cfg.Shown }, Wake: r.reshow, Changed: s.deps.Changed}
+	r.work.Go(func() { shown.Run(r.ctx) })
 	r.work.Go(func() { r.orders.Run(r.ctx) })
 	s.setState(Started, refusals)
 	s.deps.Ports.Serve(s.number, r, s.log)
@@ -174,9 +180,11 @@ func (s *Site) startRun(ctx context.Context, cfg *Config, mail *mailQueue, cert 
 
 // lookAgain has the certificates read again.
 func (r *run) lookAgain() {
-	select {
-	case r.recert <- struct{}{}:
-	default: // one is pending already
+	for _, wake := range []chan struct{}{r.recert, r.reshow} {
+		select {
+		case wake <- struct{}{}:
+		default: // one is pending already
+		}
 	}
 }
 

@@ -278,7 +278,8 @@ func (s *Site) whyLocked() error {
 	}
 	err = errors.Join(err, s.unstored)
 	if s.run != nil {
-		err = errors.Join(err, s.run.active.Load().certs.Err(), s.run.active.Load().certs.Expired(), s.run.pickup.Err(), s.run.orders.Err())
+		active := s.run.active.Load()
+		err = errors.Join(err, active.certs.Err(), active.certs.Expired(), active.cfg.Shown.Err(), active.cfg.Shown.Expired(), s.run.pickup.Err(), s.run.orders.Err())
 	}
 	if trouble := s.config().Trouble; trouble != nil {
 		err = errors.Join(err, trouble())

@@ -7,6 +7,21 @@ import (
 	"slices"
 )
 
+// UseUntilRead has the certificates of was shown until those of c were read.
+func (c *Reloader) UseUntilRead(was *Reloader) {
+	if was == nil {
+		return
+	}
+	was.mu.Lock()
+	list := was.list
+	was.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.version == (fileVersion{}) {
+		c.list = list
+	}
+}
+
 // Client gives the certificate that a host gets which asks us for one, for
 // [tls.Config.GetClientCertificate]: none, where it accepts none of them. The files are
 // looked at each time. Where they cannot be read, the certificates that were read before

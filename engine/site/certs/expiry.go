@@ -72,7 +72,7 @@ func (c *Reloader) tellExpiry() {
 		}
 		if name := one.String(); c.told[name] < stage {
 			c.told[name] = stage
-			c.log.Warn([]string{"", "a certificate expires soon", "a certificate has expired: callers that check it refuse it"}[stage], "certificate", name)
+			c.log.Warn([]string{"", "a certificate expires soon", "a certificate has expired: a peer that checks it refuses it"}[stage], "certificate", name)
 		}
 	}
 }
