@@ -10,17 +10,14 @@ import (
 	"log/slog"
 	"net"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/emersion/go-smtp"
 
 	"restante/engine/mail"
 	"restante/engine/wire/params"
+	"restante/engine/wire/reply"
 )
 
 // A conn is one accepted connection: its stream and the state of its dialogue.
@@ -184,7 +181,7 @@ func (c *conn) respond(r mail.Reply) string {
 func (c *conn) say(r mail.Reply, s style) {
 	c.report(r)
 	before := len(c.out)
-	c.out = appendReply(c.out, r, s&noStatus == 0 && c.cfg.Verbs.EnhancedCodes, c.wide || c.now.mail.UTF8)
+	c.out = reply.Append(c.out, r, s&noStatus == 0 && c.cfg.Verbs.EnhancedCodes, c.wide || c.now.mail.UTF8)
 	c.logExchange(r, len(c.out)-before)
 }
 
@@ -286,7 +283,7 @@ func (c *conn) disconnect(r mail.Reply) {
 // caller in the middle of one sees the refusal.
 func (c *conn) endUntrusted(r mail.Reply) {
 	c.say(r, 0)
-	c.out = appendReply(c.out, mail.Reply{Code: 421, Enhanced: "7.0", Text: "Closing connection: what follows cannot be trusted"}, c.cfg.Verbs.EnhancedCodes, false)
+	c.out = reply.Append(c.out, mail.Reply{Code: 421, Enhanced: "7.0", Text: "Closing connection: what follows cannot be trusted"}, c.cfg.Verbs.EnhancedCodes, false)
 	c.closed = true
 	c.idle = min(c.idle, maxUntrusted)
 	if c.flush() == nil && c.closeWrite() {
@@ -400,64 +397,3 @@ func (a adapter) Reset() {
 
 // Logout means nothing: the end of an inner connection is not the caller's.
 func (a adapter) Logout() error { return nil }
-
-// maxReplyText keeps a reply line with its code within the 512 octets of RFC
-// 5321 §4.5.3.1.5.
-const maxReplyText = 490
-
-// appendReply writes r as it goes over the wire. With enhanced, each line of a
-// 2xx, 4xx and 5xx reply carries its status code (RFC 2034 §4). With wide, the client
-// takes UTF-8 (RFC 6531 §3.7.4).
-func appendReply(dst []byte, r mail.Reply, enhanced, wide bool) []byte {
-	status := ""
-	if class := r.Code / 100; enhanced && (class == 2 || class == 4 || class == 5) {
-		status = r.Status()
-	}
-	for text := r.Text; ; {
-		line, rest, more := strings.Cut(text, "\n")
-		if n := maxReplyText; len(line) > n {
-			for n > maxReplyText-utf8.UTFMax && !utf8.RuneStart(text[n]) {
-				n--
-			}
-			line, rest, more = text[:n], text[n:], true
-		}
-		dst = strconv.AppendInt(dst, int64(r.Code), 10)
-		if more {
-			dst = append(dst, '-')
-		} else {
-			dst = append(dst, ' ')
-		}
-		if status != "" {
-			dst = append(dst, status...)
-			dst = append(dst, ' ')
-		}
-		dst = appendPrintable(dst, line, wide)
-		dst = append(dst, '\r', '\n')
-		if !more {
-			return dst
-		}
-		text = rest
-	}
-}
-
-// appendPrintable writes text with a question mark for each octet that has no
-// place in a reply. With wide, characters of UTF-8 have one.
-func appendPrintable(dst []byte, text string, wide bool) []byte {
-	if wide && !mail.IsASCII(text) {
-		for _, r := range text {
-			if r != '\t' && unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || r == utf8.RuneError {
-				r = '?'
-			}
-			dst = utf8.AppendRune(dst, r)
-		}
-		return dst
-	}
-	start := len(dst)
-	dst = append(dst, text...)
-	for i, c := range dst[start:] {
-		if c < ' ' && c != '\t' || c > '~' {
-			dst[start+i] = '?'
-		}
-	}
-	return dst
-}

@@ -4,12 +4,9 @@ package wire
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -17,13 +14,7 @@ import (
 
 	"restante/engine/mail"
 	"restante/engine/wire/ahead"
-)
-
-// Limits on what a peer may say. RFC 5321 §4.5.3.1.5 has 512 octets to a line: of a
-// longer one than maxPeerLine, the rest is read and dropped.
-const (
-	maxPeerLine  = 2 << 10
-	maxPeerReply = 32 << 10
+	"restante/engine/wire/reply"
 )
 
 // A PhaseError says in which phase a conversation broke off, and why.
@@ -36,7 +27,7 @@ func (e *PhaseError) Error() string { return e.Phase + ": " + e.Err.Error() }
 func (e *PhaseError) Unwrap() error { return e.Err }
 
 // ErrProtocol means that the peer does not speak SMTP, or too much of it.
-var ErrProtocol = errors.New("the peer's reply is no SMTP")
+var ErrProtocol = reply.ErrProtocol
 
 // A peer is the connection to the other server: it reads replies, each within
 // its time and size, and is the net.Conn that go-smtp's client talks through.
@@ -63,7 +54,7 @@ type peer struct {
 
 func newPeer(nc net.Conn, opts ClientOptions) *peer {
 	return &peer{
-		raw: nc, nc: nc, r: bufio.NewReaderSize(nc, maxPeerLine),
+		raw: nc, nc: nc, r: bufio.NewReaderSize(nc, reply.MaxLine),
 		log: opts.Log, limits: opts.Timeouts, helo: opts.UseHELO, wait: opts.Timeouts.Greeting, phase: mail.AtGreeting,
 	}
 }
@@ -155,107 +146,14 @@ func (p *peer) read(limit time.Duration) (code int, lines []string, err error) {
 	}()
 	p.setReadDeadline(time.Now().Add(limit))
 	p.reply = mail.Reply{}
-	first, max := "", maxPeerReply
-	for size := 0; ; {
-		line, n, err := p.line(max - size)
-		if size += n; err != nil {
-			return 0, nil, peerError(err, size > 0)
-		}
-		said := strings.TrimRight(line, "\r\n")
-		c, text, more, ok := parseReplyLine(said)
-		if !ok {
-			return 0, nil, fmt.Errorf("%w: %.60q", ErrProtocol, line)
-		}
-		if c/100 >= code/100 { // codes that differ: the worst class counts
-			code = c
-		}
-		lines, first = append(lines, text), cmp.Or(first, said)
-		if !more {
-			p.reply = toReply(code, lines)
-			p.reply.Phase = p.phase
-			p.logReply(code, first, size)
-			return code, lines, nil
-		}
+	said, err := reply.Read(p.r)
+	if err != nil {
+		return 0, nil, err
 	}
-}
-
-// line reads one line of at most max octets, and gives the first maxPeerLine of it
-// and how many it has.
-func (p *peer) line(max int) (line string, n int, err error) {
-	for {
-		b, err := p.r.ReadSlice('\n')
-		if n += len(b); line == "" {
-			line = string(b)
-		}
-		switch {
-		case n > max:
-			return "", n, fmt.Errorf("%w: it does not end", ErrProtocol)
-		case err != bufio.ErrBufferFull:
-			return line, n, err
-		}
-	}
-}
-
-func peerError(err error, begun bool) error {
-	switch {
-	case err == io.EOF && begun:
-		return fmt.Errorf("the peer hung up within a reply: %w", io.ErrUnexpectedEOF)
-	case err == io.EOF:
-		return fmt.Errorf("the peer hung up: %w", io.ErrUnexpectedEOF)
-	}
-	return err
-}
-
-// parseReplyLine reads code, text and whether more lines follow. RFC 5321
-// §4.2; a code alone is taken as well.
-func parseReplyLine(line string) (code int, text string, more, ok bool) {
-	if len(line) < 3 || line[0] < '2' || line[0] > '5' {
-		return 0, "", false, false
-	}
-	for _, d := range []byte(line[:3]) {
-		if d < '0' || d > '9' {
-			return 0, "", false, false
-		}
-		code = code*10 + int(d-'0')
-	}
-	if len(line) == 3 {
-		return code, "", false, true
-	}
-	if line[3] != ' ' && line[3] != '-' {
-		return 0, "", false, false
-	}
-	return code, string(appendPrintable(nil, line[4:], false)), line[3] == '-', true
-}
-
-// toReply takes the status code off the lines, where they have one.
-func toReply(code int, lines []string) mail.Reply {
-	r := mail.Reply{Code: code, Peer: true}
-	for i, line := range lines {
-		status, rest, _ := strings.Cut(line, " ")
-		if isStatus(status, code) && (i == 0 || status[2:] == r.Enhanced) {
-			r.Enhanced = status[2:]
-			line = rest
-		}
-		if i > 0 {
-			r.Text += "\n"
-		}
-		r.Text += line
-	}
-	return r
-}
-
-// isStatus says that s is a status code of RFC 3463 §2 of the same class.
-func isStatus(s string, code int) bool {
-	part := strings.Split(s, ".")
-	if len(part) != 3 || part[0] != string(rune('0'+code/100)) {
-		return false
-	}
-	for _, p := range part[1:] {
-		if p == "" || len(p) > 3 || strings.Trim(p, "0123456789") != "" {
-			return false
-		}
-	}
-	return true
+	p.reply = said.Mail()
+	p.reply.Phase = p.phase
+	p.logReply(said.Code, said.First, said.Size)
+	return said.Code, said.Lines, nil
 }
 
 // Write takes one command line of go-smtp's.
@@ -317,7 +215,7 @@ func (p *peer) prepare(code int, lines []string) {
 	p.ready = p.ready[:0]
 	for i, line := range lines {
 		if p.ehlo && i > 0 {
-			line = keyword(line)
+			line = reply.Keyword(line)
 		}
 		sep := "-"
 		if i+1 == len(lines) {
@@ -325,18 +223,6 @@ func (p *peer) prepare(code int, lines []string) {
 		}
 		p.ready = fmt.Appendf(p.ready, "%03d%s%s\r\n", code, sep, line[:min(len(line), 1500)]) // of its 2,000
 	}
-}
-
-func keyword(line string) string {
-	word, rest, some := strings.Cut(line, " ")
-	word = strings.ToUpper(word)
-	if mechanism, ok := strings.CutPrefix(word, "AUTH="); ok {
-		return strings.TrimRight("AUTH "+mechanism+" "+rest, " ")
-	}
-	if some {
-		return word + " " + rest
-	}
-	return word
 }
 
 func (p *peer) Close() error                     { return p.raw.Close() }
